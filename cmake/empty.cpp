@@ -1,0 +1,1 @@
+// Lets a room of headers only be a library like the others.

@@ -1,0 +1,105 @@
+// Which instruction sets this CPU and its operating system run. The compiler's support routine reads cpuid and xgetbv, so a
+// kernel that does not save the wide registers counts as not having them.
+#include "base/isa.h"
+
+#include <fstream>
+
+#include "base/error.h"
+
+namespace hadal {
+namespace {
+
+#if defined(__x86_64__)
+bool cpu_runs(Isa isa) {
+  __builtin_cpu_init();
+  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+  switch (isa) {
+    case Isa::reference: return true;
+    case Isa::avx2: return avx2;
+    case Isa::avx512: return avx512;
+    case Isa::avx512_bf16: return avx512 && __builtin_cpu_supports("avx512bf16");
+  }
+  return false;
+}
+
+std::string cpu_features() {
+  std::string text;
+  auto add = [&](bool has, const char* name) {
+    if (has) text += std::string(text.empty() ? "" : " ") + name;
+  };
+  add(__builtin_cpu_supports("avx2"), "avx2");
+  add(__builtin_cpu_supports("fma"), "fma");
+  add(__builtin_cpu_supports("avx512f"), "avx512f");
+  add(__builtin_cpu_supports("avx512bw"), "avx512bw");
+  add(__builtin_cpu_supports("avx512vbmi"), "avx512vbmi");
+  add(__builtin_cpu_supports("avx512vnni"), "avx512vnni");
+  add(__builtin_cpu_supports("avx512bf16"), "avx512bf16");
+  return text;
+}
+#else
+bool cpu_runs(Isa isa) { return isa == Isa::reference; }
+std::string cpu_features() { return "no vector kernels for this architecture"; }
+#endif
+
+std::string cpu_model() {
+  std::ifstream file("/proc/cpuinfo");
+  std::string line;
+  while (std::getline(file, line)) {
+    if (line.rfind("model name", 0) != 0) continue;
+    const size_t colon = line.find(':');
+    if (colon != std::string::npos && colon + 2 <= line.size()) return line.substr(colon + 2);
+  }
+  return "unknown CPU";
+}
+
+constexpr Isa kAll[] = {Isa::reference, Isa::avx2, Isa::avx512, Isa::avx512_bf16};
+
+}  // namespace
+
+bool isa_available(Isa isa) { return cpu_runs(isa); }
+
+std::vector<Isa> available_isas() {
+  std::vector<Isa> found;
+  for (Isa isa : kAll) {
+    if (isa_available(isa)) found.push_back(isa);
+  }
+  return found;
+}
+
+Isa best_isa() { return available_isas().back(); }
+
+const char* isa_name(Isa isa) {
+  switch (isa) {
+    case Isa::reference: return "reference";
+    case Isa::avx2: return "avx2";
+    case Isa::avx512: return "avx512";
+    case Isa::avx512_bf16: return "avx512_bf16";
+  }
+  return "unknown";
+}
+
+Isa parse_isa(const std::string& name) {
+  Isa isa = Isa::reference;
+  if (name == "reference") {
+    isa = Isa::reference;
+  } else if (name == "avx2") {
+    isa = Isa::avx2;
+  } else if (name == "avx512") {
+    isa = isa_available(Isa::avx512_bf16) ? Isa::avx512_bf16 : Isa::avx512;
+  } else if (name == "avx512_bf16") {
+    isa = Isa::avx512_bf16;
+  } else if (name == "best") {
+    isa = best_isa();
+  } else {
+    fail(ErrorKind::invalid, "unknown instruction set '{}'; choose reference, avx2, avx512 or best", name);
+  }
+  check(isa_available(isa), ErrorKind::invalid, "this CPU does not run {}; the best it runs is {}", name,
+        isa_name(best_isa()));
+  return isa;
+}
+
+std::string cpu_description() { return cpu_model() + " (" + cpu_features() + ")"; }
+
+}  // namespace hadal

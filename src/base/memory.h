@@ -1,0 +1,29 @@
+// Memory for tensors: blocks of a size class are kept and reused, so that a training step after the first asks the system
+// for nothing (fresh pages cost several times a copy). One MemoryPool per rank; thread-safe; alignment 64 bytes (2 MiB and
+// huge pages for large blocks). Counts what is in use and the peak, by which tests and the memory table measure.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+namespace hadal {
+
+class MemoryPool : public std::enable_shared_from_this<MemoryPool> {
+ public:
+  static std::shared_ptr<MemoryPool> create();
+  ~MemoryPool();
+
+  std::shared_ptr<void> allocate(size_t bytes);  // uninitialised; returned to the pool when the last reference goes
+  size_t bytes_in_use() const;                   // as requested by callers
+  size_t peak_bytes() const;                     // highest bytes_in_use since the last reset_peak
+  size_t bytes_reserved() const;                 // taken from the system
+  void reset_peak();
+  void trim();                                   // gives unused blocks back to the system
+
+ private:
+  MemoryPool();
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace hadal

@@ -1,0 +1,262 @@
+// The pool: one job at a time, identified by a generation number. A worker that finds a new generation joins the job, takes
+// indexes from the shared counter until none is left, and leaves; the caller does the same and then waits until every worker
+// that joined has left. A worker that never woke in time simply does not join: a core taken away delays nobody.
+#include "base/thread_pool.h"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <condition_variable>
+#include <exception>
+#include <fstream>
+#include <mutex>
+#include <sstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/error.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace hadal {
+namespace {
+
+inline void pause_cpu() {
+#if defined(__x86_64__)
+  _mm_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+// About 30 microseconds: longer than the gap between two kernels of a layer, shorter than a scheduler tick.
+constexpr auto kSpin = std::chrono::microseconds(30);
+
+template <class Condition>
+bool spin_until(Condition&& condition) {
+  const auto end = std::chrono::steady_clock::now() + kSpin;
+  do {
+    for (int i = 0; i < 32; ++i) {
+      if (condition()) return true;
+      pause_cpu();
+    }
+  } while (std::chrono::steady_clock::now() < end);
+  return condition();
+}
+
+thread_local bool inside_task = false;
+thread_local int this_worker = 0;
+
+}  // namespace
+
+struct ThreadPool::State {
+  int n_threads = 1;
+  std::vector<std::thread> workers;
+  std::mutex call_mutex;  // one parallel_for at a time
+
+  // The job. Written by the caller while `open` is 0 and nobody is `inside`.
+  Function function = nullptr;
+  void* context = nullptr;
+  int64_t n_tasks = 0;
+  alignas(64) std::atomic<int64_t> next{0};
+  alignas(64) std::atomic<uint64_t> generation{0};
+  // Upper bit: the job may be joined. Lower bits: workers inside.
+  alignas(64) std::atomic<uint32_t> gate{0};
+  std::atomic<int> sleepers{0};
+  std::atomic<bool> caller_sleeps{false};
+  std::atomic<bool> failed{false};
+  std::atomic<bool> stop{false};
+  std::exception_ptr error;
+  std::mutex mutex;
+  std::condition_variable wake, done;
+
+  static constexpr uint32_t kOpen = 0x80000000u;
+
+  void work(int worker) {
+    inside_task = true;
+    this_worker = worker;
+    for (;;) {
+      const int64_t index = next.fetch_add(1, std::memory_order_relaxed);
+      if (index >= n_tasks) break;
+      if (failed.load(std::memory_order_relaxed)) continue;
+      try {
+        function(context, index, worker);
+      } catch (...) {
+        std::lock_guard lock(mutex);
+        if (!error) error = std::current_exception();
+        failed.store(true, std::memory_order_relaxed);
+      }
+    }
+    inside_task = false;
+  }
+
+  bool join() {
+    uint32_t seen = gate.load(std::memory_order_relaxed);
+    while (seen & kOpen) {
+      if (gate.compare_exchange_weak(seen, seen + 1, std::memory_order_acquire, std::memory_order_relaxed)) return true;
+    }
+    return false;
+  }
+
+  void leave() {
+    if (gate.fetch_sub(1, std::memory_order_seq_cst) == 1 && caller_sleeps.load(std::memory_order_seq_cst)) {
+      std::lock_guard lock(mutex);
+      done.notify_one();
+    }
+  }
+
+  void loop(int worker) {
+    uint64_t seen = 0;
+    for (;;) {
+      auto fresh = [&] { return generation.load(std::memory_order_acquire) != seen || stop.load(std::memory_order_relaxed); };
+      if (!spin_until(fresh)) {
+        std::unique_lock lock(mutex);
+        sleepers.fetch_add(1, std::memory_order_seq_cst);
+        wake.wait(lock, [&] { return generation.load(std::memory_order_seq_cst) != seen || stop.load(); });
+        sleepers.fetch_sub(1, std::memory_order_relaxed);
+      }
+      if (stop.load()) return;
+      seen = generation.load(std::memory_order_acquire);
+      if (join()) {
+        work(worker);
+        leave();
+      }
+    }
+  }
+
+  void run_serial(int64_t count, Function f, void* c, int worker) {
+    for (int64_t i = 0; i < count; ++i) f(c, i, worker);
+  }
+};
+
+ThreadPool::ThreadPool(int n_threads) : state_(std::make_unique<State>()) {
+  check(n_threads >= 0 && n_threads <= 4096, ErrorKind::invalid, "thread count {} is not in 0..4096 (0 = all granted cores)",
+        n_threads);
+  state_->n_threads = n_threads == 0 ? granted_threads() : n_threads;
+  for (int worker = 1; worker < state_->n_threads; ++worker) {
+    state_->workers.emplace_back([state = state_.get(), worker] { state->loop(worker); });
+  }
+}
+
+ThreadPool::~ThreadPool() {
+  {
+    std::lock_guard lock(state_->mutex);
+    state_->stop.store(true);
+  }
+  state_->wake.notify_all();
+  for (auto& worker : state_->workers) worker.join();
+}
+
+int ThreadPool::n_threads() const { return state_->n_threads; }
+
+void ThreadPool::run(int64_t n_tasks, Function function, void* context) {
+  State& s = *state_;
+  if (n_tasks <= 0) return;
+  if (inside_task) return s.run_serial(n_tasks, function, context, this_worker);
+  std::lock_guard one_call(s.call_mutex);
+  if (n_tasks == 1 || s.n_threads == 1) {
+    struct Inside {
+      Inside() { inside_task = true, this_worker = 0; }
+      ~Inside() { inside_task = false; }
+    } inside;
+    return s.run_serial(n_tasks, function, context, 0);
+  }
+  s.function = function;
+  s.context = context;
+  s.n_tasks = n_tasks;
+  s.error = nullptr;
+  s.failed.store(false, std::memory_order_relaxed);
+  s.next.store(0, std::memory_order_relaxed);
+  s.gate.store(State::kOpen, std::memory_order_release);
+  s.generation.fetch_add(1, std::memory_order_seq_cst);
+  if (s.sleepers.load(std::memory_order_seq_cst) > 0) {
+    { std::lock_guard lock(s.mutex); }
+    s.wake.notify_all();
+  }
+  s.work(0);
+  s.gate.fetch_and(~State::kOpen, std::memory_order_seq_cst);
+  auto empty = [&] { return s.gate.load(std::memory_order_seq_cst) == 0; };
+  if (!spin_until(empty)) {
+    std::unique_lock lock(s.mutex);
+    s.caller_sleeps.store(true, std::memory_order_seq_cst);
+    s.done.wait(lock, empty);
+    s.caller_sleeps.store(false, std::memory_order_relaxed);
+  }
+  if (s.error) std::rethrow_exception(std::exchange(s.error, nullptr));
+}
+
+namespace {
+
+std::string first_line(const std::string& path) {
+  std::ifstream file(path);
+  std::string line;
+  std::getline(file, line);
+  return line;
+}
+
+// The path of this process's cgroup for a controller ("" = the v2 hierarchy).
+std::string cgroup_path(const std::string& controller) {
+  std::ifstream file("/proc/self/cgroup");
+  std::string line;
+  while (std::getline(file, line)) {
+    const size_t a = line.find(':'), b = line.find(':', a + 1);
+    if (a == std::string::npos || b == std::string::npos) continue;
+    const std::string names = "," + line.substr(a + 1, b - a - 1) + ",";
+    const bool match = controller.empty() ? names == ",," : names.find("," + controller + ",") != std::string::npos;
+    if (match) return line.substr(b + 1) == "/" ? "" : line.substr(b + 1);
+  }
+  return "";
+}
+
+double quota_v2(const std::string& directory) {
+  std::istringstream line(first_line(directory + "/cpu.max"));
+  std::string quota;
+  double period = 0;
+  if (!(line >> quota >> period) || quota == "max" || period <= 0) return 0;
+  return std::atof(quota.c_str()) / period;
+}
+
+double quota_v1(const std::string& directory) {
+  const double quota = std::atof(first_line(directory + "/cpu.cfs_quota_us").c_str());
+  const double period = std::atof(first_line(directory + "/cpu.cfs_period_us").c_str());
+  return quota > 0 && period > 0 ? quota / period : 0;
+}
+
+// The tightest quota on the way from this cgroup up to the root; 0 = none.
+template <class Quota>
+double tightest(const std::string& mount, std::string path, Quota&& quota) {
+  double least = 0;
+  for (;;) {
+    const double here = quota(mount + path);
+    if (here > 0 && (least == 0 || here < least)) least = here;
+    if (path.empty()) return least;
+    path.resize(path.find_last_of('/') == std::string::npos ? 0 : path.find_last_of('/'));
+  }
+}
+
+}  // namespace
+
+int granted_threads() {
+  int cores = int(std::max(1u, std::thread::hardware_concurrency()));
+  // Masks of any size: the call refuses a buffer smaller than the kernel's.
+  for (int size = 1024; size <= 1 << 18; size *= 2) {
+    cpu_set_t* set = CPU_ALLOC(size);
+    const size_t bytes = CPU_ALLOC_SIZE(size);
+    const bool fine = sched_getaffinity(0, bytes, set) == 0;
+    if (fine) cores = CPU_COUNT_S(bytes, set);
+    CPU_FREE(set);
+    if (fine) break;
+  }
+  for (double quota : {tightest("/sys/fs/cgroup", cgroup_path(""), quota_v2),
+                       tightest("/sys/fs/cgroup/cpu", cgroup_path("cpu"), quota_v1)}) {
+    if (quota > 0) cores = std::min(cores, std::max(1, int(std::ceil(quota - 0.05))));
+  }
+  return std::max(1, cores);
+}
+
+}  // namespace hadal

@@ -1,0 +1,178 @@
+// Config: everything a run is told, as plain structs. Sections of the TOML file carry the field names of Config.
+// See model_config.h for visit(). load, overrides, validation and printing are in config_io.h.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "config/model_config.h"
+
+namespace hadal {
+
+struct TokenizerConfig {
+  std::string path;               // an existing tokenizer directory or tokenizer.json; empty = train one on the training split
+  int64_t vocab_size = 4096;      // when training
+  double split_fused = 0.0;       // fraction of fused punctuation+newline tokens split during model training
+  int64_t training_bytes = 0;     // cap on text read for training the tokenizer; 0 = all
+  template <class Self, class Visitor> static void visit(Self& c, Visitor&& v) {
+    v("path", c.path, "existing tokenizer; empty trains one on the training split");
+    v("vocab_size", c.vocab_size, "size of a trained vocabulary, special tokens included");
+    v("split_fused", c.split_fused, "fraction of fused punctuation+newline tokens that are split during training (boundary bias)");
+    v("training_bytes", c.training_bytes, "text read for tokenizer training; 0 reads all");
+  }
+};
+
+struct SourceConfig {
+  std::string name;               // shown in tables; default: last path component
+  std::vector<std::string> paths; // files, directories or globs; .txt .md .py ... as text, .jsonl, either also .gz or .zst
+  double weight = 0.0;            // share of training TOKENS; 0 = in proportion to its size
+  std::string text_field = "text";
+  template <class Self, class Visitor> static void visit(Self& c, Visitor&& v) {
+    v("name", c.name, "name in tables");
+    v("paths", c.paths, "files, directories or globs");
+    v("weight", c.weight, "share of the tokens seen in training; 0 takes its natural share");
+    v("text_field", c.text_field, "field of a JSONL line that holds the text");
+  }
+};
+
+struct DataConfig {
+  std::vector<SourceConfig> sources;
+  std::string cache;              // directory of tokenised shards; empty = RUN/data
+  std::string holdout = "hash";   // hash: by document hash; tail: the last fraction of every document's bytes
+  double holdout_fraction = 0.02;
+  int64_t sequence_length = 256;
+  std::string document_mask = "none";  // none (pre-training) | document (mask and reset positions)
+  double fim_rate = 0.0;          // report: 0.1
+  std::string at_end = "next_epoch";  // next_epoch | stop
+  int64_t pack_window = 1024;     // sequences packed together
+  bool add_bos = false;           // BOS before every document
+  uint64_t seed = 1;
+  template <class Self, class Visitor> static void visit(Self& c, Visitor&& v) {
+    v("sources", c.sources, "where text comes from");
+    v("cache", c.cache, "directory of tokenised shards; empty is RUN/data");
+    v("holdout", c.holdout, "held-out split: hash (by document) or tail (last part of every document)");
+    v("holdout_fraction", c.holdout_fraction, "share of documents or bytes held out");
+    v("sequence_length", c.sequence_length, "tokens per sequence");
+    v("document_mask", c.document_mask, "none: attention crosses documents; document: masked, positions reset");
+    v("fim_rate", c.fim_rate, "share of pieces turned into fill-in-the-middle (report: 0.1)");
+    v("at_end", c.at_end, "when the text is used up: next_epoch or stop");
+    v("pack_window", c.pack_window, "sequences packed best-fit together");
+    v("add_bos", c.add_bos, "begin every document with BOS");
+    v("seed", c.seed, "seed of shuffling, packing and fill-in-the-middle");
+  }
+};
+
+// One piece of a schedule over progress. A schedule is a list of pieces, each starting where the one before ended.
+struct SchedulePiece {
+  std::string shape = "constant";  // constant | linear | cosine
+  double to = 0.0;                 // value at the end of the piece (as a share of the peak value for lr)
+  double until = 1.0;              // end of the piece: a number of steps if > 1 and whole, else a fraction of the run
+  template <class Self, class Visitor> static void visit(Self& c, Visitor&& v) {
+    v("shape", c.shape, "constant, linear or cosine");
+    v("to", c.to, "value reached at the end (multiple of the base value)");
+    v("until", c.until, "end of the piece: steps when above 1, else a fraction of the run");
+  }
+};
+
+struct OptimConfig {
+  double lr = 3e-3;                // peak
+  std::vector<SchedulePiece> lr_schedule;  // empty = linear warm-up over 3 %, constant to 60 %, cosine to 0.1
+  double beta1 = 0.9, beta2 = 0.95, eps = 1e-8, weight_decay = 0.1, clip = 1.0;
+  std::string moments = "fp32";    // fp32 | bf16
+  double ema_decay = 0.0;          // 0 = no EMA
+  template <class Self, class Visitor> static void visit(Self& c, Visitor&& v) {
+    v("lr", c.lr, "peak learning rate");
+    v("lr_schedule", c.lr_schedule, "pieces of the learning rate, as multiples of lr");
+    v("beta1", c.beta1, "AdamW beta1");
+    v("beta2", c.beta2, "AdamW beta2");
+    v("eps", c.eps, "AdamW epsilon");
+    v("weight_decay", c.weight_decay, "decoupled weight decay; norms, biases and the router's bias are exempt");
+    v("clip", c.clip, "global gradient norm is clipped to this; 0 = off");
+    v("moments", c.moments, "storage of Adam's moments: fp32 or bf16");
+    v("ema_decay", c.ema_decay, "decay of the exponential moving average of weights; 0 = none");
+  }
+};
+
+struct TrainConfig {
+  std::string precision = "fp32";      // fp64 | fp32 | bf16 | auto (bf16 where the CPU multiplies it natively)
+  std::string attention_form = "up_projected";  // up_projected | absorbed
+  std::string recompute = "none";      // none | norms (norms and MLA up-projections, as in the report) | all
+  int64_t steps = 1000;
+  int64_t batch_sequences = 16;        // global batch at full size
+  std::vector<SchedulePiece> batch_ramp;  // multiples of batch_sequences; empty = constant
+  int64_t micro_batch_sequences = 0;   // 0 = chosen from memory and speed
+  double bias_update_speed = 0.001;    // gamma of the auxiliary-loss-free balancing
+  double bias_freeze = 0.966;          // fraction of the run after which gamma is 0 (14.3T of 14.8T)
+  double balance_alpha = 1e-4;         // sequence-wise balance loss
+  std::vector<SchedulePiece> mtp_weight;  // lambda; empty = 0.3 to 67.6 % of the run, then 0.1
+  std::string on_nan = "skip";         // skip | stop
+  int64_t max_skips = 10;              // consecutive
+  uint64_t seed = 1;
+  template <class Self, class Visitor> static void visit(Self& c, Visitor&& v) {
+    v("precision", c.precision, "fp64, fp32, bf16 or auto (bf16 where the CPU multiplies it natively, else fp32)");
+    v("attention_form", c.attention_form, "up_projected (cheaper in training) or absorbed");
+    v("recompute", c.recompute, "none, norms (norms and MLA up-projections) or all");
+    v("steps", c.steps, "optimizer steps");
+    v("batch_sequences", c.batch_sequences, "sequences in the global batch");
+    v("batch_ramp", c.batch_ramp, "pieces of the batch size, as multiples of batch_sequences");
+    v("micro_batch_sequences", c.micro_batch_sequences, "sequences per forward; 0 chooses");
+    v("bias_update_speed", c.bias_update_speed, "gamma of the expert bias update, once per step");
+    v("bias_freeze", c.bias_freeze, "fraction of the run after which gamma is 0");
+    v("balance_alpha", c.balance_alpha, "weight of the sequence-wise balance loss");
+    v("mtp_weight", c.mtp_weight, "pieces of lambda, the weight of the MTP loss");
+    v("on_nan", c.on_nan, "a step with NaN or Inf: skip or stop");
+    v("max_skips", c.max_skips, "consecutive skipped steps after which the run stops");
+    v("seed", c.seed, "seed of initialisation");
+  }
+};
+
+struct CheckpointConfig {
+  int64_t every_steps = 200;
+  int64_t keep = 2;
+  bool asynchronous = true;
+  template <class Self, class Visitor> static void visit(Self& c, Visitor&& v) {
+    v("every_steps", c.every_steps, "steps between checkpoints; 0 = only at the end");
+    v("keep", c.keep, "checkpoints kept");
+    v("asynchronous", c.asynchronous, "write while training goes on");
+  }
+};
+
+struct ValidationConfig {
+  int64_t every_steps = 100;
+  int64_t max_bytes = 0;    // of held-out text per validation on the way; 0 = all. The last one always reads all
+  int64_t stride = 0;       // tokens between windows; 0 = half a sequence
+  int64_t samples = 1;      // texts generated on the way
+  int64_t sample_tokens = 64;
+  std::vector<std::string> prompts;
+  template <class Self, class Visitor> static void visit(Self& c, Visitor&& v) {
+    v("every_steps", c.every_steps, "steps between validations; 0 = only at the end");
+    v("max_bytes", c.max_bytes, "held-out bytes read on the way; 0 reads all");
+    v("stride", c.stride, "tokens between windows; 0 is half a sequence");
+    v("samples", c.samples, "texts generated on the way");
+    v("sample_tokens", c.sample_tokens, "length of a sample");
+    v("prompts", c.prompts, "beginnings of samples");
+  }
+};
+
+struct Config {
+  std::string run;                // run directory; default runs/<name of the file>
+  TokenizerConfig tokenizer;
+  DataConfig data;
+  ModelConfig model;
+  OptimConfig optim;
+  TrainConfig train;
+  CheckpointConfig checkpoint;
+  ValidationConfig validation;
+  template <class Self, class Visitor> static void visit(Self& c, Visitor&& v) {
+    v("run", c.run, "run directory; default runs/NAME of the configuration file");
+    v("tokenizer", c.tokenizer, "tokenizer");
+    v("data", c.data, "text, split, packing");
+    v("model", c.model, "architecture");
+    v("optim", c.optim, "optimizer");
+    v("train", c.train, "training");
+    v("checkpoint", c.checkpoint, "checkpoints");
+    v("validation", c.validation, "validation and samples");
+  }
+};
+
+}  // namespace hadal

@@ -1,0 +1,21 @@
+# Every kernel under cpu/ is one source over the thin vector layer, compiled once per instruction set into its own
+# namespace (HADAL_ISA names it). Only these objects carry instruction-set flags.
+file(GLOB kernel_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/kernels/cpu/*.cpp)
+function(hadal_isa isa)
+  if(NOT kernel_sources)
+    return()
+  endif()
+  add_library(hadal_kernels_${isa} OBJECT ${kernel_sources})
+  target_include_directories(hadal_kernels_${isa} PRIVATE ${CMAKE_SOURCE_DIR}/src)
+  target_compile_definitions(hadal_kernels_${isa} PRIVATE HADAL_ISA=${isa} HADAL_ISA_${isa}=1)
+  target_compile_options(hadal_kernels_${isa} PRIVATE -O3 -fno-math-errno -fno-trapping-math ${ARGN})
+  target_sources(hadal_kernels PRIVATE $<TARGET_OBJECTS:hadal_kernels_${isa}>)
+  target_compile_definitions(hadal_kernels PUBLIC HADAL_HAVE_${isa}=1)
+endfunction()
+hadal_isa(reference)
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+  hadal_isa(avx2 -mavx2 -mfma -mf16c)
+  hadal_isa(avx512 -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mprefer-vector-width=512)
+  hadal_isa(avx512_bf16 -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512bf16
+            -mprefer-vector-width=512)
+endif()

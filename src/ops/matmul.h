@@ -1,0 +1,42 @@
+// Matrix products. Weights are stored [out, in]; activations [rows, features]. dtypes: f64 (reference kernels), f32, bf16, or
+// a mix of bf16 and f32 operands (then multiplied in f32). Outputs f64/f32/bf16; accumulation FP32 (FP64 for f64).
+// Bit contract: every sum over K runs ascending in chunks of 128, chunk sums added in order, so a row's result does not
+// depend on M, threads or neighbours. Operands may be strided views (Tensor::row_stride).
+#pragma once
+#include <cstdint>
+#include <span>
+
+#include "tensor/tensor.h"
+
+namespace hadal::ops {
+
+enum class Write { overwrite, add };
+
+// y[M,N] = x[M,K] w[N,K]^T
+void linear(const Exec& exec, const Tensor& y, const Tensor& x, const Tensor& w, Write write = Write::overwrite);
+// dx[M,K] = dy[M,N] w[N,K]
+void linear_backward_input(const Exec& exec, const Tensor& dx, const Tensor& dy, const Tensor& w, Write write = Write::overwrite);
+// dw[N,K] += dy[M,N]^T x[M,K]; dw is f32 (f64 for f64 operands)
+void linear_backward_weight(const Exec& exec, const Tensor& dw, const Tensor& dy, const Tensor& x);
+
+// Grouped forms for experts: rows offsets[e] .. offsets[e+1] belong to expert e; w[E,N,K]. Groups may be empty.
+void grouped_linear(const Exec& exec, const Tensor& y, const Tensor& x, const Tensor& w, std::span<const int64_t> offsets,
+                    Write write = Write::overwrite);
+void grouped_linear_backward_input(const Exec& exec, const Tensor& dx, const Tensor& dy, const Tensor& w,
+                                   std::span<const int64_t> offsets, Write write = Write::overwrite);
+void grouped_linear_backward_weight(const Exec& exec, const Tensor& dw, const Tensor& dy, const Tensor& x,
+                                    std::span<const int64_t> offsets);
+
+// Per-head products of the absorbed form: for each h, C_h[M,N] = A_h[M,K] op(B_h), where X_h starts h * x_head_stride
+// elements after X's first element and rows keep X.row_stride(). transpose_b: B_h is [N,K], else [K,N].
+// transpose_a: A_h is [K,M] (weight gradients; then C is f32/f64 and usually Write::add).
+struct HeadMatmul {
+  Tensor c, a, b;                       // give each as a 2-D view of head 0: c[M,N], a[M,K] or [K,M], b[K,N] or [N,K]
+  int64_t n_heads = 1;
+  int64_t c_head_stride = 0, a_head_stride = 0, b_head_stride = 0;  // in elements
+  bool transpose_a = false, transpose_b = false;
+  Write write = Write::overwrite;
+};
+void head_matmul(const Exec& exec, const HeadMatmul& args);
+
+}  // namespace hadal::ops
