@@ -7,16 +7,15 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cmath>
 #include <condition_variable>
 #include <exception>
-#include <fstream>
 #include <mutex>
-#include <sstream>
-#include <string>
 #include <thread>
 #include <vector>
 
+#include "base/cgroup.h"
 #include "base/error.h"
 
 #if defined(__x86_64__)
@@ -190,57 +189,6 @@ void ThreadPool::run(int64_t n_tasks, Function function, void* context) {
   if (s.error) std::rethrow_exception(std::exchange(s.error, nullptr));
 }
 
-namespace {
-
-std::string first_line(const std::string& path) {
-  std::ifstream file(path);
-  std::string line;
-  std::getline(file, line);
-  return line;
-}
-
-// The path of this process's cgroup for a controller ("" = the v2 hierarchy).
-std::string cgroup_path(const std::string& controller) {
-  std::ifstream file("/proc/self/cgroup");
-  std::string line;
-  while (std::getline(file, line)) {
-    const size_t a = line.find(':'), b = line.find(':', a + 1);
-    if (a == std::string::npos || b == std::string::npos) continue;
-    const std::string names = "," + line.substr(a + 1, b - a - 1) + ",";
-    const bool match = controller.empty() ? names == ",," : names.find("," + controller + ",") != std::string::npos;
-    if (match) return line.substr(b + 1) == "/" ? "" : line.substr(b + 1);
-  }
-  return "";
-}
-
-double quota_v2(const std::string& directory) {
-  std::istringstream line(first_line(directory + "/cpu.max"));
-  std::string quota;
-  double period = 0;
-  if (!(line >> quota >> period) || quota == "max" || period <= 0) return 0;
-  return std::atof(quota.c_str()) / period;
-}
-
-double quota_v1(const std::string& directory) {
-  const double quota = std::atof(first_line(directory + "/cpu.cfs_quota_us").c_str());
-  const double period = std::atof(first_line(directory + "/cpu.cfs_period_us").c_str());
-  return quota > 0 && period > 0 ? quota / period : 0;
-}
-
-// The tightest quota on the way from this cgroup up to the root; 0 = none.
-template <class Quota>
-double tightest(const std::string& mount, std::string path, Quota&& quota) {
-  double least = 0;
-  for (;;) {
-    const double here = quota(mount + path);
-    if (here > 0 && (least == 0 || here < least)) least = here;
-    if (path.empty()) return least;
-    path.resize(path.find_last_of('/') == std::string::npos ? 0 : path.find_last_of('/'));
-  }
-}
-
-}  // namespace
-
 int granted_threads() {
   int cores = int(std::max(1u, std::thread::hardware_concurrency()));
   // Masks of any size: the call refuses a buffer smaller than the kernel's.
@@ -252,10 +200,8 @@ int granted_threads() {
     CPU_FREE(set);
     if (fine) break;
   }
-  for (double quota : {tightest("/sys/fs/cgroup", cgroup_path(""), quota_v2),
-                       tightest("/sys/fs/cgroup/cpu", cgroup_path("cpu"), quota_v1)}) {
-    if (quota > 0) cores = std::min(cores, std::max(1, int(std::ceil(quota - 0.05))));
-  }
+  // A quota of 1.5 cores feeds two threads; a hair above a whole number does not earn another.
+  if (const double quota = cgroup_cpu_quota(); quota > 0) cores = std::min(cores, std::max(1, int(std::ceil(quota - 0.05))));
   return std::max(1, cores);
 }
 

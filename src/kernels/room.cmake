@@ -1,3 +1,4 @@
+# Reference kernels (reference/*.cpp) are plain templates on float and double and are built like any other file.
 # Every kernel under cpu/ is one source over the thin vector layer, compiled once per instruction set into its own
 # namespace (HADAL_ISA names it). Only these objects carry instruction-set flags.
 file(GLOB kernel_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/kernels/cpu/*.cpp)
@@ -12,7 +13,6 @@ function(hadal_isa isa)
   target_sources(hadal_kernels PRIVATE $<TARGET_OBJECTS:hadal_kernels_${isa}>)
   target_compile_definitions(hadal_kernels PUBLIC HADAL_HAVE_${isa}=1)
 endfunction()
-hadal_isa(reference)
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   hadal_isa(avx2 -mavx2 -mfma -mf16c)
   hadal_isa(avx512 -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mprefer-vector-width=512)
