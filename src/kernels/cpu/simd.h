@@ -1,0 +1,71 @@
+// The thin vector layer: V holds kW floats, M one truth value per lane. A kernel under cpu/ is written once against it and
+// compiled per instruction set into namespace hadal::kernels::HADAL_ISA. What each set must give stands in its own header;
+// this one adds what can be said in those words. Everything is always inlined: no symbol leaves the object.
+// Loads and stores need no alignment. x_n forms touch only the first n lanes (0 <= n <= kW); the rest load as 0.
+// Scalar functions of libm (logf, sqrtf...) may be called as ::logf; nothing of std may be instantiated here (dispatch.h).
+#pragma once
+#include <immintrin.h>
+
+#include <cstdint>
+#include <cstring>
+
+#include "base/bf16.h"
+
+#define HADAL_INLINE static inline __attribute__((always_inline))
+
+#if defined(HADAL_ISA_avx2)
+#include "kernels/cpu/simd_avx2.h"
+#else
+#include "kernels/cpu/simd_avx512.h"
+#endif
+
+namespace hadal::kernels::HADAL_ISA {
+
+HADAL_INLINE V zero() { return broadcast(0.0f); }
+HADAL_INLINE V neg(V a) { return sub(broadcast(-0.0f), a); }
+
+// The sum of all lanes in one fixed order: halves are folded until one lane is left.
+HADAL_INLINE float reduce_add(V a) {
+  const __m256 eight = fold_add(a);
+  __m128 x = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  x = _mm_add_ps(x, _mm_movehl_ps(x, x));
+  return _mm_cvtss_f32(_mm_add_ss(x, _mm_shuffle_ps(x, x, 1)));
+}
+HADAL_INLINE float reduce_max(V a) {
+  const __m256 eight = fold_max(a);
+  __m128 x = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  x = _mm_max_ps(x, _mm_movehl_ps(x, x));
+  return _mm_cvtss_f32(_mm_max_ss(x, _mm_shuffle_ps(x, x, 1)));
+}
+
+// e^x within 2 ulp. -inf and anything below -103.98 gives 0 (subnormal results are right), above 88.72 +inf, NaN stays NaN.
+HADAL_INLINE V exp(V x) {
+  // min and max return their second operand when either is NaN.
+  const V clamped = min(broadcast(89.0f), max(broadcast(-104.0f), x));
+  const V n = round(mul(clamped, broadcast(1.44269504088896341f)));
+  const V r = fma(n, broadcast(2.12194440e-4f), fma(n, broadcast(-0.693359375f), clamped));
+  V p = broadcast(1.9875691500e-4f);
+  p = fma(p, r, broadcast(1.3981999507e-3f));
+  p = fma(p, r, broadcast(8.3334519073e-3f));
+  p = fma(p, r, broadcast(4.1665795894e-2f));
+  p = fma(p, r, broadcast(1.6666665459e-1f));
+  p = fma(p, r, broadcast(5.0000001201e-1f));
+  return scale_by_power(fma(mul(r, r), p, add(r, broadcast(1.0f))), n);
+}
+HADAL_INLINE float exp_scalar(float x) {  // the same bits as a lane of exp
+  return first(exp(broadcast(x)));
+}
+HADAL_INLINE V sigmoid(V x) { return div(broadcast(1.0f), add(broadcast(1.0f), exp(neg(x)))); }
+
+// Host conversions for scalar tails; bf16's own members are inline functions and must not be used here (dispatch.h).
+HADAL_INLINE float to_float(float x) { return x; }
+HADAL_INLINE float to_float(bf16 x) {
+  const uint32_t wide = uint32_t(x.bits) << 16;
+  float value;
+  __builtin_memcpy(&value, &wide, 4);
+  return value;
+}
+HADAL_INLINE void store_scalar(float* p, float x) { *p = x; }
+HADAL_INLINE void store_scalar(bf16* p, float x) { store_n(p, broadcast(x), 1); }
+
+}  // namespace hadal::kernels::HADAL_ISA

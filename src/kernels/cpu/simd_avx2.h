@@ -1,0 +1,86 @@
+// The vector layer on AVX2 + FMA: 8 floats. See simd.h; included by it only.
+#pragma once
+
+namespace hadal::kernels::HADAL_ISA {
+
+constexpr int64_t kW = 8;
+struct V { __m256 v; };
+struct M { __m256 m; };
+
+HADAL_INLINE __m256i lanes_below(int64_t n) {
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(int(n)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+
+HADAL_INLINE V broadcast(float x) { return {_mm256_set1_ps(x)}; }
+HADAL_INLINE float first(V a) { return _mm256_cvtss_f32(a.v); }
+HADAL_INLINE V iota() { return {_mm256_setr_ps(0, 1, 2, 3, 4, 5, 6, 7)}; }
+
+HADAL_INLINE V load(const float* p) { return {_mm256_loadu_ps(p)}; }
+HADAL_INLINE V load_n(const float* p, int64_t n) { return {_mm256_maskload_ps(p, lanes_below(n))}; }
+HADAL_INLINE void store(float* p, V a) { _mm256_storeu_ps(p, a.v); }
+HADAL_INLINE void store_n(float* p, V a, int64_t n) { _mm256_maskstore_ps(p, lanes_below(n), a.v); }
+
+HADAL_INLINE V widen(__m128i x) { return {_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(x), 16))}; }
+// Round to nearest even; NaN becomes a quiet NaN of the same sign.
+HADAL_INLINE __m128i narrow(V a) {
+  const __m256i bits = _mm256_castps_si256(a.v), top = _mm256_srli_epi32(bits, 16);
+  const __m256i odd = _mm256_and_si256(top, _mm256_set1_epi32(1));
+  const __m256i rounded =
+      _mm256_srli_epi32(_mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff))), 16);
+  const __m256i quiet = _mm256_or_si256(top, _mm256_set1_epi32(0x40));
+  const __m256i is_nan = _mm256_castps_si256(_mm256_cmp_ps(a.v, a.v, _CMP_UNORD_Q));
+  const __m256i x = _mm256_blendv_epi8(rounded, quiet, is_nan);
+  return _mm_packus_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
+}
+HADAL_INLINE V load(const bf16* p) { return widen(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))); }
+HADAL_INLINE V load_n(const bf16* p, int64_t n) {
+  alignas(16) uint16_t part[8] = {};
+  for (int64_t i = 0; i < n; ++i) part[i] = p[i].bits;
+  return widen(_mm_load_si128(reinterpret_cast<const __m128i*>(part)));
+}
+HADAL_INLINE void store(bf16* p, V a) { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), narrow(a)); }
+HADAL_INLINE void store_n(bf16* p, V a, int64_t n) {
+  alignas(16) uint16_t part[8];
+  _mm_store_si128(reinterpret_cast<__m128i*>(part), narrow(a));
+  for (int64_t i = 0; i < n; ++i) p[i].bits = part[i];
+}
+
+HADAL_INLINE V add(V a, V b) { return {_mm256_add_ps(a.v, b.v)}; }
+HADAL_INLINE V sub(V a, V b) { return {_mm256_sub_ps(a.v, b.v)}; }
+HADAL_INLINE V mul(V a, V b) { return {_mm256_mul_ps(a.v, b.v)}; }
+HADAL_INLINE V div(V a, V b) { return {_mm256_div_ps(a.v, b.v)}; }
+HADAL_INLINE V fma(V a, V b, V c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }      // a * b + c
+HADAL_INLINE V nfma(V a, V b, V c) { return {_mm256_fnmadd_ps(a.v, b.v, c.v)}; }    // c - a * b
+HADAL_INLINE V max(V a, V b) { return {_mm256_max_ps(a.v, b.v)}; }                  // b when either is NaN
+HADAL_INLINE V min(V a, V b) { return {_mm256_min_ps(a.v, b.v)}; }                  // b when either is NaN
+HADAL_INLINE V sqrt(V a) { return {_mm256_sqrt_ps(a.v)}; }
+HADAL_INLINE V abs(V a) { return {_mm256_andnot_ps(_mm256_set1_ps(-0.0f), a.v)}; }
+HADAL_INLINE V round(V a) { return {_mm256_round_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}; }
+
+HADAL_INLINE M less(V a, V b) { return {_mm256_cmp_ps(a.v, b.v, _CMP_LT_OQ)}; }
+HADAL_INLINE M less_equal(V a, V b) { return {_mm256_cmp_ps(a.v, b.v, _CMP_LE_OQ)}; }
+HADAL_INLINE M equal(V a, V b) { return {_mm256_cmp_ps(a.v, b.v, _CMP_EQ_OQ)}; }
+HADAL_INLINE M first_n(int64_t n) { return {_mm256_castsi256_ps(lanes_below(n))}; }
+HADAL_INLINE V select(M m, V yes, V no) { return {_mm256_blendv_ps(no.v, yes.v, m.m)}; }
+HADAL_INLINE bool any(M m) { return _mm256_movemask_ps(m.m) != 0; }
+
+// Pairs of lanes (2i, 2i+1), for complex arithmetic.
+HADAL_INLINE V swap_pairs(V a) { return {_mm256_permute_ps(a.v, 0xb1)}; }
+HADAL_INLINE V even_twice(V a) { return {_mm256_moveldup_ps(a.v)}; }
+HADAL_INLINE V odd_twice(V a) { return {_mm256_movehdup_ps(a.v)}; }
+HADAL_INLINE V fma_sub_add(V a, V b, V c) { return {_mm256_fmaddsub_ps(a.v, b.v, c.v)}; }  // even: a*b-c, odd: a*b+c
+HADAL_INLINE V fma_add_sub(V a, V b, V c) { return {_mm256_fmsubadd_ps(a.v, b.v, c.v)}; }  // even: a*b+c, odd: a*b-c
+
+HADAL_INLINE __m256 fold_add(V a) { return a.v; }
+HADAL_INLINE __m256 fold_max(V a) { return a.v; }
+
+// a * 2^n for integral n in [-151, 129], in two steps so that neither power overflows.
+HADAL_INLINE V scale_by_power(V a, V n) {
+  const __m256i whole = _mm256_cvtps_epi32(n.v), half = _mm256_srai_epi32(whole, 1), bias = _mm256_set1_epi32(127);
+  const __m256 one = _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(half, bias), 23));
+  const __m256 two =
+      _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(_mm256_sub_epi32(whole, half), bias), 23));
+  return {_mm256_mul_ps(_mm256_mul_ps(a.v, one), two)};
+}
+
+}  // namespace hadal::kernels::HADAL_ISA

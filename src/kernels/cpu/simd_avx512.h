@@ -1,0 +1,98 @@
+// The vector layer on AVX-512 (F, BW, DQ, VL): 16 floats; with AVX512-BF16 also products of bf16 pairs. See simd.h.
+#pragma once
+
+namespace hadal::kernels::HADAL_ISA {
+
+constexpr int64_t kW = 16;
+struct V { __m512 v; };
+struct M { __mmask16 m; };
+
+HADAL_INLINE __mmask16 lanes_below(int64_t n) { return __mmask16((1u << n) - 1); }
+
+HADAL_INLINE V broadcast(float x) { return {_mm512_set1_ps(x)}; }
+HADAL_INLINE float first(V a) { return _mm512_cvtss_f32(a.v); }
+HADAL_INLINE V iota() { return {_mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)}; }
+
+HADAL_INLINE V load(const float* p) { return {_mm512_loadu_ps(p)}; }
+HADAL_INLINE V load_n(const float* p, int64_t n) { return {_mm512_maskz_loadu_ps(lanes_below(n), p)}; }
+HADAL_INLINE void store(float* p, V a) { _mm512_storeu_ps(p, a.v); }
+HADAL_INLINE void store_n(float* p, V a, int64_t n) { _mm512_mask_storeu_ps(p, lanes_below(n), a.v); }
+
+HADAL_INLINE V widen(__m256i x) { return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(x), 16))}; }
+// Round to nearest even; NaN becomes a quiet NaN of the same sign.
+HADAL_INLINE __m256i narrow(V a) {
+#if defined(HADAL_ISA_avx512_bf16)
+  return reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(a.v));  // subnormals become 0
+#else
+  const __m512i bits = _mm512_castps_si512(a.v), top = _mm512_srli_epi32(bits, 16);
+  const __m512i odd = _mm512_and_si512(top, _mm512_set1_epi32(1));
+  const __m512i rounded =
+      _mm512_srli_epi32(_mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff))), 16);
+  const __mmask16 is_nan = _mm512_cmp_ps_mask(a.v, a.v, _CMP_UNORD_Q);
+  return _mm512_cvtepi32_epi16(_mm512_mask_or_epi32(rounded, is_nan, top, _mm512_set1_epi32(0x40)));
+#endif
+}
+HADAL_INLINE V load(const bf16* p) { return widen(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))); }
+HADAL_INLINE V load_n(const bf16* p, int64_t n) { return widen(_mm256_maskz_loadu_epi16(lanes_below(n), p)); }
+HADAL_INLINE void store(bf16* p, V a) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), narrow(a)); }
+HADAL_INLINE void store_n(bf16* p, V a, int64_t n) { _mm256_mask_storeu_epi16(p, lanes_below(n), narrow(a)); }
+
+HADAL_INLINE V add(V a, V b) { return {_mm512_add_ps(a.v, b.v)}; }
+HADAL_INLINE V sub(V a, V b) { return {_mm512_sub_ps(a.v, b.v)}; }
+HADAL_INLINE V mul(V a, V b) { return {_mm512_mul_ps(a.v, b.v)}; }
+HADAL_INLINE V div(V a, V b) { return {_mm512_div_ps(a.v, b.v)}; }
+HADAL_INLINE V fma(V a, V b, V c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }      // a * b + c
+HADAL_INLINE V nfma(V a, V b, V c) { return {_mm512_fnmadd_ps(a.v, b.v, c.v)}; }    // c - a * b
+HADAL_INLINE V max(V a, V b) { return {_mm512_max_ps(a.v, b.v)}; }                  // b when either is NaN
+HADAL_INLINE V min(V a, V b) { return {_mm512_min_ps(a.v, b.v)}; }                  // b when either is NaN
+HADAL_INLINE V sqrt(V a) { return {_mm512_sqrt_ps(a.v)}; }
+HADAL_INLINE V abs(V a) { return {_mm512_abs_ps(a.v)}; }
+HADAL_INLINE V round(V a) {
+  return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
+}
+
+HADAL_INLINE M less(V a, V b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ)}; }
+HADAL_INLINE M less_equal(V a, V b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_LE_OQ)}; }
+HADAL_INLINE M equal(V a, V b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_EQ_OQ)}; }
+HADAL_INLINE M first_n(int64_t n) { return {lanes_below(n)}; }
+HADAL_INLINE V select(M m, V yes, V no) { return {_mm512_mask_blend_ps(m.m, no.v, yes.v)}; }
+HADAL_INLINE bool any(M m) { return m.m != 0; }
+
+// Pairs of lanes (2i, 2i+1), for complex arithmetic.
+HADAL_INLINE V swap_pairs(V a) { return {_mm512_permute_ps(a.v, 0xb1)}; }
+HADAL_INLINE V even_twice(V a) { return {_mm512_moveldup_ps(a.v)}; }
+HADAL_INLINE V odd_twice(V a) { return {_mm512_movehdup_ps(a.v)}; }
+HADAL_INLINE V fma_sub_add(V a, V b, V c) { return {_mm512_fmaddsub_ps(a.v, b.v, c.v)}; }  // even: a*b-c, odd: a*b+c
+HADAL_INLINE V fma_add_sub(V a, V b, V c) { return {_mm512_fmsubadd_ps(a.v, b.v, c.v)}; }  // even: a*b+c, odd: a*b-c
+
+HADAL_INLINE __m256 fold_add(V a) {
+  return _mm256_add_ps(_mm512_castps512_ps256(a.v), _mm512_extractf32x8_ps(a.v, 1));
+}
+HADAL_INLINE __m256 fold_max(V a) {
+  return _mm256_max_ps(_mm512_castps512_ps256(a.v), _mm512_extractf32x8_ps(a.v, 1));
+}
+
+HADAL_INLINE V scale_by_power(V a, V n) { return {_mm512_scalef_ps(a.v, n.v)}; }  // a * 2^n
+
+#if defined(HADAL_ISA_avx512_bf16)
+// 16 pairs of bf16, pair i in lane i; dot adds a.even * b.even and a.odd * b.odd to each float lane (one rounding each,
+// subnormals are zero).
+struct Pairs { __m512bh v; };
+HADAL_INLINE Pairs load_pairs(const bf16* p) { return {reinterpret_cast<__m512bh>(_mm512_loadu_si512(p))}; }
+HADAL_INLINE Pairs load_pairs_n(const bf16* p, int64_t n) {  // the first n pairs
+  return {reinterpret_cast<__m512bh>(_mm512_maskz_loadu_epi32(lanes_below(n), p))};
+}
+HADAL_INLINE Pairs broadcast_pair(const bf16* p) {
+  int32_t pair;
+  __builtin_memcpy(&pair, p, 4);
+  return {reinterpret_cast<__m512bh>(_mm512_set1_epi32(pair))};
+}
+HADAL_INLINE Pairs interleave(V even, V odd) {  // rounds both; pair i = (even_i, odd_i)
+  const __m512i low = _mm512_cvtepu16_epi32(narrow(even));
+  const __m512i high = _mm512_slli_epi32(_mm512_cvtepu16_epi32(narrow(odd)), 16);
+  return {reinterpret_cast<__m512bh>(_mm512_or_si512(low, high))};
+}
+HADAL_INLINE V dot(V sum, Pairs a, Pairs b) { return {_mm512_dpbf16_ps(sum.v, a.v, b.v)}; }
+#endif
+
+}  // namespace hadal::kernels::HADAL_ISA
