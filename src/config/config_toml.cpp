@@ -1,0 +1,194 @@
+// TOML text to Config and back, dotted overrides, help and differences.
+#include <fstream>
+#include <limits>
+#include <sstream>
+#include <toml++/toml.h>
+
+#include "base/error.h"
+#include "config/config_io.h"
+#include "config/config_json.h"
+#include "config/visit.h"
+
+namespace hadal {
+
+using nlohmann::ordered_json;
+using namespace config_detail;
+
+namespace {
+
+ordered_json tree_of(const toml::node& node, const std::string& origin, const std::string& path) {
+  if (const auto* table = node.as_table()) {
+    ordered_json tree = ordered_json::object();
+    for (const auto& [key, value] : *table) {
+      const std::string name(key.str());
+      tree[name] = tree_of(value, origin, path.empty() ? name : path + "." + name);
+    }
+    return tree;
+  }
+  if (const auto* array = node.as_array()) {
+    ordered_json tree = ordered_json::array();
+    for (const auto& value : *array) tree.push_back(tree_of(value, origin, path + "." + std::to_string(tree.size())));
+    return tree;
+  }
+  if (const auto* text = node.as_string()) return text->get();
+  if (const auto* number = node.as_integer()) return number->get();
+  if (const auto* number = node.as_floating_point()) return number->get();
+  if (const auto* truth = node.as_boolean()) return truth->get();
+  fail(ErrorKind::invalid, "{}: {} is a date or time; no setting takes one", origin, path);
+}
+
+ordered_json tree_of_toml(const std::string& text, const std::string& origin) {
+  try {
+    return tree_of(toml::parse(text), origin, "");
+  } catch (const toml::parse_error& error) {
+    fail(ErrorKind::invalid, "{}: line {}: {}", origin, error.source().begin.line, std::string(error.description()));
+  }
+}
+
+// The value of an override: TOML if it reads as such, else a bare word is a string.
+ordered_json override_value(const std::string& text, const std::string& origin) {
+  try {
+    return tree_of(*toml::parse("value = " + text).get("value"), origin, "value");
+  } catch (const toml::parse_error&) {
+    return text;
+  }
+}
+
+void set_in_tree(ordered_json& tree, const std::string& path, const ordered_json& value, const std::string& origin) {
+  ordered_json* place = &tree;
+  std::stringstream parts(path);
+  std::string part, walked;
+  while (std::getline(parts, part, '.')) {
+    if (place->is_array()) {
+      const bool number = !part.empty() && part.size() < 7 && part.find_first_not_of("0123456789") == std::string::npos;
+      check(number, ErrorKind::invalid, "{}: '{}' is a list; '{}' must be a position in it, such as 0", origin, walked, part);
+      const size_t index = std::stoul(part);
+      check(index <= place->size(), ErrorKind::invalid, "{}: '{}' has {} entries; position {} is beyond its end", origin, walked,
+            place->size(), index);
+      if (index == place->size()) place->push_back(ordered_json::object());
+      place = &(*place)[index];
+    } else {
+      check(place->is_object(), ErrorKind::invalid, "{}: '{}' is a value, not a section; '{}' cannot be set in it", origin, walked, part);
+      if (!place->contains(part) && walked.empty() == false && place->empty() == false) {
+        std::vector<std::string> known;
+        for (const auto& item : place->items()) known.push_back(item.key());
+        fail(ErrorKind::invalid, "{}: unknown key '{}.{}'; did you mean '{}.{}'?", origin, walked, part, walked, nearest_key(part, known));
+      }
+      place = &(*place)[part];
+    }
+    walked += (walked.empty() ? "" : ".") + part;
+  }
+  *place = value;
+}
+
+std::string toml_value(const ordered_json& value);
+
+std::string toml_inline(const ordered_json& table) {
+  std::string text = "{";
+  for (const auto& item : table.items()) text += (text.size() > 1 ? ", " : " ") + item.key() + " = " + toml_value(item.value());
+  return text + " }";
+}
+
+std::string toml_value(const ordered_json& value) {
+  if (value.is_object()) return toml_inline(value);
+  if (value.is_array()) {
+    std::string text = "[";
+    for (const auto& item : value) text += (text.size() > 1 ? ", " : "") + toml_value(item);
+    return text + "]";
+  }
+  if (value.is_string()) {  // JSON's escapes are TOML's, but for DEL, which TOML wants escaped
+    std::string text = value.dump(), out;
+    for (char c : text) out += c == 0x7f ? std::string("\\u007F") : std::string(1, c);
+    return out;
+  }
+  return value.dump();
+}
+
+void write_toml(const ordered_json& table, const std::string& path, std::string& out) {
+  for (const auto& item : table.items()) {
+    if (!item.value().is_object()) out += item.key() + " = " + toml_value(item.value()) + "\n";
+  }
+  for (const auto& item : table.items()) {
+    if (!item.value().is_object()) continue;
+    const std::string full = path.empty() ? item.key() : path + "." + item.key();
+    out += "\n[" + full + "]\n";
+    write_toml(item.value(), full, out);
+  }
+}
+
+template <class T> void help_of(const T& value, const std::string& path, const std::string& section, std::string& out) {
+  T::visit(value, [&](const char* name, auto& field, const char* help) {
+    using Field = std::remove_cvref_t<decltype(field)>;
+    const std::string full = path.empty() ? name : path + "." + name;
+    if constexpr (Struct<Field>) {
+      help_of(field, full, section, out);
+    } else {
+      if (!section.empty() && full.rfind(section, 0) != 0) return;
+      std::string shown;
+      if constexpr (is_vector_v<Field>) shown = "[]";
+      else shown = ordered_json(field).dump();
+      out += fmt::format("  {:<28} {:<14} {}\n", full, shown, help);
+      if constexpr (is_vector_v<Field>) {
+        if constexpr (Struct<typename Field::value_type>) help_of(typename Field::value_type{}, full + ".N", section, out);
+      }
+    }
+  });
+}
+
+void differences(const ordered_json& a, const ordered_json& b, const std::string& path, std::vector<std::string>& out) {
+  if (a.is_object() && b.is_object()) {
+    for (const auto& item : a.items()) {
+      differences(item.value(), b.contains(item.key()) ? b[item.key()] : ordered_json(), path.empty() ? item.key() : path + "." + item.key(), out);
+    }
+  } else if (a != b) {
+    out.push_back(fmt::format("{}: {} -> {}", path, a.dump(), b.dump()));
+  }
+}
+
+}  // namespace
+
+Config config_from_toml(const std::string& text, const std::string& origin) {
+  return config_from_tree(tree_of_toml(text, origin), origin);
+}
+
+Config load_config(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  check(bool(file), ErrorKind::not_found, "{}: no such configuration file (or not readable)", path);
+  std::stringstream text;
+  text << file.rdbuf();
+  check(!file.bad(), ErrorKind::io, "{}: could not be read", path);
+  return config_from_toml(text.str(), path);
+}
+
+void apply_overrides(Config& config, const std::vector<std::string>& assignments) {
+  if (assignments.empty()) return;
+  auto tree = config_to_tree(config);
+  for (const auto& assignment : assignments) {
+    const size_t equals = assignment.find('=');
+    check(equals != std::string::npos && equals > 0, ErrorKind::invalid,
+          "--set {}: must be KEY=VALUE, such as optim.lr=1e-4", assignment);
+    const std::string origin = "--set " + assignment;
+    set_in_tree(tree, assignment.substr(0, equals), override_value(assignment.substr(equals + 1), origin), origin);
+    config = config_from_tree(tree, origin);  // checked one by one, so that the message names the assignment
+  }
+}
+
+std::string config_to_toml(const Config& config) {
+  std::string out;
+  write_toml(config_to_tree(config), "", out);
+  return out;
+}
+
+std::string config_help(const std::string& section) {
+  std::string out;
+  help_of(Config{}, "", section, out);
+  return out;
+}
+
+std::vector<std::string> config_differences(const Config& a, const Config& b) {
+  std::vector<std::string> out;
+  differences(config_to_tree(a), config_to_tree(b), "", out);
+  return out;
+}
+
+}  // namespace hadal

@@ -1,0 +1,161 @@
+// All cross-checks of a configuration. Each message names the key, its value and what would be right.
+#include <algorithm>
+#include <cmath>
+#include <initializer_list>
+
+#include "base/error.h"
+#include "config/config_io.h"
+
+namespace hadal {
+
+namespace {
+
+constexpr int64_t kMaxSize = int64_t(1) << 31;
+
+void in_range(const char* key, int64_t value, int64_t low, int64_t high = kMaxSize - 1) {
+  check(value >= low && value <= high, ErrorKind::invalid, "{} = {} must lie in {} .. {}", key, value, low, high);
+}
+
+void in_range(const char* key, double value, double low, double high, const char* right) {
+  check(std::isfinite(value) && value >= low && value <= high, ErrorKind::invalid, "{} = {} must be {}", key, value, right);
+}
+
+void one_of(const char* key, const std::string& value, std::initializer_list<const char*> choices) {
+  std::string text;
+  for (const char* choice : choices) {
+    if (value == choice) return;
+    text += (text.empty() ? "" : ", ") + std::string(choice);
+  }
+  fail(ErrorKind::invalid, "{} = \"{}\" must be one of {}", key, value, text);
+}
+
+void check_experts(const ModelConfig& m) {
+  in_range("model.expert_ffn_size", m.expert_ffn_size, 1);
+  in_range("model.n_shared_experts", m.n_shared_experts, 0, 1024);
+  in_range("model.n_experts_per_token", m.n_experts_per_token, 1);
+  check(m.n_experts_per_token <= m.n_routed_experts, ErrorKind::invalid,
+        "model.n_experts_per_token = {} must not exceed model.n_routed_experts = {}", m.n_experts_per_token, m.n_routed_experts);
+  in_range("model.n_groups", m.n_groups, 1, m.n_routed_experts);
+  check(m.n_routed_experts % m.n_groups == 0, ErrorKind::invalid,
+        "model.n_groups = {} must divide model.n_routed_experts = {}", m.n_groups, m.n_routed_experts);
+  in_range("model.n_limited_groups", m.n_limited_groups, 1, m.n_groups);
+  const int64_t reachable = m.n_limited_groups * (m.n_routed_experts / m.n_groups);
+  check(m.n_experts_per_token <= reachable, ErrorKind::invalid,
+        "model.n_experts_per_token = {} must not exceed the {} experts of {} groups", m.n_experts_per_token, reachable, m.n_limited_groups);
+  one_of("model.score_function", m.score_function, {"sigmoid", "softmax"});
+  one_of("model.group_score", m.group_score, {"top2_sum", "max"});
+  check(m.group_score != "top2_sum" || m.n_groups == 1 || m.n_routed_experts / m.n_groups >= 2, ErrorKind::invalid,
+        "model.group_score = \"top2_sum\" needs at least 2 experts per group, not {}", m.n_routed_experts / m.n_groups);
+  in_range("model.routed_scale", m.routed_scale, 1e-6, 1e6, "above 0");
+}
+
+void check_schedule(const std::string& key, const std::vector<SchedulePiece>& pieces) {
+  for (size_t i = 0; i < pieces.size(); ++i) {
+    const std::string name = fmt::format("{}.{}", key, i);
+    one_of((name + ".shape").c_str(), pieces[i].shape, {"constant", "linear", "cosine"});
+    in_range((name + ".to").c_str(), pieces[i].to, 0, 1e6, "at least 0");
+    in_range((name + ".until").c_str(), pieces[i].until, 1e-12, 1e15, "above 0: a fraction of the run up to 1, or a number of steps");
+    check(pieces[i].until <= 1 || pieces[i].until == std::floor(pieces[i].until), ErrorKind::invalid,
+          "{}.until = {} must be a whole number of steps, or a fraction up to 1", name, pieces[i].until);
+  }
+}
+
+void check_data(const DataConfig& d) {
+  in_range("data.sequence_length", d.sequence_length, 2, int64_t(1) << 24);
+  one_of("data.holdout", d.holdout, {"hash", "tail"});
+  in_range("data.holdout_fraction", d.holdout_fraction, 0, 0.9, "between 0 and 0.9");
+  one_of("data.document_mask", d.document_mask, {"none", "document"});
+  one_of("data.at_end", d.at_end, {"next_epoch", "stop"});
+  in_range("data.fim_rate", d.fim_rate, 0, 1, "between 0 and 1");
+  in_range("data.pack_window", d.pack_window, 1, 1 << 24);
+  for (size_t i = 0; i < d.sources.size(); ++i) {
+    check(!d.sources[i].paths.empty(), ErrorKind::invalid, "data.sources.{}.paths is empty: name at least one file, directory or glob", i);
+    in_range(fmt::format("data.sources.{}.weight", i).c_str(), d.sources[i].weight, 0, 1e9, "at least 0");
+  }
+}
+
+void check_training(const Config& c) {
+  const auto& t = c.train;
+  one_of("train.precision", t.precision, {"fp64", "fp32", "bf16", "auto"});
+  one_of("train.attention_form", t.attention_form, {"up_projected", "absorbed"});
+  one_of("train.recompute", t.recompute, {"none", "norms", "all"});
+  one_of("train.on_nan", t.on_nan, {"skip", "stop"});
+  in_range("train.steps", t.steps, 1, int64_t(1) << 40);
+  in_range("train.batch_sequences", t.batch_sequences, 1, 1 << 24);
+  in_range("train.micro_batch_sequences", t.micro_batch_sequences, 0, 1 << 24);
+  in_range("train.max_skips", t.max_skips, 0);
+  in_range("train.bias_update_speed", t.bias_update_speed, 0, 1, "between 0 and 1");
+  in_range("train.bias_freeze", t.bias_freeze, 0, 1, "a fraction of the run, 0 to 1");
+  in_range("train.balance_alpha", t.balance_alpha, 0, 10, "between 0 and 10");
+  check_schedule("train.batch_ramp", t.batch_ramp);
+  check_schedule("train.mtp_weight", t.mtp_weight);
+  const auto& o = c.optim;
+  in_range("optim.lr", o.lr, 0, 100, "between 0 and 100");
+  in_range("optim.beta1", o.beta1, 0, 0.999999, "in [0, 1)");
+  in_range("optim.beta2", o.beta2, 0, 0.99999999, "in [0, 1)");
+  in_range("optim.eps", o.eps, 1e-30, 1, "above 0 and at most 1");
+  in_range("optim.weight_decay", o.weight_decay, 0, 100, "between 0 and 100");
+  in_range("optim.clip", o.clip, 0, 1e9, "at least 0 (0 switches clipping off)");
+  in_range("optim.ema_decay", o.ema_decay, 0, 0.9999999, "in [0, 1)");
+  one_of("optim.moments", o.moments, {"fp32", "bf16"});
+  check_schedule("optim.lr_schedule", o.lr_schedule);
+  in_range("checkpoint.every_steps", c.checkpoint.every_steps, 0, int64_t(1) << 40);
+  in_range("checkpoint.keep", c.checkpoint.keep, 1);
+  const auto& v = c.validation;
+  in_range("validation.every_steps", v.every_steps, 0, int64_t(1) << 40);
+  in_range("validation.max_bytes", v.max_bytes, 0, int64_t(1) << 60);
+  in_range("validation.stride", v.stride, 0, c.data.sequence_length);
+  in_range("validation.samples", v.samples, 0, 1000);
+  in_range("validation.sample_tokens", v.sample_tokens, 1, 1 << 20);
+}
+
+}  // namespace
+
+void validate(const ModelConfig& m, bool vocab_known) {
+  in_range("model.vocab_size", m.vocab_size, vocab_known ? 1 : 0);
+  in_range("model.hidden_size", m.hidden_size, 1);
+  in_range("model.n_layers", m.n_layers, 1, 100000);
+  in_range("model.n_dense_layers", m.n_dense_layers, 0, m.n_layers);
+  in_range("model.n_heads", m.n_heads, 1, 1 << 20);
+  in_range("model.q_lora_rank", m.q_lora_rank, 0);
+  in_range("model.kv_lora_rank", m.kv_lora_rank, 1);
+  in_range("model.qk_nope_head_dim", m.qk_nope_head_dim, 1, 1 << 20);
+  in_range("model.qk_rope_head_dim", m.qk_rope_head_dim, 2, 1 << 20);
+  check(m.qk_rope_head_dim % 2 == 0, ErrorKind::invalid, "model.qk_rope_head_dim = {} must be even: it is rotated in pairs", m.qk_rope_head_dim);
+  in_range("model.v_head_dim", m.v_head_dim, 1, 1 << 20);
+  in_range("model.dense_ffn_size", m.dense_ffn_size, 1);
+  in_range("model.n_routed_experts", m.n_routed_experts, 0, 1 << 20);
+  in_range("model.n_mtp", m.n_mtp, 0, 64);
+  in_range("model.max_positions", m.max_positions, 1);
+  if (m.n_routed_experts > 0) check_experts(m);
+  in_range("model.rms_eps", m.rms_eps, 0, 1, "between 0 and 1");
+  in_range("model.latent_norm_eps", m.latent_norm_eps, 0, 1, "between 0 and 1");
+  in_range("model.rope_theta", m.rope_theta, 1.0000001, 1e12, "above 1");
+  in_range("model.init_std", m.init_std, 0, 10, "between 0 and 10 (0 takes the default)");
+  in_range("model.yarn.factor", m.yarn.factor, 1, 1e6, "at least 1");
+  in_range("model.yarn.original_positions", m.yarn.original_positions, 1);
+  in_range("model.yarn.beta_fast", m.yarn.beta_fast, 1e-6, 1e9, "above 0");
+  in_range("model.yarn.beta_slow", m.yarn.beta_slow, 1e-6, 1e9, "above 0");
+  // One matrix, and the whole model, must be countable: 2^62 elements is beyond any machine and far from overflow.
+  const double largest = double(std::max(m.vocab_size, std::max(m.dense_ffn_size, m.expert_ffn_size * std::max<int64_t>(1, m.n_routed_experts)))) *
+                         double(m.hidden_size) * double(m.n_layers + m.n_mtp);
+  const double heads = double(m.n_heads) * double(m.qk_head_dim() + m.v_head_dim) * double(std::max(m.hidden_size, m.kv_lora_rank));
+  check(largest < 4.6e18 && heads < 4.6e18, ErrorKind::invalid,
+        "model: hidden_size = {}, vocab_size = {}, n_routed_experts = {} and the FFN sizes multiply to more than 2^62 weights",
+        m.hidden_size, m.vocab_size, m.n_routed_experts);
+}
+
+void validate(const Config& config) {
+  validate(config.model, false);
+  check_data(config.data);
+  check_training(config);
+  in_range("tokenizer.vocab_size", config.tokenizer.vocab_size, 1);
+  in_range("tokenizer.split_fused", config.tokenizer.split_fused, 0, 1, "between 0 and 1");
+  in_range("tokenizer.training_bytes", config.tokenizer.training_bytes, 0, int64_t(1) << 60);
+  check(config.data.sequence_length <= config.model.max_positions, ErrorKind::invalid,
+        "data.sequence_length = {} must not exceed model.max_positions = {}", config.data.sequence_length, config.model.max_positions);
+  check(config.data.sequence_length > config.model.n_mtp + 1, ErrorKind::invalid,
+        "data.sequence_length = {} must exceed model.n_mtp + 1 = {}", config.data.sequence_length, config.model.n_mtp + 1);
+}
+
+}  // namespace hadal
