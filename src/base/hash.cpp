@@ -30,6 +30,10 @@ uint64_t fold(uint64_t a, uint64_t b) {
 
 uint64_t little_endian(const char* p, size_t bytes) {
   uint64_t value = 0;
+  if (std::endian::native == std::endian::little && bytes == 8) {
+    std::memcpy(&value, p, 8);
+    return value;
+  }
   for (size_t i = 0; i < bytes; ++i) value |= uint64_t(uint8_t(p[i])) << (8 * i);
   return value;
 }

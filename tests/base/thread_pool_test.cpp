@@ -1,0 +1,105 @@
+// The thread pool: every index once, exceptions, nesting, callers from several threads, odd thread counts.
+#include "base/thread_pool.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <chrono>
+#include <stdexcept>
+#include <thread>
+#include <vector>
+
+#include "base/error.h"
+
+namespace hadal {
+namespace {
+
+TEST(ThreadPool, RunsEveryIndexOnceForAnyThreadCount) {
+  for (int threads : {1, 2, 3, 7}) {
+    ThreadPool pool(threads);
+    ASSERT_EQ(pool.n_threads(), threads);
+    for (int64_t n : {0, 1, 2, 3, 100, 1001}) {
+      std::vector<std::atomic<int>> seen(size_t(n) + 1);
+      std::atomic<bool> worker_in_range{true};
+      pool.parallel_for(n, [&](int64_t i, int worker) {
+        seen[size_t(i)].fetch_add(1);
+        if (worker < 0 || worker >= threads) worker_in_range = false;
+      });
+      for (int64_t i = 0; i < n; ++i) ASSERT_EQ(seen[size_t(i)].load(), 1) << threads << " threads, index " << i;
+      EXPECT_EQ(seen[size_t(n)].load(), 0);
+      EXPECT_TRUE(worker_in_range);
+    }
+  }
+}
+
+TEST(ThreadPool, SurvivesManyShortJobsWithAndWithoutSleep) {
+  ThreadPool pool(4);
+  int64_t expected = 0;
+  std::atomic<int64_t> sum{0};
+  for (int job = 0; job < 20000; ++job) {
+    const int64_t n = 1 + job % 9;
+    pool.parallel_for(n, [&](int64_t i, int) { sum.fetch_add(i + 1, std::memory_order_relaxed); });
+    expected += n * (n + 1) / 2;
+    ASSERT_EQ(sum.load(), expected);
+    if (job % 1000 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));  // workers fall asleep
+  }
+}
+
+TEST(ThreadPool, WorkersTakePartAfterSleeping) {
+  ThreadPool pool(2);
+  std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  // Two tasks that wait for each other finish only if two threads run them.
+  std::atomic<int> arrived{0};
+  pool.parallel_for(2, [&](int64_t, int) {
+    arrived.fetch_add(1);
+    while (arrived.load() < 2) std::this_thread::yield();
+  });
+  EXPECT_EQ(arrived.load(), 2);
+}
+
+TEST(ThreadPool, RethrowsTheFirstExceptionAndStaysUsable) {
+  for (int threads : {1, 3}) {
+    ThreadPool pool(threads);
+    EXPECT_THROW(pool.parallel_for(50, [](int64_t i, int) { if (i == 7) throw std::runtime_error("seven"); }),
+                 std::runtime_error);
+    std::atomic<int> count{0};
+    pool.parallel_for(50, [&](int64_t, int) { count.fetch_add(1); });
+    EXPECT_EQ(count.load(), 50);
+  }
+}
+
+TEST(ThreadPool, RunsNestedCallsSeriallyInTheSameWorker) {
+  ThreadPool pool(3);
+  std::atomic<int> count{0};
+  std::atomic<bool> same_worker{true};
+  pool.parallel_for(10, [&](int64_t, int outer) {
+    pool.parallel_for(10, [&](int64_t, int inner) {
+      if (inner != outer) same_worker = false;
+      count.fetch_add(1);
+    });
+  });
+  EXPECT_EQ(count.load(), 100);
+  EXPECT_TRUE(same_worker);
+}
+
+TEST(ThreadPool, ServesCallersFromSeveralThreadsInTurn) {
+  ThreadPool pool(3);
+  std::atomic<int> count{0};
+  std::vector<std::thread> callers;
+  for (int t = 0; t < 4; ++t) {
+    callers.emplace_back([&] {
+      for (int job = 0; job < 200; ++job) pool.parallel_for(5, [&](int64_t, int) { count.fetch_add(1); });
+    });
+  }
+  for (auto& caller : callers) caller.join();
+  EXPECT_EQ(count.load(), 4 * 200 * 5);
+}
+
+TEST(ThreadPool, GrantsAtLeastOneCoreAndRefusesNegativeCounts) {
+  EXPECT_GE(granted_threads(), 1);
+  EXPECT_EQ(ThreadPool(0).n_threads(), granted_threads());
+  EXPECT_THROW(ThreadPool(-1), Error);
+}
+
+}  // namespace
+}  // namespace hadal
