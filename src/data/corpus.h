@@ -1,0 +1,105 @@
+// The corpus: every document of every source, in a fixed order, and what becomes of each.
+// Order of decisions: empty documents are dropped; exact duplicates (128-bit hash of the bytes, the first one stays) are
+// removed; filters may refuse a document; what is left is divided into training and held-out text, so that no held-out
+// document has a copy in training. holdout = "hash": a document is held out if its hash, as a number in [0, 1), is below the
+// fraction (whatever its place or source); "tail": the last fraction of every document's bytes, cut at a character border.
+// Order of documents: sources as configured, files by name, documents as they stand in the file.
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/progress.h"
+#include "config/config.h"
+
+namespace hadal::data {
+
+// A file of a source, as it was when it was read.
+struct SourceFile {
+  std::string path;
+  int64_t bytes = 0;
+  int64_t modified_ns = 0;
+  uint64_t hash = 0;            // of the file's bytes; 0 until read
+  int64_t n_documents = 0;
+  std::string skipped;          // why a file of a directory or glob was passed over ("binary"), or empty
+};
+
+struct SourceFiles {
+  std::string name;
+  std::string text_field;
+  std::vector<SourceFile> files;
+};
+
+// Lists the files of all sources with size and time. Throws not_found for a path that names nothing, invalid for no sources,
+// a source without paths, or two sources of one name. A file named twice is taken once.
+std::vector<SourceFiles> list_sources(const DataConfig& config);
+
+enum class Fate : uint8_t { training, held_out, empty, duplicate, filtered };
+
+struct DocumentFacts {
+  uint64_t hash = 0;            // first half of the 128-bit hash
+  int64_t bytes = 0;
+  Fate fate = Fate::training;
+};
+
+// A rule that may refuse a document, e.g. near-duplicate removal or quality. Rules run in order; the first to say no counts.
+// keep() is called once per document, in corpus order, so a rule may remember what it saw.
+struct Filter {
+  std::string name;
+  std::function<bool(std::string_view)> keep;
+};
+
+struct SourceCounts {
+  int64_t files = 0, skipped_files = 0;
+  int64_t documents = 0, bytes = 0;                  // as read
+  int64_t empty = 0;
+  int64_t duplicates = 0, duplicate_bytes = 0;
+  int64_t filtered = 0, filtered_bytes = 0;
+  int64_t training = 0, training_bytes = 0, training_tokens = 0;   // tokens without EOS and BOS; 0 until tokenised
+  int64_t held_out = 0, held_out_bytes = 0, held_out_tokens = 0;   // tail mode: documents are counted on both sides
+};
+
+// Where a document's text is divided: [0, cut) is training text, [cut, bytes) is held out.
+int64_t split_point(std::string_view text, const DocumentFacts& facts, const DataConfig& config);
+
+class Corpus {
+ public:
+  // Reads every document once. Throws for a file that is missing, unreadable or damaged, for a binary file named explicitly,
+  // and if no training text is left.
+  static Corpus scan(const DataConfig& config, std::vector<Filter> filters = {}, const ProgressOptions& progress = {});
+
+  const std::vector<SourceFiles>& sources() const { return sources_; }
+  const std::vector<SourceCounts>& counts() const { return counts_; }
+  std::vector<SourceCounts>& counts() { return counts_; }
+  int64_t n_documents() const { return int64_t(facts_.size()); }
+  const DocumentFacts& facts(int64_t document) const { return facts_[size_t(document)]; }
+  int64_t first_document(int64_t source) const { return first_document_[size_t(source)]; }  // source may be n_sources
+  int64_t training_bytes() const;
+  // 64 hexadecimal digits over every document's hash and fate, sources and filters' results: equal for equal corpora.
+  const std::string& fingerprint() const { return fingerprint_; }
+
+  // Documents again, from `first` (a corpus-wide number) on. The visitor returns false to stop. Throws corrupt if a file no
+  // longer holds what scan() saw.
+  using Visitor = std::function<bool(int64_t document, const std::string& text)>;
+  void read(int64_t first, const Visitor& visit) const;
+
+  // Training text alone, document by document (held-out bytes cut off), up to max_bytes (0 = all): next(text) as
+  // BpeTrainer::add_texts wants it. The corpus must outlive the function.
+  std::function<bool(std::string&)> training_texts(int64_t max_bytes = 0) const;
+
+  // Table of documents, bytes and tokens per source; tokens are left out while unknown.
+  static std::string table(const std::vector<SourceFiles>& sources, const std::vector<SourceCounts>& counts);
+
+ private:
+  DataConfig config_;
+  std::vector<SourceFiles> sources_;
+  std::vector<SourceCounts> counts_;
+  std::vector<DocumentFacts> facts_;
+  std::vector<int64_t> first_document_;
+  std::string fingerprint_;
+};
+
+}  // namespace hadal::data

@@ -1,0 +1,29 @@
+// What a batch is made of, for people: `hadal data explain`.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "config/config.h"
+#include "data/batch.h"
+#include "data/shards.h"
+#include "text/tokenizer.h"
+
+namespace hadal::data {
+
+struct ExplainOptions {
+  int64_t step = 0;
+  int64_t max_sequences = 8;      // of the text form; 0 = all
+  int64_t excerpt_bytes = 48;     // of each end of a piece
+};
+
+std::string explain_text(const Batch& batch, const Shards& shards, const Tokenizer& tokenizer, const DataConfig& config,
+                         const ExplainOptions& options);
+// One self-contained page, light and dark.
+std::string explain_html(const Batch& batch, const Shards& shards, const Tokenizer& tokenizer, const DataConfig& config,
+                         const ExplainOptions& options);
+
+// Bytes as one line of UTF-8: control characters and invalid bytes are written visibly.
+std::string visible_text(std::string_view bytes);
+
+}  // namespace hadal::data

@@ -1,0 +1,34 @@
+// Held-out text for validation, always the same, in fixed order (sources, then documents).
+#pragma once
+#include <cstdint>
+#include <vector>
+
+#include "config/config.h"
+#include "data/shards.h"
+#include "text/tokenizer.h"
+
+namespace hadal::data {
+
+// tokens = start token (BOS with data.add_bos, else EOS, which stands before a document in training), the text, EOS.
+// All but the first are scored: bits per byte = sum of -log2 p(tokens[1..]) / raw_bytes.
+struct HeldOutDocument {
+  std::vector<int32_t> tokens;
+  int64_t raw_bytes = 0;
+  int64_t source = 0, document = 0;
+};
+// Whole documents until max_bytes is reached (0 = all). The last one taken may be longer: then it is cut at a token that ends
+// a character, raw_bytes counts what is left, and no EOS follows.
+std::vector<HeldOutDocument> heldout_documents(const Shards& shards, const Tokenizer& tokenizer, const DataConfig& config,
+                                               int64_t max_bytes = 0);
+
+// A window over a document's tokens: inputs [begin, end), of which the predictions of tokens [scored, end] count, i.e. rows
+// scored-1-begin .. end-1-begin. Every token but the first of a document is scored in exactly one window.
+struct ScoringWindow {
+  int64_t document = 0;       // index in the list
+  int64_t begin = 0, end = 0; // inputs; end - begin <= sequence_length; the target of the last input is tokens[end]
+  int64_t scored = 1;         // first token that is scored here
+};
+// stride: tokens by which windows move on, 1..sequence_length; 0 = half a sequence.
+std::vector<ScoringWindow> scoring_windows(const std::vector<HeldOutDocument>& documents, int64_t sequence_length, int64_t stride);
+
+}  // namespace hadal::data
