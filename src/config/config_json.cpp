@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "base/error.h"
+#include "base/text_format.h"
 #include "config/visit.h"
 
 namespace hadal {
@@ -16,20 +17,10 @@ using namespace config_detail;
 
 std::string nearest_key(const std::string& wrong, const std::vector<std::string>& known) {
   std::string best;
-  size_t best_distance = std::numeric_limits<size_t>::max();
-  for (const auto& candidate : known) {  // Levenshtein distance, one row at a time
-    std::vector<size_t> row(candidate.size() + 1);
-    for (size_t j = 0; j <= candidate.size(); ++j) row[j] = j;
-    for (size_t i = 1; i <= wrong.size(); ++i) {
-      size_t diagonal = row[0];
-      row[0] = i;
-      for (size_t j = 1; j <= candidate.size(); ++j) {
-        const size_t substitute = diagonal + (wrong[i - 1] != candidate[j - 1]);
-        diagonal = row[j];
-        row[j] = std::min({row[j] + 1, row[j - 1] + 1, substitute});
-      }
-    }
-    if (row.back() < best_distance) best_distance = row.back(), best = candidate;
+  int best_distance = std::numeric_limits<int>::max();
+  for (const auto& candidate : known) {
+    const int distance = edit_distance(wrong, candidate);
+    if (distance < best_distance) best_distance = distance, best = candidate;
   }
   return best;
 }

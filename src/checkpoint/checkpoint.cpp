@@ -1,0 +1,174 @@
+// Writing, listing, verifying and locating checkpoints.
+#include "checkpoint/checkpoint.h"
+
+#include <algorithm>
+#include <atomic>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/hash.h"
+
+namespace hadal {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+namespace {
+
+constexpr const char* kFormat = "hadal-checkpoint-1";
+
+std::string step_name(int64_t step) { return fmt::format("step_{:08d}", step); }
+
+struct FileFacts {
+  uint64_t bytes = 0;
+  std::string sha256;
+};
+
+FileFacts facts_of(const fs::path& path) {
+  const MappedFile file(path);
+  Sha256 hash;
+  hash.update(file.data(), file.size());
+  return {file.size(), hash.hex()};
+}
+
+json read_manifest(const fs::path& checkpoint) {
+  const auto path = checkpoint / "manifest.json";
+  try {
+    return json::parse(read_file(path));
+  } catch (const json::exception&) {
+    fail(ErrorKind::corrupt, "{}: not valid JSON; the checkpoint is damaged, remove its directory to resume from the one before", path.string());
+  }
+}
+
+}  // namespace
+
+void write_checkpoint(const fs::path& checkpoints, const CheckpointContent& content) {
+  make_directories(checkpoints);
+  const fs::path target = checkpoints / step_name(content.step), partial = target.string() + ".partial";
+  std::error_code ignored;
+  fs::remove_all(partial, ignored);
+  make_directories(partial);
+  json files = json::object();
+  auto note = [&](const std::string& name) {
+    const auto facts = facts_of(partial / name);
+    files[name] = {{"bytes", facts.bytes}, {"sha256", facts.sha256}};
+  };
+  try {
+    save_safetensors(partial / "model.safetensors", content.model, {{"format", "pt"}});
+    note("model.safetensors");
+    if (!content.optimizer.empty()) {
+      save_safetensors(partial / "optimizer.safetensors", content.optimizer);
+      note("optimizer.safetensors");
+    }
+    for (const auto& [name, text] : content.texts) {
+      atomic_write(partial / name, text);
+      note(name);
+    }
+    const json manifest = {{"format", kFormat}, {"step", content.step}, {"files", files}};
+    atomic_write(partial / "manifest.json", manifest.dump(1));
+    fs::remove_all(target, ignored);  // the same step again, after a resume from an older one
+    fs::rename(partial, target);
+    sync_directory(checkpoints);
+  } catch (const fs::filesystem_error& error) {
+    fs::remove_all(partial, ignored);
+    fail(ErrorKind::io, "{}: {}", target.string(), error.code().message());
+  } catch (...) {
+    fs::remove_all(partial, ignored);
+    throw;
+  }
+}
+
+void verify_checkpoint(const fs::path& checkpoint) {
+  const json manifest = read_manifest(checkpoint);
+  const bool known = manifest.is_object() && manifest.value("format", "") == kFormat && manifest.contains("files") && manifest["files"].is_object();
+  check(known, ErrorKind::corrupt, "{}: not a manifest of format {}", (checkpoint / "manifest.json").string(), kFormat);
+  for (const auto& item : manifest["files"].items()) {
+    const auto path = checkpoint / item.key();
+    const char* advice = "remove this checkpoint's directory to resume from the one before";
+    check(fs::exists(path), ErrorKind::corrupt, "{}: missing, though the manifest lists it; {}", path.string(), advice);
+    const auto facts = facts_of(path);
+    const auto& listed = item.value();
+    const bool typed = listed.is_object() && listed.contains("bytes") && listed["bytes"].is_number_unsigned() && listed.contains("sha256") && listed["sha256"].is_string();
+    check(typed, ErrorKind::corrupt, "{}: entry '{}' has no size and hash", (checkpoint / "manifest.json").string(), item.key());
+    check(facts.bytes == listed["bytes"].get<uint64_t>(), ErrorKind::corrupt, "{}: {} bytes, the manifest says {}: truncated or overwritten; {}",
+          path.string(), facts.bytes, listed["bytes"].get<uint64_t>(), advice);
+    check(facts.sha256 == listed["sha256"].get<std::string>(), ErrorKind::corrupt, "{}: its bytes do not have the hash of the manifest: damaged; {}",
+          path.string(), advice);
+  }
+}
+
+std::vector<fs::path> list_checkpoints(const fs::path& checkpoints) {
+  std::vector<fs::path> found;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(checkpoints, error)) {
+    const auto name = entry.path().filename().string();
+    if (entry.is_directory() && name.rfind("step_", 0) == 0 && name.find(".partial") == std::string::npos) found.push_back(entry.path());
+  }
+  std::sort(found.begin(), found.end(), [](const fs::path& a, const fs::path& b) {
+    const auto x = a.filename().string(), y = b.filename().string();
+    return x.size() != y.size() ? x.size() < y.size() : x < y;
+  });
+  return found;
+}
+
+void remove_old_checkpoints(const fs::path& checkpoints, int64_t keep) {
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(checkpoints, ignored)) {
+    if (entry.path().filename().string().find(".partial") != std::string::npos) fs::remove_all(entry.path(), ignored);
+  }
+  const auto found = list_checkpoints(checkpoints);
+  for (int64_t i = 0; i + keep < int64_t(found.size()); ++i) fs::remove_all(found[i], ignored);
+}
+
+CheckpointWriter::CheckpointWriter(fs::path checkpoints, int64_t keep, bool asynchronous, const Exec& exec)
+    : checkpoints_(std::move(checkpoints)), keep_(keep), asynchronous_(asynchronous), exec_(exec),
+      running_(std::make_shared<std::atomic<bool>>(false)) {}
+
+CheckpointWriter::~CheckpointWriter() {
+  if (thread_.joinable()) thread_.join();
+}
+
+bool CheckpointWriter::busy() const { return running_->load(); }
+
+void CheckpointWriter::wait() {
+  if (thread_.joinable()) thread_.join();
+  if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
+}
+
+void CheckpointWriter::save(const CheckpointContent& content) {
+  wait();
+  if (!asynchronous_) {
+    write_checkpoint(checkpoints_, content);
+    remove_old_checkpoints(checkpoints_, keep_);
+    return;
+  }
+  auto copy = std::make_shared<CheckpointContent>(content);
+  for (auto* list : {&copy->model, &copy->optimizer}) {
+    for (auto& named : *list) named.tensor = named.tensor.clone(exec_);
+  }
+  running_->store(true);
+  thread_ = std::thread([this, copy, running = running_] {
+    try {
+      write_checkpoint(checkpoints_, *copy);
+      remove_old_checkpoints(checkpoints_, keep_);
+    } catch (...) {
+      error_ = std::current_exception();
+    }
+    running->store(false);
+  });
+}
+
+void CheckpointWriter::finish() { wait(); }
+
+ModelLocation locate_model(const fs::path& directory) {
+  check(fs::exists(directory), ErrorKind::not_found, "{}: no such directory", directory.string());
+  check(fs::is_directory(directory), ErrorKind::invalid, "{}: a file; --model takes a run directory or an exported model's directory", directory.string());
+  if (fs::exists(directory / "model.safetensors")) return {directory, fs::exists(directory / "manifest.json")};
+  const auto found = list_checkpoints(directory / "checkpoints");
+  check(!found.empty(), ErrorKind::not_found, "{}: neither model.safetensors nor checkpoints/step_N is in it: not a model's directory, or a run that has "
+        "not saved yet", directory.string());
+  return {found.back(), true};
+}
+
+}  // namespace hadal

@@ -1,0 +1,64 @@
+// Values of schedules; the defaults are the report's shape stretched over any run.
+#include "optim/schedule.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+
+namespace hadal {
+
+namespace {
+
+double end_of(const SchedulePiece& piece, int64_t total_steps) {
+  return piece.until <= 1 ? std::round(piece.until * double(total_steps)) : piece.until;
+}
+
+const std::vector<SchedulePiece>& default_lr() {
+  static const std::vector<SchedulePiece> pieces = {
+      {"linear", 1.0, 0.03}, {"constant", 1.0, 0.6}, {"cosine", 0.1, 1.0}};
+  return pieces;
+}
+
+const std::vector<SchedulePiece>& default_mtp() {
+  static const std::vector<SchedulePiece> pieces = {{"constant", 0.3, 0.676}, {"constant", 0.1, 1.0}};
+  return pieces;
+}
+
+}  // namespace
+
+double schedule_value(const std::vector<SchedulePiece>& pieces, double start, int64_t step, int64_t total_steps) {
+  double from = start, begin = 0;
+  for (const auto& piece : pieces) {
+    const double end = end_of(piece, total_steps);
+    if (double(step) <= end) {
+      if (piece.shape == "constant") return piece.to;
+      const double share = end > begin ? (double(step) - begin) / (end - begin) : 1.0;
+      const double bent = piece.shape == "cosine" ? 0.5 * (1 - std::cos(std::numbers::pi * share)) : share;
+      return from + (piece.to - from) * bent;
+    }
+    from = piece.to;
+    begin = std::max(begin, end);
+  }
+  return from;
+}
+
+double learning_rate(const OptimConfig& config, int64_t step, int64_t total_steps) {
+  const auto& pieces = config.lr_schedule.empty() ? default_lr() : config.lr_schedule;
+  return config.lr * schedule_value(pieces, 0.0, step, total_steps);
+}
+
+int64_t batch_sequences(const TrainConfig& config, int64_t step) {
+  if (config.batch_ramp.empty()) return config.batch_sequences;
+  const double factor = schedule_value(config.batch_ramp, 1.0, step, config.steps);
+  return std::max<int64_t>(1, std::llround(factor * double(config.batch_sequences)));
+}
+
+double mtp_weight(const TrainConfig& config, int64_t step) {
+  return schedule_value(config.mtp_weight.empty() ? default_mtp() : config.mtp_weight, 0.3, step, config.steps);
+}
+
+double bias_speed(const TrainConfig& config, int64_t step) {
+  return double(step) <= config.bias_freeze * double(config.steps) ? config.bias_update_speed : 0.0;
+}
+
+}  // namespace hadal
