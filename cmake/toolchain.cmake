@@ -11,3 +11,13 @@ find_program(HADAL_CCACHE ccache)
 if(HADAL_CCACHE)
   set(CMAKE_CXX_COMPILER_LAUNCHER ${HADAL_CCACHE})
 endif()
+# The CUDA twins of the kernels live in src/kernels/cuda/. An absent backend is an absent folder: asking for it is an error.
+if(HADAL_CUDA)
+  file(GLOB HADAL_CUDA_SOURCES CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/kernels/cuda/*.cu)
+  if(NOT HADAL_CUDA_SOURCES)
+    message(FATAL_ERROR "HADAL_CUDA is on, but this version of Hadal has no CUDA kernels yet (src/kernels/cuda/ is empty). "
+                        "Use the preset 'release'.")
+  endif()
+  set(CMAKE_CUDA_ARCHITECTURES 90a)
+  enable_language(CUDA)
+endif()

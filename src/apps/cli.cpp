@@ -1,0 +1,167 @@
+// The command line: parsing, the table of verbs, and how errors leave the program.
+#include "apps/cli.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <new>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/text_format.h"
+
+namespace hadal {
+
+#define HADAL_VERB(name) void add_##name(CLI::App& root, Cli& cli);
+#include "apps/verbs.h"
+#undef HADAL_VERB
+
+namespace {
+
+struct Verb {
+  const char* name;
+  void (*add)(CLI::App& root, Cli& cli);
+};
+
+constexpr Verb kVerbs[] = {
+#define HADAL_VERB(name) {#name, &add_##name},
+#include "apps/verbs.h"
+#undef HADAL_VERB
+};
+
+void print_error(const std::string& text) {
+  const bool colour = wants_colour(2);
+  std::string line = text;
+  while (!line.empty() && line.back() == '\n') line.pop_back();
+  fmt::print(stderr, "hadal: {}error:{} {}\n", colour ? "\033[31m" : "", colour ? "\033[0m" : "", line);
+}
+
+// What was printed must have arrived: a closed pipe or full disk on standard output is a failure, not success.
+int flushed(int code) {
+  errno = 0;
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return code;
+  print_error(fmt::format("cannot write standard output: {}", errno != 0 ? std::strerror(errno) : "an earlier write failed"));
+  return code == kExitFine ? kExitFailed : code;
+}
+
+std::string verb_path(const CLI::App& root) {
+  std::string path = "hadal";
+  const CLI::App* at = &root;
+  while (!at->get_subcommands().empty()) {
+    at = at->get_subcommands().front();
+    path += " " + at->get_name();
+  }
+  return path;
+}
+
+// CLI11 would only say that a verb is missing; a mistyped one deserves its own words.
+std::string unknown_verb(const std::string& word) {
+  std::vector<std::string> names;
+  for (const Verb& verb : kVerbs) names.push_back(verb.name);
+  if (word.empty() || word[0] == '-' || std::find(names.begin(), names.end(), word) != names.end()) return "";
+  const std::string near = nearest_name(word, names);
+  if (!near.empty()) return fmt::format("unknown verb '{}'; did you mean '{}'?", word, near);
+  return fmt::format("unknown verb '{}'; choose one of {}", word, fmt::join(names, ", "));
+}
+
+}  // namespace
+
+OwnedExec RunOptions::exec() const { return OwnedExec(threads, parse_isa(isa)); }
+
+void add_threads_option(CLI::App& verb, RunOptions& options) {
+  verb.add_option("--threads", options.threads, "threads to use; 0 = all granted cores")->check(CLI::Range(0, 4096));
+}
+
+void add_isa_option(CLI::App& verb, RunOptions& options) {
+  verb.add_option("--isa", options.isa, "kernels: reference, avx2, avx512 or best")
+      ->check(CLI::IsMember({"reference", "avx2", "avx512", "avx512_bf16", "best"}));
+}
+
+void add_set_option(CLI::App& verb, RunOptions& options) {
+  verb.add_option("--set", options.set, "override one configuration key, e.g. --set optim.lr=1e-4 (repeatable)")
+      ->type_name("KEY=VALUE")
+      ->allow_extra_args(false)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+      ->check([](const std::string& text) {
+        const size_t equals = text.find('=');
+        if (equals != std::string::npos && equals > 0) return std::string();
+        return fmt::format("'{}' is not of the form key=value", text);
+      });
+}
+
+void add_quiet_option(CLI::App& verb, RunOptions& options) {
+  verb.add_flag("--quiet,-q", options.quiet, "no progress, only results and errors");
+}
+
+void add_examples(CLI::App& verb, const std::vector<std::string>& lines) {
+  std::string text = "Examples:\n";
+  for (const std::string& line : lines) text += "  " + line + "\n";
+  verb.footer(text);
+}
+
+Cli::Cli() : root_("Hadal: a DeepSeek-V3-architecture language model, from raw text to generated text, in one binary.", "hadal") {
+  root_.require_subcommand(1);
+  root_.set_version_flag("--version", version_text());
+  root_.footer("Each verb has its own help: hadal VERB --help\nExit codes: 0 fine, 1 the work failed, 2 wrong use.");
+  for (const Verb& verb : kVerbs) verb.add(root_, *this);
+}
+
+void Cli::on(CLI::App* verb, std::function<int()> action) {
+  verb->callback([this, action = std::move(action)] { action_ = action; });
+}
+
+int Cli::parse(int argc, const char* const* argv) {
+  if (argc < 2) {
+    fmt::print("{}", root_.help());
+    return kExitWrongUse;
+  }
+  if (const std::string problem = unknown_verb(argv[1]); !problem.empty()) {
+    print_error(problem);
+    return kExitWrongUse;
+  }
+  try {
+    root_.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) {  // --help, --version
+      root_.exit(error);
+      std::cout.flush();
+      return kExitFine;
+    }
+    print_error(fmt::format("{} (see {} --help)", error.what(), verb_path(root_)));
+    return kExitWrongUse;
+  }
+  return -1;
+}
+
+int Cli::run(int argc, const char* const* argv) {
+  const int parsed = parse(argc, argv);
+  if (parsed >= 0) return flushed(parsed);
+  try {
+    check(bool(action_), ErrorKind::internal, "the verb '{}' has nothing to run", verb_path(root_));
+    return flushed(action_());
+  } catch (const Error& error) {
+    std::fflush(stdout);
+    print_error(error.what());
+    return error.kind() == ErrorKind::invalid ? kExitWrongUse : kExitFailed;
+  } catch (const std::bad_alloc&) {
+    std::fflush(stdout);
+    print_error("out of memory");
+  } catch (const std::exception& error) {
+    std::fflush(stdout);
+    print_error(error.what());
+  }
+  return kExitFailed;
+}
+
+std::string version_text() { return "hadal " HADAL_VERSION; }
+
+std::string compiler_text() {
+#if defined(__clang__)
+  return fmt::format("Clang {}.{}.{}, " HADAL_BUILD_TYPE, __clang_major__, __clang_minor__, __clang_patchlevel__);
+#else
+  return fmt::format("GCC {}.{}.{}, " HADAL_BUILD_TYPE, __GNUC__, __GNUC_MINOR__, __GNUC_PATCHLEVEL__);
+#endif
+}
+
+}  // namespace hadal

@@ -1,0 +1,64 @@
+// The command line. A verb is one file src/apps/<verb>.cpp with `void add_<verb>(CLI::App& root, Cli& cli)` and one line in
+// verbs.h. It declares its subcommand and options and gives cli.on() what to run; nothing runs while arguments are parsed.
+//
+//   void add_count(CLI::App& root, Cli& cli) {
+//     struct Options { std::string file; RunOptions run; };
+//     auto o = std::make_shared<Options>();
+//     CLI::App* verb = root.add_subcommand("count", "Count the bytes of a file");
+//     verb->add_option("file", o->file, "the file")->required();
+//     add_threads_option(*verb, o->run);
+//     add_examples(*verb, {"hadal count README.md"});
+//     cli.on(verb, [o] { ...; return kExitFine; });
+//   }
+//
+// Exit codes: 0 fine, 1 the work failed, 2 wrong use (parse errors and Errors of kind invalid). An Error becomes one line
+// "hadal: error: ..." on standard error.
+#pragma once
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/exec.h"
+
+namespace hadal {
+
+constexpr int kExitFine = 0, kExitFailed = 1, kExitWrongUse = 2;
+
+// Options that several verbs share; a verb adds those that it obeys.
+struct RunOptions {
+  int threads = 0;                // 0: all that the machine grants
+  std::string isa = "best";
+  std::vector<std::string> set;   // dotted overrides "optim.lr=1e-4", in order
+  bool quiet = false;
+
+  OwnedExec exec() const;         // pool, memory and kernels as asked; throws invalid for what this CPU does not run
+};
+void add_threads_option(CLI::App& verb, RunOptions& options);  // --threads
+void add_isa_option(CLI::App& verb, RunOptions& options);      // --isa
+void add_set_option(CLI::App& verb, RunOptions& options);      // --set key=value, repeatable
+void add_quiet_option(CLI::App& verb, RunOptions& options);    // --quiet
+void add_examples(CLI::App& verb, const std::vector<std::string>& lines);  // the footer of --help
+
+class Cli {
+ public:
+  Cli();
+  int run(int argc, const char* const* argv);  // parses, runs, reports; the exit code
+  // The last parsed verb wins, so a verb with subcommands registers those (and requires one).
+  void on(CLI::App* verb, std::function<int()> action);
+
+ private:
+  int parse(int argc, const char* const* argv);
+  CLI::App root_;
+  std::function<int()> action_;
+};
+
+// The program's own name and build, for version, logs and manifests.
+std::string version_text();   // "hadal 0.1.0"
+std::string compiler_text();  // "GCC 12.2.0, Release"
+
+}  // namespace hadal

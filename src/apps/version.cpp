@@ -1,0 +1,84 @@
+// hadal version: what this binary is, what this machine is, and which kernels would run. --json for programs: the test runner
+// takes the instruction sets that it names as executed from there.
+#include <nlohmann/json.hpp>
+
+#include "apps/cli.h"
+#include "base/system_info.h"
+#include "base/table.h"
+#include "base/text_format.h"
+
+namespace hadal {
+namespace {
+
+bool compiled(Isa isa) {
+  switch (isa) {
+    case Isa::reference: return true;
+    case Isa::avx2:
+#ifdef HADAL_HAVE_avx2
+      return true;
+#else
+      return false;
+#endif
+    case Isa::avx512:
+#ifdef HADAL_HAVE_avx512
+      return true;
+#else
+      return false;
+#endif
+    case Isa::avx512_bf16:
+#ifdef HADAL_HAVE_avx512_bf16
+      return true;
+#else
+      return false;
+#endif
+  }
+  return false;
+}
+
+constexpr Isa kIsas[] = {Isa::reference, Isa::avx2, Isa::avx512, Isa::avx512_bf16};
+
+const char* state(Isa isa) {
+  if (!compiled(isa)) return "not compiled";
+  return isa_available(isa) ? "runs here" : "compiled, this CPU does not run it";
+}
+
+void print_text() {
+  const MemoryInfo memory = memory_info();
+  fmt::print("{}\n", version_text());
+  fmt::print("compiler   {}\n", compiler_text());
+  fmt::print("cpu        {}\n", cpu_description());
+  fmt::print("threads    {} granted\n", granted_threads());
+  fmt::print("memory     {} available of {}{}\n", format_bytes(double(memory.available)), format_bytes(double(memory.total)),
+             memory.cgroup_limited ? " (control group limit)" : "");
+  fmt::print("kernels    {}\n\n", isa_name(best_isa()));
+  Table table({"instruction set", "state"});
+  for (Isa isa : kIsas) table.add({isa_name(isa), state(isa)});
+  fmt::print("{}", table.text());
+}
+
+void print_json() {
+  nlohmann::ordered_json json;
+  json["version"] = version_text();
+  json["compiler"] = compiler_text();
+  json["cpu"] = cpu_description();
+  json["threads"] = granted_threads();
+  json["memory_bytes"] = memory_info().total;
+  json["kernels"] = isa_name(best_isa());
+  for (Isa isa : kIsas) json["instruction_sets"][isa_name(isa)] = {{"compiled", compiled(isa)}, {"runs", isa_available(isa)}};
+  fmt::print("{}\n", json.dump(2));
+}
+
+}  // namespace
+
+void add_version(CLI::App& root, Cli& cli) {
+  auto as_json = std::make_shared<bool>(false);
+  CLI::App* verb = root.add_subcommand("version", "Say what this binary is and which kernels run on this CPU");
+  verb->add_flag("--json", *as_json, "print one JSON object");
+  add_examples(*verb, {"hadal version", "hadal version --json"});
+  cli.on(verb, [as_json] {
+    *as_json ? print_json() : print_text();
+    return kExitFine;
+  });
+}
+
+}  // namespace hadal
