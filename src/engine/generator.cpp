@@ -1,0 +1,41 @@
+// Prefill once, then one token at a time.
+#include "engine/generator.h"
+
+#include <algorithm>
+
+#include "base/clock.h"
+#include "base/error.h"
+
+namespace hadal {
+
+GenerateResult generate(Transformer& model, const GenerateRequest& request) {
+  const auto& config = model.config();
+  validate(request.sampling);
+  check(!request.prompt.empty(), ErrorKind::invalid, "the prompt is empty; give at least one token");
+  check(request.max_tokens >= 0, ErrorKind::invalid, "max_tokens = {} must be at least 0", request.max_tokens);
+  const int64_t length = int64_t(request.prompt.size()) + request.max_tokens;
+  check(length <= config.max_positions, ErrorKind::invalid,
+        "{} prompt tokens and {} new ones make {}, more than the model's {} positions", request.prompt.size(), request.max_tokens, length,
+        config.max_positions);
+  for (int32_t id : request.prompt) {
+    check(id >= 0 && id < config.vocab_size, ErrorKind::invalid, "token id {} must lie in 0 .. {}", id, config.vocab_size - 1);
+  }
+  GenerateResult result;
+  if (request.max_tokens == 0) return result;
+  const double start = steady_seconds();
+  auto cache = model.new_cache(length);
+  auto logits = model.extend(*cache, request.prompt);
+  result.prefill_seconds = steady_seconds() - start;
+  const int64_t allowed = request.allowed_ids > 0 ? request.allowed_ids : config.vocab_size;
+  for (int64_t position = int64_t(request.prompt.size()); position < length; ++position) {
+    const int32_t id = sample_token(logits, allowed, request.sampling, position);
+    result.tokens.push_back(id);
+    result.stopped = std::find(request.stop.begin(), request.stop.end(), id) != request.stop.end();
+    if ((request.on_token && !request.on_token(id)) || result.stopped || position + 1 == length) break;
+    logits = model.extend(*cache, std::span(&id, 1));
+  }
+  result.decode_seconds = steady_seconds() - start - result.prefill_seconds;
+  return result;
+}
+
+}  // namespace hadal

@@ -1,0 +1,47 @@
+// One draw from filtered probabilities.
+#include "engine/sampler.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "base/error.h"
+#include "base/random.h"
+
+namespace hadal {
+
+void validate(const SamplingOptions& o) {
+  check(std::isfinite(o.temperature) && o.temperature >= 0, ErrorKind::invalid, "temperature = {} must be at least 0", o.temperature);
+  check(o.top_k >= 0, ErrorKind::invalid, "top_k = {} must be at least 0 (0 switches it off)", o.top_k);
+  check(o.top_p > 0 && o.top_p <= 1, ErrorKind::invalid, "top_p = {} must lie in (0, 1]", o.top_p);
+  check(o.min_p >= 0 && o.min_p <= 1, ErrorKind::invalid, "min_p = {} must lie in [0, 1]", o.min_p);
+}
+
+int32_t sample_token(std::span<const float> logits, int64_t allowed, const SamplingOptions& options, int64_t position) {
+  const int64_t n = std::min<int64_t>(allowed, int64_t(logits.size()));
+  check(n > 0, ErrorKind::internal, "no token may be drawn: {} logits, {} allowed", logits.size(), allowed);
+  const int32_t best = int32_t(std::max_element(logits.begin(), logits.begin() + n) - logits.begin());
+  check(std::isfinite(logits[best]), ErrorKind::invalid, "the logits hold NaN or Inf; the model's weights are damaged or diverged");
+  if (options.temperature == 0) return best;
+
+  std::vector<int32_t> ids(n);
+  std::iota(ids.begin(), ids.end(), 0);
+  auto by_logit = [&](int32_t a, int32_t b) { return logits[a] != logits[b] ? logits[a] > logits[b] : a < b; };
+  std::sort(ids.begin(), ids.end(), by_logit);
+  if (options.top_k > 0 && options.top_k < n) ids.resize(options.top_k);
+  std::vector<double> p(ids.size());
+  double total = 0;
+  for (size_t i = 0; i < ids.size(); ++i) total += p[i] = std::exp((double(logits[ids[i]]) - double(logits[best])) / options.temperature);
+
+  size_t kept = 0;
+  double sum = 0;
+  while (kept < ids.size() && p[kept] >= options.min_p * p[0] && (kept == 0 || sum < options.top_p * total)) sum += p[kept++];
+  double left = random_uniform(options.seed, stream_id("engine.sample"), uint64_t(position)) * sum;
+  for (size_t i = 0; i < kept; ++i) {
+    left -= p[i];
+    if (left < 0) return ids[i];
+  }
+  return ids[kept - 1];
+}
+
+}  // namespace hadal
