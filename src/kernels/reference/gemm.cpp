@@ -1,0 +1,120 @@
+// The readable product, for float and double: tiles of C, chunks of K, an element summed as kernels/gemm.h says. Operands are
+// copied into small arrays of the scalar type first: that makes every stride and dtype one case, and keeps the sums in cache.
+#include "kernels/gemm.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "base/bf16.h"
+
+namespace hadal::kernels::reference {
+namespace {
+
+constexpr int64_t kTileRows = 64, kTileCols = 32, kRows = 2, kCols = 8;
+
+template <class T>
+struct Tile {
+  T a[kTileRows][kGemmChunk];  // zero past the edges of the product
+  T b[kGemmChunk][kTileCols];
+  T total[kTileRows][kTileCols];
+};
+
+template <class T>
+T element(const void* base, GemmType type, int64_t index) {
+  switch (type) {
+    case GemmType::f32: return T(static_cast<const float*>(base)[index]);
+    case GemmType::bf16: return T(float(static_cast<const bf16*>(base)[index]));
+    case GemmType::f64: return T(static_cast<const double*>(base)[index]);
+  }
+  return T(0);
+}
+
+template <class T>
+void set_element(void* base, GemmType type, int64_t index, T value) {
+  switch (type) {
+    case GemmType::f32: static_cast<float*>(base)[index] = float(value); break;
+    case GemmType::bf16: static_cast<bf16*>(base)[index] = bf16(float(value)); break;
+    case GemmType::f64: static_cast<double*>(base)[index] = double(value); break;
+  }
+}
+
+// total[row .. row+kRows][col .. col+kCols] += the chunk's sums.
+template <class T>
+void add_chunk(Tile<T>& tile, int64_t row, int64_t col, int64_t depth) {
+  T sum[kRows][kCols] = {};
+  for (int64_t k = 0; k < depth; ++k) {
+    const T* b = &tile.b[k][col];
+    for (int64_t r = 0; r < kRows; ++r) {
+      const T a = tile.a[row + r][k];
+      for (int64_t c = 0; c < kCols; ++c) sum[r][c] += a * b[c];
+    }
+  }
+  for (int64_t r = 0; r < kRows; ++r) {
+    for (int64_t c = 0; c < kCols; ++c) tile.total[row + r][col + c] += sum[r][c];
+  }
+}
+
+template <class T>
+void load_chunk(const Gemm& args, const GemmProduct& p, Tile<T>& tile, int64_t row, int64_t col, int64_t k) {
+  const int64_t rows = std::min(kTileRows, p.m - row), cols = std::min(kTileCols, p.n - col);
+  const int64_t depth = std::min(kGemmChunk, p.k - k);
+  for (int64_t r = 0; r < (rows + kRows - 1) / kRows * kRows; ++r) {
+    for (int64_t i = 0; i < depth; ++i) {
+      tile.a[r][i] = r < rows ? element<T>(p.a, args.a_type, (row + r) * args.a_row + (k + i) * args.a_col) : T(0);
+    }
+  }
+  for (int64_t i = 0; i < depth; ++i) {
+    for (int64_t c = 0; c < kTileCols; ++c) {
+      tile.b[i][c] = c < cols ? element<T>(p.b, args.b_type, (k + i) * args.b_row + (col + c) * args.b_col) : T(0);
+    }
+  }
+}
+
+template <class T>
+void one_tile(const Gemm& args, const GemmProduct& p, Tile<T>& tile, int64_t row, int64_t col) {
+  const int64_t rows = std::min(kTileRows, p.m - row), cols = std::min(kTileCols, p.n - col);
+  for (int64_t r = 0; r < std::min(kTileRows, rows + kRows); ++r) {
+    for (int64_t c = 0; c < kTileCols; ++c) {
+      const bool inside = args.add && r < rows && c < cols;
+      tile.total[r][c] = inside ? element<T>(p.c, args.c_type, (row + r) * args.c_row + col + c) : T(0);
+    }
+  }
+  for (int64_t k = 0; k < p.k; k += kGemmChunk) {
+    load_chunk(args, p, tile, row, col, k);
+    for (int64_t r = 0; r < rows; r += kRows) {
+      for (int64_t c = 0; c < cols; c += kCols) add_chunk(tile, r, c, std::min(kGemmChunk, p.k - k));
+    }
+  }
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t c = 0; c < cols; ++c) set_element(p.c, args.c_type, (row + r) * args.c_row + col + c, tile.total[r][c]);
+  }
+}
+
+template <class T>
+void gemm_as(const Gemm& args) {
+  struct Task { int64_t product, row, col; };
+  std::vector<Task> tasks;
+  for (int64_t i = 0; i < args.n_products; ++i) {
+    for (int64_t row = 0; row < args.products[i].m; row += kTileRows) {
+      for (int64_t col = 0; col < args.products[i].n; col += kTileCols) tasks.push_back({i, row, col});
+    }
+  }
+  static_assert(sizeof(Tile<T>) <= gemm_worker_bytes());
+  args.pool->parallel_for(int64_t(tasks.size()), [&](int64_t index, int worker) {
+    const Task& task = tasks[size_t(index)];
+    auto* tile = reinterpret_cast<Tile<T>*>(static_cast<char*>(args.workspace) + worker * gemm_worker_bytes());
+    one_tile(args, args.products[task.product], *tile, task.row, task.col);
+  });
+}
+
+}  // namespace
+
+void gemm(const Gemm& args) {
+  if (args.c_type == GemmType::f64) {
+    gemm_as<double>(args);
+  } else {
+    gemm_as<float>(args);
+  }
+}
+
+}  // namespace hadal::kernels::reference
