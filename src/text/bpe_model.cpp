@@ -1,0 +1,198 @@
+#include "text/bpe_model.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <functional>
+
+#include "base/error.h"
+
+namespace hadal {
+namespace {
+
+constexpr uint64_t kEmpty = UINT64_MAX;
+constexpr size_t kLongPiece = 96;  // tokens from which the heap is faster than scanning
+
+uint64_t load(const char* at, size_t bytes) {
+  uint64_t value = 0;
+  std::memcpy(&value, at, bytes);
+  return value;
+}
+
+uint64_t mix(uint64_t a, uint64_t b) {
+  const auto product = static_cast<unsigned __int128>(a) * b;
+  return uint64_t(product) ^ uint64_t(product >> 64);
+}
+
+}  // namespace
+
+uint64_t piece_hash(std::string_view piece) {
+  const char* at = piece.data();
+  size_t left = piece.size();
+  uint64_t hash = 0x9E3779B97F4A7C15ull ^ left;
+  for (; left > 8; left -= 8, at += 8) hash = mix(hash ^ load(at, 8), 0xD6E8FEB86659FD93ull);
+  uint64_t tail;
+  if (piece.size() >= 8) {
+    tail = load(piece.data() + piece.size() - 8, 8);
+  } else if (left >= 4) {
+    tail = load(at, 4) | load(at + left - 4, 4) << 32;
+  } else if (left > 0) {
+    tail = uint64_t(uint8_t(at[0])) | uint64_t(uint8_t(at[left / 2])) << 8 | uint64_t(uint8_t(at[left - 1])) << 16;
+  } else {
+    tail = 0;
+  }
+  return mix(hash ^ tail, 0xA0761D6478BD642Full);
+}
+
+bool PieceCache::find(std::string_view piece, uint64_t hash, std::vector<int32_t>& ids) const {
+  const Entry& entry = entries_[hash % kEntries];
+  if (entry.n_bytes != piece.size() || std::memcmp(entry.bytes, piece.data(), piece.size()) != 0) return false;
+  ids.insert(ids.end(), entry.ids, entry.ids + entry.n_ids);
+  return true;
+}
+
+void PieceCache::keep(std::string_view piece, uint64_t hash, const int32_t* ids, size_t n_ids) {
+  if (n_ids > kMostIds) return;
+  Entry& entry = entries_[hash % kEntries];
+  entry.n_bytes = uint8_t(piece.size());
+  entry.n_ids = uint8_t(n_ids);
+  std::memcpy(entry.bytes, piece.data(), piece.size());
+  std::copy_n(ids, n_ids, entry.ids);
+}
+
+BpeModel::BpeModel(std::vector<Merge> merges, const std::array<int32_t, 256>& byte_ids)
+    : merges_(std::move(merges)), byte_ids_(byte_ids) {
+  check(int64_t(merges_.size()) <= kMostMerges, ErrorKind::unsupported, "the tokenizer has {} merges; at most {} are supported",
+        merges_.size(), kMostMerges);
+  const size_t size = std::bit_ceil(merges_.size() * 2 + 16);
+  table_.assign(size, kEmpty);
+  shift_ = 64 - std::countr_zero(size);
+  for (size_t i = 0; i < merges_.size(); ++i) {
+    insert(uint64_t(merges_[i].left) << 20 | uint64_t(merges_[i].right), uint32_t(i));
+  }
+  byte_pair_ranks_.resize(256 * 256);
+  for (int a = 0; a < 256; ++a) {
+    for (int b = 0; b < 256; ++b) byte_pair_ranks_[a * 256 + b] = rank(byte_ids_[a], byte_ids_[b]);
+  }
+}
+
+void BpeModel::insert(uint64_t key, uint32_t rank) {
+  size_t at = (key * 0x9E3779B97F4A7C15ull) >> shift_;
+  for (; table_[at] != kEmpty; at = (at + 1) & (table_.size() - 1)) {
+    check(table_[at] >> 24 != key, ErrorKind::corrupt, "merges {} and {} of the tokenizer join the same two tokens",
+          table_[at] & 0xFFFFFF, rank);
+  }
+  table_[at] = key << 24 | rank;
+}
+
+inline uint32_t BpeModel::rank(int32_t left, int32_t right) const {
+  const uint64_t key = uint64_t(left) << 20 | uint64_t(right);
+  size_t at = (key * 0x9E3779B97F4A7C15ull) >> shift_;
+  while (true) {
+    const uint64_t entry = table_[at];
+    if (entry >> 24 == key) return uint32_t(entry & 0xFFFFFF);
+    if (entry == kEmpty) return kNone;
+    at = (at + 1) & (table_.size() - 1);
+  }
+}
+
+void BpeModel::encode(std::string_view piece, BpeScratch& scratch, std::vector<int32_t>& ids) const {
+  if (piece.size() == 1) {
+    ids.push_back(byte_ids_[uint8_t(piece[0])]);
+    return;
+  }
+  if (piece.size() > PieceCache::kMostBytes) {
+    encode_afresh(piece, scratch, ids);
+    return;
+  }
+  const uint64_t hash = piece_hash(piece);
+  if (scratch.cache.find(piece, hash, ids)) return;
+  const size_t before = ids.size();
+  encode_afresh(piece, scratch, ids);
+  scratch.cache.keep(piece, hash, ids.data() + before, ids.size() - before);
+}
+
+void BpeModel::encode_afresh(std::string_view piece, BpeScratch& scratch, std::vector<int32_t>& ids) const {
+  if (piece.empty()) return;
+  if (whole_pieces_ != nullptr) {
+    if (const auto whole = whole_pieces_->find(piece); whole != whole_pieces_->end()) {
+      ids.push_back(whole->second);
+      return;
+    }
+  }
+  const size_t n = piece.size();
+  scratch.ids.resize(n);
+  scratch.ranks.resize(n);
+  for (size_t i = 0; i < n; ++i) scratch.ids[i] = byte_ids_[uint8_t(piece[i])];
+  for (size_t i = 0; i + 1 < n; ++i) scratch.ranks[i] = byte_pair_ranks_[uint8_t(piece[i]) * 256 + uint8_t(piece[i + 1])];
+  scratch.ranks[n - 1] = kNone;
+  if (n < kLongPiece) {
+    scan(scratch, ids);
+  } else {
+    heap(scratch, ids);
+  }
+}
+
+void BpeModel::scan(BpeScratch& scratch, std::vector<int32_t>& out) const {
+  int32_t* ids = scratch.ids.data();
+  uint32_t* ranks = scratch.ranks.data();  // ranks[i] is that of the pair (i, i+1)
+  size_t n = scratch.ids.size();
+  while (n > 1) {
+    size_t best = 0;
+    uint32_t lowest = ranks[0];
+    for (size_t i = 1; i + 1 < n; ++i) {
+      if (ranks[i] < lowest) {
+        lowest = ranks[i];
+        best = i;
+      }
+    }
+    if (lowest == kNone) break;
+    ids[best] = merges_[lowest].result;
+    std::memmove(ids + best + 1, ids + best + 2, (n - best - 2) * sizeof *ids);
+    std::memmove(ranks + best, ranks + best + 1, (n - best - 1) * sizeof *ranks);
+    --n;
+    ranks[best] = best + 1 < n ? rank(ids[best], ids[best + 1]) : kNone;
+    if (best > 0) ranks[best - 1] = rank(ids[best - 1], ids[best]);
+  }
+  out.insert(out.end(), ids, ids + n);
+}
+
+void BpeModel::heap(BpeScratch& scratch, std::vector<int32_t>& out) const {
+  std::vector<int32_t>&ids = scratch.ids, &next = scratch.next, &previous = scratch.previous;
+  std::vector<uint32_t>& ranks = scratch.ranks;
+  std::vector<uint64_t>& heap = scratch.heap;  // rank, position: the leftmost of equal ranks comes first
+  const auto n = int32_t(ids.size());
+  check(ids.size() < size_t(INT32_MAX), ErrorKind::unsupported, "a piece of text of {} bytes without a place to split", ids.size());
+  next.resize(n);
+  previous.resize(n);
+  heap.clear();
+  for (int32_t i = 0; i < n; ++i) {
+    next[i] = i + 1;
+    previous[i] = i - 1;
+    if (ranks[i] != kNone) heap.push_back(uint64_t(ranks[i]) << 32 | uint32_t(i));
+  }
+  std::make_heap(heap.begin(), heap.end(), std::greater<>());
+  auto update = [&](int32_t at) {
+    ranks[at] = next[at] < n ? rank(ids[at], ids[next[at]]) : kNone;
+    if (ranks[at] == kNone) return;
+    heap.push_back(uint64_t(ranks[at]) << 32 | uint32_t(at));
+    std::push_heap(heap.begin(), heap.end(), std::greater<>());
+  };
+  while (!heap.empty()) {
+    std::pop_heap(heap.begin(), heap.end(), std::greater<>());
+    const auto at = int32_t(heap.back() & UINT32_MAX);
+    const auto lowest = uint32_t(heap.back() >> 32);
+    heap.pop_back();
+    if (ranks[at] != lowest) continue;  // the pair is no longer there
+    const int32_t gone = next[at];
+    ids[at] = merges_[lowest].result;
+    ranks[gone] = kNone;
+    next[at] = next[gone];
+    if (next[at] < n) previous[next[at]] = at;
+    update(at);
+    if (previous[at] >= 0) update(previous[at]);
+  }
+  for (int32_t i = 0; i < n; i = next[i]) out.push_back(ids[i]);
+}
+
+}  // namespace hadal

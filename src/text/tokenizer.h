@@ -1,0 +1,92 @@
+// The tokenizer: byte-level BPE in the Hugging Face format (tokenizer.json, tokenizer_config.json), §2.1.
+// Invariants: ids are 0 .. vocab_size()-1 without a gap; every byte has a token, so decode(encode(x)) == x for any bytes;
+// ids are those of Hugging Face `tokenizers` for the same file (no special token is ever added on its own).
+// Immutable after loading; every const function may be called from any number of threads at once.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace hadal {
+
+// What encode does with text that spells an added token ("<｜User｜>"): as_text encodes its letters (the safe way, for any
+// text that is not our own template), parse yields the token.
+enum class SpecialTokens { as_text, parse };
+
+struct AddedToken {
+  int32_t id = 0;
+  std::string content;
+  bool special = false;     // left out by decode(skip_special)
+  bool normalized = false;  // Hugging Face matches those with false first
+};
+
+class Tokenizer {
+ public:
+  // A directory with tokenizer.json (and tokenizer_config.json, if there), or the path of a tokenizer.json.
+  static Tokenizer load(const std::string& path);
+  static Tokenizer from_json_text(std::string tokenizer_json, std::string config_json = "");
+  ~Tokenizer();
+  Tokenizer(Tokenizer&&) noexcept;
+  Tokenizer& operator=(Tokenizer&&) noexcept;
+
+  // Writes tokenizer.json and tokenizer_config.json, byte for byte as they were read; creates the directory.
+  void save(const std::string& directory) const;
+
+  std::vector<int32_t> encode(std::string_view bytes, SpecialTokens special = SpecialTokens::as_text) const;
+  void encode_to(std::string_view bytes, SpecialTokens special, std::vector<int32_t>& ids) const;  // appends
+  std::string decode(std::span<const int32_t> ids, bool skip_special = false) const;  // an unknown id throws invalid
+
+  int64_t vocab_size() const;                          // highest id + 1, added tokens included
+  int64_t n_merges() const;
+  std::string_view token_bytes(int32_t id) const;      // what decode writes for it
+  std::optional<int32_t> find_token(std::string_view name) const;  // an added token's content, else a token's bytes
+  bool is_special(int32_t id) const;                   // flagged special in the file
+  bool is_added(int32_t id) const;
+  std::span<const AddedToken> added_tokens() const;    // by id
+  std::pair<int32_t, int32_t> merge(int64_t rank) const;  // the two tokens that the merge of this rank joins
+  const std::vector<std::string>& splits() const;      // of the pre-tokenizer
+
+  std::optional<int32_t> bos_id() const;               // named in tokenizer_config.json, else by the report's spelling
+  std::optional<int32_t> eos_id() const;
+  std::optional<int32_t> pad_id() const;
+  std::optional<int32_t> fim_begin_id() const;
+  std::optional<int32_t> fim_hole_id() const;
+  std::optional<int32_t> fim_end_id() const;
+
+  // The parts (punctuation, line ends) of a token that fuses both, such as ".\n"; empty for any other token.
+  std::span<const int32_t> fused_parts(int32_t id) const;
+
+  // SHA-256 in hexadecimal digits over everything that decides ids: tokens, merges, splits, added tokens; not over formatting.
+  std::string content_hash() const;
+
+ private:
+  struct State;
+  explicit Tokenizer(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+// The report's names of special tokens (bars are U+FF5C, gaps U+2581; EOT has ASCII bars).
+inline constexpr std::string_view kBosToken = "<｜begin▁of▁sentence｜>";
+inline constexpr std::string_view kEosToken = "<｜end▁of▁sentence｜>";
+inline constexpr std::string_view kPadToken = "<｜▁pad▁｜>";
+inline constexpr std::string_view kFimHoleToken = "<｜fim▁hole｜>";
+inline constexpr std::string_view kFimBeginToken = "<｜fim▁begin｜>";
+inline constexpr std::string_view kFimEndToken = "<｜fim▁end｜>";
+inline constexpr std::string_view kUserToken = "<｜User｜>";
+inline constexpr std::string_view kAssistantToken = "<｜Assistant｜>";
+inline constexpr std::string_view kEndOfTurnToken = "<|EOT|>";
+inline constexpr std::string_view kThinkBeginToken = "<think>";
+inline constexpr std::string_view kThinkEndToken = "</think>";
+
+// Boundary-bias mitigation (§2.1, during training only): each token that fuses punctuation with line ends is replaced by its
+// parts with probability `fraction`. The draw for ids[i] is keyed by (seed, stream, i), so it is redrawn with another stream
+// (say, stream_id("text.fused", epoch, document)) and depends on nothing else. The bytes stay the same.
+std::vector<int32_t> split_fused_tokens(const Tokenizer& tokenizer, std::span<const int32_t> ids, double fraction, uint64_t seed,
+                                        uint64_t stream);
+
+}  // namespace hadal

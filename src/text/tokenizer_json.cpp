@@ -1,0 +1,297 @@
+#include "text/tokenizer_json.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <unordered_map>
+
+#include "base/error.h"
+#include "text/byte_alphabet.h"
+#include "text/pre_tokenizer.h"
+
+namespace hadal {
+namespace {
+
+using Json = nlohmann::json;
+using Ids = std::unordered_map<std::string, int32_t>;  // by spelling in the file
+
+Json parse_json(const std::string& text, const char* what) {
+  try {
+    Json json = Json::parse(text);
+    check(json.is_object(), ErrorKind::corrupt, "{} is not a JSON object", what);
+    return json;
+  } catch (const Json::exception& e) {
+    fail(ErrorKind::corrupt, "{} is not valid JSON: {}", what, e.what());
+  }
+}
+
+bool absent(const Json& object, const char* key) { return !object.contains(key) || object[key].is_null(); }
+
+bool flag(const Json& object, const char* key, bool otherwise) {
+  if (absent(object, key)) return otherwise;
+  check(object[key].is_boolean(), ErrorKind::corrupt, "tokenizer.json: \"{}\" is {}, not true or false", key, object[key].dump());
+  return object[key];
+}
+
+std::string text_of(const Json& object, const char* key) {
+  check(object.is_object() && object.contains(key) && object[key].is_string(), ErrorKind::corrupt,
+        "tokenizer.json: text \"{}\" is missing where it is needed", key);
+  return object[key];
+}
+
+[[noreturn]] void refuse(const std::string& what) {
+  fail(ErrorKind::unsupported, "tokenizer.json uses {}, which is not supported", what);
+}
+
+int32_t id_of(const Json& value, const std::string& token) {
+  check(value.is_number_integer(), ErrorKind::corrupt, "tokenizer.json: the id of token '{}' is {}, not a whole number", token,
+        value.dump());
+  const bool in_range = value.is_number_unsigned() ? value.get<uint64_t>() < uint64_t(BpeModel::kMostTokens) : false;
+  check(in_range, ErrorKind::corrupt, "tokenizer.json: the id {} of token '{}' is not in 0 .. {}", value.dump(), token,
+        BpeModel::kMostTokens - 1);
+  return value.get<int32_t>();
+}
+
+void add_split(const Json& part, std::vector<std::string>& splits) {
+  const std::string type = text_of(part, "type");
+  if (type == "Sequence") {
+    check(part.contains("pretokenizers") && part["pretokenizers"].is_array(), ErrorKind::corrupt,
+          "tokenizer.json: a pre-tokenizer Sequence has no list \"pretokenizers\"");
+    for (const Json& inner : part["pretokenizers"]) add_split(inner, splits);
+  } else if (type == "Split") {
+    const std::string behavior = text_of(part, "behavior");
+    if (behavior != "Isolated") refuse("a Split of behavior " + behavior);
+    if (flag(part, "invert", false)) refuse("an inverted Split");
+    check(part.contains("pattern") && part["pattern"].is_object(), ErrorKind::corrupt, "tokenizer.json: a Split has no pattern");
+    const Json& pattern = part["pattern"];
+    if (pattern.contains("Regex")) {
+      splits.push_back(text_of(pattern, "Regex"));
+    } else {
+      std::string literal;
+      for (char c : text_of(pattern, "String")) {
+        if (std::string_view("\\^$.|?*+()[]{}").find(c) != std::string_view::npos) literal += '\\';
+        literal += c;
+      }
+      splits.push_back(literal);
+    }
+  } else if (type == "Digits") {
+    splits.push_back(flag(part, "individual_digits", false) ? "\\p{N}" : "\\p{N}+");
+  } else if (type == "ByteLevel") {
+    if (flag(part, "add_prefix_space", true)) refuse("a ByteLevel pre-tokenizer with add_prefix_space");
+    if (flag(part, "use_regex", true)) {
+      splits.push_back("'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+");
+    }
+  } else {
+    refuse("a pre-tokenizer of type " + type);
+  }
+}
+
+bool has_byte_level(const Json& part) {
+  if (!part.is_object()) return false;
+  if (part.value("type", "") == "ByteLevel") return true;
+  for (const char* list : {"pretokenizers", "decoders"}) {
+    if (part.contains(list) && part[list].is_array()) {
+      return std::any_of(part[list].begin(), part[list].end(), has_byte_level);
+    }
+  }
+  return false;
+}
+
+void refuse_other_kinds(const Json& json, const Json& model) {
+  const std::string type = text_of(model, "type");
+  if (type != "BPE") refuse("a model of type " + type);
+  for (const char* key : {"dropout", "unk_token"}) {
+    if (!absent(model, key) && model[key] != 0.0) refuse(std::string("model.") + key + " = " + model[key].dump());
+  }
+  for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix"}) {
+    if (!absent(model, key) && model[key] != "") refuse(std::string("model.") + key + " = " + model[key].dump());
+  }
+  if (flag(model, "byte_fallback", false)) refuse("model.byte_fallback");
+  if (!absent(json, "normalizer")) {
+    const Json& normalizer = json["normalizer"];
+    const bool empty = normalizer.is_object() && normalizer.value("type", "") == "Sequence" &&
+                       normalizer.value("normalizers", Json::array()).empty();
+    if (!empty) refuse("the normalizer " + normalizer.dump());
+  }
+  if (!has_byte_level(json.value("pre_tokenizer", Json()))) refuse("a pre-tokenizer without ByteLevel");
+  if (!has_byte_level(json.value("decoder", Json()))) refuse("a decoder other than ByteLevel");
+}
+
+void read_added(const Json& json, TokenizerFile& file) {
+  if (absent(json, "added_tokens")) return;
+  check(json["added_tokens"].is_array(), ErrorKind::corrupt, "tokenizer.json: \"added_tokens\" is not a list");
+  for (const Json& entry : json["added_tokens"]) {
+    AddedToken token;
+    token.content = text_of(entry, "content");
+    check(!token.content.empty(), ErrorKind::corrupt, "tokenizer.json: an added token is empty");
+    check(entry.contains("id"), ErrorKind::corrupt, "tokenizer.json: added token '{}' has no id", token.content);
+    token.id = id_of(entry["id"], token.content);
+    token.special = flag(entry, "special", false);
+    token.normalized = flag(entry, "normalized", !token.special);
+    for (const char* key : {"single_word", "lstrip", "rstrip"}) {
+      if (flag(entry, key, false)) refuse(std::string(key) + " of added token '" + token.content + "'");
+    }
+    file.added.push_back(token);
+  }
+  std::sort(file.added.begin(), file.added.end(), [](const AddedToken& a, const AddedToken& b) { return a.id < b.id; });
+}
+
+void set_token(TokenizerFile& file, std::vector<char>& taken, int32_t id, std::string bytes, bool again_is_fine) {
+  if (size_t(id) >= file.tokens.size()) {
+    file.tokens.resize(id + 1);
+    taken.resize(id + 1, 0);
+  }
+  check(!taken[id] || (again_is_fine && file.tokens[id] == bytes), ErrorKind::corrupt,
+        "tokenizer.json: id {} belongs to two tokens, '{}' and '{}'", id, file.tokens[id], bytes);
+  taken[id] = 1;
+  file.tokens[id] = std::move(bytes);
+}
+
+// Fills tokens and byte_ids; gives the ids by the spelling that merges use.
+Ids read_vocabulary(const Json& model, TokenizerFile& file) {
+  check(model.contains("vocab") && model["vocab"].is_object(), ErrorKind::corrupt, "tokenizer.json: model.vocab is missing");
+  std::vector<char> taken;
+  std::unordered_map<int32_t, const AddedToken*> added;
+  for (const AddedToken& token : file.added) {
+    check(added.emplace(token.id, &token).second, ErrorKind::corrupt, "tokenizer.json: two added tokens have the id {}", token.id);
+    set_token(file, taken, token.id, token.content, false);
+  }
+  Ids ids;
+  file.byte_ids.fill(-1);
+  for (const auto& [spelling, value] : model["vocab"].items()) {
+    const int32_t id = id_of(value, spelling);
+    ids.emplace(spelling, id);
+    if (const auto found = added.find(id); found != added.end() && found->second->content == spelling) continue;
+    check(!spelling.empty(), ErrorKind::corrupt, "tokenizer.json: token {} is empty", id);
+    const auto bytes = byte_alphabet().read(spelling);
+    check(bytes.has_value(), ErrorKind::unsupported, "tokenizer.json: token '{}' ({}) is not spelt in the byte alphabet", spelling,
+          id);
+    set_token(file, taken, id, *bytes, true);
+    if (bytes->size() == 1) file.byte_ids[uint8_t((*bytes)[0])] = id;
+  }
+  const auto gap = std::find(taken.begin(), taken.end(), 0);
+  check(gap == taken.end(), ErrorKind::corrupt, "tokenizer.json: ids end at {}, but no token has the id {}", taken.size() - 1,
+        gap - taken.begin());
+  for (int b = 0; b < 256; ++b) {
+    check(file.byte_ids[b] >= 0, ErrorKind::unsupported, "tokenizer.json: no token stands for byte 0x{:02x}; all 256 are needed", b);
+  }
+  return ids;
+}
+
+void read_merges(const Json& model, const Ids& ids, TokenizerFile& file) {
+  check(model.contains("merges") && model["merges"].is_array(), ErrorKind::corrupt, "tokenizer.json: model.merges is missing");
+  std::vector<char> special(file.tokens.size(), 0);
+  for (const AddedToken& token : file.added) special[token.id] = token.special;
+  for (const Json& entry : model["merges"]) {
+    const size_t number = file.merges.size();
+    std::string left, right;
+    if (entry.is_string()) {
+      const std::string text = entry;
+      const size_t gap = text.find(' ');
+      check(gap != std::string::npos && text.find(' ', gap + 1) == std::string::npos, ErrorKind::corrupt,
+            "tokenizer.json: merge {} is '{}', not two tokens with a space between", number, text);
+      left = text.substr(0, gap);
+      right = text.substr(gap + 1);
+    } else {
+      const bool pair = entry.is_array() && entry.size() == 2 && entry[0].is_string() && entry[1].is_string();
+      check(pair, ErrorKind::corrupt, "tokenizer.json: merge {} is {}, not two tokens", number, entry.dump());
+      left = entry[0];
+      right = entry[1];
+    }
+    auto find = [&](const std::string& token) {
+      const auto found = ids.find(token);
+      check(found != ids.end(), ErrorKind::corrupt, "tokenizer.json: merge {} ('{}' with '{}') needs token '{}', which is absent",
+            number, left, right, token);
+      return found->second;
+    };
+    const Merge merge{find(left), find(right), find(left + right)};
+    check(!special[merge.result], ErrorKind::corrupt, "tokenizer.json: merge {} makes the special token '{}' out of plain text",
+          number, file.tokens[merge.result]);
+    file.merges.push_back(merge);
+  }
+}
+
+std::string json_text(std::string_view text) { return Json(text).dump(); }
+
+Json split_json(const std::string& expression) {
+  return {{"type", "Split"}, {"pattern", {{"Regex", expression}}}, {"behavior", "Isolated"}, {"invert", false}};
+}
+
+Json byte_level_json(bool add_prefix_space, bool use_regex) {
+  return {{"type", "ByteLevel"}, {"add_prefix_space", add_prefix_space}, {"trim_offsets", true}, {"use_regex", use_regex}};
+}
+
+}  // namespace
+
+TokenizerFile read_tokenizer_json(const std::string& text) {
+  const Json json = parse_json(text, "tokenizer.json");
+  check(json.contains("model") && json["model"].is_object(), ErrorKind::corrupt, "tokenizer.json: \"model\" is missing");
+  const Json& model = json["model"];
+  try {
+    refuse_other_kinds(json, model);
+    TokenizerFile file;
+    read_added(json, file);
+    const Ids ids = read_vocabulary(model, file);
+    read_merges(model, ids, file);
+    add_split(json["pre_tokenizer"], file.splits);
+    file.ignore_merges = flag(model, "ignore_merges", false);
+    return file;
+  } catch (const Json::exception& e) {
+    fail(ErrorKind::corrupt, "tokenizer.json does not have the expected form: {}", e.what());
+  }
+}
+
+TokenizerNames read_tokenizer_config(const std::string& text) {
+  const Json json = parse_json(text, "tokenizer_config.json");
+  auto name = [&](const char* key) -> std::optional<std::string> {
+    if (absent(json, key)) return std::nullopt;
+    if (json[key].is_string()) return json[key].get<std::string>();
+    if (json[key].is_object() && json[key].contains("content") && json[key]["content"].is_string()) {
+      return json[key]["content"].get<std::string>();
+    }
+    fail(ErrorKind::corrupt, "tokenizer_config.json: \"{}\" is {}, not the name of a token", key, json[key].dump());
+  };
+  return {name("bos_token"), name("eos_token"), name("pad_token")};
+}
+
+std::string write_tokenizer_json(const TokenizerFile& file) {
+  std::string out = "{\n\"version\": \"1.0\",\n\"truncation\": null,\n\"padding\": null,\n\"added_tokens\": [";
+  for (size_t i = 0; i < file.added.size(); ++i) {
+    const AddedToken& token = file.added[i];
+    out += fmt::format("{}\n{{\"id\": {}, \"content\": {}, \"single_word\": false, \"lstrip\": false, \"rstrip\": false, "
+                       "\"normalized\": {}, \"special\": {}}}",
+                       i ? "," : "", token.id, json_text(token.content), token.normalized, token.special);
+  }
+  Json splits = Json::array();
+  for (const std::string& expression : file.splits) splits.push_back(split_json(expression));
+  splits.push_back(byte_level_json(false, false));
+  const Json pre_tokenizer = {{"type", "Sequence"}, {"pretokenizers", splits}};
+  out += fmt::format("\n],\n\"normalizer\": null,\n\"pre_tokenizer\": {},\n\"post_processor\": {},\n\"decoder\": {},\n",
+                     pre_tokenizer.dump(), byte_level_json(true, true).dump(), byte_level_json(true, true).dump());
+  out += "\"model\": {\n\"type\": \"BPE\", \"dropout\": null, \"unk_token\": null, \"continuing_subword_prefix\": null, "
+         "\"end_of_word_suffix\": null, \"fuse_unk\": false, \"byte_fallback\": false, \"ignore_merges\": ";
+  out += file.ignore_merges ? "true,\n\"vocab\": {" : "false,\n\"vocab\": {";
+  std::vector<char> added(file.tokens.size(), 0);
+  for (const AddedToken& token : file.added) added[token.id] = 1;
+  bool first = true;
+  for (size_t id = 0; id < file.tokens.size(); ++id) {
+    if (added[id]) continue;
+    out += fmt::format("{}\n{}: {}", first ? "" : ",", json_text(byte_alphabet().write(file.tokens[id])), id);
+    first = false;
+  }
+  out += "\n},\n\"merges\": [";
+  for (size_t i = 0; i < file.merges.size(); ++i) {
+    const std::string left = byte_alphabet().write(file.tokens[file.merges[i].left]);
+    const std::string right = byte_alphabet().write(file.tokens[file.merges[i].right]);
+    out += fmt::format("{}\n{}", i ? "," : "", json_text(left + " " + right));
+  }
+  return out + "\n]\n}\n}\n";
+}
+
+std::string write_tokenizer_config() {
+  const Json json = {{"tokenizer_class", "PreTrainedTokenizerFast"}, {"bos_token", kBosToken}, {"eos_token", kEosToken},
+                     {"pad_token", kPadToken}, {"add_bos_token", false}, {"add_eos_token", false},
+                     {"clean_up_tokenization_spaces", false}};
+  return json.dump(2) + "\n";
+}
+
+}  // namespace hadal
