@@ -1,0 +1,169 @@
+#include "ops/attention.h"
+
+#include "base/error.h"
+#include "kernels/attention.h"
+
+namespace hadal::ops {
+namespace {
+
+kernels::Num number(const Tensor& tensor) {
+  switch (tensor.dtype()) {
+    case DType::f64: return kernels::Num::f64;
+    case DType::f32: return kernels::Num::f32;
+    case DType::bf16: return kernels::Num::bf16;
+    default: fail(ErrorKind::unsupported, "attention takes F64, F32 or BF16, not {}", dtype_name(tensor.dtype()));
+  }
+}
+
+kernels::Rows rows_of(const Tensor& tensor) {
+  if (!tensor) return {};
+  return {tensor.raw(), tensor.row_stride(), number(tensor)};
+}
+
+void check_tensor(const Tensor& tensor, const char* name, DType dtype, int64_t cols) {
+  if (cols == 0 && !tensor) return;
+  check(bool(tensor), ErrorKind::invalid, "attention: {} is empty", name);
+  check(tensor.dtype() == dtype, ErrorKind::invalid, "attention: {} is {}, but must be {}", name,
+        dtype_name(tensor.dtype()), dtype_name(dtype));
+  check(tensor.cols() >= cols, ErrorKind::invalid, "attention: {} has {} columns, but needs {}", name, tensor.cols(), cols);
+}
+
+void check_same_rows(const Tensor& tensor, const char* name, const Tensor& like) {
+  check(tensor.rows() == like.rows(), ErrorKind::invalid, "attention: {} has {} rows, but needs {}", name, tensor.rows(),
+        like.rows());
+}
+
+// Columns that n_heads heads of `width` take, `stride` apart, in a row.
+int64_t span(int64_t n_heads, int64_t stride, int64_t width) { return (n_heads - 1) * stride + width; }
+
+void check_sizes(const AttentionInputs& in) {
+  check(in.n_heads > 0 && in.d_nope >= 0 && in.d_rope >= 0 && in.d_v > 0 && in.d_nope + in.d_rope > 0, ErrorKind::invalid,
+        "attention: impossible sizes: {} heads of {} + {} / {}", in.n_heads, in.d_nope, in.d_rope, in.d_v);
+  check(in.scale > 0, ErrorKind::invalid, "attention: scale {} must be positive", in.scale);
+  check(in.k_head_stride == 0 || in.k_head_stride >= in.d_nope, ErrorKind::invalid,
+        "attention: key heads {} apart overlap; 0 shares one head, else at least {}", in.k_head_stride, in.d_nope);
+  check(in.v_head_stride == 0 || in.v_head_stride >= in.d_v, ErrorKind::invalid,
+        "attention: value heads {} apart overlap; 0 shares one head, else at least {}", in.v_head_stride, in.d_v);
+  check(in.segments != nullptr, ErrorKind::invalid, "attention: no segments given");
+}
+
+void check_inputs(const AttentionInputs& in) {
+  check_sizes(in);
+  const DType dtype = in.q.dtype();
+  check_tensor(in.q, "q", dtype, in.n_heads * (in.d_nope + in.d_rope));
+  // A view of head 0 may be as narrow as a head; the caller vouches for the heads that lie a stride apart behind it.
+  check_tensor(in.k_nope, "k_nope", dtype, in.d_nope);
+  check_tensor(in.k_rope, "k_rope", dtype, in.d_rope);
+  check_tensor(in.v, "v", dtype, in.d_v);
+  check(in.d_nope == 0 || in.k_nope.rows() <= 1 || in.k_nope.row_stride() >= span(in.n_heads, in.k_head_stride, in.d_nope),
+        ErrorKind::invalid, "attention: {} key heads {} apart do not fit into rows {} apart", in.n_heads, in.k_head_stride,
+        in.k_nope.row_stride());
+  check(in.v.rows() <= 1 || in.v.row_stride() >= span(in.n_heads, in.v_head_stride, in.d_v), ErrorKind::invalid,
+        "attention: {} value heads {} apart do not fit into rows {} apart", in.n_heads, in.v_head_stride, in.v.row_stride());
+  if (in.d_nope > 0) check_same_rows(in.k_nope, "k_nope", in.v);
+  if (in.d_rope > 0) check_same_rows(in.k_rope, "k_rope", in.v);
+  for (const Segment& s : *in.segments) {
+    check(s.n_q >= 0 && s.n_q <= s.n_k, ErrorKind::invalid, "attention: a segment has {} queries for {} keys", s.n_q, s.n_k);
+    check(s.q_begin >= 0 && s.q_begin + s.n_q <= in.q.rows() && s.k_begin >= 0 && s.k_begin + s.n_k <= in.v.rows(),
+          ErrorKind::invalid, "attention: segment of queries {}..{} and keys {}..{} leaves the {} query rows and {} key rows",
+          s.q_begin, s.q_begin + s.n_q, s.k_begin, s.k_begin + s.n_k, in.q.rows(), in.v.rows());
+  }
+}
+
+void check_outputs(const AttentionInputs& in, const Tensor& o, const Tensor& lse) {
+  const DType dtype = in.q.dtype();
+  check_tensor(o, "o", dtype, in.n_heads * in.d_v);
+  check_tensor(lse, "lse", dtype == DType::f64 ? DType::f64 : DType::f32, in.n_heads);
+  check_same_rows(o, "o", in.q);
+  check_same_rows(lse, "lse", in.q);
+}
+
+std::vector<kernels::AttentionSegment> kernel_segments(const AttentionInputs& in) {
+  std::vector<kernels::AttentionSegment> segments;
+  for (const Segment& s : *in.segments) {
+    if (s.n_k > 0) segments.push_back({s.q_begin, s.n_q, s.k_begin, s.n_k});
+  }
+  return segments;
+}
+
+kernels::Attention kernel_args(const Exec& exec, const AttentionInputs& in, const Tensor& o, const Tensor& lse,
+                               const std::vector<kernels::AttentionSegment>& segments) {
+  return {.q = rows_of(in.q),
+          .k_nope = rows_of(in.k_nope),
+          .k_rope = rows_of(in.k_rope),
+          .v = rows_of(in.v),
+          .k_head_stride = in.k_head_stride,
+          .v_head_stride = in.v_head_stride,
+          .n_heads = in.n_heads,
+          .d_nope = in.d_nope,
+          .d_rope = in.d_rope,
+          .d_v = in.d_v,
+          .scale = in.scale,
+          .o = rows_of(o),
+          .lse = rows_of(lse),
+          .segments = segments.data(),
+          .n_segments = int64_t(segments.size()),
+          .pool = exec.pool};
+}
+
+// Vector kernels know f32 and bf16; f64 is the reference's.
+Isa isa_for(const Exec& exec, const Tensor& q) { return q.dtype() == DType::f64 ? Isa::reference : exec.isa; }
+
+// Lends the plan's tasks and workspace to the arguments; the returned owner must outlive the call.
+std::shared_ptr<void> equip(const Exec& exec, const kernels::AttentionPlan& plan, kernels::Attention& args) {
+  args.tasks = plan.tasks.data();
+  args.n_tasks = int64_t(plan.tasks.size());
+  args.worker_bytes = plan.worker_bytes;
+  std::shared_ptr<void> space = exec.memory->allocate(size_t(plan.worker_bytes * exec.pool->n_threads()));
+  args.workspace = space.get();
+  return space;
+}
+
+}  // namespace
+
+void attention_forward(const Exec& exec, const AttentionInputs& in, const Tensor& o, const Tensor& lse) {
+  check_inputs(in);
+  check_outputs(in, o, lse);
+  const auto segments = kernel_segments(in);
+  if (segments.empty()) return;
+  kernels::Attention args = kernel_args(exec, in, o, lse, segments);
+  const Isa isa = isa_for(exec, in.q);
+  const kernels::AttentionPlan plan = kernels::attention_plan(args, isa);
+  const auto space = equip(exec, plan, args);
+  kernels::reference::attention_forward(args);
+}
+
+void attention_backward(const Exec& exec, const AttentionInputs& in, const Tensor& o, const Tensor& lse, const Tensor& d_o,
+                        const AttentionGradients& out) {
+  check_inputs(in);
+  check_outputs(in, o, lse);
+  const DType dtype = in.q.dtype();
+  check_tensor(d_o, "d_o", dtype, in.n_heads * in.d_v);
+  check_same_rows(d_o, "d_o", in.q);
+  check_tensor(out.dq, "dq", dtype, in.n_heads * (in.d_nope + in.d_rope));
+  check_same_rows(out.dq, "dq", in.q);
+  check_tensor(out.dk_nope, "dk_nope", dtype, in.d_nope);
+  check_tensor(out.dk_rope, "dk_rope", dtype, in.d_rope);
+  check_tensor(out.dv, "dv", dtype, in.d_v);
+  if (in.d_nope > 0) check_same_rows(out.dk_nope, "dk_nope", in.v);
+  if (in.d_rope > 0) check_same_rows(out.dk_rope, "dk_rope", in.v);
+  check_same_rows(out.dv, "dv", in.v);
+  const auto segments = kernel_segments(in);
+  if (segments.empty()) return;
+
+  kernels::AttentionBackward args{.forward = kernel_args(exec, in, o, lse, segments),
+                                  .d_o = rows_of(d_o),
+                                  .dq = rows_of(out.dq),
+                                  .dk_nope = rows_of(out.dk_nope),
+                                  .dk_rope = rows_of(out.dk_rope),
+                                  .dv = rows_of(out.dv)};
+  const Isa isa = isa_for(exec, in.q);
+  const kernels::AttentionPlan plan = kernels::attention_backward_plan(args.forward, isa);
+  const auto space = equip(exec, plan, args.forward);
+  std::shared_ptr<void> partials;
+  if (plan.partial_bytes > 0) partials = exec.memory->allocate(size_t(plan.partial_bytes));
+  args.partials = partials.get();
+  kernels::reference::attention_backward(args);
+}
+
+}  // namespace hadal::ops
