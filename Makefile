@@ -1,0 +1,56 @@
+# Short names for what people do with Hadal; everything else is CMake's. `make help` lists them.
+BUILD := build/release
+JOBS := $(shell tools/jobs.sh)
+PREFIX ?= /usr/local
+NPROC := $(shell nproc)
+
+.PHONY: help build all test demo bench format lint install clean sanitize fuzz mutants
+
+help:            ## this list
+	@sed -n 's/^\([a-z]*\): .*## \(.*\)/  make \1\t\2/p; s/^\([a-z]*\):  *## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18 | sort -u
+
+$(BUILD)/build.ninja: CMakeLists.txt CMakePresets.json
+	cmake --preset release
+
+build: $(BUILD)/build.ninja  ## the binary build/release/hadal
+	cmake --build $(BUILD) --target hadal -j $(JOBS)
+
+all: $(BUILD)/build.ninja  ## binary, tests and benchmarks
+	cmake --build $(BUILD) -j $(JOBS)
+
+test:  ## every test, with its Python peers in .venv; ends with the count
+	./setup --no-system --tests
+	$(MAKE) --no-print-directory all
+	python3 tools/run_tests.py $(BUILD)
+
+demo: build  ## train on text that is on this machine and write text; TEXT=path for your own, ARGS=--fresh to restart
+	$(BUILD)/hadal demo $(if $(TEXT),--text "$(TEXT)") $(ARGS)
+
+bench: all  ## kernels against the machine's peak, training steps against Hugging Face transformers
+	./setup --no-system --tests
+	bench/run $(BUILD)
+
+install: build  ## copy the binary below PREFIX=/usr/local
+	cmake --install $(BUILD) --prefix "$(PREFIX)"
+
+sanitize:  ## the fast tests under address+undefined and thread sanitizers
+	for preset in asan-ubsan tsan; do cmake --preset $$preset && cmake --build --preset $$preset -j $(JOBS) && \
+	  python3 tools/run_tests.py build/$$preset --labels fast || exit 1; done
+
+fuzz:  ## libFuzzer over tokenizer, config and shard files, SECONDS=60 each (needs clang: ./setup --developer)
+	tools/fuzz.sh $(or $(SECONDS),60) $(JOBS)
+
+mutants:  ## plant one fault for each known trap; every one must be caught
+	./setup --no-system --tests
+	$(MAKE) --no-print-directory all
+	tools/mutants $(BUILD)
+
+format:  ## clang-format over all C++ (needs ./setup --developer)
+	git ls-files '*.cpp' '*.h' | xargs clang-format -i
+
+lint: $(BUILD)/build.ninja  ## clang-tidy and the house checker (needs ./setup --developer)
+	python3 tools/check_house.py
+	git ls-files 'src/*.cpp' | grep -v kernels/cpu | xargs -P $(JOBS) -n 1 clang-tidy --quiet -p $(BUILD)
+
+clean:  ## remove build/
+	rm -rf build

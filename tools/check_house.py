@@ -1,0 +1,175 @@
+#!/usr/bin/env python3
+"""Checks the rules of the house that CMake cannot see, and names each breach as file:line.
+
+- a file of src/<room>/ includes only its own room and the rooms in its DEPS (CMakeLists.txt); DEPS stand on lower floors
+- no file has more than 400 lines, no function more than 60 (C++: by counting braces; Python: by its syntax tree)
+- every file opens with a comment that says what it is; a .cpp whose room has a header of the same name may leave that to it
+
+usage: check_house.py [ROOT]
+"""
+import ast
+import pathlib
+import re
+import sys
+
+MAX_FILE_LINES, MAX_FUNCTION_LINES = 400, 60
+FOLDERS = ["src", "tests", "bench", "tools", "cmake"]
+CPP = {".h", ".cpp", ".cu"}
+OPENERS = {".h": "//", ".cpp": "//", ".cu": "//", ".py": ("#", '"""'), ".sh": "#", ".cmake": "#", ".toml": "#"}
+
+
+def read_rooms(cmake_text):
+    """{room: (floor, [deps])} from the hadal_room() lines."""
+    rooms = {}
+    for body in re.findall(r"^hadal_room\(([^)]*)\)", cmake_text, re.M):
+        words = body.split()
+        floor = int(words[words.index("FLOOR") + 1])
+        deps = []
+        if "DEPS" in words:
+            for word in words[words.index("DEPS") + 1:]:
+                if word == "LIBS":
+                    break
+                deps.append(word)
+        rooms[words[0]] = (floor, deps)
+    return rooms
+
+
+def check_floors(rooms):
+    for room, (floor, deps) in rooms.items():
+        for dep in deps:
+            if dep not in rooms:
+                yield f"CMakeLists.txt: room '{room}' depends on '{dep}', which does not exist"
+            elif rooms[dep][0] >= floor:
+                yield f"CMakeLists.txt: room '{room}' (floor {floor}) may not depend on '{dep}' (floor {rooms[dep][0]})"
+
+
+def check_includes(path, name, text, rooms):
+    parts = name.split("/")
+    if parts[0] != "src" or len(parts) < 3:
+        return
+    room = parts[1]
+    if room not in rooms:
+        yield f"{name}: folder '{room}' is not a room of CMakeLists.txt"
+        return
+    allowed = {room, *rooms[room][1]}
+    for number, line in enumerate(text.splitlines(), 1):
+        found = re.match(r'\s*#\s*include\s+"([^"]+)"', line)
+        if not found:
+            continue
+        target = found.group(1).split("/")[0]
+        if target not in rooms:
+            yield f'{name}:{number}: include "{found.group(1)}" does not start with a room; write "room/file.h"'
+        elif target not in allowed:
+            how = "which stands higher" if rooms[target][0] >= rooms[room][0] else "which is not in its DEPS"
+            yield f"{name}:{number}: room '{room}' includes '{found.group(1)}' of room '{target}', {how}"
+
+
+def blank_out(text):
+    """The text with comments and literals replaced by blanks (newlines kept), preprocessor lines too."""
+    pattern = re.compile(
+        r'//[^\n]*|/\*.*?\*/|R"([^(\s]{0,16})\(.*?\)\1"|"(?:\\.|[^"\\\n])*"|(?<![0-9a-fA-F])\'(?:\\.|[^\'\\\n])+\''
+        r'|^[ \t]*#(?:\\\n|[^\n])*', re.S | re.M)
+    return pattern.sub(lambda m: re.sub(r"[^\n]", " ", m.group(0)), text)
+
+
+def without_brackets(text):
+    while True:
+        shorter = re.sub(r"\([^()]*\)", " ", text)
+        if shorter == text:
+            return text
+        text = shorter
+
+
+def opens_function(head):
+    """Whether a block outside of functions, with this text before its brace, is a function's body."""
+    head = re.sub(r"template\s*<[^{}]*?>\s*(?=[a-zA-Z\[_])", " ", head)
+    bare = without_brackets(head)
+    if re.search(r"\b(namespace|enum|union|extern)\b", bare) or re.search(r"\b(class|struct)\b", bare) and "(" not in head:
+        return False
+    if "operator" in bare:
+        return True
+    if "=" in bare:
+        return False
+    return "(" in head or not head.strip()
+
+
+def cpp_functions(text):
+    """(first line, last line, head) of every function body."""
+    code = blank_out(text)
+    depth, inside, start, head_start = 0, None, 0, 0
+    for found in re.finditer(r"[{};]", code):
+        at, sign = found.start(), found.group(0)
+        if sign == "{":
+            head = code[head_start:at]
+            if inside is None and opens_function(head):
+                inside, start = depth, at - len(head.lstrip())
+            depth += 1
+        elif sign == "}":
+            depth -= 1
+            if inside is not None and depth == inside:
+                yield code.count("\n", 0, start) + 1, code.count("\n", 0, at) + 1, code[start:start + 80].split("{")[0]
+                inside = None
+        head_start = at + 1
+
+
+def python_functions(text):
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            yield node.lineno, node.end_lineno, node.name
+
+
+def check_lengths(name, text):
+    n_lines = text.count("\n") + (not text.endswith("\n"))
+    if n_lines > MAX_FILE_LINES:
+        yield f"{name}: {n_lines} lines; a file has at most {MAX_FILE_LINES}"
+    suffix = pathlib.PurePath(name).suffix
+    functions = cpp_functions(text) if suffix in CPP else python_functions(text) if suffix == ".py" else []
+    for first, last, head in functions:
+        if last - first + 1 > MAX_FUNCTION_LINES:
+            head = " ".join(head.split())
+            yield f"{name}:{first}: '{head}' has {last - first + 1} lines; a function has at most {MAX_FUNCTION_LINES}"
+
+
+def check_opening(name, text, headers):
+    parts = name.split("/")
+    if name.endswith(".cpp") and (parts[:2], pathlib.PurePath(name).stem) in headers:
+        return
+    lines = text.splitlines()
+    if lines and lines[0].startswith("#!"):
+        lines = lines[1:]
+    if not lines or not lines[0].startswith(OPENERS[pathlib.PurePath(name).suffix]):
+        yield f"{name}:1: a file opens with a comment that says what it is"
+
+
+def check_tree(root):
+    """(breaches, number of files looked at)"""
+    cmake = (root / "CMakeLists.txt").read_text()
+    rooms = read_rooms(cmake)
+    breaches = [] if rooms else ["CMakeLists.txt: no hadal_room() found"]
+    breaches += check_floors(rooms)
+    headers = [(p.relative_to(root).as_posix().split("/")[:2], p.stem) for p in (root / "src").rglob("*.h")]
+    n_files = 0
+    for folder in FOLDERS:
+        for path in sorted((root / folder).rglob("*")):
+            if not path.is_file() or path.suffix not in OPENERS or "__pycache__" in path.parts:
+                continue
+            name = path.relative_to(root).as_posix()
+            text = path.read_text(encoding="utf-8")
+            n_files += 1
+            breaches += check_includes(path, name, text, rooms)
+            breaches += check_lengths(name, text)
+            breaches += check_opening(name, text, headers)
+    return breaches, n_files
+
+
+def main():
+    root = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else pathlib.Path(__file__).resolve().parent.parent
+    breaches, n_files = check_tree(root)
+    for breach in breaches:
+        print(breach)
+    print(f"house: {n_files} files, {len(breaches)} breaches")
+    return 1 if breaches or n_files == 0 else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

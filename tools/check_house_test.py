@@ -1,0 +1,102 @@
+#!/usr/bin/env python3
+"""The negative control of check_house.py: a small house without faults passes; each planted fault is found, at its line."""
+import pathlib
+import sys
+import tempfile
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+import check_house  # noqa: E402
+
+CMAKE = """
+hadal_room(base FLOOR 0 LIBS fmt::fmt)
+hadal_room(text FLOOR 1 DEPS base)
+hadal_room(config FLOOR 1 DEPS base LIBS json)
+hadal_room(data FLOOR 3 DEPS base text)
+"""
+LONG_BODY = "".join(f"  x += {i};\n" for i in range(70))
+
+
+class House(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.root = pathlib.Path(self.folder.name)
+        self.write("CMakeLists.txt", CMAKE)
+        self.write("src/base/a.h", '// A.\n#include <string>\n#include "base/b.h"\n')
+        self.write("src/data/c.cpp", '// C.\n#include "text/d.h"\nnamespace n {\nint f(int x = 1) {\n  return x;\n}\n}\n')
+
+    def tearDown(self):
+        self.folder.cleanup()
+
+    def write(self, name, text):
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+    def breaches(self):
+        return check_house.check_tree(self.root)[0]
+
+    def finds(self, *words):
+        found = self.breaches()
+        self.assertEqual(len(found), 1, found)
+        for word in words:
+            self.assertIn(word, found[0])
+
+    def test_a_house_in_order_passes(self):
+        self.assertEqual(self.breaches(), [])
+
+    def test_an_upward_include_is_found(self):
+        self.write("src/base/bad.cpp", '// Bad.\n\n#include "data/c.h"\n')
+        self.finds("src/base/bad.cpp:3", "stands higher")
+
+    def test_an_undeclared_include_is_found(self):
+        self.write("src/data/bad.cpp", '// Bad.\n  #  include "config/x.h"\n')
+        self.finds("src/data/bad.cpp:2", "not in its DEPS")
+
+    def test_an_include_without_a_room_is_found(self):
+        self.write("src/data/bad.cpp", '// Bad.\n#include "c.h"\n')
+        self.finds("src/data/bad.cpp:2", "room/file.h")
+
+    def test_a_dependency_upward_is_found(self):
+        self.write("CMakeLists.txt", CMAKE.replace("text FLOOR 1 DEPS base", "text FLOOR 1 DEPS base config"))
+        self.finds("text", "config", "floor 1")
+
+    def test_a_long_file_is_found(self):
+        self.write("tests/data/long_test.cpp", "// Long.\n" + "int x;\n" * 400)
+        self.finds("long_test.cpp", "401 lines")
+
+    def test_long_functions_of_every_shape_are_found(self):
+        shapes = ["int f(int a) {\n", "template <class T>\nvoid f(T t) {\n", "struct S {\n  void f() const {\n",
+                  "S::S(int a) : a_{a}, b_(2) {\n", "bool operator==(const S& a) {\n", "TEST(A, B) {\n"]
+        for shape in shapes:
+            closing = "}\n};\n" if shape.startswith("struct") else "}\n"
+            self.write("src/base/bad.cpp", "// Bad.\n" + shape + LONG_BODY + closing)
+            self.finds("src/base/bad.cpp", "at most 60")
+
+    def test_long_tables_classes_and_namespaces_are_no_functions(self):
+        rows = "".join(f"  {i},\n" for i in range(70))
+        members = "".join(f"  int a{i}() {{ return {i}; }}\n" for i in range(70))
+        self.write("src/base/good.cpp", "// Good.\nnamespace n {\nint t[] = {\n" + rows + "};\nstruct S {\n" + members + "};\n}\n")
+        self.assertEqual(self.breaches(), [])
+
+    def test_braces_in_texts_and_comments_do_not_count(self):
+        self.write("src/base/good.cpp", '// Good {{{\nint f() {\n  return g("{{") + \'{\' + h(R"({)"); /* { */\n}\n' + "int x;\n" * 80)
+        self.assertEqual(self.breaches(), [])
+
+    def test_a_long_python_function_is_found(self):
+        self.write("tools/bad.py", '"""Bad."""\ndef f():\n' + "    x = 1\n" * 61)
+        self.finds("tools/bad.py:2", "'f'")
+
+    def test_a_source_may_leave_its_opening_to_the_header_of_its_name(self):
+        self.write("src/base/sub/a.cpp", '#include "base/a.h"\n')
+        self.assertEqual(self.breaches(), [])
+        self.write("src/text/a.cpp", '#include "base/a.h"\n')
+        self.finds("src/text/a.cpp:1", "comment")
+
+    def test_a_file_without_an_opening_comment_is_found(self):
+        self.write("src/base/bad.h", "#pragma once\n// Too late.\n")
+        self.finds("src/base/bad.h:1", "comment")
+
+
+if __name__ == "__main__":
+    unittest.main()
