@@ -1,0 +1,50 @@
+// Appending and reading metrics.
+#include "train/metrics.h"
+
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "base/error.h"
+#include "base/files.h"
+
+namespace hadal {
+
+using nlohmann::ordered_json;
+
+std::vector<ordered_json> read_metrics(const std::filesystem::path& path) {
+  std::vector<ordered_json> lines;
+  std::istringstream text(read_file(path));
+  std::string line;
+  while (std::getline(text, line)) {
+    auto json = ordered_json::parse(line, nullptr, false);
+    if (json.is_object() && json.contains("kind") && json["kind"].is_string()) lines.push_back(std::move(json));
+  }
+  return lines;
+}
+
+MetricsWriter::MetricsWriter(const std::filesystem::path& path, int64_t last_step) {
+  if (std::filesystem::exists(path)) {
+    std::string kept;
+    for (const auto& line : read_metrics(path)) {
+      const int64_t step = line.contains("step") && line["step"].is_number_integer() ? line["step"].get<int64_t>() : 0;
+      if (step <= last_step) kept += line.dump(-1, ' ', false, ordered_json::error_handler_t::replace) + "\n";
+    }
+    atomic_write(path, kept);
+  }
+  file_ = std::fopen(path.c_str(), "ab");
+  check(file_ != nullptr, ErrorKind::io, "{}: cannot be opened for writing", path.string());
+}
+
+MetricsWriter::~MetricsWriter() {
+  if (file_) std::fclose(file_);
+}
+
+void MetricsWriter::write(const ordered_json& line) {
+  const std::string text = line.dump(-1, ' ', false, ordered_json::error_handler_t::replace) + "\n";
+  if (std::fwrite(text.data(), 1, text.size(), file_) != text.size() || std::fflush(file_) != 0) {
+    failed_ = true;
+    std::clearerr(file_);
+  }
+}
+
+}  // namespace hadal

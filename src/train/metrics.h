@@ -1,0 +1,35 @@
+// Metrics of a run as JSON lines, RUN/metrics.jsonl. Kinds of lines ("kind"):
+//   start       time, version, device facts, parameters, configuration digest
+//   step        step, loss, mtp_loss [..], balance_loss, lr, lambda, gamma, grad_norm, sequences, tokens (done so far), seconds (of
+//               the step), tokens_per_second, mfu, memory_bytes, load (max/mean); every now and then also layer_norms [..],
+//               expert_load [[..]], parts {name: seconds}; skipped when no update was made
+//   validation  step, bits_per_byte, loss, bytes, windows, final
+//   sample      step, prompt, text
+// The screen, `hadal report` and tests read these lines; a line that cannot be written (full disk) never stops the run.
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+namespace hadal {
+
+class MetricsWriter {
+ public:
+  // Keeps existing lines of steps up to `last_step` (a resumed run repeats what came after), drops the rest and torn lines.
+  MetricsWriter(const std::filesystem::path& path, int64_t last_step);
+  ~MetricsWriter();
+  MetricsWriter(const MetricsWriter&) = delete;
+  MetricsWriter& operator=(const MetricsWriter&) = delete;
+  void write(const nlohmann::ordered_json& line);
+  bool failed() const { return failed_; }     // a line could not be written
+
+ private:
+  std::FILE* file_ = nullptr;
+  bool failed_ = false;
+};
+
+std::vector<nlohmann::ordered_json> read_metrics(const std::filesystem::path& path);   // torn or foreign lines are passed over
+
+}  // namespace hadal

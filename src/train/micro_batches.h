@@ -1,0 +1,20 @@
+// From the global batch of the loader to the micro-batches of the model.
+#pragma once
+#include <cstdint>
+#include <vector>
+
+#include "data/batch.h"
+#include "nn/micro_batch.h"
+
+namespace hadal {
+
+// Appends one sequence: rows, positions (restarting per piece when masked), targets, attention bounds.
+void append_sequence(MicroBatch& batch, const data::Sequence& sequence, bool masked);
+
+// Cut into micro-batches of this many sequences, in order; the last may be smaller.
+std::vector<MicroBatch> micro_batches(const data::Batch& batch, int64_t sequences_each);
+
+// Targets of the whole global batch: [0] main loss, [k] MTP depth k. The denominators of the losses' means.
+std::vector<int64_t> count_targets(const std::vector<MicroBatch>& batches, int64_t n_mtp);
+
+}  // namespace hadal

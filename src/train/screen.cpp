@@ -1,0 +1,56 @@
+// Live line and log lines.
+#include "train/screen.h"
+
+#include <cstdio>
+
+#include "base/clock.h"
+#include "base/text_format.h"
+
+namespace hadal {
+
+namespace {
+constexpr double kPlainSeconds = 10;
+}
+
+std::string step_line(const StepResult& result, const StepFacts& facts) {
+  std::string line = fmt::format("step {}/{} {:.0f} % | loss {:.4f}", result.step, facts.total_steps,
+                                 100.0 * double(result.step) / double(facts.total_steps), facts.smoothed_loss);
+  for (size_t k = 0; k < result.mtp_loss.size(); ++k) line += fmt::format(" mtp{} {:.3f}", result.mtp_loss.size() > 1 ? std::to_string(k + 1) : "", result.mtp_loss[k]);
+  if (!result.load.empty()) line += fmt::format(" | load {:.2f}", result.load_max_over_mean);
+  line += fmt::format(" | grad {:.2f} | lr {:.2e} | {} tok/s mfu {:.0f} % | {} | {}/{} tok | ETA {}", result.norms.global, result.lr,
+                      format_si(facts.tokens_per_second), 100 * facts.mfu, format_bytes(double(facts.memory_bytes)), format_si(double(facts.tokens_done)),
+                      format_si(double(facts.tokens_done + facts.tokens_left)), format_duration(facts.eta_seconds));
+  return line;
+}
+
+Screen::Screen(Log& log, bool quiet) : log_(log), quiet_(quiet), terminal_(is_terminal(2)) {}
+
+Screen::~Screen() { wipe(); }
+
+void Screen::wipe() {
+  if (live_) std::fputs("\r\033[K", stderr);
+  live_ = false;
+}
+
+void Screen::say(const std::string& text) {
+  wipe();
+  log_.info("{}", text);
+}
+
+void Screen::step(const StepResult& result, const StepFacts& facts) {
+  if (quiet_) return;
+  std::string line = step_line(result, facts);
+  const bool last = result.step == facts.total_steps;
+  if (steady_seconds() >= next_plain_ || last) {
+    next_plain_ = steady_seconds() + kPlainSeconds * (terminal_ ? 6 : 1);
+    say(line);
+  } else if (terminal_) {
+    const size_t columns = size_t(terminal_columns(2));
+    if (line.size() >= columns) line.resize(columns - 1);
+    std::fprintf(stderr, "\r\033[K%s", line.c_str());
+    std::fflush(stderr);
+    live_ = true;
+  }
+}
+
+}  // namespace hadal

@@ -1,0 +1,93 @@
+// The training step.
+#include "train/step.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "base/error.h"
+#include "optim/schedule.h"
+#include "train/micro_batches.h"
+
+namespace hadal {
+
+namespace {
+
+LossWeights loss_weights(const Config& config, const std::vector<int64_t>& targets, double lambda, int64_t sequences) {
+  LossWeights weights;
+  weights.main = targets[0] > 0 ? 1.0 / double(targets[0]) : 0.0;
+  const int64_t depths = int64_t(targets.size()) - 1;
+  for (int64_t k = 1; k <= depths; ++k) {
+    weights.mtp.push_back(targets[k] > 0 ? lambda / (double(depths) * double(targets[k])) : 0.0);
+  }
+  weights.balance = sequences > 0 ? config.train.balance_alpha / double(sequences) : 0.0;
+  return weights;
+}
+
+double mean_of(double sum, int64_t count) { return count > 0 ? sum / double(count) : 0.0; }
+
+// Empty when all is finite, else what is not.
+std::string not_finite(const StepResult& result) {
+  if (!std::isfinite(result.loss)) return "the loss is not finite";
+  for (size_t k = 0; k < result.mtp_loss.size(); ++k) {
+    if (!std::isfinite(result.mtp_loss[k])) return fmt::format("the MTP loss of depth {} is not finite", k + 1);
+  }
+  if (!std::isfinite(result.balance_loss)) return "the balance loss is not finite";
+  if (!result.norms.not_finite.empty()) return fmt::format("the gradient of {} holds NaN or Inf", result.norms.not_finite);
+  if (!std::isfinite(result.norms.global)) return "the gradient norm overflows";
+  return "";
+}
+
+}  // namespace
+
+double load_imbalance(const std::vector<std::vector<int64_t>>& load) {
+  double worst = 0;
+  for (const auto& layer : load) {
+    const int64_t total = std::accumulate(layer.begin(), layer.end(), int64_t(0));
+    if (total > 0) worst = std::max(worst, double(*std::max_element(layer.begin(), layer.end())) * double(layer.size()) / double(total));
+  }
+  return worst;
+}
+
+StepResult train_step(Transformer& model, Optimizer& optimizer, const Config& config, const data::Batch& batch, int64_t step) {
+  StepResult result;
+  result.step = step;
+  result.lr = learning_rate(config.optim, step, config.train.steps);
+  result.lambda = config.model.n_mtp > 0 ? mtp_weight(config.train, step) : 0.0;
+  result.gamma = config.model.selection_bias && config.model.n_routed_experts > 0 ? bias_speed(config.train, step) : 0.0;
+  result.sequences = int64_t(batch.sequences.size());
+  result.tokens = batch.n_tokens();
+
+  const auto parts = micro_batches(batch, config.train.micro_batch_sequences);
+  const auto targets = count_targets(parts, config.model.n_mtp);
+  result.targets = targets[0];
+  if (targets[0] == 0) {
+    result.skipped = fmt::format("no token of this batch of {} sequences has a target", result.sequences);
+    return result;
+  }
+
+  const auto weights = loss_weights(config, targets, result.lambda, result.sequences);
+  LossSums sums;
+  model.zero_gradients();
+  try {
+    for (const auto& part : parts) sums.merge(model.forward_backward(part, weights));
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::invalid) throw;
+    result.skipped = error.what();  // a router met NaN: activations or weights are not finite
+    return result;
+  }
+  result.loss = mean_of(sums.main, sums.main_count);
+  for (size_t k = 0; k < sums.mtp.size(); ++k) result.mtp_loss.push_back(mean_of(sums.mtp[k], sums.mtp_count[k]));
+  result.balance_loss = sums.balance;
+  result.load = sums.expert_load;
+  result.load_max_over_mean = load_imbalance(sums.expert_load);
+  result.norms = optimizer.gradient_norms();
+  result.skipped = not_finite(result);
+  if (!result.skipped.empty()) return result;
+
+  optimizer.step(result.lr, result.norms.global);
+  if (result.gamma > 0) model.update_selection_bias(sums.expert_load, result.gamma);
+  return result;
+}
+
+}  // namespace hadal

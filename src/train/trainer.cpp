@@ -1,0 +1,290 @@
+// The loop: prepare text, build or restore the state, then step, report, validate and save until done or asked to stop.
+#include "train/trainer.h"
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "arch/arch.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/interrupt.h"
+#include "base/system_info.h"
+#include "base/text_format.h"
+#include "checkpoint/checkpoint.h"
+#include "config/config_io.h"
+#include "data/loader.h"
+#include "data/prepare.h"
+#include "optim/optimizer.h"
+#include "optim/schedule.h"
+#include "train/metrics.h"
+#include "train/resources.h"
+#include "train/run_directory.h"
+#include "train/screen.h"
+#include "train/train_state.h"
+#include "train/validation.h"
+
+namespace hadal {
+
+using nlohmann::ordered_json;
+
+namespace {
+
+constexpr double kSmoothing = 0.95;
+
+class Trainer {
+ public:
+  Trainer(const TrainRequest& request, const Exec& exec)
+      : request_(request), exec_(exec), log_(request.quiet ? LogLevel::warn : LogLevel::info), directory_(request.config.run),
+        screen_(log_, request.quiet) {}
+
+  TrainOutcome run();
+
+ private:
+  void prepare();
+  void restore(const std::filesystem::path& checkpoint);
+  void announce();
+  void one_step();
+  void report_step(const StepResult& result, double seconds);
+  void guard(const StepResult& result);
+  void validate_now(bool final);
+  void samples();
+  void save();
+  int64_t tokens_left() const;
+
+  const TrainRequest& request_;
+  Exec exec_;
+  Config config_;
+  Log log_;
+  RunDirectory directory_;
+  Screen screen_;
+  std::unique_ptr<data::Prepared> prepared_;
+  std::unique_ptr<data::Loader> loader_;
+  std::unique_ptr<Transformer> model_;
+  std::unique_ptr<Optimizer> optimizer_;
+  std::unique_ptr<CheckpointWriter> writer_;
+  std::unique_ptr<MetricsWriter> metrics_;
+  TrainState state_;
+  TrainOutcome outcome_;
+  std::string tokenizer_json_, tokenizer_config_json_;
+  double flops_per_token_ = 0, product_flops_ = 0, started_ = 0;
+  int64_t first_step_ = 0, saved_step_ = -1;
+  double smoothed_seconds_ = 0;
+};
+
+void Trainer::prepare() {
+  log_.open_file(directory_.log());
+  config_ = directory_.reconcile(request_.config);
+  validate(config_);
+  data::PrepareOptions options;
+  options.quiet = request_.quiet;
+  options.say = [this](const std::string& text) { screen_.say(text); };
+  options.on_change = directory_.has_config() ? data::OnChange::fail : data::OnChange::rebuild;
+  prepared_ = std::make_unique<data::Prepared>(data::prepare(config_, exec_, options));
+  if (!request_.quiet && prepared_->built) screen_.say(data::corpus_table(prepared_->shards, config_.data));
+  prepared_->tokenizer.save(directory_.tokenizer().string());
+  tokenizer_json_ = read_file(directory_.tokenizer() / "tokenizer.json");
+  tokenizer_config_json_ = read_file(directory_.tokenizer() / "tokenizer_config.json");
+
+  resolve(config_, prepared_->tokenizer.vocab_size(), exec_.isa, memory_info().available);
+  validate(config_.model);
+  directory_.store(config_);
+  loader_ = std::make_unique<data::Loader>(prepared_->shards, prepared_->tokenizer, config_.data, config_.tokenizer.split_fused);
+  loader_->on_message([this](const std::string& text) { screen_.say(text); });
+  const auto existing = list_checkpoints(directory_.checkpoints());
+  if (!existing.empty()) verify_checkpoint(existing.back());  // before anything large is allocated
+  model_ = std::make_unique<Transformer>(config_.model, model_options(config_, true), exec_);
+  if (existing.empty()) model_->initialize(config_.train.seed);
+  optimizer_ = std::make_unique<Optimizer>(model_->parameters(), config_.optim, exec_);
+  if (!existing.empty()) restore(existing.back());
+  first_step_ = state_.step;
+  outcome_.resumed_from = state_.step;
+  writer_ = std::make_unique<CheckpointWriter>(directory_.checkpoints(), config_.checkpoint.keep, config_.checkpoint.asynchronous, exec_);
+  metrics_ = std::make_unique<MetricsWriter>(directory_.metrics(), state_.step);
+}
+
+void Trainer::restore(const std::filesystem::path& checkpoint) {
+  load_model_tensors(checkpoint / "model.safetensors", model_->parameters());
+  model_->refresh_values();
+  const SafetensorsReader reader(checkpoint / "optimizer.safetensors");
+  for (const auto& entry : optimizer_->state()) entry.tensor.copy_from(reader.tensor(entry.name));
+  state_ = TrainState::from_json(read_file(checkpoint / "state.json"), (checkpoint / "state.json").string());
+  optimizer_->set_steps_done(state_.updates);
+  loader_->seek(state_.cursor);
+  saved_step_ = state_.step;
+  outcome_.checkpoint = checkpoint.string();
+  screen_.say(fmt::format("resuming {} at step {}", directory_.root().string(), state_.step));
+}
+
+void Trainer::announce() {
+  const auto options = model_options(config_, true);
+  const auto counts = count_parameters(config_.model);
+  const auto flops = count_flops(config_.model, config_.data.sequence_length);
+  const auto plan = plan_memory(config_, options);
+  const auto memory = memory_info();
+  flops_per_token_ = 3 * (flops.linear + flops.attention_causal + flops.mtp);
+  product_flops_ = measure_product_flops(exec_, options.precision);
+  screen_.say(fmt::format("device CPU ({}), {} thread(s), kernels {}, precision {}, attention {}, recompute {}", cpu_description(), exec_.pool->n_threads(),
+                          isa_name(exec_.isa), config_.train.precision, config_.train.attention_form, config_.train.recompute));
+  screen_.say(fmt::format("model: {} parameters ({} activated per token, head included){}, vocabulary {}", format_count(counts.total),
+                          format_count(counts.activated_no_embedding), counts.mtp ? ", and " + format_count(counts.mtp) + " for MTP" : "", config_.model.vocab_size));
+  screen_.say(fmt::format("memory: about {} of {} available{}; micro-batches of {} sequences", format_bytes(double(plan.total())), format_bytes(double(memory.available)),
+                          memory.cgroup_limited ? " (control group)" : "", config_.train.micro_batch_sequences));
+  screen_.say(fmt::format("mfu = tokens/s x {} FLOP per token (3 x forward: products, causal attention, MTP) / {}FLOP/s (this machine's best product now, same "
+                          "kernels and precision)", format_si(flops_per_token_), format_si(product_flops_)));
+  metrics_->write({{"kind", "start"}, {"step", state_.step}, {"time", iso_time()}, {"cpu", cpu_description()}, {"threads", exec_.pool->n_threads()},
+                   {"isa", isa_name(exec_.isa)}, {"precision", config_.train.precision}, {"parameters", counts.total}, {"mtp_parameters", counts.mtp},
+                   {"activated", counts.activated_no_embedding}, {"flops_per_token", flops_per_token_}, {"product_flops", product_flops_},
+                   {"memory_estimate", plan.total()}, {"steps", config_.train.steps}, {"run", directory_.root().string()},
+                   {"sequence_length", config_.data.sequence_length}});
+}
+
+int64_t Trainer::tokens_left() const {
+  const double per_step = state_.step > 0 ? double(state_.tokens) / double(state_.step) : 0;
+  if (config_.train.batch_ramp.empty()) return int64_t(per_step * double(config_.train.steps - state_.step));
+  int64_t sequences = 0;
+  for (int64_t step = state_.step + 1; step <= config_.train.steps; ++step) sequences += batch_sequences(config_.train, step);
+  return sequences * config_.data.sequence_length;
+}
+
+void Trainer::report_step(const StepResult& result, double seconds) {
+  smoothed_seconds_ = smoothed_seconds_ == 0 ? seconds : 0.9 * smoothed_seconds_ + 0.1 * seconds;
+  StepFacts facts;
+  facts.total_steps = config_.train.steps;
+  facts.tokens_done = state_.tokens;
+  facts.tokens_left = tokens_left();
+  facts.smoothed_loss = state_.smoothed_loss;
+  facts.seconds = seconds;
+  facts.tokens_per_second = double(result.tokens) / std::max(1e-9, seconds);
+  facts.mfu = facts.tokens_per_second * flops_per_token_ / std::max(1.0, product_flops_);
+  facts.memory_bytes = current_rss_bytes();
+  facts.eta_seconds = smoothed_seconds_ * double(config_.train.steps - result.step);
+  screen_.step(result, facts);
+
+  ordered_json line = {{"kind", "step"}, {"step", result.step}, {"loss", result.loss}, {"mtp_loss", result.mtp_loss}, {"balance_loss", result.balance_loss},
+                       {"lr", result.lr}, {"lambda", result.lambda}, {"gamma", result.gamma}, {"grad_norm", result.norms.global},
+                       {"sequences", result.sequences}, {"tokens", state_.tokens}, {"seconds", seconds}, {"tokens_per_second", facts.tokens_per_second},
+                       {"mfu", facts.mfu}, {"memory_bytes", facts.memory_bytes}, {"load", result.load_max_over_mean}};
+  if (!result.skipped.empty()) line["skipped"] = result.skipped;
+  const int64_t every = std::max<int64_t>(1, config_.train.steps / 200);
+  if (result.step % every == 0 || result.step == 1) {
+    line["layer_norms"] = result.norms.per_layer;
+    line["expert_load"] = result.load;
+    ordered_json parts = ordered_json::object();
+    for (const auto& [name, time] : model_->take_part_times().seconds) parts[name] = time;
+    line["parts"] = parts;
+  }
+  metrics_->write(line);
+}
+
+void Trainer::guard(const StepResult& result) {
+  if (result.skipped.empty()) {
+    state_.skipped_in_row = 0;
+    return;
+  }
+  ++state_.skipped_in_row;
+  check(config_.train.on_nan != "stop", ErrorKind::internal, "step {}: {}; stopped, because train.on_nan = \"stop\"", result.step, result.skipped);
+  check(state_.skipped_in_row <= config_.train.max_skips, ErrorKind::internal, "step {}: {}; {} steps in a row were skipped, more than train.max_skips = {}: "
+        "lower optim.lr, or look at the data", result.step, result.skipped, state_.skipped_in_row, config_.train.max_skips);
+  screen_.say(fmt::format("step {} skipped: {}", result.step, result.skipped));
+}
+
+void Trainer::one_step() {
+  const double begin = steady_seconds();
+  const int64_t step = state_.step + 1;
+  const auto batch = loader_->next(batch_sequences(config_.train, step));
+  if (batch.sequences.empty()) {
+    screen_.say(fmt::format("the text is used up after step {} (data.at_end = \"stop\")", state_.step));
+    config_.train.steps = state_.step;
+    return;
+  }
+  const auto result = train_step(*model_, *optimizer_, config_, batch, step);
+  state_.step = step;
+  state_.updates = optimizer_->steps_done();
+  state_.tokens += batch.n_tokens();
+  if (result.skipped.empty()) {
+    state_.smoothed_loss = state_.smoothed_loss == 0 ? result.loss : kSmoothing * state_.smoothed_loss + (1 - kSmoothing) * result.loss;
+  }
+  report_step(result, steady_seconds() - begin);
+  guard(result);
+  if (request_.hooks.on_step) request_.hooks.on_step(result);
+}
+
+void Trainer::validate_now(bool final) {
+  const auto& v = config_.validation;
+  const auto documents = data::heldout_documents(prepared_->shards, prepared_->tokenizer, config_.data, final ? 0 : v.max_bytes);
+  if (documents.empty()) return;
+  const int64_t stride = v.stride > 0 ? v.stride : std::max<int64_t>(1, config_.data.sequence_length / 2);
+  const auto result = validate_bits_per_byte(*model_, documents, {config_.data.sequence_length, stride, 4096});
+  outcome_.bits_per_byte = result.bits_per_byte;
+  screen_.say(fmt::format("validation at step {}: {:.4f} bits per byte ({} held-out bytes, {} windows of {} tokens, stride {}, {})", state_.step,
+                          result.bits_per_byte, format_count(result.bytes), format_count(result.windows), config_.data.sequence_length, stride,
+                          format_duration(result.seconds)));
+  metrics_->write({{"kind", "validation"}, {"step", state_.step}, {"bits_per_byte", result.bits_per_byte}, {"loss", result.loss}, {"bytes", result.bytes},
+                   {"windows", result.windows}, {"stride", stride}, {"seconds", result.seconds}, {"final", final}});
+}
+
+void Trainer::samples() {
+  if (!request_.hooks.sample) return;
+  const auto& v = config_.validation;
+  for (int64_t i = 0; i < v.samples; ++i) {
+    const std::string prompt = v.prompts.empty() ? "" : v.prompts[(state_.step / std::max<int64_t>(1, v.every_steps) + i) % v.prompts.size()];
+    const auto text = request_.hooks.sample(*model_, prepared_->tokenizer, prompt, v.sample_tokens, uint64_t(state_.step + i));
+    screen_.say(fmt::format("sample at step {}: {}", state_.step, prompt + text));
+    metrics_->write({{"kind", "sample"}, {"step", state_.step}, {"prompt", prompt}, {"text", text}});
+  }
+}
+
+void Trainer::save() {
+  if (saved_step_ == state_.step) return;
+  state_.cursor = loader_->cursor();
+  CheckpointContent content;
+  content.step = state_.step;
+  content.model = model_tensors(model_->parameters());
+  for (const auto& entry : optimizer_->state()) content.optimizer.push_back({entry.name, entry.tensor});
+  Config stored = config_;
+  stored.run.clear();  // a checkpoint may be moved or copied
+  content.texts = {{"model.json", model_config_to_json(config_.model)}, {"config.toml", config_to_toml(stored)}, {"state.json", state_.to_json()},
+                   {"tokenizer.json", tokenizer_json_}, {"tokenizer_config.json", tokenizer_config_json_}};
+  writer_->save(content);
+  saved_step_ = state_.step;
+  outcome_.checkpoint = (directory_.checkpoints() / fmt::format("step_{:08d}", state_.step)).string();
+}
+
+TrainOutcome Trainer::run() {
+  started_ = steady_seconds();
+  prepare();
+  announce();
+  const auto due = [this](int64_t every) { return every > 0 && state_.step % every == 0; };
+  while (state_.step < config_.train.steps) {
+    if (interrupted() || (request_.stop_after_step > 0 && state_.step >= request_.stop_after_step)) {
+      outcome_.interrupted = true;
+      break;
+    }
+    one_step();
+    if (state_.step >= config_.train.steps) break;
+    if (due(config_.checkpoint.every_steps)) save();
+    if (due(config_.validation.every_steps)) validate_now(false), samples();
+  }
+  save();
+  writer_->finish();
+  if (outcome_.interrupted) {
+    screen_.say(fmt::format("stopped after step {} of {}; checkpoint {} is complete, the same command goes on from it", state_.step, config_.train.steps, outcome_.checkpoint));
+  } else {
+    validate_now(true);
+    samples();
+  }
+  outcome_.steps = state_.step;
+  outcome_.seconds = steady_seconds() - started_;
+  if (metrics_->failed()) log_.warn("{}: some lines could not be written (full disk?)", directory_.metrics().string());
+  return outcome_;
+}
+
+}  // namespace
+
+TrainOutcome train(const TrainRequest& request, const Exec& exec) {
+  check(!request.config.run.empty(), ErrorKind::invalid, "no run directory: give --run DIR");
+  return Trainer(request, exec).run();
+}
+
+}  // namespace hadal
