@@ -1,0 +1,72 @@
+// What a kernel knows of a tensor: a pointer, a number format, and how far apart rows are. Columns are contiguous.
+// Functions here are static, inlined or templates on a caller's lambda: no symbol of theirs is shared between instruction sets.
+// A kernel's arguments are all f64 (reference kernels only), or any mix of f32 and bf16 where its header names no format.
+#pragma once
+#include <cstdint>
+
+#include "base/bf16.h"
+#include "base/thread_pool.h"
+
+namespace hadal::kernels {
+
+enum class Num : uint8_t { f64, f32, bf16 };
+
+struct Rows {
+  void* data = nullptr;
+  int64_t stride = 0;      // elements between rows
+  Num num = Num::f32;
+
+  template <class T> [[gnu::always_inline]] T* row(int64_t r) const { return static_cast<T*>(data) + r * stride; }
+};
+
+template <class T> struct Tag { using type = T; };
+template <class TagT> using element = typename TagT::type;
+
+// Calls f(Tag<T>...) with the element types of formats that are f32 or bf16.
+template <class... T, class F>
+void visit_small(F&& f) {
+  f(Tag<T>{}...);
+}
+template <class... T, class F, class... Nums>
+void visit_small(F&& f, Num num, Nums... rest) {
+  if (num == Num::bf16) visit_small<T..., bf16>(f, rest...);
+  else visit_small<T..., float>(f, rest...);
+}
+// The same, with f64 for all of them when the first is f64.
+template <class Same, class Ignored> using Always = Same;
+template <class F, class... Nums>
+void visit_numbers(F&& f, Num first, Nums... rest) {
+  if (first == Num::f64) f(Tag<double>{}, Tag<Always<double, Nums>>{}...);
+  else visit_small(f, first, rest...);
+}
+
+// Sums over rows are cut into chunks of this many rows whatever the number of threads; chunk sums are added in order.
+inline constexpr int64_t kRowChunk = 128;
+
+// Calls task(begin, end) for blocks of [0, count) of the given size (the last one may be shorter).
+template <class Task>
+void parallel_blocks(ThreadPool* pool, int64_t count, int64_t block, Task&& task) {
+  if (count <= block) {
+    if (count > 0) task(int64_t(0), count);
+    return;
+  }
+  pool->parallel_for((count + block - 1) / block, [&](int64_t i, int) {
+    const int64_t end = (i + 1) * block;
+    task(i * block, end < count ? end : count);
+  });
+}
+
+// Rows per task so that a task touches about 16 Ki elements.
+static inline int64_t rows_per_task(int64_t cols) {
+  const int64_t rows = 16384 / (cols > 0 ? cols : 1);
+  return rows < 1 ? 1 : rows;
+}
+
+// Columns per task where every column is independent: about two tasks per thread, whole cache lines.
+static inline int64_t cols_per_task(int64_t cols, const ThreadPool* pool) {
+  const int64_t tasks = 2 * pool->n_threads();
+  const int64_t width = (cols / tasks + 63) / 64 * 64;
+  return width > 0 ? width : 64;
+}
+
+}  // namespace hadal::kernels

@@ -1,0 +1,129 @@
+#include "kernels/elementwise.h"
+
+#include "kernels/cpu/vectors.h"
+
+namespace hadal::kernels::HADAL_ISA {
+namespace {
+
+template <class Y, class A, class B>
+void add_block(const AddRows& k, int64_t begin, int64_t end) {
+  for (int64_t r = begin; r < end; ++r) {
+    const A* a = k.a.row<A>(r);
+    const B* b = k.b.row<B>(r);
+    Y* y = k.y.row<Y>(r);
+    each_vector(k.cols, [&](int64_t c, auto n) {
+      store_lanes(y + c, add(load_lanes(a + c, n), load_lanes(b + c, n)), n);
+    });
+  }
+}
+
+template <class X, class Y>
+void scale_block(const ScaleRows& k, int64_t begin, int64_t end) {
+  const V factor = broadcast(float(k.factor));
+  for (int64_t r = begin; r < end; ++r) {
+    const X* x = k.x.row<X>(r);
+    Y* y = k.y.row<Y>(r);
+    if (sizeof(X) == sizeof(Y) && k.factor == 1.0) {
+      if (static_cast<const void*>(x) != y) __builtin_memcpy(y, x, size_t(k.cols) * sizeof(X));
+    } else {
+      each_vector(k.cols, [&](int64_t c, auto n) { store_lanes(y + c, mul(load_lanes(x + c, n), factor), n); });
+    }
+  }
+}
+
+// Eight lanes at a time in compiler vectors: the sum of squares has one lane pattern, and one result, on every instruction set.
+using Float8 = float __attribute__((vector_size(32)));
+using Double8 = double __attribute__((vector_size(64)));
+using Word8 = uint32_t __attribute__((vector_size(32)));
+using Half8 = uint16_t __attribute__((vector_size(16)));
+
+HADAL_INLINE Word8 bits8(const float* p) {
+  Word8 bits;
+  __builtin_memcpy(&bits, p, sizeof(bits));
+  return bits;
+}
+HADAL_INLINE Word8 bits8(const bf16* p) {
+  Half8 half;
+  __builtin_memcpy(&half, p, sizeof(half));
+  return __builtin_convertvector(half, Word8) << 16;
+}
+
+// Squares of floats are exact in double; four accumulators of eight lanes, the rest of a row one by one into the first lanes.
+template <class X>
+double squares_of_row(const X* x, int64_t count) {
+  Double8 sum[4] = {};
+  int64_t c = 0;
+  for (; c + 32 <= count; c += 32) {
+    for (int i = 0; i < 4; ++i) {
+      const Double8 v = __builtin_convertvector(reinterpret_cast<Float8>(bits8(x + c + 8 * i)), Double8);
+      sum[i] += v * v;
+    }
+  }
+  sum[0] = (sum[0] + sum[1]) + (sum[2] + sum[3]);
+  for (; c < count; ++c) {
+    const double v = double(to_float(x[c]));
+    sum[0][c % 8] += v * v;
+  }
+  double total = 0;
+  for (int i = 0; i < 8; ++i) total += sum[0][i];
+  return total;
+}
+
+template <class X>
+bool row_is_finite(const X* x, int64_t count) {
+  Word8 bad = {};
+  int64_t c = 0;
+  for (; c + 8 <= count; c += 8) bad |= Word8((bits8(x + c) & 0x7f800000u) == 0x7f800000u);
+  uint32_t any_bad = 0;
+  for (int i = 0; i < 8; ++i) any_bad |= bad[i];
+  for (; c < count; ++c) {
+    const float v = to_float(x[c]);
+    any_bad |= uint32_t(!(v - v == 0.0f));
+  }
+  return any_bad == 0;
+}
+
+}  // namespace
+
+void add_rows(const AddRows& k) {
+  visit_small([&](auto y, auto a, auto b) {
+    parallel_blocks(k.pool, k.rows, rows_per_task(k.cols), [&](int64_t begin, int64_t end) {
+      add_block<element<decltype(y)>, element<decltype(a)>, element<decltype(b)>>(k, begin, end);
+    });
+  }, k.y.num, k.a.num, k.b.num);
+}
+
+void scale_rows(const ScaleRows& k) {
+  visit_small([&](auto x, auto y) {
+    parallel_blocks(k.pool, k.rows, rows_per_task(k.cols), [&](int64_t begin, int64_t end) {
+      scale_block<element<decltype(x)>, element<decltype(y)>>(k, begin, end);
+    });
+  }, k.x.num, k.y.num);
+}
+
+void sum_of_squares(const SumOfSquares& k) {
+  double parts[kReduceParts];
+  const int64_t block = reduce_rows_per_part(k.rows, k.cols);
+  visit_small([&](auto x) {
+    parallel_blocks(k.pool, k.rows, block, [&](int64_t begin, int64_t end) {
+      double sum = 0;
+      for (int64_t r = begin; r < end; ++r) sum += squares_of_row(k.x.row<element<decltype(x)>>(r), k.cols);
+      parts[begin / block] = sum;
+    });
+  }, k.x.num);
+  *k.result = 0;
+  for (int64_t i = 0; i * block < k.rows; ++i) *k.result += parts[i];
+}
+
+void all_finite(const AllFinite& k) {
+  bool finite = true;
+  visit_small([&](auto x) {
+    parallel_blocks(k.pool, k.rows, rows_per_task(k.cols), [&](int64_t begin, int64_t end) {
+      for (int64_t r = begin; r < end; ++r)
+        if (!row_is_finite(k.x.row<element<decltype(x)>>(r), k.cols)) __atomic_store_n(&finite, false, __ATOMIC_RELAXED);
+    });
+  }, k.x.num);
+  *k.result = __atomic_load_n(&finite, __ATOMIC_RELAXED);
+}
+
+}  // namespace hadal::kernels::HADAL_ISA

@@ -1,0 +1,26 @@
+// Rows by index: y[i] = w[ids[i]] (embedding lookup, gather into the experts' buffer), and the gradient of the lookup.
+#pragma once
+#include "kernels/array.h"
+#include "kernels/dispatch.h"
+
+namespace hadal::kernels {
+
+struct GatherRows {
+  Rows y, w;
+  const int32_t* ids = nullptr;  // [rows]
+  int64_t rows = 0, cols = 0;
+  ThreadPool* pool = nullptr;
+};
+
+// dw[ids[i]] += dy[i], i ascending: repeated ids add in row order. Threads split the columns.
+struct ScatterAddRows {
+  Rows dw, dy;                   // dw f32 (f64)
+  const int32_t* ids = nullptr;
+  int64_t rows = 0, cols = 0;
+  ThreadPool* pool = nullptr;
+};
+
+HADAL_DECLARE_KERNEL(void gather_rows(const GatherRows& args))
+HADAL_DECLARE_KERNEL(void scatter_add_rows(const ScatterAddRows& args))
+
+}  // namespace hadal::kernels

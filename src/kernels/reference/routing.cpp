@@ -1,0 +1,211 @@
+#include "kernels/routing.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <limits>
+
+#include "kernels/reference/scalar.h"
+
+namespace hadal::kernels::reference {
+namespace {
+
+// Index of the largest value, the lowest index on ties; -1 if none is above minus infinity.
+template <class A>
+int64_t largest(const A* values, int64_t count) {
+  int64_t best = -1;
+  for (int64_t i = 0; i < count; ++i)
+    if (values[i] > (best < 0 ? -std::numeric_limits<A>::infinity() : values[best])) best = i;
+  return best;
+}
+
+template <class A>
+void score_row(const Route& k, const A* logits, A* scores) {
+  if (!k.softmax) {
+    for (int64_t e = 0; e < k.n_experts; ++e) scores[e] = A(1) / (A(1) + std::exp(-logits[e]));
+    return;
+  }
+  const A top = *std::max_element(logits, logits + k.n_experts);
+  A sum = 0;
+  for (int64_t e = 0; e < k.n_experts; ++e) sum += scores[e] = std::exp(logits[e] - top);
+  for (int64_t e = 0; e < k.n_experts; ++e) scores[e] /= sum;
+}
+
+// Leaves the biased scores of the best groups in `biased` and makes those of all others minus infinity (trap 3).
+template <class A>
+void limit_groups(const Route& k, A* biased) {
+  const int64_t size = k.n_experts / k.n_groups;
+  A group_score[kMaxExperts];
+  bool kept[kMaxExperts] = {};
+  for (int64_t g = 0; g < k.n_groups; ++g) {
+    A first = -std::numeric_limits<A>::infinity(), second = first;
+    for (int64_t e = g * size; e < (g + 1) * size; ++e) {
+      if (biased[e] > first) second = first, first = biased[e];
+      else second = std::max(second, biased[e]);
+    }
+    group_score[g] = k.group_max || size == 1 ? first : first + second;
+  }
+  for (int64_t i = 0; i < k.n_limited_groups; ++i) {
+    const int64_t g = largest(group_score, k.n_groups);
+    kept[g] = true;
+    group_score[g] = -std::numeric_limits<A>::infinity();
+  }
+  for (int64_t e = 0; e < k.n_experts; ++e)
+    if (!kept[e / size]) biased[e] = -std::numeric_limits<A>::infinity();
+}
+
+template <class A>
+void route_row(const Route& k, int64_t t, std::atomic<int64_t>& bad) {
+  A* scores = k.scores.row<A>(t);
+  A* weights = k.weights.row<A>(t);
+  int32_t* experts = k.experts + t * k.top_k;
+  score_row(k, k.logits.row<A>(t), scores);
+  if (std::any_of(scores, scores + k.n_experts, [](A s) { return std::isnan(s); })) {
+    int64_t seen = bad;
+    while ((seen < 0 || t < seen) && !bad.compare_exchange_weak(seen, t)) {}
+    return;
+  }
+  if (!k.forced) {
+    A biased[kMaxExperts];
+    const A* bias = static_cast<const A*>(k.bias);
+    for (int64_t e = 0; e < k.n_experts; ++e) biased[e] = scores[e] + (bias ? bias[e] : A(0));
+    if (k.n_groups > 1) limit_groups(k, biased);
+    for (int64_t s = 0; s < k.top_k; ++s) {
+      experts[s] = int32_t(largest(biased, k.n_experts));
+      biased[experts[s]] = -std::numeric_limits<A>::infinity();
+    }
+    std::sort(experts, experts + k.top_k);
+  }
+  A sum = 0;
+  for (int64_t s = 0; s < k.top_k; ++s) sum += scores[experts[s]];
+  for (int64_t s = 0; s < k.top_k; ++s)
+    weights[s] = scores[experts[s]] / (k.normalize ? sum + A(1e-20) : A(1)) * A(k.scale);
+}
+
+template <class A>
+void route_backward_row(const RouteBackward& k, int64_t t) {
+  const A *scores = k.scores.row<A>(t), *dweights = k.dweights.row<A>(t);
+  const int32_t* experts = k.experts + t * k.top_k;
+  A* d = k.dlogits.row<A>(t);
+  for (int64_t e = 0; e < k.n_experts; ++e) d[e] = k.dscores.data ? k.dscores.row<A>(t)[e] : A(0);
+  A sum = A(1e-20), pull = 0;  // weight_s = scale * score_s / sum: every selected score also acts through the sum
+  for (int64_t s = 0; s < k.top_k; ++s) sum += scores[experts[s]], pull += dweights[s] * scores[experts[s]];
+  for (int64_t s = 0; s < k.top_k; ++s)
+    d[experts[s]] += A(k.scale) * (k.normalize ? (dweights[s] - pull / sum) / sum : dweights[s]);
+  if (k.softmax) {
+    A mean = 0;
+    for (int64_t e = 0; e < k.n_experts; ++e) mean += d[e] * scores[e];
+    for (int64_t e = 0; e < k.n_experts; ++e) d[e] = scores[e] * (d[e] - mean);
+  } else {
+    for (int64_t e = 0; e < k.n_experts; ++e) d[e] *= scores[e] * (A(1) - scores[e]);
+  }
+}
+
+template <class A>
+void balance_sequence(const BalanceLoss& k, int64_t q) {
+  const int64_t begin = k.begins[q], count = k.counts[q], n = k.n_experts;
+  double *f = k.workspace + q * 2 * n, *mean = f + n;
+  std::fill(f, f + 2 * n, 0.0);
+  k.losses[q] = 0;
+  if (count == 0) return;
+  for (int64_t t = begin; t < begin + count; ++t) {
+    const A* scores = k.scores.row<A>(t);
+    A total = 0, left[kMaxExperts];
+    for (int64_t e = 0; e < n; ++e) total += scores[e], left[e] = scores[e];
+    for (int64_t e = 0; e < n; ++e) mean[e] += double(scores[e] / total) / double(count);
+    for (int64_t s = 0; s < k.top_k; ++s) {
+      const int64_t e = largest(left, n);
+      left[e] = -std::numeric_limits<A>::infinity();
+      f[e] += double(n) / double(k.top_k * count);
+    }
+  }
+  for (int64_t e = 0; e < n; ++e) k.losses[q] += k.alpha * f[e] * mean[e];
+  if (!k.dscores.data) return;
+  for (int64_t t = begin; t < begin + count; ++t) {  // P_i = mean of s_i / sum s, f is a constant
+    const A* scores = k.scores.row<A>(t);
+    A total = 0, pull = 0;
+    for (int64_t e = 0; e < n; ++e) total += scores[e], pull += A(f[e]) * scores[e];
+    for (int64_t e = 0; e < n; ++e)
+      k.dscores.row<A>(t)[e] = A(k.alpha / double(count)) * (A(f[e]) - pull / total) / total;
+  }
+}
+
+}  // namespace
+
+void route(const Route& k) {
+  std::atomic<int64_t> bad{-1};
+  each_row(k.pool, k.tokens, k.n_experts, [&](int64_t t) {
+    if (k.scores.num == Num::f64) route_row<double>(k, t, bad);
+    else route_row<float>(k, t, bad);
+  });
+  *k.bad_token = bad;
+}
+
+void route_backward(const RouteBackward& k) {
+  each_row(k.pool, k.tokens, k.n_experts, [&](int64_t t) {
+    if (k.scores.num == Num::f64) route_backward_row<double>(k, t);
+    else route_backward_row<float>(k, t);
+  });
+}
+
+void balance_loss(const BalanceLoss& k) {
+  k.pool->parallel_for(k.n_sequences, [&](int64_t q, int) {
+    if (k.scores.num == Num::f64) balance_sequence<double>(k, q);
+    else balance_sequence<float>(k, q);
+  });
+}
+
+void combine(const Combine& k) {
+  visit_numbers([&](auto x, auto y) {
+    using X = element<decltype(x)>;
+    using Y = element<decltype(y)>;
+    using A = accumulator<X>;
+    each_row(k.pool, k.tokens, k.cols, [&](int64_t t) {
+      for (int64_t c = 0; c < k.cols; ++c) {
+        A sum = 0;
+        for (int64_t s = 0; s < k.top_k; ++s)
+          sum += k.weights.row<A>(t)[s] * get(k.x.row<X>(k.position[t * k.top_k + s])[c]);
+        Y& to = k.y.row<Y>(t)[c];
+        to = Y(k.add ? get(to) + sum : sum);
+      }
+    });
+  }, k.x.num, k.y.num);
+}
+
+void combine_backward(const CombineBackward& k) {
+  visit_numbers([&](auto x, auto dx, auto dy) {
+    using X = element<decltype(x)>;
+    using DX = element<decltype(dx)>;
+    using DY = element<decltype(dy)>;
+    using A = accumulator<X>;
+    each_row(k.pool, k.tokens, k.top_k * k.cols, [&](int64_t t) {
+      for (int64_t s = 0; s < k.top_k; ++s) {
+        const int64_t r = k.position[t * k.top_k + s];
+        A dot = 0;
+        for (int64_t c = 0; c < k.cols; ++c) {
+          const A d = get(k.dy.row<DY>(t)[c]);
+          dot += d * get(k.x.row<X>(r)[c]);
+          k.dx.row<DX>(r)[c] = DX(k.weights.row<A>(t)[s] * d);
+        }
+        k.dweights.row<A>(t)[s] = dot;
+      }
+    });
+  }, k.x.num, k.dx.num, k.dy.num);
+}
+
+void gather_backward(const GatherBackward& k) {
+  visit_numbers([&](auto from, auto to) {
+    using From = element<decltype(from)>;
+    using To = element<decltype(to)>;
+    each_row(k.pool, k.tokens, k.top_k * k.cols, [&](int64_t t) {
+      for (int64_t c = 0; c < k.cols; ++c) {
+        accumulator<From> sum = 0;
+        for (int64_t s = 0; s < k.top_k; ++s) sum += get(k.d_sorted.row<From>(k.position[t * k.top_k + s])[c]);
+        To& out = k.dx.row<To>(t)[c];
+        out = To(k.add ? get(out) + sum : sum);
+      }
+    });
+  }, k.d_sorted.num, k.dx.num);
+}
+
+}  // namespace hadal::kernels::reference

@@ -1,0 +1,82 @@
+#include "kernels/elementwise.h"
+
+#include "ops/kernel_rows.h"
+#include "ops/pointwise.h"
+
+namespace hadal::ops {
+
+using namespace hadal::kernels;
+
+namespace {
+
+// Contiguous operands are seen as rows of this many elements, so that one long vector is shared between threads too.
+constexpr int64_t kLine = 4096;
+
+struct Extent {
+  int64_t rows, cols;
+  bool flat;
+};
+
+Extent extent(std::initializer_list<const Tensor*> operands) {
+  const Tensor& first = **operands.begin();
+  bool flat = true;
+  for (const Tensor* tensor : operands) flat = flat && tensor->contiguous();
+  const int64_t count = first.count();
+  if (flat && count % kLine == 0 && count > 0) return {count / kLine, kLine, true};
+  if (flat && first.rows() <= 1) return {1, count, true};
+  return {first.rows(), first.cols(), false};
+}
+
+Rows rows_in(const Extent& e, const Tensor& tensor, const char* what) {
+  Rows rows = kernel_rows(tensor, what);
+  if (e.flat) rows.stride = e.cols;
+  return rows;
+}
+
+void scale_into(const Exec& exec, const Tensor& y, const Tensor& x, double factor, const char* op) {
+  check(y.count() == x.count() && (y.cols() == x.cols() || (y.contiguous() && x.contiguous())), ErrorKind::invalid,
+        "{}: {} elements of shape {} into {}", op, x.count(), shape_text(x.shape()), shape_text(y.shape()));
+  const Extent e = extent({&x, &y});
+  const ScaleRows args{.y = rows_in(e, y, op), .x = rows_in(e, x, op), .factor = factor, .rows = e.rows, .cols = e.cols,
+                       .pool = exec.pool};
+  const bool f64 = args.x.num == Num::f64 || args.y.num == Num::f64;
+  HADAL_DISPATCH(isa_for(exec, f64), scale_rows(args));
+}
+
+}  // namespace
+
+void add(const Exec& exec, const Tensor& y, const Tensor& a, const Tensor& b) {
+  check_shape(a, y.rows(), y.cols(), "add a");
+  check_shape(b, y.rows(), y.cols(), "add b");
+  const Extent e = extent({&y, &a, &b});
+  const AddRows args{.y = rows_in(e, y, "add y"), .a = rows_in(e, a, "add a"), .b = rows_in(e, b, "add b"), .rows = e.rows,
+                     .cols = e.cols, .pool = exec.pool};
+  const bool f64 = all_f64({args.y, args.a, args.b}, "add");
+  HADAL_DISPATCH(isa_for(exec, f64), add_rows(args));
+}
+
+void add_to(const Exec& exec, const Tensor& y, const Tensor& x) { add(exec, y, y, x); }
+
+void scale(const Exec& exec, const Tensor& y, double factor) { scale_into(exec, y, y, factor, "scale"); }
+
+void copy(const Exec& exec, const Tensor& y, const Tensor& x) { scale_into(exec, y, x, 1.0, "copy"); }
+
+double sum_of_squares(const Exec& exec, const Tensor& x) {
+  double result = 0;
+  const Extent e = extent({&x});
+  const SumOfSquares args{.x = rows_in(e, x, "sum_of_squares x"), .rows = e.rows, .cols = e.cols, .result = &result,
+                          .pool = exec.pool};
+  HADAL_DISPATCH(isa_for(exec, args.x.num == Num::f64), sum_of_squares(args));
+  return result;
+}
+
+bool all_finite(const Exec& exec, const Tensor& x) {
+  bool result = true;
+  const Extent e = extent({&x});
+  const AllFinite args{.x = rows_in(e, x, "all_finite x"), .rows = e.rows, .cols = e.cols, .result = &result,
+                       .pool = exec.pool};
+  HADAL_DISPATCH(isa_for(exec, args.x.num == Num::f64), all_finite(args));
+  return result;
+}
+
+}  // namespace hadal::ops

@@ -1,0 +1,52 @@
+// From tensors to kernel arguments, for the row-wise ops: checks of dtype and shape whose messages name op, tensor and sizes.
+#pragma once
+#include <initializer_list>
+
+#include "base/error.h"
+#include "kernels/array.h"
+#include "tensor/tensor.h"
+
+namespace hadal::ops {
+
+// A floating matrix as kernels see it: f64, f32 or bf16; anything else throws.
+inline kernels::Rows kernel_rows(const Tensor& tensor, const char* what) {
+  switch (tensor.dtype()) {
+    case DType::f64: return {tensor.raw(), tensor.row_stride(), kernels::Num::f64};
+    case DType::f32: return {tensor.raw(), tensor.row_stride(), kernels::Num::f32};
+    case DType::bf16: return {tensor.raw(), tensor.row_stride(), kernels::Num::bf16};
+    default: fail(ErrorKind::invalid, "{} is {}; this op takes F64, F32 or BF16", what, dtype_name(tensor.dtype()));
+  }
+}
+
+inline void check_shape(const Tensor& tensor, int64_t rows, int64_t cols, const char* what) {
+  check(tensor.rows() == rows && tensor.cols() == cols, ErrorKind::invalid, "{} is {}, expected {} rows of {}", what,
+        shape_text(tensor.shape()), rows, cols);
+}
+
+// A vector of `count` contiguous elements in the format of inner arithmetic: f64 beside f64 operands, else f32.
+inline void* wide_vector(const Tensor& tensor, int64_t count, bool f64, const char* what) {
+  check(tensor.count() == count && (tensor.contiguous() || (tensor.cols() == 1 && tensor.row_stride() == 1)),
+        ErrorKind::invalid, "{} is {}, expected {} contiguous elements", what, shape_text(tensor.shape()), count);
+  check(tensor.dtype() == (f64 ? DType::f64 : DType::f32), ErrorKind::invalid, "{} is {}, expected {}", what,
+        dtype_name(tensor.dtype()), f64 ? "F64" : "F32");
+  return tensor.raw();
+}
+
+// Whether the operands are in reference precision: all f64 or none of them.
+inline bool all_f64(std::initializer_list<kernels::Rows> operands, const char* op) {
+  int64_t n_f64 = 0;
+  for (const kernels::Rows& rows : operands) n_f64 += rows.num == kernels::Num::f64;
+  check(n_f64 == 0 || n_f64 == int64_t(operands.size()), ErrorKind::invalid, "{}: F64 operands cannot be mixed with others", op);
+  return n_f64 > 0;
+}
+
+inline Isa isa_for(const Exec& exec, bool f64) { return f64 ? Isa::reference : exec.isa; }
+
+// Every id must be in [lowest, count): kernels trust them.
+inline void check_ids(const int32_t* ids, int64_t n, int64_t lowest, int64_t count, const char* what) {
+  for (int64_t i = 0; i < n; ++i)
+    if (ids[i] < lowest || ids[i] >= count)
+      fail(ErrorKind::invalid, "{} {} is {}, expected {} to {}", what, i, ids[i], lowest, count - 1);
+}
+
+}  // namespace hadal::ops
