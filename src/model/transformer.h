@@ -8,25 +8,11 @@
 #include <vector>
 
 #include "config/model_config.h"
+#include "model/options.h"
 #include "nn/micro_batch.h"
 #include "nn/parameter.h"
 
 namespace hadal {
-
-enum class Precision { fp64, fp32, bf16 };
-enum class AttentionForm { up_projected, absorbed };
-enum class Recompute { none, norms, all };
-Precision parse_precision(const std::string& text);       // throws invalid, naming the choices
-AttentionForm parse_attention_form(const std::string& text);
-Recompute parse_recompute(const std::string& text);
-
-struct ModelOptions {
-  Precision precision = Precision::fp32;
-  AttentionForm attention_form = AttentionForm::up_projected;
-  Recompute recompute = Recompute::none;
-  bool training = false;                                  // allocate gradients
-  int64_t loss_chunk_tokens = 0;                          // rows of logits at a time; 0 chooses
-};
 
 // Weights of the loss terms, so that a micro-batch adds its exact share of the global batch's means.
 struct LossWeights {

@@ -1,0 +1,129 @@
+#include "model/moe.h"
+
+#include "base/error.h"
+#include "ops/pointwise.h"
+
+namespace hadal {
+
+ops::RouteRule route_rule(const ModelConfig& config) {
+  ops::RouteRule rule;
+  rule.n_experts = config.n_routed_experts;
+  rule.n_groups = config.n_groups;
+  rule.n_limited_groups = config.n_limited_groups;
+  rule.top_k = config.n_experts_per_token;
+  rule.softmax = config.score_function == "softmax";
+  rule.group_max = config.group_score == "max";
+  rule.normalize = config.normalize_top_k;
+  rule.scale = config.routed_scale;
+  return rule;
+}
+
+void Moe::route(const Run& run, const Rows& rows, const Tensor& x, RoutingPlan& routing) const {
+  PartClock::Scope scope(run.clock, Part::router);
+  const int64_t n = x.rows();
+  const DType wide = router.weight->value.dtype();
+  const Tensor logits = Tensor::empty(run.exec, wide, {n, rule.n_experts});
+  router.forward(run.exec, logits, x);
+  routing.scores = Tensor::empty(run.exec, wide, {n, rule.n_experts});
+  routing.weights = Tensor::empty(run.exec, wide, {n, rule.top_k});
+  if (routing.forced) {
+    check(int64_t(routing.experts.size()) == n * rule.top_k, ErrorKind::invalid,
+          "replayed routes hold {} experts, but {} tokens visit {} each", routing.experts.size(), n, rule.top_k);
+  }
+  ops::route(run.exec, rule, logits, bias ? bias->value : Tensor(), routing.scores, routing.experts, routing.weights,
+             routing.forced);
+  routing.plan = ops::make_plan(routing.experts, n, rule.top_k, rule.n_experts);
+  if (run.balance_alpha != 0) {
+    if (run.keep) routing.dscores = Tensor::empty(run.exec, wide, {n, rule.n_experts});
+    routing.balance_loss =
+        ops::balance_loss(run.exec, rule, routing.scores, rows.sequences, run.balance_alpha, routing.dscores);
+  }
+}
+
+Tensor Moe::dispatch(const Run& run, const Tensor& x, const RoutingPlan& routing) const {
+  PartClock::Scope scope(run.clock, Part::dispatch);
+  const Tensor sorted = Tensor::empty(run.exec, x.dtype(), {int64_t(routing.plan.token.size()), x.cols()});
+  ops::gather_rows(run.exec, sorted, x, routing.plan.token);
+  return sorted;
+}
+
+void Moe::combine(const Run& run, const Tensor& y, const Tensor& expert_rows, const RoutingPlan& routing) const {
+  PartClock::Scope scope(run.clock, Part::dispatch);
+  ops::combine(run.exec, y, expert_rows, routing.plan, routing.weights, true);
+}
+
+void Moe::forward(const Run& run, const Rows& rows, const Tensor& y, const Tensor& x, Saved& saved) const {
+  route(run, rows, x, saved.routing);
+  if (shared.gate.weight) {
+    PartClock::Scope scope(run.clock, Part::shared_experts);
+    shared.forward(run.exec, y, x, ops::Write::add, saved.shared);
+  }
+  Tensor sorted = dispatch(run, x, saved.routing);
+  Tensor expert_rows;
+  {
+    PartClock::Scope scope(run.clock, Part::experts);
+    expert_rows = experts.forward(run.exec, sorted, saved.routing.plan.offsets, saved.experts);
+  }
+  sorted.reset();
+  combine(run, y, expert_rows, saved.routing);
+}
+
+void Moe::drop(Recompute recompute, Saved& saved) const {
+  if (recompute == Recompute::none) return;
+  saved.experts.inner.reset();
+  saved.shared.inner.reset();
+  if (recompute == Recompute::norms) return;
+  saved.experts.gate_up.reset();
+  saved.shared.gate_up.reset();
+}
+
+void Moe::restore(const Run& run, const Tensor& x, Saved& saved) const {
+  if (shared.gate.weight) {
+    PartClock::Scope scope(run.clock, Part::shared_experts);
+    shared.restore(run.exec, x, saved.shared);
+  }
+  PartClock::Scope scope(run.clock, Part::experts);
+  experts.restore(run.exec, [&] { return dispatch(run, x, saved.routing); }, saved.routing.plan.offsets, saved.experts);
+}
+
+Tensor Moe::backward_input(const Run& run, const Tensor& dy, Saved& saved) const {
+  RoutingPlan& routing = saved.routing;
+  const Tensor dx = Tensor::empty(run.exec, dy.dtype(), {dy.rows(), dy.cols()});
+  Tensor dy_sorted = dispatch(run, dy, routing);  // the backward of combine is a dispatch
+  Tensor d_sorted;
+  {
+    PartClock::Scope scope(run.clock, Part::experts);
+    d_sorted = experts.backward_input(run.exec, dy_sorted, routing, saved.experts);
+  }
+  dy_sorted.reset();
+  {
+    PartClock::Scope scope(run.clock, Part::dispatch);
+    ops::gather_backward(run.exec, dx, d_sorted, routing.plan, rule.top_k, false);
+  }
+  d_sorted.reset();
+  if (shared.gate.weight) {
+    PartClock::Scope scope(run.clock, Part::shared_experts);
+    shared.backward_input(run.exec, dx, dy, ops::Write::add, saved.shared);
+  }
+  PartClock::Scope scope(run.clock, Part::router);
+  routing.dlogits = Tensor::empty(run.exec, routing.scores.dtype(), {dy.rows(), rule.n_experts});
+  ops::route_backward(run.exec, rule, routing.dlogits, routing.dweights, routing.scores, routing.experts, routing.dscores);
+  router.backward_input(run.exec, dx, routing.dlogits, ops::Write::add);
+  return dx;
+}
+
+void Moe::backward_weight(const Run& run, const Tensor& x, Saved& saved) const {
+  {
+    PartClock::Scope scope(run.clock, Part::experts);
+    experts.backward_weight(run.exec, [&] { return dispatch(run, x, saved.routing); }, saved.routing.plan.offsets, saved.experts);
+  }
+  if (shared.gate.weight) {
+    PartClock::Scope scope(run.clock, Part::shared_experts);
+    shared.backward_weight(run.exec, x, saved.shared);
+  }
+  PartClock::Scope scope(run.clock, Part::router);
+  router.backward_weight(run.exec, saved.routing.dlogits, x);
+  saved = Saved();
+}
+
+}  // namespace hadal

@@ -1,0 +1,39 @@
+// Run: with what the pieces of a model compute: Exec, clock of the parts, rotary table, options. One per call of the model.
+// Rows: what a piece knows about its token rows, in training (a micro-batch) and in generation (rows after a cache).
+#pragma once
+#include <span>
+
+#include "model/options.h"
+#include "nn/micro_batch.h"
+#include "nn/part_clock.h"
+
+namespace hadal {
+
+// Cache of one layer of one text: normed latent and rotated rope key per position (§1.3). In the up-projected form also the
+// keys and values made from the latent, so that they are made once.
+struct LayerCache {
+  Tensor latent;    // [max tokens, kv_lora_rank]
+  Tensor rope_key;  // [max tokens, qk_rope_head_dim]
+  Tensor kv;        // [max tokens, heads * (nope + v)], up-projected form only
+};
+
+struct Rows {
+  std::span<const int32_t> positions;
+  const std::vector<ops::Segment>* segments = nullptr;   // queries: these rows; keys: these rows, or the cache's
+  std::span<const ops::RowRange> sequences;
+  LayerCache* cache = nullptr;
+  int64_t cached = 0;                                    // tokens in the cache before these rows
+};
+
+struct Run {
+  const Exec& exec;
+  PartClock& clock;
+  DType dtype;               // of activations
+  AttentionForm form;
+  Recompute recompute;
+  Tensor rope_table;         // [positions, rope dim]
+  bool keep = false;         // a backward will follow
+  double balance_alpha = 0;  // weight of the balance loss per sequence
+};
+
+}  // namespace hadal

@@ -1,0 +1,15 @@
+// Making parameters from the list in arch, and their initial values: a number is a function of (seed, name, element) alone,
+// so any layout and any number of threads starts from the same weights.
+#pragma once
+#include <memory>
+
+#include "nn/parameter.h"
+
+namespace hadal {
+
+// Values in `compute` (high-precision specs in f32 when that is bf16), masters f32 (f64), gradients zero if training.
+std::unique_ptr<Parameter> make_parameter(const Exec& exec, const ParameterSpec& spec, DType compute, bool training);
+void initialize_parameter(const Exec& exec, Parameter& parameter, uint64_t seed);  // writes master and value
+void refresh_value(const Exec& exec, Parameter& parameter);                        // value = master, converted
+
+}  // namespace hadal
