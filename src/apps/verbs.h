@@ -2,5 +2,10 @@
 //
 //   HADAL_VERB(name)  declares  void add_<name>(CLI::App& root, Cli& cli)  which src/apps/<name>.cpp defines.
 // clang-format off
+HADAL_VERB(tokenizer)
+HADAL_VERB(train)
+HADAL_VERB(generate)
+HADAL_VERB(score)
+HADAL_VERB(inspect)
 HADAL_VERB(version)
 // clang-format on

@@ -1,0 +1,101 @@
+// hadal generate: text from a model, streamed as it comes.
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "apps/cli.h"
+#include "apps/text_model.h"
+#include "base/error.h"
+
+namespace hadal {
+namespace {
+
+struct Options {
+  std::string model, prompt, prefix, suffix, precision;
+  std::vector<int32_t> prompt_tokens;
+  bool json = false, ema = false, has_fim = false;
+  int64_t max_tokens = 200;
+  SamplingOptions sampling;
+  RunOptions run;
+};
+
+std::vector<int32_t> prompt_ids(const Options& o, const TextModel& loaded) {
+  if (!o.prompt_tokens.empty()) {
+    check(o.prompt.empty() && !o.has_fim, ErrorKind::invalid, "give one of --prompt, --prompt-tokens and --fim-prefix/--fim-suffix");
+    return o.prompt_tokens;
+  }
+  if (o.has_fim) {
+    check(o.prompt.empty(), ErrorKind::invalid, "give one of --prompt, --prompt-tokens and --fim-prefix/--fim-suffix");
+    return fim_prompt(loaded.text(), o.prefix, o.suffix);
+  }
+  std::vector<int32_t> ids{start_token(loaded.text(), trained_with_bos(loaded.model.directory.string()))};
+  loaded.text().encode_to(o.prompt, SpecialTokens::as_text, ids);
+  return ids;
+}
+
+int print_ids(const Options& o, TextModel& loaded, std::vector<int32_t> prompt) {
+  GenerateRequest request;
+  request.prompt = std::move(prompt);
+  request.max_tokens = o.max_tokens;
+  request.sampling = o.sampling;
+  if (loaded.tokenizer) {
+    request.allowed_ids = loaded.tokenizer->vocab_size();
+    if (const auto eos = loaded.tokenizer->eos_id()) request.stop = {*eos};
+  }
+  const auto result = generate(*loaded.model.transformer, request);
+  nlohmann::ordered_json json = {{"tokens", result.tokens}};
+  if (loaded.tokenizer) json["text"] = loaded.tokenizer->decode(result.tokens, true);
+  json["stopped"] = result.stopped;
+  fmt::print("{}\n", json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
+  return kExitFine;
+}
+
+int run_generation(const Options& o) {
+  validate(o.sampling);
+  auto exec = o.run.exec();
+  LoadOptions load;
+  load.precision = o.precision;
+  load.ema = o.ema;
+  auto loaded = load_text_model(o.model, load, exec.exec);
+  const auto prompt = prompt_ids(o, loaded);
+  if (o.json || !loaded.tokenizer) return print_ids(o, loaded, prompt);
+  auto print = [](const std::string& piece) {
+    check(std::fwrite(piece.data(), 1, piece.size(), stdout) == piece.size() && std::fflush(stdout) == 0, ErrorKind::io,
+          "standard output was closed");
+  };
+  print(o.has_fim ? "" : o.prompt);
+  generate_text(*loaded.model.transformer, loaded.text(), prompt, o.max_tokens, o.sampling, print);
+  print("\n");
+  return kExitFine;
+}
+
+}  // namespace
+
+void add_generate(CLI::App& root, Cli& cli) {
+  auto o = std::make_shared<Options>();
+  CLI::App* verb = root.add_subcommand("generate", "Write text with a model");
+  verb->add_option("--model", o->model, "a run directory or an exported model")->required();
+  verb->add_option("--prompt", o->prompt, "text to go on from");
+  verb->add_option("--prompt-tokens", o->prompt_tokens, "token ids instead of text, separated by commas")->delimiter(',');
+  auto* prefix = verb->add_option("--fim-prefix", o->prefix, "fill in the middle: the text before");
+  auto* suffix = verb->add_option("--fim-suffix", o->suffix, "fill in the middle: the text after");
+  verb->add_option("--max-tokens", o->max_tokens, "new tokens at the most")->check(CLI::Range(int64_t(0), int64_t(1) << 40))->capture_default_str();
+  verb->add_option("--temperature", o->sampling.temperature, "0 takes the most likely token")->capture_default_str();
+  verb->add_option("--top-k", o->sampling.top_k, "draw among the k most likely; 0 = all")->capture_default_str();
+  verb->add_option("--top-p", o->sampling.top_p, "draw among the most likely with this much probability")->capture_default_str();
+  verb->add_option("--min-p", o->sampling.min_p, "drop tokens below this share of the most likely one")->capture_default_str();
+  verb->add_option("--seed", o->sampling.seed, "the same seed writes the same text")->capture_default_str();
+  verb->add_option("--precision", o->precision, "fp64, fp32 or bf16; default: as trained")->check(CLI::IsMember({"fp64", "fp32", "bf16"}));
+  verb->add_flag("--ema", o->ema, "the moving average of the weights");
+  verb->add_flag("--json", o->json, "print {\"tokens\": [...]} at the end instead of streaming text");
+  add_threads_option(*verb, o->run);
+  add_isa_option(*verb, o->run);
+  add_examples(*verb, {"hadal generate --model runs/shakespeare --prompt 'O, ' --max-tokens 100 --temperature 0.8",
+                       "hadal generate --model runs/demo --fim-prefix 'def add(a, b):\\n    return ' --fim-suffix '\\n'",
+                       "hadal generate --model runs/demo --prompt-tokens 1,2,3 --max-tokens 8 --temperature 0 --json"});
+  cli.on(verb, [o, prefix, suffix] {
+    o->has_fim = prefix->count() > 0 || suffix->count() > 0;
+    return run_generation(*o);
+  });
+}
+
+}  // namespace hadal

@@ -1,0 +1,75 @@
+// Loading a model with its tokenizer; text in, text out.
+#include "apps/text_model.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/interrupt.h"
+#include "config/config_io.h"
+#include "text/stream_decoder.h"
+
+namespace hadal {
+
+const Tokenizer& TextModel::text() const {
+  check(tokenizer.has_value(), ErrorKind::not_found, "{}: no tokenizer.json; give token ids instead of text", model.directory.string());
+  return *tokenizer;
+}
+
+TextModel load_text_model(const std::string& directory, const LoadOptions& options, const Exec& exec) {
+  TextModel loaded{load_model(directory, options, exec), std::nullopt};
+  if (std::filesystem::exists(loaded.model.directory / "tokenizer.json")) loaded.tokenizer = Tokenizer::load(loaded.model.directory.string());
+  if (loaded.tokenizer) {
+    const int64_t rows = loaded.model.transformer->config().vocab_size;
+    check(loaded.tokenizer->vocab_size() <= rows, ErrorKind::invalid, "{}: the tokenizer has {} ids, the model only {}: they do not belong together",
+          directory, loaded.tokenizer->vocab_size(), rows);
+  }
+  return loaded;
+}
+
+int32_t start_token(const Tokenizer& tokenizer, bool bos) {
+  const auto id = bos ? tokenizer.bos_id() : tokenizer.eos_id();
+  check(id.has_value(), ErrorKind::invalid, "the tokenizer has no {} token", bos ? "BOS" : "EOS");
+  return *id;
+}
+
+bool trained_with_bos(const std::string& model_directory) {
+  const auto path = std::filesystem::path(model_directory) / "config.toml";
+  return std::filesystem::exists(path) && load_config(path.string()).data.add_bos;
+}
+
+std::vector<int32_t> fim_prompt(const Tokenizer& tokenizer, const std::string& prefix, const std::string& suffix) {
+  const auto begin = tokenizer.fim_begin_id(), hole = tokenizer.fim_hole_id(), end = tokenizer.fim_end_id();
+  check(begin && hole && end, ErrorKind::invalid, "the tokenizer has no fill-in-the-middle tokens");
+  std::vector<int32_t> ids{*begin};
+  tokenizer.encode_to(prefix, SpecialTokens::as_text, ids);
+  ids.push_back(*hole);
+  tokenizer.encode_to(suffix, SpecialTokens::as_text, ids);
+  ids.push_back(*end);
+  return ids;
+}
+
+std::string generate_text(Transformer& model, const Tokenizer& tokenizer, std::vector<int32_t> prompt, int64_t max_tokens,
+                          const SamplingOptions& sampling, const std::function<void(const std::string&)>& print) {
+  GenerateRequest request;
+  request.prompt = std::move(prompt);
+  request.max_tokens = max_tokens;
+  if (const auto eos = tokenizer.eos_id()) request.stop = {*eos};
+  request.allowed_ids = tokenizer.vocab_size();
+  request.sampling = sampling;
+  StreamDecoder decoder(tokenizer);
+  std::string text;
+  auto give = [&](std::string piece) {
+    if (print && !piece.empty()) print(piece);
+    text += piece;
+  };
+  request.on_token = [&](int32_t id) {
+    const bool stop = std::find(request.stop.begin(), request.stop.end(), id) != request.stop.end();
+    if (!stop) give(decoder.push(id));
+    return !interrupted();
+  };
+  generate(model, request);
+  give(decoder.finish());
+  return text;
+}
+
+}  // namespace hadal

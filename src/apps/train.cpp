@@ -1,0 +1,119 @@
+// hadal train: one command from text to a trained model.
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "apps/cli.h"
+#include "apps/text_model.h"
+#include "base/error.h"
+#include "base/text_format.h"
+#include "base/clock.h"
+#include "config/config_io.h"
+#include "train/plan.h"
+#include "train/trainer.h"
+
+namespace hadal {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Options {
+  std::string config, run_directory;
+  std::vector<std::string> text;
+  int64_t steps = 0, stop_after = 0;
+  bool plan = false, fresh = false, help_config = false;
+  RunOptions run;
+};
+
+// Only what a run wrote may be deleted by --fresh, and only where a run's configuration shows that it is one.
+void remove_run(const fs::path& run) {
+  if (!fs::exists(run)) return;
+  check(fs::exists(run / "config.toml") || fs::is_empty(run) || fs::exists(run / "lock"), ErrorKind::invalid,
+        "{}: not a run directory (no config.toml); --fresh deletes only runs", run.string());
+  for (const char* name : {"checkpoints", "data", "tokenizer", "config.toml", "metrics.jsonl", "log.txt", "report.html"}) fs::remove_all(run / name);
+}
+
+Config configure(const Options& o) {
+  check(!o.config.empty(), ErrorKind::invalid, "give a configuration file, or the directory of a run to go on with; see hadal train --help");
+  const bool is_run = fs::is_directory(o.config);
+  if (is_run) {
+    check(fs::exists(fs::path(o.config) / "config.toml"), ErrorKind::not_found, "{}: no config.toml in it: not a run directory", o.config);
+  }
+  Config config = load_config(is_run ? (fs::path(o.config) / "config.toml").string() : o.config);
+  if (is_run) config.run = o.config;
+  if (!o.text.empty()) {
+    config.data.sources.clear();
+    for (const auto& path : o.text) {
+      SourceConfig source;
+      source.name = fs::path(path).filename().string();
+      source.paths = {path};
+      config.data.sources.push_back(source);
+    }
+  }
+  apply_overrides(config, o.run.set);
+  if (o.steps > 0) config.train.steps = o.steps;
+  if (!o.run_directory.empty()) config.run = o.run_directory;
+  if (config.run.empty()) config.run = (fs::path("runs") / fs::path(o.config).stem()).string();
+  validate(config);
+  return config;
+}
+
+std::string sample(Transformer& model, const Tokenizer& tokenizer, const std::string& prompt, int64_t tokens, uint64_t seed) {
+  SamplingOptions sampling;
+  sampling.temperature = 0.8;
+  sampling.top_p = 0.95;
+  sampling.seed = seed;
+  std::vector<int32_t> ids{start_token(tokenizer, false)};
+  tokenizer.encode_to(prompt, SpecialTokens::as_text, ids);
+  tokens = std::min(tokens, model.config().max_positions - int64_t(ids.size()));
+  return tokens > 0 ? generate_text(model, tokenizer, ids, tokens, sampling) : "";
+}
+
+int run_training(const Options& o) {
+  if (o.help_config) {
+    fmt::print("{}", config_help());
+    return kExitFine;
+  }
+  TrainRequest request;
+  request.config = configure(o);
+  if (o.plan) {
+    fmt::print("{}", draw_plan(request.config));
+    return kExitFine;
+  }
+  check(!request.config.data.sources.empty(), ErrorKind::invalid, "no text to train on: name some with --text FILE, or list data.sources in {}", o.config);
+  if (o.fresh) remove_run(request.config.run);
+  request.quiet = o.run.quiet;
+  request.stop_after_step = o.stop_after;
+  request.hooks.sample = sample;
+  auto exec = o.run.exec();
+  const auto outcome = train(request, exec.exec);
+  fmt::print("{} {} steps{}{} in {}; model in {}\n", outcome.interrupted ? "stopped after" : "done:", format_count(outcome.steps),
+             outcome.resumed_from > 0 ? fmt::format(" (resumed at {})", outcome.resumed_from) : "",
+             outcome.bits_per_byte > 0 && !outcome.interrupted ? fmt::format(", {:.4f} bits per byte on held-out text", outcome.bits_per_byte) : "",
+             format_duration(outcome.seconds), request.config.run);
+  return kExitFine;
+}
+
+}  // namespace
+
+void add_train(CLI::App& root, Cli& cli) {
+  auto o = std::make_shared<Options>();
+  CLI::App* verb = root.add_subcommand("train", "Train a model: text to tokenizer, shards, model and checkpoints; the same command resumes");
+  verb->add_option("config", o->config, "a configuration file (TOML), or a run directory to go on with");
+  verb->add_option("--text", o->text, "text to train on instead of the configuration's sources: files, directories, globs");
+  verb->add_option("--run", o->run_directory, "run directory; default runs/NAME of the configuration");
+  verb->add_option("--steps", o->steps, "optimizer steps, instead of train.steps")->check(CLI::PositiveNumber);
+  verb->add_option("--stop-after", o->stop_after, "stop with a checkpoint after this step; the same command goes on")->check(CLI::PositiveNumber);
+  verb->add_flag("--plan", o->plan, "draw learning rate, batch and balancing over the run, and stop");
+  verb->add_flag("--fresh", o->fresh, "delete what an earlier run left in the run directory first");
+  verb->add_flag("--help-config", o->help_config, "list every configuration key with its default");
+  add_set_option(*verb, o->run);
+  add_threads_option(*verb, o->run);
+  add_isa_option(*verb, o->run);
+  add_quiet_option(*verb, o->run);
+  add_examples(*verb, {"hadal train configs/shakespeare.toml --text tinyshakespeare.txt", "hadal train configs/shakespeare.toml --plan",
+                       "hadal train runs/shakespeare            (resume)", "hadal train my.toml --set optim.lr=1e-3 --set train.steps=500 --run runs/try"});
+  cli.on(verb, [o] { return run_training(*o); });
+}
+
+}  // namespace hadal
