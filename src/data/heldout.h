@@ -16,8 +16,9 @@ struct HeldOutDocument {
   int64_t raw_bytes = 0;
   int64_t source = 0, document = 0;
 };
-// Whole documents until max_bytes is reached (0 = all). The last one taken may be longer: then it is cut at a token that ends
-// a character, raw_bytes counts what is left, and no EOS follows.
+// max_bytes (0 = all) is divided over the sources in proportion to their held-out text. Of each source come whole documents
+// until its part is used up; the last one may be longer: then it is cut at a token that ends a character, raw_bytes counts
+// what is left, and no EOS follows.
 std::vector<HeldOutDocument> heldout_documents(const Shards& shards, const Tokenizer& tokenizer, const DataConfig& config,
                                                int64_t max_bytes = 0);
 

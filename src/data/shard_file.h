@@ -13,7 +13,7 @@
 //       56      8  reserved, 0
 //       64     32  content hash of the tokenizer (hexadecimal digits)
 //       96     64  what it was built from: SHA-256 (hexadecimal digits) of corpus, tokenizer and split
-//      160     32  SHA-256 of bytes [0, 160) and of everything after the header
+//      160     32  SHA-256 of everything after the header, followed by bytes [0, 160)
 //      192  T * w  tokens, document after document, without BOS and EOS
 //        …    0-7  zeros up to a multiple of 8
 //        … 32 * D  documents: first token, tokens, raw bytes, hash of the document (8 bytes each)

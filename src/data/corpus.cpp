@@ -1,0 +1,304 @@
+// Listing, reading and dividing the corpus; see corpus.h for the order of decisions.
+#include "data/corpus.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <set>
+#include <unordered_set>
+#include <utility>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/hash.h"
+#include "base/interrupt.h"
+#include "base/table.h"
+#include "base/text_format.h"
+#include "data/document_reader.h"
+#include "text/utf8.h"
+
+namespace hadal::data {
+namespace fs = std::filesystem;
+namespace {
+
+struct Hash128 {
+  uint64_t a, b;
+  bool operator==(const Hash128&) const = default;
+};
+struct TakeFirst {
+  size_t operator()(const Hash128& h) const { return size_t(h.a); }
+};
+
+Hash128 document_hash(std::string_view text) { return {hash64(text, 0x9e3779b97f4a7c15ull), hash64(text, 0xc2b2ae3d27d4eb4full)}; }
+
+double as_share(uint64_t hash) { return double(hash >> 11) * 0x1p-53; }
+
+SourceFile stat_file(const fs::path& path) {
+  struct stat status {};
+  check(::stat(path.c_str(), &status) == 0, ErrorKind::not_found, "no such file: '{}'", path.string());
+  SourceFile file;
+  file.path = path.string();
+  file.bytes = int64_t(status.st_size);
+  file.modified_ns = int64_t(status.st_mtim.tv_sec) * 1'000'000'000 + status.st_mtim.tv_nsec;
+  return file;
+}
+
+std::string default_name(const SourceConfig& source) {
+  fs::path path(source.paths.front());
+  if (path.filename().empty()) path = path.parent_path();
+  return path.filename().string();
+}
+
+bool named_explicitly(const DataConfig& config, size_t source, const std::string& file) {
+  const auto& paths = config.sources[source].paths;
+  return std::find(paths.begin(), paths.end(), file) != paths.end();
+}
+
+// Tells what becomes of each document, in corpus order.
+class Judge {
+ public:
+  Judge(const DataConfig& config, std::vector<Filter> filters) : config_(config), filters_(std::move(filters)) {}
+
+  DocumentFacts judge(std::string_view text, SourceCounts& counts) {
+    const Hash128 hash = document_hash(text);
+    DocumentFacts facts{hash.a, int64_t(text.size()), Fate::training};
+    counts.documents += 1, counts.bytes += facts.bytes;
+    if (text.empty()) {
+      facts.fate = Fate::empty, counts.empty += 1;
+    } else if (!seen_.insert(hash).second) {
+      facts.fate = Fate::duplicate, counts.duplicates += 1, counts.duplicate_bytes += facts.bytes;
+    } else if (!std::all_of(filters_.begin(), filters_.end(), [&](const Filter& f) { return f.keep(text); })) {
+      facts.fate = Fate::filtered, counts.filtered += 1, counts.filtered_bytes += facts.bytes;
+    } else {
+      if (config_.holdout == "hash" && as_share(hash.a) < config_.holdout_fraction) facts.fate = Fate::held_out;
+      const int64_t cut = split_point(text, facts, config_);
+      counts.training += cut > 0, counts.training_bytes += cut;
+      counts.held_out += cut < facts.bytes, counts.held_out_bytes += facts.bytes - cut;
+    }
+    digest_.update(&hash, sizeof hash);
+    digest_.update(&facts.fate, 1);
+    return facts;
+  }
+  void begin_source(const std::string& name) { digest_.update(name), digest_.update("\n"); }
+  std::string fingerprint() { return digest_.hex(); }
+
+ private:
+  const DataConfig& config_;
+  std::vector<Filter> filters_;
+  std::unordered_set<Hash128, TakeFirst> seen_;
+  Sha256 digest_;
+};
+
+void stop_if_interrupted() {
+  check(!interrupted(), ErrorKind::io, "interrupted; the next build continues where this one stopped");
+}
+
+}  // namespace
+
+int64_t split_point(std::string_view text, const DocumentFacts& facts, const DataConfig& config) {
+  const int64_t bytes = int64_t(text.size());
+  if (facts.fate == Fate::held_out) return 0;
+  if (facts.fate != Fate::training || config.holdout != "tail") return bytes;
+  int64_t cut = bytes - int64_t(double(bytes) * config.holdout_fraction);
+  // Back to the border of a character; at most three bytes, so that bytes which are no text cannot move it far.
+  for (int i = 0; i < 3 && cut > 0 && cut < bytes && (text[size_t(cut)] & 0xC0) == 0x80; ++i) --cut;
+  return cut;
+}
+
+std::vector<SourceFiles> list_sources(const DataConfig& config) {
+  check(!config.sources.empty(), ErrorKind::invalid, "there is no text to read: give data.sources at least one source with paths");
+  std::vector<SourceFiles> sources;
+  std::set<std::string> names;
+  for (size_t s = 0; s < config.sources.size(); ++s) {
+    const SourceConfig& source = config.sources[s];
+    check(!source.paths.empty(), ErrorKind::invalid, "data.sources.{}.paths is empty: name a file, directory or glob", s);
+    SourceFiles files;
+    files.name = source.name.empty() ? default_name(source) : source.name;
+    files.text_field = source.text_field;
+    check(names.insert(files.name).second, ErrorKind::invalid, "two sources are named '{}': give data.sources.{}.name another one",
+          files.name, s);
+    std::set<std::string> taken;
+    for (const std::string& pattern : source.paths) {
+      for (const fs::path& path : list_files(pattern)) {
+        if (taken.insert(fs::weakly_canonical(path).string()).second) files.files.push_back(stat_file(path));
+      }
+    }
+    sources.push_back(std::move(files));
+  }
+  return sources;
+}
+
+Corpus Corpus::scan(const DataConfig& config, std::vector<Filter> filters, const ProgressOptions& options) {
+  Corpus corpus;
+  corpus.config_ = config;
+  corpus.sources_ = list_sources(config);
+  int64_t total = 0, before = 0;
+  for (const auto& source : corpus.sources_)
+    for (const auto& file : source.files) total += file.bytes;
+  Progress progress("reading", total, options);
+  Judge judge(config, std::move(filters));
+  std::string text;
+  for (size_t s = 0; s < corpus.sources_.size(); ++s) {
+    SourceCounts counts;
+    corpus.first_document_.push_back(corpus.n_documents());
+    judge.begin_source(corpus.sources_[s].name);
+    for (SourceFile& file : corpus.sources_[s].files) {
+      DocumentReader reader(file.path, corpus.sources_[s].text_field);
+      const bool jsonl = is_jsonl(file.path);
+      ++counts.files;
+      while (reader.next(text)) {
+        stop_if_interrupted();
+        progress.set(before + reader.file_bytes_read());
+        if (!jsonl && looks_binary(text)) {
+          check(!named_explicitly(config, s, file.path), ErrorKind::invalid,
+                "'{}' is a binary file; text in UTF-8, .jsonl, or either as .gz or .zst was expected", file.path);
+          file.skipped = "binary", ++counts.skipped_files;
+          continue;
+        }
+        corpus.facts_.push_back(judge.judge(text, counts));
+        ++file.n_documents;
+      }
+      file.hash = reader.file_hash();
+      before += file.bytes;
+    }
+    corpus.counts_.push_back(counts);
+  }
+  corpus.first_document_.push_back(corpus.n_documents());
+  corpus.fingerprint_ = judge.fingerprint();
+  progress.finish();
+  int64_t held_out = 0, documents = 0;
+  for (const auto& counts : corpus.counts_) held_out += counts.held_out, documents += counts.documents;
+  check(corpus.training_bytes() > 0 || held_out == 0, ErrorKind::invalid,
+        "all text is held out, none is left for training: lower data.holdout_fraction ({}) or set data.holdout to \"tail\"",
+        config.holdout_fraction);
+  check(corpus.training_bytes() > 0, ErrorKind::invalid, "the sources hold no text ({} documents, all empty or removed)", documents);
+  return corpus;
+}
+
+int64_t Corpus::training_bytes() const {
+  int64_t bytes = 0;
+  for (const auto& counts : counts_) bytes += counts.training_bytes;
+  return bytes;
+}
+
+namespace {
+
+// Documents of a corpus again, in order, one call at a time.
+class Walk {
+ public:
+  Walk(const std::vector<SourceFiles>& sources, int64_t first) : sources_(sources) {
+    // Whole files before `first` are passed over unread.
+    while (source_ < sources_.size() && document_ < first) {
+      if (file_ == sources_[source_].files.size()) {
+        ++source_, file_ = 0;
+        continue;
+      }
+      const SourceFile& file = sources_[source_].files[file_];
+      if (document_ + file.n_documents > first) break;
+      document_ += file.n_documents, ++file_;
+    }
+    std::string text;
+    while (document_ < first && next(text)) {
+    }
+  }
+
+  bool next(std::string& text) {
+    for (;;) {
+      if (!reader_) {
+        while (source_ < sources_.size() && file_ == sources_[source_].files.size()) ++source_, file_ = 0;
+        if (source_ == sources_.size()) return false;
+        in_file_ = 0;
+        if (file().n_documents > 0) reader_ = std::make_unique<DocumentReader>(file().path, sources_[source_].text_field);
+      }
+      if (in_file_ < file().n_documents) {
+        check(reader_->next(text), ErrorKind::corrupt, "'{}' changed while it was being read: build the data again", file().path);
+        ++in_file_, ++document_;
+        return true;
+      }
+      reader_.reset();
+      ++file_;
+    }
+  }
+  int64_t document() const { return document_ - 1; }  // number of the last one given
+  const std::string& path() const { return file().path; }
+
+ private:
+  const SourceFile& file() const { return sources_[source_].files[file_]; }
+  const std::vector<SourceFiles>& sources_;
+  size_t source_ = 0, file_ = 0;
+  int64_t in_file_ = 0, document_ = 0;
+  std::unique_ptr<DocumentReader> reader_;
+};
+
+void check_unchanged(const Walk& walk, const DocumentFacts& facts, const std::string& text) {
+  check(int64_t(text.size()) == facts.bytes && document_hash(text).a == facts.hash, ErrorKind::corrupt,
+        "'{}' changed while it was being read: build the data again", walk.path());
+}
+
+}  // namespace
+
+void Corpus::read(int64_t first, const Visitor& visit) const {
+  Walk walk(sources_, first);
+  std::string text;
+  while (walk.next(text)) {
+    stop_if_interrupted();
+    check_unchanged(walk, facts(walk.document()), text);
+    if (!visit(walk.document(), text)) return;
+  }
+}
+
+std::function<bool(std::string&)> Corpus::training_texts(int64_t max_bytes) const {
+  auto walk = std::make_shared<Walk>(sources_, 0);
+  auto given = std::make_shared<int64_t>(0);
+  return [this, walk, given, max_bytes](std::string& text) {
+    while ((max_bytes == 0 || *given < max_bytes) && walk->next(text)) {
+      stop_if_interrupted();
+      const DocumentFacts& known = facts(walk->document());
+      if (known.fate != Fate::training) continue;
+      check_unchanged(*walk, known, text);
+      text.resize(size_t(split_point(text, known, config_)));
+      if (text.empty()) continue;
+      if (max_bytes > 0 && *given + int64_t(text.size()) > max_bytes) text.resize(size_t(max_bytes - *given));
+      *given += int64_t(text.size());
+      return true;
+    }
+    return false;
+  };
+}
+
+std::string Corpus::table(const std::vector<SourceFiles>& sources, const std::vector<SourceCounts>& counts) {
+  SourceCounts sum;
+  for (const auto& c : counts) sum.training_tokens += c.training_tokens, sum.filtered += c.filtered;
+  const bool tokens = sum.training_tokens > 0, filtered = sum.filtered > 0;
+  std::vector<std::string> head{"source", "files", "skipped", "documents", "bytes", "empty", "duplicates"};
+  if (filtered) head.push_back("filtered");
+  for (const char* side : {"training", "held out"}) {
+    head.push_back(side), head.push_back("bytes");
+    if (tokens) head.push_back("tokens");
+  }
+  Table table(head);
+  auto add = [&](const std::string& name, const SourceCounts& c) {
+    std::vector<std::string> row{name, format_count(c.files), format_count(c.skipped_files), format_count(c.documents),
+                                 format_count(c.bytes), format_count(c.empty), format_count(c.duplicates)};
+    if (filtered) row.push_back(format_count(c.filtered));
+    row.push_back(format_count(c.training)), row.push_back(format_count(c.training_bytes));
+    if (tokens) row.push_back(format_count(c.training_tokens));
+    row.push_back(format_count(c.held_out)), row.push_back(format_count(c.held_out_bytes));
+    if (tokens) row.push_back(format_count(c.held_out_tokens));
+    table.add(row);
+  };
+  SourceCounts all;
+  for (size_t s = 0; s < counts.size(); ++s) {
+    const SourceCounts& c = counts[s];
+    add(sources[s].name, c);
+    all.files += c.files, all.skipped_files += c.skipped_files, all.documents += c.documents, all.bytes += c.bytes;
+    all.empty += c.empty, all.duplicates += c.duplicates, all.filtered += c.filtered;
+    all.training += c.training, all.training_bytes += c.training_bytes, all.training_tokens += c.training_tokens;
+    all.held_out += c.held_out, all.held_out_bytes += c.held_out_bytes, all.held_out_tokens += c.held_out_tokens;
+  }
+  if (counts.size() > 1) table.add_rule(), add("all", all);
+  return table.text();
+}
+
+}  // namespace hadal::data

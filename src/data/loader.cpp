@@ -1,0 +1,250 @@
+// Windows of packed sequences over the mixture; see loader.h. Cursor JSON is in cursor.cpp.
+#include "data/loader.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/error.h"
+#include "base/hash.h"
+#include "base/random.h"
+#include "data/packing.h"
+#include "data/piece_source.h"
+
+namespace hadal::data {
+namespace {
+
+// Targets within a sequence; see batch.h.
+void set_targets(Sequence& sequence, const std::vector<int32_t>& continuations, bool masked) {
+  const size_t n = sequence.tokens.size();
+  sequence.targets.assign(n, -1);
+  for (size_t i = 0; i + 1 < n; ++i) sequence.targets[i] = sequence.tokens[i + 1];
+  for (size_t p = 0; p < sequence.pieces.size(); ++p) {
+    const Piece& piece = sequence.pieces[p];
+    const size_t last = size_t(piece.start + piece.length - 1);
+    if (continuations[p] >= 0) {
+      sequence.targets[last] = continuations[p];
+    } else if (masked) {
+      sequence.targets[last] = -1;
+    }
+  }
+}
+
+PieceRules make_rules(const Shards& shards, const Tokenizer& tokenizer, const DataConfig& config, double split_fused) {
+  check(shards.index().tokenizer_hash == tokenizer.content_hash() && shards.max_token() < tokenizer.vocab_size(),
+        ErrorKind::invalid, "the tokenised text was made with another tokenizer than the one given: build the data again");
+  check(config.sequence_length >= 2, ErrorKind::invalid, "data.sequence_length = {} must be at least 2", config.sequence_length);
+  PieceRules rules;
+  rules.shards = &shards, rules.tokenizer = &tokenizer;
+  rules.sequence_length = config.sequence_length, rules.fim_rate = config.fim_rate, rules.split_fused = split_fused;
+  rules.stop_at_end = config.at_end == "stop", rules.seed = config.seed;
+  if (config.fim_rate > 0) {
+    rules.special = fim_tokens(tokenizer);
+    const int64_t least = kFimExtraTokens + 4;
+    check(config.sequence_length >= least, ErrorKind::invalid, "data.fim_rate > 0 needs data.sequence_length of at least {}, not {}",
+          least, config.sequence_length);
+  }
+  check(tokenizer.eos_id().has_value(), ErrorKind::invalid, "the tokenizer has no end-of-sentence token to put after documents");
+  rules.special.eos = *tokenizer.eos_id();
+  check(!config.add_bos || tokenizer.bos_id().has_value(), ErrorKind::invalid,
+        "data.add_bos is set, but the tokenizer has no BOS token");
+  if (config.add_bos) rules.bos = *tokenizer.bos_id();
+  return rules;
+}
+
+}  // namespace
+
+struct Loader::State {
+  DataConfig config;
+  PieceRules rules;
+  std::vector<PieceSource> sources;
+  std::vector<double> weights;
+  std::string identity;
+  std::function<void(const std::string&)> say;
+
+  std::vector<SourceCursor> window_start;  // the sources before the window was drawn
+  std::vector<Sequence> window;            // built if `built`
+  bool built = false;
+  int64_t window_number = 0, position = 0, sequences = 0;
+  bool silent = false;                     // a window that is drawn again says nothing
+
+  std::vector<SourceCursor> places() const {
+    std::vector<SourceCursor> cursors;
+    for (const auto& source : sources) cursors.push_back(source.cursor());
+    return cursors;
+  }
+  int64_t next_source() const;
+  bool draw(DrawnPiece& piece);
+  void build_window();
+  Sequence make_sequence(std::vector<DrawnPiece>& pieces, std::vector<int64_t> bin, uint64_t number) const;
+  bool ensure();
+};
+
+// The source that lags most behind its weight; -1 when all are used up.
+int64_t Loader::State::next_source() const {
+  int64_t best = -1;
+  double least = 0;
+  for (size_t s = 0; s < sources.size(); ++s) {
+    if (weights[s] <= 0 || sources[s].cursor().finished) continue;
+    const double progress = double(sources[s].cursor().drawn) / weights[s];
+    if (best < 0 || progress < least) best = int64_t(s), least = progress;
+  }
+  return best;
+}
+
+bool Loader::State::draw(DrawnPiece& piece) {
+  static const std::function<void(const std::string&)> nobody;
+  for (int64_t source = next_source(); source >= 0; source = next_source()) {
+    if (sources[size_t(source)].next(piece, silent ? nobody : say)) return true;
+  }
+  return false;
+}
+
+Sequence Loader::State::make_sequence(std::vector<DrawnPiece>& pieces, std::vector<int64_t> bin, uint64_t number) const {
+  // A part that does not end with EOS goes last, so that no other document follows it without a border.
+  auto open = [&](int64_t i) { return pieces[size_t(i)].continuation >= 0; };
+  const auto first_open = std::stable_partition(bin.begin(), bin.end(), [&](int64_t i) { return !open(i); });
+  std::vector<int64_t> closed(bin.begin(), first_open);
+  random_shuffle(closed, config.seed, stream_id("data.in_bin", uint64_t(window_number), number));
+  std::copy(closed.begin(), closed.end(), bin.begin());
+  Sequence sequence;
+  std::vector<int32_t> continuations;
+  for (int64_t i : bin) {
+    DrawnPiece& drawn = pieces[size_t(i)];
+    drawn.about.start = int64_t(sequence.tokens.size());
+    sequence.tokens.insert(sequence.tokens.end(), drawn.tokens.begin(), drawn.tokens.end());
+    sequence.pieces.push_back(drawn.about);
+    continuations.push_back(drawn.continuation);
+  }
+  sequence.padding = config.sequence_length - int64_t(sequence.tokens.size());
+  set_targets(sequence, continuations, config.document_mask == "document");
+  return sequence;
+}
+
+void Loader::State::build_window() {
+  window_start = places();
+  window.clear();
+  std::vector<DrawnPiece> pieces;
+  std::vector<PackItem> items;
+  int64_t tokens = 0;
+  DrawnPiece piece;
+  while (tokens < config.pack_window * config.sequence_length && draw(piece)) {
+    tokens += piece.about.length;
+    items.push_back({piece.about.length, piece.continuation >= 0});
+    pieces.push_back(std::move(piece));
+  }
+  auto bins = pack_best_fit(items, config.sequence_length);
+  random_shuffle(bins, config.seed, stream_id("data.bins", uint64_t(window_number)));
+  for (size_t b = 0; b < bins.size(); ++b) window.push_back(make_sequence(pieces, std::move(bins[b]), b));
+  built = true;
+  position = 0;
+}
+
+// Whether there is a sequence at the position, building the next window when needed.
+bool Loader::State::ensure() {
+  if (built && position == int64_t(window.size()) && !window.empty()) ++window_number, built = false;
+  if (!built) build_window();
+  return position < int64_t(window.size());
+}
+
+Loader::Loader(const Shards& shards, const Tokenizer& tokenizer, const DataConfig& config, double split_fused)
+    : state_(std::make_unique<State>()) {
+  state_->config = config;
+  state_->rules = make_rules(shards, tokenizer, config, split_fused);
+  check(int64_t(config.sources.size()) == shards.n_sources(), ErrorKind::invalid,
+        "the configuration has {} sources, the tokenised text {}: build the data again", config.sources.size(), shards.n_sources());
+  std::vector<double> weights;
+  std::vector<int64_t> tokens;
+  for (int64_t s = 0; s < shards.n_sources(); ++s) {
+    state_->sources.emplace_back(state_->rules, s);
+    weights.push_back(config.sources[size_t(s)].weight);
+    tokens.push_back(shards.n_tokens(Split::training, s));
+  }
+  state_->weights = mixture_weights(weights, tokens);
+  std::string settings = fmt::format("{}\n{}\n{} {} {} {} {} {} {} {}\n", shards.index().plan, shards.index().tokenizer_hash,
+                                     config.sequence_length, config.document_mask, config.fim_rate, config.at_end,
+                                     config.pack_window, config.add_bos, config.seed, split_fused);
+  for (double weight : state_->weights) settings += fmt::format("{} ", weight);
+  state_->identity = sha256_hex(settings).substr(0, 32);
+}
+
+Loader::~Loader() = default;
+Loader::Loader(Loader&&) noexcept = default;
+Loader& Loader::operator=(Loader&&) noexcept = default;
+
+Batch Loader::next(int64_t n_sequences) {
+  Batch batch;
+  batch.first_sequence = state_->sequences;
+  batch.masked = state_->config.document_mask == "document";
+  while (int64_t(batch.sequences.size()) < n_sequences && state_->ensure()) {
+    batch.sequences.push_back(state_->window[size_t(state_->position++)]);
+    ++state_->sequences;
+  }
+  return batch;
+}
+
+void Loader::skip(int64_t n_sequences) {
+  while (n_sequences > 0 && state_->ensure()) {
+    const int64_t n = std::min(n_sequences, int64_t(state_->window.size()) - state_->position);
+    state_->position += n, state_->sequences += n, n_sequences -= n;
+  }
+}
+
+bool Loader::finished() { return !state_->ensure(); }
+
+Cursor Loader::cursor() const {
+  const State& s = *state_;
+  Cursor cursor{s.identity, s.window_number, s.position, s.sequences, {}};
+  if (!s.built) return cursor.position = 0, cursor.sources = s.places(), cursor;
+  if (s.position == int64_t(s.window.size()) && !s.window.empty()) {  // the next window's begin
+    ++cursor.window, cursor.position = 0, cursor.sources = s.places();
+  } else {
+    cursor.sources = s.window_start;
+  }
+  return cursor;
+}
+
+void Loader::seek(const Cursor& cursor) {
+  State& s = *state_;
+  check(cursor.identity == s.identity, ErrorKind::invalid,
+        "the place in the data (cursor) was taken with other text, tokenizer or data settings; it cannot be found in these");
+  check(cursor.sources.size() == s.sources.size() && cursor.window >= 0 && cursor.position >= 0 && cursor.sequences >= 0,
+        ErrorKind::corrupt, "the data cursor makes no sense (window {}, position {})", cursor.window, cursor.position);
+  for (size_t i = 0; i < s.sources.size(); ++i) s.sources[i].seek(cursor.sources[i]);
+  s.window_number = cursor.window, s.sequences = cursor.sequences, s.built = false, s.position = 0;
+  if (cursor.position == 0) return;
+  s.silent = true;
+  s.build_window();
+  s.silent = false;
+  check(cursor.position <= int64_t(s.window.size()), ErrorKind::corrupt, "the data cursor points at sequence {} of a window of {}",
+        cursor.position, s.window.size());
+  s.position = cursor.position;
+}
+
+int64_t Loader::n_sources() const { return int64_t(state_->sources.size()); }
+const std::vector<double>& Loader::weights() const { return state_->weights; }
+const std::string& Loader::identity() const { return state_->identity; }
+double Loader::epochs(int64_t source) const { return state_->sources[size_t(source)].epochs(); }
+void Loader::on_message(std::function<void(const std::string&)> say) { state_->say = std::move(say); }
+
+std::vector<double> mixture_weights(const std::vector<double>& weights, const std::vector<int64_t>& tokens) {
+  check(weights.size() == tokens.size(), ErrorKind::internal, "{} weights for {} sources", weights.size(), tokens.size());
+  double given = 0, natural = 0, sum = 0;
+  for (size_t s = 0; s < weights.size(); ++s) {
+    given += weights[s];
+    if (weights[s] <= 0) natural += double(tokens[s]);
+  }
+  check(natural == 0 || given < 1, ErrorKind::invalid,
+        "the weights given in data.sources sum to {}: they must stay below 1, because sources with weight 0 share what is left",
+        given);
+  std::vector<double> shares(weights.size(), 0.0);
+  for (size_t s = 0; s < weights.size(); ++s) {
+    if (tokens[s] == 0) continue;
+    shares[s] = weights[s] > 0 ? weights[s] : (1 - given) * double(tokens[s]) / natural;
+    sum += shares[s];
+  }
+  check(sum > 0, ErrorKind::invalid, "no source has any training text");
+  for (double& share : shares) share /= sum;
+  return shares;
+}
+
+}  // namespace hadal::data

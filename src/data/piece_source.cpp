@@ -1,0 +1,141 @@
+// See piece_source.h.
+#include "data/piece_source.h"
+
+#include <algorithm>
+#include <numeric>
+#include <utility>
+
+#include "base/error.h"
+#include "base/random.h"
+
+namespace hadal::data {
+
+// A stream of random numbers for one use in the document at hand (or, with document-free uses, in the epoch).
+uint64_t PieceSource::key(const char* use, uint64_t number) const {
+  return stream_id(use, stream_id("data.place", uint64_t(source_), uint64_t(cursor_.epoch)), number);
+}
+
+void PieceSource::load_order() {
+  if (order_epoch_ == cursor_.epoch) return;
+  order_.resize(size_t(n_documents()));
+  std::iota(order_.begin(), order_.end(), int64_t(0));
+  random_shuffle(order_, rules_->seed, key("data.shuffle", 0));
+  order_epoch_ = cursor_.epoch;
+}
+
+void PieceSource::load_document() {
+  if (loaded_epoch_ == cursor_.epoch && loaded_position_ == cursor_.position) return;
+  rules_->shards->tokens(Split::training, source_, document(), tokens_);
+  if (rules_->split_fused > 0) {
+    tokens_ = split_fused_tokens(*rules_->tokenizer, tokens_, rules_->split_fused, rules_->seed,
+                                 key("data.fused", uint64_t(document())));
+  }
+  loaded_epoch_ = cursor_.epoch, loaded_position_ = cursor_.position;
+}
+
+bool PieceSource::begin_document(const std::function<void(const std::string&)>& say) {
+  if (cursor_.finished) return false;
+  if (cursor_.position == n_documents()) {
+    const std::string& name = rules_->shards->source_name(source_);
+    if (rules_->stop_at_end) {
+      cursor_.finished = true;
+      if (say) say(fmt::format("source '{}' is used up", name));
+      return false;
+    }
+    ++cursor_.epoch;
+    cursor_.position = 0;
+    if (say) say(fmt::format("source '{}' begins epoch {}", name, cursor_.epoch + 1));
+  }
+  load_order();
+  load_document();
+  return true;
+}
+
+bool PieceSource::draws_fim() const {
+  if (rules_->fim_rate <= 0) return false;
+  // What fits as it is must not be cut for the sake of the special tokens.
+  const int64_t room = rules_->sequence_length - (cursor_.token == 0 && rules_->bos >= 0);
+  const int64_t left = int64_t(tokens_.size()) - cursor_.token;
+  if (left < room && left + kFimExtraTokens > room) return false;
+  return random_uniform(rules_->seed, key("data.fim", uint64_t(document())), uint64_t(cursor_.part)) < rules_->fim_rate;
+}
+
+// Tokens of the document that the next part takes.
+int64_t PieceSource::part_length(bool fim) const {
+  const int64_t n = int64_t(tokens_.size()), left = n - cursor_.token;
+  const int64_t bos = cursor_.token == 0 && rules_->bos >= 0 ? 1 : 0;
+  int64_t room = rules_->sequence_length - bos - (fim ? kFimExtraTokens : 0);
+  const bool fits = fim ? left <= room : left < room;  // with EOS; a FIM part's EOS is among its extra tokens
+  if (fits && cursor_.part == 0) return left;
+  if (cursor_.part == 0 && cursor_.epoch > 0 && n + 1 + bos > rules_->sequence_length) {
+    // Other borders than in the epoch before.
+    room = 1 + int64_t(random_below(rules_->seed, key("data.cut", uint64_t(document())), 0, uint64_t(room)));
+  }
+  int64_t take = std::min(left, room);
+  if (take == left) return take;
+  // Not inside of a character: back by as many tokens as one can have.
+  for (int back = 0; back < 3 && take > 1; ++back) {
+    const std::string_view next = rules_->tokenizer->token_bytes(tokens_[size_t(cursor_.token + take)]);
+    if (next.empty() || (next[0] & 0xC0) != 0x80) break;
+    --take;
+  }
+  return take;
+}
+
+bool PieceSource::next(DrawnPiece& piece, const std::function<void(const std::string&)>& say) {
+  if (!begin_document(say)) return false;
+  const bool fim = draws_fim();
+  const int64_t n = int64_t(tokens_.size()), take = part_length(fim);
+  const std::span<const int32_t> part(tokens_.data() + cursor_.token, size_t(take));
+  const bool ends = cursor_.token + take == n;
+  piece = {};
+  piece.about = {.source = source_, .document = document(), .epoch = cursor_.epoch, .index = cursor_.part,
+                 .first_token = cursor_.token, .n_tokens = take, .begins = cursor_.token == 0, .ends = ends};
+  const bool bos = piece.about.begins && rules_->bos >= 0;
+  if (bos) piece.tokens.push_back(rules_->bos);
+  std::optional<FimPiece> filled;
+  if (fim) {
+    const RandomStream random{rules_->seed, key("data.middle", stream_id("part", uint64_t(document()), uint64_t(cursor_.part)))};
+    filled = make_fim(*rules_->tokenizer, rules_->special, part, rules_->sequence_length - bos, random);
+  }
+  if (filled) {
+    piece.tokens.insert(piece.tokens.end(), filled->tokens.begin(), filled->tokens.end());
+    piece.about.fim = true;
+    piece.about.prefix = filled->prefix, piece.about.suffix = filled->suffix, piece.about.middle = filled->middle;
+  } else {
+    piece.tokens.insert(piece.tokens.end(), part.begin(), part.end());
+    const int32_t after = ends ? rules_->special.eos : tokens_[size_t(cursor_.token + take)];
+    const bool room = int64_t(piece.tokens.size()) < rules_->sequence_length;
+    ends && room ? piece.tokens.push_back(after) : void(piece.continuation = after);
+  }
+  piece.about.length = int64_t(piece.tokens.size());
+  cursor_.drawn += piece.about.length;
+  cursor_.token += take, ++cursor_.part;
+  if (ends) ++cursor_.position, cursor_.token = cursor_.part = 0;
+  return true;
+}
+
+void PieceSource::seek(const SourceCursor& cursor) {
+  const SourceCursor& c = cursor;
+  bool fine = c.epoch >= 0 && c.position >= 0 && c.position <= n_documents() && c.token >= 0 && c.part >= 0 && c.drawn >= 0;
+  cursor_ = cursor;
+  loaded_epoch_ = loaded_position_ = -1;
+  if (fine && c.position < n_documents()) {
+    load_order();
+    load_document();
+    fine = c.token == 0 || c.token < int64_t(tokens_.size());
+  } else {
+    fine = fine && c.token == 0;
+  }
+  check(fine, ErrorKind::corrupt, "the data cursor points beyond source '{}' (document {}, token {})",
+        rules_->shards->source_name(source_), c.position, c.token);
+}
+
+double PieceSource::epochs() const {
+  if (n_documents() == 0) return 0;
+  double place = double(cursor_.position);
+  if (cursor_.token > 0) place += double(cursor_.token) / double(tokens_.size());
+  return double(cursor_.epoch) + place / double(n_documents());
+}
+
+}  // namespace hadal::data

@@ -1,0 +1,143 @@
+// The set of shard files, and index.json beside them.
+#include "data/shards.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/hash.h"
+
+namespace hadal::data {
+namespace {
+
+constexpr int kIndexVersion = 1;
+using Json = nlohmann::ordered_json;
+
+// Paths may hold any bytes; JSON only UTF-8. Bytes that are not are written as U+FFFD, and such a path counts as changed.
+std::string dump(const Json& json) { return json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n"; }
+
+Json counts_to_json(const SourceCounts& c) {
+  return {{"files", c.files}, {"skipped_files", c.skipped_files}, {"documents", c.documents}, {"bytes", c.bytes},
+          {"empty", c.empty}, {"duplicates", c.duplicates}, {"duplicate_bytes", c.duplicate_bytes}, {"filtered", c.filtered},
+          {"filtered_bytes", c.filtered_bytes}, {"training", c.training}, {"training_bytes", c.training_bytes},
+          {"training_tokens", c.training_tokens}, {"held_out", c.held_out}, {"held_out_bytes", c.held_out_bytes},
+          {"held_out_tokens", c.held_out_tokens}};
+}
+
+SourceCounts counts_from_json(const Json& j) {
+  SourceCounts c;
+  c.files = j.at("files"), c.skipped_files = j.at("skipped_files"), c.documents = j.at("documents"), c.bytes = j.at("bytes");
+  c.empty = j.at("empty"), c.duplicates = j.at("duplicates"), c.duplicate_bytes = j.at("duplicate_bytes");
+  c.filtered = j.at("filtered"), c.filtered_bytes = j.at("filtered_bytes");
+  c.training = j.at("training"), c.training_bytes = j.at("training_bytes"), c.training_tokens = j.at("training_tokens");
+  c.held_out = j.at("held_out"), c.held_out_bytes = j.at("held_out_bytes"), c.held_out_tokens = j.at("held_out_tokens");
+  return c;
+}
+
+Json sources_to_json(const ShardIndex& index) {
+  Json sources = Json::array();
+  for (size_t s = 0; s < index.sources.size(); ++s) {
+    Json files = Json::array();
+    for (const SourceFile& f : index.sources[s].files) {
+      files.push_back({{"path", f.path}, {"bytes", f.bytes}, {"modified_ns", f.modified_ns}, {"hash", f.hash},
+                       {"documents", f.n_documents}, {"skipped", f.skipped}});
+    }
+    sources.push_back({{"name", index.sources[s].name}, {"text_field", index.sources[s].text_field},
+                       {"counts", counts_to_json(index.counts[s])}, {"files", files}});
+  }
+  return sources;
+}
+
+ShardIndex parse_index(const std::string& text) {
+  const Json json = Json::parse(text);
+  check(json.at("version").get<int>() == kIndexVersion, ErrorKind::unsupported, "version {}", json.at("version").dump());
+  ShardIndex index;
+  index.plan = json.at("plan"), index.recipe = json.at("recipe"), index.tokenizer_hash = json.at("tokenizer");
+  for (const Json& s : json.at("sources")) {
+    SourceFiles source{s.at("name"), s.at("text_field"), {}};
+    for (const Json& f : s.at("files")) {
+      source.files.push_back({f.at("path"), f.at("bytes"), f.at("modified_ns"), f.at("hash"), f.at("documents"), f.at("skipped")});
+    }
+    index.sources.push_back(std::move(source));
+    index.counts.push_back(counts_from_json(s.at("counts")));
+  }
+  index.files = json.at("shards").get<std::vector<std::string>>();
+  return index;
+}
+
+}  // namespace
+
+ShardIndex read_index(const std::filesystem::path& directory) {
+  const std::filesystem::path path = directory / "index.json";
+  const std::string text = read_file(path);
+  try {
+    return parse_index(text);
+  } catch (const std::exception& error) {
+    fail(ErrorKind::corrupt, "'{}' is damaged or of another version ({}); run `hadal data build` again", path.string(), error.what());
+  }
+}
+
+void write_index(const std::filesystem::path& directory, const ShardIndex& index) {
+  const Json json{{"version", kIndexVersion}, {"plan", index.plan}, {"recipe", index.recipe}, {"tokenizer", index.tokenizer_hash},
+                  {"sources", sources_to_json(index)}, {"shards", index.files}};
+  atomic_write(directory / "index.json", dump(json));
+}
+
+Shards Shards::open(const std::filesystem::path& directory, const Exec& exec) {
+  Shards shards;
+  shards.index_ = read_index(directory);
+  const ShardIndex& index = shards.index_;
+  shards.files_.resize(index.files.size());
+  for (const std::string& name : index.files) {
+    check(std::filesystem::exists(directory / name), ErrorKind::not_found,
+          "the shard '{}' is missing; run `hadal data build` again", (directory / name).string());
+  }
+  exec.pool->parallel_for(int64_t(index.files.size()),
+                          [&](int64_t i, int) { shards.files_[size_t(i)] = ShardFile::open(directory / index.files[size_t(i)]); });
+  for (auto& parts : shards.parts_) parts.resize(index.sources.size());
+  for (size_t i = 0; i < shards.files_.size(); ++i) {
+    const ShardInfo& info = shards.files_[i].info();
+    check(info.plan == index.plan && info.tokenizer_hash == index.tokenizer_hash && info.source < shards.n_sources(),
+          ErrorKind::corrupt, "'{}' belongs to another build than its index; run `hadal data build` again",
+          (directory / index.files[i]).string());
+    Part& part = shards.parts_[size_t(info.split)][size_t(info.source)];
+    if (info.n_documents > 0) part.runs.push_back({part.n_documents, int64_t(i)});
+    part.n_documents += info.n_documents, part.n_tokens += info.n_tokens, part.n_raw_bytes += info.n_raw_bytes;
+    shards.max_token_ = std::max(shards.max_token_, shards.files_[i].max_token());
+  }
+  for (size_t s = 0; s < index.sources.size(); ++s) {
+    check(shards.parts_[0][s].n_tokens == index.counts[s].training_tokens &&
+              shards.parts_[1][s].n_tokens == index.counts[s].held_out_tokens,
+          ErrorKind::corrupt, "the shards in '{}' do not add up to what their index says; run `hadal data build` again",
+          directory.string());
+  }
+  return shards;
+}
+
+const Shards::Part& Shards::part(Split split, int64_t source) const { return parts_[size_t(split)][size_t(source)]; }
+
+const Shards::Run& Shards::find(Split split, int64_t source, int64_t document) const {
+  const Part& p = part(split, source);
+  check(document >= 0 && document < p.n_documents, ErrorKind::internal, "document {} of {}", document, p.n_documents);
+  auto after = std::upper_bound(p.runs.begin(), p.runs.end(), document,
+                                [](int64_t d, const Run& run) { return d < run.first_document; });
+  return *(after - 1);
+}
+
+int64_t Shards::n_documents(Split split, int64_t source) const { return part(split, source).n_documents; }
+int64_t Shards::n_tokens(Split split, int64_t source) const { return part(split, source).n_tokens; }
+int64_t Shards::n_raw_bytes(Split split, int64_t source) const { return part(split, source).n_raw_bytes; }
+
+const DocumentRecord& Shards::document(Split split, int64_t source, int64_t document) const {
+  const Run& run = find(split, source, document);
+  return files_[size_t(run.file)].document(document - run.first_document);
+}
+
+void Shards::tokens(Split split, int64_t source, int64_t document, std::vector<int32_t>& out) const {
+  const Run& run = find(split, source, document);
+  files_[size_t(run.file)].tokens(document - run.first_document, out);
+}
+
+}  // namespace hadal::data

@@ -1,0 +1,42 @@
+// The corpus as tokens on disk. It is cut into units, runs of documents of one source worth about unit_bytes of text; a unit is
+// one shard of training text and one of held-out text. Units depend on the corpus alone. Documents are encoded in parallel
+// and written in order, so the files do not depend on the number of threads.
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "base/exec.h"
+#include "base/progress.h"
+#include "data/corpus.h"
+#include "text/tokenizer.h"
+
+namespace hadal::data {
+
+struct TokeniseJob {
+  const Corpus& corpus;
+  const Tokenizer& tokenizer;
+  const DataConfig& config;
+  std::filesystem::path directory;
+  std::string plan;
+  int64_t unit_bytes = 64 << 20;
+  ProgressOptions progress;
+};
+
+struct TokeniseResult {
+  std::vector<std::string> files;                     // by source, unit, split
+  std::vector<int64_t> training_tokens, held_out_tokens;  // by source
+  int64_t units = 0, units_kept = 0;                  // kept: were there, complete and of this plan
+};
+
+struct Unit {
+  int64_t source = 0, number = 0;
+  int64_t begin = 0, end = 0;                         // corpus-wide documents
+  int64_t bytes = 0;
+};
+std::vector<Unit> cut_units(const Corpus& corpus, int64_t unit_bytes);
+
+TokeniseResult tokenise(const TokeniseJob& job, const Exec& exec);
+
+}  // namespace hadal::data
