@@ -130,7 +130,8 @@ void attention_forward(const Exec& exec, const AttentionInputs& in, const Tensor
   const Isa isa = isa_for(exec, in.q);
   const kernels::AttentionPlan plan = kernels::attention_plan(args, isa);
   const auto space = equip(exec, plan, args);
-  kernels::reference::attention_forward(args);
+  using namespace kernels;
+  HADAL_DISPATCH(isa, attention_forward(args));
 }
 
 void attention_backward(const Exec& exec, const AttentionInputs& in, const Tensor& o, const Tensor& lse, const Tensor& d_o,
@@ -163,7 +164,8 @@ void attention_backward(const Exec& exec, const AttentionInputs& in, const Tenso
   std::shared_ptr<void> partials;
   if (plan.partial_bytes > 0) partials = exec.memory->allocate(size_t(plan.partial_bytes));
   args.partials = partials.get();
-  kernels::reference::attention_backward(args);
+  using namespace kernels;
+  HADAL_DISPATCH(isa, attention_backward(args));
 }
 
 }  // namespace hadal::ops

@@ -1,0 +1,176 @@
+// Attention forward. A task holds its queries and outputs packed and walks over the key tiles of its segment once, in order:
+// pack the tile's keys (transposed) and values, then for blocks of rows scores, online softmax, outputs. Inside a tile P V sums
+// over keys ascending from zero; that sum is added to the output rescaled to the new maximum.
+// With AVX512-BF16 and bf16 rows both products multiply bf16 pairs, so probabilities are rounded to bf16 for P V; their sum is not.
+#include "kernels/attention.h"
+#include "kernels/cpu/attention_tile.h"
+
+#include <math.h>
+
+namespace hadal::kernels::HADAL_ISA {
+namespace {
+
+constexpr float kLog2e = 1.44269504088896341f, kLn2 = 0.693147180559945309f;
+constexpr int64_t kVectors = kTile / kW;
+
+// m = max(m, largest score) and alpha = what m fell by, in powers of two, for rows that see something of the tile.
+void find_maxima(const AttentionForwardSpace& f, float* m, const Causal& causal, int64_t begin, int64_t end, float factor) {
+  const V lowest = broadcast(-__builtin_inff());
+  for (int64_t row = begin; row < end; ++row) {
+    const float* s = f.s + row * kTile;
+    const int64_t limit = causal.limit(row);
+    V largest = lowest;
+    if (limit == kTile) {
+#pragma GCC unroll 8
+      for (int64_t v = 0; v < kVectors; ++v) largest = max(largest, load(s + v * kW));
+    } else {
+      for (int64_t v = 0; v * kW < limit; ++v) {
+        const int64_t n = limit - v * kW < kW ? limit - v * kW : kW;
+        largest = max(largest, select(first_n(n), load(s + v * kW), lowest));
+      }
+    }
+    const float found = reduce_max(largest) * factor, before = m[row];
+    m[row] = found > before ? found : before;
+    f.alpha[row] = before - m[row];
+  }
+}
+
+// Probabilities of words [v, v + kPer) of a row, times the lanes of `mask`; returns their lane sums.
+template <class U>
+HADAL_INLINE void put_probabilities(float* to, int64_t v, const V* p) {
+  if constexpr (U::kPer == 1) {
+    store(to + v * kW, p[0]);
+  } else {
+    bf16* elements = reinterpret_cast<bf16*>(to) + v * kW;
+    store(elements, p[0]);
+    store(elements + kW, p[1]);
+  }
+}
+
+template <class U>
+void exponentiate(const AttentionForwardSpace& f, const float* m, float* l, const Causal& causal, int64_t row, float factor) {
+  const float* s = f.s + row * kTile;
+  float* to = f.p + row * (kTile / U::kPer);
+  const V scale = broadcast(factor), offset = broadcast(-m[row]);
+  const int64_t limit = causal.limit(row);
+  V sum[2] = {zero(), zero()};
+#pragma GCC unroll 8
+  for (int64_t v = 0; v < kVectors; v += U::kPer) {
+    V p[U::kPer];
+#pragma GCC unroll 2
+    for (int64_t i = 0; i < U::kPer; ++i) {
+      const int64_t left = limit - (v + i) * kW;
+      p[i] = zero();
+      if (left >= kW) p[i] = power_of_two(fma(load(s + (v + i) * kW), scale, offset));
+      else if (left > 0) p[i] = select(first_n(left), power_of_two(fma(load(s + (v + i) * kW), scale, offset)), zero());
+      sum[(v + i) % 2] = add(sum[(v + i) % 2], p[i]);
+    }
+    put_probabilities<U>(to, v, p);
+  }
+  store(l + row * kW, fma(load(l + row * kW), broadcast(f.alpha[row]), add(sum[0], sum[1])));
+}
+
+// Rows begin .. end of a block; those before begin see nothing, those from end on do not exist.
+template <class U>
+void softmax_tile(const AttentionForwardSpace& f, float* m, float* l, const Causal& causal, int64_t begin, int64_t end,
+                  float factor) {
+  find_maxima(f, m, causal, begin, end, factor);
+  for (int64_t row = begin / kW * kW; row < end; row += kW) store(f.alpha + row, power_of_two(load(f.alpha + row)));
+  for (int64_t row = begin; row < end; ++row) exponentiate<U>(f, m, l, causal, row, factor);
+  for (int64_t row = begin / kRows * kRows; row < begin; ++row) f.alpha[row] = -1;
+  for (int64_t row = end; row % kRows != 0; ++row) f.alpha[row] = -1;
+}
+
+template <class U, class T>
+struct ForwardTask {
+  const Attention& a;
+  const AttentionTask& task;
+  const AttentionSegment& s;
+  AttentionWidths w;
+  AttentionForwardSpace f;
+
+  int64_t position(int64_t row) const { return s.n_k - s.n_q + (task.first_row + row) / task.n_heads; }
+  int64_t query(int64_t row) const { return s.q_begin + (task.first_row + row) / task.n_heads; }
+  int64_t head(int64_t row) const { return task.head + (task.first_row + row) % task.n_heads; }
+
+  void pack_queries() const {
+    for (int64_t row = 0; row < task.n_rows; ++row) {
+      const T* q = row_of<const T>(a.q, query(row)) + head(row) * a.d_qk();
+      put_row<U>(f.q + row * w.ld_qk, q, a.d_qk(), q, 0);
+      f.m[row] = -__builtin_inff();
+    }
+    const int64_t whole = attention_round_up(task.n_rows, kRows);
+    clear_rows(f.q + task.n_rows * w.ld_qk, whole - task.n_rows, w.ld_qk);
+    clear_rows(f.o, whole, w.ld_v_cols);
+    clear_rows(f.l, task.n_rows, kW);
+  }
+
+  void pack_tile(int64_t tile_begin) const {
+    stage_keys<U, T>(f.stage, w.ld_qk, a, s, task.head, tile_begin);
+    transpose_tile(f.kt, f.stage, w.ld_qk, w.qk_words);
+    if constexpr (U::kPer == 1) {
+      stage_values<U, T>(f.v, w.ld_v_cols, a, s, task.head, tile_begin);
+    } else {
+#if defined(HADAL_ISA_avx512_bf16)
+      stage_values<U, T>(f.stage, w.ld_v, a, s, task.head, tile_begin);
+      pair_rows(f.v, w.ld_v_cols, f.stage, w.ld_v, kTile, a.d_v);
+#endif
+    }
+  }
+
+  void visit_block(int64_t first_row, int64_t tile_begin, float factor) const {
+    const int64_t n_rows = task.n_rows - first_row < kTile ? task.n_rows - first_row : kTile;
+    const Causal causal{s.n_k - s.n_q - tile_begin + 1, task.first_row + first_row, task.n_heads};
+    if (causal.limit(n_rows - 1) == 0) return;
+    int64_t begin = 0;
+    while (causal.limit(begin) == 0) ++begin;
+    const int64_t first = begin / kRows * kRows, whole = attention_round_up(n_rows, kRows);
+    score_tile<U>({f.q + first_row * w.ld_qk, w.ld_qk, f.kt, kTile, f.s, kTile}, causal, first, whole, w.qk_words);
+    softmax_tile<U>(f, f.m + first_row, f.l + first_row * kW, causal, begin, n_rows, factor);
+    apply_tile<U, Into::rescale>({f.p, kTile / U::kPer, f.v, w.ld_v_cols, f.o + first_row * w.ld_v_cols, w.ld_v_cols, f.alpha},
+                                 causal, first, whole, a.d_v);
+  }
+
+  void write() const {
+    for (int64_t row = 0; row < task.n_rows; ++row) {
+      const float sum = reduce_add(load(f.l + row * kW));
+      write_row(row_of<T>(a.o, query(row)) + head(row) * a.d_v, f.o + row * w.ld_v_cols, a.d_v, 1.0f / sum);
+      row_of<float>(a.lse, query(row))[head(row)] = f.m[row] * kLn2 + ::logf(sum);
+    }
+  }
+
+  void run() const {
+    const float factor = float(a.scale) * kLog2e;
+    pack_queries();
+    for (int64_t tile = 0; tile <= position(task.n_rows - 1); tile += kTile) {
+      pack_tile(tile);
+      for (int64_t row = 0; row < task.n_rows; row += kTile) visit_block(row, tile, factor);
+    }
+    write();
+  }
+};
+
+template <class U, class T>
+void forward(const Attention& a) {
+  const AttentionWidths w = attention_widths(a, U::kPer == 2);
+  a.pool->parallel_for(a.n_tasks, [&](int64_t i, int worker) {
+    const AttentionTask& task = a.tasks[i];
+    AttentionSpace space{reinterpret_cast<float*>(static_cast<char*>(a.workspace) + worker * a.worker_bytes), 0};
+    const AttentionForwardSpace f = attention_forward_space(space, w, task.n_rows);
+    ForwardTask<U, T>{a, task, a.segments[task.segment], w, f}.run();
+  });
+}
+
+}  // namespace
+
+void attention_forward(const Attention& a) {
+#if defined(HADAL_ISA_avx512_bf16)
+  using Words = WordPairs;
+#else
+  using Words = Singles;
+#endif
+  if (a.q.num == Num::bf16) forward<Words, bf16>(a);
+  else forward<Singles, float>(a);
+}
+
+}  // namespace hadal::kernels::HADAL_ISA
