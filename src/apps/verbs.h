@@ -3,6 +3,7 @@
 //   HADAL_VERB(name)  declares  void add_<name>(CLI::App& root, Cli& cli)  which src/apps/<name>.cpp defines.
 // clang-format off
 HADAL_VERB(tokenizer)
+HADAL_VERB(data)
 HADAL_VERB(train)
 HADAL_VERB(generate)
 HADAL_VERB(score)

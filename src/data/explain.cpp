@@ -1,6 +1,8 @@
 // The text form of explain, and what both forms share; the page is in explain_html.cpp.
 #include "data/explain.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "base/text_format.h"

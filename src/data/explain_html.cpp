@@ -1,4 +1,6 @@
 // The page of `hadal data explain --html`: no scripts, nothing fetched, colours for light and dark.
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "base/text_format.h"

@@ -60,7 +60,7 @@ std::string joined(const std::vector<std::string>& lines) {
 }
 
 // The cache as it stands, if it is what the configuration asks for. Otherwise says why not (nothing: there is none).
-std::optional<Prepared> reuse(const Job& job, std::string& why) {
+std::optional<Prepared> reuse(const Job& job, std::string& why, ErrorKind& kind) {
   if (!fs::exists(job.shards / "index.json")) return std::nullopt;
   try {
     const ShardIndex index = read_index(job.shards);
@@ -83,6 +83,7 @@ std::optional<Prepared> reuse(const Job& job, std::string& why) {
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::corrupt && error.kind() != ErrorKind::unsupported && error.kind() != ErrorKind::not_found) throw;
     why = error.what();
+    kind = error.kind();
     return std::nullopt;
   }
 }
@@ -230,9 +231,10 @@ Prepared prepare(const Config& config, const Exec& exec, const PrepareOptions& o
   const fs::path cache = cache_directory(config);
   const Job job{config, exec, options, cache, cache / "shards", cache / "tokenizer"};
   std::string why;
-  if (auto found = reuse(job, why)) return std::move(*found);
+  ErrorKind kind = ErrorKind::invalid;
+  if (auto found = reuse(job, why, kind)) return std::move(*found);
   if (!why.empty()) {
-    check(options.on_change == OnChange::rebuild, ErrorKind::invalid,
+    check(options.on_change == OnChange::rebuild, kind,
           "the data in '{}' cannot go on being used: {}; restore it, or start a new run", cache.string(), why);
     job.say("data: building again, because: " + why);
   }

@@ -1,0 +1,136 @@
+// hadal data: build makes the tokenised text of a configuration, explain shows what one batch is made of.
+#include <filesystem>
+
+#include "apps/cli.h"
+#include "base/error.h"
+#include "base/files.h"
+#include "base/log.h"
+#include "base/text_format.h"
+#include "config/config_io.h"
+#include "data/explain.h"
+#include "data/loader.h"
+#include "data/prepare.h"
+#include "optim/schedule.h"
+
+namespace hadal {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Options {
+  std::string config, html;
+  std::vector<std::string> text;
+  int64_t step = 1, sequences = 8;
+  RunOptions run;
+};
+
+// A configuration file, or a run directory that holds one.
+Config configure(const Options& o) {
+  const bool is_run = fs::is_directory(o.config);
+  Config config = load_config(is_run ? (fs::path(o.config) / "config.toml").string() : o.config);
+  if (is_run) config.run = o.config;
+  if (!o.text.empty()) {
+    config.data.sources.clear();
+    for (const std::string& path : o.text) {
+      SourceConfig source;
+      source.paths = {path};
+      config.data.sources.push_back(source);
+    }
+  }
+  apply_overrides(config, o.run.set);
+  if (config.run.empty()) config.run = (fs::path("runs") / fs::path(o.config).stem()).string();
+  validate(config);
+  return config;
+}
+
+data::Prepared prepared(const Config& config, const Options& o, const Exec& exec) {
+  Log log(o.run.quiet ? LogLevel::error : LogLevel::info);
+  data::PrepareOptions options;
+  options.quiet = o.run.quiet;
+  options.say = [&](const std::string& text) { log.info("{}", text); };
+  return data::prepare(config, exec, options);
+}
+
+int build(const Options& o) {
+  const Config config = configure(o);
+  const OwnedExec exec = o.run.exec();
+  const data::Prepared result = prepared(config, o, exec.exec);
+  for (const data::SourceFiles& source : result.shards.index().sources) {
+    int64_t shown = 0;
+    for (const data::SourceFile& file : source.files) {
+      if (!file.skipped.empty() && ++shown <= 10) fmt::print("skipped ({}): {}\n", file.skipped, file.path);
+    }
+    if (shown > 10) fmt::print("skipped: {} more of source '{}'\n", shown - 10, source.name);
+  }
+  fmt::print("{}", data::corpus_table(result.shards, config.data));
+  int64_t held_out = 0;
+  for (int64_t s = 0; s < result.shards.n_sources(); ++s) held_out += result.shards.n_raw_bytes(data::Split::held_out, s);
+  if (held_out == 0) fmt::print("no text is held out: validation will have nothing to read (data.holdout_fraction)\n");
+  fmt::print("tokenizer  {} ({} tokens{})\n", result.tokenizer_path, format_count(result.tokenizer.vocab_size()),
+             result.tokenizer_trained ? ", trained now" : "");
+  fmt::print("shards     {} ({}{})\n", (data::cache_directory(config) / "shards").string(), result.built ? "built now" : "up to date",
+             result.units_kept > 0 ? fmt::format(", {} units of an earlier build kept", result.units_kept) : "");
+  return kExitFine;
+}
+
+// Sequences that steps 1 .. step-1 consume, batch ramp included.
+int64_t sequences_before(const Config& config, int64_t step) {
+  if (config.train.batch_ramp.empty()) return (step - 1) * batch_sequences(config.train, 1);
+  int64_t n = 0;
+  for (int64_t s = 1; s < step; ++s) n += batch_sequences(config.train, s);
+  return n;
+}
+
+int explain(const Options& o) {
+  const Config config = configure(o);
+  const OwnedExec exec = o.run.exec();
+  const data::Prepared result = prepared(config, o, exec.exec);
+  data::Loader loader(result.shards, result.tokenizer, config.data, config.tokenizer.split_fused);
+  loader.skip(sequences_before(config, o.step));
+  const data::Batch batch = loader.next(batch_sequences(config.train, o.step));
+  check(!batch.sequences.empty(), ErrorKind::invalid, "the text ends before step {} (data.at_end = \"stop\"): {} sequences in all",
+        o.step, batch.first_sequence);
+  data::ExplainOptions options;
+  options.step = o.step, options.max_sequences = o.sequences;
+  if (o.html.empty()) {
+    fmt::print("{}", data::explain_text(batch, result.shards, result.tokenizer, config.data, options));
+    return kExitFine;
+  }
+  atomic_write(o.html, data::explain_html(batch, result.shards, result.tokenizer, config.data, options));
+  fmt::print("{}\n", o.html);
+  return kExitFine;
+}
+
+void add_common(CLI::App& verb, Options& o) {
+  verb.add_option("config", o.config, "a configuration file (TOML), or a run directory")->required();
+  verb.add_option("--text", o.text, "text instead of the configuration's sources: files, directories, globs");
+  add_set_option(verb, o.run);
+  add_threads_option(verb, o.run);
+  add_quiet_option(verb, o.run);
+}
+
+}  // namespace
+
+void add_data(CLI::App& root, Cli& cli) {
+  CLI::App* verb = root.add_subcommand("data", "Tokenised text: build it, or show what a batch is made of");
+  verb->require_subcommand(1);
+  auto b = std::make_shared<Options>();
+  CLI::App* build_verb = verb->add_subcommand(
+      "build", "Read the sources, remove duplicates, hold text out, train the tokenizer if none is given, write tokenised shards");
+  add_common(*build_verb, *b);
+  add_examples(*build_verb, {"hadal data build configs/shakespeare.toml --text tinyshakespeare.txt",
+                             "hadal data build my.toml --set data.cache=shared/cache --set data.holdout_fraction=0.01"});
+  cli.on(build_verb, [b] { return build(*b); });
+
+  auto e = std::make_shared<Options>();
+  CLI::App* explain_verb = verb->add_subcommand("explain", "Show the sequences, documents, padding, FIM parts and masks of one step");
+  add_common(*explain_verb, *e);
+  explain_verb->add_option("--step", e->step, "the optimizer step, from 1")->check(CLI::PositiveNumber);
+  explain_verb->add_option("--sequences", e->sequences, "sequences printed; 0 prints all")->check(CLI::NonNegativeNumber);
+  explain_verb->add_option("--html", e->html, "write a page to this file instead");
+  add_examples(*explain_verb, {"hadal data explain configs/shakespeare.toml --step 100",
+                               "hadal data explain runs/demo --step 7 --html batch.html"});
+  cli.on(explain_verb, [e] { return explain(*e); });
+}
+
+}  // namespace hadal
