@@ -1,5 +1,212 @@
+// The packed, register-blocked matrix product of kernels/gemm.h.
+//
+// C is cut into blocks, one task each, over all products of the list at once. A task walks K in chunks; per chunk it packs its
+// rows of A (they stay in L2), then panel by panel of columns packs B (a panel stays in L1) and runs the micro-kernel down the
+// rows. Tasks share nothing, so there is one parallel_for and no waiting. B is packed only into the L1 panel from which it is
+// used at once: a few rows (decoding) read the weights exactly once.
 #include "kernels/gemm.h"
-namespace hadal::kernels::reference { void gemm(const Gemm& args); }
+
+#include "kernels/cpu/gemm_micro.h"
+#include "kernels/cpu/gemm_pack.h"
+
 namespace hadal::kernels::HADAL_ISA {
-void gemm(const Gemm& args) { reference::gemm(args); }
+namespace {
+
+int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// A task's block of C, and the workspace of its worker.
+struct Block {
+  const Gemm& args;
+  const GemmProduct& product;
+  int64_t row, col, rows, cols;
+  float* packed_a;
+  float* panel_b;
+  float* scratch;       // totals where C cannot hold them: [rows][scratch_row]
+  int64_t scratch_row;
+};
+
+template <class T>
+HADAL_INLINE const T* at(const void* base, int64_t index) {
+  return static_cast<const T*>(base) + index;
 }
+
+template <class Step, class T>
+void pack_a(const Block& x, int64_t k, int64_t depth) {
+  const Gemm& g = x.args;
+  const T* p = at<T>(x.product.a, x.row * g.a_row + k * g.a_col);
+  if (g.a_col == 1) {
+    pack_a_rows<Step>(x.packed_a, p, g.a_row, x.rows, depth);
+  } else {
+    pack_a_depth<Step>(x.packed_a, p, g.a_col, x.rows, depth);
+  }
+}
+
+template <class Step, class T, int NV>
+void pack_b(const Block& x, int64_t col, int64_t k, int64_t depth) {
+  const Gemm& g = x.args;
+  const T* p = at<T>(x.product.b, k * g.b_row + (x.col + col) * g.b_col);
+  if (g.b_col == 1) {
+    pack_b_rows<Step, T, NV>(x.panel_b, p, g.b_row, x.cols - col, depth);
+  } else {
+    pack_b_transposed<Step, T, NV>(x.panel_b, p, g.b_col, x.cols - col, depth);
+  }
+}
+
+// The scratch totals of one panel of columns, from C (add) or to C.
+template <class T>
+void load_totals(const Block& x, int64_t col, int64_t cols) {
+  for (int64_t r = 0; r < x.rows; ++r) {
+    const T* c = at<T>(x.product.c, (x.row + r) * x.args.c_row + x.col + col);
+    for (int64_t j = 0; j < cols; j += kW) store(x.scratch + r * x.scratch_row + col + j, load_n(c + j, least(kW, cols - j)));
+  }
+}
+template <class T>
+void store_totals(const Block& x, int64_t col, int64_t cols) {
+  for (int64_t r = 0; r < x.rows; ++r) {
+    T* c = const_cast<T*>(at<T>(x.product.c, (x.row + r) * x.args.c_row + x.col + col));
+    const float* total = x.scratch + r * x.scratch_row + col;
+    int64_t j = 0;
+    for (; j + kW <= cols; j += kW) store(c + j, load(total + j));
+    if (j < cols) store_n(c + j, load(total + j), cols - j);
+  }
+}
+
+template <class Step, PackedA kLayout, int NV>
+void run_rows(const Block& x, Micro m) {
+  const int64_t panel = kRows * kGemmChunk / Step::kDepth;
+  for (int64_t r = 0; r < x.rows; r += kRows) {
+    micro_rows<Step, kLayout, NV>(m, least(kRows, x.rows - r));
+    m.a += panel;
+    m.total += kRows * m.total_row;
+  }
+}
+
+// Columns col .. col + cols of the block over one chunk.
+template <class Step, class TB, int NV>
+void run_panel(const Block& x, int64_t col, int64_t cols, int64_t k) {
+  const Gemm& g = x.args;
+  const int64_t depth = least(kGemmChunk, x.product.k - k);
+  const bool to_bf16 = g.c_type == GemmType::bf16, scratch = to_bf16 || cols < NV * kW;
+  pack_b<Step, TB, NV>(x, col, k, depth);
+  float* c = const_cast<float*>(at<float>(x.product.c, x.row * g.c_row + x.col + col));
+  if (scratch && k == 0 && g.add) to_bf16 ? load_totals<bf16>(x, col, cols) : load_totals<float>(x, col, cols);
+  const Micro m{x.packed_a, x.panel_b, ceil_div(depth, Step::kDepth), scratch ? x.scratch + col : c,
+                scratch ? x.scratch_row : g.c_row, k > 0 || g.add};
+  if (g.a_col == 1) {
+    run_rows<Step, PackedA::by_rows, NV>(x, m);
+  } else {
+    run_rows<Step, PackedA::by_depth, NV>(x, m);
+  }
+  if (scratch && k + depth == x.product.k) to_bf16 ? store_totals<bf16>(x, col, cols) : store_totals<float>(x, col, cols);
+}
+
+template <class Step, class TA, class TB>
+void run_block(const Block& x) {
+  for (int64_t k = 0; k < x.product.k; k += kGemmChunk) {
+    pack_a<Step, TA>(x, k, least(kGemmChunk, x.product.k - k));
+    for (int64_t col = 0; col < x.cols; col += kPanel) {
+      const int64_t cols = least(kPanel, x.cols - col);
+      if (cols > kW) {
+        run_panel<Step, TB, kVectors>(x, col, cols, k);
+      } else {
+        run_panel<Step, TB, 1>(x, col, cols, k);
+      }
+    }
+  }
+}
+
+void choose_types(const Block& x) {
+  const bool a16 = x.args.a_type == GemmType::bf16, b16 = x.args.b_type == GemmType::bf16;
+#if defined(HADAL_ISA_avx512_bf16)
+  if (a16 && b16) return run_block<StepBf16, bf16, bf16>(x);
+#else
+  if (a16 && b16) return run_block<StepF32, bf16, bf16>(x);
+#endif
+  if (a16) return run_block<StepF32, bf16, float>(x);
+  if (b16) return run_block<StepF32, float, bf16>(x);
+  run_block<StepF32, float, float>(x);
+}
+
+// How all products are cut. Blocks of one product are as equal as the panels allow.
+struct Cut {
+  int64_t max_rows = kGemmBlockRows, max_cols = kGemmBlockCols;
+  int64_t row_blocks(const GemmProduct& p) const { return ceil_div(p.m, max_rows); }
+  int64_t col_blocks(const GemmProduct& p) const { return ceil_div(p.n, max_cols); }
+  int64_t block_rows(const GemmProduct& p) const { return ceil_div(ceil_div(p.m, row_blocks(p)), kRows) * kRows; }
+  int64_t block_cols(const GemmProduct& p) const { return ceil_div(ceil_div(p.n, col_blocks(p)), kPanel) * kPanel; }
+};
+
+int64_t count_tasks(const Gemm& args, const Cut& cut) {
+  int64_t tasks = 0;
+  for (int64_t i = 0; i < args.n_products; ++i) tasks += cut.row_blocks(args.products[i]) * cut.col_blocks(args.products[i]);
+  return tasks;
+}
+
+// Enough tasks that a slow core costs little, but none so small that handing it out costs more than a share of its work.
+Cut choose_cut(const Gemm& args) {
+  constexpr int64_t kTasksPerThread = 4, kWorthATask = int64_t(1) << 18;  // multiply-adds
+  int64_t work = 0;
+  for (int64_t i = 0; i < args.n_products; ++i) work += args.products[i].m * args.products[i].n * args.products[i].k;
+  const int64_t wanted = least(kTasksPerThread * args.pool->n_threads(), work / kWorthATask);
+  Cut cut;
+  if (args.pool->n_threads() == 1) return cut;
+  while (count_tasks(args, cut) < wanted && (cut.max_rows > 96 || cut.max_cols > 64)) {
+    if (cut.max_rows > 96 && (cut.max_rows > cut.max_cols || cut.max_cols <= 64)) {
+      cut.max_rows /= 2;
+    } else {
+      cut.max_cols /= 2;
+    }
+  }
+  return cut;
+}
+
+struct Job {
+  const Gemm& args;
+  Cut cut;
+  int64_t* first_task;  // of every product, and the end
+};
+
+void zero_block(const Block& x) {  // K = 0
+  if (x.args.add) return;
+  const int64_t size = x.args.c_type == GemmType::bf16 ? 2 : 4;
+  for (int64_t r = 0; r < x.rows; ++r) {
+    char* c = static_cast<char*>(x.product.c) + ((x.row + r) * x.args.c_row + x.col) * size;
+    for (int64_t i = 0; i < x.cols * size; ++i) c[i] = 0;
+  }
+}
+
+void run_task(void* context, int64_t task, int worker) {
+  const Job& job = *static_cast<const Job*>(context);
+  int64_t low = 0, high = job.args.n_products;  // the product that holds the task
+  while (high - low > 1) {
+    const int64_t middle = (low + high) / 2;
+    (job.first_task[middle] <= task ? low : high) = middle;
+  }
+  const GemmProduct& p = job.args.products[low];
+  const int64_t index = task - job.first_task[low], row_blocks = job.cut.row_blocks(p);
+  const int64_t row = index % row_blocks * job.cut.block_rows(p), col = index / row_blocks * job.cut.block_cols(p);
+  if (row >= p.m || col >= p.n) return;  // rounding up to panels can leave the last block empty
+  float* memory = reinterpret_cast<float*>(static_cast<char*>(job.args.workspace) + worker * gemm_worker_bytes());
+  Block x{job.args, p, row, col, least(job.cut.block_rows(p), p.m - row), least(job.cut.block_cols(p), p.n - col),
+          memory, memory + kGemmBlockRows * kGemmChunk, nullptr, 0};
+  x.scratch = x.panel_b + kGemmPanelCols * kGemmChunk;
+  x.scratch_row = ceil_div(x.cols, kPanel) * kPanel;
+  p.k == 0 ? zero_block(x) : choose_types(x);
+}
+
+}  // namespace
+
+void gemm(const Gemm& args) {
+  char* after_workers = static_cast<char*>(args.workspace) + args.pool->n_threads() * gemm_worker_bytes();
+  Job job{args, choose_cut(args), reinterpret_cast<int64_t*>(after_workers)};
+  int64_t tasks = 0;
+  for (int64_t i = 0; i < args.n_products; ++i) {
+    job.first_task[i] = tasks;
+    tasks += job.cut.row_blocks(args.products[i]) * job.cut.col_blocks(args.products[i]);
+  }
+  job.first_task[args.n_products] = tasks;
+  args.pool->run(tasks, run_task, &job);
+}
+
+}  // namespace hadal::kernels::HADAL_ISA

@@ -74,6 +74,32 @@ HADAL_INLINE __m256 fold_max(V a) {
 
 HADAL_INLINE V scale_by_power(V a, V n) { return {_mm512_scalef_ps(a.v, n.v)}; }  // a * 2^n
 
+// Rows become columns: 4x4 within each 128-bit part, then the 4x4 of parts.
+HADAL_INLINE void transpose(V (&x)[16]) {
+  __m512 t[16], u[16];
+#pragma GCC unroll 8
+  for (int i = 0; i < 16; i += 2) {
+    t[i] = _mm512_unpacklo_ps(x[i].v, x[i + 1].v);
+    t[i + 1] = _mm512_unpackhi_ps(x[i].v, x[i + 1].v);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 16; i += 4) {
+    u[i] = _mm512_shuffle_ps(t[i], t[i + 2], 0x44);
+    u[i + 1] = _mm512_shuffle_ps(t[i], t[i + 2], 0xee);
+    u[i + 2] = _mm512_shuffle_ps(t[i + 1], t[i + 3], 0x44);
+    u[i + 3] = _mm512_shuffle_ps(t[i + 1], t[i + 3], 0xee);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    const __m512 a = _mm512_shuffle_f32x4(u[i], u[i + 4], 0x88), b = _mm512_shuffle_f32x4(u[i], u[i + 4], 0xdd);
+    const __m512 c = _mm512_shuffle_f32x4(u[i + 8], u[i + 12], 0x88), d = _mm512_shuffle_f32x4(u[i + 8], u[i + 12], 0xdd);
+    x[i].v = _mm512_shuffle_f32x4(a, c, 0x88);
+    x[i + 4].v = _mm512_shuffle_f32x4(b, d, 0x88);
+    x[i + 8].v = _mm512_shuffle_f32x4(a, c, 0xdd);
+    x[i + 12].v = _mm512_shuffle_f32x4(b, d, 0xdd);
+  }
+}
+
 #if defined(HADAL_ISA_avx512_bf16)
 // 16 pairs of bf16, pair i in lane i; dot adds a.even * b.even and a.odd * b.odd to each float lane (one rounding each,
 // subnormals are zero).
@@ -82,6 +108,7 @@ HADAL_INLINE Pairs load_pairs(const bf16* p) { return {reinterpret_cast<__m512bh
 HADAL_INLINE Pairs load_pairs_n(const bf16* p, int64_t n) {  // the first n pairs
   return {reinterpret_cast<__m512bh>(_mm512_maskz_loadu_epi32(lanes_below(n), p))};
 }
+HADAL_INLINE Pairs as_pairs(V a) { return {reinterpret_cast<__m512bh>(a.v)}; }  // the same bits
 HADAL_INLINE Pairs broadcast_pair(const bf16* p) {
   int32_t pair;
   __builtin_memcpy(&pair, p, 4);

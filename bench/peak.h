@@ -1,0 +1,125 @@
+// What this machine can do, measured in the run that is judged by it: fused multiply-adds from registers, per instruction set,
+// in FP32 and in products of bf16 pairs; memory read and written by plain vector code. One to n threads.
+#pragma once
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/isa.h"
+#include "base/thread_pool.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace hadal::bench {
+
+// Best seconds of `body` over about `budget` seconds: the machine's noise only ever adds.
+template <class Body>
+double best_seconds(Body&& body, double budget = 0.3) {
+  double best = 1e30;
+  const double end = steady_seconds() + budget;
+  do {
+    const double start = steady_seconds();
+    body();
+    best = std::min(best, steady_seconds() - start);
+  } while (steady_seconds() < end);
+  return best;
+}
+
+namespace peak_detail {
+
+constexpr int64_t kLoops = 200000;
+
+#if defined(__x86_64__)
+// 12 independent sums hide the latency of any of these CPUs. The empty asm keeps the compiler from folding the loop.
+__attribute__((target("avx2,fma"))) inline double fma_avx2() {
+  __m256 s[12];
+  for (auto& x : s) x = _mm256_setzero_ps();
+  __m256 a = _mm256_set1_ps(1e-3f), b = _mm256_set1_ps(1.0f);
+  for (int64_t i = 0; i < kLoops; ++i) {
+    asm volatile("" : "+x"(a), "+x"(b));
+#pragma GCC unroll 12
+    for (int j = 0; j < 12; ++j) s[j] = _mm256_fmadd_ps(a, b, s[j]);
+  }
+  for (auto& x : s) asm volatile("" : "+x"(x));
+  return double(kLoops) * 12 * 8 * 2;
+}
+__attribute__((target("avx512f"))) inline double fma_avx512() {
+  __m512 s[24];
+  for (auto& x : s) x = _mm512_set1_ps(0.0f);
+  __m512 a = _mm512_set1_ps(1e-3f), b = _mm512_set1_ps(1.0f);
+  for (int64_t i = 0; i < kLoops; ++i) {
+    asm volatile("" : "+v"(a), "+v"(b));
+#pragma GCC unroll 24
+    for (int j = 0; j < 24; ++j) s[j] = _mm512_fmadd_ps(a, b, s[j]);
+  }
+  for (auto& x : s) asm volatile("" : "+v"(x));
+  return double(kLoops) * 24 * 16 * 2;
+}
+__attribute__((target("avx512f,avx512bf16"))) inline double dot_avx512_bf16() {
+  __m512 s[24];
+  for (auto& x : s) x = _mm512_set1_ps(0.0f);
+  __m512 a = _mm512_set1_ps(1e-3f), b = _mm512_set1_ps(1.0f);
+  for (int64_t i = 0; i < kLoops; ++i) {
+    asm volatile("" : "+v"(a), "+v"(b));
+#pragma GCC unroll 24
+    for (int j = 0; j < 24; ++j) s[j] = _mm512_dpbf16_ps(s[j], reinterpret_cast<__m512bh>(a), reinterpret_cast<__m512bh>(b));
+  }
+  for (auto& x : s) asm volatile("" : "+v"(x));
+  return double(kLoops) * 24 * 32 * 2;
+}
+#endif
+inline double fma_plain() {
+  float s[8] = {}, a = 1e-3f, b = 1.0f;
+  for (int64_t i = 0; i < kLoops; ++i) {
+    asm volatile("" : "+m"(a), "+m"(b));
+    for (float& x : s) x += a * b;
+  }
+  asm volatile("" ::"m"(s));
+  return double(kLoops) * 8 * 2;
+}
+
+}  // namespace peak_detail
+
+// GFLOP/s of multiply-adds from registers. bf16_pairs counts only where the instruction set has them, else FP32's.
+inline double peak_gflops(ThreadPool& pool, Isa isa, bool bf16_pairs) {
+  double (*loop)() = peak_detail::fma_plain;
+#if defined(__x86_64__)
+  if (isa == Isa::avx2) loop = peak_detail::fma_avx2;
+  if (isa == Isa::avx512 || isa == Isa::avx512_bf16) loop = peak_detail::fma_avx512;
+  if (isa == Isa::avx512_bf16 && bf16_pairs) loop = peak_detail::dot_avx512_bf16;
+#endif
+  std::vector<double> flops(size_t(pool.n_threads()) * 8);
+  const double seconds = best_seconds([&] { pool.parallel_for(pool.n_threads(), [&](int64_t i, int) { flops[size_t(i) * 8] = loop(); }); });
+  return flops[0] * pool.n_threads() / seconds * 1e-9;
+}
+
+struct Bandwidth {
+  double read = 0, write = 0;  // GB/s
+};
+
+// A buffer far larger than any cache, a contiguous part per task; ordinary loads, and memset for stores.
+inline Bandwidth memory_bandwidth(ThreadPool& pool) {
+  const int64_t bytes = int64_t(256) << 20, parts = pool.n_threads() * 8, part = bytes / parts;
+  std::vector<uint64_t> buffer(size_t(bytes) / 8, 1);
+  std::vector<uint64_t> sums(size_t(parts) * 8);
+  Bandwidth result;
+  result.read = 1e-9 * double(bytes) / best_seconds([&] {
+    pool.parallel_for(parts, [&](int64_t i, int) {
+      const uint64_t* p = buffer.data() + i * part / 8;
+      uint64_t s0 = 0, s1 = 0, s2 = 0, s3 = 0;
+      for (int64_t j = 0; j < part / 8; j += 4) s0 += p[j], s1 += p[j + 1], s2 += p[j + 2], s3 += p[j + 3];
+      sums[size_t(i) * 8] = s0 + s1 + s2 + s3;
+    });
+  });
+  result.write = 1e-9 * double(bytes) / best_seconds([&] {
+    pool.parallel_for(parts, [&](int64_t i, int) { std::memset(buffer.data() + i * part / 8, int(i), size_t(part)); });
+  });
+  return result;
+}
+
+}  // namespace hadal::bench

@@ -1,0 +1,103 @@
+// The inner product kernels: R rows by NV vectors of C held in registers over one chunk of K.
+//
+// Packed operands are made of 4-byte units: one float, or with the Bf16 step one pair (k, k+1) of bf16. kUnits units span a
+// chunk. B is packed [unit][NV * kW]. A is packed by rows, [row][kUnits], or by depth, panels of [unit][kRows] (its own
+// layout in memory decides, so that packing never transposes A).
+#pragma once
+#include "kernels/cpu/simd.h"
+#include "kernels/gemm.h"
+
+namespace hadal::kernels::HADAL_ISA {
+
+#if defined(HADAL_ISA_avx2)
+constexpr int64_t kRows = 6;   // 6 x 2 sums, 2 of B, 1 of A: 15 of 16 registers
+#else
+constexpr int64_t kRows = 12;  // 12 x 2 sums leave the loads of A and B ahead of the 2 multipliers
+#endif
+constexpr int64_t kVectors = 2, kPanel = kVectors * kW;
+static_assert(kPanel <= kGemmPanelCols && kGemmBlockRows % kRows == 0);
+
+struct StepF32 {
+  static constexpr int64_t kDepth = 1;  // k per unit
+  HADAL_INLINE V step(V a, V b, V sum) { return fma(a, b, sum); }
+};
+#if defined(HADAL_ISA_avx512_bf16)
+struct StepBf16 {
+  static constexpr int64_t kDepth = 2;
+  HADAL_INLINE V step(V a, V b, V sum) { return dot(sum, as_pairs(a), as_pairs(b)); }
+};
+#endif
+
+enum class PackedA { by_rows, by_depth };
+
+struct Micro {
+  const float* a;     // first row of the tile
+  const float* b;     // the panel
+  int64_t units;      // of this chunk
+  float* total;       // the tile's running sums
+  int64_t total_row;
+  bool add;           // onto the totals; else they begin here
+};
+
+// The chunk's sums start from 0 and take one step per unit, ascending: the bit contract of kernels/gemm.h is these lines.
+template <class Step, PackedA kLayout, int R, int NV>
+static void micro(const Micro& m) {
+  constexpr int64_t row = kLayout == PackedA::by_rows ? kGemmChunk / Step::kDepth : 1;
+  constexpr int64_t unit = kLayout == PackedA::by_rows ? 1 : kRows;
+  V sum[R][NV];
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r) {
+    __builtin_prefetch(m.total + r * m.total_row, 1);
+    if (NV > 1) __builtin_prefetch(m.total + r * m.total_row + NV * kW - 1, 1);
+#pragma GCC unroll 4
+    for (int j = 0; j < NV; ++j) sum[r][j] = zero();
+  }
+  const float* a = m.a;
+  const float* b = m.b;
+#pragma GCC unroll 2
+  for (int64_t k = 0; k < m.units; ++k) {
+    V bk[NV];
+#pragma GCC unroll 4
+    for (int j = 0; j < NV; ++j) bk[j] = load(b + j * kW);
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) {
+      const V ak = broadcast(a[r * row]);
+#pragma GCC unroll 4
+      for (int j = 0; j < NV; ++j) sum[r][j] = Step::step(ak, bk[j], sum[r][j]);
+    }
+    a += unit;
+    b += NV * kW;
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r) {
+    float* total = m.total + r * m.total_row;
+#pragma GCC unroll 4
+    for (int j = 0; j < NV; ++j) {
+      store(total + j * kW, m.add ? add(load(total + j * kW), sum[r][j]) : sum[r][j]);
+    }
+  }
+}
+
+// `rows` of a panel of kRows: the whole in one tile, a rest in tiles of halving height.
+template <class Step, PackedA kLayout, int NV>
+static void micro_rows(Micro m, int64_t rows) {
+  if (rows == kRows) return micro<Step, kLayout, kRows, NV>(m);
+  constexpr int64_t row = kLayout == PackedA::by_rows ? kGemmChunk / Step::kDepth : 1;
+  while (rows > 0) {
+    int64_t done = 1;
+    if (kRows > 8 && rows >= 8) {
+      micro<Step, kLayout, (kRows > 8 ? 8 : 1), NV>(m), done = 8;
+    } else if (rows >= 4) {
+      micro<Step, kLayout, 4, NV>(m), done = 4;
+    } else if (rows >= 2) {
+      micro<Step, kLayout, 2, NV>(m), done = 2;
+    } else {
+      micro<Step, kLayout, 1, NV>(m);
+    }
+    rows -= done;
+    m.a += done * row;
+    m.total += done * m.total_row;
+  }
+}
+
+}  // namespace hadal::kernels::HADAL_ISA

@@ -1,0 +1,116 @@
+// Packing for gemm_micro.h: strided f32 or bf16 becomes dense 4-byte units; what lies past an edge becomes zero.
+// A source element (i, k) is p[i * line + k] ("along K") or p[k * line + i] ("across K"), i being a row of A or a column of B.
+#pragma once
+#include "kernels/cpu/gemm_micro.h"
+
+namespace hadal::kernels::HADAL_ISA {
+
+// Units from a line of elements that runs along K: floats, or bf16 widened.
+template <class Step, class T>
+struct Along {
+  HADAL_INLINE V units(const T* p, int64_t depth) { return depth >= kW ? load(p) : load_n(p, depth); }
+};
+// kW units across K: elements of line k (and of k + 1, for pairs).
+template <class Step, class T>
+struct Across {
+  HADAL_INLINE V units(const T* p, int64_t line, int64_t depth, int64_t n) { return n >= kW ? load(p) : load_n(p, n); }
+};
+#if defined(HADAL_ISA_avx512_bf16)
+template <>
+struct Along<StepBf16, bf16> {
+  HADAL_INLINE V units(const bf16* p, int64_t depth) {
+    if (depth >= 2 * kW) return {_mm512_loadu_ps(p)};
+    return {_mm512_castsi512_ps(_mm512_maskz_loadu_epi16(__mmask32((1u << depth) - 1), p))};
+  }
+};
+template <>
+struct Across<StepBf16, bf16> {
+  HADAL_INLINE V units(const bf16* p, int64_t line, int64_t depth, int64_t n) {
+    const __mmask16 lanes = n >= kW ? __mmask16(0xffff) : lanes_below(n);
+    const __m256i even = _mm256_maskz_loadu_epi16(lanes, p);
+    const __m256i odd = _mm256_maskz_loadu_epi16(depth > 1 ? lanes : __mmask16(0), p + (depth > 1 ? line : 0));
+    return {_mm512_castsi512_ps(
+        _mm512_or_si512(_mm512_cvtepu16_epi32(even), _mm512_slli_epi32(_mm512_cvtepu16_epi32(odd), 16)))};
+  }
+};
+#endif
+
+// A along K -> [row][units of a chunk].
+template <class Step, class T>
+static void pack_a_rows(float* out, const T* p, int64_t line, int64_t rows, int64_t depth) {
+  constexpr int64_t kStride = kGemmChunk / Step::kDepth, kLoad = kW * Step::kDepth;
+  for (int64_t r = 0; r < rows; ++r) {
+    const T* source = p + r * line;
+    float* target = out + r * kStride;
+    for (int64_t k = 0; k < depth; k += kLoad) store(target + k / Step::kDepth, Along<Step, T>::units(source + k, depth - k));
+  }
+}
+
+HADAL_INLINE void store_rows(float* p, V a) {  // the first kRows lanes
+#if defined(HADAL_ISA_avx2)
+  _mm_storeu_ps(p, _mm256_castps256_ps128(a.v));  // a masked store is slow on many of these CPUs
+  _mm_storel_pi(reinterpret_cast<__m64*>(p + 4), _mm256_extractf128_ps(a.v, 1));
+#else
+  store_n(p, a, kRows);
+#endif
+}
+
+// A across K -> panels of [unit][kRows].
+template <class Step, class T>
+static void pack_a_depth(float* out, const T* p, int64_t line, int64_t rows, int64_t depth) {
+  constexpr int64_t kPanelUnits = kGemmChunk / Step::kDepth * kRows;
+  for (int64_t k = 0; k < depth; k += Step::kDepth) {
+    const T* source = p + k * line;
+    float* target = out + k / Step::kDepth * kRows;
+    for (int64_t r = 0; r < rows; r += kRows, target += kPanelUnits) {
+      store_rows(target, Across<Step, T>::units(source + r, line, depth - k, rows - r));
+    }
+  }
+}
+
+// B along K (weights [n, k]) -> panel [unit][kWidth], through transposed squares in registers.
+template <class Step, class T, int NV>
+static void pack_b_transposed(float* out, const T* p, int64_t line, int64_t cols, int64_t depth) {
+  const int64_t units = (depth + Step::kDepth - 1) / Step::kDepth;
+  for (int64_t j = 0; j < NV * kW; j += kW) {
+    for (int64_t u = 0; u < units; u += kW) {
+      V square[kW];
+      const T* source = p + j * line + u * Step::kDepth;
+      const int64_t left = depth - u * Step::kDepth, here = cols - j;
+      if (left >= kW * Step::kDepth && here >= kW) {
+#pragma GCC unroll 16
+        for (int64_t i = 0; i < kW; ++i) square[i] = Along<Step, T>::units(source + i * line, kW * Step::kDepth);
+      } else {
+#pragma GCC unroll 16
+        for (int64_t i = 0; i < kW; ++i) square[i] = i < here ? Along<Step, T>::units(source + i * line, left) : zero();
+      }
+      transpose(square);
+      float* target = out + u * NV * kW + j;
+      if (units - u >= kW) {
+#pragma GCC unroll 16
+        for (int64_t i = 0; i < kW; ++i) store(target + i * NV * kW, square[i]);
+      } else {
+        for (int64_t i = 0; i < units - u; ++i) store(target + i * NV * kW, square[i]);
+      }
+    }
+  }
+}
+
+// B across K (rows are k) -> panel [unit][NV * kW].
+template <class Step, class T, int NV>
+static void pack_b_rows(float* out, const T* p, int64_t line, int64_t cols, int64_t depth) {
+  for (int64_t k = 0; k < depth; k += Step::kDepth) {
+    const T* source = p + k * line;
+    float* target = out + k / Step::kDepth * NV * kW;
+#pragma GCC unroll 4
+    for (int64_t j = 0; j < NV * kW; j += kW) {
+      if (cols > j) {
+        store(target + j, Across<Step, T>::units(source + j, line, depth - k, cols - j));
+      } else {
+        store(target + j, zero());
+      }
+    }
+  }
+}
+
+}  // namespace hadal::kernels::HADAL_ISA
