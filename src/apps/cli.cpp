@@ -41,7 +41,8 @@ void print_error(const std::string& text) {
 int flushed(int code) {
   errno = 0;
   if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return code;
-  print_error(fmt::format("cannot write standard output: {}", errno != 0 ? std::strerror(errno) : "an earlier write failed"));
+  print_error(
+      fmt::format("cannot write standard output: {}", errno != 0 ? std::strerror(errno) : "an earlier write failed"));
   return code == kExitFine ? kExitFailed : code;
 }
 
@@ -100,7 +101,9 @@ void add_examples(CLI::App& verb, const std::vector<std::string>& lines) {
   verb.footer(text);
 }
 
-Cli::Cli() : root_("Hadal: a DeepSeek-V3-architecture language model, from raw text to generated text, in one binary.", "hadal") {
+Cli::Cli()
+    : root_("Hadal: a DeepSeek-V3-architecture language model, from raw text to generated text, in one binary.",
+            "hadal") {
   root_.require_subcommand(1);
   root_.set_version_flag("--version", version_text());
   root_.footer("Each verb has its own help: hadal VERB --help\nExit codes: 0 fine, 1 the work failed, 2 wrong use.");

@@ -1,5 +1,5 @@
-// hadal version: what this binary is, what this machine is, and which kernels would run. --json for programs: the test runner
-// takes the instruction sets that it names as executed from there.
+// hadal version: what this binary is, what this machine is, and which kernels would run. --json for programs: the test
+// runner takes the instruction sets that it names as executed from there.
 #include <nlohmann/json.hpp>
 
 #include "apps/cli.h"
@@ -48,8 +48,8 @@ void print_text() {
   fmt::print("compiler   {}\n", compiler_text());
   fmt::print("cpu        {}\n", cpu_description());
   fmt::print("threads    {} granted\n", granted_threads());
-  fmt::print("memory     {} available of {}{}\n", format_bytes(double(memory.available)), format_bytes(double(memory.total)),
-             memory.cgroup_limited ? " (control group limit)" : "");
+  fmt::print("memory     {} available of {}{}\n", format_bytes(double(memory.available)),
+             format_bytes(double(memory.total)), memory.cgroup_limited ? " (control group limit)" : "");
   fmt::print("kernels    {}\n\n", isa_name(best_isa()));
   Table table({"instruction set", "state"});
   for (Isa isa : kIsas) table.add({isa_name(isa), state(isa)});
@@ -64,7 +64,8 @@ void print_json() {
   json["threads"] = granted_threads();
   json["memory_bytes"] = memory_info().total;
   json["kernels"] = isa_name(best_isa());
-  for (Isa isa : kIsas) json["instruction_sets"][isa_name(isa)] = {{"compiled", compiled(isa)}, {"runs", isa_available(isa)}};
+  for (Isa isa : kIsas)
+    json["instruction_sets"][isa_name(isa)] = {{"compiled", compiled(isa)}, {"runs", isa_available(isa)}};
   fmt::print("{}\n", json.dump(2));
 }
 

@@ -1,5 +1,5 @@
-// See cgroup.h. Inside a container the group's own path may not exist below the mount: missing files mean no limit there, and
-// the walk ends at the mount itself, which then shows the container's limits.
+// See cgroup.h. Inside a container the group's own path may not exist below the mount: missing files mean no limit
+// there, and the walk ends at the mount itself, which then shows the container's limits.
 #include "base/cgroup.h"
 
 #include <algorithm>
@@ -75,7 +75,8 @@ std::string cgroup_path(const std::string& controller) {
   return "";
 }
 
-double tightest_limit(const std::string& mount, std::string path, const std::function<double(const std::string&)>& limit) {
+double tightest_limit(const std::string& mount, std::string path,
+                      const std::function<double(const std::string&)>& limit) {
   double least = 0;
   for (;;) {
     least = smaller(least, limit(mount + path));

@@ -180,7 +180,8 @@ FileLock::~FileLock() {
 uint64_t free_disk_bytes(const fs::path& path) {
   std::error_code code;
   fs::path place = fs::absolute(path, code);
-  while (!fs::exists(place, code) && place.has_parent_path() && place != place.parent_path()) place = place.parent_path();
+  while (!fs::exists(place, code) && place.has_parent_path() && place != place.parent_path())
+    place = place.parent_path();
   struct statvfs status {};
   if (::statvfs(place.c_str(), &status) != 0) fail_errno("look at the disk of", place);
   return uint64_t(status.f_bavail) * status.f_frsize;

@@ -17,7 +17,8 @@ bool hidden(const fs::path& path) { return path.filename().string().rfind('.', 0
 std::vector<fs::path> children(const fs::path& directory) {
   std::error_code code;
   std::vector<fs::path> found;
-  fs::directory_iterator it(directory.empty() ? fs::path(".") : directory, fs::directory_options::skip_permission_denied, code);
+  fs::directory_iterator it(directory.empty() ? fs::path(".") : directory,
+                            fs::directory_options::skip_permission_denied, code);
   if (code) return found;
   for (const auto& entry : it) {
     found.push_back(directory.empty() ? entry.path().filename() : directory / entry.path().filename());

@@ -1,5 +1,5 @@
-// Which instruction sets this CPU and its operating system run. The compiler's support routine reads cpuid and xgetbv, so a
-// kernel that does not save the wide registers counts as not having them.
+// Which instruction sets this CPU and its operating system run. The compiler's support routine reads cpuid and xgetbv,
+// so a kernel that does not save the wide registers counts as not having them.
 #include "base/isa.h"
 
 #include <fstream>

@@ -65,7 +65,8 @@ void Log::write(LogLevel level, std::string_view text) {
   const std::string reason = std::strerror(errno);
   std::fclose(file_);
   file_ = nullptr;
-  to_screen(LogLevel::warn, fmt::format("the log '{}' cannot be written ({}); going on without it", file_name_, reason));
+  to_screen(LogLevel::warn,
+            fmt::format("the log '{}' cannot be written ({}); going on without it", file_name_, reason));
 }
 
 bool is_terminal(int descriptor) { return ::isatty(descriptor) == 1; }

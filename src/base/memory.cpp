@@ -1,6 +1,6 @@
-// The pool's state is shared by the pool and every block handed out, so a block may outlive its pool. Sizes are rounded up to
-// classes four to an octave (waste below 25 %, 64-byte granules); blocks from 2 MiB on come from mmap, aligned to 2 MiB and
-// marked for huge pages.
+// The pool's state is shared by the pool and every block handed out, so a block may outlive its pool. Sizes are rounded
+// up to classes four to an octave (waste below 25 %, 64-byte granules); blocks from 2 MiB on come from mmap, aligned to
+// 2 MiB and marked for huge pages.
 #include "base/memory.h"
 
 #include <sys/mman.h>

@@ -27,7 +27,10 @@ void put(int descriptor, const std::string& text) {
 }  // namespace
 
 Progress::Progress(std::string label, int64_t total, ProgressOptions options)
-    : label_(std::move(label)), total_(total), options_(std::move(options)), start_(steady_seconds()),
+    : label_(std::move(label)),
+      total_(total),
+      options_(std::move(options)),
+      start_(steady_seconds()),
       terminal_(is_terminal(options_.descriptor)) {
   next_.store(start_ + (terminal_ ? kRedrawSeconds : options_.plain_seconds));
 }
@@ -41,9 +44,10 @@ std::string Progress::amount(double value) const {
 }
 
 std::string Progress::line(int64_t done, double seconds, int columns) const {
-  const std::string per_second = seconds <= 0         ? ""
-                                 : options_.unit == "B" ? "  " + format_bytes(double(done) / seconds) + "/s"
-                                                        : fmt::format("  {} {}/s", format_si(double(done) / seconds), options_.unit);
+  const std::string per_second = seconds <= 0 ? ""
+                                 : options_.unit == "B"
+                                     ? "  " + format_bytes(double(done) / seconds) + "/s"
+                                     : fmt::format("  {} {}/s", format_si(double(done) / seconds), options_.unit);
   std::string tail;
   double share = 0;
   if (total_ > 0) {
@@ -58,7 +62,8 @@ std::string Progress::line(int64_t done, double seconds, int columns) const {
   const int room = columns - display_width(label_) - display_width(tail) - 4;
   if (total_ <= 0 || room < 8) return label_ + tail;
   const int width = std::min(room, 30), full = int(share * width);
-  return fmt::format("{} [{}{}]{}", label_, std::string(size_t(full), '#'), std::string(size_t(width - full), '.'), tail);
+  return fmt::format("{} [{}{}]{}", label_, std::string(size_t(full), '#'), std::string(size_t(width - full), '.'),
+                     tail);
 }
 
 void Progress::update(int64_t done) {

@@ -23,7 +23,8 @@ int display_width(const std::string& utf8) {
 Table::Table(std::vector<std::string> head) : head_(std::move(head)) {}
 
 void Table::add(std::vector<std::string> row) {
-  check(row.size() == head_.size(), ErrorKind::internal, "a table row has {} cells, its head {}", row.size(), head_.size());
+  check(row.size() == head_.size(), ErrorKind::internal, "a table row has {} cells, its head {}", row.size(),
+        head_.size());
   rows_.push_back(std::move(row));
 }
 

@@ -1,6 +1,7 @@
-// The pool: one job at a time, identified by a generation number. A worker that finds a new generation joins the job, takes
-// indexes from the shared counter until none is left, and leaves; the caller does the same and then waits until every worker
-// that joined has left. A worker that never woke in time simply does not join: a core taken away delays nobody.
+// The pool: one job at a time, identified by a generation number. A worker that finds a new generation joins the job,
+// takes indexes from the shared counter until none is left, and leaves; the caller does the same and then waits until
+// every worker that joined has left. A worker that never woke in time simply does not join: a core taken away delays
+// nobody.
 #include "base/thread_pool.h"
 
 #include <sched.h>
@@ -112,7 +113,9 @@ struct ThreadPool::State {
   void loop(int worker) {
     uint64_t seen = 0;
     for (;;) {
-      auto fresh = [&] { return generation.load(std::memory_order_acquire) != seen || stop.load(std::memory_order_relaxed); };
+      auto fresh = [&] {
+        return generation.load(std::memory_order_acquire) != seen || stop.load(std::memory_order_relaxed);
+      };
       if (!spin_until(fresh)) {
         std::unique_lock lock(mutex);
         sleepers.fetch_add(1, std::memory_order_seq_cst);
@@ -134,8 +137,8 @@ struct ThreadPool::State {
 };
 
 ThreadPool::ThreadPool(int n_threads) : state_(std::make_unique<State>()) {
-  check(n_threads >= 0 && n_threads <= 4096, ErrorKind::invalid, "thread count {} is not in 0..4096 (0 = all granted cores)",
-        n_threads);
+  check(n_threads >= 0 && n_threads <= 4096, ErrorKind::invalid,
+        "thread count {} is not in 0..4096 (0 = all granted cores)", n_threads);
   state_->n_threads = n_threads == 0 ? granted_threads() : n_threads;
   for (int worker = 1; worker < state_->n_threads; ++worker) {
     state_->workers.emplace_back([state = state_.get(), worker] { state->loop(worker); });
@@ -201,7 +204,8 @@ int granted_threads() {
     if (fine) break;
   }
   // A quota of 1.5 cores feeds two threads; a hair above a whole number does not earn another.
-  if (const double quota = cgroup_cpu_quota(); quota > 0) cores = std::min(cores, std::max(1, int(std::ceil(quota - 0.05))));
+  if (const double quota = cgroup_cpu_quota(); quota > 0)
+    cores = std::min(cores, std::max(1, int(std::ceil(quota - 0.05))));
   return std::max(1, cores);
 }
 

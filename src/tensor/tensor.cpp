@@ -114,8 +114,8 @@ Tensor Tensor::wrap(void* data, DType dtype, Shape shape, int64_t row_stride, st
 
 template <class T>
 Tensor Tensor::from(const Exec& exec, const std::vector<T>& values, Shape shape) {
-  check(shape_count(shape) == int64_t(values.size()), ErrorKind::invalid, "{} values do not fill shape {}", values.size(),
-        shape_text(shape));
+  check(shape_count(shape) == int64_t(values.size()), ErrorKind::invalid, "{} values do not fill shape {}",
+        values.size(), shape_text(shape));
   Tensor tensor = empty(exec, dtype_of<T>(), std::move(shape));
   if (!values.empty()) std::memcpy(tensor.data_, values.data(), values.size() * sizeof(T));
   return tensor;
@@ -164,8 +164,8 @@ Tensor Tensor::row_range(int64_t first, int64_t n) const {
 }
 
 Tensor Tensor::col_range(int64_t first, int64_t n) const {
-  check(first >= 0 && n >= 0 && first + n <= cols(), ErrorKind::internal, "columns {}..{} are not in {}", first, first + n,
-        shape_text(shape_));
+  check(first >= 0 && n >= 0 && first + n <= cols(), ErrorKind::internal, "columns {}..{} are not in {}", first,
+        first + n, shape_text(shape_));
   return wrap(static_cast<char*>(data_) + first * dtype_bytes(dtype_), dtype_, {rows(), n}, row_stride_, owner_);
 }
 
@@ -195,8 +195,8 @@ void Tensor::copy_from(const Tensor& source) const {
       const From* from = static_cast<const From*>(source.data_);
       To* to = static_cast<To*>(data_);
       const bool dense = contiguous() && source.contiguous();
-      check(dense || source.cols() == cols(), ErrorKind::internal, "cannot copy rows of {} into rows of {}", source.cols(),
-            cols());
+      check(dense || source.cols() == cols(), ErrorKind::internal, "cannot copy rows of {} into rows of {}",
+            source.cols(), cols());
       const int64_t n_rows = dense ? 1 : rows(), n_cols = dense ? count() : cols();
       for (int64_t r = 0; r < n_rows; ++r, from += source.row_stride_, to += row_stride_) {
         if constexpr (std::is_same_v<From, To>) {
@@ -216,7 +216,8 @@ void Tensor::zero() const {
     std::memset(data_, 0, size_t(bytes()));
     return;
   }
-  for (int64_t r = 0; r < rows(); ++r) std::memset(static_cast<char*>(data_) + r * row_stride_ * size, 0, cols() * size);
+  for (int64_t r = 0; r < rows(); ++r)
+    std::memset(static_cast<char*>(data_) + r * row_stride_ * size, 0, cols() * size);
 }
 
 namespace {

@@ -73,7 +73,8 @@ TEST_F(Files, NamesWhatIsMissingOrNotAFile) {
   EXPECT_NE(message([&] { MappedFile map(dir_ / "none"); }, ErrorKind::not_found).find("none"), std::string::npos);
   message([&] { atomic_write(dir_ / "no/such/x", "y"); }, ErrorKind::not_found);
   atomic_write(dir_ / "plain", "");
-  EXPECT_NE(message([&] { make_directories(dir_ / "plain" / "sub"); }, ErrorKind::io).find("in the way"), std::string::npos);
+  EXPECT_NE(message([&] { make_directories(dir_ / "plain" / "sub"); }, ErrorKind::io).find("in the way"),
+            std::string::npos);
 }
 
 // A file size limit makes write() fail in the middle, as a full disk does.
@@ -156,9 +157,7 @@ TEST_F(Files, ListsFilesByPathDirectoryAndPattern) {
   message([&] { list_files(""); }, ErrorKind::invalid);
 }
 
-TEST_F(Files, KnowsTheFreeSpaceEvenOfAPathThatIsNotThereYet) {
-  EXPECT_GT(free_disk_bytes(dir_ / "not" / "yet"), 0u);
-}
+TEST_F(Files, KnowsTheFreeSpaceEvenOfAPathThatIsNotThereYet) { EXPECT_GT(free_disk_bytes(dir_ / "not" / "yet"), 0u); }
 
 }  // namespace
 }  // namespace hadal

@@ -60,7 +60,10 @@ TEST(ThreadPool, WorkersTakePartAfterSleeping) {
 TEST(ThreadPool, RethrowsTheFirstExceptionAndStaysUsable) {
   for (int threads : {1, 3}) {
     ThreadPool pool(threads);
-    EXPECT_THROW(pool.parallel_for(50, [](int64_t i, int) { if (i == 7) throw std::runtime_error("seven"); }),
+    EXPECT_THROW(pool.parallel_for(50,
+                                   [](int64_t i, int) {
+                                     if (i == 7) throw std::runtime_error("seven");
+                                   }),
                  std::runtime_error);
     std::atomic<int> count{0};
     pool.parallel_for(50, [&](int64_t, int) { count.fetch_add(1); });

@@ -56,7 +56,8 @@ TEST_F(TensorTest, ClonesAndConvertsThroughStrides) {
   const Tensor part = counting({3, 4}).col_range(1, 2);
   const Tensor copy = part.clone(exec);
   EXPECT_TRUE(copy.contiguous());
-  for (DType dtype : {DType::f64, DType::f32, DType::bf16, DType::f16, DType::f8_e4m3, DType::i64, DType::i32, DType::u8}) {
+  for (DType dtype :
+       {DType::f64, DType::f32, DType::bf16, DType::f16, DType::f8_e4m3, DType::i64, DType::i32, DType::u8}) {
     const Tensor back = part.to(exec, dtype).to(exec, DType::f64);
     for (int64_t i = 0; i < 6; ++i) EXPECT_EQ(element(back, i), element(part, i)) << dtype_name(dtype);
   }
@@ -91,7 +92,8 @@ TEST_F(TensorTest, RefusesWrongShapesAndTypes) {
 }
 
 TEST_F(TensorTest, SetsSingleElementsInEveryType) {
-  for (DType dtype : {DType::f64, DType::f32, DType::bf16, DType::f16, DType::f8_e4m3, DType::i64, DType::i32, DType::u8}) {
+  for (DType dtype :
+       {DType::f64, DType::f32, DType::bf16, DType::f16, DType::f8_e4m3, DType::i64, DType::i32, DType::u8}) {
     const Tensor t = Tensor::zeros(exec, dtype, {2, 2});
     set_element(t, 3, 6);
     EXPECT_EQ(element(t, 3), 6) << dtype_name(dtype);

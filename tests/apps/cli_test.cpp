@@ -1,0 +1,95 @@
+// The command line as users meet it: help, exit codes, one-line errors, closed pipes, colours.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "apps/command.h"
+
+namespace hadal {
+namespace {
+
+int lines(const std::string& text) { return int(std::count(text.begin(), text.end(), '\n')); }
+
+void is_wrong_use(const std::string& arguments, const std::string& word) {
+  const CommandResult result = run_hadal(arguments);
+  EXPECT_EQ(result.code, 2) << arguments;
+  EXPECT_EQ(result.out, "") << arguments;
+  EXPECT_EQ(lines(result.err), 1) << result.err;
+  EXPECT_EQ(result.err.rfind("hadal: error: ", 0), 0u) << result.err;
+  EXPECT_NE(result.err.find(word), std::string::npos) << result.err;
+}
+
+TEST(CommandLine, WrongUseIsOneLineAndExitCodeTwo) {
+  is_wrong_use("versio", "did you mean 'version'");
+  is_wrong_use("version --jsn", "--jsn");
+  is_wrong_use("version extra", "extra");
+  is_wrong_use("--what version", "--what");
+}
+
+TEST(CommandLine, NothingAtAllShowsTheHelpAndIsWrongUse) {
+  const CommandResult result = run_hadal("");
+  EXPECT_EQ(result.code, 2);
+  EXPECT_NE(result.out.find("version"), std::string::npos);
+}
+
+// The names below "Subcommands:" in a help text.
+std::vector<std::string> subcommands(const std::string& help) {
+  std::vector<std::string> names;
+  const size_t start = help.find("Subcommands:");
+  if (start == std::string::npos) return names;
+  for (size_t at = help.find("\n  ", start); at != std::string::npos; at = help.find("\n  ", at + 1)) {
+    if (help[at + 3] != ' ') names.push_back(help.substr(at + 3, help.find(' ', at + 3) - at - 3));
+  }
+  return names;
+}
+
+TEST(CommandLine, EveryVerbHasHelpWithExamples) {
+  std::vector<std::string> verbs = subcommands(run_hadal("--help").out);
+  EXPECT_NE(std::find(verbs.begin(), verbs.end(), "version"), verbs.end());
+  while (!verbs.empty()) {
+    const std::string verb = verbs.back();
+    verbs.pop_back();
+    const CommandResult result = run_hadal(verb + " --help");
+    EXPECT_EQ(result.code, 0) << verb;
+    const std::vector<std::string> inner = subcommands(result.out);
+    for (const std::string& name : inner) verbs.push_back(verb + " " + name);
+    if (inner.empty()) {
+      EXPECT_NE(result.out.find("Examples:"), std::string::npos) << "no examples in the help of " << verb;
+    }
+  }
+}
+
+TEST(CommandLine, VersionNamesTheKernels) {
+  const CommandResult text = run_hadal("version"), json = run_hadal("version --json"), flag = run_hadal("--version");
+  EXPECT_EQ(text.code, 0);
+  EXPECT_NE(text.out.find("reference        runs here"), std::string::npos) << text.out;
+  EXPECT_NE(json.out.find("\"instruction_sets\""), std::string::npos);
+  EXPECT_EQ(flag.out.rfind("hadal ", 0), 0u) << flag.out;
+  EXPECT_EQ(flag.code, 0);
+}
+
+TEST(CommandLine, AFullOrClosedStandardOutputIsAFailure) {
+  const CommandResult full = run_hadal("version > /dev/full");
+  EXPECT_EQ(full.code, 1);
+  EXPECT_NE(full.err.find("standard output"), std::string::npos) << full.err;
+  // The reader is gone before anything is written: an error of our own, not death by SIGPIPE.
+  const CommandResult closed = run_hadal("version; echo code $? >&2; } | true", "{ sleep 0.2;");
+  EXPECT_NE(closed.err.find("code 1"), std::string::npos) << closed.err;
+}
+
+TEST(CommandLine, PrintsNoColoursWhereNobodyWantsThem) {
+  for (const char* before : {"NO_COLOR=1", "TERM=dumb", ""}) {
+    EXPECT_EQ(run_hadal("versio", before).err.find('\033'), std::string::npos) << before;
+  }
+}
+
+TEST(CommandLine, KeepsTheDotInACommaLocale) {
+  const CommandResult result = run_hadal("version", "LC_ALL=de_DE.UTF-8");
+  EXPECT_EQ(result.code, 0);
+  EXPECT_NE(result.out.find("hadal 0."), std::string::npos) << result.out;
+}
+
+}  // namespace
+}  // namespace hadal
