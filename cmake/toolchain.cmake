@@ -1,6 +1,6 @@
 # Compiler flags: one place. Kernel sources get their instruction-set flags in src/kernels/isa.cmake, nothing else does:
 # a binary built here must start on any x86-64 machine and choose its kernels at run time.
-add_compile_options(-Wall -Wextra -Wno-unused-parameter)
+add_compile_options(-Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers)
 # Floating point means what it says: no fused multiply-add unless written, so that reference kernels are reproducible.
 add_compile_options(-ffp-contract=off)
 if(HADAL_SANITIZE)

@@ -56,7 +56,7 @@ void print_kinds(const ModelConfig& model) {
   Table table({"part", "tensors", "parameters", "activated per token"});
   for (const auto& [kind, row] : main) table.add({kind_name(kind), format_count(row.tensors), format_count(row.total), format_count(row.active)});
   if (!mtp.empty()) table.add_rule();
-  for (const auto& [kind, row] : mtp) table.add({std::string("MTP ") + kind_name(kind), format_count(row.tensors), format_count(row.total), format_count(row.active)});
+  for (const auto& [kind, row] : mtp) table.add({kind == ParameterKind::mtp_projection ? kind_name(kind) : std::string("MTP ") + kind_name(kind), format_count(row.tensors), format_count(row.total), format_count(row.active)});
   fmt::print("{}\n", table.text());
 }
 

@@ -8,5 +8,6 @@ HADAL_VERB(train)
 HADAL_VERB(generate)
 HADAL_VERB(score)
 HADAL_VERB(inspect)
+HADAL_VERB(report)
 HADAL_VERB(version)
 // clang-format on

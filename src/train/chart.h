@@ -1,0 +1,37 @@
+// Small charts as inline SVG text for the report page: lines, a heat map, stacked bars. Colours come from the page's CSS variables.
+#pragma once
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace hadal {
+
+struct ChartLine {
+  std::string name;
+  std::vector<std::pair<double, double>> points;  // x ascending; a NaN y breaks the line
+};
+
+struct ChartOptions {
+  std::string title, x_label = "step", y_label;
+  bool log_y = false, from_zero = false;
+  int width = 720, height = 260;
+};
+
+// Long lines are thinned to the extremes of each pixel column, so that spikes stay visible.
+std::string line_chart(const std::vector<ChartLine>& lines, const ChartOptions& options);
+
+// rows x columns of values, each row scaled by `high` (1 = the row's mean in load maps); x is the column's step.
+struct HeatMap {
+  std::string title, row_label;
+  std::vector<double> steps;
+  std::vector<std::vector<double>> rows;   // [row][column]
+  double low = 0, high = 2;                // colour scale
+};
+std::string heat_map(const HeatMap& map, int width = 720);
+
+// One horizontal bar divided by shares, with a legend.
+std::string share_bar(const std::string& title, const std::vector<std::pair<std::string, double>>& parts, int width = 720);
+
+std::string html_escape(const std::string& text);
+
+}  // namespace hadal

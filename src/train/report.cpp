@@ -1,0 +1,210 @@
+// Builds the report page from metrics lines.
+#include "train/report.h"
+
+#include <algorithm>
+#include <cmath>
+#include <fmt/format.h>
+#include <limits>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "arch/arch.h"
+#include "base/error.h"
+#include "base/text_format.h"
+#include "config/config_io.h"
+#include "train/chart.h"
+#include "train/metrics.h"
+#include "train/resources.h"
+
+namespace hadal {
+
+using nlohmann::ordered_json;
+
+namespace {
+
+constexpr const char* kStyle = R"(
+:root{--bg:#fff;--ink:#1a1d21;--soft:#667;--grid:#e4e6ea;--c0:#2563eb;--c1:#dc2626;--c2:#059669;--c3:#d97706;--c4:#7c3aed;--c5:#0891b2;--c6:#be185d;--c7:#4d7c0f;--c8:#6b7280;--c9:#92400e}
+@media(prefers-color-scheme:dark){:root{--bg:#14161a;--ink:#e8eaed;--soft:#9aa3ad;--grid:#2b3038;--c0:#60a5fa;--c1:#f87171;--c2:#34d399;--c3:#fbbf24;--c4:#a78bfa;--c5:#22d3ee;--c6:#f472b6;--c7:#a3e635;--c8:#9ca3af;--c9:#fb923c}}
+body{background:var(--bg);color:var(--ink);font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:1520px;padding:0 1rem}
+h1{font-size:1.5rem}h2{font-size:1.1rem;margin-top:2rem}table{border-collapse:collapse}td,th{padding:.15rem .9rem .15rem 0;text-align:left;font-variant-numeric:tabular-nums}th{color:var(--soft);font-weight:500}
+.charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(420px,1fr));gap:1.2rem}svg{width:100%;height:auto}
+.title{font-weight:600;font-size:14px;fill:var(--ink)}.tick{font-size:11px;fill:var(--soft)}.grid{stroke:var(--grid)}.line{fill:none;stroke-width:1.5}
+pre{background:color-mix(in srgb,var(--grid) 45%,transparent);padding:.6rem .8rem;white-space:pre-wrap;overflow-wrap:anywhere;border-radius:6px}.soft{color:var(--soft)}
+)";
+
+struct Run {
+  std::string name;
+  ordered_json start;
+  std::vector<ordered_json> steps, validations, samples;
+  Config config;
+  bool has_config = false;
+};
+
+Run read_run(const std::filesystem::path& directory) {
+  const auto path = directory / "metrics.jsonl";
+  check(std::filesystem::exists(path), ErrorKind::not_found, "{}: no metrics.jsonl in it: not a run directory, or a run that has not begun", directory.string());
+  Run run;
+  run.name = directory.filename().empty() ? directory.parent_path().filename().string() : directory.filename().string();
+  for (auto& line : read_metrics(path)) {
+    const auto kind = line["kind"].get<std::string>();
+    if (kind == "start") run.start = line;
+    if (kind == "step") run.steps.push_back(std::move(line));
+    else if (kind == "validation") run.validations.push_back(std::move(line));
+    else if (kind == "sample") run.samples.push_back(std::move(line));
+  }
+  check(!run.steps.empty(), ErrorKind::not_found, "{}: no step in it yet", path.string());
+  if (std::filesystem::exists(directory / "config.toml")) {
+    run.config = load_config((directory / "config.toml").string());
+    run.has_config = true;
+  }
+  return run;
+}
+
+double number(const ordered_json& line, const char* key) {
+  const auto it = line.find(key);
+  return it != line.end() && it->is_number() ? it->get<double>() : std::numeric_limits<double>::quiet_NaN();
+}
+
+ChartLine series(const std::string& name, const std::vector<ordered_json>& lines, const char* key) {
+  ChartLine line{name, {}};
+  for (const auto& entry : lines) line.points.emplace_back(number(entry, "step"), number(entry, key));
+  return line;
+}
+
+std::vector<ChartLine> of_all(const std::vector<Run>& runs, const char* key) {
+  std::vector<ChartLine> lines;
+  for (const auto& run : runs) lines.push_back(series(run.name, run.steps, key));
+  return lines;
+}
+
+std::string loss_charts(const std::vector<Run>& runs) {
+  auto losses = of_all(runs, "loss");
+  for (const auto& run : runs) {
+    size_t depths = 0;
+    for (const auto& step : run.steps) depths = std::max(depths, step.value("mtp_loss", ordered_json::array()).size());
+    for (size_t k = 0; k < depths; ++k) {
+      ChartLine line{fmt::format("{} MTP {}", run.name, k + 1), {}};
+      for (const auto& step : run.steps) {
+        const auto& values = step["mtp_loss"];
+        if (values.size() > k && values[k].is_number()) line.points.emplace_back(number(step, "step"), values[k].get<double>());
+      }
+      losses.push_back(std::move(line));
+    }
+  }
+  std::vector<ChartLine> validation;
+  for (const auto& run : runs) validation.push_back(series(run.name, run.validations, "bits_per_byte"));
+  return line_chart(losses, {.title = "training loss (nats per token)"}) + line_chart(validation, {.title = "held-out bits per byte"});
+}
+
+std::string layer_norms(const Run& run) {
+  std::vector<ChartLine> lines;
+  for (const auto& step : run.steps) {
+    if (!step.contains("layer_norms")) continue;
+    const auto& norms = step["layer_norms"];
+    if (lines.empty()) {
+      for (size_t i = 0; i < norms.size(); ++i) lines.push_back({i + 1 == norms.size() ? "embedding, head" : fmt::format("layer {}", i), {}});
+    }
+    for (size_t i = 0; i < norms.size() && i < lines.size(); ++i) {
+      if (norms[i].is_number()) lines[i].points.emplace_back(number(step, "step"), norms[i].get<double>());
+    }
+  }
+  return line_chart(lines, {.title = "gradient norm per layer, " + run.name, .log_y = true});
+}
+
+// One row per (MoE layer, expert): load over the layer's mean.
+std::string load_map(const Run& run) {
+  HeatMap map;
+  map.title = fmt::format("expert load over its layer's mean (blue 0, green 1, red 2 and above), {}", run.name);
+  for (const auto& step : run.steps) {
+    if (!step.contains("expert_load") || step["expert_load"].empty()) continue;
+    map.steps.push_back(number(step, "step"));
+    size_t row = 0;
+    for (const auto& layer : step["expert_load"]) {
+      double total = 0;
+      for (const auto& count : layer) total += count.get<double>();
+      for (const auto& count : layer) {
+        if (map.rows.size() <= row) map.rows.emplace_back();
+        map.rows[row++].push_back(total > 0 ? count.get<double>() * double(layer.size()) / total : 0);
+      }
+      map.row_label = fmt::format("{} x {}", step["expert_load"].size(), layer.size());
+    }
+  }
+  return map.rows.empty() ? "" : heat_map(map);
+}
+
+std::string breakdown(const Run& run) {
+  std::map<std::string, double> seconds;
+  for (const auto& step : run.steps) {
+    if (!step.contains("parts")) continue;
+    for (const auto& item : step["parts"].items()) seconds[item.key()] += item.value().get<double>();
+  }
+  std::string out = share_bar("time by part of the model, " + run.name, {seconds.begin(), seconds.end()});
+  if (!run.has_config) return out;
+  const auto options = model_options(run.config, true);
+  const auto plan = plan_memory(run.config, options);
+  const auto counts = count_parameters(run.config.model);
+  const double parameters = double(counts.total + counts.mtp), high = options.precision == Precision::fp64 ? 8 : 4;
+  const double value = options.precision == Precision::bf16 ? 2 : 0;
+  const double fixed = parameters * (2 * high + value);
+  return out + share_bar(fmt::format("memory by part (estimate, {}), {}", format_bytes(double(plan.total())), run.name),
+                         {{"weights and masters", parameters * (high + value)}, {"gradients", parameters * high},
+                          {"activations and workspace", std::max(0.0, double(plan.weights_and_activations) - fixed)}, {"moments and EMA", double(plan.optimizer)},
+                          {"checkpoint copy", double(plan.checkpoint_copy)}, {"program", double(plan.program)}});
+}
+
+std::string summary(const std::vector<Run>& runs) {
+  std::string head = "<tr><th></th>", rows[9];
+  const char* names[9] = {"steps", "tokens", "final loss", "bits per byte", "tokens per second (median of the last 100)", "model-FLOPs utilisation", "parameters", "kernels, precision", "skipped steps"};
+  for (const auto& run : runs) {
+    head += "<th>" + html_escape(run.name) + "</th>";
+    const auto& last = run.steps.back();
+    std::vector<double> speed, mfu;
+    int64_t skipped = 0;
+    for (size_t i = run.steps.size() > 100 ? run.steps.size() - 100 : 0; i < run.steps.size(); ++i) speed.push_back(number(run.steps[i], "tokens_per_second")), mfu.push_back(number(run.steps[i], "mfu"));
+    for (const auto& step : run.steps) skipped += step.contains("skipped");
+    std::sort(speed.begin(), speed.end()), std::sort(mfu.begin(), mfu.end());
+    const std::string cells[9] = {fmt::format("{:.0f}", number(last, "step")), format_count(int64_t(number(last, "tokens"))), fmt::format("{:.4f}", number(last, "loss")),
+                                  run.validations.empty() ? "-" : fmt::format("{:.4f}", number(run.validations.back(), "bits_per_byte")), format_count(int64_t(speed[speed.size() / 2])),
+                                  format_percent(mfu[mfu.size() / 2]), format_count(int64_t(run.start.value("parameters", int64_t(0)))),
+                                  html_escape(run.start.value("isa", "?") + ", " + run.start.value("precision", "?")), std::to_string(skipped)};
+    for (int i = 0; i < 9; ++i) rows[i] += "<td>" + cells[i] + "</td>";
+  }
+  std::string table = "<table>" + head + "</tr>";
+  for (int i = 0; i < 9; ++i) table += fmt::format("<tr><th>{}</th>{}</tr>", names[i], rows[i]);
+  return table + "</table>";
+}
+
+std::string sample_timeline(const Run& run) {
+  std::string out;
+  for (const auto& sample : run.samples) {
+    out += fmt::format("<p class=\"soft\">step {:.0f}</p><pre><b>{}</b>{}</pre>\n", number(sample, "step"), html_escape(sample.value("prompt", "")), html_escape(sample.value("text", "")));
+  }
+  return out;
+}
+
+}  // namespace
+
+std::string report_html(const std::vector<std::filesystem::path>& directories) {
+  std::vector<Run> runs;
+  for (const auto& directory : directories) runs.push_back(read_run(directory));
+  std::string title = runs[0].name;
+  for (size_t i = 1; i < runs.size(); ++i) title += " and " + runs[i].name;
+  std::string page = fmt::format("<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\"><title>{}</title><style>{}", html_escape(title), kStyle);
+  for (int i = 0; i < 10; ++i) page += fmt::format(".line.c{0}{{stroke:var(--c{0})}}.fill.c{0}{{fill:var(--c{0})}}", i);
+  page += "</style></head><body>\n<h1>Training report: " + html_escape(title) + "</h1>\n" + summary(runs) + "\n<h2>Loss</h2><div class=\"charts\">" + loss_charts(runs) + "</div>\n";
+  page += "<h2>Optimisation</h2><div class=\"charts\">" + line_chart(of_all(runs, "lr"), {.title = "learning rate", .from_zero = true}) +
+          line_chart(of_all(runs, "grad_norm"), {.title = "gradient norm before clipping", .log_y = true});
+  for (const auto& run : runs) page += layer_norms(run);
+  page += "</div>\n<h2>Experts</h2><div class=\"charts\">" + line_chart(of_all(runs, "load"), {.title = "worst layer's max / mean load"});
+  for (const auto& run : runs) page += load_map(run);
+  page += "</div>\n<h2>Speed and memory</h2><div class=\"charts\">" + line_chart(of_all(runs, "tokens_per_second"), {.title = "tokens per second", .from_zero = true}) +
+          line_chart(of_all(runs, "memory_bytes"), {.title = "resident memory (bytes)", .from_zero = true});
+  for (const auto& run : runs) page += breakdown(run);
+  page += "</div>\n";
+  for (const auto& run : runs) {
+    if (!run.samples.empty()) page += "<h2>Samples, " + html_escape(run.name) + "</h2>\n" + sample_timeline(run);
+  }
+  return page + "</body></html>\n";
+}
+
+}  // namespace hadal
