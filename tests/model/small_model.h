@@ -1,0 +1,111 @@
+// A model of odd sizes with everything on (q latent, groups, selection bias, shared expert, two MTP modules, YaRN), and batches.
+#pragma once
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+
+#include "base/hash.h"
+#include "base/random.h"
+#include "model/transformer.h"
+
+namespace hadal::testing {
+
+inline ModelConfig small_config() {
+  ModelConfig c;
+  c.vocab_size = 37;
+  c.hidden_size = 20;
+  c.n_layers = 3;
+  c.n_dense_layers = 1;
+  c.n_heads = 3;
+  c.q_lora_rank = 10;
+  c.kv_lora_rank = 12;
+  c.qk_nope_head_dim = 6;
+  c.qk_rope_head_dim = 4;
+  c.v_head_dim = 5;
+  c.dense_ffn_size = 18;
+  c.expert_ffn_size = 7;
+  c.n_routed_experts = 8;
+  c.n_shared_experts = 2;
+  c.n_experts_per_token = 3;
+  c.n_groups = 4;
+  c.n_limited_groups = 2;
+  c.routed_scale = 2.5;
+  c.n_mtp = 2;
+  c.max_positions = 512;
+  c.init_std = 0.25;
+  c.yarn.factor = 4;
+  c.yarn.original_positions = 64;
+  c.yarn.mscale = 0.7;
+  return c;
+}
+
+// One sequence per list, documents of the given lengths; masked: each document is a segment of its own.
+inline MicroBatch make_batch(const std::vector<std::vector<int64_t>>& sequences, bool masked, int64_t vocab = 37,
+                             uint64_t seed = 1) {
+  MicroBatch batch;
+  for (const auto& documents : sequences) {
+    const int64_t sequence_begin = batch.n_tokens();
+    for (int64_t length : documents) {
+      const int64_t begin = batch.n_tokens();
+      for (int64_t i = 0; i < length; ++i) {
+        batch.tokens.push_back(int32_t(random_below(seed, 11, uint64_t(batch.n_tokens()), uint64_t(vocab))));
+        batch.positions.push_back(int32_t(batch.n_tokens() - 1 - (masked ? begin : sequence_begin)));
+      }
+      if (masked) batch.segments.push_back({begin, length, begin, length});
+    }
+    const int64_t count = batch.n_tokens() - sequence_begin;
+    if (!masked) batch.segments.push_back({sequence_begin, count, sequence_begin, count});
+    batch.sequences.push_back({sequence_begin, count});
+  }
+  batch.targets.assign(batch.tokens.size(), -1);
+  for (const ops::Segment& s : batch.segments)
+    for (int64_t i = s.q_begin; i + 1 < s.q_begin + s.n_q; ++i) batch.targets[size_t(i)] = batch.tokens[size_t(i + 1)];
+  return batch;
+}
+
+inline LossWeights loss_weights(const ModelConfig& config, double scale = 1.0) {
+  LossWeights weights;
+  weights.main = 0.04 * scale;
+  weights.mtp.assign(size_t(config.n_mtp), 0.02 * scale);
+  weights.balance = config.n_routed_experts > 0 ? 0.3 * scale : 0.0;
+  return weights;
+}
+
+inline ModelOptions training_options(Precision precision) {
+  ModelOptions options;
+  options.precision = precision;
+  options.training = true;
+  return options;
+}
+
+// A model with random weights, norms and biases that are not their trivial initial values.
+struct SmallModel {
+  OwnedExec owned;
+  Transformer model;
+  SmallModel(const ModelConfig& config, const ModelOptions& options, int threads = 2)
+      : owned(threads), model(config, options, owned.exec) {
+    model.initialize(3);
+    for (Parameter* p : model.parameters()) {
+      const bool bias = p->spec.kind == ParameterKind::router_bias;
+      if (!bias && p->spec.kind != ParameterKind::norm) continue;
+      for (int64_t i = 0; i < p->master.count(); ++i)
+        set_element(p->master, i, (bias ? 0.0 : 1.0) + 0.1 * random_normal(4, stream_id(p->spec.name), uint64_t(i)));
+    }
+    model.refresh_values();
+  }
+};
+
+inline std::vector<double> all_gradients(const Transformer& model) {
+  std::vector<double> all;
+  for (const Parameter* p : model.parameters())
+    for (int64_t i = 0; p->grad && i < p->grad.count(); ++i) all.push_back(element(p->grad, i));
+  return all;
+}
+
+inline uint64_t gradient_hash(const Transformer& model) {
+  const std::vector<double> all = all_gradients(model);
+  return hash64({reinterpret_cast<const char*>(all.data()), all.size() * 8});
+}
+
+}  // namespace hadal::testing

@@ -1,0 +1,226 @@
+// The model as trainer, scorer and generator see it: counts, routes, the balancing bias, bad input, memory.
+#include "model/small_model.h"
+
+#include "base/error.h"
+
+namespace hadal {
+namespace {
+
+using namespace hadal::testing;
+
+std::string message_of(const std::function<void()>& action) {
+  try {
+    action();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::invalid);
+    return error.what();
+  }
+  return "";
+}
+
+TEST(Transformer, EveryTokenVisitsKExpertsAndIsCountedOnce) {
+  for (const Recompute recompute : {Recompute::none, Recompute::norms, Recompute::all}) {
+    ModelOptions options = training_options(Precision::fp32);
+    options.recompute = recompute;
+    SmallModel small(small_config(), options);
+    const MicroBatch batch = make_batch({{30, 2, 11}}, true);
+    const LossSums sums = small.model.forward_backward(batch, loss_weights(small_config()));
+    const int64_t rows[] = {43, 43, 40, 37};  // two MoE layers, MTP depth 1, MTP depth 2
+    ASSERT_EQ(sums.expert_load.size(), 4u);
+    for (size_t l = 0; l < 4; ++l) {
+      int64_t total = 0;
+      for (int64_t load : sums.expert_load[l]) total += load;
+      EXPECT_EQ(total, rows[l] * 3);
+    }
+    EXPECT_EQ(sums.main_count, 40);
+    EXPECT_EQ(sums.mtp_count, (std::vector<int64_t>{37, 35}));
+    EXPECT_EQ(small.model.forward(batch).expert_load, sums.expert_load);
+  }
+}
+
+TEST(Transformer, ReplaysRecordedRoutes) {
+  SmallModel small(small_config(), training_options(Precision::fp64));
+  const MicroBatch batch = make_batch({{25}}, false);
+  RouteReplay routes;
+  std::vector<double> chosen, replayed, other;
+  small.model.forward(batch, &chosen, &routes);
+  ASSERT_EQ(routes.experts.size(), 4u);
+  EXPECT_EQ(routes.experts[0].size(), 25u * 3);
+  routes.replay = true;
+  small.model.forward(batch, &replayed, &routes);
+  EXPECT_EQ(replayed, chosen);
+  for (size_t i = 0; i < routes.experts[0].size(); i += 3) routes.experts[0][i] = 0, routes.experts[0][i + 1] = 1, routes.experts[0][i + 2] = 2;
+  const LossSums sums = small.model.forward(batch, &other, &routes);
+  EXPECT_NE(other, chosen);
+  EXPECT_EQ(sums.expert_load[0], (std::vector<int64_t>{25, 25, 25, 0, 0, 0, 0, 0}));
+  routes.experts[1].pop_back();
+  EXPECT_NE(message_of([&] { small.model.forward(batch, nullptr, &routes); }).find("replayed routes hold 74"), std::string::npos);
+  routes.experts.pop_back();
+  EXPECT_NE(message_of([&] { small.model.forward(batch, nullptr, &routes); }).find("3 MoE layers, the model has 4"), std::string::npos);
+}
+
+TEST(Transformer, LogProbabilitiesAddUpToTheLoss) {
+  SmallModel small(small_config(), {});
+  const MicroBatch batch = make_batch({{25, 9}}, true);
+  std::vector<double> log_probs;
+  const LossSums sums = small.model.forward(batch, &log_probs);
+  double total = 0;
+  for (double p : log_probs) total -= p;
+  EXPECT_NEAR(sums.main, total, 1e-9);
+  EXPECT_EQ(log_probs[24], 0.0);  // the end of a document has no target
+  EXPECT_LT(log_probs[0], 0.0);
+}
+
+TEST(Transformer, MovesTheSelectionBiasTowardsTheMeanLoad) {
+  SmallModel small(small_config(), training_options(Precision::bf16));
+  const Tensor bias = small.model.parameter("layers.1.moe.bias").value;
+  EXPECT_EQ(bias.dtype(), DType::f32);
+  std::vector<float> before;
+  for (int64_t e = 0; e < 8; ++e) before.push_back(float(element(bias, e)));
+  std::vector<std::vector<int64_t>> load(4, {10, 10, 10, 10, 10, 10, 10, 10});
+  load[0] = {9, 11, 10, 10, 0, 40, 0, 0};  // mean 10
+  small.model.update_selection_bias(load, 0.001);
+  const double moves[] = {0.001, -0.001, 0, 0, 0.001, -0.001, 0.001, 0.001};
+  for (int64_t e = 0; e < 8; ++e) EXPECT_EQ(float(element(bias, e)), float(double(before[size_t(e)]) + moves[e])) << e;
+  std::vector<float> after;
+  for (int64_t e = 0; e < 8; ++e) after.push_back(float(element(bias, e)));
+  small.model.update_selection_bias(load, 0.0);
+  for (int64_t e = 0; e < 8; ++e) EXPECT_EQ(float(element(bias, e)), after[size_t(e)]);
+  load.pop_back();
+  EXPECT_NE(message_of([&] { small.model.update_selection_bias(load, 0.001); }), "");
+}
+
+TEST(Transformer, SelectionBiasHasNoGradientAndChangesRoutesOnly) {
+  SmallModel small(small_config(), training_options(Precision::fp64));
+  EXPECT_FALSE(small.model.parameter("layers.1.moe.bias").grad);
+  const MicroBatch batch = make_batch({{25}}, false);
+  RouteReplay routes;
+  std::vector<double> before, after;
+  small.model.forward(batch, &before, &routes);
+  routes.replay = true;
+  set_element(small.model.parameter("layers.1.moe.bias").value, 3, 50.0);
+  small.model.forward(batch, &after, &routes);
+  EXPECT_EQ(before, after);  // same routes, same weights: the bias is in neither
+  EXPECT_EQ(small.model.forward(batch).expert_load[0][3], 25);
+}
+
+TEST(Transformer, RunsDocumentsTooShortForMultiTokenPrediction) {
+  SmallModel small(small_config(), training_options(Precision::fp32));
+  const LossSums sums = small.model.forward_backward(make_batch({{1, 1}, {1}}, true), loss_weights(small_config()));
+  EXPECT_EQ(sums.main_count, 0);
+  EXPECT_EQ(sums.main, 0.0);
+  EXPECT_EQ(sums.mtp_count, (std::vector<int64_t>{0, 0}));
+  ASSERT_EQ(sums.expert_load.size(), 4u);
+  EXPECT_EQ(sums.expert_load[3], std::vector<int64_t>(8, 0));
+}
+
+TEST(Transformer, ReportsANotANumberLossWithoutThrowing) {
+  SmallModel small(small_config(), training_options(Precision::fp32));
+  set_element(small.model.parameter("head").value, 5, std::nan(""));
+  const LossWeights weights = loss_weights(small_config());
+  EXPECT_TRUE(std::isnan(small.model.forward_backward(make_batch({{8}}, false), weights).total(weights)));
+}
+
+TEST(Transformer, NamesWhatIsWrongWithABatch) {
+  SmallModel small(small_config(), {});
+  const MicroBatch good = make_batch({{8}}, false);
+  auto message = [&](auto&& spoil) {
+    MicroBatch batch = good;
+    spoil(batch);
+    return message_of([&] { small.model.forward(batch); });
+  };
+  EXPECT_NE(message([](MicroBatch& b) { b.tokens[3] = 37; }).find("token 3 of the micro-batch is 37"), std::string::npos);
+  EXPECT_NE(message([](MicroBatch& b) { b.targets[2] = -2; }).find("target 2"), std::string::npos);
+  EXPECT_NE(message([](MicroBatch& b) { b.positions[7] = 512; }).find("max_positions = 512"), std::string::npos);
+  EXPECT_NE(message([](MicroBatch& b) { b.segments[0].n_q = b.segments[0].n_k = 7; }).find("cover 7 of 8 rows"), std::string::npos);
+  EXPECT_NE(message([](MicroBatch& b) { b.sequences.clear(); }).find("sequences cover 0 of 8"), std::string::npos);
+  EXPECT_NE(message([](MicroBatch& b) { b = MicroBatch(); }).find("no tokens"), std::string::npos);
+  EXPECT_NE(message_of([&] { parse_recompute("some"); }).find("none, norms, all"), std::string::npos);
+  EXPECT_EQ(message([](MicroBatch&) {}), "");
+}
+
+TEST(Transformer, RefusesToGenerateBeyondItsCache) {
+  SmallModel small(small_config(), {});
+  EXPECT_NE(message_of([&] { small.model.new_cache(513); }), "");
+  const auto cache = small.model.new_cache(4);
+  const std::vector<int32_t> tokens = {1, 2, 3};
+  small.model.extend(*cache, tokens);
+  EXPECT_NE(message_of([&] { small.model.extend(*cache, tokens); }).find("3 tokens after 3 do not fit a cache of 4"), std::string::npos);
+  EXPECT_NE(message_of([&] { small.model.extend(*cache, std::vector<int32_t>{37}); }), "");
+  EXPECT_EQ(small.model.extend(*cache, std::vector<int32_t>{5}).size(), 37u);
+}
+
+TEST(Transformer, TimesItsParts) {
+  SmallModel small(small_config(), training_options(Precision::fp32));
+  small.model.forward_backward(make_batch({{30}}, false), loss_weights(small_config()));
+  double total = 0;
+  std::vector<std::string> names;
+  for (const auto& [name, seconds] : small.model.take_part_times().seconds) total += seconds, names.push_back(name);
+  for (const char* part : {"attention", "experts", "router", "dispatch", "head, loss", "MTP", "norms", "dense FFN", "shared experts"})
+    EXPECT_NE(std::find(names.begin(), names.end(), part), names.end()) << part;
+  EXPECT_GT(total, 0);
+  EXPECT_TRUE(small.model.take_part_times().seconds.empty());
+}
+
+ModelConfig memory_config() {
+  ModelConfig c = small_config();
+  c.vocab_size = 300;
+  c.hidden_size = 96;
+  c.n_layers = 4;
+  c.kv_lora_rank = 32;
+  c.q_lora_rank = 48;
+  c.qk_nope_head_dim = c.v_head_dim = 24;
+  c.qk_rope_head_dim = 8;
+  c.dense_ffn_size = 256;
+  c.expert_ffn_size = 48;
+  return c;
+}
+
+TEST(Transformer, EstimatesItsMemory) {
+  for (const Precision precision : {Precision::fp32, Precision::bf16}) {
+    for (const AttentionForm form : {AttentionForm::up_projected, AttentionForm::absorbed}) {
+      for (const Recompute recompute : {Recompute::none, Recompute::norms, Recompute::all}) {
+        ModelOptions options = training_options(precision);
+        options.attention_form = form;
+        options.recompute = recompute;
+        options.loss_chunk_tokens = 256;
+        SmallModel small(memory_config(), options);
+        small.model.forward_backward(make_batch({{256}, {256}, {256}, {256}, {256}, {256}, {256}, {256}}, false, 300), loss_weights(memory_config()));
+        const double used = double(small.owned.exec.memory->peak_bytes());
+        const double estimate = double(Transformer::estimate_bytes(memory_config(), options, 2048, 256));
+        EXPECT_NEAR(estimate / used, 1.0, 0.15) << "recompute " << int(recompute) << " form " << int(form) << " precision "
+                                                << int(precision) << ": used " << used << ", estimated " << estimate;
+      }
+    }
+  }
+}
+
+TEST(Transformer, MemoryGrowsAtMostLinearlyWithTheSequence) {
+  auto peak = [](int64_t length) {
+    SmallModel small(small_config(), training_options(Precision::fp32));
+    const size_t before = small.owned.exec.memory->bytes_in_use();
+    small.owned.exec.memory->reset_peak();
+    small.model.forward_backward(make_batch({{length}}, false), loss_weights(small_config()));
+    return double(small.owned.exec.memory->peak_bytes() - before);
+  };
+  EXPECT_LE(peak(512), 2.1 * peak(256));
+}
+
+TEST(Transformer, RecomputationSavesMemory) {
+  double peaks[3];
+  for (const Recompute recompute : {Recompute::none, Recompute::norms, Recompute::all}) {
+    ModelOptions options = training_options(Precision::fp32);
+    options.recompute = recompute;
+    options.loss_chunk_tokens = 128;
+    SmallModel small(memory_config(), options);
+    const size_t before = small.owned.exec.memory->bytes_in_use();
+    small.owned.exec.memory->reset_peak();
+    small.model.forward_backward(make_batch({{256}, {256}, {256}, {256}}, false, 300), loss_weights(memory_config()));
+    peaks[int(recompute)] = double(small.owned.exec.memory->peak_bytes() - before);
+  }
+  EXPECT_LT(peaks[1], 0.9 * peaks[0]);
+  EXPECT_LT(peaks[2], 0.9 * peaks[1]);
+}
+
+}  // namespace
+}  // namespace hadal
