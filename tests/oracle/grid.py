@@ -10,7 +10,7 @@ import torch
 from model import Batch, Config, parameter_shapes
 
 FACTORS = dict(
-    width=[dict(hidden_size=8), dict(hidden_size=13), dict(hidden_size=24), dict(hidden_size=32)],
+    width=[dict(hidden_size=12), dict(hidden_size=13), dict(hidden_size=24), dict(hidden_size=32)],
     vocab=[dict(vocab_size=11), dict(vocab_size=32), dict(vocab_size=67)],
     layers=[dict(n_layers=1, n_dense_layers=0), dict(n_layers=2, n_dense_layers=1), dict(n_layers=3, n_dense_layers=1),
             dict(n_layers=2, n_dense_layers=0), dict(n_layers=1, n_dense_layers=1)],
@@ -124,13 +124,13 @@ def random_weights(c, bias_kind, seed):
         elif name in ("embedding", "head"):
             x = x * (1.0 if name == "embedding" and not c.tie_embeddings else 2.0 * c.hidden_size ** -0.5)
         else:
-            x = x * 1.3 * shape[-1] ** -0.5
+            x = x * 1.0 * shape[-1] ** -0.5
         weights[name] = x.float().double()
     return weights
 
 
-def build(choice, index):
-    """One case: configuration, options, batch, weights of the loss terms, model weights."""
+def build(choice, index, attempt=0):
+    """One case: configuration, options, batch, weights of the loss terms, model weights (another draw for each attempt)."""
     merged = {}
     for factor, level in choice.items():
         merged.update(FACTORS[factor][level])
@@ -141,5 +141,5 @@ def build(choice, index):
     batch = make_batch(traits, config["vocab_size"], draw)
     loss_weights = dict(main=draw.uniform(0.02, 0.1), mtp=[draw.uniform(0.01, 0.05) for _ in range(config["n_mtp"])],
                         balance=draw.uniform(0.05, 0.3))
-    weights = random_weights(Config(config), traits["bias"], 7 + index)
+    weights = random_weights(Config(config), traits["bias"], 7 + index + 1000 * attempt)
     return config, options, traits, batch, loss_weights, weights

@@ -94,7 +94,7 @@ class Comparer {
     error = std::sqrt(error), norm = std::sqrt(norm);
     const double bound = bounds.relative * norm + bounds.absolute * std::sqrt(double(theirs.count()));
     findings_.gradient.see(error / bound, case_.name + " " + name);
-    if (norm > 1e-4) findings_.gradient_relative.see(error / norm, case_.name + " " + name);
+    if (norm > 1e-3 * std::sqrt(double(theirs.count()))) findings_.gradient_relative.see(error / norm, case_.name + " " + name);
     findings_.moved[name] |= size > 0;
     if (!(error <= bound))
       fail_with(fmt::format("{}: ||difference|| {:.3e}, ||oracle|| {:.3e}, bound {:.3e}", name, error, norm, bound));

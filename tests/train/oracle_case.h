@@ -67,7 +67,7 @@ struct Findings {
   std::vector<std::string> failures;
   Worst loss;                             // relative
   Worst gradient;                         // ||delta|| / (relative * ||g|| + absolute * sqrt(n)); 1 is the bound
-  Worst gradient_relative;                // ||delta|| / ||g||, of gradients that are not tiny
+  Worst gradient_relative;                // ||delta|| / ||g||, of gradients above 1e-3 a weight
   std::map<std::string, bool> moved;      // parameter -> some gradient of ours was not zero
   int64_t routes_equal = 0, routes_different = 0;
 };

@@ -1,5 +1,6 @@
 // The whole model against the oracle (PyTorch, double precision, autograd; tests/oracle/) over the pairwise-sampled grid:
 // losses, every gradient, routes, log-probabilities and the bias update. Bounds are those of docs/numerics.md.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cstdio>
