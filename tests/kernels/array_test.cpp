@@ -1,0 +1,52 @@
+#include "kernels/array.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <vector>
+
+#include "kernels/elementwise.h"
+
+namespace hadal::kernels {
+namespace {
+
+TEST(KernelArray, BlocksCoverEveryIndexOnce) {
+  ThreadPool pool(3);
+  for (int64_t count : {0, 1, 7, 8, 9, 100})
+    for (int64_t block : {1, 8, 200}) {
+      std::vector<std::atomic<int>> seen(size_t(count) + 1);
+      parallel_blocks(&pool, count, block, [&](int64_t begin, int64_t end) {
+        EXPECT_LE(end - begin, block);
+        for (int64_t i = begin; i < end; ++i) ++seen[size_t(i)];
+      });
+      for (int64_t i = 0; i < count; ++i) EXPECT_EQ(seen[size_t(i)], 1);
+      EXPECT_EQ(seen[size_t(count)], 0);
+    }
+}
+
+TEST(KernelArray, VisitsTheElementTypesThatFormatsName) {
+  int calls = 0;
+  visit_numbers([&](auto a, auto b) {
+    ++calls;
+    EXPECT_TRUE((std::is_same_v<element<decltype(a)>, bf16>));
+    EXPECT_TRUE((std::is_same_v<element<decltype(b)>, float>));
+  }, Num::bf16, Num::f32);
+  visit_numbers([&](auto a, auto b) {
+    ++calls;
+    EXPECT_TRUE((std::is_same_v<element<decltype(a)>, double>));
+    EXPECT_TRUE((std::is_same_v<element<decltype(b)>, double>));
+  }, Num::f64, Num::f64);
+  EXPECT_EQ(calls, 2);
+}
+
+TEST(KernelArray, ReductionsHaveAtMostAFixedNumberOfParts) {
+  for (int64_t rows : {1, 100, 5000, 1 << 20})
+    for (int64_t cols : {1, 64, 4096, 100000}) {
+      const int64_t block = reduce_rows_per_part(rows, cols);
+      EXPECT_GE(block, 1);
+      EXPECT_LE((rows + block - 1) / block, kReduceParts);
+    }
+}
+
+}  // namespace
+}  // namespace hadal::kernels

@@ -1,0 +1,62 @@
+#include "ops/pointwise.h"
+#include "ops/rows_fixture.h"
+
+namespace hadal {
+namespace {
+using namespace rows_test;
+
+TEST(Embedding, CopiesTheRowsThatIdsName) {
+  each_kind([](const Exec& exec, DType dtype) {
+    for (DType out : {dtype, wide(dtype)}) {
+      Mat w = random_mat(13, 37, 1), y(5, 37);
+      View tw(exec, dtype, w), ty(exec, out, y);
+      const std::vector<int32_t> ids = {12, 0, 3, 3, 7};
+      ops::embedding(exec, ty.view, tw.view, ids);
+      for (int64_t r = 0; r < 5; ++r)
+        for (int64_t c = 0; c < 37; ++c) y.at(r, c) = w.at(ids[size_t(r)], c);
+      expect_close(read(ty.view), y, 0, "rows", 0);
+      ty.expect_surroundings_untouched();
+    }
+  });
+}
+
+TEST(Embedding, GradientAddsEveryRowToItsIdRepeatedOnesToo) {
+  each_kind([](const Exec& exec, DType dtype) {
+    Mat dy = random_mat(40, 75, 1), dw = random_mat(6, 75, 2);
+    View tdy(exec, dtype, dy), tdw(exec, wide(dtype), dw);
+    std::vector<int32_t> ids;
+    for (int i = 0; i < 40; ++i) ids.push_back(i % 3 == 0 ? 2 : i % 5);
+    Mat want = dw;
+    for (int64_t r = 0; r < 40; ++r)
+      for (int64_t c = 0; c < 75; ++c) want.at(ids[size_t(r)], c) += dy.at(r, c);
+    ops::embedding_backward_weight(exec, tdw.view, tdy.view, ids);
+    expect_close(read(tdw.view), want, tolerance(wide(dtype)), "dw", dtype == DType::f64 ? 1e-13 : 1e-5);
+    for (int64_t c = 0; c < 75; ++c) EXPECT_EQ(element(tdw.view, 5 * 75 + c), dw.at(5, c));  // no token has id 5
+    tdw.expect_surroundings_untouched();
+  });
+}
+
+TEST(Embedding, GradientHasTheSameBitsWithAnyNumberOfThreads) {
+  expect_thread_independent([](const Exec& exec) {
+    Mat dy = random_mat(300, 400, 1);
+    Tensor tdy = make(exec, DType::bf16, dy), dw = Tensor::zeros(exec, DType::f32, {10, 400});
+    std::vector<int32_t> ids(300);
+    for (size_t i = 0; i < ids.size(); ++i) ids[i] = int32_t((i * i) % 10);
+    ops::embedding_backward_weight(exec, dw, tdy, ids);
+    return bytes_of(exec, dw);
+  });
+}
+
+TEST(Embedding, NamesAnIdOutsideTheTable) {
+  OwnedExec owned(1);
+  const Exec& exec = owned.exec;
+  Tensor w = Tensor::zeros(exec, DType::f32, {4, 8}), y = Tensor::zeros(exec, DType::f32, {2, 8});
+  const std::vector<int32_t> ids = {0, 4};
+  EXPECT_EQ(error_of([&] { ops::embedding(exec, y, w, ids); }), "index of row 1 is 4, expected 0 to 3");
+  EXPECT_EQ(error_of([&] { ops::embedding_backward_weight(exec, w, y, ids); }), "id of row 1 is 4, expected 0 to 3");
+  EXPECT_EQ(error_of([&] { ops::embedding_backward_weight(exec, w.to(exec, DType::bf16), y, ids); }),
+            "embedding dw is BF16, expected F32: gradients add up in FP32");
+}
+
+}  // namespace
+}  // namespace hadal
