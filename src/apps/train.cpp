@@ -1,10 +1,8 @@
 // hadal train: one command from text to a trained model.
-#include <unistd.h>
-
 #include <filesystem>
 
 #include "apps/cli.h"
-#include "apps/text_model.h"
+#include "apps/sample.h"
 #include "base/error.h"
 #include "base/text_format.h"
 #include "base/clock.h"
@@ -24,14 +22,6 @@ struct Options {
   bool plan = false, fresh = false, help_config = false;
   RunOptions run;
 };
-
-// Only what a run wrote may be deleted by --fresh, and only where a run's configuration shows that it is one.
-void remove_run(const fs::path& run) {
-  if (!fs::exists(run)) return;
-  check(fs::exists(run / "config.toml") || fs::is_empty(run) || fs::exists(run / "lock"), ErrorKind::invalid,
-        "{}: not a run directory (no config.toml); --fresh deletes only runs", run.string());
-  for (const char* name : {"checkpoints", "data", "tokenizer", "config.toml", "metrics.jsonl", "log.txt", "report.html"}) fs::remove_all(run / name);
-}
 
 Config configure(const Options& o) {
   check(!o.config.empty(), ErrorKind::invalid, "give a configuration file, or the directory of a run to go on with; see hadal train --help");
@@ -58,17 +48,6 @@ Config configure(const Options& o) {
   return config;
 }
 
-std::string sample(Transformer& model, const Tokenizer& tokenizer, const std::string& prompt, int64_t tokens, uint64_t seed) {
-  SamplingOptions sampling;
-  sampling.temperature = 0.8;
-  sampling.top_p = 0.95;
-  sampling.seed = seed;
-  std::vector<int32_t> ids{start_token(tokenizer, false)};
-  tokenizer.encode_to(prompt, SpecialTokens::as_text, ids);
-  tokens = std::min(tokens, model.config().max_positions - int64_t(ids.size()));
-  return tokens > 0 ? generate_text(model, tokenizer, ids, tokens, sampling) : "";
-}
-
 int run_training(const Options& o) {
   if (o.help_config) {
     fmt::print("{}", config_help());
@@ -84,7 +63,7 @@ int run_training(const Options& o) {
   if (o.fresh) remove_run(request.config.run);
   request.quiet = o.run.quiet;
   request.stop_after_step = o.stop_after;
-  request.hooks.sample = sample;
+  request.hooks.sample = training_sample;
   auto exec = o.run.exec();
   const auto outcome = train(request, exec.exec);
   fmt::print("{} {} steps{}{} in {}; model in {}\n", outcome.interrupted ? "stopped after" : "done:", format_count(outcome.steps),

@@ -9,5 +9,6 @@ HADAL_VERB(generate)
 HADAL_VERB(score)
 HADAL_VERB(inspect)
 HADAL_VERB(report)
+HADAL_VERB(demo)
 HADAL_VERB(version)
 // clang-format on

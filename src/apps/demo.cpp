@@ -1,0 +1,166 @@
+// hadal demo: from text on this machine to a model that writes, in minutes; a second call resumes or reuses.
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "apps/cli.h"
+#include "apps/demo_text.h"
+#include "apps/sample.h"
+#include "apps/text_model.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/files.h"
+#include "base/interrupt.h"
+#include "base/table.h"
+#include "base/text_format.h"
+#include "config/config_io.h"
+#include "data/corpus.h"
+#include "demo_config.h"
+#include "eval/baselines.h"
+#include "train/report.h"
+#include "train/trainer.h"
+
+namespace hadal {
+namespace {
+
+namespace fs = std::filesystem;
+constexpr uint64_t kSeed = 20241227;
+constexpr int64_t kLibraryBytes = 8 << 20;
+
+struct Options {
+  std::vector<std::string> text;
+  std::string run_directory = "runs/demo";
+  int64_t steps = 0;
+  bool fresh = false;
+  RunOptions run;
+};
+
+SourceConfig source(const std::string& name, std::vector<std::string> paths, double weight) {
+  SourceConfig config;
+  config.name = name;
+  config.paths = std::move(paths);
+  config.weight = weight;
+  return config;
+}
+
+void write_if_changed(const fs::path& path, const std::string& content) {
+  if (!fs::exists(path) || read_file(path) != content) atomic_write(path, content);
+}
+
+Config configure(const Options& o) {
+  Config config = config_from_toml(kDemoConfig, "the built-in demo configuration");
+  config.run = o.run_directory;
+  if (!o.text.empty()) {
+    config.data.sources = {source("text", o.text, 0)};
+  } else {
+    const fs::path made = fs::path(o.run_directory) / "text";
+    make_directories(made);
+    write_if_changed(made / "arithmetic.jsonl", arithmetic_documents(2000, kSeed));
+    write_if_changed(made / "stories.jsonl", story_documents(3000, kSeed));
+    const auto library = standard_library_files(kLibraryBytes);
+    if (!library.empty()) config.data.sources.push_back(source("python", library, 0.8));
+    config.data.sources.push_back(source("arithmetic", {(made / "arithmetic.jsonl").string()}, library.empty() ? 0.5 : 0.1));
+    config.data.sources.push_back(source("stories", {(made / "stories.jsonl").string()}, library.empty() ? 0.5 : 0.1));
+  }
+  apply_overrides(config, o.run.set);
+  if (o.steps > 0) config.train.steps = o.steps;
+  validate(config);
+  return config;
+}
+
+struct Split {
+  std::string training, held_out, hash;
+};
+
+Split read_split(const Config& config) {
+  ProgressOptions silent;
+  silent.quiet = true;
+  const auto corpus = data::Corpus::scan(config.data, {}, silent);
+  Split split;
+  split.hash = corpus.fingerprint();
+  corpus.read(0, [&](int64_t document, const std::string& text) {
+    const auto& facts = corpus.facts(document);
+    if (facts.fate == data::Fate::training || facts.fate == data::Fate::held_out) {
+      const size_t cut = size_t(data::split_point(text, facts, config.data));
+      split.training.append(text, 0, cut);
+      split.held_out.append(text, cut, std::string::npos);
+    }
+    return true;
+  });
+  return split;
+}
+
+void compare(const Split& split, double ours) {
+  fmt::print("\nheld-out text, {} bytes, in bits per byte (corpus {}):\n", format_count(int64_t(split.held_out.size())), split.hash.substr(0, 16));
+  Table table({"method", "bits per byte"});
+  auto add = [&](const std::string& name, double value) { table.add({name, fmt::format("{:.3f}", value)}); };
+  add("this model", ours);
+  add("order-5 n-gram, Witten-Bell, same training text", ngram_bits_per_byte(split.training, split.held_out, 5));
+  add("xz -9e after the training text", xz_primed_bits_per_byte(split.training, split.held_out));
+  add("xz -9e", xz_bits_per_byte(split.held_out));
+  add("gzip -9", gzip_bits_per_byte(split.held_out));
+  fmt::print("{}", table.text());
+}
+
+void write_something(TextModel& loaded, bool own_text) {
+  SamplingOptions sampling;
+  sampling.temperature = 0.7;
+  sampling.top_p = 0.95;
+  sampling.seed = 7;
+  const auto& tokenizer = loaded.text();
+  auto& model = *loaded.model.transformer;
+  const std::string prompt = own_text ? "The " : "Once upon a time";
+  std::vector<int32_t> ids{start_token(tokenizer, trained_with_bos(loaded.model.directory.string()))};
+  tokenizer.encode_to(prompt, SpecialTokens::as_text, ids);
+  fmt::print("\ncompletion of \"{}\":\n{}{}\n", prompt, prompt, generate_text(model, tokenizer, ids, 80, sampling));
+  const std::string prefix = "def add(a, b):\n    \"\"\"Return the sum.\"\"\"\n    ", suffix = "\n\ndef sub(a, b):\n    return a - b\n";
+  sampling.temperature = 0;
+  fmt::print("\nfilling in the middle:\n{}[{}]{}\n", prefix, generate_text(model, tokenizer, fim_prompt(tokenizer, prefix, suffix), 24, sampling), suffix);
+}
+
+int demo(const Options& o) {
+  const double start = steady_seconds();
+  if (o.fresh) remove_run(o.run_directory);
+  TrainRequest request;
+  request.config = configure(o);
+  request.quiet = o.run.quiet;
+  request.hooks.sample = training_sample;
+  auto exec = o.run.exec();
+  const bool existed = fs::exists(fs::path(o.run_directory) / "checkpoints");
+  const auto outcome = train(request, exec.exec);
+  if (outcome.interrupted) {
+    fmt::print("stopped; `make demo` goes on from step {}\n", outcome.steps);
+    return kExitFine;
+  }
+  if (existed && outcome.resumed_from == outcome.steps) {
+    fmt::print("{} was already trained; it is used as it is (--fresh trains again)\n", o.run_directory);
+  } else if (outcome.resumed_from > 0) {
+    fmt::print("resumed at step {}\n", outcome.resumed_from);
+  }
+  compare(read_split(request.config), outcome.bits_per_byte);
+  auto loaded = load_text_model(o.run_directory, {}, exec.exec);
+  write_something(loaded, !o.text.empty());
+  const auto report = fs::path(o.run_directory) / "report.html";
+  atomic_write(report, report_html({o.run_directory}));
+  fmt::print("\nmodel   {}\nreport  {}\ntime    {}\n\ngo on:  hadal generate --model {} --prompt 'def '\n", o.run_directory, report.string(), format_duration(steady_seconds() - start),
+             o.run_directory);
+  return kExitFine;
+}
+
+}  // namespace
+
+void add_demo(CLI::App& root, Cli& cli) {
+  auto o = std::make_shared<Options>();
+  CLI::App* verb = root.add_subcommand("demo", "Train a small model on text that is already here, and let it write");
+  verb->add_option("--text", o->text, "your own text instead: files, directories, globs");
+  verb->add_option("--run", o->run_directory, "run directory")->capture_default_str();
+  verb->add_option("--steps", o->steps, "optimizer steps, instead of the configuration's")->check(CLI::PositiveNumber);
+  verb->add_flag("--fresh", o->fresh, "delete what an earlier demo left first");
+  add_set_option(*verb, o->run);
+  add_threads_option(*verb, o->run);
+  add_isa_option(*verb, o->run);
+  add_quiet_option(*verb, o->run);
+  add_examples(*verb, {"hadal demo", "hadal demo --text ~/notes --run runs/notes", "hadal demo --fresh"});
+  cli.on(verb, [o] { return demo(*o); });
+}
+
+}  // namespace hadal
