@@ -49,8 +49,23 @@ bool spin_until(Condition&& condition) {
   return condition();
 }
 
-thread_local bool inside_task = false;
-thread_local int this_worker = 0;
+// The pool whose task this thread runs, and as which worker.
+struct Place {
+  const void* pool = nullptr;
+  int worker = 0;
+};
+thread_local Place place;
+
+class Inside {
+ public:
+  Inside(const void* pool, int worker) : before_(place) { place = {pool, worker}; }
+  ~Inside() { place = before_; }
+  Inside(const Inside&) = delete;
+  Inside& operator=(const Inside&) = delete;
+
+ private:
+  Place before_;
+};
 
 }  // namespace
 
@@ -78,8 +93,7 @@ struct ThreadPool::State {
   static constexpr uint32_t kOpen = 0x80000000u;
 
   void work(int worker) {
-    inside_task = true;
-    this_worker = worker;
+    Inside inside(this, worker);
     for (;;) {
       const int64_t index = next.fetch_add(1, std::memory_order_relaxed);
       if (index >= n_tasks) break;
@@ -92,7 +106,6 @@ struct ThreadPool::State {
         failed.store(true, std::memory_order_relaxed);
       }
     }
-    inside_task = false;
   }
 
   bool join() {
@@ -159,13 +172,10 @@ int ThreadPool::n_threads() const { return state_->n_threads; }
 void ThreadPool::run(int64_t n_tasks, Function function, void* context) {
   State& s = *state_;
   if (n_tasks <= 0) return;
-  if (inside_task) return s.run_serial(n_tasks, function, context, this_worker);
+  if (place.pool == &s) return s.run_serial(n_tasks, function, context, place.worker);
   std::lock_guard one_call(s.call_mutex);
   if (n_tasks == 1 || s.n_threads == 1) {
-    struct Inside {
-      Inside() { inside_task = true, this_worker = 0; }
-      ~Inside() { inside_task = false; }
-    } inside;
+    Inside inside(&s, 0);
     return s.run_serial(n_tasks, function, context, 0);
   }
   s.function = function;

@@ -17,7 +17,7 @@ class ThreadPool {
   int n_threads() const;
 
   // Calls task(i, worker) for every i in [0, n_tasks), worker in [0, n_threads); returns when all are done. The first
-  // exception is rethrown here. Calls from inside a task run serially in the caller. Not callable from two threads at once
+  // exception is rethrown here. Calls from inside a task of this pool run serially in the caller. Not callable from two threads at once
   // (the second waits).
   template <class Task>
   void parallel_for(int64_t n_tasks, Task&& task) {

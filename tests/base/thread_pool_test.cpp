@@ -85,6 +85,23 @@ TEST(ThreadPool, RunsNestedCallsSeriallyInTheSameWorker) {
   EXPECT_TRUE(same_worker);
 }
 
+TEST(ThreadPool, KeepsWorkerNumbersInRangeWhenPoolsNest) {
+  ThreadPool wide(4), narrow(2);
+  std::atomic<int> count{0}, out_of_range{0}, concurrent{0}, overlaps{0};
+  wide.parallel_for(8, [&](int64_t, int outer) {
+    narrow.parallel_for(1, [&](int64_t, int worker) {
+      if (concurrent.fetch_add(1) != 0) overlaps.fetch_add(1);  // both would use the scratch of worker 0
+      if (worker < 0 || worker >= 2) out_of_range.fetch_add(1);
+      count.fetch_add(1);
+      concurrent.fetch_sub(1);
+    });
+    wide.parallel_for(3, [&](int64_t, int inner) { count.fetch_add(inner == outer ? 1 : 100); });
+  });
+  EXPECT_EQ(count.load(), 8 * 4);
+  EXPECT_EQ(out_of_range.load(), 0);
+  EXPECT_EQ(overlaps.load(), 0);
+}
+
 TEST(ThreadPool, ServesCallersFromSeveralThreadsInTurn) {
   ThreadPool pool(3);
   std::atomic<int> count{0};
