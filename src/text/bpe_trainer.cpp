@@ -185,14 +185,27 @@ void BpeTrainer::add_file(const std::string& path) {
   check(!std::filesystem::is_directory(path), ErrorKind::invalid, "'{}' is a directory, not a text file", path);
   const std::unique_ptr<std::FILE, FileCloser> file(std::fopen(path.c_str(), "rb"));
   check(file != nullptr, ErrorKind::io, "cannot open '{}' for reading", path);
+  add_stream([&](char* out, size_t size) {
+    const size_t got = std::fread(out, 1, size, file.get());
+    check(!std::ferror(file.get()), ErrorKind::io, "cannot read '{}'", path);
+    return got;
+  });
+}
+
+void BpeTrainer::add_stream(const std::function<size_t(char* out, size_t size)>& read) {
   std::string buffer;
   while (true) {
     const size_t before = buffer.size();
     buffer.resize(before + kReadBytes);
-    const size_t got = std::fread(buffer.data() + before, 1, kReadBytes, file.get());
-    buffer.resize(before + got);
-    check(!std::ferror(file.get()), ErrorKind::io, "cannot read '{}'", path);
-    if (got < kReadBytes) break;
+    size_t filled = before;
+    while (filled < buffer.size()) {
+      const size_t got = read(buffer.data() + filled, buffer.size() - filled);
+      if (got == 0) break;
+      filled += got;
+    }
+    const bool end = filled < buffer.size();
+    buffer.resize(filled);
+    if (end) break;
     const size_t cut = place_to_cut(buffer, buffer.size());
     add_text(std::string_view(buffer).substr(0, cut));
     buffer.erase(0, cut);

@@ -39,13 +39,16 @@ class BpeTrainer {
   explicit BpeTrainer(BpeOptions options, ThreadPool& pool);  // throws invalid if the vocabulary cannot hold bytes and added tokens
   ~BpeTrainer();
 
-  void on_progress(std::function<void(const BpeProgress&)> report);  // called a few times per second from one thread at a time
+  // Called a few times per second from the calling thread; an exception that it throws ends the training.
+  void on_progress(std::function<void(const BpeProgress&)> report);
 
   // Texts come in any number of calls. A text is a document; pieces do not reach over its ends.
   void add_text(std::string_view text);
   // Reads a file in blocks cut at line ends, whatever its size. A missing or unreadable one throws not_found or io.
   void add_file(const std::string& path);
-  // The same for many texts at once: next(text) fills the next one and returns false at the end; called by one thread at a time.
+  // The same from any source of bytes: read(out, size) gives up to size bytes and 0 at the end.
+  void add_stream(const std::function<size_t(char* out, size_t size)>& read);
+  // The same for many texts at once: next(text) fills the next one and returns false at the end.
   void add_texts(const std::function<bool(std::string&)>& next);
 
   int64_t bytes_seen() const;

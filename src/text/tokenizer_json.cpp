@@ -270,13 +270,13 @@ std::string write_tokenizer_json(const TokenizerFile& file) {
   out += "\"model\": {\n\"type\": \"BPE\", \"dropout\": null, \"unk_token\": null, \"continuing_subword_prefix\": null, "
          "\"end_of_word_suffix\": null, \"fuse_unk\": false, \"byte_fallback\": false, \"ignore_merges\": ";
   out += file.ignore_merges ? "true,\n\"vocab\": {" : "false,\n\"vocab\": {";
+  // Added tokens below the last plain one stand in the vocabulary too (spelt as they are): Hugging Face counts on that.
   std::vector<char> added(file.tokens.size(), 0);
   for (const AddedToken& token : file.added) added[token.id] = 1;
-  bool first = true;
-  for (size_t id = 0; id < file.tokens.size(); ++id) {
-    if (added[id]) continue;
-    out += fmt::format("{}\n{}: {}", first ? "" : ",", json_text(byte_alphabet().write(file.tokens[id])), id);
-    first = false;
+  const auto last = size_t(std::find(added.rbegin(), added.rend(), 0).base() - added.begin());
+  for (size_t id = 0; id < last; ++id) {
+    const std::string spelling = added[id] ? file.tokens[id] : byte_alphabet().write(file.tokens[id]);
+    out += fmt::format("{}\n{}: {}", id ? "," : "", json_text(spelling), id);
   }
   out += "\n},\n\"merges\": [";
   for (size_t i = 0; i < file.merges.size(); ++i) {

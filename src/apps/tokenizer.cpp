@@ -1,0 +1,383 @@
+// hadal tokenizer train | encode | decode | info.
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "apps/cli.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/files.h"
+#include "base/interrupt.h"
+#include "base/progress.h"
+#include "base/table.h"
+#include "base/text_format.h"
+#include "data/byte_stream.h"
+#include "data/document_reader.h"
+#include "text/bpe_trainer.h"
+#include "text/text_kinds.h"
+#include "text/tokenizer.h"
+
+namespace hadal {
+namespace {
+
+using Json = nlohmann::json;
+
+// ---- standard input and output ----
+
+class Input {
+ public:
+  std::string all() {
+    std::string text;
+    while (fill()) text += buffer_;
+    return text;
+  }
+  bool line(std::string& out) {
+    out.clear();
+    while (true) {
+      const size_t end = buffer_.find('\n', at_);
+      out.append(buffer_, at_, end == std::string::npos ? std::string::npos : end - at_);
+      if (end != std::string::npos) {
+        at_ = end + 1;
+        return true;
+      }
+      if (!fill()) {
+        at_ = buffer_.size();
+        return !out.empty();
+      }
+      at_ = 0;
+    }
+  }
+
+ private:
+  bool fill() {
+    buffer_.resize(1 << 20);
+    const size_t got = std::fread(buffer_.data(), 1, buffer_.size(), stdin);
+    check(!std::ferror(stdin), ErrorKind::io, "cannot read standard input");
+    buffer_.resize(got);
+    return got > 0;
+  }
+  std::string buffer_;
+  size_t at_ = 0;
+};
+
+void print(std::string_view text) {
+  const size_t written = std::fwrite(text.data(), 1, text.size(), stdout);
+  check(written == text.size(), ErrorKind::io, "cannot write standard output");
+}
+
+std::string ids_as_json(const std::vector<int32_t>& ids) { return fmt::format("[{}]\n", fmt::join(ids, ",")); }
+
+std::vector<int32_t> ids_from_json(const std::string& text, const std::string& where) {
+  Json json;
+  try {
+    json = Json::parse(text);
+  } catch (const Json::exception& e) {
+    fail(ErrorKind::corrupt, "{} is not JSON: {}", where, e.what());
+  }
+  check(json.is_array(), ErrorKind::corrupt, "{} is not a JSON array of token ids", where);
+  std::vector<int32_t> ids;
+  for (const Json& value : json) {
+    const bool fits = value.is_number_integer() && value.get<int64_t>() >= 0 && value.get<int64_t>() <= INT32_MAX;
+    check(fits, ErrorKind::corrupt, "{} holds {}, which is no token id", where, value.dump());
+    ids.push_back(value.get<int32_t>());
+  }
+  return ids;
+}
+
+// Lines in, lines out in the same order, a batch at a time on all threads.
+template <class Convert>
+void convert_lines(ThreadPool& pool, const Convert& convert) {
+  Input input;
+  int64_t number = 0;
+  std::vector<std::string> lines, results;
+  for (bool more = true; more && !interrupted();) {
+    lines.clear();
+    size_t bytes = 0;
+    for (std::string line; bytes < (4 << 20) && (more = input.line(line));) {
+      bytes += line.size() + 1;
+      lines.push_back(std::move(line));
+    }
+    results.assign(lines.size(), "");
+    pool.parallel_for(int64_t(lines.size()), [&](int64_t i, int) {
+      results[i] = convert(lines[i], fmt::format("line {} of the input", number + i + 1));
+    });
+    for (const std::string& result : results) print(result);
+    number += int64_t(lines.size());
+  }
+}
+
+// ---- encode, decode ----
+
+struct CodecOptions {
+  std::string tokenizer;
+  bool jsonl = false, special = false;
+  RunOptions run;
+};
+
+int encode(const CodecOptions& options) {
+  const Tokenizer tokenizer = Tokenizer::load(options.tokenizer);
+  const SpecialTokens special = options.special ? SpecialTokens::parse : SpecialTokens::as_text;
+  if (!options.jsonl) {
+    print(ids_as_json(tokenizer.encode(Input().all(), special)));
+    return kExitFine;
+  }
+  ThreadPool pool(options.run.threads);
+  convert_lines(pool, [&](const std::string& line, const std::string& where) {
+    Json json = Json::parse(line, nullptr, false);
+    check(json.is_string(), ErrorKind::corrupt, "{} is not a JSON string", where);
+    return ids_as_json(tokenizer.encode(json.get_ref<const std::string&>(), special));
+  });
+  return kExitFine;
+}
+
+int decode(const CodecOptions& options) {
+  const Tokenizer tokenizer = Tokenizer::load(options.tokenizer);
+  if (!options.jsonl) {
+    print(tokenizer.decode(ids_from_json(Input().all(), "the input"), options.special));
+    return kExitFine;
+  }
+  ThreadPool pool(options.run.threads);
+  convert_lines(pool, [&](const std::string& line, const std::string& where) {
+    const Json text = tokenizer.decode(ids_from_json(line, where), options.special);
+    return text.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+  });
+  return kExitFine;
+}
+
+// ---- train ----
+
+struct TrainOptions {
+  std::vector<std::string> inputs;
+  std::string output, text_field = "text";
+  BpeOptions bpe;
+  bool overwrite = false;
+  RunOptions run;
+};
+
+void stop_if_interrupted() {
+  check(!interrupted(), ErrorKind::io, "interrupted; no tokenizer was written");
+}
+
+void add_input_file(BpeTrainer& trainer, const std::filesystem::path& path, const std::string& text_field) {
+  if (data::is_jsonl(path)) {
+    data::DocumentReader reader(path, text_field);
+    trainer.add_texts([&](std::string& text) {
+      stop_if_interrupted();
+      return reader.next(text);
+    });
+    return;
+  }
+  const std::unique_ptr<data::ByteStream> bytes = data::open_bytes(path);
+  trainer.add_stream([&](char* out, size_t size) {
+    stop_if_interrupted();
+    return size_t(bytes->read(out, int64_t(size)));
+  });
+}
+
+bool binary(const std::filesystem::path& path) {
+  std::string start(64 << 10, '\0');
+  const std::unique_ptr<data::ByteStream> bytes = data::open_bytes(path);
+  start.resize(size_t(bytes->read(start.data(), int64_t(start.size()))));
+  return data::looks_binary(start);
+}
+
+void add_inputs(BpeTrainer& trainer, const TrainOptions& options) {
+  for (const std::string& input : options.inputs) {
+    const bool one_file = std::filesystem::is_regular_file(input);
+    for (const std::filesystem::path& path : list_files(input)) {
+      if (binary(path)) {
+        check(!one_file, ErrorKind::invalid, "'{}' is a binary file, not text", input);
+        if (!options.run.quiet) fmt::print(stderr, "passed over (binary): {}\n", path.string());
+        continue;
+      }
+      add_input_file(trainer, path, options.text_field);
+    }
+  }
+}
+
+int train(const TrainOptions& options) {
+  const std::filesystem::path file = std::filesystem::path(options.output) / "tokenizer.json";
+  check(options.overwrite || !std::filesystem::exists(file), ErrorKind::invalid,
+        "'{}' exists; models trained with it would no longer fit another one (--overwrite replaces it)", file.string());
+  ThreadPool pool(options.run.threads);
+  BpeTrainer trainer(options.bpe, pool);
+  std::unique_ptr<Progress> counting = std::make_unique<Progress>("counting words", 0, ProgressOptions{"B", options.run.quiet});
+  std::unique_ptr<Progress> merging;
+  trainer.on_progress([&](const BpeProgress& progress) {
+    stop_if_interrupted();
+    if (std::string_view(progress.stage) == "counting words") {
+      counting->set(progress.done);
+      return;
+    }
+    if (!merging) merging = std::make_unique<Progress>("merging", progress.total, ProgressOptions{"merges", options.run.quiet});
+    merging->set(progress.done);
+  });
+  const double start = steady_seconds();
+  add_inputs(trainer, options);
+  const int64_t bytes = trainer.bytes_seen(), words = trainer.distinct_words();
+  counting->finish();
+  const Tokenizer tokenizer = trainer.train();
+  if (merging) merging->finish();
+  tokenizer.save(options.output);
+  fmt::print("read        {} in {} distinct words, {}\n", format_bytes(double(bytes)), format_count(words),
+             format_duration(steady_seconds() - start));
+  fmt::print("vocabulary  {} = 256 bytes + {} merges + {} added tokens\n", format_count(tokenizer.vocab_size()),
+             format_count(tokenizer.n_merges()), tokenizer.added_tokens().size());
+  if (tokenizer.vocab_size() < options.bpe.vocab_size) {
+    fmt::print("            smaller than the {} asked for: no further pair occurs {} times\n", format_count(options.bpe.vocab_size),
+               options.bpe.min_count);
+  }
+  fmt::print("written     {}\n", file.string());
+  return kExitFine;
+}
+
+// ---- info ----
+
+struct InfoOptions {
+  std::string tokenizer, text;
+  bool json = false;
+};
+
+std::vector<KindCount> measure(const Tokenizer& tokenizer, const std::string& file) {
+  std::vector<KindCount> rows;
+  if (file.empty()) {
+    for (const TextSample& sample : text_samples()) rows.push_back(measure_sample(tokenizer, sample));
+    return rows;
+  }
+  const std::string text = read_file(file);
+  check(!text.empty(), ErrorKind::invalid, "'{}' is empty: there is nothing to measure", file);
+  rows = measure_text(tokenizer, text);
+  KindCount all{"all", 0, 0, 0};
+  for (const KindCount& row : rows) {
+    all.bytes += row.bytes;
+    all.characters += row.characters;
+    all.tokens += row.tokens;
+  }
+  rows.push_back(all);
+  return rows;
+}
+
+void print_info_json(const Tokenizer& tokenizer, const std::vector<KindCount>& rows) {
+  nlohmann::ordered_json json;
+  json["vocab_size"] = tokenizer.vocab_size();
+  json["merges"] = tokenizer.n_merges();
+  json["hash"] = tokenizer.content_hash();
+  json["splits"] = tokenizer.splits();
+  for (const AddedToken& token : tokenizer.added_tokens()) {
+    json["added_tokens"].push_back({{"id", token.id}, {"content", token.content}, {"special", token.special}});
+  }
+  auto name = [&](const char* key, std::optional<int32_t> id) { json[key] = id ? nlohmann::ordered_json(*id) : nullptr; };
+  name("bos_id", tokenizer.bos_id());
+  name("eos_id", tokenizer.eos_id());
+  name("pad_id", tokenizer.pad_id());
+  for (const KindCount& row : rows) {
+    json["text"].push_back({{"kind", row.name}, {"bytes", row.bytes}, {"characters", row.characters}, {"tokens", row.tokens}});
+  }
+  fmt::print("{}\n", json.dump(2));
+}
+
+std::string role_of(const Tokenizer& tokenizer, int32_t id) {
+  std::vector<std::string> roles;
+  if (tokenizer.bos_id() == id) roles.push_back("BOS");
+  if (tokenizer.eos_id() == id) roles.push_back("EOS");
+  if (tokenizer.pad_id() == id) roles.push_back("PAD");
+  if (tokenizer.fim_begin_id() == id || tokenizer.fim_hole_id() == id || tokenizer.fim_end_id() == id) roles.push_back("FIM");
+  return fmt::format("{}", fmt::join(roles, ", "));
+}
+
+int info(const InfoOptions& options) {
+  const Tokenizer tokenizer = Tokenizer::load(options.tokenizer);
+  const std::vector<KindCount> rows = measure(tokenizer, options.text);
+  if (options.json) {
+    print_info_json(tokenizer, rows);
+    return kExitFine;
+  }
+  fmt::print("vocabulary    {}\nmerges        {}\nadded tokens  {}\nhash          {}\n", format_count(tokenizer.vocab_size()),
+             format_count(tokenizer.n_merges()), tokenizer.added_tokens().size(), tokenizer.content_hash());
+  for (const std::string& split : tokenizer.splits()) fmt::print("split         {}\n", Json(split).dump());
+  constexpr size_t kMostShown = 40;
+  Table added({"id", "added token", "special", "use"});
+  size_t shown = 0;
+  for (const AddedToken& token : tokenizer.added_tokens()) {
+    const std::string role = role_of(tokenizer, token.id);
+    if (shown >= kMostShown && role.empty()) continue;
+    added.add({fmt::format("{}", token.id), token.content, token.special ? "yes" : "no", role});
+    ++shown;
+  }
+  fmt::print("\n{}", added.text());
+  if (shown < tokenizer.added_tokens().size()) {
+    fmt::print("and {} more (--json lists all)\n", tokenizer.added_tokens().size() - shown);
+  }
+  Table table({options.text.empty() ? "built-in sample" : "kind of text", "bytes", "tokens", "bytes/token", "characters/token"});
+  for (const KindCount& row : rows) {
+    if (row.name == "all") table.add_rule();
+    table.add({row.name, format_count(row.bytes), format_count(row.tokens), fmt::format("{:.2f}", double(row.bytes) / row.tokens),
+               fmt::format("{:.2f}", double(row.characters) / row.tokens)});
+  }
+  fmt::print("\n{}", table.text());
+  return kExitFine;
+}
+
+// ---- the verbs ----
+
+void add_codec(CLI::App& verb, Cli& cli, bool encoding) {
+  auto o = std::make_shared<CodecOptions>();
+  CLI::App* sub = encoding ? verb.add_subcommand("encode", "Standard input as one text -> a JSON array of token ids")
+                           : verb.add_subcommand("decode", "A JSON array of token ids from standard input -> the bytes it stands for");
+  sub->add_option("--tokenizer,-t", o->tokenizer, "tokenizer.json, or a directory that holds one")->required();
+  add_threads_option(*sub, o->run);
+  if (encoding) {
+    sub->add_flag("--jsonl", o->jsonl, "one JSON string per line in, one array per line out");
+    sub->add_flag("--parse-special", o->special, "text that spells an added token becomes that token (off: it is plain text)");
+    add_examples(*sub, {"hadal tokenizer encode --tokenizer tok < book.txt > ids.json",
+                        "echo '\"Hello, world\"' | hadal tokenizer encode --tokenizer tok --jsonl"});
+    cli.on(sub, [o] { return encode(*o); });
+  } else {
+    sub->add_flag("--jsonl", o->jsonl, "one array per line in, one JSON string per line out (bytes outside UTF-8 become U+FFFD)");
+    sub->add_flag("--skip-special", o->special, "leave out tokens that are flagged special");
+    add_examples(*sub, {"hadal tokenizer decode --tokenizer tok < ids.json > book.txt",
+                        "echo '[314,42]' | hadal tokenizer decode --tokenizer tok --jsonl"});
+    cli.on(sub, [o] { return decode(*o); });
+  }
+}
+
+void add_train(CLI::App& verb, Cli& cli) {
+  auto o = std::make_shared<TrainOptions>();
+  CLI::App* sub = verb.add_subcommand("train", "Train a byte-level BPE tokenizer on text");
+  sub->add_option("--input,-i", o->inputs, "files, directories or patterns; text or .jsonl, also .gz and .zst")->required();
+  sub->add_option("--vocab-size,-n", o->bpe.vocab_size, "number of ids, added tokens included")->required();
+  sub->add_option("--output,-o", o->output, "directory for tokenizer.json and tokenizer_config.json")->required();
+  sub->add_option("--min-count", o->bpe.min_count, "do not merge pairs that occur less often")->capture_default_str();
+  sub->add_option("--text-field", o->text_field, "field of .jsonl that holds the text")->capture_default_str();
+  sub->add_option("--extra-token", o->bpe.extra_tokens, "a further added token (repeatable)");
+  sub->add_flag("--overwrite", o->overwrite, "replace a tokenizer that is already there");
+  add_threads_option(*sub, o->run);
+  add_quiet_option(*sub, o->run);
+  add_examples(*sub, {"hadal tokenizer train --input book.txt --vocab-size 4096 --output tok",
+                      "hadal tokenizer train --input 'texts/**/*.jsonl.zst' notes/ --vocab-size 32000 --output tok"});
+  cli.on(sub, [o] { return train(*o); });
+}
+
+void add_info(CLI::App& verb, Cli& cli) {
+  auto o = std::make_shared<InfoOptions>();
+  CLI::App* sub = verb.add_subcommand("info", "Vocabulary, merges, added tokens, and bytes per token by script and kind of text");
+  sub->add_option("--tokenizer,-t", o->tokenizer, "tokenizer.json, or a directory that holds one")->required();
+  sub->add_option("--text", o->text, "measure this file instead of the built-in samples");
+  sub->add_flag("--json", o->json, "print one JSON object");
+  add_examples(*sub, {"hadal tokenizer info --tokenizer tok", "hadal tokenizer info --tokenizer tok --text book.txt"});
+  cli.on(sub, [o] { return info(*o); });
+}
+
+}  // namespace
+
+void add_tokenizer(CLI::App& root, Cli& cli) {
+  CLI::App* verb = root.add_subcommand("tokenizer", "Train a tokenizer, encode, decode, look into one");
+  verb->require_subcommand(1);
+  add_train(*verb, cli);
+  add_codec(*verb, cli, true);
+  add_codec(*verb, cli, false);
+  add_info(*verb, cli);
+}
+
+}  // namespace hadal

@@ -1,0 +1,142 @@
+#include "text/pre_tokenizer.h"
+
+#include <gtest/gtest.h>
+
+#include <thread>
+
+#include "tests/text/text_testing.h"
+
+namespace hadal {
+namespace {
+
+using Pieces = std::vector<std::string>;
+using testing::error_of;
+
+Pieces report(std::string_view text) { return PreTokenizer(PreTokenizer::default_splits()).pieces(text); }
+
+TEST(PreTokenizer, CutsDigitsInGroupsOfThreeFromTheLeft) {
+  EXPECT_EQ(report("1234567"), (Pieces{"123", "456", "7"}));
+  EXPECT_EQ(report("x=10000;"), (Pieces{"x", "=", "100", "00", ";"}));
+  EXPECT_EQ(report("٣٤٥٦ Ⅷ½"), (Pieces{"٣٤٥", "٦", " ", "Ⅷ½"}));
+}
+
+TEST(PreTokenizer, PutsOneBlankOrMarkBeforeAWord) {
+  EXPECT_EQ(report("Hello, big world"), (Pieces{"Hello", ",", " big", " world"}));
+  EXPECT_EQ(report("(sum _name .method"), (Pieces{"(sum", " _", "name", " .", "method"}));
+  EXPECT_EQ(report("don't"), (Pieces{"don", "'t"}));
+  EXPECT_EQ(report("«naïve»"), (Pieces{"«", "naïve", "»"}));  // only ASCII marks open a word, and only an ASCII one
+  EXPECT_EQ(report("\tint"), (Pieces{"\tint"}));
+}
+
+TEST(PreTokenizer, FusesPunctuationWithTheLineEndsBehindIt) {
+  EXPECT_EQ(report("end.\n\nNext"), (Pieces{"end", ".\n\n", "Next"}));
+  EXPECT_EQ(report("{ \"a\": 1 },\r\n"), (Pieces{"{", " \"", "a", "\":", " ", "1", " },\r\n"}));
+  EXPECT_EQ(report("好。\n"), (Pieces{"好", "。\n"}));
+}
+
+TEST(PreTokenizer, LeavesTheLastBlankOfARunToTheWord) {
+  EXPECT_EQ(report("a    b"), (Pieces{"a", "   ", " b"}));
+  EXPECT_EQ(report("a  \n  b"), (Pieces{"a", "  \n", " ", " b"}));
+  EXPECT_EQ(report("a   "), (Pieces{"a", "   "}));
+  EXPECT_EQ(report("x  7"), (Pieces{"x", "  ", "7"}));  // digits were cut out first: the blanks end their piece
+  EXPECT_EQ(report("\n\n  \n x"), (Pieces{"\n\n  \n", " x"}));
+}
+
+TEST(PreTokenizer, KeepsHanAndKanaApartFromOtherLetters) {
+  EXPECT_EQ(report("abc中文字def"), (Pieces{"abc", "中文字", "def"}));
+  EXPECT_EQ(report("駅でコーヒーを"), (Pieces{"駅でコーヒーを"}));
+  EXPECT_EQ(report("中文123字"), (Pieces{"中文", "123", "字"}));
+  EXPECT_EQ(report("한국어 글"), (Pieces{"한국어", " 글"}));
+}
+
+TEST(PreTokenizer, KnowsMarksAndEveryWhiteSpace) {
+  EXPECT_EQ(report("e\u0301t"), (Pieces{"e\u0301t"}));
+  EXPECT_EQ(report("\u00a0\u2003x"), (Pieces{"\u00a0", "\u2003x"}));
+  EXPECT_EQ(report("\u180e"), (Pieces{"\u180e"}));
+  EXPECT_EQ(report("a\u180e\u180e."), (Pieces{"a", "\u180e\u180e", "."}));  // U+180E is no white space: nothing matches it
+  EXPECT_EQ(report("\u0085\u0085"), (Pieces{"\u0085\u0085"}));
+}
+
+TEST(PreTokenizer, LeavesWhatNoExpressionMatchesInOnePiece) {
+  EXPECT_EQ(report(std::string("\0\1\2", 3)), (Pieces{std::string("\0\1\2", 3)}));
+  EXPECT_EQ(report(std::string("\0a", 2)), (Pieces{std::string("\0a", 2)}));
+  EXPECT_TRUE(report("").empty());
+}
+
+TEST(PreTokenizer, MakesEveryByteOutsideUtf8APieceOfItsOwn) {
+  EXPECT_EQ(report("a\xff\xfe b"), (Pieces{"a", "\xff", "\xfe", " b"}));
+  EXPECT_EQ(report("\xe4\xb8"), (Pieces{"\xe4", "\xb8"}));                       // a cut character
+  EXPECT_EQ(report("\xed\xa0\x80"), (Pieces{"\xed", "\xa0", "\x80"}));           // a surrogate
+  EXPECT_EQ(report("\xc0\xaf"), (Pieces{"\xc0", "\xaf"}));                       // an overlong form
+  EXPECT_EQ(report("\xf4\x90\x80\x80").size(), 4u);                              // above U+10FFFF
+}
+
+TEST(PreTokenizer, GivesBackItsInput) {
+  const PreTokenizer pre_tokenizer(PreTokenizer::default_splits());
+  for (uint64_t seed = 0; seed < 200; ++seed) {
+    const std::string text = testing::random_text(seed, 80) + testing::random_bytes(seed, seed % 40);
+    std::string joined;
+    for (const std::string& piece : pre_tokenizer.pieces(text)) joined += piece;
+    ASSERT_EQ(joined, text) << seed;
+  }
+}
+
+TEST(PreTokenizer, TakesVeryLongRuns) {
+  for (const char* unit : {" ", "a", "中", ".", "\n", "7", "\xff"}) {
+    std::string text;
+    while (text.size() < 3'000'000) text += unit;
+    size_t bytes = 0;
+    const PreTokenizer pre_tokenizer(PreTokenizer::default_splits());
+    PreTokenizer::Scratch scratch = pre_tokenizer.make_scratch();
+    pre_tokenizer.split(text, scratch, [&](std::string_view piece) { bytes += piece.size(); });
+    EXPECT_EQ(bytes, text.size()) << unit;
+  }
+}
+
+TEST(PreTokenizer, RunsOnManyThreadsAtOnce) {
+  const PreTokenizer pre_tokenizer(PreTokenizer::default_splits());
+  const std::string text = testing::random_text(7, 3000);
+  const Pieces alone = pre_tokenizer.pieces(text);
+  std::vector<Pieces> results(4);
+  std::vector<std::thread> threads;
+  for (Pieces& result : results) threads.emplace_back([&] { result = pre_tokenizer.pieces(text); });
+  for (std::thread& thread : threads) thread.join();
+  for (const Pieces& result : results) EXPECT_EQ(result, alone);
+}
+
+TEST(PreTokenizer, AppliesExpressionsOneAfterTheOtherOnWhatIsLeft) {
+  EXPECT_EQ(PreTokenizer({"b", "aba|a"}).pieces("caba"), (Pieces{"c", "a", "b", "a"}));  // the first left no "aba"
+  EXPECT_EQ(PreTokenizer({"abc", "b"}).pieces("xabcb"), (Pieces{"x", "a", "b", "c", "b"}));  // matches are cut further
+}
+
+TEST(PreTokenizer, EndsLookAheadAtTheBorderOfAPiece) {
+  EXPECT_EQ(PreTokenizer({"b", "a+(?!.)"}).pieces("aabac"), (Pieces{"aa", "b", "ac"}));
+}
+
+TEST(PreTokenizer, CutsAtEmptyMatches) {
+  EXPECT_EQ(PreTokenizer({"x*"}).pieces("axb"), (Pieces{"a", "x", "b"}));
+}
+
+TEST(PreTokenizer, NamesAnExpressionThatCannotBeCompiled) {
+  const std::string message = error_of([] { PreTokenizer({"ok", "(abc"}); });
+  EXPECT_NE(message.find("'(abc'"), std::string::npos) << message;
+  EXPECT_NE(message.find("missing closing parenthesis"), std::string::npos) << message;
+}
+
+TEST(PreTokenizer, RefusesWhatMeansSomethingElseInOniguruma) {
+  for (const char* expression : {"\\w+", "\\bword", "[a[b]]", "[a-z&&[^b]]", "[\\S]"}) {
+    ErrorKind kind = ErrorKind::internal;
+    const std::string message = error_of([&] { PreTokenizer({expression}); }, &kind);
+    EXPECT_EQ(kind, ErrorKind::unsupported) << expression;
+    EXPECT_NE(message.find(expression), std::string::npos) << message;
+  }
+}
+
+TEST(PreTokenizer, StopsAnExpressionThatBacktracksWithoutEnd) {
+  const PreTokenizer pre_tokenizer({"(a|aa|aaa)+c"});
+  const std::string message = error_of([&] { pre_tokenizer.pieces(std::string(200, 'a') + "bc"); });
+  EXPECT_NE(message.find("match limit"), std::string::npos) << message;
+}
+
+}  // namespace
+}  // namespace hadal
