@@ -1,6 +1,6 @@
-// Where the vector kernels of attention keep what they pack, in 32-bit words. A word is one float, or a pair of bf16 (two
-// neighbours along the dimension that a product sums over) where the instruction set multiplies pairs. Shared by the plan, which
-// sizes the workspace, and the kernels; everything has internal linkage (dispatch.h).
+// Where the vector kernels of attention keep what they pack, in 32-bit words. A word is one float, or a pair of bf16
+// (two neighbours along the dimension that a product sums over) where the instruction set multiplies pairs. Shared by
+// the plan, which sizes the workspace, and the kernels; everything has internal linkage (dispatch.h).
 #pragma once
 #include "kernels/attention.h"
 
@@ -8,7 +8,8 @@ namespace hadal::kernels {
 
 static inline int64_t attention_round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
-// Words between packed rows: whole vectors, and never a multiple of 256 bytes, so that rows spread over the cache's sets.
+// Words between packed rows: whole vectors, and never a multiple of 256 bytes, so that rows spread over the cache's
+// sets.
 static inline int64_t attention_lead(int64_t words) {
   const int64_t whole = attention_round_up(words, 16);
   return whole % 64 == 0 ? whole + 16 : whole;
@@ -26,10 +27,10 @@ static inline float* attention_take(AttentionSpace& space, int64_t words) {
 }
 
 struct AttentionWidths {
-  int64_t per_word = 1;                  // elements per word of a summed dimension
-  int64_t qk_words = 0, v_words = 0;     // of one row, summed over
-  int64_t ld_qk = 0, ld_v = 0;           // rows of words
-  int64_t ld_qk_cols = 0, ld_v_cols = 0; // rows of columns (one word per column)
+  int64_t per_word = 1;                   // elements per word of a summed dimension
+  int64_t qk_words = 0, v_words = 0;      // of one row, summed over
+  int64_t ld_qk = 0, ld_v = 0;            // rows of words
+  int64_t ld_qk_cols = 0, ld_v_cols = 0;  // rows of columns (one word per column)
 };
 static inline AttentionWidths attention_widths(const Attention& a, bool pairs) {
   AttentionWidths w;
@@ -42,12 +43,13 @@ static inline AttentionWidths attention_widths(const Attention& a, bool pairs) {
 }
 
 struct AttentionForwardSpace {
-  float *q, *o, *m, *l;         // [rows] of: words, columns, 1, 16 lanes
-  float *stage;                 // [tile] rows of words: keys, values
-  float *kt, *v;                // keys transposed [words][tile]; values [tile / per_word] rows of columns
-  float *s, *p, *alpha;         // [tile rows][tile]: scores; probabilities as words; the factor of each row
+  float *q, *o, *m, *l;  // [rows] of: words, columns, 1, 16 lanes
+  float* stage;          // [tile] rows of words: keys, values
+  float *kt, *v;         // keys transposed [words][tile]; values [tile / per_word] rows of columns
+  float *s, *p, *alpha;  // [tile rows][tile]: scores; probabilities as words; the factor of each row
 };
-static inline AttentionForwardSpace attention_forward_space(AttentionSpace& space, const AttentionWidths& w, int64_t rows) {
+static inline AttentionForwardSpace attention_forward_space(AttentionSpace& space, const AttentionWidths& w,
+                                                            int64_t rows) {
   const int64_t tile = kAttentionTile;
   rows = attention_round_up(rows, tile);
   AttentionForwardSpace f;
@@ -70,13 +72,14 @@ struct AttentionBackwardSpace {
   float *q_cols, *do_cols;      // [rows / per_word] of columns (f32: the same as q and d_o)
   float *dq, *lse, *delta;      // [rows] of columns, 1, 1
   float *stage, *kt, *vt;       // as in forward; values transposed
-  float *k_cols;                // [tile / per_word] of columns (f32: the staged keys)
+  float* k_cols;                // [tile / per_word] of columns (f32: the staged keys)
   float *dk, *dv;               // [tile] of columns
   float *s, *dp;                // [tile][tile]: scores, then probabilities; then ds
   float *p_across, *ds_across;  // [tile / per_word][tile]: words paired over queries (f32: s and dp)
-  float *ds_words;              // [tile][tile / per_word] (f32: dp)
+  float* ds_words;              // [tile][tile / per_word] (f32: dp)
 };
-static inline AttentionBackwardSpace attention_backward_space(AttentionSpace& space, const AttentionWidths& w, int64_t rows) {
+static inline AttentionBackwardSpace attention_backward_space(AttentionSpace& space, const AttentionWidths& w,
+                                                              int64_t rows) {
   const int64_t tile = kAttentionTile, per = w.per_word;
   const bool pairs = per > 1;
   AttentionBackwardSpace b;

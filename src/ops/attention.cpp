@@ -25,20 +25,22 @@ void check_tensor(const Tensor& tensor, const char* name, DType dtype, int64_t c
   check(bool(tensor), ErrorKind::invalid, "attention: {} is empty", name);
   check(tensor.dtype() == dtype, ErrorKind::invalid, "attention: {} is {}, but must be {}", name,
         dtype_name(tensor.dtype()), dtype_name(dtype));
-  check(tensor.cols() >= cols, ErrorKind::invalid, "attention: {} has {} columns, but needs {}", name, tensor.cols(), cols);
+  check(tensor.cols() >= cols, ErrorKind::invalid, "attention: {} has {} columns, but needs {}", name, tensor.cols(),
+        cols);
 }
 
 void check_same_rows(const Tensor& tensor, const char* name, const Tensor& like) {
-  check(tensor.rows() == like.rows(), ErrorKind::invalid, "attention: {} has {} rows, but needs {}", name, tensor.rows(),
-        like.rows());
+  check(tensor.rows() == like.rows(), ErrorKind::invalid, "attention: {} has {} rows, but needs {}", name,
+        tensor.rows(), like.rows());
 }
 
 // Columns that n_heads heads of `width` take, `stride` apart, in a row.
 int64_t span(int64_t n_heads, int64_t stride, int64_t width) { return (n_heads - 1) * stride + width; }
 
 void check_sizes(const AttentionInputs& in) {
-  check(in.n_heads > 0 && in.d_nope >= 0 && in.d_rope >= 0 && in.d_v > 0 && in.d_nope + in.d_rope > 0, ErrorKind::invalid,
-        "attention: impossible sizes: {} heads of {} + {} / {}", in.n_heads, in.d_nope, in.d_rope, in.d_v);
+  check(in.n_heads > 0 && in.d_nope >= 0 && in.d_rope >= 0 && in.d_v > 0 && in.d_nope + in.d_rope > 0,
+        ErrorKind::invalid, "attention: impossible sizes: {} heads of {} + {} / {}", in.n_heads, in.d_nope, in.d_rope,
+        in.d_v);
   check(in.scale > 0, ErrorKind::invalid, "attention: scale {} must be positive", in.scale);
   check(in.k_head_stride == 0 || in.k_head_stride >= in.d_nope, ErrorKind::invalid,
         "attention: key heads {} apart overlap; 0 shares one head, else at least {}", in.k_head_stride, in.d_nope);
@@ -55,18 +57,22 @@ void check_inputs(const AttentionInputs& in) {
   check_tensor(in.k_nope, "k_nope", dtype, in.d_nope);
   check_tensor(in.k_rope, "k_rope", dtype, in.d_rope);
   check_tensor(in.v, "v", dtype, in.d_v);
-  check(in.d_nope == 0 || in.k_nope.rows() <= 1 || in.k_nope.row_stride() >= span(in.n_heads, in.k_head_stride, in.d_nope),
-        ErrorKind::invalid, "attention: {} key heads {} apart do not fit into rows {} apart", in.n_heads, in.k_head_stride,
-        in.k_nope.row_stride());
+  check(in.d_nope == 0 || in.k_nope.rows() <= 1 ||
+            in.k_nope.row_stride() >= span(in.n_heads, in.k_head_stride, in.d_nope),
+        ErrorKind::invalid, "attention: {} key heads {} apart do not fit into rows {} apart", in.n_heads,
+        in.k_head_stride, in.k_nope.row_stride());
   check(in.v.rows() <= 1 || in.v.row_stride() >= span(in.n_heads, in.v_head_stride, in.d_v), ErrorKind::invalid,
-        "attention: {} value heads {} apart do not fit into rows {} apart", in.n_heads, in.v_head_stride, in.v.row_stride());
+        "attention: {} value heads {} apart do not fit into rows {} apart", in.n_heads, in.v_head_stride,
+        in.v.row_stride());
   if (in.d_nope > 0) check_same_rows(in.k_nope, "k_nope", in.v);
   if (in.d_rope > 0) check_same_rows(in.k_rope, "k_rope", in.v);
   for (const Segment& s : *in.segments) {
-    check(s.n_q >= 0 && s.n_q <= s.n_k, ErrorKind::invalid, "attention: a segment has {} queries for {} keys", s.n_q, s.n_k);
+    check(s.n_q >= 0 && s.n_q <= s.n_k, ErrorKind::invalid, "attention: a segment has {} queries for {} keys", s.n_q,
+          s.n_k);
     check(s.q_begin >= 0 && s.q_begin + s.n_q <= in.q.rows() && s.k_begin >= 0 && s.k_begin + s.n_k <= in.v.rows(),
-          ErrorKind::invalid, "attention: segment of queries {}..{} and keys {}..{} leaves the {} query rows and {} key rows",
-          s.q_begin, s.q_begin + s.n_q, s.k_begin, s.k_begin + s.n_k, in.q.rows(), in.v.rows());
+          ErrorKind::invalid,
+          "attention: segment of queries {}..{} and keys {}..{} leaves the {} query rows and {} key rows", s.q_begin,
+          s.q_begin + s.n_q, s.k_begin, s.k_begin + s.n_k, in.q.rows(), in.v.rows());
   }
 }
 
@@ -134,8 +140,8 @@ void attention_forward(const Exec& exec, const AttentionInputs& in, const Tensor
   HADAL_DISPATCH(isa, attention_forward(args));
 }
 
-void attention_backward(const Exec& exec, const AttentionInputs& in, const Tensor& o, const Tensor& lse, const Tensor& d_o,
-                        const AttentionGradients& out) {
+void attention_backward(const Exec& exec, const AttentionInputs& in, const Tensor& o, const Tensor& lse,
+                        const Tensor& d_o, const AttentionGradients& out) {
   check_inputs(in);
   check_outputs(in, o, lse);
   const DType dtype = in.q.dtype();

@@ -1,6 +1,9 @@
-// A random attention problem with its answer in FP64, by the formula, from the values as stored. For tests of ops/attention.h.
+// A random attention problem with its answer in FP64, by the formula, from the values as stored. For tests of
+// ops/attention.h.
 #pragma once
+#include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <vector>
 
@@ -13,7 +16,7 @@ using ops::Segment;
 
 struct Sizes {
   int64_t heads = 1, d_nope = 1, d_rope = 1, d_v = 1;
-  bool absorbed = false;                 // one latent head (d_v == d_nope): keys and values are the same view
+  bool absorbed = false;  // one latent head (d_v == d_nope): keys and values are the same view
   std::vector<Segment> segments;
   int64_t q_rows = 0, k_rows = 0;
 };
@@ -103,8 +106,12 @@ inline std::vector<double> values(const Tensor& tensor, int64_t cols) {
 class Naive {
  public:
   explicit Naive(const Problem& p)
-      : p_(p), s_(p.s), q_(values(p.q, p.q.cols())), kv_(values(p.kv, p.kv.cols())),
-        kr_(values(p.k_rope, p.k_rope.cols())), do_(values(p.d_o, p.d_o.cols())) {}
+      : p_(p),
+        s_(p.s),
+        q_(values(p.q, p.q.cols())),
+        kv_(values(p.kv, p.kv.cols())),
+        kr_(values(p.k_rope, p.k_rope.cols())),
+        do_(values(p.d_o, p.d_o.cols())) {}
 
   Answer solve() {
     const double nothing = std::numeric_limits<double>::quiet_NaN();
@@ -144,7 +151,8 @@ class Naive {
     for (int64_t j = 0; j < n; ++j) {
       double score = 0;
       for (int64_t c = 0; c < s_.d_nope; ++c) score += q[c] * k(g.k_begin + j, h)[c];
-      for (int64_t c = 0; c < s_.d_rope; ++c) score += q[s_.d_nope + c] * kr_[size_t((g.k_begin + j) * p_.k_rope.cols() + c)];
+      for (int64_t c = 0; c < s_.d_rope; ++c)
+        score += q[s_.d_nope + c] * kr_[size_t((g.k_begin + j) * p_.k_rope.cols() + c)];
       p[size_t(j)] = score * scale, largest = std::max(largest, score * scale);
     }
     for (double& x : p) sum += x = std::exp(x - largest);
@@ -182,7 +190,8 @@ class Naive {
   Answer a_;
 };
 
-// ||got - want|| / ||want|| over what some segment writes; infinity when a row of no segment was touched (they hold -77).
+// ||got - want|| / ||want|| over what some segment writes; infinity when a row of no segment was touched (they hold
+// -77).
 inline double distance(const std::vector<double>& got, const std::vector<double>& want) {
   double difference = 0, size = 0;
   for (size_t i = 0; i < want.size(); ++i) {
@@ -218,7 +227,8 @@ inline Worst compare(const Problem& p, const Results& r, const Answer& want) {
       const int64_t first = row * r.dkv.cols() + h * p.head_stride();
       for (int64_t c = 0; c < p.s.d_nope; ++c) dk.push_back(element(r.dkv, first + c));
       for (int64_t c = 0; c < p.s.d_v; ++c) {
-        dv.push_back(p.s.absorbed ? element(r.dv_latent, row * r.dv_latent.cols() + c) : element(r.dkv, first + p.s.d_nope + c));
+        dv.push_back(p.s.absorbed ? element(r.dv_latent, row * r.dv_latent.cols() + c)
+                                  : element(r.dkv, first + p.s.d_nope + c));
       }
     }
   }

@@ -1,8 +1,8 @@
-// Attention backward, one task per segment and group of heads. For each head the queries, output gradients, lse and delta are
-// packed once; each key tile is packed once and meets all blocks of queries that see it: recompute P, then dv += P^T do,
-// dp = do v^T, ds = P (dp - delta) scale, dk += ds^T q, dq += ds k. Query blocks are tiles of positions too, so only the block
-// on the diagonal is masked. What heads share goes through partial sums per group, added in order at the end.
-// With AVX512-BF16 and bf16 rows all five products multiply bf16 pairs: P and ds are rounded to bf16.
+// Attention backward, one task per segment and group of heads. For each head the queries, output gradients, lse and
+// delta are packed once; each key tile is packed once and meets all blocks of queries that see it: recompute P, then dv
+// += P^T do, dp = do v^T, ds = P (dp - delta) scale, dk += ds^T q, dq += ds k. Query blocks are tiles of positions too,
+// so only the block on the diagonal is masked. What heads share goes through partial sums per group, added in order at
+// the end. With AVX512-BF16 and bf16 rows all five products multiply bf16 pairs: P and ds are rounded to bf16.
 #include "kernels/attention.h"
 #include "kernels/cpu/attention_tile.h"
 
@@ -18,9 +18,9 @@ struct BackwardTask {
   const Attention& a;
   const AttentionTask& task;
   const AttentionSegment& s;
-  int64_t first_key;       // of the segment among all keys of all segments
-  int64_t group;           // index of the group of heads
-  int64_t n_keys;          // of all segments
+  int64_t first_key;  // of the segment among all keys of all segments
+  int64_t group;      // index of the group of heads
+  int64_t n_keys;     // of all segments
   AttentionWidths w;
   AttentionBackwardSpace x;
 
@@ -73,7 +73,8 @@ struct BackwardTask {
   }
 
   // A vector of P and ds of one row: keys v * kW on, `left` of them seen.
-  __attribute__((always_inline)) void differentiate(int64_t block_row, int64_t buffer_row, int64_t v, int64_t left, V& p, V& ds) const {
+  __attribute__((always_inline)) void differentiate(int64_t block_row, int64_t buffer_row, int64_t v, int64_t left,
+                                                    V& p, V& ds) const {
     p = ds = zero();
     if (left <= 0) return;
     const float* s_row = x.s + block_row * kTile + v * kW;
@@ -120,8 +121,9 @@ struct BackwardTask {
     const float *q = x.q_cols + block / U::kPer * w.ld_qk_cols, *d_o = x.do_cols + block / U::kPer * w.ld_v_cols;
     apply_across<U>({x.p_across, kTile, d_o, w.ld_v_cols, x.dv, w.ld_v_cols}, causal, a.d_v);
     apply_across<U>({x.ds_across, kTile, q, w.ld_qk_cols, x.dk, w.ld_qk_cols}, causal, a.d_qk());
-    apply_tile<U, Into::add>({x.ds_words, kTile / U::kPer, x.k_cols, w.ld_qk_cols, x.dq + block * w.ld_qk_cols, w.ld_qk_cols},
-                             causal, 0, kTile, a.d_qk());
+    apply_tile<U, Into::add>(
+        {x.ds_words, kTile / U::kPer, x.k_cols, w.ld_qk_cols, x.dq + block * w.ld_qk_cols, w.ld_qk_cols}, causal, 0,
+        kTile, a.d_qk());
   }
 
   float* partial(int64_t key) const {
@@ -146,8 +148,10 @@ struct BackwardTask {
       } else {
         write_row(row_of<T>(b.dk_nope, row) + head * a.k_head_stride, dk, a.d_nope, 1.0f);
       }
-      if (a.shares_v()) put_partial(shared, dv, a.d_v, first);
-      else write_row(row_of<T>(b.dv, row) + head * a.v_head_stride, dv, a.d_v, 1.0f);
+      if (a.shares_v())
+        put_partial(shared, dv, a.d_v, first);
+      else
+        write_row(row_of<T>(b.dv, row) + head * a.v_head_stride, dv, a.d_v, 1.0f);
     }
   }
 
@@ -231,8 +235,10 @@ void attention_backward(const AttentionBackward& b) {
 #else
   using Words = Singles;
 #endif
-  if (b.forward.q.num == Num::bf16) backward<Words, bf16>(b);
-  else backward<Singles, float>(b);
+  if (b.forward.q.num == Num::bf16)
+    backward<Words, bf16>(b);
+  else
+    backward<Singles, float>(b);
 }
 
 }  // namespace hadal::kernels::HADAL_ISA

@@ -1,7 +1,8 @@
-// Attention forward. A task holds its queries and outputs packed and walks over the key tiles of its segment once, in order:
-// pack the tile's keys (transposed) and values, then for blocks of rows scores, online softmax, outputs. Inside a tile P V sums
-// over keys ascending from zero; that sum is added to the output rescaled to the new maximum.
-// With AVX512-BF16 and bf16 rows both products multiply bf16 pairs, so probabilities are rounded to bf16 for P V; their sum is not.
+// Attention forward. A task holds its queries and outputs packed and walks over the key tiles of its segment once, in
+// order: pack the tile's keys (transposed) and values, then for blocks of rows scores, online softmax, outputs. Inside
+// a tile P V sums over keys ascending from zero; that sum is added to the output rescaled to the new maximum. With
+// AVX512-BF16 and bf16 rows both products multiply bf16 pairs, so probabilities are rounded to bf16 for P V; their sum
+// is not.
 #include "kernels/attention.h"
 #include "kernels/cpu/attention_tile.h"
 
@@ -14,7 +15,8 @@ constexpr float kLog2e = 1.44269504088896341f, kLn2 = 0.693147180559945309f;
 constexpr int64_t kVectors = kTile / kW;
 
 // m = max(m, largest score) and alpha = what m fell by, in powers of two, for rows that see something of the tile.
-void find_maxima(const AttentionForwardSpace& f, float* m, const Causal& causal, int64_t begin, int64_t end, float factor) {
+void find_maxima(const AttentionForwardSpace& f, float* m, const Causal& causal, int64_t begin, int64_t end,
+                 float factor) {
   const V lowest = broadcast(-__builtin_inff());
   for (int64_t row = begin; row < end; ++row) {
     const float* s = f.s + row * kTile;
@@ -48,7 +50,8 @@ HADAL_INLINE void put_probabilities(float* to, int64_t v, const V* p) {
 }
 
 template <class U>
-void exponentiate(const AttentionForwardSpace& f, const float* m, float* l, const Causal& causal, int64_t row, float factor) {
+void exponentiate(const AttentionForwardSpace& f, const float* m, float* l, const Causal& causal, int64_t row,
+                  float factor) {
   const float* s = f.s + row * kTile;
   float* to = f.p + row * (kTile / U::kPer);
   const V scale = broadcast(factor), offset = broadcast(-m[row]);
@@ -61,8 +64,10 @@ void exponentiate(const AttentionForwardSpace& f, const float* m, float* l, cons
     for (int64_t i = 0; i < U::kPer; ++i) {
       const int64_t left = limit - (v + i) * kW;
       p[i] = zero();
-      if (left >= kW) p[i] = power_of_two(fma(load(s + (v + i) * kW), scale, offset));
-      else if (left > 0) p[i] = select(first_n(left), power_of_two(fma(load(s + (v + i) * kW), scale, offset)), zero());
+      if (left >= kW)
+        p[i] = power_of_two(fma(load(s + (v + i) * kW), scale, offset));
+      else if (left > 0)
+        p[i] = select(first_n(left), power_of_two(fma(load(s + (v + i) * kW), scale, offset)), zero());
       sum[(v + i) % 2] = add(sum[(v + i) % 2], p[i]);
     }
     put_probabilities<U>(to, v, p);
@@ -127,8 +132,9 @@ struct ForwardTask {
     const int64_t first = begin / kRows * kRows, whole = attention_round_up(n_rows, kRows);
     score_tile<U>({f.q + first_row * w.ld_qk, w.ld_qk, f.kt, kTile, f.s, kTile}, causal, first, whole, w.qk_words);
     softmax_tile<U>(f, f.m + first_row, f.l + first_row * kW, causal, begin, n_rows, factor);
-    apply_tile<U, Into::rescale>({f.p, kTile / U::kPer, f.v, w.ld_v_cols, f.o + first_row * w.ld_v_cols, w.ld_v_cols, f.alpha},
-                                 causal, first, whole, a.d_v);
+    apply_tile<U, Into::rescale>(
+        {f.p, kTile / U::kPer, f.v, w.ld_v_cols, f.o + first_row * w.ld_v_cols, w.ld_v_cols, f.alpha}, causal, first,
+        whole, a.d_v);
   }
 
   void write() const {
@@ -169,8 +175,10 @@ void attention_forward(const Attention& a) {
 #else
   using Words = Singles;
 #endif
-  if (a.q.num == Num::bf16) forward<Words, bf16>(a);
-  else forward<Singles, float>(a);
+  if (a.q.num == Num::bf16)
+    forward<Words, bf16>(a);
+  else
+    forward<Singles, float>(a);
 }
 
 }  // namespace hadal::kernels::HADAL_ISA

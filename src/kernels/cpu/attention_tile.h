@@ -1,4 +1,5 @@
-// What attention's forward and backward share: products of packed tiles, packing, 2^x. See attention_layout.h for words.
+// What attention's forward and backward share: products of packed tiles, packing, 2^x. See attention_layout.h for
+// words.
 #pragma once
 #include "kernels/attention_layout.h"
 #include "kernels/cpu/simd.h"
@@ -22,7 +23,9 @@ struct Singles {
 #if defined(HADAL_ISA_avx512_bf16)
 struct WordPairs {
   static constexpr int64_t kPer = 2;
-  static __attribute__((always_inline)) V multiply_add(V a, V b, V c) { return dot(c, Pairs{(__m512bh)a.v}, Pairs{(__m512bh)b.v}); }
+  static __attribute__((always_inline)) V multiply_add(V a, V b, V c) {
+    return dot(c, Pairs{(__m512bh)a.v}, Pairs{(__m512bh)b.v});
+  }
 };
 #endif
 
@@ -38,14 +41,14 @@ struct Causal {
 
 enum class Into { store, add, rescale };
 
-struct Product {                       // c[m, n] = sum over k of a[m, k] b[k, n]
+struct Product {  // c[m, n] = sum over k of a[m, k] b[k, n]
   const float* a = nullptr;
-  int64_t lda = 0;                     // between rows m, or between k when rows lie side by side (kAcross)
+  int64_t lda = 0;  // between rows m, or between k when rows lie side by side (kAcross)
   const float* b = nullptr;
   int64_t ldb = 0;
   float* c = nullptr;
   int64_t ldc = 0;
-  const float* alpha = nullptr;        // Into::rescale: c[m] = c[m] * alpha[m] + ...; rows of negative alpha are left alone
+  const float* alpha = nullptr;  // Into::rescale: c[m] = c[m] * alpha[m] + ...; rows of negative alpha are left alone
 };
 
 // kRows x N vectors of c, k from k_begin to k_end ascending.
@@ -88,17 +91,20 @@ __attribute__((noinline)) void block(const Product& p, int64_t k_begin, int64_t 
 
 template <class U, bool kAcross, Into kInto>
 HADAL_INLINE void block_of(int64_t n, const Product& p, int64_t k_begin, int64_t k_end) {
-  if (n == 1) block<U, kAcross, kInto, 1>(p, k_begin, k_end);
-  else if (n == 2) block<U, kAcross, kInto, 2>(p, k_begin, k_end);
-  else block<U, kAcross, kInto, kCols>(p, k_begin, k_end);
+  if (n == 1)
+    block<U, kAcross, kInto, 1>(p, k_begin, k_end);
+  else if (n == 2)
+    block<U, kAcross, kInto, 2>(p, k_begin, k_end);
+  else
+    block<U, kAcross, kInto, kCols>(p, k_begin, k_end);
 }
 
 HADAL_INLINE int64_t panel_width(int64_t vectors_left) {
   return vectors_left == 4 ? 2 : vectors_left < kCols ? vectors_left : kCols;
 }
 
-// s[row, key] = sum over words of a[row] kt[word, key] for rows of [row_begin, row_end) (whole blocks) and the keys that each
-// block of rows sees; words ascending in chunks of kAttentionChunk elements.
+// s[row, key] = sum over words of a[row] kt[word, key] for rows of [row_begin, row_end) (whole blocks) and the keys
+// that each block of rows sees; words ascending in chunks of kAttentionChunk elements.
 template <class U>
 void score_tile(const Product& all, const Causal& causal, int64_t row_begin, int64_t row_end, int64_t words) {
   constexpr int64_t chunk = kAttentionChunk / U::kPer;
@@ -109,9 +115,12 @@ void score_tile(const Product& all, const Causal& causal, int64_t row_begin, int
       for (int64_t row = row_begin; row < row_end; row += kRows) {
         const int64_t seen = (causal.limit(row + kRows - 1) + kW - 1) / kW - v;
         if (seen <= 0) continue;
-        const Product p{all.a + row * all.lda, all.lda, all.b + v * kW, all.ldb, all.c + row * all.ldc + v * kW, all.ldc};
-        if (begin == 0) block_of<U, false, Into::store>(seen < n ? seen : n, p, begin, end);
-        else block_of<U, false, Into::add>(seen < n ? seen : n, p, begin, end);
+        const Product p{all.a + row * all.lda,          all.lda, all.b + v * kW, all.ldb,
+                        all.c + row * all.ldc + v * kW, all.ldc};
+        if (begin == 0)
+          block_of<U, false, Into::store>(seen < n ? seen : n, p, begin, end);
+        else
+          block_of<U, false, Into::add>(seen < n ? seen : n, p, begin, end);
       }
     }
   }
@@ -125,7 +134,12 @@ void apply_tile(const Product& all, const Causal& causal, int64_t row_begin, int
     n = panel_width(vectors - v);
     for (int64_t row = row_begin; row < row_end; row += kRows) {
       const int64_t end = (causal.limit(row + kRows - 1) + U::kPer - 1) / U::kPer;
-      const Product p{all.a + row * all.lda, all.lda, all.b + v * kW, all.ldb, all.c + row * all.ldc + v * kW, all.ldc,
+      const Product p{all.a + row * all.lda,
+                      all.lda,
+                      all.b + v * kW,
+                      all.ldb,
+                      all.c + row * all.ldc + v * kW,
+                      all.ldc,
                       kInto == Into::rescale ? all.alpha + row : nullptr};
       if (end > 0) block_of<U, false, kInto>(n, p, 0, end);
     }
@@ -168,7 +182,7 @@ HADAL_INLINE V power_of_two(V x) {
   p = fma(p, f, broadcast(0.2401644499368103800f));
   p = fma(p, f, broadcast(0.6931513118234258000f));
   p = fma(p, f, broadcast(1.0f));
-  return {_mm512_scalef_ps(p.v, x.v)};                                          // p * 2^floor(x)
+  return {_mm512_scalef_ps(p.v, x.v)};  // p * 2^floor(x)
 #endif
 }
 
@@ -190,7 +204,8 @@ HADAL_INLINE void put_piece(bf16* to, const bf16* from, int64_t n) {
   if (i < n) store(to + i, load_n(from + i, n - i));
 }
 
-// One row of words: [x | y | zeros to the end of the last vector]. Runs over into the next row, which must be written after.
+// One row of words: [x | y | zeros to the end of the last vector]. Runs over into the next row, which must be written
+// after.
 template <class U, class T>
 HADAL_INLINE void put_row(float* to, const T* x, int64_t nx, const T* y, int64_t ny) {
   const int64_t words = (nx + ny + U::kPer - 1) / U::kPer;
@@ -251,7 +266,8 @@ HADAL_INLINE void transpose_block(float* to, int64_t ld_to, const float* from, i
 #pragma GCC unroll 4
   for (int j = 0; j < 4; ++j) {
     const __m512 a = _mm512_shuffle_f32x4(r[j], r[4 + j], 0x88), b = _mm512_shuffle_f32x4(r[j], r[4 + j], 0xdd);
-    const __m512 c = _mm512_shuffle_f32x4(r[8 + j], r[12 + j], 0x88), d = _mm512_shuffle_f32x4(r[8 + j], r[12 + j], 0xdd);
+    const __m512 c = _mm512_shuffle_f32x4(r[8 + j], r[12 + j], 0x88),
+                 d = _mm512_shuffle_f32x4(r[8 + j], r[12 + j], 0xdd);
     _mm512_storeu_ps(to + j * ld_to, _mm512_shuffle_f32x4(a, c, 0x88));
     _mm512_storeu_ps(to + (8 + j) * ld_to, _mm512_shuffle_f32x4(a, c, 0xdd));
     _mm512_storeu_ps(to + (4 + j) * ld_to, _mm512_shuffle_f32x4(b, d, 0x88));
@@ -263,13 +279,15 @@ HADAL_INLINE void transpose_block(float* to, int64_t ld_to, const float* from, i
 // to[word, row] = from[row, word] for a tile of rows.
 HADAL_INLINE void transpose_tile(float* to, const float* from, int64_t ld, int64_t words) {
   for (int64_t word = 0; word < words; word += kW) {
-    for (int64_t row = 0; row < kTile; row += kW) transpose_block(to + word * kTile + row, kTile, from + row * ld + word, ld);
+    for (int64_t row = 0; row < kTile; row += kW)
+      transpose_block(to + word * kTile + row, kTile, from + row * ld + word, ld);
   }
 }
 
 #if defined(HADAL_ISA_avx512_bf16)
 // to[i, col] = the pair (from[2i, col], from[2i+1, col]); rows of `from` are words of neighbouring columns.
-HADAL_INLINE void pair_rows(float* to, int64_t ld_to, const float* from, int64_t ld_from, int64_t n_rows, int64_t cols) {
+HADAL_INLINE void pair_rows(float* to, int64_t ld_to, const float* from, int64_t ld_from, int64_t n_rows,
+                            int64_t cols) {
   for (int64_t row = 0; row < n_rows; row += 2) {
     const bf16* even = reinterpret_cast<const bf16*>(from + row * ld_from);
     const bf16* odd = reinterpret_cast<const bf16*>(from + (row + 1) * ld_from);
@@ -297,7 +315,8 @@ HADAL_INLINE void write_row(T* to, const float* from, int64_t n, float factor) {
 
 // Stages keys tile_begin .. of a segment's head as rows of words; missing keys are zero. Returns how many there are.
 template <class U, class T>
-int64_t stage_keys(float* to, int64_t ld, const Attention& a, const AttentionSegment& s, int64_t head, int64_t tile_begin) {
+int64_t stage_keys(float* to, int64_t ld, const Attention& a, const AttentionSegment& s, int64_t head,
+                   int64_t tile_begin) {
   const int64_t n = s.n_k - tile_begin < kTile ? s.n_k - tile_begin : kTile;
   for (int64_t j = 0; j < n; ++j) {
     const int64_t row = s.k_begin + tile_begin + j;
@@ -308,7 +327,8 @@ int64_t stage_keys(float* to, int64_t ld, const Attention& a, const AttentionSeg
   return n;
 }
 template <class U, class T>
-void stage_values(float* to, int64_t ld, const Attention& a, const AttentionSegment& s, int64_t head, int64_t tile_begin) {
+void stage_values(float* to, int64_t ld, const Attention& a, const AttentionSegment& s, int64_t head,
+                  int64_t tile_begin) {
   const int64_t n = s.n_k - tile_begin < kTile ? s.n_k - tile_begin : kTile;
   for (int64_t j = 0; j < n; ++j) {
     const T* v = row_of<const T>(a.v, s.k_begin + tile_begin + j) + head * a.v_head_stride;

@@ -1,5 +1,6 @@
-// Attention as the formula says: one softmax per row and head, no tiles. Backward recomputes the probabilities from lse, once
-// per query for dq and once per key for dk and dv, so that every task owns what it writes and all sums run in ascending order.
+// Attention as the formula says: one softmax per row and head, no tiles. Backward recomputes the probabilities from
+// lse, once per query for dq and once per key for dk and dv, so that every task owns what it writes and all sums run in
+// ascending order.
 #include "kernels/attention.h"
 
 #include <cmath>
@@ -9,8 +10,14 @@
 namespace hadal::kernels::reference {
 namespace {
 
-template <class T> struct Accumulator { using type = T; };
-template <> struct Accumulator<bf16> { using type = float; };
+template <class T>
+struct Accumulator {
+  using type = T;
+};
+template <>
+struct Accumulator<bf16> {
+  using type = float;
+};
 
 // One (segment, head) seen as rows of elements T; all arithmetic in A.
 template <class T>
