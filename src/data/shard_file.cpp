@@ -22,10 +22,10 @@ struct Header {
   uint64_t n_documents, n_tokens, n_raw_bytes;
   uint32_t source, split;
   uint64_t unit, reserved;
-  char tokenizer_hash[32], plan[64];
+  char tokenizer_hash[64], plan[64];
   uint8_t sha256[32];
 };
-static_assert(sizeof(Header) == 192 && offsetof(Header, sha256) == 160);
+static_assert(sizeof(Header) == 224 && offsetof(Header, sha256) == 192);
 
 uint64_t padding_after(uint64_t bytes) { return (8 - bytes % 8) % 8; }
 
@@ -101,7 +101,7 @@ void ShardFile::parse(std::span<const uint8_t> bytes, const std::string& name) {
   check(most <= INT32_MAX, ErrorKind::corrupt, "'{}' is damaged: token {} is no id; {}", name, most, kRepair);
   max_token_ = int32_t(most);
   info_ = {int64_t(header.n_documents), n, int64_t(header.n_raw_bytes), int64_t(header.source), int64_t(header.unit),
-           Split(header.split), int64_t(header.token_bytes), std::string(header.tokenizer_hash, 32), std::string(header.plan, 64)};
+           Split(header.split), int64_t(header.token_bytes), std::string(header.tokenizer_hash, 64), std::string(header.plan, 64)};
 }
 
 void ShardFile::tokens(int64_t index, std::vector<int32_t>& out) const {
@@ -117,7 +117,7 @@ void ShardFile::tokens(int64_t index, std::vector<int32_t>& out) const {
 
 ShardWriter::ShardWriter(const std::filesystem::path& path, ShardInfo info) : file_(path), info_(std::move(info)) {
   check(info_.token_bytes == 2 || info_.token_bytes == 4, ErrorKind::internal, "tokens of {} bytes", info_.token_bytes);
-  check(info_.tokenizer_hash.size() == 32 && info_.plan.size() == 64, ErrorKind::internal, "hashes of a wrong length");
+  check(info_.tokenizer_hash.size() == 64 && info_.plan.size() == 64, ErrorKind::internal, "hashes of a wrong length");
   info_.n_documents = info_.n_tokens = info_.n_raw_bytes = 0;
   const Header empty{};
   file_.write(&empty, sizeof empty);  // its place; filled by commit()
@@ -151,7 +151,7 @@ ShardInfo ShardWriter::commit() {
   header.n_documents = uint64_t(info_.n_documents), header.n_tokens = uint64_t(info_.n_tokens);
   header.n_raw_bytes = uint64_t(info_.n_raw_bytes);
   header.source = uint32_t(info_.source), header.split = uint32_t(info_.split), header.unit = uint64_t(info_.unit);
-  std::memcpy(header.tokenizer_hash, info_.tokenizer_hash.data(), 32);
+  std::memcpy(header.tokenizer_hash, info_.tokenizer_hash.data(), 64);
   std::memcpy(header.plan, info_.plan.data(), 64);
   hash_.update(&header, offsetof(Header, sha256));
   std::memcpy(header.sha256, hash_.digest().data(), 32);

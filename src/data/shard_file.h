@@ -11,10 +11,10 @@
 //       44      4  split: 0 training, 1 held out
 //       48      8  unit: which run of documents of the source (0, 1, ...)
 //       56      8  reserved, 0
-//       64     32  content hash of the tokenizer (hexadecimal digits)
-//       96     64  what it was built from: SHA-256 (hexadecimal digits) of corpus, tokenizer and split
-//      160     32  SHA-256 of everything after the header, followed by bytes [0, 160)
-//      192  T * w  tokens, document after document, without BOS and EOS
+//       64     64  content hash of the tokenizer (SHA-256, hexadecimal digits)
+//      128     64  plan, what it was built from: SHA-256 (hexadecimal digits) of corpus, tokenizer and split
+//      192     32  SHA-256 of everything after the header, followed by bytes [0, 192)
+//      224  T * w  tokens, document after document, without BOS and EOS
 //        …    0-7  zeros up to a multiple of 8
 //        … 32 * D  documents: first token, tokens, raw bytes, hash of the document (8 bytes each)
 //
@@ -41,7 +41,7 @@ struct ShardInfo {
   int64_t source = 0, unit = 0;
   Split split = Split::training;
   int64_t token_bytes = 2;
-  std::string tokenizer_hash;  // 32 digits
+  std::string tokenizer_hash;  // the first 32 digits of Tokenizer::content_hash()
   std::string plan;            // 64 digits
 };
 
