@@ -99,7 +99,7 @@ Shards Shards::open(const std::filesystem::path& directory, const Exec& exec) {
   for (auto& parts : shards.parts_) parts.resize(index.sources.size());
   for (size_t i = 0; i < shards.files_.size(); ++i) {
     const ShardInfo& info = shards.files_[i].info();
-    check(info.plan == index.plan && info.tokenizer_hash == index.tokenizer_hash.substr(0, 32) && info.source < shards.n_sources(),
+    check(info.plan == index.plan && info.tokenizer_hash == index.tokenizer_hash && info.source < shards.n_sources(),
           ErrorKind::corrupt, "'{}' belongs to another build than its index; run `hadal data build` again",
           (directory / index.files[i]).string());
     Part& part = shards.parts_[size_t(info.split)][size_t(info.source)];

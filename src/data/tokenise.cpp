@@ -23,7 +23,7 @@ ShardInfo shard_info(const TokeniseJob& job, const Unit& unit, Split split) {
   ShardInfo info;
   info.source = unit.source, info.unit = unit.number, info.split = split;
   info.token_bytes = job.tokenizer.vocab_size() <= 65536 ? 2 : 4;
-  info.tokenizer_hash = job.tokenizer.content_hash().substr(0, 32);
+  info.tokenizer_hash = job.tokenizer.content_hash();
   info.plan = job.plan;
   return info;
 }
