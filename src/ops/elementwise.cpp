@@ -1,3 +1,4 @@
+// Sums, scaling, conversion and the reductions over whole tensors; contiguous operands are seen as long lines.
 #include "kernels/elementwise.h"
 
 #include "ops/kernel_rows.h"
