@@ -10,7 +10,7 @@ help:            ## this list
 	@sed -n 's/^\([a-z]*\): .*## \(.*\)/  make \1\t\2/p; s/^\([a-z]*\):  *## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18 | sort -u
 
 $(BUILD)/build.ninja: CMakeLists.txt CMakePresets.json
-	cmake --preset release
+	@cmake --preset release || { echo "make: something that the build needs is missing; ./setup installs it" >&2; exit 1; }
 
 build: $(BUILD)/build.ninja  ## the binary build/release/hadal
 	cmake --build $(BUILD) --target hadal -j $(JOBS)

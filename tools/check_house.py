@@ -148,7 +148,8 @@ def check_tree(root):
     rooms = read_rooms(cmake)
     breaches = [] if rooms else ["CMakeLists.txt: no hadal_room() found"]
     breaches += check_floors(rooms)
-    headers = [(p.relative_to(root).as_posix().split("/")[:2], p.stem) for p in (root / "src").rglob("*.h")]
+    headers = [(p.relative_to(root).as_posix().split("/")[:2], p.stem) for folder in ("src", "tests")
+               for p in (root / folder).rglob("*.h")]
     n_files = 0
     for folder in FOLDERS:
         for path in sorted((root / folder).rglob("*")):

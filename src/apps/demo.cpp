@@ -14,7 +14,7 @@
 #include "base/text_format.h"
 #include "config/config_io.h"
 #include "data/corpus.h"
-#include "demo_config.h"
+#include "apps/demo_config.h"
 #include "eval/baselines.h"
 #include "train/report.h"
 #include "train/trainer.h"
