@@ -64,22 +64,31 @@ bool PieceSource::draws_fim() const {
 int64_t PieceSource::part_length(bool fim) const {
   const int64_t n = int64_t(tokens_.size()), left = n - cursor_.token;
   const int64_t bos = cursor_.token == 0 && rules_->bos >= 0 ? 1 : 0;
-  int64_t room = rules_->sequence_length - bos - (fim ? kFimExtraTokens : 0);
+  const int64_t room = rules_->sequence_length - bos - (fim ? kFimExtraTokens : 0);
   const bool fits = fim ? left <= room : left < room;  // with EOS; a FIM part's EOS is among its extra tokens
   if (fits && cursor_.part == 0) return left;
+  int64_t wanted = room;
   if (cursor_.part == 0 && cursor_.epoch > 0 && n + 1 + bos > rules_->sequence_length) {
     // Other borders than in the epoch before.
-    room = 1 + int64_t(random_below(rules_->seed, key("data.cut", uint64_t(document())), 0, uint64_t(room)));
+    wanted = 1 + int64_t(random_below(rules_->seed, key("data.cut", uint64_t(document())), 0, uint64_t(room)));
   }
-  int64_t take = std::min(left, room);
-  if (take == left) return take;
-  // Not inside of a character: back by as many tokens as one can have.
-  for (int back = 0; back < 3 && take > 1; ++back) {
-    const std::string_view next = rules_->tokenizer->token_bytes(tokens_[size_t(cursor_.token + take)]);
-    if (next.empty() || (next[0] & 0xC0) != 0x80) break;
-    --take;
-  }
-  return take;
+  return at_border(std::min(left, wanted), std::min(left, room));
+}
+
+// A number of tokens near `wanted` (before it, else behind it, at most `most`) after which a character begins. A character has
+// at most four tokens; where bytes are no text and none is found, `wanted` it is.
+int64_t PieceSource::at_border(int64_t wanted, int64_t most) const {
+  auto border = [&](int64_t take) {
+    const int64_t next = cursor_.token + take;
+    if (next == int64_t(tokens_.size())) return true;
+    const std::string_view bytes = rules_->tokenizer->token_bytes(tokens_[size_t(next)]);
+    return bytes.empty() || (bytes[0] & 0xC0) != 0x80;
+  };
+  for (int64_t take = wanted; take > std::max<int64_t>(0, wanted - 4); --take)
+    if (border(take)) return take;
+  for (int64_t take = wanted + 1; take <= std::min(most, wanted + 3); ++take)
+    if (border(take)) return take;
+  return wanted;
 }
 
 bool PieceSource::next(DrawnPiece& piece, const std::function<void(const std::string&)>& say) {

@@ -45,6 +45,7 @@ class PieceSource {
   void load_order();
   void load_document();
   int64_t part_length(bool fim) const;
+  int64_t at_border(int64_t wanted, int64_t most) const;
   bool draws_fim() const;
   uint64_t key(const char* use, uint64_t number) const;
   int64_t n_documents() const { return rules_->shards->n_documents(Split::training, source_); }

@@ -117,7 +117,8 @@ void ShardFile::tokens(int64_t index, std::vector<int32_t>& out) const {
 
 ShardWriter::ShardWriter(const std::filesystem::path& path, ShardInfo info) : file_(path), info_(std::move(info)) {
   check(info_.token_bytes == 2 || info_.token_bytes == 4, ErrorKind::internal, "tokens of {} bytes", info_.token_bytes);
-  check(info_.tokenizer_hash.size() == 64 && info_.plan.size() == 64, ErrorKind::internal, "hashes of a wrong length");
+  check(info_.tokenizer_hash.size() == 64 && info_.plan.size() == 64, ErrorKind::internal,
+        "hashes of {} and {} digits", info_.tokenizer_hash.size(), info_.plan.size());
   info_.n_documents = info_.n_tokens = info_.n_raw_bytes = 0;
   const Header empty{};
   file_.write(&empty, sizeof empty);  // its place; filled by commit()

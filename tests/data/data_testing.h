@@ -24,6 +24,8 @@ namespace fs = std::filesystem;
 
 class TempDir {
  public:
+  TempDir(const TempDir&) = delete;
+  TempDir& operator=(const TempDir&) = delete;
   TempDir() {
     std::string pattern = (fs::temp_directory_path() / "hadal data ü XXXXXX").string();  // space and Unicode in every test
     if (::mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("no temporary directory");
@@ -47,7 +49,7 @@ inline void write_text(const fs::path& path, const std::string& text) {
 
 inline std::string json_line(const std::string& text) {
   std::string out = "{\"text\": \"";
-  for (char c : text) out += c == '\n' ? "\\n" : c == '"' ? "\\\"" : std::string(1, c);
+  for (char c : text) out += c == '\n' ? "\\n" : c == '\t' ? "\\t" : c == '"' ? "\\\"" : std::string(1, c);
   return out + "\"}\n";
 }
 

@@ -249,7 +249,7 @@ TEST(Prepare, TrainsTheTokenizerOnTrainingTextAlone) {
 }
 
 TEST(Prepare, RefusesAVocabularyThatCannotHoldTheBytes) {
-  Fixture f({{"some", "text"}});
+  Fixture f(one_source({"some", "text"}));
   f.config.tokenizer.path = "";
   f.config.tokenizer.vocab_size = 100;
   std::vector<std::string> said;
