@@ -1,5 +1,6 @@
-// Block: one pre-norm layer, h += Attention(norm(h)); h += FFN(norm(h)), as two pieces, each with forward, B and W (§1.2).
-// A piece keeps its input, the residual stream; with recomputation it makes the rest again from there, inside the piece.
+// Block: one pre-norm layer, h += Attention(norm(h)); h += FFN(norm(h)), as two pieces, each with forward, B and W
+// (§1.2). A piece keeps its input, the residual stream; with recomputation it makes the rest again from there, inside
+// the piece.
 #pragma once
 #include "model/mla.h"
 #include "model/moe.h"
@@ -30,7 +31,7 @@ class FfnPiece {
     Moe::Saved moe;
   };
   Norm norm;
-  Mlp dense;                  // gate.weight null: a MoE layer
+  Mlp dense;  // gate.weight null: a MoE layer
   Moe moe;
 
   bool is_moe() const { return dense.gate.weight == nullptr; }

@@ -1,5 +1,6 @@
-// What a micro-batch needs, counted as the layers allocate it: weights, masters and gradients; the tensors each layer keeps for
-// its backward; and the largest of the moments when something comes on top (the loss chunk, a piece's backward).
+// What a micro-batch needs, counted as the layers allocate it: weights, masters and gradients; the tensors each layer
+// keeps for its backward; and the largest of the moments when something comes on top (the loss chunk, a piece's
+// backward).
 #include <algorithm>
 
 #include "arch/arch.h"
@@ -18,13 +19,18 @@ struct Estimate {
   const ModelConfig& c;
   const ModelOptions& o;
   int64_t rows;
-  int64_t a, w;                       // bytes of an activation, of a statistic
+  int64_t a, w;  // bytes of an activation, of a statistic
   bool none, all, absorbed;
 
   Estimate(const ModelConfig& config, const ModelOptions& options, int64_t tokens)
-      : c(config), o(options), rows(tokens), a(dtype_bytes(activation_dtype(options.precision))),
-        w(dtype_bytes(statistics_dtype(activation_dtype(options.precision)))), none(options.recompute == Recompute::none),
-        all(options.recompute == Recompute::all), absorbed(options.attention_form == AttentionForm::absorbed) {}
+      : c(config),
+        o(options),
+        rows(tokens),
+        a(dtype_bytes(activation_dtype(options.precision))),
+        w(dtype_bytes(statistics_dtype(activation_dtype(options.precision)))),
+        none(options.recompute == Recompute::none),
+        all(options.recompute == Recompute::all),
+        absorbed(options.attention_form == AttentionForm::absorbed) {}
 
   int64_t parameters() const {
     int64_t bytes = 0;
@@ -45,11 +51,11 @@ struct Estimate {
   int64_t latents() const { return (c.q_lora_rank + c.kv_lora_rank + c.qk_rope_head_dim) * a + 2 * w; }
   int64_t lse() const { return c.n_heads * w; }
 
-  int64_t attention_core() const {     // kept by Recompute::norms
+  int64_t attention_core() const {  // kept by Recompute::norms
     const int64_t result = absorbed ? c.n_heads * c.kv_lora_rank * a : values();
     return latents() + lse() + result + (c.q_lora_rank > 0 ? 0 : q_heads());
   }
-  int64_t attention_rest() const {     // kept by Recompute::none in addition: normed input, normed latents, up-projections
+  int64_t attention_rest() const {  // kept by Recompute::none in addition: normed input, normed latents, up-projections
     return stream() + (c.q_lora_rank + c.kv_lora_rank) * a + (c.q_lora_rank > 0 ? q_heads() : 0) +
            (absorbed ? absorbed_heads() + values() : kv_heads());
   }
@@ -64,7 +70,7 @@ struct Estimate {
     if (moe) bytes += (2 * c.n_routed_experts + c.n_experts_per_token) * w;
     return bytes;
   }
-  int64_t ffn_rest(bool moe) const {   // made again at the beginning of the piece's backward
+  int64_t ffn_rest(bool moe) const {  // made again at the beginning of the piece's backward
     return (all ? 2 * ffn_width(moe) * a : 0) + (none ? 0 : ffn_width(moe) * a + stream());
   }
 
@@ -76,7 +82,8 @@ struct Estimate {
   }
   int64_t attention_backward() const {
     const int64_t again = (none ? 0 : attention_rest()) + (all ? attention_core() : 0);
-    const int64_t gradients = q_heads() + (absorbed ? absorbed_heads() + 2 * c.n_heads * c.kv_lora_rank * a : kv_heads());
+    const int64_t gradients =
+        q_heads() + (absorbed ? absorbed_heads() + 2 * c.n_heads * c.kv_lora_rank * a : kv_heads());
     return again + 2 * stream() + values() + gradients + latents();
   }
   int64_t ffn_forward(bool moe) const {  // on top of what the layer keeps
@@ -96,15 +103,17 @@ int64_t Transformer::estimate_bytes(const ModelConfig& config, const ModelOption
   const Estimate e(config, options, micro_batch_tokens);
   const bool moe = config.n_routed_experts > 0 && config.n_dense_layers < config.n_layers + config.n_mtp;
   const int64_t workspace = granted_threads() * kWorkspacePerThread;
-  const int64_t table = std::min(config.max_positions, std::max<int64_t>(sequence_length, 256)) * config.qk_rope_head_dim * e.w;
+  const int64_t table =
+      std::min(config.max_positions, std::max<int64_t>(sequence_length, 256)) * config.qk_rope_head_dim * e.w;
   int64_t kept = 0;
   if (options.training) {
     for (int64_t layer = 0; layer < config.n_layers + config.n_mtp; ++layer)
       kept += e.attention_saved() + e.ffn_saved(config.is_moe_layer(layer));
     kept += config.n_mtp * ((e.none ? 2 : 0) * e.stream() + 3 * e.stream());  // joined; embedding, hidden, dh
-    kept += 3 * e.stream();                                                                 // last state, normed, its gradient
+    kept += 3 * e.stream();                                                   // last state, normed, its gradient
   }
-  const int64_t forward = 4 * e.stream() + (options.training ? 0 : e.attention_saved() + e.ffn_saved(moe)) + e.ffn_forward(moe);
+  const int64_t forward =
+      4 * e.stream() + (options.training ? 0 : e.attention_saved() + e.ffn_saved(moe)) + e.ffn_forward(moe);
   const int64_t backward = options.training ? std::max(e.ffn_backward(moe), e.attention_backward()) : 0;
   const int64_t moment = std::max({forward * e.rows, backward * e.rows, head_bytes(e)});
   return e.parameters() + table + workspace + kept * e.rows + moment;

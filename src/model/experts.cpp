@@ -8,8 +8,8 @@
 namespace hadal {
 namespace {
 
-// For each sorted row: d weight = dh . h; then dh *= weight, h *= weight (h weighted is what the weight gradient of W_down needs,
-// whose other operand, the row of dy, stays unweighted). Sums in 16 lanes of fixed order.
+// For each sorted row: d weight = dh . h; then dh *= weight, h *= weight (h weighted is what the weight gradient of
+// W_down needs, whose other operand, the row of dy, stays unweighted). Sums in 16 lanes of fixed order.
 template <class T, class Wide>
 void weigh_rows(const Exec& exec, const Tensor& dh, const Tensor& h, const RoutingPlan& routing) {
   constexpr int64_t kRowsPerTask = 128;
@@ -66,7 +66,8 @@ void Experts::restore(const Exec& exec, const std::function<Tensor()>& sorted, s
 }
 
 Tensor Experts::forward(const Exec& exec, const Tensor& sorted, std::span<const int64_t> offsets, Saved& saved) const {
-  restore(exec, [&] { return sorted; }, offsets, saved);
+  restore(
+      exec, [&] { return sorted; }, offsets, saved);
   const Tensor y = Tensor::empty(exec, sorted.dtype(), {sorted.rows(), sorted.cols()});
   ops::grouped_linear(exec, y, saved.inner, down->value, offsets);
   return y;

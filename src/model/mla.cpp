@@ -5,8 +5,13 @@
 namespace hadal {
 
 Mla::Mla(const ModelConfig& config, const Weights& weights, double scale)
-    : w_(weights), heads_(config.n_heads), nope_(config.qk_nope_head_dim), rope_(config.qk_rope_head_dim),
-      v_(config.v_head_dim), rank_(config.kv_lora_rank), scale_(scale) {}
+    : w_(weights),
+      heads_(config.n_heads),
+      nope_(config.qk_nope_head_dim),
+      rope_(config.qk_rope_head_dim),
+      v_(config.v_head_dim),
+      rank_(config.kv_lora_rank),
+      scale_(scale) {}
 
 void Mla::rotate(const Run& run, const Rows& rows, const Tensor& q, const Tensor& kv_a, bool inverse) const {
   ops::RopeArgs args;
@@ -138,7 +143,8 @@ void Mla::restore(const Run& run, const Rows& rows, const Tensor& x, Saved& save
   attend(run, rows, saved);
 }
 
-void Mla::forward(const Run& run, const Rows& rows, const Tensor& y, const Tensor& x, ops::Write write, Saved& saved) const {
+void Mla::forward(const Run& run, const Rows& rows, const Tensor& y, const Tensor& x, ops::Write write,
+                  Saved& saved) const {
   project(run, rows, x, saved);
   expand(run, rows, x, saved);
   if (rows.cache) append_to_cache(run, rows, saved);

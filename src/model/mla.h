@@ -1,10 +1,11 @@
-// Mla: multi-head latent attention (§1.3). x [T, hidden] is normed; the output is added to or written over y [T, hidden].
-//   q = q_b(norm(q_a x)) or q(x), heads [nope | rope];  [c_raw | k_rope] = kv_a x;  c = norm(c_raw);  rope on q_rope, k_rope
-//   up-projected: [k_nope | v] per head = kv_b c;  o = attention(q, k, v)
-//   absorbed:     q~_h = q_nope_h W_UK,h;  z = attention([q~ | q_rope], [c | k_rope], c);  o_h = z_h W_UV,h^T
-//   y = o_proj(o)
-// Steps: project (to latents), expand (up-projections), attend, and the output product. Recompute::norms keeps the latents
-// and the attention's result, drops what norms and up-projections made; ::all drops everything and starts again at project.
+// Mla: multi-head latent attention (§1.3). x [T, hidden] is normed; the output is added to or written over y [T,
+// hidden].
+//   q = q_b(norm(q_a x)) or q(x), heads [nope | rope];  [c_raw | k_rope] = kv_a x;  c = norm(c_raw);  rope on q_rope,
+//   k_rope up-projected: [k_nope | v] per head = kv_b c;  o = attention(q, k, v) absorbed:     q~_h = q_nope_h W_UK,h;
+//   z = attention([q~ | q_rope], [c | k_rope], c);  o_h = z_h W_UV,h^T y = o_proj(o)
+// Steps: project (to latents), expand (up-projections), attend, and the output product. Recompute::norms keeps the
+// latents and the attention's result, drops what norms and up-projections made; ::all drops everything and starts again
+// at project.
 #pragma once
 #include "config/model_config.h"
 #include "model/run.h"
@@ -22,36 +23,38 @@ class Mla {
     Norm q_a_norm, kv_a_norm;
   };
   struct Saved {
-    Tensor q_latent, kv_a;             // latents before their norms; kv_a [T, rank + rope] with the rotated key
+    Tensor q_latent, kv_a;  // latents before their norms; kv_a [T, rank + rope] with the rotated key
     Norm::Saved q_norm, kv_norm;
-    Tensor q_normed, latent;           // after their norms
-    Tensor q;                          // [T, heads * (nope + rope)], rotated
-    Tensor kv;                         // up-projected: [T, heads * (nope + v)]
-    Tensor q_absorbed;                 // absorbed: [T, heads * (rank + rope)]
-    Tensor z;                          // absorbed: [T, heads * rank]
-    Tensor o, lse;                     // [T, heads * v], [T, heads]
+    Tensor q_normed, latent;                                 // after their norms
+    Tensor q;                                                // [T, heads * (nope + rope)], rotated
+    Tensor kv;                                               // up-projected: [T, heads * (nope + v)]
+    Tensor q_absorbed;                                       // absorbed: [T, heads * (rank + rope)]
+    Tensor z;                                                // absorbed: [T, heads * rank]
+    Tensor o, lse;                                           // [T, heads * v], [T, heads]
     Tensor dy, dq, dkv, dkv_a, dq_latent, d_o, dq_absorbed;  // from backward_input to backward_weight
   };
 
   Mla() = default;
   Mla(const ModelConfig& config, const Weights& weights, double scale);
 
-  void forward(const Run& run, const Rows& rows, const Tensor& y, const Tensor& x, ops::Write write, Saved& saved) const;
-  void drop(Recompute recompute, Saved& saved) const;                     // after forward: forget what backward makes again
+  void forward(const Run& run, const Rows& rows, const Tensor& y, const Tensor& x, ops::Write write,
+               Saved& saved) const;
+  void drop(Recompute recompute, Saved& saved) const;  // after forward: forget what backward makes again
   void restore(const Run& run, const Rows& rows, const Tensor& x, Saved& saved) const;
-  Tensor backward_input(const Run& run, const Rows& rows, const Tensor& dy, Saved& saved) const;  // returns dx [T, hidden]
-  void backward_weight(const Run& run, const Tensor& x, Saved& saved) const;                      // empties saved
+  Tensor backward_input(const Run& run, const Rows& rows, const Tensor& dy,
+                        Saved& saved) const;                                  // returns dx [T, hidden]
+  void backward_weight(const Run& run, const Tensor& x, Saved& saved) const;  // empties saved
 
  private:
   void project(const Run& run, const Rows& rows, const Tensor& x, Saved& saved) const;
   void expand(const Run& run, const Rows& rows, const Tensor& x, Saved& saved) const;
   void attend(const Run& run, const Rows& rows, Saved& saved) const;
   void absorb_queries(const Run& run, Saved& saved) const;
-  void project_values(const Run& run, Saved& saved) const;   // o from z
+  void project_values(const Run& run, Saved& saved) const;  // o from z
   void append_to_cache(const Run& run, const Rows& rows, const Saved& saved) const;
   ops::AttentionInputs inputs(const Rows& rows, const Saved& saved) const;
   void rotate(const Run& run, const Rows& rows, const Tensor& q, const Tensor& kv_a, bool inverse) const;
-  Tensor backward_up_projected(const Run& run, const Rows& rows, Saved& saved) const;   // both return d latent
+  Tensor backward_up_projected(const Run& run, const Rows& rows, Saved& saved) const;  // both return d latent
   Tensor backward_absorbed(const Run& run, const Rows& rows, Saved& saved) const;
   Tensor rope_part(const Tensor& heads, int64_t rows, int64_t head_size) const;
   bool absorbed(const Run& run) const { return run.form == AttentionForm::absorbed; }

@@ -83,7 +83,8 @@ void Moe::restore(const Run& run, const Tensor& x, Saved& saved) const {
     shared.restore(run.exec, x, saved.shared);
   }
   PartClock::Scope scope(run.clock, Part::experts);
-  experts.restore(run.exec, [&] { return dispatch(run, x, saved.routing); }, saved.routing.plan.offsets, saved.experts);
+  experts.restore(
+      run.exec, [&] { return dispatch(run, x, saved.routing); }, saved.routing.plan.offsets, saved.experts);
 }
 
 Tensor Moe::backward_input(const Run& run, const Tensor& dy, Saved& saved) const {
@@ -107,7 +108,8 @@ Tensor Moe::backward_input(const Run& run, const Tensor& dy, Saved& saved) const
   }
   PartClock::Scope scope(run.clock, Part::router);
   routing.dlogits = Tensor::empty(run.exec, routing.scores.dtype(), {dy.rows(), rule.n_experts});
-  ops::route_backward(run.exec, rule, routing.dlogits, routing.dweights, routing.scores, routing.experts, routing.dscores);
+  ops::route_backward(run.exec, rule, routing.dlogits, routing.dweights, routing.scores, routing.experts,
+                      routing.dscores);
   router.backward_input(run.exec, dx, routing.dlogits, ops::Write::add);
   return dx;
 }
@@ -115,7 +117,8 @@ Tensor Moe::backward_input(const Run& run, const Tensor& dy, Saved& saved) const
 void Moe::backward_weight(const Run& run, const Tensor& x, Saved& saved) const {
   {
     PartClock::Scope scope(run.clock, Part::experts);
-    experts.backward_weight(run.exec, [&] { return dispatch(run, x, saved.routing); }, saved.routing.plan.offsets, saved.experts);
+    experts.backward_weight(
+        run.exec, [&] { return dispatch(run, x, saved.routing); }, saved.routing.plan.offsets, saved.experts);
   }
   if (shared.gate.weight) {
     PartClock::Scope scope(run.clock, Part::shared_experts);

@@ -1,10 +1,11 @@
 // Moe: shared expert plus routed experts (§1.5): y += Shared(x) + sum over a token's experts of weight * Expert(x).
 // Pieces, in the order in which a schedule may move them, each with its own backward:
 //   route     x → scores, experts, weights, plan (kept on recomputation: counts and traffic happen once)
-//   dispatch  x → rows sorted by expert [T*k, hidden]                       (a gather here, an all-to-all between ranks)
-//   experts   sorted rows → expert outputs [T*k, hidden], grouped products
-//   combine   weighted sum of a token's outputs, added in ascending order of experts
-// The backward needs no expert outputs: with dh = dy W_down of a row, d weight = dh . h, and the row's gradient is weight * dh.
+//   dispatch  x → rows sorted by expert [T*k, hidden]                       (a gather here, an all-to-all between
+//   ranks) experts   sorted rows → expert outputs [T*k, hidden], grouped products combine   weighted sum of a token's
+//   outputs, added in ascending order of experts
+// The backward needs no expert outputs: with dh = dy W_down of a row, d weight = dh . h, and the row's gradient is
+// weight * dh.
 #pragma once
 #include <functional>
 #include <span>
@@ -20,26 +21,28 @@ namespace hadal {
 struct RoutingPlan {
   std::vector<int32_t> experts;  // [T * k] ascending within a token; given beforehand when forced
   bool forced = false;
-  Tensor scores, weights;        // [T, E], [T, k] f32 (f64)
-  Tensor dscores;                // gradient of the balance loss, empty without
+  Tensor scores, weights;  // [T, E], [T, k] f32 (f64)
+  Tensor dscores;          // gradient of the balance loss, empty without
   ops::DispatchPlan plan;
-  double balance_loss = 0;       // weighted
-  Tensor dweights, dlogits;      // during backward
+  double balance_loss = 0;   // weighted
+  Tensor dweights, dlogits;  // during backward
 };
 
-class Experts {                  // stacked weights [E, F, hidden], [E, hidden, F]
+class Experts {  // stacked weights [E, F, hidden], [E, hidden, F]
  public:
   struct Saved {
-    Tensor gate_up, inner;       // [T*k, 2F], [T*k, F], as in Mlp
-    Tensor dy;                   // [T*k, hidden] from backward_input to backward_weight
+    Tensor gate_up, inner;  // [T*k, 2F], [T*k, F], as in Mlp
+    Tensor dy;              // [T*k, hidden] from backward_input to backward_weight
   };
   Parameter *gate = nullptr, *up = nullptr, *down = nullptr;
 
   Tensor forward(const Exec& exec, const Tensor& sorted, std::span<const int64_t> offsets, Saved& saved) const;
-  void restore(const Exec& exec, const std::function<Tensor()>& sorted, std::span<const int64_t> offsets, Saved& saved) const;
+  void restore(const Exec& exec, const std::function<Tensor()>& sorted, std::span<const int64_t> offsets,
+               Saved& saved) const;
   // dy: rows of the token gradient, sorted, not yet weighted. Returns d sorted; fills routing.dweights.
   Tensor backward_input(const Exec& exec, const Tensor& dy, RoutingPlan& routing, Saved& saved) const;
-  void backward_weight(const Exec& exec, const std::function<Tensor()>& sorted, std::span<const int64_t> offsets, Saved& saved) const;
+  void backward_weight(const Exec& exec, const std::function<Tensor()>& sorted, std::span<const int64_t> offsets,
+                       Saved& saved) const;
 };
 
 class Moe {
@@ -50,10 +53,10 @@ class Moe {
     Mlp::Saved shared;
   };
 
-  Linear router;                 // [E, hidden], kept in f32
-  Parameter* bias = nullptr;     // [E] or none
+  Linear router;              // [E, hidden], kept in f32
+  Parameter* bias = nullptr;  // [E] or none
   Experts experts;
-  Mlp shared;                    // gate.weight null: no shared expert
+  Mlp shared;  // gate.weight null: no shared expert
   ops::RouteRule rule;
 
   // The pieces.

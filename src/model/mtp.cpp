@@ -9,7 +9,8 @@ void MtpModule::join(const Run& run, const Tensor& embedding, const Tensor& hidd
   hidden_norm.forward(run.exec, saved.joined.col_range(width, width), hidden, saved.hidden_norm);
 }
 
-Tensor MtpModule::forward(const Run& run, const Rows& rows, const Tensor& embedding, const Tensor& hidden, Saved& saved) const {
+Tensor MtpModule::forward(const Run& run, const Rows& rows, const Tensor& embedding, const Tensor& hidden,
+                          Saved& saved) const {
   join(run, embedding, hidden, saved);
   Tensor x = Tensor::empty(run.exec, run.dtype, {embedding.rows(), embedding.cols()});
   projection.forward(run.exec, x, saved.joined);

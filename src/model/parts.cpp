@@ -10,7 +10,8 @@ namespace {
 
 class Wiring {
  public:
-  Wiring(const ModelConfig& config, const std::function<Parameter*(const std::string&)>& find) : config_(config), find_(find) {}
+  Wiring(const ModelConfig& config, const std::function<Parameter*(const std::string&)>& find)
+      : config_(config), find_(find) {}
 
   Linear linear(const std::string& name) const { return {find_(prefix_ + name)}; }
   Norm norm(const std::string& name, double eps) const { return {find_(prefix_ + name), eps}; }

@@ -20,7 +20,8 @@ struct ModelParts {
 // `find` gives the parameter of a name of parameter_list(), and fails on names that are not there.
 ModelParts wire_model(const ModelConfig& config, const std::function<Parameter*(const std::string&)>& find);
 
-// Rotary table [n_positions, rope dim]: cos_0, sin_0, cos_1, sin_1 ... times the YaRN multiplier (§1.4), computed in FP64.
+// Rotary table [n_positions, rope dim]: cos_0, sin_0, cos_1, sin_1 ... times the YaRN multiplier (§1.4), computed in
+// FP64.
 Tensor rope_table(const Exec& exec, const ModelConfig& config, DType dtype, int64_t n_positions);
 
 }  // namespace hadal

@@ -1,5 +1,6 @@
-// Run: with what the pieces of a model compute: Exec, clock of the parts, rotary table, options. One per call of the model.
-// Rows: what a piece knows about its token rows, in training (a micro-batch) and in generation (rows after a cache).
+// Run: with what the pieces of a model compute: Exec, clock of the parts, rotary table, options. One per call of the
+// model. Rows: what a piece knows about its token rows, in training (a micro-batch) and in generation (rows after a
+// cache).
 #pragma once
 #include <span>
 
@@ -9,8 +10,8 @@
 
 namespace hadal {
 
-// Cache of one layer of one text: normed latent and rotated rope key per position (§1.3). In the up-projected form also the
-// keys and values made from the latent, so that they are made once.
+// Cache of one layer of one text: normed latent and rotated rope key per position (§1.3). In the up-projected form also
+// the keys and values made from the latent, so that they are made once.
 struct LayerCache {
   Tensor latent;    // [max tokens, kv_lora_rank]
   Tensor rope_key;  // [max tokens, qk_rope_head_dim]
@@ -19,16 +20,16 @@ struct LayerCache {
 
 struct Rows {
   std::span<const int32_t> positions;
-  const std::vector<ops::Segment>* segments = nullptr;   // queries: these rows; keys: these rows, or the cache's
+  const std::vector<ops::Segment>* segments = nullptr;  // queries: these rows; keys: these rows, or the cache's
   std::span<const ops::RowRange> sequences;
   LayerCache* cache = nullptr;
-  int64_t cached = 0;                                    // tokens in the cache before these rows
+  int64_t cached = 0;  // tokens in the cache before these rows
 };
 
 struct Run {
   const Exec& exec;
   PartClock& clock;
-  DType dtype;               // of activations
+  DType dtype;  // of activations
   AttentionForm form;
   Recompute recompute;
   Tensor rope_table;         // [positions, rope dim]

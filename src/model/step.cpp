@@ -29,8 +29,8 @@ Tensor ModelStep::block_input(const MicroBatch& batch) const {
 
 void ModelStep::prepare_routes(const Block& block, Block::Saved& saved) {
   if (!block.ffn.is_moe() || !routes_ || !routes_->replay) return;
-  check(n_routed_ < routes_->experts.size(), ErrorKind::invalid, "replayed routes hold {} MoE layers, the model has more",
-        routes_->experts.size());
+  check(n_routed_ < routes_->experts.size(), ErrorKind::invalid,
+        "replayed routes hold {} MoE layers, the model has more", routes_->experts.size());
   saved.ffn.moe.routing.experts = routes_->experts[n_routed_];
   saved.ffn.moe.routing.forced = true;
 }
@@ -65,7 +65,8 @@ Tensor ModelStep::run_block(const Block& block, const Rows& rows, const Tensor& 
 Tensor ModelStep::forward_layers() {
   const Rows rows = rows_of(batch_);
   Tensor x = block_input(batch_);
-  for (size_t layer = 0; layer < parts_.layers.size(); ++layer) x = run_block(parts_.layers[layer], rows, x, saved_[layer]);
+  for (size_t layer = 0; layer < parts_.layers.size(); ++layer)
+    x = run_block(parts_.layers[layer], rows, x, saved_[layer]);
   PartClock::Scope scope(run_.clock, Part::norms);
   return parts_.final_norm.forward(run_.exec, x, final_norm_);
 }
@@ -121,7 +122,8 @@ LossSums ModelStep::forward_backward(const LossWeights& weights) {
   {
     PartClock::Scope scope(run_.clock, Part::head_loss);
     dh_ = Tensor::empty(run_.exec, run_.dtype, {h.rows(), h.cols()});
-    sums_.main = parts_.head.forward_backward(run_.exec, h, batch_.targets, weights.main, dh_, WeightGradient::now, nothing);
+    sums_.main =
+        parts_.head.forward_backward(run_.exec, h, batch_.targets, weights.main, dh_, WeightGradient::now, nothing);
     sums_.main_count = count_targets(batch_.targets);
   }
   for (size_t k = 0; k < depths_.size(); ++k) {
@@ -131,7 +133,8 @@ LossSums ModelStep::forward_backward(const LossWeights& weights) {
     PartClock::Scope scope(run_.clock, Part::head_loss);
     const std::vector<int32_t>& targets = depth.rows.batch.targets;
     depth.dh = Tensor::empty(run_.exec, run_.dtype, {h.rows(), h.cols()});
-    sums_.mtp[k] = parts_.head.forward_backward(run_.exec, h, targets, weights.mtp[k], depth.dh, WeightGradient::now, nothing);
+    sums_.mtp[k] =
+        parts_.head.forward_backward(run_.exec, h, targets, weights.mtp[k], depth.dh, WeightGradient::now, nothing);
     sums_.mtp_count[k] = count_targets(targets);
   }
   h.reset();
@@ -175,9 +178,10 @@ void check_batch(const MicroBatch& batch, const ModelConfig& config) {
   check(int64_t(batch.positions.size()) == n && int64_t(batch.targets.size()) == n, ErrorKind::invalid,
         "a micro-batch of {} tokens has {} positions and {} targets", n, batch.positions.size(), batch.targets.size());
   for (int64_t i = 0; i < n; ++i) {
-    const int32_t token = batch.tokens[size_t(i)], target = batch.targets[size_t(i)], position = batch.positions[size_t(i)];
-    check(token >= 0 && token < config.vocab_size, ErrorKind::invalid, "token {} of the micro-batch is {}, vocabulary is {}", i,
-          token, config.vocab_size);
+    const int32_t token = batch.tokens[size_t(i)], target = batch.targets[size_t(i)],
+                  position = batch.positions[size_t(i)];
+    check(token >= 0 && token < config.vocab_size, ErrorKind::invalid,
+          "token {} of the micro-batch is {}, vocabulary is {}", i, token, config.vocab_size);
     check(target >= -1 && target < config.vocab_size, ErrorKind::invalid,
           "target {} of the micro-batch is {}, vocabulary is {}", i, target, config.vocab_size);
     check(position >= 0 && position < config.max_positions, ErrorKind::invalid,
@@ -192,8 +196,8 @@ void check_batch(const MicroBatch& batch, const ModelConfig& config) {
   check(next == n, ErrorKind::invalid, "attention segments cover {} of {} rows", next, n);
   next = 0;
   for (const ops::RowRange& s : batch.sequences) {
-    check(s.begin == next && s.count > 0, ErrorKind::invalid, "sequences must follow one another; one begins at row {} where {} was due",
-          s.begin, next);
+    check(s.begin == next && s.count > 0, ErrorKind::invalid,
+          "sequences must follow one another; one begins at row {} where {} was due", s.begin, next);
     next += s.count;
   }
   check(next == n, ErrorKind::invalid, "sequences cover {} of {} rows", next, n);

@@ -1,5 +1,5 @@
-// ModelStep: one micro-batch through the whole model: forward, losses and, in training, the backward in the order that frees
-// memory earliest. Holds what the passes share; the layers themselves know nothing of the model.
+// ModelStep: one micro-batch through the whole model: forward, losses and, in training, the backward in the order that
+// frees memory earliest. Holds what the passes share; the layers themselves know nothing of the model.
 #pragma once
 #include "model/parts.h"
 #include "model/transformer.h"
@@ -14,10 +14,10 @@ class ModelStep {
   LossSums forward_backward(const LossWeights& weights);
 
  private:
-  struct Depth {                     // one MTP module's part
+  struct Depth {  // one MTP module's part
     MtpRows rows;
     MtpModule::Saved saved;
-    Tensor dh;                       // gradient of its final state
+    Tensor dh;  // gradient of its final state
   };
 
   Tensor block_input(const MicroBatch& batch) const;
@@ -25,7 +25,7 @@ class ModelStep {
   void prepare_routes(const Block& block, Block::Saved& saved);
   void record_routes(const Block& block, const Block::Saved& saved);
   void skip_depth(const Block& block);
-  Tensor forward_layers();           // returns the state after the final norm
+  Tensor forward_layers();  // returns the state after the final norm
   Tensor forward_depth(size_t k, const Tensor& previous);
   void backward_depths();
   void backward_layers();
@@ -35,11 +35,11 @@ class ModelStep {
   const Run& run_;
   const MicroBatch& batch_;
   RouteReplay* routes_;
-  size_t n_routed_ = 0;              // MoE layers executed so far
+  size_t n_routed_ = 0;  // MoE layers executed so far
   LossSums sums_;
   std::vector<Block::Saved> saved_;
   Norm::Saved final_norm_;
-  Tensor dh_;                        // gradient of the main state after the final norm
+  Tensor dh_;  // gradient of the main state after the final norm
   std::vector<Depth> depths_;
 };
 

@@ -45,7 +45,7 @@ struct Transformer::Impl {
   std::unordered_map<std::string, Parameter*> by_name;
   ModelParts parts;
   PartClock clock;
-  Tensor table;                      // rotary table, grown to the highest position seen
+  Tensor table;  // rotary table, grown to the highest position seen
 
   Impl(const ModelConfig& config, const ModelOptions& options, const Exec& exec)
       : config(config), options(options), exec(exec), dtype(activation_dtype(options.precision)) {
@@ -67,7 +67,8 @@ struct Transformer::Impl {
     if (table && table.dim(0) >= n_positions) return;
     int64_t size = 256;
     while (size < n_positions) size *= 2;
-    table = rope_table(exec, config, statistics_dtype(dtype), std::min(size, std::max(n_positions, config.max_positions)));
+    table =
+        rope_table(exec, config, statistics_dtype(dtype), std::min(size, std::max(n_positions, config.max_positions)));
   }
 
   Run new_run(bool keep, double balance_alpha) {
@@ -81,8 +82,8 @@ struct Transformer::Impl {
     if (!routes || !routes->replay) return;
     int64_t n_moe = 0;
     for (int64_t layer = 0; layer < config.n_layers + config.n_mtp; ++layer) n_moe += config.is_moe_layer(layer);
-    check(int64_t(routes->experts.size()) == n_moe, ErrorKind::invalid, "replayed routes hold {} MoE layers, the model has {}",
-          routes->experts.size(), n_moe);
+    check(int64_t(routes->experts.size()) == n_moe, ErrorKind::invalid,
+          "replayed routes hold {} MoE layers, the model has {}", routes->experts.size(), n_moe);
   }
 };
 
@@ -116,8 +117,8 @@ void Transformer::zero_gradients() {
 
 LossSums Transformer::forward_backward(const MicroBatch& batch, const LossWeights& weights, RouteReplay* routes) {
   check(impl_->options.training, ErrorKind::internal, "forward_backward needs a model made with training = true");
-  check(int64_t(weights.mtp.size()) == impl_->config.n_mtp, ErrorKind::invalid, "{} MTP loss weights for {} MTP modules",
-        weights.mtp.size(), impl_->config.n_mtp);
+  check(int64_t(weights.mtp.size()) == impl_->config.n_mtp, ErrorKind::invalid,
+        "{} MTP loss weights for {} MTP modules", weights.mtp.size(), impl_->config.n_mtp);
   impl_->prepare(batch, routes);
   const Run run = impl_->new_run(true, weights.balance);
   LossSums sums = ModelStep(impl_->parts, run, batch, routes).forward_backward(weights);
@@ -144,7 +145,8 @@ std::shared_ptr<LatentCache> Transformer::new_cache(int64_t max_tokens) const {
     entry.latent = Tensor::empty(impl_->exec, impl_->dtype, {max_tokens, c.kv_lora_rank});
     entry.rope_key = Tensor::empty(impl_->exec, impl_->dtype, {max_tokens, c.qk_rope_head_dim});
     if (impl_->options.attention_form == AttentionForm::up_projected)
-      entry.kv = Tensor::empty(impl_->exec, impl_->dtype, {max_tokens, c.n_heads * (c.qk_nope_head_dim + c.v_head_dim)});
+      entry.kv =
+          Tensor::empty(impl_->exec, impl_->dtype, {max_tokens, c.n_heads * (c.qk_nope_head_dim + c.v_head_dim)});
     cache->layers.push_back(std::move(entry));
   }
   return cache;
@@ -153,8 +155,8 @@ std::shared_ptr<LatentCache> Transformer::new_cache(int64_t max_tokens) const {
 std::vector<float> Transformer::extend(LatentCache& cache, std::span<const int32_t> tokens) {
   const int64_t n = int64_t(tokens.size());
   check(n > 0, ErrorKind::invalid, "extend needs at least one token");
-  check(cache.length + n <= cache.capacity, ErrorKind::invalid, "{} tokens after {} do not fit a cache of {}", n, cache.length,
-        cache.capacity);
+  check(cache.length + n <= cache.capacity, ErrorKind::invalid, "{} tokens after {} do not fit a cache of {}", n,
+        cache.length, cache.capacity);
   std::vector<int32_t> positions(tokens.size());
   for (int64_t i = 0; i < n; ++i) {
     positions[size_t(i)] = int32_t(cache.length + i);

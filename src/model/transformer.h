@@ -16,31 +16,34 @@ namespace hadal {
 
 // Weights of the loss terms, so that a micro-batch adds its exact share of the global batch's means.
 struct LossWeights {
-  double main = 0;                 // 1 / valid targets of the global batch
-  std::vector<double> mtp;         // per depth: lambda / (D * valid targets of that depth in the global batch)
-  double balance = 0;              // alpha / sequences of the global batch
+  double main = 0;          // 1 / valid targets of the global batch
+  std::vector<double> mtp;  // per depth: lambda / (D * valid targets of that depth in the global batch)
+  double balance = 0;       // alpha / sequences of the global batch
 };
 
 // Sums over the micro-batch (not yet divided), so that accumulation is exact. merge() adds.
 struct LossSums {
-  double main = 0;                 // sum of -log p over valid targets
+  double main = 0;  // sum of -log p over valid targets
   int64_t main_count = 0;
   std::vector<double> mtp;
   std::vector<int64_t> mtp_count;
-  double balance = 0;              // already weighted
+  double balance = 0;                             // already weighted
   std::vector<std::vector<int64_t>> expert_load;  // [MoE layer, MTP's last][expert] tokens, forward only counted once
   double total(const LossWeights& weights) const;
   void merge(const LossSums& other);
 };
 
 // Names and times of the parts of a step, for the report's breakdown.
-struct PartTimes { std::vector<std::pair<std::string, double>> seconds; };
+struct PartTimes {
+  std::vector<std::pair<std::string, double>> seconds;
+};
 
-// Latent cache of one text being generated: per layer the normed latent and the rotated rope key of every position (§1.3).
+// Latent cache of one text being generated: per layer the normed latent and the rotated rope key of every position
+// (§1.3).
 struct LatentCache;
 
 // Observers for tests, trace and route replay.
-struct RouteReplay {               // experts of every MoE layer in order of execution; filled when recording, read when replaying
+struct RouteReplay {  // experts of every MoE layer in order of execution; filled when recording, read when replaying
   bool replay = false;
   std::vector<std::vector<int32_t>> experts;
 };
@@ -53,10 +56,10 @@ class Transformer {
   const ModelConfig& config() const;
   const ModelOptions& options() const;
   const Exec& exec() const;
-  Parameters parameters() const;                          // order of parameter_list()
+  Parameters parameters() const;  // order of parameter_list()
   Parameter& parameter(const std::string& name) const;
-  void initialize(uint64_t seed);                         // from spec.init_std, keyed by (seed, name, element)
-  void refresh_values();                                  // value = master converted, after loading masters
+  void initialize(uint64_t seed);  // from spec.init_std, keyed by (seed, name, element)
+  void refresh_values();           // value = master converted, after loading masters
   void zero_gradients();
 
   // Forward, backward-input and backward-weight of one micro-batch; gradients are added.
@@ -71,7 +74,7 @@ class Transformer {
   // Auxiliary-loss-free balancing (§2.4): bias_i += gamma * sign(mean load - load_i), once per step from global counts.
   void update_selection_bias(const std::vector<std::vector<int64_t>>& global_load, double gamma);
 
-  PartTimes take_part_times();                            // since the last call
+  PartTimes take_part_times();  // since the last call
   static int64_t estimate_bytes(const ModelConfig& config, const ModelOptions& options, int64_t micro_batch_tokens,
                                 int64_t sequence_length);  // weights, gradients, activations; no optimizer state
 

@@ -33,9 +33,9 @@ void add_rows_as(const Exec& exec, const Tensor& dst, const Tensor& src, std::sp
 }  // namespace
 
 void add_rows(const Exec& exec, const Tensor& dst, const Tensor& src, std::span<const int32_t> index) {
-  check(src.rows() == int64_t(index.size()) && src.cols() == dst.cols() && src.dtype() == dst.dtype(), ErrorKind::internal,
-        "add_rows: {} rows of {} {} do not fit {} indexes into {} {}", src.rows(), src.cols(), dtype_name(src.dtype()),
-        index.size(), dst.cols(), dtype_name(dst.dtype()));
+  check(src.rows() == int64_t(index.size()) && src.cols() == dst.cols() && src.dtype() == dst.dtype(),
+        ErrorKind::internal, "add_rows: {} rows of {} {} do not fit {} indexes into {} {}", src.rows(), src.cols(),
+        dtype_name(src.dtype()), index.size(), dst.cols(), dtype_name(dst.dtype()));
   if (src.dtype() == DType::f64) return add_rows_as<double, double>(exec, dst, src, index);
   if (src.dtype() == DType::f32) return add_rows_as<float, float>(exec, dst, src, index);
   add_rows_as<bf16, float>(exec, dst, src, index);

@@ -9,7 +9,7 @@ namespace hadal {
 struct Embedding {
   Parameter* weight = nullptr;
 
-  Tensor forward(const Exec& exec, std::span<const int32_t> ids, DType dtype) const;             // [ids, hidden]
+  Tensor forward(const Exec& exec, std::span<const int32_t> ids, DType dtype) const;  // [ids, hidden]
   void backward_weight(const Exec& exec, const Tensor& dy, std::span<const int32_t> ids) const;
 };
 

@@ -1,5 +1,5 @@
-// Making parameters from the list in arch, and their initial values: a number is a function of (seed, name, element) alone,
-// so any layout and any number of threads starts from the same weights.
+// Making parameters from the list in arch, and their initial values: a number is a function of (seed, name, element)
+// alone, so any layout and any number of threads starts from the same weights.
 #pragma once
 #include <memory>
 

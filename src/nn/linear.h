@@ -14,7 +14,8 @@ struct Linear {
   void forward(const Exec& exec, const Tensor& y, const Tensor& x, ops::Write write = ops::Write::overwrite) const {
     ops::linear(exec, y, x, weight->value, write);
   }
-  void backward_input(const Exec& exec, const Tensor& dx, const Tensor& dy, ops::Write write = ops::Write::overwrite) const {
+  void backward_input(const Exec& exec, const Tensor& dx, const Tensor& dy,
+                      ops::Write write = ops::Write::overwrite) const {
     ops::linear_backward_input(exec, dx, dy, weight->value, write);
   }
   void backward_weight(const Exec& exec, const Tensor& dy, const Tensor& x) const {

@@ -1,7 +1,7 @@
 // MicroBatch: token rows of some sequences, padding already removed, with everything that layers need about them.
-// Rows of a sequence are consecutive. In pre-training (no document mask) a sequence is one segment; with document masks each
-// document is a segment and positions restart. MTP module k (1-based) runs over positions i whose input token i+k is in the
-// same segment, so each segment shrinks by k rows at its end (§1.6, traps 20, 21).
+// Rows of a sequence are consecutive. In pre-training (no document mask) a sequence is one segment; with document masks
+// each document is a segment and positions restart. MTP module k (1-based) runs over positions i whose input token i+k
+// is in the same segment, so each segment shrinks by k rows at its end (§1.6, traps 20, 21).
 #pragma once
 #include <cstdint>
 #include <vector>
@@ -12,20 +12,20 @@
 namespace hadal {
 
 struct MicroBatch {
-  std::vector<int32_t> tokens;               // [T] input ids
-  std::vector<int32_t> positions;            // [T] rotary positions
-  std::vector<int32_t> targets;              // [T] next token, -1 = no target (end of segment, or loss masked)
-  std::vector<ops::Segment> segments;        // attention bounds; q and k ranges equal
-  std::vector<ops::RowRange> sequences;      // for the sequence-wise balance loss
+  std::vector<int32_t> tokens;           // [T] input ids
+  std::vector<int32_t> positions;        // [T] rotary positions
+  std::vector<int32_t> targets;          // [T] next token, -1 = no target (end of segment, or loss masked)
+  std::vector<ops::Segment> segments;    // attention bounds; q and k ranges equal
+  std::vector<ops::RowRange> sequences;  // for the sequence-wise balance loss
   int64_t n_tokens() const { return int64_t(tokens.size()); }
 };
 
 // The rows of MTP module k: row index into the micro-batch, input token, target, shrunken segments and sequences.
 struct MtpRows {
-  std::vector<int32_t> rows;                 // [Tk] row i of the micro-batch (its hidden state of depth k-1 lives at rows_in)
-  std::vector<int32_t> rows_in;              // [Tk] the same position among the rows of depth k-1
-  MicroBatch batch;                          // tokens = t_{i+k}, targets = t_{i+k+1} or -1, positions = those of i
+  std::vector<int32_t> rows;     // [Tk] row i of the micro-batch (its hidden state of depth k-1 lives at rows_in)
+  std::vector<int32_t> rows_in;  // [Tk] the same position among the rows of depth k-1
+  MicroBatch batch;              // tokens = t_{i+k}, targets = t_{i+k+1} or -1, positions = those of i
 };
-MtpRows mtp_rows(const MicroBatch& batch, int64_t depth);   // depth k >= 1
+MtpRows mtp_rows(const MicroBatch& batch, int64_t depth);  // depth k >= 1
 
 }  // namespace hadal

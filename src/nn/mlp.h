@@ -1,5 +1,6 @@
 // Mlp: the SwiGLU feed-forward network y = W_down(silu(W_gate x) * W_up x) (§1.2). x [rows, hidden], inner width F.
-// gate and up of a row lie side by side in one buffer [rows, 2F]. Both the dense layers and the shared expert are one Mlp.
+// gate and up of a row lie side by side in one buffer [rows, 2F]. Both the dense layers and the shared expert are one
+// Mlp.
 #pragma once
 #include "nn/linear.h"
 
@@ -15,7 +16,7 @@ struct Mlp {
   };
 
   void forward(const Exec& exec, const Tensor& y, const Tensor& x, ops::Write write, Saved& saved) const;
-  void restore(const Exec& exec, const Tensor& x, Saved& saved) const;   // what recomputation dropped, same bits
+  void restore(const Exec& exec, const Tensor& x, Saved& saved) const;  // what recomputation dropped, same bits
   void backward_input(const Exec& exec, const Tensor& dx, const Tensor& dy, ops::Write write, Saved& saved) const;
   void backward_weight(const Exec& exec, const Tensor& x, Saved& saved) const;
 };

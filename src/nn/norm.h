@@ -21,7 +21,7 @@ struct Norm {
   Tensor forward(const Exec& exec, const Tensor& x, Saved& saved) const;  // y new, in x's dtype
   // dx (+)= gradient; keeps dy
   void backward_input(const Exec& exec, const Tensor& dx, const Tensor& dy, Saved& saved, bool add) const;
-  void backward_weight(const Exec& exec, Saved& saved) const;             // empties saved
+  void backward_weight(const Exec& exec, Saved& saved) const;  // empties saved
 };
 
 }  // namespace hadal

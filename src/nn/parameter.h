@@ -1,5 +1,5 @@
-// Parameter: one weight (or the stacked weights of all experts of a layer) with what everything else needs to know of it.
-// Optimizer, checkpoint, gradient norm and layouts read this descriptor and nothing else of the model.
+// Parameter: one weight (or the stacked weights of all experts of a layer) with what everything else needs to know of
+// it. Optimizer, checkpoint, gradient norm and layouts read this descriptor and nothing else of the model.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -12,13 +12,14 @@
 namespace hadal {
 
 struct Parameter {
-  ParameterSpec spec;      // names, global shape, kind, initialiser (arch/parameter_list.h)
-  Tensor value;            // what the kernels read: f64, f32 or bf16 (f32 for specs kept in high precision)
-  Tensor master;           // f32 (f64): what the optimizer updates; the same memory as value when the dtypes agree
-  Tensor grad;             // f32 (f64), accumulated by backward_weight; empty when not training
-  int64_t contributions = 0;  // how many times a step adds into grad (micro-batches, sharing with MTP); 0 = not counted yet
+  ParameterSpec spec;  // names, global shape, kind, initialiser (arch/parameter_list.h)
+  Tensor value;        // what the kernels read: f64, f32 or bf16 (f32 for specs kept in high precision)
+  Tensor master;       // f32 (f64): what the optimizer updates; the same memory as value when the dtypes agree
+  Tensor grad;         // f32 (f64), accumulated by backward_weight; empty when not training
+  int64_t contributions =
+      0;  // how many times a step adds into grad (micro-batches, sharing with MTP); 0 = not counted yet
 };
 
-using Parameters = std::vector<Parameter*>;   // in the order of the list in arch
+using Parameters = std::vector<Parameter*>;  // in the order of the list in arch
 
 }  // namespace hadal

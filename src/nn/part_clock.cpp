@@ -3,8 +3,9 @@
 namespace hadal {
 
 const char* part_name(Part part) {
-  constexpr const char* kNames[kPartCount] = {"other",          "embedding", "norms",     "attention", "router", "dispatch", "experts",
-                                              "shared experts", "dense FFN", "head, loss", "MTP"};
+  constexpr const char* kNames[kPartCount] = {"other",     "embedding",  "norms",   "attention",
+                                              "router",    "dispatch",   "experts", "shared experts",
+                                              "dense FFN", "head, loss", "MTP"};
   return kNames[int(part)];
 }
 

@@ -10,7 +10,19 @@
 
 namespace hadal {
 
-enum class Part { other, embedding, norms, attention, router, dispatch, experts, shared_experts, dense_ffn, head_loss, mtp };
+enum class Part {
+  other,
+  embedding,
+  norms,
+  attention,
+  router,
+  dispatch,
+  experts,
+  shared_experts,
+  dense_ffn,
+  head_loss,
+  mtp
+};
 constexpr int kPartCount = 11;
 const char* part_name(Part part);
 

@@ -66,7 +66,8 @@ TEST(ModelBits, ADocumentHasTheSameLogProbabilitiesPackedAndAlone) {
         auto part = [&](const std::vector<int32_t>& all) {
           return std::vector<int32_t>(all.begin() + s.q_begin, all.begin() + s.q_begin + s.n_q);
         };
-        alone.tokens = part(packed.tokens), alone.positions = part(packed.positions), alone.targets = part(packed.targets);
+        alone.tokens = part(packed.tokens), alone.positions = part(packed.positions),
+        alone.targets = part(packed.targets);
         alone.segments = {{0, s.n_q, 0, s.n_q}};
         alone.sequences = {{0, s.n_q}};
         std::vector<double> log_probs;
@@ -91,15 +92,18 @@ TEST(ModelBits, GenerationFromTheCacheEqualsTheFullForward) {
         const auto cache = small.model.new_cache(150);
         int64_t done = 0;
         for (int64_t n : steps) {
-          const std::vector<float> logits = small.model.extend(*cache, std::span(batch.tokens).subspan(size_t(done), size_t(n)));
+          const std::vector<float> logits =
+              small.model.extend(*cache, std::span(batch.tokens).subspan(size_t(done), size_t(n)));
           done += n;
           if (precision == Precision::fp64) {  // logits come as f32
             double sum = 0;
             for (float l : logits) sum += std::exp(double(l));
-            EXPECT_NEAR(double(logits[size_t(batch.tokens[size_t(done)])]) - std::log(sum), expected[size_t(done - 1)], 1e-6);
+            EXPECT_NEAR(double(logits[size_t(batch.tokens[size_t(done)])]) - std::log(sum), expected[size_t(done - 1)],
+                        1e-6);
             continue;
           }
-          const Tensor row = Tensor::from(small.owned.exec, logits, {1, 37}), loss = Tensor::empty(small.owned.exec, DType::f32, {1});
+          const Tensor row = Tensor::from(small.owned.exec, logits, {1, 37}),
+                       loss = Tensor::empty(small.owned.exec, DType::f32, {1});
           const int32_t target = batch.tokens[size_t(done)];
           ops::cross_entropy(small.owned.exec, row, std::span(&target, 1), 1.0, loss, false);
           EXPECT_EQ(-element(loss, 0), expected[size_t(done - 1)]) << "after " << done << " tokens";
@@ -115,9 +119,11 @@ TEST(ModelBits, BackwardInputTouchesNoGradientAndBackwardWeightMayRunLater) {
     for (const Recompute recompute : {Recompute::none, Recompute::norms, Recompute::all}) {
       SmallModel small(small_config(), training_options(Precision::fp32));
       const Exec& exec = small.owned.exec;
-      const ModelParts parts = wire_model(small_config(), [&](const std::string& name) { return &small.model.parameter(name); });
+      const ModelParts parts =
+          wire_model(small_config(), [&](const std::string& name) { return &small.model.parameter(name); });
       PartClock clock;
-      const hadal::Run run{exec, clock, DType::f32, form, recompute, rope_table(exec, small_config(), DType::f32, 64), true, 0.1};
+      const hadal::Run run{exec, clock, DType::f32, form, recompute, rope_table(exec, small_config(), DType::f32, 64),
+                           true, 0.1};
       const MicroBatch batch = make_batch({{20, 11}}, true);
       const Rows rows{batch.positions, &batch.segments, batch.sequences, nullptr, 0};
       const Tensor x = parts.embedding.forward(exec, batch.tokens, DType::f32);
@@ -140,7 +146,8 @@ TEST(ModelBits, BackwardInputTouchesNoGradientAndBackwardWeightMayRunLater) {
         EXPECT_EQ(std::memcmp(dx_first.raw(), dx.raw(), size_t(dx.bytes())), 0);
         block.backward_weight(run, first);
         EXPECT_EQ(gradient_hash(small.model), at_once);
-        EXPECT_FALSE(first.attention.mla.o || first.attention.norm.x || first.ffn.norm.x || first.ffn.moe.routing.scores);
+        EXPECT_FALSE(first.attention.mla.o || first.attention.norm.x || first.ffn.norm.x ||
+                     first.ffn.moe.routing.scores);
         block.backward_weight(run, second);
         EXPECT_NE(gradient_hash(small.model), at_once);
       }

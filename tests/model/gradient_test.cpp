@@ -1,5 +1,5 @@
-// The whole model's gradients against central differences in FP64, over its variants. Routes are replayed, so that a difference
-// step cannot flip one.
+// The whole model's gradients against central differences in FP64, over its variants. Routes are replayed, so that a
+// difference step cannot flip one.
 #include "model/small_model.h"
 
 namespace hadal {
@@ -46,14 +46,17 @@ void expect_gradients(const ModelConfig& config, AttentionForm form, bool masked
       const double delta = single ? 2e-6 : 1e-6;
       const double numeric = (at(delta) - at(-delta)) / (2 * delta);
       p.value.copy_from(value);
-      EXPECT_NEAR(expected, numeric, 2e-7 * largest * std::sqrt(norm) + 4e-9) << p.spec.name << (single ? " element" : " direction");
+      EXPECT_NEAR(expected, numeric, 2e-7 * largest * std::sqrt(norm) + 4e-9)
+          << p.spec.name << (single ? " element" : " direction");
     }
   }
 }
 
 TEST(ModelGradient, IsTheDerivativeOfTheLoss) { expect_gradients(small_config(), AttentionForm::up_projected, false); }
 TEST(ModelGradient, IsTheDerivativeInAbsorbedForm) { expect_gradients(small_config(), AttentionForm::absorbed, false); }
-TEST(ModelGradient, IsTheDerivativeUnderDocumentMasks) { expect_gradients(small_config(), AttentionForm::up_projected, true); }
+TEST(ModelGradient, IsTheDerivativeUnderDocumentMasks) {
+  expect_gradients(small_config(), AttentionForm::up_projected, true);
+}
 
 TEST(ModelGradient, IsTheDerivativeWithDirectQueriesAndSoftmaxRouting) {
   ModelConfig config = small_config();
@@ -96,7 +99,8 @@ TEST(ModelGradient, AbsorbedAndUpProjectedFormsAgree) {
 }
 
 TEST(ModelGradient, AccumulatesToThatOfOneBigBatch) {
-  SmallModel whole(small_config(), training_options(Precision::fp64)), parts(small_config(), training_options(Precision::fp64));
+  SmallModel whole(small_config(), training_options(Precision::fp64)),
+      parts(small_config(), training_options(Precision::fp64));
   const MicroBatch batch = make_batch({{9, 4}, {1, 7}}, true);
   MicroBatch halves[2];
   for (int half = 0; half < 2; ++half) {
@@ -104,7 +108,8 @@ TEST(ModelGradient, AccumulatesToThatOfOneBigBatch) {
     auto part = [&](const std::vector<int32_t>& all) {
       return std::vector<int32_t>(all.begin() + range.begin, all.begin() + range.begin + range.count);
     };
-    halves[half].tokens = part(batch.tokens), halves[half].positions = part(batch.positions), halves[half].targets = part(batch.targets);
+    halves[half].tokens = part(batch.tokens), halves[half].positions = part(batch.positions),
+    halves[half].targets = part(batch.targets);
     halves[half].sequences = {{0, range.count}};
     for (ops::Segment s : batch.segments) {
       if (s.q_begin < range.begin || s.q_begin >= range.begin + range.count) continue;

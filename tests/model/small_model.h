@@ -1,4 +1,5 @@
-// A model of odd sizes with everything on (q latent, groups, selection bias, shared expert, two MTP modules, YaRN), and batches.
+// A model of odd sizes with everything on (q latent, groups, selection bias, shared expert, two MTP modules, YaRN), and
+// batches.
 #pragma once
 #include <gtest/gtest.h>
 

@@ -49,14 +49,17 @@ TEST(Transformer, ReplaysRecordedRoutes) {
   routes.replay = true;
   small.model.forward(batch, &replayed, &routes);
   EXPECT_EQ(replayed, chosen);
-  for (size_t i = 0; i < routes.experts[0].size(); i += 3) routes.experts[0][i] = 0, routes.experts[0][i + 1] = 1, routes.experts[0][i + 2] = 2;
+  for (size_t i = 0; i < routes.experts[0].size(); i += 3)
+    routes.experts[0][i] = 0, routes.experts[0][i + 1] = 1, routes.experts[0][i + 2] = 2;
   const LossSums sums = small.model.forward(batch, &other, &routes);
   EXPECT_NE(other, chosen);
   EXPECT_EQ(sums.expert_load[0], (std::vector<int64_t>{25, 25, 25, 0, 0, 0, 0, 0}));
   routes.experts[1].pop_back();
-  EXPECT_NE(message_of([&] { small.model.forward(batch, nullptr, &routes); }).find("replayed routes hold 74"), std::string::npos);
+  EXPECT_NE(message_of([&] { small.model.forward(batch, nullptr, &routes); }).find("replayed routes hold 74"),
+            std::string::npos);
   routes.experts.pop_back();
-  EXPECT_NE(message_of([&] { small.model.forward(batch, nullptr, &routes); }).find("3 MoE layers, the model has 4"), std::string::npos);
+  EXPECT_NE(message_of([&] { small.model.forward(batch, nullptr, &routes); }).find("3 MoE layers, the model has 4"),
+            std::string::npos);
 }
 
 TEST(Transformer, LogProbabilitiesAddUpToTheLoss) {
@@ -129,10 +132,12 @@ TEST(Transformer, NamesWhatIsWrongWithABatch) {
     spoil(batch);
     return message_of([&] { small.model.forward(batch); });
   };
-  EXPECT_NE(message([](MicroBatch& b) { b.tokens[3] = 37; }).find("token 3 of the micro-batch is 37"), std::string::npos);
+  EXPECT_NE(message([](MicroBatch& b) { b.tokens[3] = 37; }).find("token 3 of the micro-batch is 37"),
+            std::string::npos);
   EXPECT_NE(message([](MicroBatch& b) { b.targets[2] = -2; }).find("target 2"), std::string::npos);
   EXPECT_NE(message([](MicroBatch& b) { b.positions[7] = 512; }).find("max_positions = 512"), std::string::npos);
-  EXPECT_NE(message([](MicroBatch& b) { b.segments[0].n_q = b.segments[0].n_k = 7; }).find("cover 7 of 8 rows"), std::string::npos);
+  EXPECT_NE(message([](MicroBatch& b) { b.segments[0].n_q = b.segments[0].n_k = 7; }).find("cover 7 of 8 rows"),
+            std::string::npos);
   EXPECT_NE(message([](MicroBatch& b) { b.sequences.clear(); }).find("sequences cover 0 of 8"), std::string::npos);
   EXPECT_NE(message([](MicroBatch& b) { b = MicroBatch(); }).find("no tokens"), std::string::npos);
   EXPECT_NE(message_of([&] { parse_recompute("some"); }).find("none, norms, all"), std::string::npos);
@@ -145,7 +150,8 @@ TEST(Transformer, RefusesToGenerateBeyondItsCache) {
   const auto cache = small.model.new_cache(4);
   const std::vector<int32_t> tokens = {1, 2, 3};
   small.model.extend(*cache, tokens);
-  EXPECT_NE(message_of([&] { small.model.extend(*cache, tokens); }).find("3 tokens after 3 do not fit a cache of 4"), std::string::npos);
+  EXPECT_NE(message_of([&] { small.model.extend(*cache, tokens); }).find("3 tokens after 3 do not fit a cache of 4"),
+            std::string::npos);
   EXPECT_NE(message_of([&] { small.model.extend(*cache, std::vector<int32_t>{37}); }), "");
   EXPECT_EQ(small.model.extend(*cache, std::vector<int32_t>{5}).size(), 37u);
 }
@@ -156,7 +162,8 @@ TEST(Transformer, TimesItsParts) {
   double total = 0;
   std::vector<std::string> names;
   for (const auto& [name, seconds] : small.model.take_part_times().seconds) total += seconds, names.push_back(name);
-  for (const char* part : {"attention", "experts", "router", "dispatch", "head, loss", "MTP", "norms", "dense FFN", "shared experts"})
+  for (const char* part :
+       {"attention", "experts", "router", "dispatch", "head, loss", "MTP", "norms", "dense FFN", "shared experts"})
     EXPECT_NE(std::find(names.begin(), names.end(), part), names.end()) << part;
   EXPECT_GT(total, 0);
   EXPECT_TRUE(small.model.take_part_times().seconds.empty());
@@ -185,11 +192,13 @@ TEST(Transformer, EstimatesItsMemory) {
         options.recompute = recompute;
         options.loss_chunk_tokens = 256;
         SmallModel small(memory_config(), options);
-        small.model.forward_backward(make_batch({{256}, {256}, {256}, {256}, {256}, {256}, {256}, {256}}, false, 300), loss_weights(memory_config()));
+        small.model.forward_backward(make_batch({{256}, {256}, {256}, {256}, {256}, {256}, {256}, {256}}, false, 300),
+                                     loss_weights(memory_config()));
         const double used = double(small.owned.exec.memory->peak_bytes());
         const double estimate = double(Transformer::estimate_bytes(memory_config(), options, 2048, 256));
-        EXPECT_NEAR(estimate / used, 1.0, 0.15) << "recompute " << int(recompute) << " form " << int(form) << " precision "
-                                                << int(precision) << ": used " << used << ", estimated " << estimate;
+        EXPECT_NEAR(estimate / used, 1.0, 0.15)
+            << "recompute " << int(recompute) << " form " << int(form) << " precision " << int(precision) << ": used "
+            << used << ", estimated " << estimate;
       }
     }
   }

@@ -1,5 +1,5 @@
-// Backward-input and backward-weight of every layer of nn against central differences in FP64, and the contract between them:
-// B leaves gradients alone, W may run later.
+// Backward-input and backward-weight of every layer of nn against central differences in FP64, and the contract between
+// them: B leaves gradients alone, W may run later.
 #include "nn/embedding.h"
 #include "nn/head_loss.h"
 #include "nn/mlp.h"
@@ -56,7 +56,8 @@ TEST_F(Layers, NormAddsToTheResidualGradient) {
   const Tensor x = random_tensor(exec, {6, 12}, 4), dy = random_tensor(exec, {6, 12}, 5);
   Norm::Saved saved;
   norm.forward(exec, x, saved);
-  const Tensor alone = Tensor::empty(exec, DType::f64, {6, 12}), sum = random_tensor(exec, {6, 12}, 6), before = sum.clone(exec);
+  const Tensor alone = Tensor::empty(exec, DType::f64, {6, 12}), sum = random_tensor(exec, {6, 12}, 6),
+               before = sum.clone(exec);
   norm.backward_input(exec, alone, dy, saved, false);
   norm.backward_input(exec, sum, dy, saved, true);
   for (int64_t i = 0; i < sum.count(); ++i) EXPECT_NEAR(element(sum, i), element(before, i) + element(alone, i), 1e-14);
@@ -68,7 +69,8 @@ TEST_F(Layers, EmbeddingGivesRowsAndAddsTheirGradients) {
   const std::vector<int32_t> ids = {3, 0, 3, 6};
   const Tensor y = embedding.forward(exec, ids, DType::f64), c = loss_weights(exec, y);
   embedding.backward_weight(exec, c, ids);
-  expect_gradient(weight->value, weight->grad, [&] { return weighted_sum(embedding.forward(exec, ids, DType::f64), c); }, "weight");
+  expect_gradient(
+      weight->value, weight->grad, [&] { return weighted_sum(embedding.forward(exec, ids, DType::f64), c); }, "weight");
   for (int64_t i = 0; i < 4; ++i) EXPECT_EQ(element(weight->grad, 3 * 4 + i), element(c, i) + element(c, 8 + i));
 }
 
@@ -85,9 +87,11 @@ TEST_F(Layers, AddRowsIsTheTransposeOfAGather) {
 }
 
 TEST_F(Layers, MlpHasTheDerivativesOfItsForward) {
-  auto gate = random_parameter(exec, {10, 6}, 11), up = random_parameter(exec, {10, 6}, 12), down = random_parameter(exec, {6, 10}, 13);
+  auto gate = random_parameter(exec, {10, 6}, 11), up = random_parameter(exec, {10, 6}, 12),
+       down = random_parameter(exec, {6, 10}, 13);
   const Mlp mlp{{gate.get()}, {up.get()}, {down.get()}};
-  const Tensor x = random_tensor(exec, {5, 6}, 14), y = Tensor::zeros(exec, DType::f64, {5, 6}), c = loss_weights(exec, y);
+  const Tensor x = random_tensor(exec, {5, 6}, 14), y = Tensor::zeros(exec, DType::f64, {5, 6}),
+               c = loss_weights(exec, y);
   auto loss = [&] {
     Mlp::Saved other;
     mlp.forward(exec, y, x, ops::Write::overwrite, other);
@@ -118,7 +122,8 @@ TEST_F(Layers, HeadLossHasTheDerivativesOfItsForwardNowAndLater) {
   const int64_t rows = 300;  // three chunks
   const Tensor h = random_tensor(exec, {rows, 6}, 16);
   std::vector<int32_t> targets(rows);
-  for (int64_t r = 0; r < rows; ++r) targets[size_t(r)] = r % 5 == 0 ? -1 : int32_t(random_below(1, 2, uint64_t(r), 11));
+  for (int64_t r = 0; r < rows; ++r)
+    targets[size_t(r)] = r % 5 == 0 ? -1 : int32_t(random_below(1, 2, uint64_t(r), 11));
   auto loss = [&] { return 0.25 * head.forward(exec, h, targets, nullptr); };
   const Tensor dh = Tensor::empty(exec, DType::f64, {rows, 6});
   HeadLoss::Saved saved;

@@ -10,7 +10,8 @@
 
 namespace hadal::testing {
 
-inline Tensor random_tensor(const Exec& exec, Shape shape, uint64_t stream, double size = 1.0, DType dtype = DType::f64) {
+inline Tensor random_tensor(const Exec& exec, Shape shape, uint64_t stream, double size = 1.0,
+                            DType dtype = DType::f64) {
   const Tensor t = Tensor::empty(exec, dtype, std::move(shape));
   for (int64_t i = 0; i < t.count(); ++i) set_element(t, i, size * random_normal(7, stream, uint64_t(i)));
   return t;
@@ -34,8 +35,8 @@ inline std::unique_ptr<Parameter> random_parameter(const Exec& exec, Shape shape
 }
 
 // The derivative of loss() by each element of x (at most `limit` of them, evenly spread) against `gradient`.
-inline void expect_gradient(const Tensor& x, const Tensor& gradient, const std::function<double()>& loss, const char* what,
-                            int64_t limit = 64) {
+inline void expect_gradient(const Tensor& x, const Tensor& gradient, const std::function<double()>& loss,
+                            const char* what, int64_t limit = 64) {
   ASSERT_EQ(x.count(), gradient.count()) << what;
   const int64_t step = std::max<int64_t>(1, x.count() / limit);
   double largest = 0;
