@@ -1,7 +1,7 @@
 // Matrix products as training and decoding use them, as a share of the multiply-add peak measured in the same run.
 //   kernels_gemm_bench [--threads N] [--isa NAME] [--only SUBSTRING] [--seconds S]
 // Each line: shape, then per type GFLOP/s and % of peak (FP32 products against the FP32 peak, bf16 against the peak of bf16
-// pairs where there is one). Decoding lines are bound by memory: GB/s of weights read beside the measured read bandwidth.
+// pairs where there is one), the peak taken just before the case, since cores come and go on shared machines. Decoding lines are bound by memory: GB/s of weights read beside the measured read bandwidth.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -122,14 +122,14 @@ std::vector<std::pair<std::string, Maker>> all_cases(const Exec& exec) {
   return makers;
 }
 
-void print_case(const Maker& maker, const Peaks& peaks, double seconds) {
+void print_case(const Exec& exec, const Maker& maker, const Peaks& peaks, double seconds) {
   std::string line, name;
   for (DType dtype : {DType::f32, DType::bf16}) {
     const Case test = maker(dtype);
     name = test.name;
     test.run();
-    const double best = bench::best_seconds(test.run, seconds);
-    const double gflops = test.flops / best * 1e-9, peak = dtype == DType::f32 ? peaks.f32 : peaks.bf16;
+    const double peak = bench::peak_gflops(*exec.pool, exec.isa, dtype == DType::bf16, 0.01);
+    const double best = bench::best_seconds(test.run, seconds), gflops = test.flops / best * 1e-9;
     line += fmt::format("  {:>7.1f} us {:>7.1f} GF/s", best * 1e6, gflops);
     if (test.weight_bytes > 0) {
       const double rate = test.weight_bytes / best * 1e-9;
@@ -151,7 +151,7 @@ int run(const Options& options) {
               owned.pool->n_threads(), peaks.f32, peaks.bf16, peaks.memory.read, peaks.memory.write);
   std::printf("%-52s  %29s  %29s\n", "", "f32", "bf16");
   for (const auto& [name, maker] : all_cases(owned.exec)) {
-    if (name.find(options.only) != std::string::npos) print_case(maker, peaks, options.seconds);
+    if (name.find(options.only) != std::string::npos) print_case(owned.exec, maker, peaks, options.seconds);
   }
   return 0;
 }

@@ -86,7 +86,7 @@ inline double fma_plain() {
 }  // namespace peak_detail
 
 // GFLOP/s of multiply-adds from registers. bf16_pairs counts only where the instruction set has them, else FP32's.
-inline double peak_gflops(ThreadPool& pool, Isa isa, bool bf16_pairs) {
+inline double peak_gflops(ThreadPool& pool, Isa isa, bool bf16_pairs, double budget = 0.1) {
   double (*loop)() = peak_detail::fma_plain;
 #if defined(__x86_64__)
   if (isa == Isa::avx2) loop = peak_detail::fma_avx2;
@@ -94,7 +94,8 @@ inline double peak_gflops(ThreadPool& pool, Isa isa, bool bf16_pairs) {
   if (isa == Isa::avx512_bf16 && bf16_pairs) loop = peak_detail::dot_avx512_bf16;
 #endif
   std::vector<double> flops(size_t(pool.n_threads()) * 8);
-  const double seconds = best_seconds([&] { pool.parallel_for(pool.n_threads(), [&](int64_t i, int) { flops[size_t(i) * 8] = loop(); }); });
+  const double seconds =
+      best_seconds([&] { pool.parallel_for(pool.n_threads(), [&](int64_t i, int) { flops[size_t(i) * 8] = loop(); }); }, budget);
   return flops[0] * pool.n_threads() / seconds * 1e-9;
 }
 

@@ -44,7 +44,7 @@ constexpr int64_t kGemmBlockRows = 384, kGemmBlockCols = 256, kGemmPanelCols = 6
 
 // Per worker: packed A, one packed panel of B, and a block of FP32 totals for outputs that are not FP32.
 constexpr int64_t gemm_worker_bytes() {
-  return 4 * (kGemmBlockRows * kGemmChunk + kGemmPanelCols * kGemmChunk + kGemmBlockRows * kGemmBlockCols);
+  return 4 * (kGemmBlockRows * (kGemmChunk + 16) + kGemmPanelCols * kGemmChunk + kGemmBlockRows * kGemmBlockCols);
 }
 constexpr int64_t gemm_workspace_bytes(int64_t n_threads, int64_t n_products) {
   return n_threads * gemm_worker_bytes() + (8 * (n_products + 1) + 63) / 64 * 64;

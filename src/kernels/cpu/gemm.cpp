@@ -22,8 +22,8 @@ struct Block {
   int64_t row, col, rows, cols;
   float* packed_a;
   float* panel_b;
-  float* scratch;       // totals where C cannot hold them: [rows][scratch_row]
-  int64_t scratch_row;
+  float* scratch;       // running totals: per panel of columns [rows][kPanel]
+  float* totals(int64_t c) const { return scratch + c / kPanel * (rows * kPanel); }
 };
 
 template <class T>
@@ -58,47 +58,58 @@ template <class T>
 void load_totals(const Block& x, int64_t col, int64_t cols) {
   for (int64_t r = 0; r < x.rows; ++r) {
     const T* c = at<T>(x.product.c, (x.row + r) * x.args.c_row + x.col + col);
-    for (int64_t j = 0; j < cols; j += kW) store(x.scratch + r * x.scratch_row + col + j, load_n(c + j, least(kW, cols - j)));
+    for (int64_t j = 0; j < cols; j += kW) store(x.totals(col) + r * kPanel + j, load_n(c + j, least(kW, cols - j)));
   }
 }
 template <class T>
 void store_totals(const Block& x, int64_t col, int64_t cols) {
   for (int64_t r = 0; r < x.rows; ++r) {
     T* c = const_cast<T*>(at<T>(x.product.c, (x.row + r) * x.args.c_row + x.col + col));
-    const float* total = x.scratch + r * x.scratch_row + col;
-    int64_t j = 0;
-    for (; j + kW <= cols; j += kW) store(c + j, load(total + j));
-    if (j < cols) store_n(c + j, load(total + j), cols - j);
+    for (int64_t j = 0; j < cols; j += kW) store_n(c + j, load(x.totals(col) + r * kPanel + j), least(kW, cols - j));
   }
 }
 
 template <class Step, PackedA kLayout, int NV>
 void run_rows(const Block& x, Micro m) {
-  const int64_t panel = kRows * kGemmChunk / Step::kDepth;
   for (int64_t r = 0; r < x.rows; r += kRows) {
     micro_rows<Step, kLayout, NV>(m, least(kRows, x.rows - r));
-    m.a += panel;
-    m.total += kRows * m.total_row;
+    m.a += kPackedPanel<Step>;
+    m.from += m.from == nullptr ? 0 : kRows * m.from_row;
+    m.to += kRows * m.to_row;
+    m.fetch += kRows * m.fetch_row;
   }
 }
 
-// Columns col .. col + cols of the block over one chunk.
+// Columns col .. col + cols of the block over one chunk. Totals wait in the scratch between chunks (rows of C may share
+// cache sets, and C may be bf16); the first chunk takes them from C and the last writes them to C where whole vectors fit.
 template <class Step, class TB, int NV>
 void run_panel(const Block& x, int64_t col, int64_t cols, int64_t k) {
   const Gemm& g = x.args;
   const int64_t depth = least(kGemmChunk, x.product.k - k);
-  const bool to_bf16 = g.c_type == GemmType::bf16, scratch = to_bf16 || cols < NV * kW;
+  const bool bf16_out = g.c_type == GemmType::bf16, whole = cols == NV * kW, last = k + depth == x.product.k;
   pack_b<Step, TB, NV>(x, col, k, depth);
-  float* c = const_cast<float*>(at<float>(x.product.c, x.row * g.c_row + x.col + col));
-  if (scratch && k == 0 && g.add) to_bf16 ? load_totals<bf16>(x, col, cols) : load_totals<float>(x, col, cols);
-  const Micro m{x.packed_a, x.panel_b, ceil_div(depth, Step::kDepth), scratch ? x.scratch + col : c,
-                scratch ? x.scratch_row : g.c_row, k > 0 || g.add};
+  const int64_t size = bf16_out ? 2 : 4;
+  char* c = static_cast<char*>(x.product.c) + (x.row * g.c_row + x.col + col) * size;
+  char* totals = reinterpret_cast<char*>(x.totals(col));
+  Micro m{x.packed_a, x.panel_b, ceil_div(depth, Step::kDepth), x.totals(col), kPanel, totals, 4 * kPanel, false, totals, 4 * kPanel};
+  if (k == 0 && !g.add) {
+    m.from = nullptr;
+  } else if (k == 0 && whole && !bf16_out) {
+    m.from = reinterpret_cast<const float*>(c), m.from_row = g.c_row;
+    m.fetch = c, m.fetch_row = g.c_row * size;
+  } else if (k == 0) {
+    bf16_out ? load_totals<bf16>(x, col, cols) : load_totals<float>(x, col, cols);
+  }
+  if (last && whole) {
+    m.to = c, m.to_row = g.c_row * size, m.to_bf16 = bf16_out;
+    m.fetch = c, m.fetch_row = m.to_row;
+  }
   if (g.a_col == 1) {
     run_rows<Step, PackedA::by_rows, NV>(x, m);
   } else {
     run_rows<Step, PackedA::by_depth, NV>(x, m);
   }
-  if (scratch && k + depth == x.product.k) to_bf16 ? store_totals<bf16>(x, col, cols) : store_totals<float>(x, col, cols);
+  if (last && !whole) bf16_out ? store_totals<bf16>(x, col, cols) : store_totals<float>(x, col, cols);
 }
 
 template <class Step, class TA, class TB>
@@ -161,6 +172,9 @@ Cut choose_cut(const Gemm& args) {
   return cut;
 }
 
+constexpr int64_t kPackedA = (kGemmBlockRows / kRows) * kPackedPanel<StepF32>;
+static_assert(4 * (kPackedA + kGemmPanelCols * kGemmChunk + kGemmBlockRows * kGemmBlockCols) <= gemm_worker_bytes());
+
 struct Job {
   const Gemm& args;
   Cut cut;
@@ -188,10 +202,8 @@ void run_task(void* context, int64_t task, int worker) {
   const int64_t row = index % row_blocks * job.cut.block_rows(p), col = index / row_blocks * job.cut.block_cols(p);
   if (row >= p.m || col >= p.n) return;  // rounding up to panels can leave the last block empty
   float* memory = reinterpret_cast<float*>(static_cast<char*>(job.args.workspace) + worker * gemm_worker_bytes());
-  Block x{job.args, p, row, col, least(job.cut.block_rows(p), p.m - row), least(job.cut.block_cols(p), p.n - col),
-          memory, memory + kGemmBlockRows * kGemmChunk, nullptr, 0};
-  x.scratch = x.panel_b + kGemmPanelCols * kGemmChunk;
-  x.scratch_row = ceil_div(x.cols, kPanel) * kPanel;
+  const Block x{job.args, p, row, col, least(job.cut.block_rows(p), p.m - row), least(job.cut.block_cols(p), p.n - col),
+          memory, memory + kPackedA, memory + kPackedA + kGemmPanelCols * kGemmChunk};
   p.k == 0 ? zero_block(x) : choose_types(x);
 }
 

@@ -17,6 +17,11 @@ constexpr int64_t kRows = 12;  // 12 x 2 sums leave the loads of A and B ahead o
 constexpr int64_t kVectors = 2, kPanel = kVectors * kW;
 static_assert(kPanel <= kGemmPanelCols && kGemmBlockRows % kRows == 0);
 
+// From one panel of packed A to the next, in units: a cache line more than it holds, so that panels packed side by side do not
+// fall into the same cache sets.
+template <class Step>
+constexpr int64_t kPackedPanel = kRows * kGemmChunk / Step::kDepth + 16;
+
 struct StepF32 {
   static constexpr int64_t kDepth = 1;  // k per unit
   HADAL_INLINE V step(V a, V b, V sum) { return fma(a, b, sum); }
@@ -31,24 +36,38 @@ struct StepBf16 {
 enum class PackedA { by_rows, by_depth };
 
 struct Micro {
-  const float* a;     // first row of the tile
-  const float* b;     // the panel
-  int64_t units;      // of this chunk
-  float* total;       // the tile's running sums
-  int64_t total_row;
-  bool add;           // onto the totals; else they begin here
+  const float* a;      // first row of the tile
+  const float* b;      // the panel
+  int64_t units;       // of this chunk
+  const float* from;   // the tile's totals so far; null: they begin with this chunk
+  int64_t from_row;
+  char* to;            // the new totals: floats, or bf16 (rounded: the last chunk)
+  int64_t to_row;      // in bytes
+  bool to_bf16;
+  const char* fetch;   // of from and to the farther one from the caches: asked for while the sums are made
+  int64_t fetch_row;   // in bytes
 };
+
+template <class T, int R, int NV>
+HADAL_INLINE void store_sums(char* to, const int64_t to_row, const V (&sum)[R][NV]) {
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r, to += to_row) {
+#pragma GCC unroll 4
+    for (int j = 0; j < NV; ++j) store(reinterpret_cast<T*>(to) + j * kW, sum[r][j]);
+  }
+}
 
 // The chunk's sums start from 0 and take one step per unit, ascending: the bit contract of kernels/gemm.h is these lines.
 template <class Step, PackedA kLayout, int R, int NV>
-static void micro(const Micro& m) {
+static void micro(const Micro m) {
   constexpr int64_t row = kLayout == PackedA::by_rows ? kGemmChunk / Step::kDepth : 1;
   constexpr int64_t unit = kLayout == PackedA::by_rows ? 1 : kRows;
   V sum[R][NV];
+  const char* line = m.fetch;
 #pragma GCC unroll 16
-  for (int r = 0; r < R; ++r) {
-    __builtin_prefetch(m.total + r * m.total_row, 1);
-    if (NV > 1) __builtin_prefetch(m.total + r * m.total_row + NV * kW - 1, 1);
+  for (int r = 0; r < R; ++r, line += m.fetch_row) {
+    __builtin_prefetch(line, 1);
+    if (NV > 1) __builtin_prefetch(line + 64, 1);
 #pragma GCC unroll 4
     for (int j = 0; j < NV; ++j) sum[r][j] = zero();
   }
@@ -68,13 +87,18 @@ static void micro(const Micro& m) {
     a += unit;
     b += NV * kW;
   }
+  if (m.from != nullptr) {
+    const float* from = m.from;
 #pragma GCC unroll 16
-  for (int r = 0; r < R; ++r) {
-    float* total = m.total + r * m.total_row;
+    for (int r = 0; r < R; ++r, from += m.from_row) {
 #pragma GCC unroll 4
-    for (int j = 0; j < NV; ++j) {
-      store(total + j * kW, m.add ? add(load(total + j * kW), sum[r][j]) : sum[r][j]);
+      for (int j = 0; j < NV; ++j) sum[r][j] = add(load(from + j * kW), sum[r][j]);
     }
+  }
+  if (m.to_bf16) {
+    store_sums<bf16>(m.to, m.to_row, sum);
+  } else {
+    store_sums<float>(m.to, m.to_row, sum);
   }
 }
 
@@ -96,7 +120,9 @@ static void micro_rows(Micro m, int64_t rows) {
     }
     rows -= done;
     m.a += done * row;
-    m.total += done * m.total_row;
+    m.from += m.from == nullptr ? 0 : done * m.from_row;
+    m.to += done * m.to_row;
+    m.fetch += done * m.fetch_row;
   }
 }
 

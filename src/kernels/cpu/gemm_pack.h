@@ -35,14 +35,16 @@ struct Across<StepBf16, bf16> {
 };
 #endif
 
-// A along K -> [row][units of a chunk].
+// A along K -> panels of [row][units of a chunk].
 template <class Step, class T>
 static void pack_a_rows(float* out, const T* p, int64_t line, int64_t rows, int64_t depth) {
   constexpr int64_t kStride = kGemmChunk / Step::kDepth, kLoad = kW * Step::kDepth;
-  for (int64_t r = 0; r < rows; ++r) {
-    const T* source = p + r * line;
-    float* target = out + r * kStride;
-    for (int64_t k = 0; k < depth; k += kLoad) store(target + k / Step::kDepth, Along<Step, T>::units(source + k, depth - k));
+  for (int64_t first = 0; first < rows; first += kRows, out += kPackedPanel<Step>) {
+    for (int64_t r = 0; r < kRows && first + r < rows; ++r) {
+      const T* source = p + (first + r) * line;
+      float* target = out + r * kStride;
+      for (int64_t k = 0; k < depth; k += kLoad) store(target + k / Step::kDepth, Along<Step, T>::units(source + k, depth - k));
+    }
   }
 }
 
@@ -58,11 +60,10 @@ HADAL_INLINE void store_rows(float* p, V a) {  // the first kRows lanes
 // A across K -> panels of [unit][kRows].
 template <class Step, class T>
 static void pack_a_depth(float* out, const T* p, int64_t line, int64_t rows, int64_t depth) {
-  constexpr int64_t kPanelUnits = kGemmChunk / Step::kDepth * kRows;
   for (int64_t k = 0; k < depth; k += Step::kDepth) {
     const T* source = p + k * line;
     float* target = out + k / Step::kDepth * kRows;
-    for (int64_t r = 0; r < rows; r += kRows, target += kPanelUnits) {
+    for (int64_t r = 0; r < rows; r += kRows, target += kPackedPanel<Step>) {
       store_rows(target, Across<Step, T>::units(source + r, line, depth - k, rows - r));
     }
   }
