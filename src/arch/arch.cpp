@@ -26,7 +26,6 @@ double yarn_mscale(double factor, double mscale) { return factor <= 1 ? 1.0 : 0.
 ParameterCounts count_parameters(const ModelConfig& config) {
   ParameterCounts counts;
   for (const auto& spec : parameter_list(config)) {
-    // The router's bias is left out, as in the published 671,026,419,200: it is balancing state, not a weight.
     if (spec.layer >= config.n_layers) {
       counts.mtp += spec.count();
       continue;

@@ -81,7 +81,8 @@ void write_checkpoint(const fs::path& checkpoints, const CheckpointContent& cont
 
 void verify_checkpoint(const fs::path& checkpoint) {
   const json manifest = read_manifest(checkpoint);
-  const bool known = manifest.is_object() && manifest.value("format", "") == kFormat && manifest.contains("files") && manifest["files"].is_object();
+  const bool known = manifest.is_object() && manifest.contains("format") && manifest["format"] == kFormat && manifest.contains("files") &&
+                     manifest["files"].is_object();
   check(known, ErrorKind::corrupt, "{}: not a manifest of format {}", (checkpoint / "manifest.json").string(), kFormat);
   for (const auto& item : manifest["files"].items()) {
     const auto path = checkpoint / item.key();

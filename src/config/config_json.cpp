@@ -67,7 +67,7 @@ struct Reader {
       return;
     }
     if (!json.is_number_integer()) wrong("a whole number");
-    if (std::is_unsigned_v<T> && !json.is_number_unsigned()) wrong("a whole number of at least 0");
+    if (std::is_unsigned_v<T> && !json.is_number_unsigned() && json.get<int64_t>() < 0) wrong("a whole number of at least 0");
     if (!std::is_unsigned_v<T> && json.is_number_unsigned() &&
         json.get<uint64_t>() > uint64_t(std::numeric_limits<int64_t>::max())) wrong("a whole number below 2^63");
     value = json.get<T>();

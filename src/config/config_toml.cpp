@@ -69,10 +69,11 @@ void set_in_tree(ordered_json& tree, const std::string& path, const ordered_json
       place = &(*place)[index];
     } else {
       check(place->is_object(), ErrorKind::invalid, "{}: '{}' is a value, not a section; '{}' cannot be set in it", origin, walked, part);
-      if (!place->contains(part) && walked.empty() == false && place->empty() == false) {
+      if (!place->contains(part) && !place->empty()) {  // an entry just added to a list is still empty
         std::vector<std::string> known;
         for (const auto& item : place->items()) known.push_back(item.key());
-        fail(ErrorKind::invalid, "{}: unknown key '{}.{}'; did you mean '{}.{}'?", origin, walked, part, walked, nearest_key(part, known));
+        const std::string before = walked.empty() ? "" : walked + ".";
+        fail(ErrorKind::invalid, "{}: unknown key '{}{}'; did you mean '{}{}'?", origin, before, part, before, nearest_key(part, known));
       }
       place = &(*place)[part];
     }
@@ -170,6 +171,7 @@ void apply_overrides(Config& config, const std::vector<std::string>& assignments
     const std::string origin = "--set " + assignment;
     set_in_tree(tree, assignment.substr(0, equals), override_value(assignment.substr(equals + 1), origin), origin);
     config = config_from_tree(tree, origin);  // checked one by one, so that the message names the assignment
+    tree = config_to_tree(config);            // a new entry of a list gets all its keys
   }
 }
 

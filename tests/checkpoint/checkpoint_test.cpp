@@ -1,0 +1,158 @@
+// Checkpoints are complete or absent, every damage is named, and old ones go only when a new one stands.
+#include <gtest/gtest.h>
+
+#include <csignal>
+#include <fstream>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "checkpoint/checkpoint.h"
+
+namespace hadal {
+namespace {
+
+namespace fs = std::filesystem;
+
+class CheckpointTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    root_ = fs::temp_directory_path() / ("hadal checkpoint ü " + std::to_string(getpid()));
+    fs::remove_all(root_);
+  }
+  void TearDown() override { fs::remove_all(root_); }
+
+  CheckpointContent content(int64_t step, float value) {
+    CheckpointContent c;
+    c.step = step;
+    c.model = {{"a.weight", Tensor::from<float>(owned_.exec, std::vector<float>(64, value), {8, 8})}};
+    c.optimizer = {{"m.a", Tensor::from<float>(owned_.exec, std::vector<float>(64, value + 1), {8, 8})}};
+    c.texts = {{"state.json", "{}"}, {"model.json", "{}"}};
+    return c;
+  }
+  static std::string corrupt_message(const fs::path& checkpoint) {
+    try {
+      verify_checkpoint(checkpoint);
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::corrupt);
+      return error.what();
+    }
+    return "no error";
+  }
+
+  OwnedExec owned_{1};
+  fs::path root_;
+};
+
+TEST_F(CheckpointTest, ComesBackWholeAndInOrder) {
+  for (int64_t step : {5, 100, 20}) write_checkpoint(root_, content(step, float(step)));
+  const auto found = list_checkpoints(root_);
+  ASSERT_EQ(found.size(), 3u);
+  EXPECT_EQ(found[0].filename(), "step_00000005");
+  EXPECT_EQ(found[2].filename(), "step_00000100");
+  verify_checkpoint(found[2]);
+  const SafetensorsReader reader(found[2] / "model.safetensors");
+  EXPECT_EQ(element(reader.tensor("a.weight"), 63), 100);
+  remove_old_checkpoints(root_, 2);
+  EXPECT_EQ(list_checkpoints(root_).size(), 2u);
+  EXPECT_EQ(list_checkpoints(root_)[0].filename(), "step_00000020");
+}
+
+TEST_F(CheckpointTest, NamesTruncatedFlippedAndMissingFiles) {
+  write_checkpoint(root_, content(1, 1));
+  const auto at = list_checkpoints(root_)[0];
+  const auto file = at / "optimizer.safetensors";
+  const auto bytes = read_file(file);
+  fs::resize_file(file, bytes.size() - 1);
+  EXPECT_NE(corrupt_message(at).find("truncated"), std::string::npos);
+  for (size_t place : {size_t(0), bytes.size() / 2, bytes.size() - 1}) {
+    std::string flipped = bytes;
+    flipped[place] ^= 4;
+    atomic_write(file, flipped);
+    const auto message = corrupt_message(at);
+    EXPECT_NE(message.find("optimizer.safetensors"), std::string::npos) << message;
+    EXPECT_NE(message.find("damaged"), std::string::npos) << message;
+  }
+  fs::remove(file);
+  EXPECT_NE(corrupt_message(at).find("missing"), std::string::npos);
+  atomic_write(at / "manifest.json", "{\"format\": 3}");
+  EXPECT_NE(corrupt_message(at).find("manifest"), std::string::npos);
+  atomic_write(at / "manifest.json", "not json");
+  EXPECT_NE(corrupt_message(at).find("JSON"), std::string::npos);
+}
+
+TEST_F(CheckpointTest, AnUnfinishedOneIsNeverTaken) {
+  write_checkpoint(root_, content(1, 1));
+  fs::create_directories(root_ / "step_00000002.partial");
+  EXPECT_EQ(list_checkpoints(root_).size(), 1u);
+  remove_old_checkpoints(root_, 1);
+  EXPECT_FALSE(fs::exists(root_ / "step_00000002.partial"));
+}
+
+TEST_F(CheckpointTest, AFullDiskLeavesTheOldOneIntact) {
+  write_checkpoint(root_, content(1, 1));
+  rlimit before;
+  getrlimit(RLIMIT_FSIZE, &before);
+  rlimit small = before;
+  small.rlim_cur = 300;
+  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
+  setrlimit(RLIMIT_FSIZE, &small);
+  std::string message = "no error";
+  try {
+    write_checkpoint(root_, content(2, 2));
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::io);
+    message = error.what();
+  }
+  setrlimit(RLIMIT_FSIZE, &before);
+  std::signal(SIGXFSZ, handler);
+  EXPECT_NE(message.find("model.safetensors"), std::string::npos) << message;
+  const auto found = list_checkpoints(root_);
+  ASSERT_EQ(found.size(), 1u);
+  verify_checkpoint(found[0]);
+  EXPECT_FALSE(fs::exists(root_ / "step_00000002.partial"));
+}
+
+TEST_F(CheckpointTest, WritesInTheBackgroundWhatStoodWhenItWasAsked) {
+  CheckpointWriter writer(root_, 2, true, owned_.exec);
+  auto c = content(1, 1);
+  writer.save(c);
+  for (int64_t i = 0; i < 64; ++i) set_element(c.model[0].tensor, i, -1);  // training goes on
+  c.step = 2;
+  writer.save(c);
+  c.step = 3;
+  writer.save(c);
+  writer.finish();
+  const auto found = list_checkpoints(root_);
+  ASSERT_EQ(found.size(), 2u);
+  EXPECT_EQ(found[1].filename(), "step_00000003");
+  CheckpointWriter again(root_, 5, true, owned_.exec);
+  auto first = content(9, 1);
+  again.save(first);
+  for (int64_t i = 0; i < 64; ++i) set_element(first.model[0].tensor, i, -1);
+  again.finish();
+  EXPECT_EQ(element(SafetensorsReader(root_ / "step_00000009" / "model.safetensors").tensor("a.weight"), 0), 1);
+}
+
+TEST_F(CheckpointTest, ABackgroundFailureIsThrownLater) {
+  fs::create_directories(root_.parent_path());
+  atomic_write(root_, "a file where the directory should be");
+  CheckpointWriter writer(root_, 1, true, owned_.exec);
+  writer.save(content(1, 1));
+  EXPECT_THROW(writer.finish(), Error);
+}
+
+TEST_F(CheckpointTest, LocatesAModel) {
+  EXPECT_THROW(locate_model(root_), Error);
+  write_checkpoint(root_ / "checkpoints", content(1, 1));
+  write_checkpoint(root_ / "checkpoints", content(2, 2));
+  const auto at = locate_model(root_);
+  EXPECT_EQ(at.directory.filename(), "step_00000002");
+  EXPECT_TRUE(at.is_checkpoint);
+  EXPECT_EQ(locate_model(at.directory).directory, at.directory);
+  fs::create_directories(root_ / "empty");
+  EXPECT_THROW(locate_model(root_ / "empty"), Error);
+}
+
+}  // namespace
+}  // namespace hadal

@@ -1,0 +1,129 @@
+// Reading, overriding, checking and printing configurations.
+#include <gtest/gtest.h>
+
+#include <clocale>
+#include <filesystem>
+
+#include "base/error.h"
+#include "config/config_io.h"
+
+namespace hadal {
+namespace {
+
+std::string error_of(const std::function<void()>& action) {
+  try {
+    action();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::invalid) << error.what();
+    return error.what();
+  }
+  return "no error";
+}
+
+std::string toml_error(const std::string& text) {
+  return error_of([&] { validate(config_from_toml(text, "my.toml")); });
+}
+
+void expect_words(const std::string& text, std::initializer_list<const char*> words) {
+  for (const char* word : words) EXPECT_NE(text.find(word), std::string::npos) << "'" << word << "' is not in: " << text;
+}
+
+TEST(Config, ComesBackFromItsOwnText) {
+  Config config;
+  config.run = "runs/with \"quotes\" and ünïcode \x7f";
+  config.data.sources = {{.name = "a", .paths = {"x.txt", "y z.txt"}, .weight = 0.25}, {.paths = {"b"}}};
+  config.optim.lr = 0.1 + 0.2;
+  config.optim.lr_schedule = {{"linear", 1.0, 100}, {"cosine", 0.1, 1.0}};
+  config.validation.prompts = {"line\nbreak\t", ""};
+  config.data.seed = 18446744073709551615ull % 9223372036854775807ull;
+  EXPECT_TRUE(config_differences(config, config_from_toml(config_to_toml(config), "t")).empty());
+  EXPECT_TRUE(config_differences(config, config_from_json(config_to_json(config), "j")).empty());
+}
+
+TEST(Config, EveryShippedFileIsValid) {
+  int files = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(std::string(HADAL_SOURCE_DIR) + "/configs")) {
+    if (entry.path().extension() != ".toml") continue;
+    EXPECT_NO_THROW(validate(load_config(entry.path().string()))) << entry.path();
+    ++files;
+  }
+  EXPECT_GE(files, 7);
+}
+
+TEST(Config, RefusesUnknownKeysWithTheNearestKnownOne) {
+  expect_words(toml_error("[optim]\nlearning_rat = 1\n"), {"my.toml", "optim.learning_rat", "did you mean"});
+  expect_words(toml_error("[model]\nhiden_size = 64\n"), {"model.hiden_size", "model.hidden_size"});
+  Config config;
+  expect_words(error_of([&] { apply_overrides(config, {"train.step=3"}); }), {"--set train.step=3", "train.steps"});
+  expect_words(error_of([&] { apply_overrides(config, {"trian.steps=3"}); }), {"trian", "train"});
+}
+
+TEST(Config, AppliesDottedOverridesInOrder) {
+  Config config;
+  apply_overrides(config, {"optim.lr=1e-4", "train.precision=bf16", "data.sources.0.paths=[\"a.txt\"]", "data.sources.0.weight=2", "model.yarn.factor=40",
+                           "train.steps=1e3", "data.add_bos=true", "optim.lr=2e-4"});
+  EXPECT_DOUBLE_EQ(config.optim.lr, 2e-4);
+  EXPECT_EQ(config.train.precision, "bf16");
+  ASSERT_EQ(config.data.sources.size(), 1u);
+  EXPECT_EQ(config.data.sources[0].paths, std::vector<std::string>{"a.txt"});
+  EXPECT_DOUBLE_EQ(config.data.sources[0].weight, 2);
+  EXPECT_DOUBLE_EQ(config.model.yarn.factor, 40);
+  EXPECT_EQ(config.train.steps, 1000);
+  EXPECT_TRUE(config.data.add_bos);
+  expect_words(error_of([&] { apply_overrides(config, {"data.sources.7.weight=1"}); }), {"beyond its end"});
+  expect_words(error_of([&] { apply_overrides(config, {"data.sources.x.weight=1"}); }), {"list"});
+  expect_words(error_of([&] { apply_overrides(config, {"optim.lr.peak=1"}); }), {"optim.lr"});
+  expect_words(error_of([&] { apply_overrides(config, {"optim.lr"}); }), {"KEY=VALUE"});
+}
+
+TEST(Config, NamesTheWrongTypeAndTheRightOne) {
+  expect_words(toml_error("[train]\nsteps = \"many\"\n"), {"train.steps", "many", "whole number"});
+  expect_words(toml_error("[train]\nsteps = 1.5\n"), {"train.steps", "1.5", "whole number"});
+  expect_words(toml_error("[data]\nadd_bos = 1\n"), {"data.add_bos", "true or false"});
+  expect_words(toml_error("[data]\nseed = -1\n"), {"data.seed", "-1", "at least 0"});
+  expect_words(toml_error("[optim]\nlr = nan\n"), {"optim.lr", "finite"});
+  expect_words(toml_error("model = 3\n"), {"model", "table"});
+  expect_words(toml_error("[train\nsteps = 1\n"), {"my.toml", "line 1"});
+  expect_words(toml_error("run = 2020-01-01\n"), {"run", "date"});
+}
+
+TEST(Config, RefusesImpossibleShapes) {
+  const auto wrong = [](const std::string& model) { return toml_error("[model]\n" + model + "\n"); };
+  expect_words(wrong("n_experts_per_token = 17"), {"n_experts_per_token = 17", "n_routed_experts = 16"});
+  expect_words(wrong("n_groups = 3"), {"n_groups = 3", "must divide", "16"});
+  expect_words(wrong("n_groups = 4\nn_limited_groups = 5"), {"n_limited_groups = 5", "1 .. 4"});
+  expect_words(wrong("n_groups = 8\nn_limited_groups = 1\nn_experts_per_token = 3"), {"n_experts_per_token = 3", "2 experts of 1 groups"});
+  expect_words(wrong("n_groups = 16\nn_limited_groups = 8"), {"top2_sum", "at least 2 experts"});
+  expect_words(wrong("n_heads = 0"), {"n_heads = 0", "1 .."});
+  expect_words(wrong("qk_rope_head_dim = 7"), {"qk_rope_head_dim = 7", "even"});
+  expect_words(wrong("hidden_size = 2147483648"), {"hidden_size = 2147483648"});
+  expect_words(wrong("hidden_size = 2147483647\nvocab_size = 2147483647\nn_layers = 100000\nn_dense_layers = 0"), {"2^62"});
+  expect_words(wrong("n_layers = -1"), {"n_layers = -1"});
+  expect_words(wrong("n_dense_layers = 5"), {"n_dense_layers = 5", "0 .. 4"});
+  expect_words(wrong("score_function = \"relu\""), {"relu", "sigmoid, softmax"});
+  expect_words(wrong("routed_scale = 0"), {"routed_scale = 0"});
+  expect_words(toml_error("[data]\nsequence_length = 5000\n"), {"sequence_length = 5000", "max_positions = 4096"});
+  expect_words(toml_error("[model]\nn_mtp = 8\n[data]\nsequence_length = 8\n"), {"sequence_length = 8", "n_mtp + 1 = 9"});
+  expect_words(toml_error("[train]\nprecision = \"fp8\"\n"), {"fp8", "fp64, fp32, bf16, auto"});
+  expect_words(toml_error("[optim]\nlr_schedule = [{shape = \"step\"}]\n"), {"optim.lr_schedule.0.shape", "step"});
+}
+
+TEST(Config, MissingFileIsNamed) {
+  try {
+    load_config("/nowhere/at all.toml");
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::not_found);
+    expect_words(error.what(), {"/nowhere/at all.toml"});
+  }
+}
+
+TEST(Config, HelpNamesEveryKey) {
+  const auto help = config_help();
+  for (const char* key : {"optim.lr_schedule.N.until", "data.sources.N.paths", "model.yarn.mscale_all_dim", "train.bias_update_speed", "validation.stride"}) {
+    EXPECT_NE(help.find(key), std::string::npos) << key;
+  }
+}
+
+}  // namespace
+}  // namespace hadal
