@@ -4,6 +4,7 @@
 #include <pcre2.h>
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "base/error.h"
 #include "text/split_pattern.h"
@@ -36,6 +37,14 @@ std::string error_text(int code) {
   return text;
 }
 
+std::string shortened(const std::string& text) { return text.size() <= 120 ? text : text.substr(0, 117) + "..."; }
+
+int unicode_major() {
+  char version[64] = "";
+  pcre2_config(PCRE2_CONFIG_UNICODE_VERSION, version);
+  return std::atoi(version);
+}
+
 }  // namespace
 
 struct PreTokenizer::Compiled {
@@ -43,8 +52,11 @@ struct PreTokenizer::Compiled {
     std::unique_ptr<pcre2_code, CodeDeleter> code;
     bool jit = false;
   };
+  void add(const std::string& expression);
+
   std::vector<std::string> expressions;
-  std::vector<Split> splits;
+  std::vector<Split> splits;  // with PCRE2's own tables
+  std::vector<Split> wide;    // with the characters that those lack: twice as slow, so only for text that may hold one
 };
 
 struct PreTokenizer::Scratch::State {
@@ -76,20 +88,24 @@ const std::vector<std::string>& PreTokenizer::default_splits() {
   return splits;
 }
 
-PreTokenizer::PreTokenizer(std::vector<std::string> splits) : compiled_(std::make_unique<Compiled>()) {
-  for (const std::string& expression : splits) {
-    const std::string pattern = split_pattern_for_pcre2(expression);
+void PreTokenizer::Compiled::add(const std::string& expression) {
+  for (const bool with_additions : {false, true}) {
+    const std::string pattern = split_pattern_for_pcre2(expression, with_additions ? unicode_major() : kUnicodeMajor);
     int error = 0;
     PCRE2_SIZE place = 0;
     pcre2_code* code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(),
                                      PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C, &error, &place, nullptr);
     check(code != nullptr, ErrorKind::invalid, "split expression '{}' cannot be compiled: {} (at byte {} of '{}')", expression,
-          error_text(error), size_t(place), pattern);
-    Compiled::Split split;
+          error_text(error), size_t(place), shortened(pattern));
+    Split split;
     split.code.reset(code);
     split.jit = pcre2_jit_compile(code, PCRE2_JIT_COMPLETE) == 0;
-    compiled_->splits.push_back(std::move(split));
+    (with_additions ? wide : splits).push_back(std::move(split));
   }
+}
+
+PreTokenizer::PreTokenizer(std::vector<std::string> splits) : compiled_(std::make_unique<Compiled>()) {
+  for (const std::string& expression : splits) compiled_->add(expression);
   compiled_->expressions = std::move(splits);
 }
 PreTokenizer::~PreTokenizer() = default;
@@ -162,7 +178,8 @@ void PreTokenizer::run(std::string_view text, Scratch& scratch, Emit emit, void*
   }
   while (!text.empty()) {
     const auto valid = size_t(utf8_valid_prefix(text));
-    if (valid > 0) cut(compiled_->splits, 0, walk, text.substr(0, valid));
+    const std::string_view run = text.substr(0, valid);
+    if (valid > 0) cut(may_hold_unicode_addition(run) ? compiled_->wide : compiled_->splits, 0, walk, run);
     if (valid < text.size()) emit(context, text.data() + valid, 1);
     text.remove_prefix(std::min(text.size(), valid + 1));
   }

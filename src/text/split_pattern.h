@@ -1,12 +1,20 @@
 // Split expressions of tokenizer.json are written for Oniguruma; we run them on PCRE2. Where both differ the expression is
-// rewritten (white space: PCRE2 counts U+180E) or refused by name (\w \W \b \B, nested classes, && in a class, whose meaning
-// is not the same), so that no file is silently cut in another way than by its makers.
+// rewritten (white space: PCRE2 counts U+180E; \p{...}: characters that older Unicode tables lack; scripts: PCRE2 means their
+// extensions) or refused by name (\w \W \b \B, nested classes, && in a class, whose meaning is not the same), so that no file
+// is silently cut in another way than by its makers.
 #pragma once
 #include <string>
 #include <string_view>
 
 namespace hadal {
 
-std::string split_pattern_for_pcre2(std::string_view expression);
+// Unicode whose characters every expression knows after rewriting.
+constexpr int kUnicodeMajor = 16;
+
+// unicode_major: of the tables to be added to, e.g. 14; from kUnicodeMajor on nothing is added.
+std::string split_pattern_for_pcre2(std::string_view expression, int unicode_major);
+
+// Whether well-formed UTF-8 holds a character that was added, or one close to it: false for nearly all text.
+bool may_hold_unicode_addition(std::string_view text);
 
 }  // namespace hadal

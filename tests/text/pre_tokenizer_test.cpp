@@ -132,6 +132,19 @@ TEST(PreTokenizer, RefusesWhatMeansSomethingElseInOniguruma) {
   }
 }
 
+TEST(PreTokenizer, KnowsCharactersThatCameAfterUnicode14) {
+  // U+2427 (symbol) and U+A7CB (letter) of Unicode 16, U+1F6DC (symbol) and U+1E4D0 (letter) of Unicode 15.
+  EXPECT_EQ(report("b \u2427\u2427x"), (Pieces{"b", " \u2427\u2427", "x"}));
+  EXPECT_EQ(report("b \ua7cb1"), (Pieces{"b", " \ua7cb", "1"}));
+  EXPECT_EQ(report("b \U0001f6dc"), (Pieces{"b", " \U0001f6dc"}));
+  EXPECT_EQ(report("b \U0001e4d0"), (Pieces{"b", " \U0001e4d0"}));
+  EXPECT_EQ(PreTokenizer({"\\P{N}+"}).pieces("a\U0001ccf0b"), (Pieces{"a", "\U0001ccf0", "b"}));  // a digit of Unicode 16
+}
+
+TEST(PreTokenizer, MeansTheScriptAndNotItsExtensions) {
+  EXPECT_EQ(PreTokenizer({"\\p{Han}+"}).pieces("中、文"), (Pieces{"中", "、", "文"}));  // U+3001 is common to several scripts
+}
+
 TEST(PreTokenizer, StopsAnExpressionThatBacktracksWithoutEnd) {
   const PreTokenizer pre_tokenizer({"(a|aa|aaa)+c"});
   const std::string message = error_of([&] { pre_tokenizer.pieces(std::string(200, 'a') + "bc"); });
