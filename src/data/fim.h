@@ -22,6 +22,7 @@ struct FimPiece {
   int64_t prefix = 0, suffix = 0, middle = 0;  // tokens of each part
 };
 inline constexpr int64_t kFimExtraTokens = 4;
+inline constexpr int64_t kFimSpareTokens = 8;  // left free in parts of long documents, for the tokens that the two cuts add
 
 // Byte positions [a, b) of the middle; nothing for a text of fewer than two characters.
 std::optional<std::pair<int64_t, int64_t>> draw_middle(std::string_view text, RandomStream& random);

@@ -64,9 +64,10 @@ bool PieceSource::draws_fim() const {
 int64_t PieceSource::part_length(bool fim) const {
   const int64_t n = int64_t(tokens_.size()), left = n - cursor_.token;
   const int64_t bos = cursor_.token == 0 && rules_->bos >= 0 ? 1 : 0;
-  const int64_t room = rules_->sequence_length - bos - (fim ? kFimExtraTokens : 0);
+  int64_t room = rules_->sequence_length - bos - (fim ? kFimExtraTokens : 0);
   const bool fits = fim ? left <= room : left < room;  // with EOS; a FIM part's EOS is among its extra tokens
   if (fits && cursor_.part == 0) return left;
+  if (fim && !fits) room -= std::min(kFimSpareTokens, room / 4);
   int64_t wanted = room;
   if (cursor_.part == 0 && cursor_.epoch > 0 && n + 1 + bos > rules_->sequence_length) {
     // Other borders than in the epoch before.

@@ -144,6 +144,20 @@ TEST(FimInLoader, PiecesOfLongDocumentsKeepTheirPartsTogetherAndTheirText) {
   EXPECT_GT(filled, 20);
 }
 
+TEST(FimInLoader, CutsOfLongDocumentsAreNotTiedToTheirTokens) {
+  std::string text;
+  for (int i = 0; i < 60; ++i) text += "the quick brown fox jumps over the lazy dog, again and again. ";
+  Fixture f(one_source({text}), merging_tokenizer());
+  f.config.data.sequence_length = 64;
+  f.config.data.fim_rate = 1;
+  const Prepared p = f.prepare();
+  Loader loader(p.shards, p.tokenizer, f.config.data);
+  int64_t inside = 0, pieces = 0;
+  for (const auto& s : loader.next(100).sequences)
+    for (const auto& piece : s.pieces) ++pieces, inside += piece.prefix + piece.suffix + piece.middle > piece.n_tokens;
+  EXPECT_GT(inside, pieces / 2);
+}
+
 TEST(FimInLoader, NeedsTheTokensAndRoomForThem) {
   Fixture f(one_source({"abc"}));
   f.config.data.fim_rate = 0.1;
