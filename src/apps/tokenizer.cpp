@@ -216,6 +216,7 @@ int train(const TrainOptions& options) {
   const double start = steady_seconds();
   add_inputs(trainer, options);
   const int64_t bytes = trainer.bytes_seen(), words = trainer.distinct_words();
+  counting->set(bytes);
   counting->finish();
   const Tokenizer tokenizer = trainer.train();
   if (merging) merging->finish();
