@@ -70,7 +70,6 @@ Tensor FfnPiece::forward(const Run& run, const Rows& rows, const Tensor& x, Save
   } else {
     PartClock::Scope scope(run.clock, Part::dense_ffn);
     dense.forward(run.exec, y, saved.normed, ops::Write::add, saved.dense);
-    if (run.recompute != Recompute::none) saved.dense.inner.reset();
     if (run.recompute == Recompute::all) saved.dense.gate_up.reset();
   }
   if (!run.keep) {

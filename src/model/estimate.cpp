@@ -66,19 +66,19 @@ struct Estimate {
     return moe ? c.expert_ffn_size * (c.n_experts_per_token + c.n_shared_experts) : c.dense_ffn_size;
   }
   int64_t ffn_saved(bool moe) const {
-    int64_t bytes = stream() + w + (all ? 0 : 2 * ffn_width(moe) * a) + (none ? ffn_width(moe) * a + stream() : 0);
+    int64_t bytes = stream() + w + (all ? 0 : 2 * ffn_width(moe) * a) + (none ? stream() : 0);
     if (moe) bytes += (2 * c.n_routed_experts + c.n_experts_per_token) * w;
     return bytes;
   }
   int64_t ffn_rest(bool moe) const {  // made again at the beginning of the piece's backward
-    return (all ? 2 * ffn_width(moe) * a : 0) + (none ? 0 : ffn_width(moe) * a + stream());
+    return (all ? 2 * ffn_width(moe) * a : 0) + (none ? 0 : stream());
   }
 
   // On top of what all layers keep, while a piece runs backward.
   int64_t ffn_backward(bool moe) const {
     if (!moe) return ffn_rest(false) + 3 * stream() + c.dense_ffn_size * a;
     const int64_t sorted = c.n_experts_per_token * stream(), inner = c.n_experts_per_token * c.expert_ffn_size * a;
-    return ffn_rest(true) + 2 * stream() + std::max(2 * sorted, sorted + inner) + c.n_routed_experts * w;
+    return ffn_rest(true) + 2 * stream() + 2 * sorted + inner + c.n_routed_experts * w;
   }
   int64_t attention_backward() const {
     const int64_t again = (none ? 0 : attention_rest()) + (all ? attention_core() : 0);
@@ -87,7 +87,7 @@ struct Estimate {
     return again + 2 * stream() + values() + gradients + latents();
   }
   int64_t ffn_forward(bool moe) const {  // on top of what the layer keeps
-    return stream() + (moe ? 2 * c.n_experts_per_token * stream() : 0);
+    return stream() + ffn_width(moe) * a + (moe ? 2 * c.n_experts_per_token * stream() : 0);
   }
 };
 

@@ -69,10 +69,7 @@ void Moe::forward(const Run& run, const Rows& rows, const Tensor& y, const Tenso
 }
 
 void Moe::drop(Recompute recompute, Saved& saved) const {
-  if (recompute == Recompute::none) return;
-  saved.experts.inner.reset();
-  saved.shared.inner.reset();
-  if (recompute == Recompute::norms) return;
+  if (recompute != Recompute::all) return;
   saved.experts.gate_up.reset();
   saved.shared.gate_up.reset();
 }

@@ -4,8 +4,8 @@
 //   dispatch  x → rows sorted by expert [T*k, hidden]                       (a gather here, an all-to-all between
 //   ranks) experts   sorted rows → expert outputs [T*k, hidden], grouped products combine   weighted sum of a token's
 //   outputs, added in ascending order of experts
-// The backward needs no expert outputs: with dh = dy W_down of a row, d weight = dh . h, and the row's gradient is
-// weight * dh.
+// The backward needs no expert outputs: with dh = dy W_down of a row, d weight = dh . h
+// (ops::swiglu_weighted_backward).
 #pragma once
 #include <functional>
 #include <span>

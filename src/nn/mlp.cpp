@@ -5,31 +5,31 @@
 namespace hadal {
 
 void Mlp::restore(const Exec& exec, const Tensor& x, Saved& saved) const {
-  const int64_t rows = x.rows(), width = gate.out_features();
-  if (!saved.gate_up) {
-    saved.gate_up = Tensor::empty(exec, x.dtype(), {rows, 2 * width});
-    gate.forward(exec, saved.gate_up.col_range(0, width), x);
-    up.forward(exec, saved.gate_up.col_range(width, width), x);
-  }
-  if (!saved.inner) {
-    saved.inner = Tensor::empty(exec, x.dtype(), {rows, width});
-    ops::swiglu(exec, saved.inner, saved.gate_up.col_range(0, width), saved.gate_up.col_range(width, width));
-  }
+  if (saved.gate_up) return;
+  const int64_t width = gate.out_features();
+  saved.gate_up = Tensor::empty(exec, x.dtype(), {x.rows(), 2 * width});
+  gate.forward(exec, saved.gate_up.col_range(0, width), x);
+  up.forward(exec, saved.gate_up.col_range(width, width), x);
 }
 
 void Mlp::forward(const Exec& exec, const Tensor& y, const Tensor& x, ops::Write write, Saved& saved) const {
   restore(exec, x, saved);
-  down.forward(exec, y, saved.inner, write);
+  const int64_t width = gate.out_features();
+  const Tensor inner = Tensor::empty(exec, x.dtype(), {x.rows(), width});
+  ops::swiglu(exec, inner, saved.gate_up.col_range(0, width), saved.gate_up.col_range(width, width));
+  down.forward(exec, y, inner, write);
 }
 
 void Mlp::backward_input(const Exec& exec, const Tensor& dx, const Tensor& dy, ops::Write write, Saved& saved) const {
   const int64_t width = gate.out_features();
   const Tensor g = saved.gate_up.col_range(0, width), u = saved.gate_up.col_range(width, width);
-  {
-    const Tensor d_inner = Tensor::empty(exec, dy.dtype(), {dy.rows(), width});
-    down.backward_input(exec, d_inner, dy);
-    ops::swiglu_backward(exec, g, u, d_inner, g, u);
-  }
+  saved.inner = Tensor::empty(exec, dy.dtype(), {dy.rows(), width});
+  down.backward_input(exec, saved.inner, dy);
+  ops::SwigluWeightedArgs args;
+  args.dh = saved.inner;
+  args.g = g;
+  args.u = u;
+  ops::swiglu_weighted_backward(exec, args);
   gate.backward_input(exec, dx, g, write);
   up.backward_input(exec, dx, u, ops::Write::add);
   saved.dy = dy;

@@ -11,7 +11,7 @@ struct Mlp {
 
   struct Saved {
     Tensor gate_up;  // [rows, 2F]; after backward_input it holds the gradients of gate and up
-    Tensor inner;    // [rows, F] silu(gate) * up; may be dropped, restore() makes it again
+    Tensor inner;    // [rows, F] from backward_input to backward_weight: silu(gate) * up, made again from gate_up
     Tensor dy;       // from backward_input to backward_weight
   };
 

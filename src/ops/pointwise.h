@@ -32,6 +32,16 @@ void rope(const Exec& exec, const RopeArgs& args);
 void swiglu(const Exec& exec, const Tensor& h, const Tensor& g, const Tensor& u);
 void swiglu_backward(const Exec& exec, const Tensor& dg, const Tensor& du, const Tensor& dh, const Tensor& g, const Tensor& u);
 
+// SwiGLU's backward in one pass, in place, for rows whose outputs are weighted by the router (weights empty: not weighted): with
+// h = silu(g) * u and w = weights[token[r], slot[r]]: dweights[token[r], slot[r]] = dh . h; g, u := their gradients of w dh;
+// dh := w h, the operand of the down projection's weight gradient. One dtype for dh, g, u; weights f32 (f64).
+struct SwigluWeightedArgs {
+  Tensor dh, g, u;                       // [rows, F], overwritten
+  Tensor weights, dweights;              // [tokens, top_k]
+  std::span<const int32_t> token, slot;  // [rows]
+};
+void swiglu_weighted_backward(const Exec& exec, const SwigluWeightedArgs& args);
+
 // In-place cross-entropy of a chunk of rows (§2.4, HAI-LLM's in-place form): loss[r] = logsumexp(logits[r]) - logits[r, target[r]];
 // with gradient: logits[r] := (softmax(logits[r]) - onehot(target)) * scale. target -1: loss 0, gradient row 0.
 // logits f64/f32/bf16 [rows, V]; loss [rows] f32 (f64).
