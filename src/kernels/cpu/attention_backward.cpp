@@ -72,29 +72,34 @@ struct BackwardTask {
     clear_rows(x.dv, kTile, w.ld_v_cols);
   }
 
-  // A vector of P and ds of one row: keys v * kW on, `left` of them seen.
+  // A vector of P and ds of one row, from s and dp: keys v * kW on, `left` of them seen.
+  template <bool kWhole>
   __attribute__((always_inline)) void differentiate(int64_t block_row, int64_t buffer_row, int64_t v, int64_t left,
                                                     V& p, V& ds) const {
     p = ds = zero();
-    if (left <= 0) return;
+    if (!kWhole && left <= 0) return;
     const float* s_row = x.s + block_row * kTile + v * kW;
     const float* dp_row = x.dp + block_row * kTile + v * kW;
     const V factor = broadcast(float(a.scale) * kLog2e), scale = broadcast(float(a.scale));
     p = power_of_two(fma(load(s_row), factor, neg(broadcast(x.lse[buffer_row]))));
     ds = mul(mul(p, sub(load(dp_row), broadcast(x.delta[buffer_row]))), scale);
-    if (left < kW) {
+    if (!kWhole && left < kW) {
       p = select(first_n(left), p, zero());
       ds = select(first_n(left), ds, zero());
     }
   }
 
   // s and dp of a block become P and ds, as the products need them.
+  template <bool kWhole>
   void differentiate_block(int64_t block, const Causal& causal) const {
     for (int64_t row = 0; row < kTile; row += U::kPer) {
+#pragma GCC unroll 8
       for (int64_t v = 0; v < kVectors; ++v) {
         V p[2], ds[2];
+#pragma GCC unroll 2
         for (int64_t i = 0; i < U::kPer; ++i) {
-          differentiate(row + i, block + row + i, v, causal.limit(row + i) - v * kW, p[i], ds[i]);
+          const int64_t left = kWhole ? kTile : causal.limit(row + i) - v * kW;
+          differentiate<kWhole>(row + i, block + row + i, v, left, p[i], ds[i]);
         }
         if constexpr (U::kPer == 1) {
           store(x.s + row * kTile + v * kW, p[0]);
@@ -117,7 +122,10 @@ struct BackwardTask {
     const Causal causal{first_position() + block - tile_begin + 1};
     score_tile<U>({x.q + block * w.ld_qk, w.ld_qk, x.kt, kTile, x.s, kTile}, causal, 0, kTile, w.qk_words);
     score_tile<U>({x.d_o + block * w.ld_v, w.ld_v, x.vt, kTile, x.dp, kTile}, causal, 0, kTile, w.v_words);
-    differentiate_block(block, causal);
+    if (causal.limit(0) == kTile)
+      differentiate_block<true>(block, causal);
+    else
+      differentiate_block<false>(block, causal);
     const float *q = x.q_cols + block / U::kPer * w.ld_qk_cols, *d_o = x.do_cols + block / U::kPer * w.ld_v_cols;
     apply_across<U>({x.p_across, kTile, d_o, w.ld_v_cols, x.dv, w.ld_v_cols}, causal, a.d_v);
     apply_across<U>({x.ds_across, kTile, q, w.ld_qk_cols, x.dk, w.ld_qk_cols}, causal, a.d_qk());

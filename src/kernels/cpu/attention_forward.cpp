@@ -37,7 +37,7 @@ void find_maxima(const AttentionForwardSpace& f, float* m, const Causal& causal,
   }
 }
 
-// Probabilities of words [v, v + kPer) of a row, times the lanes of `mask`; returns their lane sums.
+// Stores kPer vectors of probabilities, from key v * kW on, as words.
 template <class U>
 HADAL_INLINE void put_probabilities(float* to, int64_t v, const V* p) {
   if constexpr (U::kPer == 1) {
@@ -49,30 +49,31 @@ HADAL_INLINE void put_probabilities(float* to, int64_t v, const V* p) {
   }
 }
 
-template <class U>
-void exponentiate(const AttentionForwardSpace& f, const float* m, float* l, const Causal& causal, int64_t row,
-                  float factor) {
+// Scores of a row become probabilities relative to its maximum, and their sum joins l. kWhole: the row sees the whole
+// tile.
+template <class U, bool kWhole>
+HADAL_INLINE void exponentiate(const AttentionForwardSpace& f, float m, float* l, int64_t row, int64_t limit,
+                               float factor) {
   const float* s = f.s + row * kTile;
   float* to = f.p + row * (kTile / U::kPer);
-  const V scale = broadcast(factor), offset = broadcast(-m[row]);
-  const int64_t limit = causal.limit(row);
-  V sum[2] = {zero(), zero()};
+  const V scale = broadcast(factor), offset = broadcast(-m);
+  V p[kVectors];
 #pragma GCC unroll 8
-  for (int64_t v = 0; v < kVectors; v += U::kPer) {
-    V p[U::kPer];
-#pragma GCC unroll 2
-    for (int64_t i = 0; i < U::kPer; ++i) {
-      const int64_t left = limit - (v + i) * kW;
-      p[i] = zero();
-      if (left >= kW)
-        p[i] = power_of_two(fma(load(s + (v + i) * kW), scale, offset));
-      else if (left > 0)
-        p[i] = select(first_n(left), power_of_two(fma(load(s + (v + i) * kW), scale, offset)), zero());
-      sum[(v + i) % 2] = add(sum[(v + i) % 2], p[i]);
+  for (int64_t v = 0; v < kVectors; ++v) {
+    const int64_t left = limit - v * kW;
+    if (!kWhole && left <= 0) {
+      p[v] = zero();
+      continue;
     }
-    put_probabilities<U>(to, v, p);
+    p[v] = power_of_two(fma(load(s + v * kW), scale, offset));
+    if (!kWhole && left < kW) p[v] = select(first_n(left), p[v], zero());
   }
-  store(l + row * kW, fma(load(l + row * kW), broadcast(f.alpha[row]), add(sum[0], sum[1])));
+#pragma GCC unroll 8
+  for (int64_t v = 0; v < kVectors; v += U::kPer) put_probabilities<U>(to, v, p + v);
+  V even = p[0], odd = p[1];
+#pragma GCC unroll 8
+  for (int64_t v = 2; v < kVectors; v += 2) even = add(even, p[v]), odd = add(odd, p[v + 1]);
+  store(l + row * kW, fma(load(l + row * kW), broadcast(f.alpha[row]), add(even, odd)));
 }
 
 // Rows begin .. end of a block; those before begin see nothing, those from end on do not exist.
@@ -81,7 +82,13 @@ void softmax_tile(const AttentionForwardSpace& f, float* m, float* l, const Caus
                   float factor) {
   find_maxima(f, m, causal, begin, end, factor);
   for (int64_t row = begin / kW * kW; row < end; row += kW) store(f.alpha + row, power_of_two(load(f.alpha + row)));
-  for (int64_t row = begin; row < end; ++row) exponentiate<U>(f, m, l, causal, row, factor);
+  for (int64_t row = begin; row < end; ++row) {
+    const int64_t limit = causal.limit(row);
+    if (limit == kTile)
+      exponentiate<U, true>(f, m[row], l, row, limit, factor);
+    else
+      exponentiate<U, false>(f, m[row], l, row, limit, factor);
+  }
   for (int64_t row = begin / kRows * kRows; row < begin; ++row) f.alpha[row] = -1;
   for (int64_t row = end; row % kRows != 0; ++row) f.alpha[row] = -1;
 }
@@ -94,9 +101,13 @@ struct ForwardTask {
   AttentionWidths w;
   AttentionForwardSpace f;
 
-  int64_t position(int64_t row) const { return s.n_k - s.n_q + (task.first_row + row) / task.n_heads; }
-  int64_t query(int64_t row) const { return s.q_begin + (task.first_row + row) / task.n_heads; }
-  int64_t head(int64_t row) const { return task.head + (task.first_row + row) % task.n_heads; }
+  // Division is slow beside a short row, and heads that share nothing need none.
+  int64_t query_of(int64_t row) const { return task.n_heads == 1 ? row : row / task.n_heads; }
+  int64_t position(int64_t row) const { return s.n_k - s.n_q + query_of(task.first_row + row); }
+  int64_t query(int64_t row) const { return s.q_begin + query_of(task.first_row + row); }
+  int64_t head(int64_t row) const {
+    return task.n_heads == 1 ? task.head : task.head + (task.first_row + row) % task.n_heads;
+  }
 
   void pack_queries() const {
     for (int64_t row = 0; row < task.n_rows; ++row) {

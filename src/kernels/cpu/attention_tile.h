@@ -200,7 +200,7 @@ HADAL_INLINE void put_piece(float* to, const bf16* from, int64_t n) {
 }
 HADAL_INLINE void put_piece(bf16* to, const bf16* from, int64_t n) {
   int64_t i = 0;
-  for (; i + kW <= n; i += kW) store(to + i, load(from + i));
+  for (; i + kW <= n; i += kW) __builtin_memcpy(to + i, from + i, 2 * kW);
   if (i < n) store(to + i, load_n(from + i, n - i));
 }
 
