@@ -8,6 +8,7 @@ import argparse
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import time
@@ -31,6 +32,22 @@ def counts(junit):
     return result
 
 
+def show_what_matters(command, label):
+    """Runs ctest; shows a count now and then, everything of tests that fail, nothing of those that pass. Its exit code."""
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                               errors="replace")
+    shown = time.monotonic()
+    for line in process.stdout:
+        done = re.match(r"\s*(\d+)/(\d+) Test .*(Passed|Skipped|Not Run)", line)
+        if not done:
+            if not re.match(r"\s*(Start\s+\d+:|Internal ctest|Test project|Connected|\S+\s+=.*sec\*proc|Label Time|Total Test|$)", line):
+                print(line, end="", flush=True)
+        elif time.monotonic() - shown > 10:
+            shown = time.monotonic()
+            print(f"{label}: {done.group(1)} of {done.group(2)} done", flush=True)
+    return process.wait()
+
+
 def run_label(build, label, others):
     """Runs one label's tests (label None: those that carry none of `others`)."""
     junit = build / "Testing" / f"{label or 'unlabelled'}.xml"
@@ -39,9 +56,9 @@ def run_label(build, label, others):
     select = ["-L", f"^{label}$"] if label else ["-LE", "^(" + "|".join(others) + ")$"]
     jobs = len(os.sched_getaffinity(0)) if label != "slow" else 1
     command = ["ctest", "--test-dir", str(build), "--output-junit", str(junit.resolve()), "--output-on-failure",
-               "--no-tests=ignore", "--quiet" if label is None else "--progress", "-j", str(jobs)] + select
+               "--no-tests=ignore", "-j", str(jobs)] + select
     start = time.monotonic()
-    status = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=None).returncode
+    status = show_what_matters(command, label or "other")
     seconds = time.monotonic() - start
     if not junit.exists():
         return {"passed": [], "failed": ["ctest itself"] if status else [], "skipped": []}, seconds
