@@ -65,6 +65,7 @@ class Transformer {
   // Forward, backward-input and backward-weight of one micro-batch; gradients are added.
   LossSums forward_backward(const MicroBatch& batch, const LossWeights& weights, RouteReplay* routes = nullptr);
   // Forward only: losses as above; if log_probs is not null it receives log p(target) per row (0 where target is -1).
+  // The balance loss, which has a weight only in training, stays 0.
   LossSums forward(const MicroBatch& batch, std::vector<double>* log_probs = nullptr, RouteReplay* routes = nullptr);
 
   // Generation: appends tokens to the cache and returns logits [vocab] (f32) after the last of them.
