@@ -65,6 +65,7 @@ void Sha256::block(const uint8_t* data) {
 }
 
 void Sha256::update(const void* data, size_t bytes) {
+  if (bytes == 0) return;  // data may be null
   const uint8_t* p = static_cast<const uint8_t*>(data);
   size_t held = length_ % 64;
   length_ += bytes;
