@@ -84,6 +84,19 @@ TEST(Elementwise, SumOfSquaresIsExactInDoubleForAnyShape) {
   });
 }
 
+TEST(Elementwise, SumOfSquaresHasTheSameBitsInEveryVectorInstructionSet) {
+  for (DType dtype : {DType::f32, DType::bf16}) {
+    std::vector<double> sums;
+    for (Isa isa : available_isas()) {
+      if (isa == Isa::reference) continue;  // adds one by one
+      OwnedExec owned(1, isa);
+      Mat x = random_mat(70, 1003, 6);
+      sums.push_back(ops::sum_of_squares(owned.exec, make(owned.exec, dtype, x)));
+      EXPECT_EQ(sums.back(), sums.front()) << isa_name(isa);
+    }
+  }
+}
+
 TEST(Elementwise, FindsOneValueThatIsNotFiniteAnywhere) {
   each_kind([](const Exec& exec, DType dtype) {
     const double infinity = std::numeric_limits<double>::infinity();

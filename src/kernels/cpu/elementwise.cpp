@@ -31,12 +31,25 @@ void scale_block(const ScaleRows& k, int64_t begin, int64_t end) {
   }
 }
 
-// Eight lanes at a time in compiler vectors: the sum of squares has one lane pattern, and one result, on every instruction set.
-using Float8 = float __attribute__((vector_size(32)));
-using Double8 = double __attribute__((vector_size(64)));
+// Compiler vectors that every instruction set here holds in one register: the sum of squares has one lane pattern, and one
+// result, on all of them.
+using Float4 = float __attribute__((vector_size(16)));
+using Double4 = double __attribute__((vector_size(32)));
+using Word4 = uint32_t __attribute__((vector_size(16)));
+using Half4 = uint16_t __attribute__((vector_size(8)));
 using Word8 = uint32_t __attribute__((vector_size(32)));
 using Half8 = uint16_t __attribute__((vector_size(16)));
 
+HADAL_INLINE Float4 four(const float* p) {
+  Float4 value;
+  __builtin_memcpy(&value, p, sizeof(value));
+  return value;
+}
+HADAL_INLINE Float4 four(const bf16* p) {
+  Half4 half;
+  __builtin_memcpy(&half, p, sizeof(half));
+  return reinterpret_cast<Float4>(__builtin_convertvector(half, Word4) << 16);
+}
 HADAL_INLINE Word8 bits8(const float* p) {
   Word8 bits;
   __builtin_memcpy(&bits, p, sizeof(bits));
@@ -48,24 +61,24 @@ HADAL_INLINE Word8 bits8(const bf16* p) {
   return __builtin_convertvector(half, Word8) << 16;
 }
 
-// Squares of floats are exact in double; four accumulators of eight lanes, the rest of a row one by one into the first lanes.
+// Squares of floats are exact in double; eight accumulators of four lanes, the rest of a row one by one.
 template <class X>
 double squares_of_row(const X* x, int64_t count) {
-  Double8 sum[4] = {};
+  Double4 sum[8] = {};
   int64_t c = 0;
   for (; c + 32 <= count; c += 32) {
-    for (int i = 0; i < 4; ++i) {
-      const Double8 v = __builtin_convertvector(reinterpret_cast<Float8>(bits8(x + c + 8 * i)), Double8);
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; ++i) {
+      const Double4 v = __builtin_convertvector(four(x + c + 4 * i), Double4);
       sum[i] += v * v;
     }
   }
-  sum[0] = (sum[0] + sum[1]) + (sum[2] + sum[3]);
+  sum[0] = ((sum[0] + sum[1]) + (sum[2] + sum[3])) + ((sum[4] + sum[5]) + (sum[6] + sum[7]));
+  double total = (sum[0][0] + sum[0][1]) + (sum[0][2] + sum[0][3]);
   for (; c < count; ++c) {
     const double v = double(to_float(x[c]));
-    sum[0][c % 8] += v * v;
+    total += v * v;
   }
-  double total = 0;
-  for (int i = 0; i < 8; ++i) total += sum[0][i];
   return total;
 }
 
