@@ -143,7 +143,10 @@ void print_case(const Exec& exec, const Maker& maker, const Peaks& peaks, double
 }
 
 int run(const Options& options) {
-  const Isa isa = options.isa == "best" ? best_isa() : parse_isa(options.isa);
+  Isa isa = parse_isa(options.isa);
+  for (Isa exact : available_isas()) {  // "avx512" here means exactly that
+    if (options.isa == isa_name(exact)) isa = exact;
+  }
   OwnedExec owned(options.threads, isa);
   const Peaks peaks{bench::peak_gflops(*owned.pool, isa, false), bench::peak_gflops(*owned.pool, isa, true),
                     bench::memory_bandwidth(*owned.pool)};

@@ -69,9 +69,42 @@ void store_totals(const Block& x, int64_t col, int64_t cols) {
   }
 }
 
+// The part of B that is packed next, asked for line by line while this panel is multiplied: with few rows the weights come from
+// memory, and packing would wait for every line.
+struct Ahead {
+  const char* line = nullptr;
+  int64_t stride = 0, bytes = 0, left = 0;  // lines of `bytes` bytes
+  void ask(int64_t lines) {
+    for (lines = least(lines, left); lines > 0; --lines, --left, line += stride) {
+      for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(line + i, 0, 2);
+    }
+  }
+};
+
+Ahead next_panel(const Block& x, int64_t col, int64_t k) {
+  const Gemm& g = x.args;
+  if (col + kPanel < x.cols) {
+    col += kPanel;
+  } else {
+    col = 0, k += kGemmChunk;
+  }
+  if (k >= x.product.k) return {};
+  const int64_t size = g.b_type == GemmType::bf16 ? 2 : 4;
+  const int64_t cols = least(kPanel, x.cols - col), depth = least(kGemmChunk, x.product.k - k);
+  const char* first = static_cast<const char*>(x.product.b) + (k * g.b_row + (x.col + col) * g.b_col) * size;
+  if (g.b_col == 1) return {first, g.b_row * size, cols * size, depth};
+  return {first, g.b_col * size, depth * size, cols};
+}
+
 template <class Step, PackedA kLayout, int NV>
-void run_rows(const Block& x, Micro m) {
+void run_rows(const Block& x, Micro m, Ahead b, bool fetch_is_c) {
+  const int64_t share = ceil_div(b.left, ceil_div(x.rows, kRows));
   for (int64_t r = 0; r < x.rows; r += kRows) {
+    b.ask(share);
+    if (fetch_is_c && r + kRows < x.rows) {  // the next tile's rows of C: into L2 now, into L1 by its own call
+      Ahead c{m.fetch + kRows * m.fetch_row, m.fetch_row, (m.to_bf16 ? 2 : 4) * kPanel, kRows};
+      c.ask(kRows);
+    }
     micro_rows<Step, kLayout, NV>(m, least(kRows, x.rows - r));
     m.a += kPackedPanel<Step>;
     m.from += m.from == nullptr ? 0 : kRows * m.from_row;
@@ -105,9 +138,9 @@ void run_panel(const Block& x, int64_t col, int64_t cols, int64_t k) {
     m.fetch = c, m.fetch_row = m.to_row;
   }
   if (g.a_col == 1) {
-    run_rows<Step, PackedA::by_rows, NV>(x, m);
+    run_rows<Step, PackedA::by_rows, NV>(x, m, next_panel(x, col, k), m.fetch != totals);
   } else {
-    run_rows<Step, PackedA::by_depth, NV>(x, m);
+    run_rows<Step, PackedA::by_depth, NV>(x, m, next_panel(x, col, k), m.fetch != totals);
   }
   if (last && !whole) bf16_out ? store_totals<bf16>(x, col, cols) : store_totals<float>(x, col, cols);
 }
@@ -139,13 +172,16 @@ void choose_types(const Block& x) {
   run_block<StepF32, float, float>(x);
 }
 
-// How all products are cut. Blocks of one product are as equal as the panels allow.
+// How all products are cut: into as few blocks as the limits allow and `more` of rows, each a whole number of panels and as
+// equal as that permits.
 struct Cut {
-  int64_t max_rows = kGemmBlockRows, max_cols = kGemmBlockCols;
-  int64_t row_blocks(const GemmProduct& p) const { return ceil_div(p.m, max_rows); }
-  int64_t col_blocks(const GemmProduct& p) const { return ceil_div(p.n, max_cols); }
-  int64_t block_rows(const GemmProduct& p) const { return ceil_div(ceil_div(p.m, row_blocks(p)), kRows) * kRows; }
-  int64_t block_cols(const GemmProduct& p) const { return ceil_div(ceil_div(p.n, col_blocks(p)), kPanel) * kPanel; }
+  int64_t max_rows = kGemmBlockRows, max_cols = kGemmBlockCols, more = 0;
+  int64_t row_panels(const GemmProduct& p) const { return ceil_div(p.m, kRows); }
+  int64_t col_panels(const GemmProduct& p) const { return ceil_div(p.n, kPanel); }
+  int64_t row_blocks(const GemmProduct& p) const {
+    return least(row_panels(p), ceil_div(row_panels(p), max_rows / kRows) + more);
+  }
+  int64_t col_blocks(const GemmProduct& p) const { return ceil_div(col_panels(p), max_cols / kPanel); }
 };
 
 int64_t count_tasks(const Gemm& args, const Cut& cut) {
@@ -154,20 +190,26 @@ int64_t count_tasks(const Gemm& args, const Cut& cut) {
   return tasks;
 }
 
-// Enough tasks that a slow core costs little, but none so small that handing it out costs more than a share of its work.
+// Enough tasks that a slow core costs little, but none so small that handing it out costs more than a share of its work; and
+// a multiple of the threads while there are few.
 Cut choose_cut(const Gemm& args) {
   constexpr int64_t kTasksPerThread = 4, kWorthATask = int64_t(1) << 18;  // multiply-adds
+  const int64_t threads = args.pool->n_threads();
   int64_t work = 0;
   for (int64_t i = 0; i < args.n_products; ++i) work += args.products[i].m * args.products[i].n * args.products[i].k;
-  const int64_t wanted = least(kTasksPerThread * args.pool->n_threads(), work / kWorthATask);
+  const int64_t wanted = least(kTasksPerThread * threads, work / kWorthATask);
   Cut cut;
-  if (args.pool->n_threads() == 1) return cut;
+  if (threads == 1) return cut;
   while (count_tasks(args, cut) < wanted && (cut.max_rows > 96 || cut.max_cols > 64)) {
     if (cut.max_rows > 96 && (cut.max_rows > cut.max_cols || cut.max_cols <= 64)) {
       cut.max_rows /= 2;
     } else {
       cut.max_cols /= 2;
     }
+  }
+  if (count_tasks(args, cut) > 2 * kTasksPerThread * threads || wanted < threads) return cut;
+  for (Cut even = cut; even.more < least(threads, 8); ++even.more) {
+    if (count_tasks(args, even) % threads == 0) return even;
   }
   return cut;
 }
@@ -198,11 +240,13 @@ void run_task(void* context, int64_t task, int worker) {
     (job.first_task[middle] <= task ? low : high) = middle;
   }
   const GemmProduct& p = job.args.products[low];
-  const int64_t index = task - job.first_task[low], row_blocks = job.cut.row_blocks(p);
-  const int64_t row = index % row_blocks * job.cut.block_rows(p), col = index / row_blocks * job.cut.block_cols(p);
-  if (row >= p.m || col >= p.n) return;  // rounding up to panels can leave the last block empty
+  const int64_t index = task - job.first_task[low], row_blocks = job.cut.row_blocks(p), col_blocks = job.cut.col_blocks(p);
+  const int64_t i = index % row_blocks, j = index / row_blocks;
+  const int64_t row_panels = job.cut.row_panels(p), col_panels = job.cut.col_panels(p);
+  const int64_t row = i * row_panels / row_blocks * kRows, end_row = least((i + 1) * row_panels / row_blocks * kRows, p.m);
+  const int64_t col = j * col_panels / col_blocks * kPanel, end_col = least((j + 1) * col_panels / col_blocks * kPanel, p.n);
   float* memory = reinterpret_cast<float*>(static_cast<char*>(job.args.workspace) + worker * gemm_worker_bytes());
-  const Block x{job.args, p, row, col, least(job.cut.block_rows(p), p.m - row), least(job.cut.block_cols(p), p.n - col),
+  const Block x{job.args, p, row, col, end_row - row, end_col - col,
           memory, memory + kPackedA, memory + kPackedA + kGemmPanelCols * kGemmChunk};
   p.k == 0 ? zero_block(x) : choose_types(x);
 }
