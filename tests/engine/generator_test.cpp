@@ -1,0 +1,136 @@
+// Sampling and generation: greedy is the argmax, filters filter, noise depends on seed and position alone, and cached decoding
+// equals the full forward.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <set>
+
+#include "base/error.h"
+#include "engine/generator.h"
+
+namespace hadal {
+namespace {
+
+TEST(Sampler, GreedyTakesTheLargestAndTheLowestIdOnTies) {
+  const std::vector<float> logits = {1, 5, 5, 2};
+  SamplingOptions greedy;
+  greedy.temperature = 0;
+  EXPECT_EQ(sample_token(logits, 4, greedy, 0), 1);
+  EXPECT_EQ(sample_token(logits, 1, greedy, 0), 0);  // rows that pad the vocabulary are never drawn
+}
+
+TEST(Sampler, FollowsTheProbabilities) {
+  const std::vector<float> logits = {std::log(0.5f), std::log(0.3f), std::log(0.2f)};
+  std::vector<int> counts(3);
+  const int n = 20000;
+  for (int i = 0; i < n; ++i) ++counts[size_t(sample_token(logits, 3, {.seed = 9}, i))];
+  EXPECT_NEAR(counts[0] / double(n), 0.5, 0.015);
+  EXPECT_NEAR(counts[1] / double(n), 0.3, 0.015);
+  EXPECT_NEAR(counts[2] / double(n), 0.2, 0.015);
+}
+
+TEST(Sampler, FiltersAndKeysItsNoise) {
+  const std::vector<float> logits = {0, 1, 2, 3};
+  const auto drawn = [&](SamplingOptions options) {
+    std::set<int32_t> ids;
+    for (int i = 0; i < 500; ++i) ids.insert(sample_token(logits, 4, options, i));
+    return ids;
+  };
+  EXPECT_EQ(drawn({}).size(), 4u);
+  EXPECT_EQ(drawn({.top_k = 2}), (std::set<int32_t>{2, 3}));
+  EXPECT_EQ(drawn({.top_p = 0.5}), (std::set<int32_t>{3}));
+  EXPECT_EQ(drawn({.min_p = 0.3}), (std::set<int32_t>{2, 3}));
+  EXPECT_EQ(drawn({.temperature = 0.01}), (std::set<int32_t>{3}));
+  bool differs = false;
+  for (int i = 0; i < 50; ++i) {
+    EXPECT_EQ(sample_token(logits, 4, {.seed = 1}, i), sample_token(logits, 4, {.seed = 1}, i));
+    differs |= sample_token(logits, 4, {.seed = 1}, i) != sample_token(logits, 4, {.seed = 2}, i);
+  }
+  EXPECT_TRUE(differs);
+}
+
+TEST(Sampler, RefusesNonsense) {
+  EXPECT_THROW(validate(SamplingOptions{.temperature = -1}), Error);
+  EXPECT_THROW(validate(SamplingOptions{.top_p = 0}), Error);
+  EXPECT_THROW(validate(SamplingOptions{.min_p = 2}), Error);
+  EXPECT_THROW(validate(SamplingOptions{.top_k = -1}), Error);
+  const std::vector<float> broken(3, std::numeric_limits<float>::quiet_NaN());
+  EXPECT_THROW(sample_token(broken, 3, {.temperature = 0}, 0), Error);
+}
+
+struct Small {
+  Small() : owned(2) {
+    config.vocab_size = 40;
+    config.hidden_size = 16;
+    config.n_layers = 2;
+    config.n_heads = 2;
+    config.kv_lora_rank = 8;
+    config.qk_nope_head_dim = 4;
+    config.qk_rope_head_dim = 4;
+    config.v_head_dim = 4;
+    config.dense_ffn_size = 24;
+    config.expert_ffn_size = 8;
+    config.n_routed_experts = 4;
+    config.n_experts_per_token = 2;
+    config.init_std = 0.3;
+    config.max_positions = 64;
+    model = std::make_unique<Transformer>(config, ModelOptions{}, owned.exec);
+    model->initialize(4);
+  }
+  OwnedExec owned;
+  ModelConfig config;
+  std::unique_ptr<Transformer> model;
+};
+
+TEST(Generator, GreedyDecodingIsTheArgmaxOfTheFullForward) {
+  Small small;
+  GenerateRequest request;
+  request.prompt = {3, 1, 4, 1, 5};
+  request.max_tokens = 12;
+  request.sampling.temperature = 0;
+  const auto result = generate(*small.model, request);
+  ASSERT_EQ(result.tokens.size(), 12u);
+  auto text = request.prompt;
+  for (int32_t token : result.tokens) {
+    auto cache = small.model->new_cache(64);
+    EXPECT_EQ(sample_token(small.model->extend(*cache, text), 40, request.sampling, 0), token);
+    text.push_back(token);
+  }
+}
+
+TEST(Generator, StopsAtStopIdsLimitsAndTheCallersWish) {
+  Small small;
+  GenerateRequest request;
+  request.prompt = {3, 1, 4};
+  request.max_tokens = 10;
+  request.sampling.temperature = 0;
+  const auto whole = generate(*small.model, request).tokens;
+  request.stop = {whole[4]};
+  const auto stopped = generate(*small.model, request);
+  EXPECT_TRUE(stopped.stopped);
+  EXPECT_LE(stopped.tokens.size(), 5u);
+  EXPECT_EQ(stopped.tokens.back(), whole[4]);
+  request.stop.clear();
+  request.on_token = [](int32_t) { return false; };
+  EXPECT_EQ(generate(*small.model, request).tokens.size(), 1u);
+  request.max_tokens = 0;
+  EXPECT_TRUE(generate(*small.model, request).tokens.empty());
+}
+
+TEST(Generator, RefusesWhatDoesNotFit) {
+  Small small;
+  GenerateRequest request;
+  EXPECT_THROW(generate(*small.model, request), Error);
+  request.prompt = {3};
+  request.max_tokens = 64;
+  EXPECT_THROW(generate(*small.model, request), Error);
+  request.max_tokens = 3;
+  request.prompt = {40};
+  EXPECT_THROW(generate(*small.model, request), Error);
+  request.prompt = {-1};
+  EXPECT_THROW(generate(*small.model, request), Error);
+}
+
+}  // namespace
+}  // namespace hadal

@@ -1,0 +1,259 @@
+// The training step: dividing the global batch changes nothing, means are global, NaN makes no update, resources are refused early.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "base/error.h"
+#include "base/random.h"
+#include "ops/pointwise.h"
+#include "train/micro_batches.h"
+#include "train/plan.h"
+#include "train/resources.h"
+#include "train/step.h"
+#include "train/train_state.h"
+#include "train/validation.h"
+
+namespace hadal {
+namespace {
+
+Config small_config(const std::string& precision) {
+  Config config;
+  auto& m = config.model;
+  m.vocab_size = 50;
+  m.hidden_size = 16;
+  m.n_layers = 2;
+  m.n_heads = 2;
+  m.q_lora_rank = 8;
+  m.kv_lora_rank = 8;
+  m.qk_nope_head_dim = 4;
+  m.qk_rope_head_dim = 4;
+  m.v_head_dim = 4;
+  m.dense_ffn_size = 24;
+  m.expert_ffn_size = 8;
+  m.n_routed_experts = 4;
+  m.n_experts_per_token = 2;
+  m.n_mtp = 1;
+  m.init_std = 0.2;
+  m.max_positions = 64;
+  config.train.precision = precision;
+  config.train.steps = 10;
+  config.train.balance_alpha = 0.01;
+  return config;
+}
+
+data::Batch batch_of(std::vector<int64_t> lengths, bool masked = false) {
+  data::Batch batch;
+  batch.masked = masked;
+  RandomStream random{5, 6, 0};
+  for (int64_t length : lengths) {
+    data::Sequence sequence;
+    for (int64_t i = 0; i < length; ++i) sequence.tokens.push_back(int32_t(random.below(50)));
+    sequence.targets.assign(sequence.tokens.begin() + 1, sequence.tokens.end());
+    sequence.targets.push_back(-1);
+    const int64_t first = length / 3;
+    sequence.pieces = {{.start = 0, .length = first}, {.start = first, .length = length - first}};
+    if (masked && first > 0) sequence.targets[first - 1] = -1;
+    batch.sequences.push_back(std::move(sequence));
+  }
+  return batch;
+}
+
+struct Rig {
+  explicit Rig(const Config& c, Isa isa = Isa::reference)
+      : config(c), owned(2, isa), model(config.model, model_options(config, true), owned.exec), optimizer((model.initialize(3), model.parameters()), config.optim, owned.exec) {}
+  Config config;
+  OwnedExec owned;
+  Transformer model;
+  Optimizer optimizer;
+};
+
+TEST(Step, AccumulationEqualsOneBigBatch) {
+  const auto batch = batch_of({20, 7, 13, 1, 16});
+  std::vector<double> losses, norms, biases;
+  std::vector<std::vector<double>> weights;
+  for (int64_t each : {5, 2, 1}) {
+    auto config = small_config("fp64");
+    config.train.micro_batch_sequences = each;
+    Rig s(config);
+    const auto result = train_step(s.model, s.optimizer, s.config, batch, 1);
+    EXPECT_EQ(result.skipped, "");
+    EXPECT_EQ(result.targets, 19 + 6 + 12 + 0 + 15);
+    losses.push_back(result.loss + 10 * result.mtp_loss[0] + 100 * result.balance_loss);
+    norms.push_back(result.norms.global);
+    weights.emplace_back();
+    for (const Parameter* p : s.model.parameters()) {
+      for (int64_t i = 0; i < p->master.count(); ++i) weights.back().push_back(element(p->master, i));
+    }
+  }
+  for (size_t i = 1; i < losses.size(); ++i) {
+    EXPECT_NEAR(losses[i], losses[0], 1e-12 * std::abs(losses[0]));
+    EXPECT_NEAR(norms[i], norms[0], 1e-11 * norms[0]);
+    // Adam's first step is a sign: only elements with a gradient near zero could flip, so the weights agree closely.
+    for (size_t k = 0; k < weights[0].size(); ++k) ASSERT_NEAR(weights[i][k], weights[0][k], 1e-7) << k;
+  }
+}
+
+TEST(Step, ALocalMeanWouldBeCaught) {  // negative control: means per part instead of global ones give another loss
+  const auto config = small_config("fp64");
+  Rig s(config);
+  const auto parts = micro_batches(batch_of({20, 3}), 1);
+  double local = 0, sum = 0;
+  int64_t count = 0;
+  for (const auto& part : parts) {
+    const auto sums = s.model.forward(part);
+    local += sums.main / double(sums.main_count) / double(parts.size());
+    sum += sums.main, count += sums.main_count;
+  }
+  EXPECT_GT(std::abs(local - sum / double(count)), 1e-4);
+}
+
+TEST(Step, MaskedPiecesAreSegmentsWithPositionsOfTheirOwn) {
+  const auto parts = micro_batches(batch_of({9, 6}, true), 2);
+  ASSERT_EQ(parts.size(), 1u);
+  ASSERT_EQ(parts[0].segments.size(), 4u);
+  EXPECT_EQ(parts[0].segments[1].q_begin, 3);
+  EXPECT_EQ(parts[0].segments[1].n_k, 6);
+  EXPECT_EQ(parts[0].positions[3], 0);
+  EXPECT_EQ(parts[0].sequences.size(), 2u);
+  EXPECT_EQ(parts[0].sequences[1].begin, 9);
+  const auto plain = micro_batches(batch_of({9, 6}), 2);
+  EXPECT_EQ(plain[0].segments.size(), 2u);
+  EXPECT_EQ(plain[0].positions[8], 8);
+}
+
+TEST(Step, MtpTargetsAreCountedPerDepth) {
+  const auto counts = count_targets(micro_batches(batch_of({9, 2, 1}), 3), 2);
+  // depth k has a target at position i if i + k + 1 lies in the sequence.
+  EXPECT_EQ(counts, (std::vector<int64_t>{8 + 1 + 0, 7, 6}));
+}
+
+TEST(Step, ABatchWithoutTargetsIsSkippedWithAReason) {
+  Rig s(small_config("fp32"));
+  s.config.train.micro_batch_sequences = 1;
+  const auto result = train_step(s.model, s.optimizer, s.config, batch_of({1, 1}), 1);
+  EXPECT_NE(result.skipped.find("target"), std::string::npos);
+  EXPECT_EQ(s.optimizer.steps_done(), 0);
+}
+
+TEST(Step, NaNMakesNoUpdateAndNamesItsPlace) {
+  auto config = small_config("fp32");
+  config.train.micro_batch_sequences = 2;
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  for (const char* name : {"final_norm", "layers.1.attention.o", "layers.1.moe.router"}) {
+    Rig s(config);
+    auto& parameter = s.model.parameter(name);
+    set_element(parameter.master, 0, nan);
+    s.model.refresh_values();
+    const double before = element(s.model.parameter("embedding").master, 7);
+    const auto result = train_step(s.model, s.optimizer, s.config, batch_of({12, 12}), 1);
+    EXPECT_NE(result.skipped, "") << name;
+    EXPECT_EQ(s.optimizer.steps_done(), 0) << name;
+    EXPECT_EQ(element(s.model.parameter("embedding").master, 7), before) << name;
+  }
+}
+
+TEST(Step, TrainsInEveryPrecisionAndForm) {
+  for (const char* precision : {"fp64", "fp32", "bf16"}) {
+    for (const char* form : {"up_projected", "absorbed"}) {
+      auto config = small_config(precision);
+      config.train.attention_form = form;
+      config.train.micro_batch_sequences = 2;
+      config.optim.lr = 0.02;
+      Rig s(config, best_isa());
+      double first = 0, last = 0;
+      for (int64_t step = 1; step <= 10; ++step) {
+        const auto result = train_step(s.model, s.optimizer, s.config, batch_of({24, 24}), step);
+        ASSERT_EQ(result.skipped, "") << precision << form;
+        (step == 1 ? first : last) = result.loss;
+      }
+      EXPECT_LT(last, first - 0.5) << precision << " " << form;
+    }
+  }
+}
+
+TEST(Validation, ScoresEveryTokenOnceWhateverTheStride) {
+  Rig s(small_config("fp64"));
+  std::vector<data::HeldOutDocument> documents(2);
+  RandomStream random{8, 8, 0};
+  for (int i = 0; i < 40; ++i) documents[0].tokens.push_back(int32_t(random.below(50)));
+  for (int i = 0; i < 7; ++i) documents[1].tokens.push_back(int32_t(random.below(50)));
+  documents[0].raw_bytes = 100, documents[1].raw_bytes = 20;
+  // Windows as long as the text: the plain sum over the document.
+  const auto whole = validate_bits_per_byte(s.model, documents, {64, 0, 4096});
+  EXPECT_EQ(whole.tokens, 39 + 6);
+  double nats = 0;
+  for (const auto& document : documents) {
+    MicroBatch batch;
+    const int64_t n = int64_t(document.tokens.size()) - 1;
+    batch.tokens.assign(document.tokens.begin(), document.tokens.end() - 1);
+    batch.targets.assign(document.tokens.begin() + 1, document.tokens.end());
+    for (int64_t i = 0; i < n; ++i) batch.positions.push_back(int32_t(i));
+    batch.segments = {{0, n, 0, n}};
+    batch.sequences = {{0, n}};
+    nats += s.model.forward(batch).main;
+  }
+  EXPECT_NEAR(whole.bits_per_byte, nats / std::log(2.0) / 120, 1e-12);
+  for (int64_t stride : {1, 4, 8}) {
+    const auto result = validate_bits_per_byte(s.model, documents, {8, stride, 20});
+    EXPECT_EQ(result.tokens, 45) << stride;
+    EXPECT_GT(std::abs(result.bits_per_byte - whole.bits_per_byte), 1e-9) << stride;  // less context is another number
+  }
+  EXPECT_THROW(validate_bits_per_byte(s.model, {}, {8, 4, 20}), Error);
+}
+
+TEST(Resources, ResolveAutomaticValuesAndRefuseWhatCannotFit) {
+  auto config = small_config("auto");
+  config.model.vocab_size = 0;
+  config.data.sequence_length = 16;
+  config.train.batch_sequences = 6;
+  resolve(config, 77, Isa::avx2, uint64_t(1) << 32);
+  EXPECT_EQ(config.model.vocab_size, 77);
+  EXPECT_EQ(config.train.precision, "fp32");
+  EXPECT_EQ(config.train.micro_batch_sequences, 6);
+  auto native = small_config("auto");
+  resolve(native, 50, Isa::avx512_bf16, uint64_t(1) << 32);
+  EXPECT_EQ(native.train.precision, "bf16");
+  auto small = small_config("fp32");
+  EXPECT_THROW(resolve(small, 51, Isa::avx2, uint64_t(1) << 32), Error);  // vocabulary smaller than the tokenizer's
+  auto large = small_config("fp32");
+  EXPECT_THROW(resolve(large, 50, Isa::avx2, 1 << 20), Error);
+}
+
+TEST(State, ComesBackAndRefusesDamage) {
+  TrainState state;
+  state.step = 7, state.updates = 6, state.tokens = int64_t(1) << 50, state.smoothed_loss = 0.1 + 0.2;
+  const auto back = TrainState::from_json(state.to_json(), "state.json");
+  EXPECT_EQ(back.step, 7);
+  EXPECT_EQ(back.tokens, int64_t(1) << 50);
+  EXPECT_EQ(back.smoothed_loss, state.smoothed_loss);
+  EXPECT_EQ(back.to_json(), state.to_json());
+  for (const char* text : {"", "{}", "[1]", "{\"format\": \"hadal-state-1\"}", "{\"format\": 1}"}) EXPECT_THROW(TrainState::from_json(text, "state.json"), Error) << text;
+}
+
+TEST(Memory, OfTheLossDoesNotGrowWithTokensTimesVocabulary) {
+  // 2 V and 2 S: at most 2.1 times the peak beyond weights and gradients.
+  const auto peak = [](int64_t vocab, int64_t length) {
+    auto config = small_config("fp32");
+    config.model.vocab_size = vocab;
+    config.model.max_positions = 4096;
+    config.model.n_mtp = 0;
+    OwnedExec owned(2);
+    Transformer model(config.model, model_options(config, true), owned.exec);
+    model.initialize(1);
+    const auto before = owned.exec.memory->bytes_in_use();
+    auto batch = batch_of({length});
+    owned.exec.memory->reset_peak();
+    LossWeights weights;
+    weights.main = 1.0 / double(length);
+    model.forward_backward(micro_batches(batch, 1)[0], weights);
+    return double(owned.exec.memory->peak_bytes() - before);
+  };
+  EXPECT_LE(peak(4000, 512), 2.1 * peak(2000, 512));
+  EXPECT_LE(peak(2000, 1024), 2.1 * peak(2000, 512));
+  EXPECT_LE(peak(50, 2048), 2.1 * peak(50, 1024));
+  EXPECT_LE(peak(2000, 2048), 2.1 * peak(2000, 1024));
+}
+
+}  // namespace
+}  // namespace hadal
