@@ -10,7 +10,7 @@ import torch
 from model import Batch, Config, parameter_shapes
 
 FACTORS = dict(
-    width=[dict(hidden_size=12), dict(hidden_size=13), dict(hidden_size=24), dict(hidden_size=32)],
+    width=[dict(hidden_size=16), dict(hidden_size=13), dict(hidden_size=24), dict(hidden_size=32)],
     vocab=[dict(vocab_size=11), dict(vocab_size=32), dict(vocab_size=67)],
     layers=[dict(n_layers=1, n_dense_layers=0), dict(n_layers=2, n_dense_layers=1), dict(n_layers=3, n_dense_layers=1),
             dict(n_layers=2, n_dense_layers=0), dict(n_layers=1, n_dense_layers=1)],
@@ -139,7 +139,8 @@ def build(choice, index, attempt=0):
     draw = random.Random(1000 + index)
     config = merged
     batch = make_batch(traits, config["vocab_size"], draw)
-    loss_weights = dict(main=draw.uniform(0.02, 0.1), mtp=[draw.uniform(0.01, 0.05) for _ in range(config["n_mtp"])],
-                        balance=draw.uniform(0.05, 0.3))
+    n = max(len(batch.tokens), 24)  # weights of means, as in training, but all different
+    loss_weights = dict(main=draw.uniform(0.5, 1.5) / n, mtp=[draw.uniform(0.1, 0.4) / n for _ in range(config["n_mtp"])],
+                        balance=draw.uniform(0.02, 0.08) / len(batch.sequences))
     weights = random_weights(Config(config), traits["bias"], 7 + index + 1000 * attempt)
     return config, options, traits, batch, loss_weights, weights

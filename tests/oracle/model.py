@@ -210,7 +210,7 @@ class Model:
         positions = torch.tensor(self.positions(batch, rows), dtype=torch.float64)
         length = max(count for _, count in batch.sequences)
         angles = positions[:, None] * self.rope_frequencies(length)
-        cos, sin = angles.cos() * self.rope_multiplier(length), angles.sin() * self.rope_multiplier(length)
+        cos, sin = ((f(angles) * self.rope_multiplier(length)).to(x.dtype) for f in (torch.cos, torch.sin))
         q_rope = self.rotate(q_rope, cos[:, None], sin[:, None])
         k_rope = self.rotate(k_rope, cos, sin)
         scores = torch.einsum("ihd,jhd->hij", q_nope, k_nope) + torch.einsum("ihd,jd->hij", q_rope, k_rope)
