@@ -5,15 +5,14 @@ decay 0.1 except on norms), no MTP. Both programs start from the same safetensor
 and read the same batches: tokens [steps, batch, length + 1] int32, inputs [:, :-1], targets [:, 1:].
 
 The model's shape is read from the configuration that hadal wrote beside the weights (config.json in transformers' format).
-Prints one JSON line: row name, tokens per second of every timed step, loss of every step, seconds of the first step (compilation),
-resident bytes before the weights were read and at the peak.
+Reads numbers of steps from standard input, does them and answers each with one JSON line: row name, tokens per second and loss of
+every step, resident bytes before the weights were read and at the peak so far. The first step contains torch.compile's work.
 
-usage: train.py CONFIG_JSON WEIGHTS TOKENS [--dtype fp32|bf16] [--experts eager|grouped_mm|batched_mm] [--compile] [--threads N]
-                [--steps N] [--limit SECONDS] [--lr X]
+usage: echo 10 | train.py CONFIG_JSON WEIGHTS TOKENS [--dtype fp32|bf16] [--experts eager|grouped_mm|batched_mm] [--compile]
+                          [--threads N] [--lr X]
 """
 import argparse
 import json
-import os
 import sys
 import time
 
@@ -27,8 +26,6 @@ def parse():
     parser.add_argument("--experts", choices=["eager", "grouped_mm", "batched_mm"], default="eager")
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--steps", type=int, default=10, help="steps in all; the first is not timed")
-    parser.add_argument("--limit", type=float, default=120, help="no further step starts after this many seconds")
     parser.add_argument("--lr", type=float, default=1e-3)
     return parser.parse_args()
 
@@ -105,6 +102,17 @@ def make_optimizer(model):
     return torch.optim.AdamW(groups, lr=args.lr, betas=(0.9, 0.95), eps=1e-8, fused=True)
 
 
+def step(model, run, optimizer, batch):
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=args.dtype == "bf16"):
+        logits = run(input_ids=batch[:, :-1], use_cache=False).logits
+    loss = torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), batch[:, 1:].flatten())
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return float(loss.detach())
+
+
 def main():
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
@@ -116,31 +124,19 @@ def main():
     model.train()
     optimizer = make_optimizer(model)
     run = torch.compile(model) if args.compile else model
-    rates, losses, first, started = [], [], None, time.perf_counter()
-    for i in range(args.steps):
-        if i > 1 and time.perf_counter() - started > args.limit:
-            break
-        batch = tokens[i % len(tokens)]
-        begin = time.perf_counter()
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=args.dtype == "bf16"):
-            logits = run(input_ids=batch[:, :-1], use_cache=False).logits
-        loss = torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), batch[:, 1:].flatten())
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        seconds = time.perf_counter() - begin
-        losses.append(float(loss.detach()))
-        del logits, loss
-        if first is None:
-            first = seconds
-        else:
-            rates.append(round(batch[:, 1:].numel() / seconds, 1))
-    peak = status_bytes("VmHWM")
     row = f"transformers {args.dtype} {args.experts}" + (" compiled" if args.compile else "")
-    print(json.dumps(dict(row=row, tokens_per_second=rates, loss=losses, first_step_seconds=round(first, 3), baseline_bytes=baseline,
-                          peak_bytes=peak, peak_above_baseline_bytes=peak - baseline, threads=args.threads, torch=torch.__version__,
-                          pid=os.getpid())), flush=True)
+    done = 0
+    for line in sys.stdin:
+        rates, losses = [], []
+        for _ in range(int(line)):
+            begin = time.perf_counter()
+            batch = tokens[done % len(tokens)]
+            losses.append(step(model, run, optimizer, batch))
+            rates.append(batch[:, 1:].numel() / (time.perf_counter() - begin))
+            done += 1
+        peak = status_bytes("VmHWM")
+        print(json.dumps(dict(row=row, tokens_per_second=rates, loss=losses, baseline_bytes=baseline, peak_bytes=peak,
+                              peak_above_baseline_bytes=peak - baseline, threads=args.threads, torch=torch.__version__)), flush=True)
 
 
 if __name__ == "__main__":
