@@ -49,6 +49,11 @@ struct BackwardTask {
     const T* q = row_of<const T>(a.q, s.q_begin + i) + head * a.d_qk();
     const T* d_o = row_of<const T>(b.d_o, s.q_begin + i) + head * a.d_v;
     const T* o = row_of<const T>(a.o, s.q_begin + i) + head * a.d_v;
+    if (i + kRowsAhead < s.n_q) {
+      prefetch_row(q + kRowsAhead * a.q.stride, a.d_qk());
+      prefetch_row(d_o + kRowsAhead * b.d_o.stride, a.d_v);
+      prefetch_row(o + kRowsAhead * a.o.stride, a.d_v);
+    }
     put_row<U>(x.q + row * w.ld_qk, q, a.d_qk(), q, 0);
     put_row<U>(x.d_o + row * w.ld_v, d_o, a.d_v, d_o, 0);
     V sum = zero();
@@ -165,9 +170,11 @@ struct BackwardTask {
 
   void run() const {
     for (int64_t head = task.head; head < task.head + task.n_heads; ++head) {
+      prefetch_tile<T>(a, s, head, 0);
       pack_head(head);
       for (int64_t tile = 0; tile < s.n_k; tile += kTile) {
         pack_tile(head, tile);
+        prefetch_tile<T>(a, s, head, tile + kTile);
         const int64_t first = tile > first_position() ? tile - first_position() : 0;
         for (int64_t block = first; block < rows(); block += kTile) visit_block(block, tile);
         write_tile(head, tile);

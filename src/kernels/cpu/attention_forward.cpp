@@ -112,6 +112,8 @@ struct ForwardTask {
   void pack_queries() const {
     for (int64_t row = 0; row < task.n_rows; ++row) {
       const T* q = row_of<const T>(a.q, query(row)) + head(row) * a.d_qk();
+      const int64_t ahead = row + kRowsAhead < task.n_rows ? row + kRowsAhead : row;
+      prefetch_row(row_of<const T>(a.q, query(ahead)) + head(ahead) * a.d_qk(), a.d_qk());
       put_row<U>(f.q + row * w.ld_qk, q, a.d_qk(), q, 0);
       f.m[row] = -__builtin_inff();
     }
@@ -158,9 +160,11 @@ struct ForwardTask {
 
   void run() const {
     const float factor = float(a.scale) * kLog2e;
+    prefetch_tile<T>(a, s, task.head, 0);
     pack_queries();
     for (int64_t tile = 0; tile <= position(task.n_rows - 1); tile += kTile) {
       pack_tile(tile);
+      prefetch_tile<T>(a, s, task.head, tile + kTile);
       for (int64_t row = 0; row < task.n_rows; row += kTile) visit_block(row, tile, factor);
     }
     write();

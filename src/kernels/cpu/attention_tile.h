@@ -337,5 +337,23 @@ void stage_values(float* to, int64_t ld, const Attention& a, const AttentionSegm
   clear_rows(to + n * ld, kTile - n, ld);
 }
 
+// Rows of a head are short and far apart, which hardware does not foresee: small heads would spend a fifth of the time
+// waiting.
+constexpr int64_t kRowsAhead = 16;
+template <class T>
+HADAL_INLINE void prefetch_row(const T* row, int64_t n) {
+  const char* at = reinterpret_cast<const char*>(row);
+  const char* end = reinterpret_cast<const char*>(row + n);
+  for (; at < end; at += 64) __builtin_prefetch(at);
+}
+// The tile's keys and values, to be asked for while the tile before it is computed with.
+template <class T>
+void prefetch_tile(const Attention& a, const AttentionSegment& s, int64_t head, int64_t tile_begin) {
+  for (int64_t j = tile_begin; j < tile_begin + kTile && j < s.n_k; ++j) {
+    prefetch_row(row_of<const T>(a.k_nope, s.k_begin + j) + head * a.k_head_stride, a.d_nope);
+    prefetch_row(row_of<const T>(a.v, s.k_begin + j) + head * a.v_head_stride, a.d_v);
+  }
+}
+
 }  // namespace
 }  // namespace hadal::kernels::HADAL_ISA
