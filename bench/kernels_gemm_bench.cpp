@@ -1,7 +1,8 @@
 // Matrix products as training and decoding use them, as a share of the multiply-add peak measured in the same run.
 //   kernels_gemm_bench [--threads N] [--isa NAME] [--only SUBSTRING] [--seconds S]
-// Each line: shape, then per type GFLOP/s and % of peak (FP32 products against the FP32 peak, bf16 against the peak of bf16
-// pairs where there is one), the peak taken just before the case, since cores come and go on shared machines. Decoding lines are bound by memory: GB/s of weights read beside the measured read bandwidth.
+// Each line: shape, then per type GFLOP/s and % of peak (FP32 products against the FP32 peak, bf16 against the peak of
+// bf16 pairs where there is one), the peak taken just before the case, since cores come and go on shared machines.
+// Decoding lines are bound by memory: GB/s of weights read beside the measured read bandwidth.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -59,8 +60,7 @@ Case linear_case(const Exec& exec, DType dtype, Form form, std::string what, int
   const Tensor x = random_tensor(exec, dtype, {tokens, in}), w = random_tensor(exec, dtype, {out, in});
   const Tensor y = random_tensor(exec, dtype, {tokens, out}), dw = Tensor::zeros(exec, DType::f32, {out, in});
   const std::string name = fmt::format("{} {} [{}x{}]x[{}x{}]", what, kFormNames[int(form)], tokens, in, out, in);
-  return {name, 2.0 * double(tokens) * double(in) * double(out),
-          tokens <= 8 ? double(w.bytes()) : 0.0, [=] {
+  return {name, 2.0 * double(tokens) * double(in) * double(out), tokens <= 8 ? double(w.bytes()) : 0.0, [=] {
             if (form == Form::forward) ops::linear(exec, y, x, w);
             if (form == Form::input) ops::linear_backward_input(exec, x, y, w);
             if (form == Form::weight) ops::linear_backward_weight(exec, dw, y, x);
@@ -83,7 +83,8 @@ Case grouped_case(const Exec& exec, DType dtype, Form form, std::string what, in
   const Tensor y = random_tensor(exec, dtype, {rows, out});
   const Tensor dw = form == Form::weight ? Tensor::zeros(exec, DType::f32, {experts, out, in}) : Tensor();
   const std::vector<int64_t> offsets = uneven_offsets(experts, rows);
-  const std::string name = fmt::format("{} grouped {} {}x[{}x{}] rows {}", what, kFormNames[int(form)], experts, out, in, rows);
+  const std::string name =
+      fmt::format("{} grouped {} {}x[{}x{}] rows {}", what, kFormNames[int(form)], experts, out, in, rows);
   return {name, 2.0 * double(rows) * double(in) * double(out), 0.0, [=] {
             if (form == Form::forward) ops::grouped_linear(exec, y, x, w, offsets);
             if (form == Form::input) ops::grouped_linear_backward_input(exec, x, y, w, offsets);
@@ -97,7 +98,8 @@ std::vector<std::pair<std::string, Maker>> all_cases(const Exec& exec) {
   std::vector<std::pair<std::string, Maker>> makers;
   auto linear = [&](std::string what, int64_t tokens, int64_t in, int64_t out) {
     for (Form form : {Form::forward, Form::input, Form::weight}) {
-      makers.push_back({what + " " + kFormNames[int(form)], [=, &exec](DType d) { return linear_case(exec, d, form, what, tokens, in, out); }});
+      makers.push_back({what + " " + kFormNames[int(form)],
+                        [=, &exec](DType d) { return linear_case(exec, d, form, what, tokens, in, out); }});
     }
   };
   auto grouped = [&](std::string what, int64_t experts, int64_t rows, int64_t in, int64_t out) {
@@ -116,9 +118,9 @@ std::vector<std::pair<std::string, Maker>> all_cases(const Exec& exec) {
   grouped("T2 up", 32, 12288, 512, 256), grouped("T2 down", 32, 12288, 256, 512);
   linear("3B dense", 512, 2048, 6144);
   grouped("3B up", 64, 4096, 2048, 1024), grouped("3B down", 64, 4096, 1024, 2048);
-  for (int64_t rows : {1, 4, 8}) makers.push_back({"decode", [=, &exec](DType d) {
-    return linear_case(exec, d, Form::forward, "decode", rows, 4096, 8192);
-  }});
+  for (int64_t rows : {1, 4, 8})
+    makers.push_back(
+        {"decode", [=, &exec](DType d) { return linear_case(exec, d, Form::forward, "decode", rows, 4096, 8192); }});
   return makers;
 }
 
@@ -150,8 +152,8 @@ int run(const Options& options) {
   OwnedExec owned(options.threads, isa);
   const Peaks peaks{bench::peak_gflops(*owned.pool, isa, false), bench::peak_gflops(*owned.pool, isa, true),
                     bench::memory_bandwidth(*owned.pool)};
-  std::printf("isa %s, %d threads: peak %.1f GFLOP/s f32, %.1f bf16; memory %.1f GB/s read, %.1f write\n", isa_name(isa),
-              owned.pool->n_threads(), peaks.f32, peaks.bf16, peaks.memory.read, peaks.memory.write);
+  std::printf("isa %s, %d threads: peak %.1f GFLOP/s f32, %.1f bf16; memory %.1f GB/s read, %.1f write\n",
+              isa_name(isa), owned.pool->n_threads(), peaks.f32, peaks.bf16, peaks.memory.read, peaks.memory.write);
   std::printf("%-52s  %29s  %29s\n", "", "f32", "bf16");
   for (const auto& [name, maker] : all_cases(owned.exec)) {
     if (name.find(options.only) != std::string::npos) print_case(owned.exec, maker, peaks, options.seconds);

@@ -1,5 +1,6 @@
-// What this machine can do, measured in the run that is judged by it: fused multiply-adds from registers, per instruction set,
-// in FP32 and in products of bf16 pairs; memory read and written by plain vector code. One to n threads.
+// What this machine can do, measured in the run that is judged by it: fused multiply-adds from registers, per
+// instruction set, in FP32 and in products of bf16 pairs; memory read and written by plain vector code. One to n
+// threads.
 #pragma once
 #include <algorithm>
 #include <chrono>
@@ -67,7 +68,8 @@ __attribute__((target("avx512f,avx512bf16"))) inline double dot_avx512_bf16() {
   for (int64_t i = 0; i < kLoops; ++i) {
     asm volatile("" : "+v"(a), "+v"(b));
 #pragma GCC unroll 24
-    for (int j = 0; j < 24; ++j) s[j] = _mm512_dpbf16_ps(s[j], reinterpret_cast<__m512bh>(a), reinterpret_cast<__m512bh>(b));
+    for (int j = 0; j < 24; ++j)
+      s[j] = _mm512_dpbf16_ps(s[j], reinterpret_cast<__m512bh>(a), reinterpret_cast<__m512bh>(b));
   }
   for (auto& x : s) asm volatile("" : "+v"(x));
   return double(kLoops) * 24 * 32 * 2;
@@ -94,8 +96,8 @@ inline double peak_gflops(ThreadPool& pool, Isa isa, bool bf16_pairs, double bud
   if (isa == Isa::avx512_bf16 && bf16_pairs) loop = peak_detail::dot_avx512_bf16;
 #endif
   std::vector<double> flops(size_t(pool.n_threads()) * 8);
-  const double seconds =
-      best_seconds([&] { pool.parallel_for(pool.n_threads(), [&](int64_t i, int) { flops[size_t(i) * 8] = loop(); }); }, budget);
+  const double seconds = best_seconds(
+      [&] { pool.parallel_for(pool.n_threads(), [&](int64_t i, int) { flops[size_t(i) * 8] = loop(); }); }, budget);
   return flops[0] * pool.n_threads() / seconds * 1e-9;
 }
 
@@ -110,16 +112,18 @@ inline Bandwidth memory_bandwidth(ThreadPool& pool) {
   std::vector<uint64_t> sums(size_t(parts) * 8);
   Bandwidth result;
   result.read = 1e-9 * double(bytes) / best_seconds([&] {
-    pool.parallel_for(parts, [&](int64_t i, int) {
-      const uint64_t* p = buffer.data() + i * part / 8;
-      uint64_t s0 = 0, s1 = 0, s2 = 0, s3 = 0;
-      for (int64_t j = 0; j < part / 8; j += 4) s0 += p[j], s1 += p[j + 1], s2 += p[j + 2], s3 += p[j + 3];
-      sums[size_t(i) * 8] = s0 + s1 + s2 + s3;
-    });
-  });
+                  pool.parallel_for(parts, [&](int64_t i, int) {
+                    const uint64_t* p = buffer.data() + i * part / 8;
+                    uint64_t s0 = 0, s1 = 0, s2 = 0, s3 = 0;
+                    for (int64_t j = 0; j < part / 8; j += 4)
+                      s0 += p[j], s1 += p[j + 1], s2 += p[j + 2], s3 += p[j + 3];
+                    sums[size_t(i) * 8] = s0 + s1 + s2 + s3;
+                  });
+                });
   result.write = 1e-9 * double(bytes) / best_seconds([&] {
-    pool.parallel_for(parts, [&](int64_t i, int) { std::memset(buffer.data() + i * part / 8, int(i), size_t(part)); });
-  });
+                   pool.parallel_for(
+                       parts, [&](int64_t i, int) { std::memset(buffer.data() + i * part / 8, int(i), size_t(part)); });
+                 });
   return result;
 }
 

@@ -1,13 +1,14 @@
-// Matrix products C[m,n] (+)= A[m,k] B[k,n] for a list of products of one form: a single product, the experts of a layer, the
-// heads of an attention. Operands are strided views, so NN, NT and TN are one kernel.
+// Matrix products C[m,n] (+)= A[m,k] B[k,n] for a list of products of one form: a single product, the experts of a
+// layer, the heads of an attention. Operands are strided views, so NN, NT and TN are one kernel.
 //
 // Bit contract (house: one = many, trainer = engine). An element of C is
 //   total = (add ? C : first chunk);  total += chunk_0, chunk_1, ...        FP32 (FP64 when everything is f64)
-// over chunks of kGemmChunk consecutive k, ascending, each summed from 0 by one fused multiply-add per k in ascending order, and
-// rounded to C's type at the end. So `add` accumulates chunk by chunk: two calls on halves of K that end on a chunk equal one
-// call on all of it. Tiles, threads, m, n and neighbours change nothing. Where both operands are bf16 and the instruction
-// set multiplies bf16 pairs (avx512_bf16), a step is one pair (k, k+1), an odd last k paired with zero; elsewhere bf16 is
-// widened to FP32, exactly. The reference multiplies and adds separately (it runs on machines without a fused unit).
+// over chunks of kGemmChunk consecutive k, ascending, each summed from 0 by one fused multiply-add per k in ascending
+// order, and rounded to C's type at the end. So `add` accumulates chunk by chunk: two calls on halves of K that end on
+// a chunk equal one call on all of it. Tiles, threads, m, n and neighbours change nothing. Where both operands are bf16
+// and the instruction set multiplies bf16 pairs (avx512_bf16), a step is one pair (k, k+1), an odd last k paired with
+// zero; elsewhere bf16 is widened to FP32, exactly. The reference multiplies and adds separately (it runs on machines
+// without a fused unit).
 #pragma once
 #include <cstdint>
 
@@ -20,8 +21,8 @@ constexpr int64_t kGemmChunk = 128;
 
 enum class GemmType : uint8_t { f32, bf16, f64 };  // f64 only if all three are, and only by the reference
 
-// Element (i, j) of A lies a_row * i + a_col * j elements after `a`, likewise B (rows are k); one stride of the two is 1.
-// C's columns are contiguous. No operand overlaps C. Sizes may be 0: k = 0 gives zeros, or leaves C with `add`.
+// Element (i, j) of A lies a_row * i + a_col * j elements after `a`, likewise B (rows are k); one stride of the two
+// is 1. C's columns are contiguous. No operand overlaps C. Sizes may be 0: k = 0 gives zeros, or leaves C with `add`.
 struct GemmProduct {
   const void* a = nullptr;
   const void* b = nullptr;
@@ -39,7 +40,8 @@ struct Gemm {
   void* workspace = nullptr;  // gemm_workspace_bytes(n_threads, n_products), 64-byte aligned
 };
 
-// Limits of a task's block of C, for every instruction set: what a thread packs and accumulates must stay in its L2 cache.
+// Limits of a task's block of C, for every instruction set: what a thread packs and accumulates must stay in its L2
+// cache.
 constexpr int64_t kGemmBlockRows = 384, kGemmBlockCols = 256, kGemmPanelCols = 64;
 
 // Per worker: packed A, one packed panel of B, and a block of FP32 totals for outputs that are not FP32.

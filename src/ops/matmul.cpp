@@ -48,7 +48,8 @@ void run(const Exec& exec, const Form& form, const std::vector<GemmProduct>& pro
   args.a_type = gemm_type(form.a, form.op, "the left operand");
   args.b_type = gemm_type(form.b, form.op, "the right operand");
   args.c_type = gemm_type(form.c, form.op, "the result");
-  const int doubles = int(args.a_type == GemmType::f64) + int(args.b_type == GemmType::f64) + int(args.c_type == GemmType::f64);
+  const int doubles =
+      int(args.a_type == GemmType::f64) + int(args.b_type == GemmType::f64) + int(args.c_type == GemmType::f64);
   check(doubles == 0 || doubles == 3, ErrorKind::internal, "{}: F64 mixes with nothing; got {} = {} x {}", form.op,
         dtype_name(form.c.dtype()), dtype_name(form.a.dtype()), dtype_name(form.b.dtype()));
   args.a_row = form.transpose_a ? 1 : form.a.row_stride();
@@ -76,8 +77,8 @@ void check_offsets(const char* op, std::span<const int64_t> offsets, int64_t gro
   check(offsets.front() >= 0 && offsets.back() <= rows, ErrorKind::internal, "{}: offsets {}..{} leave the {} rows", op,
         offsets.front(), offsets.back(), rows);
   for (int64_t e = 0; e < groups; ++e) {
-    check(offsets[size_t(e)] <= offsets[size_t(e + 1)], ErrorKind::internal, "{}: offsets fall from {} to {} at group {}", op,
-          offsets[size_t(e)], offsets[size_t(e + 1)], e);
+    check(offsets[size_t(e)] <= offsets[size_t(e + 1)], ErrorKind::internal,
+          "{}: offsets fall from {} to {} at group {}", op, offsets[size_t(e)], offsets[size_t(e + 1)], e);
   }
 }
 
@@ -86,12 +87,14 @@ struct Experts {
   int64_t count, n, k;
 };
 Experts experts_of(const char* op, const char* name, const Tensor& w) {
-  check(w.shape().size() == 3, ErrorKind::internal, "{}: {} is {}, must be [experts, out, in]", op, name, shape_text(w.shape()));
+  check(w.shape().size() == 3, ErrorKind::internal, "{}: {} is {}, must be [experts, out, in]", op, name,
+        shape_text(w.shape()));
   return {w.dim(0), w.dim(1), w.dim(2)};
 }
 
 // Products of rows offsets[e] .. offsets[e+1] of a row-wise operand with expert e's matrix.
-std::vector<GemmProduct> row_groups(const Form& form, std::span<const int64_t> offsets, const Experts& e, bool to_input) {
+std::vector<GemmProduct> row_groups(const Form& form, std::span<const int64_t> offsets, const Experts& e,
+                                    bool to_input) {
   std::vector<GemmProduct> products;
   products.reserve(size_t(e.count));
   for (int64_t i = 0; i < e.count; ++i) {
@@ -106,8 +109,8 @@ std::vector<GemmProduct> row_groups(const Form& form, std::span<const int64_t> o
 }
 
 void check_gradient_type(const char* op, const Tensor& dw) {
-  check(dw.dtype() == DType::f32 || dw.dtype() == DType::f64, ErrorKind::internal, "{}: the gradient is {}, must be F32 or F64",
-        op, dtype_name(dw.dtype()));
+  check(dw.dtype() == DType::f32 || dw.dtype() == DType::f64, ErrorKind::internal,
+        "{}: the gradient is {}, must be F32 or F64", op, dtype_name(dw.dtype()));
 }
 
 }  // namespace
@@ -134,8 +137,8 @@ void linear_backward_weight(const Exec& exec, const Tensor& dw, const Tensor& dy
   run_one(exec, {"linear_backward_weight", dw, dy, x, true, false, Write::add}, n, k, m);
 }
 
-void grouped_linear(const Exec& exec, const Tensor& y, const Tensor& x, const Tensor& w, std::span<const int64_t> offsets,
-                    Write write) {
+void grouped_linear(const Exec& exec, const Tensor& y, const Tensor& x, const Tensor& w,
+                    std::span<const int64_t> offsets, Write write) {
   const Experts e = experts_of("grouped_linear", "w", w);
   check_offsets("grouped_linear", offsets, e.count, x.rows());
   check_shape("grouped_linear", "x", x, x.rows(), e.k);
@@ -173,15 +176,20 @@ void grouped_linear_backward_weight(const Exec& exec, const Tensor& dw, const Te
 }
 
 void head_matmul(const Exec& exec, const HeadMatmul& args) {
-  const int64_t m = args.transpose_a ? args.a.cols() : args.a.rows(), k = args.transpose_a ? args.a.rows() : args.a.cols();
+  const int64_t m = args.transpose_a ? args.a.cols() : args.a.rows(),
+                k = args.transpose_a ? args.a.rows() : args.a.cols();
   const int64_t n = args.transpose_b ? args.b.rows() : args.b.cols();
   check_shape("head_matmul", "b", args.b, args.transpose_b ? n : k, args.transpose_b ? k : n);
   check_shape("head_matmul", "c", args.c, m, n);
   check(args.n_heads >= 0, ErrorKind::internal, "head_matmul: {} heads", args.n_heads);
   std::vector<GemmProduct> products(size_t(args.n_heads));
   for (int64_t h = 0; h < args.n_heads; ++h) {
-    products[size_t(h)] = {element_address(args.a, h * args.a_head_stride), element_address(args.b, h * args.b_head_stride),
-                           const_cast<char*>(element_address(args.c, h * args.c_head_stride)), m, n, k};
+    products[size_t(h)] = {element_address(args.a, h * args.a_head_stride),
+                           element_address(args.b, h * args.b_head_stride),
+                           const_cast<char*>(element_address(args.c, h * args.c_head_stride)),
+                           m,
+                           n,
+                           k};
   }
   run(exec, {"head_matmul", args.c, args.a, args.b, args.transpose_a, args.transpose_b, args.write}, products);
 }

@@ -1,4 +1,5 @@
-// Matrix products in every instruction set that this machine runs: against FP64, and the bit contract of kernels/gemm.h.
+// Matrix products in every instruction set that this machine runs: against FP64, and the bit contract of
+// kernels/gemm.h.
 #include "kernels/gemm.h"
 
 #include <gtest/gtest.h>
@@ -69,7 +70,8 @@ struct Operands {
   Matrix a, b, c;
   explicit Operands(const Problem& p)
       : a(p.a, p.form == Form::tn ? p.k : p.m, p.form == Form::tn ? p.m : p.k, p.pad, 1),
-        b(p.b, p.form == Form::nt ? p.n : p.k, p.form == Form::nt ? p.k : p.n, 2 * p.pad, 2), c(p.c, p.m, p.n, 3 * p.pad, 3) {}
+        b(p.b, p.form == Form::nt ? p.n : p.k, p.form == Form::nt ? p.k : p.n, 2 * p.pad, 2),
+        c(p.c, p.m, p.n, 3 * p.pad, 3) {}
 };
 
 void run(Isa isa, int threads, Gemm args, const std::vector<GemmProduct>& products) {
@@ -99,12 +101,13 @@ void multiply(Isa isa, int threads, const Problem& p, Operands& x) {
 }
 
 std::string name_of(Isa isa, const Problem& p) {
-  return std::string(isa_name(isa)) + " m " + std::to_string(p.m) + " n " + std::to_string(p.n) + " k " + std::to_string(p.k) +
-         " form " + std::to_string(int(p.form)) + " types " + std::to_string(int(p.a)) + std::to_string(int(p.b)) +
-         std::to_string(int(p.c)) + (p.add ? " add" : "");
+  return std::string(isa_name(isa)) + " m " + std::to_string(p.m) + " n " + std::to_string(p.n) + " k " +
+         std::to_string(p.k) + " form " + std::to_string(int(p.form)) + " types " + std::to_string(int(p.a)) +
+         std::to_string(int(p.b)) + std::to_string(int(p.c)) + (p.add ? " add" : "");
 }
 
-// Error of a sum of k products in a format with unit roundoff u: a few u times the sum of magnitudes, growing like sqrt(k).
+// Error of a sum of k products in a format with unit roundoff u: a few u times the sum of magnitudes, growing like
+// sqrt(k).
 void expect_close_to_fp64(Isa isa, const Problem& p, int threads) {
   Operands x(p);
   const Matrix before = x.c;
@@ -114,8 +117,8 @@ void expect_close_to_fp64(Isa isa, const Problem& p, int threads) {
     for (int64_t j = 0; j < p.n; ++j) {
       double sum = p.add ? before.get(i, j) : 0.0, magnitude = std::abs(sum);
       for (int64_t k = 0; k < p.k; ++k) {
-        const double product = (p.form == Form::tn ? x.a.get(k, i) : x.a.get(i, k)) *
-                               (p.form == Form::nt ? x.b.get(j, k) : x.b.get(k, j));
+        const double product =
+            (p.form == Form::tn ? x.a.get(k, i) : x.a.get(i, k)) * (p.form == Form::nt ? x.b.get(j, k) : x.b.get(k, j));
         sum += product, magnitude += std::abs(product);
       }
       const double bound = (4 + 2 * std::sqrt(double(p.k))) * unit * magnitude + out * std::abs(sum) + 1e-37;
@@ -130,11 +133,14 @@ void expect_close_to_fp64(Isa isa, const Problem& p, int threads) {
 const std::vector<Problem>& odd_problems() {
   static const std::vector<Problem> problems = [] {
     std::vector<Problem> all;
-    const int64_t sizes[][3] = {{1, 1, 1},    {2, 3, 5},     {7, 33, 129},   {13, 17, 128},  {12, 32, 127}, {29, 31, 257},
-                                {1, 70, 300}, {5, 16, 2},    {64, 48, 64},   {101, 96, 131}, {40, 100, 256}, {3, 1, 1000},
-                                {97, 65, 33}, {400, 40, 20}, {20, 530, 130}, {6, 15, 0}};
-    const GemmType types[][3] = {{GemmType::f32, GemmType::f32, GemmType::f32},  {GemmType::bf16, GemmType::bf16, GemmType::bf16},
-                                 {GemmType::bf16, GemmType::bf16, GemmType::f32}, {GemmType::f32, GemmType::bf16, GemmType::bf16},
+    const int64_t sizes[][3] = {{1, 1, 1},     {2, 3, 5},      {7, 33, 129},   {13, 17, 128},
+                                {12, 32, 127}, {29, 31, 257},  {1, 70, 300},   {5, 16, 2},
+                                {64, 48, 64},  {101, 96, 131}, {40, 100, 256}, {3, 1, 1000},
+                                {97, 65, 33},  {400, 40, 20},  {20, 530, 130}, {6, 15, 0}};
+    const GemmType types[][3] = {{GemmType::f32, GemmType::f32, GemmType::f32},
+                                 {GemmType::bf16, GemmType::bf16, GemmType::bf16},
+                                 {GemmType::bf16, GemmType::bf16, GemmType::f32},
+                                 {GemmType::f32, GemmType::bf16, GemmType::bf16},
                                  {GemmType::bf16, GemmType::f32, GemmType::f32}};
     for (const auto& s : sizes) {
       for (const auto& t : types) {
@@ -162,7 +168,8 @@ TEST(Gemm, MultipliesDoublesByTheReference) {
   }
 }
 
-// Rows of a product with 130 rows on one thread, compared bit by bit with the same rows among m = 1 .. 130 on 1 .. 4 threads.
+// Rows of a product with 130 rows on one thread, compared bit by bit with the same rows among m = 1 .. 130 on 1 .. 4
+// threads.
 TEST(Gemm, GivesARowTheSameBitsForAnyNumberOfRowsAndThreads) {
   for (Isa isa : available_isas()) {
     for (GemmType type : {GemmType::f32, GemmType::bf16}) {
@@ -176,7 +183,8 @@ TEST(Gemm, GivesARowTheSameBitsForAnyNumberOfRowsAndThreads) {
           part.m = m;
           Operands y = fresh;
           multiply(isa, int(m % 4) + 1, part, y);
-          for (int64_t i = 0; i < m; ++i) ASSERT_EQ(x.c.row_bits(i), y.c.row_bits(i)) << name_of(isa, part) << " row " << i;
+          for (int64_t i = 0; i < m; ++i)
+            ASSERT_EQ(x.c.row_bits(i), y.c.row_bits(i)) << name_of(isa, part) << " row " << i;
         }
       }
     }
@@ -224,8 +232,9 @@ TEST(Gemm, AddsChunkByChunk) {
       multiply(isa, 2, p, whole);
       const Gemm args = form_of(p, parts);
       run(isa, 2, args, {{parts.a.data(), parts.b.data(), parts.c.data(), p.m, p.n, cut}});
-      run(isa, 2, args, {{static_cast<float*>(parts.a.data()) + cut * parts.a.stride,
-                          static_cast<float*>(parts.b.data()) + cut * parts.b.stride, parts.c.data(), p.m, p.n, p.k - cut}});
+      run(isa, 2, args,
+          {{static_cast<float*>(parts.a.data()) + cut * parts.a.stride,
+            static_cast<float*>(parts.b.data()) + cut * parts.b.stride, parts.c.data(), p.m, p.n, p.k - cut}});
       EXPECT_EQ(whole.c.bytes == parts.c.bytes, cut == 256) << isa_name(isa);
     }
   }
@@ -238,7 +247,8 @@ TEST(Gemm, TakesManyProductsAtOnceAsIfEachWereAlone) {
       const Problem all{200, 48, 200, form, GemmType::f32, GemmType::f32, GemmType::f32, form == Form::tn};
       Operands x(all);
       std::vector<Matrix> grouped, alone;
-      for (int64_t i = 0; i < 7; ++i) grouped.emplace_back(GemmType::f32, 200, 48, 0, uint64_t(i)), alone.push_back(grouped.back());
+      for (int64_t i = 0; i < 7; ++i)
+        grouped.emplace_back(GemmType::f32, 200, 48, 0, uint64_t(i)), alone.push_back(grouped.back());
       std::vector<GemmProduct> products;
       int64_t first = 0;
       for (int64_t i = 0; i < 7; ++i) {

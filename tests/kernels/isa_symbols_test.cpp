@@ -11,8 +11,8 @@ namespace hadal {
 namespace {
 
 int check_symbols(const std::string& objects, const char* isa, const char* output = "1>&2") {
-  const std::string command = "sh '" HADAL_SOURCE_DIR "/tools/check_isa_symbols.sh' '" HADAL_BINARY_DIR "/CMakeFiles/" + objects +
-                              "' " + isa + " " + output;
+  const std::string command = "sh '" HADAL_SOURCE_DIR "/tools/check_isa_symbols.sh' '" HADAL_BINARY_DIR "/CMakeFiles/" +
+                              objects + "' " + isa + " " + output;
   const int status = std::system(command.c_str());
   return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }

@@ -14,7 +14,8 @@ namespace {
 
 Tensor filled(const Exec& exec, DType dtype, Shape shape, double phase) {
   Tensor tensor = Tensor::empty(exec, dtype, std::move(shape));
-  for (int64_t i = 0; i < tensor.count(); ++i) set_element(tensor, i, std::sin(phase + (1.3 + 0.37 * phase) * double(i)));
+  for (int64_t i = 0; i < tensor.count(); ++i)
+    set_element(tensor, i, std::sin(phase + (1.3 + 0.37 * phase) * double(i)));
   return tensor;
 }
 
@@ -38,9 +39,11 @@ TEST(Linear, ForwardAndBothBackwardsFollowTheirFormulas) {
   for (const Setting& s : settings()) {
     OwnedExec owned(2, s.isa);
     const Exec& exec = owned.exec;
-    const Tensor x = filled(exec, s.dtype, {m, k}, 1), w = filled(exec, s.dtype, {n, k}, 2), dy = filled(exec, s.dtype, {m, n}, 3);
+    const Tensor x = filled(exec, s.dtype, {m, k}, 1), w = filled(exec, s.dtype, {n, k}, 2),
+                 dy = filled(exec, s.dtype, {m, n}, 3);
     const Tensor y = Tensor::empty(exec, s.dtype, {m, n}), dx = filled(exec, s.dtype, {m, k}, 4);
-    const Tensor dw = filled(exec, gradient_type(s.dtype), {n, k}, 5), dx_before = dx.clone(exec), dw_before = dw.clone(exec);
+    const Tensor dw = filled(exec, gradient_type(s.dtype), {n, k}, 5), dx_before = dx.clone(exec),
+                 dw_before = dw.clone(exec);
     ops::linear(exec, y, x, w);
     ops::linear_backward_input(exec, dx, dy, w, ops::Write::add);
     ops::linear_backward_weight(exec, dw, dy, x);
@@ -100,7 +103,8 @@ TEST(GroupedLinear, EqualsOneProductPerExpertToTheBitWithEmptyExperts) {
       const int64_t first = offsets[size_t(e)], count = offsets[size_t(e + 1)] - first;
       if (count == 0) continue;
       ops::linear(exec, y1.row_range(first, count), x.row_range(first, count), w.slice(e));
-      ops::linear_backward_input(exec, dx1.row_range(first, count), dy.row_range(first, count), w.slice(e), ops::Write::add);
+      ops::linear_backward_input(exec, dx1.row_range(first, count), dy.row_range(first, count), w.slice(e),
+                                 ops::Write::add);
       ops::linear_backward_weight(exec, dw1.slice(e), dy.row_range(first, count), x.row_range(first, count));
     }
     for (int64_t i = 0; i < y.count(); ++i) ASSERT_EQ(element(y, i), element(y1, i)) << isa_name(s.isa);
@@ -109,29 +113,45 @@ TEST(GroupedLinear, EqualsOneProductPerExpertToTheBitWithEmptyExperts) {
   }
 }
 
-// c[t, h*dc ..] = a[t, h*da ..] op(b_h), b stacked by rows, as the absorbed form of attention has it; and its weight gradient.
+// c[t, h*dc ..] = a[t, h*da ..] op(b_h), b stacked by rows, as the absorbed form of attention has it; and its weight
+// gradient.
 TEST(HeadMatmul, MultipliesEachHeadWithItsOwnMatrix) {
   const int64_t tokens = 17, heads = 3, k = 10, n = 19;
   for (const Setting& s : settings()) {
     for (bool transpose_b : {false, true}) {
       OwnedExec owned(2, s.isa);
       const Exec& exec = owned.exec;
-      const Tensor a = filled(exec, s.dtype, {tokens, heads * k}, 1), c = Tensor::empty(exec, s.dtype, {tokens, heads * n});
-      const Tensor b = transpose_b ? filled(exec, s.dtype, {heads * n, k}, 2) : filled(exec, s.dtype, {heads * k, n}, 2);
+      const Tensor a = filled(exec, s.dtype, {tokens, heads * k}, 1),
+                   c = Tensor::empty(exec, s.dtype, {tokens, heads * n});
+      const Tensor b =
+          transpose_b ? filled(exec, s.dtype, {heads * n, k}, 2) : filled(exec, s.dtype, {heads * k, n}, 2);
       const Tensor b0 = b.row_range(0, transpose_b ? n : k);
-      ops::head_matmul(exec, {.c = c.col_range(0, n), .a = a.col_range(0, k), .b = b0, .n_heads = heads, .c_head_stride = n,
-                              .a_head_stride = k, .b_head_stride = n * k, .transpose_b = transpose_b});
+      ops::head_matmul(exec, {.c = c.col_range(0, n),
+                              .a = a.col_range(0, k),
+                              .b = b0,
+                              .n_heads = heads,
+                              .c_head_stride = n,
+                              .a_head_stride = k,
+                              .b_head_stride = n * k,
+                              .transpose_b = transpose_b});
       for (int64_t t = 0; t < tokens; ++t) {
         for (int64_t j = 0; j < heads * n; ++j) {
           const int64_t h = j / n;
           double sum = 0;
-          for (int64_t l = 0; l < k; ++l) sum += at(a, t, h * k + l) * (transpose_b ? at(b, j, l) : at(b, h * k + l, j % n));
+          for (int64_t l = 0; l < k; ++l)
+            sum += at(a, t, h * k + l) * (transpose_b ? at(b, j, l) : at(b, h * k + l, j % n));
           ASSERT_NEAR(at(c, t, j), sum, tolerance(s.dtype)) << isa_name(s.isa);
         }
       }
       const Tensor db = Tensor::zeros(exec, gradient_type(s.dtype), {heads * n, k});
-      ops::head_matmul(exec, {.c = db.row_range(0, n), .a = c.col_range(0, n), .b = a.col_range(0, k), .n_heads = heads,
-                              .c_head_stride = n * k, .a_head_stride = n, .b_head_stride = k, .transpose_a = true,
+      ops::head_matmul(exec, {.c = db.row_range(0, n),
+                              .a = c.col_range(0, n),
+                              .b = a.col_range(0, k),
+                              .n_heads = heads,
+                              .c_head_stride = n * k,
+                              .a_head_stride = n,
+                              .b_head_stride = k,
+                              .transpose_a = true,
                               .write = ops::Write::add});
       for (int64_t j = 0; j < heads * n; ++j) {
         for (int64_t l = 0; l < k; ++l) {

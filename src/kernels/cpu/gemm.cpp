@@ -1,9 +1,9 @@
 // The packed, register-blocked matrix product of kernels/gemm.h.
 //
-// C is cut into blocks, one task each, over all products of the list at once. A task walks K in chunks; per chunk it packs its
-// rows of A (they stay in L2), then panel by panel of columns packs B (a panel stays in L1) and runs the micro-kernel down the
-// rows. Tasks share nothing, so there is one parallel_for and no waiting. B is packed only into the L1 panel from which it is
-// used at once: a few rows (decoding) read the weights exactly once.
+// C is cut into blocks, one task each, over all products of the list at once. A task walks K in chunks; per chunk it
+// packs its rows of A (they stay in L2), then panel by panel of columns packs B (a panel stays in L1) and runs the
+// micro-kernel down the rows. Tasks share nothing, so there is one parallel_for and no waiting. B is packed only into
+// the L1 panel from which it is used at once: a few rows (decoding) read the weights exactly once.
 #include "kernels/gemm.h"
 
 #include "kernels/cpu/gemm_micro.h"
@@ -22,7 +22,7 @@ struct Block {
   int64_t row, col, rows, cols;
   float* packed_a;
   float* panel_b;
-  float* scratch;       // running totals: per panel of columns [rows][kPanel]
+  float* scratch;  // running totals: per panel of columns [rows][kPanel]
   float* totals(int64_t c) const { return scratch + c / kPanel * (rows * kPanel); }
 };
 
@@ -69,8 +69,8 @@ void store_totals(const Block& x, int64_t col, int64_t cols) {
   }
 }
 
-// The part of B that is packed next, asked for line by line while this panel is multiplied: with few rows the weights come from
-// memory, and packing would wait for every line.
+// The part of B that is packed next, asked for line by line while this panel is multiplied: with few rows the weights
+// come from memory, and packing would wait for every line.
 struct Ahead {
   const char* line = nullptr;
   int64_t stride = 0, bytes = 0, left = 0;  // lines of `bytes` bytes
@@ -114,7 +114,8 @@ void run_rows(const Block& x, Micro m, Ahead b, bool fetch_is_c) {
 }
 
 // Columns col .. col + cols of the block over one chunk. Totals wait in the scratch between chunks (rows of C may share
-// cache sets, and C may be bf16); the first chunk takes them from C and the last writes them to C where whole vectors fit.
+// cache sets, and C may be bf16); the first chunk takes them from C and the last writes them to C where whole vectors
+// fit.
 template <class Step, class TB, int NV>
 void run_panel(const Block& x, int64_t col, int64_t cols, int64_t k) {
   const Gemm& g = x.args;
@@ -124,7 +125,8 @@ void run_panel(const Block& x, int64_t col, int64_t cols, int64_t k) {
   const int64_t size = bf16_out ? 2 : 4;
   char* c = static_cast<char*>(x.product.c) + (x.row * g.c_row + x.col + col) * size;
   char* totals = reinterpret_cast<char*>(x.totals(col));
-  Micro m{x.packed_a, x.panel_b, ceil_div(depth, Step::kDepth), x.totals(col), kPanel, totals, 4 * kPanel, false, totals, 4 * kPanel};
+  Micro m{x.packed_a, x.panel_b, ceil_div(depth, Step::kDepth), x.totals(col), kPanel, totals, 4 * kPanel, false,
+          totals,     4 * kPanel};
   if (k == 0 && !g.add) {
     m.from = nullptr;
   } else if (k == 0 && whole && !bf16_out) {
@@ -172,8 +174,8 @@ void choose_types(const Block& x) {
   run_block<StepF32, float, float>(x);
 }
 
-// How all products are cut: into as few blocks as the limits allow and `more` of rows, each a whole number of panels and as
-// equal as that permits.
+// How all products are cut: into as few blocks as the limits allow and `more` of rows, each a whole number of panels
+// and as equal as that permits.
 struct Cut {
   int64_t max_rows = kGemmBlockRows, max_cols = kGemmBlockCols, more = 0;
   int64_t row_panels(const GemmProduct& p) const { return ceil_div(p.m, kRows); }
@@ -186,12 +188,13 @@ struct Cut {
 
 int64_t count_tasks(const Gemm& args, const Cut& cut) {
   int64_t tasks = 0;
-  for (int64_t i = 0; i < args.n_products; ++i) tasks += cut.row_blocks(args.products[i]) * cut.col_blocks(args.products[i]);
+  for (int64_t i = 0; i < args.n_products; ++i)
+    tasks += cut.row_blocks(args.products[i]) * cut.col_blocks(args.products[i]);
   return tasks;
 }
 
-// Enough tasks that a slow core costs little, but none so small that handing it out costs more than a share of its work; and
-// a multiple of the threads while there are few.
+// Enough tasks that a slow core costs little, but none so small that handing it out costs more than a share of its
+// work; and a multiple of the threads while there are few.
 Cut choose_cut(const Gemm& args) {
   constexpr int64_t kTasksPerThread = 4, kWorthATask = int64_t(1) << 18;  // multiply-adds
   const int64_t threads = args.pool->n_threads();
@@ -240,14 +243,24 @@ void run_task(void* context, int64_t task, int worker) {
     (job.first_task[middle] <= task ? low : high) = middle;
   }
   const GemmProduct& p = job.args.products[low];
-  const int64_t index = task - job.first_task[low], row_blocks = job.cut.row_blocks(p), col_blocks = job.cut.col_blocks(p);
+  const int64_t index = task - job.first_task[low], row_blocks = job.cut.row_blocks(p),
+                col_blocks = job.cut.col_blocks(p);
   const int64_t i = index % row_blocks, j = index / row_blocks;
   const int64_t row_panels = job.cut.row_panels(p), col_panels = job.cut.col_panels(p);
-  const int64_t row = i * row_panels / row_blocks * kRows, end_row = least((i + 1) * row_panels / row_blocks * kRows, p.m);
-  const int64_t col = j * col_panels / col_blocks * kPanel, end_col = least((j + 1) * col_panels / col_blocks * kPanel, p.n);
+  const int64_t row = i * row_panels / row_blocks * kRows,
+                end_row = least((i + 1) * row_panels / row_blocks * kRows, p.m);
+  const int64_t col = j * col_panels / col_blocks * kPanel,
+                end_col = least((j + 1) * col_panels / col_blocks * kPanel, p.n);
   float* memory = reinterpret_cast<float*>(static_cast<char*>(job.args.workspace) + worker * gemm_worker_bytes());
-  const Block x{job.args, p, row, col, end_row - row, end_col - col,
-          memory, memory + kPackedA, memory + kPackedA + kGemmPanelCols * kGemmChunk};
+  const Block x{job.args,
+                p,
+                row,
+                col,
+                end_row - row,
+                end_col - col,
+                memory,
+                memory + kPackedA,
+                memory + kPackedA + kGemmPanelCols * kGemmChunk};
   p.k == 0 ? zero_block(x) : choose_types(x);
 }
 

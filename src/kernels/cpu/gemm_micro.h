@@ -1,8 +1,8 @@
 // The inner product kernels: R rows by NV vectors of C held in registers over one chunk of K.
 //
-// Packed operands are made of 4-byte units: one float, or with the Bf16 step one pair (k, k+1) of bf16. kUnits units span a
-// chunk. B is packed [unit][NV * kW]. A is packed by rows, [row][kUnits], or by depth, panels of [unit][kRows] (its own
-// layout in memory decides, so that packing never transposes A).
+// Packed operands are made of 4-byte units: one float, or with the Bf16 step one pair (k, k+1) of bf16. kUnits units
+// span a chunk. B is packed [unit][NV * kW]. A is packed by rows, [row][kUnits], or by depth, panels of [unit][kRows]
+// (its own layout in memory decides, so that packing never transposes A).
 #pragma once
 #include "kernels/cpu/simd.h"
 #include "kernels/gemm.h"
@@ -10,17 +10,17 @@
 namespace hadal::kernels::HADAL_ISA {
 
 #if defined(HADAL_ISA_avx2)
-constexpr int64_t kRows = 6;   // 6 x 2 sums, 2 of B, 1 of A: 15 of 16 registers
+constexpr int64_t kRows = 6;  // 6 x 2 sums, 2 of B, 1 of A: 15 of 16 registers
 #else
 constexpr int64_t kRows = 12;  // 12 x 2 sums leave the loads of A and B ahead of the 2 multipliers
 #endif
 constexpr int64_t kVectors = 2, kPanel = kVectors * kW;
 static_assert(kPanel <= kGemmPanelCols && kGemmBlockRows % kRows == 0);
 
-// From one panel of packed A to the next, in units: a cache line more than it holds, so that panels packed side by side do not
-// fall into the same cache sets.
+// From one panel of packed A to the next, in units: a cache line more than it holds, so that panels packed side by side
+// do not fall into the same cache sets.
 template <class Step>
-constexpr int64_t kPackedPanel = kRows * kGemmChunk / Step::kDepth + 16;
+constexpr int64_t kPackedPanel = kRows* kGemmChunk / Step::kDepth + 16;
 
 struct StepF32 {
   static constexpr int64_t kDepth = 1;  // k per unit
@@ -36,16 +36,16 @@ struct StepBf16 {
 enum class PackedA { by_rows, by_depth };
 
 struct Micro {
-  const float* a;      // first row of the tile
-  const float* b;      // the panel
-  int64_t units;       // of this chunk
-  const float* from;   // the tile's totals so far; null: they begin with this chunk
+  const float* a;     // first row of the tile
+  const float* b;     // the panel
+  int64_t units;      // of this chunk
+  const float* from;  // the tile's totals so far; null: they begin with this chunk
   int64_t from_row;
-  char* to;            // the new totals: floats, or bf16 (rounded: the last chunk)
-  int64_t to_row;      // in bytes
+  char* to;        // the new totals: floats, or bf16 (rounded: the last chunk)
+  int64_t to_row;  // in bytes
   bool to_bf16;
-  const char* fetch;   // of from and to the farther one from the caches: asked for while the sums are made
-  int64_t fetch_row;   // in bytes
+  const char* fetch;  // of from and to the farther one from the caches: asked for while the sums are made
+  int64_t fetch_row;  // in bytes
 };
 
 template <class T, int R, int NV>
@@ -57,7 +57,8 @@ HADAL_INLINE void store_sums(char* to, const int64_t to_row, const V (&sum)[R][N
   }
 }
 
-// The chunk's sums start from 0 and take one step per unit, ascending: the bit contract of kernels/gemm.h is these lines.
+// The chunk's sums start from 0 and take one step per unit, ascending: the bit contract of kernels/gemm.h is these
+// lines.
 template <class Step, PackedA kLayout, int R, int NV>
 static void micro(const Micro m) {
   constexpr int64_t row = kLayout == PackedA::by_rows ? kGemmChunk / Step::kDepth : 1;

@@ -1,5 +1,6 @@
 // Packing for gemm_micro.h: strided f32 or bf16 becomes dense 4-byte units; what lies past an edge becomes zero.
-// A source element (i, k) is p[i * line + k] ("along K") or p[k * line + i] ("across K"), i being a row of A or a column of B.
+// A source element (i, k) is p[i * line + k] ("along K") or p[k * line + i] ("across K"), i being a row of A or a
+// column of B.
 #pragma once
 #include "kernels/cpu/gemm_micro.h"
 
@@ -43,7 +44,8 @@ static void pack_a_rows(float* out, const T* p, int64_t line, int64_t rows, int6
     for (int64_t r = 0; r < kRows && first + r < rows; ++r) {
       const T* source = p + (first + r) * line;
       float* target = out + r * kStride;
-      for (int64_t k = 0; k < depth; k += kLoad) store(target + k / Step::kDepth, Along<Step, T>::units(source + k, depth - k));
+      for (int64_t k = 0; k < depth; k += kLoad)
+        store(target + k / Step::kDepth, Along<Step, T>::units(source + k, depth - k));
     }
   }
 }

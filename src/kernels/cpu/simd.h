@@ -1,8 +1,9 @@
-// The thin vector layer: V holds kW floats, M one truth value per lane. A kernel under cpu/ is written once against it and
-// compiled per instruction set into namespace hadal::kernels::HADAL_ISA. What each set must give stands in its own header;
-// this one adds what can be said in those words. Everything is always inlined: no symbol leaves the object.
+// The thin vector layer: V holds kW floats, M one truth value per lane. A kernel under cpu/ is written once against it
+// and compiled per instruction set into namespace hadal::kernels::HADAL_ISA. What each set must give stands in its own
+// header; this one adds what can be said in those words. Everything is always inlined: no symbol leaves the object.
 // Loads and stores need no alignment. x_n forms touch only the first n lanes (0 <= n <= kW); the rest load as 0.
-// Scalar functions of libm (logf, sqrtf...) may be called as ::logf; nothing of std may be instantiated here (dispatch.h).
+// Scalar functions of libm (logf, sqrtf...) may be called as ::logf; nothing of std may be instantiated here
+// (dispatch.h).
 #pragma once
 #include <immintrin.h>
 
@@ -38,7 +39,8 @@ HADAL_INLINE float reduce_max(V a) {
   return _mm_cvtss_f32(_mm_max_ss(x, _mm_shuffle_ps(x, x, 1)));
 }
 
-// e^x within 2 ulp. -inf and anything below -103.98 gives 0 (subnormal results are right), above 88.72 +inf, NaN stays NaN.
+// e^x within 2 ulp. -inf and anything below -103.98 gives 0 (subnormal results are right), above 88.72 +inf, NaN stays
+// NaN.
 HADAL_INLINE V exp(V x) {
   // min and max return their second operand when either is NaN.
   const V clamped = min(broadcast(89.0f), max(broadcast(-104.0f), x));

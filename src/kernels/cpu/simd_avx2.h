@@ -4,8 +4,12 @@
 namespace hadal::kernels::HADAL_ISA {
 
 constexpr int64_t kW = 8;
-struct V { __m256 v; };
-struct M { __m256 m; };
+struct V {
+  __m256 v;
+};
+struct M {
+  __m256 m;
+};
 
 HADAL_INLINE __m256i lanes_below(int64_t n) {
   return _mm256_cmpgt_epi32(_mm256_set1_epi32(int(n)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
@@ -49,10 +53,10 @@ HADAL_INLINE V add(V a, V b) { return {_mm256_add_ps(a.v, b.v)}; }
 HADAL_INLINE V sub(V a, V b) { return {_mm256_sub_ps(a.v, b.v)}; }
 HADAL_INLINE V mul(V a, V b) { return {_mm256_mul_ps(a.v, b.v)}; }
 HADAL_INLINE V div(V a, V b) { return {_mm256_div_ps(a.v, b.v)}; }
-HADAL_INLINE V fma(V a, V b, V c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }      // a * b + c
-HADAL_INLINE V nfma(V a, V b, V c) { return {_mm256_fnmadd_ps(a.v, b.v, c.v)}; }    // c - a * b
-HADAL_INLINE V max(V a, V b) { return {_mm256_max_ps(a.v, b.v)}; }                  // b when either is NaN
-HADAL_INLINE V min(V a, V b) { return {_mm256_min_ps(a.v, b.v)}; }                  // b when either is NaN
+HADAL_INLINE V fma(V a, V b, V c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }    // a * b + c
+HADAL_INLINE V nfma(V a, V b, V c) { return {_mm256_fnmadd_ps(a.v, b.v, c.v)}; }  // c - a * b
+HADAL_INLINE V max(V a, V b) { return {_mm256_max_ps(a.v, b.v)}; }                // b when either is NaN
+HADAL_INLINE V min(V a, V b) { return {_mm256_min_ps(a.v, b.v)}; }                // b when either is NaN
 HADAL_INLINE V sqrt(V a) { return {_mm256_sqrt_ps(a.v)}; }
 HADAL_INLINE V abs(V a) { return {_mm256_andnot_ps(_mm256_set1_ps(-0.0f), a.v)}; }
 HADAL_INLINE V round(V a) { return {_mm256_round_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}; }
@@ -78,8 +82,7 @@ HADAL_INLINE __m256 fold_max(V a) { return a.v; }
 HADAL_INLINE V scale_by_power(V a, V n) {
   const __m256i whole = _mm256_cvtps_epi32(n.v), half = _mm256_srai_epi32(whole, 1), bias = _mm256_set1_epi32(127);
   const __m256 one = _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(half, bias), 23));
-  const __m256 two =
-      _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(_mm256_sub_epi32(whole, half), bias), 23));
+  const __m256 two = _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(_mm256_sub_epi32(whole, half), bias), 23));
   return {_mm256_mul_ps(_mm256_mul_ps(a.v, one), two)};
 }
 

@@ -4,8 +4,12 @@
 namespace hadal::kernels::HADAL_ISA {
 
 constexpr int64_t kW = 16;
-struct V { __m512 v; };
-struct M { __mmask16 m; };
+struct V {
+  __m512 v;
+};
+struct M {
+  __mmask16 m;
+};
 
 HADAL_INLINE __mmask16 lanes_below(int64_t n) { return __mmask16((1u << n) - 1); }
 
@@ -41,15 +45,13 @@ HADAL_INLINE V add(V a, V b) { return {_mm512_add_ps(a.v, b.v)}; }
 HADAL_INLINE V sub(V a, V b) { return {_mm512_sub_ps(a.v, b.v)}; }
 HADAL_INLINE V mul(V a, V b) { return {_mm512_mul_ps(a.v, b.v)}; }
 HADAL_INLINE V div(V a, V b) { return {_mm512_div_ps(a.v, b.v)}; }
-HADAL_INLINE V fma(V a, V b, V c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }      // a * b + c
-HADAL_INLINE V nfma(V a, V b, V c) { return {_mm512_fnmadd_ps(a.v, b.v, c.v)}; }    // c - a * b
-HADAL_INLINE V max(V a, V b) { return {_mm512_max_ps(a.v, b.v)}; }                  // b when either is NaN
-HADAL_INLINE V min(V a, V b) { return {_mm512_min_ps(a.v, b.v)}; }                  // b when either is NaN
+HADAL_INLINE V fma(V a, V b, V c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }    // a * b + c
+HADAL_INLINE V nfma(V a, V b, V c) { return {_mm512_fnmadd_ps(a.v, b.v, c.v)}; }  // c - a * b
+HADAL_INLINE V max(V a, V b) { return {_mm512_max_ps(a.v, b.v)}; }                // b when either is NaN
+HADAL_INLINE V min(V a, V b) { return {_mm512_min_ps(a.v, b.v)}; }                // b when either is NaN
 HADAL_INLINE V sqrt(V a) { return {_mm512_sqrt_ps(a.v)}; }
 HADAL_INLINE V abs(V a) { return {_mm512_abs_ps(a.v)}; }
-HADAL_INLINE V round(V a) {
-  return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
-}
+HADAL_INLINE V round(V a) { return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}; }
 
 HADAL_INLINE M less(V a, V b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ)}; }
 HADAL_INLINE M less_equal(V a, V b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_LE_OQ)}; }
@@ -65,12 +67,8 @@ HADAL_INLINE V odd_twice(V a) { return {_mm512_movehdup_ps(a.v)}; }
 HADAL_INLINE V fma_sub_add(V a, V b, V c) { return {_mm512_fmaddsub_ps(a.v, b.v, c.v)}; }  // even: a*b-c, odd: a*b+c
 HADAL_INLINE V fma_add_sub(V a, V b, V c) { return {_mm512_fmsubadd_ps(a.v, b.v, c.v)}; }  // even: a*b+c, odd: a*b-c
 
-HADAL_INLINE __m256 fold_add(V a) {
-  return _mm256_add_ps(_mm512_castps512_ps256(a.v), _mm512_extractf32x8_ps(a.v, 1));
-}
-HADAL_INLINE __m256 fold_max(V a) {
-  return _mm256_max_ps(_mm512_castps512_ps256(a.v), _mm512_extractf32x8_ps(a.v, 1));
-}
+HADAL_INLINE __m256 fold_add(V a) { return _mm256_add_ps(_mm512_castps512_ps256(a.v), _mm512_extractf32x8_ps(a.v, 1)); }
+HADAL_INLINE __m256 fold_max(V a) { return _mm256_max_ps(_mm512_castps512_ps256(a.v), _mm512_extractf32x8_ps(a.v, 1)); }
 
 HADAL_INLINE V scale_by_power(V a, V n) { return {_mm512_scalef_ps(a.v, n.v)}; }  // a * 2^n
 
@@ -92,7 +90,8 @@ HADAL_INLINE void transpose(V (&x)[16]) {
 #pragma GCC unroll 4
   for (int i = 0; i < 4; ++i) {
     const __m512 a = _mm512_shuffle_f32x4(u[i], u[i + 4], 0x88), b = _mm512_shuffle_f32x4(u[i], u[i + 4], 0xdd);
-    const __m512 c = _mm512_shuffle_f32x4(u[i + 8], u[i + 12], 0x88), d = _mm512_shuffle_f32x4(u[i + 8], u[i + 12], 0xdd);
+    const __m512 c = _mm512_shuffle_f32x4(u[i + 8], u[i + 12], 0x88),
+                 d = _mm512_shuffle_f32x4(u[i + 8], u[i + 12], 0xdd);
     x[i].v = _mm512_shuffle_f32x4(a, c, 0x88);
     x[i + 4].v = _mm512_shuffle_f32x4(b, d, 0x88);
     x[i + 8].v = _mm512_shuffle_f32x4(a, c, 0xdd);
@@ -103,7 +102,9 @@ HADAL_INLINE void transpose(V (&x)[16]) {
 #if defined(HADAL_ISA_avx512_bf16)
 // 16 pairs of bf16, pair i in lane i; dot adds a.even * b.even and a.odd * b.odd to each float lane (one rounding each,
 // subnormals are zero).
-struct Pairs { __m512bh v; };
+struct Pairs {
+  __m512bh v;
+};
 HADAL_INLINE Pairs load_pairs(const bf16* p) { return {reinterpret_cast<__m512bh>(_mm512_loadu_si512(p))}; }
 HADAL_INLINE Pairs load_pairs_n(const bf16* p, int64_t n) {  // the first n pairs
   return {reinterpret_cast<__m512bh>(_mm512_maskz_loadu_epi32(lanes_below(n), p))};

@@ -1,5 +1,6 @@
-// The readable product, for float and double: tiles of C, chunks of K, an element summed as kernels/gemm.h says. Operands are
-// copied into small arrays of the scalar type first: that makes every stride and dtype one case, and keeps the sums in cache.
+// The readable product, for float and double: tiles of C, chunks of K, an element summed as kernels/gemm.h says.
+// Operands are copied into small arrays of the scalar type first: that makes every stride and dtype one case, and keeps
+// the sums in cache.
 #include "kernels/gemm.h"
 
 #include <algorithm>
@@ -86,13 +87,16 @@ void one_tile(const Gemm& args, const GemmProduct& p, Tile<T>& tile, int64_t row
     }
   }
   for (int64_t r = 0; r < rows; ++r) {
-    for (int64_t c = 0; c < cols; ++c) set_element(p.c, args.c_type, (row + r) * args.c_row + col + c, tile.total[r][c]);
+    for (int64_t c = 0; c < cols; ++c)
+      set_element(p.c, args.c_type, (row + r) * args.c_row + col + c, tile.total[r][c]);
   }
 }
 
 template <class T>
 void gemm_as(const Gemm& args) {
-  struct Task { int64_t product, row, col; };
+  struct Task {
+    int64_t product, row, col;
+  };
   std::vector<Task> tasks;
   for (int64_t i = 0; i < args.n_products; ++i) {
     for (int64_t row = 0; row < args.products[i].m; row += kTileRows) {
