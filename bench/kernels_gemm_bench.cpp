@@ -1,11 +1,12 @@
 // Matrix products as training and decoding use them, as a share of the multiply-add peak measured in the same run.
 //   kernels_gemm_bench [--threads N] [--isa NAME] [--only SUBSTRING] [--seconds S]
 // Each line: shape, then per type GFLOP/s and % of peak (FP32 products against the FP32 peak, bf16 against the peak of
-// bf16 pairs where there is one), the peak taken just before the case, since cores come and go on shared machines.
-// Decoding lines are bound by memory: GB/s of weights read beside the measured read bandwidth.
+// bf16 pairs where there is one), the peak taken just before and after the case, since cores come and go on shared
+// machines. Decoding lines are bound by memory: GB/s of weights read beside the measured read bandwidth.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <functional>
 #include <string>
@@ -130,8 +131,9 @@ void print_case(const Exec& exec, const Maker& maker, const Peaks& peaks, double
     const Case test = maker(dtype);
     name = test.name;
     test.run();
-    const double peak = bench::peak_gflops(*exec.pool, exec.isa, dtype == DType::bf16, 0.01);
-    const double best = bench::best_seconds(test.run, seconds), gflops = test.flops / best * 1e-9;
+    auto peak_now = [&] { return bench::peak_gflops(*exec.pool, exec.isa, dtype == DType::bf16, 0.01); };
+    const double before = peak_now(), best = bench::best_seconds(test.run, seconds);
+    const double gflops = test.flops / best * 1e-9, peak = std::max(before, peak_now());
     line += fmt::format("  {:>7.1f} us {:>7.1f} GF/s", best * 1e6, gflops);
     if (test.weight_bytes > 0) {
       const double rate = test.weight_bytes / best * 1e-9;
