@@ -1,11 +1,12 @@
 // hadal demo: from text on this machine to a model that writes, in minutes; a second call resumes or reuses.
-#include <cmath>
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "apps/cli.h"
 #include "apps/demo_text.h"
 #include "apps/sample.h"
 #include "apps/text_model.h"
+#include "arch/arch.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/files.h"
@@ -17,6 +18,7 @@
 #include "apps/demo_config.h"
 #include "eval/baselines.h"
 #include "train/report.h"
+#include "train/resources.h"
 #include "train/trainer.h"
 
 namespace hadal {
@@ -30,6 +32,7 @@ struct Options {
   std::vector<std::string> text;
   std::string run_directory = "runs/demo";
   int64_t steps = 0;
+  double minutes = 6;
   bool fresh = false;
   RunOptions run;
 };
@@ -46,7 +49,17 @@ void write_if_changed(const fs::path& path, const std::string& content) {
   if (!fs::exists(path) || read_file(path) != content) atomic_write(path, content);
 }
 
-Config configure(const Options& o) {
+// As many steps as fit the minutes on this machine: measured product speed, of which a step of this size reaches about 35 %.
+int64_t steps_for(const Config& config, double minutes, const Exec& exec) {
+  ModelConfig model = config.model;
+  if (model.vocab_size == 0) model.vocab_size = config.tokenizer.vocab_size;
+  const auto precision = config.train.precision == "auto" ? (exec.isa == Isa::avx512_bf16 ? Precision::bf16 : Precision::fp32) : parse_precision(config.train.precision);
+  const auto flops = count_flops(model, config.data.sequence_length);
+  const double tokens = 0.35 * measure_product_flops(exec, precision) / (3 * (flops.linear + flops.attention_causal + flops.mtp)) * 60 * minutes;
+  return std::clamp<int64_t>(int64_t(tokens / double(config.train.batch_sequences * config.data.sequence_length)), 100, 3000);
+}
+
+Config configure(const Options& o, const Exec& exec) {
   Config config = config_from_toml(kDemoConfig, "the built-in demo configuration");
   config.run = o.run_directory;
   if (!o.text.empty()) {
@@ -54,6 +67,7 @@ Config configure(const Options& o) {
   } else {
     const fs::path made = fs::path(o.run_directory) / "text";
     make_directories(made);
+    { const FileLock mark(fs::path(o.run_directory) / "lock", "run directory"); }  // from here on --fresh knows it as a run
     write_if_changed(made / "arithmetic.jsonl", arithmetic_documents(2000, kSeed));
     write_if_changed(made / "stories.jsonl", story_documents(3000, kSeed));
     const auto library = standard_library_files(kLibraryBytes);
@@ -62,7 +76,10 @@ Config configure(const Options& o) {
     config.data.sources.push_back(source("stories", {(made / "stories.jsonl").string()}, library.empty() ? 0.5 : 0.1));
   }
   apply_overrides(config, o.run.set);
+  const auto stored = fs::path(o.run_directory) / "config.toml";
   if (o.steps > 0) config.train.steps = o.steps;
+  else if (fs::exists(stored)) config.train.steps = load_config(stored.string()).train.steps;
+  else config.train.steps = steps_for(config, o.minutes, exec);
   validate(config);
   return config;
 }
@@ -121,10 +138,10 @@ int demo(const Options& o) {
   const double start = steady_seconds();
   if (o.fresh) remove_run(o.run_directory);
   TrainRequest request;
-  request.config = configure(o);
-  request.quiet = o.run.quiet;
-  request.hooks.sample = training_sample;
   auto exec = o.run.exec();
+  request.config = configure(o, exec.exec);
+  request.quiet = o.run.quiet;
+  request.hooks.sample = sampler_of(request.config.data.add_bos);
   const bool existed = fs::exists(fs::path(o.run_directory) / "checkpoints");
   const auto outcome = train(request, exec.exec);
   if (outcome.interrupted) {
@@ -153,7 +170,8 @@ void add_demo(CLI::App& root, Cli& cli) {
   CLI::App* verb = root.add_subcommand("demo", "Train a small model on text that is already here, and let it write");
   verb->add_option("--text", o->text, "your own text instead: files, directories, globs");
   verb->add_option("--run", o->run_directory, "run directory")->capture_default_str();
-  verb->add_option("--steps", o->steps, "optimizer steps, instead of the configuration's")->check(CLI::PositiveNumber);
+  verb->add_option("--minutes", o->minutes, "training time to aim at on this machine")->check(CLI::Range(0.1, 10000.0))->capture_default_str();
+  verb->add_option("--steps", o->steps, "optimizer steps, instead of as many as fit --minutes")->check(CLI::PositiveNumber);
   verb->add_flag("--fresh", o->fresh, "delete what an earlier demo left first");
   add_set_option(*verb, o->run);
   add_threads_option(*verb, o->run);
