@@ -1,12 +1,10 @@
 // hadal data: build makes the tokenised text of a configuration, explain shows what one batch is made of.
-#include <filesystem>
-
 #include "apps/cli.h"
+#include "apps/run_config.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
 #include "base/text_format.h"
-#include "config/config_io.h"
 #include "data/explain.h"
 #include "data/loader.h"
 #include "data/prepare.h"
@@ -15,33 +13,12 @@
 namespace hadal {
 namespace {
 
-namespace fs = std::filesystem;
-
 struct Options {
   std::string config, html;
   std::vector<std::string> text;
   int64_t step = 1, sequences = 8;
   RunOptions run;
 };
-
-// A configuration file, or a run directory that holds one.
-Config configure(const Options& o) {
-  const bool is_run = fs::is_directory(o.config);
-  Config config = load_config(is_run ? (fs::path(o.config) / "config.toml").string() : o.config);
-  if (is_run) config.run = o.config;
-  if (!o.text.empty()) {
-    config.data.sources.clear();
-    for (const std::string& path : o.text) {
-      SourceConfig source;
-      source.paths = {path};
-      config.data.sources.push_back(source);
-    }
-  }
-  apply_overrides(config, o.run.set);
-  if (config.run.empty()) config.run = (fs::path("runs") / fs::path(o.config).stem()).string();
-  validate(config);
-  return config;
-}
 
 data::Prepared prepared(const Config& config, const Options& o, const Exec& exec) {
   Log log(o.run.quiet ? LogLevel::error : LogLevel::info);
@@ -52,7 +29,7 @@ data::Prepared prepared(const Config& config, const Options& o, const Exec& exec
 }
 
 int build(const Options& o) {
-  const Config config = configure(o);
+  const Config config = read_run_config(o.config, o.text, o.run.set);
   const OwnedExec exec = o.run.exec();
   const data::Prepared result = prepared(config, o, exec.exec);
   for (const data::SourceFiles& source : result.shards.index().sources) {
@@ -82,7 +59,7 @@ int64_t sequences_before(const Config& config, int64_t step) {
 }
 
 int explain(const Options& o) {
-  const Config config = configure(o);
+  const Config config = read_run_config(o.config, o.text, o.run.set);
   const OwnedExec exec = o.run.exec();
   const data::Prepared result = prepared(config, o, exec.exec);
   data::Loader loader(result.shards, result.tokenizer, config.data, config.tokenizer.split_fused);

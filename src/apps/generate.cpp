@@ -1,10 +1,12 @@
 // hadal generate: text from a model, streamed as it comes.
+#include <algorithm>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "apps/cli.h"
 #include "apps/text_model.h"
 #include "base/error.h"
+#include "base/interrupt.h"
 
 namespace hadal {
 namespace {
@@ -14,6 +16,7 @@ struct Options {
   std::vector<int32_t> prompt_tokens;
   bool json = false, ema = false, has_fim = false;
   int64_t max_tokens = 200;
+  bool limited = false;   // --max-tokens was given
   SamplingOptions sampling;
   RunOptions run;
 };
@@ -41,6 +44,7 @@ int print_ids(const Options& o, TextModel& loaded, std::vector<int32_t> prompt) 
     request.allowed_ids = loaded.tokenizer->vocab_size();
     if (const auto eos = loaded.tokenizer->eos_id()) request.stop = {*eos};
   }
+  request.on_token = [](int32_t) { return !interrupted(); };
   const auto result = generate(*loaded.model.transformer, request);
   nlohmann::ordered_json json = {{"tokens", result.tokens}};
   if (loaded.tokenizer) json["text"] = loaded.tokenizer->decode(result.tokens, true);
@@ -49,7 +53,15 @@ int print_ids(const Options& o, TextModel& loaded, std::vector<int32_t> prompt) 
   return kExitFine;
 }
 
-int run_generation(const Options& o) {
+// What was asked for, refused before anything is printed; without --max-tokens, as many as the model has positions for.
+int64_t new_tokens(const Options& o, const Transformer& model, int64_t prompt) {
+  const int64_t positions = model.config().max_positions, room = positions - prompt;
+  check(room >= (o.limited ? o.max_tokens : 1), ErrorKind::invalid, "a prompt of {} tokens (the start of the text counts as one) leaves room for {} of the "
+        "model's {} positions, {} new tokens were asked for", prompt, std::max<int64_t>(room, 0), positions, o.max_tokens);
+  return std::min(o.max_tokens, room);
+}
+
+int run_generation(Options o) {
   validate(o.sampling);
   auto exec = o.run.exec();
   LoadOptions load;
@@ -57,6 +69,7 @@ int run_generation(const Options& o) {
   load.ema = o.ema;
   auto loaded = load_text_model(o.model, load, exec.exec);
   const auto prompt = prompt_ids(o, loaded);
+  o.max_tokens = new_tokens(o, *loaded.model.transformer, int64_t(prompt.size()));
   if (o.json || !loaded.tokenizer) return print_ids(o, loaded, prompt);
   auto print = [](const std::string& piece) {
     check(std::fwrite(piece.data(), 1, piece.size(), stdout) == piece.size() && std::fflush(stdout) == 0, ErrorKind::io,
@@ -78,7 +91,7 @@ void add_generate(CLI::App& root, Cli& cli) {
   verb->add_option("--prompt-tokens", o->prompt_tokens, "token ids instead of text, separated by commas")->delimiter(',');
   auto* prefix = verb->add_option("--fim-prefix", o->prefix, "fill in the middle: the text before");
   auto* suffix = verb->add_option("--fim-suffix", o->suffix, "fill in the middle: the text after");
-  verb->add_option("--max-tokens", o->max_tokens, "new tokens at the most")->check(CLI::Range(int64_t(0), int64_t(1) << 40))->capture_default_str();
+  auto* limit = verb->add_option("--max-tokens", o->max_tokens, "new tokens at the most")->check(CLI::Range(int64_t(0), int64_t(1) << 40))->capture_default_str();
   verb->add_option("--temperature", o->sampling.temperature, "0 takes the most likely token")->capture_default_str();
   verb->add_option("--top-k", o->sampling.top_k, "draw among the k most likely; 0 = all")->capture_default_str();
   verb->add_option("--top-p", o->sampling.top_p, "draw among the most likely with this much probability")->capture_default_str();
@@ -92,7 +105,8 @@ void add_generate(CLI::App& root, Cli& cli) {
   add_examples(*verb, {"hadal generate --model runs/shakespeare --prompt 'O, ' --max-tokens 100 --temperature 0.8",
                        "hadal generate --model runs/demo --fim-prefix 'def add(a, b):\\n    return ' --fim-suffix '\\n'",
                        "hadal generate --model runs/demo --prompt-tokens 1,2,3 --max-tokens 8 --temperature 0 --json"});
-  cli.on(verb, [o, prefix, suffix] {
+  cli.on(verb, [o, prefix, suffix, limit] {
+    o->limited = limit->count() > 0;
     o->has_fim = prefix->count() > 0 || suffix->count() > 0;
     return run_generation(*o);
   });

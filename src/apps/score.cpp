@@ -2,6 +2,8 @@
 // Input, one JSON object a line: {"tokens": [ids]} or {"text": "..."}; output, one a line: {"tokens", "logprobs", "sum"} and for
 // text "bits_per_byte". logprobs[i] is the natural log of the probability of tokens[i+1] given those before it.
 #include <cmath>
+#include <cstdio>
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <nlohmann/json.hpp>
@@ -10,6 +12,8 @@
 #include "apps/text_model.h"
 #include "base/error.h"
 #include "base/files.h"
+#include "base/interrupt.h"
+#include "base/text_format.h"
 
 namespace hadal {
 namespace {
@@ -43,8 +47,9 @@ class Scorer {
   }
 
   ordered_json score(const std::string& line, int64_t number) {
+    const std::string where = fmt::format("{}: line {}", o_.input == "-" ? "standard input" : o_.input, number);
+    check(!nests_deeper_than(line, 16), ErrorKind::invalid, "{}: nested too deeply", where);
     const auto json = ordered_json::parse(line, nullptr, false);
-    const std::string where = fmt::format("{}: line {}", o_.input, number);
     check(json.is_object(), ErrorKind::invalid, "{}: not a JSON object", where);
     const bool text = json.contains("text") && json["text"].is_string();
     const auto tokens = text ? encode(json["text"].get<std::string>()) : ids(json, where);
@@ -83,11 +88,16 @@ class Scorer {
   bool bos_ = false;
 };
 
+void write_out(const std::string& text) {  // line by line: a reader that went away ends the work
+  check(std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0, ErrorKind::io, "cannot write standard output");
+}
+
 int run_scoring(const Options& o) {
   std::ifstream file;
   if (o.input != "-") {
     file.open(o.input, std::ios::binary);
     check(bool(file), ErrorKind::not_found, "{}: no such file (or not readable)", o.input);
+    check(!std::filesystem::is_directory(o.input), ErrorKind::invalid, "{}: a directory; --input takes a file of JSON lines", o.input);
   }
   std::istream& in = o.input == "-" ? std::cin : file;
   auto exec = o.run.exec();
@@ -99,11 +109,13 @@ int run_scoring(const Options& o) {
   std::unique_ptr<AtomicFile> out = o.output == "-" ? nullptr : std::make_unique<AtomicFile>(o.output);
   std::string line;
   for (int64_t number = 1; std::getline(in, line); ++number) {
+    check(!interrupted(), ErrorKind::io, "interrupted before line {}", number);
     if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
     const std::string text = scorer.score(line, number).dump() + "\n";
     if (out) out->write(text);
-    else fmt::print("{}", text);
+    else write_out(text);
   }
+  check(!in.bad(), ErrorKind::io, "{}: cannot be read to its end", o.input);
   if (out) out->commit();
   return kExitFine;
 }

@@ -69,6 +69,7 @@ void print(std::string_view text) {
 std::string ids_as_json(const std::vector<int32_t>& ids) { return fmt::format("[{}]\n", fmt::join(ids, ",")); }
 
 std::vector<int32_t> ids_from_json(const std::string& text, const std::string& where) {
+  check(!nests_deeper_than(text, 16), ErrorKind::corrupt, "{} is nested deeper than an array of token ids", where);
   Json json;
   try {
     json = Json::parse(text);

@@ -1,19 +1,17 @@
 // hadal train: one command from text to a trained model.
-#include <filesystem>
-
 #include "apps/cli.h"
+#include "apps/run_config.h"
 #include "apps/sample.h"
-#include "base/error.h"
-#include "base/text_format.h"
 #include "base/clock.h"
+#include "base/error.h"
+#include "base/files.h"
+#include "base/text_format.h"
 #include "config/config_io.h"
 #include "train/plan.h"
 #include "train/trainer.h"
 
 namespace hadal {
 namespace {
-
-namespace fs = std::filesystem;
 
 struct Options {
   std::string config, run_directory;
@@ -25,25 +23,9 @@ struct Options {
 
 Config configure(const Options& o) {
   check(!o.config.empty(), ErrorKind::invalid, "give a configuration file, or the directory of a run to go on with; see hadal train --help");
-  const bool is_run = fs::is_directory(o.config);
-  if (is_run) {
-    check(fs::exists(fs::path(o.config) / "config.toml"), ErrorKind::not_found, "{}: no config.toml in it: not a run directory", o.config);
-  }
-  Config config = load_config(is_run ? (fs::path(o.config) / "config.toml").string() : o.config);
-  if (is_run) config.run = o.config;
-  if (!o.text.empty()) {
-    config.data.sources.clear();
-    for (const auto& path : o.text) {
-      SourceConfig source;
-      source.name = fs::path(path).filename().string();
-      source.paths = {path};
-      config.data.sources.push_back(source);
-    }
-  }
-  apply_overrides(config, o.run.set);
+  Config config = read_run_config(o.config, o.text, o.run.set);
   if (o.steps > 0) config.train.steps = o.steps;
   if (!o.run_directory.empty()) config.run = o.run_directory;
-  if (config.run.empty()) config.run = (fs::path("runs") / fs::path(o.config).stem()).string();
   validate(config);
   return config;
 }
@@ -60,11 +42,15 @@ int run_training(const Options& o) {
     return kExitFine;
   }
   check(!request.config.data.sources.empty(), ErrorKind::invalid, "no text to train on: name some with --text FILE, or list data.sources in {}", o.config);
-  if (o.fresh) remove_run(request.config.run);
+  auto exec = o.run.exec();
+  if (o.fresh) {  // the last moment: whatever can be refused has been
+    for (const auto& source : request.config.data.sources)
+      for (const auto& path : source.paths) list_files(path);
+    remove_run(request.config.run);
+  }
   request.quiet = o.run.quiet;
   request.stop_after_step = o.stop_after;
-  request.hooks.sample = training_sample;
-  auto exec = o.run.exec();
+  request.hooks.sample = sampler_of(request.config.data.add_bos);
   const auto outcome = train(request, exec.exec);
   fmt::print("{} {} steps{}{} in {}; model in {}\n", outcome.interrupted ? "stopped after" : "done:", format_count(outcome.steps),
              outcome.resumed_from > 0 ? fmt::format(" (resumed at {})", outcome.resumed_from) : "",

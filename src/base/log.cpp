@@ -26,7 +26,7 @@ const char* level_name(LogLevel level) {
 
 void to_screen(LogLevel level, std::string_view text) {
   std::string line;
-  if (is_terminal(2)) line += "\r\033[K";  // over a progress bar, which draws itself again
+  if (redraws_lines(2)) line += "\r\033[K";  // over a progress bar, which draws itself again
   const bool colour = wants_colour(2);
   if (level != LogLevel::info) {
     if (colour) line += level == LogLevel::warn ? "\033[33m" : "\033[31m";
@@ -71,11 +71,14 @@ void Log::write(LogLevel level, std::string_view text) {
 
 bool is_terminal(int descriptor) { return ::isatty(descriptor) == 1; }
 
+bool redraws_lines(int descriptor) {
+  const char* term = std::getenv("TERM");
+  return is_terminal(descriptor) && term != nullptr && std::strcmp(term, "dumb") != 0 && *term != '\0';
+}
+
 bool wants_colour(int descriptor) {
   const char* no_colour = std::getenv("NO_COLOR");
-  const char* term = std::getenv("TERM");
-  return is_terminal(descriptor) && (no_colour == nullptr || *no_colour == '\0') && term != nullptr &&
-         std::strcmp(term, "dumb") != 0 && *term != '\0';
+  return redraws_lines(descriptor) && (no_colour == nullptr || *no_colour == '\0');
 }
 
 int terminal_columns(int descriptor) {

@@ -46,6 +46,7 @@ class Log {
 
 // Whether a stream (1 or 2) is a terminal, and whether it wants colours (a terminal, TERM not dumb, NO_COLOR unset or empty).
 bool is_terminal(int descriptor);
+bool redraws_lines(int descriptor);    // a terminal that knows "carriage return, erase the line": not a dumb one
 bool wants_colour(int descriptor);
 int terminal_columns(int descriptor);  // 80 when unknown
 

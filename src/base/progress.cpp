@@ -31,7 +31,7 @@ Progress::Progress(std::string label, int64_t total, ProgressOptions options)
       total_(total),
       options_(std::move(options)),
       start_(steady_seconds()),
-      terminal_(is_terminal(options_.descriptor)) {
+      terminal_(redraws_lines(options_.descriptor)) {
   next_.store(start_ + (terminal_ ? kRedrawSeconds : options_.plain_seconds));
 }
 

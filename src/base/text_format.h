@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 namespace hadal {
 
@@ -10,20 +11,26 @@ std::string format_bytes(double bytes);            // 1536 -> "1.50 KiB"
 std::string format_si(double value);               // 1234567 -> "1.23 M"
 std::string format_percent(double share);          // 0.1234 -> "12.3 %"
 
-// The candidate nearest to `word` by edit distance, or "" when none is near (for "did you mean").
-template <class Container>
-std::string nearest_name(const std::string& word, const Container& candidates);
 int edit_distance(const std::string& a, const std::string& b);
 
+// Whether JSON text nests arrays and objects deeper than this. Printing and comparing such values calls itself once per level:
+// text from outside is asked this before it is parsed.
+bool nests_deeper_than(std::string_view json, int levels);
+
+// The candidate nearest to `word` by edit distance, or "" when none is nearer than `limit` (for "did you mean").
 template <class Container>
-std::string nearest_name(const std::string& word, const Container& candidates) {
+std::string nearest_name(const std::string& word, const Container& candidates, int limit) {
   std::string best;
-  int best_distance = int(word.size()) / 2 + 1;
+  int best_distance = limit;
   for (const auto& candidate : candidates) {
     const int distance = edit_distance(word, std::string(candidate));
     if (distance < best_distance) best_distance = distance, best = std::string(candidate);
   }
   return best;
+}
+template <class Container>
+std::string nearest_name(const std::string& word, const Container& candidates) {
+  return nearest_name(word, candidates, int(word.size()) / 2 + 1);
 }
 
 }  // namespace hadal

@@ -2,12 +2,13 @@
 #include "checkpoint/checkpoint.h"
 
 #include <algorithm>
-#include <atomic>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "base/error.h"
 #include "base/files.h"
 #include "base/hash.h"
+#include "base/text_format.h"
 
 namespace hadal {
 
@@ -34,11 +35,11 @@ FileFacts facts_of(const fs::path& path) {
 
 json read_manifest(const fs::path& checkpoint) {
   const auto path = checkpoint / "manifest.json";
-  try {
-    return json::parse(read_file(path));
-  } catch (const json::exception&) {
-    fail(ErrorKind::corrupt, "{}: not valid JSON; the checkpoint is damaged, remove its directory to resume from the one before", path.string());
-  }
+  const auto text = read_file(path);
+  auto manifest = nests_deeper_than(text, 8) ? json(json::value_t::discarded) : json::parse(text, nullptr, false);
+  check(!manifest.is_discarded(), ErrorKind::corrupt,
+        "{}: not valid JSON; the checkpoint is damaged, remove its directory to resume from the one before", path.string());
+  return manifest;
 }
 
 }  // namespace
@@ -67,9 +68,12 @@ void write_checkpoint(const fs::path& checkpoints, const CheckpointContent& cont
     }
     const json manifest = {{"format", kFormat}, {"step", content.step}, {"files", files}};
     atomic_write(partial / "manifest.json", manifest.dump(1));
-    fs::remove_all(target, ignored);  // the same step again, after a resume from an older one
+    const fs::path aside = target.string() + ".old.partial";  // swept with the other leftovers
+    fs::remove_all(aside, ignored);
+    if (fs::exists(target)) fs::rename(target, aside);
     fs::rename(partial, target);
     sync_directory(checkpoints);
+    fs::remove_all(aside, ignored);
   } catch (const fs::filesystem_error& error) {
     fs::remove_all(partial, ignored);
     fail(ErrorKind::io, "{}: {}", target.string(), error.code().message());
@@ -101,10 +105,11 @@ void verify_checkpoint(const fs::path& checkpoint) {
 
 std::vector<fs::path> list_checkpoints(const fs::path& checkpoints) {
   std::vector<fs::path> found;
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(checkpoints, error)) {
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(checkpoints, ignored)) {
     const auto name = entry.path().filename().string();
-    if (entry.is_directory() && name.rfind("step_", 0) == 0 && name.find(".partial") == std::string::npos) found.push_back(entry.path());
+    const bool ours = name.size() > 5 && name.rfind("step_", 0) == 0 && name.find_first_not_of("0123456789", 5) == std::string::npos;
+    if (ours && entry.is_directory(ignored)) found.push_back(entry.path());  // no copies that somebody named "step_1 good"
   }
   std::sort(found.begin(), found.end(), [](const fs::path& a, const fs::path& b) {
     const auto x = a.filename().string(), y = b.filename().string();
@@ -123,22 +128,20 @@ void remove_old_checkpoints(const fs::path& checkpoints, int64_t keep) {
 }
 
 CheckpointWriter::CheckpointWriter(fs::path checkpoints, int64_t keep, bool asynchronous, const Exec& exec)
-    : checkpoints_(std::move(checkpoints)), keep_(keep), asynchronous_(asynchronous), exec_(exec),
-      running_(std::make_shared<std::atomic<bool>>(false)) {}
+    : checkpoints_(std::move(checkpoints)), keep_(keep), asynchronous_(asynchronous), exec_(exec) {}
 
+// An error of the last write is lost here: only a caller that is already failing leaves without finish().
 CheckpointWriter::~CheckpointWriter() {
   if (thread_.joinable()) thread_.join();
 }
 
-bool CheckpointWriter::busy() const { return running_->load(); }
-
-void CheckpointWriter::wait() {
+void CheckpointWriter::finish() {
   if (thread_.joinable()) thread_.join();
   if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
 }
 
 void CheckpointWriter::save(const CheckpointContent& content) {
-  wait();
+  finish();
   if (!asynchronous_) {
     write_checkpoint(checkpoints_, content);
     remove_old_checkpoints(checkpoints_, keep_);
@@ -148,19 +151,15 @@ void CheckpointWriter::save(const CheckpointContent& content) {
   for (auto* list : {&copy->model, &copy->optimizer}) {
     for (auto& named : *list) named.tensor = named.tensor.clone(exec_);
   }
-  running_->store(true);
-  thread_ = std::thread([this, copy, running = running_] {
+  thread_ = std::thread([this, copy] {
     try {
       write_checkpoint(checkpoints_, *copy);
       remove_old_checkpoints(checkpoints_, keep_);
     } catch (...) {
       error_ = std::current_exception();
     }
-    running->store(false);
   });
 }
-
-void CheckpointWriter::finish() { wait(); }
 
 ModelLocation locate_model(const fs::path& directory) {
   check(fs::exists(directory), ErrorKind::not_found, "{}: no such directory", directory.string());

@@ -7,14 +7,13 @@
 //   tokenizer.json, tokenizer_config.json
 //   manifest.json          {"format": "hadal-checkpoint-1", "step": n, "files": {name: {"bytes": n, "sha256": hex}}}
 // A checkpoint is written into step_N.partial, synced, then renamed: a directory without .partial is complete. Loading checks
-// every byte against the manifest; a truncated or flipped file is an Error that names it, never a silent fall-back.
+// every byte against the manifest; a truncated or flipped file is an Error that names it, never a silent fall-back. A checkpoint
+// of the same step is moved aside before the new one takes its name, so that one of the two always stands whole.
 #pragma once
 #include <cstdint>
+#include <exception>
 #include <filesystem>
-#include <functional>
 #include <map>
-#include <memory>
-#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -50,17 +49,14 @@ class CheckpointWriter {
   ~CheckpointWriter();
   void save(const CheckpointContent& content);
   void finish();                          // waits; throws what the writer threw
-  bool busy() const;
 
  private:
-  void wait();
   std::filesystem::path checkpoints_;
   int64_t keep_;
   bool asynchronous_;
   Exec exec_;
   std::thread thread_;
-  std::exception_ptr error_;
-  std::shared_ptr<std::atomic<bool>> running_;
+  std::exception_ptr error_;              // written by thread_, read after it was joined
 };
 
 // Where a model's files lie: `--model DIR` is a run directory (its last checkpoint), a checkpoint or an exported directory.

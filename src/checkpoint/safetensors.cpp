@@ -26,6 +26,7 @@ constexpr DType kDTypes[] = {DType::f64, DType::f32, DType::bf16, DType::f16, DT
 
 // Parses, refusing a repeated tensor name (which the JSON library would silently resolve).
 Json parse_header(const std::filesystem::path& path, std::string_view text) {
+  if (nests_deeper_than(text, 8)) corrupt(path, "its header is nested deeper than any of this format");
   std::set<std::string> seen;
   std::string repeated;
   const Json::parser_callback_t watch = [&](int depth, Json::parse_event_t event, Json& value) {

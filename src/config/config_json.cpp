@@ -15,17 +15,9 @@ namespace hadal {
 using nlohmann::ordered_json;
 using namespace config_detail;
 
-std::string nearest_key(const std::string& wrong, const std::vector<std::string>& known) {
-  std::string best;
-  int best_distance = std::numeric_limits<int>::max();
-  for (const auto& candidate : known) {
-    const int distance = edit_distance(wrong, candidate);
-    if (distance < best_distance) best_distance = distance, best = candidate;
-  }
-  return best;
-}
-
 namespace {
+
+constexpr int kMaxNesting = 64;
 
 struct Reader {
   const std::string& origin;
@@ -68,8 +60,8 @@ struct Reader {
     }
     if (!json.is_number_integer()) wrong("a whole number");
     if (std::is_unsigned_v<T> && !json.is_number_unsigned() && json.get<int64_t>() < 0) wrong("a whole number of at least 0");
-    if (!std::is_unsigned_v<T> && json.is_number_unsigned() &&
-        json.get<uint64_t>() > uint64_t(std::numeric_limits<int64_t>::max())) wrong("a whole number below 2^63");
+    // TOML's whole numbers end there, and every configuration can be written as TOML.
+    if (json.is_number_unsigned() && json.get<uint64_t>() > uint64_t(std::numeric_limits<int64_t>::max())) wrong("a whole number below 2^63");
     value = json.get<T>();
   }
 
@@ -84,10 +76,21 @@ struct Reader {
       if (std::find(known.begin(), known.end(), item.key()) != known.end()) continue;
       const std::string full = path.empty() ? item.key() : path + "." + item.key();
       fail(ErrorKind::invalid, "{}: unknown key '{}'; did you mean '{}'?", origin, full,
-           (path.empty() ? "" : path + ".") + nearest_key(item.key(), known));
+           (path.empty() ? "" : path + ".") + nearest_name(item.key(), known, std::numeric_limits<int>::max()));
     }
   }
 };
+
+// Paths may hold any bytes; TOML and JSON cannot say such a one, so it is refused before anything is written.
+ordered_json utf8(const std::string& text) {
+  ordered_json json(text);
+  try {
+    json.dump();
+  } catch (const ordered_json::type_error&) {
+    fail(ErrorKind::invalid, "'{}' is not valid UTF-8; texts and paths of a configuration must be", json.dump(-1, ' ', true, ordered_json::error_handler_t::replace));
+  }
+  return json;
+}
 
 template <class T> ordered_json to_json(const T& value) {
   if constexpr (Struct<T>) {
@@ -98,6 +101,8 @@ template <class T> ordered_json to_json(const T& value) {
     ordered_json json = ordered_json::array();
     for (const auto& item : value) json.push_back(to_json(item));
     return json;
+  } else if constexpr (std::is_same_v<T, std::string>) {
+    return utf8(value);
   } else {
     return value;
   }
@@ -115,6 +120,7 @@ Config config_from_tree(const ordered_json& tree, const std::string& origin) {
 }
 
 ordered_json parse_json(const std::string& text, const std::string& origin) {
+  check(!nests_deeper_than(text, kMaxNesting), ErrorKind::corrupt, "{}: nested deeper than {} levels; no configuration is", origin, kMaxNesting);
   try {
     return ordered_json::parse(text);
   } catch (const ordered_json::parse_error& error) {

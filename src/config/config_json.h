@@ -12,6 +12,5 @@ nlohmann::ordered_json config_to_tree(const Config& config);
 nlohmann::ordered_json model_config_to_tree(const ModelConfig& config);
 Config config_from_tree(const nlohmann::ordered_json& tree, const std::string& origin);
 nlohmann::ordered_json parse_json(const std::string& text, const std::string& origin);  // throws corrupt
-std::string nearest_key(const std::string& wrong, const std::vector<std::string>& known);
 
 }  // namespace hadal

@@ -1,10 +1,11 @@
 // TOML text to Config and back, dotted overrides, help and differences.
-#include <fstream>
 #include <limits>
 #include <sstream>
 #include <toml++/toml.h>
 
 #include "base/error.h"
+#include "base/files.h"
+#include "base/text_format.h"
 #include "config/config_io.h"
 #include "config/config_json.h"
 #include "config/visit.h"
@@ -48,10 +49,11 @@ ordered_json tree_of_toml(const std::string& text, const std::string& origin) {
 // The value of an override: TOML if it reads as such, else a bare word is a string.
 ordered_json override_value(const std::string& text, const std::string& origin) {
   try {
-    return tree_of(*toml::parse("value = " + text).get("value"), origin, "value");
+    const auto table = toml::parse("value = " + text);
+    if (table.size() == 1) return tree_of(*table.get("value"), origin, "value");  // more: a line break smuggled in other keys
   } catch (const toml::parse_error&) {
-    return text;
   }
+  return text;
 }
 
 void set_in_tree(ordered_json& tree, const std::string& path, const ordered_json& value, const std::string& origin) {
@@ -73,7 +75,7 @@ void set_in_tree(ordered_json& tree, const std::string& path, const ordered_json
         std::vector<std::string> known;
         for (const auto& item : place->items()) known.push_back(item.key());
         const std::string before = walked.empty() ? "" : walked + ".";
-        fail(ErrorKind::invalid, "{}: unknown key '{}{}'; did you mean '{}{}'?", origin, before, part, before, nearest_key(part, known));
+        fail(ErrorKind::invalid, "{}: unknown key '{}{}'; did you mean '{}{}'?", origin, before, part, before, nearest_name(part, known, std::numeric_limits<int>::max()));
       }
       place = &(*place)[part];
     }
@@ -153,12 +155,7 @@ Config config_from_toml(const std::string& text, const std::string& origin) {
 }
 
 Config load_config(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  check(bool(file), ErrorKind::not_found, "{}: no such configuration file (or not readable)", path);
-  std::stringstream text;
-  text << file.rdbuf();
-  check(!file.bad(), ErrorKind::io, "{}: could not be read", path);
-  return config_from_toml(text.str(), path);
+  return config_from_toml(read_file(path), path);
 }
 
 void apply_overrides(Config& config, const std::vector<std::string>& assignments) {

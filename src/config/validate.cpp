@@ -49,6 +49,27 @@ void check_experts(const ModelConfig& m) {
   in_range("model.routed_scale", m.routed_scale, 1e-6, 1e6, "above 0");
 }
 
+// Roughly, in floating point: sizes that pass may be multiplied in 64 bits ever after.
+double weights(const ModelConfig& m) {
+  const double hidden = double(m.hidden_size), heads = double(m.n_heads), qk = double(m.qk_nope_head_dim) + double(m.qk_rope_head_dim);
+  const double nope_v = double(m.qk_nope_head_dim) + double(m.v_head_dim), latent = double(m.kv_lora_rank) + double(m.qk_rope_head_dim);
+  const double q = m.q_lora_rank > 0 ? double(m.q_lora_rank) * (hidden + heads * qk) : hidden * heads * qk;
+  const double attention = q + hidden * latent + double(m.kv_lora_rank) * heads * nope_v + heads * double(m.v_head_dim) * hidden;
+  const double experts = double(m.expert_ffn_size) * (double(m.n_routed_experts) + double(m.n_shared_experts));
+  const double ffn = 3 * hidden * std::max(double(m.dense_ffn_size), m.n_routed_experts > 0 ? experts : 0.0);
+  return 2 * double(m.vocab_size) * hidden + (double(m.n_layers) + double(m.n_mtp)) * (attention + ffn + 2 * hidden * hidden);
+}
+
+// Bytes of the activations of one micro-batch, within a factor of a few.
+double activations(const Config& c) {
+  const auto& m = c.model;
+  const double tokens = double(std::max<int64_t>(1, c.train.micro_batch_sequences)) * double(c.data.sequence_length);
+  const double heads = double(m.n_heads) * double(m.qk_nope_head_dim + 2 * m.qk_rope_head_dim + m.v_head_dim + m.kv_lora_rank);
+  const double inner = std::max(double(m.dense_ffn_size), double(m.expert_ffn_size) * double(m.n_experts_per_token + m.n_shared_experts));
+  const double layer = double(m.hidden_size) * double(2 + m.n_experts_per_token) + heads + inner + double(m.n_routed_experts);
+  return 8 * tokens * (4 * layer * double(m.n_layers + m.n_mtp) + double(m.vocab_size));
+}
+
 void check_schedule(const std::string& key, const std::vector<SchedulePiece>& pieces) {
   for (size_t i = 0; i < pieces.size(); ++i) {
     const std::string name = fmt::format("{}.{}", key, i);
@@ -57,6 +78,9 @@ void check_schedule(const std::string& key, const std::vector<SchedulePiece>& pi
     in_range((name + ".until").c_str(), pieces[i].until, 1e-12, 1e15, "above 0: a fraction of the run up to 1, or a number of steps");
     check(pieces[i].until <= 1 || pieces[i].until == std::floor(pieces[i].until), ErrorKind::invalid,
           "{}.until = {} must be a whole number of steps, or a fraction up to 1", name, pieces[i].until);
+    const bool same_unit = i > 0 && (pieces[i].until <= 1) == (pieces[i - 1].until <= 1);
+    check(!same_unit || pieces[i].until > pieces[i - 1].until, ErrorKind::invalid,
+          "{}.until = {} must lie after the end of the piece before, {}", name, pieces[i].until, pieces[i - 1].until);
   }
 }
 
@@ -136,22 +160,22 @@ void validate(const ModelConfig& m, bool vocab_known) {
   in_range("model.yarn.original_positions", m.yarn.original_positions, 1);
   in_range("model.yarn.beta_fast", m.yarn.beta_fast, 1e-6, 1e9, "above 0");
   in_range("model.yarn.beta_slow", m.yarn.beta_slow, 1e-6, 1e9, "above 0");
-  // One matrix, and the whole model, must be countable: 2^62 elements is beyond any machine and far from overflow.
-  const double largest = double(std::max(m.vocab_size, std::max(m.dense_ffn_size, m.expert_ffn_size * std::max<int64_t>(1, m.n_routed_experts)))) *
-                         double(m.hidden_size) * double(m.n_layers + m.n_mtp);
-  const double heads = double(m.n_heads) * double(m.qk_head_dim() + m.v_head_dim) * double(std::max(m.hidden_size, m.kv_lora_rank));
-  check(largest < 4.6e18 && heads < 4.6e18, ErrorKind::invalid,
-        "model: hidden_size = {}, vocab_size = {}, n_routed_experts = {} and the FFN sizes multiply to more than 2^62 weights",
-        m.hidden_size, m.vocab_size, m.n_routed_experts);
+  check(weights(m) < 1e16, ErrorKind::invalid,
+        "model: hidden_size = {}, vocab_size = {}, n_layers = {}, n_routed_experts = {} and the other sizes make more than 10^16 weights",
+        m.hidden_size, m.vocab_size, m.n_layers, m.n_routed_experts);
 }
 
 void validate(const Config& config) {
+  config_to_json(config);  // refuses what a run could not write down
   validate(config.model, false);
   check_data(config.data);
   check_training(config);
   in_range("tokenizer.vocab_size", config.tokenizer.vocab_size, 1);
   in_range("tokenizer.split_fused", config.tokenizer.split_fused, 0, 1, "between 0 and 1");
   in_range("tokenizer.training_bytes", config.tokenizer.training_bytes, 0, int64_t(1) << 60);
+  check(activations(config) < 1e17, ErrorKind::invalid,
+        "data.sequence_length = {} and train.micro_batch_sequences = {} with this model make more than 10^17 bytes of activations",
+        config.data.sequence_length, config.train.micro_batch_sequences);
   check(config.data.sequence_length <= config.model.max_positions, ErrorKind::invalid,
         "data.sequence_length = {} must not exceed model.max_positions = {}", config.data.sequence_length, config.model.max_positions);
   check(config.data.sequence_length > config.model.n_mtp + 1, ErrorKind::invalid,

@@ -2,6 +2,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/text_format.h"
 #include "data/loader.h"
 
 namespace hadal::data {
@@ -17,6 +18,7 @@ std::string Cursor::to_json() const {
 }
 
 Cursor Cursor::from_json(const std::string& text) {
+  check(!nests_deeper_than(text, 8), ErrorKind::corrupt, "the data cursor is nested too deeply");
   try {
     const auto json = nlohmann::json::parse(text);
     Cursor cursor{json.at("identity"), json.at("window"), json.at("position"), json.at("sequences"), {}};

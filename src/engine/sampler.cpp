@@ -5,7 +5,7 @@
 #include <cmath>
 #include <numeric>
 
-#include "base/error.h"
+#include "base/not_finite.h"
 #include "base/random.h"
 
 namespace hadal {
@@ -20,8 +20,10 @@ void validate(const SamplingOptions& o) {
 int32_t sample_token(std::span<const float> logits, int64_t allowed, const SamplingOptions& options, int64_t position) {
   const int64_t n = std::min<int64_t>(allowed, int64_t(logits.size()));
   check(n > 0, ErrorKind::internal, "no token may be drawn: {} logits, {} allowed", logits.size(), allowed);
+  for (int64_t id = 0; id < n; ++id) {  // one NaN anywhere would break the order that sorting needs
+    if (!std::isfinite(logits[id])) throw NotFinite(fmt::format("the logit of token {} is {}; the model's weights are damaged or diverged", id, logits[id]));
+  }
   const int32_t best = int32_t(std::max_element(logits.begin(), logits.begin() + n) - logits.begin());
-  check(std::isfinite(logits[best]), ErrorKind::invalid, "the logits hold NaN or Inf; the model's weights are damaged or diverged");
   if (options.temperature == 0) return best;
 
   std::vector<int32_t> ids(n);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/not_finite.h"
 #include "kernels/routing.h"
 #include "ops/kernel_rows.h"
 
@@ -54,7 +55,8 @@ void route(const Exec& exec, const RouteRule& rule, const Tensor& logits, const 
   if (bias) {
     args.bias = wide_vector(bias, n, num == Num::f64, "router bias");
     for (int64_t e = 0; e < n; ++e)
-      check(std::isfinite(hadal::element(bias, e)), ErrorKind::invalid, "the selection bias of expert {} is {}", e, hadal::element(bias, e));
+      if (!std::isfinite(hadal::element(bias, e)))
+        throw NotFinite(fmt::format("the selection bias of expert {} is {}", e, hadal::element(bias, e)));
   }
   if (forced) {
     check(int64_t(experts.size()) == tokens * rule.top_k, ErrorKind::invalid, "{} forced experts for {} tokens times {}",
@@ -68,8 +70,9 @@ void route(const Exec& exec, const RouteRule& rule, const Tensor& logits, const 
   args.top_k = rule.top_k, args.softmax = rule.softmax, args.group_max = rule.group_max, args.normalize = rule.normalize;
   args.scale = rule.scale, args.forced = forced, args.bad_token = &bad_token, args.pool = exec.pool;
   HADAL_DISPATCH(isa_for(exec, num == Num::f64), route(args));
-  check(bad_token < 0, ErrorKind::invalid, "the router's logits of token {} are not a number (first value {})", bad_token,
-        bad_token < 0 ? 0.0 : hadal::element(logits, bad_token * n));
+  if (bad_token >= 0)
+    throw NotFinite(fmt::format("the router's logits of token {} are not a number (first value {})", bad_token,
+                                hadal::element(logits, bad_token * n)));
 }
 
 void route_backward(const Exec& exec, const RouteRule& rule, const Tensor& dlogits, const Tensor& dweights,

@@ -5,6 +5,7 @@
 #include <unordered_map>
 
 #include "base/error.h"
+#include "base/text_format.h"
 #include "text/byte_alphabet.h"
 #include "text/pre_tokenizer.h"
 
@@ -15,6 +16,7 @@ using Json = nlohmann::json;
 using Ids = std::unordered_map<std::string, int32_t>;  // by spelling in the file
 
 Json parse_json(const std::string& text, const char* what) {
+  check(!nests_deeper_than(text, 64), ErrorKind::corrupt, "{} is nested deeper than any tokenizer's", what);
   try {
     Json json = Json::parse(text);
     check(json.is_object(), ErrorKind::corrupt, "{} is not a JSON object", what);

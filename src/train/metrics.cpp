@@ -27,7 +27,9 @@ MetricsWriter::MetricsWriter(const std::filesystem::path& path, int64_t last_ste
     std::string kept;
     for (const auto& line : read_metrics(path)) {
       const int64_t step = line.contains("step") && line["step"].is_number_integer() ? line["step"].get<int64_t>() : 0;
-      if (step <= last_step) kept += line.dump(-1, ' ', false, ordered_json::error_handler_t::replace) + "\n";
+      if (step > last_step) continue;
+      kept_.insert(mark(line));
+      kept += line.dump(-1, ' ', false, ordered_json::error_handler_t::replace) + "\n";
     }
     atomic_write(path, kept);
   }
@@ -39,9 +41,22 @@ MetricsWriter::~MetricsWriter() {
   if (file_) std::fclose(file_);
 }
 
+std::string MetricsWriter::mark(const ordered_json& line) {
+  const std::string kind = line.value("kind", "");
+  if (kind != "validation" && kind != "sample") return "";
+  ordered_json key;
+  for (const char* name : {"kind", "step", "final", "prompt", "text"}) {
+    if (line.contains(name)) key[name] = line[name];
+  }
+  return key.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
+}
+
 void MetricsWriter::write(const ordered_json& line) {
+  if (const auto key = mark(line); !key.empty() && kept_.count(key)) return;
   const std::string text = line.dump(-1, ' ', false, ordered_json::error_handler_t::replace) + "\n";
-  if (std::fwrite(text.data(), 1, text.size(), file_) != text.size() || std::fflush(file_) != 0) {
+  // After a failure the last line may be torn: a new one begins, so that only that line is lost.
+  const bool whole = !failed_ || std::fputc('\n', file_) != EOF;
+  if (!whole || std::fwrite(text.data(), 1, text.size(), file_) != text.size() || std::fflush(file_) != 0) {
     failed_ = true;
     std::clearerr(file_);
   }

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <nlohmann/json_fwd.hpp>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,7 @@ namespace hadal {
 class MetricsWriter {
  public:
   // Keeps existing lines of steps up to `last_step` (a resumed run repeats what came after), drops the rest and torn lines.
+  // A validation or sample that a kept line already holds is not written again: a finished run may be opened any number of times.
   MetricsWriter(const std::filesystem::path& path, int64_t last_step);
   ~MetricsWriter();
   MetricsWriter(const MetricsWriter&) = delete;
@@ -26,8 +28,10 @@ class MetricsWriter {
   bool failed() const { return failed_; }     // a line could not be written
 
  private:
+  static std::string mark(const nlohmann::ordered_json& line);   // empty: lines of this kind may repeat
   std::FILE* file_ = nullptr;
   bool failed_ = false;
+  std::set<std::string> kept_;
 };
 
 std::vector<nlohmann::ordered_json> read_metrics(const std::filesystem::path& path);   // torn or foreign lines are passed over

@@ -23,7 +23,7 @@ std::string step_line(const StepResult& result, const StepFacts& facts) {
   return line;
 }
 
-Screen::Screen(Log& log, bool quiet) : log_(log), quiet_(quiet), terminal_(is_terminal(2)) {}
+Screen::Screen(Log& log, bool quiet) : log_(log), quiet_(quiet), terminal_(redraws_lines(2)) {}
 
 Screen::~Screen() { wipe(); }
 

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <numeric>
 
-#include "base/error.h"
+#include "base/not_finite.h"
 #include "optim/schedule.h"
 #include "train/micro_batches.h"
 
@@ -71,9 +71,8 @@ StepResult train_step(Transformer& model, Optimizer& optimizer, const Config& co
   model.zero_gradients();
   try {
     for (const auto& part : parts) sums.merge(model.forward_backward(part, weights));
-  } catch (const Error& error) {
-    if (error.kind() != ErrorKind::invalid) throw;
-    result.skipped = error.what();  // a router met NaN: activations or weights are not finite
+  } catch (const NotFinite& error) {  // a router met NaN; any other error is not the numbers' fault and goes on up
+    result.skipped = error.what();
     return result;
   }
   result.loss = mean_of(sums.main, sums.main_count);

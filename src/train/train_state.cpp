@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/text_format.h"
 
 namespace hadal {
 
@@ -17,6 +18,7 @@ std::string TrainState::to_json() const {
 }
 
 TrainState TrainState::from_json(const std::string& text, const std::string& origin) {
+  check(!nests_deeper_than(text, 16), ErrorKind::corrupt, "{}: nested deeper than the state of a run is", origin);
   try {
     const auto json = ordered_json::parse(text);
     check(json.at("format") == "hadal-state-1", ErrorKind::corrupt, "{}: format '{}' is not hadal-state-1", origin, json.at("format").dump());
@@ -26,6 +28,8 @@ TrainState TrainState::from_json(const std::string& text, const std::string& ori
     state.tokens = json.at("tokens").get<int64_t>();
     state.skipped_in_row = json.at("skipped_in_row").get<int64_t>();
     state.smoothed_loss = json.at("smoothed_loss").get<double>();
+    check(state.step >= 0 && state.updates >= 0 && state.updates <= state.step && state.tokens >= 0 && state.skipped_in_row >= 0, ErrorKind::corrupt,
+          "{}: {} steps, {} updates, {} tokens and {} skipped cannot be", origin, state.step, state.updates, state.tokens, state.skipped_in_row);
     state.cursor = data::Cursor::from_json(json.at("cursor").dump());
     return state;
   } catch (const ordered_json::exception& error) {
