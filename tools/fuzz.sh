@@ -14,6 +14,6 @@ for target in $targets; do
   echo "fuzz: $target for $seconds s"
   mkdir -p "build/fuzz/corpus/$target"
   "$(find build/fuzz -name "$target" -type f -perm -u+x | head -n 1)" -max_total_time="$seconds" -rss_limit_mb=4096 \
-    -print_final_stats=1 "build/fuzz/corpus/$target" 2>&1 | tail -n 12
+    -print_final_stats=1 "build/fuzz/corpus/$target" $([ -d "tests/fuzz/seeds/$target" ] && echo "tests/fuzz/seeds/$target") 2>&1 | tail -n 12
 done
 echo "fuzz: no target found a fault"

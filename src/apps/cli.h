@@ -1,5 +1,6 @@
-// The command line. A verb is one file src/apps/<verb>.cpp with `void add_<verb>(CLI::App& root, Cli& cli)` and one line in
-// verbs.h. It declares its subcommand and options and gives cli.on() what to run; nothing runs while arguments are parsed.
+// The command line. A verb is one file src/apps/<verb>.cpp with `void add_<verb>(CLI::App& root, Cli& cli)` and one
+// line in verbs.h. It declares its subcommand and options and gives cli.on() what to run; nothing runs while arguments
+// are parsed.
 //
 //   void add_count(CLI::App& root, Cli& cli) {
 //     struct Options { std::string file; RunOptions run; };
@@ -11,8 +12,8 @@
 //     cli.on(verb, [o] { ...; return kExitFine; });
 //   }
 //
-// Exit codes: 0 fine, 1 the work failed, 2 wrong use (parse errors and Errors of kind invalid). An Error becomes one line
-// "hadal: error: ..." on standard error.
+// Exit codes: 0 fine, 1 the work failed, 2 wrong use (parse errors and Errors of kind invalid). An Error becomes one
+// line "hadal: error: ..." on standard error.
 #pragma once
 #include <fmt/format.h>
 
@@ -31,17 +32,17 @@ constexpr int kExitFine = 0, kExitFailed = 1, kExitWrongUse = 2;
 
 // Options that several verbs share; a verb adds those that it obeys.
 struct RunOptions {
-  int threads = 0;                // 0: all that the machine grants
+  int threads = 0;  // 0: all that the machine grants
   std::string isa = "best";
-  std::vector<std::string> set;   // dotted overrides "optim.lr=1e-4", in order
+  std::vector<std::string> set;  // dotted overrides "optim.lr=1e-4", in order
   bool quiet = false;
 
-  OwnedExec exec() const;         // pool, memory and kernels as asked; throws invalid for what this CPU does not run
+  OwnedExec exec() const;  // pool, memory and kernels as asked; throws invalid for what this CPU does not run
 };
-void add_threads_option(CLI::App& verb, RunOptions& options);  // --threads
-void add_isa_option(CLI::App& verb, RunOptions& options);      // --isa
-void add_set_option(CLI::App& verb, RunOptions& options);      // --set key=value, repeatable
-void add_quiet_option(CLI::App& verb, RunOptions& options);    // --quiet
+void add_threads_option(CLI::App& verb, RunOptions& options);              // --threads
+void add_isa_option(CLI::App& verb, RunOptions& options);                  // --isa
+void add_set_option(CLI::App& verb, RunOptions& options);                  // --set key=value, repeatable
+void add_quiet_option(CLI::App& verb, RunOptions& options);                // --quiet
 void add_examples(CLI::App& verb, const std::vector<std::string>& lines);  // the footer of --help
 
 class Cli {

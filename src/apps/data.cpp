@@ -41,11 +41,13 @@ int build(const Options& o) {
   }
   fmt::print("{}", data::corpus_table(result.shards, config.data));
   int64_t held_out = 0;
-  for (int64_t s = 0; s < result.shards.n_sources(); ++s) held_out += result.shards.n_raw_bytes(data::Split::held_out, s);
+  for (int64_t s = 0; s < result.shards.n_sources(); ++s)
+    held_out += result.shards.n_raw_bytes(data::Split::held_out, s);
   if (held_out == 0) fmt::print("no text is held out: validation will have nothing to read (data.holdout_fraction)\n");
   fmt::print("tokenizer  {} ({} tokens{})\n", result.tokenizer_path, format_count(result.tokenizer.vocab_size()),
              result.tokenizer_trained ? ", trained now" : "");
-  fmt::print("shards     {} ({}{})\n", (data::cache_directory(config) / "shards").string(), result.built ? "built now" : "up to date",
+  fmt::print("shards     {} ({}{})\n", (data::cache_directory(config) / "shards").string(),
+             result.built ? "built now" : "up to date",
              result.units_kept > 0 ? fmt::format(", {} units of an earlier build kept", result.units_kept) : "");
   return kExitFine;
 }
@@ -65,8 +67,8 @@ int explain(const Options& o) {
   data::Loader loader(result.shards, result.tokenizer, config.data, config.tokenizer.split_fused);
   loader.skip(sequences_before(config, o.step));
   const data::Batch batch = loader.next(batch_sequences(config.train, o.step));
-  check(!batch.sequences.empty(), ErrorKind::invalid, "the text ends before step {} (data.at_end = \"stop\"): {} sequences in all",
-        o.step, batch.first_sequence);
+  check(!batch.sequences.empty(), ErrorKind::invalid,
+        "the text ends before step {} (data.at_end = \"stop\"): {} sequences in all", o.step, batch.first_sequence);
   data::ExplainOptions options;
   options.step = o.step, options.max_sequences = o.sequences;
   if (o.html.empty()) {
@@ -92,18 +94,22 @@ void add_data(CLI::App& root, Cli& cli) {
   CLI::App* verb = root.add_subcommand("data", "Tokenised text: build it, or show what a batch is made of");
   verb->require_subcommand(1);
   auto b = std::make_shared<Options>();
-  CLI::App* build_verb = verb->add_subcommand(
-      "build", "Read the sources, remove duplicates, hold text out, train the tokenizer if none is given, write tokenised shards");
+  CLI::App* build_verb = verb->add_subcommand("build",
+                                              "Read the sources, remove duplicates, hold text out, train the tokenizer "
+                                              "if none is given, write tokenised shards");
   add_common(*build_verb, *b);
-  add_examples(*build_verb, {"hadal data build configs/shakespeare.toml --text tinyshakespeare.txt",
-                             "hadal data build my.toml --set data.cache=shared/cache --set data.holdout_fraction=0.01"});
+  add_examples(*build_verb,
+               {"hadal data build configs/shakespeare.toml --text tinyshakespeare.txt",
+                "hadal data build my.toml --set data.cache=shared/cache --set data.holdout_fraction=0.01"});
   cli.on(build_verb, [b] { return build(*b); });
 
   auto e = std::make_shared<Options>();
-  CLI::App* explain_verb = verb->add_subcommand("explain", "Show the sequences, documents, padding, FIM parts and masks of one step");
+  CLI::App* explain_verb =
+      verb->add_subcommand("explain", "Show the sequences, documents, padding, FIM parts and masks of one step");
   add_common(*explain_verb, *e);
   explain_verb->add_option("--step", e->step, "the optimizer step, from 1")->check(CLI::PositiveNumber);
-  explain_verb->add_option("--sequences", e->sequences, "sequences printed; 0 prints all")->check(CLI::NonNegativeNumber);
+  explain_verb->add_option("--sequences", e->sequences, "sequences printed; 0 prints all")
+      ->check(CLI::NonNegativeNumber);
   explain_verb->add_option("--html", e->html, "write a page to this file instead");
   add_examples(*explain_verb, {"hadal data explain configs/shakespeare.toml --step 100",
                                "hadal data explain runs/demo --step 7 --html batch.html"});

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/cli.h"
+#include "apps/demo_config.h"
 #include "apps/demo_text.h"
 #include "apps/sample.h"
 #include "apps/text_model.h"
@@ -15,7 +16,6 @@
 #include "base/text_format.h"
 #include "config/config_io.h"
 #include "data/corpus.h"
-#include "apps/demo_config.h"
 #include "eval/baselines.h"
 #include "train/report.h"
 #include "train/resources.h"
@@ -49,14 +49,19 @@ void write_if_changed(const fs::path& path, const std::string& content) {
   if (!fs::exists(path) || read_file(path) != content) atomic_write(path, content);
 }
 
-// As many steps as fit the minutes on this machine: measured product speed, of which a step of this size reaches about 35 %.
+// As many steps as fit the minutes on this machine: measured product speed, of which a step of this size reaches about
+// 35 %.
 int64_t steps_for(const Config& config, double minutes, const Exec& exec) {
   ModelConfig model = config.model;
   if (model.vocab_size == 0) model.vocab_size = config.tokenizer.vocab_size;
-  const auto precision = config.train.precision == "auto" ? (exec.isa == Isa::avx512_bf16 ? Precision::bf16 : Precision::fp32) : parse_precision(config.train.precision);
+  const auto precision = config.train.precision == "auto"
+                             ? (exec.isa == Isa::avx512_bf16 ? Precision::bf16 : Precision::fp32)
+                             : parse_precision(config.train.precision);
   const auto flops = count_flops(model, config.data.sequence_length);
-  const double tokens = 0.35 * measure_product_flops(exec, precision) / (3 * (flops.linear + flops.attention_causal + flops.mtp)) * 60 * minutes;
-  return std::clamp<int64_t>(int64_t(tokens / double(config.train.batch_sequences * config.data.sequence_length)), 100, 3000);
+  const double tokens = 0.35 * measure_product_flops(exec, precision) /
+                        (3 * (flops.linear + flops.attention_causal + flops.mtp)) * 60 * minutes;
+  return std::clamp<int64_t>(int64_t(tokens / double(config.train.batch_sequences * config.data.sequence_length)), 100,
+                             3000);
 }
 
 Config configure(const Options& o, const Exec& exec) {
@@ -67,19 +72,25 @@ Config configure(const Options& o, const Exec& exec) {
   } else {
     const fs::path made = fs::path(o.run_directory) / "text";
     make_directories(made);
-    { const FileLock mark(fs::path(o.run_directory) / "lock", "run directory"); }  // from here on --fresh knows it as a run
+    {
+      const FileLock mark(fs::path(o.run_directory) / "lock", "run directory");
+    }  // from here on --fresh knows it as a run
     write_if_changed(made / "arithmetic.jsonl", arithmetic_documents(2000, kSeed));
     write_if_changed(made / "stories.jsonl", story_documents(3000, kSeed));
     const auto library = standard_library_files(kLibraryBytes);
     if (!library.empty()) config.data.sources.push_back(source("python", library, 0.8));
-    config.data.sources.push_back(source("arithmetic", {(made / "arithmetic.jsonl").string()}, library.empty() ? 0.5 : 0.1));
+    config.data.sources.push_back(
+        source("arithmetic", {(made / "arithmetic.jsonl").string()}, library.empty() ? 0.5 : 0.1));
     config.data.sources.push_back(source("stories", {(made / "stories.jsonl").string()}, library.empty() ? 0.5 : 0.1));
   }
   apply_overrides(config, o.run.set);
   const auto stored = fs::path(o.run_directory) / "config.toml";
-  if (o.steps > 0) config.train.steps = o.steps;
-  else if (fs::exists(stored)) config.train.steps = load_config(stored.string()).train.steps;
-  else config.train.steps = steps_for(config, o.minutes, exec);
+  if (o.steps > 0)
+    config.train.steps = o.steps;
+  else if (fs::exists(stored))
+    config.train.steps = load_config(stored.string()).train.steps;
+  else
+    config.train.steps = steps_for(config, o.minutes, exec);
   validate(config);
   return config;
 }
@@ -107,7 +118,8 @@ Split read_split(const Config& config) {
 }
 
 void compare(const Split& split, double ours) {
-  fmt::print("\nheld-out text, {} bytes, in bits per byte (corpus {}):\n", format_count(int64_t(split.held_out.size())), split.hash.substr(0, 16));
+  fmt::print("\nheld-out text, {} bytes, in bits per byte (corpus {}):\n", format_count(int64_t(split.held_out.size())),
+             split.hash.substr(0, 16));
   Table table({"method", "bits per byte"});
   auto add = [&](const std::string& name, double value) { table.add({name, fmt::format("{:.3f}", value)}); };
   add("this model", ours);
@@ -129,9 +141,11 @@ void write_something(TextModel& loaded, bool own_text) {
   std::vector<int32_t> ids{start_token(tokenizer, trained_with_bos(loaded.model.directory.string()))};
   tokenizer.encode_to(prompt, SpecialTokens::as_text, ids);
   fmt::print("\ncompletion of \"{}\":\n{}{}\n", prompt, prompt, generate_text(model, tokenizer, ids, 80, sampling));
-  const std::string prefix = "def add(a, b):\n    \"\"\"Return the sum.\"\"\"\n    ", suffix = "\n\ndef sub(a, b):\n    return a - b\n";
+  const std::string prefix = "def add(a, b):\n    \"\"\"Return the sum.\"\"\"\n    ",
+                    suffix = "\n\ndef sub(a, b):\n    return a - b\n";
   sampling.temperature = 0;
-  fmt::print("\nfilling in the middle:\n{}[{}]{}\n", prefix, generate_text(model, tokenizer, fim_prompt(tokenizer, prefix, suffix), 24, sampling), suffix);
+  fmt::print("\nfilling in the middle:\n{}[{}]{}\n", prefix,
+             generate_text(model, tokenizer, fim_prompt(tokenizer, prefix, suffix), 24, sampling), suffix);
 }
 
 int demo(const Options& o) {
@@ -158,8 +172,8 @@ int demo(const Options& o) {
   write_something(loaded, !o.text.empty());
   const auto report = fs::path(o.run_directory) / "report.html";
   atomic_write(report, report_html({o.run_directory}));
-  fmt::print("\nmodel   {}\nreport  {}\ntime    {}\n\ngo on:  hadal generate --model {} --prompt 'def '\n", o.run_directory, report.string(), format_duration(steady_seconds() - start),
-             o.run_directory);
+  fmt::print("\nmodel   {}\nreport  {}\ntime    {}\n\ngo on:  hadal generate --model {} --prompt 'def '\n",
+             o.run_directory, report.string(), format_duration(steady_seconds() - start), o.run_directory);
   return kExitFine;
 }
 
@@ -170,8 +184,11 @@ void add_demo(CLI::App& root, Cli& cli) {
   CLI::App* verb = root.add_subcommand("demo", "Train a small model on text that is already here, and let it write");
   verb->add_option("--text", o->text, "your own text instead: files, directories, globs");
   verb->add_option("--run", o->run_directory, "run directory")->capture_default_str();
-  verb->add_option("--minutes", o->minutes, "training time to aim at on this machine")->check(CLI::Range(0.1, 10000.0))->capture_default_str();
-  verb->add_option("--steps", o->steps, "optimizer steps, instead of as many as fit --minutes")->check(CLI::PositiveNumber);
+  verb->add_option("--minutes", o->minutes, "training time to aim at on this machine")
+      ->check(CLI::Range(0.1, 10000.0))
+      ->capture_default_str();
+  verb->add_option("--steps", o->steps, "optimizer steps, instead of as many as fit --minutes")
+      ->check(CLI::PositiveNumber);
   verb->add_flag("--fresh", o->fresh, "delete what an earlier demo left first");
   add_set_option(*verb, o->run);
   add_threads_option(*verb, o->run);

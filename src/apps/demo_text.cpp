@@ -51,28 +51,42 @@ std::string exercise(Dice& dice) {
   static const Words kThings = {"apples", "marbles", "books", "shells", "stamps", "pencils"};
   const char* name = dice.pick(kNames);
   const char* thing = dice.pick(kThings);
-  return fmt::format("{} has {} {} and gets {} more. Now {} has {} {}.\n", name, have, thing, more, name, have + more, thing);
+  return fmt::format("{} has {} {} and gets {} more. Now {} has {} {}.\n", name, have, thing, more, name, have + more,
+                     thing);
 }
 
 std::string story(Dice& dice) {
-  static const Words kHeroes = {"a small fox", "an old fisherman", "a girl named Mira", "a boy named Tom", "a tired robot", "a brave mouse", "the lighthouse keeper", "a young baker"};
-  static const Words kPlaces = {"by the sea", "at the edge of a dark forest", "in a quiet village", "on a high mountain", "in a busy harbour", "near a slow river"};
-  static const Words kFinds = {"a silver key", "a broken clock", "a letter without a name", "a little blue stone", "an empty boat", "a map of the stars"};
+  static const Words kHeroes = {"a small fox",   "an old fisherman", "a girl named Mira",     "a boy named Tom",
+                                "a tired robot", "a brave mouse",    "the lighthouse keeper", "a young baker"};
+  static const Words kPlaces = {"by the sea",         "at the edge of a dark forest",
+                                "in a quiet village", "on a high mountain",
+                                "in a busy harbour",  "near a slow river"};
+  static const Words kFinds = {"a silver key",        "a broken clock", "a letter without a name",
+                               "a little blue stone", "an empty boat",  "a map of the stars"};
   static const Words kFeelings = {"afraid", "curious", "happy", "puzzled", "proud", "lonely"};
-  static const Words kFriends = {"an owl", "the neighbour's dog", "a stranger with a red hat", "the miller", "a talking crow", "an old teacher"};
-  static const Words kAdvice = {"Wait until the morning", "Follow the sound of the water", "Ask the wind", "Look where nobody looks", "Give it back to the one who lost it"};
-  static const Words kEnds = {"and went home before the rain began", "and never told anyone about it", "and shared a warm loaf of bread with everybody", "and slept better than ever before",
+  static const Words kFriends = {"an owl",     "the neighbour's dog", "a stranger with a red hat",
+                                 "the miller", "a talking crow",      "an old teacher"};
+  static const Words kAdvice = {"Wait until the morning", "Follow the sound of the water", "Ask the wind",
+                                "Look where nobody looks", "Give it back to the one who lost it"};
+  static const Words kEnds = {"and went home before the rain began", "and never told anyone about it",
+                              "and shared a warm loaf of bread with everybody", "and slept better than ever before",
                               "and smiled whenever the moon was full"};
   static const Words kTimes = {"morning", "evening", "winter day", "summer night"};
   const std::string hero = dice.pick(kHeroes), find = dice.pick(kFinds), friend_ = dice.pick(kFriends);
-  const bool she = hero.find("girl") != std::string::npos, person = she || hero.find("boy") != std::string::npos || hero.find("man") != std::string::npos ||
-                   hero.find("keeper") != std::string::npos || hero.find("baker") != std::string::npos;
+  const bool she = hero.find("girl") != std::string::npos,
+             person = she || hero.find("boy") != std::string::npos || hero.find("man") != std::string::npos ||
+                      hero.find("keeper") != std::string::npos || hero.find("baker") != std::string::npos;
   const std::string pronoun = she ? "She" : person ? "He" : "It";
   std::string text = fmt::format("Once upon a time there lived {} {}. ", hero, dice.pick(kPlaces));
-  text += fmt::format("One {} {} found {}. ", dice.pick(kTimes), pronoun == "It" ? "it" : pronoun == "She" ? "she" : "he", find);
+  text += fmt::format("One {} {} found {}. ", dice.pick(kTimes),
+                      pronoun == "It"    ? "it"
+                      : pronoun == "She" ? "she"
+                                         : "he",
+                      find);
   text += fmt::format("{} was {} and did not know what to do. ", pronoun, dice.pick(kFeelings));
   text += fmt::format("Then {} came along. \"{},\" said {}. ", friend_, dice.pick(kAdvice), friend_);
-  if (dice.number(0, 1)) text += fmt::format("They walked for {} days and counted {} clouds. ", dice.number(2, 9), dice.number(10, 99));
+  if (dice.number(0, 1))
+    text += fmt::format("They walked for {} days and counted {} clouds. ", dice.number(2, 9), dice.number(10, 99));
   text += fmt::format("In the end {} understood what {} was for, {}.\n", hero, find, dice.pick(kEnds));
   return text;
 }
@@ -106,7 +120,8 @@ std::vector<std::string> standard_library_files(int64_t max_bytes) {
   for (const char* base : {"/usr/lib", "/usr/local/lib"}) {
     for (const auto& entry : fs::directory_iterator(base, error)) {
       const auto name = entry.path().filename().string();
-      if (name.rfind("python3.", 0) == 0 && fs::exists(entry.path() / "argparse.py", error)) roots.push_back(entry.path());
+      if (name.rfind("python3.", 0) == 0 && fs::exists(entry.path() / "argparse.py", error))
+        roots.push_back(entry.path());
     }
     if (!roots.empty()) break;
   }
@@ -118,8 +133,9 @@ std::vector<std::string> standard_library_files(int64_t max_bytes) {
   std::vector<std::string> found;
   for (const auto& file : list_files(roots.back().string())) {
     const auto text = file.lexically_relative(roots.back()).string();
-    const bool unwanted = text.find("test") != std::string::npos || text.find("-packages") != std::string::npos || text.find("encodings") != std::string::npos ||
-                          text.find("lib2to3") != std::string::npos || text.find("__pycache__") != std::string::npos;
+    const bool unwanted = text.find("test") != std::string::npos || text.find("-packages") != std::string::npos ||
+                          text.find("encodings") != std::string::npos || text.find("lib2to3") != std::string::npos ||
+                          text.find("__pycache__") != std::string::npos;
     if (file.extension() == ".py" && !unwanted) found.push_back(file.string());
   }
   std::sort(found.begin(), found.end());

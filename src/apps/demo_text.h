@@ -1,5 +1,5 @@
-// Text for the demonstration: exercises and little stories written by a generator of this project, and where real text already
-// lies on a machine after set-up (the Python standard library: code and documentation).
+// Text for the demonstration: exercises and little stories written by a generator of this project, and where real text
+// already lies on a machine after set-up (the Python standard library: code and documentation).
 #pragma once
 #include <cstdint>
 #include <string>
@@ -11,7 +11,8 @@ namespace hadal {
 std::string arithmetic_documents(int64_t documents, uint64_t seed);
 std::string story_documents(int64_t documents, uint64_t seed);
 
-// Python sources of the newest standard library found, sorted, tests left out, at most max_bytes; empty if there is none.
+// Python sources of the newest standard library found, sorted, tests left out, at most max_bytes; empty if there is
+// none.
 std::vector<std::string> standard_library_files(int64_t max_bytes);
 
 }  // namespace hadal

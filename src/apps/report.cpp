@@ -1,7 +1,7 @@
 // hadal report: one self-contained HTML page about a run, or about two beside each other.
+#include "train/report.h"
 #include "apps/cli.h"
 #include "base/files.h"
-#include "train/report.h"
 
 namespace hadal {
 
@@ -11,7 +11,8 @@ void add_report(CLI::App& root, Cli& cli) {
     std::string output;
   };
   auto o = std::make_shared<Options>();
-  CLI::App* verb = root.add_subcommand("report", "Write a page about one run, or two beside each other: curves, load, speed, samples");
+  CLI::App* verb = root.add_subcommand(
+      "report", "Write a page about one run, or two beside each other: curves, load, speed, samples");
   verb->add_option("run", o->runs, "run directories, one or two")->required()->expected(1, 2);
   verb->add_option("--output,-o", o->output, "HTML file; default RUN/report.html");
   add_examples(*verb, {"hadal report runs/shakespeare", "hadal report runs/a runs/b -o compare.html"});

@@ -10,7 +10,8 @@ namespace hadal {
 
 namespace fs = std::filesystem;
 
-Config read_run_config(const std::string& path, const std::vector<std::string>& text, const std::vector<std::string>& overrides) {
+Config read_run_config(const std::string& path, const std::vector<std::string>& text,
+                       const std::vector<std::string>& overrides) {
   const bool is_run = fs::is_directory(path);
   const fs::path file = is_run ? fs::path(path) / "config.toml" : fs::path(path);
   check(!is_run || fs::exists(file), ErrorKind::not_found, "{}: no config.toml in it: not a run directory", path);

@@ -8,6 +8,7 @@
 namespace hadal {
 
 // Checked. config.run is the run directory itself, else what the file says, else runs/NAME of the file.
-Config read_run_config(const std::string& path, const std::vector<std::string>& text, const std::vector<std::string>& overrides);
+Config read_run_config(const std::string& path, const std::vector<std::string>& text,
+                       const std::vector<std::string>& overrides);
 
 }  // namespace hadal

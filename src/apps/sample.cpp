@@ -31,24 +31,27 @@ bool is_run(const fs::path& directory) {
 }  // namespace
 
 std::function<std::string(Transformer&, const Tokenizer&, const std::string&, int64_t, uint64_t)> sampler_of(bool bos) {
-  return [bos](Transformer& model, const Tokenizer& tokenizer, const std::string& prompt, int64_t tokens, uint64_t seed) {
-    SamplingOptions sampling;
-    sampling.temperature = 0.8;
-    sampling.top_p = 0.95;
-    sampling.seed = seed;
-    std::vector<int32_t> ids{start_token(tokenizer, bos)};
-    tokenizer.encode_to(prompt, SpecialTokens::as_text, ids);
-    tokens = std::min(tokens, model.config().max_positions - int64_t(ids.size()));
-    return tokens > 0 ? generate_text(model, tokenizer, ids, tokens, sampling) : "";
-  };
+  return
+      [bos](Transformer& model, const Tokenizer& tokenizer, const std::string& prompt, int64_t tokens, uint64_t seed) {
+        SamplingOptions sampling;
+        sampling.temperature = 0.8;
+        sampling.top_p = 0.95;
+        sampling.seed = seed;
+        std::vector<int32_t> ids{start_token(tokenizer, bos)};
+        tokenizer.encode_to(prompt, SpecialTokens::as_text, ids);
+        tokens = std::min(tokens, model.config().max_positions - int64_t(ids.size()));
+        return tokens > 0 ? generate_text(model, tokenizer, ids, tokens, sampling) : "";
+      };
 }
 
 void remove_run(const fs::path& run) {
   if (!fs::exists(run)) return;
   check(fs::is_directory(run) && (fs::is_empty(run) || is_run(run)), ErrorKind::invalid,
-        "{}: not a run directory (no lock of a trainer and no configuration of Hadal in it); --fresh deletes only runs", run.string());
+        "{}: not a run directory (no lock of a trainer and no configuration of Hadal in it); --fresh deletes only runs",
+        run.string());
   const FileLock lock(run / "lock", "run directory");  // a trainer that is at work keeps its files
-  for (const char* name : {"checkpoints", "data", "tokenizer", "text", "config.toml", "metrics.jsonl", "log.txt", "report.html"}) {
+  for (const char* name :
+       {"checkpoints", "data", "tokenizer", "text", "config.toml", "metrics.jsonl", "log.txt", "report.html"}) {
     std::error_code error;
     fs::remove_all(run / name, error);
     check(!error, ErrorKind::io, "{}: cannot be deleted: {}", (run / name).string(), error.message());

@@ -1,6 +1,7 @@
 // hadal score: log-probabilities of given texts or token ids, by the trainer's own forward.
-// Input, one JSON object a line: {"tokens": [ids]} or {"text": "..."}; output, one a line: {"tokens", "logprobs", "sum"} and for
-// text "bits_per_byte". logprobs[i] is the natural log of the probability of tokens[i+1] given those before it.
+// Input, one JSON object a line: {"tokens": [ids]} or {"text": "..."}; output, one a line: {"tokens", "logprobs",
+// "sum"} and for text "bits_per_byte". logprobs[i] is the natural log of the probability of tokens[i+1] given those
+// before it.
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
@@ -55,12 +56,15 @@ class Scorer {
     const auto tokens = text ? encode(json["text"].get<std::string>()) : ids(json, where);
     const int64_t limit = loaded_.model.transformer->config().max_positions;
     check(!tokens.empty(), ErrorKind::invalid, "{}: no tokens", where);
-    check(int64_t(tokens.size()) <= limit + 1, ErrorKind::invalid, "{}: {} tokens, more than the model's {} positions", where, tokens.size(), limit);
+    check(int64_t(tokens.size()) <= limit + 1, ErrorKind::invalid, "{}: {} tokens, more than the model's {} positions",
+          where, tokens.size(), limit);
     const auto values = log_probs(*loaded_.model.transformer, tokens);
     double sum = 0;
     for (double value : values) sum += value;
     ordered_json out = {{"tokens", tokens}, {"logprobs", values}, {"sum", sum}};
-    if (text) out["bits_per_byte"] = -sum / std::log(2.0) / double(std::max<size_t>(1, json["text"].get_ref<const std::string&>().size()));
+    if (text)
+      out["bits_per_byte"] =
+          -sum / std::log(2.0) / double(std::max<size_t>(1, json["text"].get_ref<const std::string&>().size()));
     return out;
   }
 
@@ -72,12 +76,13 @@ class Scorer {
     return tokens;
   }
   std::vector<int32_t> ids(const ordered_json& json, const std::string& where) const {
-    check(json.contains("tokens") && json["tokens"].is_array(), ErrorKind::invalid, "{}: must have \"tokens\": [ids] or \"text\": \"...\"", where);
+    check(json.contains("tokens") && json["tokens"].is_array(), ErrorKind::invalid,
+          "{}: must have \"tokens\": [ids] or \"text\": \"...\"", where);
     std::vector<int32_t> tokens;
     const int64_t rows = loaded_.model.transformer->config().vocab_size;
     for (const auto& id : json["tokens"]) {
-      check(id.is_number_integer() && id.get<int64_t>() >= 0 && id.get<int64_t>() < rows, ErrorKind::invalid, "{}: token id {} must be a whole number in 0 .. {}",
-            where, id.dump(), rows - 1);
+      check(id.is_number_integer() && id.get<int64_t>() >= 0 && id.get<int64_t>() < rows, ErrorKind::invalid,
+            "{}: token id {} must be a whole number in 0 .. {}", where, id.dump(), rows - 1);
       tokens.push_back(id.get<int32_t>());
     }
     return tokens;
@@ -89,7 +94,8 @@ class Scorer {
 };
 
 void write_out(const std::string& text) {  // line by line: a reader that went away ends the work
-  check(std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0, ErrorKind::io, "cannot write standard output");
+  check(std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0, ErrorKind::io,
+        "cannot write standard output");
 }
 
 int run_scoring(const Options& o) {
@@ -97,7 +103,8 @@ int run_scoring(const Options& o) {
   if (o.input != "-") {
     file.open(o.input, std::ios::binary);
     check(bool(file), ErrorKind::not_found, "{}: no such file (or not readable)", o.input);
-    check(!std::filesystem::is_directory(o.input), ErrorKind::invalid, "{}: a directory; --input takes a file of JSON lines", o.input);
+    check(!std::filesystem::is_directory(o.input), ErrorKind::invalid,
+          "{}: a directory; --input takes a file of JSON lines", o.input);
   }
   std::istream& in = o.input == "-" ? std::cin : file;
   auto exec = o.run.exec();
@@ -112,8 +119,10 @@ int run_scoring(const Options& o) {
     check(!interrupted(), ErrorKind::io, "interrupted before line {}", number);
     if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
     const std::string text = scorer.score(line, number).dump() + "\n";
-    if (out) out->write(text);
-    else write_out(text);
+    if (out)
+      out->write(text);
+    else
+      write_out(text);
   }
   check(!in.bad(), ErrorKind::io, "{}: cannot be read to its end", o.input);
   if (out) out->commit();
@@ -127,10 +136,14 @@ void add_score(CLI::App& root, Cli& cli) {
   o->input = o->output = "-";
   CLI::App* verb = root.add_subcommand("score", "Log-probabilities of texts or token ids");
   verb->add_option("--model", o->model, "a run directory or an exported model")->required();
-  verb->add_option("--input", o->input, "JSON lines with \"tokens\" or \"text\"; - is standard input")->capture_default_str();
+  verb->add_option("--input", o->input, "JSON lines with \"tokens\" or \"text\"; - is standard input")
+      ->capture_default_str();
   verb->add_option("--output", o->output, "JSON lines with logprobs; - is standard output")->capture_default_str();
-  verb->add_option("--precision", o->precision, "fp64, fp32 or bf16; default: as trained")->check(CLI::IsMember({"fp64", "fp32", "bf16"}));
-  verb->add_option("--bos", o->bos, "token before a text: on = BOS, off = none, auto = as trained (BOS, else EOS)")->check(CLI::IsMember({"auto", "on", "off"}))->capture_default_str();
+  verb->add_option("--precision", o->precision, "fp64, fp32 or bf16; default: as trained")
+      ->check(CLI::IsMember({"fp64", "fp32", "bf16"}));
+  verb->add_option("--bos", o->bos, "token before a text: on = BOS, off = none, auto = as trained (BOS, else EOS)")
+      ->check(CLI::IsMember({"auto", "on", "off"}))
+      ->capture_default_str();
   verb->add_flag("--ema", o->ema, "the moving average of the weights");
   add_threads_option(*verb, o->run);
   add_isa_option(*verb, o->run);

@@ -11,17 +11,20 @@
 namespace hadal {
 
 const Tokenizer& TextModel::text() const {
-  check(tokenizer.has_value(), ErrorKind::not_found, "{}: no tokenizer.json; give token ids instead of text", model.directory.string());
+  check(tokenizer.has_value(), ErrorKind::not_found, "{}: no tokenizer.json; give token ids instead of text",
+        model.directory.string());
   return *tokenizer;
 }
 
 TextModel load_text_model(const std::string& directory, const LoadOptions& options, const Exec& exec) {
   TextModel loaded{load_model(directory, options, exec), std::nullopt};
-  if (std::filesystem::exists(loaded.model.directory / "tokenizer.json")) loaded.tokenizer = Tokenizer::load(loaded.model.directory.string());
+  if (std::filesystem::exists(loaded.model.directory / "tokenizer.json"))
+    loaded.tokenizer = Tokenizer::load(loaded.model.directory.string());
   if (loaded.tokenizer) {
     const int64_t rows = loaded.model.transformer->config().vocab_size;
-    check(loaded.tokenizer->vocab_size() <= rows, ErrorKind::invalid, "{}: the tokenizer has {} ids, the model only {}: they do not belong together",
-          directory, loaded.tokenizer->vocab_size(), rows);
+    check(loaded.tokenizer->vocab_size() <= rows, ErrorKind::invalid,
+          "{}: the tokenizer has {} ids, the model only {}: they do not belong together", directory,
+          loaded.tokenizer->vocab_size(), rows);
   }
   return loaded;
 }
@@ -48,8 +51,9 @@ std::vector<int32_t> fim_prompt(const Tokenizer& tokenizer, const std::string& p
   return ids;
 }
 
-std::string generate_text(Transformer& model, const Tokenizer& tokenizer, std::vector<int32_t> prompt, int64_t max_tokens,
-                          const SamplingOptions& sampling, const std::function<void(const std::string&)>& print) {
+std::string generate_text(Transformer& model, const Tokenizer& tokenizer, std::vector<int32_t> prompt,
+                          int64_t max_tokens, const SamplingOptions& sampling,
+                          const std::function<void(const std::string&)>& print) {
   GenerateRequest request;
   request.prompt = std::move(prompt);
   request.max_tokens = max_tokens;

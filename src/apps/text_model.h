@@ -13,21 +13,24 @@ namespace hadal {
 
 struct TextModel {
   LoadedModel model;
-  std::optional<Tokenizer> tokenizer;      // absent in a directory without tokenizer.json
-  const Tokenizer& text() const;           // throws not_found without a tokenizer
+  std::optional<Tokenizer> tokenizer;  // absent in a directory without tokenizer.json
+  const Tokenizer& text() const;       // throws not_found without a tokenizer
 };
 
 TextModel load_text_model(const std::string& directory, const LoadOptions& options, const Exec& exec);
 
-// The id that stands before a text's first token: BOS if the model was trained with it, else EOS (the end of the text before).
+// The id that stands before a text's first token: BOS if the model was trained with it, else EOS (the end of the text
+// before).
 int32_t start_token(const Tokenizer& tokenizer, bool bos);
-bool trained_with_bos(const std::string& model_directory);   // from config.toml beside the weights; false if unknown
+bool trained_with_bos(const std::string& model_directory);  // from config.toml beside the weights; false if unknown
 
-// Prompt ids of a fill-in-the-middle request (§2.2): begin prefix hole suffix end. Throws invalid if the tokenizer lacks them.
+// Prompt ids of a fill-in-the-middle request (§2.2): begin prefix hole suffix end. Throws invalid if the tokenizer
+// lacks them.
 std::vector<int32_t> fim_prompt(const Tokenizer& tokenizer, const std::string& prefix, const std::string& suffix);
 
 // Generates and decodes; prints pieces of valid UTF-8 through `print` as they come, if given. Text ends before EOS.
-std::string generate_text(Transformer& model, const Tokenizer& tokenizer, std::vector<int32_t> prompt, int64_t max_tokens,
-                          const SamplingOptions& sampling, const std::function<void(const std::string&)>& print = {});
+std::string generate_text(Transformer& model, const Tokenizer& tokenizer, std::vector<int32_t> prompt,
+                          int64_t max_tokens, const SamplingOptions& sampling,
+                          const std::function<void(const std::string&)>& print = {});
 
 }  // namespace hadal

@@ -156,9 +156,7 @@ struct TrainOptions {
   RunOptions run;
 };
 
-void stop_if_interrupted() {
-  check(!interrupted(), ErrorKind::io, "interrupted; no tokenizer was written");
-}
+void stop_if_interrupted() { check(!interrupted(), ErrorKind::io, "interrupted; no tokenizer was written"); }
 
 void add_input_file(BpeTrainer& trainer, const std::filesystem::path& path, const std::string& text_field) {
   if (data::is_jsonl(path)) {
@@ -203,7 +201,8 @@ int train(const TrainOptions& options) {
         "'{}' exists; models trained with it would no longer fit another one (--overwrite replaces it)", file.string());
   ThreadPool pool(options.run.threads);
   BpeTrainer trainer(options.bpe, pool);
-  std::unique_ptr<Progress> counting = std::make_unique<Progress>("counting words", 0, ProgressOptions{"B", options.run.quiet});
+  std::unique_ptr<Progress> counting =
+      std::make_unique<Progress>("counting words", 0, ProgressOptions{"B", options.run.quiet});
   std::unique_ptr<Progress> merging;
   trainer.on_progress([&](const BpeProgress& progress) {
     stop_if_interrupted();
@@ -211,7 +210,8 @@ int train(const TrainOptions& options) {
       counting->set(progress.done);
       return;
     }
-    if (!merging) merging = std::make_unique<Progress>("merging", progress.total, ProgressOptions{"merges", options.run.quiet});
+    if (!merging)
+      merging = std::make_unique<Progress>("merging", progress.total, ProgressOptions{"merges", options.run.quiet});
     merging->set(progress.done);
   });
   const double start = steady_seconds();
@@ -227,8 +227,8 @@ int train(const TrainOptions& options) {
   fmt::print("vocabulary  {} = 256 bytes + {} merges + {} added tokens\n", format_count(tokenizer.vocab_size()),
              format_count(tokenizer.n_merges()), tokenizer.added_tokens().size());
   if (tokenizer.vocab_size() < options.bpe.vocab_size) {
-    fmt::print("            smaller than the {} asked for: no further pair occurs {} times\n", format_count(options.bpe.vocab_size),
-               options.bpe.min_count);
+    fmt::print("            smaller than the {} asked for: no further pair occurs {} times\n",
+               format_count(options.bpe.vocab_size), options.bpe.min_count);
   }
   fmt::print("written     {}\n", file.string());
   return kExitFine;
@@ -269,12 +269,15 @@ void print_info_json(const Tokenizer& tokenizer, const std::vector<KindCount>& r
   for (const AddedToken& token : tokenizer.added_tokens()) {
     json["added_tokens"].push_back({{"id", token.id}, {"content", token.content}, {"special", token.special}});
   }
-  auto name = [&](const char* key, std::optional<int32_t> id) { json[key] = id ? nlohmann::ordered_json(*id) : nullptr; };
+  auto name = [&](const char* key, std::optional<int32_t> id) {
+    json[key] = id ? nlohmann::ordered_json(*id) : nullptr;
+  };
   name("bos_id", tokenizer.bos_id());
   name("eos_id", tokenizer.eos_id());
   name("pad_id", tokenizer.pad_id());
   for (const KindCount& row : rows) {
-    json["text"].push_back({{"kind", row.name}, {"bytes", row.bytes}, {"characters", row.characters}, {"tokens", row.tokens}});
+    json["text"].push_back(
+        {{"kind", row.name}, {"bytes", row.bytes}, {"characters", row.characters}, {"tokens", row.tokens}});
   }
   fmt::print("{}\n", json.dump(2));
 }
@@ -284,7 +287,8 @@ std::string role_of(const Tokenizer& tokenizer, int32_t id) {
   if (tokenizer.bos_id() == id) roles.push_back("BOS");
   if (tokenizer.eos_id() == id) roles.push_back("EOS");
   if (tokenizer.pad_id() == id) roles.push_back("PAD");
-  if (tokenizer.fim_begin_id() == id || tokenizer.fim_hole_id() == id || tokenizer.fim_end_id() == id) roles.push_back("FIM");
+  if (tokenizer.fim_begin_id() == id || tokenizer.fim_hole_id() == id || tokenizer.fim_end_id() == id)
+    roles.push_back("FIM");
   return fmt::format("{}", fmt::join(roles, ", "));
 }
 
@@ -295,8 +299,9 @@ int info(const InfoOptions& options) {
     print_info_json(tokenizer, rows);
     return kExitFine;
   }
-  fmt::print("vocabulary    {}\nmerges        {}\nadded tokens  {}\nhash          {}\n", format_count(tokenizer.vocab_size()),
-             format_count(tokenizer.n_merges()), tokenizer.added_tokens().size(), tokenizer.content_hash());
+  fmt::print("vocabulary    {}\nmerges        {}\nadded tokens  {}\nhash          {}\n",
+             format_count(tokenizer.vocab_size()), format_count(tokenizer.n_merges()), tokenizer.added_tokens().size(),
+             tokenizer.content_hash());
   for (const std::string& split : tokenizer.splits()) fmt::print("split         {}\n", Json(split).dump());
   constexpr size_t kMostShown = 40;
   Table added({"id", "added token", "special", "use"});
@@ -311,10 +316,12 @@ int info(const InfoOptions& options) {
   if (shown < tokenizer.added_tokens().size()) {
     fmt::print("and {} more (--json lists all)\n", tokenizer.added_tokens().size() - shown);
   }
-  Table table({options.text.empty() ? "built-in sample" : "kind of text", "bytes", "tokens", "bytes/token", "characters/token"});
+  Table table({options.text.empty() ? "built-in sample" : "kind of text", "bytes", "tokens", "bytes/token",
+               "characters/token"});
   for (const KindCount& row : rows) {
     if (row.name == "all") table.add_rule();
-    table.add({row.name, format_count(row.bytes), format_count(row.tokens), fmt::format("{:.2f}", double(row.bytes) / row.tokens),
+    table.add({row.name, format_count(row.bytes), format_count(row.tokens),
+               fmt::format("{:.2f}", double(row.bytes) / row.tokens),
                fmt::format("{:.2f}", double(row.characters) / row.tokens)});
   }
   fmt::print("\n{}", table.text());
@@ -326,17 +333,20 @@ int info(const InfoOptions& options) {
 void add_codec(CLI::App& verb, Cli& cli, bool encoding) {
   auto o = std::make_shared<CodecOptions>();
   CLI::App* sub = encoding ? verb.add_subcommand("encode", "Standard input as one text -> a JSON array of token ids")
-                           : verb.add_subcommand("decode", "A JSON array of token ids from standard input -> the bytes it stands for");
+                           : verb.add_subcommand(
+                                 "decode", "A JSON array of token ids from standard input -> the bytes it stands for");
   sub->add_option("--tokenizer,-t", o->tokenizer, "tokenizer.json, or a directory that holds one")->required();
   add_threads_option(*sub, o->run);
   if (encoding) {
     sub->add_flag("--jsonl", o->jsonl, "one JSON string per line in, one array per line out");
-    sub->add_flag("--parse-special", o->special, "text that spells an added token becomes that token (off: it is plain text)");
+    sub->add_flag("--parse-special", o->special,
+                  "text that spells an added token becomes that token (off: it is plain text)");
     add_examples(*sub, {"hadal tokenizer encode --tokenizer tok < book.txt > ids.json",
                         "echo '\"Hello, world\"' | hadal tokenizer encode --tokenizer tok --jsonl"});
     cli.on(sub, [o] { return encode(*o); });
   } else {
-    sub->add_flag("--jsonl", o->jsonl, "one array per line in, one JSON string per line out (bytes outside UTF-8 become U+FFFD)");
+    sub->add_flag("--jsonl", o->jsonl,
+                  "one array per line in, one JSON string per line out (bytes outside UTF-8 become U+FFFD)");
     sub->add_flag("--skip-special", o->special, "leave out tokens that are flagged special");
     add_examples(*sub, {"hadal tokenizer decode --tokenizer tok < ids.json > book.txt",
                         "echo '[314,42]' | hadal tokenizer decode --tokenizer tok --jsonl"});
@@ -347,7 +357,8 @@ void add_codec(CLI::App& verb, Cli& cli, bool encoding) {
 void add_train(CLI::App& verb, Cli& cli) {
   auto o = std::make_shared<TrainOptions>();
   CLI::App* sub = verb.add_subcommand("train", "Train a byte-level BPE tokenizer on text");
-  sub->add_option("--input,-i", o->inputs, "files, directories or patterns; text or .jsonl, also .gz and .zst")->required();
+  sub->add_option("--input,-i", o->inputs, "files, directories or patterns; text or .jsonl, also .gz and .zst")
+      ->required();
   sub->add_option("--vocab-size,-n", o->bpe.vocab_size, "number of ids, added tokens included")->required();
   sub->add_option("--output,-o", o->output, "directory for tokenizer.json and tokenizer_config.json")->required();
   sub->add_option("--min-count", o->bpe.min_count, "do not merge pairs that occur less often")->capture_default_str();
@@ -363,7 +374,8 @@ void add_train(CLI::App& verb, Cli& cli) {
 
 void add_info(CLI::App& verb, Cli& cli) {
   auto o = std::make_shared<InfoOptions>();
-  CLI::App* sub = verb.add_subcommand("info", "Vocabulary, merges, added tokens, and bytes per token by script and kind of text");
+  CLI::App* sub =
+      verb.add_subcommand("info", "Vocabulary, merges, added tokens, and bytes per token by script and kind of text");
   sub->add_option("--tokenizer,-t", o->tokenizer, "tokenizer.json, or a directory that holds one")->required();
   sub->add_option("--text", o->text, "measure this file instead of the built-in samples");
   sub->add_flag("--json", o->json, "print one JSON object");

@@ -22,7 +22,8 @@ struct Options {
 };
 
 Config configure(const Options& o) {
-  check(!o.config.empty(), ErrorKind::invalid, "give a configuration file, or the directory of a run to go on with; see hadal train --help");
+  check(!o.config.empty(), ErrorKind::invalid,
+        "give a configuration file, or the directory of a run to go on with; see hadal train --help");
   Config config = read_run_config(o.config, o.text, o.run.set);
   if (o.steps > 0) config.train.steps = o.steps;
   if (!o.run_directory.empty()) config.run = o.run_directory;
@@ -41,7 +42,8 @@ int run_training(const Options& o) {
     fmt::print("{}", draw_plan(request.config));
     return kExitFine;
   }
-  check(!request.config.data.sources.empty(), ErrorKind::invalid, "no text to train on: name some with --text FILE, or list data.sources in {}", o.config);
+  check(!request.config.data.sources.empty(), ErrorKind::invalid,
+        "no text to train on: name some with --text FILE, or list data.sources in {}", o.config);
   auto exec = o.run.exec();
   if (o.fresh) {  // the last moment: whatever can be refused has been
     for (const auto& source : request.config.data.sources)
@@ -52,9 +54,12 @@ int run_training(const Options& o) {
   request.stop_after_step = o.stop_after;
   request.hooks.sample = sampler_of(request.config.data.add_bos);
   const auto outcome = train(request, exec.exec);
-  fmt::print("{} {} steps{}{} in {}; model in {}\n", outcome.interrupted ? "stopped after" : "done:", format_count(outcome.steps),
+  fmt::print("{} {} steps{}{} in {}; model in {}\n",
+             outcome.interrupted ? "stopped after" : "done:", format_count(outcome.steps),
              outcome.resumed_from > 0 ? fmt::format(" (resumed at {})", outcome.resumed_from) : "",
-             outcome.bits_per_byte > 0 && !outcome.interrupted ? fmt::format(", {:.4f} bits per byte on held-out text", outcome.bits_per_byte) : "",
+             outcome.bits_per_byte > 0 && !outcome.interrupted
+                 ? fmt::format(", {:.4f} bits per byte on held-out text", outcome.bits_per_byte)
+                 : "",
              format_duration(outcome.seconds), request.config.run);
   return kExitFine;
 }
@@ -63,12 +68,15 @@ int run_training(const Options& o) {
 
 void add_train(CLI::App& root, Cli& cli) {
   auto o = std::make_shared<Options>();
-  CLI::App* verb = root.add_subcommand("train", "Train a model: text to tokenizer, shards, model and checkpoints; the same command resumes");
+  CLI::App* verb = root.add_subcommand(
+      "train", "Train a model: text to tokenizer, shards, model and checkpoints; the same command resumes");
   verb->add_option("config", o->config, "a configuration file (TOML), or a run directory to go on with");
-  verb->add_option("--text", o->text, "text to train on instead of the configuration's sources: files, directories, globs");
+  verb->add_option("--text", o->text,
+                   "text to train on instead of the configuration's sources: files, directories, globs");
   verb->add_option("--run", o->run_directory, "run directory; default runs/NAME of the configuration");
   verb->add_option("--steps", o->steps, "optimizer steps, instead of train.steps")->check(CLI::PositiveNumber);
-  verb->add_option("--stop-after", o->stop_after, "stop with a checkpoint after this step; the same command goes on")->check(CLI::PositiveNumber);
+  verb->add_option("--stop-after", o->stop_after, "stop with a checkpoint after this step; the same command goes on")
+      ->check(CLI::PositiveNumber);
   verb->add_flag("--plan", o->plan, "draw learning rate, batch and balancing over the run, and stop");
   verb->add_flag("--fresh", o->fresh, "delete what an earlier run left in the run directory first");
   verb->add_flag("--help-config", o->help_config, "list every configuration key with its default");
@@ -76,8 +84,10 @@ void add_train(CLI::App& root, Cli& cli) {
   add_threads_option(*verb, o->run);
   add_isa_option(*verb, o->run);
   add_quiet_option(*verb, o->run);
-  add_examples(*verb, {"hadal train configs/shakespeare.toml --text tinyshakespeare.txt", "hadal train configs/shakespeare.toml --plan",
-                       "hadal train runs/shakespeare            (resume)", "hadal train my.toml --set optim.lr=1e-3 --set train.steps=500 --run runs/try"});
+  add_examples(*verb,
+               {"hadal train configs/shakespeare.toml --text tinyshakespeare.txt",
+                "hadal train configs/shakespeare.toml --plan", "hadal train runs/shakespeare            (resume)",
+                "hadal train my.toml --set optim.lr=1e-3 --set train.steps=500 --run runs/try"});
   cli.on(verb, [o] { return run_training(*o); });
 }
 

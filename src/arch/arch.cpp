@@ -16,7 +16,8 @@ int64_t active_count(const ParameterSpec& spec, const ModelConfig& config) {
 }
 
 bool is_matrix_product(const ParameterSpec& spec) {
-  return spec.kind != ParameterKind::norm && spec.kind != ParameterKind::router_bias && spec.kind != ParameterKind::embedding;
+  return spec.kind != ParameterKind::norm && spec.kind != ParameterKind::router_bias &&
+         spec.kind != ParameterKind::embedding;
 }
 
 double yarn_mscale(double factor, double mscale) { return factor <= 1 ? 1.0 : 0.1 * mscale * std::log(factor) + 1.0; }
@@ -70,7 +71,8 @@ std::vector<double> rope_frequencies(const ModelConfig& config) {
   std::vector<double> frequencies(pairs);
   // Index of the pair that turns `rotations` times within the original context.
   auto correction = [&](double rotations) {
-    return dims * std::log(double(yarn.original_positions) / (2 * std::numbers::pi * rotations)) / (2 * std::log(config.rope_theta));
+    return dims * std::log(double(yarn.original_positions) / (2 * std::numbers::pi * rotations)) /
+           (2 * std::log(config.rope_theta));
   };
   const double low = std::max(std::floor(correction(yarn.beta_fast)), 0.0);
   double high = std::min(std::ceil(correction(yarn.beta_slow)), dims - 1);
@@ -84,7 +86,8 @@ std::vector<double> rope_frequencies(const ModelConfig& config) {
 }
 
 double rope_multiplier(const ModelConfig& config) {
-  return yarn_mscale(config.yarn.factor, config.yarn.mscale) / yarn_mscale(config.yarn.factor, config.yarn.mscale_all_dim);
+  return yarn_mscale(config.yarn.factor, config.yarn.mscale) /
+         yarn_mscale(config.yarn.factor, config.yarn.mscale_all_dim);
 }
 
 double softmax_scale(const ModelConfig& config) {

@@ -30,7 +30,8 @@ int64_t ParameterSpec::count() const {
 }
 
 double default_init_std(const ModelConfig& config) {
-  // The report's 0.006 belongs to its width of 7168; a narrower model keeps the same scale of activations with 1/sqrt(width).
+  // The report's 0.006 belongs to its width of 7168; a narrower model keeps the same scale of activations with
+  // 1/sqrt(width).
   return config.init_std > 0 ? config.init_std : 0.006 * std::sqrt(7168.0 / double(config.hidden_size));
 }
 
@@ -124,7 +125,8 @@ class ListBuilder {
     const int64_t experts = c.n_routed_experts, size = c.expert_ffn_size, hidden = c.hidden_size;
     matrix(ours("moe.router"), theirs("mlp.gate.weight"), {experts, hidden}, ParameterKind::router);
     if (c.selection_bias) {
-      auto& bias = put(ours("moe.bias"), theirs("mlp.gate.e_score_correction_bias"), {experts}, ParameterKind::router_bias);
+      auto& bias =
+          put(ours("moe.bias"), theirs("mlp.gate.e_score_correction_bias"), {experts}, ParameterKind::router_bias);
       bias.high_precision = true;
       bias.trained = bias.decayed = false;
     }

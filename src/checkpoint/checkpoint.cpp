@@ -38,7 +38,8 @@ json read_manifest(const fs::path& checkpoint) {
   const auto text = read_file(path);
   auto manifest = nests_deeper_than(text, 8) ? json(json::value_t::discarded) : json::parse(text, nullptr, false);
   check(!manifest.is_discarded(), ErrorKind::corrupt,
-        "{}: not valid JSON; the checkpoint is damaged, remove its directory to resume from the one before", path.string());
+        "{}: not valid JSON; the checkpoint is damaged, remove its directory to resume from the one before",
+        path.string());
   return manifest;
 }
 
@@ -85,8 +86,8 @@ void write_checkpoint(const fs::path& checkpoints, const CheckpointContent& cont
 
 void verify_checkpoint(const fs::path& checkpoint) {
   const json manifest = read_manifest(checkpoint);
-  const bool known = manifest.is_object() && manifest.contains("format") && manifest["format"] == kFormat && manifest.contains("files") &&
-                     manifest["files"].is_object();
+  const bool known = manifest.is_object() && manifest.contains("format") && manifest["format"] == kFormat &&
+                     manifest.contains("files") && manifest["files"].is_object();
   check(known, ErrorKind::corrupt, "{}: not a manifest of format {}", (checkpoint / "manifest.json").string(), kFormat);
   for (const auto& item : manifest["files"].items()) {
     const auto path = checkpoint / item.key();
@@ -94,12 +95,15 @@ void verify_checkpoint(const fs::path& checkpoint) {
     check(fs::exists(path), ErrorKind::corrupt, "{}: missing, though the manifest lists it; {}", path.string(), advice);
     const auto facts = facts_of(path);
     const auto& listed = item.value();
-    const bool typed = listed.is_object() && listed.contains("bytes") && listed["bytes"].is_number_unsigned() && listed.contains("sha256") && listed["sha256"].is_string();
-    check(typed, ErrorKind::corrupt, "{}: entry '{}' has no size and hash", (checkpoint / "manifest.json").string(), item.key());
-    check(facts.bytes == listed["bytes"].get<uint64_t>(), ErrorKind::corrupt, "{}: {} bytes, the manifest says {}: truncated or overwritten; {}",
-          path.string(), facts.bytes, listed["bytes"].get<uint64_t>(), advice);
-    check(facts.sha256 == listed["sha256"].get<std::string>(), ErrorKind::corrupt, "{}: its bytes do not have the hash of the manifest: damaged; {}",
-          path.string(), advice);
+    const bool typed = listed.is_object() && listed.contains("bytes") && listed["bytes"].is_number_unsigned() &&
+                       listed.contains("sha256") && listed["sha256"].is_string();
+    check(typed, ErrorKind::corrupt, "{}: entry '{}' has no size and hash", (checkpoint / "manifest.json").string(),
+          item.key());
+    check(facts.bytes == listed["bytes"].get<uint64_t>(), ErrorKind::corrupt,
+          "{}: {} bytes, the manifest says {}: truncated or overwritten; {}", path.string(), facts.bytes,
+          listed["bytes"].get<uint64_t>(), advice);
+    check(facts.sha256 == listed["sha256"].get<std::string>(), ErrorKind::corrupt,
+          "{}: its bytes do not have the hash of the manifest: damaged; {}", path.string(), advice);
   }
 }
 
@@ -108,8 +112,10 @@ std::vector<fs::path> list_checkpoints(const fs::path& checkpoints) {
   std::error_code ignored;
   for (const auto& entry : fs::directory_iterator(checkpoints, ignored)) {
     const auto name = entry.path().filename().string();
-    const bool ours = name.size() > 5 && name.rfind("step_", 0) == 0 && name.find_first_not_of("0123456789", 5) == std::string::npos;
-    if (ours && entry.is_directory(ignored)) found.push_back(entry.path());  // no copies that somebody named "step_1 good"
+    const bool ours =
+        name.size() > 5 && name.rfind("step_", 0) == 0 && name.find_first_not_of("0123456789", 5) == std::string::npos;
+    if (ours && entry.is_directory(ignored))
+      found.push_back(entry.path());  // no copies that somebody named "step_1 good"
   }
   std::sort(found.begin(), found.end(), [](const fs::path& a, const fs::path& b) {
     const auto x = a.filename().string(), y = b.filename().string();
@@ -163,11 +169,14 @@ void CheckpointWriter::save(const CheckpointContent& content) {
 
 ModelLocation locate_model(const fs::path& directory) {
   check(fs::exists(directory), ErrorKind::not_found, "{}: no such directory", directory.string());
-  check(fs::is_directory(directory), ErrorKind::invalid, "{}: a file; --model takes a run directory or an exported model's directory", directory.string());
+  check(fs::is_directory(directory), ErrorKind::invalid,
+        "{}: a file; --model takes a run directory or an exported model's directory", directory.string());
   if (fs::exists(directory / "model.safetensors")) return {directory, fs::exists(directory / "manifest.json")};
   const auto found = list_checkpoints(directory / "checkpoints");
-  check(!found.empty(), ErrorKind::not_found, "{}: neither model.safetensors nor checkpoints/step_N is in it: not a model's directory, or a run that has "
-        "not saved yet", directory.string());
+  check(!found.empty(), ErrorKind::not_found,
+        "{}: neither model.safetensors nor checkpoints/step_N is in it: not a model's directory, or a run that has "
+        "not saved yet",
+        directory.string());
   return {found.back(), true};
 }
 

@@ -6,9 +6,10 @@
 //   state.json             step, data cursor, counters: what a resumed run needs to continue bit for bit
 //   tokenizer.json, tokenizer_config.json
 //   manifest.json          {"format": "hadal-checkpoint-1", "step": n, "files": {name: {"bytes": n, "sha256": hex}}}
-// A checkpoint is written into step_N.partial, synced, then renamed: a directory without .partial is complete. Loading checks
-// every byte against the manifest; a truncated or flipped file is an Error that names it, never a silent fall-back. A checkpoint
-// of the same step is moved aside before the new one takes its name, so that one of the two always stands whole.
+// A checkpoint is written into step_N.partial, synced, then renamed: a directory without .partial is complete. Loading
+// checks every byte against the manifest; a truncated or flipped file is an Error that names it, never a silent
+// fall-back. A checkpoint of the same step is moved aside before the new one takes its name, so that one of the two
+// always stands whole.
 #pragma once
 #include <cstdint>
 #include <exception>
@@ -26,29 +27,32 @@ namespace hadal {
 
 struct CheckpointContent {
   int64_t step = 0;
-  std::vector<NamedTensor> model;        // under Hugging Face names; views of the run's tensors
+  std::vector<NamedTensor> model;  // under Hugging Face names; views of the run's tensors
   std::vector<NamedTensor> optimizer;
-  std::map<std::string, std::string> texts;  // file name -> content: model.json, config.toml, state.json, tokenizer files
+  std::map<std::string, std::string> texts;  // file name -> content: model.json, state.json, tokenizer files ...
 };
 
 // Tensors of the parameters' master weights under Hugging Face names; experts are slices of the stacked tensor.
 std::vector<NamedTensor> model_tensors(const Parameters& parameters);
-// Fills masters from a model.safetensors with such names. Missing, surplus or misshapen tensors are errors that name them.
+// Fills masters from a model.safetensors with such names. Missing, surplus or misshapen tensors are errors that name
+// them.
 void load_model_tensors(const std::filesystem::path& file, const Parameters& parameters);
 
-void write_checkpoint(const std::filesystem::path& checkpoints, const CheckpointContent& content);  // now, complete or absent
-void verify_checkpoint(const std::filesystem::path& checkpoint);   // throws corrupt naming file and reason
-std::vector<std::filesystem::path> list_checkpoints(const std::filesystem::path& checkpoints);   // complete ones, oldest first
-void remove_old_checkpoints(const std::filesystem::path& checkpoints, int64_t keep);             // and leftovers *.partial
+void write_checkpoint(const std::filesystem::path& checkpoints,
+                      const CheckpointContent& content);          // now, complete or absent
+void verify_checkpoint(const std::filesystem::path& checkpoint);  // throws corrupt naming file and reason
+std::vector<std::filesystem::path> list_checkpoints(
+    const std::filesystem::path& checkpoints);                                        // complete ones, oldest first
+void remove_old_checkpoints(const std::filesystem::path& checkpoints, int64_t keep);  // and leftovers *.partial
 
-// Writes in the background from copies taken in save(); one at a time. An error of the writer is thrown by the next save() or
-// by finish(). The copies cost as much memory as the state itself while a checkpoint is being written.
+// Writes in the background from copies taken in save(); one at a time. An error of the writer is thrown by the next
+// save() or by finish(). The copies cost as much memory as the state itself while a checkpoint is being written.
 class CheckpointWriter {
  public:
   CheckpointWriter(std::filesystem::path checkpoints, int64_t keep, bool asynchronous, const Exec& exec);
   ~CheckpointWriter();
   void save(const CheckpointContent& content);
-  void finish();                          // waits; throws what the writer threw
+  void finish();  // waits; throws what the writer threw
 
  private:
   std::filesystem::path checkpoints_;
@@ -56,14 +60,15 @@ class CheckpointWriter {
   bool asynchronous_;
   Exec exec_;
   std::thread thread_;
-  std::exception_ptr error_;              // written by thread_, read after it was joined
+  std::exception_ptr error_;  // written by thread_, read after it was joined
 };
 
-// Where a model's files lie: `--model DIR` is a run directory (its last checkpoint), a checkpoint or an exported directory.
+// Where a model's files lie: `--model DIR` is a run directory (its last checkpoint), a checkpoint or an exported
+// directory.
 struct ModelLocation {
-  std::filesystem::path directory;       // with model.safetensors, model.json, tokenizer.json
-  bool is_checkpoint = false;            // has a manifest
+  std::filesystem::path directory;  // with model.safetensors, model.json, tokenizer.json
+  bool is_checkpoint = false;       // has a manifest
 };
-ModelLocation locate_model(const std::filesystem::path& directory);   // not_found says what was looked for
+ModelLocation locate_model(const std::filesystem::path& directory);  // not_found says what was looked for
 
 }  // namespace hadal

@@ -10,7 +10,7 @@ namespace {
 
 struct Place {
   std::string hf_name;
-  Tensor master;   // the whole parameter, or one expert's slice
+  Tensor master;  // the whole parameter, or one expert's slice
 };
 
 std::vector<Place> places_of(const Parameter& parameter) {
@@ -43,14 +43,16 @@ void load_model_tensors(const std::filesystem::path& file, const Parameters& par
     for (const auto& place : places_of(*parameter)) {
       check(reader.has(place.hf_name), ErrorKind::corrupt, "{}: tensor '{}' is missing", file.string(), place.hf_name);
       const Tensor stored = reader.tensor(place.hf_name);
-      check(stored.shape() == place.master.shape(), ErrorKind::corrupt, "{}: tensor '{}' has shape {}, the model needs {}", file.string(),
-            place.hf_name, shape_text(stored.shape()), shape_text(place.master.shape()));
+      check(stored.shape() == place.master.shape(), ErrorKind::corrupt,
+            "{}: tensor '{}' has shape {}, the model needs {}", file.string(), place.hf_name,
+            shape_text(stored.shape()), shape_text(place.master.shape()));
       place.master.copy_from(stored);
       wanted.insert(place.hf_name);
     }
   }
   for (const auto& name : reader.names()) {
-    check(wanted.count(name) == 1, ErrorKind::corrupt, "{}: tensor '{}' has no place in this model", file.string(), name);
+    check(wanted.count(name) == 1, ErrorKind::corrupt, "{}: tensor '{}' has no place in this model", file.string(),
+          name);
   }
 }
 

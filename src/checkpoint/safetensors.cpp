@@ -18,7 +18,8 @@ using Json = nlohmann::json;
 
 constexpr uint64_t kMaxHeaderBytes = 100'000'000;  // the format's own limit
 constexpr const char* kMetadataKey = "__metadata__";
-constexpr DType kDTypes[] = {DType::f64, DType::f32, DType::bf16, DType::f16, DType::f8_e4m3, DType::i64, DType::i32, DType::u8};
+constexpr DType kDTypes[] = {DType::f64,     DType::f32, DType::bf16, DType::f16,
+                             DType::f8_e4m3, DType::i64, DType::i32,  DType::u8};
 
 [[noreturn]] void corrupt(const std::filesystem::path& path, const std::string& what) {
   fail(ErrorKind::corrupt, "{}: not a valid safetensors file: {}", path.string(), what);
@@ -76,21 +77,26 @@ SafetensorsEntry parse_entry(const std::filesystem::path& path, const std::strin
   if (!value.is_object()) corrupt(path, fmt::format("the entry of '{}' is not an object", name));
   for (const char* key : {"dtype", "shape", "data_offsets"})
     if (!value.contains(key)) corrupt(path, fmt::format("the entry of '{}' lacks \"{}\"", name, key));
-  if (value.size() != 3) corrupt(path, fmt::format("the entry of '{}' has keys beside dtype, shape and data_offsets", name));
+  if (value.size() != 3)
+    corrupt(path, fmt::format("the entry of '{}' has keys beside dtype, shape and data_offsets", name));
   SafetensorsEntry entry;
   entry.name = name;
   entry.dtype = parse_dtype(path, name, value["dtype"]);
   if (!value["shape"].is_array()) corrupt(path, fmt::format("shape of '{}' is not an array", name));
-  for (const Json& size : value["shape"]) entry.shape.push_back(size_value(path, size, fmt::format("a size of '{}'", name)));
+  for (const Json& size : value["shape"])
+    entry.shape.push_back(size_value(path, size, fmt::format("a size of '{}'", name)));
   const Json& offsets = value["data_offsets"];
-  if (!offsets.is_array() || offsets.size() != 2) corrupt(path, fmt::format("data_offsets of '{}' is not a pair", name));
+  if (!offsets.is_array() || offsets.size() != 2)
+    corrupt(path, fmt::format("data_offsets of '{}' is not a pair", name));
   entry.begin = uint64_t(size_value(path, offsets[0], fmt::format("data_offsets[0] of '{}'", name)));
   entry.end = uint64_t(size_value(path, offsets[1], fmt::format("data_offsets[1] of '{}'", name)));
-  if (entry.end < entry.begin) corrupt(path, fmt::format("data_offsets [{}, {}] of '{}' run backwards", entry.begin, entry.end, name));
+  if (entry.end < entry.begin)
+    corrupt(path, fmt::format("data_offsets [{}, {}] of '{}' run backwards", entry.begin, entry.end, name));
   const uint64_t bytes = data_bytes_of(path, entry);
   if (entry.end - entry.begin != bytes)
-    corrupt(path, fmt::format("'{}' is {} {}, {} bytes, but data_offsets [{}, {}] hold {}", name, dtype_name(entry.dtype),
-                              shape_text(entry.shape), bytes, entry.begin, entry.end, entry.end - entry.begin));
+    corrupt(path,
+            fmt::format("'{}' is {} {}, {} bytes, but data_offsets [{}, {}] hold {}", name, dtype_name(entry.dtype),
+                        shape_text(entry.shape), bytes, entry.begin, entry.end, entry.end - entry.begin));
   return entry;
 }
 
@@ -98,7 +104,8 @@ std::string header_text(const std::vector<SafetensorsEntry>& entries, const Safe
   nlohmann::ordered_json header = nlohmann::ordered_json::object();
   if (!metadata.empty()) header[kMetadataKey] = metadata;
   for (const SafetensorsEntry& entry : entries)
-    header[entry.name] = {{"dtype", dtype_name(entry.dtype)}, {"shape", entry.shape}, {"data_offsets", {entry.begin, entry.end}}};
+    header[entry.name] = {
+        {"dtype", dtype_name(entry.dtype)}, {"shape", entry.shape}, {"data_offsets", {entry.begin, entry.end}}};
   std::string text = header.dump();
   text.resize((text.size() + 7) / 8 * 8, ' ');
   return text;
@@ -106,13 +113,15 @@ std::string header_text(const std::vector<SafetensorsEntry>& entries, const Safe
 
 }  // namespace
 
-SafetensorsReader::SafetensorsReader(const std::filesystem::path& path) : path_(path), file_(std::make_shared<MappedFile>(path)) {
+SafetensorsReader::SafetensorsReader(const std::filesystem::path& path)
+    : path_(path), file_(std::make_shared<MappedFile>(path)) {
   const uint64_t file_bytes = file_->size();
   if (file_bytes < 8) corrupt(path, fmt::format("it has {} bytes, the header's length alone needs 8", file_bytes));
   uint64_t header_bytes = 0;
   std::memcpy(&header_bytes, file_->data(), 8);
   if (header_bytes > kMaxHeaderBytes || header_bytes > file_bytes - 8)
-    corrupt(path, fmt::format("its header claims {} bytes, the file has {} (truncated, or another format?)", header_bytes, file_bytes));
+    corrupt(path, fmt::format("its header claims {} bytes, the file has {} (truncated, or another format?)",
+                              header_bytes, file_bytes));
   data_begin_ = 8 + header_bytes;
   parse(file_->text().substr(8, header_bytes), file_bytes - data_begin_);
 }
@@ -140,7 +149,8 @@ void SafetensorsReader::check_layout(uint64_t data_bytes) {
   uint64_t expected = 0;
   for (const SafetensorsEntry& entry : entries_) {
     if (entry.begin < expected)
-      corrupt(path_, fmt::format("'{}' begins at byte {} inside the tensor before it, which ends at {}", entry.name, entry.begin, expected));
+      corrupt(path_, fmt::format("'{}' begins at byte {} inside the tensor before it, which ends at {}", entry.name,
+                                 entry.begin, expected));
     if (entry.begin > expected)
       corrupt(path_, fmt::format("bytes {} to {} before '{}' belong to no tensor", expected, entry.begin, entry.name));
     expected = entry.end;
@@ -185,15 +195,17 @@ SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path, std::vec
   std::set<std::string> seen;
   uint64_t offset = 0;
   for (SafetensorsEntry& entry : entries_) {
-    check(entry.name != kMetadataKey && !entry.name.empty(), ErrorKind::invalid, "{}: a tensor may not be named '{}'", path.string(), entry.name);
-    check(seen.insert(entry.name).second, ErrorKind::invalid, "{}: tensor '{}' is declared twice", path.string(), entry.name);
+    check(entry.name != kMetadataKey && !entry.name.empty(), ErrorKind::invalid, "{}: a tensor may not be named '{}'",
+          path.string(), entry.name);
+    check(seen.insert(entry.name).second, ErrorKind::invalid, "{}: tensor '{}' is declared twice", path.string(),
+          entry.name);
     entry.begin = offset;
     offset += uint64_t(shape_count(entry.shape) * dtype_bytes(entry.dtype));
     entry.end = offset;
   }
   const std::string header = header_text(entries_, metadata);
-  check(header.size() <= kMaxHeaderBytes, ErrorKind::invalid, "{}: a header of {} bytes passes the format's limit of {}", path.string(),
-        header.size(), kMaxHeaderBytes);
+  check(header.size() <= kMaxHeaderBytes, ErrorKind::invalid,
+        "{}: a header of {} bytes passes the format's limit of {}", path.string(), header.size(), kMaxHeaderBytes);
   const uint64_t header_bytes = header.size();
   file_.write(&header_bytes, 8);
   file_.write(header);
@@ -203,8 +215,9 @@ void SafetensorsWriter::write(const std::string& name, const Tensor& tensor) {
   check(next_ < entries_.size(), ErrorKind::invalid, "tensor '{}' was not declared, or comes after the last one", name);
   const SafetensorsEntry& entry = entries_[next_];
   check(entry.name == name, ErrorKind::invalid, "tensor '{}' is written where '{}' is due", name, entry.name);
-  check(tensor.dtype() == entry.dtype && tensor.shape() == entry.shape, ErrorKind::invalid, "tensor '{}' is {} {}, declared {} {}", name,
-        dtype_name(tensor.dtype()), shape_text(tensor.shape()), dtype_name(entry.dtype), shape_text(entry.shape));
+  check(tensor.dtype() == entry.dtype && tensor.shape() == entry.shape, ErrorKind::invalid,
+        "tensor '{}' is {} {}, declared {} {}", name, dtype_name(tensor.dtype()), shape_text(tensor.shape()),
+        dtype_name(entry.dtype), shape_text(entry.shape));
   const auto* data = static_cast<const uint8_t*>(tensor.raw());
   const int64_t element_bytes = dtype_bytes(tensor.dtype());
   if (tensor.contiguous()) {
@@ -217,12 +230,13 @@ void SafetensorsWriter::write(const std::string& name, const Tensor& tensor) {
 }
 
 void SafetensorsWriter::commit() {
-  check(next_ == entries_.size(), ErrorKind::invalid, "{} of {} tensors were written; '{}' is due", next_, entries_.size(),
-        next_ < entries_.size() ? entries_[next_].name : "");
+  check(next_ == entries_.size(), ErrorKind::invalid, "{} of {} tensors were written; '{}' is due", next_,
+        entries_.size(), next_ < entries_.size() ? entries_[next_].name : "");
   file_.commit();
 }
 
-void save_safetensors(const std::filesystem::path& path, const std::vector<NamedTensor>& tensors, const SafetensorsMetadata& metadata) {
+void save_safetensors(const std::filesystem::path& path, const std::vector<NamedTensor>& tensors,
+                      const SafetensorsMetadata& metadata) {
   std::vector<SafetensorsEntry> entries;
   std::map<std::string, const Tensor*> by_name;
   for (const NamedTensor& named : tensors) {

@@ -1,8 +1,8 @@
-// Safetensors files: 8 bytes n (little-endian), n bytes of JSON header padded with spaces so that the data begins at a multiple
-// of 8, then the tensors' bytes without gaps. Header: {"__metadata__": {str: str}, name: {"dtype": "F32", "shape": [..],
-// "data_offsets": [begin, end]}}, offsets counted from the end of the header.
-// The writer streams (one tensor in memory at a time is enough) and is atomic: nothing stands at the path before commit().
-// The reader maps the file and trusts nothing: every fault of header, shape or offsets is an Error of kind corrupt that names it.
+// Safetensors files: 8 bytes n (little-endian), n bytes of JSON header padded with spaces so that the data begins at a
+// multiple of 8, then the tensors' bytes without gaps. Header: {"__metadata__": {str: str}, name: {"dtype": "F32",
+// "shape": [..], "data_offsets": [begin, end]}}, offsets counted from the end of the header. The writer streams (one
+// tensor in memory at a time is enough) and is atomic: nothing stands at the path before commit(). The reader maps the
+// file and trusts nothing: every fault of header, shape or offsets is an Error of kind corrupt that names it.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -32,11 +32,11 @@ class SafetensorsReader {
   const std::filesystem::path& path() const { return path_; }
   const std::vector<SafetensorsEntry>& entries() const { return entries_; }  // in the order of the data
   const SafetensorsMetadata& metadata() const { return metadata_; }
-  std::vector<std::string> names() const;                       // in the order of the data
+  std::vector<std::string> names() const;  // in the order of the data
   bool has(const std::string& name) const { return index_.count(name) != 0; }
   const SafetensorsEntry& entry(const std::string& name) const;  // not_found names the nearest
-  // A read-only view of the map, valid beyond the reader's life (an aligned copy where the file did not align the data).
-  // Writing through it is a fault.
+  // A read-only view of the map, valid beyond the reader's life (an aligned copy where the file did not align the
+  // data). Writing through it is a fault.
   Tensor tensor(const std::string& name) const;
 
  private:
@@ -53,8 +53,10 @@ class SafetensorsReader {
 
 class SafetensorsWriter {
  public:
-  // Declares all tensors; they are laid out by descending dtype size (keeps every tensor aligned), else in the given order.
-  SafetensorsWriter(const std::filesystem::path& path, std::vector<SafetensorsEntry> entries, const SafetensorsMetadata& metadata = {});
+  // Declares all tensors; they are laid out by descending dtype size (keeps every tensor aligned), else in the given
+  // order.
+  SafetensorsWriter(const std::filesystem::path& path, std::vector<SafetensorsEntry> entries,
+                    const SafetensorsMetadata& metadata = {});
 
   const std::vector<SafetensorsEntry>& entries() const { return entries_; }  // the order in which write() wants them
   void write(const std::string& name, const Tensor& tensor);  // dtype and shape as declared; strided rows are fine
@@ -66,7 +68,11 @@ class SafetensorsWriter {
   size_t next_ = 0;
 };
 
-struct NamedTensor { std::string name; Tensor tensor; };
-void save_safetensors(const std::filesystem::path& path, const std::vector<NamedTensor>& tensors, const SafetensorsMetadata& metadata = {});
+struct NamedTensor {
+  std::string name;
+  Tensor tensor;
+};
+void save_safetensors(const std::filesystem::path& path, const std::vector<NamedTensor>& tensors,
+                      const SafetensorsMetadata& metadata = {});
 
 }  // namespace hadal

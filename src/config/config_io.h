@@ -7,17 +7,18 @@
 
 namespace hadal {
 
-Config load_config(const std::string& path);                       // TOML; unknown keys refused with the nearest known one
+Config load_config(const std::string& path);  // TOML; unknown keys refused with the nearest known one
 Config config_from_toml(const std::string& text, const std::string& origin);
-void apply_overrides(Config& config, const std::vector<std::string>& assignments);  // "optim.lr=1e-4", "data.sources.0.paths=[\"x\"]"
-std::string config_to_toml(const Config& config);                  // complete, re-readable: load(config_to_toml(c)) == c
+void apply_overrides(Config& config,
+                     const std::vector<std::string>& assignments);  // "optim.lr=1e-4", "data.sources.0.paths=[\"x\"]"
+std::string config_to_toml(const Config& config);  // complete, re-readable: load(config_to_toml(c)) == c
 std::string config_to_json(const Config& config);
 Config config_from_json(const std::string& text, const std::string& origin);
 ModelConfig model_config_from_json(const std::string& text, const std::string& origin);  // our own field names
 std::string model_config_to_json(const ModelConfig& config);
-void validate(const Config& config);                               // all cross-checks; throws invalid naming key, value and what is right
+void validate(const Config& config);  // all cross-checks; throws invalid naming key, value and what is right
 void validate(const ModelConfig& config, bool vocab_known = true);
-std::string config_help(const std::string& section = "");          // every key, default and meaning
+std::string config_help(const std::string& section = "");                       // every key, default and meaning
 std::vector<std::string> config_differences(const Config& a, const Config& b);  // "optim.lr: 0.001 -> 0.002"
 
 }  // namespace hadal

@@ -1,5 +1,5 @@
-// Config to and from JSON. TOML text and dotted overrides are turned into JSON first (config_toml.cpp), so that types, unknown
-// keys and ranges are checked in this one place.
+// Config to and from JSON. TOML text and dotted overrides are turned into JSON first (config_toml.cpp), so that types,
+// unknown keys and ranges are checked in this one place.
 #include "config/config_json.h"
 
 #include <algorithm>
@@ -22,9 +22,11 @@ constexpr int kMaxNesting = 64;
 struct Reader {
   const std::string& origin;
 
-  template <class T> void read(T& value, const ordered_json& json, const std::string& path) const {
+  template <class T>
+  void read(T& value, const ordered_json& json, const std::string& path) const {
     auto wrong = [&](const std::string& what) {
-      fail(ErrorKind::invalid, "{}: {} = {} must be {}", origin, path.empty() ? "the document" : path, json.dump(), what);
+      fail(ErrorKind::invalid, "{}: {} = {} must be {}", origin, path.empty() ? "the document" : path, json.dump(),
+           what);
     };
     if constexpr (Struct<T>) {
       if (!json.is_object()) wrong("a table of keys");
@@ -50,7 +52,8 @@ struct Reader {
     }
   }
 
-  template <class T, class Wrong> static void read_integer(T& value, const ordered_json& json, Wrong wrong) {
+  template <class T, class Wrong>
+  static void read_integer(T& value, const ordered_json& json, Wrong wrong) {
     if (json.is_number_float()) {  // 1e6 is a fine way to write a million
       const double number = json.get<double>();
       if (number != std::floor(number) || std::abs(number) > 9e15) wrong("a whole number");
@@ -59,13 +62,16 @@ struct Reader {
       return;
     }
     if (!json.is_number_integer()) wrong("a whole number");
-    if (std::is_unsigned_v<T> && !json.is_number_unsigned() && json.get<int64_t>() < 0) wrong("a whole number of at least 0");
+    if (std::is_unsigned_v<T> && !json.is_number_unsigned() && json.get<int64_t>() < 0)
+      wrong("a whole number of at least 0");
     // TOML's whole numbers end there, and every configuration can be written as TOML.
-    if (json.is_number_unsigned() && json.get<uint64_t>() > uint64_t(std::numeric_limits<int64_t>::max())) wrong("a whole number below 2^63");
+    if (json.is_number_unsigned() && json.get<uint64_t>() > uint64_t(std::numeric_limits<int64_t>::max()))
+      wrong("a whole number below 2^63");
     value = json.get<T>();
   }
 
-  template <class T> void read_struct(T& value, const ordered_json& json, const std::string& path) const {
+  template <class T>
+  void read_struct(T& value, const ordered_json& json, const std::string& path) const {
     std::vector<std::string> known;
     T::visit(value, [&](const char* name, auto& field, const char*) {
       known.push_back(name);
@@ -87,12 +93,14 @@ ordered_json utf8(const std::string& text) {
   try {
     json.dump();
   } catch (const ordered_json::type_error&) {
-    fail(ErrorKind::invalid, "'{}' is not valid UTF-8; texts and paths of a configuration must be", json.dump(-1, ' ', true, ordered_json::error_handler_t::replace));
+    fail(ErrorKind::invalid, "'{}' is not valid UTF-8; texts and paths of a configuration must be",
+         json.dump(-1, ' ', true, ordered_json::error_handler_t::replace));
   }
   return json;
 }
 
-template <class T> ordered_json to_json(const T& value) {
+template <class T>
+ordered_json to_json(const T& value) {
   if constexpr (Struct<T>) {
     ordered_json json = ordered_json::object();
     T::visit(value, [&](const char* name, auto& field, const char*) { json[name] = to_json(field); });
@@ -120,7 +128,8 @@ Config config_from_tree(const ordered_json& tree, const std::string& origin) {
 }
 
 ordered_json parse_json(const std::string& text, const std::string& origin) {
-  check(!nests_deeper_than(text, kMaxNesting), ErrorKind::corrupt, "{}: nested deeper than {} levels; no configuration is", origin, kMaxNesting);
+  check(!nests_deeper_than(text, kMaxNesting), ErrorKind::corrupt,
+        "{}: nested deeper than {} levels; no configuration is", origin, kMaxNesting);
   try {
     return ordered_json::parse(text);
   } catch (const ordered_json::parse_error& error) {

@@ -1,4 +1,5 @@
-// Config as a JSON tree: the common form behind TOML files, overrides, checkpoints and comparisons. Private to the room.
+// Config as a JSON tree: the common form behind TOML files, overrides, checkpoints and comparisons. Private to the
+// room.
 #pragma once
 #include <nlohmann/json.hpp>
 #include <string>

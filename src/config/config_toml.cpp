@@ -1,7 +1,7 @@
 // TOML text to Config and back, dotted overrides, help and differences.
+#include <toml++/toml.h>
 #include <limits>
 #include <sstream>
-#include <toml++/toml.h>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -50,7 +50,8 @@ ordered_json tree_of_toml(const std::string& text, const std::string& origin) {
 ordered_json override_value(const std::string& text, const std::string& origin) {
   try {
     const auto table = toml::parse("value = " + text);
-    if (table.size() == 1) return tree_of(*table.get("value"), origin, "value");  // more: a line break smuggled in other keys
+    if (table.size() == 1)
+      return tree_of(*table.get("value"), origin, "value");  // more: a line break smuggled in other keys
   } catch (const toml::parse_error&) {
   }
   return text;
@@ -63,19 +64,22 @@ void set_in_tree(ordered_json& tree, const std::string& path, const ordered_json
   while (std::getline(parts, part, '.')) {
     if (place->is_array()) {
       const bool number = !part.empty() && part.size() < 7 && part.find_first_not_of("0123456789") == std::string::npos;
-      check(number, ErrorKind::invalid, "{}: '{}' is a list; '{}' must be a position in it, such as 0", origin, walked, part);
+      check(number, ErrorKind::invalid, "{}: '{}' is a list; '{}' must be a position in it, such as 0", origin, walked,
+            part);
       const size_t index = std::stoul(part);
-      check(index <= place->size(), ErrorKind::invalid, "{}: '{}' has {} entries; position {} is beyond its end", origin, walked,
-            place->size(), index);
+      check(index <= place->size(), ErrorKind::invalid, "{}: '{}' has {} entries; position {} is beyond its end",
+            origin, walked, place->size(), index);
       if (index == place->size()) place->push_back(ordered_json::object());
       place = &(*place)[index];
     } else {
-      check(place->is_object(), ErrorKind::invalid, "{}: '{}' is a value, not a section; '{}' cannot be set in it", origin, walked, part);
+      check(place->is_object(), ErrorKind::invalid, "{}: '{}' is a value, not a section; '{}' cannot be set in it",
+            origin, walked, part);
       if (!place->contains(part) && !place->empty()) {  // an entry just added to a list is still empty
         std::vector<std::string> known;
         for (const auto& item : place->items()) known.push_back(item.key());
         const std::string before = walked.empty() ? "" : walked + ".";
-        fail(ErrorKind::invalid, "{}: unknown key '{}{}'; did you mean '{}{}'?", origin, before, part, before, nearest_name(part, known, std::numeric_limits<int>::max()));
+        fail(ErrorKind::invalid, "{}: unknown key '{}{}'; did you mean '{}{}'?", origin, before, part, before,
+             nearest_name(part, known, std::numeric_limits<int>::max()));
       }
       place = &(*place)[part];
     }
@@ -88,7 +92,8 @@ std::string toml_value(const ordered_json& value);
 
 std::string toml_inline(const ordered_json& table) {
   std::string text = "{";
-  for (const auto& item : table.items()) text += (text.size() > 1 ? ", " : " ") + item.key() + " = " + toml_value(item.value());
+  for (const auto& item : table.items())
+    text += (text.size() > 1 ? ", " : " ") + item.key() + " = " + toml_value(item.value());
   return text + " }";
 }
 
@@ -119,7 +124,8 @@ void write_toml(const ordered_json& table, const std::string& path, std::string&
   }
 }
 
-template <class T> void help_of(const T& value, const std::string& path, const std::string& section, std::string& out) {
+template <class T>
+void help_of(const T& value, const std::string& path, const std::string& section, std::string& out) {
   T::visit(value, [&](const char* name, auto& field, const char* help) {
     using Field = std::remove_cvref_t<decltype(field)>;
     const std::string full = path.empty() ? name : path + "." + name;
@@ -128,11 +134,14 @@ template <class T> void help_of(const T& value, const std::string& path, const s
     } else {
       if (!section.empty() && full.rfind(section, 0) != 0) return;
       std::string shown;
-      if constexpr (is_vector_v<Field>) shown = "[]";
-      else shown = ordered_json(field).dump();
+      if constexpr (is_vector_v<Field>)
+        shown = "[]";
+      else
+        shown = ordered_json(field).dump();
       out += fmt::format("  {:<28} {:<14} {}\n", full, shown, help);
       if constexpr (is_vector_v<Field>) {
-        if constexpr (Struct<typename Field::value_type>) help_of(typename Field::value_type{}, full + ".N", section, out);
+        if constexpr (Struct<typename Field::value_type>)
+          help_of(typename Field::value_type{}, full + ".N", section, out);
       }
     }
   });
@@ -141,7 +150,8 @@ template <class T> void help_of(const T& value, const std::string& path, const s
 void differences(const ordered_json& a, const ordered_json& b, const std::string& path, std::vector<std::string>& out) {
   if (a.is_object() && b.is_object()) {
     for (const auto& item : a.items()) {
-      differences(item.value(), b.contains(item.key()) ? b[item.key()] : ordered_json(), path.empty() ? item.key() : path + "." + item.key(), out);
+      differences(item.value(), b.contains(item.key()) ? b[item.key()] : ordered_json(),
+                  path.empty() ? item.key() : path + "." + item.key(), out);
     }
   } else if (a != b) {
     out.push_back(fmt::format("{}: {} -> {}", path, a.dump(), b.dump()));
@@ -154,9 +164,7 @@ Config config_from_toml(const std::string& text, const std::string& origin) {
   return config_from_tree(tree_of_toml(text, origin), origin);
 }
 
-Config load_config(const std::string& path) {
-  return config_from_toml(read_file(path), path);
-}
+Config load_config(const std::string& path) { return config_from_toml(read_file(path), path); }
 
 void apply_overrides(Config& config, const std::vector<std::string>& assignments) {
   if (assignments.empty()) return;

@@ -17,7 +17,8 @@ void in_range(const char* key, int64_t value, int64_t low, int64_t high = kMaxSi
 }
 
 void in_range(const char* key, double value, double low, double high, const char* right) {
-  check(std::isfinite(value) && value >= low && value <= high, ErrorKind::invalid, "{} = {} must be {}", key, value, right);
+  check(std::isfinite(value) && value >= low && value <= high, ErrorKind::invalid, "{} = {} must be {}", key, value,
+        right);
 }
 
 void one_of(const char* key, const std::string& value, std::initializer_list<const char*> choices) {
@@ -34,14 +35,16 @@ void check_experts(const ModelConfig& m) {
   in_range("model.n_shared_experts", m.n_shared_experts, 0, 1024);
   in_range("model.n_experts_per_token", m.n_experts_per_token, 1);
   check(m.n_experts_per_token <= m.n_routed_experts, ErrorKind::invalid,
-        "model.n_experts_per_token = {} must not exceed model.n_routed_experts = {}", m.n_experts_per_token, m.n_routed_experts);
+        "model.n_experts_per_token = {} must not exceed model.n_routed_experts = {}", m.n_experts_per_token,
+        m.n_routed_experts);
   in_range("model.n_groups", m.n_groups, 1, m.n_routed_experts);
   check(m.n_routed_experts % m.n_groups == 0, ErrorKind::invalid,
         "model.n_groups = {} must divide model.n_routed_experts = {}", m.n_groups, m.n_routed_experts);
   in_range("model.n_limited_groups", m.n_limited_groups, 1, m.n_groups);
   const int64_t reachable = m.n_limited_groups * (m.n_routed_experts / m.n_groups);
   check(m.n_experts_per_token <= reachable, ErrorKind::invalid,
-        "model.n_experts_per_token = {} must not exceed the {} experts of {} groups", m.n_experts_per_token, reachable, m.n_limited_groups);
+        "model.n_experts_per_token = {} must not exceed the {} experts of {} groups", m.n_experts_per_token, reachable,
+        m.n_limited_groups);
   one_of("model.score_function", m.score_function, {"sigmoid", "softmax"});
   one_of("model.group_score", m.group_score, {"top2_sum", "max"});
   check(m.group_score != "top2_sum" || m.n_groups == 1 || m.n_routed_experts / m.n_groups >= 2, ErrorKind::invalid,
@@ -51,22 +54,29 @@ void check_experts(const ModelConfig& m) {
 
 // Roughly, in floating point: sizes that pass may be multiplied in 64 bits ever after.
 double weights(const ModelConfig& m) {
-  const double hidden = double(m.hidden_size), heads = double(m.n_heads), qk = double(m.qk_nope_head_dim) + double(m.qk_rope_head_dim);
-  const double nope_v = double(m.qk_nope_head_dim) + double(m.v_head_dim), latent = double(m.kv_lora_rank) + double(m.qk_rope_head_dim);
+  const double hidden = double(m.hidden_size), heads = double(m.n_heads),
+               qk = double(m.qk_nope_head_dim) + double(m.qk_rope_head_dim);
+  const double nope_v = double(m.qk_nope_head_dim) + double(m.v_head_dim),
+               latent = double(m.kv_lora_rank) + double(m.qk_rope_head_dim);
   const double q = m.q_lora_rank > 0 ? double(m.q_lora_rank) * (hidden + heads * qk) : hidden * heads * qk;
-  const double attention = q + hidden * latent + double(m.kv_lora_rank) * heads * nope_v + heads * double(m.v_head_dim) * hidden;
+  const double attention =
+      q + hidden * latent + double(m.kv_lora_rank) * heads * nope_v + heads * double(m.v_head_dim) * hidden;
   const double experts = double(m.expert_ffn_size) * (double(m.n_routed_experts) + double(m.n_shared_experts));
   const double ffn = 3 * hidden * std::max(double(m.dense_ffn_size), m.n_routed_experts > 0 ? experts : 0.0);
-  return 2 * double(m.vocab_size) * hidden + (double(m.n_layers) + double(m.n_mtp)) * (attention + ffn + 2 * hidden * hidden);
+  return 2 * double(m.vocab_size) * hidden +
+         (double(m.n_layers) + double(m.n_mtp)) * (attention + ffn + 2 * hidden * hidden);
 }
 
 // Bytes of the activations of one micro-batch, within a factor of a few.
 double activations(const Config& c) {
   const auto& m = c.model;
   const double tokens = double(std::max<int64_t>(1, c.train.micro_batch_sequences)) * double(c.data.sequence_length);
-  const double heads = double(m.n_heads) * double(m.qk_nope_head_dim + 2 * m.qk_rope_head_dim + m.v_head_dim + m.kv_lora_rank);
-  const double inner = std::max(double(m.dense_ffn_size), double(m.expert_ffn_size) * double(m.n_experts_per_token + m.n_shared_experts));
-  const double layer = double(m.hidden_size) * double(2 + m.n_experts_per_token) + heads + inner + double(m.n_routed_experts);
+  const double heads =
+      double(m.n_heads) * double(m.qk_nope_head_dim + 2 * m.qk_rope_head_dim + m.v_head_dim + m.kv_lora_rank);
+  const double inner = std::max(double(m.dense_ffn_size),
+                                double(m.expert_ffn_size) * double(m.n_experts_per_token + m.n_shared_experts));
+  const double layer =
+      double(m.hidden_size) * double(2 + m.n_experts_per_token) + heads + inner + double(m.n_routed_experts);
   return 8 * tokens * (4 * layer * double(m.n_layers + m.n_mtp) + double(m.vocab_size));
 }
 
@@ -75,7 +85,8 @@ void check_schedule(const std::string& key, const std::vector<SchedulePiece>& pi
     const std::string name = fmt::format("{}.{}", key, i);
     one_of((name + ".shape").c_str(), pieces[i].shape, {"constant", "linear", "cosine"});
     in_range((name + ".to").c_str(), pieces[i].to, 0, 1e6, "at least 0");
-    in_range((name + ".until").c_str(), pieces[i].until, 1e-12, 1e15, "above 0: a fraction of the run up to 1, or a number of steps");
+    in_range((name + ".until").c_str(), pieces[i].until, 1e-12, 1e15,
+             "above 0: a fraction of the run up to 1, or a number of steps");
     check(pieces[i].until <= 1 || pieces[i].until == std::floor(pieces[i].until), ErrorKind::invalid,
           "{}.until = {} must be a whole number of steps, or a fraction up to 1", name, pieces[i].until);
     const bool same_unit = i > 0 && (pieces[i].until <= 1) == (pieces[i - 1].until <= 1);
@@ -93,7 +104,8 @@ void check_data(const DataConfig& d) {
   in_range("data.fim_rate", d.fim_rate, 0, 1, "between 0 and 1");
   in_range("data.pack_window", d.pack_window, 1, 1 << 24);
   for (size_t i = 0; i < d.sources.size(); ++i) {
-    check(!d.sources[i].paths.empty(), ErrorKind::invalid, "data.sources.{}.paths is empty: name at least one file, directory or glob", i);
+    check(!d.sources[i].paths.empty(), ErrorKind::invalid,
+          "data.sources.{}.paths is empty: name at least one file, directory or glob", i);
     in_range(fmt::format("data.sources.{}.weight", i).c_str(), d.sources[i].weight, 0, 1e9, "at least 0");
   }
 }
@@ -145,7 +157,8 @@ void validate(const ModelConfig& m, bool vocab_known) {
   in_range("model.kv_lora_rank", m.kv_lora_rank, 1);
   in_range("model.qk_nope_head_dim", m.qk_nope_head_dim, 1, 1 << 20);
   in_range("model.qk_rope_head_dim", m.qk_rope_head_dim, 2, 1 << 20);
-  check(m.qk_rope_head_dim % 2 == 0, ErrorKind::invalid, "model.qk_rope_head_dim = {} must be even: it is rotated in pairs", m.qk_rope_head_dim);
+  check(m.qk_rope_head_dim % 2 == 0, ErrorKind::invalid,
+        "model.qk_rope_head_dim = {} must be even: it is rotated in pairs", m.qk_rope_head_dim);
   in_range("model.v_head_dim", m.v_head_dim, 1, 1 << 20);
   in_range("model.dense_ffn_size", m.dense_ffn_size, 1);
   in_range("model.n_routed_experts", m.n_routed_experts, 0, 1 << 20);
@@ -161,7 +174,8 @@ void validate(const ModelConfig& m, bool vocab_known) {
   in_range("model.yarn.beta_fast", m.yarn.beta_fast, 1e-6, 1e9, "above 0");
   in_range("model.yarn.beta_slow", m.yarn.beta_slow, 1e-6, 1e9, "above 0");
   check(weights(m) < 1e16, ErrorKind::invalid,
-        "model: hidden_size = {}, vocab_size = {}, n_layers = {}, n_routed_experts = {} and the other sizes make more than 10^16 weights",
+        "model: hidden_size = {}, vocab_size = {}, n_layers = {}, n_routed_experts = {} and the other sizes make more "
+        "than 10^16 weights",
         m.hidden_size, m.vocab_size, m.n_layers, m.n_routed_experts);
 }
 
@@ -174,12 +188,15 @@ void validate(const Config& config) {
   in_range("tokenizer.split_fused", config.tokenizer.split_fused, 0, 1, "between 0 and 1");
   in_range("tokenizer.training_bytes", config.tokenizer.training_bytes, 0, int64_t(1) << 60);
   check(activations(config) < 1e17, ErrorKind::invalid,
-        "data.sequence_length = {} and train.micro_batch_sequences = {} with this model make more than 10^17 bytes of activations",
+        "data.sequence_length = {} and train.micro_batch_sequences = {} with this model make more than 10^17 bytes of "
+        "activations",
         config.data.sequence_length, config.train.micro_batch_sequences);
   check(config.data.sequence_length <= config.model.max_positions, ErrorKind::invalid,
-        "data.sequence_length = {} must not exceed model.max_positions = {}", config.data.sequence_length, config.model.max_positions);
+        "data.sequence_length = {} must not exceed model.max_positions = {}", config.data.sequence_length,
+        config.model.max_positions);
   check(config.data.sequence_length > config.model.n_mtp + 1, ErrorKind::invalid,
-        "data.sequence_length = {} must exceed model.n_mtp + 1 = {}", config.data.sequence_length, config.model.n_mtp + 1);
+        "data.sequence_length = {} must exceed model.n_mtp + 1 = {}", config.data.sequence_length,
+        config.model.n_mtp + 1);
 }
 
 }  // namespace hadal

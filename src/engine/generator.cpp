@@ -15,10 +15,11 @@ GenerateResult generate(Transformer& model, const GenerateRequest& request) {
   check(request.max_tokens >= 0, ErrorKind::invalid, "max_tokens = {} must be at least 0", request.max_tokens);
   const int64_t length = int64_t(request.prompt.size()) + request.max_tokens;
   check(length <= config.max_positions, ErrorKind::invalid,
-        "{} prompt tokens and {} new ones make {}, more than the model's {} positions", request.prompt.size(), request.max_tokens, length,
-        config.max_positions);
+        "{} prompt tokens and {} new ones make {}, more than the model's {} positions", request.prompt.size(),
+        request.max_tokens, length, config.max_positions);
   for (int32_t id : request.prompt) {
-    check(id >= 0 && id < config.vocab_size, ErrorKind::invalid, "token id {} must lie in 0 .. {}", id, config.vocab_size - 1);
+    check(id >= 0 && id < config.vocab_size, ErrorKind::invalid, "token id {} must lie in 0 .. {}", id,
+          config.vocab_size - 1);
   }
   GenerateResult result;
   if (request.max_tokens == 0) return result;

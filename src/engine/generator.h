@@ -11,17 +11,17 @@
 namespace hadal {
 
 struct GenerateRequest {
-  std::vector<int32_t> prompt;             // at least one token
+  std::vector<int32_t> prompt;  // at least one token
   int64_t max_tokens = 128;
-  std::vector<int32_t> stop;               // ids that end the text; the stop id itself is returned last
-  int64_t allowed_ids = 0;                 // ids below this are drawn; 0 = the whole vocabulary
+  std::vector<int32_t> stop;  // ids that end the text; the stop id itself is returned last
+  int64_t allowed_ids = 0;    // ids below this are drawn; 0 = the whole vocabulary
   SamplingOptions sampling;
-  std::function<bool(int32_t)> on_token;   // called with every new id; false ends the generation
+  std::function<bool(int32_t)> on_token;  // called with every new id; false ends the generation
 };
 
 struct GenerateResult {
-  std::vector<int32_t> tokens;             // the new ones
-  bool stopped = false;                    // by a stop id
+  std::vector<int32_t> tokens;  // the new ones
+  bool stopped = false;         // by a stop id
   double prefill_seconds = 0, decode_seconds = 0;
 };
 

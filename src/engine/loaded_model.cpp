@@ -12,12 +12,14 @@ namespace {
 
 void load_ema(const std::filesystem::path& directory, Transformer& model) {
   const auto path = directory / "optimizer.safetensors";
-  check(std::filesystem::exists(path), ErrorKind::not_found, "{}: no such file; an exported model keeps no moving average", path.string());
+  check(std::filesystem::exists(path), ErrorKind::not_found,
+        "{}: no such file; an exported model keeps no moving average", path.string());
   const SafetensorsReader reader(path);
   for (Parameter* parameter : model.parameters()) {
     if (!parameter->spec.trained) continue;
     const std::string name = "ema." + parameter->spec.name;
-    check(reader.has(name), ErrorKind::not_found, "{}: no '{}'; train with optim.ema_decay above 0 to keep a moving average", path.string(), name);
+    check(reader.has(name), ErrorKind::not_found,
+          "{}: no '{}'; train with optim.ema_decay above 0 to keep a moving average", path.string(), name);
     parameter->master.copy_from(reader.tensor(name));
   }
 }

@@ -9,14 +9,14 @@
 namespace hadal {
 
 struct LoadOptions {
-  std::string precision;        // fp64, fp32, bf16 or empty: as the model was trained (fp32 where that is unknown)
-  std::string attention_form;   // empty: as the model was trained
-  bool ema = false;             // the moving average of the weights instead of the weights, where the run kept one
-  bool training = false;        // with gradients
+  std::string precision;       // fp64, fp32, bf16 or empty: as the model was trained (fp32 where that is unknown)
+  std::string attention_form;  // empty: as the model was trained
+  bool ema = false;            // the moving average of the weights instead of the weights, where the run kept one
+  bool training = false;       // with gradients
 };
 
 struct LoadedModel {
-  std::filesystem::path directory;           // of the files that were read
+  std::filesystem::path directory;  // of the files that were read
   std::unique_ptr<Transformer> transformer;
 };
 

@@ -11,7 +11,8 @@
 namespace hadal {
 
 void validate(const SamplingOptions& o) {
-  check(std::isfinite(o.temperature) && o.temperature >= 0, ErrorKind::invalid, "temperature = {} must be at least 0", o.temperature);
+  check(std::isfinite(o.temperature) && o.temperature >= 0, ErrorKind::invalid, "temperature = {} must be at least 0",
+        o.temperature);
   check(o.top_k >= 0, ErrorKind::invalid, "top_k = {} must be at least 0 (0 switches it off)", o.top_k);
   check(o.top_p > 0 && o.top_p <= 1, ErrorKind::invalid, "top_p = {} must lie in (0, 1]", o.top_p);
   check(o.min_p >= 0 && o.min_p <= 1, ErrorKind::invalid, "min_p = {} must lie in [0, 1]", o.min_p);
@@ -21,7 +22,9 @@ int32_t sample_token(std::span<const float> logits, int64_t allowed, const Sampl
   const int64_t n = std::min<int64_t>(allowed, int64_t(logits.size()));
   check(n > 0, ErrorKind::internal, "no token may be drawn: {} logits, {} allowed", logits.size(), allowed);
   for (int64_t id = 0; id < n; ++id) {  // one NaN anywhere would break the order that sorting needs
-    if (!std::isfinite(logits[id])) throw NotFinite(fmt::format("the logit of token {} is {}; the model's weights are damaged or diverged", id, logits[id]));
+    if (!std::isfinite(logits[id]))
+      throw NotFinite(
+          fmt::format("the logit of token {} is {}; the model's weights are damaged or diverged", id, logits[id]));
   }
   const int32_t best = int32_t(std::max_element(logits.begin(), logits.begin() + n) - logits.begin());
   if (options.temperature == 0) return best;
@@ -33,11 +36,13 @@ int32_t sample_token(std::span<const float> logits, int64_t allowed, const Sampl
   if (options.top_k > 0 && options.top_k < n) ids.resize(options.top_k);
   std::vector<double> p(ids.size());
   double total = 0;
-  for (size_t i = 0; i < ids.size(); ++i) total += p[i] = std::exp((double(logits[ids[i]]) - double(logits[best])) / options.temperature);
+  for (size_t i = 0; i < ids.size(); ++i)
+    total += p[i] = std::exp((double(logits[ids[i]]) - double(logits[best])) / options.temperature);
 
   size_t kept = 0;
   double sum = 0;
-  while (kept < ids.size() && p[kept] >= options.min_p * p[0] && (kept == 0 || sum < options.top_p * total)) sum += p[kept++];
+  while (kept < ids.size() && p[kept] >= options.min_p * p[0] && (kept == 0 || sum < options.top_p * total))
+    sum += p[kept++];
   double left = random_uniform(options.seed, stream_id("engine.sample"), uint64_t(position)) * sum;
   for (size_t i = 0; i < kept; ++i) {
     left -= p[i];

@@ -15,7 +15,8 @@ namespace hadal {
 double gzip_bits_per_byte(std::string_view text) {
   check(!text.empty(), ErrorKind::invalid, "no text to compress");
   z_stream stream{};
-  check(deflateInit2(&stream, 9, Z_DEFLATED, 15 + 16, 9, Z_DEFAULT_STRATEGY) == Z_OK, ErrorKind::internal, "zlib cannot start");
+  check(deflateInit2(&stream, 9, Z_DEFLATED, 15 + 16, 9, Z_DEFAULT_STRATEGY) == Z_OK, ErrorKind::internal,
+        "zlib cannot start");
   std::vector<unsigned char> out(1 << 16);
   size_t total = 0, given = 0;
   int status = Z_OK;
@@ -39,7 +40,8 @@ namespace {
 
 size_t xz_size(std::string_view first, std::string_view second) {
   lzma_stream stream = LZMA_STREAM_INIT;
-  check(lzma_easy_encoder(&stream, 9 | LZMA_PRESET_EXTREME, LZMA_CHECK_CRC32) == LZMA_OK, ErrorKind::internal, "liblzma cannot start (memory?)");
+  check(lzma_easy_encoder(&stream, 9 | LZMA_PRESET_EXTREME, LZMA_CHECK_CRC32) == LZMA_OK, ErrorKind::internal,
+        "liblzma cannot start (memory?)");
   std::vector<uint8_t> out(1 << 16);
   size_t total = 0;
   for (const auto& [text, action] : {std::pair{first, LZMA_RUN}, std::pair{second, LZMA_FINISH}}) {
@@ -52,7 +54,8 @@ size_t xz_size(std::string_view first, std::string_view second) {
       status = lzma_code(&stream, action);
       total += out.size() - stream.avail_out;
     } while (status == LZMA_OK && (stream.avail_in > 0 || action == LZMA_FINISH));
-    check(status == LZMA_OK || status == LZMA_STREAM_END || status == LZMA_BUF_ERROR, ErrorKind::internal, "liblzma failed with code {}", int(status));
+    check(status == LZMA_OK || status == LZMA_STREAM_END || status == LZMA_BUF_ERROR, ErrorKind::internal,
+          "liblzma failed with code {}", int(status));
   }
   lzma_end(&stream);
   return total;
@@ -73,7 +76,9 @@ double xz_primed_bits_per_byte(std::string_view training, std::string_view text)
 double ngram_bits_per_byte(std::string_view training, std::string_view text, int order) {
   check(order >= 1 && order <= 7, ErrorKind::invalid, "n-gram order {} must lie in 1 .. 7", order);
   check(!text.empty(), ErrorKind::invalid, "no text to measure");
-  struct Context { uint32_t count = 0, distinct = 0; };
+  struct Context {
+    uint32_t count = 0, distinct = 0;
+  };
   // Keys: up to 7 bytes and their number, so that contexts of all lengths share one table.
   auto key = [](std::string_view all, size_t end, int length) {
     uint64_t value = uint64_t(length) << 56;

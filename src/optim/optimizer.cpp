@@ -9,13 +9,18 @@
 
 namespace hadal {
 
-Optimizer::Optimizer(const Parameters& parameters, const OptimConfig& config, const Exec& exec) : config_(config), exec_(exec) {
+Optimizer::Optimizer(const Parameters& parameters, const OptimConfig& config, const Exec& exec)
+    : config_(config), exec_(exec) {
   for (Parameter* parameter : parameters) {
     if (!parameter->spec.trained) continue;
-    check(bool(parameter->grad), ErrorKind::internal, "parameter {} has no gradient to train with", parameter->spec.name);
+    check(bool(parameter->grad), ErrorKind::internal, "parameter {} has no gradient to train with",
+          parameter->spec.name);
     const DType high = parameter->master.dtype();
     const DType moments = high == DType::f64 ? DType::f64 : (config.moments == "bf16" ? DType::bf16 : DType::f32);
-    Slot slot{parameter, Tensor::zeros(exec, moments, parameter->spec.shape), Tensor::zeros(exec, moments, parameter->spec.shape), {}};
+    Slot slot{parameter,
+              Tensor::zeros(exec, moments, parameter->spec.shape),
+              Tensor::zeros(exec, moments, parameter->spec.shape),
+              {}};
     if (has_ema()) slot.ema = parameter->master.clone(exec);
     slots_.push_back(std::move(slot));
   }

@@ -1,6 +1,6 @@
-// Schedules: learning rate, batch size, MTP weight and bias speed as functions of the step, from lists of pieces (§2.3).
-// Steps count from 1; a piece covers the steps up to its `until` (a number of steps, or a fraction of the run), from the value
-// where the piece before ended to its own `to`; steps after the last piece keep its value.
+// Schedules: learning rate, batch size, MTP weight and bias speed as functions of the step, from lists of pieces
+// (§2.3). Steps count from 1; a piece covers the steps up to its `until` (a number of steps, or a fraction of the run),
+// from the value where the piece before ended to its own `to`; steps after the last piece keep its value.
 #pragma once
 #include <cstdint>
 #include <vector>
@@ -12,8 +12,8 @@ namespace hadal {
 double schedule_value(const std::vector<SchedulePiece>& pieces, double start, int64_t step, int64_t total_steps);
 
 double learning_rate(const OptimConfig& config, int64_t step, int64_t total_steps);
-int64_t batch_sequences(const TrainConfig& config, int64_t step);       // at least 1
-double mtp_weight(const TrainConfig& config, int64_t step);             // lambda of §2.4
-double bias_speed(const TrainConfig& config, int64_t step);             // gamma of §2.4, 0 once frozen
+int64_t batch_sequences(const TrainConfig& config, int64_t step);  // at least 1
+double mtp_weight(const TrainConfig& config, int64_t step);        // lambda of §2.4
+double bias_speed(const TrainConfig& config, int64_t step);        // gamma of §2.4, 0 once frozen
 
 }  // namespace hadal

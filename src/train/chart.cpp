@@ -41,14 +41,19 @@ std::vector<double> ticks(const Axis& axis) {
   if (axis.log) {
     for (double decade = std::pow(10, std::floor(std::log10(axis.low))); decade <= axis.high * 1.0001; decade *= 10) {
       for (double factor : {1.0, 2.0, 5.0}) {
-        if (decade * factor >= axis.low * 0.9999 && decade * factor <= axis.high * 1.0001) values.push_back(decade * factor);
+        if (decade * factor >= axis.low * 0.9999 && decade * factor <= axis.high * 1.0001)
+          values.push_back(decade * factor);
       }
     }
     return values;
   }
   const double rough = (axis.high - axis.low) / 5, power = std::pow(10, std::floor(std::log10(rough)));
-  const double step = rough / power < 1.5 ? power : rough / power < 3.5 ? 2 * power : rough / power < 7.5 ? 5 * power : 10 * power;
-  for (double value = std::ceil(axis.low / step) * step; value <= axis.high + step * 1e-6; value += step) values.push_back(std::abs(value) < step * 1e-6 ? 0 : value);
+  const double step = rough / power < 1.5   ? power
+                      : rough / power < 3.5 ? 2 * power
+                      : rough / power < 7.5 ? 5 * power
+                                            : 10 * power;
+  for (double value = std::ceil(axis.low / step) * step; value <= axis.high + step * 1e-6; value += step)
+    values.push_back(std::abs(value) < step * 1e-6 ? 0 : value);
   return values;
 }
 
@@ -85,7 +90,8 @@ std::string path_of(const ChartLine& line, const Axis& x, const Axis& y, const C
   std::string path;
   bool pen_down = false;
   auto point = [&](const std::pair<double, double>& p) {
-    path += fmt::format("{}{:.1f} {:.1f}", pen_down ? "L" : "M", kLeft + x.place(p.first) * width, kTop + (1 - y.place(p.second)) * height);
+    path += fmt::format("{}{:.1f} {:.1f}", pen_down ? "L" : "M", kLeft + x.place(p.first) * width,
+                        kTop + (1 - y.place(p.second)) * height);
     pen_down = true;
   };
   for (size_t i = 0; i < line.points.size();) {
@@ -97,8 +103,8 @@ std::string path_of(const ChartLine& line, const Axis& x, const Axis& y, const C
     }
     const int column = int(x.place(p.first) * width);
     size_t end = i, low = i, high = i;
-    while (end < line.points.size() && std::isfinite(line.points[end].second) && (!y.log || line.points[end].second > 0) &&
-           int(x.place(line.points[end].first) * width) == column) {
+    while (end < line.points.size() && std::isfinite(line.points[end].second) &&
+           (!y.log || line.points[end].second > 0) && int(x.place(line.points[end].first) * width) == column) {
       if (line.points[end].second < line.points[low].second) low = end;
       if (line.points[end].second > line.points[high].second) high = end;
       ++end;
@@ -116,24 +122,31 @@ std::string line_chart(const std::vector<ChartLine>& lines, const ChartOptions& 
   Axis x, y;
   limits(lines, o, x, y);
   const double width = o.width - kLeft - kRight, height = o.height - kTop - kBottom;
-  std::string svg = fmt::format("<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\"><text class=\"title\" x=\"{}\" y=\"16\">{}</text>\n", o.width, o.height,
-                                html_escape(o.title), kLeft, html_escape(o.title));
+  std::string svg = fmt::format(
+      "<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\"><text class=\"title\" x=\"{}\" y=\"16\">{}</text>\n",
+      o.width, o.height, html_escape(o.title), kLeft, html_escape(o.title));
   for (double value : ticks(y)) {
     const double place = kTop + (1 - y.place(value)) * height;
-    svg += fmt::format("<line class=\"grid\" x1=\"{}\" x2=\"{}\" y1=\"{:.1f}\" y2=\"{:.1f}\"/><text class=\"tick\" text-anchor=\"end\" x=\"{}\" y=\"{:.1f}\">{}</text>\n",
-                       kLeft, o.width - kRight, place, place, kLeft - 6, place + 4, tick_text(value));
+    svg += fmt::format(
+        "<line class=\"grid\" x1=\"{}\" x2=\"{}\" y1=\"{:.1f}\" y2=\"{:.1f}\"/><text class=\"tick\" "
+        "text-anchor=\"end\" x=\"{}\" y=\"{:.1f}\">{}</text>\n",
+        kLeft, o.width - kRight, place, place, kLeft - 6, place + 4, tick_text(value));
   }
   for (double value : ticks(x)) {
     const double place = kLeft + x.place(value) * width;
-    svg += fmt::format("<text class=\"tick\" text-anchor=\"middle\" x=\"{:.1f}\" y=\"{}\">{}</text>\n", place, o.height - kBottom + 16, tick_text(value));
+    svg += fmt::format("<text class=\"tick\" text-anchor=\"middle\" x=\"{:.1f}\" y=\"{}\">{}</text>\n", place,
+                       o.height - kBottom + 16, tick_text(value));
   }
-  svg += fmt::format("<text class=\"tick\" text-anchor=\"end\" x=\"{}\" y=\"{}\">{}</text>\n", o.width - kRight, o.height - 4, html_escape(o.x_label));
+  svg += fmt::format("<text class=\"tick\" text-anchor=\"end\" x=\"{}\" y=\"{}\">{}</text>\n", o.width - kRight,
+                     o.height - 4, html_escape(o.x_label));
   double legend = kLeft;
   for (size_t i = 0; i < lines.size(); ++i) {
     svg += fmt::format("<path class=\"line c{}\" d=\"{}\"/>\n", i % 10, path_of(lines[i], x, y, o));
     if (lines.size() < 2 || i >= 12) continue;
-    svg += fmt::format("<rect class=\"fill c{}\" x=\"{:.0f}\" y=\"{}\" width=\"10\" height=\"3\"/><text class=\"tick\" x=\"{:.0f}\" y=\"{}\">{}</text>\n", i % 10, legend,
-                       kTop - 10, legend + 13, kTop - 6, html_escape(lines[i].name));
+    svg += fmt::format(
+        "<rect class=\"fill c{}\" x=\"{:.0f}\" y=\"{}\" width=\"10\" height=\"3\"/><text class=\"tick\" x=\"{:.0f}\" "
+        "y=\"{}\">{}</text>\n",
+        i % 10, legend, kTop - 10, legend + 13, kTop - 6, html_escape(lines[i].name));
     legend += 26 + 6.6 * double(lines[i].name.size());
   }
   return svg + "</svg>\n";
@@ -144,20 +157,26 @@ std::string heat_map(const HeatMap& map, int width) {
   const int row_height = rows > 40 ? 4 : rows > 16 ? 8 : 12;
   const int height = kTop + int(rows) * row_height + 24;
   const double cell = double(width - kLeft - kRight) / double(std::max<size_t>(1, columns));
-  std::string svg = fmt::format("<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\"><text class=\"title\" x=\"{}\" y=\"16\">{}</text>\n", width, height, html_escape(map.title),
-                                kLeft, html_escape(map.title));
+  std::string svg = fmt::format(
+      "<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\"><text class=\"title\" x=\"{}\" y=\"16\">{}</text>\n",
+      width, height, html_escape(map.title), kLeft, html_escape(map.title));
   for (size_t row = 0; row < rows; ++row) {
     for (size_t column = 0; column < columns && column < map.rows[row].size(); ++column) {
       const double share = std::clamp((map.rows[row][column] - map.low) / (map.high - map.low), 0.0, 1.0);
-      svg += fmt::format("<rect x=\"{:.1f}\" y=\"{}\" width=\"{:.1f}\" height=\"{}\" fill=\"hsl({:.0f} 70% {:.0f}%)\"/>", kLeft + double(column) * cell, kTop + int(row) * row_height,
-                         cell + 0.3, row_height, 240 - 240 * share, 30 + 30 * share);
+      svg +=
+          fmt::format("<rect x=\"{:.1f}\" y=\"{}\" width=\"{:.1f}\" height=\"{}\" fill=\"hsl({:.0f} 70% {:.0f}%)\"/>",
+                      kLeft + double(column) * cell, kTop + int(row) * row_height, cell + 0.3, row_height,
+                      240 - 240 * share, 30 + 30 * share);
     }
     svg += "\n";
   }
-  svg += fmt::format("<text class=\"tick\" text-anchor=\"end\" x=\"{}\" y=\"{}\">{}</text>", kLeft - 6, kTop + 10, html_escape(map.row_label));
+  svg += fmt::format("<text class=\"tick\" text-anchor=\"end\" x=\"{}\" y=\"{}\">{}</text>", kLeft - 6, kTop + 10,
+                     html_escape(map.row_label));
   if (columns > 0) {
-    svg += fmt::format("<text class=\"tick\" x=\"{}\" y=\"{}\">step {:.0f}</text><text class=\"tick\" text-anchor=\"end\" x=\"{}\" y=\"{}\">step {:.0f}</text>", kLeft, height - 6,
-                       map.steps.front(), width - kRight, height - 6, map.steps.back());
+    svg += fmt::format(
+        "<text class=\"tick\" x=\"{}\" y=\"{}\">step {:.0f}</text><text class=\"tick\" text-anchor=\"end\" x=\"{}\" "
+        "y=\"{}\">step {:.0f}</text>",
+        kLeft, height - 6, map.steps.front(), width - kRight, height - 6, map.steps.back());
   }
   return svg + "</svg>\n";
 }
@@ -167,14 +186,19 @@ std::string share_bar(const std::string& title, const std::vector<std::pair<std:
   for (const auto& part : parts) total += part.second;
   if (total <= 0) return "";
   const int rows = int(parts.size() + 2) / 3;
-  std::string svg = fmt::format("<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\"><text class=\"title\" x=\"0\" y=\"16\">{}</text>\n", width, 64 + rows * 18, html_escape(title), html_escape(title));
+  std::string svg = fmt::format(
+      "<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\"><text class=\"title\" x=\"0\" y=\"16\">{}</text>\n",
+      width, 64 + rows * 18, html_escape(title), html_escape(title));
   double at = 0;
   for (size_t i = 0; i < parts.size(); ++i) {
     const double share = parts[i].second / total;
-    svg += fmt::format("<rect class=\"fill c{}\" x=\"{:.1f}\" y=\"26\" width=\"{:.1f}\" height=\"22\"/>", i % 10, at * width, share * width);
+    svg += fmt::format("<rect class=\"fill c{}\" x=\"{:.1f}\" y=\"26\" width=\"{:.1f}\" height=\"22\"/>", i % 10,
+                       at * width, share * width);
     const int x = int(i % 3) * width / 3, y = 68 + int(i / 3) * 18;
-    svg += fmt::format("<rect class=\"fill c{}\" x=\"{}\" y=\"{}\" width=\"10\" height=\"10\"/><text class=\"tick\" x=\"{}\" y=\"{}\">{} {:.1f} %</text>\n", i % 10, x, y - 9, x + 14, y,
-                       html_escape(parts[i].first), 100 * share);
+    svg += fmt::format(
+        "<rect class=\"fill c{}\" x=\"{}\" y=\"{}\" width=\"10\" height=\"10\"/><text class=\"tick\" x=\"{}\" "
+        "y=\"{}\">{} {:.1f} %</text>\n",
+        i % 10, x, y - 9, x + 14, y, html_escape(parts[i].first), 100 * share);
     at += share;
   }
   return svg + "</svg>\n";

@@ -1,4 +1,5 @@
-// Small charts as inline SVG text for the report page: lines, a heat map, stacked bars. Colours come from the page's CSS variables.
+// Small charts as inline SVG text for the report page: lines, a heat map, stacked bars. Colours come from the page's
+// CSS variables.
 #pragma once
 #include <string>
 #include <utility>
@@ -24,13 +25,14 @@ std::string line_chart(const std::vector<ChartLine>& lines, const ChartOptions& 
 struct HeatMap {
   std::string title, row_label;
   std::vector<double> steps;
-  std::vector<std::vector<double>> rows;   // [row][column]
-  double low = 0, high = 2;                // colour scale
+  std::vector<std::vector<double>> rows;  // [row][column]
+  double low = 0, high = 2;               // colour scale
 };
 std::string heat_map(const HeatMap& map, int width = 720);
 
 // One horizontal bar divided by shares, with a legend.
-std::string share_bar(const std::string& title, const std::vector<std::pair<std::string, double>>& parts, int width = 720);
+std::string share_bar(const std::string& title, const std::vector<std::pair<std::string, double>>& parts,
+                      int width = 720);
 
 std::string html_escape(const std::string& text);
 

@@ -1,8 +1,9 @@
 // Metrics of a run as JSON lines, RUN/metrics.jsonl. Kinds of lines ("kind"):
 //   start       time, version, device facts, parameters, configuration digest
-//   step        step, loss, mtp_loss [..], balance_loss, lr, lambda, gamma, grad_norm, sequences, tokens (done so far), seconds (of
-//               the step), tokens_per_second, mfu, memory_bytes, load (max/mean); every now and then also layer_norms [..],
-//               expert_load [[..]], parts {name: seconds}; skipped when no update was made
+//   step        step, loss, mtp_loss [..], balance_loss, lr, lambda, gamma, grad_norm, sequences, tokens (done so far),
+//   seconds (of
+//               the step), tokens_per_second, mfu, memory_bytes, load (max/mean); every now and then also layer_norms
+//               [..], expert_load [[..]], parts {name: seconds}; skipped when no update was made
 //   validation  step, bits_per_byte, loss, bytes, windows, final
 //   sample      step, prompt, text
 // The screen, `hadal report` and tests read these lines; a line that cannot be written (full disk) never stops the run.
@@ -18,22 +19,24 @@ namespace hadal {
 
 class MetricsWriter {
  public:
-  // Keeps existing lines of steps up to `last_step` (a resumed run repeats what came after), drops the rest and torn lines.
-  // A validation or sample that a kept line already holds is not written again: a finished run may be opened any number of times.
+  // Keeps existing lines of steps up to `last_step` (a resumed run repeats what came after), drops the rest and torn
+  // lines. A validation or sample that a kept line already holds is not written again: a finished run may be opened any
+  // number of times.
   MetricsWriter(const std::filesystem::path& path, int64_t last_step);
   ~MetricsWriter();
   MetricsWriter(const MetricsWriter&) = delete;
   MetricsWriter& operator=(const MetricsWriter&) = delete;
   void write(const nlohmann::ordered_json& line);
-  bool failed() const { return failed_; }     // a line could not be written
+  bool failed() const { return failed_; }  // a line could not be written
 
  private:
-  static std::string mark(const nlohmann::ordered_json& line);   // empty: lines of this kind may repeat
+  static std::string mark(const nlohmann::ordered_json& line);  // empty: lines of this kind may repeat
   std::FILE* file_ = nullptr;
   bool failed_ = false;
   std::set<std::string> kept_;
 };
 
-std::vector<nlohmann::ordered_json> read_metrics(const std::filesystem::path& path);   // torn or foreign lines are passed over
+std::vector<nlohmann::ordered_json> read_metrics(
+    const std::filesystem::path& path);  // torn or foreign lines are passed over
 
 }  // namespace hadal

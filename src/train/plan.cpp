@@ -18,11 +18,15 @@ constexpr int kRows = 6;
 
 std::string draw(const std::string& title, const std::vector<double>& values) {
   static const char* const kBlocks[] = {" ", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
-  const double high = *std::max_element(values.begin(), values.end()), low = *std::min_element(values.begin(), values.end());
-  std::string out = fmt::format("{}: {:.4g} at the start, {:.4g} at the end, between {:.4g} and {:.4g}\n", title, values.front(), values.back(), low, high);
+  const double high = *std::max_element(values.begin(), values.end()),
+               low = *std::min_element(values.begin(), values.end());
+  std::string out = fmt::format("{}: {:.4g} at the start, {:.4g} at the end, between {:.4g} and {:.4g}\n", title,
+                                values.front(), values.back(), low, high);
   if (high == low) return out + "\n";
   for (int row = kRows - 1; row >= 0; --row) {
-    out += row == kRows - 1 ? fmt::format("{:>10.3g} ┤", high) : row == 0 ? fmt::format("{:>10} ┤", 0) : fmt::format("{:>10} │", "");
+    out += row == kRows - 1 ? fmt::format("{:>10.3g} ┤", high)
+           : row == 0       ? fmt::format("{:>10} ┤", 0)
+                            : fmt::format("{:>10} │", "");
     for (double value : values) {
       const int eighths = std::clamp(int(value / high * kRows * 8 + 0.5) - row * 8, 0, 8);
       out += kBlocks[eighths];
@@ -42,13 +46,17 @@ std::string draw_plan(const Config& config, int64_t columns) {
     return values;
   };
   int64_t sequences = 0;
-  for (int64_t step = 1; step <= std::min<int64_t>(steps, 2'000'000); ++step) sequences += batch_sequences(config.train, step);
+  for (int64_t step = 1; step <= std::min<int64_t>(steps, 2'000'000); ++step)
+    sequences += batch_sequences(config.train, step);
   if (steps > 2'000'000) sequences += (steps - 2'000'000) * batch_sequences(config.train, steps);
-  std::string out = fmt::format("{} steps, {} sequences of {} tokens, {} tokens in all (at most: packing may leave padding)\n\n", format_count(steps),
-                                format_count(sequences), format_count(config.data.sequence_length), format_count(sequences * config.data.sequence_length));
+  std::string out =
+      fmt::format("{} steps, {} sequences of {} tokens, {} tokens in all (at most: packing may leave padding)\n\n",
+                  format_count(steps), format_count(sequences), format_count(config.data.sequence_length),
+                  format_count(sequences * config.data.sequence_length));
   out += draw("learning rate", sampled([&](int64_t step) { return learning_rate(config.optim, step, steps); }));
   out += draw("batch (sequences)", sampled([&](int64_t step) { return double(batch_sequences(config.train, step)); }));
-  if (config.model.n_mtp > 0) out += draw("MTP weight lambda", sampled([&](int64_t step) { return mtp_weight(config.train, step); }));
+  if (config.model.n_mtp > 0)
+    out += draw("MTP weight lambda", sampled([&](int64_t step) { return mtp_weight(config.train, step); }));
   if (config.model.selection_bias && config.model.n_routed_experts > 0) {
     out += draw("bias speed gamma", sampled([&](int64_t step) { return bias_speed(config.train, step); }));
   }

@@ -1,4 +1,5 @@
-// The plan of a run before it starts: learning rate, batch size, MTP weight and bias speed over the steps, as text pictures.
+// The plan of a run before it starts: learning rate, batch size, MTP weight and bias speed over the steps, as text
+// pictures.
 #pragma once
 #include <string>
 

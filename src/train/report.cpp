@@ -1,9 +1,9 @@
 // Builds the report page from metrics lines.
 #include "train/report.h"
 
+#include <fmt/format.h>
 #include <algorithm>
 #include <cmath>
-#include <fmt/format.h>
 #include <limits>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -42,15 +42,19 @@ struct Run {
 
 Run read_run(const std::filesystem::path& directory) {
   const auto path = directory / "metrics.jsonl";
-  check(std::filesystem::exists(path), ErrorKind::not_found, "{}: no metrics.jsonl in it: not a run directory, or a run that has not begun", directory.string());
+  check(std::filesystem::exists(path), ErrorKind::not_found,
+        "{}: no metrics.jsonl in it: not a run directory, or a run that has not begun", directory.string());
   Run run;
   run.name = directory.filename().empty() ? directory.parent_path().filename().string() : directory.filename().string();
   for (auto& line : read_metrics(path)) {
     const auto kind = line["kind"].get<std::string>();
     if (kind == "start") run.start = line;
-    if (kind == "step") run.steps.push_back(std::move(line));
-    else if (kind == "validation") run.validations.push_back(std::move(line));
-    else if (kind == "sample") run.samples.push_back(std::move(line));
+    if (kind == "step")
+      run.steps.push_back(std::move(line));
+    else if (kind == "validation")
+      run.validations.push_back(std::move(line));
+    else if (kind == "sample")
+      run.samples.push_back(std::move(line));
   }
   check(!run.steps.empty(), ErrorKind::not_found, "{}: no step in it yet", path.string());
   if (std::filesystem::exists(directory / "config.toml")) {
@@ -86,14 +90,16 @@ std::string loss_charts(const std::vector<Run>& runs) {
       ChartLine line{fmt::format("{} MTP {}", run.name, k + 1), {}};
       for (const auto& step : run.steps) {
         const auto& values = step["mtp_loss"];
-        if (values.size() > k && values[k].is_number()) line.points.emplace_back(number(step, "step"), values[k].get<double>());
+        if (values.size() > k && values[k].is_number())
+          line.points.emplace_back(number(step, "step"), values[k].get<double>());
       }
       losses.push_back(std::move(line));
     }
   }
   std::vector<ChartLine> validation;
   for (const auto& run : runs) validation.push_back(series(run.name, run.validations, "bits_per_byte"));
-  return line_chart(losses, {.title = "training loss (nats per token)"}) + line_chart(validation, {.title = "held-out bits per byte"});
+  return line_chart(losses, {.title = "training loss (nats per token)"}) +
+         line_chart(validation, {.title = "held-out bits per byte"});
 }
 
 std::string layer_norms(const Run& run) {
@@ -102,7 +108,8 @@ std::string layer_norms(const Run& run) {
     if (!step.contains("layer_norms")) continue;
     const auto& norms = step["layer_norms"];
     if (lines.empty()) {
-      for (size_t i = 0; i < norms.size(); ++i) lines.push_back({i + 1 == norms.size() ? "embedding, head" : fmt::format("layer {}", i), {}});
+      for (size_t i = 0; i < norms.size(); ++i)
+        lines.push_back({i + 1 == norms.size() ? "embedding, head" : fmt::format("layer {}", i), {}});
     }
     for (size_t i = 0; i < norms.size() && i < lines.size(); ++i) {
       if (norms[i].is_number()) lines[i].points.emplace_back(number(step, "step"), norms[i].get<double>());
@@ -147,26 +154,44 @@ std::string breakdown(const Run& run) {
   const double value = options.precision == Precision::bf16 ? 2 : 0;
   const double fixed = parameters * (2 * high + value);
   return out + share_bar(fmt::format("memory by part (estimate, {}), {}", format_bytes(double(plan.total())), run.name),
-                         {{"weights and masters", parameters * (high + value)}, {"gradients", parameters * high},
-                          {"activations and workspace", std::max(0.0, double(plan.weights_and_activations) - fixed)}, {"moments and EMA", double(plan.optimizer)},
-                          {"checkpoint copy", double(plan.checkpoint_copy)}, {"program", double(plan.program)}});
+                         {{"weights and masters", parameters * (high + value)},
+                          {"gradients", parameters * high},
+                          {"activations and workspace", std::max(0.0, double(plan.weights_and_activations) - fixed)},
+                          {"moments and EMA", double(plan.optimizer)},
+                          {"checkpoint copy", double(plan.checkpoint_copy)},
+                          {"program", double(plan.program)}});
 }
 
 std::string summary(const std::vector<Run>& runs) {
   std::string head = "<tr><th></th>", rows[9];
-  const char* names[9] = {"steps", "tokens", "final loss", "bits per byte", "tokens per second (median of the last 100)", "model-FLOPs utilisation", "parameters", "kernels, precision", "skipped steps"};
+  const char* names[9] = {"steps",
+                          "tokens",
+                          "final loss",
+                          "bits per byte",
+                          "tokens per second (median of the last 100)",
+                          "model-FLOPs utilisation",
+                          "parameters",
+                          "kernels, precision",
+                          "skipped steps"};
   for (const auto& run : runs) {
     head += "<th>" + html_escape(run.name) + "</th>";
     const auto& last = run.steps.back();
     std::vector<double> speed, mfu;
     int64_t skipped = 0;
-    for (size_t i = run.steps.size() > 100 ? run.steps.size() - 100 : 0; i < run.steps.size(); ++i) speed.push_back(number(run.steps[i], "tokens_per_second")), mfu.push_back(number(run.steps[i], "mfu"));
+    for (size_t i = run.steps.size() > 100 ? run.steps.size() - 100 : 0; i < run.steps.size(); ++i)
+      speed.push_back(number(run.steps[i], "tokens_per_second")), mfu.push_back(number(run.steps[i], "mfu"));
     for (const auto& step : run.steps) skipped += step.contains("skipped");
     std::sort(speed.begin(), speed.end()), std::sort(mfu.begin(), mfu.end());
-    const std::string cells[9] = {fmt::format("{:.0f}", number(last, "step")), format_count(int64_t(number(last, "tokens"))), fmt::format("{:.4f}", number(last, "loss")),
-                                  run.validations.empty() ? "-" : fmt::format("{:.4f}", number(run.validations.back(), "bits_per_byte")), format_count(int64_t(speed[speed.size() / 2])),
-                                  format_percent(mfu[mfu.size() / 2]), format_count(int64_t(run.start.value("parameters", int64_t(0)))),
-                                  html_escape(run.start.value("isa", "?") + ", " + run.start.value("precision", "?")), std::to_string(skipped)};
+    const std::string cells[9] = {
+        fmt::format("{:.0f}", number(last, "step")),
+        format_count(int64_t(number(last, "tokens"))),
+        fmt::format("{:.4f}", number(last, "loss")),
+        run.validations.empty() ? "-" : fmt::format("{:.4f}", number(run.validations.back(), "bits_per_byte")),
+        format_count(int64_t(speed[speed.size() / 2])),
+        format_percent(mfu[mfu.size() / 2]),
+        format_count(int64_t(run.start.value("parameters", int64_t(0)))),
+        html_escape(run.start.value("isa", "?") + ", " + run.start.value("precision", "?")),
+        std::to_string(skipped)};
     for (int i = 0; i < 9; ++i) rows[i] += "<td>" + cells[i] + "</td>";
   }
   std::string table = "<table>" + head + "</tr>";
@@ -177,7 +202,8 @@ std::string summary(const std::vector<Run>& runs) {
 std::string sample_timeline(const Run& run) {
   std::string out;
   for (const auto& sample : run.samples) {
-    out += fmt::format("<p class=\"soft\">step {:.0f}</p><pre><b>{}</b>{}</pre>\n", number(sample, "step"), html_escape(sample.value("prompt", "")), html_escape(sample.value("text", "")));
+    out += fmt::format("<p class=\"soft\">step {:.0f}</p><pre><b>{}</b>{}</pre>\n", number(sample, "step"),
+                       html_escape(sample.value("prompt", "")), html_escape(sample.value("text", "")));
   }
   return out;
 }
@@ -189,15 +215,22 @@ std::string report_html(const std::vector<std::filesystem::path>& directories) {
   for (const auto& directory : directories) runs.push_back(read_run(directory));
   std::string title = runs[0].name;
   for (size_t i = 1; i < runs.size(); ++i) title += " and " + runs[i].name;
-  std::string page = fmt::format("<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\"><title>{}</title><style>{}", html_escape(title), kStyle);
+  std::string page = fmt::format(
+      "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
+      "content=\"width=device-width\"><title>{}</title><style>{}",
+      html_escape(title), kStyle);
   for (int i = 0; i < 10; ++i) page += fmt::format(".line.c{0}{{stroke:var(--c{0})}}.fill.c{0}{{fill:var(--c{0})}}", i);
-  page += "</style></head><body>\n<h1>Training report: " + html_escape(title) + "</h1>\n" + summary(runs) + "\n<h2>Loss</h2><div class=\"charts\">" + loss_charts(runs) + "</div>\n";
-  page += "<h2>Optimisation</h2><div class=\"charts\">" + line_chart(of_all(runs, "lr"), {.title = "learning rate", .from_zero = true}) +
+  page += "</style></head><body>\n<h1>Training report: " + html_escape(title) + "</h1>\n" + summary(runs) +
+          "\n<h2>Loss</h2><div class=\"charts\">" + loss_charts(runs) + "</div>\n";
+  page += "<h2>Optimisation</h2><div class=\"charts\">" +
+          line_chart(of_all(runs, "lr"), {.title = "learning rate", .from_zero = true}) +
           line_chart(of_all(runs, "grad_norm"), {.title = "gradient norm before clipping", .log_y = true});
   for (const auto& run : runs) page += layer_norms(run);
-  page += "</div>\n<h2>Experts</h2><div class=\"charts\">" + line_chart(of_all(runs, "load"), {.title = "worst layer's max / mean load"});
+  page += "</div>\n<h2>Experts</h2><div class=\"charts\">" +
+          line_chart(of_all(runs, "load"), {.title = "worst layer's max / mean load"});
   for (const auto& run : runs) page += load_map(run);
-  page += "</div>\n<h2>Speed and memory</h2><div class=\"charts\">" + line_chart(of_all(runs, "tokens_per_second"), {.title = "tokens per second", .from_zero = true}) +
+  page += "</div>\n<h2>Speed and memory</h2><div class=\"charts\">" +
+          line_chart(of_all(runs, "tokens_per_second"), {.title = "tokens per second", .from_zero = true}) +
           line_chart(of_all(runs, "memory_bytes"), {.title = "resident memory (bytes)", .from_zero = true});
   for (const auto& run : runs) page += breakdown(run);
   page += "</div>\n";

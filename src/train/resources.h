@@ -10,22 +10,23 @@
 namespace hadal {
 
 struct MemoryPlan {
-  int64_t weights_and_activations = 0;   // Transformer::estimate_bytes
-  int64_t optimizer = 0;                 // moments, EMA
-  int64_t checkpoint_copy = 0;           // while an asynchronous save runs
-  int64_t program = 64 << 20;            // code, tokenizer, data windows
+  int64_t weights_and_activations = 0;  // Transformer::estimate_bytes
+  int64_t optimizer = 0;                // moments, EMA
+  int64_t checkpoint_copy = 0;          // while an asynchronous save runs
+  int64_t program = 64 << 20;           // code, tokenizer, data windows
   int64_t total() const { return weights_and_activations + optimizer + checkpoint_copy + program; }
 };
 
 MemoryPlan plan_memory(const Config& config, const ModelOptions& options);
 ModelOptions model_options(const Config& config, bool training);
 
-// Replaces what the configuration leaves open: vocab_size 0 by the tokenizer's, precision "auto" by what the CPU multiplies
-// natively, micro_batch_sequences 0 by the largest that fits 4096 tokens and 80 % of the memory available. Throws invalid when a
-// model's vocabulary is smaller than the tokenizer's, or when not even one sequence fits.
+// Replaces what the configuration leaves open: vocab_size 0 by the tokenizer's, precision "auto" by what the CPU
+// multiplies natively, micro_batch_sequences 0 by the largest that fits 4096 tokens and 80 % of the memory available.
+// Throws invalid when a model's vocabulary is smaller than the tokenizer's, or when not even one sequence fits.
 void resolve(Config& config, int64_t tokenizer_vocab, Isa isa, uint64_t available_bytes);
 
-// FLOP/s of a large matrix product with this run's kernels, precision and threads: the denominator of the utilisation shown.
+// FLOP/s of a large matrix product with this run's kernels, precision and threads: the denominator of the utilisation
+// shown.
 double measure_product_flops(const Exec& exec, Precision precision);
 
 }  // namespace hadal

@@ -35,7 +35,8 @@ Config RunDirectory::reconcile(const Config& asked) const {
   for (const auto& difference : config_differences(stored, merged)) {
     if (!may_change(difference)) refused += (refused.empty() ? "" : "; ") + difference;
   }
-  check(refused.empty(), ErrorKind::invalid, "{}: this run was started with another configuration ({}); use another run directory, or --fresh to start over",
+  check(refused.empty(), ErrorKind::invalid,
+        "{}: this run was started with another configuration ({}); use another run directory, or --fresh to start over",
         root_.string(), refused);
   return merged;
 }

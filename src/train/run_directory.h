@@ -28,9 +28,9 @@ class RunDirectory {
   std::filesystem::path checkpoints() const { return root_ / "checkpoints"; }
   bool has_config() const;
 
-  // The stored configuration if there is one, checked against what is asked now: values that were chosen automatically (0 or
-  // "auto" in `asked`) are taken from it; any other difference is refused, naming the keys, except keys that may change in the
-  // life of a run (run, train.steps, checkpoint.*, validation.*, data.cache). Else `asked` itself.
+  // The stored configuration if there is one, checked against what is asked now: values that were chosen automatically
+  // (0 or "auto" in `asked`) are taken from it; any other difference is refused, naming the keys, except keys that may
+  // change in the life of a run (run, train.steps, checkpoint.*, validation.*, data.cache). Else `asked` itself.
   Config reconcile(const Config& asked) const;
   void store(const Config& resolved) const;
 

@@ -15,10 +15,12 @@ constexpr double kPlainSeconds = 10;
 std::string step_line(const StepResult& result, const StepFacts& facts) {
   std::string line = fmt::format("step {}/{} {:.0f} % | loss {:.4f}", result.step, facts.total_steps,
                                  100.0 * double(result.step) / double(facts.total_steps), facts.smoothed_loss);
-  for (size_t k = 0; k < result.mtp_loss.size(); ++k) line += fmt::format(" mtp{} {:.3f}", result.mtp_loss.size() > 1 ? std::to_string(k + 1) : "", result.mtp_loss[k]);
+  for (size_t k = 0; k < result.mtp_loss.size(); ++k)
+    line += fmt::format(" mtp{} {:.3f}", result.mtp_loss.size() > 1 ? std::to_string(k + 1) : "", result.mtp_loss[k]);
   if (!result.load.empty()) line += fmt::format(" | load {:.2f}", result.load_max_over_mean);
-  line += fmt::format(" | grad {:.2f} | lr {:.2e} | {} tok/s mfu {:.0f} % | {} | {}/{} tok | ETA {}", result.norms.global, result.lr,
-                      format_si(facts.tokens_per_second), 100 * facts.mfu, format_bytes(double(facts.memory_bytes)), format_si(double(facts.tokens_done)),
+  line += fmt::format(" | grad {:.2f} | lr {:.2e} | {} tok/s mfu {:.0f} % | {} | {}/{} tok | ETA {}",
+                      result.norms.global, result.lr, format_si(facts.tokens_per_second), 100 * facts.mfu,
+                      format_bytes(double(facts.memory_bytes)), format_si(double(facts.tokens_done)),
                       format_si(double(facts.tokens_done + facts.tokens_left)), format_duration(facts.eta_seconds));
   return line;
 }

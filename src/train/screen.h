@@ -1,5 +1,6 @@
 // What a person sees of a running training: one live line on a terminal, plain lines in a log.
-//   step 120/1000 12 % │ loss 3.214 mtp 3.402 │ load 1.32 │ grad 0.81 │ lr 2.9e-03 │ 41.2k tok/s mfu 38 % │ 0.9 GiB │ 5.2M/48M tok │ ETA 3m12s
+//   step 120/1000 12 % │ loss 3.214 mtp 3.402 │ load 1.32 │ grad 0.81 │ lr 2.9e-03 │ 41.2k tok/s mfu 38 % │ 0.9 GiB
+//   │ 5.2M/48M tok │ ETA 3m12s
 #pragma once
 #include <string>
 
@@ -8,7 +9,7 @@
 
 namespace hadal {
 
-struct StepFacts {                  // beside the StepResult
+struct StepFacts {  // beside the StepResult
   int64_t total_steps = 0, tokens_done = 0, tokens_left = 0;
   double smoothed_loss = 0, seconds = 0, tokens_per_second = 0, mfu = 0, eta_seconds = 0;
   uint64_t memory_bytes = 0;
@@ -21,7 +22,7 @@ class Screen {
   Screen(Log& log, bool quiet);
   ~Screen();
   void step(const StepResult& result, const StepFacts& facts);
-  void say(const std::string& text);            // a line of its own; the live line moves on below it
+  void say(const std::string& text);  // a line of its own; the live line moves on below it
 
  private:
   void wipe();

@@ -33,7 +33,8 @@ std::string not_finite(const StepResult& result) {
     if (!std::isfinite(result.mtp_loss[k])) return fmt::format("the MTP loss of depth {} is not finite", k + 1);
   }
   if (!std::isfinite(result.balance_loss)) return "the balance loss is not finite";
-  if (!result.norms.not_finite.empty()) return fmt::format("the gradient of {} holds NaN or Inf", result.norms.not_finite);
+  if (!result.norms.not_finite.empty())
+    return fmt::format("the gradient of {} holds NaN or Inf", result.norms.not_finite);
   if (!std::isfinite(result.norms.global)) return "the gradient norm overflows";
   return "";
 }
@@ -44,17 +45,21 @@ double load_imbalance(const std::vector<std::vector<int64_t>>& load) {
   double worst = 0;
   for (const auto& layer : load) {
     const int64_t total = std::accumulate(layer.begin(), layer.end(), int64_t(0));
-    if (total > 0) worst = std::max(worst, double(*std::max_element(layer.begin(), layer.end())) * double(layer.size()) / double(total));
+    if (total > 0)
+      worst =
+          std::max(worst, double(*std::max_element(layer.begin(), layer.end())) * double(layer.size()) / double(total));
   }
   return worst;
 }
 
-StepResult train_step(Transformer& model, Optimizer& optimizer, const Config& config, const data::Batch& batch, int64_t step) {
+StepResult train_step(Transformer& model, Optimizer& optimizer, const Config& config, const data::Batch& batch,
+                      int64_t step) {
   StepResult result;
   result.step = step;
   result.lr = learning_rate(config.optim, step, config.train.steps);
   result.lambda = config.model.n_mtp > 0 ? mtp_weight(config.train, step) : 0.0;
-  result.gamma = config.model.selection_bias && config.model.n_routed_experts > 0 ? bias_speed(config.train, step) : 0.0;
+  result.gamma =
+      config.model.selection_bias && config.model.n_routed_experts > 0 ? bias_speed(config.train, step) : 0.0;
   result.sequences = int64_t(batch.sequences.size());
   result.tokens = batch.n_tokens();
 

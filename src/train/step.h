@@ -1,5 +1,6 @@
-// One optimizer step, readable aloud: divide the global batch, forward and backward each part, look at the gradients, clip,
-// update, move the experts' biases. The global batch is defined first, so its division changes nothing but memory.
+// One optimizer step, readable aloud: divide the global batch, forward and backward each part, look at the gradients,
+// clip, update, move the experts' biases. The global batch is defined first, so its division changes nothing but
+// memory.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -14,9 +15,9 @@ namespace hadal {
 
 struct StepResult {
   int64_t step = 0;
-  double loss = 0;                         // mean -log p over the global batch's targets
-  std::vector<double> mtp_loss;            // the same per depth
-  double balance_loss = 0;                 // weighted by alpha
+  double loss = 0;               // mean -log p over the global batch's targets
+  std::vector<double> mtp_loss;  // the same per depth
+  double balance_loss = 0;       // weighted by alpha
   double lr = 0, lambda = 0, gamma = 0;
   GradientNorms norms;
   int64_t sequences = 0, tokens = 0, targets = 0;
@@ -26,7 +27,8 @@ struct StepResult {
 };
 
 // step counts from 1. NaN or Inf in a loss, a router or a gradient: no update is made, `skipped` names the tensor.
-StepResult train_step(Transformer& model, Optimizer& optimizer, const Config& config, const data::Batch& batch, int64_t step);
+StepResult train_step(Transformer& model, Optimizer& optimizer, const Config& config, const data::Batch& batch,
+                      int64_t step);
 
 double load_imbalance(const std::vector<std::vector<int64_t>>& load);  // max over layers of max / mean
 

@@ -11,8 +11,12 @@ namespace hadal {
 using nlohmann::ordered_json;
 
 std::string TrainState::to_json() const {
-  ordered_json json = {{"format", "hadal-state-1"}, {"step", step}, {"updates", updates}, {"tokens", tokens},
-                       {"skipped_in_row", skipped_in_row}, {"smoothed_loss", smoothed_loss}};
+  ordered_json json = {{"format", "hadal-state-1"},
+                       {"step", step},
+                       {"updates", updates},
+                       {"tokens", tokens},
+                       {"skipped_in_row", skipped_in_row},
+                       {"smoothed_loss", smoothed_loss}};
   json["cursor"] = ordered_json::parse(cursor.to_json());
   return json.dump(1);
 }
@@ -21,15 +25,18 @@ TrainState TrainState::from_json(const std::string& text, const std::string& ori
   check(!nests_deeper_than(text, 16), ErrorKind::corrupt, "{}: nested deeper than the state of a run is", origin);
   try {
     const auto json = ordered_json::parse(text);
-    check(json.at("format") == "hadal-state-1", ErrorKind::corrupt, "{}: format '{}' is not hadal-state-1", origin, json.at("format").dump());
+    check(json.at("format") == "hadal-state-1", ErrorKind::corrupt, "{}: format '{}' is not hadal-state-1", origin,
+          json.at("format").dump());
     TrainState state;
     state.step = json.at("step").get<int64_t>();
     state.updates = json.at("updates").get<int64_t>();
     state.tokens = json.at("tokens").get<int64_t>();
     state.skipped_in_row = json.at("skipped_in_row").get<int64_t>();
     state.smoothed_loss = json.at("smoothed_loss").get<double>();
-    check(state.step >= 0 && state.updates >= 0 && state.updates <= state.step && state.tokens >= 0 && state.skipped_in_row >= 0, ErrorKind::corrupt,
-          "{}: {} steps, {} updates, {} tokens and {} skipped cannot be", origin, state.step, state.updates, state.tokens, state.skipped_in_row);
+    check(state.step >= 0 && state.updates >= 0 && state.updates <= state.step && state.tokens >= 0 &&
+              state.skipped_in_row >= 0,
+          ErrorKind::corrupt, "{}: {} steps, {} updates, {} tokens and {} skipped cannot be", origin, state.step,
+          state.updates, state.tokens, state.skipped_in_row);
     state.cursor = data::Cursor::from_json(json.at("cursor").dump());
     return state;
   } catch (const ordered_json::exception& error) {

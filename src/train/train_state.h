@@ -1,5 +1,5 @@
-// state.json of a checkpoint: what a resumed run needs besides tensors. Holds nothing that depends on time or machine, so equal
-// runs have equal bytes.
+// state.json of a checkpoint: what a resumed run needs besides tensors. Holds nothing that depends on time or machine,
+// so equal runs have equal bytes.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -9,11 +9,11 @@
 namespace hadal {
 
 struct TrainState {
-  int64_t step = 0;               // optimizer steps attempted (skipped ones included)
-  int64_t updates = 0;            // optimizer steps made (bias correction)
-  int64_t tokens = 0;             // tokens seen
+  int64_t step = 0;     // optimizer steps attempted (skipped ones included)
+  int64_t updates = 0;  // optimizer steps made (bias correction)
+  int64_t tokens = 0;   // tokens seen
   int64_t skipped_in_row = 0;
-  double smoothed_loss = 0;       // exponential mean shown on the screen
+  double smoothed_loss = 0;  // exponential mean shown on the screen
   data::Cursor cursor;
 
   std::string to_json() const;

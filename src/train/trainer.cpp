@@ -35,7 +35,10 @@ constexpr double kSmoothing = 0.95;
 class Trainer {
  public:
   Trainer(const TrainRequest& request, const Exec& exec)
-      : request_(request), exec_(exec), log_(request.quiet ? LogLevel::warn : LogLevel::info), directory_(request.config.run),
+      : request_(request),
+        exec_(exec),
+        log_(request.quiet ? LogLevel::warn : LogLevel::info),
+        directory_(request.config.run),
         screen_(log_, request.quiet) {}
 
   TrainOutcome run();
@@ -89,7 +92,8 @@ void Trainer::prepare() {
   resolve(config_, prepared_->tokenizer.vocab_size(), exec_.isa, memory_info().available);
   validate(config_.model);
   directory_.store(config_);
-  loader_ = std::make_unique<data::Loader>(prepared_->shards, prepared_->tokenizer, config_.data, config_.tokenizer.split_fused);
+  loader_ = std::make_unique<data::Loader>(prepared_->shards, prepared_->tokenizer, config_.data,
+                                           config_.tokenizer.split_fused);
   loader_->on_message([this](const std::string& text) { screen_.say(text); });
   const auto existing = list_checkpoints(directory_.checkpoints());
   if (!existing.empty()) verify_checkpoint(existing.back());  // before anything large is allocated
@@ -99,7 +103,8 @@ void Trainer::prepare() {
   if (!existing.empty()) restore(existing.back());
   first_step_ = state_.step;
   outcome_.resumed_from = state_.step;
-  writer_ = std::make_unique<CheckpointWriter>(directory_.checkpoints(), config_.checkpoint.keep, config_.checkpoint.asynchronous, exec_);
+  writer_ = std::make_unique<CheckpointWriter>(directory_.checkpoints(), config_.checkpoint.keep,
+                                               config_.checkpoint.asynchronous, exec_);
   metrics_ = std::make_unique<MetricsWriter>(directory_.metrics(), state_.step);
 }
 
@@ -124,18 +129,36 @@ void Trainer::announce() {
   const auto memory = memory_info();
   flops_per_token_ = 3 * (flops.linear + flops.attention_causal + flops.mtp);
   product_flops_ = measure_product_flops(exec_, options.precision);
-  screen_.say(fmt::format("device CPU ({}), {} thread(s), kernels {}, precision {}, attention {}, recompute {}", cpu_description(), exec_.pool->n_threads(),
-                          isa_name(exec_.isa), config_.train.precision, config_.train.attention_form, config_.train.recompute));
-  screen_.say(fmt::format("model: {} parameters ({} activated per token, head included){}, vocabulary {}", format_count(counts.total),
-                          format_count(counts.activated_no_embedding), counts.mtp ? ", and " + format_count(counts.mtp) + " for MTP" : "", config_.model.vocab_size));
-  screen_.say(fmt::format("memory: about {} of {} available{}; micro-batches of {} sequences", format_bytes(double(plan.total())), format_bytes(double(memory.available)),
+  screen_.say(fmt::format("device CPU ({}), {} thread(s), kernels {}, precision {}, attention {}, recompute {}",
+                          cpu_description(), exec_.pool->n_threads(), isa_name(exec_.isa), config_.train.precision,
+                          config_.train.attention_form, config_.train.recompute));
+  screen_.say(fmt::format("model: {} parameters ({} activated per token, head included){}, vocabulary {}",
+                          format_count(counts.total), format_count(counts.activated_no_embedding),
+                          counts.mtp ? ", and " + format_count(counts.mtp) + " for MTP" : "",
+                          config_.model.vocab_size));
+  screen_.say(fmt::format("memory: about {} of {} available{}; micro-batches of {} sequences",
+                          format_bytes(double(plan.total())), format_bytes(double(memory.available)),
                           memory.cgroup_limited ? " (control group)" : "", config_.train.micro_batch_sequences));
-  screen_.say(fmt::format("mfu = tokens/s x {} FLOP per token (3 x forward: products, causal attention, MTP) / {}FLOP/s (this machine's best product now, same "
-                          "kernels and precision)", format_si(flops_per_token_), format_si(product_flops_)));
-  metrics_->write({{"kind", "start"}, {"step", state_.step}, {"time", iso_time()}, {"cpu", cpu_description()}, {"threads", exec_.pool->n_threads()},
-                   {"isa", isa_name(exec_.isa)}, {"precision", config_.train.precision}, {"parameters", counts.total}, {"mtp_parameters", counts.mtp},
-                   {"activated", counts.activated_no_embedding}, {"flops_per_token", flops_per_token_}, {"product_flops", product_flops_},
-                   {"memory_estimate", plan.total()}, {"steps", config_.train.steps}, {"run", directory_.root().string()},
+  screen_.say(
+      fmt::format("mfu = tokens/s x {} FLOP per token (3 x forward: products, causal attention, MTP) / {}FLOP/s (this "
+                  "machine's best product now, same "
+                  "kernels and precision)",
+                  format_si(flops_per_token_), format_si(product_flops_)));
+  metrics_->write({{"kind", "start"},
+                   {"step", state_.step},
+                   {"time", iso_time()},
+                   {"cpu", cpu_description()},
+                   {"threads", exec_.pool->n_threads()},
+                   {"isa", isa_name(exec_.isa)},
+                   {"precision", config_.train.precision},
+                   {"parameters", counts.total},
+                   {"mtp_parameters", counts.mtp},
+                   {"activated", counts.activated_no_embedding},
+                   {"flops_per_token", flops_per_token_},
+                   {"product_flops", product_flops_},
+                   {"memory_estimate", plan.total()},
+                   {"steps", config_.train.steps},
+                   {"run", directory_.root().string()},
                    {"sequence_length", config_.data.sequence_length}});
 }
 
@@ -143,7 +166,8 @@ int64_t Trainer::tokens_left() const {
   const double per_step = state_.step > 0 ? double(state_.tokens) / double(state_.step) : 0;
   if (config_.train.batch_ramp.empty()) return int64_t(per_step * double(config_.train.steps - state_.step));
   int64_t sequences = 0;
-  for (int64_t step = state_.step + 1; step <= config_.train.steps; ++step) sequences += batch_sequences(config_.train, step);
+  for (int64_t step = state_.step + 1; step <= config_.train.steps; ++step)
+    sequences += batch_sequences(config_.train, step);
   return sequences * config_.data.sequence_length;
 }
 
@@ -161,10 +185,22 @@ void Trainer::report_step(const StepResult& result, double seconds) {
   facts.eta_seconds = smoothed_seconds_ * double(config_.train.steps - result.step);
   screen_.step(result, facts);
 
-  ordered_json line = {{"kind", "step"}, {"step", result.step}, {"loss", result.loss}, {"mtp_loss", result.mtp_loss}, {"balance_loss", result.balance_loss},
-                       {"lr", result.lr}, {"lambda", result.lambda}, {"gamma", result.gamma}, {"grad_norm", result.norms.global},
-                       {"sequences", result.sequences}, {"tokens", state_.tokens}, {"seconds", seconds}, {"tokens_per_second", facts.tokens_per_second},
-                       {"mfu", facts.mfu}, {"memory_bytes", facts.memory_bytes}, {"load", result.load_max_over_mean}};
+  ordered_json line = {{"kind", "step"},
+                       {"step", result.step},
+                       {"loss", result.loss},
+                       {"mtp_loss", result.mtp_loss},
+                       {"balance_loss", result.balance_loss},
+                       {"lr", result.lr},
+                       {"lambda", result.lambda},
+                       {"gamma", result.gamma},
+                       {"grad_norm", result.norms.global},
+                       {"sequences", result.sequences},
+                       {"tokens", state_.tokens},
+                       {"seconds", seconds},
+                       {"tokens_per_second", facts.tokens_per_second},
+                       {"mfu", facts.mfu},
+                       {"memory_bytes", facts.memory_bytes},
+                       {"load", result.load_max_over_mean}};
   if (!result.skipped.empty()) line["skipped"] = result.skipped;
   const int64_t every = std::max<int64_t>(1, config_.train.steps / 200);
   if (result.step % every == 0 || result.step == 1) {
@@ -183,9 +219,12 @@ void Trainer::guard(const StepResult& result) {
     return;
   }
   ++state_.skipped_in_row;
-  check(config_.train.on_nan != "stop", ErrorKind::internal, "step {}: {}; stopped, because train.on_nan = \"stop\"", result.step, result.skipped);
-  check(state_.skipped_in_row <= config_.train.max_skips, ErrorKind::internal, "step {}: {}; {} steps in a row were skipped, more than train.max_skips = {}: "
-        "lower optim.lr, or look at the data", result.step, result.skipped, state_.skipped_in_row, config_.train.max_skips);
+  check(config_.train.on_nan != "stop", ErrorKind::internal, "step {}: {}; stopped, because train.on_nan = \"stop\"",
+        result.step, result.skipped);
+  check(state_.skipped_in_row <= config_.train.max_skips, ErrorKind::internal,
+        "step {}: {}; {} steps in a row were skipped, more than train.max_skips = {}: "
+        "lower optim.lr, or look at the data",
+        result.step, result.skipped, state_.skipped_in_row, config_.train.max_skips);
   screen_.say(fmt::format("step {} skipped: {}", result.step, result.skipped));
 }
 
@@ -203,7 +242,8 @@ void Trainer::one_step() {
   state_.updates = optimizer_->steps_done();
   state_.tokens += batch.n_tokens();
   if (result.skipped.empty()) {
-    state_.smoothed_loss = state_.smoothed_loss == 0 ? result.loss : kSmoothing * state_.smoothed_loss + (1 - kSmoothing) * result.loss;
+    state_.smoothed_loss =
+        state_.smoothed_loss == 0 ? result.loss : kSmoothing * state_.smoothed_loss + (1 - kSmoothing) * result.loss;
   }
   report_step(result, steady_seconds() - begin);
   guard(result);
@@ -212,24 +252,35 @@ void Trainer::one_step() {
 
 void Trainer::validate_now(bool final) {
   const auto& v = config_.validation;
-  const auto documents = data::heldout_documents(prepared_->shards, prepared_->tokenizer, config_.data, final ? 0 : v.max_bytes);
+  const auto documents =
+      data::heldout_documents(prepared_->shards, prepared_->tokenizer, config_.data, final ? 0 : v.max_bytes);
   if (documents.empty()) return;
   const int64_t stride = v.stride > 0 ? v.stride : std::max<int64_t>(1, config_.data.sequence_length / 2);
   const auto result = validate_bits_per_byte(*model_, documents, {config_.data.sequence_length, stride, 4096});
   outcome_.bits_per_byte = result.bits_per_byte;
-  screen_.say(fmt::format("validation at step {}: {:.4f} bits per byte ({} held-out bytes, {} windows of {} tokens, stride {}, {})", state_.step,
-                          result.bits_per_byte, format_count(result.bytes), format_count(result.windows), config_.data.sequence_length, stride,
-                          format_duration(result.seconds)));
-  metrics_->write({{"kind", "validation"}, {"step", state_.step}, {"bits_per_byte", result.bits_per_byte}, {"loss", result.loss}, {"bytes", result.bytes},
-                   {"windows", result.windows}, {"stride", stride}, {"seconds", result.seconds}, {"final", final}});
+  screen_.say(fmt::format(
+      "validation at step {}: {:.4f} bits per byte ({} held-out bytes, {} windows of {} tokens, stride {}, {})",
+      state_.step, result.bits_per_byte, format_count(result.bytes), format_count(result.windows),
+      config_.data.sequence_length, stride, format_duration(result.seconds)));
+  metrics_->write({{"kind", "validation"},
+                   {"step", state_.step},
+                   {"bits_per_byte", result.bits_per_byte},
+                   {"loss", result.loss},
+                   {"bytes", result.bytes},
+                   {"windows", result.windows},
+                   {"stride", stride},
+                   {"seconds", result.seconds},
+                   {"final", final}});
 }
 
 void Trainer::samples() {
   if (!request_.hooks.sample) return;
   const auto& v = config_.validation;
   for (int64_t i = 0; i < v.samples; ++i) {
-    const std::string prompt = v.prompts.empty() ? "" : v.prompts[(state_.step / std::max<int64_t>(1, v.every_steps) + i) % v.prompts.size()];
-    const auto text = request_.hooks.sample(*model_, prepared_->tokenizer, prompt, v.sample_tokens, uint64_t(state_.step + i));
+    const std::string prompt =
+        v.prompts.empty() ? "" : v.prompts[(state_.step / std::max<int64_t>(1, v.every_steps) + i) % v.prompts.size()];
+    const auto text =
+        request_.hooks.sample(*model_, prepared_->tokenizer, prompt, v.sample_tokens, uint64_t(state_.step + i));
     screen_.say(fmt::format("sample at step {}: {}", state_.step, prompt + text));
     metrics_->write({{"kind", "sample"}, {"step", state_.step}, {"prompt", prompt}, {"text", text}});
   }
@@ -244,8 +295,11 @@ void Trainer::save() {
   for (const auto& entry : optimizer_->state()) content.optimizer.push_back({entry.name, entry.tensor});
   Config stored = config_;
   stored.run.clear();  // a checkpoint may be moved or copied
-  content.texts = {{"model.json", model_config_to_json(config_.model)}, {"config.toml", config_to_toml(stored)}, {"state.json", state_.to_json()},
-                   {"tokenizer.json", tokenizer_json_}, {"tokenizer_config.json", tokenizer_config_json_}};
+  content.texts = {{"model.json", model_config_to_json(config_.model)},
+                   {"config.toml", config_to_toml(stored)},
+                   {"state.json", state_.to_json()},
+                   {"tokenizer.json", tokenizer_json_},
+                   {"tokenizer_config.json", tokenizer_config_json_}};
   writer_->save(content);
   saved_step_ = state_.step;
   outcome_.checkpoint = (directory_.checkpoints() / fmt::format("step_{:08d}", state_.step)).string();
@@ -269,7 +323,8 @@ TrainOutcome Trainer::run() {
   save();
   writer_->finish();
   if (outcome_.interrupted) {
-    screen_.say(fmt::format("stopped after step {} of {}; checkpoint {} is complete, the same command goes on from it", state_.step, config_.train.steps, outcome_.checkpoint));
+    screen_.say(fmt::format("stopped after step {} of {}; checkpoint {} is complete, the same command goes on from it",
+                            state_.step, config_.train.steps, outcome_.checkpoint));
   } else {
     validate_now(true);
     samples();

@@ -16,25 +16,26 @@ namespace hadal {
 
 struct TrainHooks {
   // Text of a sample, made by a room above (apps); may be empty.
-  std::function<std::string(Transformer&, const Tokenizer&, const std::string& prompt, int64_t tokens, uint64_t seed)> sample;
+  std::function<std::string(Transformer&, const Tokenizer&, const std::string& prompt, int64_t tokens, uint64_t seed)>
+      sample;
   // After every step; tests look in here.
   std::function<void(const StepResult&)> on_step;
 };
 
 struct TrainRequest {
-  Config config;                 // config.run names the run directory
+  Config config;  // config.run names the run directory
   bool quiet = false;
-  int64_t stop_after_step = 0;   // end with a checkpoint after this step, as an interrupt would; 0 = no
+  int64_t stop_after_step = 0;  // end with a checkpoint after this step, as an interrupt would; 0 = no
   TrainHooks hooks;
 };
 
 struct TrainOutcome {
-  int64_t steps = 0;             // done in all
-  int64_t resumed_from = 0;      // 0 = started new
+  int64_t steps = 0;         // done in all
+  int64_t resumed_from = 0;  // 0 = started new
   bool interrupted = false;
-  double bits_per_byte = 0;      // of the last validation, 0 if there was none
+  double bits_per_byte = 0;  // of the last validation, 0 if there was none
   double seconds = 0;
-  std::string checkpoint;        // directory of the last one
+  std::string checkpoint;  // directory of the last one
 };
 
 TrainOutcome train(const TrainRequest& request, const Exec& exec);

@@ -1,6 +1,6 @@
-// Validation in bits per byte: the negative log-likelihood (base 2) of every token but the start token, EOS included, over the
-// raw bytes of held-out text. Fixed windows of the training sequence length; each token is scored once, in the window where it
-// has the most context the stride leaves it.
+// Validation in bits per byte: the negative log-likelihood (base 2) of every token but the start token, EOS included,
+// over the raw bytes of held-out text. Fixed windows of the training sequence length; each token is scored once, in the
+// window where it has the most context the stride leaves it.
 #pragma once
 #include <cstdint>
 #include <vector>
@@ -12,14 +12,14 @@ namespace hadal {
 
 struct ValidationResult {
   double bits_per_byte = 0;
-  double loss = 0;                 // mean -log p per token (natural)
+  double loss = 0;  // mean -log p per token (natural)
   int64_t tokens = 0, bytes = 0, documents = 0, windows = 0;
   double seconds = 0;
 };
 
 struct ValidationOptions {
-  int64_t sequence_length = 0, stride = 0;   // stride 0 = half a sequence
-  int64_t batch_tokens = 4096;               // rows per forward
+  int64_t sequence_length = 0, stride = 0;  // stride 0 = half a sequence
+  int64_t batch_tokens = 4096;              // rows per forward
 };
 
 // Throws invalid for no documents.

@@ -18,7 +18,8 @@ class DataVerb : public ::testing::Test {
     std::string text;
     for (int i = 0; i < 200; ++i) text += "line " + std::to_string(i * i) + " of a small text\n";
     std::ofstream(dir_ / "my text.txt") << text;
-    std::ofstream(dir_ / "my.toml") << "[tokenizer]\nvocab_size = 300\n[data]\nholdout = \"tail\"\nsequence_length = 32\nfim_rate = 0.5\n";
+    std::ofstream(dir_ / "my.toml")
+        << "[tokenizer]\nvocab_size = 300\n[data]\nholdout = \"tail\"\nsequence_length = 32\nfim_rate = 0.5\n";
   }
   ~DataVerb() override { fs::remove_all(dir_); }
   CommandResult data(const std::string& verb, const std::string& rest = "") {
@@ -64,7 +65,8 @@ TEST_F(DataVerb, ErrorsAreOneLineWithTheRightCode) {
 
 TEST_F(DataVerb, AFullDiskIsAnErrorOfExitCodeOne) {
   // 2 KiB for any file: the tokenizer does not fit.
-  const CommandResult full = run_hadal("data build my.toml --text 'my text.txt'", "cd '" + dir_.string() + "' && ulimit -f 2 && trap '' XFSZ && ");
+  const CommandResult full = run_hadal("data build my.toml --text 'my text.txt'",
+                                       "cd '" + dir_.string() + "' && ulimit -f 2 && trap '' XFSZ && ");
   EXPECT_EQ(full.code, 1) << full.err;
   EXPECT_NE(full.err.find("cannot write"), std::string::npos) << full.err;
   EXPECT_EQ(data("build").code, 0) << "the next build works";

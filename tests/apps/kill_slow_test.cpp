@@ -1,5 +1,6 @@
-// Law 5 with real processes: a run that is killed 20 times at random milliseconds, at least 5 of them inside a checkpoint write,
-// ends with the same bytes as the run that nobody touched (weights, moments, EMA, expert biases, counters, data cursor).
+// Law 5 with real processes: a run that is killed 20 times at random milliseconds, at least 5 of them inside a
+// checkpoint write, ends with the same bytes as the run that nobody touched (weights, moments, EMA, expert biases,
+// counters, data cursor).
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -23,7 +24,8 @@ std::map<std::string, std::string> state_hashes(const fs::path& run) {
   const auto found = list_checkpoints(run / "checkpoints");
   if (found.empty()) return hashes;
   verify_checkpoint(found.back());
-  for (const char* name : {"model.safetensors", "optimizer.safetensors", "state.json", "model.json", "tokenizer.json"}) {
+  for (const char* name :
+       {"model.safetensors", "optimizer.safetensors", "state.json", "model.json", "tokenizer.json"}) {
     hashes[name] = sha256_hex(read_file(found.back() / name));
   }
   hashes["name"] = found.back().filename().string();
@@ -38,7 +40,8 @@ class Process {
     const int null = open("/dev/null", O_WRONLY);
     dup2(null, 1), dup2(null, 2);
     const std::string config = small.config(), text = small.text(), run = small.run(name);
-    execl(HADAL_BINARY_DIR "/hadal", "hadal", "train", config.c_str(), "--text", text.c_str(), "--run", run.c_str(), "--quiet", "--steps", steps.c_str(), nullptr);
+    execl(HADAL_BINARY_DIR "/hadal", "hadal", "train", config.c_str(), "--text", text.c_str(), "--run", run.c_str(),
+          "--quiet", "--steps", steps.c_str(), nullptr);
     _exit(127);
   }
   bool ended() {

@@ -1,5 +1,6 @@
-// A training run small enough for tests: made-up text, a tiny model with every feature on (MoE, MTP, query latent, ramp, EMA,
-// BF16 moments, asynchronous checkpoints), in a folder of its own whose name has a space and a letter beyond ASCII.
+// A training run small enough for tests: made-up text, a tiny model with every feature on (MoE, MTP, query latent,
+// ramp, EMA, BF16 moments, asynchronous checkpoints), in a folder of its own whose name has a space and a letter beyond
+// ASCII.
 #pragma once
 #include <unistd.h>
 
@@ -13,7 +14,8 @@
 namespace hadal {
 
 inline std::string small_text(int64_t words, uint64_t seed = 1) {
-  static const char* const kWords[] = {"the", "sea", "is", "deep", "and", "cold", "a", "light", "goes", "down", "to", "where", "no", "wind", "blows", "fish"};
+  static const char* const kWords[] = {"the",  "sea",  "is", "deep",  "and", "cold", "a",     "light",
+                                       "goes", "down", "to", "where", "no",  "wind", "blows", "fish"};
   RandomStream random{seed, stream_id("test.text"), 0};
   std::string text;
   for (int64_t i = 0; i < words; ++i) {
@@ -87,7 +89,8 @@ sample_tokens = 4
   static std::string quoted(const std::filesystem::path& path) { return "'" + path.string() + "'"; }
   // Shell text for `hadal ...`
   std::string train(const std::string& name = "run", const std::string& more = "") const {
-    return "train " + quoted(config()) + " --text " + quoted(text()) + " --run " + quoted(run(name)) + " --quiet " + more;
+    return "train " + quoted(config()) + " --text " + quoted(text()) + " --run " + quoted(run(name)) + " --quiet " +
+           more;
   }
 
  private:

@@ -21,14 +21,16 @@ void expect_error(const CommandResult& result, int code, std::initializer_list<s
   EXPECT_EQ(result.code, code) << result.err;
   EXPECT_EQ(std::count(result.err.begin(), result.err.end(), '\n'), 1) << result.err;
   EXPECT_EQ(result.err.rfind("hadal: error: ", 0), 0u) << result.err;
-  for (const auto& word : words) EXPECT_NE(result.err.find(word), std::string::npos) << "'" << word << "' is not in: " << result.err;
+  for (const auto& word : words)
+    EXPECT_NE(result.err.find(word), std::string::npos) << "'" << word << "' is not in: " << result.err;
 }
 
 std::string final_hash(const fs::path& run) {
   const auto found = list_checkpoints(run / "checkpoints");
   if (found.empty()) return "none";
   std::string all;
-  for (const char* name : {"model.safetensors", "optimizer.safetensors", "state.json"}) all += sha256_hex(read_file(found.back() / name));
+  for (const char* name : {"model.safetensors", "optimizer.safetensors", "state.json"})
+    all += sha256_hex(read_file(found.back() / name));
   return all;
 }
 
@@ -47,7 +49,8 @@ TEST(Walk, FromTextToGeneratedText) {
   EXPECT_EQ(json::parse(ids.out)["tokens"].size(), 5u) << ids.out << ids.err;
   EXPECT_EQ(run_hadal("generate " + model + " --fim-prefix 'the ' --fim-suffix ' deep' --max-tokens 4").code, 0);
 
-  const auto scored = run_hadal("score " + model, "printf '{\"text\": \"the sea is deep\"}\\n{\"tokens\": [1, 50, 60]}\\n' |");
+  const auto scored =
+      run_hadal("score " + model, "printf '{\"text\": \"the sea is deep\"}\\n{\"tokens\": [1, 50, 60]}\\n' |");
   ASSERT_EQ(scored.code, 0) << scored.err;
   const auto first = json::parse(scored.out.substr(0, scored.out.find('\n')));
   EXPECT_GT(first["bits_per_byte"].get<double>(), 0);
@@ -59,7 +62,8 @@ TEST(Walk, FromTextToGeneratedText) {
   const auto report = run_hadal("report " + SmallRun::quoted(small.run()));
   ASSERT_EQ(report.code, 0) << report.err;
   const auto page = read_file(small.run() / "report.html");
-  for (const char* word : {"held-out bits per byte", "gradient norm per layer", "expert load", "learning rate", "tokens per second", "memory by part", "time by part", "Samples"}) {
+  for (const char* word : {"held-out bits per byte", "gradient norm per layer", "expert load", "learning rate",
+                           "tokens per second", "memory by part", "time by part", "Samples"}) {
     EXPECT_NE(page.find(word), std::string::npos) << word;
   }
   EXPECT_EQ(page.find("http://"), std::string::npos);
@@ -75,14 +79,17 @@ TEST(Resume, StoppedAnywhereEqualsUninterruptedForAnyThreadCount) {
   ASSERT_EQ(run_hadal(small.train("whole")).code, 0);
   ASSERT_EQ(run_hadal(small.train("parts", "--stop-after 5")).code, 0);
   ASSERT_EQ(run_hadal(small.train("parts", "--stop-after 11 --threads 1")).code, 0);
-  const auto last = run_hadal("train " + SmallRun::quoted(small.run("parts")) + " --quiet --threads 2");  // a run directory resumes itself
+  const auto last = run_hadal("train " + SmallRun::quoted(small.run("parts")) +
+                              " --quiet --threads 2");  // a run directory resumes itself
   ASSERT_EQ(last.code, 0) << last.err;
   EXPECT_NE(last.out.find("resumed at 11"), std::string::npos) << last.out;
   EXPECT_EQ(final_hash(small.run("whole")), final_hash(small.run("parts")));
   // The metrics have every step once.
   const auto metrics = read_file(small.run("parts") / "metrics.jsonl");
   size_t steps = 0;
-  for (size_t at = metrics.find("\"kind\":\"step\""); at != std::string::npos; at = metrics.find("\"kind\":\"step\"", at + 1)) ++steps;
+  for (size_t at = metrics.find("\"kind\":\"step\""); at != std::string::npos;
+       at = metrics.find("\"kind\":\"step\"", at + 1))
+    ++steps;
   EXPECT_EQ(steps, 24u);
 }
 
@@ -98,7 +105,8 @@ TEST(Resume, InterruptSavesAndIsFine) {
 TEST(Refusals, AnotherConfigurationNamesTheKeys) {
   const SmallRun small;
   ASSERT_EQ(run_hadal(small.train("run", "--steps 2")).code, 0);
-  expect_error(run_hadal(small.train("run", "--steps 4 --set model.hidden_size=32 --set optim.lr=0.5")), 2, {"model.hidden_size: 24 -> 32", "optim.lr: 0.003 -> 0.5", "--fresh"});
+  expect_error(run_hadal(small.train("run", "--steps 4 --set model.hidden_size=32 --set optim.lr=0.5")), 2,
+               {"model.hidden_size: 24 -> 32", "optim.lr: 0.003 -> 0.5", "--fresh"});
   EXPECT_EQ(run_hadal(small.train("run", "--steps 4")).code, 0);  // more steps are fine
   EXPECT_EQ(run_hadal(small.train("run", "--steps 2 --fresh --set optim.lr=0.5")).code, 0);
 }
@@ -143,8 +151,11 @@ TEST(Refusals, DamagedShardsAreNamed) {
 
 TEST(Refusals, TextThatIsNotThereOrNotText) {
   const SmallRun small;
-  const std::string config = SmallRun::quoted(small.config()), run = " --run " + SmallRun::quoted(small.run()) + " --quiet";
-  const auto with = [&](const std::string& text) { return run_hadal("train " + config + " --text " + SmallRun::quoted(small.root() / text) + run); };
+  const std::string config = SmallRun::quoted(small.config()),
+                    run = " --run " + SmallRun::quoted(small.run()) + " --quiet";
+  const auto with = [&](const std::string& text) {
+    return run_hadal("train " + config + " --text " + SmallRun::quoted(small.root() / text) + run);
+  };
   expect_error(with("no such file"), 1, {"no such file"});
   atomic_write(small.root() / "empty.txt", "");
   expect_error(with("empty.txt"), 2, {});
@@ -170,7 +181,8 @@ TEST(Refusals, SizesThatCannotWork) {
   expect_error(run_hadal(small.train("run", "--set data.sequence_length=100")), 2, {"sequence_length = 100", "64"});
   expect_error(run_hadal(small.train("run", "--set model.n_experts_per_token=5")), 2, {"n_experts_per_token = 5"});
   expect_error(run_hadal(small.train("run", "--set model.hidden_siz=5")), 2, {"model.hidden_size"});
-  expect_error(run_hadal(small.train("big", "--set model.hidden_size=200000 --set model.dense_ffn_size=800000")), 2, {"memory", "available"});
+  expect_error(run_hadal(small.train("big", "--set model.hidden_size=200000 --set model.dense_ffn_size=800000")), 2,
+               {"memory", "available"});
   EXPECT_FALSE(fs::exists(small.run("big") / "checkpoints"));
 }
 
@@ -181,18 +193,25 @@ TEST(Refusals, ATokenizerOfAnotherModelDoesNotPass) {
   const auto exported = small.root() / "exported";
   fs::create_directories(exported);
   for (const char* name : {"model.safetensors", "model.json"}) fs::copy(checkpoint / name, exported / name);
-  ASSERT_EQ(run_hadal("tokenizer train --input " + SmallRun::quoted(small.text()) + " --vocab-size 320 --output " + SmallRun::quoted(small.root() / "tok")).code, 0);
+  ASSERT_EQ(run_hadal("tokenizer train --input " + SmallRun::quoted(small.text()) + " --vocab-size 320 --output " +
+                      SmallRun::quoted(small.root() / "tok"))
+                .code,
+            0);
   fs::copy(small.root() / "tok" / "tokenizer.json", exported / "tokenizer.json");
   expect_error(run_hadal("generate --model " + SmallRun::quoted(exported) + " --prompt x"), 2, {"320", "300"});
   fs::remove(exported / "tokenizer.json");  // without a tokenizer, ids still work
-  EXPECT_EQ(run_hadal("generate --model " + SmallRun::quoted(exported) + " --prompt-tokens 5,6 --max-tokens 2 --temperature 0").code, 0);
+  EXPECT_EQ(run_hadal("generate --model " + SmallRun::quoted(exported) +
+                      " --prompt-tokens 5,6 --max-tokens 2 --temperature 0")
+                .code,
+            0);
   expect_error(run_hadal("generate --model " + SmallRun::quoted(exported) + " --prompt x"), 1, {"tokenizer.json"});
 }
 
 TEST(Refusals, AReadOnlyRunDirectory) {
   const SmallRun small;
   const std::string files = SmallRun::quoted(small.config()) + " --quiet --text " + SmallRun::quoted(small.text());
-  expect_error(run_hadal("train " + files + " --run /proc/hadal"), 1, {"/proc/hadal"});  // nobody may write there, not even root
+  expect_error(run_hadal("train " + files + " --run /proc/hadal"), 1,
+               {"/proc/hadal"});  // nobody may write there, not even root
   if (geteuid() == 0) return;
   fs::create_directories(small.run());
   fs::permissions(small.run(), fs::perms::owner_read | fs::perms::owner_exec);
@@ -203,7 +222,10 @@ TEST(Documents, OfOneByteAreText) {
   const SmallRun small;
   atomic_write(small.text(), "x");
   atomic_write(small.root() / "more.txt", small_text(300));
-  EXPECT_EQ(run_hadal(small.train("run", "--text " + SmallRun::quoted(small.root() / "more.txt") + " --steps 2 --set tokenizer.vocab_size=290")).code, 0);
+  EXPECT_EQ(run_hadal(small.train("run", "--text " + SmallRun::quoted(small.root() / "more.txt") +
+                                             " --steps 2 --set tokenizer.vocab_size=290"))
+                .code,
+            0);
 }
 
 TEST(Refusals, AFullDiskKeepsTheOldCheckpoint) {
@@ -224,15 +246,19 @@ TEST(Surroundings, CommaLocalesAndClosedPipesAndOneCore) {
   ASSERT_EQ(result.code, 0) << result.err;
   EXPECT_NE(result.out.find(" bits per byte"), std::string::npos);
   EXPECT_EQ(result.out.find(','), result.out.find(", ")) << result.out;
-  const auto closed = run_hadal("generate --model " + SmallRun::quoted(small.run()) + " --prompt the --max-tokens 30; echo code $? >&2; } | true", "{ sleep 0.1;");
+  const auto closed = run_hadal(
+      "generate --model " + SmallRun::quoted(small.run()) + " --prompt the --max-tokens 30; echo code $? >&2; } | true",
+      "{ sleep 0.1;");
   EXPECT_NE(closed.err.find("code 1"), std::string::npos) << closed.err;
 }
 
 TEST(Plan, IsDrawnWithoutTraining) {
   const SmallRun small;
-  const auto result = run_hadal("train " + SmallRun::quoted(small.config()) + " --plan --run " + SmallRun::quoted(small.run()));
+  const auto result =
+      run_hadal("train " + SmallRun::quoted(small.config()) + " --plan --run " + SmallRun::quoted(small.run()));
   EXPECT_EQ(result.code, 0);
-  for (const char* word : {"learning rate", "batch (sequences)", "MTP weight", "bias speed"}) EXPECT_NE(result.out.find(word), std::string::npos) << word;
+  for (const char* word : {"learning rate", "batch (sequences)", "MTP weight", "bias speed"})
+    EXPECT_NE(result.out.find(word), std::string::npos) << word;
   EXPECT_FALSE(fs::exists(small.run()));
 }
 

@@ -43,8 +43,9 @@ TEST(Arch, AppliesYarnAsTheReleasedModelDoes) {
   EXPECT_DOUBLE_EQ(softmax_scale(model), 1 / std::sqrt(192.0));  // base pre-training: plain RoPE
   model.yarn.factor = 40;
   const auto f = rope_frequencies(model);
-  const std::pair<int, double> published[] = {{0, 1}, {1, 0.74989421}, {10, 0.056234133}, {11, 0.039006927}, {12, 0.026879360}, {16, 0.0055},
-                                              {17, 0.0035619975}, {22, 1.77827941e-4}, {23, 3.33380358e-5}, {31, 3.33380358e-6}};
+  const std::pair<int, double> published[] = {
+      {0, 1},       {1, 0.74989421},    {10, 0.056234133},   {11, 0.039006927},   {12, 0.026879360},
+      {16, 0.0055}, {17, 0.0035619975}, {22, 1.77827941e-4}, {23, 3.33380358e-5}, {31, 3.33380358e-6}};
   for (const auto& [index, value] : published) EXPECT_NEAR(f[index] / value, 1, 1e-7) << index;
   EXPECT_NEAR(softmax_scale(model), 0.13523378, 1e-8);
   EXPECT_DOUBLE_EQ(rope_multiplier(model), 1.0);

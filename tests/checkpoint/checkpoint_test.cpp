@@ -1,10 +1,11 @@
 // Checkpoints are complete or absent, every damage is named, and old ones go only when a new one stands.
 #include <gtest/gtest.h>
 
-#include <csignal>
-#include <fstream>
 #include <sys/resource.h>
 #include <unistd.h>
+#include <csignal>
+#include <cstring>
+#include <fstream>
 
 #include "base/error.h"
 #include "checkpoint/checkpoint.h"
@@ -140,6 +141,56 @@ TEST_F(CheckpointTest, ABackgroundFailureIsThrownLater) {
   CheckpointWriter writer(root_, 1, true, owned_.exec);
   writer.save(content(1, 1));
   EXPECT_THROW(writer.finish(), Error);
+}
+
+TEST_F(CheckpointTest, AfterABackgroundFailureTheNextSaveWorks) {
+  fs::create_directories(root_.parent_path());
+  atomic_write(root_, "in the way");
+  CheckpointWriter writer(root_, 1, true, owned_.exec);
+  writer.save(content(1, 1));
+  EXPECT_THROW(writer.save(content(2, 2)), Error);  // the first one's error, told once
+  fs::remove(root_);
+  writer.save(content(3, 3));
+  writer.finish();
+  writer.finish();
+  ASSERT_EQ(list_checkpoints(root_).size(), 1u);
+  verify_checkpoint(list_checkpoints(root_)[0]);
+  fs::remove_all(root_);
+  atomic_write(root_, "in the way again");
+  CheckpointWriter leaves(root_, 1, true, owned_.exec);
+  leaves.save(content(4, 4));  // destroyed with an error that nobody asked for: no crash, no thread left behind
+}
+
+TEST_F(CheckpointTest, TheSameStepAgainReplacesTheFirst) {
+  for (float value : {1.0f, 2.0f}) write_checkpoint(root_, content(7, value));
+  const auto found = list_checkpoints(root_);
+  ASSERT_EQ(found.size(), 1u);
+  verify_checkpoint(found[0]);
+  EXPECT_EQ(element(SafetensorsReader(found[0] / "model.safetensors").tensor("a.weight"), 0), 2);
+  for (const auto& entry : fs::directory_iterator(root_)) EXPECT_EQ(entry.path().filename(), "step_00000007");
+}
+
+TEST_F(CheckpointTest, CopiesThatSomebodyNamedAreNotTaken) {
+  write_checkpoint(root_, content(7, 1));
+  for (const char* name : {"step_", "step_00000009 good", "step_00000009.bak", "step_x"})
+    fs::copy(root_ / "step_00000007", root_ / name, fs::copy_options::recursive);
+  ASSERT_EQ(list_checkpoints(root_).size(), 1u);
+  remove_old_checkpoints(root_, 1);
+  EXPECT_TRUE(fs::exists(root_ / "step_00000009 good"));
+}
+
+TEST_F(CheckpointTest, DeepNestingIsRefusedNotFollowed) {
+  const std::string deep = std::string(300'000, '[') + std::string(300'000, ']');
+  write_checkpoint(root_, content(1, 1));
+  const auto at = list_checkpoints(root_)[0];
+  const std::string header = "{\"a\": {\"dtype\": " + deep + "}}";
+  std::string file(8, '\0');
+  const uint64_t size = header.size();
+  std::memcpy(file.data(), &size, 8);
+  atomic_write(root_ / "deep", file + header);
+  EXPECT_THROW(SafetensorsReader(root_ / "deep"), Error);
+  atomic_write(at / "manifest.json", "{\"format\": " + deep + "}");
+  EXPECT_NE(corrupt_message(at).find("manifest"), std::string::npos);
 }
 
 TEST_F(CheckpointTest, LocatesAModel) {

@@ -1,4 +1,5 @@
-// Safetensors: what is written comes back, its layout is the format's, and every damaged file is refused with its fault named.
+// Safetensors: what is written comes back, its layout is the format's, and every damaged file is refused with its fault
+// named.
 #include "checkpoint/safetensors.h"
 
 #include <gtest/gtest.h>
@@ -47,7 +48,8 @@ class Safetensors : public ::testing::Test {
 TEST_F(Safetensors, GiveBackEveryDtypeShapeAndMetadata) {
   const Exec& exec = owned_.exec;
   std::vector<NamedTensor> written;
-  for (DType dtype : {DType::u8, DType::i32, DType::i64, DType::f16, DType::bf16, DType::f32, DType::f64, DType::f8_e4m3}) {
+  for (DType dtype :
+       {DType::u8, DType::i32, DType::i64, DType::f16, DType::bf16, DType::f32, DType::f64, DType::f8_e4m3}) {
     Tensor tensor = Tensor::empty(exec, dtype, {3, 2, 5});
     auto* bytes = static_cast<uint8_t*>(tensor.raw());
     for (int64_t i = 0; i < tensor.bytes(); ++i) bytes[i] = uint8_t(i * 37 + int(dtype));
@@ -71,7 +73,8 @@ TEST_F(Safetensors, GiveBackEveryDtypeShapeAndMetadata) {
 
 TEST_F(Safetensors, AlignTheDataAndLeaveNoGaps) {
   const Exec& exec = owned_.exec;
-  save_safetensors(path_, {{"byte", Tensor::from<uint8_t>(exec, {1, 2, 3}, {3})}, {"wide", Tensor::from<double>(exec, {1, 2}, {2})},
+  save_safetensors(path_, {{"byte", Tensor::from<uint8_t>(exec, {1, 2, 3}, {3})},
+                           {"wide", Tensor::from<double>(exec, {1, 2}, {2})},
                            {"single", Tensor::from<float>(exec, {1, 2, 3}, {3})}});
   std::ifstream in(path_, std::ios::binary);
   uint64_t length = 0;
@@ -80,7 +83,8 @@ TEST_F(Safetensors, AlignTheDataAndLeaveNoGaps) {
   EXPECT_EQ(std::filesystem::file_size(path_), 8 + length + 16 + 12 + 3);
   SafetensorsReader reader(path_);
   EXPECT_EQ(reader.names(), (std::vector<std::string>{"wide", "single", "byte"}));
-  for (const auto& entry : reader.entries()) EXPECT_EQ(entry.begin % uint64_t(dtype_bytes(entry.dtype)), 0u) << entry.name;
+  for (const auto& entry : reader.entries())
+    EXPECT_EQ(entry.begin % uint64_t(dtype_bytes(entry.dtype)), 0u) << entry.name;
 }
 
 TEST_F(Safetensors, WriteStridedRowsAndKeepViewsAliveAfterTheReader) {
@@ -100,7 +104,8 @@ TEST_F(Safetensors, WriteStridedRowsAndKeepViewsAliveAfterTheReader) {
 }
 
 TEST_F(Safetensors, ReadDataThatTheFileDidNotAlign) {
-  std::string header = R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"b":{"dtype":"F32","shape":[2],"data_offsets":[1,9]}})";
+  std::string header =
+      R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"b":{"dtype":"F32","shape":[2],"data_offsets":[1,9]}})";
   write_raw(header, 9);
   SafetensorsReader reader(path_);
   const Tensor b = reader.tensor("b");
@@ -172,7 +177,8 @@ TEST_F(Safetensors, RefuseFilesThatAreNotSafetensors) {
 }
 
 TEST_F(Safetensors, RefuseDamagedEntries) {
-  const auto one = [&](const std::string& entry, const std::string& part, size_t bytes = 8, ErrorKind kind = ErrorKind::corrupt) {
+  const auto one = [&](const std::string& entry, const std::string& part, size_t bytes = 8,
+                       ErrorKind kind = ErrorKind::corrupt) {
     write_raw("{\"a\":" + entry + "}", bytes);
     refused(part, kind);
   };
@@ -195,14 +201,19 @@ TEST_F(Safetensors, RefuseDamagedEntries) {
 }
 
 TEST_F(Safetensors, RefuseOverlapsAndRepeatedNames) {
-  write_raw(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}})", 12);
+  write_raw(
+      R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}})",
+      12);
   refused("inside the tensor before it");
-  write_raw(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})", 8);
+  write_raw(
+      R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})",
+      8);
   refused("stands twice");
 }
 
 TEST_F(Safetensors, RefuseATruncatedFileAtEveryLength) {
-  save_safetensors(path_, {{"a", Tensor::from<float>(owned_.exec, {1, 2, 3}, {3})}, {"b", Tensor::from<uint8_t>(owned_.exec, {9}, {1})}});
+  save_safetensors(path_, {{"a", Tensor::from<float>(owned_.exec, {1, 2, 3}, {3})},
+                           {"b", Tensor::from<uint8_t>(owned_.exec, {9}, {1})}});
   const auto whole = std::filesystem::file_size(path_);
   for (uintmax_t bytes = whole; bytes-- > 0;) {
     std::filesystem::resize_file(path_, bytes);

@@ -1,8 +1,12 @@
 // Reading, overriding, checking and printing configurations.
 #include <gtest/gtest.h>
 
+#include <unistd.h>
+
 #include <clocale>
+#include <cstdlib>
 #include <filesystem>
+#include <functional>
 
 #include "base/error.h"
 #include "config/config_io.h"
@@ -25,7 +29,8 @@ std::string toml_error(const std::string& text) {
 }
 
 void expect_words(const std::string& text, std::initializer_list<const char*> words) {
-  for (const char* word : words) EXPECT_NE(text.find(word), std::string::npos) << "'" << word << "' is not in: " << text;
+  for (const char* word : words)
+    EXPECT_NE(text.find(word), std::string::npos) << "'" << word << "' is not in: " << text;
 }
 
 TEST(Config, ComesBackFromItsOwnText) {
@@ -60,8 +65,9 @@ TEST(Config, RefusesUnknownKeysWithTheNearestKnownOne) {
 
 TEST(Config, AppliesDottedOverridesInOrder) {
   Config config;
-  apply_overrides(config, {"optim.lr=1e-4", "train.precision=bf16", "data.sources.0.paths=[\"a.txt\"]", "data.sources.0.weight=2", "model.yarn.factor=40",
-                           "train.steps=1e3", "data.add_bos=true", "optim.lr=2e-4"});
+  apply_overrides(
+      config, {"optim.lr=1e-4", "train.precision=bf16", "data.sources.0.paths=[\"a.txt\"]", "data.sources.0.weight=2",
+               "model.yarn.factor=40", "train.steps=1e3", "data.add_bos=true", "optim.lr=2e-4"});
   EXPECT_DOUBLE_EQ(config.optim.lr, 2e-4);
   EXPECT_EQ(config.train.precision, "bf16");
   ASSERT_EQ(config.data.sources.size(), 1u);
@@ -92,20 +98,91 @@ TEST(Config, RefusesImpossibleShapes) {
   expect_words(wrong("n_experts_per_token = 17"), {"n_experts_per_token = 17", "n_routed_experts = 16"});
   expect_words(wrong("n_groups = 3"), {"n_groups = 3", "must divide", "16"});
   expect_words(wrong("n_groups = 4\nn_limited_groups = 5"), {"n_limited_groups = 5", "1 .. 4"});
-  expect_words(wrong("n_groups = 8\nn_limited_groups = 1\nn_experts_per_token = 3"), {"n_experts_per_token = 3", "2 experts of 1 groups"});
+  expect_words(wrong("n_groups = 8\nn_limited_groups = 1\nn_experts_per_token = 3"),
+               {"n_experts_per_token = 3", "2 experts of 1 groups"});
   expect_words(wrong("n_groups = 16\nn_limited_groups = 8"), {"top2_sum", "at least 2 experts"});
   expect_words(wrong("n_heads = 0"), {"n_heads = 0", "1 .."});
   expect_words(wrong("qk_rope_head_dim = 7"), {"qk_rope_head_dim = 7", "even"});
   expect_words(wrong("hidden_size = 2147483648"), {"hidden_size = 2147483648"});
-  expect_words(wrong("hidden_size = 2147483647\nvocab_size = 2147483647\nn_layers = 100000\nn_dense_layers = 0"), {"2^62"});
+  expect_words(wrong("hidden_size = 2147483647\nvocab_size = 2147483647\nn_layers = 100000\nn_dense_layers = 0"),
+               {"10^16 weights"});
   expect_words(wrong("n_layers = -1"), {"n_layers = -1"});
   expect_words(wrong("n_dense_layers = 5"), {"n_dense_layers = 5", "0 .. 4"});
   expect_words(wrong("score_function = \"relu\""), {"relu", "sigmoid, softmax"});
   expect_words(wrong("routed_scale = 0"), {"routed_scale = 0"});
   expect_words(toml_error("[data]\nsequence_length = 5000\n"), {"sequence_length = 5000", "max_positions = 4096"});
-  expect_words(toml_error("[model]\nn_mtp = 8\n[data]\nsequence_length = 8\n"), {"sequence_length = 8", "n_mtp + 1 = 9"});
+  expect_words(toml_error("[model]\nn_mtp = 8\n[data]\nsequence_length = 8\n"),
+               {"sequence_length = 8", "n_mtp + 1 = 9"});
   expect_words(toml_error("[train]\nprecision = \"fp8\"\n"), {"fp8", "fp64, fp32, bf16, auto"});
   expect_words(toml_error("[optim]\nlr_schedule = [{shape = \"step\"}]\n"), {"optim.lr_schedule.0.shape", "step"});
+}
+
+TEST(Config, RefusesWhatItCouldNotWriteDown) {
+  const auto from_json = [](const std::string& text) {
+    try {
+      config_from_json(text, "my.json");
+    } catch (const Error& error) {
+      return std::string(error.what());
+    }
+    return std::string("no error");
+  };
+  expect_words(from_json("{\"data\": {\"seed\": 18446744073709551615}}"),
+               {"data.seed", "2^63"});  // TOML has no such number
+  expect_words(from_json("{\"run\": " + std::string(300'000, '[') + std::string(300'000, ']') + "}"), {"nested"});
+  Config config;
+  config.data.sources = {{.paths = {"a\xff"
+                                    "b"}}};
+  expect_words(error_of([&] { validate(config); }), {"UTF-8"});
+}
+
+TEST(Config, AnOverrideSetsOneKeyOnly) {
+  Config config;
+  apply_overrides(config, {"run=3\nsteps = 5"});  // a line break is part of the text, not a second key
+  EXPECT_EQ(config.run, "3\nsteps = 5");
+}
+
+TEST(Config, SchedulePiecesFollowOneAnother) {
+  expect_words(toml_error("[optim]\nlr_schedule = [{ until = 0.5 }, { until = 0.5 }]\n"),
+               {"optim.lr_schedule.1.until = 0.5", "after"});
+  expect_words(toml_error("[train]\nbatch_ramp = [{ until = 20 }, { until = 10 }]\n"),
+               {"train.batch_ramp.1.until = 10", "20"});
+  EXPECT_EQ(toml_error("[optim]\nlr_schedule = [{ until = 100 }, { until = 0.9 }]\n"), "no error");
+}
+
+TEST(Config, SizesThatMultiplyPast64BitsAreRefused) {
+  expect_words(toml_error("[model]\nhidden_size = 2147483647\nvocab_size = 2147483647\n"), {"10^16 weights"});
+  expect_words(toml_error("[model]\nn_heads = 1048576\nqk_nope_head_dim = 1048576\nkv_lora_rank = 2147483647\n"),
+               {"10^16 weights"});
+  expect_words(toml_error("[model]\nmax_positions = 16777216\n[data]\nsequence_length = "
+                          "16777216\n[train]\nmicro_batch_sequences = 16777216\n"),
+               {"activations"});
+}
+
+TEST(Config, ReadsAndWritesDotsInACommaLocale) {
+  const auto folder = std::filesystem::temp_directory_path() / ("hadal locale " + std::to_string(getpid()));
+  const std::string before = setlocale(LC_ALL, nullptr);
+  bool found = setlocale(LC_ALL, "de_DE.UTF-8") != nullptr;
+  if (!found) {  // not installed: compile one, where the sources are there
+    std::filesystem::create_directories(folder);
+    const std::string make = "localedef -i de_DE -f UTF-8 '" + (folder / "de_DE.UTF-8").string() + "' > /dev/null 2>&1";
+    setenv("LOCPATH", folder.c_str(), 1);
+    found = std::system(make.c_str()) == 0 && setlocale(LC_ALL, "de_DE.UTF-8") != nullptr;
+  }
+  const std::string half = found ? std::to_string(0.5) : "";
+  Config config;
+  if (found) config = config_from_toml("[optim]\nlr = 0.25\n", "t");
+  const auto text = config_to_toml(config), json = config_to_json(config);
+  double from_json = 0;
+  if (found) from_json = config_from_json("{\"optim\": {\"lr\": 0.125}}", "j").optim.lr;
+  setlocale(LC_ALL, before.c_str());
+  unsetenv("LOCPATH");
+  std::filesystem::remove_all(folder);
+  if (!found) GTEST_SKIP() << "this machine has no locale with a decimal comma and cannot make one";
+  EXPECT_EQ(half.substr(0, 3), "0,5");  // the locale is really at work
+  EXPECT_EQ(config.optim.lr, 0.25);
+  EXPECT_EQ(from_json, 0.125);
+  EXPECT_NE(text.find("lr = 0.25\n"), std::string::npos);
+  EXPECT_NE(json.find("\"lr\": 0.25"), std::string::npos);
 }
 
 TEST(Config, MissingFileIsNamed) {
@@ -120,7 +197,8 @@ TEST(Config, MissingFileIsNamed) {
 
 TEST(Config, HelpNamesEveryKey) {
   const auto help = config_help();
-  for (const char* key : {"optim.lr_schedule.N.until", "data.sources.N.paths", "model.yarn.mscale_all_dim", "train.bias_update_speed", "validation.stride"}) {
+  for (const char* key : {"optim.lr_schedule.N.until", "data.sources.N.paths", "model.yarn.mscale_all_dim",
+                          "train.bias_update_speed", "validation.stride"}) {
     EXPECT_NE(help.find(key), std::string::npos) << key;
   }
 }

@@ -1,12 +1,12 @@
-// Sampling and generation: greedy is the argmax, filters filter, noise depends on seed and position alone, and cached decoding
-// equals the full forward.
+// Sampling and generation: greedy is the argmax, filters filter, noise depends on seed and position alone, and cached
+// decoding equals the full forward.
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <limits>
 #include <set>
 
-#include "base/error.h"
+#include "base/not_finite.h"
 #include "engine/generator.h"
 
 namespace hadal {
@@ -57,6 +57,11 @@ TEST(Sampler, RefusesNonsense) {
   EXPECT_THROW(validate(SamplingOptions{.top_k = -1}), Error);
   const std::vector<float> broken(3, std::numeric_limits<float>::quiet_NaN());
   EXPECT_THROW(sample_token(broken, 3, {.temperature = 0}, 0), Error);
+  // One NaN behind a good first logit would break the order that sorting by logit relies on.
+  std::vector<float> one(200, 1.0f);
+  one[100] = std::numeric_limits<float>::quiet_NaN();
+  EXPECT_THROW(sample_token(one, 200, {}, 0), NotFinite);
+  EXPECT_NO_THROW(sample_token(one, 100, {}, 0));  // rows that pad the vocabulary do not matter
 }
 
 struct Small {

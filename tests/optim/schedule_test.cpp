@@ -7,13 +7,14 @@ namespace hadal {
 namespace {
 
 TEST(Schedule, FollowsItsPieces) {
-  const std::vector<SchedulePiece> pieces = {{"linear", 1.0, 10}, {"constant", 1.0, 0.5}, {"cosine", 0.1, 0.9}, {"constant", 0.03, 1.0}};
+  const std::vector<SchedulePiece> pieces = {
+      {"linear", 1.0, 10}, {"constant", 1.0, 0.5}, {"cosine", 0.1, 0.9}, {"constant", 0.03, 1.0}};
   const auto at = [&](int64_t step) { return schedule_value(pieces, 0.0, step, 100); };
   EXPECT_DOUBLE_EQ(at(1), 0.1);
   EXPECT_DOUBLE_EQ(at(10), 1.0);
   EXPECT_DOUBLE_EQ(at(11), 1.0);
   EXPECT_DOUBLE_EQ(at(50), 1.0);
-  EXPECT_NEAR(at(70), 0.55, 1e-12);   // middle of the cosine
+  EXPECT_NEAR(at(70), 0.55, 1e-12);  // middle of the cosine
   EXPECT_NEAR(at(90), 0.1, 1e-12);
   EXPECT_DOUBLE_EQ(at(91), 0.03);
   EXPECT_DOUBLE_EQ(at(1000), 0.03);
@@ -21,7 +22,12 @@ TEST(Schedule, FollowsItsPieces) {
 }
 
 TEST(Schedule, OfTheReportReachesItsPublishedValues) {
-  const auto config = OptimConfig{.lr = 2.2e-4, .lr_schedule = {{"linear", 1.0, 2000}, {"constant", 1.0, 0.6757}, {"cosine", 0.1, 0.9662}, {"constant", 0.1, 0.9887}, {"constant", 0.033182, 1.0}}};
+  const auto config = OptimConfig{.lr = 2.2e-4,
+                                  .lr_schedule = {{"linear", 1.0, 2000},
+                                                  {"constant", 1.0, 0.6757},
+                                                  {"cosine", 0.1, 0.9662},
+                                                  {"constant", 0.1, 0.9887},
+                                                  {"constant", 0.033182, 1.0}}};
   const int64_t steps = 239000;
   EXPECT_NEAR(learning_rate(config, 1000, steps), 1.1e-4, 1e-9);
   EXPECT_DOUBLE_EQ(learning_rate(config, 2000, steps), 2.2e-4);

@@ -1,12 +1,21 @@
-// The training step: dividing the global batch changes nothing, means are global, NaN makes no update, resources are refused early.
+// The training step: dividing the global batch changes nothing, means are global, NaN makes no update, resources are
+// refused early.
 #include <gtest/gtest.h>
 
+#include <sys/resource.h>
+#include <unistd.h>
+
 #include <cmath>
+#include <csignal>
+#include <filesystem>
+#include <fstream>
 #include <limits>
+#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/random.h"
 #include "ops/pointwise.h"
+#include "train/metrics.h"
 #include "train/micro_batches.h"
 #include "train/plan.h"
 #include "train/resources.h"
@@ -61,7 +70,10 @@ data::Batch batch_of(std::vector<int64_t> lengths, bool masked = false) {
 
 struct Rig {
   explicit Rig(const Config& c, Isa isa = Isa::reference)
-      : config(c), owned(2, isa), model(config.model, model_options(config, true), owned.exec), optimizer((model.initialize(3), model.parameters()), config.optim, owned.exec) {}
+      : config(c),
+        owned(2, isa),
+        model(config.model, model_options(config, true), owned.exec),
+        optimizer((model.initialize(3), model.parameters()), config.optim, owned.exec) {}
   Config config;
   OwnedExec owned;
   Transformer model;
@@ -153,6 +165,32 @@ TEST(Step, NaNMakesNoUpdateAndNamesItsPlace) {
   }
 }
 
+TEST(Step, OnlyNumbersThatAreNotFiniteAreSkipped) {
+  Rig s(small_config("fp32"));
+  s.config.train.micro_batch_sequences = 2;
+  auto batch = batch_of({12, 12});
+  batch.sequences[0].tokens[3] = 50;  // outside of the vocabulary: a fault, not a bad step
+  EXPECT_THROW(train_step(s.model, s.optimizer, s.config, batch, 1), Error);
+  auto torn = batch_of({12});
+  torn.sequences[0].targets.pop_back();
+  EXPECT_THROW(train_step(s.model, s.optimizer, s.config, torn, 1), Error);
+  set_element(s.model.parameter("layers.1.moe.router").master, 0, std::numeric_limits<float>::quiet_NaN());
+  s.model.refresh_values();
+  EXPECT_NE(train_step(s.model, s.optimizer, s.config, batch_of({12}), 1).skipped.find("router"), std::string::npos);
+}
+
+TEST(Step, TiedRouterLogitsChooseTheSameExpertsEverywhere) {
+  for (const Isa isa : available_isas()) {
+    Rig s(small_config("fp32"), isa);
+    s.config.train.micro_batch_sequences = 2;
+    s.model.parameter("layers.1.moe.router").master.zero();
+    s.model.refresh_values();
+    const auto result = train_step(s.model, s.optimizer, s.config, batch_of({12, 9}), 1);
+    EXPECT_EQ(result.skipped, "");
+    EXPECT_EQ(result.load[0], (std::vector<int64_t>{21, 21, 0, 0})) << isa_name(isa);  // the lowest ids win ties
+  }
+}
+
 TEST(Step, TrainsInEveryPrecisionAndForm) {
   for (const char* precision : {"fp64", "fp32", "bf16"}) {
     for (const char* form : {"up_projected", "absorbed"}) {
@@ -228,7 +266,49 @@ TEST(State, ComesBackAndRefusesDamage) {
   EXPECT_EQ(back.tokens, int64_t(1) << 50);
   EXPECT_EQ(back.smoothed_loss, state.smoothed_loss);
   EXPECT_EQ(back.to_json(), state.to_json());
-  for (const char* text : {"", "{}", "[1]", "{\"format\": \"hadal-state-1\"}", "{\"format\": 1}"}) EXPECT_THROW(TrainState::from_json(text, "state.json"), Error) << text;
+  for (const char* text : {"", "{}", "[1]", "{\"format\": \"hadal-state-1\"}", "{\"format\": 1}"})
+    EXPECT_THROW(TrainState::from_json(text, "state.json"), Error) << text;
+  EXPECT_THROW(TrainState::from_json(std::string(300'000, '[') + std::string(300'000, ']'), "state.json"), Error);
+  state.updates = 8;  // more updates than steps
+  EXPECT_THROW(TrainState::from_json(state.to_json(), "state.json"), Error);
+}
+
+TEST(Metrics, GoOnWhereTheCheckpointStands) {
+  const auto path = std::filesystem::temp_directory_path() / ("hadal metrics " + std::to_string(getpid()));
+  std::filesystem::remove(path);
+  const auto line = [](const char* kind, int64_t step) {
+    return nlohmann::ordered_json{{"kind", kind}, {"step", step}, {"final", false}};
+  };
+  {
+    MetricsWriter writer(path, 0);
+    for (int64_t step = 1; step <= 4; ++step) writer.write(line("step", step));
+    writer.write(line("validation", 2));
+  }
+  std::ofstream(path, std::ios::app) << "{\"kind\": \"st";  // torn by a kill
+  {
+    MetricsWriter writer(path, 2);
+    writer.write(line("validation", 2));  // already on record
+    writer.write(line("step", 3));
+    EXPECT_FALSE(writer.failed());
+  }
+  const auto lines = read_metrics(path);
+  ASSERT_EQ(lines.size(), 4u);  // steps 1, 2, the validation, step 3
+  EXPECT_EQ(lines[3]["step"], 3);
+  EXPECT_EQ(lines[3]["kind"], "step");
+  MetricsWriter full(path, 3);
+  rlimit before;
+  getrlimit(RLIMIT_FSIZE, &before);
+  rlimit small = before;
+  small.rlim_cur = 1;
+  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
+  setrlimit(RLIMIT_FSIZE, &small);
+  full.write(line("step", 4));  // a full disk: noted, and the run goes on
+  setrlimit(RLIMIT_FSIZE, &before);
+  std::signal(SIGXFSZ, handler);
+  EXPECT_TRUE(full.failed());
+  full.write(line("step", 5));
+  EXPECT_EQ(read_metrics(path).back()["step"], 5);
+  std::filesystem::remove(path);
 }
 
 TEST(Memory, OfTheLossDoesNotGrowWithTokensTimesVocabulary) {
