@@ -1,5 +1,5 @@
-// The whole model against the oracle (PyTorch, double precision, autograd; tests/oracle/) over the pairwise-sampled grid:
-// losses, every gradient, routes, log-probabilities and the bias update. Bounds are those of docs/numerics.md.
+// The whole model against the oracle (PyTorch, double precision, autograd; tests/oracle/) over the pairwise-sampled
+// grid: losses, every gradient, routes, log-probabilities and the bias update. Bounds are those of docs/numerics.md.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
@@ -29,7 +29,8 @@ void report(const std::string& label, const Findings& findings) {
 
 void expect_clean(const std::string& label, const Findings& findings) {
   for (size_t i = 0; i < findings.failures.size() && i < 20; ++i) ADD_FAILURE() << findings.failures[i];
-  EXPECT_EQ(findings.failures.size(), 0u) << label << ": " << findings.failures.size() << " failures, the first 20 above";
+  EXPECT_EQ(findings.failures.size(), 0u)
+      << label << ": " << findings.failures.size() << " failures, the first 20 above";
 }
 
 TEST(OracleGrid, LossesAndEveryGradientAgreeInFp64AndInEveryFp32InstructionSet) {
@@ -52,7 +53,8 @@ TEST(OracleGrid, LossesAndEveryGradientAgreeInFp64AndInEveryFp32InstructionSet) 
   EXPECT_EQ(fp64.routes_different, 0);
   EXPECT_GT(fp64.routes_equal, 10000) << "the grid hardly routes";
   std::printf("%lld routes equal in fp64\n", static_cast<long long>(fp64.routes_equal));
-  for (const auto& [name, moved] : fp64.moved) EXPECT_TRUE(moved) << "the gradient of " << name << " is zero in every case";
+  for (const auto& [name, moved] : fp64.moved)
+    EXPECT_TRUE(moved) << "the gradient of " << name << " is zero in every case";
   for (const auto& [isa, findings] : fp32) {
     report(fmt::format("fp32 {}", isa_name(isa)), findings);
     expect_clean(fmt::format("fp32 {}", isa_name(isa)), findings);
@@ -81,7 +83,8 @@ TEST(OracleGrid, Bf16StaysNearInEveryInstructionSet) {
   }
 }
 
-// The negative control: an oracle with one seeded fault must disagree. tools/mutants.py prints these lines as its table.
+// The negative control: an oracle with one seeded fault must disagree. tools/mutants.py prints these lines as its
+// table.
 TEST(OracleGrid, NoticesEverySeededFault) {
   NEED_PYTHON();
   ScratchDirectory directory("oracle_mutants");
@@ -98,7 +101,8 @@ TEST(OracleGrid, NoticesEverySeededFault) {
     }
     ++n_mutants;
     const std::string trap = description["trap"], name = description["name"], fault = description["fault"];
-    const std::string by = findings.failures.empty() ? "SURVIVED" : findings.failures[0].substr(0, findings.failures[0].find('\n'));
+    const std::string by =
+        findings.failures.empty() ? "SURVIVED" : findings.failures[0].substr(0, findings.failures[0].find('\n'));
     std::printf("MUTANT\t%s\t%s\t%s\t%s\n", trap.c_str(), name.c_str(), fault.c_str(), by.c_str());
     EXPECT_FALSE(findings.failures.empty()) << "survived: trap " << trap << ", " << name << ": " << fault;
   }

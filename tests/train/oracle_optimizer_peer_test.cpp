@@ -1,5 +1,5 @@
-// Optimizer against the oracle's AdamW (which generate_optimizer.py first holds against torch.optim.AdamW): gradient norm,
-// clipping, decay and its exemptions, moments, moving average, in FP64 and in every FP32 instruction set.
+// Optimizer against the oracle's AdamW (which generate_optimizer.py first holds against torch.optim.AdamW): gradient
+// norm, clipping, decay and its exemptions, moments, moving average, in FP64 and in every FP32 instruction set.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
@@ -45,7 +45,8 @@ class OptimizerCase {
       const GradientNorms norms = optimizer.gradient_norms();
       const double expected = json_["norms"][i];
       if (!(std::abs(norms.global - expected) <= bound * expected))
-        found.push_back(fmt::format("gradient norm of step {} is {:.17g}, oracle {:.17g}", i + 1, norms.global, expected));
+        found.push_back(
+            fmt::format("gradient norm of step {} is {:.17g}, oracle {:.17g}", i + 1, norms.global, expected));
       optimizer.step(json_["rates"][i], norms.global);
     }
     for (Parameter* p : model.parameters()) compare("a." + p->spec.name, p->master, bound, found);
@@ -62,7 +63,8 @@ class OptimizerCase {
       largest = std::max(largest, std::abs(element(theirs, i)));
     }
     if (!(worst <= bound * largest))
-      found.push_back(fmt::format("{}: largest difference {:.2e} of {:.2e}, bound {:.0e} of it", name, worst, largest, bound));
+      found.push_back(
+          fmt::format("{}: largest difference {:.2e} of {:.2e}, bound {:.0e} of it", name, worst, largest, bound));
   }
 
   SafetensorsReader tensors_;
@@ -76,7 +78,8 @@ TEST(OracleOptimizer, AgreesOverFiveStepsAndNoticesEverySeededFault) {
   ScratchDirectory directory("oracle_optimizer");
   run_python(fmt::format("generate_optimizer.py '{}'", directory.path().string()));
   const OptimizerCase honest(directory.path() / "honest");
-  for (const std::string& difference : honest.differences(Precision::fp64, Isa::reference, 1e-12)) ADD_FAILURE() << "fp64: " << difference;
+  for (const std::string& difference : honest.differences(Precision::fp64, Isa::reference, 1e-12))
+    ADD_FAILURE() << "fp64: " << difference;
   for (Isa isa : available_isas())
     for (const std::string& difference : honest.differences(Precision::fp32, isa, 5e-6))
       ADD_FAILURE() << "fp32 " << isa_name(isa) << ": " << difference;
