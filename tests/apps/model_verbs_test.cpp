@@ -1,0 +1,112 @@
+// hadal generate, score and inspect with prompts, lines and directories that a careless or hostile user gives.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "apps/command.h"
+#include "apps/small_run.h"
+
+namespace hadal {
+namespace {
+
+using nlohmann::json;
+
+class ModelVerbs : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    small_ = std::make_unique<SmallRun>();
+    const auto trained = run_hadal(small_->train("run", "--steps 2"));
+    if (trained.code != 0) small_.reset();
+  }
+  static void TearDownTestSuite() { small_.reset(); }
+  void SetUp() override { ASSERT_TRUE(small_) << "training failed"; }
+
+  static CommandResult verb(const std::string& name, const std::string& rest, const std::string& before = "") {
+    return run_hadal(name + " --model " + SmallRun::quoted(small_->run()) + " " + rest, before);
+  }
+  static void refused(const CommandResult& result, int code, std::initializer_list<std::string> words) {
+    EXPECT_EQ(result.code, code) << result.out << result.err;
+    EXPECT_EQ(result.out, "");
+    EXPECT_EQ(std::count(result.err.begin(), result.err.end(), '\n'), 1) << result.err;
+    for (const auto& word : words)
+      EXPECT_NE(result.err.find(word), std::string::npos) << "'" << word << "' is not in: " << result.err;
+  }
+  static std::unique_ptr<SmallRun> small_;
+};
+std::unique_ptr<SmallRun> ModelVerbs::small_;
+
+TEST_F(ModelVerbs, GenerateTakesAnyPromptThatFits) {
+  EXPECT_EQ(verb("generate", "").code, 0);  // from nothing, as far as the model's 64 positions go
+  EXPECT_EQ(verb("generate", "--prompt '' --max-tokens 3").code, 0);
+  EXPECT_EQ(verb("generate", "--prompt the --max-tokens 0").out, "the\n");
+  const auto bytes = verb("generate", "--prompt \"$(printf '\\377\\200the')\" --max-tokens 3");
+  EXPECT_EQ(bytes.code, 0) << bytes.err;
+  EXPECT_EQ(bytes.out.rfind("\xff\x80the", 0), 0u);
+  const auto ids = verb("generate", "--prompt \"$(printf '\\377')\" --max-tokens 3 --json");
+  EXPECT_LE(json::parse(ids.out)["tokens"].size(), 3u) << ids.err;
+}
+
+TEST_F(ModelVerbs, GenerateRefusesWhatCannotBeBeforeItPrints) {
+  refused(verb("generate", "--prompt the --max-tokens 64"), 2, {"64 positions"});
+  refused(verb("generate", "--prompt \"$(yes xyz | head -n 80)\""), 2, {"64 positions"});
+  refused(verb("generate", "--prompt-tokens 5,300"), 2, {"300", "299"});
+  refused(verb("generate", "--prompt-tokens 5 --prompt x"), 2, {"--prompt-tokens"});
+  refused(verb("generate", "--temperature -1"), 2, {"temperature"});
+  refused(verb("generate", "--temperature nan"), 2, {"temperature"});
+  refused(verb("generate", "--top-p 0"), 2, {"top_p"});
+  refused(run_hadal("generate --model /nowhere"), 1, {"/nowhere"});
+  refused(run_hadal("generate --model " + SmallRun::quoted(small_->config())), 2, {"a file"});
+  refused(run_hadal("generate --model " + SmallRun::quoted(small_->root())), 1, {"checkpoints"});
+}
+
+TEST_F(ModelVerbs, ScoreNamesTheLineThatIsWrong) {
+  const auto with = [](const std::string& lines) {
+    atomic_write(small_->root() / "lines", lines);
+    return verb("score", "--input " + SmallRun::quoted(small_->root() / "lines") + " --output " +
+                             SmallRun::quoted(small_->root() / "scores"));
+  };
+  refused(with("{\"tokens\": [1, 2]}\nnonsense\n"), 2, {"line 2"});
+  EXPECT_FALSE(std::filesystem::exists(small_->root() / "scores"));  // complete or absent
+  refused(with("{\"tokens\": [1, 300]}\n"), 2, {"300", "299"});
+  refused(with("{\"tokens\": [1, 18446744073709551615]}\n"), 2, {"18446744073709551615"});
+  refused(with("{\"tokens\": []}\n"), 2, {"no tokens"});
+  refused(with("{\"tokens\": [" + std::string(500'000, '[') + std::string(500'000, ']') + "]}\n"), 2, {"nested"});
+  std::string many = "{\"tokens\": [1";
+  for (int i = 0; i < 65; ++i) many += ",2";
+  refused(with(many + "]}\n"), 2, {"64 positions"});
+  refused(verb("score", "--input " + SmallRun::quoted(small_->root())), 2, {"directory"});
+  const auto fine = with("\n{\"tokens\": [7]}\n{\"text\": \"\"}\n{\"text\": \"the \xc3\xbc\"}\n");
+  EXPECT_EQ(fine.code, 0) << fine.err;
+}
+
+TEST_F(ModelVerbs, InspectRefusesDirectoriesAndImpossibleSizes) {
+  const auto inspect = [](const std::string& rest) { return run_hadal("inspect " + rest); };
+  refused(inspect(SmallRun::quoted(small_->root())), 1, {"directory"});  // not the defaults in disguise
+  refused(inspect("/nowhere.toml"), 1, {"/nowhere.toml"});
+  const std::string config = SmallRun::quoted(small_->config());
+  refused(inspect(config + " --set model.vocab_size=2147483647 --set model.hidden_size=2147483647"), 2,
+          {"10^16 weights"});
+  refused(inspect(config + " --set model.hidden_size=4294967296"), 2, {"4294967296"});
+  refused(inspect(config + " --set model.hidden_siz=4"), 2, {"model.hidden_size"});
+  refused(run_hadal("train " + config +
+                    " --text x --set train.micro_batch_sequences=16777216 --set data.sequence_length=16777216 --set "
+                    "model.max_positions=16777216"),
+          2, {"activations"});
+}
+
+TEST_F(ModelVerbs, PathsThatNoConfigurationCanHoldAreRefused) {
+  const auto result =
+      run_hadal("train " + SmallRun::quoted(small_->config()) + " --text \"$(printf 'a\\377b')\" --quiet --run " +
+                SmallRun::quoted(small_->run("latin")));
+  refused(result, 2, {"UTF-8"});
+  EXPECT_FALSE(std::filesystem::exists(small_->run("latin")));
+}
+
+TEST_F(ModelVerbs, ReportOfWhatIsNoRun) {
+  refused(run_hadal("report " + SmallRun::quoted(small_->root())), 1, {"metrics.jsonl"});
+  refused(run_hadal("report " + SmallRun::quoted(small_->run()) + " -o /proc/report.html"), 1, {"/proc/report.html"});
+}
+
+}  // namespace
+}  // namespace hadal
