@@ -89,8 +89,8 @@ void check_schedule(const std::string& key, const std::vector<SchedulePiece>& pi
              "above 0: a fraction of the run up to 1, or a number of steps");
     check(pieces[i].until <= 1 || pieces[i].until == std::floor(pieces[i].until), ErrorKind::invalid,
           "{}.until = {} must be a whole number of steps, or a fraction up to 1", name, pieces[i].until);
-    const bool same_unit = i > 0 && (pieces[i].until <= 1) == (pieces[i - 1].until <= 1);
-    check(!same_unit || pieces[i].until > pieces[i - 1].until, ErrorKind::invalid,
+    if (i == 0 || (pieces[i].until <= 1) != (pieces[i - 1].until <= 1)) continue;  // other units: only the run knows
+    check(pieces[i].until > pieces[i - 1].until, ErrorKind::invalid,
           "{}.until = {} must lie after the end of the piece before, {}", name, pieces[i].until, pieces[i - 1].until);
   }
 }
