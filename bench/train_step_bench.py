@@ -2,11 +2,12 @@
 """Whole training steps against Hugging Face transformers' DeepseekV3, on bench-t1 and bench-t2: same weights, same real text (the
 Python standard library's sources, tokenised by a tokenizer trained on them), same optimizer, same threads, no MTP on either side.
 
-Every rival row {eager, grouped_mm, batched_mm experts} x {torch.compile or not} x {FP32, BF16} is tried for two steps; the best two
-and our rows then take turns, round by round, in processes that stay alive, so that a machine that slows down slows both alike.
+Every rival row {eager, grouped_mm, batched_mm experts} x {torch.compile or not} x {FP32, BF16} is tried for a few steps (one that is
+HOPELESS times slower than the best for one only, and then not compiled either). The best two and our rows then take turns, round by
+round, in processes that stay alive, so that a machine that slows down slows both alike; our rows of AVX2 take turns by themselves.
 Fails when a floor of the table is not held.
 
-usage: train_step_bench.py BUILD_DIR [--models bench-t1,bench-t2] [--rounds N] [--steps-per-round N] [--json FILE] [--ours-only]
+usage: train_step_bench.py BUILD_DIR [--models bench-t1,bench-t2] [--rounds N] [--steps-per-round N] [--rivals TEXT] [--json FILE]
 """
 import argparse
 import hashlib
@@ -14,6 +15,7 @@ import json
 import os
 import pathlib
 import queue
+import resource
 import statistics
 import subprocess
 import sys
@@ -23,11 +25,19 @@ import threading
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
-TRIAL_STEPS = 2          # the first warms up (and compiles)
+TRIAL_STEPS = 3          # the first warms up (and compiles)
+HOPELESS = 8
 BATCHES = 12
 TEXT_BYTES = 4_000_000
-COMPILE_LIMIT = 150      # seconds for a row's trial; a row that needs more is given up and said so
+TRIAL_LIMIT = 150        # seconds; a row that needs more is given up and said so
 LOSS_STEP = 10
+
+
+def limit_memory():
+    """batched_mm copies the experts' weights for every token: a row that asks for more than the machine has must not take it down."""
+    with open("/proc/meminfo", encoding="ascii") as file:
+        free = next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable"))
+    resource.setrlimit(resource.RLIMIT_DATA, (int(free * 0.8), int(free * 0.8)))
 
 
 class Row:
@@ -39,9 +49,14 @@ class Row:
 
     def start(self):
         self.errors = tempfile.TemporaryFile()
-        self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True)
-        threading.Thread(target=lambda: [self.lines.put(line) for line in [*iter(self.process.stdout.readline, ""), ""]],
-                         daemon=True).start()
+        self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True,
+                                        preexec_fn=limit_memory)
+        threading.Thread(target=self.read_answers, daemon=True).start()
+
+    def read_answers(self):
+        for line in self.process.stdout:
+            self.lines.put(line)
+        self.lines.put("")  # it ended
 
     def steps(self, count, limit, warm=0):
         """Does `count` steps; the first `warm` of them are not timed. Returns an empty text, or why it did not work."""
@@ -53,14 +68,18 @@ class Row:
             self.stop()
             return f"given up after {limit:.0f} s"
         if not line:
-            self.process.wait()
-            self.errors.seek(0)
-            said = self.errors.read().decode(errors="replace").strip().splitlines()
-            return "failed: " + (said[-1][:200] if said else f"exit code {self.process.returncode}")
+            return self.last_words()
         self.answer = json.loads(line)
         self.rates += self.answer["tokens_per_second"][warm:]
         self.losses += self.answer["loss"]
         return ""
+
+    def last_words(self):
+        self.process.wait()
+        self.errors.seek(0)
+        said = self.errors.read().decode(errors="replace").strip().splitlines()
+        telling = [line for line in said if "rror" in line] or said or [f"exit code {self.process.returncode}"]
+        return "failed: " + telling[-1].strip()[:120]
 
     def stop(self):
         if self.process and self.process.poll() is None:
@@ -83,7 +102,7 @@ def parse():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps-per-round", type=int, default=3)
     parser.add_argument("--json", type=pathlib.Path, help="also write every figure here")
-    parser.add_argument("--ours-only", action="store_true", help="no rival, no floors that need one")
+    parser.add_argument("--rivals", default="", help="only rival rows whose name contains this; 'none': no rival and no floor that needs one")
     return parser.parse_args()
 
 
@@ -125,46 +144,63 @@ def rival_rows(data, facts, peaks, threads):
                            data / "tokens.safetensors", "--dtype", precision, "--experts", experts, "--threads", threads,
                            "--lr", facts["lr"]] + (["--compile"] if compiled else [])
                 rows.append(Row(f"transformers {precision} {experts}" + (" compiled" if compiled else ""), [str(w) for w in command],
-                                ours=False, precision=precision, peak=peaks["isas"][peaks["best"]][precision]))
+                                ours=False, precision=precision, compiled=compiled, experts=experts, peak=peaks["isas"][peaks["best"]][precision]))
     return rows
 
 
+def trial(row, best_speed):
+    """Returns what went wrong, or an empty text. A first step is judged alone only where it did not compile."""
+    row.start()
+    problem = row.steps(1, TRIAL_LIMIT)
+    if problem:
+        return problem
+    if row.speed * HOPELESS < best_speed and not row.facts["compiled"]:
+        row.stop()
+        return f"{row.speed:8.0f} tok/s in its first step, {row.peak_bytes / 2**20:.0f} MiB: hopeless"
+    row.rates.clear()
+    return row.steps(TRIAL_STEPS - 1, TRIAL_LIMIT)
+
+
 def try_rivals(rows):
-    """Two steps each; the two fastest stay alive. Also says what every row did."""
-    kept = []
+    """Says what every row does. Returns the two fastest, alive, and the losses of the fastest FP32 row."""
+    kept, hopeless, reference = [], set(), None
     for row in rows:
-        row.start()
-        begin = time.perf_counter()
-        problem = row.steps(TRIAL_STEPS, COMPILE_LIMIT, warm=1)
-        seconds = time.perf_counter() - begin
-        print(f"  tried {row.name:38s} {problem or f'{row.speed:8.0f} tok/s'}   ({seconds:.0f} s)", flush=True)
-        if problem:
+        if row.facts["compiled"] and (row.facts["precision"], row.facts["experts"]) in hopeless:
+            print(f"  not compiled: {row.name}", flush=True)
             continue
-        kept.append(row)
-        # The FP32 row with most speed must reach step 10 for its loss; it stays beside the best two.
-        best = sorted(kept, key=lambda r: -r.speed)
-        keep = best[:2] + [r for r in best if r.facts["precision"] == "fp32"][:1]
-        for other in kept:
-            if other not in keep:
-                other.stop()
-        kept = [r for r in kept if r in keep]
-    if not kept:
+        begin = time.perf_counter()
+        problem = trial(row, max((other.speed for other in kept), default=0))
+        print(f"  tried {row.name:40s} {problem or f'{row.speed:8.0f} tok/s'}   ({time.perf_counter() - begin:.0f} s)", flush=True)
+        if problem:
+            hopeless.add((row.facts["precision"], row.facts["experts"]))
+            continue
+        if row.facts["precision"] == "fp32" and (reference is None or row.speed > reference.speed):
+            must(row, row.steps(LOSS_STEP - len(row.losses), 600))
+            reference = row
+        kept = sorted([*kept, row], key=lambda r: -r.speed)
+        for other in kept[2:]:
+            other.stop()
+        kept = kept[:2]
+    if not kept or reference is None:
         sys.exit("train_step_bench: error: no rival row works; is the .venv complete? (./setup --tests)")
-    return kept
+    return kept, reference
 
 
 def take_turns(rows, rounds, steps):
-    for row in rows:
-        if row.facts["ours"]:
-            row.start()
-            must(row, row.steps(TRIAL_STEPS, 600, warm=1))
-        row.rates.clear()  # only what was measured in turns counts
-    for _ in range(rounds):
+    try:
         for row in rows:
-            must(row, row.steps(steps, 600))
-    for row in rows:
-        if len(row.losses) < LOSS_STEP:
-            must(row, row.steps(LOSS_STEP - len(row.losses), 600))
+            if row.process is None:
+                row.start()
+                must(row, row.steps(TRIAL_STEPS, 600))
+            row.rates.clear()  # only what was measured in turns counts
+        for _ in range(rounds):
+            for row in rows:
+                must(row, row.steps(steps, 600))
+        for row in rows:
+            must(row, row.steps(max(0, LOSS_STEP - len(row.losses)), 600))
+    finally:
+        for row in rows:
+            row.stop()
 
 
 def must(row, problem):
@@ -184,7 +220,7 @@ def print_table(model, facts, rows, best):
               f"{row.peak_bytes / 2**20:9.0f}", flush=True)
 
 
-def floors(model, rows, best):
+def floors(model, rows, best, reference):
     """(held, sentence) of every floor of this model."""
     ours = [row for row in rows if row.facts["ours"]]
     by_name = {(row.facts["isa"], row.facts["precision"]): row for row in ours}
@@ -193,7 +229,6 @@ def floors(model, rows, best):
     if best:
         ratio = fastest.speed / best.speed
         result.append((ratio >= 1.5, f"{model}: {fastest.name} is {ratio:.2f}x {best.name} (floor 1.5x)"))
-        reference = max((r for r in rows if not r.facts["ours"] and r.facts["precision"] == "fp32"), key=lambda r: r.speed)
         for row in ours:
             if row.facts["precision"] == "fp32":
                 gap = abs(row.losses[LOSS_STEP - 1] - reference.losses[LOSS_STEP - 1])
@@ -210,19 +245,21 @@ def floors(model, rows, best):
 def bench_model(model, args, worker, peaks, text, scratch):
     config, data = HERE.parent / "configs" / f"{model}.toml", scratch / model
     facts = ask([worker, "prepare", config, text, data, BATCHES])
-    print(f"\n{model}: trying the rivals, {TRIAL_STEPS} steps each" if not args.ours_only else "", flush=True)
-    rivals = [] if args.ours_only else try_rivals(rival_rows(data, facts, peaks, peaks["threads"]))
-    rows = our_rows(worker, config, data, peaks, peaks["threads"]) + rivals
-    try:
-        take_turns(rows, args.rounds, args.steps_per_round)
-    finally:
-        for row in rows:
-            row.stop()
+    print(f"\n{model}: trying the rivals", flush=True)
+    rivals, reference = [], None
+    if args.rivals != "none":
+        rows = [row for row in rival_rows(data, facts, peaks, peaks["threads"]) if args.rivals in row.name]
+        rivals, reference = try_rivals(rows)
+    ours = our_rows(worker, config, data, peaks, peaks["threads"])
+    first = [row for row in ours if row.facts["isa"] == peaks["best"]] + rivals
+    take_turns(first, args.rounds, args.steps_per_round)
+    take_turns([row for row in ours if row not in first], args.rounds, args.steps_per_round)
+    rows = ours + rivals + ([reference] if reference and reference not in rivals else [])
     best = max(rivals, key=lambda row: row.speed) if rivals else None
     print_table(model, facts, rows, best)
     record = dict(model=model, facts=facts, rows=[dict(name=r.name, median=r.speed, rates=r.rates, losses=r.losses, **r.answer | {"loss": None})
                                                   for r in rows])
-    return floors(model, rows, best), record
+    return floors(model, rows, best, reference), record
 
 
 def main():
