@@ -124,6 +124,16 @@ def ask(command):
     return json.loads(done.stdout)
 
 
+def measure_peaks(worker, threads):
+    """The best of three looks, so that a neighbour's moment on a core does not lower the denominator."""
+    peaks, *others = [ask([worker, "peak", "--threads", threads]) for _ in range(3)]
+    for other in others:
+        for isa, rates in other["isas"].items():
+            for precision in rates:
+                peaks["isas"][isa][precision] = max(peaks["isas"][isa][precision], rates[precision])
+    return peaks
+
+
 def our_rows(worker, config, data, peaks, threads):
     isas = [peaks["best"]] + (["avx2"] if peaks["best"] != "avx2" and "avx2" in peaks["isas"] else [])
     rows = []
@@ -267,7 +277,7 @@ def main():
     begin = time.perf_counter()
     worker = args.build / "bench" / "train_step_worker"
     threads = len(os.sched_getaffinity(0))
-    peaks = ask([worker, "peak", "--threads", threads])
+    peaks = measure_peaks(worker, threads)
     print(peaks["cpu"], "; multiply-adds from registers, GFLOP/s:", {k: {p: round(g) for p, g in v.items()} for k, v in peaks["isas"].items()})
     results, records = [], []
     with tempfile.TemporaryDirectory() as name:
