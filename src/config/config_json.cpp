@@ -25,8 +25,8 @@ struct Reader {
   template <class T>
   void read(T& value, const ordered_json& json, const std::string& path) const {
     auto wrong = [&](const std::string& what) {
-      fail(ErrorKind::invalid, "{}: {} = {} must be {}", origin, path.empty() ? "the document" : path, json.dump(),
-           what);
+      fail(ErrorKind::invalid, "{}: {} = {} must be {}", origin, path.empty() ? "the document" : path,
+           json.dump(-1, ' ', false, ordered_json::error_handler_t::replace), what);
     };
     if constexpr (Struct<T>) {
       if (!json.is_object()) wrong("a table of keys");

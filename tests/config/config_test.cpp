@@ -137,6 +137,8 @@ TEST(Config, RefusesWhatItCouldNotWriteDown) {
 
 TEST(Config, AnOverrideSetsOneKeyOnly) {
   Config config;
+  expect_words(error_of([&] { apply_overrides(config, {"optim.lr=2e\xff"}); }),
+               {"optim.lr", "number"});           // by config_fuzz
   apply_overrides(config, {"run=3\nsteps = 5"});  // a line break is part of the text, not a second key
   EXPECT_EQ(config.run, "3\nsteps = 5");
 }
