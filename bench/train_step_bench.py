@@ -3,8 +3,9 @@
 Python standard library's sources, tokenised by a tokenizer trained on them), same optimizer, same threads, no MTP on either side.
 
 Every rival row {eager, grouped_mm, batched_mm experts} x {torch.compile or not} x {FP32, BF16} is tried for a few steps (one that is
-HOPELESS times slower than the best for one only, and then not compiled either). The best two and our rows then take turns, round by
-round, in processes that stay alive, so that a machine that slows down slows both alike; our rows of AVX2 take turns by themselves.
+HOPELESS times slower than the best for one only). Compiled is what came within WORTH_COMPILING of the best plain row of its precision;
+on the machines seen compilation won at most a quarter. The best two and our rows then take turns, round by round, in processes that stay
+alive, so that a machine that slows down slows both alike; our rows of AVX2 take turns by themselves.
 Fails when a floor of the table is not held.
 
 usage: train_step_bench.py BUILD_DIR [--models bench-t1,bench-t2] [--rounds N] [--steps-per-round N] [--rivals TEXT] [--json FILE]
@@ -27,6 +28,7 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 TRIAL_STEPS = 3          # the first warms up (and compiles)
 HOPELESS = 8
+WORTH_COMPILING = 0.7
 BATCHES = 12
 TEXT_BYTES = 4_000_000
 TRIAL_LIMIT = 150        # seconds; a row that needs more is given up and said so
@@ -173,16 +175,19 @@ def trial(row, best_speed):
 
 def try_rivals(rows):
     """Says what every row does. Returns the two fastest, alive, and the losses of the fastest FP32 row."""
-    kept, hopeless, reference = [], set(), None
+    kept, plain, reference = [], {}, None
     for row in rows:
-        if row.facts["compiled"] and (row.facts["precision"], row.facts["experts"]) in hopeless:
+        key, compiled = (row.facts["precision"], row.facts["experts"]), row.facts["compiled"]
+        best_plain = max((speed for (precision, _), speed in plain.items() if precision == key[0]), default=0)
+        if compiled and plain.get(key, best_plain) < WORTH_COMPILING * best_plain:
             print(f"  not compiled: {row.name}", flush=True)
             continue
         begin = time.perf_counter()
         problem = trial(row, max((other.speed for other in kept), default=0))
         print(f"  tried {row.name:40s} {problem or f'{row.speed:8.0f} tok/s'}   ({time.perf_counter() - begin:.0f} s)", flush=True)
+        if not compiled:
+            plain[key] = 0 if problem else row.speed
         if problem:
-            hopeless.add((row.facts["precision"], row.facts["experts"]))
             continue
         if row.facts["precision"] == "fp32" and (reference is None or row.speed > reference.speed):
             must(row, row.steps(LOSS_STEP - len(row.losses), 600))
