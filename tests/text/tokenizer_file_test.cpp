@@ -176,9 +176,10 @@ TEST(TokenizerFile, RefusesWhatItCannotHonourByName) {
 }
 
 TEST(TokenizerFile, RefusesWhatIsNoJson) {
-  for (const std::string& text : {std::string(), std::string("{"), std::string("\xff\xfe"), std::string("[1, 2"), std::string(100000, '[')}) {
+  for (const std::string& text : {std::string(), std::string("{"), std::string("\xff\xfe"), std::string("[1, 2")}) {
     EXPECT_NE(error_of([&] { Tokenizer::from_json_text(text); }).find("not valid JSON"), std::string::npos);
   }
+  EXPECT_NE(error_of([] { Tokenizer::from_json_text(std::string(100000, '[')); }).find("nested deeper"), std::string::npos);
   EXPECT_NE(error_of([] { Tokenizer::from_json_text("[]"); }).find("not a JSON object"), std::string::npos);
   EXPECT_NE(error_of([] { from(small_json(), "{"); }).find("tokenizer_config.json is not valid JSON"), std::string::npos);
   EXPECT_NE(error_of([] { from(small_json(), R"({"eos_token": "</s>"})"); }).find("eos_token '</s>'"), std::string::npos);
