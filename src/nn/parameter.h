@@ -16,8 +16,6 @@ struct Parameter {
   Tensor value;        // what the kernels read: f64, f32 or bf16 (f32 for specs kept in high precision)
   Tensor master;       // f32 (f64): what the optimizer updates; the same memory as value when the dtypes agree
   Tensor grad;         // f32 (f64), accumulated by backward_weight; empty when not training
-  int64_t contributions =
-      0;  // how many times a step adds into grad (micro-batches, sharing with MTP); 0 = not counted yet
 };
 
 using Parameters = std::vector<Parameter*>;  // in the order of the list in arch
