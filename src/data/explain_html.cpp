@@ -3,26 +3,13 @@
 
 #include <algorithm>
 
+#include "base/html.h"
 #include "base/text_format.h"
 #include "data/explain.h"
 #include "data/explain_parts.h"
 
 namespace hadal::data {
 namespace {
-
-std::string escaped(std::string_view text) {
-  std::string out;
-  for (char c : text) {
-    switch (c) {
-      case '&': out += "&amp;"; break;
-      case '<': out += "&lt;"; break;
-      case '>': out += "&gt;"; break;
-      case '"': out += "&quot;"; break;
-      default: out += c;
-    }
-  }
-  return out;
-}
 
 constexpr const char* kStyle = R"(
 :root { --paper: #fbfbf9; --card: #fff; --ink: #1d2330; --dim: #667; --line: #dcdfe6; --pad: #e9ebf0; --sees: #5b7db8; --light: 78%; --deep: 42%; }
@@ -80,7 +67,7 @@ std::string bar(const Sequence& sequence, const Shards& shards, const Tokenizer&
       const std::string style = part.special ? "special" : part.name == "text" ? "piece" : part.name;
       const std::string tip = fmt::format("{}: {}, {} tokens", describe_piece(piece, shards), part.name, part.tokens);
       out += fmt::format("<span class=\"{}{}\" style=\"--hue:{};width:{:.4f}%\" title=\"{}\"></span>", style, first ? " first" : "",
-                         hue(piece.source), 100.0 * double(part.tokens) / double(length), escaped(tip));
+                         hue(piece.source), 100.0 * double(part.tokens) / double(length), html_escape(tip));
       first = false;
     }
   }
@@ -91,11 +78,11 @@ std::string details(const Sequence& sequence, const Shards& shards, const Tokeni
   std::string out = fmt::format("<details><summary>{} pieces</summary><table>", sequence.pieces.size());
   for (const Piece& piece : sequence.pieces) {
     out += fmt::format("<tr><td class=\"n\">{}–{}</td><td>{}<br>", piece.start, piece.start + piece.length - 1,
-                       escaped(describe_piece(piece, shards)));
+                       html_escape(describe_piece(piece, shards)));
     for (const Part& part : parts_of(sequence, piece, tokenizer)) {
       out += part.special ? fmt::format("<b>{}</b> ", part.name)
                           : fmt::format("{} <code>{}</code> ", part.name == "text" ? "" : part.name,
-                                        escaped(excerpt(part.text, 4 * options.excerpt_bytes)));
+                                        html_escape(excerpt(part.text, 4 * options.excerpt_bytes)));
     }
     out += "</td></tr>";
   }
@@ -109,9 +96,9 @@ std::string explain_html(const Batch& batch, const Shards& shards, const Tokeniz
   std::string out = fmt::format("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
                                 "content=\"width=device-width,initial-scale=1\"><title>Batch of step {}</title><style>{}</style></head>"
                                 "<body>\n<h1>Batch of step {}</h1>\n<p>{}</p>\n<p>{}</p>\n<div class=\"key\">", options.step, kStyle,
-                                options.step, escaped(describe_batch(batch, config, options.step)), escaped(describe_mask(batch)));
+                                options.step, html_escape(describe_batch(batch, config, options.step)), html_escape(describe_mask(batch)));
   for (int64_t s = 0; s < shards.n_sources(); ++s) {
-    out += fmt::format("<span><i class=\"piece\" style=\"--hue:{}\"></i>{}</span>", hue(s), escaped(shards.source_name(s)));
+    out += fmt::format("<span><i class=\"piece\" style=\"--hue:{}\"></i>{}</span>", hue(s), html_escape(shards.source_name(s)));
   }
   for (const char* part : {"prefix", "suffix", "middle", "special"}) {
     out += fmt::format("<span><i class=\"{0}\" style=\"--hue:{1}\"></i>{2}</span>", part, hue(0),

@@ -7,21 +7,9 @@
 #include <cmath>
 #include <limits>
 
-namespace hadal {
+#include "base/html.h"
 
-std::string html_escape(const std::string& text) {
-  std::string out;
-  for (char c : text) {
-    switch (c) {
-      case '&': out += "&amp;"; break;
-      case '<': out += "&lt;"; break;
-      case '>': out += "&gt;"; break;
-      case '"': out += "&quot;"; break;
-      default: out += c;
-    }
-  }
-  return out;
-}
+namespace hadal {
 
 namespace {
 

@@ -34,6 +34,4 @@ std::string heat_map(const HeatMap& map, int width = 720);
 std::string share_bar(const std::string& title, const std::vector<std::pair<std::string, double>>& parts,
                       int width = 720);
 
-std::string html_escape(const std::string& text);
-
 }  // namespace hadal

@@ -10,6 +10,7 @@
 
 #include "arch/arch.h"
 #include "base/error.h"
+#include "base/html.h"
 #include "base/text_format.h"
 #include "config/config_io.h"
 #include "train/chart.h"
