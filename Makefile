@@ -33,9 +33,8 @@ bench: all  ## kernels against the machine's peak, training steps against Huggin
 install: build  ## copy the binary below PREFIX=/usr/local
 	cmake --install $(BUILD) --prefix "$(PREFIX)"
 
-sanitize:  ## the fast tests under address+undefined and thread sanitizers
-	for preset in asan-ubsan tsan; do cmake --preset $$preset && cmake --build --preset $$preset -j $(JOBS) && \
-	  python3 tools/run_tests.py build/$$preset --labels fast || exit 1; done
+sanitize:  ## the fast tests under address+undefined and thread sanitizers; ends with the count of tests and reports
+	tools/sanitize.sh $(JOBS)
 
 fuzz:  ## libFuzzer over tokenizer, config and shard files, SECONDS=60 each (needs clang: ./setup --developer)
 	tools/fuzz.sh $(or $(SECONDS),60) $(JOBS)

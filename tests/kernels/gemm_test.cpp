@@ -106,19 +106,30 @@ std::string name_of(Isa isa, const Problem& p) {
          std::to_string(int(p.b)) + std::to_string(int(p.c)) + (p.add ? " add" : "");
 }
 
+// The operand op(X) of a product as doubles, [rows, cols] of the product's own view.
+std::vector<double> unpacked(const Matrix& x, bool transposed) {
+  const int64_t rows = transposed ? x.cols : x.rows, cols = transposed ? x.rows : x.cols;
+  std::vector<double> all;
+  all.reserve(size_t(rows * cols));
+  for (int64_t i = 0; i < rows; ++i)
+    for (int64_t j = 0; j < cols; ++j) all.push_back(transposed ? x.get(j, i) : x.get(i, j));
+  return all;
+}
+
 // Error of a sum of k products in a format with unit roundoff u: a few u times the sum of magnitudes, growing like
 // sqrt(k).
 void expect_close_to_fp64(Isa isa, const Problem& p, int threads) {
   Operands x(p);
   const Matrix before = x.c;
   multiply(isa, threads, p, x);
+  const std::vector<double> a = unpacked(x.a, p.form == Form::tn), b = unpacked(x.b, p.form != Form::nt);  // rows of K
   const double unit = p.c == GemmType::f64 ? 0x1p-53 : 0x1p-24, out = p.c == GemmType::bf16 ? 0x1p-8 : 0.0;
   for (int64_t i = 0; i < p.m; ++i) {
     for (int64_t j = 0; j < p.n; ++j) {
       double sum = p.add ? before.get(i, j) : 0.0, magnitude = std::abs(sum);
+      const double *row = a.data() + i * p.k, *column = b.data() + j * p.k;
       for (int64_t k = 0; k < p.k; ++k) {
-        const double product =
-            (p.form == Form::tn ? x.a.get(k, i) : x.a.get(i, k)) * (p.form == Form::nt ? x.b.get(j, k) : x.b.get(k, j));
+        const double product = row[k] * column[k];
         sum += product, magnitude += std::abs(product);
       }
       const double bound = (4 + 2 * std::sqrt(double(p.k))) * unit * magnitude + out * std::abs(sum) + 1e-37;
