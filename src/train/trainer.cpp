@@ -44,6 +44,8 @@ class Trainer {
   TrainOutcome run();
 
  private:
+  void walk();
+  void record_failure(const std::string& what);
   void prepare();
   void restore(const std::filesystem::path& checkpoint);
   void announce();
@@ -256,7 +258,12 @@ void Trainer::validate_now(bool final) {
       data::heldout_documents(prepared_->shards, prepared_->tokenizer, config_.data, final ? 0 : v.max_bytes);
   if (documents.empty()) return;
   const int64_t stride = v.stride > 0 ? v.stride : std::max<int64_t>(1, config_.data.sequence_length / 2);
-  const auto result = validate_bits_per_byte(*model_, documents, {config_.data.sequence_length, stride, 4096});
+  const auto result =
+      validate_bits_per_byte(*model_, documents, {config_.data.sequence_length, stride, 4096, interrupted});
+  if (!result.complete) {
+    screen_.say(fmt::format("validation at step {} was interrupted", state_.step));
+    return;
+  }
   outcome_.bits_per_byte = result.bits_per_byte;
   screen_.say(fmt::format(
       "validation at step {}: {:.4f} bits per byte ({} held-out bytes, {} windows of {} tokens, stride {}, {})",
@@ -307,6 +314,25 @@ void Trainer::save() {
 
 TrainOutcome Trainer::run() {
   started_ = steady_seconds();
+  try {
+    walk();
+  } catch (const std::exception& error) {  // the run directory's log keeps what ended it; the screen hears it from above
+    record_failure(error.what());
+    throw;
+  }
+  outcome_.steps = state_.step;
+  outcome_.seconds = steady_seconds() - started_;
+  return outcome_;
+}
+
+void Trainer::record_failure(const std::string& what) {
+  if (!std::filesystem::exists(directory_.log())) return;  // the run directory itself was refused
+  Log file_only(LogLevel::silent);
+  file_only.open_file(directory_.log());
+  file_only.error("{}", what);
+}
+
+void Trainer::walk() {
   prepare();
   announce();
   const auto due = [this](int64_t every) { return every > 0 && state_.step % every == 0; };
@@ -318,7 +344,8 @@ TrainOutcome Trainer::run() {
     one_step();
     if (state_.step >= config_.train.steps) break;
     if (due(config_.checkpoint.every_steps)) save();
-    if (due(config_.validation.every_steps)) validate_now(false), samples();
+    if (due(config_.validation.every_steps)) validate_now(false);
+    if (due(config_.validation.every_steps) && !interrupted()) samples();
   }
   save();
   writer_->finish();
@@ -327,12 +354,10 @@ TrainOutcome Trainer::run() {
                             state_.step, config_.train.steps, outcome_.checkpoint));
   } else {
     validate_now(true);
-    samples();
+    if (!interrupted()) samples();
+    outcome_.interrupted = interrupted();
   }
-  outcome_.steps = state_.step;
-  outcome_.seconds = steady_seconds() - started_;
   if (metrics_->failed()) log_.warn("{}: some lines could not be written (full disk?)", directory_.metrics().string());
-  return outcome_;
 }
 
 }  // namespace

@@ -45,6 +45,10 @@ ValidationResult validate_bits_per_byte(Transformer& model, const std::vector<da
   };
   for (const auto& window : windows) {
     if (batch.n_tokens() + window.end - window.begin > options.batch_tokens) flush();
+    if (options.stop && batch.tokens.empty() && options.stop()) {
+      result.complete = false;
+      return result;
+    }
     append_window(batch, documents[window.document], window);
   }
   flush();

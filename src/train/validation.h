@@ -3,6 +3,7 @@
 // window where it has the most context the stride leaves it.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "data/heldout.h"
@@ -15,11 +16,13 @@ struct ValidationResult {
   double loss = 0;  // mean -log p per token (natural)
   int64_t tokens = 0, bytes = 0, documents = 0, windows = 0;
   double seconds = 0;
+  bool complete = true;  // false: asked to stop on the way; bits_per_byte and loss are then meaningless
 };
 
 struct ValidationOptions {
   int64_t sequence_length = 0, stride = 0;  // stride 0 = half a sequence
   int64_t batch_tokens = 4096;              // rows per forward
+  std::function<bool()> stop;               // asked between forwards; none = never
 };
 
 // Throws invalid for no documents.

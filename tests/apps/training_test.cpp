@@ -10,6 +10,8 @@
 #include "apps/small_run.h"
 #include "base/hash.h"
 #include "checkpoint/checkpoint.h"
+#include "engine/loaded_model.h"
+#include "train/validation.h"
 
 namespace hadal {
 namespace {
@@ -103,6 +105,24 @@ TEST(Resume, InterruptSavesAndIsFine) {
   EXPECT_FALSE(list_checkpoints(small.run() / "checkpoints").empty());
 }
 
+TEST(Validation, StopsBetweenForwardsWhenAsked) {
+  const SmallRun small;
+  ASSERT_EQ(run_hadal(small.train("run", "--steps 2")).code, 0);
+  const OwnedExec exec(1);
+  auto loaded = load_model(small.run(), {}, exec.exec);
+  data::HeldOutDocument document;
+  document.raw_bytes = 400;
+  for (int i = 0; i <= 400; ++i) document.tokens.push_back(i % 250);
+  ValidationOptions options{32, 16, 64, nullptr};
+  EXPECT_TRUE(validate_bits_per_byte(*loaded.transformer, {document}, options).complete);
+  int asked = 0;
+  options.stop = [&] { return ++asked == 3; };
+  const auto result = validate_bits_per_byte(*loaded.transformer, {document}, options);
+  EXPECT_FALSE(result.complete);
+  EXPECT_EQ(asked, 3);
+  EXPECT_LE(result.tokens, 3 * 64);
+}
+
 TEST(Refusals, AnotherConfigurationNamesTheKeys) {
   const SmallRun small;
   ASSERT_EQ(run_hadal(small.train("run", "--steps 2")).code, 0);
@@ -127,6 +147,7 @@ TEST(Refusals, DamagedCheckpointsAreNamed) {
   const auto good = read_file(file);
   fs::resize_file(file, good.size() / 2);
   expect_error(run_hadal(small.train("run", "--steps 5")), 1, {"model.safetensors", "truncated"});
+  EXPECT_NE(read_file(small.run() / "log.txt").find("truncated"), std::string::npos);  // the log keeps what ended it
   std::string flipped = good;
   flipped[flipped.size() - 9] ^= 1;
   atomic_write(file, flipped);
