@@ -1,5 +1,7 @@
-// Small floating formats of the host beside bf16: IEEE half (f16) and FP8 E4M3FN (no infinity, NaN = 0x7f, largest 448).
-// Conversions round to nearest even. f16 overflows to infinity as IEEE says; e4m3 saturates to +-448 as quantisers need.
+// Small floating formats of the host beside bf16: IEEE half (f16), FP8 E4M3FN (no infinity, NaN = 0x7f, largest 448) and
+// the scale format E8M0 (powers of two from 2^-127 to 2^127, NaN = 0xff; no sign, no zero). Conversions round to nearest
+// even. f16 overflows to infinity as IEEE says; e4m3 saturates to +-448 as quantisers need; e8m0 rounds up to the next
+// power of two, as scales must (a smaller one would saturate what it divides).
 #pragma once
 #include <bit>
 #include <cmath>
@@ -60,5 +62,25 @@ struct e4m3 {
   }
 };
 static_assert(sizeof(e4m3) == 1);
+
+struct e8m0 {
+  uint8_t bits;
+
+  e8m0() = default;
+  explicit e8m0(float value) : bits(round_up(value)) {}
+  explicit operator float() const {
+    if (bits == 0xffu) return std::bit_cast<float>(0x7fc00000u);
+    return bits == 0 ? 0x1p-127f : std::bit_cast<float>(uint32_t(bits) << 23);
+  }
+  static uint8_t round_up(float value) {  // NaN, infinity and negative values have no code but NaN
+    const uint32_t u = std::bit_cast<uint32_t>(value);
+    if (u > 0x7f000000u && u != 0x80000000u) return 0xff;  // above 2^127, NaN, infinity, negative
+    if (value <= 0x1p-127f) return 0;
+    const uint32_t exponent = u >> 23, fraction = u & 0x7fffffu;
+    if (exponent == 0) return 1;  // between 2^-127 and 2^-126
+    return uint8_t(exponent + (fraction != 0 ? 1u : 0u));
+  }
+};
+static_assert(sizeof(e8m0) == 1);
 
 }  // namespace hadal

@@ -26,6 +26,7 @@ DTypeInfo info(DType dtype) {
     case DType::i64: return {8, "I64"};
     case DType::i32: return {4, "I32"};
     case DType::u8: return {1, "U8"};
+    case DType::f8_e8m0: return {1, "F8_E8M0"};
   }
   fail(ErrorKind::internal, "unknown dtype {}", int(dtype));
 }
@@ -42,12 +43,14 @@ decltype(auto) dispatch(DType dtype, F&& f) {
     case DType::i64: return f(static_cast<int64_t*>(nullptr));
     case DType::i32: return f(static_cast<int32_t*>(nullptr));
     case DType::u8: return f(static_cast<uint8_t*>(nullptr));
+    case DType::f8_e8m0: return f(static_cast<e8m0*>(nullptr));
   }
   fail(ErrorKind::internal, "unknown dtype {}", int(dtype));
 }
 
 template <class T>
-constexpr bool kSmallFloat = std::is_same_v<T, bf16> || std::is_same_v<T, f16> || std::is_same_v<T, e4m3>;
+constexpr bool kSmallFloat =
+    std::is_same_v<T, bf16> || std::is_same_v<T, f16> || std::is_same_v<T, e4m3> || std::is_same_v<T, e8m0>;
 
 template <class To, class From>
 To convert(From value) {

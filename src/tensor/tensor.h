@@ -14,9 +14,9 @@
 
 namespace hadal {
 
-enum class DType : uint8_t { f64, f32, bf16, f16, f8_e4m3, i64, i32, u8 };
+enum class DType : uint8_t { f64, f32, bf16, f16, f8_e4m3, i64, i32, u8, f8_e8m0 };
 int64_t dtype_bytes(DType dtype);
-const char* dtype_name(DType dtype);  // safetensors spelling: "F64", "F32", "BF16", "F16", "F8_E4M3", "I64", "I32", "U8"
+const char* dtype_name(DType dtype);  // safetensors spelling: "F64", "F32", "BF16", "F16", "F8_E4M3", "I64", "I32", "U8", "F8_E8M0"
 
 using Shape = std::vector<int64_t>;
 int64_t shape_count(const Shape& shape);          // product; throws invalid on a negative size or overflow of int64
