@@ -173,6 +173,8 @@ void validate(const ModelConfig& m, bool vocab_known) {
   in_range("model.yarn.original_positions", m.yarn.original_positions, 1);
   in_range("model.yarn.beta_fast", m.yarn.beta_fast, 1e-6, 1e9, "above 0");
   in_range("model.yarn.beta_slow", m.yarn.beta_slow, 1e-6, 1e9, "above 0");
+  in_range("model.yarn.mscale", m.yarn.mscale, -1e3, 1e3, "between -1000 and 1000");
+  in_range("model.yarn.mscale_all_dim", m.yarn.mscale_all_dim, -1e3, 1e3, "between -1000 and 1000");
   check(weights(m) < 1e16, ErrorKind::invalid,
         "model: hidden_size = {}, vocab_size = {}, n_layers = {}, n_routed_experts = {} and the other sizes make more "
         "than 10^16 weights",
