@@ -27,7 +27,7 @@ demo: build  ## train on text that is on this machine and write text; TEXT=path 
 	$(BUILD)/hadal demo $(if $(TEXT),--text "$(TEXT)") $(ARGS)
 
 bench: all  ## kernels against the machine's peak, training steps against Hugging Face transformers
-	./setup --no-system --tests
+	./setup --no-system --bench
 	bench/run $(BUILD)
 
 install: build  ## copy the binary below PREFIX=/usr/local
