@@ -50,7 +50,9 @@ struct Transformer::Impl {
   Impl(const ModelConfig& config, const ModelOptions& options, const Exec& exec)
       : config(config), options(options), exec(exec), dtype(activation_dtype(options.precision)) {
     for (const ParameterSpec& spec : parameter_list(config)) {
-      parameters.push_back(make_parameter(exec, spec, dtype, options.training));
+      parameters.push_back(options.bare ? std::make_unique<Parameter>()
+                                        : make_parameter(exec, spec, dtype, options.training));
+      parameters.back()->spec = spec;
       by_name[spec.name] = parameters.back().get();
     }
     parts = wire_model(config, [this](const std::string& name) { return find(name); });

@@ -46,7 +46,8 @@ void initialize_parameter(const Exec& exec, Parameter& parameter, uint64_t seed)
 }
 
 void refresh_value(const Exec& exec, Parameter& parameter) {
-  if (parameter.value.raw() != parameter.master.raw()) ops::copy(exec, parameter.value, parameter.master);
+  const bool apart = parameter.master && parameter.value.raw() != parameter.master.raw();
+  if (apart) ops::copy(exec, parameter.value, parameter.master);
 }
 
 }  // namespace hadal
