@@ -1,4 +1,5 @@
 # Sources that test programs share beside their *_test.cpp files.
 if(TARGET train_peer_tests)
-  target_sources(train_peer_tests PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}/train/oracle_case.cpp)
+  target_sources(train_peer_tests PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}/train/oracle_case.cpp
+                                          ${CMAKE_CURRENT_SOURCE_DIR}/train/oracle_layers.cpp)
 endif()
