@@ -45,6 +45,8 @@ struct Tokenizer::State {
   void give_scratch(std::unique_ptr<Scratch> scratch);
   void encode_text(std::string_view text, Scratch& scratch, std::vector<int32_t>& ids) const;
   void encode_parsed(std::string_view text, int finder, Scratch& scratch, std::vector<int32_t>& ids) const;
+  void encode_marked(std::string_view text, std::span<const TextRange> ranges, std::pair<size_t, size_t> part, int finder,
+                     Scratch& scratch, std::vector<int32_t>& ids) const;
   std::optional<int32_t> find(std::string_view name) const;
   void find_fused();
 
@@ -124,6 +126,28 @@ void Tokenizer::State::encode_parsed(std::string_view text, int finder, Scratch&
   if (done < text.size()) encode_parsed(text.substr(done), finder + 1, scratch, ids);
 }
 
+// The same over the part [begin, end) of the text, for added tokens that lie wholly inside one of the ranges.
+void Tokenizer::State::encode_marked(std::string_view text, std::span<const TextRange> ranges, std::pair<size_t, size_t> part, int finder,
+                                     Scratch& scratch, std::vector<int32_t>& ids) const {
+  if (finder == 2) {
+    encode_text(text.substr(part.first, part.second - part.first), scratch, ids);
+    return;
+  }
+  size_t done = part.first;
+  const auto first = std::partition_point(ranges.begin(), ranges.end(), [&](const TextRange& range) { return range.end <= done; });
+  for (auto range = first; range != ranges.end() && range->begin < part.second; ++range) {
+    const std::string_view within = text.substr(0, std::min(range->end, part.second));
+    for (size_t from = std::max(range->begin, done);;) {
+      const AddedTokenFinder::Found found = finders[finder].find(within, from);
+      if (found.id < 0) break;
+      if (found.begin > done) encode_marked(text, ranges, {done, found.begin}, finder + 1, scratch, ids);
+      ids.push_back(found.id);
+      done = from = found.end;
+    }
+  }
+  if (done < part.second) encode_marked(text, ranges, {done, part.second}, finder + 1, scratch, ids);
+}
+
 std::optional<int32_t> Tokenizer::State::find(std::string_view name) const {
   if (const auto found = added.find(name); found != added.end()) return found->second;
   if (const auto found = plain.find(name); found != plain.end()) return found->second;
@@ -199,6 +223,20 @@ void Tokenizer::encode_to(std::string_view bytes, SpecialTokens special, std::ve
     state_->encode_parsed(bytes, 0, *scratch, ids);
   }
   state_->give_scratch(std::move(scratch));
+}
+
+std::vector<int32_t> Tokenizer::encode_marked(std::string_view bytes, std::span<const TextRange> parsed) const {
+  size_t end = 0;
+  for (const TextRange& range : parsed) {
+    check(range.begin >= end && range.end >= range.begin && range.end <= bytes.size(), ErrorKind::invalid,
+          "the range {}..{} of a text of {} bytes is reversed, overlaps the one before or ends outside", range.begin, range.end, bytes.size());
+    end = range.end;
+  }
+  std::vector<int32_t> ids;
+  std::unique_ptr<Scratch> scratch = state_->take_scratch();
+  state_->encode_marked(bytes, parsed, {0, bytes.size()}, 0, *scratch, ids);
+  state_->give_scratch(std::move(scratch));
+  return ids;
 }
 
 std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special) const {

@@ -18,6 +18,11 @@ namespace hadal {
 // text that is not our own template), parse yields the token.
 enum class SpecialTokens { as_text, parse };
 
+// Bytes begin .. end-1 of a text.
+struct TextRange {
+  size_t begin = 0, end = 0;
+};
+
 struct AddedToken {
   int32_t id = 0;
   std::string content;
@@ -39,6 +44,9 @@ class Tokenizer {
 
   std::vector<int32_t> encode(std::string_view bytes, SpecialTokens special = SpecialTokens::as_text) const;
   void encode_to(std::string_view bytes, SpecialTokens special, std::vector<int32_t>& ids) const;  // appends
+  // Added tokens are parsed only where they lie wholly inside one of the ranges (ascending, disjoint); everything else is
+  // text, cut nowhere but at those tokens: what a chat needs, whose template may write control tokens and whose messages may not.
+  std::vector<int32_t> encode_marked(std::string_view bytes, std::span<const TextRange> parsed) const;
   std::string decode(std::span<const int32_t> ids, bool skip_special = false) const;  // an unknown id throws invalid
 
   int64_t vocab_size() const;                          // highest id + 1, added tokens included
