@@ -171,13 +171,19 @@ ModelLocation locate_model(const fs::path& directory) {
   check(fs::exists(directory), ErrorKind::not_found, "{}: no such directory", directory.string());
   check(fs::is_directory(directory), ErrorKind::invalid,
         "{}: a file; --model takes a run directory or an exported model's directory", directory.string());
-  if (fs::exists(directory / "model.safetensors")) return {directory, fs::exists(directory / "manifest.json")};
+  const bool weights =
+      fs::exists(directory / "model.safetensors") || fs::exists(directory / "model.safetensors.index.json");
+  if (weights && fs::exists(directory / "model.json")) return {directory, fs::exists(directory / "manifest.json"), false};
+  if (weights && fs::exists(directory / "config.json")) return {directory, false, true};
+  check(!weights, ErrorKind::not_found,
+        "{}: safetensors, but neither config.json (Hugging Face) nor model.json beside them to say what model they are",
+        directory.string());
   const auto found = list_checkpoints(directory / "checkpoints");
   check(!found.empty(), ErrorKind::not_found,
-        "{}: neither model.safetensors nor checkpoints/step_N is in it: not a model's directory, or a run that has "
-        "not saved yet",
+        "{}: neither model.safetensors (or its index) nor checkpoints/step_N is in it: not a model's directory, or a "
+        "run that has not saved yet",
         directory.string());
-  return {found.back(), true};
+  return {found.back(), true, false};
 }
 
 }  // namespace hadal

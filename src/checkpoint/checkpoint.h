@@ -63,11 +63,12 @@ class CheckpointWriter {
   std::exception_ptr error_;  // written by thread_, read after it was joined
 };
 
-// Where a model's files lie: `--model DIR` is a run directory (its last checkpoint), a checkpoint or an exported
-// directory.
+// Where a model's files lie: `--model DIR` is a run directory (its last checkpoint), a checkpoint, an exported directory
+// or a Hugging Face directory.
 struct ModelLocation {
-  std::filesystem::path directory;  // with model.safetensors, model.json, tokenizer.json
+  std::filesystem::path directory;  // with model.safetensors and model.json, or config.json and safetensors
   bool is_checkpoint = false;       // has a manifest
+  bool hugging_face = false;        // config.json and safetensors, no model.json
 };
 ModelLocation locate_model(const std::filesystem::path& directory);  // not_found says what was looked for
 

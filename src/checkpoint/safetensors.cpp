@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/text_format.h"
+#include "checkpoint/unique_json.h"
 
 namespace hadal {
 namespace {
@@ -19,31 +20,10 @@ using Json = nlohmann::json;
 constexpr uint64_t kMaxHeaderBytes = 100'000'000;  // the format's own limit
 constexpr const char* kMetadataKey = "__metadata__";
 constexpr DType kDTypes[] = {DType::f64,     DType::f32, DType::bf16, DType::f16,
-                             DType::f8_e4m3, DType::i64, DType::i32,  DType::u8};
+                             DType::f8_e4m3, DType::i64, DType::i32,  DType::u8,  DType::f8_e8m0};
 
 [[noreturn]] void corrupt(const std::filesystem::path& path, const std::string& what) {
   fail(ErrorKind::corrupt, "{}: not a valid safetensors file: {}", path.string(), what);
-}
-
-// Parses, refusing a repeated tensor name (which the JSON library would silently resolve).
-Json parse_header(const std::filesystem::path& path, std::string_view text) {
-  if (nests_deeper_than(text, 8)) corrupt(path, "its header is nested deeper than any of this format");
-  std::set<std::string> seen;
-  std::string repeated;
-  const Json::parser_callback_t watch = [&](int depth, Json::parse_event_t event, Json& value) {
-    if (event == Json::parse_event_t::key && depth == 1 && !seen.insert(value.get<std::string>()).second)
-      repeated = value.get<std::string>();
-    return true;
-  };
-  Json header;
-  try {
-    header = Json::parse(text.begin(), text.end(), watch);
-  } catch (const Json::exception& error) {
-    corrupt(path, fmt::format("its header is not JSON ({})", error.what()));
-  }
-  if (!repeated.empty()) corrupt(path, fmt::format("tensor '{}' stands twice in the header", repeated));
-  if (!header.is_object()) corrupt(path, "its header is not a JSON object");
-  return header;
 }
 
 int64_t size_value(const std::filesystem::path& path, const Json& value, const std::string& what) {
@@ -114,7 +94,7 @@ std::string header_text(const std::vector<SafetensorsEntry>& entries, const Safe
 }  // namespace
 
 SafetensorsReader::SafetensorsReader(const std::filesystem::path& path)
-    : path_(path), file_(std::make_shared<MappedFile>(path)) {
+    : path_(path), file_(std::make_shared<GuardedMap>(path)) {
   const uint64_t file_bytes = file_->size();
   if (file_bytes < 8) corrupt(path, fmt::format("it has {} bytes, the header's length alone needs 8", file_bytes));
   uint64_t header_bytes = 0;
@@ -127,7 +107,7 @@ SafetensorsReader::SafetensorsReader(const std::filesystem::path& path)
 }
 
 void SafetensorsReader::parse(std::string_view header, uint64_t data_bytes) {
-  const Json json = parse_header(path_, header);
+  const Json json = parse_unique_json(header, path_.string(), "safetensors file");
   for (const auto& [name, value] : json.items()) {
     if (name != kMetadataKey) {
       entries_.push_back(parse_entry(path_, name, value));
@@ -186,29 +166,40 @@ Tensor SafetensorsReader::tensor(const std::string& name) const {
   return Tensor::wrap(copy.get(), entry.dtype, entry.shape, -1, copy);
 }
 
-SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path, std::vector<SafetensorsEntry> entries,
-                                     const SafetensorsMetadata& metadata)
-    : entries_(std::move(entries)), file_(path) {
-  std::stable_sort(entries_.begin(), entries_.end(), [](const SafetensorsEntry& a, const SafetensorsEntry& b) {
+void SafetensorsReader::read(const std::string& name, uint64_t offset, void* destination, size_t bytes) const {
+  const SafetensorsEntry& entry = this->entry(name);
+  const uint64_t size = entry.end - entry.begin;
+  check(offset <= size && bytes <= size - offset, ErrorKind::internal, "bytes {} to {} of '{}', which has {}", offset,
+        offset + bytes, name, size);
+  file_->read_at(data_begin_ + entry.begin + offset, destination, bytes);
+}
+
+std::string safetensors_prefix(std::vector<SafetensorsEntry>& entries, const SafetensorsMetadata& metadata,
+                               const std::string& where) {
+  std::stable_sort(entries.begin(), entries.end(), [](const SafetensorsEntry& a, const SafetensorsEntry& b) {
     return dtype_bytes(a.dtype) > dtype_bytes(b.dtype);
   });
   std::set<std::string> seen;
   uint64_t offset = 0;
-  for (SafetensorsEntry& entry : entries_) {
+  for (SafetensorsEntry& entry : entries) {
     check(entry.name != kMetadataKey && !entry.name.empty(), ErrorKind::invalid, "{}: a tensor may not be named '{}'",
-          path.string(), entry.name);
-    check(seen.insert(entry.name).second, ErrorKind::invalid, "{}: tensor '{}' is declared twice", path.string(),
-          entry.name);
+          where, entry.name);
+    check(seen.insert(entry.name).second, ErrorKind::invalid, "{}: tensor '{}' is declared twice", where, entry.name);
     entry.begin = offset;
     offset += uint64_t(shape_count(entry.shape) * dtype_bytes(entry.dtype));
     entry.end = offset;
   }
-  const std::string header = header_text(entries_, metadata);
+  const std::string header = header_text(entries, metadata);
   check(header.size() <= kMaxHeaderBytes, ErrorKind::invalid,
-        "{}: a header of {} bytes passes the format's limit of {}", path.string(), header.size(), kMaxHeaderBytes);
+        "{}: a header of {} bytes passes the format's limit of {}", where, header.size(), kMaxHeaderBytes);
   const uint64_t header_bytes = header.size();
-  file_.write(&header_bytes, 8);
-  file_.write(header);
+  return std::string(reinterpret_cast<const char*>(&header_bytes), 8) + header;
+}
+
+SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path, std::vector<SafetensorsEntry> entries,
+                                     const SafetensorsMetadata& metadata)
+    : entries_(std::move(entries)), file_(path) {
+  file_.write(safetensors_prefix(entries_, metadata, path.string()));
 }
 
 void SafetensorsWriter::write(const std::string& name, const Tensor& tensor) {

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/files.h"
+#include "base/guarded_map.h"
 #include "tensor/tensor.h"
 
 namespace hadal {
@@ -36,20 +37,28 @@ class SafetensorsReader {
   bool has(const std::string& name) const { return index_.count(name) != 0; }
   const SafetensorsEntry& entry(const std::string& name) const;  // not_found names the nearest
   // A read-only view of the map, valid beyond the reader's life (an aligned copy where the file did not align the
-  // data). Writing through it is a fault.
+  // data). Writing through it is a fault. What reads through it ends with check_intact() (base/guarded_map.h).
   Tensor tensor(const std::string& name) const;
+  // Copies bytes of a tensor from the file, not through the map; throws corrupt where the file ends too early.
+  void read(const std::string& name, uint64_t offset, void* destination, size_t bytes) const;
+  void check_intact() const { file_->check_intact(); }
 
  private:
   void parse(std::string_view header, uint64_t data_bytes);
   void check_layout(uint64_t data_bytes);
 
   std::filesystem::path path_;
-  std::shared_ptr<MappedFile> file_;
+  std::shared_ptr<GuardedMap> file_;
   uint64_t data_begin_ = 0;
   std::vector<SafetensorsEntry> entries_;
   std::map<std::string, size_t> index_;
   SafetensorsMetadata metadata_;
 };
+
+// Lays the entries out (by descending dtype size, which keeps every tensor aligned, else in the given order; fills begin
+// and end) and returns what stands in the file before the data. `where` stands in messages.
+std::string safetensors_prefix(std::vector<SafetensorsEntry>& entries, const SafetensorsMetadata& metadata,
+                               const std::string& where);
 
 class SafetensorsWriter {
  public:

@@ -27,6 +27,7 @@ class TensorFiles {
   const SafetensorsEntry& entry(const std::string& name) const;  // not_found names the nearest
   std::string file_of(const std::string& name) const;            // name of the shard
   uint64_t bytes() const;                                        // of all tensors
+  const std::vector<std::string>& notices() const { return notices_; }
 
   // A read-only view of the map. What reads through it must end with check_intact(): a file that was cut off or written
   // over meanwhile reads as zeros there, and only this call says so.
@@ -48,9 +49,14 @@ class TensorFiles {
   std::filesystem::path directory_;
   std::vector<std::shared_ptr<const SafetensorsReader>> shards_;
   std::map<std::string, Place> places_;
+  std::vector<std::string> notices_;
 };
 
-// The weight_map of an index file: tensor -> shard. Exposed for tests and the fuzzer; `where` stands in messages.
-std::map<std::string, std::string> parse_safetensors_index(std::string_view json, const std::string& where);
+// An index file's content. Exposed for tests and the fuzzer; `where` stands in messages.
+struct SafetensorsIndex {
+  std::map<std::string, std::string> weight_map;  // tensor -> shard, a plain name
+  double total_size = -1;                         // bytes as metadata says; -1: it does not
+};
+SafetensorsIndex parse_safetensors_index(std::string_view json, const std::string& where);
 
 }  // namespace hadal

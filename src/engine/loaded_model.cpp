@@ -1,10 +1,9 @@
-// Reads model.json, config.toml (for the recorded precision and attention form) and model.safetensors.
+// Opens the directory, builds the transformer bare (or with masters and gradients) and fills it.
 #include "engine/loaded_model.h"
 
+#include "base/clock.h"
 #include "base/error.h"
-#include "base/files.h"
-#include "checkpoint/checkpoint.h"
-#include "config/config_io.h"
+#include "checkpoint/safetensors.h"
 
 namespace hadal {
 
@@ -20,32 +19,45 @@ void load_ema(const std::filesystem::path& directory, Transformer& model) {
     const std::string name = "ema." + parameter->spec.name;
     check(reader.has(name), ErrorKind::not_found,
           "{}: no '{}'; train with optim.ema_decay above 0 to keep a moving average", path.string(), name);
-    parameter->master.copy_from(reader.tensor(name));
+    const Tensor average = reader.tensor(name);
+    check(average.shape() == parameter->spec.shape, ErrorKind::corrupt, "{}: '{}' has shape {}, the model needs {}",
+          path.string(), name, shape_text(average.shape()), shape_text(parameter->spec.shape));
+    if (model.options().training) {
+      parameter->master.copy_from(average);
+    } else {  // the value may be the mapped file itself
+      parameter->value = average.to(model.exec(), parameter->value.dtype());
+      if (parameter->master) parameter->master = parameter->value;
+    }
   }
+  reader.check_intact();
 }
 
 }  // namespace
 
 LoadedModel load_model(const std::filesystem::path& directory, const LoadOptions& options, const Exec& exec) {
-  const auto location = locate_model(directory);
-  const auto& from = location.directory;
-  if (location.is_checkpoint) verify_checkpoint(from);
-  const auto config = model_config_from_json(read_file(from / "model.json"), (from / "model.json").string());
-  validate(config);
-  std::string precision = options.precision, form = options.attention_form;
-  if (std::filesystem::exists(from / "config.toml")) {
-    const auto trained = load_config((from / "config.toml").string()).train;
-    if (precision.empty()) precision = trained.precision;
-    if (form.empty()) form = trained.attention_form;
-  }
+  const double start = steady_seconds();
+  LoadedModel loaded;
+  loaded.source = open_model(directory);
+  const auto& from = loaded.source;
+  loaded.directory = from.directory;
+  const std::string precision = options.precision.empty() ? from.precision : options.precision;
+  const std::string form = options.attention_form.empty() ? from.attention_form : options.attention_form;
   ModelOptions model_options;
-  model_options.precision = parse_precision(precision.empty() ? "fp32" : precision);
+  model_options.precision = parse_precision(precision);
   model_options.attention_form = parse_attention_form(form.empty() ? "up_projected" : form);
   model_options.training = options.training;
-  LoadedModel loaded{from, std::make_unique<Transformer>(config, model_options, exec)};
-  load_model_tensors(from / "model.safetensors", loaded.transformer->parameters());
-  if (options.ema) load_ema(from, *loaded.transformer);
-  loaded.transformer->refresh_values();
+  model_options.bare = !options.training;
+  loaded.transformer = std::make_unique<Transformer>(from.config.model, model_options, exec);
+  loaded.open_seconds = steady_seconds() - start;
+  auto& model = *loaded.transformer;
+  if (options.training) {
+    load_masters(from, exec, model.parameters());
+  } else {
+    loaded.counts = load_values(from, exec, model.parameters(), activation_dtype(model_options.precision));
+  }
+  if (options.ema) load_ema(from.directory, model);
+  if (options.training) model.refresh_values();
+  loaded.load_seconds = steady_seconds() - start - loaded.open_seconds;
   return loaded;
 }
 

@@ -1,0 +1,33 @@
+// GuardedMap: a read-only map of a file that another process may cut off or write over while it is used. Reading a
+// mapped page behind the file's new end raises SIGBUS, which would end the program: here such a page reads as zeros
+// instead, and check_intact() says so. Whoever reads through data() calls it before a result leaves the program.
+// read_at() copies without the map, and fails where the file ends.
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <string_view>
+
+namespace hadal {
+
+class GuardedMap {
+ public:
+  explicit GuardedMap(const std::filesystem::path& path);
+  ~GuardedMap();
+  GuardedMap(const GuardedMap&) = delete;
+  GuardedMap& operator=(const GuardedMap&) = delete;
+
+  const uint8_t* data() const { return data_; }
+  size_t size() const { return size_; }
+  std::string_view text() const { return {reinterpret_cast<const char*>(data_), size_}; }
+  void read_at(uint64_t offset, void* destination, size_t bytes) const;  // throws corrupt, io
+  void check_intact() const;  // throws corrupt: cut off or changed since it was opened
+
+ private:
+  std::filesystem::path path_;
+  int file_ = -1, region_ = -1;
+  const uint8_t* data_ = nullptr;
+  size_t size_ = 0;
+  int64_t changed_seconds_ = 0, changed_nanoseconds_ = 0;
+};
+
+}  // namespace hadal
