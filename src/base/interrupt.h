@@ -1,5 +1,5 @@
 // Signals: the first SIGINT or SIGTERM asks (loops poll interrupted() and end cleanly), the second leaves at once with 130.
-// SIGPIPE is ignored, so that a closed pipe is an error of the write that met it.
+// SIGPIPE and SIGXFSZ are ignored, so that a closed pipe and a file at its size limit are errors of the write that met them.
 #pragma once
 
 namespace hadal {

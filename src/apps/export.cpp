@@ -1,0 +1,126 @@
+// hadal export: a model's directory written anew for others: Hugging Face safetensors or GGUF, in another number type if
+// asked, tensor by tensor in bounded memory.
+#include <nlohmann/json.hpp>
+
+#include "apps/cli.h"
+#include "apps/gguf_vocabulary.h"
+#include "base/error.h"
+#include "base/files.h"
+#include "base/text_format.h"
+#include "checkpoint/export_run.h"
+
+namespace hadal {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Options {
+  std::string model, to, dtype = "bf16", output;
+  uint64_t shard_bytes = 5'000'000'000;
+  RunOptions run;
+};
+
+// Files beside the weights that go along as they are, where they stand.
+constexpr const char* kCompanions[] = {"tokenizer.json",          "tokenizer_config.json", "special_tokens_map.json",
+                                       "chat_template.jinja",     "vocab.json",            "merges.txt",
+                                       "added_tokens.json",       "tokenizer.model",       "tiktoken.model"};
+
+void set_special_ids(HfConfig& config, const Tokenizer& tokenizer) {
+  if (const auto id = tokenizer.bos_id()) config.bos_ids = {*id};
+  if (const auto id = tokenizer.eos_id()) config.eos_ids = {*id};
+  if (const auto id = tokenizer.pad_id()) config.pad_id = *id;
+}
+
+std::string generation_config(const HfConfig& config) {
+  nlohmann::ordered_json json = {{"_from_model_config", true}};
+  const auto put = [&](const char* key, const std::vector<int64_t>& ids) {
+    if (ids.size() == 1) json[key] = ids[0];
+    if (ids.size() > 1) json[key] = ids;
+  };
+  put("bos_token_id", config.bos_ids);
+  put("eos_token_id", config.eos_ids);
+  if (config.pad_id >= 0) json["pad_token_id"] = config.pad_id;
+  return json.dump(2) + "\n";
+}
+
+// The texts go before those of the plan: config.json stays the last file of a whole directory.
+void add_companions(const ModelDirectory& from, ExportPlan& plan) {
+  std::vector<std::pair<std::string, std::string>> texts;
+  for (const char* name : kCompanions)
+    if (fs::exists(from.directory / name)) texts.emplace_back(name, read_file(from.directory / name));
+  const auto generation = from.directory / "generation_config.json";
+  texts.emplace_back("generation_config.json",
+                     fs::exists(generation) ? read_file(generation) : generation_config(from.config));
+  plan.texts.insert(plan.texts.begin(), texts.begin(), texts.end());
+}
+
+std::string model_name(const Options& o) {
+  fs::path path = fs::path(o.model).lexically_normal();
+  if (!path.has_filename()) path = path.parent_path();  // "runs/demo/"
+  return path.filename().string();
+}
+
+ExportPlan make_plan(const Options& o, const ModelDirectory& from, const ExportSource& source) {
+  const ExportRequest request{o.dtype, o.shard_bytes};
+  if (o.to == "hf") {
+    ExportPlan plan = plan_hf(source, request);
+    add_companions(from, plan);
+    return plan;
+  }
+  if (!fs::exists(from.directory / "tokenizer.json")) {
+    ExportPlan plan = plan_gguf(source, request, nullptr, model_name(o));
+    plan.notices.push_back("no tokenizer.json: the file takes token ids only");
+    return plan;
+  }
+  std::vector<std::string> notices;
+  const auto vocabulary = gguf_vocabulary(Tokenizer::load(from.directory.string()), from.directory, notices);
+  ExportPlan plan = plan_gguf(source, request, &vocabulary, model_name(o));
+  plan.notices.insert(plan.notices.end(), notices.begin(), notices.end());
+  return plan;
+}
+
+int run_export_verb(const Options& o) {
+  check_export_dtype(o.to, o.dtype);
+  ModelDirectory from = open_model(o.model);
+  if (!from.hugging_face && fs::exists(from.directory / "tokenizer.json"))
+    set_special_ids(from.config, Tokenizer::load(from.directory.string()));
+  const ExportSource source(from);
+  const ExportPlan plan = make_plan(o, from, source);
+  for (const auto& notice : plan.notices) fmt::print(stderr, "hadal: note: {}\n", notice);
+  auto exec = o.run.exec();
+  const auto outcome = run_export(exec.exec, source, plan, {o.output, free_disk_bytes(o.output), o.run.quiet});
+  fmt::print("{}: {} in {} file{}{}\n", o.output, format_bytes(double(plan.bytes())), plan.files.size(),
+             plan.files.size() == 1 ? "" : "s",
+             outcome.files_kept > 0 ? fmt::format(", {} of them from the run before", outcome.files_kept) : "");
+  return kExitFine;
+}
+
+}  // namespace
+
+void add_export(CLI::App& root, Cli& cli) {
+  auto o = std::make_shared<Options>();
+  CLI::App* verb = root.add_subcommand("export", "Write a model for others: Hugging Face transformers or llama.cpp");
+  verb->add_option("--model", o->model, "a run directory, a checkpoint or a Hugging Face directory")->required();
+  verb->add_option("--to", o->to, "hf: safetensors under the released names; gguf: architecture deepseek2")
+      ->required()
+      ->check(CLI::IsMember({"hf", "gguf"}));
+  verb->add_option("--dtype", o->dtype,
+                   "hf: bf16, fp32 or fp8 (blocks of 128x128; router, norms, embedding and head stay BF16); gguf: bf16, "
+                   "fp32, q8_0 or q4_0 (norms and router F32; with q4_0 the head is q8_0). Tensors that are stored in this "
+                   "type already keep every byte")
+      ->check(CLI::IsMember({"bf16", "fp32", "fp8", "q8_0", "q4_0"}))
+      ->capture_default_str();
+  verb->add_option("--output", o->output, "a new directory, or that of an interrupted export, which then continues")
+      ->required();
+  verb->add_option("--shard-size", o->shard_bytes, "most bytes of tensors in one file, e.g. 5GB or 500MiB; 0: one file")
+      ->transform(CLI::AsSizeValue(true))
+      ->default_str("5GB");
+  add_threads_option(*verb, o->run);
+  add_quiet_option(*verb, o->run);
+  add_examples(*verb, {"hadal export --model runs/shakespeare --to hf --output shakespeare-hf",
+                       "hadal export --model runs/shakespeare --to gguf --dtype q8_0 --output shakespeare-gguf",
+                       "hadal export --model DeepSeek-V3-bf16 --to hf --dtype fp8 --output DeepSeek-V3-fp8"});
+  cli.on(verb, [o] { return run_export_verb(*o); });
+}
+
+}  // namespace hadal
