@@ -1,5 +1,6 @@
 // libFuzzer: any bytes as a TOML configuration, as JSON, and as --set assignments (one a line). Only Error may come
 // out, and what was read comes back equal from its own text.
+// room: config
 #include <cstdint>
 #include <cstdlib>
 #include <sstream>

@@ -1,5 +1,6 @@
 // libFuzzer: any bytes as a safetensors file (as they are, and as a header whose length is put right) and as a
 // checkpoint's manifest. Only Error may come out; every tensor that is offered can be read to its last byte.
+// room: checkpoint
 #include <unistd.h>
 
 #include <cstdint>

@@ -1,5 +1,6 @@
 // libFuzzer: any bytes as a shard, with the checksum put right so that what lies behind it is reached, and as a cursor.
 // Only Error may come out.
+// room: data
 #include <cstdint>
 #include <cstring>
 #include <string>
