@@ -131,21 +131,23 @@ void compare(const Split& split, double ours) {
 }
 
 void write_something(TextModel& loaded, bool own_text) {
-  SamplingOptions sampling;
-  sampling.temperature = 0.7;
-  sampling.top_p = 0.95;
-  sampling.seed = 7;
+  GenerateRequest request;
+  request.sampling.temperature = 0.7;
+  request.sampling.top_p = 0.95;
+  request.sampling.seed = 7;
+  request.max_tokens = 80;
   const auto& tokenizer = loaded.text();
   auto& model = *loaded.model.transformer;
   const std::string prompt = own_text ? "The " : "Once upon a time";
-  std::vector<int32_t> ids{start_token(tokenizer, trained_with_bos(loaded.model.directory.string()))};
-  tokenizer.encode_to(prompt, SpecialTokens::as_text, ids);
-  fmt::print("\ncompletion of \"{}\":\n{}{}\n", prompt, prompt, generate_text(model, tokenizer, ids, 80, sampling));
+  request.prompt = text_start(loaded);
+  tokenizer.encode_to(prompt, SpecialTokens::as_text, request.prompt);
+  fmt::print("\ncompletion of \"{}\":\n{}{}\n", prompt, prompt, generate_text(model, tokenizer, request));
   const std::string prefix = "def add(a, b):\n    \"\"\"Return the sum.\"\"\"\n    ",
                     suffix = "\n\ndef sub(a, b):\n    return a - b\n";
-  sampling.temperature = 0;
-  fmt::print("\nfilling in the middle:\n{}[{}]{}\n", prefix,
-             generate_text(model, tokenizer, fim_prompt(tokenizer, prefix, suffix), 24, sampling), suffix);
+  request.sampling.temperature = 0;
+  request.prompt = fim_prompt(tokenizer, prefix, suffix);
+  request.max_tokens = 24;
+  fmt::print("\nfilling in the middle:\n{}[{}]{}\n", prefix, generate_text(model, tokenizer, request), suffix);
 }
 
 int demo(const Options& o) {

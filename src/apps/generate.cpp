@@ -31,8 +31,10 @@ std::vector<int32_t> prompt_ids(const Options& o, const TextModel& loaded) {
     check(o.prompt.empty(), ErrorKind::invalid, "give one of --prompt, --prompt-tokens and --fim-prefix/--fim-suffix");
     return fim_prompt(loaded.text(), o.prefix, o.suffix);
   }
-  std::vector<int32_t> ids{start_token(loaded.text(), trained_with_bos(loaded.model.directory.string()))};
+  auto ids = text_start(loaded);
   loaded.text().encode_to(o.prompt, SpecialTokens::as_text, ids);
+  check(!ids.empty(), ErrorKind::invalid,
+        "this model's tokenizer puts no token before a text: give at least one character with --prompt");
   return ids;
 }
 
@@ -41,12 +43,11 @@ int print_ids(const Options& o, TextModel& loaded, std::vector<int32_t> prompt) 
   request.prompt = std::move(prompt);
   request.max_tokens = o.max_tokens;
   request.sampling = o.sampling;
-  if (loaded.tokenizer) {
-    request.allowed_ids = loaded.tokenizer->vocab_size();
-    if (const auto eos = loaded.tokenizer->eos_id()) request.stop = {*eos};
-  }
+  request.stop = loaded.stop;
+  if (loaded.tokenizer) request.allowed_ids = loaded.tokenizer->vocab_size();
   request.on_token = [](int32_t) { return !interrupted(); };
   const auto result = generate(*loaded.model.transformer, request);
+  loaded.model.check_intact();
   nlohmann::ordered_json json = {{"tokens", result.tokens}};
   if (loaded.tokenizer) json["text"] = loaded.tokenizer->decode(result.tokens, true);
   json["stopped"] = result.stopped;
@@ -74,12 +75,18 @@ int run_generation(Options o) {
   const auto prompt = prompt_ids(o, loaded);
   o.max_tokens = new_tokens(o, *loaded.model.transformer, int64_t(prompt.size()));
   if (o.json || !loaded.tokenizer) return print_ids(o, loaded, prompt);
-  auto print = [](const std::string& piece) {
+  auto print = [&](const std::string& piece) {
+    loaded.model.check_intact();
     check(std::fwrite(piece.data(), 1, piece.size(), stdout) == piece.size() && std::fflush(stdout) == 0, ErrorKind::io,
           "standard output was closed");
   };
   print(o.has_fim ? "" : o.prompt);
-  generate_text(*loaded.model.transformer, loaded.text(), prompt, o.max_tokens, o.sampling, print);
+  GenerateRequest request;
+  request.prompt = prompt;
+  request.max_tokens = o.max_tokens;
+  request.sampling = o.sampling;
+  request.stop = loaded.stop;
+  generate_text(*loaded.model.transformer, loaded.text(), request, print);
   print("\n");
   return kExitFine;
 }
@@ -89,7 +96,7 @@ int run_generation(Options o) {
 void add_generate(CLI::App& root, Cli& cli) {
   auto o = std::make_shared<Options>();
   CLI::App* verb = root.add_subcommand("generate", "Write text with a model");
-  verb->add_option("--model", o->model, "a run directory or an exported model")->required();
+  verb->add_option("--model", o->model, "a run directory, an exported model or a Hugging Face directory")->required();
   verb->add_option("--prompt", o->prompt, "text to go on from");
   verb->add_option("--prompt-tokens", o->prompt_tokens, "token ids instead of text, separated by commas")
       ->delimiter(',');
@@ -105,7 +112,7 @@ void add_generate(CLI::App& root, Cli& cli) {
   verb->add_option("--min-p", o->sampling.min_p, "drop tokens below this share of the most likely one")
       ->capture_default_str();
   verb->add_option("--seed", o->sampling.seed, "the same seed writes the same text")->capture_default_str();
-  verb->add_option("--precision", o->precision, "fp64, fp32 or bf16; default: as trained")
+  verb->add_option("--precision", o->precision, "fp64, fp32 or bf16; default: as trained, else as stored")
       ->check(CLI::IsMember({"fp64", "fp32", "bf16"}));
   verb->add_flag("--ema", o->ema, "the moving average of the weights");
   verb->add_flag("--json", o->json, "print {\"tokens\": [...]} at the end instead of streaming text");

@@ -44,7 +44,7 @@ std::vector<double> log_probs(Transformer& model, const std::vector<int32_t>& to
 class Scorer {
  public:
   Scorer(const Options& o, TextModel& loaded) : o_(o), loaded_(loaded) {
-    bos_ = o.bos == "on" || (o.bos == "auto" && trained_with_bos(loaded.model.directory.string()));
+    if (loaded.tokenizer) start_ = text_start(loaded, o.bos);
   }
 
   ordered_json score(const std::string& line, int64_t number) {
@@ -59,6 +59,7 @@ class Scorer {
     check(int64_t(tokens.size()) <= limit + 1, ErrorKind::invalid, "{}: {} tokens, more than the model's {} positions",
           where, tokens.size(), limit);
     const auto values = log_probs(*loaded_.model.transformer, tokens);
+    loaded_.model.check_intact();
     double sum = 0;
     for (double value : values) sum += value;
     ordered_json out = {{"tokens", tokens}, {"logprobs", values}, {"sum", sum}};
@@ -70,8 +71,7 @@ class Scorer {
 
  private:
   std::vector<int32_t> encode(const std::string& text) const {
-    std::vector<int32_t> tokens{start_token(loaded_.text(), bos_)};
-    if (o_.bos == "off") tokens.clear();
+    std::vector<int32_t> tokens = start_;
     loaded_.text().encode_to(text, SpecialTokens::as_text, tokens);
     return tokens;
   }
@@ -90,7 +90,7 @@ class Scorer {
 
   const Options& o_;
   TextModel& loaded_;
-  bool bos_ = false;
+  std::vector<int32_t> start_;  // before a text
 };
 
 void write_out(const std::string& text) {  // line by line: a reader that went away ends the work
@@ -135,13 +135,14 @@ void add_score(CLI::App& root, Cli& cli) {
   auto o = std::make_shared<Options>();
   o->input = o->output = "-";
   CLI::App* verb = root.add_subcommand("score", "Log-probabilities of texts or token ids");
-  verb->add_option("--model", o->model, "a run directory or an exported model")->required();
+  verb->add_option("--model", o->model, "a run directory, an exported model or a Hugging Face directory")->required();
   verb->add_option("--input", o->input, "JSON lines with \"tokens\" or \"text\"; - is standard input")
       ->capture_default_str();
   verb->add_option("--output", o->output, "JSON lines with logprobs; - is standard output")->capture_default_str();
-  verb->add_option("--precision", o->precision, "fp64, fp32 or bf16; default: as trained")
+  verb->add_option("--precision", o->precision, "fp64, fp32 or bf16; default: as trained, else as stored")
       ->check(CLI::IsMember({"fp64", "fp32", "bf16"}));
-  verb->add_option("--bos", o->bos, "token before a text: on = BOS, off = none, auto = as trained (BOS, else EOS)")
+  verb->add_option("--bos", o->bos, "token before a text: on = BOS, off = none, auto = as trained (BOS, else EOS), "
+                                     "or as a Hugging Face tokenizer says")
       ->check(CLI::IsMember({"auto", "on", "off"}))
       ->capture_default_str();
   verb->add_flag("--ema", o->ema, "the moving average of the weights");

@@ -2,13 +2,73 @@
 #include "apps/text_model.h"
 
 #include <algorithm>
+#include <cstdio>
+#include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/files.h"
 #include "base/interrupt.h"
+#include "base/text_format.h"
 #include "config/config_io.h"
 #include "text/stream_decoder.h"
 
 namespace hadal {
+
+namespace {
+
+using nlohmann::json;
+
+json read_optional_json(const std::filesystem::path& path) {
+  if (!std::filesystem::exists(path)) return json::object();
+  const std::string text = read_file(path);
+  auto value = nests_deeper_than(text, 64) ? json(json::value_t::discarded) : json::parse(text, nullptr, false);
+  check(value.is_object(), ErrorKind::corrupt, "{}: not a JSON object", path.string());
+  return value;
+}
+
+// Whether a template of the post-processor begins with a special token.
+bool begins_with_special(const json& processor) {
+  if (!processor.is_object()) return false;
+  if (processor.contains("processors") && processor["processors"].is_array()) {
+    for (const auto& part : processor["processors"])
+      if (begins_with_special(part)) return true;
+    return false;
+  }
+  if (!processor.contains("single") || !processor["single"].is_array() || processor["single"].empty()) return false;
+  const auto& first = processor["single"][0];
+  return first.is_object() && first.contains("SpecialToken");
+}
+
+// "BOS as the tokenizer says": add_bos_token of tokenizer_config.json, else the template in tokenizer.json.
+bool tokenizer_adds_bos(const std::filesystem::path& directory) {
+  const auto config = read_optional_json(directory / "tokenizer_config.json");
+  if (config.contains("add_bos_token") && config["add_bos_token"].is_boolean()) return config["add_bos_token"];
+  const auto file = read_optional_json(directory / "tokenizer.json");
+  return file.contains("post_processor") && begins_with_special(file["post_processor"]);
+}
+
+std::vector<int32_t> stop_ids(const TextModel& loaded) {
+  const auto& source = loaded.model.source;
+  std::vector<int64_t> ids;
+  if (source.hugging_face) {
+    const auto path = source.directory / "generation_config.json";
+    const auto config = read_optional_json(path);
+    const json eos = config.contains("eos_token_id") ? config["eos_token_id"] : json();
+    for (const auto& id : eos.is_array() ? eos : eos.is_null() ? json::array() : json::array({eos})) {
+      check(id.is_number_integer() && id.get<int64_t>() >= 0, ErrorKind::invalid,
+            "{}: eos_token_id is {}; a token id or a list of them is wanted", path.string(), eos.dump());
+      ids.push_back(id.get<int64_t>());
+    }
+    if (ids.empty()) ids = source.config.eos_ids;
+  }
+  if (ids.empty() && loaded.tokenizer && loaded.tokenizer->eos_id()) ids = {*loaded.tokenizer->eos_id()};
+  std::vector<int32_t> stop;
+  for (int64_t id : ids)
+    if (id < source.config.model.vocab_size) stop.push_back(int32_t(id));  // others cannot come
+  return stop;
+}
+
+}  // namespace
 
 const Tokenizer& TextModel::text() const {
   check(tokenizer.has_value(), ErrorKind::not_found, "{}: no tokenizer.json; give token ids instead of text",
@@ -17,7 +77,8 @@ const Tokenizer& TextModel::text() const {
 }
 
 TextModel load_text_model(const std::string& directory, const LoadOptions& options, const Exec& exec) {
-  TextModel loaded{load_model(directory, options, exec), std::nullopt};
+  TextModel loaded{load_model(directory, options, exec), std::nullopt, {}};
+  for (const auto& notice : loaded.model.source.notices()) fmt::print(stderr, "hadal: note: {}\n", notice);
   if (std::filesystem::exists(loaded.model.directory / "tokenizer.json"))
     loaded.tokenizer = Tokenizer::load(loaded.model.directory.string());
   if (loaded.tokenizer) {
@@ -26,7 +87,17 @@ TextModel load_text_model(const std::string& directory, const LoadOptions& optio
           "{}: the tokenizer has {} ids, the model only {}: they do not belong together", directory,
           loaded.tokenizer->vocab_size(), rows);
   }
+  loaded.stop = stop_ids(loaded);
   return loaded;
+}
+
+std::vector<int32_t> text_start(const TextModel& loaded, const std::string& bos) {
+  if (bos == "off") return {};
+  if (bos == "on") return {start_token(loaded.text(), true)};
+  const std::string directory = loaded.model.directory.string();
+  if (!loaded.model.source.hugging_face) return {start_token(loaded.text(), trained_with_bos(directory))};
+  if (!tokenizer_adds_bos(directory)) return {};
+  return {start_token(loaded.text(), true)};
 }
 
 int32_t start_token(const Tokenizer& tokenizer, bool bos) {
@@ -51,15 +122,10 @@ std::vector<int32_t> fim_prompt(const Tokenizer& tokenizer, const std::string& p
   return ids;
 }
 
-std::string generate_text(Transformer& model, const Tokenizer& tokenizer, std::vector<int32_t> prompt,
-                          int64_t max_tokens, const SamplingOptions& sampling,
+std::string generate_text(Transformer& model, const Tokenizer& tokenizer, GenerateRequest request,
                           const std::function<void(const std::string&)>& print) {
-  GenerateRequest request;
-  request.prompt = std::move(prompt);
-  request.max_tokens = max_tokens;
-  if (const auto eos = tokenizer.eos_id()) request.stop = {*eos};
+  if (const auto eos = tokenizer.eos_id(); eos && request.stop.empty()) request.stop = {*eos};
   request.allowed_ids = tokenizer.vocab_size();
-  request.sampling = sampling;
   StreamDecoder decoder(tokenizer);
   std::string text;
   auto give = [&](std::string piece) {

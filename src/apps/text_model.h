@@ -13,11 +13,17 @@ namespace hadal {
 
 struct TextModel {
   LoadedModel model;
-  std::optional<Tokenizer> tokenizer;  // absent in a directory without tokenizer.json
-  const Tokenizer& text() const;       // throws not_found without a tokenizer
+  std::optional<Tokenizer> tokenizer;  // absent in a directory without tokenizer.json: a model of ids
+  std::vector<int32_t> stop;  // ids that end a text: of generation_config.json, else config.json, else the tokenizer's
+  const Tokenizer& text() const;  // throws not_found without a tokenizer
 };
 
+// Says on standard error what a user should know of the directory (its notices).
 TextModel load_text_model(const std::string& directory, const LoadOptions& options, const Exec& exec);
+
+// What stands before a text. bos "on": BOS; "off": nothing; "auto": as the model was trained, for one of ours (BOS, else
+// EOS), and for a Hugging Face directory as its tokenizer says (BOS or nothing).
+std::vector<int32_t> text_start(const TextModel& loaded, const std::string& bos = "auto");
 
 // The id that stands before a text's first token: BOS if the model was trained with it, else EOS (the end of the text
 // before).
@@ -29,8 +35,8 @@ bool trained_with_bos(const std::string& model_directory);  // from config.toml 
 std::vector<int32_t> fim_prompt(const Tokenizer& tokenizer, const std::string& prefix, const std::string& suffix);
 
 // Generates and decodes; prints pieces of valid UTF-8 through `print` as they come, if given. Text ends before EOS.
-std::string generate_text(Transformer& model, const Tokenizer& tokenizer, std::vector<int32_t> prompt,
-                          int64_t max_tokens, const SamplingOptions& sampling,
+// Without ids to stop at, EOS.
+std::string generate_text(Transformer& model, const Tokenizer& tokenizer, GenerateRequest request,
                           const std::function<void(const std::string&)>& print = {});
 
 }  // namespace hadal

@@ -1,0 +1,107 @@
+// Directories that Hugging Face transformers wrote (tests/oracle/hf_tiny.py), given to --model as they are: our
+// log-probabilities and greedy tokens are its own.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <sstream>
+
+#include "tests/apps/command.h"
+
+namespace hadal {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+class HuggingFaceDirectories : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    std::string folder = (fs::temp_directory_path() / "hadal hf XXXXXX").string();
+    ASSERT_NE(mkdtemp(folder.data()), nullptr);
+    root_ = folder;
+    const std::string source = HADAL_SOURCE_DIR;
+    const std::string command = "'" + source + "/.venv/bin/python' '" + source + "/tests/oracle/hf_tiny.py' '" + folder +
+                                "' > '" + folder + "/log' 2>&1";
+    ASSERT_EQ(std::system(command.c_str()), 0) << read_file(root_ / "log");
+  }
+  static void TearDownTestSuite() { fs::remove_all(root_); }
+
+  static json expected(const std::string& name) { return json::parse(read_file(root_ / (name + ".json"))); }
+  static std::string model(const std::string& name) { return " --model '" + (root_ / name).string() + "' "; }
+
+  // Largest difference of log-probabilities; `spread` receives how far the expected ones lie apart.
+  static double score_error(const std::string& name, const std::string& options, double& spread) {
+    const json wanted = expected(name);
+    std::string lines;
+    for (const auto& tokens : wanted["tokens"]) lines += json({{"tokens", tokens}}).dump() + "\n";
+    atomic_write(root_ / "lines", lines);
+    const auto result = run_hadal("score" + model(name) + options + " --input '" + (root_ / "lines").string() + "'");
+    EXPECT_EQ(result.code, 0) << name << ": " << result.err;
+    std::istringstream out(result.out);
+    double error = 0, low = 0, high = -1e9;
+    std::string line;
+    size_t count = 0;
+    for (; std::getline(out, line); ++count) {
+      const auto got = json::parse(line)["logprobs"].get<std::vector<double>>();
+      const auto right = wanted["logprobs"][count].get<std::vector<double>>();
+      EXPECT_EQ(got.size(), right.size());
+      if (got.size() != right.size()) return 1e9;
+      for (size_t i = 0; i < got.size(); ++i) {
+        error = std::max(error, std::fabs(got[i] - right[i]));
+        low = std::min(low, right[i]), high = std::max(high, right[i]);
+      }
+    }
+    EXPECT_EQ(count, wanted["tokens"].size());
+    spread = high - low;
+    return error;
+  }
+
+  static fs::path root_;
+};
+fs::path HuggingFaceDirectories::root_;
+
+const char* const kCases[] = {"v3_one_file", "v3_shards",    "v3_fused_experts", "v3_bf16", "v3_fp16",
+                              "v3_fp8",      "v3_fp8_ue8m0", "v2_groups",        "v2_lite"};
+
+TEST_F(HuggingFaceDirectories, ScoreAsTransformersDoes) {
+  for (const char* name : kCases) {
+    for (const char* precision : {"fp32", "fp64"}) {
+      double spread = 0;
+      const double error = score_error(name, std::string("--precision ") + precision, spread);
+      EXPECT_LE(error, 2e-4) << name << " " << precision;
+      EXPECT_GE(spread, 1.0) << name;
+    }
+  }
+}
+
+TEST_F(HuggingFaceDirectories, GenerateTheSameTokens) {
+  for (const char* name : kCases) {
+    const json wanted = expected(name)["greedy"];
+    std::string prompt;
+    for (const auto& id : wanted["prompt"]) prompt += (prompt.empty() ? "" : ",") + id.dump();
+    const auto result = run_hadal("generate" + model(name) + "--precision fp32 --max-tokens 12 --temperature 0 --json" +
+                                  " --prompt-tokens " + prompt);
+    ASSERT_EQ(result.code, 0) << name << ": " << result.err;
+    EXPECT_EQ(json::parse(result.out)["tokens"], wanted["tokens"]) << name;
+  }
+}
+
+TEST_F(HuggingFaceDirectories, SayThatTransformersDroppedTheMtpModules) {
+  const auto result = run_hadal("generate" + model("v3_one_file") + "--prompt-tokens 5 --max-tokens 1 --json");
+  EXPECT_EQ(result.code, 0);
+  EXPECT_NE(result.err.find("num_nextn_predict_layers = 1"), std::string::npos) << result.err;
+}
+
+TEST_F(HuggingFaceDirectories, WithoutATokenizerTheTextVerbsSaySo) {
+  const auto result = run_hadal("generate" + model("v2_lite") + "--prompt hello");
+  EXPECT_EQ(result.code, 1);
+  EXPECT_NE(result.err.find("no tokenizer.json; give token ids"), std::string::npos) << result.err;
+  const auto scored = run_hadal("score" + model("v2_lite"), "echo '{\"text\": \"hello\"}' |");
+  EXPECT_EQ(scored.code, 1);
+  EXPECT_NE(scored.err.find("no tokenizer.json; give token ids"), std::string::npos) << scored.err;
+}
+
+}  // namespace
+}  // namespace hadal
