@@ -11,9 +11,9 @@ Tensor copy_of(const Run& run, const Tensor& x) {
   return y;
 }
 
-Tensor normalise(const Run& run, const Norm& norm, const Tensor& x, Norm::Saved& saved) {
+Activation normalise(const Run& run, const Norm& norm, const Tensor& x, Norm::Saved& saved, const GemmRecipe& reader) {
   PartClock::Scope scope(run.clock, Part::norms);
-  return norm.forward(run.exec, x, saved);
+  return norm.forward(run.exec, x, saved, reader);
 }
 
 // dx = dy (the residual's way) + the norm's gradient
@@ -27,7 +27,7 @@ Tensor through_norm(const Run& run, const Norm& norm, const Tensor& dy, const Te
 }  // namespace
 
 Tensor AttentionPiece::forward(const Run& run, const Rows& rows, const Tensor& x, Saved& saved) const {
-  saved.normed = normalise(run, norm, x, saved.norm);
+  saved.normed = normalise(run, norm, x, saved.norm, mla.input_recipe());
   PartClock::Scope scope(run.clock, Part::attention);
   const Tensor y = copy_of(run, x);
   mla.forward(run, rows, y, saved.normed, ops::Write::add, saved.mla);
@@ -41,7 +41,7 @@ Tensor AttentionPiece::forward(const Run& run, const Rows& rows, const Tensor& x
 }
 
 Tensor AttentionPiece::backward_input(const Run& run, const Rows& rows, const Tensor& dy, Saved& saved) const {
-  if (!saved.normed) saved.normed = normalise(run, norm, saved.norm.x, saved.norm);
+  if (!saved.normed) saved.normed = normalise(run, norm, saved.norm.x, saved.norm, mla.input_recipe());
   Tensor d_normed;
   {
     PartClock::Scope scope(run.clock, Part::attention);
@@ -62,10 +62,10 @@ void AttentionPiece::backward_weight(const Run& run, Saved& saved) const {
 }
 
 Tensor FfnPiece::forward(const Run& run, const Rows& rows, const Tensor& x, Saved& saved) const {
-  saved.normed = normalise(run, norm, x, saved.norm);
+  saved.normed = normalise(run, norm, x, saved.norm, input_recipe());
   const Tensor y = copy_of(run, x);
   if (is_moe()) {
-    moe.forward(run, rows, y, saved.normed, saved.moe);
+    moe.forward(run, rows, y, saved.normed.tensor(), saved.moe);
     moe.drop(run.keep ? run.recompute : Recompute::all, saved.moe);
   } else {
     PartClock::Scope scope(run.clock, Part::dense_ffn);
@@ -83,10 +83,10 @@ Tensor FfnPiece::forward(const Run& run, const Rows& rows, const Tensor& x, Save
 }
 
 Tensor FfnPiece::backward_input(const Run& run, const Tensor& dy, Saved& saved) const {
-  if (!saved.normed) saved.normed = normalise(run, norm, saved.norm.x, saved.norm);
+  if (!saved.normed) saved.normed = normalise(run, norm, saved.norm.x, saved.norm, input_recipe());
   Tensor d_normed;
   if (is_moe()) {
-    moe.restore(run, saved.normed, saved.moe);
+    moe.restore(run, saved.normed.tensor(), saved.moe);
     d_normed = moe.backward_input(run, dy, saved.moe);
   } else {
     PartClock::Scope scope(run.clock, Part::dense_ffn);
@@ -99,7 +99,7 @@ Tensor FfnPiece::backward_input(const Run& run, const Tensor& dy, Saved& saved) 
 
 void FfnPiece::backward_weight(const Run& run, Saved& saved) const {
   if (is_moe()) {
-    moe.backward_weight(run, saved.normed, saved.moe);
+    moe.backward_weight(run, saved.normed.tensor(), saved.moe);
   } else {
     PartClock::Scope scope(run.clock, Part::dense_ffn);
     dense.backward_weight(run.exec, saved.normed, saved.dense);

@@ -11,7 +11,7 @@ class AttentionPiece {
  public:
   struct Saved {
     Norm::Saved norm;
-    Tensor normed;
+    Activation normed;  // plain, or codes made by the norm for all linears that read them
     Mla::Saved mla;
   };
   Norm norm;
@@ -26,7 +26,7 @@ class FfnPiece {
  public:
   struct Saved {
     Norm::Saved norm;
-    Tensor normed;
+    Activation normed;  // as above; plain for a MoE layer, whose router reads no codes
     Mlp::Saved dense;
     Moe::Saved moe;
   };
@@ -35,6 +35,7 @@ class FfnPiece {
   Moe moe;
 
   bool is_moe() const { return dense.gate.weight == nullptr; }
+  GemmRecipe input_recipe() const { return is_moe() ? GemmRecipe() : dense.gate.recipe; }
   Tensor forward(const Run& run, const Rows& rows, const Tensor& x, Saved& saved) const;
   Tensor backward_input(const Run& run, const Tensor& dy, Saved& saved) const;
   void backward_weight(const Run& run, Saved& saved) const;

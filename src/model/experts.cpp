@@ -4,35 +4,36 @@
 
 namespace hadal {
 
-void Experts::restore(const Exec& exec, const std::function<Tensor()>& sorted, std::span<const int64_t> offsets,
+void Experts::restore(const Exec& exec, const std::function<Activation()>& sorted, std::span<const int64_t> offsets,
                       Saved& saved) const {
-  const int64_t rows = offsets.back(), width = gate->value.dim(1);
-  const DType dtype = gate->value.dtype();
+  const int64_t rows = offsets.back(), width = gate.out_features();
+  const DType dtype = gate.weight->value.dtype();
   if (!saved.gate_up) {
     saved.gate_up = Tensor::empty(exec, dtype, {rows, 2 * width});
-    const Tensor x = sorted();
-    ops::grouped_linear(exec, saved.gate_up.col_range(0, width), x, gate->value, offsets);
-    ops::grouped_linear(exec, saved.gate_up.col_range(width, width), x, up->value, offsets);
+    const Activation x = gate.recipe.fprop_operand(exec, sorted());
+    gate.forward(exec, saved.gate_up.col_range(0, width), x, offsets);
+    up.forward(exec, saved.gate_up.col_range(width, width), x, offsets);
   }
 }
 
-Tensor Experts::forward(const Exec& exec, const Tensor& sorted, std::span<const int64_t> offsets, Saved& saved) const {
-  const int64_t width = gate->value.dim(1);
+Tensor Experts::forward(const Exec& exec, const Activation& sorted, std::span<const int64_t> offsets,
+                        Saved& saved) const {
+  const int64_t width = gate.out_features();
   restore(
       exec, [&] { return sorted; }, offsets, saved);
   Tensor inner = Tensor::empty(exec, sorted.dtype(), {sorted.rows(), width});
   ops::swiglu(exec, inner, saved.gate_up.col_range(0, width), saved.gate_up.col_range(width, width));
   const Tensor y = Tensor::empty(exec, sorted.dtype(), {sorted.rows(), sorted.cols()});
-  ops::grouped_linear(exec, y, inner, down->value, offsets);
+  down.forward(exec, y, inner, offsets);
   return y;
 }
 
-Tensor Experts::backward_input(const Exec& exec, const Tensor& dy, RoutingPlan& routing, Saved& saved) const {
+Tensor Experts::backward_input(const Exec& exec, const Activation& dy, RoutingPlan& routing, Saved& saved) const {
   const std::span<const int64_t> offsets = routing.plan.offsets;
-  const int64_t rows = dy.rows(), width = gate->value.dim(1);
+  const int64_t rows = dy.rows(), width = gate.out_features();
   const Tensor g = saved.gate_up.col_range(0, width), u = saved.gate_up.col_range(width, width);
   saved.inner = Tensor::empty(exec, dy.dtype(), {rows, width});
-  ops::grouped_linear_backward_input(exec, saved.inner, dy, down->value, offsets);
+  down.backward_input(exec, saved.inner, dy, offsets);
   routing.dweights = Tensor::empty(exec, routing.weights.dtype(), routing.weights.shape());
   ops::swiglu_weighted_backward(exec, {.dh = saved.inner,
                                        .g = g,
@@ -42,21 +43,21 @@ Tensor Experts::backward_input(const Exec& exec, const Tensor& dy, RoutingPlan& 
                                        .token = routing.plan.token,
                                        .slot = routing.plan.slot});
   const Tensor dx = Tensor::empty(exec, dy.dtype(), {rows, dy.cols()});
-  ops::grouped_linear_backward_input(exec, dx, g, gate->value, offsets);
-  ops::grouped_linear_backward_input(exec, dx, u, up->value, offsets, ops::Write::add);
+  gate.backward_input(exec, dx, g, offsets);
+  up.backward_input(exec, dx, u, offsets, ops::Write::add);
   saved.dy = dy;
   return dx;
 }
 
-void Experts::backward_weight(const Exec& exec, const std::function<Tensor()>& sorted, std::span<const int64_t> offsets,
-                              Saved& saved) const {
-  const int64_t width = gate->value.dim(1);
-  ops::grouped_linear_backward_weight(exec, down->grad, saved.dy, saved.inner, offsets);
+void Experts::backward_weight(const Exec& exec, const std::function<Activation()>& sorted,
+                              std::span<const int64_t> offsets, Saved& saved) const {
+  const int64_t width = gate.out_features();
+  down.backward_weight(exec, saved.dy, saved.inner, offsets);
   saved.dy.reset();
   saved.inner.reset();
-  const Tensor x = sorted();
-  ops::grouped_linear_backward_weight(exec, gate->grad, saved.gate_up.col_range(0, width), x, offsets);
-  ops::grouped_linear_backward_weight(exec, up->grad, saved.gate_up.col_range(width, width), x, offsets);
+  const Activation x = sorted();
+  gate.backward_weight(exec, saved.gate_up.col_range(0, width), x, offsets);
+  up.backward_weight(exec, saved.gate_up.col_range(width, width), x, offsets);
   saved = Saved();
 }
 

@@ -33,7 +33,12 @@ void Mla::rotate(const Run& run, const Rows& rows, const Tensor& q, const Tensor
   }
 }
 
-void Mla::project(const Run& run, const Rows& rows, const Tensor& x, Saved& saved) const {
+GemmRecipe Mla::input_recipe() const {
+  const Linear& queries = w_.q_a.weight ? w_.q_a : w_.q_b;
+  return queries.recipe == w_.kv_a.recipe ? queries.recipe : GemmRecipe();
+}
+
+void Mla::project(const Run& run, const Rows& rows, const Activation& x, Saved& saved) const {
   const int64_t n = x.rows();
   if (w_.q_a.weight) {
     saved.q_latent = Tensor::empty(run.exec, run.dtype, {n, w_.q_a.out_features()});
@@ -44,9 +49,10 @@ void Mla::project(const Run& run, const Rows& rows, const Tensor& x, Saved& save
   rotate(run, rows, Tensor(), saved.kv_a, false);
 }
 
-void Mla::expand(const Run& run, const Rows& rows, const Tensor& x, Saved& saved) const {
+void Mla::expand(const Run& run, const Rows& rows, const Activation& x, Saved& saved) const {
   const int64_t n = saved.kv_a.rows();
-  if (w_.q_a.weight && !saved.q_normed) saved.q_normed = w_.q_a_norm.forward(run.exec, saved.q_latent, saved.q_norm);
+  if (w_.q_a.weight && !saved.q_normed)
+    saved.q_normed = w_.q_a_norm.forward(run.exec, saved.q_latent, saved.q_norm, w_.q_b.recipe);
   if (!saved.q) {
     saved.q = Tensor::empty(run.exec, run.dtype, {n, heads_ * (nope_ + rope_)});
     w_.q_b.forward(run.exec, saved.q, w_.q_a.weight ? saved.q_normed : x);
@@ -137,13 +143,13 @@ void Mla::attend(const Run& run, const Rows& rows, Saved& saved) const {
   if (!saved.o) project_values(run, saved);
 }
 
-void Mla::restore(const Run& run, const Rows& rows, const Tensor& x, Saved& saved) const {
+void Mla::restore(const Run& run, const Rows& rows, const Activation& x, Saved& saved) const {
   if (!saved.kv_a) project(run, rows, x, saved);
   expand(run, rows, x, saved);
   attend(run, rows, saved);
 }
 
-void Mla::forward(const Run& run, const Rows& rows, const Tensor& y, const Tensor& x, ops::Write write,
+void Mla::forward(const Run& run, const Rows& rows, const Tensor& y, const Activation& x, ops::Write write,
                   Saved& saved) const {
   project(run, rows, x, saved);
   expand(run, rows, x, saved);
@@ -234,8 +240,9 @@ Tensor Mla::backward_input(const Run& run, const Rows& rows, const Tensor& dy, S
   return dx;
 }
 
-void Mla::backward_weight(const Run& run, const Tensor& x, Saved& saved) const {
+void Mla::backward_weight(const Run& run, const Activation& x, Saved& saved) const {
   const Exec& exec = run.exec;
+  const Activation operand = input_recipe() == w_.kv_a.recipe ? w_.kv_a.recipe.wgrad_operand(exec, x) : x;
   w_.o.backward_weight(exec, saved.dy, saved.o);
   if (absorbed(run)) {
     const Tensor& gradient = w_.kv_b.weight->grad;
@@ -260,13 +267,13 @@ void Mla::backward_weight(const Run& run, const Tensor& x, Saved& saved) const {
     w_.kv_b.backward_weight(exec, saved.dkv, saved.latent);
   }
   w_.kv_a_norm.backward_weight(exec, saved.kv_norm);
-  w_.kv_a.backward_weight(exec, saved.dkv_a, x);
+  w_.kv_a.backward_weight(exec, saved.dkv_a, operand);
   if (w_.q_a.weight) {
     w_.q_b.backward_weight(exec, saved.dq, saved.q_normed);
     w_.q_a_norm.backward_weight(exec, saved.q_norm);
-    w_.q_a.backward_weight(exec, saved.dq_latent, x);
+    w_.q_a.backward_weight(exec, saved.dq_latent, operand);
   } else {
-    w_.q_b.backward_weight(exec, saved.dq, x);
+    w_.q_b.backward_weight(exec, saved.dq, operand);
   }
   saved = Saved();
 }

@@ -25,7 +25,8 @@ class Mla {
   struct Saved {
     Tensor q_latent, kv_a;  // latents before their norms; kv_a [T, rank + rope] with the rotated key
     Norm::Saved q_norm, kv_norm;
-    Tensor q_normed, latent;                                 // after their norms
+    Activation q_normed;                                     // after its norm, as q_b reads it
+    Tensor latent;                                           // after its norm
     Tensor q;                                                // [T, heads * (nope + rope)], rotated
     Tensor kv;                                               // up-projected: [T, heads * (nope + v)]
     Tensor q_absorbed;                                       // absorbed: [T, heads * (rank + rope)]
@@ -37,17 +38,19 @@ class Mla {
   Mla() = default;
   Mla(const ModelConfig& config, const Weights& weights, double scale);
 
-  void forward(const Run& run, const Rows& rows, const Tensor& y, const Tensor& x, ops::Write write,
+  // How x may come to serve all linears that read it: as codes of this recipe, or plain, where they differ.
+  GemmRecipe input_recipe() const;
+  void forward(const Run& run, const Rows& rows, const Tensor& y, const Activation& x, ops::Write write,
                Saved& saved) const;
   void drop(Recompute recompute, Saved& saved) const;  // after forward: forget what backward makes again
-  void restore(const Run& run, const Rows& rows, const Tensor& x, Saved& saved) const;
+  void restore(const Run& run, const Rows& rows, const Activation& x, Saved& saved) const;
   Tensor backward_input(const Run& run, const Rows& rows, const Tensor& dy,
-                        Saved& saved) const;                                  // returns dx [T, hidden]
-  void backward_weight(const Run& run, const Tensor& x, Saved& saved) const;  // empties saved
+                        Saved& saved) const;                                      // returns dx [T, hidden]
+  void backward_weight(const Run& run, const Activation& x, Saved& saved) const;  // empties saved
 
  private:
-  void project(const Run& run, const Rows& rows, const Tensor& x, Saved& saved) const;
-  void expand(const Run& run, const Rows& rows, const Tensor& x, Saved& saved) const;
+  void project(const Run& run, const Rows& rows, const Activation& x, Saved& saved) const;
+  void expand(const Run& run, const Rows& rows, const Activation& x, Saved& saved) const;
   void attend(const Run& run, const Rows& rows, Saved& saved) const;
   void absorb_queries(const Run& run, Saved& saved) const;
   void project_values(const Run& run, Saved& saved) const;  // o from z

@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "ops/pointwise.h"
+#include "ops/quantise.h"
 
 namespace hadal {
 
@@ -40,11 +41,9 @@ void Moe::route(const Run& run, const Rows& rows, const Tensor& x, RoutingPlan& 
   }
 }
 
-Tensor Moe::dispatch(const Run& run, const Tensor& x, const RoutingPlan& routing) const {
+Activation Moe::dispatch(const Run& run, const Activation& x, const RoutingPlan& routing) const {
   PartClock::Scope scope(run.clock, Part::dispatch);
-  const Tensor sorted = Tensor::empty(run.exec, x.dtype(), {int64_t(routing.plan.token.size()), x.cols()});
-  ops::gather_rows(run.exec, sorted, x, routing.plan.token);
-  return sorted;
+  return ops::gather_rows(run.exec, x, routing.plan.token);
 }
 
 void Moe::combine(const Run& run, const Tensor& y, const Tensor& expert_rows, const RoutingPlan& routing) const {
@@ -54,11 +53,12 @@ void Moe::combine(const Run& run, const Tensor& y, const Tensor& expert_rows, co
 
 void Moe::forward(const Run& run, const Rows& rows, const Tensor& y, const Tensor& x, Saved& saved) const {
   route(run, rows, x, saved.routing);
+  saved.input = experts.gate.recipe.fprop_operand(run.exec, x);
   if (shared.gate.weight) {
     PartClock::Scope scope(run.clock, Part::shared_experts);
-    shared.forward(run.exec, y, x, ops::Write::add, saved.shared);
+    shared.forward(run.exec, y, saved.input, ops::Write::add, saved.shared);
   }
-  Tensor sorted = dispatch(run, x, saved.routing);
+  Activation sorted = dispatch(run, saved.input, saved.routing);
   Tensor expert_rows;
   {
     PartClock::Scope scope(run.clock, Part::experts);
@@ -69,25 +69,28 @@ void Moe::forward(const Run& run, const Rows& rows, const Tensor& y, const Tenso
 }
 
 void Moe::drop(Recompute recompute, Saved& saved) const {
+  if (recompute != Recompute::none) saved.input.reset();
   if (recompute != Recompute::all) return;
   saved.experts.gate_up.reset();
   saved.shared.gate_up.reset();
 }
 
 void Moe::restore(const Run& run, const Tensor& x, Saved& saved) const {
+  if (!saved.input) saved.input = experts.gate.recipe.fprop_operand(run.exec, x);
   if (shared.gate.weight) {
     PartClock::Scope scope(run.clock, Part::shared_experts);
-    shared.restore(run.exec, x, saved.shared);
+    shared.restore(run.exec, saved.input, saved.shared);
   }
   PartClock::Scope scope(run.clock, Part::experts);
   experts.restore(
-      run.exec, [&] { return dispatch(run, x, saved.routing); }, saved.routing.plan.offsets, saved.experts);
+      run.exec, [&] { return dispatch(run, saved.input, saved.routing); }, saved.routing.plan.offsets, saved.experts);
 }
 
 Tensor Moe::backward_input(const Run& run, const Tensor& dy, Saved& saved) const {
   RoutingPlan& routing = saved.routing;
   const Tensor dx = Tensor::empty(run.exec, dy.dtype(), {dy.rows(), dy.cols()});
-  Tensor dy_sorted = dispatch(run, dy, routing);  // the backward of combine is a dispatch
+  // The backward of combine is a dispatch.
+  Activation dy_sorted = dispatch(run, experts.down.recipe.dgrad_operand(run.exec, dy), routing);
   Tensor d_sorted;
   {
     PartClock::Scope scope(run.clock, Part::experts);
@@ -115,11 +118,11 @@ void Moe::backward_weight(const Run& run, const Tensor& x, Saved& saved) const {
   {
     PartClock::Scope scope(run.clock, Part::experts);
     experts.backward_weight(
-        run.exec, [&] { return dispatch(run, x, saved.routing); }, saved.routing.plan.offsets, saved.experts);
+        run.exec, [&] { return dispatch(run, saved.input, saved.routing); }, saved.routing.plan.offsets, saved.experts);
   }
   if (shared.gate.weight) {
     PartClock::Scope scope(run.clock, Part::shared_experts);
-    shared.backward_weight(run.exec, x, saved.shared);
+    shared.backward_weight(run.exec, saved.input, saved.shared);
   }
   PartClock::Scope scope(run.clock, Part::router);
   router.backward_weight(run.exec, saved.routing.dlogits, x);

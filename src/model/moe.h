@@ -32,16 +32,16 @@ class Experts {  // stacked weights [E, F, hidden], [E, hidden, F]
  public:
   struct Saved {
     Tensor gate_up, inner;  // [T*k, 2F], [T*k, F], as in Mlp
-    Tensor dy;              // [T*k, hidden] from backward_input to backward_weight
+    Activation dy;          // [T*k, hidden] from backward_input to backward_weight
   };
-  Parameter *gate = nullptr, *up = nullptr, *down = nullptr;
+  GroupedLinear gate, up, down;  // gate and up have one recipe
 
-  Tensor forward(const Exec& exec, const Tensor& sorted, std::span<const int64_t> offsets, Saved& saved) const;
-  void restore(const Exec& exec, const std::function<Tensor()>& sorted, std::span<const int64_t> offsets,
+  Tensor forward(const Exec& exec, const Activation& sorted, std::span<const int64_t> offsets, Saved& saved) const;
+  void restore(const Exec& exec, const std::function<Activation()>& sorted, std::span<const int64_t> offsets,
                Saved& saved) const;
   // dy: rows of the token gradient, sorted, not yet weighted. Returns d sorted; fills routing.dweights.
-  Tensor backward_input(const Exec& exec, const Tensor& dy, RoutingPlan& routing, Saved& saved) const;
-  void backward_weight(const Exec& exec, const std::function<Tensor()>& sorted, std::span<const int64_t> offsets,
+  Tensor backward_input(const Exec& exec, const Activation& dy, RoutingPlan& routing, Saved& saved) const;
+  void backward_weight(const Exec& exec, const std::function<Activation()>& sorted, std::span<const int64_t> offsets,
                        Saved& saved) const;
 };
 
@@ -49,6 +49,8 @@ class Moe {
  public:
   struct Saved {
     RoutingPlan routing;
+    Activation
+        input;  // x as the experts read it, made once for the shared expert and for dispatch; x itself where plain
     Experts::Saved experts;
     Mlp::Saved shared;
   };
@@ -61,7 +63,7 @@ class Moe {
 
   // The pieces.
   void route(const Run& run, const Rows& rows, const Tensor& x, RoutingPlan& routing) const;
-  Tensor dispatch(const Run& run, const Tensor& x, const RoutingPlan& routing) const;
+  Activation dispatch(const Run& run, const Activation& x, const RoutingPlan& routing) const;
   void combine(const Run& run, const Tensor& y, const Tensor& expert_rows, const RoutingPlan& routing) const;  // y +=
 
   void forward(const Run& run, const Rows& rows, const Tensor& y, const Tensor& x, Saved& saved) const;  // y +=

@@ -4,9 +4,10 @@ namespace hadal {
 
 void MtpModule::join(const Run& run, const Tensor& embedding, const Tensor& hidden, Saved& saved) const {
   const int64_t width = embedding.cols();
-  saved.joined = Tensor::empty(run.exec, run.dtype, {embedding.rows(), 2 * width});
-  embedding_norm.forward(run.exec, saved.joined.col_range(0, width), embedding, saved.embedding_norm);
-  hidden_norm.forward(run.exec, saved.joined.col_range(width, width), hidden, saved.hidden_norm);
+  const Tensor joined = Tensor::empty(run.exec, run.dtype, {embedding.rows(), 2 * width});
+  embedding_norm.forward(run.exec, joined.col_range(0, width), embedding, saved.embedding_norm);
+  hidden_norm.forward(run.exec, joined.col_range(width, width), hidden, saved.hidden_norm);
+  saved.joined = projection.recipe.fprop_operand(run.exec, joined);
 }
 
 Tensor MtpModule::forward(const Run& run, const Rows& rows, const Tensor& embedding, const Tensor& hidden,

@@ -13,7 +13,7 @@ class MtpModule {
  public:
   struct Saved {
     Norm::Saved embedding_norm, hidden_norm, final_norm;
-    Tensor joined;  // [Tk, 2 * hidden]
+    Activation joined;  // [Tk, 2 * hidden], as the projection reads it
     Block::Saved block;
   };
   struct Gradients {

@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <string>
 
-#include "tensor/tensor.h"
+#include "nn/recipe.h"
 
 namespace hadal {
 
@@ -22,6 +22,7 @@ struct ModelOptions {
   bool training = false;          // allocate gradients
   bool bare = false;              // parameters get no memory: a loader gives their values (engine/loaded_model.h)
   int64_t loss_chunk_tokens = 0;  // rows of logits at a time; 0 chooses
+  Recipe recipe = {};             // formats of the products
 };
 
 }  // namespace hadal

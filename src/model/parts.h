@@ -17,8 +17,10 @@ struct ModelParts {
   std::vector<MtpModule> mtp;
 };
 
-// `find` gives the parameter of a name of parameter_list(), and fails on names that are not there.
-ModelParts wire_model(const ModelConfig& config, const std::function<Parameter*(const std::string&)>& find);
+// `find` gives the parameter of a name of parameter_list(), and fails on names that are not there. Each linear gets its
+// entry of the recipe.
+ModelParts wire_model(const ModelConfig& config, const std::function<Parameter*(const std::string&)>& find,
+                      const Recipe& recipe = {});
 
 // Rotary table [n_positions, rope dim]: cos_0, sin_0, cos_1, sin_1 ... times the YaRN multiplier (§1.4), computed in
 // FP64.

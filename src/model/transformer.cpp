@@ -55,7 +55,8 @@ struct Transformer::Impl {
       parameters.back()->spec = spec;
       by_name[spec.name] = parameters.back().get();
     }
-    parts = wire_model(config, [this](const std::string& name) { return find(name); });
+    parts = wire_model(
+        config, [this](const std::string& name) { return find(name); }, options.recipe);
     parts.head.chunk_tokens = options.loss_chunk_tokens;
   }
 

@@ -4,15 +4,16 @@
 
 namespace hadal {
 
-void Mlp::restore(const Exec& exec, const Tensor& x, Saved& saved) const {
+void Mlp::restore(const Exec& exec, const Activation& x, Saved& saved) const {
   if (saved.gate_up) return;
   const int64_t width = gate.out_features();
   saved.gate_up = Tensor::empty(exec, x.dtype(), {x.rows(), 2 * width});
-  gate.forward(exec, saved.gate_up.col_range(0, width), x);
-  up.forward(exec, saved.gate_up.col_range(width, width), x);
+  const Activation operand = gate.recipe.fprop_operand(exec, x);
+  gate.forward(exec, saved.gate_up.col_range(0, width), operand);
+  up.forward(exec, saved.gate_up.col_range(width, width), operand);
 }
 
-void Mlp::forward(const Exec& exec, const Tensor& y, const Tensor& x, ops::Write write, Saved& saved) const {
+void Mlp::forward(const Exec& exec, const Tensor& y, const Activation& x, ops::Write write, Saved& saved) const {
   restore(exec, x, saved);
   const int64_t width = gate.out_features();
   const Tensor inner = Tensor::empty(exec, x.dtype(), {x.rows(), width});
@@ -20,7 +21,8 @@ void Mlp::forward(const Exec& exec, const Tensor& y, const Tensor& x, ops::Write
   down.forward(exec, y, inner, write);
 }
 
-void Mlp::backward_input(const Exec& exec, const Tensor& dx, const Tensor& dy, ops::Write write, Saved& saved) const {
+void Mlp::backward_input(const Exec& exec, const Tensor& dx, const Activation& dy, ops::Write write,
+                         Saved& saved) const {
   const int64_t width = gate.out_features();
   const Tensor g = saved.gate_up.col_range(0, width), u = saved.gate_up.col_range(width, width);
   saved.inner = Tensor::empty(exec, dy.dtype(), {dy.rows(), width});
@@ -35,13 +37,14 @@ void Mlp::backward_input(const Exec& exec, const Tensor& dx, const Tensor& dy, o
   saved.dy = dy;
 }
 
-void Mlp::backward_weight(const Exec& exec, const Tensor& x, Saved& saved) const {
+void Mlp::backward_weight(const Exec& exec, const Activation& x, Saved& saved) const {
   const int64_t width = gate.out_features();
   down.backward_weight(exec, saved.dy, saved.inner);
   saved.dy.reset();
   saved.inner.reset();
-  gate.backward_weight(exec, saved.gate_up.col_range(0, width), x);
-  up.backward_weight(exec, saved.gate_up.col_range(width, width), x);
+  const Activation operand = gate.recipe.wgrad_operand(exec, x);
+  gate.backward_weight(exec, saved.gate_up.col_range(0, width), operand);
+  up.backward_weight(exec, saved.gate_up.col_range(width, width), operand);
   saved = Saved();
 }
 

@@ -1,6 +1,6 @@
 // Mlp: the SwiGLU feed-forward network y = W_down(silu(W_gate x) * W_up x) (§1.2). x [rows, hidden], inner width F.
 // gate and up of a row lie side by side in one buffer [rows, 2F]. Both the dense layers and the shared expert are one
-// Mlp.
+// Mlp. gate and up have one recipe: codes of x serve both.
 #pragma once
 #include "nn/linear.h"
 
@@ -12,13 +12,13 @@ struct Mlp {
   struct Saved {
     Tensor gate_up;  // [rows, 2F]; after backward_input it holds the gradients of gate and up
     Tensor inner;    // [rows, F] from backward_input to backward_weight: silu(gate) * up, made again from gate_up
-    Tensor dy;       // from backward_input to backward_weight
+    Activation dy;   // from backward_input to backward_weight
   };
 
-  void forward(const Exec& exec, const Tensor& y, const Tensor& x, ops::Write write, Saved& saved) const;
-  void restore(const Exec& exec, const Tensor& x, Saved& saved) const;  // what recomputation dropped, same bits
-  void backward_input(const Exec& exec, const Tensor& dx, const Tensor& dy, ops::Write write, Saved& saved) const;
-  void backward_weight(const Exec& exec, const Tensor& x, Saved& saved) const;
+  void forward(const Exec& exec, const Tensor& y, const Activation& x, ops::Write write, Saved& saved) const;
+  void restore(const Exec& exec, const Activation& x, Saved& saved) const;  // what recomputation dropped, same bits
+  void backward_input(const Exec& exec, const Tensor& dx, const Activation& dy, ops::Write write, Saved& saved) const;
+  void backward_weight(const Exec& exec, const Activation& x, Saved& saved) const;
 };
 
 }  // namespace hadal

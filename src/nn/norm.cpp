@@ -16,6 +16,10 @@ Tensor Norm::forward(const Exec& exec, const Tensor& x, Saved& saved) const {
   return y;
 }
 
+Activation Norm::forward(const Exec& exec, const Tensor& x, Saved& saved, const GemmRecipe& reader) const {
+  return reader.fprop_operand(exec, forward(exec, x, saved));
+}
+
 void Norm::backward_input(const Exec& exec, const Tensor& dx, const Tensor& dy, Saved& saved, bool add) const {
   ops::rms_norm_backward_input(exec, dx, dy, saved.x, weight->value, saved.rstd, add);
   saved.dy = dy;

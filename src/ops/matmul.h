@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <span>
 
-#include "tensor/tensor.h"
+#include "tensor/quantised.h"
 
 namespace hadal::ops {
 
@@ -38,5 +38,25 @@ struct HeadMatmul {
   Write write = Write::overwrite;
 };
 void head_matmul(const Exec& exec, const HeadMatmul& args);
+
+// The same products of activations and weights that may be FP8 codes (§3.5). Both codes: multiplied as codes, chunk by chunk of
+// the tiles along the summed dimension, which must agree (kernels/scaled_gemm.h; results f32 or bf16). One of them: it is
+// dequantised into a workspace first. None: the functions above.
+void linear(const Exec& exec, const Tensor& y, const Activation& x, const Activation& w, Write write = Write::overwrite);
+void linear_backward_input(const Exec& exec, const Tensor& dx, const Activation& dy, const Activation& w,
+                           Write write = Write::overwrite);
+void linear_backward_weight(const Exec& exec, const Tensor& dw, const Activation& dy, const Activation& x);
+void grouped_linear(const Exec& exec, const Tensor& y, const Activation& x, const Activation& w,
+                    std::span<const int64_t> offsets, Write write = Write::overwrite);
+void grouped_linear_backward_input(const Exec& exec, const Tensor& dx, const Activation& dy, const Activation& w,
+                                   std::span<const int64_t> offsets, Write write = Write::overwrite);
+// Tiles over tokens begin at a group's first row, which no Quantised of all rows can say: each group becomes codes here, in
+// tiles of `tile`.
+struct TokenTiles {
+  Tile tile = kColumnTile;
+  ScaleRule rule = ScaleRule::exact;
+};
+void grouped_linear_backward_weight(const Exec& exec, const Tensor& dw, const Activation& dy, const Activation& x,
+                                    std::span<const int64_t> offsets, const TokenTiles& tiles);
 
 }  // namespace hadal::ops

@@ -1,0 +1,38 @@
+// The product of two matrices of FP8 codes with scales (§3.5): with b the chunks of K that share their scales,
+//   C[m,n] (+)= sum over b, ascending, of  sa[m,b] * sb[n,b] * (sum over k in b, ascending, of A[m,k] * B[n,k])
+// Both sums are FP32 (the products themselves are exact there), the outer one is promoted once per chunk; C is FP32 or
+// BF16, rounded at the end. With tiles of 128 this is the bit contract of kernels/gemm.h: m, n, threads and neighbours
+// change nothing. Only the reference exists so far; it serves every instruction set.
+#pragma once
+#include <cstdint>
+
+#include "base/exec.h"
+#include "kernels/gemm.h"
+
+namespace hadal::kernels {
+
+// Element (i, k) of an operand (i counts rows of A, columns of the product's B) lies row * i + col * k after `codes`;
+// its scale lies scale_row * (i / tile) + scale_col * (k / chunk) after `scales`.
+struct ScaledOperand {
+  const uint8_t* codes = nullptr;  // E4M3
+  const float* scales = nullptr;
+  int64_t row = 0, col = 1, scale_row = 0, scale_col = 1;
+  int64_t tile = 1;
+};
+
+struct ScaledGemm {
+  ScaledOperand a, b;
+  void* c = nullptr;
+  GemmType c_type = GemmType::f32;  // f32 or bf16
+  int64_t c_row = 0;                // in elements; columns are contiguous
+  int64_t m = 0, n = 0, k = 0;
+  int64_t chunk = kGemmChunk;  // <= kGemmChunk
+  bool add = false;
+  ThreadPool* pool = nullptr;
+};
+
+namespace reference {
+void scaled_gemm(const ScaledGemm& args);
+}
+
+}  // namespace hadal::kernels

@@ -1,0 +1,126 @@
+// Products of FP8 codes: which tiles meet along the summed dimension, and the strides of the one kernel. Shapes are
+// checked where plain tensors are (matmul.cpp) or here.
+#include "base/error.h"
+#include "kernels/scaled_gemm.h"
+#include "ops/matmul.h"
+#include "ops/quantise.h"
+
+namespace hadal::ops {
+namespace {
+
+using kernels::GemmType;
+using kernels::ScaledGemm;
+using kernels::ScaledOperand;
+
+// A matrix of codes as the kernel sees it: over its rows (i) and columns (k), or the other way round.
+ScaledOperand operand(const Quantised& q, bool sum_rows) {
+  const int64_t row = q.codes.row_stride(), scale_row = q.scales.row_stride();
+  const auto* codes = static_cast<const uint8_t*>(q.codes.raw());
+  const auto* scales = static_cast<const float*>(q.scales.raw());
+  if (sum_rows) return {codes, scales, 1, row, 1, scale_row, q.tile.cols};
+  return {codes, scales, row, 1, scale_row, 1, q.tile.rows};
+}
+
+struct Form {
+  const char* op;
+  bool a_sums_rows, b_sums_rows;
+  Write write;
+};
+
+// c = a b, summing columns or rows of each.
+void run(const Exec& exec, const Form& form, const Tensor& c, const Quantised& a, const Quantised& b) {
+  const int64_t m = form.a_sums_rows ? a.cols() : a.rows(), k = form.a_sums_rows ? a.rows() : a.cols();
+  const int64_t n = form.b_sums_rows ? b.cols() : b.rows(), b_k = form.b_sums_rows ? b.rows() : b.cols();
+  check(k == b_k && c.rows() == m && c.cols() == n, ErrorKind::internal, "{}: codes of {} and {} do not make {}",
+        form.op, shape_text(a.codes.shape()), shape_text(b.codes.shape()), shape_text(c.shape()));
+  const int64_t chunk = form.a_sums_rows ? a.tile.rows : a.tile.cols;
+  const int64_t b_chunk = form.b_sums_rows ? b.tile.rows : b.tile.cols;
+  check(chunk == b_chunk && chunk <= kernels::kGemmChunk, ErrorKind::internal,
+        "{}: scales change every {} and every {} of the summed elements, must agree and be at most {}", form.op, chunk,
+        b_chunk, kernels::kGemmChunk);
+  check(c.dtype() == DType::f32 || c.dtype() == DType::bf16, ErrorKind::internal,
+        "{}: the product of FP8 codes is F32 or BF16, not {}", form.op, dtype_name(c.dtype()));
+  ScaledGemm args;
+  args.a = operand(a, form.a_sums_rows);
+  args.b = operand(b, form.b_sums_rows);
+  args.c = c.raw();
+  args.c_type = c.dtype() == DType::bf16 ? GemmType::bf16 : GemmType::f32;
+  args.c_row = c.row_stride();
+  args.m = m;
+  args.n = n;
+  args.k = k;
+  args.chunk = chunk;
+  args.add = form.write == Write::add;
+  args.pool = exec.pool;
+  kernels::reference::scaled_gemm(args);
+}
+
+bool both_codes(const Activation& a, const Activation& b) { return a.is_quantised() && b.is_quantised(); }
+
+// Rows offsets[e] .. offsets[e+1] of c and a with matrix e of the stack b.
+void run_groups(const Exec& exec, const Form& form, const Tensor& c, const Quantised& a, const Quantised& b,
+                std::span<const int64_t> offsets) {
+  check(b.codes.shape().size() == 3 && int64_t(offsets.size()) == b.codes.dim(0) + 1 && offsets.front() >= 0 &&
+            offsets.back() <= a.rows(),
+        ErrorKind::internal, "{}: {} offsets for {} rows and weights {}", form.op, offsets.size(), a.rows(),
+        shape_text(b.codes.shape()));
+  for (size_t e = 0; e + 1 < offsets.size(); ++e) {
+    const int64_t first = offsets[e], rows = offsets[e + 1] - first;
+    check(rows >= 0, ErrorKind::internal, "{}: offsets fall from {} to {} at group {}", form.op, first, offsets[e + 1],
+          e);
+    if (rows > 0) run(exec, form, c.row_range(first, rows), a.row_range(first, rows), b.slice(int64_t(e)));
+  }
+}
+
+}  // namespace
+
+void linear(const Exec& exec, const Tensor& y, const Activation& x, const Activation& w, Write write) {
+  if (both_codes(x, w)) return run(exec, {"linear", false, false, write}, y, x.quantised(), w.quantised());
+  linear(exec, y, dequantise(exec, x), dequantise(exec, w), write);
+}
+
+void linear_backward_input(const Exec& exec, const Tensor& dx, const Activation& dy, const Activation& w, Write write) {
+  if (both_codes(dy, w))
+    return run(exec, {"linear_backward_input", false, true, write}, dx, dy.quantised(), w.quantised());
+  linear_backward_input(exec, dx, dequantise(exec, dy), dequantise(exec, w), write);
+}
+
+void linear_backward_weight(const Exec& exec, const Tensor& dw, const Activation& dy, const Activation& x) {
+  if (both_codes(dy, x)) {
+    check(dw.dtype() == DType::f32, ErrorKind::internal, "linear_backward_weight: the gradient is {}, must be F32",
+          dtype_name(dw.dtype()));
+    return run(exec, {"linear_backward_weight", true, true, Write::add}, dw, dy.quantised(), x.quantised());
+  }
+  linear_backward_weight(exec, dw, dequantise(exec, dy), dequantise(exec, x));
+}
+
+void grouped_linear(const Exec& exec, const Tensor& y, const Activation& x, const Activation& w,
+                    std::span<const int64_t> offsets, Write write) {
+  if (both_codes(x, w))
+    return run_groups(exec, {"grouped_linear", false, false, write}, y, x.quantised(), w.quantised(), offsets);
+  grouped_linear(exec, y, dequantise(exec, x), dequantise(exec, w), offsets, write);
+}
+
+void grouped_linear_backward_input(const Exec& exec, const Tensor& dx, const Activation& dy, const Activation& w,
+                                   std::span<const int64_t> offsets, Write write) {
+  if (both_codes(dy, w))
+    return run_groups(exec, {"grouped_linear_backward_input", false, true, write}, dx, dy.quantised(), w.quantised(),
+                      offsets);
+  grouped_linear_backward_input(exec, dx, dequantise(exec, dy), dequantise(exec, w), offsets, write);
+}
+
+void grouped_linear_backward_weight(const Exec& exec, const Tensor& dw, const Activation& dy, const Activation& x,
+                                    std::span<const int64_t> offsets, const TokenTiles& tiles) {
+  check(dw.shape().size() == 3 && int64_t(offsets.size()) == dw.dim(0) + 1, ErrorKind::internal,
+        "grouped_linear_backward_weight: {} offsets for a gradient {}", offsets.size(), shape_text(dw.shape()));
+  const Tensor dy_rows = dequantise(exec, dy), x_rows = dequantise(exec, x);
+  for (size_t e = 0; e + 1 < offsets.size(); ++e) {
+    const int64_t first = offsets[e], rows = offsets[e + 1] - first;
+    if (rows == 0) continue;
+    linear_backward_weight(exec, dw.slice(int64_t(e)),
+                           quantise(exec, dy_rows.row_range(first, rows), tiles.tile, tiles.rule),
+                           quantise(exec, x_rows.row_range(first, rows), tiles.tile, tiles.rule));
+  }
+}
+
+}  // namespace hadal::ops

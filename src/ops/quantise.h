@@ -1,0 +1,18 @@
+// Between tensors and FP8 codes, as layers use it; formulas and shapes in tensor/quantised.h.
+#pragma once
+#include <cstdint>
+#include <span>
+
+#include "tensor/quantised.h"
+
+namespace hadal::ops {
+
+Quantised quantise(const Exec& exec, const Tensor& x, Tile tile, ScaleRule rule = ScaleRule::exact);
+// Codes in these tiles: those at hand where the tiles agree, else made again from their values (1x128 to 128x1, §3.5).
+Quantised quantise(const Exec& exec, const Activation& x, Tile tile, ScaleRule rule = ScaleRule::exact);
+// The tensor itself, or the values of the codes, in their source's dtype.
+Tensor dequantise(const Exec& exec, const Activation& x);
+// y[i] = x[index[i]]; of codes with row tiles, codes and scales travel together.
+Activation gather_rows(const Exec& exec, const Activation& x, std::span<const int32_t> index);
+
+}  // namespace hadal::ops

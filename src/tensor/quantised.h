@@ -1,0 +1,69 @@
+// Quantised: a matrix as FP8 E4M3 codes with one FP32 scale per tile (§3.5): value = code * scale of its tile.
+//   codes [.., rows, cols] f8_e4m3; scales [.., ceil(rows / tile.rows), ceil(cols / tile.cols)] f32. Tiles at the right
+//   and lower edge may be partial; in a stack of matrices [E, rows, cols] none crosses from one matrix into the next.
+// Activation: what layers hand to one another and to the products, a Tensor or a Quantised. A plain Tensor converts to
+// it, so code that knows no codes stays as it is; codes made once (by a norm, before dispatch) serve every product that
+// reads them.
+#pragma once
+#include <variant>
+
+#include "tensor/tensor.h"
+
+namespace hadal {
+
+struct Tile {
+  int64_t rows = 1, cols = 128;
+  bool operator==(const Tile&) const = default;
+};
+// A product needs its tiles along the dimension that it sums: activations and their gradients for y = x W^T and dx = dy
+// W; weights, for both; the same activations for dW = dy^T x, which sums over tokens.
+inline constexpr Tile kRowTile{1, 128}, kSquareTile{128, 128}, kColumnTile{128, 1};
+
+enum class ScaleRule : uint8_t { exact, power_of_two };
+
+struct Quantised {
+  Tensor codes, scales;
+  Tile tile;
+  DType source = DType::f32;  // of the tensor that the codes stand for, and of what products make from them
+
+  static Quantised empty(const Exec& exec, const Shape& shape, Tile tile, DType source);
+  int64_t rows() const { return codes.rows(); }
+  int64_t cols() const { return codes.cols(); }
+  int axis() const { return tile.rows > tile.cols ? 0 : 1; }  // along which a row or column tile runs
+  Quantised row_range(int64_t first, int64_t count) const;    // of one matrix; begins where a tile begins
+  Quantised col_range(int64_t first, int64_t count) const;
+  Quantised slice(int64_t index) const;  // one matrix of a stack
+};
+
+// The released quantiser (§3.5): s = max(amax of the tile, 1e-4) / 448, the next power of two for that rule; code =
+// e4m3(x / s), to nearest even. A NaN stays one; a tile with an infinity becomes zeros and NaN. to.codes and to.scales
+// are written.
+void quantise(const Exec& exec, const Quantised& to, const Tensor& from, ScaleRule rule);
+void dequantise(const Exec& exec, const Tensor& to, const Quantised& from);  // to: f64, f32 or bf16
+
+class Activation {
+ public:
+  Activation() = default;
+  Activation(Tensor tensor) : value_(std::move(tensor)) {}
+  Activation(Quantised codes) : value_(std::move(codes)) {}
+
+  explicit operator bool() const { return bool(is_quantised() ? quantised().codes : std::get<Tensor>(value_)); }
+  bool is_quantised() const { return std::holds_alternative<Quantised>(value_); }
+  const Tensor& tensor() const;        // throws internal when there are codes
+  const Quantised& quantised() const;  // throws internal when there are none
+  const Shape& shape() const { return stored().shape(); }
+  int64_t rows() const { return stored().rows(); }
+  int64_t cols() const { return stored().cols(); }
+  DType dtype() const { return is_quantised() ? quantised().source : tensor().dtype(); }  // of the values meant
+  int64_t bytes() const;                                                                  // kept in memory
+  Activation row_range(int64_t first, int64_t count) const;
+  Activation col_range(int64_t first, int64_t count) const;
+  void reset() { value_ = Tensor(); }
+
+ private:
+  const Tensor& stored() const { return is_quantised() ? quantised().codes : tensor(); }
+
+  std::variant<Tensor, Quantised> value_;
+};
+
+}  // namespace hadal

@@ -1,0 +1,173 @@
+// Products of FP8 codes against the formula of §3.5 written out, in every pass, and against FP64 within the format's
+// bound.
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "base/error.h"
+#include "base/random.h"
+#include "ops/matmul.h"
+#include "ops/quantise.h"
+
+namespace hadal {
+namespace {
+
+class CodeProducts : public ::testing::Test {
+ protected:
+  Tensor random(Shape shape, uint64_t stream, DType dtype = DType::f32) {
+    const Tensor t = Tensor::empty(exec, dtype, std::move(shape));
+    for (int64_t i = 0; i < t.count(); ++i) set_element(t, i, random_normal(3, stream, uint64_t(i)));
+    return t;
+  }
+  Tensor zeros(Shape shape, DType dtype = DType::f32) { return Tensor::zeros(exec, dtype, std::move(shape)); }
+  OwnedExec owned{2};
+  const Exec& exec = owned.exec;
+};
+
+// Code and scale of element (i, k), where k is the summed dimension: along columns, or along rows.
+struct Side {
+  const Quantised& q;
+  bool sum_rows;
+  int64_t chunk() const { return sum_rows ? q.tile.rows : q.tile.cols; }
+  int64_t depth() const { return sum_rows ? q.rows() : q.cols(); }
+  double code(int64_t i, int64_t k) const { return element(q.codes, sum_rows ? k * q.cols() + i : i * q.cols() + k); }
+  float scale(int64_t i, int64_t k) const {
+    const int64_t r = (sum_rows ? k : i) / q.tile.rows, c = (sum_rows ? i : k) / q.tile.cols;
+    return float(element(q.scales, r * q.scales.cols() + c));
+  }
+};
+
+// C[m,n] = sum_b sa sb sum_{k in b} A B: inner sums exact (codes are small), the outer in FP32 as the machine of the
+// report.
+float formula(const Side& a, const Side& b, int64_t m, int64_t n, float before) {
+  float total = before;
+  for (int64_t first = 0; first < a.depth(); first += a.chunk()) {
+    double sum = 0;
+    for (int64_t k = first; k < std::min(a.depth(), first + a.chunk()); ++k) sum += a.code(m, k) * b.code(n, k);
+    total += a.scale(m, first) * b.scale(n, first) * float(sum);
+  }
+  return total;
+}
+
+void expect_formula(const Tensor& c, const Side& a, const Side& b, const Tensor& before) {
+  double size = 0;
+  for (int64_t i = 0; i < c.count(); ++i) size = std::max(size, std::abs(element(c, i)));
+  ASSERT_GT(size, 0);
+  for (int64_t i = 0; i < c.count(); ++i) {
+    const float expected = formula(a, b, i / c.cols(), i % c.cols(), before ? float(element(before, i)) : 0.0f);
+    // The inner sum of 128 exact products rounds in FP32; a BF16 result rounds once more.
+    const double bound = c.dtype() == DType::bf16 ? 0x1p-8 * std::abs(double(expected)) + 1e-5 * size : 1e-5 * size;
+    ASSERT_NEAR(element(c, i), expected, bound) << i / c.cols() << " " << i % c.cols();
+  }
+}
+
+TEST_F(CodeProducts, AllThreePassesFollowTheFormula) {
+  for (const DType result : {DType::f32, DType::bf16}) {
+    for (const ScaleRule rule : {ScaleRule::exact, ScaleRule::power_of_two}) {
+      const int64_t t = 150, n = 140, k = 300;
+      const Tensor x = random({t, k}, 1), w = random({n, k}, 2), dy = random({t, n}, 3);
+      const Quantised xq = ops::quantise(exec, x, kRowTile, rule), wq = ops::quantise(exec, w, kSquareTile, rule),
+                      dyq = ops::quantise(exec, dy, kRowTile, rule), xt = ops::quantise(exec, x, kColumnTile, rule),
+                      dyt = ops::quantise(exec, dy, kColumnTile, rule);
+      const Tensor y = zeros({t, n}, result), dx = random({t, k}, 4, result), dw = random({n, k}, 5),
+                   dx_before = dx.clone(exec), dw_before = dw.clone(exec);
+      ops::linear(exec, y, xq, wq);
+      expect_formula(y, {xq, false}, {wq, false}, Tensor());
+      ops::linear_backward_input(exec, dx, dyq, wq, ops::Write::add);
+      expect_formula(dx, {dyq, false}, {wq, true}, dx_before);
+      ops::linear_backward_weight(exec, dw, dyt, xt);
+      expect_formula(dw, {dyt, true}, {xt, true}, dw_before);
+    }
+  }
+}
+
+TEST_F(CodeProducts, AreWithinTheFormatsBoundOfFp64AndNotCloser) {
+  const int64_t m = 20, n = 24, k = 1000;
+  const Tensor x = random({m, k}, 1), w = random({n, k}, 2), y = zeros({m, n});
+  ops::linear(exec, y, ops::quantise(exec, x, kRowTile), ops::quantise(exec, w, kSquareTile));
+  double error = 0, norm = 0;
+  for (int64_t i = 0; i < m; ++i) {
+    for (int64_t j = 0; j < n; ++j) {
+      double exact = 0, size = 0;
+      for (int64_t l = 0; l < k; ++l) {
+        const double product = element(x, i * k + l) * element(w, j * k + l);
+        exact += product, size += std::abs(product);
+      }
+      const double off = std::abs(element(y, i * n + j) - exact);
+      EXPECT_LE(off, (2 * 0x1p-4 + 0x1p-8) * size + 1e-3 * std::sqrt(double(k)));  // each factor is off by 2^-4 at most
+      error += off * off, norm += exact * exact;
+    }
+  }
+  EXPECT_LT(std::sqrt(error / norm), 0.05);
+  EXPECT_GT(std::sqrt(error / norm), 0.005);
+}
+
+TEST_F(CodeProducts, ARowsBitsDoNotDependOnItsNeighboursOrThreads) {
+  const Tensor x = random({130, 200}, 1), w = random({70, 200}, 2), y = zeros({130, 70}), one = zeros({1, 70});
+  const Quantised wq = ops::quantise(exec, w, kSquareTile), xq = ops::quantise(exec, x, kRowTile);
+  ops::linear(exec, y, xq, wq);
+  OwnedExec single(1);
+  for (const int64_t row : {0, 31, 32, 129}) {
+    ops::linear(single.exec, one, xq.row_range(row, 1), wq);
+    for (int64_t c = 0; c < 70; ++c) EXPECT_EQ(element(one, c), element(y, row * 70 + c));
+  }
+}
+
+TEST_F(CodeProducts, CodesMeetAPlainOperandAsTheirValues) {
+  const Tensor x = random({40, 130}, 1), w = random({30, 130}, 2), y = zeros({40, 30}), expected = zeros({40, 30});
+  const Quantised xq = ops::quantise(exec, x, kRowTile), wq = ops::quantise(exec, w, kSquareTile);
+  ops::linear(exec, y, xq, w);
+  ops::linear(exec, expected, ops::dequantise(exec, xq), w);
+  for (int64_t i = 0; i < y.count(); ++i) EXPECT_EQ(element(y, i), element(expected, i));
+  ops::linear(exec, y, x, wq);
+  ops::linear(exec, expected, x, ops::dequantise(exec, wq));
+  for (int64_t i = 0; i < y.count(); ++i) EXPECT_EQ(element(y, i), element(expected, i));
+}
+
+TEST_F(CodeProducts, GroupsEqualOneProductEachToTheBitWithEmptyGroups) {
+  const std::vector<int64_t> offsets = {0, 70, 70, 75, 205};
+  const Tensor x = random({205, 140}, 1), w = random({4, 30, 140}, 2), dy = random({205, 30}, 3), y = zeros({205, 30}),
+               dx = zeros({205, 140}), dw = zeros({4, 30, 140}), y1 = zeros({205, 30}), dx1 = zeros({205, 140}),
+               dw1 = zeros({4, 30, 140});
+  const Quantised xq = ops::quantise(exec, x, kRowTile), wq = ops::quantise(exec, w, kSquareTile),
+                  dyq = ops::quantise(exec, dy, kRowTile);
+  ops::grouped_linear(exec, y, xq, wq, offsets);
+  ops::grouped_linear_backward_input(exec, dx, dyq, wq, offsets);
+  ops::grouped_linear_backward_weight(exec, dw, dy, x, offsets, ops::TokenTiles());
+  for (int64_t e = 0; e < 4; ++e) {
+    const int64_t first = offsets[size_t(e)], n = offsets[size_t(e + 1)] - first;
+    if (n == 0) continue;
+    ops::linear(exec, y1.row_range(first, n), xq.row_range(first, n), ops::quantise(exec, w.slice(e), kSquareTile));
+    ops::linear_backward_input(exec, dx1.row_range(first, n), dyq.row_range(first, n), wq.slice(e));
+    ops::linear_backward_weight(exec, dw1.slice(e), ops::quantise(exec, dy.row_range(first, n), kColumnTile),
+                                ops::quantise(exec, x.row_range(first, n), kColumnTile));
+  }
+  for (const auto& [all, each] : {std::pair(y, y1), std::pair(dx, dx1), std::pair(dw, dw1)}) {
+    for (int64_t i = 0; i < all.count(); ++i) ASSERT_EQ(element(all, i), element(each, i));
+  }
+}
+
+TEST_F(CodeProducts, GatheredCodesAreTheCodesOfGatheredRows) {
+  const std::vector<int32_t> index = {3, 0, 3, 4};
+  const Tensor x = random({5, 200}, 1);
+  const Activation gathered = ops::gather_rows(exec, ops::quantise(exec, x, kRowTile), index),
+                   plain = ops::gather_rows(exec, Activation(x), index);
+  const Quantised expected = ops::quantise(exec, plain.tensor(), kRowTile);
+  for (int64_t i = 0; i < 800; ++i) EXPECT_EQ(element(gathered.quantised().codes, i), element(expected.codes, i));
+  for (int64_t i = 0; i < 8; ++i) EXPECT_EQ(element(gathered.quantised().scales, i), element(expected.scales, i));
+  EXPECT_THROW(ops::gather_rows(exec, Activation(ops::quantise(exec, x, kColumnTile)), index), Error);
+}
+
+TEST_F(CodeProducts, RefuseTilesThatDoNotMeetAndFp64Results) {
+  const Tensor x = random({40, 256}, 1), w = random({30, 256}, 2), y = zeros({40, 30});
+  const Quantised wq = ops::quantise(exec, w, kSquareTile);
+  EXPECT_THROW(ops::linear(exec, y, ops::quantise(exec, x, Tile{1, 32}), wq), Error);
+  EXPECT_THROW(ops::linear(exec, y, ops::quantise(exec, x, kColumnTile), wq), Error);
+  EXPECT_THROW(ops::linear(exec, zeros({40, 30}, DType::f64), ops::quantise(exec, x, kRowTile), wq), Error);
+  EXPECT_THROW(ops::linear(exec, zeros({40, 31}), ops::quantise(exec, x, kRowTile), wq), Error);
+  ops::linear(exec, y, ops::quantise(exec, x, Tile{1, 32}),
+              ops::quantise(exec, w, Tile{32, 32}));  // finer tiles that meet
+}
+
+}  // namespace
+}  // namespace hadal
