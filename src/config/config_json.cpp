@@ -134,6 +134,8 @@ ordered_json parse_json(const std::string& text, const std::string& origin) {
     return ordered_json::parse(text);
   } catch (const ordered_json::parse_error& error) {
     fail(ErrorKind::corrupt, "{}: not valid JSON at byte {}", origin, error.byte);
+  } catch (const ordered_json::out_of_range&) {  // valid JSON, such as 1e999
+    fail(ErrorKind::corrupt, "{}: a number beyond what a double can hold", origin);
   }
 }
 

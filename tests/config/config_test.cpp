@@ -128,6 +128,7 @@ TEST(Config, RefusesWhatItCouldNotWriteDown) {
   };
   expect_words(from_json("{\"data\": {\"seed\": 18446744073709551615}}"),
                {"data.seed", "2^63"});  // TOML has no such number
+  expect_words(from_json("{\"optim\": {\"lr\": 1e3807}}"), {"my.json", "beyond what a double can hold"});
   expect_words(from_json("{\"run\": " + std::string(300'000, '[') + std::string(300'000, ']') + "}"), {"nested"});
   Config config;
   config.data.sources = {{.paths = {"a\xff"
