@@ -36,7 +36,7 @@ install: build  ## copy the binary below PREFIX=/usr/local
 sanitize:  ## the fast tests under address+undefined and thread sanitizers; ends with the count of tests and reports
 	tools/sanitize.sh $(JOBS)
 
-fuzz:  ## libFuzzer over tokenizer, config and shard files, SECONDS=60 each (needs clang: ./setup --developer)
+fuzz:  ## libFuzzer over every reader of files and text, SECONDS=60 each (needs clang: ./setup --developer)
 	tools/fuzz.sh $(or $(SECONDS),60) $(JOBS)
 
 mutants:  ## plant one fault for each known trap; every one must be caught
