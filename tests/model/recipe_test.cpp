@@ -1,0 +1,122 @@
+// The whole model under the report's FP8 recipe: near FP32 with the same routes, codes kept where it says so, and
+// everything that must not change a bit changes none.
+#include "model/parts.h"
+#include "model/small_model.h"
+
+namespace hadal {
+namespace {
+
+using namespace hadal::testing;
+
+ModelOptions options_of(const Recipe& recipe, Recompute recompute = Recompute::none,
+                        AttentionForm form = AttentionForm::up_projected) {
+  ModelOptions options = training_options(Precision::fp32);
+  options.recipe = recipe;
+  options.recompute = recompute;
+  options.attention_form = form;
+  return options;
+}
+
+struct Outcome {
+  double loss;
+  std::vector<double> gradients;
+  uint64_t hash;
+};
+
+// Weights small enough for an error not to grow from layer to layer: what is left is that of the products.
+ModelConfig calm_config() {
+  ModelConfig config = small_config();
+  config.init_std = 0.05;
+  return config;
+}
+
+Outcome run_model(const ModelOptions& options, RouteReplay* routes, int threads = 2) {
+  SmallModel small(calm_config(), options, threads);
+  const LossWeights weights = loss_weights(small_config());
+  const LossSums sums = small.model.forward_backward(make_batch({{70, 9}, {1, 80}}, true), weights, routes);
+  return {sums.total(weights), all_gradients(small.model), gradient_hash(small.model)};
+}
+
+TEST(ModelRecipe, Fp8IsNearFp32WhenTheRoutesAreTheSame) {
+  RouteReplay routes;
+  const Outcome high = run_model(options_of(Recipe::high()), &routes);
+  routes.replay = true;
+  EXPECT_EQ(run_model(options_of(Recipe::high()), &routes).hash, high.hash);
+  for (const AttentionForm form : {AttentionForm::up_projected, AttentionForm::absorbed}) {
+    const Outcome fp8 = run_model(options_of(Recipe::fp8(), Recompute::none, form), &routes);
+    EXPECT_NEAR(fp8.loss, high.loss, 0.002 * high.loss);
+    EXPECT_NE(fp8.loss, high.loss);
+    double off = 0, size = 0;
+    for (size_t i = 0; i < high.gradients.size(); ++i) {
+      off += (fp8.gradients[i] - high.gradients[i]) * (fp8.gradients[i] - high.gradients[i]);
+      size += high.gradients[i] * high.gradients[i];
+    }
+    EXPECT_LT(std::sqrt(off / size), 0.08);
+    EXPECT_GT(std::sqrt(off / size), 0.01);
+  }
+}
+
+TEST(ModelRecipe, EveryEntryReachesItsProducts) {
+  RouteReplay routes;
+  const Outcome high = run_model(options_of(Recipe::high()), &routes);
+  routes.replay = true;
+  for (GemmRecipe Recipe::*entry :
+       {&Recipe::q_a, &Recipe::q_b, &Recipe::kv_a, &Recipe::kv_b, &Recipe::o, &Recipe::ffn_gate_up, &Recipe::ffn_down,
+        &Recipe::experts_gate_up, &Recipe::experts_down, &Recipe::router, &Recipe::mtp_projection, &Recipe::head}) {
+    for (Format GemmRecipe::*pass : {&GemmRecipe::fprop, &GemmRecipe::dgrad, &GemmRecipe::wgrad}) {
+      Recipe recipe;
+      recipe.*entry.*pass = Format::fp8;
+      EXPECT_NE(run_model(options_of(recipe), &routes).hash, high.hash);
+    }
+  }
+}
+
+TEST(ModelRecipe, RecomputationAndThreadsChangeNoBitOfFp8) {
+  for (const AttentionForm form : {AttentionForm::up_projected, AttentionForm::absorbed}) {
+    const uint64_t expected = run_model(options_of(Recipe::fp8(), Recompute::none, form), nullptr).hash;
+    for (const Recompute recompute : {Recompute::norms, Recompute::all})
+      EXPECT_EQ(run_model(options_of(Recipe::fp8(), recompute, form), nullptr).hash, expected);
+    EXPECT_EQ(run_model(options_of(Recipe::fp8(), Recompute::none, form), nullptr, 5).hash, expected);
+  }
+}
+
+TEST(ModelRecipe, CodesAreMadeBeforeTheirReadersAndKept) {
+  const ModelConfig config = small_config();
+  SmallModel small(config, options_of(Recipe::fp8()));
+  const Exec& exec = small.owned.exec;
+  const auto find = [&](const std::string& name) { return &small.model.parameter(name); };
+  PartClock clock;
+  const hadal::Run run{
+      exec, clock, DType::f32, AttentionForm::up_projected, Recompute::none, rope_table(exec, config, DType::f32, 64),
+      true, 0.1};
+  const MicroBatch batch = make_batch({{20, 11}}, true);
+  const Rows rows{batch.positions, &batch.segments, batch.sequences, nullptr, 0};
+  for (const bool fp8 : {true, false}) {
+    const ModelParts parts = wire_model(config, find, fp8 ? Recipe::fp8() : Recipe::high());
+    const Tensor x = parts.embedding.forward(exec, batch.tokens, DType::f32);
+    Block::Saved dense, moe;
+    parts.layers[0].forward(run, rows, x, dense);
+    parts.layers[1].forward(run, rows, x, moe);
+    EXPECT_EQ(dense.attention.normed.is_quantised(), fp8);  // for q_a and kv_a
+    EXPECT_EQ(dense.attention.mla.q_normed.is_quantised(), fp8);
+    EXPECT_EQ(dense.ffn.normed.is_quantised(), fp8);   // for gate and up
+    EXPECT_FALSE(moe.ffn.normed.is_quantised());       // the router reads no codes
+    EXPECT_EQ(moe.ffn.moe.input.is_quantised(), fp8);  // for the shared expert and, dispatched, the routed ones
+    const Activation sorted = parts.layers[1].ffn.moe.dispatch(run, moe.ffn.moe.input, moe.ffn.moe.routing);
+    EXPECT_EQ(sorted.is_quantised(), fp8);
+    if (!fp8) EXPECT_EQ(moe.ffn.moe.input.tensor().raw(), moe.ffn.normed.tensor().raw());  // no copy
+  }
+}
+
+TEST(ModelRecipe, GenerationEqualsTheForwardOfTraining) {
+  SmallModel small(small_config(), options_of(Recipe::fp8()));
+  const MicroBatch batch = make_batch({{40}}, false);
+  const auto whole = small.model.new_cache(64), steps = small.model.new_cache(64);
+  const std::vector<float> at_once = small.model.extend(*whole, batch.tokens);
+  std::vector<float> last;
+  for (const int32_t token : batch.tokens) last = small.model.extend(*steps, std::span(&token, 1));
+  EXPECT_EQ(last, at_once);
+}
+
+}  // namespace
+}  // namespace hadal
