@@ -276,6 +276,43 @@ TEST(Gemm, TakesManyProductsAtOnceAsIfEachWereAlone) {
   }
 }
 
+// Weight gradients far larger than the caches are swept in another order (cpu/gemm_stream.h): a few of their rows, done
+// alone, take the ordinary way and must have the same bits. K inside, at and past a chunk; ragged rows and columns.
+TEST(Gemm, SweepsALargeGradientWithTheBitsOfAFewRowsAlone) {
+  const int64_t m = 1001, n = 530, ks[] = {0, 1, 70, 128, 253, 390};
+  for (Isa isa : available_isas()) {
+    if (isa == Isa::reference) continue;  // knows one way
+    for (GemmType type : {GemmType::f32, GemmType::bf16}) {
+      for (bool add : {false, true}) {
+        const Problem all{m, n, 842, Form::tn, type, type, GemmType::f32, add, 3};
+        Operands x(all);
+        std::vector<Matrix> swept;
+        std::vector<GemmProduct> products;
+        for (int64_t i = 0; i < 6; ++i) swept.push_back(x.c);
+        auto operand = [](Matrix& from, int64_t row, int64_t col) {
+          return from.bytes.data() + (row * from.stride + col) * from.size();
+        };
+        int64_t first = 0;
+        for (int64_t i = 0; i < 6; first += ks[i++])
+          products.push_back({operand(x.a, first, 0), operand(x.b, first, 0), swept[size_t(i)].data(), m, n, ks[i]});
+        run(isa, 3, form_of(all, x), products);
+        first = 0;
+        for (int64_t i = 0; i < 6; first += ks[i++]) {
+          for (int64_t row : {int64_t(0), int64_t(500), m - 30}) {
+            Matrix alone = x.c;
+            const GemmProduct few{
+                operand(x.a, first, row), operand(x.b, first, 0), operand(alone, row, 0), 30, n, ks[i]};
+            run(isa, 1, form_of(all, x), {few});
+            for (int64_t r = row; r < row + 30; ++r)
+              ASSERT_EQ(swept[size_t(i)].row_bits(r), alone.row_bits(r))
+                  << isa_name(isa) << " k " << ks[i] << " row " << r;
+          }
+        }
+      }
+    }
+  }
+}
+
 TEST(Gemm, CarriesNanAndInfinityToTheirRowsOnly) {
   for (Isa isa : available_isas()) {
     const Problem p{14, 40, 130, Form::nt};

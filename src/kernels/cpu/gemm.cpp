@@ -6,80 +6,11 @@
 // the L1 panel from which it is used at once: a few rows (decoding) read the weights exactly once.
 #include "kernels/gemm.h"
 
-#include "kernels/cpu/gemm_micro.h"
-#include "kernels/cpu/gemm_pack.h"
+#include "kernels/cpu/gemm_block.h"
+#include "kernels/cpu/gemm_stream.h"
 
 namespace hadal::kernels::HADAL_ISA {
 namespace {
-
-int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
-// A task's block of C, and the workspace of its worker.
-struct Block {
-  const Gemm& args;
-  const GemmProduct& product;
-  int64_t row, col, rows, cols;
-  float* packed_a;
-  float* panel_b;
-  float* scratch;  // running totals: per panel of columns [rows][kPanel]
-  float* totals(int64_t c) const { return scratch + c / kPanel * (rows * kPanel); }
-};
-
-template <class T>
-HADAL_INLINE const T* at(const void* base, int64_t index) {
-  return static_cast<const T*>(base) + index;
-}
-
-template <class Step, class T>
-void pack_a(const Block& x, int64_t k, int64_t depth) {
-  const Gemm& g = x.args;
-  const T* p = at<T>(x.product.a, x.row * g.a_row + k * g.a_col);
-  if (g.a_col == 1) {
-    pack_a_rows<Step>(x.packed_a, p, g.a_row, x.rows, depth);
-  } else {
-    pack_a_depth<Step>(x.packed_a, p, g.a_col, x.rows, depth);
-  }
-}
-
-template <class Step, class T, int NV>
-void pack_b(const Block& x, int64_t col, int64_t k, int64_t depth) {
-  const Gemm& g = x.args;
-  const T* p = at<T>(x.product.b, k * g.b_row + (x.col + col) * g.b_col);
-  if (g.b_col == 1) {
-    pack_b_rows<Step, T, NV>(x.panel_b, p, g.b_row, x.cols - col, depth);
-  } else {
-    pack_b_transposed<Step, T, NV>(x.panel_b, p, g.b_col, x.cols - col, depth);
-  }
-}
-
-// The scratch totals of one panel of columns, from C (add) or to C.
-template <class T>
-void load_totals(const Block& x, int64_t col, int64_t cols) {
-  for (int64_t r = 0; r < x.rows; ++r) {
-    const T* c = at<T>(x.product.c, (x.row + r) * x.args.c_row + x.col + col);
-    for (int64_t j = 0; j < cols; j += kW) store(x.totals(col) + r * kPanel + j, load_n(c + j, least(kW, cols - j)));
-  }
-}
-template <class T>
-void store_totals(const Block& x, int64_t col, int64_t cols) {
-  for (int64_t r = 0; r < x.rows; ++r) {
-    T* c = const_cast<T*>(at<T>(x.product.c, (x.row + r) * x.args.c_row + x.col + col));
-    for (int64_t j = 0; j < cols; j += kW) store_n(c + j, load(x.totals(col) + r * kPanel + j), least(kW, cols - j));
-  }
-}
-
-// The part of B that is packed next, asked for line by line while this panel is multiplied: with few rows the weights
-// come from memory, and packing would wait for every line.
-struct Ahead {
-  const char* line = nullptr;
-  int64_t stride = 0, bytes = 0, left = 0;  // lines of `bytes` bytes
-  void ask(int64_t lines) {
-    for (lines = least(lines, left); lines > 0; --lines, --left, line += stride) {
-      for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(line + i, 0, 2);
-    }
-  }
-};
 
 Ahead next_panel(const Block& x, int64_t col, int64_t k) {
   const Gemm& g = x.args;
@@ -96,11 +27,27 @@ Ahead next_panel(const Block& x, int64_t col, int64_t k) {
   return {first, g.b_col * size, depth * size, cols};
 }
 
+// This panel's part of the rows of A for the next chunk.
+Ahead next_a(const Block& x, int64_t col, int64_t k) {
+  const Gemm& g = x.args;
+  k += kGemmChunk;
+  if (!x.far_a || k >= x.product.k) return {};
+  const int64_t size = g.a_type == GemmType::bf16 ? 2 : 4, depth = least(kGemmChunk, x.product.k - k);
+  const bool by_rows = g.a_col == 1;
+  const int64_t lines = by_rows ? x.rows : depth, bytes = (by_rows ? depth : x.rows) * size;
+  const int64_t panels = ceil_div(x.cols, kPanel), panel = col / kPanel;
+  const int64_t first = lines * panel / panels, end = lines * (panel + 1) / panels;
+  const int64_t stride = (by_rows ? g.a_row : g.a_col) * size;
+  const char* begin = static_cast<const char*>(x.product.a) + (x.row * g.a_row + k * g.a_col) * size;
+  return {begin + first * stride, stride, bytes, end - first};
+}
+
 template <class Step, PackedA kLayout, int NV>
-void run_rows(const Block& x, Micro m, Ahead b, bool fetch_is_c) {
-  const int64_t share = ceil_div(b.left, ceil_div(x.rows, kRows));
+void run_rows(const Block& x, Micro m, Ahead b, Ahead a, bool fetch_is_c) {
+  const int64_t tiles = ceil_div(x.rows, kRows), share = ceil_div(b.left, tiles), share_a = ceil_div(a.left, tiles);
   for (int64_t r = 0; r < x.rows; r += kRows) {
     b.ask(share);
+    a.ask(share_a);
     if (fetch_is_c && r + kRows < x.rows) {  // the next tile's rows of C: into L2 now, into L1 by its own call
       Ahead c{m.fetch + kRows * m.fetch_row, m.fetch_row, (m.to_bf16 ? 2 : 4) * kPanel, kRows};
       c.ask(kRows);
@@ -121,7 +68,7 @@ void run_panel(const Block& x, int64_t col, int64_t cols, int64_t k) {
   const Gemm& g = x.args;
   const int64_t depth = least(kGemmChunk, x.product.k - k);
   const bool bf16_out = g.c_type == GemmType::bf16, whole = cols == NV * kW, last = k + depth == x.product.k;
-  pack_b<Step, TB, NV>(x, col, k, depth);
+  pack_b<Step, TB, NV>(x, x.panel_b, col, k, depth);
   const int64_t size = bf16_out ? 2 : 4;
   char* c = static_cast<char*>(x.product.c) + (x.row * g.c_row + x.col + col) * size;
   char* totals = reinterpret_cast<char*>(x.totals(col));
@@ -140,15 +87,16 @@ void run_panel(const Block& x, int64_t col, int64_t cols, int64_t k) {
     m.fetch = c, m.fetch_row = m.to_row;
   }
   if (g.a_col == 1) {
-    run_rows<Step, PackedA::by_rows, NV>(x, m, next_panel(x, col, k), m.fetch != totals);
+    run_rows<Step, PackedA::by_rows, NV>(x, m, next_panel(x, col, k), next_a(x, col, k), m.fetch != totals);
   } else {
-    run_rows<Step, PackedA::by_depth, NV>(x, m, next_panel(x, col, k), m.fetch != totals);
+    run_rows<Step, PackedA::by_depth, NV>(x, m, next_panel(x, col, k), next_a(x, col, k), m.fetch != totals);
   }
   if (last && !whole) bf16_out ? store_totals<bf16>(x, col, cols) : store_totals<float>(x, col, cols);
 }
 
 template <class Step, class TA, class TB>
 void run_block(const Block& x) {
+  if (x.stream) return stream_block<Step, TA, TB>(x);
   for (int64_t k = 0; k < x.product.k; k += kGemmChunk) {
     pack_a<Step, TA>(x, k, least(kGemmChunk, x.product.k - k));
     for (int64_t col = 0; col < x.cols; col += kPanel) {
@@ -177,13 +125,18 @@ void choose_types(const Block& x) {
 // How all products are cut: into as few blocks as the limits allow and `more` of rows, each a whole number of panels
 // and as equal as that permits.
 struct Cut {
+  bool stream = false, far_a = false;
+  int64_t unit_depth = 1;  // k per packed unit
   int64_t max_rows = kGemmBlockRows, max_cols = kGemmBlockCols, more = 0;
   int64_t row_panels(const GemmProduct& p) const { return ceil_div(p.m, kRows); }
   int64_t col_panels(const GemmProduct& p) const { return ceil_div(p.n, kPanel); }
   int64_t row_blocks(const GemmProduct& p) const {
     return least(row_panels(p), ceil_div(row_panels(p), max_rows / kRows) + more);
   }
-  int64_t col_blocks(const GemmProduct& p) const { return ceil_div(col_panels(p), max_cols / kPanel); }
+  int64_t col_blocks(const GemmProduct& p) const {
+    const int64_t cols = stream ? least(max_cols, stream_cols(p.k, unit_depth)) : max_cols;
+    return ceil_div(col_panels(p), cols / kPanel);
+  }
 };
 
 int64_t count_tasks(const Gemm& args, const Cut& cut) {
@@ -191,6 +144,12 @@ int64_t count_tasks(const Gemm& args, const Cut& cut) {
   for (int64_t i = 0; i < args.n_products; ++i)
     tasks += cut.row_blocks(args.products[i]) * cut.col_blocks(args.products[i]);
   return tasks;
+}
+
+int64_t bytes_of_a(const Gemm& args) {
+  int64_t elements = 0;
+  for (int64_t i = 0; i < args.n_products; ++i) elements += args.products[i].m * args.products[i].k;
+  return elements * (args.a_type == GemmType::bf16 ? 2 : 4);
 }
 
 // Enough tasks that a slow core costs little, but none so small that handing it out costs more than a share of its
@@ -201,7 +160,13 @@ Cut choose_cut(const Gemm& args) {
   int64_t work = 0;
   for (int64_t i = 0; i < args.n_products; ++i) work += args.products[i].m * args.products[i].n * args.products[i].k;
   const int64_t wanted = least(kTasksPerThread * threads, work / kWorthATask);
+  constexpr int64_t kFarA = int64_t(4) << 20;  // bytes: past the second-level caches
   Cut cut;
+  cut.far_a = bytes_of_a(args) >= kFarA;
+  if (streams(args)) {
+    if (kMultipliesPairs && args.a_type == GemmType::bf16 && args.b_type == GemmType::bf16) cut.unit_depth = 2;
+    cut.stream = true, cut.max_rows = kStreamRows, cut.max_cols = kStreamCols;
+  }
   if (threads == 1) return cut;
   while (count_tasks(args, cut) < wanted && (cut.max_rows > 96 || cut.max_cols > 64)) {
     if (cut.max_rows > 96 && (cut.max_rows > cut.max_cols || cut.max_cols <= 64)) {
@@ -216,9 +181,6 @@ Cut choose_cut(const Gemm& args) {
   }
   return cut;
 }
-
-constexpr int64_t kPackedA = (kGemmBlockRows / kRows) * kPackedPanel<StepF32>;
-static_assert(4 * (kPackedA + kGemmPanelCols * kGemmChunk + kGemmBlockRows * kGemmBlockCols) <= gemm_worker_bytes());
 
 struct Job {
   const Gemm& args;
@@ -254,6 +216,8 @@ void run_task(void* context, int64_t task, int worker) {
   float* memory = reinterpret_cast<float*>(static_cast<char*>(job.args.workspace) + worker * gemm_worker_bytes());
   const Block x{job.args,
                 p,
+                job.cut.stream,
+                job.cut.far_a,
                 row,
                 col,
                 end_row - row,

@@ -27,14 +27,18 @@ struct StepF32 {
   HADAL_INLINE V step(V a, V b, V sum) { return fma(a, b, sum); }
 };
 #if defined(HADAL_ISA_avx512_bf16)
+constexpr bool kMultipliesPairs = true;
 struct StepBf16 {
   static constexpr int64_t kDepth = 2;
   HADAL_INLINE V step(V a, V b, V sum) { return dot(sum, as_pairs(a), as_pairs(b)); }
 };
+#else
+constexpr bool kMultipliesPairs = false;
 #endif
 
 enum class PackedA { by_rows, by_depth };
 
+// Handed on by reference: a copy reads the fields as vectors, and waits for those that were just written one by one.
 struct Micro {
   const float* a;     // first row of the tile
   const float* b;     // the panel
@@ -60,7 +64,7 @@ HADAL_INLINE void store_sums(char* to, const int64_t to_row, const V (&sum)[R][N
 // The chunk's sums start from 0 and take one step per unit, ascending: the bit contract of kernels/gemm.h is these
 // lines.
 template <class Step, PackedA kLayout, int R, int NV>
-static void micro(const Micro m) {
+static void micro(const Micro& m) {
   constexpr int64_t row = kLayout == PackedA::by_rows ? kGemmChunk / Step::kDepth : 1;
   constexpr int64_t unit = kLayout == PackedA::by_rows ? 1 : kRows;
   V sum[R][NV];
@@ -105,8 +109,9 @@ static void micro(const Micro m) {
 
 // `rows` of a panel of kRows: the whole in one tile, a rest in tiles of halving height.
 template <class Step, PackedA kLayout, int NV>
-static void micro_rows(Micro m, int64_t rows) {
-  if (rows == kRows) return micro<Step, kLayout, kRows, NV>(m);
+static void micro_rows(const Micro& panel, int64_t rows) {
+  if (rows == kRows) return micro<Step, kLayout, kRows, NV>(panel);
+  Micro m = panel;
   constexpr int64_t row = kLayout == PackedA::by_rows ? kGemmChunk / Step::kDepth : 1;
   while (rows > 0) {
     int64_t done = 1;

@@ -11,10 +11,11 @@ template <class Step, class T>
 struct Along {
   HADAL_INLINE V units(const T* p, int64_t depth) { return depth >= kW ? load(p) : load_n(p, depth); }
 };
-// kW units across K: elements of line k (and of k + 1, for pairs).
+// kW units across K: elements of line k (and of k + 1, for pairs). `whole`: all of them are there.
 template <class Step, class T>
 struct Across {
-  HADAL_INLINE V units(const T* p, int64_t line, int64_t depth, int64_t n) { return n >= kW ? load(p) : load_n(p, n); }
+  HADAL_INLINE V whole(const T* p, int64_t) { return load(p); }
+  HADAL_INLINE V units(const T* p, int64_t, int64_t, int64_t n) { return n >= kW ? load(p) : load_n(p, n); }
 };
 #if defined(HADAL_ISA_avx512_bf16)
 template <>
@@ -26,12 +27,20 @@ struct Along<StepBf16, bf16> {
 };
 template <>
 struct Across<StepBf16, bf16> {
+  HADAL_INLINE V pairs(__m256i even, __m256i odd) {
+    const __m512i alternate = _mm512_set_epi16(47, 15, 46, 14, 45, 13, 44, 12, 43, 11, 42, 10, 41, 9, 40, 8, 39, 7, 38,
+                                               6, 37, 5, 36, 4, 35, 3, 34, 2, 33, 1, 32, 0);
+    return {_mm512_castsi512_ps(
+        _mm512_permutex2var_epi16(_mm512_castsi256_si512(even), alternate, _mm512_castsi256_si512(odd)))};
+  }
+  HADAL_INLINE V whole(const bf16* p, int64_t line) {
+    return pairs(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)),
+                 _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + line)));
+  }
   HADAL_INLINE V units(const bf16* p, int64_t line, int64_t depth, int64_t n) {
     const __mmask16 lanes = n >= kW ? __mmask16(0xffff) : lanes_below(n);
     const __m256i even = _mm256_maskz_loadu_epi16(lanes, p);
-    const __m256i odd = _mm256_maskz_loadu_epi16(depth > 1 ? lanes : __mmask16(0), p + (depth > 1 ? line : 0));
-    return {_mm512_castsi512_ps(
-        _mm512_or_si512(_mm512_cvtepu16_epi32(even), _mm512_slli_epi32(_mm512_cvtepu16_epi32(odd), 16)))};
+    return pairs(even, _mm256_maskz_loadu_epi16(depth > 1 ? lanes : __mmask16(0), p + (depth > 1 ? line : 0)));
   }
 };
 #endif
@@ -50,23 +59,27 @@ static void pack_a_rows(float* out, const T* p, int64_t line, int64_t rows, int6
   }
 }
 
-HADAL_INLINE void store_rows(float* p, V a) {  // the first kRows lanes
-#if defined(HADAL_ISA_avx2)
-  _mm_storeu_ps(p, _mm256_castps256_ps128(a.v));  // a masked store is slow on many of these CPUs
-  _mm_storel_pi(reinterpret_cast<__m64*>(p + 4), _mm256_extractf128_ps(a.v, 1));
-#else
-  store_n(p, a, kRows);
-#endif
-}
-
-// A across K -> panels of [unit][kRows].
+// A across K -> panels of [unit][kRows], eight units of a panel at a time. A whole vector is stored, over what belongs
+// to the next unit, which comes after; behind a panel's last unit there is room.
 template <class Step, class T>
 static void pack_a_depth(float* out, const T* p, int64_t line, int64_t rows, int64_t depth) {
-  for (int64_t k = 0; k < depth; k += Step::kDepth) {
+  constexpr int64_t kUnits = 8;
+  static_assert(kW - kRows <= 16, "kPackedPanel leaves 16 words");
+  for (int64_t k = 0; k < depth; k += kUnits * Step::kDepth) {
     const T* source = p + k * line;
     float* target = out + k / Step::kDepth * kRows;
-    for (int64_t r = 0; r < rows; r += kRows, target += kPackedPanel<Step>) {
-      store_rows(target, Across<Step, T>::units(source + r, line, depth - k, rows - r));
+    const int64_t left = depth - k;
+    int64_t r = 0;
+    for (; left >= kUnits * Step::kDepth && r + kW <= rows; r += kRows, target += kPackedPanel<Step>) {
+#pragma GCC unroll 8
+      for (int64_t u = 0; u < kUnits; ++u)
+        store(target + u * kRows, Across<Step, T>::whole(source + r + u * Step::kDepth * line, line));
+    }
+    for (; r < rows; r += kRows, target += kPackedPanel<Step>) {
+      for (int64_t u = 0; u < kUnits && u * Step::kDepth < left; ++u) {
+        const int64_t at = u * Step::kDepth;
+        store(target + u * kRows, Across<Step, T>::units(source + r + at * line, line, left - at, rows - r));
+      }
     }
   }
 }
@@ -105,6 +118,11 @@ static void pack_b_rows(float* out, const T* p, int64_t line, int64_t cols, int6
   for (int64_t k = 0; k < depth; k += Step::kDepth) {
     const T* source = p + k * line;
     float* target = out + k / Step::kDepth * NV * kW;
+    if (cols >= NV * kW && depth - k >= Step::kDepth) {
+#pragma GCC unroll 4
+      for (int64_t j = 0; j < NV * kW; j += kW) store(target + j, Across<Step, T>::whole(source + j, line));
+      continue;
+    }
 #pragma GCC unroll 4
     for (int64_t j = 0; j < NV * kW; j += kW) {
       if (cols > j) {

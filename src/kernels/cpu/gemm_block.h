@@ -1,0 +1,84 @@
+// What both ways through a block of C share (gemm.cpp, gemm_stream.h): the block, its packing, its ragged edge, and
+// asking for lines ahead of their use.
+#pragma once
+#include "kernels/cpu/gemm_pack.h"
+
+namespace hadal::kernels::HADAL_ISA {
+namespace {
+
+int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// A task's block of C, and the workspace of its worker.
+struct Block {
+  const Gemm& args;
+  const GemmProduct& product;
+  bool stream;  // which way (gemm_stream.h)
+  bool far_a;   // A comes from memory: ask for it ahead
+  int64_t row, col, rows, cols;
+  float* packed_a;
+  float* panel_b;
+  float* scratch;  // running totals: per panel of columns [rows][kPanel]
+  float* totals(int64_t c) const { return scratch + c / kPanel * (rows * kPanel); }
+};
+
+constexpr int64_t kPackedA = (kGemmBlockRows / kRows) * kPackedPanel<StepF32>;
+static_assert(4 * (kPackedA + kGemmPanelCols * kGemmChunk + kGemmBlockRows * kGemmBlockCols) <= gemm_worker_bytes());
+
+template <class T>
+HADAL_INLINE const T* at(const void* base, int64_t index) {
+  return static_cast<const T*>(base) + index;
+}
+
+template <class Step, class T>
+void pack_a(const Block& x, int64_t k, int64_t depth) {
+  const Gemm& g = x.args;
+  const T* p = at<T>(x.product.a, x.row * g.a_row + k * g.a_col);
+  if (g.a_col == 1) {
+    pack_a_rows<Step>(x.packed_a, p, g.a_row, x.rows, depth);
+  } else {
+    pack_a_depth<Step>(x.packed_a, p, g.a_col, x.rows, depth);
+  }
+}
+
+template <class Step, class T, int NV>
+void pack_b(const Block& x, float* out, int64_t col, int64_t k, int64_t depth) {
+  const Gemm& g = x.args;
+  const T* p = at<T>(x.product.b, k * g.b_row + (x.col + col) * g.b_col);
+  if (g.b_col == 1) {
+    pack_b_rows<Step, T, NV>(out, p, g.b_row, x.cols - col, depth);
+  } else {
+    pack_b_transposed<Step, T, NV>(out, p, g.b_col, x.cols - col, depth);
+  }
+}
+
+// The scratch totals of one panel of columns, from C (add) or to C.
+template <class T>
+void load_totals(const Block& x, int64_t col, int64_t cols) {
+  for (int64_t r = 0; r < x.rows; ++r) {
+    const T* c = at<T>(x.product.c, (x.row + r) * x.args.c_row + x.col + col);
+    for (int64_t j = 0; j < cols; j += kW) store(x.totals(col) + r * kPanel + j, load_n(c + j, least(kW, cols - j)));
+  }
+}
+template <class T>
+void store_totals(const Block& x, int64_t col, int64_t cols) {
+  for (int64_t r = 0; r < x.rows; ++r) {
+    T* c = const_cast<T*>(at<T>(x.product.c, (x.row + r) * x.args.c_row + x.col + col));
+    for (int64_t j = 0; j < cols; j += kW) store_n(c + j, load(x.totals(col) + r * kPanel + j), least(kW, cols - j));
+  }
+}
+
+// What is packed next, asked for line by line while this panel is multiplied: packing would wait for every line that
+// comes from memory (the weights of few rows; an operand that lies across K, whose lines are short and far apart).
+struct Ahead {
+  const char* line = nullptr;
+  int64_t stride = 0, bytes = 0, left = 0;  // lines of `bytes` bytes
+  void ask(int64_t lines) {
+    for (lines = least(lines, left); lines > 0; --lines, --left, line += stride) {
+      for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(line + i, 0, 2);
+    }
+  }
+};
+
+}  // namespace
+}  // namespace hadal::kernels::HADAL_ISA
