@@ -48,9 +48,7 @@ void encode_q4_0(const float* values, int64_t n, uint8_t* out) {
   for (; n > 0; n -= kGgufBlock, values += kGgufBlock, out += kQ4BlockBytes) {
     const float d = extreme(values) / -8.0f, inverse = d != 0 ? 1.0f / d : 0.0f;
     put_half(d, out);
-    const auto nibble = [&](int64_t i) {  // double: q must not depend on how a float sum rounds
-      return uint8_t(std::min(15.0, double(values[i]) * double(inverse) + 8.5));
-    };
+    const auto nibble = [&](int64_t i) { return uint8_t(std::min(15.0f, values[i] * inverse + 8.5f)); };
     for (int64_t i = 0; i < kGgufBlock / 2; ++i) out[2 + i] = uint8_t(nibble(i) | nibble(i + kGgufBlock / 2) << 4);
   }
 }
