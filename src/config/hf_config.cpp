@@ -6,7 +6,6 @@
 
 #include "base/error.h"
 #include "config/config_io.h"
-#include "config/config_json.h"
 #include "config/hf_fields.h"
 
 namespace hadal {
@@ -267,7 +266,7 @@ void validate_in_their_words(const ModelConfig& model, const std::string& where)
 }  // namespace
 
 HfConfig hf_config_from_json(std::string_view text, const std::string& where) {
-  const ordered_json json = parse_json(std::string(text), where);
+  const ordered_json json = parse_hf_json(std::string(text), where);
   check(json.is_object(), ErrorKind::corrupt, "{}: must hold one JSON object", where);
   const HfFields fields(json, where);
   HfConfig config;

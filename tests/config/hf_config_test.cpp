@@ -291,6 +291,17 @@ TEST(HfConfig, RefusesWhatIsNoJsonObject) {
   EXPECT_THROW(hf_config_from_json(std::string(100000, '['), "x"), Error);
 }
 
+TEST(HfConfig, RefusesAKeyThatStandsTwice) {
+  std::string text = hf_seed("deepseek_v3");
+  text.insert(text.find('{') + 1, "\"hidden_size\": 64, ");
+  try {
+    hf_config_from_json(text, "config.json");
+    ADD_FAILURE() << "accepted two hidden sizes";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("\"hidden_size\" stands twice"), std::string::npos) << error.what();
+  }
+}
+
 // ---- writing --------------------------------------------------------------------------------------------------------------
 
 TEST(HfConfig, WhatIsWrittenForEveryFamilyReadsBackTheSame) {
