@@ -29,7 +29,7 @@ data::Prepared prepared(const Config& config, const Options& o, const Exec& exec
 }
 
 int build(const Options& o) {
-  const Config config = read_run_config(o.config, o.text, o.run.set);
+  const Config config = read_run_config(o.config, {o.text, o.run.set});
   const OwnedExec exec = o.run.exec();
   const data::Prepared result = prepared(config, o, exec.exec);
   for (const data::SourceFiles& source : result.shards.index().sources) {
@@ -61,7 +61,7 @@ int64_t sequences_before(const Config& config, int64_t step) {
 }
 
 int explain(const Options& o) {
-  const Config config = read_run_config(o.config, o.text, o.run.set);
+  const Config config = read_run_config(o.config, {o.text, o.run.set});
   const OwnedExec exec = o.run.exec();
   const data::Prepared result = prepared(config, o, exec.exec);
   data::Loader loader(result.shards, result.tokenizer, config.data, config.tokenizer.split_fused);

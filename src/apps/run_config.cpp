@@ -4,30 +4,79 @@
 #include <filesystem>
 
 #include "base/error.h"
+#include "checkpoint/checkpoint.h"
+#include "checkpoint/model_directory.h"
 #include "config/config_io.h"
 
 namespace hadal {
 
 namespace fs = std::filesystem;
 
-Config read_run_config(const std::string& path, const std::vector<std::string>& text,
-                       const std::vector<std::string>& overrides) {
+namespace {
+
+// The model section of `config` gives way to `theirs`, unless it says something else.
+void take_model(Config& config, const ModelConfig& theirs, const std::string& directory) {
+  Config asked, wanted;
+  asked.model = config.model;
+  if (!config_differences({}, asked).empty()) {
+    wanted.model = theirs;
+    if (asked.model.vocab_size == 0) asked.model.vocab_size = theirs.vocab_size;
+    asked.model.init_std = theirs.init_std;  // nothing is initialised
+    std::string differences;
+    for (const auto& text : config_differences(wanted, asked)) differences += (differences.empty() ? "" : "; ") + text;
+    check(differences.empty(), ErrorKind::invalid,
+          "the model section of the configuration is not that of {} ({}); leave the section out to take it from there",
+          directory, differences);
+  }
+  config.model = theirs;
+}
+
+void start_from(Config& config, const std::string& model, bool is_run, bool fresh) {
+  const std::string directory = fs::weakly_canonical(fs::absolute(model)).string();
+  const fs::path stored_file = fs::path(config.run) / "config.toml";
+  if (fs::exists(stored_file) && !fresh) {
+    const Config stored = load_config(stored_file.string());
+    check(!is_run || stored.train.start_model == directory, ErrorKind::invalid,
+          "{}: this run started from {}, not from {}; leave --model out to go on with it", config.run,
+          stored.train.start_model.empty() ? "newly drawn weights" : stored.train.start_model, directory);
+    if (stored.train.start_model == directory) {
+      take_model(config, stored.model, directory);
+      if (config.tokenizer.path.empty()) config.tokenizer.path = stored.tokenizer.path;
+      config.train.start_model = directory;
+      return;
+    }
+  }
+  take_model(config, read_model_config(directory), directory);
+  config.train.start_model = directory;
+  if (!config.tokenizer.path.empty()) return;
+  const fs::path files = locate_model(directory).directory;
+  check(fs::exists(files / "tokenizer.json"), ErrorKind::invalid,
+        "{}: no tokenizer.json to turn text into this model's ids; name the tokenizer with --set tokenizer.path=DIR",
+        files.string());
+  config.tokenizer.path = files.string();
+}
+
+}  // namespace
+
+Config read_run_config(const std::string& path, const RunArguments& arguments) {
   const bool is_run = fs::is_directory(path);
   const fs::path file = is_run ? fs::path(path) / "config.toml" : fs::path(path);
   check(!is_run || fs::exists(file), ErrorKind::not_found, "{}: no config.toml in it: not a run directory", path);
   Config config = load_config(file.string());
   if (is_run) config.run = path;
-  if (!text.empty()) {
+  if (!arguments.text.empty()) {
     config.data.sources.clear();
-    for (const std::string& name : text) {
+    for (const std::string& name : arguments.text) {
       SourceConfig source;
       source.name = fs::path(name).filename().string();
       source.paths = {name};
       config.data.sources.push_back(source);
     }
   }
-  apply_overrides(config, overrides);
+  apply_overrides(config, arguments.set);
+  if (!arguments.run.empty()) config.run = arguments.run;
   if (config.run.empty()) config.run = (fs::path("runs") / fs::path(path).stem()).string();
+  if (!arguments.model.empty()) start_from(config, arguments.model, is_run, arguments.fresh);
   validate(config);
   return config;
 }

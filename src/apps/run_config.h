@@ -7,8 +7,18 @@
 
 namespace hadal {
 
-// Checked. config.run is the run directory itself, else what the file says, else runs/NAME of the file.
-Config read_run_config(const std::string& path, const std::vector<std::string>& text,
-                       const std::vector<std::string>& overrides);
+// What stands on the command line beside the configuration file.
+struct RunArguments {
+  std::vector<std::string> text;  // replaces data.sources
+  std::vector<std::string> set;   // key=value, last
+  std::string run = {};           // run directory
+  std::string model = {};         // directory whose weights training starts from
+  bool fresh = false;             // what the run directory holds will be deleted
+};
+
+// Checked. config.run is the run directory itself, else as given, else what the file says, else runs/NAME of the file. With a
+// model to start from, the model section is that of its directory (a section that says otherwise is refused), and so is
+// the tokenizer unless tokenizer.path names another; a run that started from it has both and needs the directory no more.
+Config read_run_config(const std::string& path, const RunArguments& arguments);
 
 }  // namespace hadal

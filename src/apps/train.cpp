@@ -14,7 +14,7 @@ namespace hadal {
 namespace {
 
 struct Options {
-  std::string config, run_directory;
+  std::string config, run_directory, model;
   std::vector<std::string> text;
   int64_t steps = 0, stop_after = 0;
   bool plan = false, fresh = false, help_config = false;
@@ -24,9 +24,8 @@ struct Options {
 Config configure(const Options& o) {
   check(!o.config.empty(), ErrorKind::invalid,
         "give a configuration file, or the directory of a run to go on with; see hadal train --help");
-  Config config = read_run_config(o.config, o.text, o.run.set);
+  Config config = read_run_config(o.config, {o.text, o.run.set, o.run_directory, o.model, o.fresh});
   if (o.steps > 0) config.train.steps = o.steps;
-  if (!o.run_directory.empty()) config.run = o.run_directory;
   validate(config);
   return config;
 }
@@ -73,6 +72,9 @@ void add_train(CLI::App& root, Cli& cli) {
   verb->add_option("config", o->config, "a configuration file (TOML), or a run directory to go on with");
   verb->add_option("--text", o->text,
                    "text to train on instead of the configuration's sources: files, directories, globs");
+  verb->add_option("--model", o->model,
+                   "start from the weights of a run, an exported model or a Hugging Face directory; the model section "
+                   "and the tokenizer are then its own");
   verb->add_option("--run", o->run_directory, "run directory; default runs/NAME of the configuration");
   verb->add_option("--steps", o->steps, "optimizer steps, instead of train.steps")->check(CLI::PositiveNumber);
   verb->add_option("--stop-after", o->stop_after, "stop with a checkpoint after this step; the same command goes on")
@@ -87,7 +89,8 @@ void add_train(CLI::App& root, Cli& cli) {
   add_examples(*verb,
                {"hadal train configs/shakespeare.toml --text tinyshakespeare.txt",
                 "hadal train configs/shakespeare.toml --plan", "hadal train runs/shakespeare            (resume)",
-                "hadal train my.toml --set optim.lr=1e-3 --set train.steps=500 --run runs/try"});
+                "hadal train my.toml --set optim.lr=1e-3 --set train.steps=500 --run runs/try",
+                "hadal train tune.toml --model models/moonlight --text notes.txt --run runs/tuned"});
   cli.on(verb, [o] { return run_training(*o); });
 }
 

@@ -108,6 +108,7 @@ struct TrainConfig {
   std::string on_nan = "skip";         // skip | stop
   int64_t max_skips = 10;              // consecutive
   uint64_t seed = 1;
+  std::string start_model;             // directory whose weights the run starts from; empty = from initialisation
   template <class Self, class Visitor> static void visit(Self& c, Visitor&& v) {
     v("precision", c.precision, "fp64, fp32, bf16 or auto (bf16 where the CPU multiplies it natively, else fp32)");
     v("attention_form", c.attention_form, "up_projected (cheaper in training) or absorbed");
@@ -123,6 +124,7 @@ struct TrainConfig {
     v("on_nan", c.on_nan, "a step with NaN or Inf: skip or stop");
     v("max_skips", c.max_skips, "consecutive skipped steps after which the run stops");
     v("seed", c.seed, "seed of initialisation");
+    v("start_model", c.start_model, "model directory whose weights training starts from, as given with --model; empty initialises");
   }
 };
 

@@ -12,6 +12,7 @@
 #include "base/system_info.h"
 #include "base/text_format.h"
 #include "checkpoint/checkpoint.h"
+#include "checkpoint/model_directory.h"
 #include "config/config_io.h"
 #include "data/loader.h"
 #include "data/prepare.h"
@@ -31,6 +32,20 @@ using nlohmann::ordered_json;
 namespace {
 
 constexpr double kSmoothing = 0.95;
+
+// The model that a new run starts from, opened and checked whole; null for newly drawn weights.
+std::unique_ptr<ModelDirectory> start_weights(const Config& config) {
+  if (config.train.start_model.empty()) return nullptr;
+  auto start = std::make_unique<ModelDirectory>(open_model(config.train.start_model));
+  Config asked, theirs;
+  asked.model = config.model;
+  theirs.model = start->config.model;
+  asked.model.init_std = theirs.model.init_std;
+  const auto differences = config_differences(theirs, asked);
+  check(differences.empty(), ErrorKind::invalid, "train.start_model = \"{}\" holds another model than the configuration ({})",
+        config.train.start_model, differences.empty() ? "" : differences.front());
+  return start;
+}
 
 class Trainer {
  public:
@@ -85,7 +100,12 @@ void Trainer::prepare() {
   options.quiet = request_.quiet;
   options.say = [this](const std::string& text) { screen_.say(text); };
   options.on_change = directory_.has_config() ? data::OnChange::fail : data::OnChange::rebuild;
-  prepared_ = std::make_unique<data::Prepared>(data::prepare(config_, exec_, options));
+  const auto existing = list_checkpoints(directory_.checkpoints());
+  const auto start = existing.empty() ? start_weights(config_) : nullptr;
+  Config with_tokenizer = config_;  // a run keeps its tokenizer: the directory it came from may be gone
+  const bool moved = directory_.has_config() && !std::filesystem::exists(config_.tokenizer.path);
+  if (moved && !config_.tokenizer.path.empty()) with_tokenizer.tokenizer.path = directory_.tokenizer().string();
+  prepared_ = std::make_unique<data::Prepared>(data::prepare(with_tokenizer, exec_, options));
   if (!request_.quiet && prepared_->built) screen_.say(data::corpus_table(prepared_->shards, config_.data));
   prepared_->tokenizer.save(directory_.tokenizer().string());
   tokenizer_json_ = read_file(directory_.tokenizer() / "tokenizer.json");
@@ -97,10 +117,15 @@ void Trainer::prepare() {
   loader_ = std::make_unique<data::Loader>(prepared_->shards, prepared_->tokenizer, config_.data,
                                            config_.tokenizer.split_fused);
   loader_->on_message([this](const std::string& text) { screen_.say(text); });
-  const auto existing = list_checkpoints(directory_.checkpoints());
   if (!existing.empty()) verify_checkpoint(existing.back());  // before anything large is allocated
   model_ = std::make_unique<Transformer>(config_.model, model_options(config_, true), exec_);
-  if (existing.empty()) model_->initialize(config_.train.seed);
+  if (start) {
+    load_masters(*start, exec_, model_->parameters());
+    model_->refresh_values();
+    screen_.say(fmt::format("starting from the weights of {}", start->directory.string()));
+  } else if (existing.empty()) {
+    model_->initialize(config_.train.seed);
+  }
   optimizer_ = std::make_unique<Optimizer>(model_->parameters(), config_.optim, exec_);
   if (!existing.empty()) restore(existing.back());
   first_step_ = state_.step;
