@@ -4,6 +4,7 @@
 #include <bit>
 #include <cstring>
 #include <functional>
+#include <string>
 
 #include "base/error.h"
 
@@ -11,6 +12,8 @@ namespace hadal {
 namespace {
 
 constexpr uint64_t kEmpty = UINT64_MAX;
+constexpr int kFilterLog = 21;
+constexpr size_t kFilterBits = size_t(1) << kFilterLog;
 constexpr size_t kLongPiece = 96;  // tokens from which the heap is faster than scanning
 
 uint64_t load(const char* at, size_t bytes) {
@@ -67,6 +70,7 @@ BpeModel::BpeModel(std::vector<Merge> merges, const std::array<int32_t, 256>& by
   const size_t size = std::bit_ceil(merges_.size() * 2 + 16);
   table_.assign(size, kEmpty);
   shift_ = 64 - std::countr_zero(size);
+  filter_.assign(kFilterBits / 64, 0);
   for (size_t i = 0; i < merges_.size(); ++i) {
     insert(uint64_t(merges_[i].left) << 20 | uint64_t(merges_[i].right), uint32_t(i));
   }
@@ -74,10 +78,101 @@ BpeModel::BpeModel(std::vector<Merge> merges, const std::array<int32_t, 256>& by
   for (int a = 0; a < 256; ++a) {
     for (int b = 0; b < 256; ++b) byte_pair_ranks_[a * 256 + b] = rank(byte_ids_[a], byte_ids_[b]);
   }
+  prepare_walk();
+}
+
+// Whether each token has one merge, behind those of its parts; made[id] is then its merge's rank + 1.
+bool BpeModel::in_order(size_t n_ids, std::vector<uint32_t>& made) const {
+  constexpr uint32_t kNever = UINT32_MAX;
+  made.assign(n_ids, kNever);
+  for (const int32_t id : byte_ids_) made[size_t(id)] = 0;
+  for (size_t i = 0; i < merges_.size(); ++i) {
+    const Merge& merge = merges_[i];
+    if (made[size_t(merge.left)] == kNever || made[size_t(merge.right)] == kNever || made[size_t(merge.result)] != kNever) return false;
+    made[size_t(merge.result)] = uint32_t(i + 1);
+  }
+  return true;
+}
+
+void BpeModel::prepare_walk() {
+  constexpr size_t kMostTokenBytes = 4096;
+  int32_t highest = *std::max_element(byte_ids_.begin(), byte_ids_.end());
+  for (const Merge& merge : merges_) highest = std::max({highest, merge.left, merge.right, merge.result});
+  std::vector<uint32_t> made;
+  if (!in_order(size_t(highest) + 1, made)) return;
+  parts_.resize(made.size());
+  std::vector<std::string> bytes(made.size());
+  std::vector<std::pair<std::string, int32_t>> reachable;
+  std::vector<char> comes_out(made.size(), 0);
+  for (int b = 0; b < 256; ++b) {
+    const auto id = size_t(byte_ids_[size_t(b)]);
+    bytes[id] = std::string(1, char(b));
+    parts_[id].size = 1;
+    comes_out[id] = 1;
+    reachable.emplace_back(bytes[id], int32_t(id));
+  }
+  for (size_t i = 0; i < merges_.size(); ++i) {
+    const Merge& merge = merges_[i];
+    const auto id = size_t(merge.result);
+    bytes[id] = bytes[size_t(merge.left)] + bytes[size_t(merge.right)];
+    if (bytes[id].size() > kMostTokenBytes) return;
+    parts_[id] = {uint32_t(i + 1), merge.left, merge.right, int32_t(bytes[id].size())};
+    comes_out[id] = comes_out[size_t(merge.left)] && comes_out[size_t(merge.right)] && compatible(merge.left, merge.right, uint32_t(i));
+    if (comes_out[id]) reachable.emplace_back(bytes[id], merge.result);
+  }
+  prefixes_.assign(made.size(), -1);
+  trie_ = TokenTrie(std::move(reachable), prefixes_);
+}
+
+// Whether merges of rank below `before` leave the border between the two: undoes their merges, the latest first, and asks at each
+// state for a merge across the border while it lasts. Of equal ranks the left merge happens first.
+bool BpeModel::compatible(int32_t left, int32_t right, uint32_t before) const {
+  while (true) {
+    if (rank(left, right) < before) return false;
+    const Token &a = parts_[size_t(left)], &b = parts_[size_t(right)];
+    if (a.made > b.made) {
+      before = a.made - 1;
+      left = a.right;
+    } else if (b.made > 0) {
+      before = b.made;
+      right = b.left;
+    } else {
+      return true;
+    }
+  }
+}
+
+void BpeModel::walk(std::string_view piece, BpeScratch& scratch, std::vector<int32_t>& out) const {
+  scratch.dead.assign(piece.size() + 1, 0);
+  const size_t first = out.size();
+  size_t at = 0;
+  int32_t token = trie_.longest(piece);
+  while (true) {
+    const int32_t last = out.size() > first ? out.back() : -1;
+    while (token >= 0) {
+      const size_t end = at + size_t(parts_[size_t(token)].size);
+      if (!scratch.dead[end] && (last < 0 || compatible(last, token, kNone))) break;
+      token = prefixes_[size_t(token)];
+    }
+    if (token >= 0) {
+      out.push_back(token);
+      at += size_t(parts_[size_t(token)].size);
+      if (at == piece.size()) return;
+      token = trie_.longest(piece.substr(at));
+    } else {  // nothing fits behind the last one: take it back and try a shorter one
+      check(last >= 0, ErrorKind::internal, "no sequence of tokens stands for a piece of {} bytes", piece.size());
+      scratch.dead[at] = 1;
+      out.pop_back();
+      at -= size_t(parts_[size_t(last)].size);
+      token = prefixes_[size_t(last)];
+    }
+  }
 }
 
 void BpeModel::insert(uint64_t key, uint32_t rank) {
-  size_t at = (key * 0x9E3779B97F4A7C15ull) >> shift_;
+  const uint64_t hash = key * 0x9E3779B97F4A7C15ull;
+  filter_[hash >> (64 - kFilterLog + 6)] |= uint64_t(1) << (hash >> (64 - kFilterLog) & 63);
+  size_t at = hash >> shift_;
   for (; table_[at] != kEmpty; at = (at + 1) & (table_.size() - 1)) {
     check(table_[at] >> 24 != key, ErrorKind::corrupt, "merges {} and {} of the tokenizer join the same two tokens",
           table_[at] & 0xFFFFFF, rank);
@@ -87,7 +182,9 @@ void BpeModel::insert(uint64_t key, uint32_t rank) {
 
 inline uint32_t BpeModel::rank(int32_t left, int32_t right) const {
   const uint64_t key = uint64_t(left) << 20 | uint64_t(right);
-  size_t at = (key * 0x9E3779B97F4A7C15ull) >> shift_;
+  const uint64_t hash = key * 0x9E3779B97F4A7C15ull;
+  if ((filter_[hash >> (64 - kFilterLog + 6)] >> (hash >> (64 - kFilterLog) & 63) & 1) == 0) return kNone;
+  size_t at = hash >> shift_;
   while (true) {
     const uint64_t entry = table_[at];
     if (entry >> 24 == key) return uint32_t(entry & 0xFFFFFF);
@@ -120,6 +217,15 @@ void BpeModel::encode_afresh(std::string_view piece, BpeScratch& scratch, std::v
       return;
     }
   }
+  if (walks()) {
+    walk(piece, scratch, ids);
+  } else {
+    encode_by_merging(piece, scratch, ids);
+  }
+}
+
+void BpeModel::encode_by_merging(std::string_view piece, BpeScratch& scratch, std::vector<int32_t>& ids) const {
+  if (piece.empty()) return;
   const size_t n = piece.size();
   scratch.ids.resize(n);
   scratch.ranks.resize(n);

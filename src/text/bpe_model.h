@@ -1,12 +1,18 @@
 // Byte-level BPE of one piece of text: starts from the bytes' tokens and joins, again and again, the neighbouring pair whose
-// merge has the lowest rank (the leftmost of equals). Short pieces are scanned, long ones go through a heap; both give the
-// same. Immutable and thread-safe; a thread's working memory and its cache of pieces are a BpeScratch.
+// merge has the lowest rank (the leftmost of equals).
+// That is the meaning, and for odd lists of merges the method (short pieces are scanned, long ones go through a heap). Where each
+// token has one merge, which comes after those of its parts, merges happen in the order of their ranks. Then a sequence of tokens
+// is the outcome if and only if each two neighbours alone would come out as they are: no merge across their border, at the time at
+// which both its sides exist. So the outcome is found left to right, the longest token first, stepping back where nothing fits.
+// Immutable and thread-safe; a thread's working memory and its cache of pieces are a BpeScratch.
 #pragma once
 #include <array>
 #include <cstdint>
 #include <string_view>
 #include <unordered_map>
 #include <vector>
+
+#include "text/token_trie.h"
 
 namespace hadal {
 
@@ -39,6 +45,7 @@ struct BpeScratch {
   std::vector<int32_t> ids, next, previous;
   std::vector<uint32_t> ranks;
   std::vector<uint64_t> heap;
+  std::vector<uint8_t> dead;  // borders that no outcome has
 };
 
 class BpeModel {
@@ -51,6 +58,8 @@ class BpeModel {
 
   void encode(std::string_view piece, BpeScratch& scratch, std::vector<int32_t>& ids) const;  // appends; uses the cache
   void encode_afresh(std::string_view piece, BpeScratch& scratch, std::vector<int32_t>& ids) const;
+  void encode_by_merging(std::string_view piece, BpeScratch& scratch, std::vector<int32_t>& ids) const;  // by the meaning
+  bool walks() const { return !trie_.empty(); }
   const std::vector<Merge>& merges() const { return merges_; }
   // Pieces that are a token as they stand ("ignore_merges" of tokenizer.json); the map outlives the model.
   void set_whole_pieces(const std::unordered_map<std::string_view, int32_t>* pieces) { whole_pieces_ = pieces; }
@@ -59,6 +68,10 @@ class BpeModel {
   static constexpr uint32_t kNone = UINT32_MAX;
   uint32_t rank(int32_t left, int32_t right) const;
   void insert(uint64_t key, uint32_t rank);
+  bool in_order(size_t n_ids, std::vector<uint32_t>& made) const;
+  void prepare_walk();
+  bool compatible(int32_t left, int32_t right, uint32_t before) const;
+  void walk(std::string_view piece, BpeScratch& scratch, std::vector<int32_t>& ids) const;
   void scan(BpeScratch& scratch, std::vector<int32_t>& ids) const;
   void heap(BpeScratch& scratch, std::vector<int32_t>& ids) const;
 
@@ -66,7 +79,16 @@ class BpeModel {
   std::array<int32_t, 256> byte_ids_{};
   std::vector<uint32_t> byte_pair_ranks_;  // [256 * 256]: the first look-ups of every piece
   std::vector<uint64_t> table_;            // left 20 bits, right 20, rank 24; linear probing
+  std::vector<uint64_t> filter_;           // a bit set for the hash of every pair that has a merge: most have none
   int shift_ = 0;
+  struct Token {
+    uint32_t made = 0;  // rank of its merge + 1; 0: a byte
+    int32_t left = -1, right = -1;
+    int32_t size = 0;
+  };
+  std::vector<Token> parts_;       // by id
+  std::vector<int32_t> prefixes_;  // by id: the longest token that it begins with
+  TokenTrie trie_;
   const std::unordered_map<std::string_view, int32_t>* whole_pieces_ = nullptr;
 };
 

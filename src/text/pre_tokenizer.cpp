@@ -7,7 +7,9 @@
 #include <cstdlib>
 
 #include "base/error.h"
+#include "text/report_scanner.h"
 #include "text/split_pattern.h"
+#include "text/unicode_additions.h"
 #include "text/utf8.h"
 
 namespace hadal {
@@ -57,6 +59,7 @@ struct PreTokenizer::Compiled {
   std::vector<std::string> expressions;
   std::vector<Split> splits;  // with PCRE2's own tables
   std::vector<Split> wide;    // with the characters that those lack: twice as slow, so only for text that may hold one
+  const CharacterKinds* kinds = nullptr;  // if the expressions are the report's: no regular expression is run
 };
 
 struct PreTokenizer::Scratch::State {
@@ -104,8 +107,72 @@ void PreTokenizer::Compiled::add(const std::string& expression) {
   }
 }
 
+namespace {
+
+void append_utf8(std::string& out, uint32_t c) {
+  if (c < 0x80) {
+    out += char(c);
+  } else if (c < 0x800) {
+    out += {char(0xC0 | c >> 6), char(0x80 | (c & 0x3F))};
+  } else if (c < 0x10000) {
+    out += {char(0xE0 | c >> 12), char(0x80 | (c >> 6 & 0x3F)), char(0x80 | (c & 0x3F))};
+  } else {
+    out += {char(0xF0 | c >> 18), char(0x80 | (c >> 12 & 0x3F)), char(0x80 | (c >> 6 & 0x3F)), char(0x80 | (c & 0x3F))};
+  }
+}
+
+// Sets the kind of all characters of a class, by PCRE2's tables.
+void set_kind(const std::string& every, const char* set, CharacterKind kind, std::vector<CharacterKind>& kinds) {
+  int error = 0;
+  PCRE2_SIZE place = 0;
+  const std::string pattern = std::string("[") + set + "]+";
+  const std::unique_ptr<pcre2_code, CodeDeleter> code(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(),
+                                                                    PCRE2_UTF | PCRE2_UCP, &error, &place, nullptr));
+  const std::unique_ptr<pcre2_match_data, MatchDataDeleter> data(pcre2_match_data_create(1, nullptr));
+  check(code && data, ErrorKind::internal, "PCRE2 does not know {}", pattern);
+  pcre2_jit_compile(code.get(), PCRE2_JIT_COMPLETE);
+  const auto subject = reinterpret_cast<PCRE2_SPTR>(every.data());
+  for (PCRE2_SIZE from = 0; pcre2_match(code.get(), subject, every.size(), from, PCRE2_NO_UTF_CHECK, data.get(), nullptr) > 0;) {
+    const PCRE2_SIZE* bounds = pcre2_get_ovector_pointer(data.get());
+    for (const char *at = every.data() + bounds[0], *end = every.data() + bounds[1]; at < end;) {
+      const int length = utf8_length(at, end);
+      kinds[utf8_decode(at, length)] = kind;
+      at += length;
+    }
+    from = bounds[1];
+  }
+}
+
+const CharacterKinds& character_kinds() {
+  static const CharacterKinds kinds = [] {
+    std::string every;
+    for (uint32_t c = 0; c < CharacterKinds::kKnown; ++c) {
+      if (c < 0xD800 || c >= 0xE000) append_utf8(every, c);
+    }
+    std::vector<CharacterKind> of(CharacterKinds::kKnown, CharacterKind::other);
+    const std::pair<char, CharacterKind> categories[] = {{'L', CharacterKind::letter}, {'M', CharacterKind::mark},
+        {'P', CharacterKind::punctuation}, {'S', CharacterKind::punctuation}, {'N', CharacterKind::number}};
+    for (const auto& [letter, kind] : categories) {
+      set_kind(every, (std::string("\\p{") + letter + "}").c_str(), kind, of);
+      for (const UnicodeAddition& more : kUnicodeAdditions) {
+        if (unicode_major() >= kUnicodeMajor || more.category[0] != letter || more.category[2] != 0) continue;
+        for (uint32_t c = more.first; c <= more.last; ++c) of[c] = kind;
+      }
+    }
+    set_kind(every, "\t-\r\\x20\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}",
+             CharacterKind::blank, of);
+    set_kind(every, "\r\n", CharacterKind::line_end, of);
+    set_kind(every, "\\x{4e00}-\\x{9fa5}\\x{3040}-\\x{30ff}", CharacterKind::han_kana, of);
+    return CharacterKinds(of);
+  }();
+  return kinds;
+}
+
+}  // namespace
+
 PreTokenizer::PreTokenizer(std::vector<std::string> splits) : compiled_(std::make_unique<Compiled>()) {
   for (const std::string& expression : splits) compiled_->add(expression);
+  if (splits == default_splits()) compiled_->kinds = &character_kinds();
   compiled_->expressions = std::move(splits);
 }
 PreTokenizer::~PreTokenizer() = default;
@@ -179,7 +246,11 @@ void PreTokenizer::run(std::string_view text, Scratch& scratch, Emit emit, void*
   while (!text.empty()) {
     const auto valid = size_t(utf8_valid_prefix(text));
     const std::string_view run = text.substr(0, valid);
-    if (valid > 0) cut(may_hold_unicode_addition(run) ? compiled_->wide : compiled_->splits, 0, walk, run);
+    if (compiled_->kinds != nullptr) {
+      scan_report_pieces(run, *compiled_->kinds, emit, context);
+    } else if (valid > 0) {
+      cut(may_hold_unicode_addition(run) ? compiled_->wide : compiled_->splits, 0, walk, run);
+    }
     if (valid < text.size()) emit(context, text.data() + valid, 1);
     text.remove_prefix(std::min(text.size(), valid + 1));
   }

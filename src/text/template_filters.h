@@ -1,0 +1,26 @@
+// Filters on lists and dicts; their neighbours on texts and numbers, and the table, are in template_filters.cpp.
+#pragma once
+#include "text/template_eval.h"
+
+namespace hadal::jinja {
+
+Value filter_length(Interpreter& in, const Value& input, Arguments& arguments);
+Value filter_first(Interpreter& in, const Value& input, Arguments& arguments);
+Value filter_last(Interpreter& in, const Value& input, Arguments& arguments);
+Value filter_list(Interpreter& in, const Value& input, Arguments& arguments);
+Value filter_reverse(Interpreter& in, const Value& input, Arguments& arguments);
+Value filter_items(Interpreter& in, const Value& input, Arguments& arguments);
+Value filter_dictsort(Interpreter& in, const Value& input, Arguments& arguments);
+Value filter_join(Interpreter& in, const Value& input, Arguments& arguments);
+Value filter_map(Interpreter& in, const Value& input, Arguments& arguments);
+Value filter_select(Interpreter& in, const Value& input, Arguments& arguments);
+Value filter_reject(Interpreter& in, const Value& input, Arguments& arguments);
+Value filter_selectattr(Interpreter& in, const Value& input, Arguments& arguments);
+Value filter_rejectattr(Interpreter& in, const Value& input, Arguments& arguments);
+Value filter_sort(Interpreter& in, const Value& input, Arguments& arguments);
+Value filter_unique(Interpreter& in, const Value& input, Arguments& arguments);
+Value filter_min(Interpreter& in, const Value& input, Arguments& arguments);
+Value filter_max(Interpreter& in, const Value& input, Arguments& arguments);
+Value filter_sum(Interpreter& in, const Value& input, Arguments& arguments);
+
+}  // namespace hadal::jinja

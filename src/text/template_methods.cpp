@@ -1,0 +1,218 @@
+// Attributes, items, and the methods of str, list and dict that templates call. There is no walk through objects: what is not on these
+// lists does not exist, what Python would have is refused by name.
+#include <algorithm>
+#include <iterator>
+
+#include "text/template_characters.h"
+#include "text/template_eval.h"
+
+namespace hadal::jinja {
+namespace {
+
+constexpr std::string_view kTextMethods[] = {"capitalize", "count",  "endswith", "find",       "index",      "isalnum", "isalpha", "isdecimal",
+                                             "isdigit",    "islower", "isspace", "isupper",    "join",       "lower",   "lstrip",  "partition",
+                                             "removeprefix", "removesuffix", "replace", "rfind", "rpartition", "rsplit", "rstrip", "split",
+                                             "splitlines", "startswith", "strip", "title",      "upper"};
+constexpr std::string_view kOtherTextMethods[] = {"casefold", "center", "encode", "expandtabs", "format", "format_map", "isascii", "isidentifier",
+                                                  "isnumeric", "isprintable", "istitle", "ljust", "maketrans", "rindex", "rjust", "swapcase",
+                                                  "translate", "zfill"};
+constexpr std::string_view kDictMethods[] = {"copy", "get", "items", "keys", "values"};
+constexpr std::string_view kDictWriters[] = {"clear", "pop", "popitem", "setdefault", "update"};
+constexpr std::string_view kListMethods[] = {"copy", "count", "index"};
+constexpr std::string_view kListWriters[] = {"append", "clear", "extend", "insert", "pop", "remove", "reverse", "sort"};
+
+template <size_t n>
+bool among(const std::string_view (&names)[n], std::string_view name) {
+  return std::find(std::begin(names), std::end(names), name) != std::end(names);
+}
+
+Value unsafe(const Value& object, const std::string& name) {
+  return undefined(fmt::format("'{}' of a {} would change it: values are immutable here", name, object.type_name()));
+}
+
+// The method of this name, or nothing (false). What Python has and we do not is refused.
+bool find_method(Interpreter& in, const Value& object, const std::string& name, Value& out) {
+  if (object.text() != nullptr) {
+    if (among(kOtherTextMethods, name)) in.unsupported("the method '" + name + "' of a str");
+    if (!among(kTextMethods, name)) return false;
+  } else if (object.dict() != nullptr) {
+    if (name == "fromkeys") in.unsupported("the method 'fromkeys' of a dict");
+    if (among(kDictWriters, name)) {
+      out = unsafe(object, name);
+      return true;
+    }
+    if (!among(kDictMethods, name)) return false;
+  } else if (object.is_list(ListKind::list) || object.is_list(ListKind::tuple)) {
+    if (object.is_list(ListKind::list) && among(kListWriters, name)) {
+      out = unsafe(object, name);
+      return true;
+    }
+    if (!among(kListMethods, name) || (name == "copy" && !object.is_list(ListKind::list))) return false;
+  } else {
+    return false;
+  }
+  out = in.method(name, object);
+  return true;
+}
+
+std::string shown(const Value& key) {
+  if (key.text() != nullptr) return "'" + key.text()->bytes().substr(0, 80) + "'";
+  return key.is_integer() || key.is_bool() ? integer_text(key.integer()) : std::string("a ") + key.type_name();
+}
+
+Value call_dict_method(Interpreter& in, const Value& self, const std::string& name, Arguments& arguments) {
+  const DictData& dict = *self.dict();
+  if (name == "get") {
+    const Value* key = arguments.find(0, "");
+    const Value* otherwise = arguments.find(1, "");
+    in.finish(arguments, 2);
+    if (key == nullptr) in.error("'get' wants a key");
+    const Value* found = in.look_up(dict, *key);
+    return found != nullptr ? *found : otherwise != nullptr ? *otherwise : Value(None{});
+  }
+  in.finish(arguments, 0);
+  if (name == "copy") return self;
+  in.step(int64_t(dict.items.size()));
+  std::vector<Value> out;
+  for (const auto& [key, value] : dict.items) {
+    out.push_back(name == "keys" ? key : name == "values" ? value : in.list({key, value}, ListKind::tuple));
+  }
+  return in.list(std::move(out), name == "keys" ? ListKind::keys : name == "values" ? ListKind::values : ListKind::items);
+}
+
+Value call_list_method(Interpreter& in, const Value& self, const std::string& name, Arguments& arguments) {
+  if (name == "copy") {
+    in.finish(arguments, 0);
+    return self;
+  }
+  in.finish(arguments, 1);
+  if (arguments.values.empty()) in.error("'" + name + "' wants a value");
+  int64_t n = 0, at = 0;
+  for (const Value& item : self.list()->items) {
+    if (in.equal(item, arguments.values[0])) {
+      if (name == "index") return Value(at);
+      ++n;
+    }
+    ++at;
+  }
+  if (name == "index") in.error(shown(arguments.values[0]) + " is not in the list");
+  return Value(n);
+}
+
+Value call_loop_method(Interpreter& in, LoopData& loop, const std::string& name, Arguments& arguments) {
+  in.finish(arguments, 1 << 20);
+  if (name == "cycle") {
+    if (arguments.values.empty()) in.error("loop.cycle wants values");
+    return arguments.values[size_t(loop.index0) % arguments.values.size()];
+  }
+  Value now = in.list(arguments.values, ListKind::tuple);
+  const bool changed = !loop.changed || !in.equal(*loop.changed, now);
+  loop.depth = std::max(loop.depth, now.depth() + 1);
+  loop.changed = std::move(now);
+  return Value(changed);
+}
+
+}  // namespace
+
+Value Interpreter::attribute(const Value& object, const std::string& name) {
+  if (object.is_undefined()) use_of_undefined(object);
+  if (object.loop() != nullptr) return loop_attribute(object, name);
+  Value out;
+  if (find_method(*this, object, name, out)) return out;
+  if (object.space() != nullptr) {
+    for (const auto& [known, value] : object.space()->items) {
+      step();
+      if (known == name) return value;
+    }
+  }
+  if (object.dict() != nullptr) {
+    if (const Value* found = object.dict()->find(name)) return *found;
+  }
+  return undefined(fmt::format("a {} has no attribute '{}'", object.type_name(), name));
+}
+
+Value Interpreter::item(const Value& object, const Value& key) {
+  if (object.is_undefined()) use_of_undefined(object);
+  const bool whole = key.is_integer() || key.is_bool();
+  if (object.dict() != nullptr) {
+    const bool hashable = !key.is_list(ListKind::list) && key.dict() == nullptr;
+    const Value* found = hashable ? look_up(*object.dict(), key) : nullptr;
+    if (found != nullptr) return *found;
+  } else if (whole && (object.is_sequence() || object.text() != nullptr)) {
+    const int64_t n = length(object);
+    int64_t at = small_integer(key, "an index");
+    if (at < 0) at += n;
+    if (at >= 0 && at < n) {
+      if (object.list() != nullptr) return object.list()->items[size_t(at)];
+      const size_t begin = object.text()->byte_of(at);
+      return text(object.text()->part(begin, object.text()->byte_of(at + 1)));
+    }
+  }
+  Value out;
+  if (const MarkedText* name = key.text()) {
+    if (object.loop() != nullptr || object.space() != nullptr) return attribute(object, name->bytes());
+    if (find_method(*this, object, name->bytes(), out)) return out;
+  }
+  return undefined(fmt::format("a {} has no element {}", object.type_name(), shown(key)));
+}
+
+Value Interpreter::item_path(const Value& object, const Value& path) {
+  if (path.text() == nullptr) return item(object, path);
+  Value now = object;
+  const std::string& names = path.text()->bytes();
+  for (size_t begin = 0; begin <= names.size();) {
+    const size_t end = std::min(names.find('.', begin), names.size());
+    const std::string name = names.substr(begin, end - begin);
+    const bool number = !name.empty() && name.size() < 10 && name.find_first_not_of("0123456789") == std::string::npos;
+    now = item(now, number ? Value(int64_t(std::stoll(name))) : author_text(name));
+    begin = end + 1;
+  }
+  return now;
+}
+
+int64_t Interpreter::loop_length(LoopData& loop) {
+  if (loop.filter != nullptr) {  // what passes of the rest is put in its place
+    std::vector<Value> rest;
+    for (Value item; take_item(loop, item);) rest.push_back(item);
+    loop.filter = nullptr;
+    loop.items = std::move(rest);
+    loop.next = 0;
+  }
+  return loop.index0 + 1 + loop.has_ahead + int64_t(loop.items.size() - loop.next);
+}
+
+Value Interpreter::loop_attribute(const Value& value, const std::string& name) {
+  LoopData& loop = *value.loop();
+  if (name == "index0") return Value(loop.index0);
+  if (name == "index") return Value(loop.index0 + 1);
+  if (name == "first") return Value(loop.index0 == 0);
+  if (name == "depth") return Value(1);
+  if (name == "depth0") return Value(0);
+  if (name == "length") return Value(loop_length(loop));
+  if (name == "revindex") return Value(loop_length(loop) - loop.index0);
+  if (name == "revindex0") return Value(loop_length(loop) - loop.index0 - 1);
+  if (name == "previtem") return loop.index0 == 0 ? undefined("there is no previous item") : loop.previous;
+  if (name == "cycle" || name == "changed") return method(name, value);
+  if (name == "last" || name == "nextitem") {
+    if (!loop.has_ahead) loop.has_ahead = take_item(loop, loop.ahead);
+    if (name == "last") return Value(!loop.has_ahead);
+    return loop.has_ahead ? loop.ahead : undefined("there is no next item");
+  }
+  return undefined(fmt::format("loop has no attribute '{}'", name));
+}
+
+Value Interpreter::call(const Value& callee, Arguments& arguments) {
+  if (callee.is_undefined()) use_of_undefined(callee);
+  const Callable* callable = callee.callable();
+  if (callable == nullptr) error(fmt::format("a {} cannot be called", callee.type_name()));
+  if (callable->macro != nullptr) return call_macro(*callable, arguments);
+  arguments.of = "'" + callable->name + "'";
+  if (!callable->self) return call_function(*this, callable->name, arguments);
+  const Value& self = *callable->self;
+  if (self.text() != nullptr) return call_text_method(*this, *self.text(), callable->name, arguments);
+  if (self.dict() != nullptr) return call_dict_method(*this, self, callable->name, arguments);
+  if (self.loop() != nullptr) return call_loop_method(*this, *self.loop(), callable->name, arguments);
+  return call_list_method(*this, self, callable->name, arguments);
+}
+
+}  // namespace hadal::jinja

@@ -1,0 +1,90 @@
+// Reads a template into its tree, with Jinja's grammar and precedence.
+// Errors, all with the line: corrupt for what Jinja cannot read either; unsupported, by name, for tags, filters and tests that
+// Jinja has and we do not (include, import, extends, call, block, autoescape, recursive loops, ...); invalid for a tree deeper than the limit.
+#pragma once
+#include <string_view>
+
+#include "text/template_lexer.h"
+#include "text/template_syntax.h"
+
+namespace hadal::jinja {
+
+Block parse_template(std::string_view source, int deepest);
+
+class Parser {
+ public:
+  Parser(std::vector<Token> tokens, int deepest) : tokens_(std::move(tokens)), deepest_(deepest) {}
+  Block parse();
+
+ private:
+  struct Nesting;
+
+  // Tokens
+  const Token& now() const { return tokens_[at_]; }
+  const Token& ahead() const { return tokens_[std::min(at_ + 1, tokens_.size() - 1)]; }
+  const Token& next() { return tokens_[at_ + 1 < tokens_.size() ? at_++ : at_]; }
+  bool is_sign(std::string_view sign) const { return now().kind == TokenKind::sign && now().value == sign; }
+  bool is_name(std::string_view name) const { return now().kind == TokenKind::name && now().value == name; }
+  bool skip_sign(std::string_view sign) { return is_sign(sign) && (next(), true); }
+  bool skip_name(std::string_view name) { return is_name(name) && (next(), true); }
+  void want_sign(std::string_view sign);
+  void want_name(std::string_view name);
+  void want(TokenKind kind, const char* what);
+  std::string take_name(const char* what);
+  [[noreturn]] void unexpected(const std::string& wanted) const;
+  [[noreturn]] void unsupported(const std::string& what) const;
+
+  // Statements: template_parser.cpp
+  Block parse_block(const std::vector<std::string_view>& ends);  // up to one of these tags, whose name becomes now()
+  Block parse_body(const std::vector<std::string_view>& ends);   // behind the tag that opens it
+  Block parse_whole_body(std::string_view end);                  // and drops the end's name
+  std::unique_ptr<Statement> parse_statement();
+  std::unique_ptr<Statement> parse_for();
+  std::unique_ptr<Statement> parse_if();
+  std::unique_ptr<Statement> parse_set();
+  std::unique_ptr<Statement> parse_macro();
+  std::unique_ptr<Statement> parse_with();
+  std::unique_ptr<Statement> parse_filter_block();
+  ExpressionPtr parse_target(bool attributes, bool until_in);
+  void check_target(const Expression& target) const;
+
+  // Expressions: template_parser_expressions.cpp
+  ExpressionPtr make(ExpressionKind kind, int line) const;
+  ExpressionPtr join(ExpressionKind kind, int line, ExpressionPtr left, ExpressionPtr right) const;
+  ExpressionPtr measured(ExpressionPtr expression) const;  // with its depth, which is checked
+  ExpressionPtr parse_tuple(bool conditions, bool explicit_parentheses, bool until_recursive = false);
+  ExpressionPtr parse_expression();
+  ExpressionPtr parse_or();
+  ExpressionPtr parse_and();
+  ExpressionPtr parse_not();
+  ExpressionPtr parse_compare();
+  ExpressionPtr parse_sum();
+  ExpressionPtr parse_concat();
+  ExpressionPtr parse_product();
+  ExpressionPtr parse_power();
+  ExpressionPtr parse_unary(bool with_filters);
+  ExpressionPtr parse_primary();
+  ExpressionPtr parse_list();
+  ExpressionPtr parse_dict();
+  ExpressionPtr parse_postfix(ExpressionPtr expression);
+  ExpressionPtr parse_filters_and_tests(ExpressionPtr expression);
+  ExpressionPtr parse_filter(ExpressionPtr input);  // behind the bar; a null input is a block's
+  ExpressionPtr parse_test(ExpressionPtr input);
+  ExpressionPtr parse_subscript(ExpressionPtr object);
+  ExpressionPtr parse_attribute(ExpressionPtr object);
+  void parse_arguments(Expression& call);
+
+  std::vector<Token> tokens_;
+  size_t at_ = 0;
+  int deepest_ = 0, nesting_ = 0, loops_ = 0;
+  std::vector<Statement*> macros_;  // that are open here
+};
+
+// Counts how deep the parser stands, so that it cannot call itself without end.
+struct Parser::Nesting {
+  explicit Nesting(Parser& parser);
+  ~Nesting() { --parser_.nesting_; }
+  Parser& parser_;
+};
+
+}  // namespace hadal::jinja

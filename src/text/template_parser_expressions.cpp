@@ -1,0 +1,362 @@
+// Expressions, by falling precedence from the bottom of this file to its top.
+#include <algorithm>
+#include <charconv>
+#include <cstdlib>
+
+#include "base/error.h"
+#include "text/template_parser.h"
+
+namespace hadal::jinja {
+
+ExpressionPtr Parser::make(ExpressionKind kind, int line) const {
+  auto expression = std::make_unique<Expression>();
+  expression->kind = kind;
+  expression->line = line;
+  return expression;
+}
+
+ExpressionPtr Parser::measured(ExpressionPtr expression) const {
+  for (const ExpressionPtr& part : expression->parts) {
+    if (part) expression->depth = std::max(expression->depth, part->depth + 1);
+  }
+  for (const auto& [name, value] : expression->named) expression->depth = std::max(expression->depth, value->depth + 1);
+  check(expression->depth <= deepest_, ErrorKind::invalid, "chat template, line {}: an expression nests deeper than the limit of {} levels",
+        expression->line, deepest_);
+  return expression;
+}
+
+ExpressionPtr Parser::join(ExpressionKind kind, int line, ExpressionPtr left, ExpressionPtr right) const {
+  ExpressionPtr expression = make(kind, line);
+  expression->parts.push_back(std::move(left));
+  if (right) expression->parts.push_back(std::move(right));
+  return measured(std::move(expression));
+}
+
+ExpressionPtr Parser::parse_tuple(bool conditions, bool explicit_parentheses, bool until_recursive) {
+  const int line = now().line;
+  std::vector<ExpressionPtr> parts;
+  bool tuple = false;
+  while (now().kind != TokenKind::print_end && now().kind != TokenKind::block_end && !is_sign(")") &&
+         !(until_recursive && is_name("recursive"))) {
+    parts.push_back(conditions ? parse_expression() : parse_or());
+    if (!is_sign(",")) break;
+    next();
+    tuple = true;
+  }
+  if (!tuple && parts.size() == 1) return std::move(parts[0]);
+  if (parts.empty() && !explicit_parentheses) unexpected("an expression");
+  ExpressionPtr expression = make(ExpressionKind::tuple, line);
+  expression->parts = std::move(parts);
+  return measured(std::move(expression));
+}
+
+ExpressionPtr Parser::parse_expression() {
+  Nesting nesting(*this);
+  ExpressionPtr value = parse_or();
+  while (is_name("if")) {
+    ExpressionPtr condition = make(ExpressionKind::condition, next().line);
+    condition->parts.push_back(parse_or());
+    condition->parts.push_back(std::move(value));
+    condition->parts.push_back(skip_name("else") ? parse_expression() : nullptr);
+    value = measured(std::move(condition));
+  }
+  return value;
+}
+
+ExpressionPtr Parser::parse_or() {
+  ExpressionPtr left = parse_and();
+  while (is_name("or")) {
+    const int line = next().line;
+    left = join(ExpressionKind::logical_or, line, std::move(left), parse_and());
+  }
+  return left;
+}
+
+ExpressionPtr Parser::parse_and() {
+  ExpressionPtr left = parse_not();
+  while (is_name("and")) {
+    const int line = next().line;
+    left = join(ExpressionKind::logical_and, line, std::move(left), parse_not());
+  }
+  return left;
+}
+
+ExpressionPtr Parser::parse_not() {
+  if (!is_name("not")) return parse_compare();
+  Nesting nesting(*this);
+  const int line = next().line;
+  return join(ExpressionKind::logical_not, line, parse_not(), nullptr);
+}
+
+ExpressionPtr Parser::parse_compare() {
+  ExpressionPtr first = parse_sum();
+  ExpressionPtr compare;
+  while (true) {
+    std::string sign;
+    if (now().kind == TokenKind::sign && (now().value == "==" || now().value == "!=" || now().value[0] == '<' || now().value[0] == '>')) {
+      sign = next().value;
+    } else if (skip_name("in")) {
+      sign = "in";
+    } else if (is_name("not") && ahead().kind == TokenKind::name && ahead().value == "in") {
+      next(), next();
+      sign = "not in";
+    } else {
+      break;
+    }
+    if (!compare) {
+      compare = make(ExpressionKind::compare, now().line);
+      compare->parts.push_back(std::move(first));
+    }
+    compare->operators.push_back(sign);
+    compare->parts.push_back(parse_sum());
+  }
+  return compare ? measured(std::move(compare)) : std::move(first);
+}
+
+ExpressionPtr Parser::parse_sum() {
+  ExpressionPtr left = parse_concat();
+  while (is_sign("+") || is_sign("-")) {
+    const Token sign = next();
+    left = join(ExpressionKind::arithmetic, sign.line, std::move(left), parse_concat());
+    left->name = sign.value;
+  }
+  return left;
+}
+
+ExpressionPtr Parser::parse_concat() {
+  ExpressionPtr first = parse_product();
+  if (!is_sign("~")) return first;
+  ExpressionPtr concat = make(ExpressionKind::concat, now().line);
+  concat->parts.push_back(std::move(first));
+  while (skip_sign("~")) concat->parts.push_back(parse_product());
+  return measured(std::move(concat));
+}
+
+ExpressionPtr Parser::parse_product() {
+  ExpressionPtr left = parse_power();
+  while (is_sign("*") || is_sign("/") || is_sign("//") || is_sign("%")) {
+    const Token sign = next();
+    left = join(ExpressionKind::arithmetic, sign.line, std::move(left), parse_power());
+    left->name = sign.value;
+  }
+  return left;
+}
+
+ExpressionPtr Parser::parse_power() {
+  ExpressionPtr left = parse_unary(true);
+  while (is_sign("**")) {
+    const Token sign = next();
+    left = join(ExpressionKind::arithmetic, sign.line, std::move(left), parse_unary(true));
+    left->name = sign.value;
+  }
+  return left;
+}
+
+ExpressionPtr Parser::parse_unary(bool with_filters) {
+  Nesting nesting(*this);
+  ExpressionPtr expression;
+  if (is_sign("-") || is_sign("+")) {
+    const Token sign = next();
+    expression = join(sign.value == "-" ? ExpressionKind::negate : ExpressionKind::plus, sign.line, parse_unary(false), nullptr);
+  } else {
+    expression = parse_primary();
+  }
+  expression = parse_postfix(std::move(expression));
+  return with_filters ? parse_filters_and_tests(std::move(expression)) : std::move(expression);
+}
+
+ExpressionPtr Parser::parse_primary() {
+  Nesting nesting(*this);
+  const Token token = now();
+  if (token.kind == TokenKind::sign && token.value == "(") {
+    next();
+    ExpressionPtr tuple = parse_tuple(true, true);
+    want_sign(")");
+    return tuple;
+  }
+  if (is_sign("[")) return parse_list();
+  if (is_sign("{")) return parse_dict();
+  ExpressionPtr constant = make(ExpressionKind::constant, token.line);
+  if (token.kind == TokenKind::name) {
+    next();
+    if (token.value == "true" || token.value == "True" || token.value == "false" || token.value == "False") {
+      constant->constant = Value((token.value[0] | 32) == 't');
+    } else if (token.value == "none" || token.value == "None") {
+      constant->constant = Value(None{});
+    } else {
+      constant->kind = ExpressionKind::name;
+      constant->name = token.value;
+      if (!macros_.empty() && token.value == "varargs") macros_.back()->takes_varargs = true;
+      if (!macros_.empty() && token.value == "kwargs") macros_.back()->takes_kwargs = true;
+    }
+  } else if (token.kind == TokenKind::string) {
+    std::string text;
+    while (now().kind == TokenKind::string) text += next().value;
+    constant->constant = author_text(std::move(text));
+  } else if (token.kind == TokenKind::integer) {
+    next();
+    const int base = token.value.size() < 2 ? 10 : (token.value[1] | 32) == 'x' ? 16 : (token.value[1] | 32) == 'o' ? 8 : (token.value[1] | 32) == 'b' ? 2 : 10;
+    const std::string_view digits = std::string_view(token.value).substr(base == 10 ? 0 : 2);
+    int64_t number = 0;
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), number, base);
+    if (error == std::errc::result_out_of_range) unsupported(fmt::format("the number {}, above 2^63,", token.value));
+    if (error != std::errc() || end != digits.data() + digits.size()) corrupt_template(token.line, fmt::format("'{}' is no number", token.value));
+    constant->constant = Value(number);
+  } else if (token.kind == TokenKind::real) {
+    next();
+    constant->constant = Value(std::strtod(token.value.c_str(), nullptr));
+  } else {
+    unexpected("an expression");
+  }
+  return constant;
+}
+
+ExpressionPtr Parser::parse_list() {
+  ExpressionPtr list = make(ExpressionKind::list, next().line);
+  while (!is_sign("]")) {
+    if (!list->parts.empty()) want_sign(",");
+    if (is_sign("]")) break;
+    list->parts.push_back(parse_expression());
+  }
+  next();
+  return measured(std::move(list));
+}
+
+ExpressionPtr Parser::parse_dict() {
+  ExpressionPtr dict = make(ExpressionKind::dict, next().line);
+  while (!is_sign("}")) {
+    if (!dict->parts.empty()) want_sign(",");
+    if (is_sign("}")) break;
+    dict->parts.push_back(parse_expression());
+    want_sign(":");
+    dict->parts.push_back(parse_expression());
+  }
+  next();
+  return measured(std::move(dict));
+}
+
+ExpressionPtr Parser::parse_postfix(ExpressionPtr expression) {
+  while (true) {
+    if (is_sign(".")) {
+      expression = parse_attribute(std::move(expression));
+    } else if (is_sign("[")) {
+      expression = parse_subscript(std::move(expression));
+    } else if (is_sign("(")) {
+      ExpressionPtr call = make(ExpressionKind::call, now().line);
+      call->parts.push_back(std::move(expression));
+      parse_arguments(*call);
+      expression = measured(std::move(call));
+    } else {
+      return expression;
+    }
+  }
+}
+
+ExpressionPtr Parser::parse_filters_and_tests(ExpressionPtr expression) {
+  while (true) {
+    if (skip_sign("|")) {
+      expression = parse_filter(std::move(expression));
+    } else if (skip_name("is")) {
+      expression = parse_test(std::move(expression));
+    } else if (is_sign("(")) {
+      ExpressionPtr call = make(ExpressionKind::call, now().line);
+      call->parts.push_back(std::move(expression));
+      parse_arguments(*call);
+      expression = measured(std::move(call));
+    } else {
+      return expression;
+    }
+  }
+}
+
+ExpressionPtr Parser::parse_attribute(ExpressionPtr object) {
+  const int line = next().line;
+  if (now().kind == TokenKind::integer) {
+    ExpressionPtr item = make(ExpressionKind::item, line);
+    item->parts.push_back(std::move(object));
+    item->parts.push_back(parse_primary());
+    return measured(std::move(item));
+  }
+  ExpressionPtr attribute = make(ExpressionKind::attribute, line);
+  attribute->name = take_name("the name of an attribute");
+  if (attribute->name[0] == '_') {
+    fail(ErrorKind::unsupported, "chat template, line {}: the attribute '{}' is not supported: names that begin with '_' are private", line,
+         attribute->name);
+  }
+  attribute->parts.push_back(std::move(object));
+  return measured(std::move(attribute));
+}
+
+ExpressionPtr Parser::parse_subscript(ExpressionPtr object) {
+  ExpressionPtr item = make(ExpressionKind::item, next().line);
+  item->parts.push_back(std::move(object));
+  if (!is_sign(":")) {
+    item->parts.push_back(parse_expression());
+  } else {
+    item->parts.push_back(nullptr);
+  }
+  if (is_sign(":")) {
+    item->kind = ExpressionKind::slice;
+    for (int i = 0; i < 2; ++i) {
+      const bool given = skip_sign(":") && !is_sign(":") && !is_sign("]") && !is_sign(",");
+      item->parts.push_back(given ? parse_expression() : nullptr);
+    }
+  }
+  if (is_sign(",")) unsupported("a subscript of several values");
+  want_sign("]");
+  return measured(std::move(item));
+}
+
+void Parser::parse_arguments(Expression& call) {
+  want_sign("(");
+  bool first = true;
+  while (!is_sign(")")) {
+    if (!first) want_sign(",");
+    if (is_sign(")")) break;
+    first = false;
+    if (is_sign("*") || is_sign("**")) unsupported("unpacking arguments with '" + now().value + "'");
+    if (now().kind == TokenKind::name && ahead().kind == TokenKind::sign && ahead().value == "=") {
+      std::string name = next().value;
+      next();
+      call.named.emplace_back(std::move(name), parse_expression());
+    } else {
+      if (!call.named.empty()) corrupt_template(now().line, "an argument without name follows one with a name");
+      call.parts.push_back(parse_expression());
+    }
+  }
+  next();
+}
+
+ExpressionPtr Parser::parse_filter(ExpressionPtr input) {
+  ExpressionPtr filter = make(ExpressionKind::filter, now().line);
+  filter->name = take_name("the name of a filter");
+  filter->filter = find_filter(filter->name);
+  if (filter->filter == nullptr) unsupported("the filter '" + filter->name + "'");
+  filter->parts.push_back(std::move(input));
+  if (is_sign("(")) parse_arguments(*filter);
+  return measured(std::move(filter));
+}
+
+ExpressionPtr Parser::parse_test(ExpressionPtr input) {
+  const bool negated = skip_name("not");
+  ExpressionPtr test = make(ExpressionKind::test, now().line);
+  test->name = take_name("the name of a test");
+  test->test = find_test(test->name);
+  if (test->test == nullptr) unsupported("the test '" + test->name + "'");
+  test->parts.push_back(std::move(input));
+  const TokenKind kind = now().kind;
+  if (is_sign("(")) {
+    parse_arguments(*test);
+  } else if ((kind == TokenKind::name && !is_name("else") && !is_name("or") && !is_name("and")) || kind == TokenKind::string ||
+             kind == TokenKind::integer || kind == TokenKind::real || is_sign("[") || is_sign("{")) {
+    if (is_name("is")) corrupt_template(now().line, "tests cannot be chained with 'is'");
+    ExpressionPtr argument = parse_primary();
+    test->parts.push_back(parse_postfix(std::move(argument)));
+  }
+  test = measured(std::move(test));
+  if (!negated) return test;
+  const int line = test->line;
+  return join(ExpressionKind::logical_not, line, std::move(test), nullptr);
+}
+
+}  // namespace hadal::jinja

@@ -1,0 +1,45 @@
+#include "text/template_text.h"
+
+#include <algorithm>
+
+namespace hadal::jinja {
+
+void MarkedText::append(std::string_view bytes, bool from_template) {
+  if (bytes.empty()) return;
+  bytes_ += bytes;
+  if (!runs_.empty() && runs_.back().from_template == from_template) {
+    runs_.back().end = bytes_.size();
+  } else {
+    runs_.push_back({bytes_.size(), from_template});
+  }
+}
+
+void MarkedText::append(const MarkedText& text, size_t begin, size_t end) {
+  if (&text == this) {
+    append(MarkedText(text), begin, end);
+    return;
+  }
+  auto run = std::upper_bound(text.runs_.begin(), text.runs_.end(), begin, [](size_t at, const Run& r) { return at < r.end; });
+  for (; begin < end && run != text.runs_.end(); ++run) {
+    const size_t stop = std::min(end, run->end);
+    append(std::string_view(text.bytes_).substr(begin, stop - begin), run->from_template);
+    begin = stop;
+  }
+}
+
+int64_t MarkedText::n_characters() const { return character_of(bytes_.size()); }
+
+size_t MarkedText::byte_of(int64_t character) const {
+  if (character >= int64_t(bytes_.size())) return bytes_.size();
+  size_t at = 0;
+  for (; at < bytes_.size(); ++at) {
+    if ((uint8_t(bytes_[at]) & 0xC0) != 0x80 && character-- == 0) break;
+  }
+  return at;
+}
+
+int64_t MarkedText::character_of(size_t byte) const {
+  return std::count_if(bytes_.begin(), bytes_.begin() + int64_t(byte), [](char c) { return (uint8_t(c) & 0xC0) != 0x80; });
+}
+
+}  // namespace hadal::jinja

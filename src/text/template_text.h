@@ -1,0 +1,62 @@
+// Text that remembers, byte by byte, who wrote it: the template's author (its literals, the tokenizer's own special tokens,
+// numbers) or the people in the messages. Every operation of the template language keeps these marks, so that in the end only the
+// author's letters can become control tokens. Always well-formed UTF-8; runs never cut a character.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "text/utf8.h"
+
+namespace hadal::jinja {
+
+class MarkedText {
+ public:
+  struct Run {
+    size_t end = 0;  // one behind its last byte; it begins where the run before ends
+    bool from_template = false;
+  };
+
+  MarkedText() = default;
+  MarkedText(std::string bytes, bool from_template) : bytes_(std::move(bytes)) {
+    if (!bytes_.empty()) runs_.push_back({bytes_.size(), from_template});
+  }
+
+  const std::string& bytes() const { return bytes_; }
+  const std::vector<Run>& runs() const { return runs_; }
+  bool empty() const { return bytes_.empty(); }
+  size_t size() const { return bytes_.size(); }  // in bytes
+
+  void append(std::string_view bytes, bool from_template);
+  void append(const MarkedText& text) { append(text, 0, text.size()); }
+  void append(const MarkedText& text, size_t begin, size_t end);  // bytes begin .. end-1 of it
+  MarkedText part(size_t begin, size_t end) const {
+    MarkedText out;
+    out.append(*this, begin, end);
+    return out;
+  }
+
+  int64_t n_characters() const;
+  size_t byte_of(int64_t character) const;  // where this character begins; size() when it is behind the last
+  int64_t character_of(size_t byte) const;
+
+  // visit(character's bytes, from_template) for every character.
+  template <class Visit>
+  void for_each(const Visit& visit) const {
+    size_t at = 0;
+    for (const Run& run : runs_) {
+      while (at < run.end) {
+        const size_t length = size_t(utf8_length(bytes_.data() + at, bytes_.data() + bytes_.size()));
+        visit(std::string_view(bytes_).substr(at, length), run.from_template);
+        at += length;
+      }
+    }
+  }
+
+ private:
+  std::string bytes_;
+  std::vector<Run> runs_;  // neighbours differ in their mark
+};
+
+}  // namespace hadal::jinja

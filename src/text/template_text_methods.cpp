@@ -1,0 +1,266 @@
+// The methods of str. Every one keeps the marks of the text.
+#include <algorithm>
+#include <functional>
+
+#include "text/template_characters.h"
+#include "text/template_eval.h"
+
+namespace hadal::jinja {
+
+const MarkedText& text_argument(Interpreter& in, const Value& value, const char* what) {
+  if (value.is_undefined()) in.use_of_undefined(value);
+  if (value.text() == nullptr) in.error(fmt::format("{} is a {}, not a str", what, value.type_name()));
+  return *value.text();
+}
+
+namespace {
+
+const Value* optional(Arguments& arguments, size_t position, const char* name) {
+  const Value* value = arguments.find(position, name);
+  return value != nullptr && value->is_none() ? nullptr : value;
+}
+
+Value pieces(Interpreter& in, const MarkedText& self, const std::vector<std::pair<size_t, size_t>>& ranges, ListKind kind = ListKind::list) {
+  std::vector<Value> out;
+  for (const auto& [begin, end] : ranges) out.push_back(in.text(self.part(begin, end)));
+  return in.list(std::move(out), kind);
+}
+
+// split and rsplit at a separator.
+std::vector<std::pair<size_t, size_t>> split_at(const std::string& text, const std::string& separator, int64_t most, bool from_right) {
+  std::vector<std::pair<size_t, size_t>> ranges;
+  if (from_right && most >= 0) {  // the cuts of a search from the right, nearest first
+    std::string backwards(text.rbegin(), text.rend());
+    const std::string mirrored(separator.rbegin(), separator.rend());
+    const size_t n = text.size();
+    for (const auto& [begin, end] : split_at(backwards, mirrored, most, false)) ranges.emplace_back(n - end, n - begin);
+    std::reverse(ranges.begin(), ranges.end());
+    return ranges;
+  }
+  size_t begin = 0;
+  for (size_t at = find_bytes(text, separator, 0); at != std::string::npos && most != 0; at = find_bytes(text, separator, begin), --most) {
+    ranges.emplace_back(begin, at);
+    begin = at + separator.size();
+  }
+  ranges.emplace_back(begin, text.size());
+  return ranges;
+}
+
+// Words between white space; after `most` cuts the last word (or the first) takes the rest, with the blanks at its far end.
+std::vector<std::pair<size_t, size_t>> split_words(const MarkedText& text, int64_t most, bool from_right) {
+  std::vector<std::pair<size_t, size_t>> words;
+  size_t at = 0, begin = std::string::npos;
+  text.for_each([&](std::string_view character, bool) {
+    if (is_space(code_point(character))) {
+      if (begin != std::string::npos) words.emplace_back(begin, at);
+      begin = std::string::npos;
+    } else if (begin == std::string::npos) {
+      begin = at;
+    }
+    at += character.size();
+  });
+  if (begin != std::string::npos) words.emplace_back(begin, at);
+  if (most < 0 || int64_t(words.size()) <= most) return words;
+  if (words.empty()) return words;
+  if (from_right) {
+    const size_t keep = words.size() - size_t(most);  // these become one
+    words[keep - 1].first = 0;
+    words.erase(words.begin(), words.begin() + int64_t(keep) - 1);
+  } else {
+    words[size_t(most)].second = text.size();
+    words.resize(size_t(most) + 1);
+  }
+  return words;
+}
+
+Value split(Interpreter& in, const MarkedText& self, Arguments& arguments, bool from_right) {
+  const Value* separator = optional(arguments, 0, "sep");
+  const Value* limit = arguments.find(1, "maxsplit");
+  in.finish(arguments, 2);
+  const int64_t most = limit != nullptr ? in.small_integer(*limit, "maxsplit") : -1;
+  in.charge(self.size() * 2);
+  if (separator == nullptr) return pieces(in, self, split_words(self, most < 0 ? -1 : most, from_right));
+  const MarkedText& by = text_argument(in, *separator, "the separator");
+  if (by.empty()) in.error("the separator is empty");
+  return pieces(in, self, split_at(self.bytes(), by.bytes(), most < 0 ? -1 : most, from_right));
+}
+
+Value strip(Interpreter& in, const MarkedText& self, Arguments& arguments, bool left, bool right) {
+  const Value* characters = optional(arguments, 0, "");
+  in.finish(arguments, 1);
+  std::pair<size_t, size_t> range;
+  if (characters == nullptr) {
+    range = strip_range(self.bytes(), left, right);
+  } else {
+    const MarkedText& which = text_argument(in, *characters, "what is to be stripped");
+    if (which.size() > 1000) in.error("more than 1000 bytes of characters to strip");
+    range = strip_range(self.bytes(), which.bytes(), left, right);
+  }
+  return in.text(self.part(range.first, range.second));
+}
+
+Value split_lines(Interpreter& in, const MarkedText& self, Arguments& arguments) {
+  const Value* keep = arguments.find(0, "keepends");
+  in.finish(arguments, 1);
+  const bool keeps = keep != nullptr && in.truth(*keep);
+  std::vector<std::pair<size_t, size_t>> lines;
+  size_t at = 0, begin = 0;
+  bool after_return = false;
+  self.for_each([&](std::string_view character, bool) {
+    const uint32_t c = code_point(character);
+    if (c == '\n' && after_return) {
+      begin = at + 1;
+      if (keeps) lines.back().second = begin;
+    } else if (is_line_end(c)) {
+      lines.emplace_back(begin, keeps ? at + character.size() : at);
+      begin = at + character.size();
+    }
+    after_return = c == '\r';
+    at += character.size();
+  });
+  if (begin < self.size()) lines.emplace_back(begin, self.size());
+  return pieces(in, self, lines);
+}
+
+Value starts_or_ends(Interpreter& in, const MarkedText& self, Arguments& arguments, bool starts) {
+  in.finish(arguments, 1);
+  if (arguments.values.empty()) in.error("startswith and endswith want a text");
+  std::vector<Value> choices = {arguments.values[0]};
+  if (choices[0].is_list(ListKind::tuple)) choices = in.iterate(arguments.values[0]);
+  for (const Value& choice : choices) {
+    const std::string& what = text_argument(in, choice, "what startswith or endswith looks for").bytes();
+    if (starts ? self.bytes().starts_with(what) : self.bytes().ends_with(what)) return Value(true);
+  }
+  return Value(false);
+}
+
+Value join(Interpreter& in, const MarkedText& self, Arguments& arguments) {
+  in.finish(arguments, 1);
+  if (arguments.values.empty()) in.error("'join' wants a list");
+  MarkedText out;
+  bool first = true;
+  for (const Value& item : in.iterate(arguments.values[0])) {
+    if (!std::exchange(first, false)) out.append(self);
+    out.append(text_argument(in, item, "an item to be joined"));
+    in.check_size(out);
+  }
+  return in.text(std::move(out));
+}
+
+Value find(Interpreter& in, const MarkedText& self, const std::string& name, Arguments& arguments) {
+  in.finish(arguments, 1);
+  if (arguments.values.empty()) in.error("'" + name + "' wants a text");
+  const std::string& what = text_argument(in, arguments.values[0], "what is looked for").bytes();
+  in.charge(self.size());
+  if (name == "count") {
+    if (what.empty()) return Value(self.n_characters() + 1);
+    int64_t n = 0;
+    for (size_t at = find_bytes(self.bytes(), what, 0); at != std::string::npos; at = find_bytes(self.bytes(), what, at + what.size())) ++n;
+    return Value(n);
+  }
+  const size_t at = name == "rfind" ? find_last_bytes(self.bytes(), what) : find_bytes(self.bytes(), what, 0);
+  if (at == std::string::npos && name == "index") in.error("the text to be found is not there");
+  return Value(at == std::string::npos ? int64_t(-1) : self.character_of(at));
+}
+
+Value partition(Interpreter& in, const MarkedText& self, const std::string& name, Arguments& arguments) {
+  in.finish(arguments, 1);
+  if (arguments.values.empty()) in.error("'" + name + "' wants a separator");
+  const MarkedText& by = text_argument(in, arguments.values[0], "the separator");
+  if (by.empty()) in.error("the separator is empty");
+  in.charge(self.size());
+  const bool right = name == "rpartition";
+  const size_t at = right ? find_last_bytes(self.bytes(), by.bytes()) : find_bytes(self.bytes(), by.bytes(), 0);
+  const size_t n = self.size();
+  if (at == std::string::npos) return pieces(in, self, right ? std::vector<std::pair<size_t, size_t>>{{0, 0}, {0, 0}, {0, n}} : std::vector<std::pair<size_t, size_t>>{{0, n}, {n, n}, {n, n}}, ListKind::tuple);
+  return pieces(in, self, {{0, at}, {at, at + by.size()}, {at + by.size(), n}}, ListKind::tuple);
+}
+
+Value all_are(Interpreter& in, const MarkedText& self, const std::function<bool(uint32_t)>& test) {
+  bool all = !self.empty();
+  in.charge(self.size());
+  self.for_each([&](std::string_view character, bool) { all = all && test(code_point(character)); });
+  return Value(all);
+}
+
+Value is_class(Interpreter& in, const MarkedText& self, const std::string& name) {
+  if (name == "isspace") return all_are(in, self, is_space);
+  if (name == "isalpha") return all_are(in, self, is_letter);
+  if (name == "isdecimal") return all_are(in, self, is_decimal);
+  auto digit = [](uint32_t c) { return is_decimal(c) || c == 0xB2 || c == 0xB3 || c == 0xB9 || c == 0x2070 || (c >= 0x2074 && c <= 0x2079) || (c >= 0x2080 && c <= 0x2089); };
+  if (name == "isdigit") return all_are(in, self, digit);
+  if (name == "isalnum") return all_are(in, self, [&](uint32_t c) { return is_letter(c) || digit(c); });
+  bool any = false;  // islower, isupper: some cased character, and none of the other case
+  const bool wants_lower = name == "islower";
+  const bool none_other = std::get<bool>(all_are(in, self, [&](uint32_t c) {
+                                           if (wants_lower ? is_lower(c) : is_upper(c)) any = true;
+                                           return wants_lower ? is_lower(c) || !is_cased(c) : is_upper(c) || !is_cased(c);
+                                         }).v);
+  return Value(any && none_other);
+}
+
+Value replace(Interpreter& in, const MarkedText& self, Arguments& arguments) {
+  const Value* limit = arguments.find(2, "count");
+  in.finish(arguments, 3);
+  if (arguments.values.size() < 2) in.error("'replace' wants the old and the new text");
+  const MarkedText& old = text_argument(in, arguments.values[0], "the old text");
+  const MarkedText& now = text_argument(in, arguments.values[1], "the new text");
+  int64_t most = limit != nullptr ? in.small_integer(*limit, "the count") : -1;
+  in.charge(self.size());
+  MarkedText out;
+  size_t done = 0, n = 0;
+  if (old.empty()) {  // before every character and at the end
+    self.for_each([&](std::string_view character, bool) {
+      if (most-- != 0) out.append(now);
+      else most = 0;
+      out.append(self, done, done + character.size());
+      done += character.size();
+      in.check_size(out);
+    });
+    if (most != 0) out.append(now);
+    return in.text(std::move(out));
+  }
+  for (size_t at = find_bytes(self.bytes(), old.bytes(), 0); at != std::string::npos && most != 0; at = find_bytes(self.bytes(), old.bytes(), done), --most) {
+    out.append(self, done, at);
+    out.append(now);
+    in.step();
+    if ((++n & 255) == 0 || now.size() > 4096) in.check_size(out);
+    done = at + old.size();
+  }
+  out.append(self, done, self.size());
+  return in.text(std::move(out));
+}
+
+}  // namespace
+
+Value call_text_method(Interpreter& in, const MarkedText& self, const std::string& name, Arguments& arguments) {
+  in.charge(self.size() / 8);
+  if (name == "strip") return strip(in, self, arguments, true, true);
+  if (name == "lstrip") return strip(in, self, arguments, true, false);
+  if (name == "rstrip") return strip(in, self, arguments, false, true);
+  if (name == "split" || name == "rsplit") return split(in, self, arguments, name == "rsplit");
+  if (name == "splitlines") return split_lines(in, self, arguments);
+  if (name == "startswith" || name == "endswith") return starts_or_ends(in, self, arguments, name == "startswith");
+  if (name == "replace") return replace(in, self, arguments);
+  if (name == "join") return join(in, self, arguments);
+  if (name == "find" || name == "rfind" || name == "index" || name == "count") return find(in, self, name, arguments);
+  if (name == "partition" || name == "rpartition") return partition(in, self, name, arguments);
+  if (name == "removeprefix" || name == "removesuffix") {
+    in.finish(arguments, 1);
+    if (arguments.values.empty()) in.error("'" + name + "' wants a text");
+    const std::string& what = text_argument(in, arguments.values[0], "what is to be removed").bytes();
+    const bool prefix = name == "removeprefix";
+    const bool there = prefix ? self.bytes().starts_with(what) : self.bytes().ends_with(what);
+    if (!there) return in.text(self);
+    return in.text(prefix ? self.part(what.size(), self.size()) : self.part(0, self.size() - what.size()));
+  }
+  in.finish(arguments, 0);
+  in.charge(self.size() * 4);
+  if (name == "upper") return in.text(with_case(self, Case::upper));
+  if (name == "lower") return in.text(with_case(self, Case::lower));
+  if (name == "title") return in.text(with_case(self, Case::title));
+  if (name == "capitalize") return in.text(with_case(self, Case::capitalize));
+  return is_class(in, self, name);
+}
+
+}  // namespace hadal::jinja
