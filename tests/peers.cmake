@@ -3,3 +3,6 @@ if(TARGET train_peer_tests)
   target_sources(train_peer_tests PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}/train/oracle_case.cpp
                                           ${CMAKE_CURRENT_SOURCE_DIR}/train/oracle_layers.cpp)
 endif()
+if(TARGET apps_peer_tests)
+  target_sources(apps_peer_tests PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}/train/oracle_case.cpp)
+endif()

@@ -152,6 +152,7 @@ struct HfWeights::Mapping {
       ++inv_freq;
       return;
     }
+    if (shape_count(files.entry(name).shape) == 0) return;  // transformers stores shared experts of width 0
     const std::string head = model.tie_embeddings ? kEmbedding : kHead;
     if (layer >= model.n_layers && layer < end) {
       const std::string rest = name.substr(name.find('.', sizeof("model.layers.") - 1));

@@ -21,7 +21,8 @@ from check_oracle_against_transformers import double_throughout, part, stranger,
 from grid import random_weights
 from model import Batch, Config, LossWeights, Model
 
-SEQUENCES, LENGTH, NEW_TOKENS, PROMPT, STEPS = 4, 48, 64, 8, 20
+SEQUENCES, LENGTH, NEW_TOKENS, PROMPT, STEPS, RATE = 4, 48, 64, 8, 20, 3e-4
+MORE_SEQUENCES = 20  # for BF16, whose errors scatter
 FACTORS = dict(
     family=[dict(family="v3"), dict(family="v2"), dict(family="v2_lite"), dict(family="kimi")],
     width=[dict(hidden_size=64), dict(hidden_size=57), dict(hidden_size=136)],
@@ -274,7 +275,7 @@ def adamw_losses(model, ids):
     """STEPS of AdamW on two batches in turn; norms are not decayed, nothing is clipped."""
     groups = [dict(params=[p for n, p in model.named_parameters() if "norm" not in n], weight_decay=0.1),
               dict(params=[p for n, p in model.named_parameters() if "norm" in n], weight_decay=0.0)]
-    optimizer = torch.optim.AdamW(groups, lr=2e-3, betas=(0.9, 0.95), eps=1e-6)
+    optimizer = torch.optim.AdamW(groups, lr=RATE, betas=(0.9, 0.95), eps=1e-6)
     losses = []
     for step in range(STEPS):
         batch = ids[:2] if step % 2 == 0 else ids[2:]
@@ -357,13 +358,22 @@ class Draw:
         theirs.zero_grad()
         kept = {n: t.clone() for n, t in list(theirs.named_parameters()) + list(theirs.named_buffers())}
         to_bf16(theirs)
+        more = torch.randint(0, self.c.vocab_size, (MORE_SEQUENCES, LENGTH), generator=torch.Generator().manual_seed(3))
         with torch.no_grad():
-            tensors["log_probs_bf16"] = log_probs(theirs, ids).contiguous()
+            in_bf16 = log_probs(theirs, more)
         theirs.float()
         with torch.no_grad():
             for name, t in list(theirs.named_parameters()) + list(theirs.named_buffers()):
                 t.copy_(kept[name])
+            tensors |= {"more_tokens": more.int(), "more_log_probs": log_probs(theirs, more).contiguous(), "more_log_probs_bf16": in_bf16.contiguous()}
         losses = adamw_losses(theirs, ids)
+        with torch.no_grad():
+            for name, t in list(theirs.named_parameters()) + list(theirs.named_buffers()):
+                t.copy_(kept[name])
+        with double_throughout():
+            in_double = adamw_losses(theirs.double(), ids)
+        if max(abs(a - b) for a, b in zip(losses, in_double)) > 2e-5:
+            self.refuse(f"FP32 and FP64 lose each other by {max(abs(a - b) for a, b in zip(losses, in_double)):.0e} in training")
         if losses[0] - losses[-1] < 0.5:
             self.refuse(f"AdamW lowers the loss from {losses[0]:.3f} to {losses[-1]:.3f} only")
         return tensors, dict(loss=float(loss.detach()), losses=losses, prompt=self.prompt.tolist(), text=self.text.tolist(), gaps=self.gaps,
