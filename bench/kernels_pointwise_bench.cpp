@@ -1,30 +1,20 @@
-// Row-wise ops, routing and AdamW at the shapes of bench-t1, bench-t2 and a 3 B model, as a share of the memory bandwidth
-// measured in the same run: 100 % means that the op takes as long as reading its inputs and writing its outputs once. Operands
-// are spread over more memory than the caches hold, so that every pass is cold. Routing is counted by tokens.
+// Row-wise ops, routing and AdamW at the shapes of bench-t1, bench-t2 and a 3 B model, as a share of the memory
+// bandwidth measured in the same run: 100 % means that the op takes as long as reading its inputs and writing its
+// outputs once. Operands are spread over more memory than the caches hold, so that every pass is cold. Routing is
+// counted by tokens.
 //   kernels_pointwise_bench [--threads N] [--isa NAME] [--only SUBSTRING] [--seconds S]
-#include <fmt/format.h>
-
-#include <CLI/CLI.hpp>
-#include <algorithm>
-#include <cstdio>
 #include <functional>
 #include <memory>
-#include <string>
-#include <vector>
 
 #include "base/random.h"
-#include "bench/peak.h"
+#include "bench/harness.h"
 #include "ops/pointwise.h"
 #include "ops/routing.h"
 
 namespace hadal {
 namespace {
 
-struct Options {
-  int threads = 0;
-  std::string isa = "best", only;
-  double seconds = 0.2;
-};
+using bench::Options;
 
 struct Model {
   const char* name;
@@ -35,7 +25,15 @@ struct Model {
 const std::vector<Model> kModels = {
     {"t1", 2048, 256, 128, 4096, 4, 16, 4 << 20, {.n_experts = 16, .n_groups = 4, .n_limited_groups = 2, .top_k = 4}},
     {"t2", 2048, 512, 256, 8192, 8, 32, 8 << 20, {.n_experts = 32, .n_groups = 8, .n_limited_groups = 4, .top_k = 6}},
-    {"3b", 2048, 2048, 1024, 32768, 16, 64, 16 << 20, {.n_experts = 64, .n_groups = 8, .n_limited_groups = 4, .top_k = 6}},
+    {"3b",
+     2048,
+     2048,
+     1024,
+     32768,
+     16,
+     64,
+     16 << 20,
+     {.n_experts = 64, .n_groups = 8, .n_limited_groups = 4, .top_k = 6}},
 };
 
 // Everything that one call touches, for one copy of the operands.
@@ -73,8 +71,11 @@ class Bench {
 
   // Makes copies of the operands until they fill 192 MB (the last is timed after all others have been touched).
   void measure(const std::string& op, const std::function<Work()>& make, double tokens = 0) {
-    const std::string name = fmt::format("{} {} {}", model_.name, op, tokens > 0 ? "f32" : dtype_ == DType::f32 ? "f32" : "bf16");
-    if (name.find(options_.only) == std::string::npos) return;
+    const std::string name = fmt::format("{} {} {}", model_.name, op,
+                                         tokens > 0             ? "f32"
+                                         : dtype_ == DType::f32 ? "f32"
+                                                                : "bf16");
+    if (!options_.chosen(name)) return;
     std::vector<Work> works{make()};
     const double bytes = works[0].read_bytes + works[0].written_bytes;
     while (bytes * double(works.size()) < 192e6 && works.size() < 200) works.push_back(make());
@@ -84,8 +85,8 @@ class Bench {
     pass();
     const double seconds = bench::best_seconds(pass, options_.seconds) / double(works.size());
     const double ideal = works[0].read_bytes * 1e-9 / memory_.read + works[0].written_bytes * 1e-9 / memory_.write;
-    std::string line = fmt::format("{:<36} {:9.1f} us {:7.1f} GB/s {:6.1f} %", name, seconds * 1e6, bytes * 1e-9 / seconds,
-                                   100 * ideal / seconds);
+    std::string line = fmt::format("{:<36} {:9.1f} us {:7.1f} GB/s {:6.1f} %", name, seconds * 1e6,
+                                   bytes * 1e-9 / seconds, 100 * ideal / seconds);
     if (tokens > 0) line += fmt::format(" {:7.1f} ns/token", seconds * 1e9 / tokens);
     std::puts(line.c_str());
     std::fflush(stdout);
@@ -122,10 +123,15 @@ class Bench {
     auto positions = std::make_shared<std::vector<int32_t>>(size_t(t));
     for (int64_t i = 0; i < t; ++i) (*positions)[size_t(i)] = int32_t(i % 512);
     measure("rope", [&, t, positions] {
-      const int64_t width = 3 * model_.d_rope, rope = model_.d_rope, heads = model_.heads;  // two thirds without position
+      const int64_t width = 3 * model_.d_rope, rope = model_.d_rope,
+                    heads = model_.heads;  // two thirds without position
       Tensor q = rows(t, heads * width), table = wide({512, rope});
-      ops::RopeArgs args{.x = q.col_range(width - rope, heads * width - width + rope), .n_heads = heads, .head_stride = width,
-                         .d_rope = rope, .table = table, .positions = positions->data()};
+      ops::RopeArgs args{.x = q.col_range(width - rope, heads * width - width + rope),
+                         .n_heads = heads,
+                         .head_stride = width,
+                         .d_rope = rope,
+                         .table = table,
+                         .positions = positions->data()};
       const double bytes = double(t * heads * rope * dtype_bytes(dtype_));
       return Work{bytes, bytes, [=, this, keep = positions] { ops::rope(exec_, args); }};
     });
@@ -149,7 +155,8 @@ class Bench {
     });
     measure("cross_entropy loss only", [&, chunk, v] {
       Tensor logits = rows(chunk, v), loss = wide({chunk});
-      return Work{double(logits.bytes()), 0, [=, this] { ops::cross_entropy(exec_, logits, targets, 1e-3, loss, false); }};
+      return Work{double(logits.bytes()), 0,
+                  [=, this] { ops::cross_entropy(exec_, logits, targets, 1e-3, loss, false); }};
     });
     std::vector<int32_t> ids;
     for (int64_t i = 0; i < model_.tokens; ++i) ids.push_back(int32_t((i * 7919 + i * i) % v));
@@ -161,7 +168,8 @@ class Bench {
     measure("embedding backward", [&, t, d, v] {
       Tensor dw = wide({v, d}), dy = rows(t, d);
       const double touched = double(t * d * 4);
-      return Work{double(dy.bytes()) + touched, touched, [=, this] { ops::embedding_backward_weight(exec_, dw, dy, ids); }};
+      return Work{double(dy.bytes()) + touched, touched,
+                  [=, this] { ops::embedding_backward_weight(exec_, dw, dy, ids); }};
     });
   }
 
@@ -180,14 +188,17 @@ class Bench {
     auto plan = std::make_shared<ops::DispatchPlan>(ops::make_plan(some_experts(), t, k, model_.rule.n_experts));
     measure("gather_rows", [&, t, d, k, plan] {
       Tensor x = rows(t, d), sorted = rows(t * k, d);
-      return Work{double(x.bytes()), double(sorted.bytes()), [=, this] { ops::gather_rows(exec_, sorted, x, plan->token); }};
+      return Work{double(x.bytes()), double(sorted.bytes()),
+                  [=, this] { ops::gather_rows(exec_, sorted, x, plan->token); }};
     });
     measure("combine", [&, t, d, k, plan] {
       Tensor sorted = rows(t * k, d), y = rows(t, d), weights = wide({t, k});
-      return Work{double(sorted.bytes()), double(y.bytes()), [=, this] { ops::combine(exec_, y, sorted, *plan, weights, false); }};
+      return Work{double(sorted.bytes()), double(y.bytes()),
+                  [=, this] { ops::combine(exec_, y, sorted, *plan, weights, false); }};
     });
     measure("combine backward", [&, t, d, k, plan] {
-      Tensor sorted = rows(t * k, d), dsorted = rows(t * k, d), dy = rows(t, d), weights = wide({t, k}), dw = wide({t, k});
+      Tensor sorted = rows(t * k, d), dsorted = rows(t * k, d), dy = rows(t, d), weights = wide({t, k}),
+             dw = wide({t, k});
       return Work{double(sorted.bytes() + dy.bytes()), double(dsorted.bytes()),
                   [=, this] { ops::combine_backward(exec_, dsorted, dw, dy, sorted, *plan, weights); }};
     });
@@ -203,8 +214,18 @@ class Bench {
     for (DType moments : {DType::f32, DType::bf16}) {
       dtype_ = moments;
       measure(moments == DType::f32 ? "adamw, moments" : "adamw with compute copy, moments", [&, n, moments] {
-        ops::AdamWArgs a{.w = wide({n}), .grad = wide({n}), .m = uniform(moments, {n}), .v = uniform(moments, {n}), .lr = 1e-9,
-                         .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .weight_decay = 0.1, .grad_scale = 1, .ema_decay = 0, .step = 9};
+        ops::AdamWArgs a{.w = wide({n}),
+                         .grad = wide({n}),
+                         .m = uniform(moments, {n}),
+                         .v = uniform(moments, {n}),
+                         .lr = 1e-9,
+                         .beta1 = 0.9,
+                         .beta2 = 0.95,
+                         .eps = 1e-8,
+                         .weight_decay = 0.1,
+                         .grad_scale = 1,
+                         .ema_decay = 0,
+                         .step = 9};
         if (moments == DType::bf16) a.value = uniform(DType::bf16, {n});
         const double state = double(a.w.bytes() + a.m.bytes() + a.v.bytes());
         return Work{state + double(a.grad.bytes()), state + (a.value ? double(a.value.bytes()) : 0),
@@ -225,30 +246,44 @@ class Bench {
   void routing() {
     const int64_t t = model_.tokens, n = model_.rule.n_experts, k = model_.rule.top_k;
     const double score_bytes = double(t * n * 4);
-    measure("route", [&, t, n, k, score_bytes] {
-      Tensor logits = wide({t, n}), scores = wide({t, n}), weights = wide({t, k}), bias = wide({n});
-      return Work{score_bytes, score_bytes, [=, this] {
-        std::vector<int32_t> chosen;
-        ops::route(exec_, model_.rule, logits, bias, scores, chosen, weights);
-      }};
-    }, double(t));
-    measure("balance_loss, 8 sequences", [&, t, n, score_bytes] {
-      Tensor scores = wide({t, n}), dscores = wide({t, n});
-      for (int64_t i = 0; i < scores.count(); ++i) scores.data<float>()[i] = 0.5f + 0.49f * scores.data<float>()[i];
-      std::vector<ops::RowRange> sequences;
-      for (int64_t i = 0; i < 8; ++i) sequences.push_back({i * t / 8, t / 8});
-      return Work{score_bytes, score_bytes,
-                  [=, this] { sink_ += ops::balance_loss(exec_, model_.rule, scores, sequences, 1e-4, dscores); }};
-    }, double(t));
+    measure(
+        "route",
+        [&, t, n, k, score_bytes] {
+          Tensor logits = wide({t, n}), scores = wide({t, n}), weights = wide({t, k}), bias = wide({n});
+          return Work{score_bytes, score_bytes, [=, this] {
+                        std::vector<int32_t> chosen;
+                        ops::route(exec_, model_.rule, logits, bias, scores, chosen, weights);
+                      }};
+        },
+        double(t));
+    measure(
+        "balance_loss, 8 sequences",
+        [&, t, n, score_bytes] {
+          Tensor scores = wide({t, n}), dscores = wide({t, n});
+          for (int64_t i = 0; i < scores.count(); ++i) scores.data<float>()[i] = 0.5f + 0.49f * scores.data<float>()[i];
+          std::vector<ops::RowRange> sequences;
+          for (int64_t i = 0; i < 8; ++i) sequences.push_back({i * t / 8, t / 8});
+          return Work{score_bytes, score_bytes,
+                      [=, this] { sink_ += ops::balance_loss(exec_, model_.rule, scores, sequences, 1e-4, dscores); }};
+        },
+        double(t));
     const std::vector<int32_t> experts = some_experts();
-    measure("route_backward", [&, t, n, k, score_bytes] {
-      Tensor scores = wide({t, n}), dscores = wide({t, n}), dlogits = wide({t, n}), dweights = wide({t, k});
-      return Work{2 * score_bytes, score_bytes,
-                  [=, this] { ops::route_backward(exec_, model_.rule, dlogits, dweights, scores, experts, dscores); }};
-    }, double(t));
-    measure("make_plan", [&, t, n, k] {
-      return Work{double(t * k * 4), double(t * k * 12), [=, this] { sink_ += double(ops::make_plan(experts, t, k, n).offsets[1]); }};
-    }, double(t));
+    measure(
+        "route_backward",
+        [&, t, n, k, score_bytes] {
+          Tensor scores = wide({t, n}), dscores = wide({t, n}), dlogits = wide({t, n}), dweights = wide({t, k});
+          return Work{2 * score_bytes, score_bytes, [=, this] {
+                        ops::route_backward(exec_, model_.rule, dlogits, dweights, scores, experts, dscores);
+                      }};
+        },
+        double(t));
+    measure(
+        "make_plan",
+        [&, t, n, k] {
+          return Work{double(t * k * 4), double(t * k * 12),
+                      [=, this] { sink_ += double(ops::make_plan(experts, t, k, n).offsets[1]); }};
+        },
+        double(t));
   }
 
   const Exec& exec_;
@@ -260,15 +295,16 @@ class Bench {
 };
 
 int run(const Options& options) {
-  const Isa isa = options.isa == "best" ? best_isa() : parse_isa(options.isa);
+  const Isa isa = options.exact_isa();
   OwnedExec owned(options.threads, isa);
   bench::Bandwidth memory;
   for (const Model& model : kModels) {
     // other users of the machine's memory only ever slow a measurement: the best one seen so far counts
     const bench::Bandwidth now = bench::memory_bandwidth(*owned.pool);
     memory = {std::max(memory.read, now.read), std::max(memory.write, now.write)};
-    std::printf("isa %s, %d threads: memory read %.1f GB/s, written %.1f GB/s; time, bytes moved, %% of that bandwidth\n",
-                isa_name(isa), owned.pool->n_threads(), memory.read, memory.write);
+    std::printf(
+        "isa %s, %d threads: memory read %.1f GB/s, written %.1f GB/s; time, bytes moved, %% of that bandwidth\n",
+        isa_name(isa), owned.pool->n_threads(), memory.read, memory.write);
     Bench(owned.exec, options, model, memory).run_all();
   }
   return 0;
@@ -278,12 +314,6 @@ int run(const Options& options) {
 }  // namespace hadal
 
 int main(int argc, char** argv) {
-  hadal::Options options;
-  CLI::App app{"Row-wise ops as a share of this machine's measured memory bandwidth"};
-  app.add_option("--threads", options.threads, "threads; 0 = all granted");
-  app.add_option("--isa", options.isa, "avx2, avx512, avx512_bf16, reference or best");
-  app.add_option("--only", options.only, "only cases whose line holds this");
-  app.add_option("--seconds", options.seconds, "time spent per case");
-  CLI11_PARSE(app, argc, argv);
-  return hadal::run(options);
+  return hadal::bench::main_of(argc, argv, "Row-wise ops as a share of this machine's measured memory bandwidth",
+                               hadal::run);
 }

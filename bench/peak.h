@@ -36,43 +36,38 @@ namespace peak_detail {
 constexpr int64_t kLoops = 200000;
 
 #if defined(__x86_64__)
-// 12 independent sums hide the latency of any of these CPUs. The empty asm keeps the compiler from folding the loop.
-__attribute__((target("avx2,fma"))) inline double fma_avx2() {
-  __m256 s[12];
-  for (auto& x : s) x = _mm256_setzero_ps();
-  __m256 a = _mm256_set1_ps(1e-3f), b = _mm256_set1_ps(1.0f);
-  for (int64_t i = 0; i < kLoops; ++i) {
-    asm volatile("" : "+x"(a), "+x"(b));
-#pragma GCC unroll 12
-    for (int j = 0; j < 12; ++j) s[j] = _mm256_fmadd_ps(a, b, s[j]);
+using Eight = float __attribute__((vector_size(32)));
+using Sixteen = float __attribute__((vector_size(64)));
+struct MultiplyAdd {
+  static constexpr double kFlops = 2;  // per lane
+  template <class V>
+  static __attribute__((always_inline)) void step(V& sum, const V& a, const V& b) {
+    asm volatile("vfmadd231ps %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
   }
-  for (auto& x : s) asm volatile("" : "+x"(x));
-  return double(kLoops) * 12 * 8 * 2;
-}
-__attribute__((target("avx512f"))) inline double fma_avx512() {
-  __m512 s[24];
-  for (auto& x : s) x = _mm512_set1_ps(0.0f);
-  __m512 a = _mm512_set1_ps(1e-3f), b = _mm512_set1_ps(1.0f);
-  for (int64_t i = 0; i < kLoops; ++i) {
-    asm volatile("" : "+v"(a), "+v"(b));
+};
+struct DotPairs {
+  static constexpr double kFlops = 4;
+  template <class V>
+  static __attribute__((always_inline)) void step(V& sum, const V& a, const V& b) {
+    asm volatile("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
+  }
+};
+// Enough independent sums to hide the latency of any of these CPUs.
+template <class Step, class V, int kSums>
+__attribute__((always_inline)) inline double loop_of() {
+  V sums[kSums], a = V{} + 1e-3f, b = V{} + 1.0f;
 #pragma GCC unroll 24
-    for (int j = 0; j < 24; ++j) s[j] = _mm512_fmadd_ps(a, b, s[j]);
+  for (int j = 0; j < kSums; ++j) sums[j] = V{};
+  for (int64_t i = 0; i < kLoops; ++i) {
+#pragma GCC unroll 24
+    for (int j = 0; j < kSums; ++j) Step::step(sums[j], a, b);
   }
-  for (auto& x : s) asm volatile("" : "+v"(x));
-  return double(kLoops) * 24 * 16 * 2;
+  return double(kLoops) * kSums * double(sizeof(V) / 4) * Step::kFlops;
 }
+__attribute__((target("avx2,fma"))) inline double fma_avx2() { return loop_of<MultiplyAdd, Eight, 12>(); }
+__attribute__((target("avx512f"))) inline double fma_avx512() { return loop_of<MultiplyAdd, Sixteen, 24>(); }
 __attribute__((target("avx512f,avx512bf16"))) inline double dot_avx512_bf16() {
-  __m512 s[24];
-  for (auto& x : s) x = _mm512_set1_ps(0.0f);
-  __m512 a = _mm512_set1_ps(1e-3f), b = _mm512_set1_ps(1.0f);
-  for (int64_t i = 0; i < kLoops; ++i) {
-    asm volatile("" : "+v"(a), "+v"(b));
-#pragma GCC unroll 24
-    for (int j = 0; j < 24; ++j)
-      s[j] = _mm512_dpbf16_ps(s[j], reinterpret_cast<__m512bh>(a), reinterpret_cast<__m512bh>(b));
-  }
-  for (auto& x : s) asm volatile("" : "+v"(x));
-  return double(kLoops) * 24 * 32 * 2;
+  return loop_of<DotPairs, Sixteen, 24>();
 }
 #endif
 inline double fma_plain() {

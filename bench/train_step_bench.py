@@ -28,7 +28,7 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 TRIAL_STEPS = 3          # the first warms up (and compiles)
 HOPELESS = 8
-WORTH_COMPILING = 0.7
+WORTH_COMPILING = 0.4
 BATCHES = 12
 TEXT_BYTES = 4_000_000
 TRIAL_LIMIT = 150        # seconds; a row that needs more is given up and said so

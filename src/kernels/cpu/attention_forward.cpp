@@ -4,7 +4,7 @@
 // AVX512-BF16 and bf16 rows both products multiply bf16 pairs, so probabilities are rounded to bf16 for P V; their sum
 // is not.
 #include "kernels/attention.h"
-#include "kernels/cpu/attention_tile.h"
+#include "kernels/cpu/attention_few.h"
 
 #include <math.h>
 
@@ -109,6 +109,12 @@ struct ForwardTask {
     return task.n_heads == 1 ? task.head : task.head + (task.first_row + row) % task.n_heads;
   }
 
+  bool few() const { return task.n_rows <= kFewRows; }
+  bool values_are_keys() const {
+    return a.v.data == a.k_nope.data && a.v.stride == a.k_nope.stride && a.v_head_stride == a.k_head_stride &&
+           a.d_v <= a.d_nope;
+  }
+
   void pack_queries() const {
     for (int64_t row = 0; row < task.n_rows; ++row) {
       const T* q = row_of<const T>(a.q, query(row)) + head(row) * a.d_qk();
@@ -117,15 +123,26 @@ struct ForwardTask {
       put_row<U>(f.q + row * w.ld_qk, q, a.d_qk(), q, 0);
       f.m[row] = -__builtin_inff();
     }
-    const int64_t whole = attention_round_up(task.n_rows, kRows);
+    const int64_t whole = attention_round_up(task.n_rows, few() ? kFewRows : kRows);
     clear_rows(f.q + task.n_rows * w.ld_qk, whole - task.n_rows, w.ld_qk);
     clear_rows(f.o, whole, w.ld_v_cols);
     clear_rows(f.l, task.n_rows, kW);
+    if (few()) transpose_queries(f.kt, f.q, w.ld_qk, w.qk_words);
   }
 
+  // With few rows the keys stay staged, and f.kt holds the queries. Values that are the first part of the keys (the
+  // absorbed form) are not staged again.
   void pack_tile(int64_t tile_begin) const {
+    if (!values_are_keys()) pack_values(tile_begin);
     stage_keys<U, T>(f.stage, w.ld_qk, a, s, task.head, tile_begin);
-    transpose_tile(f.kt, f.stage, w.ld_qk, w.qk_words);
+    if (!few()) transpose_tile(f.kt, f.stage, w.ld_qk, w.qk_words);
+#if defined(HADAL_ISA_avx512_bf16)
+    if constexpr (U::kPer == 2) {
+      if (values_are_keys()) pair_rows(f.v, w.ld_v_cols, f.stage, w.ld_qk, kTile, a.d_v);
+    }
+#endif
+  }
+  void pack_values(int64_t tile_begin) const {
     if constexpr (U::kPer == 1) {
       stage_values<U, T>(f.v, w.ld_v_cols, a, s, task.head, tile_begin);
     } else {
@@ -143,11 +160,17 @@ struct ForwardTask {
     int64_t begin = 0;
     while (causal.limit(begin) == 0) ++begin;
     const int64_t first = begin / kRows * kRows, whole = attention_round_up(n_rows, kRows);
-    score_tile<U>({f.q + first_row * w.ld_qk, w.ld_qk, f.kt, kTile, f.s, kTile}, causal, first, whole, w.qk_words);
+    if (few()) {
+      score_few<U, T>({f.s, f.s + kFewRows * kTile, f.kt, f.stage, w.ld_qk, w.qk_words}, a, s, task.head,
+                      tile_begin + kTile);
+    } else {
+      score_tile<U>({f.q + first_row * w.ld_qk, w.ld_qk, f.kt, kTile, f.s, kTile}, causal, first, whole, w.qk_words);
+    }
+    const bool in_stage = U::kPer == 1 && values_are_keys();
     softmax_tile<U>(f, f.m + first_row, f.l + first_row * kW, causal, begin, n_rows, factor);
-    apply_tile<U, Into::rescale>(
-        {f.p, kTile / U::kPer, f.v, w.ld_v_cols, f.o + first_row * w.ld_v_cols, w.ld_v_cols, f.alpha}, causal, first,
-        whole, a.d_v);
+    apply_tile<U, Into::rescale>({f.p, kTile / U::kPer, in_stage ? f.stage : f.v, in_stage ? w.ld_qk : w.ld_v_cols,
+                                  f.o + first_row * w.ld_v_cols, w.ld_v_cols, f.alpha},
+                                 causal, first, whole, a.d_v);
   }
 
   void write() const {
@@ -164,7 +187,7 @@ struct ForwardTask {
     pack_queries();
     for (int64_t tile = 0; tile <= position(task.n_rows - 1); tile += kTile) {
       pack_tile(tile);
-      prefetch_tile<T>(a, s, task.head, tile + kTile);
+      if (!few()) prefetch_tile<T>(a, s, task.head, tile + kTile);
       for (int64_t row = 0; row < task.n_rows; row += kTile) visit_block(row, tile, factor);
     }
     write();

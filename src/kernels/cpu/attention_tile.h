@@ -292,8 +292,7 @@ HADAL_INLINE void pair_rows(float* to, int64_t ld_to, const float* from, int64_t
     const bf16* even = reinterpret_cast<const bf16*>(from + row * ld_from);
     const bf16* odd = reinterpret_cast<const bf16*>(from + (row + 1) * ld_from);
     for (int64_t c = 0; c < cols; c += kW) {
-      const Pairs both = interleave(load(even + c), load(odd + c));
-      store(to + row / 2 * ld_to + c, V{(__m512)both.v});
+      store(to + row / 2 * ld_to + c, as_words(interleave(even + c, odd + c)));
     }
   }
 }

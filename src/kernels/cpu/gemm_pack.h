@@ -27,20 +27,12 @@ struct Along<StepBf16, bf16> {
 };
 template <>
 struct Across<StepBf16, bf16> {
-  HADAL_INLINE V pairs(__m256i even, __m256i odd) {
-    const __m512i alternate = _mm512_set_epi16(47, 15, 46, 14, 45, 13, 44, 12, 43, 11, 42, 10, 41, 9, 40, 8, 39, 7, 38,
-                                               6, 37, 5, 36, 4, 35, 3, 34, 2, 33, 1, 32, 0);
-    return {_mm512_castsi512_ps(
-        _mm512_permutex2var_epi16(_mm512_castsi256_si512(even), alternate, _mm512_castsi256_si512(odd)))};
-  }
-  HADAL_INLINE V whole(const bf16* p, int64_t line) {
-    return pairs(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)),
-                 _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + line)));
-  }
+  HADAL_INLINE V whole(const bf16* p, int64_t line) { return as_words(interleave(p, p + line)); }
   HADAL_INLINE V units(const bf16* p, int64_t line, int64_t depth, int64_t n) {
     const __mmask16 lanes = n >= kW ? __mmask16(0xffff) : lanes_below(n);
     const __m256i even = _mm256_maskz_loadu_epi16(lanes, p);
-    return pairs(even, _mm256_maskz_loadu_epi16(depth > 1 ? lanes : __mmask16(0), p + (depth > 1 ? line : 0)));
+    return as_words(
+        interleave(even, _mm256_maskz_loadu_epi16(depth > 1 ? lanes : __mmask16(0), p + (depth > 1 ? line : 0))));
   }
 };
 #endif

@@ -110,6 +110,7 @@ HADAL_INLINE Pairs load_pairs_n(const bf16* p, int64_t n) {  // the first n pair
   return {reinterpret_cast<__m512bh>(_mm512_maskz_loadu_epi32(lanes_below(n), p))};
 }
 HADAL_INLINE Pairs as_pairs(V a) { return {reinterpret_cast<__m512bh>(a.v)}; }  // the same bits
+HADAL_INLINE V as_words(Pairs a) { return {reinterpret_cast<__m512>(a.v)}; }
 HADAL_INLINE Pairs broadcast_pair(const bf16* p) {
   int32_t pair;
   __builtin_memcpy(&pair, p, 4);
@@ -119,6 +120,16 @@ HADAL_INLINE Pairs interleave(V even, V odd) {  // rounds both; pair i = (even_i
   const __m512i low = _mm512_cvtepu16_epi32(narrow(even));
   const __m512i high = _mm512_slli_epi32(_mm512_cvtepu16_epi32(narrow(odd)), 16);
   return {reinterpret_cast<__m512bh>(_mm512_or_si512(low, high))};
+}
+HADAL_INLINE Pairs interleave(__m256i even, __m256i odd) {  // 16 bf16 each, as they are
+  const __m512i alternate = _mm512_set_epi16(47, 15, 46, 14, 45, 13, 44, 12, 43, 11, 42, 10, 41, 9, 40, 8, 39, 7, 38, 6,
+                                             37, 5, 36, 4, 35, 3, 34, 2, 33, 1, 32, 0);
+  return {reinterpret_cast<__m512bh>(
+      _mm512_permutex2var_epi16(_mm512_castsi256_si512(even), alternate, _mm512_castsi256_si512(odd)))};
+}
+HADAL_INLINE Pairs interleave(const bf16* even, const bf16* odd) {
+  return interleave(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(even)),
+                    _mm256_loadu_si256(reinterpret_cast<const __m256i*>(odd)));
 }
 HADAL_INLINE V dot(V sum, Pairs a, Pairs b) { return {_mm512_dpbf16_ps(sum.v, a.v, b.v)}; }
 #endif

@@ -1,0 +1,113 @@
+// What the kernel benches share: options and main, a meter that takes the machine's peak in the same moments as the
+// kernel, and the floors of which the run's exit status tells.
+#pragma once
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/exec.h"
+#include "base/isa.h"
+#include "bench/peak.h"
+
+namespace hadal::bench {
+
+struct Options {
+  int threads = 0;
+  std::string isa = "best", only;
+  double seconds = 0.25;  // per case, type and direction
+  double sgemm = 0;       // GFLOP/s of the best other FP32 product measured on this machine
+
+  bool chosen(const std::string& name) const { return name.find(only) != std::string::npos; }
+  Isa exact_isa() const {  // "avx512" here means exactly that
+    for (Isa exact : available_isas()) {
+      if (isa == isa_name(exact)) return exact;
+    }
+    return isa == "best" ? best_isa() : parse_isa(isa);
+  }
+};
+
+// Cores come and go on shared machines and clocks change: kernel and peak take turns, and the best of either counts.
+class Meter {
+ public:
+  struct Result {
+    double seconds = 1e30, f32 = 0, pairs = 0;  // best time; GFLOP/s of the peaks of FP32 and of bf16 pairs
+  };
+
+  Meter(ThreadPool& pool, Isa isa, double sgemm) : pool_(pool), isa_(isa) {
+    f32_ = peak_gflops(pool, isa, false, 0.3);
+    pairs_ = peak_gflops(pool, isa, true, 0.1);
+    has_pairs_ = pairs_ > 1.1 * f32_;
+    sgemm_gain_ = std::max(1.0, sgemm / f32_);
+  }
+  double f32() const { return f32_ * sgemm_gain_; }
+  double pairs() const { return pairs_; }
+  bool has_pairs() const { return has_pairs_; }
+
+  // `enough` may ask for more turns when noise seems to hide the kernel's speed.
+  template <class Body, class Enough>
+  Result measure(Body&& body, double budget, Enough&& enough) const {
+    constexpr int kTurns = 4, kMostTurns = 24;
+    Result result;
+    body();
+    for (int turn = 0; turn < kTurns || (turn < kMostTurns && !enough(result)); ++turn) {
+      result.f32 = std::max(result.f32, peak_gflops(pool_, isa_, false, 0.005) * sgemm_gain_);
+      if (has_pairs_) result.pairs = std::max(result.pairs, peak_gflops(pool_, isa_, true, 0.005));
+      result.seconds = std::min(result.seconds, best_seconds(body, budget / kTurns));
+    }
+    return result;
+  }
+
+ private:
+  ThreadPool& pool_;
+  Isa isa_;
+  double f32_, pairs_, sgemm_gain_;
+  bool has_pairs_;
+};
+
+// Which rows promised a share of the peak, and which did not keep it.
+class Floors {
+ public:
+  // The column's text; empty without a floor. `shares` are of the FP32 peak.
+  std::string judge(const std::string& row, double floor, const std::vector<double>& shares) {
+    if (floor <= 0) return "";
+    ++count_;
+    const double worst = *std::min_element(shares.begin(), shares.end());
+    const bool held = worst >= floor;
+    if (!held) failed_.push_back(fmt::format("{}: {:.1f}% of the peak, floor {:.0f}%", row, 100 * worst, 100 * floor));
+    return fmt::format("  floor {:.0f}% {}", 100 * floor, held ? "held" : "FAILED");
+  }
+  int exit_code() const {
+    std::printf("\n%d floors, %d held\n", count_, count_ - int(failed_.size()));
+    for (const std::string& row : failed_) std::printf("missed: %s\n", row.c_str());
+    return failed_.empty() ? 0 : 1;
+  }
+
+ private:
+  int count_ = 0;
+  std::vector<std::string> failed_;
+};
+
+inline int main_of(int argc, char** argv, const char* about, int (*run)(const Options&)) {
+  Options options;
+  CLI::App app{about};
+  app.add_option("--threads", options.threads, "threads; 0 = all granted");
+  app.add_option("--isa", options.isa, "avx2, avx512, avx512_bf16, reference or best");
+  app.add_option("--only", options.only, "only cases whose name holds this");
+  app.add_option("--seconds", options.seconds, "time spent per case, type and direction");
+  app.add_option("--peak-candidate", options.sgemm,
+                 "GFLOP/s of another library's best FP32 product here: the peak is no lower");
+  CLI11_PARSE(app, argc, argv);
+  try {
+    return run(options);
+  } catch (const Error& error) {
+    std::fprintf(stderr, "bench: error: %s\n", error.what());
+    return 2;
+  }
+}
+
+}  // namespace hadal::bench
