@@ -11,7 +11,7 @@ function(hadal_isa isa)
   target_compile_definitions(hadal_kernels_${isa} PRIVATE HADAL_ISA=${isa} HADAL_ISA_${isa}=1)
   # GCC 12's own intrinsics read a deliberately undefined vector and warn about it.
   target_compile_options(hadal_kernels_${isa} PRIVATE -O3 -fno-math-errno -fno-trapping-math -Wno-uninitialized
-                         -Wno-maybe-uninitialized ${ARGN})
+                         $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized> ${ARGN})
   target_sources(hadal_kernels PRIVATE $<TARGET_OBJECTS:hadal_kernels_${isa}>)
   target_compile_definitions(hadal_kernels PUBLIC HADAL_HAVE_${isa}=1)
 endfunction()
