@@ -48,6 +48,11 @@ class HfPlanner {
       if (ends_layer && specs[i].layer >= source_.model().n_layers) mtp_copies(specs[i].layer);
     }
     if (same_) leftovers();
+    if (n_cut_ > 0)
+      plan_.notices.push_back(fmt::format(
+          "{} matrices end in partial FP8 blocks, as the released kv_a_proj does: transformers on a CPU misreads those "
+          "(it takes a block's size from the number of scales); Hadal and GPU kernels do not",
+          n_cut_));
     shards();
     plan_.texts.emplace_back("config.json", config_json());
     return std::move(plan_);
@@ -76,6 +81,8 @@ class HfPlanner {
       const std::string scales = name + "_scale_inv";
       add({name, shape, Encoding::fp8, {{weight}}, scales, 0}, DType::f8_e4m3);
       add({scales, scale_shape(shape, {}), Encoding::fp8_scales, {}, {}, 0}, DType::f32);
+      const auto cut = [](int64_t size) { return size > BlockSize{}.rows && size % BlockSize{}.rows != 0; };
+      n_cut_ += cut(shape[0]) || cut(shape[1]);
     } else {
       const bool bias_stays = spec.kind == ParameterKind::router_bias && stored != DType::bf16;
       const DType dtype = plan_.dtype == "fp32" || bias_stays ? DType::f32 : DType::bf16;
@@ -166,6 +173,7 @@ class HfPlanner {
   ExportPlan plan_;
   std::vector<DType> dtypes_;  // of plan_.tensors
   std::set<std::string> used_;
+  int64_t n_cut_ = 0;  // matrices with partial FP8 blocks beside whole ones
 };
 
 }  // namespace
