@@ -34,6 +34,8 @@ struct CheckpointContent {
 
 // Tensors of the parameters' master weights under Hugging Face names; experts are slices of the stacked tensor.
 std::vector<NamedTensor> model_tensors(const Parameters& parameters);
+// The same of gradients; the router's bias, which has none, is not among them.
+std::vector<NamedTensor> gradient_tensors(const Parameters& parameters);
 // Fills masters from a model.safetensors with such names. Missing, surplus or misshapen tensors are errors that name
 // them.
 void load_model_tensors(const std::filesystem::path& file, const Parameters& parameters);

@@ -1,4 +1,4 @@
-// Master weights to and from Hugging Face names: stacked experts are saved one tensor per expert.
+// Master weights to and from Hugging Face names, gradients to them: stacked experts are saved one tensor per expert.
 #include <set>
 
 #include "base/error.h"
@@ -10,18 +10,18 @@ namespace {
 
 struct Place {
   std::string hf_name;
-  Tensor master;  // the whole parameter, or one expert's slice
+  Tensor tensor;  // the whole parameter, or one expert's slice
 };
 
-std::vector<Place> places_of(const Parameter& parameter) {
+std::vector<Place> places_of(const Parameter& parameter, const Tensor& whole) {
   const auto& spec = parameter.spec;
   const size_t mark = spec.hf_name.find("{e}");
-  if (mark == std::string::npos) return {{spec.hf_name, parameter.master}};
+  if (mark == std::string::npos) return {{spec.hf_name, whole}};
   std::vector<Place> places;
   for (int64_t expert = 0; expert < spec.n_experts(); ++expert) {
     std::string name = spec.hf_name;
     name.replace(mark, 3, std::to_string(expert));
-    places.push_back({std::move(name), parameter.master.slice(expert)});
+    places.push_back({std::move(name), whole.slice(expert)});
   }
   return places;
 }
@@ -31,7 +31,18 @@ std::vector<Place> places_of(const Parameter& parameter) {
 std::vector<NamedTensor> model_tensors(const Parameters& parameters) {
   std::vector<NamedTensor> tensors;
   for (const Parameter* parameter : parameters) {
-    for (auto& place : places_of(*parameter)) tensors.push_back({std::move(place.hf_name), std::move(place.master)});
+    for (auto& place : places_of(*parameter, parameter->master))
+      tensors.push_back({std::move(place.hf_name), std::move(place.tensor)});
+  }
+  return tensors;
+}
+
+std::vector<NamedTensor> gradient_tensors(const Parameters& parameters) {
+  std::vector<NamedTensor> tensors;
+  for (const Parameter* parameter : parameters) {
+    if (!parameter->spec.trained) continue;
+    for (auto& place : places_of(*parameter, parameter->grad))
+      tensors.push_back({std::move(place.hf_name), std::move(place.tensor)});
   }
   return tensors;
 }
@@ -40,13 +51,13 @@ void load_model_tensors(const std::filesystem::path& file, const Parameters& par
   const SafetensorsReader reader(file);
   std::set<std::string> wanted;
   for (const Parameter* parameter : parameters) {
-    for (const auto& place : places_of(*parameter)) {
+    for (const auto& place : places_of(*parameter, parameter->master)) {
       check(reader.has(place.hf_name), ErrorKind::corrupt, "{}: tensor '{}' is missing", file.string(), place.hf_name);
       const Tensor stored = reader.tensor(place.hf_name);
-      check(stored.shape() == place.master.shape(), ErrorKind::corrupt,
+      check(stored.shape() == place.tensor.shape(), ErrorKind::corrupt,
             "{}: tensor '{}' has shape {}, the model needs {}", file.string(), place.hf_name,
-            shape_text(stored.shape()), shape_text(place.master.shape()));
-      place.master.copy_from(stored);
+            shape_text(stored.shape()), shape_text(place.tensor.shape()));
+      place.tensor.copy_from(stored);
       wanted.insert(place.hf_name);
     }
   }

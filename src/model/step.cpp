@@ -7,8 +7,15 @@
 
 namespace hadal {
 
-ModelStep::ModelStep(const ModelParts& parts, const Run& run, const MicroBatch& batch, RouteReplay* routes)
-    : parts_(parts), run_(run), batch_(batch), routes_(routes), saved_(parts.layers.size()), depths_(parts.mtp.size()) {
+ModelStep::ModelStep(const ModelParts& parts, const Run& run, const MicroBatch& batch, RouteReplay* routes,
+                     Observer observer)
+    : parts_(parts),
+      run_(run),
+      batch_(batch),
+      routes_(routes),
+      observer_(std::move(observer)),
+      saved_(parts.layers.size()),
+      depths_(parts.mtp.size()) {
   if (routes_ && !routes_->replay) routes_->experts.clear();
   sums_.mtp.assign(parts.mtp.size(), 0.0);
   sums_.mtp_count.assign(parts.mtp.size(), 0);
@@ -54,10 +61,28 @@ void ModelStep::skip_depth(const Block& block) {
   ++n_routed_;
 }
 
-Tensor ModelStep::run_block(const Block& block, const Rows& rows, const Tensor& x, Block::Saved& saved) {
+void ModelStep::see(const std::string& name, const Tensor& value) const {
+  if (observer_) observer_(name, value);
+}
+
+void ModelStep::see_block(size_t layer, const Block& block, const Block::Saved& saved, const Tensor& y) const {
+  if (!observer_) return;
+  const std::string name = fmt::format("layers.{}.", layer);
+  if (block.ffn.is_moe()) {
+    const RoutingPlan& routing = saved.ffn.moe.routing;
+    auto experts = routing.experts;  // a copy: views of a Tensor may be written
+    see(name + "moe.experts", Tensor::wrap(experts.data(), DType::i32, routing.weights.shape()));
+    see(name + "moe.weights", routing.weights);
+  }
+  see(name + "output", y);
+}
+
+Tensor ModelStep::run_block(size_t layer, const Rows& rows, const Tensor& x, Block::Saved& saved) {
+  const Block& block = parts_.layers[layer];
   prepare_routes(block, saved);
   const Tensor y = block.forward(run_, rows, x, saved);
   record_routes(block, saved);
+  see_block(layer, block, saved, y);
   if (!run_.keep) saved = Block::Saved();
   return y;
 }
@@ -65,10 +90,12 @@ Tensor ModelStep::run_block(const Block& block, const Rows& rows, const Tensor& 
 Tensor ModelStep::forward_layers() {
   const Rows rows = rows_of(batch_);
   Tensor x = block_input(batch_);
-  for (size_t layer = 0; layer < parts_.layers.size(); ++layer)
-    x = run_block(parts_.layers[layer], rows, x, saved_[layer]);
+  see("embedding", x);
+  for (size_t layer = 0; layer < parts_.layers.size(); ++layer) x = run_block(layer, rows, x, saved_[layer]);
   PartClock::Scope scope(run_.clock, Part::norms);
-  return parts_.final_norm.forward(run_.exec, x, final_norm_);
+  const Tensor normed = parts_.final_norm.forward(run_.exec, x, final_norm_);
+  see("final_norm", normed);
+  return normed;
 }
 
 Tensor ModelStep::forward_depth(size_t k, const Tensor& previous) {
@@ -86,6 +113,7 @@ Tensor ModelStep::forward_depth(size_t k, const Tensor& previous) {
   prepare_routes(module.block, depth.saved.block);
   const Tensor h = module.forward(run_, rows_of(depth.rows.batch), embedding, hidden, depth.saved);
   record_routes(module.block, depth.saved.block);
+  see_block(parts_.layers.size() + k, module.block, depth.saved.block, depth.saved.final_norm.x);
   if (!run_.keep) depth.saved = MtpModule::Saved();
   run_.clock.hold(false);
   return h;

@@ -8,7 +8,8 @@ namespace hadal {
 
 class ModelStep {
  public:
-  ModelStep(const ModelParts& parts, const Run& run, const MicroBatch& batch, RouteReplay* routes);
+  ModelStep(const ModelParts& parts, const Run& run, const MicroBatch& batch, RouteReplay* routes,
+            Observer observer = {});
 
   LossSums forward(std::vector<double>* log_probs);
   LossSums forward_backward(const LossWeights& weights);
@@ -21,7 +22,9 @@ class ModelStep {
   };
 
   Tensor block_input(const MicroBatch& batch) const;
-  Tensor run_block(const Block& block, const Rows& rows, const Tensor& x, Block::Saved& saved);
+  Tensor run_block(size_t layer, const Rows& rows, const Tensor& x, Block::Saved& saved);
+  void see(const std::string& name, const Tensor& value) const;
+  void see_block(size_t layer, const Block& block, const Block::Saved& saved, const Tensor& y) const;
   void prepare_routes(const Block& block, Block::Saved& saved);
   void record_routes(const Block& block, const Block::Saved& saved);
   void skip_depth(const Block& block);
@@ -35,6 +38,7 @@ class ModelStep {
   const Run& run_;
   const MicroBatch& batch_;
   RouteReplay* routes_;
+  Observer observer_;
   size_t n_routed_ = 0;  // MoE layers executed so far
   LossSums sums_;
   std::vector<Block::Saved> saved_;

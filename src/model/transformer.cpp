@@ -129,10 +129,11 @@ LossSums Transformer::forward_backward(const MicroBatch& batch, const LossWeight
   return sums;
 }
 
-LossSums Transformer::forward(const MicroBatch& batch, std::vector<double>* log_probs, RouteReplay* routes) {
+LossSums Transformer::forward(const MicroBatch& batch, std::vector<double>* log_probs, RouteReplay* routes,
+                              const Observer& observer) {
   impl_->prepare(batch, routes);
   const Run run = impl_->new_run(false, 0.0);
-  LossSums sums = ModelStep(impl_->parts, run, batch, routes).forward(log_probs);
+  LossSums sums = ModelStep(impl_->parts, run, batch, routes, observer).forward(log_probs);
   impl_->clock.stop();
   return sums;
 }

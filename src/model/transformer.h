@@ -48,6 +48,11 @@ struct RouteReplay {  // experts of every MoE layer in order of execution; fille
   std::vector<std::vector<int32_t>> experts;
 };
 
+// Called with what a forward computes, in this order: "embedding"; of every layer "layers.N.moe.experts" [T, k] (i32,
+// ascending), "layers.N.moe.weights" [T, k] and "layers.N.output" [T, hidden], the residual stream after it (MTP modules
+// follow as layers n_layers ..., on fewer rows); "final_norm". Tensors are views, good until it returns.
+using Observer = std::function<void(const std::string& name, const Tensor& value)>;
+
 class Transformer {
  public:
   Transformer(const ModelConfig& config, const ModelOptions& options, const Exec& exec);
@@ -66,7 +71,8 @@ class Transformer {
   LossSums forward_backward(const MicroBatch& batch, const LossWeights& weights, RouteReplay* routes = nullptr);
   // Forward only: losses as above; if log_probs is not null it receives log p(target) per row (0 where target is -1).
   // The balance loss, which has a weight only in training, stays 0.
-  LossSums forward(const MicroBatch& batch, std::vector<double>* log_probs = nullptr, RouteReplay* routes = nullptr);
+  LossSums forward(const MicroBatch& batch, std::vector<double>* log_probs = nullptr, RouteReplay* routes = nullptr,
+                   const Observer& observer = {});
 
   // Generation: appends tokens to the cache and returns logits [vocab] (f32) after the last of them.
   std::shared_ptr<LatentCache> new_cache(int64_t max_tokens) const;

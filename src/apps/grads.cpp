@@ -1,0 +1,106 @@
+// hadal grads: the loss of given texts and the gradient of every parameter, by the trainer's own backward. For people
+// who port models: another implementation's gradients can be compared name by name.
+//   OUTPUT/gradients.safetensors   F32 (F64 with fp64) under Hugging Face names, experts one by one
+//   OUTPUT/loss.json               {"loss", "tokens", "texts", "mtp_losses"}: means over all predicted tokens
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "apps/cli.h"
+#include "apps/token_lines.h"
+#include "base/error.h"
+#include "base/files.h"
+#include "checkpoint/checkpoint.h"
+
+namespace hadal {
+namespace {
+
+struct Options {
+  std::string model, input = "-", output, precision, bos = "auto";
+  double mtp_weight = 0, balance_alpha = 0;
+  RunOptions run;
+};
+
+std::vector<MicroBatch> read_batches(TokenLines& lines) {
+  std::vector<MicroBatch> batches;
+  while (const auto line = lines.next()) batches.push_back(batch_of_tokens(line->tokens));
+  check(!batches.empty(), ErrorKind::invalid, "no line to take a gradient of");
+  return batches;
+}
+
+// Weights that make sums over all texts the means of the training loss (§2.4).
+LossWeights mean_weights(const std::vector<MicroBatch>& batches, int64_t n_mtp, const Options& o) {
+  LossWeights weights;
+  int64_t targets = 0;
+  for (const auto& batch : batches) targets += batch.n_tokens();
+  weights.main = 1.0 / double(targets);
+  for (int64_t k = 1; k <= n_mtp; ++k) {
+    int64_t count = 0;
+    for (const auto& batch : batches) count += std::max<int64_t>(0, batch.n_tokens() - k);
+    weights.mtp.push_back(o.mtp_weight / double(n_mtp) / double(std::max<int64_t>(1, count)));
+  }
+  weights.balance = o.balance_alpha / double(batches.size());
+  return weights;
+}
+
+nlohmann::ordered_json losses(const LossSums& sums, size_t texts) {
+  nlohmann::ordered_json json = {{"loss", sums.main / double(sums.main_count)},
+                                 {"tokens", sums.main_count},
+                                 {"texts", texts},
+                                 {"mtp_losses", nlohmann::ordered_json::array()}};
+  for (size_t k = 0; k < sums.mtp.size(); ++k)
+    json["mtp_losses"].push_back(sums.mtp_count[k] > 0 ? sums.mtp[k] / double(sums.mtp_count[k]) : 0.0);
+  return json;
+}
+
+int run_gradients(const Options& o) {
+  TokenLines lines(o.input);
+  auto exec = o.run.exec();
+  LoadOptions load;
+  load.precision = o.precision;
+  load.training = true;
+  auto loaded = load_text_model(o.model, load, exec.exec);
+  lines.begin(loaded, o.bos);
+  const auto batches = read_batches(lines);
+  std::filesystem::create_directories(o.output);
+  Transformer& model = *loaded.model.transformer;
+  const LossWeights weights = mean_weights(batches, model.config().n_mtp, o);
+  model.zero_gradients();
+  LossSums sums;
+  for (const auto& batch : batches) sums.merge(model.forward_backward(batch, weights));
+  loaded.model.check_intact();
+  const auto json = losses(sums, batches.size());
+  const auto directory = std::filesystem::path(o.output);
+  save_safetensors(directory / "gradients.safetensors", gradient_tensors(model.parameters()),
+                   {{"format", "pt"}, {"loss", json["loss"].dump()}});
+  atomic_write(directory / "loss.json", json.dump() + "\n");
+  fmt::print("{}\n", json.dump());
+  return kExitFine;
+}
+
+}  // namespace
+
+void add_grads(CLI::App& root, Cli& cli) {
+  auto o = std::make_shared<Options>();
+  CLI::App* verb = root.add_subcommand("grads", "Loss and every parameter's gradient on given texts");
+  verb->add_option("--model", o->model, "a run directory, an exported model or a Hugging Face directory")->required();
+  verb->add_option("--input", o->input, "JSON lines with \"tokens\" or \"text\"; - is standard input")
+      ->capture_default_str();
+  verb->add_option("--output", o->output, "directory for gradients.safetensors and loss.json")->required();
+  verb->add_option("--precision", o->precision, "fp64, fp32 or bf16; default: as trained, else as stored")
+      ->check(CLI::IsMember({"fp64", "fp32", "bf16"}));
+  verb->add_option("--bos", o->bos, "token before a text, as for score")
+      ->check(CLI::IsMember({"auto", "on", "off"}))
+      ->capture_default_str();
+  verb->add_option("--mtp-weight", o->mtp_weight, "lambda of the MTP losses in the gradient")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  verb->add_option("--balance-alpha", o->balance_alpha, "weight of the sequence-wise balance loss")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  add_threads_option(*verb, o->run);
+  add_isa_option(*verb, o->run);
+  add_examples(*verb, {"echo '{\"tokens\": [5, 17, 3, 9]}' | hadal grads --model DIR --output grads --precision fp32"});
+  cli.on(verb, [o] { return run_gradients(*o); });
+}
+
+}  // namespace hadal

@@ -1,0 +1,95 @@
+// Every line is checked against the model before it is used.
+#include "apps/token_lines.h"
+
+#include <filesystem>
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/interrupt.h"
+#include "base/text_format.h"
+
+namespace hadal {
+namespace {
+
+using Json = nlohmann::json;
+
+std::vector<int32_t> read_ids(const Json& json, const std::string& where, int64_t vocabulary) {
+  check(json.contains("tokens") && json["tokens"].is_array(), ErrorKind::invalid,
+        "{}: must have \"tokens\": [ids] or \"text\": \"...\"", where);
+  std::vector<int32_t> tokens;
+  for (const auto& id : json["tokens"]) {
+    check(id.is_number_integer() && id.get<int64_t>() >= 0 && id.get<int64_t>() < vocabulary, ErrorKind::invalid,
+          "{}: token id {} must be a whole number in 0 .. {}", where, id.dump(), vocabulary - 1);
+    tokens.push_back(id.get<int32_t>());
+  }
+  return tokens;
+}
+
+}  // namespace
+
+TokenLines::TokenLines(std::string path) : path_(std::move(path)), in_(&std::cin) {
+  if (path_ == "-") return;
+  file_.open(path_, std::ios::binary);
+  check(bool(file_), ErrorKind::not_found, "{}: no such file (or not readable)", path_);
+  check(!std::filesystem::is_directory(path_), ErrorKind::invalid,
+        "{}: a directory; --input takes a file of JSON lines", path_);
+  in_ = &file_;
+}
+
+void TokenLines::begin(const TextModel& model, const std::string& bos) {
+  model_ = &model;
+  if (model.tokenizer) start_ = text_start(model, bos);
+}
+
+std::string TokenLines::where() const {
+  return fmt::format("{}: line {}", path_ == "-" ? "standard input" : path_, number_);
+}
+
+TokenLine TokenLines::parse(const std::string& line) const {
+  check(!nests_deeper_than(line, 16), ErrorKind::invalid, "{}: nested too deeply", where());
+  const auto json = Json::parse(line, nullptr, false);
+  check(json.is_object(), ErrorKind::invalid, "{}: not a JSON object", where());
+  const ModelConfig& config = model_->model.transformer->config();
+  TokenLine result;
+  result.is_text = json.contains("text") && json["text"].is_string();
+  if (result.is_text) {
+    const auto& text = json["text"].get_ref<const std::string&>();
+    result.tokens = start_;
+    result.text_bytes = int64_t(text.size());
+    model_->text().encode_to(text, SpecialTokens::as_text, result.tokens);
+  } else {
+    result.tokens = read_ids(json, where(), config.vocab_size);
+  }
+  const int64_t n = int64_t(result.tokens.size());
+  check(n > 0, ErrorKind::invalid, "{}: no tokens", where());
+  check(n <= config.max_positions + 1, ErrorKind::invalid, "{}: {} tokens, more than the model's {} positions", where(),
+        n, config.max_positions);
+  return result;
+}
+
+std::optional<TokenLine> TokenLines::next() {
+  std::string line;
+  while (std::getline(*in_, line)) {
+    ++number_;
+    check(!interrupted(), ErrorKind::io, "interrupted before line {}", number_);
+    if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
+    return parse(line);
+  }
+  check(!in_->bad(), ErrorKind::io, "{}: cannot be read to its end", path_);
+  return std::nullopt;
+}
+
+MicroBatch batch_of_tokens(const std::vector<int32_t>& tokens) {
+  const int64_t rows = int64_t(tokens.size()) - 1;
+  check(rows >= 1, ErrorKind::invalid, "a text of {} tokens predicts nothing; give at least 2", tokens.size());
+  MicroBatch batch;
+  batch.tokens.assign(tokens.begin(), tokens.end() - 1);
+  batch.targets.assign(tokens.begin() + 1, tokens.end());
+  for (int64_t i = 0; i < rows; ++i) batch.positions.push_back(int32_t(i));
+  batch.segments = {{0, rows, 0, rows}};
+  batch.sequences = {{0, rows}};
+  return batch;
+}
+
+}  // namespace hadal

@@ -1,0 +1,41 @@
+// TokenLines: the input of verbs that read one text a line: JSON objects {"tokens": [ids]} or {"text": "..."}.
+#pragma once
+#include <fstream>
+#include <istream>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "apps/text_model.h"
+
+namespace hadal {
+
+struct TokenLine {
+  std::vector<int32_t> tokens;  // at least one; for a text with what stands before it
+  bool is_text = false;
+  int64_t text_bytes = 0;
+};
+
+class TokenLines {
+ public:
+  // "-" is standard input. Throws not_found or invalid, before any work, for a file that cannot be read.
+  explicit TokenLines(std::string path);
+  void begin(const TextModel& model, const std::string& bos);  // which ids, positions and tokenizer hold from now on
+  std::optional<TokenLine> next();  // skips empty lines; throws invalid naming the line; io when interrupted
+
+ private:
+  TokenLine parse(const std::string& line) const;
+  std::string where() const;
+
+  std::string path_;
+  std::ifstream file_;
+  std::istream* in_;
+  int64_t number_ = 0;
+  const TextModel* model_ = nullptr;
+  std::vector<int32_t> start_;  // before a text
+};
+
+// One text as a micro-batch: every token but the last is an input, its successor the target. At least two tokens.
+MicroBatch batch_of_tokens(const std::vector<int32_t>& tokens);
+
+}  // namespace hadal
