@@ -220,7 +220,8 @@ void Interpreter::run_block_into(const Statement& statement) {
   if (statement.kind == StatementKind::set_block) {
     assign(*statement.targets[0], value);
   } else {
-    print(to_text(value));
+    if (value.text() == nullptr) error(fmt::format("the filter of a block gives a {}, not a str", value.type_name()));
+    print(*value.text());
   }
 }
 

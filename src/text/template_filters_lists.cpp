@@ -60,6 +60,7 @@ Value select(Interpreter& in, const Value& input, Arguments& arguments, bool by_
   }
   if (test == nullptr && !arguments.named.empty()) in.error(arguments.of + " takes no named arguments without a test");
   std::vector<Value> out;
+  if (!in.truth(input)) return in.list({}, ListKind::generator);  // also what could not be walked through
   for (const Value& item : in.iterate(input)) {
     const Value value = by_attribute ? in.item_path(item, given[0]) : item;
     bool holds = false;
@@ -172,6 +173,7 @@ Value filter_join(Interpreter& in, const Value& input, Arguments& arguments) {
 
 Value filter_map(Interpreter& in, const Value& input, Arguments& arguments) {
   std::vector<Value> out;
+  if (!in.truth(input)) return in.list({}, ListKind::generator);  // also what could not be walked through
   const bool by_attribute = arguments.values.empty();
   const Value* attribute = by_attribute ? arguments.find(0, "attribute") : nullptr;
   const Value* otherwise = by_attribute ? arguments.find(1, "default") : nullptr;

@@ -34,6 +34,7 @@ std::vector<std::pair<Value, Value>> entries(Interpreter& in, Arguments& argumen
   std::vector<std::pair<Value, Value>> out;
   if (!arguments.values.empty()) {
     const Value& from = arguments.values[0];
+    if (from.is_undefined()) in.use_of_undefined(from);
     if (from.dict() != nullptr) {
       in.charge(from.dict()->items.size() * 2 * sizeof(Value));
       out = from.dict()->items;

@@ -1,0 +1,89 @@
+#include "text/chat_files.h"
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/text_format.h"
+
+namespace hadal {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::json;
+
+Json read_object(const fs::path& path) {
+  const std::string text = read_file(path);
+  check(!nests_deeper_than(text, 64), ErrorKind::corrupt, "'{}' is nested deeper than 64 levels", path.string());
+  try {
+    Json json = Json::parse(text);
+    check(json.is_object(), ErrorKind::corrupt, "'{}' is not a JSON object", path.string());
+    return json;
+  } catch (const Json::exception& e) {
+    fail(ErrorKind::corrupt, "'{}' is not valid JSON: {}", path.string(), e.what());
+  }
+}
+
+// Every "..._token" of the object that is not known yet.
+void add_tokens(const Json& object, const fs::path& path, std::map<std::string, std::string>& tokens) {
+  for (const auto& [name, value] : object.items()) {
+    if (!name.ends_with("_token") || value.is_null() || value.is_boolean()) continue;  // add_bos_token and its like are flags
+    const Json* text = value.is_object() && value.contains("content") ? &value["content"] : &value;
+    check(text->is_string(), ErrorKind::corrupt, "'{}': \"{}\" is {}, not a token", path.string(), name, value.dump().substr(0, 100));
+    tokens.emplace(name, text->get<std::string>());
+  }
+}
+
+std::optional<std::string> template_of(const Json& config, const fs::path& path, const std::string& wanted) {
+  if (!config.contains("chat_template") || config["chat_template"].is_null()) return std::nullopt;
+  const Json& value = config["chat_template"];
+  if (value.is_string()) return value.get<std::string>();
+  check(value.is_array(), ErrorKind::corrupt, "'{}': \"chat_template\" is neither a text nor a list", path.string());
+  std::string names;
+  for (const Json& one : value) {
+    const bool whole = one.is_object() && one.contains("name") && one["name"].is_string() && one.contains("template") && one["template"].is_string();
+    check(whole, ErrorKind::corrupt, "'{}': an entry of \"chat_template\" has no \"name\" and \"template\"", path.string());
+    if (one["name"] == wanted) return one["template"].get<std::string>();
+    names += (names.empty() ? "" : ", ") + one["name"].get<std::string>();
+  }
+  fail(ErrorKind::not_found, "'{}' has no chat template '{}', only: {}", path.string(), wanted, names.empty() ? "none" : names);
+}
+
+}  // namespace
+
+std::optional<ChatFiles> read_chat_files(const std::string& directory, const std::string& name) {
+  const fs::path folder = directory, jinja = folder / "chat_template.jinja", config_path = folder / "tokenizer_config.json";
+  const fs::path map_path = folder / "special_tokens_map.json", other = folder / "additional_chat_templates" / (name + ".jinja");
+  check(name.find('/') == std::string::npos && !name.starts_with('.'), ErrorKind::invalid, "'{}' is no name of a chat template", name);
+  ChatFiles files;
+  std::optional<std::string> source;
+  if (fs::exists(config_path)) {
+    const Json config = read_object(config_path);
+    add_tokens(config, config_path, files.special_tokens);
+    if (!fs::exists(jinja)) source = template_of(config, config_path, name);
+    files.origin = config_path.string();
+  }
+  if (fs::exists(map_path)) add_tokens(read_object(map_path), map_path, files.special_tokens);
+  if (fs::exists(jinja)) {
+    const fs::path path = name == "default" ? jinja : other;
+    check(fs::exists(path), ErrorKind::not_found, "no chat template '{}': '{}' does not exist", name, path.string());
+    source = read_file(path);
+    files.origin = path.string();
+  }
+  if (!source) return std::nullopt;
+  files.source = std::move(*source);
+  return files;
+}
+
+std::optional<ChatTemplate> read_chat_template(const std::string& directory, const std::string& name) {
+  std::optional<ChatFiles> files = read_chat_files(directory, name);
+  if (!files) return std::nullopt;
+  try {
+    return ChatTemplate::parse(files->source, files->special_tokens);
+  } catch (const Error& e) {
+    fail(e.kind(), "'{}': {}", files->origin, e.what());
+  }
+}
+
+}  // namespace hadal

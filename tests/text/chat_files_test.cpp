@@ -1,0 +1,98 @@
+// The files of a model directory that say how to chat and how to generate.
+#include "text/chat_files.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "base/files.h"
+#include "tests/text/text_testing.h"
+#include "text/generation_config.h"
+
+namespace hadal {
+namespace {
+
+using testing::error_of;
+using testing::TempDir;
+
+bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+std::string rendered(const ChatTemplate& chat) { return chat_text(chat.render_variables("{}")); }
+
+TEST(ChatFiles, TheTemplateStandsInTheTokenizersConfigOrInItsOwnFile) {
+  TempDir directory;
+  EXPECT_FALSE(read_chat_template(directory.path()).has_value());
+  atomic_write(directory / "tokenizer_config.json", R"({"bos_token": {"__type": "AddedToken", "content": "<s>"}, "eos_token": "</s>", "pad_token": null,
+      "add_bos_token": true, "chat_template": "{{ bos_token }}config{{ eos_token }}{{ pad_token is defined }}"})");
+  EXPECT_EQ(rendered(*read_chat_template(directory.path())), "<s>config</s>False");
+  atomic_write(directory / "special_tokens_map.json", R"({"pad_token": {"content": "<p>"}, "bos_token": "other"})");
+  EXPECT_EQ(rendered(*read_chat_template(directory.path())), "<s>config</s>True");
+  atomic_write(directory / "chat_template.jinja", "own {{ bos_token }}\n");
+  EXPECT_EQ(rendered(*read_chat_template(directory.path())), "own <s>");
+  EXPECT_TRUE(has(error_of([&] { read_chat_template(directory.path(), "tool_use"); }), "tool_use"));
+  std::filesystem::create_directory(directory / "additional_chat_templates");
+  atomic_write(directory / "additional_chat_templates/tool_use.jinja", "tools");
+  EXPECT_EQ(rendered(*read_chat_template(directory.path(), "tool_use")), "tools");
+  EXPECT_TRUE(has(error_of([&] { read_chat_template(directory.path(), "../x"); }), "no name"));
+}
+
+TEST(ChatFiles, OneOfSeveralTemplatesIsPickedByName) {
+  TempDir directory;
+  atomic_write(directory / "tokenizer_config.json", R"({"chat_template": [{"name": "default", "template": "d"}, {"name": "tool_use", "template": "t"}]})");
+  EXPECT_EQ(rendered(*read_chat_template(directory.path())), "d");
+  EXPECT_EQ(rendered(*read_chat_template(directory.path(), "tool_use")), "t");
+  EXPECT_TRUE(has(error_of([&] { read_chat_template(directory.path(), "rag"); }), "default, tool_use"));
+}
+
+TEST(ChatFiles, WrongFilesAreRefusedWithTheirName) {
+  TempDir directory;
+  for (const char* const text : {"[", "[]", R"({"chat_template": 3})", R"({"chat_template": [{"name": "default"}]})", R"({"bos_token": 5})", R"({"chat_template": "{% if %}"})"}) {
+    atomic_write(directory / "tokenizer_config.json", text);
+    ErrorKind kind = ErrorKind::internal;
+    EXPECT_TRUE(has(error_of([&] { read_chat_template(directory.path()); }, &kind), "tokenizer_config.json")) << text;
+    EXPECT_EQ(int(kind), int(ErrorKind::corrupt)) << text;
+  }
+  atomic_write(directory / "tokenizer_config.json", std::string(1000, '['));
+  EXPECT_TRUE(has(error_of([&] { read_chat_template(directory.path()); }), "deeper"));
+}
+
+TEST(GenerationConfig, ReadsWhatModelsSayAndListsWhatIsLeftAside) {
+  const GenerationConfig config = read_generation_config(R"({"_from_model_config": true, "bos_token_id": 0, "eos_token_id": [1, 7], "pad_token_id": -1,
+      "do_sample": true, "temperature": 0.6, "top_p": 0.95, "top_k": 50, "max_new_tokens": 100, "min_p": null, "transformers_version": "4.46.3"})");
+  EXPECT_EQ(config.bos_ids, std::vector<int32_t>{0});
+  EXPECT_EQ(config.eos_ids, (std::vector<int32_t>{1, 7}));
+  EXPECT_FALSE(config.pad_id || config.min_p || config.max_length);
+  EXPECT_EQ(config.temperature, 0.6);
+  EXPECT_EQ(config.top_p, 0.95);
+  EXPECT_EQ(config.top_k, 50);
+  EXPECT_EQ(config.max_new_tokens, 100);
+  EXPECT_EQ(config.sampling_temperature(1.0), 0.6);
+  EXPECT_EQ(config.unused, (std::vector<std::string>{"_from_model_config", "transformers_version"}));
+  EXPECT_EQ(read_generation_config(R"({"do_sample": false, "temperature": 0.7})").sampling_temperature(1.0), 0.0);
+  EXPECT_EQ(read_generation_config("{}").sampling_temperature(0.8), 0.8);
+}
+
+TEST(GenerationConfig, WrongTypesAndRangesAreRefusedByKey) {
+  for (const auto& [key, value] : std::vector<std::pair<std::string, std::string>>{
+           {"eos_token_id", "\"1\""}, {"eos_token_id", "-1"}, {"eos_token_id", "[1, 2.5]"}, {"eos_token_id", "99999999999999999999"}, {"bos_token_id", "true"},
+           {"pad_token_id", "-2"}, {"do_sample", "1"}, {"temperature", "-0.1"}, {"temperature", "\"warm\""}, {"top_p", "1.5"}, {"top_k", "2.5"},
+           {"max_new_tokens", "0"}, {"max_length", "18446744073709551615"}, {"repetition_penalty", "0"}, {"min_p", "[]"}}) {
+    ErrorKind kind = ErrorKind::internal;
+    const std::string message = error_of([&] { read_generation_config("{\"" + key + "\": " + value + "}"); }, &kind);
+    EXPECT_TRUE(has(message, "\"" + key + "\"")) << message;
+    EXPECT_EQ(int(kind), int(ErrorKind::corrupt)) << key;
+  }
+  for (const std::string& text : {std::string("["), std::string("[]"), std::string(1000, '['), std::string("{\"a\": \xff}")}) {
+    EXPECT_NE(error_of([&] { read_generation_config(text); }), "");
+  }
+}
+
+TEST(GenerationConfig, ADirectoryMayHaveNone) {
+  TempDir directory;
+  EXPECT_FALSE(load_generation_config(directory.path()).has_value());
+  atomic_write(directory / "generation_config.json", "{\"top_k\": \"x\"}");
+  EXPECT_TRUE(has(error_of([&] { load_generation_config(directory.path()); }), "generation_config.json"));
+}
+
+}  // namespace
+}  // namespace hadal
