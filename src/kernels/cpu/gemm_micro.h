@@ -62,9 +62,9 @@ HADAL_INLINE void store_sums(char* to, const int64_t to_row, const V (&sum)[R][N
 }
 
 // The chunk's sums start from 0 and take one step per unit, ascending: the bit contract of kernels/gemm.h is these
-// lines.
+// lines. Never inlined: the sums need every register, and inside a larger function some of them are spilled.
 template <class Step, PackedA kLayout, int R, int NV>
-static void micro(const Micro& m) {
+__attribute__((noinline)) static void micro(const Micro& m) {
   constexpr int64_t row = kLayout == PackedA::by_rows ? kGemmChunk / Step::kDepth : 1;
   constexpr int64_t unit = kLayout == PackedA::by_rows ? 1 : kRows;
   V sum[R][NV];

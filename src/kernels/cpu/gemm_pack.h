@@ -51,11 +51,11 @@ static void pack_a_rows(float* out, const T* p, int64_t line, int64_t rows, int6
   }
 }
 
-// A across K -> panels of [unit][kRows], eight units of a panel at a time. A whole vector is stored, over what belongs
-// to the next unit, which comes after; behind a panel's last unit there is room.
+// A across K -> panels of [unit][kRows], four units of a panel at a time. A whole vector is stored, over what belongs
+// to the next unit, which comes after; behind a panel's last unit there is room. The next four lines are asked for.
 template <class Step, class T>
 static void pack_a_depth(float* out, const T* p, int64_t line, int64_t rows, int64_t depth) {
-  constexpr int64_t kUnits = 8;
+  constexpr int64_t kUnits = 4;
   static_assert(kW - kRows <= 16, "kPackedPanel leaves 16 words");
   for (int64_t k = 0; k < depth; k += kUnits * Step::kDepth) {
     const T* source = p + k * line;
@@ -63,6 +63,9 @@ static void pack_a_depth(float* out, const T* p, int64_t line, int64_t rows, int
     const int64_t left = depth - k;
     int64_t r = 0;
     for (; left >= kUnits * Step::kDepth && r + kW <= rows; r += kRows, target += kPackedPanel<Step>) {
+#pragma GCC unroll 8
+      for (int64_t u = 0; u < kUnits * Step::kDepth; ++u)
+        __builtin_prefetch(source + r + (kUnits * Step::kDepth + u) * line);
 #pragma GCC unroll 8
       for (int64_t u = 0; u < kUnits; ++u)
         store(target + u * kRows, Across<Step, T>::whole(source + r + u * Step::kDepth * line, line));
