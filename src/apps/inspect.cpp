@@ -1,23 +1,23 @@
-// hadal inspect: what a configuration or a model's directory is, by arithmetic alone: parameters, FLOPs, cache, memory.
+// hadal inspect: what a configuration is by arithmetic alone (parameters, FLOPs, cache, memory, released tensors), and
+// what a model's directory holds (tensors as stored, FP8 scales, tokenizer).
 #include <map>
-#include <nlohmann/json.hpp>
 
 #include "apps/cli.h"
+#include "apps/inspect.h"
 #include "arch/arch.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/system_info.h"
 #include "base/table.h"
 #include "base/text_format.h"
-#include "checkpoint/checkpoint.h"
+#include "checkpoint/model_directory.h"
 #include "config/config_io.h"
-#include "model/transformer.h"
 
 namespace hadal {
 namespace {
 
 struct Options {
-  std::string config, model;
+  std::string config, model, dtype;
   bool tensors = false, json = false;
   int64_t context = 4096;
   RunOptions run;
@@ -25,21 +25,60 @@ struct Options {
 
 struct Inspected {
   std::string title;
-  ModelConfig model;
+  HfConfig config;
+  std::optional<ModelLocation> stored;  // a directory; absent for a configuration
+  const ModelConfig& model() const { return config.model; }
 };
 
+bool is_json(const std::string& path) { return std::filesystem::path(path).extension() == ".json"; }
+
+HfConfig read_model_json(const std::filesystem::path& path) {
+  if (path.filename() != "model.json") return hf_config_from_json(read_file(path), path.string());
+  HfConfig config;
+  config.model = model_config_from_json(read_file(path), path.string());
+  return config;
+}
+
+Inspected read_directory(const std::string& path) {
+  Inspected inspected;
+  inspected.stored = locate_model(path);
+  inspected.title = inspected.stored->directory.string();
+  inspected.config =
+      read_model_json(inspected.stored->directory / (inspected.stored->hugging_face ? "config.json" : "model.json"));
+  return inspected;
+}
+
+// How the released layout would store it: as config.json says, else FP8 as DeepSeek-V3 is released.
+void choose_storage(const Options& o, bool known, HfConfig& config) {
+  if (known && o.dtype.empty()) return;
+  config.fp8 = o.dtype.empty() || o.dtype == "fp8";
+  config.dtype = o.dtype == "fp32" ? "float32" : o.dtype == "fp16" ? "float16" : "bfloat16";
+}
+
 Inspected read(const Options& o) {
-  check(o.config.empty() != o.model.empty(), ErrorKind::invalid, "give either a configuration file or --model DIR");
-  if (!o.model.empty()) {
-    const auto at = locate_model(o.model);
-    const auto path = (at.directory / "model.json").string();
-    check(o.run.set.empty(), ErrorKind::invalid, "--set changes a configuration file, not the model in {}", o.model);
-    return {at.directory.string(), model_config_from_json(read_file(path), path)};
+  check(o.config.empty() != o.model.empty(), ErrorKind::invalid,
+        "give one of: a configuration file, a model's directory, a config.json");
+  const std::string& path = o.model.empty() ? o.config : o.model;
+  const bool directory = std::filesystem::is_directory(path), json = !directory && is_json(path);
+  check(o.run.set.empty() || !(directory || json), ErrorKind::invalid,
+        "--set changes a configuration file, not the model in {}", path);
+  if (directory || (!o.model.empty() && !json)) {
+    check(o.dtype.empty(), ErrorKind::invalid, "--dtype {} is for configurations: {} is shown as it is stored", o.dtype,
+          path);
+    return read_directory(path);
   }
-  Config config = load_config(o.config);
-  apply_overrides(config, o.run.set);
-  if (config.model.vocab_size == 0) config.model.vocab_size = config.tokenizer.vocab_size;
-  return {o.config, config.model};
+  Inspected inspected;
+  inspected.title = path;
+  if (json) {
+    inspected.config = read_model_json(path);
+  } else {
+    Config config = load_config(path);
+    apply_overrides(config, o.run.set);
+    if (config.model.vocab_size == 0) config.model.vocab_size = config.tokenizer.vocab_size;
+    inspected.config.model = config.model;
+  }
+  choose_storage(o, json && std::filesystem::path(path).filename() != "model.json", inspected.config);
+  return inspected;
 }
 
 std::string billions(double value) { return value >= 1e9 ? fmt::format("{:.2f} B", value / 1e9) : format_si(value); }
@@ -67,15 +106,20 @@ void print_kinds(const ModelConfig& model) {
   fmt::print("{}\n", table.text());
 }
 
-void print_tensors(const ModelConfig& model) {
-  Table table({"name", "Hugging Face name", "shape", "parameters", "std"});
-  for (const auto& spec : parameter_list(model)) {
-    std::string shape;
-    for (int64_t size : spec.shape) shape += (shape.empty() ? "[" : ", ") + std::to_string(size);
-    table.add({spec.name, spec.hf_name, shape + "]", format_count(spec.count()),
-               spec.init_std > 0 ? fmt::format("{:.4g}", spec.init_std) : "-"});
-  }
-  fmt::print("{}\n", table.text());
+void print_architecture(const HfConfig& config) {
+  const auto& m = config.model;
+  const bool hf = !config.model_type.empty();
+  fmt::print("{}{} layers ({} dense), width {}, {} heads, latent {}{}", hf ? config.model_type + ": " : std::string(),
+             m.n_layers, m.n_dense_layers, m.hidden_size, m.n_heads, m.kv_lora_rank,
+             m.q_lora_rank > 0 ? fmt::format(" (queries {})", m.q_lora_rank) : "");
+  if (m.n_routed_experts > 0)
+    fmt::print(
+        ", {} of {} experts + {} shared, {} gate{}", m.n_experts_per_token, m.n_routed_experts, m.n_shared_experts,
+        m.score_function,
+        m.n_groups > 1 ? fmt::format(", {} of {} groups by {}", m.n_limited_groups, m.n_groups, m.group_score) : "");
+  fmt::print("{}{}{}\n\n", m.n_mtp > 0 ? fmt::format(", {} MTP", m.n_mtp) : "",
+             m.yarn.factor > 1 ? fmt::format(", YaRN x {:g}", m.yarn.factor) : "",
+             m.tie_embeddings ? ", head tied to the embedding" : "");
 }
 
 void print_sizes(const ModelConfig& model, int64_t context) {
@@ -103,43 +147,103 @@ void print_sizes(const ModelConfig& model, int64_t context) {
   fmt::print("  8 key/value heads (GQA)   {} B ({:.1f} x)\n", format_count(cache.gqa8),
              double(cache.gqa8) / double(cache.latent));
   const double weights = 2.0 * double(counts.total + counts.mtp), training = 16.0 * double(counts.total + counts.mtp);
-  const auto memory = memory_info();
-  fmt::print(
-      "\nmemory: weights {} in BF16; training state {} (BF16 weights, FP32 gradients, masters, moments: 18 B each); "
-      "this machine has {} available\n",
-      format_bytes(weights), format_bytes(training + weights), format_bytes(double(memory.available)));
+  fmt::print("\ntraining state: {} (BF16 weights, FP32 gradients, masters, moments: 18 B each); {} available here\n",
+             format_bytes(training + weights), format_bytes(double(memory_info().available)));
 }
 
-int print_json(const Inspected& inspected, int64_t context) {
-  const auto counts = count_parameters(inspected.model);
-  const auto flops = count_flops(inspected.model, context);
-  const auto cache = cache_bytes(inspected.model);
-  const nlohmann::ordered_json json = {{"name", inspected.title},
-                                       {"parameters", counts.total},
-                                       {"activated", counts.activated},
-                                       {"activated_without_embedding", counts.activated_no_embedding},
-                                       {"mtp_parameters", counts.mtp},
-                                       {"context", context},
-                                       {"forward_flops_linear", flops.linear},
-                                       {"forward_flops_attention_causal", flops.attention_causal},
-                                       {"forward_flops_attention_full", flops.attention_full},
-                                       {"training_flops_causal", flops.training_causal()},
-                                       {"training_flops_full", flops.training_full()},
-                                       {"cache_bytes_latent", cache.latent},
-                                       {"cache_bytes_mha", cache.mha},
-                                       {"cache_bytes_gqa8", cache.gqa8}};
-  fmt::print("{}\n", json.dump(2));
+nlohmann::ordered_json sizes_json(const Inspected& inspected, int64_t context) {
+  const auto& model = inspected.model();
+  const auto counts = count_parameters(model);
+  const auto flops = count_flops(model, context);
+  const auto cache = cache_bytes(model);
+  return {{"name", inspected.title},
+          {"parameters", counts.total},
+          {"activated", counts.activated},
+          {"activated_without_embedding", counts.activated_no_embedding},
+          {"mtp_parameters", counts.mtp},
+          {"context", context},
+          {"forward_flops_linear", flops.linear},
+          {"forward_flops_attention_causal", flops.attention_causal},
+          {"forward_flops_attention_full", flops.attention_full},
+          {"training_flops_causal", flops.training_causal()},
+          {"training_flops_full", flops.training_full()},
+          {"cache_bytes_latent", cache.latent},
+          {"cache_bytes_mha", cache.mha},
+          {"cache_bytes_gqa8", cache.gqa8}};
+}
+
+int inspect_directory(const Options& o, Inspected inspected) {
+  const ModelLocation& at = *inspected.stored;
+  const TensorFiles files = TensorFiles::open(at.directory);
+  drop_absent_mtp(inspected.config, files);
+  const auto tensors = listed(files);
+  const auto scales = scale_statistics(files);
+  const auto tokenizer = tokenizer_facts(at.directory);
+  if (o.json) {
+    auto json = sizes_json(inspected, o.context);
+    json["model_type"] = inspected.config.model_type;
+    json["files"] = files.n_files();
+    json["tensor_count"] = tensors.size();
+    json["tensor_bytes"] = files.bytes();
+    json["stored"] = types_json(tensors);
+    if (scales.tensors > 0) json["fp8_scales"] = scales_json(scales);
+    json["tokenizer"] = tokenizer_json(tokenizer);
+    json["memory"] = memory_json(memory_fits(inspected.model()));
+    if (o.tensors) json["tensors"] = listed_json(tensors);
+    json["notices"] = open_model(at.directory).notices();
+    fmt::print("{}\n", json.dump(2));
+    return kExitFine;
+  }
+  fmt::print("{}\n", inspected.title);
+  print_architecture(inspected.config);
+  if (o.tensors) print_listed(tensors);
+  print_kinds(inspected.model());
+  print_types(tensors);
+  fmt::print("{} tensors in {} file{}, {} B of data\n\n", format_count(int64_t(tensors.size())), files.n_files(),
+             files.n_files() == 1 ? "" : "s", format_count(int64_t(files.bytes())));
+  print_scales(scales);
+  print_sizes(inspected.model(), o.context);
+  print_memory(memory_fits(inspected.model()));
+  fmt::print("\n");
+  print_tokenizer(tokenizer);
+  std::fflush(stdout);
+  // The whole check that loading makes; its error is the last thing said, after all that could be found out without.
+  const auto notices = open_model(at.directory).notices();
+  for (const auto& notice : notices) fmt::print("note: {}\n", notice);
   return kExitFine;
 }
 
 int inspect(const Options& o) {
-  const auto inspected = read(o);
-  validate(inspected.model);
-  if (o.json) return print_json(inspected, o.context);
-  fmt::print("{}\n\n", inspected.title);
-  if (o.tensors) print_tensors(inspected.model);
-  print_kinds(inspected.model);
-  print_sizes(inspected.model, o.context);
+  Inspected inspected = read(o);
+  validate(inspected.model());
+  if (inspected.stored) return inspect_directory(o, std::move(inspected));
+  if (o.json) {
+    auto json = sizes_json(inspected, o.context);
+    json["memory"] = memory_json(memory_fits(inspected.model()));
+    if (o.tensors) {
+      const auto tensors = listed(released_tensors(inspected.config));
+      int64_t bytes = 0;
+      for (const auto& tensor : tensors) bytes += tensor.bytes;
+      json["tensor_count"] = tensors.size();
+      json["tensor_bytes"] = bytes;
+      json["stored"] = types_json(tensors);
+      json["tensors"] = listed_json(tensors);
+    }
+    fmt::print("{}\n", json.dump(2));
+    return kExitFine;
+  }
+  fmt::print("{}\n", inspected.title);
+  print_architecture(inspected.config);
+  if (o.tensors) {
+    const auto tensors = listed(released_tensors(inspected.config));
+    fmt::print("as the released layout stores it ({}):\n", inspected.config.fp8 ? "FP8" : inspected.config.dtype);
+    print_listed(tensors);
+    print_types(tensors);
+  }
+  print_kinds(inspected.model());
+  print_sizes(inspected.model(), o.context);
+  print_memory(memory_fits(inspected.model()));
+  for (const auto& notice : inspected.config.notices) fmt::print("note: {}\n", notice);
   return kExitFine;
 }
 
@@ -147,18 +251,23 @@ int inspect(const Options& o) {
 
 void add_inspect(CLI::App& root, Cli& cli) {
   auto o = std::make_shared<Options>();
-  CLI::App* verb = root.add_subcommand(
-      "inspect", "Parameters, FLOPs, cache and memory of a configuration or a model, by arithmetic");
-  verb->add_option("config", o->config, "a configuration file (TOML)");
-  verb->add_option("--model", o->model, "a run directory or an exported model");
+  CLI::App* verb = root.add_subcommand("inspect",
+                                       "Parameters, tensors, FLOPs, cache and memory of a configuration or a model; "
+                                       "FP8 scales and tokenizer of a directory");
+  verb->add_option("config", o->config, "a configuration file (TOML), a config.json, or a model's directory");
+  verb->add_option("--model", o->model, "a run, an exported model or a Hugging Face directory");
+  verb->add_option(
+          "--dtype", o->dtype,
+          "how a configuration would be stored: fp8, bf16, fp16, fp32; default: as its config.json says, else fp8")
+      ->check(CLI::IsMember({"fp8", "bf16", "fp16", "fp32"}));
   verb->add_option("--context", o->context, "context length for FLOPs")
       ->check(CLI::Range(int64_t(1), int64_t(1) << 30))
       ->capture_default_str();
-  verb->add_flag("--tensors", o->tensors, "list every parameter");
+  verb->add_flag("--tensors", o->tensors, "list every tensor: as stored, or as the released layout would store it");
   verb->add_flag("--json", o->json, "print one JSON object");
   add_set_option(*verb, o->run);
-  add_examples(*verb,
-               {"hadal inspect configs/deepseek-v3-671b.toml", "hadal inspect --model runs/shakespeare --tensors"});
+  add_examples(*verb, {"hadal inspect configs/deepseek-v3-671b.toml --tensors",
+                       "hadal inspect path/to/huggingface-model", "hadal inspect --model runs/shakespeare --json"});
   cli.on(verb, [o] { return inspect(*o); });
 }
 

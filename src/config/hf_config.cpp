@@ -1,4 +1,5 @@
-// Reading config.json: which family it is, what is refused by name, the sizes, and the cross-checks of validate() in its words.
+// Reading config.json: which family it is, what is refused by name, the sizes, and the cross-checks of validate() in
+// its words.
 #include "config/hf_config.h"
 
 #include <algorithm>
@@ -77,8 +78,8 @@ void refuse_foreign_rules(const HfFields& fields) {
     fields.unsupported("hidden_act", "the family's FFN is SwiGLU with \"silu\"");
   if (fields.has("moe_layer_freq") && !(fields.at("moe_layer_freq").is_number() && fields.at("moe_layer_freq") == 1))
     fields.unsupported("moe_layer_freq", "every layer from first_k_dense_replace on has experts (1)");
-  for (const char* key : {"sliding_window", "attn_logit_softcapping", "final_logit_softcapping", "layer_types", "text_config",
-                          "num_local_experts", "num_experts", "compression_config"})
+  for (const char* key : {"sliding_window", "attn_logit_softcapping", "final_logit_softcapping", "layer_types",
+                          "text_config", "num_local_experts", "num_experts", "compression_config"})
     if (fields.has(key)) fields.unsupported(key, "a model of this family has no such rule");
 }
 
@@ -90,7 +91,8 @@ void check_widths(const HfFields& fields, const ModelConfig& m) {
     fields.wrong("qk_head_dim", fmt::format("qk_nope_head_dim + qk_rope_head_dim = {}", m.qk_head_dim()));
 }
 
-// ---- sizes ------------------------------------------------------------------------------------------------------------
+// ---- sizes
+// ------------------------------------------------------------------------------------------------------------
 
 void read_sizes(const HfFields& fields, ModelConfig& m) {
   m.vocab_size = fields.size("vocab_size");
@@ -124,19 +126,21 @@ void read_dense_layers(const HfFields& fields, Rules rules, HfConfig& config) {
   if (m.n_dense_layers <= m.n_layers) return;
   check(m.n_mtp == 0, ErrorKind::invalid, "{}: first_k_dense_replace = {} must not exceed num_hidden_layers = {}",
         fields.where(), m.n_dense_layers, m.n_layers);
-  config.notices.push_back(fmt::format("first_k_dense_replace = {} exceeds num_hidden_layers = {}: every layer is dense",
-                                       m.n_dense_layers, m.n_layers));
+  config.notices.push_back(fmt::format(
+      "first_k_dense_replace = {} exceeds num_hidden_layers = {}: every layer is dense", m.n_dense_layers, m.n_layers));
   m.n_dense_layers = m.n_layers;
 }
 
-// ---- experts ----------------------------------------------------------------------------------------------------------
+// ---- experts
+// ----------------------------------------------------------------------------------------------------------
 
 void read_v2_gate(const HfFields& fields, ModelConfig& m) {
   if (fields.text("scoring_func").value_or("softmax") != "softmax")
     fields.unsupported("scoring_func", "model_type deepseek_v2 scores experts by \"softmax\"");
   if (fields.truth("norm_topk_prob").value_or(false))
-    fields.unsupported("norm_topk_prob",
-                       "the released V2 code then drops routed_scaling_factor, transformers ignores it; no V2 model has it");
+    fields.unsupported(
+        "norm_topk_prob",
+        "the released V2 code then drops routed_scaling_factor, transformers ignores it; no V2 model has it");
   const std::string method = fields.text("topk_method").value_or("greedy");
   if (method != "greedy" && method != "group_limited_greedy")
     fields.unsupported("topk_method", "model_type deepseek_v2 has \"greedy\" and \"group_limited_greedy\"");
@@ -179,7 +183,8 @@ void read_experts(const HfFields& fields, Rules rules, ModelConfig& m) {
   rules == Rules::v2 ? read_v2_gate(fields, m) : read_v3_gate(fields, m);
 }
 
-// ---- storage and tokens ------------------------------------------------------------------------------------------------
+// ---- storage and tokens
+// ------------------------------------------------------------------------------------------------
 
 void read_quantisation(const HfFields& fields, HfConfig& config) {
   if (!fields.has("quantization_config")) return;
@@ -187,7 +192,8 @@ void read_quantisation(const HfFields& fields, HfConfig& config) {
   const auto method = quant.text("quant_method");
   check(method.has_value(), ErrorKind::invalid, "{}: quantization_config.quant_method is missing; \"fp8\" is supported",
         fields.where());
-  if (*method != "fp8") quant.unsupported("quant_method", "Hadal reads \"fp8\" weights and those that are not quantised");
+  if (*method != "fp8")
+    quant.unsupported("quant_method", "Hadal reads \"fp8\" weights and those that are not quantised");
   if (quant.text("fmt").value_or("e4m3") != "e4m3") quant.unsupported("fmt", "FP8 weights are \"e4m3\"");
   if (quant.text("activation_scheme").value_or("dynamic") != "dynamic")
     quant.unsupported("activation_scheme", "activations have no stored scales (\"dynamic\")");
@@ -197,7 +203,8 @@ void read_quantisation(const HfFields& fields, HfConfig& config) {
   config.fp8_ue8m0 = scale == "ue8m0";
   if (!quant.contains("weight_block_size")) return;
   const auto& block = quant.at("weight_block_size");
-  const bool pair = block.is_array() && block.size() == 2 && block[0].is_number_integer() && block[1].is_number_integer();
+  const bool pair =
+      block.is_array() && block.size() == 2 && block[0].is_number_integer() && block[1].is_number_integer();
   if (!pair || block[0] < 1 || block[1] < 1 || block[0] > (1 << 20) || block[1] > (1 << 20))
     quant.wrong("weight_block_size", "two sizes, such as [128, 128]");
   config.fp8_block_rows = block[0].get<int64_t>();
@@ -218,8 +225,7 @@ void read_dtype(const HfFields& fields, HfConfig& config) {
 void read_tokens(const HfFields& fields, HfConfig& config) {
   config.bos_ids = fields.ids("bos_token_id");
   config.eos_ids = fields.ids("eos_token_id");
-  if (fields.has("pad_token_id") && fields.at("pad_token_id") != -1)
-    config.pad_id = *fields.whole("pad_token_id", 0);
+  if (fields.has("pad_token_id") && fields.at("pad_token_id") != -1) config.pad_id = *fields.whole("pad_token_id", 0);
   for (const auto* ids : {&config.bos_ids, &config.eos_ids})
     for (int64_t id : *ids)
       if (id >= config.model.vocab_size)
@@ -228,7 +234,8 @@ void read_tokens(const HfFields& fields, HfConfig& config) {
                                              config.model.vocab_size));
 }
 
-// ---- validate() in the words of the file ---------------------------------------------------------------------------------
+// ---- validate() in the words of the file
+// ---------------------------------------------------------------------------------
 
 void replace_all(std::string& text, const std::string& from, const std::string& to) {
   for (size_t at = text.find(from); at != std::string::npos; at = text.find(from, at + to.size()))
@@ -237,23 +244,24 @@ void replace_all(std::string& text, const std::string& from, const std::string& 
 
 void validate_in_their_words(const ModelConfig& model, const std::string& where) {
   // Longer names first: model.n_layers must not be found inside another.
-  static constexpr std::array<std::array<const char*, 2>, 17> kNames = {{{"model.n_experts_per_token", "num_experts_per_tok"},
-                                                                        {"model.n_routed_experts", "n_routed_experts"},
-                                                                        {"model.n_limited_groups", "topk_group"},
-                                                                        {"model.n_shared_experts", "n_shared_experts"},
-                                                                        {"model.expert_ffn_size", "moe_intermediate_size"},
-                                                                        {"model.dense_ffn_size", "intermediate_size"},
-                                                                        {"model.n_dense_layers", "first_k_dense_replace"},
-                                                                        {"model.max_positions", "max_position_embeddings"},
-                                                                        {"model.routed_scale", "routed_scaling_factor"},
-                                                                        {"model.n_groups", "n_group"},
-                                                                        {"model.n_layers", "num_hidden_layers"},
-                                                                        {"model.n_heads", "num_attention_heads"},
-                                                                        {"model.n_mtp", "num_nextn_predict_layers"},
-                                                                        {"model.rms_eps", "rms_norm_eps"},
-                                                                        {"model.init_std", "initializer_range"},
-                                                                        {"model.yarn.", "rope_scaling."},
-                                                                        {"model.", ""}}};
+  static constexpr std::array<std::array<const char*, 2>, 17> kNames = {
+      {{"model.n_experts_per_token", "num_experts_per_tok"},
+       {"model.n_routed_experts", "n_routed_experts"},
+       {"model.n_limited_groups", "topk_group"},
+       {"model.n_shared_experts", "n_shared_experts"},
+       {"model.expert_ffn_size", "moe_intermediate_size"},
+       {"model.dense_ffn_size", "intermediate_size"},
+       {"model.n_dense_layers", "first_k_dense_replace"},
+       {"model.max_positions", "max_position_embeddings"},
+       {"model.routed_scale", "routed_scaling_factor"},
+       {"model.n_groups", "n_group"},
+       {"model.n_layers", "num_hidden_layers"},
+       {"model.n_heads", "num_attention_heads"},
+       {"model.n_mtp", "num_nextn_predict_layers"},
+       {"model.rms_eps", "rms_norm_eps"},
+       {"model.init_std", "initializer_range"},
+       {"model.yarn.", "rope_scaling."},
+       {"model.", ""}}};
   try {
     validate(model);
   } catch (const Error& error) {

@@ -91,9 +91,12 @@ void read_yarn(const HfFields& rope, HfConfig& config) {
 }
 
 void check_rope_keys(const HfFields& rope, const ordered_json& object, bool yarn, std::vector<std::string>& notices) {
-  static constexpr std::array<const char*, 5> kPlain = {"type", "rope_type", "rope_theta", "partial_rotary_factor", "factor"};
-  static constexpr std::array<const char*, 8> kYarn = {"factor", "original_max_position_embeddings", "beta_fast", "beta_slow",
-                                                       "mscale", "mscale_all_dim", "attention_factor", "truncate"};
+  static constexpr std::array<const char*, 5> kPlain = {"type", "rope_type", "rope_theta", "partial_rotary_factor",
+                                                        "factor"};
+  static constexpr std::array<const char*, 8> kYarn = {"factor",           "original_max_position_embeddings",
+                                                       "beta_fast",        "beta_slow",
+                                                       "mscale",           "mscale_all_dim",
+                                                       "attention_factor", "truncate"};
   if (rope.has("partial_rotary_factor") && *rope.number("partial_rotary_factor") != 1)
     rope.unsupported("partial_rotary_factor", "the rotary part is qk_rope_head_dim wide and turns as a whole");
   for (const auto& item : object.items()) {
@@ -101,7 +104,8 @@ void check_rope_keys(const HfFields& rope, const ordered_json& object, bool yarn
     for (const char* key : kPlain) known = known || item.key() == key;
     if (yarn)
       for (const char* key : kYarn) known = known || item.key() == key;
-    if (!known) notices.push_back(fmt::format("{}{} is not used by this kind of rotary embedding", rope.path(), item.key()));
+    if (!known)
+      notices.push_back(fmt::format("{}{} is not used by this kind of rotary embedding", rope.path(), item.key()));
   }
 }
 
@@ -124,12 +128,9 @@ std::string yarn_text(const YarnConfig& yarn) {
 }
 
 ordered_json yarn_json(const YarnConfig& yarn) {
-  ordered_json json = {{"factor", yarn.factor},
-                       {"original_max_position_embeddings", yarn.original_positions},
-                       {"beta_fast", yarn.beta_fast},
-                       {"beta_slow", yarn.beta_slow},
-                       {"mscale", yarn.mscale},
-                       {"mscale_all_dim", yarn.mscale_all_dim}};
+  ordered_json json = {{"factor", yarn.factor},       {"original_max_position_embeddings", yarn.original_positions},
+                       {"beta_fast", yarn.beta_fast}, {"beta_slow", yarn.beta_slow},
+                       {"mscale", yarn.mscale},       {"mscale_all_dim", yarn.mscale_all_dim}};
   if (!near(transformers_multiplier(yarn, true, true), released_multiplier(yarn)))
     json["attention_factor"] = released_multiplier(yarn);
   return json;
@@ -151,8 +152,8 @@ void read_hf_rope(const HfFields& fields, HfConfig& config) {
   if (new_spelling) agree(read_spelling(fields, "rope_parameters", config), "rope_parameters");
   const std::string second = yarn_text(config.model.yarn);
   check(!old_spelling || !new_spelling || first == second, ErrorKind::invalid,
-        "{}: rope_scaling ({}) contradicts rope_parameters ({}); they must say the same or one be absent", fields.where(),
-        first, second);
+        "{}: rope_scaling ({}) contradicts rope_parameters ({}); they must say the same or one be absent",
+        fields.where(), first, second);
   config.model.rope_theta = theta.value_or(10000.0);
   check(config.model.rope_theta >= 1.0000001 && config.model.rope_theta <= 1e12, ErrorKind::invalid,
         "{}: rope_theta = {} must be above 1", fields.where(), config.model.rope_theta);

@@ -1,4 +1,5 @@
-// transformers reads the config.json that we write, and we read the one that it writes: the same fields, rotary frequencies, factors.
+// transformers reads the config.json that we write, and we read the one that it writes: the same fields, rotary
+// frequencies, factors.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
@@ -109,7 +110,8 @@ void expect_same(const HfConfig& config, const Json& said) {
 
 TEST_F(HfConfigPeer, TransformersUnderstandsWhatWeWrite) {
   std::vector<HfConfig> written;
-  for (const char* name : {"deepseek_v3", "deepseek_v3_1", "deepseek_v2", "deepseek_v2_lite", "moonlight", "kimi_k2", "transformers_v3"})
+  for (const char* name :
+       {"deepseek_v3", "deepseek_v3_1", "deepseek_v2", "deepseek_v2_lite", "moonlight", "kimi_k2", "transformers_v3"})
     written.push_back(hf_config_from_json(testing::hf_seed(name), name));
   for (uint64_t seed = 0; seed < 200; ++seed) {
     HfConfig config;

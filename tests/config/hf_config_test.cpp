@@ -164,7 +164,8 @@ TEST(HfConfig, ATailOfDenseLayersBeyondTheModelIsSaid) {
   EXPECT_EQ(config.notices.size(), 2u);
 }
 
-// ---- one clear error each ------------------------------------------------------------------------------------------------
+// ---- one clear error each
+// ------------------------------------------------------------------------------------------------
 
 struct BadCase {
   const char* seed;
@@ -176,7 +177,8 @@ struct BadCase {
 const BadCase kBad[] = {
     // other families and rules, by name
     {"deepseek_v3", R"({"model_type": "llama"})", ErrorKind::unsupported, R"(model_type = "llama")"},
-    {"deepseek_v3", R"({"model_type": "qwen3_moe"})", ErrorKind::unsupported, "Hadal reads models of the DeepSeek-V3 family"},
+    {"deepseek_v3", R"({"model_type": "qwen3_moe"})", ErrorKind::unsupported,
+     "Hadal reads models of the DeepSeek-V3 family"},
     {"deepseek_v3", R"({"model_type": "deepseek_v32"})", ErrorKind::unsupported, "V3.2's sparse attention"},
     {"deepseek_v3", R"({"model_type": "deepseek_v4"})", ErrorKind::unsupported, R"("deepseek_v4")"},
     {"deepseek_v3", R"({"index_topk": 2048})", ErrorKind::unsupported, "index_topk = 2048"},
@@ -185,14 +187,19 @@ const BadCase kBad[] = {
     {"deepseek_v3", R"({"architectures": ["DeepseekV2ForCausalLM"]})", ErrorKind::invalid, "contradicts architectures"},
     {"deepseek_v3", R"({"architectures": "DeepseekV3ForCausalLM"})", ErrorKind::invalid, "a list of one name"},
     {"deepseek_v3", R"({"architectures": null, "model_type": null})", ErrorKind::unsupported, "neither model_type nor"},
-    {"deepseek_v3", R"({"quantization_config": {"quant_method": "compressed-tensors"}})", ErrorKind::unsupported, "compressed-tensors"},
-    {"deepseek_v3", R"({"quantization_config": {"quant_method": "awq"}})", ErrorKind::unsupported, R"(quant_method = "awq")"},
-    {"deepseek_v3", R"({"quantization_config": {"quant_method": "gptq"}})", ErrorKind::unsupported, R"(quant_method = "gptq")"},
-    {"deepseek_v3", R"({"quantization_config": {"quant_method": null}})", ErrorKind::invalid, "quant_method is missing"},
+    {"deepseek_v3", R"({"quantization_config": {"quant_method": "compressed-tensors"}})", ErrorKind::unsupported,
+     "compressed-tensors"},
+    {"deepseek_v3", R"({"quantization_config": {"quant_method": "awq"}})", ErrorKind::unsupported,
+     R"(quant_method = "awq")"},
+    {"deepseek_v3", R"({"quantization_config": {"quant_method": "gptq"}})", ErrorKind::unsupported,
+     R"(quant_method = "gptq")"},
+    {"deepseek_v3", R"({"quantization_config": {"quant_method": null}})", ErrorKind::invalid,
+     "quant_method is missing"},
     {"deepseek_v3", R"({"quantization_config": {"fmt": "e5m2"}})", ErrorKind::unsupported, "e5m2"},
     {"deepseek_v3", R"({"quantization_config": {"activation_scheme": "static"}})", ErrorKind::unsupported, "static"},
     {"deepseek_v3", R"({"quantization_config": {"scale_fmt": "ue4m3"}})", ErrorKind::unsupported, "ue4m3"},
-    {"deepseek_v3", R"({"quantization_config": {"weight_block_size": [128]}})", ErrorKind::invalid, "weight_block_size = [128]"},
+    {"deepseek_v3", R"({"quantization_config": {"weight_block_size": [128]}})", ErrorKind::invalid,
+     "weight_block_size = [128]"},
     {"deepseek_v3", R"({"quantization_config": {"weight_block_size": [0, 128]}})", ErrorKind::invalid, "two sizes"},
     {"deepseek_v3", R"({"quantization_config": "fp8"})", ErrorKind::invalid, "an object or null"},
     {"deepseek_v3", R"({"attention_bias": true})", ErrorKind::unsupported, "attention_bias = true"},
@@ -208,25 +215,30 @@ const BadCase kBad[] = {
     {"deepseek_v2", R"({"norm_topk_prob": true})", ErrorKind::unsupported, "norm_topk_prob = true"},
     {"deepseek_v3", R"({"torch_dtype": "int8"})", ErrorKind::unsupported, R"(torch_dtype = "int8")"},
     // sizes
-    {"deepseek_v3", R"({"hidden_size": 0})", ErrorKind::invalid, "hidden_size = 0 must be a whole number in 1 .. 2147483647"},
+    {"deepseek_v3", R"({"hidden_size": 0})", ErrorKind::invalid,
+     "hidden_size = 0 must be a whole number in 1 .. 2147483647"},
     {"deepseek_v3", R"({"hidden_size": -7168})", ErrorKind::invalid, "hidden_size = -7168"},
     {"deepseek_v3", R"({"hidden_size": 7168.5})", ErrorKind::invalid, "hidden_size = 7168.5"},
     {"deepseek_v3", R"({"hidden_size": 1e300})", ErrorKind::invalid, "hidden_size = 1e+300"},
-    {"deepseek_v3", R"({"hidden_size": 18446744073709551615})", ErrorKind::invalid, "hidden_size = 18446744073709551615"},
+    {"deepseek_v3", R"({"hidden_size": 18446744073709551615})", ErrorKind::invalid,
+     "hidden_size = 18446744073709551615"},
     {"deepseek_v3", R"({"hidden_size": "7168"})", ErrorKind::invalid, R"(hidden_size = "7168")"},
     {"deepseek_v3", R"({"hidden_size": true})", ErrorKind::invalid, "hidden_size = true"},
     {"deepseek_v3", R"({"hidden_size": null})", ErrorKind::invalid, "hidden_size is missing"},
     {"deepseek_v3", R"({"vocab_size": 2147483648})", ErrorKind::invalid, "vocab_size = 2147483648"},
     {"deepseek_v3", R"({"num_hidden_layers": 1000000})", ErrorKind::invalid, "num_hidden_layers = 1000000 must lie in"},
-    {"deepseek_v3", R"({"hidden_size": 2000000000, "vocab_size": 2000000000})", ErrorKind::invalid, "more than 10^16 weights"},
+    {"deepseek_v3", R"({"hidden_size": 2000000000, "vocab_size": 2000000000})", ErrorKind::invalid,
+     "more than 10^16 weights"},
     {"deepseek_v3", R"({"q_lora_rank": null})", ErrorKind::invalid, "q_lora_rank is missing"},
     {"deepseek_v3", R"({"q_lora_rank": 0})", ErrorKind::invalid, "q_lora_rank = 0"},
     {"deepseek_v3", R"({"qk_rope_head_dim": 63})", ErrorKind::invalid, "qk_rope_head_dim = 63 must be even"},
     {"deepseek_v3", R"({"num_key_value_heads": 8})", ErrorKind::invalid, "num_attention_heads = 128"},
     {"transformers_v3", R"({"qk_head_dim": 21})", ErrorKind::invalid, "qk_nope_head_dim + qk_rope_head_dim = 20"},
     {"deepseek_v3", R"({"n_routed_experts": null})", ErrorKind::invalid, "n_routed_experts is missing"},
-    {"deepseek_v3", R"({"num_experts_per_tok": 300})", ErrorKind::invalid, "num_experts_per_tok = 300 must not exceed n_routed_experts = 256"},
-    {"deepseek_v3", R"({"num_experts_per_tok": 200})", ErrorKind::invalid, "must not exceed the 128 experts of 4 groups"},
+    {"deepseek_v3", R"({"num_experts_per_tok": 300})", ErrorKind::invalid,
+     "num_experts_per_tok = 300 must not exceed n_routed_experts = 256"},
+    {"deepseek_v3", R"({"num_experts_per_tok": 200})", ErrorKind::invalid,
+     "must not exceed the 128 experts of 4 groups"},
     {"deepseek_v3", R"({"n_group": 7})", ErrorKind::invalid, "n_group = 7 must divide n_routed_experts = 256"},
     {"deepseek_v3", R"({"topk_group": 9})", ErrorKind::invalid, "topk_group = 9 must lie in 1 .. 8"},
     {"deepseek_v3", R"({"n_group": 256, "topk_group": 8})", ErrorKind::invalid, "at least 2 experts per group"},
@@ -241,25 +253,32 @@ const BadCase kBad[] = {
     {"deepseek_v3", R"({"eos_token_id": [1, -2]})", ErrorKind::invalid, "a token id, a list of token ids, or null"},
     {"deepseek_v3", R"({"bos_token_id": -1})", ErrorKind::invalid, "bos_token_id = -1"},
     // rotary embedding
-    {"deepseek_v3", R"({"rope_scaling": {"type": "linear"}})", ErrorKind::unsupported, R"(rope_scaling.type = "linear")"},
+    {"deepseek_v3", R"({"rope_scaling": {"type": "linear"}})", ErrorKind::unsupported,
+     R"(rope_scaling.type = "linear")"},
     {"deepseek_v3", R"({"rope_scaling": {"rope_type": "dynamic", "type": null}})", ErrorKind::unsupported, "dynamic"},
     {"deepseek_v3", R"({"rope_scaling": {"rope_type": "default"}})", ErrorKind::invalid, "contradicts"},
     {"deepseek_v3", R"({"rope_scaling": {"factor": 0.5}})", ErrorKind::invalid, "rope_scaling.factor = 0.5"},
     {"deepseek_v3", R"({"rope_scaling": {"factor": null}})", ErrorKind::invalid, "factor is missing"},
-    {"deepseek_v3", R"({"rope_scaling": {"original_max_position_embeddings": null}})", ErrorKind::invalid, "original_max_position_embeddings is missing"},
-    {"deepseek_v3", R"({"rope_scaling": {"original_max_position_embeddings": 0}})", ErrorKind::invalid, "rope_scaling.original_max_position_embeddings = 0"},
+    {"deepseek_v3", R"({"rope_scaling": {"original_max_position_embeddings": null}})", ErrorKind::invalid,
+     "original_max_position_embeddings is missing"},
+    {"deepseek_v3", R"({"rope_scaling": {"original_max_position_embeddings": 0}})", ErrorKind::invalid,
+     "rope_scaling.original_max_position_embeddings = 0"},
     {"deepseek_v3", R"({"rope_scaling": {"beta_fast": 0.5}})", ErrorKind::invalid, "must be at least beta_slow"},
     {"deepseek_v3", R"({"rope_scaling": {"beta_slow": 0}})", ErrorKind::invalid, "beta_slow = 0"},
     {"deepseek_v3", R"({"rope_scaling": {"mscale": -1}})", ErrorKind::invalid, "mscale = -1"},
     {"deepseek_v3", R"({"rope_scaling": {"truncate": false}})", ErrorKind::unsupported, "truncate = false"},
-    {"deepseek_v3", R"({"rope_scaling": {"partial_rotary_factor": 0.5}})", ErrorKind::unsupported, "partial_rotary_factor"},
-    {"deepseek_v3", R"({"rope_scaling": {"attention_factor": 1.3}})", ErrorKind::invalid, "attention_factor = 1.3 must be 1"},
+    {"deepseek_v3", R"({"rope_scaling": {"partial_rotary_factor": 0.5}})", ErrorKind::unsupported,
+     "partial_rotary_factor"},
+    {"deepseek_v3", R"({"rope_scaling": {"attention_factor": 1.3}})", ErrorKind::invalid,
+     "attention_factor = 1.3 must be 1"},
     {"deepseek_v3", R"({"rope_scaling": [1]})", ErrorKind::invalid, "an object or null"},
-    {"deepseek_v3", R"({"rope_parameters": {"rope_type": "default"}})", ErrorKind::invalid, "contradicts rope_parameters"},
+    {"deepseek_v3", R"({"rope_parameters": {"rope_type": "default"}})", ErrorKind::invalid,
+     "contradicts rope_parameters"},
     {"deepseek_v3", R"({"rope_scaling": {"rope_theta": 5.0}})", ErrorKind::invalid, "rope_scaling.rope_theta = 5"},
     {"deepseek_v3", R"({"rope_theta": 0})", ErrorKind::invalid, "rope_theta = 0 must be above 1"},
     {"transformers_v3", R"({"rope_interleave": false})", ErrorKind::unsupported, "rope_interleave = false"},
-    {"transformers_v3", R"({"rope_parameters": {"attention_factor": -1.0}})", ErrorKind::invalid, "attention_factor = -1.0"},
+    {"transformers_v3", R"({"rope_parameters": {"attention_factor": -1.0}})", ErrorKind::invalid,
+     "attention_factor = -1.0"},
 };
 
 TEST(HfConfig, RefusesWhatIsWrongByNameValueAndRightOne) {
@@ -302,11 +321,12 @@ TEST(HfConfig, RefusesAKeyThatStandsTwice) {
   }
 }
 
-// ---- writing --------------------------------------------------------------------------------------------------------------
+// ---- writing
+// --------------------------------------------------------------------------------------------------------------
 
 TEST(HfConfig, WhatIsWrittenForEveryFamilyReadsBackTheSame) {
-  for (const char* name : {"deepseek_v3", "deepseek_r1", "deepseek_v3_1", "deepseek_v2", "deepseek_v2_lite", "moonlight", "kimi_k2",
-                           "transformers_v3"}) {
+  for (const char* name : {"deepseek_v3", "deepseek_r1", "deepseek_v3_1", "deepseek_v2", "deepseek_v2_lite",
+                           "moonlight", "kimi_k2", "transformers_v3"}) {
     const HfConfig read = read_seed(name);
     const HfConfig again = hf_config_from_json(hf_config_to_json(read), name);
     expect_model(again.model, read.model);
@@ -326,7 +346,8 @@ TEST(HfConfig, RandomModelsComeBackFieldByField) {
     config.model = testing::random_hf_model(seed);
     const std::string written = hf_config_to_json(config);
     const HfConfig again = hf_config_from_json(written, "written");
-    ASSERT_EQ(model_config_to_json(again.model), model_config_to_json(config.model)) << "seed " << seed << "\n" << written;
+    ASSERT_EQ(model_config_to_json(again.model), model_config_to_json(config.model)) << "seed " << seed << "\n"
+                                                                                     << written;
   }
 }
 

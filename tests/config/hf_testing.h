@@ -68,7 +68,11 @@ inline ModelConfig random_hf_model(uint64_t seed) {
   m.tie_embeddings = dice.often();
   m.init_std = dice.often() ? 0 : dice.real(0.001, 0.2);
   if (dice.often())
-    m.yarn = {dice.real(1, 64), dice.whole(1, 8192), dice.real(2, 64), dice.real(0.1, 2), dice.often() ? 0 : dice.real(0, 2),
+    m.yarn = {dice.real(1, 64),
+              dice.whole(1, 8192),
+              dice.real(2, 64),
+              dice.real(0.1, 2),
+              dice.often() ? 0 : dice.real(0, 2),
               dice.often() ? 0 : dice.real(0, 2)};
   return m;
 }

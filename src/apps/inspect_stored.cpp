@@ -1,0 +1,181 @@
+// What a model's directory holds beside its sizes: FP8 scales, tokenizer; and what fits into this machine's memory.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "apps/inspect.h"
+#include "arch/arch.h"
+#include "base/error.h"
+#include "base/files.h"
+#include "base/system_info.h"
+#include "base/text_format.h"
+#include "text/tokenizer.h"
+
+namespace hadal {
+
+using nlohmann::ordered_json;
+namespace fs = std::filesystem;
+
+namespace {
+
+bool ends_with(const std::string& text, const std::string& end) {
+  return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
+}
+
+bool power_of_two(double value) {
+  int exponent = 0;
+  return std::frexp(value, &exponent) == 0.5;
+}
+
+bool has_chat_template(const fs::path& directory) {
+  if (fs::exists(directory / "chat_template.jinja")) return true;
+  if (!fs::exists(directory / "tokenizer_config.json")) return false;
+  const std::string text = read_file(directory / "tokenizer_config.json");
+  if (nests_deeper_than(text, 64)) return false;
+  const auto json = nlohmann::json::parse(text, nullptr, false);
+  return json.is_object() && json.contains("chat_template") && !json["chat_template"].is_null();
+}
+
+void read_tokenizer(const fs::path& directory, TokenizerFacts& facts) {
+  const Tokenizer tokenizer = Tokenizer::load(directory.string());
+  facts.kind =
+      fmt::format("byte-level BPE, {} split{}", tokenizer.splits().size(), tokenizer.splits().size() == 1 ? "" : "s");
+  facts.vocabulary = tokenizer.vocab_size();
+  facts.merges = tokenizer.n_merges();
+  facts.added = int64_t(tokenizer.added_tokens().size());
+  for (const auto& added : tokenizer.added_tokens()) facts.special += added.special ? 1 : 0;
+  const std::pair<const char*, std::optional<int32_t>> ids[] = {
+      {"BOS", tokenizer.bos_id()},           {"EOS", tokenizer.eos_id()},
+      {"PAD", tokenizer.pad_id()},           {"FIM begin", tokenizer.fim_begin_id()},
+      {"FIM hole", tokenizer.fim_hole_id()}, {"FIM end", tokenizer.fim_end_id()}};
+  for (const auto& [name, id] : ids)
+    if (id) facts.ids.emplace_back(name, *id);
+}
+
+}  // namespace
+
+ScaleStatistics scale_statistics(const TensorFiles& files) {
+  ScaleStatistics all;
+  double low = std::numeric_limits<double>::infinity(), high = -low;
+  for (const std::string& name : files.names()) {
+    if (!ends_with(name, "_scale_inv")) continue;
+    const Tensor scales = files.tensor(name);
+    all.tensors += 1;
+    for (int64_t i = 0; i < scales.count(); ++i) {
+      const double value = element(scales, i);
+      all.scales += 1;
+      if (std::isnan(value)) {
+        all.nan += 1;
+      } else if (std::isinf(value)) {
+        all.infinite += 1;
+      } else {
+        all.zeros += value == 0 ? 1 : 0;
+        all.negative += value < 0 ? 1 : 0;
+        all.not_powers_of_two += power_of_two(value) ? 0 : 1;
+        low = std::min(low, value), high = std::max(high, value);
+      }
+    }
+  }
+  files.check_intact();
+  if (low <= high) all.min = low, all.max = high;
+  return all;
+}
+
+TokenizerFacts tokenizer_facts(const fs::path& directory) {
+  TokenizerFacts facts;
+  facts.present = fs::exists(directory / "tokenizer.json");
+  facts.chat_template = has_chat_template(directory);
+  if (!facts.present) return facts;
+  try {
+    read_tokenizer(directory, facts);
+  } catch (const Error& error) {  // a model of ids is still a model
+    facts.fault = error.what();
+  }
+  return facts;
+}
+
+void print_scales(const ScaleStatistics& s) {
+  if (s.tensors == 0) return;
+  fmt::print("FP8 scales: {} in {} tensors; min {:.6g}, max {:.6g}; zeros {}, negative {}, NaN {}, infinite {}; {}\n\n",
+             format_count(s.scales), format_count(s.tensors), s.min, s.max, s.zeros, s.negative, s.nan, s.infinite,
+             s.not_powers_of_two == 0 ? std::string("all powers of two (ue8m0)")
+                                      : format_count(s.not_powers_of_two) + " are not powers of two");
+}
+
+void print_tokenizer(const TokenizerFacts& facts) {
+  if (!facts.present) {
+    fmt::print("tokenizer: none; a model of token ids\n");
+  } else if (!facts.fault.empty()) {
+    fmt::print("tokenizer: cannot be used: {}\n", facts.fault);
+  } else {
+    fmt::print("tokenizer: {}; {} ids, {} merges, {} added tokens, {} of them special\n", facts.kind,
+               format_count(facts.vocabulary), format_count(facts.merges), facts.added, facts.special);
+    std::string ids;
+    for (const auto& [name, id] : facts.ids) ids += fmt::format("{}{} {}", ids.empty() ? "" : ", ", name, id);
+    if (!ids.empty()) fmt::print("           {}\n", ids);
+  }
+  fmt::print("chat template: {}\n", facts.chat_template ? "yes" : "none");
+}
+
+ordered_json scales_json(const ScaleStatistics& s) {
+  return {{"tensors", s.tensors}, {"scales", s.scales},     {"min", s.min},
+          {"max", s.max},         {"zeros", s.zeros},       {"negative", s.negative},
+          {"nan", s.nan},         {"infinite", s.infinite}, {"not_powers_of_two", s.not_powers_of_two}};
+}
+
+ordered_json tokenizer_json(const TokenizerFacts& facts) {
+  ordered_json json = {{"present", facts.present}, {"chat_template", facts.chat_template}};
+  if (!facts.fault.empty()) json["fault"] = facts.fault;
+  if (!facts.present || !facts.fault.empty()) return json;
+  json["kind"] = facts.kind;
+  json["vocabulary"] = facts.vocabulary;
+  json["merges"] = facts.merges;
+  json["added"] = facts.added;
+  json["special"] = facts.special;
+  json["ids"] = ordered_json::object();
+  for (const auto& [name, id] : facts.ids) json["ids"][name] = id;
+  return json;
+}
+
+std::vector<MemoryFit> memory_fits(const ModelConfig& model) {
+  const auto counts = count_parameters(model);
+  const int64_t latent = cache_bytes(model).latent / 2;  // values per token
+  std::vector<MemoryFit> fits;
+  for (const auto& [name, bytes] : {std::pair<const char*, int64_t>{"fp32", 4}, {"bf16", 2}}) {
+    MemoryFit fit;
+    fit.precision = name;
+    fit.weight_bytes = bytes * (counts.total + counts.mtp);
+    fit.cache_bytes_per_1000_tokens = 1000 * bytes * latent;
+    fit.limit = int64_t(memory_info().total);
+    fit.fits = fit.weight_bytes <= fit.limit;
+    if (fit.fits) fit.context_tokens = std::min((fit.limit - fit.weight_bytes) / (bytes * latent), model.max_positions);
+    fits.push_back(fit);
+  }
+  return fits;
+}
+
+void print_memory(const std::vector<MemoryFit>& fits) {
+  fmt::print("\nin this machine's memory ({}):\n", format_bytes(double(fits.at(0).limit)));
+  for (const auto& fit : fits) {
+    const std::string verdict =
+        fit.fits ? fmt::format("fits, with a cache of {} tokens beside it", format_count(fit.context_tokens))
+                 : fmt::format("does not fit: {:.1f} times the memory", double(fit.weight_bytes) / double(fit.limit));
+    fmt::print("  {}  weights {}, cache {} per 1,000 tokens; {}\n", fit.precision,
+               format_bytes(double(fit.weight_bytes)), format_bytes(double(fit.cache_bytes_per_1000_tokens)), verdict);
+  }
+}
+
+ordered_json memory_json(const std::vector<MemoryFit>& fits) {
+  ordered_json json = ordered_json::object();
+  for (const auto& fit : fits)
+    json[fit.precision] = {{"weight_bytes", fit.weight_bytes},
+                           {"cache_bytes_per_1000_tokens", fit.cache_bytes_per_1000_tokens},
+                           {"limit", fit.limit},
+                           {"fits", fit.fits},
+                           {"context_tokens", fit.context_tokens}};
+  return json;
+}
+
+}  // namespace hadal

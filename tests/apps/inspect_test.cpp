@@ -1,0 +1,148 @@
+// hadal inspect: V3's released tensors, a config.json, and Hugging Face directories with their scales and tokenizer.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "arch/released_tensors.h"
+#include "base/files.h"
+#include "checkpoint/safetensors.h"
+#include "tests/apps/command.h"
+#include "tests/apps/small_run.h"
+#include "tests/config/hf_testing.h"
+
+namespace hadal {
+namespace {
+
+using json = nlohmann::json;
+
+const std::string kV3 = std::string(HADAL_SOURCE_DIR) + "/configs/deepseek-v3-671b.toml";
+const std::string kSeeds = std::string(HADAL_SOURCE_DIR) + "/tests/fuzz/seeds/hf_config_fuzz/";
+
+json inspected(const std::string& arguments) {
+  const auto result = run_hadal("inspect " + arguments + " --json");
+  EXPECT_EQ(result.code, 0) << result.err;
+  return json::parse(result.out, nullptr, false);
+}
+
+void expect_released_v3(const json& said) {
+  EXPECT_EQ(said["tensor_count"], 91991);
+  EXPECT_EQ(said["tensor_bytes"], 688'574'839'360);
+  int64_t bytes = 0;
+  std::set<std::string> names;
+  for (const auto& tensor : said["tensors"]) {
+    bytes += tensor["bytes"].get<int64_t>();
+    names.insert(tensor["name"]);
+  }
+  EXPECT_EQ(bytes, 688'574'839'360);
+  EXPECT_EQ(names.size(), 91991u);
+  EXPECT_EQ(names.count("model.layers.61.shared_head.head.weight"), 1u);
+}
+
+TEST(Inspect, ListsTheReleasedTensorsOfDeepSeekV3) {
+  expect_released_v3(inspected(kV3 + " --tensors"));
+  expect_released_v3(inspected(kSeeds + "deepseek_v3.json --tensors"));
+  const auto shown = run_hadal("inspect " + kV3 + " --tensors");
+  ASSERT_EQ(shown.code, 0) << shown.err;
+  for (const char* words :
+       {"91,991 tensors, 688,574,839,360 B of data", "model.layers.3.mlp.experts.{0..255}.down_proj.weight_scale_inv",
+        "[5, 56]", "model.layers.61.embed_tokens.weight", "F8_E4M3", "does not fit"})
+    EXPECT_NE(shown.out.find(words), std::string::npos) << words;
+  EXPECT_EQ(inspected(kV3 + " --tensors --dtype bf16")["stored"].count("F8_E4M3"), 0u);
+}
+
+TEST(Inspect, RefusesWhatItIsNot) {
+  const auto refused = [](const std::string& arguments, int code, const std::string& words) {
+    const auto result = run_hadal("inspect " + arguments);
+    EXPECT_EQ(result.code, code) << result.out;
+    EXPECT_NE(result.err.find(words), std::string::npos) << result.err;
+  };
+  refused(kSeeds + "refused_0_model_type.json", 1, "model_type = \"llama\"");
+  refused(kSeeds + "refused_6_hidden_size.json", 2, "hidden_size = 0");
+  refused(kSeeds + "deepseek_v3.json --set model.n_layers=3", 2, "--set");
+  refused(kV3 + " --model x", 2, "give one of");
+  refused(kV3 + " --dtype int4", 2, "int4");
+}
+
+class InspectDirectory : public ::testing::Test {
+ protected:
+  // A small FP8 model with MTP, every tensor zero, every scale 0.25.
+  void SetUp() override {
+    HfConfig config;
+    config.model = testing::random_hf_model(11);
+    config.model.n_mtp = 1, config.model.tie_embeddings = false, config.model.hidden_size = 150;
+    config.fp8 = true;
+    atomic_write(place() / "config.json", hf_config_to_json(config));
+    tensors_ = released_tensors(config);
+    write(0.25f);
+  }
+
+  void write(float last_scale) const {
+    const OwnedExec exec(1);
+    std::vector<NamedTensor> named;
+    for (const auto& t : tensors_) {
+      const DType dtype = t.dtype == "F8_E4M3" ? DType::f8_e4m3 : t.dtype == "F32" ? DType::f32 : DType::bf16;
+      Tensor tensor = Tensor::zeros(exec.exec, dtype, t.shape);
+      if (t.name.find("_scale_inv") != std::string::npos)
+        for (int64_t i = 0; i < tensor.count(); ++i)
+          tensor.data<float>()[i] = i + 1 == tensor.count() ? last_scale : 0.25f;
+      named.push_back({t.name, tensor});
+    }
+    save_safetensors(place() / "model.safetensors", named);
+  }
+
+  std::filesystem::path place() const { return folder_.root(); }
+  std::string quoted() const { return SmallRun::quoted(place()); }
+
+  SmallRun folder_;
+  std::vector<ReleasedTensor> tensors_;
+};
+
+TEST_F(InspectDirectory, SaysWhatIsStored) {
+  int64_t bytes = 0;
+  for (const auto& tensor : tensors_) bytes += tensor.bytes;
+  for (const std::string& arguments : {quoted(), "--model " + quoted()}) {
+    const json said = inspected(arguments + " --tensors");
+    EXPECT_EQ(said["tensor_count"], tensors_.size());
+    EXPECT_EQ(said["tensor_bytes"], bytes);
+    EXPECT_EQ(said["tensors"].size(), tensors_.size());
+    EXPECT_EQ(said["fp8_scales"]["zeros"], 0);
+    EXPECT_EQ(said["fp8_scales"]["min"], 0.25);
+    EXPECT_EQ(said["fp8_scales"]["not_powers_of_two"], 0);
+    EXPECT_EQ(said["tokenizer"]["present"], false);
+    EXPECT_TRUE(said["memory"]["bf16"]["fits"]);
+    EXPECT_GT(said["mtp_parameters"], 0);
+  }
+  const auto shown = run_hadal("inspect " + quoted() + " --tensors");
+  ASSERT_EQ(shown.code, 0) << shown.err;
+  for (const char* words : {"FP8 scales: ", "all powers of two (ue8m0)", "a model of token ids", "chat template: none",
+                            "fits, with a cache"})
+    EXPECT_NE(shown.out.find(words), std::string::npos) << words;
+}
+
+TEST_F(InspectDirectory, ShowsTheScalesBeforeItRefusesThem) {
+  for (const auto& [scale, words] : {std::pair{std::nanf(""), "NaN "}, {0.0f, "zeros "}}) {
+    write(scale);
+    const auto shown = run_hadal("inspect " + quoted());
+    EXPECT_EQ(shown.code, 1) << shown.out;
+    EXPECT_NE(shown.err.find("_scale_inv"), std::string::npos) << shown.err;
+    const size_t at = shown.out.find(words);
+    ASSERT_NE(at, std::string::npos) << shown.out;
+    EXPECT_NE(shown.out[at + std::string(words).size()], '0') << shown.out;
+  }
+  const auto refused = run_hadal("inspect " + quoted() + " --dtype bf16");
+  EXPECT_EQ(refused.code, 2) << refused.out;
+}
+
+TEST_F(InspectDirectory, ATokenizerThatCannotBeUsedIsSaidAndTheModelIsStillShown) {
+  atomic_write(place() / "tokenizer.json", "{\"model\": {\"type\": \"Unigram\"}}");
+  atomic_write(place() / "chat_template.jinja", "{{ messages }}");
+  const json said = inspected(quoted());
+  EXPECT_TRUE(said["tokenizer"]["present"]);
+  EXPECT_TRUE(said["tokenizer"]["chat_template"]);
+  EXPECT_NE(said["tokenizer"]["fault"].get<std::string>(), "");
+}
+
+}  // namespace
+}  // namespace hadal
