@@ -14,10 +14,13 @@ namespace {
 
 Ahead next_panel(const Block& x, int64_t col, int64_t k) {
   const Gemm& g = x.args;
-  if (col + kPanel < x.cols) {
-    col += kPanel;
+  const bool last_col = col + kPanel >= x.cols, last_k = k + kGemmChunk >= x.product.k;
+  if (x.few()) {  // K first
+    k = last_k ? (last_col ? x.product.k : 0) : k + kGemmChunk;
+    if (k == 0) col += kPanel;
   } else {
-    col = 0, k += kGemmChunk;
+    col = last_col ? 0 : col + kPanel;
+    if (last_col) k += kGemmChunk;
   }
   if (k >= x.product.k) return {};
   const int64_t size = g.b_type == GemmType::bf16 ? 2 : 4;
@@ -68,7 +71,8 @@ void run_panel(const Block& x, int64_t col, int64_t cols, int64_t k) {
   const Gemm& g = x.args;
   const int64_t depth = least(kGemmChunk, x.product.k - k);
   const bool bf16_out = g.c_type == GemmType::bf16, whole = cols == NV * kW, last = k + depth == x.product.k;
-  pack_b<Step, TB, NV>(x, x.panel_b, col, k, depth);
+  const Ahead next = next_panel(x, col, k);
+  pack_b<Step, TB, NV>(x, x.panel_b, col, k, depth, x.few() ? next : Ahead{});
   const int64_t size = bf16_out ? 2 : 4;
   char* c = static_cast<char*>(x.product.c) + (x.row * g.c_row + x.col + col) * size;
   char* totals = reinterpret_cast<char*>(x.totals(col));
@@ -87,26 +91,42 @@ void run_panel(const Block& x, int64_t col, int64_t cols, int64_t k) {
     m.fetch = c, m.fetch_row = m.to_row;
   }
   if (g.a_col == 1) {
-    run_rows<Step, PackedA::by_rows, NV>(x, m, next_panel(x, col, k), next_a(x, col, k), m.fetch != totals);
+    run_rows<Step, PackedA::by_rows, NV>(x, m, next, next_a(x, col, k), m.fetch != totals);
   } else {
-    run_rows<Step, PackedA::by_depth, NV>(x, m, next_panel(x, col, k), next_a(x, col, k), m.fetch != totals);
+    run_rows<Step, PackedA::by_depth, NV>(x, m, next, next_a(x, col, k), m.fetch != totals);
   }
   if (last && !whole) bf16_out ? store_totals<bf16>(x, col, cols) : store_totals<float>(x, col, cols);
+}
+
+template <class Step, class TB>
+void run_columns(const Block& x, int64_t col, int64_t k) {
+  const int64_t cols = least(kPanel, x.cols - col);
+  if (cols > kW) {
+    run_panel<Step, TB, kVectors>(x, col, cols, k);
+  } else {
+    run_panel<Step, TB, 1>(x, col, cols, k);
+  }
+}
+
+// A few rows: the rows of weights are read through from end to end, a panel of them at once; packing the few rows of A
+// for each panel anew costs little.
+template <class Step, class TA, class TB>
+void run_few_rows(const Block& x) {
+  for (int64_t col = 0; col < x.cols; col += kPanel) {
+    for (int64_t k = 0; k < x.product.k; k += kGemmChunk) {
+      pack_a<Step, TA>(x, k, least(kGemmChunk, x.product.k - k));
+      run_columns<Step, TB>(x, col, k);
+    }
+  }
 }
 
 template <class Step, class TA, class TB>
 void run_block(const Block& x) {
   if (x.stream) return stream_block<Step, TA, TB>(x);
+  if (x.few()) return run_few_rows<Step, TA, TB>(x);
   for (int64_t k = 0; k < x.product.k; k += kGemmChunk) {
     pack_a<Step, TA>(x, k, least(kGemmChunk, x.product.k - k));
-    for (int64_t col = 0; col < x.cols; col += kPanel) {
-      const int64_t cols = least(kPanel, x.cols - col);
-      if (cols > kW) {
-        run_panel<Step, TB, kVectors>(x, col, cols, k);
-      } else {
-        run_panel<Step, TB, 1>(x, col, cols, k);
-      }
-    }
+    for (int64_t col = 0; col < x.cols; col += kPanel) run_columns<Step, TB>(x, col, k);
   }
 }
 

@@ -6,9 +6,6 @@
 namespace hadal::kernels::HADAL_ISA {
 namespace {
 
-int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 // A task's block of C, and the workspace of its worker.
 struct Block {
   const Gemm& args;
@@ -18,7 +15,8 @@ struct Block {
   int64_t row, col, rows, cols;
   float* packed_a;
   float* panel_b;
-  float* scratch;  // running totals: per panel of columns [rows][kPanel]
+  float* scratch;                             // running totals: per panel of columns [rows][kPanel]
+  bool few() const { return rows <= kRows; }  // one tile of rows, as decoding has: memory is what bounds it
   float* totals(int64_t c) const { return scratch + c / kPanel * (rows * kPanel); }
 };
 
@@ -42,13 +40,13 @@ void pack_a(const Block& x, int64_t k, int64_t depth) {
 }
 
 template <class Step, class T, int NV>
-void pack_b(const Block& x, float* out, int64_t col, int64_t k, int64_t depth) {
+void pack_b(const Block& x, float* out, int64_t col, int64_t k, int64_t depth, Ahead next = {}) {
   const Gemm& g = x.args;
   const T* p = at<T>(x.product.b, k * g.b_row + (x.col + col) * g.b_col);
   if (g.b_col == 1) {
     pack_b_rows<Step, T, NV>(out, p, g.b_row, x.cols - col, depth);
   } else {
-    pack_b_transposed<Step, T, NV>(out, p, g.b_col, x.cols - col, depth);
+    pack_b_transposed<Step, T, NV>(out, p, g.b_col, x.cols - col, depth, next);
   }
 }
 
@@ -67,18 +65,6 @@ void store_totals(const Block& x, int64_t col, int64_t cols) {
     for (int64_t j = 0; j < cols; j += kW) store_n(c + j, load(x.totals(col) + r * kPanel + j), least(kW, cols - j));
   }
 }
-
-// What is packed next, asked for line by line while this panel is multiplied: packing would wait for every line that
-// comes from memory (the weights of few rows; an operand that lies across K, whose lines are short and far apart).
-struct Ahead {
-  const char* line = nullptr;
-  int64_t stride = 0, bytes = 0, left = 0;  // lines of `bytes` bytes
-  void ask(int64_t lines) {
-    for (lines = least(lines, left); lines > 0; --lines, --left, line += stride) {
-      for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(line + i, 0, 2);
-    }
-  }
-};
 
 }  // namespace
 }  // namespace hadal::kernels::HADAL_ISA

@@ -6,6 +6,9 @@
 
 namespace hadal::kernels::HADAL_ISA {
 
+static inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+static inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
 // Units from a line of elements that runs along K: floats, or bf16 widened.
 template <class Step, class T>
 struct Along {
@@ -36,6 +39,19 @@ struct Across<StepBf16, bf16> {
   }
 };
 #endif
+
+// What is packed next, asked for line by line while this panel is packed or multiplied: packing would wait for every
+// line that comes from memory (the weights of few rows; an operand that lies across K, whose lines are short and far
+// apart).
+struct Ahead {
+  const char* line = nullptr;
+  int64_t stride = 0, bytes = 0, left = 0;  // lines of `bytes` bytes
+  void ask(int64_t lines) {
+    for (lines = least(lines, left); lines > 0; --lines, --left, line += stride) {
+      for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(line + i, 0, 2);
+    }
+  }
+};
 
 // A along K -> panels of [row][units of a chunk].
 template <class Step, class T>
@@ -81,11 +97,12 @@ static void pack_a_depth(float* out, const T* p, int64_t line, int64_t rows, int
 
 // B along K (weights [n, k]) -> panel [unit][kWidth], through transposed squares in registers.
 template <class Step, class T, int NV>
-static void pack_b_transposed(float* out, const T* p, int64_t line, int64_t cols, int64_t depth) {
+static void pack_b_transposed(float* out, const T* p, int64_t line, int64_t cols, int64_t depth, Ahead next) {
   const int64_t units = (depth + Step::kDepth - 1) / Step::kDepth;
   for (int64_t j = 0; j < NV * kW; j += kW) {
     for (int64_t u = 0; u < units; u += kW) {
       V square[kW];
+      next.ask(2);
       const T* source = p + j * line + u * Step::kDepth;
       const int64_t left = depth - u * Step::kDepth, here = cols - j;
       if (left >= kW * Step::kDepth && here >= kW) {
