@@ -2,6 +2,7 @@
 #include "checkpoint/export_run.h"
 
 #include <algorithm>
+#include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
 
@@ -21,9 +22,15 @@ constexpr const char* kFormat = "hadal-export-1";
 constexpr const char* kNote = "export.partial.json";
 constexpr const char* kLock = "export.lock";
 
+// Chained over chunks that are read, not mapped: memory does not grow with the file.
 std::string hash_of(const fs::path& path) {
-  const MappedFile file(path);
-  return fmt::format("{:016x}", hash64(file.text()));
+  std::ifstream file(path, std::ios::binary);
+  std::string chunk(size_t(kExportChunkBytes), '\0');
+  uint64_t hash = 0;
+  while (file.read(chunk.data(), std::streamsize(chunk.size())) || file.gcount() > 0)
+    hash = hash64(std::string_view(chunk.data(), size_t(file.gcount())), hash);
+  check(!file.bad() && file.eof(), ErrorKind::io, "{}: cannot be read back", path.string());
+  return fmt::format("{:016x}", hash);
 }
 
 std::string layout_hash(const ExportPlan& plan) {
@@ -77,7 +84,6 @@ class ExportRun {
 
   // Decides from what stands in the directory, and changes nothing there.
   void look() {
-    std::error_code ignored;
     if (!fs::exists(directory_)) return;
     check(fs::is_directory(directory_), ErrorKind::invalid, "{}: a file; --output takes a directory",
           directory_.string());
@@ -125,7 +131,6 @@ class ExportRun {
   void check_space() const {
     uint64_t needed = plan_.bytes() + (uint64_t(1) << 16);
     for (const auto& file : plan_.files) {
-      std::error_code ignored;
       if (kept(file.name)) needed -= file.bytes;
     }
     check(needed <= output_.free_bytes, ErrorKind::io, "{}: the export needs {} more, the disk has {} free",
