@@ -66,6 +66,23 @@ TEST(FloatFormats, OverflowAsStated) {
   EXPECT_TRUE(std::isinf(float(bf16(3.4e38f))));
 }
 
+TEST(FloatFormats, ScalesRoundUpToPowersOfTwo) {
+  for (unsigned bits = 0; bits < 255; ++bits) {
+    const float value = value_of<e8m0>(bits);
+    ASSERT_EQ(value, std::ldexp(1.0f, int(bits) - 127));
+    ASSERT_EQ(e8m0(value).bits, bits);
+    if (bits < 254) {
+      ASSERT_EQ(e8m0(std::nextafter(value, 1e38f)).bits, bits + 1) << value;
+    }
+  }
+  EXPECT_EQ(e8m0(0.0f).bits, 0);
+  EXPECT_EQ(e8m0(-0.0f).bits, 0);
+  for (float none : {-1.0f, std::nanf(""), std::numeric_limits<float>::infinity(), 3e38f}) {
+    EXPECT_EQ(e8m0(none).bits, 0xff) << none;
+  }
+  EXPECT_TRUE(std::isnan(value_of<e8m0>(0xff)));
+}
+
 TEST(FloatFormats, KnownValues) {
   EXPECT_EQ(float(e4m3(0.3f)), 0.3125f);
   EXPECT_EQ(f16(1.0f).bits, 0x3c00);

@@ -1,0 +1,113 @@
+// A mapped file that is cut off or written over while it is used ends in an Error, never in a signal.
+#include "base/guarded_map.h"
+
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <fstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/error.h"
+
+namespace hadal {
+namespace {
+
+namespace fs = std::filesystem;
+
+class GuardedMapTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    path_ = fs::temp_directory_path() / ("hadal guarded map " + std::to_string(getpid()));
+    write(std::string(1 << 20, 'x'));
+  }
+  void TearDown() override { fs::remove(path_); }
+  void write(const std::string& text) { std::ofstream(path_, std::ios::binary) << text; }
+  static std::string message(const GuardedMap& map) {
+    try {
+      map.check_intact();
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::corrupt);
+      return error.what();
+    }
+    return "";
+  }
+  static size_t count(const GuardedMap& map, char letter) {
+    size_t n = 0;
+    for (char c : map.text()) n += c == letter;
+    return n;
+  }
+  fs::path path_;
+};
+
+TEST_F(GuardedMapTest, ReadsTheFile) {
+  const GuardedMap map(path_);
+  EXPECT_EQ(map.size(), size_t(1) << 20);
+  EXPECT_EQ(count(map, 'x'), size_t(1) << 20);
+  char piece[4] = {};
+  map.read_at(1000, piece, 3);
+  EXPECT_STREQ(piece, "xxx");
+  EXPECT_EQ(message(map), "");
+  EXPECT_THROW(GuardedMap("/nonexistent/file"), Error);
+  EXPECT_THROW(GuardedMap(fs::temp_directory_path()), Error);
+}
+
+TEST_F(GuardedMapTest, AFileThatIsCutOffReadsAsZerosAndIsNamed) {
+  const GuardedMap map(path_), other(path_);
+  fs::resize_file(path_, 5000);
+  EXPECT_EQ(count(map, 'x'), 5000u);
+  EXPECT_EQ(count(map, '\0'), (size_t(1) << 20) - 5000);
+  EXPECT_NE(message(map).find("5000 bytes, 1048576 when it was opened"), std::string::npos) << message(map);
+  EXPECT_NE(message(map).find(path_.string()), std::string::npos);
+  EXPECT_NE(message(other), "");  // though nobody read it
+  char piece[16];
+  map.read_at(4000, piece, 16);
+  EXPECT_THROW(map.read_at(4990, piece, 16), Error);
+}
+
+TEST_F(GuardedMapTest, ManyThreadsMayMeetTheEndAtOnce) {
+  const GuardedMap map(path_);
+  fs::resize_file(path_, 0);
+  std::vector<std::thread> threads;
+  std::vector<size_t> zeros(4);
+  for (int t = 0; t < 4; ++t) threads.emplace_back([&, t] { zeros[size_t(t)] = count(map, '\0'); });
+  for (auto& thread : threads) thread.join();
+  for (size_t n : zeros) EXPECT_EQ(n, size_t(1) << 20);
+  EXPECT_NE(message(map), "");
+}
+
+TEST_F(GuardedMapTest, AFileThatIsWrittenOverIsNamed) {
+  const GuardedMap map(path_);
+  fs::last_write_time(path_, fs::last_write_time(path_) + std::chrono::seconds(3));
+  EXPECT_NE(message(map).find("written to while in use"), std::string::npos);
+}
+
+TEST_F(GuardedMapTest, ARemovedOrReplacedFileStaysAsItWas) {
+  const GuardedMap map(path_);
+  fs::remove(path_);
+  write("another");
+  EXPECT_EQ(count(map, 'x'), size_t(1) << 20);
+  EXPECT_EQ(message(map), "");
+}
+
+TEST(GuardedMapDeathTest, OtherBusErrorsEndTheProgramAsEver) {
+  const fs::path path = fs::temp_directory_path() / ("hadal guarded death " + std::to_string(getpid()));
+  std::ofstream(path) << std::string(8192, 'y');
+  EXPECT_EXIT(
+      {
+        const GuardedMap guarded(path);  // the handler is there
+        const int file = ::memfd_create("plain", 0);
+        if (::ftruncate(file, 8192) != 0) _exit(3);
+        auto* plain = static_cast<volatile char*>(::mmap(nullptr, 8192, PROT_READ, MAP_SHARED, file, 0));
+        if (::ftruncate(file, 0) != 0) _exit(3);
+        _exit(plain[4096]);
+      },
+      ::testing::KilledBySignal(SIGBUS), "");
+  fs::remove(path);
+}
+
+}  // namespace
+}  // namespace hadal
