@@ -234,7 +234,7 @@ TEST(HfGrid, LogProbabilitiesGradientsGreedyTextAndTrainingAgreeWithTransformers
 TEST(HfGrid, EveryTrapMovesTheNumbersTenTolerances) {
   if (!python_available()) GTEST_SKIP() << "no .venv in the source directory; ./setup makes it";
   const ScratchDirectory scratch("hf_traps");
-  EXPECT_NO_THROW(run_python(fmt::format("hf_grid.py '{}' --traps", scratch.path().string())));
+  EXPECT_NO_THROW(run_python(fmt::format("hf_traps.py '{}'", scratch.path().string())));
 }
 
 }  // namespace
