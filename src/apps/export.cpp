@@ -114,6 +114,7 @@ void add_export(CLI::App& root, Cli& cli) {
       ->required();
   verb->add_option("--shard-size", o->shard_bytes, "most bytes of tensors in one file, e.g. 5GB or 500MiB; 0: one file")
       ->transform(CLI::AsSizeValue(true))
+      ->check(CLI::Range(uint64_t(0), uint64_t(1) << 60))  // behind the transform: -5 would be a very large size
       ->default_str("5GB");
   add_threads_option(*verb, o->run);
   add_quiet_option(*verb, o->run);

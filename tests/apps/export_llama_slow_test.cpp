@@ -10,6 +10,7 @@
 #include "apps/command.h"
 #include "apps/small_run.h"
 #include "base/files.h"
+#include "checkpoint/checkpoint.h"
 
 namespace hadal {
 namespace {
@@ -44,7 +45,7 @@ class ExportLlama : public ::testing::Test {
   void TearDown() override { fs::remove_all(root_); }
 
   fs::path take(const fs::path& model, const std::string& dtype, const std::string& more = "") {
-    const fs::path out = root_ / ("gguf " + model.filename().string() + dtype);
+    const fs::path out = root_ / fmt::format("gguf {}", ++n_exports_);
     const auto result = run_hadal(fmt::format("export --model {} --to gguf --dtype {} --output {} --quiet {}",
                                               SmallRun::quoted(model), dtype, SmallRun::quoted(out), more));
     EXPECT_EQ(result.code, 0) << result.err;
@@ -70,6 +71,7 @@ class ExportLlama : public ::testing::Test {
   }
 
   fs::path root_;
+  int n_exports_ = 0;
 };
 
 TEST_F(ExportLlama, ItsGreedyTokensAreOurs) {
@@ -105,7 +107,7 @@ TEST_F(ExportLlama, ATrainedRunAnswersWithItsOwnTokenizer) {
   const json theirs = llama(take(small.run(), "fp32"), "10,20,30", 16, text);
   EXPECT_EQ(theirs["tokens"], hadal(small.run(), "10,20,30", 16));
   atomic_write(root_ / "text", text);
-  const auto ids = run_hadal("tokenizer encode --tokenizer " + SmallRun::quoted(small.run() / "tokenizer.json"),
+  const auto ids = run_hadal("tokenizer encode --tokenizer " + SmallRun::quoted(locate_model(small.run()).directory),
                              "cat " + SmallRun::quoted(root_ / "text") + " |");
   ASSERT_EQ(ids.code, 0) << ids.err;
   EXPECT_EQ(theirs["text_ids"], json::parse(ids.out));

@@ -8,7 +8,7 @@
 
 #include "apps/command.h"
 #include "apps/small_run.h"
-#include "checkpoint/safetensors.h"
+#include "checkpoint/checkpoint.h"
 
 namespace hadal {
 namespace {
@@ -56,7 +56,7 @@ TEST_F(ExportVerb, ARunTakenAwayIsReadBackAndSaysTheSame) {
   for (const char* name :
        {"config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"})
     EXPECT_TRUE(fs::exists(small_->run("away") / name)) << name;
-  EXPECT_EQ(read_file(small_->run("away") / "tokenizer.json"), read_file(small_->run() / "tokenizer.json"));
+  EXPECT_EQ(read_file(small_->run("away") / "tokenizer.json"), read_file(locate_model(small_->run()).directory / "tokenizer.json"));
   EXPECT_EQ(greedy("away"), greedy("run"));
   const auto config = json::parse(read_file(small_->run("away") / "config.json"));
   EXPECT_EQ(config["num_nextn_predict_layers"], 1);
@@ -116,13 +116,11 @@ TEST_F(ExportVerb, AReadOnlyPlaceIsNamed) {
 TEST_F(ExportVerb, AFullDiskLeavesWhatTheNextRunContinues) {
   const std::string options = "--to hf --dtype bf16 --shard-size 10KB --quiet";
   ASSERT_EQ(take(options, "whole").code, 0);
-  // In blocks of 512 or 1024 bytes as the shell likes; either way below the shard that holds the head.
+  // In blocks of 512 or 1024 bytes as the shell likes; either way too little for the shard with the embedding.
   refused(take(options, "cut", "ulimit -f 12;"), 1, {"model-0"});
   EXPECT_FALSE(fs::exists(small_->run("cut") / "config.json"));
   refused(take("--to hf --dtype fp32 --shard-size 10KB --quiet", "cut"), 2, {"unfinished export", "bf16"});
-  const auto result = take(options, "cut");
-  ASSERT_EQ(result.code, 0) << result.err;
-  EXPECT_NE(result.out.find("from the run before"), std::string::npos) << result.out;
+  EXPECT_EQ(take(options, "cut").code, 0);
   int compared = 0;
   for (const auto& item : fs::directory_iterator(small_->run("whole"))) {
     EXPECT_EQ(read_file(item.path()), read_file(small_->run("cut") / item.path().filename())) << item.path();

@@ -234,7 +234,9 @@ def from_gguf(source, file, directory):
         if theirs in held:
             tensors[ours] = held[theirs].view(tensors[ours].shape).contiguous()
     directory.mkdir()
-    c["torch_dtype"] = "float32"
+    c.update(torch_dtype="float32", num_nextn_predict_layers=0)
+    beyond = f"model.layers.{c['num_hidden_layers']}."
+    tensors = {name: t for name, t in tensors.items() if not name.startswith(beyond)}
     (directory / "config.json").write_text(json.dumps(c))
     save_file(tensors, directory / "model.safetensors", {"format": "pt"})
     print(f"{len(tensors)} tensors")
