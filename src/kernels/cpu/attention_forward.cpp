@@ -187,7 +187,7 @@ struct ForwardTask {
     pack_queries();
     for (int64_t tile = 0; tile <= position(task.n_rows - 1); tile += kTile) {
       pack_tile(tile);
-      if (!few()) prefetch_tile<T>(a, s, task.head, tile + kTile);
+      if (!few() || !values_are_keys()) prefetch_tile<T>(a, s, task.head, tile + kTile);
       for (int64_t row = 0; row < task.n_rows; row += kTile) visit_block(row, tile, factor);
     }
     write();
