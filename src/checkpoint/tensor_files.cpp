@@ -24,9 +24,9 @@ void check_shard_name(const std::string& name, const std::string& tensor, const 
   const bool plain = !name.empty() && name != "." && name != ".." && name.find('/') == std::string::npos &&
                      name.find('\\') == std::string::npos && name.find('\0') == std::string::npos;
   check(plain, ErrorKind::corrupt,
-        "{}: tensor '{}' is said to be in '{}'; a shard must be a file of the index's own directory, named without a "
+        "{}: tensor '{}' is said to be in {}; a shard must be a file of the index's own directory, named without a "
         "path",
-        where, tensor, name);
+        where, tensor, nlohmann::json(name).dump(-1, ' ', true, nlohmann::json::error_handler_t::replace));
 }
 
 // Hugging Face's download cache keeps files as MODEL/snapshots/REVISION/x -> ../../blobs/HASH: the one place outside of

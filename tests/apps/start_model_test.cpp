@@ -2,6 +2,8 @@
 // the directory it came from.
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "checkpoint/model_directory.h"
 #include "config/config_io.h"
 #include "tests/apps/command.h"
