@@ -15,6 +15,7 @@ DType ExportSource::main_dtype() const {
   for (const auto& spec : parameters()) {
     for (const auto& weight : weights().stored(spec)) {
       const auto& entry = files().entry(weight.name);
+      if (entry.dtype == DType::f8_e4m3) return entry.dtype;  // however large the parts that FP8 leaves high
       bytes[entry.dtype] += weight.rows * entry.shape.back() * dtype_bytes(entry.dtype);
     }
   }

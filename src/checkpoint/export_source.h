@@ -19,7 +19,7 @@ class ExportSource {
   const HfWeights& weights() const { return *from_.weights; }
   std::vector<std::string> notices() const { return from_.notices(); }
 
-  // The type that most bytes of the weights have: f32, bf16, f16, f64 or f8_e4m3.
+  // f8_e4m3 if any weight is, else the type that most bytes of the weights have: f32, bf16, f16 or f64.
   DType main_dtype() const;
   BlockSize block() const { return {config().fp8_block_rows, config().fp8_block_cols}; }
 
