@@ -119,11 +119,11 @@ struct CodecOptions {
 int encode(const CodecOptions& options) {
   const Tokenizer tokenizer = Tokenizer::load(options.tokenizer);
   const SpecialTokens special = options.special ? SpecialTokens::parse : SpecialTokens::as_text;
+  ThreadPool pool(options.run.threads);
   if (!options.jsonl) {
-    print(ids_as_json(tokenizer.encode(Input().all(), special)));
+    print(ids_as_json(tokenizer.encode(Input().all(), special, pool)));
     return kExitFine;
   }
-  ThreadPool pool(options.run.threads);
   convert_lines(pool, [&](const std::string& line, const std::string& where) {
     Json json = Json::parse(line, nullptr, false);
     check(json.is_string(), ErrorKind::corrupt, "{} is not a JSON string", where);

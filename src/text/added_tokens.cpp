@@ -1,6 +1,26 @@
 #include "text/added_tokens.h"
 
+#include "text/character_kinds.h"
+#include "text/utf8.h"
+
 namespace hadal {
+namespace {
+
+bool word_ends(std::string_view text) {
+  size_t at = text.size();
+  if (at == 0) return false;
+  do --at;
+  while (at > 0 && text.size() - at < 4 && (uint8_t(text[at]) & 0xC0) == 0x80);
+  const int length = utf8_length(text.data() + at, text.data() + text.size());
+  return length > 0 && at + size_t(length) == text.size() && is_word_character(utf8_decode(text.data() + at, length));
+}
+
+bool word_begins(std::string_view text) {
+  const int length = utf8_length(text.data(), text.data() + text.size());
+  return length > 0 && is_word_character(utf8_decode(text.data(), length));
+}
+
+}  // namespace
 
 int32_t AddedTokenFinder::child(int32_t node, char c) const {
   for (const auto& [letter, next] : nodes_[node].children) {
@@ -37,6 +57,31 @@ AddedTokenFinder::Found AddedTokenFinder::find(std::string_view text, size_t fro
     if (found.id >= 0) return found;
   }
   return {};
+}
+
+bool stands_alone(std::string_view text, size_t begin, size_t end) {
+  return !word_ends(text.substr(0, begin)) && !word_begins(text.substr(end));
+}
+
+size_t white_space_begin(std::string_view text, size_t end) {
+  while (end > 0) {
+    size_t at = end;
+    do --at;
+    while (at > 0 && end - at < 4 && (uint8_t(text[at]) & 0xC0) == 0x80);
+    const int length = utf8_length(text.data() + at, text.data() + end);
+    if (length == 0 || at + size_t(length) != end || !is_white_space(utf8_decode(text.data() + at, length))) break;
+    end = at;
+  }
+  return end;
+}
+
+size_t white_space_end(std::string_view text, size_t at) {
+  while (at < text.size()) {
+    const int length = utf8_length(text.data() + at, text.data() + text.size());
+    if (length == 0 || !is_white_space(utf8_decode(text.data() + at, length))) break;
+    at += size_t(length);
+  }
+  return at;
 }
 
 }  // namespace hadal

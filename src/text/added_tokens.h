@@ -29,4 +29,9 @@ class AddedTokenFinder {
   std::array<bool, 256> starts_{};
 };
 
+// The neighbourhood of text[begin, end): no word character beside it; white space before `end` and from `at` on.
+bool stands_alone(std::string_view text, size_t begin, size_t end);
+size_t white_space_begin(std::string_view text, size_t end);
+size_t white_space_end(std::string_view text, size_t at);
+
 }  // namespace hadal

@@ -7,9 +7,9 @@
 #include <cstdlib>
 
 #include "base/error.h"
+#include "text/character_kinds.h"
 #include "text/report_scanner.h"
 #include "text/split_pattern.h"
-#include "text/unicode_additions.h"
 #include "text/utf8.h"
 
 namespace hadal {
@@ -17,6 +17,9 @@ namespace {
 
 struct CodeDeleter {
   void operator()(pcre2_code* code) const { pcre2_code_free(code); }
+};
+struct CompileContextDeleter {
+  void operator()(pcre2_compile_context* context) const { pcre2_compile_context_free(context); }
 };
 struct MatchDataDeleter {
   void operator()(pcre2_match_data* data) const { pcre2_match_data_free(data); }
@@ -40,12 +43,6 @@ std::string error_text(int code) {
 }
 
 std::string shortened(const std::string& text) { return text.size() <= 120 ? text : text.substr(0, 117) + "..."; }
-
-int unicode_major() {
-  char version[64] = "";
-  pcre2_config(PCRE2_CONFIG_UNICODE_VERSION, version);
-  return std::atoi(version);
-}
 
 }  // namespace
 
@@ -91,14 +88,23 @@ const std::vector<std::string>& PreTokenizer::default_splits() {
   return splits;
 }
 
+const std::string& PreTokenizer::gpt2_split() {
+  static const std::string split = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
+  return split;
+}
+
 void PreTokenizer::Compiled::add(const std::string& expression) {
+  const std::unique_ptr<pcre2_compile_context, CompileContextDeleter> context(pcre2_compile_context_create(nullptr));
+  check(context != nullptr, ErrorKind::internal, "no memory to compile a regular expression");
+  pcre2_set_newline(context.get(), PCRE2_NEWLINE_LF);  // as Oniguruma has it; ^ and $ are borders of lines there
+  pcre2_set_parens_nest_limit(context.get(), 100);
   for (const bool with_additions : {false, true}) {
-    const std::string pattern = split_pattern_for_pcre2(expression, with_additions ? unicode_major() : kUnicodeMajor);
+    const std::string pattern = split_pattern_for_pcre2(expression, with_additions ? pcre2_unicode_major() : kUnicodeMajor);
     int error = 0;
     PCRE2_SIZE place = 0;
     pcre2_code* code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(),
-                                     PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C, &error, &place, nullptr);
-    check(code != nullptr, ErrorKind::invalid, "split expression '{}' cannot be compiled: {} (at byte {} of '{}')", expression,
+                                     PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C | PCRE2_MULTILINE, &error, &place, context.get());
+    check(code != nullptr, ErrorKind::invalid, "split expression '{}' cannot be compiled: {} (at byte {} of '{}')", shortened(expression),
           error_text(error), size_t(place), shortened(pattern));
     Split split;
     split.code.reset(code);
@@ -106,69 +112,6 @@ void PreTokenizer::Compiled::add(const std::string& expression) {
     (with_additions ? wide : splits).push_back(std::move(split));
   }
 }
-
-namespace {
-
-void append_utf8(std::string& out, uint32_t c) {
-  if (c < 0x80) {
-    out += char(c);
-  } else if (c < 0x800) {
-    out += {char(0xC0 | c >> 6), char(0x80 | (c & 0x3F))};
-  } else if (c < 0x10000) {
-    out += {char(0xE0 | c >> 12), char(0x80 | (c >> 6 & 0x3F)), char(0x80 | (c & 0x3F))};
-  } else {
-    out += {char(0xF0 | c >> 18), char(0x80 | (c >> 12 & 0x3F)), char(0x80 | (c >> 6 & 0x3F)), char(0x80 | (c & 0x3F))};
-  }
-}
-
-// Sets the kind of all characters of a class, by PCRE2's tables.
-void set_kind(const std::string& every, const char* set, CharacterKind kind, std::vector<CharacterKind>& kinds) {
-  int error = 0;
-  PCRE2_SIZE place = 0;
-  const std::string pattern = std::string("[") + set + "]+";
-  const std::unique_ptr<pcre2_code, CodeDeleter> code(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(),
-                                                                    PCRE2_UTF | PCRE2_UCP, &error, &place, nullptr));
-  const std::unique_ptr<pcre2_match_data, MatchDataDeleter> data(pcre2_match_data_create(1, nullptr));
-  check(code && data, ErrorKind::internal, "PCRE2 does not know {}", pattern);
-  pcre2_jit_compile(code.get(), PCRE2_JIT_COMPLETE);
-  const auto subject = reinterpret_cast<PCRE2_SPTR>(every.data());
-  for (PCRE2_SIZE from = 0; pcre2_match(code.get(), subject, every.size(), from, PCRE2_NO_UTF_CHECK, data.get(), nullptr) > 0;) {
-    const PCRE2_SIZE* bounds = pcre2_get_ovector_pointer(data.get());
-    for (const char *at = every.data() + bounds[0], *end = every.data() + bounds[1]; at < end;) {
-      const int length = utf8_length(at, end);
-      kinds[utf8_decode(at, length)] = kind;
-      at += length;
-    }
-    from = bounds[1];
-  }
-}
-
-const CharacterKinds& character_kinds() {
-  static const CharacterKinds kinds = [] {
-    std::string every;
-    for (uint32_t c = 0; c < CharacterKinds::kKnown; ++c) {
-      if (c < 0xD800 || c >= 0xE000) append_utf8(every, c);
-    }
-    std::vector<CharacterKind> of(CharacterKinds::kKnown, CharacterKind::other);
-    const std::pair<char, CharacterKind> categories[] = {{'L', CharacterKind::letter}, {'M', CharacterKind::mark},
-        {'P', CharacterKind::punctuation}, {'S', CharacterKind::punctuation}, {'N', CharacterKind::number}};
-    for (const auto& [letter, kind] : categories) {
-      set_kind(every, (std::string("\\p{") + letter + "}").c_str(), kind, of);
-      for (const UnicodeAddition& more : kUnicodeAdditions) {
-        if (unicode_major() >= kUnicodeMajor || more.category[0] != letter || more.category[2] != 0) continue;
-        for (uint32_t c = more.first; c <= more.last; ++c) of[c] = kind;
-      }
-    }
-    set_kind(every, "\t-\r\\x20\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}",
-             CharacterKind::blank, of);
-    set_kind(every, "\r\n", CharacterKind::line_end, of);
-    set_kind(every, "\\x{4e00}-\\x{9fa5}\\x{3040}-\\x{30ff}", CharacterKind::han_kana, of);
-    return CharacterKinds(of);
-  }();
-  return kinds;
-}
-
-}  // namespace
 
 PreTokenizer::PreTokenizer(std::vector<std::string> splits) : compiled_(std::make_unique<Compiled>()) {
   for (const std::string& expression : splits) compiled_->add(expression);

@@ -18,6 +18,8 @@ class PreTokenizer {
   // The three expressions of the report's tokenizer.
   static const std::vector<std::string>& default_splits();
 
+  static const std::string& gpt2_split();  // of ByteLevel with use_regex
+
   explicit PreTokenizer(std::vector<std::string> splits);  // throws invalid, naming the expression and the place in it
   ~PreTokenizer();
   PreTokenizer(PreTokenizer&&) noexcept;

@@ -8,9 +8,10 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/hash.h"
-#include "base/random.h"
+#include "base/thread_pool.h"
 #include "text/added_tokens.h"
 #include "text/bpe_model.h"
+#include "text/cut_places.h"
 #include "text/pre_tokenizer.h"
 #include "text/tokenizer_json.h"
 
@@ -37,6 +38,8 @@ struct Tokenizer::State {
   std::vector<uint8_t> flags;                                  // by id
   AddedTokenFinder finders[2];                                 // by AddedToken::normalized: those with false are found first
   std::optional<int32_t> bos, eos, pad;
+  bool adds_bos = false;
+  CutPlaces cut_places = CutPlaces::none, cut_places_parsed = CutPlaces::none;
   std::unordered_map<int32_t, std::vector<int32_t>> fused;
 
   static constexpr uint8_t kAdded = 1, kSpecial = 2;
@@ -47,6 +50,14 @@ struct Tokenizer::State {
   void encode_parsed(std::string_view text, int finder, Scratch& scratch, std::vector<int32_t>& ids) const;
   void encode_marked(std::string_view text, std::span<const TextRange> ranges, std::pair<size_t, size_t> part, int finder,
                      Scratch& scratch, std::vector<int32_t>& ids) const;
+  void encode_with(std::string_view text, SpecialTokens special, Scratch& scratch, std::vector<int32_t>& ids) const {
+    if (special == SpecialTokens::as_text) {
+      encode_text(text, scratch, ids);
+    } else {
+      encode_parsed(text, 0, scratch, ids);
+    }
+  }
+  const AddedToken& added_token(int32_t id) const;
   std::optional<int32_t> find(std::string_view name) const;
   void find_fused();
 
@@ -85,6 +96,11 @@ Tokenizer::State::State(std::string json, std::string config)
   bos = named(names.bos, kBosToken, "bos_token");
   eos = named(names.eos, kEosToken, "eos_token");
   pad = named(names.pad, kPadToken, "pad_token");
+  adds_bos = names.add_bos.value_or(bos.has_value() && !file.before.empty() && file.before.front() == *bos);
+  cut_places = cut_places_parsed = cut_places_of(file.splits);
+  for (const AddedToken& token : file.added) {  // one that reaches over a line end must not be cut there
+    if (token.lstrip || token.content.find('\n') != std::string::npos) cut_places_parsed = CutPlaces::none;
+  }
   find_fused();
 }
 
@@ -109,30 +125,41 @@ void Tokenizer::State::encode_text(std::string_view text, Scratch& scratch, std:
   pre_tokenizer.split(text, scratch.match, [&](std::string_view piece) { model.encode(piece, scratch.bpe, ids); });
 }
 
-// Cuts at the added tokens of this finder, what lies between at those of the next, then encodes.
+const AddedToken& Tokenizer::State::added_token(int32_t id) const {
+  return *std::lower_bound(file.added.begin(), file.added.end(), id, [](const AddedToken& a, int32_t wanted) { return a.id < wanted; });
+}
+
+// Cuts at the added tokens of this finder, what lies between at those of the next, then encodes. As in Hugging Face the search goes
+// on behind the token itself, also where its white space reaches further.
 void Tokenizer::State::encode_parsed(std::string_view text, int finder, Scratch& scratch, std::vector<int32_t>& ids) const {
   if (finder == 2) {
     encode_text(text, scratch, ids);
     return;
   }
-  size_t done = 0;
-  while (done < text.size()) {
-    const AddedTokenFinder::Found found = finders[finder].find(text, done);
+  size_t done = 0, from = 0;
+  while (from < text.size()) {
+    const AddedTokenFinder::Found found = finders[finder].find(text, from);
     if (found.id < 0) break;
-    if (found.begin > done) encode_parsed(text.substr(done, found.begin - done), finder + 1, scratch, ids);
+    from = found.end;
+    const AddedToken& token = added_token(found.id);
+    if (token.single_word && !stands_alone(text, found.begin, found.end)) continue;
+    const size_t begin = token.lstrip ? std::max(done, white_space_begin(text, found.begin)) : found.begin;
+    if (begin > done) encode_parsed(text.substr(done, begin - done), finder + 1, scratch, ids);
     ids.push_back(found.id);
-    done = found.end;
+    done = token.rstrip ? white_space_end(text, found.end) : found.end;
   }
   if (done < text.size()) encode_parsed(text.substr(done), finder + 1, scratch, ids);
 }
 
-// The same over the part [begin, end) of the text, for added tokens that lie wholly inside one of the ranges.
+// The same over the part [begin, end) of the text, for added tokens that lie wholly inside one of the ranges. Their white space may
+// reach out of it.
 void Tokenizer::State::encode_marked(std::string_view text, std::span<const TextRange> ranges, std::pair<size_t, size_t> part, int finder,
                                      Scratch& scratch, std::vector<int32_t>& ids) const {
   if (finder == 2) {
     encode_text(text.substr(part.first, part.second - part.first), scratch, ids);
     return;
   }
+  const std::string_view whole = text.substr(0, part.second);
   size_t done = part.first;
   const auto first = std::partition_point(ranges.begin(), ranges.end(), [&](const TextRange& range) { return range.end <= done; });
   for (auto range = first; range != ranges.end() && range->begin < part.second; ++range) {
@@ -140,9 +167,13 @@ void Tokenizer::State::encode_marked(std::string_view text, std::span<const Text
     for (size_t from = std::max(range->begin, done);;) {
       const AddedTokenFinder::Found found = finders[finder].find(within, from);
       if (found.id < 0) break;
-      if (found.begin > done) encode_marked(text, ranges, {done, found.begin}, finder + 1, scratch, ids);
+      from = found.end;
+      const AddedToken& token = added_token(found.id);
+      if (token.single_word && !stands_alone(whole.substr(part.first), found.begin - part.first, found.end - part.first)) continue;
+      const size_t begin = token.lstrip ? std::max(done, white_space_begin(text, found.begin)) : found.begin;
+      if (begin > done) encode_marked(text, ranges, {done, begin}, finder + 1, scratch, ids);
       ids.push_back(found.id);
-      done = from = found.end;
+      done = token.rstrip ? white_space_end(whole, found.end) : found.end;
     }
   }
   if (done < part.second) encode_marked(text, ranges, {done, part.second}, finder + 1, scratch, ids);
@@ -217,12 +248,56 @@ std::vector<int32_t> Tokenizer::encode(std::string_view bytes, SpecialTokens spe
 
 void Tokenizer::encode_to(std::string_view bytes, SpecialTokens special, std::vector<int32_t>& ids) const {
   std::unique_ptr<Scratch> scratch = state_->take_scratch();
-  if (special == SpecialTokens::as_text) {
-    state_->encode_text(bytes, *scratch, ids);
-  } else {
-    state_->encode_parsed(bytes, 0, *scratch, ids);
-  }
+  state_->encode_with(bytes, special, *scratch, ids);
   state_->give_scratch(std::move(scratch));
+}
+
+// Texts are cut into parts and the parts shared out in tasks of about kTaskBytes.
+std::vector<std::vector<int32_t>> Tokenizer::encode_all(std::span<const std::string_view> texts, SpecialTokens special,
+                                                        ThreadPool& pool) const {
+  constexpr size_t kTaskBytes = 256 << 10;
+  struct Part {
+    size_t text;
+    std::string_view bytes;
+    std::vector<int32_t> ids;  // of a text's second part and those behind it
+    bool first;
+  };
+  const CutPlaces places = special == SpecialTokens::as_text ? state_->cut_places : state_->cut_places_parsed;
+  std::vector<Part> parts;
+  std::vector<size_t> tasks = {0};  // first part of each, then the end
+  size_t bytes_in_task = 0;
+  for (size_t i = 0; i < texts.size(); ++i) {
+    std::string_view left = texts[i];
+    do {
+      const size_t size = part_before_cut(left, kTaskBytes, places);
+      parts.push_back({i, left.substr(0, size), {}, left.data() == texts[i].data()});
+      left.remove_prefix(size);
+      bytes_in_task += size;
+      if (bytes_in_task >= kTaskBytes) {
+        tasks.push_back(parts.size());
+        bytes_in_task = 0;
+      }
+    } while (!left.empty());
+  }
+  if (tasks.back() != parts.size()) tasks.push_back(parts.size());
+  std::vector<std::vector<int32_t>> all(texts.size());
+  pool.parallel_for(int64_t(tasks.size()) - 1, [&](int64_t task, int) {
+    std::unique_ptr<Scratch> scratch = state_->take_scratch();
+    for (size_t i = tasks[size_t(task)]; i < tasks[size_t(task) + 1]; ++i) {
+      std::vector<int32_t>& ids = parts[i].first ? all[parts[i].text] : parts[i].ids;
+      ids.reserve(parts[i].bytes.size() / 3 + 8);
+      state_->encode_with(parts[i].bytes, special, *scratch, ids);
+    }
+    state_->give_scratch(std::move(scratch));
+  });
+  for (const Part& part : parts) {
+    if (!part.first) all[part.text].insert(all[part.text].end(), part.ids.begin(), part.ids.end());
+  }
+  return all;
+}
+
+std::vector<int32_t> Tokenizer::encode(std::string_view bytes, SpecialTokens special, ThreadPool& pool) const {
+  return std::move(encode_all({&bytes, 1}, special, pool)[0]);
 }
 
 std::vector<int32_t> Tokenizer::encode_marked(std::string_view bytes, std::span<const TextRange> parsed) const {
@@ -272,6 +347,9 @@ std::pair<int32_t, int32_t> Tokenizer::merge(int64_t rank) const {
 
 const std::vector<std::string>& Tokenizer::splits() const { return state_->file.splits; }
 
+std::span<const int32_t> Tokenizer::template_before() const { return state_->file.before; }
+std::span<const int32_t> Tokenizer::template_after() const { return state_->file.after; }
+bool Tokenizer::adds_bos() const { return state_->adds_bos; }
 std::optional<int32_t> Tokenizer::bos_id() const { return state_->bos; }
 std::optional<int32_t> Tokenizer::eos_id() const { return state_->eos; }
 std::optional<int32_t> Tokenizer::pad_id() const { return state_->pad; }
@@ -304,23 +382,11 @@ std::string Tokenizer::content_hash() const {
   for (const std::string& split : file.splits) text(split);
   for (const AddedToken& token : file.added) number(int64_t(token.id) * 4 + token.special * 2 + token.normalized);
   number(file.ignore_merges);
-  return hash.hex();
-}
-
-std::vector<int32_t> split_fused_tokens(const Tokenizer& tokenizer, std::span<const int32_t> ids, double fraction, uint64_t seed,
-                                        uint64_t stream) {
-  check(fraction >= 0 && fraction <= 1, ErrorKind::invalid, "the fraction of fused tokens to split is {}, not in 0 .. 1", fraction);
-  std::vector<int32_t> out;
-  out.reserve(ids.size() + ids.size() / 16);
-  for (size_t i = 0; i < ids.size(); ++i) {
-    const std::span<const int32_t> parts = fraction > 0 ? tokenizer.fused_parts(ids[i]) : std::span<const int32_t>();
-    if (!parts.empty() && random_uniform(seed, stream, i) < fraction) {
-      out.insert(out.end(), parts.begin(), parts.end());
-    } else {
-      out.push_back(ids[i]);
-    }
+  for (const AddedToken& token : file.added) {  // rare flags: hashes of files without them stay as they were
+    const int64_t rare = token.single_word * 4 + token.lstrip * 2 + token.rstrip;
+    if (rare != 0) number(int64_t(token.id) * 8 + rare);
   }
-  return out;
+  return hash.hex();
 }
 
 }  // namespace hadal

@@ -1,6 +1,7 @@
 // The tokenizer: byte-level BPE in the Hugging Face format (tokenizer.json, tokenizer_config.json), §2.1.
-// Invariants: ids are 0 .. vocab_size()-1 without a gap; every byte has a token, so decode(encode(x)) == x for any bytes;
-// ids are those of Hugging Face `tokenizers` for the same file (no special token is ever added on its own).
+// Invariants: ids are 0 .. vocab_size()-1 without a gap; every byte has a token, so decode(encode(x)) == x for any bytes (unless
+// parsed added tokens swallow the blanks beside them); ids are those of Hugging Face `tokenizers` for the same file. Encoding adds
+// no special token: those that the file puts around a text are template_before() and template_after().
 // Immutable after loading; every const function may be called from any number of threads at once.
 #pragma once
 #include <cstdint>
@@ -13,6 +14,8 @@
 #include <vector>
 
 namespace hadal {
+
+class ThreadPool;
 
 // What encode does with text that spells an added token ("<｜User｜>"): as_text encodes its letters (the safe way, for any
 // text that is not our own template), parse yields the token.
@@ -28,6 +31,8 @@ struct AddedToken {
   std::string content;
   bool special = false;     // left out by decode(skip_special)
   bool normalized = false;  // Hugging Face matches those with false first
+  bool single_word = false;             // only where no word character stands beside it
+  bool lstrip = false, rstrip = false;  // white space before and behind it belongs to it, and is lost
 };
 
 class Tokenizer {
@@ -47,6 +52,10 @@ class Tokenizer {
   // Added tokens are parsed only where they lie wholly inside one of the ranges (ascending, disjoint); everything else is
   // text, cut nowhere but at those tokens: what a chat needs, whose template may write control tokens and whose messages may not.
   std::vector<int32_t> encode_marked(std::string_view bytes, std::span<const TextRange> parsed) const;
+  // The ids of each text, on all threads of the pool; texts that are long are cut where no piece can cross (see cut_places.h).
+  std::vector<std::vector<int32_t>> encode_all(std::span<const std::string_view> texts, SpecialTokens special, ThreadPool& pool) const;
+  // One text on all threads of the pool; the same ids as encode's.
+  std::vector<int32_t> encode(std::string_view bytes, SpecialTokens special, ThreadPool& pool) const;
   std::string decode(std::span<const int32_t> ids, bool skip_special = false) const;  // an unknown id throws invalid
 
   int64_t vocab_size() const;                          // highest id + 1, added tokens included
@@ -58,6 +67,11 @@ class Tokenizer {
   std::span<const AddedToken> added_tokens() const;    // by id
   std::pair<int32_t, int32_t> merge(int64_t rank) const;  // the two tokens that the merge of this rank joins
   const std::vector<std::string>& splits() const;      // of the pre-tokenizer
+
+  // What the file's TemplateProcessing puts around one text; for each, nothing if the file has none.
+  std::span<const int32_t> template_before() const;
+  std::span<const int32_t> template_after() const;
+  bool adds_bos() const;  // add_bos_token of tokenizer_config.json if it is there, else whether the template begins with BOS
 
   std::optional<int32_t> bos_id() const;               // named in tokenizer_config.json, else by the report's spelling
   std::optional<int32_t> eos_id() const;

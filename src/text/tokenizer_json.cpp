@@ -80,7 +80,7 @@ void add_split(const Json& part, std::vector<std::string>& splits) {
   } else if (type == "ByteLevel") {
     if (flag(part, "add_prefix_space", true)) refuse("a ByteLevel pre-tokenizer with add_prefix_space");
     if (flag(part, "use_regex", true)) {
-      splits.push_back("'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+");
+      splits.push_back(PreTokenizer::gpt2_split());
     }
   } else {
     refuse("a pre-tokenizer of type " + type);
@@ -99,11 +99,10 @@ bool has_byte_level(const Json& part) {
 }
 
 void refuse_other_kinds(const Json& json, const Json& model) {
-  const std::string type = text_of(model, "type");
+  const std::string type = absent(model, "type") && model.contains("merges") ? "BPE" : text_of(model, "type");
   if (type != "BPE") refuse("a model of type " + type);
-  for (const char* key : {"dropout", "unk_token"}) {
-    if (!absent(model, key) && model[key] != 0.0) refuse(std::string("model.") + key + " = " + model[key].dump());
-  }
+  if (!absent(model, "dropout") && model["dropout"] != 0.0) refuse("model.dropout = " + model["dropout"].dump());
+  // An unk_token is for characters without a token; there are none (all 256 bytes are asked for).
   for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix"}) {
     if (!absent(model, key) && model[key] != "") refuse(std::string("model.") + key + " = " + model[key].dump());
   }
@@ -129,9 +128,9 @@ void read_added(const Json& json, TokenizerFile& file) {
     token.id = id_of(entry["id"], token.content);
     token.special = flag(entry, "special", false);
     token.normalized = flag(entry, "normalized", !token.special);
-    for (const char* key : {"single_word", "lstrip", "rstrip"}) {
-      if (flag(entry, key, false)) refuse(std::string(key) + " of added token '" + token.content + "'");
-    }
+    token.single_word = flag(entry, "single_word", false);
+    token.lstrip = flag(entry, "lstrip", false);
+    token.rstrip = flag(entry, "rstrip", false);
     file.added.push_back(token);
   }
   std::sort(file.added.begin(), file.added.end(), [](const AddedToken& a, const AddedToken& b) { return a.id < b.id; });
@@ -212,6 +211,48 @@ void read_merges(const Json& model, const Ids& ids, TokenizerFile& file) {
   }
 }
 
+// "single" of a TemplateProcessing: [{"SpecialToken": {"id"}} or {"Sequence": {"id": "A"}}, ...]; "special_tokens" has their ids.
+void read_template(const Json& part, TokenizerFile& file) {
+  check(part.contains("single") && part["single"].is_array() && part.contains("special_tokens") && part["special_tokens"].is_object(),
+        ErrorKind::corrupt, "tokenizer.json: a TemplateProcessing lacks \"single\" or \"special_tokens\"");
+  bool behind = false;
+  for (const Json& item : part["single"]) {
+    if (item.is_object() && item.contains("Sequence")) {
+      check(!behind && text_of(item["Sequence"], "id") == "A", ErrorKind::corrupt,
+            "tokenizer.json: \"single\" of TemplateProcessing has another sequence than A, or A twice");
+      behind = true;
+      continue;
+    }
+    check(item.is_object() && item.contains("SpecialToken"), ErrorKind::corrupt,
+          "tokenizer.json: \"single\" of TemplateProcessing holds {}, neither Sequence nor SpecialToken", item.dump());
+    const std::string name = text_of(item["SpecialToken"], "id");
+    const Json& known = part["special_tokens"];
+    check(known.contains(name) && known[name].is_object() && known[name].contains("ids") && known[name]["ids"].is_array(),
+          ErrorKind::corrupt, "tokenizer.json: TemplateProcessing uses '{}', which its \"special_tokens\" lack", name);
+    for (const Json& id : known[name]["ids"]) {
+      const int32_t value = id_of(id, name);
+      check(size_t(value) < file.tokens.size(), ErrorKind::corrupt, "tokenizer.json: TemplateProcessing gives '{}' the id {}, but ids end at {}",
+            name, value, file.tokens.size() - 1);
+      (behind ? file.after : file.before).push_back(value);
+    }
+  }
+  check(behind, ErrorKind::corrupt, "tokenizer.json: \"single\" of TemplateProcessing leaves out the text (Sequence A)");
+}
+
+void read_post_processor(const Json& part, TokenizerFile& file) {
+  const std::string type = text_of(part, "type");
+  if (type == "Sequence") {
+    check(part.contains("processors") && part["processors"].is_array(), ErrorKind::corrupt,
+          "tokenizer.json: a post-processor Sequence has no list \"processors\"");
+    for (const Json& inner : part["processors"]) read_post_processor(inner, file);
+  } else if (type == "TemplateProcessing") {
+    if (!file.before.empty() || !file.after.empty()) refuse("two TemplateProcessing");
+    read_template(part, file);
+  } else if (type != "ByteLevel") {
+    refuse("a post-processor of type " + type);
+  }
+}
+
 std::string json_text(std::string_view text) { return Json(text).dump(); }
 
 Json split_json(const std::string& expression) {
@@ -235,6 +276,7 @@ TokenizerFile read_tokenizer_json(const std::string& text) {
     const Ids ids = read_vocabulary(model, file);
     read_merges(model, ids, file);
     add_split(json["pre_tokenizer"], file.splits);
+    if (!absent(json, "post_processor")) read_post_processor(json["post_processor"], file);
     file.ignore_merges = flag(model, "ignore_merges", false);
     return file;
   } catch (const Json::exception& e) {
@@ -252,7 +294,13 @@ TokenizerNames read_tokenizer_config(const std::string& text) {
     }
     fail(ErrorKind::corrupt, "tokenizer_config.json: \"{}\" is {}, not the name of a token", key, json[key].dump());
   };
-  return {name("bos_token"), name("eos_token"), name("pad_token")};
+  TokenizerNames names{name("bos_token"), name("eos_token"), name("pad_token"), std::nullopt};
+  if (!absent(json, "add_bos_token")) {
+    check(json["add_bos_token"].is_boolean(), ErrorKind::corrupt, "tokenizer_config.json: \"add_bos_token\" is {}, not true or false",
+          json["add_bos_token"].dump());
+    names.add_bos = json["add_bos_token"].get<bool>();
+  }
+  return names;
 }
 
 std::string write_tokenizer_json(const TokenizerFile& file) {

@@ -3,10 +3,11 @@
 //    "added_tokens": [{"id", "content", "single_word", "lstrip", "rstrip", "normalized", "special"}, ...],
 //    "normalizer": null or an empty Sequence,
 //    "pre_tokenizer": Split(Isolated, Regex or String) | Digits | ByteLevel(add_prefix_space false) | Sequence of these,
-//    "post_processor": ignored (encode never adds tokens of its own),
+//    "post_processor": null | ByteLevel | TemplateProcessing (its "single" is kept) | Sequence of these,
 //    "decoder": ByteLevel,
 //    "model": {"type": "BPE", "ignore_merges": false, "vocab": {token: id}, "merges": ["left right" or [left, right]]}}
-// Tokens and merges are spelt in the byte alphabet. Anything else is refused by name: nothing is read half.
+// Tokens and merges are spelt in the byte alphabet. "type" of a model with merges may be absent (files of 2019), "truncation" and
+// "padding" are for batches and not applied here. Anything else is refused by name: nothing is read half.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -27,6 +28,7 @@ struct TokenizerFile {
   std::array<int32_t, 256> byte_ids{};
   std::vector<std::string> splits;
   bool ignore_merges = false;
+  std::vector<int32_t> before, after;  // what TemplateProcessing puts around one text
 };
 
 TokenizerFile read_tokenizer_json(const std::string& text);
@@ -34,6 +36,7 @@ TokenizerFile read_tokenizer_json(const std::string& text);
 // Names of tokenizer_config.json; empty where absent.
 struct TokenizerNames {
   std::optional<std::string> bos, eos, pad;
+  std::optional<bool> add_bos;
 };
 TokenizerNames read_tokenizer_config(const std::string& text);
 

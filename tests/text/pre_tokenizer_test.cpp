@@ -124,11 +124,66 @@ TEST(PreTokenizer, NamesAnExpressionThatCannotBeCompiled) {
 }
 
 TEST(PreTokenizer, RefusesWhatMeansSomethingElseInOniguruma) {
-  for (const char* expression : {"\\w+", "\\bword", "[a[b]]", "[a-z&&[^b]]", "[\\S]"}) {
+  for (const char* expression : {"\\w+", "\\bword", "[a[b]]", "[a-z&&[^b]]", "[\\S]", "\\h", "\\R", "\\K", "\\Qa\\E", "a{1,2}+", "(?m:a)", "a(?i)b",
+                                 "(?<n>a)", "(*ACCEPT)a", "[]a]", "\\xe9", "\\u12", "\\1", "(?i:ss)", "\\x{12", "\\p{L", "\\cA"}) {
     ErrorKind kind = ErrorKind::internal;
     const std::string message = error_of([&] { PreTokenizer({expression}); }, &kind);
     EXPECT_EQ(kind, ErrorKind::unsupported) << expression;
     EXPECT_NE(message.find(expression), std::string::npos) << message;
+  }
+}
+
+TEST(PreTokenizer, RewritesWhatIsSpeltInAnotherWay) {
+  EXPECT_EQ(PreTokenizer({"\\d\\D"}).pieces("a1\u0663b"), (Pieces{"a1", "\u0663b"}));
+  EXPECT_EQ(PreTokenizer({"\\u4e2d"}).pieces("a中b"), (Pieces{"a", "中", "b"}));
+  EXPECT_EQ(PreTokenizer({"\\x41\\x{4e2d}"}).pieces("A中b"), (Pieces{"A中", "b"}));
+  EXPECT_EQ(PreTokenizer({"\\v"}).pieces("\n\x0b\n"), (Pieces{"\n", "\x0b", "\n"}));
+  EXPECT_EQ(PreTokenizer({"a{,2}"}).pieces("aaab"), (Pieces{"aa", "a", "b"}));
+  EXPECT_EQ(PreTokenizer({"a$"}).pieces("a\naa"), (Pieces{"a", "\na", "a"}));  // Ruby: $ is the end of a line
+}
+
+// A group around the first expression changes nothing but the spelling: then PCRE2 cuts.
+PreTokenizer report_by_expressions() {
+  std::vector<std::string> splits = PreTokenizer::default_splits();
+  splits[0] = "(?:" + splits[0] + ")";
+  return PreTokenizer(splits);
+}
+
+void append(std::string& out, uint32_t c) {
+  if (c < 0x80) {
+    out += char(c);
+  } else if (c < 0x800) {
+    out += {char(0xC0 | c >> 6), char(0x80 | (c & 63))};
+  } else if (c < 0x10000) {
+    out += {char(0xE0 | c >> 12), char(0x80 | (c >> 6 & 63)), char(0x80 | (c & 63))};
+  } else {
+    out += {char(0xF0 | c >> 18), char(0x80 | (c >> 12 & 63)), char(0x80 | (c >> 6 & 63)), char(0x80 | (c & 63))};
+  }
+}
+
+TEST(PreTokenizer, CutsTheReportsWayAsItsExpressionsDo) {
+  const PreTokenizer fast(PreTokenizer::default_splits()), slow = report_by_expressions();
+  for (uint64_t seed = 0; seed < 3000; ++seed) {
+    const std::string text = testing::random_text(seed, 60) + testing::random_bytes(seed, seed % 5);
+    ASSERT_EQ(fast.pieces(text), slow.pieces(text)) << seed;
+  }
+  std::string text;
+  for (uint32_t c = 0; c < 0x110000; ++c) {
+    if (c == 0x40000) c = 0xE0000;
+    if (c == 0xE0200) c = 0x10FF00;
+    if (c >= 0xD800 && c < 0xE000) continue;
+    for (const char* before : {"a", " ", "1", "中", "!", "\x01", "\n", "\u3000 ", "\u0301"}) {
+      text += before;
+      append(text, c);
+    }
+    for (const char* behind : {"b", "b", "\n"}) {
+      text += behind;
+      append(text, c);
+    }
+    if (c % 512 == 511) {
+      ASSERT_EQ(fast.pieces(text), slow.pieces(text)) << "code points up to " << c;
+      text.clear();
+    }
   }
 }
 

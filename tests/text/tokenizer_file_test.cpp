@@ -113,6 +113,46 @@ TEST(TokenizerFile, FindsTheLeftmostThenLongestAddedToken) {
   EXPECT_EQ(tokens_of(from(json), "e<x"), (Tokens{"e<", "x"}));
 }
 
+TEST(TokenizerFile, ReadsTheModelsOf2019AndIgnoresATokenForTheUnknown) {
+  Json json = small_json();
+  json["model"].erase("type");
+  json["model"]["unk_token"] = "<end>";
+  EXPECT_EQ(tokens_of(from(json), "abcz"), (Tokens{"abc", "z"}));
+}
+
+TEST(TokenizerFile, SaysWhatItsTemplatePutsAroundAText) {
+  Json json = small_json();
+  EXPECT_TRUE(from(json).template_before().empty() && from(json).template_after().empty());
+  EXPECT_FALSE(from(json, R"({"bos_token": "<end>"})").adds_bos());
+  json["post_processor"] = Json::parse(R"({"type": "Sequence", "processors": [{"type": "ByteLevel"}, {"type": "TemplateProcessing",
+      "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}, {"SpecialToken": {"id": "<t>", "type_id": 0}}],
+      "special_tokens": {"<s>": {"ids": [258]}, "<t>": {"ids": [7, 8]}}}]})");
+  const Tokenizer tokenizer = from(json, R"({"bos_token": "<end>"})");
+  EXPECT_EQ(std::vector<int32_t>(tokenizer.template_before().begin(), tokenizer.template_before().end()), (std::vector<int32_t>{258}));
+  EXPECT_EQ(std::vector<int32_t>(tokenizer.template_after().begin(), tokenizer.template_after().end()), (std::vector<int32_t>{7, 8}));
+  EXPECT_TRUE(tokenizer.adds_bos());
+  EXPECT_FALSE(from(json, R"({"bos_token": "<end>", "add_bos_token": false})").adds_bos());
+  EXPECT_NE(error_of([&] { from(json, R"({"add_bos_token": 1})"); }).find("not true or false"), std::string::npos);
+  EXPECT_EQ(tokens_of(tokenizer, "ab"), (Tokens{"ab"}));  // encode itself adds nothing
+}
+
+TEST(TokenizerFile, HonoursSingleWordAndStrippingTokens) {
+  Json json = small_json();
+  json["added_tokens"].push_back({{"id", 259}, {"content", "<w>"}, {"special", true}, {"single_word", true}});
+  json["added_tokens"].push_back({{"id", 260}, {"content", "<l>"}, {"special", true}, {"lstrip", true}});
+  json["added_tokens"].push_back({{"id", 261}, {"content", "<r>"}, {"special", true}, {"rstrip", true}});
+  const Tokenizer tokenizer = from(json);
+  EXPECT_EQ(tokens_of(tokenizer, "<w>a"), (Tokens{"<", "w", ">", "a"}));
+  EXPECT_EQ(tokens_of(tokenizer, "\u00e9<w>").size(), 5u);
+  EXPECT_EQ(tokens_of(tokenizer, "-<w> "), (Tokens{"-", "<w>", " "}));
+  EXPECT_EQ(tokens_of(tokenizer, "a \u2003<l> b"), (Tokens{"a", "<l>", " ", "b"}));
+  EXPECT_EQ(tokens_of(tokenizer, "a <r>\t\u3000b"), (Tokens{"a", " ", "<r>", "b"}));
+  EXPECT_EQ(tokens_of(tokenizer, "\xff<w>\xff"), (Tokens{"\xff", "<w>", "\xff"}));  // no characters, so no word
+  EXPECT_EQ(tokenizer.decode(tokenizer.encode("a <l> b")), "a <l> b");  // as text nothing is lost
+  json["added_tokens"].erase(3);
+  EXPECT_NE(from(json).content_hash(), tokenizer.content_hash());
+}
+
 struct BadFile {
   const char* name;
   void (*spoil)(Json& json);
@@ -152,7 +192,35 @@ const BadFile kBadFiles[] = {
     {"no pre-tokenizer", [](Json& j) { j["pre_tokenizer"] = nullptr; }, ErrorKind::unsupported, "without ByteLevel"},
     {"a prefix space", [](Json& j) { j["pre_tokenizer"]["add_prefix_space"] = true; }, ErrorKind::unsupported, "add_prefix_space"},
     {"another decoder", [](Json& j) { j["decoder"] = {{"type", "Metaspace"}}; }, ErrorKind::unsupported, "decoder"},
-    {"a stripping token", [](Json& j) { j["added_tokens"][0]["lstrip"] = true; }, ErrorKind::unsupported, "lstrip"},
+    {"a stripping token of no sense", [](Json& j) { j["added_tokens"][0]["lstrip"] = 1; }, ErrorKind::corrupt, "\"lstrip\" is 1"},
+    {"a Unigram model", [](Json& j) { j["model"] = {{"type", "Unigram"}, {"vocab", Json::array()}}; }, ErrorKind::unsupported, "a model of type Unigram"},
+    {"a WordPiece model", [](Json& j) { j["model"] = {{"type", "WordPiece"}, {"vocab", Json::object()}}; }, ErrorKind::unsupported, "a model of type WordPiece"},
+    {"no type and no merges", [](Json& j) { j["model"].erase("type"), j["model"].erase("merges"); }, ErrorKind::corrupt, "\"type\""},
+    {"Metaspace", [](Json& j) { j["pre_tokenizer"] = {{"type", "Sequence"}, {"pretokenizers", {{{"type", "Metaspace"}}, {{"type", "ByteLevel"}, {"add_prefix_space", false}}}}}; },
+        ErrorKind::unsupported, "a pre-tokenizer of type Metaspace"},
+    {"a removing split", [](Json& j) { j["pre_tokenizer"] = {{"type", "Sequence"}, {"pretokenizers", {
+        {{"type", "Split"}, {"pattern", {{"Regex", "a"}}}, {"behavior", "Removed"}}, {{"type", "ByteLevel"}, {"add_prefix_space", false}}}}}; },
+        ErrorKind::unsupported, "behavior Removed"},
+    {"another post-processor", [](Json& j) { j["post_processor"] = {{"type", "BertProcessing"}}; }, ErrorKind::unsupported, "a post-processor of type BertProcessing"},
+    {"a template without its token", [](Json& j) { j["post_processor"] = {{"type", "TemplateProcessing"}, {"single", {{{"SpecialToken", {{"id", "<x>"}}}}}}, {"special_tokens", Json::object()}}; },
+        ErrorKind::corrupt, "'<x>', which its \"special_tokens\" lack"},
+    {"a template without text", [](Json& j) { j["post_processor"] = {{"type", "TemplateProcessing"}, {"single", Json::array()}, {"special_tokens", Json::object()}}; },
+        ErrorKind::corrupt, "leaves out the text"},
+    {"a template of an id beyond", [](Json& j) { j["post_processor"] = {{"type", "TemplateProcessing"}, {"single", {{{"SpecialToken", {{"id", "<x>"}}}}, {{"Sequence", {{"id", "A"}}}}}},
+        {"special_tokens", {{"<x>", {{"ids", {700}}}}}}}; }, ErrorKind::corrupt, "the id 700, but ids end at 258"},
+    {"a template of two texts", [](Json& j) { j["post_processor"] = {{"type", "TemplateProcessing"}, {"single", {{{"Sequence", {{"id", "B"}}}}}}, {"special_tokens", Json::object()}}; },
+        ErrorKind::corrupt, "another sequence than A"},
+    {"a template that is none", [](Json& j) { j["post_processor"] = {{"type", "TemplateProcessing"}, {"single", {7}}, {"special_tokens", Json::object()}}; },
+        ErrorKind::corrupt, "neither Sequence nor SpecialToken"},
+    {"vocabulary as a list", [](Json& j) { j["model"]["vocab"] = Json::array({"a"}); }, ErrorKind::corrupt, "model.vocab is missing"},
+    {"merges as an object", [](Json& j) { j["model"]["merges"] = Json::object(); }, ErrorKind::corrupt, "model.merges is missing"},
+    {"added tokens as an object", [](Json& j) { j["added_tokens"] = Json::object({{"a", 1}}); }, ErrorKind::corrupt, "not a list"},
+    {"an added token that is a number", [](Json& j) { j["added_tokens"] = {7}; }, ErrorKind::corrupt, "\"content\""},
+    {"a pre-tokenizer that is a word", [](Json& j) { j["pre_tokenizer"] = "ByteLevel"; }, ErrorKind::unsupported, "without ByteLevel"},
+    {"a normalizer that is a number", [](Json& j) { j["normalizer"] = 3; }, ErrorKind::unsupported, "the normalizer 3"},
+    {"a huge expression", [](Json& j) { j["pre_tokenizer"] = {{"type", "Sequence"}, {"pretokenizers", {
+        {{"type", "Split"}, {"pattern", {{"Regex", std::string(100000, '(')}}}, {"behavior", "Isolated"}}, {{"type", "ByteLevel"}, {"add_prefix_space", false}}}}}; },
+        ErrorKind::invalid, "cannot be compiled"},
     {"an added token without id", [](Json& j) { j["added_tokens"][0].erase("id"); }, ErrorKind::corrupt, "has no id"},
     {"an empty added token", [](Json& j) { j["added_tokens"][0]["content"] = ""; }, ErrorKind::corrupt, "empty"},
     {"a flag that is a word", [](Json& j) { j["added_tokens"][0]["special"] = "yes"; }, ErrorKind::corrupt, "not true or false"},
@@ -172,6 +240,30 @@ TEST(TokenizerFile, RefusesWhatItCannotHonourByName) {
     EXPECT_NE(message.find(bad.message), std::string::npos) << bad.name << ": '" << message << "'";
     EXPECT_EQ(kind, bad.kind) << bad.name << ": " << message;
     EXPECT_LT(message.size(), 400u) << bad.name;
+  }
+}
+
+TEST(TokenizerFile, RefusesTextOutsideOfUtf8) {
+  std::string text = small_json().dump();
+  const size_t at = text.find("<end>");
+  text[at] = char(0xFF);
+  ErrorKind kind = ErrorKind::internal;
+  EXPECT_NE(error_of([&] { Tokenizer::from_json_text(text); }, &kind).find("not valid JSON"), std::string::npos);
+  EXPECT_EQ(kind, ErrorKind::corrupt);
+}
+
+TEST(TokenizerFile, StopsExpressionsThatBacktrackWithoutEnd) {
+  for (const char* expression : {"(a+)+b", "(a|a)*b", "(?:a?){30}a{30}b", "(a*)*b", "(?=(a+)+b)x", "(.*)*\\1b"}) {
+    Json json = small_json();
+    json["pre_tokenizer"] = {{"type", "Sequence"}, {"pretokenizers", {{{"type", "Split"}, {"pattern", {{"Regex", expression}}}, {"behavior", "Isolated"}},
+                                                                   {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", false}}}}};
+    try {  // either the expression is refused, or the text is encoded, or it is stopped with an error: never without end
+      const Tokenizer tokenizer = from(json);
+      const std::string text(60, 'a');
+      EXPECT_EQ(tokenizer.decode(tokenizer.encode(text)), text) << expression;
+    } catch (const Error& e) {
+      EXPECT_TRUE(e.kind() == ErrorKind::invalid || e.kind() == ErrorKind::unsupported) << expression << ": " << e.what();
+    }
   }
 }
 

@@ -248,5 +248,25 @@ TEST(TextKinds, HaveSamplesThatAreValidText) {
   }
 }
 
+TEST(Tokenizer, EncodesOnManyThreadsWhatItEncodesOnOne) {
+  const Tokenizer tokenizer = testing::small_tokenizer();
+  ThreadPool pool(3);
+  std::vector<std::string> texts = {"", "a", testing::sample_text(60)};
+  for (uint64_t seed = 0; seed < 200; ++seed) texts.push_back(testing::random_text(seed, int64_t(seed) * 5));
+  std::string longest;  // several parts: lines of all kinds, some of random bytes, and an added token here and there
+  for (uint64_t seed = 0; longest.size() < 1'500'000; ++seed) {
+    longest += testing::random_text(seed, 300) + testing::random_bytes(seed, 20) + (seed % 3 ? "<think>\n" : "\n\n") + "x";
+  }
+  texts.push_back(longest);
+  texts.push_back(std::string(900'000, '\n') + "a");
+  const std::vector<std::string_view> views(texts.begin(), texts.end());
+  for (const SpecialTokens special : {SpecialTokens::as_text, SpecialTokens::parse}) {
+    const auto all = tokenizer.encode_all(views, special, pool);
+    ASSERT_EQ(all.size(), texts.size());
+    for (size_t i = 0; i < texts.size(); ++i) ASSERT_TRUE(all[i] == tokenizer.encode(texts[i], special)) << i;
+    EXPECT_TRUE(tokenizer.encode(longest, special, pool) == tokenizer.encode(longest, special));
+  }
+}
+
 }  // namespace
 }  // namespace hadal

@@ -1,0 +1,128 @@
+#include "text/bpe_model.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <string>
+
+#include "tests/text/text_testing.h"
+
+namespace hadal {
+namespace {
+
+std::array<int32_t, 256> bytes_in_order() {
+  std::array<int32_t, 256> ids;
+  for (int b = 0; b < 256; ++b) ids[size_t(b)] = b;
+  return ids;
+}
+
+// The definition, step by step: the lowest rank, of equals the leftmost.
+std::vector<int32_t> by_definition(const std::vector<Merge>& merges, const std::string& piece) {
+  std::map<std::pair<int32_t, int32_t>, std::pair<size_t, int32_t>> ranks;
+  for (size_t i = 0; i < merges.size(); ++i) ranks[{merges[i].left, merges[i].right}] = {i, merges[i].result};
+  std::vector<int32_t> ids;
+  for (char c : piece) ids.push_back(uint8_t(c));
+  while (true) {
+    size_t best = SIZE_MAX, at = 0;
+    for (size_t i = 0; i + 1 < ids.size(); ++i) {
+      const auto found = ranks.find({ids[i], ids[i + 1]});
+      if (found != ranks.end() && found->second.first < best) best = found->second.first, at = i;
+    }
+    if (best == SIZE_MAX) return ids;
+    ids[at] = merges[best].result;
+    ids.erase(ids.begin() + int64_t(at) + 1);
+  }
+}
+
+// Random merges over a few letters, each of tokens that are there already; none twice, none for bytes that another one made.
+std::vector<Merge> random_merges(uint64_t seed, int64_t letters, int64_t n) {
+  std::vector<Merge> merges;
+  std::map<std::string, int32_t> known;
+  std::vector<std::string> bytes(256);
+  std::vector<int32_t> ids;
+  for (int b = 0; b < 256; ++b) bytes[size_t(b)] = std::string(1, char(b));
+  for (int64_t i = 0; i < letters; ++i) ids.push_back(int32_t('a' + i));
+  for (int64_t i = 0; i < n * 4 && int64_t(merges.size()) < n; ++i) {
+    const int32_t left = ids[size_t(random_below(seed, 3, i, ids.size()))], right = ids[size_t(random_below(seed, 4, i, ids.size()))];
+    const std::string whole = bytes[size_t(left)] + bytes[size_t(right)];
+    if (whole.size() > 12 || !known.emplace(whole, 0).second) continue;
+    ids.push_back(int32_t(bytes.size()));
+    merges.push_back({left, right, int32_t(bytes.size())});
+    bytes.push_back(whole);
+  }
+  return merges;
+}
+
+TEST(BpeModel, WalksToWhatMergingGives) {
+  BpeScratch scratch;
+  int64_t tokens = 0, bytes = 0;
+  for (uint64_t seed = 0; seed < 400; ++seed) {
+    const int64_t letters = 1 + int64_t(seed % 4);
+    const std::vector<Merge> merges = random_merges(seed, letters, 1 + int64_t(seed % 60));
+    const BpeModel model(merges, bytes_in_order());
+    ASSERT_TRUE(model.walks());
+    for (uint64_t round = 0; round < 40; ++round) {
+      std::string piece;
+      for (uint64_t i = 0; i < 1 + round * 3; ++i) piece += char('a' + random_below(seed, 5 + round, i, uint64_t(letters)));
+      const std::vector<int32_t> wanted = by_definition(merges, piece);
+      std::vector<int32_t> walked, merged;
+      model.encode_afresh(piece, scratch, walked);
+      model.encode_by_merging(piece, scratch, merged);
+      ASSERT_EQ(walked, wanted) << piece << " with merges of seed " << seed;
+      ASSERT_EQ(merged, wanted) << piece;
+      tokens += int64_t(wanted.size());
+      bytes += int64_t(piece.size());
+    }
+  }
+  EXPECT_LT(tokens * 3, bytes * 2);
+}
+
+TEST(BpeModel, WalksOverCharactersOfThreeBytes) {
+  std::vector<Merge> merges;
+  const std::string characters = "中文国";
+  for (size_t at = 0; at < characters.size(); at += 3) {  // each character, then pairs of them, then one with half of another
+    const auto byte = [&](size_t i) { return int32_t(uint8_t(characters[at + i])); };
+    const auto id = int32_t(256 + merges.size());
+    merges.push_back({byte(0), byte(1), id});
+    merges.push_back({id, byte(2), id + 1});
+  }
+  merges.push_back({257, 259, 262});
+  merges.push_back({262, 261, 263});
+  merges.push_back({259, 0xE4, 264});
+  merges.push_back({264, 0xB8, 265});
+  const BpeModel model(merges, bytes_in_order());
+  ASSERT_TRUE(model.walks());
+  BpeScratch scratch;
+  for (uint64_t seed = 0; seed < 500; ++seed) {
+    std::string piece;
+    for (uint64_t i = 0; i < 12; ++i) piece += characters.substr(random_below(seed, 1, i, 3) * 3, 3 - (random_below(seed, 2, i, 6) == 0));
+    std::vector<int32_t> walked;
+    model.encode_afresh(piece, scratch, walked);
+    ASSERT_EQ(walked, by_definition(merges, piece)) << seed;
+  }
+}
+
+TEST(BpeModel, MergesStepByStepWhereMergesAreOutOfOrder) {
+  const std::vector<Merge> merges = {{256, 'c', 257}, {'a', 'b', 256}};  // the first needs what the second makes
+  const BpeModel model(merges, bytes_in_order());
+  EXPECT_FALSE(model.walks());
+  BpeScratch scratch;
+  std::vector<int32_t> ids;
+  model.encode_afresh("abcab", scratch, ids);
+  EXPECT_EQ(ids, (std::vector<int32_t>{257, 256}));
+  EXPECT_FALSE(BpeModel({{'a', 'b', 256}, {'c', 'd', 256}}, bytes_in_order()).walks());  // two ways to one token
+  EXPECT_FALSE(BpeModel({{'a', 300, 301}}, bytes_in_order()).walks());                   // a part that nothing makes
+}
+
+TEST(BpeModel, LeavesOutTokensThatNeverComeOut) {
+  // "bc" is joined before "ab", so that "abc" is never made.
+  const std::vector<Merge> merges = {{'b', 'c', 256}, {'a', 'b', 257}, {257, 'c', 258}};
+  const BpeModel model(merges, bytes_in_order());
+  BpeScratch scratch;
+  std::vector<int32_t> ids;
+  model.encode_afresh("abcab", scratch, ids);
+  EXPECT_EQ(ids, (std::vector<int32_t>{'a', 256, 257}));
+}
+
+}  // namespace
+}  // namespace hadal
