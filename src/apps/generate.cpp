@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/cli.h"
+#include "apps/prompt.h"
 #include "apps/text_model.h"
 #include "base/error.h"
 #include "base/interrupt.h"
@@ -12,30 +13,34 @@ namespace hadal {
 namespace {
 
 struct Options {
-  std::string model, prompt, prefix, suffix, precision;
-  std::vector<int32_t> prompt_tokens;
-  bool json = false, ema = false, has_fim = false;
+  std::string model, precision;
+  std::shared_ptr<PromptOptions> prompt = std::make_shared<PromptOptions>();
+  bool json = false, ema = false;
   int64_t max_tokens = 200;
-  bool limited = false;  // --max-tokens was given
+  bool limited = false, given_temperature = false, given_top_k = false, given_top_p = false;  // by the user
   SamplingOptions sampling;
   RunOptions run;
 };
 
-std::vector<int32_t> prompt_ids(const Options& o, const TextModel& loaded) {
-  if (!o.prompt_tokens.empty()) {
-    check(o.prompt.empty() && !o.has_fim, ErrorKind::invalid,
-          "give one of --prompt, --prompt-tokens and --fim-prefix/--fim-suffix");
-    return o.prompt_tokens;
+// Where the user said nothing, a Hugging Face directory's makers are asked (generation_config.json), and that is told.
+void ask_makers(const TextModel& loaded, Options& o) {
+  const auto makers = loaded.makers;
+  if (!makers) return;
+  std::string told;
+  if (!o.given_temperature && (makers->temperature || makers->do_sample)) {
+    o.sampling.temperature = makers->sampling_temperature(o.sampling.temperature);
+    told += fmt::format(" temperature {}", o.sampling.temperature);
   }
-  if (o.has_fim) {
-    check(o.prompt.empty(), ErrorKind::invalid, "give one of --prompt, --prompt-tokens and --fim-prefix/--fim-suffix");
-    return fim_prompt(loaded.text(), o.prefix, o.suffix);
+  if (!o.given_top_p && makers->top_p) {
+    o.sampling.top_p = *makers->top_p;
+    told += fmt::format(" top-p {}", o.sampling.top_p);
   }
-  auto ids = text_start(loaded);
-  loaded.text().encode_to(o.prompt, SpecialTokens::as_text, ids);
-  check(!ids.empty(), ErrorKind::invalid,
-        "this model's tokenizer puts no token before a text: give at least one character with --prompt");
-  return ids;
+  if (!o.given_top_k && makers->top_k) {
+    o.sampling.top_k = *makers->top_k;
+    told += fmt::format(" top-k {}", o.sampling.top_k);
+  }
+  if (!told.empty()) fmt::print(stderr, "hadal: note: as generation_config.json says:{}\n", told);
+  validate(o.sampling);
 }
 
 int print_ids(const Options& o, TextModel& loaded, std::vector<int32_t> prompt) {
@@ -72,15 +77,16 @@ int run_generation(Options o) {
   load.precision = o.precision;
   load.ema = o.ema;
   auto loaded = load_text_model(o.model, load, exec.exec);
-  const auto prompt = prompt_ids(o, loaded);
+  const auto prompt = prompt_ids(*o.prompt, loaded);
   o.max_tokens = new_tokens(o, *loaded.model.transformer, int64_t(prompt.size()));
+  ask_makers(loaded, o);
   if (o.json || !loaded.tokenizer) return print_ids(o, loaded, prompt);
   auto print = [&](const std::string& piece) {
     loaded.model.check_intact();
     check(std::fwrite(piece.data(), 1, piece.size(), stdout) == piece.size() && std::fflush(stdout) == 0, ErrorKind::io,
           "standard output was closed");
   };
-  print(o.has_fim ? "" : o.prompt);
+  print(o.prompt->shown());
   GenerateRequest request;
   request.prompt = prompt;
   request.max_tokens = o.max_tokens;
@@ -97,18 +103,16 @@ void add_generate(CLI::App& root, Cli& cli) {
   auto o = std::make_shared<Options>();
   CLI::App* verb = root.add_subcommand("generate", "Write text with a model");
   verb->add_option("--model", o->model, "a run directory, an exported model or a Hugging Face directory")->required();
-  verb->add_option("--prompt", o->prompt, "text to go on from");
-  verb->add_option("--prompt-tokens", o->prompt_tokens, "token ids instead of text, separated by commas")
-      ->delimiter(',');
-  auto* prefix = verb->add_option("--fim-prefix", o->prefix, "fill in the middle: the text before");
-  auto* suffix = verb->add_option("--fim-suffix", o->suffix, "fill in the middle: the text after");
+  add_prompt_options(*verb, o->prompt);
   auto* limit = verb->add_option("--max-tokens", o->max_tokens, "new tokens at the most")
                     ->check(CLI::Range(int64_t(0), int64_t(1) << 40))
                     ->capture_default_str();
-  verb->add_option("--temperature", o->sampling.temperature, "0 takes the most likely token")->capture_default_str();
-  verb->add_option("--top-k", o->sampling.top_k, "draw among the k most likely; 0 = all")->capture_default_str();
-  verb->add_option("--top-p", o->sampling.top_p, "draw among the most likely with this much probability")
-      ->capture_default_str();
+  auto* temperature = verb->add_option("--temperature", o->sampling.temperature, "0 takes the most likely token")
+                          ->capture_default_str();
+  auto* top_k =
+      verb->add_option("--top-k", o->sampling.top_k, "draw among the k most likely; 0 = all")->capture_default_str();
+  auto* top_p = verb->add_option("--top-p", o->sampling.top_p, "draw among the most likely with this much probability")
+                    ->capture_default_str();
   verb->add_option("--min-p", o->sampling.min_p, "drop tokens below this share of the most likely one")
       ->capture_default_str();
   verb->add_option("--seed", o->sampling.seed, "the same seed writes the same text")->capture_default_str();
@@ -121,10 +125,13 @@ void add_generate(CLI::App& root, Cli& cli) {
   add_examples(*verb,
                {"hadal generate --model runs/shakespeare --prompt 'O, ' --max-tokens 100 --temperature 0.8",
                 "hadal generate --model runs/demo --fim-prefix 'def add(a, b):\\n    return ' --fim-suffix '\\n'",
+                "hadal generate --model DeepSeek-V2-Lite-Chat --message 'Why is the sea salty?'",
                 "hadal generate --model runs/demo --prompt-tokens 1,2,3 --max-tokens 8 --temperature 0 --json"});
-  cli.on(verb, [o, prefix, suffix, limit] {
+  cli.on(verb, [o, limit, temperature, top_k, top_p] {
     o->limited = limit->count() > 0;
-    o->has_fim = prefix->count() > 0 || suffix->count() > 0;
+    o->given_temperature = temperature->count() > 0;
+    o->given_top_k = top_k->count() > 0;
+    o->given_top_p = top_p->count() > 0;
     return run_generation(*o);
   });
 }

@@ -51,14 +51,7 @@ std::vector<int32_t> stop_ids(const TextModel& loaded) {
   const auto& source = loaded.model.source;
   std::vector<int64_t> ids;
   if (source.hugging_face) {
-    const auto path = source.directory / "generation_config.json";
-    const auto config = read_optional_json(path);
-    const json eos = config.contains("eos_token_id") ? config["eos_token_id"] : json();
-    for (const auto& id : eos.is_array() ? eos : eos.is_null() ? json::array() : json::array({eos})) {
-      check(id.is_number_integer() && id.get<int64_t>() >= 0, ErrorKind::invalid,
-            "{}: eos_token_id is {}; a token id or a list of them is wanted", path.string(), eos.dump());
-      ids.push_back(id.get<int64_t>());
-    }
+    if (loaded.makers) ids.assign(loaded.makers->eos_ids.begin(), loaded.makers->eos_ids.end());
     if (ids.empty()) ids = source.config.eos_ids;
   }
   if (ids.empty() && loaded.tokenizer && loaded.tokenizer->eos_id()) ids = {*loaded.tokenizer->eos_id()};
@@ -77,7 +70,8 @@ const Tokenizer& TextModel::text() const {
 }
 
 TextModel load_text_model(const std::string& directory, const LoadOptions& options, const Exec& exec) {
-  TextModel loaded{load_model(directory, options, exec), std::nullopt, {}};
+  TextModel loaded{load_model(directory, options, exec), std::nullopt, std::nullopt, {}};
+  if (loaded.model.source.hugging_face) loaded.makers = load_generation_config(loaded.model.directory.string());
   for (const auto& notice : loaded.model.source.notices()) fmt::print(stderr, "hadal: note: {}\n", notice);
   if (std::filesystem::exists(loaded.model.directory / "tokenizer.json"))
     loaded.tokenizer = Tokenizer::load(loaded.model.directory.string());

@@ -7,13 +7,15 @@
 
 #include "engine/generator.h"
 #include "engine/loaded_model.h"
+#include "text/generation_config.h"
 #include "text/tokenizer.h"
 
 namespace hadal {
 
 struct TextModel {
   LoadedModel model;
-  std::optional<Tokenizer> tokenizer;  // absent in a directory without tokenizer.json: a model of ids
+  std::optional<Tokenizer> tokenizer;      // absent in a directory without tokenizer.json: a model of ids
+  std::optional<GenerationConfig> makers;  // generation_config.json of a Hugging Face directory
   std::vector<int32_t> stop;  // ids that end a text: of generation_config.json, else config.json, else the tokenizer's
   const Tokenizer& text() const;  // throws not_found without a tokenizer
 };
@@ -21,8 +23,8 @@ struct TextModel {
 // Says on standard error what a user should know of the directory (its notices).
 TextModel load_text_model(const std::string& directory, const LoadOptions& options, const Exec& exec);
 
-// What stands before a text. bos "on": BOS; "off": nothing; "auto": as the model was trained, for one of ours (BOS, else
-// EOS), and for a Hugging Face directory as its tokenizer says (BOS or nothing).
+// What stands before a text. bos "on": BOS; "off": nothing; "auto": as the model was trained, for one of ours (BOS,
+// else EOS), and for a Hugging Face directory as its tokenizer says (BOS or nothing).
 std::vector<int32_t> text_start(const TextModel& loaded, const std::string& bos = "auto");
 
 // The id that stands before a text's first token: BOS if the model was trained with it, else EOS (the end of the text

@@ -60,6 +60,34 @@ TEST_F(ModelVerbs, GenerateRefusesWhatCannotBeBeforeItPrints) {
   refused(run_hadal("generate --model " + SmallRun::quoted(small_->root())), 1, {"checkpoints"});
 }
 
+TEST_F(ModelVerbs, AChatIsThePromptThatItsTemplateWrites) {
+  refused(verb("generate", "--message hello"), 1, {"chat template"});
+  const auto directory = small_->root() / "chat";
+  ASSERT_EQ(run_hadal("export --model " + SmallRun::quoted(small_->run()) + " --to hf --dtype fp32 --output " +
+                      SmallRun::quoted(directory))
+                .code,
+            0);
+  atomic_write(
+      directory / "chat_template.jinja",
+      "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}{% if add_generation_prompt %}a:{% endif %}");
+  atomic_write(directory / "generation_config.json", "{\"eos_token_id\": 0, \"do_sample\": false}");
+  const std::string model = "generate --json --max-tokens 8 --model " + SmallRun::quoted(directory) + " ";
+  const auto said = run_hadal(model + "--message 'the sea'");
+  ASSERT_EQ(said.code, 0) << said.err;
+  EXPECT_NE(said.err.find("temperature 0"), std::string::npos) << said.err;  // its makers' word, and told
+  const auto written = run_hadal(model + "--temperature 0 --prompt 'user: the sea\na:'");
+  EXPECT_EQ(said.out, written.out) << written.err;
+  const auto listed = run_hadal(model + "--chat -", R"(echo '[{"role":"user","content":"the sea"}]' |)");
+  EXPECT_EQ(listed.out, said.out) << listed.err;
+  const auto with =
+      run_hadal(model + "--chat -", R"(echo '{"messages":[{"role":"user","content":"the sea"}],"x":1}' |)");
+  EXPECT_EQ(with.out, said.out) << with.err;
+  refused(run_hadal(model + "--chat -", "echo '{}' |"), 2, {"messages"});
+  refused(run_hadal(model + "--chat /nowhere"), 1, {"/nowhere"});
+  refused(run_hadal(model + "--message hi --prompt ho"), 2, {"--message"});
+  std::filesystem::remove_all(directory);
+}
+
 TEST_F(ModelVerbs, ScoreNamesTheLineThatIsWrong) {
   const auto with = [](const std::string& lines) {
     atomic_write(small_->root() / "lines", lines);

@@ -1,0 +1,30 @@
+// Prompt: what a generation goes on from: text, token ids, the two sides of a hole, or a chat.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "apps/text_model.h"
+
+namespace CLI {
+class App;
+}
+
+namespace hadal {
+
+struct PromptOptions {
+  std::string text, prefix, suffix;
+  std::vector<int32_t> tokens;
+  std::string message;  // one message of a user
+  std::string chat;     // a file of messages, "-" is standard input
+  bool has_text = false, has_tokens = false, has_fim = false, has_message = false, has_chat = false;
+  std::string shown() const { return has_fim || has_message || has_chat ? "" : text; }  // before the generated text
+};
+
+void add_prompt_options(CLI::App& verb, const std::shared_ptr<PromptOptions>& options);
+
+// Ids of the one prompt that was given (none: what stands before a text). Chats go through the model's chat template;
+// text of messages never becomes a control token. Throws invalid for two prompts at once or an empty one, not_found for
+// a chat with a model that has no template.
+std::vector<int32_t> prompt_ids(const PromptOptions& options, const TextModel& loaded);
+
+}  // namespace hadal
