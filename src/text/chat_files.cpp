@@ -28,9 +28,11 @@ Json read_object(const fs::path& path) {
 // Every "..._token" of the object that is not known yet.
 void add_tokens(const Json& object, const fs::path& path, std::map<std::string, std::string>& tokens) {
   for (const auto& [name, value] : object.items()) {
-    if (!name.ends_with("_token") || value.is_null() || value.is_boolean()) continue;  // add_bos_token and its like are flags
+    if (!name.ends_with("_token") || value.is_null() || value.is_boolean())
+      continue;  // add_bos_token and its like are flags
     const Json* text = value.is_object() && value.contains("content") ? &value["content"] : &value;
-    check(text->is_string(), ErrorKind::corrupt, "'{}': \"{}\" is {}, not a token", path.string(), name, value.dump().substr(0, 100));
+    check(text->is_string(), ErrorKind::corrupt, "'{}': \"{}\" is {}, not a token", path.string(), name,
+          value.dump().substr(0, 100));
     tokens.emplace(name, text->get<std::string>());
   }
 }
@@ -42,20 +44,26 @@ std::optional<std::string> template_of(const Json& config, const fs::path& path,
   check(value.is_array(), ErrorKind::corrupt, "'{}': \"chat_template\" is neither a text nor a list", path.string());
   std::string names;
   for (const Json& one : value) {
-    const bool whole = one.is_object() && one.contains("name") && one["name"].is_string() && one.contains("template") && one["template"].is_string();
-    check(whole, ErrorKind::corrupt, "'{}': an entry of \"chat_template\" has no \"name\" and \"template\"", path.string());
+    const bool whole = one.is_object() && one.contains("name") && one["name"].is_string() && one.contains("template") &&
+                       one["template"].is_string();
+    check(whole, ErrorKind::corrupt, "'{}': an entry of \"chat_template\" has no \"name\" and \"template\"",
+          path.string());
     if (one["name"] == wanted) return one["template"].get<std::string>();
     names += (names.empty() ? "" : ", ") + one["name"].get<std::string>();
   }
-  fail(ErrorKind::not_found, "'{}' has no chat template '{}', only: {}", path.string(), wanted, names.empty() ? "none" : names);
+  fail(ErrorKind::not_found, "'{}' has no chat template '{}', only: {}", path.string(), wanted,
+       names.empty() ? "none" : names);
 }
 
 }  // namespace
 
 std::optional<ChatFiles> read_chat_files(const std::string& directory, const std::string& name) {
-  const fs::path folder = directory, jinja = folder / "chat_template.jinja", config_path = folder / "tokenizer_config.json";
-  const fs::path map_path = folder / "special_tokens_map.json", other = folder / "additional_chat_templates" / (name + ".jinja");
-  check(name.find('/') == std::string::npos && !name.starts_with('.'), ErrorKind::invalid, "'{}' is no name of a chat template", name);
+  const fs::path folder = directory, jinja = folder / "chat_template.jinja",
+                 config_path = folder / "tokenizer_config.json";
+  const fs::path map_path = folder / "special_tokens_map.json",
+                 other = folder / "additional_chat_templates" / (name + ".jinja");
+  check(name.find('/') == std::string::npos && !name.starts_with('.'), ErrorKind::invalid,
+        "'{}' is no name of a chat template", name);
   ChatFiles files;
   std::optional<std::string> source;
   if (fs::exists(config_path)) {

@@ -1,6 +1,7 @@
-// The chat template of a Hugging Face model directory: chat_template.jinja, else "chat_template" of tokenizer_config.json (a text, or
-// a list of {"name", "template"}), with the special tokens that the template sees as variables (bos_token, eos_token, ...; a text
-// or an AddedToken object in tokenizer_config.json, else in special_tokens_map.json).
+// The chat template of a Hugging Face model directory: chat_template.jinja, else "chat_template" of
+// tokenizer_config.json (a text, or a list of {"name", "template"}), with the special tokens that the template sees as
+// variables (bos_token, eos_token, ...; a text or an AddedToken object in tokenizer_config.json, else in
+// special_tokens_map.json).
 #pragma once
 #include <map>
 #include <optional>
@@ -11,9 +12,9 @@
 namespace hadal {
 
 struct ChatFiles {
-  std::string source;                                  // of the template
-  std::string origin;                                  // the file it stands in
-  std::map<std::string, std::string> special_tokens;   // name -> token
+  std::string source;                                 // of the template
+  std::string origin;                                 // the file it stands in
+  std::map<std::string, std::string> special_tokens;  // name -> token
 };
 
 // Nothing when the directory has no template. `name` picks one of several ("default", "tool_use", ...).

@@ -25,9 +25,10 @@ ChatTemplate::~ChatTemplate() = default;
 ChatTemplate::ChatTemplate(ChatTemplate&&) noexcept = default;
 ChatTemplate& ChatTemplate::operator=(ChatTemplate&&) noexcept = default;
 
-ChatTemplate ChatTemplate::parse(std::string_view source, std::map<std::string, std::string> special_tokens, const ChatLimits& limits) {
-  check(int64_t(source.size()) <= limits.source_bytes, ErrorKind::invalid, "chat template: {} bytes long, at most {} are allowed", source.size(),
-        limits.source_bytes);
+ChatTemplate ChatTemplate::parse(std::string_view source, std::map<std::string, std::string> special_tokens,
+                                 const ChatLimits& limits) {
+  check(int64_t(source.size()) <= limits.source_bytes, ErrorKind::invalid,
+        "chat template: {} bytes long, at most {} are allowed", source.size(), limits.source_bytes);
   auto state = std::make_unique<State>();
   state->limits = limits;
   state->special_tokens = std::move(special_tokens);
@@ -64,11 +65,12 @@ bool is_word(const std::string& text) {
 // The messages as the template sees them: plain roles are the template's words, null fields may go.
 Value chat_messages(const std::string& json, bool drop_null_fields) {
   const Value messages = jinja::value_from_json(json, "the list of messages");
-  check(messages.list() != nullptr, ErrorKind::invalid, "the messages are a {}, not a list of objects", messages.type_name());
+  check(messages.list() != nullptr, ErrorKind::invalid, "the messages are a {}, not a list of objects",
+        messages.type_name());
   auto out = std::make_shared<ListData>();
   for (const Value& message : messages.list()->items) {
-    check(message.dict() != nullptr, ErrorKind::invalid, "message {} is a {}, not an object with role and content", out->items.size() + 1,
-          message.type_name());
+    check(message.dict() != nullptr, ErrorKind::invalid, "message {} is a {}, not an object with role and content",
+          out->items.size() + 1, message.type_name());
     auto copy = std::make_shared<DictData>();
     for (const auto& [key, value] : message.dict()->items) {
       if (drop_null_fields && value.is_none()) continue;
@@ -84,7 +86,8 @@ Value chat_messages(const std::string& json, bool drop_null_fields) {
 Value optional_list(const std::string& json, const std::string& what) {
   if (json.empty()) return Value(jinja::None{});
   Value list = jinja::value_from_json(json, what);
-  check(list.list() != nullptr || list.is_none(), ErrorKind::invalid, "{} are a {}, not a list", what, list.type_name());
+  check(list.list() != nullptr || list.is_none(), ErrorKind::invalid, "{} are a {}, not a list", what,
+        list.type_name());
   return list;
 }
 

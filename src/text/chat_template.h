@@ -1,21 +1,24 @@
 // Chat templates: the Jinja programs of Hugging Face model directories that turn a list of messages into text.
 //
-// A bounded interpreter of the subset that such templates use, with the settings of transformers (trim_blocks, lstrip_blocks,
-// break and continue, {% generation %}, its own tojson, raise_exception, strftime_now, the immutable sandbox):
-//   text, {{ }}, {# #}, {% raw %}; if, for (with filter and else; loop.*), set (blocks, namespaces), macro, with, filter, generation;
-//   all operators and literals; the methods of str, list and dict and the filters and tests that find_filter and find_test know.
-// include, import, extends, block, call, autoescape, recursive loops, `format`, attributes that begin with '_' are refused by name.
-// It differs from Jinja in this: integers end at 127 bits; `safe` marks nothing; what a generator yields is computed at once;
-// namespaces, loops, macros and ranges cannot be printed.
+// A bounded interpreter of the subset that such templates use, with the settings of transformers (trim_blocks,
+// lstrip_blocks, break and continue, {% generation %}, its own tojson, raise_exception, strftime_now, the immutable
+// sandbox):
+//   text, {{ }}, {# #}, {% raw %}; if, for (with filter and else; loop.*), set (blocks, namespaces), macro, with,
+//   filter, generation; all operators and literals; the methods of str, list and dict and the filters and tests that
+//   find_filter and find_test know.
+// include, import, extends, block, call, autoescape, recursive loops, `format`, attributes that begin with '_' are
+// refused by name. It differs from Jinja in this: integers end at 127 bits; `safe` marks nothing; what a generator
+// yields is computed at once; namespaces, loops, functions and ranges cannot be printed; a variable of the caller stays
+// visible in loops and macros above the line that sets it again.
 //
-// The law of control tokens: a rendered chat is a list of pieces, each written by the template (its literals, the tokenizer's own
-// special tokens, numbers) or by people (every string of the messages, tools, documents and variables). encode_chat parses added
-// tokens only inside the template's pieces: no text of a message can become a control token, whatever the template does
-// with it. One exception makes templates work that write '<|' + message.role + '|>': the role of a message counts as the template's
-// where it is a plain word (letters, digits, '_').
+// The law of control tokens: a rendered chat is a list of pieces, each written by the template (its literals, the
+// tokenizer's own special tokens, numbers) or by people (every string of the messages, tools, documents and variables).
+// encode_chat parses added tokens only inside the template's pieces: no text of a message can become a control token,
+// whatever the template does with it. One exception makes templates work that write '<|' + message.role + '|>': the
+// role of a message counts as the template's where it is a plain word (letters, digits, '_').
 //
-// Errors name the line: corrupt (not a template), unsupported (a part of Jinja that is not offered), invalid (a limit was
-// met, the messages do not fit the template, or it raised an exception).
+// Errors name the line: corrupt (not a template), unsupported (a part of Jinja that is not offered), invalid (a limit
+// was met, the messages do not fit the template, or it raised an exception).
 #pragma once
 #include <cstdint>
 #include <map>
@@ -34,28 +37,30 @@ struct ChatPiece {
 };
 
 struct ChatLimits {
-  int64_t source_bytes = 1 << 20;     // of the template
-  int64_t parse_depth = 300;          // nested brackets, operators and blocks
-  int64_t run_depth = 1000;           // the same at run time, through macros that call each other
-  int64_t steps = 20'000'000;         // nodes visited, items and characters looked at
-  int64_t text_bytes = 64 << 20;      // of one string, so of the output
-  int64_t work_bytes = 512 << 20;     // of all strings and lists made on the way
+  int64_t source_bytes = 1 << 20;  // of the template
+  int64_t parse_depth = 300;       // nested brackets, operators and blocks
+  int64_t run_depth = 1000;        // the same at run time, through macros that call each other
+  int64_t steps = 20'000'000;      // nodes visited, items and characters looked at
+  int64_t text_bytes = 64 << 20;   // of one string, so of the output
+  int64_t work_bytes = 512 << 20;  // of all strings and lists made on the way
 };
 
 // What a template is given. JSON texts; an empty one counts as absent.
 struct ChatInputs {
-  std::string messages;                // a list of objects: role, content, tool_calls, ...
-  std::string tools, documents;        // lists of objects; the template sees none where absent
-  std::string variables;               // an object of further variables, e.g. {"enable_thinking": false}
+  std::string messages;          // a list of objects: role, content, tool_calls, ...
+  std::string tools, documents;  // lists of objects; the template sees none where absent
+  std::string variables;         // an object of further variables, e.g. {"enable_thinking": false}
   bool add_generation_prompt = false;
-  bool drop_null_fields = false;       // leave out fields of messages that are null, as apply_chat_template does since transformers 5
-  int64_t clock = 0;                   // what strftime_now shows: seconds since 1970 of the user's own calendar
+  bool drop_null_fields =
+      false;          // leave out fields of messages that are null, as apply_chat_template does since transformers 5
+  int64_t clock = 0;  // what strftime_now shows: seconds since 1970 of the user's own calendar
 };
 
 class ChatTemplate {
  public:
   // special_tokens: variables such as bos_token; the template may write them as control tokens.
-  static ChatTemplate parse(std::string_view source, std::map<std::string, std::string> special_tokens = {}, const ChatLimits& limits = {});
+  static ChatTemplate parse(std::string_view source, std::map<std::string, std::string> special_tokens = {},
+                            const ChatLimits& limits = {});
   ~ChatTemplate();
   ChatTemplate(ChatTemplate&&) noexcept;
   ChatTemplate& operator=(ChatTemplate&&) noexcept;
@@ -74,7 +79,8 @@ class ChatTemplate {
 
 std::string chat_text(const std::vector<ChatPiece>& pieces);
 
-// The ids of a rendered chat: those of encoding its whole text with added tokens parsed, as long as no message spells one.
+// The ids of a rendered chat: those of encoding its whole text with added tokens parsed, as long as no message spells
+// one.
 std::vector<int32_t> encode_chat(const Tokenizer& tokenizer, const std::vector<ChatPiece>& pieces);
 
 }  // namespace hadal

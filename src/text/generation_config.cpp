@@ -20,8 +20,10 @@ using Json = nlohmann::ordered_json;
 }
 
 int64_t whole(const std::string& key, const Json& value, int64_t least, int64_t most) {
-  const bool in_range = value.is_number_integer() && !(value.is_number_unsigned() && value.get<uint64_t>() > uint64_t(std::numeric_limits<int64_t>::max())) &&
-                        value.get<int64_t>() >= least && value.get<int64_t>() <= most;
+  const bool in_range =
+      value.is_number_integer() &&
+      !(value.is_number_unsigned() && value.get<uint64_t>() > uint64_t(std::numeric_limits<int64_t>::max())) &&
+      value.get<int64_t>() >= least && value.get<int64_t>() <= most;
   if (!in_range) wrong(key, value, fmt::format("a whole number in {} .. {}", least, most));
   return value.get<int64_t>();
 }
@@ -51,7 +53,8 @@ bool read_key(const std::string& key, const Json& value, GenerationConfig& confi
   } else if (key == "eos_token_id") {
     config.eos_ids = ids(key, value);
   } else if (key == "pad_token_id") {
-    if (!(value.is_number_integer() && value == -1)) config.pad_id = int32_t(whole(key, value, 0, kMostId));  // -1: none
+    if (!(value.is_number_integer() && value == -1))
+      config.pad_id = int32_t(whole(key, value, 0, kMostId));  // -1: none
   } else if (key == "do_sample") {
     if (!value.is_boolean()) wrong(key, value, "true or false");
     config.do_sample = value.get<bool>();

@@ -21,7 +21,8 @@ class CharacterClass {
   explicit CharacterClass(const char* pattern) {
     int error = 0;
     PCRE2_SIZE at = 0;
-    code_.reset(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern), PCRE2_ZERO_TERMINATED, PCRE2_UTF | PCRE2_ANCHORED, &error, &at, nullptr));
+    code_.reset(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern), PCRE2_ZERO_TERMINATED, PCRE2_UTF | PCRE2_ANCHORED,
+                              &error, &at, nullptr));
     check(code_ != nullptr, ErrorKind::internal, "PCRE2 refuses the class {}", pattern);
   }
   bool has(uint32_t c) const {
@@ -34,12 +35,14 @@ class CharacterClass {
     } else if (c < 0x10000) {
       bytes[n++] = char(0xE0 | c >> 12), bytes[n++] = char(0x80 | (c >> 6 & 63));
     } else {
-      bytes[n++] = char(0xF0 | c >> 18), bytes[n++] = char(0x80 | (c >> 12 & 63)), bytes[n++] = char(0x80 | (c >> 6 & 63));
+      bytes[n++] = char(0xF0 | c >> 18), bytes[n++] = char(0x80 | (c >> 12 & 63)),
+      bytes[n++] = char(0x80 | (c >> 6 & 63));
     }
     if (c >= 0x80) bytes[n++] = char(0x80 | (c & 63));
     const std::unique_ptr<pcre2_match_data, decltype(&pcre2_match_data_free)> match(pcre2_match_data_create(1, nullptr),
-                                                                                   &pcre2_match_data_free);
-    return pcre2_match(code_.get(), reinterpret_cast<PCRE2_SPTR>(bytes), n, 0, PCRE2_NO_UTF_CHECK, match.get(), nullptr) >= 0;
+                                                                                    &pcre2_match_data_free);
+    return pcre2_match(code_.get(), reinterpret_cast<PCRE2_SPTR>(bytes), n, 0, PCRE2_NO_UTF_CHECK, match.get(),
+                       nullptr) >= 0;
   }
 
  private:
@@ -52,7 +55,8 @@ class CharacterClass {
 // The range that holds c, or none; the tables are sorted and disjoint.
 template <size_t n>
 const CaseRange* range_of(const CaseRange (&table)[n], uint32_t c) {
-  const CaseRange* found = std::lower_bound(std::begin(table), std::end(table), c, [](const CaseRange& r, uint32_t x) { return r.last < x; });
+  const CaseRange* found = std::lower_bound(std::begin(table), std::end(table), c,
+                                            [](const CaseRange& r, uint32_t x) { return r.last < x; });
   for (; found != std::end(table) && found->first <= c; ++found) {  // ranges of step 2 may interleave
     if (found->last >= c && (c - found->first) % found->step == 0) return found;
   }
@@ -61,8 +65,8 @@ const CaseRange* range_of(const CaseRange (&table)[n], uint32_t c) {
 
 template <size_t n>
 const char* exception_of(const CaseException (&table)[n], uint32_t c) {
-  const CaseException* found =
-      std::lower_bound(std::begin(table), std::end(table), c, [](const CaseException& e, uint32_t x) { return e.character < x; });
+  const CaseException* found = std::lower_bound(std::begin(table), std::end(table), c,
+                                                [](const CaseException& e, uint32_t x) { return e.character < x; });
   return found != std::end(table) && found->character == c ? found->becomes : nullptr;
 }
 
@@ -126,11 +130,13 @@ uint32_t code_point(std::string_view character) {
 }
 
 bool is_space(uint32_t c) {
-  return (c >= 0x09 && c <= 0x0D) || (c >= 0x1C && c <= 0x20) || c == 0x85 || c == 0xA0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200A) ||
-         c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
+  return (c >= 0x09 && c <= 0x0D) || (c >= 0x1C && c <= 0x20) || c == 0x85 || c == 0xA0 || c == 0x1680 ||
+         (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
 }
 
-bool is_line_end(uint32_t c) { return (c >= 0x0A && c <= 0x0D) || (c >= 0x1C && c <= 0x1E) || c == 0x85 || c == 0x2028 || c == 0x2029; }
+bool is_line_end(uint32_t c) {
+  return (c >= 0x0A && c <= 0x0D) || (c >= 0x1C && c <= 0x1E) || c == 0x85 || c == 0x2028 || c == 0x2029;
+}
 
 bool is_printable(uint32_t c) {
   if (c < 0x80) return c >= 0x20 && c < 0x7F;
@@ -152,13 +158,19 @@ bool is_decimal(uint32_t c) {
 
 bool is_upper(uint32_t c) {
   if (c < 0x80) return c >= 'A' && c <= 'Z';
-  static const CharacterClass uppers("[\\p{Lu}\\x{2160}-\\x{216F}\\x{24B6}-\\x{24CF}]");
+  static const CharacterClass uppers(
+      "[\\p{Lu}\\x{2160}-\\x{216F}\\x{24B6}-\\x{24CF}\\x{1F130}-\\x{1F149}\\x{1F150}-\\x{1F169}\\x{1F170}-\\x{1F189}]");
   return uppers.has(c);
 }
 
 bool is_lower(uint32_t c) {
   if (c < 0x80) return c >= 'a' && c <= 'z';
-  static const CharacterClass lowers("[\\p{Ll}\\x{AA}\\x{BA}\\x{2170}-\\x{217F}\\x{24D0}-\\x{24E9}]");
+  static const CharacterClass lowers(
+      "[\\p{Ll}\\x{AA}\\x{BA}\\x{2B0}-\\x{2B8}\\x{2C0}-\\x{2C1}\\x{2E0}-\\x{2E4}\\x{345}\\x{37A}\\x{1D2C}-\\x{1D6A}\\x{"
+      "1D78}\\x{1D9B}-\\x{1DBF}\\x{2071}\\x{207F}"
+      "\\x{2090}-\\x{209C}\\x{2170}-\\x{217F}\\x{24D0}-\\x{24E9}\\x{2C7C}-\\x{2C7D}\\x{A69C}-\\x{A69D}\\x{A770}\\x{"
+      "A7F8}-\\x{A7F9}\\x{AB5C}-\\x{AB5F}"
+      "\\x{10780}\\x{10783}-\\x{10785}\\x{10787}-\\x{107B0}\\x{107B2}-\\x{107BA}]");
   return lowers.has(c);
 }
 
@@ -207,8 +219,10 @@ std::pair<size_t, size_t> strip_range(std::string_view text, bool left, bool rig
 
 std::pair<size_t, size_t> strip_range(std::string_view text, std::string_view characters, bool left, bool right) {
   auto among = [&](std::string_view character) {
-    for (size_t at = characters.find(character); at != std::string_view::npos; at = characters.find(character, at + 1)) {
-      if (at + character.size() >= characters.size() || (uint8_t(characters[at + character.size()]) & 0xC0) != 0x80) return true;
+    for (size_t at = characters.find(character); at != std::string_view::npos;
+         at = characters.find(character, at + 1)) {
+      if (at + character.size() >= characters.size() || (uint8_t(characters[at + character.size()]) & 0xC0) != 0x80)
+        return true;
     }
     return false;
   };

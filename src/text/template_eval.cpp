@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-
 namespace hadal::jinja {
 
 // One level of evaluation: keeps the line and refuses to go deeper than the stack bears.
@@ -81,10 +80,13 @@ void Interpreter::step(int64_t n) {
 void Interpreter::charge(size_t bytes) {
   steps_ += int64_t(bytes / 64);
   bytes_ += int64_t(std::min<size_t>(bytes, size_t(1) << 60));
-  if (bytes_ > limits_.work_bytes) error(fmt::format("the template makes more than the limit of {} bytes of text and lists", limits_.work_bytes));
+  if (bytes_ > limits_.work_bytes)
+    error(fmt::format("the template makes more than the limit of {} bytes of text and lists", limits_.work_bytes));
 }
 
-void Interpreter::error(const std::string& what) const { fail(ErrorKind::invalid, "chat template, line {}: {}", line_, what); }
+void Interpreter::error(const std::string& what) const {
+  fail(ErrorKind::invalid, "chat template, line {}: {}", line_, what);
+}
 void Interpreter::unsupported(const std::string& what) const {
   fail(ErrorKind::unsupported, "chat template, line {}: {} is not supported", line_, what);
 }
@@ -95,13 +97,15 @@ void Interpreter::use_of_undefined(const Value& value) const {
 }
 
 void Interpreter::finish(Arguments& arguments, size_t most) const {
-  if (arguments.values.size() > most) error(fmt::format("{} takes at most {} arguments, not {}", arguments.of, most, arguments.values.size()));
+  if (arguments.values.size() > most)
+    error(fmt::format("{} takes at most {} arguments, not {}", arguments.of, most, arguments.values.size()));
   if (arguments.taken >= arguments.named.size()) return;
   error(fmt::format("{} takes no such argument as '{}'", arguments.of, arguments.named.back().first));
 }
 
 void Interpreter::check_size(const MarkedText& text) const {
-  if (int64_t(text.size()) > limits_.text_bytes) error(fmt::format("the template makes a text longer than the limit of {} bytes", limits_.text_bytes));
+  if (int64_t(text.size()) > limits_.text_bytes)
+    error(fmt::format("the template makes a text longer than the limit of {} bytes", limits_.text_bytes));
 }
 
 Value Interpreter::text(MarkedText text) {
@@ -175,7 +179,8 @@ Interpreter::Flow Interpreter::run(const Statement& statement) {
     case StatementKind::print: print(to_text(evaluate(*statement.expressions[0]))); break;
     case StatementKind::condition:
       for (size_t i = 0; i < statement.bodies.size(); ++i) {
-        if (i >= statement.expressions.size() || truth(evaluate(*statement.expressions[i]))) return run(statement.bodies[i]);
+        if (i >= statement.expressions.size() || truth(evaluate(*statement.expressions[i])))
+          return run(statement.bodies[i]);
       }
       break;
     case StatementKind::loop: return run_loop(statement);
@@ -283,11 +288,13 @@ void Interpreter::assign(const Expression& target, const Value& value) {
     scope_->set(target.name, value);
   } else if (target.kind == ExpressionKind::tuple) {
     const std::vector<Value> parts = iterate(value);
-    if (parts.size() != target.parts.size()) error(fmt::format("{} values cannot be assigned to {} names", parts.size(), target.parts.size()));
+    if (parts.size() != target.parts.size())
+      error(fmt::format("{} values cannot be assigned to {} names", parts.size(), target.parts.size()));
     for (size_t i = 0; i < parts.size(); ++i) assign(*target.parts[i], parts[i]);
   } else {
     const Value object = evaluate(*target.parts[0]);
-    if (object.space() == nullptr) error(fmt::format("'{}' is no namespace: its attribute '{}' cannot be set", target.parts[0]->name, target.name));
+    if (object.space() == nullptr)
+      error(fmt::format("'{}' is no namespace: its attribute '{}' cannot be set", target.parts[0]->name, target.name));
     if (target.name[0] == '_') error(fmt::format("the attribute '{}' of a namespace begins with '_'", target.name));
     for (auto& [name, old] : object.space()->items) {
       step();
@@ -315,7 +322,8 @@ Value Interpreter::call_macro(const Callable& callable, Arguments& arguments) {
     MarkedText* value;
     ~Restore() { place = value; }
   } restore{output_, before};
-  std::vector<Value> extra(arguments.values.begin() + int64_t(std::min(n, arguments.values.size())), arguments.values.end());
+  std::vector<Value> extra(arguments.values.begin() + int64_t(std::min(n, arguments.values.size())),
+                           arguments.values.end());
   Inner inner(*this, callable.scope);
   const size_t first_default = n - macro.expressions.size();
   for (size_t i = 0; i < n; ++i) {
@@ -331,8 +339,10 @@ Value Interpreter::call_macro(const Callable& callable, Arguments& arguments) {
   std::vector<std::pair<Value, Value>> named;
   for (const auto& [name, value] : arguments.named) {
     if (std::find(macro.parameters.begin(), macro.parameters.end(), name) != macro.parameters.end()) {
-      const size_t position = size_t(std::find(macro.parameters.begin(), macro.parameters.end(), name) - macro.parameters.begin());
-      if (position < arguments.values.size() && !macro.takes_kwargs) error(fmt::format("macro '{}' is given '{}' twice", macro.name, name));
+      const size_t position =
+          size_t(std::find(macro.parameters.begin(), macro.parameters.end(), name) - macro.parameters.begin());
+      if (position < arguments.values.size() && !macro.takes_kwargs)
+        error(fmt::format("macro '{}' is given '{}' twice", macro.name, name));
       continue;
     }
     if (!macro.takes_kwargs) error(fmt::format("macro '{}' takes no argument named '{}'", macro.name, name));

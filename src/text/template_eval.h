@@ -1,4 +1,5 @@
-// The interpreter of a template's tree: one per rendering. It counts steps, bytes and depth, and gives every error its line.
+// The interpreter of a template's tree: one per rendering. It counts steps, bytes and depth, and gives every error its
+// line.
 #pragma once
 #include <optional>
 #include <string>
@@ -23,7 +24,7 @@ struct Scope {
 // A running loop: what `loop` shows. Items that a filter rejects are dropped when they are met.
 struct LoopData {
   std::vector<Value> items;
-  size_t next = 0;           // the first item not yet looked at
+  size_t next = 0;  // the first item not yet looked at
   int depth = 1;
   int64_t index0 = -1;
   bool has_ahead = false;

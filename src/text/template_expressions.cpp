@@ -23,7 +23,8 @@ struct Level {
 Value Interpreter::evaluate(const Expression& expression) {
   const Level level(depth_, line_, expression.line);
   step();
-  if (depth_ > limits_.run_depth) error(fmt::format("the template runs deeper than the limit of {} levels", limits_.run_depth));
+  if (depth_ > limits_.run_depth)
+    error(fmt::format("the template runs deeper than the limit of {} levels", limits_.run_depth));
   switch (expression.kind) {
     case ExpressionKind::constant: return expression.constant;
     case ExpressionKind::name: return evaluate_name(expression);
@@ -38,7 +39,8 @@ Value Interpreter::evaluate(const Expression& expression) {
     case ExpressionKind::logical_not: return Value(!truth(evaluate(*expression.parts[0])));
     case ExpressionKind::condition:
       if (truth(evaluate(*expression.parts[0]))) return evaluate(*expression.parts[1]);
-      return expression.parts[2] ? evaluate(*expression.parts[2]) : undefined("an inline if without else was false, and its value is used");
+      return expression.parts[2] ? evaluate(*expression.parts[2])
+                                 : undefined("an inline if without else was false, and its value is used");
     case ExpressionKind::compare: return evaluate_compare(expression);
     case ExpressionKind::call: return evaluate_call(expression);
     case ExpressionKind::filter: return evaluate_filter(expression, nullptr);
@@ -76,7 +78,11 @@ Value Interpreter::evaluate_compare(const Expression& expression) {
       holds = !contains(right, left);
     } else {
       const int ordered = order(left, right, sign.c_str());
-      holds = ordered == 2 ? false : sign == "<" ? ordered < 0 : sign == "<=" ? ordered <= 0 : sign == ">" ? ordered > 0 : ordered >= 0;
+      holds = ordered == 2   ? false
+              : sign == "<"  ? ordered < 0
+              : sign == "<=" ? ordered <= 0
+              : sign == ">"  ? ordered > 0
+                             : ordered >= 0;
     }
     if (!holds) return Value(false);
     left = std::move(right);

@@ -41,7 +41,8 @@ Value filter_title(Interpreter& in, const Value& input, Arguments& arguments) {
     out.append(with_case(part.part(first, part.size()), Case::lower));
   };
   text.for_each([&](std::string_view character, bool) {
-    if (is_space(code_point(character)) || (character.size() == 1 && std::string_view("-({[<").find(character[0]) != std::string_view::npos)) {
+    if (is_space(code_point(character)) ||
+        (character.size() == 1 && std::string_view("-({[<").find(character[0]) != std::string_view::npos)) {
       word(begin, at);
       out.append(text, at, at + character.size());
       begin = at + character.size();
@@ -66,7 +67,8 @@ std::string number_text(const MarkedText& text) {
   std::string out;
   for (size_t i = begin; i < end; ++i) {
     const char c = text.bytes()[i];
-    const bool between = c == '_' && i > begin && i + 1 < end && std::isdigit(uint8_t(text.bytes()[i - 1])) && std::isdigit(uint8_t(text.bytes()[i + 1]));
+    const bool between = c == '_' && i > begin && i + 1 < end && std::isdigit(uint8_t(text.bytes()[i - 1])) &&
+                         std::isdigit(uint8_t(text.bytes()[i + 1]));
     if (!between) out += c;
   }
   return out;
@@ -74,7 +76,8 @@ std::string number_text(const MarkedText& text) {
 
 bool read_float(const MarkedText& text, double& out) {
   const std::string number = number_text(text);
-  if (number.empty() || number.find_first_of("xXpP(") != std::string::npos || std::isspace(uint8_t(number[0]))) return false;
+  if (number.empty() || number.find_first_of("xXpP(") != std::string::npos || std::isspace(uint8_t(number[0])))
+    return false;
   char* end = nullptr;
   out = std::strtod(number.c_str(), &end);
   return end == number.c_str() + number.size();
@@ -94,7 +97,8 @@ Value filter_int(Interpreter& in, const Value& input, Arguments& arguments) {
   const Value* otherwise = arguments.find(0, "default");
   const Value* base = arguments.find(1, "base");
   in.finish(arguments, 2);
-  if (base != nullptr && in.small_integer(*base, "the base") != 10) in.unsupported("the filter 'int' with another base than 10");
+  if (base != nullptr && in.small_integer(*base, "the base") != 10)
+    in.unsupported("the filter 'int' with another base than 10");
   if (input.is_undefined()) in.use_of_undefined(input);
   if (input.is_bool() || input.is_integer()) return Value(input.integer());
   double number = 0;
@@ -106,7 +110,9 @@ Value filter_int(Interpreter& in, const Value& input, Arguments& arguments) {
     if (digits.size() > sign && digits.find_first_not_of("0123456789", sign) == std::string::npos) {
       Integer whole = 0;
       for (char c : digits.substr(sign)) {
-        if (__builtin_mul_overflow(whole, Integer(10), &whole) || __builtin_add_overflow(whole, Integer(c - '0'), &whole)) in.error("a whole number beyond 127 bits");
+        if (__builtin_mul_overflow(whole, Integer(10), &whole) ||
+            __builtin_add_overflow(whole, Integer(c - '0'), &whole))
+          in.error("a whole number beyond 127 bits");
       }
       return Value(digits[0] == '-' ? -whole : whole);
     }
@@ -150,7 +156,8 @@ Value filter_indent(Interpreter& in, const Value& input, Arguments& arguments) {
   if (width != nullptr && width->text() != nullptr) {
     by = *width->text();
   } else if (width != nullptr) {
-    by = MarkedText(std::string(size_t(std::clamp<int64_t>(in.small_integer(*width, "the width"), 0, 10000)), ' '), true);
+    by = MarkedText(std::string(size_t(std::clamp<int64_t>(in.small_integer(*width, "the width"), 0, 10000)), ' '),
+                    true);
   }
   const bool with_blank = blank != nullptr && in.truth(*blank);
   text.append("\n", true);
@@ -199,7 +206,9 @@ Value filter_string(Interpreter& in, const Value& input, Arguments& arguments) {
   return input.text() != nullptr ? input : in.text(in.to_text(input));
 }
 
-Value filter_safe(Interpreter& in, const Value& input, Arguments& arguments) { return filter_string(in, input, arguments); }
+Value filter_safe(Interpreter& in, const Value& input, Arguments& arguments) {
+  return filter_string(in, input, arguments);
+}
 
 Value filter_tojson(Interpreter& in, const Value& input, Arguments& arguments) {
   const Value* ascii = arguments.find(0, "ensure_ascii");
@@ -214,7 +223,8 @@ Value filter_tojson(Interpreter& in, const Value& input, Arguments& arguments) {
   if (style.indented && indent->text() != nullptr) {
     style.indent = *indent->text();
   } else if (style.indented) {
-    style.indent = MarkedText(std::string(size_t(std::clamp<int64_t>(in.small_integer(*indent, "the indent"), 0, 10000)), ' '), true);
+    style.indent = MarkedText(
+        std::string(size_t(std::clamp<int64_t>(in.small_integer(*indent, "the indent"), 0, 10000)), ' '), true);
   }
   style.item_separator = MarkedText(style.indented ? "," : ", ", true);
   style.key_separator = MarkedText(": ", true);
@@ -230,15 +240,41 @@ Value filter_tojson(Interpreter& in, const Value& input, Arguments& arguments) {
 }
 
 const std::unordered_map<std::string, FilterFunction>& filters() {
-  static const std::unordered_map<std::string, FilterFunction> table = {
-      {"abs", filter_abs}, {"capitalize", filter_case<Case::capitalize>}, {"count", filter_length}, {"d", filter_default},
-      {"default", filter_default}, {"dictsort", filter_dictsort}, {"first", filter_first}, {"float", filter_float}, {"indent", filter_indent},
-      {"int", filter_int}, {"items", filter_items}, {"join", filter_join}, {"last", filter_last}, {"length", filter_length},
-      {"list", filter_list}, {"lower", filter_case<Case::lower>}, {"map", filter_map}, {"max", filter_max}, {"min", filter_min},
-      {"reject", filter_reject}, {"rejectattr", filter_rejectattr}, {"replace", filter_replace}, {"reverse", filter_reverse},
-      {"round", filter_round}, {"safe", filter_safe}, {"select", filter_select}, {"selectattr", filter_selectattr}, {"sort", filter_sort},
-      {"string", filter_string}, {"sum", filter_sum}, {"title", filter_title}, {"tojson", filter_tojson}, {"trim", filter_trim},
-      {"unique", filter_unique}, {"upper", filter_case<Case::upper>}};
+  static const std::unordered_map<std::string, FilterFunction> table = {{"abs", filter_abs},
+                                                                        {"capitalize", filter_case<Case::capitalize>},
+                                                                        {"count", filter_length},
+                                                                        {"d", filter_default},
+                                                                        {"default", filter_default},
+                                                                        {"dictsort", filter_dictsort},
+                                                                        {"first", filter_first},
+                                                                        {"float", filter_float},
+                                                                        {"indent", filter_indent},
+                                                                        {"int", filter_int},
+                                                                        {"items", filter_items},
+                                                                        {"join", filter_join},
+                                                                        {"last", filter_last},
+                                                                        {"length", filter_length},
+                                                                        {"list", filter_list},
+                                                                        {"lower", filter_case<Case::lower>},
+                                                                        {"map", filter_map},
+                                                                        {"max", filter_max},
+                                                                        {"min", filter_min},
+                                                                        {"reject", filter_reject},
+                                                                        {"rejectattr", filter_rejectattr},
+                                                                        {"replace", filter_replace},
+                                                                        {"reverse", filter_reverse},
+                                                                        {"round", filter_round},
+                                                                        {"safe", filter_safe},
+                                                                        {"select", filter_select},
+                                                                        {"selectattr", filter_selectattr},
+                                                                        {"sort", filter_sort},
+                                                                        {"string", filter_string},
+                                                                        {"sum", filter_sum},
+                                                                        {"title", filter_title},
+                                                                        {"tojson", filter_tojson},
+                                                                        {"trim", filter_trim},
+                                                                        {"unique", filter_unique},
+                                                                        {"upper", filter_case<Case::upper>}};
   return table;
 }
 

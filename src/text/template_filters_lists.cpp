@@ -15,7 +15,8 @@ Value comparable(Interpreter& in, const Value& value, bool case_sensitive) {
 }
 
 // Items with what they are compared by: themselves, or attributes named "a,b.c".
-std::vector<std::pair<Value, Value>> keyed(Interpreter& in, const Value& input, const Value* attribute, bool case_sensitive, bool several) {
+std::vector<std::pair<Value, Value>> keyed(Interpreter& in, const Value& input, const Value* attribute,
+                                           bool case_sensitive, bool several) {
   std::vector<std::pair<Value, Value>> out;
   for (const Value& item : in.iterate(input)) {
     if (attribute == nullptr || attribute->is_none()) {
@@ -25,7 +26,8 @@ std::vector<std::pair<Value, Value>> keyed(Interpreter& in, const Value& input, 
       const std::string& names = attribute->text()->bytes();
       for (size_t begin = 0; begin <= names.size();) {
         const size_t end = std::min(names.find(',', begin), names.size());
-        keys.push_back(comparable(in, in.item_path(item, author_text(names.substr(begin, end - begin))), case_sensitive));
+        keys.push_back(
+            comparable(in, in.item_path(item, author_text(names.substr(begin, end - begin))), case_sensitive));
         begin = end + 1;
       }
       out.emplace_back(in.list(std::move(keys)), item);
@@ -151,7 +153,8 @@ Value filter_dictsort(Interpreter& in, const Value& input, Arguments& arguments)
   if (input.dict() == nullptr) in.error(fmt::format("a {} has no items", input.type_name()));
   std::vector<std::pair<Value, Value>> items;
   for (const auto& [key, value] : input.dict()->items) {
-    items.emplace_back(comparable(in, which == "key" ? key : value, flag(in, sensitive)), in.list({key, value}, ListKind::tuple));
+    items.emplace_back(comparable(in, which == "key" ? key : value, flag(in, sensitive)),
+                       in.list({key, value}, ListKind::tuple));
   }
   return in.list(sorted(in, std::move(items), flag(in, reverse)));
 }
@@ -189,7 +192,8 @@ Value filter_map(Interpreter& in, const Value& input, Arguments& arguments) {
   for (const Value& item : in.iterate(input)) {
     if (by_attribute) {
       Value value = in.item_path(item, *attribute);
-      out.push_back(value.is_undefined() && otherwise != nullptr && !otherwise->is_none() ? *otherwise : std::move(value));
+      out.push_back(value.is_undefined() && otherwise != nullptr && !otherwise->is_none() ? *otherwise
+                                                                                          : std::move(value));
     } else {
       Arguments rest;
       rest.of = arguments.of;
@@ -201,10 +205,18 @@ Value filter_map(Interpreter& in, const Value& input, Arguments& arguments) {
   return in.list(std::move(out), ListKind::generator);
 }
 
-Value filter_select(Interpreter& in, const Value& input, Arguments& arguments) { return select(in, input, arguments, false, true); }
-Value filter_reject(Interpreter& in, const Value& input, Arguments& arguments) { return select(in, input, arguments, false, false); }
-Value filter_selectattr(Interpreter& in, const Value& input, Arguments& arguments) { return select(in, input, arguments, true, true); }
-Value filter_rejectattr(Interpreter& in, const Value& input, Arguments& arguments) { return select(in, input, arguments, true, false); }
+Value filter_select(Interpreter& in, const Value& input, Arguments& arguments) {
+  return select(in, input, arguments, false, true);
+}
+Value filter_reject(Interpreter& in, const Value& input, Arguments& arguments) {
+  return select(in, input, arguments, false, false);
+}
+Value filter_selectattr(Interpreter& in, const Value& input, Arguments& arguments) {
+  return select(in, input, arguments, true, true);
+}
+Value filter_rejectattr(Interpreter& in, const Value& input, Arguments& arguments) {
+  return select(in, input, arguments, true, false);
+}
 
 Value filter_sort(Interpreter& in, const Value& input, Arguments& arguments) {
   const Value* reverse = arguments.find(0, "reverse");
@@ -232,7 +244,9 @@ Value filter_unique(Interpreter& in, const Value& input, Arguments& arguments) {
   return in.list(std::move(out), ListKind::generator);
 }
 
-Value filter_min(Interpreter& in, const Value& input, Arguments& arguments) { return extreme(in, input, arguments, -1); }
+Value filter_min(Interpreter& in, const Value& input, Arguments& arguments) {
+  return extreme(in, input, arguments, -1);
+}
 Value filter_max(Interpreter& in, const Value& input, Arguments& arguments) { return extreme(in, input, arguments, 1); }
 
 Value filter_sum(Interpreter& in, const Value& input, Arguments& arguments) {
@@ -242,7 +256,8 @@ Value filter_sum(Interpreter& in, const Value& input, Arguments& arguments) {
   Value total = start != nullptr ? *start : Value(0);
   if (total.text() != nullptr) in.error("texts are joined, not summed");
   for (const Value& item : in.iterate(input)) {
-    total = in.arithmetic("+", total, attribute != nullptr && !attribute->is_none() ? in.item_path(item, *attribute) : item);
+    total = in.arithmetic("+", total,
+                          attribute != nullptr && !attribute->is_none() ? in.item_path(item, *attribute) : item);
   }
   return total;
 }

@@ -23,7 +23,10 @@ void quote(const MarkedText& text, MarkedText& out) {
     } else if (is_printable(c)) {
       out.append(character, from_template);
     } else {
-      out.append(c < 0x100 ? fmt::format("\\x{:02x}", c) : c < 0x10000 ? fmt::format("\\u{:04x}", c) : fmt::format("\\U{:08x}", c), from_template);
+      out.append(c < 0x100     ? fmt::format("\\x{:02x}", c)
+                 : c < 0x10000 ? fmt::format("\\u{:04x}", c)
+                               : fmt::format("\\U{:08x}", c),
+                 from_template);
     }
   });
   out.append(std::string_view(&sign, 1), true);
@@ -40,7 +43,8 @@ void write_json_text(const MarkedText& text, bool ascii, MarkedText& out) {
     } else if (c < 0x20 || (ascii && c >= 0x7F && c < 0x10000)) {
       out.append(fmt::format("\\u{:04x}", c), from_template);
     } else if (ascii && c >= 0x10000) {
-      out.append(fmt::format("\\u{:04x}\\u{:04x}", 0xD800 + ((c - 0x10000) >> 10), 0xDC00 + ((c - 0x10000) & 0x3FF)), from_template);
+      out.append(fmt::format("\\u{:04x}\\u{:04x}", 0xD800 + ((c - 0x10000) >> 10), 0xDC00 + ((c - 0x10000) & 0x3FF)),
+                 from_template);
     } else {
       out.append(character, from_template);
     }
@@ -106,7 +110,8 @@ void write_json(Interpreter& in, const Value& value, const JsonStyle& style, int
     std::vector<const std::pair<Value, Value>*> items;
     for (const auto& item : dict->items) items.push_back(&item);
     if (style.sort_keys) {
-      std::stable_sort(items.begin(), items.end(), [&](const auto* a, const auto* b) { return in.order(a->first, b->first, "<") < 0; });
+      std::stable_sort(items.begin(), items.end(),
+                       [&](const auto* a, const auto* b) { return in.order(a->first, b->first, "<") < 0; });
     }
     out.append("{", true);
     bool first = true;
@@ -163,7 +168,8 @@ void Interpreter::repr(const Value& value, MarkedText& out) {
       repr(item, out);
     }
     out.append("}", true);
-  } else if (const ListData* list = value.list(); list != nullptr && list->kind != ListKind::generator && list->kind != ListKind::range) {
+  } else if (const ListData* list = value.list();
+             list != nullptr && list->kind != ListKind::generator && list->kind != ListKind::range) {
     const bool tuple = list->kind == ListKind::tuple, view = list->kind != ListKind::list && !tuple;
     if (view) out.append(std::string(value.type_name()) + "(", true);
     out.append(tuple ? "(" : "[", true);

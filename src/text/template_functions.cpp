@@ -19,7 +19,8 @@ Value make_range(Interpreter& in, Arguments& arguments) {
   const int64_t end = numbers.size() > 1 ? numbers[1] : numbers[0];
   const int64_t by = numbers.size() > 2 ? numbers[2] : 1;
   if (by == 0) in.error("the step of a range is 0");
-  const int64_t n = by > 0 ? (end > begin ? (end - begin + by - 1) / by : 0) : (end < begin ? (begin - end - by - 1) / -by : 0);
+  const int64_t n =
+      by > 0 ? (end > begin ? (end - begin + by - 1) / by : 0) : (end < begin ? (begin - end - by - 1) / -by : 0);
   if (n > kLongestRange) in.error(fmt::format("a range of {} numbers: at most {} are allowed", n, kLongestRange));
   std::vector<Value> items;
   for (int64_t i = 0; i < n; ++i) items.emplace_back(begin + i * by);
@@ -66,14 +67,15 @@ Value make_namespace(Interpreter& in, Arguments& arguments) {
 std::string strftime_text(Interpreter& in, int64_t clock, const std::string& format) {
   using namespace std::chrono;
   static constexpr const char* kDays[] = {"Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"};
-  static constexpr const char* kMonths[] = {"January", "February", "March", "April", "May", "June", "July",
-                                            "August", "September", "October", "November", "December"};
+  static constexpr const char* kMonths[] = {"January", "February", "March",     "April",   "May",      "June",
+                                            "July",    "August",   "September", "October", "November", "December"};
   const sys_seconds time{seconds(clock)};
   const sys_days day = floor<days>(time);
   const year_month_day date(day);
   const hh_mm_ss clock_face(time - day);
   const unsigned weekday_number = weekday(day).c_encoding(), month = unsigned(date.month());
-  const int hour = int(clock_face.hours().count()), minute = int(clock_face.minutes().count()), second = int(clock_face.seconds().count());
+  const int hour = int(clock_face.hours().count()), minute = int(clock_face.minutes().count()),
+            second = int(clock_face.seconds().count());
   const int year_number = int(date.year());
   std::string out;
   for (size_t i = 0; i < format.size(); ++i) {
@@ -109,7 +111,8 @@ std::string strftime_text(Interpreter& in, int64_t clock, const std::string& for
 }
 
 bool is_known_function(const std::string& name) {
-  return name == "range" || name == "namespace" || name == "dict" || name == "raise_exception" || name == "strftime_now";
+  return name == "range" || name == "namespace" || name == "dict" || name == "raise_exception" ||
+         name == "strftime_now";
 }
 
 Value call_function(Interpreter& in, const std::string& name, Arguments& arguments) {
@@ -119,7 +122,8 @@ Value call_function(Interpreter& in, const std::string& name, Arguments& argumen
   if (name == "raise_exception") {
     const Value* message = arguments.find(0, "message");
     in.finish(arguments, 1);
-    in.error("the template raised an exception: " + (message != nullptr ? in.to_text(*message).bytes().substr(0, 1000) : std::string("(no message)")));
+    in.error("the template raised an exception: " +
+             (message != nullptr ? in.to_text(*message).bytes().substr(0, 1000) : std::string("(no message)")));
   }
   const Value* format = arguments.find(0, "format");
   in.finish(arguments, 1);

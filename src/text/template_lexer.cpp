@@ -7,7 +7,9 @@
 
 namespace hadal::jinja {
 
-void corrupt_template(int line, const std::string& what) { fail(ErrorKind::corrupt, "chat template, line {}: {}", line, what); }
+void corrupt_template(int line, const std::string& what) {
+  fail(ErrorKind::corrupt, "chat template, line {}: {}", line, what);
+}
 
 namespace {
 
@@ -45,14 +47,18 @@ class Lexer {
     line_ += int(std::count(source_.begin() + int64_t(at_), source_.begin() + int64_t(to), '\n'));
     at_ = to;
   }
-  size_t behind_spaces(size_t from) const { return from + strip_range(std::string_view(source_).substr(from), true, false).first; }
+  size_t behind_spaces(size_t from) const {
+    return from + strip_range(std::string_view(source_).substr(from), true, false).first;
+  }
 
   // Text up to the next tag, without what its sign or the rules take; then the tag.
   void cut_text() {
     size_t tag = at_;
     do {
       tag = source_.find('{', tag);
-      if (tag == std::string::npos || (tag + 1 < source_.size() && std::string_view("{%#").find(source_[tag + 1]) != std::string::npos)) break;
+      if (tag == std::string::npos ||
+          (tag + 1 < source_.size() && std::string_view("{%#").find(source_[tag + 1]) != std::string::npos))
+        break;
       ++tag;
     } while (true);
     const size_t end = std::min(tag, source_.size());
@@ -82,7 +88,8 @@ class Lexer {
     } else if (sign != '+' && kind != 0 && kind != '{') {
       const size_t line_begin = text.rfind('\n') + 1;  // 0 when there is none
       const bool begins_line = line_begin > 0 || at_ == 0 || source_[at_ - 1] == '\n';
-      if (begins_line && strip_range(text.substr(line_begin), true, false).first == text.size() - line_begin) text = text.substr(0, line_begin);
+      if (begins_line && strip_range(text.substr(line_begin), true, false).first == text.size() - line_begin)
+        text = text.substr(0, line_begin);
     }
     if (!text.empty()) tokens_.push_back({TokenKind::text, line_, std::string(text)});
   }
@@ -178,7 +185,9 @@ class Lexer {
   }
 
   size_t behind_digits(size_t from) const {  // digits, single underscores between them
-    while (from < source_.size() && (is_digit(source_[from]) || (source_[from] == '_' && from + 1 < source_.size() && is_digit(source_[from + 1])))) ++from;
+    while (from < source_.size() && (is_digit(source_[from]) || (source_[from] == '_' && from + 1 < source_.size() &&
+                                                                 is_digit(source_[from + 1]))))
+      ++from;
     return from;
   }
 
@@ -199,14 +208,16 @@ class Lexer {
       }
     }
     std::string digits;
-    if (!real && end == begin + 1 && source_[begin] == '0' && end < source_.size() && std::string_view("xXoObB").find(source_[end]) != std::string_view::npos) {
+    if (!real && end == begin + 1 && source_[begin] == '0' && end < source_.size() &&
+        std::string_view("xXoObB").find(source_[end]) != std::string_view::npos) {
       ++end;
       while (end < source_.size() && is_word(source_[end])) ++end;
     }
     for (size_t i = begin; i < end; ++i) {
       if (source_[i] != '_') digits += source_[i];
     }
-    if (!real && digits.size() > 1 && digits[0] == '0' && is_digit(digits[1]) && digits.find_first_not_of('0') != std::string::npos) {
+    if (!real && digits.size() > 1 && digits[0] == '0' && is_digit(digits[1]) &&
+        digits.find_first_not_of('0') != std::string::npos) {
       corrupt_template(line_, fmt::format("the number {} begins with a zero", digits));
     }
     tokens_.push_back({real ? TokenKind::real : TokenKind::integer, line_, digits});
@@ -225,7 +236,8 @@ class Lexer {
 
   void put_code_point(std::string_view digits, int base, std::string& out) const {
     const uint32_t c = uint32_t(std::stoul(std::string(digits), nullptr, base));
-    if (c > 0x10FFFF || (c >= 0xD800 && c < 0xE000)) corrupt_template(line_, fmt::format("the escape of U+{:04X} in a string is no character", c));
+    if (c > 0x10FFFF || (c >= 0xD800 && c < 0xE000))
+      corrupt_template(line_, fmt::format("the escape of U+{:04X} in a string is no character", c));
     if (c < 0x80) {
       out += char(c);
     } else if (c < 0x800) {
@@ -252,8 +264,10 @@ class Lexer {
       } else if (c == 'x' || c == 'u' || c == 'U') {
         const size_t n = c == 'x' ? 2 : c == 'u' ? 4 : 8;
         const std::string_view digits = text.substr(i + 1, n);
-        const bool hexadecimal = digits.size() == n && digits.find_first_not_of("0123456789abcdefABCDEF") == std::string_view::npos;
-        if (!hexadecimal) corrupt_template(line_, fmt::format("the escape \\{} in a string wants {} hexadecimal digits", c, n));
+        const bool hexadecimal =
+            digits.size() == n && digits.find_first_not_of("0123456789abcdefABCDEF") == std::string_view::npos;
+        if (!hexadecimal)
+          corrupt_template(line_, fmt::format("the escape \\{} in a string wants {} hexadecimal digits", c, n));
         put_code_point(digits, 16, out);
         i += n;
       } else if (c >= '0' && c <= '7') {
@@ -262,7 +276,8 @@ class Lexer {
         put_code_point(text.substr(i, n), 8, out);
         i += n - 1;
       } else if (c == 'N') {
-        fail(ErrorKind::unsupported, "chat template, line {}: the escape \\N{{...}} in a string is not supported", line_);
+        fail(ErrorKind::unsupported, "chat template, line {}: the escape \\N{{...}} in a string is not supported",
+             line_);
       } else if (c != '\n') {
         (out += '\\') += c;
       }

@@ -1,5 +1,6 @@
-// Cuts a template into text and the tokens of its tags, with the white space rules that transformers sets for Jinja: the first
-// line end behind a block tag goes (trim_blocks), blanks before a block tag that begins its line go (lstrip_blocks),
+// Cuts a template into text and the tokens of its tags, with the white space rules that transformers sets for Jinja:
+// the first line end behind a block tag goes (trim_blocks), blanks before a block tag that begins its line go
+// (lstrip_blocks),
 // "-" eats all white space on its side, "+" none.
 // Errors: corrupt, with the line, for unclosed tags, strings and brackets, unknown characters, malformed UTF-8.
 #pragma once
@@ -9,7 +10,19 @@
 
 namespace hadal::jinja {
 
-enum class TokenKind : uint8_t { text, print_begin, print_end, block_begin, block_end, name, string, integer, real, sign, end };
+enum class TokenKind : uint8_t {
+  text,
+  print_begin,
+  print_end,
+  block_begin,
+  block_end,
+  name,
+  string,
+  integer,
+  real,
+  sign,
+  end
+};
 
 struct Token {
   TokenKind kind = TokenKind::end;

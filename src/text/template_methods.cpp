@@ -1,5 +1,5 @@
-// Attributes, items, and the methods of str, list and dict that templates call. There is no walk through objects: what is not on these
-// lists does not exist, what Python would have is refused by name.
+// Attributes, items, and the methods of str, list and dict that templates call. There is no walk through objects: what
+// is not on these lists does not exist, what Python would have is refused by name.
 #include <algorithm>
 #include <iterator>
 
@@ -9,13 +9,14 @@
 namespace hadal::jinja {
 namespace {
 
-constexpr std::string_view kTextMethods[] = {"capitalize", "count",  "endswith", "find",       "index",      "isalnum", "isalpha", "isdecimal",
-                                             "isdigit",    "islower", "isspace", "isupper",    "join",       "lower",   "lstrip",  "partition",
-                                             "removeprefix", "removesuffix", "replace", "rfind", "rpartition", "rsplit", "rstrip", "split",
-                                             "splitlines", "startswith", "strip", "title",      "upper"};
-constexpr std::string_view kOtherTextMethods[] = {"casefold", "center", "encode", "expandtabs", "format", "format_map", "isascii", "isidentifier",
-                                                  "isnumeric", "isprintable", "istitle", "ljust", "maketrans", "rindex", "rjust", "swapcase",
-                                                  "translate", "zfill"};
+constexpr std::string_view kTextMethods[] = {
+    "capitalize",   "count",        "endswith", "find",    "index",      "isalnum", "isalpha", "isdecimal",
+    "isdigit",      "islower",      "isspace",  "isupper", "join",       "lower",   "lstrip",  "partition",
+    "removeprefix", "removesuffix", "replace",  "rfind",   "rpartition", "rsplit",  "rstrip",  "split",
+    "splitlines",   "startswith",   "strip",    "title",   "upper"};
+constexpr std::string_view kOtherTextMethods[] = {
+    "casefold",    "center",  "encode", "expandtabs", "format", "format_map", "isascii",  "isidentifier", "isnumeric",
+    "isprintable", "istitle", "ljust",  "maketrans",  "rindex", "rjust",      "swapcase", "translate",    "zfill"};
 constexpr std::string_view kDictMethods[] = {"copy", "get", "items", "keys", "values"};
 constexpr std::string_view kDictWriters[] = {"clear", "pop", "popitem", "setdefault", "update"};
 constexpr std::string_view kListMethods[] = {"copy", "count", "index"};
@@ -77,7 +78,9 @@ Value call_dict_method(Interpreter& in, const Value& self, const std::string& na
   for (const auto& [key, value] : dict.items) {
     out.push_back(name == "keys" ? key : name == "values" ? value : in.list({key, value}, ListKind::tuple));
   }
-  return in.list(std::move(out), name == "keys" ? ListKind::keys : name == "values" ? ListKind::values : ListKind::items);
+  return in.list(std::move(out), name == "keys"     ? ListKind::keys
+                                 : name == "values" ? ListKind::values
+                                                    : ListKind::items);
 }
 
 Value call_list_method(Interpreter& in, const Value& self, const std::string& name, Arguments& arguments) {

@@ -66,7 +66,8 @@ int Interpreter::order(const Value& a, const Value& b, const char* sign) {
     const int c = a.text()->bytes().compare(b.text()->bytes());
     return c < 0 ? -1 : c > 0;
   }
-  const bool lists = (a.is_list(ListKind::list) && b.is_list(ListKind::list)) || (a.is_list(ListKind::tuple) && b.is_list(ListKind::tuple));
+  const bool lists = (a.is_list(ListKind::list) && b.is_list(ListKind::list)) ||
+                     (a.is_list(ListKind::tuple) && b.is_list(ListKind::tuple));
   if (!lists) error(fmt::format("'{}' does not stand between a {} and a {}", sign, a.type_name(), b.type_name()));
   const auto &x = a.list()->items, &y = b.list()->items;
   for (size_t i = 0; i < std::min(x.size(), y.size()); ++i) {
@@ -129,7 +130,8 @@ int64_t Interpreter::length(const Value& value) {
 
 int64_t Interpreter::small_integer(const Value& value, const char* what) {
   if (value.is_undefined()) use_of_undefined(value);
-  if (!value.is_bool() && !value.is_integer()) error(fmt::format("{} is a {}, not a whole number", what, value.type_name()));
+  if (!value.is_bool() && !value.is_integer())
+    error(fmt::format("{} is a {}, not a whole number", what, value.type_name()));
   constexpr Integer kMost = Integer(1) << 40;
   return int64_t(std::clamp(value.integer(), -kMost, kMost));
 }
@@ -224,13 +226,16 @@ Value Interpreter::arithmetic(const std::string& sign, const Value& a, const Val
     if (a.is_float() || b.is_float()) return float_arithmetic(*this, sign, a.number(), b.number());
     return integer_arithmetic(*this, sign, a.integer(), b.integer());
   }
-  auto repeats = [](const Value& value) { return value.text() != nullptr || value.is_list(ListKind::list) || value.is_list(ListKind::tuple); };
+  auto repeats = [](const Value& value) {
+    return value.text() != nullptr || value.is_list(ListKind::list) || value.is_list(ListKind::tuple);
+  };
   if (sign == "+" && a.text() != nullptr && b.text() != nullptr) {
     MarkedText out = *a.text();
     out.append(*b.text());
     return text(std::move(out));
   }
-  const bool lists = sign == "+" && a.list() != nullptr && b.list() != nullptr && a.list()->kind == b.list()->kind && repeats(a);
+  const bool lists =
+      sign == "+" && a.list() != nullptr && b.list() != nullptr && a.list()->kind == b.list()->kind && repeats(a);
   if (lists) {
     std::vector<Value> items = iterate(a);
     const std::vector<Value> more = iterate(b);
@@ -270,20 +275,23 @@ Value Interpreter::format_percent(const MarkedText& format, const Value& values)
       out.append(to_text(value));
     } else {
       if (!value.is_number()) error(fmt::format("the format '%{}' wants a number, not a {}", kind, value.type_name()));
-      if (value.is_float() && !(std::fabs(value.number()) < 1e18)) error(fmt::format("the format '%{}' wants a number below 10^18", kind));
+      if (value.is_float() && !(std::fabs(value.number()) < 1e18))
+        error(fmt::format("the format '%{}' wants a number below 10^18", kind));
       out.append(integer_text(value.is_float() ? Integer(value.number()) : value.integer()), true);
     }
     check_size(out);
   }
   out.append(format, std::min(done, bytes.size()), bytes.size());
-  const bool may_rest = !tuple && (values.dict() != nullptr || values.is_list(ListKind::list) || values.is_list(ListKind::range));  // Python takes these for mappings
+  const bool may_rest = !tuple && (values.dict() != nullptr || values.is_list(ListKind::list) ||
+                                   values.is_list(ListKind::range));  // Python takes these for mappings
   if (used < given.size() && !may_rest) error("a format wants fewer values than there are");
   return text(std::move(out));
 }
 
 Value Interpreter::slice(const Value& object, const Value* from, const Value* to, const Value* step_value) {
   if (object.is_undefined()) use_of_undefined(object);
-  if (object.text() == nullptr && !object.is_sequence()) error(fmt::format("a {} cannot be sliced", object.type_name()));
+  if (object.text() == nullptr && !object.is_sequence())
+    error(fmt::format("a {} cannot be sliced", object.type_name()));
   auto bound = [&](const Value* value, int64_t otherwise) {
     return value == nullptr || value->is_none() ? otherwise : small_integer(*value, "the bound of a slice");
   };

@@ -7,7 +7,8 @@
 namespace hadal::jinja {
 namespace {
 
-constexpr std::string_view kRefusedTags[] = {"include", "import", "from", "extends", "call", "block", "autoescape", "do", "trans", "debug"};
+constexpr std::string_view kRefusedTags[] = {"include", "import",     "from", "extends", "call",
+                                             "block",   "autoescape", "do",   "trans",   "debug"};
 
 }  // namespace
 
@@ -139,7 +140,8 @@ ExpressionPtr Parser::parse_target(bool attributes, bool until_in) {
   bool tuple = false;
   while (true) {
     if (!parts.empty() && (now().kind == TokenKind::block_end || is_sign(")") || (until_in && is_name("in")))) break;
-    const bool attribute = attributes && now().kind == TokenKind::name && ahead().kind == TokenKind::sign && ahead().value == ".";
+    const bool attribute =
+        attributes && now().kind == TokenKind::name && ahead().kind == TokenKind::sign && ahead().value == ".";
     if (attribute) {
       auto target = make(ExpressionKind::space_attribute, now().line);
       target->parts.push_back(parse_primary());

@@ -1,6 +1,7 @@
 // Reads a template into its tree, with Jinja's grammar and precedence.
-// Errors, all with the line: corrupt for what Jinja cannot read either; unsupported, by name, for tags, filters and tests that
-// Jinja has and we do not (include, import, extends, call, block, autoescape, recursive loops, ...); invalid for a tree deeper than the limit.
+// Errors, all with the line: corrupt for what Jinja cannot read either; unsupported, by name, for tags, filters and
+// tests that Jinja has and we do not (include, import, extends, call, block, autoescape, recursive loops, ...); invalid
+// for a tree deeper than the limit.
 #pragma once
 #include <string_view>
 

@@ -20,8 +20,8 @@ ExpressionPtr Parser::measured(ExpressionPtr expression) const {
     if (part) expression->depth = std::max(expression->depth, part->depth + 1);
   }
   for (const auto& [name, value] : expression->named) expression->depth = std::max(expression->depth, value->depth + 1);
-  check(expression->depth <= deepest_, ErrorKind::invalid, "chat template, line {}: an expression nests deeper than the limit of {} levels",
-        expression->line, deepest_);
+  check(expression->depth <= deepest_, ErrorKind::invalid,
+        "chat template, line {}: an expression nests deeper than the limit of {} levels", expression->line, deepest_);
   return expression;
 }
 
@@ -93,7 +93,8 @@ ExpressionPtr Parser::parse_compare() {
   ExpressionPtr compare;
   while (true) {
     std::string sign;
-    if (now().kind == TokenKind::sign && (now().value == "==" || now().value == "!=" || now().value[0] == '<' || now().value[0] == '>')) {
+    if (now().kind == TokenKind::sign &&
+        (now().value == "==" || now().value == "!=" || now().value[0] == '<' || now().value[0] == '>')) {
       sign = next().value;
     } else if (skip_name("in")) {
       sign = "in";
@@ -157,7 +158,8 @@ ExpressionPtr Parser::parse_unary(bool with_filters) {
   ExpressionPtr expression;
   if (is_sign("-") || is_sign("+")) {
     const Token sign = next();
-    expression = join(sign.value == "-" ? ExpressionKind::negate : ExpressionKind::plus, sign.line, parse_unary(false), nullptr);
+    expression =
+        join(sign.value == "-" ? ExpressionKind::negate : ExpressionKind::plus, sign.line, parse_unary(false), nullptr);
   } else {
     expression = parse_primary();
   }
@@ -186,8 +188,10 @@ ExpressionPtr Parser::parse_primary() {
     } else {
       constant->kind = ExpressionKind::name;
       constant->name = token.value;
-      if (!macros_.empty() && token.value == "varargs") macros_.back()->takes_varargs = true;
-      if (!macros_.empty() && token.value == "kwargs") macros_.back()->takes_kwargs = true;
+      for (Statement* macro : macros_) {  // Jinja looks for these names in macros inside, too
+        macro->takes_varargs |= token.value == "varargs";
+        macro->takes_kwargs |= token.value == "kwargs";
+      }
     }
   } else if (token.kind == TokenKind::string) {
     std::string text;
@@ -195,12 +199,17 @@ ExpressionPtr Parser::parse_primary() {
     constant->constant = author_text(std::move(text));
   } else if (token.kind == TokenKind::integer) {
     next();
-    const int base = token.value.size() < 2 ? 10 : (token.value[1] | 32) == 'x' ? 16 : (token.value[1] | 32) == 'o' ? 8 : (token.value[1] | 32) == 'b' ? 2 : 10;
+    const int base = token.value.size() < 2         ? 10
+                     : (token.value[1] | 32) == 'x' ? 16
+                     : (token.value[1] | 32) == 'o' ? 8
+                     : (token.value[1] | 32) == 'b' ? 2
+                                                    : 10;
     const std::string_view digits = std::string_view(token.value).substr(base == 10 ? 0 : 2);
     int64_t number = 0;
     const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), number, base);
     if (error == std::errc::result_out_of_range) unsupported(fmt::format("the number {}, above 2^63,", token.value));
-    if (error != std::errc() || end != digits.data() + digits.size()) corrupt_template(token.line, fmt::format("'{}' is no number", token.value));
+    if (error != std::errc() || end != digits.data() + digits.size())
+      corrupt_template(token.line, fmt::format("'{}' is no number", token.value));
     constant->constant = Value(number);
   } else if (token.kind == TokenKind::real) {
     next();
@@ -280,7 +289,8 @@ ExpressionPtr Parser::parse_attribute(ExpressionPtr object) {
   ExpressionPtr attribute = make(ExpressionKind::attribute, line);
   attribute->name = take_name("the name of an attribute");
   if (attribute->name[0] == '_') {
-    fail(ErrorKind::unsupported, "chat template, line {}: the attribute '{}' is not supported: names that begin with '_' are private", line,
+    fail(ErrorKind::unsupported,
+         "chat template, line {}: the attribute '{}' is not supported: names that begin with '_' are private", line,
          attribute->name);
   }
   attribute->parts.push_back(std::move(object));
@@ -347,8 +357,9 @@ ExpressionPtr Parser::parse_test(ExpressionPtr input) {
   const TokenKind kind = now().kind;
   if (is_sign("(")) {
     parse_arguments(*test);
-  } else if ((kind == TokenKind::name && !is_name("else") && !is_name("or") && !is_name("and")) || kind == TokenKind::string ||
-             kind == TokenKind::integer || kind == TokenKind::real || is_sign("[") || is_sign("{")) {
+  } else if ((kind == TokenKind::name && !is_name("else") && !is_name("or") && !is_name("and")) ||
+             kind == TokenKind::string || kind == TokenKind::integer || kind == TokenKind::real || is_sign("[") ||
+             is_sign("{")) {
     if (is_name("is")) corrupt_template(now().line, "tests cannot be chained with 'is'");
     ExpressionPtr argument = parse_primary();
     test->parts.push_back(parse_postfix(std::move(argument)));

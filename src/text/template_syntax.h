@@ -1,5 +1,5 @@
-// The syntax tree of a template. A node knows its line and how deep its tree is: the parser refuses deep ones, so that walking
-// and freeing them is safe.
+// The syntax tree of a template. A node knows its line and how deep its tree is: the parser refuses deep ones, so that
+// walking and freeing them is safe.
 #pragma once
 #include <memory>
 #include <string>
@@ -19,13 +19,27 @@ struct Expression;
 using ExpressionPtr = std::unique_ptr<Expression>;
 
 enum class ExpressionKind : uint8_t {
-  constant, name, list, tuple, dict,     // dict: parts are key, value, key, value, ...
-  attribute, item, slice,                // slice: parts are object, from, to, step (null where absent)
-  call, filter, test,                    // parts[0] is called or filtered (null: a filter on a block), the rest are arguments
-  negate, plus, logical_not, logical_and, logical_or,
-  arithmetic, concat, compare,           // compare: parts joined by `operators`
-  condition,                             // parts are test, value, other (null where absent)
-  space_attribute                        // namespace.name as the target of an assignment
+  constant,
+  name,
+  list,
+  tuple,
+  dict,  // dict: parts are key, value, key, value, ...
+  attribute,
+  item,
+  slice,  // slice: parts are object, from, to, step (null where absent)
+  call,
+  filter,
+  test,  // parts[0] is called or filtered (null: a filter on a block), the rest are arguments
+  negate,
+  plus,
+  logical_not,
+  logical_and,
+  logical_or,
+  arithmetic,
+  concat,
+  compare,         // compare: parts joined by `operators`
+  condition,       // parts are test, value, other (null where absent)
+  space_attribute  // namespace.name as the target of an assignment
 };
 
 struct Expression {
@@ -33,7 +47,7 @@ struct Expression {
   int line = 0;
   int depth = 1;
   Value constant;
-  std::string name;                      // of the name, attribute, filter, test or arithmetic operator
+  std::string name;  // of the name, attribute, filter, test or arithmetic operator
   std::vector<ExpressionPtr> parts;
   std::vector<std::pair<std::string, ExpressionPtr>> named;  // keyword arguments
   std::vector<std::string> operators;
@@ -45,24 +59,36 @@ struct Statement;
 using Block = std::vector<std::unique_ptr<Statement>>;
 
 enum class StatementKind : uint8_t {
-  text, print, condition, loop, set, set_block, macro, filter_block, with, generation, break_loop, continue_loop
+  text,
+  print,
+  condition,
+  loop,
+  set,
+  set_block,
+  macro,
+  filter_block,
+  with,
+  generation,
+  break_loop,
+  continue_loop
 };
 
 struct Statement {
   StatementKind kind;
   int line = 0;
   MarkedText text;
-  std::string name;                          // of the macro
-  std::vector<ExpressionPtr> expressions;    // print: one; condition: a test for each branch; loop: iterable, filter or null;
-                                             // set: value; filter_block, set_block: filter or null; with: values; macro: defaults
-  std::vector<ExpressionPtr> targets;        // loop, set: one; with: each
-  std::vector<std::string> parameters;       // macro
-  std::vector<Block> bodies;                 // condition: one per test and the else; loop: body, else; others: one
+  std::string name;  // of the macro
+  std::vector<ExpressionPtr>
+      expressions;  // print: one; condition: a test for each branch; loop: iterable, filter or null;
+                    // set: value; filter_block, set_block: filter or null; with: values; macro: defaults
+  std::vector<ExpressionPtr> targets;   // loop, set: one; with: each
+  std::vector<std::string> parameters;  // macro
+  std::vector<Block> bodies;            // condition: one per test and the else; loop: body, else; others: one
   bool takes_varargs = false, takes_kwargs = false;  // macro
 };
 
 FilterFunction find_filter(const std::string& name);  // null when there is none
 TestFunction find_test(const std::string& name);
-bool is_known_function(const std::string& name);      // range, namespace, dict, raise_exception, strftime_now
+bool is_known_function(const std::string& name);  // range, namespace, dict, raise_exception, strftime_now
 
 }  // namespace hadal::jinja

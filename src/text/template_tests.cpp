@@ -31,8 +31,12 @@ bool case_is(Interpreter& in, const Value& input, const char* method) {
   return in.truth(call_text_method(in, in.to_text(input), method, none));
 }
 
-bool iterable(const Value& v) { return v.is_undefined() || v.text() != nullptr || v.list() != nullptr || v.dict() != nullptr || v.loop() != nullptr; }
-bool sequence(const Value& v) { return v.is_undefined() || v.text() != nullptr || v.is_sequence() || v.dict() != nullptr; }
+bool iterable(const Value& v) {
+  return v.is_undefined() || v.text() != nullptr || v.list() != nullptr || v.dict() != nullptr || v.loop() != nullptr;
+}
+bool sequence(const Value& v) {
+  return v.is_undefined() || v.text() != nullptr || v.is_sequence() || v.dict() != nullptr;
+}
 
 bool same(Interpreter& in, const Value& a, const Value& b) {
   if (a.is_none() || b.is_none()) return a.is_none() && b.is_none();
@@ -48,10 +52,14 @@ bool ordered(Interpreter& in, const Value& a, Arguments& arguments) {
   return order != 2 && ((or_equal && order == 0) || order == (kind == '<' ? -1 : 1));
 }
 bool is_equal(Interpreter& in, const Value& a, Arguments& arguments) { return in.equal(a, other(in, arguments, "b")); }
-bool is_unequal(Interpreter& in, const Value& a, Arguments& arguments) { return !in.equal(a, other(in, arguments, "b")); }
+bool is_unequal(Interpreter& in, const Value& a, Arguments& arguments) {
+  return !in.equal(a, other(in, arguments, "b"));
+}
 
-#define HADAL_PLAIN_TEST(expression) \
-  [](Interpreter& in, const Value& v, Arguments& arguments) -> bool { return plain(in, arguments, [&] { return bool(expression); }); }
+#define HADAL_PLAIN_TEST(expression)                                  \
+  [](Interpreter& in, const Value& v, Arguments& arguments) -> bool { \
+    return plain(in, arguments, [&] { return bool(expression); });    \
+  }
 
 const std::unordered_map<std::string, TestFunction>& tests() {
   static const std::unordered_map<std::string, TestFunction> table = {
@@ -73,14 +81,25 @@ const std::unordered_map<std::string, TestFunction>& tests() {
       {"upper", HADAL_PLAIN_TEST(case_is(in, v, "isupper"))},
       {"odd", HADAL_PLAIN_TEST(remainder_is(in, v, Value(2), 1))},
       {"even", HADAL_PLAIN_TEST(remainder_is(in, v, Value(2), 0))},
-      {"divisibleby", [](Interpreter& in, const Value& v, Arguments& a) { return remainder_is(in, v, other(in, a, "num"), 0); }},
+      {"divisibleby",
+       [](Interpreter& in, const Value& v, Arguments& a) { return remainder_is(in, v, other(in, a, "num"), 0); }},
       {"sameas", [](Interpreter& in, const Value& v, Arguments& a) { return same(in, v, other(in, a, "other")); }},
       {"in", [](Interpreter& in, const Value& v, Arguments& a) { return in.contains(other(in, a, "seq"), v); }},
-      {"==", is_equal}, {"eq", is_equal}, {"equalto", is_equal}, {"!=", is_unequal}, {"ne", is_unequal},
-      {"<", ordered<'<', false>}, {"lt", ordered<'<', false>}, {"lessthan", ordered<'<', false>},
-      {"<=", ordered<'<', true>}, {"le", ordered<'<', true>},
-      {">", ordered<'>', false>}, {"gt", ordered<'>', false>}, {"greaterthan", ordered<'>', false>},
-      {">=", ordered<'>', true>}, {"ge", ordered<'>', true>}};
+      {"==", is_equal},
+      {"eq", is_equal},
+      {"equalto", is_equal},
+      {"!=", is_unequal},
+      {"ne", is_unequal},
+      {"<", ordered<'<', false>},
+      {"lt", ordered<'<', false>},
+      {"lessthan", ordered<'<', false>},
+      {"<=", ordered<'<', true>},
+      {"le", ordered<'<', true>},
+      {">", ordered<'>', false>},
+      {"gt", ordered<'>', false>},
+      {"greaterthan", ordered<'>', false>},
+      {">=", ordered<'>', true>},
+      {"ge", ordered<'>', true>}};
   return table;
 }
 

@@ -19,7 +19,8 @@ void MarkedText::append(const MarkedText& text, size_t begin, size_t end) {
     append(MarkedText(text), begin, end);
     return;
   }
-  auto run = std::upper_bound(text.runs_.begin(), text.runs_.end(), begin, [](size_t at, const Run& r) { return at < r.end; });
+  auto run =
+      std::upper_bound(text.runs_.begin(), text.runs_.end(), begin, [](size_t at, const Run& r) { return at < r.end; });
   for (; begin < end && run != text.runs_.end(); ++run) {
     const size_t stop = std::min(end, run->end);
     append(std::string_view(text.bytes_).substr(begin, stop - begin), run->from_template);
@@ -39,7 +40,8 @@ size_t MarkedText::byte_of(int64_t character) const {
 }
 
 int64_t MarkedText::character_of(size_t byte) const {
-  return std::count_if(bytes_.begin(), bytes_.begin() + int64_t(byte), [](char c) { return (uint8_t(c) & 0xC0) != 0x80; });
+  return std::count_if(bytes_.begin(), bytes_.begin() + int64_t(byte),
+                       [](char c) { return (uint8_t(c) & 0xC0) != 0x80; });
 }
 
 }  // namespace hadal::jinja

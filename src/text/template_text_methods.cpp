@@ -20,25 +20,33 @@ const Value* optional(Arguments& arguments, size_t position, const char* name) {
   return value != nullptr && value->is_none() ? nullptr : value;
 }
 
-Value pieces(Interpreter& in, const MarkedText& self, const std::vector<std::pair<size_t, size_t>>& ranges, ListKind kind = ListKind::list) {
+constexpr size_t kPieceBytes =
+    sizeof(Value) + sizeof(MarkedText) + 64;  // what a piece of a text costs besides its letters
+
+Value pieces(Interpreter& in, const MarkedText& self, const std::vector<std::pair<size_t, size_t>>& ranges,
+             ListKind kind = ListKind::list) {
   std::vector<Value> out;
   for (const auto& [begin, end] : ranges) out.push_back(in.text(self.part(begin, end)));
   return in.list(std::move(out), kind);
 }
 
 // split and rsplit at a separator.
-std::vector<std::pair<size_t, size_t>> split_at(const std::string& text, const std::string& separator, int64_t most, bool from_right) {
+std::vector<std::pair<size_t, size_t>> split_at(Interpreter& in, const std::string& text, const std::string& separator,
+                                                int64_t most, bool from_right) {
   std::vector<std::pair<size_t, size_t>> ranges;
   if (from_right && most >= 0) {  // the cuts of a search from the right, nearest first
     std::string backwards(text.rbegin(), text.rend());
     const std::string mirrored(separator.rbegin(), separator.rend());
     const size_t n = text.size();
-    for (const auto& [begin, end] : split_at(backwards, mirrored, most, false)) ranges.emplace_back(n - end, n - begin);
+    for (const auto& [begin, end] : split_at(in, backwards, mirrored, most, false))
+      ranges.emplace_back(n - end, n - begin);
     std::reverse(ranges.begin(), ranges.end());
     return ranges;
   }
   size_t begin = 0;
-  for (size_t at = find_bytes(text, separator, 0); at != std::string::npos && most != 0; at = find_bytes(text, separator, begin), --most) {
+  for (size_t at = find_bytes(text, separator, 0); at != std::string::npos && most != 0;
+       at = find_bytes(text, separator, begin), --most) {
+    in.charge(kPieceBytes);
     ranges.emplace_back(begin, at);
     begin = at + separator.size();
   }
@@ -46,13 +54,18 @@ std::vector<std::pair<size_t, size_t>> split_at(const std::string& text, const s
   return ranges;
 }
 
-// Words between white space; after `most` cuts the last word (or the first) takes the rest, with the blanks at its far end.
-std::vector<std::pair<size_t, size_t>> split_words(const MarkedText& text, int64_t most, bool from_right) {
+// Words between white space; after `most` cuts the last word (or the first) takes the rest, with the blanks at its far
+// end.
+std::vector<std::pair<size_t, size_t>> split_words(Interpreter& in, const MarkedText& text, int64_t most,
+                                                   bool from_right) {
   std::vector<std::pair<size_t, size_t>> words;
   size_t at = 0, begin = std::string::npos;
   text.for_each([&](std::string_view character, bool) {
     if (is_space(code_point(character))) {
-      if (begin != std::string::npos) words.emplace_back(begin, at);
+      if (begin != std::string::npos) {
+        in.charge(kPieceBytes);
+        words.emplace_back(begin, at);
+      }
       begin = std::string::npos;
     } else if (begin == std::string::npos) {
       begin = at;
@@ -79,10 +92,10 @@ Value split(Interpreter& in, const MarkedText& self, Arguments& arguments, bool 
   in.finish(arguments, 2);
   const int64_t most = limit != nullptr ? in.small_integer(*limit, "maxsplit") : -1;
   in.charge(self.size() * 2);
-  if (separator == nullptr) return pieces(in, self, split_words(self, most < 0 ? -1 : most, from_right));
+  if (separator == nullptr) return pieces(in, self, split_words(in, self, most < 0 ? -1 : most, from_right));
   const MarkedText& by = text_argument(in, *separator, "the separator");
   if (by.empty()) in.error("the separator is empty");
-  return pieces(in, self, split_at(self.bytes(), by.bytes(), most < 0 ? -1 : most, from_right));
+  return pieces(in, self, split_at(in, self.bytes(), by.bytes(), most < 0 ? -1 : most, from_right));
 }
 
 Value strip(Interpreter& in, const MarkedText& self, Arguments& arguments, bool left, bool right) {
@@ -112,6 +125,7 @@ Value split_lines(Interpreter& in, const MarkedText& self, Arguments& arguments)
       begin = at + 1;
       if (keeps) lines.back().second = begin;
     } else if (is_line_end(c)) {
+      in.charge(kPieceBytes);
       lines.emplace_back(begin, keeps ? at + character.size() : at);
       begin = at + character.size();
     }
@@ -155,7 +169,9 @@ Value find(Interpreter& in, const MarkedText& self, const std::string& name, Arg
   if (name == "count") {
     if (what.empty()) return Value(self.n_characters() + 1);
     int64_t n = 0;
-    for (size_t at = find_bytes(self.bytes(), what, 0); at != std::string::npos; at = find_bytes(self.bytes(), what, at + what.size())) ++n;
+    for (size_t at = find_bytes(self.bytes(), what, 0); at != std::string::npos;
+         at = find_bytes(self.bytes(), what, at + what.size()))
+      ++n;
     return Value(n);
   }
   const size_t at = name == "rfind" ? find_last_bytes(self.bytes(), what) : find_bytes(self.bytes(), what, 0);
@@ -172,7 +188,11 @@ Value partition(Interpreter& in, const MarkedText& self, const std::string& name
   const bool right = name == "rpartition";
   const size_t at = right ? find_last_bytes(self.bytes(), by.bytes()) : find_bytes(self.bytes(), by.bytes(), 0);
   const size_t n = self.size();
-  if (at == std::string::npos) return pieces(in, self, right ? std::vector<std::pair<size_t, size_t>>{{0, 0}, {0, 0}, {0, n}} : std::vector<std::pair<size_t, size_t>>{{0, n}, {n, n}, {n, n}}, ListKind::tuple);
+  if (at == std::string::npos)
+    return pieces(in, self,
+                  right ? std::vector<std::pair<size_t, size_t>>{{0, 0}, {0, 0}, {0, n}}
+                        : std::vector<std::pair<size_t, size_t>>{{0, n}, {n, n}, {n, n}},
+                  ListKind::tuple);
   return pieces(in, self, {{0, at}, {at, at + by.size()}, {at + by.size(), n}}, ListKind::tuple);
 }
 
@@ -187,15 +207,19 @@ Value is_class(Interpreter& in, const MarkedText& self, const std::string& name)
   if (name == "isspace") return all_are(in, self, is_space);
   if (name == "isalpha") return all_are(in, self, is_letter);
   if (name == "isdecimal") return all_are(in, self, is_decimal);
-  auto digit = [](uint32_t c) { return is_decimal(c) || c == 0xB2 || c == 0xB3 || c == 0xB9 || c == 0x2070 || (c >= 0x2074 && c <= 0x2079) || (c >= 0x2080 && c <= 0x2089); };
+  auto digit = [](uint32_t c) {
+    return is_decimal(c) || c == 0xB2 || c == 0xB3 || c == 0xB9 || c == 0x2070 || (c >= 0x2074 && c <= 0x2079) ||
+           (c >= 0x2080 && c <= 0x2089);
+  };
   if (name == "isdigit") return all_are(in, self, digit);
   if (name == "isalnum") return all_are(in, self, [&](uint32_t c) { return is_letter(c) || digit(c); });
   bool any = false;  // islower, isupper: some cased character, and none of the other case
   const bool wants_lower = name == "islower";
-  const bool none_other = std::get<bool>(all_are(in, self, [&](uint32_t c) {
-                                           if (wants_lower ? is_lower(c) : is_upper(c)) any = true;
-                                           return wants_lower ? is_lower(c) || !is_cased(c) : is_upper(c) || !is_cased(c);
-                                         }).v);
+  const bool none_other =
+      std::get<bool>(all_are(in, self, [&](uint32_t c) {
+                       if (wants_lower ? is_lower(c) : is_upper(c)) any = true;
+                       return wants_lower ? is_lower(c) || !is_cased(c) : is_upper(c) || !is_cased(c);
+                     }).v);
   return Value(any && none_other);
 }
 
@@ -211,8 +235,10 @@ Value replace(Interpreter& in, const MarkedText& self, Arguments& arguments) {
   size_t done = 0, n = 0;
   if (old.empty()) {  // before every character and at the end
     self.for_each([&](std::string_view character, bool) {
-      if (most-- != 0) out.append(now);
-      else most = 0;
+      if (most-- != 0)
+        out.append(now);
+      else
+        most = 0;
       out.append(self, done, done + character.size());
       done += character.size();
       in.check_size(out);
@@ -220,7 +246,8 @@ Value replace(Interpreter& in, const MarkedText& self, Arguments& arguments) {
     if (most != 0) out.append(now);
     return in.text(std::move(out));
   }
-  for (size_t at = find_bytes(self.bytes(), old.bytes(), 0); at != std::string::npos && most != 0; at = find_bytes(self.bytes(), old.bytes(), done), --most) {
+  for (size_t at = find_bytes(self.bytes(), old.bytes(), 0); at != std::string::npos && most != 0;
+       at = find_bytes(self.bytes(), old.bytes(), done), --most) {
     out.append(self, done, at);
     out.append(now);
     in.step();

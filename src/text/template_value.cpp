@@ -34,8 +34,10 @@ int Value::depth() const {
 }
 
 const char* Value::type_name() const {
-  static constexpr const char* kLists[] = {"list", "tuple", "generator", "dict_keys", "dict_values", "dict_items", "range"};
-  static constexpr const char* kNames[] = {"undefined", "None", "bool", "int", "float", "str", "", "dict", "namespace", "loop", "function"};
+  static constexpr const char* kLists[] = {"list",        "tuple",      "generator", "dict_keys",
+                                           "dict_values", "dict_items", "range"};
+  static constexpr const char* kNames[] = {"undefined", "None", "bool",      "int",  "float",   "str",
+                                           "",          "dict", "namespace", "loop", "function"};
   return list() != nullptr ? kLists[int(list()->kind)] : kNames[v.index()];
 }
 
@@ -60,7 +62,8 @@ class JsonBuilder : public nlohmann::json_sax<nlohmann::json> {
   bool number_integer(number_integer_t x) override { return put(Value(Integer(x))); }
   bool number_unsigned(number_unsigned_t x) override { return put(Value(Integer(x))); }
   bool number_float(number_float_t x, const string_t& text) override {
-    check(text.find_first_of(".eE") != std::string::npos, ErrorKind::invalid, "{}: the integer {} has more than 64 bits", what_, text);
+    check(text.find_first_of(".eE") != std::string::npos, ErrorKind::invalid,
+          "{}: the integer {} has more than 64 bits", what_, text);
     return put(Value(double(x)));
   }
   bool string(string_t& x) override { return put(text_value(MarkedText(std::move(x), from_template_))); }
@@ -84,7 +87,8 @@ class JsonBuilder : public nlohmann::json_sax<nlohmann::json> {
     TextPtr key;
   };
   bool open(bool object) {
-    check(open_.size() < size_t(kDeepestJson), ErrorKind::invalid, "{} nests deeper than {} levels", what_, kDeepestJson);
+    check(open_.size() < size_t(kDeepestJson), ErrorKind::invalid, "{} nests deeper than {} levels", what_,
+          kDeepestJson);
     Open level;
     if (object) {
       level.dict = std::make_shared<DictData>();
@@ -144,7 +148,8 @@ std::string float_text(double value) {
   }
   const std::string sign = text[0] == '-' ? "-" : "";
   if (exponent < 0) return sign + "0." + std::string(size_t(-exponent - 1), '0') + digits;
-  if (digits.size() <= size_t(exponent) + 1) return sign + digits + std::string(size_t(exponent) + 1 - digits.size(), '0') + ".0";
+  if (digits.size() <= size_t(exponent) + 1)
+    return sign + digits + std::string(size_t(exponent) + 1 - digits.size(), '0') + ".0";
   return sign + digits.substr(0, size_t(exponent) + 1) + "." + digits.substr(size_t(exponent) + 1);
 }
 

@@ -1,6 +1,6 @@
-// Values of the template language: Python's, as far as templates meet them. All but namespaces and used-up generators are
-// immutable (templates run in Python's immutable sandbox), so values are shared, never copied deep.
-// Lists and dicts know how deep they nest; the interpreter refuses deep ones, so that walking and freeing them is safe.
+// Values of the template language: Python's, as far as templates meet them. All but namespaces and used-up generators
+// are immutable (templates run in Python's immutable sandbox), so values are shared, never copied deep. Lists and dicts
+// know how deep they nest; the interpreter refuses deep ones, so that walking and freeing them is safe.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -53,7 +53,7 @@ struct LoopData;  // template_eval.h
 // Something to call: a function by name, a method of a value, a macro with the scope it was defined in.
 struct Callable {
   std::string name;
-  std::shared_ptr<const Value> self;     // of a method
+  std::shared_ptr<const Value> self;  // of a method
   const Statement* macro = nullptr;
   Scope* scope = nullptr;
   int depth = 1;
@@ -67,7 +67,9 @@ using LoopPtr = std::shared_ptr<LoopData>;
 using CallablePtr = std::shared_ptr<const Callable>;
 
 struct Value {
-  std::variant<std::shared_ptr<const Undefined>, None, bool, Integer, double, TextPtr, ListPtr, DictPtr, NamespacePtr, LoopPtr, CallablePtr> v;
+  std::variant<std::shared_ptr<const Undefined>, None, bool, Integer, double, TextPtr, ListPtr, DictPtr, NamespacePtr,
+               LoopPtr, CallablePtr>
+      v;
 
   Value() = default;  // undefined, without a message
   Value(None) : v(None{}) {}
@@ -96,13 +98,18 @@ struct Value {
   NamespaceData* space() const { return as<NamespacePtr>(); }
   LoopData* loop() const { return as<LoopPtr>(); }
   const Callable* callable() const { return as<CallablePtr>(); }
-  bool is_sequence() const { return list() != nullptr && (list()->kind == ListKind::list || list()->kind == ListKind::tuple || list()->kind == ListKind::range); }
+  bool is_sequence() const {
+    return list() != nullptr &&
+           (list()->kind == ListKind::list || list()->kind == ListKind::tuple || list()->kind == ListKind::range);
+  }
   bool is_list(ListKind kind) const { return list() != nullptr && list()->kind == kind; }
 
-  Integer integer() const { return is_bool() ? Integer(std::get<bool>(v)) : std::get<Integer>(v); }  // of bool or integer
+  Integer integer() const {
+    return is_bool() ? Integer(std::get<bool>(v)) : std::get<Integer>(v);
+  }  // of bool or integer
   double number() const { return is_float() ? std::get<double>(v) : double(integer()); }
-  int depth() const;                // of nesting; 0 for what holds nothing
-  const char* type_name() const;    // Python's name of the type
+  int depth() const;              // of nesting; 0 for what holds nothing
+  const char* type_name() const;  // Python's name of the type
 
  private:
   template <class Pointer>

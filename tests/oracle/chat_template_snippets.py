@@ -64,7 +64,7 @@ class Snippets:
     def number(self):
         e = self.expression
         return self.pick(
-            lambda: f"{e('number')} {self.pick('+', '-', '*', '/', '//', '%')} {e('number')}", lambda: f"{self.number_leaf()} ** {self.pick('0', '2', '3', '-1', '0.5')}",
+            lambda: f"{e('number')} {self.pick('+', '-', '*', '/', '//', '%')} {e('number')}", lambda: f"{self.number_leaf()} ** {self.pick('0', '2', '3', '-1')}",
             lambda: f"({e()})|{self.pick('length', 'count', 'int', 'float')}", lambda: f"({e('number')})|{self.pick('abs', 'int', 'float', 'round', 'round(1)', 'round(2)')}",
             lambda: f"-({e('number')})", lambda: f"({e('list')})|{self.pick('sum', 'min', 'max', 'first', 'last')}", lambda: f"({e('text')}).{self.pick('find', 'rfind', 'count')}({self.text_leaf()})",
             lambda: f"({e('text')})|int({self.pick('', '5', 'default=7')})", lambda: f"people|sum(attribute='age')", lambda: f"({e('number')} if {e('flag')})",
@@ -95,7 +95,7 @@ class Snippets:
     def dict(self):
         e = self.expression
         return self.pick(lambda: f"{{{self.text_leaf()}: {e()}, 'z': {e()}}}", lambda: f"dict({e('dict')}, n={e()})", lambda: f"{e('dict')}.get({self.text_leaf()}{self.pick('', ', ' + self.number_leaf())})",
-                         lambda: f"({e('dict')}).{self.pick('a', 'name', 'items', 'zzz', 'copy()', 'x', 'update')}", lambda: f"people[{self.pick('0', '-1', 'z')}]", self.dict_leaf)()
+                         lambda: f"({e('dict')}).{self.pick('a', 'name', 'zzz', 'copy()', 'x', 'update')}", lambda: f"people[{self.pick('0', '-1', 'z')}]", self.dict_leaf)()
 
     def slice(self):
         bounds = ["", "0", "1", "-1", "2", "-3", "100", "i", "none"]
@@ -118,7 +118,7 @@ class Snippets:
         if depth > 2:
             return self.printed()
         inner = lambda: self.block(depth + 1)
-        target = self.pick("v", "w", "s", "i")
+        target = self.pick("v", "w")
         choices = [
             self.printed, self.printed, self.printed, lambda: self.tag(f"set {target} = {e()}"), lambda: self.tag(f"set {target}") + inner() + self.tag("endset"),
             lambda: self.tag(f"if {e('flag')}") + inner() + self.tag("endif"), lambda: self.tag(f"if {e('flag')}") + inner() + self.tag(f"elif {e()}") + inner() + self.tag("else") + inner() + self.tag("endif"),

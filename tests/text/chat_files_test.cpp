@@ -22,7 +22,8 @@ std::string rendered(const ChatTemplate& chat) { return chat_text(chat.render_va
 TEST(ChatFiles, TheTemplateStandsInTheTokenizersConfigOrInItsOwnFile) {
   TempDir directory;
   EXPECT_FALSE(read_chat_template(directory.path()).has_value());
-  atomic_write(directory / "tokenizer_config.json", R"({"bos_token": {"__type": "AddedToken", "content": "<s>"}, "eos_token": "</s>", "pad_token": null,
+  atomic_write(directory / "tokenizer_config.json",
+               R"({"bos_token": {"__type": "AddedToken", "content": "<s>"}, "eos_token": "</s>", "pad_token": null,
       "add_bos_token": true, "chat_template": "{{ bos_token }}config{{ eos_token }}{{ pad_token is defined }}"})");
   EXPECT_EQ(rendered(*read_chat_template(directory.path())), "<s>config</s>False");
   atomic_write(directory / "special_tokens_map.json", R"({"pad_token": {"content": "<p>"}, "bos_token": "other"})");
@@ -38,7 +39,8 @@ TEST(ChatFiles, TheTemplateStandsInTheTokenizersConfigOrInItsOwnFile) {
 
 TEST(ChatFiles, OneOfSeveralTemplatesIsPickedByName) {
   TempDir directory;
-  atomic_write(directory / "tokenizer_config.json", R"({"chat_template": [{"name": "default", "template": "d"}, {"name": "tool_use", "template": "t"}]})");
+  atomic_write(directory / "tokenizer_config.json",
+               R"({"chat_template": [{"name": "default", "template": "d"}, {"name": "tool_use", "template": "t"}]})");
   EXPECT_EQ(rendered(*read_chat_template(directory.path())), "d");
   EXPECT_EQ(rendered(*read_chat_template(directory.path(), "tool_use")), "t");
   EXPECT_TRUE(has(error_of([&] { read_chat_template(directory.path(), "rag"); }), "default, tool_use"));
@@ -46,7 +48,8 @@ TEST(ChatFiles, OneOfSeveralTemplatesIsPickedByName) {
 
 TEST(ChatFiles, WrongFilesAreRefusedWithTheirName) {
   TempDir directory;
-  for (const char* const text : {"[", "[]", R"({"chat_template": 3})", R"({"chat_template": [{"name": "default"}]})", R"({"bos_token": 5})", R"({"chat_template": "{% if %}"})"}) {
+  for (const char* const text : {"[", "[]", R"({"chat_template": 3})", R"({"chat_template": [{"name": "default"}]})",
+                                 R"({"bos_token": 5})", R"({"chat_template": "{% if %}"})"}) {
     atomic_write(directory / "tokenizer_config.json", text);
     ErrorKind kind = ErrorKind::internal;
     EXPECT_TRUE(has(error_of([&] { read_chat_template(directory.path()); }, &kind), "tokenizer_config.json")) << text;
@@ -57,7 +60,8 @@ TEST(ChatFiles, WrongFilesAreRefusedWithTheirName) {
 }
 
 TEST(GenerationConfig, ReadsWhatModelsSayAndListsWhatIsLeftAside) {
-  const GenerationConfig config = read_generation_config(R"({"_from_model_config": true, "bos_token_id": 0, "eos_token_id": [1, 7], "pad_token_id": -1,
+  const GenerationConfig config = read_generation_config(
+      R"({"_from_model_config": true, "bos_token_id": 0, "eos_token_id": [1, 7], "pad_token_id": -1,
       "do_sample": true, "temperature": 0.6, "top_p": 0.95, "top_k": 50, "max_new_tokens": 100, "min_p": null, "transformers_version": "4.46.3"})");
   EXPECT_EQ(config.bos_ids, std::vector<int32_t>{0});
   EXPECT_EQ(config.eos_ids, (std::vector<int32_t>{1, 7}));
@@ -73,16 +77,29 @@ TEST(GenerationConfig, ReadsWhatModelsSayAndListsWhatIsLeftAside) {
 }
 
 TEST(GenerationConfig, WrongTypesAndRangesAreRefusedByKey) {
-  for (const auto& [key, value] : std::vector<std::pair<std::string, std::string>>{
-           {"eos_token_id", "\"1\""}, {"eos_token_id", "-1"}, {"eos_token_id", "[1, 2.5]"}, {"eos_token_id", "99999999999999999999"}, {"bos_token_id", "true"},
-           {"pad_token_id", "-2"}, {"do_sample", "1"}, {"temperature", "-0.1"}, {"temperature", "\"warm\""}, {"top_p", "1.5"}, {"top_k", "2.5"},
-           {"max_new_tokens", "0"}, {"max_length", "18446744073709551615"}, {"repetition_penalty", "0"}, {"min_p", "[]"}}) {
+  for (const auto& [key, value] :
+       std::vector<std::pair<std::string, std::string>>{{"eos_token_id", "\"1\""},
+                                                        {"eos_token_id", "-1"},
+                                                        {"eos_token_id", "[1, 2.5]"},
+                                                        {"eos_token_id", "99999999999999999999"},
+                                                        {"bos_token_id", "true"},
+                                                        {"pad_token_id", "-2"},
+                                                        {"do_sample", "1"},
+                                                        {"temperature", "-0.1"},
+                                                        {"temperature", "\"warm\""},
+                                                        {"top_p", "1.5"},
+                                                        {"top_k", "2.5"},
+                                                        {"max_new_tokens", "0"},
+                                                        {"max_length", "18446744073709551615"},
+                                                        {"repetition_penalty", "0"},
+                                                        {"min_p", "[]"}}) {
     ErrorKind kind = ErrorKind::internal;
     const std::string message = error_of([&] { read_generation_config("{\"" + key + "\": " + value + "}"); }, &kind);
     EXPECT_TRUE(has(message, "\"" + key + "\"")) << message;
     EXPECT_EQ(int(kind), int(ErrorKind::corrupt)) << key;
   }
-  for (const std::string& text : {std::string("["), std::string("[]"), std::string(1000, '['), std::string("{\"a\": \xff}")}) {
+  for (const std::string& text :
+       {std::string("["), std::string("[]"), std::string(1000, '['), std::string("{\"a\": \xff}")}) {
     EXPECT_NE(error_of([&] { read_generation_config(text); }), "");
   }
 }

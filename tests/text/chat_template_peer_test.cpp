@@ -1,4 +1,5 @@
-// Chat templates beside Python's jinja2 in transformers' own environment, and chats' ids beside its apply_chat_template.
+// Chat templates beside Python's jinja2 in transformers' own environment, and chats' ids beside its
+// apply_chat_template.
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -22,7 +23,8 @@ std::vector<Json> peer_cases(const std::string& arguments) {
   const std::string root = HADAL_SOURCE_DIR, out = directory / "cases.jsonl";
   const size_t space = arguments.find(' ');
   const std::string what = arguments.substr(0, space), rest = space == std::string::npos ? "" : arguments.substr(space);
-  const std::string command = "'" + root + "/.venv/bin/python' '" + root + "/tests/oracle/chat_templates.py' " + what + " '" + out + "'" + rest;
+  const std::string command =
+      "'" + root + "/.venv/bin/python' '" + root + "/tests/oracle/chat_templates.py' " + what + " '" + out + "'" + rest;
   EXPECT_EQ(std::system(command.c_str()), 0) << command;
   std::vector<Json> cases;
   std::ifstream file(out);
@@ -36,7 +38,9 @@ std::map<std::string, std::string> special_tokens(const Json& one) {
   return tokens;
 }
 
-std::string or_empty(const Json& object, const char* key) { return object.contains(key) && !object[key].is_null() ? object[key].dump() : ""; }
+std::string or_empty(const Json& object, const char* key) {
+  return object.contains(key) && !object[key].is_null() ? object[key].dump() : "";
+}
 
 ChatInputs inputs_of(const Json& one) {
   const Json& given = one["inputs"];
@@ -54,7 +58,8 @@ ChatInputs inputs_of(const Json& one) {
 std::optional<std::string> our_text(const Json& one, std::string& why) {
   try {
     const ChatTemplate chat = ChatTemplate::parse(one["source"].get<std::string>(), special_tokens(one));
-    return chat_text(one.contains("inputs") ? chat.render(inputs_of(one)) : chat.render_variables(one["variables"].dump(), one["clock"]));
+    return chat_text(one.contains("inputs") ? chat.render(inputs_of(one))
+                                            : chat.render_variables(one["variables"].dump(), one["clock"]));
   } catch (const Error& e) {
     why = e.what();
     return std::nullopt;
@@ -94,9 +99,9 @@ TEST(ChatTemplatePeer, PublishedAndPurposeMadeTemplatesGiveJinjasTextOverManyCon
 }
 
 TEST(ChatTemplatePeer, RandomSnippetsGiveJinjasTextOrAnErrorWhereJinjaHasOne) {
-  const std::vector<Json> cases = peer_cases("snippets 7 1500");
-  EXPECT_EQ(cases.size(), 1500u);
-  EXPECT_GE(expect_equal_texts(cases), 900);
+  const std::vector<Json> cases = peer_cases("snippets 7 600");
+  EXPECT_EQ(cases.size(), 600u);
+  EXPECT_GE(expect_equal_texts(cases), 380);
 }
 
 TEST(ChatTemplatePeer, CharactersHaveTheCasesAndClassesOfPython) {
@@ -114,7 +119,8 @@ TEST(ChatTemplatePeer, ChatsGiveTheIdsOfTransformersWithTheRealDeepSeekTokenizer
     if (one["ids"].is_null()) continue;
     if (!tokenizer) tokenizer = Tokenizer::load(one["directory"]);
     const ChatTemplate chat = ChatTemplate::parse(one["source"].get<std::string>(), special_tokens(one));
-    ASSERT_EQ(encode_chat(*tokenizer, chat.render(inputs_of(one))), one["ids"].get<std::vector<int32_t>>()) << one["name"];
+    ASSERT_EQ(encode_chat(*tokenizer, chat.render(inputs_of(one))), one["ids"].get<std::vector<int32_t>>())
+        << one["name"];
     ++compared;
   }
   EXPECT_GE(compared, 120);
