@@ -1,5 +1,5 @@
-// hadal export: a model's directory written anew for others: Hugging Face safetensors or GGUF, in another number type if
-// asked, tensor by tensor in bounded memory.
+// hadal export: a model's directory written anew for others: Hugging Face safetensors or GGUF, in another number type
+// if asked, tensor by tensor in bounded memory.
 #include <nlohmann/json.hpp>
 
 #include "apps/cli.h"
@@ -21,9 +21,9 @@ struct Options {
 };
 
 // Files beside the weights that go along as they are, where they stand.
-constexpr const char* kCompanions[] = {"tokenizer.json",          "tokenizer_config.json", "special_tokens_map.json",
-                                       "chat_template.jinja",     "vocab.json",            "merges.txt",
-                                       "added_tokens.json",       "tokenizer.model",       "tiktoken.model"};
+constexpr const char* kCompanions[] = {
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja", "vocab.json",
+    "merges.txt",     "added_tokens.json",     "tokenizer.model",         "tiktoken.model"};
 
 void set_special_ids(HfConfig& config, const Tokenizer& tokenizer) {
   if (const auto id = tokenizer.bos_id()) config.bos_ids = {*id};
@@ -104,10 +104,11 @@ void add_export(CLI::App& root, Cli& cli) {
   verb->add_option("--to", o->to, "hf: safetensors under the released names; gguf: architecture deepseek2")
       ->required()
       ->check(CLI::IsMember({"hf", "gguf"}));
-  verb->add_option("--dtype", o->dtype,
-                   "hf: bf16, fp32 or fp8 (blocks of 128x128; router, norms, embedding and head stay BF16); gguf: bf16, "
-                   "fp32, q8_0 or q4_0 (norms and router F32; with q4_0 the head is q8_0). Tensors that are stored in this "
-                   "type already keep every byte")
+  verb->add_option(
+          "--dtype", o->dtype,
+          "hf: bf16, fp32 or fp8 (blocks of 128x128; router, norms, embedding and head stay BF16); gguf: bf16, "
+          "fp32, q8_0 or q4_0 (norms and router F32; with q4_0 the head is q8_0). Tensors that are stored in this "
+          "type already keep every byte")
       ->check(CLI::IsMember({"bf16", "fp32", "fp8", "q8_0", "q4_0"}))
       ->capture_default_str();
   verb->add_option("--output", o->output, "a new directory, or that of an interrupted export, which then continues")

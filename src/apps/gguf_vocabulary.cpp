@@ -1,4 +1,5 @@
-// llama.cpp knows pre-tokenizers by name, not by their expressions: the names below stand for the same expressions there.
+// llama.cpp knows pre-tokenizers by name, not by their expressions: the names below stand for the same expressions
+// there.
 #include "apps/gguf_vocabulary.h"
 
 #include <algorithm>
@@ -29,7 +30,8 @@ std::string pre_tokenizer_name(const std::vector<std::string>& splits, std::vect
   if (splits == std::vector<std::string>{kQwen2Split}) return "qwen2";
   if (splits.size() > 4 && splits[1].rfind(kDeepSeek2Letters, 0) == 0) return "deepseek-llm";
   notices.push_back(
-      "the tokenizer's pre-tokenizer has no name in GGUF: readers will cut text by their default expression, and some of "
+      "the tokenizer's pre-tokenizer has no name in GGUF: readers will cut text by their default expression, and some "
+      "of "
       "it into other tokens");
   return "default";
 }

@@ -1,6 +1,6 @@
-// What an export will write, decided before the first byte: files, the tensors in each with their places, and small text
-// files. Plans are made by plan_hf (safetensors under the released names, §1.7) and plan_gguf (architecture deepseek2),
-// and written by run_export.
+// What an export will write, decided before the first byte: files, the tensors in each with their places, and small
+// text files. Plans are made by plan_hf (safetensors under the released names, §1.7) and plan_gguf (architecture
+// deepseek2), and written by run_export.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -12,7 +12,7 @@
 namespace hadal {
 
 enum class Encoding {
-  stored,      // the bytes as they are stored
+  stored,  // the bytes as they are stored
   f32,
   bf16,
   fp8,         // E4M3 codes; the scales that belong to them go into the tensor named by `scales`
@@ -23,7 +23,7 @@ enum class Encoding {
 
 // Rows of one stored weight. An empty name stands for zeros.
 struct ExportPart {
-  StoredWeight weight;    // first_row and rows say which rows
+  StoredWeight weight;      // first_row and rows say which rows
   bool transposed = false;  // written as [cols, rows]
 };
 

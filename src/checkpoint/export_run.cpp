@@ -146,7 +146,8 @@ class ExportRun {
       if (mark == std::string::npos) continue;
       const std::string target = name.substr(0, mark);
       const auto named = [&](const auto& file) { return file.name == target; };
-      if (target == kNote || std::any_of(plan_.files.begin(), plan_.files.end(), named)) leftovers.push_back(item.path());
+      if (target == kNote || std::any_of(plan_.files.begin(), plan_.files.end(), named))
+        leftovers.push_back(item.path());
     }
     for (const auto& path : leftovers) fs::remove(path);
   }
@@ -183,7 +184,8 @@ class ExportRun {
 
 }  // namespace
 
-ExportOutcome run_export(const Exec& exec, const ExportSource& source, const ExportPlan& plan, const ExportOutput& output) {
+ExportOutcome run_export(const Exec& exec, const ExportSource& source, const ExportPlan& plan,
+                         const ExportOutput& output) {
   try {
     return ExportRun(exec, source, plan, output).run();
   } catch (const fs::filesystem_error& error) {

@@ -103,7 +103,8 @@ void ExportStream::write_part(const ExportTensor& tensor, const ExportPart& part
     }
     Tensor rows = zeros ? Tensor::zeros(exec_, DType::f32, {n, cols}) : source_.read_rows(exec_, weight, first, n);
     if (part.transposed) rows = transposed(exec_, as_f32(rows));
-    encode(tensor, rows, scales ? scales.row_range(at / kRowsPerBlock, (n + kRowsPerBlock - 1) / kRowsPerBlock) : scales);
+    encode(tensor, rows,
+           scales ? scales.row_range(at / kRowsPerBlock, (n + kRowsPerBlock - 1) / kRowsPerBlock) : scales);
   }
 }
 
@@ -118,8 +119,8 @@ Tensor ExportStream::write(const ExportTensor& tensor) {
     if (error.kind() != ErrorKind::corrupt && error.kind() != ErrorKind::unsupported) throw;
     fail(error.kind(), "{}: {}", tensor.name, error.what());
   }
-  check(file_.size() - before == tensor.bytes, ErrorKind::internal, "{}: {} bytes were written, {} planned", tensor.name,
-        file_.size() - before, tensor.bytes);
+  check(file_.size() - before == tensor.bytes, ErrorKind::internal, "{}: {} bytes were written, {} planned",
+        tensor.name, file_.size() - before, tensor.bytes);
   return scales;
 }
 

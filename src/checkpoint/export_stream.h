@@ -1,5 +1,5 @@
-// One tensor of an export: read a few rows at a time, encoded on all threads, written behind each other. Memory is a few
-// times kExportChunkBytes, however large the tensor.
+// One tensor of an export: read a few rows at a time, encoded on all threads, written behind each other. Memory is a
+// few times kExportChunkBytes, however large the tensor.
 #pragma once
 #include "base/files.h"
 #include "base/progress.h"
@@ -14,7 +14,8 @@ class ExportStream {
   ExportStream(const Exec& exec, const ExportSource& source, AtomicFile& file, Progress& progress)
       : exec_(exec), source_(source), file_(file), progress_(progress) {}
 
-  // Appends the tensor's bytes. The scales of an fp8 tensor are returned [ceil(rows/128), ceil(cols/128)], else nothing.
+  // Appends the tensor's bytes. The scales of an fp8 tensor are returned [ceil(rows/128), ceil(cols/128)], else
+  // nothing.
   Tensor write(const ExportTensor& tensor);
 
  private:

@@ -1,6 +1,6 @@
 // The plan of a GGUF file: llama.cpp's names and layouts of the tensors, the type of each, split files.
-//   kv_b [heads * (nope + v), latent] becomes attn_k_b [heads, latent, nope], transposed, and attn_v_b [heads, v, latent];
-//   a layer's experts are stacked. Rotary rows stay as released: readers rotate interleaved pairs here.
+//   kv_b [heads * (nope + v), latent] becomes attn_k_b [heads, latent, nope], transposed, and attn_v_b [heads, v,
+//   latent]; a layer's experts are stacked. Rotary rows stay as released: readers rotate interleaved pairs here.
 #include <algorithm>
 
 #include "base/error.h"
@@ -88,8 +88,9 @@ class GgufPlanner {
         zero_experts(spec.layer);
     }
     if (!uneven_.empty())
-      plan_.notices.push_back(fmt::format("{} tensors, such as {}, stay BF16: their rows are no multiple of {} values long",
-                                          uneven_.size(), uneven_.front(), kGgufBlock));
+      plan_.notices.push_back(
+          fmt::format("{} tensors, such as {}, stay BF16: their rows are no multiple of {} values long", uneven_.size(),
+                      uneven_.front(), kGgufBlock));
     files(vocabulary, name);
     return std::move(plan_);
   }
@@ -100,7 +101,8 @@ class GgufPlanner {
     for (const StoredWeight& weight : source_.weights().stored(spec)) parts.push_back({weight});
     const bool high = spec.kind == ParameterKind::norm || spec.kind == ParameterKind::router ||
                       spec.kind == ParameterKind::router_bias;
-    const bool head = spec.kind == ParameterKind::head || (spec.kind == ParameterKind::embedding && model_.tie_embeddings);
+    const bool head =
+        spec.kind == ParameterKind::head || (spec.kind == ParameterKind::embedding && model_.tie_embeddings);
     add(gguf_name(spec), spec.shape, high ? GgufType::f32 : head ? target_.head : target_.matrices, std::move(parts));
   }
 
@@ -167,7 +169,8 @@ class GgufPlanner {
       file.bytes = file.prefix.size();
       for (size_t k = 0; k < entries.size(); ++k) {
         file.slots.push_back({cut[shard][k], file.prefix.size() + entries[k].offset});
-        file.bytes = (file.slots.back().offset + entries[k].bytes + kGgufAlignment - 1) / kGgufAlignment * kGgufAlignment;
+        file.bytes =
+            (file.slots.back().offset + entries[k].bytes + kGgufAlignment - 1) / kGgufAlignment * kGgufAlignment;
       }
       plan_.files.push_back(std::move(file));
     }

@@ -1,8 +1,8 @@
 // What stands before the data of a GGUF file (version 3, little-endian):
 //   "GGUF"  u32 version  u64 tensors  u64 keys
-//   keys:    string key, u32 type, value       (a string is u64 bytes, then its bytes; an array u32 type, u64 n, values)
-//   tensors: string name, u32 n_dims, u64 dims (fastest first), u32 type, u64 offset in the data
-//   zeros up to a multiple of 32; the data begins there, each tensor at a multiple of 32
+//   keys:    string key, u32 type, value       (a string is u64 bytes, then its bytes; an array u32 type, u64 n,
+//   values) tensors: string name, u32 n_dims, u64 dims (fastest first), u32 type, u64 offset in the data zeros up to a
+//   multiple of 32; the data begins there, each tensor at a multiple of 32
 #pragma once
 #include <cstdint>
 #include <string>
@@ -55,7 +55,7 @@ struct GgufEntry {
   uint64_t bytes = 0, offset = 0;  // offset is filled by gguf_prefix
 };
 
-uint64_t gguf_bytes(GgufType type, int64_t count);  // of so many values, whole blocks
+uint64_t gguf_bytes(GgufType type, int64_t count);                               // of so many values, whole blocks
 std::string gguf_prefix(const GgufKeys& keys, std::vector<GgufEntry>& entries);  // lays the entries out in order
 
 }  // namespace hadal

@@ -1,5 +1,6 @@
-// ModelConfig and vocabulary as GGUF keys. With split key/value up-projections (attn_k_b, attn_v_b) a deepseek2 model is
-// run in the absorbed form: one key/value head of kv_lora_rank + rope, and the true head sizes stand in the *_mla keys.
+// ModelConfig and vocabulary as GGUF keys. With split key/value up-projections (attn_k_b, attn_v_b) a deepseek2 model
+// is run in the absorbed form: one key/value head of kv_lora_rank + rope, and the true head sizes stand in the *_mla
+// keys.
 #include "checkpoint/gguf_metadata.h"
 
 #include <algorithm>
@@ -112,9 +113,9 @@ std::vector<std::string> gguf_limits(const ModelConfig& m) {
         "multi-token prediction: GGUF's deepseek2 has no place for it; layers {} to {} of the model are left out",
         m.n_layers, m.n_layers + m.n_mtp - 1));
   if (m.latent_norm_eps != m.rms_eps)
-    limits.push_back(fmt::format(
-        "latent_norm_eps {} differs from rms_eps {}: GGUF has one eps for all norms and gets the latter", m.latent_norm_eps,
-        m.rms_eps));
+    limits.push_back(
+        fmt::format("latent_norm_eps {} differs from rms_eps {}: GGUF has one eps for all norms and gets the latter",
+                    m.latent_norm_eps, m.rms_eps));
   if (groups && m.group_score == "max")
     limits.push_back(
         "groups are scored by their best expert; readers of GGUF score them by the sum of the two best and will route "
@@ -124,9 +125,10 @@ std::vector<std::string> gguf_limits(const ModelConfig& m) {
                                  m.yarn.mscale, m.yarn.mscale_all_dim));
   const bool taken_for_lite = m.n_layers == 26 || m.n_layers == 27 || (m.n_layers == 48 && m.vocab_size == 128256);
   if (taken_for_lite && m.q_lora_rank > 0)
-    limits.push_back(fmt::format("llama.cpp takes a deepseek2 model of {} layers for a Lite one without q_lora and will "
-                                 "not load this one",
-                                 m.n_layers));
+    limits.push_back(
+        fmt::format("llama.cpp takes a deepseek2 model of {} layers for a Lite one without q_lora and will "
+                    "not load this one",
+                    m.n_layers));
   if (m.n_routed_experts > 0 && m.n_shared_experts == 0 && m.n_dense_layers < m.n_layers)
     limits.push_back("the format wants shared experts: each MoE layer gets one of zeros, which changes no result");
   return limits;

@@ -1,5 +1,5 @@
-// The keys of a GGUF file of architecture deepseek2: what llama.cpp and its family read to run a model of ours. Private to
-// the room.
+// The keys of a GGUF file of architecture deepseek2: what llama.cpp and its family read to run a model of ours. Private
+// to the room.
 #pragma once
 #include <string>
 #include <vector>

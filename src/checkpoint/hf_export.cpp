@@ -62,10 +62,9 @@ class HfPlanner {
   void parameter(const ParameterSpec& spec) {
     int64_t expert = 0;
     for (const StoredWeight& weight : source_.weights().stored(spec)) {
-      const Shape shape =
-          spec.n_experts() > 1 || spec.kind == ParameterKind::routed_expert
-              ? Shape(spec.shape.begin() + 1, spec.shape.end())
-              : Shape(spec.shape);
+      const Shape shape = spec.n_experts() > 1 || spec.kind == ParameterKind::routed_expert
+                              ? Shape(spec.shape.begin() + 1, spec.shape.end())
+                              : Shape(spec.shape);
       weigh(expert_name(spec.hf_name, expert++), shape, spec, weight);
     }
   }
@@ -122,7 +121,8 @@ class HfPlanner {
     for (const std::string& name : source_.files().names()) {
       if (used_.count(name) != 0) continue;
       const auto& entry = source_.files().entry(name);
-      const int64_t rows = entry.shape.size() < 2 ? 1 : shape_count(entry.shape) / std::max<int64_t>(1, entry.shape.back());
+      const int64_t rows =
+          entry.shape.size() < 2 ? 1 : shape_count(entry.shape) / std::max<int64_t>(1, entry.shape.back());
       add({name, entry.shape, Encoding::stored, {{{name, "", -1, 0, rows}}}, {}, 0}, entry.dtype);
     }
   }
@@ -198,7 +198,8 @@ std::vector<std::vector<size_t>> cut_shards(const std::vector<ExportTensor>& ten
   for (size_t i = 0; i < tensors.size();) {
     size_t n = 1;  // codes with the scales behind them
     uint64_t bytes = tensors[i].bytes;
-    if (i + 1 < tensors.size() && tensors[i + 1].name == tensors[i].name + "_scale_inv") bytes += tensors[i + n++].bytes;
+    if (i + 1 < tensors.size() && tensors[i + 1].name == tensors[i].name + "_scale_inv")
+      bytes += tensors[i + n++].bytes;
     if (shard_bytes > 0 && filled > 0 && filled + bytes > shard_bytes) {
       shards.emplace_back();
       filled = 0;

@@ -1,5 +1,5 @@
-// GGUF exports run by llama.cpp itself (llama-cpp-python, which compiles for ten minutes: ./setup --llama installs it; the
-// tests skip without it). Random models whose routing, groups, YaRN and latent attention all matter.
+// GGUF exports run by llama.cpp itself (llama-cpp-python, which compiles for ten minutes: ./setup --llama installs it;
+// the tests skip without it). Random models whose routing, groups, YaRN and latent attention all matter.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -40,7 +40,8 @@ class ExportLlama : public ::testing::Test {
     ASSERT_NE(mkdtemp(folder.data()), nullptr);
     root_ = folder;
     if (!fs::exists(kRoot + "/.venv/bin/python") || python("gguf_llama.py --installed", root_).code == 77)
-      GTEST_SKIP() << "llama-cpp-python is not installed; ./setup --llama installs it (it compiles for about ten minutes)";
+      GTEST_SKIP()
+          << "llama-cpp-python is not installed; ./setup --llama installs it (it compiles for about ten minutes)";
   }
   void TearDown() override { fs::remove_all(root_); }
 
@@ -85,18 +86,25 @@ TEST_F(ExportLlama, ItsGreedyTokensAreOurs) {
   }
 }
 
-// The blocks lose bits, so the model to compare with is the one that was written: its values, read back in Python.
+// Blocks lose bits, and llama.cpp rounds activations to 8 bits (BF16: to BF16) before each product: greedy tokens may
+// part, so whole rows of logits are compared with those of a model that has the values which the file holds. The
+// control is the model before rounding: against it the four bits must show.
 TEST_F(ExportLlama, BlockFormatsRunAsTheValuesThatTheyHold) {
   const fs::path model = root_ / "v3";
   ASSERT_EQ(python("export_peer.py make " + SmallRun::quoted(model) + " v3 f32", root_).code, 0);
-  for (const std::string dtype : {"bf16", "q8_0", "q4_0"}) {
-    const fs::path file = take(model, dtype), back = root_ / ("back " + dtype);
+  const auto correlation = [&](const fs::path& file, const fs::path& directory) {
+    const auto answer =
+        python("gguf_llama.py --logits " + SmallRun::quoted(file) + " " + SmallRun::quoted(directory), root_);
+    EXPECT_EQ(answer.code, 0);
+    return json::parse(answer.text, nullptr, false)["correlation"].get<double>();
+  };
+  for (const auto& [dtype, bound] : {std::pair{"bf16", 0.9997}, std::pair{"q8_0", 0.997}, std::pair{"q4_0", 0.997}}) {
+    const fs::path file = take(model, dtype), back = root_ / (std::string("back ") + dtype);
     const std::string arguments = SmallRun::quoted(model) + " " + SmallRun::quoted(file) + " " + SmallRun::quoted(back);
     ASSERT_EQ(python("export_peer.py from_gguf " + arguments, root_).code, 0);
-    const json ours = hadal(back, "5,6,7,8", 8), theirs = llama(file, "5,6,7,8", 8)["tokens"];
-    ASSERT_EQ(theirs.size(), 8u);
-    // llama.cpp rounds activations to 8 bits (BF16: to BF16) before each product: the first tokens must still agree
-    EXPECT_EQ(theirs[0], ours[0]) << dtype << " " << theirs << " " << ours;
+    EXPECT_GE(correlation(file, back), bound) << dtype;
+    const bool control = std::string(dtype) != "q4_0" || correlation(file, model) < 0.99;
+    EXPECT_TRUE(control) << "four bits must show";
   }
 }
 

@@ -5,8 +5,8 @@
 #include <unistd.h>
 
 #include <fstream>
-#include <set>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "apps/command.h"
 #include "apps/small_run.h"
@@ -158,7 +158,8 @@ TEST_F(ExportPeer, ATrainedRunTakesItsTokenizerAlong) {
   SmallRun small;
   ASSERT_EQ(run_hadal(small.train("run", "--steps 2")).code, 0);
   const auto hf = take(small.run(), "hf", "fp32"), gguf = take(small.run(), "gguf", "fp32");
-  const auto ids = run_hadal("tokenizer encode --tokenizer " + SmallRun::quoted(hf), "printf 'the deep sea. 12345!\\n' |");
+  const auto ids =
+      run_hadal("tokenizer encode --tokenizer " + SmallRun::quoted(hf), "printf 'the deep sea. 12345!\\n' |");
   ASSERT_EQ(ids.code, 0) << ids.err;
   Peer peer;
   peer.add({"gguf", hf.string(), (gguf / "model-fp32.gguf").string(), "fp32", hf.string()});

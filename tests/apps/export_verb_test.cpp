@@ -56,7 +56,8 @@ TEST_F(ExportVerb, ARunTakenAwayIsReadBackAndSaysTheSame) {
   for (const char* name :
        {"config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"})
     EXPECT_TRUE(fs::exists(small_->run("away") / name)) << name;
-  EXPECT_EQ(read_file(small_->run("away") / "tokenizer.json"), read_file(locate_model(small_->run()).directory / "tokenizer.json"));
+  EXPECT_EQ(read_file(small_->run("away") / "tokenizer.json"),
+            read_file(locate_model(small_->run()).directory / "tokenizer.json"));
   EXPECT_EQ(greedy("away"), greedy("run"));
   const auto config = json::parse(read_file(small_->run("away") / "config.json"));
   EXPECT_EQ(config["num_nextn_predict_layers"], 1);

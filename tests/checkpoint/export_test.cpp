@@ -1,4 +1,5 @@
-// Exports: planned before they begin, complete or absent file by file, continued, and refused where something else stands.
+// Exports: planned before they begin, complete or absent file by file, continued, and refused where something else
+// stands.
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -67,8 +68,8 @@ TEST_F(ExportTest, Fp8KeepsGateNormsEmbeddingHeadAndProjectionHigh) {
     EXPECT_FALSE(out.has(std::string(name) + "_scale_inv")) << name;
   }
   EXPECT_EQ(out.entry(layer + "mlp.gate.e_score_correction_bias").dtype, DType::f32);
-  for (const char* name : {"self_attn.kv_b_proj.weight", "mlp.experts.3.up_proj.weight",
-                           "mlp.shared_experts.down_proj.weight"}) {
+  for (const char* name :
+       {"self_attn.kv_b_proj.weight", "mlp.experts.3.up_proj.weight", "mlp.shared_experts.down_proj.weight"}) {
     EXPECT_EQ(out.entry(layer + name).dtype, DType::f8_e4m3) << name;
     EXPECT_EQ(out.entry(layer + name + "_scale_inv").dtype, DType::f32) << name;
   }
@@ -85,9 +86,8 @@ TEST_F(ExportTest, ShardsHoldWhatTheIndexSaysAndKeepCodesWithTheirScales) {
   uint64_t total = 0;
   size_t tensors = 0;
   const auto files = contents("out");
-  const auto shards = std::count_if(files.begin(), files.end(), [](const auto& file) {
-    return file.first.ends_with(".safetensors");
-  });
+  const auto shards =
+      std::count_if(files.begin(), files.end(), [](const auto& file) { return file.first.ends_with(".safetensors"); });
   EXPECT_GT(shards, 3);
   for (const auto& [file, text] : files) {
     if (!file.ends_with(".safetensors")) continue;
@@ -158,7 +158,8 @@ TEST_F(ExportTest, AnotherModelTypeOrShardSizeIsRefusedByName) {
     ASSERT_NE(refusal(plan, "out", ErrorKind::io), "");
   }
   EXPECT_NE(refusal(hf(source(), "fp32", 6000), "out", ErrorKind::invalid).find("--dtype \"bf16\""), std::string::npos);
-  EXPECT_NE(refusal(hf(source(), "bf16", 7000), "out", ErrorKind::invalid).find("--shard-size 6000"), std::string::npos);
+  EXPECT_NE(refusal(hf(source(), "bf16", 7000), "out", ErrorKind::invalid).find("--shard-size 6000"),
+            std::string::npos);
   EXPECT_NE(refusal(plan_gguf(source(), {"bf16", 6000}, nullptr, "m"), "out", ErrorKind::invalid).find("--to \"hf\""),
             std::string::npos);
   auto renamed = plan;
@@ -187,7 +188,8 @@ TEST_F(ExportTest, NothingIsWrittenWhereSomethingStandsOrTheDiskIsTooSmall) {
 
 TEST_F(ExportTest, ThreadsAndChunksLeaveNoTrace) {
   auto large = export_model();
-  large.vocab_size = 140000;  // 17.9 MB of embedding in F32: two chunks, and the second ends inside an FP8 block's height
+  large.vocab_size =
+      140000;  // 17.9 MB of embedding in F32: two chunks, and the second ends inside an FP8 block's height
   large.n_layers = 1, large.n_mtp = 0;
   write_model(root_ / "model", large);
   ASSERT_GT(large.vocab_size * large.hidden_size * 4, kExportChunkBytes);

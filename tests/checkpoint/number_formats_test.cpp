@@ -25,8 +25,8 @@ class NumberFormats : public ExportTest {
 
 TEST_F(NumberFormats, Fp8ScalesAreTheBlocksLargestMagnitudeOver448AndNeverBelowTheReleasedFloor) {
   Tensor w = Tensor::zeros(owned_.exec, DType::f32, {130, 257});
-  set_element(w, 0 * 257 + 5, -3.5);          // block (0, 0)
-  set_element(w, 129 * 257 + 256, 1e-6);      // block (1, 2), below the floor of 1e-4
+  set_element(w, 0 * 257 + 5, -3.5);      // block (0, 0)
+  set_element(w, 129 * 257 + 256, 1e-6);  // block (1, 2), below the floor of 1e-4
   const auto q = quantise(w);
   ASSERT_EQ(q.scales.shape(), (Shape{2, 3}));
   EXPECT_EQ(element(q.scales, 0), double(3.5f / 448.0f));
