@@ -63,7 +63,7 @@ class ExportRun {
     uint64_t total = 0;
     for (const auto& file : plan_.files) total += kept(file.name) ? 0 : file.bytes;
     ProgressOptions options;
-    options.unit = "B";
+    options.unit = std::string("B");  // not assigned from a literal: GCC 12 warns there for nothing
     options.quiet = output_.quiet;
     Progress progress("writing", int64_t(total), options);
     for (const auto& file : plan_.files) {
