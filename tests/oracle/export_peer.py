@@ -1,6 +1,6 @@
 """What `hadal export` reads and writes, in the hands of others: PyTorch, safetensors, transformers, gguf.
 
-usage: export_peer.py make DIR KIND DTYPE      a random model directory; KIND v3 lite odd even, DTYPE f32 bf16 fp8 ue8m0
+usage: export_peer.py make DIR KIND DTYPE      a random model directory; KIND v3 lite odd even wide, DTYPE f32 bf16 ...
        export_peer.py same SOURCE OUT          every tensor of SOURCE stands in OUT, byte for byte, and nothing else
        export_peer.py cast SOURCE OUT DTYPE    OUT is SOURCE in bf16 or fp32 (FP8 sources dequantised)
        export_peer.py fp8 SOURCE OUT           OUT's codes and scales are those of the released rule
@@ -133,7 +133,8 @@ def gguf_type(name, array, dtype):
     types = gguf.GGMLQuantizationType
     if array.ndim == 1 or "ffn_gate_inp" in name or dtype == "fp32":
         return types.F32
-    wanted = {"bf16": types.BF16, "q8_0": types.Q8_0, "q4_0": types.Q8_0 if name == "output.weight" else types.Q4_0}[dtype]
+    four_bits = types.Q8_0 if name == "output.weight" else types.Q4_0
+    wanted = {"bf16": types.BF16, "q8_0": types.Q8_0, "q4_0": four_bits}[dtype]
     return types.BF16 if wanted != types.BF16 and array.shape[-1] % 32 else wanted
 
 
