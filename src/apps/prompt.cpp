@@ -56,7 +56,7 @@ std::vector<int32_t> chat_ids(ChatInputs inputs, const TextModel& loaded) {
         "{}: this model has no chat template (chat_template.jinja, or chat_template in tokenizer_config.json); use "
         "--prompt",
         directory);
-  inputs.add_generation_prompt = inputs.drop_null_fields = true;
+  inputs.add_generation_prompt = true;  // null fields stay: the released template asks whether content is none
   inputs.clock = local_clock();
   return encode_chat(loaded.text(), chat->render(inputs));
 }
