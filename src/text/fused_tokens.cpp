@@ -1,3 +1,4 @@
+// The random splitting of fused punctuation and newlines during training (§2.1): which tokens, and their parts.
 #include "base/error.h"
 #include "base/random.h"
 #include "text/tokenizer.h"
