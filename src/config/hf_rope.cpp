@@ -55,6 +55,12 @@ void read_mscale(const HfFields& rope, YarnConfig& yarn, std::vector<std::string
     } else {
       const double numerator = *stated * yarn_growth(yarn.factor, yarn.mscale_all_dim);
       yarn.mscale = (numerator - 1) / (0.1 * std::log(yarn.factor));
+      if (std::abs(yarn.mscale) < 1e-12) yarn.mscale = 0;
+      if (!(yarn.mscale >= 0 && yarn.mscale <= 1e3))  // what the file that we write may say
+        rope.wrong("attention_factor",
+                   fmt::format("such that mscale, which follows from it and is {:.6g}, lies between "
+                               "0 and 1000",
+                               yarn.mscale));
     }
     return;
   }

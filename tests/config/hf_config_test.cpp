@@ -279,6 +279,9 @@ const BadCase kBad[] = {
     {"transformers_v3", R"({"rope_interleave": false})", ErrorKind::unsupported, "rope_interleave = false"},
     {"transformers_v3", R"({"rope_parameters": {"attention_factor": -1.0}})", ErrorKind::invalid,
      "attention_factor = -1.0"},
+    // found by hf_config_fuzz: the mscale that follows could not be read back from the file that we write
+    {"transformers_v3", R"({"rope_parameters": {"attention_factor": 0.2}})", ErrorKind::invalid,
+     "attention_factor = 0.2 must be such that mscale"},
 };
 
 TEST(HfConfig, RefusesWhatIsWrongByNameValueAndRightOne) {
