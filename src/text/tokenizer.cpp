@@ -255,7 +255,7 @@ void Tokenizer::encode_to(std::string_view bytes, SpecialTokens special, std::ve
 // Texts are cut into parts and the parts shared out in tasks of about kTaskBytes.
 std::vector<std::vector<int32_t>> Tokenizer::encode_all(std::span<const std::string_view> texts, SpecialTokens special,
                                                         ThreadPool& pool) const {
-  constexpr size_t kTaskBytes = 256 << 10;
+  constexpr size_t kTaskBytes = 64 << 10;
   struct Part {
     size_t text;
     std::string_view bytes;
@@ -290,9 +290,17 @@ std::vector<std::vector<int32_t>> Tokenizer::encode_all(std::span<const std::str
     }
     state_->give_scratch(std::move(scratch));
   });
-  for (const Part& part : parts) {
-    if (!part.first) all[part.text].insert(all[part.text].end(), part.ids.begin(), part.ids.end());
+  std::vector<size_t> cut;  // texts of several parts: their first
+  for (size_t i = 0; i + 1 < parts.size(); ++i) {
+    if (parts[i].first && !parts[i + 1].first) cut.push_back(i);
   }
+  pool.parallel_for(int64_t(cut.size()), [&](int64_t index, int) {
+    std::vector<int32_t>& ids = all[parts[cut[size_t(index)]].text];
+    size_t size = ids.size(), end = cut[size_t(index)] + 1;
+    for (; end < parts.size() && !parts[end].first; ++end) size += parts[end].ids.size();
+    ids.reserve(size);
+    for (size_t i = cut[size_t(index)] + 1; i < end; ++i) ids.insert(ids.end(), parts[i].ids.begin(), parts[i].ids.end());
+  });
   return all;
 }
 
