@@ -3,49 +3,15 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <nlohmann/json.hpp>
 
 #include "base/error.h"
-#include "base/files.h"
 #include "base/interrupt.h"
-#include "base/text_format.h"
 #include "config/config_io.h"
 #include "text/stream_decoder.h"
 
 namespace hadal {
 
 namespace {
-
-using nlohmann::json;
-
-json read_optional_json(const std::filesystem::path& path) {
-  if (!std::filesystem::exists(path)) return json::object();
-  const std::string text = read_file(path);
-  auto value = nests_deeper_than(text, 64) ? json(json::value_t::discarded) : json::parse(text, nullptr, false);
-  check(value.is_object(), ErrorKind::corrupt, "{}: not a JSON object", path.string());
-  return value;
-}
-
-// Whether a template of the post-processor begins with a special token.
-bool begins_with_special(const json& processor) {
-  if (!processor.is_object()) return false;
-  if (processor.contains("processors") && processor["processors"].is_array()) {
-    for (const auto& part : processor["processors"])
-      if (begins_with_special(part)) return true;
-    return false;
-  }
-  if (!processor.contains("single") || !processor["single"].is_array() || processor["single"].empty()) return false;
-  const auto& first = processor["single"][0];
-  return first.is_object() && first.contains("SpecialToken");
-}
-
-// "BOS as the tokenizer says": add_bos_token of tokenizer_config.json, else the template in tokenizer.json.
-bool tokenizer_adds_bos(const std::filesystem::path& directory) {
-  const auto config = read_optional_json(directory / "tokenizer_config.json");
-  if (config.contains("add_bos_token") && config["add_bos_token"].is_boolean()) return config["add_bos_token"];
-  const auto file = read_optional_json(directory / "tokenizer.json");
-  return file.contains("post_processor") && begins_with_special(file["post_processor"]);
-}
 
 std::vector<int32_t> stop_ids(const TextModel& loaded) {
   const auto& source = loaded.model.source;
@@ -90,7 +56,7 @@ std::vector<int32_t> text_start(const TextModel& loaded, const std::string& bos)
   if (bos == "on") return {start_token(loaded.text(), true)};
   const std::string directory = loaded.model.directory.string();
   if (!loaded.model.source.hugging_face) return {start_token(loaded.text(), trained_with_bos(directory))};
-  if (!tokenizer_adds_bos(directory)) return {};
+  if (!loaded.text().adds_bos()) return {};
   return {start_token(loaded.text(), true)};
 }
 

@@ -104,7 +104,9 @@ TEST(ModelRecipe, CodesAreMadeBeforeTheirReadersAndKept) {
     EXPECT_EQ(moe.ffn.moe.input.is_quantised(), fp8);  // for the shared expert and, dispatched, the routed ones
     const Activation sorted = parts.layers[1].ffn.moe.dispatch(run, moe.ffn.moe.input, moe.ffn.moe.routing);
     EXPECT_EQ(sorted.is_quantised(), fp8);
-    if (!fp8) EXPECT_EQ(moe.ffn.moe.input.tensor().raw(), moe.ffn.normed.tensor().raw());  // no copy
+    if (!fp8) {  // no copy
+      EXPECT_EQ(moe.ffn.moe.input.tensor().raw(), moe.ffn.normed.tensor().raw());
+    }
   }
 }
 
