@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "arch/released_tensors.h"
 #include "base/error.h"
 #include "checkpoint/export_plan.h"
 
@@ -19,16 +20,6 @@ const char* target_name(DType dtype) {
     case DType::bf16: return "bf16";
     case DType::f8_e4m3: return "fp8";
     default: return "";  // f16 and f64 are read, not written
-  }
-}
-
-bool goes_to_fp8(const ParameterSpec& spec) {
-  switch (spec.kind) {
-    case ParameterKind::attention:
-    case ParameterKind::dense_ffn:
-    case ParameterKind::shared_expert:
-    case ParameterKind::routed_expert: return true;
-    default: return false;
   }
 }
 
@@ -76,7 +67,7 @@ class HfPlanner {
     if (same_) {
       add({name, shape, Encoding::stored, {{weight}}, {}, 0}, stored);
       if (!weight.scale_name.empty()) stored_scales(name, weight);
-    } else if (plan_.dtype == "fp8" && goes_to_fp8(spec)) {
+    } else if (plan_.dtype == "fp8" && is_stored_as_fp8(spec)) {
       const std::string scales = name + "_scale_inv";
       add({name, shape, Encoding::fp8, {{weight}}, scales, 0}, DType::f8_e4m3);
       add({scales, scale_shape(shape, {}), Encoding::fp8_scales, {}, {}, 0}, DType::f32);

@@ -133,11 +133,10 @@ struct HfWeights::Mapping {
     used.insert(scale);
     const auto& entry = files.entry(scale);
     const Shape grid = scale_shape(shape, weights.block_);
-    check(entry.shape == grid, ErrorKind::corrupt,
-          "{}: tensor '{}' has shape {}; blocks of {} x {} of '{}' {} need {}", where, scale, shape_text(entry.shape),
-          weights.block_.rows, weights.block_.cols, name, shape_text(shape), shape_text(grid));
-    const bool typed =
-        entry.dtype == DType::f32 || entry.dtype == DType::bf16 || entry.dtype == DType::f8_e8m0;
+    check(entry.shape == grid, ErrorKind::corrupt, "{}: tensor '{}' has shape {}; blocks of {} x {} of '{}' {} need {}",
+          where, scale, shape_text(entry.shape), weights.block_.rows, weights.block_.cols, name, shape_text(shape),
+          shape_text(grid));
+    const bool typed = entry.dtype == DType::f32 || entry.dtype == DType::bf16 || entry.dtype == DType::f8_e8m0;
     check(typed, ErrorKind::unsupported, "{}: tensor '{}' is {}; scales may be F32, BF16 or F8_E8M0", where, scale,
           dtype_name(entry.dtype));
     check_scales(files.tensor(scale), scale);
@@ -209,6 +208,7 @@ Tensor HfWeights::view(const ParameterSpec& spec, DType dtype) const {
 namespace {
 
 constexpr int64_t kPieceBytes = 1 << 20;
+constexpr int64_t kRunBytes = 16 << 20;  // many large pages: two threads in one page would both clear it
 
 struct Piece {
   const StoredWeight* stored;
@@ -232,6 +232,21 @@ std::vector<Piece> pieces_of(const std::vector<StoredWeight>& list, const Tensor
   return pieces;
 }
 
+// Where runs of neighbouring pieces begin, each for one thread; the last entry is the end.
+std::vector<size_t> runs_of(const std::vector<Piece>& pieces, int n_threads) {
+  int64_t total = 0, in_run = 0;
+  for (const auto& piece : pieces) total += piece.destination.bytes();
+  const int64_t wanted = std::min(kRunBytes, total / n_threads + 1);
+  std::vector<size_t> begins = {0};
+  for (size_t i = 0; i < pieces.size(); ++i) {
+    in_run += pieces[i].destination.bytes();
+    if (in_run < wanted && i + 1 < pieces.size()) continue;
+    begins.push_back(i + 1);
+    in_run = 0;
+  }
+  return begins;
+}
+
 }  // namespace
 
 void HfWeights::read(const Exec& exec, const ParameterSpec& spec, const Tensor& destination) const {
@@ -239,13 +254,14 @@ void HfWeights::read(const Exec& exec, const ParameterSpec& spec, const Tensor& 
         "'{}' of shape {} is read into {}", spec.name, shape_text(spec.shape), shape_text(destination.shape()));
   if (destination.count() == 0) return;
   const auto pieces = pieces_of(stored(spec), destination, block_.rows);
+  const auto runs = runs_of(pieces, exec.pool->n_threads());
   std::vector<std::vector<uint8_t>> buffers(size_t(exec.pool->n_threads()));
-  exec.pool->parallel_for(int64_t(pieces.size()), [&](int64_t index, int worker) {
-    const Piece& piece = pieces[size_t(index)];
+  const auto read_piece = [&](const Piece& piece, int worker) {
     const StoredWeight& stored = *piece.stored;
     const DType dtype = files_->entry(stored.name).dtype;
     const int64_t first = stored.first_row + piece.first, cols = piece.destination.cols();
-    if (dtype == piece.destination.dtype()) return files_->read_rows(stored.name, first, piece.count, piece.destination.raw());
+    if (dtype == piece.destination.dtype())
+      return files_->read_rows(stored.name, first, piece.count, piece.destination.raw());
     auto& buffer = buffers[size_t(worker)];
     buffer.resize(std::max(buffer.size(), size_t(piece.count * cols * dtype_bytes(dtype))));
     files_->read_rows(stored.name, first, piece.count, buffer.data());
@@ -254,6 +270,9 @@ void HfWeights::read(const Exec& exec, const ParameterSpec& spec, const Tensor& 
     const Tensor scales = files_->tensor(stored.scale_name);
     const int64_t block = first / block_.rows, n_blocks = (piece.count + block_.rows - 1) / block_.rows;
     dequantise_blocks(exec, source, scales.row_range(block, n_blocks), piece.destination, block_);
+  };
+  exec.pool->parallel_for(int64_t(runs.size()) - 1, [&](int64_t run, int worker) {
+    for (size_t i = runs[size_t(run)]; i < runs[size_t(run) + 1]; ++i) read_piece(pieces[i], worker);
   });
 }
 

@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "text/template_case_tables.h"
+#include "text/utf8.h"
 
 namespace hadal::jinja {
 namespace {
@@ -70,18 +71,6 @@ const char* exception_of(const CaseException (&table)[n], uint32_t c) {
   return found != std::end(table) && found->character == c ? found->becomes : nullptr;
 }
 
-void put(uint32_t c, std::string& out) {
-  if (c < 0x80) {
-    out += char(c);
-  } else if (c < 0x800) {
-    out += {char(0xC0 | c >> 6), char(0x80 | (c & 63))};
-  } else if (c < 0x10000) {
-    out += {char(0xE0 | c >> 12), char(0x80 | (c >> 6 & 63)), char(0x80 | (c & 63))};
-  } else {
-    out += {char(0xF0 | c >> 18), char(0x80 | (c >> 12 & 63)), char(0x80 | (c >> 6 & 63)), char(0x80 | (c & 63))};
-  }
-}
-
 std::string upper_of(uint32_t c) {
   std::string out;
   if (c < 0x80) {
@@ -90,7 +79,7 @@ std::string upper_of(uint32_t c) {
     out = several;
   } else {
     const CaseRange* range = range_of(kUpper, c);
-    put(range != nullptr ? uint32_t(int64_t(c) + range->difference) : c, out);
+    append_utf8(out, range != nullptr ? uint32_t(int64_t(c) + range->difference) : c);
   }
   return out;
 }
@@ -103,7 +92,7 @@ std::string lower_of(uint32_t c) {
     out = several;
   } else {
     const CaseRange* range = range_of(kLower, c);
-    put(range != nullptr ? uint32_t(int64_t(c) + range->difference) : c, out);
+    append_utf8(out, range != nullptr ? uint32_t(int64_t(c) + range->difference) : c);
   }
   return out;
 }

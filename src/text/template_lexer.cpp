@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "text/template_characters.h"
+#include "text/utf8.h"
 
 namespace hadal::jinja {
 
@@ -238,15 +239,7 @@ class Lexer {
     const uint32_t c = uint32_t(std::stoul(std::string(digits), nullptr, base));
     if (c > 0x10FFFF || (c >= 0xD800 && c < 0xE000))
       corrupt_template(line_, fmt::format("the escape of U+{:04X} in a string is no character", c));
-    if (c < 0x80) {
-      out += char(c);
-    } else if (c < 0x800) {
-      out += {char(0xC0 | c >> 6), char(0x80 | (c & 63))};
-    } else if (c < 0x10000) {
-      out += {char(0xE0 | c >> 12), char(0x80 | (c >> 6 & 63)), char(0x80 | (c & 63))};
-    } else {
-      out += {char(0xF0 | c >> 18), char(0x80 | (c >> 12 & 63)), char(0x80 | (c >> 6 & 63)), char(0x80 | (c & 63))};
-    }
+    append_utf8(out, c);
   }
 
   // Python's escapes; an unknown one stays as it is.

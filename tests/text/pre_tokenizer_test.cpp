@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "tests/text/text_testing.h"
+#include "text/utf8.h"
 
 namespace hadal {
 namespace {
@@ -149,18 +150,6 @@ PreTokenizer report_by_expressions() {
   return PreTokenizer(splits);
 }
 
-void append(std::string& out, uint32_t c) {
-  if (c < 0x80) {
-    out += char(c);
-  } else if (c < 0x800) {
-    out += {char(0xC0 | c >> 6), char(0x80 | (c & 63))};
-  } else if (c < 0x10000) {
-    out += {char(0xE0 | c >> 12), char(0x80 | (c >> 6 & 63)), char(0x80 | (c & 63))};
-  } else {
-    out += {char(0xF0 | c >> 18), char(0x80 | (c >> 12 & 63)), char(0x80 | (c >> 6 & 63)), char(0x80 | (c & 63))};
-  }
-}
-
 TEST(PreTokenizer, CutsTheReportsWayAsItsExpressionsDo) {
   const PreTokenizer fast(PreTokenizer::default_splits()), slow = report_by_expressions();
   for (uint64_t seed = 0; seed < 3000; ++seed) {
@@ -174,11 +163,11 @@ TEST(PreTokenizer, CutsTheReportsWayAsItsExpressionsDo) {
     if (c >= 0xD800 && c < 0xE000) continue;
     for (const char* before : {"a", " ", "1", "中", "!", "\x01", "\n", "\u3000 ", "\u0301"}) {
       text += before;
-      append(text, c);
+      append_utf8(text, c);
     }
     for (const char* behind : {"b", "b", "\n"}) {
       text += behind;
-      append(text, c);
+      append_utf8(text, c);
     }
     if (c % 512 == 511) {
       ASSERT_EQ(fast.pieces(text), slow.pieces(text)) << "code points up to " << c;

@@ -16,16 +16,6 @@ namespace {
 
 using Json = nlohmann::json;
 
-MicroBatch parse_batch(const Json& json) {
-  MicroBatch batch;
-  batch.tokens = json["tokens"].get<std::vector<int32_t>>();
-  batch.targets = json["targets"].get<std::vector<int32_t>>();
-  batch.positions = json["positions"].get<std::vector<int32_t>>();
-  for (const Json& pair : json["segments"]) batch.segments.push_back({pair[0], pair[1], pair[0], pair[1]});
-  for (const Json& pair : json["sequences"]) batch.sequences.push_back({pair[0], pair[1]});
-  return batch;
-}
-
 Expected parse_expected(const Json& json) {
   Expected expected;
   expected.main = json["main"], expected.balance = json["balance"], expected.total = json["total"];
@@ -154,6 +144,17 @@ void compare_log_probs(const Case& test_case, Transformer& model, const std::vec
 
 }  // namespace
 
+MicroBatch parse_batch(const std::string& text) {
+  const Json json = Json::parse(text);
+  MicroBatch batch;
+  batch.tokens = json["tokens"].get<std::vector<int32_t>>();
+  batch.targets = json["targets"].get<std::vector<int32_t>>();
+  batch.positions = json["positions"].get<std::vector<int32_t>>();
+  for (const Json& pair : json["segments"]) batch.segments.push_back({pair[0], pair[1], pair[0], pair[1]});
+  for (const Json& pair : json["sequences"]) batch.sequences.push_back({pair[0], pair[1]});
+  return batch;
+}
+
 std::vector<MicroBatch> Case::micro_batches() const {
   if (!split) return {batch};
   std::vector<MicroBatch> parts;
@@ -172,7 +173,7 @@ Case load_case(const std::filesystem::path& json_path) {
   c.options.loss_chunk_tokens = options["loss_chunk_tokens"];
   c.options.training = true;
   c.threads = options["threads"], c.split = options["split"];
-  c.batch = parse_batch(json["batch"]);
+  c.batch = parse_batch(json["batch"].dump());
   c.weights = {json["weights"]["main"], json["weights"]["mtp"].get<std::vector<double>>(), json["weights"]["balance"]};
   c.gamma = json["gamma"];
   c.expected = parse_expected(json["expect"]);

@@ -9,6 +9,7 @@
 
 #include "checkpoint/safetensors.h"
 #include "model/transformer.h"
+#include "train/oracle_batch.h"
 
 namespace hadal::oracle {
 

@@ -11,21 +11,12 @@
 #include "config/config_io.h"
 #include "model/parts.h"
 #include "nn/init.h"
+#include "train/oracle_batch.h"
 
 namespace hadal::oracle {
 namespace {
 
 using Json = nlohmann::json;
-
-MicroBatch batch_of(const Json& json) {
-  MicroBatch batch;
-  batch.tokens = json["tokens"].get<std::vector<int32_t>>();
-  batch.targets = json["targets"].get<std::vector<int32_t>>();
-  batch.positions = json["positions"].get<std::vector<int32_t>>();
-  for (const Json& pair : json["segments"]) batch.segments.push_back({pair[0], pair[1], pair[0], pair[1]});
-  for (const Json& pair : json["sequences"]) batch.sequences.push_back({pair[0], pair[1]});
-  return batch;
-}
 
 Rows rows_of(const MicroBatch& batch) {
   Rows rows;
@@ -55,7 +46,7 @@ class Trial {
   const Exec& exec() const { return owned_.exec; }
   const Json& facts() const { return json_["facts"]; }
   ModelConfig config() const { return model_config_from_json(json_["config"].dump(), name_); }
-  MicroBatch batch() const { return batch_of(json_["batch"]); }
+  MicroBatch batch() const { return parse_batch(json_["batch"].dump()); }
   void label(const std::string& text) { label_ = text; }
   Parameter* parameter(const std::string& name) const {
     const auto found = parameters_.find(name);
