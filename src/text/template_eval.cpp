@@ -36,6 +36,20 @@ struct Interpreter::Inner {
   ScopePtr scope_;
 };
 
+namespace {
+
+// Sends what is written to another text for as long as this lives, also when an error ends it.
+struct Redirect {
+  Redirect(MarkedText*& place, MarkedText& to) : place_(place), before_(std::exchange(place, &to)) {}
+  ~Redirect() { place_ = before_; }
+  Redirect(const Redirect&) = delete;
+  Redirect& operator=(const Redirect&) = delete;
+  MarkedText*& place_;
+  MarkedText* before_;
+};
+
+}  // namespace
+
 void Scope::set(std::string_view name, Value value) {
   for (auto& [known, old] : names) {
     if (known == name) {
@@ -207,12 +221,7 @@ Interpreter::Flow Interpreter::run(const Statement& statement) {
 
 MarkedText Interpreter::captured(const Block& block) {
   MarkedText out;
-  MarkedText* const before = std::exchange(output_, &out);
-  struct Restore {
-    MarkedText*& place;
-    MarkedText* value;
-    ~Restore() { place = value; }
-  } restore{output_, before};
+  const Redirect redirect(output_, out);
   Inner inner(*this, scope_);
   run(block);
   return out;
@@ -316,12 +325,7 @@ Value Interpreter::call_macro(const Callable& callable, Arguments& arguments) {
   }
   const Deeper deeper(*this, line_);
   MarkedText out;
-  MarkedText* const before = std::exchange(output_, &out);
-  struct Restore {
-    MarkedText*& place;
-    MarkedText* value;
-    ~Restore() { place = value; }
-  } restore{output_, before};
+  const Redirect redirect(output_, out);
   std::vector<Value> extra(arguments.values.begin() + int64_t(std::min(n, arguments.values.size())),
                            arguments.values.end());
   Inner inner(*this, callable.scope);

@@ -67,6 +67,7 @@ class Parser {
   ExpressionPtr parse_primary();
   ExpressionPtr parse_list();
   ExpressionPtr parse_dict();
+  ExpressionPtr parse_call(ExpressionPtr function);
   ExpressionPtr parse_postfix(ExpressionPtr expression);
   ExpressionPtr parse_filters_and_tests(ExpressionPtr expression);
   ExpressionPtr parse_filter(ExpressionPtr input);  // behind the bar; a null input is a block's

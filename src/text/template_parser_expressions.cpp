@@ -244,6 +244,13 @@ ExpressionPtr Parser::parse_dict() {
   return measured(std::move(dict));
 }
 
+ExpressionPtr Parser::parse_call(ExpressionPtr function) {
+  ExpressionPtr call = make(ExpressionKind::call, now().line);
+  call->parts.push_back(std::move(function));
+  parse_arguments(*call);
+  return measured(std::move(call));
+}
+
 ExpressionPtr Parser::parse_postfix(ExpressionPtr expression) {
   while (true) {
     if (is_sign(".")) {
@@ -251,10 +258,7 @@ ExpressionPtr Parser::parse_postfix(ExpressionPtr expression) {
     } else if (is_sign("[")) {
       expression = parse_subscript(std::move(expression));
     } else if (is_sign("(")) {
-      ExpressionPtr call = make(ExpressionKind::call, now().line);
-      call->parts.push_back(std::move(expression));
-      parse_arguments(*call);
-      expression = measured(std::move(call));
+      expression = parse_call(std::move(expression));
     } else {
       return expression;
     }
@@ -268,10 +272,7 @@ ExpressionPtr Parser::parse_filters_and_tests(ExpressionPtr expression) {
     } else if (skip_name("is")) {
       expression = parse_test(std::move(expression));
     } else if (is_sign("(")) {
-      ExpressionPtr call = make(ExpressionKind::call, now().line);
-      call->parts.push_back(std::move(expression));
-      parse_arguments(*call);
-      expression = measured(std::move(call));
+      expression = parse_call(std::move(expression));
     } else {
       return expression;
     }
