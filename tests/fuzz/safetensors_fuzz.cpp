@@ -1,8 +1,6 @@
 // libFuzzer: any bytes as a safetensors file (as they are, and as a header whose length is put right) and as a
 // checkpoint's manifest. Only Error may come out; every tensor that is offered can be read to its last byte.
 // room: checkpoint
-#include <unistd.h>
-
 #include <cstdint>
 #include <cstring>
 #include <filesystem>
@@ -11,24 +9,12 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "checkpoint/checkpoint.h"
+#include "scratch_folder.h"
 
 namespace {
 
 namespace fs = std::filesystem;
 using namespace hadal;
-
-struct Folder {
-  fs::path path = fs::temp_directory_path() / ("hadal fuzz " + std::to_string(getpid()));
-  Folder() { fs::create_directories(path); }
-  ~Folder() { fs::remove_all(path); }
-};
-
-void write(const fs::path& path, const std::string& bytes) {  // no sync: thousands a second
-  std::FILE* file = std::fopen(path.c_str(), "wb");
-  if (file == nullptr) std::abort();
-  std::fwrite(bytes.data(), 1, bytes.size(), file);
-  std::fclose(file);
-}
 
 void read_tensors(const fs::path& path) {
   try {

@@ -3,8 +3,6 @@
 // the second and the third are the shards' headers, whose lengths are put right, and the rest is their data. Only Error
 // may come out; every tensor that is offered can be read to its last byte, through the map and from the file; and the
 // directory as a model of a small configuration is mapped or refused.
-#include <unistd.h>
-
 #include <cstdint>
 #include <cstring>
 #include <filesystem>
@@ -12,24 +10,12 @@
 
 #include "base/error.h"
 #include "checkpoint/hf_weights.h"
+#include "scratch_folder.h"
 
 namespace {
 
 namespace fs = std::filesystem;
 using namespace hadal;
-
-struct Folder {
-  fs::path path = fs::temp_directory_path() / ("hadal fuzz files " + std::to_string(getpid()));
-  Folder() { fs::create_directories(path); }
-  ~Folder() { fs::remove_all(path); }
-};
-
-void write(const fs::path& path, const std::string& bytes) {  // no sync: thousands a second
-  std::FILE* file = std::fopen(path.c_str(), "wb");
-  if (file == nullptr) std::abort();
-  std::fwrite(bytes.data(), 1, bytes.size(), file);
-  std::fclose(file);
-}
 
 std::string take_line(std::string& text) {
   const size_t end = std::min(text.find('\n'), text.size());
