@@ -179,7 +179,8 @@ int run(double gigabytes) {
   std::printf("  packing, memory that is there     %8.2f GB/s   %5.1f %% of the copy\n", again, 100 * again / copy);
   std::printf("  from nothing to the first result  %8.2f s\n", best.first);
   const bool held = best.open < 0.1 && fresh >= 0.6 * copy && best.first < 1.0;
-  std::printf("%s\n", held ? "floors held" : "A FLOOR WAS MISSED: open < 100 ms, packing on load >= 60 %, first result < 1 s");
+  std::printf("%s\n",
+              held ? "floors held" : "A FLOOR WAS MISSED: open < 100 ms, packing on load >= 60 %, first result < 1 s");
   return held ? 0 : 1;
 }
 

@@ -38,8 +38,8 @@ nlohmann::json train(int64_t vocab, int threads, const std::function<void(BpeTra
   const double counted = steady_seconds();
   const Tokenizer tokenizer = trainer.train();
   const double end = steady_seconds();
-  return {{"seconds", end - start}, {"counting", counted - start}, {"bytes", bytes}, {"words", words}, {"merges", tokenizer.n_merges()},
-          {"peak_bytes", peak_bytes()}};
+  return {{"seconds", end - start}, {"counting", counted - start},    {"bytes", bytes},
+          {"words", words},         {"merges", tokenizer.n_merges()}, {"peak_bytes", peak_bytes()}};
 }
 
 }  // namespace

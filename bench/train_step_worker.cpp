@@ -1,8 +1,12 @@
-// train_step_worker: our side of the training-step benchmark (train_step_bench.py drives it; rivals/train.py is the other side).
-//   prepare CONFIG TEXT OUT STEPS   trains a tokenizer on TEXT; writes OUT/weights.safetensors (transformers' names), OUT/config.json
-//                                   (transformers' format) and OUT/tokens.safetensors, tokens [steps, batch, length + 1]
+// train_step_worker: our side of the training-step benchmark (train_step_bench.py drives it; rivals/train.py is the
+// other side).
+//   prepare CONFIG TEXT OUT STEPS   trains a tokenizer on TEXT; writes OUT/weights.safetensors (transformers' names),
+//     OUT/config.json
+//                                   (transformers' format) and OUT/tokens.safetensors, tokens [steps, batch, length +
+//                                     1]
 //   peak                            what this machine multiplies at best, per instruction set, GFLOP/s
-//   run CONFIG DATA                 from those weights on those tokens: reads numbers of steps from standard input, does them and
+//   run CONFIG DATA                 from those weights on those tokens: reads numbers of steps from standard input,
+//     does them and
 //                                   answers each with one JSON line
 // usage: train_step_worker MODE ... [--threads N] [--isa NAME] [--precision fp32|bf16]
 #include <charconv>
@@ -49,26 +53,49 @@ Arguments parse(int argc, char** argv) {
     }
     check(i + 1 < argc, ErrorKind::invalid, "{} needs a value", word);
     const std::string value = argv[++i];
-    if (word == "--precision") a.precision = value;
-    else if (word == "--isa") a.isa = parse_isa(value);
-    else if (word == "--threads") a.threads = std::stoi(value);
-    else fail(ErrorKind::invalid, "unknown option {}; there are --threads, --isa and --precision", word);
+    if (word == "--precision")
+      a.precision = value;
+    else if (word == "--isa")
+      a.isa = parse_isa(value);
+    else if (word == "--threads")
+      a.threads = std::stoi(value);
+    else
+      fail(ErrorKind::invalid, "unknown option {}; there are --threads, --isa and --precision", word);
   }
   return a;
 }
 
 json transformers_config(const ModelConfig& c) {
-  return {{"architectures", {"DeepseekV3ForCausalLM"}}, {"model_type", "deepseek_v3"}, {"vocab_size", c.vocab_size},
-          {"hidden_size", c.hidden_size}, {"num_hidden_layers", c.n_layers}, {"first_k_dense_replace", c.n_dense_layers},
-          {"num_attention_heads", c.n_heads}, {"num_key_value_heads", c.n_heads},
-          {"q_lora_rank", c.q_lora_rank > 0 ? json(c.q_lora_rank) : json()}, {"kv_lora_rank", c.kv_lora_rank},
-          {"qk_nope_head_dim", c.qk_nope_head_dim}, {"qk_rope_head_dim", c.qk_rope_head_dim}, {"v_head_dim", c.v_head_dim},
-          {"intermediate_size", c.dense_ffn_size}, {"moe_intermediate_size", c.expert_ffn_size},
-          {"n_routed_experts", c.n_routed_experts}, {"n_shared_experts", c.n_shared_experts},
-          {"num_experts_per_tok", c.n_experts_per_token}, {"n_group", c.n_groups}, {"topk_group", c.n_limited_groups},
-          {"scoring_func", c.score_function}, {"topk_method", "noaux_tc"}, {"norm_topk_prob", c.normalize_top_k},
-          {"routed_scaling_factor", c.routed_scale}, {"rms_norm_eps", c.rms_eps}, {"rope_theta", c.rope_theta}, {"rope_scaling", nullptr},
-          {"max_position_embeddings", c.max_positions}, {"tie_word_embeddings", c.tie_embeddings}, {"hidden_act", "silu"},
+  return {{"architectures", {"DeepseekV3ForCausalLM"}},
+          {"model_type", "deepseek_v3"},
+          {"vocab_size", c.vocab_size},
+          {"hidden_size", c.hidden_size},
+          {"num_hidden_layers", c.n_layers},
+          {"first_k_dense_replace", c.n_dense_layers},
+          {"num_attention_heads", c.n_heads},
+          {"num_key_value_heads", c.n_heads},
+          {"q_lora_rank", c.q_lora_rank > 0 ? json(c.q_lora_rank) : json()},
+          {"kv_lora_rank", c.kv_lora_rank},
+          {"qk_nope_head_dim", c.qk_nope_head_dim},
+          {"qk_rope_head_dim", c.qk_rope_head_dim},
+          {"v_head_dim", c.v_head_dim},
+          {"intermediate_size", c.dense_ffn_size},
+          {"moe_intermediate_size", c.expert_ffn_size},
+          {"n_routed_experts", c.n_routed_experts},
+          {"n_shared_experts", c.n_shared_experts},
+          {"num_experts_per_tok", c.n_experts_per_token},
+          {"n_group", c.n_groups},
+          {"topk_group", c.n_limited_groups},
+          {"scoring_func", c.score_function},
+          {"topk_method", "noaux_tc"},
+          {"norm_topk_prob", c.normalize_top_k},
+          {"routed_scaling_factor", c.routed_scale},
+          {"rms_norm_eps", c.rms_eps},
+          {"rope_theta", c.rope_theta},
+          {"rope_scaling", nullptr},
+          {"max_position_embeddings", c.max_positions},
+          {"tie_word_embeddings", c.tie_embeddings},
+          {"hidden_act", "silu"},
           {"num_nextn_predict_layers", 0}};
 }
 
@@ -87,26 +114,35 @@ void prepare(const Arguments& a) {
   BpeTrainer trainer(options, *exec.pool);
   trainer.add_text(text);
   const Tokenizer tokenizer = trainer.train();
-  check(tokenizer.vocab_size() <= config.model.vocab_size, ErrorKind::internal, "the tokenizer has {} ids", tokenizer.vocab_size());
-  const int64_t length = config.data.sequence_length + 1, batch = config.train.batch_sequences, wanted = steps * batch * length;
+  check(tokenizer.vocab_size() <= config.model.vocab_size, ErrorKind::internal, "the tokenizer has {} ids",
+        tokenizer.vocab_size());
+  const int64_t length = config.data.sequence_length + 1, batch = config.train.batch_sequences,
+                wanted = steps * batch * length;
   // Batches from all over the text: one slice of it for each sequence.
   std::vector<int32_t> tokens;
   const size_t sequences = size_t(steps * batch), slice = text.size() / sequences;
   for (size_t i = 0; i < sequences; ++i) {
     auto ids = tokenizer.encode(std::string_view(text).substr(i * slice, slice));
-    check(int64_t(ids.size()) >= length, ErrorKind::invalid, "{}: {} bytes are too few for {} tokens", a.words[2], text.size(), wanted);
+    check(int64_t(ids.size()) >= length, ErrorKind::invalid, "{}: {} bytes are too few for {} tokens", a.words[2],
+          text.size(), wanted);
     tokens.insert(tokens.end(), ids.begin(), ids.begin() + length);
   }
-  save_safetensors(out / "tokens.safetensors", {{"tokens", Tensor::wrap(tokens.data(), DType::i32, {steps, batch, length})}});
+  save_safetensors(out / "tokens.safetensors",
+                   {{"tokens", Tensor::wrap(tokens.data(), DType::i32, {steps, batch, length})}});
 
   Transformer model(config.model, {}, exec);
   model.initialize(config.train.seed);
   save_safetensors(out / "weights.safetensors", model_tensors(model.parameters()));
   atomic_write(out / "config.json", transformers_config(config.model).dump(1) + "\n");
   const auto flops = count_flops(config.model, config.data.sequence_length);
-  const json answer = {{"parameters", count_parameters(config.model).total}, {"flops_per_token", flops.training_causal()},
-                       {"batch", batch}, {"length", length - 1}, {"lr", config.optim.lr}, {"vocabulary", tokenizer.vocab_size()},
-                       {"bytes_per_token", double(slice) / double(tokenizer.encode(std::string_view(text).substr(0, slice)).size())}};
+  const json answer = {
+      {"parameters", count_parameters(config.model).total},
+      {"flops_per_token", flops.training_causal()},
+      {"batch", batch},
+      {"length", length - 1},
+      {"lr", config.optim.lr},
+      {"vocabulary", tokenizer.vocab_size()},
+      {"bytes_per_token", double(slice) / double(tokenizer.encode(std::string_view(text).substr(0, slice)).size())}};
   std::cout << answer.dump() << std::endl;
 }
 
@@ -172,21 +208,33 @@ void run(const Arguments& a) {
       rates.push_back(double(result.tokens) / (steady_seconds() - begin));
       losses.push_back(result.loss);
     }
-    for (const auto& [name, seconds] : model.take_part_times().seconds) parts[name] = seconds / double(std::max<int64_t>(n, 1));
+    for (const auto& [name, seconds] : model.take_part_times().seconds)
+      parts[name] = seconds / double(std::max<int64_t>(n, 1));
     const uint64_t highest = peak_rss_bytes();
-    std::cout << json{{"tokens_per_second", rates}, {"loss", losses}, {"baseline_bytes", baseline}, {"peak_bytes", highest},
-                      {"peak_above_baseline_bytes", highest - baseline}, {"threads", owned.pool->n_threads()}, {"isa", isa_name(a.isa)},
-                      {"parts_seconds", parts}}.dump() << std::endl;
+    std::cout << json{{"tokens_per_second", rates},
+                      {"loss", losses},
+                      {"baseline_bytes", baseline},
+                      {"peak_bytes", highest},
+                      {"peak_above_baseline_bytes", highest - baseline},
+                      {"threads", owned.pool->n_threads()},
+                      {"isa", isa_name(a.isa)},
+                      {"parts_seconds", parts}}
+                     .dump()
+              << std::endl;
   }
 }
 
 int main_checked(int argc, char** argv) {
   const auto a = parse(argc, argv);
   const std::string mode = a.words.empty() ? "" : a.words[0];
-  if (mode == "prepare") prepare(a);
-  else if (mode == "peak") peak(a);
-  else if (mode == "run") run(a);
-  else fail(ErrorKind::invalid, "give a mode: prepare, peak or run");
+  if (mode == "prepare")
+    prepare(a);
+  else if (mode == "peak")
+    peak(a);
+  else if (mode == "run")
+    run(a);
+  else
+    fail(ErrorKind::invalid, "give a mode: prepare, peak or run");
   return 0;
 }
 

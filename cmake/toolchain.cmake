@@ -1,4 +1,4 @@
-# Compiler flags: one place. Kernel sources get their instruction-set flags in src/kernels/isa.cmake, nothing else does:
+# Compiler flags: one place. Kernel sources get their instruction-set flags in src/kernels/room.cmake, nothing else does:
 # a binary built here must start on any x86-64 machine and choose its kernels at run time.
 add_compile_options(-Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers)
 # Floating point means what it says: no fused multiply-add unless written, so that reference kernels are reproducible.

@@ -16,9 +16,10 @@ struct RunArguments {
   bool fresh = false;             // what the run directory holds will be deleted
 };
 
-// Checked. config.run is the run directory itself, else as given, else what the file says, else runs/NAME of the file. With a
-// model to start from, the model section is that of its directory (a section that says otherwise is refused), and so is
-// the tokenizer unless tokenizer.path names another; a run that started from it has both and needs the directory no more.
+// Checked. config.run is the run directory itself, else as given, else what the file says, else runs/NAME of the file.
+// With a model to start from, the model section is that of its directory (a section that says otherwise is refused),
+// and so is the tokenizer unless tokenizer.path names another; a run that started from it has both and needs the
+// directory no more.
 Config read_run_config(const std::string& path, const RunArguments& arguments);
 
 }  // namespace hadal

@@ -9,24 +9,35 @@
 
 namespace hadal {
 
-enum class ParameterKind { embedding, head, norm, attention, dense_ffn, shared_expert, routed_expert, router, router_bias, mtp_projection };
+enum class ParameterKind {
+  embedding,
+  head,
+  norm,
+  attention,
+  dense_ffn,
+  shared_expert,
+  routed_expert,
+  router,
+  router_bias,
+  mtp_projection
+};
 const char* kind_name(ParameterKind kind);
 
 struct ParameterSpec {
-  std::string name;        // "layers.3.attention.q_a", see parameter_list.cpp for the complete list
-  std::string hf_name;     // "model.layers.3.self_attn.q_a_proj.weight"; "{e}" stands for the expert's index
+  std::string name;            // "layers.3.attention.q_a", see parameter_list.cpp for the complete list
+  std::string hf_name;         // "model.layers.3.self_attn.q_a_proj.weight"; "{e}" stands for the expert's index
   std::vector<int64_t> shape;  // [out, in], norms [n]; experts stacked [n_experts, out, in]
   ParameterKind kind = ParameterKind::attention;
-  int64_t layer = -1;      // 0 .. n_layers + n_mtp - 1, -1 for embedding, final norm and head
+  int64_t layer = -1;           // 0 .. n_layers + n_mtp - 1, -1 for embedding, final norm and head
   bool high_precision = false;  // kept in f32 when computing in bf16: norms, router, router bias
-  bool trained = true;     // false: router bias (moved by its own rule, no gradient, no optimizer)
-  bool decayed = true;     // weight decay applies (not to norms)
-  double init_std = 0.0;   // N(0, init_std); norms start at 1, router bias at 0
+  bool trained = true;          // false: router bias (moved by its own rule, no gradient, no optimizer)
+  bool decayed = true;          // weight decay applies (not to norms)
+  double init_std = 0.0;        // N(0, init_std); norms start at 1, router bias at 0
   int64_t count() const;
   int64_t n_experts() const { return kind == ParameterKind::routed_expert ? shape[0] : 1; }
 };
 
 std::vector<ParameterSpec> parameter_list(const ModelConfig& config);
-double default_init_std(const ModelConfig& config);        // init_std or 0.006 * sqrt(7168 / hidden_size)
+double default_init_std(const ModelConfig& config);  // init_std or 0.006 * sqrt(7168 / hidden_size)
 
 }  // namespace hadal

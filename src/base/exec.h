@@ -9,9 +9,9 @@
 namespace hadal {
 
 struct Exec {
-  ThreadPool* pool = nullptr;             // threads of this rank
-  std::shared_ptr<MemoryPool> memory;     // tensors and workspaces
-  Isa isa = Isa::reference;               // instruction set of every kernel; reference forces the readable formulas
+  ThreadPool* pool = nullptr;          // threads of this rank
+  std::shared_ptr<MemoryPool> memory;  // tensors and workspaces
+  Isa isa = Isa::reference;            // instruction set of every kernel; reference forces the readable formulas
 };
 
 // An Exec with its own pool and memory, for programs and tests.

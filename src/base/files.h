@@ -1,6 +1,6 @@
 // Files: whole reads, read-only maps, writes that are complete or absent, locks, globs, free space.
-// A write goes to a temporary beside the target, is synced, renamed over it, and the directory is synced: after a crash or a
-// full disk the old file stands. Every failure is an Error that names the path and what the system said.
+// A write goes to a temporary beside the target, is synced, renamed over it, and the directory is synced: after a crash
+// or a full disk the old file stands. Every failure is an Error that names the path and what the system said.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -23,7 +23,10 @@ class MappedFile {
   explicit MappedFile(const std::filesystem::path& path);
   ~MappedFile();
   MappedFile(MappedFile&& other) noexcept { swap(other); }
-  MappedFile& operator=(MappedFile&& other) noexcept { swap(other); return *this; }
+  MappedFile& operator=(MappedFile&& other) noexcept {
+    swap(other);
+    return *this;
+  }
 
   const uint8_t* data() const { return data_; }
   size_t size() const { return size_; }
@@ -56,28 +59,32 @@ class AtomicFile {
   uint64_t size_ = 0;
 };
 
-void sync_directory(const std::filesystem::path& directory);     // makes renames and new names in it durable
-void make_directories(const std::filesystem::path& directory);   // like mkdir -p, with our errors
+void sync_directory(const std::filesystem::path& directory);    // makes renames and new names in it durable
+void make_directories(const std::filesystem::path& directory);  // like mkdir -p, with our errors
 
-// An exclusive lock (flock) on a file, released with the object or the process. Throws invalid when another process holds it,
-// with that process's id in the message.
+// An exclusive lock (flock) on a file, released with the object or the process. Throws invalid when another process
+// holds it, with that process's id in the message.
 class FileLock {
  public:
   FileLock() = default;
   explicit FileLock(const std::filesystem::path& path, const std::string& what = "file");
   ~FileLock();
   FileLock(FileLock&& other) noexcept : file_(std::exchange(other.file_, -1)) {}
-  FileLock& operator=(FileLock&& other) noexcept { std::swap(file_, other.file_); return *this; }
+  FileLock& operator=(FileLock&& other) noexcept {
+    std::swap(file_, other.file_);
+    return *this;
+  }
   bool held() const { return file_ >= 0; }
 
  private:
   int file_ = -1;
 };
 
-// Files that a pattern names, sorted by bytes: a file, a directory (all regular files below it, hidden ones left out), or a
-// pattern with * ? [..] per path component and ** for any directories. Nothing found: not_found.
+// Files that a pattern names, sorted by bytes: a file, a directory (all regular files below it, hidden ones left out),
+// or a pattern with * ? [..] per path component and ** for any directories. Nothing found: not_found.
 std::vector<std::filesystem::path> list_files(const std::string& pattern);
 
-uint64_t free_disk_bytes(const std::filesystem::path& path);     // of the file system that holds path or its nearest parent
+uint64_t free_disk_bytes(
+    const std::filesystem::path& path);  // of the file system that holds path or its nearest parent
 
 }  // namespace hadal

@@ -1,7 +1,7 @@
-// Small floating formats of the host beside bf16: IEEE half (f16), FP8 E4M3FN (no infinity, NaN = 0x7f, largest 448) and
-// the scale format E8M0 (powers of two from 2^-127 to 2^127, NaN = 0xff; no sign, no zero). Conversions round to nearest
-// even. f16 overflows to infinity as IEEE says; e4m3 saturates to +-448 as quantisers need; e8m0 rounds up to the next
-// power of two, as scales must (a smaller one would saturate what it divides).
+// Small floating formats of the host beside bf16: IEEE half (f16), FP8 E4M3FN (no infinity, NaN = 0x7f, largest 448)
+// and the scale format E8M0 (powers of two from 2^-127 to 2^127, NaN = 0xff; no sign, no zero). Conversions round to
+// nearest even. f16 overflows to infinity as IEEE says; e4m3 saturates to +-448 as quantisers need; e8m0 rounds up to
+// the next power of two, as scales must (a smaller one would saturate what it divides).
 #pragma once
 #include <bit>
 #include <cmath>
@@ -27,8 +27,8 @@ struct f16 {
     const uint32_t u = std::bit_cast<uint32_t>(value), magnitude = u & 0x7fffffffu;
     const uint16_t sign = uint16_t(u >> 16 & 0x8000u);
     if (magnitude > 0x7f800000u) return uint16_t(sign | 0x7e00u | (magnitude >> 13 & 0x3ffu));  // quiet NaN
-    if (magnitude >= 0x477ff000u) return uint16_t(sign | 0x7c00u);  // 65520 and above
-    if (magnitude < 0x38800000u)                                    // below 2^-14: units of 2^-24
+    if (magnitude >= 0x477ff000u) return uint16_t(sign | 0x7c00u);                              // 65520 and above
+    if (magnitude < 0x38800000u)  // below 2^-14: units of 2^-24
       return uint16_t(sign | uint16_t(std::nearbyint(std::bit_cast<float>(magnitude) * 0x1p24f)));
     const uint32_t rounded = magnitude + 0xfffu + (magnitude >> 13 & 1u);
     return uint16_t(sign | uint16_t((rounded - 0x38000000u) >> 13));

@@ -1,5 +1,5 @@
-// The signal handler and its list of maps. A handler gets no argument of ours, so the list is the one mutable global here;
-// it holds addresses only, each slot owned by the map that took it.
+// The signal handler and its list of maps. A handler gets no argument of ours, so the list is the one mutable global
+// here; it holds addresses only, each slot owned by the map that took it.
 #include "base/guarded_map.h"
 
 #include <fcntl.h>

@@ -1,5 +1,6 @@
-// Hashes: SHA-256 (FIPS 180-4) for content that must be told apart for ever (shards, checkpoints, manifests), and a fast 64-bit
-// one (multiply-fold over 16-byte pieces; not cryptographic) for documents and tables. Both stable across machines.
+// Hashes: SHA-256 (FIPS 180-4) for content that must be told apart for ever (shards, checkpoints, manifests), and a
+// fast 64-bit one (multiply-fold over 16-byte pieces; not cryptographic) for documents and tables. Both stable across
+// machines.
 #pragma once
 #include <array>
 #include <cstdint>

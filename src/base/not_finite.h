@@ -1,5 +1,6 @@
-// NotFinite: an Error that says numbers became NaN or Inf. A type of its own, so that a training step can be skipped for this
-// reason and for no other: a wrong shape stays an error. It is the work that failed (exit code 1), not its use.
+// NotFinite: an Error that says numbers became NaN or Inf. A type of its own, so that a training step can be skipped
+// for this reason and for no other: a wrong shape stays an error. It is the work that failed (exit code 1), not its
+// use.
 #pragma once
 #include "base/error.h"
 

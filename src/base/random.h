@@ -1,5 +1,6 @@
-// Counter-based random numbers (Philox 4x32-10, Salmon et al. 2011): a number is a function of (seed, stream, index), so
-// nothing about order, threads or restarts changes it. Streams keep uses apart; make one with stream_id("data.shuffle", n).
+// Counter-based random numbers (Philox 4x32-10, Salmon et al. 2011): a number is a function of (seed, stream, index),
+// so nothing about order, threads or restarts changes it. Streams keep uses apart; make one with
+// stream_id("data.shuffle", n).
 #pragma once
 #include <array>
 #include <cstdint>
@@ -11,8 +12,8 @@ std::array<uint32_t, 4> philox(uint64_t seed, uint64_t stream, uint64_t index);
 uint64_t stream_id(std::string_view name, uint64_t a = 0, uint64_t b = 0);  // stable hash of the use and two numbers
 
 uint64_t random_bits(uint64_t seed, uint64_t stream, uint64_t index);
-double random_uniform(uint64_t seed, uint64_t stream, uint64_t index);       // [0, 1)
-double random_normal(uint64_t seed, uint64_t stream, uint64_t index);        // mean 0, variance 1 (Box-Muller)
+double random_uniform(uint64_t seed, uint64_t stream, uint64_t index);              // [0, 1)
+double random_normal(uint64_t seed, uint64_t stream, uint64_t index);               // mean 0, variance 1 (Box-Muller)
 uint64_t random_below(uint64_t seed, uint64_t stream, uint64_t index, uint64_t n);  // unbiased in [0, n), n > 0
 
 // A cursor over one stream, for code that draws in sequence. State is the index alone.

@@ -11,7 +11,7 @@ class Table {
   void add(std::vector<std::string> row);  // as many cells as the head
   void add_rule();
   bool empty() const { return rows_.empty(); }
-  std::string text() const;                // lines end in \n
+  std::string text() const;  // lines end in \n
   // A column is right-aligned when every cell below its head starts like a number; "-" and "" are neutral.
 
  private:
@@ -19,6 +19,7 @@ class Table {
   std::vector<std::vector<std::string>> rows_;  // an empty row is a rule
 };
 
-int display_width(const std::string& utf8);  // characters, not bytes; combining marks and wide letters are not told apart
+int display_width(
+    const std::string& utf8);  // characters, not bytes; combining marks and wide letters are not told apart
 
 }  // namespace hadal

@@ -6,15 +6,15 @@
 
 namespace hadal {
 
-std::string format_count(int64_t count);           // 671026419200 -> "671,026,419,200"
-std::string format_bytes(double bytes);            // 1536 -> "1.50 KiB"
-std::string format_si(double value);               // 1234567 -> "1.23 M"
-std::string format_percent(double share);          // 0.1234 -> "12.3 %"
+std::string format_count(int64_t count);   // 671026419200 -> "671,026,419,200"
+std::string format_bytes(double bytes);    // 1536 -> "1.50 KiB"
+std::string format_si(double value);       // 1234567 -> "1.23 M"
+std::string format_percent(double share);  // 0.1234 -> "12.3 %"
 
 int edit_distance(const std::string& a, const std::string& b);
 
-// Whether JSON text nests arrays and objects deeper than this. Printing and comparing such values calls itself once per level:
-// text from outside is asked this before it is parsed.
+// Whether JSON text nests arrays and objects deeper than this. Printing and comparing such values calls itself once per
+// level: text from outside is asked this before it is parsed.
 bool nests_deeper_than(std::string_view json, int levels);
 
 // The candidate nearest to `word` by edit distance, or "" when none is nearer than `limit` (for "did you mean").

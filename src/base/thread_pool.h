@@ -1,5 +1,6 @@
-// The thread pool: workers that spin briefly, then sleep. Work is cut into tasks taken from one atomic counter, so a core
-// that is taken away delays only the task it holds. Results never depend on the number of threads: tasks may not share sums.
+// The thread pool: workers that spin briefly, then sleep. Work is cut into tasks taken from one atomic counter, so a
+// core that is taken away delays only the task it holds. Results never depend on the number of threads: tasks may not
+// share sums.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -17,11 +18,15 @@ class ThreadPool {
   int n_threads() const;
 
   // Calls task(i, worker) for every i in [0, n_tasks), worker in [0, n_threads); returns when all are done. The first
-  // exception is rethrown here. Calls from inside a task of this pool run serially in the caller. Not callable from two threads at once
-  // (the second waits).
+  // exception is rethrown here. Calls from inside a task of this pool run serially in the caller. Not callable from two
+  // threads at once (the second waits).
   template <class Task>
   void parallel_for(int64_t n_tasks, Task&& task) {
-    run(n_tasks, [](void* context, int64_t index, int worker) { (*static_cast<std::remove_reference_t<Task>*>(context))(index, worker); },
+    run(
+        n_tasks,
+        [](void* context, int64_t index, int worker) {
+          (*static_cast<std::remove_reference_t<Task>*>(context))(index, worker);
+        },
         const_cast<void*>(static_cast<const void*>(&task)));
   }
 

@@ -173,7 +173,8 @@ ModelLocation locate_model(const fs::path& directory) {
         "{}: a file; --model takes a run directory or an exported model's directory", directory.string());
   const bool weights =
       fs::exists(directory / "model.safetensors") || fs::exists(directory / "model.safetensors.index.json");
-  if (weights && fs::exists(directory / "model.json")) return {directory, fs::exists(directory / "manifest.json"), false};
+  if (weights && fs::exists(directory / "model.json"))
+    return {directory, fs::exists(directory / "manifest.json"), false};
   if (weights && fs::exists(directory / "config.json")) return {directory, false, true};
   check(!weights, ErrorKind::not_found,
         "{}: safetensors, but neither config.json (Hugging Face) nor model.json beside them to say what model they are",

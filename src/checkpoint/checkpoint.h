@@ -65,8 +65,8 @@ class CheckpointWriter {
   std::exception_ptr error_;  // written by thread_, read after it was joined
 };
 
-// Where a model's files lie: `--model DIR` is a run directory (its last checkpoint), a checkpoint, an exported directory
-// or a Hugging Face directory.
+// Where a model's files lie: `--model DIR` is a run directory (its last checkpoint), a checkpoint, an exported
+// directory or a Hugging Face directory.
 struct ModelLocation {
   std::filesystem::path directory;  // with model.safetensors and model.json, or config.json and safetensors
   bool is_checkpoint = false;       // has a manifest

@@ -1,5 +1,5 @@
-// The released quantiser (§3.5) is tensor/quantised.h's; a file adds that no code may be NaN: what is written is meant to
-// be read by others, and a value that is not finite would silently become another number there.
+// The released quantiser (§3.5) is tensor/quantised.h's; a file adds that no code may be NaN: what is written is meant
+// to be read by others, and a value that is not finite would silently become another number there.
 #include <algorithm>
 
 #include "base/error.h"

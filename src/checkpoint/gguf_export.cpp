@@ -1,6 +1,7 @@
 // The plan of a GGUF file: llama.cpp's names and layouts of the tensors, the type of each, split files.
 //   kv_b [heads * (nope + v), latent] becomes attn_k_b [heads, latent, nope], transposed, and attn_v_b [heads, v,
-//   latent]; a layer's experts are stacked. Rotary rows stay as released: readers rotate interleaved pairs here.
+//     latent];
+//   a layer's experts are stacked. Rotary rows stay as released: readers rotate interleaved pairs here.
 #include <algorithm>
 
 #include "base/error.h"

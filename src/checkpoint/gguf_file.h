@@ -1,8 +1,9 @@
 // What stands before the data of a GGUF file (version 3, little-endian):
 //   "GGUF"  u32 version  u64 tensors  u64 keys
 //   keys:    string key, u32 type, value       (a string is u64 bytes, then its bytes; an array u32 type, u64 n,
-//   values) tensors: string name, u32 n_dims, u64 dims (fastest first), u32 type, u64 offset in the data zeros up to a
-//   multiple of 32; the data begins there, each tensor at a multiple of 32
+//     values)
+//   tensors: string name, u32 n_dims, u64 dims (fastest first), u32 type, u64 offset in the data
+//   zeros up to a multiple of 32; the data begins there, each tensor at a multiple of 32
 #pragma once
 #include <cstdint>
 #include <string>

@@ -1,8 +1,9 @@
 // HfWeights: which stored tensors of a Hugging Face directory make which parameter of the list in arch. Built, and with
 // it checked, before any work: a tensor that is missing, misshapen, of an unusable type or without a place in the model
 // is an Error that names it. Understood beside the list's own names: FP8 codes with weight_scale_inv; experts fused as
-// mlp.experts.gate_up_proj [E, 2F, H] and down_proj [E, H, F] (transformers in memory); the copies of embedding and head
-// that MTP layers carry, which must equal the main ones; lm_head.weight of a tied model, likewise; rotary inv_freq.
+// mlp.experts.gate_up_proj [E, 2F, H] and down_proj [E, H, F] (transformers in memory); the copies of embedding and
+// head that MTP layers carry, which must equal the main ones; lm_head.weight of a tied model, likewise; rotary
+// inv_freq.
 #pragma once
 #include <map>
 #include <memory>

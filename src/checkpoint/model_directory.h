@@ -18,8 +18,8 @@ struct ModelDirectory {
   bool hugging_face = false;
   HfConfig config;                        // of our own files: `model` and what their config.toml says of nothing else
   std::vector<ParameterSpec> parameters;  // of config.model
-  std::string precision;       // as trained, else as stored: fp64, fp32 or bf16
-  std::string attention_form;  // as trained; empty where that is unknown
+  std::string precision;                  // as trained, else as stored: fp64, fp32 or bf16
+  std::string attention_form;             // as trained; empty where that is unknown
   std::shared_ptr<const TensorFiles> files;
   std::shared_ptr<const HfWeights> weights;
 
@@ -39,8 +39,8 @@ struct LoadCounts {
 // Fills the masters (and values of the same memory) of parameters that have memory; call refresh_values() afterwards.
 void load_masters(const ModelDirectory& from, const Exec& exec, const Parameters& parameters);
 // Gives bare parameters (ModelOptions::bare) the value that a model computing in `compute` reads: a view of the mapped
-// file where it is stored whole and in that type, else memory of its own. No masters. What computes with views ends with
-// files->check_intact(). Refused before anything is allocated when the packed part exceeds the memory available.
+// file where it is stored whole and in that type, else memory of its own. No masters. What computes with views ends
+// with files->check_intact(). Refused before anything is allocated when the packed part exceeds the memory available.
 LoadCounts load_values(const ModelDirectory& from, const Exec& exec, const Parameters& parameters, DType compute);
 
 }  // namespace hadal

@@ -19,8 +19,8 @@ using Json = nlohmann::json;
 
 constexpr uint64_t kMaxHeaderBytes = 100'000'000;  // the format's own limit
 constexpr const char* kMetadataKey = "__metadata__";
-constexpr DType kDTypes[] = {DType::f64,     DType::f32, DType::bf16, DType::f16,
-                             DType::f8_e4m3, DType::i64, DType::i32,  DType::u8,  DType::f8_e8m0};
+constexpr DType kDTypes[] = {DType::f64, DType::f32, DType::bf16, DType::f16,    DType::f8_e4m3,
+                             DType::i64, DType::i32, DType::u8,   DType::f8_e8m0};
 
 [[noreturn]] void corrupt(const std::filesystem::path& path, const std::string& what) {
   fail(ErrorKind::corrupt, "{}: not a valid safetensors file: {}", path.string(), what);

@@ -55,8 +55,8 @@ class SafetensorsReader {
   SafetensorsMetadata metadata_;
 };
 
-// Lays the entries out (by descending dtype size, which keeps every tensor aligned, else in the given order; fills begin
-// and end) and returns what stands in the file before the data. `where` stands in messages.
+// Lays the entries out (by descending dtype size, which keeps every tensor aligned, else in the given order; fills
+// begin and end) and returns what stands in the file before the data. `where` stands in messages.
 std::string safetensors_prefix(std::vector<SafetensorsEntry>& entries, const SafetensorsMetadata& metadata,
                                const std::string& where);
 

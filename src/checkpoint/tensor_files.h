@@ -1,7 +1,7 @@
 // TensorFiles: the tensors of a model's directory, whether they lie in one model.safetensors or in shards that
 // model.safetensors.index.json lists ({"metadata": {...}, "weight_map": {tensor: shard}}). Every header is read and
-// checked when the directory is opened; data is mapped, and read only where it is used. An index may name plain files of
-// its own directory only. The index and the shards must name the same tensors: anything else is an Error that names
+// checked when the directory is opened; data is mapped, and read only where it is used. An index may name plain files
+// of its own directory only. The index and the shards must name the same tensors: anything else is an Error that names
 // them.
 #pragma once
 #include <cstdint>

@@ -28,8 +28,8 @@ nlohmann::json parse_unique_json(std::string_view text, const std::string& where
   } catch (const Json::exception& error) {
     fail(ErrorKind::corrupt, "{}: not a valid {}: not JSON ({})", where, what, error.what());
   }
-  check(repeated.empty(), ErrorKind::corrupt, "{}: not a valid {}: the name '{}' stands twice in one object", where, what,
-        repeated);
+  check(repeated.empty(), ErrorKind::corrupt, "{}: not a valid {}: the name '{}' stands twice in one object", where,
+        what, repeated);
   check(json.is_object(), ErrorKind::corrupt, "{}: not a valid {}: not a JSON object", where, what);
   return json;
 }

@@ -1,5 +1,5 @@
-// JSON from a stranger's file: bounded depth, and no name twice in one object (which libraries resolve silently, each in
-// its own way). Private to the room.
+// JSON from a stranger's file: bounded depth, and no name twice in one object (which libraries resolve silently, each
+// in its own way). Private to the room.
 #pragma once
 #include <nlohmann/json.hpp>
 #include <string>

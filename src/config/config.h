@@ -10,24 +10,28 @@
 namespace hadal {
 
 struct TokenizerConfig {
-  std::string path;               // an existing tokenizer directory or tokenizer.json; empty = train one on the training split
-  int64_t vocab_size = 4096;      // when training
-  double split_fused = 0.0;       // fraction of fused punctuation+newline tokens split during model training
-  int64_t training_bytes = 0;     // cap on text read for training the tokenizer; 0 = all
-  template <class Self, class Visitor> static void visit(Self& c, Visitor&& v) {
+  std::string path;  // an existing tokenizer directory or tokenizer.json; empty = train one on the training split
+  int64_t vocab_size = 4096;   // when training
+  double split_fused = 0.0;    // fraction of fused punctuation+newline tokens split during model training
+  int64_t training_bytes = 0;  // cap on text read for training the tokenizer; 0 = all
+  template <class Self, class Visitor>
+  static void visit(Self& c, Visitor&& v) {
     v("path", c.path, "existing tokenizer; empty trains one on the training split");
     v("vocab_size", c.vocab_size, "size of a trained vocabulary, special tokens included");
-    v("split_fused", c.split_fused, "fraction of fused punctuation+newline tokens that are split during training (boundary bias)");
+    v("split_fused", c.split_fused,
+      "fraction of fused punctuation+newline tokens that are split during training (boundary bias)");
     v("training_bytes", c.training_bytes, "text read for tokenizer training; 0 reads all");
   }
 };
 
 struct SourceConfig {
-  std::string name;               // shown in tables; default: last path component
-  std::vector<std::string> paths; // files, directories or globs; .txt .md .py ... as text, .jsonl, either also .gz or .zst
-  double weight = 0.0;            // share of training TOKENS; 0 = in proportion to its size
+  std::string name;  // shown in tables; default: last path component
+  std::vector<std::string>
+      paths;            // files, directories or globs; .txt .md .py ... as text, .jsonl, either also .gz or .zst
+  double weight = 0.0;  // share of training TOKENS; 0 = in proportion to its size
   std::string text_field = "text";
-  template <class Self, class Visitor> static void visit(Self& c, Visitor&& v) {
+  template <class Self, class Visitor>
+  static void visit(Self& c, Visitor&& v) {
     v("name", c.name, "name in tables");
     v("paths", c.paths, "files, directories or globs");
     v("weight", c.weight, "share of the tokens seen in training; 0 takes its natural share");
@@ -37,17 +41,18 @@ struct SourceConfig {
 
 struct DataConfig {
   std::vector<SourceConfig> sources;
-  std::string cache;              // directory of tokenised shards; empty = RUN/data
-  std::string holdout = "hash";   // hash: by document hash; tail: the last fraction of every document's bytes
+  std::string cache;             // directory of tokenised shards; empty = RUN/data
+  std::string holdout = "hash";  // hash: by document hash; tail: the last fraction of every document's bytes
   double holdout_fraction = 0.02;
   int64_t sequence_length = 256;
   std::string document_mask = "none";  // none (pre-training) | document (mask and reset positions)
-  double fim_rate = 0.0;          // report: 0.1
-  std::string at_end = "next_epoch";  // next_epoch | stop
-  int64_t pack_window = 1024;     // sequences packed together
-  bool add_bos = false;           // BOS before every document
+  double fim_rate = 0.0;               // report: 0.1
+  std::string at_end = "next_epoch";   // next_epoch | stop
+  int64_t pack_window = 1024;          // sequences packed together
+  bool add_bos = false;                // BOS before every document
   uint64_t seed = 1;
-  template <class Self, class Visitor> static void visit(Self& c, Visitor&& v) {
+  template <class Self, class Visitor>
+  static void visit(Self& c, Visitor&& v) {
     v("sources", c.sources, "where text comes from");
     v("cache", c.cache, "directory of tokenised shards; empty is RUN/data");
     v("holdout", c.holdout, "held-out split: hash (by document) or tail (last part of every document)");
@@ -67,7 +72,8 @@ struct SchedulePiece {
   std::string shape = "constant";  // constant | linear | cosine
   double to = 0.0;                 // value at the end of the piece (as a share of the peak value for lr)
   double until = 1.0;              // end of the piece: a number of steps if > 1 and whole, else a fraction of the run
-  template <class Self, class Visitor> static void visit(Self& c, Visitor&& v) {
+  template <class Self, class Visitor>
+  static void visit(Self& c, Visitor&& v) {
     v("shape", c.shape, "constant, linear or cosine");
     v("to", c.to, "value reached at the end (multiple of the base value)");
     v("until", c.until, "end of the piece: steps when above 1, else a fraction of the run");
@@ -75,12 +81,13 @@ struct SchedulePiece {
 };
 
 struct OptimConfig {
-  double lr = 3e-3;                // peak
+  double lr = 3e-3;                        // peak
   std::vector<SchedulePiece> lr_schedule;  // empty = linear warm-up over 3 %, constant to 60 %, cosine to 0.1
   double beta1 = 0.9, beta2 = 0.95, eps = 1e-8, weight_decay = 0.1, clip = 1.0;
-  std::string moments = "fp32";    // fp32 | bf16
-  double ema_decay = 0.0;          // 0 = no EMA
-  template <class Self, class Visitor> static void visit(Self& c, Visitor&& v) {
+  std::string moments = "fp32";  // fp32 | bf16
+  double ema_decay = 0.0;        // 0 = no EMA
+  template <class Self, class Visitor>
+  static void visit(Self& c, Visitor&& v) {
     v("lr", c.lr, "peak learning rate");
     v("lr_schedule", c.lr_schedule, "pieces of the learning rate, as multiples of lr");
     v("beta1", c.beta1, "AdamW beta1");
@@ -94,22 +101,23 @@ struct OptimConfig {
 };
 
 struct TrainConfig {
-  std::string precision = "fp32";      // fp64 | fp32 | bf16 | auto (bf16 where the CPU multiplies it natively)
+  std::string precision = "fp32";               // fp64 | fp32 | bf16 | auto (bf16 where the CPU multiplies it natively)
   std::string attention_form = "up_projected";  // up_projected | absorbed
-  std::string recompute = "none";      // none | norms (norms and MLA up-projections, as in the report) | all
+  std::string recompute = "none";               // none | norms (norms and MLA up-projections, as in the report) | all
   int64_t steps = 1000;
-  int64_t batch_sequences = 16;        // global batch at full size
+  int64_t batch_sequences = 16;           // global batch at full size
   std::vector<SchedulePiece> batch_ramp;  // multiples of batch_sequences; empty = constant
-  int64_t micro_batch_sequences = 0;   // 0 = chosen from memory and speed
-  double bias_update_speed = 0.001;    // gamma of the auxiliary-loss-free balancing
-  double bias_freeze = 0.966;          // fraction of the run after which gamma is 0 (14.3T of 14.8T)
-  double balance_alpha = 1e-4;         // sequence-wise balance loss
+  int64_t micro_batch_sequences = 0;      // 0 = chosen from memory and speed
+  double bias_update_speed = 0.001;       // gamma of the auxiliary-loss-free balancing
+  double bias_freeze = 0.966;             // fraction of the run after which gamma is 0 (14.3T of 14.8T)
+  double balance_alpha = 1e-4;            // sequence-wise balance loss
   std::vector<SchedulePiece> mtp_weight;  // lambda; empty = 0.3 to 67.6 % of the run, then 0.1
-  std::string on_nan = "skip";         // skip | stop
-  int64_t max_skips = 10;              // consecutive
+  std::string on_nan = "skip";            // skip | stop
+  int64_t max_skips = 10;                 // consecutive
   uint64_t seed = 1;
-  std::string start_model;             // directory whose weights the run starts from; empty = from initialisation
-  template <class Self, class Visitor> static void visit(Self& c, Visitor&& v) {
+  std::string start_model;  // directory whose weights the run starts from; empty = from initialisation
+  template <class Self, class Visitor>
+  static void visit(Self& c, Visitor&& v) {
     v("precision", c.precision, "fp64, fp32, bf16 or auto (bf16 where the CPU multiplies it natively, else fp32)");
     v("attention_form", c.attention_form, "up_projected (cheaper in training) or absorbed");
     v("recompute", c.recompute, "none, norms (norms and MLA up-projections) or all");
@@ -124,7 +132,8 @@ struct TrainConfig {
     v("on_nan", c.on_nan, "a step with NaN or Inf: skip or stop");
     v("max_skips", c.max_skips, "consecutive skipped steps after which the run stops");
     v("seed", c.seed, "seed of initialisation");
-    v("start_model", c.start_model, "model directory whose weights training starts from, as given with --model; empty initialises");
+    v("start_model", c.start_model,
+      "model directory whose weights training starts from, as given with --model; empty initialises");
   }
 };
 
@@ -132,7 +141,8 @@ struct CheckpointConfig {
   int64_t every_steps = 200;
   int64_t keep = 2;
   bool asynchronous = true;
-  template <class Self, class Visitor> static void visit(Self& c, Visitor&& v) {
+  template <class Self, class Visitor>
+  static void visit(Self& c, Visitor&& v) {
     v("every_steps", c.every_steps, "steps between checkpoints; 0 = only at the end");
     v("keep", c.keep, "checkpoints kept");
     v("asynchronous", c.asynchronous, "write while training goes on");
@@ -141,12 +151,13 @@ struct CheckpointConfig {
 
 struct ValidationConfig {
   int64_t every_steps = 100;
-  int64_t max_bytes = 0;    // of held-out text per validation on the way; 0 = all. The last one always reads all
-  int64_t stride = 0;       // tokens between windows; 0 = half a sequence
-  int64_t samples = 1;      // texts generated on the way
+  int64_t max_bytes = 0;  // of held-out text per validation on the way; 0 = all. The last one always reads all
+  int64_t stride = 0;     // tokens between windows; 0 = half a sequence
+  int64_t samples = 1;    // texts generated on the way
   int64_t sample_tokens = 64;
   std::vector<std::string> prompts;
-  template <class Self, class Visitor> static void visit(Self& c, Visitor&& v) {
+  template <class Self, class Visitor>
+  static void visit(Self& c, Visitor&& v) {
     v("every_steps", c.every_steps, "steps between validations; 0 = only at the end");
     v("max_bytes", c.max_bytes, "held-out bytes read on the way; 0 reads all");
     v("stride", c.stride, "tokens between windows; 0 is half a sequence");
@@ -157,7 +168,7 @@ struct ValidationConfig {
 };
 
 struct Config {
-  std::string run;                // run directory; default runs/<name of the file>
+  std::string run;  // run directory; default runs/<name of the file>
   TokenizerConfig tokenizer;
   DataConfig data;
   ModelConfig model;
@@ -165,7 +176,8 @@ struct Config {
   TrainConfig train;
   CheckpointConfig checkpoint;
   ValidationConfig validation;
-  template <class Self, class Visitor> static void visit(Self& c, Visitor&& v) {
+  template <class Self, class Visitor>
+  static void visit(Self& c, Visitor&& v) {
     v("run", c.run, "run directory; default runs/NAME of the configuration file");
     v("tokenizer", c.tokenizer, "tokenizer");
     v("data", c.data, "text, split, packing");

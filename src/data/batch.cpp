@@ -12,7 +12,8 @@ int64_t Batch::n_tokens() const {
 
 int64_t Batch::n_targets() const {
   int64_t n = 0;
-  for (const Sequence& s : sequences) n += std::count_if(s.targets.begin(), s.targets.end(), [](int32_t t) { return t >= 0; });
+  for (const Sequence& s : sequences)
+    n += std::count_if(s.targets.begin(), s.targets.end(), [](int32_t t) { return t >= 0; });
   return n;
 }
 

@@ -30,7 +30,9 @@ struct TakeFirst {
   size_t operator()(const Hash128& h) const { return size_t(h.a); }
 };
 
-Hash128 document_hash(std::string_view text) { return {hash64(text, 0x9e3779b97f4a7c15ull), hash64(text, 0xc2b2ae3d27d4eb4full)}; }
+Hash128 document_hash(std::string_view text) {
+  return {hash64(text, 0x9e3779b97f4a7c15ull), hash64(text, 0xc2b2ae3d27d4eb4full)};
+}
 
 double as_share(uint64_t hash) { return double(hash >> 11) * 0x1p-53; }
 
@@ -107,17 +109,19 @@ int64_t split_point(std::string_view text, const DocumentFacts& facts, const Dat
 }
 
 std::vector<SourceFiles> list_sources(const DataConfig& config) {
-  check(!config.sources.empty(), ErrorKind::invalid, "there is no text to read: give data.sources at least one source with paths");
+  check(!config.sources.empty(), ErrorKind::invalid,
+        "there is no text to read: give data.sources at least one source with paths");
   std::vector<SourceFiles> sources;
   std::set<std::string> names;
   for (size_t s = 0; s < config.sources.size(); ++s) {
     const SourceConfig& source = config.sources[s];
-    check(!source.paths.empty(), ErrorKind::invalid, "data.sources.{}.paths is empty: name a file, directory or glob", s);
+    check(!source.paths.empty(), ErrorKind::invalid, "data.sources.{}.paths is empty: name a file, directory or glob",
+          s);
     SourceFiles files;
     files.name = source.name.empty() ? default_name(source) : source.name;
     files.text_field = source.text_field;
-    check(names.insert(files.name).second, ErrorKind::invalid, "two sources are named '{}': give data.sources.{}.name another one",
-          files.name, s);
+    check(names.insert(files.name).second, ErrorKind::invalid,
+          "two sources are named '{}': give data.sources.{}.name another one", files.name, s);
     std::set<std::string> taken;
     for (const std::string& pattern : source.paths) {
       for (const fs::path& path : list_files(pattern)) {
@@ -170,9 +174,11 @@ Corpus Corpus::scan(const DataConfig& config, std::vector<Filter> filters, const
   int64_t held_out = 0, documents = 0;
   for (const auto& counts : corpus.counts_) held_out += counts.held_out, documents += counts.documents;
   check(corpus.training_bytes() > 0 || held_out == 0, ErrorKind::invalid,
-        "all text is held out, none is left for training: lower data.holdout_fraction ({}) or set data.holdout to \"tail\"",
+        "all text is held out, none is left for training: lower data.holdout_fraction ({}) or set data.holdout to "
+        "\"tail\"",
         config.holdout_fraction);
-  check(corpus.training_bytes() > 0, ErrorKind::invalid, "the sources hold no text ({} documents, all empty or removed)", documents);
+  check(corpus.training_bytes() > 0, ErrorKind::invalid,
+        "the sources hold no text ({} documents, all empty or removed)", documents);
   return corpus;
 }
 
@@ -209,10 +215,12 @@ class Walk {
         while (source_ < sources_.size() && file_ == sources_[source_].files.size()) ++source_, file_ = 0;
         if (source_ == sources_.size()) return false;
         in_file_ = 0;
-        if (file().n_documents > 0) reader_ = std::make_unique<DocumentReader>(file().path, sources_[source_].text_field);
+        if (file().n_documents > 0)
+          reader_ = std::make_unique<DocumentReader>(file().path, sources_[source_].text_field);
       }
       if (in_file_ < file().n_documents) {
-        check(reader_->next(text), ErrorKind::corrupt, "'{}' changed while it was being read: build the data again", file().path);
+        check(reader_->next(text), ErrorKind::corrupt, "'{}' changed while it was being read: build the data again",
+              file().path);
         ++in_file_, ++document_;
         return true;
       }
@@ -279,8 +287,13 @@ std::string Corpus::table(const std::vector<SourceFiles>& sources, const std::ve
   }
   Table table(head);
   auto add = [&](const std::string& name, const SourceCounts& c) {
-    std::vector<std::string> row{name, format_count(c.files), format_count(c.skipped_files), format_count(c.documents),
-                                 format_count(c.bytes), format_count(c.empty), format_count(c.duplicates)};
+    std::vector<std::string> row{name,
+                                 format_count(c.files),
+                                 format_count(c.skipped_files),
+                                 format_count(c.documents),
+                                 format_count(c.bytes),
+                                 format_count(c.empty),
+                                 format_count(c.duplicates)};
     if (filtered) row.push_back(format_count(c.filtered));
     row.push_back(format_count(c.training)), row.push_back(format_count(c.training_bytes));
     if (tokens) row.push_back(format_count(c.training_tokens));

@@ -1,9 +1,9 @@
 // The corpus: every document of every source, in a fixed order, and what becomes of each.
-// Order of decisions: empty documents are dropped; exact duplicates (128-bit hash of the bytes, the first one stays) are
-// removed; filters may refuse a document; what is left is divided into training and held-out text, so that no held-out
-// document has a copy in training. holdout = "hash": a document is held out if its hash, as a number in [0, 1), is below the
-// fraction (whatever its place or source); "tail": the last fraction of every document's bytes, cut at a character border.
-// Order of documents: sources as configured, files by name, documents as they stand in the file.
+// Order of decisions: empty documents are dropped; exact duplicates (128-bit hash of the bytes, the first one stays)
+// are removed; filters may refuse a document; what is left is divided into training and held-out text, so that no
+// held-out document has a copy in training. holdout = "hash": a document is held out if its hash, as a number in [0,
+// 1), is below the fraction (whatever its place or source); "tail": the last fraction of every document's bytes, cut at
+// a character border. Order of documents: sources as configured, files by name, documents as they stand in the file.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -22,9 +22,9 @@ struct SourceFile {
   std::string path;
   int64_t bytes = 0;
   int64_t modified_ns = 0;
-  uint64_t hash = 0;            // of the file's bytes; 0 until read
+  uint64_t hash = 0;  // of the file's bytes; 0 until read
   int64_t n_documents = 0;
-  std::string skipped;          // why a file of a directory or glob was passed over ("binary"), or empty
+  std::string skipped;  // why a file of a directory or glob was passed over ("binary"), or empty
 };
 
 struct SourceFiles {
@@ -33,20 +33,20 @@ struct SourceFiles {
   std::vector<SourceFile> files;
 };
 
-// Lists the files of all sources with size and time. Throws not_found for a path that names nothing, invalid for no sources,
-// a source without paths, or two sources of one name. A file named twice is taken once.
+// Lists the files of all sources with size and time. Throws not_found for a path that names nothing, invalid for no
+// sources, a source without paths, or two sources of one name. A file named twice is taken once.
 std::vector<SourceFiles> list_sources(const DataConfig& config);
 
 enum class Fate : uint8_t { training, held_out, empty, duplicate, filtered };
 
 struct DocumentFacts {
-  uint64_t hash = 0;            // first half of the 128-bit hash
+  uint64_t hash = 0;  // first half of the 128-bit hash
   int64_t bytes = 0;
   Fate fate = Fate::training;
 };
 
-// A rule that may refuse a document, e.g. near-duplicate removal or quality. Rules run in order; the first to say no counts.
-// keep() is called once per document, in corpus order, so a rule may remember what it saw.
+// A rule that may refuse a document, e.g. near-duplicate removal or quality. Rules run in order; the first to say no
+// counts. keep() is called once per document, in corpus order, so a rule may remember what it saw.
 struct Filter {
   std::string name;
   std::function<bool(std::string_view)> keep;
@@ -54,12 +54,12 @@ struct Filter {
 
 struct SourceCounts {
   int64_t files = 0, skipped_files = 0;
-  int64_t documents = 0, bytes = 0;                  // as read
+  int64_t documents = 0, bytes = 0;  // as read
   int64_t empty = 0;
   int64_t duplicates = 0, duplicate_bytes = 0;
   int64_t filtered = 0, filtered_bytes = 0;
-  int64_t training = 0, training_bytes = 0, training_tokens = 0;   // tokens without EOS and BOS; 0 until tokenised
-  int64_t held_out = 0, held_out_bytes = 0, held_out_tokens = 0;   // tail mode: documents are counted on both sides
+  int64_t training = 0, training_bytes = 0, training_tokens = 0;  // tokens without EOS and BOS; 0 until tokenised
+  int64_t held_out = 0, held_out_bytes = 0, held_out_tokens = 0;  // tail mode: documents are counted on both sides
 };
 
 // Where a document's text is divided: [0, cut) is training text, [cut, bytes) is held out.
@@ -67,8 +67,8 @@ int64_t split_point(std::string_view text, const DocumentFacts& facts, const Dat
 
 class Corpus {
  public:
-  // Reads every document once. Throws for a file that is missing, unreadable or damaged, for a binary file named explicitly,
-  // and if no training text is left.
+  // Reads every document once. Throws for a file that is missing, unreadable or damaged, for a binary file named
+  // explicitly, and if no training text is left.
   static Corpus scan(const DataConfig& config, std::vector<Filter> filters = {}, const ProgressOptions& progress = {});
 
   const std::vector<SourceFiles>& sources() const { return sources_; }
@@ -81,8 +81,8 @@ class Corpus {
   // 64 hexadecimal digits over every document's hash and fate, sources and filters' results: equal for equal corpora.
   const std::string& fingerprint() const { return fingerprint_; }
 
-  // Documents again, from `first` (a corpus-wide number) on. The visitor returns false to stop. Throws corrupt if a file no
-  // longer holds what scan() saw.
+  // Documents again, from `first` (a corpus-wide number) on. The visitor returns false to stop. Throws corrupt if a
+  // file no longer holds what scan() saw.
   using Visitor = std::function<bool(int64_t document, const std::string& text)>;
   void read(int64_t first, const Visitor& visit) const;
 

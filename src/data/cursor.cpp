@@ -8,11 +8,16 @@
 namespace hadal::data {
 
 std::string Cursor::to_json() const {
-  nlohmann::ordered_json json{{"identity", identity}, {"window", window}, {"position", position}, {"sequences", sequences}};
+  nlohmann::ordered_json json{
+      {"identity", identity}, {"window", window}, {"position", position}, {"sequences", sequences}};
   json["sources"] = nlohmann::ordered_json::array();
   for (const SourceCursor& s : sources) {
-    json["sources"].push_back({{"epoch", s.epoch}, {"position", s.position}, {"token", s.token}, {"part", s.part},
-                               {"drawn", s.drawn}, {"finished", s.finished}});
+    json["sources"].push_back({{"epoch", s.epoch},
+                               {"position", s.position},
+                               {"token", s.token},
+                               {"part", s.part},
+                               {"drawn", s.drawn},
+                               {"finished", s.finished}});
   }
   return json.dump();
 }
@@ -23,7 +28,8 @@ Cursor Cursor::from_json(const std::string& text) {
     const auto json = nlohmann::json::parse(text);
     Cursor cursor{json.at("identity"), json.at("window"), json.at("position"), json.at("sequences"), {}};
     for (const auto& s : json.at("sources")) {
-      cursor.sources.push_back({s.at("epoch"), s.at("position"), s.at("token"), s.at("part"), s.at("drawn"), s.at("finished")});
+      cursor.sources.push_back(
+          {s.at("epoch"), s.at("position"), s.at("token"), s.at("part"), s.at("drawn"), s.at("finished")});
     }
     return cursor;
   } catch (const nlohmann::json::exception& error) {

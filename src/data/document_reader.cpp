@@ -32,8 +32,8 @@ struct DocumentReader::State {
   bool jsonl = false, done = false;
   std::unique_ptr<ByteStream> bytes;
   simdjson::dom::parser parser;
-  std::string buffer;               // unread bytes of the file
-  size_t at = 0, searched = 0;      // start of the line in buffer; how far no line end was found
+  std::string buffer;           // unread bytes of the file
+  size_t at = 0, searched = 0;  // start of the line in buffer; how far no line end was found
   int64_t line = 0;
 
   bool fill() {
@@ -89,20 +89,22 @@ struct DocumentReader::State {
     const auto error = parser.parse(json.data(), json.size(), true).get(element);
     check(!error, ErrorKind::corrupt, "'{}' line {}: not valid JSON ({})", path, line, simdjson::error_message(error));
     simdjson::dom::object object;
-    check(!element.get_object().get(object), ErrorKind::corrupt, "'{}' line {}: a JSON object with the field '{}' was expected",
-          path, line, field);
+    check(!element.get_object().get(object), ErrorKind::corrupt,
+          "'{}' line {}: a JSON object with the field '{}' was expected", path, line, field);
     simdjson::dom::element value;
     check(!object.at_key(field).get(value), ErrorKind::corrupt,
           "'{}' line {}: there is no field '{}' (fields: {}); set text_field of the source", path, line, field,
           shown_keys(object));
     std::string_view found;
-    check(!value.get_string().get(found), ErrorKind::corrupt, "'{}' line {}: the field '{}' is not a string", path, line, field);
+    check(!value.get_string().get(found), ErrorKind::corrupt, "'{}' line {}: the field '{}' is not a string", path,
+          line, field);
     text.assign(found);
     return true;
   }
 };
 
-DocumentReader::DocumentReader(const std::filesystem::path& path, std::string text_field) : state_(std::make_unique<State>()) {
+DocumentReader::DocumentReader(const std::filesystem::path& path, std::string text_field)
+    : state_(std::make_unique<State>()) {
   state_->path = path.string();
   state_->field = std::move(text_field);
   state_->jsonl = is_jsonl(path);

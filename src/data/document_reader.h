@@ -1,6 +1,6 @@
-// Documents of one file. A text file is one document; a .jsonl or .ndjson file holds one per line, in the field text_field.
-// Either may be compressed (.gz, .zst). Empty lines of JSONL are passed over; a line that is not JSON or lacks the field throws
-// corrupt with file and line.
+// Documents of one file. A text file is one document; a .jsonl or .ndjson file holds one per line, in the field
+// text_field. Either may be compressed (.gz, .zst). Empty lines of JSONL are passed over; a line that is not JSON or
+// lacks the field throws corrupt with file and line.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -14,9 +14,9 @@ class DocumentReader {
  public:
   DocumentReader(const std::filesystem::path& path, std::string text_field);
   ~DocumentReader();
-  bool next(std::string& text);             // false at the end
+  bool next(std::string& text);  // false at the end
   int64_t file_bytes_read() const;
-  uint64_t file_hash() const;               // after the end
+  uint64_t file_hash() const;  // after the end
 
  private:
   struct State;

@@ -61,7 +61,8 @@ std::vector<Part> parts_of(const Sequence& sequence, const Piece& piece, const T
     at += n;
   };
   const bool bos = piece.begins && tokenizer.bos_id() && sequence.tokens[size_t(at)] == *tokenizer.bos_id() &&
-                   piece.length > (piece.fim ? piece.prefix + piece.suffix + piece.middle + 4 : piece.n_tokens + (piece.ends ? 1 : 0));
+                   piece.length > (piece.fim ? piece.prefix + piece.suffix + piece.middle + 4
+                                             : piece.n_tokens + (piece.ends ? 1 : 0));
   if (bos) take("BOS", 1, true);
   if (piece.fim) {
     take("FIM begin", 1, true), take("prefix", piece.prefix, false);
@@ -77,8 +78,8 @@ std::vector<Part> parts_of(const Sequence& sequence, const Piece& piece, const T
 std::string describe_piece(const Piece& piece, const Shards& shards) {
   std::string which = piece.begins && piece.ends ? "whole" : fmt::format("part {}", piece.index + 1);
   if (!(piece.begins && piece.ends)) which += piece.ends ? " (last)" : "";
-  return fmt::format("{} document {}, epoch {}, {}, its tokens {}..{}{}", shards.source_name(piece.source), piece.document,
-                     piece.epoch + 1, which, piece.first_token, piece.first_token + piece.n_tokens - 1,
+  return fmt::format("{} document {}, epoch {}, {}, its tokens {}..{}{}", shards.source_name(piece.source),
+                     piece.document, piece.epoch + 1, which, piece.first_token, piece.first_token + piece.n_tokens - 1,
                      piece.fim ? ", fill in the middle" : "");
 }
 
@@ -89,15 +90,18 @@ std::string describe_batch(const Batch& batch, const DataConfig& config, int64_t
     fim += std::count_if(s.pieces.begin(), s.pieces.end(), [](const Piece& p) { return p.fim; });
   }
   const int64_t places = int64_t(batch.sequences.size()) * config.sequence_length;
-  return fmt::format("step {}: {} sequences x {} = {} places; {} tokens, {} targets, {} padding ({}); {} pieces, {} of them FIM",
-                     step, batch.sequences.size(), config.sequence_length, format_count(places), format_count(batch.n_tokens()),
-                     format_count(batch.n_targets()), format_count(batch.n_padding()),
-                     format_percent(places > 0 ? double(batch.n_padding()) / double(places) : 0), pieces, fim);
+  return fmt::format(
+      "step {}: {} sequences x {} = {} places; {} tokens, {} targets, {} padding ({}); {} pieces, {} of them FIM", step,
+      batch.sequences.size(), config.sequence_length, format_count(places), format_count(batch.n_tokens()),
+      format_count(batch.n_targets()), format_count(batch.n_padding()),
+      format_percent(places > 0 ? double(batch.n_padding()) / double(places) : 0), pieces, fim);
 }
 
 std::string describe_mask(const Batch& batch) {
-  return batch.masked ? "mask: document - each piece sees itself alone, positions restart at 0, nothing is predicted across a border"
-                      : "mask: none - every token sees all before it in its sequence, positions run on, EOS predicts the next piece";
+  return batch.masked ? "mask: document - each piece sees itself alone, positions restart at 0, nothing is predicted "
+                        "across a border"
+                      : "mask: none - every token sees all before it in its sequence, positions run on, EOS predicts "
+                        "the next piece";
 }
 
 namespace {
@@ -110,7 +114,8 @@ std::string bar(const Sequence& sequence, int64_t length) {
     const int64_t token = column * length / kWidth;
     for (size_t p = 0; p < sequence.pieces.size(); ++p) {
       const Piece& piece = sequence.pieces[p];
-      if (token >= piece.start && token < piece.start + piece.length) text[size_t(column)] = char((piece.fim ? 'a' : 'A') + p % 26);
+      if (token >= piece.start && token < piece.start + piece.length)
+        text[size_t(column)] = char((piece.fim ? 'a' : 'A') + p % 26);
     }
   }
   return text;
@@ -125,19 +130,22 @@ std::string explain_text(const Batch& batch, const Shards& shards, const Tokeniz
   const int64_t shown = options.max_sequences > 0 ? std::min(n, options.max_sequences) : n;
   for (int64_t i = 0; i < shown; ++i) {
     const Sequence& sequence = batch.sequences[size_t(i)];
-    out += fmt::format("\nsequence {} (number {} of the stream): {} tokens, {} padding\n  |{}|\n", i, batch.first_sequence + i,
-                       sequence.tokens.size(), sequence.padding, bar(sequence, config.sequence_length));
+    out += fmt::format("\nsequence {} (number {} of the stream): {} tokens, {} padding\n  |{}|\n", i,
+                       batch.first_sequence + i, sequence.tokens.size(), sequence.padding,
+                       bar(sequence, config.sequence_length));
     for (size_t p = 0; p < sequence.pieces.size(); ++p) {
       const Piece& piece = sequence.pieces[p];
-      const std::string positions =
-          batch.masked ? fmt::format(", positions 0..{}, sees [{}, {})", piece.length - 1, piece.start, piece.start + piece.length) : "";
-      out += fmt::format("  {} [{}, {}) {}{}\n", char((piece.fim ? 'a' : 'A') + p % 26), piece.start, piece.start + piece.length,
-                         describe_piece(piece, shards), positions);
+      const std::string positions = batch.masked ? fmt::format(", positions 0..{}, sees [{}, {})", piece.length - 1,
+                                                               piece.start, piece.start + piece.length)
+                                                 : "";
+      out += fmt::format("  {} [{}, {}) {}{}\n", char((piece.fim ? 'a' : 'A') + p % 26), piece.start,
+                         piece.start + piece.length, describe_piece(piece, shards), positions);
       for (const Part& part : parts_of(sequence, piece, tokenizer)) {
         if (part.special) {
           out += fmt::format("      {:>9}\n", part.name);
         } else {
-          out += fmt::format("      {:>9} {:5} tokens  \"{}\"\n", part.name, part.tokens, excerpt(part.text, options.excerpt_bytes));
+          out += fmt::format("      {:>9} {:5} tokens  \"{}\"\n", part.name, part.tokens,
+                             excerpt(part.text, options.excerpt_bytes));
         }
       }
     }

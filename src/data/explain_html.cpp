@@ -55,8 +55,11 @@ std::string mask_picture(const Sequence& sequence, const Batch& batch, int64_t l
   } else {
     triangle(0, int64_t(sequence.tokens.size()));
   }
-  return fmt::format("<svg class=\"mask\" viewBox=\"0 0 {0} {0}\" preserveAspectRatio=\"none\"><title>which tokens (across) each token "
-                     "(down) sees</title><path d=\"{1}\"/></svg>", length, path);
+  return fmt::format(
+      "<svg class=\"mask\" viewBox=\"0 0 {0} {0}\" preserveAspectRatio=\"none\"><title>which tokens (across) each "
+      "token "
+      "(down) sees</title><path d=\"{1}\"/></svg>",
+      length, path);
 }
 
 std::string bar(const Sequence& sequence, const Shards& shards, const Tokenizer& tokenizer, int64_t length) {
@@ -66,15 +69,17 @@ std::string bar(const Sequence& sequence, const Shards& shards, const Tokenizer&
     for (const Part& part : parts_of(sequence, piece, tokenizer)) {
       const std::string style = part.special ? "special" : part.name == "text" ? "piece" : part.name;
       const std::string tip = fmt::format("{}: {}, {} tokens", describe_piece(piece, shards), part.name, part.tokens);
-      out += fmt::format("<span class=\"{}{}\" style=\"--hue:{};width:{:.4f}%\" title=\"{}\"></span>", style, first ? " first" : "",
-                         hue(piece.source), 100.0 * double(part.tokens) / double(length), html_escape(tip));
+      out += fmt::format("<span class=\"{}{}\" style=\"--hue:{};width:{:.4f}%\" title=\"{}\"></span>", style,
+                         first ? " first" : "", hue(piece.source), 100.0 * double(part.tokens) / double(length),
+                         html_escape(tip));
       first = false;
     }
   }
   return out + "</div>";
 }
 
-std::string details(const Sequence& sequence, const Shards& shards, const Tokenizer& tokenizer, const ExplainOptions& options) {
+std::string details(const Sequence& sequence, const Shards& shards, const Tokenizer& tokenizer,
+                    const ExplainOptions& options) {
   std::string out = fmt::format("<details><summary>{} pieces</summary><table>", sequence.pieces.size());
   for (const Piece& piece : sequence.pieces) {
     out += fmt::format("<tr><td class=\"n\">{}–{}</td><td>{}<br>", piece.start, piece.start + piece.length - 1,
@@ -93,12 +98,15 @@ std::string details(const Sequence& sequence, const Shards& shards, const Tokeni
 
 std::string explain_html(const Batch& batch, const Shards& shards, const Tokenizer& tokenizer, const DataConfig& config,
                          const ExplainOptions& options) {
-  std::string out = fmt::format("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
-                                "content=\"width=device-width,initial-scale=1\"><title>Batch of step {}</title><style>{}</style></head>"
-                                "<body>\n<h1>Batch of step {}</h1>\n<p>{}</p>\n<p>{}</p>\n<div class=\"key\">", options.step, kStyle,
-                                options.step, html_escape(describe_batch(batch, config, options.step)), html_escape(describe_mask(batch)));
+  std::string out = fmt::format(
+      "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
+      "content=\"width=device-width,initial-scale=1\"><title>Batch of step {}</title><style>{}</style></head>"
+      "<body>\n<h1>Batch of step {}</h1>\n<p>{}</p>\n<p>{}</p>\n<div class=\"key\">",
+      options.step, kStyle, options.step, html_escape(describe_batch(batch, config, options.step)),
+      html_escape(describe_mask(batch)));
   for (int64_t s = 0; s < shards.n_sources(); ++s) {
-    out += fmt::format("<span><i class=\"piece\" style=\"--hue:{}\"></i>{}</span>", hue(s), html_escape(shards.source_name(s)));
+    out += fmt::format("<span><i class=\"piece\" style=\"--hue:{}\"></i>{}</span>", hue(s),
+                       html_escape(shards.source_name(s)));
   }
   for (const char* part : {"prefix", "suffix", "middle", "special"}) {
     out += fmt::format("<span><i class=\"{0}\" style=\"--hue:{1}\"></i>{2}</span>", part, hue(0),
@@ -107,10 +115,12 @@ std::string explain_html(const Batch& batch, const Shards& shards, const Tokeniz
   out += "<span><i style=\"background:var(--pad)\"></i>padding</span></div>\n";
   for (size_t i = 0; i < batch.sequences.size(); ++i) {
     const Sequence& sequence = batch.sequences[i];
-    out += fmt::format("<div class=\"card\"><div class=\"top\"><div class=\"wide\"><div class=\"name\">sequence {} · number {} of the "
-                       "stream · {} tokens · {} padding</div>{}</div>{}</div>{}</div>\n", i, batch.first_sequence + int64_t(i),
-                       sequence.tokens.size(), sequence.padding, bar(sequence, shards, tokenizer, config.sequence_length),
-                       mask_picture(sequence, batch, config.sequence_length), details(sequence, shards, tokenizer, options));
+    out += fmt::format(
+        "<div class=\"card\"><div class=\"top\"><div class=\"wide\"><div class=\"name\">sequence {} · number {} of the "
+        "stream · {} tokens · {} padding</div>{}</div>{}</div>{}</div>\n",
+        i, batch.first_sequence + int64_t(i), sequence.tokens.size(), sequence.padding,
+        bar(sequence, shards, tokenizer, config.sequence_length), mask_picture(sequence, batch, config.sequence_length),
+        details(sequence, shards, tokenizer, options));
   }
   return out + "</body></html>\n";
 }

@@ -14,7 +14,7 @@ struct Part {
   std::string name;
   int64_t start = 0, tokens = 0;  // in the sequence
   bool special = false;
-  std::string text;               // its bytes
+  std::string text;  // its bytes
 };
 std::vector<Part> parts_of(const Sequence& sequence, const Piece& piece, const Tokenizer& tokenizer);
 

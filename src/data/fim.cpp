@@ -12,13 +12,14 @@ bool continues_character(char byte) { return (byte & 0xC0) == 0x80; }
 
 int32_t needed(std::optional<int32_t> id, std::string_view name) {
   check(id.has_value(), ErrorKind::invalid,
-        "the tokenizer has no token {}: set data.fim_rate to 0, or train a tokenizer with `hadal tokenizer train`", name);
+        "the tokenizer has no token {}: set data.fim_rate to 0, or train a tokenizer with `hadal tokenizer train`",
+        name);
   return *id;
 }
 
 // The border of ids nearest to byte `at` that is also a border of characters: its index, its byte.
-std::pair<int64_t, int64_t> nearest_border(const Tokenizer& tokenizer, std::span<const int32_t> ids, std::string_view text,
-                                           int64_t at) {
+std::pair<int64_t, int64_t> nearest_border(const Tokenizer& tokenizer, std::span<const int32_t> ids,
+                                           std::string_view text, int64_t at) {
   std::pair<int64_t, int64_t> best{0, 0};
   int64_t byte = 0;
   for (size_t i = 0; i < ids.size(); ++i) {

@@ -24,11 +24,12 @@ int64_t shorten(const Tokenizer& tokenizer, std::vector<int32_t>& ids, int64_t m
 
 }  // namespace
 
-std::vector<HeldOutDocument> heldout_documents(const Shards& shards, const Tokenizer& tokenizer, const DataConfig& config,
-                                               int64_t max_bytes) {
+std::vector<HeldOutDocument> heldout_documents(const Shards& shards, const Tokenizer& tokenizer,
+                                               const DataConfig& config, int64_t max_bytes) {
   const auto eos = tokenizer.eos_id(), bos = tokenizer.bos_id();
   check(eos.has_value(), ErrorKind::invalid, "the tokenizer has no end-of-sentence token");
-  check(!config.add_bos || bos.has_value(), ErrorKind::invalid, "data.add_bos is set, but the tokenizer has no BOS token");
+  check(!config.add_bos || bos.has_value(), ErrorKind::invalid,
+        "data.add_bos is set, but the tokenizer has no BOS token");
   double total = 0;
   for (int64_t s = 0; s < shards.n_sources(); ++s) total += double(shards.n_raw_bytes(Split::held_out, s));
   std::vector<HeldOutDocument> documents;
@@ -51,7 +52,8 @@ std::vector<HeldOutDocument> heldout_documents(const Shards& shards, const Token
   return documents;
 }
 
-std::vector<ScoringWindow> scoring_windows(const std::vector<HeldOutDocument>& documents, int64_t sequence_length, int64_t stride) {
+std::vector<ScoringWindow> scoring_windows(const std::vector<HeldOutDocument>& documents, int64_t sequence_length,
+                                           int64_t stride) {
   if (stride == 0) stride = std::max<int64_t>(1, sequence_length / 2);
   check(sequence_length >= 1 && stride >= 1 && stride <= sequence_length, ErrorKind::invalid,
         "a stride of {} tokens does not suit windows of {}: 1 .. {} does", stride, sequence_length, sequence_length);

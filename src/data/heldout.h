@@ -16,20 +16,21 @@ struct HeldOutDocument {
   int64_t raw_bytes = 0;
   int64_t source = 0, document = 0;
 };
-// max_bytes (0 = all) is divided over the sources in proportion to their held-out text. Of each source come whole documents
-// until its part is used up; the last one may be longer: then it is cut at a token that ends a character, raw_bytes counts
-// what is left, and no EOS follows.
-std::vector<HeldOutDocument> heldout_documents(const Shards& shards, const Tokenizer& tokenizer, const DataConfig& config,
-                                               int64_t max_bytes = 0);
+// max_bytes (0 = all) is divided over the sources in proportion to their held-out text. Of each source come whole
+// documents until its part is used up; the last one may be longer: then it is cut at a token that ends a character,
+// raw_bytes counts what is left, and no EOS follows.
+std::vector<HeldOutDocument> heldout_documents(const Shards& shards, const Tokenizer& tokenizer,
+                                               const DataConfig& config, int64_t max_bytes = 0);
 
-// A window over a document's tokens: inputs [begin, end), of which the predictions of tokens [scored, end] count, i.e. rows
-// scored-1-begin .. end-1-begin. Every token but the first of a document is scored in exactly one window.
+// A window over a document's tokens: inputs [begin, end), of which the predictions of tokens [scored, end] count, i.e.
+// rows scored-1-begin .. end-1-begin. Every token but the first of a document is scored in exactly one window.
 struct ScoringWindow {
-  int64_t document = 0;       // index in the list
-  int64_t begin = 0, end = 0; // inputs; end - begin <= sequence_length; the target of the last input is tokens[end]
-  int64_t scored = 1;         // first token that is scored here
+  int64_t document = 0;        // index in the list
+  int64_t begin = 0, end = 0;  // inputs; end - begin <= sequence_length; the target of the last input is tokens[end]
+  int64_t scored = 1;          // first token that is scored here
 };
 // stride: tokens by which windows move on, 1..sequence_length; 0 = half a sequence.
-std::vector<ScoringWindow> scoring_windows(const std::vector<HeldOutDocument>& documents, int64_t sequence_length, int64_t stride);
+std::vector<ScoringWindow> scoring_windows(const std::vector<HeldOutDocument>& documents, int64_t sequence_length,
+                                           int64_t stride);
 
 }  // namespace hadal::data

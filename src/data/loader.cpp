@@ -31,8 +31,10 @@ void set_targets(Sequence& sequence, const std::vector<int32_t>& continuations, 
 
 PieceRules make_rules(const Shards& shards, const Tokenizer& tokenizer, const DataConfig& config, double split_fused) {
   check(shards.index().tokenizer_hash == tokenizer.content_hash() && shards.max_token() < tokenizer.vocab_size(),
-        ErrorKind::invalid, "the tokenised text was made with another tokenizer than the one given: build the data again");
-  check(config.sequence_length >= 2, ErrorKind::invalid, "data.sequence_length = {} must be at least 2", config.sequence_length);
+        ErrorKind::invalid,
+        "the tokenised text was made with another tokenizer than the one given: build the data again");
+  check(config.sequence_length >= 2, ErrorKind::invalid, "data.sequence_length = {} must be at least 2",
+        config.sequence_length);
   PieceRules rules;
   rules.shards = &shards, rules.tokenizer = &tokenizer;
   rules.sequence_length = config.sequence_length, rules.fim_rate = config.fim_rate, rules.split_fused = split_fused;
@@ -40,10 +42,11 @@ PieceRules make_rules(const Shards& shards, const Tokenizer& tokenizer, const Da
   if (config.fim_rate > 0) {
     rules.special = fim_tokens(tokenizer);
     const int64_t least = kFimExtraTokens + 4;
-    check(config.sequence_length >= least, ErrorKind::invalid, "data.fim_rate > 0 needs data.sequence_length of at least {}, not {}",
-          least, config.sequence_length);
+    check(config.sequence_length >= least, ErrorKind::invalid,
+          "data.fim_rate > 0 needs data.sequence_length of at least {}, not {}", least, config.sequence_length);
   }
-  check(tokenizer.eos_id().has_value(), ErrorKind::invalid, "the tokenizer has no end-of-sentence token to put after documents");
+  check(tokenizer.eos_id().has_value(), ErrorKind::invalid,
+        "the tokenizer has no end-of-sentence token to put after documents");
   rules.special.eos = *tokenizer.eos_id();
   check(!config.add_bos || tokenizer.bos_id().has_value(), ErrorKind::invalid,
         "data.add_bos is set, but the tokenizer has no BOS token");
@@ -65,7 +68,7 @@ struct Loader::State {
   std::vector<Sequence> window;            // built if `built`
   bool built = false;
   int64_t window_number = 0, position = 0, sequences = 0;
-  bool silent = false;                     // a window that is drawn again says nothing
+  bool silent = false;  // a window that is drawn again says nothing
 
   std::vector<SourceCursor> places() const {
     std::vector<SourceCursor> cursors;
@@ -99,7 +102,8 @@ bool Loader::State::draw(DrawnPiece& piece) {
   return false;
 }
 
-Sequence Loader::State::make_sequence(std::vector<DrawnPiece>& pieces, std::vector<int64_t> bin, uint64_t number) const {
+Sequence Loader::State::make_sequence(std::vector<DrawnPiece>& pieces, std::vector<int64_t> bin,
+                                      uint64_t number) const {
   // A part that does not end with EOS goes last, so that no other document follows it without a border.
   auto open = [&](int64_t i) { return pieces[size_t(i)].continuation >= 0; };
   const auto first_open = std::stable_partition(bin.begin(), bin.end(), [&](int64_t i) { return !open(i); });
@@ -151,7 +155,8 @@ Loader::Loader(const Shards& shards, const Tokenizer& tokenizer, const DataConfi
   state_->config = config;
   state_->rules = make_rules(shards, tokenizer, config, split_fused);
   check(int64_t(config.sources.size()) == shards.n_sources(), ErrorKind::invalid,
-        "the configuration has {} sources, the tokenised text {}: build the data again", config.sources.size(), shards.n_sources());
+        "the configuration has {} sources, the tokenised text {}: build the data again", config.sources.size(),
+        shards.n_sources());
   std::vector<double> weights;
   std::vector<int64_t> tokens;
   for (int64_t s = 0; s < shards.n_sources(); ++s) {
@@ -160,9 +165,10 @@ Loader::Loader(const Shards& shards, const Tokenizer& tokenizer, const DataConfi
     tokens.push_back(shards.n_tokens(Split::training, s));
   }
   state_->weights = mixture_weights(weights, tokens);
-  std::string settings = fmt::format("{}\n{}\n{} {} {} {} {} {} {} {}\n", shards.index().plan, shards.index().tokenizer_hash,
-                                     config.sequence_length, config.document_mask, config.fim_rate, config.at_end,
-                                     config.pack_window, config.add_bos, config.seed, split_fused);
+  std::string settings =
+      fmt::format("{}\n{}\n{} {} {} {} {} {} {} {}\n", shards.index().plan, shards.index().tokenizer_hash,
+                  config.sequence_length, config.document_mask, config.fim_rate, config.at_end, config.pack_window,
+                  config.add_bos, config.seed, split_fused);
   for (double weight : state_->weights) settings += fmt::format("{} ", weight);
   state_->identity = sha256_hex(settings).substr(0, 32);
 }
@@ -206,17 +212,19 @@ Cursor Loader::cursor() const {
 void Loader::seek(const Cursor& cursor) {
   State& s = *state_;
   check(cursor.identity == s.identity, ErrorKind::invalid,
-        "the place in the data (cursor) was taken with other text, tokenizer or data settings; it cannot be found in these");
-  check(cursor.sources.size() == s.sources.size() && cursor.window >= 0 && cursor.position >= 0 && cursor.sequences >= 0,
-        ErrorKind::corrupt, "the data cursor makes no sense (window {}, position {})", cursor.window, cursor.position);
+        "the place in the data (cursor) was taken with other text, tokenizer or data settings; it cannot be found in "
+        "these");
+  check(
+      cursor.sources.size() == s.sources.size() && cursor.window >= 0 && cursor.position >= 0 && cursor.sequences >= 0,
+      ErrorKind::corrupt, "the data cursor makes no sense (window {}, position {})", cursor.window, cursor.position);
   for (size_t i = 0; i < s.sources.size(); ++i) s.sources[i].seek(cursor.sources[i]);
   s.window_number = cursor.window, s.sequences = cursor.sequences, s.built = false, s.position = 0;
   if (cursor.position == 0) return;
   s.silent = true;
   s.build_window();
   s.silent = false;
-  check(cursor.position <= int64_t(s.window.size()), ErrorKind::corrupt, "the data cursor points at sequence {} of a window of {}",
-        cursor.position, s.window.size());
+  check(cursor.position <= int64_t(s.window.size()), ErrorKind::corrupt,
+        "the data cursor points at sequence {} of a window of {}", cursor.position, s.window.size());
   s.position = cursor.position;
 }
 
@@ -227,14 +235,16 @@ double Loader::epochs(int64_t source) const { return state_->sources[size_t(sour
 void Loader::on_message(std::function<void(const std::string&)> say) { state_->say = std::move(say); }
 
 std::vector<double> mixture_weights(const std::vector<double>& weights, const std::vector<int64_t>& tokens) {
-  check(weights.size() == tokens.size(), ErrorKind::internal, "{} weights for {} sources", weights.size(), tokens.size());
+  check(weights.size() == tokens.size(), ErrorKind::internal, "{} weights for {} sources", weights.size(),
+        tokens.size());
   double given = 0, natural = 0, sum = 0;
   for (size_t s = 0; s < weights.size(); ++s) {
     given += weights[s];
     if (weights[s] <= 0) natural += double(tokens[s]);
   }
   check(natural == 0 || given < 1, ErrorKind::invalid,
-        "the weights given in data.sources sum to {}: they must stay below 1, because sources with weight 0 share what is left",
+        "the weights given in data.sources sum to {}: they must stay below 1, because sources with weight 0 share what "
+        "is left",
         given);
   std::vector<double> shares(weights.size(), 0.0);
   for (size_t s = 0; s < weights.size(); ++s) {

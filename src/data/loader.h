@@ -1,10 +1,14 @@
 // The loader: a deterministic, endless (or ending) stream of packed sequences.
-// 1. Mixture: the next piece comes from the source with the smallest drawn tokens / weight, so that the shares of TOKENS follow
-//    the weights at every moment. A source gives its documents in an order shuffled from (seed, source, epoch); documents
-//    longer than a sequence are cut into parts of a sequence's length and one remainder (from the second epoch on with the
+// 1. Mixture: the next piece comes from the source with the smallest drawn tokens / weight, so that the shares of
+// TOKENS follow
+//    the weights at every moment. A source gives its documents in an order shuffled from (seed, source, epoch);
+//      documents
+//    longer than a sequence are cut into parts of a sequence's length and one remainder (from the second epoch on
+//      with the
 //    first part shortened by a draw from (seed, epoch, document), so that borders move).
 // 2. Fill in the middle: a part becomes FIM with data.fim_rate, drawn from (seed, epoch, document, part).
-// 3. Packing: pieces worth pack_window sequences make a window; best fit decreasing puts them into sequences (packing.h), whose
+// 3. Packing: pieces worth pack_window sequences make a window; best fit decreasing puts them into sequences
+// (packing.h), whose
 //    order and the order inside them are shuffled from (seed, window).
 // The stream depends on shards, tokenizer and DataConfig alone: not on batch sizes, threads or ranks.
 #pragma once
@@ -24,17 +28,17 @@ namespace hadal::data {
 // Where one source stands.
 struct SourceCursor {
   int64_t epoch = 0;
-  int64_t position = 0;      // in the epoch's order of documents
-  int64_t token = 0;         // next token of that document
-  int64_t part = 0;          // next part of that document
-  int64_t drawn = 0;         // tokens given so far, special ones included
-  bool finished = false;     // at_end = stop, and nothing is left
+  int64_t position = 0;   // in the epoch's order of documents
+  int64_t token = 0;      // next token of that document
+  int64_t part = 0;       // next part of that document
+  int64_t drawn = 0;      // tokens given so far, special ones included
+  bool finished = false;  // at_end = stop, and nothing is left
   bool operator==(const SourceCursor&) const = default;
 };
 
 // The exact place in the stream: the sources as they stood when the current window began, and sequences taken from it.
 struct Cursor {
-  std::string identity;      // of shards, tokenizer and settings; another one is refused
+  std::string identity;  // of shards, tokenizer and settings; another one is refused
   int64_t window = 0, position = 0, sequences = 0;
   std::vector<SourceCursor> sources;
   bool operator==(const Cursor&) const = default;
@@ -44,22 +48,23 @@ struct Cursor {
 
 class Loader {
  public:
-  // Both must outlive the loader. Throws invalid if the tokenizer does not fit the shards or lacks tokens that are needed.
+  // Both must outlive the loader. Throws invalid if the tokenizer does not fit the shards or lacks tokens that are
+  // needed.
   Loader(const Shards& shards, const Tokenizer& tokenizer, const DataConfig& config, double split_fused = 0);
   ~Loader();
   Loader(Loader&&) noexcept;
   Loader& operator=(Loader&&) noexcept;
 
-  Batch next(int64_t n_sequences);   // fewer, in the end none, only with at_end = stop
+  Batch next(int64_t n_sequences);  // fewer, in the end none, only with at_end = stop
   void skip(int64_t n_sequences);
-  bool finished();                   // at_end = stop and no sequence is left
+  bool finished();  // at_end = stop and no sequence is left
   Cursor cursor() const;
   void seek(const Cursor& cursor);
 
   int64_t n_sources() const;
-  const std::vector<double>& weights() const;        // of the mixture, sum 1; 0 for a source without training text
+  const std::vector<double>& weights() const;  // of the mixture, sum 1; 0 for a source without training text
   const std::string& identity() const;
-  double epochs(int64_t source) const;               // passes over a source so far (windows drawn ahead included)
+  double epochs(int64_t source) const;  // passes over a source so far (windows drawn ahead included)
   void on_message(std::function<void(const std::string&)> say);  // "source X: epoch 2 begins", "source X is used up"
 
  private:
@@ -67,8 +72,8 @@ class Loader {
   std::unique_ptr<State> state_;
 };
 
-// Shares of training tokens: positive weights are shares; sources with weight 0 divide what is left of 1 by their sizes (all
-// of it when no weight is given). Sources without tokens get 0. Throws invalid if nothing is left for weight 0.
+// Shares of training tokens: positive weights are shares; sources with weight 0 divide what is left of 1 by their sizes
+// (all of it when no weight is given). Sources without tokens get 0. Throws invalid if nothing is left for weight 0.
 std::vector<double> mixture_weights(const std::vector<double>& weights, const std::vector<int64_t>& tokens);
 
 }  // namespace hadal::data

@@ -39,8 +39,8 @@ class RoomTree {
 std::vector<std::vector<int64_t>> pack_best_fit(const std::vector<PackItem>& items, int64_t capacity) {
   std::vector<std::vector<int64_t>> by_length(static_cast<size_t>(capacity + 1));
   for (size_t i = 0; i < items.size(); ++i) {
-    check(items[i].length >= 1 && items[i].length <= capacity, ErrorKind::internal, "an item of {} in bins of {}", items[i].length,
-          capacity);
+    check(items[i].length >= 1 && items[i].length <= capacity, ErrorKind::internal, "an item of {} in bins of {}",
+          items[i].length, capacity);
     by_length[size_t(items[i].length)].push_back(int64_t(i));
   }
   std::vector<std::vector<int64_t>> bins;

@@ -76,8 +76,8 @@ int64_t PieceSource::part_length(bool fim) const {
   return at_border(std::min(left, wanted), std::min(left, room));
 }
 
-// A number of tokens near `wanted` (before it, else behind it, at most `most`) after which a character begins. A character has
-// at most four tokens; where bytes are no text and none is found, `wanted` it is.
+// A number of tokens near `wanted` (before it, else behind it, at most `most`) after which a character begins. A
+// character has at most four tokens; where bytes are no text and none is found, `wanted` it is.
 int64_t PieceSource::at_border(int64_t wanted, int64_t most) const {
   auto border = [&](int64_t take) {
     const int64_t next = cursor_.token + take;
@@ -99,13 +99,20 @@ bool PieceSource::next(DrawnPiece& piece, const std::function<void(const std::st
   const std::span<const int32_t> part(tokens_.data() + cursor_.token, size_t(take));
   const bool ends = cursor_.token + take == n;
   piece = {};
-  piece.about = {.source = source_, .document = document(), .epoch = cursor_.epoch, .index = cursor_.part,
-                 .first_token = cursor_.token, .n_tokens = take, .begins = cursor_.token == 0, .ends = ends};
+  piece.about = {.source = source_,
+                 .document = document(),
+                 .epoch = cursor_.epoch,
+                 .index = cursor_.part,
+                 .first_token = cursor_.token,
+                 .n_tokens = take,
+                 .begins = cursor_.token == 0,
+                 .ends = ends};
   const bool bos = piece.about.begins && rules_->bos >= 0;
   if (bos) piece.tokens.push_back(rules_->bos);
   std::optional<FimPiece> filled;
   if (fim) {
-    const RandomStream random{rules_->seed, key("data.middle", stream_id("part", uint64_t(document()), uint64_t(cursor_.part)))};
+    const RandomStream random{rules_->seed,
+                              key("data.middle", stream_id("part", uint64_t(document()), uint64_t(cursor_.part)))};
     filled = make_fim(*rules_->tokenizer, rules_->special, part, rules_->sequence_length - bos, random);
   }
   if (filled) {
@@ -116,7 +123,7 @@ bool PieceSource::next(DrawnPiece& piece, const std::function<void(const std::st
     piece.tokens.insert(piece.tokens.end(), part.begin(), part.end());
     const int32_t after = ends ? rules_->special.eos : tokens_[size_t(cursor_.token + take)];
     const bool room = int64_t(piece.tokens.size()) < rules_->sequence_length;
-    ends && room ? piece.tokens.push_back(after) : void(piece.continuation = after);
+    ends&& room ? piece.tokens.push_back(after) : void(piece.continuation = after);
   }
   piece.about.length = int64_t(piece.tokens.size());
   cursor_.drawn += piece.about.length;
@@ -127,7 +134,8 @@ bool PieceSource::next(DrawnPiece& piece, const std::function<void(const std::st
 
 void PieceSource::seek(const SourceCursor& cursor) {
   const SourceCursor& c = cursor;
-  bool fine = c.epoch >= 0 && c.position >= 0 && c.position <= n_documents() && c.token >= 0 && c.part >= 0 && c.drawn >= 0;
+  bool fine =
+      c.epoch >= 0 && c.position >= 0 && c.position <= n_documents() && c.token >= 0 && c.part >= 0 && c.drawn >= 0;
   cursor_ = cursor;
   loaded_epoch_ = loaded_position_ = -1;
   if (fine && c.position < n_documents()) {

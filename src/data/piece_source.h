@@ -1,5 +1,5 @@
-// One source as a stream of pieces: documents in the shuffled order of an epoch, long ones in parts, some filled in the middle.
-// Everything that is drawn is a function of (seed, source, epoch, document, part).
+// One source as a stream of pieces: documents in the shuffled order of an epoch, long ones in parts, some filled in the
+// middle. Everything that is drawn is a function of (seed, source, epoch, document, part).
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -20,13 +20,13 @@ struct PieceRules {
   double fim_rate = 0, split_fused = 0;
   bool stop_at_end = false;
   uint64_t seed = 0;
-  int32_t bos = -1;                // -1: none is put
-  FimTokens special;               // eos always set, the others when fim_rate > 0
+  int32_t bos = -1;   // -1: none is put
+  FimTokens special;  // eos always set, the others when fim_rate > 0
 };
 
 struct DrawnPiece {
   std::vector<int32_t> tokens;
-  int32_t continuation = -1;       // the token that follows in the document, where the piece does not end with EOS
+  int32_t continuation = -1;  // the token that follows in the document, where the piece does not end with EOS
   Piece about;
 };
 
@@ -56,7 +56,7 @@ class PieceSource {
   SourceCursor cursor_;
   std::vector<int64_t> order_;
   int64_t order_epoch_ = -1;
-  std::vector<int32_t> tokens_;     // of the document at the cursor
+  std::vector<int32_t> tokens_;  // of the document at the cursor
   int64_t loaded_epoch_ = -1, loaded_position_ = -1;
 };
 

@@ -39,14 +39,16 @@ struct Job {
 
 // Everything of the configuration that decides the shards, beside the files' content and the tokenizer's.
 std::string recipe(const Job& job) {
-  Json json{{"format", 1}, {"holdout", job.config.data.holdout}, {"holdout_fraction", job.config.data.holdout_fraction}};
+  Json json{
+      {"format", 1}, {"holdout", job.config.data.holdout}, {"holdout_fraction", job.config.data.holdout_fraction}};
   for (const SourceFiles& source : list_sources(job.config.data)) {
     json["sources"].push_back({{"name", source.name}, {"text_field", source.text_field}});
   }
   json["filters"] = Json::array();
   for (const Filter& filter : job.options.filters) json["filters"].push_back(filter.name);
   if (job.config.tokenizer.path.empty()) {
-    json["tokenizer"] = {{"vocab_size", job.config.tokenizer.vocab_size}, {"training_bytes", job.config.tokenizer.training_bytes}};
+    json["tokenizer"] = {{"vocab_size", job.config.tokenizer.vocab_size},
+                         {"training_bytes", job.config.tokenizer.training_bytes}};
   }
   json["unit_bytes"] = job.options.unit_bytes;
   return dump(json);
@@ -81,7 +83,9 @@ std::optional<Prepared> reuse(const Job& job, std::string& why, ErrorKind& kind)
     }
     return Prepared{std::move(tokenizer), Shards::open(job.shards, job.exec), false, false, 0, path};
   } catch (const Error& error) {
-    if (error.kind() != ErrorKind::corrupt && error.kind() != ErrorKind::unsupported && error.kind() != ErrorKind::not_found) throw;
+    if (error.kind() != ErrorKind::corrupt && error.kind() != ErrorKind::unsupported &&
+        error.kind() != ErrorKind::not_found)
+      throw;
     why = error.what();
     kind = error.kind();
     return std::nullopt;
@@ -100,7 +104,8 @@ Tokenizer train_tokenizer(const Job& job, const Corpus& corpus) {
   const auto& settings = job.config.tokenizer;
   const int64_t bytes = settings.training_bytes > 0 ? std::min(settings.training_bytes, corpus.training_bytes())
                                                     : corpus.training_bytes();
-  job.say(fmt::format("training a tokenizer of {} tokens on {} of training text", settings.vocab_size, format_bytes(double(bytes))));
+  job.say(fmt::format("training a tokenizer of {} tokens on {} of training text", settings.vocab_size,
+                      format_bytes(double(bytes))));
   BpeOptions wanted;
   wanted.vocab_size = settings.vocab_size;
   BpeTrainer trainer(wanted, *job.exec.pool);
@@ -109,15 +114,17 @@ Tokenizer train_tokenizer(const Job& job, const Corpus& corpus) {
     auto& stage = stages[p.stage];
     const bool counts_bytes = p.total == 0;
     if (!stage) {
-      stage = std::make_unique<Progress>(std::string("tokenizer: ") + p.stage, counts_bytes ? bytes : p.total,
-                                         ProgressOptions{.unit = counts_bytes ? "B" : "merges", .quiet = job.options.quiet});
+      stage = std::make_unique<Progress>(
+          std::string("tokenizer: ") + p.stage, counts_bytes ? bytes : p.total,
+          ProgressOptions{.unit = counts_bytes ? "B" : "merges", .quiet = job.options.quiet});
     }
     stage->set(p.done);
   });
   trainer.add_texts(corpus.training_texts(settings.training_bytes));
   Tokenizer tokenizer = trainer.train();
   if (tokenizer.vocab_size() < settings.vocab_size) {
-    job.say(fmt::format("the text gives only {} tokens of the {} asked for", tokenizer.vocab_size(), settings.vocab_size));
+    job.say(
+        fmt::format("the text gives only {} tokens of the {} asked for", tokenizer.vocab_size(), settings.vocab_size));
   }
   return tokenizer;
 }
@@ -200,8 +207,8 @@ std::vector<std::string> source_changes(const std::vector<SourceFiles>& now, con
         continue;
       }
       const SourceFile& old = *found->second;
-      const bool same = file.bytes == old.bytes &&
-                        (file.modified_ns == old.modified_ns || hash_of_file(file.path) == old.hash);
+      const bool same =
+          file.bytes == old.bytes && (file.modified_ns == old.modified_ns || hash_of_file(file.path) == old.hash);
       if (!same) changes.push_back("changed: " + file.path);
       before.erase(found);
     }

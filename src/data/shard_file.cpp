@@ -38,17 +38,20 @@ int64_t largest(const uint8_t* data, int64_t n) {
 }
 
 void check_shape(const Header& header, size_t bytes, const std::string& name) {
-  check(std::memcmp(header.magic, kMagic, 8) == 0, ErrorKind::corrupt, "'{}' is not a shard of Hadal; {}", name, kRepair);
-  check(header.version == kVersion, ErrorKind::unsupported, "'{}' is a shard of format {}, this program reads format {}; {}", name,
-        header.version, kVersion, kRepair);
+  check(std::memcmp(header.magic, kMagic, 8) == 0, ErrorKind::corrupt, "'{}' is not a shard of Hadal; {}", name,
+        kRepair);
+  check(header.version == kVersion, ErrorKind::unsupported,
+        "'{}' is a shard of format {}, this program reads format {}; {}", name, header.version, kVersion, kRepair);
   const uint64_t most = uint64_t(1) << 48;  // keeps the sums below from wrapping
-  const bool sane = (header.token_bytes == 2 || header.token_bytes == 4) && header.split <= 1 && header.n_documents < most &&
-                    header.n_tokens < most && header.unit < most && header.n_raw_bytes < most;
+  const bool sane = (header.token_bytes == 2 || header.token_bytes == 4) && header.split <= 1 &&
+                    header.n_documents < most && header.n_tokens < most && header.unit < most &&
+                    header.n_raw_bytes < most;
   check(sane, ErrorKind::corrupt, "'{}' is damaged: its header makes no sense; {}", name, kRepair);
   const uint64_t token_part = header.n_tokens * header.token_bytes;
-  const uint64_t expected = sizeof(Header) + token_part + padding_after(token_part) + header.n_documents * sizeof(DocumentRecord);
-  check(bytes == expected, ErrorKind::corrupt, "'{}' is damaged: it has {} bytes, its header says {}; {}", name, bytes, expected,
-        kRepair);
+  const uint64_t expected =
+      sizeof(Header) + token_part + padding_after(token_part) + header.n_documents * sizeof(DocumentRecord);
+  check(bytes == expected, ErrorKind::corrupt, "'{}' is damaged: it has {} bytes, its header says {}; {}", name, bytes,
+        expected, kRepair);
 }
 
 void check_documents(std::span<const DocumentRecord> documents, const Header& header, const std::string& name) {
@@ -82,8 +85,8 @@ ShardFile ShardFile::from_bytes(std::vector<uint8_t> bytes, const std::string& n
 }
 
 void ShardFile::parse(std::span<const uint8_t> bytes, const std::string& name) {
-  check(bytes.size() >= sizeof(Header), ErrorKind::corrupt, "'{}' is damaged: {} bytes are too few for a shard; {}", name,
-        bytes.size(), kRepair);
+  check(bytes.size() >= sizeof(Header), ErrorKind::corrupt, "'{}' is damaged: {} bytes are too few for a shard; {}",
+        name, bytes.size(), kRepair);
   Header header;
   std::memcpy(&header, bytes.data(), sizeof header);
   check_shape(header, bytes.size(), name);
@@ -94,14 +97,18 @@ void ShardFile::parse(std::span<const uint8_t> bytes, const std::string& name) {
         "'{}' is damaged: its content does not match its checksum; {}", name, kRepair);
   const uint64_t token_part = header.n_tokens * header.token_bytes;
   tokens_ = bytes.data() + sizeof(Header);
-  documents_ = {reinterpret_cast<const DocumentRecord*>(tokens_ + token_part + padding_after(token_part)), header.n_documents};
+  documents_ = {reinterpret_cast<const DocumentRecord*>(tokens_ + token_part + padding_after(token_part)),
+                header.n_documents};
   check_documents(documents_, header, name);
   const int64_t n = int64_t(header.n_tokens);
   const int64_t most = header.token_bytes == 2 ? largest<uint16_t>(tokens_, n) : largest<uint32_t>(tokens_, n);
   check(most <= INT32_MAX, ErrorKind::corrupt, "'{}' is damaged: token {} is no id; {}", name, most, kRepair);
   max_token_ = int32_t(most);
-  info_ = {int64_t(header.n_documents), n, int64_t(header.n_raw_bytes), int64_t(header.source), int64_t(header.unit),
-           Split(header.split), int64_t(header.token_bytes), std::string(header.tokenizer_hash, 64), std::string(header.plan, 64)};
+  info_ = {int64_t(header.n_documents), n,
+           int64_t(header.n_raw_bytes), int64_t(header.source),
+           int64_t(header.unit),        Split(header.split),
+           int64_t(header.token_bytes), std::string(header.tokenizer_hash, 64),
+           std::string(header.plan, 64)};
 }
 
 void ShardFile::tokens(int64_t index, std::vector<int32_t>& out) const {
@@ -117,8 +124,8 @@ void ShardFile::tokens(int64_t index, std::vector<int32_t>& out) const {
 
 ShardWriter::ShardWriter(const std::filesystem::path& path, ShardInfo info) : file_(path), info_(std::move(info)) {
   check(info_.token_bytes == 2 || info_.token_bytes == 4, ErrorKind::internal, "tokens of {} bytes", info_.token_bytes);
-  check(info_.tokenizer_hash.size() == 64 && info_.plan.size() == 64, ErrorKind::internal,
-        "hashes of {} and {} digits", info_.tokenizer_hash.size(), info_.plan.size());
+  check(info_.tokenizer_hash.size() == 64 && info_.plan.size() == 64, ErrorKind::internal, "hashes of {} and {} digits",
+        info_.tokenizer_hash.size(), info_.plan.size());
   info_.n_documents = info_.n_tokens = info_.n_raw_bytes = 0;
   const Header empty{};
   file_.write(&empty, sizeof empty);  // its place; filled by commit()
@@ -135,7 +142,8 @@ void ShardWriter::add(std::span<const int32_t> tokens, int64_t raw_bytes, uint64
   if (info_.token_bytes == 4) return put(tokens.data(), tokens.size() * 4);
   buffer_.resize(tokens.size() * 2);
   for (size_t i = 0; i < tokens.size(); ++i) {
-    check(tokens[i] >= 0 && tokens[i] <= 0xffff, ErrorKind::internal, "token {} does not fit into two bytes", tokens[i]);
+    check(tokens[i] >= 0 && tokens[i] <= 0xffff, ErrorKind::internal, "token {} does not fit into two bytes",
+          tokens[i]);
     const uint16_t small = uint16_t(tokens[i]);
     std::memcpy(buffer_.data() + 2 * i, &small, 2);
   }

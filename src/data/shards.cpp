@@ -15,20 +15,32 @@ namespace {
 constexpr int kIndexVersion = 1;
 using Json = nlohmann::ordered_json;
 
-// Paths may hold any bytes; JSON only UTF-8. Bytes that are not are written as U+FFFD, and such a path counts as changed.
+// Paths may hold any bytes; JSON only UTF-8. Bytes that are not are written as U+FFFD, and such a path counts as
+// changed.
 std::string dump(const Json& json) { return json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n"; }
 
 Json counts_to_json(const SourceCounts& c) {
-  return {{"files", c.files}, {"skipped_files", c.skipped_files}, {"documents", c.documents}, {"bytes", c.bytes},
-          {"empty", c.empty}, {"duplicates", c.duplicates}, {"duplicate_bytes", c.duplicate_bytes}, {"filtered", c.filtered},
-          {"filtered_bytes", c.filtered_bytes}, {"training", c.training}, {"training_bytes", c.training_bytes},
-          {"training_tokens", c.training_tokens}, {"held_out", c.held_out}, {"held_out_bytes", c.held_out_bytes},
+  return {{"files", c.files},
+          {"skipped_files", c.skipped_files},
+          {"documents", c.documents},
+          {"bytes", c.bytes},
+          {"empty", c.empty},
+          {"duplicates", c.duplicates},
+          {"duplicate_bytes", c.duplicate_bytes},
+          {"filtered", c.filtered},
+          {"filtered_bytes", c.filtered_bytes},
+          {"training", c.training},
+          {"training_bytes", c.training_bytes},
+          {"training_tokens", c.training_tokens},
+          {"held_out", c.held_out},
+          {"held_out_bytes", c.held_out_bytes},
           {"held_out_tokens", c.held_out_tokens}};
 }
 
 SourceCounts counts_from_json(const Json& j) {
   SourceCounts c;
-  c.files = j.at("files"), c.skipped_files = j.at("skipped_files"), c.documents = j.at("documents"), c.bytes = j.at("bytes");
+  c.files = j.at("files"), c.skipped_files = j.at("skipped_files"), c.documents = j.at("documents"),
+  c.bytes = j.at("bytes");
   c.empty = j.at("empty"), c.duplicates = j.at("duplicates"), c.duplicate_bytes = j.at("duplicate_bytes");
   c.filtered = j.at("filtered"), c.filtered_bytes = j.at("filtered_bytes");
   c.training = j.at("training"), c.training_bytes = j.at("training_bytes"), c.training_tokens = j.at("training_tokens");
@@ -41,24 +53,32 @@ Json sources_to_json(const ShardIndex& index) {
   for (size_t s = 0; s < index.sources.size(); ++s) {
     Json files = Json::array();
     for (const SourceFile& f : index.sources[s].files) {
-      files.push_back({{"path", f.path}, {"bytes", f.bytes}, {"modified_ns", f.modified_ns}, {"hash", f.hash},
-                       {"documents", f.n_documents}, {"skipped", f.skipped}});
+      files.push_back({{"path", f.path},
+                       {"bytes", f.bytes},
+                       {"modified_ns", f.modified_ns},
+                       {"hash", f.hash},
+                       {"documents", f.n_documents},
+                       {"skipped", f.skipped}});
     }
-    sources.push_back({{"name", index.sources[s].name}, {"text_field", index.sources[s].text_field},
-                       {"counts", counts_to_json(index.counts[s])}, {"files", files}});
+    sources.push_back({{"name", index.sources[s].name},
+                       {"text_field", index.sources[s].text_field},
+                       {"counts", counts_to_json(index.counts[s])},
+                       {"files", files}});
   }
   return sources;
 }
 
 ShardIndex parse_index(const std::string& text) {
   const Json json = Json::parse(text);
-  check(json.at("version").get<int>() == kIndexVersion, ErrorKind::unsupported, "version {}", json.at("version").dump());
+  check(json.at("version").get<int>() == kIndexVersion, ErrorKind::unsupported, "version {}",
+        json.at("version").dump());
   ShardIndex index;
   index.plan = json.at("plan"), index.recipe = json.at("recipe"), index.tokenizer_hash = json.at("tokenizer");
   for (const Json& s : json.at("sources")) {
     SourceFiles source{s.at("name"), s.at("text_field"), {}};
     for (const Json& f : s.at("files")) {
-      source.files.push_back({f.at("path"), f.at("bytes"), f.at("modified_ns"), f.at("hash"), f.at("documents"), f.at("skipped")});
+      source.files.push_back(
+          {f.at("path"), f.at("bytes"), f.at("modified_ns"), f.at("hash"), f.at("documents"), f.at("skipped")});
     }
     index.sources.push_back(std::move(source));
     index.counts.push_back(counts_from_json(s.at("counts")));
@@ -75,13 +95,18 @@ ShardIndex read_index(const std::filesystem::path& directory) {
   try {
     return parse_index(text);
   } catch (const std::exception& error) {
-    fail(ErrorKind::corrupt, "'{}' is damaged or of another version ({}); run `hadal data build` again", path.string(), error.what());
+    fail(ErrorKind::corrupt, "'{}' is damaged or of another version ({}); run `hadal data build` again", path.string(),
+         error.what());
   }
 }
 
 void write_index(const std::filesystem::path& directory, const ShardIndex& index) {
-  const Json json{{"version", kIndexVersion}, {"plan", index.plan}, {"recipe", index.recipe}, {"tokenizer", index.tokenizer_hash},
-                  {"sources", sources_to_json(index)}, {"shards", index.files}};
+  const Json json{{"version", kIndexVersion},
+                  {"plan", index.plan},
+                  {"recipe", index.recipe},
+                  {"tokenizer", index.tokenizer_hash},
+                  {"sources", sources_to_json(index)},
+                  {"shards", index.files}};
   atomic_write(directory / "index.json", dump(json));
 }
 
@@ -94,8 +119,9 @@ Shards Shards::open(const std::filesystem::path& directory, const Exec& exec) {
     check(std::filesystem::exists(directory / name), ErrorKind::not_found,
           "the shard '{}' is missing; run `hadal data build` again", (directory / name).string());
   }
-  exec.pool->parallel_for(int64_t(index.files.size()),
-                          [&](int64_t i, int) { shards.files_[size_t(i)] = ShardFile::open(directory / index.files[size_t(i)]); });
+  exec.pool->parallel_for(int64_t(index.files.size()), [&](int64_t i, int) {
+    shards.files_[size_t(i)] = ShardFile::open(directory / index.files[size_t(i)]);
+  });
   for (auto& parts : shards.parts_) parts.resize(index.sources.size());
   for (size_t i = 0; i < shards.files_.size(); ++i) {
     const ShardInfo& info = shards.files_[i].info();

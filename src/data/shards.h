@@ -1,5 +1,6 @@
 // Shards: the tokenised corpus on disk, and its index (index.json beside the shard files). Documents are addressed by
-// (split, source, number); the numbering is the corpus order and does not depend on how files are cut or on thread count.
+// (split, source, number); the numbering is the corpus order and does not depend on how files are cut or on thread
+// count.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -14,14 +15,14 @@
 namespace hadal::data {
 
 struct ShardIndex {
-  std::string plan;                        // 64 digits: corpus, split and tokenizer; cursors carry it
-  std::string recipe;                      // JSON of everything in the configuration that decides the shards
+  std::string plan;    // 64 digits: corpus, split and tokenizer; cursors carry it
+  std::string recipe;  // JSON of everything in the configuration that decides the shards
   std::string tokenizer_hash;
-  std::vector<SourceFiles> sources;        // fingerprints of the source files
+  std::vector<SourceFiles> sources;  // fingerprints of the source files
   std::vector<SourceCounts> counts;
-  std::vector<std::string> files;          // shard files, by source, unit, split
+  std::vector<std::string> files;  // shard files, by source, unit, split
 };
-ShardIndex read_index(const std::filesystem::path& directory);   // not_found, or corrupt with what to do
+ShardIndex read_index(const std::filesystem::path& directory);  // not_found, or corrupt with what to do
 void write_index(const std::filesystem::path& directory, const ShardIndex& index);
 
 class Shards {
@@ -33,15 +34,20 @@ class Shards {
   int64_t n_sources() const { return int64_t(index_.sources.size()); }
   const std::string& source_name(int64_t source) const { return index_.sources[size_t(source)].name; }
   int64_t n_documents(Split split, int64_t source) const;
-  int64_t n_tokens(Split split, int64_t source) const;     // without BOS and EOS
+  int64_t n_tokens(Split split, int64_t source) const;  // without BOS and EOS
   int64_t n_raw_bytes(Split split, int64_t source) const;
   const DocumentRecord& document(Split split, int64_t source, int64_t document) const;
   void tokens(Split split, int64_t source, int64_t document, std::vector<int32_t>& out) const;  // replaces out
   int32_t max_token() const { return max_token_; }
 
  private:
-  struct Run { int64_t first_document = 0, file = 0; };
-  struct Part { std::vector<Run> runs; int64_t n_documents = 0, n_tokens = 0, n_raw_bytes = 0; };
+  struct Run {
+    int64_t first_document = 0, file = 0;
+  };
+  struct Part {
+    std::vector<Run> runs;
+    int64_t n_documents = 0, n_tokens = 0, n_raw_bytes = 0;
+  };
   const Part& part(Split split, int64_t source) const;
   const Run& find(Split split, int64_t source, int64_t document) const;
   ShardIndex index_;

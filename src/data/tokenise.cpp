@@ -34,7 +34,8 @@ std::optional<int64_t> finished_tokens(const TokeniseJob& job, const Unit& unit,
   if (!fs::exists(path)) return std::nullopt;
   try {
     const ShardInfo found = ShardFile::open(path).info();
-    const bool ours = found.plan == job.plan && found.source == unit.source && found.unit == unit.number && found.split == split;
+    const bool ours =
+        found.plan == job.plan && found.source == unit.source && found.unit == unit.number && found.split == split;
     return ours ? std::optional(found.n_tokens) : std::nullopt;
   } catch (const Error&) {
     return std::nullopt;
@@ -112,7 +113,8 @@ std::vector<Unit> missing_units(const TokeniseJob& job, const std::vector<Unit>&
   std::vector<Unit> missing;
   for (const Unit& unit : units) {
     for (Split split : {Split::training, Split::held_out}) result.files.push_back(shard_name(unit, split));
-    const auto training = finished_tokens(job, unit, Split::training), held_out = finished_tokens(job, unit, Split::held_out);
+    const auto training = finished_tokens(job, unit, Split::training),
+               held_out = finished_tokens(job, unit, Split::held_out);
     if (training && held_out) {
       result.training_tokens[size_t(unit.source)] += *training;
       result.held_out_tokens[size_t(unit.source)] += *held_out;
@@ -166,7 +168,8 @@ TokeniseResult tokenise(const TokeniseJob& job, const Exec& exec) {
     writer.finish(), open = false;
     return ++current < missing.size();
   });
-  check(current == missing.size(), ErrorKind::corrupt, "the sources hold less text than a moment ago: build the data again");
+  check(current == missing.size(), ErrorKind::corrupt,
+        "the sources hold less text than a moment ago: build the data again");
   progress.finish();
   return result;
 }

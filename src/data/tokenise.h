@@ -1,6 +1,6 @@
-// The corpus as tokens on disk. It is cut into units, runs of documents of one source worth about unit_bytes of text; a unit is
-// one shard of training text and one of held-out text. Units depend on the corpus alone. Documents are encoded in parallel
-// and written in order, so the files do not depend on the number of threads.
+// The corpus as tokens on disk. It is cut into units, runs of documents of one source worth about unit_bytes of text; a
+// unit is one shard of training text and one of held-out text. Units depend on the corpus alone. Documents are encoded
+// in parallel and written in order, so the files do not depend on the number of threads.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -25,14 +25,14 @@ struct TokeniseJob {
 };
 
 struct TokeniseResult {
-  std::vector<std::string> files;                     // by source, unit, split
+  std::vector<std::string> files;                         // by source, unit, split
   std::vector<int64_t> training_tokens, held_out_tokens;  // by source
-  int64_t units = 0, units_kept = 0;                  // kept: were there, complete and of this plan
+  int64_t units = 0, units_kept = 0;                      // kept: were there, complete and of this plan
 };
 
 struct Unit {
   int64_t source = 0, number = 0;
-  int64_t begin = 0, end = 0;                         // corpus-wide documents
+  int64_t begin = 0, end = 0;  // corpus-wide documents
   int64_t bytes = 0;
 };
 std::vector<Unit> cut_units(const Corpus& corpus, int64_t unit_bytes);

@@ -22,8 +22,8 @@ struct LoadOptions {
 struct LoadedModel {
   std::filesystem::path directory;  // of the files that were read
   std::unique_ptr<Transformer> transformer;
-  ModelDirectory source;            // its weights stay mapped
-  LoadCounts counts;                // of a model without gradients
+  ModelDirectory source;  // its weights stay mapped
+  LoadCounts counts;      // of a model without gradients
   double open_seconds = 0, load_seconds = 0;
 
   // Throws corrupt when a file changed under the mapped weights: called before a result is given out.

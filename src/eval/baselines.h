@@ -14,7 +14,7 @@ double xz_primed_bits_per_byte(std::string_view training,
 
 // Interpolated Witten-Bell byte n-gram of this order (5 = five bytes, four of context), counted on the training text:
 //   p_k(c | h) = (count(h c) + T(h) p_{k-1}(c | h')) / (count(h) + T(h)),  T(h) = distinct bytes seen after h, p_0 =
-//   1/256.
+//     1/256.
 double ngram_bits_per_byte(std::string_view training, std::string_view text, int order);
 
 }  // namespace hadal

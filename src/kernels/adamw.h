@@ -1,6 +1,6 @@
 // AdamW in one pass (decoupled decay): g = grad * grad_scale; m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2;
-// w -= lr * (m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + eps) + decay * w). Moments stored as bf16 are rounded to nearest even
-// after use: the step itself uses the unrounded ones.
+// w -= lr * (m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + eps) + decay * w). Moments stored as bf16 are rounded to nearest
+// even after use: the step itself uses the unrounded ones.
 #pragma once
 #include "kernels/array.h"
 #include "kernels/dispatch.h"
@@ -8,13 +8,13 @@
 namespace hadal::kernels {
 
 struct AdamW {
-  void* w = nullptr;             // f32 (f64), [count]
-  const void* grad = nullptr;    // like w
+  void* w = nullptr;           // f32 (f64), [count]
+  const void* grad = nullptr;  // like w
   void *m = nullptr, *v = nullptr;
-  Num num = Num::f32;            // of w and grad: f32 or f64
-  Num moment = Num::f32;         // of m and v: f32, bf16 (f64 with f64)
-  bf16* value = nullptr;         // compute copy, or null
-  void* ema = nullptr;           // like w, or null: ema = ema_decay * ema + (1 - ema_decay) * w
+  Num num = Num::f32;     // of w and grad: f32 or f64
+  Num moment = Num::f32;  // of m and v: f32, bf16 (f64 with f64)
+  bf16* value = nullptr;  // compute copy, or null
+  void* ema = nullptr;    // like w, or null: ema = ema_decay * ema + (1 - ema_decay) * w
   int64_t count = 0, step = 1;
   double lr = 0, beta1 = 0, beta2 = 0, eps = 0, weight_decay = 0, grad_scale = 1, ema_decay = 0;
   ThreadPool* pool = nullptr;

@@ -1,6 +1,7 @@
 // What a kernel knows of a tensor: a pointer, a number format, and how far apart rows are. Columns are contiguous.
-// Functions here are static, inlined or templates on a caller's lambda: no symbol of theirs is shared between instruction sets.
-// A kernel's arguments are all f64 (reference kernels only), or any mix of f32 and bf16 where its header names no format.
+// Functions here are static, inlined or templates on a caller's lambda: no symbol of theirs is shared between
+// instruction sets. A kernel's arguments are all f64 (reference kernels only), or any mix of f32 and bf16 where its
+// header names no format.
 #pragma once
 #include <cstdint>
 
@@ -13,14 +14,21 @@ enum class Num : uint8_t { f64, f32, bf16 };
 
 struct Rows {
   void* data = nullptr;
-  int64_t stride = 0;      // elements between rows
+  int64_t stride = 0;  // elements between rows
   Num num = Num::f32;
 
-  template <class T> [[gnu::always_inline]] T* row(int64_t r) const { return static_cast<T*>(data) + r * stride; }
+  template <class T>
+  [[gnu::always_inline]] T* row(int64_t r) const {
+    return static_cast<T*>(data) + r * stride;
+  }
 };
 
-template <class T> struct Tag { using type = T; };
-template <class TagT> using element = typename TagT::type;
+template <class T>
+struct Tag {
+  using type = T;
+};
+template <class TagT>
+using element = typename TagT::type;
 
 // Calls f(Tag<T>...) with the element types of formats that are f32 or bf16.
 template <class... T, class F>
@@ -29,15 +37,20 @@ void visit_small(F&& f) {
 }
 template <class... T, class F, class... Nums>
 void visit_small(F&& f, Num num, Nums... rest) {
-  if (num == Num::bf16) visit_small<T..., bf16>(f, rest...);
-  else visit_small<T..., float>(f, rest...);
+  if (num == Num::bf16)
+    visit_small<T..., bf16>(f, rest...);
+  else
+    visit_small<T..., float>(f, rest...);
 }
 // The same, with f64 for all of them when the first is f64.
-template <class Same, class Ignored> using Always = Same;
+template <class Same, class Ignored>
+using Always = Same;
 template <class F, class... Nums>
 void visit_numbers(F&& f, Num first, Nums... rest) {
-  if (first == Num::f64) f(Tag<double>{}, Tag<Always<double, Nums>>{}...);
-  else visit_small(f, first, rest...);
+  if (first == Num::f64)
+    f(Tag<double>{}, Tag<Always<double, Nums>>{}...);
+  else
+    visit_small(f, first, rest...);
 }
 
 // Sums over rows are cut into chunks of this many rows whatever the number of threads; chunk sums are added in order.

@@ -1,6 +1,7 @@
 // Causal attention over segments without a stored score matrix (§1.3, both forms), forward and backward.
-//   s_ij = (q_nope_i . k_nope_j + q_rope_i . k_rope_j) * scale for j <= i inside a segment, p = softmax(s), o_i = sum_j
-//   p_ij v_j ds = p * (do . v - delta) with delta_i = do_i . o_i;  dq += scale ds k, dk += scale ds^T q, dv += p^T do
+//   s_ij = (q_nope_i . k_nope_j + q_rope_i . k_rope_j) * scale  for j <= i inside a segment
+//   p = softmax(s);  o_i = sum_j p_ij v_j
+//   ds = p * (do . v - delta) with delta_i = do_i . o_i;  dq += scale ds k, dk += scale ds^T q, dv += p^T do
 // Query rows are the last n_q of a segment's n_k positions. Heads of k and v lie *_head_stride apart; 0 = one head for
 // all (absorbed form). Keys are taken in tiles of kAttentionTile, aligned to the position inside the segment, in
 // ascending order; scores sum over d ascending in chunks of kAttentionChunk; so a row has the same bits whatever rows

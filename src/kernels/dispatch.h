@@ -1,9 +1,8 @@
 // One kernel, one implementation per instruction set: cpu/*.cpp is compiled once for each of them into a namespace of
 // that name, reference/*.cpp holds the plain formula. A kernel header declares all of them at once and ops call the one
 // that exec.isa names:
-//   HADAL_DECLARE_KERNEL(void scale(const Scale& args))       in kernels/scale.h, inside namespace hadal::kernels
-//   HADAL_DISPATCH(exec.isa, scale(args))                      at the call, inside namespace hadal::kernels or with a
-//   using
+//   HADAL_DECLARE_KERNEL(void scale(const Scale& args))   in kernels/scale.h, inside namespace hadal::kernels
+//   HADAL_DISPATCH(exec.isa, scale(args))                 at the call, inside that namespace or with a using
 // Objects with instruction-set flags must not emit weak symbols of other namespaces (an inline function of std or of a
 // shared header): the linker keeps one copy, perhaps the one with AVX-512 in it. tools/check_isa_symbols.sh proves that
 // they do not.

@@ -1,35 +1,36 @@
-// Element by element: sums, scaling, conversion; and two reductions over everything, in an order that only the shape decides.
+// Element by element: sums, scaling, conversion; and two reductions over everything, in an order that only the shape
+// decides.
 #pragma once
 #include "kernels/array.h"
 #include "kernels/dispatch.h"
 
 namespace hadal::kernels {
 
-struct AddRows {            // y = a + b; y may be a or b
+struct AddRows {  // y = a + b; y may be a or b
   Rows y, a, b;
   int64_t rows = 0, cols = 0;
   ThreadPool* pool = nullptr;
 };
 
-struct ScaleRows {          // y = x * factor; y may be x. factor 1 copies and converts
+struct ScaleRows {  // y = x * factor; y may be x. factor 1 copies and converts
   Rows y, x;
   double factor = 1;
   int64_t rows = 0, cols = 0;
   ThreadPool* pool = nullptr;
 };
 
-// The reductions cut the rows into at most this many parts; part sums are added in order. A long single row should be given
-// as rows of 4096 elements (the op does that).
+// The reductions cut the rows into at most this many parts; part sums are added in order. A long single row should be
+// given as rows of 4096 elements (the op does that).
 inline constexpr int64_t kReduceParts = 1024;
 
-struct SumOfSquares {       // *result = sum of x^2 in FP64 (squares of f32 neither overflow nor vanish)
+struct SumOfSquares {  // *result = sum of x^2 in FP64 (squares of f32 neither overflow nor vanish)
   Rows x;
   int64_t rows = 0, cols = 0;
   double* result = nullptr;
   ThreadPool* pool = nullptr;
 };
 
-struct AllFinite {          // *result = no NaN and no infinity
+struct AllFinite {  // *result = no NaN and no infinity
   Rows x;
   int64_t rows = 0, cols = 0;
   bool* result = nullptr;

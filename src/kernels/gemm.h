@@ -21,8 +21,8 @@ constexpr int64_t kGemmChunk = 128;
 
 enum class GemmType : uint8_t { f32, bf16, f64 };  // f64 only if all three are, and only by the reference
 
-// Element (i, j) of A lies a_row * i + a_col * j elements after `a`, likewise B (rows are k); one stride of the two
-// is 1. C's columns are contiguous. No operand overlaps C. Sizes may be 0: k = 0 gives zeros, or leaves C with `add`.
+// Element (i, j) of A lies a_row * i + a_col * j elements after `a`, likewise B (rows are k); one stride of the two is
+// 1. C's columns are contiguous. No operand overlaps C. Sizes may be 0: k = 0 gives zeros, or leaves C with `add`.
 struct GemmProduct {
   const void* a = nullptr;
   const void* b = nullptr;

@@ -6,9 +6,9 @@
 namespace hadal::kernels {
 
 struct RmsNorm {
-  Rows y, x;                 // [rows, cols]
-  const void* w = nullptr;   // [cols]
-  void* rstd = nullptr;      // [rows], written
+  Rows y, x;                // [rows, cols]
+  const void* w = nullptr;  // [cols]
+  void* rstd = nullptr;     // [rows], written
   int64_t rows = 0, cols = 0;
   double eps = 0;
   ThreadPool* pool = nullptr;
@@ -26,7 +26,7 @@ struct RmsNormBackwardInput {
 
 // dw[c] += sum over rows of dy * x * rstd, in chunks of kRowChunk rows
 struct RmsNormBackwardWeight {
-  void* dw = nullptr;        // f32 (f64)
+  void* dw = nullptr;  // f32 (f64)
   Rows dy, x;
   const void* rstd = nullptr;
   int64_t rows = 0, cols = 0;

@@ -1,4 +1,5 @@
-// Rotary embedding in place (§1.4, interleaved): pair (2i, 2i+1) of each head times (cos_i + i sin_i) of the row's position.
+// Rotary embedding in place (§1.4, interleaved): pair (2i, 2i+1) of each head times (cos_i + i sin_i) of the row's
+// position.
 #pragma once
 #include "kernels/array.h"
 #include "kernels/dispatch.h"
@@ -6,9 +7,9 @@
 namespace hadal::kernels {
 
 struct Rope {
-  Rows x;                              // first element = rope part of head 0
+  Rows x;  // first element = rope part of head 0
   int64_t rows = 0, n_heads = 1, head_stride = 0, d_rope = 0;
-  const void* table = nullptr;         // [positions, d_rope]: cos_0, sin_0, cos_1, sin_1 ...; f32 (f64 for f64 rows)
+  const void* table = nullptr;  // [positions, d_rope]: cos_0, sin_0, cos_1, sin_1 ...; f32 (f64 for f64 rows)
   int64_t table_stride = 0;
   const int32_t* positions = nullptr;  // [rows]
   bool inverse = false;                // multiply by the conjugate

@@ -1,5 +1,5 @@
-// DeepSeekMoE routing (§1.5, §2.4): scores, group-limited selection, balance loss, and the movement of rows to and from experts.
-// Scores, weights and their gradients are f32 (f64 in reference precision). Ties go to the lowest index.
+// DeepSeekMoE routing (§1.5, §2.4): scores, group-limited selection, balance loss, and the movement of rows to and from
+// experts. Scores, weights and their gradients are f32 (f64 in reference precision). Ties go to the lowest index.
 #pragma once
 #include "kernels/array.h"
 #include "kernels/dispatch.h"
@@ -9,19 +9,19 @@ namespace hadal::kernels {
 inline constexpr int64_t kMaxExperts = 4096;
 
 struct Route {
-  Rows scores, logits, weights;    // [tokens, experts], the same, [tokens, top_k]
-  const void* bias = nullptr;      // [experts] or null; for selection only
-  int32_t* experts = nullptr;      // [tokens, top_k], ascending within a token; read instead of written when forced
+  Rows scores, logits, weights;  // [tokens, experts], the same, [tokens, top_k]
+  const void* bias = nullptr;    // [experts] or null; for selection only
+  int32_t* experts = nullptr;    // [tokens, top_k], ascending within a token; read instead of written when forced
   int64_t tokens = 0, n_experts = 0, n_groups = 1, n_limited_groups = 1, top_k = 1;
   bool softmax = false, group_max = false, normalize = true, forced = false;
   double scale = 1;
-  int64_t* bad_token = nullptr;    // first token whose scores are NaN, or -1
+  int64_t* bad_token = nullptr;  // first token whose scores are NaN, or -1
   ThreadPool* pool = nullptr;
 };
 
 struct RouteBackward {
   Rows dlogits, dweights, scores;
-  Rows dscores;                    // data null: no further gradient
+  Rows dscores;  // data null: no further gradient
   const int32_t* experts = nullptr;
   int64_t tokens = 0, n_experts = 0, top_k = 1;
   bool softmax = false, normalize = true;
@@ -31,13 +31,13 @@ struct RouteBackward {
 
 // One task per sequence; workspace holds n_experts counts and n_experts means per sequence.
 struct BalanceLoss {
-  Rows scores, dscores;            // dscores.data null: no gradient
-  const int64_t* begins = nullptr;   // [n_sequences] first row
-  const int64_t* counts = nullptr;   // [n_sequences] rows
+  Rows scores, dscores;             // dscores.data null: no gradient
+  const int64_t* begins = nullptr;  // [n_sequences] first row
+  const int64_t* counts = nullptr;  // [n_sequences] rows
   int64_t n_sequences = 0, n_experts = 0, top_k = 1;
   double alpha = 0;
-  double* workspace = nullptr;     // [n_sequences, 2 * n_experts]
-  double* losses = nullptr;        // [n_sequences]
+  double* workspace = nullptr;  // [n_sequences, 2 * n_experts]
+  double* losses = nullptr;     // [n_sequences]
   ThreadPool* pool = nullptr;
 };
 

@@ -7,13 +7,13 @@
 namespace hadal::kernels {
 
 struct Swiglu {
-  Rows h, g, u;              // [rows, cols]; g and u in one format
+  Rows h, g, u;  // [rows, cols]; g and u in one format
   int64_t rows = 0, cols = 0;
   ThreadPool* pool = nullptr;
 };
 
 struct SwigluBackward {
-  Rows dg, du, dh, g, u;     // dg, du in one format, g and u in one format; dg, du may be g, u
+  Rows dg, du, dh, g, u;  // dg, du in one format, g and u in one format; dg, du may be g, u
   int64_t rows = 0, cols = 0;
   ThreadPool* pool = nullptr;
 };

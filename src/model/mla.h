@@ -1,8 +1,10 @@
-// Mla: multi-head latent attention (§1.3). x [T, hidden] is normed; the output is added to or written over y [T,
-// hidden].
-//   q = q_b(norm(q_a x)) or q(x), heads [nope | rope];  [c_raw | k_rope] = kv_a x;  c = norm(c_raw);  rope on q_rope,
-//   k_rope up-projected: [k_nope | v] per head = kv_b c;  o = attention(q, k, v) absorbed:     q~_h = q_nope_h W_UK,h;
-//   z = attention([q~ | q_rope], [c | k_rope], c);  o_h = z_h W_UV,h^T y = o_proj(o)
+// Mla: multi-head latent attention (§1.3). x [T, hidden] is normed; the output is added to y [T, hidden], or replaces
+// it.
+//   q = q_b(norm(q_a x)) or q(x), heads [nope | rope];  [c_raw | k_rope] = kv_a x;  c = norm(c_raw)
+//   rope on q_rope and k_rope
+//   up-projected: [k_nope | v] per head = kv_b c;  o = attention(q, k, v)
+//   absorbed:     q~_h = q_nope_h W_UK,h;  z = attention([q~ | q_rope], [c | k_rope], c);  o_h = z_h W_UV,h^T
+//   y = o_proj(o)
 // Steps: project (to latents), expand (up-projections), attend, and the output product. Recompute::norms keeps the
 // latents and the attention's result, drops what norms and up-projections made; ::all drops everything and starts again
 // at project.

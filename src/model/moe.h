@@ -1,9 +1,9 @@
 // Moe: shared expert plus routed experts (§1.5): y += Shared(x) + sum over a token's experts of weight * Expert(x).
 // Pieces, in the order in which a schedule may move them, each with its own backward:
 //   route     x → scores, experts, weights, plan (kept on recomputation: counts and traffic happen once)
-//   dispatch  x → rows sorted by expert [T*k, hidden]                       (a gather here, an all-to-all between
-//   ranks) experts   sorted rows → expert outputs [T*k, hidden], grouped products combine   weighted sum of a token's
-//   outputs, added in ascending order of experts
+//   dispatch  x → rows sorted by expert [T*k, hidden]  (a gather here, an all-to-all between ranks)
+//   experts   sorted rows → expert outputs [T*k, hidden], grouped products
+//   combine   weighted sum of a token's outputs, added in ascending order of experts
 // The backward needs no expert outputs: with dh = dy W_down of a row, d weight = dh . h
 // (ops::swiglu_weighted_backward).
 #pragma once

@@ -1,7 +1,7 @@
 // MtpModule: one depth of multi-token prediction (§1.6, traps 20, 21). For rows i whose token i+k lies in the same
 // segment:
 //   x_i = projection [norm_e(embedding(t_{i+k})) ; norm_h(h_i)],  h^k = final_norm(block(x)),  head(h^k_i) predicts
-//   t_{i+k+1}
+//     t_{i+k+1}
 // h is the main model's state after its final norm (k = 1) or the previous module's after its own. Embedding and head
 // are the main model's; their gradients are added there by the caller.
 #pragma once

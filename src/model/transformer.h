@@ -49,8 +49,8 @@ struct RouteReplay {  // experts of every MoE layer in order of execution; fille
 };
 
 // Called with what a forward computes, in this order: "embedding"; of every layer "layers.N.moe.experts" [T, k] (i32,
-// ascending), "layers.N.moe.weights" [T, k] and "layers.N.output" [T, hidden], the residual stream after it (MTP modules
-// follow as layers n_layers ..., on fewer rows); "final_norm". Tensors are views, good until it returns.
+// ascending), "layers.N.moe.weights" [T, k] and "layers.N.output" [T, hidden], the residual stream after it (MTP
+// modules follow as layers n_layers ..., on fewer rows); "final_norm". Tensors are views, good until it returns.
 using Observer = std::function<void(const std::string& name, const Tensor& value)>;
 
 class Transformer {

@@ -1,7 +1,8 @@
 // Causal attention over segments, tiled: no score matrix is stored; workspace grows linearly with the number of tokens.
-// One kernel serves both forms of MLA (§1.3): up-projected (key/value heads = query heads) and absorbed (one key/value head, the
-// latent, shared: head strides 0, value = latent). The rotary key is always shared by all heads.
-//   score_ij = (q_nope_i . k_nope_j + q_rope_i . k_rope_j) * scale, j <= i inside the segment;  o_i = softmax(score_i) v
+// One kernel serves both forms of MLA (§1.3): up-projected (key/value heads = query heads) and absorbed (one key/value
+// head, the latent, shared: head strides 0, value = latent). The rotary key is always shared by all heads.
+//   score_ij = (q_nope_i . k_nope_j + q_rope_i . k_rope_j) * scale, j <= i inside the segment;  o_i =
+//     softmax(score_i) v
 // Bit contract: key tiles are aligned to the position inside the segment (document) and merged in index order; a row's
 // result does not depend on the other rows, on tiles of queries or on threads. Softmax in FP32 (FP64 for f64).
 #pragma once
@@ -18,10 +19,10 @@ struct Segment {
 };
 
 struct AttentionInputs {
-  Tensor q;            // [Tq, H * (d_nope + d_rope)], each head [nope | rope], rope part already rotated
-  Tensor k_nope;       // view whose first element is key 0 of head 0; rows row_stride() apart, heads k_head_stride apart
-  Tensor k_rope;       // [Tk, d_rope], rotated; shared by all heads
-  Tensor v;            // view like k_nope, heads v_head_stride apart
+  Tensor q;       // [Tq, H * (d_nope + d_rope)], each head [nope | rope], rope part already rotated
+  Tensor k_nope;  // view whose first element is key 0 of head 0; rows row_stride() apart, heads k_head_stride apart
+  Tensor k_rope;  // [Tk, d_rope], rotated; shared by all heads
+  Tensor v;       // view like k_nope, heads v_head_stride apart
   int64_t k_head_stride = 0, v_head_stride = 0;  // 0 = one shared head (absorbed form)
   int64_t n_heads = 0, d_nope = 0, d_rope = 0, d_v = 0;
   double scale = 1.0;
@@ -32,12 +33,13 @@ struct AttentionInputs {
 void attention_forward(const Exec& exec, const AttentionInputs& in, const Tensor& o, const Tensor& lse);
 
 struct AttentionGradients {
-  Tensor dq;           // like q
-  Tensor dk_nope, dv;  // views with the same strides as k_nope and v (own buffers); shared heads: summed over heads in order
-  Tensor dk_rope;      // [Tk, d_rope], summed over heads in order
+  Tensor dq;  // like q
+  Tensor dk_nope,
+      dv;  // views with the same strides as k_nope and v (own buffers); shared heads: summed over heads in order
+  Tensor dk_rope;  // [Tk, d_rope], summed over heads in order
 };
 // Overwrites all gradients of rows inside the segments. Rows in no segment are left alone.
-void attention_backward(const Exec& exec, const AttentionInputs& in, const Tensor& o, const Tensor& lse, const Tensor& d_o,
-                        const AttentionGradients& out);
+void attention_backward(const Exec& exec, const AttentionInputs& in, const Tensor& o, const Tensor& lse,
+                        const Tensor& d_o, const AttentionGradients& out);
 
 }  // namespace hadal::ops

@@ -38,7 +38,11 @@ void scale_into(const Exec& exec, const Tensor& y, const Tensor& x, double facto
   check(y.count() == x.count() && (y.cols() == x.cols() || (y.contiguous() && x.contiguous())), ErrorKind::invalid,
         "{}: {} elements of shape {} into {}", op, x.count(), shape_text(x.shape()), shape_text(y.shape()));
   const Extent e = extent({&x, &y});
-  const ScaleRows args{.y = rows_in(e, y, op), .x = rows_in(e, x, op), .factor = factor, .rows = e.rows, .cols = e.cols,
+  const ScaleRows args{.y = rows_in(e, y, op),
+                       .x = rows_in(e, x, op),
+                       .factor = factor,
+                       .rows = e.rows,
+                       .cols = e.cols,
                        .pool = exec.pool};
   const bool f64 = args.x.num == Num::f64 || args.y.num == Num::f64;
   HADAL_DISPATCH(isa_for(exec, f64), scale_rows(args));
@@ -50,8 +54,12 @@ void add(const Exec& exec, const Tensor& y, const Tensor& a, const Tensor& b) {
   check_shape(a, y.rows(), y.cols(), "add a");
   check_shape(b, y.rows(), y.cols(), "add b");
   const Extent e = extent({&y, &a, &b});
-  const AddRows args{.y = rows_in(e, y, "add y"), .a = rows_in(e, a, "add a"), .b = rows_in(e, b, "add b"), .rows = e.rows,
-                     .cols = e.cols, .pool = exec.pool};
+  const AddRows args{.y = rows_in(e, y, "add y"),
+                     .a = rows_in(e, a, "add a"),
+                     .b = rows_in(e, b, "add b"),
+                     .rows = e.rows,
+                     .cols = e.cols,
+                     .pool = exec.pool};
   const bool f64 = all_f64({args.y, args.a, args.b}, "add");
   HADAL_DISPATCH(isa_for(exec, f64), add_rows(args));
 }
@@ -65,8 +73,8 @@ void copy(const Exec& exec, const Tensor& y, const Tensor& x) { scale_into(exec,
 double sum_of_squares(const Exec& exec, const Tensor& x) {
   double result = 0;
   const Extent e = extent({&x});
-  const SumOfSquares args{.x = rows_in(e, x, "sum_of_squares x"), .rows = e.rows, .cols = e.cols, .result = &result,
-                          .pool = exec.pool};
+  const SumOfSquares args{
+      .x = rows_in(e, x, "sum_of_squares x"), .rows = e.rows, .cols = e.cols, .result = &result, .pool = exec.pool};
   HADAL_DISPATCH(isa_for(exec, args.x.num == Num::f64), sum_of_squares(args));
   return result;
 }
@@ -74,8 +82,8 @@ double sum_of_squares(const Exec& exec, const Tensor& x) {
 bool all_finite(const Exec& exec, const Tensor& x) {
   bool result = true;
   const Extent e = extent({&x});
-  const AllFinite args{.x = rows_in(e, x, "all_finite x"), .rows = e.rows, .cols = e.cols, .result = &result,
-                       .pool = exec.pool};
+  const AllFinite args{
+      .x = rows_in(e, x, "all_finite x"), .rows = e.rows, .cols = e.cols, .result = &result, .pool = exec.pool};
   HADAL_DISPATCH(isa_for(exec, args.x.num == Num::f64), all_finite(args));
   return result;
 }

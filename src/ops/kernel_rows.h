@@ -1,4 +1,5 @@
-// From tensors to kernel arguments, for the row-wise ops: checks of dtype and shape whose messages name op, tensor and sizes.
+// From tensors to kernel arguments, for the row-wise ops: checks of dtype and shape whose messages name op, tensor and
+// sizes.
 #pragma once
 #include <initializer_list>
 
@@ -36,7 +37,8 @@ inline void* wide_vector(const Tensor& tensor, int64_t count, bool f64, const ch
 inline bool all_f64(std::initializer_list<kernels::Rows> operands, const char* op) {
   int64_t n_f64 = 0;
   for (const kernels::Rows& rows : operands) n_f64 += rows.num == kernels::Num::f64;
-  check(n_f64 == 0 || n_f64 == int64_t(operands.size()), ErrorKind::invalid, "{}: F64 operands cannot be mixed with others", op);
+  check(n_f64 == 0 || n_f64 == int64_t(operands.size()), ErrorKind::invalid,
+        "{}: F64 operands cannot be mixed with others", op);
   return n_f64 > 0;
 }
 

@@ -17,32 +17,49 @@ void rms_norm(const Exec& exec, const Tensor& y, const Tensor& rstd, const Tenso
   const bool f64 = all_f64({to, from}, "rms_norm");
   const int64_t rows = x.rows(), cols = x.cols();
   check_shape(y, rows, cols, "rms_norm y");
-  const RmsNorm args{.y = to, .x = from, .w = wide_vector(w, cols, f64, "rms_norm w"),
-                     .rstd = wide_vector(rstd, rows, f64, "rms_norm rstd"), .rows = rows, .cols = cols, .eps = eps,
+  const RmsNorm args{.y = to,
+                     .x = from,
+                     .w = wide_vector(w, cols, f64, "rms_norm w"),
+                     .rstd = wide_vector(rstd, rows, f64, "rms_norm rstd"),
+                     .rows = rows,
+                     .cols = cols,
+                     .eps = eps,
                      .pool = exec.pool};
   HADAL_DISPATCH(isa_for(exec, f64), rms_norm(args));
 }
 
 void rms_norm_backward_input(const Exec& exec, const Tensor& dx, const Tensor& dy, const Tensor& x, const Tensor& w,
                              const Tensor& rstd, bool add) {
-  const Rows to = kernel_rows(dx, "rms_norm dx"), from = kernel_rows(dy, "rms_norm dy"), in = kernel_rows(x, "rms_norm x");
+  const Rows to = kernel_rows(dx, "rms_norm dx"), from = kernel_rows(dy, "rms_norm dy"),
+             in = kernel_rows(x, "rms_norm x");
   const bool f64 = all_f64({to, from, in}, "rms_norm_backward_input");
   const int64_t rows = x.rows(), cols = x.cols();
   check_shape(dx, rows, cols, "rms_norm dx");
   check_shape(dy, rows, cols, "rms_norm dy");
-  const RmsNormBackwardInput args{.dx = to, .dy = from, .x = in, .w = wide_vector(w, cols, f64, "rms_norm w"),
-                                  .rstd = wide_vector(rstd, rows, f64, "rms_norm rstd"), .rows = rows, .cols = cols,
-                                  .add = add, .pool = exec.pool};
+  const RmsNormBackwardInput args{.dx = to,
+                                  .dy = from,
+                                  .x = in,
+                                  .w = wide_vector(w, cols, f64, "rms_norm w"),
+                                  .rstd = wide_vector(rstd, rows, f64, "rms_norm rstd"),
+                                  .rows = rows,
+                                  .cols = cols,
+                                  .add = add,
+                                  .pool = exec.pool};
   HADAL_DISPATCH(isa_for(exec, f64), rms_norm_backward_input(args));
 }
 
-void rms_norm_backward_weight(const Exec& exec, const Tensor& dw, const Tensor& dy, const Tensor& x, const Tensor& rstd) {
+void rms_norm_backward_weight(const Exec& exec, const Tensor& dw, const Tensor& dy, const Tensor& x,
+                              const Tensor& rstd) {
   const Rows from = kernel_rows(dy, "rms_norm dy"), in = kernel_rows(x, "rms_norm x");
   const bool f64 = all_f64({from, in}, "rms_norm_backward_weight");
   const int64_t rows = x.rows(), cols = x.cols();
   check_shape(dy, rows, cols, "rms_norm dy");
-  const RmsNormBackwardWeight args{.dw = wide_vector(dw, cols, f64, "rms_norm dw"), .dy = from, .x = in,
-                                   .rstd = wide_vector(rstd, rows, f64, "rms_norm rstd"), .rows = rows, .cols = cols,
+  const RmsNormBackwardWeight args{.dw = wide_vector(dw, cols, f64, "rms_norm dw"),
+                                   .dy = from,
+                                   .x = in,
+                                   .rstd = wide_vector(rstd, rows, f64, "rms_norm rstd"),
+                                   .rows = rows,
+                                   .cols = cols,
                                    .pool = exec.pool};
   HADAL_DISPATCH(isa_for(exec, f64), rms_norm_backward_weight(args));
 }
@@ -51,34 +68,52 @@ void rope(const Exec& exec, const RopeArgs& a) {
   const Rows x = kernel_rows(a.x, "rope x"), table = kernel_rows(a.table, "rope table");
   const bool f64 = x.num == Num::f64;
   const int64_t rows = a.x.rows();
-  check(a.d_rope > 0 && a.d_rope % 2 == 0, ErrorKind::invalid, "rope rotates pairs: d_rope is {}, expected an even size",
-        a.d_rope);
+  check(a.d_rope > 0 && a.d_rope % 2 == 0, ErrorKind::invalid,
+        "rope rotates pairs: d_rope is {}, expected an even size", a.d_rope);
   check(a.n_heads == 1 || a.head_stride >= a.d_rope, ErrorKind::invalid, "rope: heads {} elements apart hold {} each",
         a.head_stride, a.d_rope);
   check(a.table.cols() == a.d_rope && table.num == (f64 ? Num::f64 : Num::f32), ErrorKind::invalid,
         "rope table is {} {}, expected {} rows of {}", dtype_name(a.table.dtype()), shape_text(a.table.shape()),
         f64 ? "F64" : "F32", a.d_rope);
   check_ids(a.positions, rows, 0, a.table.rows(), "rope: position of row");
-  const Rope args{.x = x, .rows = rows, .n_heads = a.n_heads, .head_stride = a.head_stride, .d_rope = a.d_rope,
-                  .table = table.data, .table_stride = table.stride, .positions = a.positions, .inverse = a.inverse,
+  const Rope args{.x = x,
+                  .rows = rows,
+                  .n_heads = a.n_heads,
+                  .head_stride = a.head_stride,
+                  .d_rope = a.d_rope,
+                  .table = table.data,
+                  .table_stride = table.stride,
+                  .positions = a.positions,
+                  .inverse = a.inverse,
                   .pool = exec.pool};
   HADAL_DISPATCH(isa_for(exec, f64), rope(args));
 }
 
 void swiglu(const Exec& exec, const Tensor& h, const Tensor& g, const Tensor& u) {
-  const Swiglu args{.h = kernel_rows(h, "swiglu h"), .g = kernel_rows(g, "swiglu g"), .u = kernel_rows(u, "swiglu u"),
-                    .rows = g.rows(), .cols = g.cols(), .pool = exec.pool};
+  const Swiglu args{.h = kernel_rows(h, "swiglu h"),
+                    .g = kernel_rows(g, "swiglu g"),
+                    .u = kernel_rows(u, "swiglu u"),
+                    .rows = g.rows(),
+                    .cols = g.cols(),
+                    .pool = exec.pool};
   const bool f64 = all_f64({args.h, args.g, args.u}, "swiglu");
-  check(g.dtype() == u.dtype(), ErrorKind::invalid, "swiglu: g is {}, u is {}", dtype_name(g.dtype()), dtype_name(u.dtype()));
+  check(g.dtype() == u.dtype(), ErrorKind::invalid, "swiglu: g is {}, u is {}", dtype_name(g.dtype()),
+        dtype_name(u.dtype()));
   check_shape(u, args.rows, args.cols, "swiglu u");
   check_shape(h, args.rows, args.cols, "swiglu h");
   HADAL_DISPATCH(isa_for(exec, f64), swiglu(args));
 }
 
-void swiglu_backward(const Exec& exec, const Tensor& dg, const Tensor& du, const Tensor& dh, const Tensor& g, const Tensor& u) {
-  const SwigluBackward args{.dg = kernel_rows(dg, "swiglu dg"), .du = kernel_rows(du, "swiglu du"),
-                            .dh = kernel_rows(dh, "swiglu dh"), .g = kernel_rows(g, "swiglu g"),
-                            .u = kernel_rows(u, "swiglu u"), .rows = g.rows(), .cols = g.cols(), .pool = exec.pool};
+void swiglu_backward(const Exec& exec, const Tensor& dg, const Tensor& du, const Tensor& dh, const Tensor& g,
+                     const Tensor& u) {
+  const SwigluBackward args{.dg = kernel_rows(dg, "swiglu dg"),
+                            .du = kernel_rows(du, "swiglu du"),
+                            .dh = kernel_rows(dh, "swiglu dh"),
+                            .g = kernel_rows(g, "swiglu g"),
+                            .u = kernel_rows(u, "swiglu u"),
+                            .rows = g.rows(),
+                            .cols = g.cols(),
+                            .pool = exec.pool};
   const bool f64 = all_f64({args.dg, args.du, args.dh, args.g, args.u}, "swiglu_backward");
   check(g.dtype() == u.dtype() && dg.dtype() == du.dtype(), ErrorKind::invalid,
         "swiglu_backward: g is {}, u {}, dg {}, du {}; expected pairs of one dtype", dtype_name(g.dtype()),
@@ -90,17 +125,23 @@ void swiglu_backward(const Exec& exec, const Tensor& dg, const Tensor& du, const
   HADAL_DISPATCH(isa_for(exec, f64), swiglu_backward(args));
 }
 
-void cross_entropy(const Exec& exec, const Tensor& logits, std::span<const int32_t> targets, double scale, const Tensor& loss,
-                   bool gradient) {
+void cross_entropy(const Exec& exec, const Tensor& logits, std::span<const int32_t> targets, double scale,
+                   const Tensor& loss, bool gradient) {
   const Rows x = kernel_rows(logits, "cross_entropy logits");
   const bool f64 = x.num == Num::f64;
   const int64_t rows = logits.rows(), vocab = logits.cols();
-  check(int64_t(targets.size()) == rows, ErrorKind::invalid, "cross_entropy: {} targets for {} rows of logits", targets.size(),
-        rows);
+  check(int64_t(targets.size()) == rows, ErrorKind::invalid, "cross_entropy: {} targets for {} rows of logits",
+        targets.size(), rows);
   check(vocab > 0, ErrorKind::invalid, "cross_entropy: logits have no columns");
   check_ids(targets.data(), rows, -1, vocab, "cross_entropy: target of row");
-  const CrossEntropy args{.logits = x, .targets = targets.data(), .loss = wide_vector(loss, rows, f64, "cross_entropy loss"),
-                          .rows = rows, .vocab = vocab, .scale = scale, .gradient = gradient, .pool = exec.pool};
+  const CrossEntropy args{.logits = x,
+                          .targets = targets.data(),
+                          .loss = wide_vector(loss, rows, f64, "cross_entropy loss"),
+                          .rows = rows,
+                          .vocab = vocab,
+                          .scale = scale,
+                          .gradient = gradient,
+                          .pool = exec.pool};
   HADAL_DISPATCH(isa_for(exec, f64), cross_entropy(args));
 }
 
@@ -109,8 +150,12 @@ void embedding(const Exec& exec, const Tensor& y, const Tensor& w, std::span<con
 }
 
 void gather_rows(const Exec& exec, const Tensor& dst, const Tensor& src, std::span<const int32_t> index) {
-  const GatherRows args{.y = kernel_rows(dst, "gathered rows"), .w = kernel_rows(src, "rows to gather from"),
-                        .ids = index.data(), .rows = int64_t(index.size()), .cols = src.cols(), .pool = exec.pool};
+  const GatherRows args{.y = kernel_rows(dst, "gathered rows"),
+                        .w = kernel_rows(src, "rows to gather from"),
+                        .ids = index.data(),
+                        .rows = int64_t(index.size()),
+                        .cols = src.cols(),
+                        .pool = exec.pool};
   const bool f64 = all_f64({args.y, args.w}, "gather_rows");
   check_shape(dst, args.rows, args.cols, "gathered rows");
   check_ids(args.ids, args.rows, 0, src.rows(), "index of row");
@@ -118,8 +163,12 @@ void gather_rows(const Exec& exec, const Tensor& dst, const Tensor& src, std::sp
 }
 
 void embedding_backward_weight(const Exec& exec, const Tensor& dw, const Tensor& dy, std::span<const int32_t> ids) {
-  const ScatterAddRows args{.dw = kernel_rows(dw, "embedding dw"), .dy = kernel_rows(dy, "embedding dy"), .ids = ids.data(),
-                            .rows = int64_t(ids.size()), .cols = dw.cols(), .pool = exec.pool};
+  const ScatterAddRows args{.dw = kernel_rows(dw, "embedding dw"),
+                            .dy = kernel_rows(dy, "embedding dy"),
+                            .ids = ids.data(),
+                            .rows = int64_t(ids.size()),
+                            .cols = dw.cols(),
+                            .pool = exec.pool};
   const bool f64 = all_f64({args.dw, args.dy}, "embedding_backward_weight");
   check(args.dw.num != Num::bf16, ErrorKind::invalid, "embedding dw is BF16, expected F32: gradients add up in FP32");
   check_shape(dy, args.rows, args.cols, "embedding dy");
@@ -131,8 +180,8 @@ namespace {
 
 // A tensor of AdamW: as many contiguous elements as the weight.
 void* adam_operand(const Tensor& tensor, int64_t count, const char* what) {
-  check(tensor.count() == count && tensor.contiguous(), ErrorKind::invalid, "adamw: {} is {}, expected {} contiguous elements",
-        what, shape_text(tensor.shape()), count);
+  check(tensor.count() == count && tensor.contiguous(), ErrorKind::invalid,
+        "adamw: {} is {}, expected {} contiguous elements", what, shape_text(tensor.shape()), count);
   return tensor.raw();
 }
 
@@ -147,17 +196,29 @@ void adamw(const Exec& exec, const AdamWArgs& a) {
   check(a.m.dtype() == a.v.dtype() && (num == Num::f64) == (moment == Num::f64), ErrorKind::invalid,
         "adamw: moments are {} and {} beside a weight of {}", dtype_name(a.m.dtype()), dtype_name(a.v.dtype()),
         dtype_name(a.w.dtype()));
-  check(!a.value || a.value.dtype() == DType::bf16, ErrorKind::invalid, "adamw: the compute copy is {}, expected BF16 or none",
-        dtype_name(a.value.dtype()));
+  check(!a.value || a.value.dtype() == DType::bf16, ErrorKind::invalid,
+        "adamw: the compute copy is {}, expected BF16 or none", dtype_name(a.value.dtype()));
   check(!a.ema || a.ema.dtype() == a.w.dtype(), ErrorKind::invalid, "adamw: the average is {}, expected {}",
         dtype_name(a.ema.dtype()), dtype_name(a.w.dtype()));
   check(a.step >= 1, ErrorKind::invalid, "adamw: step is {}, the first step is 1", a.step);
-  const AdamW args{.w = adam_operand(a.w, count, "w"), .grad = adam_operand(a.grad, count, "grad"),
-                   .m = adam_operand(a.m, count, "m"), .v = adam_operand(a.v, count, "v"), .num = num, .moment = moment,
+  const AdamW args{.w = adam_operand(a.w, count, "w"),
+                   .grad = adam_operand(a.grad, count, "grad"),
+                   .m = adam_operand(a.m, count, "m"),
+                   .v = adam_operand(a.v, count, "v"),
+                   .num = num,
+                   .moment = moment,
                    .value = a.value ? static_cast<bf16*>(adam_operand(a.value, count, "value")) : nullptr,
-                   .ema = a.ema ? adam_operand(a.ema, count, "ema") : nullptr, .count = count, .step = a.step, .lr = a.lr,
-                   .beta1 = a.beta1, .beta2 = a.beta2, .eps = a.eps, .weight_decay = a.weight_decay,
-                   .grad_scale = a.grad_scale, .ema_decay = a.ema_decay, .pool = exec.pool};
+                   .ema = a.ema ? adam_operand(a.ema, count, "ema") : nullptr,
+                   .count = count,
+                   .step = a.step,
+                   .lr = a.lr,
+                   .beta1 = a.beta1,
+                   .beta2 = a.beta2,
+                   .eps = a.eps,
+                   .weight_decay = a.weight_decay,
+                   .grad_scale = a.grad_scale,
+                   .ema_decay = a.ema_decay,
+                   .pool = exec.pool};
   HADAL_DISPATCH(isa_for(exec, num == Num::f64), adamw(args));
 }
 

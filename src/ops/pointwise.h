@@ -1,5 +1,6 @@
-// Row-wise and element-wise operations of the model. Activations f64 / f32 / bf16; inner arithmetic FP32 (FP64 for f64).
-// Sums over rows (weight gradients) run in fixed chunks of 128 rows, chunk sums added in order: no dependence on threads.
+// Row-wise and element-wise operations of the model. Activations f64 / f32 / bf16; inner arithmetic FP32 (FP64 for
+// f64). Sums over rows (weight gradients) run in fixed chunks of 128 rows, chunk sums added in order: no dependence on
+// threads.
 #pragma once
 #include <cstdint>
 #include <span>
@@ -8,17 +9,18 @@
 
 namespace hadal::ops {
 
-// RMSNorm: y = x * rstd * w, rstd = 1 / sqrt(mean(x^2) + eps), per row. w f32 (f64). rstd [rows] f32 (f64) is kept for backward.
-// x and y may be column views. y may have another dtype than x.
+// RMSNorm: y = x * rstd * w, rstd = 1 / sqrt(mean(x^2) + eps), per row. w f32 (f64). rstd [rows] f32 (f64) is kept for
+// backward. x and y may be column views. y may have another dtype than x.
 void rms_norm(const Exec& exec, const Tensor& y, const Tensor& rstd, const Tensor& x, const Tensor& w, double eps);
 // dx = rstd * (w dy - x * rstd^2 * mean(w dy x)); add: dx += (the residual stream's gradient)
 void rms_norm_backward_input(const Exec& exec, const Tensor& dx, const Tensor& dy, const Tensor& x, const Tensor& w,
                              const Tensor& rstd, bool add);
-void rms_norm_backward_weight(const Exec& exec, const Tensor& dw, const Tensor& dy, const Tensor& x, const Tensor& rstd);  // dw +=
+void rms_norm_backward_weight(const Exec& exec, const Tensor& dw, const Tensor& dy, const Tensor& x,
+                              const Tensor& rstd);  // dw +=
 
-// Rotates pairs (2i, 2i+1) of each head's d_rope elements in place (§1.4): (a + ib) * (cos + i sin)(position). x is a view whose
-// first element is the rope part of head 0; heads head_stride elements apart. table [positions, d_rope] f32/f64: row p holds
-// cos_0, sin_0, cos_1, sin_1 ... inverse: rotates back (the backward).
+// Rotates pairs (2i, 2i+1) of each head's d_rope elements in place (§1.4): (a + ib) * (cos + i sin)(position). x is a
+// view whose first element is the rope part of head 0; heads head_stride elements apart. table [positions, d_rope]
+// f32/f64: row p holds cos_0, sin_0, cos_1, sin_1 ... inverse: rotates back (the backward).
 struct RopeArgs {
   Tensor x;
   int64_t n_heads = 1, head_stride = 0, d_rope = 0;
@@ -30,11 +32,13 @@ void rope(const Exec& exec, const RopeArgs& args);
 
 // SwiGLU: h = silu(g) * u. Inputs [rows, F] views. Backward writes dg, du from dh, g, u (may overwrite g, u in place).
 void swiglu(const Exec& exec, const Tensor& h, const Tensor& g, const Tensor& u);
-void swiglu_backward(const Exec& exec, const Tensor& dg, const Tensor& du, const Tensor& dh, const Tensor& g, const Tensor& u);
+void swiglu_backward(const Exec& exec, const Tensor& dg, const Tensor& du, const Tensor& dh, const Tensor& g,
+                     const Tensor& u);
 
-// SwiGLU's backward in one pass, in place, for rows whose outputs are weighted by the router (weights empty: not weighted): with
-// h = silu(g) * u and w = weights[token[r], slot[r]]: dweights[token[r], slot[r]] = dh . h; g, u := their gradients of w dh;
-// dh := w h, the operand of the down projection's weight gradient. One dtype for dh, g, u; weights f32 (f64).
+// SwiGLU's backward in one pass, in place, for rows whose outputs are weighted by the router (weights empty: not
+// weighted): with h = silu(g) * u and w = weights[token[r], slot[r]]: dweights[token[r], slot[r]] = dh . h; g, u :=
+// their gradients of w dh; dh := w h, the operand of the down projection's weight gradient. One dtype for dh, g, u;
+// weights f32 (f64).
 struct SwigluWeightedArgs {
   Tensor dh, g, u;                       // [rows, F], overwritten
   Tensor weights, dweights;              // [tokens, top_k]
@@ -42,28 +46,29 @@ struct SwigluWeightedArgs {
 };
 void swiglu_weighted_backward(const Exec& exec, const SwigluWeightedArgs& args);
 
-// In-place cross-entropy of a chunk of rows (§2.4, HAI-LLM's in-place form): loss[r] = logsumexp(logits[r]) - logits[r, target[r]];
-// with gradient: logits[r] := (softmax(logits[r]) - onehot(target)) * scale. target -1: loss 0, gradient row 0.
-// logits f64/f32/bf16 [rows, V]; loss [rows] f32 (f64).
-void cross_entropy(const Exec& exec, const Tensor& logits, std::span<const int32_t> targets, double scale, const Tensor& loss,
-                   bool gradient);
+// In-place cross-entropy of a chunk of rows (§2.4, HAI-LLM's in-place form): loss[r] = logsumexp(logits[r]) - logits[r,
+// target[r]]; with gradient: logits[r] := (softmax(logits[r]) - onehot(target)) * scale. target -1: loss 0, gradient
+// row 0. logits f64/f32/bf16 [rows, V]; loss [rows] f32 (f64).
+void cross_entropy(const Exec& exec, const Tensor& logits, std::span<const int32_t> targets, double scale,
+                   const Tensor& loss, bool gradient);
 
-// Embedding: y[t] = w[ids[t]]; backward dw[ids[t]] += dy[t] in row order (dw f32/f64), parallel over columns or vocabulary.
+// Embedding: y[t] = w[ids[t]]; backward dw[ids[t]] += dy[t] in row order (dw f32/f64), parallel over columns or
+// vocabulary.
 void embedding(const Exec& exec, const Tensor& y, const Tensor& w, std::span<const int32_t> ids);
 void embedding_backward_weight(const Exec& exec, const Tensor& dw, const Tensor& dy, std::span<const int32_t> ids);
 
-void add(const Exec& exec, const Tensor& y, const Tensor& a, const Tensor& b);      // y = a + b (y may be a or b)
-void add_to(const Exec& exec, const Tensor& y, const Tensor& x);                    // y += x, dtypes may differ
-void scale(const Exec& exec, const Tensor& y, double factor);                       // y *= factor
-void copy(const Exec& exec, const Tensor& y, const Tensor& x);                      // converts dtype, strided views
-double sum_of_squares(const Exec& exec, const Tensor& x);                           // FP64, fixed order
+void add(const Exec& exec, const Tensor& y, const Tensor& a, const Tensor& b);  // y = a + b (y may be a or b)
+void add_to(const Exec& exec, const Tensor& y, const Tensor& x);                // y += x, dtypes may differ
+void scale(const Exec& exec, const Tensor& y, double factor);                   // y *= factor
+void copy(const Exec& exec, const Tensor& y, const Tensor& x);                  // converts dtype, strided views
+double sum_of_squares(const Exec& exec, const Tensor& x);                       // FP64, fixed order
 bool all_finite(const Exec& exec, const Tensor& x);
 // dst[i] = src[index[i]] (rows); dst must not alias src
 void gather_rows(const Exec& exec, const Tensor& dst, const Tensor& src, std::span<const int32_t> index);
 
-// AdamW, fused (decoupled decay): m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2; w -= lr * (m_hat / (sqrt(v_hat) + eps) + decay * w).
-// w master f32 (f64), grad f32 (f64) times grad_scale (clipping), m, v f32 or bf16 (f64); value: compute copy to refresh (bf16),
-// or empty when master is the compute weight. ema: f32 or empty, ema = d ema + (1-d) w.
+// AdamW, fused (decoupled decay): m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2; w -= lr * (m_hat / (sqrt(v_hat) + eps) +
+// decay * w). w master f32 (f64), grad f32 (f64) times grad_scale (clipping), m, v f32 or bf16 (f64); value: compute
+// copy to refresh (bf16), or empty when master is the compute weight. ema: f32 or empty, ema = d ema + (1-d) w.
 struct AdamWArgs {
   Tensor w, grad, m, v, value, ema;
   double lr, beta1, beta2, eps, weight_decay, grad_scale, ema_decay;

@@ -29,8 +29,8 @@ void check_rule(const RouteRule& rule) {
 Rows score_rows(const Tensor& tensor, int64_t rows, int64_t cols, Num num, const char* what) {
   const Rows result = kernel_rows(tensor, what);
   check_shape(tensor, rows, cols, what);
-  check(result.num == num && num != Num::bf16, ErrorKind::invalid, "{} is {}; routing takes F32 (or F64 throughout)", what,
-        dtype_name(tensor.dtype()));
+  check(result.num == num && num != Num::bf16, ErrorKind::invalid, "{} is {}; routing takes F32 (or F64 throughout)",
+        what, dtype_name(tensor.dtype()));
   return result;
 }
 
@@ -59,15 +59,17 @@ void route(const Exec& exec, const RouteRule& rule, const Tensor& logits, const 
         throw NotFinite(fmt::format("the selection bias of expert {} is {}", e, hadal::element(bias, e)));
   }
   if (forced) {
-    check(int64_t(experts.size()) == tokens * rule.top_k, ErrorKind::invalid, "{} forced experts for {} tokens times {}",
-          experts.size(), tokens, rule.top_k);
+    check(int64_t(experts.size()) == tokens * rule.top_k, ErrorKind::invalid,
+          "{} forced experts for {} tokens times {}", experts.size(), tokens, rule.top_k);
     check_ids(experts.data(), tokens * rule.top_k, 0, n, "forced expert");
   } else {
     experts.resize(size_t(tokens * rule.top_k));
   }
   args.experts = experts.data();
-  args.tokens = tokens, args.n_experts = n, args.n_groups = rule.n_groups, args.n_limited_groups = rule.n_limited_groups;
-  args.top_k = rule.top_k, args.softmax = rule.softmax, args.group_max = rule.group_max, args.normalize = rule.normalize;
+  args.tokens = tokens, args.n_experts = n, args.n_groups = rule.n_groups,
+  args.n_limited_groups = rule.n_limited_groups;
+  args.top_k = rule.top_k, args.softmax = rule.softmax, args.group_max = rule.group_max,
+  args.normalize = rule.normalize;
   args.scale = rule.scale, args.forced = forced, args.bad_token = &bad_token, args.pool = exec.pool;
   HADAL_DISPATCH(isa_for(exec, num == Num::f64), route(args));
   if (bad_token >= 0)
@@ -87,8 +89,14 @@ void route_backward(const Exec& exec, const RouteRule& rule, const Tensor& dlogi
                            .dweights = score_rows(dweights, tokens, rule.top_k, num, "router dweights"),
                            .scores = score_rows(scores, tokens, n, num, "router scores"),
                            .dscores = dscores ? score_rows(dscores, tokens, n, num, "router dscores") : Rows{},
-                           .experts = experts.data(), .tokens = tokens, .n_experts = n, .top_k = rule.top_k,
-                           .softmax = rule.softmax, .normalize = rule.normalize, .scale = rule.scale, .pool = exec.pool};
+                           .experts = experts.data(),
+                           .tokens = tokens,
+                           .n_experts = n,
+                           .top_k = rule.top_k,
+                           .softmax = rule.softmax,
+                           .normalize = rule.normalize,
+                           .scale = rule.scale,
+                           .pool = exec.pool};
   HADAL_DISPATCH(isa_for(exec, num == Num::f64), route_backward(args));
 }
 
@@ -104,17 +112,23 @@ double balance_loss(const Exec& exec, const RouteRule& rule, const Tensor& score
   bool complete = true;  // every token is in a sequence
   for (const RowRange& range : sequences) {
     check(range.begin >= end && range.count >= 0 && range.begin + range.count <= tokens, ErrorKind::invalid,
-          "balance loss: a sequence of {} rows from {} does not follow row {} within {} tokens", range.count, range.begin, end,
-          tokens);
+          "balance loss: a sequence of {} rows from {} does not follow row {} within {} tokens", range.count,
+          range.begin, end, tokens);
     complete = complete && range.begin == end;
     end = range.begin + range.count;
     begins.push_back(range.begin), counts.push_back(range.count);
   }
   const BalanceLoss args{.scores = score_rows(scores, tokens, n, num, "router scores"),
                          .dscores = dscores ? score_rows(dscores, tokens, n, num, "router dscores") : Rows{},
-                         .begins = begins.data(), .counts = counts.data(), .n_sequences = n_sequences, .n_experts = n,
-                         .top_k = rule.top_k, .alpha = alpha_per_sequence, .workspace = workspace.data<double>(),
-                         .losses = losses.data(), .pool = exec.pool};
+                         .begins = begins.data(),
+                         .counts = counts.data(),
+                         .n_sequences = n_sequences,
+                         .n_experts = n,
+                         .top_k = rule.top_k,
+                         .alpha = alpha_per_sequence,
+                         .workspace = workspace.data<double>(),
+                         .losses = losses.data(),
+                         .pool = exec.pool};
   if (dscores && !(complete && end == tokens)) dscores.zero();
   HADAL_DISPATCH(isa_for(exec, num == Num::f64), balance_loss(args));
   double loss = 0;
@@ -124,8 +138,8 @@ double balance_loss(const Exec& exec, const RouteRule& rule, const Tensor& score
 
 DispatchPlan make_plan(std::span<const int32_t> experts, int64_t n_tokens, int64_t top_k, int64_t n_experts) {
   const int64_t rows = n_tokens * top_k;
-  check(int64_t(experts.size()) == rows, ErrorKind::invalid, "{} experts for {} tokens times {}", experts.size(), n_tokens,
-        top_k);
+  check(int64_t(experts.size()) == rows, ErrorKind::invalid, "{} experts for {} tokens times {}", experts.size(),
+        n_tokens, top_k);
   check_ids(experts.data(), rows, 0, n_experts, "expert");
   DispatchPlan plan;
   plan.offsets.assign(size_t(n_experts) + 1, 0);
@@ -142,9 +156,17 @@ DispatchPlan make_plan(std::span<const int32_t> experts, int64_t n_tokens, int64
   return plan;
 }
 
-void combine(const Exec& exec, const Tensor& y, const Tensor& x, const DispatchPlan& plan, const Tensor& weights, bool add) {
-  Combine args{.y = kernel_rows(y, "combine y"), .x = kernel_rows(x, "combine x"), .weights = {}, .position = plan.position.data(),
-               .tokens = y.rows(), .top_k = weights.cols(), .cols = y.cols(), .add = add, .pool = exec.pool};
+void combine(const Exec& exec, const Tensor& y, const Tensor& x, const DispatchPlan& plan, const Tensor& weights,
+             bool add) {
+  Combine args{.y = kernel_rows(y, "combine y"),
+               .x = kernel_rows(x, "combine x"),
+               .weights = {},
+               .position = plan.position.data(),
+               .tokens = y.rows(),
+               .top_k = weights.cols(),
+               .cols = y.cols(),
+               .add = add,
+               .pool = exec.pool};
   const bool f64 = all_f64({args.y, args.x}, "combine");
   args.weights = score_rows(weights, args.tokens, args.top_k, f64 ? Num::f64 : Num::f32, "combine weights");
   check_plan(plan, args.tokens, args.top_k, x, "combine x");
@@ -154,9 +176,16 @@ void combine(const Exec& exec, const Tensor& y, const Tensor& x, const DispatchP
 
 void combine_backward(const Exec& exec, const Tensor& dx, const Tensor& dweights, const Tensor& dy, const Tensor& x,
                       const DispatchPlan& plan, const Tensor& weights) {
-  CombineBackward args{.dx = kernel_rows(dx, "combine dx"), .dweights = {}, .dy = kernel_rows(dy, "combine dy"),
-                       .x = kernel_rows(x, "combine x"), .weights = {}, .position = plan.position.data(), .tokens = dy.rows(),
-                       .top_k = weights.cols(), .cols = dy.cols(), .pool = exec.pool};
+  CombineBackward args{.dx = kernel_rows(dx, "combine dx"),
+                       .dweights = {},
+                       .dy = kernel_rows(dy, "combine dy"),
+                       .x = kernel_rows(x, "combine x"),
+                       .weights = {},
+                       .position = plan.position.data(),
+                       .tokens = dy.rows(),
+                       .top_k = weights.cols(),
+                       .cols = dy.cols(),
+                       .pool = exec.pool};
   const bool f64 = all_f64({args.dx, args.dy, args.x}, "combine_backward");
   const Num num = f64 ? Num::f64 : Num::f32;
   args.weights = score_rows(weights, args.tokens, args.top_k, num, "combine weights");
@@ -167,11 +196,16 @@ void combine_backward(const Exec& exec, const Tensor& dx, const Tensor& dweights
   HADAL_DISPATCH(isa_for(exec, f64), combine_backward(args));
 }
 
-void gather_backward(const Exec& exec, const Tensor& dx, const Tensor& d_sorted, const DispatchPlan& plan, int64_t top_k,
-                     bool add) {
-  const GatherBackward args{.dx = kernel_rows(dx, "gather dx"), .d_sorted = kernel_rows(d_sorted, "gather d_sorted"),
-                            .position = plan.position.data(), .tokens = dx.rows(), .top_k = top_k, .cols = dx.cols(),
-                            .add = add, .pool = exec.pool};
+void gather_backward(const Exec& exec, const Tensor& dx, const Tensor& d_sorted, const DispatchPlan& plan,
+                     int64_t top_k, bool add) {
+  const GatherBackward args{.dx = kernel_rows(dx, "gather dx"),
+                            .d_sorted = kernel_rows(d_sorted, "gather d_sorted"),
+                            .position = plan.position.data(),
+                            .tokens = dx.rows(),
+                            .top_k = top_k,
+                            .cols = dx.cols(),
+                            .add = add,
+                            .pool = exec.pool};
   const bool f64 = all_f64({args.dx, args.d_sorted}, "gather_backward");
   check_plan(plan, args.tokens, top_k, d_sorted, "gather d_sorted");
   check_shape(d_sorted, args.tokens * top_k, args.cols, "gather d_sorted");

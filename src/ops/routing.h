@@ -1,5 +1,5 @@
-// DeepSeekMoE routing (§1.5, §2.4): scores, selection, the plan that sorts tokens by expert, combine, and the balance loss.
-// Everything in FP32 (FP64 in reference precision). Ties go to the lowest index. No token is ever dropped.
+// DeepSeekMoE routing (§1.5, §2.4): scores, selection, the plan that sorts tokens by expert, combine, and the balance
+// loss. Everything in FP32 (FP64 in reference precision). Ties go to the lowest index. No token is ever dropped.
 #pragma once
 #include <cstdint>
 #include <span>
@@ -11,30 +11,32 @@ namespace hadal::ops {
 
 struct RouteRule {
   int64_t n_experts = 0, n_groups = 1, n_limited_groups = 1, top_k = 1;
-  bool softmax = false;          // else sigmoid
-  bool group_max = false;        // group score: max (V2) else sum of the best two (V3)
-  bool normalize = true;         // divide by (sum + 1e-20)
+  bool softmax = false;    // else sigmoid
+  bool group_max = false;  // group score: max (V2) else sum of the best two (V3)
+  bool normalize = true;   // divide by (sum + 1e-20)
   double scale = 1.0;
 };
 
-// logits [T,E] -> scores [T,E] (sigmoid or softmax), experts [T*k] ascending within a token, weights [T,k] (unbiased scores,
-// normalised, scaled). bias [E] or empty: added for selection only. masked groups count as -inf.
-// A NaN logit throws invalid, naming the token. forced: experts are given (replayed routes), selection is skipped.
+// logits [T,E] -> scores [T,E] (sigmoid or softmax), experts [T*k] ascending within a token, weights [T,k] (unbiased
+// scores, normalised, scaled). bias [E] or empty: added for selection only. masked groups count as -inf. A NaN logit
+// throws invalid, naming the token. forced: experts are given (replayed routes), selection is skipped.
 void route(const Exec& exec, const RouteRule& rule, const Tensor& logits, const Tensor& bias, const Tensor& scores,
            std::vector<int32_t>& experts, const Tensor& weights, bool forced = false);
 // dlogits [T,E] = gradient through weights [T,k] (and through the balance loss, already in dscores [T,E] if given).
 void route_backward(const Exec& exec, const RouteRule& rule, const Tensor& dlogits, const Tensor& dweights,
                     const Tensor& scores, std::span<const int32_t> experts, const Tensor& dscores);
 
-// Sequence-wise balance loss of §2.4 over sequences (row ranges): sum over sequences of alpha * sum_i f_i P_i * per_sequence,
-// where f counts the top k of the UNBIASED scores without group limit. Returns the loss; dscores [T,E] (may be empty) is
-// overwritten with its gradient (only through P).
-struct RowRange { int64_t begin = 0, count = 0; };
+// Sequence-wise balance loss of §2.4 over sequences (row ranges): sum over sequences of alpha * sum_i f_i P_i *
+// per_sequence, where f counts the top k of the UNBIASED scores without group limit. Returns the loss; dscores [T,E]
+// (may be empty) is overwritten with its gradient (only through P).
+struct RowRange {
+  int64_t begin = 0, count = 0;
+};
 double balance_loss(const Exec& exec, const RouteRule& rule, const Tensor& scores, std::span<const RowRange> sequences,
                     double alpha_per_sequence, const Tensor& dscores);
 
-// Plan: rows of the sorted buffer. row r of the buffer is token `token[r]`, its slot `slot[r]` in [0,k); expert e owns rows
-// offsets[e] .. offsets[e+1], tokens ascending; position[t*k + s] is the buffer row of token t's slot s.
+// Plan: rows of the sorted buffer. row r of the buffer is token `token[r]`, its slot `slot[r]` in [0,k); expert e owns
+// rows offsets[e] .. offsets[e+1], tokens ascending; position[t*k + s] is the buffer row of token t's slot s.
 struct DispatchPlan {
   std::vector<int64_t> offsets;
   std::vector<int32_t> token, slot, position;
@@ -42,11 +44,13 @@ struct DispatchPlan {
 DispatchPlan make_plan(std::span<const int32_t> experts, int64_t n_tokens, int64_t top_k, int64_t n_experts);
 
 // y[t] (+)= sum over slots s ascending (= experts ascending) of weights[t,s] * x[position[t,s]], FP32 sums.
-void combine(const Exec& exec, const Tensor& y, const Tensor& x, const DispatchPlan& plan, const Tensor& weights, bool add);
+void combine(const Exec& exec, const Tensor& y, const Tensor& x, const DispatchPlan& plan, const Tensor& weights,
+             bool add);
 // Backward: dx[position[t,s]] = weights[t,s] * dy[t]; dweights[t,s] = dy[t] . x[position[t,s]]
 void combine_backward(const Exec& exec, const Tensor& dx, const Tensor& dweights, const Tensor& dy, const Tensor& x,
                       const DispatchPlan& plan, const Tensor& weights);
 // Backward of the gather into the sorted buffer: dx[t] (+)= sum over slots ascending of d_sorted[position[t,s]]
-void gather_backward(const Exec& exec, const Tensor& dx, const Tensor& d_sorted, const DispatchPlan& plan, int64_t top_k, bool add);
+void gather_backward(const Exec& exec, const Tensor& dx, const Tensor& d_sorted, const DispatchPlan& plan,
+                     int64_t top_k, bool add);
 
 }  // namespace hadal::ops

@@ -1,6 +1,6 @@
 // Tensor: a pointer, a dtype, a shape, a row stride and an owner. No operators, no autograd: layers say what happens.
-// The last dimension is contiguous; all leading dimensions are seen as rows, `row_stride` elements apart (rows() * cols()).
-// Copying a Tensor copies the handle. Views share the owner.
+// The last dimension is contiguous; all leading dimensions are seen as rows, `row_stride` elements apart (rows() *
+// cols()). Copying a Tensor copies the handle. Views share the owner.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -16,27 +16,49 @@ namespace hadal {
 
 enum class DType : uint8_t { f64, f32, bf16, f16, f8_e4m3, i64, i32, u8, f8_e8m0 };
 int64_t dtype_bytes(DType dtype);
-const char* dtype_name(DType dtype);  // safetensors spelling: "F64", "F32", "BF16", "F16", "F8_E4M3", "I64", "I32", "U8", "F8_E8M0"
+const char* dtype_name(
+    DType dtype);  // safetensors spelling: "F64", "F32", "BF16", "F16", "F8_E4M3", "I64", "I32", "U8", "F8_E8M0"
 
 using Shape = std::vector<int64_t>;
-int64_t shape_count(const Shape& shape);          // product; throws invalid on a negative size or overflow of int64
-std::string shape_text(const Shape& shape);       // "[3, 128]"
+int64_t shape_count(const Shape& shape);     // product; throws invalid on a negative size or overflow of int64
+std::string shape_text(const Shape& shape);  // "[3, 128]"
 
-template <class T> constexpr DType dtype_of();
-template <> constexpr DType dtype_of<double>() { return DType::f64; }
-template <> constexpr DType dtype_of<float>() { return DType::f32; }
-template <> constexpr DType dtype_of<bf16>() { return DType::bf16; }
-template <> constexpr DType dtype_of<int64_t>() { return DType::i64; }
-template <> constexpr DType dtype_of<int32_t>() { return DType::i32; }
-template <> constexpr DType dtype_of<uint8_t>() { return DType::u8; }
+template <class T>
+constexpr DType dtype_of();
+template <>
+constexpr DType dtype_of<double>() {
+  return DType::f64;
+}
+template <>
+constexpr DType dtype_of<float>() {
+  return DType::f32;
+}
+template <>
+constexpr DType dtype_of<bf16>() {
+  return DType::bf16;
+}
+template <>
+constexpr DType dtype_of<int64_t>() {
+  return DType::i64;
+}
+template <>
+constexpr DType dtype_of<int32_t>() {
+  return DType::i32;
+}
+template <>
+constexpr DType dtype_of<uint8_t>() {
+  return DType::u8;
+}
 
 class Tensor {
  public:
   Tensor() = default;
-  static Tensor empty(const Exec& exec, DType dtype, Shape shape);   // uninitialised, from the exec's memory pool
+  static Tensor empty(const Exec& exec, DType dtype, Shape shape);  // uninitialised, from the exec's memory pool
   static Tensor zeros(const Exec& exec, DType dtype, Shape shape);
-  static Tensor wrap(void* data, DType dtype, Shape shape, int64_t row_stride = -1, std::shared_ptr<void> owner = nullptr);
-  template <class T> static Tensor from(const Exec& exec, const std::vector<T>& values, Shape shape);  // copies
+  static Tensor wrap(void* data, DType dtype, Shape shape, int64_t row_stride = -1,
+                     std::shared_ptr<void> owner = nullptr);
+  template <class T>
+  static Tensor from(const Exec& exec, const std::vector<T>& values, Shape shape);  // copies
 
   explicit operator bool() const { return data_ != nullptr; }
   DType dtype() const { return dtype_; }
@@ -44,22 +66,23 @@ class Tensor {
   int64_t dim(int i) const { return shape_[i < 0 ? i + shape_.size() : i]; }
   int64_t count() const { return rows() * cols(); }
   int64_t cols() const { return shape_.empty() ? 1 : shape_.back(); }
-  int64_t rows() const;                                   // product of all but the last dimension
-  int64_t row_stride() const { return row_stride_; }      // in elements
+  int64_t rows() const;                               // product of all but the last dimension
+  int64_t row_stride() const { return row_stride_; }  // in elements
   bool contiguous() const { return row_stride_ == cols() || rows() <= 1; }
   int64_t bytes() const { return count() * dtype_bytes(dtype_); }
 
   void* raw() const { return data_; }
-  template <class T> T* data() const;                     // throws internal when T is not the dtype
+  template <class T>
+  T* data() const;  // throws internal when T is not the dtype
 
-  Tensor view(Shape shape) const;                         // same elements, contiguous only
-  Tensor row_range(int64_t first, int64_t count) const;   // rows of the 2-D view [rows, cols]
-  Tensor col_range(int64_t first, int64_t count) const;   // columns of the 2-D view; keeps the row stride
-  Tensor slice(int64_t index) const;                      // index along the first dimension of a contiguous tensor
+  Tensor view(Shape shape) const;                        // same elements, contiguous only
+  Tensor row_range(int64_t first, int64_t count) const;  // rows of the 2-D view [rows, cols]
+  Tensor col_range(int64_t first, int64_t count) const;  // columns of the 2-D view; keeps the row stride
+  Tensor slice(int64_t index) const;                     // index along the first dimension of a contiguous tensor
 
-  Tensor clone(const Exec& exec) const;                   // contiguous copy
-  Tensor to(const Exec& exec, DType dtype) const;         // converted contiguous copy (floating types)
-  void copy_from(const Tensor& source) const;             // same count; converts dtype; writes our elements
+  Tensor clone(const Exec& exec) const;            // contiguous copy
+  Tensor to(const Exec& exec, DType dtype) const;  // converted contiguous copy (floating types)
+  void copy_from(const Tensor& source) const;      // same count; converts dtype; writes our elements
   void zero() const;
   void reset() { *this = Tensor(); }
 
@@ -71,7 +94,7 @@ class Tensor {
   std::shared_ptr<void> owner_;
 };
 
-double element(const Tensor& tensor, int64_t flat);                     // for tests, prints and slow paths
+double element(const Tensor& tensor, int64_t flat);  // for tests, prints and slow paths
 void set_element(const Tensor& tensor, int64_t flat, double value);
 
 }  // namespace hadal

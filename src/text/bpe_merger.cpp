@@ -18,7 +18,8 @@ size_t place_of(uint64_t key, size_t table_size) {
 
 }  // namespace
 
-BpeMerger::BpeMerger(std::vector<std::string> tokens, const std::array<int32_t, 256>& byte_ids, std::vector<std::string> forbidden)
+BpeMerger::BpeMerger(std::vector<std::string> tokens, const std::array<int32_t, 256>& byte_ids,
+                     std::vector<std::string> forbidden)
     : tokens_(std::move(tokens)), forbidden_(std::move(forbidden)), byte_ids_(byte_ids), table_(1 << 12, kFree) {
   for (int32_t id : byte_ids_) ids_.emplace(tokens_[id], id);
 }
@@ -104,8 +105,8 @@ void BpeMerger::merge_in_word(uint32_t word, int32_t left, int32_t right, int32_
   about.size = to;
 }
 
-// The same bytes can come from different pairs: the token is then the one that exists, and a pair that comes back after it
-// was merged (its parts were made in another way) is joined again without a second entry in the list.
+// The same bytes can come from different pairs: the token is then the one that exists, and a pair that comes back after
+// it was merged (its parts were made in another way) is joined again without a second entry in the list.
 bool BpeMerger::merge_pair(uint32_t pair) {
   const auto left = int32_t(pairs_[pair].key >> 32), right = int32_t(pairs_[pair].key & UINT32_MAX);
   std::string bytes = tokens_[left] + tokens_[right];

@@ -1,6 +1,6 @@
-// The merging half of BPE training: words as sequences of tokens with counts, the pairs in them with counts and the words
-// they stand in, and a queue of pairs by count. A queue entry may be older than the pair's count; it is corrected when it
-// comes up. One merge costs in proportion to the words that hold the pair.
+// The merging half of BPE training: words as sequences of tokens with counts, the pairs in them with counts and the
+// words they stand in, and a queue of pairs by count. A queue entry may be older than the pair's count; it is corrected
+// when it comes up. One merge costs in proportion to the words that hold the pair.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -19,7 +19,8 @@ namespace hadal {
 class BpeMerger {
  public:
   // tokens: the bytes of ids 0 .. n-1 so far; byte_ids[b] the token of byte b; forbidden: bytes that no merge may make.
-  BpeMerger(std::vector<std::string> tokens, const std::array<int32_t, 256>& byte_ids, std::vector<std::string> forbidden);
+  BpeMerger(std::vector<std::string> tokens, const std::array<int32_t, 256>& byte_ids,
+            std::vector<std::string> forbidden);
 
   void add_word(std::string_view word, int64_t count);
   // Merges until there are n_tokens tokens, or no pair is left that occurs min_count times. progress(tokens now).
@@ -62,8 +63,8 @@ class BpeMerger {
   std::vector<int32_t> symbols_;  // of all words, one after the other
   std::vector<Word> words_;
   std::vector<Pair> pairs_;
-  std::vector<uint32_t> table_;   // indexes into pairs_ by key, kFree where none; at most half full
-  std::vector<Waiting> queue_;    // a heap
+  std::vector<uint32_t> table_;  // indexes into pairs_ by key, kFree where none; at most half full
+  std::vector<Waiting> queue_;   // a heap
   std::vector<uint32_t> touched_;
 };
 

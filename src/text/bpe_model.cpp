@@ -65,8 +65,8 @@ void PieceCache::keep(std::string_view piece, uint64_t hash, const int32_t* ids,
 
 BpeModel::BpeModel(std::vector<Merge> merges, const std::array<int32_t, 256>& byte_ids)
     : merges_(std::move(merges)), byte_ids_(byte_ids) {
-  check(int64_t(merges_.size()) <= kMostMerges, ErrorKind::unsupported, "the tokenizer has {} merges; at most {} are supported",
-        merges_.size(), kMostMerges);
+  check(int64_t(merges_.size()) <= kMostMerges, ErrorKind::unsupported,
+        "the tokenizer has {} merges; at most {} are supported", merges_.size(), kMostMerges);
   const size_t size = std::bit_ceil(merges_.size() * 2 + 16);
   table_.assign(size, kEmpty);
   shift_ = 64 - std::countr_zero(size);
@@ -88,7 +88,9 @@ bool BpeModel::in_order(size_t n_ids, std::vector<uint32_t>& made) const {
   for (const int32_t id : byte_ids_) made[size_t(id)] = 0;
   for (size_t i = 0; i < merges_.size(); ++i) {
     const Merge& merge = merges_[i];
-    if (made[size_t(merge.left)] == kNever || made[size_t(merge.right)] == kNever || made[size_t(merge.result)] != kNever) return false;
+    if (made[size_t(merge.left)] == kNever || made[size_t(merge.right)] == kNever ||
+        made[size_t(merge.result)] != kNever)
+      return false;
     made[size_t(merge.result)] = uint32_t(i + 1);
   }
   return true;
@@ -117,15 +119,16 @@ void BpeModel::prepare_walk() {
     bytes[id] = bytes[size_t(merge.left)] + bytes[size_t(merge.right)];
     if (bytes[id].size() > kMostTokenBytes) return;
     parts_[id] = {uint32_t(i + 1), merge.left, merge.right, int32_t(bytes[id].size())};
-    comes_out[id] = comes_out[size_t(merge.left)] && comes_out[size_t(merge.right)] && compatible(merge.left, merge.right, uint32_t(i));
+    comes_out[id] = comes_out[size_t(merge.left)] && comes_out[size_t(merge.right)] &&
+                    compatible(merge.left, merge.right, uint32_t(i));
     if (comes_out[id]) reachable.emplace_back(bytes[id], merge.result);
   }
   prefixes_.assign(made.size(), -1);
   trie_ = TokenTrie(std::move(reachable), prefixes_);
 }
 
-// Whether merges of rank below `before` leave the border between the two: undoes their merges, the latest first, and asks at each
-// state for a merge across the border while it lasts. Of equal ranks the left merge happens first.
+// Whether merges of rank below `before` leave the border between the two: undoes their merges, the latest first, and
+// asks at each state for a merge across the border while it lasts. Of equal ranks the left merge happens first.
 bool BpeModel::compatible(int32_t left, int32_t right, uint32_t before) const {
   while (true) {
     if (rank(left, right) < before) return false;
@@ -230,7 +233,8 @@ void BpeModel::encode_by_merging(std::string_view piece, BpeScratch& scratch, st
   scratch.ids.resize(n);
   scratch.ranks.resize(n);
   for (size_t i = 0; i < n; ++i) scratch.ids[i] = byte_ids_[uint8_t(piece[i])];
-  for (size_t i = 0; i + 1 < n; ++i) scratch.ranks[i] = byte_pair_ranks_[uint8_t(piece[i]) * 256 + uint8_t(piece[i + 1])];
+  for (size_t i = 0; i + 1 < n; ++i)
+    scratch.ranks[i] = byte_pair_ranks_[uint8_t(piece[i]) * 256 + uint8_t(piece[i + 1])];
   scratch.ranks[n - 1] = kNone;
   if (n < kLongPiece) {
     scan(scratch, ids);
@@ -268,7 +272,8 @@ void BpeModel::heap(BpeScratch& scratch, std::vector<int32_t>& out) const {
   std::vector<uint32_t>& ranks = scratch.ranks;
   std::vector<uint64_t>& heap = scratch.heap;  // rank, position: the leftmost of equal ranks comes first
   const auto n = int32_t(ids.size());
-  check(ids.size() < size_t(INT32_MAX), ErrorKind::unsupported, "a piece of text of {} bytes without a place to split", ids.size());
+  check(ids.size() < size_t(INT32_MAX), ErrorKind::unsupported, "a piece of text of {} bytes without a place to split",
+        ids.size());
   next.resize(n);
   previous.resize(n);
   heap.clear();

@@ -1,10 +1,10 @@
-// Byte-level BPE of one piece of text: starts from the bytes' tokens and joins, again and again, the neighbouring pair whose
-// merge has the lowest rank (the leftmost of equals).
-// That is the meaning, and for odd lists of merges the method (short pieces are scanned, long ones go through a heap). Where each
-// token has one merge, which comes after those of its parts, merges happen in the order of their ranks. Then a sequence of tokens
-// is the outcome if and only if each two neighbours alone would come out as they are: no merge across their border, at the time at
-// which both its sides exist. So the outcome is found left to right, the longest token first, stepping back where nothing fits.
-// Immutable and thread-safe; a thread's working memory and its cache of pieces are a BpeScratch.
+// Byte-level BPE of one piece of text: starts from the bytes' tokens and joins, again and again, the neighbouring pair
+// whose merge has the lowest rank (the leftmost of equals). That is the meaning, and for odd lists of merges the method
+// (short pieces are scanned, long ones go through a heap). Where each token has one merge, which comes after those of
+// its parts, merges happen in the order of their ranks. Then a sequence of tokens is the outcome if and only if each
+// two neighbours alone would come out as they are: no merge across their border, at the time at which both its sides
+// exist. So the outcome is found left to right, the longest token first, stepping back where nothing fits. Immutable
+// and thread-safe; a thread's working memory and its cache of pieces are a BpeScratch.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -58,7 +58,8 @@ class BpeModel {
 
   void encode(std::string_view piece, BpeScratch& scratch, std::vector<int32_t>& ids) const;  // appends; uses the cache
   void encode_afresh(std::string_view piece, BpeScratch& scratch, std::vector<int32_t>& ids) const;
-  void encode_by_merging(std::string_view piece, BpeScratch& scratch, std::vector<int32_t>& ids) const;  // by the meaning
+  void encode_by_merging(std::string_view piece, BpeScratch& scratch,
+                         std::vector<int32_t>& ids) const;  // by the meaning
   bool walks() const { return !trie_.empty(); }
   const std::vector<Merge>& merges() const { return merges_; }
   // Pieces that are a token as they stand ("ignore_merges" of tokenizer.json); the map outlives the model.

@@ -16,8 +16,8 @@
 namespace hadal {
 namespace {
 
-constexpr size_t kBlockBytes = 256 << 10;      // one task of counting
-constexpr size_t kPendingBytes = 16 << 20;     // counted in one go
+constexpr size_t kBlockBytes = 256 << 10;   // one task of counting
+constexpr size_t kPendingBytes = 16 << 20;  // counted in one go
 constexpr size_t kReadBytes = 4 << 20;
 constexpr int64_t kWordsOfOneThread = 1 << 18;  // then its table is added to the common one
 constexpr double kReportSeconds = 0.2;
@@ -29,7 +29,8 @@ struct Block {
 };
 
 // A place at most `limit` bytes into the text where no piece crosses: behind a line end that a visible ASCII character
-// follows (none of the report's expressions joins the two). Failing that, a character's border; 0 if the limit is inside one.
+// follows (none of the report's expressions joins the two). Failing that, a character's border; 0 if the limit is
+// inside one.
 size_t place_to_cut(std::string_view text, size_t limit) {
   for (size_t at = std::min(limit, text.size() - 1); at > 0; --at) {
     if (text[at - 1] == '\n' && text[at] > 0x20 && text[at] < 0x7F) return at;
@@ -79,8 +80,9 @@ const std::vector<std::string_view>& BpeTrainer::first_tokens() {
 }
 
 const std::vector<std::string_view>& BpeTrainer::last_tokens() {
-  static const std::vector<std::string_view> names = {kFimHoleToken,   kFimBeginToken,  kFimEndToken,     kUserToken,
-                                                      kAssistantToken, kEndOfTurnToken, kThinkBeginToken, kThinkEndToken};
+  static const std::vector<std::string_view> names = {kFimHoleToken,    kFimBeginToken,  kFimEndToken,
+                                                      kUserToken,       kAssistantToken, kEndOfTurnToken,
+                                                      kThinkBeginToken, kThinkEndToken};
   return names;
 }
 
@@ -90,19 +92,22 @@ std::vector<std::string> BpeTrainer::State::names_at_end() const {
   return names;
 }
 
-BpeTrainer::BpeTrainer(BpeOptions options, ThreadPool& pool) : state_(std::make_unique<State>(std::move(options), pool)) {
+BpeTrainer::BpeTrainer(BpeOptions options, ThreadPool& pool)
+    : state_(std::make_unique<State>(std::move(options), pool)) {
   const BpeOptions& with = state_->options;
   std::vector<std::string> names = state_->names_at_end();
   names.insert(names.end(), first_tokens().begin(), first_tokens().end());
   const auto least = int64_t(256 + names.size());
   check(with.vocab_size >= least, ErrorKind::invalid,
-        "a vocabulary of {} is too small: 256 bytes and {} added tokens need at least {}", with.vocab_size, names.size(), least);
-  check(with.vocab_size <= BpeModel::kMostTokens, ErrorKind::invalid, "a vocabulary of {} is too large: at most {}", with.vocab_size,
-        BpeModel::kMostTokens);
+        "a vocabulary of {} is too small: 256 bytes and {} added tokens need at least {}", with.vocab_size,
+        names.size(), least);
+  check(with.vocab_size <= BpeModel::kMostTokens, ErrorKind::invalid, "a vocabulary of {} is too large: at most {}",
+        with.vocab_size, BpeModel::kMostTokens);
   check(with.min_count >= 1, ErrorKind::invalid, "min_count is {}, but a pair occurs at least once", with.min_count);
   std::sort(names.begin(), names.end());
   const auto twice = std::adjacent_find(names.begin(), names.end());
-  check(twice == names.end(), ErrorKind::invalid, "added token '{}' is listed twice", twice == names.end() ? "" : *twice);
+  check(twice == names.end(), ErrorKind::invalid, "added token '{}' is listed twice",
+        twice == names.end() ? "" : *twice);
   for (const std::string& name : names) {
     check(!name.empty() && utf8_valid_prefix(name) == int64_t(name.size()), ErrorKind::invalid,
           "added token '{}' is empty or not UTF-8", name);
@@ -239,7 +244,9 @@ Tokenizer BpeTrainer::train() {
 
   const int64_t n_tokens = state.options.vocab_size - int64_t(last.size());
   const int64_t first_merge = int64_t(file.tokens.size());
-  auto progress = [&](int64_t tokens, bool now) { state.tell({"merging", tokens - first_merge, n_tokens - first_merge, n_words}, now); };
+  auto progress = [&](int64_t tokens, bool now) {
+    state.tell({"merging", tokens - first_merge, n_tokens - first_merge, n_words}, now);
+  };
   progress(first_merge, true);
   merger.run(n_tokens, state.options.min_count, [&](int64_t tokens) { progress(tokens, false); });
   progress(int64_t(merger.tokens().size()), true);

@@ -1,12 +1,12 @@
 // Training of a byte-level BPE vocabulary (§2.1).
-// (1) Texts are cut by the pre-tokenizer and equal pieces ("words") counted in 64 bits, on all threads; memory is bounded by
-// the distinct words, not by the text. (2) The most frequent pair of neighbouring tokens becomes a new token, again and again.
-// Pairs are counted over all neighbours (in "aaa" the pair a a twice). Tie rule: of equally frequent pairs the one with the
-// smaller left id, then the smaller right id. This is also the rule of Hugging Face's trainer, so both give the same merges.
-// The result depends on the multiset of words alone: not on thread count, order of texts, or machine.
-// Ids: 0 BOS, 1 EOS, 2 PAD, 3..258 the bytes in the order of their characters, then the merges, then the other added tokens
-// (FIM hole, begin, end, User, Assistant, EOT, think, /think). Text that spells an added token is text like any other, and
-// no merge ever makes one.
+// (1) Texts are cut by the pre-tokenizer and equal pieces ("words") counted in 64 bits, on all threads; memory is
+// bounded by the distinct words, not by the text. (2) The most frequent pair of neighbouring tokens becomes a new
+// token, again and again. Pairs are counted over all neighbours (in "aaa" the pair a a twice). Tie rule: of equally
+// frequent pairs the one with the smaller left id, then the smaller right id. This is also the rule of Hugging Face's
+// trainer, so both give the same merges. The result depends on the multiset of words alone: not on thread count, order
+// of texts, or machine. Ids: 0 BOS, 1 EOS, 2 PAD, 3..258 the bytes in the order of their characters, then the merges,
+// then the other added tokens (FIM hole, begin, end, User, Assistant, EOT, think, /think). Text that spells an added
+// token is text like any other, and no merge ever makes one.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -23,20 +23,21 @@ namespace hadal {
 
 struct BpeOptions {
   int64_t vocab_size = 4096;  // all ids, added tokens included
-  int64_t min_count = 2;      // a pair seen less often is not merged; the vocabulary may then stay smaller than asked for
+  int64_t min_count = 2;  // a pair seen less often is not merged; the vocabulary may then stay smaller than asked for
   std::vector<std::string> splits = PreTokenizer::default_splits();
   std::vector<std::string> extra_tokens;  // further added tokens, after the default ones
 };
 
 struct BpeProgress {
-  const char* stage = "";        // "counting words", "merging"
-  int64_t done = 0, total = 0;   // bytes (total 0: unknown) or merges
+  const char* stage = "";       // "counting words", "merging"
+  int64_t done = 0, total = 0;  // bytes (total 0: unknown) or merges
   int64_t distinct_words = 0;
 };
 
 class BpeTrainer {
  public:
-  explicit BpeTrainer(BpeOptions options, ThreadPool& pool);  // throws invalid if the vocabulary cannot hold bytes and added tokens
+  explicit BpeTrainer(BpeOptions options,
+                      ThreadPool& pool);  // throws invalid if the vocabulary cannot hold bytes and added tokens
   ~BpeTrainer();
 
   // Called a few times per second from the calling thread; an exception that it throws ends the training.

@@ -29,13 +29,14 @@ void set_kind(const std::string& every, const char* set, CharacterKind kind, std
   int error = 0;
   PCRE2_SIZE place = 0;
   const std::string pattern = std::string("[") + set + "]+";
-  const std::unique_ptr<pcre2_code, CodeDeleter> code(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(),
-                                                                    PCRE2_UTF | PCRE2_UCP, &error, &place, nullptr));
+  const std::unique_ptr<pcre2_code, CodeDeleter> code(pcre2_compile(
+      reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(), PCRE2_UTF | PCRE2_UCP, &error, &place, nullptr));
   const std::unique_ptr<pcre2_match_data, MatchDataDeleter> data(pcre2_match_data_create(1, nullptr));
   check(code && data, ErrorKind::internal, "PCRE2 does not know {}", pattern);
   pcre2_jit_compile(code.get(), PCRE2_JIT_COMPLETE);
   const auto subject = reinterpret_cast<PCRE2_SPTR>(every.data());
-  for (PCRE2_SIZE from = 0; pcre2_match(code.get(), subject, every.size(), from, PCRE2_NO_UTF_CHECK, data.get(), nullptr) > 0;) {
+  for (PCRE2_SIZE from = 0;
+       pcre2_match(code.get(), subject, every.size(), from, PCRE2_NO_UTF_CHECK, data.get(), nullptr) > 0;) {
     const PCRE2_SIZE* bounds = pcre2_get_ovector_pointer(data.get());
     for (const char *at = every.data() + bounds[0], *end = every.data() + bounds[1]; at < end;) {
       const int length = utf8_length(at, end);
@@ -63,8 +64,11 @@ const CharacterKinds& character_kinds() {
   static const CharacterKinds kinds = [] {
     const std::string every = every_character();
     std::vector<CharacterKind> of(CharacterKinds::kKnown, CharacterKind::other);
-    const std::pair<char, CharacterKind> categories[] = {{'L', CharacterKind::letter}, {'M', CharacterKind::mark},
-        {'P', CharacterKind::punctuation}, {'S', CharacterKind::punctuation}, {'N', CharacterKind::number}};
+    const std::pair<char, CharacterKind> categories[] = {{'L', CharacterKind::letter},
+                                                         {'M', CharacterKind::mark},
+                                                         {'P', CharacterKind::punctuation},
+                                                         {'S', CharacterKind::punctuation},
+                                                         {'N', CharacterKind::number}};
     for (const auto& [letter, kind] : categories) {
       set_kind(every, (std::string("\\p{") + letter + "}").c_str(), kind, of);
       for (const UnicodeAddition& more : kUnicodeAdditions) {
@@ -83,7 +87,8 @@ CharacterKinds::CharacterKinds(const std::vector<CharacterKind>& by_code_point) 
   std::map<std::string, uint16_t> known;
   for (size_t begin = 0; begin < kKnown; begin += 128) {
     const auto* block = by_code_point.data() + begin;
-    const auto [place, fresh] = known.emplace(std::string(reinterpret_cast<const char*>(block), 128), uint16_t(known.size()));
+    const auto [place, fresh] =
+        known.emplace(std::string(reinterpret_cast<const char*>(block), 128), uint16_t(known.size()));
     if (fresh) blocks_.insert(blocks_.end(), block, block + 128);
     block_of_.push_back(place->second);
   }

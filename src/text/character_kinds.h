@@ -1,4 +1,5 @@
-// What characters are, by PCRE2's tables and the additions to them (unicode_additions.h): a table by code point, made once.
+// What characters are, by PCRE2's tables and the additions to them (unicode_additions.h): a table by code point, made
+// once.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -21,7 +22,8 @@ enum class CharacterKind : uint8_t {
 class CharacterKinds {
  public:
   // Kinds of code points below kKnown; from there on all are `other`.
-  static constexpr uint32_t kKnown = 0x40000, kTagsBegin = 0xE0100, kTagsEnd = 0xE01F0;  // variation selectors are marks
+  static constexpr uint32_t kKnown = 0x40000, kTagsBegin = 0xE0100,
+                            kTagsEnd = 0xE01F0;  // variation selectors are marks
   explicit CharacterKinds(const std::vector<CharacterKind>& by_code_point);
 
   CharacterKind of(uint32_t code_point) const {
@@ -40,7 +42,8 @@ class CharacterKinds {
 
 const CharacterKinds& character_kinds();
 
-// \w of Rust's regular expressions: Alphabetic, M, Nd, Pc and the two joiners (single_word of added tokens asks for it).
+// \w of Rust's regular expressions: Alphabetic, M, Nd, Pc and the two joiners (single_word of added tokens asks for
+// it).
 bool is_word_character(uint32_t code_point);
 bool is_white_space(uint32_t code_point);  // the White_Space property
 

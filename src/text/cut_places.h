@@ -1,5 +1,5 @@
-// Where a long text may be cut so that its parts, each encoded alone, give the ids of the whole. That depends on the split
-// expressions; for those that are not known here a text is not cut.
+// Where a long text may be cut so that its parts, each encoded alone, give the ids of the whole. That depends on the
+// split expressions; for those that are not known here a text is not cut.
 #pragma once
 #include <cstddef>
 #include <string>

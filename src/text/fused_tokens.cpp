@@ -5,9 +5,10 @@
 
 namespace hadal {
 
-std::vector<int32_t> split_fused_tokens(const Tokenizer& tokenizer, std::span<const int32_t> ids, double fraction, uint64_t seed,
-                                        uint64_t stream) {
-  check(fraction >= 0 && fraction <= 1, ErrorKind::invalid, "the fraction of fused tokens to split is {}, not in 0 .. 1", fraction);
+std::vector<int32_t> split_fused_tokens(const Tokenizer& tokenizer, std::span<const int32_t> ids, double fraction,
+                                        uint64_t seed, uint64_t stream) {
+  check(fraction >= 0 && fraction <= 1, ErrorKind::invalid,
+        "the fraction of fused tokens to split is {}, not in 0 .. 1", fraction);
   std::vector<int32_t> out;
   out.reserve(ids.size() + ids.size() / 16);
   for (size_t i = 0; i < ids.size(); ++i) {

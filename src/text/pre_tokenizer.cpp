@@ -31,8 +31,8 @@ struct JitStackDeleter {
   void operator()(pcre2_jit_stack* stack) const { pcre2_jit_stack_free(stack); }
 };
 
-// Steps that one match may take beyond four per byte of its subject. A pattern that backtracks exponentially meets this within a
-// second or so; a long run of blanks does not.
+// Steps that one match may take beyond four per byte of its subject. A pattern that backtracks exponentially meets this
+// within a second or so; a long run of blanks does not.
 constexpr uint32_t kMatchSteps = 20'000'000;
 constexpr size_t kJitStackStart = 32 << 10, kJitStackMost = 16 << 20;
 
@@ -99,13 +99,15 @@ void PreTokenizer::Compiled::add(const std::string& expression) {
   pcre2_set_newline(context.get(), PCRE2_NEWLINE_LF);  // as Oniguruma has it; ^ and $ are borders of lines there
   pcre2_set_parens_nest_limit(context.get(), 100);
   for (const bool with_additions : {false, true}) {
-    const std::string pattern = split_pattern_for_pcre2(expression, with_additions ? pcre2_unicode_major() : kUnicodeMajor);
+    const std::string pattern =
+        split_pattern_for_pcre2(expression, with_additions ? pcre2_unicode_major() : kUnicodeMajor);
     int error = 0;
     PCRE2_SIZE place = 0;
-    pcre2_code* code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(),
-                                     PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C | PCRE2_MULTILINE, &error, &place, context.get());
-    check(code != nullptr, ErrorKind::invalid, "split expression '{}' cannot be compiled: {} (at byte {} of '{}')", shortened(expression),
-          error_text(error), size_t(place), shortened(pattern));
+    pcre2_code* code =
+        pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(),
+                      PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C | PCRE2_MULTILINE, &error, &place, context.get());
+    check(code != nullptr, ErrorKind::invalid, "split expression '{}' cannot be compiled: {} (at byte {} of '{}')",
+          shortened(expression), error_text(error), size_t(place), shortened(pattern));
     Split split;
     split.code.reset(code);
     split.jit = pcre2_jit_compile(code, PCRE2_JIT_COMPLETE) == 0;
@@ -149,8 +151,9 @@ Found find(const pcre2_code* code, bool jit, const Walk& walk, std::string_view 
     rc = pcre2_match(code, text, subject.size(), from, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, walk.data, walk.context);
   }
   if (rc == PCRE2_ERROR_NOMATCH) return {};
-  check(rc >= 0, ErrorKind::invalid, "a split expression of the tokenizer fails on this text (byte {} of a piece of {}): {}", from,
-        subject.size(), error_text(rc));
+  check(rc >= 0, ErrorKind::invalid,
+        "a split expression of the tokenizer fails on this text (byte {} of a piece of {}): {}", from, subject.size(),
+        error_text(rc));
   const PCRE2_SIZE* bounds = pcre2_get_ovector_pointer(walk.data);
   check(bounds[0] <= bounds[1], ErrorKind::invalid, "a split expression of the tokenizer matches backwards (\\K)");
   return {bounds[0], bounds[1], true};
@@ -169,7 +172,8 @@ void cut(const std::vector<Split>& splits, size_t level, const Walk& walk, std::
     if (found.begin > done) cut(splits, level + 1, walk, subject.substr(done, found.begin - done));
     if (found.end > found.begin) cut(splits, level + 1, walk, subject.substr(found.begin, found.end - found.begin));
     done = from = found.end;
-    if (found.end == found.begin && from < subject.size()) {  // an empty match cuts, then the search goes on behind a character
+    if (found.end == found.begin &&
+        from < subject.size()) {  // an empty match cuts, then the search goes on behind a character
       from += utf8_length(subject.data() + from, subject.data() + subject.size());
     }
   }

@@ -136,7 +136,8 @@ class Scanner {
 
 }  // namespace
 
-void scan_report_pieces(std::string_view text, const CharacterKinds& kinds, void (*emit)(void*, const char*, size_t), void* context) {
+void scan_report_pieces(std::string_view text, const CharacterKinds& kinds, void (*emit)(void*, const char*, size_t),
+                        void* context) {
   Scanner(text, kinds, emit, context).run();
 }
 

@@ -13,7 +13,8 @@ namespace hadal {
 namespace {
 
 // The White_Space property, as the inside of a class.
-constexpr std::string_view kSpace = "\\t-\\r\\x20\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}";
+constexpr std::string_view kSpace =
+    "\\t-\\r\\x20\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}";
 constexpr std::string_view kSame = "nrtfaeAzZ";  // escapes that mean the same to both, besides those of marks
 
 class Rewriter {
@@ -92,7 +93,8 @@ class Rewriter {
       default: break;
     }
     const bool anchor = kind == 'A' || kind == 'z' || kind == 'Z';
-    if (letter_or_digit(kind) && (kSame.find(kind) == std::string_view::npos || (anchor && in_class_))) refuse(std::string("\\") + kind);
+    if (letter_or_digit(kind) && (kSame.find(kind) == std::string_view::npos || (anchor && in_class_)))
+      refuse(std::string("\\") + kind);
     out_ += '\\';
     out_ += kind;
   }
@@ -110,7 +112,8 @@ class Rewriter {
     }
     while (digits < most && at_ + digits < in_.size() && std::isxdigit(uint8_t(in_[at_ + digits]))) ++digits;
     const std::string value(in_.substr(at_, digits));
-    if (digits < least || (most == 2 && std::stoi(value, nullptr, 16) >= 0x80)) refuse("\\x or \\u with '" + value + "'");
+    if (digits < least || (most == 2 && std::stoi(value, nullptr, 16) >= 0x80))
+      refuse("\\x or \\u with '" + value + "'");
     out_ += "\\x{" + value + "}";
     at_ += digits;
   }

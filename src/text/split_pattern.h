@@ -1,7 +1,8 @@
-// Split expressions of tokenizer.json are written for Oniguruma (Ruby's syntax); we run them on PCRE2. Where both differ the
-// expression is rewritten (white space: PCRE2 counts U+180E; \p{...}, \d: characters that older Unicode tables lack; scripts: PCRE2
-// means their extensions; \v, \uHHHH, {,n}) or refused by name (\w \b \h and other escapes, nested classes, && in a class, named and
-// option groups but (?i: ), a{1,2}+), so that no file is silently cut in another way than by its makers.
+// Split expressions of tokenizer.json are written for Oniguruma (Ruby's syntax); we run them on PCRE2. Where both
+// differ the expression is rewritten (white space: PCRE2 counts U+180E; \p{...}, \d: characters that older Unicode
+// tables lack; scripts: PCRE2 means their extensions; \v, \uHHHH, {,n}) or refused by name (\w \b \h and other escapes,
+// nested classes, && in a class, named and option groups but (?i: ), a{1,2}+), so that no file is silently cut in
+// another way than by its makers.
 #pragma once
 #include <string>
 #include <string_view>

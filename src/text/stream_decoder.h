@@ -1,6 +1,6 @@
 // Decoding token by token for a screen or a network: gives out only whole characters. Bytes that may still become a
-// character wait (at most three); bytes that cannot are given out as they are. All outputs and finish() in order are exactly
-// Tokenizer::decode of all ids.
+// character wait (at most three); bytes that cannot are given out as they are. All outputs and finish() in order are
+// exactly Tokenizer::decode of all ids.
 #pragma once
 #include <cstdint>
 #include <string>

@@ -1,5 +1,6 @@
-// Letters whose upper, lower or title case differs, above ASCII: Unicode 14.0 (the tables of Python 3.11's str). Generated from
-// them, code point by code point; {first, last, step, difference}, and characters that become several (as UTF-8).
+// Letters whose upper, lower or title case differs, above ASCII: Unicode 14.0 (the tables of Python 3.11's str).
+// Generated from them, code point by code point; {first, last, step, difference}, and characters that become several
+// (as UTF-8).
 #pragma once
 #include <cstdint>
 

@@ -1,8 +1,7 @@
 // Cuts a template into text and the tokens of its tags, with the white space rules that transformers sets for Jinja:
 // the first line end behind a block tag goes (trim_blocks), blanks before a block tag that begins its line go
-// (lstrip_blocks),
-// "-" eats all white space on its side, "+" none.
-// Errors: corrupt, with the line, for unclosed tags, strings and brackets, unknown characters, malformed UTF-8.
+// (lstrip_blocks), "-" eats all white space on its side, "+" none. Errors: corrupt, with the line, for unclosed tags,
+// strings and brackets, unknown characters, malformed UTF-8.
 #pragma once
 #include <string>
 #include <string_view>

@@ -80,7 +80,8 @@ void TokenTrie::build_shortcuts() {
       const uint32_t second = child(first, uint8_t(b));
       pairs_[a * 256 + b] = second;
       if (second == 0 || a < 0xE0 || a >= 0xF0 || b < 0x80 || b >= 0xC0) continue;
-      for (uint32_t c = 0x80; c < 0xC0; ++c) triples_[(a & 15) << 12 | (b & 63) << 6 | (c & 63)] = child(second, uint8_t(c));
+      for (uint32_t c = 0x80; c < 0xC0; ++c)
+        triples_[(a & 15) << 12 | (b & 63) << 6 | (c & 63)] = child(second, uint8_t(c));
     }
   }
 }

@@ -36,7 +36,7 @@ struct Tokenizer::State {
   BpeModel model;
   std::unordered_map<std::string_view, int32_t> plain, added;  // ids by bytes; added tokens apart
   std::vector<uint8_t> flags;                                  // by id
-  AddedTokenFinder finders[2];                                 // by AddedToken::normalized: those with false are found first
+  AddedTokenFinder finders[2];  // by AddedToken::normalized: those with false are found first
   std::optional<int32_t> bos, eos, pad;
   bool adds_bos = false;
   CutPlaces cut_places = CutPlaces::none, cut_places_parsed = CutPlaces::none;
@@ -48,8 +48,8 @@ struct Tokenizer::State {
   void give_scratch(std::unique_ptr<Scratch> scratch);
   void encode_text(std::string_view text, Scratch& scratch, std::vector<int32_t>& ids) const;
   void encode_parsed(std::string_view text, int finder, Scratch& scratch, std::vector<int32_t>& ids) const;
-  void encode_marked(std::string_view text, std::span<const TextRange> ranges, std::pair<size_t, size_t> part, int finder,
-                     Scratch& scratch, std::vector<int32_t>& ids) const;
+  void encode_marked(std::string_view text, std::span<const TextRange> ranges, std::pair<size_t, size_t> part,
+                     int finder, Scratch& scratch, std::vector<int32_t>& ids) const;
   void encode_with(std::string_view text, SpecialTokens special, Scratch& scratch, std::vector<int32_t>& ids) const {
     if (special == SpecialTokens::as_text) {
       encode_text(text, scratch, ids);
@@ -75,8 +75,8 @@ Tokenizer::State::State(std::string json, std::string config)
   flags.assign(file.tokens.size(), 0);
   for (const AddedToken& token : file.added) {
     flags[token.id] = uint8_t(kAdded | (token.special ? kSpecial : 0));
-    check(added.emplace(token.content, token.id).second, ErrorKind::corrupt, "tokenizer.json: added token '{}' stands there twice",
-          token.content);
+    check(added.emplace(token.content, token.id).second, ErrorKind::corrupt,
+          "tokenizer.json: added token '{}' stands there twice", token.content);
     finders[token.normalized].add(token.content, token.id);
   }
   plain.reserve(file.tokens.size());
@@ -86,11 +86,12 @@ Tokenizer::State::State(std::string json, std::string config)
   if (file.ignore_merges) model.set_whole_pieces(&plain);
   TokenizerNames names;
   if (!config_json.empty()) names = read_tokenizer_config(config_json);
-  auto named = [&](const std::optional<std::string>& name, std::string_view otherwise, const char* what) -> std::optional<int32_t> {
+  auto named = [&](const std::optional<std::string>& name, std::string_view otherwise,
+                   const char* what) -> std::optional<int32_t> {
     if (!name) return find(otherwise);
     const auto id = find(*name);
-    check(id.has_value(), ErrorKind::corrupt, "tokenizer_config.json names the {} '{}', which is no token of tokenizer.json", what,
-          *name);
+    check(id.has_value(), ErrorKind::corrupt,
+          "tokenizer_config.json names the {} '{}', which is no token of tokenizer.json", what, *name);
     return id;
   };
   bos = named(names.bos, kBosToken, "bos_token");
@@ -126,12 +127,14 @@ void Tokenizer::State::encode_text(std::string_view text, Scratch& scratch, std:
 }
 
 const AddedToken& Tokenizer::State::added_token(int32_t id) const {
-  return *std::lower_bound(file.added.begin(), file.added.end(), id, [](const AddedToken& a, int32_t wanted) { return a.id < wanted; });
+  return *std::lower_bound(file.added.begin(), file.added.end(), id,
+                           [](const AddedToken& a, int32_t wanted) { return a.id < wanted; });
 }
 
-// Cuts at the added tokens of this finder, what lies between at those of the next, then encodes. As in Hugging Face the search goes
-// on behind the token itself, also where its white space reaches further.
-void Tokenizer::State::encode_parsed(std::string_view text, int finder, Scratch& scratch, std::vector<int32_t>& ids) const {
+// Cuts at the added tokens of this finder, what lies between at those of the next, then encodes. As in Hugging Face the
+// search goes on behind the token itself, also where its white space reaches further.
+void Tokenizer::State::encode_parsed(std::string_view text, int finder, Scratch& scratch,
+                                     std::vector<int32_t>& ids) const {
   if (finder == 2) {
     encode_text(text, scratch, ids);
     return;
@@ -151,17 +154,19 @@ void Tokenizer::State::encode_parsed(std::string_view text, int finder, Scratch&
   if (done < text.size()) encode_parsed(text.substr(done), finder + 1, scratch, ids);
 }
 
-// The same over the part [begin, end) of the text, for added tokens that lie wholly inside one of the ranges. Their white space may
-// reach out of it.
-void Tokenizer::State::encode_marked(std::string_view text, std::span<const TextRange> ranges, std::pair<size_t, size_t> part, int finder,
-                                     Scratch& scratch, std::vector<int32_t>& ids) const {
+// The same over the part [begin, end) of the text, for added tokens that lie wholly inside one of the ranges. Their
+// white space may reach out of it.
+void Tokenizer::State::encode_marked(std::string_view text, std::span<const TextRange> ranges,
+                                     std::pair<size_t, size_t> part, int finder, Scratch& scratch,
+                                     std::vector<int32_t>& ids) const {
   if (finder == 2) {
     encode_text(text.substr(part.first, part.second - part.first), scratch, ids);
     return;
   }
   const std::string_view whole = text.substr(0, part.second);
   size_t done = part.first;
-  const auto first = std::partition_point(ranges.begin(), ranges.end(), [&](const TextRange& range) { return range.end <= done; });
+  const auto first =
+      std::partition_point(ranges.begin(), ranges.end(), [&](const TextRange& range) { return range.end <= done; });
   for (auto range = first; range != ranges.end() && range->begin < part.second; ++range) {
     const std::string_view within = text.substr(0, std::min(range->end, part.second));
     for (size_t from = std::max(range->begin, done);;) {
@@ -169,7 +174,9 @@ void Tokenizer::State::encode_marked(std::string_view text, std::span<const Text
       if (found.id < 0) break;
       from = found.end;
       const AddedToken& token = added_token(found.id);
-      if (token.single_word && !stands_alone(whole.substr(part.first), found.begin - part.first, found.end - part.first)) continue;
+      if (token.single_word &&
+          !stands_alone(whole.substr(part.first), found.begin - part.first, found.end - part.first))
+        continue;
       const size_t begin = token.lstrip ? std::max(done, white_space_begin(text, found.begin)) : found.begin;
       if (begin > done) encode_marked(text, ranges, {done, begin}, finder + 1, scratch, ids);
       ids.push_back(found.id);
@@ -185,7 +192,8 @@ std::optional<int32_t> Tokenizer::State::find(std::string_view name) const {
   return std::nullopt;
 }
 
-// Tokens that the report's third expression takes for punctuation with line ends behind it, and their two halves encoded.
+// Tokens that the report's third expression takes for punctuation with line ends behind it, and their two halves
+// encoded.
 void Tokenizer::State::find_fused() {
   const PreTokenizer punctuation({"[\\p{P}\\p{S}]+"});
   Scratch scratch(pre_tokenizer);
@@ -198,7 +206,8 @@ void Tokenizer::State::find_fused() {
     if (marks[0] == ' ') marks.remove_prefix(1);
     if (marks.empty() || marks.find_first_of("\r\n") != std::string_view::npos) continue;
     const std::vector<std::string> pieces = punctuation.pieces(marks);
-    const auto alone = punctuation.pieces(std::string("a") + std::string(marks));  // cut behind the a only if all are marks
+    const auto alone =
+        punctuation.pieces(std::string("a") + std::string(marks));  // cut behind the a only if all are marks
     if (pieces.size() != 1 || alone.size() != 2 || alone[0] != "a") continue;
     std::vector<int32_t>& parts = fused[int32_t(id)];
     model.encode(token.substr(0, marks_end), scratch.bpe, parts);
@@ -299,7 +308,8 @@ std::vector<std::vector<int32_t>> Tokenizer::encode_all(std::span<const std::str
     size_t size = ids.size(), end = cut[size_t(index)] + 1;
     for (; end < parts.size() && !parts[end].first; ++end) size += parts[end].ids.size();
     ids.reserve(size);
-    for (size_t i = cut[size_t(index)] + 1; i < end; ++i) ids.insert(ids.end(), parts[i].ids.begin(), parts[i].ids.end());
+    for (size_t i = cut[size_t(index)] + 1; i < end; ++i)
+      ids.insert(ids.end(), parts[i].ids.begin(), parts[i].ids.end());
   });
   return all;
 }
@@ -312,7 +322,8 @@ std::vector<int32_t> Tokenizer::encode_marked(std::string_view bytes, std::span<
   size_t end = 0;
   for (const TextRange& range : parsed) {
     check(range.begin >= end && range.end >= range.begin && range.end <= bytes.size(), ErrorKind::invalid,
-          "the range {}..{} of a text of {} bytes is reversed, overlaps the one before or ends outside", range.begin, range.end, bytes.size());
+          "the range {}..{} of a text of {} bytes is reversed, overlaps the one before or ends outside", range.begin,
+          range.end, bytes.size());
     end = range.end;
   }
   std::vector<int32_t> ids;
@@ -335,7 +346,8 @@ int64_t Tokenizer::vocab_size() const { return int64_t(state_->file.tokens.size(
 int64_t Tokenizer::n_merges() const { return int64_t(state_->file.merges.size()); }
 
 std::string_view Tokenizer::token_bytes(int32_t id) const {
-  check(id >= 0 && id < vocab_size(), ErrorKind::invalid, "token id {} is not in this tokenizer's range 0 .. {}", id, vocab_size() - 1);
+  check(id >= 0 && id < vocab_size(), ErrorKind::invalid, "token id {} is not in this tokenizer's range 0 .. {}", id,
+        vocab_size() - 1);
   return state_->file.tokens[id];
 }
 
@@ -344,7 +356,9 @@ std::optional<int32_t> Tokenizer::find_token(std::string_view name) const { retu
 bool Tokenizer::is_special(int32_t id) const {
   return id >= 0 && id < vocab_size() && (state_->flags[id] & State::kSpecial) != 0;
 }
-bool Tokenizer::is_added(int32_t id) const { return id >= 0 && id < vocab_size() && (state_->flags[id] & State::kAdded) != 0; }
+bool Tokenizer::is_added(int32_t id) const {
+  return id >= 0 && id < vocab_size() && (state_->flags[id] & State::kAdded) != 0;
+}
 std::span<const AddedToken> Tokenizer::added_tokens() const { return state_->file.added; }
 
 std::pair<int32_t, int32_t> Tokenizer::merge(int64_t rank) const {

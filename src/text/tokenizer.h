@@ -1,8 +1,8 @@
 // The tokenizer: byte-level BPE in the Hugging Face format (tokenizer.json, tokenizer_config.json), §2.1.
-// Invariants: ids are 0 .. vocab_size()-1 without a gap; every byte has a token, so decode(encode(x)) == x for any bytes (unless
-// parsed added tokens swallow the blanks beside them); ids are those of Hugging Face `tokenizers` for the same file. Encoding adds
-// no special token: those that the file puts around a text are template_before() and template_after().
-// Immutable after loading; every const function may be called from any number of threads at once.
+// Invariants: ids are 0 .. vocab_size()-1 without a gap; every byte has a token, so decode(encode(x)) == x for any
+// bytes (unless parsed added tokens swallow the blanks beside them); ids are those of Hugging Face `tokenizers` for the
+// same file. Encoding adds no special token: those that the file puts around a text are template_before() and
+// template_after(). Immutable after loading; every const function may be called from any number of threads at once.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -17,8 +17,8 @@ namespace hadal {
 
 class ThreadPool;
 
-// What encode does with text that spells an added token ("<｜User｜>"): as_text encodes its letters (the safe way, for any
-// text that is not our own template), parse yields the token.
+// What encode does with text that spells an added token ("<｜User｜>"): as_text encodes its letters (the safe way, for
+// any text that is not our own template), parse yields the token.
 enum class SpecialTokens { as_text, parse };
 
 // Bytes begin .. end-1 of a text.
@@ -29,8 +29,8 @@ struct TextRange {
 struct AddedToken {
   int32_t id = 0;
   std::string content;
-  bool special = false;     // left out by decode(skip_special)
-  bool normalized = false;  // Hugging Face matches those with false first
+  bool special = false;                 // left out by decode(skip_special)
+  bool normalized = false;              // Hugging Face matches those with false first
   bool single_word = false;             // only where no word character stands beside it
   bool lstrip = false, rstrip = false;  // white space before and behind it belongs to it, and is lost
 };
@@ -49,31 +49,35 @@ class Tokenizer {
 
   std::vector<int32_t> encode(std::string_view bytes, SpecialTokens special = SpecialTokens::as_text) const;
   void encode_to(std::string_view bytes, SpecialTokens special, std::vector<int32_t>& ids) const;  // appends
-  // Added tokens are parsed only where they lie wholly inside one of the ranges (ascending, disjoint); everything else is
-  // text, cut nowhere but at those tokens: what a chat needs, whose template may write control tokens and whose messages may not.
+  // Added tokens are parsed only where they lie wholly inside one of the ranges (ascending, disjoint); everything else
+  // is text, cut nowhere but at those tokens: what a chat needs, whose template may write control tokens and whose
+  // messages may not.
   std::vector<int32_t> encode_marked(std::string_view bytes, std::span<const TextRange> parsed) const;
-  // The ids of each text, on all threads of the pool; texts that are long are cut where no piece can cross (see cut_places.h).
-  std::vector<std::vector<int32_t>> encode_all(std::span<const std::string_view> texts, SpecialTokens special, ThreadPool& pool) const;
+  // The ids of each text, on all threads of the pool; texts that are long are cut where no piece can cross (see
+  // cut_places.h).
+  std::vector<std::vector<int32_t>> encode_all(std::span<const std::string_view> texts, SpecialTokens special,
+                                               ThreadPool& pool) const;
   // One text on all threads of the pool; the same ids as encode's.
   std::vector<int32_t> encode(std::string_view bytes, SpecialTokens special, ThreadPool& pool) const;
   std::string decode(std::span<const int32_t> ids, bool skip_special = false) const;  // an unknown id throws invalid
 
-  int64_t vocab_size() const;                          // highest id + 1, added tokens included
+  int64_t vocab_size() const;  // highest id + 1, added tokens included
   int64_t n_merges() const;
-  std::string_view token_bytes(int32_t id) const;      // what decode writes for it
+  std::string_view token_bytes(int32_t id) const;                  // what decode writes for it
   std::optional<int32_t> find_token(std::string_view name) const;  // an added token's content, else a token's bytes
-  bool is_special(int32_t id) const;                   // flagged special in the file
+  bool is_special(int32_t id) const;                               // flagged special in the file
   bool is_added(int32_t id) const;
-  std::span<const AddedToken> added_tokens() const;    // by id
+  std::span<const AddedToken> added_tokens() const;       // by id
   std::pair<int32_t, int32_t> merge(int64_t rank) const;  // the two tokens that the merge of this rank joins
-  const std::vector<std::string>& splits() const;      // of the pre-tokenizer
+  const std::vector<std::string>& splits() const;         // of the pre-tokenizer
 
   // What the file's TemplateProcessing puts around one text; for each, nothing if the file has none.
   std::span<const int32_t> template_before() const;
   std::span<const int32_t> template_after() const;
-  bool adds_bos() const;  // add_bos_token of tokenizer_config.json if it is there, else whether the template begins with BOS
+  bool adds_bos()
+      const;  // add_bos_token of tokenizer_config.json if it is there, else whether the template begins with BOS
 
-  std::optional<int32_t> bos_id() const;               // named in tokenizer_config.json, else by the report's spelling
+  std::optional<int32_t> bos_id() const;  // named in tokenizer_config.json, else by the report's spelling
   std::optional<int32_t> eos_id() const;
   std::optional<int32_t> pad_id() const;
   std::optional<int32_t> fim_begin_id() const;
@@ -83,7 +87,8 @@ class Tokenizer {
   // The parts (punctuation, line ends) of a token that fuses both, such as ".\n"; empty for any other token.
   std::span<const int32_t> fused_parts(int32_t id) const;
 
-  // SHA-256 in hexadecimal digits over everything that decides ids: tokens, merges, splits, added tokens; not over formatting.
+  // SHA-256 in hexadecimal digits over everything that decides ids: tokens, merges, splits, added tokens; not over
+  // formatting.
   std::string content_hash() const;
 
  private:
@@ -105,10 +110,10 @@ inline constexpr std::string_view kEndOfTurnToken = "<|EOT|>";
 inline constexpr std::string_view kThinkBeginToken = "<think>";
 inline constexpr std::string_view kThinkEndToken = "</think>";
 
-// Boundary-bias mitigation (§2.1, during training only): each token that fuses punctuation with line ends is replaced by its
-// parts with probability `fraction`. The draw for ids[i] is keyed by (seed, stream, i), so it is redrawn with another stream
-// (say, stream_id("text.fused", epoch, document)) and depends on nothing else. The bytes stay the same.
-std::vector<int32_t> split_fused_tokens(const Tokenizer& tokenizer, std::span<const int32_t> ids, double fraction, uint64_t seed,
-                                        uint64_t stream);
+// Boundary-bias mitigation (§2.1, during training only): each token that fuses punctuation with line ends is replaced
+// by its parts with probability `fraction`. The draw for ids[i] is keyed by (seed, stream, i), so it is redrawn with
+// another stream (say, stream_id("text.fused", epoch, document)) and depends on nothing else. The bytes stay the same.
+std::vector<int32_t> split_fused_tokens(const Tokenizer& tokenizer, std::span<const int32_t> ids, double fraction,
+                                        uint64_t seed, uint64_t stream);
 
 }  // namespace hadal

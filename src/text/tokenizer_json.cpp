@@ -30,7 +30,8 @@ bool absent(const Json& object, const char* key) { return !object.contains(key) 
 
 bool flag(const Json& object, const char* key, bool otherwise) {
   if (absent(object, key)) return otherwise;
-  check(object[key].is_boolean(), ErrorKind::corrupt, "tokenizer.json: \"{}\" is {}, not true or false", key, object[key].dump());
+  check(object[key].is_boolean(), ErrorKind::corrupt, "tokenizer.json: \"{}\" is {}, not true or false", key,
+        object[key].dump());
   return object[key];
 }
 
@@ -45,8 +46,8 @@ std::string text_of(const Json& object, const char* key) {
 }
 
 int32_t id_of(const Json& value, const std::string& token) {
-  check(value.is_number_integer(), ErrorKind::corrupt, "tokenizer.json: the id of token '{}' is {}, not a whole number", token,
-        value.dump());
+  check(value.is_number_integer(), ErrorKind::corrupt, "tokenizer.json: the id of token '{}' is {}, not a whole number",
+        token, value.dump());
   const bool in_range = value.is_number_unsigned() ? value.get<uint64_t>() < uint64_t(BpeModel::kMostTokens) : false;
   check(in_range, ErrorKind::corrupt, "tokenizer.json: the id {} of token '{}' is not in 0 .. {}", value.dump(), token,
         BpeModel::kMostTokens - 1);
@@ -63,7 +64,8 @@ void add_split(const Json& part, std::vector<std::string>& splits) {
     const std::string behavior = text_of(part, "behavior");
     if (behavior != "Isolated") refuse("a Split of behavior " + behavior);
     if (flag(part, "invert", false)) refuse("an inverted Split");
-    check(part.contains("pattern") && part["pattern"].is_object(), ErrorKind::corrupt, "tokenizer.json: a Split has no pattern");
+    check(part.contains("pattern") && part["pattern"].is_object(), ErrorKind::corrupt,
+          "tokenizer.json: a Split has no pattern");
     const Json& pattern = part["pattern"];
     if (pattern.contains("Regex")) {
       splits.push_back(text_of(pattern, "Regex"));
@@ -149,11 +151,13 @@ void set_token(TokenizerFile& file, std::vector<char>& taken, int32_t id, std::s
 
 // Fills tokens and byte_ids; gives the ids by the spelling that merges use.
 Ids read_vocabulary(const Json& model, TokenizerFile& file) {
-  check(model.contains("vocab") && model["vocab"].is_object(), ErrorKind::corrupt, "tokenizer.json: model.vocab is missing");
+  check(model.contains("vocab") && model["vocab"].is_object(), ErrorKind::corrupt,
+        "tokenizer.json: model.vocab is missing");
   std::vector<char> taken;
   std::unordered_map<int32_t, const AddedToken*> added;
   for (const AddedToken& token : file.added) {
-    check(added.emplace(token.id, &token).second, ErrorKind::corrupt, "tokenizer.json: two added tokens have the id {}", token.id);
+    check(added.emplace(token.id, &token).second, ErrorKind::corrupt, "tokenizer.json: two added tokens have the id {}",
+          token.id);
     set_token(file, taken, token.id, token.content, false);
   }
   Ids ids;
@@ -164,22 +168,24 @@ Ids read_vocabulary(const Json& model, TokenizerFile& file) {
     if (const auto found = added.find(id); found != added.end() && found->second->content == spelling) continue;
     check(!spelling.empty(), ErrorKind::corrupt, "tokenizer.json: token {} is empty", id);
     const auto bytes = byte_alphabet().read(spelling);
-    check(bytes.has_value(), ErrorKind::unsupported, "tokenizer.json: token '{}' ({}) is not spelt in the byte alphabet", spelling,
-          id);
+    check(bytes.has_value(), ErrorKind::unsupported,
+          "tokenizer.json: token '{}' ({}) is not spelt in the byte alphabet", spelling, id);
     set_token(file, taken, id, *bytes, true);
     if (bytes->size() == 1) file.byte_ids[uint8_t((*bytes)[0])] = id;
   }
   const auto gap = std::find(taken.begin(), taken.end(), 0);
-  check(gap == taken.end(), ErrorKind::corrupt, "tokenizer.json: ids end at {}, but no token has the id {}", taken.size() - 1,
-        gap - taken.begin());
+  check(gap == taken.end(), ErrorKind::corrupt, "tokenizer.json: ids end at {}, but no token has the id {}",
+        taken.size() - 1, gap - taken.begin());
   for (int b = 0; b < 256; ++b) {
-    check(file.byte_ids[b] >= 0, ErrorKind::unsupported, "tokenizer.json: no token stands for byte 0x{:02x}; all 256 are needed", b);
+    check(file.byte_ids[b] >= 0, ErrorKind::unsupported,
+          "tokenizer.json: no token stands for byte 0x{:02x}; all 256 are needed", b);
   }
   return ids;
 }
 
 void read_merges(const Json& model, const Ids& ids, TokenizerFile& file) {
-  check(model.contains("merges") && model["merges"].is_array(), ErrorKind::corrupt, "tokenizer.json: model.merges is missing");
+  check(model.contains("merges") && model["merges"].is_array(), ErrorKind::corrupt,
+        "tokenizer.json: model.merges is missing");
   std::vector<char> special(file.tokens.size(), 0);
   for (const AddedToken& token : file.added) special[token.id] = token.special;
   for (const Json& entry : model["merges"]) {
@@ -200,20 +206,22 @@ void read_merges(const Json& model, const Ids& ids, TokenizerFile& file) {
     }
     auto find = [&](const std::string& token) {
       const auto found = ids.find(token);
-      check(found != ids.end(), ErrorKind::corrupt, "tokenizer.json: merge {} ('{}' with '{}') needs token '{}', which is absent",
-            number, left, right, token);
+      check(found != ids.end(), ErrorKind::corrupt,
+            "tokenizer.json: merge {} ('{}' with '{}') needs token '{}', which is absent", number, left, right, token);
       return found->second;
     };
     const Merge merge{find(left), find(right), find(left + right)};
-    check(!special[merge.result], ErrorKind::corrupt, "tokenizer.json: merge {} makes the special token '{}' out of plain text",
-          number, file.tokens[merge.result]);
+    check(!special[merge.result], ErrorKind::corrupt,
+          "tokenizer.json: merge {} makes the special token '{}' out of plain text", number, file.tokens[merge.result]);
     file.merges.push_back(merge);
   }
 }
 
-// "single" of a TemplateProcessing: [{"SpecialToken": {"id"}} or {"Sequence": {"id": "A"}}, ...]; "special_tokens" has their ids.
+// "single" of a TemplateProcessing: [{"SpecialToken": {"id"}} or {"Sequence": {"id": "A"}}, ...]; "special_tokens" has
+// their ids.
 void read_template(const Json& part, TokenizerFile& file) {
-  check(part.contains("single") && part["single"].is_array() && part.contains("special_tokens") && part["special_tokens"].is_object(),
+  check(part.contains("single") && part["single"].is_array() && part.contains("special_tokens") &&
+            part["special_tokens"].is_object(),
         ErrorKind::corrupt, "tokenizer.json: a TemplateProcessing lacks \"single\" or \"special_tokens\"");
   bool behind = false;
   for (const Json& item : part["single"]) {
@@ -227,16 +235,19 @@ void read_template(const Json& part, TokenizerFile& file) {
           "tokenizer.json: \"single\" of TemplateProcessing holds {}, neither Sequence nor SpecialToken", item.dump());
     const std::string name = text_of(item["SpecialToken"], "id");
     const Json& known = part["special_tokens"];
-    check(known.contains(name) && known[name].is_object() && known[name].contains("ids") && known[name]["ids"].is_array(),
-          ErrorKind::corrupt, "tokenizer.json: TemplateProcessing uses '{}', which its \"special_tokens\" lack", name);
+    check(
+        known.contains(name) && known[name].is_object() && known[name].contains("ids") && known[name]["ids"].is_array(),
+        ErrorKind::corrupt, "tokenizer.json: TemplateProcessing uses '{}', which its \"special_tokens\" lack", name);
     for (const Json& id : known[name]["ids"]) {
       const int32_t value = id_of(id, name);
-      check(size_t(value) < file.tokens.size(), ErrorKind::corrupt, "tokenizer.json: TemplateProcessing gives '{}' the id {}, but ids end at {}",
-            name, value, file.tokens.size() - 1);
+      check(size_t(value) < file.tokens.size(), ErrorKind::corrupt,
+            "tokenizer.json: TemplateProcessing gives '{}' the id {}, but ids end at {}", name, value,
+            file.tokens.size() - 1);
       (behind ? file.after : file.before).push_back(value);
     }
   }
-  check(behind, ErrorKind::corrupt, "tokenizer.json: \"single\" of TemplateProcessing leaves out the text (Sequence A)");
+  check(behind, ErrorKind::corrupt,
+        "tokenizer.json: \"single\" of TemplateProcessing leaves out the text (Sequence A)");
 }
 
 void read_post_processor(const Json& part, TokenizerFile& file) {
@@ -260,14 +271,16 @@ Json split_json(const std::string& expression) {
 }
 
 Json byte_level_json(bool add_prefix_space, bool use_regex) {
-  return {{"type", "ByteLevel"}, {"add_prefix_space", add_prefix_space}, {"trim_offsets", true}, {"use_regex", use_regex}};
+  return {
+      {"type", "ByteLevel"}, {"add_prefix_space", add_prefix_space}, {"trim_offsets", true}, {"use_regex", use_regex}};
 }
 
 }  // namespace
 
 TokenizerFile read_tokenizer_json(const std::string& text) {
   const Json json = parse_json(text, "tokenizer.json");
-  check(json.contains("model") && json["model"].is_object(), ErrorKind::corrupt, "tokenizer.json: \"model\" is missing");
+  check(json.contains("model") && json["model"].is_object(), ErrorKind::corrupt,
+        "tokenizer.json: \"model\" is missing");
   const Json& model = json["model"];
   try {
     refuse_other_kinds(json, model);
@@ -296,8 +309,8 @@ TokenizerNames read_tokenizer_config(const std::string& text) {
   };
   TokenizerNames names{name("bos_token"), name("eos_token"), name("pad_token"), std::nullopt};
   if (!absent(json, "add_bos_token")) {
-    check(json["add_bos_token"].is_boolean(), ErrorKind::corrupt, "tokenizer_config.json: \"add_bos_token\" is {}, not true or false",
-          json["add_bos_token"].dump());
+    check(json["add_bos_token"].is_boolean(), ErrorKind::corrupt,
+          "tokenizer_config.json: \"add_bos_token\" is {}, not true or false", json["add_bos_token"].dump());
     names.add_bos = json["add_bos_token"].get<bool>();
   }
   return names;
@@ -307,9 +320,10 @@ std::string write_tokenizer_json(const TokenizerFile& file) {
   std::string out = "{\n\"version\": \"1.0\",\n\"truncation\": null,\n\"padding\": null,\n\"added_tokens\": [";
   for (size_t i = 0; i < file.added.size(); ++i) {
     const AddedToken& token = file.added[i];
-    out += fmt::format("{}\n{{\"id\": {}, \"content\": {}, \"single_word\": false, \"lstrip\": false, \"rstrip\": false, "
-                       "\"normalized\": {}, \"special\": {}}}",
-                       i ? "," : "", token.id, json_text(token.content), token.normalized, token.special);
+    out += fmt::format(
+        "{}\n{{\"id\": {}, \"content\": {}, \"single_word\": false, \"lstrip\": false, \"rstrip\": false, "
+        "\"normalized\": {}, \"special\": {}}}",
+        i ? "," : "", token.id, json_text(token.content), token.normalized, token.special);
   }
   Json splits = Json::array();
   for (const std::string& expression : file.splits) splits.push_back(split_json(expression));
@@ -317,8 +331,9 @@ std::string write_tokenizer_json(const TokenizerFile& file) {
   const Json pre_tokenizer = {{"type", "Sequence"}, {"pretokenizers", splits}};
   out += fmt::format("\n],\n\"normalizer\": null,\n\"pre_tokenizer\": {},\n\"post_processor\": {},\n\"decoder\": {},\n",
                      pre_tokenizer.dump(), byte_level_json(true, true).dump(), byte_level_json(true, true).dump());
-  out += "\"model\": {\n\"type\": \"BPE\", \"dropout\": null, \"unk_token\": null, \"continuing_subword_prefix\": null, "
-         "\"end_of_word_suffix\": null, \"fuse_unk\": false, \"byte_fallback\": false, \"ignore_merges\": ";
+  out +=
+      "\"model\": {\n\"type\": \"BPE\", \"dropout\": null, \"unk_token\": null, \"continuing_subword_prefix\": null, "
+      "\"end_of_word_suffix\": null, \"fuse_unk\": false, \"byte_fallback\": false, \"ignore_merges\": ";
   out += file.ignore_merges ? "true,\n\"vocab\": {" : "false,\n\"vocab\": {";
   // Added tokens below the last plain one stand in the vocabulary too (spelt as they are): Hugging Face counts on that.
   std::vector<char> added(file.tokens.size(), 0);
@@ -338,8 +353,12 @@ std::string write_tokenizer_json(const TokenizerFile& file) {
 }
 
 std::string write_tokenizer_config() {
-  const Json json = {{"tokenizer_class", "PreTrainedTokenizerFast"}, {"bos_token", kBosToken}, {"eos_token", kEosToken},
-                     {"pad_token", kPadToken}, {"add_bos_token", false}, {"add_eos_token", false},
+  const Json json = {{"tokenizer_class", "PreTrainedTokenizerFast"},
+                     {"bos_token", kBosToken},
+                     {"eos_token", kEosToken},
+                     {"pad_token", kPadToken},
+                     {"add_bos_token", false},
+                     {"add_eos_token", false},
                      {"clean_up_tokenization_spaces", false}};
   return json.dump(2) + "\n";
 }

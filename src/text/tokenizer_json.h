@@ -2,12 +2,14 @@
 //   {"version": "1.0", "truncation": null, "padding": null,
 //    "added_tokens": [{"id", "content", "single_word", "lstrip", "rstrip", "normalized", "special"}, ...],
 //    "normalizer": null or an empty Sequence,
-//    "pre_tokenizer": Split(Isolated, Regex or String) | Digits | ByteLevel(add_prefix_space false) | Sequence of these,
+//    "pre_tokenizer": Split(Isolated, Regex or String) | Digits | ByteLevel(add_prefix_space false) | Sequence of
+//      these,
 //    "post_processor": null | ByteLevel | TemplateProcessing (its "single" is kept) | Sequence of these,
 //    "decoder": ByteLevel,
 //    "model": {"type": "BPE", "ignore_merges": false, "vocab": {token: id}, "merges": ["left right" or [left, right]]}}
-// Tokens and merges are spelt in the byte alphabet. "type" of a model with merges may be absent (files of 2019), "truncation" and
-// "padding" are for batches and not applied here. Anything else is refused by name: nothing is read half.
+// Tokens and merges are spelt in the byte alphabet. "type" of a model with merges may be absent (files of 2019),
+// "truncation" and "padding" are for batches and not applied here. Anything else is refused by name: nothing is read
+// half.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -22,9 +24,9 @@
 namespace hadal {
 
 struct TokenizerFile {
-  std::vector<std::string> tokens;     // bytes by id, added tokens included
-  std::vector<AddedToken> added;       // by id
-  std::vector<Merge> merges;           // by rank
+  std::vector<std::string> tokens;  // bytes by id, added tokens included
+  std::vector<AddedToken> added;    // by id
+  std::vector<Merge> merges;        // by rank
   std::array<int32_t, 256> byte_ids{};
   std::vector<std::string> splits;
   bool ignore_merges = false;

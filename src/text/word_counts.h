@@ -1,5 +1,5 @@
-// A table of distinct words with 64-bit counts. Words are kept in large blocks of memory; a word costs its bytes and about
-// 50 more.
+// A table of distinct words with 64-bit counts. Words are kept in large blocks of memory; a word costs its bytes and
+// about 50 more.
 #pragma once
 #include <cstdint>
 #include <memory>

@@ -24,8 +24,8 @@ int64_t valid_targets(const MicroBatch& batch) {
 void append_sequence(MicroBatch& batch, const data::Sequence& sequence, bool masked) {
   const int64_t begin = batch.n_tokens(), length = int64_t(sequence.tokens.size());
   if (length == 0) return;
-  check(sequence.targets.size() == sequence.tokens.size(), ErrorKind::internal, "a sequence of {} tokens has {} targets",
-        length, sequence.targets.size());
+  check(sequence.targets.size() == sequence.tokens.size(), ErrorKind::internal,
+        "a sequence of {} tokens has {} targets", length, sequence.targets.size());
   batch.tokens.insert(batch.tokens.end(), sequence.tokens.begin(), sequence.tokens.end());
   batch.targets.insert(batch.targets.end(), sequence.targets.begin(), sequence.targets.end());
   batch.sequences.push_back({begin, length});

@@ -42,8 +42,9 @@ std::unique_ptr<ModelDirectory> start_weights(const Config& config) {
   theirs.model = start->config.model;
   asked.model.init_std = theirs.model.init_std;
   const auto differences = config_differences(theirs, asked);
-  check(differences.empty(), ErrorKind::invalid, "train.start_model = \"{}\" holds another model than the configuration ({})",
-        config.train.start_model, differences.empty() ? "" : differences.front());
+  check(differences.empty(), ErrorKind::invalid,
+        "train.start_model = \"{}\" holds another model than the configuration ({})", config.train.start_model,
+        differences.empty() ? "" : differences.front());
   return start;
 }
 
@@ -341,7 +342,8 @@ TrainOutcome Trainer::run() {
   started_ = steady_seconds();
   try {
     walk();
-  } catch (const std::exception& error) {  // the run directory's log keeps what ended it; the screen hears it from above
+  } catch (
+      const std::exception& error) {  // the run directory's log keeps what ended it; the screen hears it from above
     record_failure(error.what());
     throw;
   }

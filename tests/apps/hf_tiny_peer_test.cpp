@@ -22,8 +22,8 @@ class HuggingFaceDirectories : public ::testing::Test {
     ASSERT_NE(mkdtemp(folder.data()), nullptr);
     root_ = folder;
     const std::string source = HADAL_SOURCE_DIR;
-    const std::string command = "'" + source + "/.venv/bin/python' '" + source + "/tests/oracle/hf_tiny.py' '" + folder +
-                                "' > '" + folder + "/log' 2>&1";
+    const std::string command = "'" + source + "/.venv/bin/python' '" + source + "/tests/oracle/hf_tiny.py' '" +
+                                folder + "' > '" + folder + "/log' 2>&1";
     ASSERT_EQ(std::system(command.c_str()), 0) << read_file(root_ / "log");
   }
   static void TearDownTestSuite() { fs::remove_all(root_); }

@@ -1,5 +1,5 @@
-// `hadal train --model`: a run starts from another model's weights, has its sizes and its tokenizer, and goes on without
-// the directory it came from.
+// `hadal train --model`: a run starts from another model's weights, has its sizes and its tokenizer, and goes on
+// without the directory it came from.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -24,8 +24,9 @@ class StartModel : public ::testing::Test {
     for (const char* name : {"model.safetensors", "tokenizer.json", "tokenizer_config.json"})
       fs::copy(at.directory / name, start() / name);
     atomic_write(start() / "config.json", hf_config_to_json(at.config));
-    atomic_write(tune(), "[data]\nsequence_length = 32\n[train]\nsteps = 6\nbatch_sequences = 4\n[optim]\nlr = 0.001\n"
-                         "[validation]\nsamples = 0\n");
+    atomic_write(tune(),
+                 "[data]\nsequence_length = 32\n[train]\nsteps = 6\nbatch_sequences = 4\n[optim]\nlr = 0.001\n"
+                 "[validation]\nsamples = 0\n");
   }
   fs::path start() const { return small_.root() / "start"; }
   fs::path tune() const { return small_.root() / "tune.toml"; }
@@ -82,8 +83,9 @@ TEST_F(StartModel, AnotherModelSectionIsRefusedWithItsKeys) {
   for (const char* part : {"model.hidden_size: 24 -> 32", "leave the section out"})
     EXPECT_NE(result.err.find(part), std::string::npos) << result.err;
   EXPECT_FALSE(fs::exists(small_.run("tuned")));
-  const auto equal = run_hadal("train " + SmallRun::quoted(small_.config()) + " --text " + SmallRun::quoted(small_.text()) +
-                               " --run " + SmallRun::quoted(small_.run("equal")) + " --quiet --steps 2 " + model());
+  const auto equal =
+      run_hadal("train " + SmallRun::quoted(small_.config()) + " --text " + SmallRun::quoted(small_.text()) +
+                " --run " + SmallRun::quoted(small_.run("equal")) + " --quiet --steps 2 " + model());
   EXPECT_EQ(equal.code, 0) << equal.err;  // a section that says the same is fine
 }
 

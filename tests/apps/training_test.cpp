@@ -99,7 +99,8 @@ TEST(Resume, InterruptSavesAndIsFine) {
   const SmallRun small;
   // `timeout` sends SIGINT while steps are running; the exit code must be 0 and a checkpoint must stand. In the
   // foreground it signals once: else the process and then its group, which may count as the second Ctrl-C.
-  const auto result = run_hadal(small.train("run", "--steps 100000"), "timeout --foreground --preserve-status -s INT 3");
+  const auto result =
+      run_hadal(small.train("run", "--steps 100000"), "timeout --foreground --preserve-status -s INT 3");
   EXPECT_EQ(result.code, 0) << result.err;
   EXPECT_NE(result.out.find("stopped after"), std::string::npos) << result.out << result.err;
   EXPECT_FALSE(list_checkpoints(small.run() / "checkpoints").empty());

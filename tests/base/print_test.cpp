@@ -176,7 +176,7 @@ TEST(TextFormat, KnowsHowDeepJsonNests) {
   EXPECT_FALSE(nests_deeper_than("[{\"a\": []}, [1]]", 3));
   EXPECT_TRUE(nests_deeper_than("[{\"a\": []}, [1]]", 2));
   EXPECT_FALSE(nests_deeper_than("[\"[[[[\\\"[[[[\"]", 1));  // brackets in strings do not count
-  EXPECT_TRUE(nests_deeper_than("[\"\\\\\", [", 1));        // an escaped backslash ends nothing
+  EXPECT_TRUE(nests_deeper_than("[\"\\\\\", [", 1));         // an escaped backslash ends nothing
 }
 
 }  // namespace

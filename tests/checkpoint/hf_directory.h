@@ -95,7 +95,8 @@ class HfDirectory : public ::testing::Test {
       ADD_FAILURE() << "accepted; wanted an error with '" << parts.front() << "'";
     } catch (const Error& error) {
       EXPECT_EQ(error.kind(), kind) << error.what();
-      for (const auto& part : parts) EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << part << "\n" << error.what();
+      for (const auto& part : parts)
+        EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << part << "\n" << error.what();
     }
   }
   Tensor read(const ModelDirectory& from, const std::string& name, DType dtype = DType::f32) {

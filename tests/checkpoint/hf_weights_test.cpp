@@ -21,7 +21,8 @@ class HfWeightsTest : public testing::HfDirectory {
   // Every code once or more, and scales of all sizes; `values` by the definition, in double.
   Fp8 fp8(const Shape& shape, DType scale_dtype = DType::f32) {
     Fp8 w{Tensor::empty(owned_.exec, DType::f8_e4m3, shape),
-          Tensor::empty(owned_.exec, scale_dtype, scale_shape(shape, {})), Tensor::empty(owned_.exec, DType::f64, shape)};
+          Tensor::empty(owned_.exec, scale_dtype, scale_shape(shape, {})),
+          Tensor::empty(owned_.exec, DType::f64, shape)};
     for (int64_t i = 0; i < w.scales.count(); ++i)
       set_element(w.scales, i, scale_dtype == DType::f32 ? 0.0123 * double(1 + i) : std::ldexp(1.0, int(i) - 6));
     for (int64_t i = 0; i < w.codes.count(); ++i) {
@@ -46,12 +47,14 @@ TEST_F(HfWeightsTest, EveryParameterIsReadInEveryType) {
     write(2);
     const auto from = open_model(root_);
     EXPECT_TRUE(from.hugging_face);
-    EXPECT_TRUE(same(read(from, "layers.1.attention.kv_b", DType::f64), tensors_["model.layers.1.self_attn.kv_b_proj.weight"]));
+    EXPECT_TRUE(
+        same(read(from, "layers.1.attention.kv_b", DType::f64), tensors_["model.layers.1.self_attn.kv_b_proj.weight"]));
     EXPECT_TRUE(same(read(from, "layers.2.mtp.projection", DType::f64), tensors_["model.layers.2.eh_proj.weight"]));
     for (const char* part : {"gate", "up", "down"}) {
       const Tensor stacked = read(from, std::string("layers.1.moe.experts.") + part, DType::f64);
       for (int e = 0; e < 4; ++e)
-        EXPECT_TRUE(same(stacked.slice(e), tensors_[kExpert + std::to_string(e) + "." + part + "_proj.weight"])) << part;
+        EXPECT_TRUE(same(stacked.slice(e), tensors_[kExpert + std::to_string(e) + "." + part + "_proj.weight"]))
+            << part;
     }
     EXPECT_EQ(from.precision, dtype == DType::f64 ? "fp64" : dtype == DType::bf16 ? "bf16" : "fp32");
     std::filesystem::remove_all(root_);
@@ -94,7 +97,8 @@ TEST_F(HfWeightsTest, FusedExpertsAreSplit) {
   for (const char* part : {"gate", "up", "down"}) {
     const Tensor stacked = read(from, std::string("layers.1.moe.experts.") + part);
     for (int e = 0; e < 4; ++e)
-      EXPECT_TRUE(same(stacked.slice(e), apart[kExpert + std::to_string(e) + "." + part + "_proj.weight"])) << part << e;
+      EXPECT_TRUE(same(stacked.slice(e), apart[kExpert + std::to_string(e) + "." + part + "_proj.weight"]))
+          << part << e;
   }
   tensors_[kExpert + "gate_up_proj"] = random({experts, width, hidden}, 5);
   write();
@@ -125,7 +129,8 @@ TEST_F(HfWeightsTest, Fp8BlocksAreDequantisedExactlyWithPartialBlocksAtTheEdges)
 }
 
 TEST_F(HfWeightsTest, ACodeThatIsNotANumberStaysOne) {
-  Tensor codes = Tensor::zeros(owned_.exec, DType::f8_e4m3, {1, 3}), out = Tensor::zeros(owned_.exec, DType::f32, {1, 3});
+  Tensor codes = Tensor::zeros(owned_.exec, DType::f8_e4m3, {1, 3}),
+         out = Tensor::zeros(owned_.exec, DType::f32, {1, 3});
   static_cast<uint8_t*>(codes.raw())[1] = 0x7f;
   static_cast<uint8_t*>(codes.raw())[2] = 0xff;
   dequantise_blocks(owned_.exec, codes, Tensor::from<float>(owned_.exec, {2}, {1, 1}), out);
@@ -208,14 +213,15 @@ TEST_F(HfWeightsTest, CopiesInMtpModulesMustBeCopies) {
   write();
   const auto from = open_model(root_);
   EXPECT_EQ(from.config.model.n_mtp, 1);
-  EXPECT_EQ(from.weights->copies(), (std::map<std::string, std::string>{
-                                        {"model.layers.2.embed_tokens.weight", "model.embed_tokens.weight"},
-                                        {"model.layers.2.shared_head.head.weight", "lm_head.weight"}}));
+  EXPECT_EQ(from.weights->copies(),
+            (std::map<std::string, std::string>{{"model.layers.2.embed_tokens.weight", "model.embed_tokens.weight"},
+                                                {"model.layers.2.shared_head.head.weight", "lm_head.weight"}}));
   Tensor other = tensors_["lm_head.weight"].clone(owned_.exec);
   set_element(other, 49 * 24 + 23, 0.5);
   tensors_["model.layers.2.shared_head.head.weight"] = other;
   write();
-  refused(ErrorKind::corrupt, {"'model.layers.2.shared_head.head.weight'", "must equal 'lm_head.weight'", "it does not"});
+  refused(ErrorKind::corrupt,
+          {"'model.layers.2.shared_head.head.weight'", "must equal 'lm_head.weight'", "it does not"});
   tensors_["model.layers.2.shared_head.head.weight"] = tensors_["lm_head.weight"].to(owned_.exec, DType::bf16);
   write();
   refused(ErrorKind::corrupt, {"(BF16 [50, 24])", "(F32 [50, 24])"});

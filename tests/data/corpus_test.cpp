@@ -61,7 +61,8 @@ TEST(DocumentReader, ReadsAllMembersOfConcatenatedFiles) {
   write_text(dir / "a", "first ");
   write_text(dir / "b", "second");
   const std::string folder = "cd '" + dir.path().string() + "' && ";
-  shell(folder + "gzip -c a > x.txt.gz && gzip -c b >> x.txt.gz && zstd -q -c a > x.txt.zst && zstd -q -c b >> x.txt.zst");
+  shell(folder +
+        "gzip -c a > x.txt.gz && gzip -c b >> x.txt.gz && zstd -q -c a > x.txt.zst && zstd -q -c b >> x.txt.zst");
   EXPECT_EQ(read_all(dir / "x.txt.gz"), std::vector<std::string>{"first second"});
   EXPECT_EQ(read_all(dir / "x.txt.zst"), std::vector<std::string>{"first second"});
 }
@@ -100,8 +101,8 @@ TEST(DocumentReader, SaysThatACompressedFileIsDamaged) {
     const std::string whole = read_file(dir / name);
     std::string flipped = whole;
     flipped[flipped.size() / 2] ^= 0x10;
-    const std::string damages[] = {whole.substr(0, whole.size() / 2), whole.substr(0, 3), whole.substr(0, whole.size() - 1), flipped,
-                                   "no such format at all"};
+    const std::string damages[] = {whole.substr(0, whole.size() / 2), whole.substr(0, 3),
+                                   whole.substr(0, whole.size() - 1), flipped, "no such format at all"};
     for (const std::string& content : damages) {
       write_text(dir / ("bad " + name), content);
       expect_error(ErrorKind::corrupt, {"bad " + name, "damaged"}, [&] { read_all(dir / ("bad " + name)); });
@@ -133,12 +134,15 @@ TEST(Corpus, RefusesSourcesThatNameNothing) {
   TempDir dir;
   fs::create_directories(dir / "empty");
   expect_error(ErrorKind::invalid, {"data.sources"}, [] { list_sources(DataConfig{}); });
-  expect_error(ErrorKind::not_found, {"nowhere.txt"}, [&] { list_sources(config_of({source_of("a", dir / "nowhere.txt")})); });
-  expect_error(ErrorKind::not_found, {"*.txt"}, [&] { list_sources(config_of({source_of("a", dir / "empty/*.txt")})); });
+  expect_error(ErrorKind::not_found, {"nowhere.txt"},
+               [&] { list_sources(config_of({source_of("a", dir / "nowhere.txt")})); });
+  expect_error(ErrorKind::not_found, {"*.txt"},
+               [&] { list_sources(config_of({source_of("a", dir / "empty/*.txt")})); });
   expect_error(ErrorKind::not_found, {"empty"}, [&] { list_sources(config_of({source_of("a", dir / "empty")})); });
   write_text(dir / "x.txt", "x");
-  expect_error(ErrorKind::invalid, {"two sources", "'a'"},
-               [&] { list_sources(config_of({source_of("a", dir / "x.txt"), source_of("a", dir / "x.txt")})); });
+  expect_error(ErrorKind::invalid, {"two sources", "'a'"}, [&] {
+    list_sources(config_of({source_of("a", dir / "x.txt"), source_of("a", dir / "x.txt")}));
+  });
 }
 
 TEST(Corpus, SkipsBinaryFilesOfADirectoryAndRefusesNamedOnes) {
@@ -181,7 +185,8 @@ TEST(Corpus, RemovesEmptyDocumentsAndExactDuplicatesAcrossSources) {
   TempDir dir;
   write_jsonl(dir / "a.jsonl", {"one", "", "two", "one", "x"});
   write_jsonl(dir / "b.jsonl", {"two", "three", "onE"});
-  const Corpus corpus = Corpus::scan(config_of({source_of("a", dir / "a.jsonl"), source_of("b", dir / "b.jsonl")}), {}, kQuiet);
+  const Corpus corpus =
+      Corpus::scan(config_of({source_of("a", dir / "a.jsonl"), source_of("b", dir / "b.jsonl")}), {}, kQuiet);
   EXPECT_EQ(training(corpus), (std::vector<std::string>{"one", "two", "x", "three", "onE"}));
   const SourceCounts &a = corpus.counts()[0], &b = corpus.counts()[1];
   EXPECT_EQ(a.documents, 5);
@@ -224,7 +229,9 @@ TEST(Corpus, HoldsOutByHashWithoutACopyInTraining) {
 
 TEST(Corpus, TailModeHoldsOutTheEndOfEveryDocumentAtACharacterBorder) {
   DataConfig config = config_of({}, "tail", 0.1);
-  auto cut = [&](const std::string& text) { return split_point(text, {0, int64_t(text.size()), Fate::training}, config); };
+  auto cut = [&](const std::string& text) {
+    return split_point(text, {0, int64_t(text.size()), Fate::training}, config);
+  };
   EXPECT_EQ(cut(std::string(1'115'394, 'x')), 1'003'855);
   EXPECT_EQ(cut("0123456789"), 9);
   EXPECT_EQ(cut("012345678"), 9) << "less than a byte: nothing is held out";
@@ -268,7 +275,10 @@ TEST(Corpus, AsksFiltersInTheirPlace) {
   TempDir dir;
   write_jsonl(dir / "a.jsonl", {"good", "bad one", "good", "bad two"});
   std::vector<std::string> asked;
-  std::vector<Filter> filters{{"no bad", [&](std::string_view text) { asked.emplace_back(text); return text.substr(0, 3) != "bad"; }}};
+  std::vector<Filter> filters{{"no bad", [&](std::string_view text) {
+                                 asked.emplace_back(text);
+                                 return text.substr(0, 3) != "bad";
+                               }}};
   const Corpus corpus = Corpus::scan(config_of({source_of("a", dir / "a.jsonl")}), filters, kQuiet);
   EXPECT_EQ(asked, (std::vector<std::string>{"good", "bad one", "bad two"})) << "duplicates are gone before";
   EXPECT_EQ(corpus.counts()[0].filtered, 2);
@@ -282,7 +292,8 @@ TEST(Corpus, NoticesAFileThatChangesWhileItIsRead) {
   write_jsonl(dir / "a.jsonl", {"one", "two"});
   const Corpus corpus = Corpus::scan(config_of({source_of("a", dir / "a.jsonl")}), {}, kQuiet);
   write_jsonl(dir / "a.jsonl", {"one", "tow"});
-  expect_error(ErrorKind::corrupt, {"a.jsonl", "changed"}, [&] { corpus.read(0, [](int64_t, const std::string&) { return true; }); });
+  expect_error(ErrorKind::corrupt, {"a.jsonl", "changed"},
+               [&] { corpus.read(0, [](int64_t, const std::string&) { return true; }); });
   write_jsonl(dir / "a.jsonl", {"one"});
   expect_error(ErrorKind::corrupt, {"a.jsonl", "changed"}, [&] { training(corpus); });
 }

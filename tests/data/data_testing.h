@@ -1,5 +1,5 @@
-// What the tests of the data room share: directories that vanish, sources written on the spot, and a tokenizer of bytes alone
-// (ids 3..258, §2.1), with which everything can be computed by hand.
+// What the tests of the data room share: directories that vanish, sources written on the spot, and a tokenizer of bytes
+// alone (ids 3..258, §2.1), with which everything can be computed by hand.
 #pragma once
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -27,7 +27,8 @@ class TempDir {
   TempDir(const TempDir&) = delete;
   TempDir& operator=(const TempDir&) = delete;
   TempDir() {
-    std::string pattern = (fs::temp_directory_path() / "hadal data ü XXXXXX").string();  // space and Unicode in every test
+    std::string pattern =
+        (fs::temp_directory_path() / "hadal data ü XXXXXX").string();  // space and Unicode in every test
     if (::mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("no temporary directory");
     path_ = pattern;
   }
@@ -72,7 +73,8 @@ inline Tokenizer byte_tokenizer() { return train_tokenizer("x", 3 + 256 + 8); }
 // A tokenizer with merges, from repetitive English.
 inline Tokenizer merging_tokenizer() {
   std::string text;
-  for (int i = 0; i < 50; ++i) text += "the quick brown fox jumps over the lazy dog, again and again.\nThe end of the story!\n\n";
+  for (int i = 0; i < 50; ++i)
+    text += "the quick brown fox jumps over the lazy dog, again and again.\nThe end of the story!\n\n";
   return train_tokenizer(text, 420);
 }
 
@@ -91,7 +93,9 @@ inline SourceConfig source_of(const std::string& name, const fs::path& path, dou
   return source;
 }
 
-inline std::vector<std::vector<std::string>> one_source(std::vector<std::string> documents) { return {std::move(documents)}; }
+inline std::vector<std::vector<std::string>> one_source(std::vector<std::string> documents) {
+  return {std::move(documents)};
+}
 
 // Documents of several sources as shards, with a tokenizer of choice; no text held out unless asked for.
 struct Fixture {
@@ -126,7 +130,8 @@ void expect_error(ErrorKind kind, const std::vector<std::string>& parts, Action&
   } catch (const Error& error) {
     const std::string message = error.what();
     EXPECT_EQ(int(error.kind()), int(kind)) << message;
-    for (const auto& part : parts) EXPECT_NE(message.find(part), std::string::npos) << "'" << part << "' is not in: " << message;
+    for (const auto& part : parts)
+      EXPECT_NE(message.find(part), std::string::npos) << "'" << part << "' is not in: " << message;
     EXPECT_EQ(message.find('\n'), std::string::npos) << "an error is one line: " << message;
     return;
   }

@@ -12,7 +12,9 @@ std::string part(const Tokenizer& tokenizer, const FimPiece& piece, int64_t begi
   return tokenizer.decode(std::span(piece.tokens).subspan(size_t(begin), size_t(n)));
 }
 
-struct Parts { std::string prefix, middle, suffix; };
+struct Parts {
+  std::string prefix, middle, suffix;
+};
 
 // Takes a piece apart by its special tokens, in the order of §2.2.
 Parts take_apart(const Tokenizer& tokenizer, const FimTokens& special, const FimPiece& piece) {

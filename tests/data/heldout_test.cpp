@@ -57,7 +57,8 @@ TEST(HeldOut, WindowsScoreEveryTokenButTheFirstOnce) {
         for (int64_t t = w.scored; t <= w.end; ++t) ++scored[size_t(t)];
       }
       EXPECT_EQ(scored[0], 0);
-      EXPECT_EQ(std::vector<int>(scored.begin() + 1, scored.end()), std::vector<int>(size_t(n - 1), 1)) << n << " " << stride;
+      EXPECT_EQ(std::vector<int>(scored.begin() + 1, scored.end()), std::vector<int>(size_t(n - 1), 1))
+          << n << " " << stride;
     }
   }
   expect_error(ErrorKind::invalid, {"9", "1 .. 8"}, [] { scoring_windows({}, 8, 9); });
@@ -80,8 +81,8 @@ TEST(Explain, ShowsSequencesPiecesPaddingAndFim) {
   ExplainOptions options;
   options.step = 7;
   const std::string text = explain_text(batch, p.shards, p.tokenizer, f.config.data, options);
-  for (const char* part : {"step 7", "2 of them FIM", "FIM begin", "FIM hole", "FIM end", "prefix", "suffix", "middle", "EOS",
-                           "mask: none", "padding", "s0 document"}) {
+  for (const char* part : {"step 7", "2 of them FIM", "FIM begin", "FIM hole", "FIM end", "prefix", "suffix", "middle",
+                           "EOS", "mask: none", "padding", "s0 document"}) {
     EXPECT_NE(text.find(part), std::string::npos) << part << "\n" << text;
   }
   const std::string html = explain_html(batch, p.shards, p.tokenizer, f.config.data, options);

@@ -17,7 +17,9 @@ std::vector<Sequence> all_sequences(Loader& loader) {
   return sequences;
 }
 
-bool same(const Sequence& a, const Sequence& b) { return a.tokens == b.tokens && a.targets == b.targets && a.padding == b.padding; }
+bool same(const Sequence& a, const Sequence& b) {
+  return a.tokens == b.tokens && a.targets == b.targets && a.padding == b.padding;
+}
 
 std::vector<std::string> documents_of_lengths(const std::vector<int64_t>& lengths, uint64_t seed) {
   std::vector<std::string> documents;
@@ -123,7 +125,8 @@ TEST(Loader, GivesEveryTokenOncePerEpoch) {
       for (auto& s : loader.next(8).sequences) sequences.push_back(std::move(s));
     }
     loader.skip(0);
-    std::vector<Sequence> rest = loader.next(200).sequences;  // so that nothing of the first three epochs waits in a window
+    std::vector<Sequence> rest =
+        loader.next(200).sequences;  // so that nothing of the first three epochs waits in a window
     sequences.insert(sequences.end(), rest.begin(), rest.end());
     const auto found = by_document(sequences);
     for (int64_t epoch = 0; epoch < 3; ++epoch) {
@@ -253,7 +256,8 @@ TEST(Loader, ResumesAtAnyPlaceToTheBit) {
     EXPECT_EQ(resumed.cursor().to_json(), saved);
     const Batch batch = resumed.next(40);
     EXPECT_EQ(batch.first_sequence, n);
-    for (int64_t i = 0; i < 40; ++i) ASSERT_TRUE(same(batch.sequences[size_t(i)], whole.sequences[size_t(n + i)])) << n << " + " << i;
+    for (int64_t i = 0; i < 40; ++i)
+      ASSERT_TRUE(same(batch.sequences[size_t(i)], whole.sequences[size_t(n + i)])) << n << " + " << i;
     Cursor shifted = Cursor::from_json(saved);
     shifted.position += 1;
     resumed.seek(shifted);

@@ -163,7 +163,8 @@ TEST(FimInLoader, NeedsTheTokensAndRoomForThem) {
   f.config.data.fim_rate = 0.1;
   f.config.data.sequence_length = 6;
   const Prepared p = f.prepare();
-  expect_error(ErrorKind::invalid, {"data.sequence_length", "8", "6"}, [&] { Loader(p.shards, p.tokenizer, f.config.data); });
+  expect_error(ErrorKind::invalid, {"data.sequence_length", "8", "6"},
+               [&] { Loader(p.shards, p.tokenizer, f.config.data); });
 }
 
 }  // namespace

@@ -53,13 +53,16 @@ TEST(Packing, PutsTheLongestFirstIntoTheFullestBinWithRoom) {
 }
 
 TEST(Packing, FillsExactlyWhereFirstFitWouldNot) {
-  // Room after 7, 6: 3, 4. Best fit puts the two of length 3 and 4 so that both bins are full; 4 goes first, only the second has room.
+  // Room after 7, 6: 3, 4. Best fit puts the two of length 3 and 4 so that both bins are full; 4 goes first, only the
+  // second has room.
   EXPECT_EQ(pack_best_fit(items_of({7, 6, 4, 3}), 10), (Bins{{0, 3}, {1, 2}}));
   // 5 (room 5), 6 (room 4): sorted 6, 5; then 4 goes to the fuller bin of 6, and 5's bin keeps room for the last 5.
   EXPECT_EQ(pack_best_fit(items_of({5, 6, 4, 5}), 10), (Bins{{1, 2}, {0, 3}}));
 }
 
-TEST(Packing, GivesAFullBinToAnItemOfCapacity) { EXPECT_EQ(pack_best_fit(items_of({4, 4, 1}), 4), (Bins{{0}, {1}, {2}})); }
+TEST(Packing, GivesAFullBinToAnItemOfCapacity) {
+  EXPECT_EQ(pack_best_fit(items_of({4, 4, 1}), 4), (Bins{{0}, {1}, {2}}));
+}
 
 TEST(Packing, OfNothingIsNothing) { EXPECT_TRUE(pack_best_fit({}, 7).empty()); }
 
@@ -85,7 +88,8 @@ TEST(Packing, PlacesEveryItemOnceAndOverfillsNothing) {
   std::vector<int> seen(items.size());
   for (const auto& bin : bins) {
     int64_t sum = 0, alone = 0;
-    for (int64_t item : bin) ++seen[size_t(item)], sum += items[size_t(item)].length, alone += items[size_t(item)].alone;
+    for (int64_t item : bin)
+      ++seen[size_t(item)], sum += items[size_t(item)].length, alone += items[size_t(item)].alone;
     EXPECT_LE(sum, 64);
     EXPECT_LE(alone, 1) << "two parts that do not end share a bin";
   }

@@ -28,7 +28,8 @@ std::map<std::string, std::string> contents(const fs::path& directory) {
   return files;
 }
 
-PrepareOptions saying(std::vector<std::string>& said, OnChange on_change = OnChange::rebuild, int64_t unit_bytes = 1000) {
+PrepareOptions saying(std::vector<std::string>& said, OnChange on_change = OnChange::rebuild,
+                      int64_t unit_bytes = 1000) {
   PrepareOptions options;
   options.on_change = on_change;
   options.unit_bytes = unit_bytes;
@@ -105,7 +106,8 @@ TEST(Prepare, NoticesAChangedSource) {
   std::string text = read_file(f.directory / "s0.jsonl");
   text[20] = text[20] == 'x' ? 'y' : 'x';  // same size
   write_text(f.directory / "s0.jsonl", text);
-  fs::last_write_time(f.directory / "s0.jsonl", fs::last_write_time(f.directory / "s0.jsonl") + std::chrono::seconds(10));
+  fs::last_write_time(f.directory / "s0.jsonl",
+                      fs::last_write_time(f.directory / "s0.jsonl") + std::chrono::seconds(10));
   expect_error(ErrorKind::invalid, {"changed: ", "s0.jsonl"}, [&] { f.prepare(saying(said, OnChange::fail)); });
   const Prepared p = f.prepare(saying(said));
   EXPECT_TRUE(p.built);
@@ -223,10 +225,12 @@ TEST(Prepare, AFullDiskIsAnErrorAndLeavesNoHalfShard) {
   const auto handler = ::signal(SIGXFSZ, SIG_IGN);
   const struct rlimit small { 20'000, old.rlim_max };
   ::setrlimit(RLIMIT_FSIZE, &small);
-  expect_error(ErrorKind::io, {"cannot write", ".shard"}, [&] { f.prepare(saying(said, OnChange::rebuild, 64 << 20)); });
+  expect_error(ErrorKind::io, {"cannot write", ".shard"},
+               [&] { f.prepare(saying(said, OnChange::rebuild, 64 << 20)); });
   ::setrlimit(RLIMIT_FSIZE, &old);
   ::signal(SIGXFSZ, handler);
-  for (const auto& entry : fs::directory_iterator(f.directory / "cache/shards")) ADD_FAILURE() << entry.path() << " was left";
+  for (const auto& entry : fs::directory_iterator(f.directory / "cache/shards"))
+    ADD_FAILURE() << entry.path() << " was left";
   EXPECT_TRUE(f.prepare(saying(said, OnChange::rebuild, 64 << 20)).built);
 }
 

@@ -1,6 +1,6 @@
-// libFuzzer: bytes up to the first zero are a chat template, those behind it the messages as JSON. Only Error may come out, at most a
-// part of a second later; two renderings are equal; no text of a message comes out as a piece of the template.
-// room: text
+// libFuzzer: bytes up to the first zero are a chat template, those behind it the messages as JSON. Only Error may come
+// out, at most a part of a second later; two renderings are equal; no text of a message comes out as a piece of the
+// template. room: text
 #include <cstdint>
 #include <cstdlib>
 #include <string>
@@ -14,7 +14,8 @@ namespace {
 using namespace hadal;
 
 constexpr std::string_view kMark = "\xee\x84\xa3";  // a character of private use; only the messages below hold it
-const char* const kMessages = R"([{"role": "system", "content": "\ue123be\ue123"}, {"role": "user", "content": " a <|b|> \ue123\n"},
+const char* const kMessages =
+    R"([{"role": "system", "content": "\ue123be\ue123"}, {"role": "user", "content": " a <|b|> \ue123\n"},
   {"role": "assistant", "content": "\ue123", "tool_calls": [{"type": "function", "function": {"name": "\ue123f", "arguments": {"\ue123": [1, 2.5, null]}}}]},
   {"role": "tool", "content": "\ue123[]"}])";
 
@@ -42,7 +43,8 @@ void render(const ChatTemplate& program, const ChatInputs& inputs, bool may_hold
   } catch (const Error&) {
     return;
   }
-  if (chat_text(program.render(inputs)) != text) std::abort();  // outside of the net: what went well once goes well again
+  if (chat_text(program.render(inputs)) != text)
+    std::abort();  // outside of the net: what went well once goes well again
 }
 
 }  // namespace
@@ -54,8 +56,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   ChatInputs inputs;
   inputs.add_generation_prompt = size % 2 == 0;
   try {
-    const ChatTemplate program = ChatTemplate::parse(source, {{"bos_token", "<s>"}, {"eos_token", "</s>"}}, small_limits());
-    const bool spells_mark = source.find(kMark) != std::string_view::npos || source.find('\\') != std::string_view::npos;
+    const ChatTemplate program =
+        ChatTemplate::parse(source, {{"bos_token", "<s>"}, {"eos_token", "</s>"}}, small_limits());
+    const bool spells_mark =
+        source.find(kMark) != std::string_view::npos || source.find('\\') != std::string_view::npos;
     inputs.messages = kMessages;
     render(program, inputs, spells_mark);
     if (zero == std::string_view::npos) return 0;

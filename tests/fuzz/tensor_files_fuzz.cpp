@@ -72,7 +72,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   std::error_code ignored;
   fs::remove(folder.path / "model.safetensors.index.json", ignored);
   fs::remove(folder.path / "model.safetensors", ignored);
-  write_shard(folder.path / (index.empty() ? "model.safetensors" : "a.safetensors"), first, rest.substr(0, rest.size() / 2));
+  write_shard(folder.path / (index.empty() ? "model.safetensors" : "a.safetensors"), first,
+              rest.substr(0, rest.size() / 2));
   write_shard(folder.path / "b.safetensors", second, rest.substr(rest.size() / 2));
   if (!index.empty()) write(folder.path / "model.safetensors.index.json", index);
   try {

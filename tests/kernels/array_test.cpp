@@ -26,16 +26,20 @@ TEST(KernelArray, BlocksCoverEveryIndexOnce) {
 
 TEST(KernelArray, VisitsTheElementTypesThatFormatsName) {
   int calls = 0;
-  visit_numbers([&](auto a, auto b) {
-    ++calls;
-    EXPECT_TRUE((std::is_same_v<element<decltype(a)>, bf16>));
-    EXPECT_TRUE((std::is_same_v<element<decltype(b)>, float>));
-  }, Num::bf16, Num::f32);
-  visit_numbers([&](auto a, auto b) {
-    ++calls;
-    EXPECT_TRUE((std::is_same_v<element<decltype(a)>, double>));
-    EXPECT_TRUE((std::is_same_v<element<decltype(b)>, double>));
-  }, Num::f64, Num::f64);
+  visit_numbers(
+      [&](auto a, auto b) {
+        ++calls;
+        EXPECT_TRUE((std::is_same_v<element<decltype(a)>, bf16>));
+        EXPECT_TRUE((std::is_same_v<element<decltype(b)>, float>));
+      },
+      Num::bf16, Num::f32);
+  visit_numbers(
+      [&](auto a, auto b) {
+        ++calls;
+        EXPECT_TRUE((std::is_same_v<element<decltype(a)>, double>));
+        EXPECT_TRUE((std::is_same_v<element<decltype(b)>, double>));
+      },
+      Num::f64, Num::f64);
   EXPECT_EQ(calls, 2);
 }
 

@@ -11,7 +11,13 @@ struct Setting {
 };
 
 ops::AdamWArgs arguments(int64_t step) {
-  return {.lr = 0.01, .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .weight_decay = 0.1, .grad_scale = 0.5, .ema_decay = 0.99,
+  return {.lr = 0.01,
+          .beta1 = 0.9,
+          .beta2 = 0.95,
+          .eps = 1e-8,
+          .weight_decay = 0.1,
+          .grad_scale = 0.5,
+          .ema_decay = 0.99,
           .step = step};
 }
 
@@ -32,7 +38,8 @@ void compare(const Exec& exec, const Setting& s) {
       const double clipped = g.v[i] * 0.5;
       m.v[i] = 0.9 * m.v[i] + 0.1 * clipped;
       v.v[i] = 0.95 * v.v[i] + 0.05 * clipped * clipped;
-      const double m_hat = m.v[i] / (1 - std::pow(0.9, double(step))), v_hat = v.v[i] / (1 - std::pow(0.95, double(step)));
+      const double m_hat = m.v[i] / (1 - std::pow(0.9, double(step))),
+                   v_hat = v.v[i] / (1 - std::pow(0.95, double(step)));
       w.v[i] -= 0.01 * (m_hat / (std::sqrt(v_hat) + 1e-8) + 0.1 * w.v[i]);
       ema.v[i] = 0.99 * ema.v[i] + 0.01 * w.v[i];
       if (s.moment == DType::bf16) {
@@ -72,7 +79,8 @@ TEST(AdamW, FirstStepMovesByTheLearningRateAgainstTheSignOfTheGradient) {
     g.v = {4.0, -0.001};
     ops::AdamWArgs a = arguments(1);
     a.weight_decay = 0;
-    a.w = make(exec, dtype, w), a.grad = make(exec, dtype, g), a.m = make(exec, dtype, zero), a.v = make(exec, dtype, zero);
+    a.w = make(exec, dtype, w), a.grad = make(exec, dtype, g), a.m = make(exec, dtype, zero),
+    a.v = make(exec, dtype, zero);
     ops::adamw(exec, a);
     EXPECT_NEAR(element(a.w, 0), -0.01, 1e-6);
     EXPECT_NEAR(element(a.w, 1), 0.01, 1e-6);

@@ -18,7 +18,8 @@ double formula(const RouteRule& rule, const Mat& s, const std::vector<ops::RowRa
     for (int64_t i = 0; i < q.count; ++i) {
       std::vector<int32_t> index(size_t(n), 0);
       std::iota(index.begin(), index.end(), 0);
-      std::stable_sort(index.begin(), index.end(), [&](int a, int b) { return s.at(q.begin + i, a) > s.at(q.begin + i, b); });
+      std::stable_sort(index.begin(), index.end(),
+                       [&](int a, int b) { return s.at(q.begin + i, a) > s.at(q.begin + i, b); });
       for (int64_t k = 0; k < rule.top_k; ++k) f[size_t(index[size_t(k)])] += double(n) / double(rule.top_k * q.count);
       for (int64_t e = 0; e < n; ++e) z[size_t(i)] += s.at(q.begin + i, e);
       for (int64_t e = 0; e < n; ++e) p[size_t(e)] += s.at(q.begin + i, e) / z[size_t(i)] / double(q.count);
@@ -45,10 +46,12 @@ TEST(BalanceLoss, IsTheFormulaOverSequencesAndGivesZeroGradientOutside) {
       Tensor ts = make(exec, dtype, s);
       Mat before = random_mat(60, n, 2);
       Tensor td = make(exec, dtype, before);
-      const std::vector<ops::RowRange> sequences = {{0, 13}, {13, 1}, {14, 0}, {20, 37}};  // rows 14..19 and 57.. in none
+      const std::vector<ops::RowRange> sequences = {
+          {0, 13}, {13, 1}, {14, 0}, {20, 37}};  // rows 14..19 and 57.. in none
       Mat want(60, n);
       const double loss = formula(rule, s, sequences, 0.3, &want);
-      EXPECT_NEAR(ops::balance_loss(exec, rule, ts, sequences, 0.3, td), loss, loss * (dtype == DType::f64 ? 1e-12 : 2e-6));
+      EXPECT_NEAR(ops::balance_loss(exec, rule, ts, sequences, 0.3, td), loss,
+                  loss * (dtype == DType::f64 ? 1e-12 : 2e-6));
       expect_close(read(td), want, tolerance(dtype), "dscores", dtype == DType::f64 ? 1e-14 : 1e-7);
       EXPECT_NEAR(ops::balance_loss(exec, rule, ts, sequences, 0.3, Tensor()), loss, loss * 2e-6);
     }
@@ -94,9 +97,13 @@ TEST(BalanceLoss, RefusesSequencesThatOverlapOrLeaveTheTokens) {
   const Exec& exec = owned.exec;
   Tensor s = Tensor::zeros(exec, DType::f32, {10, 4});
   const RouteRule rule{.n_experts = 4, .top_k = 1};
-  EXPECT_EQ(error_of([&] { ops::balance_loss(exec, rule, s, std::vector<ops::RowRange>{{0, 5}, {4, 2}}, 1, Tensor()); }),
+  EXPECT_EQ(error_of([&] {
+              ops::balance_loss(exec, rule, s, std::vector<ops::RowRange>{{0, 5}, {4, 2}}, 1, Tensor());
+            }),
             "balance loss: a sequence of 2 rows from 4 does not follow row 5 within 10 tokens");
-  EXPECT_EQ(error_of([&] { ops::balance_loss(exec, rule, s, std::vector<ops::RowRange>{{6, 5}}, 1, Tensor()); }),
+  EXPECT_EQ(error_of([&] {
+              ops::balance_loss(exec, rule, s, std::vector<ops::RowRange>{{6, 5}}, 1, Tensor());
+            }),
             "balance loss: a sequence of 5 rows from 6 does not follow row 0 within 10 tokens");
 }
 

@@ -34,7 +34,8 @@ TEST(DispatchPlan, ByHandWithAnEmptyExpert) {
 TEST(DispatchPlan, DropsNoTokenWhateverTheLoad) {
   std::vector<int32_t> one_for_all;
   for (int i = 0; i < 50; ++i) one_for_all.push_back(7);
-  const std::vector<std::pair<std::vector<int32_t>, int64_t>> cases = {{some_experts(50, 3, 8, 1), 3}, {one_for_all, 1}, {{}, 2}};
+  const std::vector<std::pair<std::vector<int32_t>, int64_t>> cases = {
+      {some_experts(50, 3, 8, 1), 3}, {one_for_all, 1}, {{}, 2}};
   for (const auto& [experts, top_k] : cases) {
     const int64_t tokens = int64_t(experts.size()) / top_k;
     const ops::DispatchPlan plan = ops::make_plan(experts, tokens, top_k, 8);
@@ -51,7 +52,8 @@ TEST(DispatchPlan, DropsNoTokenWhateverTheLoad) {
       EXPECT_EQ(plan.slot[size_t(row)], i % top_k);
     }
     for (int64_t e = 0; e < 8; ++e)
-      EXPECT_TRUE(std::is_sorted(plan.token.begin() + plan.offsets[size_t(e)], plan.token.begin() + plan.offsets[size_t(e) + 1]));
+      EXPECT_TRUE(std::is_sorted(plan.token.begin() + plan.offsets[size_t(e)],
+                                 plan.token.begin() + plan.offsets[size_t(e) + 1]));
   }
   EXPECT_EQ(error_of([] { ops::make_plan(std::vector<int32_t>{0, 8}, 1, 2, 8); }), "expert 1 is 8, expected 0 to 7");
 }
@@ -132,7 +134,8 @@ TEST(Combine, BackwardsAreTheDerivativesOfGatherAndCombine) {
   loss(&sorted);
   Tensor d_sorted = Tensor::zeros(exec, DType::f64, {8, 6}), dweights = Tensor::zeros(exec, DType::f64, {4, 2});
   Tensor dx = Tensor::zeros(exec, DType::f64, {4, 6});
-  ops::combine_backward(exec, d_sorted, dweights, make(exec, DType::f64, c), sorted, plan, make(exec, DType::f64, weights));
+  ops::combine_backward(exec, d_sorted, dweights, make(exec, DType::f64, c), sorted, plan,
+                        make(exec, DType::f64, weights));
   ops::gather_backward(exec, dx, d_sorted, plan, 2, false);
   expect_gradient(weights, read(dweights), [&] { return loss(nullptr); });
   expect_gradient(x, read(dx), [&] { return loss(nullptr); });
@@ -141,7 +144,8 @@ TEST(Combine, BackwardsAreTheDerivativesOfGatherAndCombine) {
 TEST(Combine, HasTheSameBitsWithAnyNumberOfThreadsAndAnyNeighbours) {
   expect_thread_independent([](const Exec& exec) {
     Rows a = some_rows(300, 4, 100);
-    Tensor x = make(exec, DType::f32, a.x), weights = make(exec, DType::f32, a.weights), dy = make(exec, DType::f32, a.dy);
+    Tensor x = make(exec, DType::f32, a.x), weights = make(exec, DType::f32, a.weights),
+           dy = make(exec, DType::f32, a.dy);
     Tensor y = Tensor::zeros(exec, DType::f32, {300, 100}), dx = Tensor::zeros(exec, DType::f32, {1200, 100});
     Tensor dweights = Tensor::zeros(exec, DType::f32, {300, 4}), dg = y.clone(exec);
     ops::combine(exec, y, x, a.plan, weights, false);

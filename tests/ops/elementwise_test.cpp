@@ -59,8 +59,10 @@ TEST(Elementwise, RoundsHalfWayCasesToEvenAndKeepsNaN) {
     Tensor y = Tensor::zeros(exec, DType::bf16, {int64_t(values.size())});
     ops::copy(exec, y, x);
     for (size_t i = 0; i < values.size(); ++i) {
-      if (std::isnan(values[i])) EXPECT_TRUE(std::isnan(element(y, int64_t(i))));
-      else EXPECT_EQ(element(y, int64_t(i)), double(float(bf16(values[i])))) << isa_name(isa) << " " << values[i];
+      if (std::isnan(values[i]))
+        EXPECT_TRUE(std::isnan(element(y, int64_t(i))));
+      else
+        EXPECT_EQ(element(y, int64_t(i)), double(float(bf16(values[i])))) << isa_name(isa) << " " << values[i];
     }
     EXPECT_EQ(element(y, 0), 1.0);       // between 1 and 1 + 2^-7: the even one
     EXPECT_EQ(element(y, 1), 1.015625);  // between 1 + 2^-7 and 1 + 2^-6

@@ -116,7 +116,9 @@ TEST(RmsNorm, RefusesOperandsThatDoNotFit) {
   EXPECT_EQ(error_of([&] { ops::rms_norm(exec, y, rstd, x, w, kEps); }), "rms_norm y is [4, 7], expected 4 rows of 8");
   EXPECT_EQ(error_of([&] { ops::rms_norm(exec, x, rstd, x, Tensor::zeros(exec, DType::bf16, {8}), kEps); }),
             "rms_norm w is BF16, expected F32");
-  EXPECT_EQ(error_of([&] { ops::rms_norm(exec, Tensor::zeros(exec, DType::f64, {4, 8}), rstd, x, w, kEps); }),
+  EXPECT_EQ(error_of([&] {
+              ops::rms_norm(exec, Tensor::zeros(exec, DType::f64, {4, 8}), rstd, x, w, kEps);
+            }),
             "rms_norm: F64 operands cannot be mixed with others");
 }
 

@@ -33,8 +33,12 @@ TEST(Rope, TurnsInterleavedPairsOfEveryHeadByTheRowsPosition) {
             const double c = table.at(positions[size_t(r)], i), s = table.at(positions[size_t(r)], i + 1);
             want.at(r, at) = a * c - b * s, want.at(r, at + 1) = b * c + a * s;
           }
-      ops::RopeArgs args{.x = tx.view.col_range(gap, heads * (d + gap) - gap), .n_heads = heads, .head_stride = d + gap,
-                         .d_rope = d, .table = ttable, .positions = positions.data()};
+      ops::RopeArgs args{.x = tx.view.col_range(gap, heads * (d + gap) - gap),
+                         .n_heads = heads,
+                         .head_stride = d + gap,
+                         .d_rope = d,
+                         .table = ttable,
+                         .positions = positions.data()};
       ops::rope(exec, args);
       expect_close(read(tx.view), want, tolerance(dtype), "rotated", dtype == DType::f64 ? 1e-14 : 1e-6);
       tx.expect_surroundings_untouched();
@@ -66,7 +70,8 @@ TEST(Rope, HasTheSameBitsWithAnyNumberOfThreads) {
     Tensor ttable = make(exec, DType::f32, table), tx = make(exec, DType::f32, x);
     std::vector<int32_t> positions(777);
     for (size_t i = 0; i < positions.size(); ++i) positions[i] = int32_t(i % 50);
-    ops::rope(exec, {.x = tx, .n_heads = 4, .head_stride = 16, .d_rope = 16, .table = ttable, .positions = positions.data()});
+    ops::rope(exec,
+              {.x = tx, .n_heads = 4, .head_stride = 16, .d_rope = 16, .table = ttable, .positions = positions.data()});
     return bytes_of(exec, tx);
   });
 }

@@ -16,8 +16,8 @@ struct Routed {
   std::vector<int32_t> experts;
 };
 
-Routed run(const Exec& exec, const RouteRule& rule, Mat logits, std::vector<double> bias = {},
-           DType dtype = DType::f32, std::vector<int32_t> forced = {}) {
+Routed run(const Exec& exec, const RouteRule& rule, Mat logits, std::vector<double> bias = {}, DType dtype = DType::f32,
+           std::vector<int32_t> forced = {}) {
   Routed r;
   Tensor tl = make(exec, dtype, logits), scores = Tensor::zeros(exec, dtype, {logits.rows, rule.n_experts});
   Tensor weights = Tensor::zeros(exec, dtype, {logits.rows, rule.top_k}), tb;
@@ -45,7 +45,8 @@ Mat scores_of(const RouteRule& rule, const Mat& logits) {
 std::vector<int32_t> order(const std::vector<double>& values) {
   std::vector<int32_t> index(values.size());
   std::iota(index.begin(), index.end(), 0);
-  std::stable_sort(index.begin(), index.end(), [&](int32_t a, int32_t b) { return values[size_t(a)] > values[size_t(b)]; });
+  std::stable_sort(index.begin(), index.end(),
+                   [&](int32_t a, int32_t b) { return values[size_t(a)] > values[size_t(b)]; });
   return index;
 }
 
@@ -61,11 +62,13 @@ std::vector<int32_t> choose(const RouteRule& rule, const std::vector<double>& bi
   const std::vector<int32_t> best = order(groups);
   std::vector<double> masked(biased.size(), -1e300);
   for (int64_t i = 0; i < rule.n_limited_groups; ++i)
-    for (int64_t e = best[size_t(i)] * size; e < (best[size_t(i)] + 1) * size; ++e) masked[size_t(e)] = biased[size_t(e)];
+    for (int64_t e = best[size_t(i)] * size; e < (best[size_t(i)] + 1) * size; ++e)
+      masked[size_t(e)] = biased[size_t(e)];
   std::vector<int32_t> sorted = order(masked);
   *gap = 1e9;
   if (rule.n_limited_groups < rule.n_groups)
-    *gap = groups[size_t(best[size_t(rule.n_limited_groups - 1)])] - groups[size_t(best[size_t(rule.n_limited_groups)])];
+    *gap =
+        groups[size_t(best[size_t(rule.n_limited_groups - 1)])] - groups[size_t(best[size_t(rule.n_limited_groups)])];
   if (rule.top_k < rule.n_experts)
     *gap = std::min(*gap, masked[size_t(sorted[size_t(rule.top_k - 1)])] - masked[size_t(sorted[size_t(rule.top_k)])]);
   sorted.resize(size_t(rule.top_k));
@@ -77,9 +80,17 @@ std::vector<RouteRule> rules() {
   return {{.n_experts = 16, .n_groups = 4, .n_limited_groups = 2, .top_k = 4, .scale = 2.5},
           {.n_experts = 32, .n_groups = 8, .n_limited_groups = 4, .top_k = 6},
           {.n_experts = 256, .n_groups = 8, .n_limited_groups = 4, .top_k = 8, .scale = 2.5},
-          {.n_experts = 24, .n_groups = 3, .n_limited_groups = 2, .top_k = 5, .softmax = true, .group_max = true,
-           .normalize = false, .scale = 16},
-          {.n_experts = 7, .top_k = 3}, {.n_experts = 5, .top_k = 5, .softmax = true}, {.n_experts = 1, .top_k = 1},
+          {.n_experts = 24,
+           .n_groups = 3,
+           .n_limited_groups = 2,
+           .top_k = 5,
+           .softmax = true,
+           .group_max = true,
+           .normalize = false,
+           .scale = 16},
+          {.n_experts = 7, .top_k = 3},
+          {.n_experts = 5, .top_k = 5, .softmax = true},
+          {.n_experts = 1, .top_k = 1},
           {.n_experts = 6, .n_groups = 6, .n_limited_groups = 3, .top_k = 2}};
 }
 
@@ -100,7 +111,8 @@ TEST(Route, IsTheFormulaForEveryRuleAndInstructionSet) {
         const std::vector<int32_t> want = choose(rule, biased, &gap);
         if (gap < 1e-5) continue;  // closer than FP32 can tell
         ++compared;
-        const std::vector<int32_t> chosen(got.experts.begin() + t * rule.top_k, got.experts.begin() + (t + 1) * rule.top_k);
+        const std::vector<int32_t> chosen(got.experts.begin() + t * rule.top_k,
+                                          got.experts.begin() + (t + 1) * rule.top_k);
         ASSERT_EQ(chosen, want) << "token " << t;
         double sum = 0;
         for (int32_t e : want) sum += scores.at(t, e);
@@ -193,7 +205,8 @@ TEST(Route, NamesTheFirstTokenWhoseLogitsAreNotANumber) {
     for (bool softmax : {false, true}) {
       Mat logits(900, 20);
       logits.at(899, 0) = logits.at(417, 19) = logits.at(600, 3) = std::nan("");
-      const std::string message = error_of([&] { run(exec, {.n_experts = 20, .top_k = 2, .softmax = softmax}, logits, {}, dtype); });
+      const std::string message =
+          error_of([&] { run(exec, {.n_experts = 20, .top_k = 2, .softmax = softmax}, logits, {}, dtype); });
       EXPECT_NE(message.find("logits of token 417 are not a number"), std::string::npos) << message;
     }
   });
@@ -208,7 +221,9 @@ TEST(Route, RefusesImpossibleRules) {
             "route: top_k is 3, expected 1 to 2 (experts in the groups that a token may visit)");
   EXPECT_EQ(error_of([&] { run(exec, {.n_experts = 8, .n_groups = 3, .top_k = 3}, Mat(1, 8)); }),
             "route: 3 groups do not divide 8 experts");
-  EXPECT_EQ(error_of([&] { run(exec, {.n_experts = 2, .top_k = 1}, Mat(1, 2), {0, NAN}); }),
+  EXPECT_EQ(error_of([&] {
+              run(exec, {.n_experts = 2, .top_k = 1}, Mat(1, 2), {0, NAN});
+            }),
             "the selection bias of expert 1 is nan");
   EXPECT_EQ(error_of([&] { run(exec, {.n_experts = 2, .top_k = 1}, Mat(1, 2), {}, DType::bf16); }),
             "router scores is BF16; routing takes F32 (or F64 throughout)");

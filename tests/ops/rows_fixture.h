@@ -1,5 +1,5 @@
-// Helpers of the tests of row-wise ops: matrices of doubles, tensors made from them as views inside a larger buffer (whose
-// surroundings must stay untouched), and a walk over every instruction set and number format.
+// Helpers of the tests of row-wise ops: matrices of doubles, tensors made from them as views inside a larger buffer
+// (whose surroundings must stay untouched), and a walk over every instruction set and number format.
 #pragma once
 #include <gtest/gtest.h>
 
@@ -67,7 +67,8 @@ struct View {
 // Relative error of one rounding in the format, with room for the arithmetic before it.
 inline double tolerance(DType dtype) { return dtype == DType::f64 ? 1e-12 : dtype == DType::f32 ? 4e-6 : 1.0 / 250; }
 
-inline void expect_close(const Mat& got, const Mat& want, double relative, const std::string& what, double absolute = -1) {
+inline void expect_close(const Mat& got, const Mat& want, double relative, const std::string& what,
+                         double absolute = -1) {
   ASSERT_EQ(got.rows, want.rows);
   ASSERT_EQ(got.cols, want.cols);
   double largest = 0;

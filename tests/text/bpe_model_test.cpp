@@ -34,7 +34,8 @@ std::vector<int32_t> by_definition(const std::vector<Merge>& merges, const std::
   }
 }
 
-// Random merges over a few letters, each of tokens that are there already; none twice, none for bytes that another one made.
+// Random merges over a few letters, each of tokens that are there already; none twice, none for bytes that another one
+// made.
 std::vector<Merge> random_merges(uint64_t seed, int64_t letters, int64_t n) {
   std::vector<Merge> merges;
   std::map<std::string, int32_t> known;
@@ -43,7 +44,8 @@ std::vector<Merge> random_merges(uint64_t seed, int64_t letters, int64_t n) {
   for (int b = 0; b < 256; ++b) bytes[size_t(b)] = std::string(1, char(b));
   for (int64_t i = 0; i < letters; ++i) ids.push_back(int32_t('a' + i));
   for (int64_t i = 0; i < n * 4 && int64_t(merges.size()) < n; ++i) {
-    const int32_t left = ids[size_t(random_below(seed, 3, i, ids.size()))], right = ids[size_t(random_below(seed, 4, i, ids.size()))];
+    const int32_t left = ids[size_t(random_below(seed, 3, i, ids.size()))],
+                  right = ids[size_t(random_below(seed, 4, i, ids.size()))];
     const std::string whole = bytes[size_t(left)] + bytes[size_t(right)];
     if (whole.size() > 12 || !known.emplace(whole, 0).second) continue;
     ids.push_back(int32_t(bytes.size()));
@@ -63,7 +65,8 @@ TEST(BpeModel, WalksToWhatMergingGives) {
     ASSERT_TRUE(model.walks());
     for (uint64_t round = 0; round < 40; ++round) {
       std::string piece;
-      for (uint64_t i = 0; i < 1 + round * 3; ++i) piece += char('a' + random_below(seed, 5 + round, i, uint64_t(letters)));
+      for (uint64_t i = 0; i < 1 + round * 3; ++i)
+        piece += char('a' + random_below(seed, 5 + round, i, uint64_t(letters)));
       const std::vector<int32_t> wanted = by_definition(merges, piece);
       std::vector<int32_t> walked, merged;
       model.encode_afresh(piece, scratch, walked);
@@ -80,7 +83,8 @@ TEST(BpeModel, WalksToWhatMergingGives) {
 TEST(BpeModel, WalksOverCharactersOfThreeBytes) {
   std::vector<Merge> merges;
   const std::string characters = "中文国";
-  for (size_t at = 0; at < characters.size(); at += 3) {  // each character, then pairs of them, then one with half of another
+  for (size_t at = 0; at < characters.size();
+       at += 3) {  // each character, then pairs of them, then one with half of another
     const auto byte = [&](size_t i) { return int32_t(uint8_t(characters[at + i])); };
     const auto id = int32_t(256 + merges.size());
     merges.push_back({byte(0), byte(1), id});
@@ -95,7 +99,8 @@ TEST(BpeModel, WalksOverCharactersOfThreeBytes) {
   BpeScratch scratch;
   for (uint64_t seed = 0; seed < 500; ++seed) {
     std::string piece;
-    for (uint64_t i = 0; i < 12; ++i) piece += characters.substr(random_below(seed, 1, i, 3) * 3, 3 - (random_below(seed, 2, i, 6) == 0));
+    for (uint64_t i = 0; i < 12; ++i)
+      piece += characters.substr(random_below(seed, 1, i, 3) * 3, 3 - (random_below(seed, 2, i, 6) == 0));
     std::vector<int32_t> walked;
     model.encode_afresh(piece, scratch, walked);
     ASSERT_EQ(walked, by_definition(merges, piece)) << seed;

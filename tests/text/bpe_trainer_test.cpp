@@ -40,7 +40,8 @@ std::vector<std::string> merges_of(const Tokenizer& tokenizer) {
 }
 
 // Training by the definition alone: count all pairs anew before each merge.
-std::vector<std::string> merges_by_recounting(const std::vector<std::string>& texts, int64_t n_tokens, int64_t min_count) {
+std::vector<std::string> merges_by_recounting(const std::vector<std::string>& texts, int64_t n_tokens,
+                                              int64_t min_count) {
   std::vector<std::string> tokens(3, "special");
   std::map<std::string, int> ids;
   for (uint8_t byte : byte_alphabet().in_order) {
@@ -128,7 +129,8 @@ TEST(BpeTrainer, DoesNotDependOnThreadsOrOrderOrCuts) {
 TEST(BpeTrainer, ReadsAFileInBlocksLikeOneText) {
   TempDir directory;
   std::string text;
-  while (text.size() < 9'500'000) {  // several blocks of reading and of counting, with multibyte characters at any border
+  while (text.size() <
+         9'500'000) {  // several blocks of reading and of counting, with multibyte characters at any border
     text += testing::sample_text(1);
     text += testing::random_text(text.size(), 300);
   }
@@ -141,7 +143,9 @@ TEST(BpeTrainer, ReadsAFileInBlocksLikeOneText) {
   const PreTokenizer pre_tokenizer(PreTokenizer::default_splits());
   std::map<std::string_view, int64_t> words;
   PreTokenizer::Scratch scratch = pre_tokenizer.make_scratch();
-  pre_tokenizer.split(text, scratch, [&](std::string_view piece) { if (piece.size() > 1) ++words[piece]; });
+  pre_tokenizer.split(text, scratch, [&](std::string_view piece) {
+    if (piece.size() > 1) ++words[piece];
+  });
   EXPECT_EQ(from_file.distinct_words(), int64_t(words.size()));
   EXPECT_EQ(from_file.train().content_hash(), trained(options_of(700), {text}, 1).content_hash());
 }
@@ -202,7 +206,8 @@ TEST(BpeTrainer, StopsWhereNoPairIsFrequentEnough) {
 
 TEST(BpeTrainer, SaysWhatIsWrong) {
   ThreadPool pool(1);
-  EXPECT_NE(error_of([&] { BpeTrainer(options_of(266), pool); }).find("vocabulary of 266 is too small"), std::string::npos);
+  EXPECT_NE(error_of([&] { BpeTrainer(options_of(266), pool); }).find("vocabulary of 266 is too small"),
+            std::string::npos);
   EXPECT_NE(error_of([&] { BpeTrainer(options_of(3'000'000), pool); }).find("too large"), std::string::npos);
   BpeOptions twice = options_of(300);
   twice.extra_tokens = {"<think>"};
@@ -210,7 +215,8 @@ TEST(BpeTrainer, SaysWhatIsWrong) {
   BpeTrainer trainer(options_of(300), pool);
   EXPECT_NE(error_of([&] { trainer.train(); }).find("no text"), std::string::npos);
   ErrorKind kind = ErrorKind::internal;
-  EXPECT_NE(error_of([&] { trainer.add_file("/no/such file.txt"); }, &kind).find("/no/such file.txt"), std::string::npos);
+  EXPECT_NE(error_of([&] { trainer.add_file("/no/such file.txt"); }, &kind).find("/no/such file.txt"),
+            std::string::npos);
   EXPECT_EQ(kind, ErrorKind::not_found);
   TempDir directory;
   EXPECT_NE(error_of([&] { trainer.add_file(directory.path()); }).find("is a directory"), std::string::npos);

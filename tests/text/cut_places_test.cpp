@@ -9,10 +9,13 @@ namespace hadal {
 namespace {
 
 const std::string kLlama3 =
-    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| "
+    "?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
 
 TEST(CutPlaces, NoPieceCrossesThem) {
-  const std::vector<std::vector<std::string>> kinds = {PreTokenizer::default_splits(), {kLlama3}, {PreTokenizer::gpt2_split()},
+  const std::vector<std::vector<std::string>> kinds = {PreTokenizer::default_splits(),
+                                                       {kLlama3},
+                                                       {PreTokenizer::gpt2_split()},
                                                        {"[\r\n]", "\\s?[A-Za-z]+", "\\s?[!-/:-~]+", "\\s+$", "\\p{N}"}};
   int64_t cuts = 0;
   for (const auto& splits : kinds) {

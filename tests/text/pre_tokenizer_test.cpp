@@ -54,7 +54,8 @@ TEST(PreTokenizer, KnowsMarksAndEveryWhiteSpace) {
   EXPECT_EQ(report("e\u0301t"), (Pieces{"e\u0301t"}));
   EXPECT_EQ(report("\u00a0\u2003x"), (Pieces{"\u00a0", "\u2003x"}));
   EXPECT_EQ(report("\u180e"), (Pieces{"\u180e"}));
-  EXPECT_EQ(report("a\u180e\u180e."), (Pieces{"a", "\u180e\u180e", "."}));  // U+180E is no white space: nothing matches it
+  EXPECT_EQ(report("a\u180e\u180e."),
+            (Pieces{"a", "\u180e\u180e", "."}));  // U+180E is no white space: nothing matches it
   EXPECT_EQ(report("\u0085\u0085"), (Pieces{"\u0085\u0085"}));
 }
 
@@ -66,10 +67,10 @@ TEST(PreTokenizer, LeavesWhatNoExpressionMatchesInOnePiece) {
 
 TEST(PreTokenizer, MakesEveryByteOutsideUtf8APieceOfItsOwn) {
   EXPECT_EQ(report("a\xff\xfe b"), (Pieces{"a", "\xff", "\xfe", " b"}));
-  EXPECT_EQ(report("\xe4\xb8"), (Pieces{"\xe4", "\xb8"}));                       // a cut character
-  EXPECT_EQ(report("\xed\xa0\x80"), (Pieces{"\xed", "\xa0", "\x80"}));           // a surrogate
-  EXPECT_EQ(report("\xc0\xaf"), (Pieces{"\xc0", "\xaf"}));                       // an overlong form
-  EXPECT_EQ(report("\xf4\x90\x80\x80").size(), 4u);                              // above U+10FFFF
+  EXPECT_EQ(report("\xe4\xb8"), (Pieces{"\xe4", "\xb8"}));              // a cut character
+  EXPECT_EQ(report("\xed\xa0\x80"), (Pieces{"\xed", "\xa0", "\x80"}));  // a surrogate
+  EXPECT_EQ(report("\xc0\xaf"), (Pieces{"\xc0", "\xaf"}));              // an overlong form
+  EXPECT_EQ(report("\xf4\x90\x80\x80").size(), 4u);                     // above U+10FFFF
 }
 
 TEST(PreTokenizer, GivesBackItsInput) {
@@ -106,7 +107,7 @@ TEST(PreTokenizer, RunsOnManyThreadsAtOnce) {
 }
 
 TEST(PreTokenizer, AppliesExpressionsOneAfterTheOtherOnWhatIsLeft) {
-  EXPECT_EQ(PreTokenizer({"b", "aba|a"}).pieces("caba"), (Pieces{"c", "a", "b", "a"}));  // the first left no "aba"
+  EXPECT_EQ(PreTokenizer({"b", "aba|a"}).pieces("caba"), (Pieces{"c", "a", "b", "a"}));      // the first left no "aba"
   EXPECT_EQ(PreTokenizer({"abc", "b"}).pieces("xabcb"), (Pieces{"x", "a", "b", "c", "b"}));  // matches are cut further
 }
 
@@ -114,9 +115,7 @@ TEST(PreTokenizer, EndsLookAheadAtTheBorderOfAPiece) {
   EXPECT_EQ(PreTokenizer({"b", "a+(?!.)"}).pieces("aabac"), (Pieces{"aa", "b", "ac"}));
 }
 
-TEST(PreTokenizer, CutsAtEmptyMatches) {
-  EXPECT_EQ(PreTokenizer({"x*"}).pieces("axb"), (Pieces{"a", "x", "b"}));
-}
+TEST(PreTokenizer, CutsAtEmptyMatches) { EXPECT_EQ(PreTokenizer({"x*"}).pieces("axb"), (Pieces{"a", "x", "b"})); }
 
 TEST(PreTokenizer, NamesAnExpressionThatCannotBeCompiled) {
   const std::string message = error_of([] { PreTokenizer({"ok", "(abc"}); });
@@ -125,8 +124,10 @@ TEST(PreTokenizer, NamesAnExpressionThatCannotBeCompiled) {
 }
 
 TEST(PreTokenizer, RefusesWhatMeansSomethingElseInOniguruma) {
-  for (const char* expression : {"\\w+", "\\bword", "[a[b]]", "[a-z&&[^b]]", "[\\S]", "\\h", "\\R", "\\K", "\\Qa\\E", "a{1,2}+", "(?m:a)", "a(?i)b",
-                                 "(?<n>a)", "(*ACCEPT)a", "[]a]", "\\xe9", "\\u12", "\\1", "(?i:ss)", "\\x{12", "\\p{L", "\\cA"}) {
+  for (const char* expression :
+       {"\\w+",    "\\bword", "[a[b]]",  "[a-z&&[^b]]", "[\\S]",   "\\h",        "\\R",  "\\K",
+        "\\Qa\\E", "a{1,2}+", "(?m:a)",  "a(?i)b",      "(?<n>a)", "(*ACCEPT)a", "[]a]", "\\xe9",
+        "\\u12",   "\\1",     "(?i:ss)", "\\x{12",      "\\p{L",   "\\cA"}) {
     ErrorKind kind = ErrorKind::internal;
     const std::string message = error_of([&] { PreTokenizer({expression}); }, &kind);
     EXPECT_EQ(kind, ErrorKind::unsupported) << expression;
@@ -182,11 +183,13 @@ TEST(PreTokenizer, KnowsCharactersThatCameAfterUnicode14) {
   EXPECT_EQ(report("b \ua7cb1"), (Pieces{"b", " \ua7cb", "1"}));
   EXPECT_EQ(report("b \U0001f6dc"), (Pieces{"b", " \U0001f6dc"}));
   EXPECT_EQ(report("b \U0001e4d0"), (Pieces{"b", " \U0001e4d0"}));
-  EXPECT_EQ(PreTokenizer({"\\P{N}+"}).pieces("a\U0001ccf0b"), (Pieces{"a", "\U0001ccf0", "b"}));  // a digit of Unicode 16
+  EXPECT_EQ(PreTokenizer({"\\P{N}+"}).pieces("a\U0001ccf0b"),
+            (Pieces{"a", "\U0001ccf0", "b"}));  // a digit of Unicode 16
 }
 
 TEST(PreTokenizer, MeansTheScriptAndNotItsExtensions) {
-  EXPECT_EQ(PreTokenizer({"\\p{Han}+"}).pieces("中、文"), (Pieces{"中", "、", "文"}));  // U+3001 is common to several scripts
+  EXPECT_EQ(PreTokenizer({"\\p{Han}+"}).pieces("中、文"),
+            (Pieces{"中", "、", "文"}));  // U+3001 is common to several scripts
 }
 
 TEST(PreTokenizer, StopsAnExpressionThatBacktracksWithoutEnd) {

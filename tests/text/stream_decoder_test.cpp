@@ -12,7 +12,8 @@ TEST(StreamDecoder, GivesTheSameBytesAsTheWholeDecode) {
   const Tokenizer tokenizer = testing::small_tokenizer();
   for (uint64_t seed = 0; seed < 100; ++seed) {
     std::vector<int32_t> ids;  // any ids, so that characters are torn in every way
-    for (uint64_t i = 0; i < 60; ++i) ids.push_back(int32_t(random_below(seed, 3, i, uint64_t(tokenizer.vocab_size()))));
+    for (uint64_t i = 0; i < 60; ++i)
+      ids.push_back(int32_t(random_below(seed, 3, i, uint64_t(tokenizer.vocab_size()))));
     for (bool skip : {false, true}) {
       StreamDecoder stream(tokenizer, skip);
       std::string text;
@@ -40,13 +41,13 @@ TEST(StreamDecoder, WaitsOnlyForBytesThatCanStillBecomeACharacter) {
   EXPECT_EQ(utf8_incomplete_suffix("a\xe4\xb8"), 2);
   EXPECT_EQ(utf8_incomplete_suffix("a\xe4\xb8\xad"), 0);
   EXPECT_EQ(utf8_incomplete_suffix("\xf0\x9f\x98"), 3);
-  EXPECT_EQ(utf8_incomplete_suffix("\xed\xa0"), 0);      // a surrogate's beginning
+  EXPECT_EQ(utf8_incomplete_suffix("\xed\xa0"), 0);  // a surrogate's beginning
   EXPECT_EQ(utf8_incomplete_suffix("\xed\x9f"), 2);
-  EXPECT_EQ(utf8_incomplete_suffix("\xe0\x80"), 0);      // overlong
+  EXPECT_EQ(utf8_incomplete_suffix("\xe0\x80"), 0);  // overlong
   EXPECT_EQ(utf8_incomplete_suffix("\xe0\xa0"), 2);
   EXPECT_EQ(utf8_incomplete_suffix("\xf0\x90"), 2);
   EXPECT_EQ(utf8_incomplete_suffix("\xf4\x8f"), 2);
-  EXPECT_EQ(utf8_incomplete_suffix("\xf4\x90"), 0);      // above U+10FFFF
+  EXPECT_EQ(utf8_incomplete_suffix("\xf4\x90"), 0);  // above U+10FFFF
   EXPECT_EQ(utf8_incomplete_suffix("\xc0"), 0);
   EXPECT_EQ(utf8_incomplete_suffix("\xff"), 0);
   EXPECT_EQ(utf8_incomplete_suffix("\x80\x80\x80"), 0);

@@ -39,10 +39,12 @@ inline std::string random_bytes(uint64_t seed, int64_t n) {
 
 // Letters of many scripts, marks, digits, blanks and line ends in random order: valid UTF-8.
 inline std::string random_text(uint64_t seed, int64_t n_characters) {
-  static const char* kLetters[] = {"a", "b", "e", "T", "ß", "é", "e\u0301", "ж", "α", "ع", "ש", "क", "्", "中", "文", "あ", "カ", "한",
-                                   "😀", "👩\u200d🔬", " ", " ", " ", "  ", "\n", "\n", "\r\n", "\t", "\u00a0", "\u3000", "\u2028",
-                                   "\u0085", "\u180e", ".", ",", "!", "'", "\"", "(", ")", "-", "_", "=", "。", "“", "€", "1", "2", "37",
-                                   "٣", "Ⅷ", "½", "\x01", "\x7f", "<", ">", "|", "s", "the"};
+  static const char* kLetters[] = {
+      "a",  "b",  "e",    "T",  "ß",      "é",      "e\u0301", "ж",        "α",      "ع", "ש",  "क",
+      "्",   "中", "文",   "あ", "カ",     "한",     "😀",       "👩\u200d🔬", " ",      " ", " ",  "  ",
+      "\n", "\n", "\r\n", "\t", "\u00a0", "\u3000", "\u2028",  "\u0085",   "\u180e", ".", ",",  "!",
+      "'",  "\"", "(",    ")",  "-",      "_",      "=",       "。",       "“",      "€", "1",  "2",
+      "37", "٣",  "Ⅷ",    "½",  "\x01",   "\x7f",   "<",       ">",        "|",      "s", "the"};
   std::string text;
   for (int64_t i = 0; i < n_characters; ++i) text += kLetters[random_below(seed, 2, i, std::size(kLetters))];
   return text;

@@ -17,7 +17,8 @@ using testing::TempDir;
 
 void run_peer(const std::string& arguments) {
   const std::string root = HADAL_SOURCE_DIR;
-  const std::string command = "'" + root + "/.venv/bin/python' '" + root + "/tests/oracle/tokenizer_peer.py' " + arguments;
+  const std::string command =
+      "'" + root + "/.venv/bin/python' '" + root + "/tests/oracle/tokenizer_peer.py' " + arguments;
   ASSERT_EQ(std::system(command.c_str()), 0) << command;
 }
 
@@ -29,8 +30,16 @@ void write_lines(const std::string& path, const std::vector<std::string>& texts)
 }
 
 std::vector<std::string> varied_texts() {
-  std::vector<std::string> texts = {"", " ", "\n", "a", "Hello, world!\n", std::string(5000, ' ') + "x", std::string(5000, 'a'),
-                                    std::string("\0\1\2\x7f", 4), "<｜User｜>1 + 1<｜Assistant｜>2<think></think>", "<|EOT|><｜fim▁hole｜>"};
+  std::vector<std::string> texts = {"",
+                                    " ",
+                                    "\n",
+                                    "a",
+                                    "Hello, world!\n",
+                                    std::string(5000, ' ') + "x",
+                                    std::string(5000, 'a'),
+                                    std::string("\0\1\2\x7f", 4),
+                                    "<｜User｜>1 + 1<｜Assistant｜>2<think></think>",
+                                    "<|EOT|><｜fim▁hole｜>"};
   for (const TextSample& sample : text_samples()) texts.emplace_back(sample.text);
   for (uint64_t seed = 0; seed < 300; ++seed) texts.push_back(testing::random_text(seed, 20 + int64_t(seed) * 3));
   std::string every;  // every code point alone, between letters, behind a blank and before a digit
@@ -69,7 +78,8 @@ void expect_the_same_ids(const Tokenizer& tokenizer, const std::string& file) {
     size_t n = 0;
     for (std::string line; std::getline(ids, line); ++n) {
       const Json theirs = Json::parse(line);
-      const std::vector<int32_t> ours = tokenizer.encode(texts[n], parse ? SpecialTokens::parse : SpecialTokens::as_text);
+      const std::vector<int32_t> ours =
+          tokenizer.encode(texts[n], parse ? SpecialTokens::parse : SpecialTokens::as_text);
       ASSERT_EQ(ours, theirs["ids"].get<std::vector<int32_t>>()) << "text " << n << ": " << texts[n].substr(0, 100);
       ASSERT_EQ(tokenizer.decode(ours, true), theirs["skipped"].get<std::string>()) << "text " << n;
     }
@@ -93,7 +103,8 @@ TEST(TokenizerPeer, OurFilesLoadInTransformersWithTheirSpecialTokens) {
 TEST(TokenizerPeer, HuggingFacesTrainerMakesTheSameMerges) {
   TempDir directory;
   std::vector<std::string> texts;
-  for (uint64_t seed = 0; seed < 30; ++seed) texts.push_back(testing::random_text(seed, 3000) + testing::sample_text(1));
+  for (uint64_t seed = 0; seed < 30; ++seed)
+    texts.push_back(testing::random_text(seed, 3000) + testing::sample_text(1));
   write_lines(directory / "texts.jsonl", texts);
   ThreadPool pool(2);
   BpeOptions options;

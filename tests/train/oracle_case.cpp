@@ -50,7 +50,8 @@ void load_weights(const Case& test_case, Transformer& model, std::vector<std::st
   for (Parameter* parameter : model.parameters()) {
     const Tensor weight = test_case.tensors->tensor("w." + parameter->spec.name);
     if (weight.shape() != parameter->spec.shape)
-      fail(ErrorKind::internal, "{} is {}, the oracle has {}", parameter->spec.name, shape_text(parameter->spec.shape), shape_text(weight.shape()));
+      fail(ErrorKind::internal, "{} is {}, the oracle has {}", parameter->spec.name, shape_text(parameter->spec.shape),
+           shape_text(weight.shape()));
     parameter->master.copy_from(weight);
   }
   model.refresh_values();
@@ -58,7 +59,8 @@ void load_weights(const Case& test_case, Transformer& model, std::vector<std::st
 
 class Comparer {
  public:
-  Comparer(const Case& test_case, const Run& run, Findings& findings) : case_(test_case), run_(run), findings_(findings) {}
+  Comparer(const Case& test_case, const Run& run, Findings& findings)
+      : case_(test_case), run_(run), findings_(findings) {}
 
   void fail_with(const std::string& what) {
     findings_.failures.push_back(fmt::format("{} [{}]: {}\n    {}", case_.name, run_.label, what, case_.summary));
@@ -67,15 +69,18 @@ class Comparer {
   void loss(const std::string& name, double ours, double theirs) {
     const double error = std::abs(ours - theirs) / (std::abs(theirs) + 1e-3);
     findings_.loss.see(error, case_.name + " " + name);
-    if (!(error <= run_.bounds.loss)) fail_with(fmt::format("loss '{}' is {:.17g}, oracle {:.17g}, error {:.2e}", name, ours, theirs, error));
+    if (!(error <= run_.bounds.loss))
+      fail_with(fmt::format("loss '{}' is {:.17g}, oracle {:.17g}, error {:.2e}", name, ours, theirs, error));
   }
 
-  template <class T> void equal(const std::string& name, const T& ours, const T& theirs) {
+  template <class T>
+  void equal(const std::string& name, const T& ours, const T& theirs) {
     if (ours != theirs) fail_with(fmt::format("{} differs from the oracle", name));
   }
 
   void tensor(const std::string& name, const Tensor& ours, const Tensor& theirs, const Bounds& bounds) {
-    if (ours.shape() != theirs.shape()) return fail_with(fmt::format("{} is {}, oracle {}", name, shape_text(ours.shape()), shape_text(theirs.shape())));
+    if (ours.shape() != theirs.shape())
+      return fail_with(fmt::format("{} is {}, oracle {}", name, shape_text(ours.shape()), shape_text(theirs.shape())));
     double error = 0, norm = 0, size = 0;
     for (int64_t i = 0; i < theirs.count(); ++i) {
       const double a = element(ours, i), b = element(theirs, i);
@@ -84,7 +89,8 @@ class Comparer {
     error = std::sqrt(error), norm = std::sqrt(norm);
     const double bound = bounds.relative * norm + bounds.absolute * std::sqrt(double(theirs.count()));
     findings_.gradient.see(error / bound, case_.name + " " + name);
-    if (norm > 1e-3 * std::sqrt(double(theirs.count()))) findings_.gradient_relative.see(error / norm, case_.name + " " + name);
+    if (norm > 1e-3 * std::sqrt(double(theirs.count())))
+      findings_.gradient_relative.see(error / norm, case_.name + " " + name);
     findings_.moved[name] |= size > 0;
     if (!(error <= bound))
       fail_with(fmt::format("{}: ||difference|| {:.3e}, ||oracle|| {:.3e}, bound {:.3e}", name, error, norm, bound));
@@ -101,7 +107,8 @@ void compare_losses(const Case& test_case, const LossSums& sums, Comparer& compa
   comparer.loss("main", sums.main, expected.main);
   comparer.equal("count of targets", sums.main_count, expected.main_count);
   comparer.equal("MTP counts", sums.mtp_count, expected.mtp_count);
-  for (size_t k = 0; k < expected.mtp.size() && k < sums.mtp.size(); ++k) comparer.loss(fmt::format("mtp {}", k + 1), sums.mtp[k], expected.mtp[k]);
+  for (size_t k = 0; k < expected.mtp.size() && k < sums.mtp.size(); ++k)
+    comparer.loss(fmt::format("mtp {}", k + 1), sums.mtp[k], expected.mtp[k]);
   comparer.loss("balance", sums.balance, expected.balance);
   comparer.loss("total", sums.total(test_case.weights), expected.total);
   comparer.equal("expert load", sums.expert_load, expected.expert_load);
@@ -116,7 +123,8 @@ std::vector<std::vector<int32_t>> joined(const std::vector<RouteReplay>& routes,
   return all;
 }
 
-void compare_routes(const Case& test_case, const std::vector<RouteReplay>& routes, Comparer& comparer, Findings& findings) {
+void compare_routes(const Case& test_case, const std::vector<RouteReplay>& routes, Comparer& comparer,
+                    Findings& findings) {
   const auto ours = joined(routes, test_case.expected.routes.size());
   for (size_t layer = 0; layer < ours.size(); ++layer) {
     const auto& theirs = test_case.expected.routes[layer];
@@ -124,11 +132,13 @@ void compare_routes(const Case& test_case, const std::vector<RouteReplay>& route
     int64_t different = 0;
     for (size_t i = 0; i < std::min(ours[layer].size(), theirs.size()); ++i) different += ours[layer][i] != theirs[i];
     findings.routes_equal += int64_t(theirs.size()) - different, findings.routes_different += different;
-    if (different) comparer.fail_with(fmt::format("{} of {} routes of MoE layer {} differ", different, theirs.size(), layer));
+    if (different)
+      comparer.fail_with(fmt::format("{} of {} routes of MoE layer {} differ", different, theirs.size(), layer));
   }
 }
 
-void compare_log_probs(const Case& test_case, Transformer& model, const std::vector<MicroBatch>& batches, Comparer& comparer) {
+void compare_log_probs(const Case& test_case, Transformer& model, const std::vector<MicroBatch>& batches,
+                       Comparer& comparer) {
   const Tensor theirs = test_case.tensors->tensor("log_probs");
   std::vector<double> all;
   for (const MicroBatch& batch : batches) {
@@ -136,10 +146,12 @@ void compare_log_probs(const Case& test_case, Transformer& model, const std::vec
     model.forward(batch, &part);
     all.insert(all.end(), part.begin(), part.end());
   }
-  if (int64_t(all.size()) != theirs.count()) return comparer.fail_with(fmt::format("{} log-probabilities for {} rows", all.size(), theirs.count()));
+  if (int64_t(all.size()) != theirs.count())
+    return comparer.fail_with(fmt::format("{} log-probabilities for {} rows", all.size(), theirs.count()));
   for (size_t i = 0; i < all.size(); ++i)
     if (!(std::abs(all[i] - element(theirs, int64_t(i))) <= 1e-10 * (1 + std::abs(all[i]))))
-      return comparer.fail_with(fmt::format("log-probability of row {} is {:.17g}, oracle {:.17g}", i, all[i], element(theirs, int64_t(i))));
+      return comparer.fail_with(
+          fmt::format("log-probability of row {} is {:.17g}, oracle {:.17g}", i, all[i], element(theirs, int64_t(i))));
 }
 
 }  // namespace
@@ -184,7 +196,8 @@ Case load_case(const std::filesystem::path& json_path) {
 std::vector<std::filesystem::path> case_files(const std::filesystem::path& directory) {
   std::vector<std::filesystem::path> files;
   for (const auto& item : std::filesystem::directory_iterator(directory))
-    if (item.path().extension() == ".json" && item.path().filename().string().starts_with("case_")) files.push_back(item.path());
+    if (item.path().extension() == ".json" && item.path().filename().string().starts_with("case_"))
+      files.push_back(item.path());
   std::sort(files.begin(), files.end());
   return files;
 }
@@ -193,7 +206,8 @@ static std::string python() { return std::string(HADAL_SOURCE_DIR) + "/.venv/bin
 bool python_available() { return std::filesystem::exists(python()); }
 
 void run_python(const std::string& script_and_arguments) {
-  const std::string command = fmt::format("'{}' -B '{}/tests/oracle/'{} 2>&1", python(), HADAL_SOURCE_DIR, script_and_arguments);
+  const std::string command =
+      fmt::format("'{}' -B '{}/tests/oracle/'{} 2>&1", python(), HADAL_SOURCE_DIR, script_and_arguments);
   std::FILE* pipe = ::popen(command.c_str(), "r");
   check(pipe != nullptr, ErrorKind::io, "cannot run {}", command);
   std::string output;
@@ -201,7 +215,8 @@ void run_python(const std::string& script_and_arguments) {
   for (size_t n; (n = std::fread(buffer, 1, sizeof buffer, pipe)) > 0;) output.append(buffer, n);
   const int status = ::pclose(pipe);
   std::fputs(output.c_str(), stdout);
-  check(status == 0, ErrorKind::internal, "{} failed:\n{}", command, output.size() > 2000 ? output.substr(output.size() - 2000) : output);
+  check(status == 0, ErrorKind::internal, "{} failed:\n{}", command,
+        output.size() > 2000 ? output.substr(output.size() - 2000) : output);
 }
 
 ScratchDirectory::ScratchDirectory(const std::string& name)
@@ -229,19 +244,24 @@ void compare(const Case& test_case, const Run& run, std::vector<RouteReplay>& ro
   for (size_t i = 0; i < batches.size(); ++i) {
     routes[i].replay = replay;
     const LossSums part = model.forward_backward(batches[i], test_case.weights, &routes[i]);
-    if (i == 0) sums = part; else sums.merge(part);
+    if (i == 0)
+      sums = part;
+    else
+      sums.merge(part);
   }
   compare_losses(test_case, sums, comparer);
   for (Parameter* parameter : model.parameters())
     if (parameter->spec.trained)
-      comparer.tensor(parameter->spec.name, parameter->grad, test_case.tensors->tensor("g." + parameter->spec.name), run.bounds);
+      comparer.tensor(parameter->spec.name, parameter->grad, test_case.tensors->tensor("g." + parameter->spec.name),
+                      run.bounds);
   if (run.precision != Precision::fp64) return;
   compare_routes(test_case, routes, comparer, findings);
   compare_log_probs(test_case, model, batches, comparer);
   model.update_selection_bias(sums.expert_load, test_case.gamma);
   for (Parameter* parameter : model.parameters())
     if (!parameter->spec.trained)
-      comparer.tensor(parameter->spec.name, parameter->master, test_case.tensors->tensor("bias." + parameter->spec.name), run.bounds);
+      comparer.tensor(parameter->spec.name, parameter->master,
+                      test_case.tensors->tensor("bias." + parameter->spec.name), run.bounds);
 }
 
 }  // namespace hadal::oracle

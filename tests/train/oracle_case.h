@@ -1,5 +1,5 @@
-// One case of the oracle's grid (tests/oracle/generate.py): loading it, running our Transformer on it, and comparing everything.
-// compare_* return failures as text instead of asserting, so that the seeded faults can require them.
+// One case of the oracle's grid (tests/oracle/generate.py): loading it, running our Transformer on it, and comparing
+// everything. compare_* return failures as text instead of asserting, so that the seeded faults can require them.
 #pragma once
 #include <filesystem>
 #include <map>
@@ -25,9 +25,9 @@ struct Expected {
 struct Case {
   std::string name, summary;
   ModelConfig config;
-  ModelOptions options;          // precision is set per run
+  ModelOptions options;  // precision is set per run
   int threads = 1;
-  bool split = false;            // every sequence as its own micro-batch
+  bool split = false;  // every sequence as its own micro-batch
   MicroBatch batch;
   LossWeights weights;
   double gamma = 0;
@@ -66,24 +66,26 @@ struct Worst {
 // What a comparison found, over one or many cases.
 struct Findings {
   std::vector<std::string> failures;
-  Worst loss;                             // relative
-  Worst gradient;                         // ||delta|| / (relative * ||g|| + absolute * sqrt(n)); 1 is the bound
-  Worst gradient_relative;                // ||delta|| / ||g||, of gradients above 1e-3 a weight
-  std::map<std::string, bool> moved;      // parameter -> some gradient of ours was not zero
+  Worst loss;                         // relative
+  Worst gradient;                     // ||delta|| / (relative * ||g|| + absolute * sqrt(n)); 1 is the bound
+  Worst gradient_relative;            // ||delta|| / ||g||, of gradients above 1e-3 a weight
+  std::map<std::string, bool> moved;  // parameter -> some gradient of ours was not zero
   int64_t routes_equal = 0, routes_different = 0;
 };
 
-struct Bounds { double loss = 0, relative = 0, absolute = 0; };
+struct Bounds {
+  double loss = 0, relative = 0, absolute = 0;
+};
 
-struct Run {                              // one way to run a case
+struct Run {  // one way to run a case
   Precision precision = Precision::fp64;
   Isa isa = Isa::reference;
   Bounds bounds;
   std::string label;
 };
 
-// Forward, backward and bias update of the case, against the oracle. routes: one per micro-batch, recorded when empty, else
-// replayed (then the routes themselves are not compared).
+// Forward, backward and bias update of the case, against the oracle. routes: one per micro-batch, recorded when empty,
+// else replayed (then the routes themselves are not compared).
 void compare(const Case& test_case, const Run& run, std::vector<RouteReplay>& routes, Findings& findings);
 
 }  // namespace hadal::oracle

@@ -38,20 +38,25 @@ void update(const AdamW& k, int64_t begin, int64_t end) {
 
 template <class M>
 void update_any(const AdamW& k, int64_t begin, int64_t end) {
-  if (k.value && k.ema) update<M, true, true>(k, begin, end);
-  else if (k.value) update<M, true, false>(k, begin, end);
-  else if (k.ema) update<M, false, true>(k, begin, end);
-  else update<M, false, false>(k, begin, end);
+  if (k.value && k.ema)
+    update<M, true, true>(k, begin, end);
+  else if (k.value)
+    update<M, true, false>(k, begin, end);
+  else if (k.ema)
+    update<M, false, true>(k, begin, end);
+  else
+    update<M, false, false>(k, begin, end);
 }
 
 }  // namespace
 
 void adamw(const AdamW& k) {
-  visit_small([&](auto moment) {
-    parallel_blocks(k.pool, k.count, 16384, [&](int64_t begin, int64_t end) {
-      update_any<element<decltype(moment)>>(k, begin, end);
-    });
-  }, k.moment);
+  visit_small(
+      [&](auto moment) {
+        parallel_blocks(k.pool, k.count, 16384,
+                        [&](int64_t begin, int64_t end) { update_any<element<decltype(moment)>>(k, begin, end); });
+      },
+      k.moment);
 }
 
 }  // namespace hadal::kernels::HADAL_ISA

@@ -12,7 +12,8 @@ HADAL_INLINE float largest(const X* x, int64_t count) {
   const V lowest = broadcast(-__builtin_inff());
   const auto larger = [](V a, V b) { return max(a, b); };
   return reduce_max(fold_vectors(
-      count, lowest, [&](V a, int64_t c, auto n) { return max(a, keep_lanes(load_lanes(x + c, n), lowest, n)); }, larger));
+      count, lowest, [&](V a, int64_t c, auto n) { return max(a, keep_lanes(load_lanes(x + c, n), lowest, n)); },
+      larger));
 }
 
 // Sum of exp(x - top). f32 rows that get a gradient keep the exponentials, so that each is computed once.
@@ -49,8 +50,10 @@ void loss_rows(const CrossEntropy& k, int64_t begin, int64_t end) {
     const V shift = broadcast(top), factor = broadcast(scale / sum);
     each_vector(k.vocab, [&](int64_t c, auto n) {
       const V value = load_lanes(x + c, n);
-      if constexpr (kKeep) store_lanes(x + c, mul(value, factor), n);
-      else store_lanes(x + c, mul(exp(sub(value, shift)), factor), n);
+      if constexpr (kKeep)
+        store_lanes(x + c, mul(value, factor), n);
+      else
+        store_lanes(x + c, mul(exp(sub(value, shift)), factor), n);
     });
     store_scalar(x + target, target_gradient);
   }
@@ -59,11 +62,12 @@ void loss_rows(const CrossEntropy& k, int64_t begin, int64_t end) {
 }  // namespace
 
 void cross_entropy(const CrossEntropy& k) {
-  visit_small([&](auto x) {
-    parallel_blocks(k.pool, k.rows, rows_per_task(k.vocab), [&](int64_t begin, int64_t end) {
-      loss_rows<element<decltype(x)>>(k, begin, end);
-    });
-  }, k.logits.num);
+  visit_small(
+      [&](auto x) {
+        parallel_blocks(k.pool, k.rows, rows_per_task(k.vocab),
+                        [&](int64_t begin, int64_t end) { loss_rows<element<decltype(x)>>(k, begin, end); });
+      },
+      k.logits.num);
 }
 
 }  // namespace hadal::kernels::HADAL_ISA

@@ -11,9 +11,8 @@ void add_block(const AddRows& k, int64_t begin, int64_t end) {
     const A* a = k.a.row<A>(r);
     const B* b = k.b.row<B>(r);
     Y* y = k.y.row<Y>(r);
-    each_vector(k.cols, [&](int64_t c, auto n) {
-      store_lanes(y + c, add(load_lanes(a + c, n), load_lanes(b + c, n)), n);
-    });
+    each_vector(k.cols,
+                [&](int64_t c, auto n) { store_lanes(y + c, add(load_lanes(a + c, n), load_lanes(b + c, n)), n); });
   }
 }
 
@@ -31,8 +30,8 @@ void scale_block(const ScaleRows& k, int64_t begin, int64_t end) {
   }
 }
 
-// Compiler vectors that every instruction set here holds in one register: the sum of squares has one lane pattern, and one
-// result, on all of them.
+// Compiler vectors that every instruction set here holds in one register: the sum of squares has one lane pattern, and
+// one result, on all of them.
 using Float4 = float __attribute__((vector_size(16)));
 using Double4 = double __attribute__((vector_size(32)));
 using Word4 = uint32_t __attribute__((vector_size(16)));
@@ -99,43 +98,52 @@ bool row_is_finite(const X* x, int64_t count) {
 }  // namespace
 
 void add_rows(const AddRows& k) {
-  visit_small([&](auto y, auto a, auto b) {
-    parallel_blocks(k.pool, k.rows, rows_per_task(k.cols), [&](int64_t begin, int64_t end) {
-      add_block<element<decltype(y)>, element<decltype(a)>, element<decltype(b)>>(k, begin, end);
-    });
-  }, k.y.num, k.a.num, k.b.num);
+  visit_small(
+      [&](auto y, auto a, auto b) {
+        parallel_blocks(k.pool, k.rows, rows_per_task(k.cols), [&](int64_t begin, int64_t end) {
+          add_block<element<decltype(y)>, element<decltype(a)>, element<decltype(b)>>(k, begin, end);
+        });
+      },
+      k.y.num, k.a.num, k.b.num);
 }
 
 void scale_rows(const ScaleRows& k) {
-  visit_small([&](auto x, auto y) {
-    parallel_blocks(k.pool, k.rows, rows_per_task(k.cols), [&](int64_t begin, int64_t end) {
-      scale_block<element<decltype(x)>, element<decltype(y)>>(k, begin, end);
-    });
-  }, k.x.num, k.y.num);
+  visit_small(
+      [&](auto x, auto y) {
+        parallel_blocks(k.pool, k.rows, rows_per_task(k.cols), [&](int64_t begin, int64_t end) {
+          scale_block<element<decltype(x)>, element<decltype(y)>>(k, begin, end);
+        });
+      },
+      k.x.num, k.y.num);
 }
 
 void sum_of_squares(const SumOfSquares& k) {
   double parts[kReduceParts];
   const int64_t block = reduce_rows_per_part(k.rows, k.cols);
-  visit_small([&](auto x) {
-    parallel_blocks(k.pool, k.rows, block, [&](int64_t begin, int64_t end) {
-      double sum = 0;
-      for (int64_t r = begin; r < end; ++r) sum += squares_of_row(k.x.row<element<decltype(x)>>(r), k.cols);
-      parts[begin / block] = sum;
-    });
-  }, k.x.num);
+  visit_small(
+      [&](auto x) {
+        parallel_blocks(k.pool, k.rows, block, [&](int64_t begin, int64_t end) {
+          double sum = 0;
+          for (int64_t r = begin; r < end; ++r) sum += squares_of_row(k.x.row<element<decltype(x)>>(r), k.cols);
+          parts[begin / block] = sum;
+        });
+      },
+      k.x.num);
   *k.result = 0;
   for (int64_t i = 0; i * block < k.rows; ++i) *k.result += parts[i];
 }
 
 void all_finite(const AllFinite& k) {
   bool finite = true;
-  visit_small([&](auto x) {
-    parallel_blocks(k.pool, k.rows, rows_per_task(k.cols), [&](int64_t begin, int64_t end) {
-      for (int64_t r = begin; r < end; ++r)
-        if (!row_is_finite(k.x.row<element<decltype(x)>>(r), k.cols)) __atomic_store_n(&finite, false, __ATOMIC_RELAXED);
-    });
-  }, k.x.num);
+  visit_small(
+      [&](auto x) {
+        parallel_blocks(k.pool, k.rows, rows_per_task(k.cols), [&](int64_t begin, int64_t end) {
+          for (int64_t r = begin; r < end; ++r)
+            if (!row_is_finite(k.x.row<element<decltype(x)>>(r), k.cols))
+              __atomic_store_n(&finite, false, __ATOMIC_RELAXED);
+        });
+      },
+      k.x.num);
   *k.result = __atomic_load_n(&finite, __ATOMIC_RELAXED);
 }
 

@@ -10,8 +10,10 @@ void copy_rows(const GatherRows& k, int64_t begin, int64_t end) {
   for (int64_t r = begin; r < end; ++r) {
     const W* from = k.w.row<W>(k.ids[r]);
     Y* to = k.y.row<Y>(r);
-    if constexpr (sizeof(W) == sizeof(Y)) __builtin_memcpy(to, from, size_t(k.cols) * sizeof(W));
-    else each_vector(k.cols, [&](int64_t c, auto n) { store_lanes(to + c, load_lanes(from + c, n), n); });
+    if constexpr (sizeof(W) == sizeof(Y))
+      __builtin_memcpy(to, from, size_t(k.cols) * sizeof(W));
+    else
+      each_vector(k.cols, [&](int64_t c, auto n) { store_lanes(to + c, load_lanes(from + c, n), n); });
   }
 }
 
@@ -29,19 +31,22 @@ void add_columns(const ScatterAddRows& k, int64_t begin, int64_t end) {
 }  // namespace
 
 void gather_rows(const GatherRows& k) {
-  visit_small([&](auto w, auto y) {
-    parallel_blocks(k.pool, k.rows, rows_per_task(k.cols), [&](int64_t begin, int64_t end) {
-      copy_rows<element<decltype(w)>, element<decltype(y)>>(k, begin, end);
-    });
-  }, k.w.num, k.y.num);
+  visit_small(
+      [&](auto w, auto y) {
+        parallel_blocks(k.pool, k.rows, rows_per_task(k.cols), [&](int64_t begin, int64_t end) {
+          copy_rows<element<decltype(w)>, element<decltype(y)>>(k, begin, end);
+        });
+      },
+      k.w.num, k.y.num);
 }
 
 void scatter_add_rows(const ScatterAddRows& k) {
-  visit_small([&](auto dy) {
-    parallel_blocks(k.pool, k.cols, cols_per_task(k.cols, k.pool), [&](int64_t begin, int64_t end) {
-      add_columns<element<decltype(dy)>>(k, begin, end);
-    });
-  }, k.dy.num);
+  visit_small(
+      [&](auto dy) {
+        parallel_blocks(k.pool, k.cols, cols_per_task(k.cols, k.pool),
+                        [&](int64_t begin, int64_t end) { add_columns<element<decltype(dy)>>(k, begin, end); });
+      },
+      k.dy.num);
 }
 
 }  // namespace hadal::kernels::HADAL_ISA

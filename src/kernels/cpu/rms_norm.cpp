@@ -43,9 +43,8 @@ void backward_rows(const RmsNormBackwardInput& k, int64_t begin, int64_t end) {
       return mul(factor, nfma(load_lanes(x + c, n), pull, wdy));
     };
     if (k.add) {
-      each_vector(k.cols, [&](int64_t c, auto n) {
-        store_lanes(dx + c, add(load_lanes(dx + c, n), gradient(c, n)), n);
-      });
+      each_vector(k.cols,
+                  [&](int64_t c, auto n) { store_lanes(dx + c, add(load_lanes(dx + c, n), gradient(c, n)), n); });
     } else {
       each_vector(k.cols, [&](int64_t c, auto n) { store_lanes(dx + c, gradient(c, n), n); });
     }
@@ -86,27 +85,33 @@ void weight_block(const RmsNormBackwardWeight& k, int64_t begin, int64_t end) {
 }  // namespace
 
 void rms_norm(const RmsNorm& k) {
-  visit_small([&](auto x, auto y) {
-    parallel_blocks(k.pool, k.rows, rows_per_task(k.cols), [&](int64_t begin, int64_t end) {
-      forward_rows<element<decltype(x)>, element<decltype(y)>>(k, begin, end);
-    });
-  }, k.x.num, k.y.num);
+  visit_small(
+      [&](auto x, auto y) {
+        parallel_blocks(k.pool, k.rows, rows_per_task(k.cols), [&](int64_t begin, int64_t end) {
+          forward_rows<element<decltype(x)>, element<decltype(y)>>(k, begin, end);
+        });
+      },
+      k.x.num, k.y.num);
 }
 
 void rms_norm_backward_input(const RmsNormBackwardInput& k) {
-  visit_small([&](auto x, auto dy, auto dx) {
-    parallel_blocks(k.pool, k.rows, rows_per_task(k.cols), [&](int64_t begin, int64_t end) {
-      backward_rows<element<decltype(x)>, element<decltype(dy)>, element<decltype(dx)>>(k, begin, end);
-    });
-  }, k.x.num, k.dy.num, k.dx.num);
+  visit_small(
+      [&](auto x, auto dy, auto dx) {
+        parallel_blocks(k.pool, k.rows, rows_per_task(k.cols), [&](int64_t begin, int64_t end) {
+          backward_rows<element<decltype(x)>, element<decltype(dy)>, element<decltype(dx)>>(k, begin, end);
+        });
+      },
+      k.x.num, k.dy.num, k.dx.num);
 }
 
 void rms_norm_backward_weight(const RmsNormBackwardWeight& k) {
-  visit_small([&](auto x, auto dy) {
-    parallel_blocks(k.pool, k.cols, cols_per_task(k.cols, k.pool), [&](int64_t begin, int64_t end) {
-      weight_block<element<decltype(x)>, element<decltype(dy)>>(k, begin, end);
-    });
-  }, k.x.num, k.dy.num);
+  visit_small(
+      [&](auto x, auto dy) {
+        parallel_blocks(k.pool, k.cols, cols_per_task(k.cols, k.pool), [&](int64_t begin, int64_t end) {
+          weight_block<element<decltype(x)>, element<decltype(dy)>>(k, begin, end);
+        });
+      },
+      k.x.num, k.dy.num);
 }
 
 }  // namespace hadal::kernels::HADAL_ISA

@@ -23,13 +23,17 @@ void rotate_rows(const Rope& k, int64_t begin, int64_t end) {
 }  // namespace
 
 void rope(const Rope& k) {
-  visit_small([&](auto x) {
-    using X = element<decltype(x)>;
-    parallel_blocks(k.pool, k.rows, rows_per_task(k.n_heads * k.d_rope), [&](int64_t begin, int64_t end) {
-      if (k.inverse) rotate_rows<X, true>(k, begin, end);
-      else rotate_rows<X, false>(k, begin, end);
-    });
-  }, k.x.num);
+  visit_small(
+      [&](auto x) {
+        using X = element<decltype(x)>;
+        parallel_blocks(k.pool, k.rows, rows_per_task(k.n_heads * k.d_rope), [&](int64_t begin, int64_t end) {
+          if (k.inverse)
+            rotate_rows<X, true>(k, begin, end);
+          else
+            rotate_rows<X, false>(k, begin, end);
+        });
+      },
+      k.x.num);
 }
 
 }  // namespace hadal::kernels::HADAL_ISA

@@ -1,5 +1,5 @@
-// Selection works on 64-bit keys: the score's bits made orderable as integers above, the reversed index below. The largest key
-// is the best score and, among equal ones, the lowest index; taking it needs no branch and vectorises.
+// Selection works on 64-bit keys: the score's bits made orderable as integers above, the reversed index below. The
+// largest key is the best score and, among equal ones, the lowest index; taking it needs no branch and vectorises.
 #include "kernels/routing.h"
 
 #include "kernels/cpu/vectors.h"
@@ -106,7 +106,8 @@ void route_rows(const Route& k, int64_t begin, int64_t end, int64_t* bad) {
     if (!score_row(k, k.logits.row<float>(t), scores)) {
       int64_t seen = __atomic_load_n(bad, __ATOMIC_RELAXED);
       while ((seen < 0 || t < seen) &&
-             !__atomic_compare_exchange_n(bad, &seen, t, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {}
+             !__atomic_compare_exchange_n(bad, &seen, t, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+      }
       continue;
     }
     if (!k.forced) choose_experts(k, scores, experts);
@@ -123,17 +124,18 @@ void route_backward_rows(const RouteBackward& k, int64_t begin, int64_t end) {
     const float *scores = k.scores.row<float>(t), *dweights = k.dweights.row<float>(t);
     const int32_t* experts = k.experts + t * k.top_k;
     float* d = k.dlogits.row<float>(t);
-    if (k.dscores.data) __builtin_memmove(d, k.dscores.row<float>(t), size_t(k.n_experts) * sizeof(float));
-    else __builtin_memset(d, 0, size_t(k.n_experts) * sizeof(float));
+    if (k.dscores.data)
+      __builtin_memmove(d, k.dscores.row<float>(t), size_t(k.n_experts) * sizeof(float));
+    else
+      __builtin_memset(d, 0, size_t(k.n_experts) * sizeof(float));
     float sum = 1e-20f, pull = 0;
     for (int64_t s = 0; s < k.top_k; ++s) sum += scores[experts[s]], pull += dweights[s] * scores[experts[s]];
     for (int64_t s = 0; s < k.top_k; ++s)
       d[experts[s]] += scale * (k.normalize ? (dweights[s] - pull / sum) / sum : dweights[s]);
     V shift = broadcast(1.0f);
     if (k.softmax) {
-      const float mean = sum_vectors(k.n_experts, [&](V a, int64_t c, auto n) {
-        return fma(load_lanes(d + c, n), load_lanes(scores + c, n), a);
-      });
+      const float mean = sum_vectors(
+          k.n_experts, [&](V a, int64_t c, auto n) { return fma(load_lanes(d + c, n), load_lanes(scores + c, n), a); });
       shift = broadcast(mean);
     }
     each_vector(k.n_experts, [&](int64_t c, auto n) {
@@ -153,7 +155,8 @@ void balance_sequence(const BalanceLoss& k, int64_t q) {
   int64_t keys[kMaxExperts];
   for (int64_t t = begin; t < begin + count; ++t) {
     const float* scores = k.scores.row<float>(t);
-    const float total = sum_vectors(n_experts, [&](V a, int64_t c, auto n) { return add(a, load_lanes(scores + c, n)); });
+    const float total =
+        sum_vectors(n_experts, [&](V a, int64_t c, auto n) { return add(a, load_lanes(scores + c, n)); });
     const float inverse = 1.0f / total;
     for (int64_t e = 0; e < n_experts; ++e) mean[e] += double(scores[e] * inverse), keys[e] = key_of(scores[e], e);
     for (int64_t s = 0; s < k.top_k; ++s) f[take_largest(keys, n_experts)] += 1;
@@ -167,14 +170,14 @@ void balance_sequence(const BalanceLoss& k, int64_t q) {
   for (int64_t t = begin; t < begin + count; ++t) {
     const float* scores = k.scores.row<float>(t);
     float* d = k.dscores.row<float>(t);
-    const float total = sum_vectors(n_experts, [&](V a, int64_t c, auto n) { return add(a, load_lanes(scores + c, n)); });
+    const float total =
+        sum_vectors(n_experts, [&](V a, int64_t c, auto n) { return add(a, load_lanes(scores + c, n)); });
     const float pull = sum_vectors(n_experts, [&](V a, int64_t c, auto n) {
       return fma(load_lanes(weight + c, n), load_lanes(scores + c, n), a);
     });
     const V factor = broadcast(float(k.alpha / double(count)) / total), shift = broadcast(pull / total);
-    each_vector(n_experts, [&](int64_t c, auto n) {
-      store_lanes(d + c, mul(factor, sub(load_lanes(weight + c, n), shift)), n);
-    });
+    each_vector(n_experts,
+                [&](int64_t c, auto n) { store_lanes(d + c, mul(factor, sub(load_lanes(weight + c, n), shift)), n); });
   }
 }
 

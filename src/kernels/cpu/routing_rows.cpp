@@ -1,5 +1,5 @@
-// Rows to and from the experts' buffer: combine, its backward, and the backward of the gather. Slots are added in ascending
-// order in FP32, then the sum is added to what was there.
+// Rows to and from the experts' buffer: combine, its backward, and the backward of the gather. Slots are added in
+// ascending order in FP32, then the sum is added to what was there.
 #include "kernels/routing.h"
 
 #include "kernels/cpu/vectors.h"
@@ -56,27 +56,33 @@ void gather_backward_rows(const GatherBackward& k, int64_t begin, int64_t end) {
 }  // namespace
 
 void combine(const Combine& k) {
-  visit_small([&](auto x, auto y) {
-    parallel_blocks(k.pool, k.tokens, rows_per_task(k.top_k * k.cols), [&](int64_t begin, int64_t end) {
-      combine_rows<element<decltype(x)>, element<decltype(y)>>(k, begin, end);
-    });
-  }, k.x.num, k.y.num);
+  visit_small(
+      [&](auto x, auto y) {
+        parallel_blocks(k.pool, k.tokens, rows_per_task(k.top_k * k.cols), [&](int64_t begin, int64_t end) {
+          combine_rows<element<decltype(x)>, element<decltype(y)>>(k, begin, end);
+        });
+      },
+      k.x.num, k.y.num);
 }
 
 void combine_backward(const CombineBackward& k) {
-  visit_small([&](auto x, auto dx, auto dy) {
-    parallel_blocks(k.pool, k.tokens, rows_per_task(k.top_k * k.cols), [&](int64_t begin, int64_t end) {
-      combine_backward_rows<element<decltype(x)>, element<decltype(dx)>, element<decltype(dy)>>(k, begin, end);
-    });
-  }, k.x.num, k.dx.num, k.dy.num);
+  visit_small(
+      [&](auto x, auto dx, auto dy) {
+        parallel_blocks(k.pool, k.tokens, rows_per_task(k.top_k * k.cols), [&](int64_t begin, int64_t end) {
+          combine_backward_rows<element<decltype(x)>, element<decltype(dx)>, element<decltype(dy)>>(k, begin, end);
+        });
+      },
+      k.x.num, k.dx.num, k.dy.num);
 }
 
 void gather_backward(const GatherBackward& k) {
-  visit_small([&](auto from, auto to) {
-    parallel_blocks(k.pool, k.tokens, rows_per_task(k.top_k * k.cols), [&](int64_t begin, int64_t end) {
-      gather_backward_rows<element<decltype(from)>, element<decltype(to)>>(k, begin, end);
-    });
-  }, k.d_sorted.num, k.dx.num);
+  visit_small(
+      [&](auto from, auto to) {
+        parallel_blocks(k.pool, k.tokens, rows_per_task(k.top_k * k.cols), [&](int64_t begin, int64_t end) {
+          gather_backward_rows<element<decltype(from)>, element<decltype(to)>>(k, begin, end);
+        });
+      },
+      k.d_sorted.num, k.dx.num);
 }
 
 }  // namespace hadal::kernels::HADAL_ISA

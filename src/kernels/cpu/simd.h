@@ -1,9 +1,8 @@
 // The thin vector layer: V holds kW floats, M one truth value per lane. A kernel under cpu/ is written once against it
 // and compiled per instruction set into namespace hadal::kernels::HADAL_ISA. What each set must give stands in its own
 // header; this one adds what can be said in those words. Everything is always inlined: no symbol leaves the object.
-// Loads and stores need no alignment. x_n forms touch only the first n lanes (0 <= n <= kW); the rest load as 0.
-// Scalar functions of libm (logf, sqrtf...) may be called as ::logf; nothing of std may be instantiated here
-// (dispatch.h).
+// Loads and stores need no alignment. x_n forms touch only the first n lanes (0 <= n <= kW); the rest load as 0. Scalar
+// functions of libm (logf, sqrtf...) may be called as ::logf; nothing of std may be instantiated here (dispatch.h).
 #pragma once
 #include <immintrin.h>
 

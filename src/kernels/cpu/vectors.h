@@ -1,4 +1,5 @@
-// Loops over a row in vectors: whole ones, then one partial. The pattern of lanes depends on the length of the row alone.
+// Loops over a row in vectors: whole ones, then one partial. The pattern of lanes depends on the length of the row
+// alone.
 #pragma once
 #include "kernels/array.h"
 #include "kernels/cpu/simd.h"
@@ -6,11 +7,23 @@
 namespace hadal::kernels::HADAL_ISA {
 
 struct Full {};  // all kW lanes
-template <class T> HADAL_INLINE V load_lanes(const T* p, Full) { return load(p); }
-template <class T> HADAL_INLINE V load_lanes(const T* p, int64_t n) { return load_n(p, n); }
-template <class T> HADAL_INLINE void store_lanes(T* p, V a, Full) { store(p, a); }
-template <class T> HADAL_INLINE void store_lanes(T* p, V a, int64_t n) { store_n(p, a, n); }
-HADAL_INLINE V keep_lanes(V a, V, Full) { return a; }                                   // lanes beyond the row := other
+template <class T>
+HADAL_INLINE V load_lanes(const T* p, Full) {
+  return load(p);
+}
+template <class T>
+HADAL_INLINE V load_lanes(const T* p, int64_t n) {
+  return load_n(p, n);
+}
+template <class T>
+HADAL_INLINE void store_lanes(T* p, V a, Full) {
+  store(p, a);
+}
+template <class T>
+HADAL_INLINE void store_lanes(T* p, V a, int64_t n) {
+  store_n(p, a, n);
+}
+HADAL_INLINE V keep_lanes(V a, V, Full) { return a; }  // lanes beyond the row := other
 HADAL_INLINE V keep_lanes(V a, V other, int64_t n) { return select(first_n(n), a, other); }
 
 // f(c, lanes) for every vector of [0, count).

@@ -32,9 +32,12 @@ void update(const AdamW& k, int64_t begin, int64_t end) {
 
 void adamw(const AdamW& k) {
   parallel_blocks(k.pool, k.count, 16384, [&](int64_t begin, int64_t end) {
-    if (k.num == Num::f64) update<double, double>(k, begin, end);
-    else if (k.moment == Num::bf16) update<float, bf16>(k, begin, end);
-    else update<float, float>(k, begin, end);
+    if (k.num == Num::f64)
+      update<double, double>(k, begin, end);
+    else if (k.moment == Num::bf16)
+      update<float, bf16>(k, begin, end);
+    else
+      update<float, float>(k, begin, end);
   });
 }
 

@@ -33,9 +33,9 @@ void loss_row(const CrossEntropy& k, int64_t r) {
 }  // namespace
 
 void cross_entropy(const CrossEntropy& k) {
-  visit_numbers([&](auto x) {
-    each_row(k.pool, k.rows, k.vocab, [&](int64_t r) { loss_row<element<decltype(x)>>(k, r); });
-  }, k.logits.num);
+  visit_numbers(
+      [&](auto x) { each_row(k.pool, k.rows, k.vocab, [&](int64_t r) { loss_row<element<decltype(x)>>(k, r); }); },
+      k.logits.num);
 }
 
 }  // namespace hadal::kernels::reference

@@ -9,14 +9,16 @@
 namespace hadal::kernels::reference {
 
 void add_rows(const AddRows& k) {
-  visit_numbers([&](auto y, auto a, auto b) {
-    using Y = element<decltype(y)>;
-    using A = element<decltype(a)>;
-    using B = element<decltype(b)>;
-    each_row(k.pool, k.rows, k.cols, [&](int64_t r) {
-      for (int64_t c = 0; c < k.cols; ++c) k.y.row<Y>(r)[c] = Y(get(k.a.row<A>(r)[c]) + get(k.b.row<B>(r)[c]));
-    });
-  }, k.y.num, k.a.num, k.b.num);
+  visit_numbers(
+      [&](auto y, auto a, auto b) {
+        using Y = element<decltype(y)>;
+        using A = element<decltype(a)>;
+        using B = element<decltype(b)>;
+        each_row(k.pool, k.rows, k.cols, [&](int64_t r) {
+          for (int64_t c = 0; c < k.cols; ++c) k.y.row<Y>(r)[c] = Y(get(k.a.row<A>(r)[c]) + get(k.b.row<B>(r)[c]));
+        });
+      },
+      k.y.num, k.a.num, k.b.num);
 }
 
 // The formats need not agree here: copying converts between f64, f32 and bf16.
@@ -35,35 +37,40 @@ void scale_rows(const ScaleRows& k) {
   } else if (k.x.num != Num::f64 && k.y.num == Num::f64) {
     visit_small([&](auto x) { scale_typed<element<decltype(x)>, double>(k); }, k.x.num);
   } else {
-    visit_numbers([&](auto x, auto y) { scale_typed<element<decltype(x)>, element<decltype(y)>>(k); }, k.x.num, k.y.num);
+    visit_numbers([&](auto x, auto y) { scale_typed<element<decltype(x)>, element<decltype(y)>>(k); }, k.x.num,
+                  k.y.num);
   }
 }
 
 void sum_of_squares(const SumOfSquares& k) {
   double parts[kReduceParts];
   const int64_t block = reduce_rows_per_part(k.rows, k.cols);
-  visit_numbers([&](auto x) {
-    using X = element<decltype(x)>;
-    parallel_blocks(k.pool, k.rows, block, [&](int64_t begin, int64_t end) {
-      double sum = 0;
-      for (int64_t r = begin; r < end; ++r)
-        for (int64_t c = 0; c < k.cols; ++c) sum += double(get(k.x.row<X>(r)[c])) * double(get(k.x.row<X>(r)[c]));
-      parts[begin / block] = sum;
-    });
-  }, k.x.num);
+  visit_numbers(
+      [&](auto x) {
+        using X = element<decltype(x)>;
+        parallel_blocks(k.pool, k.rows, block, [&](int64_t begin, int64_t end) {
+          double sum = 0;
+          for (int64_t r = begin; r < end; ++r)
+            for (int64_t c = 0; c < k.cols; ++c) sum += double(get(k.x.row<X>(r)[c])) * double(get(k.x.row<X>(r)[c]));
+          parts[begin / block] = sum;
+        });
+      },
+      k.x.num);
   *k.result = 0;
   for (int64_t i = 0; i * block < k.rows; ++i) *k.result += parts[i];
 }
 
 void all_finite(const AllFinite& k) {
   std::atomic<bool> finite{true};
-  visit_numbers([&](auto x) {
-    using X = element<decltype(x)>;
-    each_row(k.pool, k.rows, k.cols, [&](int64_t r) {
-      for (int64_t c = 0; c < k.cols; ++c)
-        if (!std::isfinite(get(k.x.row<X>(r)[c]))) finite = false;
-    });
-  }, k.x.num);
+  visit_numbers(
+      [&](auto x) {
+        using X = element<decltype(x)>;
+        each_row(k.pool, k.rows, k.cols, [&](int64_t r) {
+          for (int64_t c = 0; c < k.cols; ++c)
+            if (!std::isfinite(get(k.x.row<X>(r)[c]))) finite = false;
+        });
+      },
+      k.x.num);
   *k.result = finite;
 }
 

@@ -5,25 +5,29 @@
 namespace hadal::kernels::reference {
 
 void gather_rows(const GatherRows& k) {
-  visit_numbers([&](auto w, auto y) {
-    using W = element<decltype(w)>;
-    using Y = element<decltype(y)>;
-    each_row(k.pool, k.rows, k.cols, [&](int64_t r) {
-      for (int64_t c = 0; c < k.cols; ++c) k.y.row<Y>(r)[c] = Y(get(k.w.row<W>(k.ids[r])[c]));
-    });
-  }, k.w.num, k.y.num);
+  visit_numbers(
+      [&](auto w, auto y) {
+        using W = element<decltype(w)>;
+        using Y = element<decltype(y)>;
+        each_row(k.pool, k.rows, k.cols, [&](int64_t r) {
+          for (int64_t c = 0; c < k.cols; ++c) k.y.row<Y>(r)[c] = Y(get(k.w.row<W>(k.ids[r])[c]));
+        });
+      },
+      k.w.num, k.y.num);
 }
 
 void scatter_add_rows(const ScatterAddRows& k) {
-  visit_numbers([&](auto dy, auto dw) {
-    using Y = element<decltype(dy)>;
-    using W = element<decltype(dw)>;
-    parallel_blocks(k.pool, k.cols, cols_per_task(k.cols, k.pool), [&](int64_t begin, int64_t end) {
-      for (int64_t r = 0; r < k.rows; ++r)
-        for (int64_t c = begin; c < end; ++c)
-          k.dw.row<W>(k.ids[r])[c] = W(get(k.dw.row<W>(k.ids[r])[c]) + get(k.dy.row<Y>(r)[c]));
-    });
-  }, k.dy.num, k.dw.num);
+  visit_numbers(
+      [&](auto dy, auto dw) {
+        using Y = element<decltype(dy)>;
+        using W = element<decltype(dw)>;
+        parallel_blocks(k.pool, k.cols, cols_per_task(k.cols, k.pool), [&](int64_t begin, int64_t end) {
+          for (int64_t r = 0; r < k.rows; ++r)
+            for (int64_t c = begin; c < end; ++c)
+              k.dw.row<W>(k.ids[r])[c] = W(get(k.dw.row<W>(k.ids[r])[c]) + get(k.dy.row<Y>(r)[c]));
+        });
+      },
+      k.dy.num, k.dw.num);
 }
 
 }  // namespace hadal::kernels::reference

@@ -58,25 +58,32 @@ void weight_columns(const RmsNormBackwardWeight& k, int64_t begin, int64_t end) 
 }  // namespace
 
 void rms_norm(const RmsNorm& k) {
-  visit_numbers([&](auto x, auto y) {
-    each_row(k.pool, k.rows, k.cols, [&](int64_t r) { forward_row<element<decltype(x)>, element<decltype(y)>>(k, r); });
-  }, k.x.num, k.y.num);
+  visit_numbers(
+      [&](auto x, auto y) {
+        each_row(k.pool, k.rows, k.cols,
+                 [&](int64_t r) { forward_row<element<decltype(x)>, element<decltype(y)>>(k, r); });
+      },
+      k.x.num, k.y.num);
 }
 
 void rms_norm_backward_input(const RmsNormBackwardInput& k) {
-  visit_numbers([&](auto x, auto dy, auto dx) {
-    each_row(k.pool, k.rows, k.cols, [&](int64_t r) {
-      backward_row<element<decltype(dx)>, element<decltype(dy)>, element<decltype(x)>>(k, r);
-    });
-  }, k.x.num, k.dy.num, k.dx.num);
+  visit_numbers(
+      [&](auto x, auto dy, auto dx) {
+        each_row(k.pool, k.rows, k.cols, [&](int64_t r) {
+          backward_row<element<decltype(dx)>, element<decltype(dy)>, element<decltype(x)>>(k, r);
+        });
+      },
+      k.x.num, k.dy.num, k.dx.num);
 }
 
 void rms_norm_backward_weight(const RmsNormBackwardWeight& k) {
-  visit_numbers([&](auto x, auto dy) {
-    parallel_blocks(k.pool, k.cols, cols_per_task(k.cols, k.pool), [&](int64_t begin, int64_t end) {
-      weight_columns<element<decltype(dy)>, element<decltype(x)>>(k, begin, end);
-    });
-  }, k.x.num, k.dy.num);
+  visit_numbers(
+      [&](auto x, auto dy) {
+        parallel_blocks(k.pool, k.cols, cols_per_task(k.cols, k.pool), [&](int64_t begin, int64_t end) {
+          weight_columns<element<decltype(dy)>, element<decltype(x)>>(k, begin, end);
+        });
+      },
+      k.x.num, k.dy.num);
 }
 
 }  // namespace hadal::kernels::reference

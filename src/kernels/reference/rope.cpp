@@ -22,9 +22,11 @@ void rotate_row(const Rope& k, int64_t r) {
 }  // namespace
 
 void rope(const Rope& k) {
-  visit_numbers([&](auto x) {
-    each_row(k.pool, k.rows, k.n_heads * k.d_rope, [&](int64_t r) { rotate_row<element<decltype(x)>>(k, r); });
-  }, k.x.num);
+  visit_numbers(
+      [&](auto x) {
+        each_row(k.pool, k.rows, k.n_heads * k.d_rope, [&](int64_t r) { rotate_row<element<decltype(x)>>(k, r); });
+      },
+      k.x.num);
 }
 
 }  // namespace hadal::kernels::reference

@@ -40,8 +40,10 @@ void limit_groups(const Route& k, A* biased) {
   for (int64_t g = 0; g < k.n_groups; ++g) {
     A first = -std::numeric_limits<A>::infinity(), second = first;
     for (int64_t e = g * size; e < (g + 1) * size; ++e) {
-      if (biased[e] > first) second = first, first = biased[e];
-      else second = std::max(second, biased[e]);
+      if (biased[e] > first)
+        second = first, first = biased[e];
+      else
+        second = std::max(second, biased[e]);
     }
     group_score[g] = k.group_max || size == 1 ? first : first + second;
   }
@@ -62,7 +64,8 @@ void route_row(const Route& k, int64_t t, std::atomic<int64_t>& bad) {
   score_row(k, k.logits.row<A>(t), scores);
   if (std::any_of(scores, scores + k.n_experts, [](A s) { return std::isnan(s); })) {
     int64_t seen = bad;
-    while ((seen < 0 || t < seen) && !bad.compare_exchange_weak(seen, t)) {}
+    while ((seen < 0 || t < seen) && !bad.compare_exchange_weak(seen, t)) {
+    }
     return;
   }
   if (!k.forced) {
@@ -135,77 +138,89 @@ void balance_sequence(const BalanceLoss& k, int64_t q) {
 void route(const Route& k) {
   std::atomic<int64_t> bad{-1};
   each_row(k.pool, k.tokens, k.n_experts, [&](int64_t t) {
-    if (k.scores.num == Num::f64) route_row<double>(k, t, bad);
-    else route_row<float>(k, t, bad);
+    if (k.scores.num == Num::f64)
+      route_row<double>(k, t, bad);
+    else
+      route_row<float>(k, t, bad);
   });
   *k.bad_token = bad;
 }
 
 void route_backward(const RouteBackward& k) {
   each_row(k.pool, k.tokens, k.n_experts, [&](int64_t t) {
-    if (k.scores.num == Num::f64) route_backward_row<double>(k, t);
-    else route_backward_row<float>(k, t);
+    if (k.scores.num == Num::f64)
+      route_backward_row<double>(k, t);
+    else
+      route_backward_row<float>(k, t);
   });
 }
 
 void balance_loss(const BalanceLoss& k) {
   k.pool->parallel_for(k.n_sequences, [&](int64_t q, int) {
-    if (k.scores.num == Num::f64) balance_sequence<double>(k, q);
-    else balance_sequence<float>(k, q);
+    if (k.scores.num == Num::f64)
+      balance_sequence<double>(k, q);
+    else
+      balance_sequence<float>(k, q);
   });
 }
 
 void combine(const Combine& k) {
-  visit_numbers([&](auto x, auto y) {
-    using X = element<decltype(x)>;
-    using Y = element<decltype(y)>;
-    using A = accumulator<X>;
-    each_row(k.pool, k.tokens, k.cols, [&](int64_t t) {
-      for (int64_t c = 0; c < k.cols; ++c) {
-        A sum = 0;
-        for (int64_t s = 0; s < k.top_k; ++s)
-          sum += k.weights.row<A>(t)[s] * get(k.x.row<X>(k.position[t * k.top_k + s])[c]);
-        Y& to = k.y.row<Y>(t)[c];
-        to = Y(k.add ? get(to) + sum : sum);
-      }
-    });
-  }, k.x.num, k.y.num);
+  visit_numbers(
+      [&](auto x, auto y) {
+        using X = element<decltype(x)>;
+        using Y = element<decltype(y)>;
+        using A = accumulator<X>;
+        each_row(k.pool, k.tokens, k.cols, [&](int64_t t) {
+          for (int64_t c = 0; c < k.cols; ++c) {
+            A sum = 0;
+            for (int64_t s = 0; s < k.top_k; ++s)
+              sum += k.weights.row<A>(t)[s] * get(k.x.row<X>(k.position[t * k.top_k + s])[c]);
+            Y& to = k.y.row<Y>(t)[c];
+            to = Y(k.add ? get(to) + sum : sum);
+          }
+        });
+      },
+      k.x.num, k.y.num);
 }
 
 void combine_backward(const CombineBackward& k) {
-  visit_numbers([&](auto x, auto dx, auto dy) {
-    using X = element<decltype(x)>;
-    using DX = element<decltype(dx)>;
-    using DY = element<decltype(dy)>;
-    using A = accumulator<X>;
-    each_row(k.pool, k.tokens, k.top_k * k.cols, [&](int64_t t) {
-      for (int64_t s = 0; s < k.top_k; ++s) {
-        const int64_t r = k.position[t * k.top_k + s];
-        A dot = 0;
-        for (int64_t c = 0; c < k.cols; ++c) {
-          const A d = get(k.dy.row<DY>(t)[c]);
-          dot += d * get(k.x.row<X>(r)[c]);
-          k.dx.row<DX>(r)[c] = DX(k.weights.row<A>(t)[s] * d);
-        }
-        k.dweights.row<A>(t)[s] = dot;
-      }
-    });
-  }, k.x.num, k.dx.num, k.dy.num);
+  visit_numbers(
+      [&](auto x, auto dx, auto dy) {
+        using X = element<decltype(x)>;
+        using DX = element<decltype(dx)>;
+        using DY = element<decltype(dy)>;
+        using A = accumulator<X>;
+        each_row(k.pool, k.tokens, k.top_k * k.cols, [&](int64_t t) {
+          for (int64_t s = 0; s < k.top_k; ++s) {
+            const int64_t r = k.position[t * k.top_k + s];
+            A dot = 0;
+            for (int64_t c = 0; c < k.cols; ++c) {
+              const A d = get(k.dy.row<DY>(t)[c]);
+              dot += d * get(k.x.row<X>(r)[c]);
+              k.dx.row<DX>(r)[c] = DX(k.weights.row<A>(t)[s] * d);
+            }
+            k.dweights.row<A>(t)[s] = dot;
+          }
+        });
+      },
+      k.x.num, k.dx.num, k.dy.num);
 }
 
 void gather_backward(const GatherBackward& k) {
-  visit_numbers([&](auto from, auto to) {
-    using From = element<decltype(from)>;
-    using To = element<decltype(to)>;
-    each_row(k.pool, k.tokens, k.top_k * k.cols, [&](int64_t t) {
-      for (int64_t c = 0; c < k.cols; ++c) {
-        accumulator<From> sum = 0;
-        for (int64_t s = 0; s < k.top_k; ++s) sum += get(k.d_sorted.row<From>(k.position[t * k.top_k + s])[c]);
-        To& out = k.dx.row<To>(t)[c];
-        out = To(k.add ? get(out) + sum : sum);
-      }
-    });
-  }, k.d_sorted.num, k.dx.num);
+  visit_numbers(
+      [&](auto from, auto to) {
+        using From = element<decltype(from)>;
+        using To = element<decltype(to)>;
+        each_row(k.pool, k.tokens, k.top_k * k.cols, [&](int64_t t) {
+          for (int64_t c = 0; c < k.cols; ++c) {
+            accumulator<From> sum = 0;
+            for (int64_t s = 0; s < k.top_k; ++s) sum += get(k.d_sorted.row<From>(k.position[t * k.top_k + s])[c]);
+            To& out = k.dx.row<To>(t)[c];
+            out = To(k.add ? get(out) + sum : sum);
+          }
+        });
+      },
+      k.d_sorted.num, k.dx.num);
 }
 
 }  // namespace hadal::kernels::reference

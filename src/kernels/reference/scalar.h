@@ -6,7 +6,8 @@
 
 namespace hadal::kernels::reference {
 
-template <class T> using accumulator = std::conditional_t<std::is_same_v<T, double>, double, float>;
+template <class T>
+using accumulator = std::conditional_t<std::is_same_v<T, double>, double, float>;
 
 template <class T>
 accumulator<T> get(T value) {

@@ -35,17 +35,22 @@ void backward_row(const SwigluBackward& k, int64_t r) {
 }  // namespace
 
 void swiglu(const Swiglu& k) {
-  visit_numbers([&](auto g, auto h) {
-    each_row(k.pool, k.rows, k.cols, [&](int64_t r) { forward_row<element<decltype(g)>, element<decltype(h)>>(k, r); });
-  }, k.g.num, k.h.num);
+  visit_numbers(
+      [&](auto g, auto h) {
+        each_row(k.pool, k.rows, k.cols,
+                 [&](int64_t r) { forward_row<element<decltype(g)>, element<decltype(h)>>(k, r); });
+      },
+      k.g.num, k.h.num);
 }
 
 void swiglu_backward(const SwigluBackward& k) {
-  visit_numbers([&](auto g, auto dh, auto dg) {
-    each_row(k.pool, k.rows, k.cols, [&](int64_t r) {
-      backward_row<element<decltype(g)>, element<decltype(dh)>, element<decltype(dg)>>(k, r);
-    });
-  }, k.g.num, k.dh.num, k.dg.num);
+  visit_numbers(
+      [&](auto g, auto dh, auto dg) {
+        each_row(k.pool, k.rows, k.cols, [&](int64_t r) {
+          backward_row<element<decltype(g)>, element<decltype(dh)>, element<decltype(dg)>>(k, r);
+        });
+      },
+      k.g.num, k.dh.num, k.dg.num);
 }
 
 }  // namespace hadal::kernels::reference
