@@ -1,10 +1,12 @@
-# hadal_room(NAME FLOOR n DEPS rooms... LIBS libraries...): one static library per room, from every .cpp below src/NAME.
+# hadal_room(NAME FLOOR n WING w DEPS rooms... LIBS libraries...): one static library per room, from every .cpp of its
+# folder: src/WING/NAME, or src/NAME for a room that is a wing of its own. Names of rooms are unique in the house, so an
+# #include says "room/file.h" without the wing, and the folder that holds the room is what its users search.
 # A dependency must be a room that was already declared and stands on a lower floor: anything else stops the configure.
 # What CMake cannot see (an #include of a room that is not in DEPS) is caught by tools/check_house.py.
 set_property(GLOBAL PROPERTY HADAL_ROOMS "")
 
 function(hadal_room name)
-  cmake_parse_arguments(ARG "" "FLOOR" "DEPS;LIBS" ${ARGN})
+  cmake_parse_arguments(ARG "" "FLOOR;WING" "DEPS;LIBS" ${ARGN})
   foreach(dep IN LISTS ARG_DEPS)
     get_property(dep_floor GLOBAL PROPERTY HADAL_FLOOR_${dep})
     if("${dep_floor}" STREQUAL "")
@@ -17,8 +19,17 @@ function(hadal_room name)
   endforeach()
   set_property(GLOBAL PROPERTY HADAL_FLOOR_${name} ${ARG_FLOOR})
   set_property(GLOBAL APPEND PROPERTY HADAL_ROOMS ${name})
+  set(folder ${name})
+  if(ARG_WING)
+    set(folder ${ARG_WING}/${name})
+  endif()
+  set_property(GLOBAL PROPERTY HADAL_FOLDER_${name} ${folder})  # tests/ is laid out like src/
+  set(room ${CMAKE_SOURCE_DIR}/src/${folder})
+  if(NOT IS_DIRECTORY ${room})
+    message(FATAL_ERROR "room '${name}' has no folder ${room}")
+  endif()
 
-  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${name}/*.cpp)
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${room}/*.cpp)
   if(name STREQUAL "kernels")
     list(FILTER sources EXCLUDE REGEX "/kernels/cpu/")
   endif()
@@ -26,11 +37,11 @@ function(hadal_room name)
     list(FILTER sources EXCLUDE REGEX "/apps/main.cpp$")
   endif()
   add_library(hadal_${name} STATIC ${sources} ${CMAKE_SOURCE_DIR}/cmake/empty.cpp)
-  target_include_directories(hadal_${name} PUBLIC ${CMAKE_SOURCE_DIR}/src)
+  target_include_directories(hadal_${name} PUBLIC ${CMAKE_SOURCE_DIR}/src/${ARG_WING})
   list(TRANSFORM ARG_DEPS PREPEND hadal_)
   target_link_libraries(hadal_${name} PUBLIC ${ARG_DEPS} ${ARG_LIBS})
-  if(EXISTS ${CMAKE_SOURCE_DIR}/src/${name}/room.cmake)
-    include(${CMAKE_SOURCE_DIR}/src/${name}/room.cmake)
+  if(EXISTS ${room}/room.cmake)
+    include(${room}/room.cmake)
   endif()
 endfunction()
 

@@ -1,4 +1,4 @@
-# Compiler flags: one place. Kernel sources get their instruction-set flags in src/kernels/room.cmake, nothing else does:
+# Compiler flags: one place. Kernel sources get instruction-set flags in src/machine/kernels/room.cmake, nothing else does:
 # a binary built here must start on any x86-64 machine and choose its kernels at run time.
 add_compile_options(-Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers)
 # Floating point means what it says: no fused multiply-add unless written, so that reference kernels are reproducible.
@@ -12,11 +12,13 @@ find_program(HADAL_CCACHE ccache)
 if(HADAL_CCACHE)
   set(CMAKE_CXX_COMPILER_LAUNCHER ${HADAL_CCACHE})
 endif()
-# The CUDA twins of the kernels live in src/kernels/cuda/. An absent backend is an absent folder: asking for it is an error.
+# The CUDA twins of the kernels live in src/machine/kernels/cuda/. An absent backend is an absent folder: asking for it
+# is an error.
 if(HADAL_CUDA)
-  file(GLOB HADAL_CUDA_SOURCES CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/kernels/cuda/*.cu)
+  file(GLOB HADAL_CUDA_SOURCES CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/machine/kernels/cuda/*.cu)
   if(NOT HADAL_CUDA_SOURCES)
-    message(FATAL_ERROR "HADAL_CUDA is on, but this version of Hadal has no CUDA kernels yet (src/kernels/cuda/ is empty). "
+    message(FATAL_ERROR "HADAL_CUDA is on, but this version of Hadal has no CUDA kernels yet "
+                        "(src/machine/kernels/cuda/ is empty). "
                         "Use the preset 'release'.")
   endif()
   set(CMAKE_CUDA_ARCHITECTURES 90a)

@@ -1,8 +1,8 @@
 # Sources that test programs share beside their *_test.cpp files.
 if(TARGET train_peer_tests)
-  target_sources(train_peer_tests PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}/train/oracle_case.cpp
-                                          ${CMAKE_CURRENT_SOURCE_DIR}/train/oracle_layers.cpp)
+  target_sources(train_peer_tests PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}/training/train/oracle_case.cpp
+                                          ${CMAKE_CURRENT_SOURCE_DIR}/training/train/oracle_layers.cpp)
 endif()
 if(TARGET apps_peer_tests)
-  target_sources(apps_peer_tests PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}/train/oracle_case.cpp)
+  target_sources(apps_peer_tests PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}/training/train/oracle_case.cpp)
 endif()

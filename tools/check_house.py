@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Checks the rules of the house that CMake cannot see, and names each breach as file:line.
 
-- a file of src/<room>/ includes only its own room and the rooms in its DEPS (CMakeLists.txt); DEPS stand on lower floors
+- a file of a room (src/<wing>/<room>/, or src/<room>/ without a wing) includes only its own room and the rooms in its DEPS
+  (CMakeLists.txt); DEPS stand on lower floors; src/ has at most nine doors
 - no file has more than 400 lines, no function more than 60 (C++: by counting braces; Python: by its syntax tree)
 - every file opens with a comment that says what it is; a .cpp whose room has a header of the same name may leave that to it,
   and the names of a test file's tests say it for it
@@ -13,15 +14,15 @@ import pathlib
 import re
 import sys
 
-MAX_FILE_LINES, MAX_FUNCTION_LINES = 400, 60
+MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_DOORS = 400, 60, 9
 FOLDERS = ["src", "tests", "bench", "tools", "cmake"]
 CPP = {".h", ".cpp", ".cu"}
 OPENERS = {".h": "//", ".cpp": "//", ".cu": "//", ".py": ("#", '"""'), ".sh": "#", ".cmake": "#", ".toml": "#"}
 
 
 def read_rooms(cmake_text):
-    """{room: (floor, [deps])} from the hadal_room() lines."""
-    rooms = {}
+    """({room: (floor, [deps])}, {folder of src/: room}) from the hadal_room() lines."""
+    rooms, folders = {}, {}
     for body in re.findall(r"^hadal_room\(([^)]*)\)", cmake_text, re.M):
         words = body.split()
         floor = int(words[words.index("FLOOR") + 1])
@@ -32,7 +33,9 @@ def read_rooms(cmake_text):
                     break
                 deps.append(word)
         rooms[words[0]] = (floor, deps)
-    return rooms
+        wing = words[words.index("WING") + 1] + "/" if "WING" in words else ""
+        folders[wing + words[0]] = words[0]
+    return rooms, folders
 
 
 def check_floors(rooms):
@@ -44,13 +47,24 @@ def check_floors(rooms):
                 yield f"CMakeLists.txt: room '{room}' (floor {floor}) may not depend on '{dep}' (floor {rooms[dep][0]})"
 
 
-def check_includes(path, name, text, rooms):
-    parts = name.split("/")
-    if parts[0] != "src" or len(parts) < 3:
+def check_doors(folders):
+    doors = sorted({folder.split("/")[0] for folder in folders})
+    if len(doors) > MAX_DOORS:
+        yield f"CMakeLists.txt: src/ has {len(doors)} doors ({' '.join(doors)}); at most {MAX_DOORS}: let a room join a wing"
+
+
+def room_of(name, folders):
+    """The room that the file src/... lies in, or None."""
+    parts = name.split("/")[1:-1]
+    return folders.get(parts[0] if parts else "") or folders.get("/".join(parts[:2]))
+
+
+def check_includes(name, text, rooms, folders):
+    if not name.startswith("src/"):
         return
-    room = parts[1]
-    if room not in rooms:
-        yield f"{name}: folder '{room}' is not a room of CMakeLists.txt"
+    room = room_of(name, folders)
+    if room is None:
+        yield f"{name}: lies in no room; CMakeLists.txt has {' '.join('src/' + folder for folder in folders)}"
         return
     allowed = {room, *rooms[room][1]}
     for number, line in enumerate(text.splitlines(), 1):
@@ -132,8 +146,9 @@ def check_lengths(name, text):
 
 
 def check_opening(name, text, headers):
-    parts = name.split("/")
-    if name.endswith("_test.cpp") or name.endswith(".cpp") and (parts[:2], pathlib.PurePath(name).stem) in headers:
+    path = pathlib.PurePath(name)
+    # A kernel's sources lie in folders of their own below its room.
+    if name.endswith("_test.cpp") or path.suffix == ".cpp" and any((up.as_posix(), path.stem) in headers for up in path.parents):
         return
     lines = text.splitlines()
     if lines and lines[0].startswith("#!"):
@@ -145,11 +160,12 @@ def check_opening(name, text, headers):
 def check_tree(root):
     """(breaches, number of files looked at)"""
     cmake = (root / "CMakeLists.txt").read_text()
-    rooms = read_rooms(cmake)
+    rooms, folders = read_rooms(cmake)
     breaches = [] if rooms else ["CMakeLists.txt: no hadal_room() found"]
     breaches += check_floors(rooms)
-    headers = [(p.relative_to(root).as_posix().split("/")[:2], p.stem) for folder in ("src", "tests")
-               for p in (root / folder).rglob("*.h")]
+    breaches += check_doors(folders)
+    headers = {(p.relative_to(root).parent.as_posix(), p.stem) for folder in ("src", "tests")
+               for p in (root / folder).rglob("*.h")}
     n_files = 0
     for folder in FOLDERS:
         for path in sorted((root / folder).rglob("*")):
@@ -158,7 +174,7 @@ def check_tree(root):
             name = path.relative_to(root).as_posix()
             text = path.read_text(encoding="utf-8")
             n_files += 1
-            breaches += check_includes(path, name, text, rooms)
+            breaches += check_includes(name, text, rooms, folders)
             breaches += check_lengths(name, text)
             breaches += check_opening(name, text, headers)
     return breaches, n_files

@@ -9,7 +9,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import check_house  # noqa: E402
 
 CMAKE = """
-hadal_room(base FLOOR 0 LIBS fmt::fmt)
+hadal_room(base FLOOR 0 WING machine LIBS fmt::fmt)
 hadal_room(text FLOOR 1 DEPS base)
 hadal_room(config FLOOR 1 DEPS base LIBS json)
 hadal_room(data FLOOR 3 DEPS base text)
@@ -22,7 +22,7 @@ class House(unittest.TestCase):
         self.folder = tempfile.TemporaryDirectory()
         self.root = pathlib.Path(self.folder.name)
         self.write("CMakeLists.txt", CMAKE)
-        self.write("src/base/a.h", '// A.\n#include <string>\n#include "base/b.h"\n')
+        self.write("src/machine/base/a.h", '// A.\n#include <string>\n#include "base/b.h"\n')
         self.write("src/data/c.cpp", '// C.\n#include "text/d.h"\nnamespace n {\nint f(int x = 1) {\n  return x;\n}\n}\n')
 
     def tearDown(self):
@@ -46,8 +46,8 @@ class House(unittest.TestCase):
         self.assertEqual(self.breaches(), [])
 
     def test_an_upward_include_is_found(self):
-        self.write("src/base/bad.cpp", '// Bad.\n\n#include "data/c.h"\n')
-        self.finds("src/base/bad.cpp:3", "stands higher")
+        self.write("src/machine/base/bad.cpp", '// Bad.\n\n#include "data/c.h"\n')
+        self.finds("src/machine/base/bad.cpp:3", "stands higher")
 
     def test_an_undeclared_include_is_found(self):
         self.write("src/data/bad.cpp", '// Bad.\n  #  include "config/x.h"\n')
@@ -56,6 +56,23 @@ class House(unittest.TestCase):
     def test_an_include_without_a_room_is_found(self):
         self.write("src/data/bad.cpp", '// Bad.\n#include "c.h"\n')
         self.finds("src/data/bad.cpp:2", "room/file.h")
+
+    def test_an_include_that_names_the_wing_is_found(self):
+        self.write("src/data/bad.cpp", '// Bad.\n#include "machine/base/a.h"\n')
+        self.finds("src/data/bad.cpp:2", "room/file.h")
+
+    def test_a_file_outside_of_every_room_is_found(self):
+        for name in ["src/base/bad.cpp", "src/machine/bad.cpp", "src/bad.cpp"]:
+            self.write(name, "// Bad.\n")
+            self.finds(name, "in no room")
+            (self.root / name).unlink()
+
+    def test_a_tenth_door_is_found(self):
+        more = "".join(f"hadal_room(r{i} FLOOR 0)\nhadal_room(s{i} FLOOR 0 WING machine)\n" for i in range(5))
+        self.write("CMakeLists.txt", CMAKE + more)
+        self.assertEqual(self.breaches(), [])
+        self.write("CMakeLists.txt", CMAKE + more + "hadal_room(r5 FLOOR 0)\n")
+        self.finds("10 doors")
 
     def test_a_dependency_upward_is_found(self):
         self.write("CMakeLists.txt", CMAKE.replace("text FLOOR 1 DEPS base", "text FLOOR 1 DEPS base config"))
@@ -70,17 +87,17 @@ class House(unittest.TestCase):
                   "S::S(int a) : a_{a}, b_(2) {\n", "bool operator==(const S& a) {\n", "TEST(A, B) {\n"]
         for shape in shapes:
             closing = "}\n};\n" if shape.startswith("struct") else "}\n"
-            self.write("src/base/bad.cpp", "// Bad.\n" + shape + LONG_BODY + closing)
-            self.finds("src/base/bad.cpp", "at most 60")
+            self.write("src/machine/base/bad.cpp", "// Bad.\n" + shape + LONG_BODY + closing)
+            self.finds("src/machine/base/bad.cpp", "at most 60")
 
     def test_long_tables_classes_and_namespaces_are_no_functions(self):
         rows = "".join(f"  {i},\n" for i in range(70))
         members = "".join(f"  int a{i}() {{ return {i}; }}\n" for i in range(70))
-        self.write("src/base/good.cpp", "// Good.\nnamespace n {\nint t[] = {\n" + rows + "};\nstruct S {\n" + members + "};\n}\n")
+        self.write("src/machine/base/good.cpp", "// Good.\nnamespace n {\nint t[] = {\n" + rows + "};\nstruct S {\n" + members + "};\n}\n")
         self.assertEqual(self.breaches(), [])
 
     def test_braces_in_texts_and_comments_do_not_count(self):
-        self.write("src/base/good.cpp", '// Good {{{\nint f() {\n  return g("{{") + \'{\' + h(R"({)"); /* { */\n}\n' + "int x;\n" * 80)
+        self.write("src/machine/base/good.cpp", '// Good {{{\nint f() {\n  return g("{{") + \'{\' + h(R"({)"); /* { */\n}\n' + "int x;\n" * 80)
         self.assertEqual(self.breaches(), [])
 
     def test_a_long_python_function_is_found(self):
@@ -88,14 +105,14 @@ class House(unittest.TestCase):
         self.finds("tools/bad.py:2", "'f'")
 
     def test_a_source_may_leave_its_opening_to_the_header_of_its_name(self):
-        self.write("src/base/sub/a.cpp", '#include "base/a.h"\n')
+        self.write("src/machine/base/sub/a.cpp", '#include "base/a.h"\n')
         self.assertEqual(self.breaches(), [])
         self.write("src/text/a.cpp", '#include "base/a.h"\n')
         self.finds("src/text/a.cpp:1", "comment")
 
     def test_a_file_without_an_opening_comment_is_found(self):
-        self.write("src/base/bad.h", "#pragma once\n// Too late.\n")
-        self.finds("src/base/bad.h:1", "comment")
+        self.write("src/machine/base/bad.h", "#pragma once\n// Too late.\n")
+        self.finds("src/machine/base/bad.h:1", "comment")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@
 #include <set>
 #include <sstream>
 
-#include "tests/apps/command.h"
+#include "apps/command.h"
 
 namespace hadal {
 namespace {

@@ -8,9 +8,9 @@
 #include "arch/released_tensors.h"
 #include "base/files.h"
 #include "checkpoint/safetensors.h"
-#include "tests/apps/command.h"
-#include "tests/apps/small_run.h"
-#include "tests/config/hf_testing.h"
+#include "apps/command.h"
+#include "apps/small_run.h"
+#include "config/hf_testing.h"
 
 namespace hadal {
 namespace {

@@ -6,8 +6,8 @@
 
 #include "checkpoint/model_directory.h"
 #include "config/config_io.h"
-#include "tests/apps/command.h"
-#include "tests/apps/small_run.h"
+#include "apps/command.h"
+#include "apps/small_run.h"
 
 namespace hadal {
 namespace {

@@ -3,7 +3,7 @@
 Written from the report and the released formulas alone, never from src/. It is meant to be read beside them: explicit masks,
 full score matrices, loops over experts. Section marks are those of the fact sheet that docs/numerics.md cites.
 Every formula that is easy to get wrong is a method of its own, so that mutations.py can get it wrong on purpose.
-Rows are tokens; weights are [out, in]; configuration keys are the field names of src/config/model_config.h.
+Rows are tokens; weights are [out, in]; configuration keys are the field names of src/network/config/model_config.h.
 """
 import math
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Hugging Face tokenizers and transformers as peers of src/text.
+"""Hugging Face tokenizers and transformers as peers of src/language/text.
 
 tokenizer_peer.py encode TOKENIZER_JSON TEXTS_JSONL OUT_JSONL (as_text|parse)
     one JSON string per line in; {"ids": [...], "skipped": decoded text without special tokens} per line out

@@ -1,4 +1,4 @@
-"""Ids of Hugging Face tokenizers for large varied texts, written for src/text's tests to compare.
+"""Ids of Hugging Face tokenizers for large varied texts, written for src/language/text's tests to compare.
 
 tokenizer_released_peer.py make KIND DIRECTORY [TOKENIZER_JSON]
     KIND released: the texts go with the given file; gpt2 and llama3: a small tokenizer.json of that style is trained first.

@@ -6,7 +6,7 @@
 #include <map>
 #include <thread>
 
-#include "tests/text/text_testing.h"
+#include "text/text_testing.h"
 #include "text/bpe_model.h"
 #include "text/pre_tokenizer.h"
 

@@ -11,7 +11,7 @@
 #include "arch/arch.h"
 #include "base/files.h"
 #include "config/hf_config.h"
-#include "tests/config/hf_testing.h"
+#include "config/hf_testing.h"
 
 namespace hadal {
 namespace {

@@ -7,7 +7,7 @@
 #include <map>
 #include <set>
 
-#include "tests/text/text_testing.h"
+#include "text/text_testing.h"
 #include "text/byte_alphabet.h"
 
 namespace hadal {

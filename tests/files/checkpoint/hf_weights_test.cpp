@@ -6,7 +6,7 @@
 #include <limits>
 
 #include "base/float_formats.h"
-#include "tests/checkpoint/hf_directory.h"
+#include "checkpoint/hf_directory.h"
 
 namespace hadal {
 namespace {

@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/files.h"
-#include "tests/text/text_testing.h"
+#include "text/text_testing.h"
 #include "text/byte_alphabet.h"
 #include "text/tokenizer.h"
 

@@ -5,7 +5,7 @@
 #include <map>
 #include <string>
 
-#include "tests/text/text_testing.h"
+#include "text/text_testing.h"
 
 namespace hadal {
 namespace {

@@ -6,7 +6,7 @@
 #include <filesystem>
 
 #include "base/files.h"
-#include "tests/text/text_testing.h"
+#include "text/text_testing.h"
 #include "text/generation_config.h"
 
 namespace hadal {

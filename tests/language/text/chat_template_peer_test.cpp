@@ -9,7 +9,7 @@
 #include <optional>
 #include <sstream>
 
-#include "tests/text/text_testing.h"
+#include "text/text_testing.h"
 #include "text/chat_template.h"
 
 namespace hadal {

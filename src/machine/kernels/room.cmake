@@ -1,13 +1,13 @@
 # Reference kernels (reference/*.cpp) are plain templates on float and double and are built like any other file.
 # Every kernel under cpu/ is one source over the thin vector layer, compiled once per instruction set into its own
 # namespace (HADAL_ISA names it). Only these objects carry instruction-set flags.
-file(GLOB kernel_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/kernels/cpu/*.cpp)
+file(GLOB kernel_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/machine/kernels/cpu/*.cpp)
 function(hadal_isa isa)
   if(NOT kernel_sources)
     return()
   endif()
   add_library(hadal_kernels_${isa} OBJECT ${kernel_sources})
-  target_include_directories(hadal_kernels_${isa} PRIVATE ${CMAKE_SOURCE_DIR}/src)
+  target_include_directories(hadal_kernels_${isa} PRIVATE ${CMAKE_SOURCE_DIR}/src/machine)
   target_compile_definitions(hadal_kernels_${isa} PRIVATE HADAL_ISA=${isa} HADAL_ISA_${isa}=1)
   # GCC 12's own intrinsics read a deliberately undefined vector and warn about it.
   target_compile_options(hadal_kernels_${isa} PRIVATE -O3 -fno-math-errno -fno-trapping-math -Wno-uninitialized

@@ -6,7 +6,7 @@
 #include <map>
 #include <set>
 
-#include "tests/config/hf_testing.h"
+#include "config/hf_testing.h"
 
 namespace hadal {
 namespace {

@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include "tests/text/text_testing.h"
+#include "text/text_testing.h"
 
 namespace hadal {
 namespace {

@@ -6,7 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/files.h"
-#include "tests/text/text_testing.h"
+#include "text/text_testing.h"
 #include "text/utf8.h"
 
 namespace hadal {

@@ -3,7 +3,7 @@
 #include "engine/loaded_model.h"
 
 #include "config/config_io.h"
-#include "tests/checkpoint/hf_directory.h"
+#include "checkpoint/hf_directory.h"
 
 namespace hadal {
 namespace {

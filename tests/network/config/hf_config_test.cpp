@@ -8,7 +8,7 @@
 #include "base/files.h"
 #include "config/config_io.h"
 #include "config/hf_config.h"
-#include "tests/config/hf_testing.h"
+#include "config/hf_testing.h"
 
 namespace hadal {
 namespace {

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "tests/text/text_testing.h"
+#include "text/text_testing.h"
 #include "text/utf8.h"
 
 namespace hadal {

@@ -3,7 +3,7 @@
 
 #include <fstream>
 
-#include "tests/checkpoint/hf_directory.h"
+#include "checkpoint/hf_directory.h"
 
 namespace hadal {
 namespace {

@@ -8,7 +8,7 @@
 
 #include "base/files.h"
 #include "base/thread_pool.h"
-#include "tests/text/text_testing.h"
+#include "text/text_testing.h"
 
 namespace hadal {
 namespace {

@@ -4,7 +4,7 @@
 
 #include <thread>
 
-#include "tests/text/text_testing.h"
+#include "text/text_testing.h"
 #include "text/utf8.h"
 
 namespace hadal {
