@@ -12,6 +12,7 @@
 #include "base/files.h"
 #include "base/text_format.h"
 #include "text/chat_files.h"
+#include "text/encode_chat.h"
 
 namespace hadal {
 namespace {

@@ -15,8 +15,8 @@
 #include "base/interrupt.h"
 #include "base/table.h"
 #include "base/text_format.h"
+#include "base/utf8.h"
 #include "data/document_reader.h"
-#include "text/utf8.h"
 
 namespace hadal::data {
 namespace fs = std::filesystem;

@@ -7,8 +7,8 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "base/utf8.h"
 #include "data/byte_stream.h"
-#include "text/utf8.h"
 
 namespace hadal::data {
 namespace {

@@ -6,8 +6,8 @@
 #include <algorithm>
 
 #include "base/text_format.h"
+#include "base/utf8.h"
 #include "data/explain_parts.h"
-#include "text/utf8.h"
 
 namespace hadal::data {
 

@@ -5,10 +5,10 @@
 #include <map>
 #include <set>
 
+#include "base/utf8.h"
 #include "data/byte_stream.h"
 #include "data/data_testing.h"
 #include "data/document_reader.h"
-#include "text/utf8.h"
 
 namespace hadal::data {
 namespace {

@@ -2,8 +2,8 @@
 
 #include <set>
 
+#include "base/utf8.h"
 #include "data/data_testing.h"
-#include "text/utf8.h"
 
 namespace hadal::data {
 namespace {

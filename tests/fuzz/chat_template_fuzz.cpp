@@ -1,13 +1,14 @@
 // libFuzzer: bytes up to the first zero are a chat template, those behind it the messages as JSON. Only Error may come
 // out, at most a part of a second later; two renderings are equal; no text of a message comes out as a piece of the
-// template. room: text
+// template.
+// room: jinja
 #include <cstdint>
 #include <cstdlib>
 #include <string>
 #include <string_view>
 
 #include "base/error.h"
-#include "text/chat_template.h"
+#include "jinja/chat_template.h"
 
 namespace {
 

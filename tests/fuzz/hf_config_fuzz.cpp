@@ -1,5 +1,6 @@
 // libFuzzer: any bytes as a Hugging Face config.json. Only Error may come out; what was read and can be written reads
-// back the same. room: config
+// back the same.
+// room: config
 #include <cstdint>
 #include <cstdlib>
 #include <string>

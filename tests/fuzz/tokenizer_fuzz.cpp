@@ -1,6 +1,7 @@
 // libFuzzer target of the tokenizer: bytes that start with '{' are read as tokenizer.json and, behind a zero byte, as
 // tokenizer_config.json (an Error is fine, anything else that is thrown or a crash is not); all bytes must survive
-// encode -> decode, whole and streamed. room: text
+// encode -> decode, whole and streamed.
+// room: text
 #include <cstdint>
 #include <cstdlib>
 #include <string>

@@ -1,4 +1,4 @@
-"""Python's jinja2, set as transformers sets it, as the peer of src/language/text/chat_template.h.
+"""Python's jinja2, set as transformers sets it, as the peer of src/language/jinja/chat_template.h.
 
 chat_templates.py templates OUT_JSONL          every template over every conversation
 chat_templates.py snippets OUT_JSONL SEED N    random snippets of the language over fixed variables

@@ -1,7 +1,7 @@
 #include "text/added_tokens.h"
 
+#include "base/utf8.h"
 #include "text/character_kinds.h"
-#include "text/utf8.h"
 
 namespace hadal {
 namespace {

@@ -7,10 +7,10 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/utf8.h"
 #include "text/bpe_merger.h"
 #include "text/byte_alphabet.h"
 #include "text/tokenizer_json.h"
-#include "text/utf8.h"
 #include "text/word_counts.h"
 
 namespace hadal {

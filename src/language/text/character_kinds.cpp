@@ -10,9 +10,9 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/utf8.h"
 #include "text/split_pattern.h"
 #include "text/unicode_additions.h"
-#include "text/utf8.h"
 
 namespace hadal {
 namespace {

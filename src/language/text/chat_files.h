@@ -7,7 +7,7 @@
 #include <optional>
 #include <string>
 
-#include "text/chat_template.h"
+#include "jinja/chat_template.h"
 
 namespace hadal {
 

@@ -7,10 +7,10 @@
 #include <cstdlib>
 
 #include "base/error.h"
+#include "base/utf8.h"
 #include "text/character_kinds.h"
 #include "text/report_scanner.h"
 #include "text/split_pattern.h"
-#include "text/utf8.h"
 
 namespace hadal {
 namespace {

@@ -1,6 +1,6 @@
 #include "text/report_scanner.h"
 
-#include "text/utf8.h"
+#include "base/utf8.h"
 
 namespace hadal {
 namespace {

@@ -6,8 +6,8 @@
 #include <string>
 
 #include "base/error.h"
+#include "base/utf8.h"
 #include "text/unicode_additions.h"
-#include "text/utf8.h"
 
 namespace hadal {
 namespace {

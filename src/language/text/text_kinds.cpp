@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <map>
 
+#include "base/utf8.h"
 #include "text/pre_tokenizer.h"
-#include "text/utf8.h"
 
 namespace hadal {
 namespace {
@@ -100,7 +100,8 @@ constexpr TextSample kSamples[] = {
      "비가 그치자 아이들은 골목으로 뛰어나와 종이배를 띄웠다. 할머니는 창가에 앉아 그 모습을 조용히 바라보고 "
      "있었다.\n"},
     {"emoji",
-     "😀😅🤝👍🏽 👩‍🔬👨‍👩‍👧‍👦 🇩🇪🇯🇵 ❤️🔥✨ 🚀🌍🌊 🐢🐳🦀 "
+     "😀😅🤝👍🏽 👩‍🔬👨‍👩‍👧‍👦 🇩🇪🇯🇵 ❤️🔥✨ 🚀🌍🌊 "
+     "🐢🐳🦀 "
      "☕🍞🍜 "
      "⚠️✅❌\n"},
     {"white space", "a\n\n\n    b\n        c\n\t\td\n\t\t\te    \n\r\n\r\n                f\n\n\n\n\ng          h\n"},

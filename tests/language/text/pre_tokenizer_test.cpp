@@ -4,8 +4,8 @@
 
 #include <thread>
 
+#include "base/utf8.h"
 #include "text/text_testing.h"
-#include "text/utf8.h"
 
 namespace hadal {
 namespace {

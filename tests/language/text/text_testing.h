@@ -1,13 +1,9 @@
-// What the tests of this room share: a text of many scripts, tokenizers trained on it, temporary directories.
+// What the tests of this room share: a text of many scripts, tokenizers trained on it.
 #pragma once
-#include <unistd.h>
-
-#include <filesystem>
-#include <functional>
 #include <string>
 
-#include "base/error.h"
 #include "base/random.h"
+#include "base/testing.h"
 #include "text/bpe_trainer.h"
 #include "text/text_kinds.h"
 #include "text/tokenizer.h"
@@ -48,32 +44,6 @@ inline std::string random_text(uint64_t seed, int64_t n_characters) {
   std::string text;
   for (int64_t i = 0; i < n_characters; ++i) text += kLetters[random_below(seed, 2, i, std::size(kLetters))];
   return text;
-}
-
-class TempDir {
- public:
-  TempDir() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "hadal text XXXXXX").string();
-    if (mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("cannot make a temporary directory");
-    path_ = pattern;
-  }
-  ~TempDir() { std::filesystem::remove_all(path_); }
-  std::string operator/(const std::string& name) const { return (path_ / name).string(); }
-  std::string path() const { return path_.string(); }
-
- private:
-  std::filesystem::path path_;
-};
-
-// The message of the Error that the call throws; "" if it throws none.
-inline std::string error_of(const std::function<void()>& call, ErrorKind* kind = nullptr) {
-  try {
-    call();
-  } catch (const Error& e) {
-    if (kind != nullptr) *kind = e.kind();
-    return e.what();
-  }
-  return "";
 }
 
 }  // namespace hadal::testing

@@ -6,8 +6,8 @@
 #include <nlohmann/json.hpp>
 
 #include "base/files.h"
+#include "base/utf8.h"
 #include "text/text_testing.h"
-#include "text/utf8.h"
 
 namespace hadal {
 namespace {

@@ -5,8 +5,8 @@
 #pragma once
 #include <string_view>
 
-#include "text/template_lexer.h"
-#include "text/template_syntax.h"
+#include "jinja/lexer.h"
+#include "jinja/syntax.h"
 
 namespace hadal::jinja {
 
@@ -35,7 +35,7 @@ class Parser {
   [[noreturn]] void unexpected(const std::string& wanted) const;
   [[noreturn]] void unsupported(const std::string& what) const;
 
-  // Statements: template_parser.cpp
+  // Statements: parser.cpp
   Block parse_block(const std::vector<std::string_view>& ends);  // up to one of these tags, whose name becomes now()
   Block parse_body(const std::vector<std::string_view>& ends);   // behind the tag that opens it
   Block parse_whole_body(std::string_view end);                  // and drops the end's name
@@ -49,7 +49,7 @@ class Parser {
   ExpressionPtr parse_target(bool attributes, bool until_in);
   void check_target(const Expression& target) const;
 
-  // Expressions: template_parser_expressions.cpp
+  // Expressions: parser_expressions.cpp
   ExpressionPtr make(ExpressionKind kind, int line) const;
   ExpressionPtr join(ExpressionKind kind, int line, ExpressionPtr left, ExpressionPtr right) const;
   ExpressionPtr measured(ExpressionPtr expression) const;  // with its depth, which is checked

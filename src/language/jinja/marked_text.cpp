@@ -1,4 +1,4 @@
-#include "text/template_text.h"
+#include "jinja/marked_text.h"
 
 #include <algorithm>
 

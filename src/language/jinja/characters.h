@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <string_view>
 
-#include "text/template_text.h"
+#include "jinja/marked_text.h"
 
 namespace hadal::jinja {
 

@@ -1,11 +1,10 @@
-#include "text/chat_template.h"
+#include "jinja/chat_template.h"
 
 #include <algorithm>
 
 #include "base/error.h"
-#include "text/template_eval.h"
-#include "text/template_parser.h"
-#include "text/tokenizer.h"
+#include "jinja/interpreter.h"
+#include "jinja/parser.h"
 
 namespace hadal {
 
@@ -126,16 +125,6 @@ std::string chat_text(const std::vector<ChatPiece>& pieces) {
   std::string text;
   for (const ChatPiece& piece : pieces) text += piece.text;
   return text;
-}
-
-std::vector<int32_t> encode_chat(const Tokenizer& tokenizer, const std::vector<ChatPiece>& pieces) {
-  std::string text;
-  std::vector<TextRange> ranges;
-  for (const ChatPiece& piece : pieces) {
-    if (piece.from_template) ranges.push_back({text.size(), text.size() + piece.text.size()});
-    text += piece.text;
-  }
-  return tokenizer.encode_marked(text, ranges);
 }
 
 }  // namespace hadal

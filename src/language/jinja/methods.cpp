@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <iterator>
 
-#include "text/template_characters.h"
-#include "text/template_eval.h"
+#include "jinja/characters.h"
+#include "jinja/interpreter.h"
 
 namespace hadal::jinja {
 namespace {

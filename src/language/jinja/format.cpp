@@ -2,8 +2,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "text/template_characters.h"
-#include "text/template_eval.h"
+#include "jinja/characters.h"
+#include "jinja/interpreter.h"
 
 namespace hadal::jinja {
 namespace {

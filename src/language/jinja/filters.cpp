@@ -4,8 +4,8 @@
 #include <cstdlib>
 #include <unordered_map>
 
-#include "text/template_characters.h"
-#include "text/template_filters.h"
+#include "jinja/characters.h"
+#include "jinja/filters.h"
 
 namespace hadal::jinja {
 namespace {

@@ -4,6 +4,7 @@
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -11,7 +12,7 @@
 #include <variant>
 #include <vector>
 
-#include "text/template_text.h"
+#include "jinja/marked_text.h"
 
 namespace hadal::jinja {
 
@@ -48,7 +49,7 @@ struct NamespaceData {
   std::vector<std::pair<std::string, Value>> items;
 };
 
-struct LoopData;  // template_eval.h
+struct LoopData;
 
 // Something to call: a function by name, a method of a value, a macro with the scope it was defined in.
 struct Callable {
@@ -117,6 +118,18 @@ struct Value {
     const Pointer* p = std::get_if<Pointer>(&v);
     return p != nullptr ? p->get() : nullptr;
   }
+};
+
+// A running loop: what `loop` shows. Items that a filter rejects are dropped when they are met.
+struct LoopData {
+  std::vector<Value> items;
+  size_t next = 0;  // the first item not yet looked at
+  int depth = 1;
+  int64_t index0 = -1;
+  bool has_ahead = false;
+  const Statement* filter = nullptr;  // the loop, while it runs, if it filters its items
+  Value previous, current, ahead;
+  std::optional<Value> changed;
 };
 
 inline Value text_value(MarkedText text) { return Value(TextPtr(std::make_shared<const MarkedText>(std::move(text)))); }

@@ -1,7 +1,7 @@
 // Evaluation of expressions.
 #include <algorithm>
 
-#include "text/template_eval.h"
+#include "jinja/interpreter.h"
 
 namespace hadal::jinja {
 

@@ -2,8 +2,8 @@
 #include <cmath>
 #include <unordered_map>
 
-#include "text/template_characters.h"
-#include "text/template_eval.h"
+#include "jinja/characters.h"
+#include "jinja/interpreter.h"
 
 namespace hadal::jinja {
 namespace {

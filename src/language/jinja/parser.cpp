@@ -1,4 +1,4 @@
-#include "text/template_parser.h"
+#include "jinja/parser.h"
 
 #include <algorithm>
 

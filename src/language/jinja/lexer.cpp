@@ -1,10 +1,10 @@
-#include "text/template_lexer.h"
+#include "jinja/lexer.h"
 
 #include <algorithm>
 
 #include "base/error.h"
-#include "text/template_characters.h"
-#include "text/utf8.h"
+#include "base/utf8.h"
+#include "jinja/characters.h"
 
 namespace hadal::jinja {
 

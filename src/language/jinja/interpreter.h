@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "base/error.h"
-#include "text/chat_template.h"
-#include "text/template_syntax.h"
+#include "jinja/limits.h"
+#include "jinja/syntax.h"
 
 namespace hadal::jinja {
 
@@ -19,18 +19,6 @@ struct Scope {
   std::vector<std::pair<std::string_view, Value>> names;  // views of the tree's names
 
   void set(std::string_view name, Value value);
-};
-
-// A running loop: what `loop` shows. Items that a filter rejects are dropped when they are met.
-struct LoopData {
-  std::vector<Value> items;
-  size_t next = 0;  // the first item not yet looked at
-  int depth = 1;
-  int64_t index0 = -1;
-  bool has_ahead = false;
-  const Statement* filter = nullptr;  // the loop, while it runs, if it filters its items
-  Value previous, current, ahead;
-  std::optional<Value> changed;
 };
 
 // The arguments of a call of something built in, by position or name.
@@ -67,7 +55,7 @@ class Interpreter {
   Value space();
   Value method(std::string name, const Value& self);
 
-  // Python's ways with them: template_operators.cpp
+  // Python's ways with them: operators.cpp
   bool truth(const Value& value);
   bool equal(const Value& a, const Value& b);
   int order(const Value& a, const Value& b, const char* sign);  // -1, 0, 1; 2 for a NaN
@@ -80,12 +68,12 @@ class Interpreter {
   const Value* look_up(const DictData& dict, const Value& key);
   int64_t small_integer(const Value& value, const char* what);
 
-  // As text: template_format.cpp
+  // As text: format.cpp
   MarkedText to_text(const Value& value);  // str()
   void repr(const Value& value, MarkedText& out);
   void check_size(const MarkedText& text) const;
 
-  // Attributes, items, calls: template_methods.cpp
+  // Attributes, items, calls: methods.cpp
   Value attribute(const Value& object, const std::string& name);
   Value item(const Value& object, const Value& key);
   Value item_path(const Value& object, const Value& path);  // "a.b.0", as filters take it
@@ -130,7 +118,7 @@ class Interpreter {
   std::vector<NamespacePtr> spaces_;  // all, so that cycles through them are cut in the end
 };
 
-// Method calls on built-in values and built-in functions; template_methods.cpp, template_functions.cpp.
+// Method calls on built-in values and built-in functions; methods.cpp, functions.cpp.
 Value call_text_method(Interpreter& in, const MarkedText& self, const std::string& name, Arguments& arguments);
 Value call_function(Interpreter& in, const std::string& name, Arguments& arguments);
 std::string strftime_text(Interpreter& in, int64_t clock, const std::string& format);

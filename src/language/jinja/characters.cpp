@@ -1,4 +1,4 @@
-#include "text/template_characters.h"
+#include "jinja/characters.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
@@ -10,8 +10,8 @@
 #include <string>
 
 #include "base/error.h"
-#include "text/template_case_tables.h"
-#include "text/utf8.h"
+#include "base/utf8.h"
+#include "jinja/case_tables.h"
 
 namespace hadal::jinja {
 namespace {

@@ -4,7 +4,7 @@
 #include <cstdlib>
 
 #include "base/error.h"
-#include "text/template_parser.h"
+#include "jinja/parser.h"
 
 namespace hadal::jinja {
 

@@ -1,6 +1,6 @@
-// Filters on lists and dicts; their neighbours on texts and numbers, and the table, are in template_filters.cpp.
+// Filters on lists and dicts; their neighbours on texts and numbers, and the table, are in filters.cpp.
 #pragma once
-#include "text/template_eval.h"
+#include "jinja/interpreter.h"
 
 namespace hadal::jinja {
 

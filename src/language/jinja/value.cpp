@@ -1,4 +1,4 @@
-#include "text/template_value.h"
+#include "jinja/value.h"
 
 #include <algorithm>
 #include <charconv>
@@ -6,7 +6,6 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
-#include "text/template_eval.h"
 
 namespace hadal::jinja {
 

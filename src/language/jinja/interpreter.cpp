@@ -1,4 +1,4 @@
-#include "text/template_eval.h"
+#include "jinja/interpreter.h"
 
 #include <algorithm>
 

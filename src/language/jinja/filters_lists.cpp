@@ -1,8 +1,8 @@
 // Filters on lists and dicts.
 #include <algorithm>
 
-#include "text/template_characters.h"
-#include "text/template_filters.h"
+#include "jinja/characters.h"
+#include "jinja/filters.h"
 
 namespace hadal::jinja {
 namespace {

@@ -13,7 +13,7 @@
 //
 // The law of control tokens: a rendered chat is a list of pieces, each written by the template (its literals, the
 // tokenizer's own special tokens, numbers) or by people (every string of the messages, tools, documents and variables).
-// encode_chat parses added tokens only inside the template's pieces: no text of a message can become a control token,
+// encode_chat (text/encode_chat.h) parses added tokens only inside the template's pieces: no text of a message can become a control token,
 // whatever the template does with it. One exception makes templates work that write '<|' + message.role + '|>': the
 // role of a message counts as the template's where it is a plain word (letters, digits, '_').
 //
@@ -27,22 +27,13 @@
 #include <string_view>
 #include <vector>
 
-namespace hadal {
+#include "jinja/limits.h"
 
-class Tokenizer;
+namespace hadal {
 
 struct ChatPiece {
   std::string text;
   bool from_template = false;
-};
-
-struct ChatLimits {
-  int64_t source_bytes = 1 << 20;  // of the template
-  int64_t parse_depth = 300;       // nested brackets, operators and blocks
-  int64_t run_depth = 1000;        // the same at run time, through macros that call each other
-  int64_t steps = 20'000'000;      // nodes visited, items and characters looked at
-  int64_t text_bytes = 64 << 20;   // of one string, so of the output
-  int64_t work_bytes = 512 << 20;  // of all strings and lists made on the way
 };
 
 // What a template is given. JSON texts; an empty one counts as absent.
@@ -78,9 +69,5 @@ class ChatTemplate {
 };
 
 std::string chat_text(const std::vector<ChatPiece>& pieces);
-
-// The ids of a rendered chat: those of encoding its whole text with added tokens parsed, as long as no message spells
-// one.
-std::vector<int32_t> encode_chat(const Tokenizer& tokenizer, const std::vector<ChatPiece>& pieces);
 
 }  // namespace hadal
