@@ -13,7 +13,7 @@
 #include "base/html.h"
 #include "base/text_format.h"
 #include "config/config_io.h"
-#include "train/chart.h"
+#include "picture/chart.h"
 #include "train/metrics.h"
 #include "train/resources.h"
 

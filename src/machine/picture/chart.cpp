@@ -1,5 +1,4 @@
-// SVG text of the report's charts.
-#include "train/chart.h"
+#include "picture/chart.h"
 
 #include <fmt/format.h>
 

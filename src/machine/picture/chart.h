@@ -1,4 +1,4 @@
-// Small charts as inline SVG text for the report page: lines, a heat map, stacked bars. Colours come from the page's
+// Small charts as inline SVG text for pages: lines, a heat map, stacked bars. Colours come from the page's
 // CSS variables.
 #pragma once
 #include <string>
