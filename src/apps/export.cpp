@@ -3,11 +3,11 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/cli.h"
-#include "apps/gguf_vocabulary.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/text_format.h"
-#include "checkpoint/export_run.h"
+#include "exchange/export_run.h"
+#include "exchange/gguf_vocabulary.h"
 
 namespace hadal {
 namespace {

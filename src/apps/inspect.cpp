@@ -10,8 +10,8 @@
 #include "base/system_info.h"
 #include "base/table.h"
 #include "base/text_format.h"
-#include "checkpoint/model_directory.h"
 #include "config/config_io.h"
+#include "exchange/model_directory.h"
 
 namespace hadal {
 namespace {

@@ -4,9 +4,9 @@
 #include <string>
 #include <vector>
 
-#include "arch/released_tensors.h"
 #include "checkpoint/checkpoint.h"
-#include "checkpoint/tensor_files.h"
+#include "exchange/released_tensors.h"
+#include "storage/tensor_files.h"
 
 namespace hadal {
 

@@ -5,8 +5,8 @@
 
 #include "base/error.h"
 #include "checkpoint/checkpoint.h"
-#include "checkpoint/model_directory.h"
 #include "config/config_io.h"
+#include "exchange/model_directory.h"
 
 namespace hadal {
 

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "engine/generator.h"
-#include "engine/loaded_model.h"
+#include "exchange/loaded_model.h"
 #include "text/generation_config.h"
 #include "text/tokenizer.h"
 

@@ -1,5 +1,5 @@
 // hadal trace: what every layer gives on given tokens, written to a file, or compared with such a file.
-#include "engine/trace.h"
+#include "proof/trace.h"
 #include "apps/cli.h"
 #include "apps/text_model.h"
 #include "base/error.h"

@@ -11,10 +11,10 @@
 
 #include "apps/command.h"
 #include "base/files.h"
-#include "checkpoint/safetensors.h"
 #include "engine/generator.h"
-#include "engine/loaded_model.h"
+#include "exchange/loaded_model.h"
 #include "optim/optimizer.h"
+#include "storage/safetensors.h"
 #include "train/oracle_case.h"
 
 namespace hadal::oracle {

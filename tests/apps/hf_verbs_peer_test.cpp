@@ -8,7 +8,7 @@
 
 #include "apps/command.h"
 #include "base/files.h"
-#include "checkpoint/safetensors.h"
+#include "storage/safetensors.h"
 #include "train/oracle_case.h"
 
 namespace hadal::oracle {

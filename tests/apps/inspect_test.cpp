@@ -5,12 +5,12 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "arch/released_tensors.h"
-#include "base/files.h"
-#include "checkpoint/safetensors.h"
 #include "apps/command.h"
 #include "apps/small_run.h"
-#include "config/hf_testing.h"
+#include "base/files.h"
+#include "exchange/hf_testing.h"
+#include "exchange/released_tensors.h"
+#include "storage/safetensors.h"
 
 namespace hadal {
 namespace {

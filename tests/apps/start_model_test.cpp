@@ -4,10 +4,10 @@
 
 #include <cmath>
 
-#include "checkpoint/model_directory.h"
-#include "config/config_io.h"
 #include "apps/command.h"
 #include "apps/small_run.h"
+#include "config/config_io.h"
+#include "exchange/model_directory.h"
 
 namespace hadal {
 namespace {

@@ -10,7 +10,7 @@
 #include "apps/small_run.h"
 #include "base/hash.h"
 #include "checkpoint/checkpoint.h"
-#include "engine/loaded_model.h"
+#include "exchange/loaded_model.h"
 #include "train/validation.h"
 
 namespace hadal {

@@ -1,13 +1,13 @@
 // libFuzzer: any bytes as a Hugging Face config.json. Only Error may come out; what was read and can be written reads
 // back the same.
-// room: config
+// room: exchange
 #include <cstdint>
 #include <cstdlib>
 #include <string>
 
 #include "base/error.h"
 #include "config/config_io.h"
-#include "config/hf_config.h"
+#include "exchange/hf_config.h"
 
 namespace {
 

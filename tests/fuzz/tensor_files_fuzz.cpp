@@ -1,4 +1,4 @@
-// room: checkpoint
+// room: exchange
 // libFuzzer: a directory of two shards and an index. The first line of the input is the index (empty: none, one file),
 // the second and the third are the shards' headers, whose lengths are put right, and the rest is their data. Only Error
 // may come out; every tensor that is offered can be read to its last byte, through the map and from the file; and the
@@ -9,7 +9,7 @@
 #include <string>
 
 #include "base/error.h"
-#include "checkpoint/hf_weights.h"
+#include "exchange/hf_weights.h"
 #include "scratch_folder.h"
 
 namespace {

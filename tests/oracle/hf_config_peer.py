@@ -1,4 +1,4 @@
-"""transformers' own configuration classes as a peer of src/network/config/hf_config.
+"""transformers' own configuration classes as a peer of src/files/exchange/hf_config.
 
 hf_config_peer.py load DIRECTORY OUT_JSONL
     DIRECTORY/0, 1, ... hold a config.json each; one line per directory: what transformers understood

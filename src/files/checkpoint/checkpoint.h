@@ -19,9 +19,9 @@
 #include <thread>
 #include <vector>
 
-#include "checkpoint/safetensors.h"
 #include "config/model_config.h"
 #include "nn/parameter.h"
+#include "storage/safetensors.h"
 
 namespace hadal {
 

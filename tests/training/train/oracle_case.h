@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "checkpoint/safetensors.h"
 #include "model/transformer.h"
+#include "storage/safetensors.h"
 #include "train/oracle_batch.h"
 
 namespace hadal::oracle {

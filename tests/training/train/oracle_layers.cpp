@@ -7,10 +7,10 @@
 
 #include "base/error.h"
 #include "base/files.h"
-#include "checkpoint/safetensors.h"
 #include "config/config_io.h"
 #include "model/parts.h"
 #include "nn/init.h"
+#include "storage/safetensors.h"
 #include "train/oracle_batch.h"
 
 namespace hadal::oracle {

@@ -1,0 +1,36 @@
+// One tensor of an export: read a few rows at a time, encoded on all threads, written behind each other. Memory is a
+// few times kExportChunkBytes, however large the tensor.
+#pragma once
+#include "base/files.h"
+#include "base/progress.h"
+#include "exchange/export_plan.h"
+
+namespace hadal {
+
+constexpr int64_t kExportChunkBytes = 16 << 20;  // of F32 values; at least one row of FP8 blocks
+
+class ExportStream {
+ public:
+  ExportStream(const Exec& exec, const ExportSource& source, AtomicFile& file, Progress& progress)
+      : exec_(exec), source_(source), file_(file), progress_(progress) {}
+
+  // Appends the tensor's bytes. The scales of an fp8 tensor are returned [ceil(rows/128), ceil(cols/128)], else
+  // nothing.
+  Tensor write(const ExportTensor& tensor);
+
+ private:
+  void write_part(const ExportTensor& tensor, const ExportPart& part, const Tensor& scales);
+  void encode(const ExportTensor& tensor, const Tensor& rows, const Tensor& scales);
+  Tensor as_f32(const Tensor& rows) const;
+  void put(const Tensor& bytes);
+
+  const Exec& exec_;
+  const ExportSource& source_;
+  AtomicFile& file_;
+  Progress& progress_;
+};
+
+// rows x cols of any float type -> their encoded bytes. Not for stored and fp8_scales.
+Tensor encode_rows(const Exec& exec, const Tensor& rows, Encoding encoding);
+
+}  // namespace hadal

@@ -1,0 +1,93 @@
+// llama.cpp knows pre-tokenizers by name, not by their expressions: the names below stand for the same expressions
+// there.
+#include "exchange/gguf_vocabulary.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/text_format.h"
+#include "text/byte_alphabet.h"
+#include "text/pre_tokenizer.h"
+
+namespace hadal {
+
+namespace {
+
+const char* const kLlama3Split =
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+const char* const kQwen2Split =
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+const char* const kGpt2Split = R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
+const char* const kDeepSeek2Letters = R"(\s?[A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿ)";  // how the second expression of V2's list begins
+
+std::string pre_tokenizer_name(const std::vector<std::string>& splits, std::vector<std::string>& notices) {
+  if (splits == PreTokenizer::default_splits()) return "deepseek-v3";
+  if (splits == std::vector<std::string>{kGpt2Split}) return "gpt-2";
+  if (splits == std::vector<std::string>{kLlama3Split}) return "llama-bpe";
+  if (splits == std::vector<std::string>{kQwen2Split}) return "qwen2";
+  if (splits.size() > 4 && splits[1].rfind(kDeepSeek2Letters, 0) == 0) return "deepseek-llm";
+  notices.push_back(
+      "the tokenizer's pre-tokenizer has no name in GGUF: readers will cut text by their default expression, and some "
+      "of "
+      "it into other tokens");
+  return "default";
+}
+
+// Control tokens are those that a reader must never make from a user's text: flagged special, or spelt like one.
+bool looks_like_control(const std::string& content) {
+  const auto framed = [&](std::string_view open, std::string_view close) {
+    return content.size() > open.size() + close.size() && content.rfind(open, 0) == 0 && content.ends_with(close);
+  };
+  return framed("<|", "|>") || framed("<｜", "｜>");
+}
+
+nlohmann::json read_json(const std::filesystem::path& path) {
+  if (!std::filesystem::exists(path)) return nlohmann::json::object();
+  const std::string text = read_file(path);
+  auto json = nests_deeper_than(text, 64) ? nlohmann::json() : nlohmann::json::parse(text, nullptr, false);
+  check(json.is_object(), ErrorKind::corrupt, "{}: not a JSON object", path.string());
+  return json;
+}
+
+bool flag(const nlohmann::json& json, const char* key) {
+  return json.contains(key) && json[key].is_boolean() && json[key].get<bool>();
+}
+
+}  // namespace
+
+GgufVocabulary gguf_vocabulary(const Tokenizer& tokenizer, const std::filesystem::path& directory,
+                               std::vector<std::string>& notices) {
+  GgufVocabulary v;
+  v.pre = pre_tokenizer_name(tokenizer.splits(), notices);
+  const auto& alphabet = byte_alphabet();
+  std::set<std::string> seen;
+  for (int32_t id = 0; id < tokenizer.vocab_size(); ++id) {
+    const std::string bytes(tokenizer.token_bytes(id));
+    const bool added = tokenizer.is_added(id), control = tokenizer.is_special(id) || looks_like_control(bytes);
+    v.tokens.push_back(added ? bytes : alphabet.write(bytes));
+    v.types.push_back(!added ? kGgufNormal : control ? kGgufControl : kGgufUserDefined);
+    check(seen.insert(v.tokens.back()).second, ErrorKind::unsupported,
+          "two tokens are both spelt '{}' (the second is {}), which GGUF cannot tell apart", v.tokens.back(), id);
+  }
+  for (int64_t rank = 0; rank < tokenizer.n_merges(); ++rank) {
+    const auto [left, right] = tokenizer.merge(rank);
+    v.merges.push_back(v.tokens[size_t(left)] + " " + v.tokens[size_t(right)]);
+  }
+  v.bos = tokenizer.bos_id().value_or(-1);
+  v.eos = tokenizer.eos_id().value_or(-1);
+  v.pad = tokenizer.pad_id().value_or(-1);
+  const auto config = read_json(directory / "tokenizer_config.json");
+  v.add_bos = flag(config, "add_bos_token");
+  v.add_eos = flag(config, "add_eos_token");
+  if (std::filesystem::exists(directory / "chat_template.jinja")) {
+    v.chat_template = read_file(directory / "chat_template.jinja");
+  } else if (config.contains("chat_template") && config["chat_template"].is_string()) {
+    v.chat_template = config["chat_template"].get<std::string>();
+  }
+  return v;
+}
+
+}  // namespace hadal

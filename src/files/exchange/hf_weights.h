@@ -1,0 +1,56 @@
+// HfWeights: which stored tensors of a Hugging Face directory make which parameter of the list in arch. Built, and with
+// it checked, before any work: a tensor that is missing, misshapen, of an unusable type or without a place in the model
+// is an Error that names it. Understood beside the list's own names: FP8 codes with weight_scale_inv; experts fused as
+// mlp.experts.gate_up_proj [E, 2F, H] and down_proj [E, H, F] (transformers in memory); the copies of embedding and
+// head that MTP layers carry, which must equal the main ones; lm_head.weight of a tied model, likewise; rotary
+// inv_freq.
+#pragma once
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "arch/parameter_list.h"
+#include "exchange/fp8_blocks.h"
+#include "exchange/hf_config.h"
+#include "storage/tensor_files.h"
+
+namespace hadal {
+
+// Rows [first_row, first_row + rows) of the 2-D view of one stored tensor: a whole parameter, or one expert of it.
+struct StoredWeight {
+  std::string name;
+  std::string scale_name;  // empty unless the codes are FP8
+  int64_t expert = -1;     // index in the stacked parameter; -1 for the whole
+  int64_t first_row = 0, rows = 0;
+};
+
+class HfWeights {
+ public:
+  HfWeights(std::shared_ptr<const TensorFiles> files, const HfConfig& config, const std::vector<ParameterSpec>& specs);
+
+  const TensorFiles& files() const { return *files_; }
+  const std::vector<StoredWeight>& stored(const ParameterSpec& spec) const;  // one, or one per expert in order
+  // The parameter's values in any float type, destination of spec.shape: FP8 dequantised exactly, experts stacked.
+  // Reads the files, not the map: memory grows by nothing but the destination.
+  void read(const Exec& exec, const ParameterSpec& spec, const Tensor& destination) const;
+  // The parameter as a view of the mapped file, where it is stored whole and in this type; else an empty tensor.
+  Tensor view(const ParameterSpec& spec, DType dtype) const;
+  // Tensors that repeat another one and are not read: name -> name of the one they equal.
+  const std::map<std::string, std::string>& copies() const { return copies_; }
+  const std::vector<std::string>& notices() const { return notices_; }  // what a user should know
+
+ private:
+  struct Mapping;
+  std::shared_ptr<const TensorFiles> files_;
+  BlockSize block_;
+  std::map<std::string, std::vector<StoredWeight>> stored_;  // by our name
+  std::map<std::string, std::string> copies_;
+  std::vector<std::string> notices_;
+};
+
+// A config that claims MTP modules whose tensors are all absent (transformers writes such) loses the claim: n_mtp
+// becomes 0 and a notice is added to config.notices.
+void drop_absent_mtp(HfConfig& config, const TensorFiles& files);
+
+}  // namespace hadal

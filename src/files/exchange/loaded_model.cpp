@@ -1,0 +1,64 @@
+// Opens the directory, builds the transformer bare (or with masters and gradients) and fills it.
+#include "exchange/loaded_model.h"
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "storage/safetensors.h"
+
+namespace hadal {
+
+namespace {
+
+void load_ema(const std::filesystem::path& directory, Transformer& model) {
+  const auto path = directory / "optimizer.safetensors";
+  check(std::filesystem::exists(path), ErrorKind::not_found,
+        "{}: no such file; an exported model keeps no moving average", path.string());
+  const SafetensorsReader reader(path);
+  for (Parameter* parameter : model.parameters()) {
+    if (!parameter->spec.trained) continue;
+    const std::string name = "ema." + parameter->spec.name;
+    check(reader.has(name), ErrorKind::not_found,
+          "{}: no '{}'; train with optim.ema_decay above 0 to keep a moving average", path.string(), name);
+    const Tensor average = reader.tensor(name);
+    check(average.shape() == parameter->spec.shape, ErrorKind::corrupt, "{}: '{}' has shape {}, the model needs {}",
+          path.string(), name, shape_text(average.shape()), shape_text(parameter->spec.shape));
+    if (model.options().training) {
+      parameter->master.copy_from(average);
+    } else {  // the value may be the mapped file itself
+      parameter->value = average.to(model.exec(), parameter->value.dtype());
+      if (parameter->master) parameter->master = parameter->value;
+    }
+  }
+  reader.check_intact();
+}
+
+}  // namespace
+
+LoadedModel load_model(const std::filesystem::path& directory, const LoadOptions& options, const Exec& exec) {
+  const double start = steady_seconds();
+  LoadedModel loaded;
+  loaded.source = open_model(directory);
+  const auto& from = loaded.source;
+  loaded.directory = from.directory;
+  const std::string precision = options.precision.empty() ? from.precision : options.precision;
+  const std::string form = options.attention_form.empty() ? from.attention_form : options.attention_form;
+  ModelOptions model_options;
+  model_options.precision = parse_precision(precision);
+  model_options.attention_form = parse_attention_form(form.empty() ? "up_projected" : form);
+  model_options.training = options.training;
+  model_options.bare = !options.training;
+  loaded.transformer = std::make_unique<Transformer>(from.config.model, model_options, exec);
+  loaded.open_seconds = steady_seconds() - start;
+  auto& model = *loaded.transformer;
+  if (options.training) {
+    load_masters(from, exec, model.parameters());
+  } else {
+    loaded.counts = load_values(from, exec, model.parameters(), activation_dtype(model_options.precision));
+  }
+  if (options.ema) load_ema(from.directory, model);
+  if (options.training) model.refresh_values();
+  loaded.load_seconds = steady_seconds() - start - loaded.open_seconds;
+  return loaded;
+}
+
+}  // namespace hadal

@@ -1,0 +1,36 @@
+// A model from a directory of any kind: configuration and weights, ready to score and generate. Without gradients the
+// weights are used where the file lies in memory (types that agree) or packed once (experts stacked, types converted);
+// no master copies exist then.
+#pragma once
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "exchange/model_directory.h"
+#include "model/transformer.h"
+
+namespace hadal {
+
+struct LoadOptions {
+  std::string precision;       // fp64, fp32, bf16 or empty: as the model was trained, else as it is stored
+  std::string attention_form;  // empty: as the model was trained
+  bool ema = false;            // the moving average of the weights instead of the weights, where the run kept one
+  bool training = false;       // with masters and gradients
+};
+
+struct LoadedModel {
+  std::filesystem::path directory;  // of the files that were read
+  std::unique_ptr<Transformer> transformer;
+  ModelDirectory source;  // its weights stay mapped
+  LoadCounts counts;      // of a model without gradients
+  double open_seconds = 0, load_seconds = 0;
+
+  // Throws corrupt when a file changed under the mapped weights: called before a result is given out.
+  void check_intact() const { source.files->check_intact(); }
+};
+
+// `directory` as in locate_model(). Checks the manifest of a checkpoint. Throws not_found, corrupt, invalid.
+LoadedModel load_model(const std::filesystem::path& directory, const LoadOptions& options, const Exec& exec);
+
+}  // namespace hadal

@@ -1,0 +1,108 @@
+// One way to open what --model names, and the two ways to fill parameters from it.
+#include "exchange/model_directory.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/system_info.h"
+#include "base/text_format.h"
+#include "checkpoint/checkpoint.h"
+#include "config/config_io.h"
+#include "nn/norm.h"
+
+namespace hadal {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+HfConfig read_config(const ModelLocation& at) {
+  const fs::path file = at.directory / (at.hugging_face ? "config.json" : "model.json");
+  const std::string text = read_file(file);
+  if (at.hugging_face) return hf_config_from_json(text, file.string());
+  HfConfig config;
+  config.model = model_config_from_json(text, file.string());
+  validate(config.model);
+  return config;
+}
+
+// What most bytes of the weights are stored in decides what a model is computed in, unless told.
+std::string stored_precision(const ModelDirectory& from) {
+  int64_t f64 = 0, wide = 0, narrow = 0;
+  for (const auto& spec : from.parameters) {
+    const DType dtype = from.files->entry(from.weights->stored(spec).front().name).dtype;
+    (dtype == DType::f64 ? f64 : dtype == DType::f32 || dtype == DType::f16 ? wide : narrow) += spec.count();
+  }
+  return f64 > wide + narrow ? "fp64" : wide >= narrow ? "fp32" : "bf16";
+}
+
+}  // namespace
+
+std::vector<std::string> ModelDirectory::notices() const {
+  std::vector<std::string> all = config.notices;
+  all.insert(all.end(), files->notices().begin(), files->notices().end());
+  all.insert(all.end(), weights->notices().begin(), weights->notices().end());
+  return all;
+}
+
+ModelDirectory open_model(const fs::path& path) {
+  const auto at = locate_model(path);
+  if (at.is_checkpoint) verify_checkpoint(at.directory);
+  ModelDirectory from;
+  from.directory = at.directory;
+  from.hugging_face = at.hugging_face;
+  from.config = read_config(at);
+  from.files = std::make_shared<const TensorFiles>(TensorFiles::open(at.directory));
+  drop_absent_mtp(from.config, *from.files);
+  from.parameters = parameter_list(from.config.model);
+  from.weights = std::make_shared<const HfWeights>(from.files, from.config, from.parameters);
+  if (fs::exists(at.directory / "config.toml")) {
+    const auto trained = load_config((at.directory / "config.toml").string()).train;
+    from.precision = trained.precision;
+    from.attention_form = trained.attention_form;
+  } else {
+    from.precision = at.hugging_face ? stored_precision(from) : "fp32";
+  }
+  return from;
+}
+
+ModelConfig read_model_config(const fs::path& path) {
+  const auto at = locate_model(path);
+  HfConfig config = read_config(at);
+  if (config.model.n_mtp > 0) drop_absent_mtp(config, TensorFiles::open(at.directory));
+  return config.model;
+}
+
+void load_masters(const ModelDirectory& from, const Exec& exec, const Parameters& parameters) {
+  for (const Parameter* parameter : parameters) from.weights->read(exec, parameter->spec, parameter->master);
+  from.files->check_intact();
+}
+
+LoadCounts load_values(const ModelDirectory& from, const Exec& exec, const Parameters& parameters, DType compute) {
+  LoadCounts counts;
+  const DType wide = statistics_dtype(compute);
+  std::vector<Parameter*> packed;
+  for (Parameter* parameter : parameters) {
+    const DType dtype = parameter->spec.high_precision ? wide : compute;
+    parameter->value = from.weights->view(parameter->spec, dtype);
+    const int64_t bytes = parameter->spec.count() * dtype_bytes(dtype);
+    (parameter->value ? counts.mapped_bytes : counts.packed_bytes) += bytes;
+    if (!parameter->value) packed.push_back(parameter);
+  }
+  const uint64_t available = memory_info().available;
+  check(uint64_t(counts.packed_bytes) <= available, ErrorKind::invalid,
+        "{}: {} of its weights must be converted or stacked in memory, {} are available", from.directory.string(),
+        format_bytes(double(counts.packed_bytes)), format_bytes(double(available)));
+  for (Parameter* parameter : packed) {
+    const DType dtype = parameter->spec.high_precision ? wide : compute;
+    parameter->value = Tensor::empty(exec, dtype, parameter->spec.shape);
+    from.weights->read(exec, parameter->spec, parameter->value);
+  }
+  for (Parameter* parameter : parameters)
+    if (parameter->value.dtype() == wide) parameter->master = parameter->value;
+  from.files->check_intact();
+  return counts;
+}
+
+}  // namespace hadal

@@ -1,0 +1,46 @@
+// ModelDirectory: a directory that `--model` may name, opened and checked: a run (its last checkpoint), a checkpoint or
+// model of ours (model.json, model.safetensors), or a Hugging Face directory (config.json with safetensors, one file or
+// shards). All say the same things here, so that no verb knows which kind it reads.
+#pragma once
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "exchange/hf_config.h"
+#include "exchange/hf_weights.h"
+#include "nn/parameter.h"
+
+namespace hadal {
+
+struct ModelDirectory {
+  std::filesystem::path directory;  // of the files
+  bool hugging_face = false;
+  HfConfig config;                        // of our own files: `model` and what their config.toml says of nothing else
+  std::vector<ParameterSpec> parameters;  // of config.model
+  std::string precision;                  // as trained, else as stored: fp64, fp32 or bf16
+  std::string attention_form;             // as trained; empty where that is unknown
+  std::shared_ptr<const TensorFiles> files;
+  std::shared_ptr<const HfWeights> weights;
+
+  std::vector<std::string> notices() const;  // of configuration and weights, one sentence each
+};
+
+// `path` as in locate_model(). A checkpoint's hashes are verified. Every tensor is mapped to its parameter, or refused.
+ModelDirectory open_model(const std::filesystem::path& path);
+// The configuration alone: no tensor is looked at, but n_mtp is what the files hold.
+ModelConfig read_model_config(const std::filesystem::path& path);
+
+struct LoadCounts {
+  int64_t mapped_bytes = 0;  // used where the file lies in memory
+  int64_t packed_bytes = 0;  // copied, converted or stacked into memory of our own
+};
+
+// Fills the masters (and values of the same memory) of parameters that have memory; call refresh_values() afterwards.
+void load_masters(const ModelDirectory& from, const Exec& exec, const Parameters& parameters);
+// Gives bare parameters (ModelOptions::bare) the value that a model computing in `compute` reads: a view of the mapped
+// file where it is stored whole and in that type, else memory of its own. No masters. What computes with views ends
+// with files->check_intact(). Refused before anything is allocated when the packed part exceeds the memory available.
+LoadCounts load_values(const ModelDirectory& from, const Exec& exec, const Parameters& parameters, DType compute);
+
+}  // namespace hadal

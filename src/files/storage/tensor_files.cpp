@@ -1,0 +1,176 @@
+// Opening a directory of tensors and checking index against shards.
+#include "storage/tensor_files.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "base/error.h"
+#include "base/text_format.h"
+#include "storage/unique_json.h"
+
+namespace hadal {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr const char* kSingle = "model.safetensors";
+constexpr const char* kIndex = "model.safetensors.index.json";
+constexpr uintmax_t kMaxIndexBytes = 512 << 20;
+
+// A shard's name must be that of a file in the index's own directory.
+void check_shard_name(const std::string& name, const std::string& tensor, const std::string& where) {
+  const bool plain = !name.empty() && name != "." && name != ".." && name.find('/') == std::string::npos &&
+                     name.find('\\') == std::string::npos && name.find('\0') == std::string::npos;
+  check(plain, ErrorKind::corrupt,
+        "{}: tensor '{}' is said to be in {}; a shard must be a file of the index's own directory, named without a "
+        "path",
+        where, tensor, nlohmann::json(name).dump(-1, ' ', true, nlohmann::json::error_handler_t::replace));
+}
+
+// Hugging Face's download cache keeps files as MODEL/snapshots/REVISION/x -> ../../blobs/HASH: the one place outside of
+// the directory to which a link may lead.
+bool in_download_cache(const fs::path& directory, const fs::path& target) {
+  return directory.parent_path().filename() == "snapshots" &&
+         target.parent_path() == directory.parent_path().parent_path() / "blobs";
+}
+
+void check_shard_file(const fs::path& directory, const std::string& shard, const std::string& where) {
+  const fs::path path = directory / shard;
+  std::error_code code;
+  check(fs::exists(path, code), ErrorKind::not_found,
+        "{}: lists shard '{}', which is not in the directory; download it again, whole", where, shard);
+  if (!fs::is_symlink(path, code)) return;
+  const fs::path home = fs::canonical(directory, code), target = fs::canonical(path, code);
+  const bool inside = !code && (target.parent_path() == home || in_download_cache(home, target));
+  check(inside, ErrorKind::corrupt,
+        "{}: shard '{}' is a link to '{}', outside of the directory; put the file itself there", where, shard,
+        target.string());
+}
+
+}  // namespace
+
+SafetensorsIndex parse_safetensors_index(std::string_view text, const std::string& where) {
+  const auto json = parse_unique_json(text, where, "safetensors index");
+  check(json.contains("weight_map") && json["weight_map"].is_object(), ErrorKind::corrupt,
+        "{}: not a valid safetensors index: it has no object \"weight_map\"", where);
+  SafetensorsIndex index;
+  auto& map = index.weight_map;
+  for (const auto& [tensor, shard] : json["weight_map"].items()) {
+    check(shard.is_string(), ErrorKind::corrupt, "{}: the shard of tensor '{}' is {}, wanted a string", where, tensor,
+          shard.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+    check_shard_name(shard.get<std::string>(), tensor, where);
+    map[tensor] = shard.get<std::string>();
+  }
+  check(!map.empty(), ErrorKind::corrupt, "{}: its weight_map is empty", where);
+  if (!json.contains("metadata")) return index;
+  const auto& metadata = json["metadata"];
+  check(metadata.is_object(), ErrorKind::corrupt, "{}: not a valid safetensors index: \"metadata\" is not an object",
+        where);
+  if (!metadata.contains("total_size")) return index;
+  check(metadata["total_size"].is_number() && metadata["total_size"].get<double>() >= 0, ErrorKind::corrupt,
+        "{}: not a valid safetensors index: total_size is {}, wanted a number of bytes", where,
+        metadata["total_size"].dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+  index.total_size = metadata["total_size"].get<double>();
+  return index;
+}
+
+TensorFiles TensorFiles::open(const fs::path& directory) {
+  TensorFiles files;
+  files.directory_ = directory;
+  const bool indexed = fs::exists(directory / kIndex), single = fs::exists(directory / kSingle);
+  check(indexed || single, ErrorKind::not_found, "{}: neither {} nor {} is in it: no weights of a model",
+        directory.string(), kSingle, kIndex);
+  if (indexed)
+    files.open_index(directory / kIndex);
+  else
+    files.open_single(directory / kSingle);
+  return files;
+}
+
+void TensorFiles::open_single(const fs::path& file) {
+  shards_.push_back(std::make_shared<SafetensorsReader>(file));
+  for (const auto& entry : shards_[0]->entries()) places_[entry.name] = {0, &entry};
+}
+
+void TensorFiles::open_index(const fs::path& file) {
+  check(fs::file_size(file) <= kMaxIndexBytes, ErrorKind::corrupt, "{}: {} bytes are too many for an index",
+        file.string(), fs::file_size(file));
+  const auto index = parse_safetensors_index(read_file(file), file.string());
+  const auto& map = index.weight_map;
+  std::map<std::string, size_t> shard_index;
+  for (const auto& [tensor, shard] : map) shard_index.emplace(shard, 0);
+  check(!fs::exists(directory_ / kSingle) || shard_index.count(kSingle) == 1, ErrorKind::corrupt,
+        "{}: lists other files than {}, which is there too; remove the one that does not belong to the model",
+        file.string(), kSingle);
+  for (auto& [shard, number] : shard_index) {
+    check_shard_file(directory_, shard, file.string());
+    number = shards_.size();
+    shards_.push_back(std::make_shared<SafetensorsReader>(directory_ / shard));
+  }
+  for (const auto& [tensor, shard] : map) {
+    const auto& reader = *shards_[shard_index[shard]];
+    check(reader.has(tensor), ErrorKind::corrupt, "{}: tensor '{}' should be in shard '{}', which does not hold it",
+          file.string(), tensor, shard);
+    places_[tensor] = {shard_index[shard], &reader.entry(tensor)};
+  }
+  for (const auto& reader : shards_) {
+    for (const auto& entry : reader->entries()) {
+      const auto listed = map.find(entry.name);
+      check(listed != map.end(), ErrorKind::corrupt, "{}: shard '{}' holds tensor '{}', which the index does not list",
+            file.string(), reader->path().filename().string(), entry.name);
+      check(listed->second == reader->path().filename().string(), ErrorKind::corrupt,
+            "{}: tensor '{}' stands in shard '{}' and in '{}'", file.string(), entry.name, listed->second,
+            reader->path().filename().string());
+    }
+  }
+  uint64_t file_bytes = 0;  // what the released index counts; others count the tensors
+  for (const auto& reader : shards_) file_bytes += fs::file_size(reader->path());
+  if (index.total_size >= 0 && index.total_size != double(bytes()) && index.total_size != double(file_bytes))
+    notices_.push_back(fmt::format("{}: total_size says {:.0f} bytes, the tensors have {}", file.filename().string(),
+                                   index.total_size, bytes()));
+}
+
+std::vector<std::string> TensorFiles::names() const {
+  std::vector<std::string> names;
+  for (const auto& [name, place] : places_) names.push_back(name);
+  return names;
+}
+
+const TensorFiles::Place& TensorFiles::place(const std::string& name) const {
+  const auto found = places_.find(name);
+  if (found != places_.end()) return found->second;
+  const std::string near = nearest_name(name, names());
+  fail(ErrorKind::not_found, "{}: no tensor '{}' among its {}{}", directory_.string(), name, places_.size(),
+       near.empty() ? "" : "; the nearest name is '" + near + "'");
+}
+
+const SafetensorsEntry& TensorFiles::entry(const std::string& name) const { return *place(name).entry; }
+
+std::string TensorFiles::file_of(const std::string& name) const {
+  return shards_[place(name).shard]->path().filename().string();
+}
+
+uint64_t TensorFiles::bytes() const {
+  uint64_t bytes = 0;
+  for (const auto& [name, place] : places_) bytes += place.entry->end - place.entry->begin;
+  return bytes;
+}
+
+Tensor TensorFiles::tensor(const std::string& name) const { return shards_[place(name).shard]->tensor(name); }
+
+void TensorFiles::read_rows(const std::string& name, int64_t first, int64_t count, void* destination) const {
+  const Place& at = place(name);
+  const Shape& shape = at.entry->shape;
+  const int64_t cols = shape.empty() ? 1 : shape.back();
+  const uint64_t row_bytes = uint64_t(cols * dtype_bytes(at.entry->dtype));
+  check(first >= 0 && count >= 0, ErrorKind::internal, "rows {} .. {} of '{}'", first, first + count, name);
+  shards_[at.shard]->read(name, uint64_t(first) * row_bytes, destination, size_t(count) * row_bytes);
+}
+
+void TensorFiles::check_intact() const {
+  for (const auto& shard : shards_) shard->check_intact();
+}
+
+}  // namespace hadal

@@ -1,0 +1,62 @@
+// TensorFiles: the tensors of a model's directory, whether they lie in one model.safetensors or in shards that
+// model.safetensors.index.json lists ({"metadata": {...}, "weight_map": {tensor: shard}}). Every header is read and
+// checked when the directory is opened; data is mapped, and read only where it is used. An index may name plain files
+// of its own directory only. The index and the shards must name the same tensors: anything else is an Error that names
+// them.
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "storage/safetensors.h"
+
+namespace hadal {
+
+class TensorFiles {
+ public:
+  // not_found when there is neither a model.safetensors nor an index, corrupt with what is wrong.
+  static TensorFiles open(const std::filesystem::path& directory);
+
+  const std::filesystem::path& directory() const { return directory_; }
+  int64_t n_files() const { return int64_t(shards_.size()); }
+  bool has(const std::string& name) const { return places_.count(name) != 0; }
+  std::vector<std::string> names() const;                        // sorted
+  const SafetensorsEntry& entry(const std::string& name) const;  // not_found names the nearest
+  std::string file_of(const std::string& name) const;            // name of the shard
+  uint64_t bytes() const;                                        // of all tensors
+  const std::vector<std::string>& notices() const { return notices_; }
+
+  // A read-only view of the map. What reads through it must end with check_intact(): a file that was cut off or written
+  // over meanwhile reads as zeros there, and only this call says so.
+  Tensor tensor(const std::string& name) const;
+  // Copies the rows [first, first + count) of the 2-D view of a tensor, as stored, without touching the map. Throws
+  // corrupt where the file ends too early.
+  void read_rows(const std::string& name, int64_t first, int64_t count, void* destination) const;
+  void check_intact() const;  // throws corrupt naming the file that changed since open()
+
+ private:
+  struct Place {
+    size_t shard = 0;
+    const SafetensorsEntry* entry = nullptr;
+  };
+  void open_single(const std::filesystem::path& file);
+  void open_index(const std::filesystem::path& file);
+  const Place& place(const std::string& name) const;
+
+  std::filesystem::path directory_;
+  std::vector<std::shared_ptr<const SafetensorsReader>> shards_;
+  std::map<std::string, Place> places_;
+  std::vector<std::string> notices_;
+};
+
+// An index file's content. Exposed for tests and the fuzzer; `where` stands in messages.
+struct SafetensorsIndex {
+  std::map<std::string, std::string> weight_map;  // tensor -> shard, a plain name
+  double total_size = -1;                         // bytes as metadata says; -1: it does not
+};
+SafetensorsIndex parse_safetensors_index(std::string_view json, const std::string& where);
+
+}  // namespace hadal

@@ -1,0 +1,99 @@
+// Loading for use and loading for training give the same model; weights are used where the file lies, nothing is kept
+// twice, and a file cut off under a model is an error.
+#include "exchange/loaded_model.h"
+
+#include "config/config_io.h"
+#include "exchange/hf_directory.h"
+
+namespace hadal {
+namespace {
+
+namespace fs = std::filesystem;
+
+class LoadedModelTest : public testing::HfDirectory {
+ protected:
+  static std::vector<double> score(Transformer& model) {
+    MicroBatch batch;
+    for (int i = 0; i < 20; ++i) {
+      batch.tokens.push_back(i * 7 % 50);
+      batch.targets.push_back((i + 1) * 7 % 50);
+      batch.positions.push_back(i);
+    }
+    batch.segments = {{0, 20, 0, 20}};
+    batch.sequences = {{0, 20}};
+    std::vector<double> log_probs;
+    model.forward(batch, &log_probs);
+    return log_probs;
+  }
+};
+
+TEST_F(LoadedModelTest, BareAndTrainingModelsAreTheSame) {
+  for (DType stored : {DType::f32, DType::bf16}) {
+    for (auto& [name, tensor] : tensors_) tensor = tensor.to(owned_.exec, stored);
+    write(2);
+    for (const std::string precision : {"fp64", "fp32", "bf16"}) {
+      LoadOptions options;
+      options.precision = precision;
+      auto bare = load_model(root_, options, owned_.exec);
+      options.training = true;
+      auto training = load_model(root_, options, owned_.exec);
+      EXPECT_EQ(score(*bare.transformer), score(*training.transformer)) << precision;
+      for (const Parameter* parameter : bare.transformer->parameters()) {
+        const bool wide = parameter->value.dtype() != DType::bf16;
+        EXPECT_EQ(bool(parameter->master), wide) << parameter->spec.name;
+        if (wide) {
+          EXPECT_EQ(parameter->master.raw(), parameter->value.raw());
+        }
+        EXPECT_FALSE(bool(parameter->grad));
+      }
+      bare.check_intact();
+    }
+  }
+}
+
+TEST_F(LoadedModelTest, WeightsOfTheRightTypeAreTheFileItselfAndMemoryHoldsOnlyTheExperts) {
+  for (auto& [name, tensor] : tensors_) tensor = tensor.to(owned_.exec, DType::bf16);
+  write();
+  const Exec exec{owned_.exec.pool, MemoryPool::create(), owned_.exec.isa};
+  const auto loaded = load_model(root_, {}, exec);
+  EXPECT_EQ(loaded.transformer->options().precision, Precision::bf16);
+  int64_t packed = 0, mapped = 0;
+  for (const auto& spec : loaded.source.parameters) {
+    const Tensor value = loaded.transformer->parameter(spec.name).value;
+    const bool in_file = spec.kind != ParameterKind::routed_expert && !spec.high_precision;
+    if (in_file) {
+      EXPECT_EQ(value.raw(), loaded.source.files->tensor(spec.hf_name).raw()) << spec.name;
+    }
+    (in_file ? mapped : packed) += value.bytes();
+  }
+  EXPECT_EQ(loaded.counts.mapped_bytes, mapped);
+  EXPECT_EQ(loaded.counts.packed_bytes, packed);
+  EXPECT_EQ(int64_t(exec.memory->bytes_in_use()), packed);
+  EXPECT_EQ(int64_t(exec.memory->peak_bytes()), packed);
+}
+
+TEST_F(LoadedModelTest, AFileCutOffUnderAModelIsAnError) {
+  write();
+  auto loaded = load_model(root_, {}, owned_.exec);
+  fs::resize_file(root_ / "model.safetensors", 4096);
+  score(*loaded.transformer);  // some weights read as zeros now
+  EXPECT_THROW(loaded.check_intact(), Error);
+}
+
+TEST_F(LoadedModelTest, OurOwnDirectoriesAreReadTheSameWay) {
+  write();
+  auto hugging_face = load_model(root_, {}, owned_.exec);
+  const auto own = root_ / "own";
+  fs::create_directory(own);
+  fs::copy(root_ / "model.safetensors", own / "model.safetensors");
+  atomic_write(own / "model.json", model_config_to_json(config_.model));
+  auto ours = load_model(own, {}, owned_.exec);
+  EXPECT_FALSE(ours.source.hugging_face);
+  EXPECT_EQ(score(*ours.transformer), score(*hugging_face.transformer));
+  LoadOptions options;
+  options.ema = true;
+  EXPECT_THROW(load_model(own, options, owned_.exec), Error);
+}
+
+}  // namespace
+}  // namespace hadal
