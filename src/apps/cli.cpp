@@ -95,6 +95,10 @@ void add_quiet_option(CLI::App& verb, RunOptions& options) {
   verb.add_flag("--quiet,-q", options.quiet, "no progress, only results and errors");
 }
 
+void print_notes(const std::vector<std::string>& notes) {
+  for (const auto& note : notes) fmt::print(stderr, "hadal: note: {}\n", note);
+}
+
 void add_examples(CLI::App& verb, const std::vector<std::string>& lines) {
   std::string text = "Examples:\n";
   for (const std::string& line : lines) text += "  " + line + "\n";

@@ -45,6 +45,8 @@ void add_set_option(CLI::App& verb, RunOptions& options);                  // --
 void add_quiet_option(CLI::App& verb, RunOptions& options);                // --quiet
 void add_examples(CLI::App& verb, const std::vector<std::string>& lines);  // the footer of --help
 
+void print_notes(const std::vector<std::string>& notes);  // "hadal: note: ..." each, on standard error
+
 class Cli {
  public:
   Cli();

@@ -86,7 +86,7 @@ int run_export_verb(const Options& o) {
     set_special_ids(from.config, Tokenizer::load(from.directory.string()));
   const ExportSource source(from);
   const ExportPlan plan = make_plan(o, from, source);
-  for (const auto& notice : plan.notices) fmt::print(stderr, "hadal: note: {}\n", notice);
+  print_notes(plan.notices);
   auto exec = o.run.exec();
   const auto outcome = run_export(exec.exec, source, plan, {o.output, free_disk_bytes(o.output), o.run.quiet});
   fmt::print("{}: {} in {} file{}{}\n", o.output, format_bytes(double(plan.bytes())), plan.files.size(),

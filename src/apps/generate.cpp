@@ -4,10 +4,10 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/cli.h"
-#include "apps/prompt.h"
-#include "apps/text_model.h"
+#include "apps/prompt_options.h"
 #include "base/error.h"
 #include "base/interrupt.h"
+#include "dialogue/text_model.h"
 
 namespace hadal {
 namespace {
@@ -77,6 +77,7 @@ int run_generation(Options o) {
   load.precision = o.precision;
   load.ema = o.ema;
   auto loaded = load_text_model(o.model, load, exec.exec);
+  print_notes(loaded.model.source.notices());
   const auto prompt = prompt_ids(*o.prompt, loaded);
   o.max_tokens = new_tokens(o, *loaded.model.transformer, int64_t(prompt.size()));
   ask_makers(loaded, o);

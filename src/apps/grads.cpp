@@ -6,10 +6,10 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/cli.h"
-#include "apps/token_lines.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "checkpoint/checkpoint.h"
+#include "dialogue/token_lines.h"
 
 namespace hadal {
 namespace {
@@ -59,6 +59,7 @@ int run_gradients(const Options& o) {
   load.precision = o.precision;
   load.training = true;
   auto loaded = load_text_model(o.model, load, exec.exec);
+  print_notes(loaded.model.source.notices());
   lines.begin(loaded, o.bos);
   const auto batches = read_batches(lines);
   std::filesystem::create_directories(o.output);

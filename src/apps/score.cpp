@@ -7,10 +7,10 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/cli.h"
-#include "apps/text_model.h"
-#include "apps/token_lines.h"
 #include "base/error.h"
 #include "base/files.h"
+#include "dialogue/text_model.h"
+#include "dialogue/token_lines.h"
 
 namespace hadal {
 namespace {
@@ -52,6 +52,7 @@ int run_scoring(const Options& o) {
   load.precision = o.precision;
   load.ema = o.ema;
   auto loaded = load_text_model(o.model, load, exec.exec);
+  print_notes(loaded.model.source.notices());
   lines.begin(loaded, o.bos);
   std::unique_ptr<AtomicFile> out = o.output == "-" ? nullptr : std::make_unique<AtomicFile>(o.output);
   while (const auto line = lines.next()) {

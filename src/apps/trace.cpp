@@ -1,9 +1,9 @@
 // hadal trace: what every layer gives on given tokens, written to a file, or compared with such a file.
 #include "proof/trace.h"
 #include "apps/cli.h"
-#include "apps/text_model.h"
 #include "base/error.h"
 #include "base/table.h"
+#include "dialogue/text_model.h"
 
 namespace hadal {
 namespace {
@@ -43,6 +43,7 @@ int run_trace(const Options& o) {
   LoadOptions load;
   load.precision = o.precision;
   const auto loaded = load_text_model(o.model, load, exec.exec);
+  print_notes(loaded.model.source.notices());
   const auto trace = trace_model(*loaded.model.transformer, o.tokens);
   loaded.model.check_intact();
   if (!o.output.empty()) save_safetensors(o.output, trace, {{"format", "pt"}});

@@ -1,12 +1,13 @@
 // hadal train: one command from text to a trained model.
 #include "apps/cli.h"
+#include "apps/remove_run.h"
 #include "apps/run_config.h"
-#include "apps/sample.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/text_format.h"
 #include "config/config_io.h"
+#include "dialogue/sample.h"
 #include "train/plan.h"
 #include "train/trainer.h"
 

@@ -1,8 +1,7 @@
 // Loading a model with its tokenizer; text in, text out.
-#include "apps/text_model.h"
+#include "dialogue/text_model.h"
 
 #include <algorithm>
-#include <cstdio>
 
 #include "base/error.h"
 #include "base/interrupt.h"
@@ -38,7 +37,6 @@ const Tokenizer& TextModel::text() const {
 TextModel load_text_model(const std::string& directory, const LoadOptions& options, const Exec& exec) {
   TextModel loaded{load_model(directory, options, exec), std::nullopt, std::nullopt, {}};
   if (loaded.model.source.hugging_face) loaded.makers = load_generation_config(loaded.model.directory.string());
-  for (const auto& notice : loaded.model.source.notices()) fmt::print(stderr, "hadal: note: {}\n", notice);
   if (std::filesystem::exists(loaded.model.directory / "tokenizer.json"))
     loaded.tokenizer = Tokenizer::load(loaded.model.directory.string());
   if (loaded.tokenizer) {
@@ -69,17 +67,6 @@ int32_t start_token(const Tokenizer& tokenizer, bool bos) {
 bool trained_with_bos(const std::string& model_directory) {
   const auto path = std::filesystem::path(model_directory) / "config.toml";
   return std::filesystem::exists(path) && load_config(path.string()).data.add_bos;
-}
-
-std::vector<int32_t> fim_prompt(const Tokenizer& tokenizer, const std::string& prefix, const std::string& suffix) {
-  const auto begin = tokenizer.fim_begin_id(), hole = tokenizer.fim_hole_id(), end = tokenizer.fim_end_id();
-  check(begin && hole && end, ErrorKind::invalid, "the tokenizer has no fill-in-the-middle tokens");
-  std::vector<int32_t> ids{*begin};
-  tokenizer.encode_to(prefix, SpecialTokens::as_text, ids);
-  ids.push_back(*hole);
-  tokenizer.encode_to(suffix, SpecialTokens::as_text, ids);
-  ids.push_back(*end);
-  return ids;
 }
 
 std::string generate_text(Transformer& model, const Tokenizer& tokenizer, GenerateRequest request,

@@ -1,9 +1,10 @@
-// Prompt: what a generation goes on from: text, token ids, the two sides of a hole, or a chat.
+// The options of a verb that say what a generation goes on from: text, token ids, the two sides of a hole, or a chat.
 #pragma once
+#include <memory>
 #include <string>
 #include <vector>
 
-#include "apps/text_model.h"
+#include "dialogue/text_model.h"
 
 namespace CLI {
 class App;
@@ -22,9 +23,8 @@ struct PromptOptions {
 
 void add_prompt_options(CLI::App& verb, const std::shared_ptr<PromptOptions>& options);
 
-// Ids of the one prompt that was given (none: what stands before a text). Chats go through the model's chat template;
-// text of messages never becomes a control token. Throws invalid for two prompts at once or an empty one, not_found for
-// a chat with a model that has no template.
+// Ids of the one prompt that was given (none: what stands before a text). Throws invalid for two prompts at once or an
+// empty one.
 std::vector<int32_t> prompt_ids(const PromptOptions& options, const TextModel& loaded);
 
 }  // namespace hadal

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "apps/text_model.h"
+#include "dialogue/text_model.h"
 
 namespace hadal {
 

@@ -1,9 +1,5 @@
-// Samples and --fresh.
-#include "apps/sample.h"
+#include "apps/remove_run.h"
 
-#include <algorithm>
-
-#include "apps/text_model.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "config/config_io.h"
@@ -29,20 +25,6 @@ bool is_run(const fs::path& directory) {
 }
 
 }  // namespace
-
-std::function<std::string(Transformer&, const Tokenizer&, const std::string&, int64_t, uint64_t)> sampler_of(bool bos) {
-  return
-      [bos](Transformer& model, const Tokenizer& tokenizer, const std::string& prompt, int64_t tokens, uint64_t seed) {
-        GenerateRequest request;
-        request.sampling.temperature = 0.8;
-        request.sampling.top_p = 0.95;
-        request.sampling.seed = seed;
-        request.prompt = {start_token(tokenizer, bos)};
-        tokenizer.encode_to(prompt, SpecialTokens::as_text, request.prompt);
-        request.max_tokens = std::min(tokens, model.config().max_positions - int64_t(request.prompt.size()));
-        return request.max_tokens > 0 ? generate_text(model, tokenizer, request) : "";
-      };
-}
 
 void remove_run(const fs::path& run) {
   if (!fs::exists(run)) return;

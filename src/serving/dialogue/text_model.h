@@ -1,4 +1,5 @@
-// A model together with its tokenizer, as the verbs that take --model use it, and text generation on top of token ids.
+// A model together with its words: its tokenizer, what stands before a text and what ends one, and text generation on
+// top of token ids.
 #pragma once
 #include <functional>
 #include <memory>
@@ -20,7 +21,7 @@ struct TextModel {
   const Tokenizer& text() const;  // throws not_found without a tokenizer
 };
 
-// Says on standard error what a user should know of the directory (its notices).
+// What a user should know of the directory is in model.source.notices().
 TextModel load_text_model(const std::string& directory, const LoadOptions& options, const Exec& exec);
 
 // What stands before a text. bos "on": BOS; "off": nothing; "auto": as the model was trained, for one of ours (BOS,
@@ -31,10 +32,6 @@ std::vector<int32_t> text_start(const TextModel& loaded, const std::string& bos 
 // before).
 int32_t start_token(const Tokenizer& tokenizer, bool bos);
 bool trained_with_bos(const std::string& model_directory);  // from config.toml beside the weights; false if unknown
-
-// Prompt ids of a fill-in-the-middle request (§2.2): begin prefix hole suffix end. Throws invalid if the tokenizer
-// lacks them.
-std::vector<int32_t> fim_prompt(const Tokenizer& tokenizer, const std::string& prefix, const std::string& suffix);
 
 // Generates and decodes; prints pieces of valid UTF-8 through `print` as they come, if given. Text ends before EOS.
 // Without ids to stop at, EOS.

@@ -1,5 +1,5 @@
 // Every line is checked against the model before it is used.
-#include "apps/token_lines.h"
+#include "dialogue/token_lines.h"
 
 #include <filesystem>
 #include <iostream>

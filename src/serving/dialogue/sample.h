@@ -1,6 +1,5 @@
-// What train and demo share: the sample that is printed on the way, and clearing a run directory.
+// The sample of text that a training run prints on its way.
 #pragma once
-#include <filesystem>
 #include <functional>
 #include <string>
 
@@ -13,9 +12,5 @@ namespace hadal {
 // begin so) with this prompt.
 std::function<std::string(Transformer&, const Tokenizer&, const std::string& prompt, int64_t tokens, uint64_t seed)>
 sampler_of(bool bos);
-
-// Deletes what a run wrote, and only in a directory that a trainer locked and whose config.toml, if any, is ours (or
-// that is empty, or absent). Throws invalid elsewhere: other programs have a config.toml and a data/ too.
-void remove_run(const std::filesystem::path& run);
 
 }  // namespace hadal

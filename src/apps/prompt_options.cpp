@@ -1,0 +1,63 @@
+#include "apps/prompt_options.h"
+
+#include <CLI/CLI.hpp>
+
+#include <iostream>
+#include <iterator>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "dialogue/prompt.h"
+
+namespace hadal {
+namespace {
+
+ChatInputs read_chat(const std::string& path) {
+  if (path != "-") return chat_from_json(read_file(path), path);
+  return chat_from_json(std::string(std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>()),
+                        "standard input");
+}
+
+}  // namespace
+
+void add_prompt_options(CLI::App& verb, const std::shared_ptr<PromptOptions>& options) {
+  PromptOptions& o = *options;
+  auto* text = verb.add_option("--prompt", o.text, "text to go on from");
+  auto* tokens =
+      verb.add_option("--prompt-tokens", o.tokens, "token ids instead of text, separated by commas")->delimiter(',');
+  auto* prefix = verb.add_option("--fim-prefix", o.prefix, "fill in the middle: the text before");
+  auto* suffix = verb.add_option("--fim-suffix", o.suffix, "fill in the middle: the text after");
+  auto* message = verb.add_option("--message", o.message, "a user's message to answer, by the model's chat template");
+  auto* chat = verb.add_option("--chat", o.chat,
+                               "a JSON file (- is standard input): a list of messages {\"role\", \"content\"}, or an "
+                               "object with \"messages\" and \"tools\"");
+  const auto mark = [options](CLI::Option* option, bool PromptOptions::*given) {
+    option->each([options, given](const std::string&) { (*options).*given = true; });
+  };
+  mark(text, &PromptOptions::has_text), mark(tokens, &PromptOptions::has_tokens);
+  mark(prefix, &PromptOptions::has_fim), mark(suffix, &PromptOptions::has_fim);
+  mark(message, &PromptOptions::has_message), mark(chat, &PromptOptions::has_chat);
+}
+
+std::vector<int32_t> prompt_ids(const PromptOptions& o, const TextModel& loaded) {
+  check(o.has_text + o.has_tokens + o.has_fim + o.has_message + o.has_chat <= 1, ErrorKind::invalid,
+        "give one of --prompt, --prompt-tokens, --fim-prefix/--fim-suffix, --message and --chat");
+  std::vector<int32_t> ids;
+  if (o.has_tokens) {
+    ids = o.tokens;
+  } else if (o.has_fim) {
+    ids = fim_prompt(loaded.text(), o.prefix, o.suffix);
+  } else if (o.has_message) {
+    ids = chat_prompt(loaded, chat_of(o.message));
+  } else if (o.has_chat) {
+    ids = chat_prompt(loaded, read_chat(o.chat));
+  } else {
+    ids = text_prompt(loaded, o.text);
+  }
+  check(!ids.empty(), ErrorKind::invalid,
+        "the prompt has no token; give at least one character with --prompt (this model's tokenizer puts no token "
+        "before a text)");
+  return ids;
+}
+
+}  // namespace hadal

@@ -1,0 +1,78 @@
+#include "dialogue/prompt.h"
+
+#include <ctime>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/text_format.h"
+#include "text/chat_files.h"
+#include "text/encode_chat.h"
+
+namespace hadal {
+
+using Json = nlohmann::ordered_json;
+
+namespace {
+
+int64_t local_clock() {  // seconds since 1970 of the calendar on this machine's wall
+  const std::time_t now = std::time(nullptr);
+  std::tm local{};
+  ::localtime_r(&now, &local);
+  return int64_t(::timegm(&local));
+}
+
+}  // namespace
+
+std::vector<int32_t> text_prompt(const TextModel& loaded, const std::string& text) {
+  auto ids = text_start(loaded);
+  loaded.text().encode_to(text, SpecialTokens::as_text, ids);
+  return ids;
+}
+
+std::vector<int32_t> fim_prompt(const Tokenizer& tokenizer, const std::string& prefix, const std::string& suffix) {
+  const auto begin = tokenizer.fim_begin_id(), hole = tokenizer.fim_hole_id(), end = tokenizer.fim_end_id();
+  check(begin && hole && end, ErrorKind::invalid, "the tokenizer has no fill-in-the-middle tokens");
+  std::vector<int32_t> ids{*begin};
+  tokenizer.encode_to(prefix, SpecialTokens::as_text, ids);
+  ids.push_back(*hole);
+  tokenizer.encode_to(suffix, SpecialTokens::as_text, ids);
+  ids.push_back(*end);
+  return ids;
+}
+
+ChatInputs chat_of(const std::string& message) {
+  return {.messages = Json::array({{{"role", "user"}, {"content", message}}}).dump()};
+}
+
+ChatInputs chat_from_json(const std::string& text, const std::string& where) {
+  check(!nests_deeper_than(text, 64), ErrorKind::invalid, "{}: nested too deeply", where);
+  const auto json = Json::parse(text, nullptr, false);
+  const bool object = json.is_object() && json.contains("messages");
+  check(json.is_array() || object, ErrorKind::invalid,
+        "{}: must be a JSON list of messages [{{\"role\": \"user\", \"content\": \"...\"}}], or an object with "
+        "\"messages\"",
+        where);
+  ChatInputs inputs;
+  inputs.messages = (object ? json["messages"] : json).dump();
+  if (!object) return inputs;
+  Json rest = json;
+  for (const char* known : {"messages", "tools", "documents"}) rest.erase(known);
+  if (json.contains("tools")) inputs.tools = json["tools"].dump();
+  if (json.contains("documents")) inputs.documents = json["documents"].dump();
+  inputs.variables = rest.dump();
+  return inputs;
+}
+
+std::vector<int32_t> chat_prompt(const TextModel& loaded, ChatInputs inputs) {
+  const std::string directory = loaded.model.directory.string();
+  const auto chat = read_chat_template(directory);
+  check(chat.has_value(), ErrorKind::not_found,
+        "{}: this model has no chat template (chat_template.jinja, or chat_template in tokenizer_config.json); "
+        "give it a text to go on from",
+        directory);
+  inputs.add_generation_prompt = true;  // null fields stay: the released template asks whether content is none
+  inputs.clock = local_clock();
+  return encode_chat(loaded.text(), chat->render(inputs));
+}
+
+}  // namespace hadal
