@@ -1,9 +1,10 @@
-// The cursor as JSON, as it stands in checkpoints.
+// The cursor as JSON.
+#include "data/cursor.h"
+
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/text_format.h"
-#include "data/loader.h"
 
 namespace hadal::data {
 

@@ -2,7 +2,6 @@
 #pragma once
 #include <cstdint>
 #include <string>
-#include <string_view>
 
 #include "config/config.h"
 #include "data/batch.h"
@@ -22,8 +21,5 @@ std::string explain_text(const Batch& batch, const Shards& shards, const Tokeniz
 // One self-contained page, light and dark.
 std::string explain_html(const Batch& batch, const Shards& shards, const Tokenizer& tokenizer, const DataConfig& config,
                          const ExplainOptions& options);
-
-// Bytes as one line of UTF-8: control characters and invalid bytes are written visibly.
-std::string visible_text(std::string_view bytes);
 
 }  // namespace hadal::data

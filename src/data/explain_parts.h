@@ -5,7 +5,10 @@
 #include <string_view>
 #include <vector>
 
-#include "data/explain.h"
+#include "config/config.h"
+#include "data/batch.h"
+#include "data/shards.h"
+#include "text/tokenizer.h"
 
 namespace hadal::data {
 
@@ -18,6 +21,8 @@ struct Part {
 };
 std::vector<Part> parts_of(const Sequence& sequence, const Piece& piece, const Tokenizer& tokenizer);
 
+// Bytes as one line of UTF-8: control characters and invalid bytes are written visibly.
+std::string visible_text(std::string_view bytes);
 std::string excerpt(std::string_view text, int64_t bytes);  // visible, with the middle left out when long
 std::string describe_piece(const Piece& piece, const Shards& shards);
 std::string describe_batch(const Batch& batch, const DataConfig& config, int64_t step);

@@ -7,8 +7,10 @@
 #include <vector>
 
 #include "data/batch.h"
+#include "data/cursor.h"
 #include "data/fim.h"
-#include "data/loader.h"
+#include "data/shards.h"
+#include "text/tokenizer.h"
 
 namespace hadal::data {
 

@@ -2,6 +2,7 @@
 
 #include "data/data_testing.h"
 #include "data/explain.h"
+#include "data/explain_parts.h"
 
 namespace hadal::data {
 namespace {

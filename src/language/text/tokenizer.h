@@ -13,27 +13,12 @@
 #include <utility>
 #include <vector>
 
+#include "text/added_tokens.h"
+
 namespace hadal {
 
 class ThreadPool;
-
-// What encode does with text that spells an added token ("<｜User｜>"): as_text encodes its letters (the safe way, for
-// any text that is not our own template), parse yields the token.
-enum class SpecialTokens { as_text, parse };
-
-// Bytes begin .. end-1 of a text.
-struct TextRange {
-  size_t begin = 0, end = 0;
-};
-
-struct AddedToken {
-  int32_t id = 0;
-  std::string content;
-  bool special = false;                 // left out by decode(skip_special)
-  bool normalized = false;              // Hugging Face matches those with false first
-  bool single_word = false;             // only where no word character stands beside it
-  bool lstrip = false, rstrip = false;  // white space before and behind it belongs to it, and is lost
-};
+struct TokenizerCore;
 
 class Tokenizer {
  public:
@@ -92,23 +77,9 @@ class Tokenizer {
   std::string content_hash() const;
 
  private:
-  struct State;
-  explicit Tokenizer(std::unique_ptr<State> state);
-  std::unique_ptr<State> state_;
+  explicit Tokenizer(std::unique_ptr<TokenizerCore> core);
+  std::unique_ptr<TokenizerCore> core_;
 };
-
-// The report's names of special tokens (bars are U+FF5C, gaps U+2581; EOT has ASCII bars).
-inline constexpr std::string_view kBosToken = "<｜begin▁of▁sentence｜>";
-inline constexpr std::string_view kEosToken = "<｜end▁of▁sentence｜>";
-inline constexpr std::string_view kPadToken = "<｜▁pad▁｜>";
-inline constexpr std::string_view kFimHoleToken = "<｜fim▁hole｜>";
-inline constexpr std::string_view kFimBeginToken = "<｜fim▁begin｜>";
-inline constexpr std::string_view kFimEndToken = "<｜fim▁end｜>";
-inline constexpr std::string_view kUserToken = "<｜User｜>";
-inline constexpr std::string_view kAssistantToken = "<｜Assistant｜>";
-inline constexpr std::string_view kEndOfTurnToken = "<|EOT|>";
-inline constexpr std::string_view kThinkBeginToken = "<think>";
-inline constexpr std::string_view kThinkEndToken = "</think>";
 
 // Boundary-bias mitigation (§2.1, during training only): each token that fuses punctuation with line ends is replaced
 // by its parts with probability `fraction`. The draw for ids[i] is keyed by (seed, stream, i), so it is redrawn with

@@ -18,8 +18,8 @@
 #include <utility>
 #include <vector>
 
+#include "text/added_tokens.h"
 #include "text/bpe_model.h"
-#include "text/tokenizer.h"
 
 namespace hadal {
 

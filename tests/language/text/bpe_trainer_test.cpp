@@ -7,8 +7,8 @@
 #include <map>
 #include <set>
 
-#include "text/text_testing.h"
 #include "text/byte_alphabet.h"
+#include "text/text_testing.h"
 
 namespace hadal {
 namespace {

@@ -6,8 +6,8 @@
 #include <filesystem>
 
 #include "base/files.h"
-#include "text/text_testing.h"
 #include "text/generation_config.h"
+#include "text/text_testing.h"
 
 namespace hadal {
 namespace {

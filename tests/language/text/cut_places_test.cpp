@@ -2,8 +2,8 @@
 
 #include <gtest/gtest.h>
 
-#include "text/text_testing.h"
 #include "text/pre_tokenizer.h"
+#include "text/text_testing.h"
 
 namespace hadal {
 namespace {

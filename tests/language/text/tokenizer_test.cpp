@@ -6,9 +6,9 @@
 #include <map>
 #include <thread>
 
-#include "text/text_testing.h"
 #include "text/bpe_model.h"
 #include "text/pre_tokenizer.h"
+#include "text/text_testing.h"
 
 namespace hadal {
 namespace {

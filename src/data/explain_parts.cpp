@@ -1,0 +1,105 @@
+#include "data/explain_parts.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/text_format.h"
+#include "base/utf8.h"
+
+namespace hadal::data {
+
+std::string visible_text(std::string_view bytes) {
+  std::string out;
+  const char *at = bytes.data(), *end = at + bytes.size();
+  while (at < end) {
+    const int length = utf8_length(at, end);
+    const unsigned char byte = static_cast<unsigned char>(*at);
+    if (length == 0 || byte < 0x20 || byte == 0x7f) {
+      out += byte == '\n' ? "\\n" : byte == '\t' ? "\\t" : byte == '\r' ? "\\r" : fmt::format("\\x{:02x}", byte);
+      ++at;
+    } else {
+      out.append(at, size_t(length));
+      at += length;
+    }
+  }
+  return out;
+}
+
+namespace {
+
+// At most n bytes of the front or back of a text, at borders of characters.
+std::string_view front(std::string_view text, int64_t n) {
+  if (int64_t(text.size()) <= n) return text;
+  while (n > 0 && (text[size_t(n)] & 0xC0) == 0x80) --n;
+  return text.substr(0, size_t(n));
+}
+std::string_view back(std::string_view text, int64_t n) {
+  if (int64_t(text.size()) <= n) return text;
+  size_t begin = text.size() - size_t(n);
+  while (begin < text.size() && (text[begin] & 0xC0) == 0x80) ++begin;
+  return text.substr(begin);
+}
+
+}  // namespace
+
+std::string excerpt(std::string_view text, int64_t bytes) {
+  if (int64_t(text.size()) <= 2 * bytes) return visible_text(text);
+  return visible_text(front(text, bytes)) + " … " + visible_text(back(text, bytes));
+}
+
+std::vector<Part> parts_of(const Sequence& sequence, const Piece& piece, const Tokenizer& tokenizer) {
+  std::vector<Part> parts;
+  int64_t at = piece.start;
+  const int64_t end = piece.start + piece.length;
+  auto take = [&](const char* name, int64_t n, bool special) {
+    if (n == 0) return;
+    const std::span<const int32_t> ids(sequence.tokens.data() + at, size_t(n));
+    parts.push_back({name, at, n, special, tokenizer.decode(ids)});
+    at += n;
+  };
+  const bool bos = piece.begins && tokenizer.bos_id() && sequence.tokens[size_t(at)] == *tokenizer.bos_id() &&
+                   piece.length > (piece.fim ? piece.prefix + piece.suffix + piece.middle + 4
+                                             : piece.n_tokens + (piece.ends ? 1 : 0));
+  if (bos) take("BOS", 1, true);
+  if (piece.fim) {
+    take("FIM begin", 1, true), take("prefix", piece.prefix, false);
+    take("FIM hole", 1, true), take("suffix", piece.suffix, false);
+    take("FIM end", 1, true), take("middle", piece.middle, false);
+  } else {
+    take("text", std::min(piece.n_tokens, end - at), false);
+  }
+  take("EOS", end - at, true);
+  return parts;
+}
+
+std::string describe_piece(const Piece& piece, const Shards& shards) {
+  std::string which = piece.begins && piece.ends ? "whole" : fmt::format("part {}", piece.index + 1);
+  if (!(piece.begins && piece.ends)) which += piece.ends ? " (last)" : "";
+  return fmt::format("{} document {}, epoch {}, {}, its tokens {}..{}{}", shards.source_name(piece.source),
+                     piece.document, piece.epoch + 1, which, piece.first_token, piece.first_token + piece.n_tokens - 1,
+                     piece.fim ? ", fill in the middle" : "");
+}
+
+std::string describe_batch(const Batch& batch, const DataConfig& config, int64_t step) {
+  int64_t pieces = 0, fim = 0;
+  for (const Sequence& s : batch.sequences) {
+    pieces += int64_t(s.pieces.size());
+    fim += std::count_if(s.pieces.begin(), s.pieces.end(), [](const Piece& p) { return p.fim; });
+  }
+  const int64_t places = int64_t(batch.sequences.size()) * config.sequence_length;
+  return fmt::format(
+      "step {}: {} sequences x {} = {} places; {} tokens, {} targets, {} padding ({}); {} pieces, {} of them FIM", step,
+      batch.sequences.size(), config.sequence_length, format_count(places), format_count(batch.n_tokens()),
+      format_count(batch.n_targets()), format_count(batch.n_padding()),
+      format_percent(places > 0 ? double(batch.n_padding()) / double(places) : 0), pieces, fim);
+}
+
+std::string describe_mask(const Batch& batch) {
+  return batch.masked ? "mask: document - each piece sees itself alone, positions restart at 0, nothing is predicted "
+                        "across a border"
+                      : "mask: none - every token sees all before it in its sequence, positions run on, EOS predicts "
+                        "the next piece";
+}
+
+}  // namespace hadal::data

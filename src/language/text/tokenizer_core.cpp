@@ -1,0 +1,158 @@
+#include "text/tokenizer_core.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+
+namespace hadal {
+
+TokenizerCore::TokenizerCore(std::string json, std::string config)
+    : tokenizer_json(std::move(json)),
+      config_json(std::move(config)),
+      file(read_tokenizer_json(tokenizer_json)),
+      pre_tokenizer(file.splits),
+      model(file.merges, file.byte_ids) {
+  flags.assign(file.tokens.size(), 0);
+  for (const AddedToken& token : file.added) {
+    flags[token.id] = uint8_t(kAdded | (token.special ? kSpecial : 0));
+    check(added.emplace(token.content, token.id).second, ErrorKind::corrupt,
+          "tokenizer.json: added token '{}' stands there twice", token.content);
+    finders[token.normalized].add(token.content, token.id);
+  }
+  plain.reserve(file.tokens.size());
+  for (size_t id = 0; id < file.tokens.size(); ++id) {
+    if (!(flags[id] & kSpecial)) plain.emplace(file.tokens[id], int32_t(id));
+  }
+  if (file.ignore_merges) model.set_whole_pieces(&plain);
+  TokenizerNames names;
+  if (!config_json.empty()) names = read_tokenizer_config(config_json);
+  auto named = [&](const std::optional<std::string>& name, std::string_view otherwise,
+                   const char* what) -> std::optional<int32_t> {
+    if (!name) return find(otherwise);
+    const auto id = find(*name);
+    check(id.has_value(), ErrorKind::corrupt,
+          "tokenizer_config.json names the {} '{}', which is no token of tokenizer.json", what, *name);
+    return id;
+  };
+  bos = named(names.bos, kBosToken, "bos_token");
+  eos = named(names.eos, kEosToken, "eos_token");
+  pad = named(names.pad, kPadToken, "pad_token");
+  adds_bos = names.add_bos.value_or(bos.has_value() && !file.before.empty() && file.before.front() == *bos);
+  cut_places = cut_places_parsed = cut_places_of(file.splits);
+  for (const AddedToken& token : file.added) {  // one that reaches over a line end must not be cut there
+    if (token.lstrip || token.content.find('\n') != std::string::npos) cut_places_parsed = CutPlaces::none;
+  }
+  find_fused();
+}
+
+std::unique_ptr<TokenizerCore::Scratch> TokenizerCore::take_scratch() {
+  {
+    std::lock_guard lock(mutex_);
+    if (!idle_.empty()) {
+      std::unique_ptr<Scratch> scratch = std::move(idle_.back());
+      idle_.pop_back();
+      return scratch;
+    }
+  }
+  return std::make_unique<Scratch>(pre_tokenizer);
+}
+
+void TokenizerCore::give_scratch(std::unique_ptr<Scratch> scratch) {
+  std::lock_guard lock(mutex_);
+  idle_.push_back(std::move(scratch));
+}
+
+void TokenizerCore::encode_text(std::string_view text, Scratch& scratch, std::vector<int32_t>& ids) const {
+  pre_tokenizer.split(text, scratch.match, [&](std::string_view piece) { model.encode(piece, scratch.bpe, ids); });
+}
+
+const AddedToken& TokenizerCore::added_token(int32_t id) const {
+  return *std::lower_bound(file.added.begin(), file.added.end(), id,
+                           [](const AddedToken& a, int32_t wanted) { return a.id < wanted; });
+}
+
+// Cuts at the added tokens of this finder, what lies between at those of the next, then encodes. As in Hugging Face the
+// search goes on behind the token itself, also where its white space reaches further.
+void TokenizerCore::encode_parsed(std::string_view text, int finder, Scratch& scratch,
+                                  std::vector<int32_t>& ids) const {
+  if (finder == 2) {
+    encode_text(text, scratch, ids);
+    return;
+  }
+  size_t done = 0, from = 0;
+  while (from < text.size()) {
+    const AddedTokenFinder::Found found = finders[finder].find(text, from);
+    if (found.id < 0) break;
+    from = found.end;
+    const AddedToken& token = added_token(found.id);
+    if (token.single_word && !stands_alone(text, found.begin, found.end)) continue;
+    const size_t begin = token.lstrip ? std::max(done, white_space_begin(text, found.begin)) : found.begin;
+    if (begin > done) encode_parsed(text.substr(done, begin - done), finder + 1, scratch, ids);
+    ids.push_back(found.id);
+    done = token.rstrip ? white_space_end(text, found.end) : found.end;
+  }
+  if (done < text.size()) encode_parsed(text.substr(done), finder + 1, scratch, ids);
+}
+
+// The same over the part [begin, end) of the text, for added tokens that lie wholly inside one of the ranges. Their
+// white space may reach out of it.
+void TokenizerCore::encode_marked(std::string_view text, std::span<const TextRange> ranges,
+                                  std::pair<size_t, size_t> part, int finder, Scratch& scratch,
+                                  std::vector<int32_t>& ids) const {
+  if (finder == 2) {
+    encode_text(text.substr(part.first, part.second - part.first), scratch, ids);
+    return;
+  }
+  const std::string_view whole = text.substr(0, part.second);
+  size_t done = part.first;
+  const auto first =
+      std::partition_point(ranges.begin(), ranges.end(), [&](const TextRange& range) { return range.end <= done; });
+  for (auto range = first; range != ranges.end() && range->begin < part.second; ++range) {
+    const std::string_view within = text.substr(0, std::min(range->end, part.second));
+    for (size_t from = std::max(range->begin, done);;) {
+      const AddedTokenFinder::Found found = finders[finder].find(within, from);
+      if (found.id < 0) break;
+      from = found.end;
+      const AddedToken& token = added_token(found.id);
+      if (token.single_word &&
+          !stands_alone(whole.substr(part.first), found.begin - part.first, found.end - part.first))
+        continue;
+      const size_t begin = token.lstrip ? std::max(done, white_space_begin(text, found.begin)) : found.begin;
+      if (begin > done) encode_marked(text, ranges, {done, begin}, finder + 1, scratch, ids);
+      ids.push_back(found.id);
+      done = token.rstrip ? white_space_end(whole, found.end) : found.end;
+    }
+  }
+  if (done < part.second) encode_marked(text, ranges, {done, part.second}, finder + 1, scratch, ids);
+}
+
+std::optional<int32_t> TokenizerCore::find(std::string_view name) const {
+  if (const auto found = added.find(name); found != added.end()) return found->second;
+  if (const auto found = plain.find(name); found != plain.end()) return found->second;
+  return std::nullopt;
+}
+
+// Tokens that the report's third expression takes for punctuation with line ends behind it, and their two halves
+// encoded.
+void TokenizerCore::find_fused() {
+  const PreTokenizer punctuation({"[\\p{P}\\p{S}]+"});
+  Scratch scratch(pre_tokenizer);
+  for (size_t id = 0; id < file.tokens.size(); ++id) {
+    const std::string_view token = file.tokens[id];
+    if (flags[id] != 0) continue;
+    const size_t marks_end = token.find_last_not_of("\r\n") + 1;  // 0: line ends alone
+    if (marks_end == 0 || marks_end == token.size()) continue;
+    std::string_view marks = token.substr(0, marks_end);
+    if (marks[0] == ' ') marks.remove_prefix(1);
+    if (marks.empty() || marks.find_first_of("\r\n") != std::string_view::npos) continue;
+    const std::vector<std::string> pieces = punctuation.pieces(marks);
+    const auto alone =
+        punctuation.pieces(std::string("a") + std::string(marks));  // cut behind the a only if all are marks
+    if (pieces.size() != 1 || alone.size() != 2 || alone[0] != "a") continue;
+    std::vector<int32_t>& parts = fused[int32_t(id)];
+    model.encode(token.substr(0, marks_end), scratch.bpe, parts);
+    model.encode(token.substr(marks_end), scratch.bpe, parts);
+  }
+}
+
+}  // namespace hadal
