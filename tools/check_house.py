@@ -3,6 +3,8 @@
 
 - a file of a room (src/<wing>/<room>/, or src/<room>/ without a wing) includes only its own room and the rooms in its DEPS
   (CMakeLists.txt); DEPS stand on lower floors; src/ has at most nine doors
+- inside a room includes go in no circle, a .cpp and the .h of its name counting as one: a type that two files share lives
+  in the lower one
 - no file has more than 400 lines, no function more than 60 (C++: by counting braces; Python: by its syntax tree)
 - every file opens with a comment that says what it is; a .cpp whose room has a header of the same name may leave that to it,
   and the names of a test file's tests say it for it
@@ -15,6 +17,8 @@ import re
 import sys
 
 MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_DOORS = 400, 60, 9
+# Stands until the steps of the model are pieces; no other may join it.
+KNOWN_CIRCLES = [{"model/step", "model/transformer"}]
 FOLDERS = ["src", "tests", "bench", "tools", "cmake"]
 CPP = {".h", ".cpp", ".cu"}
 OPENERS = {".h": "//", ".cpp": "//", ".cu": "//", ".py": ("#", '"""'), ".sh": "#", ".cmake": "#", ".toml": "#"}
@@ -77,6 +81,39 @@ def check_includes(name, text, rooms, folders):
         elif target not in allowed:
             how = "which stands higher" if rooms[target][0] >= rooms[room][0] else "which is not in its DEPS"
             yield f"{name}:{number}: room '{room}' includes '{found.group(1)}' of room '{target}', {how}"
+
+
+def note_arrows(name, text, folders, arrows):
+    """Adds to {unit: {unit it includes: file:line}}, a unit being "room/file" without its ending, inside one room."""
+    room = room_of(name, folders) if name.startswith("src/") else None
+    if room is None:
+        return
+    folder = next(folder for folder, r in folders.items() if r == room)
+    unit = room + name[len("src/" + folder):].rpartition(".")[0]
+    for number, line in enumerate(text.splitlines(), 1):
+        found = re.match(r'\s*#\s*include\s+"([^"]+)\.[^".]+"', line)
+        if found and found.group(1).startswith(room + "/") and found.group(1) != unit:
+            arrows.setdefault(unit, {}).setdefault(found.group(1), f"{name}:{number}")
+
+
+def check_circles(arrows):
+    """One breach for each include that closes a circle, found by walking the arrows in depth."""
+    done, walk = set(), []
+
+    def visit(unit):
+        walk.append(unit)
+        for target, place in sorted(arrows.get(unit, {}).items()):
+            if target in walk:
+                circle = walk[walk.index(target):]
+                if set(circle) not in KNOWN_CIRCLES:
+                    yield f"{place}: closes a circle inside the room: {' -> '.join([*circle, target])}"
+            elif target not in done:
+                yield from visit(target)
+        done.add(walk.pop())
+
+    for unit in sorted(arrows):
+        if unit not in done:
+            yield from visit(unit)
 
 
 def blank_out(text):
@@ -166,7 +203,7 @@ def check_tree(root):
     breaches += check_doors(folders)
     headers = {(p.relative_to(root).parent.as_posix(), p.stem) for folder in ("src", "tests")
                for p in (root / folder).rglob("*.h")}
-    n_files = 0
+    n_files, arrows = 0, {}
     for folder in FOLDERS:
         for path in sorted((root / folder).rglob("*")):
             if not path.is_file() or path.suffix not in OPENERS or "__pycache__" in path.parts:
@@ -175,8 +212,10 @@ def check_tree(root):
             text = path.read_text(encoding="utf-8")
             n_files += 1
             breaches += check_includes(name, text, rooms, folders)
+            note_arrows(name, text, folders, arrows)
             breaches += check_lengths(name, text)
             breaches += check_opening(name, text, headers)
+    breaches += check_circles(arrows)
     return breaches, n_files
 
 

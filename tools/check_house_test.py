@@ -78,6 +78,15 @@ class House(unittest.TestCase):
         self.write("CMakeLists.txt", CMAKE.replace("text FLOOR 1 DEPS base", "text FLOOR 1 DEPS base config"))
         self.finds("text", "config", "floor 1")
 
+    def test_a_circle_inside_a_room_is_found(self):
+        self.write("src/data/low.h", "// Low.\n")
+        self.write("src/data/low.cpp", '// Low.\n#include "data/low.h"\n')
+        self.write("src/data/sub/mid.h", '// Mid.\n#include "data/low.h"\n')
+        self.write("src/data/high.h", '// High.\n#include "data/sub/mid.h"\n#include "data/low.h"\n')
+        self.assertEqual(self.breaches(), [])
+        self.write("src/data/low.cpp", '// Low.\n#include "data/low.h"\n#include "data/high.h"\n')
+        self.finds("data/high -> ", "data/low", "circle")
+
     def test_a_long_file_is_found(self):
         self.write("tests/data/long_test.cpp", "// Long.\n" + "int x;\n" * 400)
         self.finds("long_test.cpp", "401 lines")
