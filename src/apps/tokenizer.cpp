@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/interrupt.h"
+#include "base/json.h"
 #include "base/progress.h"
 #include "base/table.h"
 #include "base/text_format.h"
@@ -69,13 +70,7 @@ void print(std::string_view text) {
 std::string ids_as_json(const std::vector<int32_t>& ids) { return fmt::format("[{}]\n", fmt::join(ids, ",")); }
 
 std::vector<int32_t> ids_from_json(const std::string& text, const std::string& where) {
-  check(!nests_deeper_than(text, 16), ErrorKind::corrupt, "{} is nested deeper than an array of token ids", where);
-  Json json;
-  try {
-    json = Json::parse(text);
-  } catch (const Json::exception& e) {
-    fail(ErrorKind::corrupt, "{} is not JSON: {}", where, e.what());
-  }
+  const Json json = parse_json(text, where, {.levels = 16});
   check(json.is_array(), ErrorKind::corrupt, "{} is not a JSON array of token ids", where);
   std::vector<int32_t> ids;
   for (const Json& value : json) {
@@ -125,7 +120,7 @@ int encode(const CodecOptions& options) {
     return kExitFine;
   }
   convert_lines(pool, [&](const std::string& line, const std::string& where) {
-    Json json = Json::parse(line, nullptr, false);
+    const Json json = parse_json(line, where);
     check(json.is_string(), ErrorKind::corrupt, "{} is not a JSON string", where);
     return ids_as_json(tokenizer.encode(json.get_ref<const std::string&>(), special));
   });

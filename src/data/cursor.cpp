@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
-#include "base/text_format.h"
+#include "base/json.h"
 
 namespace hadal::data {
 
@@ -24,9 +24,8 @@ std::string Cursor::to_json() const {
 }
 
 Cursor Cursor::from_json(const std::string& text) {
-  check(!nests_deeper_than(text, 8), ErrorKind::corrupt, "the data cursor is nested too deeply");
+  const auto json = parse_json(text, "the data cursor", {.levels = 8});
   try {
-    const auto json = nlohmann::json::parse(text);
     Cursor cursor{json.at("identity"), json.at("window"), json.at("position"), json.at("sequences"), {}};
     for (const auto& s : json.at("sources")) {
       cursor.sources.push_back(

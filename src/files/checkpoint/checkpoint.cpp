@@ -8,7 +8,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/hash.h"
-#include "base/text_format.h"
+#include "base/json.h"
 
 namespace hadal {
 
@@ -34,13 +34,12 @@ FileFacts facts_of(const fs::path& path) {
 }
 
 json read_manifest(const fs::path& checkpoint) {
-  const auto path = checkpoint / "manifest.json";
-  const auto text = read_file(path);
-  auto manifest = nests_deeper_than(text, 8) ? json(json::value_t::discarded) : json::parse(text, nullptr, false);
-  check(!manifest.is_discarded(), ErrorKind::corrupt,
-        "{}: not valid JSON; the checkpoint is damaged, remove its directory to resume from the one before",
-        path.string());
-  return manifest;
+  try {
+    return read_json(checkpoint / "manifest.json", {.levels = 8});
+  } catch (const Error& error) {
+    fail(error.kind(), "{}; the checkpoint is damaged, remove its directory to resume from the one before",
+         error.what());
+  }
 }
 
 }  // namespace

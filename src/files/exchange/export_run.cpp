@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/hash.h"
+#include "base/json.h"
 #include "base/text_format.h"
 #include "exchange/export_stream.h"
 
@@ -82,6 +83,14 @@ class ExportRun {
  private:
   bool kept(const std::string& name) const { return note_["files"].contains(name); }
 
+  static ordered_json read_note(const fs::path& path) {
+    try {
+      return read_json<ordered_json>(path, {.levels = 8});
+    } catch (const Error& error) {
+      fail(error.kind(), "{}; remove the directory to begin anew", error.what());
+    }
+  }
+
   // Decides from what stands in the directory, and changes nothing there.
   void look() {
     if (!fs::exists(directory_)) return;
@@ -95,8 +104,7 @@ class ExportRun {
       return;
     }
     const auto path = directory_ / kNote;
-    const std::string text = read_file(path);
-    const auto old = nests_deeper_than(text, 8) ? ordered_json() : ordered_json::parse(text, nullptr, false);
+    const auto old = read_note(path);
     const bool known = old.is_object() && old.value("format", ordered_json()) == kFormat && old.contains("files") &&
                        old["files"].is_object();
     check(known, ErrorKind::corrupt, "{}: not a note of format {}; remove the directory to begin anew", path.string(),

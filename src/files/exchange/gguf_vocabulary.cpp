@@ -8,7 +8,6 @@
 
 #include "base/error.h"
 #include "base/files.h"
-#include "base/text_format.h"
 #include "text/byte_alphabet.h"
 #include "text/pre_tokenizer.h"
 

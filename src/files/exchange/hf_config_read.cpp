@@ -6,6 +6,7 @@
 #include <array>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "config/config_io.h"
 #include "exchange/hf_fields.h"
 
@@ -274,8 +275,7 @@ void validate_in_their_words(const ModelConfig& model, const std::string& where)
 }  // namespace
 
 HfConfig hf_config_from_json(std::string_view text, const std::string& where) {
-  const ordered_json json = parse_hf_json(std::string(text), where);
-  check(json.is_object(), ErrorKind::corrupt, "{}: must hold one JSON object", where);
+  const auto json = parse_json<ordered_json>(text, where, {.object = true, .unique_names = true});
   const HfFields fields(json, where);
   HfConfig config;
   const Rules rules = read_family(fields, config);

@@ -1,29 +1,12 @@
 #include "exchange/hf_fields.h"
 
 #include <cmath>
-#include <set>
 
 #include "base/error.h"
-#include "config/config_json.h"
 
 namespace hadal {
 
 using nlohmann::ordered_json;
-
-ordered_json parse_hf_json(const std::string& text, const std::string& where) {
-  parse_json(text, where);  // what is no JSON, or nests too deep
-  std::vector<std::set<std::string>> open;
-  const auto watch = [&](int, ordered_json::parse_event_t event, ordered_json& parsed) {
-    using Event = ordered_json::parse_event_t;
-    if (event == Event::object_start) open.emplace_back();
-    if (event == Event::object_end) open.pop_back();
-    if (event == Event::key)
-      check(open.back().insert(parsed.get<std::string>()).second, ErrorKind::invalid, "{}: the key \"{}\" stands twice",
-            where, parsed.get<std::string>());
-    return true;
-  };
-  return ordered_json::parse(text, watch);
-}
 
 HfFields::HfFields(const ordered_json& object, const std::string& where, std::string path)
     : object_(object), where_(where), path_(std::move(path)) {}

@@ -43,10 +43,6 @@ class HfFields {
   std::string path_;
 };
 
-// As parse_json, and a key that stands twice in one object is an error: readers elsewhere differ in which of the two
-// they take.
-nlohmann::ordered_json parse_hf_json(const std::string& text, const std::string& where);
-
 void read_hf_rope(const HfFields& fields, HfConfig& config);  // needs model.max_positions
 void write_hf_rope(const ModelConfig& model, nlohmann::ordered_json& json);
 void check_hf_keys(const HfFields& fields, const nlohmann::ordered_json& json,

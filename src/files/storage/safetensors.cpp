@@ -8,8 +8,8 @@
 #include <tuple>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "base/text_format.h"
-#include "storage/unique_json.h"
 
 namespace hadal {
 namespace {
@@ -107,7 +107,8 @@ SafetensorsReader::SafetensorsReader(const std::filesystem::path& path)
 }
 
 void SafetensorsReader::parse(std::string_view header, uint64_t data_bytes) {
-  const Json json = parse_unique_json(header, path_.string(), "safetensors file");
+  const Json json =
+      parse_json(header, path_.string() + ": header", {.levels = 8, .object = true, .unique_names = true});
   for (const auto& [name, value] : json.items()) {
     if (name != kMetadataKey) {
       entries_.push_back(parse_entry(path_, name, value));

@@ -6,8 +6,8 @@
 #include <set>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "base/text_format.h"
-#include "storage/unique_json.h"
 
 namespace hadal {
 
@@ -52,7 +52,7 @@ void check_shard_file(const fs::path& directory, const std::string& shard, const
 }  // namespace
 
 SafetensorsIndex parse_safetensors_index(std::string_view text, const std::string& where) {
-  const auto json = parse_unique_json(text, where, "safetensors index");
+  const auto json = parse_json(text, where, {.levels = 8, .object = true, .unique_names = true});
   check(json.contains("weight_map") && json["weight_map"].is_object(), ErrorKind::corrupt,
         "{}: not a valid safetensors index: it has no object \"weight_map\"", where);
   SafetensorsIndex index;

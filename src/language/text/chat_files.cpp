@@ -5,25 +5,13 @@
 
 #include "base/error.h"
 #include "base/files.h"
-#include "base/text_format.h"
+#include "base/json.h"
 
 namespace hadal {
 namespace {
 
 namespace fs = std::filesystem;
 using Json = nlohmann::json;
-
-Json read_object(const fs::path& path) {
-  const std::string text = read_file(path);
-  check(!nests_deeper_than(text, 64), ErrorKind::corrupt, "'{}' is nested deeper than 64 levels", path.string());
-  try {
-    Json json = Json::parse(text);
-    check(json.is_object(), ErrorKind::corrupt, "'{}' is not a JSON object", path.string());
-    return json;
-  } catch (const Json::exception& e) {
-    fail(ErrorKind::corrupt, "'{}' is not valid JSON: {}", path.string(), e.what());
-  }
-}
 
 // Every "..._token" of the object that is not known yet.
 void add_tokens(const Json& object, const fs::path& path, std::map<std::string, std::string>& tokens) {
@@ -67,12 +55,12 @@ std::optional<ChatFiles> read_chat_files(const std::string& directory, const std
   ChatFiles files;
   std::optional<std::string> source;
   if (fs::exists(config_path)) {
-    const Json config = read_object(config_path);
+    const Json config = read_json(config_path, {.object = true});
     add_tokens(config, config_path, files.special_tokens);
     if (!fs::exists(jinja)) source = template_of(config, config_path, name);
     files.origin = config_path.string();
   }
-  if (fs::exists(map_path)) add_tokens(read_object(map_path), map_path, files.special_tokens);
+  if (fs::exists(map_path)) add_tokens(read_json(map_path, {.object = true}), map_path, files.special_tokens);
   if (fs::exists(jinja)) {
     const fs::path path = name == "default" ? jinja : other;
     check(fs::exists(path), ErrorKind::not_found, "no chat template '{}': '{}' does not exist", name, path.string());

@@ -8,7 +8,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
-#include "base/text_format.h"
+#include "base/json.h"
 
 namespace hadal {
 namespace {
@@ -86,17 +86,11 @@ double GenerationConfig::sampling_temperature(double otherwise) const {
 }
 
 GenerationConfig read_generation_config(const std::string& text) {
-  check(!nests_deeper_than(text, 64), ErrorKind::corrupt, "generation_config.json is nested deeper than 64 levels");
+  const Json json = parse_json<Json>(text, "generation_config.json", {.object = true});
   GenerationConfig config;
-  try {
-    const Json json = Json::parse(text);
-    check(json.is_object(), ErrorKind::corrupt, "generation_config.json is not a JSON object");
-    for (const auto& [key, value] : json.items()) {
-      if (value.is_null()) continue;
-      if (!read_key(key, value, config)) config.unused.push_back(key);
-    }
-  } catch (const Json::exception& e) {
-    fail(ErrorKind::corrupt, "generation_config.json is not valid JSON: {}", e.what());
+  for (const auto& [key, value] : json.items()) {
+    if (value.is_null()) continue;
+    if (!read_key(key, value, config)) config.unused.push_back(key);
   }
   return config;
 }

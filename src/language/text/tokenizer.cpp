@@ -168,6 +168,7 @@ const std::vector<std::string>& Tokenizer::splits() const { return core_->file.s
 std::span<const int32_t> Tokenizer::template_before() const { return core_->file.before; }
 std::span<const int32_t> Tokenizer::template_after() const { return core_->file.after; }
 bool Tokenizer::adds_bos() const { return core_->adds_bos; }
+bool Tokenizer::adds_eos() const { return core_->adds_eos; }
 std::optional<int32_t> Tokenizer::bos_id() const { return core_->bos; }
 std::optional<int32_t> Tokenizer::eos_id() const { return core_->eos; }
 std::optional<int32_t> Tokenizer::pad_id() const { return core_->pad; }

@@ -38,6 +38,7 @@ TokenizerCore::TokenizerCore(std::string json, std::string config)
   eos = named(names.eos, kEosToken, "eos_token");
   pad = named(names.pad, kPadToken, "pad_token");
   adds_bos = names.add_bos.value_or(bos.has_value() && !file.before.empty() && file.before.front() == *bos);
+  adds_eos = names.add_eos.value_or(eos.has_value() && !file.after.empty() && file.after.back() == *eos);
   cut_places = cut_places_parsed = cut_places_of(file.splits);
   for (const AddedToken& token : file.added) {  // one that reaches over a line end must not be cut there
     if (token.lstrip || token.content.find('\n') != std::string::npos) cut_places_parsed = CutPlaces::none;

@@ -36,7 +36,7 @@ struct TokenizerCore {
   std::vector<uint8_t> flags;                                  // by id
   AddedTokenFinder finders[2];  // by AddedToken::normalized: those with false are found first
   std::optional<int32_t> bos, eos, pad;
-  bool adds_bos = false;
+  bool adds_bos = false, adds_eos = false;
   CutPlaces cut_places = CutPlaces::none, cut_places_parsed = CutPlaces::none;
   std::unordered_map<int32_t, std::vector<int32_t>> fused;
 

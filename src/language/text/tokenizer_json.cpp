@@ -5,7 +5,7 @@
 #include <unordered_map>
 
 #include "base/error.h"
-#include "base/text_format.h"
+#include "base/json.h"
 #include "text/byte_alphabet.h"
 #include "text/pre_tokenizer.h"
 
@@ -14,17 +14,6 @@ namespace {
 
 using Json = nlohmann::json;
 using Ids = std::unordered_map<std::string, int32_t>;  // by spelling in the file
-
-Json parse_json(const std::string& text, const char* what) {
-  check(!nests_deeper_than(text, 64), ErrorKind::corrupt, "{} is nested deeper than any tokenizer's", what);
-  try {
-    Json json = Json::parse(text);
-    check(json.is_object(), ErrorKind::corrupt, "{} is not a JSON object", what);
-    return json;
-  } catch (const Json::exception& e) {
-    fail(ErrorKind::corrupt, "{} is not valid JSON: {}", what, e.what());
-  }
-}
 
 bool absent(const Json& object, const char* key) { return !object.contains(key) || object[key].is_null(); }
 
@@ -278,7 +267,7 @@ Json byte_level_json(bool add_prefix_space, bool use_regex) {
 }  // namespace
 
 TokenizerFile read_tokenizer_json(const std::string& text) {
-  const Json json = parse_json(text, "tokenizer.json");
+  const Json json = parse_json(text, "tokenizer.json", {.object = true});
   check(json.contains("model") && json["model"].is_object(), ErrorKind::corrupt,
         "tokenizer.json: \"model\" is missing");
   const Json& model = json["model"];
@@ -298,7 +287,7 @@ TokenizerFile read_tokenizer_json(const std::string& text) {
 }
 
 TokenizerNames read_tokenizer_config(const std::string& text) {
-  const Json json = parse_json(text, "tokenizer_config.json");
+  const Json json = parse_json(text, "tokenizer_config.json", {.object = true});
   auto name = [&](const char* key) -> std::optional<std::string> {
     if (absent(json, key)) return std::nullopt;
     if (json[key].is_string()) return json[key].get<std::string>();
@@ -307,13 +296,13 @@ TokenizerNames read_tokenizer_config(const std::string& text) {
     }
     fail(ErrorKind::corrupt, "tokenizer_config.json: \"{}\" is {}, not the name of a token", key, json[key].dump());
   };
-  TokenizerNames names{name("bos_token"), name("eos_token"), name("pad_token"), std::nullopt};
-  if (!absent(json, "add_bos_token")) {
-    check(json["add_bos_token"].is_boolean(), ErrorKind::corrupt,
-          "tokenizer_config.json: \"add_bos_token\" is {}, not true or false", json["add_bos_token"].dump());
-    names.add_bos = json["add_bos_token"].get<bool>();
-  }
-  return names;
+  auto flag_of = [&](const char* key) -> std::optional<bool> {
+    if (absent(json, key)) return std::nullopt;
+    check(json[key].is_boolean(), ErrorKind::corrupt, "tokenizer_config.json: \"{}\" is {}, not true or false", key,
+          json[key].dump());
+    return json[key].get<bool>();
+  };
+  return {name("bos_token"), name("eos_token"), name("pad_token"), flag_of("add_bos_token"), flag_of("add_eos_token")};
 }
 
 std::string write_tokenizer_json(const TokenizerFile& file) {

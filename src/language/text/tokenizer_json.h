@@ -38,7 +38,7 @@ TokenizerFile read_tokenizer_json(const std::string& text);
 // Names of tokenizer_config.json; empty where absent.
 struct TokenizerNames {
   std::optional<std::string> bos, eos, pad;
-  std::optional<bool> add_bos;
+  std::optional<bool> add_bos, add_eos;
 };
 TokenizerNames read_tokenizer_config(const std::string& text);
 

@@ -13,10 +13,6 @@ std::string format_percent(double share);  // 0.1234 -> "12.3 %"
 
 int edit_distance(const std::string& a, const std::string& b);
 
-// Whether JSON text nests arrays and objects deeper than this. Printing and comparing such values calls itself once per
-// level: text from outside is asked this before it is parsed.
-bool nests_deeper_than(std::string_view json, int levels);
-
 // The candidate nearest to `word` by edit distance, or "" when none is nearer than `limit` (for "did you mean").
 template <class Container>
 std::string nearest_name(const std::string& word, const Container& candidates, int limit) {

@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "base/text_format.h"
 #include "config/visit.h"
 
@@ -16,8 +17,6 @@ using nlohmann::ordered_json;
 using namespace config_detail;
 
 namespace {
-
-constexpr int kMaxNesting = 64;
 
 struct Reader {
   const std::string& origin;
@@ -127,28 +126,16 @@ Config config_from_tree(const ordered_json& tree, const std::string& origin) {
   return config;
 }
 
-ordered_json parse_json(const std::string& text, const std::string& origin) {
-  check(!nests_deeper_than(text, kMaxNesting), ErrorKind::corrupt,
-        "{}: nested deeper than {} levels; no configuration is", origin, kMaxNesting);
-  try {
-    return ordered_json::parse(text);
-  } catch (const ordered_json::parse_error& error) {
-    fail(ErrorKind::corrupt, "{}: not valid JSON at byte {}", origin, error.byte);
-  } catch (const ordered_json::out_of_range&) {  // valid JSON, such as 1e999
-    fail(ErrorKind::corrupt, "{}: a number beyond what a double can hold", origin);
-  }
-}
-
 std::string config_to_json(const Config& config) { return config_to_tree(config).dump(2); }
 std::string model_config_to_json(const ModelConfig& config) { return model_config_to_tree(config).dump(2); }
 
 Config config_from_json(const std::string& text, const std::string& origin) {
-  return config_from_tree(parse_json(text, origin), origin);
+  return config_from_tree(parse_json<ordered_json>(text, origin), origin);
 }
 
 ModelConfig model_config_from_json(const std::string& text, const std::string& origin) {
   ModelConfig config;
-  const auto tree = parse_json(text, origin);
+  const auto tree = parse_json<ordered_json>(text, origin);
   Reader{origin}.read(config, tree, "");
   return config;
 }

@@ -12,6 +12,5 @@ namespace hadal {
 nlohmann::ordered_json config_to_tree(const Config& config);
 nlohmann::ordered_json model_config_to_tree(const ModelConfig& config);
 Config config_from_tree(const nlohmann::ordered_json& tree, const std::string& origin);
-nlohmann::ordered_json parse_json(const std::string& text, const std::string& origin);  // throws corrupt
 
 }  // namespace hadal

@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
-#include "base/text_format.h"
+#include "base/json.h"
 #include "text/chat_files.h"
 #include "text/encode_chat.h"
 
@@ -45,8 +45,7 @@ ChatInputs chat_of(const std::string& message) {
 }
 
 ChatInputs chat_from_json(const std::string& text, const std::string& where) {
-  check(!nests_deeper_than(text, 64), ErrorKind::invalid, "{}: nested too deeply", where);
-  const auto json = Json::parse(text, nullptr, false);
+  const auto json = parse_json<Json>(text, where, {.kind = ErrorKind::invalid});
   const bool object = json.is_object() && json.contains("messages");
   check(json.is_array() || object, ErrorKind::invalid,
         "{}: must be a JSON list of messages [{{\"role\": \"user\", \"content\": \"...\"}}], or an object with "

@@ -7,7 +7,7 @@
 
 #include "base/error.h"
 #include "base/interrupt.h"
-#include "base/text_format.h"
+#include "base/json.h"
 
 namespace hadal {
 namespace {
@@ -47,9 +47,7 @@ std::string TokenLines::where() const {
 }
 
 TokenLine TokenLines::parse(const std::string& line) const {
-  check(!nests_deeper_than(line, 16), ErrorKind::invalid, "{}: nested too deeply", where());
-  const auto json = Json::parse(line, nullptr, false);
-  check(json.is_object(), ErrorKind::invalid, "{}: not a JSON object", where());
+  const auto json = parse_json(line, where(), {.levels = 16, .object = true, .kind = ErrorKind::invalid});
   const ModelConfig& config = model_->model.transformer->config();
   TokenLine result;
   result.is_text = json.contains("text") && json["text"].is_string();

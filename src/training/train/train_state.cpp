@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
-#include "base/text_format.h"
+#include "base/json.h"
 
 namespace hadal {
 
@@ -22,9 +22,8 @@ std::string TrainState::to_json() const {
 }
 
 TrainState TrainState::from_json(const std::string& text, const std::string& origin) {
-  check(!nests_deeper_than(text, 16), ErrorKind::corrupt, "{}: nested deeper than the state of a run is", origin);
+  const auto json = parse_json<ordered_json>(text, origin, {.levels = 16});
   try {
-    const auto json = ordered_json::parse(text);
     check(json.at("format") == "hadal-state-1", ErrorKind::corrupt, "{}: format '{}' is not hadal-state-1", origin,
           json.at("format").dump());
     TrainState state;

@@ -320,7 +320,7 @@ TEST(HfConfig, RefusesAKeyThatStandsTwice) {
     hf_config_from_json(text, "config.json");
     ADD_FAILURE() << "accepted two hidden sizes";
   } catch (const Error& error) {
-    EXPECT_NE(std::string(error.what()).find("\"hidden_size\" stands twice"), std::string::npos) << error.what();
+    EXPECT_NE(std::string(error.what()).find("'hidden_size' stands twice"), std::string::npos) << error.what();
   }
 }
 

@@ -112,7 +112,7 @@ TEST_F(TensorFilesTest, AnIndexThatIsNotOneIsRefused) {
     atomic_write(root_ / "model.safetensors.index.json", text);
     refused(ErrorKind::corrupt, {part, "index.json"});
   };
-  says("", "not JSON");
+  says("", "not valid JSON");
   says("[]", "not a JSON object");
   says("{\"weight_map\": []}", "no object \"weight_map\"");
   says("{}", "no object \"weight_map\"");

@@ -165,11 +165,11 @@ TEST_F(Safetensors, RefuseFilesThatAreNotSafetensors) {
   write_raw("{}", 0, 200'000'000);
   refused("claims");
   write_raw("{\"a\": ", 0);
-  refused("not JSON");
+  refused("not valid JSON");
   write_raw("[]", 0);
   refused("not a JSON object");
   write_raw("{\"\xff\": 1}", 0);
-  refused("not JSON");
+  refused("not valid JSON");
   write_raw(R"({"__metadata__": {"a": 1}})", 0);
   refused("metadata 'a'");
   std::filesystem::remove(path_);

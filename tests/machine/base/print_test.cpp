@@ -171,13 +171,5 @@ TEST(InstructionSets, AreOrderedNamedAndRefusedWhenUnknown) {
   EXPECT_FALSE(cpu_description().empty());
 }
 
-TEST(TextFormat, KnowsHowDeepJsonNests) {
-  EXPECT_FALSE(nests_deeper_than("", 0));
-  EXPECT_FALSE(nests_deeper_than("[{\"a\": []}, [1]]", 3));
-  EXPECT_TRUE(nests_deeper_than("[{\"a\": []}, [1]]", 2));
-  EXPECT_FALSE(nests_deeper_than("[\"[[[[\\\"[[[[\"]", 1));  // brackets in strings do not count
-  EXPECT_TRUE(nests_deeper_than("[\"\\\\\", [", 1));         // an escaped backslash ends nothing
-}
-
 }  // namespace
 }  // namespace hadal

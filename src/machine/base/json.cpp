@@ -1,0 +1,87 @@
+#include "base/json.h"
+
+#include <unordered_set>
+#include <vector>
+
+#include "base/files.h"
+
+namespace hadal {
+
+namespace {
+
+// The library's own words, without its tag "[json.exception.parse_error.101] ".
+std::string reason_of(const std::exception& error) {
+  const std::string_view text = error.what();
+  const size_t tag_end = text.find("] ");
+  return std::string(text.starts_with('[') && tag_end != std::string_view::npos ? text.substr(tag_end + 2) : text);
+}
+
+// Notes the first name that stands twice in one object while the library reads.
+template <class Json>
+class NameWatch {
+ public:
+  typename Json::parser_callback_t callback() {
+    return [this](int, typename Json::parse_event_t event, Json& value) {
+      using Event = typename Json::parse_event_t;
+      if (event == Event::object_start) open_.emplace_back();
+      if (event == Event::object_end) open_.pop_back();
+      if (event == Event::key && !open_.back().insert(value.template get<std::string>()).second && repeated.empty())
+        repeated = value.template get<std::string>();
+      return true;
+    };
+  }
+  std::string repeated;
+
+ private:
+  std::vector<std::unordered_set<std::string>> open_;  // names of the objects around the place that is read
+};
+
+}  // namespace
+
+template <class Json>
+Json parse_json(std::string_view text, const std::string& origin, const JsonRules& rules) {
+  check(!nests_deeper_than(text, rules.levels), rules.kind, "{}: nested deeper than {} levels", origin, rules.levels);
+  NameWatch<Json> watch;
+  Json json;
+  try {
+    json = rules.unique_names ? Json::parse(text, watch.callback()) : Json::parse(text);
+  } catch (const typename Json::out_of_range&) {  // valid JSON, such as 1e999
+    fail(rules.kind, "{}: a number beyond what a double can hold", origin);
+  } catch (const typename Json::exception& error) {
+    fail(rules.kind, "{}: not valid JSON ({})", origin, reason_of(error));
+  }
+  check(watch.repeated.empty(), rules.kind, "{}: the name '{}' stands twice in one object", origin, watch.repeated);
+  check(!rules.object || json.is_object(), rules.kind, "{}: not a JSON object", origin);
+  return json;
+}
+
+template <class Json>
+Json read_json(const std::filesystem::path& file, const JsonRules& rules) {
+  return parse_json<Json>(read_file(file), file.string(), rules);
+}
+
+template nlohmann::json parse_json(std::string_view, const std::string&, const JsonRules&);
+template nlohmann::ordered_json parse_json(std::string_view, const std::string&, const JsonRules&);
+template nlohmann::json read_json(const std::filesystem::path&, const JsonRules&);
+template nlohmann::ordered_json read_json(const std::filesystem::path&, const JsonRules&);
+
+bool nests_deeper_than(std::string_view json, int levels) {
+  int depth = 0;
+  bool quoted = false;
+  for (size_t i = 0; i < json.size(); ++i) {
+    const char c = json[i];
+    if (quoted) {
+      if (c == '\\') ++i;
+      quoted = c != '"';
+    } else if (c == '"') {
+      quoted = true;
+    } else if (c == '[' || c == '{') {
+      if (++depth > levels) return true;
+    } else if (c == ']' || c == '}') {
+      --depth;
+    }
+  }
+  return false;
+}
+
+}  // namespace hadal

@@ -1,0 +1,60 @@
+// One way to read JSON from outside; what is wrong with it is said by one Error that names where it came from.
+#include "base/json.h"
+
+#include <gtest/gtest.h>
+
+#include "base/files.h"
+#include "base/testing.h"
+
+namespace hadal {
+namespace {
+
+using testing::error_of;
+
+std::string refusal(const std::string& text, const JsonRules& rules = {}, ErrorKind wanted = ErrorKind::corrupt) {
+  ErrorKind kind = ErrorKind::internal;
+  const std::string message = error_of([&] { parse_json(text, "x.json", rules); }, &kind);
+  EXPECT_EQ(int(kind), int(wanted)) << text.substr(0, 40);
+  EXPECT_EQ(message.rfind("x.json: ", 0), 0u) << message;
+  return message;
+}
+
+bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+TEST(Json, WhatIsWrongIsSaidWithItsOrigin) {
+  for (const char* text : {"", "{", "[1,]", "{\"a\": NaN}", "{} {}", "\xff\xfe", "\"\\ud800\""})
+    EXPECT_TRUE(has(refusal(text), "not valid JSON (")) << text;
+  EXPECT_FALSE(has(refusal("{"), "[json.exception"));
+  EXPECT_TRUE(has(refusal("[1e999]"), "beyond what a double can hold"));
+  EXPECT_TRUE(has(refusal("[]", {.object = true}), "not a JSON object"));
+  EXPECT_TRUE(has(refusal("[[]]", {.levels = 1}), "nested deeper than 1 levels"));
+  EXPECT_TRUE(has(refusal(std::string(300'000, '[')), "nested deeper than 64 levels"));
+  refusal("{", {.kind = ErrorKind::invalid}, ErrorKind::invalid);
+  EXPECT_EQ(parse_json("[[1]]", "x", {.levels = 2})[0][0], 1);
+}
+
+TEST(Json, ANameThatStandsTwiceInOneObjectIsRefusedWhereThatIsAsked) {
+  const std::string twice = R"({"a": {"b": 1, "c": [{"b": 2}], "b": 3}})";
+  EXPECT_TRUE(has(refusal(twice, {.unique_names = true}), "'b' stands twice"));
+  EXPECT_EQ(parse_json(twice, "x")["a"]["b"], 3);
+  EXPECT_EQ(parse_json(R"({"a": {"a": 1}, "b": [{"a": 1}, {"a": 2}]})", "x", {.unique_names = true}).size(), 2u);
+}
+
+TEST(Json, AFileIsItsOwnOrigin) {
+  const testing::TempDir directory;
+  atomic_write(directory / "a.json", "{\"z\": 1, \"a\": 2}");
+  EXPECT_EQ(read_json<nlohmann::ordered_json>(directory / "a.json").begin().key(), "z");  // in the file's order
+  atomic_write(directory / "a.json", "nothing");
+  EXPECT_TRUE(has(error_of([&] { read_json(directory / "a.json"); }), directory / "a.json"));
+}
+
+TEST(Json, KnowsHowDeepATextNests) {
+  EXPECT_FALSE(nests_deeper_than("", 0));
+  EXPECT_FALSE(nests_deeper_than("[{\"a\": []}, [1]]", 3));
+  EXPECT_TRUE(nests_deeper_than("[{\"a\": []}, [1]]", 2));
+  EXPECT_FALSE(nests_deeper_than("[\"[[[[\\\"[[[[\"]", 1));  // brackets in strings do not count
+  EXPECT_TRUE(nests_deeper_than("[\"\\\\\", [", 1));         // an escaped backslash ends nothing
+}
+
+}  // namespace
+}  // namespace hadal
