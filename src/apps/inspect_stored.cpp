@@ -8,9 +8,9 @@
 #include "apps/inspect.h"
 #include "arch/arch.h"
 #include "base/error.h"
-#include "base/files.h"
 #include "base/system_info.h"
 #include "base/text_format.h"
+#include "text/chat_files.h"
 #include "text/tokenizer.h"
 
 namespace hadal {
@@ -20,22 +20,9 @@ namespace fs = std::filesystem;
 
 namespace {
 
-bool ends_with(const std::string& text, const std::string& end) {
-  return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
-}
-
 bool power_of_two(double value) {
   int exponent = 0;
   return std::frexp(value, &exponent) == 0.5;
-}
-
-bool has_chat_template(const fs::path& directory) {
-  if (fs::exists(directory / "chat_template.jinja")) return true;
-  if (!fs::exists(directory / "tokenizer_config.json")) return false;
-  const std::string text = read_file(directory / "tokenizer_config.json");
-  if (nests_deeper_than(text, 64)) return false;
-  const auto json = nlohmann::json::parse(text, nullptr, false);
-  return json.is_object() && json.contains("chat_template") && !json["chat_template"].is_null();
 }
 
 void read_tokenizer(const fs::path& directory, TokenizerFacts& facts) {
@@ -60,7 +47,7 @@ ScaleStatistics scale_statistics(const TensorFiles& files) {
   ScaleStatistics all;
   double low = std::numeric_limits<double>::infinity(), high = -low;
   for (const std::string& name : files.names()) {
-    if (!ends_with(name, "_scale_inv")) continue;
+    if (!name.ends_with("_scale_inv")) continue;
     const Tensor scales = files.tensor(name);
     all.tensors += 1;
     for (int64_t i = 0; i < scales.count(); ++i) {
@@ -86,10 +73,9 @@ ScaleStatistics scale_statistics(const TensorFiles& files) {
 TokenizerFacts tokenizer_facts(const fs::path& directory) {
   TokenizerFacts facts;
   facts.present = fs::exists(directory / "tokenizer.json");
-  facts.chat_template = has_chat_template(directory);
-  if (!facts.present) return facts;
   try {
-    read_tokenizer(directory, facts);
+    facts.chat_template = !chat_template_names(directory.string()).empty();
+    if (facts.present) read_tokenizer(directory, facts);
   } catch (const Error& error) {  // a model of ids is still a model
     facts.fault = error.what();
   }

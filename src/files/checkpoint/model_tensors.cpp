@@ -15,14 +15,10 @@ struct Place {
 
 std::vector<Place> places_of(const Parameter& parameter, const Tensor& whole) {
   const auto& spec = parameter.spec;
-  const size_t mark = spec.hf_name.find("{e}");
-  if (mark == std::string::npos) return {{spec.hf_name, whole}};
+  if (spec.kind != ParameterKind::routed_expert) return {{spec.hf_name, whole}};
   std::vector<Place> places;
-  for (int64_t expert = 0; expert < spec.n_experts(); ++expert) {
-    std::string name = spec.hf_name;
-    name.replace(mark, 3, std::to_string(expert));
-    places.push_back({std::move(name), whole.slice(expert)});
-  }
+  for (int64_t expert = 0; expert < spec.n_experts(); ++expert)
+    places.push_back({spec.hf_name_of(expert), whole.slice(expert)});
   return places;
 }
 

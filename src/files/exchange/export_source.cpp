@@ -56,11 +56,4 @@ std::string ExportSource::identity() const {
   return fmt::format("{}", fmt::join(lines, ""));
 }
 
-std::string expert_name(const std::string& hf_name, int64_t expert) {
-  std::string name = hf_name;
-  const size_t mark = name.find("{e}");
-  if (mark != std::string::npos) name.replace(mark, 3, std::to_string(expert));
-  return name;
-}
-
 }  // namespace hadal

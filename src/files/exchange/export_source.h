@@ -34,7 +34,4 @@ class ExportSource {
   ModelDirectory from_;
 };
 
-// Names of a stacked parameter's experts: "{e}" replaced.
-std::string expert_name(const std::string& hf_name, int64_t expert);
-
 }  // namespace hadal

@@ -3,12 +3,11 @@
 #include "exchange/gguf_vocabulary.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <set>
 
 #include "base/error.h"
-#include "base/files.h"
 #include "text/byte_alphabet.h"
+#include "text/chat_files.h"
 #include "text/pre_tokenizer.h"
 
 namespace hadal {
@@ -43,16 +42,19 @@ bool looks_like_control(const std::string& content) {
   return framed("<|", "|>") || framed("<｜", "｜>");
 }
 
-nlohmann::json read_json(const std::filesystem::path& path) {
-  if (!std::filesystem::exists(path)) return nlohmann::json::object();
-  const std::string text = read_file(path);
-  auto json = nests_deeper_than(text, 64) ? nlohmann::json() : nlohmann::json::parse(text, nullptr, false);
-  check(json.is_object(), ErrorKind::corrupt, "{}: not a JSON object", path.string());
-  return json;
-}
-
-bool flag(const nlohmann::json& json, const char* key) {
-  return json.contains(key) && json[key].is_boolean() && json[key].get<bool>();
+// GGUF has one place for a chat template: the default one takes it.
+std::string default_chat_template(const std::string& directory, std::vector<std::string>& notices) {
+  std::string left_out;
+  bool found = false;
+  for (const auto& name : chat_template_names(directory)) {
+    if (name == "default") {
+      found = true;
+    } else {
+      left_out += (left_out.empty() ? "" : ", ") + name;
+    }
+  }
+  if (!left_out.empty()) notices.push_back("chat templates that only their name picks are left out: " + left_out);
+  return found ? read_chat_files(directory)->source : "";
 }
 
 }  // namespace
@@ -78,14 +80,9 @@ GgufVocabulary gguf_vocabulary(const Tokenizer& tokenizer, const std::filesystem
   v.bos = tokenizer.bos_id().value_or(-1);
   v.eos = tokenizer.eos_id().value_or(-1);
   v.pad = tokenizer.pad_id().value_or(-1);
-  const auto config = read_json(directory / "tokenizer_config.json");
-  v.add_bos = flag(config, "add_bos_token");
-  v.add_eos = flag(config, "add_eos_token");
-  if (std::filesystem::exists(directory / "chat_template.jinja")) {
-    v.chat_template = read_file(directory / "chat_template.jinja");
-  } else if (config.contains("chat_template") && config["chat_template"].is_string()) {
-    v.chat_template = config["chat_template"].get<std::string>();
-  }
+  v.add_bos = tokenizer.adds_bos();
+  v.add_eos = tokenizer.adds_eos();
+  v.chat_template = default_chat_template(directory.string(), notices);
   return v;
 }
 

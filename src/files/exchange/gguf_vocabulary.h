@@ -9,7 +9,7 @@
 
 namespace hadal {
 
-// `directory` holds tokenizer_config.json and, perhaps, chat_template.jinja. Adds a sentence to `notices` for what gets
+// `directory` is the tokenizer's: its chat template goes along. Adds a sentence to `notices` for what gets
 // lost. Throws unsupported for a vocabulary that the format cannot carry.
 GgufVocabulary gguf_vocabulary(const Tokenizer& tokenizer, const std::filesystem::path& directory,
                                std::vector<std::string>& notices);

@@ -56,7 +56,7 @@ class HfPlanner {
       const Shape shape = spec.n_experts() > 1 || spec.kind == ParameterKind::routed_expert
                               ? Shape(spec.shape.begin() + 1, spec.shape.end())
                               : Shape(spec.shape);
-      weigh(expert_name(spec.hf_name, expert++), shape, spec, weight);
+      weigh(spec.hf_name_of(expert++), shape, spec, weight);
     }
   }
 

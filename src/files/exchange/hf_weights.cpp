@@ -15,12 +15,6 @@ namespace {
 constexpr const char* kEmbedding = "model.embed_tokens.weight";
 constexpr const char* kHead = "lm_head.weight";
 
-std::string expert_name(const std::string& pattern, int64_t expert) {
-  const size_t mark = pattern.find("{e}");
-  if (mark == std::string::npos) return pattern;
-  return pattern.substr(0, mark) + std::to_string(expert) + pattern.substr(mark + 3);
-}
-
 // "model.layers.12.self_attn..." -> 12; -1 for other names.
 int64_t layer_of(const std::string& name) {
   constexpr std::string_view kPrefix = "model.layers.";
@@ -29,10 +23,6 @@ int64_t layer_of(const std::string& name) {
   const char* end = name.data() + name.size();
   const auto parsed = std::from_chars(name.data() + kPrefix.size(), end, layer);
   return parsed.ec == std::errc() && parsed.ptr != end && *parsed.ptr == '.' ? layer : -1;
-}
-
-bool ends_with(const std::string& text, std::string_view end) {
-  return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
 }
 
 bool is_weight_type(DType dtype) {
@@ -71,10 +61,10 @@ struct HfWeights::Mapping {
       Shape shape = spec.shape;
       const int64_t rows = shape.size() == 2 ? shape[0] : 1;
       if (take(spec.hf_name, shape, list)) list.back().rows = rows;
-    } else if (!files.has(expert_name(spec.hf_name, 0)) && map_fused(spec, list)) {
+    } else if (!files.has(spec.hf_name_of(0)) && map_fused(spec, list)) {
     } else {
       for (int64_t expert = 0; expert < spec.n_experts(); ++expert) {
-        if (!take(expert_name(spec.hf_name, expert), {spec.shape[1], spec.shape[2]}, list)) continue;
+        if (!take(spec.hf_name_of(expert), {spec.shape[1], spec.shape[2]}, list)) continue;
         list.back().expert = expert;
         list.back().rows = spec.shape[1];
       }
@@ -85,13 +75,13 @@ struct HfWeights::Mapping {
   // gate_up_proj [E, 2F, H] holds gate above up; down_proj is stacked as ours is.
   bool map_fused(const ParameterSpec& spec, std::vector<StoredWeight>& list) {
     const std::string prefix = spec.hf_name.substr(0, spec.hf_name.find("{e}"));
-    const bool down = ends_with(spec.hf_name, "down_proj.weight"), up = ends_with(spec.hf_name, "up_proj.weight");
+    const bool down = spec.hf_name.ends_with("down_proj.weight"), up = spec.hf_name.ends_with("up_proj.weight");
     const std::string name = prefix + (down ? "down_proj" : "gate_up_proj");
     if (!files.has(name)) return false;
     const int64_t experts = spec.shape[0], rows = spec.shape[1], per_expert = down ? rows : 2 * rows;
     check(files.entry(name).dtype != DType::f8_e4m3, ErrorKind::unsupported,
           "{}: tensor '{}' is fused and FP8; FP8 experts are understood one by one, as '{}'", where, name,
-          expert_name(spec.hf_name, 0));
+          spec.hf_name_of(0));
     std::vector<StoredWeight> one;
     take(name, {experts, per_expert, spec.shape[2]}, one);
     for (int64_t expert = 0; expert < experts; ++expert)
@@ -147,7 +137,7 @@ struct HfWeights::Mapping {
   void explain_rest(const std::string& name) {
     const auto& model = config.model;
     const int64_t layer = layer_of(name), end = model.n_layers + model.n_mtp;
-    if (ends_with(name, "rotary_emb.inv_freq")) {
+    if (name.ends_with("rotary_emb.inv_freq")) {
       ++inv_freq;
       return;
     }
@@ -165,7 +155,7 @@ struct HfWeights::Mapping {
           "num_nextn_predict_layers = {}; if these are MTP modules, say how many there",
           where, name, layer, model.n_layers, model.n_mtp);
     const std::string weight = name.substr(0, name.size() - std::min<size_t>(name.size(), 10));
-    check(!ends_with(name, "_scale_inv") || !files.has(weight), ErrorKind::corrupt,
+    check(!name.ends_with("_scale_inv") || !files.has(weight), ErrorKind::corrupt,
           "{}: tensor '{}' holds scales, but '{}' is {}, which has none", where, name, weight,
           files.has(weight) ? dtype_name(files.entry(weight).dtype) : "");
     std::vector<std::string> known(used.begin(), used.end());
@@ -279,7 +269,7 @@ void HfWeights::read(const Exec& exec, const ParameterSpec& spec, const Tensor& 
 void drop_absent_mtp(HfConfig& config, const TensorFiles& files) {
   if (config.model.n_mtp == 0) return;
   for (const auto& name : files.names())
-    if (layer_of(name) >= config.model.n_layers && !ends_with(name, "rotary_emb.inv_freq")) return;
+    if (layer_of(name) >= config.model.n_layers && !name.ends_with("rotary_emb.inv_freq")) return;
   config.notices.push_back(fmt::format(
       "config.json says num_nextn_predict_layers = {}, but no tensor of a multi-token prediction module is stored: the "
       "model is used without",

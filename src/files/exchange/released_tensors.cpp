@@ -37,10 +37,7 @@ class Layout {
  private:
   void put(const ParameterSpec& spec) {
     if (spec.kind != ParameterKind::routed_expert) return weight(spec, spec.hf_name, spec.shape);
-    const size_t mark = spec.hf_name.find("{e}");
-    for (int64_t e = 0; e < spec.n_experts(); ++e)
-      weight(spec, spec.hf_name.substr(0, mark) + std::to_string(e) + spec.hf_name.substr(mark + 3),
-             {spec.shape[1], spec.shape[2]});
+    for (int64_t e = 0; e < spec.n_experts(); ++e) weight(spec, spec.hf_name_of(e), {spec.shape[1], spec.shape[2]});
   }
 
   void weight(const ParameterSpec& spec, const std::string& name, const std::vector<int64_t>& shape) {

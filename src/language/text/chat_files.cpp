@@ -1,5 +1,6 @@
 #include "text/chat_files.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -25,25 +26,55 @@ void add_tokens(const Json& object, const fs::path& path, std::map<std::string, 
   }
 }
 
-std::optional<std::string> template_of(const Json& config, const fs::path& path, const std::string& wanted) {
-  if (!config.contains("chat_template") || config["chat_template"].is_null()) return std::nullopt;
+struct NamedTemplate {
+  std::string name, text;
+};
+
+// What "chat_template" of tokenizer_config.json holds.
+std::vector<NamedTemplate> templates_of(const Json& config, const fs::path& path) {
+  if (!config.contains("chat_template") || config["chat_template"].is_null()) return {};
   const Json& value = config["chat_template"];
-  if (value.is_string()) return value.get<std::string>();
+  if (value.is_string()) return {{"default", value.get<std::string>()}};
   check(value.is_array(), ErrorKind::corrupt, "'{}': \"chat_template\" is neither a text nor a list", path.string());
-  std::string names;
+  std::vector<NamedTemplate> templates;
   for (const Json& one : value) {
     const bool whole = one.is_object() && one.contains("name") && one["name"].is_string() && one.contains("template") &&
                        one["template"].is_string();
     check(whole, ErrorKind::corrupt, "'{}': an entry of \"chat_template\" has no \"name\" and \"template\"",
           path.string());
-    if (one["name"] == wanted) return one["template"].get<std::string>();
-    names += (names.empty() ? "" : ", ") + one["name"].get<std::string>();
+    templates.push_back({one["name"].get<std::string>(), one["template"].get<std::string>()});
   }
-  fail(ErrorKind::not_found, "'{}' has no chat template '{}', only: {}", path.string(), wanted,
-       names.empty() ? "none" : names);
+  return templates;
+}
+
+std::optional<std::string> template_of(const Json& config, const fs::path& path, const std::string& wanted) {
+  const auto templates = templates_of(config, path);
+  if (templates.empty()) return std::nullopt;
+  if (config["chat_template"].is_string()) return templates[0].text;  // the only one, whatever is wanted
+  std::string names;
+  for (const auto& one : templates) {
+    if (one.name == wanted) return one.text;
+    names += (names.empty() ? "" : ", ") + one.name;
+  }
+  fail(ErrorKind::not_found, "'{}' has no chat template '{}', only: {}", path.string(), wanted, names);
 }
 
 }  // namespace
+
+std::vector<std::string> chat_template_names(const std::string& directory) {
+  const fs::path folder = directory, config = folder / "tokenizer_config.json";
+  std::vector<std::string> names;
+  if (fs::exists(folder / "chat_template.jinja")) {
+    if (fs::is_directory(folder / "additional_chat_templates"))
+      for (const auto& entry : fs::directory_iterator(folder / "additional_chat_templates"))
+        if (entry.path().extension() == ".jinja") names.push_back(entry.path().stem().string());
+    std::sort(names.begin(), names.end());
+    names.insert(names.begin(), "default");
+  } else if (fs::exists(config)) {
+    for (const auto& one : templates_of(read_json(config, {.object = true}), config)) names.push_back(one.name);
+  }
+  return names;
+}
 
 std::optional<ChatFiles> read_chat_files(const std::string& directory, const std::string& name) {
   const fs::path folder = directory, jinja = folder / "chat_template.jinja",

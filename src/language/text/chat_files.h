@@ -6,6 +6,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "jinja/chat_template.h"
 
@@ -16,6 +17,10 @@ struct ChatFiles {
   std::string origin;                                 // the file it stands in
   std::map<std::string, std::string> special_tokens;  // name -> token
 };
+
+// Names of the directory's chat templates in their order, "default" for one that has none; empty where it has no template.
+// Errors: corrupt.
+std::vector<std::string> chat_template_names(const std::string& directory);
 
 // Nothing when the directory has no template. `name` picks one of several ("default", "tool_use", ...).
 // Errors: corrupt (no JSON, wrong types), not_found (several templates, none of this name: the message lists them).

@@ -23,6 +23,14 @@ const char* kind_name(ParameterKind kind) {
   return "?";
 }
 
+std::string ParameterSpec::hf_name_of(int64_t expert) const {
+  constexpr std::string_view kIndex = "{e}";
+  std::string one = hf_name;
+  if (const size_t at = one.find(kIndex); at != std::string::npos)
+    one.replace(at, kIndex.size(), std::to_string(expert));
+  return one;
+}
+
 int64_t ParameterSpec::count() const {
   int64_t n = 1;
   for (int64_t size : shape) n *= size;

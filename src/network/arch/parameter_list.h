@@ -35,6 +35,7 @@ struct ParameterSpec {
   double init_std = 0.0;        // N(0, init_std); norms start at 1, router bias at 0
   int64_t count() const;
   int64_t n_experts() const { return kind == ParameterKind::routed_expert ? shape[0] : 1; }
+  std::string hf_name_of(int64_t expert) const;  // hf_name with the index in place; of other parameters hf_name itself
 };
 
 std::vector<ParameterSpec> parameter_list(const ModelConfig& config);

@@ -13,10 +13,6 @@ namespace {
 constexpr const char* kExperts = ".moe.experts";
 constexpr const char* kWeights = ".moe.weights";
 
-bool ends_with(const std::string& text, const std::string& end) {
-  return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
-}
-
 // For every row the columns in ascending order of the experts there.
 std::vector<std::vector<int64_t>> order_of_experts(const Tensor& experts) {
   std::vector<std::vector<int64_t>> order(size_t(experts.rows()), std::vector<int64_t>(size_t(experts.cols())));
@@ -43,7 +39,7 @@ struct Pair {
 TraceDifference compare_pair(const std::string& name, const Pair& pair, double tolerance) {
   TraceDifference found;
   found.name = name;
-  const bool experts = ends_with(name, kExperts);
+  const bool experts = name.ends_with(kExperts);
   double error = 0, norm = 0;
   int64_t rows_apart = 0;
   for (int64_t row = 0; row < pair.ours.rows(); ++row) {
@@ -105,8 +101,8 @@ std::vector<TraceDifference> compare_traces(const std::vector<NamedTensor>& ours
       continue;
     }
     Pair pair{tensor, other, {}, {}};
-    const std::string experts = ends_with(name, kWeights) ? experts_beside(name) : name;
-    if (ends_with(experts, kExperts) && theirs.has(experts)) {
+    const std::string experts = name.ends_with(kWeights) ? experts_beside(name) : name;
+    if (experts.ends_with(kExperts) && theirs.has(experts)) {
       const auto mine = std::find_if(ours.begin(), ours.end(), [&](const auto& t) { return t.name == experts; });
       pair.our_order = order_of_experts(mine->tensor);
       pair.their_order = order_of_experts(theirs.tensor(experts));

@@ -55,8 +55,7 @@ class ExportTest : public ::testing::Test {
     for (const auto& spec : parameter_list(model)) {
       Shape shape = spec.shape;
       if (spec.kind == ParameterKind::routed_expert) shape.erase(shape.begin());
-      for (int64_t e = 0; e < spec.n_experts(); ++e)
-        tensors.push_back({expert_name(spec.hf_name, e), random(shape, seed++)});
+      for (int64_t e = 0; e < spec.n_experts(); ++e) tensors.push_back({spec.hf_name_of(e), random(shape, seed++)});
     }
     save_safetensors(directory / "model.safetensors", tensors, {{"format", "pt"}});
   }

@@ -56,9 +56,7 @@ class HfDirectory : public ::testing::Test {
       Shape shape = spec.shape;
       if (spec.kind == ParameterKind::routed_expert) shape.erase(shape.begin());
       for (int64_t e = 0; e < spec.n_experts(); ++e) {
-        std::string name = spec.hf_name;
-        if (const size_t mark = name.find("{e}"); mark != std::string::npos) name.replace(mark, 3, std::to_string(e));
-        tensors_[name] = random(shape, seed++);
+        tensors_[spec.hf_name_of(e)] = random(shape, seed++);
       }
     }
   }

@@ -46,6 +46,24 @@ TEST(ChatFiles, OneOfSeveralTemplatesIsPickedByName) {
   EXPECT_TRUE(has(error_of([&] { read_chat_template(directory.path(), "rag"); }), "default, tool_use"));
 }
 
+TEST(ChatFiles, EveryFormOfTemplateIsListedByName) {
+  using Names = std::vector<std::string>;
+  TempDir directory;
+  EXPECT_EQ(chat_template_names(directory.path()), Names{});
+  atomic_write(directory / "tokenizer_config.json", "{\"chat_template\": null}");
+  EXPECT_EQ(chat_template_names(directory.path()), Names{});
+  atomic_write(directory / "tokenizer_config.json", "{\"chat_template\": \"d\"}");
+  EXPECT_EQ(chat_template_names(directory.path()), Names{"default"});
+  atomic_write(directory / "tokenizer_config.json",
+               R"({"chat_template": [{"name": "tool_use", "template": "t"}, {"name": "default", "template": "d"}]})");
+  EXPECT_EQ(chat_template_names(directory.path()), (Names{"tool_use", "default"}));
+  atomic_write(directory / "chat_template.jinja", "own");
+  EXPECT_EQ(chat_template_names(directory.path()), Names{"default"});
+  std::filesystem::create_directory(directory / "additional_chat_templates");
+  atomic_write(directory / "additional_chat_templates/rag.jinja", "r");
+  EXPECT_EQ(chat_template_names(directory.path()), (Names{"default", "rag"}));
+}
+
 TEST(ChatFiles, WrongFilesAreRefusedWithTheirName) {
   TempDir directory;
   for (const char* const text : {"[", "[]", R"({"chat_template": 3})", R"({"chat_template": [{"name": "default"}]})",

@@ -118,6 +118,10 @@ TEST(TokenizerFile, SaysWhatItsTemplatePutsAroundAText) {
             (std::vector<int32_t>{7, 8}));
   EXPECT_TRUE(tokenizer.adds_bos());
   EXPECT_FALSE(from(json, R"({"bos_token": "<end>", "add_bos_token": false})").adds_bos());
+  EXPECT_FALSE(tokenizer.adds_eos());
+  EXPECT_TRUE(from(json, R"({"eos_token": "<end>", "add_eos_token": true})").adds_eos());
+  const std::string last(tokenizer.token_bytes(8));
+  EXPECT_TRUE(from(json, Json{{"eos_token", last}}.dump()).adds_eos());
   EXPECT_NE(error_of([&] { from(json, R"({"add_bos_token": 1})"); }).find("not true or false"), std::string::npos);
   EXPECT_EQ(tokens_of(tokenizer, "ab"), (Tokens{"ab"}));  // encode itself adds nothing
 }

@@ -1,0 +1,67 @@
+// What of a tokenizer and its chat templates goes into a GGUF file.
+#include "exchange/gguf_vocabulary.h"
+
+#include <gtest/gtest.h>
+
+#include "base/files.h"
+#include "base/testing.h"
+#include "text/tokenizer_json_testing.h"
+
+namespace hadal {
+namespace {
+
+using Notices = std::vector<std::string>;
+using testing::from;
+using testing::small_json;
+using testing::TempDir;
+
+std::string left_out_of(const Notices& notices) {
+  for (const auto& notice : notices)
+    if (notice.find("chat template") != std::string::npos) return notice;
+  return "";
+}
+
+TEST(GgufVocabulary, TakesTheDefaultChatTemplateInEveryFormThatADirectoryMayHave) {
+  const TempDir directory;
+  const Tokenizer tokenizer = from(small_json());
+  const auto export_of = [&](const std::string& config, Notices& notices) {
+    atomic_write(directory / "tokenizer_config.json", config);
+    return gguf_vocabulary(tokenizer, directory.path(), notices).chat_template;
+  };
+  Notices notices;
+  EXPECT_EQ(export_of("{}", notices), "");
+  EXPECT_EQ(export_of(R"({"chat_template": "one"})", notices), "one");
+  EXPECT_EQ(export_of(R"({"chat_template": [{"name": "default", "template": "of a list"}]})", notices), "of a list");
+  EXPECT_EQ(left_out_of(notices), "");
+  EXPECT_EQ(export_of(R"({"chat_template": [{"name": "rag", "template": "r"}, {"name": "default", "template": "d"}]})",
+                      notices),
+            "d");
+  EXPECT_NE(left_out_of(notices).find("rag"), std::string::npos);
+  EXPECT_EQ(export_of(R"({"chat_template": [{"name": "tool_use", "template": "t"}]})", notices = {}), "");
+  EXPECT_NE(left_out_of(notices).find("tool_use"), std::string::npos);
+  atomic_write(directory / "chat_template.jinja", "a file");
+  EXPECT_EQ(export_of(R"({"chat_template": "one"})", notices), "a file");
+}
+
+TEST(GgufVocabulary, AddsBosWhereTheTokenizerDoesByItsConfigOrItsTemplate) {
+  const TempDir directory;
+  auto json = small_json();  // "<end>" is its token 258
+  json["post_processor"] = testing::Json::parse(
+      R"({"type": "TemplateProcessing",
+      "single": [{"SpecialToken": {"id": "<end>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+      "special_tokens": {"<end>": {"ids": [258]}}})");
+  const auto vocabulary = [&](const std::string& config) {
+    atomic_write(directory / "tokenizer_config.json", config);
+    Notices notices;
+    return gguf_vocabulary(from(json, config), directory.path(), notices);
+  };
+  const auto by_template = vocabulary(R"({"bos_token": "<end>"})");
+  EXPECT_EQ(by_template.bos, 258);
+  EXPECT_TRUE(by_template.add_bos);
+  EXPECT_FALSE(by_template.add_eos);
+  EXPECT_FALSE(vocabulary(R"({"bos_token": "<end>", "add_bos_token": false})").add_bos);
+  EXPECT_TRUE(vocabulary(R"({"eos_token": "<end>", "add_eos_token": true})").add_eos);
+}
+
+}  // namespace
+}  // namespace hadal
