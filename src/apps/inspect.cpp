@@ -10,6 +10,7 @@
 #include "base/system_info.h"
 #include "base/table.h"
 #include "base/text_format.h"
+#include "checkpoint/checkpoint.h"
 #include "config/config_io.h"
 #include "exchange/model_directory.h"
 

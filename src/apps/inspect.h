@@ -1,17 +1,18 @@
 // The parts of `hadal inspect`: lists of tensors, what a directory stores, what fits into memory. Private to the verb.
 #pragma once
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
-#include "checkpoint/checkpoint.h"
+#include "arch/memory_fit.h"
 #include "exchange/released_tensors.h"
+#include "exchange/scale_statistics.h"
 #include "storage/tensor_files.h"
 
 namespace hadal {
 
 // ---- tensors
-// ---------------------------------------------------------------------------------------------------------
 
 struct ListedTensor {
   std::string name, dtype;
@@ -30,13 +31,6 @@ void print_types(const std::vector<ListedTensor>& tensors);
 nlohmann::ordered_json types_json(const std::vector<ListedTensor>& tensors);
 
 // ---- a directory
-// -----------------------------------------------------------------------------------------------------
-
-struct ScaleStatistics {  // of all tensors named *.weight_scale_inv
-  int64_t tensors = 0, scales = 0, zeros = 0, negative = 0, nan = 0, infinite = 0, not_powers_of_two = 0;
-  double min = 0, max = 0;  // of the finite ones; min = max = 0 when there is none
-};
-ScaleStatistics scale_statistics(const TensorFiles& files);
 
 struct TokenizerFacts {
   bool present = false, chat_template = false;
@@ -52,16 +46,7 @@ nlohmann::ordered_json scales_json(const ScaleStatistics& scales);
 nlohmann::ordered_json tokenizer_json(const TokenizerFacts& facts);
 
 // ---- memory
-// -----------------------------------------------------------------------------------------------------------
 
-struct MemoryFit {
-  std::string precision;
-  int64_t weight_bytes = 0, cache_bytes_per_1000_tokens = 0;
-  int64_t limit = 0;  // bytes of the machine or of its control group
-  bool fits = false;
-  int64_t context_tokens = 0;  // that fit beside the weights, at most max_positions
-};
-std::vector<MemoryFit> memory_fits(const ModelConfig& model);  // fp32, bf16
 void print_memory(const std::vector<MemoryFit>& fits);
 nlohmann::ordered_json memory_json(const std::vector<MemoryFit>& fits);
 

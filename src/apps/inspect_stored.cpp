@@ -1,14 +1,8 @@
-// What a model's directory holds beside its sizes: FP8 scales, tokenizer; and what fits into this machine's memory.
+// What `hadal inspect` says of FP8 scales, of the tokenizer, and of what fits into this machine's memory.
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <cmath>
-#include <limits>
-
 #include "apps/inspect.h"
-#include "arch/arch.h"
 #include "base/error.h"
-#include "base/system_info.h"
 #include "base/text_format.h"
 #include "text/chat_files.h"
 #include "text/tokenizer.h"
@@ -19,11 +13,6 @@ using nlohmann::ordered_json;
 namespace fs = std::filesystem;
 
 namespace {
-
-bool power_of_two(double value) {
-  int exponent = 0;
-  return std::frexp(value, &exponent) == 0.5;
-}
 
 void read_tokenizer(const fs::path& directory, TokenizerFacts& facts) {
   const Tokenizer tokenizer = Tokenizer::load(directory.string());
@@ -42,33 +31,6 @@ void read_tokenizer(const fs::path& directory, TokenizerFacts& facts) {
 }
 
 }  // namespace
-
-ScaleStatistics scale_statistics(const TensorFiles& files) {
-  ScaleStatistics all;
-  double low = std::numeric_limits<double>::infinity(), high = -low;
-  for (const std::string& name : files.names()) {
-    if (!name.ends_with("_scale_inv")) continue;
-    const Tensor scales = files.tensor(name);
-    all.tensors += 1;
-    for (int64_t i = 0; i < scales.count(); ++i) {
-      const double value = element(scales, i);
-      all.scales += 1;
-      if (std::isnan(value)) {
-        all.nan += 1;
-      } else if (std::isinf(value)) {
-        all.infinite += 1;
-      } else {
-        all.zeros += value == 0 ? 1 : 0;
-        all.negative += value < 0 ? 1 : 0;
-        all.not_powers_of_two += power_of_two(value) ? 0 : 1;
-        low = std::min(low, value), high = std::max(high, value);
-      }
-    }
-  }
-  files.check_intact();
-  if (low <= high) all.min = low, all.max = high;
-  return all;
-}
 
 TokenizerFacts tokenizer_facts(const fs::path& directory) {
   TokenizerFacts facts;
@@ -123,23 +85,6 @@ ordered_json tokenizer_json(const TokenizerFacts& facts) {
   json["ids"] = ordered_json::object();
   for (const auto& [name, id] : facts.ids) json["ids"][name] = id;
   return json;
-}
-
-std::vector<MemoryFit> memory_fits(const ModelConfig& model) {
-  const auto counts = count_parameters(model);
-  const int64_t latent = cache_bytes(model).latent / 2;  // values per token
-  std::vector<MemoryFit> fits;
-  for (const auto& [name, bytes] : {std::pair<const char*, int64_t>{"fp32", 4}, {"bf16", 2}}) {
-    MemoryFit fit;
-    fit.precision = name;
-    fit.weight_bytes = bytes * (counts.total + counts.mtp);
-    fit.cache_bytes_per_1000_tokens = 1000 * bytes * latent;
-    fit.limit = int64_t(memory_info().total);
-    fit.fits = fit.weight_bytes <= fit.limit;
-    if (fit.fits) fit.context_tokens = std::min((fit.limit - fit.weight_bytes) / (bytes * latent), model.max_positions);
-    fits.push_back(fit);
-  }
-  return fits;
 }
 
 void print_memory(const std::vector<MemoryFit>& fits) {
