@@ -105,8 +105,8 @@ double copy_seconds(const ModelDirectory& from, const Exec& exec, uint8_t* targe
     }
   }
   const double start = steady_seconds();
-  exec.pool->parallel_for(int64_t(parts.size()),
-                          [&](int64_t i, int) { std::memcpy(parts[i].target, parts[i].source, parts[i].bytes); });
+  exec.compute->parallel_for(int64_t(parts.size()),
+                             [&](int64_t i, int) { std::memcpy(parts[i].target, parts[i].source, parts[i].bytes); });
   return steady_seconds() - start;
 }
 
@@ -122,7 +122,8 @@ void measure(const fs::path& folder, OwnedExec& owned, Times& best, uint8_t* buf
   ModelOptions options;
   options.precision = Precision::bf16;
   options.bare = true;
-  const Exec exec{owned.exec.pool, MemoryPool::create(), owned.exec.isa};  // fresh pages
+  Exec exec = owned.exec;
+  exec.memory = MemoryPool::create();  // fresh pages
   MicroBatch batch;
   batch.tokens = {1, 2};
   batch.targets = {2, 3};
@@ -172,7 +173,7 @@ int run(double gigabytes) {
   const double copy = packed / best.copy, fresh = packed / best.fresh, again = packed / best.again;
   std::printf("directory of %.2f GB, %lld tensors' worth mapped %.2f GB, packed %.2f GB, %d threads, best of 4\n",
               double(best.packed + best.mapped) / kGiga, (long long)parameter_list(config).size(),
-              double(best.mapped) / kGiga, packed, owned.exec.pool->n_threads());
+              double(best.mapped) / kGiga, packed, owned.exec.compute->n_threads());
   std::printf("  open, map and check               %8.1f ms\n", best.open * 1e3);
   std::printf("  memcpy into memory that is there  %8.2f GB/s\n", copy);
   std::printf("  packing on load, fresh memory     %8.2f GB/s   %5.1f %% of the copy\n", fresh, 100 * fresh / copy);

@@ -107,10 +107,10 @@ void print_case(const Exec& exec, const bench::Options& options, const Case& c, 
 int run(const bench::Options& options) {
   const Isa isa = options.exact_isa();
   OwnedExec owned(options.threads, isa);
-  const bench::Meter meter(*owned.pool, isa, options.sgemm);
+  const bench::Meter meter(owned.compute->pool(), isa, options.sgemm);
   std::printf(
       "isa %s, %d threads: peak %.1f GFLOP/s f32, %.1f bf16 pairs; GFLOP/s and %% of the f32 peak (of the pairs')\n",
-      isa_name(isa), owned.pool->n_threads(), meter.f32(), meter.pairs());
+      isa_name(isa), owned.compute->n_threads(), meter.f32(), meter.pairs());
   bench::Floors floors;
   for (const Case& c : kCases) {
     if (options.chosen(c.name)) print_case(owned.exec, options, c, meter, floors);

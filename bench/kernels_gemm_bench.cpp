@@ -149,10 +149,10 @@ struct Bench {
 int run(const bench::Options& options) {
   const Isa isa = options.exact_isa();
   OwnedExec owned(options.threads, isa);
-  const bench::Meter meter(*owned.pool, isa, options.sgemm);
-  const bench::Bandwidth memory = bench::memory_bandwidth(*owned.pool);
+  const bench::Meter meter(owned.compute->pool(), isa, options.sgemm);
+  const bench::Bandwidth memory = bench::memory_bandwidth(owned.compute->pool());
   std::printf("isa %s, %d threads: peak %.1f GFLOP/s f32, %.1f bf16 pairs; memory %.1f GB/s read, %.1f write\n",
-              isa_name(isa), owned.pool->n_threads(), meter.f32(), meter.pairs(), memory.read, memory.write);
+              isa_name(isa), owned.compute->n_threads(), meter.f32(), meter.pairs(), memory.read, memory.write);
   std::printf("%-46s  f32, of its peak%15s| bf16, of the f32 peak (of the pairs')\n", "", "");
   bench::Floors floors;
   const Bench bench{owned.exec, options, meter, memory.read, floors};

@@ -300,11 +300,11 @@ int run(const Options& options) {
   bench::Bandwidth memory;
   for (const Model& model : kModels) {
     // other users of the machine's memory only ever slow a measurement: the best one seen so far counts
-    const bench::Bandwidth now = bench::memory_bandwidth(*owned.pool);
+    const bench::Bandwidth now = bench::memory_bandwidth(owned.compute->pool());
     memory = {std::max(memory.read, now.read), std::max(memory.write, now.write)};
     std::printf(
         "isa %s, %d threads: memory read %.1f GB/s, written %.1f GB/s; time, bytes moved, %% of that bandwidth\n",
-        isa_name(isa), owned.pool->n_threads(), memory.read, memory.write);
+        isa_name(isa), owned.compute->n_threads(), memory.read, memory.write);
     Bench(owned.exec, options, model, memory).run_all();
   }
   return 0;

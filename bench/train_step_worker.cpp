@@ -111,7 +111,7 @@ void prepare(const Arguments& a) {
 
   BpeOptions options;
   options.vocab_size = config.model.vocab_size;
-  BpeTrainer trainer(options, *exec.pool);
+  BpeTrainer trainer(options, exec.compute->pool());
   trainer.add_text(text);
   const Tokenizer tokenizer = trainer.train();
   check(tokenizer.vocab_size() <= config.model.vocab_size, ErrorKind::internal, "the tokenizer has {} ids",
@@ -148,11 +148,11 @@ void prepare(const Arguments& a) {
 
 void peak(const Arguments& a) {
   OwnedExec owned(a.threads, a.isa);
-  json answer = {{"cpu", cpu_description()}, {"best", isa_name(best_isa())}, {"threads", owned.pool->n_threads()}};
+  json answer = {{"cpu", cpu_description()}, {"best", isa_name(best_isa())}, {"threads", owned.compute->n_threads()}};
   for (const Isa isa : available_isas()) {
     if (isa == Isa::reference) continue;
-    answer["isas"][isa_name(isa)] = {{"fp32", bench::peak_gflops(*owned.pool, isa, false, 0.5)},
-                                     {"bf16", bench::peak_gflops(*owned.pool, isa, true, 0.5)}};
+    answer["isas"][isa_name(isa)] = {{"fp32", bench::peak_gflops(owned.compute->pool(), isa, false, 0.5)},
+                                     {"bf16", bench::peak_gflops(owned.compute->pool(), isa, true, 0.5)}};
   }
   std::cout << answer.dump() << std::endl;
 }
@@ -216,7 +216,7 @@ void run(const Arguments& a) {
                       {"baseline_bytes", baseline},
                       {"peak_bytes", highest},
                       {"peak_above_baseline_bytes", highest - baseline},
-                      {"threads", owned.pool->n_threads()},
+                      {"threads", owned.compute->n_threads()},
                       {"isa", isa_name(a.isa)},
                       {"parts_seconds", parts}}
                      .dump()

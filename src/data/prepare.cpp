@@ -108,7 +108,7 @@ Tokenizer train_tokenizer(const Job& job, const Corpus& corpus) {
                       format_bytes(double(bytes))));
   BpeOptions wanted;
   wanted.vocab_size = settings.vocab_size;
-  BpeTrainer trainer(wanted, *job.exec.pool);
+  BpeTrainer trainer(wanted, job.exec.compute->pool());
   std::map<std::string, std::unique_ptr<Progress>> stages;
   trainer.on_progress([&](const BpeProgress& p) {
     auto& stage = stages[p.stage];

@@ -119,7 +119,7 @@ Shards Shards::open(const std::filesystem::path& directory, const Exec& exec) {
     check(std::filesystem::exists(directory / name), ErrorKind::not_found,
           "the shard '{}' is missing; run `hadal data build` again", (directory / name).string());
   }
-  exec.pool->parallel_for(int64_t(index.files.size()), [&](int64_t i, int) {
+  exec.compute->parallel_for(int64_t(index.files.size()), [&](int64_t i, int) {
     shards.files_[size_t(i)] = ShardFile::open(directory / index.files[size_t(i)]);
   });
   for (auto& parts : shards.parts_) parts.resize(index.sources.size());

@@ -81,7 +81,7 @@ class UnitWriter {
 
  private:
   void flush() {
-    exec_.pool->parallel_for(2 * int64_t(waiting_.size()), [&](int64_t i, int) {
+    exec_.compute->parallel_for(2 * int64_t(waiting_.size()), [&](int64_t i, int) {
       Waiting& w = waiting_[size_t(i / 2)];
       const std::string_view text(w.text);
       const std::string_view part = i % 2 == 0 ? text.substr(0, size_t(w.cut)) : text.substr(size_t(w.cut));

@@ -27,7 +27,8 @@ int64_t row_bytes(Encoding encoding, int64_t cols) {
 template <class F>
 void over_rows(const Exec& exec, int64_t rows, int64_t cols, F&& f) {
   const int64_t run = std::max<int64_t>(1, (int64_t(64) << 10) / std::max<int64_t>(1, cols));
-  exec.pool->parallel_for((rows + run - 1) / run, [&](int64_t i, int) { f(i * run, std::min(run, rows - i * run)); });
+  exec.compute->parallel_for((rows + run - 1) / run,
+                             [&](int64_t i, int) { f(i * run, std::min(run, rows - i * run)); });
 }
 
 Tensor transposed(const Exec& exec, const Tensor& rows) {

@@ -60,7 +60,7 @@ void dequantise_blocks(const Exec& exec, const Tensor& codes, const Tensor& scal
   const Tensor wide = scales.dtype() == DType::f32 && scales.contiguous() ? scales : scales.to(exec, DType::f32);
   const float* scale = wide.data<float>();
   const auto* first = static_cast<const uint8_t*>(codes.raw());
-  exec.pool->parallel_for(grid[0], [&](int64_t block_row, int) {
+  exec.compute->parallel_for(grid[0], [&](int64_t block_row, int) {
     const int64_t end = std::min(codes.rows(), (block_row + 1) * block.rows);
     for (int64_t row = block_row * block.rows; row < end; ++row) {
       const uint8_t* line = first + row * codes.row_stride();

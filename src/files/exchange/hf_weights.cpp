@@ -244,8 +244,8 @@ void HfWeights::read(const Exec& exec, const ParameterSpec& spec, const Tensor& 
         "'{}' of shape {} is read into {}", spec.name, shape_text(spec.shape), shape_text(destination.shape()));
   if (destination.count() == 0) return;
   const auto pieces = pieces_of(stored(spec), destination, block_.rows);
-  const auto runs = runs_of(pieces, exec.pool->n_threads());
-  std::vector<std::vector<uint8_t>> buffers(size_t(exec.pool->n_threads()));
+  const auto runs = runs_of(pieces, exec.compute->n_threads());
+  std::vector<std::vector<uint8_t>> buffers(size_t(exec.compute->n_threads()));
   const auto read_piece = [&](const Piece& piece, int worker) {
     const StoredWeight& stored = *piece.stored;
     const DType dtype = files_->entry(stored.name).dtype;
@@ -261,7 +261,7 @@ void HfWeights::read(const Exec& exec, const ParameterSpec& spec, const Tensor& 
     const int64_t block = first / block_.rows, n_blocks = (piece.count + block_.rows - 1) / block_.rows;
     dequantise_blocks(exec, source, scales.row_range(block, n_blocks), piece.destination, block_);
   };
-  exec.pool->parallel_for(int64_t(runs.size()) - 1, [&](int64_t run, int worker) {
+  exec.compute->parallel_for(int64_t(runs.size()) - 1, [&](int64_t run, int worker) {
     for (size_t i = runs[size_t(run)]; i < runs[size_t(run) + 1]; ++i) read_piece(pieces[i], worker);
   });
 }

@@ -1,25 +1,40 @@
-// Exec: with what a computation runs. Passed to every kernel, op and layer, never global.
+// Exec: where a computation runs, passed to every op, layer and kernel with each call and never global. One set of
+// weights may serve several: a trainer's and an engine's compute at once, each on its own lanes.
 #pragma once
 #include <memory>
+#include <string>
 
 #include "base/isa.h"
+#include "base/lane.h"
 #include "base/memory.h"
-#include "base/thread_pool.h"
 
 namespace hadal {
 
+enum class DeviceKind : uint8_t { cpu, cuda };
+
+struct Device {
+  DeviceKind kind = DeviceKind::cpu;
+  int index = 0;
+  bool operator==(const Device&) const = default;
+};
+std::string device_name(Device device);  // "cpu", "cuda:1"
+
 struct Exec {
-  ThreadPool* pool = nullptr;          // threads of this rank
-  std::shared_ptr<MemoryPool> memory;  // tensors and workspaces
+  Device device;
+  Lane* compute = nullptr;             // kernels
+  Lane* traffic = nullptr;             // what moves data while kernels run: transfers, files
+  std::shared_ptr<MemoryPool> memory;  // tensors
   Isa isa = Isa::reference;            // instruction set of every kernel; reference forces the readable formulas
 };
 
-// An Exec with its own pool and memory, for programs and tests.
+// An Exec with its own lanes and memory, for programs and tests. The traffic lane is one thread that waits, not computes.
 struct OwnedExec {
-  explicit OwnedExec(int n_threads = 0, Isa isa = best_isa())
-      : pool(std::make_unique<ThreadPool>(n_threads)), exec{pool.get(), MemoryPool::create(), isa} {}
-  std::unique_ptr<ThreadPool> pool;
+  explicit OwnedExec(int n_threads = 0, Isa isa = best_isa());
+  std::unique_ptr<Lane> compute, traffic;
   Exec exec;
+
+ private:
+  OwnedExec(int n_threads, Isa isa, std::shared_ptr<MemoryPool> memory);
 };
 
 }  // namespace hadal

@@ -11,15 +11,15 @@ struct AdamW {
   void* w = nullptr;           // f32 (f64), [count]
   const void* grad = nullptr;  // like w
   void *m = nullptr, *v = nullptr;
-  Num num = Num::f32;     // of w and grad: f32 or f64
-  Num moment = Num::f32;  // of m and v: f32, bf16 (f64 with f64)
-  bf16* value = nullptr;  // compute copy, or null
-  void* ema = nullptr;    // like w, or null: ema = ema_decay * ema + (1 - ema_decay) * w
+  DType dtype = DType::f32;   // of w and grad: f32 or f64
+  DType moment = DType::f32;  // of m and v: f32, bf16 (f64 with f64)
+  bf16* value = nullptr;      // compute copy, or null
+  void* ema = nullptr;        // like w, or null: ema = ema_decay * ema + (1 - ema_decay) * w
   int64_t count = 0, step = 1;
   double lr = 0, beta1 = 0, beta2 = 0, eps = 0, weight_decay = 0, grad_scale = 1, ema_decay = 0;
-  ThreadPool* pool = nullptr;
+  Lane* lane = nullptr;
 };
 
-HADAL_DECLARE_KERNEL(void adamw(const AdamW& args))
+HADAL_DECLARE_KERNEL(adamw, AdamW)
 
 }  // namespace hadal::kernels

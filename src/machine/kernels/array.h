@@ -6,16 +6,15 @@
 #include <cstdint>
 
 #include "base/bf16.h"
-#include "base/thread_pool.h"
+#include "base/dtype.h"
+#include "base/lane.h"
 
 namespace hadal::kernels {
-
-enum class Num : uint8_t { f64, f32, bf16 };
 
 struct Rows {
   void* data = nullptr;
   int64_t stride = 0;  // elements between rows
-  Num num = Num::f32;
+  DType dtype = DType::f32;
 
   template <class T>
   [[gnu::always_inline]] T* row(int64_t r) const {
@@ -36,8 +35,8 @@ void visit_small(F&& f) {
   f(Tag<T>{}...);
 }
 template <class... T, class F, class... Nums>
-void visit_small(F&& f, Num num, Nums... rest) {
-  if (num == Num::bf16)
+void visit_small(F&& f, DType dtype, Nums... rest) {
+  if (dtype == DType::bf16)
     visit_small<T..., bf16>(f, rest...);
   else
     visit_small<T..., float>(f, rest...);
@@ -46,8 +45,8 @@ void visit_small(F&& f, Num num, Nums... rest) {
 template <class Same, class Ignored>
 using Always = Same;
 template <class F, class... Nums>
-void visit_numbers(F&& f, Num first, Nums... rest) {
-  if (first == Num::f64)
+void visit_numbers(F&& f, DType first, Nums... rest) {
+  if (first == DType::f64)
     f(Tag<double>{}, Tag<Always<double, Nums>>{}...);
   else
     visit_small(f, first, rest...);
@@ -58,12 +57,12 @@ inline constexpr int64_t kRowChunk = 128;
 
 // Calls task(begin, end) for blocks of [0, count) of the given size (the last one may be shorter).
 template <class Task>
-void parallel_blocks(ThreadPool* pool, int64_t count, int64_t block, Task&& task) {
+void parallel_blocks(Lane* lane, int64_t count, int64_t block, Task&& task) {
   if (count <= block) {
     if (count > 0) task(int64_t(0), count);
     return;
   }
-  pool->parallel_for((count + block - 1) / block, [&](int64_t i, int) {
+  lane->parallel_for((count + block - 1) / block, [&](int64_t i, int) {
     const int64_t end = (i + 1) * block;
     task(i * block, end < count ? end : count);
   });
@@ -76,8 +75,8 @@ static inline int64_t rows_per_task(int64_t cols) {
 }
 
 // Columns per task where every column is independent: about two tasks per thread, whole cache lines.
-static inline int64_t cols_per_task(int64_t cols, const ThreadPool* pool) {
-  const int64_t tasks = 2 * pool->n_threads();
+static inline int64_t cols_per_task(int64_t cols, const Lane* lane) {
+  const int64_t tasks = 2 * lane->n_threads();
   const int64_t width = (cols / tasks + 63) / 64 * 64;
   return width > 0 ? width : 64;
 }

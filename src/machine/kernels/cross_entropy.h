@@ -13,9 +13,9 @@ struct CrossEntropy {
   int64_t rows = 0, vocab = 0;
   double scale = 1;
   bool gradient = false;
-  ThreadPool* pool = nullptr;
+  Lane* lane = nullptr;
 };
 
-HADAL_DECLARE_KERNEL(void cross_entropy(const CrossEntropy& args))
+HADAL_DECLARE_KERNEL(cross_entropy, CrossEntropy)
 
 }  // namespace hadal::kernels

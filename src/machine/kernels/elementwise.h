@@ -9,14 +9,14 @@ namespace hadal::kernels {
 struct AddRows {  // y = a + b; y may be a or b
   Rows y, a, b;
   int64_t rows = 0, cols = 0;
-  ThreadPool* pool = nullptr;
+  Lane* lane = nullptr;
 };
 
 struct ScaleRows {  // y = x * factor; y may be x. factor 1 copies and converts
   Rows y, x;
   double factor = 1;
   int64_t rows = 0, cols = 0;
-  ThreadPool* pool = nullptr;
+  Lane* lane = nullptr;
 };
 
 // The reductions cut the rows into at most this many parts; part sums are added in order. A long single row should be
@@ -27,20 +27,20 @@ struct SumOfSquares {  // *result = sum of x^2 in FP64 (squares of f32 neither o
   Rows x;
   int64_t rows = 0, cols = 0;
   double* result = nullptr;
-  ThreadPool* pool = nullptr;
+  Lane* lane = nullptr;
 };
 
 struct AllFinite {  // *result = no NaN and no infinity
   Rows x;
   int64_t rows = 0, cols = 0;
   bool* result = nullptr;
-  ThreadPool* pool = nullptr;
+  Lane* lane = nullptr;
 };
 
-HADAL_DECLARE_KERNEL(void add_rows(const AddRows& args))
-HADAL_DECLARE_KERNEL(void scale_rows(const ScaleRows& args))
-HADAL_DECLARE_KERNEL(void sum_of_squares(const SumOfSquares& args))
-HADAL_DECLARE_KERNEL(void all_finite(const AllFinite& args))
+HADAL_DECLARE_KERNEL(add_rows, AddRows)
+HADAL_DECLARE_KERNEL(scale_rows, ScaleRows)
+HADAL_DECLARE_KERNEL(sum_of_squares, SumOfSquares)
+HADAL_DECLARE_KERNEL(all_finite, AllFinite)
 
 // Rows per part, so that at most kReduceParts parts of at least 4096 elements come out: a function of the shape alone.
 static inline int64_t reduce_rows_per_part(int64_t rows, int64_t cols) {

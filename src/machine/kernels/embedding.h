@@ -9,7 +9,7 @@ struct GatherRows {
   Rows y, w;
   const int32_t* ids = nullptr;  // [rows]
   int64_t rows = 0, cols = 0;
-  ThreadPool* pool = nullptr;
+  Lane* lane = nullptr;
 };
 
 // dw[ids[i]] += dy[i], i ascending: repeated ids add in row order. Threads split the columns.
@@ -17,10 +17,10 @@ struct ScatterAddRows {
   Rows dw, dy;  // dw f32 (f64)
   const int32_t* ids = nullptr;
   int64_t rows = 0, cols = 0;
-  ThreadPool* pool = nullptr;
+  Lane* lane = nullptr;
 };
 
-HADAL_DECLARE_KERNEL(void gather_rows(const GatherRows& args))
-HADAL_DECLARE_KERNEL(void scatter_add_rows(const ScatterAddRows& args))
+HADAL_DECLARE_KERNEL(gather_rows, GatherRows)
+HADAL_DECLARE_KERNEL(scatter_add_rows, ScatterAddRows)
 
 }  // namespace hadal::kernels

@@ -12,14 +12,11 @@
 #pragma once
 #include <cstdint>
 
-#include "base/exec.h"
 #include "kernels/dispatch.h"
 
 namespace hadal::kernels {
 
 constexpr int64_t kGemmChunk = 128;
-
-enum class GemmType : uint8_t { f32, bf16, f64 };  // f64 only if all three are, and only by the reference
 
 // Element (i, j) of A lies a_row * i + a_col * j elements after `a`, likewise B (rows are k); one stride of the two is
 // 1. C's columns are contiguous. No operand overlaps C. Sizes may be 0: k = 0 gives zeros, or leaves C with `add`.
@@ -33,25 +30,13 @@ struct GemmProduct {
 struct Gemm {
   const GemmProduct* products = nullptr;
   int64_t n_products = 0;
-  GemmType a_type = GemmType::f32, b_type = GemmType::f32, c_type = GemmType::f32;
+  // f32 or bf16; f64 only if all three are, and only by the reference
+  DType a_type = DType::f32, b_type = DType::f32, c_type = DType::f32;
   int64_t a_row = 0, a_col = 1, b_row = 0, b_col = 1, c_row = 0;  // in elements
   bool add = false;
-  ThreadPool* pool = nullptr;
-  void* workspace = nullptr;  // gemm_workspace_bytes(n_threads, n_products), 64-byte aligned
+  Lane* lane = nullptr;
 };
 
-// Limits of a task's block of C, for every instruction set: what a thread packs and accumulates must stay in its L2
-// cache.
-constexpr int64_t kGemmBlockRows = 384, kGemmBlockCols = 256, kGemmPanelCols = 64;
-
-// Per worker: packed A, one packed panel of B, and a block of FP32 totals for outputs that are not FP32.
-constexpr int64_t gemm_worker_bytes() {
-  return 4 * (kGemmBlockRows * (kGemmChunk + 16) + kGemmPanelCols * kGemmChunk + kGemmBlockRows * kGemmBlockCols);
-}
-constexpr int64_t gemm_workspace_bytes(int64_t n_threads, int64_t n_products) {
-  return n_threads * gemm_worker_bytes() + (8 * (n_products + 1) + 63) / 64 * 64;
-}
-
-HADAL_DECLARE_KERNEL(void gemm(const Gemm& args))
+HADAL_DECLARE_KERNEL(gemm, Gemm)
 
 }  // namespace hadal::kernels

@@ -11,7 +11,7 @@ struct RmsNorm {
   void* rstd = nullptr;     // [rows], written
   int64_t rows = 0, cols = 0;
   double eps = 0;
-  ThreadPool* pool = nullptr;
+  Lane* lane = nullptr;
 };
 
 // dx = rstd * (w dy - x * rstd^2 * mean(w dy x)), added to dx if add
@@ -21,7 +21,7 @@ struct RmsNormBackwardInput {
   const void* rstd = nullptr;
   int64_t rows = 0, cols = 0;
   bool add = false;
-  ThreadPool* pool = nullptr;
+  Lane* lane = nullptr;
 };
 
 // dw[c] += sum over rows of dy * x * rstd, in chunks of kRowChunk rows
@@ -30,11 +30,11 @@ struct RmsNormBackwardWeight {
   Rows dy, x;
   const void* rstd = nullptr;
   int64_t rows = 0, cols = 0;
-  ThreadPool* pool = nullptr;
+  Lane* lane = nullptr;
 };
 
-HADAL_DECLARE_KERNEL(void rms_norm(const RmsNorm& args))
-HADAL_DECLARE_KERNEL(void rms_norm_backward_input(const RmsNormBackwardInput& args))
-HADAL_DECLARE_KERNEL(void rms_norm_backward_weight(const RmsNormBackwardWeight& args))
+HADAL_DECLARE_KERNEL(rms_norm, RmsNorm)
+HADAL_DECLARE_KERNEL(rms_norm_backward_input, RmsNormBackwardInput)
+HADAL_DECLARE_KERNEL(rms_norm_backward_weight, RmsNormBackwardWeight)
 
 }  // namespace hadal::kernels

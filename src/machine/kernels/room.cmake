@@ -1,7 +1,12 @@
 # Reference kernels (reference/*.cpp) are plain templates on float and double and are built like any other file.
 # Every kernel under cpu/ is one source over the thin vector layer, compiled once per instruction set into its own
 # namespace (HADAL_ISA names it). Only these objects carry instruction-set flags.
+# What plans their work (cpu/*_plan.cpp) is ordinary code, built once.
 file(GLOB kernel_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/machine/kernels/cpu/*.cpp)
+set(plan_sources ${kernel_sources})
+list(FILTER plan_sources INCLUDE REGEX "_plan.cpp$")
+list(FILTER kernel_sources EXCLUDE REGEX "_plan.cpp$")
+target_sources(hadal_kernels PRIVATE ${plan_sources})
 function(hadal_isa isa)
   if(NOT kernel_sources)
     return()

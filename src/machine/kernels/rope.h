@@ -13,9 +13,9 @@ struct Rope {
   int64_t table_stride = 0;
   const int32_t* positions = nullptr;  // [rows]
   bool inverse = false;                // multiply by the conjugate
-  ThreadPool* pool = nullptr;
+  Lane* lane = nullptr;
 };
 
-HADAL_DECLARE_KERNEL(void rope(const Rope& args))
+HADAL_DECLARE_KERNEL(rope, Rope)
 
 }  // namespace hadal::kernels

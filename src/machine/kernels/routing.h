@@ -16,7 +16,7 @@ struct Route {
   bool softmax = false, group_max = false, normalize = true, forced = false;
   double scale = 1;
   int64_t* bad_token = nullptr;  // first token whose scores are NaN, or -1
-  ThreadPool* pool = nullptr;
+  Lane* lane = nullptr;
 };
 
 struct RouteBackward {
@@ -26,7 +26,7 @@ struct RouteBackward {
   int64_t tokens = 0, n_experts = 0, top_k = 1;
   bool softmax = false, normalize = true;
   double scale = 1;
-  ThreadPool* pool = nullptr;
+  Lane* lane = nullptr;
 };
 
 // One task per sequence; workspace holds n_experts counts and n_experts means per sequence.
@@ -38,7 +38,7 @@ struct BalanceLoss {
   double alpha = 0;
   double* workspace = nullptr;  // [n_sequences, 2 * n_experts]
   double* losses = nullptr;     // [n_sequences]
-  ThreadPool* pool = nullptr;
+  Lane* lane = nullptr;
 };
 
 // y[t] (+)= sum over s ascending of weights[t,s] * x[position[t,s]]
@@ -47,7 +47,7 @@ struct Combine {
   const int32_t* position = nullptr;  // [tokens, top_k]
   int64_t tokens = 0, top_k = 1, cols = 0;
   bool add = false;
-  ThreadPool* pool = nullptr;
+  Lane* lane = nullptr;
 };
 
 // dx[position[t,s]] = weights[t,s] * dy[t]; dweights[t,s] = dy[t] . x[position[t,s]]
@@ -55,7 +55,7 @@ struct CombineBackward {
   Rows dx, dweights, dy, x, weights;
   const int32_t* position = nullptr;
   int64_t tokens = 0, top_k = 1, cols = 0;
-  ThreadPool* pool = nullptr;
+  Lane* lane = nullptr;
 };
 
 // dx[t] (+)= sum over s ascending of d_sorted[position[t,s]]
@@ -64,14 +64,14 @@ struct GatherBackward {
   const int32_t* position = nullptr;
   int64_t tokens = 0, top_k = 1, cols = 0;
   bool add = false;
-  ThreadPool* pool = nullptr;
+  Lane* lane = nullptr;
 };
 
-HADAL_DECLARE_KERNEL(void route(const Route& args))
-HADAL_DECLARE_KERNEL(void route_backward(const RouteBackward& args))
-HADAL_DECLARE_KERNEL(void balance_loss(const BalanceLoss& args))
-HADAL_DECLARE_KERNEL(void combine(const Combine& args))
-HADAL_DECLARE_KERNEL(void combine_backward(const CombineBackward& args))
-HADAL_DECLARE_KERNEL(void gather_backward(const GatherBackward& args))
+HADAL_DECLARE_KERNEL(route, Route)
+HADAL_DECLARE_KERNEL(route_backward, RouteBackward)
+HADAL_DECLARE_KERNEL(balance_loss, BalanceLoss)
+HADAL_DECLARE_KERNEL(combine, Combine)
+HADAL_DECLARE_KERNEL(combine_backward, CombineBackward)
+HADAL_DECLARE_KERNEL(gather_backward, GatherBackward)
 
 }  // namespace hadal::kernels

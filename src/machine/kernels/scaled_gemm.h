@@ -6,7 +6,6 @@
 #pragma once
 #include <cstdint>
 
-#include "base/exec.h"
 #include "kernels/gemm.h"
 
 namespace hadal::kernels {
@@ -23,16 +22,14 @@ struct ScaledOperand {
 struct ScaledGemm {
   ScaledOperand a, b;
   void* c = nullptr;
-  GemmType c_type = GemmType::f32;  // f32 or bf16
-  int64_t c_row = 0;                // in elements; columns are contiguous
+  DType c_type = DType::f32;  // f32 or bf16
+  int64_t c_row = 0;          // in elements; columns are contiguous
   int64_t m = 0, n = 0, k = 0;
   int64_t chunk = kGemmChunk;  // <= kGemmChunk
   bool add = false;
-  ThreadPool* pool = nullptr;
+  Lane* lane = nullptr;
 };
 
-namespace reference {
-void scaled_gemm(const ScaledGemm& args);
-}
+HADAL_DECLARE_FORMULA(scaled_gemm, ScaledGemm)
 
 }  // namespace hadal::kernels

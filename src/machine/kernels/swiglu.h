@@ -9,16 +9,16 @@ namespace hadal::kernels {
 struct Swiglu {
   Rows h, g, u;  // [rows, cols]; g and u in one format
   int64_t rows = 0, cols = 0;
-  ThreadPool* pool = nullptr;
+  Lane* lane = nullptr;
 };
 
 struct SwigluBackward {
   Rows dg, du, dh, g, u;  // dg, du in one format, g and u in one format; dg, du may be g, u
   int64_t rows = 0, cols = 0;
-  ThreadPool* pool = nullptr;
+  Lane* lane = nullptr;
 };
 
-HADAL_DECLARE_KERNEL(void swiglu(const Swiglu& args))
-HADAL_DECLARE_KERNEL(void swiglu_backward(const SwigluBackward& args))
+HADAL_DECLARE_KERNEL(swiglu, Swiglu)
+HADAL_DECLARE_KERNEL(swiglu_backward, SwigluBackward)
 
 }  // namespace hadal::kernels

@@ -16,9 +16,9 @@ struct SwigluWeighted {
   const int32_t* token = nullptr;  // [rows] row r belongs to weights[token[r], slot[r]]
   const int32_t* slot = nullptr;
   int64_t rows = 0, cols = 0;
-  ThreadPool* pool = nullptr;
+  Lane* lane = nullptr;
 };
 
-HADAL_DECLARE_KERNEL(void swiglu_weighted_backward(const SwigluWeighted& args))
+HADAL_DECLARE_KERNEL(swiglu_weighted_backward, SwigluWeighted)
 
 }  // namespace hadal::kernels

@@ -6,18 +6,12 @@
 namespace hadal::ops {
 namespace {
 
-kernels::Num number(const Tensor& tensor) {
-  switch (tensor.dtype()) {
-    case DType::f64: return kernels::Num::f64;
-    case DType::f32: return kernels::Num::f32;
-    case DType::bf16: return kernels::Num::bf16;
-    default: fail(ErrorKind::unsupported, "attention takes F64, F32 or BF16, not {}", dtype_name(tensor.dtype()));
-  }
-}
-
 kernels::Rows rows_of(const Tensor& tensor) {
   if (!tensor) return {};
-  return {tensor.raw(), tensor.row_stride(), number(tensor)};
+  const DType dtype = tensor.dtype();
+  check(dtype == DType::f64 || dtype == DType::f32 || dtype == DType::bf16, ErrorKind::unsupported,
+        "attention takes F64, F32 or BF16, not {}", dtype_name(dtype));
+  return {tensor.raw(), tensor.row_stride(), dtype};
 }
 
 void check_tensor(const Tensor& tensor, const char* name, DType dtype, int64_t cols) {
@@ -84,16 +78,7 @@ void check_outputs(const AttentionInputs& in, const Tensor& o, const Tensor& lse
   check_same_rows(lse, "lse", in.q);
 }
 
-std::vector<kernels::AttentionSegment> kernel_segments(const AttentionInputs& in) {
-  std::vector<kernels::AttentionSegment> segments;
-  for (const Segment& s : *in.segments) {
-    if (s.n_k > 0) segments.push_back({s.q_begin, s.n_q, s.k_begin, s.n_k});
-  }
-  return segments;
-}
-
-kernels::Attention kernel_args(const Exec& exec, const AttentionInputs& in, const Tensor& o, const Tensor& lse,
-                               const std::vector<kernels::AttentionSegment>& segments) {
+kernels::Attention kernel_args(const Exec& exec, const AttentionInputs& in, const Tensor& o, const Tensor& lse) {
   return {.q = rows_of(in.q),
           .k_nope = rows_of(in.k_nope),
           .k_rope = rows_of(in.k_rope),
@@ -107,22 +92,9 @@ kernels::Attention kernel_args(const Exec& exec, const AttentionInputs& in, cons
           .scale = in.scale,
           .o = rows_of(o),
           .lse = rows_of(lse),
-          .segments = segments.data(),
-          .n_segments = int64_t(segments.size()),
-          .pool = exec.pool};
-}
-
-// Vector kernels know f32 and bf16; f64 is the reference's.
-Isa isa_for(const Exec& exec, const Tensor& q) { return q.dtype() == DType::f64 ? Isa::reference : exec.isa; }
-
-// Lends the plan's tasks and workspace to the arguments; the returned owner must outlive the call.
-std::shared_ptr<void> equip(const Exec& exec, const kernels::AttentionPlan& plan, kernels::Attention& args) {
-  args.tasks = plan.tasks.data();
-  args.n_tasks = int64_t(plan.tasks.size());
-  args.worker_bytes = plan.worker_bytes;
-  std::shared_ptr<void> space = exec.memory->allocate(size_t(plan.worker_bytes * exec.pool->n_threads()));
-  args.workspace = space.get();
-  return space;
+          .segments = in.segments->data(),
+          .n_segments = int64_t(in.segments->size()),
+          .lane = exec.compute};
 }
 
 }  // namespace
@@ -130,14 +102,7 @@ std::shared_ptr<void> equip(const Exec& exec, const kernels::AttentionPlan& plan
 void attention_forward(const Exec& exec, const AttentionInputs& in, const Tensor& o, const Tensor& lse) {
   check_inputs(in);
   check_outputs(in, o, lse);
-  const auto segments = kernel_segments(in);
-  if (segments.empty()) return;
-  kernels::Attention args = kernel_args(exec, in, o, lse, segments);
-  const Isa isa = isa_for(exec, in.q);
-  const kernels::AttentionPlan plan = kernels::attention_plan(args, isa);
-  const auto space = equip(exec, plan, args);
-  using namespace kernels;
-  HADAL_DISPATCH(isa, attention_forward(args));
+  kernels::attention_forward(kernels::twin(exec, in.q.dtype() == DType::f64), kernel_args(exec, in, o, lse));
 }
 
 void attention_backward(const Exec& exec, const AttentionInputs& in, const Tensor& o, const Tensor& lse,
@@ -155,23 +120,13 @@ void attention_backward(const Exec& exec, const AttentionInputs& in, const Tenso
   if (in.d_nope > 0) check_same_rows(out.dk_nope, "dk_nope", in.v);
   if (in.d_rope > 0) check_same_rows(out.dk_rope, "dk_rope", in.v);
   check_same_rows(out.dv, "dv", in.v);
-  const auto segments = kernel_segments(in);
-  if (segments.empty()) return;
-
-  kernels::AttentionBackward args{.forward = kernel_args(exec, in, o, lse, segments),
-                                  .d_o = rows_of(d_o),
-                                  .dq = rows_of(out.dq),
-                                  .dk_nope = rows_of(out.dk_nope),
-                                  .dk_rope = rows_of(out.dk_rope),
-                                  .dv = rows_of(out.dv)};
-  const Isa isa = isa_for(exec, in.q);
-  const kernels::AttentionPlan plan = kernels::attention_backward_plan(args.forward, isa);
-  const auto space = equip(exec, plan, args.forward);
-  std::shared_ptr<void> partials;
-  if (plan.partial_bytes > 0) partials = exec.memory->allocate(size_t(plan.partial_bytes));
-  args.partials = partials.get();
-  using namespace kernels;
-  HADAL_DISPATCH(isa, attention_backward(args));
+  const kernels::AttentionBackward args{.forward = kernel_args(exec, in, o, lse),
+                                        .d_o = rows_of(d_o),
+                                        .dq = rows_of(out.dq),
+                                        .dk_nope = rows_of(out.dk_nope),
+                                        .dk_rope = rows_of(out.dk_rope),
+                                        .dv = rows_of(out.dv)};
+  kernels::attention_backward(kernels::twin(exec, in.q.dtype() == DType::f64), args);
 }
 
 }  // namespace hadal::ops

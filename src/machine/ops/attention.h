@@ -9,14 +9,12 @@
 #include <cstdint>
 #include <vector>
 
+#include "kernels/segment.h"
 #include "tensor/tensor.h"
 
 namespace hadal::ops {
 
-// Queries rows q_begin .. q_begin+n_q are the LAST n_q of the n_k positions whose keys are rows k_begin .. k_begin+n_k.
-struct Segment {
-  int64_t q_begin = 0, n_q = 0, k_begin = 0, n_k = 0;
-};
+using hadal::Segment;
 
 struct AttentionInputs {
   Tensor q;       // [Tq, H * (d_nope + d_rope)], each head [nope | rope], rope part already rotated

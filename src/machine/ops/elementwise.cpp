@@ -43,9 +43,9 @@ void scale_into(const Exec& exec, const Tensor& y, const Tensor& x, double facto
                        .factor = factor,
                        .rows = e.rows,
                        .cols = e.cols,
-                       .pool = exec.pool};
-  const bool f64 = args.x.num == Num::f64 || args.y.num == Num::f64;
-  HADAL_DISPATCH(isa_for(exec, f64), scale_rows(args));
+                       .lane = exec.compute};
+  const bool f64 = args.x.dtype == DType::f64 || args.y.dtype == DType::f64;
+  kernels::scale_rows(twin(exec, f64), args);
 }
 
 }  // namespace
@@ -59,9 +59,9 @@ void add(const Exec& exec, const Tensor& y, const Tensor& a, const Tensor& b) {
                      .b = rows_in(e, b, "add b"),
                      .rows = e.rows,
                      .cols = e.cols,
-                     .pool = exec.pool};
+                     .lane = exec.compute};
   const bool f64 = all_f64({args.y, args.a, args.b}, "add");
-  HADAL_DISPATCH(isa_for(exec, f64), add_rows(args));
+  kernels::add_rows(twin(exec, f64), args);
 }
 
 void add_to(const Exec& exec, const Tensor& y, const Tensor& x) { add(exec, y, y, x); }
@@ -74,8 +74,8 @@ double sum_of_squares(const Exec& exec, const Tensor& x) {
   double result = 0;
   const Extent e = extent({&x});
   const SumOfSquares args{
-      .x = rows_in(e, x, "sum_of_squares x"), .rows = e.rows, .cols = e.cols, .result = &result, .pool = exec.pool};
-  HADAL_DISPATCH(isa_for(exec, args.x.num == Num::f64), sum_of_squares(args));
+      .x = rows_in(e, x, "sum_of_squares x"), .rows = e.rows, .cols = e.cols, .result = &result, .lane = exec.compute};
+  kernels::sum_of_squares(twin(exec, args.x.dtype == DType::f64), args);
   return result;
 }
 
@@ -83,8 +83,8 @@ bool all_finite(const Exec& exec, const Tensor& x) {
   bool result = true;
   const Extent e = extent({&x});
   const AllFinite args{
-      .x = rows_in(e, x, "all_finite x"), .rows = e.rows, .cols = e.cols, .result = &result, .pool = exec.pool};
-  HADAL_DISPATCH(isa_for(exec, args.x.num == Num::f64), all_finite(args));
+      .x = rows_in(e, x, "all_finite x"), .rows = e.rows, .cols = e.cols, .result = &result, .lane = exec.compute};
+  kernels::all_finite(twin(exec, args.x.dtype == DType::f64), args);
   return result;
 }
 

@@ -11,12 +11,10 @@ namespace hadal::ops {
 
 // A floating matrix as kernels see it: f64, f32 or bf16; anything else throws.
 inline kernels::Rows kernel_rows(const Tensor& tensor, const char* what) {
-  switch (tensor.dtype()) {
-    case DType::f64: return {tensor.raw(), tensor.row_stride(), kernels::Num::f64};
-    case DType::f32: return {tensor.raw(), tensor.row_stride(), kernels::Num::f32};
-    case DType::bf16: return {tensor.raw(), tensor.row_stride(), kernels::Num::bf16};
-    default: fail(ErrorKind::invalid, "{} is {}; this op takes F64, F32 or BF16", what, dtype_name(tensor.dtype()));
-  }
+  const DType dtype = tensor.dtype();
+  check(dtype == DType::f64 || dtype == DType::f32 || dtype == DType::bf16, ErrorKind::invalid,
+        "{} is {}; this op takes F64, F32 or BF16", what, dtype_name(dtype));
+  return {tensor.raw(), tensor.row_stride(), dtype};
 }
 
 inline void check_shape(const Tensor& tensor, int64_t rows, int64_t cols, const char* what) {
@@ -36,13 +34,11 @@ inline void* wide_vector(const Tensor& tensor, int64_t count, bool f64, const ch
 // Whether the operands are in reference precision: all f64 or none of them.
 inline bool all_f64(std::initializer_list<kernels::Rows> operands, const char* op) {
   int64_t n_f64 = 0;
-  for (const kernels::Rows& rows : operands) n_f64 += rows.num == kernels::Num::f64;
+  for (const kernels::Rows& rows : operands) n_f64 += rows.dtype == DType::f64;
   check(n_f64 == 0 || n_f64 == int64_t(operands.size()), ErrorKind::invalid,
         "{}: F64 operands cannot be mixed with others", op);
   return n_f64 > 0;
 }
-
-inline Isa isa_for(const Exec& exec, bool f64) { return f64 ? Isa::reference : exec.isa; }
 
 // Every id must be in [lowest, count): kernels trust them.
 inline void check_ids(const int32_t* ids, int64_t n, int64_t lowest, int64_t count, const char* what) {

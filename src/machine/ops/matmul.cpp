@@ -1,8 +1,6 @@
 // Shape checks of the matrix products, and their translation into the one strided kernel of kernels/gemm.h.
 #include "ops/matmul.h"
 
-#include <vector>
-
 #include "base/error.h"
 #include "kernels/gemm.h"
 
@@ -11,15 +9,12 @@ namespace {
 
 using kernels::Gemm;
 using kernels::GemmProduct;
-using kernels::GemmType;
 
-GemmType gemm_type(const Tensor& tensor, const char* op, const char* name) {
-  switch (tensor.dtype()) {
-    case DType::f32: return GemmType::f32;
-    case DType::bf16: return GemmType::bf16;
-    case DType::f64: return GemmType::f64;
-    default: fail(ErrorKind::internal, "{}: {} is {}, must be F64, F32 or BF16", op, name, dtype_name(tensor.dtype()));
-  }
+DType gemm_type(const Tensor& tensor, const char* op, const char* name) {
+  const DType dtype = tensor.dtype();
+  check(dtype == DType::f32 || dtype == DType::bf16 || dtype == DType::f64, ErrorKind::internal,
+        "{}: {} is {}, must be F64, F32 or BF16", op, name, dtype_name(dtype));
+  return dtype;
 }
 
 void check_shape(const char* op, const char* name, const Tensor& tensor, int64_t rows, int64_t cols) {
@@ -41,15 +36,27 @@ struct Form {
   Write write = Write::overwrite;
 };
 
-void run(const Exec& exec, const Form& form, const std::vector<GemmProduct>& products) {
+// A list of products in the lane's workspace.
+class Products {
+ public:
+  Products(const Exec& exec, int64_t most) : space_(*exec.compute, most * int64_t(sizeof(GemmProduct))) {}
+  void add(const GemmProduct& product) { list()[count_++] = product; }
+  GemmProduct* list() const { return reinterpret_cast<GemmProduct*>(space_.data); }
+  int64_t count() const { return count_; }
+
+ private:
+  Workspace space_;
+  int64_t count_ = 0;
+};
+
+void run(const Exec& exec, const Form& form, const GemmProduct* products, int64_t n_products) {
   Gemm args;
-  args.products = products.data();
-  args.n_products = int64_t(products.size());
+  args.products = products;
+  args.n_products = n_products;
   args.a_type = gemm_type(form.a, form.op, "the left operand");
   args.b_type = gemm_type(form.b, form.op, "the right operand");
   args.c_type = gemm_type(form.c, form.op, "the result");
-  const int doubles =
-      int(args.a_type == GemmType::f64) + int(args.b_type == GemmType::f64) + int(args.c_type == GemmType::f64);
+  const int doubles = int(args.a_type == DType::f64) + int(args.b_type == DType::f64) + int(args.c_type == DType::f64);
   check(doubles == 0 || doubles == 3, ErrorKind::internal, "{}: F64 mixes with nothing; got {} = {} x {}", form.op,
         dtype_name(form.c.dtype()), dtype_name(form.a.dtype()), dtype_name(form.b.dtype()));
   args.a_row = form.transpose_a ? 1 : form.a.row_stride();
@@ -58,17 +65,13 @@ void run(const Exec& exec, const Form& form, const std::vector<GemmProduct>& pro
   args.b_col = form.transpose_b ? form.b.row_stride() : 1;
   args.c_row = form.c.row_stride();
   args.add = form.write == Write::add;
-  args.pool = exec.pool;
-  const Isa isa = doubles == 3 ? Isa::reference : exec.isa;
-  const auto workspace =
-      exec.memory->allocate(size_t(kernels::gemm_workspace_bytes(exec.pool->n_threads(), args.n_products)));
-  args.workspace = workspace.get();
-  using namespace kernels;
-  HADAL_DISPATCH(isa, gemm(args));
+  args.lane = exec.compute;
+  kernels::gemm(kernels::twin(exec, doubles == 3), args);
 }
 
 void run_one(const Exec& exec, const Form& form, int64_t m, int64_t n, int64_t k) {
-  run(exec, form, {GemmProduct{form.a.raw(), form.b.raw(), form.c.raw(), m, n, k}});
+  const GemmProduct product{form.a.raw(), form.b.raw(), form.c.raw(), m, n, k};
+  run(exec, form, &product, 1);
 }
 
 void check_offsets(const char* op, std::span<const int64_t> offsets, int64_t groups, int64_t rows) {
@@ -93,19 +96,18 @@ Experts experts_of(const char* op, const char* name, const Tensor& w) {
 }
 
 // Products of rows offsets[e] .. offsets[e+1] of a row-wise operand with expert e's matrix.
-std::vector<GemmProduct> row_groups(const Form& form, std::span<const int64_t> offsets, const Experts& e,
-                                    bool to_input) {
-  std::vector<GemmProduct> products;
-  products.reserve(size_t(e.count));
+void run_row_groups(const Exec& exec, const Form& form, std::span<const int64_t> offsets, const Experts& e,
+                    bool to_input) {
+  Products products(exec, e.count);
   for (int64_t i = 0; i < e.count; ++i) {
     const int64_t first = offsets[size_t(i)], rows = offsets[size_t(i + 1)] - first;
     if (rows == 0) continue;
-    products.push_back({element_address(form.a, first * form.a.row_stride()),
-                        element_address(form.b, i * e.n * form.b.row_stride()),
-                        const_cast<char*>(element_address(form.c, first * form.c.row_stride())), rows,
-                        to_input ? e.k : e.n, to_input ? e.n : e.k});
+    products.add({element_address(form.a, first * form.a.row_stride()),
+                  element_address(form.b, i * e.n * form.b.row_stride()),
+                  const_cast<char*>(element_address(form.c, first * form.c.row_stride())), rows, to_input ? e.k : e.n,
+                  to_input ? e.n : e.k});
   }
-  return products;
+  run(exec, form, products.list(), products.count());
 }
 
 void check_gradient_type(const char* op, const Tensor& dw) {
@@ -144,7 +146,7 @@ void grouped_linear(const Exec& exec, const Tensor& y, const Tensor& x, const Te
   check_shape("grouped_linear", "x", x, x.rows(), e.k);
   check_shape("grouped_linear", "y", y, x.rows(), e.n);
   const Form form{"grouped_linear", y, x, w, false, true, write};
-  run(exec, form, row_groups(form, offsets, e, false));
+  run_row_groups(exec, form, offsets, e, false);
 }
 
 void grouped_linear_backward_input(const Exec& exec, const Tensor& dx, const Tensor& dy, const Tensor& w,
@@ -154,7 +156,7 @@ void grouped_linear_backward_input(const Exec& exec, const Tensor& dx, const Ten
   check_shape("grouped_linear_backward_input", "dy", dy, dy.rows(), e.n);
   check_shape("grouped_linear_backward_input", "dx", dx, dy.rows(), e.k);
   const Form form{"grouped_linear_backward_input", dx, dy, w, false, false, write};
-  run(exec, form, row_groups(form, offsets, e, true));
+  run_row_groups(exec, form, offsets, e, true);
 }
 
 void grouped_linear_backward_weight(const Exec& exec, const Tensor& dw, const Tensor& dy, const Tensor& x,
@@ -164,15 +166,14 @@ void grouped_linear_backward_weight(const Exec& exec, const Tensor& dw, const Te
   check_shape("grouped_linear_backward_weight", "dy", dy, dy.rows(), e.n);
   check_shape("grouped_linear_backward_weight", "x", x, dy.rows(), e.k);
   check_gradient_type("grouped_linear_backward_weight", dw);
-  std::vector<GemmProduct> products;
-  products.reserve(size_t(e.count));
+  Products products(exec, e.count);
   for (int64_t i = 0; i < e.count; ++i) {
     const int64_t first = offsets[size_t(i)], rows = offsets[size_t(i + 1)] - first;
     if (rows == 0) continue;
-    products.push_back({element_address(dy, first * dy.row_stride()), element_address(x, first * x.row_stride()),
-                        const_cast<char*>(element_address(dw, i * e.n * dw.row_stride())), e.n, e.k, rows});
+    products.add({element_address(dy, first * dy.row_stride()), element_address(x, first * x.row_stride()),
+                  const_cast<char*>(element_address(dw, i * e.n * dw.row_stride())), e.n, e.k, rows});
   }
-  run(exec, {"grouped_linear_backward_weight", dw, dy, x, true, false, Write::add}, products);
+  run(exec, {"grouped_linear_backward_weight", dw, dy, x, true, false, Write::add}, products.list(), products.count());
 }
 
 void head_matmul(const Exec& exec, const HeadMatmul& args) {
@@ -182,16 +183,13 @@ void head_matmul(const Exec& exec, const HeadMatmul& args) {
   check_shape("head_matmul", "b", args.b, args.transpose_b ? n : k, args.transpose_b ? k : n);
   check_shape("head_matmul", "c", args.c, m, n);
   check(args.n_heads >= 0, ErrorKind::internal, "head_matmul: {} heads", args.n_heads);
-  std::vector<GemmProduct> products(size_t(args.n_heads));
+  Products products(exec, args.n_heads);
   for (int64_t h = 0; h < args.n_heads; ++h) {
-    products[size_t(h)] = {element_address(args.a, h * args.a_head_stride),
-                           element_address(args.b, h * args.b_head_stride),
-                           const_cast<char*>(element_address(args.c, h * args.c_head_stride)),
-                           m,
-                           n,
-                           k};
+    products.add({element_address(args.a, h * args.a_head_stride), element_address(args.b, h * args.b_head_stride),
+                  const_cast<char*>(element_address(args.c, h * args.c_head_stride)), m, n, k});
   }
-  run(exec, {"head_matmul", args.c, args.a, args.b, args.transpose_a, args.transpose_b, args.write}, products);
+  run(exec, {"head_matmul", args.c, args.a, args.b, args.transpose_a, args.transpose_b, args.write}, products.list(),
+      products.count());
 }
 
 }  // namespace hadal::ops

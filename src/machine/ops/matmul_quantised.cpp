@@ -8,7 +8,6 @@
 namespace hadal::ops {
 namespace {
 
-using kernels::GemmType;
 using kernels::ScaledGemm;
 using kernels::ScaledOperand;
 
@@ -44,15 +43,15 @@ void run(const Exec& exec, const Form& form, const Tensor& c, const Quantised& a
   args.a = operand(a, form.a_sums_rows);
   args.b = operand(b, form.b_sums_rows);
   args.c = c.raw();
-  args.c_type = c.dtype() == DType::bf16 ? GemmType::bf16 : GemmType::f32;
+  args.c_type = c.dtype();
   args.c_row = c.row_stride();
   args.m = m;
   args.n = n;
   args.k = k;
   args.chunk = chunk;
   args.add = form.write == Write::add;
-  args.pool = exec.pool;
-  kernels::reference::scaled_gemm(args);
+  args.lane = exec.compute;
+  kernels::scaled_gemm(kernels::twin(exec, false), args);
 }
 
 bool both_codes(const Activation& a, const Activation& b) { return a.is_quantised() && b.is_quantised(); }

@@ -24,8 +24,8 @@ void rms_norm(const Exec& exec, const Tensor& y, const Tensor& rstd, const Tenso
                      .rows = rows,
                      .cols = cols,
                      .eps = eps,
-                     .pool = exec.pool};
-  HADAL_DISPATCH(isa_for(exec, f64), rms_norm(args));
+                     .lane = exec.compute};
+  kernels::rms_norm(twin(exec, f64), args);
 }
 
 void rms_norm_backward_input(const Exec& exec, const Tensor& dx, const Tensor& dy, const Tensor& x, const Tensor& w,
@@ -44,8 +44,8 @@ void rms_norm_backward_input(const Exec& exec, const Tensor& dx, const Tensor& d
                                   .rows = rows,
                                   .cols = cols,
                                   .add = add,
-                                  .pool = exec.pool};
-  HADAL_DISPATCH(isa_for(exec, f64), rms_norm_backward_input(args));
+                                  .lane = exec.compute};
+  kernels::rms_norm_backward_input(twin(exec, f64), args);
 }
 
 void rms_norm_backward_weight(const Exec& exec, const Tensor& dw, const Tensor& dy, const Tensor& x,
@@ -60,19 +60,19 @@ void rms_norm_backward_weight(const Exec& exec, const Tensor& dw, const Tensor& 
                                    .rstd = wide_vector(rstd, rows, f64, "rms_norm rstd"),
                                    .rows = rows,
                                    .cols = cols,
-                                   .pool = exec.pool};
-  HADAL_DISPATCH(isa_for(exec, f64), rms_norm_backward_weight(args));
+                                   .lane = exec.compute};
+  kernels::rms_norm_backward_weight(twin(exec, f64), args);
 }
 
 void rope(const Exec& exec, const RopeArgs& a) {
   const Rows x = kernel_rows(a.x, "rope x"), table = kernel_rows(a.table, "rope table");
-  const bool f64 = x.num == Num::f64;
+  const bool f64 = x.dtype == DType::f64;
   const int64_t rows = a.x.rows();
   check(a.d_rope > 0 && a.d_rope % 2 == 0, ErrorKind::invalid,
         "rope rotates pairs: d_rope is {}, expected an even size", a.d_rope);
   check(a.n_heads == 1 || a.head_stride >= a.d_rope, ErrorKind::invalid, "rope: heads {} elements apart hold {} each",
         a.head_stride, a.d_rope);
-  check(a.table.cols() == a.d_rope && table.num == (f64 ? Num::f64 : Num::f32), ErrorKind::invalid,
+  check(a.table.cols() == a.d_rope && table.dtype == (f64 ? DType::f64 : DType::f32), ErrorKind::invalid,
         "rope table is {} {}, expected {} rows of {}", dtype_name(a.table.dtype()), shape_text(a.table.shape()),
         f64 ? "F64" : "F32", a.d_rope);
   check_ids(a.positions, rows, 0, a.table.rows(), "rope: position of row");
@@ -85,8 +85,8 @@ void rope(const Exec& exec, const RopeArgs& a) {
                   .table_stride = table.stride,
                   .positions = a.positions,
                   .inverse = a.inverse,
-                  .pool = exec.pool};
-  HADAL_DISPATCH(isa_for(exec, f64), rope(args));
+                  .lane = exec.compute};
+  kernels::rope(twin(exec, f64), args);
 }
 
 void swiglu(const Exec& exec, const Tensor& h, const Tensor& g, const Tensor& u) {
@@ -95,13 +95,13 @@ void swiglu(const Exec& exec, const Tensor& h, const Tensor& g, const Tensor& u)
                     .u = kernel_rows(u, "swiglu u"),
                     .rows = g.rows(),
                     .cols = g.cols(),
-                    .pool = exec.pool};
+                    .lane = exec.compute};
   const bool f64 = all_f64({args.h, args.g, args.u}, "swiglu");
   check(g.dtype() == u.dtype(), ErrorKind::invalid, "swiglu: g is {}, u is {}", dtype_name(g.dtype()),
         dtype_name(u.dtype()));
   check_shape(u, args.rows, args.cols, "swiglu u");
   check_shape(h, args.rows, args.cols, "swiglu h");
-  HADAL_DISPATCH(isa_for(exec, f64), swiglu(args));
+  kernels::swiglu(twin(exec, f64), args);
 }
 
 void swiglu_backward(const Exec& exec, const Tensor& dg, const Tensor& du, const Tensor& dh, const Tensor& g,
@@ -113,7 +113,7 @@ void swiglu_backward(const Exec& exec, const Tensor& dg, const Tensor& du, const
                             .u = kernel_rows(u, "swiglu u"),
                             .rows = g.rows(),
                             .cols = g.cols(),
-                            .pool = exec.pool};
+                            .lane = exec.compute};
   const bool f64 = all_f64({args.dg, args.du, args.dh, args.g, args.u}, "swiglu_backward");
   check(g.dtype() == u.dtype() && dg.dtype() == du.dtype(), ErrorKind::invalid,
         "swiglu_backward: g is {}, u {}, dg {}, du {}; expected pairs of one dtype", dtype_name(g.dtype()),
@@ -122,13 +122,13 @@ void swiglu_backward(const Exec& exec, const Tensor& dg, const Tensor& du, const
   check_shape(dh, args.rows, args.cols, "swiglu dh");
   check_shape(dg, args.rows, args.cols, "swiglu dg");
   check_shape(du, args.rows, args.cols, "swiglu du");
-  HADAL_DISPATCH(isa_for(exec, f64), swiglu_backward(args));
+  kernels::swiglu_backward(twin(exec, f64), args);
 }
 
 void cross_entropy(const Exec& exec, const Tensor& logits, std::span<const int32_t> targets, double scale,
                    const Tensor& loss, bool gradient) {
   const Rows x = kernel_rows(logits, "cross_entropy logits");
-  const bool f64 = x.num == Num::f64;
+  const bool f64 = x.dtype == DType::f64;
   const int64_t rows = logits.rows(), vocab = logits.cols();
   check(int64_t(targets.size()) == rows, ErrorKind::invalid, "cross_entropy: {} targets for {} rows of logits",
         targets.size(), rows);
@@ -141,8 +141,8 @@ void cross_entropy(const Exec& exec, const Tensor& logits, std::span<const int32
                           .vocab = vocab,
                           .scale = scale,
                           .gradient = gradient,
-                          .pool = exec.pool};
-  HADAL_DISPATCH(isa_for(exec, f64), cross_entropy(args));
+                          .lane = exec.compute};
+  kernels::cross_entropy(twin(exec, f64), args);
 }
 
 void embedding(const Exec& exec, const Tensor& y, const Tensor& w, std::span<const int32_t> ids) {
@@ -155,11 +155,11 @@ void gather_rows(const Exec& exec, const Tensor& dst, const Tensor& src, std::sp
                         .ids = index.data(),
                         .rows = int64_t(index.size()),
                         .cols = src.cols(),
-                        .pool = exec.pool};
+                        .lane = exec.compute};
   const bool f64 = all_f64({args.y, args.w}, "gather_rows");
   check_shape(dst, args.rows, args.cols, "gathered rows");
   check_ids(args.ids, args.rows, 0, src.rows(), "index of row");
-  HADAL_DISPATCH(isa_for(exec, f64), gather_rows(args));
+  kernels::gather_rows(twin(exec, f64), args);
 }
 
 void embedding_backward_weight(const Exec& exec, const Tensor& dw, const Tensor& dy, std::span<const int32_t> ids) {
@@ -168,12 +168,13 @@ void embedding_backward_weight(const Exec& exec, const Tensor& dw, const Tensor&
                             .ids = ids.data(),
                             .rows = int64_t(ids.size()),
                             .cols = dw.cols(),
-                            .pool = exec.pool};
+                            .lane = exec.compute};
   const bool f64 = all_f64({args.dw, args.dy}, "embedding_backward_weight");
-  check(args.dw.num != Num::bf16, ErrorKind::invalid, "embedding dw is BF16, expected F32: gradients add up in FP32");
+  check(args.dw.dtype != DType::bf16, ErrorKind::invalid,
+        "embedding dw is BF16, expected F32: gradients add up in FP32");
   check_shape(dy, args.rows, args.cols, "embedding dy");
   check_ids(args.ids, args.rows, 0, dw.rows(), "id of row");
-  HADAL_DISPATCH(isa_for(exec, f64), scatter_add_rows(args));
+  kernels::scatter_add_rows(twin(exec, f64), args);
 }
 
 namespace {
@@ -189,11 +190,11 @@ void* adam_operand(const Tensor& tensor, int64_t count, const char* what) {
 
 void adamw(const Exec& exec, const AdamWArgs& a) {
   const int64_t count = a.w.count();
-  const Num num = kernel_rows(a.w, "adamw w").num, moment = kernel_rows(a.m, "adamw m").num;
-  check(num != Num::bf16, ErrorKind::invalid, "adamw: the master weight is BF16, expected F32");
+  const DType dtype = kernel_rows(a.w, "adamw w").dtype, moment = kernel_rows(a.m, "adamw m").dtype;
+  check(dtype != DType::bf16, ErrorKind::invalid, "adamw: the master weight is BF16, expected F32");
   check(a.grad.dtype() == a.w.dtype(), ErrorKind::invalid, "adamw: grad is {}, the master weight {}",
         dtype_name(a.grad.dtype()), dtype_name(a.w.dtype()));
-  check(a.m.dtype() == a.v.dtype() && (num == Num::f64) == (moment == Num::f64), ErrorKind::invalid,
+  check(a.m.dtype() == a.v.dtype() && (dtype == DType::f64) == (moment == DType::f64), ErrorKind::invalid,
         "adamw: moments are {} and {} beside a weight of {}", dtype_name(a.m.dtype()), dtype_name(a.v.dtype()),
         dtype_name(a.w.dtype()));
   check(!a.value || a.value.dtype() == DType::bf16, ErrorKind::invalid,
@@ -205,7 +206,7 @@ void adamw(const Exec& exec, const AdamWArgs& a) {
                    .grad = adam_operand(a.grad, count, "grad"),
                    .m = adam_operand(a.m, count, "m"),
                    .v = adam_operand(a.v, count, "v"),
-                   .num = num,
+                   .dtype = dtype,
                    .moment = moment,
                    .value = a.value ? static_cast<bf16*>(adam_operand(a.value, count, "value")) : nullptr,
                    .ema = a.ema ? adam_operand(a.ema, count, "ema") : nullptr,
@@ -218,8 +219,8 @@ void adamw(const Exec& exec, const AdamWArgs& a) {
                    .weight_decay = a.weight_decay,
                    .grad_scale = a.grad_scale,
                    .ema_decay = a.ema_decay,
-                   .pool = exec.pool};
-  HADAL_DISPATCH(isa_for(exec, num == Num::f64), adamw(args));
+                   .lane = exec.compute};
+  kernels::adamw(twin(exec, dtype == DType::f64), args);
 }
 
 }  // namespace hadal::ops

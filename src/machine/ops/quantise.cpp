@@ -41,7 +41,7 @@ Activation gather_rows(const Exec& exec, const Activation& x, std::span<const in
   const auto row = [](const Tensor& t, int64_t i) {
     return static_cast<char*>(t.raw()) + i * t.row_stride() * dtype_bytes(t.dtype());
   };
-  exec.pool->parallel_for(n, [&](int64_t i, int) {
+  exec.compute->parallel_for(n, [&](int64_t i, int) {
     std::memcpy(row(to.codes, i), row(from.codes, index[size_t(i)]), size_t(to.cols()));
     std::memcpy(row(to.scales, i), row(from.scales, index[size_t(i)]), size_t(to.scales.cols()) * sizeof(float));
   });

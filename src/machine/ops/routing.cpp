@@ -26,11 +26,11 @@ void check_rule(const RouteRule& rule) {
 }
 
 // [rows, cols] in the format of scores: f32, or f64 in reference precision.
-Rows score_rows(const Tensor& tensor, int64_t rows, int64_t cols, Num num, const char* what) {
+Rows score_rows(const Tensor& tensor, int64_t rows, int64_t cols, DType dtype, const char* what) {
   const Rows result = kernel_rows(tensor, what);
   check_shape(tensor, rows, cols, what);
-  check(result.num == num && num != Num::bf16, ErrorKind::invalid, "{} is {}; routing takes F32 (or F64 throughout)",
-        what, dtype_name(tensor.dtype()));
+  check(result.dtype == dtype && dtype != DType::bf16, ErrorKind::invalid,
+        "{} is {}; routing takes F32 (or F64 throughout)", what, dtype_name(tensor.dtype()));
   return result;
 }
 
@@ -47,13 +47,13 @@ void route(const Exec& exec, const RouteRule& rule, const Tensor& logits, const 
            std::vector<int32_t>& experts, const Tensor& weights, bool forced) {
   check_rule(rule);
   const int64_t tokens = logits.rows(), n = rule.n_experts;
-  const Num num = kernel_rows(logits, "router logits").num;
+  const DType dtype = kernel_rows(logits, "router logits").dtype;
   int64_t bad_token = -1;
-  Route args{.scores = score_rows(scores, tokens, n, num, "router scores"),
-             .logits = score_rows(logits, tokens, n, num, "router logits"),
-             .weights = score_rows(weights, tokens, rule.top_k, num, "router weights")};
+  Route args{.scores = score_rows(scores, tokens, n, dtype, "router scores"),
+             .logits = score_rows(logits, tokens, n, dtype, "router logits"),
+             .weights = score_rows(weights, tokens, rule.top_k, dtype, "router weights")};
   if (bias) {
-    args.bias = wide_vector(bias, n, num == Num::f64, "router bias");
+    args.bias = wide_vector(bias, n, dtype == DType::f64, "router bias");
     for (int64_t e = 0; e < n; ++e)
       if (!std::isfinite(hadal::element(bias, e)))
         throw NotFinite(fmt::format("the selection bias of expert {} is {}", e, hadal::element(bias, e)));
@@ -70,8 +70,8 @@ void route(const Exec& exec, const RouteRule& rule, const Tensor& logits, const 
   args.n_limited_groups = rule.n_limited_groups;
   args.top_k = rule.top_k, args.softmax = rule.softmax, args.group_max = rule.group_max,
   args.normalize = rule.normalize;
-  args.scale = rule.scale, args.forced = forced, args.bad_token = &bad_token, args.pool = exec.pool;
-  HADAL_DISPATCH(isa_for(exec, num == Num::f64), route(args));
+  args.scale = rule.scale, args.forced = forced, args.bad_token = &bad_token, args.lane = exec.compute;
+  kernels::route(twin(exec, dtype == DType::f64), args);
   if (bad_token >= 0)
     throw NotFinite(fmt::format("the router's logits of token {} are not a number (first value {})", bad_token,
                                 hadal::element(logits, bad_token * n)));
@@ -81,14 +81,14 @@ void route_backward(const Exec& exec, const RouteRule& rule, const Tensor& dlogi
                     const Tensor& scores, std::span<const int32_t> experts, const Tensor& dscores) {
   check_rule(rule);
   const int64_t tokens = scores.rows(), n = rule.n_experts;
-  const Num num = kernel_rows(scores, "router scores").num;
+  const DType dtype = kernel_rows(scores, "router scores").dtype;
   check(int64_t(experts.size()) == tokens * rule.top_k, ErrorKind::invalid, "{} experts for {} tokens times {}",
         experts.size(), tokens, rule.top_k);
   check_ids(experts.data(), tokens * rule.top_k, 0, n, "expert");
-  const RouteBackward args{.dlogits = score_rows(dlogits, tokens, n, num, "router dlogits"),
-                           .dweights = score_rows(dweights, tokens, rule.top_k, num, "router dweights"),
-                           .scores = score_rows(scores, tokens, n, num, "router scores"),
-                           .dscores = dscores ? score_rows(dscores, tokens, n, num, "router dscores") : Rows{},
+  const RouteBackward args{.dlogits = score_rows(dlogits, tokens, n, dtype, "router dlogits"),
+                           .dweights = score_rows(dweights, tokens, rule.top_k, dtype, "router dweights"),
+                           .scores = score_rows(scores, tokens, n, dtype, "router scores"),
+                           .dscores = dscores ? score_rows(dscores, tokens, n, dtype, "router dscores") : Rows{},
                            .experts = experts.data(),
                            .tokens = tokens,
                            .n_experts = n,
@@ -96,16 +96,16 @@ void route_backward(const Exec& exec, const RouteRule& rule, const Tensor& dlogi
                            .softmax = rule.softmax,
                            .normalize = rule.normalize,
                            .scale = rule.scale,
-                           .pool = exec.pool};
-  HADAL_DISPATCH(isa_for(exec, num == Num::f64), route_backward(args));
+                           .lane = exec.compute};
+  kernels::route_backward(twin(exec, dtype == DType::f64), args);
 }
 
 double balance_loss(const Exec& exec, const RouteRule& rule, const Tensor& scores, std::span<const RowRange> sequences,
                     double alpha_per_sequence, const Tensor& dscores) {
   check_rule(rule);
   const int64_t tokens = scores.rows(), n = rule.n_experts, n_sequences = int64_t(sequences.size());
-  const Num num = kernel_rows(scores, "router scores").num;
-  Tensor workspace = Tensor::empty(exec, DType::f64, {n_sequences, 2 * n});
+  const DType dtype = kernel_rows(scores, "router scores").dtype;
+  const Workspace workspace(*exec.compute, n_sequences * 2 * n * int64_t(sizeof(double)));
   std::vector<int64_t> begins, counts;
   std::vector<double> losses(sequences.size());
   int64_t end = 0;
@@ -118,19 +118,19 @@ double balance_loss(const Exec& exec, const RouteRule& rule, const Tensor& score
     end = range.begin + range.count;
     begins.push_back(range.begin), counts.push_back(range.count);
   }
-  const BalanceLoss args{.scores = score_rows(scores, tokens, n, num, "router scores"),
-                         .dscores = dscores ? score_rows(dscores, tokens, n, num, "router dscores") : Rows{},
+  const BalanceLoss args{.scores = score_rows(scores, tokens, n, dtype, "router scores"),
+                         .dscores = dscores ? score_rows(dscores, tokens, n, dtype, "router dscores") : Rows{},
                          .begins = begins.data(),
                          .counts = counts.data(),
                          .n_sequences = n_sequences,
                          .n_experts = n,
                          .top_k = rule.top_k,
                          .alpha = alpha_per_sequence,
-                         .workspace = workspace.data<double>(),
+                         .workspace = reinterpret_cast<double*>(workspace.data),
                          .losses = losses.data(),
-                         .pool = exec.pool};
+                         .lane = exec.compute};
   if (dscores && !(complete && end == tokens)) dscores.zero();
-  HADAL_DISPATCH(isa_for(exec, num == Num::f64), balance_loss(args));
+  kernels::balance_loss(twin(exec, dtype == DType::f64), args);
   double loss = 0;
   for (double part : losses) loss += part;
   return loss;
@@ -166,12 +166,12 @@ void combine(const Exec& exec, const Tensor& y, const Tensor& x, const DispatchP
                .top_k = weights.cols(),
                .cols = y.cols(),
                .add = add,
-               .pool = exec.pool};
+               .lane = exec.compute};
   const bool f64 = all_f64({args.y, args.x}, "combine");
-  args.weights = score_rows(weights, args.tokens, args.top_k, f64 ? Num::f64 : Num::f32, "combine weights");
+  args.weights = score_rows(weights, args.tokens, args.top_k, f64 ? DType::f64 : DType::f32, "combine weights");
   check_plan(plan, args.tokens, args.top_k, x, "combine x");
   check_shape(x, args.tokens * args.top_k, args.cols, "combine x");
-  HADAL_DISPATCH(isa_for(exec, f64), combine(args));
+  kernels::combine(twin(exec, f64), args);
 }
 
 void combine_backward(const Exec& exec, const Tensor& dx, const Tensor& dweights, const Tensor& dy, const Tensor& x,
@@ -185,15 +185,15 @@ void combine_backward(const Exec& exec, const Tensor& dx, const Tensor& dweights
                        .tokens = dy.rows(),
                        .top_k = weights.cols(),
                        .cols = dy.cols(),
-                       .pool = exec.pool};
+                       .lane = exec.compute};
   const bool f64 = all_f64({args.dx, args.dy, args.x}, "combine_backward");
-  const Num num = f64 ? Num::f64 : Num::f32;
-  args.weights = score_rows(weights, args.tokens, args.top_k, num, "combine weights");
-  args.dweights = score_rows(dweights, args.tokens, args.top_k, num, "combine dweights");
+  const DType dtype = f64 ? DType::f64 : DType::f32;
+  args.weights = score_rows(weights, args.tokens, args.top_k, dtype, "combine weights");
+  args.dweights = score_rows(dweights, args.tokens, args.top_k, dtype, "combine dweights");
   check_plan(plan, args.tokens, args.top_k, x, "combine x");
   check_shape(x, args.tokens * args.top_k, args.cols, "combine x");
   check_shape(dx, args.tokens * args.top_k, args.cols, "combine dx");
-  HADAL_DISPATCH(isa_for(exec, f64), combine_backward(args));
+  kernels::combine_backward(twin(exec, f64), args);
 }
 
 void gather_backward(const Exec& exec, const Tensor& dx, const Tensor& d_sorted, const DispatchPlan& plan,
@@ -205,11 +205,11 @@ void gather_backward(const Exec& exec, const Tensor& dx, const Tensor& d_sorted,
                             .top_k = top_k,
                             .cols = dx.cols(),
                             .add = add,
-                            .pool = exec.pool};
+                            .lane = exec.compute};
   const bool f64 = all_f64({args.dx, args.d_sorted}, "gather_backward");
   check_plan(plan, args.tokens, top_k, d_sorted, "gather d_sorted");
   check_shape(d_sorted, args.tokens * top_k, args.cols, "gather d_sorted");
-  HADAL_DISPATCH(isa_for(exec, f64), gather_backward(args));
+  kernels::gather_backward(twin(exec, f64), args);
 }
 
 }  // namespace hadal::ops

@@ -14,8 +14,8 @@ void swiglu_weighted_backward(const Exec& exec, const SwigluWeightedArgs& a) {
                       .u = kernel_rows(a.u, "swiglu_weighted u"),
                       .rows = a.dh.rows(),
                       .cols = a.dh.cols(),
-                      .pool = exec.pool};
-  const bool f64 = args.g.num == Num::f64;
+                      .lane = exec.compute};
+  const bool f64 = args.g.dtype == DType::f64;
   check(a.g.dtype() == a.u.dtype() && a.g.dtype() == a.dh.dtype(), ErrorKind::invalid,
         "swiglu_weighted: g is {}, u {}, dh {}; expected one dtype", dtype_name(a.g.dtype()), dtype_name(a.u.dtype()),
         dtype_name(a.dh.dtype()));
@@ -37,7 +37,7 @@ void swiglu_weighted_backward(const Exec& exec, const SwigluWeightedArgs& a) {
     args.token = a.token.data();
     args.slot = a.slot.data();
   }
-  HADAL_DISPATCH(isa_for(exec, f64), swiglu_weighted_backward(args));
+  kernels::swiglu_weighted_backward(twin(exec, f64), args);
 }
 
 }  // namespace hadal::ops

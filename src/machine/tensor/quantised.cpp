@@ -76,7 +76,7 @@ void for_bands(const Exec& exec, const Tensor& values, const Quantised& q, F&& f
   const int64_t matrices = q.codes.shape().size() == 3 ? q.codes.dim(0) : 1;
   if (q.codes.count() == 0) return;
   const int64_t rows = q.rows() / matrices, bands = tiles(rows, q.tile.rows);
-  exec.pool->parallel_for(matrices * bands, [&](int64_t task, int) {
+  exec.compute->parallel_for(matrices * bands, [&](int64_t task, int) {
     const int64_t first = task % bands * q.tile.rows, row = task / bands * rows + first;
     f(Band<T>{static_cast<T*>(values.raw()) + row * values.row_stride(),
               static_cast<e4m3*>(q.codes.raw()) + row * q.codes.row_stride(),

@@ -2,53 +2,20 @@
 // The last dimension is contiguous; all leading dimensions are seen as rows, `row_stride` elements apart (rows() *
 // cols()). Copying a Tensor copies the handle. Views share the owner.
 #pragma once
-#include <array>
 #include <cstdint>
 #include <initializer_list>
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "base/bf16.h"
+#include "base/dtype.h"
 #include "base/exec.h"
 
 namespace hadal {
 
-enum class DType : uint8_t { f64, f32, bf16, f16, f8_e4m3, i64, i32, u8, f8_e8m0 };
-int64_t dtype_bytes(DType dtype);
-const char* dtype_name(
-    DType dtype);  // safetensors spelling: "F64", "F32", "BF16", "F16", "F8_E4M3", "I64", "I32", "U8", "F8_E8M0"
-
 using Shape = std::vector<int64_t>;
 int64_t shape_count(const Shape& shape);     // product; throws invalid on a negative size or overflow of int64
 std::string shape_text(const Shape& shape);  // "[3, 128]"
-
-template <class T>
-constexpr DType dtype_of();
-template <>
-constexpr DType dtype_of<double>() {
-  return DType::f64;
-}
-template <>
-constexpr DType dtype_of<float>() {
-  return DType::f32;
-}
-template <>
-constexpr DType dtype_of<bf16>() {
-  return DType::bf16;
-}
-template <>
-constexpr DType dtype_of<int64_t>() {
-  return DType::i64;
-}
-template <>
-constexpr DType dtype_of<int32_t>() {
-  return DType::i32;
-}
-template <>
-constexpr DType dtype_of<uint8_t>() {
-  return DType::u8;
-}
 
 class Tensor {
  public:

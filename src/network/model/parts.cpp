@@ -96,7 +96,7 @@ Tensor rope_table(const Exec& exec, const ModelConfig& config, DType dtype, int6
   const std::vector<double> frequencies = rope_frequencies(config);
   const double multiplier = rope_multiplier(config);
   const Tensor table = Tensor::empty(exec, dtype, {n_positions, config.qk_rope_head_dim});
-  exec.pool->parallel_for(n_positions, [&](int64_t position, int) {
+  exec.compute->parallel_for(n_positions, [&](int64_t position, int) {
     for (size_t i = 0; i < frequencies.size(); ++i) {
       const double angle = double(position) * frequencies[i];
       const int64_t at = position * config.qk_rope_head_dim + 2 * int64_t(i);

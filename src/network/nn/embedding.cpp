@@ -22,7 +22,7 @@ template <class T, class Wide>
 void add_rows_as(const Exec& exec, const Tensor& dst, const Tensor& src, std::span<const int32_t> index) {
   constexpr int64_t kRowsPerTask = 64;
   const int64_t n_rows = int64_t(index.size()), n_cols = src.cols();
-  exec.pool->parallel_for((n_rows + kRowsPerTask - 1) / kRowsPerTask, [&](int64_t task, int) {
+  exec.compute->parallel_for((n_rows + kRowsPerTask - 1) / kRowsPerTask, [&](int64_t task, int) {
     for (int64_t r = task * kRowsPerTask; r < std::min(n_rows, (task + 1) * kRowsPerTask); ++r) {
       T* to = dst.data<T>() + index[r] * dst.row_stride();
       const T* from = src.data<T>() + r * src.row_stride();

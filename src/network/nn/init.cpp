@@ -28,7 +28,7 @@ void fill(const Exec& exec, const Parameter& parameter, uint64_t seed) {
   const int64_t count = parameter.master.count();
   const uint64_t stream = stream_id(spec.name);
   const bool ones = spec.kind == ParameterKind::norm, zeros = spec.kind == ParameterKind::router_bias;
-  exec.pool->parallel_for((count + kChunk - 1) / kChunk, [&](int64_t task, int) {
+  exec.compute->parallel_for((count + kChunk - 1) / kChunk, [&](int64_t task, int) {
     const int64_t end = std::min(count, (task + 1) * kChunk);
     for (int64_t i = task * kChunk; i < end; ++i)
       values[i] = ones ? T(1) : zeros ? T(0) : T(spec.init_std * random_normal(seed, stream, uint64_t(i)));

@@ -158,7 +158,7 @@ void Trainer::announce() {
   flops_per_token_ = 3 * (flops.linear + flops.attention_causal + flops.mtp);
   product_flops_ = measure_product_flops(exec_, options.precision);
   screen_.say(fmt::format("device CPU ({}), {} thread(s), kernels {}, precision {}, attention {}, recompute {}",
-                          cpu_description(), exec_.pool->n_threads(), isa_name(exec_.isa), config_.train.precision,
+                          cpu_description(), exec_.compute->n_threads(), isa_name(exec_.isa), config_.train.precision,
                           config_.train.attention_form, config_.train.recompute));
   screen_.say(fmt::format("model: {} parameters ({} activated per token, head included){}, vocabulary {}",
                           format_count(counts.total), format_count(counts.activated_no_embedding),
@@ -176,7 +176,7 @@ void Trainer::announce() {
                    {"step", state_.step},
                    {"time", iso_time()},
                    {"cpu", cpu_description()},
-                   {"threads", exec_.pool->n_threads()},
+                   {"threads", exec_.compute->n_threads()},
                    {"isa", isa_name(exec_.isa)},
                    {"precision", config_.train.precision},
                    {"parameters", counts.total},

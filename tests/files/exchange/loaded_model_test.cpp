@@ -54,7 +54,8 @@ TEST_F(LoadedModelTest, BareAndTrainingModelsAreTheSame) {
 TEST_F(LoadedModelTest, WeightsOfTheRightTypeAreTheFileItselfAndMemoryHoldsOnlyTheExperts) {
   for (auto& [name, tensor] : tensors_) tensor = tensor.to(owned_.exec, DType::bf16);
   write();
-  const Exec exec{owned_.exec.pool, MemoryPool::create(), owned_.exec.isa};
+  Exec exec = owned_.exec;
+  exec.memory = MemoryPool::create();
   const auto loaded = load_model(root_, {}, exec);
   EXPECT_EQ(loaded.transformer->options().precision, Precision::bf16);
   int64_t packed = 0, mapped = 0;

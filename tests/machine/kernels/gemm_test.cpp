@@ -16,7 +16,6 @@ namespace {
 
 using kernels::Gemm;
 using kernels::GemmProduct;
-using kernels::GemmType;
 
 enum class Form { nn, nt, tn };
 constexpr Form kForms[] = {Form::nn, Form::nt, Form::tn};
@@ -28,31 +27,31 @@ double uniform(uint64_t& state) {
 
 // A matrix stored with a row stride; values are exact in its type.
 struct Matrix {
-  GemmType type;
+  DType type;
   int64_t rows, cols, stride;
   std::vector<char> bytes;
 
-  Matrix(GemmType t, int64_t r, int64_t c, int64_t pad, uint64_t seed) : type(t), rows(r), cols(c), stride(c + pad) {
+  Matrix(DType t, int64_t r, int64_t c, int64_t pad, uint64_t seed) : type(t), rows(r), cols(c), stride(c + pad) {
     bytes.resize(size_t(rows * stride * size() + 8));
     for (int64_t i = 0; i < rows * stride; ++i) set(i, uniform(seed));
   }
-  int64_t size() const { return type == GemmType::f64 ? 8 : type == GemmType::f32 ? 4 : 2; }
+  int64_t size() const { return type == DType::f64 ? 8 : type == DType::f32 ? 4 : 2; }
   void* data() { return bytes.data(); }
   void set(int64_t i, double value) {
     char* p = bytes.data() + i * size();
-    if (type == GemmType::f64) std::memcpy(p, &value, 8);
+    if (type == DType::f64) std::memcpy(p, &value, 8);
     const float narrow = float(value);
-    if (type == GemmType::f32) std::memcpy(p, &narrow, 4);
+    if (type == DType::f32) std::memcpy(p, &narrow, 4);
     const bf16 half(narrow);
-    if (type == GemmType::bf16) std::memcpy(p, &half, 2);
+    if (type == DType::bf16) std::memcpy(p, &half, 2);
   }
   double get(int64_t row, int64_t col) const {
     const char* p = bytes.data() + (row * stride + col) * size();
     double value;
     float narrow;
     bf16 half;
-    if (type == GemmType::f64) return std::memcpy(&value, p, 8), value;
-    if (type == GemmType::f32) return std::memcpy(&narrow, p, 4), double(narrow);
+    if (type == DType::f64) return std::memcpy(&value, p, 8), value;
+    if (type == DType::f32) return std::memcpy(&narrow, p, 4), double(narrow);
     return std::memcpy(&half, p, 2), double(float(half));
   }
   std::string row_bits(int64_t row) const { return {bytes.data() + row * stride * size(), size_t(cols * size())}; }
@@ -61,7 +60,7 @@ struct Matrix {
 struct Problem {
   int64_t m, n, k;
   Form form = Form::nn;
-  GemmType a = GemmType::f32, b = GemmType::f32, c = GemmType::f32;
+  DType a = DType::f32, b = DType::f32, c = DType::f32;
   bool add = false;
   int64_t pad = 0;
 };
@@ -75,15 +74,11 @@ struct Operands {
 };
 
 void run(Isa isa, int threads, Gemm args, const std::vector<GemmProduct>& products) {
-  ThreadPool pool(threads);
-  const auto memory = MemoryPool::create();
-  const auto workspace = memory->allocate(size_t(kernels::gemm_workspace_bytes(threads, int64_t(products.size()))));
+  Lane lane(threads, MemoryPool::create());
   args.products = products.data();
   args.n_products = int64_t(products.size());
-  args.pool = &pool;
-  args.workspace = workspace.get();
-  using namespace kernels;
-  HADAL_DISPATCH(isa, gemm(args));
+  args.lane = &lane;
+  kernels::gemm({.isa = isa}, args);
 }
 
 Gemm form_of(const Problem& p, const Operands& x) {
@@ -123,7 +118,7 @@ void expect_close_to_fp64(Isa isa, const Problem& p, int threads) {
   const Matrix before = x.c;
   multiply(isa, threads, p, x);
   const std::vector<double> a = unpacked(x.a, p.form == Form::tn), b = unpacked(x.b, p.form != Form::nt);  // rows of K
-  const double unit = p.c == GemmType::f64 ? 0x1p-53 : 0x1p-24, out = p.c == GemmType::bf16 ? 0x1p-8 : 0.0;
+  const double unit = p.c == DType::f64 ? 0x1p-53 : 0x1p-24, out = p.c == DType::bf16 ? 0x1p-8 : 0.0;
   for (int64_t i = 0; i < p.m; ++i) {
     for (int64_t j = 0; j < p.n; ++j) {
       double sum = p.add ? before.get(i, j) : 0.0, magnitude = std::abs(sum);
@@ -148,11 +143,11 @@ const std::vector<Problem>& odd_problems() {
                                 {12, 32, 127}, {29, 31, 257},  {1, 70, 300},   {5, 16, 2},
                                 {64, 48, 64},  {101, 96, 131}, {40, 100, 256}, {3, 1, 1000},
                                 {97, 65, 33},  {400, 40, 20},  {20, 530, 130}, {6, 15, 0}};
-    const GemmType types[][3] = {{GemmType::f32, GemmType::f32, GemmType::f32},
-                                 {GemmType::bf16, GemmType::bf16, GemmType::bf16},
-                                 {GemmType::bf16, GemmType::bf16, GemmType::f32},
-                                 {GemmType::f32, GemmType::bf16, GemmType::bf16},
-                                 {GemmType::bf16, GemmType::f32, GemmType::f32}};
+    const DType types[][3] = {{DType::f32, DType::f32, DType::f32},
+                              {DType::bf16, DType::bf16, DType::bf16},
+                              {DType::bf16, DType::bf16, DType::f32},
+                              {DType::f32, DType::bf16, DType::bf16},
+                              {DType::bf16, DType::f32, DType::f32}};
     for (const auto& s : sizes) {
       for (const auto& t : types) {
         for (Form form : kForms) {
@@ -174,7 +169,7 @@ TEST(Gemm, AgreesWithFp64InEveryFormTypeAndInstructionSet) {
 TEST(Gemm, MultipliesDoublesByTheReference) {
   for (Form form : kForms) {
     for (bool add : {false, true}) {
-      expect_close_to_fp64(Isa::reference, {37, 41, 263, form, GemmType::f64, GemmType::f64, GemmType::f64, add, 2}, 2);
+      expect_close_to_fp64(Isa::reference, {37, 41, 263, form, DType::f64, DType::f64, DType::f64, add, 2}, 2);
     }
   }
 }
@@ -183,9 +178,9 @@ TEST(Gemm, MultipliesDoublesByTheReference) {
 // threads.
 TEST(Gemm, GivesARowTheSameBitsForAnyNumberOfRowsAndThreads) {
   for (Isa isa : available_isas()) {
-    for (GemmType type : {GemmType::f32, GemmType::bf16}) {
+    for (DType type : {DType::f32, DType::bf16}) {
       for (Form form : kForms) {
-        const Problem whole{130, 70, 301, form, type, type, form == Form::tn ? GemmType::f32 : type, form == Form::tn};
+        const Problem whole{130, 70, 301, form, type, type, form == Form::tn ? DType::f32 : type, form == Form::tn};
         Operands x(whole);
         const Operands fresh = x;
         multiply(isa, 1, whole, x);
@@ -255,11 +250,11 @@ TEST(Gemm, TakesManyProductsAtOnceAsIfEachWereAlone) {
   const int64_t sizes[] = {0, 5, 130, 0, 1, 64, 0};
   for (Isa isa : available_isas()) {
     for (Form form : kForms) {  // tn: groups along K, as weight gradients are; else along M
-      const Problem all{200, 48, 200, form, GemmType::f32, GemmType::f32, GemmType::f32, form == Form::tn};
+      const Problem all{200, 48, 200, form, DType::f32, DType::f32, DType::f32, form == Form::tn};
       Operands x(all);
       std::vector<Matrix> grouped, alone;
       for (int64_t i = 0; i < 7; ++i)
-        grouped.emplace_back(GemmType::f32, 200, 48, 0, uint64_t(i)), alone.push_back(grouped.back());
+        grouped.emplace_back(DType::f32, 200, 48, 0, uint64_t(i)), alone.push_back(grouped.back());
       std::vector<GemmProduct> products;
       int64_t first = 0;
       for (int64_t i = 0; i < 7; ++i) {
@@ -282,9 +277,9 @@ TEST(Gemm, SweepsALargeGradientWithTheBitsOfAFewRowsAlone) {
   const int64_t m = 1001, n = 530, ks[] = {0, 1, 70, 128, 253, 390};
   for (Isa isa : available_isas()) {
     if (isa == Isa::reference) continue;  // knows one way
-    for (GemmType type : {GemmType::f32, GemmType::bf16}) {
+    for (DType type : {DType::f32, DType::bf16}) {
       for (bool add : {false, true}) {
-        const Problem all{m, n, 842, Form::tn, type, type, GemmType::f32, add, 3};
+        const Problem all{m, n, 842, Form::tn, type, type, DType::f32, add, 3};
         Operands x(all);
         std::vector<Matrix> swept;
         std::vector<GemmProduct> products;

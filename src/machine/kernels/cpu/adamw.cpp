@@ -53,7 +53,7 @@ void update_any(const AdamW& k, int64_t begin, int64_t end) {
 void adamw(const AdamW& k) {
   visit_small(
       [&](auto moment) {
-        parallel_blocks(k.pool, k.count, 16384,
+        parallel_blocks(k.lane, k.count, 16384,
                         [&](int64_t begin, int64_t end) { update_any<element<decltype(moment)>>(k, begin, end); });
       },
       k.moment);

@@ -4,6 +4,7 @@
 // so only the block on the diagonal is masked. What heads share goes through partial sums per group, added in order at
 // the end. With AVX512-BF16 and bf16 rows all five products multiply bf16 pairs: P and ds are rounded to bf16.
 #include "kernels/attention.h"
+#include "kernels/cpu/attention_plan.h"
 #include "kernels/cpu/attention_tile.h"
 
 namespace hadal::kernels::HADAL_ISA {
@@ -17,10 +18,11 @@ struct BackwardTask {
   const AttentionBackward& b;
   const Attention& a;
   const AttentionTask& task;
-  const AttentionSegment& s;
+  const Segment& s;
   int64_t first_key;  // of the segment among all keys of all segments
   int64_t group;      // index of the group of heads
   int64_t n_keys;     // of all segments
+  float* partials;    // AttentionPlan's
   AttentionWidths w;
   AttentionBackwardSpace x;
 
@@ -140,7 +142,7 @@ struct BackwardTask {
   }
 
   float* partial(int64_t key) const {
-    return static_cast<float*>(b.partials) + (group * n_keys + first_key + key) * attention_shared_columns(a);
+    return partials + (group * n_keys + first_key + key) * attention_shared_columns(a);
   }
   static void put_partial(float* to, const float* from, int64_t n, bool first) {
     for (int64_t c = 0; c < n; ++c) to[c] = first ? from[c] : to[c] + from[c];
@@ -190,12 +192,13 @@ struct BackwardTask {
 template <class T>
 struct SharedSum {
   const AttentionBackward& b;
+  const float* partials;
   int64_t n_keys = 0;
 
   void columns(T* to, int64_t key, int64_t column, int64_t n) const {
     const Attention& a = b.forward;
     const int64_t width = attention_shared_columns(a), groups = attention_head_groups(a);
-    const float* from = static_cast<const float*>(b.partials) + key * width + column;
+    const float* from = partials + key * width + column;
     for (int64_t c = 0; c < n; c += kW) {
       const int64_t part = n - c < kW ? n - c : kW;
       V sum = load_n(from + c, part);
@@ -222,18 +225,19 @@ void backward(const AttentionBackward& b) {
   const Attention& a = b.forward;
   const AttentionWidths w = attention_widths(a, U::kPer == 2);
   const int64_t groups = attention_head_groups(a), n_keys = keys_before(a, a.n_segments);
-  a.pool->parallel_for(a.n_tasks, [&](int64_t i, int worker) {
-    const AttentionTask& task = a.tasks[i];
-    const AttentionSegment& s = a.segments[task.segment];
-    AttentionSpace space{reinterpret_cast<float*>(static_cast<char*>(a.workspace) + worker * a.worker_bytes), 0};
+  const AttentionPlan plan(b, Isa::HADAL_ISA);
+  a.lane->parallel_for(plan.n_tasks, [&](int64_t i, int worker) {
+    const AttentionTask& task = plan.tasks[i];
+    const Segment& s = a.segments[task.segment];
+    AttentionSpace space{reinterpret_cast<float*>(plan.workers + worker * plan.worker_bytes), 0};
     const AttentionBackwardSpace x = attention_backward_space(space, w, attention_buffer_rows(s));
     const int64_t group = ((task.head + 1) * groups - 1) / a.n_heads;
-    BackwardTask<U, T>{b, a, task, s, keys_before(a, task.segment), group, n_keys, w, x}.run();
+    BackwardTask<U, T>{b, a, task, s, keys_before(a, task.segment), group, n_keys, plan.partials, w, x}.run();
   });
   if (attention_shared_columns(a) == 0) return;
-  const SharedSum<T> sum{b, n_keys};
+  const SharedSum<T> sum{b, plan.partials, n_keys};
   constexpr int64_t kBlock = 32;
-  a.pool->parallel_for((n_keys + kBlock - 1) / kBlock, [&](int64_t block, int) {
+  a.lane->parallel_for((n_keys + kBlock - 1) / kBlock, [&](int64_t block, int) {
     int64_t segment = 0, before = 0;
     for (int64_t key = block * kBlock; key < n_keys && key < (block + 1) * kBlock; ++key) {
       while (key - before >= a.segments[segment].n_k) before += a.segments[segment++].n_k;
@@ -250,7 +254,7 @@ void attention_backward(const AttentionBackward& b) {
 #else
   using Words = Singles;
 #endif
-  if (b.forward.q.num == Num::bf16)
+  if (b.forward.q.dtype == DType::bf16)
     backward<Words, bf16>(b);
   else
     backward<Singles, float>(b);

@@ -28,7 +28,7 @@ struct NextKeys {
 
 // Elements begin .. of at most one chunk of keys first .. of a segment.
 template <class T>
-NextKeys next_keys(const Attention& a, const AttentionSegment& s, int64_t head, int64_t first, int64_t begin) {
+NextKeys next_keys(const Attention& a, const Segment& s, int64_t head, int64_t first, int64_t begin) {
   const int64_t left = s.n_k - first < kFewKeys ? s.n_k - first : kFewKeys;
   const bool nope = begin < a.d_nope;
   const Rows& rows = nope ? a.k_nope : a.k_rope;
@@ -92,7 +92,7 @@ struct FewScores {
 };
 
 template <class U, class T>
-void score_few(const FewScores& x, const Attention& a, const AttentionSegment& s, int64_t head, int64_t next_tile) {
+void score_few(const FewScores& x, const Attention& a, const Segment& s, int64_t head, int64_t next_tile) {
   constexpr int64_t chunk = kAttentionChunk / U::kPer;
   for (int64_t begin = 0; begin < x.words; begin += chunk) {
     const int64_t n = x.words - begin < chunk ? x.words - begin : chunk;

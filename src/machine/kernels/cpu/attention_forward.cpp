@@ -5,6 +5,7 @@
 // is not.
 #include "kernels/attention.h"
 #include "kernels/cpu/attention_few.h"
+#include "kernels/cpu/attention_plan.h"
 
 #include <math.h>
 
@@ -97,7 +98,7 @@ template <class U, class T>
 struct ForwardTask {
   const Attention& a;
   const AttentionTask& task;
-  const AttentionSegment& s;
+  const Segment& s;
   AttentionWidths w;
   AttentionForwardSpace f;
 
@@ -197,9 +198,10 @@ struct ForwardTask {
 template <class U, class T>
 void forward(const Attention& a) {
   const AttentionWidths w = attention_widths(a, U::kPer == 2);
-  a.pool->parallel_for(a.n_tasks, [&](int64_t i, int worker) {
-    const AttentionTask& task = a.tasks[i];
-    AttentionSpace space{reinterpret_cast<float*>(static_cast<char*>(a.workspace) + worker * a.worker_bytes), 0};
+  const AttentionPlan plan(a, Isa::HADAL_ISA);
+  a.lane->parallel_for(plan.n_tasks, [&](int64_t i, int worker) {
+    const AttentionTask& task = plan.tasks[i];
+    AttentionSpace space{reinterpret_cast<float*>(plan.workers + worker * plan.worker_bytes), 0};
     const AttentionForwardSpace f = attention_forward_space(space, w, task.n_rows);
     ForwardTask<U, T>{a, task, a.segments[task.segment], w, f}.run();
   });
@@ -213,7 +215,7 @@ void attention_forward(const Attention& a) {
 #else
   using Words = Singles;
 #endif
-  if (a.q.num == Num::bf16)
+  if (a.q.dtype == DType::bf16)
     forward<Words, bf16>(a);
   else
     forward<Singles, float>(a);

@@ -1,7 +1,7 @@
 // What attention's forward and backward share: products of packed tiles, packing, 2^x. See attention_layout.h for
 // words.
 #pragma once
-#include "kernels/attention_layout.h"
+#include "kernels/cpu/attention_layout.h"
 #include "kernels/cpu/simd.h"
 
 namespace hadal::kernels::HADAL_ISA {
@@ -314,8 +314,7 @@ HADAL_INLINE void write_row(T* to, const float* from, int64_t n, float factor) {
 
 // Stages keys tile_begin .. of a segment's head as rows of words; missing keys are zero. Returns how many there are.
 template <class U, class T>
-int64_t stage_keys(float* to, int64_t ld, const Attention& a, const AttentionSegment& s, int64_t head,
-                   int64_t tile_begin) {
+int64_t stage_keys(float* to, int64_t ld, const Attention& a, const Segment& s, int64_t head, int64_t tile_begin) {
   const int64_t n = s.n_k - tile_begin < kTile ? s.n_k - tile_begin : kTile;
   for (int64_t j = 0; j < n; ++j) {
     const int64_t row = s.k_begin + tile_begin + j;
@@ -326,8 +325,7 @@ int64_t stage_keys(float* to, int64_t ld, const Attention& a, const AttentionSeg
   return n;
 }
 template <class U, class T>
-void stage_values(float* to, int64_t ld, const Attention& a, const AttentionSegment& s, int64_t head,
-                  int64_t tile_begin) {
+void stage_values(float* to, int64_t ld, const Attention& a, const Segment& s, int64_t head, int64_t tile_begin) {
   const int64_t n = s.n_k - tile_begin < kTile ? s.n_k - tile_begin : kTile;
   for (int64_t j = 0; j < n; ++j) {
     const T* v = row_of<const T>(a.v, s.k_begin + tile_begin + j) + head * a.v_head_stride;
@@ -347,7 +345,7 @@ HADAL_INLINE void prefetch_row(const T* row, int64_t n) {
 }
 // The tile's keys and values, to be asked for while the tile before it is computed with.
 template <class T>
-void prefetch_tile(const Attention& a, const AttentionSegment& s, int64_t head, int64_t tile_begin) {
+void prefetch_tile(const Attention& a, const Segment& s, int64_t head, int64_t tile_begin) {
   for (int64_t j = tile_begin; j < tile_begin + kTile && j < s.n_k; ++j) {
     prefetch_row(row_of<const T>(a.k_nope, s.k_begin + j) + head * a.k_head_stride, a.d_nope);
     prefetch_row(row_of<const T>(a.v, s.k_begin + j) + head * a.v_head_stride, a.d_v);

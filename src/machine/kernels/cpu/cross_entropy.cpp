@@ -64,10 +64,10 @@ void loss_rows(const CrossEntropy& k, int64_t begin, int64_t end) {
 void cross_entropy(const CrossEntropy& k) {
   visit_small(
       [&](auto x) {
-        parallel_blocks(k.pool, k.rows, rows_per_task(k.vocab),
+        parallel_blocks(k.lane, k.rows, rows_per_task(k.vocab),
                         [&](int64_t begin, int64_t end) { loss_rows<element<decltype(x)>>(k, begin, end); });
       },
-      k.logits.num);
+      k.logits.dtype);
 }
 
 }  // namespace hadal::kernels::HADAL_ISA

@@ -100,21 +100,21 @@ bool row_is_finite(const X* x, int64_t count) {
 void add_rows(const AddRows& k) {
   visit_small(
       [&](auto y, auto a, auto b) {
-        parallel_blocks(k.pool, k.rows, rows_per_task(k.cols), [&](int64_t begin, int64_t end) {
+        parallel_blocks(k.lane, k.rows, rows_per_task(k.cols), [&](int64_t begin, int64_t end) {
           add_block<element<decltype(y)>, element<decltype(a)>, element<decltype(b)>>(k, begin, end);
         });
       },
-      k.y.num, k.a.num, k.b.num);
+      k.y.dtype, k.a.dtype, k.b.dtype);
 }
 
 void scale_rows(const ScaleRows& k) {
   visit_small(
       [&](auto x, auto y) {
-        parallel_blocks(k.pool, k.rows, rows_per_task(k.cols), [&](int64_t begin, int64_t end) {
+        parallel_blocks(k.lane, k.rows, rows_per_task(k.cols), [&](int64_t begin, int64_t end) {
           scale_block<element<decltype(x)>, element<decltype(y)>>(k, begin, end);
         });
       },
-      k.x.num, k.y.num);
+      k.x.dtype, k.y.dtype);
 }
 
 void sum_of_squares(const SumOfSquares& k) {
@@ -122,13 +122,13 @@ void sum_of_squares(const SumOfSquares& k) {
   const int64_t block = reduce_rows_per_part(k.rows, k.cols);
   visit_small(
       [&](auto x) {
-        parallel_blocks(k.pool, k.rows, block, [&](int64_t begin, int64_t end) {
+        parallel_blocks(k.lane, k.rows, block, [&](int64_t begin, int64_t end) {
           double sum = 0;
           for (int64_t r = begin; r < end; ++r) sum += squares_of_row(k.x.row<element<decltype(x)>>(r), k.cols);
           parts[begin / block] = sum;
         });
       },
-      k.x.num);
+      k.x.dtype);
   *k.result = 0;
   for (int64_t i = 0; i * block < k.rows; ++i) *k.result += parts[i];
 }
@@ -137,13 +137,13 @@ void all_finite(const AllFinite& k) {
   bool finite = true;
   visit_small(
       [&](auto x) {
-        parallel_blocks(k.pool, k.rows, rows_per_task(k.cols), [&](int64_t begin, int64_t end) {
+        parallel_blocks(k.lane, k.rows, rows_per_task(k.cols), [&](int64_t begin, int64_t end) {
           for (int64_t r = begin; r < end; ++r)
             if (!row_is_finite(k.x.row<element<decltype(x)>>(r), k.cols))
               __atomic_store_n(&finite, false, __ATOMIC_RELAXED);
         });
       },
-      k.x.num);
+      k.x.dtype);
   *k.result = __atomic_load_n(&finite, __ATOMIC_RELAXED);
 }
 

@@ -33,20 +33,20 @@ void add_columns(const ScatterAddRows& k, int64_t begin, int64_t end) {
 void gather_rows(const GatherRows& k) {
   visit_small(
       [&](auto w, auto y) {
-        parallel_blocks(k.pool, k.rows, rows_per_task(k.cols), [&](int64_t begin, int64_t end) {
+        parallel_blocks(k.lane, k.rows, rows_per_task(k.cols), [&](int64_t begin, int64_t end) {
           copy_rows<element<decltype(w)>, element<decltype(y)>>(k, begin, end);
         });
       },
-      k.w.num, k.y.num);
+      k.w.dtype, k.y.dtype);
 }
 
 void scatter_add_rows(const ScatterAddRows& k) {
   visit_small(
       [&](auto dy) {
-        parallel_blocks(k.pool, k.cols, cols_per_task(k.cols, k.pool),
+        parallel_blocks(k.lane, k.cols, cols_per_task(k.cols, k.lane),
                         [&](int64_t begin, int64_t end) { add_columns<element<decltype(dy)>>(k, begin, end); });
       },
-      k.dy.num);
+      k.dy.dtype);
 }
 
 }  // namespace hadal::kernels::HADAL_ISA

@@ -23,7 +23,7 @@ Ahead next_panel(const Block& x, int64_t col, int64_t k) {
     if (last_col) k += kGemmChunk;
   }
   if (k >= x.product.k) return {};
-  const int64_t size = g.b_type == GemmType::bf16 ? 2 : 4;
+  const int64_t size = g.b_type == DType::bf16 ? 2 : 4;
   const int64_t cols = least(kPanel, x.cols - col), depth = least(kGemmChunk, x.product.k - k);
   const char* first = static_cast<const char*>(x.product.b) + (k * g.b_row + (x.col + col) * g.b_col) * size;
   if (g.b_col == 1) return {first, g.b_row * size, cols * size, depth};
@@ -35,7 +35,7 @@ Ahead next_a(const Block& x, int64_t col, int64_t k) {
   const Gemm& g = x.args;
   k += kGemmChunk;
   if (!x.far_a || k >= x.product.k) return {};
-  const int64_t size = g.a_type == GemmType::bf16 ? 2 : 4, depth = least(kGemmChunk, x.product.k - k);
+  const int64_t size = g.a_type == DType::bf16 ? 2 : 4, depth = least(kGemmChunk, x.product.k - k);
   const bool by_rows = g.a_col == 1;
   const int64_t lines = by_rows ? x.rows : depth, bytes = (by_rows ? depth : x.rows) * size;
   const int64_t panels = ceil_div(x.cols, kPanel), panel = col / kPanel;
@@ -70,7 +70,7 @@ template <class Step, class TB, int NV>
 void run_panel(const Block& x, int64_t col, int64_t cols, int64_t k) {
   const Gemm& g = x.args;
   const int64_t depth = least(kGemmChunk, x.product.k - k);
-  const bool bf16_out = g.c_type == GemmType::bf16, whole = cols == NV * kW, last = k + depth == x.product.k;
+  const bool bf16_out = g.c_type == DType::bf16, whole = cols == NV * kW, last = k + depth == x.product.k;
   const Ahead next = next_panel(x, col, k);
   pack_b<Step, TB, NV>(x, x.panel_b, col, k, depth, x.few() ? next : Ahead{});
   const int64_t size = bf16_out ? 2 : 4;
@@ -131,7 +131,7 @@ void run_block(const Block& x) {
 }
 
 void choose_types(const Block& x) {
-  const bool a16 = x.args.a_type == GemmType::bf16, b16 = x.args.b_type == GemmType::bf16;
+  const bool a16 = x.args.a_type == DType::bf16, b16 = x.args.b_type == DType::bf16;
 #if defined(HADAL_ISA_avx512_bf16)
   if (a16 && b16) return run_block<StepBf16, bf16, bf16>(x);
 #else
@@ -169,14 +169,14 @@ int64_t count_tasks(const Gemm& args, const Cut& cut) {
 int64_t bytes_of_a(const Gemm& args) {
   int64_t elements = 0;
   for (int64_t i = 0; i < args.n_products; ++i) elements += args.products[i].m * args.products[i].k;
-  return elements * (args.a_type == GemmType::bf16 ? 2 : 4);
+  return elements * (args.a_type == DType::bf16 ? 2 : 4);
 }
 
 // Enough tasks that a slow core costs little, but none so small that handing it out costs more than a share of its
 // work; and a multiple of the threads while there are few.
 Cut choose_cut(const Gemm& args) {
   constexpr int64_t kTasksPerThread = 4, kWorthATask = int64_t(1) << 18;  // multiply-adds
-  const int64_t threads = args.pool->n_threads();
+  const int64_t threads = args.lane->n_threads();
   int64_t work = 0;
   for (int64_t i = 0; i < args.n_products; ++i) work += args.products[i].m * args.products[i].n * args.products[i].k;
   const int64_t wanted = least(kTasksPerThread * threads, work / kWorthATask);
@@ -184,7 +184,7 @@ Cut choose_cut(const Gemm& args) {
   Cut cut;
   cut.far_a = bytes_of_a(args) >= kFarA;
   if (streams(args)) {
-    if (kMultipliesPairs && args.a_type == GemmType::bf16 && args.b_type == GemmType::bf16) cut.unit_depth = 2;
+    if (kMultipliesPairs && args.a_type == DType::bf16 && args.b_type == DType::bf16) cut.unit_depth = 2;
     cut.stream = true, cut.max_rows = kStreamRows, cut.max_cols = kStreamCols;
   }
   if (threads == 1) return cut;
@@ -206,11 +206,12 @@ struct Job {
   const Gemm& args;
   Cut cut;
   int64_t* first_task;  // of every product, and the end
+  char* workers;        // kGemmWorkerBytes each
 };
 
 void zero_block(const Block& x) {  // K = 0
   if (x.args.add) return;
-  const int64_t size = x.args.c_type == GemmType::bf16 ? 2 : 4;
+  const int64_t size = x.args.c_type == DType::bf16 ? 2 : 4;
   for (int64_t r = 0; r < x.rows; ++r) {
     char* c = static_cast<char*>(x.product.c) + ((x.row + r) * x.args.c_row + x.col) * size;
     for (int64_t i = 0; i < x.cols * size; ++i) c[i] = 0;
@@ -233,7 +234,7 @@ void run_task(void* context, int64_t task, int worker) {
                 end_row = least((i + 1) * row_panels / row_blocks * kRows, p.m);
   const int64_t col = j * col_panels / col_blocks * kPanel,
                 end_col = least((j + 1) * col_panels / col_blocks * kPanel, p.n);
-  float* memory = reinterpret_cast<float*>(static_cast<char*>(job.args.workspace) + worker * gemm_worker_bytes());
+  float* memory = reinterpret_cast<float*>(job.workers + worker * kGemmWorkerBytes);
   const Block x{job.args,
                 p,
                 job.cut.stream,
@@ -251,15 +252,16 @@ void run_task(void* context, int64_t task, int worker) {
 }  // namespace
 
 void gemm(const Gemm& args) {
-  char* after_workers = static_cast<char*>(args.workspace) + args.pool->n_threads() * gemm_worker_bytes();
-  Job job{args, choose_cut(args), reinterpret_cast<int64_t*>(after_workers)};
+  const int64_t workers = args.lane->n_threads() * kGemmWorkerBytes;
+  const Workspace space(*args.lane, workers + 8 * (args.n_products + 1));
+  Job job{args, choose_cut(args), reinterpret_cast<int64_t*>(space.data + workers), space.data};
   int64_t tasks = 0;
   for (int64_t i = 0; i < args.n_products; ++i) {
     job.first_task[i] = tasks;
     tasks += job.cut.row_blocks(args.products[i]) * job.cut.col_blocks(args.products[i]);
   }
   job.first_task[args.n_products] = tasks;
-  args.pool->run(tasks, run_task, &job);
+  args.lane->pool().run(tasks, run_task, &job);
 }
 
 }  // namespace hadal::kernels::HADAL_ISA

@@ -21,7 +21,7 @@ struct Block {
 };
 
 constexpr int64_t kPackedA = (kGemmBlockRows / kRows) * kPackedPanel<StepF32>;
-static_assert(4 * (kPackedA + kGemmPanelCols * kGemmChunk + kGemmBlockRows * kGemmBlockCols) <= gemm_worker_bytes());
+static_assert(4 * (kPackedA + kGemmPanelCols * kGemmChunk + kGemmBlockRows * kGemmBlockCols) <= kGemmWorkerBytes);
 
 template <class T>
 HADAL_INLINE const T* at(const void* base, int64_t index) {

@@ -9,6 +9,14 @@
 
 namespace hadal::kernels::HADAL_ISA {
 
+// Limits of a task's block of C, for every instruction set: what a thread packs and accumulates must stay in its L2
+// cache.
+constexpr int64_t kGemmBlockRows = 384, kGemmBlockCols = 256, kGemmPanelCols = 64;
+
+// Per worker: packed A, one packed panel of B, and a block of FP32 totals for outputs that are not FP32.
+constexpr int64_t kGemmWorkerBytes =
+    4 * (kGemmBlockRows * (kGemmChunk + 16) + kGemmPanelCols * kGemmChunk + kGemmBlockRows * kGemmBlockCols);
+
 #if defined(HADAL_ISA_avx2)
 constexpr int64_t kRows = 6;  // 6 x 2 sums, 2 of B, 1 of A: 15 of 16 registers
 #else

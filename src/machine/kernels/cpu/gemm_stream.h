@@ -15,14 +15,14 @@ constexpr int64_t kPackedTiles = 8;  // of A, each one chunk deep
 constexpr int64_t kStreamA = kPackedTiles * kPackedPanel<StepF32>;
 static_assert(kPackedTiles * kGemmChunk >= kStreamDepth);
 constexpr int64_t kStreamTotals = kRows * kPanel;  // of a ragged tile
-constexpr int64_t kStreamB = gemm_worker_bytes() / 4 - kStreamA - kStreamTotals;
+constexpr int64_t kStreamB = kGemmWorkerBytes / 4 - kStreamA - kStreamTotals;
 
 // Worth it where C is far larger than the caches and few products go into each of its elements: else B is better read
 // from L1.
 inline bool streams(const Gemm& g) {
   constexpr int64_t kLargeC = int64_t(1) << 21;  // elements
-  const bool pairs = g.a_type == GemmType::bf16 && g.b_type == GemmType::bf16 && kMultipliesPairs;
-  if (g.a_col == 1 || g.c_type != GemmType::f32) return false;
+  const bool pairs = g.a_type == DType::bf16 && g.b_type == DType::bf16 && kMultipliesPairs;
+  if (g.a_col == 1 || g.c_type != DType::f32) return false;
   int64_t elements = 0, products = 0;
   for (int64_t i = 0; i < g.n_products; ++i) {
     const GemmProduct& p = g.products[i];

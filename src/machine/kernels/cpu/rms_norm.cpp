@@ -87,31 +87,31 @@ void weight_block(const RmsNormBackwardWeight& k, int64_t begin, int64_t end) {
 void rms_norm(const RmsNorm& k) {
   visit_small(
       [&](auto x, auto y) {
-        parallel_blocks(k.pool, k.rows, rows_per_task(k.cols), [&](int64_t begin, int64_t end) {
+        parallel_blocks(k.lane, k.rows, rows_per_task(k.cols), [&](int64_t begin, int64_t end) {
           forward_rows<element<decltype(x)>, element<decltype(y)>>(k, begin, end);
         });
       },
-      k.x.num, k.y.num);
+      k.x.dtype, k.y.dtype);
 }
 
 void rms_norm_backward_input(const RmsNormBackwardInput& k) {
   visit_small(
       [&](auto x, auto dy, auto dx) {
-        parallel_blocks(k.pool, k.rows, rows_per_task(k.cols), [&](int64_t begin, int64_t end) {
+        parallel_blocks(k.lane, k.rows, rows_per_task(k.cols), [&](int64_t begin, int64_t end) {
           backward_rows<element<decltype(x)>, element<decltype(dy)>, element<decltype(dx)>>(k, begin, end);
         });
       },
-      k.x.num, k.dy.num, k.dx.num);
+      k.x.dtype, k.dy.dtype, k.dx.dtype);
 }
 
 void rms_norm_backward_weight(const RmsNormBackwardWeight& k) {
   visit_small(
       [&](auto x, auto dy) {
-        parallel_blocks(k.pool, k.cols, cols_per_task(k.cols, k.pool), [&](int64_t begin, int64_t end) {
+        parallel_blocks(k.lane, k.cols, cols_per_task(k.cols, k.lane), [&](int64_t begin, int64_t end) {
           weight_block<element<decltype(x)>, element<decltype(dy)>>(k, begin, end);
         });
       },
-      k.x.num, k.dy.num);
+      k.x.dtype, k.dy.dtype);
 }
 
 }  // namespace hadal::kernels::HADAL_ISA

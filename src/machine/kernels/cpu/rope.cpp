@@ -26,14 +26,14 @@ void rope(const Rope& k) {
   visit_small(
       [&](auto x) {
         using X = element<decltype(x)>;
-        parallel_blocks(k.pool, k.rows, rows_per_task(k.n_heads * k.d_rope), [&](int64_t begin, int64_t end) {
+        parallel_blocks(k.lane, k.rows, rows_per_task(k.n_heads * k.d_rope), [&](int64_t begin, int64_t end) {
           if (k.inverse)
             rotate_rows<X, true>(k, begin, end);
           else
             rotate_rows<X, false>(k, begin, end);
         });
       },
-      k.x.num);
+      k.x.dtype);
 }
 
 }  // namespace hadal::kernels::HADAL_ISA

@@ -185,15 +185,15 @@ void balance_sequence(const BalanceLoss& k, int64_t q) {
 
 void route(const Route& k) {
   *k.bad_token = -1;
-  parallel_blocks(k.pool, k.tokens, 128, [&](int64_t begin, int64_t end) { route_rows(k, begin, end, k.bad_token); });
+  parallel_blocks(k.lane, k.tokens, 128, [&](int64_t begin, int64_t end) { route_rows(k, begin, end, k.bad_token); });
 }
 
 void route_backward(const RouteBackward& k) {
-  parallel_blocks(k.pool, k.tokens, 128, [&](int64_t begin, int64_t end) { route_backward_rows(k, begin, end); });
+  parallel_blocks(k.lane, k.tokens, 128, [&](int64_t begin, int64_t end) { route_backward_rows(k, begin, end); });
 }
 
 void balance_loss(const BalanceLoss& k) {
-  parallel_blocks(k.pool, k.n_sequences, 1, [&](int64_t begin, int64_t end) {
+  parallel_blocks(k.lane, k.n_sequences, 1, [&](int64_t begin, int64_t end) {
     for (int64_t q = begin; q < end; ++q) balance_sequence(k, q);
   });
 }

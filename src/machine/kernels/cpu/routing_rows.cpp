@@ -58,31 +58,31 @@ void gather_backward_rows(const GatherBackward& k, int64_t begin, int64_t end) {
 void combine(const Combine& k) {
   visit_small(
       [&](auto x, auto y) {
-        parallel_blocks(k.pool, k.tokens, rows_per_task(k.top_k * k.cols), [&](int64_t begin, int64_t end) {
+        parallel_blocks(k.lane, k.tokens, rows_per_task(k.top_k * k.cols), [&](int64_t begin, int64_t end) {
           combine_rows<element<decltype(x)>, element<decltype(y)>>(k, begin, end);
         });
       },
-      k.x.num, k.y.num);
+      k.x.dtype, k.y.dtype);
 }
 
 void combine_backward(const CombineBackward& k) {
   visit_small(
       [&](auto x, auto dx, auto dy) {
-        parallel_blocks(k.pool, k.tokens, rows_per_task(k.top_k * k.cols), [&](int64_t begin, int64_t end) {
+        parallel_blocks(k.lane, k.tokens, rows_per_task(k.top_k * k.cols), [&](int64_t begin, int64_t end) {
           combine_backward_rows<element<decltype(x)>, element<decltype(dx)>, element<decltype(dy)>>(k, begin, end);
         });
       },
-      k.x.num, k.dx.num, k.dy.num);
+      k.x.dtype, k.dx.dtype, k.dy.dtype);
 }
 
 void gather_backward(const GatherBackward& k) {
   visit_small(
       [&](auto from, auto to) {
-        parallel_blocks(k.pool, k.tokens, rows_per_task(k.top_k * k.cols), [&](int64_t begin, int64_t end) {
+        parallel_blocks(k.lane, k.tokens, rows_per_task(k.top_k * k.cols), [&](int64_t begin, int64_t end) {
           gather_backward_rows<element<decltype(from)>, element<decltype(to)>>(k, begin, end);
         });
       },
-      k.d_sorted.num, k.dx.num);
+      k.d_sorted.dtype, k.dx.dtype);
 }
 
 }  // namespace hadal::kernels::HADAL_ISA

@@ -39,21 +39,21 @@ void backward_rows(const SwigluBackward& k, int64_t begin, int64_t end) {
 void swiglu(const Swiglu& k) {
   visit_small(
       [&](auto g, auto h) {
-        parallel_blocks(k.pool, k.rows, rows_per_task(k.cols), [&](int64_t begin, int64_t end) {
+        parallel_blocks(k.lane, k.rows, rows_per_task(k.cols), [&](int64_t begin, int64_t end) {
           forward_rows<element<decltype(g)>, element<decltype(h)>>(k, begin, end);
         });
       },
-      k.g.num, k.h.num);
+      k.g.dtype, k.h.dtype);
 }
 
 void swiglu_backward(const SwigluBackward& k) {
   visit_small(
       [&](auto g, auto dh, auto dg) {
-        parallel_blocks(k.pool, k.rows, rows_per_task(k.cols), [&](int64_t begin, int64_t end) {
+        parallel_blocks(k.lane, k.rows, rows_per_task(k.cols), [&](int64_t begin, int64_t end) {
           backward_rows<element<decltype(g)>, element<decltype(dh)>, element<decltype(dg)>>(k, begin, end);
         });
       },
-      k.g.num, k.dh.num, k.dg.num);
+      k.g.dtype, k.dh.dtype, k.dg.dtype);
 }
 
 }  // namespace hadal::kernels::HADAL_ISA

@@ -29,10 +29,10 @@ void backward_rows(const SwigluWeighted& k, int64_t begin, int64_t end) {
 void swiglu_weighted_backward(const SwigluWeighted& k) {
   visit_small(
       [&](auto g) {
-        parallel_blocks(k.pool, k.rows, rows_per_task(k.cols),
+        parallel_blocks(k.lane, k.rows, rows_per_task(k.cols),
                         [&](int64_t begin, int64_t end) { backward_rows<element<decltype(g)>>(k, begin, end); });
       },
-      k.g.num);
+      k.g.dtype);
 }
 
 }  // namespace hadal::kernels::HADAL_ISA

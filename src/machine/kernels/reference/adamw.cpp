@@ -31,10 +31,10 @@ void update(const AdamW& k, int64_t begin, int64_t end) {
 }  // namespace
 
 void adamw(const AdamW& k) {
-  parallel_blocks(k.pool, k.count, 16384, [&](int64_t begin, int64_t end) {
-    if (k.num == Num::f64)
+  parallel_blocks(k.lane, k.count, 16384, [&](int64_t begin, int64_t end) {
+    if (k.dtype == DType::f64)
       update<double, double>(k, begin, end);
-    else if (k.moment == Num::bf16)
+    else if (k.moment == DType::bf16)
       update<float, bf16>(k, begin, end);
     else
       update<float, float>(k, begin, end);

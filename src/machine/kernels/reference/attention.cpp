@@ -3,6 +3,7 @@
 // ascending order.
 #include "kernels/attention.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <type_traits>
@@ -24,7 +25,7 @@ template <class T>
 struct HeadView {
   using A = typename Accumulator<T>::type;
   const Attention& a;
-  const AttentionSegment& s;
+  const Segment& s;
   int64_t head;
 
   int64_t position(int64_t query) const { return s.n_k - s.n_q + query; }
@@ -46,9 +47,20 @@ struct HeadView {
   A probability(int64_t i, int64_t j) const { return std::exp(score(i, j) - lse(i)); }
 };
 
+// A row of numbers per thread.
 template <class A>
-A* worker_space(const Attention& a, int worker) {
-  return reinterpret_cast<A*>(static_cast<char*>(a.workspace) + worker * a.worker_bytes);
+struct WorkerRows {
+  int64_t stride;
+  Workspace space;
+  WorkerRows(Lane& lane, int64_t count)
+      : stride((count + 7) / 8 * 8), space(lane, lane.n_threads() * stride * int64_t(sizeof(A))) {}
+  A* row(int worker) const { return reinterpret_cast<A*>(space.data) + worker * stride; }
+};
+
+int64_t longest_segment(const Attention& a) {
+  int64_t n = 0;
+  for (int64_t s = 0; s < a.n_segments; ++s) n = std::max(n, a.segments[s].n_k);
+  return n;
 }
 
 template <class T>
@@ -72,11 +84,11 @@ void forward_row(const HeadView<T>& view, int64_t i, typename Accumulator<T>::ty
 
 template <class T>
 void forward(const Attention& a) {
-  using A = typename Accumulator<T>::type;
+  const WorkerRows<typename Accumulator<T>::type> space(*a.lane, longest_segment(a) + a.d_v);
   for (int64_t s = 0; s < a.n_segments; ++s) {
-    const AttentionSegment& segment = a.segments[s];
-    a.pool->parallel_for(segment.n_q * a.n_heads, [&](int64_t task, int worker) {
-      forward_row(HeadView<T>{a, segment, task % a.n_heads}, task / a.n_heads, worker_space<A>(a, worker));
+    const Segment& segment = a.segments[s];
+    a.lane->parallel_for(segment.n_q * a.n_heads, [&](int64_t task, int worker) {
+      forward_row(HeadView<T>{a, segment, task % a.n_heads}, task / a.n_heads, space.row(worker));
     });
   }
 }
@@ -117,7 +129,7 @@ struct Backward {
     }
   }
 
-  void key(const AttentionSegment& segment, int64_t j, A* dk) const {
+  void key(const Segment& segment, int64_t j, A* dk) const {
     A* dv = dk + a.d_qk();
     const int64_t row = segment.k_begin + j;
     for (int64_t c = 0; c < a.d_qk() + a.d_v; ++c) dk[c] = 0;
@@ -137,10 +149,11 @@ struct Backward {
   }
 
   void run() const {
+    const WorkerRows<A> rows(*a.lane, a.d_qk() + a.d_v);
     for (int64_t s = 0; s < a.n_segments; ++s) {
-      const AttentionSegment& segment = a.segments[s];
-      a.pool->parallel_for(segment.n_q * a.n_heads + segment.n_k, [&](int64_t task, int worker) {
-        A* space = worker_space<A>(a, worker);
+      const Segment& segment = a.segments[s];
+      a.lane->parallel_for(segment.n_q * a.n_heads + segment.n_k, [&](int64_t task, int worker) {
+        A* space = rows.row(worker);
         if (task < segment.n_k) return key(segment, task, space);
         task -= segment.n_k;
         query({a, segment, task % a.n_heads}, task / a.n_heads, space);
@@ -152,19 +165,11 @@ struct Backward {
 }  // namespace
 
 void attention_forward(const Attention& a) {
-  switch (a.q.num) {
-    case Num::f64: return forward<double>(a);
-    case Num::f32: return forward<float>(a);
-    case Num::bf16: return forward<bf16>(a);
-  }
+  visit_numbers([&](auto type) { forward<element<decltype(type)>>(a); }, a.q.dtype);
 }
 
 void attention_backward(const AttentionBackward& b) {
-  switch (b.forward.q.num) {
-    case Num::f64: return Backward<double>{b, b.forward}.run();
-    case Num::f32: return Backward<float>{b, b.forward}.run();
-    case Num::bf16: return Backward<bf16>{b, b.forward}.run();
-  }
+  visit_numbers([&](auto type) { Backward<element<decltype(type)>>{b, b.forward}.run(); }, b.forward.q.dtype);
 }
 
 }  // namespace hadal::kernels::reference

@@ -34,8 +34,8 @@ void loss_row(const CrossEntropy& k, int64_t r) {
 
 void cross_entropy(const CrossEntropy& k) {
   visit_numbers(
-      [&](auto x) { each_row(k.pool, k.rows, k.vocab, [&](int64_t r) { loss_row<element<decltype(x)>>(k, r); }); },
-      k.logits.num);
+      [&](auto x) { each_row(k.lane, k.rows, k.vocab, [&](int64_t r) { loss_row<element<decltype(x)>>(k, r); }); },
+      k.logits.dtype);
 }
 
 }  // namespace hadal::kernels::reference

@@ -14,17 +14,17 @@ void add_rows(const AddRows& k) {
         using Y = element<decltype(y)>;
         using A = element<decltype(a)>;
         using B = element<decltype(b)>;
-        each_row(k.pool, k.rows, k.cols, [&](int64_t r) {
+        each_row(k.lane, k.rows, k.cols, [&](int64_t r) {
           for (int64_t c = 0; c < k.cols; ++c) k.y.row<Y>(r)[c] = Y(get(k.a.row<A>(r)[c]) + get(k.b.row<B>(r)[c]));
         });
       },
-      k.y.num, k.a.num, k.b.num);
+      k.y.dtype, k.a.dtype, k.b.dtype);
 }
 
 // The formats need not agree here: copying converts between f64, f32 and bf16.
 template <class X, class Y>
 static void scale_typed(const ScaleRows& k) {
-  each_row(k.pool, k.rows, k.cols, [&](int64_t r) {
+  each_row(k.lane, k.rows, k.cols, [&](int64_t r) {
     const X* x = k.x.row<X>(r);
     Y* y = k.y.row<Y>(r);
     for (int64_t c = 0; c < k.cols; ++c) y[c] = Y(get(x[c]) * accumulator<X>(k.factor));
@@ -32,13 +32,13 @@ static void scale_typed(const ScaleRows& k) {
 }
 
 void scale_rows(const ScaleRows& k) {
-  if (k.x.num == Num::f64 && k.y.num != Num::f64) {
-    visit_small([&](auto y) { scale_typed<double, element<decltype(y)>>(k); }, k.y.num);
-  } else if (k.x.num != Num::f64 && k.y.num == Num::f64) {
-    visit_small([&](auto x) { scale_typed<element<decltype(x)>, double>(k); }, k.x.num);
+  if (k.x.dtype == DType::f64 && k.y.dtype != DType::f64) {
+    visit_small([&](auto y) { scale_typed<double, element<decltype(y)>>(k); }, k.y.dtype);
+  } else if (k.x.dtype != DType::f64 && k.y.dtype == DType::f64) {
+    visit_small([&](auto x) { scale_typed<element<decltype(x)>, double>(k); }, k.x.dtype);
   } else {
-    visit_numbers([&](auto x, auto y) { scale_typed<element<decltype(x)>, element<decltype(y)>>(k); }, k.x.num,
-                  k.y.num);
+    visit_numbers([&](auto x, auto y) { scale_typed<element<decltype(x)>, element<decltype(y)>>(k); }, k.x.dtype,
+                  k.y.dtype);
   }
 }
 
@@ -48,14 +48,14 @@ void sum_of_squares(const SumOfSquares& k) {
   visit_numbers(
       [&](auto x) {
         using X = element<decltype(x)>;
-        parallel_blocks(k.pool, k.rows, block, [&](int64_t begin, int64_t end) {
+        parallel_blocks(k.lane, k.rows, block, [&](int64_t begin, int64_t end) {
           double sum = 0;
           for (int64_t r = begin; r < end; ++r)
             for (int64_t c = 0; c < k.cols; ++c) sum += double(get(k.x.row<X>(r)[c])) * double(get(k.x.row<X>(r)[c]));
           parts[begin / block] = sum;
         });
       },
-      k.x.num);
+      k.x.dtype);
   *k.result = 0;
   for (int64_t i = 0; i * block < k.rows; ++i) *k.result += parts[i];
 }
@@ -65,12 +65,12 @@ void all_finite(const AllFinite& k) {
   visit_numbers(
       [&](auto x) {
         using X = element<decltype(x)>;
-        each_row(k.pool, k.rows, k.cols, [&](int64_t r) {
+        each_row(k.lane, k.rows, k.cols, [&](int64_t r) {
           for (int64_t c = 0; c < k.cols; ++c)
             if (!std::isfinite(get(k.x.row<X>(r)[c]))) finite = false;
         });
       },
-      k.x.num);
+      k.x.dtype);
   *k.result = finite;
 }
 

@@ -9,11 +9,11 @@ void gather_rows(const GatherRows& k) {
       [&](auto w, auto y) {
         using W = element<decltype(w)>;
         using Y = element<decltype(y)>;
-        each_row(k.pool, k.rows, k.cols, [&](int64_t r) {
+        each_row(k.lane, k.rows, k.cols, [&](int64_t r) {
           for (int64_t c = 0; c < k.cols; ++c) k.y.row<Y>(r)[c] = Y(get(k.w.row<W>(k.ids[r])[c]));
         });
       },
-      k.w.num, k.y.num);
+      k.w.dtype, k.y.dtype);
 }
 
 void scatter_add_rows(const ScatterAddRows& k) {
@@ -21,13 +21,13 @@ void scatter_add_rows(const ScatterAddRows& k) {
       [&](auto dy, auto dw) {
         using Y = element<decltype(dy)>;
         using W = element<decltype(dw)>;
-        parallel_blocks(k.pool, k.cols, cols_per_task(k.cols, k.pool), [&](int64_t begin, int64_t end) {
+        parallel_blocks(k.lane, k.cols, cols_per_task(k.cols, k.lane), [&](int64_t begin, int64_t end) {
           for (int64_t r = 0; r < k.rows; ++r)
             for (int64_t c = begin; c < end; ++c)
               k.dw.row<W>(k.ids[r])[c] = W(get(k.dw.row<W>(k.ids[r])[c]) + get(k.dy.row<Y>(r)[c]));
         });
       },
-      k.dy.num, k.dw.num);
+      k.dy.dtype, k.dw.dtype);
 }
 
 }  // namespace hadal::kernels::reference

@@ -4,7 +4,6 @@
 #include "kernels/gemm.h"
 
 #include <algorithm>
-#include <vector>
 
 #include "base/bf16.h"
 
@@ -21,21 +20,20 @@ struct Tile {
 };
 
 template <class T>
-T element(const void* base, GemmType type, int64_t index) {
+T element(const void* base, DType type, int64_t index) {
   switch (type) {
-    case GemmType::f32: return T(static_cast<const float*>(base)[index]);
-    case GemmType::bf16: return T(float(static_cast<const bf16*>(base)[index]));
-    case GemmType::f64: return T(static_cast<const double*>(base)[index]);
+    case DType::f32: return T(static_cast<const float*>(base)[index]);
+    case DType::bf16: return T(float(static_cast<const bf16*>(base)[index]));
+    default: return T(static_cast<const double*>(base)[index]);
   }
-  return T(0);
 }
 
 template <class T>
-void set_element(void* base, GemmType type, int64_t index, T value) {
+void set_element(void* base, DType type, int64_t index, T value) {
   switch (type) {
-    case GemmType::f32: static_cast<float*>(base)[index] = float(value); break;
-    case GemmType::bf16: static_cast<bf16*>(base)[index] = bf16(float(value)); break;
-    case GemmType::f64: static_cast<double*>(base)[index] = double(value); break;
+    case DType::f32: static_cast<float*>(base)[index] = float(value); break;
+    case DType::bf16: static_cast<bf16*>(base)[index] = bf16(float(value)); break;
+    default: static_cast<double*>(base)[index] = double(value); break;
   }
 }
 
@@ -92,29 +90,28 @@ void one_tile(const Gemm& args, const GemmProduct& p, Tile<T>& tile, int64_t row
   }
 }
 
+int64_t tiles_across(const GemmProduct& p) { return (p.n + kTileCols - 1) / kTileCols; }
+int64_t tiles_of(const GemmProduct& p) { return (p.m + kTileRows - 1) / kTileRows * tiles_across(p); }
+
 template <class T>
 void gemm_as(const Gemm& args) {
-  struct Task {
-    int64_t product, row, col;
-  };
-  std::vector<Task> tasks;
-  for (int64_t i = 0; i < args.n_products; ++i) {
-    for (int64_t row = 0; row < args.products[i].m; row += kTileRows) {
-      for (int64_t col = 0; col < args.products[i].n; col += kTileCols) tasks.push_back({i, row, col});
-    }
-  }
-  static_assert(sizeof(Tile<T>) <= gemm_worker_bytes());
-  args.pool->parallel_for(int64_t(tasks.size()), [&](int64_t index, int worker) {
-    const Task& task = tasks[size_t(index)];
-    auto* tile = reinterpret_cast<Tile<T>*>(static_cast<char*>(args.workspace) + worker * gemm_worker_bytes());
-    one_tile(args, args.products[task.product], *tile, task.row, task.col);
+  const int64_t n = args.n_products, tiles = args.lane->n_threads() * int64_t(sizeof(Tile<T>));
+  const Workspace space(*args.lane, tiles + 8 * (n + 1));
+  auto* first_task = reinterpret_cast<int64_t*>(space.data + tiles);  // of every product, and the end
+  first_task[0] = 0;
+  for (int64_t i = 0; i < n; ++i) first_task[i + 1] = first_task[i] + tiles_of(args.products[i]);
+  args.lane->parallel_for(first_task[n], [&](int64_t task, int worker) {
+    const int64_t product = std::upper_bound(first_task, first_task + n + 1, task) - first_task - 1;
+    const int64_t tile = task - first_task[product], across = tiles_across(args.products[product]);
+    one_tile(args, args.products[product], reinterpret_cast<Tile<T>*>(space.data)[worker], tile / across * kTileRows,
+             tile % across * kTileCols);
   });
 }
 
 }  // namespace
 
 void gemm(const Gemm& args) {
-  if (args.c_type == GemmType::f64) {
+  if (args.c_type == DType::f64) {
     gemm_as<double>(args);
   } else {
     gemm_as<float>(args);

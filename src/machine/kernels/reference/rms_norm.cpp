@@ -60,30 +60,30 @@ void weight_columns(const RmsNormBackwardWeight& k, int64_t begin, int64_t end) 
 void rms_norm(const RmsNorm& k) {
   visit_numbers(
       [&](auto x, auto y) {
-        each_row(k.pool, k.rows, k.cols,
+        each_row(k.lane, k.rows, k.cols,
                  [&](int64_t r) { forward_row<element<decltype(x)>, element<decltype(y)>>(k, r); });
       },
-      k.x.num, k.y.num);
+      k.x.dtype, k.y.dtype);
 }
 
 void rms_norm_backward_input(const RmsNormBackwardInput& k) {
   visit_numbers(
       [&](auto x, auto dy, auto dx) {
-        each_row(k.pool, k.rows, k.cols, [&](int64_t r) {
+        each_row(k.lane, k.rows, k.cols, [&](int64_t r) {
           backward_row<element<decltype(dx)>, element<decltype(dy)>, element<decltype(x)>>(k, r);
         });
       },
-      k.x.num, k.dy.num, k.dx.num);
+      k.x.dtype, k.dy.dtype, k.dx.dtype);
 }
 
 void rms_norm_backward_weight(const RmsNormBackwardWeight& k) {
   visit_numbers(
       [&](auto x, auto dy) {
-        parallel_blocks(k.pool, k.cols, cols_per_task(k.cols, k.pool), [&](int64_t begin, int64_t end) {
+        parallel_blocks(k.lane, k.cols, cols_per_task(k.cols, k.lane), [&](int64_t begin, int64_t end) {
           weight_columns<element<decltype(dy)>, element<decltype(x)>>(k, begin, end);
         });
       },
-      k.x.num, k.dy.num);
+      k.x.dtype, k.dy.dtype);
 }
 
 }  // namespace hadal::kernels::reference

@@ -24,9 +24,9 @@ void rotate_row(const Rope& k, int64_t r) {
 void rope(const Rope& k) {
   visit_numbers(
       [&](auto x) {
-        each_row(k.pool, k.rows, k.n_heads * k.d_rope, [&](int64_t r) { rotate_row<element<decltype(x)>>(k, r); });
+        each_row(k.lane, k.rows, k.n_heads * k.d_rope, [&](int64_t r) { rotate_row<element<decltype(x)>>(k, r); });
       },
-      k.x.num);
+      k.x.dtype);
 }
 
 }  // namespace hadal::kernels::reference

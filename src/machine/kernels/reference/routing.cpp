@@ -137,8 +137,8 @@ void balance_sequence(const BalanceLoss& k, int64_t q) {
 
 void route(const Route& k) {
   std::atomic<int64_t> bad{-1};
-  each_row(k.pool, k.tokens, k.n_experts, [&](int64_t t) {
-    if (k.scores.num == Num::f64)
+  each_row(k.lane, k.tokens, k.n_experts, [&](int64_t t) {
+    if (k.scores.dtype == DType::f64)
       route_row<double>(k, t, bad);
     else
       route_row<float>(k, t, bad);
@@ -147,8 +147,8 @@ void route(const Route& k) {
 }
 
 void route_backward(const RouteBackward& k) {
-  each_row(k.pool, k.tokens, k.n_experts, [&](int64_t t) {
-    if (k.scores.num == Num::f64)
+  each_row(k.lane, k.tokens, k.n_experts, [&](int64_t t) {
+    if (k.scores.dtype == DType::f64)
       route_backward_row<double>(k, t);
     else
       route_backward_row<float>(k, t);
@@ -156,8 +156,8 @@ void route_backward(const RouteBackward& k) {
 }
 
 void balance_loss(const BalanceLoss& k) {
-  k.pool->parallel_for(k.n_sequences, [&](int64_t q, int) {
-    if (k.scores.num == Num::f64)
+  k.lane->parallel_for(k.n_sequences, [&](int64_t q, int) {
+    if (k.scores.dtype == DType::f64)
       balance_sequence<double>(k, q);
     else
       balance_sequence<float>(k, q);
@@ -170,7 +170,7 @@ void combine(const Combine& k) {
         using X = element<decltype(x)>;
         using Y = element<decltype(y)>;
         using A = accumulator<X>;
-        each_row(k.pool, k.tokens, k.cols, [&](int64_t t) {
+        each_row(k.lane, k.tokens, k.cols, [&](int64_t t) {
           for (int64_t c = 0; c < k.cols; ++c) {
             A sum = 0;
             for (int64_t s = 0; s < k.top_k; ++s)
@@ -180,7 +180,7 @@ void combine(const Combine& k) {
           }
         });
       },
-      k.x.num, k.y.num);
+      k.x.dtype, k.y.dtype);
 }
 
 void combine_backward(const CombineBackward& k) {
@@ -190,7 +190,7 @@ void combine_backward(const CombineBackward& k) {
         using DX = element<decltype(dx)>;
         using DY = element<decltype(dy)>;
         using A = accumulator<X>;
-        each_row(k.pool, k.tokens, k.top_k * k.cols, [&](int64_t t) {
+        each_row(k.lane, k.tokens, k.top_k * k.cols, [&](int64_t t) {
           for (int64_t s = 0; s < k.top_k; ++s) {
             const int64_t r = k.position[t * k.top_k + s];
             A dot = 0;
@@ -203,7 +203,7 @@ void combine_backward(const CombineBackward& k) {
           }
         });
       },
-      k.x.num, k.dx.num, k.dy.num);
+      k.x.dtype, k.dx.dtype, k.dy.dtype);
 }
 
 void gather_backward(const GatherBackward& k) {
@@ -211,7 +211,7 @@ void gather_backward(const GatherBackward& k) {
       [&](auto from, auto to) {
         using From = element<decltype(from)>;
         using To = element<decltype(to)>;
-        each_row(k.pool, k.tokens, k.top_k * k.cols, [&](int64_t t) {
+        each_row(k.lane, k.tokens, k.top_k * k.cols, [&](int64_t t) {
           for (int64_t c = 0; c < k.cols; ++c) {
             accumulator<From> sum = 0;
             for (int64_t s = 0; s < k.top_k; ++s) sum += get(k.d_sorted.row<From>(k.position[t * k.top_k + s])[c]);
@@ -220,7 +220,7 @@ void gather_backward(const GatherBackward& k) {
           }
         });
       },
-      k.d_sorted.num, k.dx.num);
+      k.d_sorted.dtype, k.dx.dtype);
 }
 
 }  // namespace hadal::kernels::reference

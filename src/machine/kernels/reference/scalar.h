@@ -16,8 +16,8 @@ accumulator<T> get(T value) {
 
 // Calls f(r) for every row, in parallel.
 template <class F>
-void each_row(ThreadPool* pool, int64_t rows, int64_t cols, F&& f) {
-  parallel_blocks(pool, rows, rows_per_task(cols), [&](int64_t begin, int64_t end) {
+void each_row(Lane* lane, int64_t rows, int64_t cols, F&& f) {
+  parallel_blocks(lane, rows, rows_per_task(cols), [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) f(r);
   });
 }

@@ -36,12 +36,12 @@ float chunk_sum(const float* a, const float* b, int64_t depth) {
 }
 
 float load(const ScaledGemm& args, int64_t at) {
-  return args.c_type == GemmType::bf16 ? float(static_cast<const bf16*>(args.c)[at])
-                                       : static_cast<const float*>(args.c)[at];
+  return args.c_type == DType::bf16 ? float(static_cast<const bf16*>(args.c)[at])
+                                    : static_cast<const float*>(args.c)[at];
 }
 
 void store(const ScaledGemm& args, int64_t at, float value) {
-  if (args.c_type == GemmType::bf16) {
+  if (args.c_type == DType::bf16) {
     static_cast<bf16*>(args.c)[at] = bf16(value);
   } else {
     static_cast<float*>(args.c)[at] = value;
@@ -73,7 +73,7 @@ void block(const ScaledGemm& args, int64_t row, int64_t col) {
 
 void scaled_gemm(const ScaledGemm& args) {
   const int64_t across = (args.n + kBlock - 1) / kBlock, down = (args.m + kBlock - 1) / kBlock;
-  args.pool->parallel_for(across * down,
+  args.lane->parallel_for(across * down,
                           [&](int64_t task, int) { block(args, task / across * kBlock, task % across * kBlock); });
 }
 

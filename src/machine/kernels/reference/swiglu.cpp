@@ -37,20 +37,20 @@ void backward_row(const SwigluBackward& k, int64_t r) {
 void swiglu(const Swiglu& k) {
   visit_numbers(
       [&](auto g, auto h) {
-        each_row(k.pool, k.rows, k.cols,
+        each_row(k.lane, k.rows, k.cols,
                  [&](int64_t r) { forward_row<element<decltype(g)>, element<decltype(h)>>(k, r); });
       },
-      k.g.num, k.h.num);
+      k.g.dtype, k.h.dtype);
 }
 
 void swiglu_backward(const SwigluBackward& k) {
   visit_numbers(
       [&](auto g, auto dh, auto dg) {
-        each_row(k.pool, k.rows, k.cols, [&](int64_t r) {
+        each_row(k.lane, k.rows, k.cols, [&](int64_t r) {
           backward_row<element<decltype(g)>, element<decltype(dh)>, element<decltype(dg)>>(k, r);
         });
       },
-      k.g.num, k.dh.num, k.dg.num);
+      k.g.dtype, k.dh.dtype, k.dg.dtype);
 }
 
 }  // namespace hadal::kernels::reference

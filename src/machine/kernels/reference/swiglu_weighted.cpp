@@ -29,8 +29,8 @@ void backward_row(const SwigluWeighted& k, int64_t r) {
 
 void swiglu_weighted_backward(const SwigluWeighted& k) {
   visit_numbers(
-      [&](auto g) { each_row(k.pool, k.rows, k.cols, [&](int64_t r) { backward_row<element<decltype(g)>>(k, r); }); },
-      k.g.num);
+      [&](auto g) { each_row(k.lane, k.rows, k.cols, [&](int64_t r) { backward_row<element<decltype(g)>>(k, r); }); },
+      k.g.dtype);
 }
 
 }  // namespace hadal::kernels::reference

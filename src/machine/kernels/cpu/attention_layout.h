@@ -105,8 +105,8 @@ static inline AttentionBackwardSpace attention_backward_space(AttentionSpace& sp
 }
 
 // Backward: rows of a segment's query buffers, which begin at the tile border at or before the first query.
-static inline int64_t attention_lead_rows(const AttentionSegment& s) { return (s.n_k - s.n_q) % kAttentionTile; }
-static inline int64_t attention_buffer_rows(const AttentionSegment& s) {
+static inline int64_t attention_lead_rows(const Segment& s) { return (s.n_k - s.n_q) % kAttentionTile; }
+static inline int64_t attention_buffer_rows(const Segment& s) {
   return attention_round_up(attention_lead_rows(s) + s.n_q, kAttentionTile);
 }
 
