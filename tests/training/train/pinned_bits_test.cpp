@@ -1,0 +1,124 @@
+// The bits of training, pinned: the state after ten steps of a configuration that has everything, as one hash per
+// instruction set and precision. A change that moves a hash changes every run's results: it must mean to, and say so.
+// Sums over K cross a chunk's border (128), so the order of chunks is held too. Functions of libm (the reference's exp,
+// the rotary table, the initial weights) are part of it; they have kept their bits since glibc 2.28.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "base/hash.h"
+#include "base/random.h"
+#include "train/resources.h"
+#include "train/step.h"
+
+namespace hadal {
+namespace {
+
+constexpr int64_t kVocab = 151, kSteps = 10;
+
+Config everything(const std::string& precision) {
+  Config config;
+  auto& m = config.model;
+  m.vocab_size = kVocab;
+  m.hidden_size = 136;
+  m.n_layers = 3;
+  m.n_dense_layers = 1;
+  m.n_heads = 3;
+  m.q_lora_rank = 24;
+  m.kv_lora_rank = 20;
+  m.qk_nope_head_dim = 12;
+  m.qk_rope_head_dim = 8;
+  m.v_head_dim = 10;
+  m.dense_ffn_size = 150;
+  m.expert_ffn_size = 18;
+  m.n_routed_experts = 12;
+  m.n_shared_experts = 2;
+  m.n_experts_per_token = 5;
+  m.n_groups = 4;
+  m.n_limited_groups = 3;
+  m.routed_scale = 2.5;
+  m.n_mtp = 2;
+  m.init_std = 0.1;
+  m.max_positions = 128;
+  m.yarn.factor = 4;
+  m.yarn.original_positions = 32;
+  m.yarn.mscale = 0.7;
+  config.train.precision = precision;
+  config.train.steps = kSteps;
+  config.train.micro_batch_sequences = 2;
+  config.train.balance_alpha = 0.01;
+  config.optim.ema_decay = 0.9;
+  config.optim.clip = 0.5;
+  return config;
+}
+
+// Five sequences of two documents, the last of one token: with two a micro-batch, MTP depths without rows appear.
+data::Batch batch_of_step(int64_t step) {
+  data::Batch batch;
+  batch.masked = true;
+  RandomStream random{uint64_t(step), 6, 0};
+  for (int64_t length : {40, 21, 33, 28, 3}) {
+    data::Sequence sequence;
+    for (int64_t i = 0; i < length; ++i) sequence.tokens.push_back(int32_t(random.below(kVocab)));
+    sequence.targets.assign(sequence.tokens.begin() + 1, sequence.tokens.end());
+    sequence.targets.push_back(-1);
+    const int64_t first = length / 3;
+    sequence.pieces = {{.start = 0, .length = first}, {.start = first, .length = length - first}};
+    sequence.targets[size_t(first - 1)] = -1;
+    batch.sequences.push_back(std::move(sequence));
+  }
+  return batch;
+}
+
+std::string hash_of_state(Isa isa, const std::string& precision) {
+  const Config config = everything(precision);
+  OwnedExec owned(2, isa);
+  Transformer model(config.model, model_options(config, true), owned.exec);
+  model.initialize(3);
+  Optimizer optimizer(model.parameters(), config.optim, owned.exec);
+  for (int64_t step = 1; step <= kSteps; ++step) {
+    const StepResult result = train_step(model, optimizer, config, batch_of_step(step), step);
+    EXPECT_EQ(result.skipped, "");
+    EXPECT_GT(result.norms.global, config.optim.clip) << "the norm enters the bits only where it clips";
+  }
+  Sha256 hash;
+  const auto add = [&](const std::string& name, const Tensor& tensor) {
+    hash.update(name);
+    hash.update(tensor.raw(), size_t(tensor.bytes()));
+  };
+  for (const Parameter* parameter : model.parameters()) add(parameter->spec.name, parameter->master);
+  for (const StateTensor& entry : optimizer.state()) add(entry.name, entry.tensor);
+  return hash.hex().substr(0, 16);
+}
+
+struct Pin {
+  Isa isa;
+  std::string precision, hash;
+};
+
+const std::vector<Pin>& pins() {
+  static const std::vector<Pin> list = {
+      {Isa::reference, "fp64", "77d4cd3e5d334482"}, {Isa::reference, "fp32", "f7d49f76b01a16e1"},
+      {Isa::reference, "bf16", "b885a087d7b6d900"}, {Isa::avx2, "fp32", "5ad4b7ac2a5d7827"},
+      {Isa::avx2, "bf16", "736245ce6efbf4a8"},
+  };
+  return list;
+}
+
+TEST(PinnedBits, TenStepsOfEverythingHaveTheStateTheyHad) {
+  for (const Pin& pin : pins()) {
+    if (!isa_available(pin.isa)) continue;
+    EXPECT_EQ(hash_of_state(pin.isa, pin.precision), pin.hash) << isa_name(pin.isa) << " " << pin.precision;
+  }
+}
+
+TEST(PinnedBits, EveryInstructionSetOfThisMachineIsPinnedInBothTrainingPrecisions) {
+  for (Isa isa : available_isas())
+    for (const char* precision : {"fp32", "bf16"}) {
+      const auto same = [&](const Pin& pin) { return pin.isa == isa && pin.precision == precision; };
+      EXPECT_EQ(std::count_if(pins().begin(), pins().end(), same), 1) << isa_name(isa) << " " << precision;
+    }
+}
+
+}  // namespace
+}  // namespace hadal
