@@ -185,27 +185,25 @@ class Bench {
 
   void experts() {
     const int64_t t = model_.tokens, d = model_.hidden, k = model_.rule.top_k;
-    auto plan = std::make_shared<ops::DispatchPlan>(ops::make_plan(some_experts(), t, k, model_.rule.n_experts));
+    const auto ids = std::make_shared<std::vector<int32_t>>(some_experts());
+    auto plan = std::make_shared<ops::DispatchPlan>(ops::make_plan(*ids, t, k, model_.rule.n_experts));
+    const int64_t group = model_.rule.n_experts / model_.rule.n_groups;
     measure("gather_rows", [&, t, d, k, plan] {
       Tensor x = rows(t, d), sorted = rows(t * k, d);
       return Work{double(x.bytes()), double(sorted.bytes()),
                   [=, this] { ops::gather_rows(exec_, sorted, x, plan->token); }};
     });
-    measure("combine", [&, t, d, k, plan] {
+    measure("combine", [&, t, d, k, plan, ids, group] {
       Tensor sorted = rows(t * k, d), y = rows(t, d), weights = wide({t, k});
-      return Work{double(sorted.bytes()), double(y.bytes()),
-                  [=, this] { ops::combine(exec_, y, sorted, *plan, weights, false); }};
+      return Work{double(sorted.bytes()), double(y.bytes()), [=, this] {
+                    ops::combine(exec_, y, sorted, *plan, weights, {*ids, group, dtype_}, ops::Write::overwrite);
+                  }};
     });
-    measure("combine backward", [&, t, d, k, plan] {
-      Tensor sorted = rows(t * k, d), dsorted = rows(t * k, d), dy = rows(t, d), weights = wide({t, k}),
-             dw = wide({t, k});
-      return Work{double(sorted.bytes() + dy.bytes()), double(dsorted.bytes()),
-                  [=, this] { ops::combine_backward(exec_, dsorted, dw, dy, sorted, *plan, weights); }};
-    });
-    measure("gather backward, add", [&, t, d, k, plan] {
+    measure("gather backward, add", [&, t, d, k, plan, ids, group] {
       Tensor sorted = rows(t * k, d), dx = rows(t, d);
-      return Work{double(sorted.bytes() + dx.bytes()), double(dx.bytes()),
-                  [=, this] { ops::gather_backward(exec_, dx, sorted, *plan, k, true); }};
+      return Work{double(sorted.bytes() + dx.bytes()), double(dx.bytes()), [=, this] {
+                    ops::gather_backward(exec_, dx, sorted, *plan, {*ids, group, dtype_}, ops::Write::add);
+                  }};
     });
   }
 

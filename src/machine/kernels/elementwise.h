@@ -1,6 +1,7 @@
 // Element by element: sums, scaling, conversion; and two reductions over everything, in an order that only the shape
 // decides.
 #pragma once
+#include "base/exact_sum.h"
 #include "kernels/array.h"
 #include "kernels/dispatch.h"
 
@@ -19,14 +20,16 @@ struct ScaleRows {  // y = x * factor; y may be x. factor 1 copies and converts
   Lane* lane = nullptr;
 };
 
-// The reductions cut the rows into at most this many parts; part sums are added in order. A long single row should be
-// given as rows of 4096 elements (the op does that).
-inline constexpr int64_t kReduceParts = 1024;
+// *result += x^2 over all elements, squares in FP64 (those of f32 neither overflow nor vanish). A row is cut into lines of
+// kSquaresLine columns from its first; the sum of a line is rounded in a fixed pattern, sums of lines are added exactly.
+// So the result is the same for any division of a tensor between threads or ranks that cuts no line.
+inline constexpr int64_t kSquaresLine = 128;
 
-struct SumOfSquares {  // *result = sum of x^2 in FP64 (squares of f32 neither overflow nor vanish)
+struct SumOfSquares {
   Rows x;
   int64_t rows = 0, cols = 0;
-  double* result = nullptr;
+  ExactSum* result = nullptr;
+  ExactSum* workers = nullptr;  // [threads of the pool], zero
   Lane* lane = nullptr;
 };
 
@@ -41,12 +44,5 @@ HADAL_DECLARE_KERNEL(add_rows, AddRows)
 HADAL_DECLARE_KERNEL(scale_rows, ScaleRows)
 HADAL_DECLARE_KERNEL(sum_of_squares, SumOfSquares)
 HADAL_DECLARE_KERNEL(all_finite, AllFinite)
-
-// Rows per part, so that at most kReduceParts parts of at least 4096 elements come out: a function of the shape alone.
-static inline int64_t reduce_rows_per_part(int64_t rows, int64_t cols) {
-  const int64_t by_count = (rows + kReduceParts - 1) / kReduceParts;
-  const int64_t by_size = 4096 / (cols > 0 ? cols : 1);
-  return by_count > by_size ? by_count : (by_size > 0 ? by_size : 1);
-}
 
 }  // namespace hadal::kernels

@@ -41,26 +41,29 @@ struct BalanceLoss {
   Lane* lane = nullptr;
 };
 
-// y[t] (+)= sum over s ascending of weights[t,s] * x[position[t,s]]
+// A token's slots, experts ascending, fall into runs of one routing group each (experts_per_group experts). What belongs to
+// a run is summed in FP32 (FP64) and rounded to `wire`, the type in which a group's sum travels between ranks; then runs
+// are added in order. On one rank too: so every layout of the experts has the same bits.
+struct SlotGroups {
+  const int32_t* experts = nullptr;  // [tokens, top_k] ascending within a token
+  int64_t experts_per_group = 1;
+  DType wire = DType::f32;  // f32 or bf16 (f64 with f64); f32 rounds nothing
+};
+
+// y[t] (+)= sum over groups of round(sum over s of the group of weights[t,s] * x[position[t,s]])
 struct Combine {
   Rows y, x, weights;
+  SlotGroups groups;
   const int32_t* position = nullptr;  // [tokens, top_k]
   int64_t tokens = 0, top_k = 1, cols = 0;
   bool add = false;
   Lane* lane = nullptr;
 };
 
-// dx[position[t,s]] = weights[t,s] * dy[t]; dweights[t,s] = dy[t] . x[position[t,s]]
-struct CombineBackward {
-  Rows dx, dweights, dy, x, weights;
-  const int32_t* position = nullptr;
-  int64_t tokens = 0, top_k = 1, cols = 0;
-  Lane* lane = nullptr;
-};
-
-// dx[t] (+)= sum over s ascending of d_sorted[position[t,s]]
+// dx[t] (+)= sum over groups of round(sum over s of the group of d_sorted[position[t,s]])
 struct GatherBackward {
   Rows dx, d_sorted;
+  SlotGroups groups;
   const int32_t* position = nullptr;
   int64_t tokens = 0, top_k = 1, cols = 0;
   bool add = false;
@@ -71,7 +74,6 @@ HADAL_DECLARE_KERNEL(route, Route)
 HADAL_DECLARE_KERNEL(route_backward, RouteBackward)
 HADAL_DECLARE_KERNEL(balance_loss, BalanceLoss)
 HADAL_DECLARE_KERNEL(combine, Combine)
-HADAL_DECLARE_KERNEL(combine_backward, CombineBackward)
 HADAL_DECLARE_KERNEL(gather_backward, GatherBackward)
 
 }  // namespace hadal::kernels

@@ -1,6 +1,8 @@
 // Sums, scaling, conversion and the reductions over whole tensors; contiguous operands are seen as long lines.
 #include "kernels/elementwise.h"
 
+#include <vector>
+
 #include "ops/kernel_rows.h"
 #include "ops/pointwise.h"
 
@@ -70,13 +72,24 @@ void scale(const Exec& exec, const Tensor& y, double factor) { scale_into(exec, 
 
 void copy(const Exec& exec, const Tensor& y, const Tensor& x) { scale_into(exec, y, x, 1.0, "copy"); }
 
-double sum_of_squares(const Exec& exec, const Tensor& x) {
-  double result = 0;
-  const Extent e = extent({&x});
-  const SumOfSquares args{
-      .x = rows_in(e, x, "sum_of_squares x"), .rows = e.rows, .cols = e.cols, .result = &result, .lane = exec.compute};
+void add_squares(const Exec& exec, const Tensor& x, ExactSum& sum) {
+  const Extent flat = extent({&x});
+  // Lines begin with the rows: long lines may stand for the rows only where they begin together.
+  const Extent e = x.cols() % kSquaresLine == 0 || x.rows() <= 1 ? flat : Extent{x.rows(), x.cols(), false};
+  std::vector<ExactSum> workers(size_t(exec.compute->n_threads()));
+  const SumOfSquares args{.x = rows_in(e, x, "sum_of_squares x"),
+                          .rows = e.rows,
+                          .cols = e.cols,
+                          .result = &sum,
+                          .workers = workers.data(),
+                          .lane = exec.compute};
   kernels::sum_of_squares(twin(exec, args.x.dtype == DType::f64), args);
-  return result;
+}
+
+double sum_of_squares(const Exec& exec, const Tensor& x) {
+  ExactSum sum;
+  add_squares(exec, x, sum);
+  return sum.value();
 }
 
 bool all_finite(const Exec& exec, const Tensor& x) {

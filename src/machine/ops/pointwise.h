@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <span>
 
+#include "base/exact_sum.h"
 #include "tensor/tensor.h"
 
 namespace hadal::ops {
@@ -61,7 +62,9 @@ void add(const Exec& exec, const Tensor& y, const Tensor& a, const Tensor& b);  
 void add_to(const Exec& exec, const Tensor& y, const Tensor& x);                // y += x, dtypes may differ
 void scale(const Exec& exec, const Tensor& y, double factor);                   // y *= factor
 void copy(const Exec& exec, const Tensor& y, const Tensor& x);                  // converts dtype, strided views
-double sum_of_squares(const Exec& exec, const Tensor& x);                       // FP64, fixed order
+// sum += x^2 over all elements, in FP64: lines of 128 columns in a fixed pattern, then exactly (kernels/elementwise.h).
+void add_squares(const Exec& exec, const Tensor& x, ExactSum& sum);
+double sum_of_squares(const Exec& exec, const Tensor& x);
 bool all_finite(const Exec& exec, const Tensor& x);
 // dst[i] = src[index[i]] (rows); dst must not alias src
 void gather_rows(const Exec& exec, const Tensor& dst, const Tensor& src, std::span<const int32_t> index);

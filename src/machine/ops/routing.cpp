@@ -29,8 +29,8 @@ void check_rule(const RouteRule& rule) {
 Rows score_rows(const Tensor& tensor, int64_t rows, int64_t cols, DType dtype, const char* what) {
   const Rows result = kernel_rows(tensor, what);
   check_shape(tensor, rows, cols, what);
-  check(result.dtype == dtype && dtype != DType::bf16, ErrorKind::invalid,
-        "{} is {}; routing takes F32 (or F64 throughout)", what, dtype_name(tensor.dtype()));
+  check(result.dtype == dtype && dtype != DType::bf16, ErrorKind::invalid, "{} is {}; routing takes F32 (or F64 throughout)",
+        what, dtype_name(tensor.dtype()));
   return result;
 }
 
@@ -105,7 +105,7 @@ double balance_loss(const Exec& exec, const RouteRule& rule, const Tensor& score
   check_rule(rule);
   const int64_t tokens = scores.rows(), n = rule.n_experts, n_sequences = int64_t(sequences.size());
   const DType dtype = kernel_rows(scores, "router scores").dtype;
-  const Workspace workspace(*exec.compute, n_sequences * 2 * n * int64_t(sizeof(double)));
+  Tensor workspace = Tensor::empty(exec, DType::f64, {n_sequences, 2 * n});
   std::vector<int64_t> begins, counts;
   std::vector<double> losses(sequences.size());
   int64_t end = 0;
@@ -126,7 +126,7 @@ double balance_loss(const Exec& exec, const RouteRule& rule, const Tensor& score
                          .n_experts = n,
                          .top_k = rule.top_k,
                          .alpha = alpha_per_sequence,
-                         .workspace = reinterpret_cast<double*>(workspace.data),
+                         .workspace = workspace.data<double>(),
                          .losses = losses.data(),
                          .lane = exec.compute};
   if (dscores && !(complete && end == tokens)) dscores.zero();
@@ -156,59 +156,54 @@ DispatchPlan make_plan(std::span<const int32_t> experts, int64_t n_tokens, int64
   return plan;
 }
 
+namespace {
+
+SlotGroups slot_groups(const CombineRule& rule, int64_t rows, bool f64, const char* what) {
+  check(int64_t(rule.experts.size()) == rows, ErrorKind::invalid, "{}: {} experts for {} rows", what,
+        rule.experts.size(), rows);
+  check(rule.experts_per_group >= 1, ErrorKind::invalid, "{}: groups of {} experts", what, rule.experts_per_group);
+  const bool fits = f64 ? rule.wire == DType::f64 : rule.wire == DType::f32 || rule.wire == DType::bf16;
+  check(fits, ErrorKind::invalid, "{}: sums of groups in {}, expected {}", what, dtype_name(rule.wire),
+        f64 ? "F64" : "F32 or BF16");
+  const DType wire = f64 ? DType::f64 : rule.wire == DType::bf16 ? DType::bf16 : DType::f32;
+  return {.experts = rule.experts.data(), .experts_per_group = rule.experts_per_group, .wire = wire};
+}
+
+}  // namespace
+
 void combine(const Exec& exec, const Tensor& y, const Tensor& x, const DispatchPlan& plan, const Tensor& weights,
-             bool add) {
+             const CombineRule& rule, Write write) {
   Combine args{.y = kernel_rows(y, "combine y"),
                .x = kernel_rows(x, "combine x"),
-               .weights = {},
                .position = plan.position.data(),
                .tokens = y.rows(),
                .top_k = weights.cols(),
                .cols = y.cols(),
-               .add = add,
+               .add = write == Write::add,
                .lane = exec.compute};
   const bool f64 = all_f64({args.y, args.x}, "combine");
   args.weights = score_rows(weights, args.tokens, args.top_k, f64 ? DType::f64 : DType::f32, "combine weights");
   check_plan(plan, args.tokens, args.top_k, x, "combine x");
   check_shape(x, args.tokens * args.top_k, args.cols, "combine x");
+  args.groups = slot_groups(rule, args.tokens * args.top_k, f64, "combine");
   kernels::combine(twin(exec, f64), args);
 }
 
-void combine_backward(const Exec& exec, const Tensor& dx, const Tensor& dweights, const Tensor& dy, const Tensor& x,
-                      const DispatchPlan& plan, const Tensor& weights) {
-  CombineBackward args{.dx = kernel_rows(dx, "combine dx"),
-                       .dweights = {},
-                       .dy = kernel_rows(dy, "combine dy"),
-                       .x = kernel_rows(x, "combine x"),
-                       .weights = {},
-                       .position = plan.position.data(),
-                       .tokens = dy.rows(),
-                       .top_k = weights.cols(),
-                       .cols = dy.cols(),
-                       .lane = exec.compute};
-  const bool f64 = all_f64({args.dx, args.dy, args.x}, "combine_backward");
-  const DType dtype = f64 ? DType::f64 : DType::f32;
-  args.weights = score_rows(weights, args.tokens, args.top_k, dtype, "combine weights");
-  args.dweights = score_rows(dweights, args.tokens, args.top_k, dtype, "combine dweights");
-  check_plan(plan, args.tokens, args.top_k, x, "combine x");
-  check_shape(x, args.tokens * args.top_k, args.cols, "combine x");
-  check_shape(dx, args.tokens * args.top_k, args.cols, "combine dx");
-  kernels::combine_backward(twin(exec, f64), args);
-}
-
 void gather_backward(const Exec& exec, const Tensor& dx, const Tensor& d_sorted, const DispatchPlan& plan,
-                     int64_t top_k, bool add) {
-  const GatherBackward args{.dx = kernel_rows(dx, "gather dx"),
-                            .d_sorted = kernel_rows(d_sorted, "gather d_sorted"),
-                            .position = plan.position.data(),
-                            .tokens = dx.rows(),
-                            .top_k = top_k,
-                            .cols = dx.cols(),
-                            .add = add,
-                            .lane = exec.compute};
+                     const CombineRule& rule, Write write) {
+  const int64_t tokens = dx.rows(), top_k = tokens > 0 ? int64_t(rule.experts.size()) / tokens : 1;
+  GatherBackward args{.dx = kernel_rows(dx, "gather dx"),
+                      .d_sorted = kernel_rows(d_sorted, "gather d_sorted"),
+                      .position = plan.position.data(),
+                      .tokens = tokens,
+                      .top_k = top_k,
+                      .cols = dx.cols(),
+                      .add = write == Write::add,
+                      .lane = exec.compute};
   const bool f64 = all_f64({args.dx, args.d_sorted}, "gather_backward");
-  check_plan(plan, args.tokens, top_k, d_sorted, "gather d_sorted");
-  check_shape(d_sorted, args.tokens * top_k, args.cols, "gather d_sorted");
+  check_plan(plan, tokens, top_k, d_sorted, "gather d_sorted");
+  check_shape(d_sorted, tokens * top_k, args.cols, "gather d_sorted");
+  args.groups = slot_groups(rule, tokens * top_k, f64, "gather_backward");
   kernels::gather_backward(twin(exec, f64), args);
 }
 

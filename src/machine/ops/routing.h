@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "ops/matmul.h"
 #include "tensor/tensor.h"
 
 namespace hadal::ops {
@@ -43,14 +44,20 @@ struct DispatchPlan {
 };
 DispatchPlan make_plan(std::span<const int32_t> experts, int64_t n_tokens, int64_t top_k, int64_t n_experts);
 
-// y[t] (+)= sum over slots s ascending (= experts ascending) of weights[t,s] * x[position[t,s]], FP32 sums.
+// How combine and its mirror add a token's rows (house: bits): inside a routing group in ascending order of experts, the
+// group's sum rounded to the wire type (what travels between ranks), then group after group. wire: F32 rounds nothing
+// beyond FP32 sums; F64 with F64 rows.
+struct CombineRule {
+  std::span<const int32_t> experts;  // [T * k] as routed
+  int64_t experts_per_group = 1;
+  DType wire = DType::f32;
+};
+// y[t] (+)= sum over groups of round(sum over the group's slots s of weights[t,s] * x[position[t,s]]), FP32 sums.
 void combine(const Exec& exec, const Tensor& y, const Tensor& x, const DispatchPlan& plan, const Tensor& weights,
-             bool add);
-// Backward: dx[position[t,s]] = weights[t,s] * dy[t]; dweights[t,s] = dy[t] . x[position[t,s]]
-void combine_backward(const Exec& exec, const Tensor& dx, const Tensor& dweights, const Tensor& dy, const Tensor& x,
-                      const DispatchPlan& plan, const Tensor& weights);
-// Backward of the gather into the sorted buffer: dx[t] (+)= sum over slots ascending of d_sorted[position[t,s]]
+             const CombineRule& rule, Write write);
+// Backward of the gather into the sorted buffer, combine's mirror:
+// dx[t] (+)= sum over groups of round(sum over the group's slots of d_sorted[position[t,s]])
 void gather_backward(const Exec& exec, const Tensor& dx, const Tensor& d_sorted, const DispatchPlan& plan,
-                     int64_t top_k, bool add);
+                     const CombineRule& rule, Write write);
 
 }  // namespace hadal::ops

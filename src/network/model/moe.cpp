@@ -41,6 +41,11 @@ void Moe::route(const Run& run, const Rows& rows, const Tensor& x, RoutingPlan& 
   }
 }
 
+ops::CombineRule Moe::combine_rule(const Run& run, const RoutingPlan& routing) const {
+  const bool narrow = combine_wire == Recipe::Wire::bf16 && run.dtype != DType::f64;
+  return {routing.experts, rule.n_experts / rule.n_groups, narrow ? DType::bf16 : run.dtype};
+}
+
 Activation Moe::dispatch(const Run& run, const Activation& x, const RoutingPlan& routing) const {
   PartClock::Scope scope(run.clock, Part::dispatch);
   return ops::gather_rows(run.exec, x, routing.plan.token);
@@ -48,7 +53,7 @@ Activation Moe::dispatch(const Run& run, const Activation& x, const RoutingPlan&
 
 void Moe::combine(const Run& run, const Tensor& y, const Tensor& expert_rows, const RoutingPlan& routing) const {
   PartClock::Scope scope(run.clock, Part::dispatch);
-  ops::combine(run.exec, y, expert_rows, routing.plan, routing.weights, true);
+  ops::combine(run.exec, y, expert_rows, routing.plan, routing.weights, combine_rule(run, routing), ops::Write::add);
 }
 
 void Moe::forward(const Run& run, const Rows& rows, const Tensor& y, const Tensor& x, Saved& saved) const {
@@ -97,15 +102,17 @@ Tensor Moe::backward_input(const Run& run, const Tensor& dy, Saved& saved) const
     d_sorted = experts.backward_input(run.exec, dy_sorted, routing, saved.experts);
   }
   dy_sorted.reset();
-  {
-    PartClock::Scope scope(run.clock, Part::dispatch);
-    ops::gather_backward(run.exec, dx, d_sorted, routing.plan, rule.top_k, false);
-  }
-  d_sorted.reset();
+  // The order of a schedule: the shared expert has its gradient before the routed ones' comes back.
   if (shared.gate.weight) {
     PartClock::Scope scope(run.clock, Part::shared_experts);
-    shared.backward_input(run.exec, dx, dy, ops::Write::add, saved.shared);
+    shared.backward_input(run.exec, dx, dy, ops::Write::overwrite, saved.shared);
   }
+  {
+    PartClock::Scope scope(run.clock, Part::dispatch);
+    ops::gather_backward(run.exec, dx, d_sorted, routing.plan, combine_rule(run, routing),
+                         shared.gate.weight ? ops::Write::add : ops::Write::overwrite);
+  }
+  d_sorted.reset();
   PartClock::Scope scope(run.clock, Part::router);
   routing.dlogits = Tensor::empty(run.exec, routing.scores.dtype(), {dy.rows(), rule.n_experts});
   ops::route_backward(run.exec, rule, routing.dlogits, routing.dweights, routing.scores, routing.experts,

@@ -60,10 +60,12 @@ class Moe {
   Experts experts;
   Mlp shared;  // gate.weight null: no shared expert
   ops::RouteRule rule;
+  Recipe::Wire combine_wire = Recipe::Wire::model;
 
   // The pieces.
   void route(const Run& run, const Rows& rows, const Tensor& x, RoutingPlan& routing) const;
   Activation dispatch(const Run& run, const Activation& x, const RoutingPlan& routing) const;
+  ops::CombineRule combine_rule(const Run& run, const RoutingPlan& routing) const;
   void combine(const Run& run, const Tensor& y, const Tensor& expert_rows, const RoutingPlan& routing) const;  // y +=
 
   void forward(const Run& run, const Rows& rows, const Tensor& y, const Tensor& x, Saved& saved) const;  // y +=

@@ -69,6 +69,7 @@ class Wiring {
     moe.experts.down = {find_(prefix_ + "moe.experts.down"), recipe_.experts_down};
     if (config_.n_shared_experts > 0) moe.shared = mlp("moe.shared.", recipe_.experts_gate_up, recipe_.experts_down);
     moe.rule = route_rule(config_);
+    moe.combine_wire = recipe_.combine;
     return moe;
   }
 

@@ -28,6 +28,9 @@ struct Recipe {
   GemmRecipe ffn_gate_up, ffn_down;          // of dense layers
   GemmRecipe experts_gate_up, experts_down;  // routed and shared
   GemmRecipe router, mtp_projection, head;
+  // What the sum of a token's experts inside a routing group is rounded to: the type in which it travels between ranks.
+  // model: the type of the activations.
+  enum class Wire : uint8_t { model, bf16 } combine = Wire::model;
 
   static Recipe high() { return {}; }
   // The report's: E4M3 in all three passes of every linear but router and head; power-of-two scales where it says so,

@@ -30,19 +30,21 @@ GradientNorms Optimizer::gradient_norms() const {
   GradientNorms norms;
   int64_t layers = 0;
   for (const auto& slot : slots_) layers = std::max(layers, slot.parameter->spec.layer + 1);
-  norms.per_layer.assign(layers + 1, 0.0);
-  double total = 0;
+  // Exact sums of lines: the norm has one value however parameters are ordered or cut (kernels/elementwise.h).
+  ExactSum total;
+  std::vector<ExactSum> per_layer(size_t(layers) + 1);
   for (const auto& slot : slots_) {
     const auto& parameter = *slot.parameter;
-    const double squares = ops::sum_of_squares(exec_, parameter.grad);
-    if (!std::isfinite(squares) && norms.not_finite.empty() && !ops::all_finite(exec_, parameter.grad)) {
+    ExactSum squares;
+    ops::add_squares(exec_, parameter.grad, squares);
+    if (!std::isfinite(squares.value()) && norms.not_finite.empty() && !ops::all_finite(exec_, parameter.grad)) {
       norms.not_finite = parameter.spec.name;
     }
-    total += squares;
-    norms.per_layer[parameter.spec.layer < 0 ? layers : parameter.spec.layer] += squares;
+    total.merge(squares);
+    per_layer[size_t(parameter.spec.layer < 0 ? layers : parameter.spec.layer)].merge(squares);
   }
-  for (double& value : norms.per_layer) value = std::sqrt(value);
-  norms.global = std::sqrt(total);
+  for (const ExactSum& squares : per_layer) norms.per_layer.push_back(std::sqrt(squares.value()));
+  norms.global = std::sqrt(total.value());
   return norms;
 }
 

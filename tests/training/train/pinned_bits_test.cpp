@@ -98,9 +98,9 @@ struct Pin {
 
 const std::vector<Pin>& pins() {
   static const std::vector<Pin> list = {
-      {Isa::reference, "fp64", "77d4cd3e5d334482"}, {Isa::reference, "fp32", "f7d49f76b01a16e1"},
-      {Isa::reference, "bf16", "b885a087d7b6d900"}, {Isa::avx2, "fp32", "5ad4b7ac2a5d7827"},
-      {Isa::avx2, "bf16", "736245ce6efbf4a8"},
+      {Isa::reference, "fp64", "31e8e480b1483938"}, {Isa::reference, "fp32", "5684f3fbc950f5f8"},
+      {Isa::reference, "bf16", "2cdda7eddb0ee842"}, {Isa::avx2, "fp32", "fd4ed27f737528d8"},
+      {Isa::avx2, "bf16", "d1c1407d4652bce2"},
   };
   return list;
 }

@@ -60,9 +60,9 @@ HADAL_INLINE Word8 bits8(const bf16* p) {
   return __builtin_convertvector(half, Word8) << 16;
 }
 
-// Squares of floats are exact in double; eight accumulators of four lanes, the rest of a row one by one.
+// Squares of floats are exact in double; eight accumulators of four lanes, the rest of a line one by one.
 template <class X>
-double squares_of_row(const X* x, int64_t count) {
+double squares_of_line(const X* x, int64_t count) {
   Double4 sum[8] = {};
   int64_t c = 0;
   for (; c + 32 <= count; c += 32) {
@@ -118,19 +118,21 @@ void scale_rows(const ScaleRows& k) {
 }
 
 void sum_of_squares(const SumOfSquares& k) {
-  double parts[kReduceParts];
-  const int64_t block = reduce_rows_per_part(k.rows, k.cols);
   visit_small(
       [&](auto x) {
-        parallel_blocks(k.lane, k.rows, block, [&](int64_t begin, int64_t end) {
-          double sum = 0;
-          for (int64_t r = begin; r < end; ++r) sum += squares_of_row(k.x.row<element<decltype(x)>>(r), k.cols);
-          parts[begin / block] = sum;
+        const int64_t block = rows_per_task(k.cols);
+        k.lane->parallel_for((k.rows + block - 1) / block, [&](int64_t task, int worker) {
+          const int64_t end = (task + 1) * block < k.rows ? (task + 1) * block : k.rows;
+          for (int64_t r = task * block; r < end; ++r)
+            for (int64_t c = 0; c < k.cols; c += kSquaresLine) {
+              const int64_t left = k.cols - c;
+              k.workers[worker].add(
+                  squares_of_line(k.x.row<element<decltype(x)>>(r) + c, left < kSquaresLine ? left : kSquaresLine));
+            }
         });
       },
       k.x.dtype);
-  *k.result = 0;
-  for (int64_t i = 0; i * block < k.rows; ++i) *k.result += parts[i];
+  for (int w = 0; w < k.lane->n_threads(); ++w) k.result->merge(k.workers[w]);
 }
 
 void all_finite(const AllFinite& k) {

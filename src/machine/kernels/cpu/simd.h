@@ -22,6 +22,7 @@
 namespace hadal::kernels::HADAL_ISA {
 
 HADAL_INLINE V zero() { return broadcast(0.0f); }
+HADAL_INLINE V round_to_bf16(V a) { return widen(narrow(a)); }
 HADAL_INLINE V neg(V a) { return sub(broadcast(-0.0f), a); }
 
 // The sum of all lanes in one fixed order: halves are folded until one lane is left.

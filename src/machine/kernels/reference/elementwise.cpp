@@ -43,21 +43,21 @@ void scale_rows(const ScaleRows& k) {
 }
 
 void sum_of_squares(const SumOfSquares& k) {
-  double parts[kReduceParts];
-  const int64_t block = reduce_rows_per_part(k.rows, k.cols);
   visit_numbers(
       [&](auto x) {
         using X = element<decltype(x)>;
-        parallel_blocks(k.lane, k.rows, block, [&](int64_t begin, int64_t end) {
-          double sum = 0;
-          for (int64_t r = begin; r < end; ++r)
-            for (int64_t c = 0; c < k.cols; ++c) sum += double(get(k.x.row<X>(r)[c])) * double(get(k.x.row<X>(r)[c]));
-          parts[begin / block] = sum;
+        k.lane->parallel_for(k.rows, [&](int64_t r, int worker) {
+          const X* row = k.x.row<X>(r);
+          for (int64_t begin = 0; begin < k.cols; begin += kSquaresLine) {
+            const int64_t end = std::min(k.cols, begin + kSquaresLine);
+            double line = 0;
+            for (int64_t c = begin; c < end; ++c) line += double(get(row[c])) * double(get(row[c]));
+            k.workers[worker].add(line);
+          }
         });
       },
       k.x.dtype);
-  *k.result = 0;
-  for (int64_t i = 0; i * block < k.rows; ++i) *k.result += parts[i];
+  for (int w = 0; w < k.lane->n_threads(); ++w) k.result->merge(k.workers[w]);
 }
 
 void all_finite(const AllFinite& k) {

@@ -164,63 +164,60 @@ void balance_loss(const BalanceLoss& k) {
   });
 }
 
+namespace {
+
+// The sum over routing groups of the sums of their slots, each rounded to the wire type; slot(s) is what slot s adds.
+template <class A, class Wire, class Slot>
+A sum_of_groups(const SlotGroups& groups, int64_t t, int64_t top_k, Slot slot) {
+  const int32_t* experts = groups.experts + t * top_k;
+  A total = 0;
+  for (int64_t s = 0; s < top_k;) {
+    const int64_t group = experts[s] / groups.experts_per_group;
+    A sum = 0;
+    for (; s < top_k && experts[s] / groups.experts_per_group == group; ++s) sum += slot(s);
+    total += A(get(Wire(sum)));
+  }
+  return total;
+}
+
+}  // namespace
+
 void combine(const Combine& k) {
   visit_numbers(
-      [&](auto x, auto y) {
+      [&](auto x, auto y, auto wire) {
         using X = element<decltype(x)>;
         using Y = element<decltype(y)>;
         using A = accumulator<X>;
         each_row(k.lane, k.tokens, k.cols, [&](int64_t t) {
           for (int64_t c = 0; c < k.cols; ++c) {
-            A sum = 0;
-            for (int64_t s = 0; s < k.top_k; ++s)
-              sum += k.weights.row<A>(t)[s] * get(k.x.row<X>(k.position[t * k.top_k + s])[c]);
+            const A sum = sum_of_groups<A, element<decltype(wire)>>(k.groups, t, k.top_k, [&](int64_t s) {
+              return k.weights.row<A>(t)[s] * get(k.x.row<X>(k.position[t * k.top_k + s])[c]);
+            });
             Y& to = k.y.row<Y>(t)[c];
             to = Y(k.add ? get(to) + sum : sum);
           }
         });
       },
-      k.x.dtype, k.y.dtype);
-}
-
-void combine_backward(const CombineBackward& k) {
-  visit_numbers(
-      [&](auto x, auto dx, auto dy) {
-        using X = element<decltype(x)>;
-        using DX = element<decltype(dx)>;
-        using DY = element<decltype(dy)>;
-        using A = accumulator<X>;
-        each_row(k.lane, k.tokens, k.top_k * k.cols, [&](int64_t t) {
-          for (int64_t s = 0; s < k.top_k; ++s) {
-            const int64_t r = k.position[t * k.top_k + s];
-            A dot = 0;
-            for (int64_t c = 0; c < k.cols; ++c) {
-              const A d = get(k.dy.row<DY>(t)[c]);
-              dot += d * get(k.x.row<X>(r)[c]);
-              k.dx.row<DX>(r)[c] = DX(k.weights.row<A>(t)[s] * d);
-            }
-            k.dweights.row<A>(t)[s] = dot;
-          }
-        });
-      },
-      k.x.dtype, k.dx.dtype, k.dy.dtype);
+      k.x.dtype, k.y.dtype, k.groups.wire);
 }
 
 void gather_backward(const GatherBackward& k) {
   visit_numbers(
-      [&](auto from, auto to) {
+      [&](auto from, auto to, auto wire) {
         using From = element<decltype(from)>;
         using To = element<decltype(to)>;
+        using A = accumulator<From>;
         each_row(k.lane, k.tokens, k.top_k * k.cols, [&](int64_t t) {
           for (int64_t c = 0; c < k.cols; ++c) {
-            accumulator<From> sum = 0;
-            for (int64_t s = 0; s < k.top_k; ++s) sum += get(k.d_sorted.row<From>(k.position[t * k.top_k + s])[c]);
+            const A sum = sum_of_groups<A, element<decltype(wire)>>(k.groups, t, k.top_k, [&](int64_t s) {
+              return get(k.d_sorted.row<From>(k.position[t * k.top_k + s])[c]);
+            });
             To& out = k.dx.row<To>(t)[c];
             out = To(k.add ? get(out) + sum : sum);
           }
         });
       },
-      k.d_sorted.dtype, k.dx.dtype);
+      k.d_sorted.dtype, k.dx.dtype, k.groups.wire);
 }
 
 }  // namespace hadal::kernels::reference
