@@ -136,7 +136,7 @@ void measure(const fs::path& folder, OwnedExec& owned, Times& best, uint8_t* buf
     const auto counts = load_values(from, exec, model.parameters(), DType::bf16);
     best.fresh = std::min(best.fresh, steady_seconds() - before);
     best.packed = counts.packed_bytes, best.mapped = counts.mapped_bytes;
-    model.forward(batch);
+    model.forward(exec, batch);
     from.files->check_intact();
     best.first = std::min(best.first, steady_seconds() - start);
   }

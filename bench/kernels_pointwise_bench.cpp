@@ -120,8 +120,8 @@ class Bench {
       return Work{double(gu.bytes() + dh.bytes()), double(gu.bytes()),
                   [=, this] { ops::swiglu_backward(exec_, g, u, dh, g, u); }};
     });
-    auto positions = std::make_shared<std::vector<int32_t>>(size_t(t));
-    for (int64_t i = 0; i < t; ++i) (*positions)[size_t(i)] = int32_t(i % 512);
+    const Tensor positions = Tensor::empty(exec_, DType::i32, {t});
+    for (int64_t i = 0; i < t; ++i) positions.data<int32_t>()[i] = int32_t(i % 512);
     measure("rope", [&, t, positions] {
       const int64_t width = 3 * model_.d_rope, rope = model_.d_rope,
                     heads = model_.heads;  // two thirds without position
@@ -131,9 +131,9 @@ class Bench {
                          .head_stride = width,
                          .d_rope = rope,
                          .table = table,
-                         .positions = positions->data()};
+                         .positions = positions};
       const double bytes = double(t * heads * rope * dtype_bytes(dtype_));
-      return Work{bytes, bytes, [=, this, keep = positions] { ops::rope(exec_, args); }};
+      return Work{bytes, bytes, [=, this] { ops::rope(exec_, args); }};
     });
     measure("add", [&, t, d] {
       Tensor x = rows(t, d), y = rows(t, d);
@@ -147,7 +147,7 @@ class Bench {
 
   void losses() {
     const int64_t chunk = 256, v = model_.vocab;
-    std::vector<int32_t> targets(size_t(chunk), 5);
+    const Tensor targets = Tensor::from(exec_, std::vector<int32_t>(size_t(chunk), 5), {chunk});
     measure("cross_entropy with gradient", [&, chunk, v] {
       Tensor logits = rows(chunk, v), loss = wide({chunk}), fresh = logits.clone(exec_);
       return Work{double(logits.bytes()), double(logits.bytes()),
@@ -158,8 +158,8 @@ class Bench {
       return Work{double(logits.bytes()), 0,
                   [=, this] { ops::cross_entropy(exec_, logits, targets, 1e-3, loss, false); }};
     });
-    std::vector<int32_t> ids;
-    for (int64_t i = 0; i < model_.tokens; ++i) ids.push_back(int32_t((i * 7919 + i * i) % v));
+    const Tensor ids = Tensor::empty(exec_, DType::i32, {model_.tokens});
+    for (int64_t i = 0; i < model_.tokens; ++i) ids.data<int32_t>()[i] = int32_t((i * 7919 + i * i) % v);
     const int64_t t = model_.tokens, d = model_.hidden;
     measure("embedding", [&, t, d, v] {
       Tensor w = rows(v, d), y = rows(t, d);
@@ -173,20 +173,20 @@ class Bench {
     });
   }
 
-  std::vector<int32_t> some_experts() const {
+  Tensor some_experts() const {
     const int64_t k = model_.rule.top_k, n = model_.rule.n_experts;
     std::vector<int32_t> experts;
     for (int64_t t = 0; t < model_.tokens; ++t) {
       const int64_t first = (t * t * 5 + t) % (n - k + 1);
       for (int64_t s = 0; s < k; ++s) experts.push_back(int32_t(first + s));
     }
-    return experts;
+    return Tensor::from(exec_, experts, {model_.tokens, k});
   }
 
   void experts() {
     const int64_t t = model_.tokens, d = model_.hidden, k = model_.rule.top_k;
-    const auto ids = std::make_shared<std::vector<int32_t>>(some_experts());
-    auto plan = std::make_shared<ops::DispatchPlan>(ops::make_plan(*ids, t, k, model_.rule.n_experts));
+    const Tensor ids = some_experts();
+    auto plan = std::make_shared<ops::DispatchPlan>(ops::make_plan(exec_, ids, model_.rule.n_experts));
     const int64_t group = model_.rule.n_experts / model_.rule.n_groups;
     measure("gather_rows", [&, t, d, k, plan] {
       Tensor x = rows(t, d), sorted = rows(t * k, d);
@@ -196,13 +196,13 @@ class Bench {
     measure("combine", [&, t, d, k, plan, ids, group] {
       Tensor sorted = rows(t * k, d), y = rows(t, d), weights = wide({t, k});
       return Work{double(sorted.bytes()), double(y.bytes()), [=, this] {
-                    ops::combine(exec_, y, sorted, *plan, weights, {*ids, group, dtype_}, ops::Write::overwrite);
+                    ops::combine(exec_, y, sorted, *plan, weights, {ids, group, dtype_}, ops::Write::overwrite);
                   }};
     });
     measure("gather backward, add", [&, t, d, k, plan, ids, group] {
       Tensor sorted = rows(t * k, d), dx = rows(t, d);
       return Work{double(sorted.bytes() + dx.bytes()), double(dx.bytes()), [=, this] {
-                    ops::gather_backward(exec_, dx, sorted, *plan, {*ids, group, dtype_}, ops::Write::add);
+                    ops::gather_backward(exec_, dx, sorted, *plan, {ids, group, dtype_}, ops::Write::add);
                   }};
     });
   }
@@ -247,10 +247,11 @@ class Bench {
     measure(
         "route",
         [&, t, n, k, score_bytes] {
-          Tensor logits = wide({t, n}), scores = wide({t, n}), weights = wide({t, k}), bias = wide({n});
+          Tensor logits = wide({t, n}), bias = wide({n});
+          const ops::Routes memory{{}, wide({t, n}), wide({t, k})};
           return Work{score_bytes, score_bytes, [=, this] {
-                        std::vector<int32_t> chosen;
-                        ops::route(exec_, model_.rule, logits, bias, scores, chosen, weights);
+                        ops::Routes routes = memory;
+                        ops::route(exec_, model_.rule, logits, bias, routes);
                       }};
         },
         double(t));
@@ -265,21 +266,21 @@ class Bench {
                       [=, this] { sink_ += ops::balance_loss(exec_, model_.rule, scores, sequences, 1e-4, dscores); }};
         },
         double(t));
-    const std::vector<int32_t> experts = some_experts();
+    const Tensor experts = some_experts();
     measure(
         "route_backward",
         [&, t, n, k, score_bytes] {
-          Tensor scores = wide({t, n}), dscores = wide({t, n}), dlogits = wide({t, n}), dweights = wide({t, k});
-          return Work{2 * score_bytes, score_bytes, [=, this] {
-                        ops::route_backward(exec_, model_.rule, dlogits, dweights, scores, experts, dscores);
-                      }};
+          Tensor dscores = wide({t, n}), dlogits = wide({t, n}), dweights = wide({t, k});
+          const ops::Routes routes{experts, wide({t, n}), {}};
+          return Work{2 * score_bytes, score_bytes,
+                      [=, this] { ops::route_backward(exec_, model_.rule, dlogits, dweights, routes, dscores); }};
         },
         double(t));
     measure(
         "make_plan",
         [&, t, n, k] {
           return Work{double(t * k * 4), double(t * k * 12),
-                      [=, this] { sink_ += double(ops::make_plan(experts, t, k, n).offsets[1]); }};
+                      [=, this] { sink_ += element(ops::make_plan(exec_, experts, n).offsets, 1); }};
         },
         double(t));
   }

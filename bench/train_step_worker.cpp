@@ -131,7 +131,7 @@ void prepare(const Arguments& a) {
                    {{"tokens", Tensor::wrap(tokens.data(), DType::i32, {steps, batch, length})}});
 
   Transformer model(config.model, {}, exec);
-  model.initialize(config.train.seed);
+  model.initialize(exec, config.train.seed);
   save_safetensors(out / "weights.safetensors", model_tensors(model.parameters()));
   atomic_write(out / "config.json", transformers_config(config.model).dump(1) + "\n");
   const auto flops = count_flops(config.model, config.data.sequence_length);
@@ -194,22 +194,21 @@ void run(const Arguments& a) {
   config.train.steps = 1 << 20;
   Transformer model(config.model, model_options(config, true), owned.exec);
   load_model_tensors(data / "weights.safetensors", model.parameters());
-  model.refresh_values();
+  model.refresh_values(owned.exec);
   Optimizer optimizer(model.parameters(), config.optim, owned.exec);
-  model.take_part_times();
+  PartClock clock;
   int64_t step = 0;
   for (int64_t n = 0; std::cin >> n;) {
     json rates = json::array(), losses = json::array(), parts = json::object();
     for (int64_t i = 0; i < n; ++i, ++step) {
       const double begin = steady_seconds();
       const auto batch = batch_of(tokens, step);
-      const auto result = train_step(model, optimizer, config, batch, step + 1);
+      const auto result = train_step(owned.exec, model, optimizer, config, batch, step + 1, &clock);
       check(result.skipped.empty(), ErrorKind::internal, "step {}: {}", step + 1, result.skipped);
       rates.push_back(double(result.tokens) / (steady_seconds() - begin));
       losses.push_back(result.loss);
     }
-    for (const auto& [name, seconds] : model.take_part_times().seconds)
-      parts[name] = seconds / double(std::max<int64_t>(n, 1));
+    for (const auto& [name, seconds] : clock.take()) parts[name] = seconds / double(std::max<int64_t>(n, 1));
     const uint64_t highest = peak_rss_bytes();
     std::cout << json{{"tokens_per_second", rates},
                       {"loss", losses},

@@ -132,7 +132,7 @@ void compare(const Split& split, double ours) {
   fmt::print("{}", table.text());
 }
 
-void write_something(TextModel& loaded, bool own_text) {
+void write_something(const Exec& exec, TextModel& loaded, bool own_text) {
   GenerateRequest request;
   request.sampling.temperature = 0.7;
   request.sampling.top_p = 0.95;
@@ -143,13 +143,13 @@ void write_something(TextModel& loaded, bool own_text) {
   const std::string prompt = own_text ? "The " : "Once upon a time";
   request.prompt = text_start(loaded);
   tokenizer.encode_to(prompt, SpecialTokens::as_text, request.prompt);
-  fmt::print("\ncompletion of \"{}\":\n{}{}\n", prompt, prompt, generate_text(model, tokenizer, request));
+  fmt::print("\ncompletion of \"{}\":\n{}{}\n", prompt, prompt, generate_text(exec, model, tokenizer, request));
   const std::string prefix = "def add(a, b):\n    \"\"\"Return the sum.\"\"\"\n    ",
                     suffix = "\n\ndef sub(a, b):\n    return a - b\n";
   request.sampling.temperature = 0;
   request.prompt = fim_prompt(tokenizer, prefix, suffix);
   request.max_tokens = 24;
-  fmt::print("\nfilling in the middle:\n{}[{}]{}\n", prefix, generate_text(model, tokenizer, request), suffix);
+  fmt::print("\nfilling in the middle:\n{}[{}]{}\n", prefix, generate_text(exec, model, tokenizer, request), suffix);
 }
 
 int demo(const Options& o) {
@@ -173,7 +173,7 @@ int demo(const Options& o) {
   }
   compare(read_split(request.config), outcome.bits_per_byte);
   auto loaded = load_text_model(o.run_directory, {}, exec.exec);
-  write_something(loaded, !o.text.empty());
+  write_something(exec.exec, loaded, !o.text.empty());
   const auto report = fs::path(o.run_directory) / "report.html";
   atomic_write(report, report_html({o.run_directory}));
   fmt::print("\nmodel   {}\nreport  {}\ntime    {}\n\ngo on:  hadal generate --model {} --prompt 'def '\n",

@@ -43,7 +43,7 @@ void ask_makers(const TextModel& loaded, Options& o) {
   validate(o.sampling);
 }
 
-int print_ids(const Options& o, TextModel& loaded, std::vector<int32_t> prompt) {
+int print_ids(const Options& o, const Exec& exec, TextModel& loaded, std::vector<int32_t> prompt) {
   GenerateRequest request;
   request.prompt = std::move(prompt);
   request.max_tokens = o.max_tokens;
@@ -51,7 +51,7 @@ int print_ids(const Options& o, TextModel& loaded, std::vector<int32_t> prompt) 
   request.stop = loaded.stop;
   if (loaded.tokenizer) request.allowed_ids = loaded.tokenizer->vocab_size();
   request.on_token = [](int32_t) { return !interrupted(); };
-  const auto result = generate(*loaded.model.transformer, request);
+  const auto result = generate(exec, *loaded.model.transformer, request);
   loaded.model.check_intact();
   nlohmann::ordered_json json = {{"tokens", result.tokens}};
   if (loaded.tokenizer) json["text"] = loaded.tokenizer->decode(result.tokens, true);
@@ -81,7 +81,7 @@ int run_generation(Options o) {
   const auto prompt = prompt_ids(*o.prompt, loaded);
   o.max_tokens = new_tokens(o, *loaded.model.transformer, int64_t(prompt.size()));
   ask_makers(loaded, o);
-  if (o.json || !loaded.tokenizer) return print_ids(o, loaded, prompt);
+  if (o.json || !loaded.tokenizer) return print_ids(o, exec.exec, loaded, prompt);
   auto print = [&](const std::string& piece) {
     loaded.model.check_intact();
     check(std::fwrite(piece.data(), 1, piece.size(), stdout) == piece.size() && std::fflush(stdout) == 0, ErrorKind::io,
@@ -93,7 +93,7 @@ int run_generation(Options o) {
   request.max_tokens = o.max_tokens;
   request.sampling = o.sampling;
   request.stop = loaded.stop;
-  generate_text(*loaded.model.transformer, loaded.text(), request, print);
+  generate_text(exec.exec, *loaded.model.transformer, loaded.text(), request, print);
   print("\n");
   return kExitFine;
 }

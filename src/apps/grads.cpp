@@ -65,9 +65,9 @@ int run_gradients(const Options& o) {
   std::filesystem::create_directories(o.output);
   Transformer& model = *loaded.model.transformer;
   const LossWeights weights = mean_weights(batches, model.config().n_mtp, o);
-  model.zero_gradients();
-  LossSums sums;
-  for (const auto& batch : batches) sums.merge(model.forward_backward(batch, weights));
+  model.begin_step(int64_t(batches.size()));
+  const LossSums sums = model.forward_backward(exec.exec, batches, weights, {});
+  sums.check_routed();
   loaded.model.check_intact();
   const auto json = losses(sums, batches.size());
   const auto directory = std::filesystem::path(o.output);

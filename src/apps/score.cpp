@@ -23,15 +23,15 @@ struct Options {
   RunOptions run;
 };
 
-std::vector<double> log_probs(Transformer& model, const std::vector<int32_t>& tokens) {
+std::vector<double> log_probs(const Exec& exec, const Transformer& model, const std::vector<int32_t>& tokens) {
   if (tokens.size() < 2) return {};
   std::vector<double> values;
-  model.forward(batch_of_tokens(tokens), &values);
+  model.forward(exec, batch_of_tokens(tokens), {.log_probs = &values}).check_routed();
   return values;
 }
 
-ordered_json score(TextModel& loaded, const TokenLine& line) {
-  const auto values = log_probs(*loaded.model.transformer, line.tokens);
+ordered_json score(const Exec& exec, TextModel& loaded, const TokenLine& line) {
+  const auto values = log_probs(exec, *loaded.model.transformer, line.tokens);
   loaded.model.check_intact();
   double sum = 0;
   for (double value : values) sum += value;
@@ -56,7 +56,7 @@ int run_scoring(const Options& o) {
   lines.begin(loaded, o.bos);
   std::unique_ptr<AtomicFile> out = o.output == "-" ? nullptr : std::make_unique<AtomicFile>(o.output);
   while (const auto line = lines.next()) {
-    const std::string text = score(loaded, *line).dump() + "\n";
+    const std::string text = score(exec.exec, loaded, *line).dump() + "\n";
     if (out)
       out->write(text);
     else

@@ -44,7 +44,7 @@ int run_trace(const Options& o) {
   load.precision = o.precision;
   const auto loaded = load_text_model(o.model, load, exec.exec);
   print_notes(loaded.model.source.notices());
-  const auto trace = trace_model(*loaded.model.transformer, o.tokens);
+  const auto trace = trace_model(exec.exec, *loaded.model.transformer, o.tokens);
   loaded.model.check_intact();
   if (!o.output.empty()) save_safetensors(o.output, trace, {{"format", "pt"}});
   return other ? report(compare_traces(trace, *other, o.tolerance), o) : kExitFine;

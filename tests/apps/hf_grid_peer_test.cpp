@@ -123,16 +123,16 @@ void log_probabilities_loss_and_every_gradient_agree(const Cases& cases) {
     Transformer& model = *loaded.transformer;
     const MicroBatch batch = batch_of(peer, 0, peer.tensors->entry("tokens").shape[0]);
     std::vector<double> ours;
-    model.forward(batch, &ours);
+    model.forward(owned.exec, batch, {.log_probs = &ours});
     const double difference = largest_difference(ours, peer.tensors->tensor("log_probs"));
     log_prob.see(difference, peer.name());
     EXPECT_LE(difference, kLogProb) << peer.name();
 
-    model.zero_gradients();
+    model.begin_step();
     LossWeights weights;
     weights.main = 1.0 / double(batch.n_tokens());
     weights.mtp.assign(size_t(model.config().n_mtp), 0.0);
-    const double mean = model.forward_backward(batch, weights).main * weights.main;
+    const double mean = model.forward_backward(owned.exec, batch, weights).main * weights.main;
     loss.see(std::abs(mean - peer.facts["loss"].get<double>()), peer.name());
     EXPECT_NEAR(mean, peer.facts["loss"].get<double>(), kLoss) << peer.name();
     compare_gradients(peer, model.parameters(), gradient);
@@ -173,7 +173,7 @@ void greedy_text_is_the_same(const Cases& cases) {
     request.prompt = peer.facts["prompt"].get<std::vector<int32_t>>();
     request.max_tokens = int64_t(theirs.size());
     request.sampling.temperature = 0;
-    const auto ours = generate(*loaded.transformer, request).tokens;
+    const auto ours = generate(owned.exec, *loaded.transformer, request).tokens;
     ASSERT_EQ(ours.size(), theirs.size()) << peer.name();
     size_t at = 0;
     while (at < ours.size() && ours[at] == theirs[at]) ++at;
@@ -205,12 +205,12 @@ void twenty_steps_of_adamw_give_the_same_losses(const Cases& cases) {
       LossWeights weights;
       weights.main = 1.0 / double(batch.n_tokens());
       weights.mtp.assign(size_t(model.config().n_mtp), 0.0);
-      model.zero_gradients();
-      last = model.forward_backward(batch, weights).main * weights.main;
+      model.begin_step();
+      last = model.forward_backward(owned.exec, batch, weights).main * weights.main;
       if (step == 0) first = last;
       worst.see(std::abs(last - theirs[step]), peer.name());
       EXPECT_NEAR(last, theirs[step], kLoss) << peer.name() << ": loss of step " << step + 1;
-      optimizer.step(3e-4, optimizer.gradient_norms().global);
+      optimizer.step(owned.exec, 3e-4, optimizer.gradient_norms(owned.exec).global);
     }
     least_fall = std::min(least_fall, first - last);
   }

@@ -115,10 +115,10 @@ TEST(Validation, StopsBetweenForwardsWhenAsked) {
   document.raw_bytes = 400;
   for (int i = 0; i <= 400; ++i) document.tokens.push_back(i % 250);
   ValidationOptions options{32, 16, 64, nullptr};
-  EXPECT_TRUE(validate_bits_per_byte(*loaded.transformer, {document}, options).complete);
+  EXPECT_TRUE(validate_bits_per_byte(exec.exec, *loaded.transformer, {document}, options).complete);
   int asked = 0;
   options.stop = [&] { return ++asked == 3; };
-  const auto result = validate_bits_per_byte(*loaded.transformer, {document}, options);
+  const auto result = validate_bits_per_byte(exec.exec, *loaded.transformer, {document}, options);
   EXPECT_FALSE(result.complete);
   EXPECT_EQ(asked, 3);
   EXPECT_LE(result.tokens, 3 * 64);

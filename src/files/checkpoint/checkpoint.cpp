@@ -132,8 +132,8 @@ void remove_old_checkpoints(const fs::path& checkpoints, int64_t keep) {
   for (int64_t i = 0; i + keep < int64_t(found.size()); ++i) fs::remove_all(found[i], ignored);
 }
 
-CheckpointWriter::CheckpointWriter(fs::path checkpoints, int64_t keep, bool asynchronous, const Exec& exec)
-    : checkpoints_(std::move(checkpoints)), keep_(keep), asynchronous_(asynchronous), exec_(exec) {}
+CheckpointWriter::CheckpointWriter(fs::path checkpoints, int64_t keep, bool asynchronous)
+    : checkpoints_(std::move(checkpoints)), keep_(keep), asynchronous_(asynchronous) {}
 
 // An error of the last write is lost here: only a caller that is already failing leaves without finish().
 CheckpointWriter::~CheckpointWriter() {
@@ -145,7 +145,7 @@ void CheckpointWriter::finish() {
   if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
 }
 
-void CheckpointWriter::save(const CheckpointContent& content) {
+void CheckpointWriter::save(const Exec& exec, const CheckpointContent& content) {
   finish();
   if (!asynchronous_) {
     write_checkpoint(checkpoints_, content);
@@ -154,7 +154,7 @@ void CheckpointWriter::save(const CheckpointContent& content) {
   }
   auto copy = std::make_shared<CheckpointContent>(content);
   for (auto* list : {&copy->model, &copy->optimizer}) {
-    for (auto& named : *list) named.tensor = named.tensor.clone(exec_);
+    for (auto& named : *list) named.tensor = named.tensor.clone(exec);
   }
   thread_ = std::thread([this, copy] {
     try {

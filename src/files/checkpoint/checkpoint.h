@@ -51,16 +51,15 @@ void remove_old_checkpoints(const std::filesystem::path& checkpoints, int64_t ke
 // save() or by finish(). The copies cost as much memory as the state itself while a checkpoint is being written.
 class CheckpointWriter {
  public:
-  CheckpointWriter(std::filesystem::path checkpoints, int64_t keep, bool asynchronous, const Exec& exec);
+  CheckpointWriter(std::filesystem::path checkpoints, int64_t keep, bool asynchronous);
   ~CheckpointWriter();
-  void save(const CheckpointContent& content);
-  void finish();  // waits; throws what the writer threw
+  void save(const Exec& exec, const CheckpointContent& content);  // exec: where the copies lie
+  void finish();                                                  // waits; throws what the writer threw
 
  private:
   std::filesystem::path checkpoints_;
   int64_t keep_;
   bool asynchronous_;
-  Exec exec_;
   std::thread thread_;
   std::exception_ptr error_;  // written by thread_, read after it was joined
 };

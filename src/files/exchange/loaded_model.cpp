@@ -9,7 +9,7 @@ namespace hadal {
 
 namespace {
 
-void load_ema(const std::filesystem::path& directory, Transformer& model) {
+void load_ema(const Exec& exec, const std::filesystem::path& directory, Transformer& model) {
   const auto path = directory / "optimizer.safetensors";
   check(std::filesystem::exists(path), ErrorKind::not_found,
         "{}: no such file; an exported model keeps no moving average", path.string());
@@ -25,7 +25,7 @@ void load_ema(const std::filesystem::path& directory, Transformer& model) {
     if (model.options().training) {
       parameter->master.copy_from(average);
     } else {  // the value may be the mapped file itself
-      parameter->value = average.to(model.exec(), parameter->value.dtype());
+      parameter->value = average.to(exec, parameter->value.dtype());
       if (parameter->master) parameter->master = parameter->value;
     }
   }
@@ -55,8 +55,8 @@ LoadedModel load_model(const std::filesystem::path& directory, const LoadOptions
   } else {
     loaded.counts = load_values(from, exec, model.parameters(), activation_dtype(model_options.precision));
   }
-  if (options.ema) load_ema(from.directory, model);
-  if (options.training) model.refresh_values();
+  if (options.ema) load_ema(exec, from.directory, model);
+  if (options.training) model.refresh_values(exec);
   loaded.load_seconds = steady_seconds() - start - loaded.open_seconds;
   return loaded;
 }

@@ -8,6 +8,15 @@ namespace hadal::kernels {
 
 inline constexpr int64_t kMaxExperts = 4096;
 
+// What is not finite does not stop a router: a token whose scores are NaN visits the lowest experts with weights NaN, all
+// tokens do under a selection bias that is not finite; the first of each is reported here (kNothing: none).
+struct RouteFindings {
+  static constexpr int32_t kNothing = -1;
+  int32_t token = kNothing;        // first token whose logits are not a number
+  float first_logit = 0;           // of that token
+  int32_t bias_expert = kNothing;  // first expert whose selection bias is not finite
+};
+
 struct Route {
   Rows scores, logits, weights;  // [tokens, experts], the same, [tokens, top_k]
   const void* bias = nullptr;    // [experts] or null; for selection only
@@ -15,7 +24,7 @@ struct Route {
   int64_t tokens = 0, n_experts = 0, n_groups = 1, n_limited_groups = 1, top_k = 1;
   bool softmax = false, group_max = false, normalize = true, forced = false;
   double scale = 1;
-  int64_t* bad_token = nullptr;  // first token whose scores are NaN, or -1
+  RouteFindings* found = nullptr;  // written whole
   Lane* lane = nullptr;
 };
 
@@ -69,6 +78,16 @@ struct GatherBackward {
   bool add = false;
   Lane* lane = nullptr;
 };
+
+// Counting sort of (token, slot) pairs by expert, tokens ascending within an expert. Row r of the sorted buffer is pair
+// pair[r] = token * top_k + slot; position is its inverse. Integers only: the reference serves every instruction set.
+struct PlanRows {
+  const int32_t* experts = nullptr;                                // [tokens * top_k]
+  int32_t* offsets = nullptr;                                      // [n_experts + 1]
+  int32_t *token = nullptr, *pair = nullptr, *position = nullptr;  // [tokens * top_k]
+  int64_t n_rows = 0, n_experts = 0, top_k = 1;
+};
+HADAL_DECLARE_FORMULA(plan_rows, PlanRows)
 
 HADAL_DECLARE_KERNEL(route, Route)
 HADAL_DECLARE_KERNEL(route_backward, RouteBackward)

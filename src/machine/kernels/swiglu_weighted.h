@@ -11,10 +11,9 @@
 namespace hadal::kernels {
 
 struct SwigluWeighted {
-  Rows dh, g, u;                   // [rows, cols], one format; overwritten by w h, dg, du
-  Rows weights, dweights;          // [tokens, top_k] f32 (f64), data null: no weights
-  const int32_t* token = nullptr;  // [rows] row r belongs to weights[token[r], slot[r]]
-  const int32_t* slot = nullptr;
+  Rows dh, g, u;                 // [rows, cols], one format; overwritten by w h, dg, du
+  const void* weight = nullptr;  // [rows] f32 (f64), null: no weights
+  void* dweight = nullptr;       // [rows]
   int64_t rows = 0, cols = 0;
   Lane* lane = nullptr;
 };

@@ -40,6 +40,26 @@ inline bool all_f64(std::initializer_list<kernels::Rows> operands, const char* o
   return n_f64 > 0;
 }
 
+// `count` contiguous i32: ids, positions, targets, counts.
+inline const int32_t* i32_vector(const Tensor& tensor, int64_t count, const char* what) {
+  check(tensor.dtype() == DType::i32 && tensor.count() == count && tensor.contiguous(), ErrorKind::invalid,
+        "{} is {} {}, expected {} contiguous I32", what, dtype_name(tensor.dtype()), shape_text(tensor.shape()), count);
+  return static_cast<const int32_t*>(tensor.raw());
+}
+
+// Offsets of groups of rows, i32 [groups + 1]: ascending, inside the rows. Kernels trust them.
+inline const int32_t* group_offsets(const char* op, const Tensor& offsets, int64_t groups, int64_t rows) {
+  check(offsets.count() == groups + 1, ErrorKind::internal, "{}: {} offsets for {} groups, must be {}", op,
+        offsets.count(), groups, groups + 1);
+  const int32_t* begins = i32_vector(offsets, groups + 1, "offsets");
+  check(begins[0] >= 0 && begins[groups] <= rows, ErrorKind::internal, "{}: offsets {}..{} leave the {} rows", op,
+        begins[0], begins[groups], rows);
+  for (int64_t e = 0; e < groups; ++e)
+    check(begins[e] <= begins[e + 1], ErrorKind::internal, "{}: offsets fall from {} to {} at group {}", op, begins[e],
+          begins[e + 1], e);
+  return begins;
+}
+
 // Every id must be in [lowest, count): kernels trust them.
 inline void check_ids(const int32_t* ids, int64_t n, int64_t lowest, int64_t count, const char* what) {
   for (int64_t i = 0; i < n; ++i)

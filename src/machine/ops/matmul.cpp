@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "kernels/gemm.h"
+#include "ops/kernel_rows.h"
 
 namespace hadal::ops {
 namespace {
@@ -74,17 +75,6 @@ void run_one(const Exec& exec, const Form& form, int64_t m, int64_t n, int64_t k
   run(exec, form, &product, 1);
 }
 
-void check_offsets(const char* op, std::span<const int64_t> offsets, int64_t groups, int64_t rows) {
-  check(int64_t(offsets.size()) == groups + 1, ErrorKind::internal, "{}: {} offsets for {} groups, must be {}", op,
-        offsets.size(), groups, groups + 1);
-  check(offsets.front() >= 0 && offsets.back() <= rows, ErrorKind::internal, "{}: offsets {}..{} leave the {} rows", op,
-        offsets.front(), offsets.back(), rows);
-  for (int64_t e = 0; e < groups; ++e) {
-    check(offsets[size_t(e)] <= offsets[size_t(e + 1)], ErrorKind::internal,
-          "{}: offsets fall from {} to {} at group {}", op, offsets[size_t(e)], offsets[size_t(e + 1)], e);
-  }
-}
-
 // w[E,N,K] as its three sizes.
 struct Experts {
   int64_t count, n, k;
@@ -96,11 +86,10 @@ Experts experts_of(const char* op, const char* name, const Tensor& w) {
 }
 
 // Products of rows offsets[e] .. offsets[e+1] of a row-wise operand with expert e's matrix.
-void run_row_groups(const Exec& exec, const Form& form, std::span<const int64_t> offsets, const Experts& e,
-                    bool to_input) {
+void run_row_groups(const Exec& exec, const Form& form, const int32_t* offsets, const Experts& e, bool to_input) {
   Products products(exec, e.count);
   for (int64_t i = 0; i < e.count; ++i) {
-    const int64_t first = offsets[size_t(i)], rows = offsets[size_t(i + 1)] - first;
+    const int64_t first = offsets[i], rows = offsets[i + 1] - first;
     if (rows == 0) continue;
     products.add({element_address(form.a, first * form.a.row_stride()),
                   element_address(form.b, i * e.n * form.b.row_stride()),
@@ -131,49 +120,49 @@ void linear_backward_input(const Exec& exec, const Tensor& dx, const Tensor& dy,
   run_one(exec, {"linear_backward_input", dx, dy, w, false, false, write}, m, k, n);
 }
 
-void linear_backward_weight(const Exec& exec, const Tensor& dw, const Tensor& dy, const Tensor& x) {
+void linear_backward_weight(const Exec& exec, const Tensor& dw, const Tensor& dy, const Tensor& x, Write write) {
   const int64_t m = dy.rows(), n = dy.cols(), k = x.cols();
   check_shape("linear_backward_weight", "x", x, m, k);
   check_shape("linear_backward_weight", "dw", dw, n, k);
   check_gradient_type("linear_backward_weight", dw);
-  run_one(exec, {"linear_backward_weight", dw, dy, x, true, false, Write::add}, n, k, m);
+  run_one(exec, {"linear_backward_weight", dw, dy, x, true, false, write}, n, k, m);
 }
 
-void grouped_linear(const Exec& exec, const Tensor& y, const Tensor& x, const Tensor& w,
-                    std::span<const int64_t> offsets, Write write) {
+void grouped_linear(const Exec& exec, const Tensor& y, const Tensor& x, const Tensor& w, const Tensor& offsets,
+                    Write write) {
   const Experts e = experts_of("grouped_linear", "w", w);
-  check_offsets("grouped_linear", offsets, e.count, x.rows());
+  const int32_t* begins = group_offsets("grouped_linear", offsets, e.count, x.rows());
   check_shape("grouped_linear", "x", x, x.rows(), e.k);
   check_shape("grouped_linear", "y", y, x.rows(), e.n);
   const Form form{"grouped_linear", y, x, w, false, true, write};
-  run_row_groups(exec, form, offsets, e, false);
+  run_row_groups(exec, form, begins, e, false);
 }
 
 void grouped_linear_backward_input(const Exec& exec, const Tensor& dx, const Tensor& dy, const Tensor& w,
-                                   std::span<const int64_t> offsets, Write write) {
+                                   const Tensor& offsets, Write write) {
   const Experts e = experts_of("grouped_linear_backward_input", "w", w);
-  check_offsets("grouped_linear_backward_input", offsets, e.count, dy.rows());
+  const int32_t* begins = group_offsets("grouped_linear_backward_input", offsets, e.count, dy.rows());
   check_shape("grouped_linear_backward_input", "dy", dy, dy.rows(), e.n);
   check_shape("grouped_linear_backward_input", "dx", dx, dy.rows(), e.k);
   const Form form{"grouped_linear_backward_input", dx, dy, w, false, false, write};
-  run_row_groups(exec, form, offsets, e, true);
+  run_row_groups(exec, form, begins, e, true);
 }
 
 void grouped_linear_backward_weight(const Exec& exec, const Tensor& dw, const Tensor& dy, const Tensor& x,
-                                    std::span<const int64_t> offsets) {
+                                    const Tensor& offsets, Write write) {
   const Experts e = experts_of("grouped_linear_backward_weight", "dw", dw);
-  check_offsets("grouped_linear_backward_weight", offsets, e.count, dy.rows());
+  const int32_t* begins = group_offsets("grouped_linear_backward_weight", offsets, e.count, dy.rows());
   check_shape("grouped_linear_backward_weight", "dy", dy, dy.rows(), e.n);
   check_shape("grouped_linear_backward_weight", "x", x, dy.rows(), e.k);
   check_gradient_type("grouped_linear_backward_weight", dw);
   Products products(exec, e.count);
   for (int64_t i = 0; i < e.count; ++i) {
-    const int64_t first = offsets[size_t(i)], rows = offsets[size_t(i + 1)] - first;
-    if (rows == 0) continue;
+    const int64_t first = begins[i], rows = begins[i + 1] - first;
+    if (rows == 0 && write == Write::add) continue;  // overwritten, a product of no rows gives zeros
     products.add({element_address(dy, first * dy.row_stride()), element_address(x, first * x.row_stride()),
                   const_cast<char*>(element_address(dw, i * e.n * dw.row_stride())), e.n, e.k, rows});
   }
-  run(exec, {"grouped_linear_backward_weight", dw, dy, x, true, false, Write::add}, products.list(), products.count());
+  run(exec, {"grouped_linear_backward_weight", dw, dy, x, true, false, write}, products.list(), products.count());
 }
 
 void head_matmul(const Exec& exec, const HeadMatmul& args) {

@@ -6,27 +6,27 @@
 #include <cstdint>
 #include <span>
 
+#include "ops/write.h"
 #include "tensor/quantised.h"
 
 namespace hadal::ops {
-
-enum class Write { overwrite, add };
 
 // y[M,N] = x[M,K] w[N,K]^T
 void linear(const Exec& exec, const Tensor& y, const Tensor& x, const Tensor& w, Write write = Write::overwrite);
 // dx[M,K] = dy[M,N] w[N,K]
 void linear_backward_input(const Exec& exec, const Tensor& dx, const Tensor& dy, const Tensor& w,
                            Write write = Write::overwrite);
-// dw[N,K] += dy[M,N]^T x[M,K]; dw is f32 (f64 for f64 operands)
-void linear_backward_weight(const Exec& exec, const Tensor& dw, const Tensor& dy, const Tensor& x);
+// dw[N,K] (+)= dy[M,N]^T x[M,K]; dw is f32 (f64 for f64 operands)
+void linear_backward_weight(const Exec& exec, const Tensor& dw, const Tensor& dy, const Tensor& x,
+                            Write write = Write::add);
 
 // Grouped forms for experts: rows offsets[e] .. offsets[e+1] belong to expert e; w[E,N,K]. Groups may be empty.
-void grouped_linear(const Exec& exec, const Tensor& y, const Tensor& x, const Tensor& w,
-                    std::span<const int64_t> offsets, Write write = Write::overwrite);
+void grouped_linear(const Exec& exec, const Tensor& y, const Tensor& x, const Tensor& w, const Tensor& offsets,
+                    Write write = Write::overwrite);
 void grouped_linear_backward_input(const Exec& exec, const Tensor& dx, const Tensor& dy, const Tensor& w,
-                                   std::span<const int64_t> offsets, Write write = Write::overwrite);
+                                   const Tensor& offsets, Write write = Write::overwrite);
 void grouped_linear_backward_weight(const Exec& exec, const Tensor& dw, const Tensor& dy, const Tensor& x,
-                                    std::span<const int64_t> offsets);
+                                    const Tensor& offsets, Write write = Write::add);
 
 // Per-head products of the absorbed form: for each h, C_h[M,N] = A_h[M,K] op(B_h), where X_h starts h * x_head_stride
 // elements after X's first element and rows keep X.row_stride(). transpose_b: B_h is [N,K], else [K,N].
@@ -47,11 +47,12 @@ void linear(const Exec& exec, const Tensor& y, const Activation& x, const Activa
             Write write = Write::overwrite);
 void linear_backward_input(const Exec& exec, const Tensor& dx, const Activation& dy, const Activation& w,
                            Write write = Write::overwrite);
-void linear_backward_weight(const Exec& exec, const Tensor& dw, const Activation& dy, const Activation& x);
-void grouped_linear(const Exec& exec, const Tensor& y, const Activation& x, const Activation& w,
-                    std::span<const int64_t> offsets, Write write = Write::overwrite);
+void linear_backward_weight(const Exec& exec, const Tensor& dw, const Activation& dy, const Activation& x,
+                            Write write = Write::add);
+void grouped_linear(const Exec& exec, const Tensor& y, const Activation& x, const Activation& w, const Tensor& offsets,
+                    Write write = Write::overwrite);
 void grouped_linear_backward_input(const Exec& exec, const Tensor& dx, const Activation& dy, const Activation& w,
-                                   std::span<const int64_t> offsets, Write write = Write::overwrite);
+                                   const Tensor& offsets, Write write = Write::overwrite);
 // Tiles over tokens begin at a group's first row, which no Quantised of all rows can say: each group becomes codes
 // here, in tiles of `tile`.
 struct TokenTiles {
@@ -59,6 +60,6 @@ struct TokenTiles {
   ScaleRule rule = ScaleRule::exact;
 };
 void grouped_linear_backward_weight(const Exec& exec, const Tensor& dw, const Activation& dy, const Activation& x,
-                                    std::span<const int64_t> offsets, const TokenTiles& tiles);
+                                    const Tensor& offsets, const TokenTiles& tiles, Write write = Write::add);
 
 }  // namespace hadal::ops

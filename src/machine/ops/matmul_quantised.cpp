@@ -2,6 +2,7 @@
 // checked where plain tensors are (matmul.cpp) or here.
 #include "base/error.h"
 #include "kernels/scaled_gemm.h"
+#include "ops/kernel_rows.h"
 #include "ops/matmul.h"
 #include "ops/quantise.h"
 
@@ -58,16 +59,14 @@ bool both_codes(const Activation& a, const Activation& b) { return a.is_quantise
 
 // Rows offsets[e] .. offsets[e+1] of c and a with matrix e of the stack b.
 void run_groups(const Exec& exec, const Form& form, const Tensor& c, const Quantised& a, const Quantised& b,
-                std::span<const int64_t> offsets) {
-  check(b.codes.shape().size() == 3 && int64_t(offsets.size()) == b.codes.dim(0) + 1 && offsets.front() >= 0 &&
-            offsets.back() <= a.rows(),
-        ErrorKind::internal, "{}: {} offsets for {} rows and weights {}", form.op, offsets.size(), a.rows(),
+                const Tensor& offsets) {
+  check(b.codes.shape().size() == 3, ErrorKind::internal, "{}: weights are {}, must be [experts, out, in]", form.op,
         shape_text(b.codes.shape()));
-  for (size_t e = 0; e + 1 < offsets.size(); ++e) {
-    const int64_t first = offsets[e], rows = offsets[e + 1] - first;
-    check(rows >= 0, ErrorKind::internal, "{}: offsets fall from {} to {} at group {}", form.op, first, offsets[e + 1],
-          e);
-    if (rows > 0) run(exec, form, c.row_range(first, rows), a.row_range(first, rows), b.slice(int64_t(e)));
+  const int64_t groups = b.codes.dim(0);
+  const int32_t* begins = group_offsets(form.op, offsets, groups, a.rows());
+  for (int64_t e = 0; e < groups; ++e) {
+    const int64_t first = begins[e], rows = begins[e + 1] - first;
+    if (rows > 0) run(exec, form, c.row_range(first, rows), a.row_range(first, rows), b.slice(e));
   }
 }
 
@@ -84,24 +83,25 @@ void linear_backward_input(const Exec& exec, const Tensor& dx, const Activation&
   linear_backward_input(exec, dx, dequantise(exec, dy), dequantise(exec, w), write);
 }
 
-void linear_backward_weight(const Exec& exec, const Tensor& dw, const Activation& dy, const Activation& x) {
+void linear_backward_weight(const Exec& exec, const Tensor& dw, const Activation& dy, const Activation& x,
+                            Write write) {
   if (both_codes(dy, x)) {
     check(dw.dtype() == DType::f32, ErrorKind::internal, "linear_backward_weight: the gradient is {}, must be F32",
           dtype_name(dw.dtype()));
-    return run(exec, {"linear_backward_weight", true, true, Write::add}, dw, dy.quantised(), x.quantised());
+    return run(exec, {"linear_backward_weight", true, true, write}, dw, dy.quantised(), x.quantised());
   }
-  linear_backward_weight(exec, dw, dequantise(exec, dy), dequantise(exec, x));
+  linear_backward_weight(exec, dw, dequantise(exec, dy), dequantise(exec, x), write);
 }
 
-void grouped_linear(const Exec& exec, const Tensor& y, const Activation& x, const Activation& w,
-                    std::span<const int64_t> offsets, Write write) {
+void grouped_linear(const Exec& exec, const Tensor& y, const Activation& x, const Activation& w, const Tensor& offsets,
+                    Write write) {
   if (both_codes(x, w))
     return run_groups(exec, {"grouped_linear", false, false, write}, y, x.quantised(), w.quantised(), offsets);
   grouped_linear(exec, y, dequantise(exec, x), dequantise(exec, w), offsets, write);
 }
 
 void grouped_linear_backward_input(const Exec& exec, const Tensor& dx, const Activation& dy, const Activation& w,
-                                   std::span<const int64_t> offsets, Write write) {
+                                   const Tensor& offsets, Write write) {
   if (both_codes(dy, w))
     return run_groups(exec, {"grouped_linear_backward_input", false, true, write}, dx, dy.quantised(), w.quantised(),
                       offsets);
@@ -109,16 +109,19 @@ void grouped_linear_backward_input(const Exec& exec, const Tensor& dx, const Act
 }
 
 void grouped_linear_backward_weight(const Exec& exec, const Tensor& dw, const Activation& dy, const Activation& x,
-                                    std::span<const int64_t> offsets, const TokenTiles& tiles) {
-  check(dw.shape().size() == 3 && int64_t(offsets.size()) == dw.dim(0) + 1, ErrorKind::internal,
-        "grouped_linear_backward_weight: {} offsets for a gradient {}", offsets.size(), shape_text(dw.shape()));
+                                    const Tensor& offsets, const TokenTiles& tiles, Write write) {
+  check(dw.shape().size() == 3, ErrorKind::internal, "grouped_linear_backward_weight: the gradient is {}",
+        shape_text(dw.shape()));
   const Tensor dy_rows = dequantise(exec, dy), x_rows = dequantise(exec, x);
-  for (size_t e = 0; e + 1 < offsets.size(); ++e) {
-    const int64_t first = offsets[e], rows = offsets[e + 1] - first;
-    if (rows == 0) continue;
-    linear_backward_weight(exec, dw.slice(int64_t(e)),
-                           quantise(exec, dy_rows.row_range(first, rows), tiles.tile, tiles.rule),
-                           quantise(exec, x_rows.row_range(first, rows), tiles.tile, tiles.rule));
+  const int32_t* begins = group_offsets("grouped_linear_backward_weight", offsets, dw.dim(0), dy.rows());
+  for (int64_t e = 0; e < dw.dim(0); ++e) {
+    const int64_t first = begins[e], rows = begins[e + 1] - first;
+    if (rows == 0) {
+      if (write == Write::overwrite) dw.slice(e).zero();
+      continue;
+    }
+    linear_backward_weight(exec, dw.slice(e), quantise(exec, dy_rows.row_range(first, rows), tiles.tile, tiles.rule),
+                           quantise(exec, x_rows.row_range(first, rows), tiles.tile, tiles.rule), write);
   }
 }
 

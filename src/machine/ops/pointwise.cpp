@@ -48,8 +48,9 @@ void rms_norm_backward_input(const Exec& exec, const Tensor& dx, const Tensor& d
   kernels::rms_norm_backward_input(twin(exec, f64), args);
 }
 
-void rms_norm_backward_weight(const Exec& exec, const Tensor& dw, const Tensor& dy, const Tensor& x,
-                              const Tensor& rstd) {
+void rms_norm_backward_weight(const Exec& exec, const Tensor& dw, const Tensor& dy, const Tensor& x, const Tensor& rstd,
+                              Write write) {
+  if (write == Write::overwrite) dw.zero();
   const Rows from = kernel_rows(dy, "rms_norm dy"), in = kernel_rows(x, "rms_norm x");
   const bool f64 = all_f64({from, in}, "rms_norm_backward_weight");
   const int64_t rows = x.rows(), cols = x.cols();
@@ -75,7 +76,8 @@ void rope(const Exec& exec, const RopeArgs& a) {
   check(a.table.cols() == a.d_rope && table.dtype == (f64 ? DType::f64 : DType::f32), ErrorKind::invalid,
         "rope table is {} {}, expected {} rows of {}", dtype_name(a.table.dtype()), shape_text(a.table.shape()),
         f64 ? "F64" : "F32", a.d_rope);
-  check_ids(a.positions, rows, 0, a.table.rows(), "rope: position of row");
+  const int32_t* positions = i32_vector(a.positions, rows, "rope positions");
+  check_ids(positions, rows, 0, a.table.rows(), "rope: position of row");
   const Rope args{.x = x,
                   .rows = rows,
                   .n_heads = a.n_heads,
@@ -83,7 +85,7 @@ void rope(const Exec& exec, const RopeArgs& a) {
                   .d_rope = a.d_rope,
                   .table = table.data,
                   .table_stride = table.stride,
-                  .positions = a.positions,
+                  .positions = positions,
                   .inverse = a.inverse,
                   .lane = exec.compute};
   kernels::rope(twin(exec, f64), args);
@@ -125,17 +127,16 @@ void swiglu_backward(const Exec& exec, const Tensor& dg, const Tensor& du, const
   kernels::swiglu_backward(twin(exec, f64), args);
 }
 
-void cross_entropy(const Exec& exec, const Tensor& logits, std::span<const int32_t> targets, double scale,
-                   const Tensor& loss, bool gradient) {
+void cross_entropy(const Exec& exec, const Tensor& logits, const Tensor& targets, double scale, const Tensor& loss,
+                   bool gradient) {
   const Rows x = kernel_rows(logits, "cross_entropy logits");
   const bool f64 = x.dtype == DType::f64;
   const int64_t rows = logits.rows(), vocab = logits.cols();
-  check(int64_t(targets.size()) == rows, ErrorKind::invalid, "cross_entropy: {} targets for {} rows of logits",
-        targets.size(), rows);
+  const int32_t* target = i32_vector(targets, rows, "cross_entropy targets");
   check(vocab > 0, ErrorKind::invalid, "cross_entropy: logits have no columns");
-  check_ids(targets.data(), rows, -1, vocab, "cross_entropy: target of row");
+  check_ids(target, rows, -1, vocab, "cross_entropy: target of row");
   const CrossEntropy args{.logits = x,
-                          .targets = targets.data(),
+                          .targets = target,
                           .loss = wide_vector(loss, rows, f64, "cross_entropy loss"),
                           .rows = rows,
                           .vocab = vocab,
@@ -145,15 +146,13 @@ void cross_entropy(const Exec& exec, const Tensor& logits, std::span<const int32
   kernels::cross_entropy(twin(exec, f64), args);
 }
 
-void embedding(const Exec& exec, const Tensor& y, const Tensor& w, std::span<const int32_t> ids) {
-  gather_rows(exec, y, w, ids);
-}
+void embedding(const Exec& exec, const Tensor& y, const Tensor& w, const Tensor& ids) { gather_rows(exec, y, w, ids); }
 
-void gather_rows(const Exec& exec, const Tensor& dst, const Tensor& src, std::span<const int32_t> index) {
+void gather_rows(const Exec& exec, const Tensor& dst, const Tensor& src, const Tensor& index) {
   const GatherRows args{.y = kernel_rows(dst, "gathered rows"),
                         .w = kernel_rows(src, "rows to gather from"),
-                        .ids = index.data(),
-                        .rows = int64_t(index.size()),
+                        .ids = i32_vector(index, index.count(), "index of rows"),
+                        .rows = index.count(),
                         .cols = src.cols(),
                         .lane = exec.compute};
   const bool f64 = all_f64({args.y, args.w}, "gather_rows");
@@ -162,11 +161,12 @@ void gather_rows(const Exec& exec, const Tensor& dst, const Tensor& src, std::sp
   kernels::gather_rows(twin(exec, f64), args);
 }
 
-void embedding_backward_weight(const Exec& exec, const Tensor& dw, const Tensor& dy, std::span<const int32_t> ids) {
+void embedding_backward_weight(const Exec& exec, const Tensor& dw, const Tensor& dy, const Tensor& ids, Write write) {
+  if (write == Write::overwrite) dw.zero();  // most rows belong to no id of this micro-batch
   const ScatterAddRows args{.dw = kernel_rows(dw, "embedding dw"),
                             .dy = kernel_rows(dy, "embedding dy"),
-                            .ids = ids.data(),
-                            .rows = int64_t(ids.size()),
+                            .ids = i32_vector(ids, ids.count(), "embedding ids"),
+                            .rows = ids.count(),
                             .cols = dw.cols(),
                             .lane = exec.compute};
   const bool f64 = all_f64({args.dw, args.dy}, "embedding_backward_weight");

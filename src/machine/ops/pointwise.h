@@ -6,6 +6,7 @@
 #include <span>
 
 #include "base/exact_sum.h"
+#include "ops/write.h"
 #include "tensor/tensor.h"
 
 namespace hadal::ops {
@@ -16,8 +17,8 @@ void rms_norm(const Exec& exec, const Tensor& y, const Tensor& rstd, const Tenso
 // dx = rstd * (w dy - x * rstd^2 * mean(w dy x)); add: dx += (the residual stream's gradient)
 void rms_norm_backward_input(const Exec& exec, const Tensor& dx, const Tensor& dy, const Tensor& x, const Tensor& w,
                              const Tensor& rstd, bool add);
-void rms_norm_backward_weight(const Exec& exec, const Tensor& dw, const Tensor& dy, const Tensor& x,
-                              const Tensor& rstd);  // dw +=
+void rms_norm_backward_weight(const Exec& exec, const Tensor& dw, const Tensor& dy, const Tensor& x, const Tensor& rstd,
+                              Write write = Write::add);
 
 // Rotates pairs (2i, 2i+1) of each head's d_rope elements in place (§1.4): (a + ib) * (cos + i sin)(position). x is a
 // view whose first element is the rope part of head 0; heads head_stride elements apart. table [positions, d_rope]
@@ -26,7 +27,7 @@ struct RopeArgs {
   Tensor x;
   int64_t n_heads = 1, head_stride = 0, d_rope = 0;
   Tensor table;
-  const int32_t* positions = nullptr;  // [rows]
+  Tensor positions;  // [rows] i32
   bool inverse = false;
 };
 void rope(const Exec& exec, const RopeArgs& args);
@@ -36,27 +37,26 @@ void swiglu(const Exec& exec, const Tensor& h, const Tensor& g, const Tensor& u)
 void swiglu_backward(const Exec& exec, const Tensor& dg, const Tensor& du, const Tensor& dh, const Tensor& g,
                      const Tensor& u);
 
-// SwiGLU's backward in one pass, in place, for rows whose outputs are weighted by the router (weights empty: not
-// weighted): with h = silu(g) * u and w = weights[token[r], slot[r]]: dweights[token[r], slot[r]] = dh . h; g, u :=
-// their gradients of w dh; dh := w h, the operand of the down projection's weight gradient. One dtype for dh, g, u;
-// weights f32 (f64).
+// SwiGLU's backward in one pass, in place, for rows whose outputs are weighted by the router (weight empty: not weighted):
+// with h = silu(g) * u: dweight[r] = dh . h; g, u := their gradients of weight[r] dh; dh := weight[r] h, the operand of the
+// down projection's weight gradient. One dtype for dh, g, u; weights f32 (f64).
 struct SwigluWeightedArgs {
-  Tensor dh, g, u;                       // [rows, F], overwritten
-  Tensor weights, dweights;              // [tokens, top_k]
-  std::span<const int32_t> token, slot;  // [rows]
+  Tensor dh, g, u;         // [rows, F], overwritten
+  Tensor weight, dweight;  // [rows]
 };
 void swiglu_weighted_backward(const Exec& exec, const SwigluWeightedArgs& args);
 
 // In-place cross-entropy of a chunk of rows (§2.4, HAI-LLM's in-place form): loss[r] = logsumexp(logits[r]) - logits[r,
 // target[r]]; with gradient: logits[r] := (softmax(logits[r]) - onehot(target)) * scale. target -1: loss 0, gradient
 // row 0. logits f64/f32/bf16 [rows, V]; loss [rows] f32 (f64).
-void cross_entropy(const Exec& exec, const Tensor& logits, std::span<const int32_t> targets, double scale,
-                   const Tensor& loss, bool gradient);
+void cross_entropy(const Exec& exec, const Tensor& logits, const Tensor& targets, double scale, const Tensor& loss,
+                   bool gradient);
 
-// Embedding: y[t] = w[ids[t]]; backward dw[ids[t]] += dy[t] in row order (dw f32/f64), parallel over columns or
+// Embedding: y[t] = w[ids[t]]; backward dw[ids[t]] (+)= dy[t] in row order (dw f32/f64), parallel over columns or
 // vocabulary.
-void embedding(const Exec& exec, const Tensor& y, const Tensor& w, std::span<const int32_t> ids);
-void embedding_backward_weight(const Exec& exec, const Tensor& dw, const Tensor& dy, std::span<const int32_t> ids);
+void embedding(const Exec& exec, const Tensor& y, const Tensor& w, const Tensor& ids);
+void embedding_backward_weight(const Exec& exec, const Tensor& dw, const Tensor& dy, const Tensor& ids,
+                               Write write = Write::add);
 
 void add(const Exec& exec, const Tensor& y, const Tensor& a, const Tensor& b);  // y = a + b (y may be a or b)
 void add_to(const Exec& exec, const Tensor& y, const Tensor& x);                // y += x, dtypes may differ
@@ -67,7 +67,7 @@ void add_squares(const Exec& exec, const Tensor& x, ExactSum& sum);
 double sum_of_squares(const Exec& exec, const Tensor& x);
 bool all_finite(const Exec& exec, const Tensor& x);
 // dst[i] = src[index[i]] (rows); dst must not alias src
-void gather_rows(const Exec& exec, const Tensor& dst, const Tensor& src, std::span<const int32_t> index);
+void gather_rows(const Exec& exec, const Tensor& dst, const Tensor& src, const Tensor& index);
 
 // AdamW, fused (decoupled decay): m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2; w -= lr * (m_hat / (sqrt(v_hat) + eps) +
 // decay * w). w master f32 (f64), grad f32 (f64) times grad_scale (clipping), m, v f32 or bf16 (f64); value: compute

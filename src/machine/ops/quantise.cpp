@@ -26,8 +26,8 @@ Tensor dequantise(const Exec& exec, const Activation& x) {
   return values;
 }
 
-Activation gather_rows(const Exec& exec, const Activation& x, std::span<const int32_t> index) {
-  const int64_t n = int64_t(index.size());
+Activation gather_rows(const Exec& exec, const Activation& x, const Tensor& index) {
+  const int64_t n = index.count();
   if (!x.is_quantised()) {
     const Tensor y = Tensor::empty(exec, x.dtype(), {n, x.cols()});
     gather_rows(exec, y, x.tensor(), index);
@@ -36,14 +36,15 @@ Activation gather_rows(const Exec& exec, const Activation& x, std::span<const in
   const Quantised& from = x.quantised();
   check(from.tile.rows == 1, ErrorKind::internal, "rows of codes in tiles of {} x {} cannot be gathered",
         from.tile.rows, from.tile.cols);
-  check_ids(index.data(), n, 0, from.rows(), "index of row");
+  const int32_t* rows = i32_vector(index, n, "index of rows");
+  check_ids(rows, n, 0, from.rows(), "index of row");
   const Quantised to = Quantised::empty(exec, {n, from.cols()}, from.tile, from.source);
   const auto row = [](const Tensor& t, int64_t i) {
     return static_cast<char*>(t.raw()) + i * t.row_stride() * dtype_bytes(t.dtype());
   };
   exec.compute->parallel_for(n, [&](int64_t i, int) {
-    std::memcpy(row(to.codes, i), row(from.codes, index[size_t(i)]), size_t(to.cols()));
-    std::memcpy(row(to.scales, i), row(from.scales, index[size_t(i)]), size_t(to.scales.cols()) * sizeof(float));
+    std::memcpy(row(to.codes, i), row(from.codes, rows[i]), size_t(to.cols()));
+    std::memcpy(row(to.scales, i), row(from.scales, rows[i]), size_t(to.scales.cols()) * sizeof(float));
   });
   return to;
 }

@@ -1,7 +1,6 @@
 // Between tensors and FP8 codes, as layers use it; formulas and shapes in tensor/quantised.h.
 #pragma once
 #include <cstdint>
-#include <span>
 
 #include "tensor/quantised.h"
 
@@ -13,6 +12,6 @@ Quantised quantise(const Exec& exec, const Activation& x, Tile tile, ScaleRule r
 // The tensor itself, or the values of the codes, in their source's dtype.
 Tensor dequantise(const Exec& exec, const Activation& x);
 // y[i] = x[index[i]]; of codes with row tiles, codes and scales travel together.
-Activation gather_rows(const Exec& exec, const Activation& x, std::span<const int32_t> index);
+Activation gather_rows(const Exec& exec, const Activation& x, const Tensor& index);
 
 }  // namespace hadal::ops

@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <cmath>
 
-#include "base/not_finite.h"
 #include "kernels/routing.h"
 #include "ops/kernel_rows.h"
+#include "ops/pointwise.h"
 
 namespace hadal::ops {
 
@@ -29,67 +29,70 @@ void check_rule(const RouteRule& rule) {
 Rows score_rows(const Tensor& tensor, int64_t rows, int64_t cols, DType dtype, const char* what) {
   const Rows result = kernel_rows(tensor, what);
   check_shape(tensor, rows, cols, what);
-  check(result.dtype == dtype && dtype != DType::bf16, ErrorKind::invalid, "{} is {}; routing takes F32 (or F64 throughout)",
-        what, dtype_name(tensor.dtype()));
+  check(result.dtype == dtype && dtype != DType::bf16, ErrorKind::invalid,
+        "{} is {}; routing takes F32 (or F64 throughout)", what, dtype_name(tensor.dtype()));
   return result;
 }
 
 // Kernels trust positions: those of a plan made by make_plan are right if the sizes are.
-void check_plan(const DispatchPlan& plan, int64_t tokens, int64_t top_k, const Tensor& sorted, const char* what) {
-  check(int64_t(plan.position.size()) == tokens * top_k && sorted.rows() == tokens * top_k, ErrorKind::invalid,
+const int32_t* plan_positions(const DispatchPlan& plan, int64_t tokens, int64_t top_k, const Tensor& sorted,
+                              const char* what) {
+  check(plan.position.count() == tokens * top_k && sorted.rows() == tokens * top_k, ErrorKind::invalid,
         "{} is {} and the plan has {} rows; {} tokens times {} slots expected", what, shape_text(sorted.shape()),
-        plan.position.size(), tokens, top_k);
+        plan.position.count(), tokens, top_k);
+  return i32_vector(plan.position, tokens * top_k, "plan positions");
+}
+
+void check_given_experts(const int32_t* experts, int64_t tokens, int64_t top_k, int64_t n_experts) {
+  check_ids(experts, tokens * top_k, 0, n_experts, "forced expert");
+  for (int64_t t = 0; t < tokens; ++t)
+    for (int64_t s = 1; s < top_k; ++s) {
+      const int32_t before = experts[t * top_k + s - 1], here = experts[t * top_k + s];
+      check(before < here, ErrorKind::invalid,
+            "forced experts of token {}: {} follows {}; a token's experts must ascend, each named once", t, here,
+            before);
+    }
 }
 
 }  // namespace
 
-void route(const Exec& exec, const RouteRule& rule, const Tensor& logits, const Tensor& bias, const Tensor& scores,
-           std::vector<int32_t>& experts, const Tensor& weights, bool forced) {
+RouteFindings route(const Exec& exec, const RouteRule& rule, const Tensor& logits, const Tensor& bias, Routes& routes) {
   check_rule(rule);
   const int64_t tokens = logits.rows(), n = rule.n_experts;
   const DType dtype = kernel_rows(logits, "router logits").dtype;
-  int64_t bad_token = -1;
-  Route args{.scores = score_rows(scores, tokens, n, dtype, "router scores"),
+  const bool forced = bool(routes.experts);
+  if (!forced) routes.experts = Tensor::empty(exec, DType::i32, {tokens, rule.top_k});
+  check(routes.experts.count() == tokens * rule.top_k, ErrorKind::invalid, "{} forced experts for {} tokens times {}",
+        routes.experts.count(), tokens, rule.top_k);
+  if (!routes.scores) routes.scores = Tensor::empty(exec, logits.dtype(), {tokens, n});
+  if (!routes.weights) routes.weights = Tensor::empty(exec, logits.dtype(), {tokens, rule.top_k});
+  RouteFindings found;
+  Route args{.scores = score_rows(routes.scores, tokens, n, dtype, "router scores"),
              .logits = score_rows(logits, tokens, n, dtype, "router logits"),
-             .weights = score_rows(weights, tokens, rule.top_k, dtype, "router weights")};
-  if (bias) {
-    args.bias = wide_vector(bias, n, dtype == DType::f64, "router bias");
-    for (int64_t e = 0; e < n; ++e)
-      if (!std::isfinite(hadal::element(bias, e)))
-        throw NotFinite(fmt::format("the selection bias of expert {} is {}", e, hadal::element(bias, e)));
-  }
-  if (forced) {
-    check(int64_t(experts.size()) == tokens * rule.top_k, ErrorKind::invalid,
-          "{} forced experts for {} tokens times {}", experts.size(), tokens, rule.top_k);
-    check_ids(experts.data(), tokens * rule.top_k, 0, n, "forced expert");
-  } else {
-    experts.resize(size_t(tokens * rule.top_k));
-  }
-  args.experts = experts.data();
-  args.tokens = tokens, args.n_experts = n, args.n_groups = rule.n_groups,
+             .weights = score_rows(routes.weights, tokens, rule.top_k, dtype, "router weights")};
+  if (bias) args.bias = wide_vector(bias, n, dtype == DType::f64, "router bias");
+  args.experts = const_cast<int32_t*>(i32_vector(routes.experts, tokens * rule.top_k, "router experts"));
+  if (forced) check_given_experts(args.experts, tokens, rule.top_k, n);
+  args.tokens = tokens, args.n_experts = n, args.n_groups = rule.n_groups;
   args.n_limited_groups = rule.n_limited_groups;
-  args.top_k = rule.top_k, args.softmax = rule.softmax, args.group_max = rule.group_max,
-  args.normalize = rule.normalize;
-  args.scale = rule.scale, args.forced = forced, args.bad_token = &bad_token, args.lane = exec.compute;
+  args.top_k = rule.top_k, args.softmax = rule.softmax, args.group_max = rule.group_max;
+  args.normalize = rule.normalize, args.scale = rule.scale, args.forced = forced;
+  args.found = &found, args.lane = exec.compute;
   kernels::route(twin(exec, dtype == DType::f64), args);
-  if (bad_token >= 0)
-    throw NotFinite(fmt::format("the router's logits of token {} are not a number (first value {})", bad_token,
-                                hadal::element(logits, bad_token * n)));
+  return found;
 }
 
 void route_backward(const Exec& exec, const RouteRule& rule, const Tensor& dlogits, const Tensor& dweights,
-                    const Tensor& scores, std::span<const int32_t> experts, const Tensor& dscores) {
+                    const Routes& routes, const Tensor& dscores) {
   check_rule(rule);
-  const int64_t tokens = scores.rows(), n = rule.n_experts;
-  const DType dtype = kernel_rows(scores, "router scores").dtype;
-  check(int64_t(experts.size()) == tokens * rule.top_k, ErrorKind::invalid, "{} experts for {} tokens times {}",
-        experts.size(), tokens, rule.top_k);
-  check_ids(experts.data(), tokens * rule.top_k, 0, n, "expert");
+  const int64_t tokens = routes.scores.rows(), n = rule.n_experts;
+  const DType dtype = kernel_rows(routes.scores, "router scores").dtype;
+  const int32_t* experts = i32_vector(routes.experts, tokens * rule.top_k, "router experts");
   const RouteBackward args{.dlogits = score_rows(dlogits, tokens, n, dtype, "router dlogits"),
                            .dweights = score_rows(dweights, tokens, rule.top_k, dtype, "router dweights"),
-                           .scores = score_rows(scores, tokens, n, dtype, "router scores"),
+                           .scores = score_rows(routes.scores, tokens, n, dtype, "router scores"),
                            .dscores = dscores ? score_rows(dscores, tokens, n, dtype, "router dscores") : Rows{},
-                           .experts = experts.data(),
+                           .experts = experts,
                            .tokens = tokens,
                            .n_experts = n,
                            .top_k = rule.top_k,
@@ -136,37 +139,43 @@ double balance_loss(const Exec& exec, const RouteRule& rule, const Tensor& score
   return loss;
 }
 
-DispatchPlan make_plan(std::span<const int32_t> experts, int64_t n_tokens, int64_t top_k, int64_t n_experts) {
-  const int64_t rows = n_tokens * top_k;
-  check(int64_t(experts.size()) == rows, ErrorKind::invalid, "{} experts for {} tokens times {}", experts.size(),
-        n_tokens, top_k);
-  check_ids(experts.data(), rows, 0, n_experts, "expert");
+DispatchPlan make_plan(const Exec& exec, const Tensor& experts, int64_t n_experts) {
+  const int64_t rows = experts.count();
   DispatchPlan plan;
-  plan.offsets.assign(size_t(n_experts) + 1, 0);
-  plan.token.resize(size_t(rows)), plan.slot.resize(size_t(rows)), plan.position.resize(size_t(rows));
-  for (int32_t e : experts) ++plan.offsets[size_t(e) + 1];
-  for (int64_t e = 0; e < n_experts; ++e) plan.offsets[size_t(e) + 1] += plan.offsets[size_t(e)];
-  std::vector<int64_t> next(plan.offsets.begin(), plan.offsets.end() - 1);
-  for (int64_t i = 0; i < rows; ++i) {
-    const int64_t row = next[size_t(experts[size_t(i)])]++;
-    plan.token[size_t(row)] = int32_t(i / top_k);
-    plan.slot[size_t(row)] = int32_t(i % top_k);
-    plan.position[size_t(i)] = int32_t(row);
-  }
+  plan.offsets = Tensor::empty(exec, DType::i32, {n_experts + 1});
+  for (Tensor* list : {&plan.token, &plan.pair}) *list = Tensor::empty(exec, DType::i32, {rows});
+  plan.position = Tensor::empty(exec, DType::i32, experts.shape());
+  const PlanRows args{.experts = i32_vector(experts, rows, "experts"),
+                      .offsets = plan.offsets.data<int32_t>(),
+                      .token = plan.token.data<int32_t>(),
+                      .pair = plan.pair.data<int32_t>(),
+                      .position = plan.position.data<int32_t>(),
+                      .n_rows = rows,
+                      .n_experts = n_experts,
+                      .top_k = experts.cols()};
+  check_ids(args.experts, rows, 0, n_experts, "expert");
+  kernels::plan_rows(twin(exec, false), args);
   return plan;
+}
+
+void sort_pairs(const Exec& exec, const Tensor& sorted, const Tensor& pairs, const DispatchPlan& plan) {
+  gather_rows(exec, sorted.view({sorted.count(), 1}), pairs.view({pairs.count(), 1}), plan.pair);
+}
+
+void unsort_pairs(const Exec& exec, const Tensor& pairs, const Tensor& sorted, const DispatchPlan& plan) {
+  gather_rows(exec, pairs.view({pairs.count(), 1}), sorted.view({sorted.count(), 1}), plan.position);
 }
 
 namespace {
 
 SlotGroups slot_groups(const CombineRule& rule, int64_t rows, bool f64, const char* what) {
-  check(int64_t(rule.experts.size()) == rows, ErrorKind::invalid, "{}: {} experts for {} rows", what,
-        rule.experts.size(), rows);
+  const int32_t* experts = i32_vector(rule.experts, rows, what);
   check(rule.experts_per_group >= 1, ErrorKind::invalid, "{}: groups of {} experts", what, rule.experts_per_group);
   const bool fits = f64 ? rule.wire == DType::f64 : rule.wire == DType::f32 || rule.wire == DType::bf16;
   check(fits, ErrorKind::invalid, "{}: sums of groups in {}, expected {}", what, dtype_name(rule.wire),
         f64 ? "F64" : "F32 or BF16");
   const DType wire = f64 ? DType::f64 : rule.wire == DType::bf16 ? DType::bf16 : DType::f32;
-  return {.experts = rule.experts.data(), .experts_per_group = rule.experts_per_group, .wire = wire};
+  return {.experts = experts, .experts_per_group = rule.experts_per_group, .wire = wire};
 }
 
 }  // namespace
@@ -175,7 +184,6 @@ void combine(const Exec& exec, const Tensor& y, const Tensor& x, const DispatchP
              const CombineRule& rule, Write write) {
   Combine args{.y = kernel_rows(y, "combine y"),
                .x = kernel_rows(x, "combine x"),
-               .position = plan.position.data(),
                .tokens = y.rows(),
                .top_k = weights.cols(),
                .cols = y.cols(),
@@ -183,7 +191,7 @@ void combine(const Exec& exec, const Tensor& y, const Tensor& x, const DispatchP
                .lane = exec.compute};
   const bool f64 = all_f64({args.y, args.x}, "combine");
   args.weights = score_rows(weights, args.tokens, args.top_k, f64 ? DType::f64 : DType::f32, "combine weights");
-  check_plan(plan, args.tokens, args.top_k, x, "combine x");
+  args.position = plan_positions(plan, args.tokens, args.top_k, x, "combine x");
   check_shape(x, args.tokens * args.top_k, args.cols, "combine x");
   args.groups = slot_groups(rule, args.tokens * args.top_k, f64, "combine");
   kernels::combine(twin(exec, f64), args);
@@ -191,17 +199,16 @@ void combine(const Exec& exec, const Tensor& y, const Tensor& x, const DispatchP
 
 void gather_backward(const Exec& exec, const Tensor& dx, const Tensor& d_sorted, const DispatchPlan& plan,
                      const CombineRule& rule, Write write) {
-  const int64_t tokens = dx.rows(), top_k = tokens > 0 ? int64_t(rule.experts.size()) / tokens : 1;
+  const int64_t tokens = dx.rows(), top_k = rule.experts.cols();
   GatherBackward args{.dx = kernel_rows(dx, "gather dx"),
                       .d_sorted = kernel_rows(d_sorted, "gather d_sorted"),
-                      .position = plan.position.data(),
                       .tokens = tokens,
                       .top_k = top_k,
                       .cols = dx.cols(),
                       .add = write == Write::add,
                       .lane = exec.compute};
   const bool f64 = all_f64({args.dx, args.d_sorted}, "gather_backward");
-  check_plan(plan, tokens, top_k, d_sorted, "gather d_sorted");
+  args.position = plan_positions(plan, tokens, top_k, d_sorted, "gather d_sorted");
   check_shape(d_sorted, tokens * top_k, args.cols, "gather d_sorted");
   args.groups = slot_groups(rule, tokens * top_k, f64, "gather_backward");
   kernels::gather_backward(twin(exec, f64), args);

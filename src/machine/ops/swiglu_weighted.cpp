@@ -21,21 +21,9 @@ void swiglu_weighted_backward(const Exec& exec, const SwigluWeightedArgs& a) {
         dtype_name(a.dh.dtype()));
   check_shape(a.g, args.rows, args.cols, "swiglu_weighted g");
   check_shape(a.u, args.rows, args.cols, "swiglu_weighted u");
-  if (a.weights) {
-    const int64_t tokens = a.weights.rows(), top_k = a.weights.cols();
-    args.weights = kernel_rows(a.weights, "swiglu_weighted weights");
-    args.dweights = kernel_rows(a.dweights, "swiglu_weighted dweights");
-    check_shape(a.dweights, tokens, top_k, "swiglu_weighted dweights");
-    const DType wide = f64 ? DType::f64 : DType::f32;
-    check(a.weights.dtype() == wide && a.dweights.dtype() == wide, ErrorKind::invalid,
-          "swiglu_weighted: weights are {} and dweights {}, expected {}", dtype_name(a.weights.dtype()),
-          dtype_name(a.dweights.dtype()), dtype_name(wide));
-    check(int64_t(a.token.size()) == args.rows && int64_t(a.slot.size()) == args.rows, ErrorKind::invalid,
-          "swiglu_weighted: {} tokens and {} slots for {} rows", a.token.size(), a.slot.size(), args.rows);
-    check_ids(a.token.data(), args.rows, 0, tokens, "swiglu_weighted: token of row");
-    check_ids(a.slot.data(), args.rows, 0, top_k, "swiglu_weighted: slot of row");
-    args.token = a.token.data();
-    args.slot = a.slot.data();
+  if (a.weight) {
+    args.weight = wide_vector(a.weight, args.rows, f64, "swiglu_weighted weight");
+    args.dweight = wide_vector(a.dweight, args.rows, f64, "swiglu_weighted dweight");
   }
   kernels::swiglu_weighted_backward(twin(exec, f64), args);
 }

@@ -1,64 +1,59 @@
-// The routed experts of a layer as grouped products over rows sorted by expert.
-#include "model/moe.h"
+#include "model/experts.h"
+
 #include "ops/pointwise.h"
 
 namespace hadal {
 
-void Experts::restore(const Exec& exec, const std::function<Activation()>& sorted, std::span<const int64_t> offsets,
-                      Saved& saved) const {
-  const int64_t rows = offsets.back(), width = gate.out_features();
-  const DType dtype = gate.weight->value.dtype();
-  if (!saved.gate_up) {
-    saved.gate_up = Tensor::empty(exec, dtype, {rows, 2 * width});
-    const Activation x = gate.recipe.fprop_operand(exec, sorted());
-    gate.forward(exec, saved.gate_up.col_range(0, width), x, offsets);
-    up.forward(exec, saved.gate_up.col_range(width, width), x, offsets);
-  }
+void Experts::restore(const Exec& exec, const ExpertRows& x, Saved& saved) const {
+  if (saved.gate_up) return;
+  const int64_t width = gate.out_features();
+  saved.gate_up = Tensor::empty(exec, x.rows.dtype(), {x.rows.rows(), 2 * width});
+  const Activation operand = gate.recipe.fprop_operand(exec, x.rows);
+  gate.forward(exec, saved.gate_up.col_range(0, width), operand, x.offsets);
+  up.forward(exec, saved.gate_up.col_range(width, width), operand, x.offsets);
 }
 
-Tensor Experts::forward(const Exec& exec, const Activation& sorted, std::span<const int64_t> offsets,
-                        Saved& saved) const {
-  const int64_t width = gate.out_features();
-  restore(
-      exec, [&] { return sorted; }, offsets, saved);
-  Tensor inner = Tensor::empty(exec, sorted.dtype(), {sorted.rows(), width});
+Tensor Experts::forward(const Exec& exec, const ExpertRows& x, Saved& saved) const {
+  const int64_t n = x.rows.rows(), width = gate.out_features();
+  restore(exec, x, saved);
+  const Tensor inner = Tensor::empty(exec, x.rows.dtype(), {n, width});
   ops::swiglu(exec, inner, saved.gate_up.col_range(0, width), saved.gate_up.col_range(width, width));
-  const Tensor y = Tensor::empty(exec, sorted.dtype(), {sorted.rows(), sorted.cols()});
-  down.forward(exec, y, inner, offsets);
+  const Tensor y = Tensor::empty(exec, x.rows.dtype(), {n, x.rows.cols()});
+  down.forward(exec, y, inner, x.offsets);
   return y;
 }
 
-Tensor Experts::backward_input(const Exec& exec, const Activation& dy, RoutingPlan& routing, Saved& saved) const {
-  const std::span<const int64_t> offsets = routing.plan.offsets;
-  const int64_t rows = dy.rows(), width = gate.out_features();
-  const Tensor g = saved.gate_up.col_range(0, width), u = saved.gate_up.col_range(width, width);
-  saved.inner = Tensor::empty(exec, dy.dtype(), {rows, width});
-  down.backward_input(exec, saved.inner, dy, offsets);
-  routing.dweights = Tensor::empty(exec, routing.weights.dtype(), routing.weights.shape());
-  ops::swiglu_weighted_backward(exec, {.dh = saved.inner,
-                                       .g = g,
-                                       .u = u,
-                                       .weights = routing.weights,
-                                       .dweights = routing.dweights,
-                                       .token = routing.plan.token,
-                                       .slot = routing.plan.slot});
-  const Tensor dx = Tensor::empty(exec, dy.dtype(), {rows, dy.cols()});
-  gate.backward_input(exec, dx, g, offsets);
-  up.backward_input(exec, dx, u, offsets, ops::Write::add);
+// A row's output is w * W_down h with h = silu(g) * u. With dh = W_down^T dy one pass over the row gives d w = dh . h,
+// the gradients of g and u under w dh, and w h, which W_down's gradient multiplies: neither h nor outputs were kept.
+Experts::Gradients Experts::backward_input(const Exec& exec, const ExpertRows& x, const Activation& dy,
+                                           Saved& saved) const {
+  const int64_t n = dy.rows(), width = gate.out_features();
+  saved.d_gate_up = saved.gate_up;
+  saved.gate_up.reset();
+  const Tensor dg = saved.d_gate_up.col_range(0, width), du = saved.d_gate_up.col_range(width, width);
+  saved.inner = Tensor::empty(exec, dy.dtype(), {n, width});
+  down.backward_input(exec, saved.inner, dy, x.offsets);
+  Gradients result{Tensor::empty(exec, dy.dtype(), {n, dy.cols()}), Tensor::empty(exec, x.weight.dtype(), {n})};
+  ops::swiglu_weighted_backward(exec,
+                                {.dh = saved.inner, .g = dg, .u = du, .weight = x.weight, .dweight = result.weight});
+  gate.backward_input(exec, result.rows, dg, x.offsets);
+  up.backward_input(exec, result.rows, du, x.offsets, ops::Write::add);
   saved.dy = dy;
-  return dx;
+  return result;
 }
 
-void Experts::backward_weight(const Exec& exec, const std::function<Activation()>& sorted,
-                              std::span<const int64_t> offsets, Saved& saved) const {
+void Experts::backward_weight(const Exec& exec, const ExpertRows& x, Saved& saved) const {
   const int64_t width = gate.out_features();
-  down.backward_weight(exec, saved.dy, saved.inner, offsets);
+  down.backward_weight(exec, saved.dy, saved.inner, x.offsets);
   saved.dy.reset();
   saved.inner.reset();
-  const Activation x = sorted();
-  gate.backward_weight(exec, saved.gate_up.col_range(0, width), x, offsets);
-  up.backward_weight(exec, saved.gate_up.col_range(width, width), x, offsets);
+  gate.backward_weight(exec, saved.d_gate_up.col_range(0, width), x.rows, x.offsets);
+  up.backward_weight(exec, saved.d_gate_up.col_range(width, width), x.rows, x.offsets);
   saved = Saved();
+}
+
+void Experts::each_parameter(const ParameterVisitor& visit) const {
+  for (const GroupedLinear* linear : {&gate, &up, &down}) visit(*linear->weight);
 }
 
 }  // namespace hadal

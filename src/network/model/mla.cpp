@@ -13,23 +13,23 @@ Mla::Mla(const ModelConfig& config, const Weights& weights, double scale)
       rank_(config.kv_lora_rank),
       scale_(scale) {}
 
-void Mla::rotate(const Run& run, const Rows& rows, const Tensor& q, const Tensor& kv_a, bool inverse) const {
+void Mla::rotate(const Pass& pass, const Rows& rows, const Tensor& q, const Tensor& kv_a, bool inverse) const {
   ops::RopeArgs args;
   args.d_rope = rope_;
-  args.table = run.rope_table;
-  args.positions = rows.positions.data();
+  args.table = pass.rope_table;
+  args.positions = rows.positions;
   args.inverse = inverse;
   if (q) {
     args.x = q.col_range(nope_, rope_);
     args.n_heads = heads_;
     args.head_stride = nope_ + rope_;
-    ops::rope(run.exec, args);
+    ops::rope(pass.exec, args);
   }
   if (kv_a) {
     args.x = kv_a.col_range(rank_, rope_);
     args.n_heads = 1;
     args.head_stride = 0;
-    ops::rope(run.exec, args);
+    ops::rope(pass.exec, args);
   }
 }
 
@@ -38,74 +38,44 @@ GemmRecipe Mla::input_recipe() const {
   return queries.recipe == w_.kv_a.recipe ? queries.recipe : GemmRecipe();
 }
 
-void Mla::project(const Run& run, const Rows& rows, const Activation& x, Saved& saved) const {
+void Mla::project(const Pass& pass, const Rows& rows, const Activation& x, Saved& saved) const {
   const int64_t n = x.rows();
   if (w_.q_a.weight) {
-    saved.q_latent = Tensor::empty(run.exec, run.dtype, {n, w_.q_a.out_features()});
-    w_.q_a.forward(run.exec, saved.q_latent, x);
+    saved.q_latent = Tensor::empty(pass.exec, pass.dtype, {n, w_.q_a.out_features()});
+    w_.q_a.forward(pass.exec, saved.q_latent, x);
   }
-  saved.kv_a = Tensor::empty(run.exec, run.dtype, {n, rank_ + rope_});
-  w_.kv_a.forward(run.exec, saved.kv_a, x);
-  rotate(run, rows, Tensor(), saved.kv_a, false);
+  saved.kv_a = Tensor::empty(pass.exec, pass.dtype, {n, rank_ + rope_});
+  w_.kv_a.forward(pass.exec, saved.kv_a, x);
+  rotate(pass, rows, Tensor(), saved.kv_a, false);
 }
 
-void Mla::expand(const Run& run, const Rows& rows, const Activation& x, Saved& saved) const {
+void Mla::expand(const Pass& pass, const Rows& rows, const Activation& x, Saved& saved) const {
   const int64_t n = saved.kv_a.rows();
   if (w_.q_a.weight && !saved.q_normed)
-    saved.q_normed = w_.q_a_norm.forward(run.exec, saved.q_latent, saved.q_norm, w_.q_b.recipe);
+    saved.q_normed = w_.q_a_norm.forward(pass.exec, saved.q_latent, saved.q_norm, w_.q_b.recipe);
   if (!saved.q) {
-    saved.q = Tensor::empty(run.exec, run.dtype, {n, heads_ * (nope_ + rope_)});
-    w_.q_b.forward(run.exec, saved.q, w_.q_a.weight ? saved.q_normed : x);
-    rotate(run, rows, saved.q, Tensor(), false);
+    saved.q = Tensor::empty(pass.exec, pass.dtype, {n, heads_ * (nope_ + rope_)});
+    w_.q_b.forward(pass.exec, saved.q, w_.q_a.weight ? saved.q_normed : x);
+    rotate(pass, rows, saved.q, Tensor(), false);
   }
-  if (!saved.latent) saved.latent = w_.kv_a_norm.forward(run.exec, saved.kv_a.col_range(0, rank_), saved.kv_norm);
-  if (absorbed(run)) {
-    if (!saved.q_absorbed) absorb_queries(run, saved);
+  if (!saved.latent) saved.latent = w_.kv_a_norm.forward(pass.exec, saved.kv_a.col_range(0, rank_), saved.kv_norm);
+  if (absorbed(pass)) {
+    // q~_h = W_UK,h^T q_h once per query, instead of k_h = W_UK,h c once per key: scores are taken against the latent.
+    if (!saved.q_absorbed) {
+      saved.q_absorbed = Tensor::empty(pass.exec, pass.dtype, {n, heads_ * (rank_ + rope_)});
+      by_head().absorb(pass.exec, saved.q_absorbed, saved.q);
+    }
   } else if (!saved.kv) {
-    saved.kv = Tensor::empty(run.exec, run.dtype, {n, heads_ * (nope_ + v_)});
-    w_.kv_b.forward(run.exec, saved.kv, saved.latent);
+    saved.kv = Tensor::empty(pass.exec, pass.dtype, {n, heads_ * (nope_ + v_)});
+    w_.kv_b.forward(pass.exec, saved.kv, saved.latent);
   }
 }
 
-// The rope parts of all heads of all rows as one matrix [rows * heads, rope], for heads of head_size elements.
-Tensor Mla::rope_part(const Tensor& heads, int64_t rows, int64_t head_size) const {
-  return heads.view({rows * heads_, head_size}).col_range(head_size - rope_, rope_);
-}
-
-void Mla::absorb_queries(const Run& run, Saved& saved) const {
-  const int64_t n = saved.q.rows();
-  saved.q_absorbed = Tensor::empty(run.exec, run.dtype, {n, heads_ * (rank_ + rope_)});
-  ops::HeadMatmul product;
-  product.c = saved.q_absorbed.col_range(0, rank_);
-  product.a = saved.q.col_range(0, nope_);
-  product.b = w_.kv_b.weight->value.row_range(0, nope_);
-  product.n_heads = heads_;
-  product.c_head_stride = rank_ + rope_;
-  product.a_head_stride = nope_ + rope_;
-  product.b_head_stride = (nope_ + v_) * rank_;
-  ops::head_matmul(run.exec, product);
-  ops::copy(run.exec, rope_part(saved.q_absorbed, n, rank_ + rope_), rope_part(saved.q, n, nope_ + rope_));
-}
-
-void Mla::project_values(const Run& run, Saved& saved) const {
-  saved.o = Tensor::empty(run.exec, run.dtype, {saved.z.rows(), heads_ * v_});
-  ops::HeadMatmul product;
-  product.c = saved.o.col_range(0, v_);
-  product.a = saved.z.col_range(0, rank_);
-  product.b = w_.kv_b.weight->value.row_range(nope_, v_);
-  product.n_heads = heads_;
-  product.c_head_stride = v_;
-  product.a_head_stride = rank_;
-  product.b_head_stride = (nope_ + v_) * rank_;
-  product.transpose_b = true;
-  ops::head_matmul(run.exec, product);
-}
-
-void Mla::append_to_cache(const Run& run, const Rows& rows, const Saved& saved) const {
+void Mla::append_to_cache(const Pass& pass, const Rows& rows, const Saved& saved) const {
   const int64_t n = saved.kv_a.rows();
-  ops::copy(run.exec, rows.cache->latent.row_range(rows.cached, n), saved.latent);
-  ops::copy(run.exec, rows.cache->rope_key.row_range(rows.cached, n), saved.kv_a.col_range(rank_, rope_));
-  if (!absorbed(run)) ops::copy(run.exec, rows.cache->kv.row_range(rows.cached, n), saved.kv);
+  ops::copy(pass.exec, rows.cache->latent.row_range(rows.cached, n), saved.latent);
+  ops::copy(pass.exec, rows.cache->rope_key.row_range(rows.cached, n), saved.kv_a.col_range(rank_, rope_));
+  if (!absorbed(pass)) ops::copy(pass.exec, rows.cache->kv.row_range(rows.cached, n), saved.kv);
 }
 
 ops::AttentionInputs Mla::inputs(const Rows& rows, const Saved& saved) const {
@@ -132,30 +102,33 @@ ops::AttentionInputs Mla::inputs(const Rows& rows, const Saved& saved) const {
   return in;
 }
 
-void Mla::attend(const Run& run, const Rows& rows, Saved& saved) const {
+void Mla::attend(const Pass& pass, const Rows& rows, Saved& saved) const {
   const int64_t n = saved.q.rows();
   if (!saved.lse) {
-    Tensor& result = absorbed(run) ? saved.z : saved.o;
-    result = Tensor::empty(run.exec, run.dtype, {n, heads_ * (absorbed(run) ? rank_ : v_)});
-    saved.lse = Tensor::empty(run.exec, statistics_dtype(run.dtype), {n, heads_});
-    ops::attention_forward(run.exec, inputs(rows, saved), result, saved.lse);
+    Tensor& result = absorbed(pass) ? saved.z : saved.o;
+    result = Tensor::empty(pass.exec, pass.dtype, {n, heads_ * (absorbed(pass) ? rank_ : v_)});
+    saved.lse = Tensor::empty(pass.exec, statistics_dtype(pass.dtype), {n, heads_});
+    ops::attention_forward(pass.exec, inputs(rows, saved), result, saved.lse);
   }
-  if (!saved.o) project_values(run, saved);
+  if (!saved.o) {  // attention gave the mixed latents z_h; o_h = W_UV,h z_h
+    saved.o = Tensor::empty(pass.exec, pass.dtype, {n, heads_ * v_});
+    by_head().values(pass.exec, saved.o, saved.z);
+  }
 }
 
-void Mla::restore(const Run& run, const Rows& rows, const Activation& x, Saved& saved) const {
-  if (!saved.kv_a) project(run, rows, x, saved);
-  expand(run, rows, x, saved);
-  attend(run, rows, saved);
+void Mla::restore(const Pass& pass, const Rows& rows, const Activation& x, Saved& saved) const {
+  if (!saved.kv_a) project(pass, rows, x, saved);
+  expand(pass, rows, x, saved);
+  attend(pass, rows, saved);
 }
 
-void Mla::forward(const Run& run, const Rows& rows, const Tensor& y, const Activation& x, ops::Write write,
+void Mla::forward(const Pass& pass, const Rows& rows, const Tensor& y, const Activation& x, ops::Write write,
                   Saved& saved) const {
-  project(run, rows, x, saved);
-  expand(run, rows, x, saved);
-  if (rows.cache) append_to_cache(run, rows, saved);
-  attend(run, rows, saved);
-  w_.o.forward(run.exec, y, saved.o, write);
+  project(pass, rows, x, saved);
+  expand(pass, rows, x, saved);
+  if (rows.cache) append_to_cache(pass, rows, saved);
+  attend(pass, rows, saved);
+  w_.o.forward(pass.exec, y, saved.o, write);
 }
 
 void Mla::drop(Recompute recompute, Saved& saved) const {
@@ -169,100 +142,68 @@ void Mla::drop(Recompute recompute, Saved& saved) const {
   if (saved.z) saved.o.reset();
 }
 
-Tensor Mla::backward_up_projected(const Run& run, const Rows& rows, Saved& saved) const {
-  saved.dkv = Tensor::empty(run.exec, run.dtype, {saved.kv.rows(), heads_ * (nope_ + v_)});
+Tensor Mla::backward_up_projected(const Pass& pass, const Rows& rows, Saved& saved) const {
+  saved.dkv = Tensor::empty(pass.exec, pass.dtype, {saved.kv.rows(), heads_ * (nope_ + v_)});
   const ops::AttentionGradients gradients{saved.dq, saved.dkv.col_range(0, nope_), saved.dkv.col_range(nope_, v_),
                                           saved.dkv_a.col_range(rank_, rope_)};
-  ops::attention_backward(run.exec, inputs(rows, saved), saved.o, saved.lse, saved.d_o, gradients);
+  ops::attention_backward(pass.exec, inputs(rows, saved), saved.o, saved.lse, saved.d_o, gradients);
   saved.d_o.reset();
   saved.kv.reset();
   saved.q.reset();
-  const Tensor d_latent = Tensor::empty(run.exec, run.dtype, {saved.dkv.rows(), rank_});
-  w_.kv_b.backward_input(run.exec, d_latent, saved.dkv);
+  const Tensor d_latent = Tensor::empty(pass.exec, pass.dtype, {saved.dkv.rows(), rank_});
+  w_.kv_b.backward_input(pass.exec, d_latent, saved.dkv);
   return d_latent;
 }
 
-Tensor Mla::backward_absorbed(const Run& run, const Rows& rows, Saved& saved) const {
+Tensor Mla::backward_absorbed(const Pass& pass, const Rows& rows, Saved& saved) const {
   const int64_t n = saved.q.rows();
-  const Tensor& kv_b = w_.kv_b.weight->value;
-  const Tensor dz = Tensor::empty(run.exec, run.dtype, {n, heads_ * rank_});
-  ops::HeadMatmul product;  // dz_h = do_h W_UV,h
-  product.c = dz.col_range(0, rank_);
-  product.a = saved.d_o.col_range(0, v_);
-  product.b = kv_b.row_range(nope_, v_);
-  product.n_heads = heads_;
-  product.c_head_stride = rank_;
-  product.a_head_stride = v_;
-  product.b_head_stride = (nope_ + v_) * rank_;
-  ops::head_matmul(run.exec, product);
+  const Tensor dz = Tensor::empty(pass.exec, pass.dtype, {n, heads_ * rank_});
+  by_head().values_backward(pass.exec, dz, saved.d_o);
 
-  saved.dq_absorbed = Tensor::empty(run.exec, run.dtype, {n, heads_ * (rank_ + rope_)});
-  const Tensor d_latent = Tensor::empty(run.exec, run.dtype, {n, rank_});
-  const Tensor d_value = Tensor::empty(run.exec, run.dtype, {n, rank_});
+  saved.dq_absorbed = Tensor::empty(pass.exec, pass.dtype, {n, heads_ * (rank_ + rope_)});
+  const Tensor d_latent = Tensor::empty(pass.exec, pass.dtype, {n, rank_});
+  const Tensor d_value = Tensor::empty(pass.exec, pass.dtype, {n, rank_});
   const ops::AttentionGradients gradients{saved.dq_absorbed, d_latent, d_value, saved.dkv_a.col_range(rank_, rope_)};
-  ops::attention_backward(run.exec, inputs(rows, saved), saved.z, saved.lse, dz, gradients);
-  ops::add_to(run.exec, d_latent, d_value);
+  ops::attention_backward(pass.exec, inputs(rows, saved), saved.z, saved.lse, dz, gradients);
+  ops::add_to(pass.exec, d_latent, d_value);
   saved.q_absorbed.reset();
 
-  product.c = saved.dq.col_range(0, nope_);  // dq_nope,h = dq~_h W_UK,h^T
-  product.a = saved.dq_absorbed.col_range(0, rank_);
-  product.b = kv_b.row_range(0, nope_);
-  product.c_head_stride = nope_ + rope_;
-  product.a_head_stride = rank_ + rope_;
-  product.transpose_b = true;
-  ops::head_matmul(run.exec, product);
-  ops::copy(run.exec, rope_part(saved.dq, n, nope_ + rope_), rope_part(saved.dq_absorbed, n, rank_ + rope_));
+  by_head().absorb_backward(pass.exec, saved.dq, saved.dq_absorbed);
   return d_latent;
 }
 
-Tensor Mla::backward_input(const Run& run, const Rows& rows, const Tensor& dy, Saved& saved) const {
+Tensor Mla::backward_input(const Pass& pass, const Rows& rows, const Tensor& dy, Saved& saved) const {
   const int64_t n = dy.rows();
   saved.dy = dy;
-  saved.d_o = Tensor::empty(run.exec, run.dtype, {n, heads_ * v_});
-  w_.o.backward_input(run.exec, saved.d_o, dy);
-  saved.dq = Tensor::empty(run.exec, run.dtype, {n, heads_ * (nope_ + rope_)});
-  saved.dkv_a = Tensor::empty(run.exec, run.dtype, {n, rank_ + rope_});
-  const Tensor d_latent = absorbed(run) ? backward_absorbed(run, rows, saved) : backward_up_projected(run, rows, saved);
-  rotate(run, rows, saved.dq, saved.dkv_a, true);
-  w_.kv_a_norm.backward_input(run.exec, saved.dkv_a.col_range(0, rank_), d_latent, saved.kv_norm, false);
+  saved.d_o = Tensor::empty(pass.exec, pass.dtype, {n, heads_ * v_});
+  w_.o.backward_input(pass.exec, saved.d_o, dy);
+  saved.dq = Tensor::empty(pass.exec, pass.dtype, {n, heads_ * (nope_ + rope_)});
+  saved.dkv_a = Tensor::empty(pass.exec, pass.dtype, {n, rank_ + rope_});
+  const Tensor d_latent =
+      absorbed(pass) ? backward_absorbed(pass, rows, saved) : backward_up_projected(pass, rows, saved);
+  rotate(pass, rows, saved.dq, saved.dkv_a, true);
+  w_.kv_a_norm.backward_input(pass.exec, saved.dkv_a.col_range(0, rank_), d_latent, saved.kv_norm, false);
 
-  const Tensor dx = Tensor::empty(run.exec, run.dtype, {n, w_.kv_a.in_features()});
-  w_.kv_a.backward_input(run.exec, dx, saved.dkv_a);
+  const Tensor dx = Tensor::empty(pass.exec, pass.dtype, {n, w_.kv_a.in_features()});
+  w_.kv_a.backward_input(pass.exec, dx, saved.dkv_a);
   if (!w_.q_a.weight) {
-    w_.q_b.backward_input(run.exec, dx, saved.dq, ops::Write::add);
+    w_.q_b.backward_input(pass.exec, dx, saved.dq, ops::Write::add);
     return dx;
   }
-  const Tensor dq_normed = Tensor::empty(run.exec, run.dtype, {n, w_.q_b.in_features()});
-  w_.q_b.backward_input(run.exec, dq_normed, saved.dq);
-  saved.dq_latent = Tensor::empty(run.exec, run.dtype, {n, w_.q_b.in_features()});
-  w_.q_a_norm.backward_input(run.exec, saved.dq_latent, dq_normed, saved.q_norm, false);
-  w_.q_a.backward_input(run.exec, dx, saved.dq_latent, ops::Write::add);
+  const Tensor dq_normed = Tensor::empty(pass.exec, pass.dtype, {n, w_.q_b.in_features()});
+  w_.q_b.backward_input(pass.exec, dq_normed, saved.dq);
+  saved.dq_latent = Tensor::empty(pass.exec, pass.dtype, {n, w_.q_b.in_features()});
+  w_.q_a_norm.backward_input(pass.exec, saved.dq_latent, dq_normed, saved.q_norm, false);
+  w_.q_a.backward_input(pass.exec, dx, saved.dq_latent, ops::Write::add);
   return dx;
 }
 
-void Mla::backward_weight(const Run& run, const Activation& x, Saved& saved) const {
-  const Exec& exec = run.exec;
+void Mla::backward_weight(const Pass& pass, const Activation& x, Saved& saved) const {
+  const Exec& exec = pass.exec;
   const Activation operand = input_recipe() == w_.kv_a.recipe ? w_.kv_a.recipe.wgrad_operand(exec, x) : x;
   w_.o.backward_weight(exec, saved.dy, saved.o);
-  if (absorbed(run)) {
-    const Tensor& gradient = w_.kv_b.weight->grad;
-    ops::HeadMatmul product;  // dW_UV,h += do_h^T z_h
-    product.c = gradient.row_range(nope_, v_);
-    product.a = saved.d_o.col_range(0, v_);
-    product.b = saved.z.col_range(0, rank_);
-    product.n_heads = heads_;
-    product.c_head_stride = (nope_ + v_) * rank_;
-    product.a_head_stride = v_;
-    product.b_head_stride = rank_;
-    product.transpose_a = true;
-    product.write = ops::Write::add;
-    ops::head_matmul(exec, product);
-    product.c = gradient.row_range(0, nope_);  // dW_UK,h += q_nope,h^T dq~_h
-    product.a = saved.q.col_range(0, nope_);
-    product.b = saved.dq_absorbed.col_range(0, rank_);
-    product.a_head_stride = nope_ + rope_;
-    product.b_head_stride = rank_ + rope_;
-    ops::head_matmul(exec, product);
+  if (absorbed(pass)) {
+    by_head().backward_weight(exec, {saved.q, saved.dq_absorbed, saved.d_o, saved.z});
   } else {
     w_.kv_b.backward_weight(exec, saved.dkv, saved.latent);
   }
@@ -276,6 +217,43 @@ void Mla::backward_weight(const Run& run, const Activation& x, Saved& saved) con
     w_.q_b.backward_weight(exec, saved.dq, operand);
   }
   saved = Saved();
+}
+
+void Mla::each_parameter(const ParameterVisitor& visit) const {
+  for (const Linear* linear : {&w_.q_a, &w_.q_b, &w_.kv_a, &w_.kv_b, &w_.o})
+    if (linear->weight) visit(*linear->weight);
+  for (const Norm* norm : {&w_.q_a_norm, &w_.kv_a_norm})
+    if (norm->weight) visit(*norm->weight);
+}
+
+int64_t Mla::kept_bytes(DType dtype, AttentionForm form, Recompute recompute) const {
+  if (recompute == Recompute::all) return 0;
+  const bool absorbed = form == AttentionForm::absorbed;
+  const int64_t q_rank = w_.q_a.weight ? w_.q_a.out_features() : 0;
+  int64_t numbers = q_rank + rank_ + rope_ + heads_ * (absorbed ? rank_ : v_);  // latents, attention's result
+  if (q_rank == 0) numbers += heads_ * (nope_ + rope_);
+  if (recompute == Recompute::none) numbers += restored_numbers(form);
+  return numbers * dtype_bytes(dtype) + (2 + heads_) * dtype_bytes(statistics_dtype(dtype));
+}
+
+// What Recompute::norms drops: normed latents, queries, up-projections (or absorbed queries and values).
+int64_t Mla::restored_numbers(AttentionForm form) const {
+  const int64_t q_rank = w_.q_a.weight ? w_.q_a.out_features() : 0;
+  return q_rank + rank_ + (q_rank > 0 ? heads_ * (nope_ + rope_) : 0) +
+         heads_ * (form == AttentionForm::absorbed ? rank_ + rope_ + v_ : nope_ + v_);
+}
+
+int64_t Mla::restored_bytes(DType dtype, AttentionForm form, Recompute recompute) const {
+  if (recompute == Recompute::none) return 0;
+  const int64_t again = restored_numbers(form) * dtype_bytes(dtype);
+  return recompute == Recompute::all ? again + kept_bytes(dtype, form, Recompute::norms) : again;
+}
+
+int64_t Mla::backward_bytes(DType dtype, AttentionForm form) const {
+  const int64_t q_rank = w_.q_a.weight ? w_.q_a.out_features() : 0;
+  const int64_t heads = form == AttentionForm::absorbed ? rank_ + rope_ + 2 * rank_ : nope_ + v_;
+  const int64_t numbers = heads_ * (v_ + nope_ + rope_ + heads) + q_rank + rank_ + rope_;
+  return numbers * dtype_bytes(dtype) + 2 * dtype_bytes(statistics_dtype(dtype));
 }
 
 }  // namespace hadal

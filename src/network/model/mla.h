@@ -10,7 +10,8 @@
 // at project.
 #pragma once
 #include "config/model_config.h"
-#include "model/run.h"
+#include "model/pass.h"
+#include "nn/head_linear.h"
 #include "nn/linear.h"
 #include "nn/norm.h"
 #include "ops/attention.h"
@@ -40,29 +41,35 @@ class Mla {
   Mla() = default;
   Mla(const ModelConfig& config, const Weights& weights, double scale);
 
+  void each_parameter(const ParameterVisitor& visit) const;
+  // Per token, in bytes, of what `drop` leaves of a forward, and what `restore` makes again.
+  int64_t kept_bytes(DType dtype, AttentionForm form, Recompute recompute) const;
+  int64_t restored_bytes(DType dtype, AttentionForm form, Recompute recompute) const;
+  int64_t backward_bytes(DType dtype, AttentionForm form) const;  // on top, while B runs
+
   // How x may come to serve all linears that read it: as codes of this recipe, or plain, where they differ.
   GemmRecipe input_recipe() const;
-  void forward(const Run& run, const Rows& rows, const Tensor& y, const Activation& x, ops::Write write,
+  void forward(const Pass& pass, const Rows& rows, const Tensor& y, const Activation& x, ops::Write write,
                Saved& saved) const;
   void drop(Recompute recompute, Saved& saved) const;  // after forward: forget what backward makes again
-  void restore(const Run& run, const Rows& rows, const Activation& x, Saved& saved) const;
-  Tensor backward_input(const Run& run, const Rows& rows, const Tensor& dy,
-                        Saved& saved) const;                                      // returns dx [T, hidden]
-  void backward_weight(const Run& run, const Activation& x, Saved& saved) const;  // empties saved
+  void restore(const Pass& pass, const Rows& rows, const Activation& x, Saved& saved) const;
+  Tensor backward_input(const Pass& pass, const Rows& rows, const Tensor& dy,
+                        Saved& saved) const;                                        // returns dx [T, hidden]
+  void backward_weight(const Pass& pass, const Activation& x, Saved& saved) const;  // empties saved
 
  private:
-  void project(const Run& run, const Rows& rows, const Activation& x, Saved& saved) const;
-  void expand(const Run& run, const Rows& rows, const Activation& x, Saved& saved) const;
-  void attend(const Run& run, const Rows& rows, Saved& saved) const;
-  void absorb_queries(const Run& run, Saved& saved) const;
-  void project_values(const Run& run, Saved& saved) const;  // o from z
-  void append_to_cache(const Run& run, const Rows& rows, const Saved& saved) const;
+  void project(const Pass& pass, const Rows& rows, const Activation& x, Saved& saved) const;
+  void expand(const Pass& pass, const Rows& rows, const Activation& x, Saved& saved) const;
+  void attend(const Pass& pass, const Rows& rows, Saved& saved) const;
+  void append_to_cache(const Pass& pass, const Rows& rows, const Saved& saved) const;
   ops::AttentionInputs inputs(const Rows& rows, const Saved& saved) const;
-  void rotate(const Run& run, const Rows& rows, const Tensor& q, const Tensor& kv_a, bool inverse) const;
-  Tensor backward_up_projected(const Run& run, const Rows& rows, Saved& saved) const;  // both return d latent
-  Tensor backward_absorbed(const Run& run, const Rows& rows, Saved& saved) const;
-  Tensor rope_part(const Tensor& heads, int64_t rows, int64_t head_size) const;
-  bool absorbed(const Run& run) const { return run.form == AttentionForm::absorbed; }
+  void rotate(const Pass& pass, const Rows& rows, const Tensor& q, const Tensor& kv_a, bool inverse) const;
+  Tensor backward_up_projected(const Pass& pass, const Rows& rows, Saved& saved) const;  // both return d latent
+  Tensor backward_absorbed(const Pass& pass, const Rows& rows, Saved& saved) const;
+  bool absorbed(const Pass& pass) const { return pass.form == AttentionForm::absorbed; }
+
+  int64_t restored_numbers(AttentionForm form) const;
+  HeadLinear by_head() const { return {w_.kv_b, heads_, nope_, rope_, v_, rank_}; }
 
   Weights w_;
   int64_t heads_ = 0, nope_ = 0, rope_ = 0, v_ = 0, rank_ = 0;

@@ -5,59 +5,29 @@
 #include <unordered_map>
 
 #include "base/error.h"
-#include "model/step.h"
+#include "model/executor.h"
+#include "model/rope_cache.h"
 #include "nn/init.h"
-#include "ops/pointwise.h"
 
 namespace hadal {
-
-double LossSums::total(const LossWeights& weights) const {
-  double sum = main * weights.main + balance;
-  for (size_t k = 0; k < mtp.size() && k < weights.mtp.size(); ++k) sum += mtp[k] * weights.mtp[k];
-  return sum;
-}
-
-void LossSums::merge(const LossSums& other) {
-  main += other.main;
-  main_count += other.main_count;
-  balance += other.balance;
-  mtp.resize(std::max(mtp.size(), other.mtp.size()));
-  mtp_count.resize(std::max(mtp_count.size(), other.mtp_count.size()));
-  for (size_t k = 0; k < other.mtp.size(); ++k) mtp[k] += other.mtp[k], mtp_count[k] += other.mtp_count[k];
-  expert_load.resize(std::max(expert_load.size(), other.expert_load.size()));
-  for (size_t l = 0; l < other.expert_load.size(); ++l) {
-    expert_load[l].resize(std::max(expert_load[l].size(), other.expert_load[l].size()));
-    for (size_t e = 0; e < other.expert_load[l].size(); ++e) expert_load[l][e] += other.expert_load[l][e];
-  }
-}
-
-struct LatentCache {
-  std::vector<LayerCache> layers;
-  int64_t length = 0, capacity = 0;
-};
 
 struct Transformer::Impl {
   ModelConfig config;
   ModelOptions options;
-  Exec exec;
   DType dtype;
   std::vector<std::unique_ptr<Parameter>> parameters;
   std::unordered_map<std::string, Parameter*> by_name;
-  ModelParts parts;
-  PartClock clock;
-  Tensor table;  // rotary table, grown to the highest position seen
+  std::unique_ptr<Stage> stage;
+  RopeCache rope;
 
   Impl(const ModelConfig& config, const ModelOptions& options, const Exec& exec)
-      : config(config), options(options), exec(exec), dtype(activation_dtype(options.precision)) {
+      : config(config), options(options), dtype(activation_dtype(options.precision)) {
     for (const ParameterSpec& spec : parameter_list(config)) {
-      parameters.push_back(options.bare ? std::make_unique<Parameter>()
-                                        : make_parameter(exec, spec, dtype, options.training));
-      parameters.back()->spec = spec;
+      parameters.push_back(options.bare ? bare_parameter(spec) : make_parameter(exec, spec, dtype, options.training));
       by_name[spec.name] = parameters.back().get();
     }
-    parts = wire_model(
-        config, [this](const std::string& name) { return find(name); }, options.recipe);
-    parts.head.chunk_tokens = options.loss_chunk_tokens;
+    const auto find = [this](const std::string& name) { return this->find(name); };
+    stage = std::make_unique<Stage>(config, StagePart::whole(config), find, options.recipe, options.loss_chunk_tokens);
   }
 
   Parameter* find(const std::string& name) const {
@@ -66,27 +36,24 @@ struct Transformer::Impl {
     return found->second;
   }
 
-  void cover_positions(int64_t n_positions) {
-    if (table && table.dim(0) >= n_positions) return;
-    int64_t size = 256;
-    while (size < n_positions) size *= 2;
-    table =
-        rope_table(exec, config, statistics_dtype(dtype), std::min(size, std::max(n_positions, config.max_positions)));
+  Tensor rope_for(const Exec& exec, int64_t n_positions) {
+    return rope.table(exec, config, statistics_dtype(dtype), n_positions);
   }
 
-  Run new_run(bool keep, double balance_alpha) {
-    clock.start();
-    return {exec, clock, dtype, options.attention_form, options.recompute, table, keep, balance_alpha};
+  Pass pass(const Exec& exec, PartClock& clock, const Tensor& table) const {
+    return {exec, clock, dtype, options.attention_form, options.recompute, table};
   }
 
-  void prepare(const MicroBatch& batch, const RouteReplay* routes) {
-    check_batch(batch, config);
-    cover_positions(1 + *std::max_element(batch.positions.begin(), batch.positions.end()));
-    if (!routes || !routes->replay) return;
-    int64_t n_moe = 0;
-    for (int64_t layer = 0; layer < config.n_layers + config.n_mtp; ++layer) n_moe += config.is_moe_layer(layer);
-    check(int64_t(routes->experts.size()) == n_moe, ErrorKind::invalid,
-          "replayed routes hold {} MoE layers, the model has {}", routes->experts.size(), n_moe);
+  Tensor prepare(const Exec& exec, std::span<const MicroBatch> batches, const RouteReplay* routes) {
+    int32_t last = 0;
+    for (const MicroBatch& batch : batches) {
+      check_batch(batch, config);
+      last = std::max(last, *std::max_element(batch.positions.begin(), batch.positions.end()));
+    }
+    const int64_t n_moe = stage->flight_sizes().n_moe;
+    check(!routes || !routes->replay || int64_t(routes->experts.size()) == n_moe, ErrorKind::invalid,
+          "replayed routes hold {} MoE layers, the model has {}", routes ? routes->experts.size() : 0, n_moe);
+    return rope_for(exec, 1 + last);
   }
 };
 
@@ -96,7 +63,7 @@ Transformer::~Transformer() = default;
 
 const ModelConfig& Transformer::config() const { return impl_->config; }
 const ModelOptions& Transformer::options() const { return impl_->options; }
-const Exec& Transformer::exec() const { return impl_->exec; }
+const Stage& Transformer::stage() const { return *impl_->stage; }
 Parameter& Transformer::parameter(const std::string& name) const { return *impl_->find(name); }
 
 Parameters Transformer::parameters() const {
@@ -105,40 +72,67 @@ Parameters Transformer::parameters() const {
   return result;
 }
 
-void Transformer::initialize(uint64_t seed) {
-  for (const auto& parameter : impl_->parameters) initialize_parameter(impl_->exec, *parameter, seed);
+void Transformer::initialize(const Exec& exec, uint64_t seed) {
+  for (const auto& parameter : impl_->parameters) initialize_parameter(exec, *parameter, seed);
 }
 
-void Transformer::refresh_values() {
-  for (const auto& parameter : impl_->parameters) refresh_value(impl_->exec, *parameter);
+void Transformer::refresh_values(const Exec& exec) {
+  for (const auto& parameter : impl_->parameters) refresh_value(exec, *parameter);
 }
 
-void Transformer::zero_gradients() {
-  for (const auto& parameter : impl_->parameters)
-    if (parameter->grad) parameter->grad.zero();
+void Transformer::begin_step(int64_t n_micro_batches) {
+  if (n_micro_batches >= 0) return impl_->stage->expect(n_micro_batches);
+  for (const auto& parameter : impl_->parameters) parameter->expect(-1);
 }
 
-LossSums Transformer::forward_backward(const MicroBatch& batch, const LossWeights& weights, RouteReplay* routes) {
+LossSums Transformer::forward_backward(const Exec& exec, std::span<const MicroBatch> batches,
+                                       const LossWeights& weights, const Wants& wants, const Actions* actions) {
   check(impl_->options.training, ErrorKind::internal, "forward_backward needs a model made with training = true");
   check(int64_t(weights.mtp.size()) == impl_->config.n_mtp, ErrorKind::invalid,
         "{} MTP loss weights for {} MTP modules", weights.mtp.size(), impl_->config.n_mtp);
-  impl_->prepare(batch, routes);
-  const Run run = impl_->new_run(true, weights.balance);
-  LossSums sums = ModelStep(impl_->parts, run, batch, routes).forward_backward(weights);
-  impl_->clock.stop();
+  const Tensor table = impl_->prepare(exec, batches, wants.routes);
+  PartClock own;
+  PartClock& clock = wants.clock ? *wants.clock : own;
+  Pass pass = impl_->pass(exec, clock, table);
+  pass.keep = true;
+  pass.balance_alpha = weights.balance;
+  const Actions list = actions ? *actions : one_stage(int64_t(batches.size()));
+  for (const Action& action : list) pass.later_weights |= action.kind == ActionKind::backward_weight;
+  clock.start();
+  const FlightHooks hooks{[&](Flight& flight, int64_t) { flight.weights = weights, flight.routes = wants.routes; }, {}};
+  LossSums sums = execute(list, *impl_->stage, pass, batches, hooks);
+  clock.stop();
   return sums;
 }
 
-LossSums Transformer::forward(const MicroBatch& batch, std::vector<double>* log_probs, RouteReplay* routes,
-                              const Observer& observer) {
-  impl_->prepare(batch, routes);
-  const Run run = impl_->new_run(false, 0.0);
-  LossSums sums = ModelStep(impl_->parts, run, batch, routes, observer).forward(log_probs);
-  impl_->clock.stop();
+LossSums Transformer::forward_backward(const Exec& exec, const MicroBatch& batch, const LossWeights& weights,
+                                       RouteReplay* routes) {
+  Wants wants;
+  wants.routes = routes;
+  return forward_backward(exec, std::span(&batch, 1), weights, wants);
+}
+
+LossSums Transformer::forward(const Exec& exec, const MicroBatch& batch, const Wants& wants) const {
+  const Tensor table = impl_->prepare(exec, std::span(&batch, 1), wants.routes);
+  PartClock own;
+  PartClock& clock = wants.clock ? *wants.clock : own;
+  const Pass pass = impl_->pass(exec, clock, table);
+  FlightHooks hooks;
+  hooks.begin = [&](Flight& flight, int64_t) { flight.routes = wants.routes, flight.observer = wants.observer; };
+  hooks.after_forward = [&](Flight& flight, int64_t) {
+    if (!wants.log_probs) return;
+    const Stream& stream = flight.streams[0];
+    wants.log_probs->assign(size_t(stream.n_rows()), 0.0);
+    for (int64_t r = 0; r < stream.n_rows(); ++r)
+      if (batch.targets[size_t(r)] >= 0) (*wants.log_probs)[size_t(r)] = -element(stream.losses, r);
+  };
+  clock.start();
+  LossSums sums = execute(forward_only(1), *impl_->stage, pass, std::span(&batch, 1), hooks);
+  clock.stop();
   return sums;
 }
 
-std::shared_ptr<LatentCache> Transformer::new_cache(int64_t max_tokens) const {
+std::shared_ptr<LatentCache> Transformer::new_cache(const Exec& exec, int64_t max_tokens) const {
   const ModelConfig& c = impl_->config;
   check(max_tokens > 0 && max_tokens <= c.max_positions, ErrorKind::invalid,
         "a text of {} tokens does not fit 1 .. model.max_positions = {}", max_tokens, c.max_positions);
@@ -146,54 +140,53 @@ std::shared_ptr<LatentCache> Transformer::new_cache(int64_t max_tokens) const {
   cache->capacity = max_tokens;
   for (int64_t layer = 0; layer < c.n_layers; ++layer) {
     LayerCache entry;
-    entry.latent = Tensor::empty(impl_->exec, impl_->dtype, {max_tokens, c.kv_lora_rank});
-    entry.rope_key = Tensor::empty(impl_->exec, impl_->dtype, {max_tokens, c.qk_rope_head_dim});
+    entry.latent = Tensor::empty(exec, impl_->dtype, {max_tokens, c.kv_lora_rank});
+    entry.rope_key = Tensor::empty(exec, impl_->dtype, {max_tokens, c.qk_rope_head_dim});
     if (impl_->options.attention_form == AttentionForm::up_projected)
-      entry.kv =
-          Tensor::empty(impl_->exec, impl_->dtype, {max_tokens, c.n_heads * (c.qk_nope_head_dim + c.v_head_dim)});
+      entry.kv = Tensor::empty(exec, impl_->dtype, {max_tokens, c.n_heads * (c.qk_nope_head_dim + c.v_head_dim)});
     cache->layers.push_back(std::move(entry));
   }
   return cache;
 }
 
-std::vector<float> Transformer::extend(LatentCache& cache, std::span<const int32_t> tokens) {
+std::vector<float> Transformer::extend(const Exec& exec, LatentCache& cache, std::span<const int32_t> tokens) const {
   const int64_t n = int64_t(tokens.size());
   check(n > 0, ErrorKind::invalid, "extend needs at least one token");
   check(cache.length + n <= cache.capacity, ErrorKind::invalid, "{} tokens after {} do not fit a cache of {}", n,
         cache.length, cache.capacity);
-  std::vector<int32_t> positions(tokens.size());
+  MicroBatch batch;
+  batch.tokens.assign(tokens.begin(), tokens.end());
+  batch.targets.assign(tokens.size(), -1);
+  batch.segments = {{0, n, 0, cache.length + n}};
   for (int64_t i = 0; i < n; ++i) {
-    positions[size_t(i)] = int32_t(cache.length + i);
+    batch.positions.push_back(int32_t(cache.length + i));
     check(tokens[size_t(i)] >= 0 && tokens[size_t(i)] < impl_->config.vocab_size, ErrorKind::invalid,
           "token {} is not below the vocabulary's {}", tokens[size_t(i)], impl_->config.vocab_size);
   }
-  impl_->cover_positions(cache.length + n);
-  const Run run = impl_->new_run(false, 0.0);
-  const std::vector<ops::Segment> segments = {{0, n, 0, cache.length + n}};
-  Rows rows;
-  rows.positions = positions;
-  rows.segments = &segments;
-  rows.cached = cache.length;
-  Tensor x = impl_->parts.embedding.forward(run.exec, tokens, run.dtype);
-  for (size_t layer = 0; layer < impl_->parts.layers.size(); ++layer) {
-    rows.cache = &cache.layers[layer];
-    Block::Saved saved;
-    x = impl_->parts.layers[layer].forward(run, rows, x, saved);
-  }
-  Norm::Saved norm;
-  const Tensor h = impl_->parts.final_norm.forward(run.exec, x.row_range(n - 1, 1), norm);
-  const Tensor logits = impl_->parts.head.logits(run.exec, h).to(run.exec, DType::f32);
+  PartClock clock;
+  const Pass pass = impl_->pass(exec, clock, impl_->rope_for(exec, cache.length + n));
+  std::vector<float> result;
+  FlightHooks hooks;
+  hooks.begin = [&](Flight& flight, int64_t) { flight.cache = &cache, flight.last_rows = 1; };
+  hooks.after_forward = [&](Flight& flight, int64_t) {
+    const Tensor logits = flight.logits.to(exec, DType::f32);
+    result.assign(logits.data<float>(), logits.data<float>() + logits.count());
+  };
+  clock.start();
+  execute(forward_only(1), *impl_->stage, pass, std::span(&batch, 1), hooks);
   cache.length += n;
-  impl_->clock.stop();
-  return {logits.data<float>(), logits.data<float>() + logits.count()};
+  return result;
 }
 
-void Transformer::update_selection_bias(const std::vector<std::vector<int64_t>>& global_load, double gamma) {
+// An expert with more than the mean load gets a lower bias, one with less a higher: it is chosen less, or more, often in
+// the next step, and no loss is bent for it. The size of the gap does not matter, its sign does.
+void Transformer::update_selection_bias(const Exec& exec, const std::vector<std::vector<int64_t>>& global_load,
+                                        double gamma) {
   std::vector<Parameter*> biases;
-  for (const Block& block : impl_->parts.layers)
-    if (block.ffn.is_moe()) biases.push_back(block.ffn.moe.bias);
-  for (const MtpModule& module : impl_->parts.mtp)
-    if (module.block.ffn.is_moe()) biases.push_back(module.block.ffn.moe.bias);
+  for (const BlockLayers& block : impl_->stage->layers().blocks)
+    if (block.is_moe()) biases.push_back(block.moe.bias);
+  for (const MtpLayers& module : impl_->stage->layers().mtp)
+    if (module.block.is_moe()) biases.push_back(module.block.moe.bias);
   check(global_load.size() == biases.size(), ErrorKind::invalid, "expert loads of {} MoE layers for a model of {}",
         global_load.size(), biases.size());
   for (size_t l = 0; l < biases.size(); ++l) {
@@ -208,10 +201,30 @@ void Transformer::update_selection_bias(const std::vector<std::vector<int64_t>>&
       const double gap = mean - double(global_load[l][size_t(e)]);
       set_element(bias, e, element(bias, e) + (gap > 0 ? gamma : gap < 0 ? -gamma : 0.0));
     }
-    refresh_value(impl_->exec, *biases[l]);
+    refresh_value(exec, *biases[l]);
   }
 }
 
-PartTimes Transformer::take_part_times() { return {impl_->clock.take()}; }
+int64_t Transformer::estimate_bytes(const ModelConfig& config, const ModelOptions& options, int64_t micro_batch_tokens,
+                                    int64_t sequence_length, int n_threads) {
+  // Packed tiles of a matrix product and attention's tiles, per thread.
+  constexpr int64_t kWorkspacePerThread = int64_t(640) << 10;
+  ModelOptions bare = options;
+  bare.bare = true;
+  const Transformer model(config, bare, Exec());
+  const DType dtype = activation_dtype(options.precision), wide = statistics_dtype(dtype);
+  int64_t weights = 0;
+  for (const Parameter* parameter : model.parameters()) {
+    const int64_t count = parameter->box.count();
+    weights += count * dtype_bytes(wide);
+    if (dtype != wide && !parameter->spec.high_precision) weights += count * dtype_bytes(dtype);
+    if (options.training && parameter->spec.trained) weights += count * dtype_bytes(wide);
+  }
+  const PieceBytes bytes = model.stage().bytes({micro_batch_tokens, dtype, options.attention_form, options.recompute});
+  const int64_t table = std::min(config.max_positions, std::max<int64_t>(sequence_length, 256)) *
+                        config.qk_rope_head_dim * dtype_bytes(wide);
+  const int64_t moment = options.training ? std::max(bytes.forward, bytes.backward) : bytes.forward;
+  return weights + table + n_threads * kWorkspacePerThread + (options.training ? bytes.kept : 0) + moment;
+}
 
 }  // namespace hadal

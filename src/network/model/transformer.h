@@ -1,4 +1,6 @@
-// Transformer: the whole model of one rank, as the trainer, the scorer and the generator use it.
+// Transformer: the weights of a whole model and the stage that computes with them, as the trainer, the scorer and the
+// generator use it. It keeps no place and no clock: every call brings its Exec, so that a trainer and an engine may use
+// one set of weights at once.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -8,50 +10,25 @@
 #include <vector>
 
 #include "config/model_config.h"
+#include "model/losses.h"
 #include "model/options.h"
 #include "nn/micro_batch.h"
 #include "nn/parameter.h"
+#include "schedule/schedule.h"
 
 namespace hadal {
 
-// Weights of the loss terms, so that a micro-batch adds its exact share of the global batch's means.
-struct LossWeights {
-  double main = 0;          // 1 / valid targets of the global batch
-  std::vector<double> mtp;  // per depth: lambda / (D * valid targets of that depth in the global batch)
-  double balance = 0;       // alpha / sequences of the global batch
+class PartClock;
+class Stage;
+struct LatentCache;  // of one text being generated (model/flight.h)
+
+// What a call may want besides the sums.
+struct Wants {
+  RouteReplay* routes = nullptr;             // of one micro-batch
+  Observer observer = {};                    // forward only
+  std::vector<double>* log_probs = nullptr;  // forward only: log p(target) per row, 0 where the target is -1
+  PartClock* clock = nullptr;                // gets the times of the parts
 };
-
-// Sums over the micro-batch (not yet divided), so that accumulation is exact. merge() adds.
-struct LossSums {
-  double main = 0;  // sum of -log p over valid targets
-  int64_t main_count = 0;
-  std::vector<double> mtp;
-  std::vector<int64_t> mtp_count;
-  double balance = 0;                             // already weighted
-  std::vector<std::vector<int64_t>> expert_load;  // [MoE layer, MTP's last][expert] tokens, forward only counted once
-  double total(const LossWeights& weights) const;
-  void merge(const LossSums& other);
-};
-
-// Names and times of the parts of a step, for the report's breakdown.
-struct PartTimes {
-  std::vector<std::pair<std::string, double>> seconds;
-};
-
-// Latent cache of one text being generated: per layer the normed latent and the rotated rope key of every position
-// (§1.3).
-struct LatentCache;
-
-// Observers for tests, trace and route replay.
-struct RouteReplay {  // experts of every MoE layer in order of execution; filled when recording, read when replaying
-  bool replay = false;
-  std::vector<std::vector<int32_t>> experts;
-};
-
-// Called with what a forward computes, in this order: "embedding"; of every layer "layers.N.moe.experts" [T, k] (i32,
-// ascending), "layers.N.moe.weights" [T, k] and "layers.N.output" [T, hidden], the residual stream after it (MTP
-// modules follow as layers n_layers ..., on fewer rows); "final_norm". Tensors are views, good until it returns.
-using Observer = std::function<void(const std::string& name, const Tensor& value)>;
 
 class Transformer {
  public:
@@ -60,34 +37,41 @@ class Transformer {
 
   const ModelConfig& config() const;
   const ModelOptions& options() const;
-  const Exec& exec() const;
+  const Stage& stage() const;
   Parameters parameters() const;  // order of parameter_list()
   Parameter& parameter(const std::string& name) const;
-  void initialize(uint64_t seed);  // from spec.init_std, keyed by (seed, name, element)
-  void refresh_values();           // value = master converted, after loading masters
-  void zero_gradients();
+  void initialize(const Exec& exec, uint64_t seed);  // from spec.init_std, keyed by (seed, name, element)
+  void refresh_values(const Exec& exec);             // value = master converted, after loading masters
+  // A step begins: gradients are void, the first contribution writes over them. Of how many micro-batches, where that is
+  // known (negative: as many as come).
+  void begin_step(int64_t n_micro_batches = -1);
 
-  // Forward, backward-input and backward-weight of one micro-batch; gradients are added.
-  LossSums forward_backward(const MicroBatch& batch, const LossWeights& weights, RouteReplay* routes = nullptr);
-  // Forward only: losses as above; if log_probs is not null it receives log p(target) per row (0 where target is -1).
-  // The balance loss, which has a weight only in training, stays 0.
-  LossSums forward(const MicroBatch& batch, std::vector<double>* log_probs = nullptr, RouteReplay* routes = nullptr,
-                   const Observer& observer = {});
+  // Forward, backward-input and backward-weight of the micro-batches, in the order of the actions (one_stage() without);
+  // gradients are added.
+  LossSums forward_backward(const Exec& exec, std::span<const MicroBatch> batches, const LossWeights& weights,
+                            const Wants& wants, const Actions* actions = nullptr);
+  LossSums forward_backward(const Exec& exec, const MicroBatch& batch, const LossWeights& weights,
+                            RouteReplay* routes = nullptr);
+  // Forward only: losses as above. The balance loss, which has a weight only in training, stays 0.
+  LossSums forward(const Exec& exec, const MicroBatch& batch, const Wants& wants = {}) const;
 
   // Generation: appends tokens to the cache and returns logits [vocab] (f32) after the last of them.
-  std::shared_ptr<LatentCache> new_cache(int64_t max_tokens) const;
-  std::vector<float> extend(LatentCache& cache, std::span<const int32_t> tokens);
+  std::shared_ptr<LatentCache> new_cache(const Exec& exec, int64_t max_tokens) const;
+  std::vector<float> extend(const Exec& exec, LatentCache& cache, std::span<const int32_t> tokens) const;
 
   // Auxiliary-loss-free balancing (§2.4): bias_i += gamma * sign(mean load - load_i), once per step from global counts.
-  void update_selection_bias(const std::vector<std::vector<int64_t>>& global_load, double gamma);
+  void update_selection_bias(const Exec& exec, const std::vector<std::vector<int64_t>>& global_load, double gamma);
 
-  PartTimes take_part_times();  // since the last call
+  // Weights, gradients, activations and workspace of this many threads; no optimizer state.
   static int64_t estimate_bytes(const ModelConfig& config, const ModelOptions& options, int64_t micro_batch_tokens,
-                                int64_t sequence_length);  // weights, gradients, activations; no optimizer state
+                                int64_t sequence_length, int n_threads);
 
  private:
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
+
+// Fails with invalid, naming the row, when ids, positions, targets or bounds of a micro-batch cannot be run.
+void check_batch(const MicroBatch& batch, const ModelConfig& config);
 
 }  // namespace hadal

@@ -7,19 +7,12 @@
 #include "ops/pointwise.h"
 
 namespace hadal {
-namespace {
 
-// Adds the losses of a chunk in row order.
-double add_losses(const Tensor& loss, std::span<const int32_t> targets, double sum, double* log_probs) {
-  for (size_t r = 0; r < targets.size(); ++r) {
-    const double value = targets[r] < 0 ? 0.0 : element(loss, int64_t(r));
-    sum += value;
-    if (log_probs) log_probs[r] = targets[r] < 0 ? 0.0 : -value;
-  }
+double sum_of_losses(const Tensor& losses) {
+  double sum = 0;
+  for (int64_t r = 0; r < losses.count(); ++r) sum += element(losses, r);
   return sum;
 }
-
-}  // namespace
 
 // About 16 MiB of logits; a multiple of 128, so that the weight gradient's sums over rows are cut where they always
 // are.
@@ -34,22 +27,24 @@ Tensor HeadLoss::logits(const Exec& exec, const Tensor& h) const {
   return result;
 }
 
-double HeadLoss::forward(const Exec& exec, const Tensor& h, std::span<const int32_t> targets, double* log_probs) const {
-  const int64_t rows = h.rows(), chunk = chunk_rows(head.out_features(), rows, chunk_tokens);
-  const DType wide = statistics_dtype(h.dtype());
-  const Tensor buffer = Tensor::empty(exec, wide, {chunk, head.out_features()}),
-               loss = Tensor::empty(exec, wide, {chunk});
-  double sum = 0;
-  for (int64_t first = 0; first < rows; first += chunk) {
-    const int64_t n = std::min(chunk, rows - first);
-    const Tensor logits = buffer.row_range(0, n), row_loss = Tensor::wrap(loss.raw(), wide, {n});
-    const auto chunk_targets = targets.subspan(size_t(first), size_t(n));
-    head.forward(exec, logits, h.row_range(first, n));
-    ops::cross_entropy(exec, logits, chunk_targets, 1.0, row_loss, false);
-    sum = add_losses(row_loss, chunk_targets, sum, log_probs ? log_probs + first : nullptr);
+// For each chunk: logits = h W^T; losses, and logits := their gradient; use(logits, first row).
+void HeadLoss::each_chunk(const Exec& exec, const Rows& rows, double scale, bool gradient,
+                          const std::function<void(const Tensor& logits, int64_t first)>& use) const {
+  const int64_t n_rows = rows.h.rows(), chunk = chunk_rows(head.out_features(), n_rows, chunk_tokens);
+  check(rows.targets.count() == n_rows && rows.losses.count() == n_rows, ErrorKind::internal,
+        "{} targets and {} losses for {} rows", rows.targets.count(), rows.losses.count(), n_rows);
+  const Tensor targets = rows.targets.view({n_rows, 1}), losses = rows.losses.view({n_rows, 1});
+  const Tensor buffer = Tensor::empty(exec, statistics_dtype(rows.h.dtype()), {chunk, head.out_features()});
+  for (int64_t first = 0; first < n_rows; first += chunk) {
+    const int64_t n = std::min(chunk, n_rows - first);
+    const Tensor logits = buffer.row_range(0, n);
+    head.forward(exec, logits, rows.h.row_range(first, n));
+    ops::cross_entropy(exec, logits, targets.row_range(first, n), scale, losses.row_range(first, n), gradient);
+    if (use) use(logits, first);
   }
-  return sum;
 }
+
+void HeadLoss::forward(const Exec& exec, const Rows& rows) const { each_chunk(exec, rows, 1.0, false, nullptr); }
 
 // bf16 products want bf16 operands on both sides.
 Tensor HeadLoss::gradient_operand(const Exec& exec, const Tensor& logits, DType dtype) const {
@@ -59,45 +54,28 @@ Tensor HeadLoss::gradient_operand(const Exec& exec, const Tensor& logits, DType 
   return narrow;
 }
 
-double HeadLoss::forward_backward(const Exec& exec, const Tensor& h, std::span<const int32_t> targets, double scale,
-                                  const Tensor& dh, WeightGradient when, Saved& saved) const {
-  const int64_t rows = h.rows(), chunk = chunk_rows(head.out_features(), rows, chunk_tokens);
-  check(int64_t(targets.size()) == rows, ErrorKind::internal, "{} targets for {} rows", targets.size(), rows);
-  const DType wide = statistics_dtype(h.dtype());
-  const Tensor buffer = Tensor::empty(exec, wide, {chunk, head.out_features()}),
-               loss = Tensor::empty(exec, wide, {chunk});
-  double sum = 0;
-  for (int64_t first = 0; first < rows; first += chunk) {
-    const int64_t n = std::min(chunk, rows - first);
-    const Tensor logits = buffer.row_range(0, n), row_loss = Tensor::wrap(loss.raw(), wide, {n}),
-                 x = h.row_range(first, n);
-    const auto chunk_targets = targets.subspan(size_t(first), size_t(n));
-    head.forward(exec, logits, x);
-    ops::cross_entropy(exec, logits, chunk_targets, scale, row_loss, true);
-    sum = add_losses(row_loss, chunk_targets, sum, nullptr);
-    const Tensor dlogits = gradient_operand(exec, logits, h.dtype());
-    head.backward_input(exec, dh.row_range(first, n), dlogits);
-    if (when == WeightGradient::now) head.backward_weight(exec, dlogits, x);
-  }
-  if (when == WeightGradient::later) saved = {h, {targets.begin(), targets.end()}, scale};
-  return sum;
+void HeadLoss::forward_backward(const Exec& exec, const Rows& rows, double scale, const Tensor& dh,
+                                WeightGradient when) const {
+  const auto chunks = [&](const Tensor* grad, ops::Write write) {
+    each_chunk(exec, rows, scale, true, [&](const Tensor& logits, int64_t first) {
+      const Tensor dlogits = gradient_operand(exec, logits, rows.h.dtype());
+      head.backward_input(exec, dh.row_range(first, logits.rows()), dlogits);
+      if (grad) head.weight_product(exec, *grad, dlogits, rows.h.row_range(first, logits.rows()), write);
+      write = ops::Write::add;
+    });
+  };
+  if (when == WeightGradient::later) return chunks(nullptr, ops::Write::add);
+  head.weight->contribute([&](const Tensor& grad, ops::Write write) { chunks(&grad, write); });
 }
 
-void HeadLoss::backward_weight(const Exec& exec, Saved& saved) const {
-  const int64_t rows = saved.h.rows(), chunk = chunk_rows(head.out_features(), rows, chunk_tokens);
-  const DType wide = statistics_dtype(saved.h.dtype());
-  const Tensor buffer = Tensor::empty(exec, wide, {chunk, head.out_features()}),
-               loss = Tensor::empty(exec, wide, {chunk});
-  for (int64_t first = 0; first < rows; first += chunk) {
-    const int64_t n = std::min(chunk, rows - first);
-    const Tensor logits = buffer.row_range(0, n), row_loss = Tensor::wrap(loss.raw(), wide, {n});
-    const Tensor x = saved.h.row_range(first, n);
-    head.forward(exec, logits, x);
-    ops::cross_entropy(exec, logits, std::span(saved.targets).subspan(size_t(first), size_t(n)), saved.scale, row_loss,
-                       true);
-    head.backward_weight(exec, gradient_operand(exec, logits, saved.h.dtype()), x);
-  }
-  saved = Saved();
+void HeadLoss::backward_weight(const Exec& exec, const Rows& rows, double scale) const {
+  head.weight->contribute([&](const Tensor& grad, ops::Write write) {
+    each_chunk(exec, rows, scale, true, [&](const Tensor& logits, int64_t first) {
+      head.weight_product(exec, grad, gradient_operand(exec, logits, rows.h.dtype()),
+                          rows.h.row_range(first, logits.rows()), write);
+      write = ops::Write::add;
+    });
+  });
 }
 
 }  // namespace hadal

@@ -8,32 +8,59 @@
 
 namespace hadal {
 
-std::unique_ptr<Parameter> make_parameter(const Exec& exec, const ParameterSpec& spec, DType compute, bool training) {
+std::unique_ptr<Parameter> bare_parameter(const ParameterSpec& spec) {
   auto parameter = std::make_unique<Parameter>();
   parameter->spec = spec;
+  parameter->box = Box::whole(spec.shape);
+  return parameter;
+}
+
+std::unique_ptr<Parameter> make_parameter(const Exec& exec, const ParameterSpec& spec, DType compute, bool training) {
+  auto parameter = bare_parameter(spec);
   const DType wide = statistics_dtype(compute);
   const DType value = spec.high_precision ? wide : compute;
-  parameter->master = Tensor::zeros(exec, wide, spec.shape);
-  parameter->value = value == wide ? parameter->master : Tensor::zeros(exec, value, spec.shape);
-  if (training && spec.trained) parameter->grad = Tensor::zeros(exec, wide, spec.shape);
+  parameter->master = Tensor::zeros(exec, wide, parameter->box.size);
+  parameter->value = value == wide ? parameter->master : Tensor::zeros(exec, value, parameter->box.size);
+  if (training && spec.trained) parameter->grad = Tensor::zeros(exec, wide, parameter->box.size);
   return parameter;
 }
 
 namespace {
+
+// The number in the global shape of the first element of this rank's row `row`, a row of the box seen as [rows, cols].
+int64_t global_begin(const Parameter& parameter, int64_t row) {
+  const Box& box = parameter.box;
+  int64_t result = 0, stride = 1;
+  for (size_t i = box.size.size(); i-- > 0;) {
+    int64_t index = box.begin[i];
+    if (i + 1 < box.size.size()) index += row % box.size[i], row /= box.size[i];
+    result += index * stride;
+    stride *= parameter.spec.shape[i];
+  }
+  return result;
+}
+
 template <class T>
 void fill(const Exec& exec, const Parameter& parameter, uint64_t seed) {
   constexpr int64_t kChunk = 16384;
   const ParameterSpec& spec = parameter.spec;
-  T* values = parameter.master.data<T>();
-  const int64_t count = parameter.master.count();
+  const Tensor& master = parameter.master;
+  T* values = master.data<T>();
+  const int64_t cols = master.cols(), rows = master.rows(), rows_each = std::max<int64_t>(1, kChunk / cols);
   const uint64_t stream = stream_id(spec.name);
   const bool ones = spec.kind == ParameterKind::norm, zeros = spec.kind == ParameterKind::router_bias;
-  exec.compute->parallel_for((count + kChunk - 1) / kChunk, [&](int64_t task, int) {
-    const int64_t end = std::min(count, (task + 1) * kChunk);
-    for (int64_t i = task * kChunk; i < end; ++i)
-      values[i] = ones ? T(1) : zeros ? T(0) : T(spec.init_std * random_normal(seed, stream, uint64_t(i)));
+  exec.compute->parallel_for((rows + rows_each - 1) / rows_each, [&](int64_t task, int) {
+    const int64_t end = std::min(rows, (task + 1) * rows_each);
+    for (int64_t row = task * rows_each; row < end; ++row) {
+      const int64_t first = global_begin(parameter, row);
+      for (int64_t c = 0; c < cols; ++c)
+        values[row * cols + c] = ones    ? T(1)
+                                 : zeros ? T(0)
+                                         : T(spec.init_std * random_normal(seed, stream, uint64_t(first + c)));
+    }
   });
 }
+
 }  // namespace
 
 void initialize_parameter(const Exec& exec, Parameter& parameter, uint64_t seed) {

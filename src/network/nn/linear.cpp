@@ -13,30 +13,38 @@ void Linear::backward_input(const Exec& exec, const Tensor& dx, const Activation
                              recipe.weight_operand(exec, weight->value, recipe.dgrad), write);
 }
 
-void Linear::backward_weight(const Exec& exec, const Activation& dy, const Activation& x) const {
-  ops::linear_backward_weight(exec, weight->grad, recipe.wgrad_operand(exec, dy), recipe.wgrad_operand(exec, x));
+void Linear::weight_product(const Exec& exec, const Tensor& dw, const Activation& dy, const Activation& x,
+                            ops::Write write) const {
+  ops::linear_backward_weight(exec, dw, recipe.wgrad_operand(exec, dy), recipe.wgrad_operand(exec, x), write);
 }
 
-void GroupedLinear::forward(const Exec& exec, const Tensor& y, const Activation& x, std::span<const int64_t> offsets,
+void Linear::backward_weight(const Exec& exec, const Activation& dy, const Activation& x) const {
+  weight->contribute([&](const Tensor& grad, ops::Write write) { weight_product(exec, grad, dy, x, write); });
+}
+
+void GroupedLinear::forward(const Exec& exec, const Tensor& y, const Activation& x, const Tensor& offsets,
                             ops::Write write) const {
   ops::grouped_linear(exec, y, recipe.fprop_operand(exec, x), recipe.weight_operand(exec, weight->value, recipe.fprop),
                       offsets, write);
 }
 
-void GroupedLinear::backward_input(const Exec& exec, const Tensor& dx, const Activation& dy,
-                                   std::span<const int64_t> offsets, ops::Write write) const {
+void GroupedLinear::backward_input(const Exec& exec, const Tensor& dx, const Activation& dy, const Tensor& offsets,
+                                   ops::Write write) const {
   ops::grouped_linear_backward_input(exec, dx, recipe.dgrad_operand(exec, dy),
                                      recipe.weight_operand(exec, weight->value, recipe.dgrad), offsets, write);
 }
 
 void GroupedLinear::backward_weight(const Exec& exec, const Activation& dy, const Activation& x,
-                                    std::span<const int64_t> offsets) const {
-  if (recipe.wgrad == Format::fp8) {
-    ops::grouped_linear_backward_weight(exec, weight->grad, dy, x, offsets, {recipe.token, recipe.scale_rule});
-  } else {
-    ops::grouped_linear_backward_weight(exec, weight->grad, ops::dequantise(exec, dy), ops::dequantise(exec, x),
-                                        offsets);
-  }
+                                    const Tensor& offsets) const {
+  if (dy.rows() == 0) return weight->contribute_nothing();
+  weight->contribute([&](const Tensor& grad, ops::Write write) {
+    if (recipe.wgrad == Format::fp8) {
+      ops::grouped_linear_backward_weight(exec, grad, dy, x, offsets, {recipe.token, recipe.scale_rule}, write);
+    } else {
+      ops::grouped_linear_backward_weight(exec, grad, ops::dequantise(exec, dy), ops::dequantise(exec, x), offsets,
+                                          write);
+    }
+  });
 }
 
 }  // namespace hadal

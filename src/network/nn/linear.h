@@ -1,7 +1,7 @@
 // Linear: y = x W^T with W [out, in], no bias. x [rows, in], y [rows, out]; plain operands may be column views.
 // Three calls as of every layer: forward, backward_input (never touches a gradient), backward_weight (later, once).
 // Activations and gradients come plain or as codes; the recipe says what each product reads. GroupedLinear: the same
-// for a stack of weights [E, out, in] and rows sorted by expert, offsets[e] .. offsets[e+1] each.
+// for a stack of weights [E, out, in] and rows sorted by expert, offsets[e] .. offsets[e+1] each (i32).
 #pragma once
 #include "nn/parameter.h"
 #include "nn/recipe.h"
@@ -13,26 +13,30 @@ struct Linear {
   Parameter* weight = nullptr;
   GemmRecipe recipe = {};
 
-  int64_t out_features() const { return weight->value.dim(0); }
-  int64_t in_features() const { return weight->value.dim(1); }
+  int64_t out_features() const { return weight->box.size[0]; }
+  int64_t in_features() const { return weight->box.size[1]; }
   void forward(const Exec& exec, const Tensor& y, const Activation& x, ops::Write write = ops::Write::overwrite) const;
   void backward_input(const Exec& exec, const Tensor& dx, const Activation& dy,
                       ops::Write write = ops::Write::overwrite) const;
   void backward_weight(const Exec& exec, const Activation& dy, const Activation& x) const;
+  // The product of backward_weight alone, for a contribution made of several: dw (+)= dy^T x.
+  void weight_product(const Exec& exec, const Tensor& dw, const Activation& dy, const Activation& x,
+                      ops::Write write) const;
 };
 
 struct GroupedLinear {
   Parameter* weight = nullptr;
   GemmRecipe recipe = {};
 
-  int64_t out_features() const { return weight->value.dim(1); }
-  int64_t in_features() const { return weight->value.dim(2); }
-  void forward(const Exec& exec, const Tensor& y, const Activation& x, std::span<const int64_t> offsets,
+  int64_t out_features() const { return weight->box.size[1]; }
+  int64_t in_features() const { return weight->box.size[2]; }
+  void forward(const Exec& exec, const Tensor& y, const Activation& x, const Tensor& offsets,
                ops::Write write = ops::Write::overwrite) const;
-  void backward_input(const Exec& exec, const Tensor& dx, const Activation& dy, std::span<const int64_t> offsets,
+  void backward_input(const Exec& exec, const Tensor& dx, const Activation& dy, const Tensor& offsets,
                       ops::Write write = ops::Write::overwrite) const;
-  void backward_weight(const Exec& exec, const Activation& dy, const Activation& x,
-                       std::span<const int64_t> offsets) const;
+  // Experts without rows contribute zeros, or nothing where others came before; without any row at all nothing is
+  // contributed.
+  void backward_weight(const Exec& exec, const Activation& dy, const Activation& x, const Tensor& offsets) const;
 };
 
 }  // namespace hadal

@@ -24,7 +24,9 @@ void Mlp::forward(const Exec& exec, const Tensor& y, const Activation& x, ops::W
 void Mlp::backward_input(const Exec& exec, const Tensor& dx, const Activation& dy, ops::Write write,
                          Saved& saved) const {
   const int64_t width = gate.out_features();
-  const Tensor g = saved.gate_up.col_range(0, width), u = saved.gate_up.col_range(width, width);
+  saved.d_gate_up = saved.gate_up;
+  saved.gate_up.reset();
+  const Tensor g = saved.d_gate_up.col_range(0, width), u = saved.d_gate_up.col_range(width, width);
   saved.inner = Tensor::empty(exec, dy.dtype(), {dy.rows(), width});
   down.backward_input(exec, saved.inner, dy);
   ops::SwigluWeightedArgs args;
@@ -43,9 +45,13 @@ void Mlp::backward_weight(const Exec& exec, const Activation& x, Saved& saved) c
   saved.dy.reset();
   saved.inner.reset();
   const Activation operand = gate.recipe.wgrad_operand(exec, x);
-  gate.backward_weight(exec, saved.gate_up.col_range(0, width), operand);
-  up.backward_weight(exec, saved.gate_up.col_range(width, width), operand);
+  gate.backward_weight(exec, saved.d_gate_up.col_range(0, width), operand);
+  up.backward_weight(exec, saved.d_gate_up.col_range(width, width), operand);
   saved = Saved();
+}
+
+void Mlp::each_parameter(const ParameterVisitor& visit) const {
+  for (const Linear* linear : {&gate, &up, &down}) visit(*linear->weight);
 }
 
 }  // namespace hadal

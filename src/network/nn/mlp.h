@@ -10,15 +10,18 @@ struct Mlp {
   Linear gate, up, down;
 
   struct Saved {
-    Tensor gate_up;  // [rows, 2F]; after backward_input it holds the gradients of gate and up
-    Tensor inner;    // [rows, F] from backward_input to backward_weight: silu(gate) * up, made again from gate_up
-    Activation dy;   // from backward_input to backward_weight
+    Tensor gate_up;  // [rows, 2F]
+    // From backward_input to backward_weight: the gradients of gate and up, in the same memory; [rows, F] silu(gate) * up
+    // made again; the output's gradient.
+    Tensor d_gate_up, inner;
+    Activation dy;
   };
 
   void forward(const Exec& exec, const Tensor& y, const Activation& x, ops::Write write, Saved& saved) const;
   void restore(const Exec& exec, const Activation& x, Saved& saved) const;  // what recomputation dropped, same bits
   void backward_input(const Exec& exec, const Tensor& dx, const Activation& dy, ops::Write write, Saved& saved) const;
   void backward_weight(const Exec& exec, const Activation& x, Saved& saved) const;
+  void each_parameter(const ParameterVisitor& visit) const;
 };
 
 }  // namespace hadal

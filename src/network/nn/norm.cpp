@@ -26,7 +26,9 @@ void Norm::backward_input(const Exec& exec, const Tensor& dx, const Tensor& dy, 
 }
 
 void Norm::backward_weight(const Exec& exec, Saved& saved) const {
-  ops::rms_norm_backward_weight(exec, weight->grad, saved.dy, saved.x, saved.rstd);
+  weight->contribute([&](const Tensor& grad, ops::Write write) {
+    ops::rms_norm_backward_weight(exec, grad, saved.dy, saved.x, saved.rstd, write);
+  });
   saved = Saved();
 }
 

@@ -1,23 +1,72 @@
 // Parameter: one weight (or the stacked weights of all experts of a layer) with what everything else needs to know of
-// it. Optimizer, checkpoint, gradient norm and layouts read this descriptor and nothing else of the model.
+// it: the one descriptor that optimizer, checkpoint, gradient norm, reductions and layouts read.
+//
+// Gradients are written through contribute() alone. A step expects a number of contributions (counted from what will
+// run: one for each piece that reads the parameter, per micro-batch). The first overwrites the gradient, so nobody
+// zeroes it; when the last has arrived the gradient is complete and its reduction may start.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "arch/parameter_list.h"
+#include "ops/matmul.h"
 #include "tensor/tensor.h"
 
 namespace hadal {
 
+// Axes of the mesh of ranks.
+enum class Axis : uint8_t { data, tensor, pipeline, expert };
+struct Axes {
+  uint8_t bits = 0;
+  Axes with(Axis axis) const { return {uint8_t(bits | 1 << int(axis))}; }
+  bool has(Axis axis) const { return bits >> int(axis) & 1; }
+  bool operator==(const Axes&) const = default;
+};
+
+// A part of a global shape: along dimension i the indexes begin[i] .. begin[i] + size[i].
+struct Box {
+  Shape begin, size;
+  static Box whole(const Shape& shape) { return {Shape(shape.size(), 0), shape}; }
+  int64_t count() const { return shape_count(size); }
+  bool operator==(const Box&) const = default;
+};
+
 struct Parameter {
   ParameterSpec spec;  // names, global shape, kind, initialiser (arch/parameter_list.h)
+  Box box;             // this rank's part of spec.shape; the shape of the tensors below is box.size
+  Axes replicated;     // axes along which other ranks hold the same box
+  Axes summed;         // axes over which the ranks' gradients are added up
   Tensor value;        // what the kernels read: f64, f32 or bf16 (f32 for specs kept in high precision)
   Tensor master;       // f32 (f64): what the optimizer updates; the same memory as value when the dtypes agree
-  Tensor grad;         // f32 (f64), accumulated by backward_weight; empty when not training
+  Tensor grad;         // f32 (f64), written through contribute(); empty when not training
+
+  // A step begins: `contributions` will come (negative: nobody counted). What the gradient holds is void.
+  void expect(int64_t contributions);
+  // One contribution: add(grad, write) adds to the gradient in one or more products, the first of which must write over
+  // all of it where `write` says overwrite. Throws internal when more come than were expected.
+  template <class Add>
+  void contribute(Add&& add) {
+    add(grad, begin_contribution());
+    ++arrived_;
+  }
+  // The same from a piece that had no rows for this parameter.
+  void contribute_nothing();
+
+  int64_t expected() const { return expected_; }
+  int64_t arrived() const { return arrived_; }
+  bool complete() const { return arrived_ == expected_; }
+
+ private:
+  ops::Write begin_contribution();
+
+  int64_t expected_ = -1, arrived_ = 0;
+  bool written_ = false;
 };
 
 using Parameters = std::vector<Parameter*>;  // in the order of the list in arch
+using ParameterVisitor = std::function<void(Parameter&)>;
 
 }  // namespace hadal

@@ -65,9 +65,8 @@ std::string experts_beside(const std::string& name) {  // "layers.3.moe.weights"
 
 }  // namespace
 
-std::vector<NamedTensor> trace_model(Transformer& model, std::span<const int32_t> tokens) {
+std::vector<NamedTensor> trace_model(const Exec& exec, const Transformer& model, std::span<const int32_t> tokens) {
   check(!tokens.empty(), ErrorKind::invalid, "a trace needs at least one token");
-  const Exec& exec = model.exec();
   MicroBatch batch;
   const int64_t n = int64_t(tokens.size());
   batch.tokens.assign(tokens.begin(), tokens.end());
@@ -77,10 +76,12 @@ std::vector<NamedTensor> trace_model(Transformer& model, std::span<const int32_t
   batch.segments = {{0, n, 0, n}};
   batch.sequences = {{0, n}};
   std::vector<NamedTensor> trace = {{"tokens", Tensor::from(exec, batch.tokens, {n})}};
-  model.forward(batch, nullptr, nullptr, [&](const std::string& name, const Tensor& value) {
+  Wants wants;
+  wants.observer = [&](const std::string& name, const Tensor& value) {
     const bool exact = value.dtype() == DType::i32 || value.dtype() == DType::f64;
     trace.push_back({name, exact ? value.clone(exec) : value.to(exec, DType::f32)});
-  });
+  };
+  model.forward(exec, batch, wants);
   return trace;
 }
 

@@ -11,7 +11,7 @@
 namespace hadal {
 
 // In the order of computing, "tokens" first; floating tensors as f32 (f64 of a model in fp64).
-std::vector<NamedTensor> trace_model(Transformer& model, std::span<const int32_t> tokens);
+std::vector<NamedTensor> trace_model(const Exec& exec, const Transformer& model, std::span<const int32_t> tokens);
 
 struct TraceDifference {
   std::string name;

@@ -10,7 +10,8 @@ namespace hadal {
 
 // TrainHooks::sample: a text at temperature 0.8, top-p 0.95, from the start of a document (BOS if documents of the run
 // begin so) with this prompt.
-std::function<std::string(Transformer&, const Tokenizer&, const std::string& prompt, int64_t tokens, uint64_t seed)>
+std::function<std::string(const Exec&, const Transformer&, const Tokenizer&, const std::string& prompt, int64_t tokens,
+                          uint64_t seed)>
 sampler_of(bool bos);
 
 }  // namespace hadal

@@ -69,8 +69,8 @@ bool trained_with_bos(const std::string& model_directory) {
   return std::filesystem::exists(path) && load_config(path.string()).data.add_bos;
 }
 
-std::string generate_text(Transformer& model, const Tokenizer& tokenizer, GenerateRequest request,
-                          const std::function<void(const std::string&)>& print) {
+std::string generate_text(const Exec& exec, const Transformer& model, const Tokenizer& tokenizer,
+                          GenerateRequest request, const std::function<void(const std::string&)>& print) {
   if (const auto eos = tokenizer.eos_id(); eos && request.stop.empty()) request.stop = {*eos};
   request.allowed_ids = tokenizer.vocab_size();
   StreamDecoder decoder(tokenizer);
@@ -84,7 +84,7 @@ std::string generate_text(Transformer& model, const Tokenizer& tokenizer, Genera
     if (!stop) give(decoder.push(id));
     return !interrupted();
   };
-  generate(model, request);
+  generate(exec, model, request);
   give(decoder.finish());
   return text;
 }

@@ -35,7 +35,7 @@ bool trained_with_bos(const std::string& model_directory);  // from config.toml 
 
 // Generates and decodes; prints pieces of valid UTF-8 through `print` as they come, if given. Text ends before EOS.
 // Without ids to stop at, EOS.
-std::string generate_text(Transformer& model, const Tokenizer& tokenizer, GenerateRequest request,
-                          const std::function<void(const std::string&)>& print = {});
+std::string generate_text(const Exec& exec, const Transformer& model, const Tokenizer& tokenizer,
+                          GenerateRequest request, const std::function<void(const std::string&)>& print = {});
 
 }  // namespace hadal

@@ -8,7 +8,7 @@
 
 namespace hadal {
 
-GenerateResult generate(Transformer& model, const GenerateRequest& request) {
+GenerateResult generate(const Exec& exec, const Transformer& model, const GenerateRequest& request) {
   const auto& config = model.config();
   validate(request.sampling);
   check(!request.prompt.empty(), ErrorKind::invalid, "the prompt is empty; give at least one token");
@@ -24,8 +24,8 @@ GenerateResult generate(Transformer& model, const GenerateRequest& request) {
   GenerateResult result;
   if (request.max_tokens == 0) return result;
   const double start = steady_seconds();
-  auto cache = model.new_cache(length);
-  auto logits = model.extend(*cache, request.prompt);
+  auto cache = model.new_cache(exec, length);
+  auto logits = model.extend(exec, *cache, request.prompt);
   result.prefill_seconds = steady_seconds() - start;
   const int64_t allowed = request.allowed_ids > 0 ? request.allowed_ids : config.vocab_size;
   for (int64_t position = int64_t(request.prompt.size()); position < length; ++position) {
@@ -33,7 +33,7 @@ GenerateResult generate(Transformer& model, const GenerateRequest& request) {
     result.tokens.push_back(id);
     result.stopped = std::find(request.stop.begin(), request.stop.end(), id) != request.stop.end();
     if ((request.on_token && !request.on_token(id)) || result.stopped || position + 1 == length) break;
-    logits = model.extend(*cache, std::span(&id, 1));
+    logits = model.extend(exec, *cache, std::span(&id, 1));
   }
   result.decode_seconds = steady_seconds() - start - result.prefill_seconds;
   return result;

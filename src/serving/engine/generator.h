@@ -26,6 +26,6 @@ struct GenerateResult {
 };
 
 // Throws invalid when prompt and max_tokens together exceed the model's positions, naming the numbers.
-GenerateResult generate(Transformer& model, const GenerateRequest& request);
+GenerateResult generate(const Exec& exec, const Transformer& model, const GenerateRequest& request);
 
 }  // namespace hadal

@@ -9,56 +9,96 @@
 
 namespace hadal {
 
-Optimizer::Optimizer(const Parameters& parameters, const OptimConfig& config, const Exec& exec)
-    : config_(config), exec_(exec) {
-  for (Parameter* parameter : parameters) {
-    if (!parameter->spec.trained) continue;
-    check(bool(parameter->grad), ErrorKind::internal, "parameter {} has no gradient to train with",
-          parameter->spec.name);
-    const DType high = parameter->master.dtype();
+namespace {
+
+bool is_whole(const OwnedRange& range) { return range.begin == 0 && range.end == range.parameter->box.count(); }
+
+// Squares of elements [begin, end) of a gradient, whose lines begin with its rows.
+void add_squares_of(const Exec& exec, const OwnedRange& range, ExactSum& sum) {
+  const Tensor& grad = range.parameter->grad;
+  const int64_t cols = grad.cols();
+  int64_t at = range.begin;
+  while (at < range.end) {
+    const int64_t row = at / cols, col = at % cols;
+    const int64_t rows = col == 0 ? (range.end - at) / cols : 0;  // whole ones
+    const int64_t n = std::min(cols - col, range.end - at);       // else a part of one
+    ops::add_squares(exec, rows > 0 ? grad.row_range(row, rows) : grad.row_range(row, 1).col_range(col, n), sum);
+    at += rows > 0 ? rows * cols : n;
+  }
+}
+
+}  // namespace
+
+Tensor OwnedRange::of(const Tensor& tensor) const {
+  if (begin == 0 && end == tensor.count()) return tensor;
+  const Tensor flat = tensor.view({tensor.count(), 1}).row_range(begin, count());
+  return flat.view({count()});
+}
+
+std::vector<OwnedRange> whole_parameters(const Parameters& parameters) {
+  std::vector<OwnedRange> ranges;
+  for (Parameter* parameter : parameters)
+    if (parameter->spec.trained) ranges.push_back({parameter, 0, parameter->box.count()});
+  return ranges;
+}
+
+void GradientSquares::merge(const GradientSquares& other) {
+  total.merge(other.total);
+  for (const auto& [layer, sum] : other.per_layer) per_layer[layer].merge(sum);
+  if (not_finite.empty()) not_finite = other.not_finite;
+}
+
+GradientNorms norms_of(const GradientSquares& squares) {
+  GradientNorms norms;
+  const int64_t layers = squares.per_layer.empty() ? 0 : squares.per_layer.rbegin()->first + 1;
+  norms.per_layer.assign(size_t(layers) + 1, 0.0);
+  for (const auto& [layer, sum] : squares.per_layer)
+    norms.per_layer[size_t(layer < 0 ? layers : layer)] = std::sqrt(sum.value());
+  norms.global = std::sqrt(squares.total.value());
+  norms.not_finite = squares.not_finite;
+  return norms;
+}
+
+Optimizer::Optimizer(const std::vector<OwnedRange>& owned, const OptimConfig& config, const Exec& exec)
+    : config_(config) {
+  for (const OwnedRange& range : owned) {
+    const Parameter& parameter = *range.parameter;
+    check(bool(parameter.grad), ErrorKind::internal, "parameter {} has no gradient to train with", parameter.spec.name);
+    const DType high = parameter.master.dtype();
     const DType moments = high == DType::f64 ? DType::f64 : (config.moments == "bf16" ? DType::bf16 : DType::f32);
-    Slot slot{parameter,
-              Tensor::zeros(exec, moments, parameter->spec.shape),
-              Tensor::zeros(exec, moments, parameter->spec.shape),
-              {}};
-    if (has_ema()) slot.ema = parameter->master.clone(exec);
+    const Shape shape = is_whole(range) ? parameter.box.size : Shape{range.count()};
+    Slot slot{range, Tensor::zeros(exec, moments, shape), Tensor::zeros(exec, moments, shape), {}};
+    if (has_ema()) slot.ema = range.of(parameter.master).clone(exec);
     slots_.push_back(std::move(slot));
   }
 }
 
-GradientNorms Optimizer::gradient_norms() const {
-  GradientNorms norms;
-  int64_t layers = 0;
-  for (const auto& slot : slots_) layers = std::max(layers, slot.parameter->spec.layer + 1);
-  // Exact sums of lines: the norm has one value however parameters are ordered or cut (kernels/elementwise.h).
-  ExactSum total;
-  std::vector<ExactSum> per_layer(size_t(layers) + 1);
-  for (const auto& slot : slots_) {
-    const auto& parameter = *slot.parameter;
-    ExactSum squares;
-    ops::add_squares(exec_, parameter.grad, squares);
-    if (!std::isfinite(squares.value()) && norms.not_finite.empty() && !ops::all_finite(exec_, parameter.grad)) {
-      norms.not_finite = parameter.spec.name;
-    }
-    total.merge(squares);
-    per_layer[size_t(parameter.spec.layer < 0 ? layers : parameter.spec.layer)].merge(squares);
+GradientSquares Optimizer::gradient_squares(const Exec& exec) const {
+  GradientSquares squares;
+  for (const Slot& slot : slots_) {
+    const Parameter& parameter = *slot.range.parameter;
+    ExactSum sum;
+    add_squares_of(exec, slot.range, sum);
+    if (!std::isfinite(sum.value()) && squares.not_finite.empty() &&
+        !ops::all_finite(exec, slot.range.of(parameter.grad)))
+      squares.not_finite = parameter.spec.name;
+    squares.total.merge(sum);
+    squares.per_layer[parameter.spec.layer].merge(sum);
   }
-  for (const ExactSum& squares : per_layer) norms.per_layer.push_back(std::sqrt(squares.value()));
-  norms.global = std::sqrt(total.value());
-  return norms;
+  return squares;
 }
 
-void Optimizer::step(double lr, double global_norm) {
+void Optimizer::step(const Exec& exec, double lr, double global_norm) {
   const double scale = config_.clip > 0 && global_norm > config_.clip ? config_.clip / global_norm : 1.0;
   ++steps_;
-  for (auto& slot : slots_) {
-    auto& parameter = *slot.parameter;
+  for (Slot& slot : slots_) {
+    const Parameter& parameter = *slot.range.parameter;
     ops::AdamWArgs args;
-    args.w = parameter.master;
-    args.grad = parameter.grad;
+    args.w = slot.range.of(parameter.master);
+    args.grad = slot.range.of(parameter.grad);
     args.m = slot.m;
     args.v = slot.v;
-    if (parameter.value.raw() != parameter.master.raw()) args.value = parameter.value;
+    if (parameter.value.raw() != parameter.master.raw()) args.value = slot.range.of(parameter.value);
     args.ema = slot.ema;
     args.lr = lr;
     args.beta1 = config_.beta1;
@@ -68,14 +108,14 @@ void Optimizer::step(double lr, double global_norm) {
     args.grad_scale = scale;
     args.ema_decay = config_.ema_decay;
     args.step = steps_;
-    ops::adamw(exec_, args);
+    ops::adamw(exec, args);
   }
 }
 
 std::vector<StateTensor> Optimizer::state() const {
   std::vector<StateTensor> tensors;
   for (const auto& slot : slots_) {
-    const auto& name = slot.parameter->spec.name;
+    const auto& name = slot.range.parameter->spec.name;
     tensors.push_back({"m." + name, slot.m});
     tensors.push_back({"v." + name, slot.v});
     if (slot.ema) tensors.push_back({"ema." + name, slot.ema});

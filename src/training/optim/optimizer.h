@@ -4,19 +4,41 @@
 // EMA's decay are not published; these are our choices.
 #pragma once
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
+#include "base/exact_sum.h"
 #include "config/config.h"
 #include "nn/parameter.h"
 
 namespace hadal {
+
+// Sums of squares of gradients, without rounding beyond lines of 128 columns (kernels/elementwise.h): they may be merged
+// over ranks that own other parts of the parameters, and give one norm whatever the cut.
+struct GradientSquares {
+  ExactSum total;
+  std::map<int64_t, ExactSum> per_layer;  // by spec.layer; -1 is embedding, final norm and head
+  std::string not_finite;                 // first parameter with a NaN or Inf in its gradient, empty if none
+  void merge(const GradientSquares& other);
+};
 
 struct GradientNorms {
   double global = 0;              // sqrt of the sum of squares of all gradients, before clipping
   std::vector<double> per_layer;  // by spec.layer; the last entry is embedding, final norm and head
   std::string not_finite;         // first parameter with a NaN or Inf in its gradient, empty if none
 };
+GradientNorms norms_of(const GradientSquares& squares);
+
+// The part of a parameter that an optimizer updates and keeps moments for: elements [begin, end) of its box, row by row.
+// A cut inside a row is a multiple of 128 columns from its begin, so that the norm does not feel it.
+struct OwnedRange {
+  Parameter* parameter = nullptr;
+  int64_t begin = 0, end = 0;
+  int64_t count() const { return end - begin; }
+  Tensor of(const Tensor& tensor) const;  // [count], a view
+};
+std::vector<OwnedRange> whole_parameters(const Parameters& parameters);  // of all that are trained
 
 struct StateTensor {
   std::string name;  // "m.NAME", "v.NAME", "ema.NAME", NAME as in the parameter list
@@ -25,12 +47,15 @@ struct StateTensor {
 
 class Optimizer {
  public:
-  Optimizer(const Parameters& parameters, const OptimConfig& config, const Exec& exec);
+  Optimizer(const Parameters& parameters, const OptimConfig& config, const Exec& exec)
+      : Optimizer(whole_parameters(parameters), config, exec) {}
+  Optimizer(const std::vector<OwnedRange>& owned, const OptimConfig& config, const Exec& exec);
 
-  GradientNorms gradient_norms() const;
+  GradientSquares gradient_squares(const Exec& exec) const;
+  GradientNorms gradient_norms(const Exec& exec) const { return norms_of(gradient_squares(exec)); }
   // One update with this learning rate; gradients are scaled by min(1, clip / norm). Counts the step for bias
   // correction.
-  void step(double lr, double global_norm);
+  void step(const Exec& exec, double lr, double global_norm);
 
   int64_t steps_done() const { return steps_; }
   void set_steps_done(int64_t steps) { steps_ = steps; }
@@ -40,11 +65,10 @@ class Optimizer {
 
  private:
   struct Slot {
-    Parameter* parameter;
-    Tensor m, v, ema;
+    OwnedRange range;
+    Tensor m, v, ema;  // [count]; of a whole parameter in its shape
   };
   OptimConfig config_;
-  Exec exec_;
   std::vector<Slot> slots_;
   int64_t steps_ = 0;
 };

@@ -27,7 +27,7 @@ MemoryPlan plan_memory(const Config& config, const ModelOptions& options) {
   const int64_t parameters = counts.total + counts.mtp;
   const int64_t micro = std::max<int64_t>(1, config.train.micro_batch_sequences);
   plan.weights_and_activations = Transformer::estimate_bytes(config.model, options, micro * config.data.sequence_length,
-                                                             config.data.sequence_length);
+                                                             config.data.sequence_length, granted_threads());
   const int64_t high = options.precision == Precision::fp64 ? 2 : 1;
   plan.optimizer = high * parameters * Optimizer::bytes_per_element(config.optim, true);
   if (config.checkpoint.asynchronous) plan.checkpoint_copy = plan.optimizer + high * parameters * 4;

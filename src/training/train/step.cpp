@@ -1,11 +1,12 @@
 // The training step.
 #include "train/step.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <numeric>
 
-#include "base/not_finite.h"
 #include "optim/schedule.h"
 #include "train/micro_batches.h"
 
@@ -52,8 +53,8 @@ double load_imbalance(const std::vector<std::vector<int64_t>>& load) {
   return worst;
 }
 
-StepResult train_step(Transformer& model, Optimizer& optimizer, const Config& config, const data::Batch& batch,
-                      int64_t step) {
+StepResult train_step(const Exec& exec, Transformer& model, Optimizer& optimizer, const Config& config,
+                      const data::Batch& batch, int64_t step, PartClock* clock) {
   StepResult result;
   result.step = step;
   result.lr = learning_rate(config.optim, step, config.train.steps);
@@ -72,12 +73,12 @@ StepResult train_step(Transformer& model, Optimizer& optimizer, const Config& co
   }
 
   const auto weights = loss_weights(config, targets, result.lambda, result.sequences);
-  LossSums sums;
-  model.zero_gradients();
-  try {
-    for (const auto& part : parts) sums.merge(model.forward_backward(part, weights));
-  } catch (const NotFinite& error) {  // a router met NaN; any other error is not the numbers' fault and goes on up
-    result.skipped = error.what();
+  Wants wants;
+  wants.clock = clock;
+  model.begin_step(int64_t(parts.size()));
+  const LossSums sums = model.forward_backward(exec, parts, weights, wants);
+  if (sums.fault) {  // a router met NaN: numbers flowed on, the step is decided here, once
+    result.skipped = sums.fault.text();
     return result;
   }
   result.loss = mean_of(sums.main, sums.main_count);
@@ -85,12 +86,12 @@ StepResult train_step(Transformer& model, Optimizer& optimizer, const Config& co
   result.balance_loss = sums.balance;
   result.load = sums.expert_load;
   result.load_max_over_mean = load_imbalance(sums.expert_load);
-  result.norms = optimizer.gradient_norms();
+  result.norms = optimizer.gradient_norms(exec);
   result.skipped = not_finite(result);
   if (!result.skipped.empty()) return result;
 
-  optimizer.step(result.lr, result.norms.global);
-  if (result.gamma > 0) model.update_selection_bias(sums.expert_load, result.gamma);
+  optimizer.step(exec, result.lr, result.norms.global);
+  if (result.gamma > 0) model.update_selection_bias(exec, sums.expert_load, result.gamma);
   return result;
 }
 

@@ -16,6 +16,7 @@
 #include "data/loader.h"
 #include "data/prepare.h"
 #include "exchange/model_directory.h"
+#include "nn/part_clock.h"
 #include "optim/optimizer.h"
 #include "optim/schedule.h"
 #include "train/metrics.h"
@@ -85,6 +86,7 @@ class Trainer {
   std::unique_ptr<Optimizer> optimizer_;
   std::unique_ptr<CheckpointWriter> writer_;
   std::unique_ptr<MetricsWriter> metrics_;
+  PartClock clock_;  // of training steps alone
   TrainState state_;
   TrainOutcome outcome_;
   std::string tokenizer_json_, tokenizer_config_json_;
@@ -122,23 +124,23 @@ void Trainer::prepare() {
   model_ = std::make_unique<Transformer>(config_.model, model_options(config_, true), exec_);
   if (start) {
     load_masters(*start, exec_, model_->parameters());
-    model_->refresh_values();
+    model_->refresh_values(exec_);
     screen_.say(fmt::format("starting from the weights of {}", start->directory.string()));
   } else if (existing.empty()) {
-    model_->initialize(config_.train.seed);
+    model_->initialize(exec_, config_.train.seed);
   }
   optimizer_ = std::make_unique<Optimizer>(model_->parameters(), config_.optim, exec_);
   if (!existing.empty()) restore(existing.back());
   first_step_ = state_.step;
   outcome_.resumed_from = state_.step;
   writer_ = std::make_unique<CheckpointWriter>(directory_.checkpoints(), config_.checkpoint.keep,
-                                               config_.checkpoint.asynchronous, exec_);
+                                               config_.checkpoint.asynchronous);
   metrics_ = std::make_unique<MetricsWriter>(directory_.metrics(), state_.step);
 }
 
 void Trainer::restore(const std::filesystem::path& checkpoint) {
   load_model_tensors(checkpoint / "model.safetensors", model_->parameters());
-  model_->refresh_values();
+  model_->refresh_values(exec_);
   const SafetensorsReader reader(checkpoint / "optimizer.safetensors");
   for (const auto& entry : optimizer_->state()) entry.tensor.copy_from(reader.tensor(entry.name));
   state_ = TrainState::from_json(read_file(checkpoint / "state.json"), (checkpoint / "state.json").string());
@@ -235,7 +237,7 @@ void Trainer::report_step(const StepResult& result, double seconds) {
     line["layer_norms"] = result.norms.per_layer;
     line["expert_load"] = result.load;
     ordered_json parts = ordered_json::object();
-    for (const auto& [name, time] : model_->take_part_times().seconds) parts[name] = time;
+    for (const auto& [name, time] : clock_.take()) parts[name] = time;
     line["parts"] = parts;
   }
   metrics_->write(line);
@@ -265,7 +267,7 @@ void Trainer::one_step() {
     config_.train.steps = state_.step;
     return;
   }
-  const auto result = train_step(*model_, *optimizer_, config_, batch, step);
+  const auto result = train_step(exec_, *model_, *optimizer_, config_, batch, step, &clock_);
   state_.step = step;
   state_.updates = optimizer_->steps_done();
   state_.tokens += batch.n_tokens();
@@ -285,7 +287,7 @@ void Trainer::validate_now(bool final) {
   if (documents.empty()) return;
   const int64_t stride = v.stride > 0 ? v.stride : std::max<int64_t>(1, config_.data.sequence_length / 2);
   const auto result =
-      validate_bits_per_byte(*model_, documents, {config_.data.sequence_length, stride, 4096, interrupted});
+      validate_bits_per_byte(exec_, *model_, documents, {config_.data.sequence_length, stride, 4096, interrupted});
   if (!result.complete) {
     screen_.say(fmt::format("validation at step {} was interrupted", state_.step));
     return;
@@ -313,7 +315,7 @@ void Trainer::samples() {
     const std::string prompt =
         v.prompts.empty() ? "" : v.prompts[(state_.step / std::max<int64_t>(1, v.every_steps) + i) % v.prompts.size()];
     const auto text =
-        request_.hooks.sample(*model_, prepared_->tokenizer, prompt, v.sample_tokens, uint64_t(state_.step + i));
+        request_.hooks.sample(exec_, *model_, prepared_->tokenizer, prompt, v.sample_tokens, uint64_t(state_.step + i));
     screen_.say(fmt::format("sample at step {}: {}", state_.step, prompt + text));
     metrics_->write({{"kind", "sample"}, {"step", state_.step}, {"prompt", prompt}, {"text", text}});
   }
@@ -333,7 +335,7 @@ void Trainer::save() {
                    {"state.json", state_.to_json()},
                    {"tokenizer.json", tokenizer_json_},
                    {"tokenizer_config.json", tokenizer_config_json_}};
-  writer_->save(content);
+  writer_->save(exec_, content);
   saved_step_ = state_.step;
   outcome_.checkpoint = (directory_.checkpoints() / fmt::format("step_{:08d}", state_.step)).string();
 }

@@ -16,7 +16,8 @@ namespace hadal {
 
 struct TrainHooks {
   // Text of a sample, made by a room above (apps); may be empty.
-  std::function<std::string(Transformer&, const Tokenizer&, const std::string& prompt, int64_t tokens, uint64_t seed)>
+  std::function<std::string(const Exec&, const Transformer&, const Tokenizer&, const std::string& prompt,
+                            int64_t tokens, uint64_t seed)>
       sample;
   // After every step; tests look in here.
   std::function<void(const StepResult&)> on_step;

@@ -23,7 +23,8 @@ void append_window(MicroBatch& batch, const data::HeldOutDocument& document, con
 
 }  // namespace
 
-ValidationResult validate_bits_per_byte(Transformer& model, const std::vector<data::HeldOutDocument>& documents,
+ValidationResult validate_bits_per_byte(const Exec& exec, const Transformer& model,
+                                        const std::vector<data::HeldOutDocument>& documents,
                                         const ValidationOptions& options) {
   check(!documents.empty(), ErrorKind::invalid, "no held-out text: raise data.holdout_fraction, or give more text");
   const double start = steady_seconds();
@@ -38,7 +39,8 @@ ValidationResult validate_bits_per_byte(Transformer& model, const std::vector<da
   MicroBatch batch;
   auto flush = [&] {
     if (batch.tokens.empty()) return;
-    const auto sums = model.forward(batch);
+    const auto sums = model.forward(exec, batch);
+    sums.check_routed();
     nats += sums.main;
     result.tokens += sums.main_count;
     batch = MicroBatch{};

@@ -26,7 +26,8 @@ struct ValidationOptions {
 };
 
 // Throws invalid for no documents.
-ValidationResult validate_bits_per_byte(Transformer& model, const std::vector<data::HeldOutDocument>& documents,
+ValidationResult validate_bits_per_byte(const Exec& exec, const Transformer& model,
+                                        const std::vector<data::HeldOutDocument>& documents,
                                         const ValidationOptions& options);
 
 }  // namespace hadal

@@ -115,21 +115,21 @@ TEST_F(CheckpointTest, AFullDiskLeavesTheOldOneIntact) {
 }
 
 TEST_F(CheckpointTest, WritesInTheBackgroundWhatStoodWhenItWasAsked) {
-  CheckpointWriter writer(root_, 2, true, owned_.exec);
+  CheckpointWriter writer(root_, 2, true);
   auto c = content(1, 1);
-  writer.save(c);
+  writer.save(owned_.exec, c);
   for (int64_t i = 0; i < 64; ++i) set_element(c.model[0].tensor, i, -1);  // training goes on
   c.step = 2;
-  writer.save(c);
+  writer.save(owned_.exec, c);
   c.step = 3;
-  writer.save(c);
+  writer.save(owned_.exec, c);
   writer.finish();
   const auto found = list_checkpoints(root_);
   ASSERT_EQ(found.size(), 2u);
   EXPECT_EQ(found[1].filename(), "step_00000003");
-  CheckpointWriter again(root_, 5, true, owned_.exec);
+  CheckpointWriter again(root_, 5, true);
   auto first = content(9, 1);
-  again.save(first);
+  again.save(owned_.exec, first);
   for (int64_t i = 0; i < 64; ++i) set_element(first.model[0].tensor, i, -1);
   again.finish();
   EXPECT_EQ(element(SafetensorsReader(root_ / "step_00000009" / "model.safetensors").tensor("a.weight"), 0), 1);
@@ -138,27 +138,28 @@ TEST_F(CheckpointTest, WritesInTheBackgroundWhatStoodWhenItWasAsked) {
 TEST_F(CheckpointTest, ABackgroundFailureIsThrownLater) {
   fs::create_directories(root_.parent_path());
   atomic_write(root_, "a file where the directory should be");
-  CheckpointWriter writer(root_, 1, true, owned_.exec);
-  writer.save(content(1, 1));
+  CheckpointWriter writer(root_, 1, true);
+  writer.save(owned_.exec, content(1, 1));
   EXPECT_THROW(writer.finish(), Error);
 }
 
 TEST_F(CheckpointTest, AfterABackgroundFailureTheNextSaveWorks) {
   fs::create_directories(root_.parent_path());
   atomic_write(root_, "in the way");
-  CheckpointWriter writer(root_, 1, true, owned_.exec);
-  writer.save(content(1, 1));
-  EXPECT_THROW(writer.save(content(2, 2)), Error);  // the first one's error, told once
+  CheckpointWriter writer(root_, 1, true);
+  writer.save(owned_.exec, content(1, 1));
+  EXPECT_THROW(writer.save(owned_.exec, content(2, 2)), Error);  // the first one's error, told once
   fs::remove(root_);
-  writer.save(content(3, 3));
+  writer.save(owned_.exec, content(3, 3));
   writer.finish();
   writer.finish();
   ASSERT_EQ(list_checkpoints(root_).size(), 1u);
   verify_checkpoint(list_checkpoints(root_)[0]);
   fs::remove_all(root_);
   atomic_write(root_, "in the way again");
-  CheckpointWriter leaves(root_, 1, true, owned_.exec);
-  leaves.save(content(4, 4));  // destroyed with an error that nobody asked for: no crash, no thread left behind
+  CheckpointWriter leaves(root_, 1, true);
+  leaves.save(owned_.exec,
+              content(4, 4));  // destroyed with an error that nobody asked for: no crash, no thread left behind
 }
 
 TEST_F(CheckpointTest, TheSameStepAgainReplacesTheFirst) {

@@ -12,7 +12,7 @@ namespace fs = std::filesystem;
 
 class LoadedModelTest : public testing::HfDirectory {
  protected:
-  static std::vector<double> score(Transformer& model) {
+  static std::vector<double> score(const Exec& exec, const Transformer& model) {
     MicroBatch batch;
     for (int i = 0; i < 20; ++i) {
       batch.tokens.push_back(i * 7 % 50);
@@ -22,7 +22,7 @@ class LoadedModelTest : public testing::HfDirectory {
     batch.segments = {{0, 20, 0, 20}};
     batch.sequences = {{0, 20}};
     std::vector<double> log_probs;
-    model.forward(batch, &log_probs);
+    model.forward(exec, batch, {.log_probs = &log_probs});
     return log_probs;
   }
 };
@@ -37,7 +37,7 @@ TEST_F(LoadedModelTest, BareAndTrainingModelsAreTheSame) {
       auto bare = load_model(root_, options, owned_.exec);
       options.training = true;
       auto training = load_model(root_, options, owned_.exec);
-      EXPECT_EQ(score(*bare.transformer), score(*training.transformer)) << precision;
+      EXPECT_EQ(score(owned_.exec, *bare.transformer), score(owned_.exec, *training.transformer)) << precision;
       for (const Parameter* parameter : bare.transformer->parameters()) {
         const bool wide = parameter->value.dtype() != DType::bf16;
         EXPECT_EQ(bool(parameter->master), wide) << parameter->spec.name;
@@ -77,7 +77,7 @@ TEST_F(LoadedModelTest, AFileCutOffUnderAModelIsAnError) {
   write();
   auto loaded = load_model(root_, {}, owned_.exec);
   fs::resize_file(root_ / "model.safetensors", 4096);
-  score(*loaded.transformer);  // some weights read as zeros now
+  score(owned_.exec, *loaded.transformer);  // some weights read as zeros now
   EXPECT_THROW(loaded.check_intact(), Error);
 }
 
@@ -90,7 +90,7 @@ TEST_F(LoadedModelTest, OurOwnDirectoriesAreReadTheSameWay) {
   atomic_write(own / "model.json", model_config_to_json(config_.model));
   auto ours = load_model(own, {}, owned_.exec);
   EXPECT_FALSE(ours.source.hugging_face);
-  EXPECT_EQ(score(*ours.transformer), score(*hugging_face.transformer));
+  EXPECT_EQ(score(owned_.exec, *ours.transformer), score(owned_.exec, *hugging_face.transformer));
   LoadOptions options;
   options.ema = true;
   EXPECT_THROW(load_model(own, options, owned_.exec), Error);

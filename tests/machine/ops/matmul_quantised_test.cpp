@@ -131,9 +131,10 @@ TEST_F(CodeProducts, GroupsEqualOneProductEachToTheBitWithEmptyGroups) {
                dw1 = zeros({4, 30, 140});
   const Quantised xq = ops::quantise(exec, x, kRowTile), wq = ops::quantise(exec, w, kSquareTile),
                   dyq = ops::quantise(exec, dy, kRowTile);
-  ops::grouped_linear(exec, y, xq, wq, offsets);
-  ops::grouped_linear_backward_input(exec, dx, dyq, wq, offsets);
-  ops::grouped_linear_backward_weight(exec, dw, dy, x, offsets, ops::TokenTiles());
+  const Tensor begins = Tensor::from(exec, std::vector<int32_t>(offsets.begin(), offsets.end()), {5});
+  ops::grouped_linear(exec, y, xq, wq, begins);
+  ops::grouped_linear_backward_input(exec, dx, dyq, wq, begins);
+  ops::grouped_linear_backward_weight(exec, dw, dy, x, begins, ops::TokenTiles());
   for (int64_t e = 0; e < 4; ++e) {
     const int64_t first = offsets[size_t(e)], n = offsets[size_t(e + 1)] - first;
     if (n == 0) continue;
@@ -148,7 +149,7 @@ TEST_F(CodeProducts, GroupsEqualOneProductEachToTheBitWithEmptyGroups) {
 }
 
 TEST_F(CodeProducts, GatheredCodesAreTheCodesOfGatheredRows) {
-  const std::vector<int32_t> index = {3, 0, 3, 4};
+  const Tensor index = Tensor::from(exec, std::vector<int32_t>{3, 0, 3, 4}, {4});
   const Tensor x = random({5, 200}, 1);
   const Activation gathered = ops::gather_rows(exec, ops::quantise(exec, x, kRowTile), index),
                    plain = ops::gather_rows(exec, Activation(x), index);

@@ -86,6 +86,10 @@ TEST(Linear, TakesColumnViewsAndWritesNothingBesideThem) {
   }
 }
 
+Tensor offsets_of(const Exec& exec, const std::vector<int64_t>& offsets) {
+  return Tensor::from(exec, std::vector<int32_t>(offsets.begin(), offsets.end()), {int64_t(offsets.size())});
+}
+
 TEST(GroupedLinear, EqualsOneProductPerExpertToTheBitWithEmptyExperts) {
   const std::vector<int64_t> offsets{2, 2, 7, 40, 40, 41};  // rows 0, 1 and 41, 42 belong to nobody
   const int64_t rows = 43, experts = 5, n = 22, k = 70;
@@ -96,9 +100,10 @@ TEST(GroupedLinear, EqualsOneProductPerExpertToTheBitWithEmptyExperts) {
     const Tensor dy = filled(exec, s.dtype, {rows, n}, 3), y = filled(exec, s.dtype, {rows, n}, 4), y1 = y.clone(exec);
     const Tensor dx = filled(exec, s.dtype, {rows, k}, 5), dx1 = dx.clone(exec);
     const Tensor dw = filled(exec, gradient_type(s.dtype), {experts, n, k}, 6), dw1 = dw.clone(exec);
-    ops::grouped_linear(exec, y, x, w, offsets);
-    ops::grouped_linear_backward_input(exec, dx, dy, w, offsets, ops::Write::add);
-    ops::grouped_linear_backward_weight(exec, dw, dy, x, offsets);
+    const Tensor begins = offsets_of(exec, offsets);
+    ops::grouped_linear(exec, y, x, w, begins);
+    ops::grouped_linear_backward_input(exec, dx, dy, w, begins, ops::Write::add);
+    ops::grouped_linear_backward_weight(exec, dw, dy, x, begins);
     for (int64_t e = 0; e < experts; ++e) {
       const int64_t first = offsets[size_t(e)], count = offsets[size_t(e + 1)] - first;
       if (count == 0) continue;
@@ -188,7 +193,7 @@ TEST(Linear, RefusesShapesAndTypesThatDoNotFit) {
   EXPECT_THROW(ops::linear_backward_weight(exec, tensor(DType::bf16, {5, 6}), y, x), Error);
   const Tensor experts = tensor(DType::f32, {2, 5, 6});
   for (const std::vector<int64_t>& bad : {std::vector<int64_t>{0, 4}, {0, 3, 2}, {0, 2, 5}, {-1, 2, 4}}) {
-    EXPECT_THROW(ops::grouped_linear(exec, y, x, experts, bad), Error);
+    EXPECT_THROW(ops::grouped_linear(exec, y, x, experts, offsets_of(exec, bad)), Error);
   }
   try {
     ops::linear(exec, y, x, tensor(DType::f32, {5, 8}));

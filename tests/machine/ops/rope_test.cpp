@@ -38,7 +38,7 @@ TEST(Rope, TurnsInterleavedPairsOfEveryHeadByTheRowsPosition) {
                          .head_stride = d + gap,
                          .d_rope = d,
                          .table = ttable,
-                         .positions = positions.data()};
+                         .positions = i32(positions)};
       ops::rope(exec, args);
       expect_close(read(tx.view), want, tolerance(dtype), "rotated", dtype == DType::f64 ? 1e-14 : 1e-6);
       tx.expect_surroundings_untouched();
@@ -56,8 +56,8 @@ TEST(Rope, KeepsTheLengthOfPairsAndDependsOnDistanceOnly) {
   Tensor ttable = make(exec, DType::f64, table);
   const auto score = [&](int32_t at_q, int32_t at_k) {
     Tensor tq = make(exec, DType::f64, q), tk = make(exec, DType::f64, k);
-    ops::rope(exec, {.x = tq, .d_rope = 8, .table = ttable, .positions = &at_q});
-    ops::rope(exec, {.x = tk, .d_rope = 8, .table = ttable, .positions = &at_k});
+    ops::rope(exec, {.x = tq, .d_rope = 8, .table = ttable, .positions = i32({at_q})});
+    ops::rope(exec, {.x = tk, .d_rope = 8, .table = ttable, .positions = i32({at_k})});
     return dot(read(tq), read(tk));
   };
   EXPECT_NEAR(score(9, 4), score(55, 50), 1e-12);
@@ -71,7 +71,7 @@ TEST(Rope, HasTheSameBitsWithAnyNumberOfThreads) {
     std::vector<int32_t> positions(777);
     for (size_t i = 0; i < positions.size(); ++i) positions[i] = int32_t(i % 50);
     ops::rope(exec,
-              {.x = tx, .n_heads = 4, .head_stride = 16, .d_rope = 16, .table = ttable, .positions = positions.data()});
+              {.x = tx, .n_heads = 4, .head_stride = 16, .d_rope = 16, .table = ttable, .positions = i32(positions)});
     return bytes_of(exec, tx);
   });
 }
@@ -81,7 +81,7 @@ TEST(Rope, RefusesOddSizesAndPositionsOutsideTheTable) {
   const Exec& exec = owned.exec;
   Mat table = angle_table(5, 4);
   Tensor ttable = make(exec, DType::f32, table), x = Tensor::zeros(exec, DType::f32, {2, 4});
-  const int32_t positions[] = {4, 5};
+  const Tensor positions = i32({4, 5});
   EXPECT_EQ(error_of([&] { ops::rope(exec, {.x = x, .d_rope = 4, .table = ttable, .positions = positions}); }),
             "rope: position of row 1 is 5, expected 0 to 4");
   EXPECT_EQ(error_of([&] { ops::rope(exec, {.x = x, .d_rope = 3, .table = ttable, .positions = positions}); }),

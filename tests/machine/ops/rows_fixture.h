@@ -28,6 +28,14 @@ inline Mat random_mat(int64_t rows, int64_t cols, uint64_t seed, double scale = 
   return m;
 }
 
+// A list of ids as ops take it, of the given shape (empty: [count]).
+inline Tensor i32(std::vector<int32_t> values, Shape shape = {}) {
+  const auto owner = std::make_shared<std::vector<int32_t>>(std::move(values));
+  if (shape.empty()) shape = {int64_t(owner->size())};
+  return Tensor::wrap(owner->data(), DType::i32, std::move(shape), -1, owner);
+}
+inline std::vector<int32_t> list_of(const Tensor& t) { return {t.data<int32_t>(), t.data<int32_t>() + t.count()}; }
+
 inline Mat read(const Tensor& t) {
   Mat m(t.rows(), t.cols());
   for (int64_t i = 0; i < t.count(); ++i) m.v[size_t(i)] = element(t, i);

@@ -1,6 +1,8 @@
 // What must not change a single bit: recomputation, threads, packing, chunked generation, the moment at which W runs.
-#include "model/parts.h"
+#include "base/error.h"
+#include "model/rope_cache.h"
 #include "model/small_model.h"
+#include "model/stage.h"
 #include "ops/pointwise.h"
 
 namespace hadal {
@@ -8,7 +10,6 @@ namespace {
 
 using namespace hadal::testing;
 
-constexpr Precision kPrecisions[] = {Precision::fp64, Precision::fp32, Precision::bf16};
 constexpr AttentionForm kForms[] = {AttentionForm::up_projected, AttentionForm::absorbed};
 
 struct Outcome {
@@ -18,25 +19,25 @@ struct Outcome {
   bool operator==(const Outcome&) const = default;
 };
 
-Outcome outcome(const ModelConfig& config, const ModelOptions& options, int threads) {
-  SmallModel small(config, options, threads);
+Outcome outcome(const ModelConfig& config, const ModelOptions& options, int threads, Isa isa) {
+  SmallModel small(config, options, threads, isa);
   const LossWeights weights = loss_weights(config);
-  LossSums sums = small.model.forward_backward(make_batch({{70, 9}, {1, 80}}, true), weights);
+  const LossSums sums = small.forward_backward(make_batch({{70, 9}, {1, 80}}, true), weights);
   return {sums.total(weights), gradient_hash(small.model), sums.expert_load};
 }
 
 TEST(ModelBits, RecomputationChangesNothing) {
-  for (const Precision precision : kPrecisions) {
+  for (const auto& [precision, isa] : every_arithmetic()) {
     for (const AttentionForm form : kForms) {
       for (const int64_t q_rank : {10, 0}) {
         ModelConfig config = small_config();
         config.q_lora_rank = q_rank;
         ModelOptions options = training_options(precision);
         options.attention_form = form;
-        const Outcome expected = outcome(config, options, 2);
+        const Outcome expected = outcome(config, options, 2, isa);
         for (const Recompute recompute : {Recompute::norms, Recompute::all}) {
           options.recompute = recompute;
-          EXPECT_EQ(outcome(config, options, 2), expected);
+          EXPECT_EQ(outcome(config, options, 2, isa), expected) << isa_name(isa);
         }
       }
     }
@@ -44,23 +45,24 @@ TEST(ModelBits, RecomputationChangesNothing) {
 }
 
 TEST(ModelBits, ThreadsChangeNothing) {
-  for (const Precision precision : kPrecisions) {
+  for (const auto& [precision, isa] : every_arithmetic()) {
     const ModelOptions options = training_options(precision);
-    const Outcome expected = outcome(small_config(), options, 1);
-    for (const int threads : {2, 3, 7}) EXPECT_EQ(outcome(small_config(), options, threads), expected);
+    const Outcome expected = outcome(wide_config(), options, 1, isa);
+    for (const int threads : {2, 5})
+      EXPECT_EQ(outcome(wide_config(), options, threads, isa), expected) << isa_name(isa);
   }
 }
 
 TEST(ModelBits, ADocumentHasTheSameLogProbabilitiesPackedAndAlone) {
-  for (const Precision precision : kPrecisions) {
+  for (const auto& [precision, isa] : every_arithmetic()) {
     for (const AttentionForm form : kForms) {
       ModelOptions options;
       options.precision = precision;
       options.attention_form = form;
-      SmallModel small(small_config(), options);
+      SmallModel small(wide_config(), options, 2, isa);
       const MicroBatch packed = make_batch({{33, 70}, {5, 1, 90}}, true);
       std::vector<double> together;
-      small.model.forward(packed, &together);
+      small.forward(packed, &together);
       for (const ops::Segment& s : packed.segments) {
         MicroBatch alone;
         auto part = [&](const std::vector<int32_t>& all) {
@@ -71,7 +73,7 @@ TEST(ModelBits, ADocumentHasTheSameLogProbabilitiesPackedAndAlone) {
         alone.segments = {{0, s.n_q, 0, s.n_q}};
         alone.sequences = {{0, s.n_q}};
         std::vector<double> log_probs;
-        small.model.forward(alone, &log_probs);
+        small.forward(alone, &log_probs);
         EXPECT_EQ(log_probs, std::vector<double>(together.begin() + s.q_begin, together.begin() + s.q_begin + s.n_q));
       }
     }
@@ -79,21 +81,21 @@ TEST(ModelBits, ADocumentHasTheSameLogProbabilitiesPackedAndAlone) {
 }
 
 TEST(ModelBits, GenerationFromTheCacheEqualsTheFullForward) {
-  for (const Precision precision : kPrecisions) {
+  for (const auto& [precision, isa] : every_arithmetic()) {
     for (const AttentionForm form : kForms) {
       ModelOptions options;
       options.precision = precision;
       options.attention_form = form;
-      SmallModel small(small_config(), options);
+      SmallModel small(wide_config(), options, 2, isa);
       MicroBatch batch = make_batch({{150}}, false);
       std::vector<double> expected;
-      small.model.forward(batch, &expected);
+      small.forward(batch, &expected);
       for (const std::vector<int64_t>& steps : {std::vector<int64_t>{1, 1, 1, 1}, {64, 1, 1, 60, 5}, {130, 7}, {149}}) {
-        const auto cache = small.model.new_cache(150);
+        const auto cache = small.new_cache(150);
         int64_t done = 0;
         for (int64_t n : steps) {
           const std::vector<float> logits =
-              small.model.extend(*cache, std::span(batch.tokens).subspan(size_t(done), size_t(n)));
+              small.extend(*cache, std::span(batch.tokens).subspan(size_t(done), size_t(n)));
           done += n;
           if (precision == Precision::fp64) {  // logits come as f32
             double sum = 0;
@@ -105,7 +107,8 @@ TEST(ModelBits, GenerationFromTheCacheEqualsTheFullForward) {
           const Tensor row = Tensor::from(small.owned.exec, logits, {1, 37}),
                        loss = Tensor::empty(small.owned.exec, DType::f32, {1});
           const int32_t target = batch.tokens[size_t(done)];
-          ops::cross_entropy(small.owned.exec, row, std::span(&target, 1), 1.0, loss, false);
+          ops::cross_entropy(small.owned.exec, row, Tensor::from(small.owned.exec, std::vector<int32_t>{target}, {1}),
+                             1.0, loss, false);
           EXPECT_EQ(-element(loss, 0), expected[size_t(done - 1)]) << "after " << done << " tokens";
         }
       }
@@ -113,45 +116,118 @@ TEST(ModelBits, GenerationFromTheCacheEqualsTheFullForward) {
   }
 }
 
-// A block alone: B must leave every gradient as it was, W may run any time later and empties what was saved.
+// A stage of one layer, driven by hand.
+struct OneLayer {
+  OneLayer(SmallModel& small, int64_t layer, AttentionForm form, Recompute recompute)
+      : exec(small.owned.exec),
+        find([&small](const std::string& name) { return &small.model.parameter(name); }),
+        stage(small_config(), {layer, layer + 1, false, false}, find),
+        pass{exec, clock, DType::f32, form, recompute, rope_table(exec, small_config(), DType::f32, 64)} {
+    pass.keep = true;
+    pass.balance_alpha = 0.1;
+  }
+  std::unique_ptr<Flight> forward(const MicroBatch& batch, const Tensor& x) {
+    auto flight = std::make_unique<Flight>(exec, batch, stage.flight_sizes());
+    flight->streams[0].h = x;
+    stage.forward(pass, *flight);
+    return flight;
+  }
+  const Exec& exec;
+  std::function<Parameter*(const std::string&)> find;
+  PartClock clock;
+  Stage stage;
+  Pass pass;
+};
+
+// B must leave every gradient as it was, W may run any time later and empties what was kept.
 TEST(ModelBits, BackwardInputTouchesNoGradientAndBackwardWeightMayRunLater) {
   for (const AttentionForm form : kForms) {
     for (const Recompute recompute : {Recompute::none, Recompute::norms, Recompute::all}) {
       SmallModel small(small_config(), training_options(Precision::fp32));
       const Exec& exec = small.owned.exec;
-      const ModelParts parts =
-          wire_model(small_config(), [&](const std::string& name) { return &small.model.parameter(name); });
-      PartClock clock;
-      const hadal::Run run{exec, clock, DType::f32, form, recompute, rope_table(exec, small_config(), DType::f32, 64),
-                           true, 0.1};
       const MicroBatch batch = make_batch({{20, 11}}, true);
-      const Rows rows{batch.positions, &batch.segments, batch.sequences, nullptr, 0};
-      const Tensor x = parts.embedding.forward(exec, batch.tokens, DType::f32);
-      for (size_t layer : {size_t(0), size_t(1)}) {
-        const Block& block = parts.layers[layer];
-        Block::Saved saved;
-        const Tensor y = block.forward(run, rows, x, saved);
-        small.model.zero_gradients();
-        const Tensor dx = block.backward(run, rows, y, saved);
+      const Tensor ids = Tensor::from(exec, batch.tokens, {batch.n_tokens()});
+      const Tensor x = Embedding{&small.model.parameter("embedding")}.forward(exec, ids, DType::f32);
+      for (int64_t layer : {0, 1}) {
+        OneLayer one(small, layer, form, recompute);
+        const auto flight = one.forward(batch, x);
+        const Tensor y = flight->streams[0].h;
+        small.model.begin_step();
+        one.stage.backward(one.pass, *flight);
+        const Tensor dx = flight->streams[0].h;
         const uint64_t at_once = gradient_hash(small.model);
 
-        small.model.zero_gradients();
-        const uint64_t untouched = gradient_hash(small.model);
-        Block::Saved first, second;  // two micro-batches in flight, their W after both B
-        block.forward(run, rows, x, first);
-        block.forward(run, rows, x, second);
-        const Tensor dx_first = block.backward_input(run, rows, y, first);
-        block.backward_input(run, rows, y, second);
-        EXPECT_EQ(gradient_hash(small.model), untouched);
-        EXPECT_EQ(std::memcmp(dx_first.raw(), dx.raw(), size_t(dx.bytes())), 0);
-        block.backward_weight(run, first);
+        small.model.begin_step();
+        const auto first = one.forward(batch, x),
+                   second = one.forward(batch, x);  // two in flight, their W after both B
+        first->streams[0].h = second->streams[0].h = y;
+        one.stage.backward_input(one.pass, *first);
+        one.stage.backward_input(one.pass, *second);
+        EXPECT_EQ(gradient_hash(small.model), at_once);  // nothing was written, not even over what was there
+        EXPECT_EQ(std::memcmp(first->streams[0].h.raw(), dx.raw(), size_t(dx.bytes())), 0);
+        one.stage.backward_weight(one.pass, *first);
         EXPECT_EQ(gradient_hash(small.model), at_once);
-        EXPECT_FALSE(first.attention.mla.o || first.attention.norm.x || first.ffn.norm.x ||
-                     first.ffn.moe.routing.scores);
-        block.backward_weight(run, second);
+        const BlockSaved& kept = first->blocks[0];
+        EXPECT_FALSE(kept.attention.mla.o || kept.attention.norm.x || kept.dense.norm.x || kept.moe.norm.x ||
+                     kept.moe.routing.routes.scores || kept.moe.sent.rows || kept.moe.experts.d_gate_up);
+        one.stage.backward_weight(one.pass, *second);
         EXPECT_NE(gradient_hash(small.model), at_once);
       }
     }
+  }
+}
+
+// What DualPipe does: W of a micro-batch runs after another's F and B. Whatever the order of the others, as long as the
+// W keep theirs, a step has the same bits; MTP's and the head's W split off too.
+TEST(ModelBits, WeightGradientsMayRunAfterAnotherMicroBatchsForwardAndBackward) {
+  using enum ActionKind;
+  const Actions plain = one_stage(3);
+  const Actions split = {{forward, 0, 0},         {backward_input, 0, 0},  {forward, 0, 1},
+                         {backward_input, 0, 1},  {backward_weight, 0, 0}, {forward, 0, 2},
+                         {backward_weight, 0, 1}, {backward_input, 0, 2},  {backward_weight, 0, 2}};
+  const Actions swapped = {{forward, 0, 0},        {forward, 0, 1},         {backward_input, 0, 1},
+                           {backward_input, 0, 0}, {backward_weight, 0, 1}, {backward_weight, 0, 0},
+                           {forward, 0, 2},        {backward_input, 0, 2},  {backward_weight, 0, 2}};
+  const std::vector<MicroBatch> batches = {make_batch({{70, 9}}, true, 37, 1), make_batch({{1, 2}, {3}}, true, 37, 2),
+                                           make_batch({{130}}, false, 37, 3)};
+  for (const Precision precision : {Precision::fp64, Precision::fp32, Precision::bf16}) {
+    for (const Recompute recompute : {Recompute::none, Recompute::norms, Recompute::all}) {
+      ModelOptions options = training_options(precision);
+      options.recompute = recompute;
+      SmallModel small(small_config(), options);
+      const LossWeights weights = loss_weights(small_config());
+      const auto run = [&](const Actions& actions) {
+        small.model.begin_step(3);
+        const LossSums sums = small.model.forward_backward(small.owned.exec, batches, weights, {}, &actions);
+        for (const Parameter* p : small.model.parameters()) {
+          EXPECT_TRUE(!p->spec.trained || p->complete()) << p->spec.name;
+        }
+        return std::make_pair(sums.total(weights), gradient_hash(small.model));
+      };
+      const auto expected = run(plain);
+      EXPECT_EQ(run(split), expected);
+      EXPECT_NE(run(swapped).second, expected.second) << "the control: W in another order has other bits";
+      EXPECT_EQ(run(plain), expected);
+    }
+  }
+}
+
+TEST(ModelBits, AListThatLeavesSomethingOutIsRefused) {
+  SmallModel small(small_config(), training_options(Precision::fp32));
+  const MicroBatch batch = make_batch({{9}}, false);
+  const Actions backward_first = {{ActionKind::backward, 0, 0}, {ActionKind::forward, 0, 0}};
+  const auto run = [&](const Actions& actions) {
+    small.model.begin_step(1);
+    small.model.forward_backward(small.owned.exec, std::span(&batch, 1), loss_weights(small_config()), {}, &actions);
+  };
+  EXPECT_THROW(run(backward_first), Error);
+  EXPECT_THROW(run({{ActionKind::forward, 0, 1}}), Error);
+  run(one_stage(1));
+  try {
+    small.model.forward_backward(small.owned.exec, batch, loss_weights(small_config()));
+    FAIL() << "a second micro-batch in a step of one";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("contributions"), std::string::npos) << error.what();
   }
 }
 

@@ -15,13 +15,13 @@ void expect_gradients(const ModelConfig& config, AttentionForm form, bool masked
   const MicroBatch batch = make_batch({{9, 4}, {1, 7}}, masked);
   const LossWeights weights = loss_weights(config);
   RouteReplay routes;
-  model.forward(batch, nullptr, &routes);
+  small.forward(batch, nullptr, &routes);
   routes.replay = true;
-  auto loss = [&] { return model.forward_backward(batch, weights, &routes).total(weights); };
-  model.zero_gradients();
+  auto loss = [&] { return small.forward_backward(batch, weights, &routes).total(weights); };
+  model.begin_step();
   loss();
   std::vector<Tensor> ours;
-  for (Parameter* p : model.parameters()) ours.push_back(p->grad ? p->grad.clone(model.exec()) : Tensor());
+  for (Parameter* p : model.parameters()) ours.push_back(p->grad ? p->grad.clone(small.owned.exec) : Tensor());
   for (size_t i = 0; i < ours.size(); ++i) {
     Parameter& p = *model.parameters()[i];
     if (!p.grad) continue;
@@ -31,7 +31,7 @@ void expect_gradients(const ModelConfig& config, AttentionForm form, bool masked
     // Along a random direction through all elements, then along one element.
     for (const bool single : {false, true}) {
       const int64_t one = int64_t(random_below(8, stream_id(p.spec.name), 0, uint64_t(p.value.count())));
-      const Tensor value = p.value.clone(model.exec());
+      const Tensor value = p.value.clone(small.owned.exec);
       double expected = 0, norm = 0;
       auto at = [&](double delta) {
         expected = norm = 0;
@@ -86,7 +86,7 @@ TEST(ModelGradient, AbsorbedAndUpProjectedFormsAgree) {
     options.attention_form = absorbed ? AttentionForm::absorbed : AttentionForm::up_projected;
     SmallModel small(small_config(), options);
     const LossWeights weights = loss_weights(small_config());
-    loss[absorbed] = small.model.forward_backward(make_batch({{40, 30}, {65}}, true), weights).total(weights);
+    loss[absorbed] = small.forward_backward(make_batch({{40, 30}, {65}}, true), weights).total(weights);
     gradients[absorbed] = all_gradients(small.model);
   }
   EXPECT_NEAR(loss[0], loss[1], 1e-12 * std::abs(loss[0]));
@@ -118,9 +118,9 @@ TEST(ModelGradient, AccumulatesToThatOfOneBigBatch) {
     }
   }
   const LossWeights weights = loss_weights(small_config());
-  const LossSums at_once = whole.model.forward_backward(batch, weights);
-  LossSums sums = parts.model.forward_backward(halves[0], weights);
-  sums.merge(parts.model.forward_backward(halves[1], weights));
+  const LossSums at_once = whole.forward_backward(batch, weights);
+  LossSums sums = parts.forward_backward(halves[0], weights);
+  sums.merge(parts.forward_backward(halves[1], weights));
   EXPECT_NEAR(sums.total(weights), at_once.total(weights), 1e-12);
   EXPECT_EQ(sums.main_count, at_once.main_count);
   EXPECT_EQ(sums.mtp_count, at_once.mtp_count);

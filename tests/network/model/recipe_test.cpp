@@ -1,7 +1,8 @@
 // The whole model under the report's FP8 recipe: near FP32 with the same routes, codes kept where it says so, and
 // everything that must not change a bit changes none.
-#include "model/parts.h"
+#include "model/rope_cache.h"
 #include "model/small_model.h"
+#include "model/stage.h"
 
 namespace hadal {
 namespace {
@@ -33,7 +34,7 @@ ModelConfig calm_config() {
 Outcome run_model(const ModelOptions& options, RouteReplay* routes, int threads = 2) {
   SmallModel small(calm_config(), options, threads);
   const LossWeights weights = loss_weights(small_config());
-  const LossSums sums = small.model.forward_backward(make_batch({{70, 9}, {1, 80}}, true), weights, routes);
+  const LossSums sums = small.forward_backward(make_batch({{70, 9}, {1, 80}}, true), weights, routes);
   return {sums.total(weights), all_gradients(small.model), gradient_hash(small.model)};
 }
 
@@ -57,16 +58,18 @@ TEST(ModelRecipe, Fp8IsNearFp32WhenTheRoutesAreTheSame) {
 }
 
 TEST(ModelRecipe, EveryEntryReachesItsProducts) {
-  RouteReplay routes;
-  const Outcome high = run_model(options_of(Recipe::high()), &routes);
-  routes.replay = true;
-  for (GemmRecipe Recipe::*entry :
-       {&Recipe::q_a, &Recipe::q_b, &Recipe::kv_a, &Recipe::kv_b, &Recipe::o, &Recipe::ffn_gate_up, &Recipe::ffn_down,
-        &Recipe::experts_gate_up, &Recipe::experts_down, &Recipe::router, &Recipe::mtp_projection, &Recipe::head}) {
-    for (Format GemmRecipe::*pass : {&GemmRecipe::fprop, &GemmRecipe::dgrad, &GemmRecipe::wgrad}) {
-      Recipe recipe;
-      recipe.*entry.*pass = Format::fp8;
-      EXPECT_NE(run_model(options_of(recipe), &routes).hash, high.hash);
+  for (const AttentionForm form : {AttentionForm::up_projected, AttentionForm::absorbed}) {
+    RouteReplay routes;
+    const Outcome high = run_model(options_of(Recipe::high(), Recompute::none, form), &routes);
+    routes.replay = true;
+    for (GemmRecipe Recipe::*entry :
+         {&Recipe::q_a, &Recipe::q_b, &Recipe::kv_a, &Recipe::kv_b, &Recipe::o, &Recipe::ffn_gate_up, &Recipe::ffn_down,
+          &Recipe::experts_gate_up, &Recipe::experts_down, &Recipe::router, &Recipe::mtp_projection, &Recipe::head}) {
+      for (Format GemmRecipe::*pass : {&GemmRecipe::fprop, &GemmRecipe::dgrad, &GemmRecipe::wgrad}) {
+        Recipe recipe;
+        recipe.*entry.*pass = Format::fp8;
+        EXPECT_NE(run_model(options_of(recipe, Recompute::none, form), &routes).hash, high.hash);
+      }
     }
   }
 }
@@ -86,26 +89,22 @@ TEST(ModelRecipe, CodesAreMadeBeforeTheirReadersAndKept) {
   const Exec& exec = small.owned.exec;
   const auto find = [&](const std::string& name) { return &small.model.parameter(name); };
   PartClock clock;
-  const hadal::Run run{
-      exec, clock, DType::f32, AttentionForm::up_projected, Recompute::none, rope_table(exec, config, DType::f32, 64),
-      true, 0.1};
+  Pass pass{
+      exec, clock, DType::f32, AttentionForm::up_projected, Recompute::none, rope_table(exec, config, DType::f32, 64)};
+  pass.keep = true;
   const MicroBatch batch = make_batch({{20, 11}}, true);
-  const Rows rows{batch.positions, &batch.segments, batch.sequences, nullptr, 0};
   for (const bool fp8 : {true, false}) {
-    const ModelParts parts = wire_model(config, find, fp8 ? Recipe::fp8() : Recipe::high());
-    const Tensor x = parts.embedding.forward(exec, batch.tokens, DType::f32);
-    Block::Saved dense, moe;
-    parts.layers[0].forward(run, rows, x, dense);
-    parts.layers[1].forward(run, rows, x, moe);
+    const Stage stage(config, {0, 2, true, false}, find, fp8 ? Recipe::fp8() : Recipe::high());
+    Flight flight(exec, batch, stage.flight_sizes());
+    stage.forward(pass, flight);
+    const BlockSaved &dense = flight.blocks[0], &moe = flight.blocks[1];
     EXPECT_EQ(dense.attention.normed.is_quantised(), fp8);  // for q_a and kv_a
     EXPECT_EQ(dense.attention.mla.q_normed.is_quantised(), fp8);
-    EXPECT_EQ(dense.ffn.normed.is_quantised(), fp8);   // for gate and up
-    EXPECT_FALSE(moe.ffn.normed.is_quantised());       // the router reads no codes
-    EXPECT_EQ(moe.ffn.moe.input.is_quantised(), fp8);  // for the shared expert and, dispatched, the routed ones
-    const Activation sorted = parts.layers[1].ffn.moe.dispatch(run, moe.ffn.moe.input, moe.ffn.moe.routing);
-    EXPECT_EQ(sorted.is_quantised(), fp8);
-    if (!fp8) {  // no copy
-      EXPECT_EQ(moe.ffn.moe.input.tensor().raw(), moe.ffn.normed.tensor().raw());
+    EXPECT_EQ(dense.dense.normed.is_quantised(), fp8);  // for gate and up
+    EXPECT_EQ(moe.moe.input.is_quantised(), fp8);       // for the shared expert and, dispatched, the routed ones
+    EXPECT_EQ(moe.moe.sent.rows.is_quantised(), fp8);   // what travelled is what is kept
+    if (!fp8) {                                         // no copy
+      EXPECT_EQ(moe.moe.input.tensor().raw(), moe.moe.normed.raw());
     }
   }
 }
@@ -113,10 +112,10 @@ TEST(ModelRecipe, CodesAreMadeBeforeTheirReadersAndKept) {
 TEST(ModelRecipe, GenerationEqualsTheForwardOfTraining) {
   SmallModel small(small_config(), options_of(Recipe::fp8()));
   const MicroBatch batch = make_batch({{40}}, false);
-  const auto whole = small.model.new_cache(64), steps = small.model.new_cache(64);
-  const std::vector<float> at_once = small.model.extend(*whole, batch.tokens);
+  const auto whole = small.new_cache(64), steps = small.new_cache(64);
+  const std::vector<float> at_once = small.extend(*whole, batch.tokens);
   std::vector<float> last;
-  for (const int32_t token : batch.tokens) last = small.model.extend(*steps, std::span(&token, 1));
+  for (const int32_t token : batch.tokens) last = small.extend(*steps, std::span(&token, 1));
   EXPECT_EQ(last, at_once);
 }
 

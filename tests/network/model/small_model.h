@@ -8,6 +8,7 @@
 
 #include "base/hash.h"
 #include "base/random.h"
+#include "model/flight.h"
 #include "model/transformer.h"
 
 namespace hadal::testing {
@@ -39,6 +40,31 @@ inline ModelConfig small_config() {
   c.yarn.original_positions = 64;
   c.yarn.mscale = 0.7;
   return c;
+}
+
+// The same, wide enough for sums over K to cross a border between chunks of 128 in every product.
+inline ModelConfig wide_config() {
+  ModelConfig c = small_config();
+  c.hidden_size = 136;
+  c.q_lora_rank = 130;
+  c.kv_lora_rank = 132;
+  c.dense_ffn_size = 150;
+  c.expert_ffn_size = 131;
+  c.v_head_dim = 44;
+  c.init_std = 0.08;
+  return c;
+}
+
+// Every way in which numbers are multiplied on this machine. FP64 has the formulas alone.
+struct Arithmetic {
+  Precision precision;
+  Isa isa;
+};
+inline std::vector<Arithmetic> every_arithmetic() {
+  std::vector<Arithmetic> all = {{Precision::fp64, Isa::reference}};
+  for (const Isa isa : available_isas())
+    for (const Precision precision : {Precision::fp32, Precision::bf16}) all.push_back({precision, isa});
+  return all;
 }
 
 // One sequence per list, documents of the given lengths; masked: each document is a segment of its own.
@@ -84,16 +110,30 @@ inline ModelOptions training_options(Precision precision) {
 struct SmallModel {
   OwnedExec owned;
   Transformer model;
-  SmallModel(const ModelConfig& config, const ModelOptions& options, int threads = 2)
-      : owned(threads), model(config, options, owned.exec) {
-    model.initialize(3);
+  SmallModel(const ModelConfig& config, const ModelOptions& options, int threads = 2, Isa isa = best_isa())
+      : owned(threads, isa), model(config, options, owned.exec) {
+    model.initialize(owned.exec, 3);
     for (Parameter* p : model.parameters()) {
       const bool bias = p->spec.kind == ParameterKind::router_bias;
       if (!bias && p->spec.kind != ParameterKind::norm) continue;
       for (int64_t i = 0; i < p->master.count(); ++i)
         set_element(p->master, i, (bias ? 0.0 : 1.0) + 0.1 * random_normal(4, stream_id(p->spec.name), uint64_t(i)));
     }
-    model.refresh_values();
+    model.refresh_values(owned.exec);
+  }
+
+  LossSums forward(const MicroBatch& batch, std::vector<double>* log_probs = nullptr, RouteReplay* routes = nullptr) {
+    return model.forward(owned.exec, batch, {.routes = routes, .log_probs = log_probs});
+  }
+  LossSums forward_backward(const MicroBatch& batch, const LossWeights& weights, RouteReplay* routes = nullptr) {
+    return model.forward_backward(owned.exec, batch, weights, routes);
+  }
+  std::shared_ptr<LatentCache> new_cache(int64_t max_tokens) { return model.new_cache(owned.exec, max_tokens); }
+  std::vector<float> extend(LatentCache& cache, std::span<const int32_t> tokens) {
+    return model.extend(owned.exec, cache, tokens);
+  }
+  void update_selection_bias(const std::vector<std::vector<int64_t>>& load, double gamma) {
+    model.update_selection_bias(owned.exec, load, gamma);
   }
 };
 

@@ -1,5 +1,9 @@
 // The model as trainer, scorer and generator see it: counts, routes, the balancing bias, bad input, memory.
+#include <thread>
+
+#include "base/clock.h"
 #include "model/small_model.h"
+#include "nn/part_clock.h"
 
 #include "base/error.h"
 
@@ -24,7 +28,7 @@ TEST(Transformer, EveryTokenVisitsKExpertsAndIsCountedOnce) {
     options.recompute = recompute;
     SmallModel small(small_config(), options);
     const MicroBatch batch = make_batch({{30, 2, 11}}, true);
-    const LossSums sums = small.model.forward_backward(batch, loss_weights(small_config()));
+    const LossSums sums = small.forward_backward(batch, loss_weights(small_config()));
     const int64_t rows[] = {43, 43, 40, 37};  // two MoE layers, MTP depth 1, MTP depth 2
     ASSERT_EQ(sums.expert_load.size(), 4u);
     for (size_t l = 0; l < 4; ++l) {
@@ -34,7 +38,7 @@ TEST(Transformer, EveryTokenVisitsKExpertsAndIsCountedOnce) {
     }
     EXPECT_EQ(sums.main_count, 40);
     EXPECT_EQ(sums.mtp_count, (std::vector<int64_t>{37, 35}));
-    EXPECT_EQ(small.model.forward(batch).expert_load, sums.expert_load);
+    EXPECT_EQ(small.forward(batch).expert_load, sums.expert_load);
   }
 }
 
@@ -43,22 +47,22 @@ TEST(Transformer, ReplaysRecordedRoutes) {
   const MicroBatch batch = make_batch({{25}}, false);
   RouteReplay routes;
   std::vector<double> chosen, replayed, other;
-  small.model.forward(batch, &chosen, &routes);
+  small.forward(batch, &chosen, &routes);
   ASSERT_EQ(routes.experts.size(), 4u);
   EXPECT_EQ(routes.experts[0].size(), 25u * 3);
   routes.replay = true;
-  small.model.forward(batch, &replayed, &routes);
+  small.forward(batch, &replayed, &routes);
   EXPECT_EQ(replayed, chosen);
   for (size_t i = 0; i < routes.experts[0].size(); i += 3)
     routes.experts[0][i] = 0, routes.experts[0][i + 1] = 1, routes.experts[0][i + 2] = 2;
-  const LossSums sums = small.model.forward(batch, &other, &routes);
+  const LossSums sums = small.forward(batch, &other, &routes);
   EXPECT_NE(other, chosen);
   EXPECT_EQ(sums.expert_load[0], (std::vector<int64_t>{25, 25, 25, 0, 0, 0, 0, 0}));
   routes.experts[1].pop_back();
-  EXPECT_NE(message_of([&] { small.model.forward(batch, nullptr, &routes); }).find("replayed routes hold 74"),
+  EXPECT_NE(message_of([&] { small.forward(batch, nullptr, &routes); }).find("replayed routes hold 74"),
             std::string::npos);
   routes.experts.pop_back();
-  EXPECT_NE(message_of([&] { small.model.forward(batch, nullptr, &routes); }).find("3 MoE layers, the model has 4"),
+  EXPECT_NE(message_of([&] { small.forward(batch, nullptr, &routes); }).find("3 MoE layers, the model has 4"),
             std::string::npos);
 }
 
@@ -66,7 +70,7 @@ TEST(Transformer, LogProbabilitiesAddUpToTheLoss) {
   SmallModel small(small_config(), {});
   const MicroBatch batch = make_batch({{25, 9}}, true);
   std::vector<double> log_probs;
-  const LossSums sums = small.model.forward(batch, &log_probs);
+  const LossSums sums = small.forward(batch, &log_probs);
   double total = 0;
   for (double p : log_probs) total -= p;
   EXPECT_NEAR(sums.main, total, 1e-9);
@@ -82,15 +86,15 @@ TEST(Transformer, MovesTheSelectionBiasTowardsTheMeanLoad) {
   for (int64_t e = 0; e < 8; ++e) before.push_back(float(element(bias, e)));
   std::vector<std::vector<int64_t>> load(4, {10, 10, 10, 10, 10, 10, 10, 10});
   load[0] = {9, 11, 10, 10, 0, 40, 0, 0};  // mean 10
-  small.model.update_selection_bias(load, 0.001);
+  small.update_selection_bias(load, 0.001);
   const double moves[] = {0.001, -0.001, 0, 0, 0.001, -0.001, 0.001, 0.001};
   for (int64_t e = 0; e < 8; ++e) EXPECT_EQ(float(element(bias, e)), float(double(before[size_t(e)]) + moves[e])) << e;
   std::vector<float> after;
   for (int64_t e = 0; e < 8; ++e) after.push_back(float(element(bias, e)));
-  small.model.update_selection_bias(load, 0.0);
+  small.update_selection_bias(load, 0.0);
   for (int64_t e = 0; e < 8; ++e) EXPECT_EQ(float(element(bias, e)), after[size_t(e)]);
   load.pop_back();
-  EXPECT_NE(message_of([&] { small.model.update_selection_bias(load, 0.001); }), "");
+  EXPECT_NE(message_of([&] { small.update_selection_bias(load, 0.001); }), "");
 }
 
 TEST(Transformer, SelectionBiasHasNoGradientAndChangesRoutesOnly) {
@@ -99,17 +103,17 @@ TEST(Transformer, SelectionBiasHasNoGradientAndChangesRoutesOnly) {
   const MicroBatch batch = make_batch({{25}}, false);
   RouteReplay routes;
   std::vector<double> before, after;
-  small.model.forward(batch, &before, &routes);
+  small.forward(batch, &before, &routes);
   routes.replay = true;
   set_element(small.model.parameter("layers.1.moe.bias").value, 3, 50.0);
-  small.model.forward(batch, &after, &routes);
+  small.forward(batch, &after, &routes);
   EXPECT_EQ(before, after);  // same routes, same weights: the bias is in neither
-  EXPECT_EQ(small.model.forward(batch).expert_load[0][3], 25);
+  EXPECT_EQ(small.forward(batch).expert_load[0][3], 25);
 }
 
 TEST(Transformer, RunsDocumentsTooShortForMultiTokenPrediction) {
   SmallModel small(small_config(), training_options(Precision::fp32));
-  const LossSums sums = small.model.forward_backward(make_batch({{1, 1}, {1}}, true), loss_weights(small_config()));
+  const LossSums sums = small.forward_backward(make_batch({{1, 1}, {1}}, true), loss_weights(small_config()));
   EXPECT_EQ(sums.main_count, 0);
   EXPECT_EQ(sums.main, 0.0);
   EXPECT_EQ(sums.mtp_count, (std::vector<int64_t>{0, 0}));
@@ -121,7 +125,7 @@ TEST(Transformer, ReportsANotANumberLossWithoutThrowing) {
   SmallModel small(small_config(), training_options(Precision::fp32));
   set_element(small.model.parameter("head").value, 5, std::nan(""));
   const LossWeights weights = loss_weights(small_config());
-  EXPECT_TRUE(std::isnan(small.model.forward_backward(make_batch({{8}}, false), weights).total(weights)));
+  EXPECT_TRUE(std::isnan(small.forward_backward(make_batch({{8}}, false), weights).total(weights)));
 }
 
 TEST(Transformer, NamesWhatIsWrongWithABatch) {
@@ -130,7 +134,7 @@ TEST(Transformer, NamesWhatIsWrongWithABatch) {
   auto message = [&](auto&& spoil) {
     MicroBatch batch = good;
     spoil(batch);
-    return message_of([&] { small.model.forward(batch); });
+    return message_of([&] { small.forward(batch); });
   };
   EXPECT_NE(message([](MicroBatch& b) { b.tokens[3] = 37; }).find("token 3 of the micro-batch is 37"),
             std::string::npos);
@@ -146,27 +150,73 @@ TEST(Transformer, NamesWhatIsWrongWithABatch) {
 
 TEST(Transformer, RefusesToGenerateBeyondItsCache) {
   SmallModel small(small_config(), {});
-  EXPECT_NE(message_of([&] { small.model.new_cache(513); }), "");
-  const auto cache = small.model.new_cache(4);
+  EXPECT_NE(message_of([&] { small.new_cache(513); }), "");
+  const auto cache = small.new_cache(4);
   const std::vector<int32_t> tokens = {1, 2, 3};
-  small.model.extend(*cache, tokens);
-  EXPECT_NE(message_of([&] { small.model.extend(*cache, tokens); }).find("3 tokens after 3 do not fit a cache of 4"),
+  small.extend(*cache, tokens);
+  EXPECT_NE(message_of([&] { small.extend(*cache, tokens); }).find("3 tokens after 3 do not fit a cache of 4"),
             std::string::npos);
-  EXPECT_NE(message_of([&] { small.model.extend(*cache, std::vector<int32_t>{37}); }), "");
-  EXPECT_EQ(small.model.extend(*cache, std::vector<int32_t>{5}).size(), 37u);
+  EXPECT_NE(message_of([&] { small.extend(*cache, std::vector<int32_t>{37}); }), "");
+  EXPECT_EQ(small.extend(*cache, std::vector<int32_t>{5}).size(), 37u);
+}
+
+// A trainer and an engine use one set of weights at once: each brings its own place.
+TEST(Transformer, TwoPlacesComputeWithOneSetOfWeightsAtOnce) {
+  SmallModel small(small_config(), training_options(Precision::fp32));
+  const MicroBatch batch = make_batch({{70, 9}, {1, 80}}, true), other = make_batch({{33}}, false, 37, 5);
+  const LossWeights weights = loss_weights(small_config());
+  const auto train = [&](const Exec& exec) {
+    small.model.begin_step(1);
+    return small.model.forward_backward(exec, batch, weights).total(weights);
+  };
+  const auto generate = [&](const Exec& exec) {
+    const auto cache = small.model.new_cache(exec, 500);  // longer than the training text: the rotary table grows
+    std::vector<float> logits = small.model.extend(exec, *cache, other.tokens);
+    for (int i = 0; i < 20; ++i) {
+      const int32_t next = int32_t(std::max_element(logits.begin(), logits.end()) - logits.begin());
+      logits = small.model.extend(exec, *cache, std::span(&next, 1));
+    }
+    return logits;
+  };
+  const double loss = train(small.owned.exec);
+  const uint64_t gradients = gradient_hash(small.model);
+  const std::vector<float> logits = generate(small.owned.exec);
+  for (int round = 0; round < 3; ++round) {
+    OwnedExec trainer(2), engine(2), scorer(1);
+    double loss_now = 0;
+    std::vector<float> logits_now;
+    std::vector<double> log_probs, log_probs_now;
+    small.model.forward(small.owned.exec, other, {.log_probs = &log_probs});
+    std::thread one([&] { loss_now = train(trainer.exec); });
+    std::thread two([&] { logits_now = generate(engine.exec); });
+    small.model.forward(scorer.exec, other, {.log_probs = &log_probs_now});
+    one.join(), two.join();
+    EXPECT_EQ(loss_now, loss);
+    EXPECT_EQ(gradient_hash(small.model), gradients);
+    EXPECT_EQ(logits_now, logits);
+    EXPECT_EQ(log_probs_now, log_probs);
+  }
 }
 
 TEST(Transformer, TimesItsParts) {
   SmallModel small(small_config(), training_options(Precision::fp32));
-  small.model.forward_backward(make_batch({{30}}, false), loss_weights(small_config()));
+  PartClock clock;
+  Wants wants;
+  wants.clock = &clock;
+  const MicroBatch batch = make_batch({{30}}, false);
+  const double begin = steady_seconds();
+  small.model.begin_step(1);
+  small.model.forward_backward(small.owned.exec, std::span(&batch, 1), loss_weights(small_config()), wants);
+  const double elapsed = steady_seconds() - begin;
   double total = 0;
   std::vector<std::string> names;
-  for (const auto& [name, seconds] : small.model.take_part_times().seconds) total += seconds, names.push_back(name);
+  for (const auto& [name, seconds] : clock.take()) total += seconds, names.push_back(name);
   for (const char* part :
        {"attention", "experts", "router", "dispatch", "head, loss", "MTP", "norms", "dense FFN", "shared experts"})
     EXPECT_NE(std::find(names.begin(), names.end(), part), names.end()) << part;
   EXPECT_GT(total, 0);
-  EXPECT_TRUE(small.model.take_part_times().seconds.empty());
+  EXPECT_LE(total, elapsed);  // parts do not overlap, and hold nothing but this call
+  EXPECT_TRUE(clock.take().empty());
 }
 
 ModelConfig memory_config() {
@@ -192,10 +242,10 @@ TEST(Transformer, EstimatesItsMemory) {
         options.recompute = recompute;
         options.loss_chunk_tokens = 256;
         SmallModel small(memory_config(), options);
-        small.model.forward_backward(make_batch({{256}, {256}, {256}, {256}, {256}, {256}, {256}, {256}}, false, 300),
-                                     loss_weights(memory_config()));
+        small.forward_backward(make_batch({{256}, {256}, {256}, {256}, {256}, {256}, {256}, {256}}, false, 300),
+                               loss_weights(memory_config()));
         const double used = double(small.owned.exec.memory->peak_bytes());
-        const double estimate = double(Transformer::estimate_bytes(memory_config(), options, 2048, 256));
+        const double estimate = double(Transformer::estimate_bytes(memory_config(), options, 2048, 256, 2));
         EXPECT_NEAR(estimate / used, 1.0, 0.15)
             << "recompute " << int(recompute) << " form " << int(form) << " precision " << int(precision) << ": used "
             << used << ", estimated " << estimate;
@@ -209,7 +259,7 @@ TEST(Transformer, MemoryGrowsAtMostLinearlyWithTheSequence) {
     SmallModel small(small_config(), training_options(Precision::fp32));
     const size_t before = small.owned.exec.memory->bytes_in_use();
     small.owned.exec.memory->reset_peak();
-    small.model.forward_backward(make_batch({{length}}, false), loss_weights(small_config()));
+    small.forward_backward(make_batch({{length}}, false), loss_weights(small_config()));
     return double(small.owned.exec.memory->peak_bytes() - before);
   };
   EXPECT_LE(peak(512), 2.1 * peak(256));
@@ -224,7 +274,7 @@ TEST(Transformer, RecomputationSavesMemory) {
     SmallModel small(memory_config(), options);
     const size_t before = small.owned.exec.memory->bytes_in_use();
     small.owned.exec.memory->reset_peak();
-    small.model.forward_backward(make_batch({{256}, {256}, {256}, {256}}, false, 300), loss_weights(memory_config()));
+    small.forward_backward(make_batch({{256}, {256}, {256}, {256}}, false, 300), loss_weights(memory_config()));
     peaks[int(recompute)] = double(small.owned.exec.memory->peak_bytes() - before);
   }
   EXPECT_LT(peaks[1], 0.9 * peaks[0]);

@@ -66,7 +66,7 @@ TEST_F(Layers, NormAddsToTheResidualGradient) {
 TEST_F(Layers, EmbeddingGivesRowsAndAddsTheirGradients) {
   auto weight = random_parameter(exec, {7, 4}, 8);
   const Embedding embedding{weight.get()};
-  const std::vector<int32_t> ids = {3, 0, 3, 6};
+  const Tensor ids = i32(exec, {3, 0, 3, 6});
   const Tensor y = embedding.forward(exec, ids, DType::f64), c = loss_weights(exec, y);
   embedding.backward_weight(exec, c, ids);
   expect_gradient(
@@ -75,7 +75,7 @@ TEST_F(Layers, EmbeddingGivesRowsAndAddsTheirGradients) {
 }
 
 TEST_F(Layers, AddRowsIsTheTransposeOfAGather) {
-  const std::vector<int32_t> index = {4, 1};
+  const Tensor index = i32(exec, {4, 1});
   const Tensor dst = random_tensor(exec, {5, 3}, 9), before = dst.clone(exec), src = random_tensor(exec, {2, 3}, 10);
   add_rows(exec, dst, src, index);
   for (int64_t r = 0; r < 5; ++r) {
@@ -98,7 +98,7 @@ TEST_F(Layers, MlpHasTheDerivativesOfItsForward) {
     return weighted_sum(y, c);
   };
   for (const bool recomputed : {false, true}) {
-    for (Parameter* p : {gate.get(), up.get(), down.get()}) p->grad.zero();
+    for (Parameter* p : {gate.get(), up.get(), down.get()}) p->grad.zero(), p->expect(1);
     Mlp::Saved saved;
     mlp.forward(exec, y, x, ops::Write::overwrite, saved);
     if (recomputed) saved = {}, mlp.restore(exec, x, saved);
@@ -106,7 +106,8 @@ TEST_F(Layers, MlpHasTheDerivativesOfItsForward) {
     mlp.backward_input(exec, dx, c, ops::Write::overwrite, saved);
     for (Parameter* p : {gate.get(), up.get(), down.get()}) EXPECT_EQ(values_of(p->grad), std::vector<double>(60, 0.0));
     mlp.backward_weight(exec, x, saved);
-    EXPECT_FALSE(saved.gate_up || saved.inner || saved.dy);
+    EXPECT_FALSE(saved.gate_up || saved.d_gate_up || saved.inner || saved.dy);
+    EXPECT_TRUE(gate->complete() && up->complete() && down->complete());
     expect_gradient(x, dx, loss, "x");
     expect_gradient(gate->value, gate->grad, loss, "gate");
     expect_gradient(up->value, up->grad, loss, "up");
@@ -124,41 +125,44 @@ TEST_F(Layers, HeadLossHasTheDerivativesOfItsForwardNowAndLater) {
   std::vector<int32_t> targets(rows);
   for (int64_t r = 0; r < rows; ++r)
     targets[size_t(r)] = r % 5 == 0 ? -1 : int32_t(random_below(1, 2, uint64_t(r), 11));
-  auto loss = [&] { return 0.25 * head.forward(exec, h, targets, nullptr); };
+  const HeadLoss::Rows of{h, i32(exec, targets), Tensor::empty(exec, DType::f64, {rows})};
+  auto loss = [&] { return head.forward(exec, of), 0.25 * sum_of_losses(of.losses); };
   const Tensor dh = Tensor::empty(exec, DType::f64, {rows, 6});
-  HeadLoss::Saved saved;
-  const double sum = head.forward_backward(exec, h, targets, 0.25, dh, WeightGradient::now, saved);
-  EXPECT_EQ(0.25 * sum, loss());
+  weight->expect(1);
+  head.forward_backward(exec, of, 0.25, dh, WeightGradient::now);
+  EXPECT_TRUE(weight->complete());  // three chunks, one contribution
+  EXPECT_EQ(0.25 * sum_of_losses(of.losses), loss());
   expect_gradient(h, dh, loss, "h");
   expect_gradient(weight->value, weight->grad, loss, "head");
 
   const std::vector<double> at_once = values_of(weight->grad);
   weight->grad.zero();
-  head.forward_backward(exec, h, targets, 0.25, dh, WeightGradient::later, saved);
+  weight->expect(1);
+  head.forward_backward(exec, of, 0.25, dh, WeightGradient::later);
   EXPECT_EQ(values_of(weight->grad), std::vector<double>(66, 0.0));
-  head.backward_weight(exec, saved);
+  head.backward_weight(exec, of, 0.25);
   EXPECT_EQ(values_of(weight->grad), at_once);
-  EXPECT_FALSE(saved.h);
+  EXPECT_TRUE(weight->complete());
 }
 
 TEST_F(Layers, HeadLossDoesNotDependOnItsChunks) {
   auto weight = random_parameter(exec, {11, 6}, 15);
-  const Tensor h = random_tensor(exec, {300, 6}, 16);
-  std::vector<int32_t> targets(300, 4);
-  std::vector<double> first_grad, first_log_probs(300);
+  const HeadLoss::Rows rows{random_tensor(exec, {300, 6}, 16), i32(exec, std::vector<int32_t>(300, 4)),
+                            Tensor::empty(exec, DType::f64, {300})};
+  std::vector<double> first_grad, first_losses;
   for (int64_t chunk : {128, 256, 512}) {
     HeadLoss head;
     head.head = {weight.get()};
     head.chunk_tokens = chunk;
-    weight->grad.zero();
-    std::vector<double> log_probs(300);
-    head.forward(exec, h, targets, log_probs.data());
-    HeadLoss::Saved saved;
+    weight->expect(1);
+    head.forward(exec, rows);
+    const std::vector<double> losses = values_of(rows.losses);
     const Tensor dh = Tensor::empty(exec, DType::f64, {300, 6});
-    head.forward_backward(exec, h, targets, 1.0, dh, WeightGradient::now, saved);
-    if (chunk == 128) first_grad = values_of(weight->grad), first_log_probs = log_probs;
+    head.forward_backward(exec, rows, 1.0, dh, WeightGradient::now);
+    if (chunk == 128) first_grad = values_of(weight->grad), first_losses = losses;
     EXPECT_EQ(values_of(weight->grad), first_grad);
-    EXPECT_EQ(log_probs, first_log_probs);
+    EXPECT_EQ(losses, first_losses);
+    EXPECT_EQ(values_of(rows.losses), first_losses);
   }
 }
 
@@ -169,12 +173,14 @@ TEST_F(Layers, HeadLossHoldsNoLogitsOfAllTokens) {
   head.chunk_tokens = 128;
   auto peak = [&](int64_t rows) {
     const Tensor h = random_tensor(exec, {rows, 4}, 18), dh = Tensor::empty(exec, DType::f64, {rows, 4});
-    HeadLoss::Saved saved;
+    const HeadLoss::Rows of{h, i32(exec, std::vector<int32_t>(size_t(rows), 1)),
+                            Tensor::empty(exec, DType::f64, {rows})};
     const size_t before = exec.memory->bytes_in_use();
     exec.memory->reset_peak();
-    head.forward_backward(exec, h, std::vector<int32_t>(size_t(rows), 1), 1.0, dh, WeightGradient::now, saved);
+    head.forward_backward(exec, of, 1.0, dh, WeightGradient::now);
     return exec.memory->peak_bytes() - before;
   };
+  peak(128);  // the lane's workspace is taken once, and kept
   EXPECT_EQ(peak(1024), peak(256));
 }
 

@@ -17,6 +17,11 @@ inline Tensor random_tensor(const Exec& exec, Shape shape, uint64_t stream, doub
   return t;
 }
 
+// A list of ids, targets or offsets.
+inline Tensor i32(const Exec& exec, const std::vector<int32_t>& values) {
+  return Tensor::from(exec, values, {int64_t(values.size())});
+}
+
 // sum of c * y with fixed random c
 inline Tensor loss_weights(const Exec& exec, const Tensor& y) { return random_tensor(exec, {y.rows(), y.cols()}, 99); }
 inline double weighted_sum(const Tensor& y, const Tensor& c) {

@@ -60,7 +60,7 @@ TEST_F(RecipeTest, EachPassOfALinearFollowsItsOwnFormat) {
   auto passes = [&](const GemmRecipe& recipe) {
     const Linear linear{w.get(), recipe};
     const Tensor y = empty({150, 140}), dx = empty({150, 300});
-    w->grad.zero();
+    w->grad.zero(), w->expect(-1);
     linear.forward(exec, y, x);
     linear.backward_input(exec, dx, dy);
     linear.backward_weight(exec, dy, x);
@@ -111,7 +111,7 @@ TEST_F(RecipeTest, CodesOfANormServeGateAndUpAndTheirWeightGradients) {
     EXPECT_EQ(x.is_quantised(), codes_from_norm);
     Mlp::Saved saved;
     const Tensor y = empty({140, 256}), dx = empty({140, 256});
-    for (Parameter* p : {gate.get(), up.get(), down.get()}) p->grad.zero();
+    for (Parameter* p : {gate.get(), up.get(), down.get()}) p->grad.zero(), p->expect(-1);
     mlp.forward(exec, y, x, ops::Write::overwrite, saved);
     mlp.backward_input(exec, dx, dy, ops::Write::overwrite, saved);
     mlp.backward_weight(exec, x, saved);
@@ -140,13 +140,13 @@ TEST_F(RecipeTest, CodesInTheTilesOfAPassAreTakenAsTheyAre) {
 }
 
 TEST_F(RecipeTest, ExpertsMultiplyCodesInEveryPass) {
-  const std::vector<int64_t> offsets = {0, 130, 130, 200};
+  const Tensor offsets = Tensor::from(exec, std::vector<int32_t>{0, 130, 130, 200}, {4});
   const auto w = weight({3, 60, 140}, 1);
   const Tensor x = random({200, 140}, 2), dy = random({200, 60}, 3);
   auto passes = [&](const GemmRecipe& recipe) {
     const GroupedLinear linear{w.get(), recipe};
     const Tensor y = empty({200, 60}), dx = empty({200, 140});
-    w->grad.zero();
+    w->grad.zero(), w->expect(-1);
     linear.forward(exec, y, x, offsets);
     linear.backward_input(exec, dx, dy, offsets);
     linear.backward_weight(exec, dy, x, offsets);

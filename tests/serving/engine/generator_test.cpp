@@ -81,7 +81,7 @@ struct Small {
     config.init_std = 0.3;
     config.max_positions = 64;
     model = std::make_unique<Transformer>(config, ModelOptions{}, owned.exec);
-    model->initialize(4);
+    model->initialize(owned.exec, 4);
   }
   OwnedExec owned;
   ModelConfig config;
@@ -94,12 +94,12 @@ TEST(Generator, GreedyDecodingIsTheArgmaxOfTheFullForward) {
   request.prompt = {3, 1, 4, 1, 5};
   request.max_tokens = 12;
   request.sampling.temperature = 0;
-  const auto result = generate(*small.model, request);
+  const auto result = generate(small.owned.exec, *small.model, request);
   ASSERT_EQ(result.tokens.size(), 12u);
   auto text = request.prompt;
   for (int32_t token : result.tokens) {
-    auto cache = small.model->new_cache(64);
-    EXPECT_EQ(sample_token(small.model->extend(*cache, text), 40, request.sampling, 0), token);
+    auto cache = small.model->new_cache(small.owned.exec, 64);
+    EXPECT_EQ(sample_token(small.model->extend(small.owned.exec, *cache, text), 40, request.sampling, 0), token);
     text.push_back(token);
   }
 }
@@ -110,31 +110,31 @@ TEST(Generator, StopsAtStopIdsLimitsAndTheCallersWish) {
   request.prompt = {3, 1, 4};
   request.max_tokens = 10;
   request.sampling.temperature = 0;
-  const auto whole = generate(*small.model, request).tokens;
+  const auto whole = generate(small.owned.exec, *small.model, request).tokens;
   request.stop = {whole[4]};
-  const auto stopped = generate(*small.model, request);
+  const auto stopped = generate(small.owned.exec, *small.model, request);
   EXPECT_TRUE(stopped.stopped);
   EXPECT_LE(stopped.tokens.size(), 5u);
   EXPECT_EQ(stopped.tokens.back(), whole[4]);
   request.stop.clear();
   request.on_token = [](int32_t) { return false; };
-  EXPECT_EQ(generate(*small.model, request).tokens.size(), 1u);
+  EXPECT_EQ(generate(small.owned.exec, *small.model, request).tokens.size(), 1u);
   request.max_tokens = 0;
-  EXPECT_TRUE(generate(*small.model, request).tokens.empty());
+  EXPECT_TRUE(generate(small.owned.exec, *small.model, request).tokens.empty());
 }
 
 TEST(Generator, RefusesWhatDoesNotFit) {
   Small small;
   GenerateRequest request;
-  EXPECT_THROW(generate(*small.model, request), Error);
+  EXPECT_THROW(generate(small.owned.exec, *small.model, request), Error);
   request.prompt = {3};
   request.max_tokens = 64;
-  EXPECT_THROW(generate(*small.model, request), Error);
+  EXPECT_THROW(generate(small.owned.exec, *small.model, request), Error);
   request.max_tokens = 3;
   request.prompt = {40};
-  EXPECT_THROW(generate(*small.model, request), Error);
+  EXPECT_THROW(generate(small.owned.exec, *small.model, request), Error);
   request.prompt = {-1};
-  EXPECT_THROW(generate(*small.model, request), Error);
+  EXPECT_THROW(generate(small.owned.exec, *small.model, request), Error);
 }
 
 }  // namespace

@@ -1,9 +1,14 @@
 // AdamW over parameters: norms, clipping, exemptions, moving average, and what a NaN does.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <limits>
+#include <set>
+#include <utility>
 
+#include "base/random.h"
+#include "nn/init.h"
 #include "optim/optimizer.h"
 
 namespace hadal {
@@ -19,6 +24,7 @@ struct Fixture {
     p->spec.name = name;
     p->spec.shape = {int64_t(weights.size())};
     p->spec.layer = int64_t(all.size()) - 1;  // the first belongs to no layer
+    p->box = Box::whole(p->spec.shape);
     p->master = p->value = Tensor::from<float>(owned.exec, weights, p->spec.shape);
     p->grad = Tensor::from<float>(owned.exec, gradient, p->spec.shape);
     all.push_back(std::move(p));
@@ -36,7 +42,7 @@ TEST(Optimizer, TakesTheStepOfTheFormula) {
   config.clip = 0;
   config.weight_decay = 0.1;
   Optimizer optimizer(f.parameters, config, f.owned.exec);
-  optimizer.step(0.01, 123);
+  optimizer.step(f.owned.exec, 0.01, 123);
   // The first step of Adam moves by lr * sign(g) (up to eps), the decay by lr * decay * w.
   EXPECT_NEAR(element(weight.master, 0), 1.0 - 0.01 - 0.01 * 0.1 * 1.0, 1e-6);
   EXPECT_NEAR(element(weight.master, 1), -2.0 - 0.01 + 0.01 * 0.1 * 2.0, 1e-6);
@@ -50,14 +56,82 @@ TEST(Optimizer, ClipsByTheGlobalNorm) {
   OptimConfig config;
   config.clip = 1;
   Optimizer optimizer(f.parameters, config, f.owned.exec);
-  const auto norms = optimizer.gradient_norms();
+  const auto norms = optimizer.gradient_norms(f.owned.exec);
   EXPECT_DOUBLE_EQ(norms.global, 5);
   ASSERT_EQ(norms.per_layer.size(), 2u);
   EXPECT_DOUBLE_EQ(norms.per_layer[0], 4);
   EXPECT_DOUBLE_EQ(norms.per_layer[1], 3);  // the last entry: parameters of no layer
-  optimizer.step(0.1, norms.global);
+  optimizer.step(f.owned.exec, 0.1, norms.global);
   // m = (1 - beta1) * g / 5
   EXPECT_NEAR(element(optimizer.state()[0].tensor, 0), 0.1 * 3.0 / 5.0, 1e-7);
+}
+
+// Owners of other parts of the parameters, cut at lines, find the same norm and make the same step, to the bit.
+TEST(Optimizer, TheNormAndTheStepAreTheSameForAnyCutOfTheParameters) {
+  const std::vector<Shape> shapes = {{50, 300}, {7}, {4, 9, 200}, {33, 20}, {1000}};
+  const auto make = [&](OwnedExec& owned) {
+    std::vector<std::unique_ptr<Parameter>> all;
+    for (size_t i = 0; i < shapes.size(); ++i) {
+      ParameterSpec spec;
+      spec.name = fmt::format("w{}", i), spec.shape = shapes[i], spec.layer = int64_t(i) - 1, spec.init_std = 1;
+      all.push_back(make_parameter(owned.exec, spec, DType::bf16, true));
+      initialize_parameter(owned.exec, *all.back(), 3);
+      for (int64_t k = 0; k < all.back()->grad.count(); ++k)
+        set_element(all.back()->grad, k, std::exp(3 * random_normal(8, i, uint64_t(k))));
+    }
+    return all;
+  };
+  OwnedExec owned(2);
+  const auto whole = make(owned);
+  Parameters pointers;
+  for (const auto& p : whole) pointers.push_back(p.get());
+  OptimConfig config;
+  config.ema_decay = 0.9;
+  Optimizer one(pointers, config, owned.exec);
+  const GradientNorms expected = one.gradient_norms(owned.exec);
+  one.step(owned.exec, 0.01, expected.global);
+  std::set<double> naive_sums;
+  for (uint64_t draw = 0; draw < 12; ++draw) {
+    const auto parts = make(owned);
+    std::vector<std::vector<OwnedRange>> owners(3);
+    for (size_t i = 0; i < parts.size(); ++i) {
+      Parameter* p = parts[i].get();
+      const int64_t cols = p->grad.cols(), count = p->grad.count();
+      const auto border = [&](uint64_t k) {  // a place at which a line begins
+        const int64_t at = int64_t(random_below(draw, 10 * i + k, 1, uint64_t(count + 1)));
+        return at / cols * cols + at % cols / 128 * 128;
+      };
+      int64_t a = border(1), b = border(2);
+      if (a > b) std::swap(a, b);
+      const int64_t ends[] = {0, a, b, count};
+      for (size_t o = 0; o < 3; ++o)
+        if (ends[o] < ends[o + 1]) owners[(o + i) % 3].push_back({p, ends[o], ends[o + 1]});
+    }
+    GradientSquares squares;
+    double naive = 0;
+    std::vector<Optimizer> optimizers;
+    for (const auto& owner : owners) {
+      optimizers.emplace_back(owner, config, owned.exec);
+      const GradientSquares share = optimizers.back().gradient_squares(owned.exec);
+      double plain = 0;  // element by element, rounded at every step
+      for (const OwnedRange& range : owner)
+        for (int64_t k = range.begin; k < range.end; ++k)
+          plain += element(range.parameter->grad, k) * element(range.parameter->grad, k);
+      naive += plain;
+      squares.merge(share);
+    }
+    const GradientNorms norms = norms_of(squares);
+    EXPECT_EQ(norms.global, expected.global);
+    for (size_t l = 0; l < norms.per_layer.size(); ++l) EXPECT_EQ(norms.per_layer[l], expected.per_layer[l]);
+    naive_sums.insert(naive);
+    for (Optimizer& optimizer : optimizers) optimizer.step(owned.exec, 0.01, norms.global);
+    for (size_t i = 0; i < parts.size(); ++i)
+      for (int64_t k = 0; k < parts[i]->master.count(); ++k) {
+        ASSERT_EQ(element(parts[i]->master, k), element(whole[i]->master, k));
+        ASSERT_EQ(element(parts[i]->value, k), element(whole[i]->value, k));
+      }
+  }
+  EXPECT_GT(naive_sums.size(), 1u) << "the control: sums rounded as they are added differ with the cut";
 }
 
 TEST(Optimizer, NamesTheParameterWithNaN) {
@@ -65,9 +139,9 @@ TEST(Optimizer, NamesTheParameterWithNaN) {
   f.add("fine", {0}, {1});
   f.add("broken", {0, 0}, {1, std::numeric_limits<float>::quiet_NaN()});
   Optimizer optimizer(f.parameters, {}, f.owned.exec);
-  EXPECT_EQ(optimizer.gradient_norms().not_finite, "broken");
+  EXPECT_EQ(optimizer.gradient_norms(f.owned.exec).not_finite, "broken");
   set_element(f.all[1]->grad, 1, std::numeric_limits<float>::infinity());
-  EXPECT_EQ(optimizer.gradient_norms().not_finite, "broken");
+  EXPECT_EQ(optimizer.gradient_norms(f.owned.exec).not_finite, "broken");
 }
 
 TEST(Optimizer, KeepsAMovingAverageAndLeavesUntrainedParametersAlone) {
@@ -80,7 +154,7 @@ TEST(Optimizer, KeepsAMovingAverageAndLeavesUntrainedParametersAlone) {
   config.clip = 0;
   config.weight_decay = 0;
   Optimizer optimizer(f.parameters, config, f.owned.exec);
-  optimizer.step(0.5, 1);
+  optimizer.step(f.owned.exec, 0.5, 1);
   EXPECT_EQ(element(bias.master, 0), 7);
   const auto state = optimizer.state();
   ASSERT_EQ(state.size(), 3u);

@@ -42,7 +42,7 @@ MicroBatch cut(const MicroBatch& all, const ops::RowRange& rows) {
   return part;
 }
 
-void load_weights(const Case& test_case, Transformer& model, std::vector<std::string>& failures) {
+void load_weights(const Exec& exec, const Case& test_case, Transformer& model, std::vector<std::string>& failures) {
   size_t expected = 0;
   for (const auto& entry : test_case.tensors->entries()) expected += entry.name.starts_with("w.");
   if (expected != model.parameters().size())
@@ -54,7 +54,7 @@ void load_weights(const Case& test_case, Transformer& model, std::vector<std::st
            shape_text(weight.shape()));
     parameter->master.copy_from(weight);
   }
-  model.refresh_values();
+  model.refresh_values(exec);
 }
 
 class Comparer {
@@ -137,13 +137,13 @@ void compare_routes(const Case& test_case, const std::vector<RouteReplay>& route
   }
 }
 
-void compare_log_probs(const Case& test_case, Transformer& model, const std::vector<MicroBatch>& batches,
-                       Comparer& comparer) {
+void compare_log_probs(const Exec& exec, const Case& test_case, Transformer& model,
+                       const std::vector<MicroBatch>& batches, Comparer& comparer) {
   const Tensor theirs = test_case.tensors->tensor("log_probs");
   std::vector<double> all;
   for (const MicroBatch& batch : batches) {
     std::vector<double> part;
-    model.forward(batch, &part);
+    model.forward(exec, batch, {.log_probs = &part});
     all.insert(all.end(), part.begin(), part.end());
   }
   if (int64_t(all.size()) != theirs.count())
@@ -234,21 +234,24 @@ void compare(const Case& test_case, const Run& run, std::vector<RouteReplay>& ro
   ModelOptions options = test_case.options;
   options.precision = run.precision;
   Transformer model(test_case.config, options, owned.exec);
-  load_weights(test_case, model, findings.failures);
-  model.zero_gradients();
-
+  load_weights(owned.exec, test_case, model, findings.failures);
   const std::vector<MicroBatch> batches = test_case.micro_batches();
+  model.begin_step(int64_t(batches.size()));
   const bool replay = !routes.empty();
   routes.resize(batches.size());
   LossSums sums;
   for (size_t i = 0; i < batches.size(); ++i) {
     routes[i].replay = replay;
-    const LossSums part = model.forward_backward(batches[i], test_case.weights, &routes[i]);
+    const LossSums part = model.forward_backward(owned.exec, batches[i], test_case.weights, &routes[i]);
     if (i == 0)
       sums = part;
     else
       sums.merge(part);
   }
+  for (const Parameter* parameter : model.parameters())  // what was counted from the pieces is what came
+    if (parameter->spec.trained && !parameter->complete())
+      findings.failures.push_back(fmt::format("{}: {} of {} contributions to the gradient", parameter->spec.name,
+                                              parameter->arrived(), parameter->expected()));
   compare_losses(test_case, sums, comparer);
   for (Parameter* parameter : model.parameters())
     if (parameter->spec.trained)
@@ -256,8 +259,8 @@ void compare(const Case& test_case, const Run& run, std::vector<RouteReplay>& ro
                       run.bounds);
   if (run.precision != Precision::fp64) return;
   compare_routes(test_case, routes, comparer, findings);
-  compare_log_probs(test_case, model, batches, comparer);
-  model.update_selection_bias(sums.expert_load, test_case.gamma);
+  compare_log_probs(owned.exec, test_case, model, batches, comparer);
+  model.update_selection_bias(owned.exec, sums.expert_load, test_case.gamma);
   for (Parameter* parameter : model.parameters())
     if (!parameter->spec.trained)
       comparer.tensor(parameter->spec.name, parameter->master,

@@ -4,12 +4,17 @@
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <numeric>
 
 #include "base/error.h"
 #include "base/files.h"
 #include "config/config_io.h"
-#include "model/parts.h"
+#include "model/block_pieces.h"
+#include "model/rope_cache.h"
+#include "model/stage.h"
+#include "model/stream_pieces.h"
 #include "nn/init.h"
+#include "ops/pointwise.h"
 #include "storage/safetensors.h"
 #include "train/oracle_batch.h"
 
@@ -17,14 +22,6 @@ namespace hadal::oracle {
 namespace {
 
 using Json = nlohmann::json;
-
-Rows rows_of(const MicroBatch& batch) {
-  Rows rows;
-  rows.positions = batch.positions;
-  rows.segments = &batch.segments;
-  rows.sequences = batch.sequences;
-  return rows;
-}
 
 // One way to run one case: its parameters, and what was found.
 class Trial {
@@ -56,6 +53,9 @@ class Trial {
   Linear linear(const std::string& name) const { return {parameter(name)}; }
   Tensor tensor(const std::string& name) const { return file_.tensor(name_ + "/" + name).clone(exec()); }
   Tensor space(const Tensor& like) const { return Tensor::empty(exec(), DType::f64, {like.rows(), like.cols()}); }
+  Tensor ids(const std::vector<int32_t>& values) const {
+    return Tensor::from(exec(), values, {int64_t(values.size())});
+  }
   Tensor rows_like(const Tensor& x, int64_t cols) const { return Tensor::empty(exec(), DType::f64, {x.rows(), cols}); }
 
   void wrong(const std::string& what) { findings_.failures.push_back(fmt::format("{} [{}]: {}", name_, label_, what)); }
@@ -87,6 +87,7 @@ class Trial {
             return wrong(fmt::format("{} is not trained, but has a gradient", name));
       }
       parameter->grad.zero();
+      parameter->expect(-1);
     }
   }
 
@@ -144,7 +145,7 @@ void run_norm(Trial& t) {
 
 void run_embedding(Trial& t) {
   const Embedding embedding{t.parameter("weight")};
-  const auto ids = t.facts()["ids"].get<std::vector<int32_t>>();
+  const Tensor ids = t.ids(t.facts()["ids"].get<std::vector<int32_t>>());
   t.same("out.y", embedding.forward(t.exec(), ids, DType::f64));
   embedding.backward_weight(t.exec(), t.tensor("dout.y"), ids);
   t.same_gradients();
@@ -169,7 +170,9 @@ void run_mlp(Trial& t) {
 
 void run_head(Trial& t) {
   const Tensor h = t.tensor("in.h"), dh = t.space(h);
-  const auto targets = t.facts()["targets"].get<std::vector<int32_t>>();
+  const Tensor targets = t.ids(t.facts()["targets"].get<std::vector<int32_t>>());
+  const Tensor losses = Tensor::empty(t.exec(), DType::f64, {targets.count()});
+  const HeadLoss::Rows rows{h, targets, losses};
   const double loss = t.facts()["loss"], scale = t.facts()["scale"];
   for (const int64_t chunk : {0, 1, 7, 128}) {
     for (const WeightGradient when : {WeightGradient::now, WeightGradient::later}) {
@@ -177,111 +180,176 @@ void run_head(Trial& t) {
       HeadLoss head;
       head.head = t.linear("weight");
       head.chunk_tokens = chunk;
-      std::vector<double> log_probs(targets.size());
-      t.near("the loss", head.forward(t.exec(), h, targets, log_probs.data()), loss);
-      t.same("out.log_probs", Tensor::from(t.exec(), log_probs, {int64_t(targets.size())}));
-      HeadLoss::Saved saved;
-      t.near("the trained loss", head.forward_backward(t.exec(), h, targets, scale, dh, when, saved), loss);
+      head.forward(t.exec(), rows);
+      t.near("the loss", sum_of_losses(losses), loss);
+      const Tensor log_probs = losses.clone(t.exec());
+      ops::scale(t.exec(), log_probs, -1.0);
+      t.same("out.log_probs", log_probs);
+      head.forward_backward(t.exec(), rows, scale, dh, when);
+      t.near("the trained loss", sum_of_losses(losses), loss);
       t.same("din.h", dh);
-      if (when == WeightGradient::later) t.expect_no_gradient_yet(), head.backward_weight(t.exec(), saved);
+      if (when == WeightGradient::later) t.expect_no_gradient_yet(), head.backward_weight(t.exec(), rows, scale);
       t.same_gradients();
     }
   }
 }
 
-// A layer of a model, wired as the model wires it, in both attention forms and with every recomputation.
+// A part of a model, wired as the model wires it, in both attention forms and with every recomputation.
 template <class Layer>
-void in_every_way(Trial& t, const Layer& layer) {
+void in_every_way(Trial& t, const StagePart& part, const Layer& layer) {
   const ModelConfig config = t.config();
-  const ModelParts parts = wire_model(config, [&](const std::string& name) { return t.parameter(name); });
-  const MicroBatch batch = t.batch();
+  const auto find = [&](const std::string& name) { return t.parameter(name); };
+  const ModelLayers layers = wire_layers(config, part, find);
   const Tensor table = rope_table(t.exec(), config, DType::f64, 256);
-  const double alpha = t.facts().value("alpha", 0.0);
   for (const AttentionForm form : {AttentionForm::up_projected, AttentionForm::absorbed}) {
     for (const Recompute recompute : {Recompute::none, Recompute::norms, Recompute::all}) {
       t.label(fmt::format("form {} recompute {}", int(form), int(recompute)));
       PartClock clock;
-      const Run run{t.exec(), clock, DType::f64, form, recompute, table, true, alpha};
-      layer(run, parts, batch);
+      Pass pass{t.exec(), clock, DType::f64, form, recompute, table};
+      pass.keep = true;
+      pass.balance_alpha = t.facts().value("alpha", 0.0);
+      layer(pass, layers);
       t.same_gradients();
     }
   }
 }
 
-void same_routing(Trial& t, const RoutingPlan& routing) {
-  t.equal("routes", routing.experts, t.facts()["routes"]);
+constexpr StagePart kFirstLayer{0, 1, false, false};
+
+void same_routing(Trial& t, const Routing& routing) {
+  const int32_t* experts = routing.routes.experts.data<int32_t>();
+  t.equal("routes", std::vector<int32_t>(experts, experts + routing.routes.experts.count()), t.facts()["routes"]);
   std::vector<int64_t> load;
-  for (size_t e = 0; e + 1 < routing.plan.offsets.size(); ++e)
-    load.push_back(routing.plan.offsets[e + 1] - routing.plan.offsets[e]);
+  const int32_t* offsets = routing.plan.offsets.data<int32_t>();
+  for (int64_t e = 0; e + 1 < routing.plan.offsets.count(); ++e) load.push_back(offsets[e + 1] - offsets[e]);
   t.equal("loads", std::vector<std::vector<int64_t>>{load}, t.facts()["load"]);
   t.near("the balance loss", routing.balance_loss, t.facts()["balance"]);
 }
 
 void run_mla(Trial& t) {
-  in_every_way(t, [&](const Run& run, const ModelParts& parts, const MicroBatch& batch) {
-    const Mla& mla = parts.layers[0].attention.mla;
-    const Rows rows = rows_of(batch);
+  in_every_way(t, kFirstLayer, [&](const Pass& pass, const ModelLayers& layers) {
+    const Mla& mla = layers.blocks[0].mla;
+    Flight flight(t.exec(), t.batch(), {});
+    const Rows rows = flight.rows(0, 0);
     const Tensor x = t.tensor("in.x"), y = t.space(x);
     Mla::Saved saved;
-    mla.forward(run, rows, y, x, ops::Write::overwrite, saved);
+    mla.forward(pass, rows, y, x, ops::Write::overwrite, saved);
     t.same("out.y", y);
-    mla.drop(run.recompute, saved);
-    mla.restore(run, rows, x, saved);
-    const Tensor dx = mla.backward_input(run, rows, t.tensor("dout.y"), saved);
+    mla.drop(pass.recompute, saved);
+    mla.restore(pass, rows, x, saved);
+    const Tensor dx = mla.backward_input(pass, rows, t.tensor("dout.y"), saved);
     t.expect_no_gradient_yet();
     t.same("din.x", dx);
-    mla.backward_weight(run, x, saved);
+    mla.backward_weight(pass, x, saved);
   });
 }
 
+// The steps of a MoE layer, one after another, without the norm and the residual around them.
 void run_moe(Trial& t) {
-  in_every_way(t, [&](const Run& run, const ModelParts& parts, const MicroBatch& batch) {
-    const Moe& moe = parts.layers[0].ffn.moe;
-    const Tensor x = t.tensor("in.x"), y = Tensor::zeros(t.exec(), DType::f64, {x.rows(), x.cols()});
-    Moe::Saved saved;
-    moe.forward(run, rows_of(batch), y, x, saved);
+  in_every_way(t, kFirstLayer, [&](const Pass& pass, const ModelLayers& layers) {
+    const Moe& moe = layers.blocks[0].moe;
+    Flight flight(t.exec(), t.batch(), {});
+    const Tensor x = t.tensor("in.x"), dy = t.tensor("dout.y"), dx = Tensor::zeros(t.exec(), DType::f64, x.shape());
+    const Tensor y = Tensor::zeros(t.exec(), DType::f64, {x.rows(), x.cols()});
+    Routing routing;
+    Experts::Saved experts;
+    Mlp::Saved shared;
+    moe.route(pass, flight.rows(0, 0), x, routing);
+    if (moe.has_shared()) moe.shared.forward(t.exec(), y, x, ops::Write::add, shared);
+    const ExpertRows sent = moe.dispatch(pass, x, routing);
+    moe.combine(pass, y, moe.experts.forward(t.exec(), sent, experts), routing);
     t.same("out.y", y);
-    same_routing(t, saved.routing);
-    moe.drop(run.recompute, saved);
-    moe.restore(run, x, saved);
-    const Tensor dx = moe.backward_input(run, t.tensor("dout.y"), saved);
+    same_routing(t, routing);
+    if (pass.recompute == Recompute::all) experts.gate_up.reset(), shared.gate_up.reset();
+    moe.experts.restore(t.exec(), sent, experts);
+    const Experts::Gradients d =
+        moe.experts.backward_input(t.exec(), sent, moe.combine_backward(pass, dy, routing), experts);
+    if (moe.has_shared()) {
+      moe.shared.restore(t.exec(), x, shared);
+      moe.shared.backward_input(t.exec(), dx, dy, ops::Write::add, shared);
+    }
+    moe.dispatch_backward(pass, dx, d, routing, ops::Write::add);
+    moe.route_backward(pass, dx, routing);
     t.expect_no_gradient_yet();
     t.same("din.x", dx);
-    moe.backward_weight(run, x, saved);
+    moe.experts.backward_weight(t.exec(), sent, experts);
+    if (moe.has_shared()) moe.shared.backward_weight(t.exec(), x, shared);
+    moe.router.backward_weight(t.exec(), routing.dlogits, x);
   });
 }
 
 void run_block(Trial& t) {
+  const ModelConfig config = t.config();
+  const auto find = [&](const std::string& name) { return t.parameter(name); };
+  const Stage stage(config, kFirstLayer, find);
   for (const bool at_once : {false, true}) {  // B and W of each piece in turn, or all of B before all of W
-    in_every_way(t, [&](const Run& run, const ModelParts& parts, const MicroBatch& batch) {
-      const Block& block = parts.layers[0];
-      const Rows rows = rows_of(batch);
-      Block::Saved saved;
-      t.same("out.y", block.forward(run, rows, t.tensor("in.x"), saved));
-      if (block.ffn.is_moe()) same_routing(t, saved.ffn.moe.routing);
-      if (at_once) return t.same("din.x", block.backward(run, rows, t.tensor("dout.y"), saved));
-      const Tensor dx = block.backward_input(run, rows, t.tensor("dout.y"), saved);
+    in_every_way(t, kFirstLayer, [&](const Pass& pass, const ModelLayers& layers) {
+      Flight flight(t.exec(), t.batch(), stage.flight_sizes());
+      Tensor& h = flight.streams[0].h;
+      h = t.tensor("in.x");
+      stage.forward(pass, flight);
+      t.same("out.y", h);
+      if (layers.blocks[0].is_moe()) same_routing(t, flight.blocks[0].moe.routing);
+      h = t.tensor("dout.y");
+      if (at_once) {
+        stage.backward(pass, flight);
+        return t.same("din.x", h);
+      }
+      stage.backward_input(pass, flight);
       t.expect_no_gradient_yet();
-      t.same("din.x", dx);
-      block.backward_weight(run, saved);
+      t.same("din.x", h);
+      stage.backward_weight(pass, flight);
     });
   }
 }
 
+// The pieces of one MTP depth without embedding and head: join, block, final norm; B and W split and in turn.
 void run_mtp(Trial& t) {
-  in_every_way(t, [&](const Run& run, const ModelParts& parts, const MicroBatch& batch) {
-    const int64_t depth = t.facts()["depth"];
-    const MtpModule& module = parts.mtp[size_t(depth - 1)];
-    const MtpRows at = mtp_rows(batch, depth);
-    t.equal("rows", at.rows, t.facts()["rows"]);
-    const Rows rows = rows_of(at.batch);
-    MtpModule::Saved saved;
-    t.same("out.y", module.forward(run, rows, t.tensor("in.embedding"), t.tensor("in.hidden"), saved));
-    if (module.block.ffn.is_moe()) same_routing(t, saved.block.ffn.moe.routing);
-    const MtpModule::Gradients gradients = module.backward(run, rows, t.tensor("dout.y"), saved);
-    t.same("din.embedding", gradients.embedding);
-    t.same("din.hidden", gradients.hidden);
-  });
+  const int64_t depth = t.facts()["depth"];
+  const StagePart part{0, 0, false, true};
+  for (const bool at_once : {false, true}) {
+    in_every_way(t, part, [&](const Pass& pass, const ModelLayers& wired) {
+      // What is looked up is given: a table whose row i is the embedding of the depth's row i.
+      ModelLayers layers = wired;
+      ParameterSpec spec;
+      spec.name = "given", spec.shape = t.tensor("in.embedding").shape();
+      const auto given = make_parameter(t.exec(), spec, DType::f64, true);
+      given->master.copy_from(t.tensor("in.embedding"));
+      layers.embedding.weight = given.get();
+      const MtpLayers& mtp = layers.mtp[size_t(depth - 1)];
+      std::vector<std::unique_ptr<Piece>> pieces;
+      pieces.push_back(join_piece(layers, depth));
+      append_block_pieces(mtp.block, {depth, 0, t.config().n_layers, 0}, pieces);
+      pieces.push_back(final_norm_piece(layers, depth));
+      const FlightSizes sizes{int64_t(layers.mtp.size()), 1, 1, t.config().n_routed_experts};
+      Flight flight(t.exec(), t.batch(), sizes);
+      Stream &stream = flight.streams[size_t(depth)], &before = flight.streams[size_t(depth - 1)];
+      t.equal("rows", mtp_rows(t.batch(), depth).rows, t.facts()["rows"]);
+      std::vector<int32_t> ids(size_t(stream.n_rows()));
+      std::iota(ids.begin(), ids.end(), 0);
+      stream.tokens = t.ids(ids);
+      // The state before, at the rows that this depth reads.
+      const Tensor hidden = t.tensor("in.hidden");
+      before.state = Tensor::zeros(t.exec(), DType::f64, {before.n_rows(), hidden.cols()});
+      before.d_state = before.state.clone(t.exec());
+      add_rows(t.exec(), before.state, hidden, stream.rows_in);
+      for (const auto& piece : pieces) piece->forward(pass, flight);
+      t.same("out.y", stream.state);
+      if (mtp.block.is_moe()) same_routing(t, flight.blocks[0].moe.routing);
+      stream.d_state = t.tensor("dout.y");
+      for (size_t i = pieces.size(); i-- > 0;) {
+        pieces[i]->backward_input(pass, flight);
+        if (i == 0) t.same("din.embedding", stream.join.d_embedding);
+        if (at_once) pieces[i]->backward_weight(pass, flight);
+      }
+      const Tensor d_hidden = Tensor::empty(t.exec(), DType::f64, {hidden.rows(), hidden.cols()});
+      ops::gather_rows(t.exec(), d_hidden, before.d_state, stream.rows_in);
+      t.same("din.hidden", d_hidden);
+      if (at_once) return;
+      t.expect_no_gradient_yet();
+      for (size_t i = pieces.size(); i-- > 0;) pieces[i]->backward_weight(pass, flight);
+    });
+  }
 }
 
 }  // namespace

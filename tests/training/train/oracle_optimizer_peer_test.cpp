@@ -36,18 +36,18 @@ class OptimizerCase {
     options.precision = precision, options.training = true;
     Transformer model(config_, options, owned.exec);
     for (Parameter* p : model.parameters()) p->master.copy_from(tensors_.tensor("w." + p->spec.name));
-    model.refresh_values();
+    model.refresh_values(owned.exec);
     Optimizer optimizer(model.parameters(), settings_, owned.exec);
     std::vector<std::string> found;
     for (size_t i = 0; i < json_["rates"].size(); ++i) {
       for (Parameter* p : model.parameters())
         if (p->spec.trained) p->grad.copy_from(tensors_.tensor(fmt::format("g{}.{}", i, p->spec.name)));
-      const GradientNorms norms = optimizer.gradient_norms();
+      const GradientNorms norms = optimizer.gradient_norms(owned.exec);
       const double expected = json_["norms"][i];
       if (!(std::abs(norms.global - expected) <= bound * expected))
         found.push_back(
             fmt::format("gradient norm of step {} is {:.17g}, oracle {:.17g}", i + 1, norms.global, expected));
-      optimizer.step(json_["rates"][i], norms.global);
+      optimizer.step(owned.exec, json_["rates"][i], norms.global);
     }
     for (Parameter* p : model.parameters()) compare("a." + p->spec.name, p->master, bound, found);
     for (const StateTensor& state : optimizer.state()) compare(state.name, state.tensor, bound, found);

@@ -74,10 +74,10 @@ std::string hash_of_state(Isa isa, const std::string& precision) {
   const Config config = everything(precision);
   OwnedExec owned(2, isa);
   Transformer model(config.model, model_options(config, true), owned.exec);
-  model.initialize(3);
+  model.initialize(owned.exec, 3);
   Optimizer optimizer(model.parameters(), config.optim, owned.exec);
   for (int64_t step = 1; step <= kSteps; ++step) {
-    const StepResult result = train_step(model, optimizer, config, batch_of_step(step), step);
+    const StepResult result = train_step(owned.exec, model, optimizer, config, batch_of_step(step), step);
     EXPECT_EQ(result.skipped, "");
     EXPECT_GT(result.norms.global, config.optim.clip) << "the norm enters the bits only where it clips";
   }

@@ -7,6 +7,7 @@
 
 #include <cmath>
 #include <csignal>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <limits>
@@ -73,7 +74,7 @@ struct Rig {
       : config(c),
         owned(2, isa),
         model(config.model, model_options(config, true), owned.exec),
-        optimizer((model.initialize(3), model.parameters()), config.optim, owned.exec) {}
+        optimizer((model.initialize(owned.exec, 3), model.parameters()), config.optim, owned.exec) {}
   Config config;
   OwnedExec owned;
   Transformer model;
@@ -88,7 +89,7 @@ TEST(Step, AccumulationEqualsOneBigBatch) {
     auto config = small_config("fp64");
     config.train.micro_batch_sequences = each;
     Rig s(config);
-    const auto result = train_step(s.model, s.optimizer, s.config, batch, 1);
+    const auto result = train_step(s.owned.exec, s.model, s.optimizer, s.config, batch, 1);
     EXPECT_EQ(result.skipped, "");
     EXPECT_EQ(result.targets, 19 + 6 + 12 + 0 + 15);
     losses.push_back(result.loss + 10 * result.mtp_loss[0] + 100 * result.balance_loss);
@@ -113,7 +114,7 @@ TEST(Step, ALocalMeanWouldBeCaught) {  // negative control: means per part inste
   double local = 0, sum = 0;
   int64_t count = 0;
   for (const auto& part : parts) {
-    const auto sums = s.model.forward(part);
+    const auto sums = s.model.forward(s.owned.exec, part);
     local += sums.main / double(sums.main_count) / double(parts.size());
     sum += sums.main, count += sums.main_count;
   }
@@ -143,7 +144,7 @@ TEST(Step, MtpTargetsAreCountedPerDepth) {
 TEST(Step, ABatchWithoutTargetsIsSkippedWithAReason) {
   Rig s(small_config("fp32"));
   s.config.train.micro_batch_sequences = 1;
-  const auto result = train_step(s.model, s.optimizer, s.config, batch_of({1, 1}), 1);
+  const auto result = train_step(s.owned.exec, s.model, s.optimizer, s.config, batch_of({1, 1}), 1);
   EXPECT_NE(result.skipped.find("target"), std::string::npos);
   EXPECT_EQ(s.optimizer.steps_done(), 0);
 }
@@ -156,13 +157,87 @@ TEST(Step, NaNMakesNoUpdateAndNamesItsPlace) {
     Rig s(config);
     auto& parameter = s.model.parameter(name);
     set_element(parameter.master, 0, nan);
-    s.model.refresh_values();
+    s.model.refresh_values(s.owned.exec);
     const double before = element(s.model.parameter("embedding").master, 7);
-    const auto result = train_step(s.model, s.optimizer, s.config, batch_of({12, 12}), 1);
+    const auto result = train_step(s.owned.exec, s.model, s.optimizer, s.config, batch_of({12, 12}), 1);
     EXPECT_NE(result.skipped, "") << name;
     EXPECT_EQ(s.optimizer.steps_done(), 0) << name;
     EXPECT_EQ(element(s.model.parameter("embedding").master, 7), before) << name;
   }
+}
+
+// Numbers flow through the other micro-batches too, the step is decided once, and nothing moves: no weight, no moment, no
+// bias. The next batch goes on as if this one had never been.
+TEST(Step, NaNInOneMicroBatchOfFourSkipsTheStepOnceAndLeavesEverythingAsItWas) {
+  for (const char* at : {"router", "loss"}) {
+    auto config = small_config("fp32");
+    config.train.micro_batch_sequences = 1;
+    Rig s(config), clean(config);
+    const auto state_of = [](Rig& r) {
+      std::vector<double> state;
+      for (const Parameter* p : r.model.parameters())
+        for (int64_t i = 0; i < p->master.count(); ++i) state.push_back(element(p->master, i));
+      for (const StateTensor& entry : r.optimizer.state())
+        for (int64_t i = 0; i < entry.tensor.count(); ++i) state.push_back(element(entry.tensor, i));
+      return state;
+    };
+    auto batch = batch_of({12, 9, 14, 10});
+    for (auto& sequence : batch.sequences)
+      for (auto& token : sequence.tokens) token = token == 49 ? 3 : token;
+    // Token 49 stands in the third micro-batch alone. Its embedding is not a number, so a router meets it; or the model
+    // has no token for which that can be said, and the loss alone is lost.
+    batch.sequences[2].tokens[5] = 49;
+    const float nan = std::numeric_limits<float>::quiet_NaN();
+    auto& embedding = s.model.parameter("embedding").master;
+    const double kept = element(embedding, 49 * 16);
+    if (std::string(at) == "router") {
+      set_element(embedding, 49 * 16, nan);
+    } else {
+      batch.sequences[2].targets[5] = 49;
+      for (int64_t c = 0; c < 16; ++c) set_element(s.model.parameter("head").master, 49 * 16 + c, 3e38);
+    }
+    const auto before = state_of(s);
+    const auto result = train_step(s.owned.exec, s.model, s.optimizer, s.config, batch, 1);
+    if (std::string(at) == "router") {
+      EXPECT_EQ(result.skipped, "the router's logits of token 5 are not a number (first value nan), in layer 1");
+    } else {
+      EXPECT_NE(result.skipped, "");
+    }
+    const auto after = state_of(s);
+    ASSERT_EQ(before.size(), after.size());
+    EXPECT_EQ(std::memcmp(before.data(), after.data(), before.size() * 8), 0) << at;
+    EXPECT_EQ(s.optimizer.steps_done(), 0);
+    if (std::string(at) != "router") continue;
+    set_element(embedding, 49 * 16, kept);
+    const auto next = batch_of({11, 13});
+    const auto one = train_step(s.owned.exec, s.model, s.optimizer, s.config, next, 2),
+               two = train_step(clean.owned.exec, clean.model, clean.optimizer, clean.config, next, 2);
+    EXPECT_EQ(one.norms.global, two.norms.global);
+    EXPECT_EQ(state_of(s), state_of(clean));
+    EXPECT_NE(state_of(s), before);
+  }
+}
+
+TEST(Step, EveryParameterGetsTheContributionsThatWereCounted) {
+  for (const bool tied : {false, true})
+    for (const int64_t experts : {4, 0})
+      for (const char* recompute : {"none", "norms", "all"}) {
+        auto config = small_config("fp32");
+        config.model.tie_embeddings = tied;
+        config.model.n_routed_experts = experts;
+        config.model.n_mtp = 2;
+        config.train.recompute = recompute;
+        config.train.micro_batch_sequences = 1;
+        Rig s(config);
+        // Sequences of 1 and 2 tokens: MTP depths without rows among the micro-batches.
+        train_step(s.owned.exec, s.model, s.optimizer, s.config, batch_of({12, 1, 2, 9}), 1);
+        for (const Parameter* p : s.model.parameters()) {
+          if (!p->spec.trained) continue;
+          EXPECT_EQ(p->arrived(), p->expected()) << p->spec.name;
+          const int64_t uses = p->spec.name == "embedding" ? 3 + (tied ? 3 : 0) : p->spec.name == "head" ? 3 : 1;
+          EXPECT_EQ(p->expected(), 4 * uses) << p->spec.name;  // embedding: the model's and two depths'; head likewise
+        }
+      }
 }
 
 TEST(Step, OnlyNumbersThatAreNotFiniteAreSkipped) {
@@ -170,13 +245,14 @@ TEST(Step, OnlyNumbersThatAreNotFiniteAreSkipped) {
   s.config.train.micro_batch_sequences = 2;
   auto batch = batch_of({12, 12});
   batch.sequences[0].tokens[3] = 50;  // outside of the vocabulary: a fault, not a bad step
-  EXPECT_THROW(train_step(s.model, s.optimizer, s.config, batch, 1), Error);
+  EXPECT_THROW(train_step(s.owned.exec, s.model, s.optimizer, s.config, batch, 1), Error);
   auto torn = batch_of({12});
   torn.sequences[0].targets.pop_back();
-  EXPECT_THROW(train_step(s.model, s.optimizer, s.config, torn, 1), Error);
+  EXPECT_THROW(train_step(s.owned.exec, s.model, s.optimizer, s.config, torn, 1), Error);
   set_element(s.model.parameter("layers.1.moe.router").master, 0, std::numeric_limits<float>::quiet_NaN());
-  s.model.refresh_values();
-  EXPECT_NE(train_step(s.model, s.optimizer, s.config, batch_of({12}), 1).skipped.find("router"), std::string::npos);
+  s.model.refresh_values(s.owned.exec);
+  EXPECT_NE(train_step(s.owned.exec, s.model, s.optimizer, s.config, batch_of({12}), 1).skipped.find("router"),
+            std::string::npos);
 }
 
 TEST(Step, TiedRouterLogitsChooseTheSameExpertsEverywhere) {
@@ -184,8 +260,8 @@ TEST(Step, TiedRouterLogitsChooseTheSameExpertsEverywhere) {
     Rig s(small_config("fp32"), isa);
     s.config.train.micro_batch_sequences = 2;
     s.model.parameter("layers.1.moe.router").master.zero();
-    s.model.refresh_values();
-    const auto result = train_step(s.model, s.optimizer, s.config, batch_of({12, 9}), 1);
+    s.model.refresh_values(s.owned.exec);
+    const auto result = train_step(s.owned.exec, s.model, s.optimizer, s.config, batch_of({12, 9}), 1);
     EXPECT_EQ(result.skipped, "");
     EXPECT_EQ(result.load[0], (std::vector<int64_t>{21, 21, 0, 0})) << isa_name(isa);  // the lowest ids win ties
   }
@@ -201,7 +277,7 @@ TEST(Step, TrainsInEveryPrecisionAndForm) {
       Rig s(config, best_isa());
       double first = 0, last = 0;
       for (int64_t step = 1; step <= 10; ++step) {
-        const auto result = train_step(s.model, s.optimizer, s.config, batch_of({24, 24}), step);
+        const auto result = train_step(s.owned.exec, s.model, s.optimizer, s.config, batch_of({24, 24}), step);
         ASSERT_EQ(result.skipped, "") << precision << form;
         (step == 1 ? first : last) = result.loss;
       }
@@ -218,7 +294,7 @@ TEST(Validation, ScoresEveryTokenOnceWhateverTheStride) {
   for (int i = 0; i < 7; ++i) documents[1].tokens.push_back(int32_t(random.below(50)));
   documents[0].raw_bytes = 100, documents[1].raw_bytes = 20;
   // Windows as long as the text: the plain sum over the document.
-  const auto whole = validate_bits_per_byte(s.model, documents, {64, 0, 4096});
+  const auto whole = validate_bits_per_byte(s.owned.exec, s.model, documents, {64, 0, 4096});
   EXPECT_EQ(whole.tokens, 39 + 6);
   double nats = 0;
   for (const auto& document : documents) {
@@ -229,15 +305,15 @@ TEST(Validation, ScoresEveryTokenOnceWhateverTheStride) {
     for (int64_t i = 0; i < n; ++i) batch.positions.push_back(int32_t(i));
     batch.segments = {{0, n, 0, n}};
     batch.sequences = {{0, n}};
-    nats += s.model.forward(batch).main;
+    nats += s.model.forward(s.owned.exec, batch).main;
   }
   EXPECT_NEAR(whole.bits_per_byte, nats / std::log(2.0) / 120, 1e-12);
   for (int64_t stride : {1, 4, 8}) {
-    const auto result = validate_bits_per_byte(s.model, documents, {8, stride, 20});
+    const auto result = validate_bits_per_byte(s.owned.exec, s.model, documents, {8, stride, 20});
     EXPECT_EQ(result.tokens, 45) << stride;
     EXPECT_GT(std::abs(result.bits_per_byte - whole.bits_per_byte), 1e-9) << stride;  // less context is another number
   }
-  EXPECT_THROW(validate_bits_per_byte(s.model, {}, {8, 4, 20}), Error);
+  EXPECT_THROW(validate_bits_per_byte(s.owned.exec, s.model, {}, {8, 4, 20}), Error);
 }
 
 TEST(Resources, ResolveAutomaticValuesAndRefuseWhatCannotFit) {
@@ -320,13 +396,13 @@ TEST(Memory, OfTheLossDoesNotGrowWithTokensTimesVocabulary) {
     config.model.n_mtp = 0;
     OwnedExec owned(2);
     Transformer model(config.model, model_options(config, true), owned.exec);
-    model.initialize(1);
+    model.initialize(owned.exec, 1);
     const auto before = owned.exec.memory->bytes_in_use();
     auto batch = batch_of({length});
     owned.exec.memory->reset_peak();
     LossWeights weights;
     weights.main = 1.0 / double(length);
-    model.forward_backward(micro_batches(batch, 1)[0], weights);
+    model.forward_backward(owned.exec, micro_batches(batch, 1)[0], weights);
     return double(owned.exec.memory->peak_bytes() - before);
   };
   EXPECT_LE(peak(4000, 512), 2.1 * peak(2000, 512));

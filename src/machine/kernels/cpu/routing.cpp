@@ -99,7 +99,22 @@ HADAL_INLINE void choose_experts(const Route& k, const float* scores, int32_t* e
   sort_ascending(experts, k.top_k);
 }
 
+// A token without an order among its experts: the lowest ones, weights NaN.
+HADAL_INLINE void route_nowhere(const Route& k, int32_t* experts, float* weights) {
+  for (int64_t s = 0; s < k.top_k; ++s) {
+    if (!k.forced) experts[s] = int32_t(s);
+    weights[s] = __builtin_nanf("");
+  }
+}
+
+HADAL_INLINE int32_t first_not_finite(const float* bias, int64_t n) {
+  for (int64_t e = 0; bias && e < n; ++e)
+    if (!(bias[e] - bias[e] == 0.0f)) return int32_t(e);
+  return RouteFindings::kNothing;
+}
+
 void route_rows(const Route& k, int64_t begin, int64_t end, int64_t* bad) {
+  const bool nowhere = k.found->bias_expert >= 0;
   for (int64_t t = begin; t < end; ++t) {
     float *scores = k.scores.row<float>(t), *weights = k.weights.row<float>(t);
     int32_t* experts = k.experts + t * k.top_k;
@@ -108,6 +123,11 @@ void route_rows(const Route& k, int64_t begin, int64_t end, int64_t* bad) {
       while ((seen < 0 || t < seen) &&
              !__atomic_compare_exchange_n(bad, &seen, t, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
       }
+      route_nowhere(k, experts, weights);
+      continue;
+    }
+    if (nowhere) {
+      route_nowhere(k, experts, weights);
       continue;
     }
     if (!k.forced) choose_experts(k, scores, experts);
@@ -184,8 +204,13 @@ void balance_sequence(const BalanceLoss& k, int64_t q) {
 }  // namespace
 
 void route(const Route& k) {
-  *k.bad_token = -1;
-  parallel_blocks(k.lane, k.tokens, 128, [&](int64_t begin, int64_t end) { route_rows(k, begin, end, k.bad_token); });
+  int64_t bad = -1;
+  *k.found = RouteFindings();
+  k.found->bias_expert = first_not_finite(static_cast<const float*>(k.bias), k.n_experts);
+  parallel_blocks(k.lane, k.tokens, 128, [&](int64_t begin, int64_t end) { route_rows(k, begin, end, &bad); });
+  if (bad < 0) return;
+  k.found->token = int32_t(bad);
+  k.found->first_logit = k.logits.row<float>(bad)[0];
 }
 
 void route_backward(const RouteBackward& k) {

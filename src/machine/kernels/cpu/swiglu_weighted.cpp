@@ -10,8 +10,8 @@ template <class T>
 void backward_rows(const SwigluWeighted& k, int64_t begin, int64_t end) {
   for (int64_t r = begin; r < end; ++r) {
     T *g = k.g.row<T>(r), *u = k.u.row<T>(r), *dh = k.dh.row<T>(r);
-    const bool weighted = k.weights.data != nullptr;
-    const V weight = broadcast(weighted ? k.weights.row<float>(k.token[r])[k.slot[r]] : 1.0f), one = broadcast(1.0f);
+    const float* weights = static_cast<const float*>(k.weight);
+    const V weight = broadcast(weights ? weights[r] : 1.0f), one = broadcast(1.0f);
     const float dot = sum_vectors(k.cols, [&](V sum, int64_t c, auto n) {
       const V gate = load_lanes(g + c, n), up = load_lanes(u + c, n), d = load_lanes(dh + c, n), s = sigmoid(gate);
       const V silu = mul(gate, s), h = mul(silu, up), weighted_d = mul(weight, d);
@@ -20,7 +20,7 @@ void backward_rows(const SwigluWeighted& k, int64_t begin, int64_t end) {
       store_lanes(dh + c, mul(weight, h), n);
       return fma(d, h, sum);
     });
-    if (weighted) k.dweights.row<float>(k.token[r])[k.slot[r]] = dot;
+    if (weights) static_cast<float*>(k.dweight)[r] = dot;
   }
 }
 

@@ -56,18 +56,36 @@ void limit_groups(const Route& k, A* biased) {
     if (!kept[e / size]) biased[e] = -std::numeric_limits<A>::infinity();
 }
 
+// A token without an order among its experts: the lowest ones, weights NaN.
+template <class A>
+void route_nowhere(const Route& k, int32_t* experts, A* weights) {
+  for (int64_t s = 0; s < k.top_k; ++s) {
+    if (!k.forced) experts[s] = int32_t(s);
+    weights[s] = std::numeric_limits<A>::quiet_NaN();
+  }
+}
+
+template <class A>
+int32_t first_not_finite(const A* bias, int64_t n) {
+  for (int64_t e = 0; bias && e < n; ++e)
+    if (!std::isfinite(bias[e])) return int32_t(e);
+  return RouteFindings::kNothing;
+}
+
 template <class A>
 void route_row(const Route& k, int64_t t, std::atomic<int64_t>& bad) {
   A* scores = k.scores.row<A>(t);
   A* weights = k.weights.row<A>(t);
   int32_t* experts = k.experts + t * k.top_k;
   score_row(k, k.logits.row<A>(t), scores);
-  if (std::any_of(scores, scores + k.n_experts, [](A s) { return std::isnan(s); })) {
+  const bool nan = std::any_of(scores, scores + k.n_experts, [](A s) { return std::isnan(s); });
+  if (nan || k.found->bias_expert >= 0) route_nowhere<A>(k, experts, weights);
+  if (nan) {
     int64_t seen = bad;
     while ((seen < 0 || t < seen) && !bad.compare_exchange_weak(seen, t)) {
     }
-    return;
   }
+  if (nan || k.found->bias_expert >= 0) return;
   if (!k.forced) {
     A biased[kMaxExperts];
     const A* bias = static_cast<const A*>(k.bias);
@@ -117,7 +135,7 @@ void balance_sequence(const BalanceLoss& k, int64_t q) {
     for (int64_t e = 0; e < n; ++e) total += scores[e], left[e] = scores[e];
     for (int64_t e = 0; e < n; ++e) mean[e] += double(scores[e] / total) / double(count);
     for (int64_t s = 0; s < k.top_k; ++s) {
-      const int64_t e = largest(left, n);
+      const int64_t e = std::isnan(total) ? s : largest(left, n);  // of what is not a number: the lowest
       left[e] = -std::numeric_limits<A>::infinity();
       f[e] += double(n) / double(k.top_k * count);
     }
@@ -137,13 +155,19 @@ void balance_sequence(const BalanceLoss& k, int64_t q) {
 
 void route(const Route& k) {
   std::atomic<int64_t> bad{-1};
+  const bool f64 = k.scores.dtype == DType::f64;
+  *k.found = RouteFindings();
+  k.found->bias_expert = f64 ? first_not_finite(static_cast<const double*>(k.bias), k.n_experts)
+                             : first_not_finite(static_cast<const float*>(k.bias), k.n_experts);
   each_row(k.lane, k.tokens, k.n_experts, [&](int64_t t) {
     if (k.scores.dtype == DType::f64)
       route_row<double>(k, t, bad);
     else
       route_row<float>(k, t, bad);
   });
-  *k.bad_token = bad;
+  if (bad < 0) return;
+  k.found->token = int32_t(bad);
+  k.found->first_logit = f64 ? float(k.logits.row<double>(bad)[0]) : k.logits.row<float>(bad)[0];
 }
 
 void route_backward(const RouteBackward& k) {
@@ -153,6 +177,21 @@ void route_backward(const RouteBackward& k) {
     else
       route_backward_row<float>(k, t);
   });
+}
+
+void plan_rows(const PlanRows& k) {
+  std::fill(k.offsets, k.offsets + k.n_experts + 1, 0);
+  for (int64_t i = 0; i < k.n_rows; ++i) ++k.offsets[k.experts[i] + 1];
+  for (int64_t e = 0; e < k.n_experts; ++e) k.offsets[e + 1] += k.offsets[e];
+  // While filling, offsets[e] is where expert e's next row goes: at the end it stands where e + 1 began.
+  for (int64_t i = 0; i < k.n_rows; ++i) {
+    const int32_t row = k.offsets[k.experts[i]]++;
+    k.token[row] = int32_t(i / k.top_k);
+    k.pair[row] = int32_t(i);
+    k.position[i] = row;
+  }
+  for (int64_t e = k.n_experts; e > 0; --e) k.offsets[e] = k.offsets[e - 1];
+  k.offsets[0] = 0;
 }
 
 void balance_loss(const BalanceLoss& k) {

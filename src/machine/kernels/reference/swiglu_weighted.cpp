@@ -12,8 +12,8 @@ template <class T>
 void backward_row(const SwigluWeighted& k, int64_t r) {
   using A = accumulator<T>;
   T *g = k.g.row<T>(r), *u = k.u.row<T>(r), *dh = k.dh.row<T>(r);
-  const bool weighted = k.weights.data != nullptr;
-  const A weight = weighted ? k.weights.row<A>(k.token[r])[k.slot[r]] : A(1);
+  const A* weights = static_cast<const A*>(k.weight);
+  const A weight = weights ? weights[r] : A(1);
   A dot = 0;
   for (int64_t c = 0; c < k.cols; ++c) {
     const A gate = get(g[c]), up = get(u[c]), d = get(dh[c]), s = A(1) / (A(1) + std::exp(-gate)), h = gate * s * up;
@@ -22,7 +22,7 @@ void backward_row(const SwigluWeighted& k, int64_t r) {
     u[c] = T(weight * d * gate * s);
     dh[c] = T(weight * h);
   }
-  if (weighted) k.dweights.row<A>(k.token[r])[k.slot[r]] = dot;
+  if (weights) static_cast<A*>(k.dweight)[r] = dot;
 }
 
 }  // namespace

@@ -1,6 +1,4 @@
-#include "model/parts.h"
-
-#include <cmath>
+#include "model/layers.h"
 
 #include "arch/arch.h"
 #include "base/error.h"
@@ -19,22 +17,22 @@ class Wiring {
     return {linear(name + "gate", gate_up), linear(name + "up", gate_up), linear(name + "down", down)};
   }
 
-  Block block(int64_t layer) {
+  BlockLayers block(int64_t layer) {
     prefix_ = fmt::format("layers.{}.", layer);
-    Block block;
-    block.attention.norm = norm("attention_norm", config_.rms_eps);
-    block.attention.mla = mla();
-    block.ffn.norm = norm("ffn_norm", config_.rms_eps);
+    BlockLayers block;
+    block.attention_norm = norm("attention_norm", config_.rms_eps);
+    block.mla = mla();
+    block.ffn_norm = norm("ffn_norm", config_.rms_eps);
     if (config_.is_moe_layer(layer)) {
-      block.ffn.moe = moe();
+      block.moe = moe();
     } else {
-      block.ffn.dense = mlp("ffn.", recipe_.ffn_gate_up, recipe_.ffn_down);
+      block.dense = mlp("ffn.", recipe_.ffn_gate_up, recipe_.ffn_down);
     }
     return block;
   }
 
-  MtpModule mtp(int64_t layer) {
-    MtpModule module;
+  MtpLayers mtp(int64_t layer) {
+    MtpLayers module;
     module.block = block(layer);
     module.embedding_norm = norm("mtp.embedding_norm", config_.rms_eps);
     module.hidden_norm = norm("mtp.hidden_norm", config_.rms_eps);
@@ -81,36 +79,17 @@ class Wiring {
 
 }  // namespace
 
-ModelParts wire_model(const ModelConfig& config, const std::function<Parameter*(const std::string&)>& find,
-                      const Recipe& recipe) {
-  ModelParts parts;
+ModelLayers wire_layers(const ModelConfig& config, const StagePart& part,
+                        const std::function<Parameter*(const std::string&)>& find, const Recipe& recipe) {
+  ModelLayers layers;
   Wiring wiring(config, find, recipe);
-  parts.embedding = {find("embedding")};
-  for (int64_t layer = 0; layer < config.n_layers; ++layer) parts.layers.push_back(wiring.block(layer));
-  parts.final_norm = {find("final_norm"), config.rms_eps};
-  parts.head.head = {config.tie_embeddings ? parts.embedding.weight : find("head"), recipe.head};
-  for (int64_t k = 0; k < config.n_mtp; ++k) parts.mtp.push_back(wiring.mtp(config.n_layers + k));
-  return parts;
-}
-
-Tensor rope_table(const Exec& exec, const ModelConfig& config, DType dtype, int64_t n_positions) {
-  const std::vector<double> frequencies = rope_frequencies(config);
-  const double multiplier = rope_multiplier(config);
-  const Tensor table = Tensor::empty(exec, dtype, {n_positions, config.qk_rope_head_dim});
-  exec.compute->parallel_for(n_positions, [&](int64_t position, int) {
-    for (size_t i = 0; i < frequencies.size(); ++i) {
-      const double angle = double(position) * frequencies[i];
-      const int64_t at = position * config.qk_rope_head_dim + 2 * int64_t(i);
-      if (dtype == DType::f64) {
-        table.data<double>()[at] = std::cos(angle) * multiplier;
-        table.data<double>()[at + 1] = std::sin(angle) * multiplier;
-      } else {
-        table.data<float>()[at] = float(std::cos(angle) * multiplier);
-        table.data<float>()[at + 1] = float(std::sin(angle) * multiplier);
-      }
-    }
-  });
-  return table;
+  if (part.embedding || (part.head && config.n_mtp > 0)) layers.embedding = {find("embedding")};
+  for (int64_t layer = part.first_layer; layer < part.end_layer; ++layer) layers.blocks.push_back(wiring.block(layer));
+  if (!part.head) return layers;
+  layers.final_norm = {find("final_norm"), config.rms_eps};
+  layers.head.head = {find(config.tie_embeddings ? "embedding" : "head"), recipe.head};
+  for (int64_t k = 0; k < config.n_mtp; ++k) layers.mtp.push_back(wiring.mtp(config.n_layers + k));
+  return layers;
 }
 
 }  // namespace hadal

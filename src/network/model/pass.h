@@ -1,6 +1,6 @@
-// Run: with what the pieces of a model compute: Exec, clock of the parts, rotary table, options. One per call of the
-// model. Rows: what a piece knows about its token rows, in training (a micro-batch) and in generation (rows after a
-// cache).
+// Pass: with what the pieces of a model compute, handed to every call: the place (Exec), the clock of the parts, the
+// rotary table, the options. Rows: what a piece knows about its token rows, in training (a micro-batch) and in generation
+// (rows after a cache). Neither is kept by anyone.
 #pragma once
 #include <span>
 
@@ -19,22 +19,23 @@ struct LayerCache {
 };
 
 struct Rows {
-  std::span<const int32_t> positions;
+  Tensor positions;                                     // [n] i32
   const std::vector<ops::Segment>* segments = nullptr;  // queries: these rows; keys: these rows, or the cache's
   std::span<const ops::RowRange> sequences;
   LayerCache* cache = nullptr;
   int64_t cached = 0;  // tokens in the cache before these rows
 };
 
-struct Run {
+struct Pass {
   const Exec& exec;
   PartClock& clock;
   DType dtype;  // of activations
   AttentionForm form;
   Recompute recompute;
-  Tensor rope_table;         // [positions, rope dim]
-  bool keep = false;         // a backward will follow
-  double balance_alpha = 0;  // weight of the balance loss per sequence
+  Tensor rope_table;           // [positions, rope dim]
+  bool keep = false;           // a backward will follow
+  double balance_alpha = 0;    // weight of the balance loss per sequence
+  bool later_weights = false;  // W of the head comes as an action of its own, not with its B
 };
 
 }  // namespace hadal

@@ -1,0 +1,181 @@
+// Attention and the dense FFN.
+#include "model/block_pieces.h"
+
+#include <fmt/format.h>
+
+#include "ops/pointwise.h"
+
+namespace hadal {
+
+Tensor copy_of(const Pass& pass, const Tensor& x) {
+  const Tensor y = Tensor::empty(pass.exec, x.dtype(), {x.rows(), x.cols()});
+  ops::copy(pass.exec, y, x);
+  return y;
+}
+
+Activation normalise(const Pass& pass, const Norm& norm, const Tensor& x, Norm::Saved& saved,
+                     const GemmRecipe& reader) {
+  PartClock::Scope scope(pass.clock, Part::norms);
+  return norm.forward(pass.exec, x, saved, reader);
+}
+
+Tensor through_norm(const Pass& pass, const Norm& norm, const Tensor& dy, const Tensor& d_normed, Norm::Saved& saved) {
+  PartClock::Scope scope(pass.clock, Part::norms);
+  const Tensor dx = copy_of(pass, dy);
+  norm.backward_input(pass.exec, dx, d_normed, saved, true);
+  return dx;
+}
+
+namespace {
+
+class AttentionPiece : public Piece {
+ public:
+  AttentionPiece(const BlockLayers& layers, const BlockPlace& place)
+      : Piece(place.stream), norm_(layers.attention_norm), mla_(layers.mla), block_(place.block) {}
+
+  void forward(const Pass& pass, Flight& flight) const override {
+    auto& saved = flight.blocks[size_t(block_)].attention;
+    Tensor& h = stream_of(flight).h;
+    saved.normed = normalise(pass, norm_, h, saved.norm, mla_.input_recipe());
+    PartClock::Scope scope(pass.clock, Part::attention);
+    const Tensor y = copy_of(pass, h);
+    mla_.forward(pass, flight.rows(stream(), block_), y, saved.normed, ops::Write::add, saved.mla);
+    h = y;
+    if (!pass.keep) {
+      saved = {};
+    } else if (pass.recompute != Recompute::none) {
+      saved.normed.reset();
+      mla_.drop(pass.recompute, saved.mla);
+    }
+  }
+
+  void backward_input(const Pass& pass, Flight& flight) const override {
+    auto& saved = flight.blocks[size_t(block_)].attention;
+    Tensor& h = stream_of(flight).h;
+    const Rows rows = flight.rows(stream(), block_);
+    if (!saved.normed) saved.normed = normalise(pass, norm_, saved.norm.x, saved.norm, mla_.input_recipe());
+    Tensor d_normed;
+    {
+      PartClock::Scope scope(pass.clock, Part::attention);
+      mla_.restore(pass, rows, saved.normed, saved.mla);
+      d_normed = mla_.backward_input(pass, rows, h, saved.mla);
+    }
+    h = through_norm(pass, norm_, h, d_normed, saved.norm);
+  }
+
+  void backward_weight(const Pass& pass, Flight& flight) const override {
+    auto& saved = flight.blocks[size_t(block_)].attention;
+    {
+      PartClock::Scope scope(pass.clock, Part::attention);
+      mla_.backward_weight(pass, saved.normed, saved.mla);
+    }
+    PartClock::Scope scope(pass.clock, Part::norms);
+    norm_.backward_weight(pass.exec, saved.norm);
+    saved = {};
+  }
+
+  void each_parameter(const ParameterVisitor& visit) const override {
+    visit(*norm_.weight);
+    mla_.each_parameter(visit);
+  }
+
+  PieceBytes bytes(const PieceSizes& s) const override {
+    const int64_t hidden = norm_.weight->box.size[0];
+    PieceBytes bytes;
+    const bool none = s.recompute == Recompute::none;
+    bytes.kept = s.bytes(hidden) + s.wide(1) + s.rows * mla_.kept_bytes(s.dtype, s.form, s.recompute) +
+                 (none ? s.bytes(hidden) : 0);
+    bytes.forward = s.bytes(2 * hidden) + s.rows * mla_.kept_bytes(s.dtype, s.form, Recompute::none);
+    bytes.backward = s.rows * mla_.restored_bytes(s.dtype, s.form, s.recompute) + (none ? 0 : s.bytes(hidden)) +
+                     s.bytes(2 * hidden) + s.rows * mla_.backward_bytes(s.dtype, s.form);
+    return bytes;
+  }
+
+ private:
+  const Norm& norm_;
+  const Mla& mla_;
+  int64_t block_;
+};
+
+class DensePiece : public Piece {
+ public:
+  DensePiece(const BlockLayers& layers, const BlockPlace& place)
+      : Piece(place.stream), norm_(layers.ffn_norm), mlp_(layers.dense), place_(place) {}
+
+  void forward(const Pass& pass, Flight& flight) const override {
+    auto& saved = flight.blocks[size_t(place_.block)].dense;
+    Tensor& h = stream_of(flight).h;
+    saved.normed = normalise(pass, norm_, h, saved.norm, mlp_.gate.recipe);
+    const Tensor y = copy_of(pass, h);
+    {
+      PartClock::Scope scope(pass.clock, Part::dense_ffn);
+      mlp_.forward(pass.exec, y, saved.normed, ops::Write::add, saved.mlp);
+    }
+    h = y;
+    if (!pass.keep) {
+      saved = {};
+    } else {
+      if (pass.recompute == Recompute::all) saved.mlp.gate_up.reset();
+      if (pass.recompute != Recompute::none) saved.normed.reset();
+    }
+    flight.see(fmt::format("layers.{}.output", place_.layer), h);
+  }
+
+  void backward_input(const Pass& pass, Flight& flight) const override {
+    auto& saved = flight.blocks[size_t(place_.block)].dense;
+    Tensor& h = stream_of(flight).h;
+    if (!saved.normed) saved.normed = normalise(pass, norm_, saved.norm.x, saved.norm, mlp_.gate.recipe);
+    const Tensor d_normed = Tensor::empty(pass.exec, h.dtype(), {h.rows(), h.cols()});
+    {
+      PartClock::Scope scope(pass.clock, Part::dense_ffn);
+      mlp_.restore(pass.exec, saved.normed, saved.mlp);
+      mlp_.backward_input(pass.exec, d_normed, h, ops::Write::overwrite, saved.mlp);
+    }
+    h = through_norm(pass, norm_, h, d_normed, saved.norm);
+  }
+
+  void backward_weight(const Pass& pass, Flight& flight) const override {
+    auto& saved = flight.blocks[size_t(place_.block)].dense;
+    {
+      PartClock::Scope scope(pass.clock, Part::dense_ffn);
+      mlp_.backward_weight(pass.exec, saved.normed, saved.mlp);
+    }
+    PartClock::Scope scope(pass.clock, Part::norms);
+    norm_.backward_weight(pass.exec, saved.norm);
+    saved = {};
+  }
+
+  void each_parameter(const ParameterVisitor& visit) const override {
+    visit(*norm_.weight);
+    mlp_.each_parameter(visit);
+  }
+
+  PieceBytes bytes(const PieceSizes& s) const override {
+    const int64_t hidden = norm_.weight->box.size[0], width = mlp_.gate.out_features();
+    const bool none = s.recompute == Recompute::none, all = s.recompute == Recompute::all;
+    PieceBytes bytes;
+    bytes.kept = s.bytes(hidden) + s.wide(1) + (all ? 0 : s.bytes(2 * width)) + (none ? s.bytes(hidden) : 0);
+    bytes.forward = s.bytes(2 * hidden + 3 * width);
+    bytes.backward = (all ? s.bytes(2 * width) : 0) + (none ? 0 : s.bytes(hidden)) + s.bytes(3 * hidden + width);
+    return bytes;
+  }
+
+ private:
+  const Norm& norm_;
+  const Mlp& mlp_;
+  BlockPlace place_;
+};
+
+}  // namespace
+
+void append_block_pieces(const BlockLayers& layers, const BlockPlace& place,
+                         std::vector<std::unique_ptr<Piece>>& pieces) {
+  pieces.push_back(std::make_unique<AttentionPiece>(layers, place));
+  if (layers.is_moe()) {
+    append_moe_pieces(layers, place, pieces);
+  } else {
+    pieces.push_back(std::make_unique<DensePiece>(layers, place));
+  }
+}
+
+}  // namespace hadal

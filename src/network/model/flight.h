@@ -1,0 +1,106 @@
+// Flight: one micro-batch between its F and its last W. It owns all that it needs, so several may be under way and none
+// outlives its data: ids and positions (host lists and their tensors), the state that goes from piece to piece, and what
+// each piece keeps for its backward.
+#pragma once
+#include <vector>
+
+#include "model/losses.h"
+#include "model/mla.h"
+#include "model/moe.h"
+#include "nn/micro_batch.h"
+
+namespace hadal {
+
+// What the pieces of one layer keep.
+struct BlockSaved {
+  struct Attention {
+    Norm::Saved norm;
+    Activation normed;  // plain, or codes made by the norm for all linears that read them
+    Mla::Saved mla;
+  } attention;
+  struct Dense {
+    Norm::Saved norm;
+    Activation normed;
+    Mlp::Saved mlp;
+  } dense;
+  struct Experts {  // a MoE layer
+    Norm::Saved norm;
+    Tensor normed;     // plain: the router reads no codes
+    Activation input;  // normed as the experts read it, made once for the shared expert and for dispatch
+    Routing routing;
+    ExpertRows sent;  // kept whatever is recomputed
+    hadal::Experts::Saved experts;
+    Tensor outputs;  // from experts to combine
+    Mlp::Saved shared;
+    Activation dy_sent;                // from combine's backward to the experts'
+    hadal::Experts::Gradients d_sent;  // from the experts' backward to dispatch's
+    Tensor d_normed;                   // of the shared expert, the routed ones, the router, in this order
+  } moe;
+};
+
+// One stream of rows through blocks: the main model's (0), or that of MTP depth k (§1.6).
+struct Stream {
+  MicroBatch batch;
+  Tensor tokens, positions, targets;  // [T] i32
+  Tensor rows_in;                     // MTP: [T] i32, the same positions among the rows of depth k - 1
+  int64_t n_targets = 0;              // rows that have one
+
+  Tensor h;  // between pieces: the residual stream in F, its gradient in B
+  Norm::Saved final_norm;
+  Tensor state, d_state;  // after the final norm, read by the head and the next depth; its gradient
+  Tensor losses;          // [rows of state] -log p(target)
+  struct Join {           // MTP's beginning
+    Norm::Saved embedding_norm, hidden_norm;
+    Activation joined;  // [T, 2 * hidden], as the projection reads it
+    Tensor dy, d_embedding;
+  } join;
+  Tensor d_embedding;  // main stream: from B to W of the embedding
+
+  bool empty() const { return batch.tokens.empty(); }
+  int64_t n_rows() const { return batch.n_tokens(); }
+};
+
+// Latent cache of one text being generated: per layer the normed latent and the rotated rope key of every position
+// (§1.3).
+struct LatentCache {
+  std::vector<LayerCache> layers;
+  int64_t length = 0, capacity = 0;
+};
+
+// What a router leaves for the sums: of one MoE layer.
+struct RoutedLayer {
+  int64_t layer = 0;  // in the model
+  Tensor offsets;     // [E + 1], empty: no rows came
+  Tensor experts;     // where they are recorded
+  double balance_loss = 0;
+  ops::RouteFindings found;
+};
+
+struct FlightSizes {
+  int64_t n_mtp = 0;                 // depths; one for which no segment is long enough stays empty
+  int64_t n_blocks = 0;              // of the stage
+  int64_t n_moe = 0, n_experts = 0;  // MoE layers of the model, MTP's last
+};
+
+struct Flight {
+  Flight(const Exec& exec, const MicroBatch& batch, const FlightSizes& sizes);
+
+  std::vector<Stream> streams;      // [0] main, [k] MTP depth k
+  std::vector<BlockSaved> blocks;   // by block of the stage
+  std::vector<RoutedLayer> routed;  // by MoE layer of the model
+  LossWeights weights;
+  RouteReplay* routes = nullptr;
+  Observer observer;
+  LatentCache* cache = nullptr;  // generation: these rows follow what is in it
+  int64_t last_rows = 0;         // of the main stream go through final norm and head; 0: all
+  Tensor logits;                 // generation: of those rows, instead of losses
+  int64_t n_experts = 0;
+
+  Rows rows(int64_t stream, int64_t block);
+  LossSums sums() const;  // after F: losses, loads, findings; fills the recorded routes
+  void see(const std::string& name, const Tensor& value) const {
+    if (observer) observer(name, value);
+  }
+};
+
+}  // namespace hadal

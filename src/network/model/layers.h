@@ -1,0 +1,55 @@
+// ModelLayers: the layers of a model, or of the part of it that a stage holds, wired to its parameters by name. Weights
+// and formulas only; what moves them is pieces (piece.h).
+#pragma once
+#include <functional>
+#include <string>
+
+#include "model/mla.h"
+#include "model/moe.h"
+#include "nn/embedding.h"
+#include "nn/head_loss.h"
+
+namespace hadal {
+
+struct BlockLayers {  // h += Attention(norm(h)); h += FFN(norm(h)) (§1.2)
+  Norm attention_norm;
+  Mla mla;
+  Norm ffn_norm;
+  Mlp dense;  // gate.weight null: a MoE layer
+  Moe moe;
+  bool is_moe() const { return dense.gate.weight == nullptr; }
+};
+
+// One depth of multi-token prediction (§1.6, traps 20, 21). For rows i whose token i+k lies in the same segment:
+//   x_i = projection [norm_e(embedding(t_{i+k})) ; norm_h(h_i)],  h^k = final_norm(block(x)),  head(h^k_i) predicts
+//   t_{i+k+1}
+// h is the main model's state after its final norm (k = 1) or the previous module's after its own. Embedding and head
+// are the main model's.
+struct MtpLayers {
+  Norm embedding_norm, hidden_norm, final_norm;
+  Linear projection;  // [hidden, 2 * hidden]
+  BlockLayers block;
+};
+
+// The part of a model that a stage holds: layers [first_layer, end_layer), perhaps what comes before and behind them.
+struct StagePart {
+  int64_t first_layer = 0, end_layer = 0;
+  bool embedding = false;
+  bool head = false;  // with the final norm and all MTP modules
+  static StagePart whole(const ModelConfig& config) { return {0, config.n_layers, true, true}; }
+};
+
+struct ModelLayers {
+  Embedding embedding;              // also where only MTP modules read it
+  std::vector<BlockLayers> blocks;  // of part.first_layer ..
+  Norm final_norm;
+  HeadLoss head;
+  std::vector<MtpLayers> mtp;
+};
+
+// `find` gives the parameter of a name of parameter_list(), and fails on names that are not there. Each linear gets its
+// entry of the recipe.
+ModelLayers wire_layers(const ModelConfig& config, const StagePart& part,
+                        const std::function<Parameter*(const std::string&)>& find, const Recipe& recipe = {});
+
+}  // namespace hadal

@@ -1,0 +1,41 @@
+#include "model/losses.h"
+
+#include <algorithm>
+
+#include "base/not_finite.h"
+
+namespace hadal {
+
+std::string RoutingFault::text() const {
+  if (token >= 0)
+    return fmt::format("the router's logits of token {} are not a number (first value {}), in layer {}", token,
+                       first_logit, layer);
+  return fmt::format("the selection bias of expert {} is not finite, in layer {}", bias_expert, layer);
+}
+
+double LossSums::total(const LossWeights& weights) const {
+  double sum = main * weights.main + balance;
+  for (size_t k = 0; k < mtp.size() && k < weights.mtp.size(); ++k) sum += mtp[k] * weights.mtp[k];
+  return sum;
+}
+
+void LossSums::merge(const LossSums& other) {
+  main += other.main;
+  main_count += other.main_count;
+  balance += other.balance;
+  mtp.resize(std::max(mtp.size(), other.mtp.size()));
+  mtp_count.resize(std::max(mtp_count.size(), other.mtp_count.size()));
+  for (size_t k = 0; k < other.mtp.size(); ++k) mtp[k] += other.mtp[k], mtp_count[k] += other.mtp_count[k];
+  expert_load.resize(std::max(expert_load.size(), other.expert_load.size()));
+  for (size_t l = 0; l < other.expert_load.size(); ++l) {
+    expert_load[l].resize(std::max(expert_load[l].size(), other.expert_load[l].size()));
+    for (size_t e = 0; e < other.expert_load[l].size(); ++e) expert_load[l][e] += other.expert_load[l][e];
+  }
+  if (!fault) fault = other.fault;
+}
+
+void LossSums::check_routed() const {
+  if (fault) throw NotFinite(fault.text());
+}
+
+}  // namespace hadal

@@ -1,0 +1,54 @@
+// Losses: what a micro-batch's losses are weighted with, what comes out of its forward, and who may look on or replay its
+// routes. Everything is keyed by layer, nothing by the order in which a schedule runs things.
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "tensor/tensor.h"
+
+namespace hadal {
+
+// Weights of the loss terms, so that a micro-batch adds its exact share of the global batch's means.
+struct LossWeights {
+  double main = 0;          // 1 / valid targets of the global batch
+  std::vector<double> mtp;  // per depth: lambda / (D * valid targets of that depth in the global batch)
+  double balance = 0;       // alpha / sequences of the global batch
+};
+
+// A router that met numbers that are not finite. Numbers flow on (ops/routing.h); the step decides once, from the sums.
+struct RoutingFault {
+  int64_t layer = -1;        // first layer with a fault, -1: none
+  int64_t token = -1;        // its first token whose logits are not a number, -1: the selection bias is at fault
+  double first_logit = 0;    // of that token
+  int64_t bias_expert = -1;  // first expert whose bias is not finite
+  explicit operator bool() const { return layer >= 0; }
+  std::string text() const;
+};
+
+// Sums over the micro-batch (not yet divided), so that accumulation is exact. merge() adds.
+struct LossSums {
+  double main = 0;  // sum of -log p over valid targets
+  int64_t main_count = 0;
+  std::vector<double> mtp;
+  std::vector<int64_t> mtp_count;
+  double balance = 0;                             // already weighted
+  std::vector<std::vector<int64_t>> expert_load;  // [MoE layer ascending, MTP's last][expert] tokens
+  RoutingFault fault;                             // the first of the micro-batches merged
+  double total(const LossWeights& weights) const;
+  void merge(const LossSums& other);
+  void check_routed() const;  // throws NotFinite when a router met numbers that are not finite
+};
+
+struct RouteReplay {  // experts [T * k] of every MoE layer, ascending; filled when recording, read when replaying
+  bool replay = false;
+  std::vector<std::vector<int32_t>> experts;
+};
+
+// Called with what a forward computes, in this order: "embedding"; of every layer "layers.N.moe.experts" [T, k] (i32,
+// ascending), "layers.N.moe.weights" [T, k] and "layers.N.output" [T, hidden], the residual stream after it (MTP modules
+// follow as layers n_layers ..., on fewer rows); "final_norm". Tensors are views, good until it returns.
+using Observer = std::function<void(const std::string& name, const Tensor& value)>;
+
+}  // namespace hadal

@@ -1,0 +1,54 @@
+// Piece: the smallest part of a model that a schedule moves: attention · route · dispatch start, wait · experts · combine
+// start, wait of a layer; embedding, the beginning of an MTP depth, final norm, head. Each has F, B and W over a flight:
+//   forward          reads and replaces the stream's state, keeps what its backward needs in the flight
+//   backward_input   the state is its output's gradient, becomes its input's; touches no gradient of a parameter
+//   backward_weight  may run any time later, once: contributes to each parameter once and empties what was kept
+// Recomputation happens inside a piece. A traffic piece moves rows between ranks; on one rank its start does the move and
+// its wait nothing (in B, where time runs backwards, the wait starts and the start waits).
+#pragma once
+#include "model/flight.h"
+
+namespace hadal {
+
+// What a piece asks of memory.
+struct PieceSizes {
+  int64_t rows = 0;
+  DType dtype = DType::f32;
+  AttentionForm form = AttentionForm::up_projected;
+  Recompute recompute = Recompute::none;
+  int64_t bytes(int64_t numbers) const { return rows * numbers * dtype_bytes(dtype); }
+  int64_t wide(int64_t numbers) const { return rows * numbers * dtype_bytes(dtype == DType::f64 ? dtype : DType::f32); }
+};
+struct PieceBytes {
+  int64_t kept = 0;      // from F to the end of W
+  int64_t forward = 0;   // on top of what all pieces keep, while F runs
+  int64_t backward = 0;  // the same for B and W
+};
+
+class Piece {
+ public:
+  enum class Kind : uint8_t { compute, traffic };
+
+  explicit Piece(int64_t stream, Kind kind = Kind::compute) : stream_(stream), kind_(kind) {}
+  virtual ~Piece() = default;
+  Piece(const Piece&) = delete;
+  Piece& operator=(const Piece&) = delete;
+
+  virtual void forward(const Pass& pass, Flight& flight) const = 0;
+  virtual void backward_input(const Pass& pass, Flight& flight) const = 0;
+  virtual void backward_weight(const Pass& pass, Flight& flight) const {}
+  virtual void each_parameter(const ParameterVisitor& visit) const {}  // that one W contributes to, each once
+  virtual PieceBytes bytes(const PieceSizes& sizes) const { return {}; }
+
+  Kind kind() const { return kind_; }
+  int64_t stream() const { return stream_; }
+
+ protected:
+  Stream& stream_of(Flight& flight) const { return flight.streams[size_t(stream_)]; }
+
+ private:
+  int64_t stream_;
+  Kind kind_;
+};
+
+}  // namespace hadal

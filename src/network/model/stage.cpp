@@ -1,0 +1,116 @@
+#include "model/stage.h"
+
+#include <algorithm>
+#include <map>
+
+#include "model/block_pieces.h"
+#include "model/stream_pieces.h"
+
+namespace hadal {
+namespace {
+
+// What an MTP depth runs outside its head counts as MTP in the breakdown of a step.
+class StreamScope {
+ public:
+  StreamScope(const Pass& pass, const Piece& piece) : clock_(pass.clock), on_(piece.stream() > 0) {
+    if (on_) clock_.hold(true);
+  }
+  ~StreamScope() {
+    if (on_) clock_.hold(false);
+  }
+
+ private:
+  PartClock& clock_;
+  bool on_;
+};
+
+bool has_rows(const Piece& piece, const Flight& flight) { return !flight.streams[size_t(piece.stream())].empty(); }
+
+}  // namespace
+
+Stage::Stage(const ModelConfig& config, const StagePart& part,
+             const std::function<Parameter*(const std::string&)>& find, const Recipe& recipe, int64_t loss_chunk_tokens)
+    : layers_(wire_layers(config, part, find, recipe)) {
+  layers_.head.chunk_tokens = loss_chunk_tokens;
+  const auto place = [&](int64_t stream, int64_t block, int64_t layer) {
+    return BlockPlace{stream, block, layer, config.is_moe_layer(layer) ? layer - config.n_dense_layers : -1};
+  };
+  if (part.embedding) pieces_.push_back(embedding_piece(layers_));
+  const int64_t n_blocks = int64_t(layers_.blocks.size());
+  for (int64_t b = 0; b < n_blocks; ++b)
+    append_block_pieces(layers_.blocks[size_t(b)], place(0, b, part.first_layer + b), pieces_);
+  const int64_t n_mtp = int64_t(layers_.mtp.size());
+  for (int64_t stream = 0; part.head && stream <= n_mtp; ++stream) {
+    if (stream > 0) {
+      const int64_t k = stream - 1;
+      pieces_.push_back(join_piece(layers_, stream));
+      append_block_pieces(layers_.mtp[size_t(k)].block, place(stream, n_blocks + k, config.n_layers + k), pieces_);
+    }
+    pieces_.push_back(final_norm_piece(layers_, stream));
+    pieces_.push_back(head_piece(layers_, stream));
+    weight_order_.push_back(pieces_.back().get());
+  }
+  for (size_t i = pieces_.size(); i-- > 0;)
+    if (std::find(weight_order_.begin(), weight_order_.end(), pieces_[i].get()) == weight_order_.end())
+      weight_order_.push_back(pieces_[i].get());
+  sizes_ = {n_mtp, n_blocks + n_mtp, 0, config.n_routed_experts};
+  for (int64_t layer = 0; layer < config.n_layers + config.n_mtp; ++layer) sizes_.n_moe += config.is_moe_layer(layer);
+}
+
+void Stage::forward(const Pass& pass, Flight& flight) const {
+  for (const auto& piece : pieces_) {
+    if (!has_rows(*piece, flight)) continue;
+    if (flight.last_rows > 0 && piece->stream() > 0) continue;  // generation reads the main model alone
+    StreamScope scope(pass, *piece);
+    piece->forward(pass, flight);
+  }
+}
+
+// A piece without rows has nothing to contribute, and says so: a reduction must not wait for it.
+void Stage::weights_of(const Piece& piece, const Pass& pass, Flight& flight) const {
+  if (!has_rows(piece, flight)) return piece.each_parameter([](Parameter& p) { p.contribute_nothing(); });
+  StreamScope scope(pass, piece);
+  piece.backward_weight(pass, flight);
+}
+
+void Stage::backward(const Pass& pass, Flight& flight) const {
+  for (size_t i = pieces_.size(); i-- > 0;) {
+    if (has_rows(*pieces_[i], flight)) {
+      StreamScope scope(pass, *pieces_[i]);
+      pieces_[i]->backward_input(pass, flight);
+    }
+    weights_of(*pieces_[i], pass, flight);
+  }
+}
+
+void Stage::backward_input(const Pass& pass, Flight& flight) const {
+  for (size_t i = pieces_.size(); i-- > 0;) {
+    if (!has_rows(*pieces_[i], flight)) continue;
+    StreamScope scope(pass, *pieces_[i]);
+    pieces_[i]->backward_input(pass, flight);
+  }
+}
+
+void Stage::backward_weight(const Pass& pass, Flight& flight) const {
+  for (const Piece* piece : weight_order_) weights_of(*piece, pass, flight);
+}
+
+void Stage::expect(int64_t n_flights) const {
+  std::map<Parameter*, int64_t> contributions;
+  for (const auto& piece : pieces_)
+    piece->each_parameter([&](Parameter& parameter) { contributions[&parameter] += n_flights; });
+  for (const auto& [parameter, count] : contributions) parameter->expect(count);
+}
+
+PieceBytes Stage::bytes(const PieceSizes& sizes) const {
+  PieceBytes total;
+  for (const auto& piece : pieces_) {
+    const PieceBytes bytes = piece->bytes(sizes);
+    total.kept += bytes.kept;
+    total.forward = std::max(total.forward, bytes.forward);
+    total.backward = std::max(total.backward, bytes.backward);
+  }
+  return total;
+}
+
+}  // namespace hadal

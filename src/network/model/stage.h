@@ -1,0 +1,49 @@
+// Stage: the part of a model that a rank holds (layers, perhaps embedding, head and MTP modules) as a list of pieces.
+// Weights live in parameters that the stage only points to; it keeps no state, so several flights, and several places,
+// may use one stage at once.
+#pragma once
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "model/layers.h"
+#include "model/piece.h"
+
+namespace hadal {
+
+class Stage {
+ public:
+  // `find` gives the parameter of a name of parameter_list().
+  Stage(const ModelConfig& config, const StagePart& part, const std::function<Parameter*(const std::string&)>& find,
+        const Recipe& recipe = {}, int64_t loss_chunk_tokens = 0);
+  Stage(const Stage&) = delete;
+  Stage& operator=(const Stage&) = delete;
+
+  FlightSizes flight_sizes() const { return sizes_; }
+  const ModelLayers& layers() const { return layers_; }
+  const std::vector<std::unique_ptr<Piece>>& pieces() const { return pieces_; }
+
+  void forward(const Pass& pass, Flight& flight) const;         // F of every piece
+  void backward(const Pass& pass, Flight& flight) const;        // B and W of each piece in turn, from the last: frees
+                                                                // a piece's memory before the next begins
+  void backward_input(const Pass& pass, Flight& flight) const;  // B of every piece
+  // W of every piece. Those that share a parameter come in the order of forward() and backward(), so that a W that runs
+  // later adds the same bits: the heads as in F, which makes their gradients, all others from the last.
+  void backward_weight(const Pass& pass, Flight& flight) const;
+
+  // Before a step of this many flights: how many contributions every parameter may expect.
+  void expect(int64_t n_flights) const;
+  // Bytes that flights of these rows need at most, of which `kept` from F to the end of W.
+  PieceBytes bytes(const PieceSizes& sizes) const;
+
+ private:
+  void weights_of(const Piece& piece, const Pass& pass, Flight& flight) const;
+
+  FlightSizes sizes_;
+  ModelLayers layers_;
+  std::vector<std::unique_ptr<Piece>> pieces_;
+  std::vector<const Piece*> weight_order_;
+};
+
+}  // namespace hadal

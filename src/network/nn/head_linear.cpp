@@ -1,0 +1,90 @@
+#include "nn/head_linear.h"
+
+#include "ops/pointwise.h"
+#include "ops/quantise.h"
+
+namespace hadal {
+
+// The weight as products read it: plain, or the values of its codes.
+Tensor HeadLinear::weight(const Exec& exec, Format format) const {
+  return ops::dequantise(exec, kv_b.recipe.weight_operand(exec, kv_b.weight->value, format));
+}
+
+// The rope parts of all heads of all rows as one matrix [rows * heads, rope].
+Tensor HeadLinear::rope_part(const Tensor& x, int64_t head_size) const {
+  return x.view({x.rows() * heads, head_size}).col_range(head_size - rope, rope);
+}
+
+void HeadLinear::absorb(const Exec& exec, const Tensor& absorbed, const Tensor& q) const {
+  const Tensor operand = ops::dequantise(exec, kv_b.recipe.fprop_operand(exec, q));
+  ops::head_matmul(exec, {.c = absorbed.col_range(0, rank),
+                          .a = operand.col_range(0, nope),
+                          .b = weight(exec, kv_b.recipe.fprop).row_range(0, nope),
+                          .n_heads = heads,
+                          .c_head_stride = rank + rope,
+                          .a_head_stride = nope + rope,
+                          .b_head_stride = (nope + v) * rank});
+  ops::copy(exec, rope_part(absorbed, rank + rope), rope_part(q, nope + rope));
+}
+
+void HeadLinear::absorb_backward(const Exec& exec, const Tensor& dq, const Tensor& d_absorbed) const {
+  const Tensor operand = ops::dequantise(exec, kv_b.recipe.dgrad_operand(exec, d_absorbed));
+  ops::head_matmul(exec, {.c = dq.col_range(0, nope),
+                          .a = operand.col_range(0, rank),
+                          .b = weight(exec, kv_b.recipe.dgrad).row_range(0, nope),
+                          .n_heads = heads,
+                          .c_head_stride = nope + rope,
+                          .a_head_stride = rank + rope,
+                          .b_head_stride = (nope + v) * rank,
+                          .transpose_b = true});
+  ops::copy(exec, rope_part(dq, nope + rope), rope_part(d_absorbed, rank + rope));
+}
+
+void HeadLinear::values(const Exec& exec, const Tensor& o, const Tensor& z) const {
+  const Tensor operand = ops::dequantise(exec, kv_b.recipe.fprop_operand(exec, z));
+  ops::head_matmul(exec, {.c = o.col_range(0, v),
+                          .a = operand.col_range(0, rank),
+                          .b = weight(exec, kv_b.recipe.fprop).row_range(nope, v),
+                          .n_heads = heads,
+                          .c_head_stride = v,
+                          .a_head_stride = rank,
+                          .b_head_stride = (nope + v) * rank,
+                          .transpose_b = true});
+}
+
+void HeadLinear::values_backward(const Exec& exec, const Tensor& dz, const Tensor& d_o) const {
+  const Tensor operand = ops::dequantise(exec, kv_b.recipe.dgrad_operand(exec, d_o));
+  ops::head_matmul(exec, {.c = dz.col_range(0, rank),
+                          .a = operand.col_range(0, v),
+                          .b = weight(exec, kv_b.recipe.dgrad).row_range(nope, v),
+                          .n_heads = heads,
+                          .c_head_stride = rank,
+                          .a_head_stride = v,
+                          .b_head_stride = (nope + v) * rank});
+}
+
+void HeadLinear::backward_weight(const Exec& exec, const Operands& x) const {
+  const auto rounded = [&](const Tensor& t) { return ops::dequantise(exec, kv_b.recipe.wgrad_operand(exec, t)); };
+  kv_b.weight->contribute([&](const Tensor& grad, ops::Write write) {
+    ops::head_matmul(exec, {.c = grad.row_range(nope, v),
+                            .a = rounded(x.d_o).col_range(0, v),
+                            .b = rounded(x.z).col_range(0, rank),
+                            .n_heads = heads,
+                            .c_head_stride = (nope + v) * rank,
+                            .a_head_stride = v,
+                            .b_head_stride = rank,
+                            .transpose_a = true,
+                            .write = write});
+    ops::head_matmul(exec, {.c = grad.row_range(0, nope),
+                            .a = rounded(x.q).col_range(0, nope),
+                            .b = rounded(x.d_absorbed).col_range(0, rank),
+                            .n_heads = heads,
+                            .c_head_stride = (nope + v) * rank,
+                            .a_head_stride = nope + rope,
+                            .b_head_stride = rank + rope,
+                            .transpose_a = true,
+                            .write = write});
+  });
+}
+
+}  // namespace hadal
