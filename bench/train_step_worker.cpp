@@ -1,13 +1,11 @@
 // train_step_worker: our side of the training-step benchmark (train_step_bench.py drives it; rivals/train.py is the
 // other side).
 //   prepare CONFIG TEXT OUT STEPS   trains a tokenizer on TEXT; writes OUT/weights.safetensors (transformers' names),
-//     OUT/config.json
-//                                   (transformers' format) and OUT/tokens.safetensors, tokens [steps, batch, length +
-//                                     1]
+//                                   OUT/config.json (transformers' format) and OUT/tokens.safetensors, tokens
+//                                   [steps, batch, length + 1]
 //   peak                            what this machine multiplies at best, per instruction set, GFLOP/s
 //   run CONFIG DATA                 from those weights on those tokens: reads numbers of steps from standard input,
-//     does them and
-//                                   answers each with one JSON line
+//                                   does them and answers each with one JSON line
 // usage: train_step_worker MODE ... [--threads N] [--isa NAME] [--precision fp32|bf16]
 #include <charconv>
 #include <cstdio>

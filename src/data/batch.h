@@ -1,9 +1,8 @@
 // Batch: the global batch of one step, before it is divided over ranks or micro-batches: packed sequences without
 // padding. A piece is a document, or a part of one that is longer than a sequence, or such a part rearranged for
 // filling in the middle:
-//   [BOS] tokens [EOS]      BOS only with data.add_bos at a document's begin; EOS at its end (of a document whose
-//     text fills
-//                           its sequence to the last token, EOS is the last target only)
+//   [BOS] tokens [EOS]      BOS only with data.add_bos at a document's begin; EOS at its end (of a document whose text
+//                           fills its sequence to the last token, EOS is the last target only)
 //   [BOS] <fim_begin> prefix <fim_hole> suffix <fim_end> middle EOS      (PSM, §2.2)
 // Targets: the next token of the piece. After a part that its document continues, that continuation. After EOS: with
 // document_mask = none the first token of the next piece in the sequence (-1 at the end of the sequence), with

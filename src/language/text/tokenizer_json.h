@@ -2,8 +2,8 @@
 //   {"version": "1.0", "truncation": null, "padding": null,
 //    "added_tokens": [{"id", "content", "single_word", "lstrip", "rstrip", "normalized", "special"}, ...],
 //    "normalizer": null or an empty Sequence,
-//    "pre_tokenizer": Split(Isolated, Regex or String) | Digits | ByteLevel(add_prefix_space false) | Sequence of
-//      these,
+//    "pre_tokenizer": Split(Isolated, Regex or String) | Digits | ByteLevel(add_prefix_space false)
+//                     | Sequence of these,
 //    "post_processor": null | ByteLevel | TemplateProcessing (its "single" is kept) | Sequence of these,
 //    "decoder": ByteLevel,
 //    "model": {"type": "BPE", "ignore_merges": false, "vocab": {token: id}, "merges": ["left right" or [left, right]]}}

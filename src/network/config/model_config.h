@@ -7,8 +7,7 @@
 
 namespace hadal {
 
-// YaRN context extension of the rotary embedding (§1.4 of the report's appendix and released code). factor 1 = plain
-// RoPE.
+// YaRN context extension of the rotary embedding (§1.4). factor 1 = plain RoPE.
 struct YarnConfig {
   double factor = 1.0;
   int64_t original_positions = 4096;

@@ -21,10 +21,10 @@ struct BlockLayers {  // h += Attention(norm(h)); h += FFN(norm(h)) (§1.2)
 };
 
 // One depth of multi-token prediction (§1.6, traps 20, 21). For rows i whose token i+k lies in the same segment:
-//   x_i = projection [norm_e(embedding(t_{i+k})) ; norm_h(h_i)],  h^k = final_norm(block(x)),  head(h^k_i) predicts
-//   t_{i+k+1}
-// h is the main model's state after its final norm (k = 1) or the previous module's after its own. Embedding and head
-// are the main model's.
+//   x_i = projection [norm_e(embedding(t_{i+k})) ; norm_h(h^{k-1}_i)]
+//   h^k = final_norm(block(x));  head(h^k_i) predicts t_{i+k+1}
+// h^0 is the main model's state after its final norm, h^{k-1} the module's before after its own. Embedding and head are
+// the main model's.
 struct MtpLayers {
   Norm embedding_norm, hidden_norm, final_norm;
   Linear projection;  // [hidden, 2 * hidden]
