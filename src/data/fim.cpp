@@ -61,6 +61,8 @@ std::optional<std::pair<int64_t, int64_t>> draw_middle(std::string_view text, Ra
   return std::pair{borders[a], borders[b]};
 }
 
+// The middle comes last, after what stands before and behind it: so a model that only ever writes on learns to fill
+// holes (§2.2). Cuts fall inside tokens too and the parts are tokenised anew, as a user's two sides of a hole will be.
 std::optional<FimPiece> make_fim(const Tokenizer& tokenizer, const FimTokens& special, std::span<const int32_t> ids,
                                  int64_t max_tokens, RandomStream random) {
   if (int64_t(ids.size()) + kFimExtraTokens > max_tokens) return std::nullopt;

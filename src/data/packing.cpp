@@ -36,6 +36,9 @@ class RoomTree {
 
 }  // namespace
 
+// Longest first, each into the fullest bin that still holds it, else into a new one (§2.2): what fits a sequence is
+// never cut, and little padding is left. Items that may not meet one another open their bins first, and others fill
+// them up.
 std::vector<std::vector<int64_t>> pack_best_fit(const std::vector<PackItem>& items, int64_t capacity) {
   std::vector<std::vector<int64_t>> by_length(static_cast<size_t>(capacity + 1));
   for (size_t i = 0; i < items.size(); ++i) {

@@ -64,6 +64,9 @@ CacheBytes cache_bytes(const ModelConfig& config) {
   return bytes;
 }
 
+// YaRN (§1.4): pairs that turn more than beta_fast times in the original length keep their frequency, those below
+// beta_slow are slowed by the factor s, a ramp joins them: f_i = theta^(-2i/d) * ((1 - ramp_i) + ramp_i / s). The
+// length of the text at hand plays no part (traps 9, 10).
 std::vector<double> rope_frequencies(const ModelConfig& config) {
   const auto& yarn = config.yarn;
   const int64_t pairs = config.qk_rope_head_dim / 2;
@@ -90,6 +93,7 @@ double rope_multiplier(const ModelConfig& config) {
          yarn_mscale(config.yarn.factor, config.yarn.mscale_all_dim);
 }
 
+// m(s, mscale_all_dim)^2 / sqrt(d_nope + d_rope): a stretched context sharpens its scores (§1.4, trap 7).
 double softmax_scale(const ModelConfig& config) {
   const double mscale = yarn_mscale(config.yarn.factor, config.yarn.mscale_all_dim);
   return mscale * mscale / std::sqrt(double(config.qk_head_dim()));

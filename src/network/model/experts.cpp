@@ -13,6 +13,8 @@ void Experts::restore(const Exec& exec, const ExpertRows& x, Saved& saved) const
   up.forward(exec, saved.gate_up.col_range(width, width), operand, x.offsets);
 }
 
+// Every expert multiplies its own run of rows: y = W_down (silu(W_gate x) * W_up x) (§1.2). The router's weight comes
+// in at combine, where a token's rows meet.
 Tensor Experts::forward(const Exec& exec, const ExpertRows& x, Saved& saved) const {
   const int64_t n = x.rows.rows(), width = gate.out_features();
   restore(exec, x, saved);
@@ -42,6 +44,8 @@ Experts::Gradients Experts::backward_input(const Exec& exec, const ExpertRows& x
   return result;
 }
 
+// Over each expert's rows: dW_down += dy^T (w h), dW_gate += dg^T x, dW_up += du^T x. x is what dispatch brought, kept
+// since then: W may come long after, and sends nothing again.
 void Experts::backward_weight(const Exec& exec, const ExpertRows& x, Saved& saved) const {
   const int64_t width = gate.out_features();
   down.backward_weight(exec, saved.dy, saved.inner, x.offsets);

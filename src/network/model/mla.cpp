@@ -38,6 +38,8 @@ GemmRecipe Mla::input_recipe() const {
   return queries.recipe == w_.kv_a.recipe ? queries.recipe : GemmRecipe();
 }
 
+// To the latents (§1.3): c_q = W_qa x, [c | k_rope] = W_kva x. The rotary key is one for all heads, is not normed (trap
+// 12) and is rotated here, so that cache and attention read it as it lies.
 void Mla::project(const Pass& pass, const Rows& rows, const Activation& x, Saved& saved) const {
   const int64_t n = x.rows();
   if (w_.q_a.weight) {
@@ -49,6 +51,8 @@ void Mla::project(const Pass& pass, const Rows& rows, const Activation& x, Saved
   rotate(pass, rows, Tensor(), saved.kv_a, false);
 }
 
+// From the latents to heads: q = W_qb norm(c_q) with its rope part rotated, [k_nope | v] = W_kvb norm(c); absorbed,
+// only the queries change. Makes what is missing, so forward and recomputation are one code.
 void Mla::expand(const Pass& pass, const Rows& rows, const Activation& x, Saved& saved) const {
   const int64_t n = saved.kv_a.rows();
   if (w_.q_a.weight && !saved.q_normed)
@@ -142,6 +146,8 @@ void Mla::drop(Recompute recompute, Saved& saved) const {
   if (saved.z) saved.o.reset();
 }
 
+// Attention gives d q, d [k_nope | v] of every head and, summed over heads, d k_rope, which lands in its columns of
+// dkv_a. d norm(c) = d kv W_kvb.
 Tensor Mla::backward_up_projected(const Pass& pass, const Rows& rows, Saved& saved) const {
   saved.dkv = Tensor::empty(pass.exec, pass.dtype, {saved.kv.rows(), heads_ * (nope_ + v_)});
   const ops::AttentionGradients gradients{saved.dq, saved.dkv.col_range(0, nope_), saved.dkv.col_range(nope_, v_),
@@ -155,6 +161,8 @@ Tensor Mla::backward_up_projected(const Pass& pass, const Rows& rows, Saved& sav
   return d_latent;
 }
 
+// dz_h = do_h W_UV,h; attention then gives d q~_h and d latent twice, as the key and as the value that it was for all
+// heads; both are added. dq_h = dq~_h W_UK,h^T. No key or value of a head is ever made.
 Tensor Mla::backward_absorbed(const Pass& pass, const Rows& rows, Saved& saved) const {
   const int64_t n = saved.q.rows();
   const Tensor dz = Tensor::empty(pass.exec, pass.dtype, {n, heads_ * rank_});
@@ -172,6 +180,8 @@ Tensor Mla::backward_absorbed(const Pass& pass, const Rows& rows, Saved& saved) 
   return d_latent;
 }
 
+// dy → do → attention → dq, d latent, d k_rope → rotated back (a rotation's transpose is its inverse) → norms → dx, the
+// sum of what queries and the latent say. What W needs of these stays in `saved`; no gradient of a weight is touched.
 Tensor Mla::backward_input(const Pass& pass, const Rows& rows, const Tensor& dy, Saved& saved) const {
   const int64_t n = dy.rows();
   saved.dy = dy;
@@ -198,6 +208,8 @@ Tensor Mla::backward_input(const Pass& pass, const Rows& rows, const Tensor& dy,
   return dx;
 }
 
+// dW = (gradient of its output)^T (its input) for each linear, from what backward_input left. Absorbed, kv_b's is made
+// in two halves, from queries and from values: the whole of kv_b was never multiplied (nn/head_linear.h).
 void Mla::backward_weight(const Pass& pass, const Activation& x, Saved& saved) const {
   const Exec& exec = pass.exec;
   const Activation operand = input_recipe() == w_.kv_a.recipe ? w_.kv_a.recipe.wgrad_operand(exec, x) : x;

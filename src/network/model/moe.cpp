@@ -58,17 +58,23 @@ ExpertRows Moe::dispatch(const Pass& pass, const Activation& x, const Routing& r
   return sent;
 }
 
+// y_t += sum over routing groups of round(sum over the group's experts e of weight_te * E_e(x_t)), ascending (§1.5). A
+// group's sum is what travels when experts lie on several ranks: rounded here too, all layouts have the same bits.
 void Moe::combine(const Pass& pass, const Tensor& y, const Tensor& expert_rows, const Routing& routing) const {
   PartClock::Scope scope(pass.clock, Part::dispatch);
   ops::combine(pass.exec, y, expert_rows, routing.plan, routing.routes.weights, combine_rule(pass, routing),
                ops::Write::add);
 }
 
+// Each row of a token needs the token's dy, unweighted: its weight travelled with dispatch and is applied by the
+// experts. Codes are made per token, once, before rows are copied.
 Activation Moe::combine_backward(const Pass& pass, const Tensor& dy, const Routing& routing) const {
   PartClock::Scope scope(pass.clock, Part::dispatch);
   return ops::gather_rows(pass.exec, experts.down.recipe.dgrad_operand(pass.exec, dy), routing.plan.token);
 }
 
+// Dispatch copied a token to each of its experts, so dx is the sum of its rows' gradients, in the order of combine; and
+// d weight of each row goes back to its (token, slot).
 void Moe::dispatch_backward(const Pass& pass, const Tensor& dx, const Experts::Gradients& d, Routing& routing,
                             ops::Write write) const {
   PartClock::Scope scope(pass.clock, Part::dispatch);
@@ -77,6 +83,8 @@ void Moe::dispatch_backward(const Pass& pass, const Tensor& dx, const Experts::G
   ops::unsort_pairs(pass.exec, routing.dweights, d.weight, routing.plan);
 }
 
+// d weights and the balance loss's d scores become d logits; dx += d logits W. Beside the balance loss a router learns
+// from the experts that were chosen alone (§1.5): choosing has no gradient.
 void Moe::route_backward(const Pass& pass, const Tensor& dx, Routing& routing) const {
   PartClock::Scope scope(pass.clock, Part::router);
   routing.dlogits = Tensor::empty(pass.exec, routing.routes.scores.dtype(), {dx.rows(), rule.n_experts});

@@ -28,6 +28,8 @@ bool has_rows(const Piece& piece, const Flight& flight) { return !flight.streams
 
 }  // namespace
 
+// In the order of F: embedding, blocks, final norm, head; then for each MTP depth the join with the state before it,
+// one block, its own final norm, and the shared head.
 Stage::Stage(const ModelConfig& config, const StagePart& part,
              const std::function<Parameter*(const std::string&)>& find, const Recipe& recipe, int64_t loss_chunk_tokens)
     : layers_(wire_layers(config, part, find, recipe)) {

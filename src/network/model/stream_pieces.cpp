@@ -37,7 +37,8 @@ class EmbeddingPiece : public Piece {
   const Embedding& embedding_;
 };
 
-// Depth k looks up the token k places ahead, and joins it with the state of the depth before at the same place.
+// Depth k looks up the token k places ahead, and joins it with the state of the depth before at the same place (§1.6):
+//   x_i = W_proj [norm_e(embedding(t_{i+k})) ; norm_h(h^{k-1}_i)]   in this order (trap 20)
 class JoinPiece : public Piece {
  public:
   JoinPiece(const ModelLayers& layers, int64_t depth)
@@ -55,6 +56,8 @@ class JoinPiece : public Piece {
     if (pass.recompute != Recompute::none) stream.join.joined.reset();
   }
 
+  // Half of d joined is the state's and is added to what the head of the depth before left there; the other half is the
+  // embedding's, whose table is the main model's: it waits for W.
   void backward_input(const Pass& pass, Flight& flight) const override {
     Stream& stream = stream_of(flight);
     Stream::Join& saved = stream.join;

@@ -12,6 +12,9 @@ int64_t rows_left(const ops::Segment& segment, int64_t depth) { return std::max<
 
 }  // namespace
 
+// A segment of n rows keeps its first n - depth: those whose token `depth` places ahead is in it (§1.6, trap 21).
+// Positions stay those of the row; rows_in finds the row among those of the depth before, where its segment was one
+// longer.
 MtpRows mtp_rows(const MicroBatch& batch, int64_t depth) {
   check(depth >= 1, ErrorKind::internal, "MTP depth {} is not at least 1", depth);
   MtpRows result;

@@ -21,6 +21,8 @@ void Mlp::forward(const Exec& exec, const Tensor& y, const Activation& x, ops::W
   down.forward(exec, y, inner, write);
 }
 
+// h = silu(g) * u was not kept: with dh = W_down^T dy one pass writes dg and du over g and u, and h over dh. dx =
+// W_gate^T dg + W_up^T du (§1.2).
 void Mlp::backward_input(const Exec& exec, const Tensor& dx, const Activation& dy, ops::Write write,
                          Saved& saved) const {
   const int64_t width = gate.out_features();

@@ -18,6 +18,9 @@ void validate(const SamplingOptions& o) {
   check(o.min_p >= 0 && o.min_p <= 1, ErrorKind::invalid, "min_p = {} must lie in [0, 1]", o.min_p);
 }
 
+// softmax(logits / temperature), cut to the best top_k, to the fewest that reach top_p, to those with min_p of the best
+// one's probability; then one draw, whose noise is a function of (seed, position): neighbours and restarts change no
+// text.
 int32_t sample_token(std::span<const float> logits, int64_t allowed, const SamplingOptions& options, int64_t position) {
   const int64_t n = std::min<int64_t>(allowed, int64_t(logits.size()));
   check(n > 0, ErrorKind::internal, "no token may be drawn: {} logits, {} allowed", logits.size(), allowed);

@@ -88,6 +88,8 @@ GradientSquares Optimizer::gradient_squares(const Exec& exec) const {
   return squares;
 }
 
+// g := g * min(1, clip / ||g||), the norm over all parameters (§2.3): the direction stays, its length is bounded. The
+// factor goes into AdamW's pass: scaled gradients are never written.
 void Optimizer::step(const Exec& exec, double lr, double global_norm) {
   const double scale = config_.clip > 0 && global_norm > config_.clip ? config_.clip / global_norm : 1.0;
   ++steps_;

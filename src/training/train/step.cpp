@@ -14,6 +14,8 @@ namespace hadal {
 
 namespace {
 
+// What turns sums into the global batch's means (§2.4): main 1 / targets, MTP depth k lambda / (D * targets_k), balance
+// alpha / sequences. Known before the first forward, so every micro-batch adds its exact share, whatever its size.
 LossWeights loss_weights(const Config& config, const std::vector<int64_t>& targets, double lambda, int64_t sequences) {
   LossWeights weights;
   weights.main = targets[0] > 0 ? 1.0 / double(targets[0]) : 0.0;

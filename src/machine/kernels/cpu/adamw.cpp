@@ -7,6 +7,8 @@
 namespace hadal::kernels::HADAL_ISA {
 namespace {
 
+// One pass over memory for everything that an element needs (§2.3): moments, weight, its bf16 copy, the moving average.
+// The moments are used before they are rounded for storage.
 template <class M, bool kValue, bool kEma>
 void update(const AdamW& k, int64_t begin, int64_t end) {
   float* w = static_cast<float*>(k.w) + begin;

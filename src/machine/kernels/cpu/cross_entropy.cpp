@@ -27,6 +27,9 @@ HADAL_INLINE float sum_of_exponentials(X* x, int64_t count, float top) {
   });
 }
 
+// loss = log sum_c exp(x_c) - x_target; x := (softmax(x) - onehot) * scale (§2.4). The exponentials of the sum are left
+// in the row (f32) and only scaled afterwards, so each is computed once; the target's element is written apart, at the
+// end.
 template <class X>
 void loss_rows(const CrossEntropy& k, int64_t begin, int64_t end) {
   constexpr bool kKeep = sizeof(X) == sizeof(float);

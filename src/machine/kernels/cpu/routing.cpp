@@ -81,6 +81,8 @@ HADAL_INLINE int64_t keys_of_best_groups(const Route& k, const float* biased, in
   return n_keys;
 }
 
+// The top k of s + bias, in the best groups (§1.5). The bias, which balances the load, is seen here and nowhere else:
+// weights and gradients know the score alone. Ascending order of experts is what combine's sums follow.
 HADAL_INLINE void choose_experts(const Route& k, const float* scores, int32_t* experts) {
   float biased[kMaxExperts];
   int64_t keys[kMaxExperts];
@@ -138,6 +140,8 @@ void route_rows(const Route& k, int64_t begin, int64_t end, int64_t* bad) {
   }
 }
 
+// Over the chosen, S = their sum + 1e-20: d s_a = scale * (dw_a - sum_b dw_b s_b / S) / S, and what the balance loss
+// adds; then d logit = d s * s (1 - s), or softmax's s (d s - sum_e d s_e s_e).
 void route_backward_rows(const RouteBackward& k, int64_t begin, int64_t end) {
   const float scale = float(k.scale);
   for (int64_t t = begin; t < end; ++t) {
@@ -165,7 +169,8 @@ void route_backward_rows(const RouteBackward& k, int64_t begin, int64_t end) {
   }
 }
 
-// f (share of choices, times experts) and P (mean normalised score) of one sequence, then loss and gradient.
+// One sequence of T tokens (§2.4): f_e = E / (k T) * the times e is among the best k unbiased scores, P_e = mean of
+// s_e / sum_j s_j, loss = alpha * sum_e f_e P_e. The gradient runs through P alone: f is a count.
 void balance_sequence(const BalanceLoss& k, int64_t q) {
   const int64_t begin = k.begins[q], count = k.counts[q], n_experts = k.n_experts;
   double *f = k.workspace + q * 2 * n_experts, *mean = f + n_experts;

@@ -7,6 +7,9 @@
 namespace hadal::kernels::reference {
 namespace {
 
+// Moments of the clipped gradient, both corrected for having begun at 0; a step of lr * m / (sqrt(v) + eps). Decay
+// pulls at the weight itself and does not pass through the moments ("decoupled", §2.3). Elements are independent: any
+// range will do.
 template <class A, class M>
 void update(const AdamW& k, int64_t begin, int64_t end) {
   A* w = static_cast<A*>(k.w);

@@ -63,6 +63,8 @@ int64_t longest_segment(const Attention& a) {
   return n;
 }
 
+// o_i = sum_j p_ij v_j with p = softmax over keys j <= i of (q_i . k_j) * scale (§1.3). lse_i = log sum_j exp s_ij is
+// kept: with it the backward makes every p again, and no matrix of scores is ever stored.
 template <class T>
 void forward_row(const HeadView<T>& view, int64_t i, typename Accumulator<T>::type* p) {
   using A = typename Accumulator<T>::type;
@@ -102,7 +104,8 @@ struct Backward {
   const T* d_o(const HeadView<T>& view, int64_t i) const {
     return b.d_o.row<T>(view.s.q_begin + i) + view.head * a.d_v;
   }
-  // scale * ds_ij, with p_ij given
+  // scale * ds_ij with p_ij given: ds = p * (do_i . v_j - delta_i), delta_i = do_i . o_i (= sum_j p_ij do_i . v_j, the
+  // softmax's own pull)
   A score_gradient(const HeadView<T>& view, int64_t i, int64_t j, A p) const {
     const A delta = HeadView<T>::dot(d_o(view, i), view.o(i), a.d_v);
     return p * (HeadView<T>::dot(d_o(view, i), view.v(j), a.d_v) - delta) * A(a.scale);

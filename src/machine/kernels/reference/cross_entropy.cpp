@@ -8,6 +8,8 @@
 namespace hadal::kernels::reference {
 namespace {
 
+// loss = log sum_c exp(x_c) - x_target, with the row's largest taken out so that nothing overflows (§2.4). With
+// gradient the row becomes (softmax(x) - onehot) * scale in its own memory: logits are the largest tensor of a step.
 template <class X>
 void loss_row(const CrossEntropy& k, int64_t r) {
   using A = accumulator<X>;

@@ -31,7 +31,8 @@ void score_row(const Route& k, const A* logits, A* scores) {
   for (int64_t e = 0; e < k.n_experts; ++e) scores[e] /= sum;
 }
 
-// Leaves the biased scores of the best groups in `biased` and makes those of all others minus infinity (trap 3).
+// A group's score is the sum of its two best biased scores (V2: the best one). Leaves the scores of the best groups in
+// `biased` and makes those of all others minus infinity: at 0 a negative biased score would lose to them (trap 3).
 template <class A>
 void limit_groups(const Route& k, A* biased) {
   const int64_t size = k.n_experts / k.n_groups;
@@ -72,6 +73,8 @@ int32_t first_not_finite(const A* bias, int64_t n) {
   return RouteFindings::kNothing;
 }
 
+// s = sigmoid(logit) per expert (V2: softmax over all); the top k of s + bias inside the best groups are visited
+// (§1.5). The bias balances the load and touches nothing else: a weight is s_e / (sum of the chosen s + 1e-20) * scale.
 template <class A>
 void route_row(const Route& k, int64_t t, std::atomic<int64_t>& bad) {
   A* scores = k.scores.row<A>(t);
@@ -103,6 +106,8 @@ void route_row(const Route& k, int64_t t, std::atomic<int64_t>& bad) {
     weights[s] = scores[experts[s]] / (k.normalize ? sum + A(1e-20) : A(1)) * A(k.scale);
 }
 
+// weight_a = scale * s_a / S over the chosen, S = their sum + 1e-20: d s_a = scale * (dw_a - sum_b dw_b s_b / S) / S.
+// All experts take the balance loss's d s. Then d logit = d s * s (1 - s), or softmax's s (d s - sum_e d s_e s_e).
 template <class A>
 void route_backward_row(const RouteBackward& k, int64_t t) {
   const A *scores = k.scores.row<A>(t), *dweights = k.dweights.row<A>(t);
@@ -122,6 +127,8 @@ void route_backward_row(const RouteBackward& k, int64_t t) {
   }
 }
 
+// One sequence of T tokens (§2.4): loss = alpha * sum_e f_e P_e with f_e = E / (k T) * the times e is among the best k
+// unbiased scores, P_e = mean over tokens of s_e / sum_j s_j. f is a count, without a gradient.
 template <class A>
 void balance_sequence(const BalanceLoss& k, int64_t q) {
   const int64_t begin = k.begins[q], count = k.counts[q], n = k.n_experts;
@@ -179,6 +186,8 @@ void route_backward(const RouteBackward& k) {
   });
 }
 
+// Counting sort by expert: count, add up to offsets, deal the pairs out in order of tokens. The order is stable, so an
+// expert's sums over its tokens run in the order of the tokens.
 void plan_rows(const PlanRows& k) {
   std::fill(k.offsets, k.offsets + k.n_experts + 1, 0);
   for (int64_t i = 0; i < k.n_rows; ++i) ++k.offsets[k.experts[i] + 1];
