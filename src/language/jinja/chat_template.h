@@ -13,9 +13,9 @@
 //
 // The law of control tokens: a rendered chat is a list of pieces, each written by the template (its literals, the
 // tokenizer's own special tokens, numbers) or by people (every string of the messages, tools, documents and variables).
-// encode_chat (text/encode_chat.h) parses added tokens only inside the template's pieces: no text of a message can become a control token,
-// whatever the template does with it. One exception makes templates work that write '<|' + message.role + '|>': the
-// role of a message counts as the template's where it is a plain word (letters, digits, '_').
+// encode_chat (text/encode_chat.h) parses added tokens only inside the template's pieces: no text of a message can
+// become a control token, whatever the template does with it. One exception makes templates work that write '<|' +
+// message.role + '|>': the role of a message counts as the template's where it is a plain word (letters, digits, '_').
 //
 // Errors name the line: corrupt (not a template), unsupported (a part of Jinja that is not offered), invalid (a limit
 // was met, the messages do not fit the template, or it raised an exception).

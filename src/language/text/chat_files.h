@@ -18,8 +18,8 @@ struct ChatFiles {
   std::map<std::string, std::string> special_tokens;  // name -> token
 };
 
-// Names of the directory's chat templates in their order, "default" for one that has none; empty where it has no template.
-// Errors: corrupt.
+// Names of the directory's chat templates in their order, "default" for one that has none; empty where it has no
+// template. Errors: corrupt.
 std::vector<std::string> chat_template_names(const std::string& directory);
 
 // Nothing when the directory has no template. `name` picks one of several ("default", "tool_use", ...).

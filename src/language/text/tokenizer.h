@@ -59,8 +59,8 @@ class Tokenizer {
   // What the file's TemplateProcessing puts around one text; for each, nothing if the file has none.
   std::span<const int32_t> template_before() const;
   std::span<const int32_t> template_after() const;
-  // add_bos_token and add_eos_token of tokenizer_config.json if they are there, else whether the template begins with BOS
-  // and ends with EOS.
+  // add_bos_token and add_eos_token of tokenizer_config.json if they are there, else whether the template begins with
+  // BOS and ends with EOS.
   bool adds_bos() const;
   bool adds_eos() const;
 

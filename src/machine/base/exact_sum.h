@@ -1,6 +1,6 @@
-// ExactSum: a sum of doubles without rounding, so that the order of adding, and how the numbers are dealt out to threads
-// or ranks, cannot change it. value() is rounded once, at the end. Costs a few nanoseconds a number: sums of lines, not
-// of elements, are handed to it. Partial sums of ranks are joined by adding limbs, which are integers.
+// ExactSum: a sum of doubles without rounding, so that the order of adding, and how the numbers are dealt out to
+// threads or ranks, cannot change it. value() is rounded once, at the end. Costs a few nanoseconds a number: sums of
+// lines, not of elements, are handed to it. Partial sums of ranks are joined by adding limbs, which are integers.
 #pragma once
 #include <array>
 #include <cstdint>

@@ -1,6 +1,6 @@
 // One kernel, one twin per instruction set and device: cpu/*.cpp is compiled once for each instruction set into a
-// namespace of that name, reference/*.cpp holds the plain formula, a device's kernels will stand in a folder of its own.
-// A kernel header declares all of them at once, and with them the function that chooses:
+// namespace of that name, reference/*.cpp holds the plain formula, a device's kernels will stand in a folder of its
+// own. A kernel header declares all of them at once, and with them the function that chooses:
 //   HADAL_DECLARE_KERNEL(scale, Scale)     in kernels/scale.h, inside namespace hadal::kernels
 //   kernels::scale(twin(exec, f64), args)  at the call
 // Objects with instruction-set flags must not emit weak symbols of other namespaces (an inline function of std or of a

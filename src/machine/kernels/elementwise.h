@@ -20,9 +20,9 @@ struct ScaleRows {  // y = x * factor; y may be x. factor 1 copies and converts
   Lane* lane = nullptr;
 };
 
-// *result += x^2 over all elements, squares in FP64 (those of f32 neither overflow nor vanish). A row is cut into lines of
-// kSquaresLine columns from its first; the sum of a line is rounded in a fixed pattern, sums of lines are added exactly.
-// So the result is the same for any division of a tensor between threads or ranks that cuts no line.
+// *result += x^2 over all elements, squares in FP64 (those of f32 neither overflow nor vanish). A row is cut into lines
+// of kSquaresLine columns from its first; the sum of a line is rounded in a fixed pattern, sums of lines are added
+// exactly. So the result is the same for any division of a tensor between threads or ranks that cuts no line.
 inline constexpr int64_t kSquaresLine = 128;
 
 struct SumOfSquares {

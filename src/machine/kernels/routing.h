@@ -8,8 +8,8 @@ namespace hadal::kernels {
 
 inline constexpr int64_t kMaxExperts = 4096;
 
-// What is not finite does not stop a router: a token whose scores are NaN visits the lowest experts with weights NaN, all
-// tokens do under a selection bias that is not finite; the first of each is reported here (kNothing: none).
+// What is not finite does not stop a router: a token whose scores are NaN visits the lowest experts with weights NaN,
+// all tokens do under a selection bias that is not finite; the first of each is reported here (kNothing: none).
 struct RouteFindings {
   static constexpr int32_t kNothing = -1;
   int32_t token = kNothing;        // first token whose logits are not a number
@@ -50,9 +50,9 @@ struct BalanceLoss {
   Lane* lane = nullptr;
 };
 
-// A token's slots, experts ascending, fall into runs of one routing group each (experts_per_group experts). What belongs to
-// a run is summed in FP32 (FP64) and rounded to `wire`, the type in which a group's sum travels between ranks; then runs
-// are added in order. On one rank too: so every layout of the experts has the same bits.
+// A token's slots, experts ascending, fall into runs of one routing group each (experts_per_group experts). What
+// belongs to a run is summed in FP32 (FP64) and rounded to `wire`, the type in which a group's sum travels between
+// ranks; then runs are added in order. On one rank too: so every layout of the experts has the same bits.
 struct SlotGroups {
   const int32_t* experts = nullptr;  // [tokens, top_k] ascending within a token
   int64_t experts_per_group = 1;

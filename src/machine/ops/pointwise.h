@@ -37,9 +37,9 @@ void swiglu(const Exec& exec, const Tensor& h, const Tensor& g, const Tensor& u)
 void swiglu_backward(const Exec& exec, const Tensor& dg, const Tensor& du, const Tensor& dh, const Tensor& g,
                      const Tensor& u);
 
-// SwiGLU's backward in one pass, in place, for rows whose outputs are weighted by the router (weight empty: not weighted):
-// with h = silu(g) * u: dweight[r] = dh . h; g, u := their gradients of weight[r] dh; dh := weight[r] h, the operand of the
-// down projection's weight gradient. One dtype for dh, g, u; weights f32 (f64).
+// SwiGLU's backward in one pass, in place, for rows whose outputs are weighted by the router (weight empty: not
+// weighted): with h = silu(g) * u: dweight[r] = dh . h; g, u := their gradients of weight[r] dh; dh := weight[r] h, the
+// operand of the down projection's weight gradient. One dtype for dh, g, u; weights f32 (f64).
 struct SwigluWeightedArgs {
   Tensor dh, g, u;         // [rows, F], overwritten
   Tensor weight, dweight;  // [rows]

@@ -1,7 +1,7 @@
 // DeepSeekMoE routing (§1.5, §2.4): scores, selection, the plan that sorts tokens by expert, combine, and the balance
-// loss. Everything in FP32 (FP64 in reference precision). Ties go to the lowest index. No token is ever dropped. Experts,
-// offsets and rows are I32 tensors; how many rows an expert gets is known to the plan alone, the number of all rows,
-// tokens * top_k, to everyone.
+// loss. Everything in FP32 (FP64 in reference precision). Ties go to the lowest index. No token is ever dropped.
+// Experts, offsets and rows are I32 tensors; how many rows an expert gets is known to the plan alone, the number of all
+// rows, tokens * top_k, to everyone.
 #pragma once
 #include <cstdint>
 #include <span>
@@ -37,8 +37,8 @@ void route_backward(const Exec& exec, const RouteRule& rule, const Tensor& dlogi
                     const Routes& routes, const Tensor& dscores);
 
 // Sequence-wise balance loss of §2.4 over sequences (row ranges): sum over sequences of alpha * sum_i f_i P_i *
-// per_sequence, where f counts the top k of the UNBIASED scores without group limit. Returns the loss; dscores [T,E] (may
-// be empty) is overwritten with its gradient (only through P).
+// per_sequence, where f counts the top k of the UNBIASED scores without group limit. Returns the loss; dscores [T,E]
+// (may be empty) is overwritten with its gradient (only through P).
 struct RowRange {
   int64_t begin = 0, count = 0;
 };
@@ -54,9 +54,9 @@ struct DispatchPlan {
 };
 DispatchPlan make_plan(const Exec& exec, const Tensor& experts, int64_t n_experts);
 
-// How combine and its mirror add a token's rows (house: bits): inside a routing group in ascending order of experts, the
-// group's sum rounded to the wire type (what travels between ranks), then group after group. wire: F32 rounds nothing
-// beyond FP32 sums; F64 with F64 rows.
+// How combine and its mirror add a token's rows (house: bits): inside a routing group in ascending order of experts,
+// the group's sum rounded to the wire type (what travels between ranks), then group after group. wire: F32 rounds
+// nothing beyond FP32 sums; F64 with F64 rows.
 struct CombineRule {
   Tensor experts;  // [T, k] as routed
   int64_t experts_per_group = 1;

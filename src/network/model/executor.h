@@ -15,8 +15,8 @@ struct FlightHooks {
   std::function<void(Flight&, int64_t micro_batch)> after_forward;
 };
 
-// Sums of all micro-batches, merged in their order whatever the order of the actions. Throws internal when an action
-// comes before what it needs, or when something is left undone.
+// Sums of all micro-batches, merged in their order whatever the order of the actions. Throws internal when a
+// micro-batch goes backward without being under way, or when an action names one that is not there.
 LossSums execute(const Actions& actions, const Stage& stage, const Pass& pass, std::span<const MicroBatch> batches,
                  const FlightHooks& hooks);
 

@@ -1,6 +1,6 @@
 // Experts: the routed experts a rank holds, as grouped products over rows sorted by expert. They know nothing of the
 // tokens' owners: all they see is ExpertRows, which travelled to them and is kept for W, so that nothing travels twice.
-// Forward and backward need no expert outputs: with dh = dy W_down of a row, d weight = dh . h (SwigluWeightedArgs).
+// Their outputs are not kept: the backward finds the gradient of a row's weight without them (experts.cpp).
 #pragma once
 #include "nn/linear.h"
 

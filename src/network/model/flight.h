@@ -1,6 +1,6 @@
-// Flight: one micro-batch between its F and its last W. It owns all that it needs, so several may be under way and none
-// outlives its data: ids and positions (host lists and their tensors), the state that goes from piece to piece, and what
-// each piece keeps for its backward.
+// Flight: one micro-batch between its F and its last W. It owns all that it needs: ids and positions (host lists and
+// their tensors), the state that goes from piece to piece, and what each piece keeps for its backward. So several may
+// be under way at once, their actions in any order.
 #pragma once
 #include <vector>
 
@@ -38,7 +38,8 @@ struct BlockSaved {
   } moe;
 };
 
-// One stream of rows through blocks: the main model's (0), or that of MTP depth k (§1.6).
+// Rows that go through blocks together: those of the main model (stream 0), or of MTP depth k (stream k), which are
+// fewer (§1.6).
 struct Stream {
   MicroBatch batch;
   Tensor tokens, positions, targets;  // [T] i32
@@ -47,7 +48,7 @@ struct Stream {
 
   Tensor h;  // between pieces: the residual stream in F, its gradient in B
   Norm::Saved final_norm;
-  Tensor state, d_state;  // after the final norm, read by the head and the next depth; its gradient
+  Tensor state, d_state;  // after the final norm, read by head and next depth; its gradient, from both
   Tensor losses;          // [rows of state] -log p(target)
   struct Join {           // MTP's beginning
     Norm::Saved embedding_norm, hidden_norm;
@@ -60,14 +61,13 @@ struct Stream {
   int64_t n_rows() const { return batch.n_tokens(); }
 };
 
-// Latent cache of one text being generated: per layer the normed latent and the rotated rope key of every position
-// (§1.3).
+// The cache of one text being generated: a LayerCache per layer, filled up to `length`.
 struct LatentCache {
   std::vector<LayerCache> layers;
   int64_t length = 0, capacity = 0;
 };
 
-// What a router leaves for the sums: of one MoE layer.
+// What the router of one MoE layer leaves for the sums.
 struct RoutedLayer {
   int64_t layer = 0;  // in the model
   Tensor offsets;     // [E + 1], empty: no rows came
@@ -92,7 +92,7 @@ struct Flight {
   RouteReplay* routes = nullptr;
   Observer observer;
   LatentCache* cache = nullptr;  // generation: these rows follow what is in it
-  int64_t last_rows = 0;         // of the main stream go through final norm and head; 0: all
+  int64_t last_rows = 0;         // generation: so many last rows go through final norm and head; 0: all
   Tensor logits;                 // generation: of those rows, instead of losses
   int64_t n_experts = 0;
 

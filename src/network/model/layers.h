@@ -1,5 +1,5 @@
 // ModelLayers: the layers of a model, or of the part of it that a stage holds, wired to its parameters by name. Weights
-// and formulas only; what moves them is pieces (piece.h).
+// and formulas only; pieces (piece.h) call them and keep what their backward needs.
 #pragma once
 #include <functional>
 #include <string>

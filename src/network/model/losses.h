@@ -1,5 +1,5 @@
-// Losses: what a micro-batch's losses are weighted with, what comes out of its forward, and who may look on or replay its
-// routes. Everything is keyed by layer, nothing by the order in which a schedule runs things.
+// Losses: what a micro-batch's losses are weighted with, what comes out of its forward, and who may look on or replay
+// its routes. Everything is keyed by layer, nothing by the order in which a schedule runs things.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -17,7 +17,7 @@ struct LossWeights {
   double balance = 0;       // alpha / sequences of the global batch
 };
 
-// A router that met numbers that are not finite. Numbers flow on (ops/routing.h); the step decides once, from the sums.
+// A router met numbers that are not finite. They flow on (ops/routing.h); the step decides once, from the sums.
 struct RoutingFault {
   int64_t layer = -1;        // first layer with a fault, -1: none
   int64_t token = -1;        // its first token whose logits are not a number, -1: the selection bias is at fault
@@ -47,8 +47,8 @@ struct RouteReplay {  // experts [T * k] of every MoE layer, ascending; filled w
 };
 
 // Called with what a forward computes, in this order: "embedding"; of every layer "layers.N.moe.experts" [T, k] (i32,
-// ascending), "layers.N.moe.weights" [T, k] and "layers.N.output" [T, hidden], the residual stream after it (MTP modules
-// follow as layers n_layers ..., on fewer rows); "final_norm". Tensors are views, good until it returns.
+// ascending), "layers.N.moe.weights" [T, k] and "layers.N.output" [T, hidden], the residual stream after it (MTP
+// modules follow as layers n_layers ..., on fewer rows); "final_norm". Tensors are views, good until it returns.
 using Observer = std::function<void(const std::string& name, const Tensor& value)>;
 
 }  // namespace hadal

@@ -42,12 +42,12 @@ class Mla {
   Mla(const ModelConfig& config, const Weights& weights, double scale);
 
   void each_parameter(const ParameterVisitor& visit) const;
-  // Per token, in bytes, of what `drop` leaves of a forward, and what `restore` makes again.
+  // Bytes per token: of what `drop` leaves of a forward, and of what `restore` makes again.
   int64_t kept_bytes(DType dtype, AttentionForm form, Recompute recompute) const;
   int64_t restored_bytes(DType dtype, AttentionForm form, Recompute recompute) const;
   int64_t backward_bytes(DType dtype, AttentionForm form) const;  // on top, while B runs
 
-  // How x may come to serve all linears that read it: as codes of this recipe, or plain, where they differ.
+  // As what x must come to serve all linears that read it: codes of this recipe, or plain where theirs differ.
   GemmRecipe input_recipe() const;
   void forward(const Pass& pass, const Rows& rows, const Tensor& y, const Activation& x, ops::Write write,
                Saved& saved) const;

@@ -1,7 +1,7 @@
 // Moe: shared expert plus routed experts (§1.5): y += Shared(x) + sum over a token's experts of weight * Expert(x).
 // Its steps, in the order in which a schedule may move them, each with its own backward (pieces in moe_pieces.h):
 //   route     x → scores, experts, weights, plan; kept whatever is recomputed, so that nothing travels twice
-//   dispatch  x → ExpertRows, rows sorted by expert [T*k, hidden]  (a gather here, an all-to-all between ranks)
+//   dispatch  x → ExpertRows, k rows a token, sorted by expert [T*k, hidden]  (a gather; between ranks all-to-all)
 //   experts   ExpertRows → outputs [T*k, hidden], grouped products; the shared expert beside them
 //   combine   y[t] += sum over routing groups of round(sum over the group's experts of weight * output)
 #pragma once

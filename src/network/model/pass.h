@@ -1,6 +1,6 @@
-// Pass: with what the pieces of a model compute, handed to every call: the place (Exec), the clock of the parts, the
-// rotary table, the options. Rows: what a piece knows about its token rows, in training (a micro-batch) and in generation
-// (rows after a cache). Neither is kept by anyone.
+// Pass: what every call of a piece is handed beside its flight: the place (Exec), the clock of a step's parts, the
+// rotary table, and how to compute. Rows: what attention and router must know about the token rows before them, those
+// of a micro-batch or, in generation, new ones behind a cache. Both live for one call; nobody keeps them.
 #pragma once
 #include <span>
 
@@ -11,7 +11,7 @@
 namespace hadal {
 
 // Cache of one layer of one text: normed latent and rotated rope key per position (§1.3). In the up-projected form also
-// the keys and values made from the latent, so that they are made once.
+// the keys and values of all heads, so that each is made from its latent only once.
 struct LayerCache {
   Tensor latent;    // [max tokens, kv_lora_rank]
   Tensor rope_key;  // [max tokens, qk_rope_head_dim]
@@ -21,7 +21,7 @@ struct LayerCache {
 struct Rows {
   Tensor positions;                                     // [n] i32
   const std::vector<ops::Segment>* segments = nullptr;  // queries: these rows; keys: these rows, or the cache's
-  std::span<const ops::RowRange> sequences;
+  std::span<const ops::RowRange> sequences;             // for the balance loss
   LayerCache* cache = nullptr;
   int64_t cached = 0;  // tokens in the cache before these rows
 };

@@ -1,16 +1,18 @@
-// Piece: the smallest part of a model that a schedule moves: attention · route · dispatch start, wait · experts · combine
-// start, wait of a layer; embedding, the beginning of an MTP depth, final norm, head. Each has F, B and W over a flight:
-//   forward          reads and replaces the stream's state, keeps what its backward needs in the flight
-//   backward_input   the state is its output's gradient, becomes its input's; touches no gradient of a parameter
-//   backward_weight  may run any time later, once: contributes to each parameter once and empties what was kept
-// Recomputation happens inside a piece. A traffic piece moves rows between ranks; on one rank its start does the move and
-// its wait nothing (in B, where time runs backwards, the wait starts and the start waits).
+// Piece: the smallest part of a model that a schedule moves. Of a layer: attention · dense FFN, or attention · route ·
+// dispatch start, wait · experts · combine start, wait; and embedding, the beginning of an MTP depth, final norm, head.
+// Each has F, B and W over a flight:
+//   forward          F: reads and replaces the stream's state h, leaves in the flight what its backward needs
+//   backward_input   B: finds in h the gradient of its output and leaves there that of its input; touches no
+//                    parameter's gradient
+//   backward_weight  W: any time later, once; contributes to each of its parameters once, and empties what was kept
+// Recomputation happens inside a piece. A traffic piece moves rows between ranks; on one rank its start does the move
+// and its wait nothing. In B time runs backwards: there the wait starts the move and the start ends it.
 #pragma once
 #include "model/flight.h"
 
 namespace hadal {
 
-// What a piece asks of memory.
+// For what a piece is asked how much memory it takes: rows of its stream, and how they are computed.
 struct PieceSizes {
   int64_t rows = 0;
   DType dtype = DType::f32;
@@ -37,7 +39,7 @@ class Piece {
   virtual void forward(const Pass& pass, Flight& flight) const = 0;
   virtual void backward_input(const Pass& pass, Flight& flight) const = 0;
   virtual void backward_weight(const Pass& pass, Flight& flight) const {}
-  virtual void each_parameter(const ParameterVisitor& visit) const {}  // that one W contributes to, each once
+  virtual void each_parameter(const ParameterVisitor& visit) const {}  // those that W contributes to, each once
   virtual PieceBytes bytes(const PieceSizes& sizes) const { return {}; }
 
   Kind kind() const { return kind_; }

@@ -1,5 +1,5 @@
-// RopeCache: the rotary table of a model, grown to the highest position asked for. Many threads may ask at once; a table
-// that was handed out stays what it is.
+// RopeCache: the rotary table of a model, grown to the highest position asked for. Many threads may ask at once; a
+// table that was handed out stays what it is.
 #pragma once
 #include <mutex>
 

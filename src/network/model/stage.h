@@ -1,6 +1,6 @@
-// Stage: the part of a model that a rank holds (layers, perhaps embedding, head and MTP modules) as a list of pieces.
-// Weights live in parameters that the stage only points to; it keeps no state, so several flights, and several places,
-// may use one stage at once.
+// Stage: the part of a model that a rank holds (layers, perhaps embedding, head and MTP modules) as a list of pieces,
+// in the order of F. Weights live in parameters that the stage only points to; it keeps no state, so several flights,
+// and several places, may use one stage at once.
 #pragma once
 #include <functional>
 #include <memory>
@@ -32,9 +32,9 @@ class Stage {
   // later adds the same bits: the heads as in F, which makes their gradients, all others from the last.
   void backward_weight(const Pass& pass, Flight& flight) const;
 
-  // Before a step of this many flights: how many contributions every parameter may expect.
+  // Before a step of this many flights: tells each parameter how many contributions to expect.
   void expect(int64_t n_flights) const;
-  // Bytes that flights of these rows need at most, of which `kept` from F to the end of W.
+  // What one flight takes: `kept` from F to the end of W, and at most so much on top of it while F, or B and W, run.
   PieceBytes bytes(const PieceSizes& sizes) const;
 
  private:

@@ -1,6 +1,6 @@
-// Transformer: the weights of a whole model and the stage that computes with them, as the trainer, the scorer and the
-// generator use it. It keeps no place and no clock: every call brings its Exec, so that a trainer and an engine may use
-// one set of weights at once.
+// Transformer: the weights of a whole model and the stage that computes with them, as trainer, scorer and generator use
+// it. It keeps neither place nor clock: every call brings its Exec, so that a trainer and an engine may use one set of
+// weights at once.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -22,7 +22,7 @@ class PartClock;
 class Stage;
 struct LatentCache;  // of one text being generated (model/flight.h)
 
-// What a call may want besides the sums.
+// What a caller may want besides the sums.
 struct Wants {
   RouteReplay* routes = nullptr;             // of one micro-batch
   Observer observer = {};                    // forward only
@@ -42,12 +42,12 @@ class Transformer {
   Parameter& parameter(const std::string& name) const;
   void initialize(const Exec& exec, uint64_t seed);  // from spec.init_std, keyed by (seed, name, element)
   void refresh_values(const Exec& exec);             // value = master converted, after loading masters
-  // A step begins: gradients are void, the first contribution writes over them. Of how many micro-batches, where that is
-  // known (negative: as many as come).
+  // A step begins: gradients are void, the first contribution writes over them. Of how many micro-batches, where that
+  // is known (negative: as many as come).
   void begin_step(int64_t n_micro_batches = -1);
 
-  // Forward, backward-input and backward-weight of the micro-batches, in the order of the actions (one_stage() without);
-  // gradients are added.
+  // Forward, backward-input and backward-weight of the micro-batches, in the order of the actions (one_stage()
+  // without); gradients are added.
   LossSums forward_backward(const Exec& exec, std::span<const MicroBatch> batches, const LossWeights& weights,
                             const Wants& wants, const Actions* actions = nullptr);
   LossSums forward_backward(const Exec& exec, const MicroBatch& batch, const LossWeights& weights,

@@ -1,4 +1,5 @@
-// Embedding: row ids[t] of W [vocab, hidden]. The gradient adds rows in token order; the same W may serve MTP modules.
+// Embedding: y[t] = row ids[t] of W [vocab, hidden]. The gradient adds rows in token order. MTP modules read the same
+// W, and a tied head.
 #pragma once
 #include "nn/parameter.h"
 

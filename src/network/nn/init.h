@@ -7,8 +7,8 @@
 
 namespace hadal {
 
-// Values in `compute` (high-precision specs in f32 when that is bf16), masters f32 (f64), gradients zero if training.
 std::unique_ptr<Parameter> bare_parameter(const ParameterSpec& spec);  // without memory: a loader gives its value
+// Values in `compute` (high-precision specs in f32 when that is bf16), masters f32 (f64), gradients zero if training.
 std::unique_ptr<Parameter> make_parameter(const Exec& exec, const ParameterSpec& spec, DType compute, bool training);
 void initialize_parameter(const Exec& exec, Parameter& parameter, uint64_t seed);  // writes master and value
 void refresh_value(const Exec& exec, Parameter& parameter);                        // value = master, converted

@@ -1,7 +1,8 @@
 // Linear: y = x W^T with W [out, in], no bias. x [rows, in], y [rows, out]; plain operands may be column views.
-// Three calls as of every layer: forward, backward_input (never touches a gradient), backward_weight (later, once).
-// Activations and gradients come plain or as codes; the recipe says what each product reads. GroupedLinear: the same
-// for a stack of weights [E, out, in] and rows sorted by expert, offsets[e] .. offsets[e+1] each (i32).
+// Three calls, as every layer has them: forward, backward_input (touches no gradient of a weight), backward_weight
+// (later, once). Activations and gradients come plain or as codes; the recipe says what each product reads.
+// GroupedLinear: the same for a stack of weights [E, out, in] and rows sorted by expert: expert e has the rows
+// offsets[e] .. offsets[e+1].
 #pragma once
 #include "nn/parameter.h"
 #include "nn/recipe.h"

@@ -1,7 +1,7 @@
-// MicroBatch: token rows of some sequences, padding already removed, with everything that layers need about them.
-// Rows of a sequence are consecutive. In pre-training (no document mask) a sequence is one segment; with document masks
-// each document is a segment and positions restart. MTP module k (1-based) runs over positions i whose input token i+k
-// is in the same segment, so each segment shrinks by k rows at its end (§1.6, traps 20, 21).
+// MicroBatch: the token rows of some sequences, without padding, and what layers must know about them. Rows of a
+// sequence are consecutive. In pre-training (no document mask) a sequence is one segment; with document masks each
+// document is a segment and positions restart. MTP module k (1-based) runs over positions i whose input token i+k is in
+// the same segment, so each segment shrinks by k rows at its end (§1.6, trap 21).
 #pragma once
 #include <cstdint>
 #include <vector>

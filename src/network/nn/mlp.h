@@ -11,8 +11,8 @@ struct Mlp {
 
   struct Saved {
     Tensor gate_up;  // [rows, 2F]
-    // From backward_input to backward_weight: the gradients of gate and up, in the same memory; [rows, F] silu(gate) * up
-    // made again; the output's gradient.
+    // From backward_input to backward_weight: the gradients of gate and up, in the same memory; [rows, F] silu(gate) *
+    // up made again; the output's gradient.
     Tensor d_gate_up, inner;
     Activation dy;
   };

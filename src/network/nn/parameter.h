@@ -1,8 +1,8 @@
 // Parameter: one weight (or the stacked weights of all experts of a layer) with what everything else needs to know of
 // it: the one descriptor that optimizer, checkpoint, gradient norm, reductions and layouts read.
 //
-// Gradients are written through contribute() alone. A step expects a number of contributions (counted from what will
-// run: one for each piece that reads the parameter, per micro-batch). The first overwrites the gradient, so nobody
+// Gradients are written through contribute() alone. A step expects a number of contributions (Stage::expect counts what
+// will run: one for each piece that reads the parameter, per micro-batch). The first overwrites the gradient, so nobody
 // zeroes it; when the last has arrived the gradient is complete and its reduction may start.
 #pragma once
 #include <cstdint>

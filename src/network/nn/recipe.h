@@ -15,8 +15,8 @@ struct GemmRecipe {
   Tile activation = kRowTile, weight = kSquareTile, token = kColumnTile;
   bool operator==(const GemmRecipe&) const = default;
 
-  // Operands as the pass reads them: codes are made where there are none in its tiles, and become values where it is
-  // high. Call it once where several linears of one recipe read the same x: each of them then takes what it is given.
+  // Operands as a pass reads them: an fp8 pass makes codes where it is not given some in its tiles, a high one makes
+  // values of codes. Where several linears of one recipe read the same x, call it once: each takes what it is given.
   Activation fprop_operand(const Exec& exec, const Activation& x) const;
   Activation dgrad_operand(const Exec& exec, const Activation& dy) const;
   Activation wgrad_operand(const Exec& exec, const Activation& x_or_dy) const;

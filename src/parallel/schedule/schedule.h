@@ -1,5 +1,5 @@
-// Schedules are data: what a rank does with which micro-batch, in order, as one list. An executor runs a list, a simulator
-// or a picture reads the same one. Arithmetic only: nothing here knows a tensor.
+// Schedules are data: what a rank does with which micro-batch, in order, as one list. An executor runs a list, a
+// simulator or a picture reads the same one. Arithmetic only: nothing here knows a tensor.
 #pragma once
 #include <cstdint>
 #include <vector>

@@ -14,8 +14,8 @@
 
 namespace hadal {
 
-// Sums of squares of gradients, without rounding beyond lines of 128 columns (kernels/elementwise.h): they may be merged
-// over ranks that own other parts of the parameters, and give one norm whatever the cut.
+// Sums of squares of gradients, without rounding beyond lines of 128 columns (kernels/elementwise.h): they may be
+// merged over ranks that own other parts of the parameters, and give one norm whatever the cut.
 struct GradientSquares {
   ExactSum total;
   std::map<int64_t, ExactSum> per_layer;  // by spec.layer; -1 is embedding, final norm and head
@@ -30,8 +30,8 @@ struct GradientNorms {
 };
 GradientNorms norms_of(const GradientSquares& squares);
 
-// The part of a parameter that an optimizer updates and keeps moments for: elements [begin, end) of its box, row by row.
-// A cut inside a row is a multiple of 128 columns from its begin, so that the norm does not feel it.
+// The part of a parameter that an optimizer updates and keeps moments for: elements [begin, end) of its box, row by
+// row. A cut inside a row is a multiple of 128 columns from its begin, so that the norm does not feel it.
 struct OwnedRange {
   Parameter* parameter = nullptr;
   int64_t begin = 0, end = 0;

@@ -26,7 +26,8 @@ struct StepResult {
   std::string skipped;                     // why no update was made, empty if one was
 };
 
-// step counts from 1; clock, if given, gets the times of its parts. NaN or Inf in a loss, a router or a gradient: no update is made, `skipped` names the tensor.
+// step counts from 1; clock, if given, gets the times of its parts. NaN or Inf in a loss, a router or a gradient: no
+// update is made, `skipped` names the tensor.
 StepResult train_step(const Exec& exec, Transformer& model, Optimizer& optimizer, const Config& config,
                       const data::Batch& batch, int64_t step, PartClock* clock = nullptr);
 

@@ -166,8 +166,8 @@ TEST(Step, NaNMakesNoUpdateAndNamesItsPlace) {
   }
 }
 
-// Numbers flow through the other micro-batches too, the step is decided once, and nothing moves: no weight, no moment, no
-// bias. The next batch goes on as if this one had never been.
+// Numbers flow through the other micro-batches too, the step is decided once, and nothing moves: no weight, no moment,
+// no bias. The next batch goes on as if this one had never been.
 TEST(Step, NaNInOneMicroBatchOfFourSkipsTheStepOnceAndLeavesEverythingAsItWas) {
   for (const char* at : {"router", "loss"}) {
     auto config = small_config("fp32");

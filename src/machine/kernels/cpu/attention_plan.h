@@ -1,6 +1,6 @@
 // How the vector kernels cut attention into tasks, and the workspace that these take from the lane. A function of the
-// shapes, the instruction set and the number of threads; only the cut depends on the threads, never a result. The source
-// is ordinary code, built once (room.cmake).
+// shapes, the instruction set and the number of threads; only the cut depends on the threads, never a result. The
+// source is ordinary code, built once (room.cmake).
 #pragma once
 #include "kernels/attention.h"
 
