@@ -44,6 +44,7 @@ void ask_makers(const TextModel& loaded, Options& o) {
 }
 
 int print_ids(const Options& o, const Exec& exec, TextModel& loaded, std::vector<int32_t> prompt) {
+  const CleanStop polled("stopping after the current token");
   GenerateRequest request;
   request.prompt = std::move(prompt);
   request.max_tokens = o.max_tokens;

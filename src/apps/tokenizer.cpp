@@ -94,6 +94,7 @@ void convert_lines(ThreadPool& pool, const Convert& convert) {
       bytes += line.size() + 1;
       lines.push_back(std::move(line));
     }
+    const CleanStop polled("stopping after these lines");
     results.assign(lines.size(), "");
     pool.parallel_for(int64_t(lines.size()), [&](int64_t i, int) {
       results[i] = convert(lines[i], fmt::format("line {} of the input", number + i + 1));
@@ -151,20 +152,20 @@ struct TrainOptions {
   RunOptions run;
 };
 
-void stop_if_interrupted() { check(!interrupted(), ErrorKind::io, "interrupted; no tokenizer was written"); }
+constexpr const char* kInterrupted = "no tokenizer was written";
 
 void add_input_file(BpeTrainer& trainer, const std::filesystem::path& path, const std::string& text_field) {
   if (data::is_jsonl(path)) {
     data::DocumentReader reader(path, text_field);
     trainer.add_texts([&](std::string& text) {
-      stop_if_interrupted();
+      stop_if_interrupted(kInterrupted);
       return reader.next(text);
     });
     return;
   }
   const std::unique_ptr<data::ByteStream> bytes = data::open_bytes(path);
   trainer.add_stream([&](char* out, size_t size) {
-    stop_if_interrupted();
+    stop_if_interrupted(kInterrupted);
     return size_t(bytes->read(out, int64_t(size)));
   });
 }
@@ -195,12 +196,13 @@ int train(const TrainOptions& options) {
   check(options.overwrite || !std::filesystem::exists(file), ErrorKind::invalid,
         "'{}' exists; models trained with it would no longer fit another one (--overwrite replaces it)", file.string());
   ThreadPool pool(options.run.threads);
+  const CleanStop polled("stopping");
   BpeTrainer trainer(options.bpe, pool);
   std::unique_ptr<Progress> counting =
       std::make_unique<Progress>("counting words", 0, ProgressOptions{"B", options.run.quiet});
   std::unique_ptr<Progress> merging;
   trainer.on_progress([&](const BpeProgress& progress) {
-    stop_if_interrupted();
+    stop_if_interrupted(kInterrupted);
     if (std::string_view(progress.stage) == "counting words") {
       counting->set(progress.done);
       return;

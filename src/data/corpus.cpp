@@ -92,9 +92,7 @@ class Judge {
   Sha256 digest_;
 };
 
-void stop_if_interrupted() {
-  check(!interrupted(), ErrorKind::io, "interrupted; the next build continues where this one stopped");
-}
+constexpr const char* kInterrupted = "the next build continues where this one stopped";
 
 }  // namespace
 
@@ -152,7 +150,7 @@ Corpus Corpus::scan(const DataConfig& config, std::vector<Filter> filters, const
       const bool jsonl = is_jsonl(file.path);
       ++counts.files;
       while (reader.next(text)) {
-        stop_if_interrupted();
+        stop_if_interrupted(kInterrupted);
         progress.set(before + reader.file_bytes_read());
         if (!jsonl && looks_binary(text)) {
           check(!named_explicitly(config, s, file.path), ErrorKind::invalid,
@@ -250,7 +248,7 @@ void Corpus::read(int64_t first, const Visitor& visit) const {
   Walk walk(sources_, first);
   std::string text;
   while (walk.next(text)) {
-    stop_if_interrupted();
+    stop_if_interrupted(kInterrupted);
     check_unchanged(walk, facts(walk.document()), text);
     if (!visit(walk.document(), text)) return;
   }
@@ -261,7 +259,7 @@ std::function<bool(std::string&)> Corpus::training_texts(int64_t max_bytes) cons
   auto given = std::make_shared<int64_t>(0);
   return [this, walk, given, max_bytes](std::string& text) {
     while ((max_bytes == 0 || *given < max_bytes) && walk->next(text)) {
-      stop_if_interrupted();
+      stop_if_interrupted(kInterrupted);
       const DocumentFacts& known = facts(walk->document());
       if (known.fate != Fate::training) continue;
       check_unchanged(*walk, known, text);

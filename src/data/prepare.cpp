@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/hash.h"
+#include "base/interrupt.h"
 #include "base/progress.h"
 #include "base/table.h"
 #include "base/text_format.h"
@@ -111,6 +112,7 @@ Tokenizer train_tokenizer(const Job& job, const Corpus& corpus) {
   BpeTrainer trainer(wanted, job.exec.compute->pool());
   std::map<std::string, std::unique_ptr<Progress>> stages;
   trainer.on_progress([&](const BpeProgress& p) {
+    stop_if_interrupted("no tokenizer was written");
     auto& stage = stages[p.stage];
     const bool counts_bytes = p.total == 0;
     if (!stage) {
@@ -162,6 +164,7 @@ void remove_strangers(const fs::path& directory, const std::vector<std::string>&
 }
 
 Prepared build(const Job& job) {
+  const CleanStop polled("stopping; the next build continues from here");
   make_directories(job.shards);
   const FileLock lock(job.cache / ".lock", "data cache");
   Corpus corpus = Corpus::scan(job.config.data, job.options.filters, job.progress());

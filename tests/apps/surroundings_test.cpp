@@ -69,6 +69,32 @@ TEST(Signals, TheSecondOneLeavesAtOnce) {
   EXPECT_NE(result.err.find("once more to leave at once"), std::string::npos) << result.err;
 }
 
+TEST(Signals, EndAProgramThatOnlyWaits) {
+  const SmallRun small;
+  ASSERT_EQ(run_hadal("data build " + SmallRun::quoted(small.config()) + " --text " + SmallRun::quoted(small.text()) +
+                      " --set run=" + SmallRun::quoted(small.run()) + " --quiet")
+                .code,
+            0);
+  const auto pipe = SmallRun::quoted(small.root() / "pipe");
+  for (const char* name : {"INT", "TERM"}) {
+    // Input that never comes. A shell starts what runs behind it deaf to SIGINT; the program hears it again.
+    const auto result =
+        run_hadal("tokenizer encode --jsonl " + SmallRun::quoted(small.run() / "data" / "tokenizer") + " < " + pipe +
+                      " & p=$!; exec 3> " + pipe + "; sleep 1; kill -" + name + " $p; wait $p",
+                  "rm -f " + pipe + "; mkfifo " + pipe + ";");
+    EXPECT_EQ(result.code, std::string(name) == "INT" ? 130 : 143) << result.err;
+  }
+}
+
+TEST(Threads, ThatTheSystemRefusesAreAnErrorAndNoHang) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "the sanitizer's own memory does not fit below a limit";
+#endif
+  const SmallRun small;
+  expect_refused(run_hadal(small.train("run", "--threads 2000"), "ulimit -v 1500000; timeout 60"), 1,
+                 {"cannot start thread", "of 2000", "fewer threads"});
+}
+
 TEST(Kernels, EveryInstructionSetTrainsTheSameRun) {
   const SmallRun small;
   std::vector<double> losses;

@@ -94,7 +94,7 @@ void ExportStream::write_part(const ExportTensor& tensor, const ExportPart& part
   step = std::max(step / kRowsPerBlock, int64_t(1)) * kRowsPerBlock;
   if (part.transposed) step = weight.rows;
   for (int64_t at = 0; at < weight.rows; at += step) {
-    check(!interrupted(), ErrorKind::io, "interrupted; the same command continues where this one stopped");
+    stop_if_interrupted("the same command continues where this one stopped");
     const int64_t n = std::min(step, weight.rows - at), first = weight.first_row + at;
     if (stored) {
       Tensor bytes = Tensor::empty(exec_, source_.files().entry(weight.name).dtype, {n, cols});

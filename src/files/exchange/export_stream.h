@@ -2,6 +2,7 @@
 // few times kExportChunkBytes, however large the tensor.
 #pragma once
 #include "base/files.h"
+#include "base/interrupt.h"
 #include "base/progress.h"
 #include "exchange/export_plan.h"
 
@@ -28,6 +29,7 @@ class ExportStream {
   const ExportSource& source_;
   AtomicFile& file_;
   Progress& progress_;
+  const CleanStop polled_{"stopping; the same command goes on from here"};
 };
 
 // rows x cols of any float type -> their encoded bytes. Not for stored and fp8_scales.

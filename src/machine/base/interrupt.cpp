@@ -1,21 +1,31 @@
-// See interrupt.h. The handler touches one lock-free atomic and write(), both safe in a signal.
+// See interrupt.h. The handler touches lock-free atomics and write(), which are safe in a signal.
 #include "base/interrupt.h"
 
 #include <signal.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <cstring>
+
+#include "base/error.h"
 
 namespace hadal {
 namespace {
 
-std::atomic<int> requests{0};  // signals are per process: the one place where this state can live
-static_assert(std::atomic<int>::is_always_lock_free);
+// Signals are per process: the one place where this state can live.
+std::atomic<int> requests{0};
+std::atomic<const char*> promised{nullptr};  // what the CleanStop in force says; none: nobody polls
+static_assert(std::atomic<int>::is_always_lock_free && std::atomic<const char*>::is_always_lock_free);
 
-extern "C" void on_signal(int) {
-  if (requests.fetch_add(1) > 0) _exit(130);
-  const char text[] = "\nhadal: stopping after the current step; once more to leave at once\n";
-  if (::write(STDERR_FILENO, text, sizeof text - 1) < 0) return;
+extern "C" void on_signal(int number) {
+  const char* promise = promised.load();
+  if (promise == nullptr || requests.fetch_add(1) > 0) {
+    signal(number, SIG_DFL);
+    raise(number);  // takes effect when this handler returns; whoever waits for the program learns which signal it was
+    return;
+  }
+  for (const char* text : {"\nhadal: ", promise, "; once more to leave at once\n"})
+    if (::write(STDERR_FILENO, text, std::strlen(text)) < 0) return;
 }
 
 }  // namespace
@@ -32,7 +42,11 @@ void install_signal_handlers() {
 }
 
 bool interrupted() { return requests.load(std::memory_order_relaxed) > 0; }
+void stop_if_interrupted(const char* what_now) { check(!interrupted(), ErrorKind::io, "interrupted; {}", what_now); }
 void request_interrupt() { requests.store(1); }
 void clear_interrupt() { requests.store(0); }
+
+CleanStop::CleanStop(const char* promise) : before_(promised.exchange(promise)) {}
+CleanStop::~CleanStop() { promised.store(before_); }
 
 }  // namespace hadal

@@ -13,6 +13,7 @@
 #include <condition_variable>
 #include <exception>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -92,6 +93,16 @@ struct ThreadPool::State {
 
   static constexpr uint32_t kOpen = 0x80000000u;
 
+  // Also when the pool's constructor fails half way: no worker may outlive what it waits on.
+  ~State() {
+    {
+      std::lock_guard lock(mutex);
+      stop.store(true);
+    }
+    wake.notify_all();
+    for (auto& worker : workers) worker.join();
+  }
+
   void work(int worker) {
     Inside inside(this, worker);
     for (;;) {
@@ -153,19 +164,19 @@ ThreadPool::ThreadPool(int n_threads) : state_(std::make_unique<State>()) {
   check(n_threads >= 0 && n_threads <= 4096, ErrorKind::invalid,
         "thread count {} is not in 0..4096 (0 = all granted cores)", n_threads);
   state_->n_threads = n_threads == 0 ? granted_threads() : n_threads;
+  state_->workers.reserve(size_t(state_->n_threads));
   for (int worker = 1; worker < state_->n_threads; ++worker) {
-    state_->workers.emplace_back([state = state_.get(), worker] { state->loop(worker); });
+    try {
+      state_->workers.emplace_back([state = state_.get(), worker] { state->loop(worker); });
+    } catch (const std::system_error& error) {  // the caller is the first thread
+      fail(ErrorKind::io,
+           "cannot start thread {} of {}: {}; use fewer threads, or raise the limits on them and on memory", worker + 1,
+           state_->n_threads, error.code().message());
+    }
   }
 }
 
-ThreadPool::~ThreadPool() {
-  {
-    std::lock_guard lock(state_->mutex);
-    state_->stop.store(true);
-  }
-  state_->wake.notify_all();
-  for (auto& worker : state_->workers) worker.join();
-}
+ThreadPool::~ThreadPool() = default;
 
 int ThreadPool::n_threads() const { return state_->n_threads; }
 

@@ -73,6 +73,7 @@ std::string generate_text(const Exec& exec, const Transformer& model, const Toke
                           GenerateRequest request, const std::function<void(const std::string&)>& print) {
   if (const auto eos = tokenizer.eos_id(); eos && request.stop.empty()) request.stop = {*eos};
   request.allowed_ids = tokenizer.vocab_size();
+  const CleanStop polled("stopping after the current token");
   StreamDecoder decoder(tokenizer);
   std::string text;
   auto give = [&](std::string piece) {

@@ -67,11 +67,13 @@ TokenLine TokenLines::parse(const std::string& line) const {
 }
 
 std::optional<TokenLine> TokenLines::next() {
+  polled_.reset();
+  check(!interrupted(), ErrorKind::io, "interrupted before line {}", number_ + 1);
   std::string line;
   while (std::getline(*in_, line)) {
     ++number_;
-    check(!interrupted(), ErrorKind::io, "interrupted before line {}", number_);
     if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
+    polled_.emplace("stopping after the current line");
     return parse(line);
   }
   check(!in_->bad(), ErrorKind::io, "{}: cannot be read to its end", path_);

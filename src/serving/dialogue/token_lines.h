@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/interrupt.h"
 #include "dialogue/text_model.h"
 
 namespace hadal {
@@ -32,7 +33,8 @@ class TokenLines {
   std::istream* in_;
   int64_t number_ = 0;
   const TextModel* model_ = nullptr;
-  std::vector<int32_t> start_;  // before a text
+  std::vector<int32_t> start_;       // before a text
+  std::optional<CleanStop> polled_;  // while the caller works on a line, not while the next one is awaited
 };
 
 // One text as a micro-batch: every token but the last is an input, its successor the target. At least two tokens.

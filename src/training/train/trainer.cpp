@@ -364,6 +364,7 @@ void Trainer::record_failure(const std::string& what) {
 void Trainer::walk() {
   prepare();
   announce();
+  const CleanStop polled("stopping after the current step, with a checkpoint");
   const auto due = [this](int64_t every) { return every > 0 && state_.step % every == 0; };
   while (state_.step < config_.train.steps) {
     if (interrupted() || (request_.stop_after_step > 0 && state_.step >= request_.stop_after_step)) {

@@ -125,16 +125,28 @@ TEST(Log, WritesItsFileWithTimeAndLevel) {
   EXPECT_NE(text.find("warning odd\n"), std::string::npos) << text;
 }
 
-TEST(Interrupt, FirstSignalAsksAndSecondLeavesWith130) {
+TEST(InterruptDeathTest, WhereWorkPollsTheFirstSignalAsksAndTheSecondEnds) {
   EXPECT_EXIT(
       {
         install_signal_handlers();
+        const CleanStop polled("stopping soon");
         raise(SIGINT);
         if (!interrupted()) _exit(3);
         raise(SIGTERM);
         _exit(4);
       },
-      testing::ExitedWithCode(130), "once more");
+      testing::KilledBySignal(SIGTERM), "hadal: stopping soon; once more to leave at once");
+}
+
+TEST(InterruptDeathTest, WhereNobodyPollsTheFirstSignalEnds) {
+  EXPECT_EXIT(
+      {
+        install_signal_handlers();
+        { const CleanStop polled("stopping soon"); }
+        raise(SIGTERM);
+        _exit(4);
+      },
+      testing::KilledBySignal(SIGTERM), "");
 }
 
 TEST(SystemInfo, KnowsMemoryOfMachineAndProcess) {

@@ -2,9 +2,13 @@
 #include "base/thread_pool.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <chrono>
+#include <cstdio>
+#include <fstream>
 #include <stdexcept>
 #include <thread>
 #include <vector>
@@ -119,6 +123,31 @@ TEST(ThreadPool, GrantsAtLeastOneCoreAndRefusesNegativeCounts) {
   EXPECT_GE(granted_threads(), 1);
   EXPECT_EQ(ThreadPool(0).n_threads(), granted_threads());
   EXPECT_THROW(ThreadPool(-1), Error);
+}
+
+// Ends this (child) process: 0 when a pool that outgrows the address space says so, other codes for other ends.
+[[noreturn]] void start_more_threads_than_fit() {
+  alarm(60);  // a hang ends by a signal
+  long pages = 0;
+  std::ifstream("/proc/self/statm") >> pages;
+  rlimit limit{};
+  limit.rlim_cur = limit.rlim_max = rlim_t(pages) * rlim_t(sysconf(_SC_PAGESIZE)) + (rlim_t(64) << 20);  // some stacks
+  if (setrlimit(RLIMIT_AS, &limit) != 0) _exit(3);
+  try {
+    ThreadPool pool(4096);
+  } catch (const Error& error) {
+    std::fprintf(stderr, "%s\n", error.what());
+    _exit(error.kind() == ErrorKind::io ? 0 : 4);
+  }
+  _exit(5);
+}
+
+TEST(ThreadPoolDeathTest, AThreadThatCannotStartIsAnErrorAndThoseThatStartedEnd) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "the sanitizer's own memory does not fit below a limit";
+#endif
+  EXPECT_EXIT(start_more_threads_than_fit(), testing::ExitedWithCode(0),
+              "cannot start thread [0-9]+ of 4096: Resource temporarily unavailable");
 }
 
 }  // namespace
