@@ -86,7 +86,7 @@ class Trainer {
   std::unique_ptr<Optimizer> optimizer_;
   std::unique_ptr<CheckpointWriter> writer_;
   std::unique_ptr<MetricsWriter> metrics_;
-  PartClock clock_;  // of training steps alone
+  PartClock clock_;  // of the step that runs
   TrainState state_;
   TrainOutcome outcome_;
   std::string tokenizer_json_, tokenizer_config_json_;
@@ -267,6 +267,7 @@ void Trainer::one_step() {
     config_.train.steps = state_.step;
     return;
   }
+  clock_ = PartClock();
   const auto result = train_step(exec_, *model_, *optimizer_, config_, batch, step, &clock_);
   state_.step = step;
   state_.updates = optimizer_->steps_done();

@@ -1,0 +1,55 @@
+// What a run writes down about itself: its parts' times, its configuration, and why it ended.
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "apps/command.h"
+#include "apps/small_run.h"
+#include "base/error.h"
+#include "checkpoint/checkpoint.h"
+#include "config/config_io.h"
+#include "train/trainer.h"
+
+namespace hadal {
+namespace {
+
+using nlohmann::json;
+
+std::vector<json> steps_of(const std::filesystem::path& run) {
+  std::vector<json> steps;
+  std::istringstream lines(read_file(run / "metrics.jsonl"));
+  for (std::string line; std::getline(lines, line);) {
+    auto parsed = json::parse(line);
+    if (parsed["kind"] == "step") steps.push_back(parsed);
+  }
+  return steps;
+}
+
+// Parts of each step that has them, as a share of its seconds.
+void expect_parts_of_the_step(const SmallRun& small, const std::string& name, size_t at_least) {
+  size_t seen = 0;
+  for (const auto& step : steps_of(small.run(name))) {
+    if (!step.contains("parts")) continue;
+    ++seen;
+    double sum = 0;
+    for (const auto& part : step["parts"]) sum += part.get<double>();
+    EXPECT_GT(sum, 0) << step;
+    EXPECT_LE(sum, step["seconds"].get<double>()) << step;
+  }
+  EXPECT_GE(seen, at_least);
+}
+
+TEST(Parts, OfAStepHoldNeitherValidationNorSamplesNorOtherSteps) {
+  const SmallRun small;
+  const auto often = run_hadal(small.train("often", "--steps 6 --set validation.every_steps=1"));
+  ASSERT_EQ(often.code, 0) << often.err;
+  expect_parts_of_the_step(small, "often", 6);
+  // Parts stand in every third line of a run of 600 steps.
+  const auto thin = run_hadal(small.train("thin", "--steps 600 --stop-after 10"));
+  ASSERT_EQ(thin.code, 0) << thin.err;
+  expect_parts_of_the_step(small, "thin", 4);
+}
+
+}  // namespace
+}  // namespace hadal
