@@ -53,6 +53,26 @@ int64_t batch_sequences(const TrainConfig& config, int64_t step) {
   return std::max<int64_t>(1, std::llround(factor * double(config.batch_sequences)));
 }
 
+int64_t total_sequences(const TrainConfig& config, int64_t first, int64_t last) {
+  int64_t total = 0;
+  for (int64_t step = first; step <= last;) {
+    const int64_t batch = batch_sequences(config, step);
+    int64_t end = last;  // of the piece: inside it the batch moves one way only, so equal batches stand together
+    for (const auto& piece : config.batch_ramp) {
+      if (double(step) > end_of(piece, config.steps)) continue;
+      end = std::min(last, int64_t(end_of(piece, config.steps)));
+      break;
+    }
+    int64_t same = step, stride = 1;  // the last step known to have this batch: strides that double, then halve
+    const auto holds = [&](int64_t at) { return at <= end && batch_sequences(config, at) == batch; };
+    for (; holds(same + stride); stride *= 2) same += stride;
+    for (; stride > 0; stride /= 2) same += holds(same + stride) ? stride : 0;
+    total += (same - step + 1) * batch;
+    step = same + 1;
+  }
+  return total;
+}
+
 double mtp_weight(const TrainConfig& config, int64_t step) {
   return schedule_value(config.mtp_weight.empty() ? default_mtp() : config.mtp_weight, 0.3, step, config.steps);
 }

@@ -13,7 +13,10 @@ double schedule_value(const std::vector<SchedulePiece>& pieces, double start, in
 
 double learning_rate(const OptimConfig& config, int64_t step, int64_t total_steps);
 int64_t batch_sequences(const TrainConfig& config, int64_t step);  // at least 1
-double mtp_weight(const TrainConfig& config, int64_t step);        // lambda of §2.4
-double bias_speed(const TrainConfig& config, int64_t step);        // gamma of §2.4, 0 once frozen
+// Of the steps first .. last together. Runs of equal batches are counted at once, so that a plan of 10^12 steps is no
+// more work than its ramp has values.
+int64_t total_sequences(const TrainConfig& config, int64_t first, int64_t last);
+double mtp_weight(const TrainConfig& config, int64_t step);  // lambda of §2.4
+double bias_speed(const TrainConfig& config, int64_t step);  // gamma of §2.4, 0 once frozen
 
 }  // namespace hadal

@@ -45,10 +45,7 @@ std::string draw_plan(const Config& config, int64_t columns) {
     for (int64_t i = 0; i < width; ++i) values.push_back(f(width == 1 ? 1 : 1 + i * (steps - 1) / (width - 1)));
     return values;
   };
-  int64_t sequences = 0;
-  for (int64_t step = 1; step <= std::min<int64_t>(steps, 2'000'000); ++step)
-    sequences += batch_sequences(config.train, step);
-  if (steps > 2'000'000) sequences += (steps - 2'000'000) * batch_sequences(config.train, steps);
+  const int64_t sequences = total_sequences(config.train, 1, steps);
   std::string out =
       fmt::format("{} steps, {} sequences of {} tokens, {} tokens in all (at most: packing may leave padding)\n\n",
                   format_count(steps), format_count(sequences), format_count(config.data.sequence_length),

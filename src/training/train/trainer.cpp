@@ -91,7 +91,8 @@ class Trainer {
   TrainOutcome outcome_;
   std::string tokenizer_json_, tokenizer_config_json_;
   double flops_per_token_ = 0, product_flops_ = 0, started_ = 0;
-  int64_t first_step_ = 0, saved_step_ = -1;
+  int64_t saved_step_ = -1;
+  int64_t sequences_left_ = 0;  // of the steps to come, as the batch ramp plans them
   double smoothed_seconds_ = 0;
 };
 
@@ -131,7 +132,7 @@ void Trainer::prepare() {
   }
   optimizer_ = std::make_unique<Optimizer>(model_->parameters(), config_.optim, exec_);
   if (!existing.empty()) restore(existing.back());
-  first_step_ = state_.step;
+  sequences_left_ = total_sequences(config_.train, state_.step + 1, config_.train.steps);
   outcome_.resumed_from = state_.step;
   writer_ = std::make_unique<CheckpointWriter>(directory_.checkpoints(), config_.checkpoint.keep,
                                                config_.checkpoint.asynchronous);
@@ -193,12 +194,9 @@ void Trainer::announce() {
 }
 
 int64_t Trainer::tokens_left() const {
+  if (!config_.train.batch_ramp.empty()) return sequences_left_ * config_.data.sequence_length;
   const double per_step = state_.step > 0 ? double(state_.tokens) / double(state_.step) : 0;
-  if (config_.train.batch_ramp.empty()) return int64_t(per_step * double(config_.train.steps - state_.step));
-  int64_t sequences = 0;
-  for (int64_t step = state_.step + 1; step <= config_.train.steps; ++step)
-    sequences += batch_sequences(config_.train, step);
-  return sequences * config_.data.sequence_length;
+  return int64_t(per_step * double(config_.train.steps - state_.step));
 }
 
 void Trainer::report_step(const StepResult& result, double seconds) {
@@ -261,7 +259,8 @@ void Trainer::guard(const StepResult& result) {
 void Trainer::one_step() {
   const double begin = steady_seconds();
   const int64_t step = state_.step + 1;
-  const auto batch = loader_->next(batch_sequences(config_.train, step));
+  const int64_t wanted = batch_sequences(config_.train, step);
+  const auto batch = loader_->next(wanted);
   if (batch.sequences.empty()) {
     screen_.say(fmt::format("the text is used up after step {} (data.at_end = \"stop\")", state_.step));
     config_.train.steps = state_.step;
@@ -270,6 +269,7 @@ void Trainer::one_step() {
   clock_ = PartClock();
   const auto result = train_step(exec_, *model_, *optimizer_, config_, batch, step, &clock_);
   state_.step = step;
+  sequences_left_ -= wanted;
   state_.updates = optimizer_->steps_done();
   state_.tokens += batch.n_tokens();
   if (result.skipped.empty()) {

@@ -52,6 +52,37 @@ TEST(Schedule, BatchRampAndBiasFreeze) {
   EXPECT_DOUBLE_EQ(bias_speed(config, 51), 0);
 }
 
+TEST(Schedule, SequencesOfManyStepsAreTheSumOfTheirBatches) {
+  TrainConfig config;
+  config.steps = 5000;
+  config.batch_sequences = 37;
+  const std::vector<std::vector<SchedulePiece>> ramps = {
+      {},
+      {{"constant", 0.2, 2}, {"linear", 1.0, 4200}},
+      {{"linear", 3.0, 0.31}, {"cosine", 0.4, 0.62}, {"constant", 2.0, 4000}, {"linear", 0.0, 1.0}},
+      {{"linear", 2.0, 900}, {"linear", 1.0, 1800}, {"constant", 1.0, 2000}}};  // comes back to where it was
+  for (const auto& ramp : ramps) {
+    config.batch_ramp = ramp;
+    int64_t left = 0;
+    for (int64_t step = config.steps; step >= 1; --step) {
+      left += batch_sequences(config, step);
+      if (step % 97 == 1) ASSERT_EQ(total_sequences(config, step, config.steps), left) << step;
+    }
+    EXPECT_EQ(total_sequences(config, 10, 9), 0);
+    EXPECT_EQ(total_sequences(config, 7, 7), batch_sequences(config, 7));
+  }
+}
+
+// Whoever adds up steps one by one does not come back from this.
+TEST(Schedule, SequencesOfTheLongestRunAreCountedByTheValuesOfItsRamp) {
+  TrainConfig config;
+  config.steps = int64_t(1) << 40;
+  config.batch_sequences = 1000;
+  config.batch_ramp = {{"constant", 0.5, 0.25}, {"linear", 1.0, 0.75}};
+  const double per_step = 1000 * (0.25 * 0.5 + 0.5 * 0.75 + 0.25);
+  EXPECT_NEAR(double(total_sequences(config, 1, config.steps)) / double(config.steps), per_step, 1e-6 * per_step);
+}
+
 TEST(Schedule, MtpWeightDropsAsInTheReport) {
   TrainConfig config;
   config.steps = 1000;
