@@ -51,5 +51,20 @@ TEST(Parts, OfAStepHoldNeitherValidationNorSamplesNorOtherSteps) {
   expect_parts_of_the_step(small, "thin", 4);
 }
 
+TEST(TextUsedUp, LeavesTheConfigurationAsItWasAsked) {
+  const SmallRun small;
+  atomic_write(small.text(), small_text(60, 2));
+  const std::string options = "--steps 50 --set tokenizer.vocab_size=290 --set data.at_end=stop";
+  const auto result = run_hadal(small.train("run", options));
+  ASSERT_EQ(result.code, 0) << result.err;
+  const auto checkpoint = list_checkpoints(small.run() / "checkpoints").back();
+  EXPECT_NE(checkpoint.filename(), "step_00000050") << "this test proves nothing unless the text ends early";
+  EXPECT_EQ(load_config((checkpoint / "config.toml").string()).train.steps, 50);
+  EXPECT_EQ(load_config((small.run() / "config.toml").string()).train.steps, 50);
+  const auto again = run_hadal(small.train("run", options));  // nothing is left to do, and that is fine
+  EXPECT_EQ(again.code, 0) << again.err;
+  EXPECT_EQ(list_checkpoints(small.run() / "checkpoints").back(), checkpoint);
+}
+
 }  // namespace
 }  // namespace hadal

@@ -93,6 +93,7 @@ class Trainer {
   double flops_per_token_ = 0, product_flops_ = 0, started_ = 0;
   int64_t saved_step_ = -1;
   int64_t sequences_left_ = 0;  // of the steps to come, as the batch ramp plans them
+  bool finished_ = false;       // the text is used up
   double smoothed_seconds_ = 0;
 };
 
@@ -263,7 +264,7 @@ void Trainer::one_step() {
   const auto batch = loader_->next(wanted);
   if (batch.sequences.empty()) {
     screen_.say(fmt::format("the text is used up after step {} (data.at_end = \"stop\")", state_.step));
-    config_.train.steps = state_.step;
+    finished_ = true;
     return;
   }
   clock_ = PartClock();
@@ -367,13 +368,13 @@ void Trainer::walk() {
   announce();
   const CleanStop polled("stopping after the current step, with a checkpoint");
   const auto due = [this](int64_t every) { return every > 0 && state_.step % every == 0; };
-  while (state_.step < config_.train.steps) {
+  while (!finished_ && state_.step < config_.train.steps) {
     if (interrupted() || (request_.stop_after_step > 0 && state_.step >= request_.stop_after_step)) {
       outcome_.interrupted = true;
       break;
     }
     one_step();
-    if (state_.step >= config_.train.steps) break;
+    if (finished_ || state_.step >= config_.train.steps) break;
     if (due(config_.checkpoint.every_steps)) save();
     if (due(config_.validation.every_steps)) validate_now(false);
     if (due(config_.validation.every_steps) && !interrupted()) samples();
