@@ -66,5 +66,35 @@ TEST(TextUsedUp, LeavesTheConfigurationAsItWasAsked) {
   EXPECT_EQ(list_checkpoints(small.run() / "checkpoints").back(), checkpoint);
 }
 
+// The kind with which a run ends whose numbers leave the finite.
+ErrorKind end_of_divergence(const std::string& on_nan) {
+  const SmallRun small;
+  TrainRequest request;
+  request.config = load_config(small.config().string());
+  request.config.data.sources = {{.paths = {small.text().string()}}};
+  request.config.run = small.run().string();
+  request.config.train.on_nan = on_nan;
+  request.config.train.max_skips = 2;
+  request.config.train.precision = "fp32";
+  request.config.model.init_std = 10;
+  request.config.optim.lr = 100;
+  request.config.optim.clip = 0;
+  request.quiet = true;
+  try {
+    train(request, OwnedExec(1).exec);
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find(on_nan == "stop" ? "train.on_nan" : "train.max_skips"), std::string::npos)
+        << error.what();
+    return error.kind();
+  }
+  ADD_FAILURE() << "the run did not diverge";
+  return ErrorKind::internal;
+}
+
+TEST(Divergence, IsAFailureOfTheWorkAndNoFaultOfTheProgram) {
+  EXPECT_EQ(end_of_divergence("stop"), ErrorKind::failed);
+  EXPECT_EQ(end_of_divergence("skip"), ErrorKind::failed);
+}
+
 }  // namespace
 }  // namespace hadal

@@ -11,12 +11,14 @@
 namespace hadal {
 
 enum class ErrorKind {
-  invalid,      // the caller's or user's value is wrong
-  not_found,    // a file, key or tensor is missing
-  corrupt,      // a file does not hold what it should
-  unsupported,  // understood, but not offered here
-  io,           // the system refused: full disk, permissions
-  internal      // a fault in Hadal
+  invalid,        // the caller's or user's value is wrong
+  not_found,      // a file, key or tensor is missing
+  corrupt,        // a file does not hold what it should
+  unsupported,    // understood, but not offered here
+  io,             // the system refused: full disk, permissions, threads
+  out_of_memory,  // the machine does not hold what the work needs
+  failed,         // the work failed by its own numbers: a run that diverges
+  internal        // a fault in Hadal
 };
 
 class Error : public std::runtime_error {

@@ -118,7 +118,7 @@ std::shared_ptr<void> MemoryPool::allocate(size_t bytes) {
   {
     std::lock_guard lock(shared->mutex);
     data = shared->take(block);
-    check(data != nullptr, ErrorKind::io, "out of memory: {} bytes asked for, {} in use by this pool", bytes,
+    check(data != nullptr, ErrorKind::out_of_memory, "out of memory: {} bytes asked for, {} in use by this pool", bytes,
           shared->in_use);
     shared->in_use += bytes;
     shared->peak = std::max(shared->peak, shared->in_use);

@@ -248,9 +248,9 @@ void Trainer::guard(const StepResult& result) {
     return;
   }
   ++state_.skipped_in_row;
-  check(config_.train.on_nan != "stop", ErrorKind::internal, "step {}: {}; stopped, because train.on_nan = \"stop\"",
+  check(config_.train.on_nan != "stop", ErrorKind::failed, "step {}: {}; stopped, because train.on_nan = \"stop\"",
         result.step, result.skipped);
-  check(state_.skipped_in_row <= config_.train.max_skips, ErrorKind::internal,
+  check(state_.skipped_in_row <= config_.train.max_skips, ErrorKind::failed,
         "step {}: {}; {} steps in a row were skipped, more than train.max_skips = {}: "
         "lower optim.lr, or look at the data",
         result.step, result.skipped, state_.skipped_in_row, config_.train.max_skips);

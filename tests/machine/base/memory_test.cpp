@@ -76,6 +76,7 @@ TEST(MemoryPool, SaysWhatWasAskedWhenMemoryIsOut) {
     pool->allocate(size_t(1) << 61);
     FAIL() << "no machine has 2 EiB";
   } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::out_of_memory);
     EXPECT_NE(std::string(error.what()).find("2305843009213693952"), std::string::npos) << error.what();
   }
   EXPECT_EQ(pool->bytes_in_use(), 0u);
