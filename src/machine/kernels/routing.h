@@ -1,15 +1,14 @@
 // DeepSeekMoE routing (§1.5, §2.4): scores, group-limited selection, balance loss, and the movement of rows to and from
 // experts. Scores, weights and their gradients are f32 (f64 in reference precision). Ties go to the lowest index.
 #pragma once
+#include "base/limits.h"
 #include "kernels/array.h"
 #include "kernels/dispatch.h"
 
 namespace hadal::kernels {
 
-inline constexpr int64_t kMaxExperts = 4096;
-
-// What is not finite does not stop a router: a token whose scores are NaN visits the lowest experts with weights NaN,
-// all tokens do under a selection bias that is not finite; the first of each is reported here (kNothing: none).
+// What is not finite does not stop a router: a token whose scores are NaN visits the lowest experts with weights NaN, all
+// tokens do under a selection bias that is not finite; the first of each is reported here (kNothing: none).
 struct RouteFindings {
   static constexpr int32_t kNothing = -1;
   int32_t token = kNothing;        // first token whose logits are not a number

@@ -4,6 +4,7 @@
 #include <initializer_list>
 
 #include "base/error.h"
+#include "base/limits.h"
 #include "config/config_io.h"
 
 namespace hadal {
@@ -161,7 +162,7 @@ void validate(const ModelConfig& m, bool vocab_known) {
         "model.qk_rope_head_dim = {} must be even: it is rotated in pairs", m.qk_rope_head_dim);
   in_range("model.v_head_dim", m.v_head_dim, 1, 1 << 20);
   in_range("model.dense_ffn_size", m.dense_ffn_size, 1);
-  in_range("model.n_routed_experts", m.n_routed_experts, 0, 1 << 20);
+  in_range("model.n_routed_experts", m.n_routed_experts, 0, kMaxExperts);
   in_range("model.n_mtp", m.n_mtp, 0, 64);
   in_range("model.max_positions", m.max_positions, 1);
   if (m.n_routed_experts > 0) check_experts(m);

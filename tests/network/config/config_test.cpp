@@ -101,6 +101,8 @@ TEST(Config, RefusesImpossibleShapes) {
   expect_words(wrong("n_groups = 8\nn_limited_groups = 1\nn_experts_per_token = 3"),
                {"n_experts_per_token = 3", "2 experts of 1 groups"});
   expect_words(wrong("n_groups = 16\nn_limited_groups = 8"), {"top2_sum", "at least 2 experts"});
+  expect_words(wrong("n_routed_experts = 4097"), {"n_routed_experts = 4097", "0 .. 4096"});
+  EXPECT_EQ(wrong("n_routed_experts = 4096"), "no error");
   expect_words(wrong("n_heads = 0"), {"n_heads = 0", "1 .."});
   expect_words(wrong("qk_rope_head_dim = 7"), {"qk_rope_head_dim = 7", "even"});
   expect_words(wrong("hidden_size = 2147483648"), {"hidden_size = 2147483648"});
