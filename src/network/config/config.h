@@ -95,7 +95,7 @@ struct OptimConfig {
     v("eps", c.eps, "AdamW epsilon");
     v("weight_decay", c.weight_decay, "decoupled weight decay; norms, biases and the router's bias are exempt");
     v("clip", c.clip, "global gradient norm is clipped to this; 0 = off");
-    v("moments", c.moments, "storage of Adam's moments: fp32 or bf16");
+    v("moments", c.moments, "storage of Adam's moments: fp32 or bf16 (with precision fp64 always fp64)");
     v("ema_decay", c.ema_decay, "decay of the exponential moving average of weights; 0 = none");
   }
 };

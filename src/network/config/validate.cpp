@@ -135,6 +135,9 @@ void check_training(const Config& c) {
   in_range("optim.clip", o.clip, 0, 1e9, "at least 0 (0 switches clipping off)");
   in_range("optim.ema_decay", o.ema_decay, 0, 0.9999999, "in [0, 1)");
   one_of("optim.moments", o.moments, {"fp32", "bf16"});
+  check(
+      o.moments != "bf16" || t.precision != "fp64", ErrorKind::invalid,
+      "optim.moments = \"bf16\" does not go with train.precision = \"fp64\", where moments are FP64 too: leave it out");
   check_schedule("optim.lr_schedule", o.lr_schedule);
   in_range("checkpoint.every_steps", c.checkpoint.every_steps, 0, int64_t(1) << 40);
   in_range("checkpoint.keep", c.checkpoint.keep, 1);

@@ -65,6 +65,8 @@ Optimizer::Optimizer(const std::vector<OwnedRange>& owned, const OptimConfig& co
     const Parameter& parameter = *range.parameter;
     check(bool(parameter.grad), ErrorKind::internal, "parameter {} has no gradient to train with", parameter.spec.name);
     const DType high = parameter.master.dtype();
+    check(high != DType::f64 || config.moments != "bf16", ErrorKind::invalid,
+          "optim.moments = \"bf16\", but parameter {} is FP64, and so are its moments", parameter.spec.name);
     const DType moments = high == DType::f64 ? DType::f64 : (config.moments == "bf16" ? DType::bf16 : DType::f32);
     const Shape shape = is_whole(range) ? parameter.box.size : Shape{range.count()};
     Slot slot{range, Tensor::zeros(exec, moments, shape), Tensor::zeros(exec, moments, shape), {}};

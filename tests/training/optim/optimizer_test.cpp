@@ -7,6 +7,7 @@
 #include <set>
 #include <utility>
 
+#include "base/error.h"
 #include "base/random.h"
 #include "nn/init.h"
 #include "optim/optimizer.h"
@@ -171,6 +172,21 @@ TEST(Optimizer, MomentsInBf16HalveTheirMemory) {
   EXPECT_EQ(optimizer.state()[0].tensor.dtype(), DType::bf16);
   EXPECT_EQ(Optimizer::bytes_per_element(config, true), 4);
   EXPECT_EQ(Optimizer::bytes_per_element({}, false), 12);
+}
+
+TEST(Optimizer, MomentsInBf16BesideWeightsInF64AreRefused) {
+  Fixture f;
+  f.add("w", {1}, {1});
+  f.all[0]->master = f.all[0]->value = Tensor::zeros(f.owned.exec, DType::f64, {1});
+  OptimConfig config;
+  config.moments = "bf16";
+  try {
+    Optimizer(f.parameters, config, f.owned.exec);
+    FAIL() << "what was asked is not what is made";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::invalid);
+    EXPECT_NE(std::string(error.what()).find("optim.moments"), std::string::npos) << error.what();
+  }
 }
 
 }  // namespace
