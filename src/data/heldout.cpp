@@ -15,7 +15,8 @@ int64_t shorten(const Tokenizer& tokenizer, std::vector<int32_t>& ids, int64_t m
   size_t kept = 0;
   for (size_t i = 0; i < ids.size() && (bytes < max_bytes || kept == 0); ++i) {
     bytes += int64_t(tokenizer.token_bytes(ids[i]).size());
-    const bool border = i + 1 == ids.size() || (tokenizer.token_bytes(ids[i + 1]).substr(0, 1)[0] & 0xC0) != 0x80;
+    const std::string_view next = i + 1 < ids.size() ? tokenizer.token_bytes(ids[i + 1]) : std::string_view();
+    const bool border = next.empty() || (next[0] & 0xC0) != 0x80;
     if (border) kept = i + 1, kept_bytes = bytes;
   }
   ids.resize(kept);
