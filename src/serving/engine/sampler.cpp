@@ -35,8 +35,11 @@ int32_t sample_token(std::span<const float> logits, int64_t allowed, const Sampl
   std::vector<int32_t> ids(n);
   std::iota(ids.begin(), ids.end(), 0);
   auto by_logit = [&](int32_t a, int32_t b) { return logits[a] != logits[b] ? logits[a] > logits[b] : a < b; };
+  if (options.top_k > 0 && options.top_k < n) {  // the others need no order among themselves
+    std::nth_element(ids.begin(), ids.begin() + options.top_k, ids.end(), by_logit);
+    ids.resize(size_t(options.top_k));
+  }
   std::sort(ids.begin(), ids.end(), by_logit);
-  if (options.top_k > 0 && options.top_k < n) ids.resize(options.top_k);
   std::vector<double> p(ids.size());
   double total = 0;
   for (size_t i = 0; i < ids.size(); ++i)
