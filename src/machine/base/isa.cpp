@@ -1,5 +1,5 @@
-// Which instruction sets this CPU and its operating system run. The compiler's support routine reads cpuid and xgetbv,
-// so a kernel that does not save the wide registers counts as not having them.
+// Which instruction sets this build has kernels for and this CPU and its operating system run. The compiler's support
+// routine reads cpuid and xgetbv, so a kernel that does not save the wide registers counts as not having them.
 #include "base/isa.h"
 
 #include <fstream>
@@ -43,6 +43,13 @@ bool cpu_runs(Isa isa) { return isa == Isa::reference; }
 std::string cpu_features() { return "no vector kernels for this architecture"; }
 #endif
 
+// Vector kernels are compiled for every instruction set or for none (HADAL_FUZZ, other architectures).
+#if defined(HADAL_HAVE_avx2)
+constexpr bool kVectorKernels = true;
+#else
+constexpr bool kVectorKernels = false;
+#endif
+
 std::string cpu_model() {
   std::ifstream file("/proc/cpuinfo");
   std::string line;
@@ -58,7 +65,7 @@ constexpr Isa kAll[] = {Isa::reference, Isa::avx2, Isa::avx512, Isa::avx512_bf16
 
 }  // namespace
 
-bool isa_available(Isa isa) { return cpu_runs(isa); }
+bool isa_available(Isa isa) { return isa == Isa::reference || (kVectorKernels && cpu_runs(isa)); }
 
 std::vector<Isa> available_isas() {
   std::vector<Isa> found;
@@ -95,8 +102,8 @@ Isa parse_isa(const std::string& name) {
   } else {
     fail(ErrorKind::invalid, "unknown instruction set '{}'; choose reference, avx2, avx512 or best", name);
   }
-  check(isa_available(isa), ErrorKind::invalid, "this CPU does not run {}; the best it runs is {}", name,
-        isa_name(best_isa()));
+  check(isa_available(isa), ErrorKind::invalid, "{} {}; the best that runs here is {}",
+        kVectorKernels ? "this CPU does not run" : "this build has no kernels for", name, isa_name(best_isa()));
   return isa;
 }
 

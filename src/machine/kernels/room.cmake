@@ -23,6 +23,7 @@ function(hadal_isa isa)
   endif()
   target_sources(hadal_kernels PRIVATE $<TARGET_OBJECTS:hadal_kernels_${isa}>)
   target_compile_definitions(hadal_kernels PUBLIC HADAL_HAVE_${isa}=1)
+  target_compile_definitions(hadal_base PRIVATE HADAL_HAVE_${isa}=1)  # base/isa.cpp says what this build can run
 endfunction()
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64" AND NOT HADAL_FUZZ)  # fuzzing reads files, it needs no fast kernels
   hadal_isa(avx2 -mavx2 -mfma -mf16c)
