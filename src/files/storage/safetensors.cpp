@@ -158,10 +158,10 @@ const SafetensorsEntry& SafetensorsReader::entry(const std::string& name) const 
 
 Tensor SafetensorsReader::tensor(const std::string& name) const {
   const SafetensorsEntry& entry = this->entry(name);
-  const uint8_t* data = file_->data() + data_begin_ + entry.begin;
+  uint8_t* data = file_->private_data() + data_begin_ + entry.begin;
   const size_t alignment = size_t(dtype_bytes(entry.dtype)), bytes = entry.end - entry.begin;
   if (reinterpret_cast<uintptr_t>(data) % alignment == 0)
-    return Tensor::wrap(const_cast<uint8_t*>(data), entry.dtype, entry.shape, -1, file_);
+    return Tensor::wrap(data, entry.dtype, entry.shape, -1, file_);
   std::shared_ptr<void> copy(::operator new(std::max<size_t>(bytes, 1)), [](void* p) { ::operator delete(p); });
   std::memcpy(copy.get(), data, bytes);
   return Tensor::wrap(copy.get(), entry.dtype, entry.shape, -1, copy);

@@ -36,8 +36,9 @@ class SafetensorsReader {
   std::vector<std::string> names() const;  // in the order of the data
   bool has(const std::string& name) const { return index_.count(name) != 0; }
   const SafetensorsEntry& entry(const std::string& name) const;  // not_found names the nearest
-  // A read-only view of the map, valid beyond the reader's life (an aligned copy where the file did not align the
-  // data). Writing through it is a fault. What reads through it ends with check_intact() (base/guarded_map.h).
+  // A view of the map, valid beyond the reader's life (an aligned copy where the file did not align the data). What is
+  // written through it changes this process's pages and never the file. What reads through it ends with check_intact()
+  // (base/guarded_map.h).
   Tensor tensor(const std::string& name) const;
   // Copies bytes of a tensor from the file, not through the map; throws corrupt where the file ends too early.
   void read(const std::string& name, uint64_t offset, void* destination, size_t bytes) const;

@@ -12,13 +12,14 @@
 #include <csignal>
 #include <cstring>
 #include <mutex>
+#include <utility>
 
 #include "base/error.h"
 
 namespace hadal {
 namespace {
 
-constexpr int kMaxRegions = 8192;
+constexpr int kMaxRegions = 32768;
 
 struct Region {
   std::atomic<uintptr_t> begin{0}, end{0};  // begin 0: the slot is free
@@ -37,8 +38,8 @@ void on_bus_error(int signal, siginfo_t* info, void* context) {
     const int code = errno;
     const uintptr_t page = at / 4096 * 4096;
     region.cut.store(true);
-    const void* zeros =
-        ::mmap(reinterpret_cast<void*>(page), end - page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+    const void* zeros = ::mmap(reinterpret_cast<void*>(page), end - page, PROT_READ | PROT_WRITE,
+                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
     errno = code;
     if (zeros != MAP_FAILED) return;
     break;
@@ -62,6 +63,13 @@ void install_handler() {
   });
 }
 
+// Writable, so that a stray write is no crash; without a claim on memory that only such writes would need. Where the
+// system grants no such map (strict accounting), a read-only one.
+void* map_private(int file, size_t size) {
+  void* map = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, file, 0);
+  return map != MAP_FAILED ? map : ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file, 0);
+}
+
 int take_region(const void* data, size_t size) {
   const uintptr_t begin = reinterpret_cast<uintptr_t>(data);
   for (int i = 0; i < kMaxRegions; ++i) {
@@ -82,7 +90,7 @@ int take_region(const void* data, size_t size) {
 
 }  // namespace
 
-GuardedMap::GuardedMap(const std::filesystem::path& path) : path_(path) {
+GuardedMap::GuardedMap(const std::filesystem::path& path, Use use) : path_(path) {
   struct stat status {};
   file_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // a pipe must not make us wait
   if (file_ < 0) fail_system("read", path);
@@ -92,10 +100,11 @@ GuardedMap::GuardedMap(const std::filesystem::path& path) : path_(path) {
     fail(ErrorKind::io, "cannot map '{}': it is not a regular file", path.string());
   }
   size_ = size_t(status.st_size);
+  device_ = status.st_dev, inode_ = status.st_ino;
   changed_seconds_ = status.st_mtim.tv_sec, changed_nanoseconds_ = status.st_mtim.tv_nsec;
   if (size_ == 0) return;
   install_handler();
-  void* map = ::mmap(nullptr, size_, PROT_READ, MAP_SHARED, file_, 0);
+  void* map = map_private(file_, size_);
   if (map == MAP_FAILED) {
     const int code = errno;
     ::close(file_);
@@ -108,7 +117,8 @@ GuardedMap::GuardedMap(const std::filesystem::path& path) : path_(path) {
     ::close(file_);
     fail(ErrorKind::io, "cannot map '{}': {} files are mapped already", path.string(), kMaxRegions);
   }
-  data_ = static_cast<const uint8_t*>(map);
+  data_ = static_cast<uint8_t*>(map);
+  if (use == Use::many) ::close(std::exchange(file_, -1));
 }
 
 GuardedMap::~GuardedMap() {
@@ -116,11 +126,12 @@ GuardedMap::~GuardedMap() {
     regions[region_].end.store(0);
     regions[region_].begin.store(0);
   }
-  if (data_ != nullptr) ::munmap(const_cast<uint8_t*>(data_), size_);
+  if (data_ != nullptr) ::munmap(data_, size_);
   if (file_ >= 0) ::close(file_);
 }
 
 void GuardedMap::read_at(uint64_t offset, void* destination, size_t bytes) const {
+  check(file_ >= 0, ErrorKind::internal, "{}: is mapped as one of many and not open", path_.string());
   char* to = static_cast<char*>(destination);
   while (bytes > 0) {
     const ssize_t got = ::pread(file_, to, bytes, off_t(offset));
@@ -135,7 +146,12 @@ void GuardedMap::read_at(uint64_t offset, void* destination, size_t bytes) const
 void GuardedMap::check_intact() const {
   const bool cut = region_ >= 0 && regions[region_].cut.load();
   struct stat status {};
-  if (::fstat(file_, &status) != 0) fail_system("look at", path_);
+  if (file_ >= 0) {
+    if (::fstat(file_, &status) != 0) fail_system("look at", path_);
+  } else if (::stat(path_.c_str(), &status) != 0 || status.st_dev != device_ || status.st_ino != inode_) {
+    check(!cut, ErrorKind::corrupt, "{}: was cut off while in use", path_.string());
+    return;  // removed or replaced: the map keeps the file that was opened
+  }
   check(!cut && size_t(status.st_size) == size_, ErrorKind::corrupt, "{}: has {} bytes, {} when it was opened: {}",
         path_.string(), int64_t(status.st_size), size_,
         size_t(status.st_size) == size_ ? "part of it could not be read" : "cut off or extended while in use");

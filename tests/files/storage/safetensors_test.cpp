@@ -71,6 +71,17 @@ TEST_F(Safetensors, GiveBackEveryDtypeShapeAndMetadata) {
   }
 }
 
+TEST_F(Safetensors, WritingThroughAViewChangesNeitherTheFileNorOtherReaders) {
+  save_safetensors(path_, {{"w", Tensor::from<float>(owned_.exec, {1, 2, 3}, {3})}});
+  const SafetensorsReader reader(path_), other(path_);
+  const Tensor view = reader.tensor("w");
+  view.data<float>()[1] = 7;
+  EXPECT_EQ(element(reader.tensor("w"), 1), 7);
+  EXPECT_EQ(element(other.tensor("w"), 1), 2);
+  EXPECT_EQ(element(SafetensorsReader(path_).tensor("w"), 1), 2);
+  EXPECT_NO_THROW(reader.check_intact());
+}
+
 TEST_F(Safetensors, AlignTheDataAndLeaveNoGaps) {
   const Exec& exec = owned_.exec;
   save_safetensors(path_, {{"byte", Tensor::from<uint8_t>(exec, {1, 2, 3}, {3})},

@@ -3,10 +3,13 @@
 
 #include <gtest/gtest.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <csignal>
 #include <fstream>
+#include <iterator>
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
@@ -91,6 +94,38 @@ TEST_F(GuardedMapTest, ARemovedOrReplacedFileStaysAsItWas) {
   write("another");
   EXPECT_EQ(count(map, 'x'), size_t(1) << 20);
   EXPECT_EQ(message(map), "");
+}
+
+TEST_F(GuardedMapTest, WhatIsWrittenThroughItStaysHere) {
+  const GuardedMap map(path_), other(path_);
+  map.private_data()[5000] = '!';
+  EXPECT_EQ(map.data()[5000], '!');
+  EXPECT_EQ(count(other, 'x'), size_t(1) << 20);
+  std::ifstream file(path_, std::ios::binary);
+  EXPECT_EQ(std::string(std::istreambuf_iterator<char>(file), {}), std::string(1 << 20, 'x'));
+  EXPECT_EQ(message(map), "");
+  fs::resize_file(path_, 8192);
+  map.private_data()[9000] = '!';  // a page that is no longer there, written before it was read
+  EXPECT_NE(message(map), "");
+}
+
+TEST_F(GuardedMapTest, OneOfManyNamesItsFileAndKeepsItOpenNot) {
+  std::vector<std::unique_ptr<GuardedMap>> maps;
+  rlimit few{};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &few), 0);
+  const rlimit before = few;
+  few.rlim_cur = 64;
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &few), 0);
+  for (int i = 0; i < 200; ++i) maps.push_back(std::make_unique<GuardedMap>(path_, GuardedMap::Use::many));
+  EXPECT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+  EXPECT_EQ(message(*maps[150]), "");
+  fs::resize_file(path_, 5000);
+  EXPECT_NE(message(*maps[150]).find(path_.string()), std::string::npos);
+  EXPECT_EQ(count(*maps[199], 'x'), 5000u);
+  fs::remove(path_);
+  EXPECT_EQ(message(*maps[150]), "");  // never read, and the file that was opened is out of reach
+  EXPECT_NE(message(*maps[199]), "");
+  write("another");
 }
 
 TEST(GuardedMapDeathTest, OtherBusErrorsEndTheProgramAsEver) {
