@@ -72,8 +72,8 @@ const char* split_name(Split split) { return split == Split::training ? "train" 
 
 ShardFile ShardFile::open(const std::filesystem::path& path) {
   ShardFile file;
-  file.map_ = MappedFile(path);
-  file.parse(file.map_.bytes(), path.string());
+  file.map_ = std::make_unique<GuardedMap>(path, GuardedMap::Use::many);
+  file.parse({file.map_->data(), file.map_->size()}, path.string());
   return file;
 }
 
@@ -120,6 +120,7 @@ void ShardFile::tokens(int64_t index, std::vector<int32_t>& out) const {
   } else if (d.n_tokens > 0) {
     std::memcpy(out.data(), tokens_ + 4 * d.first_token, 4 * d.n_tokens);
   }
+  if (map_) map_->check_intact();
 }
 
 ShardWriter::ShardWriter(const std::filesystem::path& path, ShardInfo info) : file_(path), info_(std::move(info)) {

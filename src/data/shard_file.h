@@ -29,6 +29,7 @@
 #include <vector>
 
 #include "base/files.h"
+#include "base/guarded_map.h"
 #include "base/hash.h"
 
 namespace hadal::data {
@@ -58,12 +59,13 @@ class ShardFile {
 
   const ShardInfo& info() const { return info_; }
   const DocumentRecord& document(int64_t index) const { return documents_[size_t(index)]; }
-  void tokens(int64_t index, std::vector<int32_t>& out) const;  // replaces out
+  // Replaces out. Throws corrupt, naming the file, when it was cut off or written to since it was opened.
+  void tokens(int64_t index, std::vector<int32_t>& out) const;
   int32_t max_token() const { return max_token_; }
 
  private:
   void parse(std::span<const uint8_t> bytes, const std::string& name);
-  MappedFile map_;
+  std::unique_ptr<GuardedMap> map_;
   std::vector<uint8_t> memory_;
   ShardInfo info_;
   const uint8_t* tokens_ = nullptr;

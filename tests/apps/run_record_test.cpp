@@ -66,6 +66,28 @@ TEST(TextUsedUp, LeavesTheConfigurationAsItWasAsked) {
   EXPECT_EQ(list_checkpoints(small.run() / "checkpoints").back(), checkpoint);
 }
 
+TEST(Shards, CutOffWhileTheyAreTrainedOnEndTheRunWithTheirName) {
+  const SmallRun small;
+  TrainRequest request;
+  request.config = load_config(small.config().string());
+  request.config.data.sources = {{.paths = {small.text().string()}}};
+  request.config.run = small.run().string();
+  request.config.validation.every_steps = 1;  // reads the held-out shard again
+  request.quiet = true;
+  request.hooks.on_step = [&](const StepResult& step) {
+    if (step.step != 3) return;
+    for (const auto& entry : std::filesystem::directory_iterator(small.run() / "data" / "shards"))
+      if (entry.path().extension() == ".shard") std::filesystem::resize_file(entry.path(), 300);
+  };
+  try {
+    train(request, OwnedExec(1).exec);
+    FAIL() << "nothing was noticed";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::corrupt);
+    EXPECT_NE(std::string(error.what()).find(".shard: has 300 bytes"), std::string::npos) << error.what();
+  }
+}
+
 // The kind with which a run ends whose numbers leave the finite.
 ErrorKind end_of_divergence(const std::string& on_nan) {
   const SmallRun small;

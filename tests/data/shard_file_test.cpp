@@ -105,6 +105,40 @@ TEST(ShardFile, ErrorsNameTheFileAndTheRemedy) {
   expect_error(ErrorKind::unsupported, {"x.shard", "format 9"}, [&] { ShardFile::open(path); });
 }
 
+TEST(ShardFile, ThatIsCutOffWhileInUseEndsInAnErrorThatNamesIt) {
+  TempDir dir;
+  const fs::path path = dir / "x.shard";
+  {
+    ShardWriter writer(path, info_of(2));
+    for (int d = 0; d < 3; ++d) writer.add(std::vector<int32_t>(40000, 7), 40000, 1);
+    writer.commit();
+  }
+  for (int64_t left : {100000, 5000, 0}) {  // behind the first document, in the middle of it, in the header
+    const fs::path copy = dir / "copy.shard";
+    fs::copy(path, copy, fs::copy_options::overwrite_existing);
+    const ShardFile shard = ShardFile::open(copy);
+    std::vector<int32_t> tokens;
+    shard.tokens(0, tokens);
+    EXPECT_EQ(tokens, std::vector<int32_t>(40000, 7));
+    fs::resize_file(copy, uintmax_t(left));
+    for (int64_t d : {0, 1, 2})
+      expect_error(ErrorKind::corrupt, {"copy.shard", "cut off"}, [&] { shard.tokens(d, tokens); });
+  }
+}
+
+TEST(ShardFile, ThatIsRemovedOrReplacedWhileInUseStaysAsItWas) {
+  TempDir dir;
+  const fs::path path = write_small(dir, 2);
+  const ShardFile shard = ShardFile::open(path);
+  fs::remove(path);
+  std::vector<int32_t> tokens;
+  shard.tokens(2, tokens);
+  EXPECT_EQ(tokens, (std::vector<int32_t>{9, 8}));
+  write_text(path, "another");
+  shard.tokens(2, tokens);
+  EXPECT_EQ(tokens, (std::vector<int32_t>{9, 8}));
+}
+
 TEST(ShardFile, LeavesNothingBehindWithoutCommit) {
   TempDir dir;
   {
