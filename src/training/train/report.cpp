@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/html.h"
 #include "base/text_format.h"
+#include "base/thread_pool.h"
 #include "config/config_io.h"
 #include "picture/chart.h"
 #include "train/metrics.h"
@@ -149,7 +150,7 @@ std::string breakdown(const Run& run) {
   std::string out = share_bar("time by part of the model, " + run.name, {seconds.begin(), seconds.end()});
   if (!run.has_config) return out;
   const auto options = model_options(run.config, true);
-  const auto plan = plan_memory(run.config, options);
+  const auto plan = plan_memory(run.config, options, run.start.value("threads", granted_threads()));
   const auto counts = count_parameters(run.config.model);
   const double parameters = double(counts.total + counts.mtp), high = options.precision == Precision::fp64 ? 8 : 4;
   const double value = options.precision == Precision::bf16 ? 2 : 0;

@@ -21,36 +21,36 @@ ModelOptions model_options(const Config& config, bool training) {
   return options;
 }
 
-MemoryPlan plan_memory(const Config& config, const ModelOptions& options) {
+MemoryPlan plan_memory(const Config& config, const ModelOptions& options, int n_threads) {
   MemoryPlan plan;
   const auto counts = count_parameters(config.model);
   const int64_t parameters = counts.total + counts.mtp;
   const int64_t micro = std::max<int64_t>(1, config.train.micro_batch_sequences);
   plan.weights_and_activations = Transformer::estimate_bytes(config.model, options, micro * config.data.sequence_length,
-                                                             config.data.sequence_length, granted_threads());
+                                                             config.data.sequence_length, n_threads);
   const int64_t high = options.precision == Precision::fp64 ? 2 : 1;
   plan.optimizer = high * parameters * Optimizer::bytes_per_element(config.optim, true);
   if (config.checkpoint.asynchronous) plan.checkpoint_copy = plan.optimizer + high * parameters * 4;
   return plan;
 }
 
-void resolve(Config& config, int64_t tokenizer_vocab, Isa isa, uint64_t available_bytes) {
+void resolve(Config& config, int64_t tokenizer_vocab, const Exec& exec, uint64_t available_bytes) {
   if (config.model.vocab_size == 0) config.model.vocab_size = tokenizer_vocab;
   check(config.model.vocab_size >= tokenizer_vocab, ErrorKind::invalid,
         "model.vocab_size = {} is smaller than the tokenizer's {} ids; raise it or set it to 0",
         config.model.vocab_size, tokenizer_vocab);
-  if (config.train.precision == "auto") config.train.precision = isa == Isa::avx512_bf16 ? "bf16" : "fp32";
+  if (config.train.precision == "auto") config.train.precision = exec.isa == Isa::avx512_bf16 ? "bf16" : "fp32";
   const auto options = model_options(config, true);
   const bool choose = config.train.micro_batch_sequences == 0;
   if (choose) {
     config.train.micro_batch_sequences =
         std::clamp<int64_t>(4096 / config.data.sequence_length, 1, config.train.batch_sequences);
     while (config.train.micro_batch_sequences > 1 &&
-           double(plan_memory(config, options).total()) > 0.8 * double(available_bytes)) {
+           double(plan_memory(config, options, exec.compute->n_threads()).total()) > 0.8 * double(available_bytes)) {
       config.train.micro_batch_sequences /= 2;
     }
   }
-  const auto plan = plan_memory(config, options);
+  const auto plan = plan_memory(config, options, exec.compute->n_threads());
   check(uint64_t(plan.total()) <= available_bytes, ErrorKind::invalid,
         "this run needs about {} of memory ({} weights, gradients and activations, {} optimizer, {} for asynchronous "
         "checkpoints), {} are "

@@ -17,13 +17,13 @@ struct MemoryPlan {
   int64_t total() const { return weights_and_activations + optimizer + checkpoint_copy + program; }
 };
 
-MemoryPlan plan_memory(const Config& config, const ModelOptions& options);
+MemoryPlan plan_memory(const Config& config, const ModelOptions& options, int n_threads);
 ModelOptions model_options(const Config& config, bool training);
 
 // Replaces what the configuration leaves open: vocab_size 0 by the tokenizer's, precision "auto" by what the CPU
 // multiplies natively, micro_batch_sequences 0 by the largest that fits 4096 tokens and 80 % of the memory available.
 // Throws invalid when a model's vocabulary is smaller than the tokenizer's, or when not even one sequence fits.
-void resolve(Config& config, int64_t tokenizer_vocab, Isa isa, uint64_t available_bytes);
+void resolve(Config& config, int64_t tokenizer_vocab, const Exec& exec, uint64_t available_bytes);
 
 // FLOP/s of a large matrix product with this run's kernels, precision and threads: the denominator of the utilisation
 // shown.

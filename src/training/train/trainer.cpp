@@ -116,7 +116,7 @@ void Trainer::prepare() {
   tokenizer_json_ = read_file(directory_.tokenizer() / "tokenizer.json");
   tokenizer_config_json_ = read_file(directory_.tokenizer() / "tokenizer_config.json");
 
-  resolve(config_, prepared_->tokenizer.vocab_size(), exec_.isa, memory_info().available);
+  resolve(config_, prepared_->tokenizer.vocab_size(), exec_, memory_info().available);
   validate(config_.model);
   directory_.store(config_);
   loader_ = std::make_unique<data::Loader>(prepared_->shards, prepared_->tokenizer, config_.data,
@@ -157,7 +157,7 @@ void Trainer::announce() {
   const auto options = model_options(config_, true);
   const auto counts = count_parameters(config_.model);
   const auto flops = count_flops(config_.model, config_.data.sequence_length);
-  const auto plan = plan_memory(config_, options);
+  const auto plan = plan_memory(config_, options, exec_.compute->n_threads());
   const auto memory = memory_info();
   flops_per_token_ = 3 * (flops.linear + flops.attention_causal + flops.mtp);
   product_flops_ = measure_product_flops(exec_, options.precision);

@@ -316,22 +316,38 @@ TEST(Validation, ScoresEveryTokenOnceWhateverTheStride) {
   EXPECT_THROW(validate_bits_per_byte(s.owned.exec, s.model, {}, {8, 4, 20}), Error);
 }
 
+// An Exec whose kernels are never called.
+Exec exec_of(OwnedExec& owned, Isa isa) { return {owned.pool.get(), owned.exec.memory, isa}; }
+
 TEST(Resources, ResolveAutomaticValuesAndRefuseWhatCannotFit) {
   auto config = small_config("auto");
   config.model.vocab_size = 0;
   config.data.sequence_length = 16;
   config.train.batch_sequences = 6;
-  resolve(config, 77, Isa::avx2, uint64_t(1) << 32);
+  OwnedExec owned(1);
+  const Exec avx2 = exec_of(owned, Isa::avx2);
+  resolve(config, 77, avx2, uint64_t(1) << 32);
   EXPECT_EQ(config.model.vocab_size, 77);
   EXPECT_EQ(config.train.precision, "fp32");
   EXPECT_EQ(config.train.micro_batch_sequences, 6);
   auto native = small_config("auto");
-  resolve(native, 50, Isa::avx512_bf16, uint64_t(1) << 32);
+  resolve(native, 50, exec_of(owned, Isa::avx512_bf16), uint64_t(1) << 32);
   EXPECT_EQ(native.train.precision, "bf16");
   auto small = small_config("fp32");
-  EXPECT_THROW(resolve(small, 51, Isa::avx2, uint64_t(1) << 32), Error);  // vocabulary smaller than the tokenizer's
+  EXPECT_THROW(resolve(small, 51, avx2, uint64_t(1) << 32), Error);  // vocabulary smaller than the tokenizer's
   auto large = small_config("fp32");
-  EXPECT_THROW(resolve(large, 50, Isa::avx2, 1 << 20), Error);
+  EXPECT_THROW(resolve(large, 50, avx2, 1 << 20), Error);
+}
+
+TEST(Resources, PlanTheWorkspaceOfTheThreadsThatAreUsed) {
+  const auto config = small_config("fp32");
+  const auto total = [&](int threads) { return plan_memory(config, model_options(config, true), threads).total(); };
+  EXPECT_GT(total(64), total(1) + 63 * (256 << 10));
+  OwnedExec one(1), many(64);
+  auto fits = config;
+  resolve(fits, 50, one.exec, uint64_t(total(1)));  // to the byte, whatever this machine grants
+  auto tight = config;
+  EXPECT_THROW(resolve(tight, 50, many.exec, uint64_t(total(1))), Error);
 }
 
 TEST(State, ComesBackAndRefusesDamage) {
