@@ -107,20 +107,6 @@ TEST(Step, AccumulationEqualsOneBigBatch) {
   }
 }
 
-TEST(Step, ALocalMeanWouldBeCaught) {  // negative control: means per part instead of global ones give another loss
-  const auto config = small_config("fp64");
-  Rig s(config);
-  const auto parts = micro_batches(batch_of({20, 3}), 1);
-  double local = 0, sum = 0;
-  int64_t count = 0;
-  for (const auto& part : parts) {
-    const auto sums = s.model.forward(s.owned.exec, part);
-    local += sums.main / double(sums.main_count) / double(parts.size());
-    sum += sums.main, count += sums.main_count;
-  }
-  EXPECT_GT(std::abs(local - sum / double(count)), 1e-4);
-}
-
 TEST(Step, MaskedPiecesAreSegmentsWithPositionsOfTheirOwn) {
   const auto parts = micro_batches(batch_of({9, 6}, true), 2);
   ASSERT_EQ(parts.size(), 1u);
