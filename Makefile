@@ -7,7 +7,8 @@ NPROC := $(shell nproc)
 .PHONY: help build all test demo bench format lint install clean sanitize fuzz mutants
 
 help:            ## this list
-	@sed -n 's/^\([a-z]*\): .*## \(.*\)/  make \1\t\2/p; s/^\([a-z]*\):  *## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18 | sort -u
+	@sed -n 's/^\([a-z]*\): .*## \(.*\)/  make \1\t\2/p; s/^\([a-z]*\):  *## \(.*\)/  make \1\t\2/p' Makefile \
+	  | expand -t 18 | sort -u
 
 $(BUILD)/build.ninja: CMakeLists.txt CMakePresets.json
 	@cmake --preset release || { echo "make: something that the build needs is missing; ./setup installs it" >&2; exit 1; }
@@ -47,8 +48,9 @@ mutants:  ## plant one fault for each known trap; every one must be caught
 format:  ## clang-format over all C++ (needs ./setup --developer)
 	git ls-files '*.cpp' '*.h' | xargs clang-format -i
 
-lint: $(BUILD)/build.ninja  ## clang-tidy and the house checker (needs ./setup --developer)
+lint: $(BUILD)/build.ninja  ## the format, clang-tidy and the house checker (needs ./setup --developer)
 	python3 tools/check_house.py
+	git ls-files '*.cpp' '*.h' | xargs clang-format --dry-run -Werror
 	git ls-files 'src/*.cpp' | grep -v kernels/cpu | xargs -P $(JOBS) -n 1 clang-tidy --quiet -p $(BUILD)
 
 clean:  ## remove build/

@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """The tokenizer beside Hugging Face `tokenizers` and tiktoken: encoding with DeepSeek-V3's vocabulary, and training.
 
-Encoding: more than 10 MB each of English (docstrings), code (Python) and Chinese (a newspaper, a novel, reviews), no document twice; a
-call encodes the documents of one language. Hugging Face runs encode_batch_fast, tiktoken encode_ordinary for each document (its
-vocabulary has the same tokens; its one expression is the alternation of the three, so its token count differs by a few in ten thousand).
-Two threads must gain 1.8 x, or 90 % of what two processes side by side gain, one thread each, in the same moments: cores of virtual
-machines are at times one. The rows take turns, round by round, and a row's time is its best round, so that a machine that slows down slows all alike.
-Training: the same documents, more code and random mixtures of scripts, the same expressions and vocabulary size, two threads on both sides, turn about. The memory
+Encoding: more than 10 MB each of English (docstrings), code (Python) and Chinese (a newspaper, a novel, reviews), no
+document twice; a call encodes the documents of one language. Hugging Face runs encode_batch_fast, tiktoken
+encode_ordinary for each document (its vocabulary has the same tokens; its one expression is the alternation of the
+three, so its token count differs by a few in ten thousand).
+Two threads must gain 1.8 x, or 90 % of what two processes side by side gain, one thread each, in the same moments:
+cores of virtual machines are at times one. The rows take turns, round by round, and a row's time is its best round, so
+that a machine that slows down slows all alike. Training: the same documents, more code and random mixtures of scripts,
+the same expressions and vocabulary size, two threads on both sides, turn about. The memory
 of training is measured in fresh processes on a text once and four times.
 Fails when a floor is not held.
 
@@ -37,8 +39,8 @@ FLOOR_HF, FLOOR_TIKTOKEN, FLOOR_TWO_THREADS, FLOOR_TRAIN, FLOOR_MEMORY = 8, 1.5,
 
 class Worker:
     def __init__(self, build):
-        self.process = subprocess.Popen([str(pathlib.Path(build) / "bench/tokenizer_worker"), str(TOKENIZER)], stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen([str(pathlib.Path(build) / "bench/tokenizer_worker"), str(TOKENIZER)],
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def ask(self, command):
         self.process.stdin.write(command + "\n")
@@ -69,7 +71,8 @@ def byte_of_character():
 def tiktoken_encoding(content):
     import tiktoken
     letters, added = byte_of_character(), {token["content"] for token in content["added_tokens"]}
-    ranks = {bytes(letters[c] for c in token): number for token, number in content["model"]["vocab"].items() if token not in added}
+    ranks = {bytes(letters[c] for c in token): number for token, number in content["model"]["vocab"].items()
+             if token not in added}
     return tiktoken.Encoding("deepseek", pat_str="|".join(splits_of(content)), mergeable_ranks=ranks, special_tokens={})
 
 
@@ -119,24 +122,30 @@ def bench_encode(build, rounds, results, failures):
     import tokenizers
     content = json.loads(TOKENIZER.read_text(encoding="utf-8"))
     content["added_tokens"] = []  # text is text on all sides
-    rivals = tokenizers.Tokenizer.from_str(json.dumps(content)), tiktoken_encoding(json.loads(TOKENIZER.read_text(encoding="utf-8")))
+    rivals = tokenizers.Tokenizer.from_str(json.dumps(content)), tiktoken_encoding(
+        json.loads(TOKENIZER.read_text(encoding="utf-8")))
     pair = [Worker(build), Worker(build)]
     print(f"encoding, DeepSeek-V3's vocabulary, MB/s (best of {rounds} rounds)")
-    print(f"  {'':9}{'MB':>6}{'hadal':>9}{'2 threads':>11}{'hf':>8}{'tiktoken':>10}{'  x hf':>8}{' x tiktoken':>12}{' x 2 threads':>13}"
+    print(f"  {'':9}{'MB':>6}{'hadal':>9}{'2 threads':>11}{'hf':>8}{'tiktoken':>10}{'  x hf':>8}{' x tiktoken':>12}"
+          f"{' x 2 threads':>13}"
           f"{' (processes)':>14}")
     for language in ("english", "code", "chinese"):
         with tempfile.TemporaryDirectory() as directory:
-            rows, size, granted = encode_rows(pair, getattr(tokenizer_texts, language)(BYTES), directory, rounds, rivals)
+            rows, size, granted = encode_rows(pair, getattr(tokenizer_texts, language)(BYTES), directory, rounds,
+                                              rivals)
         speed = {name: row["mb_per_s"] for name, row in rows.items()}
-        ratios = (speed["hadal"] / speed["hugging face"], speed["hadal"] / speed["tiktoken"], speed["hadal 2 threads"] / speed["hadal"])
-        print(f"  {language:9}{size / 1e6:6.1f}{speed['hadal']:9.1f}{speed['hadal 2 threads']:11.1f}{speed['hugging face']:8.2f}"
+        ratios = (speed["hadal"] / speed["hugging face"], speed["hadal"] / speed["tiktoken"],
+                  speed["hadal 2 threads"] / speed["hadal"])
+        print(f"  {language:9}{size / 1e6:6.1f}{speed['hadal']:9.1f}{speed['hadal 2 threads']:11.1f}"
+              f"{speed['hugging face']:8.2f}"
               f"{speed['tiktoken']:10.2f}{ratios[0]:8.1f}{ratios[1]:12.2f}{ratios[2]:13.2f}{granted:14.2f}", flush=True)
         floors = (FLOOR_HF, FLOOR_TIKTOKEN, min(FLOOR_TWO_THREADS, FLOOR_TWO_THREADS / 2 * granted))
         for floor, ratio, what in zip(floors, ratios, ("Hugging Face", "tiktoken", "one thread")):
             if ratio < floor:
                 failures.append(f"encode {language}: {ratio:.2f} x {what}, the floor is {floor:.2f}")
         if rows["hadal"]["tokens"] != rows["hugging face"]["tokens"]:
-            failures.append(f"encode {language}: {rows['hadal']['tokens']} tokens, Hugging Face has {rows['hugging face']['tokens']}")
+            failures.append(f"encode {language}: {rows['hadal']['tokens']} tokens, Hugging Face has "
+                            f"{rows['hugging face']['tokens']}")
         results["encode " + language] = rows
     for worker in pair:
         worker.close()
@@ -149,11 +158,13 @@ def rival_train(path, vocab):
         texts = [json.loads(line) for line in file]
     content = json.loads(TOKENIZER.read_text(encoding="utf-8"))
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(s), "isolated") for s in splits_of(content)]
-                                                      + [pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(s), "isolated")
+                                                       for s in splits_of(content)]
+                                                      + [pre_tokenizers.ByteLevel(add_prefix_space=False,
+                                                                                  use_regex=False)])
     tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(vocab_size=int(vocab) - 8, special_tokens=["a!", "b!", "c!"], min_frequency=2, show_progress=False,
-                                  initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()))
+    trainer = trainers.BpeTrainer(vocab_size=int(vocab) - 8, special_tokens=["a!", "b!", "c!"], min_frequency=2,
+                                  show_progress=False, initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()))
     seconds, _ = timed(lambda: tokenizer.train_from_iterator(texts, trainer))
     print(json.dumps({"seconds": seconds, "merges": len(json.loads(tokenizer.to_str())["model"]["merges"])}))
 
@@ -173,8 +184,9 @@ def bench_train(build, rounds, results, failures):
             worker.ask(f"load {lines}")
             ours.append(worker.ask(f"train {TRAIN_VOCAB} 2"))
             worker.close()
-            done = subprocess.run([sys.executable, __file__, "--rival-train", lines, str(TRAIN_VOCAB)], capture_output=True, text=True,
-                                  env=dict(os.environ, TOKENIZERS_PARALLELISM="true", RAYON_NUM_THREADS="2"), check=True)
+            done = subprocess.run([sys.executable, __file__, "--rival-train", lines, str(TRAIN_VOCAB)],
+                                  capture_output=True, text=True, env=dict(os.environ, TOKENIZERS_PARALLELISM="true",
+                                                                           RAYON_NUM_THREADS="2"), check=True)
             theirs.append(json.loads(done.stdout))
         peaks = []
         for repeats in (1, 4):
@@ -183,10 +195,12 @@ def bench_train(build, rounds, results, failures):
             worker.close()
     best, rival = min(a["seconds"] for a in ours), min(a["seconds"] for a in theirs)
     words = ours[0]["words"]
-    print(f"training a vocabulary of {TRAIN_VOCAB} on {ours[0]['bytes'] / 1e6:.1f} MB, {words} distinct words, 2 threads (best of {rounds})")
+    print(f"training a vocabulary of {TRAIN_VOCAB} on {ours[0]['bytes'] / 1e6:.1f} MB, {words} distinct words, 2 "
+          f"threads (best of {rounds})")
     print(f"  hadal {best:.2f} s, hugging face {rival:.2f} s: {rival / best:.2f} x")
     growth = peaks[1]["peak_bytes"] / peaks[0]["peak_bytes"]
-    print(f"  peak memory {peaks[0]['peak_bytes'] / 2**20:.0f} MiB for the text once, {peaks[1]['peak_bytes'] / 2**20:.0f} MiB for it four "
+    print(f"  peak memory {peaks[0]['peak_bytes'] / 2**20:.0f} MiB for the text once, "
+          f"{peaks[1]['peak_bytes'] / 2**20:.0f} MiB for it four "
           f"times: {growth:.2f} x")
     if words < 500_000:
         failures.append(f"training: only {words} distinct words")

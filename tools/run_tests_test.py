@@ -31,12 +31,14 @@ class RunTests(unittest.TestCase):
 
     def run_in(self, ctest_file, *arguments):
         (self.root / "CTestTestfile.cmake").write_text(ctest_file)
-        done = subprocess.run([sys.executable, run_tests.__file__, str(self.root), *arguments], capture_output=True, text=True)
+        done = subprocess.run([sys.executable, run_tests.__file__, str(self.root), *arguments], capture_output=True,
+                              text=True)
         return done.returncode, done.stdout.splitlines()[-1]
 
     def test_counts_by_outcome(self):
         (self.root / "j.xml").write_text(JUNIT)
-        self.assertEqual(run_tests.counts(self.root / "j.xml"), {"passed": ["a"], "failed": ["b"], "skipped": ["c", "d"]})
+        self.assertEqual(run_tests.counts(self.root / "j.xml"),
+                         {"passed": ["a"], "failed": ["b"], "skipped": ["c", "d"]})
 
     def test_a_failure_anywhere_fails_the_run(self):
         self.assertEqual(self.run_in(CTEST), (1, "1 passed, 1 failed, 0 skipped"))

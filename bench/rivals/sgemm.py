@@ -1,4 +1,5 @@
-"""PyTorch's best sgemm on this machine: one side of the denominator of every share of peak (the other is our own FMA loop).
+"""PyTorch's best sgemm on this machine: one side of the denominator of every share of peak (the other is our own FMA
+loop).
 
 usage: sgemm.py [--threads N] [--seconds S]        prints one JSON line with the best GFLOP/s and the size that gave it
 """
@@ -26,4 +27,5 @@ for size in (512, 768, 1024, 1536, 2048):
     table[size] = round(2 * size ** 3 / fastest / 1e9, 1)
     if table[size] > best:
         best, best_size = table[size], size
-print(json.dumps(dict(row="torch sgemm", gflops=best, size=best_size, sizes=table, threads=args.threads, torch=torch.__version__)), flush=True)
+print(json.dumps(dict(row="torch sgemm", gflops=best, size=best_size, sizes=table, threads=args.threads,
+                      torch=torch.__version__)), flush=True)

@@ -1,14 +1,17 @@
 """The rival of a training step: Hugging Face transformers' DeepseekV3 on the CPU, from given weights on given tokens.
 
-Measures what `hadal` measures: forward, mean cross-entropy of the next token, backward, clipping to norm 1, AdamW (0.9, 0.95,
-decay 0.1 except on norms), no MTP. Both programs start from the same safetensors (transformers' tensor names, experts one by one)
-and read the same batches: tokens [steps, batch, length + 1] int32, inputs [:, :-1], targets [:, 1:].
+Measures what `hadal` measures: forward, mean cross-entropy of the next token, backward, clipping to norm 1, AdamW (0.9,
+0.95, decay 0.1 except on norms), no MTP. Both programs start from the same safetensors (transformers' tensor names,
+experts one by one) and read the same batches: tokens [steps, batch, length + 1] int32, inputs [:, :-1], targets [:,
+1:].
 
-The model's shape is read from the configuration that hadal wrote beside the weights (config.json in transformers' format).
-Reads numbers of steps from standard input, does them and answers each with one JSON line: row name, tokens per second and loss of
-every step, resident bytes before the weights were read and at the peak so far. The first step contains torch.compile's work.
+The model's shape is read from the configuration that hadal wrote beside the weights (config.json in transformers'
+format). Reads numbers of steps from standard input, does them and answers each with one JSON line: row name, tokens per
+second and loss of every step, resident bytes before the weights were read and at the peak so far. The first step
+contains torch.compile's work.
 
-usage: echo 10 | train.py CONFIG_JSON WEIGHTS TOKENS [--dtype fp32|bf16] [--experts eager|grouped_mm|batched_mm] [--compile]
+usage: echo 10 | train.py CONFIG_JSON WEIGHTS TOKENS [--dtype fp32|bf16] [--experts eager|grouped_mm|batched_mm]
+       [--compile]
                           [--threads N] [--lr X]
 """
 import argparse
@@ -64,7 +67,8 @@ def read_tokens(path):
 def build_model(path):
     with open(path, encoding="utf-8") as file:
         values = json.load(file)
-    for key in ("architectures", "model_type", "auto_map", "quantization_config", "transformers_version", "torch_dtype"):
+    for key in ("architectures", "model_type", "auto_map", "quantization_config", "transformers_version",
+                "torch_dtype"):
         values.pop(key, None)
     values.update(num_nextn_predict_layers=0, use_cache=False, bos_token_id=None, eos_token_id=None, pad_token_id=None)
     config = DeepseekV3Config(**values)
@@ -136,7 +140,8 @@ def main():
             done += 1
         peak = status_bytes("VmHWM")
         print(json.dumps(dict(row=row, tokens_per_second=rates, loss=losses, baseline_bytes=baseline, peak_bytes=peak,
-                              peak_above_baseline_bytes=peak - baseline, threads=args.threads, torch=torch.__version__)), flush=True)
+                              peak_above_baseline_bytes=peak - baseline, threads=args.threads,
+                              torch=torch.__version__)), flush=True)
 
 
 if __name__ == "__main__":

@@ -12,9 +12,11 @@ namespace hadal::data {
 namespace {
 
 constexpr const char* kStyle = R"(
-:root { --paper: #fbfbf9; --card: #fff; --ink: #1d2330; --dim: #667; --line: #dcdfe6; --pad: #e9ebf0; --sees: #5b7db8; --light: 78%; --deep: 42%; }
+:root { --paper: #fbfbf9; --card: #fff; --ink: #1d2330; --dim: #667; --line: #dcdfe6; --pad: #e9ebf0;
+  --sees: #5b7db8; --light: 78%; --deep: 42%; }
 @media (prefers-color-scheme: dark) {
-  :root { --paper: #12151c; --card: #1a1e28; --ink: #e4e7ee; --dim: #99a1b3; --line: #2d3342; --pad: #262b38; --sees: #86a6de; --light: 34%; --deep: 62%; }
+  :root { --paper: #12151c; --card: #1a1e28; --ink: #e4e7ee; --dim: #99a1b3; --line: #2d3342; --pad: #262b38;
+    --sees: #86a6de; --light: 34%; --deep: 62%; }
 }
 * { box-sizing: border-box; }
 body { margin: 0 auto; max-width: 1100px; padding: 28px 20px 60px; background: var(--paper); color: var(--ink);
@@ -22,8 +24,10 @@ body { margin: 0 auto; max-width: 1100px; padding: 28px 20px 60px; background: v
 h1 { font-size: 22px; margin: 0 0 4px; }
 p { margin: 2px 0; color: var(--dim); }
 .key { display: flex; flex-wrap: wrap; gap: 6px 18px; margin: 14px 0 20px; }
-.key i { display: inline-block; width: 22px; height: 12px; margin-right: 6px; border-radius: 3px; vertical-align: -1px; }
-.card { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 12px 14px; margin: 10px 0; }
+.key i { display: inline-block; width: 22px; height: 12px; margin-right: 6px; border-radius: 3px;
+  vertical-align: -1px; }
+.card { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 12px 14px;
+  margin: 10px 0; }
 .top { display: flex; gap: 14px; align-items: center; }
 .wide { flex: 1; min-width: 0; }
 .name { font-size: 13px; color: var(--dim); margin-bottom: 5px; font-variant-numeric: tabular-nums; }
@@ -33,9 +37,11 @@ p { margin: 2px 0; color: var(--dim); }
 .first { border-left: 2px solid var(--ink); }
 .prefix { background: hsl(var(--hue) 58% var(--light)); }
 .suffix { background: repeating-linear-gradient(45deg, hsl(var(--hue) 58% var(--light)) 0 5px, var(--card) 5px 8px); }
-.middle { background: repeating-linear-gradient(-45deg, hsl(var(--hue) 60% var(--deep)) 0 4px, hsl(var(--hue) 58% var(--light)) 4px 8px); }
+.middle { background: repeating-linear-gradient(-45deg, hsl(var(--hue) 60% var(--deep)) 0 4px,
+  hsl(var(--hue) 58% var(--light)) 4px 8px); }
 .special { background: hsl(var(--hue) 60% var(--deep)); min-width: 2px !important; }
-.mask { width: 64px; height: 64px; flex: none; border: 1px solid var(--line); border-radius: 4px; background: var(--pad); }
+.mask { width: 64px; height: 64px; flex: none; border: 1px solid var(--line); border-radius: 4px;
+  background: var(--pad); }
 .mask path { fill: var(--sees); }
 details { margin-top: 8px; } summary { cursor: pointer; color: var(--dim); font-size: 13px; }
 table { border-collapse: collapse; width: 100%; margin-top: 6px; font-size: 13px; }

@@ -17,7 +17,8 @@ using namespace hadal;
 constexpr std::string_view kMark = "\xee\x84\xa3";  // a character of private use; only the messages below hold it
 const char* const kMessages =
     R"([{"role": "system", "content": "\ue123be\ue123"}, {"role": "user", "content": " a <|b|> \ue123\n"},
-  {"role": "assistant", "content": "\ue123", "tool_calls": [{"type": "function", "function": {"name": "\ue123f", "arguments": {"\ue123": [1, 2.5, null]}}}]},
+  {"role": "assistant", "content": "\ue123",
+   "tool_calls": [{"type": "function", "function": {"name": "\ue123f", "arguments": {"\ue123": [1, 2.5, null]}}}]},
   {"role": "tool", "content": "\ue123[]"}])";
 
 ChatLimits small_limits() {

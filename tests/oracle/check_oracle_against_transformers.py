@@ -1,8 +1,9 @@
-"""Holds the oracle itself against a stranger: Hugging Face transformers' DeepseekV3 and DeepseekV2, in double precision, where the
-families overlap (no MTP, no document masks, no balance loss). Logits and every gradient of the cross-entropy must agree.
+"""Holds the oracle itself against a stranger: Hugging Face transformers' DeepseekV3 and DeepseekV2, in double
+precision, where the families overlap (no MTP, no document masks, no balance loss). Logits and every gradient of the
+cross-entropy must agree.
 
-transformers casts some steps to float; while it runs here, those casts are lifted. Prints one line per case and the worst error;
-exits 1 if anything differs by more than 1e-12 of its norm.
+transformers casts some steps to float; while it runs here, those casts are lifted. Prints one line per case and the
+worst error; exits 1 if anything differs by more than 1e-12 of its norm.
 """
 import contextlib
 import sys
@@ -15,18 +16,21 @@ from model import Batch, Config, LossWeights, Model
 
 TOLERANCE = 1e-12
 BASE = dict(vocab_size=37, hidden_size=24, n_layers=3, n_dense_layers=1, n_heads=3, q_lora_rank=10, kv_lora_rank=12,
-            qk_nope_head_dim=8, qk_rope_head_dim=4, v_head_dim=6, dense_ffn_size=20, expert_ffn_size=7, n_routed_experts=12,
-            n_shared_experts=1, n_experts_per_token=3, n_groups=4, n_limited_groups=2, routed_scale=2.5)
+            qk_nope_head_dim=8, qk_rope_head_dim=4, v_head_dim=6, dense_ffn_size=20, expert_ffn_size=7,
+            n_routed_experts=12, n_shared_experts=1, n_experts_per_token=3, n_groups=4, n_limited_groups=2,
+            routed_scale=2.5)
 YARN = dict(factor=4.0, original_positions=16, mscale=0.707, mscale_all_dim=1.0, beta_fast=32.0, beta_slow=1.0)
 V2 = dict(score_function="softmax", group_score="max", selection_bias=False, normalize_top_k=False)
 CASES = {
     "v3": {},
     "v3 negative bias": dict(bias="negative"),
     "v3 two shared, direct q, YaRN": dict(n_shared_experts=2, q_lora_rank=0, yarn=YARN),
-    "v3 one group, not normalised, rms eps 1e-2": dict(n_groups=1, n_limited_groups=1, normalize_top_k=False, rms_eps=1e-2),
+    "v3 one group, not normalised, rms eps 1e-2": dict(n_groups=1, n_limited_groups=1, normalize_top_k=False,
+                                                       rms_eps=1e-2),
     "v3 tied, all layers sparse": dict(tie_embeddings=True, n_dense_layers=0, n_layers=2),
     "v2 group-limited softmax": dict(**V2),
-    "v2 greedy softmax, direct q, YaRN": dict(**V2, n_groups=1, n_limited_groups=1, q_lora_rank=0, yarn=YARN | dict(mscale=1.0)),
+    "v2 greedy softmax, direct q, YaRN": dict(**V2, n_groups=1, n_limited_groups=1, q_lora_rank=0,
+                                              yarn=YARN | dict(mscale=1.0)),
 }
 
 
@@ -64,14 +68,17 @@ def stranger(c):
                     original_max_position_embeddings=c.yarn["original_positions"], beta_fast=c.yarn["beta_fast"],
                     beta_slow=c.yarn["beta_slow"], mscale=c.yarn["mscale"], mscale_all_dim=c.yarn["mscale_all_dim"])
     common = dict(
-        vocab_size=c.vocab_size, hidden_size=c.hidden_size, num_hidden_layers=c.n_layers, first_k_dense_replace=c.n_dense_layers,
-        num_attention_heads=c.n_heads, num_key_value_heads=c.n_heads, q_lora_rank=c.q_lora_rank or None, kv_lora_rank=c.kv_lora_rank,
+        vocab_size=c.vocab_size, hidden_size=c.hidden_size, num_hidden_layers=c.n_layers,
+        first_k_dense_replace=c.n_dense_layers, num_attention_heads=c.n_heads, num_key_value_heads=c.n_heads,
+        q_lora_rank=c.q_lora_rank or None, kv_lora_rank=c.kv_lora_rank,
         qk_nope_head_dim=c.qk_nope_head_dim, qk_rope_head_dim=c.qk_rope_head_dim, v_head_dim=c.v_head_dim,
-        intermediate_size=c.dense_ffn_size, moe_intermediate_size=c.expert_ffn_size, n_routed_experts=c.n_routed_experts,
-        n_shared_experts=c.n_shared_experts, num_experts_per_tok=c.n_experts_per_token, n_group=c.n_groups,
-        topk_group=c.n_limited_groups, routed_scaling_factor=c.routed_scale, norm_topk_prob=c.normalize_top_k, rms_norm_eps=c.rms_eps,
-        max_position_embeddings=int(c.yarn["factor"] * c.yarn["original_positions"]), tie_word_embeddings=c.tie_embeddings,
-        rope_parameters=rope, use_cache=False, bos_token_id=None, eos_token_id=None, pad_token_id=None)
+        intermediate_size=c.dense_ffn_size, moe_intermediate_size=c.expert_ffn_size,
+        n_routed_experts=c.n_routed_experts, n_shared_experts=c.n_shared_experts,
+        num_experts_per_tok=c.n_experts_per_token, n_group=c.n_groups,
+        topk_group=c.n_limited_groups, routed_scaling_factor=c.routed_scale, norm_topk_prob=c.normalize_top_k,
+        rms_norm_eps=c.rms_eps, max_position_embeddings=int(c.yarn["factor"] * c.yarn["original_positions"]),
+        tie_word_embeddings=c.tie_embeddings, rope_parameters=rope, use_cache=False, bos_token_id=None,
+        eos_token_id=None, pad_token_id=None)
     is_v3 = c.score_function == "sigmoid"
     if is_v3:
         model = DeepseekV3ForCausalLM(DeepseekV3Config(**common, num_mtp_layers=0))
@@ -137,7 +144,8 @@ def check_case(name, changes):
     targets = [t for row in ids.tolist() for t in row[1:] + [-1]]
     ranges = [(i * length, length) for i in range(n_sequences)]
     leaves = {n: w.clone().requires_grad_(not n.endswith("moe.bias")) for n, w in weights.items()}
-    result = Model(c, leaves).forward(Batch(tokens, targets, ranges, ranges), LossWeights(1 / (n_sequences * (length - 1)), [], 0.0))
+    result = Model(c, leaves).forward(Batch(tokens, targets, ranges, ranges),
+                                      LossWeights(1 / (n_sequences * (length - 1)), [], 0.0))
     result.total.backward()
 
     worst, where = abs(float(result.total.detach() - loss.detach())) / float(loss.detach()), "loss"

@@ -267,8 +267,8 @@ def greedy(directory, ids, n_tokens):
 
 
 def fp8_in_transformers(directory):
-    """On a CPU transformers dequantises FP8 blocks when it loads, to BF16. (It takes the size of a block from the number
-    of scales, so that partial blocks beside whole ones, such as those of the released kv_a, are beyond it.)"""
+    """On a CPU transformers dequantises FP8 blocks when it loads, to BF16. (It takes the size of a block from the
+    number of scales, so that partial blocks beside whole ones, such as those of the released kv_a, are beyond it.)"""
     state = load_in_transformers(directory).state_dict()
     wanted = floats(load(directory))
     n = 0

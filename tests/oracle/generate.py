@@ -50,14 +50,17 @@ class InSinglePrecision(Model):
 
 
 def single_precision_error(case, result, gradients):
-    """The worst error of torch's own FP32 gradients, in units of the FP32 bound 2e-5 ||g|| + 1e-8 sqrt(n): twice, from weights
-    that were moved by as much as rounding would."""
+    """The worst error of torch's own FP32 gradients, in units of the FP32 bound 2e-5 ||g|| + 1e-8 sqrt(n): twice, from
+    weights that were moved by as much as rounding would."""
     config, _, _, batch, loss_weights, weights = case
     generator, worst = torch.Generator().manual_seed(1), 0.0
     for _ in range(2):
-        moved = {n: w if n.endswith("moe.bias") else w * (1 + 6e-8 * torch.randn(w.shape, generator=generator, dtype=w.dtype))
+        moved = {n: w if n.endswith("moe.bias") else w * (1 + 6e-8 * torch.randn(w.shape, generator=generator,
+                                                                                 dtype=w.dtype))
                  for n, w in weights.items()}
-        model = InSinglePrecision(Config(config), {n: w.clone().requires_grad_(n in gradients) for n, w in moved.items()}, result.routes)
+        model = InSinglePrecision(Config(config),
+                                  {n: w.clone().requires_grad_(n in gradients) for n, w in moved.items()},
+                                  result.routes)
         total = model.forward(batch, LossWeights(**loss_weights)).total
         found = torch.autograd.grad(total, [model.w[n] for n in gradients], allow_unused=True)
         for (n, g), other in zip(gradients.items(), found):
@@ -67,9 +70,9 @@ def single_precision_error(case, result, gradients):
 
 
 def best_draw(choice, index):
-    """Which of 24 draws of the weights makes the best-conditioned problem. An ill-conditioned one (a normed vector near 0, an
-    attention that looks at one key alone) is a problem whose gradient even torch's own FP32 misses by far: there the comparison
-    would measure the draw. Stops at a draw that torch holds to a twentieth of our bound."""
+    """Which of 24 draws of the weights makes the best-conditioned problem. An ill-conditioned one (a normed vector near
+    0, an attention that looks at one key alone) is a problem whose gradient even torch's own FP32 misses by far: there
+    the comparison would measure the draw. Stops at a draw that torch holds to a twentieth of our bound."""
     best, best_error = 0, float("inf")
     for attempt in range(24):
         case = build(choice, index, attempt)
@@ -112,8 +115,9 @@ def write_case(directory, index, case, outcome):
         batch=dict(tokens=batch.tokens, targets=batch.targets, segments=batch.segments, sequences=batch.sequences,
                    positions=[batch.position(i) for i in range(len(batch.tokens))]),
         weights=loss_weights,
-        expect=dict(main=float(result.main.detach()), main_count=result.main_count, mtp=[float(x.detach()) for x in result.mtp],
-                    mtp_count=result.mtp_count, balance=float(result.balance.detach()), total=float(result.total.detach()),
+        expect=dict(main=float(result.main.detach()), main_count=result.main_count,
+                    mtp=[float(x.detach()) for x in result.mtp], mtp_count=result.mtp_count,
+                    balance=float(result.balance.detach()), total=float(result.total.detach()),
                     expert_load=result.expert_load, routes=[[e for row in r for e in row] for r in result.routes]))
     with open(os.path.join(directory, name + ".json"), "w", encoding="utf-8") as out:
         json.dump(document, out)
@@ -141,7 +145,8 @@ def main():
     parser.add_argument("--cases", type=int, default=208)
     parser.add_argument("--only", help="comma-separated case numbers")
     parser.add_argument("--mutants", action="store_true")
-    parser.add_argument("--choose-draws", action="store_true", help="write draws.json (after a change of the grid), nothing else")
+    parser.add_argument("--choose-draws", action="store_true",
+                        help="write draws.json (after a change of the grid), nothing else")
     args = parser.parse_args()
     torch.set_num_threads(1)
     cases = sample(args.cases)

@@ -1,6 +1,7 @@
-"""Five optimizer steps on random gradients: DIR/honest and DIR/FAULT for every fault of optimizer.py, each a case.json (model
-configuration, optimizer settings, learning rates, norms) and a case.safetensors (w.NAME start, gI.NAME gradients, and after the
-steps a.NAME weights, m.NAME, v.NAME, ema.NAME). The honest one must agree with torch.optim.AdamW or nothing is written.
+"""Five optimizer steps on random gradients: DIR/honest and DIR/FAULT for every fault of optimizer.py, each a case.json
+(model configuration, optimizer settings, learning rates, norms) and a case.safetensors (w.NAME start, gI.NAME
+gradients, and after the steps a.NAME weights, m.NAME, v.NAME, ema.NAME). The honest one must agree with
+torch.optim.AdamW or nothing is written.
 
 usage: generate_optimizer.py DIR
 """
@@ -16,8 +17,8 @@ from model import Config
 from optimizer import FAULTS, AdamW
 
 CONFIG = dict(vocab_size=19, hidden_size=12, n_layers=2, n_dense_layers=1, n_heads=2, q_lora_rank=7, kv_lora_rank=5,
-              qk_nope_head_dim=4, qk_rope_head_dim=2, v_head_dim=3, dense_ffn_size=9, expert_ffn_size=5, n_routed_experts=4,
-              n_shared_experts=1, n_experts_per_token=2, n_mtp=1)
+              qk_nope_head_dim=4, qk_rope_head_dim=2, v_head_dim=3, dense_ffn_size=9, expert_ffn_size=5,
+              n_routed_experts=4, n_shared_experts=1, n_experts_per_token=2, n_mtp=1)
 SETTINGS = dict(beta1=0.9, beta2=0.95, eps=1e-3, weight_decay=0.1, clip=1.0, ema_decay=0.8)
 RATES = [1e-2, 3e-2, 2e-2, 0.0, 1e-2]
 SCALES = [1.0, 1e-3, 0.02, 1e-3, 30.0]  # steps 2 and 4 stay below the clip
@@ -38,7 +39,8 @@ def run(optimizer_class, start):
 
 def check_against_torch(start, weights):
     parameters = {n: torch.nn.Parameter(w.clone()) for n, w in start.items() if not n.endswith("moe.bias")}
-    groups = [dict(params=[p], weight_decay=0.0 if n.endswith("norm") else SETTINGS["weight_decay"]) for n, p in parameters.items()]
+    groups = [dict(params=[p], weight_decay=0.0 if n.endswith("norm") else SETTINGS["weight_decay"])
+              for n, p in parameters.items()]
     optimizer = torch.optim.AdamW(groups, lr=1.0, betas=(SETTINGS["beta1"], SETTINGS["beta2"]), eps=SETTINGS["eps"])
     for i, rate in enumerate(RATES):
         for n, g in gradients_of(start, i).items():

@@ -4,8 +4,8 @@ usage: gguf_llama.py FILE.gguf 1,2,3 N_TOKENS [TEXT]
        gguf_llama.py --logits FILE.gguf DIR
        gguf_llama.py --installed
 
-The first prints {"tokens": [...], "text_ids": [ids of TEXT by llama.cpp's tokenizer]}; the second {"correlation": c} between
-the logits of llama.cpp and those of transformers on the model in DIR, the lowest of some prompts.
+The first prints {"tokens": [...], "text_ids": [ids of TEXT by llama.cpp's tokenizer]}; the second {"correlation": c}
+between the logits of llama.cpp and those of transformers on the model in DIR, the lowest of some prompts.
 """
 import json
 import sys

@@ -1,7 +1,7 @@
 """The grid of configurations: factors with their levels, sampled so that every pair of levels meets in some case.
 
-A level's value is a dict of configuration keys, options or batch traits. The sampler is greedy (of many random candidates the
-one that covers most pairs not met yet) and seeded: the same grid everywhere.
+A level's value is a dict of configuration keys, options or batch traits. The sampler is greedy (of many random
+candidates the one that covers most pairs not met yet) and seeded: the same grid everywhere.
 """
 import random
 
@@ -17,8 +17,10 @@ FACTORS = dict(
     heads=[dict(n_heads=1), dict(n_heads=2), dict(n_heads=3)],
     q_lora=[dict(q_lora_rank=0), dict(q_lora_rank=7), dict(q_lora_rank=16)],
     kv_lora=[dict(kv_lora_rank=5), dict(kv_lora_rank=12), dict(kv_lora_rank=16)],
-    head_dims=[dict(qk_nope_head_dim=8, qk_rope_head_dim=4, v_head_dim=8), dict(qk_nope_head_dim=5, qk_rope_head_dim=2, v_head_dim=3),
-               dict(qk_nope_head_dim=3, qk_rope_head_dim=6, v_head_dim=7), dict(qk_nope_head_dim=16, qk_rope_head_dim=8, v_head_dim=12)],
+    head_dims=[dict(qk_nope_head_dim=8, qk_rope_head_dim=4, v_head_dim=8),
+               dict(qk_nope_head_dim=5, qk_rope_head_dim=2, v_head_dim=3),
+               dict(qk_nope_head_dim=3, qk_rope_head_dim=6, v_head_dim=7), dict(qk_nope_head_dim=16, qk_rope_head_dim=8,
+                                                                                v_head_dim=12)],
     dense_ffn=[dict(dense_ffn_size=9), dict(dense_ffn_size=20)],
     expert_ffn=[dict(expert_ffn_size=3), dict(expert_ffn_size=8)],
     experts=[dict(n_routed_experts=0, n_groups=1, n_limited_groups=1, n_experts_per_token=1),
@@ -32,12 +34,14 @@ FACTORS = dict(
     shared=[dict(n_shared_experts=0), dict(n_shared_experts=1), dict(n_shared_experts=2)],
     gate=[dict(score_function="sigmoid", group_score="top2_sum"), dict(score_function="softmax", group_score="max"),
           dict(score_function="sigmoid", group_score="max"), dict(score_function="softmax", group_score="top2_sum")],
-    bias=[dict(selection_bias=False, bias="none"), dict(selection_bias=True, bias="small"), dict(selection_bias=True, bias="far"),
+    bias=[dict(selection_bias=False, bias="none"), dict(selection_bias=True, bias="small"),
+          dict(selection_bias=True, bias="far"),
           dict(selection_bias=True, bias="negative")],
     normalize=[dict(normalize_top_k=True), dict(normalize_top_k=False)],
     routed_scale=[dict(routed_scale=1.0), dict(routed_scale=2.5)],
     mtp=[dict(n_mtp=0), dict(n_mtp=1), dict(n_mtp=2)],
-    eps=[dict(rms_eps=1e-6, latent_norm_eps=1e-6), dict(rms_eps=1e-2, latent_norm_eps=1e-6), dict(rms_eps=1e-5, latent_norm_eps=1e-3)],
+    eps=[dict(rms_eps=1e-6, latent_norm_eps=1e-6), dict(rms_eps=1e-2, latent_norm_eps=1e-6),
+         dict(rms_eps=1e-5, latent_norm_eps=1e-3)],
     rope=[dict(rope_theta=10000.0), dict(rope_theta=50.0)],
     yarn=[dict(), dict(yarn=dict(factor=4.0, original_positions=16, mscale=1.0, mscale_all_dim=1.0)),
           dict(yarn=dict(factor=40.0, original_positions=64, mscale=0.707, mscale_all_dim=1.0, beta_fast=8.0)),
@@ -130,7 +134,8 @@ def random_weights(c, bias_kind, seed):
 
 
 def build(choice, index, attempt=0):
-    """One case: configuration, options, batch, weights of the loss terms, model weights (another draw for each attempt)."""
+    """One case: configuration, options, batch, weights of the loss terms, model weights (another draw for each
+    attempt)."""
     merged = {}
     for factor, level in choice.items():
         merged.update(FACTORS[factor][level])
@@ -140,7 +145,8 @@ def build(choice, index, attempt=0):
     config = merged
     batch = make_batch(traits, config["vocab_size"], draw)
     n = max(len(batch.tokens), 24)  # weights of means, as in training, but all different
-    loss_weights = dict(main=draw.uniform(0.5, 1.5) / n, mtp=[draw.uniform(0.1, 0.4) / n for _ in range(config["n_mtp"])],
+    loss_weights = dict(main=draw.uniform(0.5, 1.5) / n,
+                        mtp=[draw.uniform(0.1, 0.4) / n for _ in range(config["n_mtp"])],
                         balance=draw.uniform(0.02, 0.08) / len(batch.sequences))
     weights = random_weights(Config(config), traits["bias"], 7 + index + 1000 * attempt)
     return config, options, traits, batch, loss_weights, weights

@@ -16,11 +16,12 @@ from transformers.models.deepseek_v2 import modeling_deepseek_v2 as v2
 from transformers.models.deepseek_v3 import modeling_deepseek_v3 as v3
 
 transformers.logging.set_verbosity_error()
-KEYS = ["vocab_size", "hidden_size", "intermediate_size", "moe_intermediate_size", "num_hidden_layers", "num_attention_heads",
-        "num_key_value_heads", "n_shared_experts", "n_routed_experts", "routed_scaling_factor", "kv_lora_rank", "q_lora_rank",
-        "qk_rope_head_dim", "v_head_dim", "qk_nope_head_dim", "n_group", "topk_group", "num_experts_per_tok",
-        "first_k_dense_replace", "norm_topk_prob", "hidden_act", "max_position_embeddings", "rms_norm_eps", "bos_token_id",
-        "eos_token_id", "pad_token_id", "tie_word_embeddings", "attention_bias", "initializer_range"]
+KEYS = ["vocab_size", "hidden_size", "intermediate_size", "moe_intermediate_size", "num_hidden_layers",
+        "num_attention_heads", "num_key_value_heads", "n_shared_experts", "n_routed_experts", "routed_scaling_factor",
+        "kv_lora_rank", "q_lora_rank", "qk_rope_head_dim", "v_head_dim", "qk_nope_head_dim", "n_group", "topk_group",
+        "num_experts_per_tok", "first_k_dense_replace", "norm_topk_prob", "hidden_act", "max_position_embeddings",
+        "rms_norm_eps", "bos_token_id", "eos_token_id", "pad_token_id", "tie_word_embeddings", "attention_bias",
+        "initializer_range"]
 
 
 def meaning(config):
@@ -82,11 +83,12 @@ def random_config(dice):
         num_experts_per_tok=dice.randint(1, limited * per_group), first_k_dense_replace=dice.randint(0, 2),
         max_position_embeddings=dice.choice([64, 163840]), rms_norm_eps=dice.choice([1e-6, 1e-5]),
         bos_token_id=dice.choice([None, 0, 3]), eos_token_id=dice.choice([None, 1, [1, 4]]),
-        tie_word_embeddings=dice.random() < 0.5, initializer_range=dice.choice([0.02, 0.1]), rope_parameters=random_rope(dice),
-        dtype=dice.choice(["float32", "bfloat16", "float16"]))
+        tie_word_embeddings=dice.random() < 0.5, initializer_range=dice.choice([0.02, 0.1]),
+        rope_parameters=random_rope(dice), dtype=dice.choice(["float32", "bfloat16", "float16"]))
     if dice.random() < 0.5:
         return transformers.DeepseekV2Config(topk_method=dice.choice(["greedy", "group_limited_greedy"]), **fields)
-    return transformers.DeepseekV3Config(norm_topk_prob=dice.random() < 0.5, num_mtp_layers=dice.randint(0, 2), **fields)
+    return transformers.DeepseekV3Config(norm_topk_prob=dice.random() < 0.5, num_mtp_layers=dice.randint(0, 2),
+                                         **fields)
 
 
 def save(directory, count, out):

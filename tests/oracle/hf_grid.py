@@ -1,10 +1,11 @@
 """Random models of Hugging Face transformers, saved as its users save them, with what transformers computes from them.
 
-usage: hf_grid.py DIRECTORY [--cases 64] [--only 3,4]     writes DIRECTORY/case_NNN/{model directory, expected.json, expected.safetensors}
+usage: hf_grid.py DIRECTORY [--cases 64] [--only 3,4]     writes DIRECTORY/case_NNN/{model directory, expected.json,
+expected.safetensors}
 
-Configurations are sampled so that every pair of levels meets. A draw is kept only if it can show mistakes: log-probabilities
-spread by a nat, every expert receives tokens, FP32 and FP64 choose the same experts, greedy text has 32 different tokens, and
-twenty steps of AdamW lower the loss by 0.5.
+Configurations are sampled so that every pair of levels meets. A draw is kept only if it can show mistakes:
+log-probabilities spread by a nat, every expert receives tokens, FP32 and FP64 choose the same experts, greedy text has
+32 different tokens, and twenty steps of AdamW lower the loss by 0.5.
 """
 import argparse
 import json
@@ -32,7 +33,8 @@ FACTORS = dict(
     heads=[dict(n_heads=2), dict(n_heads=3), dict(n_heads=4)],
     q_lora=[dict(q_lora_rank=0), dict(q_lora_rank=24), dict(q_lora_rank=13)],
     kv_lora=[dict(kv_lora_rank=16), dict(kv_lora_rank=21)],
-    head_dims=[dict(qk_nope_head_dim=16, qk_rope_head_dim=8, v_head_dim=16), dict(qk_nope_head_dim=9, qk_rope_head_dim=4, v_head_dim=7),
+    head_dims=[dict(qk_nope_head_dim=16, qk_rope_head_dim=8, v_head_dim=16),
+               dict(qk_nope_head_dim=9, qk_rope_head_dim=4, v_head_dim=7),
                dict(qk_nope_head_dim=12, qk_rope_head_dim=6, v_head_dim=10)],
     dense_ffn=[dict(dense_ffn_size=150), dict(dense_ffn_size=51)],
     expert_ffn=[dict(expert_ffn_size=24), dict(expert_ffn_size=17)],
@@ -47,7 +49,8 @@ FACTORS = dict(
     eps=[dict(rms_eps=1e-6), dict(rms_eps=1e-5), dict(rms_eps=1e-2)],
     theta=[dict(rope_theta=10000.0), dict(rope_theta=50.0)],
     yarn=[dict(), dict(yarn=dict(factor=4.0, original_positions=32, mscale=1.0, mscale_all_dim=1.0)),
-          dict(yarn=dict(factor=40.0, original_positions=64, mscale=0.707, mscale_all_dim=1.0, beta_fast=8.0, beta_slow=1.0))],
+          dict(yarn=dict(factor=40.0, original_positions=64, mscale=0.707, mscale_all_dim=1.0, beta_fast=8.0,
+                         beta_slow=1.0))],
     tie=[dict(tie_embeddings=False), dict(tie_embeddings=True)],
     storage=[dict(storage="fp32"), dict(storage="bf16"), dict(storage="fp8"), dict(storage="fp8_ue8m0")],
     files=[dict(files="one"), dict(files="sharded")],
@@ -64,7 +67,8 @@ def pairs(choice):
 def sample(n_cases, seed=4):
     draw = random.Random(seed)
     sizes = [len(levels) for levels in FACTORS.values()]
-    missing = {(i, a, j, b) for i in range(len(sizes)) for j in range(i) for a in range(sizes[i]) for b in range(sizes[j])}
+    missing = {(i, a, j, b) for i in range(len(sizes)) for j in range(i) for a in range(sizes[i])
+               for b in range(sizes[j])}
     cases = []
     for _ in range(n_cases):
         candidates = [{f: draw.randrange(len(levels)) for f, levels in FACTORS.items()} for _ in range(60)]
@@ -105,8 +109,8 @@ def draw_weights(c, bias, seed):
     for name, w in weights.items():
         if name.endswith("moe.bias"):  # far from zero, but near one another: else some experts never see a token
             w.copy_((0.15 * torch.randn(w.shape, generator=generator)).double() + {"far": 1.5, "negative": -3.0}[bias])
-        elif name == "embedding" and not c.tie_embeddings:  # small beside what the layers add, so that greedy text depends on
-            w.mul_(0.3)                                     # more than its last token
+        elif name == "embedding" and not c.tie_embeddings:
+            w.mul_(0.3)  # small beside what the layers add, so that greedy text depends on more than its last token
         elif not name.endswith("norm"):
             gain = 1.0 if name in ("embedding", "head") or name.endswith("router") else 1.4
             w.mul_(max(gain, 0.08 / float(w.std())))
@@ -191,7 +195,8 @@ class Draw:
         with torch.no_grad():
             for name, t in list(theirs.named_parameters()) + list(theirs.named_buffers()):
                 t.copy_(kept[name])
-            tensors |= {"more_tokens": more.int(), "more_log_probs": log_probs(theirs, more).contiguous(), "more_log_probs_bf16": in_bf16.contiguous()}
+            tensors |= {"more_tokens": more.int(), "more_log_probs": log_probs(theirs, more).contiguous(),
+                        "more_log_probs_bf16": in_bf16.contiguous()}
         self.trace = trace(theirs, ids[0])
         losses = adamw_losses(theirs, ids)
         with torch.no_grad():
@@ -200,16 +205,20 @@ class Draw:
         with double_throughout():
             in_double = adamw_losses(theirs.double(), ids)
         if max(abs(a - b) for a, b in zip(losses, in_double)) > 2e-5:
-            self.refuse(f"FP32 and FP64 lose each other by {max(abs(a - b) for a, b in zip(losses, in_double)):.0e} in training")
+            self.refuse(f"FP32 and FP64 lose each other by {max(abs(a - b) for a, b in zip(losses, in_double)):.0e} in "
+                        "training")
         if losses[0] - losses[-1] < 0.5:
             self.refuse(f"AdamW lowers the loss from {losses[0]:.3f} to {losses[-1]:.3f} only")
-        return tensors, dict(loss=float(loss.detach()), losses=losses, prompt=self.prompt.tolist(), text=self.text.tolist(), gaps=self.gaps,
-                             distinct=len(self.text.unique()), summary=self.summary())
+        return tensors, dict(loss=float(loss.detach()), losses=losses, prompt=self.prompt.tolist(),
+                             text=self.text.tolist(), gaps=self.gaps, distinct=len(self.text.unique()),
+                             summary=self.summary())
 
     def summary(self):
         c, o = self.c, self.options
-        return (f"{o['family']} {o['storage']} {o['files']} rope {o['spelling']}; hidden {c.hidden_size}, {c.n_layers} layers "
-                f"({c.n_dense_layers} dense), q_lora {c.q_lora_rank}, {c.n_routed_experts} experts in {c.n_groups} groups, top "
+        return (f"{o['family']} {o['storage']} {o['files']} rope {o['spelling']}; hidden {c.hidden_size}, {c.n_layers} "
+                "layers "
+                f"({c.n_dense_layers} dense), q_lora {c.q_lora_rank}, {c.n_routed_experts} experts in {c.n_groups} "
+                "groups, top "
                 f"{c.n_experts_per_token}, shared {c.n_shared_experts}, yarn {c.yarn['factor']:g}, bias {o['bias']}")
 
 

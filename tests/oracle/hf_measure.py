@@ -1,4 +1,5 @@
-"""What Hugging Face transformers computes from a model: log-probabilities, routes, a trace, greedy text, losses of AdamW."""
+"""What Hugging Face transformers computes from a model: log-probabilities, routes, a trace, greedy text, losses of
+AdamW."""
 import torch
 
 NEW_TOKENS, STEPS, RATE = 64, 20, 3e-4

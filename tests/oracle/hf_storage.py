@@ -1,5 +1,5 @@
-"""How the models of hf_grid.py are stored: as transformers saves them, or rewritten into the released FP8 layout, in one file or
-shards, with the old or the new spelling of config.json."""
+"""How the models of hf_grid.py are stored: as transformers saves them, or rewritten into the released FP8 layout, in
+one file or shards, with the old or the new spelling of config.json."""
 import json
 import os
 
@@ -79,7 +79,8 @@ def old_spelling(config):
     config["rope_theta"] = rope["rope_theta"]
     config["rope_scaling"] = None
     if rope["rope_type"] == "yarn":
-        config["rope_scaling"] = {"type": "yarn", **{k: v for k, v in rope.items() if k not in ("rope_theta", "rope_type")}}
+        config["rope_scaling"] = {"type": "yarn",
+                                  **{k: v for k, v in rope.items() if k not in ("rope_theta", "rope_type")}}
     config["torch_dtype"] = config.pop("dtype", "float32")
 
 

@@ -1,7 +1,8 @@
 """Tiny random models as Hugging Face transformers writes them, and what transformers computes with them.
 
 usage: hf_tiny.py FOLDER. For every case: FOLDER/NAME/ (config.json, safetensors) and FOLDER/NAME.json:
-  {"tokens": [[ids], ...], "logprobs": [[natural log of p(token i+1)], ...], "greedy": {"prompt": [...], "tokens": [...]}}
+  {"tokens": [[ids], ...], "logprobs": [[natural log of p(token i+1)], ...], "greedy": {"prompt": [...], "tokens":
+  [...]}}
 """
 
 import json
@@ -14,8 +15,9 @@ from transformers import (AutoModelForCausalLM, DeepseekV2Config, DeepseekV2ForC
                           DeepseekV3ForCausalLM)
 
 V3 = dict(vocab_size=97, hidden_size=40, intermediate_size=56, moe_intermediate_size=24, num_hidden_layers=3,
-          num_attention_heads=3, num_key_value_heads=3, n_shared_experts=1, n_routed_experts=8, routed_scaling_factor=2.5,
-          kv_lora_rank=16, q_lora_rank=20, qk_rope_head_dim=8, v_head_dim=12, qk_nope_head_dim=10, n_group=4, topk_group=2,
+          num_attention_heads=3, num_key_value_heads=3, n_shared_experts=1, n_routed_experts=8,
+          routed_scaling_factor=2.5, kv_lora_rank=16, q_lora_rank=20, qk_rope_head_dim=8, v_head_dim=12,
+          qk_nope_head_dim=10, n_group=4, topk_group=2,
           num_experts_per_tok=3, first_k_dense_replace=1, max_position_embeddings=128, initializer_range=0.1,
           norm_topk_prob=True, bos_token_id=0, eos_token_id=1)
 V2 = dict(V3, hidden_size=48, n_group=2, topk_group=1, topk_method="group_limited_greedy", norm_topk_prob=False,
@@ -48,7 +50,8 @@ def quantise(weight, ue8m0):
     """The released quantiser's rule, blocks of 128 x 128; returns codes, scales and what they stand for."""
     rows, cols = weight.shape
     grid = (-(-rows // 128), -(-cols // 128))
-    codes, scales, values = torch.empty_like(weight, dtype=torch.float8_e4m3fn), torch.empty(grid), torch.empty_like(weight)
+    codes, scales, values = torch.empty_like(weight, dtype=torch.float8_e4m3fn), torch.empty(grid), torch.empty_like(
+        weight)
     for i in range(grid[0]):
         for j in range(grid[1]):
             block = slice(i * 128, (i + 1) * 128), slice(j * 128, (j + 1) * 128)

@@ -1,4 +1,5 @@
-"""The negative control of hf_grid.py: every known mistake, put in on purpose, must move the numbers ten times beyond what is tolerated.
+"""The negative control of hf_grid.py: every known mistake, put in on purpose, must move the numbers ten times beyond
+what is tolerated.
 
 usage: hf_traps.py DIRECTORY [--cases 64]     prints one line MUTANT per mistake; exits 1 if one survives
 """
@@ -17,14 +18,16 @@ from model import Batch, LossWeights, Model
 from mutations import MUTANTS
 
 TOLERANCE = dict(log_probs=2e-4, gradient=1e-4)
-BEYOND_TRANSFORMERS = ("mtp_", "balance_", "load_", "bias_update_", "documents_", "local_", "masked_target_")  # it has none of these
+BEYOND_TRANSFORMERS = ("mtp_", "balance_", "load_", "bias_update_", "documents_", "local_",
+                       "masked_target_")  # it has none of these
 
 
 def oracle_of(draw, model_class):
     """(log-probabilities, gradients by our names) of the first sequence, by the oracle or a faulty one."""
     c, ids = draw.c, draw.ids[0].tolist()
     state, names = dict(draw.theirs.named_parameters()) | dict(draw.theirs.named_buffers()), their_names(draw.c)
-    leaves = {n: part(state, names[n]).detach().double().requires_grad_(not n.endswith("moe.bias")) for n in draw.weights}
+    leaves = {n: part(state, names[n]).detach().double().requires_grad_(not n.endswith("moe.bias"))
+              for n in draw.weights}
     span = [(0, LENGTH)]
     result = model_class(c, leaves).forward(Batch(ids, ids[1:] + [-1], span, span), LossWeights(1.0, [], 0.0))
     result.total.backward()
@@ -52,7 +55,8 @@ def moved(a, b):
     worst = float((a[0] - b[0]).abs().max()) / TOLERANCE["log_probs"], "log-probabilities"
     for name, g in b[1].items():
         if float(g.norm()) > 0 and name in a[1]:
-            worst = max(worst, (float((a[1][name].double() - g.double()).norm() / g.norm()) / TOLERANCE["gradient"], name))
+            worst = max(worst, (float((a[1][name].double() - g.double()).norm() / g.norm()) / TOLERANCE["gradient"],
+                                name))
     return worst
 
 
@@ -88,7 +92,8 @@ def traps(directory, choices):
     def report(trap, name, fault, best):
         nonlocal failed
         failed |= best[0] < 10
-        print(f"MUTANT\t{trap}\t{name}\t{fault}\t" + (f"moves {best[1]} by {best[0]:.0f} tolerances" if best[0] >= 10 else f"SURVIVED ({best})"),
+        print(f"MUTANT\t{trap}\t{name}\t{fault}\t" + (f"moves {best[1]} by {best[0]:.0f} tolerances" if best[0] >= 10
+                                                      else f"SURVIVED ({best})"),
               flush=True)
 
     wanted = [m for m in MUTANTS if not m.name.startswith(BEYOND_TRANSFORMERS)]
@@ -105,7 +110,8 @@ def traps(directory, choices):
                 raise SystemExit(f"the oracle itself differs from transformers on case {i}: {honest}")
             best = max(best, moved(oracle_of(draw(i), m.model), theirs))
         report(m.trap, m.name, m.fault, best)
-    fp8 = [i for i in range(len(choices)) if describe(choices[i])[1]["storage"] == "fp8" and describe(choices[i])[0]["hidden_size"] == 136][:3]
+    fp8 = [i for i in range(len(choices)) if describe(choices[i])[1]["storage"] == "fp8"
+           and describe(choices[i])[0]["hidden_size"] == 136][:3]
     for fault, trap in (("divided", "15"), ("transposed", "16")):
         best = (0.0, "nothing")
         for i in fp8:

@@ -1,10 +1,10 @@
-"""Writes single layers for the C++ tests: DIR/layers.json (cases: kind, configuration, batch, facts) and DIR/layers.safetensors
-(CASE/in.NAME inputs, w.NAME weights, out.NAME results, dout.NAME their gradients, din.NAME and g.NAME what autograd makes of
-them for inputs and weights). Everything in double precision, from the oracle's formulas.
+"""Writes single layers for the C++ tests: DIR/layers.json (cases: kind, configuration, batch, facts) and
+DIR/layers.safetensors (CASE/in.NAME inputs, w.NAME weights, out.NAME results, dout.NAME their gradients, din.NAME and
+g.NAME what autograd makes of them for inputs and weights). Everything in double precision, from the oracle's formulas.
 
 usage: layers.py DIR [--faults]
-With --faults: DIR/N for every fault of the list below, with only the cases of the kind that must notice: one formula is wrong, or
-every number is off by 1e-9.
+With --faults: DIR/N for every fault of the list below, with only the cases of the kind that must notice: one formula is
+wrong, or every number is off by 1e-9.
 """
 import argparse
 import itertools
@@ -20,13 +20,15 @@ from grid import make_batch, random_weights
 from model import Config, Model, Result
 
 NUDGE = 1e-9
-BASE = dict(vocab_size=19, hidden_size=20, n_layers=1, n_dense_layers=1, n_heads=3, q_lora_rank=10, kv_lora_rank=12, qk_nope_head_dim=6,
-            qk_rope_head_dim=4, v_head_dim=5, dense_ffn_size=18, expert_ffn_size=7, n_routed_experts=8, n_shared_experts=2,
-            n_experts_per_token=3, n_groups=4, n_limited_groups=2, routed_scale=2.5)
+BASE = dict(vocab_size=19, hidden_size=20, n_layers=1, n_dense_layers=1, n_heads=3, q_lora_rank=10, kv_lora_rank=12,
+            qk_nope_head_dim=6, qk_rope_head_dim=4, v_head_dim=5, dense_ffn_size=18, expert_ffn_size=7,
+            n_routed_experts=8, n_shared_experts=2, n_experts_per_token=3, n_groups=4, n_limited_groups=2,
+            routed_scale=2.5)
 YARN = [dict(), dict(factor=4.0, original_positions=16, mscale=1.0, mscale_all_dim=1.0),
         dict(factor=40.0, original_positions=64, mscale=0.707, mscale_all_dim=1.0, beta_fast=8.0),
         dict(factor=2.0, original_positions=4096, mscale=1.0, mscale_all_dim=0.0)]
-HEADS = [dict(n_heads=3, qk_nope_head_dim=6, qk_rope_head_dim=4, v_head_dim=5), dict(n_heads=1, qk_nope_head_dim=3, qk_rope_head_dim=2, v_head_dim=7),
+HEADS = [dict(n_heads=3, qk_nope_head_dim=6, qk_rope_head_dim=4, v_head_dim=5),
+         dict(n_heads=1, qk_nope_head_dim=3, qk_rope_head_dim=2, v_head_dim=7),
          dict(n_heads=4, qk_nope_head_dim=16, qk_rope_head_dim=8, v_head_dim=12)]
 LENGTHS = [[23, 9], [5, 1, 17], [40], [3]]
 EXPERTS = [(8, 4, 2, 3), (7, 1, 1, 3), (4, 1, 1, 1), (10, 2, 2, 4), (12, 4, 1, 3), (8, 2, 1, 2), (4, 1, 1, 4)]
@@ -109,11 +111,16 @@ class HiddenBeforeEmbedding(Layers):
 
 
 FAULTS = {
-    "a row of a linear layer gets no gradient": ("linear", TransposedOnTheDiagonal), "epsilon stands outside the root": ("norm", EpsilonOutsideTheRoot),
-    "a repeated id gets one gradient": ("embedding", RepeatedIdsCountOnce), "gate and up are swapped": ("mlp", GateAndUpSwapped),
-    "a row without target counts as token 0": ("head", NoTargetIsTokenZero), "documents see one another": ("mla", BoundsForgotten),
-    "the softmax scale lacks its YaRN factor": ("mla", ScaleWithoutItsCorrection), "mixing weights contain the bias": ("moe", BiasInTheWeights),
-    "the balance loss has no gradient": ("moe", BalanceWithoutGradient), "both pieces use one norm": ("block", OneNormForBothPieces),
+    "a row of a linear layer gets no gradient": ("linear", TransposedOnTheDiagonal),
+    "epsilon stands outside the root": ("norm", EpsilonOutsideTheRoot),
+    "a repeated id gets one gradient": ("embedding", RepeatedIdsCountOnce),
+    "gate and up are swapped": ("mlp", GateAndUpSwapped),
+    "a row without target counts as token 0": ("head", NoTargetIsTokenZero),
+    "documents see one another": ("mla", BoundsForgotten),
+    "the softmax scale lacks its YaRN factor": ("mla", ScaleWithoutItsCorrection),
+    "mixing weights contain the bias": ("moe", BiasInTheWeights),
+    "the balance loss has no gradient": ("moe", BalanceWithoutGradient),
+    "both pieces use one norm": ("block", OneNormForBothPieces),
     "hidden state stands before the embedding": ("mtp", HiddenBeforeEmbedding),
 } | {f"every number of {kind} is off by 1e-9": (kind, Layers)
      for kind in ("linear", "norm", "embedding", "mlp", "head", "mla", "moe", "block", "mtp")}
@@ -143,7 +150,8 @@ class Writer:
         xs = {n: x.clone().requires_grad_() for n, x in inputs.items()}
         outcome = layer(self.oracle(Config(config or {}), leaves), xs)
         gradients = {n: self.random(*y.shape) for n, y in outcome.outputs.items()}
-        total = sum([(y * gradients[n]).sum() for n, y in outcome.outputs.items()], torch.zeros((), dtype=torch.float64))
+        total = sum([(y * gradients[n]).sum() for n, y in outcome.outputs.items()],
+                    torch.zeros((), dtype=torch.float64))
         total = total if outcome.extra is None else total + outcome.extra
         wanted = {"g." + n: w for n, w in leaves.items() if w.requires_grad} | {"din." + n: x for n, x in xs.items()}
         found = torch.autograd.grad(total, list(wanted.values()), allow_unused=True)
@@ -155,13 +163,15 @@ class Writer:
             self.tensors[f"{name}/{n}"] = t.detach().clone().contiguous()
         case = dict(name=name, kind=kind, config=config or {}, facts=facts | outcome.facts)
         if batch is not None:
-            case["batch"] = dict(tokens=batch.tokens, targets=batch.targets, segments=batch.segments, sequences=batch.sequences,
+            case["batch"] = dict(tokens=batch.tokens, targets=batch.targets, segments=batch.segments,
+                                 sequences=batch.sequences,
                                  positions=[batch.position(i) for i in range(len(batch.tokens))])
         self.cases.append(case)
 
 
 def batch_of(lengths, masked, seed):
-    return make_batch(dict(lengths=lengths, masked=masked, masked_targets=False, open_end=False), BASE["vocab_size"], random.Random(seed))
+    return make_batch(dict(lengths=lengths, masked=masked, masked_targets=False, open_end=False), BASE["vocab_size"],
+                      random.Random(seed))
 
 
 def all_rows(batch):
@@ -171,17 +181,20 @@ def all_rows(batch):
 # ---- the kinds ----
 def linear(w):
     for rows, n_in, n_out in [(9, 131, 5), (1, 1, 1), (130, 64, 33), (33, 300, 70)]:
-        w.add("linear", {"weight": w.random(n_out, n_in)}, {"x": w.random(rows, n_in)}, lambda m, x: Outcome({"y": m.linear(x["x"])}))
+        w.add("linear", {"weight": w.random(n_out, n_in)}, {"x": w.random(rows, n_in)},
+              lambda m, x: Outcome({"y": m.linear(x["x"])}))
 
 
 def norm(w):
     for (rows, n), eps in itertools.product([(6, 12), (33, 257), (1, 1)], [1e-6, 1e-2]):
-        w.add("norm", {"weight": 1 + 0.3 * w.random(n)}, {"x": w.random(rows, n)}, lambda m, x, eps=eps: Outcome({"y": m.norm(x["x"], "weight", eps)}), eps=eps)
+        w.add("norm", {"weight": 1 + 0.3 * w.random(n)}, {"x": w.random(rows, n)},
+              lambda m, x, eps=eps: Outcome({"y": m.norm(x["x"], "weight", eps)}), eps=eps)
 
 
 def embedding(w):
     for vocab, width, ids in [(7, 4, [3, 0, 3, 6, 3]), (50, 33, [random.Random(5).randrange(50) for _ in range(200)])]:
-        w.add("embedding", {"weight": w.random(vocab, width)}, {}, lambda m, x, ids=ids: Outcome({"y": m.embed(ids)}), ids=ids)
+        w.add("embedding", {"weight": w.random(vocab, width)}, {}, lambda m, x, ids=ids: Outcome({"y": m.embed(ids)}),
+              ids=ids)
 
 
 def mlp(w):
@@ -193,29 +206,34 @@ def mlp(w):
 def head(w):
     for rows, hidden, vocab, every in [(300, 6, 11, 5), (17, 20, 130, 3), (4, 5, 7, 1)]:
         draw = random.Random(rows)
-        targets = [-1 if i % every == 0 else draw.randrange(vocab) for i in range(rows)]  # every = 1: no valid target at all
+        targets = [-1 if i % every == 0 else draw.randrange(vocab)
+                   for i in range(rows)]  # every = 1: no valid target at all
 
         def layer(m, x, targets=targets):
             nll = m.losses(x["h"], targets)
-            return Outcome({}, 0.25 * nll.sum() + 0.0 * x["h"].sum(), {"log_probs": -nll}, dict(loss=float(nll.sum().detach())))
+            return Outcome({}, 0.25 * nll.sum() + 0.0 * x["h"].sum(), {"log_probs": -nll},
+                           dict(loss=float(nll.sum().detach())))
 
-        w.add("head", {"weight": w.random(vocab, hidden)}, {"h": w.random(rows, hidden)}, layer, targets=targets, scale=0.25)
+        w.add("head", {"weight": w.random(vocab, hidden)}, {"h": w.random(rows, hidden)}, layer, targets=targets,
+              scale=0.25)
 
 
 def mla(w):
     choices = list(itertools.product([0, 10], YARN, [False, True]))
     for i, (q_lora, yarn, masked) in enumerate(choices + [(10, YARN[1], False), (0, {}, True)]):
         long = i >= len(choices)
-        config = BASE | HEADS[i % len(HEADS)] | dict(q_lora_rank=q_lora, latent_norm_eps=1e-6 if i % 2 else 1e-3) | (dict(yarn=yarn) if yarn else {})
+        config = BASE | HEADS[i % len(HEADS)] | dict(q_lora_rank=q_lora, latent_norm_eps=1e-6 if i % 2
+                                                     else 1e-3) | (dict(yarn=yarn) if yarn else {})
         batch = batch_of([170, 30] if long else LENGTHS[i % len(LENGTHS)], masked, i)
         x = w.random(len(batch.tokens), config["hidden_size"])
         w.add("mla", random_weights(Config(config), "small", i), {"x": x},
-              lambda m, x, b=batch: Outcome({"y": m.attention(x["x"], "layers.0.attention.", b, all_rows(b))}), config, batch)
+              lambda m, x, b=batch: Outcome({"y": m.attention(x["x"], "layers.0.attention.", b, all_rows(b))}), config,
+              batch)
 
 
 def moe_outcome(y, result):
-    return Outcome({"y": y}, result.balance, {}, dict(routes=[e for r in result.routes for row in r for e in row], load=result.expert_load,
-                                                      balance=float(result.balance.detach())))
+    return Outcome({"y": y}, result.balance, {}, dict(routes=[e for r in result.routes for row in r for e in row],
+                                                      load=result.expert_load, balance=float(result.balance.detach())))
 
 
 def new_result():
@@ -226,9 +244,11 @@ def moe(w):
     for i in range(42):
         experts, groups, limited, k = EXPERTS[i % 7]
         bias = ["none", "small", "far", "negative"][i // 2 % 4]
-        config = BASE | dict(n_dense_layers=0, n_shared_experts=i % 3, n_routed_experts=experts, n_groups=groups, n_limited_groups=limited,
-                             n_experts_per_token=k, score_function=["sigmoid", "softmax"][i // 3 % 2], group_score=["top2_sum", "max"][i % 2],
-                             normalize_top_k=i // 4 % 2 == 0, routed_scale=[1.0, 2.5][i // 5 % 2], selection_bias=bias != "none")
+        config = BASE | dict(n_dense_layers=0, n_shared_experts=i % 3, n_routed_experts=experts, n_groups=groups,
+                             n_limited_groups=limited, n_experts_per_token=k,
+                             score_function=["sigmoid", "softmax"][i // 3 % 2], group_score=["top2_sum", "max"][i % 2],
+                             normalize_top_k=i // 4 % 2 == 0, routed_scale=[1.0, 2.5][i // 5 % 2],
+                             selection_bias=bias != "none")
         batch, alpha = batch_of(LENGTHS[i % len(LENGTHS)], i % 2 == 1, i), [0.3, 0.05, 0.0][i % 5 % 3]
         weights = random_weights(Config(config), bias, i)
         if i % 6 == 5 and bias != "none":  # most experts get no token
@@ -239,7 +259,8 @@ def moe(w):
             sequences = [list(range(begin, begin + n)) for begin, n in b.sequences]
             return moe_outcome(m.moe(x["x"], "layers.0.moe.", sequences, result, alpha), result)
 
-        w.add("moe", weights, {"x": w.random(len(batch.tokens), config["hidden_size"])}, layer, config, batch, alpha=alpha)
+        w.add("moe", weights, {"x": w.random(len(batch.tokens), config["hidden_size"])}, layer, config, batch,
+              alpha=alpha)
 
 
 def block(w):
@@ -251,12 +272,14 @@ def block(w):
             result = new_result()
             return moe_outcome(m.block(x["x"], 0, b, all_rows(b), result, 0.1), result)
 
-        w.add("block", random_weights(Config(config), "small", i), {"x": w.random(len(batch.tokens), config["hidden_size"])}, layer, config, batch, alpha=0.1)
+        w.add("block", random_weights(Config(config), "small", i),
+              {"x": w.random(len(batch.tokens), config["hidden_size"])}, layer, config, batch, alpha=0.1)
 
 
 def mtp(w):
     for i, (experts, depth, masked) in enumerate(itertools.product([0, 8], [1, 2], [False, True])):
-        config = BASE | dict(n_mtp=2, n_routed_experts=experts) | (dict(n_groups=1, n_limited_groups=1, n_experts_per_token=1) if not experts else {})
+        config = BASE | dict(n_mtp=2, n_routed_experts=experts) | (dict(n_groups=1, n_limited_groups=1,
+                                                                        n_experts_per_token=1) if not experts else {})
         batch = batch_of(LENGTHS[i % 3], masked, i)
         rows = Layers(Config(config), {}).mtp_rows(batch, depth)
 
@@ -269,7 +292,8 @@ def mtp(w):
 
         inputs = {n: w.random(len(rows), config["hidden_size"]) for n in ("embedding",)}
         inputs["hidden"] = 2 * w.random(len(rows), config["hidden_size"]).flip(0)
-        w.add("mtp", random_weights(Config(config), "small", i), inputs, layer, config, batch, alpha=0.1, depth=depth, rows=rows)
+        w.add("mtp", random_weights(Config(config), "small", i), inputs, layer, config, batch, alpha=0.1, depth=depth,
+              rows=rows)
 
 
 KINDS = dict(linear=linear, norm=norm, embedding=embedding, mlp=mlp, head=head, mla=mla, moe=moe, block=block, mtp=mtp)

@@ -1,7 +1,7 @@
 """The oracle: the DeepSeek-V3 family in plain PyTorch, double precision, gradients by autograd.
 
-Written from the report and the released formulas alone, never from src/. It is meant to be read beside them: explicit masks,
-full score matrices, loops over experts. Section marks are those of the fact sheet that docs/numerics.md cites.
+Written from the report and the released formulas alone, never from src/. It is meant to be read beside them: explicit
+masks, full score matrices, loops over experts. Section marks are those of the fact sheet that docs/numerics.md cites.
 Every formula that is easy to get wrong is a method of its own, so that mutations.py can get it wrong on purpose.
 Rows are tokens; weights are [out, in]; configuration keys are the field names of src/network/config/model_config.h.
 """
@@ -12,10 +12,11 @@ import torch
 
 DEFAULTS = dict(
     vocab_size=0, hidden_size=256, n_layers=4, n_dense_layers=1, n_heads=4, q_lora_rank=0, kv_lora_rank=64,
-    qk_nope_head_dim=32, qk_rope_head_dim=16, v_head_dim=32, dense_ffn_size=768, expert_ffn_size=128, n_routed_experts=16,
-    n_shared_experts=1, n_experts_per_token=4, n_groups=1, n_limited_groups=1, score_function="sigmoid",
-    group_score="top2_sum", selection_bias=True, normalize_top_k=True, routed_scale=1.0, n_mtp=0, rms_eps=1e-6,
-    latent_norm_eps=1e-6, rope_theta=10000.0, max_positions=4096, tie_embeddings=False, init_std=0.0)
+    qk_nope_head_dim=32, qk_rope_head_dim=16, v_head_dim=32, dense_ffn_size=768, expert_ffn_size=128,
+    n_routed_experts=16, n_shared_experts=1, n_experts_per_token=4, n_groups=1, n_limited_groups=1,
+    score_function="sigmoid", group_score="top2_sum", selection_bias=True, normalize_top_k=True, routed_scale=1.0,
+    n_mtp=0, rms_eps=1e-6, latent_norm_eps=1e-6, rope_theta=10000.0, max_positions=4096, tie_embeddings=False,
+    init_std=0.0)
 YARN_DEFAULTS = dict(factor=1.0, original_positions=4096, beta_fast=32.0, beta_slow=1.0, mscale=1.0, mscale_all_dim=1.0)
 
 
@@ -35,7 +36,7 @@ class Config:
 
 @dataclass
 class Batch:
-    """Rows of some sequences. A segment is what attention may see; a sequence is what the balance loss averages over."""
+    """Rows of some sequences. A segment is what attention may see, a sequence what the balance loss averages over."""
     tokens: list
     targets: list        # next token, -1 = none
     segments: list       # (begin, count): one per sequence, or one per document when documents are masked
@@ -201,7 +202,8 @@ class Model:
     def attention(self, x, prefix, batch, rows):
         c, n = self.c, len(rows)
         if c.q_lora_rank:
-            q = self.norm(x @ self.w[prefix + "q_a"].T, prefix + "q_a_norm", self.latent_eps()) @ self.w[prefix + "q_b"].T
+            latent = self.norm(x @ self.w[prefix + "q_a"].T, prefix + "q_a_norm", self.latent_eps())
+            q = latent @ self.w[prefix + "q_b"].T
         else:
             q = x @ self.w[prefix + "q"].T
         q_nope, q_rope = q.view(n, c.n_heads, -1).split([c.qk_nope_head_dim, c.qk_rope_head_dim], dim=-1)
@@ -346,8 +348,8 @@ class Model:
     def nll(self, logits, targets):
         """-log p(target) per row, 0 where there is no target."""
         log_probs = torch.log_softmax(logits, dim=-1)
-        return torch.stack([-log_probs[i, t] if t >= 0 else logits.new_zeros(()) for i, t in enumerate(targets)]) if targets \
-            else logits.new_zeros(0)
+        rows = [-log_probs[i, t] if t >= 0 else logits.new_zeros(()) for i, t in enumerate(targets)]
+        return torch.stack(rows) if rows else logits.new_zeros(0)
 
     def mtp_module(self, k, source, rows_before, batch, result, weights):
         """One module; returns its rows and its state before and after its own final norm."""

@@ -1,7 +1,9 @@
-"""Seeded faults: for the traps of the fact sheet's section 6 that a model's mathematics can fall into, an oracle that fell.
+"""Seeded faults: for the traps of the fact sheet's section 6 that a model's mathematics can fall into, an oracle that
+fell.
 
-Each mutant is the oracle with one method wrong. The comparison of the grid must fail for every one of them; if it does not, it
-would not notice the same fault in src/ either. Faults outside the oracle's reach are patches in tools/mutants.py.
+Each mutant is the oracle with one method wrong. The comparison of the grid must fail for every one of them; if it does
+not, it would not notice the same fault in src/ either. Faults outside the oracle's reach are patches in
+tools/mutants.py.
 """
 from dataclasses import dataclass
 from typing import Callable
@@ -32,7 +34,8 @@ def mutant(name, trap, fault, shows):
 
 
 def has(**wanted):
-    """A case whose configuration, options or traits hold these values (a callable tests the value); long enough to matter."""
+    """A case whose configuration, options or traits hold these values (a callable tests the value); long enough to
+    matter."""
     def test(case):
         config, options, traits, batch = case[:4]
         found = {**config, **options, **traits}
@@ -75,7 +78,8 @@ class GroupScoreUnbiased(Model):
         return super().group_scores(unbiased, unbiased)
 
 
-@mutant("group_score_best_only", "2", "a group's score is its best expert, not the sum of two", both(limited, has(group_score="top2_sum")))
+@mutant("group_score_best_only", "2", "a group's score is its best expert, not the sum of two",
+        both(limited, has(group_score="top2_sum")))
 class GroupScoreBestOnly(Model):
     def group_scores(self, biased, unbiased):
         return biased.view(len(biased), self.c.n_groups, -1).max(dim=-1).values
@@ -100,13 +104,15 @@ class ScaleBeforeNormalising(Model):
         return super().mixing_weights(scores, bias, experts) / self.c.routed_scale
 
 
-@mutant("normalise_over_all", "4", "weights divided by the sum over all experts", both(moe, has(normalize_top_k=True, score_function="sigmoid")))
+@mutant("normalise_over_all", "4", "weights divided by the sum over all experts",
+        both(moe, has(normalize_top_k=True, score_function="sigmoid")))
 class NormaliseOverAll(Model):
     def mixing_weights(self, scores, bias, experts):
         return scores.gather(1, experts) / scores.sum(-1, keepdim=True) * self.c.routed_scale
 
 
-@mutant("shared_scaled", "4", "shared experts multiplied by the routed scale", both(moe, has(n_shared_experts=positive, routed_scale=2.5)))
+@mutant("shared_scaled", "4", "shared experts multiplied by the routed scale",
+        both(moe, has(n_shared_experts=positive, routed_scale=2.5)))
 class SharedScaled(Model):
     def shared_experts(self, x, prefix):
         return self.c.routed_scale * super().shared_experts(x, prefix)
@@ -124,7 +130,8 @@ class CombineBf16(Model):
         return super().moe(x, prefix, sequence_rows, result, weight).bfloat16().double()
 
 
-@mutant("one_shared_width", "36", "two shared experts built as one of the single width", both(moe, has(n_shared_experts=2)))
+@mutant("one_shared_width", "36", "two shared experts built as one of the single width",
+        both(moe, has(n_shared_experts=2)))
 class OneSharedWidth(Model):
     def shared_experts(self, x, prefix):
         f = self.c.expert_ffn_size
@@ -142,7 +149,8 @@ class RopeHalfLayout(Model):
 
 
 def yarn_is(**wanted):
-    return lambda case: "yarn" in case[0] and all(case[0]["yarn"].get(k) == v for k, v in wanted.items()) and len(case[3].tokens) >= 16
+    return lambda case: "yarn" in case[0] and all(case[0]["yarn"].get(k) == v for k, v in wanted.items()) and len(
+        case[3].tokens) >= 16
 
 
 @mutant("softmax_scale_without_mscale", "7", "softmax scale lacks mscale squared", yarn_is(mscale_all_dim=1.0))
@@ -163,7 +171,8 @@ class RampFromExtendedLength(Model):
         return self.c.yarn["original_positions"] * self.c.yarn["factor"]
 
 
-@mutant("yarn_off_when_short", "10", "YaRN off for sequences within the original length", yarn_is(original_positions=64))
+@mutant("yarn_off_when_short", "10", "YaRN off for sequences within the original length",
+        yarn_is(original_positions=64))
 class YarnOffWhenShort(Model):
     def yarn_on(self, length):
         return super().yarn_on(length) and length > self.c.yarn["original_positions"]
@@ -180,7 +189,8 @@ class ScaleFromNopeDim(Model):
 class ScaleFromLatentDim(Model):
     def softmax_scale(self, length):
         c = self.c
-        return super().softmax_scale(length) * ((c.qk_nope_head_dim + c.qk_rope_head_dim) / (c.kv_lora_rank + c.qk_rope_head_dim)) ** 0.5
+        wrong = (c.qk_nope_head_dim + c.qk_rope_head_dim) / (c.kv_lora_rank + c.qk_rope_head_dim)
+        return super().softmax_scale(length) * wrong ** 0.5
 
 
 @mutant("latent_norm_over_rope_key", "12", "latent norm's mean taken over latent and rope key", has())
@@ -206,7 +216,8 @@ class KvBSplitInHalf(Model):
         return k.view(len(kv), c.n_heads, -1), v.view(len(kv), c.n_heads, -1)
 
 
-@mutant("latent_eps_is_rms_eps", "37", "latent norms use rms_norm_eps", lambda case: case[0]["rms_eps"] != case[0]["latent_norm_eps"])
+@mutant("latent_eps_is_rms_eps", "37", "latent norms use rms_norm_eps",
+        lambda case: case[0]["rms_eps"] != case[0]["latent_norm_eps"])
 class LatentEpsIsRmsEps(Model):
     def latent_eps(self):
         return self.c.rms_eps
@@ -286,19 +297,22 @@ class MtpLayerCountsFromZero(Model):
 
 
 # ---- balance ----
-@mutant("balance_over_batch", "25", "balance loss over the whole batch as one sequence", both(moe, has(lengths=lambda x: len(x) > 1)))
+@mutant("balance_over_batch", "25", "balance loss over the whole batch as one sequence",
+        both(moe, has(lengths=lambda x: len(x) > 1)))
 class BalanceOverBatch(Model):
     def balance_sequences(self, sequence_rows):
         return [[row for rows in super(BalanceOverBatch, self).balance_sequences(sequence_rows) for row in rows]]
 
 
-@mutant("balance_shares_top_k", "25", "scores normalised over the chosen experts only", both(moe, has(score_function="sigmoid")))
+@mutant("balance_shares_top_k", "25", "scores normalised over the chosen experts only",
+        both(moe, has(score_function="sigmoid")))
 class BalanceSharesTopK(Model):
     def balance_shares(self, scores, experts):
         return scores / scores.gather(1, experts).sum(-1, keepdim=True)
 
 
-@mutant("balance_counts_biased_choice", "25", "frequencies from the biased, group-limited choice", both(moe, has(bias="far")))
+@mutant("balance_counts_biased_choice", "25", "frequencies from the biased, group-limited choice",
+        both(moe, has(bias="far")))
 class BalanceCountsBiasedChoice(Model):
     def balance_loss(self, scores, experts, sequence_rows):
         self.chosen = experts
@@ -324,7 +338,8 @@ class LoadCountedTwice(Model):
         return [2 * n for n in super().load(experts)]
 
 
-@mutant("load_of_last_micro_batch", "26", "the bias sees the loads of one micro-batch only", both(moe, has(split=True, lengths=lambda x: len(x) > 1)))
+@mutant("load_of_last_micro_batch", "26", "the bias sees the loads of one micro-batch only",
+        both(moe, has(split=True, lengths=lambda x: len(x) > 1)))
 class LoadOfLastMicroBatch(Model):
     def load(self, experts):
         return super().load(experts[len(experts) // 2:])
@@ -346,7 +361,8 @@ class ExpertGradientDoubled(Model):
 @mutant("local_token_mean", "house", "loss divided by the local count of targets", has(masked_targets=True))
 class LocalTokenMean(Model):
     def total(self, result, weights):
-        return result.main / max(result.main_count, 1) + sum(w * s for w, s in zip(weights.mtp, result.mtp)) + result.balance
+        return result.main / max(result.main_count,
+                                 1) + sum(w * s for w, s in zip(weights.mtp, result.mtp)) + result.balance
 
 
 @mutant("masked_target_counted", "house", "rows without a target count as target 0", has(masked_targets=True))

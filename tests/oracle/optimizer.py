@@ -1,5 +1,6 @@
-"""AdamW with decoupled decay, its exemptions, the global gradient clip and the moving average of weights, in plain double
-precision (§2.3). As in model.py, what is easy to get wrong is a method that the seeded faults below get wrong."""
+"""AdamW with decoupled decay, its exemptions, the global gradient clip and the moving average of weights, in plain
+double precision (§2.3). As in model.py, what is easy to get wrong is a method that the seeded faults below get
+wrong."""
 import math
 
 import torch

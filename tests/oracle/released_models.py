@@ -32,7 +32,8 @@ KINDS = {
 }
 KINDS["even"] = dict(KINDS["v3"], hidden_size=256, intermediate_size=384, kv_lora_rank=48, qk_nope_head_dim=48,
                      v_head_dim=16)  # every FP8 block is whole, or the only one in its direction
-KINDS["wide"] = dict(KINDS["v3"], vocab_size=129280, hidden_size=64, num_hidden_layers=2)  # rows for the released tokenizer
+KINDS["wide"] = dict(KINDS["v3"], vocab_size=129280, hidden_size=64,
+                     num_hidden_layers=2)  # rows for the released tokenizer
 
 
 def shapes(c):

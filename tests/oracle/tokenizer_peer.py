@@ -70,7 +70,8 @@ def transformers(directory):
     assert (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id) == (0, 1, 2), tokenizer
     text = "Hello, wörld 12345!\n\n中文 <think>x"
     ids = tokenizer.encode(text, add_special_tokens=False)
-    assert ids == tokenizers.Tokenizer.from_file(directory + "/tokenizer.json").encode(text, add_special_tokens=False).ids
+    assert ids == tokenizers.Tokenizer.from_file(directory + "/tokenizer.json").encode(text,
+                                                                                       add_special_tokens=False).ids
     assert tokenizer.decode(ids) == text, tokenizer.decode(ids)
 
 

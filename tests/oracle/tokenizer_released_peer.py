@@ -1,9 +1,9 @@
 """Ids of Hugging Face tokenizers for large varied texts, written for src/language/text's tests to compare.
 
 tokenizer_released_peer.py make KIND DIRECTORY [TOKENIZER_JSON]
-    KIND released: the texts go with the given file; gpt2 and llama3: a small tokenizer.json of that style is trained first.
-    Writes DIRECTORY/tokenizer.json, texts.bin (int64 length, bytes, ...) and ids_{as_text,parse}.bin (int64 count, int32 ids, ...);
-    prints the bytes of all texts.
+    KIND released: the texts go with the given file; gpt2 and llama3: a small tokenizer.json of that style is trained
+    first. Writes DIRECTORY/tokenizer.json, texts.bin (int64 length, bytes, ...) and ids_{as_text,parse}.bin (int64
+    count, int32 ids, ...); prints the bytes of all texts.
 """
 import json
 import os
@@ -16,7 +16,8 @@ import tokenizers
 import tokenizer_texts
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
-LLAMA3 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
+LLAMA3 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
+          r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
 
 
 def train(kind, path):
@@ -26,24 +27,30 @@ def train(kind, path):
         tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
     else:
         tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(LLAMA3), "isolated"),
-                                                           pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+                                                           pre_tokenizers.ByteLevel(add_prefix_space=False,
+                                                                                    use_regex=False)])
     tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(vocab_size=8000, special_tokens=["<|begin_of_text|>", "<|end_of_text|>"], show_progress=False,
-                                  initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()))
+    trainer = trainers.BpeTrainer(vocab_size=8000, special_tokens=["<|begin_of_text|>", "<|end_of_text|>"],
+                                  show_progress=False, initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()))
     tokenizer.train_from_iterator(tokenizer_texts.code(1_000_000) + tokenizer_texts.english(1_000_000)
                                   + list(tokenizer_texts.random_mixes(1, 300, 100)), trainer)
     tokenizer.add_tokens([AddedToken("<|left|>", lstrip=True), AddedToken("<|right|>", rstrip=True, normalized=False),
-                          AddedToken("<|word|>", single_word=True), AddedToken("word", single_word=True, normalized=False),
-                          AddedToken("<|both|>", lstrip=True, rstrip=True, normalized=True), AddedToken(" blank", normalized=True)])
+                          AddedToken("<|word|>", single_word=True),
+                          AddedToken("word", single_word=True, normalized=False),
+                          AddedToken("<|both|>", lstrip=True, rstrip=True, normalized=True),
+                          AddedToken(" blank", normalized=True)])
     if kind == "llama3":
-        tokenizer.post_processor = processors.Sequence([processors.ByteLevel(trim_offsets=True), processors.TemplateProcessing(
-            single="<|begin_of_text|> $A", pair="<|begin_of_text|> $A <|begin_of_text|> $B", special_tokens=[("<|begin_of_text|>", 0)])])
+        tokenizer.post_processor = processors.Sequence([processors.ByteLevel(trim_offsets=True),
+                                                        processors.TemplateProcessing(
+            single="<|begin_of_text|> $A", pair="<|begin_of_text|> $A <|begin_of_text|> $B",
+            special_tokens=[("<|begin_of_text|>", 0)])])
     tokenizer.save(path)
 
 
 def texts(kind, tokenizer):
     added = [token.content for token in tokenizer.get_added_tokens_decoder().values()]
-    plain = [text for text in (tokenizer.decode([i]) for i in range(0, tokenizer.get_vocab_size(), 3)) if "\ufffd" not in text and text]
+    plain = [text for text in (tokenizer.decode([i]) for i in range(0, tokenizer.get_vocab_size(), 3))
+             if "\ufffd" not in text and text]
     scale = 1 if kind == "released" else 0.25
     out = list(tokenizer_texts.chunks(tokenizer_texts.every_code_point(), 2000)) if kind != "gpt2" else []
     out += tokenizer_texts.code(int(4e6 * scale)) + tokenizer_texts.english(int(3e6 * scale))
@@ -52,7 +59,8 @@ def texts(kind, tokenizer):
     out += list(tokenizer_texts.random_tokens(8, int(1500 * scale), 400, plain))
     out += [" ".join(added), "".join(added), "x".join(added), " \n".join(added[::-1]), ""]
     mixer = random.Random(9)
-    out += [mixer.choice(["", " ", "a", "\u00e9", "_", "\u24d0", "\u0301", "-", "\t\u3000", "1"]).join(mixer.choices(added, k=6)) for _ in range(3000)]
+    out += [mixer.choice(["", " ", "a", "\u00e9", "_", "\u24d0", "\u0301", "-", "\t\u3000",
+                          "1"]).join(mixer.choices(added, k=6)) for _ in range(3000)]
     return out
 
 
@@ -78,7 +86,8 @@ def make(kind, directory, source=None):
     documents = texts(kind, tokenizer)
     write(os.path.join(directory, "texts.bin"), [text.encode() for text in documents], None)
     for name, peer in (("as_text", as_text), ("parse", tokenizer)):
-        write(os.path.join(directory, f"ids_{name}.bin"), [e.ids for e in peer.encode_batch_fast(documents, add_special_tokens=False)], "i")
+        write(os.path.join(directory, f"ids_{name}.bin"),
+              [e.ids for e in peer.encode_batch_fast(documents, add_special_tokens=False)], "i")
     with_template = tokenizer.encode("abc").ids
     with open(os.path.join(directory, "template.json"), "w", encoding="utf-8") as file:
         json.dump({"with": with_template, "without": tokenizer.encode("abc", add_special_tokens=False).ids}, file)

