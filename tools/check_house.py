@@ -3,8 +3,8 @@
 
 - a file of a room (src/<wing>/<room>/, or src/<room>/ without a wing) includes only its own room and the rooms in its
   DEPS (CMakeLists.txt); DEPS stand on lower floors; src/ has at most nine doors
-- inside a room includes go in no circle, a .cpp and the .h of its name counting as one: a type that two files share lives
-  in the lower one
+- inside a room includes go in no circle, a .cpp and the .h of its name counting as one: a type that two files share
+  lives in the lower one
 - no file has more than 400 lines, no function more than 60 (C++: by counting braces; Python: by its syntax tree)
 - no line has more than 120 columns: of these files, of scripts without a suffix, of CMakeLists.txt and Makefile
 - every file opens with a comment that says what it is; a .cpp whose room has a header of the same name may leave that

@@ -7,8 +7,8 @@
 
 namespace hadal::kernels {
 
-// What is not finite does not stop a router: a token whose scores are NaN visits the lowest experts with weights NaN, all
-// tokens do under a selection bias that is not finite; the first of each is reported here (kNothing: none).
+// What is not finite does not stop a router: a token whose scores are NaN visits the lowest experts with weights NaN,
+// all tokens do under a selection bias that is not finite; the first of each is reported here (kNothing: none).
 struct RouteFindings {
   static constexpr int32_t kNothing = -1;
   int32_t token = kNothing;        // first token whose logits are not a number

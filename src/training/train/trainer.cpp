@@ -31,9 +31,7 @@ namespace hadal {
 using nlohmann::ordered_json;
 
 namespace {
-
 constexpr double kSmoothing = 0.95;
-
 // The model that a new run starts from, opened and checked whole; null for newly drawn weights.
 std::unique_ptr<ModelDirectory> start_weights(const Config& config) {
   if (config.train.start_model.empty()) return nullptr;

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <set>
@@ -67,23 +68,53 @@ TEST(Optimizer, ClipsByTheGlobalNorm) {
   EXPECT_NEAR(element(optimizer.state()[0].tensor, 0), 0.1 * 3.0 / 5.0, 1e-7);
 }
 
+using OwnParameters = std::vector<std::unique_ptr<Parameter>>;
+
+OwnParameters some_parameters(const Exec& exec) {
+  const std::vector<Shape> shapes = {{50, 300}, {7}, {4, 9, 200}, {33, 20}, {1000}};
+  OwnParameters all;
+  for (size_t i = 0; i < shapes.size(); ++i) {
+    ParameterSpec spec;
+    spec.name = fmt::format("w{}", i), spec.shape = shapes[i], spec.layer = int64_t(i) - 1, spec.init_std = 1;
+    all.push_back(make_parameter(exec, spec, DType::bf16, true));
+    initialize_parameter(exec, *all.back(), 3);
+    for (int64_t k = 0; k < all.back()->grad.count(); ++k)
+      set_element(all.back()->grad, k, std::exp(3 * random_normal(8, i, uint64_t(k))));
+  }
+  return all;
+}
+
+// Three owners; every parameter is cut at two places at which a line begins.
+std::vector<std::vector<OwnedRange>> cut_among_three(const OwnParameters& parts, uint64_t draw) {
+  std::vector<std::vector<OwnedRange>> owners(3);
+  for (size_t i = 0; i < parts.size(); ++i) {
+    Parameter* p = parts[i].get();
+    const int64_t cols = p->grad.cols(), count = p->grad.count();
+    const auto border = [&](uint64_t k) {
+      const int64_t at = int64_t(random_below(draw, 10 * i + k, 1, uint64_t(count + 1)));
+      return at / cols * cols + at % cols / 128 * 128;
+    };
+    const auto [a, b] = std::minmax({border(1), border(2)});
+    const int64_t ends[] = {0, a, b, count};
+    for (size_t o = 0; o < 3; ++o)
+      if (ends[o] < ends[o + 1]) owners[(o + i) % 3].push_back({p, ends[o], ends[o + 1]});
+  }
+  return owners;
+}
+
+// Element by element, rounded at every step: what a norm would be without exact sums.
+double plain_squares(const std::vector<OwnedRange>& owner) {
+  double sum = 0;
+  for (const OwnedRange& range : owner)
+    for (int64_t k = range.begin; k < range.end; ++k)
+      sum += element(range.parameter->grad, k) * element(range.parameter->grad, k);
+  return sum;
+}
+
 // Owners of other parts of the parameters, cut at lines, find the same norm and make the same step, to the bit.
 TEST(Optimizer, TheNormAndTheStepAreTheSameForAnyCutOfTheParameters) {
-  const std::vector<Shape> shapes = {{50, 300}, {7}, {4, 9, 200}, {33, 20}, {1000}};
-  const auto make = [&](OwnedExec& owned) {
-    std::vector<std::unique_ptr<Parameter>> all;
-    for (size_t i = 0; i < shapes.size(); ++i) {
-      ParameterSpec spec;
-      spec.name = fmt::format("w{}", i), spec.shape = shapes[i], spec.layer = int64_t(i) - 1, spec.init_std = 1;
-      all.push_back(make_parameter(owned.exec, spec, DType::bf16, true));
-      initialize_parameter(owned.exec, *all.back(), 3);
-      for (int64_t k = 0; k < all.back()->grad.count(); ++k)
-        set_element(all.back()->grad, k, std::exp(3 * random_normal(8, i, uint64_t(k))));
-    }
-    return all;
-  };
   OwnedExec owned(2);
-  const auto whole = make(owned);
+  const OwnParameters whole = some_parameters(owned.exec);
   Parameters pointers;
   for (const auto& p : whole) pointers.push_back(p.get());
   OptimConfig config;
@@ -93,38 +124,19 @@ TEST(Optimizer, TheNormAndTheStepAreTheSameForAnyCutOfTheParameters) {
   one.step(owned.exec, 0.01, expected.global);
   std::set<double> naive_sums;
   for (uint64_t draw = 0; draw < 12; ++draw) {
-    const auto parts = make(owned);
-    std::vector<std::vector<OwnedRange>> owners(3);
-    for (size_t i = 0; i < parts.size(); ++i) {
-      Parameter* p = parts[i].get();
-      const int64_t cols = p->grad.cols(), count = p->grad.count();
-      const auto border = [&](uint64_t k) {  // a place at which a line begins
-        const int64_t at = int64_t(random_below(draw, 10 * i + k, 1, uint64_t(count + 1)));
-        return at / cols * cols + at % cols / 128 * 128;
-      };
-      int64_t a = border(1), b = border(2);
-      if (a > b) std::swap(a, b);
-      const int64_t ends[] = {0, a, b, count};
-      for (size_t o = 0; o < 3; ++o)
-        if (ends[o] < ends[o + 1]) owners[(o + i) % 3].push_back({p, ends[o], ends[o + 1]});
-    }
+    const OwnParameters parts = some_parameters(owned.exec);
     GradientSquares squares;
     double naive = 0;
     std::vector<Optimizer> optimizers;
-    for (const auto& owner : owners) {
+    for (const auto& owner : cut_among_three(parts, draw)) {
+      naive += plain_squares(owner);
       optimizers.emplace_back(owner, config, owned.exec);
-      const GradientSquares share = optimizers.back().gradient_squares(owned.exec);
-      double plain = 0;  // element by element, rounded at every step
-      for (const OwnedRange& range : owner)
-        for (int64_t k = range.begin; k < range.end; ++k)
-          plain += element(range.parameter->grad, k) * element(range.parameter->grad, k);
-      naive += plain;
-      squares.merge(share);
+      squares.merge(optimizers.back().gradient_squares(owned.exec));
     }
+    naive_sums.insert(naive);
     const GradientNorms norms = norms_of(squares);
     EXPECT_EQ(norms.global, expected.global);
-    for (size_t l = 0; l < norms.per_layer.size(); ++l) EXPECT_EQ(norms.per_layer[l], expected.per_layer[l]);
-    naive_sums.insert(naive);
+    EXPECT_EQ(norms.per_layer, expected.per_layer);
     for (Optimizer& optimizer : optimizers) optimizer.step(owned.exec, 0.01, norms.global);
     for (size_t i = 0; i < parts.size(); ++i)
       for (int64_t k = 0; k < parts[i]->master.count(); ++k) {

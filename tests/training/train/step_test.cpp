@@ -7,7 +7,6 @@
 
 #include <cmath>
 #include <csignal>
-#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <limits>
@@ -20,6 +19,7 @@
 #include "train/micro_batches.h"
 #include "train/plan.h"
 #include "train/resources.h"
+#include "train/small_step.h"
 #include "train/step.h"
 #include "train/train_state.h"
 #include "train/validation.h"
@@ -27,59 +27,7 @@
 namespace hadal {
 namespace {
 
-Config small_config(const std::string& precision) {
-  Config config;
-  auto& m = config.model;
-  m.vocab_size = 50;
-  m.hidden_size = 16;
-  m.n_layers = 2;
-  m.n_heads = 2;
-  m.q_lora_rank = 8;
-  m.kv_lora_rank = 8;
-  m.qk_nope_head_dim = 4;
-  m.qk_rope_head_dim = 4;
-  m.v_head_dim = 4;
-  m.dense_ffn_size = 24;
-  m.expert_ffn_size = 8;
-  m.n_routed_experts = 4;
-  m.n_experts_per_token = 2;
-  m.n_mtp = 1;
-  m.init_std = 0.2;
-  m.max_positions = 64;
-  config.train.precision = precision;
-  config.train.steps = 10;
-  config.train.balance_alpha = 0.01;
-  return config;
-}
-
-data::Batch batch_of(std::vector<int64_t> lengths, bool masked = false) {
-  data::Batch batch;
-  batch.masked = masked;
-  RandomStream random{5, 6, 0};
-  for (int64_t length : lengths) {
-    data::Sequence sequence;
-    for (int64_t i = 0; i < length; ++i) sequence.tokens.push_back(int32_t(random.below(50)));
-    sequence.targets.assign(sequence.tokens.begin() + 1, sequence.tokens.end());
-    sequence.targets.push_back(-1);
-    const int64_t first = length / 3;
-    sequence.pieces = {{.start = 0, .length = first}, {.start = first, .length = length - first}};
-    if (masked && first > 0) sequence.targets[first - 1] = -1;
-    batch.sequences.push_back(std::move(sequence));
-  }
-  return batch;
-}
-
-struct Rig {
-  explicit Rig(const Config& c, Isa isa = Isa::reference)
-      : config(c),
-        owned(2, isa),
-        model(config.model, model_options(config, true), owned.exec),
-        optimizer((model.initialize(owned.exec, 3), model.parameters()), config.optim, owned.exec) {}
-  Config config;
-  OwnedExec owned;
-  Transformer model;
-  Optimizer optimizer;
-};
+using namespace hadal::testing;
 
 TEST(Step, AccumulationEqualsOneBigBatch) {
   const auto batch = batch_of({20, 7, 13, 1, 16});
@@ -150,80 +98,6 @@ TEST(Step, NaNMakesNoUpdateAndNamesItsPlace) {
     EXPECT_EQ(s.optimizer.steps_done(), 0) << name;
     EXPECT_EQ(element(s.model.parameter("embedding").master, 7), before) << name;
   }
-}
-
-// Numbers flow through the other micro-batches too, the step is decided once, and nothing moves: no weight, no moment,
-// no bias. The next batch goes on as if this one had never been.
-TEST(Step, NaNInOneMicroBatchOfFourSkipsTheStepOnceAndLeavesEverythingAsItWas) {
-  for (const char* at : {"router", "loss"}) {
-    auto config = small_config("fp32");
-    config.train.micro_batch_sequences = 1;
-    Rig s(config), clean(config);
-    const auto state_of = [](Rig& r) {
-      std::vector<double> state;
-      for (const Parameter* p : r.model.parameters())
-        for (int64_t i = 0; i < p->master.count(); ++i) state.push_back(element(p->master, i));
-      for (const StateTensor& entry : r.optimizer.state())
-        for (int64_t i = 0; i < entry.tensor.count(); ++i) state.push_back(element(entry.tensor, i));
-      return state;
-    };
-    auto batch = batch_of({12, 9, 14, 10});
-    for (auto& sequence : batch.sequences)
-      for (auto& token : sequence.tokens) token = token == 49 ? 3 : token;
-    // Token 49 stands in the third micro-batch alone. Its embedding is not a number, so a router meets it; or the model
-    // has no token for which that can be said, and the loss alone is lost.
-    batch.sequences[2].tokens[5] = 49;
-    const float nan = std::numeric_limits<float>::quiet_NaN();
-    auto& embedding = s.model.parameter("embedding").master;
-    const double kept = element(embedding, 49 * 16);
-    if (std::string(at) == "router") {
-      set_element(embedding, 49 * 16, nan);
-    } else {
-      batch.sequences[2].targets[5] = 49;
-      for (int64_t c = 0; c < 16; ++c) set_element(s.model.parameter("head").master, 49 * 16 + c, 3e38);
-    }
-    const auto before = state_of(s);
-    const auto result = train_step(s.owned.exec, s.model, s.optimizer, s.config, batch, 1);
-    if (std::string(at) == "router") {
-      EXPECT_EQ(result.skipped, "the router's logits of token 5 are not a number (first value nan), in layer 1");
-    } else {
-      EXPECT_NE(result.skipped, "");
-    }
-    const auto after = state_of(s);
-    ASSERT_EQ(before.size(), after.size());
-    EXPECT_EQ(std::memcmp(before.data(), after.data(), before.size() * 8), 0) << at;
-    EXPECT_EQ(s.optimizer.steps_done(), 0);
-    if (std::string(at) != "router") continue;
-    set_element(embedding, 49 * 16, kept);
-    const auto next = batch_of({11, 13});
-    const auto one = train_step(s.owned.exec, s.model, s.optimizer, s.config, next, 2),
-               two = train_step(clean.owned.exec, clean.model, clean.optimizer, clean.config, next, 2);
-    EXPECT_EQ(one.norms.global, two.norms.global);
-    EXPECT_EQ(state_of(s), state_of(clean));
-    EXPECT_NE(state_of(s), before);
-  }
-}
-
-TEST(Step, EveryParameterGetsTheContributionsThatWereCounted) {
-  for (const bool tied : {false, true})
-    for (const int64_t experts : {4, 0})
-      for (const char* recompute : {"none", "norms", "all"}) {
-        auto config = small_config("fp32");
-        config.model.tie_embeddings = tied;
-        config.model.n_routed_experts = experts;
-        config.model.n_mtp = 2;
-        config.train.recompute = recompute;
-        config.train.micro_batch_sequences = 1;
-        Rig s(config);
-        // Sequences of 1 and 2 tokens: MTP depths without rows among the micro-batches.
-        train_step(s.owned.exec, s.model, s.optimizer, s.config, batch_of({12, 1, 2, 9}), 1);
-        for (const Parameter* p : s.model.parameters()) {
-          if (!p->spec.trained) continue;
-          EXPECT_EQ(p->arrived(), p->expected()) << p->spec.name;
-          const int64_t uses = p->spec.name == "embedding" ? 3 + (tied ? 3 : 0) : p->spec.name == "head" ? 3 : 1;
-          EXPECT_EQ(p->expected(), 4 * uses) << p->spec.name;  // embedding: the model's and two depths'; head likewise
-        }
-      }
 }
 
 TEST(Step, OnlyNumbersThatAreNotFiniteAreSkipped) {
