@@ -151,7 +151,7 @@ int32_t likeliest_next(const Small& small, const std::vector<int32_t>& text) {
     }
   }
   std::vector<double> log_probs, of_id;
-  small.model->forward(batch, &log_probs);
+  small.model->forward(small.owned.exec, batch, {.log_probs = &log_probs});
   for (int64_t id = 0; id < ids; ++id) of_id.push_back(log_probs[size_t(id * n + n - 1)]);
   return int32_t(std::max_element(of_id.begin(), of_id.end()) - of_id.begin());
 }

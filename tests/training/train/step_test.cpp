@@ -177,7 +177,11 @@ TEST(Validation, ScoresEveryTokenOnceWhateverTheStride) {
 }
 
 // An Exec whose kernels are never called.
-Exec exec_of(OwnedExec& owned, Isa isa) { return {owned.pool.get(), owned.exec.memory, isa}; }
+Exec exec_of(OwnedExec& owned, Isa isa) {
+  Exec exec = owned.exec;
+  exec.isa = isa;
+  return exec;
+}
 
 TEST(Resources, ResolveAutomaticValuesAndRefuseWhatCannotFit) {
   auto config = small_config("auto");
