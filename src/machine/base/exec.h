@@ -27,8 +27,8 @@ struct Exec {
   Isa isa = Isa::reference;            // instruction set of every kernel; reference forces the readable formulas
 };
 
-// An Exec with its own lanes and memory, for programs and tests. The traffic lane is one thread that waits, not
-// computes.
+// An Exec with its own lanes and memory, for programs and tests. The traffic lane is one thread that mostly
+// waits.
 struct OwnedExec {
   explicit OwnedExec(int n_threads = 0, Isa isa = best_isa());
   std::unique_ptr<Lane> compute, traffic;

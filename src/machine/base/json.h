@@ -1,5 +1,4 @@
-// JSON from outside (files, users, other programs): one way to read it, and one outcome when it is not what it should
-// be.
+// JSON from outside (files, users, other programs): one way to read it, and one outcome when it is not as it should be.
 #pragma once
 #include <filesystem>
 #include <nlohmann/json.hpp>

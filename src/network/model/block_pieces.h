@@ -8,8 +8,7 @@
 
 namespace hadal {
 
-// Where a block stands: its stream, its number among the stage's blocks (for what a flight keeps), its layer in the
-// model.
+// Where a block stands: its stream, its number among the stage's blocks (a flight keeps things by it), its layer.
 struct BlockPlace {
   int64_t stream = 0, block = 0, layer = 0;
   int64_t moe_index = -1;  // among the model's MoE layers, for loads and replayed routes

@@ -1,6 +1,6 @@
-// Flight: one micro-batch between its F and its last W. It owns all that it needs, so several may be under way and none
-// outlives its data: ids and positions (host lists and their tensors), the state that goes from piece to piece, and
-// what each piece keeps for its backward.
+// Flight: one micro-batch between its F and its last W. It owns all that it needs: ids and positions (host lists and
+// their tensors), the state that goes from piece to piece, and what each piece keeps for its backward. So several may
+// be under way at once, their actions in any order.
 #pragma once
 #include <vector>
 

@@ -1,6 +1,6 @@
-// Pass: with what the pieces of a model compute, handed to every call: the place (Exec), the clock of the parts, the
-// rotary table, the options. Rows: what a piece knows about its token rows, in training (a micro-batch) and in
-// generation (rows after a cache). Neither is kept by anyone.
+// Pass: what every call of a piece is handed beside its flight: the place (Exec), the clock of a step's parts, the
+// rotary table, and how to compute. Rows: what attention and router must know about the token rows before them, those
+// of a micro-batch or, in generation, new ones behind a cache. Both live for one call; nobody keeps them.
 #pragma once
 #include <span>
 

@@ -1,11 +1,12 @@
-// Piece: the smallest part of a model that a schedule moves: attention · route · dispatch start, wait · experts ·
-// combine start, wait of a layer; embedding, the beginning of an MTP depth, final norm, head. Each has F, B and W over
-// a flight:
-//   forward          reads and replaces the stream's state, keeps what its backward needs in the flight
-//   backward_input   the state is its output's gradient, becomes its input's; touches no gradient of a parameter
-//   backward_weight  may run any time later, once: contributes to each parameter once and empties what was kept
+// Piece: the smallest part of a model that a schedule moves. Of a layer: attention · dense FFN, or attention · route ·
+// dispatch start, wait · experts · combine start, wait; and embedding, the beginning of an MTP depth, final norm, head.
+// Each has F, B and W over a flight:
+//   forward          F: reads and replaces the stream's state h, leaves in the flight what its backward needs
+//   backward_input   B: finds in h the gradient of its output and leaves there that of its input; touches no
+//                    parameter's gradient
+//   backward_weight  W: any time later, once; contributes to each of its parameters once, and empties what was kept
 // Recomputation happens inside a piece. A traffic piece moves rows between ranks; on one rank its start does the move
-// and its wait nothing (in B, where time runs backwards, the wait starts and the start waits).
+// and its wait nothing. In B time runs backwards: there the wait starts the move and the start ends it.
 #pragma once
 #include "model/flight.h"
 

@@ -178,8 +178,8 @@ std::vector<float> Transformer::extend(const Exec& exec, LatentCache& cache, std
   return result;
 }
 
-// An expert with more than the mean load gets a lower bias, one with less a higher: it is chosen less, or more, often
-// in the next step, and no loss is bent for it. The size of the gap does not matter, its sign does.
+// bias_i += gamma * sign(mean load - load_i) (§2.4): an expert with more than the mean load is chosen less often in the
+// next step, one with less more often, and no loss is bent for it. The size of the gap does not matter, its sign does.
 void Transformer::update_selection_bias(const Exec& exec, const std::vector<std::vector<int64_t>>& global_load,
                                         double gamma) {
   std::vector<Parameter*> biases;

@@ -2,8 +2,9 @@
 // [nope, rank], which carry queries into the latent space, and W_UV,h [v, rank], which carry what attention read there
 // to values. Operands are rounded as kv_b's entry of the recipe says (codes and back) and multiplied in the model's
 // precision: products of single heads read no codes, and the weight is the one that the up-projected form multiplies.
-//   q~_h = q_nope,h W_UK,h     o_h = z_h W_UV,h^T     their B; and W: dW_UK,h += q_nope,h^T dq~_h, dW_UV,h += do_h^T
-//   z_h
+//   forward  q~_h = q_nope,h W_UK,h       o_h = z_h W_UV,h^T
+//   B        dq_nope,h = dq~_h W_UK,h^T   dz_h = do_h W_UV,h
+//   W        dW_UK,h += q_nope,h^T dq~_h  dW_UV,h += do_h^T z_h
 #pragma once
 #include "nn/linear.h"
 
