@@ -36,7 +36,7 @@ using nlohmann::json;
 
 struct Arguments {
   std::vector<std::string> words;
-  std::string precision = "fp32";
+  Precision precision = Precision::fp32;
   Isa isa = best_isa();
   int threads = 0;
 };
@@ -52,7 +52,7 @@ Arguments parse(int argc, char** argv) {
     check(i + 1 < argc, ErrorKind::invalid, "{} needs a value", word);
     const std::string value = argv[++i];
     if (word == "--precision")
-      a.precision = value;
+      a.precision = parse_enum<Precision>("--precision", value);
     else if (word == "--isa")
       a.isa = parse_isa(value);
     else if (word == "--threads")
@@ -84,7 +84,7 @@ json transformers_config(const ModelConfig& c) {
           {"num_experts_per_tok", c.n_experts_per_token},
           {"n_group", c.n_groups},
           {"topk_group", c.n_limited_groups},
-          {"scoring_func", c.score_function},
+          {"scoring_func", enum_name(c.score_function)},
           {"topk_method", "noaux_tc"},
           {"norm_topk_prob", c.normalize_top_k},
           {"routed_scaling_factor", c.routed_scale},

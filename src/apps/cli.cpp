@@ -79,6 +79,15 @@ void add_isa_option(CLI::App& verb, RunOptions& options) {
       ->check(CLI::IsMember({"reference", "avx2", "avx512", "avx512_bf16", "best"}));
 }
 
+void add_precision_option(CLI::App& verb, std::optional<Precision>& precision) {
+  std::vector<std::string> names;
+  for (const char* name : EnumNames<Precision>::all)
+    if (name != std::string(enum_name(Precision::automatic))) names.push_back(name);
+  const auto take = [&precision](const std::string& name) { precision = parse_enum<Precision>("precision", name); };
+  verb.add_option_function<std::string>("--precision", take, "fp64, fp32 or bf16; default: as trained, else as stored")
+      ->check(CLI::IsMember(names));
+}
+
 void add_set_option(CLI::App& verb, RunOptions& options) {
   verb.add_option("--set", options.set, "override one configuration key, e.g. --set optim.lr=1e-4 (repeatable)")
       ->type_name("KEY=VALUE")

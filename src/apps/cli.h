@@ -21,10 +21,12 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/exec.h"
+#include "config/enums.h"
 
 namespace hadal {
 
@@ -39,10 +41,12 @@ struct RunOptions {
 
   OwnedExec exec() const;  // pool, memory and kernels as asked; throws invalid for what this CPU does not run
 };
-void add_threads_option(CLI::App& verb, RunOptions& options);              // --threads
-void add_isa_option(CLI::App& verb, RunOptions& options);                  // --isa
-void add_set_option(CLI::App& verb, RunOptions& options);                  // --set key=value, repeatable
-void add_quiet_option(CLI::App& verb, RunOptions& options);                // --quiet
+void add_threads_option(CLI::App& verb, RunOptions& options);  // --threads
+void add_isa_option(CLI::App& verb, RunOptions& options);      // --isa
+void add_set_option(CLI::App& verb, RunOptions& options);      // --set key=value, repeatable
+void add_quiet_option(CLI::App& verb, RunOptions& options);    // --quiet
+void add_precision_option(CLI::App& verb,
+                          std::optional<Precision>& precision);            // --precision, which a model is loaded in
 void add_examples(CLI::App& verb, const std::vector<std::string>& lines);  // the footer of --help
 
 void print_notes(const std::vector<std::string>& notes);  // "hadal: note: ..." each, on standard error

@@ -13,7 +13,8 @@ namespace hadal {
 namespace {
 
 struct Options {
-  std::string model, precision;
+  std::string model;
+  std::optional<Precision> precision;
   std::shared_ptr<PromptOptions> prompt = std::make_shared<PromptOptions>();
   bool json = false, ema = false;
   int64_t max_tokens = 200;
@@ -118,8 +119,7 @@ void add_generate(CLI::App& root, Cli& cli) {
   verb->add_option("--min-p", o->sampling.min_p, "drop tokens below this share of the most likely one")
       ->capture_default_str();
   verb->add_option("--seed", o->sampling.seed, "the same seed writes the same text")->capture_default_str();
-  verb->add_option("--precision", o->precision, "fp64, fp32 or bf16; default: as trained, else as stored")
-      ->check(CLI::IsMember({"fp64", "fp32", "bf16"}));
+  add_precision_option(*verb, o->precision);
   verb->add_flag("--ema", o->ema, "the moving average of the weights");
   verb->add_flag("--json", o->json, "print {\"tokens\": [...]} at the end instead of streaming text");
   add_threads_option(*verb, o->run);

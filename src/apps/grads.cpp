@@ -15,7 +15,8 @@ namespace hadal {
 namespace {
 
 struct Options {
-  std::string model, input = "-", output, precision, bos = "auto";
+  std::string model, input = "-", output, bos = "auto";
+  std::optional<Precision> precision;
   double mtp_weight = 0, balance_alpha = 0;
   RunOptions run;
 };
@@ -87,8 +88,7 @@ void add_grads(CLI::App& root, Cli& cli) {
   verb->add_option("--input", o->input, "JSON lines with \"tokens\" or \"text\"; - is standard input")
       ->capture_default_str();
   verb->add_option("--output", o->output, "directory for gradients.safetensors and loss.json")->required();
-  verb->add_option("--precision", o->precision, "fp64, fp32 or bf16; default: as trained, else as stored")
-      ->check(CLI::IsMember({"fp64", "fp32", "bf16"}));
+  add_precision_option(*verb, o->precision);
   verb->add_option("--bos", o->bos, "token before a text, as for score")
       ->check(CLI::IsMember({"auto", "on", "off"}))
       ->capture_default_str();

@@ -114,10 +114,11 @@ void print_architecture(const HfConfig& config) {
              m.n_layers, m.n_dense_layers, m.hidden_size, m.n_heads, m.kv_lora_rank,
              m.q_lora_rank > 0 ? fmt::format(" (queries {})", m.q_lora_rank) : "");
   if (m.n_routed_experts > 0)
-    fmt::print(
-        ", {} of {} experts + {} shared, {} gate{}", m.n_experts_per_token, m.n_routed_experts, m.n_shared_experts,
-        m.score_function,
-        m.n_groups > 1 ? fmt::format(", {} of {} groups by {}", m.n_limited_groups, m.n_groups, m.group_score) : "");
+    fmt::print(", {} of {} experts + {} shared, {} gate{}", m.n_experts_per_token, m.n_routed_experts,
+               m.n_shared_experts, enum_name(m.score_function),
+               m.n_groups > 1
+                   ? fmt::format(", {} of {} groups by {}", m.n_limited_groups, m.n_groups, enum_name(m.group_score))
+                   : "");
   fmt::print("{}{}{}\n\n", m.n_mtp > 0 ? fmt::format(", {} MTP", m.n_mtp) : "",
              m.yarn.factor > 1 ? fmt::format(", YaRN x {:g}", m.yarn.factor) : "",
              m.tie_embeddings ? ", head tied to the embedding" : "");

@@ -18,7 +18,8 @@ namespace {
 using nlohmann::ordered_json;
 
 struct Options {
-  std::string model, input, output, precision, bos = "auto";
+  std::string model, input, output, bos = "auto";
+  std::optional<Precision> precision;
   bool ema = false;
   RunOptions run;
 };
@@ -76,8 +77,7 @@ void add_score(CLI::App& root, Cli& cli) {
   verb->add_option("--input", o->input, "JSON lines with \"tokens\" or \"text\"; - is standard input")
       ->capture_default_str();
   verb->add_option("--output", o->output, "JSON lines with logprobs; - is standard output")->capture_default_str();
-  verb->add_option("--precision", o->precision, "fp64, fp32 or bf16; default: as trained, else as stored")
-      ->check(CLI::IsMember({"fp64", "fp32", "bf16"}));
+  add_precision_option(*verb, o->precision);
   verb->add_option("--bos", o->bos,
                    "token before a text: on = BOS, off = none, auto = as trained (BOS, else EOS), "
                    "or as a Hugging Face tokenizer says")

@@ -9,7 +9,8 @@ namespace hadal {
 namespace {
 
 struct Options {
-  std::string model, output, compare, precision;
+  std::string model, output, compare;
+  std::optional<Precision> precision;
   std::vector<int32_t> tokens;
   double tolerance = 1e-3;
   RunOptions run;
@@ -65,8 +66,7 @@ void add_trace(CLI::App& root, Cli& cli) {
   verb->add_option("--tolerance", o->tolerance, "relative difference of a token's row that counts as one")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
-  verb->add_option("--precision", o->precision, "fp64, fp32 or bf16; default: as trained, else as stored")
-      ->check(CLI::IsMember({"fp64", "fp32", "bf16"}));
+  add_precision_option(*verb, o->precision);
   add_threads_option(*verb, o->run);
   add_isa_option(*verb, o->run);
   add_examples(*verb, {"hadal trace --model DIR --tokens 5,17,3 --output ours.safetensors",

@@ -73,7 +73,7 @@ class Judge {
     } else if (!std::all_of(filters_.begin(), filters_.end(), [&](const Filter& f) { return f.keep(text); })) {
       facts.fate = Fate::filtered, counts.filtered += 1, counts.filtered_bytes += facts.bytes;
     } else {
-      if (config_.holdout == "hash" && as_share(hash.a) < config_.holdout_fraction) facts.fate = Fate::held_out;
+      if (config_.holdout == Holdout::hash && as_share(hash.a) < config_.holdout_fraction) facts.fate = Fate::held_out;
       const int64_t cut = split_point(text, facts, config_);
       counts.training += cut > 0, counts.training_bytes += cut;
       counts.held_out += cut < facts.bytes, counts.held_out_bytes += facts.bytes - cut;
@@ -99,7 +99,7 @@ constexpr const char* kInterrupted = "the next build continues where this one st
 int64_t split_point(std::string_view text, const DocumentFacts& facts, const DataConfig& config) {
   const int64_t bytes = int64_t(text.size());
   if (facts.fate == Fate::held_out) return 0;
-  if (facts.fate != Fate::training || config.holdout != "tail") return bytes;
+  if (facts.fate != Fate::training || config.holdout != Holdout::tail) return bytes;
   int64_t cut = bytes - int64_t(double(bytes) * config.holdout_fraction);
   // Back to the border of a character; at most three bytes, so that bytes which are no text cannot move it far.
   for (int i = 0; i < 3 && cut > 0 && cut < bytes && (text[size_t(cut)] & 0xC0) == 0x80; ++i) --cut;

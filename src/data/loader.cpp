@@ -38,7 +38,7 @@ PieceRules make_rules(const Shards& shards, const Tokenizer& tokenizer, const Da
   PieceRules rules;
   rules.shards = &shards, rules.tokenizer = &tokenizer;
   rules.sequence_length = config.sequence_length, rules.fim_rate = config.fim_rate, rules.split_fused = split_fused;
-  rules.stop_at_end = config.at_end == "stop", rules.seed = config.seed;
+  rules.stop_at_end = config.at_end == AtEnd::stop, rules.seed = config.seed;
   if (config.fim_rate > 0) {
     rules.special = fim_tokens(tokenizer);
     const int64_t least = kFimExtraTokens + 4;
@@ -120,7 +120,7 @@ Sequence Loader::State::make_sequence(std::vector<DrawnPiece>& pieces, std::vect
     continuations.push_back(drawn.continuation);
   }
   sequence.padding = config.sequence_length - int64_t(sequence.tokens.size());
-  set_targets(sequence, continuations, config.document_mask == "document");
+  set_targets(sequence, continuations, config.document_mask == DocumentMask::document);
   return sequence;
 }
 
@@ -167,8 +167,8 @@ Loader::Loader(const Shards& shards, const Tokenizer& tokenizer, const DataConfi
   state_->weights = mixture_weights(weights, tokens);
   std::string settings =
       fmt::format("{}\n{}\n{} {} {} {} {} {} {} {}\n", shards.index().plan, shards.index().tokenizer_hash,
-                  config.sequence_length, config.document_mask, config.fim_rate, config.at_end, config.pack_window,
-                  config.add_bos, config.seed, split_fused);
+                  config.sequence_length, enum_name(config.document_mask), config.fim_rate, enum_name(config.at_end),
+                  config.pack_window, config.add_bos, config.seed, split_fused);
   for (double weight : state_->weights) settings += fmt::format("{} ", weight);
   state_->identity = sha256_hex(settings).substr(0, 32);
 }
@@ -180,7 +180,7 @@ Loader& Loader::operator=(Loader&&) noexcept = default;
 Batch Loader::next(int64_t n_sequences) {
   Batch batch;
   batch.first_sequence = state_->sequences;
-  batch.masked = state_->config.document_mask == "document";
+  batch.masked = state_->config.document_mask == DocumentMask::document;
   while (int64_t(batch.sequences.size()) < n_sequences && state_->ensure()) {
     batch.sequences.push_back(state_->window[size_t(state_->position++)]);
     ++state_->sequences;

@@ -40,8 +40,9 @@ struct Job {
 
 // Everything of the configuration that decides the shards, beside the files' content and the tokenizer's.
 std::string recipe(const Job& job) {
-  Json json{
-      {"format", 1}, {"holdout", job.config.data.holdout}, {"holdout_fraction", job.config.data.holdout_fraction}};
+  Json json{{"format", 1},
+            {"holdout", enum_name(job.config.data.holdout)},
+            {"holdout_fraction", job.config.data.holdout_fraction}};
   for (const SourceFiles& source : list_sources(job.config.data)) {
     json["sources"].push_back({{"name", source.name}, {"text_field", source.text_field}});
   }
@@ -95,7 +96,7 @@ std::optional<Prepared> reuse(const Job& job, std::string& why, ErrorKind& kind)
 
 std::string trained_from(const Job& job, const Corpus& corpus) {
   return dump(Json{{"corpus", corpus.fingerprint()},
-                   {"holdout", job.config.data.holdout},
+                   {"holdout", enum_name(job.config.data.holdout)},
                    {"holdout_fraction", job.config.data.holdout_fraction},
                    {"vocab_size", job.config.tokenizer.vocab_size},
                    {"training_bytes", job.config.tokenizer.training_bytes}});

@@ -61,7 +61,7 @@ MicroBatch batch_of(const PeerCase& peer, int64_t first, int64_t count, const ch
   return batch;
 }
 
-LoadedModel load(const PeerCase& peer, const char* precision, bool training, const Exec& exec) {
+LoadedModel load(const PeerCase& peer, Precision precision, bool training, const Exec& exec) {
   LoadOptions options;
   options.precision = precision, options.training = training;
   return load_model(peer.directory, options, exec);
@@ -119,7 +119,7 @@ void log_probabilities_loss_and_every_gradient_agree(const Cases& cases) {
   Worst log_prob, loss, gradient;
   for (const PeerCase& peer : cases) {
     OwnedExec owned(2);
-    auto loaded = load(peer, "fp32", true, owned.exec);
+    auto loaded = load(peer, Precision::fp32, true, owned.exec);
     Transformer& model = *loaded.transformer;
     const MicroBatch batch = batch_of(peer, 0, peer.tensors->entry("tokens").shape[0]);
     std::vector<double> ours;
@@ -147,7 +147,7 @@ void bf16_is_as_near_to_fp32_as_transformers_itself(const Cases& cases) {
   double ours_sum = 0, theirs_sum = 0;
   for (const PeerCase& peer : cases) {
     OwnedExec owned(2);
-    auto loaded = load(peer, "bf16", false, owned.exec);
+    auto loaded = load(peer, Precision::bf16, false, owned.exec);
     std::vector<double> ours;
     loaded.transformer->forward(batch_of(peer, 0, peer.tensors->entry("more_tokens").shape[0], "more_tokens"), &ours);
     const Tensor exact = peer.tensors->tensor("more_log_probs");
@@ -165,7 +165,7 @@ void greedy_text_is_the_same(const Cases& cases) {
   int64_t equal = 0, ties = 0;
   for (const PeerCase& peer : cases) {
     OwnedExec owned(2);
-    auto loaded = load(peer, "fp32", false, owned.exec);
+    auto loaded = load(peer, Precision::fp32, false, owned.exec);
     const auto theirs = peer.facts["text"].get<std::vector<int32_t>>();
     const auto gaps = peer.facts["gaps"].get<std::vector<double>>();
     EXPECT_GE(peer.facts["distinct"].get<int>(), 32);
@@ -193,7 +193,7 @@ void twenty_steps_of_adamw_give_the_same_losses(const Cases& cases) {
   double least_fall = 1e9;
   for (const PeerCase& peer : cases) {
     OwnedExec owned(2);
-    auto loaded = load(peer, "fp32", true, owned.exec);
+    auto loaded = load(peer, Precision::fp32, true, owned.exec);
     Transformer& model = *loaded.transformer;
     OptimConfig settings;
     settings.eps = 1e-6, settings.clip = 0;

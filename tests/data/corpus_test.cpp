@@ -17,7 +17,7 @@ const ProgressOptions kQuiet{.unit = "B", .quiet = true};
 
 void shell(const std::string& command) { ASSERT_EQ(std::system(command.c_str()), 0) << command; }
 
-DataConfig config_of(std::vector<SourceConfig> sources, const std::string& holdout = "hash", double fraction = 0) {
+DataConfig config_of(std::vector<SourceConfig> sources, Holdout holdout = Holdout::hash, double fraction = 0) {
   DataConfig config;
   config.sources = std::move(sources);
   config.holdout = holdout;
@@ -178,7 +178,7 @@ TEST(Corpus, RefusesSourcesWithoutAnyText) {
                [&] { Corpus::scan(config_of({source_of("d", dir / "empty.txt")}), {}, kQuiet); });
   write_text(dir / "one.txt", "one document");
   expect_error(ErrorKind::invalid, {"held out", "tail"},
-               [&] { Corpus::scan(config_of({source_of("d", dir / "one.txt")}, "hash", 1.0), {}, kQuiet); });
+               [&] { Corpus::scan(config_of({source_of("d", dir / "one.txt")}, Holdout::hash, 1.0), {}, kQuiet); });
 }
 
 TEST(Corpus, RemovesEmptyDocumentsAndExactDuplicatesAcrossSources) {
@@ -211,7 +211,7 @@ TEST(Corpus, HoldsOutByHashWithoutACopyInTraining) {
   std::reverse(documents.begin(), documents.end());
   write_jsonl(dir / "b.jsonl", documents);
   auto split = [&](const std::string& file) {
-    const Corpus corpus = Corpus::scan(config_of({source_of("a", dir / file)}, "hash", 0.1), {}, kQuiet);
+    const Corpus corpus = Corpus::scan(config_of({source_of("a", dir / file)}, Holdout::hash, 0.1), {}, kQuiet);
     std::set<std::string> held_out;
     corpus.read(0, [&](int64_t d, const std::string& text) {
       if (corpus.facts(d).fate == Fate::held_out) held_out.insert(text);
@@ -228,7 +228,7 @@ TEST(Corpus, HoldsOutByHashWithoutACopyInTraining) {
 }
 
 TEST(Corpus, TailModeHoldsOutTheEndOfEveryDocumentAtACharacterBorder) {
-  DataConfig config = config_of({}, "tail", 0.1);
+  DataConfig config = config_of({}, Holdout::tail, 0.1);
   auto cut = [&](const std::string& text) {
     return split_point(text, {0, int64_t(text.size()), Fate::training}, config);
   };
@@ -247,7 +247,7 @@ TEST(Corpus, TailModeHoldsOutTheEndOfEveryDocumentAtACharacterBorder) {
 TEST(Corpus, TrainingTextIsCappedAndLeavesOutWhatIsHeldOut) {
   TempDir dir;
   write_jsonl(dir / "a.jsonl", {"0123456789", "abcdefghij"});
-  const Corpus corpus = Corpus::scan(config_of({source_of("a", dir / "a.jsonl")}, "tail", 0.2), {}, kQuiet);
+  const Corpus corpus = Corpus::scan(config_of({source_of("a", dir / "a.jsonl")}, Holdout::tail, 0.2), {}, kQuiet);
   EXPECT_EQ(training(corpus), (std::vector<std::string>{"01234567", "abcdefgh"}));
   EXPECT_EQ(training(corpus, 11), (std::vector<std::string>{"01234567", "abc"}));
   EXPECT_EQ(corpus.training_bytes(), 16);

@@ -8,7 +8,7 @@ namespace hadal::data {
 namespace {
 
 void hold_out_half(Config& config) {
-  config.data.holdout = "tail";
+  config.data.holdout = Holdout::tail;
   config.data.holdout_fraction = 0.5;
 }
 
@@ -74,7 +74,7 @@ TEST(HeldOut, HasNothingWhereNothingIsHeldOut) {
 TEST(Explain, ShowsSequencesPiecesPaddingAndFim) {
   Fixture f(one_source({"abcde <tag> fghij", "second\tdocument"}));
   f.config.data.sequence_length = 40;
-  f.config.data.at_end = "stop";
+  f.config.data.at_end = AtEnd::stop;
   f.config.data.fim_rate = 1;
   const Prepared p = f.prepare();
   Loader loader(p.shards, p.tokenizer, f.config.data);
@@ -96,8 +96,8 @@ TEST(Explain, ShowsSequencesPiecesPaddingAndFim) {
 
 TEST(Explain, ShowsMasksOfDocuments) {
   Fixture f(one_source({"abcde", "xy"}));
-  f.config.data.document_mask = "document";
-  f.config.data.at_end = "stop";
+  f.config.data.document_mask = DocumentMask::document;
+  f.config.data.at_end = AtEnd::stop;
   const Prepared p = f.prepare();
   Loader loader(p.shards, p.tokenizer, f.config.data);
   const Batch batch = loader.next(4);

@@ -57,7 +57,7 @@ std::map<Key, std::vector<Found>> by_document(const std::vector<Sequence>& seque
 TEST(Loader, CutsALongDocumentIntoSequencesAndARemainder) {
   Fixture f(one_source({"abcdefghij"}));
   f.config.data.sequence_length = 4;
-  f.config.data.at_end = "stop";
+  f.config.data.at_end = AtEnd::stop;
   const Prepared p = f.prepare();
   Loader loader(p.shards, p.tokenizer, f.config.data);
   const auto found = by_document(all_sequences(loader));
@@ -71,10 +71,10 @@ TEST(Loader, CutsALongDocumentIntoSequencesAndARemainder) {
 TEST(Loader, TargetsAreTheNextTokensWithoutMask) {
   Fixture f(one_source({"abcde", "xy"}));  // abcde+EOS = 6, xy+EOS = 3: one sequence of 10 with one place of padding
   f.config.data.sequence_length = 10;
-  f.config.data.at_end = "stop";
+  f.config.data.at_end = AtEnd::stop;
   const Prepared p = f.prepare();
   const int32_t eos = *p.tokenizer.eos_id();
-  for (const std::string mask : {"none", "document"}) {
+  for (const DocumentMask mask : {DocumentMask::none, DocumentMask::document}) {
     f.config.data.document_mask = mask;
     Loader loader(p.shards, p.tokenizer, f.config.data);
     const Batch batch = loader.next(5);
@@ -82,23 +82,24 @@ TEST(Loader, TargetsAreTheNextTokensWithoutMask) {
     const Sequence& s = batch.sequences[0];
     ASSERT_EQ(s.tokens.size(), 9u);
     EXPECT_EQ(s.padding, 1);
-    EXPECT_EQ(batch.masked, mask == "document");
+    EXPECT_EQ(batch.masked, mask == DocumentMask::document);
     const size_t first = size_t(s.pieces[0].length);
     for (size_t i = 0; i < 8; ++i) {
       const bool border = i == first - 1;
-      EXPECT_EQ(s.targets[i], border && mask == "document" ? -1 : s.tokens[i + 1]) << mask << " " << i;
+      EXPECT_EQ(s.targets[i], border && mask == DocumentMask::document ? -1 : s.tokens[i + 1])
+          << enum_name(mask) << " " << i;
     }
     EXPECT_EQ(s.tokens[first - 1], eos);
     EXPECT_EQ(s.targets[8], -1);
-    EXPECT_EQ(batch.n_targets(), mask == "document" ? 7 : 8);
+    EXPECT_EQ(batch.n_targets(), mask == DocumentMask::document ? 7 : 8);
   }
 }
 
 TEST(Loader, APartIsFollowedByItsContinuationAsTarget) {
   Fixture f(one_source({"abcdefgh"}));
   f.config.data.sequence_length = 4;
-  f.config.data.at_end = "stop";
-  for (const std::string mask : {"none", "document"}) {
+  f.config.data.at_end = AtEnd::stop;
+  for (const DocumentMask mask : {DocumentMask::none, DocumentMask::document}) {
     f.config.data.document_mask = mask;
     const Prepared p = f.prepare();
     Loader loader(p.shards, p.tokenizer, f.config.data);
@@ -323,7 +324,7 @@ TEST(Loader, SeedsShuffleDocumentsAndEpochsDiffer) {
 TEST(Loader, StopsAtTheEndOrGoesOnAsConfigured) {
   Fixture f(one_source({"abc", "defg"}));
   const Prepared p = f.prepare();
-  f.config.data.at_end = "stop";
+  f.config.data.at_end = AtEnd::stop;
   Loader stops(p.shards, p.tokenizer, f.config.data);
   std::vector<std::string> said;
   stops.on_message([&](const std::string& text) { said.push_back(text); });
@@ -337,7 +338,7 @@ TEST(Loader, StopsAtTheEndOrGoesOnAsConfigured) {
   resumed.seek(stops.cursor());
   EXPECT_TRUE(resumed.next(4).sequences.empty());
 
-  f.config.data.at_end = "next_epoch";
+  f.config.data.at_end = AtEnd::next_epoch;
   said.clear();
   Loader goes_on(p.shards, p.tokenizer, f.config.data);
   goes_on.on_message([&](const std::string& text) { said.push_back(text); });
@@ -348,7 +349,7 @@ TEST(Loader, StopsAtTheEndOrGoesOnAsConfigured) {
 
 TEST(Loader, ReadsDocumentsOfOneByte) {
   Fixture f(one_source({"a", "b", "c"}));
-  f.config.data.at_end = "stop";
+  f.config.data.at_end = AtEnd::stop;
   f.config.data.fim_rate = 1;
   const Prepared p = f.prepare();
   Loader loader(p.shards, p.tokenizer, f.config.data);

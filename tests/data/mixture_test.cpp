@@ -76,7 +76,7 @@ TEST(Mixture, AUsedUpSourceLeavesTheRestToTheOthers) {
   Fixture f({documents(3, 9, 7), documents(40, 9, 8)});
   f.config.data.sources[0].weight = 0.9;
   f.config.data.sources[1].weight = 0.1;
-  f.config.data.at_end = "stop";
+  f.config.data.at_end = AtEnd::stop;
   const Prepared p = f.prepare();
   Loader loader(p.shards, p.tokenizer, f.config.data);
   std::set<std::pair<int64_t, int64_t>> seen;
@@ -91,7 +91,7 @@ TEST(FimInLoader, RateIsHeldAndPartsAreRedrawnInEachEpoch) {
   Fixture f({documents(400, 40, 9)});
   f.config.data.sequence_length = 64;
   f.config.data.fim_rate = 0.1;
-  f.config.data.at_end = "next_epoch";
+  f.config.data.at_end = AtEnd::next_epoch;
   const Prepared p = f.prepare();
   Loader loader(p.shards, p.tokenizer, f.config.data);
   std::map<int64_t, std::set<int64_t>> filled;  // documents by epoch
@@ -114,7 +114,7 @@ TEST(FimInLoader, PiecesOfLongDocumentsKeepTheirPartsTogetherAndTheirText) {
   Fixture f(one_source({text}));
   f.config.data.sequence_length = 32;
   f.config.data.fim_rate = 0.5;
-  f.config.data.at_end = "stop";
+  f.config.data.at_end = AtEnd::stop;
   const Prepared p = f.prepare();
   const FimTokens special = fim_tokens(p.tokenizer);
   Loader loader(p.shards, p.tokenizer, f.config.data);

@@ -246,7 +246,7 @@ TEST(Prepare, TrainsTheTokenizerOnTrainingTextAlone) {
   Fixture f({documents});
   f.config.tokenizer.path = "";
   f.config.tokenizer.vocab_size = 300;
-  f.config.data.holdout = "tail";
+  f.config.data.holdout = Holdout::tail;
   f.config.data.holdout_fraction = 0.1;
   std::vector<std::string> said;
   const Prepared p = f.prepare(saying(said));

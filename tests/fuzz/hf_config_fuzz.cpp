@@ -21,7 +21,7 @@ ModelConfig with_effect(ModelConfig m) {
     m.score_function = plain.score_function;
     m.selection_bias = m.normalize_top_k = true;
   }
-  if (m.n_groups == 1) m.group_score = "top2_sum";
+  if (m.n_groups == 1) m.group_score = GroupScore::top2_sum;
   return m;
 }
 

@@ -50,7 +50,7 @@ void add_experts(const ModelConfig& m, GgufKeys& keys) {
   keys.add_u32(key("expert_used_count"), uint32_t(m.n_experts_per_token));
   keys.add_f32(key("expert_weights_scale"), float(m.routed_scale));
   keys.add_bool(key("expert_weights_norm"), m.normalize_top_k);
-  keys.add_u32(key("expert_gating_func"), m.score_function == "sigmoid" ? kSigmoid : kSoftmax);
+  keys.add_u32(key("expert_gating_func"), m.score_function == ScoreFunction::sigmoid ? kSigmoid : kSoftmax);
   if (m.n_limited_groups >= m.n_groups) return;  // no group is ever left out
   keys.add_u32(key("expert_group_count"), uint32_t(m.n_groups));
   keys.add_u32(key("expert_group_used_count"), uint32_t(m.n_limited_groups));
@@ -116,7 +116,7 @@ std::vector<std::string> gguf_limits(const ModelConfig& m) {
     limits.push_back(
         fmt::format("latent_norm_eps {} differs from rms_eps {}: GGUF has one eps for all norms and gets the latter",
                     m.latent_norm_eps, m.rms_eps));
-  if (groups && m.group_score == "max")
+  if (groups && m.group_score == GroupScore::max)
     limits.push_back(
         "groups are scored by their best expert; readers of GGUF score them by the sum of the two best and will route "
         "some tokens elsewhere");

@@ -145,8 +145,8 @@ void read_v2_gate(const HfFields& fields, ModelConfig& m) {
   const std::string method = fields.text("topk_method").value_or("greedy");
   if (method != "greedy" && method != "group_limited_greedy")
     fields.unsupported("topk_method", "model_type deepseek_v2 has \"greedy\" and \"group_limited_greedy\"");
-  m.score_function = "softmax";
-  m.group_score = "max";
+  m.score_function = ScoreFunction::softmax;
+  m.group_score = GroupScore::max;
   m.selection_bias = m.normalize_top_k = false;
   if (method == "greedy") return;  // n_group has no effect
   m.n_groups = fields.whole("n_group", 1).value_or(1);
@@ -159,8 +159,8 @@ void read_v3_gate(const HfFields& fields, ModelConfig& m) {
   const std::string method = fields.text("topk_method").value_or("noaux_tc");
   if (method != "noaux_tc" && method != "greedy")
     fields.unsupported("topk_method", "model_type deepseek_v3 has \"noaux_tc\", or \"greedy\" without selection bias");
-  m.score_function = "sigmoid";
-  m.group_score = "top2_sum";
+  m.score_function = ScoreFunction::sigmoid;
+  m.group_score = GroupScore::top2_sum;
   m.selection_bias = method == "noaux_tc";
   m.normalize_top_k = fields.truth("norm_topk_prob").value_or(true);
   m.n_groups = fields.whole("n_group", 1).value_or(1);

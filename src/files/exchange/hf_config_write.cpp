@@ -12,7 +12,7 @@ using nlohmann::ordered_json;
 namespace {
 
 // V2's class has the softmax gate, V3's the sigmoid one; what lies between has no class in transformers.
-bool writes_as_v2(const ModelConfig& m) { return m.n_routed_experts > 0 && m.score_function == "softmax"; }
+bool writes_as_v2(const ModelConfig& m) { return m.n_routed_experts > 0 && m.score_function == ScoreFunction::softmax; }
 
 void check_expressible(const ModelConfig& m) {
   validate(m);
@@ -21,19 +21,20 @@ void check_expressible(const ModelConfig& m) {
   auto refuse = [&](bool no_class, const std::string& setting, const char* right) {
     check(!no_class, ErrorKind::unsupported,
           "model.{} with model.score_function = \"{}\" cannot be written for Hugging Face: {} has {}", setting,
-          m.score_function, name, right);
+          enum_name(m.score_function), name, right);
   };
   const bool groups = m.n_groups > 1;
   if (writes_as_v2(m)) {
     refuse(m.selection_bias, "selection_bias = true", "no selection bias");
     refuse(m.normalize_top_k, "normalize_top_k = true", "no normalisation of the selected scores");
-    refuse(groups && m.group_score != "max", "group_score = \"top2_sum\"", "the group's maximum (\"max\")");
+    refuse(groups && m.group_score != GroupScore::max, "group_score = \"top2_sum\"", "the group's maximum (\"max\")");
     check(m.hidden_size % m.n_heads == 0, ErrorKind::unsupported,
           "model.hidden_size = {} cannot be written for Hugging Face: DeepseekV2ForCausalLM wants a multiple of "
           "model.n_heads = {}",
           m.hidden_size, m.n_heads);
   } else {
-    refuse(groups && m.group_score != "top2_sum", "group_score = \"max\"", "the sum of the two best (\"top2_sum\")");
+    refuse(groups && m.group_score != GroupScore::top2_sum, "group_score = \"max\"",
+           "the sum of the two best (\"top2_sum\")");
     refuse(groups && !m.selection_bias, "selection_bias = false", "groups only together with the bias");
   }
 }
@@ -127,7 +128,7 @@ std::vector<std::string> hf_config_limits(const ModelConfig& m) {
                                  m.n_mtp, m.n_mtp == 1 ? "" : "s"));
   if (m.n_routed_experts > 0 && m.n_shared_experts == 0)
     limits.push_back("no shared experts: transformers makes empty ones and says that their weights are new");
-  if (m.n_routed_experts > 0 && !m.selection_bias && m.score_function == "sigmoid")
+  if (m.n_routed_experts > 0 && !m.selection_bias && m.score_function == ScoreFunction::sigmoid)
     limits.push_back("no selection bias: transformers makes one of zeros and says that it is new");
   return limits;
 }

@@ -40,11 +40,9 @@ LoadedModel load_model(const std::filesystem::path& directory, const LoadOptions
   loaded.source = open_model(directory);
   const auto& from = loaded.source;
   loaded.directory = from.directory;
-  const std::string precision = options.precision.empty() ? from.precision : options.precision;
-  const std::string form = options.attention_form.empty() ? from.attention_form : options.attention_form;
   ModelOptions model_options;
-  model_options.precision = parse_precision(precision);
-  model_options.attention_form = parse_attention_form(form.empty() ? "up_projected" : form);
+  model_options.precision = options.precision.value_or(from.precision);
+  model_options.attention_form = options.attention_form.value_or(from.attention_form);
   model_options.training = options.training;
   model_options.bare = !options.training;
   loaded.transformer = std::make_unique<Transformer>(from.config.model, model_options, exec);

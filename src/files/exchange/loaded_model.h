@@ -4,6 +4,7 @@
 #pragma once
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,10 +14,10 @@
 namespace hadal {
 
 struct LoadOptions {
-  std::string precision;       // fp64, fp32, bf16 or empty: as the model was trained, else as it is stored
-  std::string attention_form;  // empty: as the model was trained
-  bool ema = false;            // the moving average of the weights instead of the weights, where the run kept one
-  bool training = false;       // with masters and gradients
+  std::optional<Precision> precision = {};           // none: as the model was trained, else as it is stored
+  std::optional<AttentionForm> attention_form = {};  // none: as the model was trained
+  bool ema = false;       // the moving average of the weights instead of the weights, where the run kept one
+  bool training = false;  // with masters and gradients
 };
 
 struct LoadedModel {

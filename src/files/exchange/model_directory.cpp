@@ -28,13 +28,13 @@ HfConfig read_config(const ModelLocation& at) {
 }
 
 // What most bytes of the weights are stored in decides what a model is computed in, unless told.
-std::string stored_precision(const ModelDirectory& from) {
+Precision stored_precision(const ModelDirectory& from) {
   int64_t f64 = 0, wide = 0, narrow = 0;
   for (const auto& spec : from.parameters) {
     const DType dtype = from.files->entry(from.weights->stored(spec).front().name).dtype;
     (dtype == DType::f64 ? f64 : dtype == DType::f32 || dtype == DType::f16 ? wide : narrow) += spec.count();
   }
-  return f64 > wide + narrow ? "fp64" : wide >= narrow ? "fp32" : "bf16";
+  return f64 > wide + narrow ? Precision::fp64 : wide >= narrow ? Precision::fp32 : Precision::bf16;
 }
 
 }  // namespace
@@ -62,7 +62,7 @@ ModelDirectory open_model(const fs::path& path) {
     from.precision = trained.precision;
     from.attention_form = trained.attention_form;
   } else {
-    from.precision = at.hugging_face ? stored_precision(from) : "fp32";
+    from.precision = at.hugging_face ? stored_precision(from) : Precision::fp32;
   }
   return from;
 }

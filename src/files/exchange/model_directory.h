@@ -18,8 +18,8 @@ struct ModelDirectory {
   bool hugging_face = false;
   HfConfig config;                        // of our own files: `model` and what their config.toml says of nothing else
   std::vector<ParameterSpec> parameters;  // of config.model
-  std::string precision;                  // as trained, else as stored: fp64, fp32 or bf16
-  std::string attention_form;             // as trained; empty where that is unknown
+  Precision precision = Precision::fp32;  // as trained, else as stored
+  AttentionForm attention_form = AttentionForm::up_projected;  // as trained, where that is known
   std::shared_ptr<const TensorFiles> files;
   std::shared_ptr<const HfWeights> weights;
 

@@ -41,15 +41,15 @@ struct SourceConfig {
 
 struct DataConfig {
   std::vector<SourceConfig> sources;
-  std::string cache;             // directory of tokenised shards; empty = RUN/data
-  std::string holdout = "hash";  // hash: by document hash; tail: the last fraction of every document's bytes
+  std::string cache;  // directory of tokenised shards; empty = RUN/data
+  Holdout holdout = Holdout::hash;
   double holdout_fraction = 0.02;
   int64_t sequence_length = 256;
-  std::string document_mask = "none";  // none (pre-training) | document (mask and reset positions)
-  double fim_rate = 0.0;               // report: 0.1
-  std::string at_end = "next_epoch";   // next_epoch | stop
-  int64_t pack_window = 1024;          // sequences packed together
-  bool add_bos = false;                // BOS before every document
+  DocumentMask document_mask = DocumentMask::none;
+  double fim_rate = 0.0;  // report: 0.1
+  AtEnd at_end = AtEnd::next_epoch;
+  int64_t pack_window = 1024;  // sequences packed together
+  bool add_bos = false;        // BOS before every document
   uint64_t seed = 1;
   template <class Self, class Visitor>
   static void visit(Self& c, Visitor&& v) {
@@ -69,9 +69,9 @@ struct DataConfig {
 
 // One piece of a schedule over progress. A schedule is a list of pieces, each starting where the one before ended.
 struct SchedulePiece {
-  std::string shape = "constant";  // constant | linear | cosine
-  double to = 0.0;                 // value at the end of the piece (as a share of the peak value for lr)
-  double until = 1.0;              // end of the piece: a number of steps if > 1 and whole, else a fraction of the run
+  CurveShape shape = CurveShape::constant;
+  double to = 0.0;     // value at the end of the piece (as a share of the peak value for lr)
+  double until = 1.0;  // end of the piece: a number of steps if > 1 and whole, else a fraction of the run
   template <class Self, class Visitor>
   static void visit(Self& c, Visitor&& v) {
     v("shape", c.shape, "constant, linear or cosine");
@@ -84,8 +84,8 @@ struct OptimConfig {
   double lr = 3e-3;                        // peak
   std::vector<SchedulePiece> lr_schedule;  // empty = linear warm-up over 3 %, constant to 60 %, cosine to 0.1
   double beta1 = 0.9, beta2 = 0.95, eps = 1e-8, weight_decay = 0.1, clip = 1.0;
-  std::string moments = "fp32";  // fp32 | bf16
-  double ema_decay = 0.0;        // 0 = no EMA
+  MomentFormat moments = MomentFormat::fp32;
+  double ema_decay = 0.0;  // 0 = no EMA
   template <class Self, class Visitor>
   static void visit(Self& c, Visitor&& v) {
     v("lr", c.lr, "peak learning rate");
@@ -101,9 +101,9 @@ struct OptimConfig {
 };
 
 struct TrainConfig {
-  std::string precision = "fp32";               // fp64 | fp32 | bf16 | auto (bf16 where the CPU multiplies it natively)
-  std::string attention_form = "up_projected";  // up_projected | absorbed
-  std::string recompute = "none";               // none | norms (norms and MLA up-projections, as in the report) | all
+  Precision precision = Precision::fp32;
+  AttentionForm attention_form = AttentionForm::up_projected;
+  Recompute recompute = Recompute::none;
   int64_t steps = 1000;
   int64_t batch_sequences = 16;           // global batch at full size
   std::vector<SchedulePiece> batch_ramp;  // multiples of batch_sequences; empty = constant
@@ -112,8 +112,8 @@ struct TrainConfig {
   double bias_freeze = 0.966;             // fraction of the run after which gamma is 0 (14.3T of 14.8T)
   double balance_alpha = 1e-4;            // sequence-wise balance loss
   std::vector<SchedulePiece> mtp_weight;  // lambda; empty = 0.3 to 67.6 % of the run, then 0.1
-  std::string on_nan = "skip";            // skip | stop
-  int64_t max_skips = 10;                 // consecutive
+  OnNan on_nan = OnNan::skip;
+  int64_t max_skips = 10;  // consecutive
   uint64_t seed = 1;
   std::string start_model;  // directory whose weights the run starts from; empty = from initialisation
   template <class Self, class Visitor>

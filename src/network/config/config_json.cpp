@@ -45,6 +45,11 @@ struct Reader {
     } else if constexpr (std::is_floating_point_v<T>) {
       if (!json.is_number() || !std::isfinite(json.get<double>())) wrong("a finite number");
       value = json.get<double>();
+    } else if constexpr (NamedEnum<T>) {
+      if (!json.is_string()) wrong(type_text<T>());
+      const auto named = find_enum<T>(json.get<std::string>());
+      if (!named) wrong("one of " + enum_choices<T>());
+      value = *named;
     } else {
       if (!json.is_string()) wrong(type_text<T>());
       value = json.get<std::string>();
@@ -110,6 +115,8 @@ ordered_json to_json(const T& value) {
     return json;
   } else if constexpr (std::is_same_v<T, std::string>) {
     return utf8(value);
+  } else if constexpr (NamedEnum<T>) {
+    return enum_name(value);
   } else {
     return value;
   }

@@ -136,6 +136,8 @@ void help_of(const T& value, const std::string& path, const std::string& section
       std::string shown;
       if constexpr (is_vector_v<Field>)
         shown = "[]";
+      else if constexpr (NamedEnum<Field>)
+        shown = ordered_json(enum_name(field)).dump();
       else
         shown = ordered_json(field).dump();
       out += fmt::format("  {:<28} {:<14} {}\n", full, shown, help);

@@ -3,7 +3,8 @@
 // checkpoints read that.
 #pragma once
 #include <cstdint>
-#include <string>
+
+#include "config/enums.h"
 
 namespace hadal {
 
@@ -28,30 +29,30 @@ struct YarnConfig {
 };
 
 struct ModelConfig {
-  int64_t vocab_size = 0;                  // [vocab_size] rows of embedding and head; 0 = take the tokenizer's
-  int64_t hidden_size = 256;               // [hidden_size]
-  int64_t n_layers = 4;                    // [num_hidden_layers], without MTP modules
-  int64_t n_dense_layers = 1;              // [first_k_dense_replace]
-  int64_t n_heads = 4;                     // [num_attention_heads]
-  int64_t q_lora_rank = 0;                 // [q_lora_rank]; 0 = direct q_proj
-  int64_t kv_lora_rank = 64;               // [kv_lora_rank]
-  int64_t qk_nope_head_dim = 32;           // [qk_nope_head_dim]
-  int64_t qk_rope_head_dim = 16;           // [qk_rope_head_dim], even
-  int64_t v_head_dim = 32;                 // [v_head_dim]
-  int64_t dense_ffn_size = 768;            // [intermediate_size]
-  int64_t expert_ffn_size = 128;           // [moe_intermediate_size]
-  int64_t n_routed_experts = 16;           // [n_routed_experts]; 0 = every layer dense
-  int64_t n_shared_experts = 1;            // [n_shared_experts]; one FFN of n_shared * expert_ffn_size
-  int64_t n_experts_per_token = 4;         // [num_experts_per_tok]
-  int64_t n_groups = 1;                    // [n_group]
-  int64_t n_limited_groups = 1;            // [topk_group]
-  std::string score_function = "sigmoid";  // [scoring_func] sigmoid | softmax
-  std::string group_score = "top2_sum";    // top2_sum (V3 noaux_tc) | max (V2 group_limited_greedy)
-  bool selection_bias = true;              // e_score_correction_bias (V3); false for V2
-  bool normalize_top_k = true;             // [norm_topk_prob]
-  double routed_scale = 1.0;               // [routed_scaling_factor]
-  int64_t n_mtp = 0;                       // [num_nextn_predict_layers] depth D of multi-token prediction
-  double rms_eps = 1e-6;                   // [rms_norm_eps]
+  int64_t vocab_size = 0;           // [vocab_size] rows of embedding and head; 0 = take the tokenizer's
+  int64_t hidden_size = 256;        // [hidden_size]
+  int64_t n_layers = 4;             // [num_hidden_layers], without MTP modules
+  int64_t n_dense_layers = 1;       // [first_k_dense_replace]
+  int64_t n_heads = 4;              // [num_attention_heads]
+  int64_t q_lora_rank = 0;          // [q_lora_rank]; 0 = direct q_proj
+  int64_t kv_lora_rank = 64;        // [kv_lora_rank]
+  int64_t qk_nope_head_dim = 32;    // [qk_nope_head_dim]
+  int64_t qk_rope_head_dim = 16;    // [qk_rope_head_dim], even
+  int64_t v_head_dim = 32;          // [v_head_dim]
+  int64_t dense_ffn_size = 768;     // [intermediate_size]
+  int64_t expert_ffn_size = 128;    // [moe_intermediate_size]
+  int64_t n_routed_experts = 16;    // [n_routed_experts]; 0 = every layer dense
+  int64_t n_shared_experts = 1;     // [n_shared_experts]; one FFN of n_shared * expert_ffn_size
+  int64_t n_experts_per_token = 4;  // [num_experts_per_tok]
+  int64_t n_groups = 1;             // [n_group]
+  int64_t n_limited_groups = 1;     // [topk_group]
+  ScoreFunction score_function = ScoreFunction::sigmoid;  // [scoring_func]
+  GroupScore group_score = GroupScore::top2_sum;          // [topk_method]
+  bool selection_bias = true;                             // e_score_correction_bias (V3); false for V2
+  bool normalize_top_k = true;                            // [norm_topk_prob]
+  double routed_scale = 1.0;                              // [routed_scaling_factor]
+  int64_t n_mtp = 0;      // [num_nextn_predict_layers] depth D of multi-token prediction
+  double rms_eps = 1e-6;  // [rms_norm_eps]
   double latent_norm_eps =
       1e-6;  // eps of q_a_layernorm and kv_a_layernorm, 1e-6 in the released code whatever rms_norm_eps says
   double rope_theta = 10000.0;   // [rope_theta]

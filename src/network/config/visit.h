@@ -5,6 +5,8 @@
 #include <type_traits>
 #include <vector>
 
+#include "config/enums.h"
+
 namespace hadal::config_detail {
 
 struct AnyVisitor {
@@ -33,7 +35,7 @@ constexpr const char* type_text() {
     return "a whole number";
   else if constexpr (std::is_floating_point_v<U>)
     return "a number";
-  else if constexpr (std::is_same_v<U, std::string>)
+  else if constexpr (std::is_same_v<U, std::string> || NamedEnum<U>)
     return "a string";
   else if constexpr (is_vector_v<U>)
     return "a list";

@@ -12,8 +12,8 @@ ops::RouteRule route_rule(const ModelConfig& config) {
   rule.n_groups = config.n_groups;
   rule.n_limited_groups = config.n_limited_groups;
   rule.top_k = config.n_experts_per_token;
-  rule.softmax = config.score_function == "softmax";
-  rule.group_max = config.group_score == "max";
+  rule.softmax = config.score_function == ScoreFunction::softmax;
+  rule.group_max = config.group_score == GroupScore::max;
   rule.normalize = config.normalize_top_k;
   rule.scale = config.routed_scale;
   return rule;

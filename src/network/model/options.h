@@ -1,18 +1,12 @@
 // How a model computes: precision, form of attention, what backward recomputes. See transformer.h for the whole.
 #pragma once
 #include <cstdint>
-#include <string>
 
+#include "config/enums.h"
 #include "nn/recipe.h"
 
 namespace hadal {
 
-enum class Precision { fp64, fp32, bf16 };
-enum class AttentionForm { up_projected, absorbed };
-enum class Recompute { none, norms, all };
-Precision parse_precision(const std::string& text);  // throws invalid, naming the choices
-AttentionForm parse_attention_form(const std::string& text);
-Recompute parse_recompute(const std::string& text);
 DType activation_dtype(Precision precision);  // of activations, residual stream and most weights
 
 struct ModelOptions {

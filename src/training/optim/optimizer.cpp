@@ -65,9 +65,10 @@ Optimizer::Optimizer(const std::vector<OwnedRange>& owned, const OptimConfig& co
     const Parameter& parameter = *range.parameter;
     check(bool(parameter.grad), ErrorKind::internal, "parameter {} has no gradient to train with", parameter.spec.name);
     const DType high = parameter.master.dtype();
-    check(high != DType::f64 || config.moments != "bf16", ErrorKind::invalid,
+    check(high != DType::f64 || config.moments != MomentFormat::bf16, ErrorKind::invalid,
           "optim.moments = \"bf16\", but parameter {} is FP64, and so are its moments", parameter.spec.name);
-    const DType moments = high == DType::f64 ? DType::f64 : (config.moments == "bf16" ? DType::bf16 : DType::f32);
+    const DType moments =
+        high == DType::f64 ? DType::f64 : (config.moments == MomentFormat::bf16 ? DType::bf16 : DType::f32);
     const Shape shape = is_whole(range) ? parameter.box.size : Shape{range.count()};
     Slot slot{range, Tensor::zeros(exec, moments, shape), Tensor::zeros(exec, moments, shape), {}};
     if (has_ema()) slot.ema = range.of(parameter.master).clone(exec);
@@ -128,7 +129,7 @@ std::vector<StateTensor> Optimizer::state() const {
 }
 
 int64_t Optimizer::bytes_per_element(const OptimConfig& config, bool master_is_value) {
-  return (config.moments == "bf16" ? 4 : 8) + (config.ema_decay > 0 ? 4 : 0) + (master_is_value ? 0 : 4);
+  return (config.moments == MomentFormat::bf16 ? 4 : 8) + (config.ema_decay > 0 ? 4 : 0) + (master_is_value ? 0 : 4);
 }
 
 }  // namespace hadal

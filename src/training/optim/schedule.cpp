@@ -15,12 +15,13 @@ double end_of(const SchedulePiece& piece, int64_t total_steps) {
 
 const std::vector<SchedulePiece>& default_lr() {
   static const std::vector<SchedulePiece> pieces = {
-      {"linear", 1.0, 0.03}, {"constant", 1.0, 0.6}, {"cosine", 0.1, 1.0}};
+      {CurveShape::linear, 1.0, 0.03}, {CurveShape::constant, 1.0, 0.6}, {CurveShape::cosine, 0.1, 1.0}};
   return pieces;
 }
 
 const std::vector<SchedulePiece>& default_mtp() {
-  static const std::vector<SchedulePiece> pieces = {{"constant", 0.3, 0.676}, {"constant", 0.1, 1.0}};
+  static const std::vector<SchedulePiece> pieces = {{CurveShape::constant, 0.3, 0.676},
+                                                    {CurveShape::constant, 0.1, 1.0}};
   return pieces;
 }
 
@@ -31,9 +32,9 @@ double schedule_value(const std::vector<SchedulePiece>& pieces, double start, in
   for (const auto& piece : pieces) {
     const double end = end_of(piece, total_steps);
     if (double(step) <= end) {
-      if (piece.shape == "constant") return piece.to;
+      if (piece.shape == CurveShape::constant) return piece.to;
       const double share = end > begin ? (double(step) - begin) / (end - begin) : 1.0;
-      const double bent = piece.shape == "cosine" ? 0.5 * (1 - std::cos(std::numbers::pi * share)) : share;
+      const double bent = piece.shape == CurveShape::cosine ? 0.5 * (1 - std::cos(std::numbers::pi * share)) : share;
       return from + (piece.to - from) * bent;
     }
     from = piece.to;

@@ -14,9 +14,9 @@ namespace hadal {
 
 ModelOptions model_options(const Config& config, bool training) {
   ModelOptions options;
-  options.precision = parse_precision(config.train.precision);
-  options.attention_form = parse_attention_form(config.train.attention_form);
-  options.recompute = parse_recompute(config.train.recompute);
+  options.precision = config.train.precision;
+  options.attention_form = config.train.attention_form;
+  options.recompute = config.train.recompute;
   options.training = training;
   return options;
 }
@@ -34,12 +34,17 @@ MemoryPlan plan_memory(const Config& config, const ModelOptions& options, int n_
   return plan;
 }
 
+Precision chosen_precision(Precision asked, Isa isa) {
+  if (asked != Precision::automatic) return asked;
+  return isa == Isa::avx512_bf16 ? Precision::bf16 : Precision::fp32;
+}
+
 void resolve(Config& config, int64_t tokenizer_vocab, const Exec& exec, uint64_t available_bytes) {
   if (config.model.vocab_size == 0) config.model.vocab_size = tokenizer_vocab;
   check(config.model.vocab_size >= tokenizer_vocab, ErrorKind::invalid,
         "model.vocab_size = {} is smaller than the tokenizer's {} ids; raise it or set it to 0",
         config.model.vocab_size, tokenizer_vocab);
-  if (config.train.precision == "auto") config.train.precision = exec.isa == Isa::avx512_bf16 ? "bf16" : "fp32";
+  config.train.precision = chosen_precision(config.train.precision, exec.isa);
   const auto options = model_options(config, true);
   const bool choose = config.train.micro_batch_sequences == 0;
   if (choose) {
@@ -63,9 +68,7 @@ void resolve(Config& config, int64_t tokenizer_vocab, const Exec& exec, uint64_t
 
 double measure_product_flops(const Exec& exec, Precision precision) {
   const int64_t n = precision == Precision::fp64 ? 192 : 768;
-  const DType dtype = precision == Precision::fp64   ? DType::f64
-                      : precision == Precision::bf16 ? DType::bf16
-                                                     : DType::f32;
+  const DType dtype = activation_dtype(precision);
   const Tensor a = Tensor::zeros(exec, dtype, {n, n}), b = Tensor::zeros(exec, dtype, {n, n}),
                c = Tensor::zeros(exec, dtype, {n, n});
   double best = 0;

@@ -20,6 +20,9 @@ struct MemoryPlan {
 MemoryPlan plan_memory(const Config& config, const ModelOptions& options, int n_threads);
 ModelOptions model_options(const Config& config, bool training);
 
+// `asked` itself, or what "auto" means on this CPU.
+Precision chosen_precision(Precision asked, Isa isa);
+
 // Replaces what the configuration leaves open: vocab_size 0 by the tokenizer's, precision "auto" by what the CPU
 // multiplies natively, micro_batch_sequences 0 by the largest that fits 4096 tokens and 80 % of the memory available.
 // Throws invalid when a model's vocabulary is smaller than the tokenizer's, or when not even one sequence fits.

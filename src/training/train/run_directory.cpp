@@ -28,7 +28,7 @@ Config RunDirectory::reconcile(const Config& asked) const {
   if (!has_config()) return asked;
   const Config stored = load_config(config().string());
   Config merged = asked;
-  if (merged.train.precision == "auto") merged.train.precision = stored.train.precision;
+  if (merged.train.precision == Precision::automatic) merged.train.precision = stored.train.precision;
   if (merged.train.micro_batch_sequences == 0) merged.train.micro_batch_sequences = stored.train.micro_batch_sequences;
   if (merged.model.vocab_size == 0) merged.model.vocab_size = stored.model.vocab_size;
   std::string refused;

@@ -160,8 +160,9 @@ void Trainer::announce() {
   flops_per_token_ = 3 * (flops.linear + flops.attention_causal + flops.mtp);
   product_flops_ = measure_product_flops(exec_, options.precision);
   screen_.say(fmt::format("device CPU ({}), {} thread(s), kernels {}, precision {}, attention {}, recompute {}",
-                          cpu_description(), exec_.compute->n_threads(), isa_name(exec_.isa), config_.train.precision,
-                          config_.train.attention_form, config_.train.recompute));
+                          cpu_description(), exec_.compute->n_threads(), isa_name(exec_.isa),
+                          enum_name(config_.train.precision), enum_name(config_.train.attention_form),
+                          enum_name(config_.train.recompute)));
   screen_.say(fmt::format("model: {} parameters ({} activated per token, head included){}, vocabulary {}",
                           format_count(counts.total), format_count(counts.activated_no_embedding),
                           counts.mtp ? ", and " + format_count(counts.mtp) + " for MTP" : "",
@@ -180,7 +181,7 @@ void Trainer::announce() {
                    {"cpu", cpu_description()},
                    {"threads", exec_.compute->n_threads()},
                    {"isa", isa_name(exec_.isa)},
-                   {"precision", config_.train.precision},
+                   {"precision", enum_name(config_.train.precision)},
                    {"parameters", counts.total},
                    {"mtp_parameters", counts.mtp},
                    {"activated", counts.activated_no_embedding},
@@ -246,8 +247,8 @@ void Trainer::guard(const StepResult& result) {
     return;
   }
   ++state_.skipped_in_row;
-  check(config_.train.on_nan != "stop", ErrorKind::failed, "step {}: {}; stopped, because train.on_nan = \"stop\"",
-        result.step, result.skipped);
+  check(config_.train.on_nan != OnNan::stop, ErrorKind::failed,
+        "step {}: {}; stopped, because train.on_nan = \"stop\"", result.step, result.skipped);
   check(state_.skipped_in_row <= config_.train.max_skips, ErrorKind::failed,
         "step {}: {}; {} steps in a row were skipped, more than train.max_skips = {}: "
         "lower optim.lr, or look at the data",

@@ -50,7 +50,7 @@ Json ids_json(const std::vector<int64_t>& ids) {
 
 void expect_gate(const ModelConfig& m, const Json& said) {
   const bool v2 = said["class"] == "DeepseekV2Config";
-  EXPECT_EQ(m.score_function, v2 ? "softmax" : "sigmoid");
+  EXPECT_EQ(m.score_function, v2 ? ScoreFunction::softmax : ScoreFunction::sigmoid);
   EXPECT_EQ(m.n_shared_experts, said["n_shared_experts"]);
   EXPECT_EQ(m.n_experts_per_token, said["num_experts_per_tok"]);
   EXPECT_EQ(m.expert_ffn_size, said["moe_intermediate_size"]);
@@ -65,7 +65,7 @@ void expect_gate(const ModelConfig& m, const Json& said) {
   EXPECT_EQ(m.n_groups, said["n_group"]);
   EXPECT_EQ(m.n_limited_groups, said["topk_group"]);
   if (m.n_groups > 1) {
-    EXPECT_EQ(m.group_score, v2 ? "max" : "top2_sum");
+    EXPECT_EQ(m.group_score, v2 ? GroupScore::max : GroupScore::top2_sum);
   }
 }
 

@@ -57,7 +57,8 @@ TEST(HfConfig, ReadsV2WithItsSoftmaxGateAndGroupMaximum) {
   right.vocab_size = 102400, right.hidden_size = 5120, right.n_layers = 60, right.n_dense_layers = 1;
   right.dense_ffn_size = 12288, right.expert_ffn_size = 1536, right.n_routed_experts = 160, right.n_shared_experts = 2;
   right.n_experts_per_token = 6, right.n_groups = 8, right.n_limited_groups = 3, right.routed_scale = 16;
-  right.score_function = "softmax", right.group_score = "max", right.selection_bias = right.normalize_top_k = false;
+  right.score_function = ScoreFunction::softmax, right.group_score = GroupScore::max,
+  right.selection_bias = right.normalize_top_k = false;
   right.n_mtp = 0, right.yarn.mscale = right.yarn.mscale_all_dim = 0.707;
   const HfConfig config = read_seed("deepseek_v2");
   expect_model(config.model, right);
@@ -71,7 +72,7 @@ TEST(HfConfig, ReadsV2LiteWithoutQueryLatentAndGreedy) {
   EXPECT_EQ(config.model.n_heads, 16);
   EXPECT_EQ(config.model.dense_ffn_size, 10944);
   EXPECT_EQ(config.model.n_groups, 1);
-  EXPECT_EQ(config.model.score_function, "softmax");
+  EXPECT_EQ(config.model.score_function, ScoreFunction::softmax);
   EXPECT_DOUBLE_EQ(config.model.routed_scale, 1.0);
   Json greedy_with_groups = Json::parse(hf_seed("deepseek_v2_lite"));
   greedy_with_groups["n_group"] = 8;  // "greedy" does not look at groups
@@ -371,11 +372,11 @@ TEST(HfConfig, RulesWithoutAClassInTransformersAreNotWritten) {
     change(config.model);
     return config;
   };
-  refused(changed(v3, [](auto& m) { m.group_score = "max"; }), "group_score = \"max\"");
+  refused(changed(v3, [](auto& m) { m.group_score = GroupScore::max; }), "group_score = \"max\"");
   refused(changed(v3, [](auto& m) { m.selection_bias = false; }), "selection_bias = false");
   refused(changed(v2, [](auto& m) { m.selection_bias = true; }), "selection_bias = true");
   refused(changed(v2, [](auto& m) { m.normalize_top_k = true; }), "normalize_top_k = true");
-  refused(changed(v2, [](auto& m) { m.group_score = "top2_sum"; }), "group_score = \"top2_sum\"");
+  refused(changed(v2, [](auto& m) { m.group_score = GroupScore::top2_sum; }), "group_score = \"top2_sum\"");
   refused(changed(v2, [](auto& m) { m.hidden_size = 5121; }), "hidden_size = 5121");
   EXPECT_THROW(hf_config_to_json(changed(v3, [](auto& m) { m.vocab_size = 0; })), Error);
 }

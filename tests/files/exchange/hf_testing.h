@@ -33,8 +33,8 @@ inline void random_gate(Dice& dice, ModelConfig& m) {
   m.n_experts_per_token = dice.whole(1, m.n_limited_groups * per_group);
   m.n_shared_experts = dice.whole(0, 2);
   m.expert_ffn_size = dice.whole(1, 40);
-  m.score_function = v2 ? "softmax" : "sigmoid";
-  m.group_score = v2 ? "max" : "top2_sum";
+  m.score_function = v2 ? ScoreFunction::softmax : ScoreFunction::sigmoid;
+  m.group_score = v2 ? GroupScore::max : GroupScore::top2_sum;
   m.selection_bias = !v2 && (m.n_groups > 1 || dice.often());
   m.normalize_top_k = !v2 && dice.often();
   m.routed_scale = dice.real(0.1, 20);

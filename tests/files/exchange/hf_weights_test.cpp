@@ -56,7 +56,9 @@ TEST_F(HfWeightsTest, EveryParameterIsReadInEveryType) {
         EXPECT_TRUE(same(stacked.slice(e), tensors_[kExpert + std::to_string(e) + "." + part + "_proj.weight"]))
             << part;
     }
-    EXPECT_EQ(from.precision, dtype == DType::f64 ? "fp64" : dtype == DType::bf16 ? "bf16" : "fp32");
+    EXPECT_EQ(from.precision, dtype == DType::f64    ? Precision::fp64
+                              : dtype == DType::bf16 ? Precision::bf16
+                                                     : Precision::fp32);
     std::filesystem::remove_all(root_);
     std::filesystem::create_directory(root_);
   }

@@ -31,13 +31,14 @@ TEST_F(LoadedModelTest, BareAndTrainingModelsAreTheSame) {
   for (DType stored : {DType::f32, DType::bf16}) {
     for (auto& [name, tensor] : tensors_) tensor = tensor.to(owned_.exec, stored);
     write(2);
-    for (const std::string precision : {"fp64", "fp32", "bf16"}) {
+    for (const Precision precision : {Precision::fp64, Precision::fp32, Precision::bf16}) {
       LoadOptions options;
       options.precision = precision;
       auto bare = load_model(root_, options, owned_.exec);
       options.training = true;
       auto training = load_model(root_, options, owned_.exec);
-      EXPECT_EQ(score(owned_.exec, *bare.transformer), score(owned_.exec, *training.transformer)) << precision;
+      EXPECT_EQ(score(owned_.exec, *bare.transformer), score(owned_.exec, *training.transformer))
+          << enum_name(precision);
       for (const Parameter* parameter : bare.transformer->parameters()) {
         const bool wide = parameter->value.dtype() != DType::bf16;
         EXPECT_EQ(bool(parameter->master), wide) << parameter->spec.name;

@@ -38,7 +38,7 @@ TEST(Config, ComesBackFromItsOwnText) {
   config.run = "runs/with \"quotes\" and ünïcode \x7f";
   config.data.sources = {{.name = "a", .paths = {"x.txt", "y z.txt"}, .weight = 0.25}, {.paths = {"b"}}};
   config.optim.lr = 0.1 + 0.2;
-  config.optim.lr_schedule = {{"linear", 1.0, 100}, {"cosine", 0.1, 1.0}};
+  config.optim.lr_schedule = {{CurveShape::linear, 1.0, 100}, {CurveShape::cosine, 0.1, 1.0}};
   config.validation.prompts = {"line\nbreak\t", ""};
   config.data.seed = 18446744073709551615ull % 9223372036854775807ull;
   EXPECT_TRUE(config_differences(config, config_from_toml(config_to_toml(config), "t")).empty());
@@ -69,7 +69,7 @@ TEST(Config, AppliesDottedOverridesInOrder) {
       config, {"optim.lr=1e-4", "train.precision=bf16", "data.sources.0.paths=[\"a.txt\"]", "data.sources.0.weight=2",
                "model.yarn.factor=40", "train.steps=1e3", "data.add_bos=true", "optim.lr=2e-4"});
   EXPECT_DOUBLE_EQ(config.optim.lr, 2e-4);
-  EXPECT_EQ(config.train.precision, "bf16");
+  EXPECT_EQ(config.train.precision, Precision::bf16);
   ASSERT_EQ(config.data.sources.size(), 1u);
   EXPECT_EQ(config.data.sources[0].paths, std::vector<std::string>{"a.txt"});
   EXPECT_DOUBLE_EQ(config.data.sources[0].weight, 2);
@@ -119,6 +119,32 @@ TEST(Config, RefusesImpossibleShapes) {
   expect_words(toml_error("[train]\nprecision = \"fp64\"\n[optim]\nmoments = \"bf16\"\n"),
                {"optim.moments = \"bf16\"", "train.precision = \"fp64\"", "leave it out"});
   expect_words(toml_error("[optim]\nlr_schedule = [{shape = \"step\"}]\n"), {"optim.lr_schedule.0.shape", "step"});
+}
+
+template <class E>
+void expect_names() {
+  for (const char* name : EnumNames<E>::all) EXPECT_STREQ(enum_name(parse_enum<E>("value", name)), name);
+  EXPECT_FALSE(find_enum<E>("") || find_enum<E>("x"));
+}
+
+TEST(Config, EnumerationsHaveOneNameEach) {
+  expect_names<ScoreFunction>(), expect_names<GroupScore>(), expect_names<Holdout>(), expect_names<DocumentMask>();
+  expect_names<AtEnd>(), expect_names<CurveShape>(), expect_names<MomentFormat>(), expect_names<Precision>();
+  expect_names<AttentionForm>(), expect_names<Recompute>(), expect_names<OnNan>();
+  const Config config =
+      config_from_toml("[train]\nprecision = \"auto\"\nrecompute = \"norms\"\n[data]\nholdout = \"tail\"\n", "my.toml");
+  EXPECT_EQ(config.train.precision, Precision::automatic);
+  EXPECT_EQ(config.train.recompute, Recompute::norms);
+  EXPECT_NE(config_to_toml(config).find("holdout = \"tail\"\n"), std::string::npos);
+  EXPECT_NE(config_help("train.precision").find("\"fp32\""), std::string::npos);
+  expect_words(toml_error("[train]\nrecompute = 1\n"), {"my.toml", "train.recompute = 1", "a string"});
+  expect_words(toml_error("[train]\nrecompute = \"some\"\n"), {"recompute = \"some\"", "one of none, norms, all"});
+  try {
+    parse_enum<Recompute>("recompute", "some");
+    ADD_FAILURE() << "no error";
+  } catch (const Error& error) {
+    EXPECT_STREQ(error.what(), "recompute \"some\" is not one of none, norms, all");
+  }
 }
 
 TEST(Config, RefusesWhatItCouldNotWriteDown) {

@@ -61,8 +61,8 @@ TEST(ModelGradient, IsTheDerivativeUnderDocumentMasks) {
 TEST(ModelGradient, IsTheDerivativeWithDirectQueriesAndSoftmaxRouting) {
   ModelConfig config = small_config();
   config.q_lora_rank = 0;
-  config.score_function = "softmax";
-  config.group_score = "max";
+  config.score_function = ScoreFunction::softmax;
+  config.group_score = GroupScore::max;
   config.selection_bias = false;
   config.normalize_top_k = false;
   config.n_shared_experts = 0;

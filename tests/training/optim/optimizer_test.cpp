@@ -179,7 +179,7 @@ TEST(Optimizer, MomentsInBf16HalveTheirMemory) {
   Fixture f;
   f.add("w", {1, 2, 3}, {1, 1, 1});
   OptimConfig config;
-  config.moments = "bf16";
+  config.moments = MomentFormat::bf16;
   Optimizer optimizer(f.parameters, config, f.owned.exec);
   EXPECT_EQ(optimizer.state()[0].tensor.dtype(), DType::bf16);
   EXPECT_EQ(Optimizer::bytes_per_element(config, true), 4);

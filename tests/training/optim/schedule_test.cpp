@@ -7,8 +7,10 @@ namespace hadal {
 namespace {
 
 TEST(Schedule, FollowsItsPieces) {
-  const std::vector<SchedulePiece> pieces = {
-      {"linear", 1.0, 10}, {"constant", 1.0, 0.5}, {"cosine", 0.1, 0.9}, {"constant", 0.03, 1.0}};
+  const std::vector<SchedulePiece> pieces = {{CurveShape::linear, 1.0, 10},
+                                             {CurveShape::constant, 1.0, 0.5},
+                                             {CurveShape::cosine, 0.1, 0.9},
+                                             {CurveShape::constant, 0.03, 1.0}};
   const auto at = [&](int64_t step) { return schedule_value(pieces, 0.0, step, 100); };
   EXPECT_DOUBLE_EQ(at(1), 0.1);
   EXPECT_DOUBLE_EQ(at(10), 1.0);
@@ -23,11 +25,11 @@ TEST(Schedule, FollowsItsPieces) {
 
 TEST(Schedule, OfTheReportReachesItsPublishedValues) {
   const auto config = OptimConfig{.lr = 2.2e-4,
-                                  .lr_schedule = {{"linear", 1.0, 2000},
-                                                  {"constant", 1.0, 0.6757},
-                                                  {"cosine", 0.1, 0.9662},
-                                                  {"constant", 0.1, 0.9887},
-                                                  {"constant", 0.033182, 1.0}}};
+                                  .lr_schedule = {{CurveShape::linear, 1.0, 2000},
+                                                  {CurveShape::constant, 1.0, 0.6757},
+                                                  {CurveShape::cosine, 0.1, 0.9662},
+                                                  {CurveShape::constant, 0.1, 0.9887},
+                                                  {CurveShape::constant, 0.033182, 1.0}}};
   const int64_t steps = 239000;
   EXPECT_NEAR(learning_rate(config, 1000, steps), 1.1e-4, 1e-9);
   EXPECT_DOUBLE_EQ(learning_rate(config, 2000, steps), 2.2e-4);
@@ -40,12 +42,12 @@ TEST(Schedule, BatchRampAndBiasFreeze) {
   config.steps = 100;
   config.batch_sequences = 10;
   EXPECT_EQ(batch_sequences(config, 1), 10);
-  config.batch_ramp = {{"constant", 0.2, 2}, {"linear", 1.0, 42}};
+  config.batch_ramp = {{CurveShape::constant, 0.2, 2}, {CurveShape::linear, 1.0, 42}};
   EXPECT_EQ(batch_sequences(config, 1), 2);
   EXPECT_EQ(batch_sequences(config, 22), 6);
   EXPECT_EQ(batch_sequences(config, 42), 10);
   EXPECT_EQ(batch_sequences(config, 100), 10);
-  config.batch_ramp = {{"constant", 0.0, 1.0}};
+  config.batch_ramp = {{CurveShape::constant, 0.0, 1.0}};
   EXPECT_EQ(batch_sequences(config, 5), 1);  // never empty
   config.bias_freeze = 0.5;
   EXPECT_DOUBLE_EQ(bias_speed(config, 50), config.bias_update_speed);

@@ -180,8 +180,8 @@ Case load_case(const std::filesystem::path& json_path) {
   c.name = json["name"], c.summary = json["summary"];
   c.config = model_config_from_json(json["config"].dump(), json_path.string());
   const Json& options = json["options"];
-  c.options.attention_form = parse_attention_form(options["attention_form"]);
-  c.options.recompute = parse_recompute(options["recompute"]);
+  c.options.attention_form = parse_enum<AttentionForm>("attention form", options["attention_form"].get<std::string>());
+  c.options.recompute = parse_enum<Recompute>("recompute", options["recompute"].get<std::string>());
   c.options.loss_chunk_tokens = options["loss_chunk_tokens"];
   c.options.training = true;
   c.threads = options["threads"], c.split = options["split"];

@@ -16,7 +16,7 @@ namespace {
 
 constexpr int64_t kVocab = 151, kSteps = 10;
 
-Config everything(const std::string& precision) {
+Config everything(Precision precision) {
   Config config;
   auto& m = config.model;
   m.vocab_size = kVocab;
@@ -70,7 +70,7 @@ data::Batch batch_of_step(int64_t step) {
   return batch;
 }
 
-std::string hash_of_state(Isa isa, const std::string& precision) {
+std::string hash_of_state(Isa isa, Precision precision) {
   const Config config = everything(precision);
   OwnedExec owned(2, isa);
   Transformer model(config.model, model_options(config, true), owned.exec);
@@ -93,14 +93,15 @@ std::string hash_of_state(Isa isa, const std::string& precision) {
 
 struct Pin {
   Isa isa;
-  std::string precision, hash;
+  Precision precision;
+  std::string hash;
 };
 
 const std::vector<Pin>& pins() {
   static const std::vector<Pin> list = {
-      {Isa::reference, "fp64", "31e8e480b1483938"}, {Isa::reference, "fp32", "5684f3fbc950f5f8"},
-      {Isa::reference, "bf16", "2cdda7eddb0ee842"}, {Isa::avx2, "fp32", "fd4ed27f737528d8"},
-      {Isa::avx2, "bf16", "d1c1407d4652bce2"},
+      {Isa::reference, Precision::fp64, "31e8e480b1483938"}, {Isa::reference, Precision::fp32, "5684f3fbc950f5f8"},
+      {Isa::reference, Precision::bf16, "2cdda7eddb0ee842"}, {Isa::avx2, Precision::fp32, "fd4ed27f737528d8"},
+      {Isa::avx2, Precision::bf16, "d1c1407d4652bce2"},
   };
   return list;
 }
@@ -108,15 +109,15 @@ const std::vector<Pin>& pins() {
 TEST(PinnedBits, TenStepsOfEverythingHaveTheStateTheyHad) {
   for (const Pin& pin : pins()) {
     if (!isa_available(pin.isa)) continue;
-    EXPECT_EQ(hash_of_state(pin.isa, pin.precision), pin.hash) << isa_name(pin.isa) << " " << pin.precision;
+    EXPECT_EQ(hash_of_state(pin.isa, pin.precision), pin.hash) << isa_name(pin.isa) << " " << enum_name(pin.precision);
   }
 }
 
 TEST(PinnedBits, EveryInstructionSetOfThisMachineIsPinnedInBothTrainingPrecisions) {
   for (Isa isa : available_isas())
-    for (const char* precision : {"fp32", "bf16"}) {
+    for (const Precision precision : {Precision::fp32, Precision::bf16}) {
       const auto same = [&](const Pin& pin) { return pin.isa == isa && pin.precision == precision; };
-      EXPECT_EQ(std::count_if(pins().begin(), pins().end(), same), 1) << isa_name(isa) << " " << precision;
+      EXPECT_EQ(std::count_if(pins().begin(), pins().end(), same), 1) << isa_name(isa) << " " << enum_name(precision);
     }
 }
 

@@ -34,7 +34,7 @@ TEST(Step, AccumulationEqualsOneBigBatch) {
   std::vector<double> losses, norms, biases;
   std::vector<std::vector<double>> weights;
   for (int64_t each : {5, 2, 1}) {
-    auto config = small_config("fp64");
+    auto config = small_config(Precision::fp64);
     config.train.micro_batch_sequences = each;
     Rig s(config);
     const auto result = train_step(s.owned.exec, s.model, s.optimizer, s.config, batch, 1);
@@ -76,7 +76,7 @@ TEST(Step, MtpTargetsAreCountedPerDepth) {
 }
 
 TEST(Step, ABatchWithoutTargetsIsSkippedWithAReason) {
-  Rig s(small_config("fp32"));
+  Rig s(small_config(Precision::fp32));
   s.config.train.micro_batch_sequences = 1;
   const auto result = train_step(s.owned.exec, s.model, s.optimizer, s.config, batch_of({1, 1}), 1);
   EXPECT_NE(result.skipped.find("target"), std::string::npos);
@@ -84,7 +84,7 @@ TEST(Step, ABatchWithoutTargetsIsSkippedWithAReason) {
 }
 
 TEST(Step, NaNMakesNoUpdateAndNamesItsPlace) {
-  auto config = small_config("fp32");
+  auto config = small_config(Precision::fp32);
   config.train.micro_batch_sequences = 2;
   const float nan = std::numeric_limits<float>::quiet_NaN();
   for (const char* name : {"final_norm", "layers.1.attention.o", "layers.1.moe.router"}) {
@@ -101,7 +101,7 @@ TEST(Step, NaNMakesNoUpdateAndNamesItsPlace) {
 }
 
 TEST(Step, OnlyNumbersThatAreNotFiniteAreSkipped) {
-  Rig s(small_config("fp32"));
+  Rig s(small_config(Precision::fp32));
   s.config.train.micro_batch_sequences = 2;
   auto batch = batch_of({12, 12});
   batch.sequences[0].tokens[3] = 50;  // outside of the vocabulary: a fault, not a bad step
@@ -117,7 +117,7 @@ TEST(Step, OnlyNumbersThatAreNotFiniteAreSkipped) {
 
 TEST(Step, TiedRouterLogitsChooseTheSameExpertsEverywhere) {
   for (const Isa isa : available_isas()) {
-    Rig s(small_config("fp32"), isa);
+    Rig s(small_config(Precision::fp32), isa);
     s.config.train.micro_batch_sequences = 2;
     s.model.parameter("layers.1.moe.router").master.zero();
     s.model.refresh_values(s.owned.exec);
@@ -128,8 +128,8 @@ TEST(Step, TiedRouterLogitsChooseTheSameExpertsEverywhere) {
 }
 
 TEST(Step, TrainsInEveryPrecisionAndForm) {
-  for (const char* precision : {"fp64", "fp32", "bf16"}) {
-    for (const char* form : {"up_projected", "absorbed"}) {
+  for (const Precision precision : {Precision::fp64, Precision::fp32, Precision::bf16}) {
+    for (const AttentionForm form : {AttentionForm::up_projected, AttentionForm::absorbed}) {
       auto config = small_config(precision);
       config.train.attention_form = form;
       config.train.micro_batch_sequences = 2;
@@ -138,16 +138,16 @@ TEST(Step, TrainsInEveryPrecisionAndForm) {
       double first = 0, last = 0;
       for (int64_t step = 1; step <= 10; ++step) {
         const auto result = train_step(s.owned.exec, s.model, s.optimizer, s.config, batch_of({24, 24}), step);
-        ASSERT_EQ(result.skipped, "") << precision << form;
+        ASSERT_EQ(result.skipped, "") << enum_name(precision) << enum_name(form);
         (step == 1 ? first : last) = result.loss;
       }
-      EXPECT_LT(last, first - 0.5) << precision << " " << form;
+      EXPECT_LT(last, first - 0.5) << enum_name(precision) << " " << enum_name(form);
     }
   }
 }
 
 TEST(Validation, ScoresEveryTokenOnceWhateverTheStride) {
-  Rig s(small_config("fp64"));
+  Rig s(small_config(Precision::fp64));
   std::vector<data::HeldOutDocument> documents(2);
   RandomStream random{8, 8, 0};
   for (int i = 0; i < 40; ++i) documents[0].tokens.push_back(int32_t(random.below(50)));
@@ -184,7 +184,7 @@ Exec exec_of(OwnedExec& owned, Isa isa) {
 }
 
 TEST(Resources, ResolveAutomaticValuesAndRefuseWhatCannotFit) {
-  auto config = small_config("auto");
+  auto config = small_config(Precision::automatic);
   config.model.vocab_size = 0;
   config.data.sequence_length = 16;
   config.train.batch_sequences = 6;
@@ -192,7 +192,7 @@ TEST(Resources, ResolveAutomaticValuesAndRefuseWhatCannotFit) {
   const Exec avx2 = exec_of(owned, Isa::avx2);
   resolve(config, 77, avx2, uint64_t(1) << 32);
   EXPECT_EQ(config.model.vocab_size, 77);
-  EXPECT_EQ(config.train.precision, "fp32");
+  EXPECT_EQ(config.train.precision, Precision::fp32);
   EXPECT_EQ(config.train.micro_batch_sequences, 6);
   auto native = small_config("auto");
   resolve(native, 50, exec_of(owned, Isa::avx512_bf16), uint64_t(1) << 32);
@@ -270,7 +270,7 @@ TEST(Metrics, GoOnWhereTheCheckpointStands) {
 TEST(Memory, OfTheLossDoesNotGrowWithTokensTimesVocabulary) {
   // 2 V and 2 S: at most 2.1 times the peak beyond weights and gradients.
   const auto peak = [](int64_t vocab, int64_t length) {
-    auto config = small_config("fp32");
+    auto config = small_config(Precision::fp32);
     config.model.vocab_size = vocab;
     config.model.max_positions = 4096;
     config.model.n_mtp = 0;

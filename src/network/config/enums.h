@@ -1,0 +1,117 @@
+// The enumerations of a configuration, each with the names that files, overrides and the command line give its values.
+// A name is written here once; everything else compares values.
+#pragma once
+#include <array>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/error.h"
+
+namespace hadal {
+
+template <class E>
+struct EnumNames {};  // of an enumeration with names: `all`, in the order of the values
+
+template <class E>
+concept NamedEnum = requires {
+  EnumNames<E>::all;
+};
+
+template <NamedEnum E>
+constexpr const char* enum_name(E value) {
+  return EnumNames<E>::all[size_t(value)];
+}
+
+// The value of that name, if there is one.
+template <NamedEnum E>
+constexpr std::optional<E> find_enum(std::string_view name) {
+  for (size_t i = 0; i < EnumNames<E>::all.size(); ++i)
+    if (EnumNames<E>::all[i] == name) return E(i);
+  return std::nullopt;
+}
+
+template <NamedEnum E>
+std::string enum_choices() {  // "none, norms, all"
+  std::string text;
+  for (const char* name : EnumNames<E>::all) text += (text.empty() ? "" : ", ") + std::string(name);
+  return text;
+}
+
+template <NamedEnum E>
+E parse_enum(std::string_view what, std::string_view name) {
+  const auto value = find_enum<E>(name);
+  check(value.has_value(), ErrorKind::invalid, "{} \"{}\" is not one of {}", what, name, enum_choices<E>());
+  return *value;
+}
+
+enum class ScoreFunction { sigmoid, softmax };  // of the router's logits: V3, V2
+template <>
+struct EnumNames<ScoreFunction> {
+  static constexpr std::array all{"sigmoid", "softmax"};
+};
+
+enum class GroupScore { top2_sum, max };  // V3 noaux_tc, V2 group_limited_greedy
+template <>
+struct EnumNames<GroupScore> {
+  static constexpr std::array all{"top2_sum", "max"};
+};
+
+enum class Holdout { hash, tail };  // by document hash, or the last fraction of every document's bytes
+template <>
+struct EnumNames<Holdout> {
+  static constexpr std::array all{"hash", "tail"};
+};
+
+enum class DocumentMask { none, document };  // none: pre-training; document: attention masked, positions reset
+template <>
+struct EnumNames<DocumentMask> {
+  static constexpr std::array all{"none", "document"};
+};
+
+enum class AtEnd { next_epoch, stop };  // when the text is used up
+template <>
+struct EnumNames<AtEnd> {
+  static constexpr std::array all{"next_epoch", "stop"};
+};
+
+enum class CurveShape { constant, linear, cosine };
+template <>
+struct EnumNames<CurveShape> {
+  static constexpr std::array all{"constant", "linear", "cosine"};
+};
+
+enum class MomentFormat { fp32, bf16 };
+template <>
+struct EnumNames<MomentFormat> {
+  static constexpr std::array all{"fp32", "bf16"};
+};
+
+// What a model computes in. `automatic` stands in configurations only: bf16 where the CPU multiplies it natively, else
+// fp32 (train/resources.h decides).
+enum class Precision { fp64, fp32, bf16, automatic };
+template <>
+struct EnumNames<Precision> {
+  static constexpr std::array all{"fp64", "fp32", "bf16", "auto"};
+};
+
+enum class AttentionForm { up_projected, absorbed };
+template <>
+struct EnumNames<AttentionForm> {
+  static constexpr std::array all{"up_projected", "absorbed"};
+};
+
+// What the backward pass makes again instead of keeping: nothing, norms and MLA up-projections (as in the report), all.
+enum class Recompute { none, norms, all };
+template <>
+struct EnumNames<Recompute> {
+  static constexpr std::array all{"none", "norms", "all"};
+};
+
+enum class OnNan { skip, stop };  // what a step with NaN or Inf does
+template <>
+struct EnumNames<OnNan> {
+  static constexpr std::array all{"skip", "stop"};
+};
+
+}  // namespace hadal
