@@ -8,7 +8,7 @@
 #include "data/explain.h"
 #include "data/loader.h"
 #include "data/prepare.h"
-#include "optim/schedule.h"
+#include "optim/curves.h"
 
 namespace hadal {
 namespace {

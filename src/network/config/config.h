@@ -59,7 +59,7 @@ struct DataConfig {
     v("holdout_fraction", c.holdout_fraction, "share of documents or bytes held out");
     v("sequence_length", c.sequence_length, "tokens per sequence");
     v("document_mask", c.document_mask, "none: attention crosses documents; document: masked, positions reset");
-    v("fim_rate", c.fim_rate, "share of pieces turned into fill-in-the-middle (report: 0.1)");
+    v("fim_rate", c.fim_rate, "share of passages turned into fill-in-the-middle (report: 0.1)");
     v("at_end", c.at_end, "when the text is used up: next_epoch or stop");
     v("pack_window", c.pack_window, "sequences packed best-fit together");
     v("add_bos", c.add_bos, "begin every document with BOS");
@@ -67,29 +67,31 @@ struct DataConfig {
   }
 };
 
-// One piece of a schedule over progress. A schedule is a list of pieces, each starting where the one before ended.
-struct SchedulePiece {
+// A value over the progress of a run (optim/curves.h): a list of segments, each starting where the one before ended.
+struct CurveSegment {
   CurveShape shape = CurveShape::constant;
-  double to = 0.0;     // value at the end of the piece (as a share of the peak value for lr)
-  double until = 1.0;  // end of the piece: a number of steps if > 1 and whole, else a fraction of the run
+  double to = 0.0;     // value at the end of the segment (as a share of the peak value for lr)
+  double until = 1.0;  // end of the segment: a number of steps if > 1 and whole, else a fraction of the run
   template <class Self, class Visitor>
   static void visit(Self& c, Visitor&& v) {
     v("shape", c.shape, "constant, linear or cosine");
     v("to", c.to, "value reached at the end (multiple of the base value)");
-    v("until", c.until, "end of the piece: steps when above 1, else a fraction of the run");
+    v("until", c.until, "end of the segment: steps when above 1, else a fraction of the run");
   }
 };
 
+using Curve = std::vector<CurveSegment>;
+
 struct OptimConfig {
-  double lr = 3e-3;                        // peak
-  std::vector<SchedulePiece> lr_schedule;  // empty = linear warm-up over 3 %, constant to 60 %, cosine to 0.1
+  double lr = 3e-3;   // peak
+  Curve lr_schedule;  // empty = linear warm-up over 3 %, constant to 60 %, cosine to 0.1
   double beta1 = 0.9, beta2 = 0.95, eps = 1e-8, weight_decay = 0.1, clip = 1.0;
   MomentFormat moments = MomentFormat::fp32;
   double ema_decay = 0.0;  // 0 = no EMA
   template <class Self, class Visitor>
   static void visit(Self& c, Visitor&& v) {
     v("lr", c.lr, "peak learning rate");
-    v("lr_schedule", c.lr_schedule, "pieces of the learning rate, as multiples of lr");
+    v("lr_schedule", c.lr_schedule, "segments of the learning rate, as multiples of lr");
     v("beta1", c.beta1, "AdamW beta1");
     v("beta2", c.beta2, "AdamW beta2");
     v("eps", c.eps, "AdamW epsilon");
@@ -105,13 +107,13 @@ struct TrainConfig {
   AttentionForm attention_form = AttentionForm::up_projected;
   Recompute recompute = Recompute::none;
   int64_t steps = 1000;
-  int64_t batch_sequences = 16;           // global batch at full size
-  std::vector<SchedulePiece> batch_ramp;  // multiples of batch_sequences; empty = constant
-  int64_t micro_batch_sequences = 0;      // 0 = chosen from memory and speed
-  double bias_update_speed = 0.001;       // gamma of the auxiliary-loss-free balancing
-  double bias_freeze = 0.966;             // fraction of the run after which gamma is 0 (14.3T of 14.8T)
-  double balance_alpha = 1e-4;            // sequence-wise balance loss
-  std::vector<SchedulePiece> mtp_weight;  // lambda; empty = 0.3 to 67.6 % of the run, then 0.1
+  int64_t batch_sequences = 16;       // global batch at full size
+  Curve batch_ramp;                   // multiples of batch_sequences; empty = constant
+  int64_t micro_batch_sequences = 0;  // 0 = chosen from memory and speed
+  double bias_update_speed = 0.001;   // gamma of the auxiliary-loss-free balancing
+  double bias_freeze = 0.966;         // fraction of the run after which gamma is 0 (14.3T of 14.8T)
+  double balance_alpha = 1e-4;        // sequence-wise balance loss
+  Curve mtp_weight;                   // lambda; empty = 0.3 to 67.6 % of the run, then 0.1
   OnNan on_nan = OnNan::skip;
   int64_t max_skips = 10;  // consecutive
   uint64_t seed = 1;
@@ -123,12 +125,12 @@ struct TrainConfig {
     v("recompute", c.recompute, "none, norms (norms and MLA up-projections) or all");
     v("steps", c.steps, "optimizer steps");
     v("batch_sequences", c.batch_sequences, "sequences in the global batch");
-    v("batch_ramp", c.batch_ramp, "pieces of the batch size, as multiples of batch_sequences");
+    v("batch_ramp", c.batch_ramp, "segments of the batch size, as multiples of batch_sequences");
     v("micro_batch_sequences", c.micro_batch_sequences, "sequences per forward; 0 chooses");
     v("bias_update_speed", c.bias_update_speed, "gamma of the expert bias update, once per step");
     v("bias_freeze", c.bias_freeze, "fraction of the run after which gamma is 0");
     v("balance_alpha", c.balance_alpha, "weight of the sequence-wise balance loss");
-    v("mtp_weight", c.mtp_weight, "pieces of lambda, the weight of the MTP loss");
+    v("mtp_weight", c.mtp_weight, "segments of lambda, the weight of the MTP loss");
     v("on_nan", c.on_nan, "a step with NaN or Inf: skip or stop");
     v("max_skips", c.max_skips, "consecutive skipped steps after which the run stops");
     v("seed", c.seed, "seed of initialisation");

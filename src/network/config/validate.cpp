@@ -70,17 +70,17 @@ double activations(const Config& c) {
   return 8 * tokens * (4 * layer * double(m.n_layers + m.n_mtp) + double(m.vocab_size));
 }
 
-void check_schedule(const std::string& key, const std::vector<SchedulePiece>& pieces) {
-  for (size_t i = 0; i < pieces.size(); ++i) {
+void check_curve(const std::string& key, const Curve& curve) {
+  for (size_t i = 0; i < curve.size(); ++i) {
     const std::string name = fmt::format("{}.{}", key, i);
-    in_range((name + ".to").c_str(), pieces[i].to, 0, 1e6, "at least 0");
-    in_range((name + ".until").c_str(), pieces[i].until, 1e-12, 1e15,
+    in_range((name + ".to").c_str(), curve[i].to, 0, 1e6, "at least 0");
+    in_range((name + ".until").c_str(), curve[i].until, 1e-12, 1e15,
              "above 0: a fraction of the run up to 1, or a number of steps");
-    check(pieces[i].until <= 1 || pieces[i].until == std::floor(pieces[i].until), ErrorKind::invalid,
-          "{}.until = {} must be a whole number of steps, or a fraction up to 1", name, pieces[i].until);
-    if (i == 0 || (pieces[i].until <= 1) != (pieces[i - 1].until <= 1)) continue;  // other units: only the run knows
-    check(pieces[i].until > pieces[i - 1].until, ErrorKind::invalid,
-          "{}.until = {} must lie after the end of the piece before, {}", name, pieces[i].until, pieces[i - 1].until);
+    check(curve[i].until <= 1 || curve[i].until == std::floor(curve[i].until), ErrorKind::invalid,
+          "{}.until = {} must be a whole number of steps, or a fraction up to 1", name, curve[i].until);
+    if (i == 0 || (curve[i].until <= 1) != (curve[i - 1].until <= 1)) continue;  // other units: only the run knows
+    check(curve[i].until > curve[i - 1].until, ErrorKind::invalid,
+          "{}.until = {} must lie after the end of the segment before, {}", name, curve[i].until, curve[i - 1].until);
   }
 }
 
@@ -105,8 +105,8 @@ void check_training(const Config& c) {
   in_range("train.bias_update_speed", t.bias_update_speed, 0, 1, "between 0 and 1");
   in_range("train.bias_freeze", t.bias_freeze, 0, 1, "a fraction of the run, 0 to 1");
   in_range("train.balance_alpha", t.balance_alpha, 0, 10, "between 0 and 10");
-  check_schedule("train.batch_ramp", t.batch_ramp);
-  check_schedule("train.mtp_weight", t.mtp_weight);
+  check_curve("train.batch_ramp", t.batch_ramp);
+  check_curve("train.mtp_weight", t.mtp_weight);
   const auto& o = c.optim;
   in_range("optim.lr", o.lr, 0, 100, "between 0 and 100");
   in_range("optim.beta1", o.beta1, 0, 0.999999, "in [0, 1)");
@@ -118,7 +118,7 @@ void check_training(const Config& c) {
   check(
       o.moments != MomentFormat::bf16 || t.precision != Precision::fp64, ErrorKind::invalid,
       "optim.moments = \"bf16\" does not go with train.precision = \"fp64\", where moments are FP64 too: leave it out");
-  check_schedule("optim.lr_schedule", o.lr_schedule);
+  check_curve("optim.lr_schedule", o.lr_schedule);
   in_range("checkpoint.every_steps", c.checkpoint.every_steps, 0, int64_t(1) << 40);
   in_range("checkpoint.keep", c.checkpoint.keep, 1);
   const auto& v = c.validation;

@@ -1,4 +1,4 @@
-// Draws schedules with block characters.
+// Draws curves with block characters.
 #include "train/plan.h"
 
 #include <fmt/format.h>
@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "base/text_format.h"
-#include "optim/schedule.h"
+#include "optim/curves.h"
 
 namespace hadal {
 

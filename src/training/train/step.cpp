@@ -7,7 +7,7 @@
 #include <cmath>
 #include <numeric>
 
-#include "optim/schedule.h"
+#include "optim/curves.h"
 #include "train/micro_batches.h"
 
 namespace hadal {

@@ -174,7 +174,7 @@ TEST(Config, AnOverrideSetsOneKeyOnly) {
   EXPECT_EQ(config.run, "3\nsteps = 5");
 }
 
-TEST(Config, SchedulePiecesFollowOneAnother) {
+TEST(Config, CurveSegmentsFollowOneAnother) {
   expect_words(toml_error("[optim]\nlr_schedule = [{ until = 0.5 }, { until = 0.5 }]\n"),
                {"optim.lr_schedule.1.until = 0.5", "after"});
   expect_words(toml_error("[train]\nbatch_ramp = [{ until = 20 }, { until = 10 }]\n"),

@@ -1,6 +1,6 @@
-// Schedules: learning rate, batch size, MTP weight and bias speed as functions of the step, from lists of pieces
-// (§2.3). Steps count from 1; a piece covers the steps up to its `until` (a number of steps, or a fraction of the run),
-// from the value where the piece before ended to its own `to`; steps after the last piece keep its value.
+// Curves: learning rate, batch size, MTP weight and bias speed as functions of the step, from lists of segments
+// (§2.3). Steps count from 1; a segment covers the steps up to its `until` (a number of steps, or a fraction of the
+// run), from the value where the segment before ended to its own `to`; steps after the last segment keep its value.
 #pragma once
 #include <cstdint>
 #include <vector>
@@ -9,7 +9,7 @@
 
 namespace hadal {
 
-double schedule_value(const std::vector<SchedulePiece>& pieces, double start, int64_t step, int64_t total_steps);
+double curve_value(const Curve& curve, double start, int64_t step, int64_t total_steps);
 
 double learning_rate(const OptimConfig& config, int64_t step, int64_t total_steps);
 int64_t batch_sequences(const TrainConfig& config, int64_t step);  // at least 1

@@ -1,17 +1,17 @@
-// Schedules against values by hand.
+// Curves against values by hand.
 #include <gtest/gtest.h>
 
-#include "optim/schedule.h"
+#include "optim/curves.h"
 
 namespace hadal {
 namespace {
 
-TEST(Schedule, FollowsItsPieces) {
-  const std::vector<SchedulePiece> pieces = {{CurveShape::linear, 1.0, 10},
-                                             {CurveShape::constant, 1.0, 0.5},
-                                             {CurveShape::cosine, 0.1, 0.9},
-                                             {CurveShape::constant, 0.03, 1.0}};
-  const auto at = [&](int64_t step) { return schedule_value(pieces, 0.0, step, 100); };
+TEST(Curves, FollowTheirSegments) {
+  const Curve curve = {{CurveShape::linear, 1.0, 10},
+                       {CurveShape::constant, 1.0, 0.5},
+                       {CurveShape::cosine, 0.1, 0.9},
+                       {CurveShape::constant, 0.03, 1.0}};
+  const auto at = [&](int64_t step) { return curve_value(curve, 0.0, step, 100); };
   EXPECT_DOUBLE_EQ(at(1), 0.1);
   EXPECT_DOUBLE_EQ(at(10), 1.0);
   EXPECT_DOUBLE_EQ(at(11), 1.0);
@@ -23,7 +23,7 @@ TEST(Schedule, FollowsItsPieces) {
   EXPECT_GT(at(60), at(61));
 }
 
-TEST(Schedule, OfTheReportReachesItsPublishedValues) {
+TEST(Curves, OfTheReportReachTheirPublishedValues) {
   const auto config = OptimConfig{.lr = 2.2e-4,
                                   .lr_schedule = {{CurveShape::linear, 1.0, 2000},
                                                   {CurveShape::constant, 1.0, 0.6757},
@@ -37,7 +37,7 @@ TEST(Schedule, OfTheReportReachesItsPublishedValues) {
   EXPECT_NEAR(learning_rate(config, steps, steps), 7.3e-6, 1e-8);
 }
 
-TEST(Schedule, BatchRampAndBiasFreeze) {
+TEST(Curves, BatchRampAndBiasFreeze) {
   TrainConfig config;
   config.steps = 100;
   config.batch_sequences = 10;
@@ -54,15 +54,15 @@ TEST(Schedule, BatchRampAndBiasFreeze) {
   EXPECT_DOUBLE_EQ(bias_speed(config, 51), 0);
 }
 
-TEST(Schedule, SequencesOfManyStepsAreTheSumOfTheirBatches) {
+TEST(Curves, SequencesOfManyStepsAreTheSumOfTheirBatches) {
   TrainConfig config;
   config.steps = 5000;
   config.batch_sequences = 37;
-  const std::vector<std::vector<SchedulePiece>> ramps = {
+  const std::vector<Curve> ramps = {
       {},
-      {{"constant", 0.2, 2}, {"linear", 1.0, 4200}},
-      {{"linear", 3.0, 0.31}, {"cosine", 0.4, 0.62}, {"constant", 2.0, 4000}, {"linear", 0.0, 1.0}},
-      {{"linear", 2.0, 900}, {"linear", 1.0, 1800}, {"constant", 1.0, 2000}}};  // comes back to where it was
+      {{CurveShape::constant, 0.2, 2}, {CurveShape::linear, 1.0, 4200}},
+      {{CurveShape::linear, 3.0, 0.31}, {CurveShape::cosine, 0.4, 0.62}, {CurveShape::constant, 2.0, 4000}, {CurveShape::linear, 0.0, 1.0}},
+      {{CurveShape::linear, 2.0, 900}, {CurveShape::linear, 1.0, 1800}, {CurveShape::constant, 1.0, 2000}}};  // comes back to where it was
   for (const auto& ramp : ramps) {
     config.batch_ramp = ramp;
     int64_t left = 0;
@@ -76,16 +76,16 @@ TEST(Schedule, SequencesOfManyStepsAreTheSumOfTheirBatches) {
 }
 
 // Whoever adds up steps one by one does not come back from this.
-TEST(Schedule, SequencesOfTheLongestRunAreCountedByTheValuesOfItsRamp) {
+TEST(Curves, SequencesOfTheLongestRunAreCountedByTheValuesOfItsRamp) {
   TrainConfig config;
   config.steps = int64_t(1) << 40;
   config.batch_sequences = 1000;
-  config.batch_ramp = {{"constant", 0.5, 0.25}, {"linear", 1.0, 0.75}};
+  config.batch_ramp = {{CurveShape::constant, 0.5, 0.25}, {CurveShape::linear, 1.0, 0.75}};
   const double per_step = 1000 * (0.25 * 0.5 + 0.5 * 0.75 + 0.25);
   EXPECT_NEAR(double(total_sequences(config, 1, config.steps)) / double(config.steps), per_step, 1e-6 * per_step);
 }
 
-TEST(Schedule, MtpWeightDropsAsInTheReport) {
+TEST(Curves, MtpWeightDropsAsInTheReport) {
   TrainConfig config;
   config.steps = 1000;
   EXPECT_DOUBLE_EQ(mtp_weight(config, 1), 0.3);
