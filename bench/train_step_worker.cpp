@@ -169,9 +169,9 @@ data::Batch batch_of(const Tensor& tokens, int64_t step) {
     data::Sequence sequence;
     sequence.tokens.assign(ids, ids + length);
     sequence.targets.assign(ids + 1, ids + length + 1);
-    data::Piece piece;
-    piece.length = piece.n_tokens = length;
-    sequence.pieces.push_back(piece);
+    data::Passage passage;
+    passage.length = passage.n_tokens = length;
+    sequence.passages.push_back(passage);
     batch.sequences.push_back(std::move(sequence));
   }
   return batch;

@@ -1,11 +1,11 @@
 // Batch: the global batch of one step, before it is divided over ranks or micro-batches: packed sequences without
-// padding. A piece is a document, or a part of one that is longer than a sequence, or such a part rearranged for
+// padding. A passage is a document, or a part of one that is longer than a sequence, or such a part rearranged for
 // filling in the middle:
 //   [BOS] tokens [EOS]      BOS only with data.add_bos at a document's begin; EOS at its end (of a document whose text
 //                           fills its sequence to the last token, EOS is the last target only)
 //   [BOS] <fim_begin> prefix <fim_hole> suffix <fim_end> middle EOS      (PSM, §2.2)
-// Targets: the next token of the piece. After a part that its document continues, that continuation. After EOS: with
-// document_mask = none the first token of the next piece in the sequence (-1 at the end of the sequence), with
+// Targets: the next token of the passage. After a part that its document continues, that continuation. After EOS: with
+// document_mask = none the first token of the next passage in the sequence (-1 at the end of the sequence), with
 // document: -1.
 #pragma once
 #include <cstdint>
@@ -14,7 +14,7 @@
 
 namespace hadal::data {
 
-struct Piece {
+struct Passage {
   int64_t start = 0, length = 0;          // in the sequence's tokens
   int64_t source = 0, document = 0;       // where it comes from (training split)
   int64_t epoch = 0;                      // of its source
@@ -26,16 +26,16 @@ struct Piece {
 };
 
 struct Sequence {
-  std::vector<int32_t> tokens;   // at most data.sequence_length
-  std::vector<int32_t> targets;  // as many; -1 = none
-  std::vector<Piece> pieces;     // in order, covering all tokens
-  int64_t padding = 0;           // sequence_length - tokens
+  std::vector<int32_t> tokens;    // at most data.sequence_length
+  std::vector<int32_t> targets;   // as many; -1 = none
+  std::vector<Passage> passages;  // in order, covering all tokens
+  int64_t padding = 0;            // sequence_length - tokens
 };
 
 struct Batch {
   std::vector<Sequence> sequences;
   int64_t first_sequence = 0;  // number of its first sequence in the stream
-  bool masked = false;         // document masks: each piece sees itself only and positions restart
+  bool masked = false;         // document masks: each passage sees itself only and positions restart
   int64_t n_tokens() const;
   int64_t n_targets() const;
   int64_t n_padding() const;

@@ -1,4 +1,4 @@
-// Files read in pieces of 1 MiB, through zlib or zstd where the name says so.
+// Files read in chunks of 1 MiB, through zlib or zstd where the name says so.
 #include "data/byte_stream.h"
 
 #include <fcntl.h>
@@ -20,12 +20,12 @@
 namespace hadal::data {
 namespace {
 
-constexpr int64_t kPiece = 1 << 20;
+constexpr int64_t kChunk = 1 << 20;
 
-// The file itself: fixed pieces, so that the chained hash does not depend on how it is read.
-class FilePieces {
+// The file itself: fixed chunks, so that the chained hash does not depend on how it is read.
+class FileChunks {
  public:
-  explicit FilePieces(const std::filesystem::path& path) : path_(path), buffer_(size_t(kPiece)) {
+  explicit FileChunks(const std::filesystem::path& path) : path_(path), buffer_(size_t(kChunk)) {
     file_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
     if (file_ < 0 && errno == ENOENT) fail(ErrorKind::not_found, "no such file: '{}'", name());
     check(file_ >= 0, ErrorKind::io, "cannot read '{}': {}", name(), std::strerror(errno));
@@ -34,25 +34,25 @@ class FilePieces {
     if (directory) ::close(std::exchange(file_, -1));
     check(!directory, ErrorKind::io, "cannot read '{}': it is a directory, a file was expected", name());
   }
-  ~FilePieces() {
+  ~FileChunks() {
     if (file_ >= 0) ::close(file_);
   }
-  FilePieces(const FilePieces&) = delete;
-  FilePieces& operator=(const FilePieces&) = delete;
+  FileChunks(const FileChunks&) = delete;
+  FileChunks& operator=(const FileChunks&) = delete;
 
-  // The next piece; empty at the end.
+  // The next chunk; empty at the end.
   std::string_view next() {
     int64_t filled = 0;
-    while (filled < kPiece) {
-      const ssize_t got = ::read(file_, buffer_.data() + filled, size_t(kPiece - filled));
+    while (filled < kChunk) {
+      const ssize_t got = ::read(file_, buffer_.data() + filled, size_t(kChunk - filled));
       if (got < 0 && errno == EINTR) continue;
       check(got >= 0, ErrorKind::io, "cannot read '{}': {}", name(), std::strerror(errno));
       if (got == 0) break;
       filled += got;
     }
-    const std::string_view piece(buffer_.data(), size_t(filled));
-    if (filled > 0) hash_ = hash64(piece, hash_), bytes_ += filled;
-    return piece;
+    const std::string_view chunk(buffer_.data(), size_t(filled));
+    if (filled > 0) hash_ = hash64(chunk, hash_), bytes_ += filled;
+    return chunk;
   }
   int64_t bytes() const { return bytes_; }
   uint64_t hash() const { return hash_; }
@@ -80,7 +80,7 @@ class StreamBase : public ByteStream {
   [[noreturn]] void damaged(const char* kind, const char* what) const {
     fail(ErrorKind::corrupt, "'{}' is a damaged {} file: {}; fetch it again", file_.name(), kind, what);
   }
-  FilePieces file_;
+  FileChunks file_;
   std::string_view input_;
 };
 
@@ -185,7 +185,7 @@ std::unique_ptr<ByteStream> open_bytes(const std::filesystem::path& path) {
 }
 
 uint64_t hash_of_file(const std::filesystem::path& path) {
-  FilePieces file(path);
+  FileChunks file(path);
   while (!file.next().empty()) {
   }
   return file.hash();

@@ -1,4 +1,4 @@
-// The bytes of a file in pieces, decompressed on the way: .gz (all members), .zst (all frames), anything else as it is.
+// The bytes of a file in chunks, decompressed on the way: .gz (all members), .zst (all frames), anything else as it is.
 // A truncated or damaged compressed file throws corrupt and names the file; the hash is over the file's own bytes.
 #pragma once
 #include <cstdint>
@@ -13,7 +13,7 @@ class ByteStream {
   virtual ~ByteStream() = default;
   virtual int64_t read(char* out, int64_t bytes) = 0;  // bytes given; 0 = end
   virtual int64_t file_bytes_read() const = 0;         // of the file on disk, for progress
-  virtual uint64_t file_hash() const = 0;  // of the file on disk, valid after the end: chained over 1 MiB pieces
+  virtual uint64_t file_hash() const = 0;  // of the file on disk, valid after the end: chained over 1 MiB chunks
 };
 
 enum class Compression { none, gzip, zstd };

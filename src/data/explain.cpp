@@ -11,16 +11,16 @@ namespace hadal::data {
 
 namespace {
 
-// One character per share of the sequence: a letter per piece (small: FIM), dots for padding.
+// One character per share of the sequence: a letter per passage (small: FIM), dots for padding.
 std::string bar(const Sequence& sequence, int64_t length) {
   constexpr int64_t kWidth = 64;
   std::string text(size_t(kWidth), '.');
   for (int64_t column = 0; column < kWidth; ++column) {
     const int64_t token = column * length / kWidth;
-    for (size_t p = 0; p < sequence.pieces.size(); ++p) {
-      const Piece& piece = sequence.pieces[p];
-      if (token >= piece.start && token < piece.start + piece.length)
-        text[size_t(column)] = char((piece.fim ? 'a' : 'A') + p % 26);
+    for (size_t p = 0; p < sequence.passages.size(); ++p) {
+      const Passage& passage = sequence.passages[p];
+      if (token >= passage.start && token < passage.start + passage.length)
+        text[size_t(column)] = char((passage.fim ? 'a' : 'A') + p % 26);
     }
   }
   return text;
@@ -38,14 +38,14 @@ std::string explain_text(const Batch& batch, const Shards& shards, const Tokeniz
     out += fmt::format("\nsequence {} (number {} of the stream): {} tokens, {} padding\n  |{}|\n", i,
                        batch.first_sequence + i, sequence.tokens.size(), sequence.padding,
                        bar(sequence, config.sequence_length));
-    for (size_t p = 0; p < sequence.pieces.size(); ++p) {
-      const Piece& piece = sequence.pieces[p];
-      const std::string positions = batch.masked ? fmt::format(", positions 0..{}, sees [{}, {})", piece.length - 1,
-                                                               piece.start, piece.start + piece.length)
+    for (size_t p = 0; p < sequence.passages.size(); ++p) {
+      const Passage& passage = sequence.passages[p];
+      const std::string positions = batch.masked ? fmt::format(", positions 0..{}, sees [{}, {})", passage.length - 1,
+                                                               passage.start, passage.start + passage.length)
                                                  : "";
-      out += fmt::format("  {} [{}, {}) {}{}\n", char((piece.fim ? 'a' : 'A') + p % 26), piece.start,
-                         piece.start + piece.length, describe_piece(piece, shards), positions);
-      for (const Part& part : parts_of(sequence, piece, tokenizer)) {
+      out += fmt::format("  {} [{}, {}) {}{}\n", char((passage.fim ? 'a' : 'A') + p % 26), passage.start,
+                         passage.start + passage.length, describe_passage(passage, shards), positions);
+      for (const PassagePart& part : parts_of(sequence, passage, tokenizer)) {
         if (part.special) {
           out += fmt::format("      {:>9}\n", part.name);
         } else {

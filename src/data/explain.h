@@ -13,7 +13,7 @@ namespace hadal::data {
 struct ExplainOptions {
   int64_t step = 0;
   int64_t max_sequences = 8;   // of the text form; 0 = all
-  int64_t excerpt_bytes = 48;  // of each end of a piece
+  int64_t excerpt_bytes = 48;  // of each end of a passage
 };
 
 std::string explain_text(const Batch& batch, const Shards& shards, const Tokenizer& tokenizer, const DataConfig& config,

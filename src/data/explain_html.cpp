@@ -57,7 +57,7 @@ std::string mask_picture(const Sequence& sequence, const Batch& batch, int64_t l
   std::string path;
   auto triangle = [&](int64_t begin, int64_t end) { path += fmt::format("M{0} {0}L{0} {1}L{1} {1}Z", begin, end); };
   if (batch.masked) {
-    for (const Piece& piece : sequence.pieces) triangle(piece.start, piece.start + piece.length);
+    for (const Passage& passage : sequence.passages) triangle(passage.start, passage.start + passage.length);
   } else {
     triangle(0, int64_t(sequence.tokens.size()));
   }
@@ -70,13 +70,14 @@ std::string mask_picture(const Sequence& sequence, const Batch& batch, int64_t l
 
 std::string bar(const Sequence& sequence, const Shards& shards, const Tokenizer& tokenizer, int64_t length) {
   std::string out = "<div class=\"bar\">";
-  for (const Piece& piece : sequence.pieces) {
+  for (const Passage& passage : sequence.passages) {
     bool first = true;
-    for (const Part& part : parts_of(sequence, piece, tokenizer)) {
+    for (const PassagePart& part : parts_of(sequence, passage, tokenizer)) {
       const std::string style = part.special ? "special" : part.name == "text" ? "piece" : part.name;
-      const std::string tip = fmt::format("{}: {}, {} tokens", describe_piece(piece, shards), part.name, part.tokens);
+      const std::string tip =
+          fmt::format("{}: {}, {} tokens", describe_passage(passage, shards), part.name, part.tokens);
       out += fmt::format("<span class=\"{}{}\" style=\"--hue:{};width:{:.4f}%\" title=\"{}\"></span>", style,
-                         first ? " first" : "", hue(piece.source), 100.0 * double(part.tokens) / double(length),
+                         first ? " first" : "", hue(passage.source), 100.0 * double(part.tokens) / double(length),
                          html_escape(tip));
       first = false;
     }
@@ -86,11 +87,11 @@ std::string bar(const Sequence& sequence, const Shards& shards, const Tokenizer&
 
 std::string details(const Sequence& sequence, const Shards& shards, const Tokenizer& tokenizer,
                     const ExplainOptions& options) {
-  std::string out = fmt::format("<details><summary>{} pieces</summary><table>", sequence.pieces.size());
-  for (const Piece& piece : sequence.pieces) {
-    out += fmt::format("<tr><td class=\"n\">{}–{}</td><td>{}<br>", piece.start, piece.start + piece.length - 1,
-                       html_escape(describe_piece(piece, shards)));
-    for (const Part& part : parts_of(sequence, piece, tokenizer)) {
+  std::string out = fmt::format("<details><summary>{} pieces</summary><table>", sequence.passages.size());
+  for (const Passage& passage : sequence.passages) {
+    out += fmt::format("<tr><td class=\"n\">{}–{}</td><td>{}<br>", passage.start, passage.start + passage.length - 1,
+                       html_escape(describe_passage(passage, shards)));
+    for (const PassagePart& part : parts_of(sequence, passage, tokenizer)) {
       out += part.special ? fmt::format("<b>{}</b> ", part.name)
                           : fmt::format("{} <code>{}</code> ", part.name == "text" ? "" : part.name,
                                         html_escape(excerpt(part.text, 4 * options.excerpt_bytes)));

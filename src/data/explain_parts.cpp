@@ -48,51 +48,51 @@ std::string excerpt(std::string_view text, int64_t bytes) {
   return visible_text(front(text, bytes)) + " … " + visible_text(back(text, bytes));
 }
 
-std::vector<Part> parts_of(const Sequence& sequence, const Piece& piece, const Tokenizer& tokenizer) {
-  std::vector<Part> parts;
-  int64_t at = piece.start;
-  const int64_t end = piece.start + piece.length;
+std::vector<PassagePart> parts_of(const Sequence& sequence, const Passage& passage, const Tokenizer& tokenizer) {
+  std::vector<PassagePart> parts;
+  int64_t at = passage.start;
+  const int64_t end = passage.start + passage.length;
   auto take = [&](const char* name, int64_t n, bool special) {
     if (n == 0) return;
     const std::span<const int32_t> ids(sequence.tokens.data() + at, size_t(n));
     parts.push_back({name, at, n, special, tokenizer.decode(ids)});
     at += n;
   };
-  const bool bos = piece.begins && tokenizer.bos_id() && sequence.tokens[size_t(at)] == *tokenizer.bos_id() &&
-                   piece.length > (piece.fim ? piece.prefix + piece.suffix + piece.middle + 4
-                                             : piece.n_tokens + (piece.ends ? 1 : 0));
+  const bool bos = passage.begins && tokenizer.bos_id() && sequence.tokens[size_t(at)] == *tokenizer.bos_id() &&
+                   passage.length > (passage.fim ? passage.prefix + passage.suffix + passage.middle + 4
+                                                 : passage.n_tokens + (passage.ends ? 1 : 0));
   if (bos) take("BOS", 1, true);
-  if (piece.fim) {
-    take("FIM begin", 1, true), take("prefix", piece.prefix, false);
-    take("FIM hole", 1, true), take("suffix", piece.suffix, false);
-    take("FIM end", 1, true), take("middle", piece.middle, false);
+  if (passage.fim) {
+    take("FIM begin", 1, true), take("prefix", passage.prefix, false);
+    take("FIM hole", 1, true), take("suffix", passage.suffix, false);
+    take("FIM end", 1, true), take("middle", passage.middle, false);
   } else {
-    take("text", std::min(piece.n_tokens, end - at), false);
+    take("text", std::min(passage.n_tokens, end - at), false);
   }
   take("EOS", end - at, true);
   return parts;
 }
 
-std::string describe_piece(const Piece& piece, const Shards& shards) {
-  std::string which = piece.begins && piece.ends ? "whole" : fmt::format("part {}", piece.index + 1);
-  if (!(piece.begins && piece.ends)) which += piece.ends ? " (last)" : "";
-  return fmt::format("{} document {}, epoch {}, {}, its tokens {}..{}{}", shards.source_name(piece.source),
-                     piece.document, piece.epoch + 1, which, piece.first_token, piece.first_token + piece.n_tokens - 1,
-                     piece.fim ? ", fill in the middle" : "");
+std::string describe_passage(const Passage& passage, const Shards& shards) {
+  std::string which = passage.begins && passage.ends ? "whole" : fmt::format("part {}", passage.index + 1);
+  if (!(passage.begins && passage.ends)) which += passage.ends ? " (last)" : "";
+  return fmt::format("{} document {}, epoch {}, {}, its tokens {}..{}{}", shards.source_name(passage.source),
+                     passage.document, passage.epoch + 1, which, passage.first_token,
+                     passage.first_token + passage.n_tokens - 1, passage.fim ? ", fill in the middle" : "");
 }
 
 std::string describe_batch(const Batch& batch, const DataConfig& config, int64_t step) {
-  int64_t pieces = 0, fim = 0;
+  int64_t passages = 0, fim = 0;
   for (const Sequence& s : batch.sequences) {
-    pieces += int64_t(s.pieces.size());
-    fim += std::count_if(s.pieces.begin(), s.pieces.end(), [](const Piece& p) { return p.fim; });
+    passages += int64_t(s.passages.size());
+    fim += std::count_if(s.passages.begin(), s.passages.end(), [](const Passage& p) { return p.fim; });
   }
   const int64_t places = int64_t(batch.sequences.size()) * config.sequence_length;
   return fmt::format(
       "step {}: {} sequences x {} = {} places; {} tokens, {} targets, {} padding ({}); {} pieces, {} of them FIM", step,
       batch.sequences.size(), config.sequence_length, format_count(places), format_count(batch.n_tokens()),
       format_count(batch.n_targets()), format_count(batch.n_padding()),
-      format_percent(places > 0 ? double(batch.n_padding()) / double(places) : 0), pieces, fim);
+      format_percent(places > 0 ? double(batch.n_padding()) / double(places) : 0), passages, fim);
 }
 
 std::string describe_mask(const Batch& batch) {

@@ -12,19 +12,19 @@
 
 namespace hadal::data {
 
-// A stretch of a piece: "text", "prefix", "middle", ... or one special token.
-struct Part {
+// A part of a passage: "text", "prefix", "middle", ... or one special token.
+struct PassagePart {
   std::string name;
   int64_t start = 0, tokens = 0;  // in the sequence
   bool special = false;
   std::string text;  // its bytes
 };
-std::vector<Part> parts_of(const Sequence& sequence, const Piece& piece, const Tokenizer& tokenizer);
+std::vector<PassagePart> parts_of(const Sequence& sequence, const Passage& passage, const Tokenizer& tokenizer);
 
 // Bytes as one line of UTF-8: control characters and invalid bytes are written visibly.
 std::string visible_text(std::string_view bytes);
 std::string excerpt(std::string_view text, int64_t bytes);  // visible, with the middle left out when long
-std::string describe_piece(const Piece& piece, const Shards& shards);
+std::string describe_passage(const Passage& passage, const Shards& shards);
 std::string describe_batch(const Batch& batch, const DataConfig& config, int64_t step);
 std::string describe_mask(const Batch& batch);
 

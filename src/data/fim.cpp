@@ -30,16 +30,17 @@ std::pair<int64_t, int64_t> nearest_border(const Tokenizer& tokenizer, std::span
   return best;
 }
 
-FimPiece assemble(const FimTokens& special, std::span<const int32_t> prefix, std::span<const int32_t> suffix,
-                  std::span<const int32_t> middle) {
-  FimPiece piece;
-  auto put = [&](std::span<const int32_t> ids) { piece.tokens.insert(piece.tokens.end(), ids.begin(), ids.end()); };
-  piece.tokens.push_back(special.begin), put(prefix);
-  piece.tokens.push_back(special.hole), put(suffix);
-  piece.tokens.push_back(special.end), put(middle);
-  piece.tokens.push_back(special.eos);
-  piece.prefix = int64_t(prefix.size()), piece.suffix = int64_t(suffix.size()), piece.middle = int64_t(middle.size());
-  return piece;
+FimPassage assemble(const FimTokens& special, std::span<const int32_t> prefix, std::span<const int32_t> suffix,
+                    std::span<const int32_t> middle) {
+  FimPassage passage;
+  auto put = [&](std::span<const int32_t> ids) { passage.tokens.insert(passage.tokens.end(), ids.begin(), ids.end()); };
+  passage.tokens.push_back(special.begin), put(prefix);
+  passage.tokens.push_back(special.hole), put(suffix);
+  passage.tokens.push_back(special.end), put(middle);
+  passage.tokens.push_back(special.eos);
+  passage.prefix = int64_t(prefix.size()), passage.suffix = int64_t(suffix.size()),
+  passage.middle = int64_t(middle.size());
+  return passage;
 }
 
 }  // namespace
@@ -63,8 +64,8 @@ std::optional<std::pair<int64_t, int64_t>> draw_middle(std::string_view text, Ra
 
 // The middle comes last, after what stands before and behind it: so a model that only ever writes on learns to fill
 // holes (§2.2). Cuts fall inside tokens too and the parts are tokenised anew, as a user's two sides of a hole will be.
-std::optional<FimPiece> make_fim(const Tokenizer& tokenizer, const FimTokens& special, std::span<const int32_t> ids,
-                                 int64_t max_tokens, RandomStream random) {
+std::optional<FimPassage> make_fim(const Tokenizer& tokenizer, const FimTokens& special, std::span<const int32_t> ids,
+                                   int64_t max_tokens, RandomStream random) {
   if (int64_t(ids.size()) + kFimExtraTokens > max_tokens) return std::nullopt;
   const std::string text = tokenizer.decode(ids);
   const auto middle = draw_middle(text, random);

@@ -19,7 +19,7 @@ struct FimTokens {
 };
 FimTokens fim_tokens(const Tokenizer& tokenizer);  // throws invalid, naming the token that lacks
 
-struct FimPiece {
+struct FimPassage {
   std::vector<int32_t> tokens;                 // with the four special ones
   int64_t prefix = 0, suffix = 0, middle = 0;  // tokens of each part
 };
@@ -33,7 +33,7 @@ std::optional<std::pair<int64_t, int64_t>> draw_middle(std::string_view text, Ra
 // Rearranges a part. max_tokens counts everything; tokenised anew the text may need more tokens than before: then the
 // cuts move back to the nearest borders of the old tokens, which always fit if ids.size() + kFimExtraTokens <=
 // max_tokens.
-std::optional<FimPiece> make_fim(const Tokenizer& tokenizer, const FimTokens& special, std::span<const int32_t> ids,
-                                 int64_t max_tokens, RandomStream random);
+std::optional<FimPassage> make_fim(const Tokenizer& tokenizer, const FimTokens& special, std::span<const int32_t> ids,
+                                   int64_t max_tokens, RandomStream random);
 
 }  // namespace hadal::data

@@ -8,7 +8,7 @@
 #include "base/hash.h"
 #include "base/random.h"
 #include "data/packing.h"
-#include "data/piece_source.h"
+#include "data/passage_source.h"
 
 namespace hadal::data {
 namespace {
@@ -18,9 +18,9 @@ void set_targets(Sequence& sequence, const std::vector<int32_t>& continuations, 
   const size_t n = sequence.tokens.size();
   sequence.targets.assign(n, -1);
   for (size_t i = 0; i + 1 < n; ++i) sequence.targets[i] = sequence.tokens[i + 1];
-  for (size_t p = 0; p < sequence.pieces.size(); ++p) {
-    const Piece& piece = sequence.pieces[p];
-    const size_t last = size_t(piece.start + piece.length - 1);
+  for (size_t p = 0; p < sequence.passages.size(); ++p) {
+    const Passage& passage = sequence.passages[p];
+    const size_t last = size_t(passage.start + passage.length - 1);
     if (continuations[p] >= 0) {
       sequence.targets[last] = continuations[p];
     } else if (masked) {
@@ -29,13 +29,14 @@ void set_targets(Sequence& sequence, const std::vector<int32_t>& continuations, 
   }
 }
 
-PieceRules make_rules(const Shards& shards, const Tokenizer& tokenizer, const DataConfig& config, double split_fused) {
+PassageRules make_rules(const Shards& shards, const Tokenizer& tokenizer, const DataConfig& config,
+                        double split_fused) {
   check(shards.index().tokenizer_hash == tokenizer.content_hash() && shards.max_token() < tokenizer.vocab_size(),
         ErrorKind::invalid,
         "the tokenised text was made with another tokenizer than the one given: build the data again");
   check(config.sequence_length >= 2, ErrorKind::invalid, "data.sequence_length = {} must be at least 2",
         config.sequence_length);
-  PieceRules rules;
+  PassageRules rules;
   rules.shards = &shards, rules.tokenizer = &tokenizer;
   rules.sequence_length = config.sequence_length, rules.fim_rate = config.fim_rate, rules.split_fused = split_fused;
   rules.stop_at_end = config.at_end == AtEnd::stop, rules.seed = config.seed;
@@ -58,8 +59,8 @@ PieceRules make_rules(const Shards& shards, const Tokenizer& tokenizer, const Da
 
 struct Loader::State {
   DataConfig config;
-  PieceRules rules;
-  std::vector<PieceSource> sources;
+  PassageRules rules;
+  std::vector<PassageSource> sources;
   std::vector<double> weights;
   std::string identity;
   std::function<void(const std::string&)> say;
@@ -76,9 +77,9 @@ struct Loader::State {
     return cursors;
   }
   int64_t next_source() const;
-  bool draw(DrawnPiece& piece);
+  bool draw(DrawnPassage& passage);
   void build_window();
-  Sequence make_sequence(std::vector<DrawnPiece>& pieces, std::vector<int64_t> bin, uint64_t number) const;
+  Sequence make_sequence(std::vector<DrawnPassage>& passages, std::vector<int64_t> bin, uint64_t number) const;
   bool ensure();
 };
 
@@ -94,18 +95,18 @@ int64_t Loader::State::next_source() const {
   return best;
 }
 
-bool Loader::State::draw(DrawnPiece& piece) {
+bool Loader::State::draw(DrawnPassage& passage) {
   static const std::function<void(const std::string&)> nobody;
   for (int64_t source = next_source(); source >= 0; source = next_source()) {
-    if (sources[size_t(source)].next(piece, silent ? nobody : say)) return true;
+    if (sources[size_t(source)].next(passage, silent ? nobody : say)) return true;
   }
   return false;
 }
 
-Sequence Loader::State::make_sequence(std::vector<DrawnPiece>& pieces, std::vector<int64_t> bin,
+Sequence Loader::State::make_sequence(std::vector<DrawnPassage>& passages, std::vector<int64_t> bin,
                                       uint64_t number) const {
   // A part that does not end with EOS goes last, so that no other document follows it without a border.
-  auto open = [&](int64_t i) { return pieces[size_t(i)].continuation >= 0; };
+  auto open = [&](int64_t i) { return passages[size_t(i)].continuation >= 0; };
   const auto first_open = std::stable_partition(bin.begin(), bin.end(), [&](int64_t i) { return !open(i); });
   std::vector<int64_t> closed(bin.begin(), first_open);
   random_shuffle(closed, config.seed, stream_id("data.in_bin", uint64_t(window_number), number));
@@ -113,10 +114,10 @@ Sequence Loader::State::make_sequence(std::vector<DrawnPiece>& pieces, std::vect
   Sequence sequence;
   std::vector<int32_t> continuations;
   for (int64_t i : bin) {
-    DrawnPiece& drawn = pieces[size_t(i)];
+    DrawnPassage& drawn = passages[size_t(i)];
     drawn.about.start = int64_t(sequence.tokens.size());
     sequence.tokens.insert(sequence.tokens.end(), drawn.tokens.begin(), drawn.tokens.end());
-    sequence.pieces.push_back(drawn.about);
+    sequence.passages.push_back(drawn.about);
     continuations.push_back(drawn.continuation);
   }
   sequence.padding = config.sequence_length - int64_t(sequence.tokens.size());
@@ -127,18 +128,18 @@ Sequence Loader::State::make_sequence(std::vector<DrawnPiece>& pieces, std::vect
 void Loader::State::build_window() {
   window_start = places();
   window.clear();
-  std::vector<DrawnPiece> pieces;
+  std::vector<DrawnPassage> passages;
   std::vector<PackItem> items;
   int64_t tokens = 0;
-  DrawnPiece piece;
-  while (tokens < config.pack_window * config.sequence_length && draw(piece)) {
-    tokens += piece.about.length;
-    items.push_back({piece.about.length, piece.continuation >= 0});
-    pieces.push_back(std::move(piece));
+  DrawnPassage passage;
+  while (tokens < config.pack_window * config.sequence_length && draw(passage)) {
+    tokens += passage.about.length;
+    items.push_back({passage.about.length, passage.continuation >= 0});
+    passages.push_back(std::move(passage));
   }
   auto bins = pack_best_fit(items, config.sequence_length);
   random_shuffle(bins, config.seed, stream_id("data.bins", uint64_t(window_number)));
-  for (size_t b = 0; b < bins.size(); ++b) window.push_back(make_sequence(pieces, std::move(bins[b]), b));
+  for (size_t b = 0; b < bins.size(); ++b) window.push_back(make_sequence(passages, std::move(bins[b]), b));
   built = true;
   position = 0;
 }

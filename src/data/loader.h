@@ -1,10 +1,10 @@
 // The loader: a deterministic, endless (or ending) stream of packed sequences.
-// 1. Mixture: the next piece comes from the source with the smallest drawn tokens / weight, so that the shares of
+// 1. Mixture: the next passage comes from the source with the smallest drawn tokens / weight, so that the shares of
 //    TOKENS follow the weights at every moment. A source gives its documents in an order shuffled from (seed, source,
 //    epoch); documents longer than a sequence are cut into parts of a sequence's length and one remainder (from the
 //    second epoch on with the first part shortened by a draw from (seed, epoch, document), so that borders move).
 // 2. Fill in the middle: a part becomes FIM with data.fim_rate, drawn from (seed, epoch, document, part).
-// 3. Packing: pieces worth pack_window sequences make a window; best fit decreasing puts them into sequences
+// 3. Packing: passages worth pack_window sequences make a window; best fit decreasing puts them into sequences
 //    (packing.h), whose order and the order inside them are shuffled from (seed, window).
 // The stream depends on shards, tokenizer and DataConfig alone: not on batch sizes, threads or ranks.
 #pragma once

@@ -122,48 +122,52 @@ Shards Shards::open(const std::filesystem::path& directory, const Exec& exec) {
   exec.compute->parallel_for(int64_t(index.files.size()), [&](int64_t i, int) {
     shards.files_[size_t(i)] = ShardFile::open(directory / index.files[size_t(i)]);
   });
-  for (auto& parts : shards.parts_) parts.resize(index.sources.size());
+  for (auto& documents : shards.documents_) documents.resize(index.sources.size());
   for (size_t i = 0; i < shards.files_.size(); ++i) {
     const ShardInfo& info = shards.files_[i].info();
     check(info.plan == index.plan && info.tokenizer_hash == index.tokenizer_hash && info.source < shards.n_sources(),
           ErrorKind::corrupt, "'{}' belongs to another build than its index; run `hadal data build` again",
           (directory / index.files[i]).string());
-    Part& part = shards.parts_[size_t(info.split)][size_t(info.source)];
-    if (info.n_documents > 0) part.runs.push_back({part.n_documents, int64_t(i)});
-    part.n_documents += info.n_documents, part.n_tokens += info.n_tokens, part.n_raw_bytes += info.n_raw_bytes;
+    Documents& documents = shards.documents_[size_t(info.split)][size_t(info.source)];
+    if (info.n_documents > 0) documents.files.push_back({documents.n_documents, int64_t(i)});
+    documents.n_documents += info.n_documents, documents.n_tokens += info.n_tokens;
+    documents.n_raw_bytes += info.n_raw_bytes;
     shards.max_token_ = std::max(shards.max_token_, shards.files_[i].max_token());
   }
   for (size_t s = 0; s < index.sources.size(); ++s) {
-    check(shards.parts_[0][s].n_tokens == index.counts[s].training_tokens &&
-              shards.parts_[1][s].n_tokens == index.counts[s].held_out_tokens,
+    check(shards.documents_[0][s].n_tokens == index.counts[s].training_tokens &&
+              shards.documents_[1][s].n_tokens == index.counts[s].held_out_tokens,
           ErrorKind::corrupt, "the shards in '{}' do not add up to what their index says; run `hadal data build` again",
           directory.string());
   }
   return shards;
 }
 
-const Shards::Part& Shards::part(Split split, int64_t source) const { return parts_[size_t(split)][size_t(source)]; }
+const Shards::Documents& Shards::documents(Split split, int64_t source) const {
+  return documents_[size_t(split)][size_t(source)];
+}
 
-const Shards::Run& Shards::find(Split split, int64_t source, int64_t document) const {
-  const Part& p = part(split, source);
-  check(document >= 0 && document < p.n_documents, ErrorKind::internal, "document {} of {}", document, p.n_documents);
-  auto after = std::upper_bound(p.runs.begin(), p.runs.end(), document,
-                                [](int64_t d, const Run& run) { return d < run.first_document; });
+const Shards::FileStart& Shards::file_of(Split split, int64_t source, int64_t document) const {
+  const Documents& all = documents(split, source);
+  check(document >= 0 && document < all.n_documents, ErrorKind::internal, "document {} of {}", document,
+        all.n_documents);
+  auto after = std::upper_bound(all.files.begin(), all.files.end(), document,
+                                [](int64_t d, const FileStart& file) { return d < file.first_document; });
   return *(after - 1);
 }
 
-int64_t Shards::n_documents(Split split, int64_t source) const { return part(split, source).n_documents; }
-int64_t Shards::n_tokens(Split split, int64_t source) const { return part(split, source).n_tokens; }
-int64_t Shards::n_raw_bytes(Split split, int64_t source) const { return part(split, source).n_raw_bytes; }
+int64_t Shards::n_documents(Split split, int64_t source) const { return documents(split, source).n_documents; }
+int64_t Shards::n_tokens(Split split, int64_t source) const { return documents(split, source).n_tokens; }
+int64_t Shards::n_raw_bytes(Split split, int64_t source) const { return documents(split, source).n_raw_bytes; }
 
 const DocumentRecord& Shards::document(Split split, int64_t source, int64_t document) const {
-  const Run& run = find(split, source, document);
-  return files_[size_t(run.file)].document(document - run.first_document);
+  const FileStart& start = file_of(split, source, document);
+  return files_[size_t(start.file)].document(document - start.first_document);
 }
 
 void Shards::tokens(Split split, int64_t source, int64_t document, std::vector<int32_t>& out) const {
-  const Run& run = find(split, source, document);
-  files_[size_t(run.file)].tokens(document - run.first_document, out);
+  const FileStart& start = file_of(split, source, document);
+  files_[size_t(start.file)].tokens(document - start.first_document, out);
 }
 
 }  // namespace hadal::data

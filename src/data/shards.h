@@ -41,18 +41,18 @@ class Shards {
   int32_t max_token() const { return max_token_; }
 
  private:
-  struct Run {
+  struct FileStart {
     int64_t first_document = 0, file = 0;
   };
-  struct Part {
-    std::vector<Run> runs;
+  struct Documents {  // of one split of one source
+    std::vector<FileStart> files;
     int64_t n_documents = 0, n_tokens = 0, n_raw_bytes = 0;
   };
-  const Part& part(Split split, int64_t source) const;
-  const Run& find(Split split, int64_t source, int64_t document) const;
+  const Documents& documents(Split split, int64_t source) const;
+  const FileStart& file_of(Split split, int64_t source, int64_t document) const;
   ShardIndex index_;
   std::vector<ShardFile> files_;
-  std::vector<Part> parts_[2];  // [split][source]
+  std::vector<Documents> documents_[2];  // [split][source]
   int32_t max_token_ = -1;
 };
 

@@ -8,24 +8,24 @@
 namespace hadal::data {
 namespace {
 
-std::string part(const Tokenizer& tokenizer, const FimPiece& piece, int64_t begin, int64_t n) {
-  return tokenizer.decode(std::span(piece.tokens).subspan(size_t(begin), size_t(n)));
+std::string part(const Tokenizer& tokenizer, const FimPassage& passage, int64_t begin, int64_t n) {
+  return tokenizer.decode(std::span(passage.tokens).subspan(size_t(begin), size_t(n)));
 }
 
 struct Parts {
   std::string prefix, middle, suffix;
 };
 
-// Takes a piece apart by its special tokens, in the order of §2.2.
-Parts take_apart(const Tokenizer& tokenizer, const FimTokens& special, const FimPiece& piece) {
-  EXPECT_EQ(int64_t(piece.tokens.size()), piece.prefix + piece.suffix + piece.middle + kFimExtraTokens);
-  EXPECT_EQ(piece.tokens[0], special.begin);
-  EXPECT_EQ(piece.tokens[size_t(1 + piece.prefix)], special.hole);
-  EXPECT_EQ(piece.tokens[size_t(2 + piece.prefix + piece.suffix)], special.end);
-  EXPECT_EQ(piece.tokens.back(), special.eos);
-  return {part(tokenizer, piece, 1, piece.prefix),
-          part(tokenizer, piece, 3 + piece.prefix + piece.suffix, piece.middle),
-          part(tokenizer, piece, 2 + piece.prefix, piece.suffix)};
+// Takes a passage apart by its special tokens, in the order of §2.2.
+Parts take_apart(const Tokenizer& tokenizer, const FimTokens& special, const FimPassage& passage) {
+  EXPECT_EQ(int64_t(passage.tokens.size()), passage.prefix + passage.suffix + passage.middle + kFimExtraTokens);
+  EXPECT_EQ(passage.tokens[0], special.begin);
+  EXPECT_EQ(passage.tokens[size_t(1 + passage.prefix)], special.hole);
+  EXPECT_EQ(passage.tokens[size_t(2 + passage.prefix + passage.suffix)], special.end);
+  EXPECT_EQ(passage.tokens.back(), special.eos);
+  return {part(tokenizer, passage, 1, passage.prefix),
+          part(tokenizer, passage, 3 + passage.prefix + passage.suffix, passage.middle),
+          part(tokenizer, passage, 2 + passage.prefix, passage.suffix)};
 }
 
 TEST(Fim, PutsPrefixSuffixMiddleBehindTheirTokens) {
@@ -36,8 +36,8 @@ TEST(Fim, PutsPrefixSuffixMiddleBehindTheirTokens) {
   uint64_t a = random.below(7), b = random.below(6);
   if (b >= a) ++b;
   if (a > b) std::swap(a, b);
-  const auto piece = make_fim(tokenizer, special, tokenizer.encode("abcdef"), 10, {7, 1});
-  ASSERT_TRUE(piece);
+  const auto passage = make_fim(tokenizer, special, tokenizer.encode("abcdef"), 10, {7, 1});
+  ASSERT_TRUE(passage);
   std::vector<int32_t> expected{special.begin};
   auto put = [&](std::string text) {
     for (int32_t id : tokenizer.encode(text)) expected.push_back(id);
@@ -45,7 +45,7 @@ TEST(Fim, PutsPrefixSuffixMiddleBehindTheirTokens) {
   const std::string text = "abcdef";
   put(text.substr(0, a)), expected.push_back(special.hole), put(text.substr(b)), expected.push_back(special.end);
   put(text.substr(a, b - a)), expected.push_back(special.eos);
-  EXPECT_EQ(piece->tokens, expected);
+  EXPECT_EQ(passage->tokens, expected);
 }
 
 TEST(Fim, RearrangedPartsAreTheText) {
@@ -55,9 +55,9 @@ TEST(Fim, RearrangedPartsAreTheText) {
   std::set<std::string> middles;
   int wrong_order = 0;
   for (uint64_t stream = 0; stream < 200; ++stream) {
-    const auto piece = make_fim(tokenizer, special, tokenizer.encode(text), 256, {1, stream});
-    ASSERT_TRUE(piece);
-    const Parts parts = take_apart(tokenizer, special, *piece);
+    const auto passage = make_fim(tokenizer, special, tokenizer.encode(text), 256, {1, stream});
+    ASSERT_TRUE(passage);
+    const Parts parts = take_apart(tokenizer, special, *passage);
     EXPECT_EQ(parts.prefix + parts.middle + parts.suffix, text);
     EXPECT_FALSE(parts.middle.empty());
     wrong_order += parts.prefix + parts.suffix + parts.middle != text;
@@ -73,9 +73,9 @@ TEST(Fim, NeverCutsInsideACharacter) {
   const std::string text = "aé漢😀b\xCC\x81ß";
   std::set<int64_t> cuts;
   for (uint64_t stream = 0; stream < 300; ++stream) {
-    const auto piece = make_fim(tokenizer, special, tokenizer.encode(text), 64, {2, stream});
-    ASSERT_TRUE(piece);
-    const Parts parts = take_apart(tokenizer, special, *piece);
+    const auto passage = make_fim(tokenizer, special, tokenizer.encode(text), 64, {2, stream});
+    ASSERT_TRUE(passage);
+    const Parts parts = take_apart(tokenizer, special, *passage);
     for (const auto& p : {parts.prefix, parts.middle, parts.suffix}) EXPECT_EQ(utf8_valid_prefix(p), int64_t(p.size()));
     cuts.insert(int64_t(parts.prefix.size())), cuts.insert(int64_t(parts.prefix.size() + parts.middle.size()));
   }
@@ -91,13 +91,13 @@ TEST(Fim, StaysWithinItsTokensEvenWhereCutsCostSome) {
   int tight = 0, done = 0;
   for (uint64_t stream = 0; stream < 300; ++stream) {
     const auto free = make_fim(tokenizer, special, ids, 1000, {3, stream});
-    const auto piece = make_fim(tokenizer, special, ids, budget, {3, stream});
+    const auto passage = make_fim(tokenizer, special, ids, budget, {3, stream});
     ASSERT_TRUE(free);
     tight += int64_t(free->tokens.size()) > budget;
-    if (!piece) continue;  // both cuts fell on one border
+    if (!passage) continue;  // both cuts fell on one border
     ++done;
-    EXPECT_LE(int64_t(piece->tokens.size()), budget);
-    const Parts parts = take_apart(tokenizer, special, *piece);
+    EXPECT_LE(int64_t(passage->tokens.size()), budget);
+    const Parts parts = take_apart(tokenizer, special, *passage);
     EXPECT_EQ(parts.prefix + parts.middle + parts.suffix, text);
     EXPECT_FALSE(parts.middle.empty());
   }

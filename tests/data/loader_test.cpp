@@ -34,22 +34,23 @@ std::vector<std::string> random_documents(int64_t n, int64_t longest, uint64_t s
   return documents_of_lengths(lengths, seed);
 }
 
-// Pieces of one (source, document, epoch), in the order of their text.
+// Passages of one (source, document, epoch), in the order of their text.
 using Key = std::tuple<int64_t, int64_t, int64_t>;
 struct Found {
-  Piece piece;
+  Passage passage;
   std::vector<int32_t> tokens;
 };
 std::map<Key, std::vector<Found>> by_document(const std::vector<Sequence>& sequences) {
   std::map<Key, std::vector<Found>> found;
   for (const auto& s : sequences) {
-    for (const auto& p : s.pieces) {
+    for (const auto& p : s.passages) {
       found[{p.source, p.document, p.epoch}].push_back(
           {p, {s.tokens.begin() + p.start, s.tokens.begin() + p.start + p.length}});
     }
   }
   for (auto& [key, list] : found) {
-    std::sort(list.begin(), list.end(), [](const Found& a, const Found& b) { return a.piece.index < b.piece.index; });
+    std::sort(list.begin(), list.end(),
+              [](const Found& a, const Found& b) { return a.passage.index < b.passage.index; });
   }
   return found;
 }
@@ -63,7 +64,7 @@ TEST(Loader, CutsALongDocumentIntoSequencesAndARemainder) {
   const auto found = by_document(all_sequences(loader));
   ASSERT_EQ(found.size(), 1u);
   std::vector<std::string> texts;
-  for (const auto& piece : found.begin()->second) texts.push_back(p.tokenizer.decode(piece.tokens, true));
+  for (const auto& passage : found.begin()->second) texts.push_back(p.tokenizer.decode(passage.tokens, true));
   EXPECT_EQ(texts, (std::vector<std::string>{"abcd", "efgh", "ij"}));
   EXPECT_EQ(found.begin()->second.back().tokens.back(), *p.tokenizer.eos_id());
 }
@@ -83,7 +84,7 @@ TEST(Loader, TargetsAreTheNextTokensWithoutMask) {
     ASSERT_EQ(s.tokens.size(), 9u);
     EXPECT_EQ(s.padding, 1);
     EXPECT_EQ(batch.masked, mask == DocumentMask::document);
-    const size_t first = size_t(s.pieces[0].length);
+    const size_t first = size_t(s.passages[0].length);
     for (size_t i = 0; i < 8; ++i) {
       const bool border = i == first - 1;
       EXPECT_EQ(s.targets[i], border && mask == DocumentMask::document ? -1 : s.tokens[i + 1])
@@ -135,7 +136,7 @@ TEST(Loader, GivesEveryTokenOncePerEpoch) {
         auto at = found.find({0, int64_t(d), epoch});
         ASSERT_NE(at, found.end()) << "document " << d << " is missing in epoch " << epoch;
         std::string text;
-        for (const auto& piece : at->second) text += p.tokenizer.decode(piece.tokens, true);
+        for (const auto& passage : at->second) text += p.tokenizer.decode(passage.tokens, true);
         EXPECT_EQ(text, documents[d]) << "epoch " << epoch << ", length " << length;
       }
     }
@@ -154,10 +155,10 @@ TEST(Loader, CutsNoDocumentThatFits) {
     for (const auto& s : loader.next(300).sequences) {
       ASSERT_LE(s.tokens.size(), 24u);
       EXPECT_EQ(int64_t(s.tokens.size()) + s.padding, 24);
-      for (const auto& piece : s.pieces) {
-        const bool fits = int64_t(documents[size_t(piece.document)].size()) < 24;
-        EXPECT_TRUE(!fits || (piece.begins && piece.ends));
-        cut += !(piece.begins && piece.ends);
+      for (const auto& passage : s.passages) {
+        const bool fits = int64_t(documents[size_t(passage.document)].size()) < 24;
+        EXPECT_TRUE(!fits || (passage.begins && passage.ends));
+        cut += !(passage.begins && passage.ends);
       }
     }
     EXPECT_GT(cut, 0) << "no document was long enough: this test proves nothing";
@@ -172,13 +173,13 @@ TEST(Loader, EndsEveryDocumentWithEosAndOpenPartsStandLast) {
   int64_t open = 0;
   for (const auto& s : loader.next(400).sequences) {
     int64_t at = 0;
-    for (size_t i = 0; i < s.pieces.size(); ++i) {
-      const Piece& piece = s.pieces[i];
-      EXPECT_EQ(piece.start, at);
-      at += piece.length;
+    for (size_t i = 0; i < s.passages.size(); ++i) {
+      const Passage& passage = s.passages[i];
+      EXPECT_EQ(passage.start, at);
+      at += passage.length;
       const bool closed = s.tokens[size_t(at - 1)] == eos;
       open += !closed;
-      EXPECT_TRUE(closed || i + 1 == s.pieces.size()) << "a document follows a part without a border";
+      EXPECT_TRUE(closed || i + 1 == s.passages.size()) << "a document follows a part without a border";
       EXPECT_TRUE(closed || s.targets[size_t(at - 1)] >= 0);
     }
     EXPECT_EQ(at, int64_t(s.tokens.size()));
@@ -192,8 +193,8 @@ TEST(Loader, MovesTheBordersOfLongDocumentsFromTheSecondEpochOn) {
   Loader loader(p.shards, p.tokenizer, f.config.data);
   std::map<int64_t, int64_t> first_part;
   for (const auto& s : loader.next(200).sequences)
-    for (const auto& piece : s.pieces)
-      if (piece.begins) first_part[piece.epoch] = piece.n_tokens;
+    for (const auto& passage : s.passages)
+      if (passage.begins) first_part[passage.epoch] = passage.n_tokens;
   ASSERT_GE(first_part.size(), 6u);
   EXPECT_EQ(first_part[0], 16);
   std::set<int64_t> lengths;
@@ -208,8 +209,8 @@ TEST(Loader, CutsLongDocumentsBetweenCharacters) {
   const Prepared p = f.prepare();
   Loader loader(p.shards, p.tokenizer, f.config.data);
   for (const auto& s : loader.next(100).sequences) {
-    for (const auto& piece : s.pieces) {
-      const auto first = p.tokenizer.token_bytes(s.tokens[size_t(piece.start)]);
+    for (const auto& passage : s.passages) {
+      const auto first = p.tokenizer.token_bytes(s.tokens[size_t(passage.start)]);
       EXPECT_NE(first[0] & 0xC0, 0x80) << "a part begins inside of a character";
     }
   }
@@ -368,7 +369,7 @@ TEST(Loader, SplitsFusedTokensAnewInEachEpochAndKeepsTheBytes) {
   Loader loader(p.shards, p.tokenizer, f.config.data, 0.5);
   std::vector<std::vector<int32_t>> epochs;
   for (const auto& s : loader.next(3).sequences) {
-    ASSERT_EQ(s.pieces.size(), 1u);
+    ASSERT_EQ(s.passages.size(), 1u);
     EXPECT_EQ(p.tokenizer.decode(s.tokens, true), text);
     epochs.push_back(s.tokens);
   }

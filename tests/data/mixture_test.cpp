@@ -36,11 +36,13 @@ TEST(Mixture, SharesOfTokensFollowTheWeightsWhateverTheDocumentsLengths) {
   f.config.data.sequence_length = 128;
   const Prepared p = f.prepare();
   Loader loader(p.shards, p.tokenizer, f.config.data);
-  double tokens[2] = {}, pieces[2] = {};
+  double tokens[2] = {}, passages[2] = {};
   for (const auto& s : loader.next(200).sequences)
-    for (const auto& piece : s.pieces) tokens[piece.source] += double(piece.length), pieces[piece.source] += 1;
+    for (const auto& passage : s.passages)
+      tokens[passage.source] += double(passage.length), passages[passage.source] += 1;
   EXPECT_NEAR(tokens[0] / (tokens[0] + tokens[1]), 0.5, 0.01);
-  EXPECT_LT(pieces[0] / (pieces[0] + pieces[1]), 0.06) << "negative control: shares of documents are something else";
+  EXPECT_LT(passages[0] / (passages[0] + passages[1]), 0.06)
+      << "negative control: shares of documents are something else";
 }
 
 TEST(Mixture, HandComputedOrderOfDraws) {
@@ -54,7 +56,7 @@ TEST(Mixture, HandComputedOrderOfDraws) {
   Loader loader(p.shards, p.tokenizer, f.config.data);
   for (int window = 0; window < 8; ++window) {
     int counts[2] = {};
-    for (const auto& s : loader.next(3).sequences) ++counts[s.pieces[0].source];
+    for (const auto& s : loader.next(3).sequences) ++counts[s.passages[0].source];
     EXPECT_EQ(counts[0], 2) << "window " << window;
     EXPECT_EQ(counts[1], 1) << "window " << window;
   }
@@ -80,10 +82,10 @@ TEST(Mixture, AUsedUpSourceLeavesTheRestToTheOthers) {
   const Prepared p = f.prepare();
   Loader loader(p.shards, p.tokenizer, f.config.data);
   std::set<std::pair<int64_t, int64_t>> seen;
-  int64_t pieces = 0;
+  int64_t passages = 0;
   for (const auto& s : loader.next(1000).sequences)
-    for (const auto& piece : s.pieces) ++pieces, seen.insert({piece.source, piece.document});
-  EXPECT_EQ(pieces, 43);
+    for (const auto& passage : s.passages) ++passages, seen.insert({passage.source, passage.document});
+  EXPECT_EQ(passages, 43);
   EXPECT_EQ(seen.size(), 43u);
 }
 
@@ -97,9 +99,9 @@ TEST(FimInLoader, RateIsHeldAndPartsAreRedrawnInEachEpoch) {
   std::map<int64_t, std::set<int64_t>> filled;  // documents by epoch
   std::map<int64_t, int64_t> drawn;
   for (const auto& s : loader.next(1400).sequences) {
-    for (const auto& piece : s.pieces) {
-      ++drawn[piece.epoch];
-      if (piece.fim) filled[piece.epoch].insert(piece.document);
+    for (const auto& passage : s.passages) {
+      ++drawn[passage.epoch];
+      if (passage.fim) filled[passage.epoch].insert(passage.document);
     }
   }
   ASSERT_EQ(drawn[0], 400);
@@ -121,21 +123,21 @@ TEST(FimInLoader, PiecesOfLongDocumentsKeepTheirPartsTogetherAndTheirText) {
   std::map<int64_t, std::string> parts;
   int64_t filled = 0;
   for (const auto& s : loader.next(1000).sequences) {
-    for (const auto& piece : s.pieces) {
+    for (const auto& passage : s.passages) {
       auto text_of = [&](int64_t begin, int64_t n) {
-        return p.tokenizer.decode(std::span(s.tokens).subspan(size_t(piece.start + begin), size_t(n)), true);
+        return p.tokenizer.decode(std::span(s.tokens).subspan(size_t(passage.start + begin), size_t(n)), true);
       };
-      if (!piece.fim) {
-        parts[piece.index] = text_of(0, piece.length);
+      if (!passage.fim) {
+        parts[passage.index] = text_of(0, passage.length);
         continue;
       }
       ++filled;
-      EXPECT_EQ(s.tokens[size_t(piece.start)], special.begin);
-      EXPECT_EQ(s.tokens[size_t(piece.start + 1 + piece.prefix)], special.hole);
-      EXPECT_EQ(s.tokens[size_t(piece.start + 2 + piece.prefix + piece.suffix)], special.end);
-      EXPECT_EQ(s.tokens[size_t(piece.start + piece.length - 1)], special.eos);
-      parts[piece.index] = text_of(1, piece.prefix) + text_of(3 + piece.prefix + piece.suffix, piece.middle) +
-                           text_of(2 + piece.prefix, piece.suffix);
+      EXPECT_EQ(s.tokens[size_t(passage.start)], special.begin);
+      EXPECT_EQ(s.tokens[size_t(passage.start + 1 + passage.prefix)], special.hole);
+      EXPECT_EQ(s.tokens[size_t(passage.start + 2 + passage.prefix + passage.suffix)], special.end);
+      EXPECT_EQ(s.tokens[size_t(passage.start + passage.length - 1)], special.eos);
+      parts[passage.index] = text_of(1, passage.prefix) + text_of(3 + passage.prefix + passage.suffix, passage.middle) +
+                             text_of(2 + passage.prefix, passage.suffix);
     }
   }
   std::string whole;
@@ -152,10 +154,11 @@ TEST(FimInLoader, CutsOfLongDocumentsAreNotTiedToTheirTokens) {
   f.config.data.fim_rate = 1;
   const Prepared p = f.prepare();
   Loader loader(p.shards, p.tokenizer, f.config.data);
-  int64_t inside = 0, pieces = 0;
+  int64_t inside = 0, passages = 0;
   for (const auto& s : loader.next(100).sequences)
-    for (const auto& piece : s.pieces) ++pieces, inside += piece.prefix + piece.suffix + piece.middle > piece.n_tokens;
-  EXPECT_GT(inside, pieces / 2);
+    for (const auto& passage : s.passages)
+      ++passages, inside += passage.prefix + passage.suffix + passage.middle > passage.n_tokens;
+  EXPECT_GT(inside, passages / 2);
 }
 
 TEST(FimInLoader, NeedsTheTokensAndRoomForThem) {

@@ -22,10 +22,10 @@ double gzip_bits_per_byte(std::string_view text) {
   int status = Z_OK;
   while (status != Z_STREAM_END) {
     if (stream.avail_in == 0 && given < text.size()) {
-      const size_t piece = std::min<size_t>(text.size() - given, 1 << 30);
+      const size_t size = std::min<size_t>(text.size() - given, 1 << 30);
       stream.next_in = reinterpret_cast<unsigned char*>(const_cast<char*>(text.data() + given));
-      stream.avail_in = unsigned(piece);
-      given += piece;
+      stream.avail_in = unsigned(size);
+      given += size;
     }
     stream.next_out = out.data();
     stream.avail_out = unsigned(out.size());

@@ -32,7 +32,7 @@ void append_sequence(MicroBatch& batch, const data::Sequence& sequence, bool mas
   if (!masked) {
     append_segment(batch, begin, length);
   } else {
-    for (const auto& piece : sequence.pieces) append_segment(batch, begin + piece.start, piece.length);
+    for (const auto& passage : sequence.passages) append_segment(batch, begin + passage.start, passage.length);
   }
 }
 

@@ -8,7 +8,7 @@
 
 namespace hadal {
 
-// Appends one sequence: rows, positions (restarting per piece when masked), targets, attention bounds.
+// Appends one sequence: rows, positions (restarting per passage when masked), targets, attention bounds.
 void append_sequence(MicroBatch& batch, const data::Sequence& sequence, bool masked);
 
 // Cut into micro-batches of this many sequences, in order; the last may be smaller.

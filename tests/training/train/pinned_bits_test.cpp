@@ -63,7 +63,7 @@ data::Batch batch_of_step(int64_t step) {
     sequence.targets.assign(sequence.tokens.begin() + 1, sequence.tokens.end());
     sequence.targets.push_back(-1);
     const int64_t first = length / 3;
-    sequence.pieces = {{.start = 0, .length = first}, {.start = first, .length = length - first}};
+    sequence.passages = {{.start = 0, .length = first}, {.start = first, .length = length - first}};
     sequence.targets[size_t(first - 1)] = -1;
     batch.sequences.push_back(std::move(sequence));
   }

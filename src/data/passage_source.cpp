@@ -1,5 +1,5 @@
-// See piece_source.h.
-#include "data/piece_source.h"
+// See passage_source.h.
+#include "data/passage_source.h"
 
 #include <algorithm>
 #include <numeric>
@@ -11,11 +11,11 @@
 namespace hadal::data {
 
 // A stream of random numbers for one use in the document at hand (or, with document-free uses, in the epoch).
-uint64_t PieceSource::key(const char* use, uint64_t number) const {
+uint64_t PassageSource::key(const char* use, uint64_t number) const {
   return stream_id(use, stream_id("data.place", uint64_t(source_), uint64_t(cursor_.epoch)), number);
 }
 
-void PieceSource::load_order() {
+void PassageSource::load_order() {
   if (order_epoch_ == cursor_.epoch) return;
   order_.resize(size_t(n_documents()));
   std::iota(order_.begin(), order_.end(), int64_t(0));
@@ -23,7 +23,7 @@ void PieceSource::load_order() {
   order_epoch_ = cursor_.epoch;
 }
 
-void PieceSource::load_document() {
+void PassageSource::load_document() {
   if (loaded_epoch_ == cursor_.epoch && loaded_position_ == cursor_.position) return;
   rules_->shards->tokens(Split::training, source_, document(), tokens_);
   if (rules_->split_fused > 0) {
@@ -33,7 +33,7 @@ void PieceSource::load_document() {
   loaded_epoch_ = cursor_.epoch, loaded_position_ = cursor_.position;
 }
 
-bool PieceSource::begin_document(const std::function<void(const std::string&)>& say) {
+bool PassageSource::begin_document(const std::function<void(const std::string&)>& say) {
   if (cursor_.finished) return false;
   if (cursor_.position == n_documents()) {
     const std::string& name = rules_->shards->source_name(source_);
@@ -51,7 +51,7 @@ bool PieceSource::begin_document(const std::function<void(const std::string&)>& 
   return true;
 }
 
-bool PieceSource::draws_fim() const {
+bool PassageSource::draws_fim() const {
   if (rules_->fim_rate <= 0) return false;
   // What fits as it is must not be cut for the sake of the special tokens.
   const int64_t room = rules_->sequence_length - (cursor_.token == 0 && rules_->bos >= 0);
@@ -61,7 +61,7 @@ bool PieceSource::draws_fim() const {
 }
 
 // Tokens of the document that the next part takes.
-int64_t PieceSource::part_length(bool fim) const {
+int64_t PassageSource::part_length(bool fim) const {
   const int64_t n = int64_t(tokens_.size()), left = n - cursor_.token;
   const int64_t bos = cursor_.token == 0 && rules_->bos >= 0 ? 1 : 0;
   int64_t room = rules_->sequence_length - bos - (fim ? kFimExtraTokens : 0);
@@ -78,7 +78,7 @@ int64_t PieceSource::part_length(bool fim) const {
 
 // A number of tokens near `wanted` (before it, else behind it, at most `most`) after which a character begins. A
 // character has at most four tokens; where bytes are no text and none is found, `wanted` it is.
-int64_t PieceSource::at_border(int64_t wanted, int64_t most) const {
+int64_t PassageSource::at_border(int64_t wanted, int64_t most) const {
   auto border = [&](int64_t take) {
     const int64_t next = cursor_.token + take;
     if (next == int64_t(tokens_.size())) return true;
@@ -92,47 +92,47 @@ int64_t PieceSource::at_border(int64_t wanted, int64_t most) const {
   return wanted;
 }
 
-bool PieceSource::next(DrawnPiece& piece, const std::function<void(const std::string&)>& say) {
+bool PassageSource::next(DrawnPassage& passage, const std::function<void(const std::string&)>& say) {
   if (!begin_document(say)) return false;
   const bool fim = draws_fim();
   const int64_t n = int64_t(tokens_.size()), take = part_length(fim);
   const std::span<const int32_t> part(tokens_.data() + cursor_.token, size_t(take));
   const bool ends = cursor_.token + take == n;
-  piece = {};
-  piece.about = {.source = source_,
-                 .document = document(),
-                 .epoch = cursor_.epoch,
-                 .index = cursor_.part,
-                 .first_token = cursor_.token,
-                 .n_tokens = take,
-                 .begins = cursor_.token == 0,
-                 .ends = ends};
-  const bool bos = piece.about.begins && rules_->bos >= 0;
-  if (bos) piece.tokens.push_back(rules_->bos);
-  std::optional<FimPiece> filled;
+  passage = {};
+  passage.about = {.source = source_,
+                   .document = document(),
+                   .epoch = cursor_.epoch,
+                   .index = cursor_.part,
+                   .first_token = cursor_.token,
+                   .n_tokens = take,
+                   .begins = cursor_.token == 0,
+                   .ends = ends};
+  const bool bos = passage.about.begins && rules_->bos >= 0;
+  if (bos) passage.tokens.push_back(rules_->bos);
+  std::optional<FimPassage> filled;
   if (fim) {
     const RandomStream random{rules_->seed,
                               key("data.middle", stream_id("part", uint64_t(document()), uint64_t(cursor_.part)))};
     filled = make_fim(*rules_->tokenizer, rules_->special, part, rules_->sequence_length - bos, random);
   }
   if (filled) {
-    piece.tokens.insert(piece.tokens.end(), filled->tokens.begin(), filled->tokens.end());
-    piece.about.fim = true;
-    piece.about.prefix = filled->prefix, piece.about.suffix = filled->suffix, piece.about.middle = filled->middle;
+    passage.tokens.insert(passage.tokens.end(), filled->tokens.begin(), filled->tokens.end());
+    passage.about.fim = true;
+    passage.about.prefix = filled->prefix, passage.about.suffix = filled->suffix, passage.about.middle = filled->middle;
   } else {
-    piece.tokens.insert(piece.tokens.end(), part.begin(), part.end());
+    passage.tokens.insert(passage.tokens.end(), part.begin(), part.end());
     const int32_t after = ends ? rules_->special.eos : tokens_[size_t(cursor_.token + take)];
-    const bool room = int64_t(piece.tokens.size()) < rules_->sequence_length;
-    ends&& room ? piece.tokens.push_back(after) : void(piece.continuation = after);
+    const bool room = int64_t(passage.tokens.size()) < rules_->sequence_length;
+    ends&& room ? passage.tokens.push_back(after) : void(passage.continuation = after);
   }
-  piece.about.length = int64_t(piece.tokens.size());
-  cursor_.drawn += piece.about.length;
+  passage.about.length = int64_t(passage.tokens.size());
+  cursor_.drawn += passage.about.length;
   cursor_.token += take, ++cursor_.part;
   if (ends) ++cursor_.position, cursor_.token = cursor_.part = 0;
   return true;
 }
 
-void PieceSource::seek(const SourceCursor& cursor) {
+void PassageSource::seek(const SourceCursor& cursor) {
   const SourceCursor& c = cursor;
   bool fine =
       c.epoch >= 0 && c.position >= 0 && c.position <= n_documents() && c.token >= 0 && c.part >= 0 && c.drawn >= 0;
@@ -149,7 +149,7 @@ void PieceSource::seek(const SourceCursor& cursor) {
         rules_->shards->source_name(source_), c.position, c.token);
 }
 
-double PieceSource::epochs() const {
+double PassageSource::epochs() const {
   if (n_documents() == 0) return 0;
   double place = double(cursor_.position);
   if (cursor_.token > 0) place += double(cursor_.token) / double(tokens_.size());

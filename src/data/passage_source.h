@@ -1,5 +1,5 @@
-// One source as a stream of pieces: documents in the shuffled order of an epoch, long ones in parts, some filled in the
-// middle. Everything that is drawn is a function of (seed, source, epoch, document, part).
+// One source as a stream of passages: documents in the shuffled order of an epoch, long ones in parts, some filled in
+// the middle. Everything that is drawn is a function of (seed, source, epoch, document, part).
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -15,7 +15,7 @@
 namespace hadal::data {
 
 // What all sources share; set once.
-struct PieceRules {
+struct PassageRules {
   const Shards* shards = nullptr;
   const Tokenizer* tokenizer = nullptr;
   int64_t sequence_length = 0;
@@ -26,18 +26,18 @@ struct PieceRules {
   FimTokens special;  // eos always set, the others when fim_rate > 0
 };
 
-struct DrawnPiece {
+struct DrawnPassage {
   std::vector<int32_t> tokens;
-  int32_t continuation = -1;  // the token that follows in the document, where the piece does not end with EOS
-  Piece about;
+  int32_t continuation = -1;  // the token that follows in the document, where the passage does not end with EOS
+  Passage about;
 };
 
-class PieceSource {
+class PassageSource {
  public:
-  PieceSource(const PieceRules& rules, int64_t source) : rules_(&rules), source_(source) {}
+  PassageSource(const PassageRules& rules, int64_t source) : rules_(&rules), source_(source) {}
 
   // False when the source is used up (at_end = stop). say may be empty.
-  bool next(DrawnPiece& piece, const std::function<void(const std::string&)>& say);
+  bool next(DrawnPassage& passage, const std::function<void(const std::string&)>& say);
   const SourceCursor& cursor() const { return cursor_; }
   void seek(const SourceCursor& cursor);  // throws corrupt if no such place exists
   double epochs() const;
@@ -53,7 +53,7 @@ class PieceSource {
   int64_t n_documents() const { return rules_->shards->n_documents(Split::training, source_); }
   int64_t document() const { return order_[size_t(cursor_.position)]; }
 
-  const PieceRules* rules_;
+  const PassageRules* rules_;
   int64_t source_;
   SourceCursor cursor_;
   std::vector<int64_t> order_;
