@@ -84,10 +84,10 @@ int run_generation(Options o) {
   o.max_tokens = new_tokens(o, *loaded.model.transformer, int64_t(prompt.size()));
   ask_makers(loaded, o);
   if (o.json || !loaded.tokenizer) return print_ids(o, exec.exec, loaded, prompt);
-  auto print = [&](const std::string& piece) {
+  auto print = [&](const std::string& fragment) {
     loaded.model.check_intact();
-    check(std::fwrite(piece.data(), 1, piece.size(), stdout) == piece.size() && std::fflush(stdout) == 0, ErrorKind::io,
-          "standard output was closed");
+    check(std::fwrite(fragment.data(), 1, fragment.size(), stdout) == fragment.size() && std::fflush(stdout) == 0,
+          ErrorKind::io, "standard output was closed");
   };
   print(o.prompt->shown());
   GenerateRequest request;

@@ -1,5 +1,5 @@
 // libFuzzer: bytes up to the first zero are a chat template, those behind it the messages as JSON. Only Error may come
-// out, at most a part of a second later; two renderings are equal; no text of a message comes out as a piece of the
+// out, at most a part of a second later; two renderings are equal; no text of a message comes out as a fragment of the
 // template.
 // room: jinja
 #include <cstdint>
@@ -27,21 +27,21 @@ ChatLimits small_limits() {
   return limits;
 }
 
-void check_pieces(const std::vector<ChatPiece>& pieces, bool may_hold_mark) {
+void check_fragments(const std::vector<ChatFragment>& fragments, bool may_hold_mark) {
   bool first = true, before = false;
-  for (const ChatPiece& piece : pieces) {
-    if (piece.text.empty() || (!first && piece.from_template == before)) std::abort();
-    if (piece.from_template && !may_hold_mark && piece.text.find(kMark) != std::string::npos) std::abort();
-    first = false, before = piece.from_template;
+  for (const ChatFragment& fragment : fragments) {
+    if (fragment.text.empty() || (!first && fragment.from_template == before)) std::abort();
+    if (fragment.from_template && !may_hold_mark && fragment.text.find(kMark) != std::string::npos) std::abort();
+    first = false, before = fragment.from_template;
   }
 }
 
 void render(const ChatTemplate& program, const ChatInputs& inputs, bool may_hold_mark) {
   std::string text;
   try {
-    const std::vector<ChatPiece> pieces = program.render(inputs);
-    check_pieces(pieces, may_hold_mark);
-    text = chat_text(pieces);
+    const std::vector<ChatFragment> fragments = program.render(inputs);
+    check_fragments(fragments, may_hold_mark);
+    text = chat_text(fragments);
   } catch (const Error&) {
     return;
   }

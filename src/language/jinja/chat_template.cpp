@@ -39,14 +39,14 @@ namespace {
 
 using Variables = std::vector<std::pair<std::string, Value>>;
 
-std::vector<ChatPiece> pieces_of(const MarkedText& text) {
-  std::vector<ChatPiece> pieces;
+std::vector<ChatFragment> fragments_of(const MarkedText& text) {
+  std::vector<ChatFragment> fragments;
   size_t begin = 0;
-  for (const MarkedText::Run& run : text.runs()) {
-    pieces.push_back({text.bytes().substr(begin, run.end - begin), run.from_template});
-    begin = run.end;
+  for (const MarkedText::Stretch& stretch : text.stretches()) {
+    fragments.push_back({text.bytes().substr(begin, stretch.end - begin), stretch.from_template});
+    begin = stretch.end;
   }
-  return pieces;
+  return fragments;
 }
 
 void add_object(std::string_view json, const std::string& what, Variables& variables) {
@@ -97,15 +97,15 @@ Variables special_variables(const std::map<std::string, std::string>& tokens) {
 }
 
 // Later ones win, as with keyword arguments over special tokens.
-std::vector<ChatPiece> run(const jinja::Block& block, const ChatLimits& limits, int64_t clock, Variables variables) {
+std::vector<ChatFragment> run(const jinja::Block& block, const ChatLimits& limits, int64_t clock, Variables variables) {
   std::reverse(variables.begin(), variables.end());
   jinja::Interpreter interpreter(limits, clock);
-  return pieces_of(interpreter.render(block, variables));
+  return fragments_of(interpreter.render(block, variables));
 }
 
 }  // namespace
 
-std::vector<ChatPiece> ChatTemplate::render(const ChatInputs& inputs) const {
+std::vector<ChatFragment> ChatTemplate::render(const ChatInputs& inputs) const {
   Variables variables = special_variables(state_->special_tokens);
   if (!inputs.variables.empty()) add_object(inputs.variables, "the variables of the chat template", variables);
   variables.emplace_back("messages", chat_messages(inputs.messages, inputs.drop_null_fields));
@@ -115,15 +115,15 @@ std::vector<ChatPiece> ChatTemplate::render(const ChatInputs& inputs) const {
   return run(state_->block, state_->limits, inputs.clock, std::move(variables));
 }
 
-std::vector<ChatPiece> ChatTemplate::render_variables(std::string_view json, int64_t clock) const {
+std::vector<ChatFragment> ChatTemplate::render_variables(std::string_view json, int64_t clock) const {
   Variables variables = special_variables(state_->special_tokens);
   add_object(json, "the variables of the template", variables);
   return run(state_->block, state_->limits, clock, std::move(variables));
 }
 
-std::string chat_text(const std::vector<ChatPiece>& pieces) {
+std::string chat_text(const std::vector<ChatFragment>& fragments) {
   std::string text;
-  for (const ChatPiece& piece : pieces) text += piece.text;
+  for (const ChatFragment& fragment : fragments) text += fragment.text;
   return text;
 }
 

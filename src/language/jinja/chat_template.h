@@ -11,11 +11,12 @@
 // yields is computed at once; namespaces, loops, functions and ranges cannot be printed; a variable of the caller stays
 // visible in loops and macros above the line that sets it again.
 //
-// The law of control tokens: a rendered chat is a list of pieces, each written by the template (its literals, the
+// The law of control tokens: a rendered chat is a list of fragments, each written by the template (its literals, the
 // tokenizer's own special tokens, numbers) or by people (every string of the messages, tools, documents and variables).
-// encode_chat (text/encode_chat.h) parses added tokens only inside the template's pieces: no text of a message can
-// become a control token, whatever the template does with it. One exception makes templates work that write '<|' +
-// message.role + '|>': the role of a message counts as the template's where it is a plain word (letters, digits, '_').
+// encode_chat (text/encode_chat.h) parses added tokens only inside the template's fragments: no text of a message can
+// become a control token, whatever the template does with it. One exception makes templates work that write
+// '<|' + message.role + '|>': the role of a message counts as the template's where it is a plain word (letters, digits,
+// '_').
 //
 // Errors name the line: corrupt (not a template), unsupported (a part of Jinja that is not offered), invalid (a limit
 // was met, the messages do not fit the template, or it raised an exception).
@@ -31,7 +32,7 @@
 
 namespace hadal {
 
-struct ChatPiece {
+struct ChatFragment {
   std::string text;
   bool from_template = false;
 };
@@ -56,11 +57,11 @@ class ChatTemplate {
   ChatTemplate(ChatTemplate&&) noexcept;
   ChatTemplate& operator=(ChatTemplate&&) noexcept;
 
-  // May be called from any number of threads at once. Neighbouring pieces differ in from_template; none is empty.
-  std::vector<ChatPiece> render(const ChatInputs& inputs) const;
+  // May be called from any number of threads at once. Neighbouring fragments differ in from_template; none is empty.
+  std::vector<ChatFragment> render(const ChatInputs& inputs) const;
 
   // The same with nothing but these variables (a JSON object) and the special tokens: for templates of another kind.
-  std::vector<ChatPiece> render_variables(std::string_view variables, int64_t clock = 0) const;
+  std::vector<ChatFragment> render_variables(std::string_view variables, int64_t clock = 0) const;
 
  private:
   struct State;
@@ -68,6 +69,6 @@ class ChatTemplate {
   std::unique_ptr<State> state_;
 };
 
-std::string chat_text(const std::vector<ChatPiece>& pieces);
+std::string chat_text(const std::vector<ChatFragment>& fragments);
 
 }  // namespace hadal

@@ -7,10 +7,10 @@ namespace hadal::jinja {
 void MarkedText::append(std::string_view bytes, bool from_template) {
   if (bytes.empty()) return;
   bytes_ += bytes;
-  if (!runs_.empty() && runs_.back().from_template == from_template) {
-    runs_.back().end = bytes_.size();
+  if (!stretches_.empty() && stretches_.back().from_template == from_template) {
+    stretches_.back().end = bytes_.size();
   } else {
-    runs_.push_back({bytes_.size(), from_template});
+    stretches_.push_back({bytes_.size(), from_template});
   }
 }
 
@@ -19,11 +19,11 @@ void MarkedText::append(const MarkedText& text, size_t begin, size_t end) {
     append(MarkedText(text), begin, end);
     return;
   }
-  auto run =
-      std::upper_bound(text.runs_.begin(), text.runs_.end(), begin, [](size_t at, const Run& r) { return at < r.end; });
-  for (; begin < end && run != text.runs_.end(); ++run) {
-    const size_t stop = std::min(end, run->end);
-    append(std::string_view(text.bytes_).substr(begin, stop - begin), run->from_template);
+  auto stretch = std::upper_bound(text.stretches_.begin(), text.stretches_.end(), begin,
+                                  [](size_t at, const Stretch& r) { return at < r.end; });
+  for (; begin < end && stretch != text.stretches_.end(); ++stretch) {
+    const size_t stop = std::min(end, stretch->end);
+    append(std::string_view(text.bytes_).substr(begin, stop - begin), stretch->from_template);
     begin = stop;
   }
 }

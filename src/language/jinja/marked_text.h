@@ -1,6 +1,6 @@
 // Text that remembers, byte by byte, who wrote it: the template's author (its literals, the tokenizer's own special
 // tokens, numbers) or the people in the messages. Every operation of the template language keeps these marks, so that
-// in the end only the author's letters can become control tokens. Always well-formed UTF-8; runs never cut a character.
+// in the end only the author's letters can become control tokens. Always well-formed UTF-8; no stretch cuts a character.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -13,18 +13,18 @@ namespace hadal::jinja {
 
 class MarkedText {
  public:
-  struct Run {
-    size_t end = 0;  // one behind its last byte; it begins where the run before ends
+  struct Stretch {
+    size_t end = 0;  // one behind its last byte; it begins where the stretch before ends
     bool from_template = false;
   };
 
   MarkedText() = default;
   MarkedText(std::string bytes, bool from_template) : bytes_(std::move(bytes)) {
-    if (!bytes_.empty()) runs_.push_back({bytes_.size(), from_template});
+    if (!bytes_.empty()) stretches_.push_back({bytes_.size(), from_template});
   }
 
   const std::string& bytes() const { return bytes_; }
-  const std::vector<Run>& runs() const { return runs_; }
+  const std::vector<Stretch>& stretches() const { return stretches_; }
   bool empty() const { return bytes_.empty(); }
   size_t size() const { return bytes_.size(); }  // in bytes
 
@@ -45,10 +45,10 @@ class MarkedText {
   template <class Visit>
   void for_each(const Visit& visit) const {
     size_t at = 0;
-    for (const Run& run : runs_) {
-      while (at < run.end) {
+    for (const Stretch& stretch : stretches_) {
+      while (at < stretch.end) {
         const size_t length = size_t(utf8_length(bytes_.data() + at, bytes_.data() + bytes_.size()));
-        visit(std::string_view(bytes_).substr(at, length), run.from_template);
+        visit(std::string_view(bytes_).substr(at, length), stretch.from_template);
         at += length;
       }
     }
@@ -56,7 +56,7 @@ class MarkedText {
 
  private:
   std::string bytes_;
-  std::vector<Run> runs_;  // neighbours differ in their mark
+  std::vector<Stretch> stretches_;  // neighbours differ in their mark
 };
 
 }  // namespace hadal::jinja

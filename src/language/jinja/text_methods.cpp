@@ -21,10 +21,10 @@ const Value* optional(Arguments& arguments, size_t position, const char* name) {
 }
 
 constexpr size_t kPieceBytes =
-    sizeof(Value) + sizeof(MarkedText) + 64;  // what a piece of a text costs besides its letters
+    sizeof(Value) + sizeof(MarkedText) + 64;  // what a fragment of a text costs besides its letters
 
-Value pieces(Interpreter& in, const MarkedText& self, const std::vector<std::pair<size_t, size_t>>& ranges,
-             ListKind kind = ListKind::list) {
+Value fragments(Interpreter& in, const MarkedText& self, const std::vector<std::pair<size_t, size_t>>& ranges,
+                ListKind kind = ListKind::list) {
   std::vector<Value> out;
   for (const auto& [begin, end] : ranges) out.push_back(in.text(self.part(begin, end)));
   return in.list(std::move(out), kind);
@@ -92,10 +92,10 @@ Value split(Interpreter& in, const MarkedText& self, Arguments& arguments, bool 
   in.finish(arguments, 2);
   const int64_t most = limit != nullptr ? in.small_integer(*limit, "maxsplit") : -1;
   in.charge(self.size() * 2);
-  if (separator == nullptr) return pieces(in, self, split_words(in, self, most < 0 ? -1 : most, from_right));
+  if (separator == nullptr) return fragments(in, self, split_words(in, self, most < 0 ? -1 : most, from_right));
   const MarkedText& by = text_argument(in, *separator, "the separator");
   if (by.empty()) in.error("the separator is empty");
-  return pieces(in, self, split_at(in, self.bytes(), by.bytes(), most < 0 ? -1 : most, from_right));
+  return fragments(in, self, split_at(in, self.bytes(), by.bytes(), most < 0 ? -1 : most, from_right));
 }
 
 Value strip(Interpreter& in, const MarkedText& self, Arguments& arguments, bool left, bool right) {
@@ -133,7 +133,7 @@ Value split_lines(Interpreter& in, const MarkedText& self, Arguments& arguments)
     at += character.size();
   });
   if (begin < self.size()) lines.emplace_back(begin, self.size());
-  return pieces(in, self, lines);
+  return fragments(in, self, lines);
 }
 
 Value starts_or_ends(Interpreter& in, const MarkedText& self, Arguments& arguments, bool starts) {
@@ -189,11 +189,11 @@ Value partition(Interpreter& in, const MarkedText& self, const std::string& name
   const size_t at = right ? find_last_bytes(self.bytes(), by.bytes()) : find_bytes(self.bytes(), by.bytes(), 0);
   const size_t n = self.size();
   if (at == std::string::npos)
-    return pieces(in, self,
-                  right ? std::vector<std::pair<size_t, size_t>>{{0, 0}, {0, 0}, {0, n}}
-                        : std::vector<std::pair<size_t, size_t>>{{0, n}, {n, n}, {n, n}},
-                  ListKind::tuple);
-  return pieces(in, self, {{0, at}, {at, at + by.size()}, {at + by.size(), n}}, ListKind::tuple);
+    return fragments(in, self,
+                     right ? std::vector<std::pair<size_t, size_t>>{{0, 0}, {0, 0}, {0, n}}
+                           : std::vector<std::pair<size_t, size_t>>{{0, n}, {n, n}, {n, n}},
+                     ListKind::tuple);
+  return fragments(in, self, {{0, at}, {at, at + by.size()}, {at + by.size(), n}}, ListKind::tuple);
 }
 
 Value all_are(Interpreter& in, const MarkedText& self, const std::function<bool(uint32_t)>& test) {

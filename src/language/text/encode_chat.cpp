@@ -4,12 +4,12 @@
 
 namespace hadal {
 
-std::vector<int32_t> encode_chat(const Tokenizer& tokenizer, const std::vector<ChatPiece>& pieces) {
+std::vector<int32_t> encode_chat(const Tokenizer& tokenizer, const std::vector<ChatFragment>& fragments) {
   std::string text;
   std::vector<TextRange> ranges;
-  for (const ChatPiece& piece : pieces) {
-    if (piece.from_template) ranges.push_back({text.size(), text.size() + piece.text.size()});
-    text += piece.text;
+  for (const ChatFragment& fragment : fragments) {
+    if (fragment.from_template) ranges.push_back({text.size(), text.size() + fragment.text.size()});
+    text += fragment.text;
   }
   return tokenizer.encode_marked(text, ranges);
 }

@@ -10,6 +10,6 @@ namespace hadal {
 
 // The ids of a rendered chat: those of encoding its whole text with added tokens parsed, as long as no message spells
 // one.
-std::vector<int32_t> encode_chat(const Tokenizer& tokenizer, const std::vector<ChatPiece>& pieces);
+std::vector<int32_t> encode_chat(const Tokenizer& tokenizer, const std::vector<ChatFragment>& fragments);
 
 }  // namespace hadal

@@ -76,9 +76,9 @@ std::string generate_text(const Exec& exec, const Transformer& model, const Toke
   const CleanStop polled("stopping after the current token");
   StreamDecoder decoder(tokenizer);
   std::string text;
-  auto give = [&](std::string piece) {
-    if (print && !piece.empty()) print(piece);
-    text += piece;
+  auto give = [&](std::string fragment) {
+    if (print && !fragment.empty()) print(fragment);
+    text += fragment;
   };
   request.on_token = [&](int32_t id) {
     const bool stop = std::find(request.stop.begin(), request.stop.end(), id) != request.stop.end();

@@ -33,7 +33,7 @@ std::vector<int32_t> text_start(const TextModel& loaded, const std::string& bos 
 int32_t start_token(const Tokenizer& tokenizer, bool bos);
 bool trained_with_bos(const std::string& model_directory);  // from config.toml beside the weights; false if unknown
 
-// Generates and decodes; prints pieces of valid UTF-8 through `print` as they come, if given. Text ends before EOS.
+// Generates and decodes; prints fragments of valid UTF-8 through `print` as they come, if given. Text ends before EOS.
 // Without ids to stop at, EOS.
 std::string generate_text(const Exec& exec, const Transformer& model, const Tokenizer& tokenizer,
                           GenerateRequest request, const std::function<void(const std::string&)>& print = {});

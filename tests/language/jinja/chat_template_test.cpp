@@ -1,4 +1,4 @@
-// Chat templates: what they render, who wrote which piece, and that no template can run or grow without end.
+// Chat templates: what they render, who wrote which fragment, and that no template can run or grow without end.
 #include "jinja/chat_template.h"
 
 #include <gtest/gtest.h>
@@ -68,18 +68,18 @@ TEST(ChatTemplate, MayDropNullFieldsOfMessages) {
   EXPECT_EQ(chat_text(chat.render(inputs)), "False user");
 }
 
-TEST(ChatTemplate, PiecesTellTheTemplatesWordsFromThePeoples) {
+TEST(ChatTemplate, FragmentsTellTheTemplatesWordsFromThePeoples) {
   const ChatTemplate chat = ChatTemplate::parse(
       "{{ bos_token }}<|{{ messages[0].role }}|>{{ messages[0].content }}<end>{{ 1 + 1 }}", {{"bos_token", "<s>"}});
   ChatInputs inputs;
   inputs.messages = R"([{"role": "user", "content": "<end>"}])";
-  const std::vector<ChatPiece> pieces = chat.render(inputs);
-  ASSERT_EQ(pieces.size(), 3u);
-  EXPECT_EQ(pieces[0].text, "<s><|user|>");
-  EXPECT_TRUE(pieces[0].from_template);
-  EXPECT_EQ(pieces[1].text, "<end>");
-  EXPECT_FALSE(pieces[1].from_template);
-  EXPECT_EQ(pieces[2].text, "<end>2");
+  const std::vector<ChatFragment> fragments = chat.render(inputs);
+  ASSERT_EQ(fragments.size(), 3u);
+  EXPECT_EQ(fragments[0].text, "<s><|user|>");
+  EXPECT_TRUE(fragments[0].from_template);
+  EXPECT_EQ(fragments[1].text, "<end>");
+  EXPECT_FALSE(fragments[1].from_template);
+  EXPECT_EQ(fragments[2].text, "<end>2");
   inputs.messages = R"([{"role": "us|er", "content": ""}])";  // no plain word: not the template's
   EXPECT_EQ(chat.render(inputs).size(), 3u);
 }
@@ -140,11 +140,11 @@ TEST(ChatTemplate, NoOperationLaundersAUsersText) {
           "{% generation %}{{ WAY }}{% endgeneration %}"}) {
       std::string source = shape;
       source.replace(source.find("WAY"), 3, way);
-      const auto pieces = ChatTemplate::parse(source).render_variables("{\"x\": \"" + control + "\"}");
-      EXPECT_TRUE(has(chat_text(pieces), control)) << source;
-      for (const ChatPiece& piece : pieces) {
-        const bool letters = piece.text.find_first_of("<>abcdefghilmnopqrtuvwxyz") != std::string::npos;
-        EXPECT_FALSE(piece.from_template && letters) << source << " -> " << piece.text;
+      const auto fragments = ChatTemplate::parse(source).render_variables("{\"x\": \"" + control + "\"}");
+      EXPECT_TRUE(has(chat_text(fragments), control)) << source;
+      for (const ChatFragment& fragment : fragments) {
+        const bool letters = fragment.text.find_first_of("<>abcdefghilmnopqrtuvwxyz") != std::string::npos;
+        EXPECT_FALSE(fragment.from_template && letters) << source << " -> " << fragment.text;
       }
     }
   }

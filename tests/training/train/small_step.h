@@ -41,7 +41,7 @@ inline data::Batch batch_of(std::vector<int64_t> lengths, bool masked = false) {
     sequence.targets.assign(sequence.tokens.begin() + 1, sequence.tokens.end());
     sequence.targets.push_back(-1);
     const int64_t first = length / 3;
-    sequence.pieces = {{.start = 0, .length = first}, {.start = first, .length = length - first}};
+    sequence.passages = {{.start = 0, .length = first}, {.start = first, .length = length - first}};
     if (masked && first > 0) sequence.targets[first - 1] = -1;
     batch.sequences.push_back(std::move(sequence));
   }
