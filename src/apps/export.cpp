@@ -6,7 +6,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/text_format.h"
-#include "exchange/export_run.h"
+#include "exchange/exporter.h"
 #include "exchange/gguf_vocabulary.h"
 
 namespace hadal {
@@ -88,7 +88,7 @@ int run_export_verb(const Options& o) {
   const ExportPlan plan = make_plan(o, from, source);
   print_notes(plan.notices);
   auto exec = o.run.exec();
-  const auto outcome = run_export(exec.exec, source, plan, {o.output, free_disk_bytes(o.output), o.run.quiet});
+  const auto outcome = write_export(exec.exec, source, plan, {o.output, free_disk_bytes(o.output), o.run.quiet});
   fmt::print("{}: {} in {} file{}{}\n", o.output, format_bytes(double(plan.bytes())), plan.files.size(),
              plan.files.size() == 1 ? "" : "s",
              outcome.files_kept > 0 ? fmt::format(", {} of them from the run before", outcome.files_kept) : "");

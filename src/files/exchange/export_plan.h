@@ -1,6 +1,6 @@
 // What an export will write, decided before the first byte: files, the tensors in each with their places, and small
 // text files. Plans are made by plan_hf (safetensors under the released names, §1.7) and plan_gguf (architecture
-// deepseek2), and written by run_export.
+// deepseek2), and written by write_export.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -22,7 +22,7 @@ enum class Encoding {
 };
 
 // Rows of one stored weight. An empty name stands for zeros.
-struct ExportPart {
+struct ExportRows {
   StoredWeight weight;      // first_row and rows say which rows
   bool transposed = false;  // written as [cols, rows]
 };
@@ -31,7 +31,7 @@ struct ExportTensor {
   std::string name;
   Shape shape;
   Encoding encoding = Encoding::stored;
-  std::vector<ExportPart> parts;  // in the order of the bytes; none for fp8_scales
+  std::vector<ExportRows> rows;  // in the order of the bytes; none for fp8_scales
   std::string scales;
   uint64_t bytes = 0;
 };

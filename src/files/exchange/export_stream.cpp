@@ -85,14 +85,14 @@ void ExportStream::encode(const ExportTensor& tensor, const Tensor& rows, const 
   put(encode_rows(exec_, plain ? rows : as_f32(rows), tensor.encoding));
 }
 
-void ExportStream::write_part(const ExportTensor& tensor, const ExportPart& part, const Tensor& scales) {
-  const StoredWeight& weight = part.weight;
+void ExportStream::write_rows(const ExportTensor& tensor, const ExportRows& from, const Tensor& scales) {
+  const StoredWeight& weight = from.weight;
   const bool zeros = weight.name.empty(), stored = tensor.encoding == Encoding::stored;
   const Shape shape = zeros ? tensor.shape : source_.files().entry(weight.name).shape;
   const int64_t cols = shape.empty() ? 1 : shape.back();
   int64_t step = kExportChunkBytes / std::max<int64_t>(4, cols * 4);
   step = std::max(step / kRowsPerBlock, int64_t(1)) * kRowsPerBlock;
-  if (part.transposed) step = weight.rows;
+  if (from.transposed) step = weight.rows;
   for (int64_t at = 0; at < weight.rows; at += step) {
     stop_if_interrupted("the same command continues where this one stopped");
     const int64_t n = std::min(step, weight.rows - at), first = weight.first_row + at;
@@ -103,7 +103,7 @@ void ExportStream::write_part(const ExportTensor& tensor, const ExportPart& part
       continue;
     }
     Tensor rows = zeros ? Tensor::zeros(exec_, DType::f32, {n, cols}) : source_.read_rows(exec_, weight, first, n);
-    if (part.transposed) rows = transposed(exec_, as_f32(rows));
+    if (from.transposed) rows = transposed(exec_, as_f32(rows));
     encode(tensor, rows,
            scales ? scales.row_range(at / kRowsPerBlock, (n + kRowsPerBlock - 1) / kRowsPerBlock) : scales);
   }
@@ -115,7 +115,7 @@ Tensor ExportStream::write(const ExportTensor& tensor) {
   try {
     if (tensor.encoding == Encoding::fp8) scales = Tensor::empty(exec_, DType::f32, scale_shape(tensor.shape, {}));
     if (tensor.encoding == Encoding::fp8_scales) put(Tensor::zeros(exec_, DType::u8, {int64_t(tensor.bytes)}));
-    for (const ExportPart& part : tensor.parts) write_part(tensor, part, scales);
+    for (const ExportRows& from : tensor.rows) write_rows(tensor, from, scales);
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::corrupt && error.kind() != ErrorKind::unsupported) throw;
     fail(error.kind(), "{}: {}", tensor.name, error.what());

@@ -20,7 +20,7 @@ class ExportStream {
   Tensor write(const ExportTensor& tensor);
 
  private:
-  void write_part(const ExportTensor& tensor, const ExportPart& part, const Tensor& scales);
+  void write_rows(const ExportTensor& tensor, const ExportRows& from, const Tensor& scales);
   void encode(const ExportTensor& tensor, const Tensor& rows, const Tensor& scales);
   Tensor as_f32(const Tensor& rows) const;
   void put(const Tensor& bytes);

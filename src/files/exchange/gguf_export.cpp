@@ -98,19 +98,19 @@ class GgufPlanner {
 
  private:
   void parameter(const ParameterSpec& spec) {
-    std::vector<ExportPart> parts;
-    for (const StoredWeight& weight : source_.weights().stored(spec)) parts.push_back({weight});
+    std::vector<ExportRows> rows;
+    for (const StoredWeight& weight : source_.weights().stored(spec)) rows.push_back({weight});
     const bool high = spec.kind == ParameterKind::norm || spec.kind == ParameterKind::router ||
                       spec.kind == ParameterKind::router_bias;
     const bool head =
         spec.kind == ParameterKind::head || (spec.kind == ParameterKind::embedding && model_.tie_embeddings);
-    add(gguf_name(spec), spec.shape, high ? GgufType::f32 : head ? target_.head : target_.matrices, std::move(parts));
+    add(gguf_name(spec), spec.shape, high ? GgufType::f32 : head ? target_.head : target_.matrices, std::move(rows));
   }
 
   void up_projections(const ParameterSpec& spec) {
     const int64_t heads = model_.n_heads, nope = model_.qk_nope_head_dim, v = model_.v_head_dim;
     const StoredWeight whole = source_.weights().stored(spec).at(0);
-    std::vector<ExportPart> keys, values;
+    std::vector<ExportRows> keys, values;
     for (int64_t head = 0; head < heads; ++head) {
       StoredWeight part = whole;
       part.first_row = whole.first_row + head * (nope + v), part.rows = nope;
@@ -131,13 +131,13 @@ class GgufPlanner {
     add(block + "ffn_down_shexp.weight", {hidden, size}, target_.matrices, {{{"", "", -1, 0, hidden}}});
   }
 
-  void add(std::string name, Shape shape, GgufType type, std::vector<ExportPart> parts) {
+  void add(std::string name, Shape shape, GgufType type, std::vector<ExportRows> rows) {
     const bool blocks = type == GgufType::q8_0 || type == GgufType::q4_0;
     if (blocks && shape.back() % kGgufBlock != 0) {
       type = GgufType::bf16;
       uneven_.push_back(name);
     }
-    ExportTensor tensor{std::move(name), std::move(shape), encoding_of(type), std::move(parts), {}, 0};
+    ExportTensor tensor{std::move(name), std::move(shape), encoding_of(type), std::move(rows), {}, 0};
     tensor.bytes = gguf_bytes(type, shape_count(tensor.shape));
     plan_.tensors.push_back(std::move(tensor));
     types_.push_back(type);

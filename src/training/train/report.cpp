@@ -44,7 +44,7 @@ pre{background:color-mix(in srgb,var(--grid) 45%,transparent);padding:.6rem .8re
 .soft{color:var(--soft)}
 )";
 
-struct Run {
+struct RunRecord {
   std::string name;
   ordered_json start;
   std::vector<ordered_json> steps, validations, samples;
@@ -52,11 +52,11 @@ struct Run {
   bool has_config = false;
 };
 
-Run read_run(const std::filesystem::path& directory) {
+RunRecord read_run(const std::filesystem::path& directory) {
   const auto path = directory / "metrics.jsonl";
   check(std::filesystem::exists(path), ErrorKind::not_found,
         "{}: no metrics.jsonl in it: not a run directory, or a run that has not begun", directory.string());
-  Run run;
+  RunRecord run;
   run.name = directory.filename().empty() ? directory.parent_path().filename().string() : directory.filename().string();
   for (auto& line : read_metrics(path)) {
     const auto kind = line["kind"].get<std::string>();
@@ -87,13 +87,13 @@ ChartLine series(const std::string& name, const std::vector<ordered_json>& lines
   return line;
 }
 
-std::vector<ChartLine> of_all(const std::vector<Run>& runs, const char* key) {
+std::vector<ChartLine> of_all(const std::vector<RunRecord>& runs, const char* key) {
   std::vector<ChartLine> lines;
   for (const auto& run : runs) lines.push_back(series(run.name, run.steps, key));
   return lines;
 }
 
-std::string loss_charts(const std::vector<Run>& runs) {
+std::string loss_charts(const std::vector<RunRecord>& runs) {
   auto losses = of_all(runs, "loss");
   for (const auto& run : runs) {
     size_t depths = 0;
@@ -114,7 +114,7 @@ std::string loss_charts(const std::vector<Run>& runs) {
          line_chart(validation, {.title = "held-out bits per byte"});
 }
 
-std::string layer_norms(const Run& run) {
+std::string layer_norms(const RunRecord& run) {
   std::vector<ChartLine> lines;
   for (const auto& step : run.steps) {
     if (!step.contains("layer_norms")) continue;
@@ -131,7 +131,7 @@ std::string layer_norms(const Run& run) {
 }
 
 // One row per (MoE layer, expert): load over the layer's mean.
-std::string load_map(const Run& run) {
+std::string load_map(const RunRecord& run) {
   HeatMap map;
   map.title = fmt::format("expert load over its layer's mean (blue 0, green 1, red 2 and above), {}", run.name);
   for (const auto& step : run.steps) {
@@ -151,7 +151,7 @@ std::string load_map(const Run& run) {
   return map.rows.empty() ? "" : heat_map(map);
 }
 
-std::string breakdown(const Run& run) {
+std::string breakdown(const RunRecord& run) {
   std::map<std::string, double> seconds;
   for (const auto& step : run.steps) {
     if (!step.contains("parts")) continue;
@@ -174,7 +174,7 @@ std::string breakdown(const Run& run) {
                           {"program", double(plan.program)}});
 }
 
-std::string summary(const std::vector<Run>& runs) {
+std::string summary(const std::vector<RunRecord>& runs) {
   std::string head = "<tr><th></th>", rows[9];
   const char* names[9] = {"steps",
                           "tokens",
@@ -211,7 +211,7 @@ std::string summary(const std::vector<Run>& runs) {
   return table + "</table>";
 }
 
-std::string sample_timeline(const Run& run) {
+std::string sample_timeline(const RunRecord& run) {
   std::string out;
   for (const auto& sample : run.samples) {
     out += fmt::format("<p class=\"soft\">step {:.0f}</p><pre><b>{}</b>{}</pre>\n", number(sample, "step"),
@@ -223,7 +223,7 @@ std::string sample_timeline(const Run& run) {
 }  // namespace
 
 std::string report_html(const std::vector<std::filesystem::path>& directories) {
-  std::vector<Run> runs;
+  std::vector<RunRecord> runs;
   for (const auto& directory : directories) runs.push_back(read_run(directory));
   std::string title = runs[0].name;
   for (size_t i = 1; i < runs.size(); ++i) title += " and " + runs[i].name;

@@ -10,7 +10,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/random.h"
-#include "exchange/export_run.h"
+#include "exchange/exporter.h"
 
 namespace hadal {
 
@@ -73,7 +73,7 @@ class ExportTest : public ::testing::Test {
   }
   ExportOutcome run(const ExportSource& source, const ExportPlan& plan, const std::string& name,
                     uint64_t free_bytes = uint64_t(1) << 40) {
-    return run_export(owned_.exec, source, plan, {root_ / name, free_bytes, true});
+    return write_export(owned_.exec, source, plan, {root_ / name, free_bytes, true});
   }
   // The message of the Error that an export into `name` ends with; "" if it does not.
   std::string refusal(const ExportPlan& plan, const std::string& name, ErrorKind kind,

@@ -199,7 +199,7 @@ TEST_F(ExportTest, ThreadsAndChunksLeaveNoTrace) {
     const bool blocks = std::string(dtype) == "q8_0";
     const auto plan = blocks ? plan_gguf(from, {dtype, 0}, nullptr, "m") : hf(from, dtype);
     run(from, plan, std::string("two ") + dtype);
-    run_export(one.exec, from, plan, {root_ / "one", uint64_t(1) << 40, true});
+    write_export(one.exec, from, plan, {root_ / "one", uint64_t(1) << 40, true});
     EXPECT_EQ(contents("one"), contents(std::string("two ") + dtype));
     fs::remove_all(root_ / "one");
   }

@@ -59,17 +59,17 @@ void load_weights(const Exec& exec, const Case& test_case, Transformer& model, s
 
 class Comparer {
  public:
-  Comparer(const Case& test_case, const Run& run, Findings& findings)
-      : case_(test_case), run_(run), findings_(findings) {}
+  Comparer(const Case& test_case, const Way& way, Findings& findings)
+      : case_(test_case), way_(way), findings_(findings) {}
 
   void fail_with(const std::string& what) {
-    findings_.failures.push_back(fmt::format("{} [{}]: {}\n    {}", case_.name, run_.label, what, case_.summary));
+    findings_.failures.push_back(fmt::format("{} [{}]: {}\n    {}", case_.name, way_.label, what, case_.summary));
   }
 
   void loss(const std::string& name, double ours, double theirs) {
     const double error = std::abs(ours - theirs) / (std::abs(theirs) + 1e-3);
     findings_.loss.see(error, case_.name + " " + name);
-    if (!(error <= run_.bounds.loss))
+    if (!(error <= way_.bounds.loss))
       fail_with(fmt::format("loss '{}' is {:.17g}, oracle {:.17g}, error {:.2e}", name, ours, theirs, error));
   }
 
@@ -98,7 +98,7 @@ class Comparer {
 
  private:
   const Case& case_;
-  const Run& run_;
+  const Way& way_;
   Findings& findings_;
 };
 
@@ -228,11 +228,11 @@ ScratchDirectory::~ScratchDirectory() {
   std::filesystem::remove_all(path_, ignored);
 }
 
-void compare(const Case& test_case, const Run& run, std::vector<RouteReplay>& routes, Findings& findings) {
-  Comparer comparer(test_case, run, findings);
-  OwnedExec owned(test_case.threads, run.isa);
+void compare(const Case& test_case, const Way& way, std::vector<RouteReplay>& routes, Findings& findings) {
+  Comparer comparer(test_case, way, findings);
+  OwnedExec owned(test_case.threads, way.isa);
   ModelOptions options = test_case.options;
-  options.precision = run.precision;
+  options.precision = way.precision;
   Transformer model(test_case.config, options, owned.exec);
   load_weights(owned.exec, test_case, model, findings.failures);
   const std::vector<MicroBatch> batches = test_case.micro_batches();
@@ -256,15 +256,15 @@ void compare(const Case& test_case, const Run& run, std::vector<RouteReplay>& ro
   for (Parameter* parameter : model.parameters())
     if (parameter->spec.trained)
       comparer.tensor(parameter->spec.name, parameter->grad, test_case.tensors->tensor("g." + parameter->spec.name),
-                      run.bounds);
-  if (run.precision != Precision::fp64) return;
+                      way.bounds);
+  if (way.precision != Precision::fp64) return;
   compare_routes(test_case, routes, comparer, findings);
   compare_log_probs(owned.exec, test_case, model, batches, comparer);
   model.update_selection_bias(owned.exec, sums.expert_load, test_case.gamma);
   for (Parameter* parameter : model.parameters())
     if (!parameter->spec.trained)
       comparer.tensor(parameter->spec.name, parameter->master,
-                      test_case.tensors->tensor("bias." + parameter->spec.name), run.bounds);
+                      test_case.tensors->tensor("bias." + parameter->spec.name), way.bounds);
 }
 
 }  // namespace hadal::oracle

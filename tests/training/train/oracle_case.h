@@ -77,7 +77,7 @@ struct Bounds {
   double loss = 0, relative = 0, absolute = 0;
 };
 
-struct Run {  // one way to run a case
+struct Way {  // one way to run a case
   Precision precision = Precision::fp64;
   Isa isa = Isa::reference;
   Bounds bounds;
@@ -86,6 +86,6 @@ struct Run {  // one way to run a case
 
 // Forward, backward and bias update of the case, against the oracle. routes: one per micro-batch, recorded when empty,
 // else replayed (then the routes themselves are not compared).
-void compare(const Case& test_case, const Run& run, std::vector<RouteReplay>& routes, Findings& findings);
+void compare(const Case& test_case, const Way& way, std::vector<RouteReplay>& routes, Findings& findings);
 
 }  // namespace hadal::oracle

@@ -19,7 +19,7 @@ constexpr int kCases = 208;
 #define NEED_PYTHON() \
   if (!python_available()) GTEST_SKIP() << "no .venv in the source directory; ./setup makes it"
 
-Run fp64_reference() { return {Precision::fp64, Isa::reference, kFp64, "fp64 reference"}; }
+Way fp64_reference() { return {Precision::fp64, Isa::reference, kFp64, "fp64 reference"}; }
 
 void report(const std::string& label, const Findings& findings) {
   std::printf("%-18s worst: loss %.1e (%s) | gradient %.1e of its norm (%s), %.3f of its bound (%s)\n", label.c_str(),

@@ -23,7 +23,7 @@ struct ExportOutput {
 
 // Throws invalid when something else stands in the directory, io when the disk is too small, full or read-only, or the
 // user interrupts.
-ExportOutcome run_export(const Exec& exec, const ExportSource& source, const ExportPlan& plan,
-                         const ExportOutput& output);
+ExportOutcome write_export(const Exec& exec, const ExportSource& source, const ExportPlan& plan,
+                           const ExportOutput& output);
 
 }  // namespace hadal

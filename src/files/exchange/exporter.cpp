@@ -1,5 +1,5 @@
-// Files of an export, one after the other, and the note that lets an interrupted one continue; see export_run.h.
-#include "exchange/export_run.h"
+// Files of an export, one after the other, and the note that lets an interrupted one continue; see exporter.h.
+#include "exchange/exporter.h"
 
 #include <algorithm>
 #include <fstream>
@@ -41,9 +41,9 @@ std::string layout_hash(const ExportPlan& plan) {
   return hash.hex();
 }
 
-class ExportRun {
+class Exporter {
  public:
-  ExportRun(const Exec& exec, const ExportSource& source, const ExportPlan& plan, const ExportOutput& output)
+  Exporter(const Exec& exec, const ExportSource& source, const ExportPlan& plan, const ExportOutput& output)
       : exec_(exec), source_(source), plan_(plan), output_(output), directory_(output.directory) {
     note_ = {{"format", kFormat},
              {"to", plan.to},
@@ -54,7 +54,7 @@ class ExportRun {
              {"files", ordered_json::object()}};
   }
 
-  ExportOutcome run() {
+  ExportOutcome write_all() {
     look();
     check_space();
     make_directories(directory_);
@@ -192,10 +192,10 @@ class ExportRun {
 
 }  // namespace
 
-ExportOutcome run_export(const Exec& exec, const ExportSource& source, const ExportPlan& plan,
-                         const ExportOutput& output) {
+ExportOutcome write_export(const Exec& exec, const ExportSource& source, const ExportPlan& plan,
+                           const ExportOutput& output) {
   try {
-    return ExportRun(exec, source, plan, output).run();
+    return Exporter(exec, source, plan, output).write_all();
   } catch (const fs::filesystem_error& error) {
     fail(ErrorKind::io, "{}: {}", output.directory.string(), error.code().message());
   }
