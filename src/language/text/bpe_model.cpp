@@ -14,7 +14,7 @@ namespace {
 constexpr uint64_t kEmpty = UINT64_MAX;
 constexpr int kFilterLog = 21;
 constexpr size_t kFilterBits = size_t(1) << kFilterLog;
-constexpr size_t kLongPiece = 96;  // tokens from which the heap is faster than scanning
+constexpr size_t kLongWord = 96;  // tokens from which the heap is faster than scanning
 
 uint64_t load(const char* at, size_t bytes) {
   uint64_t value = 0;
@@ -29,14 +29,14 @@ uint64_t mix(uint64_t a, uint64_t b) {
 
 }  // namespace
 
-uint64_t piece_hash(std::string_view piece) {
-  const char* at = piece.data();
-  size_t left = piece.size();
+uint64_t word_hash(std::string_view word) {
+  const char* at = word.data();
+  size_t left = word.size();
   uint64_t hash = 0x9E3779B97F4A7C15ull ^ left;
   for (; left > 8; left -= 8, at += 8) hash = mix(hash ^ load(at, 8), 0xD6E8FEB86659FD93ull);
   uint64_t tail;
-  if (piece.size() >= 8) {
-    tail = load(piece.data() + piece.size() - 8, 8);
+  if (word.size() >= 8) {
+    tail = load(word.data() + word.size() - 8, 8);
   } else if (left >= 4) {
     tail = load(at, 4) | load(at + left - 4, 4) << 32;
   } else if (left > 0) {
@@ -47,19 +47,19 @@ uint64_t piece_hash(std::string_view piece) {
   return mix(hash ^ tail, 0xA0761D6478BD642Full);
 }
 
-bool PieceCache::find(std::string_view piece, uint64_t hash, std::vector<int32_t>& ids) const {
+bool WordCache::find(std::string_view word, uint64_t hash, std::vector<int32_t>& ids) const {
   const Entry& entry = entries_[hash % kEntries];
-  if (entry.n_bytes != piece.size() || std::memcmp(entry.bytes, piece.data(), piece.size()) != 0) return false;
+  if (entry.n_bytes != word.size() || std::memcmp(entry.bytes, word.data(), word.size()) != 0) return false;
   ids.insert(ids.end(), entry.ids, entry.ids + entry.n_ids);
   return true;
 }
 
-void PieceCache::keep(std::string_view piece, uint64_t hash, const int32_t* ids, size_t n_ids) {
+void WordCache::keep(std::string_view word, uint64_t hash, const int32_t* ids, size_t n_ids) {
   if (n_ids > kMostIds) return;
   Entry& entry = entries_[hash % kEntries];
-  entry.n_bytes = uint8_t(piece.size());
+  entry.n_bytes = uint8_t(word.size());
   entry.n_ids = uint8_t(n_ids);
-  std::memcpy(entry.bytes, piece.data(), piece.size());
+  std::memcpy(entry.bytes, word.data(), word.size());
   std::copy_n(ids, n_ids, entry.ids);
 }
 
@@ -145,11 +145,11 @@ bool BpeModel::compatible(int32_t left, int32_t right, uint32_t before) const {
   }
 }
 
-void BpeModel::walk(std::string_view piece, BpeScratch& scratch, std::vector<int32_t>& out) const {
-  scratch.dead.assign(piece.size() + 1, 0);
+void BpeModel::walk(std::string_view word, BpeScratch& scratch, std::vector<int32_t>& out) const {
+  scratch.dead.assign(word.size() + 1, 0);
   const size_t first = out.size();
   size_t at = 0;
-  int32_t token = trie_.longest(piece);
+  int32_t token = trie_.longest(word);
   while (true) {
     const int32_t last = out.size() > first ? out.back() : -1;
     while (token >= 0) {
@@ -160,10 +160,10 @@ void BpeModel::walk(std::string_view piece, BpeScratch& scratch, std::vector<int
     if (token >= 0) {
       out.push_back(token);
       at += size_t(parts_[size_t(token)].size);
-      if (at == piece.size()) return;
-      token = trie_.longest(piece.substr(at));
+      if (at == word.size()) return;
+      token = trie_.longest(word.substr(at));
     } else {  // nothing fits behind the last one: take it back and try a shorter one
-      check(last >= 0, ErrorKind::internal, "no sequence of tokens stands for a piece of {} bytes", piece.size());
+      check(last >= 0, ErrorKind::internal, "no sequence of tokens stands for a piece of {} bytes", word.size());
       scratch.dead[at] = 1;
       out.pop_back();
       at -= size_t(parts_[size_t(last)].size);
@@ -196,47 +196,46 @@ inline uint32_t BpeModel::rank(int32_t left, int32_t right) const {
   }
 }
 
-void BpeModel::encode(std::string_view piece, BpeScratch& scratch, std::vector<int32_t>& ids) const {
-  if (piece.size() == 1) {
-    ids.push_back(byte_ids_[uint8_t(piece[0])]);
+void BpeModel::encode(std::string_view word, BpeScratch& scratch, std::vector<int32_t>& ids) const {
+  if (word.size() == 1) {
+    ids.push_back(byte_ids_[uint8_t(word[0])]);
     return;
   }
-  if (piece.size() > PieceCache::kMostBytes) {
-    encode_afresh(piece, scratch, ids);
+  if (word.size() > WordCache::kMostBytes) {
+    encode_afresh(word, scratch, ids);
     return;
   }
-  const uint64_t hash = piece_hash(piece);
-  if (scratch.cache.find(piece, hash, ids)) return;
+  const uint64_t hash = word_hash(word);
+  if (scratch.cache.find(word, hash, ids)) return;
   const size_t before = ids.size();
-  encode_afresh(piece, scratch, ids);
-  scratch.cache.keep(piece, hash, ids.data() + before, ids.size() - before);
+  encode_afresh(word, scratch, ids);
+  scratch.cache.keep(word, hash, ids.data() + before, ids.size() - before);
 }
 
-void BpeModel::encode_afresh(std::string_view piece, BpeScratch& scratch, std::vector<int32_t>& ids) const {
-  if (piece.empty()) return;
-  if (whole_pieces_ != nullptr) {
-    if (const auto whole = whole_pieces_->find(piece); whole != whole_pieces_->end()) {
+void BpeModel::encode_afresh(std::string_view word, BpeScratch& scratch, std::vector<int32_t>& ids) const {
+  if (word.empty()) return;
+  if (whole_words_ != nullptr) {
+    if (const auto whole = whole_words_->find(word); whole != whole_words_->end()) {
       ids.push_back(whole->second);
       return;
     }
   }
   if (walks()) {
-    walk(piece, scratch, ids);
+    walk(word, scratch, ids);
   } else {
-    encode_by_merging(piece, scratch, ids);
+    encode_by_merging(word, scratch, ids);
   }
 }
 
-void BpeModel::encode_by_merging(std::string_view piece, BpeScratch& scratch, std::vector<int32_t>& ids) const {
-  if (piece.empty()) return;
-  const size_t n = piece.size();
+void BpeModel::encode_by_merging(std::string_view word, BpeScratch& scratch, std::vector<int32_t>& ids) const {
+  if (word.empty()) return;
+  const size_t n = word.size();
   scratch.ids.resize(n);
   scratch.ranks.resize(n);
-  for (size_t i = 0; i < n; ++i) scratch.ids[i] = byte_ids_[uint8_t(piece[i])];
-  for (size_t i = 0; i + 1 < n; ++i)
-    scratch.ranks[i] = byte_pair_ranks_[uint8_t(piece[i]) * 256 + uint8_t(piece[i + 1])];
+  for (size_t i = 0; i < n; ++i) scratch.ids[i] = byte_ids_[uint8_t(word[i])];
+  for (size_t i = 0; i + 1 < n; ++i) scratch.ranks[i] = byte_pair_ranks_[uint8_t(word[i]) * 256 + uint8_t(word[i + 1])];
   scratch.ranks[n - 1] = kNone;
-  if (n < kLongPiece) {
+  if (n < kLongWord) {
     scan(scratch, ids);
   } else {
     heap(scratch, ids);

@@ -1,10 +1,10 @@
-// Byte-level BPE of one piece of text: starts from the bytes' tokens and joins, again and again, the neighbouring pair
+// Byte-level BPE of one word of text: starts from the bytes' tokens and joins, again and again, the neighbouring pair
 // whose merge has the lowest rank (the leftmost of equals). That is the meaning, and for odd lists of merges the method
-// (short pieces are scanned, long ones go through a heap). Where each token has one merge, which comes after those of
+// (short words are scanned, long ones go through a heap). Where each token has one merge, which comes after those of
 // its parts, merges happen in the order of their ranks. Then a sequence of tokens is the outcome if and only if each
 // two neighbours alone would come out as they are: no merge across their border, at the time at which both its sides
 // exist. So the outcome is found left to right, the longest token first, stepping back where nothing fits. Immutable
-// and thread-safe; a thread's working memory and its cache of pieces are a BpeScratch.
+// and thread-safe; a thread's working memory and its cache of words are a BpeScratch.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -20,14 +20,14 @@ struct Merge {
   int32_t left = 0, right = 0, result = 0;
 };
 
-// Pieces met before, with their ids: direct-mapped, one cache line an entry.
-class PieceCache {
+// Words met before, with their ids: direct-mapped, one cache line an entry.
+class WordCache {
  public:
   static constexpr size_t kMostBytes = 30, kMostIds = 8;
-  PieceCache() : entries_(kEntries) {}
-  // Appends the ids if the piece (1..kMostBytes bytes) is known.
-  bool find(std::string_view piece, uint64_t hash, std::vector<int32_t>& ids) const;
-  void keep(std::string_view piece, uint64_t hash, const int32_t* ids, size_t n_ids);
+  WordCache() : entries_(kEntries) {}
+  // Appends the ids if the word (1..kMostBytes bytes) is known.
+  bool find(std::string_view word, uint64_t hash, std::vector<int32_t>& ids) const;
+  void keep(std::string_view word, uint64_t hash, const int32_t* ids, size_t n_ids);
 
  private:
   static constexpr size_t kEntries = 1 << 15;
@@ -41,7 +41,7 @@ class PieceCache {
 };
 
 struct BpeScratch {
-  PieceCache cache;
+  WordCache cache;
   std::vector<int32_t> ids, next, previous;
   std::vector<uint32_t> ranks;
   std::vector<uint64_t> heap;
@@ -56,14 +56,14 @@ class BpeModel {
   // merges in order of rank; byte_ids[b] is the token of byte b.
   BpeModel(std::vector<Merge> merges, const std::array<int32_t, 256>& byte_ids);
 
-  void encode(std::string_view piece, BpeScratch& scratch, std::vector<int32_t>& ids) const;  // appends; uses the cache
-  void encode_afresh(std::string_view piece, BpeScratch& scratch, std::vector<int32_t>& ids) const;
-  void encode_by_merging(std::string_view piece, BpeScratch& scratch,
+  void encode(std::string_view word, BpeScratch& scratch, std::vector<int32_t>& ids) const;  // appends; uses the cache
+  void encode_afresh(std::string_view word, BpeScratch& scratch, std::vector<int32_t>& ids) const;
+  void encode_by_merging(std::string_view word, BpeScratch& scratch,
                          std::vector<int32_t>& ids) const;  // by the meaning
   bool walks() const { return !trie_.empty(); }
   const std::vector<Merge>& merges() const { return merges_; }
-  // Pieces that are a token as they stand ("ignore_merges" of tokenizer.json); the map outlives the model.
-  void set_whole_pieces(const std::unordered_map<std::string_view, int32_t>* pieces) { whole_pieces_ = pieces; }
+  // Words that are a token as they stand ("ignore_merges" of tokenizer.json); the map outlives the model.
+  void set_whole_words(const std::unordered_map<std::string_view, int32_t>* words) { whole_words_ = words; }
 
  private:
   static constexpr uint32_t kNone = UINT32_MAX;
@@ -72,13 +72,13 @@ class BpeModel {
   bool in_order(size_t n_ids, std::vector<uint32_t>& made) const;
   void prepare_walk();
   bool compatible(int32_t left, int32_t right, uint32_t before) const;
-  void walk(std::string_view piece, BpeScratch& scratch, std::vector<int32_t>& ids) const;
+  void walk(std::string_view word, BpeScratch& scratch, std::vector<int32_t>& ids) const;
   void scan(BpeScratch& scratch, std::vector<int32_t>& ids) const;
   void heap(BpeScratch& scratch, std::vector<int32_t>& ids) const;
 
   std::vector<Merge> merges_;
   std::array<int32_t, 256> byte_ids_{};
-  std::vector<uint32_t> byte_pair_ranks_;  // [256 * 256]: the first look-ups of every piece
+  std::vector<uint32_t> byte_pair_ranks_;  // [256 * 256]: the first look-ups of every word
   std::vector<uint64_t> table_;            // left 20 bits, right 20, rank 24; linear probing
   std::vector<uint64_t> filter_;           // a bit set for the hash of every pair that has a merge: most have none
   int shift_ = 0;
@@ -90,9 +90,9 @@ class BpeModel {
   std::vector<Token> parts_;       // by id
   std::vector<int32_t> prefixes_;  // by id: the longest token that it begins with
   TokenTrie trie_;
-  const std::unordered_map<std::string_view, int32_t>* whole_pieces_ = nullptr;
+  const std::unordered_map<std::string_view, int32_t>* whole_words_ = nullptr;
 };
 
-uint64_t piece_hash(std::string_view piece);
+uint64_t word_hash(std::string_view word);
 
 }  // namespace hadal

@@ -28,7 +28,7 @@ struct Block {
   std::vector<size_t> ends;
 };
 
-// A place at most `limit` bytes into the text where no piece crosses: behind a line end that a visible ASCII character
+// A place at most `limit` bytes into the text where no word crosses: behind a line end that a visible ASCII character
 // follows (none of the report's expressions joins the two). Failing that, a character's border; 0 if the limit is
 // inside one.
 size_t place_to_cut(std::string_view text, size_t limit) {
@@ -152,8 +152,8 @@ void BpeTrainer::State::count_pending() {
     size_t begin = 0;
     for (size_t end : block.ends) {
       const auto text = std::string_view(block.bytes).substr(begin, end - begin);
-      pre_tokenizer.split(text, worker.scratch, [&](std::string_view piece) {
-        if (piece.size() > 1) worker.words.add(piece);  // a single byte has nothing to merge
+      pre_tokenizer.split(text, worker.scratch, [&](std::string_view word) {
+        if (word.size() > 1) worker.words.add(word);  // a single byte has nothing to merge
       });
       begin = end;
     }

@@ -1,5 +1,5 @@
 // Training of a byte-level BPE vocabulary (§2.1).
-// (1) Texts are cut by the pre-tokenizer and equal pieces ("words") counted in 64 bits, on all threads; memory is
+// (1) Texts are cut by the pre-tokenizer and equal words counted in 64 bits, on all threads; memory is
 // bounded by the distinct words, not by the text. (2) The most frequent pair of neighbouring tokens becomes a new
 // token, again and again. Pairs are counted over all neighbours (in "aaa" the pair a a twice). Tie rule: of equally
 // frequent pairs the one with the smaller left id, then the smaller right id. This is also the rule of Hugging Face's
@@ -43,7 +43,7 @@ class BpeTrainer {
   // Called a few times per second from the calling thread; an exception that it throws ends the training.
   void on_progress(std::function<void(const BpeProgress&)> report);
 
-  // Texts come in any number of calls. A text is a document; pieces do not reach over its ends.
+  // Texts come in any number of calls. A text is a document; words do not reach over its ends.
   void add_text(std::string_view text);
   // Reads a file in blocks cut at line ends, whatever its size. A missing or unreadable one throws not_found or io.
   void add_file(const std::string& path);

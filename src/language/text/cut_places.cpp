@@ -20,7 +20,7 @@ CutPlaces cut_places_of(const std::vector<std::string>& splits) {
   if (splits.size() == 1 && splits[0] == llama3) return CutPlaces::behind_line_end;
   if (splits.size() == 1 && splits[0] == gpt2) return CutPlaces::single_line_end;
   if (!splits.empty() && splits[0] == "[\r\n]")
-    return CutPlaces::behind_line_end;  // DeepSeek-V2: each line end is a piece
+    return CutPlaces::behind_line_end;  // DeepSeek-V2: each line end is a word
   return CutPlaces::none;
 }
 

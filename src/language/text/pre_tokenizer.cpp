@@ -194,7 +194,7 @@ void PreTokenizer::run(std::string_view text, Scratch& scratch, Emit emit, void*
     const auto valid = size_t(utf8_valid_prefix(text));
     const std::string_view run = text.substr(0, valid);
     if (compiled_->kinds != nullptr) {
-      scan_report_pieces(run, *compiled_->kinds, emit, context);
+      scan_report_words(run, *compiled_->kinds, emit, context);
     } else if (valid > 0) {
       cut(may_hold_unicode_addition(run) ? compiled_->wide : compiled_->splits, 0, walk, run);
     }
@@ -203,10 +203,10 @@ void PreTokenizer::run(std::string_view text, Scratch& scratch, Emit emit, void*
   }
 }
 
-std::vector<std::string> PreTokenizer::pieces(std::string_view text) const {
+std::vector<std::string> PreTokenizer::words(std::string_view text) const {
   std::vector<std::string> out;
   Scratch scratch = make_scratch();
-  split(text, scratch, [&](std::string_view piece) { out.emplace_back(piece); });
+  split(text, scratch, [&](std::string_view word) { out.emplace_back(word); });
   return out;
 }
 

@@ -1,8 +1,9 @@
-// The pre-tokenizer: cuts a text into pieces that BPE never merges across (§2.1). A list of regular expressions is
-// applied in sequence; each cuts every piece that the ones before it left into its matches and what lies between them
-// ("Isolated"), a piece being the whole subject of the next expression, so that look-ahead ends at its border.
-// Expressions run on PCRE2 with JIT, UTF and Unicode properties. Concatenated pieces are the text, whatever its bytes:
-// a byte that is not part of well-formed UTF-8 is a piece of its own. Immutable and thread-safe; each thread brings its
+// The pre-tokenizer: cuts a text into words (others say pieces or pre-tokens; blanks and marks make some too) that BPE
+// never merges across (§2.1). A list of regular expressions is applied in sequence; each cuts every word that the ones
+// before it left into its matches and what lies between them ("Isolated"), a word being the whole subject of the next
+// expression, so that look-ahead ends at its border.
+// Expressions run on PCRE2 with JIT, UTF and Unicode properties. Concatenated words are the text, whatever its bytes:
+// a byte that is not part of well-formed UTF-8 is a word of its own. Immutable and thread-safe; each thread brings its
 // Scratch.
 #pragma once
 #include <cstdint>
@@ -42,18 +43,18 @@ class PreTokenizer {
   };
   Scratch make_scratch() const;
 
-  // Calls piece(string_view) for every piece in order. Throws invalid where an expression needs too many steps.
-  template <class Piece>
-  void split(std::string_view text, Scratch& scratch, Piece&& piece) const {
+  // Calls word(string_view) for every word in order. Throws invalid where an expression needs too many steps.
+  template <class Word>
+  void split(std::string_view text, Scratch& scratch, Word&& word) const {
     run(
         text, scratch,
         [](void* context, const char* data, size_t size) {
-          (*static_cast<std::remove_reference_t<Piece>*>(context))(std::string_view(data, size));
+          (*static_cast<std::remove_reference_t<Word>*>(context))(std::string_view(data, size));
         },
-        const_cast<void*>(static_cast<const void*>(&piece)));
+        const_cast<void*>(static_cast<const void*>(&word)));
   }
 
-  std::vector<std::string> pieces(std::string_view text) const;  // for tests and explanation
+  std::vector<std::string> words(std::string_view text) const;  // for tests and explanation
 
  private:
   using Emit = void (*)(void* context, const char* data, size_t size);

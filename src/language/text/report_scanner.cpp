@@ -16,7 +16,7 @@ class Scanner {
       : end_(text.data() + text.size()), at_(text.data()), kinds_(kinds), emit_(emit), context_(context) {}
 
   void run() {
-    while (at_ < end_) piece();
+    while (at_ < end_) word();
     flush();
   }
 
@@ -58,7 +58,7 @@ class Scanner {
     at_ = end;
   }
 
-  void piece() {
+  void word() {
     const int bytes = utf8_length(at_, end_);
     const bool han_kana = bytes == 3 && CharacterKinds::han_kana(utf8_decode(at_, bytes));
     if (han_kana != in_han_kana_) {
@@ -82,7 +82,7 @@ class Scanner {
     if (c.kind == Kind::blank) {
       return take(*at_ == ' ' && following == Kind::punctuation ? marks_run_end(next) : space_end());
     }
-    if (gap_ == nullptr) gap_ = at_;  // nothing matches here: up to the next match it is one piece
+    if (gap_ == nullptr) gap_ = at_;  // nothing matches here: up to the next match it is one word
     at_ = next;
   }
 
@@ -136,8 +136,8 @@ class Scanner {
 
 }  // namespace
 
-void scan_report_pieces(std::string_view text, const CharacterKinds& kinds, void (*emit)(void*, const char*, size_t),
-                        void* context) {
+void scan_report_words(std::string_view text, const CharacterKinds& kinds, void (*emit)(void*, const char*, size_t),
+                       void* context) {
   Scanner(text, kinds, emit, context).run();
 }
 

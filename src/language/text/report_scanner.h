@@ -1,5 +1,5 @@
 // The three expressions of the report's pre-tokenizer (PreTokenizer::default_splits) in one pass without regular
-// expressions, several times as fast. Same pieces as PCRE2 gives for the expressions one after the other; a test
+// expressions, several times as fast. Same words as PCRE2 gives for the expressions one after the other; a test
 // compares both on every character. What each expression means for a character is one Kind; numbers, and borders
 // between Han or kana and anything else, end the subject of the third.
 #pragma once
@@ -10,8 +10,8 @@
 
 namespace hadal {
 
-// Calls emit for every piece of well-formed UTF-8.
-void scan_report_pieces(std::string_view text, const CharacterKinds& kinds, void (*emit)(void*, const char*, size_t),
-                        void* context);
+// Calls emit for every word of well-formed UTF-8.
+void scan_report_words(std::string_view text, const CharacterKinds& kinds, void (*emit)(void*, const char*, size_t),
+                       void* context);
 
 }  // namespace hadal

@@ -117,9 +117,9 @@ int64_t characters(std::string_view text) {
 
 std::span<const TextSample> text_samples() { return kSamples; }
 
-std::string_view text_kind(std::string_view piece) {
-  const char* at = piece.data();
-  const char* end = at + piece.size();
+std::string_view text_kind(std::string_view word) {
+  const char* at = word.data();
+  const char* end = at + word.size();
   const Range *first = nullptr, *digit = nullptr;
   while (at < end) {
     const int length = utf8_length(at, end);
@@ -145,14 +145,14 @@ std::vector<KindCount> measure_text(const Tokenizer& tokenizer, std::string_view
   const PreTokenizer pre_tokenizer(tokenizer.splits());
   PreTokenizer::Scratch scratch = pre_tokenizer.make_scratch();
   std::vector<int32_t> ids;
-  pre_tokenizer.split(text, scratch, [&](std::string_view piece) {
+  pre_tokenizer.split(text, scratch, [&](std::string_view word) {
     ids.clear();
-    tokenizer.encode_to(piece, SpecialTokens::as_text, ids);
-    const std::string_view name = text_kind(piece);
+    tokenizer.encode_to(word, SpecialTokens::as_text, ids);
+    const std::string_view name = text_kind(word);
     KindCount& kind = kinds[name];
     kind.name = name;
-    kind.bytes += int64_t(piece.size());
-    kind.characters += characters(piece);
+    kind.bytes += int64_t(word.size());
+    kind.characters += characters(word);
     kind.tokens += int64_t(ids.size());
   });
   std::vector<KindCount> out;

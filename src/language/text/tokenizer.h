@@ -38,7 +38,7 @@ class Tokenizer {
   // is text, cut nowhere but at those tokens: what a chat needs, whose template may write control tokens and whose
   // messages may not.
   std::vector<int32_t> encode_marked(std::string_view bytes, std::span<const TextRange> parsed) const;
-  // The ids of each text, on all threads of the pool; texts that are long are cut where no piece can cross (see
+  // The ids of each text, on all threads of the pool; texts that are long are cut where no word can cross (see
   // cut_places.h).
   std::vector<std::vector<int32_t>> encode_all(std::span<const std::string_view> texts, SpecialTokens special,
                                                ThreadPool& pool) const;

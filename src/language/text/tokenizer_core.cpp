@@ -23,7 +23,7 @@ TokenizerCore::TokenizerCore(std::string json, std::string config)
   for (size_t id = 0; id < file.tokens.size(); ++id) {
     if (!(flags[id] & kSpecial)) plain.emplace(file.tokens[id], int32_t(id));
   }
-  if (file.ignore_merges) model.set_whole_pieces(&plain);
+  if (file.ignore_merges) model.set_whole_words(&plain);
   TokenizerNames names;
   if (!config_json.empty()) names = read_tokenizer_config(config_json);
   auto named = [&](const std::optional<std::string>& name, std::string_view otherwise,
@@ -64,7 +64,7 @@ void TokenizerCore::give_scratch(std::unique_ptr<Scratch> scratch) {
 }
 
 void TokenizerCore::encode_text(std::string_view text, Scratch& scratch, std::vector<int32_t>& ids) const {
-  pre_tokenizer.split(text, scratch.match, [&](std::string_view piece) { model.encode(piece, scratch.bpe, ids); });
+  pre_tokenizer.split(text, scratch.match, [&](std::string_view word) { model.encode(word, scratch.bpe, ids); });
 }
 
 const AddedToken& TokenizerCore::added_token(int32_t id) const {
@@ -146,10 +146,10 @@ void TokenizerCore::find_fused() {
     std::string_view marks = token.substr(0, marks_end);
     if (marks[0] == ' ') marks.remove_prefix(1);
     if (marks.empty() || marks.find_first_of("\r\n") != std::string_view::npos) continue;
-    const std::vector<std::string> pieces = punctuation.pieces(marks);
+    const std::vector<std::string> words = punctuation.words(marks);
     const auto alone =
-        punctuation.pieces(std::string("a") + std::string(marks));  // cut behind the a only if all are marks
-    if (pieces.size() != 1 || alone.size() != 2 || alone[0] != "a") continue;
+        punctuation.words(std::string("a") + std::string(marks));  // cut behind the a only if all are marks
+    if (words.size() != 1 || alone.size() != 2 || alone[0] != "a") continue;
     std::vector<int32_t>& parts = fused[int32_t(id)];
     model.encode(token.substr(0, marks_end), scratch.bpe, parts);
     model.encode(token.substr(marks_end), scratch.bpe, parts);

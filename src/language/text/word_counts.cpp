@@ -10,7 +10,7 @@ namespace {
 constexpr size_t kBlockBytes = 1 << 18;
 }
 
-void WordCounts::add(std::string_view word, int64_t count) { add_hashed(word, piece_hash(word), count); }
+void WordCounts::add(std::string_view word, int64_t count) { add_hashed(word, word_hash(word), count); }
 
 void WordCounts::add_hashed(std::string_view word, uint64_t hash, int64_t count) {
   if (uint64_t(n_words_) * 8 >= table_.size() * 5) grow();

@@ -17,11 +17,11 @@ std::array<int32_t, 256> bytes_in_order() {
 }
 
 // The definition, step by step: the lowest rank, of equals the leftmost.
-std::vector<int32_t> by_definition(const std::vector<Merge>& merges, const std::string& piece) {
+std::vector<int32_t> by_definition(const std::vector<Merge>& merges, const std::string& word) {
   std::map<std::pair<int32_t, int32_t>, std::pair<size_t, int32_t>> ranks;
   for (size_t i = 0; i < merges.size(); ++i) ranks[{merges[i].left, merges[i].right}] = {i, merges[i].result};
   std::vector<int32_t> ids;
-  for (char c : piece) ids.push_back(uint8_t(c));
+  for (char c : word) ids.push_back(uint8_t(c));
   while (true) {
     size_t best = SIZE_MAX, at = 0;
     for (size_t i = 0; i + 1 < ids.size(); ++i) {
@@ -64,17 +64,17 @@ TEST(BpeModel, WalksToWhatMergingGives) {
     const BpeModel model(merges, bytes_in_order());
     ASSERT_TRUE(model.walks());
     for (uint64_t round = 0; round < 40; ++round) {
-      std::string piece;
+      std::string word;
       for (uint64_t i = 0; i < 1 + round * 3; ++i)
-        piece += char('a' + random_below(seed, 5 + round, i, uint64_t(letters)));
-      const std::vector<int32_t> wanted = by_definition(merges, piece);
+        word += char('a' + random_below(seed, 5 + round, i, uint64_t(letters)));
+      const std::vector<int32_t> wanted = by_definition(merges, word);
       std::vector<int32_t> walked, merged;
-      model.encode_afresh(piece, scratch, walked);
-      model.encode_by_merging(piece, scratch, merged);
-      ASSERT_EQ(walked, wanted) << piece << " with merges of seed " << seed;
-      ASSERT_EQ(merged, wanted) << piece;
+      model.encode_afresh(word, scratch, walked);
+      model.encode_by_merging(word, scratch, merged);
+      ASSERT_EQ(walked, wanted) << word << " with merges of seed " << seed;
+      ASSERT_EQ(merged, wanted) << word;
       tokens += int64_t(wanted.size());
-      bytes += int64_t(piece.size());
+      bytes += int64_t(word.size());
     }
   }
   EXPECT_LT(tokens * 3, bytes * 2);
@@ -98,12 +98,12 @@ TEST(BpeModel, WalksOverCharactersOfThreeBytes) {
   ASSERT_TRUE(model.walks());
   BpeScratch scratch;
   for (uint64_t seed = 0; seed < 500; ++seed) {
-    std::string piece;
+    std::string word;
     for (uint64_t i = 0; i < 12; ++i)
-      piece += characters.substr(random_below(seed, 1, i, 3) * 3, 3 - (random_below(seed, 2, i, 6) == 0));
+      word += characters.substr(random_below(seed, 1, i, 3) * 3, 3 - (random_below(seed, 2, i, 6) == 0));
     std::vector<int32_t> walked;
-    model.encode_afresh(piece, scratch, walked);
-    ASSERT_EQ(walked, by_definition(merges, piece)) << seed;
+    model.encode_afresh(word, scratch, walked);
+    ASSERT_EQ(walked, by_definition(merges, word)) << seed;
   }
 }
 

@@ -51,9 +51,9 @@ std::vector<std::string> merges_by_recounting(const std::vector<std::string>& te
   std::vector<std::vector<int>> words;
   const PreTokenizer pre_tokenizer(PreTokenizer::default_splits());
   for (const std::string& text : texts) {
-    for (const std::string& piece : pre_tokenizer.pieces(text)) {
+    for (const std::string& word : pre_tokenizer.words(text)) {
       words.emplace_back();
-      for (char c : piece) words.back().push_back(ids[std::string(1, c)]);
+      for (char c : word) words.back().push_back(ids[std::string(1, c)]);
     }
   }
   std::vector<std::string> merges;
@@ -139,12 +139,12 @@ TEST(BpeTrainer, ReadsAFileInBlocksLikeOneText) {
   BpeTrainer from_file(options_of(700), pool);
   from_file.add_file(directory / "big text.txt");
   EXPECT_EQ(from_file.bytes_seen(), int64_t(text.size()));
-  // The whole text as one piece of work, cut by nobody.
+  // The whole text as one task, cut by nobody.
   const PreTokenizer pre_tokenizer(PreTokenizer::default_splits());
   std::map<std::string_view, int64_t> words;
   PreTokenizer::Scratch scratch = pre_tokenizer.make_scratch();
-  pre_tokenizer.split(text, scratch, [&](std::string_view piece) {
-    if (piece.size() > 1) ++words[piece];
+  pre_tokenizer.split(text, scratch, [&](std::string_view word) {
+    if (word.size() > 1) ++words[word];
   });
   EXPECT_EQ(from_file.distinct_words(), int64_t(words.size()));
   EXPECT_EQ(from_file.train().content_hash(), trained(options_of(700), {text}, 1).content_hash());

@@ -12,7 +12,7 @@ const std::string kLlama3 =
     "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| "
     "?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
 
-TEST(CutPlaces, NoPieceCrossesThem) {
+TEST(CutPlaces, NoWordCrossesThem) {
   const std::vector<std::vector<std::string>> kinds = {PreTokenizer::default_splits(),
                                                        {kLlama3},
                                                        {PreTokenizer::gpt2_split()},
@@ -27,11 +27,11 @@ TEST(CutPlaces, NoPieceCrossesThem) {
       std::vector<std::string> parts;
       for (std::string_view left = text; !left.empty();) {
         const size_t size = part_before_cut(left, 5, places);
-        for (std::string& piece : pre_tokenizer.pieces(left.substr(0, size))) parts.push_back(std::move(piece));
+        for (std::string& word : pre_tokenizer.words(left.substr(0, size))) parts.push_back(std::move(word));
         left.remove_prefix(size);
         cuts += !left.empty();
       }
-      ASSERT_EQ(parts, pre_tokenizer.pieces(text)) << splits[0] << " " << seed;
+      ASSERT_EQ(parts, pre_tokenizer.words(text)) << splits[0] << " " << seed;
     }
   }
   EXPECT_GT(cuts, 5000);

@@ -10,67 +10,67 @@
 namespace hadal {
 namespace {
 
-using Pieces = std::vector<std::string>;
+using Words = std::vector<std::string>;
 using testing::error_of;
 
-Pieces report(std::string_view text) { return PreTokenizer(PreTokenizer::default_splits()).pieces(text); }
+Words report(std::string_view text) { return PreTokenizer(PreTokenizer::default_splits()).words(text); }
 
 TEST(PreTokenizer, CutsDigitsInGroupsOfThreeFromTheLeft) {
-  EXPECT_EQ(report("1234567"), (Pieces{"123", "456", "7"}));
-  EXPECT_EQ(report("x=10000;"), (Pieces{"x", "=", "100", "00", ";"}));
-  EXPECT_EQ(report("٣٤٥٦ Ⅷ½"), (Pieces{"٣٤٥", "٦", " ", "Ⅷ½"}));
+  EXPECT_EQ(report("1234567"), (Words{"123", "456", "7"}));
+  EXPECT_EQ(report("x=10000;"), (Words{"x", "=", "100", "00", ";"}));
+  EXPECT_EQ(report("٣٤٥٦ Ⅷ½"), (Words{"٣٤٥", "٦", " ", "Ⅷ½"}));
 }
 
 TEST(PreTokenizer, PutsOneBlankOrMarkBeforeAWord) {
-  EXPECT_EQ(report("Hello, big world"), (Pieces{"Hello", ",", " big", " world"}));
-  EXPECT_EQ(report("(sum _name .method"), (Pieces{"(sum", " _", "name", " .", "method"}));
-  EXPECT_EQ(report("don't"), (Pieces{"don", "'t"}));
-  EXPECT_EQ(report("«naïve»"), (Pieces{"«", "naïve", "»"}));  // only ASCII marks open a word, and only an ASCII one
-  EXPECT_EQ(report("\tint"), (Pieces{"\tint"}));
+  EXPECT_EQ(report("Hello, big world"), (Words{"Hello", ",", " big", " world"}));
+  EXPECT_EQ(report("(sum _name .method"), (Words{"(sum", " _", "name", " .", "method"}));
+  EXPECT_EQ(report("don't"), (Words{"don", "'t"}));
+  EXPECT_EQ(report("«naïve»"), (Words{"«", "naïve", "»"}));  // only ASCII marks open a word, and only an ASCII one
+  EXPECT_EQ(report("\tint"), (Words{"\tint"}));
 }
 
 TEST(PreTokenizer, FusesPunctuationWithTheLineEndsBehindIt) {
-  EXPECT_EQ(report("end.\n\nNext"), (Pieces{"end", ".\n\n", "Next"}));
-  EXPECT_EQ(report("{ \"a\": 1 },\r\n"), (Pieces{"{", " \"", "a", "\":", " ", "1", " },\r\n"}));
-  EXPECT_EQ(report("好。\n"), (Pieces{"好", "。\n"}));
+  EXPECT_EQ(report("end.\n\nNext"), (Words{"end", ".\n\n", "Next"}));
+  EXPECT_EQ(report("{ \"a\": 1 },\r\n"), (Words{"{", " \"", "a", "\":", " ", "1", " },\r\n"}));
+  EXPECT_EQ(report("好。\n"), (Words{"好", "。\n"}));
 }
 
 TEST(PreTokenizer, LeavesTheLastBlankOfARunToTheWord) {
-  EXPECT_EQ(report("a    b"), (Pieces{"a", "   ", " b"}));
-  EXPECT_EQ(report("a  \n  b"), (Pieces{"a", "  \n", " ", " b"}));
-  EXPECT_EQ(report("a   "), (Pieces{"a", "   "}));
-  EXPECT_EQ(report("x  7"), (Pieces{"x", "  ", "7"}));  // digits were cut out first: the blanks end their piece
-  EXPECT_EQ(report("\n\n  \n x"), (Pieces{"\n\n  \n", " x"}));
+  EXPECT_EQ(report("a    b"), (Words{"a", "   ", " b"}));
+  EXPECT_EQ(report("a  \n  b"), (Words{"a", "  \n", " ", " b"}));
+  EXPECT_EQ(report("a   "), (Words{"a", "   "}));
+  EXPECT_EQ(report("x  7"), (Words{"x", "  ", "7"}));  // digits were cut out first: the blanks end their word
+  EXPECT_EQ(report("\n\n  \n x"), (Words{"\n\n  \n", " x"}));
 }
 
 TEST(PreTokenizer, KeepsHanAndKanaApartFromOtherLetters) {
-  EXPECT_EQ(report("abc中文字def"), (Pieces{"abc", "中文字", "def"}));
-  EXPECT_EQ(report("駅でコーヒーを"), (Pieces{"駅でコーヒーを"}));
-  EXPECT_EQ(report("中文123字"), (Pieces{"中文", "123", "字"}));
-  EXPECT_EQ(report("한국어 글"), (Pieces{"한국어", " 글"}));
+  EXPECT_EQ(report("abc中文字def"), (Words{"abc", "中文字", "def"}));
+  EXPECT_EQ(report("駅でコーヒーを"), (Words{"駅でコーヒーを"}));
+  EXPECT_EQ(report("中文123字"), (Words{"中文", "123", "字"}));
+  EXPECT_EQ(report("한국어 글"), (Words{"한국어", " 글"}));
 }
 
 TEST(PreTokenizer, KnowsMarksAndEveryWhiteSpace) {
-  EXPECT_EQ(report("e\u0301t"), (Pieces{"e\u0301t"}));
-  EXPECT_EQ(report("\u00a0\u2003x"), (Pieces{"\u00a0", "\u2003x"}));
-  EXPECT_EQ(report("\u180e"), (Pieces{"\u180e"}));
+  EXPECT_EQ(report("e\u0301t"), (Words{"e\u0301t"}));
+  EXPECT_EQ(report("\u00a0\u2003x"), (Words{"\u00a0", "\u2003x"}));
+  EXPECT_EQ(report("\u180e"), (Words{"\u180e"}));
   EXPECT_EQ(report("a\u180e\u180e."),
-            (Pieces{"a", "\u180e\u180e", "."}));  // U+180E is no white space: nothing matches it
-  EXPECT_EQ(report("\u0085\u0085"), (Pieces{"\u0085\u0085"}));
+            (Words{"a", "\u180e\u180e", "."}));  // U+180E is no white space: nothing matches it
+  EXPECT_EQ(report("\u0085\u0085"), (Words{"\u0085\u0085"}));
 }
 
-TEST(PreTokenizer, LeavesWhatNoExpressionMatchesInOnePiece) {
-  EXPECT_EQ(report(std::string("\0\1\2", 3)), (Pieces{std::string("\0\1\2", 3)}));
-  EXPECT_EQ(report(std::string("\0a", 2)), (Pieces{std::string("\0a", 2)}));
+TEST(PreTokenizer, LeavesWhatNoExpressionMatchesInOneWord) {
+  EXPECT_EQ(report(std::string("\0\1\2", 3)), (Words{std::string("\0\1\2", 3)}));
+  EXPECT_EQ(report(std::string("\0a", 2)), (Words{std::string("\0a", 2)}));
   EXPECT_TRUE(report("").empty());
 }
 
-TEST(PreTokenizer, MakesEveryByteOutsideUtf8APieceOfItsOwn) {
-  EXPECT_EQ(report("a\xff\xfe b"), (Pieces{"a", "\xff", "\xfe", " b"}));
-  EXPECT_EQ(report("\xe4\xb8"), (Pieces{"\xe4", "\xb8"}));              // a cut character
-  EXPECT_EQ(report("\xed\xa0\x80"), (Pieces{"\xed", "\xa0", "\x80"}));  // a surrogate
-  EXPECT_EQ(report("\xc0\xaf"), (Pieces{"\xc0", "\xaf"}));              // an overlong form
-  EXPECT_EQ(report("\xf4\x90\x80\x80").size(), 4u);                     // above U+10FFFF
+TEST(PreTokenizer, MakesEveryByteOutsideUtf8AWordOfItsOwn) {
+  EXPECT_EQ(report("a\xff\xfe b"), (Words{"a", "\xff", "\xfe", " b"}));
+  EXPECT_EQ(report("\xe4\xb8"), (Words{"\xe4", "\xb8"}));              // a cut character
+  EXPECT_EQ(report("\xed\xa0\x80"), (Words{"\xed", "\xa0", "\x80"}));  // a surrogate
+  EXPECT_EQ(report("\xc0\xaf"), (Words{"\xc0", "\xaf"}));              // an overlong form
+  EXPECT_EQ(report("\xf4\x90\x80\x80").size(), 4u);                    // above U+10FFFF
 }
 
 TEST(PreTokenizer, GivesBackItsInput) {
@@ -78,7 +78,7 @@ TEST(PreTokenizer, GivesBackItsInput) {
   for (uint64_t seed = 0; seed < 200; ++seed) {
     const std::string text = testing::random_text(seed, 80) + testing::random_bytes(seed, seed % 40);
     std::string joined;
-    for (const std::string& piece : pre_tokenizer.pieces(text)) joined += piece;
+    for (const std::string& word : pre_tokenizer.words(text)) joined += word;
     ASSERT_EQ(joined, text) << seed;
   }
 }
@@ -90,7 +90,7 @@ TEST(PreTokenizer, TakesVeryLongRuns) {
     size_t bytes = 0;
     const PreTokenizer pre_tokenizer(PreTokenizer::default_splits());
     PreTokenizer::Scratch scratch = pre_tokenizer.make_scratch();
-    pre_tokenizer.split(text, scratch, [&](std::string_view piece) { bytes += piece.size(); });
+    pre_tokenizer.split(text, scratch, [&](std::string_view word) { bytes += word.size(); });
     EXPECT_EQ(bytes, text.size()) << unit;
   }
 }
@@ -98,24 +98,24 @@ TEST(PreTokenizer, TakesVeryLongRuns) {
 TEST(PreTokenizer, RunsOnManyThreadsAtOnce) {
   const PreTokenizer pre_tokenizer(PreTokenizer::default_splits());
   const std::string text = testing::random_text(7, 3000);
-  const Pieces alone = pre_tokenizer.pieces(text);
-  std::vector<Pieces> results(4);
+  const Words alone = pre_tokenizer.words(text);
+  std::vector<Words> results(4);
   std::vector<std::thread> threads;
-  for (Pieces& result : results) threads.emplace_back([&] { result = pre_tokenizer.pieces(text); });
+  for (Words& result : results) threads.emplace_back([&] { result = pre_tokenizer.words(text); });
   for (std::thread& thread : threads) thread.join();
-  for (const Pieces& result : results) EXPECT_EQ(result, alone);
+  for (const Words& result : results) EXPECT_EQ(result, alone);
 }
 
 TEST(PreTokenizer, AppliesExpressionsOneAfterTheOtherOnWhatIsLeft) {
-  EXPECT_EQ(PreTokenizer({"b", "aba|a"}).pieces("caba"), (Pieces{"c", "a", "b", "a"}));      // the first left no "aba"
-  EXPECT_EQ(PreTokenizer({"abc", "b"}).pieces("xabcb"), (Pieces{"x", "a", "b", "c", "b"}));  // matches are cut further
+  EXPECT_EQ(PreTokenizer({"b", "aba|a"}).words("caba"), (Words{"c", "a", "b", "a"}));      // the first left no "aba"
+  EXPECT_EQ(PreTokenizer({"abc", "b"}).words("xabcb"), (Words{"x", "a", "b", "c", "b"}));  // matches are cut further
 }
 
-TEST(PreTokenizer, EndsLookAheadAtTheBorderOfAPiece) {
-  EXPECT_EQ(PreTokenizer({"b", "a+(?!.)"}).pieces("aabac"), (Pieces{"aa", "b", "ac"}));
+TEST(PreTokenizer, EndsLookAheadAtTheBorderOfAWord) {
+  EXPECT_EQ(PreTokenizer({"b", "a+(?!.)"}).words("aabac"), (Words{"aa", "b", "ac"}));
 }
 
-TEST(PreTokenizer, CutsAtEmptyMatches) { EXPECT_EQ(PreTokenizer({"x*"}).pieces("axb"), (Pieces{"a", "x", "b"})); }
+TEST(PreTokenizer, CutsAtEmptyMatches) { EXPECT_EQ(PreTokenizer({"x*"}).words("axb"), (Words{"a", "x", "b"})); }
 
 TEST(PreTokenizer, NamesAnExpressionThatCannotBeCompiled) {
   const std::string message = error_of([] { PreTokenizer({"ok", "(abc"}); });
@@ -136,12 +136,12 @@ TEST(PreTokenizer, RefusesWhatMeansSomethingElseInOniguruma) {
 }
 
 TEST(PreTokenizer, RewritesWhatIsSpeltInAnotherWay) {
-  EXPECT_EQ(PreTokenizer({"\\d\\D"}).pieces("a1\u0663b"), (Pieces{"a1", "\u0663b"}));
-  EXPECT_EQ(PreTokenizer({"\\u4e2d"}).pieces("a中b"), (Pieces{"a", "中", "b"}));
-  EXPECT_EQ(PreTokenizer({"\\x41\\x{4e2d}"}).pieces("A中b"), (Pieces{"A中", "b"}));
-  EXPECT_EQ(PreTokenizer({"\\v"}).pieces("\n\x0b\n"), (Pieces{"\n", "\x0b", "\n"}));
-  EXPECT_EQ(PreTokenizer({"a{,2}"}).pieces("aaab"), (Pieces{"aa", "a", "b"}));
-  EXPECT_EQ(PreTokenizer({"a$"}).pieces("a\naa"), (Pieces{"a", "\na", "a"}));  // Ruby: $ is the end of a line
+  EXPECT_EQ(PreTokenizer({"\\d\\D"}).words("a1\u0663b"), (Words{"a1", "\u0663b"}));
+  EXPECT_EQ(PreTokenizer({"\\u4e2d"}).words("a中b"), (Words{"a", "中", "b"}));
+  EXPECT_EQ(PreTokenizer({"\\x41\\x{4e2d}"}).words("A中b"), (Words{"A中", "b"}));
+  EXPECT_EQ(PreTokenizer({"\\v"}).words("\n\x0b\n"), (Words{"\n", "\x0b", "\n"}));
+  EXPECT_EQ(PreTokenizer({"a{,2}"}).words("aaab"), (Words{"aa", "a", "b"}));
+  EXPECT_EQ(PreTokenizer({"a$"}).words("a\naa"), (Words{"a", "\na", "a"}));  // Ruby: $ is the end of a line
 }
 
 // A group around the first expression changes nothing but the spelling: then PCRE2 cuts.
@@ -155,7 +155,7 @@ TEST(PreTokenizer, CutsTheReportsWayAsItsExpressionsDo) {
   const PreTokenizer fast(PreTokenizer::default_splits()), slow = report_by_expressions();
   for (uint64_t seed = 0; seed < 3000; ++seed) {
     const std::string text = testing::random_text(seed, 60) + testing::random_bytes(seed, seed % 5);
-    ASSERT_EQ(fast.pieces(text), slow.pieces(text)) << seed;
+    ASSERT_EQ(fast.words(text), slow.words(text)) << seed;
   }
   std::string text;
   for (uint32_t c = 0; c < 0x110000; ++c) {
@@ -171,7 +171,7 @@ TEST(PreTokenizer, CutsTheReportsWayAsItsExpressionsDo) {
       append_utf8(text, c);
     }
     if (c % 512 == 511) {
-      ASSERT_EQ(fast.pieces(text), slow.pieces(text)) << "code points up to " << c;
+      ASSERT_EQ(fast.words(text), slow.words(text)) << "code points up to " << c;
       text.clear();
     }
   }
@@ -179,22 +179,21 @@ TEST(PreTokenizer, CutsTheReportsWayAsItsExpressionsDo) {
 
 TEST(PreTokenizer, KnowsCharactersThatCameAfterUnicode14) {
   // U+2427 (symbol) and U+A7CB (letter) of Unicode 16, U+1F6DC (symbol) and U+1E4D0 (letter) of Unicode 15.
-  EXPECT_EQ(report("b \u2427\u2427x"), (Pieces{"b", " \u2427\u2427", "x"}));
-  EXPECT_EQ(report("b \ua7cb1"), (Pieces{"b", " \ua7cb", "1"}));
-  EXPECT_EQ(report("b \U0001f6dc"), (Pieces{"b", " \U0001f6dc"}));
-  EXPECT_EQ(report("b \U0001e4d0"), (Pieces{"b", " \U0001e4d0"}));
-  EXPECT_EQ(PreTokenizer({"\\P{N}+"}).pieces("a\U0001ccf0b"),
-            (Pieces{"a", "\U0001ccf0", "b"}));  // a digit of Unicode 16
+  EXPECT_EQ(report("b \u2427\u2427x"), (Words{"b", " \u2427\u2427", "x"}));
+  EXPECT_EQ(report("b \ua7cb1"), (Words{"b", " \ua7cb", "1"}));
+  EXPECT_EQ(report("b \U0001f6dc"), (Words{"b", " \U0001f6dc"}));
+  EXPECT_EQ(report("b \U0001e4d0"), (Words{"b", " \U0001e4d0"}));
+  EXPECT_EQ(PreTokenizer({"\\P{N}+"}).words("a\U0001ccf0b"), (Words{"a", "\U0001ccf0", "b"}));  // a digit of Unicode 16
 }
 
 TEST(PreTokenizer, MeansTheScriptAndNotItsExtensions) {
-  EXPECT_EQ(PreTokenizer({"\\p{Han}+"}).pieces("中、文"),
-            (Pieces{"中", "、", "文"}));  // U+3001 is common to several scripts
+  EXPECT_EQ(PreTokenizer({"\\p{Han}+"}).words("中、文"),
+            (Words{"中", "、", "文"}));  // U+3001 is common to several scripts
 }
 
 TEST(PreTokenizer, StopsAnExpressionThatBacktracksWithoutEnd) {
   const PreTokenizer pre_tokenizer({"(a|aa|aaa)+c"});
-  const std::string message = error_of([&] { pre_tokenizer.pieces(std::string(200, 'a') + "bc"); });
+  const std::string message = error_of([&] { pre_tokenizer.words(std::string(200, 'a') + "bc"); });
   EXPECT_NE(message.find("match limit"), std::string::npos) << message;
 }
 

@@ -77,7 +77,7 @@ TEST(TokenizerFile, ReadsThePreTokenizersOfOtherFamilies) {
   EXPECT_EQ(from(json).splits(), (std::vector<std::string>{"a\\.b", "\\p{N}"}));
 }
 
-TEST(TokenizerFile, TakesWholePiecesFirstWithIgnoreMerges) {
+TEST(TokenizerFile, TakesWholeWordsFirstWithIgnoreMerges) {
   Json json = small_json();
   json["model"]["vocab"]["xyz"] = 259;
   EXPECT_EQ(tokens_of(from(json), "xyz"), (Tokens{"x", "y", "z"}));

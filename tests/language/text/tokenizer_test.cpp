@@ -26,9 +26,9 @@ Ids encode_by_definition(const Tokenizer& tokenizer, std::string_view text) {
   std::map<std::pair<int32_t, int32_t>, int64_t> ranks;
   for (int64_t rank = 0; rank < tokenizer.n_merges(); ++rank) ranks[tokenizer.merge(rank)] = rank;
   Ids out;
-  for (const std::string& piece : PreTokenizer(tokenizer.splits()).pieces(text)) {
+  for (const std::string& word : PreTokenizer(tokenizer.splits()).words(text)) {
     std::vector<std::string> parts;
-    for (char c : piece) parts.emplace_back(1, c);
+    for (char c : word) parts.emplace_back(1, c);
     while (true) {
       size_t best = parts.size();
       int64_t lowest = INT64_MAX;
@@ -69,27 +69,27 @@ TEST(Tokenizer, MergesByTheDefinition) {
   EXPECT_EQ(tokenizer.encode(testing::sample_text(1)), encode_by_definition(tokenizer, testing::sample_text(1)));
 }
 
-TEST(Tokenizer, MergesLongPiecesLikeShortOnes) {
+TEST(Tokenizer, MergesLongWordsLikeShortOnes) {
   const Tokenizer& tokenizer = tokenizer600();
   const std::string letters = "thereinandonthethatwaswhichsomething";
   for (size_t length : {94, 95, 96, 97, 98, 200, 1000}) {
-    std::string piece;
-    for (uint64_t i = 0; piece.size() < length; ++i) piece += letters[random_below(length, 5, i, letters.size())];
-    EXPECT_EQ(tokenizer.encode(piece), encode_by_definition(tokenizer, piece)) << length;
+    std::string word;
+    for (uint64_t i = 0; word.size() < length; ++i) word += letters[random_below(length, 5, i, letters.size())];
+    EXPECT_EQ(tokenizer.encode(word), encode_by_definition(tokenizer, word)) << length;
     const std::string run(length, ' ');
     EXPECT_EQ(tokenizer.encode(run), encode_by_definition(tokenizer, run)) << length;
   }
 }
 
-TEST(Tokenizer, DoesNotDependOnWhatItEncodedBefore) {  // the cache of pieces
+TEST(Tokenizer, DoesNotDependOnWhatItEncodedBefore) {  // the cache of words
   const Tokenizer used = testing::small_tokenizer(600);
   for (uint64_t seed = 0; seed < 50; ++seed) used.encode(testing::random_text(seed, 2000));
   const std::string text = testing::random_text(99, 2000);
   EXPECT_EQ(used.encode(text), testing::small_tokenizer(600).encode(text));
 }
 
-TEST(PieceCache, KnowsOnlyWhatItKept) {
-  PieceCache cache;
+TEST(WordCache, KnowsOnlyWhatItKept) {
+  WordCache cache;
   Ids ids{7};
   const int32_t two[] = {1, 2};
   EXPECT_FALSE(cache.find("ab", 5, ids));
@@ -217,7 +217,7 @@ TEST(FusedTokens, NeedAFractionBetweenZeroAndOne) {
 
 // ---- kinds of text ----
 
-TEST(TextKinds, NamePiecesByTheirFirstLetter) {
+TEST(TextKinds, NameWordsByTheirFirstLetter) {
   EXPECT_EQ(text_kind(" word"), "Latin");
   EXPECT_EQ(text_kind("(слово"), "Cyrillic");
   EXPECT_EQ(text_kind("中文"), "Han");
