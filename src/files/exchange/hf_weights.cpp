@@ -197,42 +197,42 @@ Tensor HfWeights::view(const ParameterSpec& spec, DType dtype) const {
 
 namespace {
 
-constexpr int64_t kPieceBytes = 1 << 20;
-constexpr int64_t kRunBytes = 16 << 20;  // many large pages: two threads in one page would both clear it
+constexpr int64_t kChunkBytes = 1 << 20;
+constexpr int64_t kTaskBytes = 16 << 20;  // many large pages: two threads in one page would both clear it
 
-struct Piece {
+struct Chunk {
   const StoredWeight* stored;
   int64_t first, count;  // rows of the stored weight's part
   Tensor destination;    // [count, cols]
 };
 
 // About a megabyte each, cut at block borders.
-std::vector<Piece> pieces_of(const std::vector<StoredWeight>& list, const Tensor& destination, int64_t block_rows) {
-  std::vector<Piece> pieces;
+std::vector<Chunk> chunks_of(const std::vector<StoredWeight>& list, const Tensor& destination, int64_t block_rows) {
+  std::vector<Chunk> chunks;
   const int64_t cols = destination.cols();
-  const int64_t wanted = kPieceBytes / std::max<int64_t>(1, cols * dtype_bytes(destination.dtype()));
+  const int64_t wanted = kChunkBytes / std::max<int64_t>(1, cols * dtype_bytes(destination.dtype()));
   const int64_t step = std::max<int64_t>(1, wanted / block_rows) * block_rows;
   for (const auto& stored : list) {
     const Tensor whole = stored.expert < 0 ? destination : destination.slice(stored.expert);
     for (int64_t row = 0; row < stored.rows; row += step) {
       const int64_t count = std::min(step, stored.rows - row);
-      pieces.push_back({&stored, row, count, whole.row_range(row, count)});
+      chunks.push_back({&stored, row, count, whole.row_range(row, count)});
     }
   }
-  return pieces;
+  return chunks;
 }
 
-// Where runs of neighbouring pieces begin, each for one thread; the last entry is the end.
-std::vector<size_t> runs_of(const std::vector<Piece>& pieces, int n_threads) {
-  int64_t total = 0, in_run = 0;
-  for (const auto& piece : pieces) total += piece.destination.bytes();
-  const int64_t wanted = std::min(kRunBytes, total / n_threads + 1);
+// Where tasks of neighbouring chunks begin, each for one thread; the last entry is the end.
+std::vector<size_t> tasks_of(const std::vector<Chunk>& chunks, int n_threads) {
+  int64_t total = 0, in_task = 0;
+  for (const auto& chunk : chunks) total += chunk.destination.bytes();
+  const int64_t wanted = std::min(kTaskBytes, total / n_threads + 1);
   std::vector<size_t> begins = {0};
-  for (size_t i = 0; i < pieces.size(); ++i) {
-    in_run += pieces[i].destination.bytes();
-    if (in_run < wanted && i + 1 < pieces.size()) continue;
+  for (size_t i = 0; i < chunks.size(); ++i) {
+    in_task += chunks[i].destination.bytes();
+    if (in_task < wanted && i + 1 < chunks.size()) continue;
     begins.push_back(i + 1);
-    in_run = 0;
+    in_task = 0;
   }
   return begins;
 }
@@ -243,26 +243,26 @@ void HfWeights::read(const Exec& exec, const ParameterSpec& spec, const Tensor& 
   check(destination.shape() == spec.shape && destination.contiguous(), ErrorKind::internal,
         "'{}' of shape {} is read into {}", spec.name, shape_text(spec.shape), shape_text(destination.shape()));
   if (destination.count() == 0) return;
-  const auto pieces = pieces_of(stored(spec), destination, block_.rows);
-  const auto runs = runs_of(pieces, exec.compute->n_threads());
+  const auto chunks = chunks_of(stored(spec), destination, block_.rows);
+  const auto tasks = tasks_of(chunks, exec.compute->n_threads());
   std::vector<std::vector<uint8_t>> buffers(size_t(exec.compute->n_threads()));
-  const auto read_piece = [&](const Piece& piece, int worker) {
-    const StoredWeight& stored = *piece.stored;
+  const auto read_chunk = [&](const Chunk& chunk, int worker) {
+    const StoredWeight& stored = *chunk.stored;
     const DType dtype = files_->entry(stored.name).dtype;
-    const int64_t first = stored.first_row + piece.first, cols = piece.destination.cols();
-    if (dtype == piece.destination.dtype())
-      return files_->read_rows(stored.name, first, piece.count, piece.destination.raw());
+    const int64_t first = stored.first_row + chunk.first, cols = chunk.destination.cols();
+    if (dtype == chunk.destination.dtype())
+      return files_->read_rows(stored.name, first, chunk.count, chunk.destination.raw());
     auto& buffer = buffers[size_t(worker)];
-    buffer.resize(std::max(buffer.size(), size_t(piece.count * cols * dtype_bytes(dtype))));
-    files_->read_rows(stored.name, first, piece.count, buffer.data());
-    const Tensor source = Tensor::wrap(buffer.data(), dtype, {piece.count, cols});
-    if (stored.scale_name.empty()) return piece.destination.copy_from(source);
+    buffer.resize(std::max(buffer.size(), size_t(chunk.count * cols * dtype_bytes(dtype))));
+    files_->read_rows(stored.name, first, chunk.count, buffer.data());
+    const Tensor source = Tensor::wrap(buffer.data(), dtype, {chunk.count, cols});
+    if (stored.scale_name.empty()) return chunk.destination.copy_from(source);
     const Tensor scales = files_->tensor(stored.scale_name);
-    const int64_t block = first / block_.rows, n_blocks = (piece.count + block_.rows - 1) / block_.rows;
-    dequantise_blocks(exec, source, scales.row_range(block, n_blocks), piece.destination, block_);
+    const int64_t block = first / block_.rows, n_blocks = (chunk.count + block_.rows - 1) / block_.rows;
+    dequantise_blocks(exec, source, scales.row_range(block, n_blocks), chunk.destination, block_);
   };
-  exec.compute->parallel_for(int64_t(runs.size()) - 1, [&](int64_t run, int worker) {
-    for (size_t i = runs[size_t(run)]; i < runs[size_t(run) + 1]; ++i) read_piece(pieces[i], worker);
+  exec.compute->parallel_for(int64_t(tasks.size()) - 1, [&](int64_t task, int worker) {
+    for (size_t i = tasks[size_t(task)]; i < tasks[size_t(task) + 1]; ++i) read_chunk(chunks[i], worker);
   });
 }
 

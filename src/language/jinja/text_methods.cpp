@@ -20,7 +20,7 @@ const Value* optional(Arguments& arguments, size_t position, const char* name) {
   return value != nullptr && value->is_none() ? nullptr : value;
 }
 
-constexpr size_t kPieceBytes =
+constexpr size_t kFragmentBytes =
     sizeof(Value) + sizeof(MarkedText) + 64;  // what a fragment of a text costs besides its letters
 
 Value fragments(Interpreter& in, const MarkedText& self, const std::vector<std::pair<size_t, size_t>>& ranges,
@@ -46,7 +46,7 @@ std::vector<std::pair<size_t, size_t>> split_at(Interpreter& in, const std::stri
   size_t begin = 0;
   for (size_t at = find_bytes(text, separator, 0); at != std::string::npos && most != 0;
        at = find_bytes(text, separator, begin), --most) {
-    in.charge(kPieceBytes);
+    in.charge(kFragmentBytes);
     ranges.emplace_back(begin, at);
     begin = at + separator.size();
   }
@@ -63,7 +63,7 @@ std::vector<std::pair<size_t, size_t>> split_words(Interpreter& in, const Marked
   text.for_each([&](std::string_view character, bool) {
     if (is_space(code_point(character))) {
       if (begin != std::string::npos) {
-        in.charge(kPieceBytes);
+        in.charge(kFragmentBytes);
         words.emplace_back(begin, at);
       }
       begin = std::string::npos;
@@ -125,7 +125,7 @@ Value split_lines(Interpreter& in, const MarkedText& self, Arguments& arguments)
       begin = at + 1;
       if (keeps) lines.back().second = begin;
     } else if (is_line_end(c)) {
-      in.charge(kPieceBytes);
+      in.charge(kFragmentBytes);
       lines.emplace_back(begin, keeps ? at + character.size() : at);
       begin = at + character.size();
     }
