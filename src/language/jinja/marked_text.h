@@ -1,6 +1,7 @@
 // Text that remembers, byte by byte, who wrote it: the template's author (its literals, the tokenizer's own special
 // tokens, numbers) or the people in the messages. Every operation of the template language keeps these marks, so that
-// in the end only the author's letters can become control tokens. Always well-formed UTF-8; no stretch cuts a character.
+// in the end only the author's letters can become control tokens. Always well-formed UTF-8; no stretch cuts a
+// character.
 #pragma once
 #include <cstdint>
 #include <string>

@@ -29,7 +29,6 @@
 namespace hadal {
 
 using nlohmann::ordered_json;
-
 namespace {
 constexpr double kSmoothing = 0.95;
 // The model that a new run starts from, opened and checked whole; null for newly drawn weights.

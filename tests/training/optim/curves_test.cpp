@@ -58,11 +58,15 @@ TEST(Curves, SequencesOfManyStepsAreTheSumOfTheirBatches) {
   TrainConfig config;
   config.steps = 5000;
   config.batch_sequences = 37;
-  const std::vector<Curve> ramps = {
-      {},
-      {{CurveShape::constant, 0.2, 2}, {CurveShape::linear, 1.0, 4200}},
-      {{CurveShape::linear, 3.0, 0.31}, {CurveShape::cosine, 0.4, 0.62}, {CurveShape::constant, 2.0, 4000}, {CurveShape::linear, 0.0, 1.0}},
-      {{CurveShape::linear, 2.0, 900}, {CurveShape::linear, 1.0, 1800}, {CurveShape::constant, 1.0, 2000}}};  // comes back to where it was
+  const std::vector<Curve> ramps = {{},
+                                    {{CurveShape::constant, 0.2, 2}, {CurveShape::linear, 1.0, 4200}},
+                                    {{CurveShape::linear, 3.0, 0.31},
+                                     {CurveShape::cosine, 0.4, 0.62},
+                                     {CurveShape::constant, 2.0, 4000},
+                                     {CurveShape::linear, 0.0, 1.0}},
+                                    {{CurveShape::linear, 2.0, 900},
+                                     {CurveShape::linear, 1.0, 1800},
+                                     {CurveShape::constant, 1.0, 2000}}};  // comes back to where it was
   for (const auto& ramp : ramps) {
     config.batch_ramp = ramp;
     int64_t left = 0;

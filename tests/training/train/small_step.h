@@ -6,7 +6,7 @@
 
 namespace hadal::testing {
 
-inline Config small_config(const std::string& precision) {
+inline Config small_config(Precision precision) {
   Config config;
   auto& m = config.model;
   m.vocab_size = 50;

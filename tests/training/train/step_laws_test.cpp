@@ -16,7 +16,7 @@ using namespace hadal::testing;
 // no bias. The next batch goes on as if this one had never been.
 TEST(Step, NaNInOneMicroBatchOfFourSkipsTheStepOnceAndLeavesEverythingAsItWas) {
   for (const char* at : {"router", "loss"}) {
-    auto config = small_config("fp32");
+    auto config = small_config(Precision::fp32);
     config.train.micro_batch_sequences = 1;
     Rig s(config), clean(config);
     const auto state_of = [](Rig& r) {
@@ -67,8 +67,8 @@ TEST(Step, NaNInOneMicroBatchOfFourSkipsTheStepOnceAndLeavesEverythingAsItWas) {
 TEST(Step, EveryParameterGetsTheContributionsThatWereCounted) {
   for (const bool tied : {false, true})
     for (const int64_t experts : {4, 0})
-      for (const char* recompute : {"none", "norms", "all"}) {
-        auto config = small_config("fp32");
+      for (const Recompute recompute : {Recompute::none, Recompute::norms, Recompute::all}) {
+        auto config = small_config(Precision::fp32);
         config.model.tie_embeddings = tied;
         config.model.n_routed_experts = experts;
         config.model.n_mtp = 2;

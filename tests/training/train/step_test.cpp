@@ -194,17 +194,17 @@ TEST(Resources, ResolveAutomaticValuesAndRefuseWhatCannotFit) {
   EXPECT_EQ(config.model.vocab_size, 77);
   EXPECT_EQ(config.train.precision, Precision::fp32);
   EXPECT_EQ(config.train.micro_batch_sequences, 6);
-  auto native = small_config("auto");
+  auto native = small_config(Precision::automatic);
   resolve(native, 50, exec_of(owned, Isa::avx512_bf16), uint64_t(1) << 32);
-  EXPECT_EQ(native.train.precision, "bf16");
-  auto small = small_config("fp32");
+  EXPECT_EQ(native.train.precision, Precision::bf16);
+  auto small = small_config(Precision::fp32);
   EXPECT_THROW(resolve(small, 51, avx2, uint64_t(1) << 32), Error);  // vocabulary smaller than the tokenizer's
-  auto large = small_config("fp32");
+  auto large = small_config(Precision::fp32);
   EXPECT_THROW(resolve(large, 50, avx2, 1 << 20), Error);
 }
 
 TEST(Resources, PlanTheWorkspaceOfTheThreadsThatAreUsed) {
-  const auto config = small_config("fp32");
+  const auto config = small_config(Precision::fp32);
   const auto total = [&](int threads) { return plan_memory(config, model_options(config, true), threads).total(); };
   EXPECT_GT(total(64), total(1) + 63 * (256 << 10));
   OwnedExec one(1), many(64);
