@@ -89,7 +89,7 @@ TEST(Shards, CutOffWhileTheyAreTrainedOnEndTheRunWithTheirName) {
 }
 
 // The kind with which a run ends whose numbers leave the finite.
-ErrorKind end_of_divergence(const std::string& on_nan) {
+ErrorKind end_of_divergence(OnNan on_nan) {
   const SmallRun small;
   TrainRequest request;
   request.config = load_config(small.config().string());
@@ -97,7 +97,7 @@ ErrorKind end_of_divergence(const std::string& on_nan) {
   request.config.run = small.run().string();
   request.config.train.on_nan = on_nan;
   request.config.train.max_skips = 2;
-  request.config.train.precision = "fp32";
+  request.config.train.precision = Precision::fp32;
   request.config.model.init_std = 10;
   request.config.optim.lr = 100;
   request.config.optim.clip = 0;
@@ -105,7 +105,8 @@ ErrorKind end_of_divergence(const std::string& on_nan) {
   try {
     train(request, OwnedExec(1).exec);
   } catch (const Error& error) {
-    EXPECT_NE(std::string(error.what()).find(on_nan == "stop" ? "train.on_nan" : "train.max_skips"), std::string::npos)
+    EXPECT_NE(std::string(error.what()).find(on_nan == OnNan::stop ? "train.on_nan" : "train.max_skips"),
+              std::string::npos)
         << error.what();
     return error.kind();
   }
@@ -114,8 +115,8 @@ ErrorKind end_of_divergence(const std::string& on_nan) {
 }
 
 TEST(Divergence, IsAFailureOfTheWorkAndNoFaultOfTheProgram) {
-  EXPECT_EQ(end_of_divergence("stop"), ErrorKind::failed);
-  EXPECT_EQ(end_of_divergence("skip"), ErrorKind::failed);
+  EXPECT_EQ(end_of_divergence(OnNan::stop), ErrorKind::failed);
+  EXPECT_EQ(end_of_divergence(OnNan::skip), ErrorKind::failed);
 }
 
 }  // namespace

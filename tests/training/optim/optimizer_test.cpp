@@ -191,7 +191,7 @@ TEST(Optimizer, MomentsInBf16BesideWeightsInF64AreRefused) {
   f.add("w", {1}, {1});
   f.all[0]->master = f.all[0]->value = Tensor::zeros(f.owned.exec, DType::f64, {1});
   OptimConfig config;
-  config.moments = "bf16";
+  config.moments = MomentFormat::bf16;
   try {
     Optimizer(f.parameters, config, f.owned.exec);
     FAIL() << "what was asked is not what is made";

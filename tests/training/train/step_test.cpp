@@ -55,7 +55,7 @@ TEST(Step, AccumulationEqualsOneBigBatch) {
   }
 }
 
-TEST(Step, MaskedPiecesAreSegmentsWithPositionsOfTheirOwn) {
+TEST(Step, MaskedPassagesAreSegmentsWithPositionsOfTheirOwn) {
   const auto parts = micro_batches(batch_of({9, 6}, true), 2);
   ASSERT_EQ(parts.size(), 1u);
   ASSERT_EQ(parts[0].segments.size(), 4u);
