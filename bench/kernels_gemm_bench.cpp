@@ -69,7 +69,8 @@ Case grouped_case(const Exec& exec, DType dtype, Form form, std::string what, in
   const Tensor x = random_tensor(exec, dtype, {rows, in}), w = random_tensor(exec, dtype, {experts, out, in});
   const Tensor y = random_tensor(exec, dtype, {rows, out});
   const Tensor dw = form == Form::weight ? Tensor::zeros(exec, DType::f32, {experts, out, in}) : Tensor();
-  const std::vector<int64_t> offsets = uneven_offsets(experts, rows);
+  const std::vector<int64_t> list = uneven_offsets(experts, rows);
+  const Tensor offsets = Tensor::from(exec, std::vector<int32_t>(list.begin(), list.end()), {experts + 1});
   const std::string name =
       fmt::format("{} grouped {} {}x[{}x{}] rows {}", what, kFormNames[int(form)], experts, out, in, rows);
   return {name, 2.0 * double(rows) * double(in) * double(out), 0.0, kGroupedFloor, [=] {

@@ -24,6 +24,7 @@
 #include "bench/peak.h"
 #include "checkpoint/checkpoint.h"
 #include "config/config_io.h"
+#include "nn/part_clock.h"
 #include "text/bpe_trainer.h"
 #include "train/resources.h"
 #include "train/step.h"
@@ -188,7 +189,7 @@ void run(const Arguments& a) {
   const uint64_t baseline = current_rss_bytes();
   reset_peak();
 
-  resolve(config, config.model.vocab_size, a.isa, memory_info().available);
+  resolve(config, config.model.vocab_size, owned.exec, memory_info().available);
   config.train.steps = 1 << 20;
   Transformer model(config.model, model_options(config, true), owned.exec);
   load_model_tensors(data / "weights.safetensors", model.parameters());

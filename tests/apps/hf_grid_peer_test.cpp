@@ -149,7 +149,9 @@ void bf16_is_as_near_to_fp32_as_transformers_itself(const Cases& cases) {
     OwnedExec owned(2);
     auto loaded = load(peer, Precision::bf16, false, owned.exec);
     std::vector<double> ours;
-    loaded.transformer->forward(batch_of(peer, 0, peer.tensors->entry("more_tokens").shape[0], "more_tokens"), &ours);
+    loaded.transformer->forward(owned.exec,
+                                batch_of(peer, 0, peer.tensors->entry("more_tokens").shape[0], "more_tokens"),
+                                {.log_probs = &ours});
     const Tensor exact = peer.tensors->tensor("more_log_probs");
     const double error = mean_difference(ours, exact);
     const double theirs = mean_difference(values(peer.tensors->tensor("more_log_probs_bf16")), exact);

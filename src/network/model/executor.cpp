@@ -5,22 +5,33 @@
 namespace hadal {
 namespace {
 
-// What is still to come for each micro-batch: its flight may go after the last of it.
-std::vector<int64_t> actions_of_each(const Actions& actions, int64_t n_batches) {
-  std::vector<int64_t> left(size_t(n_batches), 0);
+// What is to come for each micro-batch: its flight may go after the last of it.
+std::vector<int64_t> actions_of_each(const Actions& actions, int64_t n_batches, bool keep) {
+  std::vector<std::vector<ActionKind>> of(static_cast<size_t>(n_batches));
   for (const Action& action : actions) {
     check(action.micro_batch >= 0 && action.micro_batch < n_batches, ErrorKind::internal,
           "an action of micro-batch {} among {}", action.micro_batch, n_batches);
-    ++left[size_t(action.micro_batch)];
+    of[size_t(action.micro_batch)].push_back(action.kind);
   }
-  return left;
+  using enum ActionKind;
+  using Kinds = std::vector<ActionKind>;
+  std::vector<int64_t> count;
+  for (size_t m = 0; m < of.size(); ++m) {
+    const bool whole =
+        keep ? of[m] == Kinds{forward, backward} || of[m] == Kinds{forward, backward_input, backward_weight}
+             : of[m] == Kinds{forward};
+    check(whole, ErrorKind::internal, "micro-batch {} has {} actions, which are not F and then {}", m, of[m].size(),
+          keep ? "B, or Bi and W" : "nothing");
+    count.push_back(int64_t(of[m].size()));
+  }
+  return count;
 }
 
 }  // namespace
 
 LossSums execute(const Actions& actions, const Stage& stage, const Pass& pass, std::span<const MicroBatch> batches,
                  const FlightHooks& hooks) {
-  std::vector<int64_t> left = actions_of_each(actions, int64_t(batches.size()));
+  std::vector<int64_t> left = actions_of_each(actions, int64_t(batches.size()), pass.keep);
   std::vector<std::unique_ptr<Flight>> flights(batches.size());
   std::vector<LossSums> sums(batches.size());
   for (const Action& action : actions) {
@@ -33,7 +44,6 @@ LossSums execute(const Actions& actions, const Stage& stage, const Pass& pass, s
       sums[m] = flight->sums();
       if (hooks.after_forward) hooks.after_forward(*flight, int64_t(m));
     } else {
-      check(bool(flight), ErrorKind::internal, "micro-batch {} goes backward, but is not under way", m);
       switch (action.kind) {
         case ActionKind::backward: stage.backward(pass, *flight); break;
         case ActionKind::backward_input: stage.backward_input(pass, *flight); break;

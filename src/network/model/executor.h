@@ -15,8 +15,9 @@ struct FlightHooks {
   std::function<void(Flight&, int64_t micro_batch)> after_forward;
 };
 
-// Sums of all micro-batches, merged in their order whatever the order of the actions. Throws internal when a
-// micro-batch goes backward without being under way, or when an action names one that is not there.
+// Sums of all micro-batches, merged in their order whatever the order of the actions. Throws internal, before anything
+// runs, when the list is not whole: every micro-batch has one F first and, where gradients are kept, B, or Bi and later
+// W.
 LossSums execute(const Actions& actions, const Stage& stage, const Pass& pass, std::span<const MicroBatch> batches,
                  const FlightHooks& hooks);
 

@@ -222,6 +222,8 @@ TEST(ModelBits, AListThatLeavesSomethingOutIsRefused) {
   };
   EXPECT_THROW(run(backward_first), Error);
   EXPECT_THROW(run({{ActionKind::forward, 0, 1}}), Error);
+  EXPECT_THROW(run({{ActionKind::forward, 0, 0}}), Error);
+  EXPECT_THROW(run({{ActionKind::forward, 0, 0}, {ActionKind::backward_input, 0, 0}}), Error);
   run(one_stage(1));
   try {
     small.model.forward_backward(small.owned.exec, batch, loss_weights(small_config()));
