@@ -79,8 +79,8 @@ TEST(Signals, EndAProgramThatOnlyWaits) {
   for (const char* name : {"INT", "TERM"}) {
     // Input that never comes. A shell starts what runs behind it deaf to SIGINT; the program hears it again.
     const auto result =
-        run_hadal("tokenizer encode --jsonl " + SmallRun::quoted(small.run() / "data" / "tokenizer") + " < " + pipe +
-                      " & p=$!; exec 3> " + pipe + "; sleep 1; kill -" + name + " $p; wait $p",
+        run_hadal("tokenizer encode --jsonl --tokenizer " + SmallRun::quoted(small.run() / "data" / "tokenizer") +
+                      " < " + pipe + " & p=$!; exec 3> " + pipe + "; sleep 1; kill -" + name + " $p; wait $p",
                   "rm -f " + pipe + "; mkfifo " + pipe + ";");
     EXPECT_EQ(result.code, std::string(name) == "INT" ? 130 : 143) << result.err;
   }

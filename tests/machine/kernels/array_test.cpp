@@ -5,8 +5,6 @@
 #include <atomic>
 #include <vector>
 
-#include "kernels/elementwise.h"
-
 namespace hadal::kernels {
 namespace {
 
@@ -41,15 +39,6 @@ TEST(KernelArray, VisitsTheElementTypesThatFormatsName) {
       },
       DType::f64, DType::f64);
   EXPECT_EQ(calls, 2);
-}
-
-TEST(KernelArray, ReductionsHaveAtMostAFixedNumberOfParts) {
-  for (int64_t rows : {1, 100, 5000, 1 << 20})
-    for (int64_t cols : {1, 64, 4096, 100000}) {
-      const int64_t block = reduce_rows_per_part(rows, cols);
-      EXPECT_GE(block, 1);
-      EXPECT_LE((rows + block - 1) / block, kReduceParts);
-    }
 }
 
 }  // namespace
