@@ -74,13 +74,14 @@ class Meter {
 // Which rows promised a share of the peak, and which did not keep it.
 class Floors {
  public:
-  // The column's text; empty without a floor. `shares` are of the FP32 peak.
-  std::string judge(const std::string& row, double floor, const std::vector<double>& shares) {
+  // The column's text; empty without a floor. `shares` are of the FP32 peak, or of what `of` names.
+  std::string judge(const std::string& row, double floor, const std::vector<double>& shares,
+                    const char* of = "the peak") {
     if (floor <= 0) return "";
     ++count_;
     const double worst = *std::min_element(shares.begin(), shares.end());
     const bool held = worst >= floor;
-    if (!held) failed_.push_back(fmt::format("{}: {:.1f}% of the peak, floor {:.0f}%", row, 100 * worst, 100 * floor));
+    if (!held) failed_.push_back(fmt::format("{}: {:.1f}% of {}, floor {:.0f}%", row, 100 * worst, of, 100 * floor));
     return fmt::format("  floor {:.0f}% {}", 100 * floor, held ? "held" : "FAILED");
   }
   int exit_code() const {

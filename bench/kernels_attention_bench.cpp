@@ -52,6 +52,7 @@ struct Problem {
     in.v = c.absorbed ? kv : kv.col_range(c.d_nope, kv_cols - c.d_nope);
     in.k_rope = random_tensor(exec, dtype, {tk, c.d_rope}, 3);
     in.k_head_stride = in.v_head_stride = c.absorbed ? 0 : c.d_nope + c.d_v;
+    in.values_are_keys = c.absorbed;
     in.n_heads = c.heads, in.d_nope = c.d_nope, in.d_rope = c.d_rope, in.d_v = c.d_v;
     in.scale = 1 / std::sqrt(double(d_qk));
     in.segments = &segments;

@@ -96,28 +96,45 @@ inline double peak_gflops(ThreadPool& pool, Isa isa, bool bf16_pairs, double bud
   return flops[0] * pool.n_threads() / seconds * 1e-9;
 }
 
+// Memory read by ordinary loads: a buffer far larger than any cache, a contiguous part per task.
+class ReadProbe {
+ public:
+  explicit ReadProbe(ThreadPool& pool) : pool_(pool), parts_(pool.n_threads() * 8), sums_(size_t(parts_) * 8) {}
+  double rate() {  // GB/s of one pass
+    const double start = steady_seconds();
+    const int64_t part = kBytes / parts_;
+    pool_.parallel_for(parts_, [&](int64_t i, int) {
+      const uint64_t* p = buffer_.data() + i * part / 8;
+      uint64_t s0 = 0, s1 = 0, s2 = 0, s3 = 0;
+      for (int64_t j = 0; j < part / 8; j += 4) s0 += p[j], s1 += p[j + 1], s2 += p[j + 2], s3 += p[j + 3];
+      sums_[size_t(i) * 8] = s0 + s1 + s2 + s3;
+    });
+    return 1e-9 * double(kBytes) / (steady_seconds() - start);
+  }
+  void* buffer() { return buffer_.data(); }
+  static constexpr int64_t kBytes = int64_t(256) << 20;
+
+ private:
+  ThreadPool& pool_;
+  int64_t parts_;
+  std::vector<uint64_t> buffer_ = std::vector<uint64_t>(size_t(kBytes) / 8, 1);
+  std::vector<uint64_t> sums_;
+};
+
 struct Bandwidth {
   double read = 0, write = 0;  // GB/s
 };
 
-// A buffer far larger than any cache, a contiguous part per task; ordinary loads, and memset for stores.
+// Reads, and memset for stores.
 inline Bandwidth memory_bandwidth(ThreadPool& pool) {
-  const int64_t bytes = int64_t(256) << 20, parts = pool.n_threads() * 8, part = bytes / parts;
-  std::vector<uint64_t> buffer(size_t(bytes) / 8, 1);
-  std::vector<uint64_t> sums(size_t(parts) * 8);
+  ReadProbe probe(pool);
   Bandwidth result;
-  result.read = 1e-9 * double(bytes) / best_seconds([&] {
-                  pool.parallel_for(parts, [&](int64_t i, int) {
-                    const uint64_t* p = buffer.data() + i * part / 8;
-                    uint64_t s0 = 0, s1 = 0, s2 = 0, s3 = 0;
-                    for (int64_t j = 0; j < part / 8; j += 4)
-                      s0 += p[j], s1 += p[j + 1], s2 += p[j + 2], s3 += p[j + 3];
-                    sums[size_t(i) * 8] = s0 + s1 + s2 + s3;
-                  });
-                });
-  result.write = 1e-9 * double(bytes) / best_seconds([&] {
-                   pool.parallel_for(
-                       parts, [&](int64_t i, int) { std::memset(buffer.data() + i * part / 8, int(i), size_t(part)); });
+  best_seconds([&] { result.read = std::max(result.read, probe.rate()); });
+  const int64_t parts = pool.n_threads() * 8, part = ReadProbe::kBytes / parts;
+  result.write = 1e-9 * double(ReadProbe::kBytes) / best_seconds([&] {
+                   pool.parallel_for(parts, [&](int64_t i, int) {
+                     std::memset(static_cast<char*>(probe.buffer()) + i * part, int(i), size_t(part));
+                   });
                  });
   return result;
 }

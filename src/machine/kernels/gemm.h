@@ -19,7 +19,9 @@ namespace hadal::kernels {
 constexpr int64_t kGemmChunk = 128;
 
 // Element (i, j) of A lies a_row * i + a_col * j elements after `a`, likewise B (rows are k); one stride of the two is
-// 1. C's columns are contiguous. No operand overlaps C. Sizes may be 0: k = 0 gives zeros, or leaves C with `add`.
+// 1. C's columns are contiguous. No operand overlaps C. Sizes may be 0: k = 0 gives zeros, or leaves C with `add`. B may
+// also be panels packed for the instruction set (gemm_panels.h): then A's columns are contiguous, and the bits are those
+// of the product with what was packed.
 struct GemmProduct {
   const void* a = nullptr;
   const void* b = nullptr;
@@ -33,6 +35,7 @@ struct Gemm {
   // f32 or bf16; f64 only if all three are, and only by the reference
   DType a_type = DType::f32, b_type = DType::f32, c_type = DType::f32;
   int64_t a_row = 0, a_col = 1, b_row = 0, b_col = 1, c_row = 0;  // in elements
+  bool b_is_panels = false;                                       // b_row and b_col say nothing then
   bool add = false;
   Lane* lane = nullptr;
 };

@@ -60,6 +60,10 @@ void check_inputs(const AttentionInputs& in) {
         in.v.row_stride());
   if (in.d_nope > 0) check_same_rows(in.k_nope, "k_nope", in.v);
   if (in.d_rope > 0) check_same_rows(in.k_rope, "k_rope", in.v);
+  check(!in.values_are_keys || (in.v.raw() == in.k_nope.raw() && in.v.row_stride() == in.k_nope.row_stride() &&
+                                in.v_head_stride == in.k_head_stride && in.d_v <= in.d_nope),
+        ErrorKind::invalid, "attention: values are said to be keys, but lie elsewhere or are wider ({} of {})", in.d_v,
+        in.d_nope);
   for (const Segment& s : *in.segments) {
     check(s.n_q >= 0 && s.n_q <= s.n_k, ErrorKind::invalid, "attention: a segment has {} queries for {} keys", s.n_q,
           s.n_k);
@@ -90,6 +94,7 @@ kernels::Attention kernel_args(const Exec& exec, const AttentionInputs& in, cons
           .d_rope = in.d_rope,
           .d_v = in.d_v,
           .scale = in.scale,
+          .values_are_keys = in.values_are_keys,
           .o = rows_of(o),
           .lse = rows_of(lse),
           .segments = in.segments->data(),

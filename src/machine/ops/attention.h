@@ -24,6 +24,7 @@ struct AttentionInputs {
   int64_t k_head_stride = 0, v_head_stride = 0;  // 0 = one shared head (absorbed form)
   int64_t n_heads = 0, d_nope = 0, d_rope = 0, d_v = 0;
   double scale = 1.0;
+  bool values_are_keys = false;  // v is k_nope's first d_v columns: the same memory (absorbed form)
   const std::vector<Segment>* segments = nullptr;
 };
 

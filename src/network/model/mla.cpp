@@ -94,6 +94,7 @@ ops::AttentionInputs Mla::inputs(const Rows& rows, const Saved& saved) const {
     in.q = saved.q_absorbed;
     in.k_nope = in.v = latent;
     in.d_nope = in.d_v = rank_;
+    in.values_are_keys = true;
     return in;
   }
   const Tensor kv = rows.cache ? rows.cache->kv : saved.kv;

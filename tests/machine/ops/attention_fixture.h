@@ -58,6 +58,7 @@ struct Problem {
     in.k_head_stride = in.v_head_stride = head_stride();
     in.n_heads = s.heads, in.d_nope = s.d_nope, in.d_rope = s.d_rope, in.d_v = s.d_v;
     in.scale = 1 / std::sqrt(double(d_qk()));
+    in.values_are_keys = s.absorbed;
     in.segments = &s.segments;
     return in;
   }

@@ -275,6 +275,24 @@ TEST(Attention, BitsBetrayTilesThatAreNotAlignedToTheDocument) {
   }
 }
 
+TEST(Attention, ReadsValuesThatAreKeysOnceWithTheSameBits) {
+  for (Isa isa : available_isas()) {
+    OwnedExec owned(2, isa);
+    for (DType dtype : {DType::f32, DType::bf16}) {
+      for (int64_t n_q : {1, 150}) {
+        const Problem problem(owned.exec, {3, 40, 8, 32, true, {{0, n_q, 0, 150}}, n_q, 150}, dtype);
+        Results once, twice;
+        problem.forward(owned.exec, once);
+        problem.forward(owned.exec, twice);
+        ops::AttentionInputs in = problem.inputs();
+        in.values_are_keys = false;
+        ops::attention_forward(owned.exec, in, twice.o, twice.lse);
+        EXPECT_TRUE(same_bits(once.o, twice.o) && same_bits(once.lse, twice.lse)) << isa_name(isa) << " " << n_q;
+      }
+    }
+  }
+}
+
 // --- memory and refusals ---
 
 TEST(Attention, WorkspaceGrowsAtMostLinearlyWithTheSequence) {

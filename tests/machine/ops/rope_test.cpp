@@ -49,6 +49,23 @@ TEST(Rope, TurnsInterleavedPairsOfEveryHeadByTheRowsPosition) {
   });
 }
 
+TEST(Rope, TableHoldsCosineAndSineOfPositionTimesFrequencyTimesTheMultiplier) {
+  for (Isa isa : available_isas()) {
+    OwnedExec owned(2, isa);
+    const std::vector<double> frequencies = {1.0, 0.1, 0.001};
+    for (DType dtype : {DType::f64, DType::f32}) {
+      const Tensor table = Tensor::empty(owned.exec, dtype, {500, 6});
+      ops::rope_table(owned.exec, table, frequencies, 1.25);
+      for (int64_t p : {0, 1, 77, 499})
+        for (int64_t i = 0; i < 3; ++i) {
+          const double angle = double(p) * frequencies[size_t(i)], unit = dtype == DType::f64 ? 0 : 1e-7;
+          EXPECT_NEAR(element(table, p * 6 + 2 * i), 1.25 * std::cos(angle), unit);
+          EXPECT_NEAR(element(table, p * 6 + 2 * i + 1), 1.25 * std::sin(angle), unit);
+        }
+    }
+  }
+}
+
 TEST(Rope, KeepsTheLengthOfPairsAndDependsOnDistanceOnly) {
   OwnedExec owned(1, Isa::reference);
   const Exec& exec = owned.exec;

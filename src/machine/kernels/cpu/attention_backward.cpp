@@ -114,8 +114,8 @@ struct BackwardTask {
         } else {
 #if defined(HADAL_ISA_avx512_bf16)
           const int64_t at = row / 2 * kTile + v * kW;
-          store(x.p_across + at, V{(__m512)interleave(p[0], p[1]).v});
-          store(x.ds_across + at, V{(__m512)interleave(ds[0], ds[1]).v});
+          store(x.p_across + at, as_words(interleave(p[0], p[1])));
+          store(x.ds_across + at, as_words(interleave(ds[0], ds[1])));
           bf16* words = reinterpret_cast<bf16*>(x.ds_words) + row * kTile + v * kW;
           store(words, ds[0]);
           store(words + kTile, ds[1]);

@@ -111,10 +111,6 @@ struct ForwardTask {
   }
 
   bool few() const { return task.n_rows <= kFewRows; }
-  bool values_are_keys() const {
-    return a.v.data == a.k_nope.data && a.v.stride == a.k_nope.stride && a.v_head_stride == a.k_head_stride &&
-           a.d_v <= a.d_nope;
-  }
 
   void pack_queries() const {
     for (int64_t row = 0; row < task.n_rows; ++row) {
@@ -134,12 +130,12 @@ struct ForwardTask {
   // With few rows the keys stay staged, and f.kt holds the queries. Values that are the first part of the keys (the
   // absorbed form) are not staged again.
   void pack_tile(int64_t tile_begin) const {
-    if (!values_are_keys()) pack_values(tile_begin);
+    if (!a.values_are_keys) pack_values(tile_begin);
     stage_keys<U, T>(f.stage, w.ld_qk, a, s, task.head, tile_begin);
     if (!few()) transpose_tile(f.kt, f.stage, w.ld_qk, w.qk_words);
 #if defined(HADAL_ISA_avx512_bf16)
     if constexpr (U::kPer == 2) {
-      if (values_are_keys()) pair_rows(f.v, w.ld_v_cols, f.stage, w.ld_qk, kTile, a.d_v);
+      if (a.values_are_keys) pair_rows(f.v, w.ld_v_cols, f.stage, w.ld_qk, kTile, a.d_v);
     }
 #endif
   }
@@ -167,7 +163,7 @@ struct ForwardTask {
     } else {
       score_tile<U>({f.q + first_row * w.ld_qk, w.ld_qk, f.kt, kTile, f.s, kTile}, causal, first, whole, w.qk_words);
     }
-    const bool in_stage = U::kPer == 1 && values_are_keys();
+    const bool in_stage = U::kPer == 1 && a.values_are_keys;
     softmax_tile<U>(f, f.m + first_row, f.l + first_row * kW, causal, begin, n_rows, factor);
     apply_tile<U, Into::rescale>({f.p, kTile / U::kPer, in_stage ? f.stage : f.v, in_stage ? w.ld_qk : w.ld_v_cols,
                                   f.o + first_row * w.ld_v_cols, w.ld_v_cols, f.alpha},
@@ -188,7 +184,7 @@ struct ForwardTask {
     pack_queries();
     for (int64_t tile = 0; tile <= position(task.n_rows - 1); tile += kTile) {
       pack_tile(tile);
-      if (!few() || !values_are_keys()) prefetch_tile<T>(a, s, task.head, tile + kTile);
+      if (!few() || !a.values_are_keys) prefetch_tile<T>(a, s, task.head, tile + kTile);
       for (int64_t row = 0; row < task.n_rows; row += kTile) visit_block(row, tile, factor);
     }
     write();

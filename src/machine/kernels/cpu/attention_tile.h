@@ -1,4 +1,4 @@
-// What attention's forward and backward share: products of packed tiles, packing, 2^x. See attention_layout.h for
+// What attention's forward and backward share: products of packed tiles, and packing. See attention_layout.h for
 // words.
 #pragma once
 #include "kernels/cpu/attention_layout.h"
@@ -9,11 +9,7 @@ namespace {
 
 constexpr int64_t kTile = kAttentionTile;
 // A block of kRows x up to kCols vectors of results stays in registers; kTile is a multiple of kRows.
-#if defined(HADAL_ISA_avx2)
-constexpr int kRows = 4, kCols = 3;
-#else
-constexpr int kRows = 8, kCols = 3;
-#endif
+constexpr int kRows = kW == 8 ? 4 : 8, kCols = 3;
 
 // Words: single floats, or pairs of bf16.
 struct Singles {
@@ -23,9 +19,7 @@ struct Singles {
 #if defined(HADAL_ISA_avx512_bf16)
 struct WordPairs {
   static constexpr int64_t kPer = 2;
-  static __attribute__((always_inline)) V multiply_add(V a, V b, V c) {
-    return dot(c, Pairs{(__m512bh)a.v}, Pairs{(__m512bh)b.v});
-  }
+  static __attribute__((always_inline)) V multiply_add(V a, V b, V c) { return dot(c, as_pairs(a), as_pairs(b)); }
 };
 #endif
 
@@ -161,31 +155,6 @@ void apply_across(const Product& all, const Causal& causal, int64_t cols) {
   }
 }
 
-// 2^x for x <= 127, relative error 1e-7; below -126 it is 0 or as good as (AVX2: 2^-126). NaN stays NaN.
-HADAL_INLINE V power_of_two(V x) {
-#if defined(HADAL_ISA_avx2)
-  x = max(broadcast(-126.0f), x);
-  const V n = round(x), f = sub(x, n);
-  V p = broadcast(0.0013264727213746820f);
-  p = fma(p, f, broadcast(0.0096715128124946380f));
-  p = fma(p, f, broadcast(0.0555073374483924500f));
-  p = fma(p, f, broadcast(0.2402224208267750000f));
-  p = fma(p, f, broadcast(0.6931469775973306000f));
-  p = fma(p, f, broadcast(1.0f));
-  const __m256i power = _mm256_slli_epi32(_mm256_cvtps_epi32(n.v), 23);
-  return {_mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(p.v), power))};
-#else
-  const V f{_mm512_reduce_ps(x.v, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC)};  // x - floor(x)
-  V p = broadcast(0.0018671305698070018f);
-  p = fma(p, f, broadcast(0.0090170292532908310f));
-  p = fma(p, f, broadcast(0.0557999138798263000f));
-  p = fma(p, f, broadcast(0.2401644499368103800f));
-  p = fma(p, f, broadcast(0.6931513118234258000f));
-  p = fma(p, f, broadcast(1.0f));
-  return {_mm512_scalef_ps(p.v, x.v)};  // p * 2^floor(x)
-#endif
-}
-
 // --- packing ---
 
 HADAL_INLINE void put_piece(float* to, const float* from, int64_t n) {
@@ -222,59 +191,6 @@ HADAL_INLINE void put_row(float* to, const T* x, int64_t nx, const T* y, int64_t
 HADAL_INLINE void clear_rows(float* to, int64_t n_rows, int64_t ld) {
   for (int64_t i = 0; i < n_rows * ld; i += kW) store(to + i, zero());
 }
-
-#if defined(HADAL_ISA_avx2)
-HADAL_INLINE void transpose_block(float* to, int64_t ld_to, const float* from, int64_t ld_from) {
-  __m256 r[8], t[8];
-#pragma GCC unroll 8
-  for (int i = 0; i < 8; ++i) r[i] = _mm256_loadu_ps(from + i * ld_from);
-#pragma GCC unroll 4
-  for (int i = 0; i < 8; i += 2) {
-    t[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
-    t[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
-  }
-#pragma GCC unroll 2
-  for (int i = 0; i < 8; i += 4) {
-    r[i] = _mm256_shuffle_ps(t[i], t[i + 2], 0x44);
-    r[i + 1] = _mm256_shuffle_ps(t[i], t[i + 2], 0xee);
-    r[i + 2] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0x44);
-    r[i + 3] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0xee);
-  }
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i) {
-    _mm256_storeu_ps(to + i * ld_to, _mm256_permute2f128_ps(r[i], r[i + 4], 0x20));
-    _mm256_storeu_ps(to + (i + 4) * ld_to, _mm256_permute2f128_ps(r[i], r[i + 4], 0x31));
-  }
-}
-#else
-HADAL_INLINE void transpose_block(float* to, int64_t ld_to, const float* from, int64_t ld_from) {
-  __m512 r[16], t[16];
-#pragma GCC unroll 16
-  for (int i = 0; i < 16; ++i) r[i] = _mm512_loadu_ps(from + i * ld_from);
-#pragma GCC unroll 8
-  for (int i = 0; i < 16; i += 2) {
-    t[i] = _mm512_unpacklo_ps(r[i], r[i + 1]);
-    t[i + 1] = _mm512_unpackhi_ps(r[i], r[i + 1]);
-  }
-#pragma GCC unroll 4
-  for (int i = 0; i < 16; i += 4) {  // r[i + j]: in 128-bit lane l the column 4 l + j of rows i .. i+3
-    r[i] = _mm512_shuffle_ps(t[i], t[i + 2], 0x44);
-    r[i + 1] = _mm512_shuffle_ps(t[i], t[i + 2], 0xee);
-    r[i + 2] = _mm512_shuffle_ps(t[i + 1], t[i + 3], 0x44);
-    r[i + 3] = _mm512_shuffle_ps(t[i + 1], t[i + 3], 0xee);
-  }
-#pragma GCC unroll 4
-  for (int j = 0; j < 4; ++j) {
-    const __m512 a = _mm512_shuffle_f32x4(r[j], r[4 + j], 0x88), b = _mm512_shuffle_f32x4(r[j], r[4 + j], 0xdd);
-    const __m512 c = _mm512_shuffle_f32x4(r[8 + j], r[12 + j], 0x88),
-                 d = _mm512_shuffle_f32x4(r[8 + j], r[12 + j], 0xdd);
-    _mm512_storeu_ps(to + j * ld_to, _mm512_shuffle_f32x4(a, c, 0x88));
-    _mm512_storeu_ps(to + (8 + j) * ld_to, _mm512_shuffle_f32x4(a, c, 0xdd));
-    _mm512_storeu_ps(to + (4 + j) * ld_to, _mm512_shuffle_f32x4(b, d, 0x88));
-    _mm512_storeu_ps(to + (12 + j) * ld_to, _mm512_shuffle_f32x4(b, d, 0xdd));
-  }
-}
-#endif
 
 // to[word, row] = from[row, word] for a tile of rows.
 HADAL_INLINE void transpose_tile(float* to, const float* from, int64_t ld, int64_t words) {

@@ -7,10 +7,47 @@
 #include "kernels/gemm.h"
 
 #include "kernels/cpu/gemm_block.h"
+#include "kernels/cpu/gemm_few.h"
 #include "kernels/cpu/gemm_stream.h"
 
 namespace hadal::kernels::HADAL_ISA {
 namespace {
+
+// How B comes: as a strided view of T, or as panels of T packed once.
+template <class T>
+struct Strided {
+  using type = T;
+  static constexpr bool kPacked = false;
+};
+template <class T>
+struct Panels {
+  using type = T;
+  static constexpr bool kPacked = true;
+};
+
+// The words of a panel packed once as the step reads them, or widened into the worker's panel.
+template <class Step, class T>
+const float* words_of(const Block& x, int64_t col, int64_t k, int64_t depth) {
+  const float* words = panel_at<T>(x, col, k);
+  if (sizeof(T) * Step::kDepth == 4) return words;
+  for (int64_t i = 0; i < depth; i += 2, words += kPanel) {
+    float* to = x.panel_b + i * kPanel;
+    for (int64_t j = 0; j < kPanel; j += kW) {
+      store(to + j, lower_halves(load(words + j)));
+      store(to + kPanel + j, upper_halves(load(words + j)));
+    }
+  }
+  return x.panel_b;
+}
+template <class Step, class T, int NV>
+HADAL_INLINE const float* panel_of(Panels<T>, const Block& x, int64_t col, int64_t k, int64_t depth, Ahead) {
+  return words_of<Step, T>(x, col, k, depth);
+}
+template <class Step, class T, int NV>
+HADAL_INLINE const float* panel_of(Strided<T>, const Block& x, int64_t col, int64_t k, int64_t depth, Ahead next) {
+  pack_b<Step, T, NV>(x, x.panel_b, col, k, depth, next);
+  return x.panel_b;
+}
 
 Ahead next_panel(const Block& x, int64_t col, int64_t k) {
   const Gemm& g = x.args;
@@ -25,6 +62,11 @@ Ahead next_panel(const Block& x, int64_t col, int64_t k) {
   if (k >= x.product.k) return {};
   const int64_t size = g.b_type == DType::bf16 ? 2 : 4;
   const int64_t cols = least(kPanel, x.cols - col), depth = least(kGemmChunk, x.product.k - k);
+  if (g.b_is_panels) {
+    const bool half = g.b_type == DType::bf16;
+    const float* words = half ? panel_at<bf16>(x, col, k) : panel_at<float>(x, col, k);
+    return {reinterpret_cast<const char*>(words), 4 * kPanel, 4 * kPanel, half ? (depth + 1) / 2 : depth};
+  }
   const char* first = static_cast<const char*>(x.product.b) + (k * g.b_row + (x.col + col) * g.b_col) * size;
   if (g.b_col == 1) return {first, g.b_row * size, cols * size, depth};
   return {first, g.b_col * size, depth * size, cols};
@@ -72,11 +114,11 @@ void run_panel(const Block& x, int64_t col, int64_t cols, int64_t k) {
   const int64_t depth = least(kGemmChunk, x.product.k - k);
   const bool bf16_out = g.c_type == DType::bf16, whole = cols == NV * kW, last = k + depth == x.product.k;
   const Ahead next = next_panel(x, col, k);
-  pack_b<Step, TB, NV>(x, x.panel_b, col, k, depth, x.few() ? next : Ahead{});
+  const float* panel = panel_of<Step, typename TB::type, NV>(TB{}, x, col, k, depth, x.few() ? next : Ahead{});
   const int64_t size = bf16_out ? 2 : 4;
   char* c = static_cast<char*>(x.product.c) + (x.row * g.c_row + x.col + col) * size;
   char* totals = reinterpret_cast<char*>(x.totals(col));
-  Micro m{x.packed_a, x.panel_b, ceil_div(depth, Step::kDepth), x.totals(col), kPanel, totals, 4 * kPanel, false,
+  Micro m{x.packed_a, panel,     ceil_div(depth, Step::kDepth), x.totals(col), kPanel, totals, 4 * kPanel, false,
           totals,     4 * kPanel};
   if (k == 0 && !g.add) {
     m.from = nullptr;
@@ -101,7 +143,7 @@ void run_panel(const Block& x, int64_t col, int64_t cols, int64_t k) {
 template <class Step, class TB>
 void run_columns(const Block& x, int64_t col, int64_t k) {
   const int64_t cols = least(kPanel, x.cols - col);
-  if (cols > kW) {
+  if (cols > kW || TB::kPacked) {
     run_panel<Step, TB, kVectors>(x, col, cols, k);
   } else {
     run_panel<Step, TB, 1>(x, col, cols, k);
@@ -122,24 +164,29 @@ void run_few_rows(const Block& x) {
 
 template <class Step, class TA, class TB>
 void run_block(const Block& x) {
-  if (x.stream) return stream_block<Step, TA, TB>(x);
-  if (x.few()) return run_few_rows<Step, TA, TB>(x);
+  if constexpr (TB::kPacked) {
+    if (x.few()) return few_block<Step, TA, typename TB::type>(x);
+  } else {
+    if (x.stream) return stream_block<Step, TA, typename TB::type>(x);
+    if (x.few()) return run_few_rows<Step, TA, TB>(x);
+  }
   for (int64_t k = 0; k < x.product.k; k += kGemmChunk) {
     pack_a<Step, TA>(x, k, least(kGemmChunk, x.product.k - k));
     for (int64_t col = 0; col < x.cols; col += kPanel) run_columns<Step, TB>(x, col, k);
   }
 }
 
+template <template <class> class B>
 void choose_types(const Block& x) {
   const bool a16 = x.args.a_type == DType::bf16, b16 = x.args.b_type == DType::bf16;
 #if defined(HADAL_ISA_avx512_bf16)
-  if (a16 && b16) return run_block<StepBf16, bf16, bf16>(x);
+  if (a16 && b16) return run_block<StepBf16, bf16, B<bf16>>(x);
 #else
-  if (a16 && b16) return run_block<StepF32, bf16, bf16>(x);
+  if (a16 && b16) return run_block<StepF32, bf16, B<bf16>>(x);
 #endif
-  if (a16) return run_block<StepF32, bf16, float>(x);
-  if (b16) return run_block<StepF32, float, bf16>(x);
-  run_block<StepF32, float, float>(x);
+  if (a16) return run_block<StepF32, bf16, B<float>>(x);
+  if (b16) return run_block<StepF32, float, B<bf16>>(x);
+  run_block<StepF32, float, B<float>>(x);
 }
 
 // How all products are cut: into as few blocks as the limits allow and `more` of rows, each a whole number of panels
@@ -246,7 +293,8 @@ void run_task(void* context, int64_t task, int worker) {
                 memory,
                 memory + kPackedA,
                 memory + kPackedA + kGemmPanelCols * kGemmChunk};
-  p.k == 0 ? zero_block(x) : choose_types(x);
+  if (p.k == 0) return zero_block(x);
+  job.args.b_is_panels ? choose_types<Panels>(x) : choose_types<Strided>(x);
 }
 
 }  // namespace

@@ -50,6 +50,17 @@ void pack_b(const Block& x, float* out, int64_t col, int64_t k, int64_t depth, A
   }
 }
 
+// B packed once (gemm_panels.h): words of a panel `depth` deep, and those of the block's column col from k on.
+template <class T>
+constexpr int64_t panel_words_of(int64_t depth) {
+  return (sizeof(T) == 2 ? (depth + 1) / 2 : depth) * kPanel;
+}
+template <class T>
+const float* panel_at(const Block& x, int64_t col, int64_t k) {
+  return static_cast<const float*>(x.product.b) + (x.col + col) / kPanel * panel_words_of<T>(x.product.k) +
+         panel_words_of<T>(k);
+}
+
 // The scratch totals of one panel of columns, from C (add) or to C.
 template <class T>
 void load_totals(const Block& x, int64_t col, int64_t cols) {

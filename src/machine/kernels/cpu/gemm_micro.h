@@ -6,6 +6,7 @@
 #pragma once
 #include "kernels/cpu/simd.h"
 #include "kernels/gemm.h"
+#include "kernels/gemm_panels.h"
 
 namespace hadal::kernels::HADAL_ISA {
 
@@ -24,6 +25,7 @@ constexpr int64_t kRows = 12;  // 12 x 2 sums leave the loads of A and B ahead o
 #endif
 constexpr int64_t kVectors = 2, kPanel = kVectors * kW;
 static_assert(kPanel <= kGemmPanelCols && kGemmBlockRows % kRows == 0);
+static_assert(kPanel == gemm_panel_cols(Isa::HADAL_ISA));
 
 // From one panel of packed A to the next, in units: a cache line more than it holds, so that panels packed side by side
 // do not fall into the same cache sets.

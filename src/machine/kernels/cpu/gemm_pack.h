@@ -24,18 +24,14 @@ struct Across {
 template <>
 struct Along<StepBf16, bf16> {
   HADAL_INLINE V units(const bf16* p, int64_t depth) {
-    if (depth >= 2 * kW) return {_mm512_loadu_ps(p)};
-    return {_mm512_castsi512_ps(_mm512_maskz_loadu_epi16(__mmask32((1u << depth) - 1), p))};
+    return depth >= 2 * kW ? load_words(p) : load_words_n(p, depth);
   }
 };
 template <>
 struct Across<StepBf16, bf16> {
   HADAL_INLINE V whole(const bf16* p, int64_t line) { return as_words(interleave(p, p + line)); }
   HADAL_INLINE V units(const bf16* p, int64_t line, int64_t depth, int64_t n) {
-    const __mmask16 lanes = n >= kW ? __mmask16(0xffff) : lanes_below(n);
-    const __m256i even = _mm256_maskz_loadu_epi16(lanes, p);
-    return as_words(
-        interleave(even, _mm256_maskz_loadu_epi16(depth > 1 ? lanes : __mmask16(0), p + (depth > 1 ? line : 0))));
+    return as_words(interleave_n(p, depth > 1 ? p + line : nullptr, least(n, kW)));
   }
 };
 #endif

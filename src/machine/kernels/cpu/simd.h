@@ -39,6 +39,16 @@ HADAL_INLINE float reduce_max(V a) {
   return _mm_cvtss_f32(_mm_max_ss(x, _mm_shuffle_ps(x, x, 1)));
 }
 
+// A square of kW rows, ld_from apart, becomes kW rows ld_to apart: to[c, r] = from[r, c].
+HADAL_INLINE void transpose_block(float* to, int64_t ld_to, const float* from, int64_t ld_from) {
+  V square[kW];
+#pragma GCC unroll 16
+  for (int i = 0; i < kW; ++i) square[i] = load(from + i * ld_from);
+  transpose(square);
+#pragma GCC unroll 16
+  for (int i = 0; i < kW; ++i) store(to + i * ld_to, square[i]);
+}
+
 // e^x within 2 ulp. -inf and anything below -103.98 gives 0 (subnormal results are right), above 88.72 +inf, NaN stays
 // NaN.
 HADAL_INLINE V exp(V x) {

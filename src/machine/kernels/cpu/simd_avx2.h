@@ -25,6 +25,11 @@ HADAL_INLINE void store(float* p, V a) { _mm256_storeu_ps(p, a.v); }
 HADAL_INLINE void store_n(float* p, V a, int64_t n) { _mm256_maskstore_ps(p, lanes_below(n), a.v); }
 
 HADAL_INLINE V widen(__m128i x) { return {_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(x), 16))}; }
+// The lower and the upper bf16 of every word.
+HADAL_INLINE V lower_halves(V a) { return {_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(a.v), 16))}; }
+HADAL_INLINE V upper_halves(V a) {
+  return {_mm256_and_ps(a.v, _mm256_castsi256_ps(_mm256_set1_epi32(int(0xffff0000))))};
+}
 // Round to nearest even; NaN becomes a quiet NaN of the same sign.
 HADAL_INLINE __m128i narrow(V a) {
   const __m256i bits = _mm256_castps_si256(a.v), top = _mm256_srli_epi32(bits, 16);
@@ -86,19 +91,36 @@ HADAL_INLINE V scale_by_power(V a, V n) {
   return {_mm256_mul_ps(_mm256_mul_ps(a.v, one), two)};
 }
 
+// 2^x for x <= 127, relative error 1e-7; below -126 it is 2^-126. NaN stays NaN.
+HADAL_INLINE V power_of_two(V x) {
+  x = max(broadcast(-126.0f), x);
+  const V n = round(x), f = sub(x, n);
+  V p = broadcast(0.0013264727213746820f);
+  p = fma(p, f, broadcast(0.0096715128124946380f));
+  p = fma(p, f, broadcast(0.0555073374483924500f));
+  p = fma(p, f, broadcast(0.2402224208267750000f));
+  p = fma(p, f, broadcast(0.6931469775973306000f));
+  p = fma(p, f, broadcast(1.0f));
+  const __m256i power = _mm256_slli_epi32(_mm256_cvtps_epi32(n.v), 23);
+  return {_mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(p.v), power))};
+}
+
 // Rows become columns.
 HADAL_INLINE void transpose(V (&x)[8]) {
   __m256 t[8], u[8];
+#pragma GCC unroll 4
   for (int i = 0; i < 8; i += 2) {
     t[i] = _mm256_unpacklo_ps(x[i].v, x[i + 1].v);
     t[i + 1] = _mm256_unpackhi_ps(x[i].v, x[i + 1].v);
   }
+#pragma GCC unroll 2
   for (int i = 0; i < 8; i += 4) {
     u[i] = _mm256_shuffle_ps(t[i], t[i + 2], 0x44);
     u[i + 1] = _mm256_shuffle_ps(t[i], t[i + 2], 0xee);
     u[i + 2] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0x44);
     u[i + 3] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0xee);
   }
+#pragma GCC unroll 4
   for (int i = 0; i < 4; ++i) {
     x[i].v = _mm256_permute2f128_ps(u[i], u[i + 4], 0x20);
     x[i + 4].v = _mm256_permute2f128_ps(u[i], u[i + 4], 0x31);

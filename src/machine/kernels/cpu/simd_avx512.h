@@ -23,6 +23,11 @@ HADAL_INLINE void store(float* p, V a) { _mm512_storeu_ps(p, a.v); }
 HADAL_INLINE void store_n(float* p, V a, int64_t n) { _mm512_mask_storeu_ps(p, lanes_below(n), a.v); }
 
 HADAL_INLINE V widen(__m256i x) { return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(x), 16))}; }
+// The lower and the upper bf16 of every word.
+HADAL_INLINE V lower_halves(V a) { return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(a.v), 16))}; }
+HADAL_INLINE V upper_halves(V a) {
+  return {_mm512_and_ps(a.v, _mm512_castsi512_ps(_mm512_set1_epi32(int(0xffff0000))))};
+}
 // Round to nearest even; NaN becomes a quiet NaN of the same sign.
 HADAL_INLINE __m256i narrow(V a) {
 #if defined(HADAL_ISA_avx512_bf16)
@@ -72,6 +77,18 @@ HADAL_INLINE __m256 fold_max(V a) { return _mm256_max_ps(_mm512_castps512_ps256(
 
 HADAL_INLINE V scale_by_power(V a, V n) { return {_mm512_scalef_ps(a.v, n.v)}; }  // a * 2^n
 
+// 2^x for x <= 127, relative error 1e-7; below -126 it is 0 or as good as. NaN stays NaN.
+HADAL_INLINE V power_of_two(V x) {
+  const V f{_mm512_reduce_ps(x.v, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC)};  // x - floor(x)
+  V p = broadcast(0.0018671305698070018f);
+  p = fma(p, f, broadcast(0.0090170292532908310f));
+  p = fma(p, f, broadcast(0.0557999138798263000f));
+  p = fma(p, f, broadcast(0.2401644499368103800f));
+  p = fma(p, f, broadcast(0.6931513118234258000f));
+  p = fma(p, f, broadcast(1.0f));
+  return {_mm512_scalef_ps(p.v, x.v)};  // p * 2^floor(x)
+}
+
 // Rows become columns: 4x4 within each 128-bit part, then the 4x4 of parts.
 HADAL_INLINE void transpose(V (&x)[16]) {
   __m512 t[16], u[16];
@@ -109,6 +126,10 @@ HADAL_INLINE Pairs load_pairs(const bf16* p) { return {reinterpret_cast<__m512bh
 HADAL_INLINE Pairs load_pairs_n(const bf16* p, int64_t n) {  // the first n pairs
   return {reinterpret_cast<__m512bh>(_mm512_maskz_loadu_epi32(lanes_below(n), p))};
 }
+HADAL_INLINE V load_words(const bf16* p) { return {_mm512_loadu_ps(p)}; }
+HADAL_INLINE V load_words_n(const bf16* p, int64_t n) {  // the first n bf16, 0 <= n < 2 kW
+  return {_mm512_castsi512_ps(_mm512_maskz_loadu_epi16(__mmask32((1u << n) - 1), p))};
+}
 HADAL_INLINE Pairs as_pairs(V a) { return {reinterpret_cast<__m512bh>(a.v)}; }  // the same bits
 HADAL_INLINE V as_words(Pairs a) { return {reinterpret_cast<__m512>(a.v)}; }
 HADAL_INLINE Pairs broadcast_pair(const bf16* p) {
@@ -130,6 +151,11 @@ HADAL_INLINE Pairs interleave(__m256i even, __m256i odd) {  // 16 bf16 each, as 
 HADAL_INLINE Pairs interleave(const bf16* even, const bf16* odd) {
   return interleave(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(even)),
                     _mm256_loadu_si256(reinterpret_cast<const __m256i*>(odd)));
+}
+HADAL_INLINE Pairs interleave_n(const bf16* even, const bf16* odd, int64_t n) {  // the first n; odd null: zeros
+  const __mmask16 lanes = lanes_below(n);
+  return interleave(_mm256_maskz_loadu_epi16(lanes, even),
+                    odd == nullptr ? _mm256_setzero_si256() : _mm256_maskz_loadu_epi16(lanes, odd));
 }
 HADAL_INLINE V dot(V sum, Pairs a, Pairs b) { return {_mm512_dpbf16_ps(sum.v, a.v, b.v)}; }
 #endif

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "base/bf16.h"
+#include "kernels/gemm_panels.h"
 
 namespace hadal::kernels::reference {
 namespace {
@@ -62,10 +63,14 @@ void load_chunk(const Gemm& args, const GemmProduct& p, Tile<T>& tile, int64_t r
       tile.a[r][i] = r < rows ? element<T>(p.a, args.a_type, (row + r) * args.a_row + (k + i) * args.a_col) : T(0);
     }
   }
+  constexpr int64_t width = gemm_panel_cols(Isa::reference);
+  const auto b_index = [&](int64_t row_of_b, int64_t c) {
+    return args.b_is_panels ? gemm_panel_index(args.b_type, row_of_b, c, p.k, width)
+                            : row_of_b * args.b_row + c * args.b_col;
+  };
   for (int64_t i = 0; i < depth; ++i) {
-    for (int64_t c = 0; c < kTileCols; ++c) {
-      tile.b[i][c] = c < cols ? element<T>(p.b, args.b_type, (k + i) * args.b_row + (col + c) * args.b_col) : T(0);
-    }
+    for (int64_t c = 0; c < kTileCols; ++c)
+      tile.b[i][c] = c < cols ? element<T>(p.b, args.b_type, b_index(k + i, col + c)) : T(0);
   }
 }
 

@@ -1,0 +1,162 @@
+// At most a tile of rows with a weight packed once (gemm_panels.h), as decoding has them: memory is what bounds it. The
+// rows of A are packed for all of K; then the panels stream through, a few side by side, so that there are enough sums
+// to hide a multiply-add's latency even with one row, and bf16 is widened on its way from memory to the sums. These are
+// the sums of gemm_micro.h: per element one step per unit, ascending, chunk after chunk.
+#pragma once
+#include "kernels/array.h"
+#include "kernels/cpu/gemm_block.h"
+
+namespace hadal::kernels::HADAL_ISA {
+namespace {
+
+struct Few {
+  const float* a;       // [row][kGemmChunk / depth of a unit]
+  const float* b;       // the first panel's words of this chunk
+  int64_t panel_words;  // from one panel to the next
+  int64_t depth;        // k of this chunk
+  float* totals;        // [panel][row][kPanel]
+  int64_t rows;         // of a panel's totals
+  bool begins;          // the totals begin with this chunk
+};
+
+constexpr int64_t kFewAhead = 2048;  // bytes of a panel, asked for ahead of their use
+
+// A unit of B as Step reads it.
+template <class Step, class TB>
+struct FewUnits {
+  static constexpr bool kPairs = false;
+};
+template <>
+struct FewUnits<StepF32, bf16> {
+  static constexpr bool kPairs = true;  // two units in every word
+};
+
+// Calls f(Tag<type of C>, column, columns) for every panel of the columns.
+template <class F>
+HADAL_INLINE void each_total(const Block& x, int64_t col, int64_t cols, F f) {
+  for (int64_t c = col; c < col + cols; c += kPanel) {
+    const int64_t n = least(kPanel, col + cols - c);
+    x.args.c_type == DType::bf16 ? f(Tag<bf16>{}, c, n) : f(Tag<float>{}, c, n);
+  }
+}
+
+// R rows by P panels over one chunk.
+template <class Step, class TB, int R, int P>
+__attribute__((noinline)) void few_chunk(const Few& m) {
+  constexpr bool kPairs = FewUnits<Step, TB>::kPairs;
+  constexpr int64_t row = kGemmChunk / Step::kDepth, kPer = kPairs ? 2 : Step::kDepth;
+  V sum[R][P][kVectors];
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+    for (int p = 0; p < P; ++p) {
+#pragma GCC unroll 2
+      for (int j = 0; j < kVectors; ++j) sum[r][p][j] = zero();
+    }
+  }
+  const float *a = m.a, *b = m.b;
+  const auto step = [&](auto units, const float* at) __attribute__((always_inline)) {
+#pragma GCC unroll 4
+    for (int p = 0; p < P; ++p) {
+      V w[kVectors];
+#pragma GCC unroll 2
+      for (int j = 0; j < kVectors; ++j) w[j] = units(load(b + p * m.panel_words + j * kW));
+#pragma GCC unroll 16
+      for (int r = 0; r < R; ++r) {
+        const V x = broadcast(at[r * row]);
+#pragma GCC unroll 2
+        for (int j = 0; j < kVectors; ++j) sum[r][p][j] = Step::step(x, w[j], sum[r][p][j]);
+      }
+    }
+  };
+  const auto as_it_is = [](V w) __attribute__((always_inline)) { return w; };
+  const auto lower = [](V w) __attribute__((always_inline)) { return lower_halves(w); };
+  const auto upper = [](V w) __attribute__((always_inline)) { return upper_halves(w); };
+  const int64_t whole = kPairs ? m.depth / 2 : (m.depth + kPer - 1) / kPer;
+  for (int64_t u = 0; u < whole; ++u, b += kPanel) {
+#pragma GCC unroll 4
+    for (int p = 0; p < P; ++p) {
+      const char* ahead = reinterpret_cast<const char*>(b + p * m.panel_words) + kFewAhead;
+#pragma GCC unroll 2
+      for (int64_t i = 0; i < 4 * kPanel; i += 64) __builtin_prefetch(ahead + i);
+    }
+    if constexpr (kPairs) {
+      step(lower, a), step(upper, a + 1), a += 2;
+    } else {
+      step(as_it_is, a), a += 1;
+    }
+  }
+  if (kPairs && m.depth % 2 == 1) step(lower, a);  // the last k has nothing beside it
+#pragma GCC unroll 4
+  for (int p = 0; p < P; ++p) {
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 2
+      for (int j = 0; j < kVectors; ++j) {
+        float* total = m.totals + (p * m.rows + r) * kPanel + j * kW;
+        store(total, m.begins ? sum[r][p][j] : add(load(total), sum[r][p][j]));
+      }
+    }
+  }
+}
+
+template <class Step, class TB, int R, int P>
+HADAL_INLINE void few_panels(Few m, int64_t panels) {
+  for (; panels >= P; panels -= P, m.b += P * m.panel_words, m.totals += P * m.rows * kPanel)
+    few_chunk<Step, TB, R, P>(m);
+  for (; panels > 0; --panels, m.b += m.panel_words, m.totals += m.rows * kPanel) few_chunk<Step, TB, R, 1>(m);
+}
+
+// Rows in tiles of halving height, each with as many panels as fill the registers.
+template <class Step, class TB>
+void few_rows(Few m, int64_t rows, int64_t panels) {
+  constexpr int64_t row = kGemmChunk / Step::kDepth;
+  while (rows > 0) {
+    int64_t done = 1;
+    if (rows >= kRows) {
+      few_panels<Step, TB, kRows, 1>(m, panels), done = kRows;
+    } else if (kRows > 8 && rows >= 8) {
+      few_panels<Step, TB, (kRows > 8 ? 8 : 1), 1>(m, panels), done = 8;
+    } else if (rows >= 4) {
+      few_panels<Step, TB, 4, 1>(m, panels), done = 4;
+    } else if (rows >= 2) {
+      few_panels<Step, TB, 2, 2>(m, panels), done = 2;
+    } else {
+      few_panels<Step, TB, 1, 4>(m, panels);
+    }
+    rows -= done, m.a += done * row, m.totals += done * kPanel;
+  }
+}
+
+constexpr int64_t kFewPanels = 4;  // streams from memory at once
+
+template <class Step, class TA, class TB>
+void few_block(const Block& x) {
+  const Gemm& g = x.args;
+  const int64_t k_size = x.product.k, panel_words = panel_words_of<TB>(k_size);
+  constexpr int64_t kBand = kPackedA / kPackedPanel<StepF32> * kGemmChunk;  // of K, whose packed rows find room
+  for (int64_t band = 0; band < k_size; band += kBand) {
+    const int64_t end = least(k_size, band + kBand);
+    float* a = x.packed_a;
+    for (int64_t k = band; k < end; k += kGemmChunk, a += kPackedPanel<Step>)
+      pack_a_rows<Step>(a, at<TA>(x.product.a, x.row * g.a_row + k), g.a_row, x.rows, least(kGemmChunk, end - k));
+    for (int64_t col = 0; col < x.cols; col += kFewPanels * kPanel) {
+      const int64_t cols = least(kFewPanels * kPanel, x.cols - col), panels = ceil_div(cols, kPanel);
+      if (band == 0 && g.add)
+        each_total(x, col, cols,
+                   [&](auto type, int64_t c, int64_t n) { load_totals<element<decltype(type)>>(x, c, n); });
+      Few m{x.packed_a, panel_at<TB>(x, col, band), panel_words, 0, x.totals(col), x.rows, band == 0 && !g.add};
+      for (int64_t k = band; k < end; k += kGemmChunk, m.begins = false) {
+        m.depth = least(kGemmChunk, end - k);
+        few_rows<Step, TB>(m, x.rows, panels);
+        m.a += kPackedPanel<Step>, m.b += panel_words_of<TB>(kGemmChunk);
+      }
+      if (end == k_size)
+        each_total(x, col, cols,
+                   [&](auto type, int64_t c, int64_t n) { store_totals<element<decltype(type)>>(x, c, n); });
+    }
+  }
+}
+
+}  // namespace
+}  // namespace hadal::kernels::HADAL_ISA

@@ -1,0 +1,79 @@
+// From tensors to one call of kernels/gemm.h: a list of products of one form, and the checks that all of them share.
+#pragma once
+#include "base/error.h"
+#include "kernels/gemm.h"
+#include "ops/kernel_rows.h"
+#include "ops/matmul.h"
+
+namespace hadal::ops {
+
+inline DType gemm_type(const Tensor& tensor, const char* op, const char* name) {
+  const DType dtype = tensor.dtype();
+  check(dtype == DType::f32 || dtype == DType::bf16 || dtype == DType::f64, ErrorKind::internal,
+        "{}: {} is {}, must be F64, F32 or BF16", op, name, dtype_name(dtype));
+  return dtype;
+}
+
+inline void check_operand(const char* op, const char* name, const Tensor& tensor, int64_t rows, int64_t cols) {
+  check(tensor.rows() == rows && tensor.cols() == cols, ErrorKind::internal, "{}: {} is {}, must be [{}, {}]", op, name,
+        shape_text(tensor.shape()), rows, cols);
+}
+
+inline const char* element_address(const Tensor& tensor, int64_t elements) {
+  return static_cast<const char*>(tensor.raw()) + elements * dtype_bytes(tensor.dtype());
+}
+
+// c, a, b in the kernel's sense: c[m,n] = a[m,k] b[k,n]; a transposed operand is stored the other way round.
+struct GemmForm {
+  const char* op;
+  const Tensor& c;
+  const Tensor& a;
+  const Tensor& b;
+  bool transpose_a = false, transpose_b = false;
+  Write write = Write::overwrite;
+  bool b_is_panels = false;  // of [n, k], packed (kernels/gemm_panels.h)
+};
+
+// A list of products in the lane's workspace.
+class GemmProducts {
+ public:
+  GemmProducts(const Exec& exec, int64_t most) : space_(*exec.compute, most * int64_t(sizeof(kernels::GemmProduct))) {}
+  void add(const kernels::GemmProduct& product) { list()[count_++] = product; }
+  kernels::GemmProduct* list() const { return reinterpret_cast<kernels::GemmProduct*>(space_.data); }
+  int64_t count() const { return count_; }
+
+ private:
+  Workspace space_;
+  int64_t count_ = 0;
+};
+
+inline void run_gemm(const Exec& exec, const GemmForm& form, const kernels::GemmProduct* products, int64_t n_products) {
+  kernels::Gemm args;
+  args.products = products;
+  args.n_products = n_products;
+  args.a_type = gemm_type(form.a, form.op, "the left operand");
+  args.b_type = gemm_type(form.b, form.op, "the right operand");
+  args.c_type = gemm_type(form.c, form.op, "the result");
+  const int doubles = int(args.a_type == DType::f64) + int(args.b_type == DType::f64) + int(args.c_type == DType::f64);
+  check(doubles == 0 || doubles == 3, ErrorKind::internal, "{}: F64 mixes with nothing; got {} = {} x {}", form.op,
+        dtype_name(form.c.dtype()), dtype_name(form.a.dtype()), dtype_name(form.b.dtype()));
+  args.a_row = form.transpose_a ? 1 : form.a.row_stride();
+  args.a_col = form.transpose_a ? form.a.row_stride() : 1;
+  args.b_row = form.transpose_b ? 1 : form.b.row_stride();
+  args.b_col = form.transpose_b ? form.b.row_stride() : 1;
+  args.b_is_panels = form.b_is_panels;
+  args.c_row = form.c.row_stride();
+  args.add = form.write == Write::add;
+  args.lane = exec.compute;
+  kernels::gemm(kernels::twin(exec, doubles == 3), args);
+}
+
+inline void run_gemm(const Exec& exec, const GemmForm& form, int64_t m, int64_t n, int64_t k) {
+  const kernels::GemmProduct product{form.a.raw(), form.b.raw(), form.c.raw(), m, n, k};
+  run_gemm(exec, form, &product, 1);
+}
+inline void run_gemm(const Exec& exec, const GemmForm& form, const GemmProducts& products) {
+  run_gemm(exec, form, products.list(), products.count());
+}
+
+}  // namespace hadal::ops

@@ -1,0 +1,95 @@
+#include "ops/matmul_weight.h"
+
+#include "kernels/gemm_panels.h"
+#include "ops/gemm_call.h"
+#include "ops/quantise.h"
+
+namespace hadal::ops {
+namespace {
+
+bool multiplies_codes(const Activation& x, const Weight& w) { return x.is_quantised() && w.has(WeightForm::codes); }
+
+// Whether the forward product reads panels. Those of another instruction set serve only beside a plain form.
+bool reads_panels(const Exec& exec, const Weight& w) {
+  if (!w.has(WeightForm::panels)) return false;
+  const int64_t wanted = kernels::gemm_panel_cols(exec.isa);
+  if (w.panels.panel_cols == wanted) return true;
+  check(w.has(WeightForm::plain), ErrorKind::unsupported,
+        "a weight is packed in panels of {} columns, but {} reads panels of {}; pack it again for this instruction set",
+        w.panels.panel_cols, isa_name(exec.isa), wanted);
+  return false;
+}
+
+void check_matrix(const char* op, const Weight& w) {
+  check(!w.is_stack(), ErrorKind::internal, "{}: the weight is {}, must be [out, in]", op, shape_text(w.shape));
+}
+
+// Rows of x with each expert's matrix, wherever it lies.
+void run_experts(const Exec& exec, const GemmForm& form, const Weight& w, const int32_t* offsets) {
+  GemmProducts products(exec, w.n_experts());
+  for (int64_t e = 0; e < w.n_experts(); ++e) {
+    const int64_t first = offsets[e], rows = offsets[e + 1] - first;
+    if (rows == 0) continue;
+    const void* b = form.b_is_panels ? w.panels.elements.row_range(e, 1).raw() : w.matrix(e).raw();
+    products.add({element_address(form.a, first * form.a.row_stride()), b,
+                  const_cast<char*>(element_address(form.c, first * form.c.row_stride())), rows, form.c.cols(),
+                  form.a.cols()});
+  }
+  run_gemm(exec, form, products);
+}
+
+// The offsets of a checked product of stacks.
+const int32_t* check_groups(const char* op, const Weight& w, const Tensor& offsets, const Tensor& outs,
+                            const Tensor& ins) {
+  check(w.is_stack(), ErrorKind::internal, "{}: the weight is {}, must be [experts, out, in]", op, shape_text(w.shape));
+  check_operand(op, "the operand of inputs", ins, ins.rows(), w.in());
+  check_operand(op, "the operand of outputs", outs, ins.rows(), w.out());
+  return group_offsets(op, offsets, w.n_experts(), ins.rows());
+}
+
+}  // namespace
+
+Tensor values_of(const Exec& exec, const Weight& w) {
+  if (w.plain) return w.plain;
+  check(w.has(WeightForm::codes), ErrorKind::unsupported,
+        "a weight {} that keeps only panels or experts apart has no tensor; keep its plain form", shape_text(w.shape));
+  return dequantise(exec, w.codes);
+}
+
+void linear(const Exec& exec, const Tensor& y, const Activation& x, const Weight& w, Write write) {
+  check_matrix("linear", w);
+  if (multiplies_codes(x, w)) return linear(exec, y, x, Activation(w.codes), write);
+  const Tensor rows = dequantise(exec, x);
+  if (!reads_panels(exec, w)) return linear(exec, y, rows, values_of(exec, w), write);
+  check_operand("linear", "x", rows, rows.rows(), w.in());
+  check_operand("linear", "y", y, rows.rows(), w.out());
+  run_gemm(exec, {"linear", y, rows, w.panels.elements, false, true, write, true}, rows.rows(), w.out(), w.in());
+}
+
+void linear_backward_input(const Exec& exec, const Tensor& dx, const Activation& dy, const Weight& w, Write write) {
+  check_matrix("linear_backward_input", w);
+  if (multiplies_codes(dy, w)) return linear_backward_input(exec, dx, dy, Activation(w.codes), write);
+  linear_backward_input(exec, dx, dequantise(exec, dy), values_of(exec, w), write);
+}
+
+void grouped_linear(const Exec& exec, const Tensor& y, const Activation& x, const Weight& w, const Tensor& offsets,
+                    Write write) {
+  if (multiplies_codes(x, w)) return grouped_linear(exec, y, x, Activation(w.codes), offsets, write);
+  const Tensor rows = dequantise(exec, x);
+  const bool panels = reads_panels(exec, w);
+  if (!panels && w.experts.empty()) return grouped_linear(exec, y, rows, values_of(exec, w), offsets, write);
+  const int32_t* begins = check_groups("grouped_linear", w, offsets, y, rows);
+  const Tensor b = panels ? w.panels.elements : w.matrix(0);
+  run_experts(exec, {"grouped_linear", y, rows, b, false, true, write, panels}, w, begins);
+}
+
+void grouped_linear_backward_input(const Exec& exec, const Tensor& dx, const Activation& dy, const Weight& w,
+                                   const Tensor& offsets, Write write) {
+  if (multiplies_codes(dy, w)) return grouped_linear_backward_input(exec, dx, dy, Activation(w.codes), offsets, write);
+  const Tensor rows = dequantise(exec, dy);
+  if (w.experts.empty()) return grouped_linear_backward_input(exec, dx, rows, values_of(exec, w), offsets, write);
+  const int32_t* begins = check_groups("grouped_linear_backward_input", w, offsets, rows, dx);
+  run_experts(exec, {"grouped_linear_backward_input", dx, rows, w.matrix(0), false, false, write}, w, begins);
+}
+
+}  // namespace hadal::ops

@@ -1,0 +1,18 @@
+// The forms of a weight: which are kept, and bringing them up to date when its values change (tensor/weight.h).
+#pragma once
+#include "tensor/weight.h"
+
+namespace hadal::ops {
+
+// Makes the form and keeps it: refresh() renews it from then on. Codes are of the plain value in square tiles, panels
+// for exec's instruction set. Throws unsupported for a form that no kernel reads yet.
+void keep(const Exec& exec, Weight& weight, WeightForm form);
+// Keeps nothing but this form (panels alone serve generation; codes alone are a stored FP8 model).
+void keep_only(const Exec& exec, Weight& weight, WeightForm form);
+
+// After the values changed: the plain form takes the master's (unless it is the same memory), every other form is made
+// from it. Called once by what changed them: an optimizer's step, a loader.
+void refresh(const Exec& exec, Weight& weight, const Tensor& master);
+void refresh(const Exec& exec, Weight& weight);  // the plain form was written itself
+
+}  // namespace hadal::ops

@@ -1,0 +1,47 @@
+// Weight: what products read of a parameter, a matrix [out, in] or those of all experts [experts, out, in]. One value in
+// up to three forms, so that each product finds the one that it multiplies and nothing is made anew at every call:
+//   plain   a tensor, f64, f32 or bf16; of experts also one tensor each, wherever they lie (mapped from a file)
+//   codes   FP8 in square tiles with their scales (§3.5), for products whose other operand comes as codes
+//   panels  packed for an instruction set, for a few rows at a time (kernels/gemm_panels.h)
+// The forms are made and refreshed together by ops/weight.h; `version` counts how often. Groups of int8 and int4 have
+// their names here, and no kernel yet.
+#pragma once
+#include <vector>
+
+#include "tensor/quantised.h"
+
+namespace hadal {
+
+enum class WeightForm : uint8_t { plain, codes, panels, int8_groups, int4_groups };
+const char* weight_form_name(WeightForm form);  // "plain", "FP8 codes", "panels", "int8 groups", "int4 groups"
+
+struct Panels {
+  Tensor elements;         // [1 or experts, elements of a matrix's panels]
+  int64_t panel_cols = 0;  // of the instruction set they were packed for
+  explicit operator bool() const { return bool(elements); }
+};
+
+struct Weight {
+  Tensor plain;                 // empty where only another form is kept
+  std::vector<Tensor> experts;  // instead of plain: one [out, in] each, of one dtype
+  Quantised codes;
+  Panels panels;
+  Shape shape;
+  DType dtype = DType::f32;  // of the values meant
+  int64_t version = 0;
+
+  Weight() = default;
+  explicit Weight(Tensor tensor);
+  explicit Weight(Quantised quantised);  // stored as codes: there are no others
+  static Weight of_experts(std::vector<Tensor> experts);
+
+  bool has(WeightForm form) const;
+  bool is_stack() const { return shape.size() == 3; }
+  int64_t n_experts() const { return is_stack() ? shape[0] : 1; }
+  int64_t out() const { return shape[shape.size() - 2]; }
+  int64_t in() const { return shape.back(); }
+  int64_t bytes() const;                // of all forms
+  Tensor matrix(int64_t expert) const;  // plain [out, in]; throws internal when there is none
+};
+
+}  // namespace hadal

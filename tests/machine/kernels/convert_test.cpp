@@ -1,0 +1,57 @@
+// Conversions of every instruction set are the host's, bit by bit.
+#include "kernels/convert.h"
+
+#include <gtest/gtest.h>
+
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+namespace hadal::kernels {
+namespace {
+
+TEST(Convert, RoundsToBf16AsTheHostDoes) {
+  std::vector<float> x;
+  for (uint32_t high = 0; high < 0x10000; ++high) {
+    for (uint32_t low : {0u, 1u, 0x7fffu, 0x8000u, 0x8001u, 0xffffu}) x.push_back(std::bit_cast<float>(high << 16 | low));
+  }
+  x.resize(x.size() - 3);  // ends inside a vector
+  for (Isa isa : available_isas()) {
+    Lane lane(2, MemoryPool::create());
+    std::vector<bf16> y(x.size());
+    const int64_t n = int64_t(x.size());
+    convert({.isa = isa}, {{y.data(), n, DType::bf16}, {x.data(), n, DType::f32}, 1, n, &lane});
+    for (size_t i = 0; i < x.size(); ++i) ASSERT_EQ(y[i].bits, bf16::round(x[i])) << isa_name(isa) << " " << x[i];
+    std::vector<float> back(x.size());
+    convert({.isa = isa}, {{back.data(), n, DType::f32}, {y.data(), n, DType::bf16}, 1, n, &lane});
+    for (size_t i = 0; i < x.size(); ++i)
+      ASSERT_EQ(std::bit_cast<uint32_t>(back[i]), uint32_t(y[i].bits) << 16) << isa_name(isa);
+  }
+}
+
+TEST(Convert, KnowsEveryPairOfFormats) {
+  const DType all[] = {DType::f64, DType::f32, DType::bf16, DType::f16,    DType::f8_e4m3,
+                       DType::i64, DType::i32, DType::u8,   DType::f8_e8m0};
+  for (Isa isa : available_isas()) {
+    for (DType from : all) {
+      for (DType to : all) {
+        double two[3] = {2, 2, 2}, back[3];
+        char x[24], y[24];
+        convert({.isa = isa}, {{x, 3, from}, {two, 3, DType::f64}, 1, 3});
+        convert({.isa = isa}, {{y, 3, to}, {x, 3, from}, 1, 3});
+        convert({.isa = isa}, {{back, 3, DType::f64}, {y, 3, to}, 1, 3});
+        EXPECT_EQ(back[2], 2) << isa_name(isa) << " " << dtype_name(from) << " to " << dtype_name(to);
+      }
+    }
+  }
+}
+
+TEST(Convert, ZeroesRowsAndNothingBetweenThem) {
+  std::vector<float> y(12, 1.0f);
+  zero_rows({}, {{y.data(), 4, DType::f32}, 3, 2});
+  for (size_t i = 0; i < 12; ++i) EXPECT_EQ(y[i], i % 4 < 2 ? 0.0f : 1.0f);
+}
+
+}  // namespace
+}  // namespace hadal::kernels

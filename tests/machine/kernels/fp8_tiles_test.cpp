@@ -1,0 +1,135 @@
+// FP8 codes of every instruction set are those of the formula, bit by bit; what the formula itself must give is tested
+// in tensor/quantised_test.cpp.
+#include "kernels/fp8_tiles.h"
+
+#include <gtest/gtest.h>
+
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+#include "base/float_formats.h"
+#include "base/random.h"
+
+namespace hadal::kernels {
+namespace {
+
+template <class T>
+struct Coded {
+  std::vector<T> values;
+  std::vector<uint8_t> codes;
+  std::vector<float> scales;
+  bool operator==(const Coded&) const = default;
+};
+
+struct Sizes {
+  int64_t matrices, rows, cols, tile_rows, tile_cols;
+};
+
+template <class T>
+Coded<T> encoded(Isa isa, const Sizes& s, const std::vector<T>& values, bool power_of_two) {
+  Lane lane(2, MemoryPool::create());
+  const int64_t bands = (s.rows + s.tile_rows - 1) / s.tile_rows, across = (s.cols + s.tile_cols - 1) / s.tile_cols;
+  Coded<T> r{values, std::vector<uint8_t>(values.size()), std::vector<float>(size_t(s.matrices * bands * across))};
+  fp8_encode({.isa = isa}, {.values = {r.values.data(), s.cols, dtype_of<T>()},
+                            .codes = r.codes.data(),
+                            .scales = r.scales.data(),
+                            .codes_stride = s.cols,
+                            .scales_stride = across,
+                            .matrices = s.matrices,
+                            .rows = s.rows,
+                            .cols = s.cols,
+                            .tile_rows = s.tile_rows,
+                            .tile_cols = s.tile_cols,
+                            .power_of_two = power_of_two,
+                            .lane = &lane});
+  return r;
+}
+
+const Sizes kSizes[] = {{1, 3, 1000, 1, 128}, {2, 131, 200, 128, 128}, {1, 200, 77, 128, 1}, {3, 5, 70, 2, 5}};
+
+template <class T>
+void expect_the_formula() {
+  for (const Sizes& s : kSizes) {
+    std::vector<T> values;
+    for (int64_t i = 0; i < s.matrices * s.rows * s.cols; ++i) {
+      const double size = std::exp2(double(random_below(5, 1, uint64_t(i), 24)) - 18);
+      values.push_back(T(float(size * random_normal(3, 2, uint64_t(i)))));
+    }
+    for (bool power_of_two : {false, true}) {
+      const auto formula = encoded(Isa::reference, s, values, power_of_two);
+      for (Isa isa : available_isas()) {
+        const auto coded = encoded(isa, s, values, power_of_two);
+        EXPECT_EQ(coded.codes, formula.codes) << isa_name(isa) << " tiles " << s.tile_rows << "x" << s.tile_cols;
+        EXPECT_EQ(coded.scales, formula.scales) << isa_name(isa) << " tiles " << s.tile_rows << "x" << s.tile_cols;
+      }
+    }
+  }
+}
+
+TEST(Fp8Tiles, AreTheFormulasOnEveryInstructionSet) {
+  expect_the_formula<float>();
+  expect_the_formula<bf16>();
+}
+
+// Rows of 128 values, one of them 448 so that the scale is 1: every code is e4m3 of its value. All bf16 numbers up to
+// 448, and those of the float numbers beside them.
+TEST(Fp8Tiles, RoundEveryNumberAsTheHostDoes) {
+  std::vector<float> values;
+  for (uint32_t bits = 0; bits < 0x10000; ++bits) {
+    for (int32_t step : {-1, 0, 1}) {
+      const float value = std::bit_cast<float>((bits << 16) + uint32_t(step));
+      if (!(std::fabs(value) <= 448.0f) && !std::isnan(value)) continue;
+      if (values.size() % 128 == 0) values.push_back(448.0f);
+      values.push_back(value);
+    }
+  }
+  while (values.size() % 128 != 0) values.push_back(0);
+  for (Isa isa : available_isas()) {
+    const auto coded = encoded(isa, {1, int64_t(values.size()) / 128, 128, 1, 128}, values, false);
+    for (size_t i = 0; i < values.size(); ++i)
+      ASSERT_EQ(coded.codes[i], e4m3::round(values[i])) << isa_name(isa) << " " << values[i];
+  }
+}
+
+template <class T>
+void expect_every_code_decoded(T (*expected)(float code, float scale)) {
+  std::vector<uint8_t> codes(256 * 3);
+  for (size_t i = 0; i < codes.size(); ++i) codes[i] = uint8_t(i % 256);
+  std::vector<float> scales = {1.0f, 0.0123f, 3.1e-39f};  // the last makes subnormal values
+  for (Isa isa : available_isas()) {
+    if (sizeof(T) == 8 && isa != Isa::reference) continue;
+    Lane lane(2, MemoryPool::create());
+    std::vector<T> values(codes.size());
+    fp8_decode({.isa = isa}, {.values = {values.data(), 256, dtype_of<T>()},
+                              .codes = codes.data(),
+                              .scales = scales.data(),
+                              .codes_stride = 256,
+                              .scales_stride = 1,
+                              .rows = 3,
+                              .cols = 256,
+                              .tile_rows = 1,
+                              .tile_cols = 256,
+                              .lane = &lane});
+    for (size_t i = 0; i < codes.size(); ++i) {
+      e4m3 code;
+      code.bits = codes[i];
+      const T want = expected(float(code), scales[i / 256]);
+      if (std::isnan(float(code))) {
+        ASSERT_TRUE(std::isnan(double(float(values[i]))));
+      } else {
+        ASSERT_EQ(std::memcmp(&values[i], &want, sizeof(T)), 0) << isa_name(isa) << " code " << i % 256;
+      }
+    }
+  }
+}
+
+TEST(Fp8Tiles, DecodeEveryCodeWithOneRounding) {
+  expect_every_code_decoded<float>([](float code, float scale) { return code * scale; });
+  expect_every_code_decoded<bf16>([](float code, float scale) { return bf16(code * scale); });
+  expect_every_code_decoded<double>([](float code, float scale) { return double(code) * double(scale); });
+}
+
+}  // namespace
+}  // namespace hadal::kernels
