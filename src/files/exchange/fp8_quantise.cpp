@@ -14,7 +14,7 @@ void quantise_blocks(const Exec& exec, const Tensor& w, const Tensor& codes, con
         shape_text(codes.shape()), shape_text(scales.shape()), shape_text(w.shape()));
   const Tensor wide = scales.dtype() == DType::f32 ? scales : Tensor::empty(exec, DType::f32, scales.shape());
   quantise(exec, {codes, wide, kSquareTile, w.dtype()}, w, ue8m0 ? ScaleRule::power_of_two : ScaleRule::exact);
-  for (int64_t i = 0; i < scales.count() && wide.raw() != scales.raw(); ++i) set_element(scales, i, element(wide, i));
+  if (wide.raw() != scales.raw()) scales.copy_from(exec, wide);
   for (int64_t row = 0; row < codes.rows(); ++row) {
     const auto* bits = static_cast<const uint8_t*>(codes.raw()) + row * codes.row_stride();
     const bool finite = std::none_of(bits, bits + codes.cols(), [](uint8_t code) { return (code & 0x7f) == 0x7f; });

@@ -55,10 +55,11 @@ void visit_numbers(F&& f, DType first, Nums... rest) {
 // Sums over rows are cut into chunks of this many rows whatever the number of threads; chunk sums are added in order.
 inline constexpr int64_t kRowChunk = 128;
 
-// Calls task(begin, end) for blocks of [0, count) of the given size (the last one may be shorter).
+// Calls task(begin, end) for blocks of [0, count) of the given size (the last one may be shorter); without a lane for
+// all of it at once, in the caller.
 template <class Task>
 void parallel_blocks(Lane* lane, int64_t count, int64_t block, Task&& task) {
-  if (count <= block) {
+  if (count <= block || lane == nullptr) {
     if (count > 0) task(int64_t(0), count);
     return;
   }

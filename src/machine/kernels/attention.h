@@ -27,8 +27,8 @@ struct Attention {
   int64_t n_heads = 1, d_nope = 0, d_rope = 0, d_v = 0;
   double scale = 1;              // > 0
   bool values_are_keys = false;  // a value is the first d_v elements of its key (absorbed form): read once, not twice
-  Rows o;            // [Tq, n_heads * d_v]; written by forward
-  Rows lse;          // [Tq, n_heads] f32 (f64 with f64): log sum of exponentials; written by forward
+  Rows o;                        // [Tq, n_heads * d_v]; written by forward
+  Rows lse;                      // [Tq, n_heads] f32 (f64 with f64): log sum of exponentials; written by forward
   const Segment* segments = nullptr;
   int64_t n_segments = 0;
   Lane* lane = nullptr;

@@ -14,7 +14,7 @@ struct GatherRows {
 
 // dw[ids[i]] += dy[i], i ascending: repeated ids add in row order. Threads split the columns.
 struct ScatterAddRows {
-  Rows dw, dy;  // dw f32 (f64)
+  Rows dw, dy;
   const int32_t* ids = nullptr;
   int64_t rows = 0, cols = 0;
   Lane* lane = nullptr;

@@ -16,6 +16,16 @@ struct Rope {
   Lane* lane = nullptr;
 };
 
+// table[p] = cos(p f_0), sin(p f_0), cos(p f_1) ..., each times the multiplier; computed in FP64, once per model.
+struct RopeTable {
+  Rows table;  // [positions, 2 * n_frequencies] f32 or f64
+  const double* frequencies = nullptr;
+  int64_t positions = 0, n_frequencies = 0;
+  double multiplier = 1;
+  Lane* lane = nullptr;
+};
+
 HADAL_DECLARE_KERNEL(rope, Rope)
+HADAL_DECLARE_FORMULA(rope_table, RopeTable)
 
 }  // namespace hadal::kernels

@@ -91,6 +91,18 @@ void rope(const Exec& exec, const RopeArgs& a) {
   kernels::rope(twin(exec, f64), args);
 }
 
+void rope_table(const Exec& exec, const Tensor& table, std::span<const double> frequencies, double multiplier) {
+  const RopeTable args{.table = kernel_rows(table, "rope table"),
+                       .frequencies = frequencies.data(),
+                       .positions = table.rows(),
+                       .n_frequencies = int64_t(frequencies.size()),
+                       .multiplier = multiplier,
+                       .lane = exec.compute};
+  check(args.table.dtype != DType::bf16, ErrorKind::invalid, "the rope table is BF16, expected F32 or F64");
+  check_shape(table, args.positions, 2 * args.n_frequencies, "rope table");
+  kernels::rope_table(twin(exec, args.table.dtype == DType::f64), args);
+}
+
 void swiglu(const Exec& exec, const Tensor& h, const Tensor& g, const Tensor& u) {
   const Swiglu args{.h = kernel_rows(h, "swiglu h"),
                     .g = kernel_rows(g, "swiglu g"),
@@ -161,20 +173,31 @@ void gather_rows(const Exec& exec, const Tensor& dst, const Tensor& src, const T
   kernels::gather_rows(twin(exec, f64), args);
 }
 
-void embedding_backward_weight(const Exec& exec, const Tensor& dw, const Tensor& dy, const Tensor& ids, Write write) {
-  if (write == Write::overwrite) dw.zero();  // most rows belong to no id of this micro-batch
-  const ScatterAddRows args{.dw = kernel_rows(dw, "embedding dw"),
-                            .dy = kernel_rows(dy, "embedding dy"),
-                            .ids = i32_vector(ids, ids.count(), "embedding ids"),
+namespace {
+
+void scatter_add(const Exec& exec, const Tensor& to, const Tensor& from, const Tensor& ids, const char* op) {
+  const ScatterAddRows args{.dw = kernel_rows(to, op),
+                            .dy = kernel_rows(from, op),
+                            .ids = i32_vector(ids, ids.count(), op),
                             .rows = ids.count(),
-                            .cols = dw.cols(),
+                            .cols = to.cols(),
                             .lane = exec.compute};
-  const bool f64 = all_f64({args.dw, args.dy}, "embedding_backward_weight");
-  check(args.dw.dtype != DType::bf16, ErrorKind::invalid,
-        "embedding dw is BF16, expected F32: gradients add up in FP32");
-  check_shape(dy, args.rows, args.cols, "embedding dy");
-  check_ids(args.ids, args.rows, 0, dw.rows(), "id of row");
+  const bool f64 = all_f64({args.dw, args.dy}, op);
+  check_shape(from, args.rows, args.cols, op);
+  check_ids(args.ids, args.rows, 0, to.rows(), "id of row");
   kernels::scatter_add_rows(twin(exec, f64), args);
+}
+
+}  // namespace
+
+void embedding_backward_weight(const Exec& exec, const Tensor& dw, const Tensor& dy, const Tensor& ids, Write write) {
+  check(dw.dtype() != DType::bf16, ErrorKind::invalid, "embedding dw is BF16, expected F32: gradients add up in FP32");
+  if (write == Write::overwrite) dw.zero(exec);  // most rows belong to no id of this micro-batch
+  scatter_add(exec, dw, dy, ids, "embedding_backward_weight");
+}
+
+void add_rows(const Exec& exec, const Tensor& dst, const Tensor& src, const Tensor& index) {
+  scatter_add(exec, dst, src, index, "add_rows");
 }
 
 namespace {

@@ -32,6 +32,9 @@ struct RopeArgs {
 };
 void rope(const Exec& exec, const RopeArgs& args);
 
+// The table: row p holds cos and sin of p * frequencies[i], times multiplier. table [positions, 2 * frequencies] f32/f64.
+void rope_table(const Exec& exec, const Tensor& table, std::span<const double> frequencies, double multiplier);
+
 // SwiGLU: h = silu(g) * u. Inputs [rows, F] views. Backward writes dg, du from dh, g, u (may overwrite g, u in place).
 void swiglu(const Exec& exec, const Tensor& h, const Tensor& g, const Tensor& u);
 void swiglu_backward(const Exec& exec, const Tensor& dg, const Tensor& du, const Tensor& dh, const Tensor& g,
@@ -68,6 +71,9 @@ double sum_of_squares(const Exec& exec, const Tensor& x);
 bool all_finite(const Exec& exec, const Tensor& x);
 // dst[i] = src[index[i]] (rows); dst must not alias src
 void gather_rows(const Exec& exec, const Tensor& dst, const Tensor& src, const Tensor& index);
+
+// dst[index[i]] += src[i] (rows), i ascending: repeated indexes add in order; index i32, dtypes may differ
+void add_rows(const Exec& exec, const Tensor& dst, const Tensor& src, const Tensor& index);
 
 // AdamW, fused (decoupled decay): m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2; w -= lr * (m_hat / (sqrt(v_hat) + eps) +
 // decay * w). w master f32 (f64), grad f32 (f64) times grad_scale (clipping), m, v f32 or bf16 (f64); value: compute

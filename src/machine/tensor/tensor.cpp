@@ -1,4 +1,4 @@
-// Tensor handles, views and conversions. Conversion goes through float (double where one side is double).
+// Tensor handles and views; conversions are kernels/convert.h's.
 #include "tensor/tensor.h"
 
 #include <fmt/ranges.h>
@@ -6,47 +6,9 @@
 #include <cstring>
 
 #include "base/error.h"
-#include "base/float_formats.h"
+#include "kernels/convert.h"
 
 namespace hadal {
-namespace {
-
-// Calls f with a null pointer of the element type.
-template <class F>
-decltype(auto) dispatch(DType dtype, F&& f) {
-  switch (dtype) {
-    case DType::f64: return f(static_cast<double*>(nullptr));
-    case DType::f32: return f(static_cast<float*>(nullptr));
-    case DType::bf16: return f(static_cast<bf16*>(nullptr));
-    case DType::f16: return f(static_cast<f16*>(nullptr));
-    case DType::f8_e4m3: return f(static_cast<e4m3*>(nullptr));
-    case DType::i64: return f(static_cast<int64_t*>(nullptr));
-    case DType::i32: return f(static_cast<int32_t*>(nullptr));
-    case DType::u8: return f(static_cast<uint8_t*>(nullptr));
-    case DType::f8_e8m0: return f(static_cast<e8m0*>(nullptr));
-  }
-  fail(ErrorKind::internal, "unknown dtype {}", int(dtype));
-}
-
-template <class T>
-constexpr bool kSmallFloat =
-    std::is_same_v<T, bf16> || std::is_same_v<T, f16> || std::is_same_v<T, e4m3> || std::is_same_v<T, e8m0>;
-
-template <class To, class From>
-To convert(From value) {
-  if constexpr (std::is_same_v<To, From>) {
-    return value;
-  } else if constexpr (kSmallFloat<From>) {
-    return convert<To>(float(value));
-  } else if constexpr (kSmallFloat<To>) {
-    return To(float(value));
-  } else {
-    return To(value);
-  }
-}
-
-}  // namespace
-
 int64_t shape_count(const Shape& shape) {
   int64_t count = 1;
   bool empty = false;
@@ -75,7 +37,7 @@ Tensor Tensor::empty(const Exec& exec, DType dtype, Shape shape) {
 
 Tensor Tensor::zeros(const Exec& exec, DType dtype, Shape shape) {
   Tensor tensor = empty(exec, dtype, std::move(shape));
-  tensor.zero();
+  tensor.zero(exec);
   return tensor;
 }
 
@@ -156,49 +118,62 @@ Tensor Tensor::slice(int64_t index) const {
   return wrap(static_cast<char*>(data_) + index * shape_count(rest) * dtype_bytes(dtype_), dtype_, rest, -1, owner_);
 }
 
+namespace {
+
+// Contiguous tensors are seen as rows of this many elements, so that threads share one long vector too.
+constexpr int64_t kLine = 4096;
+
+struct Lines {
+  int64_t rows, cols, stride;
+};
+Lines lines_of(const Tensor& tensor, bool dense) {
+  const int64_t count = tensor.count();
+  if (!dense) return {tensor.rows(), tensor.cols(), tensor.row_stride()};
+  if (count % kLine == 0) return {count / kLine, kLine, kLine};
+  return {1, count, count};
+}
+
+// Which twin and which threads: those of the Exec, or none.
+void convert(const Exec* exec, const Tensor& to, const Tensor& from) {
+  check(from.count() == to.count(), ErrorKind::internal, "cannot copy {} into {}", shape_text(from.shape()),
+        shape_text(to.shape()));
+  if (to.count() == 0) return;
+  const bool dense = to.contiguous() && from.contiguous();
+  check(dense || from.cols() == to.cols(), ErrorKind::internal, "cannot copy rows of {} into rows of {}", from.cols(),
+        to.cols());
+  const Lines y = lines_of(to, dense), x = lines_of(from, dense);
+  const kernels::Convert args{.y = {to.raw(), y.stride, to.dtype()},
+                              .x = {from.raw(), x.stride, from.dtype()},
+                              .rows = y.rows,
+                              .cols = y.cols,
+                              .lane = exec ? exec->compute : nullptr};
+  kernels::convert(exec ? kernels::twin(*exec, false) : kernels::Twin{}, args);
+}
+
+void zero_all(const Exec* exec, const Tensor& tensor) {
+  if (tensor.count() == 0) return;
+  const Lines y = lines_of(tensor, tensor.contiguous());
+  kernels::zero_rows(exec ? kernels::twin(*exec, false) : kernels::Twin{},
+                     {.y = {tensor.raw(), y.stride, tensor.dtype()},
+                      .rows = y.rows,
+                      .cols = y.cols,
+                      .lane = exec ? exec->compute : nullptr});
+}
+
+}  // namespace
+
 Tensor Tensor::clone(const Exec& exec) const { return to(exec, dtype_); }
 
 Tensor Tensor::to(const Exec& exec, DType dtype) const {
   Tensor copy = empty(exec, dtype, shape_);
-  copy.copy_from(*this);
+  copy.copy_from(exec, *this);
   return copy;
 }
 
-void Tensor::copy_from(const Tensor& source) const {
-  check(source.count() == count(), ErrorKind::internal, "cannot copy {} into {}", shape_text(source.shape_),
-        shape_text(shape_));
-  if (count() == 0) return;
-  dispatch(source.dtype_, [&](auto* from_type) {
-    dispatch(dtype_, [&](auto* to_type) {
-      using From = std::remove_pointer_t<decltype(from_type)>;
-      using To = std::remove_pointer_t<decltype(to_type)>;
-      const From* from = static_cast<const From*>(source.data_);
-      To* to = static_cast<To*>(data_);
-      const bool dense = contiguous() && source.contiguous();
-      check(dense || source.cols() == cols(), ErrorKind::internal, "cannot copy rows of {} into rows of {}",
-            source.cols(), cols());
-      const int64_t n_rows = dense ? 1 : rows(), n_cols = dense ? count() : cols();
-      for (int64_t r = 0; r < n_rows; ++r, from += source.row_stride_, to += row_stride_) {
-        if constexpr (std::is_same_v<From, To>) {
-          std::memmove(to, from, size_t(n_cols) * sizeof(To));
-        } else {
-          for (int64_t c = 0; c < n_cols; ++c) to[c] = convert<To>(from[c]);
-        }
-      }
-    });
-  });
-}
-
-void Tensor::zero() const {
-  if (count() == 0) return;
-  const int64_t size = dtype_bytes(dtype_);
-  if (contiguous()) {
-    std::memset(data_, 0, size_t(bytes()));
-    return;
-  }
-  for (int64_t r = 0; r < rows(); ++r)
-    std::memset(static_cast<char*>(data_) + r * row_stride_ * size, 0, cols() * size);
-}
+void Tensor::copy_from(const Exec& exec, const Tensor& source) const { convert(&exec, *this, source); }
+void Tensor::copy_from(const Tensor& source) const { convert(nullptr, *this, source); }
+void Tensor::zero(const Exec& exec) const { zero_all(&exec, *this); }
+void Tensor::zero() const { zero_all(nullptr, *this); }
 
 namespace {
 void* address(const Tensor& tensor, int64_t flat) {
@@ -210,19 +185,17 @@ void* address(const Tensor& tensor, int64_t flat) {
 }  // namespace
 
 double element(const Tensor& tensor, int64_t flat) {
-  void* at = address(tensor, flat);
-  return dispatch(tensor.dtype(), [&](auto* type) {
-    using T = std::remove_pointer_t<decltype(type)>;
-    return convert<double>(*static_cast<T*>(at));
-  });
+  double value = 0;
+  kernels::convert(
+      kernels::Twin{},
+      {.y = {&value, 1, DType::f64}, .x = {address(tensor, flat), 1, tensor.dtype()}, .rows = 1, .cols = 1});
+  return value;
 }
 
 void set_element(const Tensor& tensor, int64_t flat, double value) {
-  void* at = address(tensor, flat);
-  dispatch(tensor.dtype(), [&](auto* type) {
-    using T = std::remove_pointer_t<decltype(type)>;
-    *static_cast<T*>(at) = convert<T>(value);
-  });
+  kernels::convert(
+      kernels::Twin{},
+      {.y = {address(tensor, flat), 1, tensor.dtype()}, .x = {&value, 1, DType::f64}, .rows = 1, .cols = 1});
 }
 
 }  // namespace hadal

@@ -49,7 +49,10 @@ class Tensor {
 
   Tensor clone(const Exec& exec) const;            // contiguous copy
   Tensor to(const Exec& exec, DType dtype) const;  // converted contiguous copy (floating types)
-  void copy_from(const Tensor& source) const;      // same count; converts dtype; writes our elements
+  // Same count; converts dtype; writes our elements. Without an Exec: in the caller alone, for few elements.
+  void copy_from(const Exec& exec, const Tensor& source) const;
+  void copy_from(const Tensor& source) const;
+  void zero(const Exec& exec) const;
   void zero() const;
   void reset() { *this = Tensor(); }
 

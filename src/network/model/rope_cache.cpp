@@ -1,9 +1,9 @@
 #include "model/rope_cache.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "arch/arch.h"
+#include "ops/pointwise.h"
 
 namespace hadal {
 
@@ -17,22 +17,8 @@ Tensor RopeCache::table(const Exec& exec, const ModelConfig& config, DType dtype
 }
 
 Tensor rope_table(const Exec& exec, const ModelConfig& config, DType dtype, int64_t n_positions) {
-  const std::vector<double> frequencies = rope_frequencies(config);
-  const double multiplier = rope_multiplier(config);
   const Tensor table = Tensor::empty(exec, dtype, {n_positions, config.qk_rope_head_dim});
-  exec.compute->parallel_for(n_positions, [&](int64_t position, int) {
-    for (size_t i = 0; i < frequencies.size(); ++i) {
-      const double angle = double(position) * frequencies[i];
-      const int64_t at = position * config.qk_rope_head_dim + 2 * int64_t(i);
-      if (dtype == DType::f64) {
-        table.data<double>()[at] = std::cos(angle) * multiplier;
-        table.data<double>()[at + 1] = std::sin(angle) * multiplier;
-      } else {
-        table.data<float>()[at] = float(std::cos(angle) * multiplier);
-        table.data<float>()[at + 1] = float(std::sin(angle) * multiplier);
-      }
-    }
-  });
+  ops::rope_table(exec, table, rope_frequencies(config), rope_multiplier(config));
   return table;
 }
 

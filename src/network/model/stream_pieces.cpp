@@ -72,7 +72,7 @@ class JoinPiece : public Piece {
     layers_.embedding_norm.backward_input(pass.exec, saved.d_embedding, d_joined.col_range(0, width),
                                           saved.embedding_norm, false);
     layers_.hidden_norm.backward_input(pass.exec, d_hidden, d_joined.col_range(width, width), saved.hidden_norm, false);
-    add_rows(pass.exec, before(flight).d_state, d_hidden, stream.rows_in);
+    ops::add_rows(pass.exec, before(flight).d_state, d_hidden, stream.rows_in);
   }
 
   void backward_weight(const Pass& pass, Flight& flight) const override {

@@ -12,7 +12,4 @@ struct Embedding {
   void backward_weight(const Exec& exec, const Tensor& dy, const Tensor& ids) const;
 };
 
-// dst[index[i]] += src[i]; indexes are distinct. The transpose of a row gather.
-void add_rows(const Exec& exec, const Tensor& dst, const Tensor& src, const Tensor& index);
-
 }  // namespace hadal

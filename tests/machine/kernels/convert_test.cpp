@@ -14,7 +14,8 @@ namespace {
 TEST(Convert, RoundsToBf16AsTheHostDoes) {
   std::vector<float> x;
   for (uint32_t high = 0; high < 0x10000; ++high) {
-    for (uint32_t low : {0u, 1u, 0x7fffu, 0x8000u, 0x8001u, 0xffffu}) x.push_back(std::bit_cast<float>(high << 16 | low));
+    for (uint32_t low : {0u, 1u, 0x7fffu, 0x8000u, 0x8001u, 0xffffu})
+      x.push_back(std::bit_cast<float>(high << 16 | low));
   }
   x.resize(x.size() - 3);  // ends inside a vector
   for (Isa isa : available_isas()) {

@@ -47,7 +47,6 @@ TEST(Embedding, GradientHasTheSameBitsWithAnyNumberOfThreads) {
   });
 }
 
-<<<<<<< ours
 TEST(Embedding, AFirstGradientWritesOverWhatWasThere) {
   each_kind([](const Exec& exec, DType dtype) {
     Mat dy = random_mat(9, 20, 1), old(6, 20, 7), none(6, 20, 0);
@@ -56,7 +55,9 @@ TEST(Embedding, AFirstGradientWritesOverWhatWasThere) {
     ops::embedding_backward_weight(exec, dw, tdy, ids, ops::Write::overwrite);
     ops::embedding_backward_weight(exec, fresh, tdy, ids);
     EXPECT_EQ(bytes_of(exec, dw), bytes_of(exec, fresh));
-=======
+  });
+}
+
 TEST(AddRows, AddsEachRowToTheOneItsIndexNames) {
   each_kind([](const Exec& exec, DType dtype) {
     Mat src = random_mat(4, 37, 1), dst = random_mat(9, 37, 2);
@@ -65,10 +66,9 @@ TEST(AddRows, AddsEachRowToTheOneItsIndexNames) {
     Mat want = dst;
     for (int64_t r = 0; r < 4; ++r)
       for (int64_t c = 0; c < 37; ++c) want.at(index[size_t(r)], c) += src.at(r, c);
-    ops::add_rows(exec, tdst.view, tsrc.view, index);
+    ops::add_rows(exec, tdst.view, tsrc.view, i32(index));
     expect_close(read(tdst.view), want, tolerance(dtype), "sums");
     tdst.expect_surroundings_untouched();
->>>>>>> theirs
   });
 }
 

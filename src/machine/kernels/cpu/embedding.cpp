@@ -17,11 +17,11 @@ void copy_rows(const GatherRows& k, int64_t begin, int64_t end) {
   }
 }
 
-template <class Y>
+template <class Y, class W>
 void add_columns(const ScatterAddRows& k, int64_t begin, int64_t end) {
   for (int64_t r = 0; r < k.rows; ++r) {
     const Y* from = k.dy.row<Y>(r) + begin;
-    float* to = k.dw.row<float>(k.ids[r]) + begin;
+    W* to = k.dw.row<W>(k.ids[r]) + begin;
     each_vector(end - begin, [&](int64_t c, auto n) {
       store_lanes(to + c, add(load_lanes(to + c, n), load_lanes(from + c, n)), n);
     });
@@ -42,11 +42,12 @@ void gather_rows(const GatherRows& k) {
 
 void scatter_add_rows(const ScatterAddRows& k) {
   visit_small(
-      [&](auto dy) {
-        parallel_blocks(k.lane, k.cols, cols_per_task(k.cols, k.lane),
-                        [&](int64_t begin, int64_t end) { add_columns<element<decltype(dy)>>(k, begin, end); });
+      [&](auto dy, auto dw) {
+        parallel_blocks(k.lane, k.cols, cols_per_task(k.cols, k.lane), [&](int64_t begin, int64_t end) {
+          add_columns<element<decltype(dy)>, element<decltype(dw)>>(k, begin, end);
+        });
       },
-      k.dy.dtype);
+      k.dy.dtype, k.dw.dtype);
 }
 
 }  // namespace hadal::kernels::HADAL_ISA

@@ -41,6 +41,7 @@ HADAL_INLINE __m128i narrow(V a) {
   const __m256i x = _mm256_blendv_epi8(rounded, quiet, is_nan);
   return _mm_packus_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
 }
+HADAL_INLINE __m128i narrow_exact(V a) { return narrow(a); }
 HADAL_INLINE V load(const bf16* p) { return widen(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))); }
 HADAL_INLINE V load_n(const bf16* p, int64_t n) {
   alignas(16) uint16_t part[8] = {};
@@ -52,6 +53,47 @@ HADAL_INLINE void store_n(bf16* p, V a, int64_t n) {
   alignas(16) uint16_t part[8];
   _mm_store_si128(reinterpret_cast<__m128i*>(part), narrow(a));
   for (int64_t i = 0; i < n; ++i) p[i].bits = part[i];
+}
+
+// FP8 E4M3: to nearest even, beyond 448 the largest code, NaN stays NaN.
+HADAL_INLINE void store_e4m3(uint8_t* p, V a, int64_t n) {
+  const __m256i bits = _mm256_castps_si256(a.v), magnitude = _mm256_and_si256(bits, _mm256_set1_epi32(0x7fffffff));
+  const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(magnitude, 20), _mm256_set1_epi32(1));
+  const __m256i rounded = _mm256_add_epi32(magnitude, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7ffff)));
+  const __m256i normal = _mm256_srli_epi32(_mm256_sub_epi32(rounded, _mm256_set1_epi32(0x3c000000)), 20);
+  // Below 2^-6 in units of 2^-9: adding 2^23 rounds to whole units, which then are the lowest bits.
+  const __m256 units = _mm256_mul_ps(_mm256_castsi256_ps(magnitude), _mm256_set1_ps(0x1p9f));
+  const __m256i small =
+      _mm256_and_si256(_mm256_castps_si256(_mm256_add_ps(units, _mm256_set1_ps(0x1p23f))), _mm256_set1_epi32(0xff));
+  __m256i code = _mm256_blendv_epi8(normal, small, _mm256_cmpgt_epi32(_mm256_set1_epi32(0x3c800000), magnitude));
+  code =
+      _mm256_blendv_epi8(code, _mm256_set1_epi32(0x7e), _mm256_cmpgt_epi32(magnitude, _mm256_set1_epi32(0x43dfffff)));
+  code =
+      _mm256_blendv_epi8(code, _mm256_set1_epi32(0x7f), _mm256_cmpgt_epi32(magnitude, _mm256_set1_epi32(0x7f800000)));
+  code = _mm256_or_si256(code, _mm256_and_si256(_mm256_srli_epi32(bits, 24), _mm256_set1_epi32(0x80)));
+  const __m128i words = _mm_packus_epi32(_mm256_castsi256_si128(code), _mm256_extracti128_si256(code, 1));
+  const int64_t bytes = _mm_cvtsi128_si64(_mm_packus_epi16(words, words));
+  if (n >= 8) {
+    __builtin_memcpy(p, &bytes, 8);
+  } else {
+    for (int64_t i = 0; i < n; ++i) p[i] = uint8_t(bytes >> 8 * i);
+  }
+}
+// Bits shifted into a float's exponent and fraction, times 2^120: exact for every code, subnormal ones too.
+HADAL_INLINE V load_e4m3(const uint8_t* p, int64_t n) {
+  int64_t bytes = 0;
+  if (n >= 8) {
+    __builtin_memcpy(&bytes, p, 8);
+  } else {
+    for (int64_t i = 0; i < n; ++i) bytes |= int64_t(p[i]) << 8 * i;
+  }
+  const __m256i code = _mm256_cvtepu8_epi32(_mm_cvtsi64_si128(bytes));
+  const __m256i rest = _mm256_slli_epi32(_mm256_and_si256(code, _mm256_set1_epi32(0x7f)), 20);
+  const __m256 value = _mm256_mul_ps(_mm256_castsi256_ps(rest), _mm256_set1_ps(0x1p120f));
+  const __m256i nan = _mm256_cmpeq_epi32(rest, _mm256_set1_epi32(0x7f00000));
+  const __m256i magnitude = _mm256_blendv_epi8(_mm256_castps_si256(value), _mm256_set1_epi32(0x7fc00000), nan);
+  const __m256i sign = _mm256_slli_epi32(_mm256_and_si256(code, _mm256_set1_epi32(0x80)), 24);
+  return {_mm256_castsi256_ps(_mm256_or_si256(magnitude, sign))};
 }
 
 HADAL_INLINE V add(V a, V b) { return {_mm256_add_ps(a.v, b.v)}; }

@@ -29,22 +29,53 @@ HADAL_INLINE V upper_halves(V a) {
   return {_mm512_and_ps(a.v, _mm512_castsi512_ps(_mm512_set1_epi32(int(0xffff0000))))};
 }
 // Round to nearest even; NaN becomes a quiet NaN of the same sign.
-HADAL_INLINE __m256i narrow(V a) {
-#if defined(HADAL_ISA_avx512_bf16)
-  return reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(a.v));  // subnormals become 0
-#else
+HADAL_INLINE __m256i narrow_exact(V a) {
   const __m512i bits = _mm512_castps_si512(a.v), top = _mm512_srli_epi32(bits, 16);
   const __m512i odd = _mm512_and_si512(top, _mm512_set1_epi32(1));
   const __m512i rounded =
       _mm512_srli_epi32(_mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff))), 16);
   const __mmask16 is_nan = _mm512_cmp_ps_mask(a.v, a.v, _CMP_UNORD_Q);
   return _mm512_cvtepi32_epi16(_mm512_mask_or_epi32(rounded, is_nan, top, _mm512_set1_epi32(0x40)));
-#endif
 }
+#if defined(HADAL_ISA_avx512_bf16)
+HADAL_INLINE __m256i narrow(V a) { return reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(a.v)); }  // subnormals become 0
+#else
+HADAL_INLINE __m256i narrow(V a) { return narrow_exact(a); }
+#endif
 HADAL_INLINE V load(const bf16* p) { return widen(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))); }
 HADAL_INLINE V load_n(const bf16* p, int64_t n) { return widen(_mm256_maskz_loadu_epi16(lanes_below(n), p)); }
 HADAL_INLINE void store(bf16* p, V a) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), narrow(a)); }
 HADAL_INLINE void store_n(bf16* p, V a, int64_t n) { _mm256_mask_storeu_epi16(p, lanes_below(n), narrow(a)); }
+
+// FP8 E4M3: to nearest even, beyond 448 the largest code, NaN stays NaN.
+HADAL_INLINE void store_e4m3(uint8_t* p, V a, int64_t n) {
+  const __m512i bits = _mm512_castps_si512(a.v), magnitude = _mm512_and_si512(bits, _mm512_set1_epi32(0x7fffffff));
+  const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(magnitude, 20), _mm512_set1_epi32(1));
+  const __m512i rounded = _mm512_add_epi32(magnitude, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7ffff)));
+  __m512i code = _mm512_srli_epi32(_mm512_sub_epi32(rounded, _mm512_set1_epi32(0x3c000000)), 20);
+  // Below 2^-6 in units of 2^-9: adding 2^23 rounds to whole units, which then are the lowest bits.
+  const __m512 units = _mm512_mul_ps(_mm512_castsi512_ps(magnitude), _mm512_set1_ps(0x1p9f));
+  const __m512i small = _mm512_castps_si512(_mm512_add_ps(units, _mm512_set1_ps(0x1p23f)));
+  code = _mm512_mask_and_epi32(code, _mm512_cmplt_epi32_mask(magnitude, _mm512_set1_epi32(0x3c800000)), small,
+                               _mm512_set1_epi32(0xff));
+  code = _mm512_mask_mov_epi32(code, _mm512_cmpge_epi32_mask(magnitude, _mm512_set1_epi32(0x43e00000)),
+                               _mm512_set1_epi32(0x7e));
+  code = _mm512_mask_mov_epi32(code, _mm512_cmpgt_epi32_mask(magnitude, _mm512_set1_epi32(0x7f800000)),
+                               _mm512_set1_epi32(0x7f));
+  code = _mm512_or_si512(code, _mm512_and_si512(_mm512_srli_epi32(bits, 24), _mm512_set1_epi32(0x80)));
+  _mm_mask_storeu_epi8(p, n >= 16 ? __mmask16(0xffff) : lanes_below(n), _mm512_cvtepi32_epi8(code));
+}
+// Bits shifted into a float's exponent and fraction, times 2^120: exact for every code, subnormal ones too.
+HADAL_INLINE V load_e4m3(const uint8_t* p, int64_t n) {
+  const __mmask16 lanes = n >= 16 ? __mmask16(0xffff) : lanes_below(n);
+  const __m512i code = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(lanes, p));
+  const __m512i rest = _mm512_slli_epi32(_mm512_and_si512(code, _mm512_set1_epi32(0x7f)), 20);
+  const __m512 value = _mm512_mul_ps(_mm512_castsi512_ps(rest), _mm512_set1_ps(0x1p120f));
+  const __mmask16 nan = _mm512_cmpeq_epi32_mask(rest, _mm512_set1_epi32(0x7f00000));
+  const __m512i magnitude = _mm512_mask_mov_epi32(_mm512_castps_si512(value), nan, _mm512_set1_epi32(0x7fc00000));
+  const __m512i sign = _mm512_slli_epi32(_mm512_and_si512(code, _mm512_set1_epi32(0x80)), 24);
+  return {_mm512_castsi512_ps(_mm512_or_si512(magnitude, sign))};
+}
 
 HADAL_INLINE V add(V a, V b) { return {_mm512_add_ps(a.v, b.v)}; }
 HADAL_INLINE V sub(V a, V b) { return {_mm512_sub_ps(a.v, b.v)}; }

@@ -1,5 +1,7 @@
 #include "kernels/rope.h"
 
+#include <cmath>
+
 #include "kernels/reference/scalar.h"
 
 namespace hadal::kernels::reference {
@@ -27,6 +29,22 @@ void rope(const Rope& k) {
         each_row(k.lane, k.rows, k.n_heads * k.d_rope, [&](int64_t r) { rotate_row<element<decltype(x)>>(k, r); });
       },
       k.x.dtype);
+}
+
+void rope_table(const RopeTable& k) {
+  visit_numbers(
+      [&](auto type) {
+        using T = element<decltype(type)>;
+        each_row(k.lane, k.positions, 64 * k.n_frequencies, [&](int64_t position) {
+          T* row = k.table.row<T>(position);
+          for (int64_t i = 0; i < k.n_frequencies; ++i) {
+            const double angle = double(position) * k.frequencies[i];
+            row[2 * i] = T(std::cos(angle) * k.multiplier);
+            row[2 * i + 1] = T(std::sin(angle) * k.multiplier);
+          }
+        });
+      },
+      k.table.dtype);
 }
 
 }  // namespace hadal::kernels::reference
