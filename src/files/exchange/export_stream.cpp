@@ -51,7 +51,7 @@ Tensor encode_rows(const Exec& exec, const Tensor& rows, Encoding encoding) {
     uint8_t* to = out.data<uint8_t>() + first * bytes;
     if (encoding == Encoding::f32 || encoding == Encoding::bf16) {
       const DType dtype = encoding == Encoding::f32 ? DType::f32 : DType::bf16;
-      return Tensor::wrap(to, dtype, {count, rows.cols()}).copy_from(rows.row_range(first, count));
+      return Tensor::wrap(to, dtype, {count, rows.cols()}).copy_from(exec, rows.row_range(first, count));
     }
     for (int64_t r = first; r < first + count; ++r, to += bytes) {
       const float* from = rows.data<float>() + r * rows.row_stride();
@@ -70,7 +70,7 @@ Tensor ExportStream::as_f32(const Tensor& rows) const {
   if (rows.dtype() == DType::f32) return rows;
   Tensor values = Tensor::empty(exec_, DType::f32, {rows.rows(), rows.cols()});
   over_rows(exec_, rows.rows(), rows.cols(), [&](int64_t first, int64_t count) {
-    values.row_range(first, count).copy_from(rows.row_range(first, count));
+    values.row_range(first, count).copy_from(exec_, rows.row_range(first, count));
   });
   return values;
 }

@@ -256,7 +256,7 @@ void HfWeights::read(const Exec& exec, const ParameterSpec& spec, const Tensor& 
     buffer.resize(std::max(buffer.size(), size_t(chunk.count * cols * dtype_bytes(dtype))));
     files_->read_rows(stored.name, first, chunk.count, buffer.data());
     const Tensor source = Tensor::wrap(buffer.data(), dtype, {chunk.count, cols});
-    if (stored.scale_name.empty()) return chunk.destination.copy_from(source);
+    if (stored.scale_name.empty()) return chunk.destination.copy_from(exec, source);
     const Tensor scales = files_->tensor(stored.scale_name);
     const int64_t block = first / block_.rows, n_blocks = (chunk.count + block_.rows - 1) / block_.rows;
     dequantise_blocks(exec, source, scales.row_range(block, n_blocks), chunk.destination, block_);

@@ -23,7 +23,7 @@ void load_ema(const Exec& exec, const std::filesystem::path& directory, Transfor
     check(average.shape() == parameter->spec.shape, ErrorKind::corrupt, "{}: '{}' has shape {}, the model needs {}",
           path.string(), name, shape_text(average.shape()), shape_text(parameter->spec.shape));
     if (model.options().training) {
-      parameter->master.copy_from(average);
+      parameter->master.copy_from(exec, average);
     } else {  // the value may be the mapped file itself
       parameter->value = average.to(exec, parameter->value.dtype());
       if (parameter->master) parameter->master = parameter->value;

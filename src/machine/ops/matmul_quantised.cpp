@@ -117,7 +117,7 @@ void grouped_linear_backward_weight(const Exec& exec, const Tensor& dw, const Ac
   for (int64_t e = 0; e < dw.dim(0); ++e) {
     const int64_t first = begins[e], rows = begins[e + 1] - first;
     if (rows == 0) {
-      if (write == Write::overwrite) dw.slice(e).zero();
+      if (write == Write::overwrite) dw.slice(e).zero(exec);
       continue;
     }
     linear_backward_weight(exec, dw.slice(e), quantise(exec, dy_rows.row_range(first, rows), tiles.tile, tiles.rule),

@@ -50,7 +50,7 @@ void rms_norm_backward_input(const Exec& exec, const Tensor& dx, const Tensor& d
 
 void rms_norm_backward_weight(const Exec& exec, const Tensor& dw, const Tensor& dy, const Tensor& x, const Tensor& rstd,
                               Write write) {
-  if (write == Write::overwrite) dw.zero();
+  if (write == Write::overwrite) dw.zero(exec);
   const Rows from = kernel_rows(dy, "rms_norm dy"), in = kernel_rows(x, "rms_norm x");
   const bool f64 = all_f64({from, in}, "rms_norm_backward_weight");
   const int64_t rows = x.rows(), cols = x.cols();

@@ -132,7 +132,7 @@ double balance_loss(const Exec& exec, const RouteRule& rule, const Tensor& score
                          .workspace = workspace.data<double>(),
                          .losses = losses.data(),
                          .lane = exec.compute};
-  if (dscores && !(complete && end == tokens)) dscores.zero();
+  if (dscores && !(complete && end == tokens)) dscores.zero(exec);
   kernels::balance_loss(twin(exec, dtype == DType::f64), args);
   double loss = 0;
   for (double part : losses) loss += part;

@@ -141,7 +141,7 @@ void Trainer::restore(const std::filesystem::path& checkpoint) {
   load_model_tensors(checkpoint / "model.safetensors", model_->parameters());
   model_->refresh_values(exec_);
   const SafetensorsReader reader(checkpoint / "optimizer.safetensors");
-  for (const auto& entry : optimizer_->state()) entry.tensor.copy_from(reader.tensor(entry.name));
+  for (const auto& entry : optimizer_->state()) entry.tensor.copy_from(exec_, reader.tensor(entry.name));
   state_ = TrainState::from_json(read_file(checkpoint / "state.json"), (checkpoint / "state.json").string());
   optimizer_->set_steps_done(state_.updates);
   loader_->seek(state_.cursor);
@@ -246,8 +246,8 @@ void Trainer::guard(const StepResult& result) {
     return;
   }
   ++state_.skipped_in_row;
-  check(config_.train.on_nan != OnNan::stop, ErrorKind::failed,
-        "step {}: {}; stopped, because train.on_nan = \"stop\"", result.step, result.skipped);
+  check(config_.train.on_nan != OnNan::stop, ErrorKind::failed, "step {}: {}; stopped, because train.on_nan = \"stop\"",
+        result.step, result.skipped);
   check(state_.skipped_in_row <= config_.train.max_skips, ErrorKind::failed,
         "step {}: {}; {} steps in a row were skipped, more than train.max_skips = {}: "
         "lower optim.lr, or look at the data",

@@ -5,6 +5,7 @@
 #include "nn/mlp.h"
 #include "nn/norm.h"
 #include "nn/numeric.h"
+#include "ops/pointwise.h"
 
 namespace hadal {
 namespace {
@@ -77,7 +78,7 @@ TEST_F(Layers, EmbeddingGivesRowsAndAddsTheirGradients) {
 TEST_F(Layers, AddRowsIsTheTransposeOfAGather) {
   const Tensor index = i32(exec, {4, 1});
   const Tensor dst = random_tensor(exec, {5, 3}, 9), before = dst.clone(exec), src = random_tensor(exec, {2, 3}, 10);
-  add_rows(exec, dst, src, index);
+  ops::add_rows(exec, dst, src, index);
   for (int64_t r = 0; r < 5; ++r) {
     for (int64_t i = 0; i < 3; ++i) {
       const double added = r == 4 ? element(src, i) : r == 1 ? element(src, 3 + i) : 0.0;
