@@ -3,7 +3,7 @@
 #include "base/error.h"
 #include "kernels/gemm.h"
 #include "ops/kernel_rows.h"
-#include "ops/matmul.h"
+#include "ops/write.h"
 
 namespace hadal::ops {
 

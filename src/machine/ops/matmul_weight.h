@@ -1,6 +1,6 @@
 // Products that read a Weight (tensor/weight.h): each takes the form that suits its other operand. Codes meet codes;
-// otherwise panels where they are kept (forward products), else the plain form, else the values of the codes. Shapes and
-// sums are those of ops/matmul.h.
+// otherwise panels where they are kept (forward products), else the plain form, else the values of the codes. Shapes
+// and sums are those of ops/matmul.h.
 #pragma once
 #include "ops/matmul.h"
 #include "tensor/weight.h"

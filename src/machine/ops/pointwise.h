@@ -32,7 +32,8 @@ struct RopeArgs {
 };
 void rope(const Exec& exec, const RopeArgs& args);
 
-// The table: row p holds cos and sin of p * frequencies[i], times multiplier. table [positions, 2 * frequencies] f32/f64.
+// The table: row p holds cos and sin of p * frequencies[i], times multiplier. table [positions, 2 * frequencies] f32
+// (f64).
 void rope_table(const Exec& exec, const Tensor& table, std::span<const double> frequencies, double multiplier);
 
 // SwiGLU: h = silu(g) * u. Inputs [rows, F] views. Backward writes dg, du from dh, g, u (may overwrite g, u in place).
