@@ -1,6 +1,7 @@
 // The interpreter of a template's tree: one per rendering. It counts steps, bytes and depth, and gives every error its
 // line.
 #pragma once
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>

@@ -3,13 +3,14 @@
 // (lstrip_blocks), "-" eats all white space on its side, "+" none. Errors: corrupt, with the line, for unclosed tags,
 // strings and brackets, unknown characters, malformed UTF-8.
 #pragma once
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
 
 namespace hadal::jinja {
 
-enum class TokenKind : uint8_t {
+enum class TokenKind : std::uint8_t {
   text,
   print_begin,
   print_end,

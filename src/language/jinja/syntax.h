@@ -1,6 +1,7 @@
 // The syntax tree of a template. A node knows its line and how deep its tree is: the parser refuses deep ones, so that
 // walking and freeing them is safe.
 #pragma once
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <utility>

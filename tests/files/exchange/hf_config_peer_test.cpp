@@ -103,7 +103,7 @@ void expect_same(const HfConfig& config, const Json& said) {
   EXPECT_EQ(said["attention_bias"], false);
   EXPECT_EQ(ids_json(config.bos_ids), said["bos_token_id"]);
   EXPECT_EQ(ids_json(config.eos_ids), said["eos_token_id"]);
-  EXPECT_EQ(config.dtype, said["dtype"]);
+  EXPECT_EQ(config.dtype, said["dtype"].get<std::string>());
   if (m.n_routed_experts > 0) expect_gate(m, said);
   expect_rope(m, said);
 }

@@ -20,7 +20,7 @@ TEST_F(TensorFilesTest, ShardsHoldWhatOneFileHolds) {
   uint64_t bytes = 0;
   for (const auto& [name, tensor] : tensors_) {
     EXPECT_TRUE(same(files.tensor(name), tensor)) << name;
-    EXPECT_EQ(files.file_of(name), index_["weight_map"][name]);
+    EXPECT_EQ(files.file_of(name), index_["weight_map"][name].get<std::string>());
     bytes += uint64_t(tensor.bytes());
   }
   EXPECT_EQ(files.bytes(), bytes);

@@ -332,7 +332,7 @@ void run_mtp(Trial& t) {
       const Tensor hidden = t.tensor("in.hidden");
       before.state = Tensor::zeros(t.exec(), DType::f64, {before.n_rows(), hidden.cols()});
       before.d_state = before.state.clone(t.exec());
-      add_rows(t.exec(), before.state, hidden, stream.rows_in);
+      ops::add_rows(t.exec(), before.state, hidden, stream.rows_in);
       for (const auto& piece : pieces) piece->forward(pass, flight);
       t.same("out.y", stream.state);
       if (mtp.block.is_moe()) same_routing(t, flight.blocks[0].moe.routing);

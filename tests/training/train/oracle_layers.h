@@ -1,6 +1,7 @@
 // Single layers of the oracle (tests/oracle/layers.py): loading its cases, running the same layer of ours in double
 // precision in every way it can run, and comparing results, the gradient of every input and of every weight.
 #pragma once
+#include <cstdint>
 #include <filesystem>
 #include <string>
 #include <vector>
