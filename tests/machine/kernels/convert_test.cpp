@@ -38,7 +38,7 @@ TEST(Convert, KnowsEveryPairOfFormats) {
     for (DType from : all) {
       for (DType to : all) {
         double two[3] = {2, 2, 2}, back[3];
-        char x[24], y[24];
+        alignas(8) char x[24], y[24];
         convert({.isa = isa}, {{x, 3, from}, {two, 3, DType::f64}, 1, 3});
         convert({.isa = isa}, {{y, 3, to}, {x, 3, from}, 1, 3});
         convert({.isa = isa}, {{back, 3, DType::f64}, {y, 3, to}, 1, 3});
