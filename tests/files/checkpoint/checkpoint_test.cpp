@@ -8,6 +8,7 @@
 #include <fstream>
 
 #include "base/error.h"
+#include "base/expect_error.h"
 #include "checkpoint/checkpoint.h"
 
 namespace hadal {
@@ -140,7 +141,7 @@ TEST_F(CheckpointTest, ABackgroundFailureIsThrownLater) {
   atomic_write(root_, "a file where the directory should be");
   CheckpointWriter writer(root_, 1, true);
   writer.save(owned_.exec, content(1, 1));
-  EXPECT_THROW(writer.finish(), Error);
+  EXPECT_ERROR(writer.finish(), ErrorKind::io, "a file of that name is in the way");
 }
 
 TEST_F(CheckpointTest, AfterABackgroundFailureTheNextSaveWorks) {
@@ -148,7 +149,8 @@ TEST_F(CheckpointTest, AfterABackgroundFailureTheNextSaveWorks) {
   atomic_write(root_, "in the way");
   CheckpointWriter writer(root_, 1, true);
   writer.save(owned_.exec, content(1, 1));
-  EXPECT_THROW(writer.save(owned_.exec, content(2, 2)), Error);  // the first one's error, told once
+  EXPECT_ERROR(writer.save(owned_.exec, content(2, 2)), ErrorKind::io,
+               "a file of that name is in the way");  // the first one's error, told once
   fs::remove(root_);
   writer.save(owned_.exec, content(3, 3));
   writer.finish();
@@ -189,13 +191,13 @@ TEST_F(CheckpointTest, DeepNestingIsRefusedNotFollowed) {
   const uint64_t size = header.size();
   std::memcpy(file.data(), &size, 8);
   atomic_write(root_ / "deep", file + header);
-  EXPECT_THROW(SafetensorsReader(root_ / "deep"), Error);
+  EXPECT_ERROR(SafetensorsReader(root_ / "deep"), ErrorKind::corrupt, "header: nested deeper than 8 levels");
   atomic_write(at / "manifest.json", "{\"format\": " + deep + "}");
   EXPECT_NE(corrupt_message(at).find("manifest"), std::string::npos);
 }
 
 TEST_F(CheckpointTest, LocatesAModel) {
-  EXPECT_THROW(locate_model(root_), Error);
+  EXPECT_ERROR(locate_model(root_), ErrorKind::not_found, "no such directory");
   write_checkpoint(root_ / "checkpoints", content(1, 1));
   write_checkpoint(root_ / "checkpoints", content(2, 2));
   const auto at = locate_model(root_);
@@ -203,7 +205,8 @@ TEST_F(CheckpointTest, LocatesAModel) {
   EXPECT_TRUE(at.is_checkpoint);
   EXPECT_EQ(locate_model(at.directory).directory, at.directory);
   fs::create_directories(root_ / "empty");
-  EXPECT_THROW(locate_model(root_ / "empty"), Error);
+  EXPECT_ERROR(locate_model(root_ / "empty"), ErrorKind::not_found,
+               "neither model.safetensors (or its index) nor checkpoints/step_N is in it");
 }
 
 }  // namespace

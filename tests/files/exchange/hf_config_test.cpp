@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/expect_error.h"
 #include "base/files.h"
 #include "config/config_io.h"
 #include "exchange/hf_config.h"
@@ -311,7 +312,8 @@ TEST(HfConfig, RefusesWhatIsNoJsonObject) {
       EXPECT_EQ(error.kind(), ErrorKind::corrupt) << error.what();
     }
   }
-  EXPECT_THROW(hf_config_from_json(std::string(100000, '['), "x"), Error);
+  EXPECT_ERROR(hf_config_from_json(std::string(100000, '['), "x"), ErrorKind::corrupt,
+               "x: nested deeper than 64 levels");
 }
 
 TEST(HfConfig, RefusesAKeyThatStandsTwice) {
@@ -378,7 +380,8 @@ TEST(HfConfig, RulesWithoutAClassInTransformersAreNotWritten) {
   refused(changed(v2, [](auto& m) { m.normalize_top_k = true; }), "normalize_top_k = true");
   refused(changed(v2, [](auto& m) { m.group_score = GroupScore::top2_sum; }), "group_score = \"top2_sum\"");
   refused(changed(v2, [](auto& m) { m.hidden_size = 5121; }), "hidden_size = 5121");
-  EXPECT_THROW(hf_config_to_json(changed(v3, [](auto& m) { m.vocab_size = 0; })), Error);
+  EXPECT_ERROR(hf_config_to_json(changed(v3, [](auto& m) { m.vocab_size = 0; })), ErrorKind::invalid,
+               "model.vocab_size = 0 must lie in 1 .. 2147483647");
 }
 
 TEST(HfConfig, TheLimitsOfTransformersAreSaid) {

@@ -2,6 +2,7 @@
 // twice, and a file cut off under a model is an error.
 #include "exchange/loaded_model.h"
 
+#include "base/expect_error.h"
 #include "config/config_io.h"
 #include "exchange/hf_directory.h"
 
@@ -79,7 +80,7 @@ TEST_F(LoadedModelTest, AFileCutOffUnderAModelIsAnError) {
   auto loaded = load_model(root_, {}, owned_.exec);
   fs::resize_file(root_ / "model.safetensors", 4096);
   score(owned_.exec, *loaded.transformer);  // some weights read as zeros now
-  EXPECT_THROW(loaded.check_intact(), Error);
+  EXPECT_ERROR(loaded.check_intact(), ErrorKind::corrupt, "cut off or extended while in use");
 }
 
 TEST_F(LoadedModelTest, OurOwnDirectoriesAreReadTheSameWay) {
@@ -94,7 +95,8 @@ TEST_F(LoadedModelTest, OurOwnDirectoriesAreReadTheSameWay) {
   EXPECT_EQ(score(owned_.exec, *ours.transformer), score(owned_.exec, *hugging_face.transformer));
   LoadOptions options;
   options.ema = true;
-  EXPECT_THROW(load_model(own, options, owned_.exec), Error);
+  EXPECT_ERROR(load_model(own, options, owned_.exec), ErrorKind::not_found,
+               "no such file; an exported model keeps no moving average");
 }
 
 }  // namespace

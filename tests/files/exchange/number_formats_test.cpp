@@ -2,6 +2,7 @@
 #include <cmath>
 #include <limits>
 
+#include "base/expect_error.h"
 #include "base/float_formats.h"
 #include "exchange/export_fixture.h"
 #include "exchange/export_stream.h"
@@ -96,13 +97,19 @@ TEST_F(NumberFormats, WhatIsNotFiniteOrTooLargeIsRefused) {
   for (float bad : {infinity, -infinity, nan}) {
     std::vector<float> values(32, 1.0f);
     values[7] = bad;
-    EXPECT_THROW(encode_q8_0(values.data(), 32, out.data()), Error) << bad;
-    EXPECT_THROW(encode_q4_0(values.data(), 32, out.data()), Error) << bad;
+    EXPECT_ERROR(encode_q8_0(values.data(), 32, out.data()), ErrorKind::corrupt,
+                 "it holds a value that is not finite, which GGUF blocks cannot carry")
+        << bad;
+    EXPECT_ERROR(encode_q4_0(values.data(), 32, out.data()), ErrorKind::corrupt,
+                 "it holds a value that is not finite, which GGUF blocks cannot carry")
+        << bad;
     Tensor w = Tensor::from<float>(owned_.exec, values, {4, 8});
-    EXPECT_THROW(quantise(w), Error) << bad;
+    EXPECT_ERROR(quantise(w), ErrorKind::corrupt, "it holds a value that is not finite, which FP8 blocks cannot carry")
+        << bad;
   }
   std::vector<float> huge(32, 1e8f);  // a scale of 1e8 / 127 is no half
-  EXPECT_THROW(encode_q8_0(huge.data(), 32, out.data()), Error);
+  EXPECT_ERROR(encode_q8_0(huge.data(), 32, out.data()), ErrorKind::unsupported,
+               "a block's scale of 787401.56 passes the half's limit of 65504");
 }
 
 TEST_F(NumberFormats, EncodingDoesNotDependOnThreads) {

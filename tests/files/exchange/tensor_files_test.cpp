@@ -3,6 +3,7 @@
 
 #include <fstream>
 
+#include "base/expect_error.h"
 #include "exchange/hf_directory.h"
 
 namespace hadal {
@@ -125,7 +126,8 @@ TEST_F(TensorFilesTest, AnIndexThatIsNotOneIsRefused) {
   says(std::string(100000, '['), "nested deeper");
   fs::remove(root_ / "model.safetensors.index.json");
   fs::remove(root_ / shard_name(0));
-  EXPECT_THROW(TensorFiles::open(root_), Error);
+  EXPECT_ERROR(TensorFiles::open(root_), ErrorKind::not_found,
+               "neither model.safetensors nor model.safetensors.index.json is in it");
 }
 
 TEST_F(TensorFilesTest, AnIndexBesideAFileThatItDoesNotNameIsAmbiguous) {
@@ -143,7 +145,7 @@ TEST_F(TensorFilesTest, AShardCutOffBeforeOrAfterOpeningIsNamed) {
   for (const auto& [tensor, place] : index_["weight_map"].items())
     if (place == shard_name(1) && files.entry(tensor).end > last) name = tensor, last = files.entry(tensor).end;
   fs::resize_file(shard, fs::file_size(shard) / 2);
-  EXPECT_THROW(TensorFiles::open(root_), Error);
+  EXPECT_ERROR(TensorFiles::open(root_), ErrorKind::corrupt, "truncated");
   double sum = 0;  // through the map: zeros, not a signal
   const Tensor cut = files.tensor(name);
   for (int64_t i = 0; i < cut.count(); ++i) sum += element(cut, i);
@@ -155,7 +157,7 @@ TEST_F(TensorFilesTest, AShardCutOffBeforeOrAfterOpeningIsNamed) {
     EXPECT_NE(std::string(error.what()).find(shard_name(1)), std::string::npos) << error.what();
   }
   std::vector<uint8_t> bytes(size_t(cut.bytes()));
-  EXPECT_THROW(files.read_rows(name, 0, cut.rows(), bytes.data()), Error);
+  EXPECT_ERROR(files.read_rows(name, 0, cut.rows(), bytes.data()), ErrorKind::corrupt, "cut off while in use");
 }
 
 }  // namespace

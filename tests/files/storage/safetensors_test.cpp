@@ -11,6 +11,7 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "base/expect_error.h"
 
 namespace hadal {
 namespace {
@@ -132,7 +133,7 @@ TEST_F(Safetensors, LeaveTheOldFileUntilCommit) {
   {
     SafetensorsWriter writer(path_, {{"x", DType::i32, {1}}, {"y", DType::i32, {1}}});
     writer.write("x", Tensor::from<int32_t>(exec, {8}, {1}));
-    EXPECT_THROW(writer.commit(), Error);
+    EXPECT_ERROR(writer.commit(), ErrorKind::invalid, "1 of 2 tensors were written; 'y' is due");
   }
   EXPECT_EQ(*SafetensorsReader(path_).tensor("x").data<int32_t>(), 7);
   int files = 0;
@@ -142,15 +143,25 @@ TEST_F(Safetensors, LeaveTheOldFileUntilCommit) {
 
 TEST_F(Safetensors, RefuseToWriteWhatWasNotDeclared) {
   const Exec& exec = owned_.exec;
-  EXPECT_THROW(SafetensorsWriter(path_, {{"x", DType::f32, {1}}, {"x", DType::f32, {1}}}), Error);
-  EXPECT_THROW(SafetensorsWriter(path_, {{"__metadata__", DType::f32, {1}}}), Error);
+  EXPECT_ERROR(SafetensorsWriter(path_, {{"x", DType::f32, {1}}, {"x", DType::f32, {1}}}), ErrorKind::invalid,
+               "tensor 'x' is declared twice");
+  EXPECT_ERROR(SafetensorsWriter(path_, {{"__metadata__", DType::f32, {1}}}), ErrorKind::invalid,
+               "a tensor may not be named '__metadata__'");
   SafetensorsWriter writer(path_, {{"x", DType::f32, {2}}, {"y", DType::f32, {1}}});
-  EXPECT_THROW(writer.write("y", Tensor::from<float>(exec, {1}, {1})), Error) << "order";
-  EXPECT_THROW(writer.write("x", Tensor::from<float>(exec, {1}, {1})), Error) << "shape";
-  EXPECT_THROW(writer.write("x", Tensor::from<double>(exec, {1, 2}, {2})), Error) << "dtype";
+  EXPECT_ERROR(writer.write("y", Tensor::from<float>(exec, {1}, {1})), ErrorKind::invalid,
+               "tensor 'y' is written where 'x' is due")
+      << "order";
+  EXPECT_ERROR(writer.write("x", Tensor::from<float>(exec, {1}, {1})), ErrorKind::invalid,
+               "tensor 'x' is F32 [1], declared F32 [2]")
+      << "shape";
+  EXPECT_ERROR(writer.write("x", Tensor::from<double>(exec, {1, 2}, {2})), ErrorKind::invalid,
+               "tensor 'x' is F64 [2], declared F32 [2]")
+      << "dtype";
   writer.write("x", Tensor::from<float>(exec, {1, 2}, {2}));
   writer.write("y", Tensor::from<float>(exec, {3}, {1}));
-  EXPECT_THROW(writer.write("z", Tensor::from<float>(exec, {3}, {1})), Error) << "too many";
+  EXPECT_ERROR(writer.write("z", Tensor::from<float>(exec, {3}, {1})), ErrorKind::invalid,
+               "tensor 'z' was not declared, or comes after the last one")
+      << "too many";
   writer.commit();
 }
 
@@ -228,7 +239,7 @@ TEST_F(Safetensors, RefuseATruncatedFileAtEveryLength) {
   const auto whole = std::filesystem::file_size(path_);
   for (uintmax_t bytes = whole; bytes-- > 0;) {
     std::filesystem::resize_file(path_, bytes);
-    EXPECT_THROW(SafetensorsReader{path_}, Error) << bytes;
+    EXPECT_ERROR(SafetensorsReader{path_}, ErrorKind::corrupt, "not a valid safetensors file") << bytes;
   }
 }
 

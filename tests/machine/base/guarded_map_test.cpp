@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/expect_error.h"
 
 namespace hadal {
 namespace {
@@ -54,8 +55,9 @@ TEST_F(GuardedMapTest, ReadsTheFile) {
   map.read_at(1000, piece, 3);
   EXPECT_STREQ(piece, "xxx");
   EXPECT_EQ(message(map), "");
-  EXPECT_THROW(GuardedMap("/nonexistent/file"), Error);
-  EXPECT_THROW(GuardedMap(fs::temp_directory_path()), Error);
+  EXPECT_ERROR(GuardedMap("/nonexistent/file"), ErrorKind::not_found,
+               "cannot read '/nonexistent/file': No such file or directory");
+  EXPECT_ERROR(GuardedMap(fs::temp_directory_path()), ErrorKind::io, "it is not a regular file");
 }
 
 TEST_F(GuardedMapTest, AFileThatIsCutOffReadsAsZerosAndIsNamed) {
@@ -68,7 +70,8 @@ TEST_F(GuardedMapTest, AFileThatIsCutOffReadsAsZerosAndIsNamed) {
   EXPECT_NE(message(other), "");  // though nobody read it
   char piece[16];
   map.read_at(4000, piece, 16);
-  EXPECT_THROW(map.read_at(4990, piece, 16), Error);
+  EXPECT_ERROR(map.read_at(4990, piece, 16), ErrorKind::corrupt,
+               "ends at byte 5000, 1048576 when it was opened: cut off while in use");
 }
 
 TEST_F(GuardedMapTest, ManyThreadsMayMeetTheEndAtOnce) {

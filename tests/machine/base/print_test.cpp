@@ -9,6 +9,7 @@
 #include "base/cgroup.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/expect_error.h"
 #include "base/files.h"
 #include "base/interrupt.h"
 #include "base/isa.h"
@@ -78,7 +79,7 @@ TEST(Table, AlignsNumbersRightAndTextLeftByCharacters) {
             "longer       7\n"
             "------  ------\n"
             "all          -\n");
-  EXPECT_THROW(table.add({"too few"}), Error);
+  EXPECT_ERROR(table.add({"too few"}), ErrorKind::internal, "a table row has 1 cells, its head 2");
 }
 
 TEST(Progress, DrawsBarPercentRateAndTimeLeft) {

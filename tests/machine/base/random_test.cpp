@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/expect_error.h"
 
 namespace hadal {
 namespace {
@@ -63,7 +64,7 @@ TEST(Random, BelowIsInRangeAndEven) {
     seen.insert(value);
   }
   EXPECT_EQ(seen.size(), 1000u);
-  EXPECT_THROW(random_below(1, 2, 3, 0), Error);
+  EXPECT_ERROR(random_below(1, 2, 3, 0), ErrorKind::internal, "random_below needs n > 0");
 }
 
 TEST(Random, ShuffleIsAPermutationGivenBySeedAndStream) {

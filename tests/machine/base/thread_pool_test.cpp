@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/expect_error.h"
 
 namespace hadal {
 namespace {
@@ -122,7 +123,7 @@ TEST(ThreadPool, ServesCallersFromSeveralThreadsInTurn) {
 TEST(ThreadPool, GrantsAtLeastOneCoreAndRefusesNegativeCounts) {
   EXPECT_GE(granted_threads(), 1);
   EXPECT_EQ(ThreadPool(0).n_threads(), granted_threads());
-  EXPECT_THROW(ThreadPool(-1), Error);
+  EXPECT_ERROR(ThreadPool(-1), ErrorKind::invalid, "thread count -1 is not in 0..4096 (0 = all granted cores)");
 }
 
 // Ends this (child) process: 0 when a pool that outgrows the address space says so, other codes for other ends.

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "base/expect_error.h"
 #include "base/random.h"
 #include "ops/matmul.h"
 #include "ops/quantise.h"
@@ -156,16 +157,21 @@ TEST_F(CodeProducts, GatheredCodesAreTheCodesOfGatheredRows) {
   const Quantised expected = ops::quantise(exec, plain.tensor(), kRowTile);
   for (int64_t i = 0; i < 800; ++i) EXPECT_EQ(element(gathered.quantised().codes, i), element(expected.codes, i));
   for (int64_t i = 0; i < 8; ++i) EXPECT_EQ(element(gathered.quantised().scales, i), element(expected.scales, i));
-  EXPECT_THROW(ops::gather_rows(exec, Activation(ops::quantise(exec, x, kColumnTile)), index), Error);
+  EXPECT_ERROR(ops::gather_rows(exec, Activation(ops::quantise(exec, x, kColumnTile)), index), ErrorKind::internal,
+               "rows of codes in tiles of 128 x 1 cannot be gathered");
 }
 
 TEST_F(CodeProducts, RefuseTilesThatDoNotMeetAndFp64Results) {
   const Tensor x = random({40, 256}, 1), w = random({30, 256}, 2), y = zeros({40, 30});
   const Quantised wq = ops::quantise(exec, w, kSquareTile);
-  EXPECT_THROW(ops::linear(exec, y, ops::quantise(exec, x, Tile{1, 32}), wq), Error);
-  EXPECT_THROW(ops::linear(exec, y, ops::quantise(exec, x, kColumnTile), wq), Error);
-  EXPECT_THROW(ops::linear(exec, zeros({40, 30}, DType::f64), ops::quantise(exec, x, kRowTile), wq), Error);
-  EXPECT_THROW(ops::linear(exec, zeros({40, 31}), ops::quantise(exec, x, kRowTile), wq), Error);
+  EXPECT_ERROR(ops::linear(exec, y, ops::quantise(exec, x, Tile{1, 32}), wq), ErrorKind::internal,
+               "linear: scales change every 32 and every 128 of the summed elements");
+  EXPECT_ERROR(ops::linear(exec, y, ops::quantise(exec, x, kColumnTile), wq), ErrorKind::internal,
+               "linear: scales change every 1 and every 128 of the summed elements");
+  EXPECT_ERROR(ops::linear(exec, zeros({40, 30}, DType::f64), ops::quantise(exec, x, kRowTile), wq),
+               ErrorKind::internal, "linear: the product of FP8 codes is F32 or BF16, not F64");
+  EXPECT_ERROR(ops::linear(exec, zeros({40, 31}), ops::quantise(exec, x, kRowTile), wq), ErrorKind::internal,
+               "linear: codes of [40, 256] and [30, 256] do not make [40, 31]");
   ops::linear(exec, y, ops::quantise(exec, x, Tile{1, 32}),
               ops::quantise(exec, w, Tile{32, 32}));  // finer tiles that meet
 }

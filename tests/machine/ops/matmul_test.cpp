@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/expect_error.h"
 
 namespace hadal {
 namespace {
@@ -186,14 +187,20 @@ TEST(Linear, RefusesShapesAndTypesThatDoNotFit) {
   const Exec& exec = owned.exec;
   auto tensor = [&](DType dtype, Shape shape) { return Tensor::zeros(exec, dtype, std::move(shape)); };
   const Tensor x = tensor(DType::f32, {4, 6}), w = tensor(DType::f32, {5, 6}), y = tensor(DType::f32, {4, 5});
-  EXPECT_THROW(ops::linear(exec, y, tensor(DType::f32, {4, 7}), w), Error);
-  EXPECT_THROW(ops::linear(exec, tensor(DType::f32, {4, 6}), x, w), Error);
-  EXPECT_THROW(ops::linear(exec, y, x, tensor(DType::f64, {5, 6})), Error);
-  EXPECT_THROW(ops::linear(exec, y, x, tensor(DType::i32, {5, 6})), Error);
-  EXPECT_THROW(ops::linear_backward_weight(exec, tensor(DType::bf16, {5, 6}), y, x), Error);
+  EXPECT_ERROR(ops::linear(exec, y, tensor(DType::f32, {4, 7}), w), ErrorKind::internal,
+               "linear: w is [5, 6], must be [5, 7]");
+  EXPECT_ERROR(ops::linear(exec, tensor(DType::f32, {4, 6}), x, w), ErrorKind::internal,
+               "linear: y is [4, 6], must be [4, 5]");
+  EXPECT_ERROR(ops::linear(exec, y, x, tensor(DType::f64, {5, 6})), ErrorKind::internal,
+               "linear: F64 mixes with nothing; got F32 = F32 x F64");
+  EXPECT_ERROR(ops::linear(exec, y, x, tensor(DType::i32, {5, 6})), ErrorKind::internal,
+               "linear: the right operand is I32, must be F64, F32 or BF16");
+  EXPECT_ERROR(ops::linear_backward_weight(exec, tensor(DType::bf16, {5, 6}), y, x), ErrorKind::internal,
+               "linear_backward_weight: the gradient is BF16, must be F32 or F64");
   const Tensor experts = tensor(DType::f32, {2, 5, 6});
   for (const std::vector<int64_t>& bad : {std::vector<int64_t>{0, 4}, {0, 3, 2}, {0, 2, 5}, {-1, 2, 4}}) {
-    EXPECT_THROW(ops::grouped_linear(exec, y, x, experts, offsets_of(exec, bad)), Error);
+    EXPECT_ERROR(ops::grouped_linear(exec, y, x, experts, offsets_of(exec, bad)), ErrorKind::internal,
+                 "grouped_linear");
   }
   try {
     ops::linear(exec, y, x, tensor(DType::f32, {5, 8}));

@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "base/error.h"
+#include "base/expect_error.h"
 #include "base/float_formats.h"
 #include "base/random.h"
 
@@ -125,17 +126,21 @@ TEST_F(QuantisedTest, RangesBeginWhereATileBegins) {
   EXPECT_EQ(part.scales.shape(), (Shape{1, 1}));
   EXPECT_EQ(element(part.scales, 0), element(q.scales, 3 + 2));
   EXPECT_EQ(element(part.codes, 0), element(q.codes, 128 * 300 + 256));
-  EXPECT_THROW(q.row_range(100, 20), Error);
-  EXPECT_THROW(q.col_range(100, 20), Error);
+  EXPECT_ERROR(q.row_range(100, 20), ErrorKind::internal, "rows from 100 of codes [256, 300] cut a tile of 128 rows");
+  EXPECT_ERROR(q.col_range(100, 20), ErrorKind::internal,
+               "columns from 100 of codes [256, 300] cut a tile of 128 columns");
 }
 
 TEST_F(QuantisedTest, RefusesScalesAndTypesThatDoNotFit) {
   const Tensor x = random({4, 256});
   Quantised q = codes_of(x, kRowTile);
-  EXPECT_THROW(dequantise(exec, Tensor::empty(exec, DType::i32, {4, 256}), q), Error);
-  EXPECT_THROW(dequantise(exec, Tensor::empty(exec, DType::f32, {4, 255}), q), Error);
+  EXPECT_ERROR(dequantise(exec, Tensor::empty(exec, DType::i32, {4, 256}), q), ErrorKind::internal,
+               "I32 has no FP8 codes; F64, F32 and BF16 have");
+  EXPECT_ERROR(dequantise(exec, Tensor::empty(exec, DType::f32, {4, 255}), q), ErrorKind::internal,
+               "values of [4, 255] and codes of [4, 256]");
   q.scales = Tensor::empty(exec, DType::f32, {4, 1});
-  EXPECT_THROW(dequantise(exec, x, q), Error);
+  EXPECT_ERROR(dequantise(exec, x, q), ErrorKind::internal,
+               "codes F8_E4M3 [4, 256] in tiles of 1 x 128 have scales F32 [4, 1]");
 }
 
 TEST_F(QuantisedTest, AnActivationIsATensorOrCodesAndSaysWhich) {
@@ -151,8 +156,8 @@ TEST_F(QuantisedTest, AnActivationIsATensorOrCodesAndSaysWhich) {
   EXPECT_EQ(coded.bytes(), 6 * 256 + 6 * 2 * 4);
   EXPECT_EQ(coded.row_range(2, 3).rows(), 3);
   EXPECT_EQ(plain.col_range(2, 3).tensor().cols(), 3);
-  EXPECT_THROW(coded.tensor(), Error);
-  EXPECT_THROW(plain.quantised(), Error);
+  EXPECT_ERROR(coded.tensor(), ErrorKind::internal, "an activation of FP8 codes is read as a plain tensor");
+  EXPECT_ERROR(plain.quantised(), ErrorKind::internal, "a plain activation is read as FP8 codes");
   EXPECT_TRUE(plain && coded);
   coded.reset();
   EXPECT_FALSE(coded || Activation());

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "base/error.h"
+#include "base/expect_error.h"
 
 namespace hadal {
 namespace {
@@ -49,7 +50,7 @@ TEST_F(TensorTest, ViewsShareElementsAndKeepThemAlive) {
   EXPECT_EQ(element(t.view({2, 2, 6}).slice(1).slice(0), 5), 17);
   t.reset();
   EXPECT_GT(exec.memory->bytes_in_use(), 0u);
-  EXPECT_THROW(middle.view({6}), Error);
+  EXPECT_ERROR(middle.view({6}), ErrorKind::internal, "a view needs a contiguous tensor; [2, 3] has row stride 6");
 }
 
 TEST_F(TensorTest, ClonesAndConvertsThroughStrides) {
@@ -76,19 +77,21 @@ TEST_F(TensorTest, RoundsWhenNarrowingAndKeepsDoubles) {
 }
 
 TEST_F(TensorTest, RefusesWrongShapesAndTypes) {
-  EXPECT_THROW(Tensor::empty(exec, DType::f32, {-1}), Error);
+  EXPECT_ERROR(Tensor::empty(exec, DType::f32, {-1}), ErrorKind::invalid, "shape [-1] has a negative size");
   const int64_t large = std::numeric_limits<int64_t>::max();
-  EXPECT_THROW(Tensor::empty(exec, DType::f32, {large, 2}), Error);
-  EXPECT_THROW(Tensor::empty(exec, DType::f32, {large / 2}), Error);
+  EXPECT_ERROR(Tensor::empty(exec, DType::f32, {large, 2}), ErrorKind::invalid,
+               "shape [9223372036854775807, 2] has more than 2^63 elements");
+  EXPECT_ERROR(Tensor::empty(exec, DType::f32, {large / 2}), ErrorKind::invalid,
+               "a tensor of shape [4611686018427387903] has more than 2^63 bytes");
   EXPECT_EQ(shape_count({large, 4, 0}), 0);
   const Tensor t = counting({2, 3});
-  EXPECT_THROW(t.data<double>(), Error);
-  EXPECT_THROW(t.view({7}), Error);
-  EXPECT_THROW(t.row_range(1, 2), Error);
-  EXPECT_THROW(t.col_range(0, 4), Error);
-  EXPECT_THROW(element(t, 6), Error);
-  EXPECT_THROW(t.copy_from(counting({5})), Error);
-  EXPECT_THROW(Tensor::from(exec, std::vector<float>{1, 2}, {3}), Error);
+  EXPECT_ERROR(t.data<double>(), ErrorKind::internal, "a tensor of F32 is read as F64");
+  EXPECT_ERROR(t.view({7}), ErrorKind::internal, "a view of [2, 3] cannot have shape [7]");
+  EXPECT_ERROR(t.row_range(1, 2), ErrorKind::internal, "rows 1..3 are not in [2, 3]");
+  EXPECT_ERROR(t.col_range(0, 4), ErrorKind::internal, "columns 0..4 are not in [2, 3]");
+  EXPECT_ERROR(element(t, 6), ErrorKind::internal, "element 6 is not in [2, 3]");
+  EXPECT_ERROR(t.copy_from(counting({5})), ErrorKind::internal, "cannot copy [5] into [2, 3]");
+  EXPECT_ERROR(Tensor::from(exec, std::vector<float>{1, 2}, {3}), ErrorKind::invalid, "2 values do not fill shape [3]");
 }
 
 TEST_F(TensorTest, SetsSingleElementsInEveryType) {

@@ -1,5 +1,6 @@
 // What must not change a single bit: recomputation, threads, packing, chunked generation, the moment at which W runs.
 #include "base/error.h"
+#include "base/expect_error.h"
 #include "model/rope_cache.h"
 #include "model/small_model.h"
 #include "model/stage.h"
@@ -220,10 +221,11 @@ TEST(ModelBits, AListThatLeavesSomethingOutIsRefused) {
     small.model.begin_step(1);
     small.model.forward_backward(small.owned.exec, std::span(&batch, 1), loss_weights(small_config()), {}, &actions);
   };
-  EXPECT_THROW(run(backward_first), Error);
-  EXPECT_THROW(run({{ActionKind::forward, 0, 1}}), Error);
-  EXPECT_THROW(run({{ActionKind::forward, 0, 0}}), Error);
-  EXPECT_THROW(run({{ActionKind::forward, 0, 0}, {ActionKind::backward_input, 0, 0}}), Error);
+  EXPECT_ERROR(run(backward_first), ErrorKind::internal, "micro-batch 0 has 2 actions, which are not F and then B");
+  EXPECT_ERROR(run({{ActionKind::forward, 0, 1}}), ErrorKind::internal, "an action of micro-batch 1 among 1");
+  EXPECT_ERROR(run({{ActionKind::forward, 0, 0}}), ErrorKind::internal, "micro-batch 0 has 1 actions");
+  EXPECT_ERROR(run({{ActionKind::forward, 0, 0}, {ActionKind::backward_input, 0, 0}}), ErrorKind::internal,
+               "micro-batch 0 has 2 actions", "B, or Bi and W");
   run(one_stage(1));
   try {
     small.model.forward_backward(small.owned.exec, batch, loss_weights(small_config()));

@@ -8,6 +8,7 @@
 #include <numeric>
 #include <set>
 
+#include "base/expect_error.h"
 #include "base/not_finite.h"
 #include "base/random.h"
 #include "engine/generator.h"
@@ -100,16 +101,19 @@ TEST(Sampler, DrawsWhatSortingAllLogitsDraws) {
 }
 
 TEST(Sampler, RefusesNonsense) {
-  EXPECT_THROW(validate(SamplingOptions{.temperature = -1}), Error);
-  EXPECT_THROW(validate(SamplingOptions{.top_p = 0}), Error);
-  EXPECT_THROW(validate(SamplingOptions{.min_p = 2}), Error);
-  EXPECT_THROW(validate(SamplingOptions{.top_k = -1}), Error);
+  EXPECT_ERROR(validate(SamplingOptions{.temperature = -1}), ErrorKind::invalid, "temperature = -1 must be at least 0");
+  EXPECT_ERROR(validate(SamplingOptions{.top_p = 0}), ErrorKind::invalid, "top_p = 0 must lie in (0, 1]");
+  EXPECT_ERROR(validate(SamplingOptions{.min_p = 2}), ErrorKind::invalid, "min_p = 2 must lie in [0, 1]");
+  EXPECT_ERROR(validate(SamplingOptions{.top_k = -1}), ErrorKind::invalid,
+               "top_k = -1 must be at least 0 (0 switches it off)");
   const std::vector<float> broken(3, std::numeric_limits<float>::quiet_NaN());
-  EXPECT_THROW(sample_token(broken, 3, {.temperature = 0}, 0), Error);
+  EXPECT_ERROR(sample_token(broken, 3, {.temperature = 0}, 0), ErrorKind::failed,
+               "the logit of token 0 is nan; the model's weights are damaged or diverged");
   // One NaN behind a good first logit would break the order that sorting by logit relies on.
   std::vector<float> one(200, 1.0f);
   one[100] = std::numeric_limits<float>::quiet_NaN();
-  EXPECT_THROW(sample_token(one, 200, {}, 0), NotFinite);
+  EXPECT_ERROR(sample_token(one, 200, {}, 0), ErrorKind::failed,
+               "the logit of token 100 is nan; the model's weights are damaged or diverged");
   EXPECT_NO_THROW(sample_token(one, 100, {}, 0));  // rows that pad the vocabulary do not matter
 }
 
@@ -196,15 +200,19 @@ TEST(Generator, StopsAtStopIdsLimitsAndTheCallersWish) {
 TEST(Generator, RefusesWhatDoesNotFit) {
   Small small;
   GenerateRequest request;
-  EXPECT_THROW(generate(small.owned.exec, *small.model, request), Error);
+  EXPECT_ERROR(generate(small.owned.exec, *small.model, request), ErrorKind::invalid,
+               "the prompt is empty; give at least one token");
   request.prompt = {3};
   request.max_tokens = 64;
-  EXPECT_THROW(generate(small.owned.exec, *small.model, request), Error);
+  EXPECT_ERROR(generate(small.owned.exec, *small.model, request), ErrorKind::invalid,
+               "1 prompt tokens and 64 new ones make 65, more than the model's 64 positions");
   request.max_tokens = 3;
   request.prompt = {40};
-  EXPECT_THROW(generate(small.owned.exec, *small.model, request), Error);
+  EXPECT_ERROR(generate(small.owned.exec, *small.model, request), ErrorKind::invalid,
+               "token id 40 must lie in 0 .. 39");
   request.prompt = {-1};
-  EXPECT_THROW(generate(small.owned.exec, *small.model, request), Error);
+  EXPECT_ERROR(generate(small.owned.exec, *small.model, request), ErrorKind::invalid,
+               "token id -1 must lie in 0 .. 39");
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "base/expect_error.h"
 #include "base/random.h"
 #include "eval/baselines.h"
 
@@ -36,8 +37,8 @@ TEST(Baselines, NgramFollowsWittenBell) {
   // Order 2, second byte: context "a" was followed by a and b once each.
   const double first = (2 + 2.0 / 256) / 5, b = (1 + 2.0 / 256) / 5, second = (1 + 2 * b) / (2 + 2);
   EXPECT_NEAR(ngram_bits_per_byte("aab", "ab", 2), (-std::log2(first) - std::log2(second)) / 2, 1e-12);
-  EXPECT_THROW(ngram_bits_per_byte("a", "", 2), Error);
-  EXPECT_THROW(ngram_bits_per_byte("a", "a", 0), Error);
+  EXPECT_ERROR(ngram_bits_per_byte("a", "", 2), ErrorKind::invalid, "no text to measure");
+  EXPECT_ERROR(ngram_bits_per_byte("a", "a", 0), ErrorKind::invalid, "n-gram order 0 must lie in 1 .. 7");
 }
 
 }  // namespace

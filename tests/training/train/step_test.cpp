@@ -13,6 +13,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/expect_error.h"
 #include "base/random.h"
 #include "ops/pointwise.h"
 #include "train/metrics.h"
@@ -105,10 +106,12 @@ TEST(Step, OnlyNumbersThatAreNotFiniteAreSkipped) {
   s.config.train.micro_batch_sequences = 2;
   auto batch = batch_of({12, 12});
   batch.sequences[0].tokens[3] = 50;  // outside of the vocabulary: a fault, not a bad step
-  EXPECT_THROW(train_step(s.owned.exec, s.model, s.optimizer, s.config, batch, 1), Error);
+  EXPECT_ERROR(train_step(s.owned.exec, s.model, s.optimizer, s.config, batch, 1), ErrorKind::invalid,
+               "token 3 of the micro-batch is 50, vocabulary is 50");
   auto torn = batch_of({12});
   torn.sequences[0].targets.pop_back();
-  EXPECT_THROW(train_step(s.owned.exec, s.model, s.optimizer, s.config, torn, 1), Error);
+  EXPECT_ERROR(train_step(s.owned.exec, s.model, s.optimizer, s.config, torn, 1), ErrorKind::internal,
+               "a sequence of 12 tokens has 11 targets");
   set_element(s.model.parameter("layers.1.moe.router").master, 0, std::numeric_limits<float>::quiet_NaN());
   s.model.refresh_values(s.owned.exec);
   EXPECT_NE(train_step(s.owned.exec, s.model, s.optimizer, s.config, batch_of({12}), 1).skipped.find("router"),
@@ -173,7 +176,8 @@ TEST(Validation, ScoresEveryTokenOnceWhateverTheStride) {
     EXPECT_EQ(result.tokens, 45) << stride;
     EXPECT_GT(std::abs(result.bits_per_byte - whole.bits_per_byte), 1e-9) << stride;  // less context is another number
   }
-  EXPECT_THROW(validate_bits_per_byte(s.owned.exec, s.model, {}, {8, 4, 20}), Error);
+  EXPECT_ERROR(validate_bits_per_byte(s.owned.exec, s.model, {}, {8, 4, 20}), ErrorKind::invalid,
+               "no held-out text: raise data.holdout_fraction, or give more text");
 }
 
 // An Exec whose kernels are never called.
@@ -198,9 +202,11 @@ TEST(Resources, ResolveAutomaticValuesAndRefuseWhatCannotFit) {
   resolve(native, 50, exec_of(owned, Isa::avx512_bf16), uint64_t(1) << 32);
   EXPECT_EQ(native.train.precision, Precision::bf16);
   auto small = small_config(Precision::fp32);
-  EXPECT_THROW(resolve(small, 51, avx2, uint64_t(1) << 32), Error);  // vocabulary smaller than the tokenizer's
+  EXPECT_ERROR(
+      resolve(small, 51, avx2, uint64_t(1) << 32), ErrorKind::invalid,
+      "model.vocab_size = 50 is smaller than the tokenizer's 51 ids");  // vocabulary smaller than the tokenizer's
   auto large = small_config(Precision::fp32);
-  EXPECT_THROW(resolve(large, 50, avx2, 1 << 20), Error);
+  EXPECT_ERROR(resolve(large, 50, avx2, 1 << 20), ErrorKind::invalid, "this run needs about", "are available");
 }
 
 TEST(Resources, PlanTheWorkspaceOfTheThreadsThatAreUsed) {
@@ -211,7 +217,8 @@ TEST(Resources, PlanTheWorkspaceOfTheThreadsThatAreUsed) {
   auto fits = config;
   resolve(fits, 50, one.exec, uint64_t(total(1)));  // to the byte, whatever this machine grants
   auto tight = config;
-  EXPECT_THROW(resolve(tight, 50, many.exec, uint64_t(total(1))), Error);
+  EXPECT_ERROR(resolve(tight, 50, many.exec, uint64_t(total(1))), ErrorKind::invalid, "this run needs about",
+               "are available");
 }
 
 TEST(State, ComesBackAndRefusesDamage) {
@@ -223,10 +230,12 @@ TEST(State, ComesBackAndRefusesDamage) {
   EXPECT_EQ(back.smoothed_loss, state.smoothed_loss);
   EXPECT_EQ(back.to_json(), state.to_json());
   for (const char* text : {"", "{}", "[1]", "{\"format\": \"hadal-state-1\"}", "{\"format\": 1}"})
-    EXPECT_THROW(TrainState::from_json(text, "state.json"), Error) << text;
-  EXPECT_THROW(TrainState::from_json(std::string(300'000, '[') + std::string(300'000, ']'), "state.json"), Error);
+    EXPECT_ERROR(TrainState::from_json(text, "state.json"), ErrorKind::corrupt, "state.json") << text;
+  EXPECT_ERROR(TrainState::from_json(std::string(300'000, '[') + std::string(300'000, ']'), "state.json"),
+               ErrorKind::corrupt, "state.json: nested deeper than 16 levels");
   state.updates = 8;  // more updates than steps
-  EXPECT_THROW(TrainState::from_json(state.to_json(), "state.json"), Error);
+  EXPECT_ERROR(TrainState::from_json(state.to_json(), "state.json"), ErrorKind::corrupt,
+               "state.json: 7 steps, 8 updates");
 }
 
 TEST(Metrics, GoOnWhereTheCheckpointStands) {
