@@ -66,14 +66,39 @@ TEST(TextUsedUp, LeavesTheConfigurationAsItWasAsked) {
   EXPECT_EQ(list_checkpoints(small.run() / "checkpoints").back(), checkpoint);
 }
 
-TEST(Shards, CutOffWhileTheyAreTrainedOnEndTheRunWithTheirName) {
-  const SmallRun small;
+TrainRequest request_of(const SmallRun& small) {
   TrainRequest request;
   request.config = load_config(small.config().string());
   request.config.data.sources = {{.paths = {small.text().string()}}};
   request.config.run = small.run().string();
-  request.config.validation.every_steps = 1;  // reads the held-out shard again
   request.quiet = true;
+  return request;
+}
+
+TEST(Memory, OfValidationIsGivenBackBeforeTheNextStep) {
+  const SmallRun small;
+  const OwnedExec owned(1);
+  TrainRequest request = request_of(small);
+  request.config.validation.every_steps = 1;  // forwards of many more tokens than a step's
+  request.config.checkpoint.every_steps = 0;
+  request.config.train.steps = 4;
+  request.config.train.batch_ramp.clear();
+  request.config.train.batch_sequences = 2;
+  std::vector<double> reserved;
+  request.hooks.on_step = [&](const StepResult& step) {
+    reserved.push_back(double(owned.exec.memory->bytes_reserved()));
+    if (step.step == 1) owned.exec.memory->reset_peak();
+  };
+  train(request, owned.exec);
+  ASSERT_EQ(reserved.size(), 4u);
+  EXPECT_GT(double(owned.exec.memory->peak_reserved()), 1.3 * reserved[0]) << "this test proves nothing";
+  for (double bytes : reserved) EXPECT_LE(bytes, 1.1 * reserved[0]);
+}
+
+TEST(Shards, CutOffWhileTheyAreTrainedOnEndTheRunWithTheirName) {
+  const SmallRun small;
+  TrainRequest request = request_of(small);
+  request.config.validation.every_steps = 1;  // reads the held-out shard again
   request.hooks.on_step = [&](const StepResult& step) {
     if (step.step != 3) return;
     for (const auto& entry : std::filesystem::directory_iterator(small.run() / "data" / "shards"))
@@ -91,17 +116,13 @@ TEST(Shards, CutOffWhileTheyAreTrainedOnEndTheRunWithTheirName) {
 // The kind with which a run ends whose numbers leave the finite.
 ErrorKind end_of_divergence(OnNan on_nan) {
   const SmallRun small;
-  TrainRequest request;
-  request.config = load_config(small.config().string());
-  request.config.data.sources = {{.paths = {small.text().string()}}};
-  request.config.run = small.run().string();
+  TrainRequest request = request_of(small);
   request.config.train.on_nan = on_nan;
   request.config.train.max_skips = 2;
   request.config.train.precision = Precision::fp32;
   request.config.model.init_std = 10;
   request.config.optim.lr = 100;
   request.config.optim.clip = 0;
-  request.quiet = true;
   try {
     train(request, OwnedExec(1).exec);
   } catch (const Error& error) {

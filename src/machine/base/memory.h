@@ -1,7 +1,7 @@
 // Memory for tensors: blocks of a size class are kept and reused, so that a training step after the first asks the
 // system for nothing (fresh pages cost several times a copy). One MemoryPool per rank; thread-safe; alignment 64 bytes
-// (2 MiB and huge pages for large blocks). Counts what is in use and the peak, by which tests and the memory table
-// measure.
+// (2 MiB and huge pages for large blocks). Counts what callers use and what is taken from the system: the second is
+// more, by unused blocks that wait for their next use, and it is what a machine must have.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -18,6 +18,7 @@ class MemoryPool : public std::enable_shared_from_this<MemoryPool> {
   size_t bytes_in_use() const;                   // as requested by callers
   size_t peak_bytes() const;                     // highest bytes_in_use since the last reset_peak
   size_t bytes_reserved() const;                 // taken from the system
+  size_t peak_reserved() const;                  // highest bytes_reserved since the last reset_peak
   void reset_peak();
   void trim();  // gives unused blocks back to the system
 

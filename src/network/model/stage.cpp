@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <typeindex>
 
 #include "model/block_pieces.h"
 #include "model/stream_pieces.h"
@@ -106,12 +107,20 @@ void Stage::expect(int64_t n_flights) const {
 
 PieceBytes Stage::bytes(const PieceSizes& sizes) const {
   PieceBytes total;
+  std::map<std::type_index, int64_t> backward;  // by kind of piece
   for (const auto& piece : pieces_) {
     const PieceBytes bytes = piece->bytes(sizes);
+    const Piece& one = *piece;
     total.kept += bytes.kept;
     total.forward = std::max(total.forward, bytes.forward);
-    total.backward = std::max(total.backward, bytes.backward);
+    backward[typeid(one)] = std::max(backward[typeid(one)], bytes.backward);
   }
+  int64_t largest = 0, second = 0;
+  for (const auto& [kind, bytes] : backward) {
+    second = std::max(second, std::min(largest, bytes));
+    largest = std::max(largest, bytes);
+  }
+  total.backward = largest + second;
   return total;
 }
 

@@ -34,7 +34,9 @@ class Stage {
 
   // Before a step of this many flights: tells each parameter how many contributions to expect.
   void expect(int64_t n_flights) const;
-  // What one flight takes: `kept` from F to the end of W, and at most so much on top of it while F, or B and W, run.
+  // What one flight takes from the system: `kept` from F to the end of W; on top of it the largest F, and the B and W
+  // of the two largest kinds of piece. An FFN's and an attention's take turns layer by layer; the blocks of one wait
+  // in the pool (base/memory.h) while the other runs, because few of their sizes are the same.
   PieceBytes bytes(const PieceSizes& sizes) const;
 
  private:

@@ -223,8 +223,9 @@ int64_t Transformer::estimate_bytes(const ModelConfig& config, const ModelOption
   const PieceBytes bytes = model.stage().bytes({micro_batch_tokens, dtype, options.attention_form, options.recompute});
   const int64_t table = std::min(config.max_positions, std::max<int64_t>(sequence_length, 256)) *
                         config.qk_rope_head_dim * dtype_bytes(wide);
-  const int64_t moment = options.training ? std::max(bytes.forward, bytes.backward) : bytes.forward;
-  return weights + table + n_threads * kWorkspacePerThread + (options.training ? bytes.kept : 0) + moment;
+  // Of what waits in the pool and what runs: a promise of memory is about what is taken from the system.
+  const int64_t moments = bytes.forward + (options.training ? bytes.backward : 0);
+  return weights + table + n_threads * kWorkspacePerThread + (options.training ? bytes.kept : 0) + moments;
 }
 
 }  // namespace hadal

@@ -2,7 +2,6 @@
 #include "train/trainer.h"
 
 #include <algorithm>
-#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "arch/arch.h"
@@ -23,6 +22,7 @@
 #include "train/resources.h"
 #include "train/run_directory.h"
 #include "train/screen.h"
+#include "train/start_model.h"
 #include "train/train_state.h"
 #include "train/validation.h"
 
@@ -31,20 +31,6 @@ namespace hadal {
 using nlohmann::ordered_json;
 namespace {
 constexpr double kSmoothing = 0.95;
-// The model that a new run starts from, opened and checked whole; null for newly drawn weights.
-std::unique_ptr<ModelDirectory> start_weights(const Config& config) {
-  if (config.train.start_model.empty()) return nullptr;
-  auto start = std::make_unique<ModelDirectory>(open_model(config.train.start_model));
-  Config asked, theirs;
-  asked.model = config.model;
-  theirs.model = start->config.model;
-  asked.model.init_std = theirs.model.init_std;
-  const auto differences = config_differences(theirs, asked);
-  check(differences.empty(), ErrorKind::invalid,
-        "train.start_model = \"{}\" holds another model than the configuration ({})", config.train.start_model,
-        differences.empty() ? "" : differences.front());
-  return start;
-}
 
 class Trainer {
  public:
@@ -66,6 +52,7 @@ class Trainer {
   void one_step();
   void report_step(const StepResult& result, double seconds);
   void guard(const StepResult& result);
+  void look(bool final);
   void validate_now(bool final);
   void samples();
   void save();
@@ -103,7 +90,7 @@ void Trainer::prepare() {
   options.say = [this](const std::string& text) { screen_.say(text); };
   options.on_change = directory_.has_config() ? data::OnChange::fail : data::OnChange::rebuild;
   const auto existing = list_checkpoints(directory_.checkpoints());
-  const auto start = existing.empty() ? start_weights(config_) : nullptr;
+  const auto start = existing.empty() ? open_start_model(config_) : nullptr;
   Config with_tokenizer = config_;  // a run keeps its tokenizer: the directory it came from may be gone
   const bool moved = directory_.has_config() && !std::filesystem::exists(config_.tokenizer.path);
   if (moved && !config_.tokenizer.path.empty()) with_tokenizer.tokenizer.path = directory_.tokenizer().string();
@@ -170,9 +157,8 @@ void Trainer::announce() {
                           format_bytes(double(plan.total())), format_bytes(double(memory.available)),
                           memory.cgroup_limited ? " (control group)" : "", config_.train.micro_batch_sequences));
   screen_.say(
-      fmt::format("mfu = tokens/s x {} FLOP per token (3 x forward: products, causal attention, MTP) / {}FLOP/s (this "
-                  "machine's best product now, same "
-                  "kernels and precision)",
+      fmt::format("mfu = tokens/s x {} FLOP per token (3 x forward: products, causal attention, MTP) / {}FLOP/s "
+                  "(this machine's best product now, same kernels and precision)",
                   format_si(flops_per_token_), format_si(product_flops_)));
   metrics_->write({{"kind", "start"},
                    {"step", state_.step},
@@ -280,6 +266,14 @@ void Trainer::one_step() {
   if (request_.hooks.on_step) request_.hooks.on_step(result);
 }
 
+// Validation and samples, whose blocks are of other sizes than a step's: neither keeps the other's unused ones.
+void Trainer::look(bool final) {
+  exec_.memory->trim();
+  validate_now(final);
+  if (!interrupted()) samples();
+  exec_.memory->trim();
+}
+
 void Trainer::validate_now(bool final) {
   const auto& v = config_.validation;
   const auto documents =
@@ -344,8 +338,7 @@ TrainOutcome Trainer::run() {
   started_ = steady_seconds();
   try {
     walk();
-  } catch (
-      const std::exception& error) {  // the run directory's log keeps what ended it; the screen hears it from above
+  } catch (const std::exception& error) {  // the run directory's log keeps it; the screen hears it from above
     record_failure(error.what());
     throw;
   }
@@ -364,6 +357,7 @@ void Trainer::record_failure(const std::string& what) {
 void Trainer::walk() {
   prepare();
   announce();
+  exec_.memory->trim();  // what reading the weights and measuring took
   const CleanStop polled("stopping after the current step, with a checkpoint");
   const auto due = [this](int64_t every) { return every > 0 && state_.step % every == 0; };
   while (!finished_ && state_.step < config_.train.steps) {
@@ -374,8 +368,7 @@ void Trainer::walk() {
     one_step();
     if (finished_ || state_.step >= config_.train.steps) break;
     if (due(config_.checkpoint.every_steps)) save();
-    if (due(config_.validation.every_steps)) validate_now(false);
-    if (due(config_.validation.every_steps) && !interrupted()) samples();
+    if (due(config_.validation.every_steps)) look(false);
   }
   save();
   writer_->finish();
@@ -383,8 +376,7 @@ void Trainer::walk() {
     screen_.say(fmt::format("stopped after step {} of {}; checkpoint {} is complete, the same command goes on from it",
                             state_.step, config_.train.steps, outcome_.checkpoint));
   } else {
-    validate_now(true);
-    if (!interrupted()) samples();
+    look(true);
     outcome_.interrupted = interrupted();
   }
   if (metrics_->failed()) log_.warn("{}: some lines could not be written (full disk?)", directory_.metrics().string());

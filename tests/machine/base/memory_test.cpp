@@ -49,6 +49,25 @@ TEST(MemoryPool, ReusesBlocksUntilTrimmed) {
   EXPECT_EQ(pool->bytes_reserved(), 0u);
 }
 
+TEST(MemoryPool, CountsWhatItTookFromTheSystemWithItsPeak) {
+  auto pool = MemoryPool::create();
+  pool->allocate(3 << 20);
+  pool->allocate(40000);  // the first block waits for its next use
+  const size_t both = pool->bytes_reserved();
+  EXPECT_GE(both, (3u << 20) + 40000u);
+  EXPECT_EQ(pool->peak_bytes(), 3u << 20);
+  EXPECT_EQ(pool->peak_reserved(), both);
+  pool->trim();
+  EXPECT_EQ(pool->peak_reserved(), both);
+  pool->reset_peak();
+  EXPECT_EQ(pool->peak_reserved(), 0u);
+  for (size_t bytes : {65u, 1000u, 5000u, 40000u, 100001u, 3000000u, 5000000u, 17000000u}) {
+    pool->trim();
+    const auto block = pool->allocate(bytes);
+    EXPECT_LE(double(pool->bytes_reserved()), 1.125 * double(bytes) + 64) << bytes;
+  }
+}
+
 TEST(MemoryPool, LetsBlocksOutliveThePool) {
   auto pool = MemoryPool::create();
   auto small = pool->allocate(100), large = pool->allocate(4 << 20);
