@@ -10,7 +10,8 @@ if(HADAL_SANITIZE)
 endif()
 find_program(HADAL_CCACHE ccache)
 if(HADAL_CCACHE)
-  set(CMAKE_CXX_COMPILER_LAUNCHER ${HADAL_CCACHE})
+  # The sloppiness that ccache asks for with precompiled headers.
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros ${HADAL_CCACHE})
 endif()
 # The CUDA twins of the kernels live in src/machine/kernels/cuda/. An absent backend is an absent folder: asking for it
 # is an error.

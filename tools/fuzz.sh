@@ -11,7 +11,8 @@ if ! command -v clang++ > /dev/null; then
   exit 1
 fi
 cmake -S . -B build/fuzz -G Ninja -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_BUILD_TYPE=Debug -DHADAL_FUZZ=ON \
-  -DHADAL_TESTS=ON -DHADAL_BENCH=OFF "-DHADAL_SANITIZE=address,undefined,fuzzer-no-link" > /dev/null
+  -DHADAL_TESTS=ON -DHADAL_BENCH=OFF -DHADAL_PRECOMPILED=OFF \
+  "-DHADAL_SANITIZE=address,undefined,fuzzer-no-link" > /dev/null
 targets=${*:-$(find tests/fuzz -name '*_fuzz.cpp' -printf '%f\n' | sed 's/\.cpp$//' | sort)}
 [ -n "$targets" ] || { echo "fuzz: error: no target in tests/fuzz" >&2; exit 1; }
 # shellcheck disable=SC2086

@@ -18,7 +18,7 @@ bool HfFields::has(const char* key) const {
 
 std::string HfFields::shown(const char* key) const {
   std::string value = object_.at(key).dump(-1, ' ', false, ordered_json::error_handler_t::replace);
-  if (value.size() > 120) value = value.substr(0, 117) + "...";
+  if (value.size() > 120) value.replace(117, std::string::npos, "...");
   return fmt::format("{}: {}{} = {}", where_, path_, key, value);
 }
 

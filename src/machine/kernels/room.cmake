@@ -17,6 +17,11 @@ function(hadal_isa isa)
   # GCC 12's own intrinsics read a deliberately undefined vector and warn about it.
   target_compile_options(hadal_kernels_${isa} PRIVATE -O3 -fno-math-errno -fno-trapping-math -Wno-uninitialized
                          $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized> ${ARGN})
+  if(HADAL_PRECOMPILED)  # of its own, for flags of its own
+    target_precompile_headers(hadal_kernels_${isa} PRIVATE <immintrin.h> <algorithm> <cmath> <cstring> <functional>
+                              <string> <vector> <fmt/format.h>)
+    target_link_libraries(hadal_kernels_${isa} PRIVATE fmt::fmt)
+  endif()
   if(HADAL_SANITIZE MATCHES "address" AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     # GCC bug 110027: the frames that catch use after return are not aligned for the 64-byte vectors stored there.
     target_compile_options(hadal_kernels_${isa} PRIVATE --param=asan-use-after-return=0)

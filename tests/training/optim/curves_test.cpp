@@ -72,7 +72,9 @@ TEST(Curves, SequencesOfManyStepsAreTheSumOfTheirBatches) {
     int64_t left = 0;
     for (int64_t step = config.steps; step >= 1; --step) {
       left += batch_sequences(config, step);
-      if (step % 97 == 1) ASSERT_EQ(total_sequences(config, step, config.steps), left) << step;
+      if (step % 97 == 1) {
+        ASSERT_EQ(total_sequences(config, step, config.steps), left) << step;
+      }
     }
     EXPECT_EQ(total_sequences(config, 10, 9), 0);
     EXPECT_EQ(total_sequences(config, 7, 7), batch_sequences(config, 7));
