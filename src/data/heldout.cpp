@@ -7,23 +7,17 @@
 #include "base/error.h"
 
 namespace hadal::data {
-namespace {
-
-// Shortens text tokens to at most max_bytes (at least one character), ending with a character; gives the bytes left.
-int64_t shorten(const Tokenizer& tokenizer, std::vector<int32_t>& ids, int64_t max_bytes) {
-  int64_t bytes = 0, kept_bytes = 0;
-  size_t kept = 0;
-  for (size_t i = 0; i < ids.size() && (bytes < max_bytes || kept == 0); ++i) {
-    bytes += int64_t(tokenizer.token_bytes(ids[i]).size());
-    const std::string_view next = i + 1 < ids.size() ? tokenizer.token_bytes(ids[i + 1]) : std::string_view();
+TextCut cut_at_character(std::span<const std::string_view> tokens, int64_t max_bytes) {
+  TextCut cut;
+  int64_t bytes = 0;
+  for (size_t i = 0; i < tokens.size() && (bytes < max_bytes || cut.tokens == 0); ++i) {
+    bytes += int64_t(tokens[i].size());
+    const std::string_view next = i + 1 < tokens.size() ? tokens[i + 1] : std::string_view();
     const bool border = next.empty() || (next[0] & 0xC0) != 0x80;
-    if (border) kept = i + 1, kept_bytes = bytes;
+    if (border) cut = {int64_t(i) + 1, bytes};
   }
-  ids.resize(kept);
-  return kept_bytes;
+  return cut;
 }
-
-}  // namespace
 
 std::vector<HeldOutDocument> heldout_documents(const Shards& shards, const Tokenizer& tokenizer,
                                                const DataConfig& config, int64_t max_bytes) {
@@ -42,7 +36,13 @@ std::vector<HeldOutDocument> heldout_documents(const Shards& shards, const Token
       std::vector<int32_t> text;
       shards.tokens(Split::held_out, s, d, text);
       const bool whole = document.raw_bytes <= left;
-      if (!whole) document.raw_bytes = shorten(tokenizer, text, left);
+      if (!whole) {
+        std::vector<std::string_view> bytes_of;
+        for (const int32_t id : text) bytes_of.push_back(tokenizer.token_bytes(id));
+        const TextCut cut = cut_at_character(bytes_of, left);
+        text.resize(size_t(cut.tokens));
+        document.raw_bytes = cut.bytes;
+      }
       document.tokens.push_back(config.add_bos ? *bos : *eos);
       document.tokens.insert(document.tokens.end(), text.begin(), text.end());
       if (whole) document.tokens.push_back(*eos);

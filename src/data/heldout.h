@@ -1,6 +1,8 @@
 // Held-out text for validation, always the same, in fixed order (sources, then documents).
 #pragma once
 #include <cstdint>
+#include <span>
+#include <string_view>
 #include <vector>
 
 #include "config/config.h"
@@ -21,6 +23,13 @@ struct HeldOutDocument {
 // raw_bytes counts what is left, and no EOS follows.
 std::vector<HeldOutDocument> heldout_documents(const Shards& shards, const Tokenizer& tokenizer,
                                                const DataConfig& config, int64_t max_bytes = 0);
+
+// The beginning of a text whose tokens have these bytes: as many tokens as it takes to reach max_bytes, of which the
+// last one that ends a character (one at least); a token may be empty, as a merge of nothing in a foreign vocabulary.
+struct TextCut {
+  int64_t tokens = 0, bytes = 0;
+};
+TextCut cut_at_character(std::span<const std::string_view> tokens, int64_t max_bytes);
 
 // A window over a document's tokens: inputs [begin, end), of which the predictions of tokens [scored, end] count, i.e.
 // rows scored-1-begin .. end-1-begin. Every token but the first of a document is scored in exactly one window.

@@ -28,6 +28,21 @@ TEST(HeldOut, GivesTheTextBetweenAStartTokenAndEos) {
   EXPECT_EQ(heldout_documents(p.shards, p.tokenizer, f.config.data)[0].tokens.front(), *p.tokenizer.bos_id());
 }
 
+TEST(HeldOut, ATextIsCutBeforeAnEmptyTokenWhateverByteLiesThere) {
+  const std::string memory = "a\xC3\xA9z";  // a é z
+  const std::string_view text = memory, a = text.substr(0, 1), empty = text.substr(2, 0), half = text.substr(1, 1),
+                         rest = text.substr(2, 1), z = text.substr(3, 1);
+  const auto cut = [](std::vector<std::string_view> tokens, int64_t max_bytes) {
+    const TextCut found = cut_at_character(tokens, max_bytes);
+    return std::pair(found.tokens, found.bytes);
+  };
+  EXPECT_EQ(cut({a, empty, z}, 1), std::pair(int64_t(1), int64_t(1)));  // where `empty` points lies half an é
+  EXPECT_EQ(cut({a, half, rest, z}, 2), std::pair(int64_t(1), int64_t(1)));
+  EXPECT_EQ(cut({a, half, rest, z}, 3), std::pair(int64_t(3), int64_t(3)));
+  EXPECT_EQ(cut({half, rest, z}, 1), std::pair(int64_t(2), int64_t(2))) << "a character at least";
+  EXPECT_EQ(cut({}, 5), std::pair(int64_t(0), int64_t(0)));
+}
+
 TEST(HeldOut, ACapIsSharedBySourcesAndCutsAtACharacter) {
   const std::vector<std::string> a{"xxxxxxxxxx0123456789"}, b{"yyyyyyyyyyyyyyyyyy漢漢漢漢漢漢"};
   Fixture f({a, b});
