@@ -87,7 +87,7 @@ std::string bar(const Sequence& sequence, const Shards& shards, const Tokenizer&
 
 std::string details(const Sequence& sequence, const Shards& shards, const Tokenizer& tokenizer,
                     const ExplainOptions& options) {
-  std::string out = fmt::format("<details><summary>{} pieces</summary><table>", sequence.passages.size());
+  std::string out = fmt::format("<details><summary>{} passages</summary><table>", sequence.passages.size());
   for (const Passage& passage : sequence.passages) {
     out += fmt::format("<tr><td class=\"n\">{}–{}</td><td>{}<br>", passage.start, passage.start + passage.length - 1,
                        html_escape(describe_passage(passage, shards)));

@@ -89,8 +89,8 @@ std::string describe_batch(const Batch& batch, const DataConfig& config, int64_t
   }
   const int64_t places = int64_t(batch.sequences.size()) * config.sequence_length;
   return fmt::format(
-      "step {}: {} sequences x {} = {} places; {} tokens, {} targets, {} padding ({}); {} pieces, {} of them FIM", step,
-      batch.sequences.size(), config.sequence_length, format_count(places), format_count(batch.n_tokens()),
+      "step {}: {} sequences x {} = {} places; {} tokens, {} targets, {} padding ({}); {} passages, {} of them FIM",
+      step, batch.sequences.size(), config.sequence_length, format_count(places), format_count(batch.n_tokens()),
       format_count(batch.n_targets()), format_count(batch.n_padding()),
       format_percent(places > 0 ? double(batch.n_padding()) / double(places) : 0), passages, fim);
 }
