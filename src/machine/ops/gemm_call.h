@@ -76,4 +76,18 @@ inline void run_gemm(const Exec& exec, const GemmForm& form, const GemmProducts&
   run_gemm(exec, form, products.list(), products.count());
 }
 
+// Rows offsets[e] .. offsets[e+1] of a and c with expert e's matrix, which lies at matrix(e).
+template <class Matrix>
+void run_row_groups(const Exec& exec, const GemmForm& form, const int32_t* offsets, int64_t n_experts, Matrix matrix) {
+  GemmProducts products(exec, n_experts);
+  for (int64_t e = 0; e < n_experts; ++e) {
+    const int64_t first = offsets[e], rows = offsets[e + 1] - first;
+    if (rows == 0) continue;
+    products.add({element_address(form.a, first * form.a.row_stride()), matrix(e),
+                  const_cast<char*>(element_address(form.c, first * form.c.row_stride())), rows, form.c.cols(),
+                  form.a.cols()});
+  }
+  run_gemm(exec, form, products);
+}
+
 }  // namespace hadal::ops

@@ -18,18 +18,9 @@ Experts experts_of(const char* op, const char* name, const Tensor& w) {
   return {w.dim(0), w.dim(1), w.dim(2)};
 }
 
-// Products of rows offsets[e] .. offsets[e+1] of a row-wise operand with expert e's matrix.
-void run_row_groups(const Exec& exec, const GemmForm& form, const int32_t* offsets, const Experts& e, bool to_input) {
-  GemmProducts products(exec, e.count);
-  for (int64_t i = 0; i < e.count; ++i) {
-    const int64_t first = offsets[i], rows = offsets[i + 1] - first;
-    if (rows == 0) continue;
-    products.add({element_address(form.a, first * form.a.row_stride()),
-                  element_address(form.b, i * e.n * form.b.row_stride()),
-                  const_cast<char*>(element_address(form.c, first * form.c.row_stride())), rows, to_input ? e.k : e.n,
-                  to_input ? e.n : e.k});
-  }
-  run_gemm(exec, form, products);
+// A matrix of the stack form.b.
+auto in_stack(const GemmForm& form, const Experts& e) {
+  return [b = form.b, rows = e.n](int64_t i) -> const void* { return element_address(b, i * rows * b.row_stride()); };
 }
 
 void check_gradient_type(const char* op, const Tensor& dw) {
@@ -68,7 +59,7 @@ void grouped_linear(const Exec& exec, const Tensor& y, const Tensor& x, const Te
   check_operand("grouped_linear", "x", x, x.rows(), e.k);
   check_operand("grouped_linear", "y", y, x.rows(), e.n);
   const GemmForm form{"grouped_linear", y, x, w, false, true, write};
-  run_row_groups(exec, form, begins, e, false);
+  run_row_groups(exec, form, begins, e.count, in_stack(form, e));
 }
 
 void grouped_linear_backward_input(const Exec& exec, const Tensor& dx, const Tensor& dy, const Tensor& w,
@@ -78,7 +69,7 @@ void grouped_linear_backward_input(const Exec& exec, const Tensor& dx, const Ten
   check_operand("grouped_linear_backward_input", "dy", dy, dy.rows(), e.n);
   check_operand("grouped_linear_backward_input", "dx", dx, dy.rows(), e.k);
   const GemmForm form{"grouped_linear_backward_input", dx, dy, w, false, false, write};
-  run_row_groups(exec, form, begins, e, true);
+  run_row_groups(exec, form, begins, e.count, in_stack(form, e));
 }
 
 void grouped_linear_backward_weight(const Exec& exec, const Tensor& dw, const Tensor& dy, const Tensor& x,

@@ -24,20 +24,6 @@ void check_matrix(const char* op, const Weight& w) {
   check(!w.is_stack(), ErrorKind::internal, "{}: the weight is {}, must be [out, in]", op, shape_text(w.shape));
 }
 
-// Rows of x with each expert's matrix, wherever it lies.
-void run_experts(const Exec& exec, const GemmForm& form, const Weight& w, const int32_t* offsets) {
-  GemmProducts products(exec, w.n_experts());
-  for (int64_t e = 0; e < w.n_experts(); ++e) {
-    const int64_t first = offsets[e], rows = offsets[e + 1] - first;
-    if (rows == 0) continue;
-    const void* b = form.b_is_panels ? w.panels.elements.row_range(e, 1).raw() : w.matrix(e).raw();
-    products.add({element_address(form.a, first * form.a.row_stride()), b,
-                  const_cast<char*>(element_address(form.c, first * form.c.row_stride())), rows, form.c.cols(),
-                  form.a.cols()});
-  }
-  run_gemm(exec, form, products);
-}
-
 // The offsets of a checked product of stacks.
 const int32_t* check_groups(const char* op, const Weight& w, const Tensor& offsets, const Tensor& outs,
                             const Tensor& ins) {
@@ -80,7 +66,8 @@ void grouped_linear(const Exec& exec, const Tensor& y, const Activation& x, cons
   if (!panels && w.experts.empty()) return grouped_linear(exec, y, rows, values_of(exec, w), offsets, write);
   const int32_t* begins = check_groups("grouped_linear", w, offsets, y, rows);
   const Tensor b = panels ? w.panels.elements : w.matrix(0);
-  run_experts(exec, {"grouped_linear", y, rows, b, false, true, write, panels}, w, begins);
+  run_row_groups(exec, {"grouped_linear", y, rows, b, false, true, write, panels}, begins, w.n_experts(),
+                 [&](int64_t e) { return panels ? w.panels.elements.row_range(e, 1).raw() : w.matrix(e).raw(); });
 }
 
 void grouped_linear_backward_input(const Exec& exec, const Tensor& dx, const Activation& dy, const Weight& w,
@@ -89,7 +76,8 @@ void grouped_linear_backward_input(const Exec& exec, const Tensor& dx, const Act
   const Tensor rows = dequantise(exec, dy);
   if (w.experts.empty()) return grouped_linear_backward_input(exec, dx, rows, values_of(exec, w), offsets, write);
   const int32_t* begins = check_groups("grouped_linear_backward_input", w, offsets, rows, dx);
-  run_experts(exec, {"grouped_linear_backward_input", dx, rows, w.matrix(0), false, false, write}, w, begins);
+  run_row_groups(exec, {"grouped_linear_backward_input", dx, rows, w.matrix(0), false, false, write}, begins,
+                 w.n_experts(), [&](int64_t e) { return w.matrix(e).raw(); });
 }
 
 }  // namespace hadal::ops
