@@ -83,6 +83,7 @@ int run_generation(Options o) {
   const auto prompt = prompt_ids(*o.prompt, loaded);
   o.max_tokens = new_tokens(o, *loaded.model.transformer, int64_t(prompt.size()));
   ask_makers(loaded, o);
+  pack_for(exec.exec, *loaded.model.transformer, o.max_tokens);
   if (o.json || !loaded.tokenizer) return print_ids(o, exec.exec, loaded, prompt);
   auto print = [&](const std::string& fragment) {
     loaded.model.check_intact();

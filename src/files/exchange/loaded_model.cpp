@@ -25,8 +25,8 @@ void load_ema(const Exec& exec, const std::filesystem::path& directory, Transfor
     if (model.options().training) {
       parameter->master.copy_from(exec, average);
     } else {  // the value may be the mapped file itself
-      parameter->value = average.to(exec, parameter->value.dtype());
-      if (parameter->master) parameter->master = parameter->value;
+      parameter->value = Weight(average.to(exec, parameter->value.dtype));
+      if (parameter->master) parameter->master = parameter->value.plain;
     }
   }
   reader.check_intact();
@@ -54,7 +54,7 @@ LoadedModel load_model(const std::filesystem::path& directory, const LoadOptions
     loaded.counts = load_values(from, exec, model.parameters(), activation_dtype(model_options.precision));
   }
   if (options.ema) load_ema(exec, from.directory, model);
-  if (options.training) model.refresh_values(exec);
+  model.refresh_values(exec);
   loaded.load_seconds = steady_seconds() - start - loaded.open_seconds;
   return loaded;
 }

@@ -85,10 +85,14 @@ LoadCounts load_values(const ModelDirectory& from, const Exec& exec, const Param
   std::vector<Parameter*> packed;
   for (Parameter* parameter : parameters) {
     const DType dtype = parameter->spec.high_precision ? wide : compute;
-    parameter->value = from.weights->view(parameter->spec, dtype);
+    const Tensor view = from.weights->view(parameter->spec, dtype);
     const int64_t bytes = parameter->spec.count() * dtype_bytes(dtype);
-    (parameter->value ? counts.mapped_bytes : counts.packed_bytes) += bytes;
-    if (!parameter->value) packed.push_back(parameter);
+    (view ? counts.mapped_bytes : counts.packed_bytes) += bytes;
+    if (view) {
+      parameter->value = Weight(view);
+    } else {
+      packed.push_back(parameter);
+    }
   }
   const uint64_t available = memory_info().available;
   check(uint64_t(counts.packed_bytes) <= available, ErrorKind::invalid,
@@ -96,11 +100,11 @@ LoadCounts load_values(const ModelDirectory& from, const Exec& exec, const Param
         format_bytes(double(counts.packed_bytes)), format_bytes(double(available)));
   for (Parameter* parameter : packed) {
     const DType dtype = parameter->spec.high_precision ? wide : compute;
-    parameter->value = Tensor::empty(exec, dtype, parameter->spec.shape);
-    from.weights->read(exec, parameter->spec, parameter->value);
+    parameter->value = Weight(Tensor::empty(exec, dtype, parameter->spec.shape));
+    from.weights->read(exec, parameter->spec, parameter->value.plain);
   }
   for (Parameter* parameter : parameters)
-    if (parameter->value.dtype() == wide) parameter->master = parameter->value;
+    if (parameter->value.dtype == wide) parameter->master = parameter->value.plain;
   from.files->check_intact();
   return counts;
 }

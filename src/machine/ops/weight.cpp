@@ -8,18 +8,22 @@
 namespace hadal::ops {
 namespace {
 
+// Anew, in memory that is there.
 void make_codes(const Exec& exec, Weight& weight) {
-  if (!weight.codes.codes) weight.codes = Quantised::empty(exec, weight.shape, kSquareTile, weight.dtype);
   if (weight.experts.empty()) return hadal::quantise(exec, weight.codes, weight.plain, ScaleRule::exact);
   for (int64_t e = 0; e < weight.n_experts(); ++e)
     hadal::quantise(exec, weight.codes.slice(e), weight.matrix(e), ScaleRule::exact);
 }
 
-void make_panels(const Exec& exec, Weight& weight) {
+// Elements of the panels of one matrix.
+int64_t panel_elements(const Exec& exec, const Weight& weight) {
   check(weight.dtype == DType::f32 || weight.dtype == DType::bf16, ErrorKind::unsupported,
         "a weight of {} has no panels; F32 and BF16 have", dtype_name(weight.dtype));
-  const int64_t width = kernels::gemm_panel_cols(exec.isa);
-  const int64_t size = kernels::gemm_panel_elements(weight.dtype, weight.in(), weight.out(), width);
+  return kernels::gemm_panel_elements(weight.dtype, weight.in(), weight.out(), kernels::gemm_panel_cols(exec.isa));
+}
+
+void make_panels(const Exec& exec, Weight& weight) {
+  const int64_t width = kernels::gemm_panel_cols(exec.isa), size = panel_elements(exec, weight);
   if (!weight.panels || weight.panels.panel_cols != width)
     weight.panels = {Tensor::empty(exec, weight.dtype, {weight.n_experts(), size}), width};
   for (int64_t e = 0; e < weight.n_experts(); ++e) {
@@ -36,10 +40,12 @@ void make_panels(const Exec& exec, Weight& weight) {
   }
 }
 
-void make(const Exec& exec, Weight& weight, WeightForm form) {
+void make(const Exec& exec, Weight& weight, WeightForm form, Tile code_tile) {
   switch (form) {
     case WeightForm::plain: return;
-    case WeightForm::codes: return make_codes(exec, weight);
+    case WeightForm::codes:
+      weight.codes = Quantised::empty(exec, weight.shape, code_tile, weight.dtype);
+      return make_codes(exec, weight);
     case WeightForm::panels: return make_panels(exec, weight);
     case WeightForm::int8_groups:
     case WeightForm::int4_groups:
@@ -51,18 +57,23 @@ void make(const Exec& exec, Weight& weight, WeightForm form) {
 // Where only codes are stored, their values.
 void make_plain(const Exec& exec, Weight& weight) {
   if (weight.has(WeightForm::plain)) return;
-  check(weight.has(WeightForm::codes), ErrorKind::internal, "a weight {} that keeps only panels cannot become {}",
-        shape_text(weight.shape), "another form");
+  check(weight.has(WeightForm::codes), ErrorKind::internal, "a weight {} that keeps only panels has no other form",
+        shape_text(weight.shape));
   weight.plain = Tensor::empty(exec, weight.dtype, weight.shape);
   hadal::dequantise(exec, weight.plain, weight.codes);
 }
 
 }  // namespace
 
-void keep(const Exec& exec, Weight& weight, WeightForm form) {
-  if (weight.has(form)) return;
+int64_t panel_bytes(const Exec& exec, const Weight& weight) {
+  return weight.n_experts() * panel_elements(exec, weight) * dtype_bytes(weight.dtype);
+}
+
+void keep(const Exec& exec, Weight& weight, WeightForm form, Tile code_tile) {
+  const bool other_tiles = form == WeightForm::codes && !(weight.codes.tile == code_tile);
+  if (weight.has(form) && !other_tiles) return;
   make_plain(exec, weight);
-  make(exec, weight, form);
+  make(exec, weight, form, code_tile);
 }
 
 void keep_only(const Exec& exec, Weight& weight, WeightForm form) {

@@ -4,11 +4,13 @@
 
 namespace hadal::ops {
 
-// Makes the form and keeps it: refresh() renews it from then on. Codes are of the plain value in square tiles, panels
+// Makes the form and keeps it: refresh() renews it from then on. Codes are of the plain value, in such tiles; panels
 // for exec's instruction set. Throws unsupported for a form that no kernel reads yet.
-void keep(const Exec& exec, Weight& weight, WeightForm form);
+void keep(const Exec& exec, Weight& weight, WeightForm form, Tile code_tile = kSquareTile);
 // Keeps nothing but this form (panels alone serve generation; codes alone are a stored FP8 model).
 void keep_only(const Exec& exec, Weight& weight, WeightForm form);
+
+int64_t panel_bytes(const Exec& exec, const Weight& weight);  // of its panels, kept or not
 
 // After the values changed: the plain form takes the master's (unless it is the same memory), every other form is made
 // from it. Called once by what changed them: an optimizer's step, a loader.

@@ -51,6 +51,11 @@ Quantised Quantised::empty(const Exec& exec, const Shape& shape, Tile tile, DTyp
           source};
 }
 
+int64_t Quantised::bytes_of(const Shape& shape, Tile tile) {
+  return shape_count(shape) * dtype_bytes(DType::f8_e4m3) +
+         shape_count(scale_shape(shape, tile)) * dtype_bytes(DType::f32);
+}
+
 Quantised Quantised::row_range(int64_t first, int64_t count) const {
   check(codes.shape().size() == 2 && first % tile.rows == 0, ErrorKind::internal,
         "rows from {} of codes {} cut a tile of {} rows", first, shape_text(codes.shape()), tile.rows);

@@ -27,6 +27,7 @@ struct Quantised {
   DType source = DType::f32;  // of the tensor that the codes stand for, and of what products make from them
 
   static Quantised empty(const Exec& exec, const Shape& shape, Tile tile, DType source);
+  static int64_t bytes_of(const Shape& shape, Tile tile);  // of codes and scales
   int64_t rows() const { return codes.rows(); }
   int64_t cols() const { return codes.cols(); }
   int axis() const { return tile.rows > tile.cols ? 0 : 1; }  // along which a row or column tile runs

@@ -18,8 +18,8 @@ const char* weight_form_name(WeightForm form) {
 namespace {
 
 const Shape& checked(const Shape& shape) {
-  check(shape.size() == 2 || shape.size() == 3, ErrorKind::internal,
-        "a weight is [out, in] or [experts, out, in], not {}", shape_text(shape));
+  check(!shape.empty() && shape.size() <= 3, ErrorKind::internal,
+        "a weight is [out, in], [experts, out, in] or a norm's [n], not {}", shape_text(shape));
   return shape;
 }
 

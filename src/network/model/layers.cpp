@@ -11,7 +11,13 @@ class Wiring {
   Wiring(const ModelConfig& config, const std::function<Parameter*(const std::string&)>& find, const Recipe& recipe)
       : config_(config), find_(find), recipe_(recipe) {}
 
-  Linear linear(const std::string& name, const GemmRecipe& recipe) const { return {find_(prefix_ + name), recipe}; }
+  // A weight and the recipe of its products; it keeps what they read.
+  Parameter* weight(const std::string& name, const GemmRecipe& recipe) const {
+    Parameter* parameter = find_(prefix_ + name);
+    reads(recipe, *parameter);
+    return parameter;
+  }
+  Linear linear(const std::string& name, const GemmRecipe& recipe) const { return {weight(name, recipe), recipe}; }
   Norm norm(const std::string& name, double eps) const { return {find_(prefix_ + name), eps}; }
   Mlp mlp(const std::string& name, const GemmRecipe& gate_up, const GemmRecipe& down) const {
     return {linear(name + "gate", gate_up), linear(name + "up", gate_up), linear(name + "down", down)};
@@ -62,9 +68,9 @@ class Wiring {
     Moe moe;
     moe.router = linear("moe.router", recipe_.router);
     if (config_.selection_bias) moe.bias = find_(prefix_ + "moe.bias");
-    moe.experts.gate = {find_(prefix_ + "moe.experts.gate"), recipe_.experts_gate_up};
-    moe.experts.up = {find_(prefix_ + "moe.experts.up"), recipe_.experts_gate_up};
-    moe.experts.down = {find_(prefix_ + "moe.experts.down"), recipe_.experts_down};
+    moe.experts.gate = {weight("moe.experts.gate", recipe_.experts_gate_up), recipe_.experts_gate_up};
+    moe.experts.up = {weight("moe.experts.up", recipe_.experts_gate_up), recipe_.experts_gate_up};
+    moe.experts.down = {weight("moe.experts.down", recipe_.experts_down), recipe_.experts_down};
     if (config_.n_shared_experts > 0) moe.shared = mlp("moe.shared.", recipe_.experts_gate_up, recipe_.experts_down);
     moe.rule = route_rule(config_);
     moe.combine_wire = recipe_.combine;
@@ -84,10 +90,12 @@ ModelLayers wire_layers(const ModelConfig& config, const StagePart& part,
   ModelLayers layers;
   Wiring wiring(config, find, recipe);
   if (part.embedding || (part.head && config.n_mtp > 0)) layers.embedding = {find("embedding")};
+  if (part.head) {
+    layers.final_norm = wiring.norm("final_norm", config.rms_eps);
+    layers.head.head = wiring.linear(config.tie_embeddings ? "embedding" : "head", recipe.head);
+  }
   for (int64_t layer = part.first_layer; layer < part.end_layer; ++layer) layers.blocks.push_back(wiring.block(layer));
   if (!part.head) return layers;
-  layers.final_norm = {find("final_norm"), config.rms_eps};
-  layers.head.head = {find(config.tie_embeddings ? "embedding" : "head"), recipe.head};
   for (int64_t k = 0; k < config.n_mtp; ++k) layers.mtp.push_back(wiring.mtp(config.n_layers + k));
   return layers;
 }

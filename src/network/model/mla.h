@@ -42,6 +42,7 @@ class Mla {
   Mla(const ModelConfig& config, const Weights& weights, double scale);
 
   void each_parameter(const ParameterVisitor& visit) const;
+  Parameter* kv_b() const { return w_.kv_b.weight; }
   // Bytes per token: of what `drop` leaves of a forward, and of what `restore` makes again.
   int64_t kept_bytes(DType dtype, AttentionForm form, Recompute recompute) const;
   int64_t restored_bytes(DType dtype, AttentionForm form, Recompute recompute) const;

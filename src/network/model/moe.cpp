@@ -29,14 +29,9 @@ ops::CombineRule Moe::combine_rule(const Pass& pass, const Routing& routing) con
 void Moe::route(const Pass& pass, const Rows& rows, const Tensor& x, Routing& routing) const {
   PartClock::Scope scope(pass.clock, Part::router);
   const int64_t n = x.rows();
-  const Tensor logits = Tensor::empty(pass.exec, router.weight->value.dtype(), {n, rule.n_experts});
+  const Tensor logits = Tensor::empty(pass.exec, router.weight->value.dtype, {n, rule.n_experts});
   router.forward(pass.exec, logits, x);
-  if (routing.routes.experts) {
-    check(routing.routes.experts.count() == n * rule.top_k, ErrorKind::invalid,
-          "replayed routes hold {} experts, but {} tokens visit {} each", routing.routes.experts.count(), n,
-          rule.top_k);
-  }
-  routing.found = ops::route(pass.exec, rule, logits, bias ? bias->value : Tensor(), routing.routes);
+  routing.found = ops::route(pass.exec, rule, logits, bias ? bias->value.plain : Tensor(), routing.routes);
   routing.plan = ops::make_plan(pass.exec, routing.routes.experts.view({n, rule.top_k}), rule.n_experts);
   if (pass.balance_alpha == 0) return;
   if (pass.keep) routing.dscores = Tensor::empty(pass.exec, logits.dtype(), {n, rule.n_experts});

@@ -8,6 +8,7 @@
 #include "model/executor.h"
 #include "model/rope_cache.h"
 #include "nn/init.h"
+#include "ops/weight.h"
 
 namespace hadal {
 
@@ -44,6 +45,22 @@ struct Transformer::Impl {
     return {exec, clock, dtype, options.attention_form, options.recompute, table};
   }
 
+  // What a generated token is multiplied with and nothing else reads: no embedding, no MTP module, no kv_b whose heads
+  // are read one by one.
+  std::vector<Parameter*> matrices() const {
+    std::vector<Parameter*> result;
+    for (const auto& parameter : parameters) {
+      const ParameterSpec& spec = parameter->spec;
+      const bool product = spec.kind != ParameterKind::embedding && spec.kind != ParameterKind::norm &&
+                           spec.kind != ParameterKind::router_bias;
+      if (product && spec.layer < config.n_layers) result.push_back(parameter.get());
+    }
+    if (options.attention_form == AttentionForm::absorbed)
+      for (const BlockLayers& block : stage->layers().blocks) std::erase(result, block.mla.kv_b());
+    std::erase_if(result, [](const Parameter* p) { return p->value.dtype == DType::f64; });  // has no panels
+    return result;
+  }
+
   Tensor prepare(const Exec& exec, std::span<const MicroBatch> batches, const RouteReplay* routes) {
     int32_t last = 0;
     for (const MicroBatch& batch : batches) {
@@ -78,6 +95,21 @@ void Transformer::initialize(const Exec& exec, uint64_t seed) {
 
 void Transformer::refresh_values(const Exec& exec) {
   for (const auto& parameter : impl_->parameters) refresh_value(exec, *parameter);
+}
+
+int64_t Transformer::packed_bytes(const Exec& exec) const {
+  int64_t bytes = 0;
+  for (const Parameter* parameter : impl_->matrices()) bytes += ops::panel_bytes(exec, parameter->value);
+  return bytes;
+}
+
+void Transformer::pack(const Exec& exec) {
+  check(!impl_->options.training, ErrorKind::internal, "a model in training keeps its weights as tensors");
+  for (Parameter* parameter : impl_->matrices()) {
+    Weight& value = parameter->value;
+    ops::keep_only(exec, value, WeightForm::panels);
+    parameter->master.reset();  // often the same memory
+  }
 }
 
 void Transformer::begin_step(int64_t n_micro_batches) {
@@ -219,6 +251,7 @@ int64_t Transformer::estimate_bytes(const ModelConfig& config, const ModelOption
     weights += count * dtype_bytes(wide);
     if (dtype != wide && !parameter->spec.high_precision) weights += count * dtype_bytes(dtype);
     if (options.training && parameter->spec.trained) weights += count * dtype_bytes(wide);
+    if (parameter->code_tile) weights += Quantised::bytes_of(parameter->box.size, *parameter->code_tile);
   }
   const PieceBytes bytes = model.stage().bytes({micro_batch_tokens, dtype, options.attention_form, options.recompute});
   const int64_t table = std::min(config.max_positions, std::max<int64_t>(sequence_length, 256)) *

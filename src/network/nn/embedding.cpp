@@ -6,7 +6,7 @@ namespace hadal {
 
 Tensor Embedding::forward(const Exec& exec, const Tensor& ids, DType dtype) const {
   const Tensor y = Tensor::empty(exec, dtype, {ids.count(), weight->box.size[1]});
-  ops::embedding(exec, y, weight->value, ids);
+  ops::embedding(exec, y, weight->value.plain, ids);
   return y;
 }
 

@@ -1,5 +1,6 @@
 #include "nn/head_linear.h"
 
+#include "ops/matmul_weight.h"
 #include "ops/pointwise.h"
 #include "ops/quantise.h"
 
@@ -7,7 +8,8 @@ namespace hadal {
 
 // The weight as products read it: plain, or the values of its codes.
 Tensor HeadLinear::weight(const Exec& exec, Format format) const {
-  return ops::dequantise(exec, kv_b.recipe.weight_operand(exec, kv_b.weight->value, format));
+  const Weight& weight = weight_for(kv_b.recipe, format, *kv_b.weight);
+  return format == Format::fp8 ? ops::dequantise(exec, weight.codes) : ops::values_of(exec, weight);
 }
 
 // The rope parts of all heads of all rows as one matrix [rows * heads, rope].

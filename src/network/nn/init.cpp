@@ -4,7 +4,7 @@
 
 #include "base/random.h"
 #include "nn/norm.h"
-#include "ops/pointwise.h"
+#include "ops/weight.h"
 
 namespace hadal {
 
@@ -20,7 +20,7 @@ std::unique_ptr<Parameter> make_parameter(const Exec& exec, const ParameterSpec&
   const DType wide = statistics_dtype(compute);
   const DType value = spec.high_precision ? wide : compute;
   parameter->master = Tensor::zeros(exec, wide, parameter->box.size);
-  parameter->value = value == wide ? parameter->master : Tensor::zeros(exec, value, parameter->box.size);
+  parameter->value = Weight(value == wide ? parameter->master : Tensor::zeros(exec, value, parameter->box.size));
   if (training && spec.trained) parameter->grad = Tensor::zeros(exec, wide, parameter->box.size);
   return parameter;
 }
@@ -73,8 +73,12 @@ void initialize_parameter(const Exec& exec, Parameter& parameter, uint64_t seed)
 }
 
 void refresh_value(const Exec& exec, Parameter& parameter) {
-  const bool apart = parameter.master && parameter.value.raw() != parameter.master.raw();
-  if (apart) ops::copy(exec, parameter.value, parameter.master);
+  if (parameter.master) {
+    ops::refresh(exec, parameter.value, parameter.master);
+  } else {
+    ops::refresh(exec, parameter.value);
+  }
+  if (parameter.code_tile) ops::keep(exec, parameter.value, WeightForm::codes, *parameter.code_tile);
 }
 
 }  // namespace hadal

@@ -11,6 +11,7 @@ std::unique_ptr<Parameter> bare_parameter(const ParameterSpec& spec);  // withou
 // Values in `compute` (high-precision specs in f32 when that is bf16), masters f32 (f64), gradients zero if training.
 std::unique_ptr<Parameter> make_parameter(const Exec& exec, const ParameterSpec& spec, DType compute, bool training);
 void initialize_parameter(const Exec& exec, Parameter& parameter, uint64_t seed);  // writes master and value
-void refresh_value(const Exec& exec, Parameter& parameter);                        // value = master, converted
+// After master (or, without one, the plain value) was written: the value follows in every form that is read.
+void refresh_value(const Exec& exec, Parameter& parameter);
 
 }  // namespace hadal

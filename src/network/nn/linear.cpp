@@ -1,16 +1,30 @@
 #include "nn/linear.h"
 
+#include "base/error.h"
+#include "ops/matmul_weight.h"
 #include "ops/quantise.h"
 
 namespace hadal {
 
+void reads(const GemmRecipe& recipe, Parameter& parameter) {
+  if (recipe.reads_codes()) parameter.code_tile = recipe.weight;
+}
+
+const Weight& weight_for(const GemmRecipe& recipe, Format format, const Parameter& parameter) {
+  const Weight& value = parameter.value;
+  check(format != Format::fp8 || (value.has(WeightForm::codes) && value.codes.tile == recipe.weight),
+        ErrorKind::internal, "{} is multiplied in FP8 and keeps no codes in tiles of {} x {}", parameter.spec.name,
+        recipe.weight.rows, recipe.weight.cols);
+  return value;
+}
+
 void Linear::forward(const Exec& exec, const Tensor& y, const Activation& x, ops::Write write) const {
-  ops::linear(exec, y, recipe.fprop_operand(exec, x), recipe.weight_operand(exec, weight->value, recipe.fprop), write);
+  ops::linear(exec, y, recipe.fprop_operand(exec, x), weight_for(recipe, recipe.fprop, *weight), write);
 }
 
 void Linear::backward_input(const Exec& exec, const Tensor& dx, const Activation& dy, ops::Write write) const {
-  ops::linear_backward_input(exec, dx, recipe.dgrad_operand(exec, dy),
-                             recipe.weight_operand(exec, weight->value, recipe.dgrad), write);
+  ops::linear_backward_input(exec, dx, recipe.dgrad_operand(exec, dy), weight_for(recipe, recipe.dgrad, *weight),
+                             write);
 }
 
 void Linear::weight_product(const Exec& exec, const Tensor& dw, const Activation& dy, const Activation& x,
@@ -24,14 +38,14 @@ void Linear::backward_weight(const Exec& exec, const Activation& dy, const Activ
 
 void GroupedLinear::forward(const Exec& exec, const Tensor& y, const Activation& x, const Tensor& offsets,
                             ops::Write write) const {
-  ops::grouped_linear(exec, y, recipe.fprop_operand(exec, x), recipe.weight_operand(exec, weight->value, recipe.fprop),
-                      offsets, write);
+  ops::grouped_linear(exec, y, recipe.fprop_operand(exec, x), weight_for(recipe, recipe.fprop, *weight), offsets,
+                      write);
 }
 
 void GroupedLinear::backward_input(const Exec& exec, const Tensor& dx, const Activation& dy, const Tensor& offsets,
                                    ops::Write write) const {
   ops::grouped_linear_backward_input(exec, dx, recipe.dgrad_operand(exec, dy),
-                                     recipe.weight_operand(exec, weight->value, recipe.dgrad), offsets, write);
+                                     weight_for(recipe, recipe.dgrad, *weight), offsets, write);
 }
 
 void GroupedLinear::backward_weight(const Exec& exec, const Activation& dy, const Activation& x,

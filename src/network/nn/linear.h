@@ -6,9 +6,14 @@
 #pragma once
 #include "nn/parameter.h"
 #include "nn/recipe.h"
-#include "ops/matmul.h"
+#include "tensor/quantised.h"
 
 namespace hadal {
+
+// A linear with this recipe will read the parameter: from its next refresh_value() on it keeps what products read.
+void reads(const GemmRecipe& recipe, Parameter& parameter);
+// Its values, for a product of this format. Throws internal when codes of the recipe's tiles are wanted and not kept.
+const Weight& weight_for(const GemmRecipe& recipe, Format format, const Parameter& parameter);
 
 struct Linear {
   Parameter* weight = nullptr;

@@ -7,7 +7,7 @@ namespace hadal {
 void Norm::forward(const Exec& exec, const Tensor& y, const Tensor& x, Saved& saved) const {
   if (!saved.rstd) saved.rstd = Tensor::empty(exec, statistics_dtype(x.dtype()), {x.rows()});
   saved.x = x;
-  ops::rms_norm(exec, y, saved.rstd, x, weight->value, eps);
+  ops::rms_norm(exec, y, saved.rstd, x, weight->value.plain, eps);
 }
 
 Tensor Norm::forward(const Exec& exec, const Tensor& x, Saved& saved) const {
@@ -21,7 +21,7 @@ Activation Norm::forward(const Exec& exec, const Tensor& x, Saved& saved, const 
 }
 
 void Norm::backward_input(const Exec& exec, const Tensor& dx, const Tensor& dy, Saved& saved, bool add) const {
-  ops::rms_norm_backward_input(exec, dx, dy, saved.x, weight->value, saved.rstd, add);
+  ops::rms_norm_backward_input(exec, dx, dy, saved.x, weight->value.plain, saved.rstd, add);
   saved.dy = dy;
 }
 

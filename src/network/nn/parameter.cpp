@@ -10,18 +10,20 @@ void Parameter::expect(int64_t contributions) {
   written_ = false;
 }
 
-ops::Write Parameter::begin_contribution() {
+void Parameter::arrive() {
   check(expected_ < 0 || arrived_ < expected_, ErrorKind::internal,
         "{} got more than the {} contributions to its gradient that this step was to bring", spec.name, expected_);
+  ++arrived_;
+}
+
+ops::Write Parameter::how_to_write() {
   const bool first = !written_;
   written_ = true;
   return first ? ops::Write::overwrite : ops::Write::add;
 }
 
 void Parameter::contribute_nothing() {
-  check(expected_ < 0 || arrived_ < expected_, ErrorKind::internal,
-        "{} got more than the {} contributions to its gradient that this step was to bring", spec.name, expected_);
-  ++arrived_;
+  arrive();
   // Nobody who has rows may come any more: what is left of the step before must go.
   if (written_ || (expected_ >= 0 && !complete())) return;
   grad.zero();

@@ -8,12 +8,13 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "arch/parameter_list.h"
-#include "ops/matmul.h"
-#include "tensor/tensor.h"
+#include "ops/write.h"
+#include "tensor/weight.h"
 
 namespace hadal {
 
@@ -39,9 +40,11 @@ struct Parameter {
   Box box;             // this rank's part of spec.shape; the shape of the tensors below is box.size
   Axes replicated;     // axes along which other ranks hold the same box
   Axes summed;         // axes over which the ranks' gradients are added up
-  Tensor value;        // what the kernels read: f64, f32 or bf16 (f32 for specs kept in high precision)
-  Tensor master;       // f32 (f64): what the optimizer updates; the same memory as value when the dtypes agree
-  Tensor grad;         // f32 (f64), written through contribute(); empty when not training
+  Weight value;        // what kernels read, in every form that a reader wants; plain: f64, f32 or bf16 (f32 for specs
+                       // kept in high precision)
+  std::optional<Tile> code_tile;  // products multiply it in FP8: refresh_value() (init.h) keeps codes in such tiles
+  Tensor master;  // f32 (f64): what the optimizer updates; the same memory as value when the dtypes agree
+  Tensor grad;    // f32 (f64), written through contribute(); empty when not training
 
   // A step begins: `contributions` will come (negative: nobody counted). What the gradient holds is void.
   void expect(int64_t contributions);
@@ -49,8 +52,8 @@ struct Parameter {
   // all of it where `write` says overwrite. Throws internal when more come than were expected.
   template <class Add>
   void contribute(Add&& add) {
-    add(grad, begin_contribution());
-    ++arrived_;
+    arrive();
+    add(grad, how_to_write());
   }
   // The same from a piece that had no rows for this parameter.
   void contribute_nothing();
@@ -60,7 +63,8 @@ struct Parameter {
   bool complete() const { return arrived_ == expected_; }
 
  private:
-  ops::Write begin_contribution();
+  void arrive();
+  ops::Write how_to_write();
 
   int64_t expected_ = -1, arrived_ = 0;
   bool written_ = false;

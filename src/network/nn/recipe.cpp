@@ -24,10 +24,6 @@ Activation GemmRecipe::wgrad_operand(const Exec& exec, const Activation& x_or_dy
   return in_format(exec, x_or_dy, wgrad, token, scale_rule);
 }
 
-Activation GemmRecipe::weight_operand(const Exec& exec, const Tensor& w, Format format) const {
-  return in_format(exec, w, format, weight, ScaleRule::exact);
-}
-
 Recipe Recipe::fp8() {
   GemmRecipe exact;
   exact.fprop = exact.dgrad = exact.wgrad = Format::fp8;

@@ -20,7 +20,8 @@ struct GemmRecipe {
   Activation fprop_operand(const Exec& exec, const Activation& x) const;
   Activation dgrad_operand(const Exec& exec, const Activation& dy) const;
   Activation wgrad_operand(const Exec& exec, const Activation& x_or_dy) const;
-  Activation weight_operand(const Exec& exec, const Tensor& w, Format format) const;
+  // Whether a product multiplies codes of the weight, which are kept with it then (Parameter::code_tile).
+  bool reads_codes() const { return fprop == Format::fp8 || dgrad == Format::fp8; }
 };
 
 struct Recipe {

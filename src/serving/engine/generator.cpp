@@ -5,8 +5,28 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/system_info.h"
 
 namespace hadal {
+
+bool pack_for(const Exec& exec, Transformer& model, int64_t n_tokens) {
+  // Packing all weights takes as long as it saves by reading so many times all of them (measured, docs/benchmarks.md).
+  constexpr int64_t kReadingsToPack = 8;
+  const ModelConfig& config = model.config();
+  int64_t all = 0, active = 0;
+  for (const Parameter* parameter : model.parameters()) {
+    const ParameterSpec& spec = parameter->spec;
+    if (spec.layer >= config.n_layers || spec.kind == ParameterKind::embedding) continue;
+    all += spec.count();
+    active += spec.kind == ParameterKind::routed_expert ? spec.count() / spec.shape[0] * config.n_experts_per_token
+                                                        : spec.count();
+  }
+  if (n_tokens * active < kReadingsToPack * all) return false;
+  const int64_t bytes = model.packed_bytes(exec);
+  if (bytes == 0 || uint64_t(bytes) > memory_info().available / 2) return false;
+  model.pack(exec);
+  return true;
+}
 
 GenerateResult generate(const Exec& exec, const Transformer& model, const GenerateRequest& request) {
   const auto& config = model.config();

@@ -25,6 +25,10 @@ struct GenerateResult {
   double prefill_seconds = 0, decode_seconds = 0;
 };
 
+// Packs the weights (Transformer::pack) where `n_tokens` repay it: packing reads and writes all of them once, and each
+// token then reads its share of them faster. False, and nothing is done, where they do not, or memory is short.
+bool pack_for(const Exec& exec, Transformer& model, int64_t n_tokens);
+
 // Throws invalid when prompt and max_tokens together exceed the model's positions, naming the numbers.
 GenerateResult generate(const Exec& exec, const Transformer& model, const GenerateRequest& request);
 

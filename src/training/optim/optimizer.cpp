@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "ops/pointwise.h"
+#include "ops/weight.h"
 
 namespace hadal {
 
@@ -103,7 +104,7 @@ void Optimizer::step(const Exec& exec, double lr, double global_norm) {
     args.grad = slot.range.of(parameter.grad);
     args.m = slot.m;
     args.v = slot.v;
-    if (parameter.value.raw() != parameter.master.raw()) args.value = slot.range.of(parameter.value);
+    if (parameter.value.plain.raw() != parameter.master.raw()) args.value = slot.range.of(parameter.value.plain);
     args.ema = slot.ema;
     args.lr = lr;
     args.beta1 = config_.beta1;
@@ -114,6 +115,13 @@ void Optimizer::step(const Exec& exec, double lr, double global_norm) {
     args.ema_decay = config_.ema_decay;
     args.step = steps_;
     ops::adamw(exec, args);
+  }
+  // Once per step: products of the next one find the other forms (codes) as new as the values.
+  const Parameter* refreshed = nullptr;
+  for (const Slot& slot : slots_) {
+    if (slot.range.parameter == refreshed) continue;
+    ops::refresh(exec, slot.range.parameter->value);
+    refreshed = slot.range.parameter;
   }
 }
 

@@ -41,10 +41,10 @@ TEST_F(LoadedModelTest, BareAndTrainingModelsAreTheSame) {
       EXPECT_EQ(score(owned_.exec, *bare.transformer), score(owned_.exec, *training.transformer))
           << enum_name(precision);
       for (const Parameter* parameter : bare.transformer->parameters()) {
-        const bool wide = parameter->value.dtype() != DType::bf16;
+        const bool wide = parameter->value.dtype != DType::bf16;
         EXPECT_EQ(bool(parameter->master), wide) << parameter->spec.name;
         if (wide) {
-          EXPECT_EQ(parameter->master.raw(), parameter->value.raw());
+          EXPECT_EQ(parameter->master.raw(), parameter->value.plain.raw());
         }
         EXPECT_FALSE(bool(parameter->grad));
       }
@@ -62,7 +62,7 @@ TEST_F(LoadedModelTest, WeightsOfTheRightTypeAreTheFileItselfAndMemoryHoldsOnlyT
   EXPECT_EQ(loaded.transformer->options().precision, Precision::bf16);
   int64_t packed = 0, mapped = 0;
   for (const auto& spec : loaded.source.parameters) {
-    const Tensor value = loaded.transformer->parameter(spec.name).value;
+    const Tensor value = loaded.transformer->parameter(spec.name).value.plain;
     const bool in_file = spec.kind != ParameterKind::routed_expert && !spec.high_precision;
     if (in_file) {
       EXPECT_EQ(value.raw(), loaded.source.files->tensor(spec.hf_name).raw()) << spec.name;

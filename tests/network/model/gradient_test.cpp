@@ -30,14 +30,14 @@ void expect_gradients(const ModelConfig& config, AttentionForm form, bool masked
     EXPECT_GT(largest, 0) << p.spec.name << ": no gradient at all";
     // Along a random direction through all elements, then along one element.
     for (const bool single : {false, true}) {
-      const int64_t one = int64_t(random_below(8, stream_id(p.spec.name), 0, uint64_t(p.value.count())));
-      const Tensor value = p.value.clone(small.owned.exec);
+      const int64_t one = int64_t(random_below(8, stream_id(p.spec.name), 0, uint64_t(p.value.plain.count())));
+      const Tensor value = p.value.plain.clone(small.owned.exec);
       double expected = 0, norm = 0;
       auto at = [&](double delta) {
         expected = norm = 0;
         for (int64_t k = 0; k < value.count(); ++k) {
           const double step = single ? double(k == one) : random_normal(9, stream_id(p.spec.name), uint64_t(k));
-          set_element(p.value, k, element(value, k) + delta * step);
+          set_element(p.value.plain, k, element(value, k) + delta * step);
           expected += step * element(ours[i], k);
           norm += step * step;
         }
@@ -45,7 +45,7 @@ void expect_gradients(const ModelConfig& config, AttentionForm form, bool masked
       };
       const double delta = single ? 2e-6 : 1e-6;
       const double numeric = (at(delta) - at(-delta)) / (2 * delta);
-      p.value.copy_from(value);
+      p.value.plain.copy_from(value);
       EXPECT_NEAR(expected, numeric, 2e-7 * largest * std::sqrt(norm) + 4e-9)
           << p.spec.name << (single ? " element" : " direction");
     }

@@ -2,6 +2,7 @@
 #include <thread>
 
 #include "base/clock.h"
+#include "base/expect_error.h"
 #include "model/small_model.h"
 #include "nn/part_clock.h"
 
@@ -80,7 +81,7 @@ TEST(Transformer, LogProbabilitiesAddUpToTheLoss) {
 
 TEST(Transformer, MovesTheSelectionBiasTowardsTheMeanLoad) {
   SmallModel small(small_config(), training_options(Precision::bf16));
-  const Tensor bias = small.model.parameter("layers.1.moe.bias").value;
+  const Tensor bias = small.model.parameter("layers.1.moe.bias").value.plain;
   EXPECT_EQ(bias.dtype(), DType::f32);
   std::vector<float> before;
   for (int64_t e = 0; e < 8; ++e) before.push_back(float(element(bias, e)));
@@ -105,7 +106,7 @@ TEST(Transformer, SelectionBiasHasNoGradientAndChangesRoutesOnly) {
   std::vector<double> before, after;
   small.forward(batch, &before, &routes);
   routes.replay = true;
-  set_element(small.model.parameter("layers.1.moe.bias").value, 3, 50.0);
+  set_element(small.model.parameter("layers.1.moe.bias").value.plain, 3, 50.0);
   small.forward(batch, &after, &routes);
   EXPECT_EQ(before, after);  // same routes, same weights: the bias is in neither
   EXPECT_EQ(small.forward(batch).expert_load[0][3], 25);
@@ -123,7 +124,7 @@ TEST(Transformer, RunsDocumentsTooShortForMultiTokenPrediction) {
 
 TEST(Transformer, ReportsANotANumberLossWithoutThrowing) {
   SmallModel small(small_config(), training_options(Precision::fp32));
-  set_element(small.model.parameter("head").value, 5, std::nan(""));
+  set_element(small.model.parameter("head").value.plain, 5, std::nan(""));
   const LossWeights weights = loss_weights(small_config());
   EXPECT_TRUE(std::isnan(small.forward_backward(make_batch({{8}}, false), weights).total(weights)));
 }
@@ -158,6 +159,44 @@ TEST(Transformer, RefusesToGenerateBeyondItsCache) {
             std::string::npos);
   EXPECT_NE(message_of([&] { small.extend(*cache, std::vector<int32_t>{37}); }), "");
   EXPECT_EQ(small.extend(*cache, std::vector<int32_t>{5}).size(), 37u);
+}
+
+TEST(Transformer, PackedWeightsGiveTheSameBitsAndNothingElseIsKept) {
+  for (const Arithmetic& arithmetic : every_arithmetic()) {
+    for (const AttentionForm form : {AttentionForm::up_projected, AttentionForm::absorbed}) {
+      for (const bool tied : {false, true}) {
+        ModelConfig config = wide_config();
+        config.tie_embeddings = tied;
+        ModelOptions options;
+        options.precision = arithmetic.precision, options.attention_form = form;
+        SmallModel plain(config, options, 2, arithmetic.isa), packed(config, options, 2, arithmetic.isa);
+        const int64_t expected = packed.model.packed_bytes(packed.owned.exec);
+        EXPECT_EQ(expected == 0, arithmetic.precision == Precision::fp64);
+        packed.model.pack(packed.owned.exec);
+        int64_t bytes = 0;
+        for (const Parameter* p : packed.model.parameters()) {
+          if (!p->value.has(WeightForm::panels)) continue;
+          EXPECT_FALSE(p->value.has(WeightForm::plain) || p->master) << p->spec.name;
+          bytes += p->value.bytes();
+        }
+        EXPECT_EQ(bytes, expected);
+        const bool kv_b = packed.model.parameter("layers.1.attention.kv_b").value.has(WeightForm::panels);
+        EXPECT_EQ(kv_b, expected > 0 && form == AttentionForm::up_projected);  // its heads are read one by one
+        EXPECT_TRUE(packed.model.parameter("embedding").value.has(WeightForm::plain));
+        const MicroBatch text = make_batch({{23}}, false);
+        const auto a = plain.new_cache(40), b = packed.new_cache(40);
+        EXPECT_EQ(plain.extend(*a, text.tokens), packed.extend(*b, text.tokens));
+        for (const int32_t token : {3, 1, 4})
+          EXPECT_EQ(plain.extend(*a, std::span(&token, 1)), packed.extend(*b, std::span(&token, 1)));
+        std::vector<double> before, after;  // scoring runs MTP, too
+        plain.forward(text, &before), packed.forward(text, &after);
+        EXPECT_EQ(before, after);
+      }
+    }
+  }
+  SmallModel training(small_config(), training_options(Precision::fp32));
+  EXPECT_ERROR(training.model.pack(training.owned.exec), ErrorKind::internal,
+               "a model in training keeps its weights as tensors");
 }
 
 // A trainer and an engine use one set of weights at once: each brings its own place.

@@ -29,7 +29,7 @@ TEST_F(Layers, LinearHasTheDerivativesOfItsForward) {
   EXPECT_EQ(values_of(weight->grad), std::vector<double>(5 * 131, 0.0));
   linear.backward_weight(exec, c, x);
   expect_gradient(x, dx, loss, "x");
-  expect_gradient(weight->value, weight->grad, loss, "weight");
+  expect_gradient(weight->value.plain, weight->grad, loss, "weight");
 }
 
 TEST_F(Layers, NormHasTheDerivativesOfItsForward) {
@@ -48,7 +48,7 @@ TEST_F(Layers, NormHasTheDerivativesOfItsForward) {
   norm.backward_weight(exec, saved);
   EXPECT_FALSE(saved.x || saved.rstd || saved.dy);
   expect_gradient(x, dx, loss, "x");
-  expect_gradient(weight->value, weight->grad, loss, "weight");
+  expect_gradient(weight->value.plain, weight->grad, loss, "weight");
 }
 
 TEST_F(Layers, NormAddsToTheResidualGradient) {
@@ -71,7 +71,8 @@ TEST_F(Layers, EmbeddingGivesRowsAndAddsTheirGradients) {
   const Tensor y = embedding.forward(exec, ids, DType::f64), c = loss_weights(exec, y);
   embedding.backward_weight(exec, c, ids);
   expect_gradient(
-      weight->value, weight->grad, [&] { return weighted_sum(embedding.forward(exec, ids, DType::f64), c); }, "weight");
+      weight->value.plain, weight->grad, [&] { return weighted_sum(embedding.forward(exec, ids, DType::f64), c); },
+      "weight");
   for (int64_t i = 0; i < 4; ++i) EXPECT_EQ(element(weight->grad, 3 * 4 + i), element(c, i) + element(c, 8 + i));
 }
 
@@ -110,9 +111,9 @@ TEST_F(Layers, MlpHasTheDerivativesOfItsForward) {
     EXPECT_FALSE(saved.gate_up || saved.d_gate_up || saved.inner || saved.dy);
     EXPECT_TRUE(gate->complete() && up->complete() && down->complete());
     expect_gradient(x, dx, loss, "x");
-    expect_gradient(gate->value, gate->grad, loss, "gate");
-    expect_gradient(up->value, up->grad, loss, "up");
-    expect_gradient(down->value, down->grad, loss, "down");
+    expect_gradient(gate->value.plain, gate->grad, loss, "gate");
+    expect_gradient(up->value.plain, up->grad, loss, "up");
+    expect_gradient(down->value.plain, down->grad, loss, "down");
   }
 }
 
@@ -134,7 +135,7 @@ TEST_F(Layers, HeadLossHasTheDerivativesOfItsForwardNowAndLater) {
   EXPECT_TRUE(weight->complete());  // three chunks, one contribution
   EXPECT_EQ(0.25 * sum_of_losses(of.losses), loss());
   expect_gradient(h, dh, loss, "h");
-  expect_gradient(weight->value, weight->grad, loss, "head");
+  expect_gradient(weight->value.plain, weight->grad, loss, "head");
 
   const std::vector<double> at_once = values_of(weight->grad);
   weight->grad.zero();
@@ -196,8 +197,8 @@ TEST_F(Layers, InitialValuesAreAFunctionOfSeedNameAndElement) {
   auto b = make_parameter(one.exec, spec, DType::bf16, true);
   initialize_parameter(one.exec, *b, 5);
   EXPECT_EQ(values_of(a->master), values_of(b->master));
-  EXPECT_EQ(b->value.dtype(), DType::bf16);
-  EXPECT_EQ(element(b->value, 17), double(float(bf16(float(element(b->master, 17))))));
+  EXPECT_EQ(b->value.plain.dtype(), DType::bf16);
+  EXPECT_EQ(element(b->value.plain, 17), double(float(bf16(float(element(b->master, 17))))));
   double sum = 0, squares = 0;
   for (double v : values_of(a->master)) sum += v, squares += v * v;
   EXPECT_NEAR(sum / 60000, 0, 4 * 0.02 / std::sqrt(60000));
@@ -209,7 +210,7 @@ TEST_F(Layers, InitialValuesAreAFunctionOfSeedNameAndElement) {
   spec.kind = ParameterKind::norm;
   auto ones = make_parameter(exec, spec, DType::f32, false);
   initialize_parameter(exec, *ones, 5);
-  EXPECT_EQ(element(ones->value, 3), 1.0);
+  EXPECT_EQ(element(ones->value.plain, 3), 1.0);
 }
 
 }  // namespace

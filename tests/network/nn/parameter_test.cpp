@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "nn/linear.h"
+#include "ops/matmul.h"
 
 namespace hadal {
 namespace {
@@ -90,7 +91,8 @@ TEST(Parameter, InitialValuesOfABoxAreThoseOfTheWholeAtTheSameIndexes) {
   initialize_parameter(owned.exec, *whole, 5);
   const auto part = bare_parameter(spec);
   part->box = {{2, 3, 5}, {3, 4, 7}};
-  part->master = part->value = Tensor::zeros(owned.exec, DType::f32, part->box.size);
+  part->master = Tensor::zeros(owned.exec, DType::f32, part->box.size);
+  part->value = Weight(part->master);
   initialize_parameter(owned.exec, *part, 5);
   EXPECT_EQ(part->box.count(), 84);
   for (int64_t e = 0; e < 3; ++e)

@@ -2,6 +2,7 @@
 // that are made once and serve every product that reads them.
 #include "nn/recipe.h"
 
+#include "base/expect_error.h"
 #include "nn/mlp.h"
 #include "nn/norm.h"
 #include "nn/numeric.h"
@@ -26,6 +27,12 @@ class RecipeTest : public ::testing::Test {
     return random_tensor(exec, std::move(shape), stream, size, DType::f32);
   }
   Tensor empty(Shape shape) { return Tensor::empty(exec, DType::f32, std::move(shape)); }
+  // The parameter as linears of this recipe find it.
+  Parameter* read(const std::unique_ptr<Parameter>& parameter, const GemmRecipe& recipe) {
+    reads(recipe, *parameter);
+    refresh_value(exec, *parameter);
+    return parameter.get();
+  }
   OwnedExec owned{2};
   const Exec& exec = owned.exec;
 };
@@ -58,7 +65,7 @@ TEST_F(RecipeTest, EachPassOfALinearFollowsItsOwnFormat) {
   const auto w = weight({140, 300}, 1);
   const Tensor x = random({150, 300}, 2), dy = random({150, 140}, 3);
   auto passes = [&](const GemmRecipe& recipe) {
-    const Linear linear{w.get(), recipe};
+    const Linear linear{read(w, recipe), recipe};
     const Tensor y = empty({150, 140}), dx = empty({150, 300});
     w->grad.zero(), w->expect(-1);
     linear.forward(exec, y, x);
@@ -77,11 +84,33 @@ TEST_F(RecipeTest, EachPassOfALinearFollowsItsOwnFormat) {
   EXPECT_TRUE(g.y == high.y && g.dx == high.dx && g.dw == all.dw);
 }
 
+TEST_F(RecipeTest, CodesOfAWeightAreMadeWhenItsValuesChangeAndAtNoProduct) {
+  const auto w = weight({140, 300}, 1);
+  const GemmRecipe fp8 = Recipe::fp8().q_b;
+  const Tensor x = random({5, 300}, 2), y = empty({5, 140});
+  const auto forward = [&](const Linear& linear) {
+    linear.forward(exec, y, x);
+    return values_of(y);
+  };
+  EXPECT_ERROR(forward({w.get(), fp8}), ErrorKind::internal, "test is multiplied in FP8 and keeps no codes");
+  const Linear linear{read(w, fp8), fp8};
+  const std::vector<double> before = forward(linear);
+  const int64_t version = w->value.version;
+  w->master.copy_from(random({140, 300}, 7, 0.5));
+  EXPECT_EQ(forward(linear), before);  // the codes of before: nothing was made anew
+  EXPECT_EQ(w->value.version, version);
+  refresh_value(exec, *w);
+  EXPECT_EQ(w->value.version, version + 1);
+  const auto fresh = weight({140, 300}, 7);
+  EXPECT_EQ(forward(linear), forward({read(fresh, fp8), fp8}));
+  EXPECT_NE(forward(linear), before);
+}
+
 TEST_F(RecipeTest, FinerTilesAndPowerOfTwoScalesAreOneFieldOfTheRecipe) {
   const auto w = weight({64, 256}, 1);
   const Tensor x = random({40, 256}, 2), y = empty({40, 64});
   auto forward = [&](const GemmRecipe& recipe) {
-    Linear{w.get(), recipe}.forward(exec, y, x);
+    Linear{read(w, recipe), recipe}.forward(exec, y, x);
     return values_of(y);
   };
   const std::vector<double> high = forward({}), coarse = forward(Recipe::fp8().q_b);
@@ -104,7 +133,7 @@ TEST_F(RecipeTest, CodesOfANormServeGateAndUpAndTheirWeightGradients) {
     std::vector<double> y, dx, gate, up, down;
   };
   auto run = [&](const GemmRecipe& recipe, bool codes_from_norm) {
-    const Mlp mlp{{gate.get(), recipe}, {up.get(), recipe}, {down.get(), recipe}};
+    const Mlp mlp{{read(gate, recipe), recipe}, {read(up, recipe), recipe}, {read(down, recipe), recipe}};
     const Norm norm{scale.get(), 1e-6};
     Norm::Saved normed;
     const Activation x = norm.forward(exec, h, normed, codes_from_norm ? recipe : high);
@@ -144,7 +173,7 @@ TEST_F(RecipeTest, ExpertsMultiplyCodesInEveryPass) {
   const auto w = weight({3, 60, 140}, 1);
   const Tensor x = random({200, 140}, 2), dy = random({200, 60}, 3);
   auto passes = [&](const GemmRecipe& recipe) {
-    const GroupedLinear linear{w.get(), recipe};
+    const GroupedLinear linear{read(w, recipe), recipe};
     const Tensor y = empty({200, 60}), dx = empty({200, 140});
     w->grad.zero(), w->expect(-1);
     linear.forward(exec, y, x, offsets);

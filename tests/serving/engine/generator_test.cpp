@@ -178,6 +178,19 @@ TEST(Generator, GreedyDecodingIsTheArgmaxOfTheFullForward) {
   EXPECT_GT(distinct.size(), 1u) << "this test proves nothing";
 }
 
+TEST(Generator, PacksTheWeightsWhereTheTokensRepayIt) {
+  Small small, packed;
+  EXPECT_FALSE(pack_for(packed.owned.exec, *packed.model, 2));
+  EXPECT_TRUE(packed.model->parameter("layers.1.attention.o").value.has(WeightForm::plain));
+  EXPECT_TRUE(pack_for(packed.owned.exec, *packed.model, 50));
+  EXPECT_FALSE(packed.model->parameter("layers.1.attention.o").value.has(WeightForm::plain));
+  GenerateRequest request;
+  request.prompt = {3, 1, 4};
+  request.max_tokens = 30;
+  EXPECT_EQ(generate(packed.owned.exec, *packed.model, request).tokens,
+            generate(small.owned.exec, *small.model, request).tokens);
+}
+
 TEST(Generator, StopsAtStopIdsLimitsAndTheCallersWish) {
   Small small;
   GenerateRequest request;

@@ -27,7 +27,8 @@ struct Fixture {
     p->spec.shape = {int64_t(weights.size())};
     p->spec.layer = int64_t(all.size()) - 1;  // the first belongs to no layer
     p->box = Box::whole(p->spec.shape);
-    p->master = p->value = Tensor::from<float>(owned.exec, weights, p->spec.shape);
+    p->master = Tensor::from<float>(owned.exec, weights, p->spec.shape);
+    p->value = Weight(p->master);
     p->grad = Tensor::from<float>(owned.exec, gradient, p->spec.shape);
     all.push_back(std::move(p));
     parameters.push_back(all.back().get());
@@ -49,6 +50,26 @@ TEST(Optimizer, TakesTheStepOfTheFormula) {
   EXPECT_NEAR(element(weight.master, 0), 1.0 - 0.01 - 0.01 * 0.1 * 1.0, 1e-6);
   EXPECT_NEAR(element(weight.master, 1), -2.0 - 0.01 + 0.01 * 0.1 * 2.0, 1e-6);
   EXPECT_NEAR(element(norm.master, 0), 1.0 - 0.01, 1e-6);
+}
+
+TEST(Optimizer, RenewsTheCodesOfAWeightOncePerStep) {
+  OwnedExec owned(2);
+  ParameterSpec spec;
+  spec.name = "w", spec.shape = {60, 200}, spec.init_std = 0.1;
+  for (const DType compute : {DType::f32, DType::bf16}) {
+    const auto p = make_parameter(owned.exec, spec, compute, true);
+    p->code_tile = kSquareTile;
+    initialize_parameter(owned.exec, *p, 3);
+    for (int64_t i = 0; i < p->grad.count(); ++i) set_element(p->grad, i, random_normal(5, 0, uint64_t(i)));
+    const int64_t version = p->value.version;
+    const std::vector<OwnedRange> halves = {{p.get(), 0, 5000}, {p.get(), 5000, 12000}};
+    Optimizer(halves, OptimConfig(), owned.exec).step(owned.exec, 0.05, 1.0);
+    EXPECT_EQ(p->value.version, version + 1);
+    const Quantised expected = Quantised::empty(owned.exec, spec.shape, kSquareTile, compute);
+    quantise(owned.exec, expected, p->value.plain, ScaleRule::exact);
+    for (int64_t i = 0; i < 12000; ++i)
+      ASSERT_EQ(element(p->value.codes.codes, i), element(expected.codes, i)) << dtype_name(compute) << " " << i;
+  }
 }
 
 TEST(Optimizer, ClipsByTheGlobalNorm) {
@@ -141,7 +162,7 @@ TEST(Optimizer, TheNormAndTheStepAreTheSameForAnyCutOfTheParameters) {
     for (size_t i = 0; i < parts.size(); ++i)
       for (int64_t k = 0; k < parts[i]->master.count(); ++k) {
         ASSERT_EQ(element(parts[i]->master, k), element(whole[i]->master, k));
-        ASSERT_EQ(element(parts[i]->value, k), element(whole[i]->value, k));
+        ASSERT_EQ(element(parts[i]->value.plain, k), element(whole[i]->value.plain, k));
       }
   }
   EXPECT_GT(naive_sums.size(), 1u) << "the control: sums rounded as they are added differ with the cut";
@@ -189,7 +210,8 @@ TEST(Optimizer, MomentsInBf16HalveTheirMemory) {
 TEST(Optimizer, MomentsInBf16BesideWeightsInF64AreRefused) {
   Fixture f;
   f.add("w", {1}, {1});
-  f.all[0]->master = f.all[0]->value = Tensor::zeros(f.owned.exec, DType::f64, {1});
+  f.all[0]->master = Tensor::zeros(f.owned.exec, DType::f64, {1});
+  f.all[0]->value = Weight(f.all[0]->master);
   OptimConfig config;
   config.moments = MomentFormat::bf16;
   try {
