@@ -34,11 +34,13 @@ LossSums execute(const Actions& actions, const Stage& stage, const Pass& pass, s
   std::vector<int64_t> left = actions_of_each(actions, int64_t(batches.size()), pass.keep);
   std::vector<std::unique_ptr<Flight>> flights(batches.size());
   std::vector<LossSums> sums(batches.size());
+  FlightSizes sizes = stage.flight_sizes();
+  if (pass.last_rows > 0) sizes.n_mtp = 0;
   for (const Action& action : actions) {
     const size_t m = size_t(action.micro_batch);
     std::unique_ptr<Flight>& flight = flights[m];
     if (action.kind == ActionKind::forward) {
-      flight = std::make_unique<Flight>(pass.exec, batches[m], stage.flight_sizes());
+      flight = std::make_unique<Flight>(pass.exec, batches[m], sizes);
       if (hooks.begin) hooks.begin(*flight, int64_t(m));
       stage.forward(pass, *flight);
       sums[m] = flight->sums();

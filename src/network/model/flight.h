@@ -92,8 +92,7 @@ struct Flight {
   RouteReplay* routes = nullptr;
   Observer observer;
   LatentCache* cache = nullptr;  // generation: these rows follow what is in it
-  int64_t last_rows = 0;         // generation: so many last rows go through final norm and head; 0: all
-  Tensor logits;                 // generation: of those rows, instead of losses
+  Tensor logits;                 // generation: of the last rows, instead of losses
   int64_t n_experts = 0;
 
   Rows rows(int64_t stream, int64_t block);

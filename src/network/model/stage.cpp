@@ -25,7 +25,11 @@ class StreamScope {
   bool on_;
 };
 
-bool has_rows(const Piece& piece, const Flight& flight) { return !flight.streams[size_t(piece.stream())].empty(); }
+// A flight of generation has the main stream alone.
+bool has_rows(const Piece& piece, const Flight& flight) {
+  const size_t stream = size_t(piece.stream());
+  return stream < flight.streams.size() && !flight.streams[stream].empty();
+}
 
 }  // namespace
 
@@ -63,7 +67,6 @@ Stage::Stage(const ModelConfig& config, const StagePart& part,
 void Stage::forward(const Pass& pass, Flight& flight) const {
   for (const auto& piece : pieces_) {
     if (!has_rows(*piece, flight)) continue;
-    if (flight.last_rows > 0 && piece->stream() > 0) continue;  // generation reads the main model alone
     StreamScope scope(pass, *piece);
     piece->forward(pass, flight);
   }

@@ -121,7 +121,7 @@ class FinalNormPiece : public Piece {
   void forward(const Pass& pass, Flight& flight) const override {
     PartClock::Scope scope(pass.clock, Part::norms);
     Stream& s = stream_of(flight);
-    const int64_t n = s.h.rows(), wanted = stream() == 0 && flight.last_rows > 0 ? flight.last_rows : n;
+    const int64_t n = s.h.rows(), wanted = pass.last_rows > 0 ? pass.last_rows : n;
     s.state = norm_.forward(pass.exec, s.h.row_range(n - wanted, wanted), s.final_norm);
     s.h.reset();
     if (!pass.keep) s.final_norm = {};
@@ -148,7 +148,7 @@ class FinalNormPiece : public Piece {
   const Norm& norm_;
 };
 
-// Losses, or logits where a flight asks for them. The logits of a chunk become their own gradient in place, so d state
+// Losses, or logits in generation. The logits of a chunk become their own gradient in place, so d state
 // is made in F, and W with it, unless W comes later and makes the logits again.
 class HeadPiece : public Piece {
  public:
@@ -157,7 +157,7 @@ class HeadPiece : public Piece {
   void forward(const Pass& pass, Flight& flight) const override {
     PartClock::Scope scope(pass.clock, Part::head_loss);
     Stream& s = stream_of(flight);
-    if (stream() == 0 && flight.last_rows > 0) {
+    if (pass.last_rows > 0) {
       flight.logits = head_.logits(pass.exec, s.state);
       return;
     }

@@ -196,10 +196,11 @@ std::vector<float> Transformer::extend(const Exec& exec, LatentCache& cache, std
           "token {} is not below the vocabulary's {}", tokens[size_t(i)], impl_->config.vocab_size);
   }
   PartClock clock;
-  const Pass pass = impl_->pass(exec, clock, impl_->rope_for(exec, cache.length + n));
+  Pass pass = impl_->pass(exec, clock, impl_->rope_for(exec, cache.length + n));
+  pass.last_rows = 1;
   std::vector<float> result;
   FlightHooks hooks;
-  hooks.begin = [&](Flight& flight, int64_t) { flight.cache = &cache, flight.last_rows = 1; };
+  hooks.begin = [&](Flight& flight, int64_t) { flight.cache = &cache; };
   hooks.after_forward = [&](Flight& flight, int64_t) {
     const Tensor logits = flight.logits.to(exec, DType::f32);
     result.assign(logits.data<float>(), logits.data<float>() + logits.count());
