@@ -4,7 +4,7 @@ JOBS := $(shell tools/jobs.sh)
 PREFIX ?= /usr/local
 NPROC := $(shell nproc)
 
-.PHONY: help build all test demo bench format lint install clean sanitize fuzz mutants
+.PHONY: help build all test proof demo bench format lint install clean sanitize fuzz mutants
 
 help:            ## this list
 	@sed -n 's/^\([a-z]*\): .*## \(.*\)/  make \1\t\2/p; s/^\([a-z]*\):  *## \(.*\)/  make \1\t\2/p' Makefile \
@@ -23,6 +23,11 @@ test:  ## every test, with its Python peers in .venv; ends with the count
 	./setup --no-system --tests
 	$(MAKE) --no-print-directory all
 	python3 tools/run_tests.py $(BUILD)
+
+proof:  ## what takes too long for `make test`: the oracle's own negative controls
+	./setup --no-system --tests
+	$(MAKE) --no-print-directory all
+	python3 tools/run_tests.py $(BUILD) --labels proof
 
 demo: build  ## train on text that is on this machine and write text; TEXT=path for your own, ARGS=--fresh to restart
 	$(BUILD)/hadal demo $(if $(TEXT),--text "$(TEXT)") $(ARGS)
