@@ -68,13 +68,13 @@ std::string unknown_verb(const std::string& word) {
 
 }  // namespace
 
-OwnedExec RunOptions::exec() const { return OwnedExec(threads, parse_isa(isa)); }
+OwnedExec CommonOptions::exec() const { return OwnedExec(threads, parse_isa(isa)); }
 
-void add_threads_option(CLI::App& verb, RunOptions& options) {
+void add_threads_option(CLI::App& verb, CommonOptions& options) {
   verb.add_option("--threads", options.threads, "threads to use; 0 = all granted cores")->check(CLI::Range(0, 4096));
 }
 
-void add_isa_option(CLI::App& verb, RunOptions& options) {
+void add_isa_option(CLI::App& verb, CommonOptions& options) {
   verb.add_option("--isa", options.isa, "kernels: reference, avx2, avx512 or best")
       ->check(CLI::IsMember({"reference", "avx2", "avx512", "avx512_bf16", "best"}));
 }
@@ -88,7 +88,7 @@ void add_precision_option(CLI::App& verb, std::optional<Precision>& precision) {
       ->check(CLI::IsMember(names));
 }
 
-void add_set_option(CLI::App& verb, RunOptions& options) {
+void add_set_option(CLI::App& verb, CommonOptions& options) {
   verb.add_option("--set", options.set, "override one configuration key, e.g. --set optim.lr=1e-4 (repeatable)")
       ->type_name("KEY=VALUE")
       ->allow_extra_args(false)
@@ -100,7 +100,7 @@ void add_set_option(CLI::App& verb, RunOptions& options) {
       });
 }
 
-void add_quiet_option(CLI::App& verb, RunOptions& options) {
+void add_quiet_option(CLI::App& verb, CommonOptions& options) {
   verb.add_flag("--quiet,-q", options.quiet, "no progress, only results and errors");
 }
 

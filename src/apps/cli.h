@@ -3,11 +3,11 @@
 // are parsed.
 //
 //   void add_count(CLI::App& root, Cli& cli) {
-//     struct Options { std::string file; RunOptions run; };
+//     struct Options { std::string file; CommonOptions common; };
 //     auto o = std::make_shared<Options>();
 //     CLI::App* verb = root.add_subcommand("count", "Count the bytes of a file");
 //     verb->add_option("file", o->file, "the file")->required();
-//     add_threads_option(*verb, o->run);
+//     add_threads_option(*verb, o->common);
 //     add_examples(*verb, {"hadal count README.md"});
 //     cli.on(verb, [o] { ...; return kExitFine; });
 //   }
@@ -33,7 +33,7 @@ namespace hadal {
 constexpr int kExitFine = 0, kExitFailed = 1, kExitWrongUse = 2;
 
 // Options that several verbs share; a verb adds those that it obeys.
-struct RunOptions {
+struct CommonOptions {
   int threads = 0;  // 0: all that the machine grants
   std::string isa = "best";
   std::vector<std::string> set;  // dotted overrides "optim.lr=1e-4", in order
@@ -41,10 +41,10 @@ struct RunOptions {
 
   OwnedExec exec() const;  // pool, memory and kernels as asked; throws invalid for what this CPU does not run
 };
-void add_threads_option(CLI::App& verb, RunOptions& options);  // --threads
-void add_isa_option(CLI::App& verb, RunOptions& options);      // --isa
-void add_set_option(CLI::App& verb, RunOptions& options);      // --set key=value, repeatable
-void add_quiet_option(CLI::App& verb, RunOptions& options);    // --quiet
+void add_threads_option(CLI::App& verb, CommonOptions& options);  // --threads
+void add_isa_option(CLI::App& verb, CommonOptions& options);      // --isa
+void add_set_option(CLI::App& verb, CommonOptions& options);      // --set key=value, repeatable
+void add_quiet_option(CLI::App& verb, CommonOptions& options);    // --quiet
 void add_precision_option(CLI::App& verb,
                           std::optional<Precision>& precision);            // --precision, which a model is loaded in
 void add_examples(CLI::App& verb, const std::vector<std::string>& lines);  // the footer of --help

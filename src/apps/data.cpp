@@ -17,20 +17,20 @@ struct Options {
   std::string config, html;
   std::vector<std::string> text;
   int64_t step = 1, sequences = 8;
-  RunOptions run;
+  CommonOptions common;
 };
 
 data::Prepared prepared(const Config& config, const Options& o, const Exec& exec) {
-  Log log(o.run.quiet ? LogLevel::error : LogLevel::info);
+  Log log(o.common.quiet ? LogLevel::error : LogLevel::info);
   data::PrepareOptions options;
-  options.quiet = o.run.quiet;
+  options.quiet = o.common.quiet;
   options.say = [&](const std::string& text) { log.info("{}", text); };
   return data::prepare(config, exec, options);
 }
 
 int build(const Options& o) {
-  const Config config = read_run_config(o.config, {o.text, o.run.set});
-  const OwnedExec exec = o.run.exec();
+  const Config config = read_run_config(o.config, {o.text, o.common.set});
+  const OwnedExec exec = o.common.exec();
   const data::Prepared result = prepared(config, o, exec.exec);
   for (const data::SourceFiles& source : result.shards.index().sources) {
     int64_t shown = 0;
@@ -61,8 +61,8 @@ int64_t sequences_before(const Config& config, int64_t step) {
 }
 
 int explain(const Options& o) {
-  const Config config = read_run_config(o.config, {o.text, o.run.set});
-  const OwnedExec exec = o.run.exec();
+  const Config config = read_run_config(o.config, {o.text, o.common.set});
+  const OwnedExec exec = o.common.exec();
   const data::Prepared result = prepared(config, o, exec.exec);
   data::Loader loader(result.shards, result.tokenizer, config.data, config.tokenizer.split_fused);
   loader.skip(sequences_before(config, o.step));
@@ -83,9 +83,9 @@ int explain(const Options& o) {
 void add_common(CLI::App& verb, Options& o) {
   verb.add_option("config", o.config, "a configuration file (TOML), or a run directory")->required();
   verb.add_option("--text", o.text, "text instead of the configuration's sources: files, directories, globs");
-  add_set_option(verb, o.run);
-  add_threads_option(verb, o.run);
-  add_quiet_option(verb, o.run);
+  add_set_option(verb, o.common);
+  add_threads_option(verb, o.common);
+  add_quiet_option(verb, o.common);
 }
 
 }  // namespace

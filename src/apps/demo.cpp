@@ -36,7 +36,7 @@ struct Options {
   int64_t steps = 0;
   double minutes = 6;
   bool fresh = false;
-  RunOptions run;
+  CommonOptions common;
 };
 
 SourceConfig source(const std::string& name, std::vector<std::string> paths, double weight) {
@@ -83,7 +83,7 @@ Config configure(const Options& o, const Exec& exec) {
         source("arithmetic", {(made / "arithmetic.jsonl").string()}, library.empty() ? 0.5 : 0.1));
     config.data.sources.push_back(source("stories", {(made / "stories.jsonl").string()}, library.empty() ? 0.5 : 0.1));
   }
-  apply_overrides(config, o.run.set);
+  apply_overrides(config, o.common.set);
   const auto stored = fs::path(o.run_directory) / "config.toml";
   if (o.steps > 0)
     config.train.steps = o.steps;
@@ -154,9 +154,9 @@ int demo(const Options& o) {
   const double start = steady_seconds();
   if (o.fresh) remove_run(o.run_directory);
   TrainRequest request;
-  auto exec = o.run.exec();
+  auto exec = o.common.exec();
   request.config = configure(o, exec.exec);
-  request.quiet = o.run.quiet;
+  request.quiet = o.common.quiet;
   request.hooks.sample = sampler_of(request.config.data.add_bos);
   const bool existed = fs::exists(fs::path(o.run_directory) / "checkpoints");
   const auto outcome = train(request, exec.exec);
@@ -192,10 +192,10 @@ void add_demo(CLI::App& root, Cli& cli) {
   verb->add_option("--steps", o->steps, "optimizer steps, instead of as many as fit --minutes")
       ->check(CLI::PositiveNumber);
   verb->add_flag("--fresh", o->fresh, "delete what an earlier demo left first");
-  add_set_option(*verb, o->run);
-  add_threads_option(*verb, o->run);
-  add_isa_option(*verb, o->run);
-  add_quiet_option(*verb, o->run);
+  add_set_option(*verb, o->common);
+  add_threads_option(*verb, o->common);
+  add_isa_option(*verb, o->common);
+  add_quiet_option(*verb, o->common);
   add_examples(*verb, {"hadal demo", "hadal demo --text ~/notes --run runs/notes", "hadal demo --fresh"});
   cli.on(verb, [o] { return demo(*o); });
 }

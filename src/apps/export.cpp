@@ -17,7 +17,7 @@ namespace fs = std::filesystem;
 struct Options {
   std::string model, to, dtype = "bf16", output;
   uint64_t shard_bytes = 5'000'000'000;
-  RunOptions run;
+  CommonOptions common;
 };
 
 // Files beside the weights that go along as they are, where they stand.
@@ -87,8 +87,8 @@ int run_export_verb(const Options& o) {
   const ExportSource source(from);
   const ExportPlan plan = make_plan(o, from, source);
   print_notes(plan.notices);
-  auto exec = o.run.exec();
-  const auto outcome = write_export(exec.exec, source, plan, {o.output, free_disk_bytes(o.output), o.run.quiet});
+  auto exec = o.common.exec();
+  const auto outcome = write_export(exec.exec, source, plan, {o.output, free_disk_bytes(o.output), o.common.quiet});
   fmt::print("{}: {} in {} file{}{}\n", o.output, format_bytes(double(plan.bytes())), plan.files.size(),
              plan.files.size() == 1 ? "" : "s",
              outcome.files_kept > 0 ? fmt::format(", {} of them from the run before", outcome.files_kept) : "");
@@ -117,8 +117,8 @@ void add_export(CLI::App& root, Cli& cli) {
       ->transform(CLI::AsSizeValue(true))
       ->check(CLI::Range(uint64_t(0), uint64_t(1) << 60))  // behind the transform: -5 would be a very large size
       ->default_str("5GB");
-  add_threads_option(*verb, o->run);
-  add_quiet_option(*verb, o->run);
+  add_threads_option(*verb, o->common);
+  add_quiet_option(*verb, o->common);
   add_examples(*verb, {"hadal export --model runs/shakespeare --to hf --output shakespeare-hf",
                        "hadal export --model runs/shakespeare --to gguf --dtype q8_0 --output shakespeare-gguf",
                        "hadal export --model DeepSeek-V3-bf16 --to hf --dtype fp8 --output DeepSeek-V3-fp8"});

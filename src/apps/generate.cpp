@@ -20,7 +20,7 @@ struct Options {
   int64_t max_tokens = 200;
   bool limited = false, given_temperature = false, given_top_k = false, given_top_p = false;  // by the user
   SamplingOptions sampling;
-  RunOptions run;
+  CommonOptions common;
 };
 
 // Where the user said nothing, a Hugging Face directory's makers are asked (generation_config.json), and that is told.
@@ -74,7 +74,7 @@ int64_t new_tokens(const Options& o, const Transformer& model, int64_t prompt) {
 
 int run_generation(Options o) {
   validate(o.sampling);
-  auto exec = o.run.exec();
+  auto exec = o.common.exec();
   LoadOptions load;
   load.precision = o.precision;
   load.ema = o.ema;
@@ -123,8 +123,8 @@ void add_generate(CLI::App& root, Cli& cli) {
   add_precision_option(*verb, o->precision);
   verb->add_flag("--ema", o->ema, "the moving average of the weights");
   verb->add_flag("--json", o->json, "print {\"tokens\": [...]} at the end instead of streaming text");
-  add_threads_option(*verb, o->run);
-  add_isa_option(*verb, o->run);
+  add_threads_option(*verb, o->common);
+  add_isa_option(*verb, o->common);
   add_examples(*verb,
                {"hadal generate --model runs/shakespeare --prompt 'O, ' --max-tokens 100 --temperature 0.8",
                 "hadal generate --model runs/demo --fim-prefix 'def add(a, b):\\n    return ' --fim-suffix '\\n'",

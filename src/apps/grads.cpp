@@ -18,7 +18,7 @@ struct Options {
   std::string model, input = "-", output, bos = "auto";
   std::optional<Precision> precision;
   double mtp_weight = 0, balance_alpha = 0;
-  RunOptions run;
+  CommonOptions common;
 };
 
 std::vector<MicroBatch> read_batches(TokenLines& lines) {
@@ -55,7 +55,7 @@ nlohmann::ordered_json losses(const LossSums& sums, size_t texts) {
 
 int run_gradients(const Options& o) {
   TokenLines lines(o.input);
-  auto exec = o.run.exec();
+  auto exec = o.common.exec();
   LoadOptions load;
   load.precision = o.precision;
   load.training = true;
@@ -98,8 +98,8 @@ void add_grads(CLI::App& root, Cli& cli) {
   verb->add_option("--balance-alpha", o->balance_alpha, "weight of the sequence-wise balance loss")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
-  add_threads_option(*verb, o->run);
-  add_isa_option(*verb, o->run);
+  add_threads_option(*verb, o->common);
+  add_isa_option(*verb, o->common);
   add_examples(*verb, {"echo '{\"tokens\": [5, 17, 3, 9]}' | hadal grads --model DIR --output grads --precision fp32"});
   cli.on(verb, [o] { return run_gradients(*o); });
 }

@@ -21,7 +21,7 @@ struct Options {
   std::string config, model, dtype;
   bool tensors = false, json = false;
   int64_t context = 4096;
-  RunOptions run;
+  CommonOptions common;
 };
 
 struct Inspected {
@@ -61,7 +61,7 @@ Inspected read(const Options& o) {
         "give one of: a configuration file, a model's directory, a config.json");
   const std::string& path = o.model.empty() ? o.config : o.model;
   const bool directory = std::filesystem::is_directory(path), json = !directory && is_json(path);
-  check(o.run.set.empty() || !(directory || json), ErrorKind::invalid,
+  check(o.common.set.empty() || !(directory || json), ErrorKind::invalid,
         "--set changes a configuration file, not the model in {}", path);
   if (directory || (!o.model.empty() && !json)) {
     check(o.dtype.empty(), ErrorKind::invalid, "--dtype {} is for configurations: {} is shown as it is stored", o.dtype,
@@ -74,7 +74,7 @@ Inspected read(const Options& o) {
     inspected.config = read_model_json(path);
   } else {
     Config config = load_config(path);
-    apply_overrides(config, o.run.set);
+    apply_overrides(config, o.common.set);
     if (config.model.vocab_size == 0) config.model.vocab_size = config.tokenizer.vocab_size;
     inspected.config.model = config.model;
   }
@@ -267,7 +267,7 @@ void add_inspect(CLI::App& root, Cli& cli) {
       ->capture_default_str();
   verb->add_flag("--tensors", o->tensors, "list every tensor: as stored, or as the released layout would store it");
   verb->add_flag("--json", o->json, "print one JSON object");
-  add_set_option(*verb, o->run);
+  add_set_option(*verb, o->common);
   add_examples(*verb, {"hadal inspect configs/deepseek-v3-671b.toml --tensors",
                        "hadal inspect path/to/huggingface-model", "hadal inspect --model runs/shakespeare --json"});
   cli.on(verb, [o] { return inspect(*o); });

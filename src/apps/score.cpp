@@ -21,7 +21,7 @@ struct Options {
   std::string model, input, output, bos = "auto";
   std::optional<Precision> precision;
   bool ema = false;
-  RunOptions run;
+  CommonOptions common;
 };
 
 std::vector<double> log_probs(const Exec& exec, const Transformer& model, const std::vector<int32_t>& tokens) {
@@ -48,7 +48,7 @@ void write_out(const std::string& text) {  // line by line: a reader that went a
 
 int run_scoring(const Options& o) {
   TokenLines lines(o.input);
-  auto exec = o.run.exec();
+  auto exec = o.common.exec();
   LoadOptions load;
   load.precision = o.precision;
   load.ema = o.ema;
@@ -84,8 +84,8 @@ void add_score(CLI::App& root, Cli& cli) {
       ->check(CLI::IsMember({"auto", "on", "off"}))
       ->capture_default_str();
   verb->add_flag("--ema", o->ema, "the moving average of the weights");
-  add_threads_option(*verb, o->run);
-  add_isa_option(*verb, o->run);
+  add_threads_option(*verb, o->common);
+  add_isa_option(*verb, o->common);
   add_examples(*verb, {"echo '{\"text\": \"To be, or not to be\"}' | hadal score --model runs/shakespeare",
                        "hadal score --model runs/demo --input texts.jsonl --output scores.jsonl --precision fp32"});
   cli.on(verb, [o] { return run_scoring(*o); });

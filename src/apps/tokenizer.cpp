@@ -109,13 +109,13 @@ void convert_lines(ThreadPool& pool, const Convert& convert) {
 struct CodecOptions {
   std::string tokenizer;
   bool jsonl = false, special = false;
-  RunOptions run;
+  CommonOptions common;
 };
 
 int encode(const CodecOptions& options) {
   const Tokenizer tokenizer = Tokenizer::load(options.tokenizer);
   const SpecialTokens special = options.special ? SpecialTokens::parse : SpecialTokens::as_text;
-  ThreadPool pool(options.run.threads);
+  ThreadPool pool(options.common.threads);
   if (!options.jsonl) {
     print(ids_as_json(tokenizer.encode(Input().all(), special, pool)));
     return kExitFine;
@@ -134,7 +134,7 @@ int decode(const CodecOptions& options) {
     print(tokenizer.decode(ids_from_json(Input().all(), "the input"), options.special));
     return kExitFine;
   }
-  ThreadPool pool(options.run.threads);
+  ThreadPool pool(options.common.threads);
   convert_lines(pool, [&](const std::string& line, const std::string& where) {
     const Json text = tokenizer.decode(ids_from_json(line, where), options.special);
     return text.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
@@ -149,7 +149,7 @@ struct TrainOptions {
   std::string output, text_field = "text";
   BpeOptions bpe;
   bool overwrite = false;
-  RunOptions run;
+  CommonOptions common;
 };
 
 constexpr const char* kInterrupted = "no tokenizer was written";
@@ -183,7 +183,7 @@ void add_inputs(BpeTrainer& trainer, const TrainOptions& options) {
     for (const std::filesystem::path& path : list_files(input)) {
       if (binary(path)) {
         check(!one_file, ErrorKind::invalid, "'{}' is a binary file, not text", input);
-        if (!options.run.quiet) fmt::print(stderr, "passed over (binary): {}\n", path.string());
+        if (!options.common.quiet) fmt::print(stderr, "passed over (binary): {}\n", path.string());
         continue;
       }
       add_input_file(trainer, path, options.text_field);
@@ -195,11 +195,11 @@ int train(const TrainOptions& options) {
   const std::filesystem::path file = std::filesystem::path(options.output) / "tokenizer.json";
   check(options.overwrite || !std::filesystem::exists(file), ErrorKind::invalid,
         "'{}' exists; models trained with it would no longer fit another one (--overwrite replaces it)", file.string());
-  ThreadPool pool(options.run.threads);
+  ThreadPool pool(options.common.threads);
   const CleanStop polled("stopping");
   BpeTrainer trainer(options.bpe, pool);
   std::unique_ptr<Progress> counting =
-      std::make_unique<Progress>("counting words", 0, ProgressOptions{"B", options.run.quiet});
+      std::make_unique<Progress>("counting words", 0, ProgressOptions{"B", options.common.quiet});
   std::unique_ptr<Progress> merging;
   trainer.on_progress([&](const BpeProgress& progress) {
     stop_if_interrupted(kInterrupted);
@@ -208,7 +208,7 @@ int train(const TrainOptions& options) {
       return;
     }
     if (!merging)
-      merging = std::make_unique<Progress>("merging", progress.total, ProgressOptions{"merges", options.run.quiet});
+      merging = std::make_unique<Progress>("merging", progress.total, ProgressOptions{"merges", options.common.quiet});
     merging->set(progress.done);
   });
   const double start = steady_seconds();
@@ -333,7 +333,7 @@ void add_codec(CLI::App& verb, Cli& cli, bool encoding) {
                            : verb.add_subcommand(
                                  "decode", "A JSON array of token ids from standard input -> the bytes it stands for");
   sub->add_option("--tokenizer,-t", o->tokenizer, "tokenizer.json, or a directory that holds one")->required();
-  add_threads_option(*sub, o->run);
+  add_threads_option(*sub, o->common);
   if (encoding) {
     sub->add_flag("--jsonl", o->jsonl, "one JSON string per line in, one array per line out");
     sub->add_flag("--parse-special", o->special,
@@ -362,8 +362,8 @@ void add_train(CLI::App& verb, Cli& cli) {
   sub->add_option("--text-field", o->text_field, "field of .jsonl that holds the text")->capture_default_str();
   sub->add_option("--extra-token", o->bpe.extra_tokens, "a further added token (repeatable)");
   sub->add_flag("--overwrite", o->overwrite, "replace a tokenizer that is already there");
-  add_threads_option(*sub, o->run);
-  add_quiet_option(*sub, o->run);
+  add_threads_option(*sub, o->common);
+  add_quiet_option(*sub, o->common);
   add_examples(*sub, {"hadal tokenizer train --input book.txt --vocab-size 4096 --output tok",
                       "hadal tokenizer train --input 'texts/**/*.jsonl.zst' notes/ --vocab-size 32000 --output tok"});
   cli.on(sub, [o] { return train(*o); });

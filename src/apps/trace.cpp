@@ -13,7 +13,7 @@ struct Options {
   std::optional<Precision> precision;
   std::vector<int32_t> tokens;
   double tolerance = 1e-3;
-  RunOptions run;
+  CommonOptions common;
 };
 
 // The whole table, and the first place that differs; 1 if there is one.
@@ -40,7 +40,7 @@ int run_trace(const Options& o) {
   check(!o.output.empty() || !o.compare.empty(), ErrorKind::invalid, "give --output FILE, --compare FILE or both");
   std::unique_ptr<SafetensorsReader> other;
   if (!o.compare.empty()) other = std::make_unique<SafetensorsReader>(o.compare);
-  auto exec = o.run.exec();
+  auto exec = o.common.exec();
   LoadOptions load;
   load.precision = o.precision;
   const auto loaded = load_text_model(o.model, load, exec.exec);
@@ -67,8 +67,8 @@ void add_trace(CLI::App& root, Cli& cli) {
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   add_precision_option(*verb, o->precision);
-  add_threads_option(*verb, o->run);
-  add_isa_option(*verb, o->run);
+  add_threads_option(*verb, o->common);
+  add_isa_option(*verb, o->common);
   add_examples(*verb, {"hadal trace --model DIR --tokens 5,17,3 --output ours.safetensors",
                        "hadal trace --model DIR --tokens 5,17,3 --compare theirs.safetensors --tolerance 1e-4"});
   cli.on(verb, [o] { return run_trace(*o); });

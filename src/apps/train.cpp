@@ -19,13 +19,13 @@ struct Options {
   std::vector<std::string> text;
   int64_t steps = 0, stop_after = 0;
   bool plan = false, fresh = false, help_config = false;
-  RunOptions run;
+  CommonOptions common;
 };
 
 Config configure(const Options& o) {
   check(!o.config.empty(), ErrorKind::invalid,
         "give a configuration file, or the directory of a run to go on with; see hadal train --help");
-  Config config = read_run_config(o.config, {o.text, o.run.set, o.run_directory, o.model, o.fresh});
+  Config config = read_run_config(o.config, {o.text, o.common.set, o.run_directory, o.model, o.fresh});
   if (o.steps > 0) config.train.steps = o.steps;
   validate(config);
   return config;
@@ -44,13 +44,13 @@ int run_training(const Options& o) {
   }
   check(!request.config.data.sources.empty(), ErrorKind::invalid,
         "no text to train on: name some with --text FILE, or list data.sources in {}", o.config);
-  auto exec = o.run.exec();
+  auto exec = o.common.exec();
   if (o.fresh) {  // the last moment: whatever can be refused has been
     for (const auto& source : request.config.data.sources)
       for (const auto& path : source.paths) list_files(path);
     remove_run(request.config.run);
   }
-  request.quiet = o.run.quiet;
+  request.quiet = o.common.quiet;
   request.stop_after_step = o.stop_after;
   request.hooks.sample = sampler_of(request.config.data.add_bos);
   const auto outcome = train(request, exec.exec);
@@ -83,10 +83,10 @@ void add_train(CLI::App& root, Cli& cli) {
   verb->add_flag("--plan", o->plan, "draw learning rate, batch and balancing over the run, and stop");
   verb->add_flag("--fresh", o->fresh, "delete what an earlier run left in the run directory first");
   verb->add_flag("--help-config", o->help_config, "list every configuration key with its default");
-  add_set_option(*verb, o->run);
-  add_threads_option(*verb, o->run);
-  add_isa_option(*verb, o->run);
-  add_quiet_option(*verb, o->run);
+  add_set_option(*verb, o->common);
+  add_threads_option(*verb, o->common);
+  add_isa_option(*verb, o->common);
+  add_quiet_option(*verb, o->common);
   add_examples(*verb,
                {"hadal train configs/shakespeare.toml --text tinyshakespeare.txt",
                 "hadal train configs/shakespeare.toml --plan", "hadal train runs/shakespeare            (resume)",

@@ -31,11 +31,7 @@ void Mlp::backward_input(const Exec& exec, const Tensor& dx, const Activation& d
   const Tensor g = saved.d_gate_up.col_range(0, width), u = saved.d_gate_up.col_range(width, width);
   saved.inner = Tensor::empty(exec, dy.dtype(), {dy.rows(), width});
   down.backward_input(exec, saved.inner, dy);
-  ops::SwigluWeightedArgs args;
-  args.dh = saved.inner;
-  args.g = g;
-  args.u = u;
-  ops::swiglu_weighted_backward(exec, args);
+  ops::swiglu_weighted_backward(exec, {.dh = saved.inner, .g = g, .u = u, .weight = {}, .dweight = {}});
   gate.backward_input(exec, dx, g, write);
   up.backward_input(exec, dx, u, ops::Write::add);
   saved.dy = dy;
