@@ -96,10 +96,10 @@ std::string describe_batch(const Batch& batch, const DataConfig& config, int64_t
 }
 
 std::string describe_mask(const Batch& batch) {
-  return batch.masked ? "mask: document - each piece sees itself alone, positions restart at 0, nothing is predicted "
+  return batch.masked ? "mask: document - each passage sees itself alone, positions restart at 0, nothing is predicted "
                         "across a border"
                       : "mask: none - every token sees all before it in its sequence, positions run on, EOS predicts "
-                        "the next piece";
+                        "the next passage";
 }
 
 }  // namespace hadal::data
