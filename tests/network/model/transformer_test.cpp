@@ -164,34 +164,32 @@ TEST(Transformer, RefusesToGenerateBeyondItsCache) {
 TEST(Transformer, PackedWeightsGiveTheSameBitsAndNothingElseIsKept) {
   for (const Arithmetic& arithmetic : every_arithmetic()) {
     for (const AttentionForm form : {AttentionForm::up_projected, AttentionForm::absorbed}) {
-      for (const bool tied : {false, true}) {
-        ModelConfig config = wide_config();
-        config.tie_embeddings = tied;
-        ModelOptions options;
-        options.precision = arithmetic.precision, options.attention_form = form;
-        SmallModel plain(config, options, 2, arithmetic.isa), packed(config, options, 2, arithmetic.isa);
-        const int64_t expected = packed.model.packed_bytes(packed.owned.exec);
-        EXPECT_EQ(expected == 0, arithmetic.precision == Precision::fp64);
-        packed.model.pack(packed.owned.exec);
-        int64_t bytes = 0;
-        for (const Parameter* p : packed.model.parameters()) {
-          if (!p->value.has(WeightForm::panels)) continue;
-          EXPECT_FALSE(p->value.has(WeightForm::plain) || p->master) << p->spec.name;
-          bytes += p->value.bytes();
-        }
-        EXPECT_EQ(bytes, expected);
-        const bool kv_b = packed.model.parameter("layers.1.attention.kv_b").value.has(WeightForm::panels);
-        EXPECT_EQ(kv_b, expected > 0 && form == AttentionForm::up_projected);  // its heads are read one by one
-        EXPECT_TRUE(packed.model.parameter("embedding").value.has(WeightForm::plain));
-        const MicroBatch text = make_batch({{23}}, false);
-        const auto a = plain.new_cache(40), b = packed.new_cache(40);
-        EXPECT_EQ(plain.extend(*a, text.tokens), packed.extend(*b, text.tokens));
-        for (const int32_t token : {3, 1, 4})
-          EXPECT_EQ(plain.extend(*a, std::span(&token, 1)), packed.extend(*b, std::span(&token, 1)));
-        std::vector<double> before, after;  // scoring runs MTP, too
-        plain.forward(text, &before), packed.forward(text, &after);
-        EXPECT_EQ(before, after);
+      ModelConfig config = wide_config();
+      config.tie_embeddings = form == AttentionForm::absorbed;
+      ModelOptions options;
+      options.precision = arithmetic.precision, options.attention_form = form;
+      SmallModel plain(config, options, 2, arithmetic.isa), packed(config, options, 2, arithmetic.isa);
+      const int64_t expected = packed.model.packed_bytes(packed.owned.exec);
+      EXPECT_EQ(expected == 0, arithmetic.precision == Precision::fp64);
+      packed.model.pack(packed.owned.exec);
+      int64_t bytes = 0;
+      for (const Parameter* p : packed.model.parameters()) {
+        if (!p->value.has(WeightForm::panels)) continue;
+        EXPECT_FALSE(p->value.has(WeightForm::plain) || p->master) << p->spec.name;
+        bytes += p->value.bytes();
       }
+      EXPECT_EQ(bytes, expected);
+      const bool kv_b = packed.model.parameter("layers.1.attention.kv_b").value.has(WeightForm::panels);
+      EXPECT_EQ(kv_b, expected > 0 && form == AttentionForm::up_projected);  // its heads are read one by one
+      EXPECT_TRUE(packed.model.parameter("embedding").value.has(WeightForm::plain));
+      const MicroBatch text = make_batch({{23}}, false);
+      const auto a = plain.new_cache(40), b = packed.new_cache(40);
+      EXPECT_EQ(plain.extend(*a, text.tokens), packed.extend(*b, text.tokens));
+      for (const int32_t token : {3, 1, 4})
+        EXPECT_EQ(plain.extend(*a, std::span(&token, 1)), packed.extend(*b, std::span(&token, 1)));
+      std::vector<double> before, after;  // scoring runs MTP, too
+      plain.forward(text, &before), packed.forward(text, &after);
+      EXPECT_EQ(before, after);
     }
   }
   SmallModel training(small_config(), training_options(Precision::fp32));
