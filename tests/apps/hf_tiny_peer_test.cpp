@@ -15,9 +15,10 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
+// One test, as every test is a process of its own and would make the models again.
 class HuggingFaceDirectories : public ::testing::Test {
  protected:
-  static void SetUpTestSuite() {
+  void SetUp() override {
     std::string folder = (fs::temp_directory_path() / "hadal hf XXXXXX").string();
     ASSERT_NE(mkdtemp(folder.data()), nullptr);
     root_ = folder;
@@ -26,13 +27,13 @@ class HuggingFaceDirectories : public ::testing::Test {
                                 folder + "' > '" + folder + "/log' 2>&1";
     ASSERT_EQ(std::system(command.c_str()), 0) << read_file(root_ / "log");
   }
-  static void TearDownTestSuite() { fs::remove_all(root_); }
+  void TearDown() override { fs::remove_all(root_); }
 
-  static json expected(const std::string& name) { return json::parse(read_file(root_ / (name + ".json"))); }
-  static std::string model(const std::string& name) { return " --model '" + (root_ / name).string() + "' "; }
+  json expected(const std::string& name) const { return json::parse(read_file(root_ / (name + ".json"))); }
+  std::string model(const std::string& name) const { return " --model '" + (root_ / name).string() + "' "; }
 
   // Largest difference of log-probabilities; `spread` receives how far the expected ones lie apart.
-  static double score_error(const std::string& name, const std::string& options, double& spread) {
+  double score_error(const std::string& name, const std::string& options, double& spread) const {
     const json wanted = expected(name);
     std::string lines;
     for (const auto& tokens : wanted["tokens"]) lines += json({{"tokens", tokens}}).dump() + "\n";
@@ -58,14 +59,18 @@ class HuggingFaceDirectories : public ::testing::Test {
     return error;
   }
 
-  static fs::path root_;
+  void score_as_transformers_does() const;
+  void generate_the_same_tokens() const;
+  void say_that_transformers_dropped_the_mtp_modules() const;
+  void without_a_tokenizer_the_text_verbs_say_so() const;
+
+  fs::path root_;
 };
-fs::path HuggingFaceDirectories::root_;
 
 const char* const kCases[] = {"v3_one_file", "v3_shards",    "v3_fused_experts", "v3_bf16", "v3_fp16",
                               "v3_fp8",      "v3_fp8_ue8m0", "v2_groups",        "v2_lite"};
 
-TEST_F(HuggingFaceDirectories, ScoreAsTransformersDoes) {
+void HuggingFaceDirectories::score_as_transformers_does() const {
   for (const char* name : kCases) {
     for (const char* precision : {"fp32", "fp64"}) {
       double spread = 0;
@@ -76,7 +81,7 @@ TEST_F(HuggingFaceDirectories, ScoreAsTransformersDoes) {
   }
 }
 
-TEST_F(HuggingFaceDirectories, GenerateTheSameTokens) {
+void HuggingFaceDirectories::generate_the_same_tokens() const {
   for (const char* name : kCases) {
     const json wanted = expected(name)["greedy"];
     std::string prompt;
@@ -88,19 +93,26 @@ TEST_F(HuggingFaceDirectories, GenerateTheSameTokens) {
   }
 }
 
-TEST_F(HuggingFaceDirectories, SayThatTransformersDroppedTheMtpModules) {
+void HuggingFaceDirectories::say_that_transformers_dropped_the_mtp_modules() const {
   const auto result = run_hadal("generate" + model("v3_one_file") + "--prompt-tokens 5 --max-tokens 1 --json");
   EXPECT_EQ(result.code, 0);
   EXPECT_NE(result.err.find("num_nextn_predict_layers = 1"), std::string::npos) << result.err;
 }
 
-TEST_F(HuggingFaceDirectories, WithoutATokenizerTheTextVerbsSaySo) {
+void HuggingFaceDirectories::without_a_tokenizer_the_text_verbs_say_so() const {
   const auto result = run_hadal("generate" + model("v2_lite") + "--prompt hello");
   EXPECT_EQ(result.code, 1);
   EXPECT_NE(result.err.find("no tokenizer.json; give token ids"), std::string::npos) << result.err;
   const auto scored = run_hadal("score" + model("v2_lite"), "echo '{\"text\": \"hello\"}' |");
   EXPECT_EQ(scored.code, 1);
   EXPECT_NE(scored.err.find("no tokenizer.json; give token ids"), std::string::npos) << scored.err;
+}
+
+TEST_F(HuggingFaceDirectories, AreScoredAndContinuedAsByTransformersAndSayWhatTheyLack) {
+  score_as_transformers_does();
+  generate_the_same_tokens();
+  say_that_transformers_dropped_the_mtp_modules();
+  without_a_tokenizer_the_text_verbs_say_so();
 }
 
 }  // namespace
