@@ -24,7 +24,7 @@ std::string Cursor::to_json() const {
 }
 
 Cursor Cursor::from_json(const std::string& text) {
-  const auto json = parse_json(text, "the data cursor", {.levels = 8});
+  const auto json = parse_json(text, "the data cursor", {.levels = 8, .integers = true});
   try {
     Cursor cursor{json.at("identity"), json.at("window"), json.at("position"), json.at("sequences"), {}};
     for (const auto& s : json.at("sources")) {

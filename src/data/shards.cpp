@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/hash.h"
+#include "base/json.h"
 
 namespace hadal::data {
 namespace {
@@ -69,7 +70,7 @@ Json sources_to_json(const ShardIndex& index) {
 }
 
 ShardIndex parse_index(const std::string& text) {
-  const Json json = Json::parse(text);
+  const Json json = parse_json<Json>(text, "the index", {.levels = 8, .integers = true});
   check(json.at("version").get<int>() == kIndexVersion, ErrorKind::unsupported, "version {}",
         json.at("version").dump());
   ShardIndex index;

@@ -297,6 +297,7 @@ TEST(Loader, RefusesACursorOfOtherSettingsOrOutsideOfTheData) {
   cursor.sources[0].position = 1000;
   expect_error(ErrorKind::corrupt, {"cursor", "1000"}, [&] { loader.seek(cursor); });
   expect_error(ErrorKind::corrupt, {"cursor"}, [&] { Cursor::from_json("{\"window\": 3}"); });
+  expect_error(ErrorKind::corrupt, {"cursor", "1e+30"}, [&] { Cursor::from_json("{\"window\": 1e30}"); });
   expect_error(ErrorKind::corrupt, {"cursor"}, [&] { Cursor::from_json("nonsense"); });
 }
 

@@ -1,5 +1,6 @@
 #include "base/json.h"
 
+#include <cstdint>
 #include <unordered_set>
 #include <vector>
 
@@ -16,9 +17,9 @@ std::string reason_of(const std::exception& error) {
   return std::string(text.starts_with('[') && tag_end != std::string_view::npos ? text.substr(tag_end + 2) : text);
 }
 
-// Notes the first name that stands twice in one object while the library reads.
+// Notes, while the library reads, the first name that stands twice in one object and the first number that is no int64.
 template <class Json>
-class NameWatch {
+class Watch {
  public:
   typename Json::parser_callback_t callback() {
     return [this](int, typename Json::parse_event_t event, Json& value) {
@@ -27,12 +28,19 @@ class NameWatch {
       if (event == Event::object_end) open_.pop_back();
       if (event == Event::key && !open_.back().insert(value.template get<std::string>()).second && repeated.empty())
         repeated = value.template get<std::string>();
+      if (event == Event::value && value.is_number() && no_integer.empty() && !is_int64(value))
+        no_integer = value.dump();
       return true;
     };
   }
-  std::string repeated;
+  std::string repeated, no_integer;
 
  private:
+  static bool is_int64(const Json& value) {
+    return value.is_number_unsigned() ? value.template get<uint64_t>() <= uint64_t(INT64_MAX)
+                                      : value.is_number_integer();
+  }
+
   std::vector<std::unordered_set<std::string>> open_;  // names of the objects around the place that is read
 };
 
@@ -41,16 +49,19 @@ class NameWatch {
 template <class Json>
 Json parse_json(std::string_view text, const std::string& origin, const JsonRules& rules) {
   check(!nests_deeper_than(text, rules.levels), rules.kind, "{}: nested deeper than {} levels", origin, rules.levels);
-  NameWatch<Json> watch;
+  Watch<Json> watch;
   Json json;
   try {
-    json = rules.unique_names ? Json::parse(text, watch.callback()) : Json::parse(text);
+    json = rules.unique_names || rules.integers ? Json::parse(text, watch.callback()) : Json::parse(text);
   } catch (const typename Json::out_of_range&) {  // valid JSON, such as 1e999
     fail(rules.kind, "{}: a number beyond what a double can hold", origin);
   } catch (const typename Json::exception& error) {
     fail(rules.kind, "{}: not valid JSON ({})", origin, reason_of(error));
   }
-  check(watch.repeated.empty(), rules.kind, "{}: the name '{}' stands twice in one object", origin, watch.repeated);
+  check(watch.repeated.empty() || !rules.unique_names, rules.kind, "{}: the name '{}' stands twice in one object",
+        origin, watch.repeated);
+  check(watch.no_integer.empty() || !rules.integers, rules.kind, "{}: holds {}, where integers of 64 bits stand",
+        origin, watch.no_integer);
   check(!rules.object || json.is_object(), rules.kind, "{}: not a JSON object", origin);
   return json;
 }

@@ -26,6 +26,9 @@ TrainState TrainState::from_json(const std::string& text, const std::string& ori
   try {
     check(json.at("format") == "hadal-state-1", ErrorKind::corrupt, "{}: format '{}' is not hadal-state-1", origin,
           json.at("format").dump());
+    for (const char* name : {"step", "updates", "tokens", "skipped_in_row"})
+      check(json.at(name).is_number_integer(), ErrorKind::corrupt, "{}: {} is {}, wanted an integer", origin, name,
+            json.at(name).dump());
     TrainState state;
     state.step = json.at("step").get<int64_t>();
     state.updates = json.at("updates").get<int64_t>();

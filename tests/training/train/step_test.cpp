@@ -233,6 +233,11 @@ TEST(State, ComesBackAndRefusesDamage) {
     EXPECT_ERROR(TrainState::from_json(text, "state.json"), ErrorKind::corrupt, "state.json") << text;
   EXPECT_ERROR(TrainState::from_json(std::string(300'000, '[') + std::string(300'000, ']'), "state.json"),
                ErrorKind::corrupt, "state.json: nested deeper than 16 levels");
+  for (const char* number : {"1e30", "7.5"}) {
+    std::string text = state.to_json();
+    text.replace(text.find("\"updates\": 6") + 11, 1, number);
+    EXPECT_ERROR(TrainState::from_json(text, "state.json"), ErrorKind::corrupt, "updates is", "wanted an integer");
+  }
   state.updates = 8;  // more updates than steps
   EXPECT_ERROR(TrainState::from_json(state.to_json(), "state.json"), ErrorKind::corrupt,
                "state.json: 7 steps, 8 updates");
