@@ -10,8 +10,8 @@
 namespace hadal {
 
 bool pack_for(const Exec& exec, Transformer& model, int64_t n_tokens) {
-  // Packing all weights takes as long as it saves by reading so many times all of them (measured, docs/benchmarks.md).
-  constexpr int64_t kReadingsToPack = 8;
+  // After so many readings of all weights what packing took is saved (measured, docs/benchmarks.md).
+  constexpr int64_t kReadingsToPack = 16;
   const ModelConfig& config = model.config();
   int64_t all = 0, active = 0;
   for (const Parameter* parameter : model.parameters()) {
