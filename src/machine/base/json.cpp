@@ -17,7 +17,7 @@ std::string reason_of(const std::exception& error) {
   return std::string(text.starts_with('[') && tag_end != std::string_view::npos ? text.substr(tag_end + 2) : text);
 }
 
-// Notes, while the library reads, the first name that stands twice in one object and the first number that is no int64.
+// Notes, while the library reads, the first name that stands twice in one object and the first number that is no integer.
 template <class Json>
 class Watch {
  public:
@@ -28,19 +28,13 @@ class Watch {
       if (event == Event::object_end) open_.pop_back();
       if (event == Event::key && !open_.back().insert(value.template get<std::string>()).second && repeated.empty())
         repeated = value.template get<std::string>();
-      if (event == Event::value && value.is_number() && no_integer.empty() && !is_int64(value))
-        no_integer = value.dump();
+      if (event == Event::value && value.is_number_float() && no_integer.empty()) no_integer = value.dump();
       return true;
     };
   }
   std::string repeated, no_integer;
 
  private:
-  static bool is_int64(const Json& value) {
-    return value.is_number_unsigned() ? value.template get<uint64_t>() <= uint64_t(INT64_MAX)
-                                      : value.is_number_integer();
-  }
-
   std::vector<std::unordered_set<std::string>> open_;  // names of the objects around the place that is read
 };
 

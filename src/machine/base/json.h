@@ -13,7 +13,7 @@ struct JsonRules {
   int levels = 64;                      // of arrays and objects inside each other
   bool object = false;                  // the whole must be an object
   bool unique_names = false;            // no name twice in one object, which readers resolve silently, each its own way
-  bool integers = false;                // all numbers are int64: to read another one as an integer is undefined
+  bool integers = false;                // all numbers are int64 or uint64: to read others as integers is undefined
   ErrorKind kind = ErrorKind::corrupt;  // of the Error; invalid where a user wrote the text
 };
 
