@@ -17,7 +17,7 @@ std::string reason_of(const std::exception& error) {
   return std::string(text.starts_with('[') && tag_end != std::string_view::npos ? text.substr(tag_end + 2) : text);
 }
 
-// Notes, while the library reads, the first name that stands twice in one object and the first number that is no integer.
+// Notes, while the library reads, the first name that stands twice in one object, and the first number no integer.
 template <class Json>
 class Watch {
  public:
