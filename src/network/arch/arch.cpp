@@ -15,14 +15,14 @@ int64_t active_count(const ParameterSpec& spec, const ModelConfig& config) {
   return spec.count() / config.n_routed_experts * config.n_experts_per_token;
 }
 
+double yarn_mscale(double factor, double mscale) { return factor <= 1 ? 1.0 : 0.1 * mscale * std::log(factor) + 1.0; }
+
+}  // namespace
+
 bool is_matrix_product(const ParameterSpec& spec) {
   return spec.kind != ParameterKind::norm && spec.kind != ParameterKind::router_bias &&
          spec.kind != ParameterKind::embedding;
 }
-
-double yarn_mscale(double factor, double mscale) { return factor <= 1 ? 1.0 : 0.1 * mscale * std::log(factor) + 1.0; }
-
-}  // namespace
 
 ParameterCounts count_parameters(const ModelConfig& config) {
   ParameterCounts counts;

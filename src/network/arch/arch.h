@@ -8,6 +8,8 @@
 
 namespace hadal {
 
+bool is_matrix_product(const ParameterSpec& spec);  // what rows are multiplied with: no norm, no bias, no embedding
+
 struct ParameterCounts {
   int64_t total = 0;      // without MTP modules
   int64_t activated = 0;  // per token, with embedding and head

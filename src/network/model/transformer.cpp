@@ -4,6 +4,7 @@
 #include <cmath>
 #include <unordered_map>
 
+#include "arch/arch.h"
 #include "base/error.h"
 #include "model/executor.h"
 #include "model/rope_cache.h"
@@ -51,9 +52,7 @@ struct Transformer::Impl {
     std::vector<Parameter*> result;
     for (const auto& parameter : parameters) {
       const ParameterSpec& spec = parameter->spec;
-      const bool product = spec.kind != ParameterKind::embedding && spec.kind != ParameterKind::norm &&
-                           spec.kind != ParameterKind::router_bias;
-      if (product && spec.layer < config.n_layers) result.push_back(parameter.get());
+      if (is_matrix_product(spec) && spec.layer < config.n_layers) result.push_back(parameter.get());
     }
     if (options.attention_form == AttentionForm::absorbed)
       for (const BlockLayers& block : stage->layers().blocks) std::erase(result, block.mla.kv_b());

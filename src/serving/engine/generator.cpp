@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "arch/arch.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/system_info.h"
@@ -12,16 +13,9 @@ namespace hadal {
 bool pack_for(const Exec& exec, Transformer& model, int64_t n_tokens) {
   // After so many readings of all weights what packing took is saved (measured, docs/benchmarks.md).
   constexpr int64_t kReadingsToPack = 16;
-  const ModelConfig& config = model.config();
-  int64_t all = 0, active = 0;
-  for (const Parameter* parameter : model.parameters()) {
-    const ParameterSpec& spec = parameter->spec;
-    if (spec.layer >= config.n_layers || spec.kind == ParameterKind::embedding) continue;
-    all += spec.count();
-    active += spec.kind == ParameterKind::routed_expert ? spec.count() / spec.shape[0] * config.n_experts_per_token
-                                                        : spec.count();
-  }
-  if (n_tokens * active < kReadingsToPack * all) return false;
+  const ParameterCounts counts = count_parameters(model.config());
+  const int64_t embedding = counts.activated - counts.activated_no_embedding;
+  if (n_tokens * counts.activated_no_embedding < kReadingsToPack * (counts.total - embedding)) return false;
   const int64_t bytes = model.packed_bytes(exec);
   if (bytes == 0 || uint64_t(bytes) > memory_info().available / 2) return false;
   model.pack(exec);
