@@ -4,8 +4,8 @@
 option(HADAL_PRECOMPILED "parse the headers of the standard library once" ON)
 set(HADAL_PRECOMPILED_HEADERS <algorithm> <cmath> <cstdint> <cstring> <filesystem> <fstream> <functional> <map>
     <memory> <optional> <set> <span> <string> <string_view> <thread> <unordered_map> <vector> <fmt/format.h>)
-if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-  add_compile_options($<$<BOOL:${HADAL_PRECOMPILED}>:-fpch-preprocess>)  # lets ccache see what was precompiled
+if(HADAL_PRECOMPILED AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  add_compile_options(-fpch-preprocess)  # lets ccache see what was precompiled
   if(CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
     # GCC 12 finds faults in its own std::string (bug 105329), which outside of system headers it does not hide.
     add_compile_options(-Wno-array-bounds -Wno-stringop-overflow -Wno-stringop-overread -Wno-restrict)
