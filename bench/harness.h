@@ -3,7 +3,6 @@
 #pragma once
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
 #include <string>
@@ -95,22 +94,7 @@ class Floors {
   std::vector<std::string> failed_;
 };
 
-inline int main_of(int argc, char** argv, const char* about, int (*run)(const Options&)) {
-  Options options;
-  CLI::App app{about};
-  app.add_option("--threads", options.threads, "threads; 0 = all granted");
-  app.add_option("--isa", options.isa, "avx2, avx512, avx512_bf16, reference or best");
-  app.add_option("--only", options.only, "only cases whose name holds this");
-  app.add_option("--seconds", options.seconds, "time spent per case, type and direction");
-  app.add_option("--peak-candidate", options.sgemm,
-                 "GFLOP/s of another library's best FP32 product here: the peak is no lower");
-  CLI11_PARSE(app, argc, argv);
-  try {
-    return run(options);
-  } catch (const Error& error) {
-    std::fprintf(stderr, "bench: error: %s\n", error.what());
-    return 2;
-  }
-}
+// Reads the options (wrong ones, and --help, end here), runs, and gives the exit code: 2 where an Error says why not.
+int main_of(int argc, char** argv, const char* about, int (*run)(const Options&));
 
 }  // namespace hadal::bench

@@ -1,6 +1,8 @@
 // The command line: parsing, the table of verbs, and how errors leave the program.
 #include "apps/cli.h"
 
+#include <CLI/CLI.hpp>
+
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
@@ -13,18 +15,18 @@
 
 namespace hadal {
 
-#define HADAL_VERB(name) void add_##name(CLI::App& root, Cli& cli);
+#define HADAL_VERB(name) void add_##name(Verb root, Cli& cli);
 #include "apps/verbs.h"
 #undef HADAL_VERB
 
 namespace {
 
-struct Verb {
+struct Entry {
   const char* name;
-  void (*add)(CLI::App& root, Cli& cli);
+  void (*add)(Verb root, Cli& cli);
 };
 
-constexpr Verb kVerbs[] = {
+constexpr Entry kVerbs[] = {
 #define HADAL_VERB(name) {#name, &add_##name},
 #include "apps/verbs.h"
 #undef HADAL_VERB
@@ -59,7 +61,7 @@ std::string verb_path(const CLI::App& root) {
 // CLI11 would only say that a verb is missing; a mistyped one deserves its own words.
 std::string unknown_verb(const std::string& word) {
   std::vector<std::string> names;
-  for (const Verb& verb : kVerbs) names.push_back(verb.name);
+  for (const Entry& verb : kVerbs) names.push_back(verb.name);
   if (word.empty() || word[0] == '-' || std::find(names.begin(), names.end(), word) != names.end()) return "";
   const std::string near = nearest_name(word, names);
   if (!near.empty()) return fmt::format("unknown verb '{}'; did you mean '{}'?", word, near);
@@ -70,37 +72,28 @@ std::string unknown_verb(const std::string& word) {
 
 OwnedExec CommonOptions::exec() const { return OwnedExec(threads, parse_isa(isa)); }
 
-void add_threads_option(CLI::App& verb, CommonOptions& options) {
-  verb.add_option("--threads", options.threads, "threads to use; 0 = all granted cores")->check(CLI::Range(0, 4096));
+void add_threads_option(Verb verb, CommonOptions& options) {
+  verb.add_option("--threads", options.threads, "threads to use; 0 = all granted cores").within(0, 4096);
 }
 
-void add_isa_option(CLI::App& verb, CommonOptions& options) {
+void add_isa_option(Verb verb, CommonOptions& options) {
   verb.add_option("--isa", options.isa, "kernels: reference, avx2, avx512 or best")
-      ->check(CLI::IsMember({"reference", "avx2", "avx512", "avx512_bf16", "best"}));
+      .one_of({"reference", "avx2", "avx512", "avx512_bf16", "best"});
 }
 
-void add_precision_option(CLI::App& verb, std::optional<Precision>& precision) {
+void add_precision_option(Verb verb, std::optional<Precision>& precision) {
   std::vector<std::string> names;
   for (const char* name : EnumNames<Precision>::all)
     if (name != std::string(enum_name(Precision::automatic))) names.push_back(name);
   const auto take = [&precision](const std::string& name) { precision = parse_enum<Precision>("precision", name); };
-  verb.add_option_function<std::string>("--precision", take, "fp64, fp32 or bf16; default: as trained, else as stored")
-      ->check(CLI::IsMember(names));
+  verb.add_word("--precision", take, "fp64, fp32 or bf16; default: as trained, else as stored").one_of(names);
 }
 
-void add_set_option(CLI::App& verb, CommonOptions& options) {
-  verb.add_option("--set", options.set, "override one configuration key, e.g. --set optim.lr=1e-4 (repeatable)")
-      ->type_name("KEY=VALUE")
-      ->allow_extra_args(false)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
-      ->check([](const std::string& text) {
-        const size_t equals = text.find('=');
-        if (equals != std::string::npos && equals > 0) return std::string();
-        return fmt::format("'{}' is not of the form key=value", text);
-      });
+void add_set_option(Verb verb, CommonOptions& options) {
+  verb.add_assignments("--set", options.set, "override one configuration key, e.g. --set optim.lr=1e-4 (repeatable)");
 }
 
-void add_quiet_option(CLI::App& verb, CommonOptions& options) {
+void add_quiet_option(Verb verb, CommonOptions& options) {
   verb.add_flag("--quiet,-q", options.quiet, "no progress, only results and errors");
 }
 
@@ -108,28 +101,25 @@ void print_notes(const std::vector<std::string>& notes) {
   for (const auto& note : notes) fmt::print(stderr, "hadal: note: {}\n", note);
 }
 
-void add_examples(CLI::App& verb, const std::vector<std::string>& lines) {
-  std::string text = "Examples:\n";
-  for (const std::string& line : lines) text += "  " + line + "\n";
-  verb.footer(text);
-}
-
 Cli::Cli()
-    : root_("Hadal: a DeepSeek-V3-architecture language model, from raw text to generated text, in one binary.",
-            "hadal") {
-  root_.require_subcommand(1);
-  root_.set_version_flag("--version", version_text());
-  root_.footer("Each verb has its own help: hadal VERB --help\nExit codes: 0 fine, 1 the work failed, 2 wrong use.");
-  for (const Verb& verb : kVerbs) verb.add(root_, *this);
+    : root_(std::make_unique<CLI::App>(
+          "Hadal: a DeepSeek-V3-architecture language model, from raw text to generated text, in one binary.",
+          "hadal")) {
+  root_->require_subcommand(1);
+  root_->set_version_flag("--version", version_text());
+  root_->footer("Each verb has its own help: hadal VERB --help\nExit codes: 0 fine, 1 the work failed, 2 wrong use.");
+  for (const Entry& verb : kVerbs) verb.add(Verb(*root_), *this);
 }
 
-void Cli::on(CLI::App* verb, std::function<int()> action) {
-  verb->callback([this, action = std::move(action)] { action_ = action; });
+Cli::~Cli() = default;
+
+void Cli::on(Verb verb, std::function<int()> action) {
+  verb.on_parsed([this, action = std::move(action)] { action_ = action; });
 }
 
 int Cli::parse(int argc, const char* const* argv) {
   if (argc < 2) {
-    fmt::print("{}", root_.help());
+    fmt::print("{}", root_->help());
     return kExitWrongUse;
   }
   if (const std::string problem = unknown_verb(argv[1]); !problem.empty()) {
@@ -137,14 +127,14 @@ int Cli::parse(int argc, const char* const* argv) {
     return kExitWrongUse;
   }
   try {
-    root_.parse(argc, argv);
+    root_->parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) {  // --help, --version
-      root_.exit(error);
+      root_->exit(error);
       std::cout.flush();
       return kExitFine;
     }
-    print_error(fmt::format("{} (see {} --help)", error.what(), verb_path(root_)));
+    print_error(fmt::format("{} (see {} --help)", error.what(), verb_path(*root_)));
     return kExitWrongUse;
   }
   return -1;
@@ -154,7 +144,7 @@ int Cli::run(int argc, const char* const* argv) {
   const int parsed = parse(argc, argv);
   if (parsed >= 0) return flushed(parsed);
   try {
-    check(bool(action_), ErrorKind::internal, "the verb '{}' has nothing to run", verb_path(root_));
+    check(bool(action_), ErrorKind::internal, "the verb '{}' has nothing to run", verb_path(*root_));
     return flushed(action_());
   } catch (const Error& error) {
     std::fflush(stdout);

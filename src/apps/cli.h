@@ -1,14 +1,14 @@
-// The command line. A verb is one file src/apps/<verb>.cpp with `void add_<verb>(CLI::App& root, Cli& cli)` and one
+// The command line. A verb is one file src/apps/<verb>.cpp with `void add_<verb>(Verb root, Cli& cli)` and one
 // line in verbs.h. It declares its subcommand and options and gives cli.on() what to run; nothing runs while arguments
 // are parsed.
 //
-//   void add_count(CLI::App& root, Cli& cli) {
+//   void add_count(Verb root, Cli& cli) {
 //     struct Options { std::string file; CommonOptions common; };
 //     auto o = std::make_shared<Options>();
-//     CLI::App* verb = root.add_subcommand("count", "Count the bytes of a file");
-//     verb->add_option("file", o->file, "the file")->required();
-//     add_threads_option(*verb, o->common);
-//     add_examples(*verb, {"hadal count README.md"});
+//     Verb verb = root.add_verb("count", "Count the bytes of a file");
+//     verb.add_option("file", o->file, "the file").required();
+//     add_threads_option(verb, o->common);
+//     verb.add_examples({"hadal count README.md"});
 //     cli.on(verb, [o] { ...; return kExitFine; });
 //   }
 //
@@ -17,14 +17,13 @@
 #pragma once
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
-
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "apps/options.h"
 #include "base/exec.h"
 #include "config/enums.h"
 
@@ -41,26 +40,25 @@ struct CommonOptions {
 
   OwnedExec exec() const;  // pool, memory and kernels as asked; throws invalid for what this CPU does not run
 };
-void add_threads_option(CLI::App& verb, CommonOptions& options);  // --threads
-void add_isa_option(CLI::App& verb, CommonOptions& options);      // --isa
-void add_set_option(CLI::App& verb, CommonOptions& options);      // --set key=value, repeatable
-void add_quiet_option(CLI::App& verb, CommonOptions& options);    // --quiet
-void add_precision_option(CLI::App& verb,
-                          std::optional<Precision>& precision);            // --precision, which a model is loaded in
-void add_examples(CLI::App& verb, const std::vector<std::string>& lines);  // the footer of --help
+void add_threads_option(Verb verb, CommonOptions& options);                 // --threads
+void add_isa_option(Verb verb, CommonOptions& options);                     // --isa
+void add_set_option(Verb verb, CommonOptions& options);                     // --set key=value, repeatable
+void add_quiet_option(Verb verb, CommonOptions& options);                   // --quiet
+void add_precision_option(Verb verb, std::optional<Precision>& precision);  // --precision, which a model is loaded in
 
 void print_notes(const std::vector<std::string>& notes);  // "hadal: note: ..." each, on standard error
 
 class Cli {
  public:
   Cli();
+  ~Cli();
   int run(int argc, const char* const* argv);  // parses, runs, reports; the exit code
   // The last parsed verb wins, so a verb with subcommands registers those (and requires one).
-  void on(CLI::App* verb, std::function<int()> action);
+  void on(Verb verb, std::function<int()> action);
 
  private:
   int parse(int argc, const char* const* argv);
-  CLI::App root_;
+  std::unique_ptr<CLI::App> root_;
   std::function<int()> action_;
 };
 

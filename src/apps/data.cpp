@@ -80,8 +80,8 @@ int explain(const Options& o) {
   return kExitFine;
 }
 
-void add_common(CLI::App& verb, Options& o) {
-  verb.add_option("config", o.config, "a configuration file (TOML), or a run directory")->required();
+void add_common(Verb verb, Options& o) {
+  verb.add_option("config", o.config, "a configuration file (TOML), or a run directory").required();
   verb.add_option("--text", o.text, "text instead of the configuration's sources: files, directories, globs");
   add_set_option(verb, o.common);
   add_threads_option(verb, o.common);
@@ -90,29 +90,27 @@ void add_common(CLI::App& verb, Options& o) {
 
 }  // namespace
 
-void add_data(CLI::App& root, Cli& cli) {
-  CLI::App* verb = root.add_subcommand("data", "Tokenised text: build it, or show what a batch is made of");
-  verb->require_subcommand(1);
+void add_data(Verb root, Cli& cli) {
+  Verb verb = root.add_verb("data", "Tokenised text: build it, or show what a batch is made of");
+  verb.require_verb();
   auto b = std::make_shared<Options>();
-  CLI::App* build_verb = verb->add_subcommand("build",
-                                              "Read the sources, remove duplicates, hold text out, train the tokenizer "
-                                              "if none is given, write tokenised shards");
-  add_common(*build_verb, *b);
-  add_examples(*build_verb,
-               {"hadal data build configs/shakespeare.toml --text tinyshakespeare.txt",
-                "hadal data build my.toml --set data.cache=shared/cache --set data.holdout_fraction=0.01"});
+  Verb build_verb = verb.add_verb("build",
+                                  "Read the sources, remove duplicates, hold text out, train the tokenizer "
+                                  "if none is given, write tokenised shards");
+  add_common(build_verb, *b);
+  build_verb.add_examples({"hadal data build configs/shakespeare.toml --text tinyshakespeare.txt",
+                           "hadal data build my.toml --set data.cache=shared/cache --set data.holdout_fraction=0.01"});
   cli.on(build_verb, [b] { return build(*b); });
 
   auto e = std::make_shared<Options>();
-  CLI::App* explain_verb =
-      verb->add_subcommand("explain", "Show the sequences, documents, padding, FIM parts and masks of one step");
-  add_common(*explain_verb, *e);
-  explain_verb->add_option("--step", e->step, "the optimizer step, from 1")->check(CLI::PositiveNumber);
-  explain_verb->add_option("--sequences", e->sequences, "sequences printed; 0 prints all")
-      ->check(CLI::NonNegativeNumber);
-  explain_verb->add_option("--html", e->html, "write a page to this file instead");
-  add_examples(*explain_verb, {"hadal data explain configs/shakespeare.toml --step 100",
-                               "hadal data explain runs/demo --step 7 --html batch.html"});
+  Verb explain_verb =
+      verb.add_verb("explain", "Show the sequences, documents, padding, FIM parts and masks of one step");
+  add_common(explain_verb, *e);
+  explain_verb.add_option("--step", e->step, "the optimizer step, from 1").positive();
+  explain_verb.add_option("--sequences", e->sequences, "sequences printed; 0 prints all").not_negative();
+  explain_verb.add_option("--html", e->html, "write a page to this file instead");
+  explain_verb.add_examples({"hadal data explain configs/shakespeare.toml --step 100",
+                             "hadal data explain runs/demo --step 7 --html batch.html"});
   cli.on(explain_verb, [e] { return explain(*e); });
 }
 

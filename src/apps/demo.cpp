@@ -181,22 +181,21 @@ int demo(const Options& o) {
 
 }  // namespace
 
-void add_demo(CLI::App& root, Cli& cli) {
+void add_demo(Verb root, Cli& cli) {
   auto o = std::make_shared<Options>();
-  CLI::App* verb = root.add_subcommand("demo", "Train a small model on text that is already here, and let it write");
-  verb->add_option("--text", o->text, "your own text instead: files, directories, globs");
-  verb->add_option("--run", o->run_directory, "run directory")->capture_default_str();
-  verb->add_option("--minutes", o->minutes, "training time to aim at on this machine")
-      ->check(CLI::Range(0.1, 10000.0))
-      ->capture_default_str();
-  verb->add_option("--steps", o->steps, "optimizer steps, instead of as many as fit --minutes")
-      ->check(CLI::PositiveNumber);
-  verb->add_flag("--fresh", o->fresh, "delete what an earlier demo left first");
-  add_set_option(*verb, o->common);
-  add_threads_option(*verb, o->common);
-  add_isa_option(*verb, o->common);
-  add_quiet_option(*verb, o->common);
-  add_examples(*verb, {"hadal demo", "hadal demo --text ~/notes --run runs/notes", "hadal demo --fresh"});
+  Verb verb = root.add_verb("demo", "Train a small model on text that is already here, and let it write");
+  verb.add_option("--text", o->text, "your own text instead: files, directories, globs");
+  verb.add_option("--run", o->run_directory, "run directory").show_default();
+  verb.add_option("--minutes", o->minutes, "training time to aim at on this machine")
+      .within(0.1, 10000.0)
+      .show_default();
+  verb.add_option("--steps", o->steps, "optimizer steps, instead of as many as fit --minutes").positive();
+  verb.add_flag("--fresh", o->fresh, "delete what an earlier demo left first");
+  add_set_option(verb, o->common);
+  add_threads_option(verb, o->common);
+  add_isa_option(verb, o->common);
+  add_quiet_option(verb, o->common);
+  verb.add_examples({"hadal demo", "hadal demo --text ~/notes --run runs/notes", "hadal demo --fresh"});
   cli.on(verb, [o] { return demo(*o); });
 }
 

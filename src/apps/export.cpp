@@ -97,31 +97,29 @@ int run_export_verb(const Options& o) {
 
 }  // namespace
 
-void add_export(CLI::App& root, Cli& cli) {
+void add_export(Verb root, Cli& cli) {
   auto o = std::make_shared<Options>();
-  CLI::App* verb = root.add_subcommand("export", "Write a model for others: Hugging Face transformers or llama.cpp");
-  verb->add_option("--model", o->model, "a run directory, a checkpoint or a Hugging Face directory")->required();
-  verb->add_option("--to", o->to, "hf: safetensors under the released names; gguf: architecture deepseek2")
-      ->required()
-      ->check(CLI::IsMember({"hf", "gguf"}));
-  verb->add_option(
+  Verb verb = root.add_verb("export", "Write a model for others: Hugging Face transformers or llama.cpp");
+  verb.add_option("--model", o->model, "a run directory, a checkpoint or a Hugging Face directory").required();
+  verb.add_option("--to", o->to, "hf: safetensors under the released names; gguf: architecture deepseek2")
+      .required()
+      .one_of({"hf", "gguf"});
+  verb.add_option(
           "--dtype", o->dtype,
           "hf: bf16, fp32 or fp8 (blocks of 128x128; router, norms, embedding and head stay BF16); gguf: bf16, "
           "fp32, q8_0 or q4_0 (norms and router F32; with q4_0 the head is q8_0). Tensors that are stored in this "
           "type already keep every byte")
-      ->check(CLI::IsMember({"bf16", "fp32", "fp8", "q8_0", "q4_0"}))
-      ->capture_default_str();
-  verb->add_option("--output", o->output, "a new directory, or that of an interrupted export, which then continues")
-      ->required();
-  verb->add_option("--shard-size", o->shard_bytes, "most bytes of tensors in one file, e.g. 5GB or 500MiB; 0: one file")
-      ->transform(CLI::AsSizeValue(true))
-      ->check(CLI::Range(uint64_t(0), uint64_t(1) << 60))  // behind the transform: -5 would be a very large size
-      ->default_str("5GB");
-  add_threads_option(*verb, o->common);
-  add_quiet_option(*verb, o->common);
-  add_examples(*verb, {"hadal export --model runs/shakespeare --to hf --output shakespeare-hf",
-                       "hadal export --model runs/shakespeare --to gguf --dtype q8_0 --output shakespeare-gguf",
-                       "hadal export --model DeepSeek-V3-bf16 --to hf --dtype fp8 --output DeepSeek-V3-fp8"});
+      .one_of({"bf16", "fp32", "fp8", "q8_0", "q4_0"})
+      .show_default();
+  verb.add_option("--output", o->output, "a new directory, or that of an interrupted export, which then continues")
+      .required();
+  verb.add_size("--shard-size", o->shard_bytes, "most bytes of tensors in one file, e.g. 5GB or 500MiB; 0: one file",
+                "5GB");
+  add_threads_option(verb, o->common);
+  add_quiet_option(verb, o->common);
+  verb.add_examples({"hadal export --model runs/shakespeare --to hf --output shakespeare-hf",
+                     "hadal export --model runs/shakespeare --to gguf --dtype q8_0 --output shakespeare-gguf",
+                     "hadal export --model DeepSeek-V3-bf16 --to hf --dtype fp8 --output DeepSeek-V3-fp8"});
   cli.on(verb, [o] { return run_export_verb(*o); });
 }
 

@@ -103,38 +103,37 @@ int run_generation(Options o) {
 
 }  // namespace
 
-void add_generate(CLI::App& root, Cli& cli) {
+void add_generate(Verb root, Cli& cli) {
   auto o = std::make_shared<Options>();
-  CLI::App* verb = root.add_subcommand("generate", "Write text with a model");
-  verb->add_option("--model", o->model, "a run directory, an exported model or a Hugging Face directory")->required();
-  add_prompt_options(*verb, o->prompt);
-  auto* limit = verb->add_option("--max-tokens", o->max_tokens, "new tokens at the most")
-                    ->check(CLI::Range(int64_t(0), int64_t(1) << 40))
-                    ->capture_default_str();
-  auto* temperature = verb->add_option("--temperature", o->sampling.temperature, "0 takes the most likely token")
-                          ->capture_default_str();
-  auto* top_k =
-      verb->add_option("--top-k", o->sampling.top_k, "draw among the k most likely; 0 = all")->capture_default_str();
-  auto* top_p = verb->add_option("--top-p", o->sampling.top_p, "draw among the most likely with this much probability")
-                    ->capture_default_str();
-  verb->add_option("--min-p", o->sampling.min_p, "drop tokens below this share of the most likely one")
-      ->capture_default_str();
-  verb->add_option("--seed", o->sampling.seed, "the same seed writes the same text")->capture_default_str();
-  add_precision_option(*verb, o->precision);
-  verb->add_flag("--ema", o->ema, "the moving average of the weights");
-  verb->add_flag("--json", o->json, "print {\"tokens\": [...]} at the end instead of streaming text");
-  add_threads_option(*verb, o->common);
-  add_isa_option(*verb, o->common);
-  add_examples(*verb,
-               {"hadal generate --model runs/shakespeare --prompt 'O, ' --max-tokens 100 --temperature 0.8",
-                "hadal generate --model runs/demo --fim-prefix 'def add(a, b):\\n    return ' --fim-suffix '\\n'",
-                "hadal generate --model DeepSeek-V2-Lite-Chat --message 'Why is the sea salty?'",
-                "hadal generate --model runs/demo --prompt-tokens 1,2,3 --max-tokens 8 --temperature 0 --json"});
+  Verb verb = root.add_verb("generate", "Write text with a model");
+  verb.add_option("--model", o->model, "a run directory, an exported model or a Hugging Face directory").required();
+  add_prompt_options(verb, o->prompt);
+  const Option limit = verb.add_option("--max-tokens", o->max_tokens, "new tokens at the most")
+                           .within(int64_t(0), int64_t(1) << 40)
+                           .show_default();
+  const Option temperature =
+      verb.add_option("--temperature", o->sampling.temperature, "0 takes the most likely token").show_default();
+  const Option top_k =
+      verb.add_option("--top-k", o->sampling.top_k, "draw among the k most likely; 0 = all").show_default();
+  const Option top_p =
+      verb.add_option("--top-p", o->sampling.top_p, "draw among the most likely with this much probability")
+          .show_default();
+  verb.add_option("--min-p", o->sampling.min_p, "drop tokens below this share of the most likely one").show_default();
+  verb.add_option("--seed", o->sampling.seed, "the same seed writes the same text").show_default();
+  add_precision_option(verb, o->precision);
+  verb.add_flag("--ema", o->ema, "the moving average of the weights");
+  verb.add_flag("--json", o->json, "print {\"tokens\": [...]} at the end instead of streaming text");
+  add_threads_option(verb, o->common);
+  add_isa_option(verb, o->common);
+  verb.add_examples({"hadal generate --model runs/shakespeare --prompt 'O, ' --max-tokens 100 --temperature 0.8",
+                     "hadal generate --model runs/demo --fim-prefix 'def add(a, b):\\n    return ' --fim-suffix '\\n'",
+                     "hadal generate --model DeepSeek-V2-Lite-Chat --message 'Why is the sea salty?'",
+                     "hadal generate --model runs/demo --prompt-tokens 1,2,3 --max-tokens 8 --temperature 0 --json"});
   cli.on(verb, [o, limit, temperature, top_k, top_p] {
-    o->limited = limit->count() > 0;
-    o->given_temperature = temperature->count() > 0;
-    o->given_top_k = top_k->count() > 0;
-    o->given_top_p = top_p->count() > 0;
+    o->limited = limit.given();
+    o->given_temperature = temperature.given();
+    o->given_top_k = top_k.given();
+    o->given_top_p = top_p.given();
     return run_generation(*o);
   });
 }

@@ -81,26 +81,23 @@ int run_gradients(const Options& o) {
 
 }  // namespace
 
-void add_grads(CLI::App& root, Cli& cli) {
+void add_grads(Verb root, Cli& cli) {
   auto o = std::make_shared<Options>();
-  CLI::App* verb = root.add_subcommand("grads", "Loss and every parameter's gradient on given texts");
-  verb->add_option("--model", o->model, "a run directory, an exported model or a Hugging Face directory")->required();
-  verb->add_option("--input", o->input, "JSON lines with \"tokens\" or \"text\"; - is standard input")
-      ->capture_default_str();
-  verb->add_option("--output", o->output, "directory for gradients.safetensors and loss.json")->required();
-  add_precision_option(*verb, o->precision);
-  verb->add_option("--bos", o->bos, "token before a text, as for score")
-      ->check(CLI::IsMember({"auto", "on", "off"}))
-      ->capture_default_str();
-  verb->add_option("--mtp-weight", o->mtp_weight, "lambda of the MTP losses in the gradient")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
-  verb->add_option("--balance-alpha", o->balance_alpha, "weight of the sequence-wise balance loss")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
-  add_threads_option(*verb, o->common);
-  add_isa_option(*verb, o->common);
-  add_examples(*verb, {"echo '{\"tokens\": [5, 17, 3, 9]}' | hadal grads --model DIR --output grads --precision fp32"});
+  Verb verb = root.add_verb("grads", "Loss and every parameter's gradient on given texts");
+  verb.add_option("--model", o->model, "a run directory, an exported model or a Hugging Face directory").required();
+  verb.add_option("--input", o->input, "JSON lines with \"tokens\" or \"text\"; - is standard input").show_default();
+  verb.add_option("--output", o->output, "directory for gradients.safetensors and loss.json").required();
+  add_precision_option(verb, o->precision);
+  verb.add_option("--bos", o->bos, "token before a text, as for score").one_of({"auto", "on", "off"}).show_default();
+  verb.add_option("--mtp-weight", o->mtp_weight, "lambda of the MTP losses in the gradient")
+      .not_negative()
+      .show_default();
+  verb.add_option("--balance-alpha", o->balance_alpha, "weight of the sequence-wise balance loss")
+      .not_negative()
+      .show_default();
+  add_threads_option(verb, o->common);
+  add_isa_option(verb, o->common);
+  verb.add_examples({"echo '{\"tokens\": [5, 17, 3, 9]}' | hadal grads --model DIR --output grads --precision fp32"});
   cli.on(verb, [o] { return run_gradients(*o); });
 }
 

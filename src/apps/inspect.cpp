@@ -251,25 +251,25 @@ int inspect(const Options& o) {
 
 }  // namespace
 
-void add_inspect(CLI::App& root, Cli& cli) {
+void add_inspect(Verb root, Cli& cli) {
   auto o = std::make_shared<Options>();
-  CLI::App* verb = root.add_subcommand("inspect",
-                                       "Parameters, tensors, FLOPs, cache and memory of a configuration or a model; "
-                                       "FP8 scales and tokenizer of a directory");
-  verb->add_option("config", o->config, "a configuration file (TOML), a config.json, or a model's directory");
-  verb->add_option("--model", o->model, "a run, an exported model or a Hugging Face directory");
-  verb->add_option(
+  Verb verb = root.add_verb("inspect",
+                            "Parameters, tensors, FLOPs, cache and memory of a configuration or a model; "
+                            "FP8 scales and tokenizer of a directory");
+  verb.add_option("config", o->config, "a configuration file (TOML), a config.json, or a model's directory");
+  verb.add_option("--model", o->model, "a run, an exported model or a Hugging Face directory");
+  verb.add_option(
           "--dtype", o->dtype,
           "how a configuration would be stored: fp8, bf16, fp16, fp32; default: as its config.json says, else fp8")
-      ->check(CLI::IsMember({"fp8", "bf16", "fp16", "fp32"}));
-  verb->add_option("--context", o->context, "context length for FLOPs")
-      ->check(CLI::Range(int64_t(1), int64_t(1) << 30))
-      ->capture_default_str();
-  verb->add_flag("--tensors", o->tensors, "list every tensor: as stored, or as the released layout would store it");
-  verb->add_flag("--json", o->json, "print one JSON object");
-  add_set_option(*verb, o->common);
-  add_examples(*verb, {"hadal inspect configs/deepseek-v3-671b.toml --tensors",
-                       "hadal inspect path/to/huggingface-model", "hadal inspect --model runs/shakespeare --json"});
+      .one_of({"fp8", "bf16", "fp16", "fp32"});
+  verb.add_option("--context", o->context, "context length for FLOPs")
+      .within(int64_t(1), int64_t(1) << 30)
+      .show_default();
+  verb.add_flag("--tensors", o->tensors, "list every tensor: as stored, or as the released layout would store it");
+  verb.add_flag("--json", o->json, "print one JSON object");
+  add_set_option(verb, o->common);
+  verb.add_examples({"hadal inspect configs/deepseek-v3-671b.toml --tensors", "hadal inspect path/to/huggingface-model",
+                     "hadal inspect --model runs/shakespeare --json"});
   cli.on(verb, [o] { return inspect(*o); });
 }
 

@@ -1,7 +1,5 @@
 #include "apps/prompt_options.h"
 
-#include <CLI/CLI.hpp>
-
 #include <iostream>
 #include <iterator>
 
@@ -20,19 +18,21 @@ ChatInputs read_chat(const std::string& path) {
 
 }  // namespace
 
-void add_prompt_options(CLI::App& verb, const std::shared_ptr<PromptOptions>& options) {
+void add_prompt_options(Verb verb, const std::shared_ptr<PromptOptions>& options) {
   PromptOptions& o = *options;
-  auto* text = verb.add_option("--prompt", o.text, "text to go on from");
-  auto* tokens =
-      verb.add_option("--prompt-tokens", o.tokens, "token ids instead of text, separated by commas")->delimiter(',');
-  auto* prefix = verb.add_option("--fim-prefix", o.prefix, "fill in the middle: the text before");
-  auto* suffix = verb.add_option("--fim-suffix", o.suffix, "fill in the middle: the text after");
-  auto* message = verb.add_option("--message", o.message, "a user's message to answer, by the model's chat template");
-  auto* chat = verb.add_option("--chat", o.chat,
-                               "a JSON file (- is standard input): a list of messages {\"role\", \"content\"}, or an "
-                               "object with \"messages\" and \"tools\"");
-  const auto mark = [options](CLI::Option* option, bool PromptOptions::*given) {
-    option->each([options, given](const std::string&) { (*options).*given = true; });
+  const Option text = verb.add_option("--prompt", o.text, "text to go on from");
+  const Option tokens =
+      verb.add_option("--prompt-tokens", o.tokens, "token ids instead of text, separated by commas").separated_by(',');
+  const Option prefix = verb.add_option("--fim-prefix", o.prefix, "fill in the middle: the text before");
+  const Option suffix = verb.add_option("--fim-suffix", o.suffix, "fill in the middle: the text after");
+  const Option message =
+      verb.add_option("--message", o.message, "a user's message to answer, by the model's chat template");
+  const Option chat =
+      verb.add_option("--chat", o.chat,
+                      "a JSON file (- is standard input): a list of messages {\"role\", \"content\"}, or an "
+                      "object with \"messages\" and \"tools\"");
+  const auto mark = [options](Option option, bool PromptOptions::*given) {
+    option.on_value([options, given] { (*options).*given = true; });
   };
   mark(text, &PromptOptions::has_text), mark(tokens, &PromptOptions::has_tokens);
   mark(prefix, &PromptOptions::has_fim), mark(suffix, &PromptOptions::has_fim);

@@ -4,11 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "apps/options.h"
 #include "dialogue/text_model.h"
-
-namespace CLI {
-class App;
-}
 
 namespace hadal {
 
@@ -21,7 +18,7 @@ struct PromptOptions {
   std::string shown() const { return has_fim || has_message || has_chat ? "" : text; }  // before the generated text
 };
 
-void add_prompt_options(CLI::App& verb, const std::shared_ptr<PromptOptions>& options);
+void add_prompt_options(Verb verb, const std::shared_ptr<PromptOptions>& options);
 
 // Ids of the one prompt that was given (none: what stands before a text). Throws invalid for two prompts at once or an
 // empty one.

@@ -7,7 +7,3 @@ set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${CMAKE_SOURCE_DI
 configure_file(${CMAKE_SOURCE_DIR}/src/apps/demo_config.h.in ${CMAKE_BINARY_DIR}/generated/apps/demo_config.h @ONLY)
 target_include_directories(hadal_apps PRIVATE ${CMAKE_BINARY_DIR}/generated)
 
-# Every verb reads CLI11, which takes longer than the verb.
-if(HADAL_PRECOMPILED)
-  target_precompile_headers(hadal_apps PRIVATE ${HADAL_PRECOMPILED_HEADERS} <CLI/CLI.hpp> <nlohmann/json.hpp>)
-endif()

@@ -69,25 +69,24 @@ int run_scoring(const Options& o) {
 
 }  // namespace
 
-void add_score(CLI::App& root, Cli& cli) {
+void add_score(Verb root, Cli& cli) {
   auto o = std::make_shared<Options>();
   o->input = o->output = "-";
-  CLI::App* verb = root.add_subcommand("score", "Log-probabilities of texts or token ids");
-  verb->add_option("--model", o->model, "a run directory, an exported model or a Hugging Face directory")->required();
-  verb->add_option("--input", o->input, "JSON lines with \"tokens\" or \"text\"; - is standard input")
-      ->capture_default_str();
-  verb->add_option("--output", o->output, "JSON lines with logprobs; - is standard output")->capture_default_str();
-  add_precision_option(*verb, o->precision);
-  verb->add_option("--bos", o->bos,
-                   "token before a text: on = BOS, off = none, auto = as trained (BOS, else EOS), "
-                   "or as a Hugging Face tokenizer says")
-      ->check(CLI::IsMember({"auto", "on", "off"}))
-      ->capture_default_str();
-  verb->add_flag("--ema", o->ema, "the moving average of the weights");
-  add_threads_option(*verb, o->common);
-  add_isa_option(*verb, o->common);
-  add_examples(*verb, {"echo '{\"text\": \"To be, or not to be\"}' | hadal score --model runs/shakespeare",
-                       "hadal score --model runs/demo --input texts.jsonl --output scores.jsonl --precision fp32"});
+  Verb verb = root.add_verb("score", "Log-probabilities of texts or token ids");
+  verb.add_option("--model", o->model, "a run directory, an exported model or a Hugging Face directory").required();
+  verb.add_option("--input", o->input, "JSON lines with \"tokens\" or \"text\"; - is standard input").show_default();
+  verb.add_option("--output", o->output, "JSON lines with logprobs; - is standard output").show_default();
+  add_precision_option(verb, o->precision);
+  verb.add_option("--bos", o->bos,
+                  "token before a text: on = BOS, off = none, auto = as trained (BOS, else EOS), "
+                  "or as a Hugging Face tokenizer says")
+      .one_of({"auto", "on", "off"})
+      .show_default();
+  verb.add_flag("--ema", o->ema, "the moving average of the weights");
+  add_threads_option(verb, o->common);
+  add_isa_option(verb, o->common);
+  verb.add_examples({"echo '{\"text\": \"To be, or not to be\"}' | hadal score --model runs/shakespeare",
+                     "hadal score --model runs/demo --input texts.jsonl --output scores.jsonl --precision fp32"});
   cli.on(verb, [o] { return run_scoring(*o); });
 }
 

@@ -327,68 +327,67 @@ int info(const InfoOptions& options) {
 
 // ---- the verbs ----
 
-void add_codec(CLI::App& verb, Cli& cli, bool encoding) {
+void add_codec(Verb verb, Cli& cli, bool encoding) {
   auto o = std::make_shared<CodecOptions>();
-  CLI::App* sub = encoding ? verb.add_subcommand("encode", "Standard input as one text -> a JSON array of token ids")
-                           : verb.add_subcommand(
-                                 "decode", "A JSON array of token ids from standard input -> the bytes it stands for");
-  sub->add_option("--tokenizer,-t", o->tokenizer, "tokenizer.json, or a directory that holds one")->required();
-  add_threads_option(*sub, o->common);
+  Verb sub = encoding
+                 ? verb.add_verb("encode", "Standard input as one text -> a JSON array of token ids")
+                 : verb.add_verb("decode", "A JSON array of token ids from standard input -> the bytes it stands for");
+  sub.add_option("--tokenizer,-t", o->tokenizer, "tokenizer.json, or a directory that holds one").required();
+  add_threads_option(sub, o->common);
   if (encoding) {
-    sub->add_flag("--jsonl", o->jsonl, "one JSON string per line in, one array per line out");
-    sub->add_flag("--parse-special", o->special,
-                  "text that spells an added token becomes that token (off: it is plain text)");
-    add_examples(*sub, {"hadal tokenizer encode --tokenizer tok < book.txt > ids.json",
-                        "echo '\"Hello, world\"' | hadal tokenizer encode --tokenizer tok --jsonl"});
+    sub.add_flag("--jsonl", o->jsonl, "one JSON string per line in, one array per line out");
+    sub.add_flag("--parse-special", o->special,
+                 "text that spells an added token becomes that token (off: it is plain text)");
+    sub.add_examples({"hadal tokenizer encode --tokenizer tok < book.txt > ids.json",
+                      "echo '\"Hello, world\"' | hadal tokenizer encode --tokenizer tok --jsonl"});
     cli.on(sub, [o] { return encode(*o); });
   } else {
-    sub->add_flag("--jsonl", o->jsonl,
-                  "one array per line in, one JSON string per line out (bytes outside UTF-8 become U+FFFD)");
-    sub->add_flag("--skip-special", o->special, "leave out tokens that are flagged special");
-    add_examples(*sub, {"hadal tokenizer decode --tokenizer tok < ids.json > book.txt",
-                        "echo '[314,42]' | hadal tokenizer decode --tokenizer tok --jsonl"});
+    sub.add_flag("--jsonl", o->jsonl,
+                 "one array per line in, one JSON string per line out (bytes outside UTF-8 become U+FFFD)");
+    sub.add_flag("--skip-special", o->special, "leave out tokens that are flagged special");
+    sub.add_examples({"hadal tokenizer decode --tokenizer tok < ids.json > book.txt",
+                      "echo '[314,42]' | hadal tokenizer decode --tokenizer tok --jsonl"});
     cli.on(sub, [o] { return decode(*o); });
   }
 }
 
-void add_train(CLI::App& verb, Cli& cli) {
+void add_train(Verb verb, Cli& cli) {
   auto o = std::make_shared<TrainOptions>();
-  CLI::App* sub = verb.add_subcommand("train", "Train a byte-level BPE tokenizer on text");
-  sub->add_option("--input,-i", o->inputs, "files, directories or patterns; text or .jsonl, also .gz and .zst")
-      ->required();
-  sub->add_option("--vocab-size,-n", o->bpe.vocab_size, "number of ids, added tokens included")->required();
-  sub->add_option("--output,-o", o->output, "directory for tokenizer.json and tokenizer_config.json")->required();
-  sub->add_option("--min-count", o->bpe.min_count, "do not merge pairs that occur less often")->capture_default_str();
-  sub->add_option("--text-field", o->text_field, "field of .jsonl that holds the text")->capture_default_str();
-  sub->add_option("--extra-token", o->bpe.extra_tokens, "a further added token (repeatable)");
-  sub->add_flag("--overwrite", o->overwrite, "replace a tokenizer that is already there");
-  add_threads_option(*sub, o->common);
-  add_quiet_option(*sub, o->common);
-  add_examples(*sub, {"hadal tokenizer train --input book.txt --vocab-size 4096 --output tok",
-                      "hadal tokenizer train --input 'texts/**/*.jsonl.zst' notes/ --vocab-size 32000 --output tok"});
+  Verb sub = verb.add_verb("train", "Train a byte-level BPE tokenizer on text");
+  sub.add_option("--input,-i", o->inputs, "files, directories or patterns; text or .jsonl, also .gz and .zst")
+      .required();
+  sub.add_option("--vocab-size,-n", o->bpe.vocab_size, "number of ids, added tokens included").required();
+  sub.add_option("--output,-o", o->output, "directory for tokenizer.json and tokenizer_config.json").required();
+  sub.add_option("--min-count", o->bpe.min_count, "do not merge pairs that occur less often").show_default();
+  sub.add_option("--text-field", o->text_field, "field of .jsonl that holds the text").show_default();
+  sub.add_option("--extra-token", o->bpe.extra_tokens, "a further added token (repeatable)");
+  sub.add_flag("--overwrite", o->overwrite, "replace a tokenizer that is already there");
+  add_threads_option(sub, o->common);
+  add_quiet_option(sub, o->common);
+  sub.add_examples({"hadal tokenizer train --input book.txt --vocab-size 4096 --output tok",
+                    "hadal tokenizer train --input 'texts/**/*.jsonl.zst' notes/ --vocab-size 32000 --output tok"});
   cli.on(sub, [o] { return train(*o); });
 }
 
-void add_info(CLI::App& verb, Cli& cli) {
+void add_info(Verb verb, Cli& cli) {
   auto o = std::make_shared<InfoOptions>();
-  CLI::App* sub =
-      verb.add_subcommand("info", "Vocabulary, merges, added tokens, and bytes per token by script and kind of text");
-  sub->add_option("--tokenizer,-t", o->tokenizer, "tokenizer.json, or a directory that holds one")->required();
-  sub->add_option("--text", o->text, "measure this file instead of the built-in samples");
-  sub->add_flag("--json", o->json, "print one JSON object");
-  add_examples(*sub, {"hadal tokenizer info --tokenizer tok", "hadal tokenizer info --tokenizer tok --text book.txt"});
+  Verb sub = verb.add_verb("info", "Vocabulary, merges, added tokens, and bytes per token by script and kind of text");
+  sub.add_option("--tokenizer,-t", o->tokenizer, "tokenizer.json, or a directory that holds one").required();
+  sub.add_option("--text", o->text, "measure this file instead of the built-in samples");
+  sub.add_flag("--json", o->json, "print one JSON object");
+  sub.add_examples({"hadal tokenizer info --tokenizer tok", "hadal tokenizer info --tokenizer tok --text book.txt"});
   cli.on(sub, [o] { return info(*o); });
 }
 
 }  // namespace
 
-void add_tokenizer(CLI::App& root, Cli& cli) {
-  CLI::App* verb = root.add_subcommand("tokenizer", "Train a tokenizer, encode, decode, look into one");
-  verb->require_subcommand(1);
-  add_train(*verb, cli);
-  add_codec(*verb, cli, true);
-  add_codec(*verb, cli, false);
-  add_info(*verb, cli);
+void add_tokenizer(Verb root, Cli& cli) {
+  Verb verb = root.add_verb("tokenizer", "Train a tokenizer, encode, decode, look into one");
+  verb.require_verb();
+  add_train(verb, cli);
+  add_codec(verb, cli, true);
+  add_codec(verb, cli, false);
+  add_info(verb, cli);
 }
 
 }  // namespace hadal

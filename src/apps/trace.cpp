@@ -53,24 +53,23 @@ int run_trace(const Options& o) {
 
 }  // namespace
 
-void add_trace(CLI::App& root, Cli& cli) {
+void add_trace(Verb root, Cli& cli) {
   auto o = std::make_shared<Options>();
-  CLI::App* verb =
-      root.add_subcommand("trace", "Hidden states, experts and weights of every layer, to keep or compare");
-  verb->add_option("--model", o->model, "a run directory, an exported model or a Hugging Face directory")->required();
-  verb->add_option("--tokens", o->tokens, "token ids, separated by commas")->delimiter(',')->required();
-  verb->add_option("--output", o->output,
-                   "safetensors file: tokens, embedding, layers.N.output, layers.N.moe.experts, "
-                   "layers.N.moe.weights, final_norm");
-  verb->add_option("--compare", o->compare, "a file with the same names: the first place that differs is named");
-  verb->add_option("--tolerance", o->tolerance, "relative difference of a token's row that counts as one")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
-  add_precision_option(*verb, o->precision);
-  add_threads_option(*verb, o->common);
-  add_isa_option(*verb, o->common);
-  add_examples(*verb, {"hadal trace --model DIR --tokens 5,17,3 --output ours.safetensors",
-                       "hadal trace --model DIR --tokens 5,17,3 --compare theirs.safetensors --tolerance 1e-4"});
+  Verb verb = root.add_verb("trace", "Hidden states, experts and weights of every layer, to keep or compare");
+  verb.add_option("--model", o->model, "a run directory, an exported model or a Hugging Face directory").required();
+  verb.add_option("--tokens", o->tokens, "token ids, separated by commas").separated_by(',').required();
+  verb.add_option("--output", o->output,
+                  "safetensors file: tokens, embedding, layers.N.output, layers.N.moe.experts, "
+                  "layers.N.moe.weights, final_norm");
+  verb.add_option("--compare", o->compare, "a file with the same names: the first place that differs is named");
+  verb.add_option("--tolerance", o->tolerance, "relative difference of a token's row that counts as one")
+      .not_negative()
+      .show_default();
+  add_precision_option(verb, o->precision);
+  add_threads_option(verb, o->common);
+  add_isa_option(verb, o->common);
+  verb.add_examples({"hadal trace --model DIR --tokens 5,17,3 --output ours.safetensors",
+                     "hadal trace --model DIR --tokens 5,17,3 --compare theirs.safetensors --tolerance 1e-4"});
   cli.on(verb, [o] { return run_trace(*o); });
 }
 

@@ -66,32 +66,31 @@ int run_training(const Options& o) {
 
 }  // namespace
 
-void add_train(CLI::App& root, Cli& cli) {
+void add_train(Verb root, Cli& cli) {
   auto o = std::make_shared<Options>();
-  CLI::App* verb = root.add_subcommand(
+  Verb verb = root.add_verb(
       "train", "Train a model: text to tokenizer, shards, model and checkpoints; the same command resumes");
-  verb->add_option("config", o->config, "a configuration file (TOML), or a run directory to go on with");
-  verb->add_option("--text", o->text,
-                   "text to train on instead of the configuration's sources: files, directories, globs");
-  verb->add_option("--model", o->model,
-                   "start from the weights of a run, an exported model or a Hugging Face directory; the model section "
-                   "and the tokenizer are then its own");
-  verb->add_option("--run", o->run_directory, "run directory; default runs/NAME of the configuration");
-  verb->add_option("--steps", o->steps, "optimizer steps, instead of train.steps")->check(CLI::PositiveNumber);
-  verb->add_option("--stop-after", o->stop_after, "stop with a checkpoint after this step; the same command goes on")
-      ->check(CLI::PositiveNumber);
-  verb->add_flag("--plan", o->plan, "draw learning rate, batch and balancing over the run, and stop");
-  verb->add_flag("--fresh", o->fresh, "delete what an earlier run left in the run directory first");
-  verb->add_flag("--help-config", o->help_config, "list every configuration key with its default");
-  add_set_option(*verb, o->common);
-  add_threads_option(*verb, o->common);
-  add_isa_option(*verb, o->common);
-  add_quiet_option(*verb, o->common);
-  add_examples(*verb,
-               {"hadal train configs/shakespeare.toml --text tinyshakespeare.txt",
-                "hadal train configs/shakespeare.toml --plan", "hadal train runs/shakespeare            (resume)",
-                "hadal train my.toml --set optim.lr=1e-3 --set train.steps=500 --run runs/try",
-                "hadal train tune.toml --model models/moonlight --text notes.txt --run runs/tuned"});
+  verb.add_option("config", o->config, "a configuration file (TOML), or a run directory to go on with");
+  verb.add_option("--text", o->text,
+                  "text to train on instead of the configuration's sources: files, directories, globs");
+  verb.add_option("--model", o->model,
+                  "start from the weights of a run, an exported model or a Hugging Face directory; the model section "
+                  "and the tokenizer are then its own");
+  verb.add_option("--run", o->run_directory, "run directory; default runs/NAME of the configuration");
+  verb.add_option("--steps", o->steps, "optimizer steps, instead of train.steps").positive();
+  verb.add_option("--stop-after", o->stop_after, "stop with a checkpoint after this step; the same command goes on")
+      .positive();
+  verb.add_flag("--plan", o->plan, "draw learning rate, batch and balancing over the run, and stop");
+  verb.add_flag("--fresh", o->fresh, "delete what an earlier run left in the run directory first");
+  verb.add_flag("--help-config", o->help_config, "list every configuration key with its default");
+  add_set_option(verb, o->common);
+  add_threads_option(verb, o->common);
+  add_isa_option(verb, o->common);
+  add_quiet_option(verb, o->common);
+  verb.add_examples({"hadal train configs/shakespeare.toml --text tinyshakespeare.txt",
+                     "hadal train configs/shakespeare.toml --plan", "hadal train runs/shakespeare            (resume)",
+                     "hadal train my.toml --set optim.lr=1e-3 --set train.steps=500 --run runs/try",
+                     "hadal train tune.toml --model models/moonlight --text notes.txt --run runs/tuned"});
   cli.on(verb, [o] { return run_training(*o); });
 }
 

@@ -1,6 +1,6 @@
 // The table of verbs: one line each, in the order of --help. A new verb is a new file and a new line here.
 //
-//   HADAL_VERB(name)  declares  void add_<name>(CLI::App& root, Cli& cli)  which src/apps/<name>.cpp defines.
+//   HADAL_VERB(name)  declares  void add_<name>(Verb root, Cli& cli)  which src/apps/<name>.cpp defines.
 // clang-format off
 HADAL_VERB(tokenizer)
 HADAL_VERB(data)

@@ -71,11 +71,11 @@ void print_json() {
 
 }  // namespace
 
-void add_version(CLI::App& root, Cli& cli) {
+void add_version(Verb root, Cli& cli) {
   auto as_json = std::make_shared<bool>(false);
-  CLI::App* verb = root.add_subcommand("version", "Say what this binary is and which kernels run on this CPU");
-  verb->add_flag("--json", *as_json, "print one JSON object");
-  add_examples(*verb, {"hadal version", "hadal version --json"});
+  Verb verb = root.add_verb("version", "Say what this binary is and which kernels run on this CPU");
+  verb.add_flag("--json", *as_json, "print one JSON object");
+  verb.add_examples({"hadal version", "hadal version --json"});
   cli.on(verb, [as_json] {
     *as_json ? print_json() : print_text();
     return kExitFine;

@@ -28,6 +28,20 @@ TEST(CommandLine, WrongUseIsOneLineAndExitCodeTwo) {
   is_wrong_use("--what version", "--what");
 }
 
+TEST(CommandLine, AValueOutOfBoundsIsNamedWithTheBound) {
+  is_wrong_use("train x.toml --steps 0", "--steps: 0 is not above 0 (see hadal train --help)");
+  is_wrong_use("train x.toml --stop-after=-3", "--stop-after: -3 is not above 0");
+  is_wrong_use("train x.toml --steps nan", "--steps");
+  is_wrong_use("data explain x.toml --sequences -1", "--sequences: -1 is below 0");
+  is_wrong_use("trace --model x --tokens 1 --tolerance=-1e-3", "--tolerance: -1e-3 is below 0");
+  is_wrong_use("trace --model x --tokens 1,b", "--tokens");
+  is_wrong_use("version --threads 1", "--threads");
+  is_wrong_use("train x.toml --threads 4097", "4097 not in range 0 to 4096");
+  is_wrong_use("train x.toml --set steps", "'steps' is not of the form key=value");
+  is_wrong_use("export --model x --to gguf --output y --shard-size -5", "-5 not in range 0 to");
+  is_wrong_use("export --model x --to onnx --output y", "onnx not in {hf,gguf}");
+}
+
 TEST(CommandLine, NothingAtAllShowsTheHelpAndIsWrongUse) {
   const CommandResult result = run_hadal("");
   EXPECT_EQ(result.code, 2);

@@ -1,0 +1,139 @@
+// Verbs and options on top of CLI11.
+#include "apps/options.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+
+#include <charconv>
+#include <string>
+#include <utility>
+
+namespace hadal {
+
+namespace {
+
+// The parser's own checks of signs name the largest double, 300 digits of it. What is no number is left to the
+// conversion, which says so.
+CLI::Validator sign_check(const char* name, bool (*holds)(double), const char* broken) {
+  const auto reason = [holds, broken](const std::string& text) {
+    double value = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    const bool is_number = error == std::errc() && end == text.data() + text.size();
+    return !is_number || holds(value) ? std::string() : fmt::format("{} {}", text, broken);
+  };
+  return CLI::Validator(reason, name);
+}
+
+}  // namespace
+
+Option Option::required() {
+  option_->required();
+  return *this;
+}
+
+Option Option::show_default() {
+  option_->capture_default_str();
+  return *this;
+}
+
+Option Option::one_of(const std::vector<std::string>& words) {
+  option_->check(CLI::IsMember(words));
+  return *this;
+}
+
+Option Option::positive() {
+  option_->check(sign_check(
+      "POSITIVE", [](double value) { return value > 0; }, "is not above 0"));
+  return *this;
+}
+
+Option Option::not_negative() {
+  option_->check(sign_check(
+      "NONNEGATIVE", [](double value) { return value >= 0; }, "is below 0"));
+  return *this;
+}
+
+template <class T>
+Option Option::within(T low, T high) {
+  option_->check(CLI::Range(low, high));
+  return *this;
+}
+template Option Option::within(int, int);
+template Option Option::within(int64_t, int64_t);
+template Option Option::within(double, double);
+
+Option Option::values(int least, int most) {
+  option_->expected(least, most);
+  return *this;
+}
+
+Option Option::separated_by(char delimiter) {
+  option_->delimiter(delimiter);
+  return *this;
+}
+
+Option Option::on_value(std::function<void()> then) {
+  option_->each([then = std::move(then)](const std::string&) { then(); });
+  return *this;
+}
+
+bool Option::given() const { return option_->count() > 0; }
+
+Verb Verb::add_verb(const std::string& name, const std::string& help) {
+  return Verb(*app_->add_subcommand(name, help));
+}
+
+void Verb::require_verb() { app_->require_subcommand(1); }
+
+template <class T>
+Option Verb::add_option(const std::string& names, T& value, const std::string& help) {
+  return Option(app_->add_option(names, value, help));
+}
+template Option Verb::add_option(const std::string&, std::string&, const std::string&);
+template Option Verb::add_option(const std::string&, int&, const std::string&);
+template Option Verb::add_option(const std::string&, int64_t&, const std::string&);
+template Option Verb::add_option(const std::string&, uint64_t&, const std::string&);
+template Option Verb::add_option(const std::string&, double&, const std::string&);
+template Option Verb::add_option(const std::string&, std::vector<std::string>&, const std::string&);
+template Option Verb::add_option(const std::string&, std::vector<int32_t>&, const std::string&);
+
+Option Verb::add_flag(const std::string& names, bool& value, const std::string& help) {
+  return Option(app_->add_flag(names, value, help));
+}
+
+Option Verb::add_size(const std::string& names, uint64_t& bytes, const std::string& help,
+                      const std::string& shown_default) {
+  return Option(app_->add_option(names, bytes, help)
+                    ->transform(CLI::AsSizeValue(true))
+                    // behind the transform: -5 would be a very large size
+                    ->check(CLI::Range(uint64_t(0), uint64_t(1) << 60))
+                    ->default_str(shown_default));
+}
+
+Option Verb::add_assignments(const std::string& names, std::vector<std::string>& values, const std::string& help) {
+  const auto is_assignment = [](const std::string& text) {
+    const size_t equals = text.find('=');
+    if (equals != std::string::npos && equals > 0) return std::string();
+    return fmt::format("'{}' is not of the form key=value", text);
+  };
+  return Option(app_->add_option(names, values, help)
+                    ->type_name("KEY=VALUE")
+                    ->allow_extra_args(false)
+                    ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+                    ->check(is_assignment));
+}
+
+Option Verb::add_word(const std::string& names, std::function<void(const std::string&)> take, const std::string& help) {
+  return Option(app_->add_option_function<std::string>(names, std::move(take), help));
+}
+
+void Verb::add_examples(const std::vector<std::string>& lines) {
+  std::string text = "Examples:\n";
+  for (const std::string& line : lines) text += "  " + line + "\n";
+  app_->footer(text);
+}
+
+void Verb::on_parsed(std::function<void()> then) { app_->callback(std::move(then)); }
+
+}  // namespace hadal
