@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <vector>
 
 #include "base/error.h"
 #include "base/expect_error.h"
@@ -25,17 +26,25 @@ class CodeProducts : public ::testing::Test {
   const Exec& exec = owned.exec;
 };
 
-// Code and scale of element (i, k), where k is the summed dimension: along columns, or along rows.
-struct Side {
-  const Quantised& q;
-  bool sum_rows;
-  int64_t chunk() const { return sum_rows ? q.tile.rows : q.tile.cols; }
-  int64_t depth() const { return sum_rows ? q.rows() : q.cols(); }
-  double code(int64_t i, int64_t k) const { return element(q.codes, sum_rows ? k * q.cols() + i : i * q.cols() + k); }
-  float scale(int64_t i, int64_t k) const {
-    const int64_t r = (sum_rows ? k : i) / q.tile.rows, c = (sum_rows ? i : k) / q.tile.cols;
-    return float(element(q.scales, r * q.scales.cols() + c));
+// Code and scale of element (i, k), where k is the summed dimension: along columns, or along rows. Read from the tensor
+// once: a formula asks for each code a hundred times.
+class Side {
+ public:
+  Side(const Quantised& q, bool sum_rows) : q_(q), sum_rows_(sum_rows), codes_(size_t(q.codes.count())) {
+    for (size_t i = 0; i < codes_.size(); ++i) codes_[i] = element(q.codes, int64_t(i));
   }
+  int64_t chunk() const { return sum_rows_ ? q_.tile.rows : q_.tile.cols; }
+  int64_t depth() const { return sum_rows_ ? q_.rows() : q_.cols(); }
+  double code(int64_t i, int64_t k) const { return codes_[size_t(sum_rows_ ? k * q_.cols() + i : i * q_.cols() + k)]; }
+  float scale(int64_t i, int64_t k) const {
+    const int64_t r = (sum_rows_ ? k : i) / q_.tile.rows, c = (sum_rows_ ? i : k) / q_.tile.cols;
+    return float(element(q_.scales, r * q_.scales.cols() + c));
+  }
+
+ private:
+  const Quantised& q_;
+  const bool sum_rows_;
+  std::vector<double> codes_;
 };
 
 // C[m,n] = sum_b sa sb sum_{k in b} A B: inner sums exact (codes are small), the outer in FP32 as the machine of the
