@@ -1,9 +1,9 @@
 """Ids of Hugging Face tokenizers for large varied texts, written for src/language/text's tests to compare.
 
-tokenizer_released_peer.py make KIND DIRECTORY [TOKENIZER_JSON]
+tokenizer_released_peer.py make KIND DIRECTORY [TOKENIZER_JSON [SHARE]]
     KIND released: the texts go with the given file; gpt2 and llama3: a small tokenizer.json of that style is trained
-    first. Writes DIRECTORY/tokenizer.json, texts.bin (int64 length, bytes, ...) and ids_{as_text,parse}.bin (int64
-    count, int32 ids, ...); prints the bytes of all texts.
+    first. SHARE n takes every nth text. Writes DIRECTORY/tokenizer.json, texts.bin (int64 length, bytes, ...) and
+    ids_{as_text,parse}.bin (int64 count, int32 ids, ...); prints the bytes of the texts.
 """
 import json
 import os
@@ -71,7 +71,7 @@ def write(path, lists, code):
             file.write(items if code is None else struct.pack(f"<{len(items)}{code}", *items))
 
 
-def make(kind, directory, source=None):
+def make(kind, directory, source=None, share="1"):
     path = os.path.join(directory, "tokenizer.json")
     if kind == "released":
         shutil.copy(source, path)
@@ -83,7 +83,7 @@ def make(kind, directory, source=None):
     content["added_tokens"] = []
     content["post_processor"] = None
     as_text = Tokenizer.from_str(json.dumps(content))
-    documents = texts(kind, tokenizer)
+    documents = texts(kind, tokenizer)[::int(share)]
     write(os.path.join(directory, "texts.bin"), [text.encode() for text in documents], None)
     for name, peer in (("as_text", as_text), ("parse", tokenizer)):
         write(os.path.join(directory, f"ids_{name}.bin"),
