@@ -5,7 +5,7 @@
 
 #include <CLI/CLI.hpp>
 
-#include <charconv>
+#include <cmath>
 #include <string>
 #include <utility>
 
@@ -13,16 +13,15 @@ namespace hadal {
 
 namespace {
 
-// The parser's own checks of signs name the largest double, 300 digits of it. What is no number is left to the
-// conversion, which says so.
-CLI::Validator sign_check(const char* name, bool (*holds)(double), const char* broken) {
-  const auto reason = [holds, broken](const std::string& text) {
+// The parser's own bound in words: where it refuses a value, it names the largest double, 300 digits of it.
+CLI::Validator in_words(const CLI::Validator& bound, const char* broken) {
+  const auto reason = [bound, broken](const std::string& text) {
+    if (bound(text).empty()) return std::string();
     double value = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    const bool is_number = error == std::errc() && end == text.data() + text.size();
-    return !is_number || holds(value) ? std::string() : fmt::format("{} {}", text, broken);
+    const bool finite = CLI::detail::lexical_cast(text, value) && std::isfinite(value);
+    return fmt::format("{} {}", text, finite ? broken : "is not a finite number");
   };
-  return CLI::Validator(reason, name);
+  return CLI::Validator(reason, bound.get_description());
 }
 
 }  // namespace
@@ -43,14 +42,12 @@ Option Option::one_of(const std::vector<std::string>& words) {
 }
 
 Option Option::positive() {
-  option_->check(sign_check(
-      "POSITIVE", [](double value) { return value > 0; }, "is not above 0"));
+  option_->check(in_words(CLI::PositiveNumber, "is not above 0"));
   return *this;
 }
 
 Option Option::not_negative() {
-  option_->check(sign_check(
-      "NONNEGATIVE", [](double value) { return value >= 0; }, "is below 0"));
+  option_->check(in_words(CLI::NonNegativeNumber, "is below 0"));
   return *this;
 }
 

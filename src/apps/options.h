@@ -53,6 +53,7 @@ class Verb {
   Option add_size(const std::string& names, uint64_t& bytes, const std::string& help, const std::string& shown_default);
   // KEY=VALUE, once per option, in order.
   Option add_assignments(const std::string& names, std::vector<std::string>& values, const std::string& help);
+  // One word, handed to `take` while parsing, behind the checks.
   Option add_word(const std::string& names, std::function<void(const std::string&)> take, const std::string& help);
 
   void add_examples(const std::vector<std::string>& lines);  // the footer of --help

@@ -32,6 +32,10 @@ TEST(CommandLine, AValueOutOfBoundsIsNamedWithTheBound) {
   is_wrong_use("train x.toml --steps 0", "--steps: 0 is not above 0 (see hadal train --help)");
   is_wrong_use("train x.toml --stop-after=-3", "--stop-after: -3 is not above 0");
   is_wrong_use("train x.toml --steps nan", "--steps");
+  is_wrong_use("train x.toml --steps +0", "--steps: +0 is not above 0");
+  is_wrong_use("train x.toml --steps=-0x5", "--steps: -0x5 is not above 0");
+  is_wrong_use("trace --model x --tokens 1 --tolerance=inf", "--tolerance: inf is not a finite number");
+  is_wrong_use("trace --model x --tokens 1 --tolerance=-1e400", "--tolerance: -1e400 is not a finite number");
   is_wrong_use("data explain x.toml --sequences -1", "--sequences: -1 is below 0");
   is_wrong_use("trace --model x --tokens 1 --tolerance=-1e-3", "--tolerance: -1e-3 is below 0");
   is_wrong_use("trace --model x --tokens 1,b", "--tokens");
