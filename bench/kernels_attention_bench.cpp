@@ -113,9 +113,9 @@ int run(const bench::Options& options) {
       "isa %s, %d threads: peak %.1f GFLOP/s f32, %.1f bf16 pairs; GFLOP/s and %% of the f32 peak (of the pairs')\n",
       isa_name(isa), owned.compute->n_threads(), meter.f32(), meter.pairs());
   bench::Floors floors;
-  for (const Case& c : kCases) {
-    if (options.chosen(c.name)) print_case(owned.exec, options, c, meter, floors);
-  }
+  floors.measure(
+      options, kCases, [](const Case& c) { return c.name; },
+      [&](const Case& c) { print_case(owned.exec, options, c, meter, floors); });
   return floors.exit_code();
 }
 

@@ -152,7 +152,7 @@ struct Bench {
     if (dtype == DType::bf16) shares.push_back(share());
   }
 
-  void print(const Maker& maker) const {
+  void print(const std::string& row, const Maker& maker) const {
     std::string line, name;
     std::vector<double> shares;
     const char* of = "the peak";
@@ -175,7 +175,7 @@ struct Bench {
       line += fmt::format(" {:>3.0f}%", 100 * shares.back());
       if (dtype == DType::bf16 && meter.has_pairs()) line += fmt::format(" ({:>2.0f}%)", 100 * gflops / result.pairs);
     }
-    line += floors.judge(name, floor, shares, of);
+    line += floors.judge(row, floor, shares, of);
     std::printf("%-46s%s\n", name.c_str(), line.c_str());
     std::fflush(stdout);
   }
@@ -192,9 +192,9 @@ int run(const bench::Options& options) {
   bench::Floors floors;
   bench::ReadProbe read_probe(owned.compute->pool());
   const Bench bench{owned.exec, options, meter, read_probe, floors};
-  for (const auto& [name, maker] : all_cases(owned.exec)) {
-    if (options.chosen(name)) bench.print(maker);
-  }
+  floors.measure(
+      options, all_cases(owned.exec), [](const auto& row) { return row.first; },
+      [&](const auto& row) { bench.print(row.first, row.second); });
   return floors.exit_code();
 }
 
