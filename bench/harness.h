@@ -89,7 +89,8 @@ class Floors {
     const bool held = worst >= floor;
     held_ += held;
     if (!held) missed_.emplace_back(row, fmt::format("{:.1f}% of {}, floor {:.0f}%", 100 * worst, of, 100 * floor));
-    return fmt::format("  floor {:.0f}% {}", 100 * floor, held ? "held" : last_look_ ? "FAILED" : "missed: again below");
+    const char* verdict = held ? "held" : last_look_ ? "FAILED" : "missed: again below";
+    return fmt::format("  floor {:.0f}% {}", 100 * floor, verdict);
   }
   // print(row) measures a row and judges it, under the name name(row).
   template <class Rows, class Name, class Print>

@@ -14,6 +14,7 @@
 #include <sstream>
 
 #include "base/clock.h"
+#include "base/json.h"
 #include "base/thread_pool.h"
 #include "text/bpe_trainer.h"
 
@@ -60,7 +61,7 @@ int main(int argc, char** argv) {
       words >> file;
       texts.clear();
       std::ifstream in(file);
-      for (std::string text; std::getline(in, text);) texts.push_back(nlohmann::json::parse(text));
+      for (std::string text; std::getline(in, text);) texts.push_back(parse_json(text, file));
       answer["texts"] = texts.size();
     } else if (command == "encode") {
       words >> threads;
@@ -85,6 +86,6 @@ int main(int argc, char** argv) {
     } else {
       return 2;
     }
-    std::cout << answer.dump() << std::endl;
+    std::cout << json_text(answer) << std::endl;
   }
 }

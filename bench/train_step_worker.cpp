@@ -20,6 +20,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/files.h"
+#include "base/json.h"
 #include "base/system_info.h"
 #include "bench/peak.h"
 #include "checkpoint/checkpoint.h"
@@ -34,6 +35,8 @@ namespace {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
+
+void tell(const json& answer) { std::cout << json_text(answer) << std::endl; }
 
 struct Arguments {
   std::vector<std::string> words;
@@ -132,7 +135,7 @@ void prepare(const Arguments& a) {
   Transformer model(config.model, {}, exec);
   model.initialize(exec, config.train.seed);
   save_safetensors(out / "weights.safetensors", model_tensors(model.parameters()));
-  atomic_write(out / "config.json", transformers_config(config.model).dump(1) + "\n");
+  atomic_write(out / "config.json", json_text(transformers_config(config.model), {.indent = 1}) + "\n");
   const auto flops = count_flops(config.model, config.data.sequence_length);
   const json answer = {
       {"parameters", count_parameters(config.model).total},
@@ -142,7 +145,7 @@ void prepare(const Arguments& a) {
       {"lr", config.optim.lr},
       {"vocabulary", tokenizer.vocab_size()},
       {"bytes_per_token", double(slice) / double(tokenizer.encode(std::string_view(text).substr(0, slice)).size())}};
-  std::cout << answer.dump() << std::endl;
+  tell(answer);
 }
 
 void peak(const Arguments& a) {
@@ -153,7 +156,7 @@ void peak(const Arguments& a) {
     answer["isas"][isa_name(isa)] = {{"fp32", bench::peak_gflops(owned.compute->pool(), isa, false, 0.5)},
                                      {"bf16", bench::peak_gflops(owned.compute->pool(), isa, true, 0.5)}};
   }
-  std::cout << answer.dump() << std::endl;
+  tell(answer);
 }
 
 // Lets the peak start again from now, where the kernel permits it.
@@ -209,16 +212,14 @@ void run(const Arguments& a) {
     }
     for (const auto& [name, seconds] : clock.take()) parts[name] = seconds / double(std::max<int64_t>(n, 1));
     const uint64_t highest = peak_rss_bytes();
-    std::cout << json{{"tokens_per_second", rates},
-                      {"loss", losses},
-                      {"baseline_bytes", baseline},
-                      {"peak_bytes", highest},
-                      {"peak_above_baseline_bytes", highest - baseline},
-                      {"threads", owned.compute->n_threads()},
-                      {"isa", isa_name(a.isa)},
-                      {"parts_seconds", parts}}
-                     .dump()
-              << std::endl;
+    tell(json{{"tokens_per_second", rates},
+              {"loss", losses},
+              {"baseline_bytes", baseline},
+              {"peak_bytes", highest},
+              {"peak_above_baseline_bytes", highest - baseline},
+              {"threads", owned.compute->n_threads()},
+              {"isa", isa_name(a.isa)},
+              {"parts_seconds", parts}});
   }
 }
 

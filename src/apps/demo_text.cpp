@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/files.h"
+#include "base/json.h"
 #include "base/random.h"
 
 namespace hadal {
@@ -16,7 +17,7 @@ namespace {
 
 using Words = std::vector<const char*>;
 
-std::string line_of(const std::string& text) { return nlohmann::json{{"text", text}}.dump() + "\n"; }
+std::string line_of(const std::string& text) { return json_text(nlohmann::json{{"text", text}}) + "\n"; }
 
 class Dice {
  public:

@@ -5,6 +5,7 @@
 #include "apps/cli.h"
 #include "base/error.h"
 #include "base/files.h"
+#include "base/json.h"
 #include "base/text_format.h"
 #include "exchange/exporter.h"
 #include "exchange/gguf_vocabulary.h"
@@ -40,7 +41,7 @@ std::string generation_config(const HfConfig& config) {
   put("bos_token_id", config.bos_ids);
   put("eos_token_id", config.eos_ids);
   if (config.pad_id >= 0) json["pad_token_id"] = config.pad_id;
-  return json.dump(2) + "\n";
+  return json_text(json, {.indent = 2}) + "\n";
 }
 
 // The texts go before those of the plan: config.json stays the last file of a whole directory.

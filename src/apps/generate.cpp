@@ -7,6 +7,7 @@
 #include "apps/prompt_options.h"
 #include "base/error.h"
 #include "base/interrupt.h"
+#include "base/json.h"
 #include "dialogue/text_model.h"
 
 namespace hadal {
@@ -58,7 +59,7 @@ int print_ids(const Options& o, const Exec& exec, TextModel& loaded, std::vector
   nlohmann::ordered_json json = {{"tokens", result.tokens}};
   if (loaded.tokenizer) json["text"] = loaded.tokenizer->decode(result.tokens, true);
   json["stopped"] = result.stopped;
-  fmt::print("{}\n", json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
+  fmt::print("{}\n", json_text(json, {.lossy = true}));
   return kExitFine;
 }
 

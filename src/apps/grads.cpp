@@ -8,6 +8,7 @@
 #include "apps/cli.h"
 #include "base/error.h"
 #include "base/files.h"
+#include "base/json.h"
 #include "checkpoint/checkpoint.h"
 #include "dialogue/token_lines.h"
 
@@ -73,9 +74,9 @@ int run_gradients(const Options& o) {
   const auto json = losses(sums, batches.size());
   const auto directory = std::filesystem::path(o.output);
   save_safetensors(directory / "gradients.safetensors", gradient_tensors(model.parameters()),
-                   {{"format", "pt"}, {"loss", json["loss"].dump()}});
-  atomic_write(directory / "loss.json", json.dump() + "\n");
-  fmt::print("{}\n", json.dump());
+                   {{"format", "pt"}, {"loss", json_text(json["loss"])}});
+  atomic_write(directory / "loss.json", json_text(json) + "\n");
+  fmt::print("{}\n", json_text(json));
   return kExitFine;
 }
 

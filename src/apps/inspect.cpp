@@ -7,6 +7,7 @@
 #include "arch/arch.h"
 #include "base/error.h"
 #include "base/files.h"
+#include "base/json.h"
 #include "base/system_info.h"
 #include "base/table.h"
 #include "base/text_format.h"
@@ -193,7 +194,7 @@ int inspect_directory(const Options& o, Inspected inspected) {
     json["memory"] = memory_json(memory_fits(inspected.model()));
     if (o.tensors) json["tensors"] = listed_json(tensors);
     json["notices"] = open_model(at.directory).notices();
-    fmt::print("{}\n", json.dump(2));
+    fmt::print("{}\n", json_text(json, {.indent = 2}));
     return kExitFine;
   }
   fmt::print("{}\n", inspected.title);
@@ -231,7 +232,7 @@ int inspect(const Options& o) {
       json["stored"] = types_json(tensors);
       json["tensors"] = listed_json(tensors);
     }
-    fmt::print("{}\n", json.dump(2));
+    fmt::print("{}\n", json_text(json, {.indent = 2}));
     return kExitFine;
   }
   fmt::print("{}\n", inspected.title);

@@ -9,6 +9,7 @@
 #include "apps/cli.h"
 #include "base/error.h"
 #include "base/files.h"
+#include "base/json.h"
 #include "dialogue/text_model.h"
 #include "dialogue/token_lines.h"
 
@@ -57,7 +58,7 @@ int run_scoring(const Options& o) {
   lines.begin(loaded, o.bos);
   std::unique_ptr<AtomicFile> out = o.output == "-" ? nullptr : std::make_unique<AtomicFile>(o.output);
   while (const auto line = lines.next()) {
-    const std::string text = score(exec.exec, loaded, *line).dump() + "\n";
+    const std::string text = json_text(score(exec.exec, loaded, *line)) + "\n";
     if (out)
       out->write(text);
     else

@@ -75,7 +75,7 @@ std::vector<int32_t> ids_from_json(const std::string& text, const std::string& w
   std::vector<int32_t> ids;
   for (const Json& value : json) {
     const bool fits = value.is_number_integer() && value.get<int64_t>() >= 0 && value.get<int64_t>() <= INT32_MAX;
-    check(fits, ErrorKind::corrupt, "{} holds {}, which is no token id", where, value.dump());
+    check(fits, ErrorKind::corrupt, "{} holds {}, which is no token id", where, json_text(value));
     ids.push_back(value.get<int32_t>());
   }
   return ids;
@@ -137,7 +137,7 @@ int decode(const CodecOptions& options) {
   ThreadPool pool(options.common.threads);
   convert_lines(pool, [&](const std::string& line, const std::string& where) {
     const Json text = tokenizer.decode(ids_from_json(line, where), options.special);
-    return text.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+    return json_text(text, {.lossy = true}) + "\n";
   });
   return kExitFine;
 }
@@ -276,7 +276,7 @@ void print_info_json(const Tokenizer& tokenizer, const std::vector<KindCount>& r
     json["text"].push_back(
         {{"kind", row.name}, {"bytes", row.bytes}, {"characters", row.characters}, {"tokens", row.tokens}});
   }
-  fmt::print("{}\n", json.dump(2));
+  fmt::print("{}\n", json_text(json, {.indent = 2}));
 }
 
 std::string role_of(const Tokenizer& tokenizer, int32_t id) {
@@ -299,7 +299,7 @@ int info(const InfoOptions& options) {
   fmt::print("vocabulary    {}\nmerges        {}\nadded tokens  {}\nhash          {}\n",
              format_count(tokenizer.vocab_size()), format_count(tokenizer.n_merges()), tokenizer.added_tokens().size(),
              tokenizer.content_hash());
-  for (const std::string& split : tokenizer.splits()) fmt::print("split         {}\n", Json(split).dump());
+  for (const std::string& split : tokenizer.splits()) fmt::print("split         {}\n", json_text(Json(split)));
   constexpr size_t kMostShown = 40;
   Table added({"id", "added token", "special", "use"});
   size_t shown = 0;

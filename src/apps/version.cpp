@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/cli.h"
+#include "base/json.h"
 #include "base/system_info.h"
 #include "base/table.h"
 #include "base/text_format.h"
@@ -66,7 +67,7 @@ void print_json() {
   json["kernels"] = isa_name(best_isa());
   for (Isa isa : kIsas)
     json["instruction_sets"][isa_name(isa)] = {{"compiled", compiled(isa)}, {"runs", isa_available(isa)}};
-  fmt::print("{}\n", json.dump(2));
+  fmt::print("{}\n", json_text(json, {.indent = 2}));
 }
 
 }  // namespace

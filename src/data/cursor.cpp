@@ -20,7 +20,7 @@ std::string Cursor::to_json() const {
                                {"drawn", s.drawn},
                                {"finished", s.finished}});
   }
-  return json.dump();
+  return json_text(json);
 }
 
 Cursor Cursor::from_json(const std::string& text) {

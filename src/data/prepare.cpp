@@ -11,6 +11,7 @@
 #include "base/files.h"
 #include "base/hash.h"
 #include "base/interrupt.h"
+#include "base/json.h"
 #include "base/progress.h"
 #include "base/table.h"
 #include "base/text_format.h"
@@ -24,7 +25,7 @@ namespace fs = std::filesystem;
 namespace {
 
 using Json = nlohmann::ordered_json;
-std::string dump(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
+std::string dump(const Json& json) { return json_text(json, {.lossy = true}); }
 
 struct Job {
   const Config& config;
@@ -140,7 +141,7 @@ Tokenizer get_tokenizer(const Job& job, const Corpus& corpus, bool& trained) {
   const std::string origin = trained_from(job, corpus);
   if (fs::exists(note)) {
     try {
-      const Json kept = Json::parse(read_file(note));
+      const Json kept = read_json<Json>(note);
       if (kept.at("origin").get<std::string>() == origin) {
         Tokenizer tokenizer = Tokenizer::load(job.tokenizer.string());
         if (tokenizer.content_hash() == kept.at("hash").get<std::string>()) return tokenizer;

@@ -18,7 +18,7 @@ using Json = nlohmann::ordered_json;
 
 // Paths may hold any bytes; JSON only UTF-8. Bytes that are not are written as U+FFFD, and such a path counts as
 // changed.
-std::string dump(const Json& json) { return json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n"; }
+std::string dump(const Json& json) { return json_text(json, {.indent = 1, .lossy = true}) + "\n"; }
 
 Json counts_to_json(const SourceCounts& c) {
   return {{"files", c.files},
@@ -72,7 +72,7 @@ Json sources_to_json(const ShardIndex& index) {
 ShardIndex parse_index(const std::string& text) {
   const Json json = parse_json<Json>(text, "the index", {.levels = 8, .integers = true});
   check(json.at("version").get<int>() == kIndexVersion, ErrorKind::unsupported, "version {}",
-        json.at("version").dump());
+        json_text(json.at("version")));
   ShardIndex index;
   index.plan = json.at("plan"), index.recipe = json.at("recipe"), index.tokenizer_hash = json.at("tokenizer");
   for (const Json& s : json.at("sources")) {

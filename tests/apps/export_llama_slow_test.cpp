@@ -10,6 +10,7 @@
 #include "apps/command.h"
 #include "apps/small_run.h"
 #include "base/files.h"
+#include "base/json.h"
 #include "checkpoint/checkpoint.h"
 
 namespace hadal {
@@ -61,14 +62,14 @@ class ExportLlama : public ::testing::Test {
                                            text.empty() ? "" : "'" + text + "'"),
                                root_);
     EXPECT_EQ(answer.code, 0);
-    return json::parse(answer.text, nullptr, false);
+    return parse_json<json>(answer.text, "llama.cpp's answer");
   }
   static json hadal(const fs::path& model, const std::string& prompt, int n) {
     const auto result = run_hadal(
         fmt::format("generate --model {} --prompt-tokens {} --max-tokens {} --temperature 0 --precision fp32 --json",
                     SmallRun::quoted(model), prompt, n));
     EXPECT_EQ(result.code, 0) << result.err;
-    return json::parse(result.out)["tokens"];
+    return parse_json<json>(result.out, "what it said")["tokens"];
   }
 
   fs::path root_;
@@ -96,7 +97,7 @@ TEST_F(ExportLlama, BlockFormatsRunAsTheValuesThatTheyHold) {
     const auto answer =
         python("gguf_llama.py --logits " + SmallRun::quoted(file) + " " + SmallRun::quoted(directory), root_);
     EXPECT_EQ(answer.code, 0);
-    return json::parse(answer.text, nullptr, false)["correlation"].get<double>();
+    return parse_json<json>(answer.text, "llama.cpp's answer")["correlation"].get<double>();
   };
   for (const auto& [dtype, bound] : {std::pair{"bf16", 0.9997}, std::pair{"q8_0", 0.997}, std::pair{"q4_0", 0.997}}) {
     const fs::path file = take(model, dtype), back = root_ / (std::string("back ") + dtype);
@@ -118,7 +119,7 @@ TEST_F(ExportLlama, ATrainedRunAnswersWithItsOwnTokenizer) {
   const auto ids = run_hadal("tokenizer encode --tokenizer " + SmallRun::quoted(locate_model(small.run()).directory),
                              "cat " + SmallRun::quoted(root_ / "text") + " |");
   ASSERT_EQ(ids.code, 0) << ids.err;
-  EXPECT_EQ(theirs["text_ids"], json::parse(ids.out));
+  EXPECT_EQ(theirs["text_ids"], parse_json<json>(ids.out, "what it said"));
 }
 
 TEST_F(ExportLlama, TheReleasedTokenizerCutsTextThereAsHere) {
@@ -132,7 +133,7 @@ TEST_F(ExportLlama, TheReleasedTokenizerCutsTextThereAsHere) {
   const auto ids = run_hadal("tokenizer encode --tokenizer " + SmallRun::quoted(model),
                              "cat " + SmallRun::quoted(root_ / "text") + " |");
   ASSERT_EQ(ids.code, 0) << ids.err;
-  EXPECT_EQ(theirs["text_ids"], json::parse(ids.out));
+  EXPECT_EQ(theirs["text_ids"], parse_json<json>(ids.out, "what it said"));
 }
 
 }  // namespace

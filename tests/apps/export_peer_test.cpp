@@ -11,6 +11,7 @@
 #include "apps/command.h"
 #include "apps/small_run.h"
 #include "base/files.h"
+#include "base/json.h"
 
 namespace hadal {
 namespace {
@@ -28,7 +29,7 @@ class Peer {
   // The lines it printed; the test fails with its words when it does.
   std::vector<std::string> run(const fs::path& scratch) {
     const fs::path list = scratch / "commands.json", out = scratch / "peer.out", err = scratch / "peer.err";
-    atomic_write(list, json(commands_).dump());
+    atomic_write(list, json_text(json(commands_)));
     const std::string root = HADAL_SOURCE_DIR;
     const std::string command =
         fmt::format("'{}/.venv/bin/python' '{}/tests/oracle/export_peer.py' batch '{}' > '{}' 2> '{}'", root, root,
@@ -76,7 +77,7 @@ class ExportPeer : public ::testing::Test {
         "generate --model {} --prompt-tokens 5,6,7,8 --max-tokens {} --temperature 0 --precision fp32 --json",
         SmallRun::quoted(directory), n));
     EXPECT_EQ(result.code, 0) << result.err;
-    return json::parse(result.out)["tokens"];
+    return parse_json<json>(result.out, "what it said")["tokens"];
   }
   static fs::path root_;
 };
@@ -139,7 +140,7 @@ TEST_F(ExportPeer, TransformersLoadsWhatWeWriteAndContinuesAsWeDo) {
   for (const auto& directory : exported) peer.add({"transformers", directory.string(), "5,6,7,8", "64"});
   const auto lines = peer.run(root_);
   for (size_t i = 0; i < exported.size(); ++i) {
-    const json theirs = json::parse(lines[i])["tokens"], ours = hadal_greedy(exported[i], 64);
+    const json theirs = parse_json<json>(lines[i], "their answer")["tokens"], ours = hadal_greedy(exported[i], 64);
     EXPECT_EQ(ours, theirs) << exported[i];
     EXPECT_GE(std::set<int>(ours.begin(), ours.end()).size(), 32u) << "a model that repeats itself proves little";
   }
@@ -176,7 +177,8 @@ TEST_F(ExportPeer, ATrainedRunTakesItsTokenizerAlong) {
   ASSERT_EQ(ids.code, 0) << ids.err;
   Peer peer;
   peer.add({"gguf", hf.string(), (gguf / "model-fp32.gguf").string(), "fp32", hf.string()});
-  peer.add({"auto_tokenizer", hf.string(), "the deep sea. 12345!\n", json::parse(ids.out).dump()});
+  peer.add(
+      {"auto_tokenizer", hf.string(), "the deep sea. 12345!\n", json_text(parse_json<json>(ids.out, "what it said"))});
   peer.run(root_);
   fs::remove_all(hf), fs::remove_all(gguf);
 }

@@ -8,6 +8,7 @@
 
 #include "apps/command.h"
 #include "apps/small_run.h"
+#include "base/json.h"
 #include "checkpoint/checkpoint.h"
 
 namespace hadal {
@@ -59,9 +60,9 @@ TEST_F(ExportVerb, ARunTakenAwayIsReadBackAndSaysTheSame) {
   EXPECT_EQ(read_file(small_->run("away") / "tokenizer.json"),
             read_file(locate_model(small_->run()).directory / "tokenizer.json"));
   EXPECT_EQ(greedy("away"), greedy("run"));
-  const auto config = json::parse(read_file(small_->run("away") / "config.json"));
+  const auto config = read_json<json>(small_->run("away") / "config.json");
   EXPECT_EQ(config["num_nextn_predict_layers"], 1);
-  const auto generation = json::parse(read_file(small_->run("away") / "generation_config.json"));
+  const auto generation = read_json<json>(small_->run("away") / "generation_config.json");
   EXPECT_EQ(generation["eos_token_id"], config["eos_token_id"]);
   ASSERT_TRUE(generation["eos_token_id"].is_number());
 

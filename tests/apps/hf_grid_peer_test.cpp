@@ -12,6 +12,7 @@
 
 #include "apps/command.h"
 #include "base/files.h"
+#include "base/json.h"
 #include "engine/generator.h"
 #include "exchange/loaded_model.h"
 #include "optim/optimizer.h"
@@ -34,7 +35,7 @@ struct PeerCase {
 };
 
 PeerCase read_case(const std::filesystem::path& directory) {
-  return {directory, Json::parse(read_file(directory / "expected.json")),
+  return {directory, read_json<Json>(directory / "expected.json"),
           std::make_shared<SafetensorsReader>(directory / "expected.safetensors.data")};
 }
 

@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "apps/command.h"
+#include "base/json.h"
 
 namespace hadal {
 namespace {
@@ -29,14 +30,14 @@ class HuggingFaceDirectories : public ::testing::Test {
   }
   void TearDown() override { fs::remove_all(root_); }
 
-  json expected(const std::string& name) const { return json::parse(read_file(root_ / (name + ".json"))); }
+  json expected(const std::string& name) const { return read_json<json>(root_ / (name + ".json")); }
   std::string model(const std::string& name) const { return " --model '" + (root_ / name).string() + "' "; }
 
   // Largest difference of log-probabilities; `spread` receives how far the expected ones lie apart.
   double score_error(const std::string& name, const std::string& options, double& spread) const {
     const json wanted = expected(name);
     std::string lines;
-    for (const auto& tokens : wanted["tokens"]) lines += json({{"tokens", tokens}}).dump() + "\n";
+    for (const auto& tokens : wanted["tokens"]) lines += json_text(json({{"tokens", tokens}})) + "\n";
     atomic_write(root_ / "lines", lines);
     const auto result = run_hadal("score" + model(name) + options + " --input '" + (root_ / "lines").string() + "'");
     EXPECT_EQ(result.code, 0) << name << ": " << result.err;
@@ -45,7 +46,7 @@ class HuggingFaceDirectories : public ::testing::Test {
     std::string line;
     size_t count = 0;
     for (; std::getline(out, line); ++count) {
-      const auto got = json::parse(line)["logprobs"].get<std::vector<double>>();
+      const auto got = parse_json<json>(line, "a line")["logprobs"].get<std::vector<double>>();
       const auto right = wanted["logprobs"][count].get<std::vector<double>>();
       EXPECT_EQ(got.size(), right.size());
       if (got.size() != right.size()) return 1e9;
@@ -85,11 +86,11 @@ void HuggingFaceDirectories::generate_the_same_tokens() const {
   for (const char* name : kCases) {
     const json wanted = expected(name)["greedy"];
     std::string prompt;
-    for (const auto& id : wanted["prompt"]) prompt += (prompt.empty() ? "" : ",") + id.dump();
+    for (const auto& id : wanted["prompt"]) prompt += (prompt.empty() ? "" : ",") + json_text(id);
     const auto result = run_hadal("generate" + model(name) + "--precision fp32 --max-tokens 12 --temperature 0 --json" +
                                   " --prompt-tokens " + prompt);
     ASSERT_EQ(result.code, 0) << name << ": " << result.err;
-    EXPECT_EQ(json::parse(result.out)["tokens"], wanted["tokens"]) << name;
+    EXPECT_EQ(parse_json<json>(result.out, "what it said")["tokens"], wanted["tokens"]) << name;
   }
 }
 

@@ -8,6 +8,7 @@
 
 #include "apps/command.h"
 #include "base/files.h"
+#include "base/json.h"
 #include "storage/safetensors.h"
 #include "train/oracle_case.h"
 
@@ -44,7 +45,7 @@ void write_input(const fs::path& file, const Tensor& tokens) {
   for (int64_t row = 0; row < tokens.rows(); ++row) {
     Json ids = Json::array();
     for (int64_t i = 0; i < tokens.cols(); ++i) ids.push_back(tokens.data<int32_t>()[row * tokens.cols() + i]);
-    lines += Json{{"tokens", ids}}.dump() + "\n";
+    lines += json_text(Json{{"tokens", ids}}) + "\n";
   }
   atomic_write(file, lines);
 }
@@ -57,7 +58,7 @@ void check_score(const fs::path& model, const fs::path& input, const Safetensors
   int64_t at = 0;
   for (size_t begin = 0; begin < scored.out.size();) {
     const size_t end = scored.out.find('\n', begin);
-    const Json line = Json::parse(scored.out.substr(begin, end - begin));
+    const Json line = parse_json<Json>(scored.out.substr(begin, end - begin), "what it said");
     double sum = 0;
     for (double value : line["logprobs"].get<std::vector<double>>()) {
       EXPECT_NEAR(value, element(theirs, at++), 2e-4) << model;
@@ -81,7 +82,7 @@ void check_generate(const fs::path& model, const Json& facts) {
       fmt::format("generate --model {} --prompt-tokens {} --max-tokens 64 --temperature 0 --json --precision fp32",
                   quoted(model), with_commas(prompt)));
   ASSERT_EQ(made.code, 0) << made.err;
-  EXPECT_EQ(Json::parse(made.out)["tokens"], facts["text"]) << model;
+  EXPECT_EQ(parse_json<Json>(made.out, "what it said")["tokens"], facts["text"]) << model;
 }
 
 void check_trace(const fs::path& model) {
@@ -120,7 +121,7 @@ TEST(HfVerbs, ScoreGenerateGradsAndTraceAgreeWithTransformers) {
   for (const char* name : {"case_000", "case_003", "case_004", "case_009"}) {
     const fs::path model = scratch.path() / name, input = model / "input.jsonl.data", out = model / "grads";
     const SafetensorsReader expected(model / "expected.safetensors.data");
-    const Json facts = Json::parse(read_file(model / "expected.json"));
+    const Json facts = read_json<Json>(model / "expected.json");
     write_input(input, expected.tensor("tokens"));
     check_score(model, input, expected);
     check_generate(model, facts);
@@ -128,7 +129,7 @@ TEST(HfVerbs, ScoreGenerateGradsAndTraceAgreeWithTransformers) {
     const auto grads = run_hadal(fmt::format("grads --model {} --input {} --output {} --precision fp32", quoted(model),
                                              quoted(input), quoted(out)));
     ASSERT_EQ(grads.code, 0) << grads.err;
-    EXPECT_NEAR(Json::parse(read_file(out / "loss.json"))["loss"].get<double>(), facts["loss"].get<double>(), 1e-4);
+    EXPECT_NEAR(read_json<Json>(out / "loss.json")["loss"].get<double>(), facts["loss"].get<double>(), 1e-4);
     const Worst worst = gradient_difference(out / "gradients.safetensors", expected);
     EXPECT_LE(worst.value, 1e-4) << name << " " << worst.where;
   }
@@ -146,7 +147,7 @@ TEST(HfVerbs, MultiTokenPredictionInTheReleasedLayoutAgreesWithTheOracle) {
         run_hadal(fmt::format("grads --model {} --input {} --output {} --precision fp64 --mtp-weight 0.3",
                               quoted(model), quoted(model / "input.jsonl"), quoted(out)));
     ASSERT_EQ(grads.code, 0) << grads.err;
-    const Json losses = Json::parse(read_file(out / "loss.json"));
+    const Json losses = read_json<Json>(out / "loss.json");
     EXPECT_NEAR(losses["loss"].get<double>(), element(expected.tensor("loss"), 0), 1e-10);
     const Tensor mtp = expected.tensor("mtp_losses");
     ASSERT_EQ(int64_t(losses["mtp_losses"].size()), mtp.count());

@@ -8,6 +8,7 @@
 #include "apps/command.h"
 #include "apps/small_run.h"
 #include "base/files.h"
+#include "base/json.h"
 #include "exchange/hf_testing.h"
 #include "exchange/released_tensors.h"
 #include "storage/safetensors.h"
@@ -23,7 +24,7 @@ const std::string kSeeds = std::string(HADAL_SOURCE_DIR) + "/tests/fuzz/seeds/hf
 json inspected(const std::string& arguments) {
   const auto result = run_hadal("inspect " + arguments + " --json");
   EXPECT_EQ(result.code, 0) << result.err;
-  return json::parse(result.out, nullptr, false);
+  return parse_json<json>(result.out, "what it said");
 }
 
 void expect_released_v3(const json& said) {

@@ -6,6 +6,7 @@
 
 #include "apps/command.h"
 #include "apps/small_run.h"
+#include "base/json.h"
 
 namespace hadal {
 namespace {
@@ -44,7 +45,7 @@ TEST_F(ModelVerbs, GenerateTakesAnyPromptThatFits) {
   EXPECT_EQ(bytes.code, 0) << bytes.err;
   EXPECT_EQ(bytes.out.rfind("\xff\x80the", 0), 0u);
   const auto ids = verb("generate", "--prompt \"$(printf '\\377')\" --max-tokens 3 --json");
-  EXPECT_LE(json::parse(ids.out)["tokens"].size(), 3u) << ids.err;
+  EXPECT_LE(parse_json<json>(ids.out, "what it said")["tokens"].size(), 3u) << ids.err;
 }
 
 TEST_F(ModelVerbs, GenerateRefusesWhatCannotBeBeforeItPrints) {

@@ -7,6 +7,7 @@
 #include "apps/command.h"
 #include "apps/small_run.h"
 #include "base/error.h"
+#include "base/json.h"
 #include "checkpoint/checkpoint.h"
 #include "config/config_io.h"
 #include "train/trainer.h"
@@ -20,7 +21,7 @@ std::vector<json> steps_of(const std::filesystem::path& run) {
   std::vector<json> steps;
   std::istringstream lines(read_file(run / "metrics.jsonl"));
   for (std::string line; std::getline(lines, line);) {
-    auto parsed = json::parse(line);
+    auto parsed = parse_json<json>(line, "a line");
     if (parsed["kind"] == "step") steps.push_back(parsed);
   }
   return steps;

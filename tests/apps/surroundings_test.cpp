@@ -9,6 +9,7 @@
 #include "apps/command.h"
 #include "apps/small_run.h"
 #include "base/isa.h"
+#include "base/json.h"
 #include "checkpoint/checkpoint.h"
 
 namespace hadal {
@@ -21,7 +22,7 @@ std::vector<json> steps_of(const fs::path& run) {
   std::vector<json> steps;
   std::istringstream lines(read_file(run / "metrics.jsonl"));
   for (std::string line; std::getline(lines, line);) {
-    auto parsed = json::parse(line);
+    auto parsed = parse_json<json>(line, "a line");
     if (parsed["kind"] == "step") steps.push_back(parsed);
   }
   return steps;

@@ -5,6 +5,7 @@
 
 #include "apps/command.h"
 #include "apps/small_run.h"
+#include "base/json.h"
 
 namespace hadal {
 namespace {
@@ -39,7 +40,7 @@ TEST_F(TokenizerVerb, AnyBytesSurviveEncodeAndDecode) {
                                    small_text(50) + random_bytes(100, 3) + "\r\n\n"}) {
     const auto ids = codec("encode", bytes);
     ASSERT_EQ(ids.code, 0) << ids.err;
-    EXPECT_TRUE(json::parse(ids.out).is_array());
+    EXPECT_TRUE(parse_json<json>(ids.out, "what it said").is_array());
     EXPECT_EQ(codec("decode", ids.out).out, bytes);
   }
 }
@@ -47,7 +48,7 @@ TEST_F(TokenizerVerb, AnyBytesSurviveEncodeAndDecode) {
 TEST_F(TokenizerVerb, LinesGoInAndOutInOrder) {
   std::string lines, expected;
   for (int i = 0; i < 3000; ++i) {
-    const std::string line = json("the sea " + std::to_string(i) + "\n\"ü\"").dump();
+    const std::string line = json_text(json("the sea " + std::to_string(i) + "\n\"ü\""));
     lines += line + "\n";
   }
   const auto ids = codec("encode", lines, "--jsonl --threads 3");

@@ -9,6 +9,7 @@
 #include "apps/command.h"
 #include "apps/small_run.h"
 #include "base/hash.h"
+#include "base/json.h"
 #include "checkpoint/checkpoint.h"
 #include "exchange/loaded_model.h"
 #include "train/validation.h"
@@ -48,13 +49,13 @@ TEST(Walk, FromTextToGeneratedText) {
   EXPECT_EQ(text.out.rfind("the sea", 0), 0u) << text.out;
   EXPECT_EQ(text.out, run_hadal("generate " + model + " --prompt 'the sea' --max-tokens 20 --seed 3 --threads 1").out);
   const auto ids = run_hadal("generate " + model + " --prompt-tokens 1,50,60 --max-tokens 5 --temperature 0 --json");
-  EXPECT_EQ(json::parse(ids.out)["tokens"].size(), 5u) << ids.out << ids.err;
+  EXPECT_EQ(parse_json<json>(ids.out, "what it said")["tokens"].size(), 5u) << ids.out << ids.err;
   EXPECT_EQ(run_hadal("generate " + model + " --fim-prefix 'the ' --fim-suffix ' deep' --max-tokens 4").code, 0);
 
   const auto scored =
       run_hadal("score " + model, "printf '{\"text\": \"the sea is deep\"}\\n{\"tokens\": [1, 50, 60]}\\n' |");
   ASSERT_EQ(scored.code, 0) << scored.err;
-  const auto first = json::parse(scored.out.substr(0, scored.out.find('\n')));
+  const auto first = parse_json<json>(scored.out.substr(0, scored.out.find('\n')), "what it said");
   EXPECT_GT(first["bits_per_byte"].get<double>(), 0);
   EXPECT_EQ(first["logprobs"].size() + 1, first["tokens"].size());
   double sum = 0;
@@ -73,7 +74,7 @@ TEST(Walk, FromTextToGeneratedText) {
   EXPECT_EQ(page.find("nan"), std::string::npos);
 
   const auto inspected = run_hadal("inspect " + model + " --json");
-  EXPECT_GT(json::parse(inspected.out)["parameters"].get<int64_t>(), 1000) << inspected.err;
+  EXPECT_GT(parse_json<json>(inspected.out, "what it said")["parameters"].get<int64_t>(), 1000) << inspected.err;
 }
 
 TEST(Resume, StoppedAnywhereEqualsUninterruptedForAnyThreadCount) {

@@ -67,7 +67,7 @@ void write_checkpoint(const fs::path& checkpoints, const CheckpointContent& cont
       note(name);
     }
     const json manifest = {{"format", kFormat}, {"step", content.step}, {"files", files}};
-    atomic_write(partial / "manifest.json", manifest.dump(1));
+    atomic_write(partial / "manifest.json", json_text(manifest, {.indent = 1}));
     const fs::path aside = target.string() + ".old.partial";  // swept with the other leftovers
     fs::remove_all(aside, ignored);
     if (fs::exists(target)) fs::rename(target, aside);

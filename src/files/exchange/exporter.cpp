@@ -120,7 +120,7 @@ class Exporter {
     if (key == "model") return "another model, or of files that have changed since";
     if (key == "layout") return "the same model with another configuration or tokenizer";
     const char* option = key == "to" ? "--to" : key == "dtype" ? "--dtype" : "--shard-size";
-    return fmt::format("{} {}, not {}", option, old.value(key, ordered_json()).dump(), note_[key].dump());
+    return fmt::format("{} {}, not {}", option, json_text(old.value(key, ordered_json())), json_text(note_[key]));
   }
 
   void keep_whole_files(const ordered_json& files) {
@@ -160,7 +160,7 @@ class Exporter {
     for (const auto& path : leftovers) fs::remove(path);
   }
 
-  void save_note() const { atomic_write(directory_ / kNote, note_.dump(1) + "\n"); }
+  void save_note() const { atomic_write(directory_ / kNote, json_text(note_, {.indent = 1}) + "\n"); }
 
   void write(const ExportFile& plan, Progress& progress) {
     AtomicFile file(directory_ / plan.name);

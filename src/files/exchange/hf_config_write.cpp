@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "config/config_io.h"
 #include "exchange/hf_fields.h"
 
@@ -115,7 +116,7 @@ std::string hf_config_to_json(const HfConfig& config) {
   if (m.init_std > 0) json["initializer_range"] = m.init_std;
   json["tie_word_embeddings"] = m.tie_embeddings;
   write_storage(config, json);
-  return json.dump(2) + "\n";
+  return json_text(json, {.indent = 2}) + "\n";
 }
 
 std::vector<std::string> hf_config_limits(const ModelConfig& m) {

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "exchange/export_plan.h"
 #include "exchange/released_tensors.h"
 
@@ -147,7 +148,7 @@ class HfPlanner {
     }
     if (cut.size() > 1) {
       const ordered_json json = {{"metadata", {{"total_size", total}}}, {"weight_map", map}};
-      plan_.texts.emplace_back("model.safetensors.index.json", json.dump(2) + "\n");
+      plan_.texts.emplace_back("model.safetensors.index.json", json_text(json, {.indent = 2}) + "\n");
     }
   }
 

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "base/json.h"
 
 namespace hadal {
 
@@ -17,7 +18,7 @@ bool HfFields::has(const char* key) const {
 }
 
 std::string HfFields::shown(const char* key) const {
-  std::string value = object_.at(key).dump(-1, ' ', false, ordered_json::error_handler_t::replace);
+  std::string value = json_text(object_.at(key), {.lossy = true});
   if (value.size() > 120) value.replace(117, std::string::npos, "...");
   return fmt::format("{}: {}{} = {}", where_, path_, key, value);
 }

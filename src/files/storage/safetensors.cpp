@@ -29,12 +29,12 @@ constexpr DType kDTypes[] = {DType::f64, DType::f32, DType::bf16, DType::f16,   
 int64_t size_value(const std::filesystem::path& path, const Json& value, const std::string& what) {
   const bool whole = value.is_number_unsigned() ? value.get<uint64_t>() <= uint64_t(INT64_MAX)
                                                 : value.is_number_integer() && value.get<int64_t>() >= 0;
-  if (!whole) corrupt(path, fmt::format("{} is {}, wanted a whole number from 0 to 2^63-1", what, value.dump()));
+  if (!whole) corrupt(path, fmt::format("{} is {}, wanted a whole number from 0 to 2^63-1", what, json_text(value)));
   return value.get<int64_t>();
 }
 
 DType parse_dtype(const std::filesystem::path& path, const std::string& name, const Json& value) {
-  if (!value.is_string()) corrupt(path, fmt::format("dtype of '{}' is {}, wanted a string", name, value.dump()));
+  if (!value.is_string()) corrupt(path, fmt::format("dtype of '{}' is {}, wanted a string", name, json_text(value)));
   const std::string text = value.get<std::string>();
   std::string known;
   for (DType dtype : kDTypes) {
@@ -86,7 +86,7 @@ std::string header_text(const std::vector<SafetensorsEntry>& entries, const Safe
   for (const SafetensorsEntry& entry : entries)
     header[entry.name] = {
         {"dtype", dtype_name(entry.dtype)}, {"shape", entry.shape}, {"data_offsets", {entry.begin, entry.end}}};
-  std::string text = header.dump();
+  std::string text = json_text(header);
   text.resize((text.size() + 7) / 8 * 8, ' ');
   return text;
 }
@@ -116,7 +116,7 @@ void SafetensorsReader::parse(std::string_view header, uint64_t data_bytes) {
     }
     if (!value.is_object()) corrupt(path_, "__metadata__ is not an object");
     for (const auto& [key, text] : value.items()) {
-      if (!text.is_string()) corrupt(path_, fmt::format("metadata '{}' is {}, wanted a string", key, text.dump()));
+      if (!text.is_string()) corrupt(path_, fmt::format("metadata '{}' is {}, wanted a string", key, json_text(text)));
       metadata_[key] = text.get<std::string>();
     }
   }

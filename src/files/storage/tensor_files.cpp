@@ -26,7 +26,7 @@ void check_shard_name(const std::string& name, const std::string& tensor, const 
   check(plain, ErrorKind::corrupt,
         "{}: tensor '{}' is said to be in {}; a shard must be a file of the index's own directory, named without a "
         "path",
-        where, tensor, nlohmann::json(name).dump(-1, ' ', true, nlohmann::json::error_handler_t::replace));
+        where, tensor, json_text(nlohmann::json(name), {.ascii = true, .lossy = true}));
 }
 
 // Hugging Face's download cache keeps files as MODEL/snapshots/REVISION/x -> ../../blobs/HASH: the one place outside of
@@ -59,7 +59,7 @@ SafetensorsIndex parse_safetensors_index(std::string_view text, const std::strin
   auto& map = index.weight_map;
   for (const auto& [tensor, shard] : json["weight_map"].items()) {
     check(shard.is_string(), ErrorKind::corrupt, "{}: the shard of tensor '{}' is {}, wanted a string", where, tensor,
-          shard.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+          json_text(shard, {.lossy = true}));
     check_shard_name(shard.get<std::string>(), tensor, where);
     map[tensor] = shard.get<std::string>();
   }
@@ -71,7 +71,7 @@ SafetensorsIndex parse_safetensors_index(std::string_view text, const std::strin
   if (!metadata.contains("total_size")) return index;
   check(metadata["total_size"].is_number() && metadata["total_size"].get<double>() >= 0, ErrorKind::corrupt,
         "{}: not a valid safetensors index: total_size is {}, wanted a number of bytes", where,
-        metadata["total_size"].dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+        json_text(metadata["total_size"], {.lossy = true}));
   index.total_size = metadata["total_size"].get<double>();
   return index;
 }

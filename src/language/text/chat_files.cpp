@@ -21,7 +21,7 @@ void add_tokens(const Json& object, const fs::path& path, std::map<std::string, 
       continue;  // add_bos_token and its like are flags
     const Json* text = value.is_object() && value.contains("content") ? &value["content"] : &value;
     check(text->is_string(), ErrorKind::corrupt, "'{}': \"{}\" is {}, not a token", path.string(), name,
-          value.dump().substr(0, 100));
+          json_text(value).substr(0, 100));
     tokens.emplace(name, text->get<std::string>());
   }
 }

@@ -16,7 +16,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 [[noreturn]] void wrong(const std::string& key, const Json& value, const std::string& right) {
-  fail(ErrorKind::corrupt, "generation_config.json: \"{}\" is {}, not {}", key, value.dump().substr(0, 100), right);
+  fail(ErrorKind::corrupt, "generation_config.json: \"{}\" is {}, not {}", key, json_text(value).substr(0, 100), right);
 }
 
 int64_t whole(const std::string& key, const Json& value, int64_t least, int64_t most) {

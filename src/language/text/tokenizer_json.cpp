@@ -20,7 +20,7 @@ bool absent(const Json& object, const char* key) { return !object.contains(key) 
 bool flag(const Json& object, const char* key, bool otherwise) {
   if (absent(object, key)) return otherwise;
   check(object[key].is_boolean(), ErrorKind::corrupt, "tokenizer.json: \"{}\" is {}, not true or false", key,
-        object[key].dump());
+        json_text(object[key]));
   return object[key];
 }
 
@@ -36,10 +36,10 @@ std::string text_of(const Json& object, const char* key) {
 
 int32_t id_of(const Json& value, const std::string& token) {
   check(value.is_number_integer(), ErrorKind::corrupt, "tokenizer.json: the id of token '{}' is {}, not a whole number",
-        token, value.dump());
+        token, json_text(value));
   const bool in_range = value.is_number_unsigned() ? value.get<uint64_t>() < uint64_t(BpeModel::kMostTokens) : false;
-  check(in_range, ErrorKind::corrupt, "tokenizer.json: the id {} of token '{}' is not in 0 .. {}", value.dump(), token,
-        BpeModel::kMostTokens - 1);
+  check(in_range, ErrorKind::corrupt, "tokenizer.json: the id {} of token '{}' is not in 0 .. {}", json_text(value),
+        token, BpeModel::kMostTokens - 1);
   return value.get<int32_t>();
 }
 
@@ -92,17 +92,17 @@ bool has_byte_level(const Json& part) {
 void refuse_other_kinds(const Json& json, const Json& model) {
   const std::string type = absent(model, "type") && model.contains("merges") ? "BPE" : text_of(model, "type");
   if (type != "BPE") refuse("a model of type " + type);
-  if (!absent(model, "dropout") && model["dropout"] != 0.0) refuse("model.dropout = " + model["dropout"].dump());
+  if (!absent(model, "dropout") && model["dropout"] != 0.0) refuse("model.dropout = " + json_text(model["dropout"]));
   // An unk_token is for characters without a token; there are none (all 256 bytes are asked for).
   for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix"}) {
-    if (!absent(model, key) && model[key] != "") refuse(std::string("model.") + key + " = " + model[key].dump());
+    if (!absent(model, key) && model[key] != "") refuse(std::string("model.") + key + " = " + json_text(model[key]));
   }
   if (flag(model, "byte_fallback", false)) refuse("model.byte_fallback");
   if (!absent(json, "normalizer")) {
     const Json& normalizer = json["normalizer"];
     const bool empty = normalizer.is_object() && normalizer.value("type", "") == "Sequence" &&
                        normalizer.value("normalizers", Json::array()).empty();
-    if (!empty) refuse("the normalizer " + normalizer.dump());
+    if (!empty) refuse("the normalizer " + json_text(normalizer));
   }
   if (!has_byte_level(json.value("pre_tokenizer", Json()))) refuse("a pre-tokenizer without ByteLevel");
   if (!has_byte_level(json.value("decoder", Json()))) refuse("a decoder other than ByteLevel");
@@ -189,7 +189,7 @@ void read_merges(const Json& model, const Ids& ids, TokenizerFile& file) {
       right = text.substr(gap + 1);
     } else {
       const bool pair = entry.is_array() && entry.size() == 2 && entry[0].is_string() && entry[1].is_string();
-      check(pair, ErrorKind::corrupt, "tokenizer.json: merge {} is {}, not two tokens", number, entry.dump());
+      check(pair, ErrorKind::corrupt, "tokenizer.json: merge {} is {}, not two tokens", number, json_text(entry));
       left = entry[0];
       right = entry[1];
     }
@@ -221,7 +221,8 @@ void read_template(const Json& part, TokenizerFile& file) {
       continue;
     }
     check(item.is_object() && item.contains("SpecialToken"), ErrorKind::corrupt,
-          "tokenizer.json: \"single\" of TemplateProcessing holds {}, neither Sequence nor SpecialToken", item.dump());
+          "tokenizer.json: \"single\" of TemplateProcessing holds {}, neither Sequence nor SpecialToken",
+          json_text(item));
     const std::string name = text_of(item["SpecialToken"], "id");
     const Json& known = part["special_tokens"];
     check(
@@ -253,7 +254,7 @@ void read_post_processor(const Json& part, TokenizerFile& file) {
   }
 }
 
-std::string json_text(std::string_view text) { return Json(text).dump(); }
+std::string quoted_text(std::string_view text) { return json_text(Json(text)); }
 
 Json split_json(const std::string& expression) {
   return {{"type", "Split"}, {"pattern", {{"Regex", expression}}}, {"behavior", "Isolated"}, {"invert", false}};
@@ -294,12 +295,12 @@ TokenizerNames read_tokenizer_config(const std::string& text) {
     if (json[key].is_object() && json[key].contains("content") && json[key]["content"].is_string()) {
       return json[key]["content"].get<std::string>();
     }
-    fail(ErrorKind::corrupt, "tokenizer_config.json: \"{}\" is {}, not the name of a token", key, json[key].dump());
+    fail(ErrorKind::corrupt, "tokenizer_config.json: \"{}\" is {}, not the name of a token", key, json_text(json[key]));
   };
   auto flag_of = [&](const char* key) -> std::optional<bool> {
     if (absent(json, key)) return std::nullopt;
     check(json[key].is_boolean(), ErrorKind::corrupt, "tokenizer_config.json: \"{}\" is {}, not true or false", key,
-          json[key].dump());
+          json_text(json[key]));
     return json[key].get<bool>();
   };
   return {name("bos_token"), name("eos_token"), name("pad_token"), flag_of("add_bos_token"), flag_of("add_eos_token")};
@@ -312,14 +313,15 @@ std::string write_tokenizer_json(const TokenizerFile& file) {
     out += fmt::format(
         "{}\n{{\"id\": {}, \"content\": {}, \"single_word\": false, \"lstrip\": false, \"rstrip\": false, "
         "\"normalized\": {}, \"special\": {}}}",
-        i ? "," : "", token.id, json_text(token.content), token.normalized, token.special);
+        i ? "," : "", token.id, quoted_text(token.content), token.normalized, token.special);
   }
   Json splits = Json::array();
   for (const std::string& expression : file.splits) splits.push_back(split_json(expression));
   splits.push_back(byte_level_json(false, false));
   const Json pre_tokenizer = {{"type", "Sequence"}, {"pretokenizers", splits}};
   out += fmt::format("\n],\n\"normalizer\": null,\n\"pre_tokenizer\": {},\n\"post_processor\": {},\n\"decoder\": {},\n",
-                     pre_tokenizer.dump(), byte_level_json(true, true).dump(), byte_level_json(true, true).dump());
+                     json_text(pre_tokenizer), json_text(byte_level_json(true, true)),
+                     json_text(byte_level_json(true, true)));
   out +=
       "\"model\": {\n\"type\": \"BPE\", \"dropout\": null, \"unk_token\": null, \"continuing_subword_prefix\": null, "
       "\"end_of_word_suffix\": null, \"fuse_unk\": false, \"byte_fallback\": false, \"ignore_merges\": ";
@@ -330,13 +332,13 @@ std::string write_tokenizer_json(const TokenizerFile& file) {
   const auto last = size_t(std::find(added.rbegin(), added.rend(), 0).base() - added.begin());
   for (size_t id = 0; id < last; ++id) {
     const std::string spelling = added[id] ? file.tokens[id] : byte_alphabet().write(file.tokens[id]);
-    out += fmt::format("{}\n{}: {}", id ? "," : "", json_text(spelling), id);
+    out += fmt::format("{}\n{}: {}", id ? "," : "", quoted_text(spelling), id);
   }
   out += "\n},\n\"merges\": [";
   for (size_t i = 0; i < file.merges.size(); ++i) {
     const std::string left = byte_alphabet().write(file.tokens[file.merges[i].left]);
     const std::string right = byte_alphabet().write(file.tokens[file.merges[i].right]);
-    out += fmt::format("{}\n{}", i ? "," : "", json_text(left + " " + right));
+    out += fmt::format("{}\n{}", i ? "," : "", quoted_text(left + " " + right));
   }
   return out + "\n]\n}\n}\n";
 }
@@ -349,7 +351,7 @@ std::string write_tokenizer_config() {
                      {"add_bos_token", false},
                      {"add_eos_token", false},
                      {"clean_up_tokenization_spaces", false}};
-  return json.dump(2) + "\n";
+  return json_text(json, {.indent = 2}) + "\n";
 }
 
 }  // namespace hadal

@@ -65,6 +65,14 @@ Json read_json(const std::filesystem::path& file, const JsonRules& rules) {
   return parse_json<Json>(read_file(file), file.string(), rules);
 }
 
+template <class Json>
+std::string json_text(const Json& json, const JsonStyle& style) {
+  using Handler = typename Json::error_handler_t;
+  return json.dump(style.indent, ' ', style.ascii, style.lossy ? Handler::replace : Handler::strict);
+}
+
+template std::string json_text(const nlohmann::json&, const JsonStyle&);
+template std::string json_text(const nlohmann::ordered_json&, const JsonStyle&);
 template nlohmann::json parse_json(std::string_view, const std::string&, const JsonRules&);
 template nlohmann::ordered_json parse_json(std::string_view, const std::string&, const JsonRules&);
 template nlohmann::json read_json(const std::filesystem::path&, const JsonRules&);

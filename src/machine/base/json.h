@@ -1,4 +1,6 @@
-// JSON from outside (files, users, other programs): one way to read it, and one outcome when it is not as it should be.
+// JSON from outside (files, users, other programs): one way to read it, and one outcome when it is not as it should be;
+// and one way to write it. The library's parser and printer are compiled here alone: in every file that needs them they
+// would take seconds.
 #pragma once
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -23,6 +25,16 @@ Json parse_json(std::string_view text, const std::string& origin, const JsonRule
 
 template <class Json = nlohmann::json>
 Json read_json(const std::filesystem::path& file, const JsonRules& rules = {});
+
+struct JsonStyle {
+  int indent = -1;     // spaces per level; -1: all on one line
+  bool ascii = false;  // all beyond ASCII as escapes
+  bool lossy = false;  // what is no UTF-8 in a string becomes U+FFFD, for people and logs, instead of being refused
+};
+
+// A value as JSON text. Throws Json::type_error where a string is no UTF-8 and the style is not lossy.
+template <class Json>
+std::string json_text(const Json& json, const JsonStyle& style = {});
 
 // Whether JSON text nests arrays and objects deeper than this. Printing and comparing such values calls itself once per
 // level: text from outside is asked this before it is parsed.

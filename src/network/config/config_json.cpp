@@ -25,7 +25,7 @@ struct Reader {
   void read(T& value, const ordered_json& json, const std::string& path) const {
     auto wrong = [&](const std::string& what) {
       fail(ErrorKind::invalid, "{}: {} = {} must be {}", origin, path.empty() ? "the document" : path,
-           json.dump(-1, ' ', false, ordered_json::error_handler_t::replace), what);
+           json_text(json, {.lossy = true}), what);
     };
     if constexpr (Struct<T>) {
       if (!json.is_object()) wrong("a table of keys");
@@ -95,10 +95,10 @@ struct Reader {
 ordered_json utf8(const std::string& text) {
   ordered_json json(text);
   try {
-    json.dump();
+    json_text(json);
   } catch (const ordered_json::type_error&) {
     fail(ErrorKind::invalid, "'{}' is not valid UTF-8; texts and paths of a configuration must be",
-         json.dump(-1, ' ', true, ordered_json::error_handler_t::replace));
+         json_text(json, {.ascii = true, .lossy = true}));
   }
   return json;
 }
@@ -133,8 +133,10 @@ Config config_from_tree(const ordered_json& tree, const std::string& origin) {
   return config;
 }
 
-std::string config_to_json(const Config& config) { return config_to_tree(config).dump(2); }
-std::string model_config_to_json(const ModelConfig& config) { return model_config_to_tree(config).dump(2); }
+std::string config_to_json(const Config& config) { return json_text(config_to_tree(config), {.indent = 2}); }
+std::string model_config_to_json(const ModelConfig& config) {
+  return json_text(model_config_to_tree(config), {.indent = 2});
+}
 
 Config config_from_json(const std::string& text, const std::string& origin) {
   return config_from_tree(parse_json<ordered_json>(text, origin), origin);

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/json.h"
 #include "base/text_format.h"
 #include "config/config_io.h"
 #include "config/config_json.h"
@@ -105,11 +106,11 @@ std::string toml_value(const ordered_json& value) {
     return text + "]";
   }
   if (value.is_string()) {  // JSON's escapes are TOML's, but for DEL, which TOML wants escaped
-    std::string text = value.dump(), out;
+    std::string text = json_text(value), out;
     for (char c : text) out += c == 0x7f ? std::string("\\u007F") : std::string(1, c);
     return out;
   }
-  return value.dump();
+  return json_text(value);
 }
 
 void write_toml(const ordered_json& table, const std::string& path, std::string& out) {
@@ -137,9 +138,9 @@ void help_of(const T& value, const std::string& path, const std::string& section
       if constexpr (is_vector_v<Field>)
         shown = "[]";
       else if constexpr (NamedEnum<Field>)
-        shown = ordered_json(enum_name(field)).dump();
+        shown = json_text(ordered_json(enum_name(field)));
       else
-        shown = ordered_json(field).dump();
+        shown = json_text(ordered_json(field));
       out += fmt::format("  {:<28} {:<14} {}\n", full, shown, help);
       if constexpr (is_vector_v<Field>) {
         if constexpr (Struct<typename Field::value_type>)
@@ -156,7 +157,7 @@ void differences(const ordered_json& a, const ordered_json& b, const std::string
                   path.empty() ? item.key() : path + "." + item.key(), out);
     }
   } else if (a != b) {
-    out.push_back(fmt::format("{}: {} -> {}", path, a.dump(), b.dump()));
+    out.push_back(fmt::format("{}: {} -> {}", path, json_text(a), json_text(b)));
   }
 }
 

@@ -41,7 +41,7 @@ std::vector<int32_t> fim_prompt(const Tokenizer& tokenizer, const std::string& p
 }
 
 ChatInputs chat_of(const std::string& message) {
-  return {.messages = Json::array({{{"role", "user"}, {"content", message}}}).dump()};
+  return {.messages = json_text(Json::array({{{"role", "user"}, {"content", message}}}))};
 }
 
 ChatInputs chat_from_json(const std::string& text, const std::string& where) {
@@ -52,13 +52,13 @@ ChatInputs chat_from_json(const std::string& text, const std::string& where) {
         "\"messages\"",
         where);
   ChatInputs inputs;
-  inputs.messages = (object ? json["messages"] : json).dump();
+  inputs.messages = json_text(object ? json["messages"] : json);
   if (!object) return inputs;
   Json rest = json;
   for (const char* known : {"messages", "tools", "documents"}) rest.erase(known);
-  if (json.contains("tools")) inputs.tools = json["tools"].dump();
-  if (json.contains("documents")) inputs.documents = json["documents"].dump();
-  inputs.variables = rest.dump();
+  if (json.contains("tools")) inputs.tools = json_text(json["tools"]);
+  if (json.contains("documents")) inputs.documents = json_text(json["documents"]);
+  inputs.variables = json_text(rest);
   return inputs;
 }
 

@@ -20,7 +20,7 @@ std::vector<int32_t> read_ids(const Json& json, const std::string& where, int64_
   std::vector<int32_t> tokens;
   for (const auto& id : json["tokens"]) {
     check(id.is_number_integer() && id.get<int64_t>() >= 0 && id.get<int64_t>() < vocabulary, ErrorKind::invalid,
-          "{}: token id {} must be a whole number in 0 .. {}", where, id.dump(), vocabulary - 1);
+          "{}: token id {} must be a whole number in 0 .. {}", where, json_text(id), vocabulary - 1);
     tokens.push_back(id.get<int32_t>());
   }
   return tokens;

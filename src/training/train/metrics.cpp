@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/json.h"
 
 namespace hadal {
 
@@ -16,8 +17,11 @@ std::vector<ordered_json> read_metrics(const std::filesystem::path& path) {
   std::istringstream text(read_file(path));
   std::string line;
   while (std::getline(text, line)) {
-    auto json = ordered_json::parse(line, nullptr, false);
-    if (json.is_object() && json.contains("kind") && json["kind"].is_string()) lines.push_back(std::move(json));
+    try {
+      auto json = parse_json<ordered_json>(line, path.string());
+      if (json.is_object() && json.contains("kind") && json["kind"].is_string()) lines.push_back(std::move(json));
+    } catch (const Error&) {  // torn when a run was killed
+    }
   }
   return lines;
 }
@@ -29,7 +33,7 @@ MetricsWriter::MetricsWriter(const std::filesystem::path& path, int64_t last_ste
       const int64_t step = line.contains("step") && line["step"].is_number_integer() ? line["step"].get<int64_t>() : 0;
       if (step > last_step) continue;
       kept_.insert(mark(line));
-      kept += line.dump(-1, ' ', false, ordered_json::error_handler_t::replace) + "\n";
+      kept += json_text(line, {.lossy = true}) + "\n";
     }
     atomic_write(path, kept);
   }
@@ -48,12 +52,12 @@ std::string MetricsWriter::mark(const ordered_json& line) {
   for (const char* name : {"kind", "step", "final", "prompt", "text"}) {
     if (line.contains(name)) key[name] = line[name];
   }
-  return key.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
+  return json_text(key, {.lossy = true});
 }
 
 void MetricsWriter::write(const ordered_json& line) {
   if (const auto key = mark(line); !key.empty() && kept_.count(key)) return;
-  const std::string text = line.dump(-1, ' ', false, ordered_json::error_handler_t::replace) + "\n";
+  const std::string text = json_text(line, {.lossy = true}) + "\n";
   // After a failure the last line may be torn: a new one begins, so that only that line is lost.
   const bool whole = !failed_ || std::fputc('\n', file_) != EOF;
   if (!whole || std::fwrite(text.data(), 1, text.size(), file_) != text.size() || std::fflush(file_) != 0) {

@@ -17,18 +17,18 @@ std::string TrainState::to_json() const {
                        {"tokens", tokens},
                        {"skipped_in_row", skipped_in_row},
                        {"smoothed_loss", smoothed_loss}};
-  json["cursor"] = ordered_json::parse(cursor.to_json());
-  return json.dump(1);
+  json["cursor"] = parse_json<ordered_json>(cursor.to_json(), "the cursor");
+  return json_text(json, {.indent = 1});
 }
 
 TrainState TrainState::from_json(const std::string& text, const std::string& origin) {
   const auto json = parse_json<ordered_json>(text, origin, {.levels = 16});
   try {
     check(json.at("format") == "hadal-state-1", ErrorKind::corrupt, "{}: format '{}' is not hadal-state-1", origin,
-          json.at("format").dump());
+          json_text(json.at("format")));
     for (const char* name : {"step", "updates", "tokens", "skipped_in_row"})
       check(json.at(name).is_number_integer(), ErrorKind::corrupt, "{}: {} is {}, wanted an integer", origin, name,
-            json.at(name).dump());
+            json_text(json.at(name)));
     TrainState state;
     state.step = json.at("step").get<int64_t>();
     state.updates = json.at("updates").get<int64_t>();
@@ -39,7 +39,7 @@ TrainState TrainState::from_json(const std::string& text, const std::string& ori
               state.skipped_in_row >= 0,
           ErrorKind::corrupt, "{}: {} steps, {} updates, {} tokens and {} skipped cannot be", origin, state.step,
           state.updates, state.tokens, state.skipped_in_row);
-    state.cursor = data::Cursor::from_json(json.at("cursor").dump());
+    state.cursor = data::Cursor::from_json(json_text(json.at("cursor")));
     return state;
   } catch (const ordered_json::exception& error) {
     fail(ErrorKind::corrupt, "{}: {}", origin, error.what());

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/interrupt.h"
+#include "base/json.h"
 #include "exchange/export_fixture.h"
 #include "exchange/export_stream.h"
 #include "storage/gguf_file.h"
@@ -74,7 +75,7 @@ TEST_F(ExportTest, Fp8KeepsGateNormsEmbeddingHeadAndProjectionHigh) {
     EXPECT_EQ(out.entry(layer + name + "_scale_inv").dtype, DType::f32) << name;
   }
   EXPECT_EQ(out.entry("model.layers.0.mlp.gate_proj.weight_scale_inv").shape, (Shape{2, 1}));  // 150 rows
-  const auto config = nlohmann::json::parse(read_file(root_ / "out" / "config.json"));
+  const auto config = read_json(root_ / "out" / "config.json");
   EXPECT_EQ(config["quantization_config"]["quant_method"], "fp8");
   EXPECT_EQ(config["dtype"], "bfloat16");
 }
@@ -82,7 +83,7 @@ TEST_F(ExportTest, Fp8KeepsGateNormsEmbeddingHeadAndProjectionHigh) {
 TEST_F(ExportTest, ShardsHoldWhatTheIndexSaysAndKeepCodesWithTheirScales) {
   const auto from = source();
   run(from, hf(from, "fp8", 20000), "out");
-  const auto index = nlohmann::json::parse(read_file(root_ / "out" / "model.safetensors.index.json"));
+  const auto index = read_json(root_ / "out" / "model.safetensors.index.json");
   uint64_t total = 0;
   size_t tensors = 0;
   const auto files = contents("out");

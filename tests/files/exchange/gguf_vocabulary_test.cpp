@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "base/files.h"
+#include "base/json.h"
 #include "base/testing.h"
 #include "text/tokenizer_json_testing.h"
 
@@ -46,10 +47,11 @@ TEST(GgufVocabulary, TakesTheDefaultChatTemplateInEveryFormThatADirectoryMayHave
 TEST(GgufVocabulary, AddsBosWhereTheTokenizerDoesByItsConfigOrItsTemplate) {
   const TempDir directory;
   auto json = small_json();  // "<end>" is its token 258
-  json["post_processor"] = testing::Json::parse(
+  json["post_processor"] = parse_json<testing::Json>(
       R"({"type": "TemplateProcessing",
       "single": [{"SpecialToken": {"id": "<end>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
-      "special_tokens": {"<end>": {"ids": [258]}}})");
+      "special_tokens": {"<end>": {"ids": [258]}}})",
+      "post_processor");
   const auto vocabulary = [&](const std::string& config) {
     atomic_write(directory / "tokenizer_config.json", config);
     Notices notices;

@@ -10,6 +10,7 @@
 
 #include "arch/arch.h"
 #include "base/files.h"
+#include "base/json.h"
 #include "exchange/hf_config.h"
 #include "exchange/hf_testing.h"
 
@@ -36,7 +37,7 @@ class HfConfigPeer : public ::testing::Test {
   std::vector<Json> said() const {
     std::vector<Json> lines;
     std::ifstream file(directory_ + "/said.jsonl");
-    for (std::string line; std::getline(file, line);) lines.push_back(Json::parse(line));
+    for (std::string line; std::getline(file, line);) lines.push_back(parse_json<Json>(line, "a line"));
     return lines;
   }
 

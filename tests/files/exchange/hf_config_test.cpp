@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/expect_error.h"
 #include "base/files.h"
+#include "base/json.h"
 #include "config/config_io.h"
 #include "exchange/hf_config.h"
 #include "exchange/hf_testing.h"
@@ -75,9 +76,9 @@ TEST(HfConfig, ReadsV2LiteWithoutQueryLatentAndGreedy) {
   EXPECT_EQ(config.model.n_groups, 1);
   EXPECT_EQ(config.model.score_function, ScoreFunction::softmax);
   EXPECT_DOUBLE_EQ(config.model.routed_scale, 1.0);
-  Json greedy_with_groups = Json::parse(hf_seed("deepseek_v2_lite"));
+  Json greedy_with_groups = parse_json<Json>(hf_seed("deepseek_v2_lite"), "deepseek_v2_lite");
   greedy_with_groups["n_group"] = 8;  // "greedy" does not look at groups
-  EXPECT_EQ(hf_config_from_json(greedy_with_groups.dump(), "x").model.n_groups, 1);
+  EXPECT_EQ(hf_config_from_json(json_text(greedy_with_groups), "x").model.n_groups, 1);
 }
 
 TEST(HfConfig, ReadsMoonlightAndKeepsTheLatentNormsEpsilon) {
@@ -125,10 +126,10 @@ Json yarn(std::initializer_list<std::pair<const char*, Json>> more) {
 }
 
 HfConfig with_rope(const Json& rope) {
-  Json json = Json::parse(hf_seed("transformers_v3"));
+  Json json = parse_json<Json>(hf_seed("transformers_v3"), "transformers_v3");
   json.erase("rope_parameters");
   json["rope_scaling"] = rope;
-  return hf_config_from_json(json.dump(), "config.json");
+  return hf_config_from_json(json_text(json), "config.json");
 }
 
 TEST(HfConfig, AbsentMscaleMeansWhatTheReleasedCodeDoes) {
@@ -158,10 +159,10 @@ TEST(HfConfig, SaysWhatItDoesNotUse) {
 }
 
 TEST(HfConfig, ATailOfDenseLayersBeyondTheModelIsSaid) {
-  Json json = Json::parse(hf_seed("moonlight"));
+  Json json = parse_json<Json>(hf_seed("moonlight"), "moonlight");
   json["first_k_dense_replace"] = 28;
   json["eos_token_id"] = 163840;
-  const HfConfig config = hf_config_from_json(json.dump(), "x");
+  const HfConfig config = hf_config_from_json(json_text(json), "x");
   EXPECT_EQ(config.model.n_dense_layers, 27);
   EXPECT_EQ(config.notices.size(), 2u);
 }
@@ -288,10 +289,10 @@ const BadCase kBad[] = {
 
 TEST(HfConfig, RefusesWhatIsWrongByNameValueAndRightOne) {
   for (const auto& bad : kBad) {
-    Json json = Json::parse(hf_seed(bad.seed));
-    json.merge_patch(Json::parse(bad.change));
+    Json json = parse_json<Json>(hf_seed(bad.seed), bad.seed);
+    json.merge_patch(parse_json<Json>(bad.change, "the change"));
     try {
-      hf_config_from_json(json.dump(), "model/config.json");
+      hf_config_from_json(json_text(json), "model/config.json");
       ADD_FAILURE() << "accepted " << bad.change;
     } catch (const Error& error) {
       const std::string message = error.what();

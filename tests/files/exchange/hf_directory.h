@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/json.h"
 #include "base/random.h"
 #include "exchange/model_directory.h"
 
@@ -83,7 +84,7 @@ class HfDirectory : public ::testing::Test {
     index_["metadata"]["total_size"] = bytes;
     write_index();
   }
-  void write_index() { atomic_write(root_ / "model.safetensors.index.json", index_.dump(1)); }
+  void write_index() { atomic_write(root_ / "model.safetensors.index.json", json_text(index_, {.indent = 1})); }
   static std::string shard_name(int shard) { return "model-" + std::to_string(shard) + ".safetensors"; }
 
   // The Error that opening ends with has this kind, and names all of `parts`.

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "base/json.h"
 #include "base/testing.h"
 #include "jinja/chat_template.h"
 
@@ -26,7 +27,7 @@ inline std::vector<Json> peer_cases(const std::string& arguments) {
   EXPECT_EQ(std::system(command.c_str()), 0) << command;
   std::vector<Json> cases;
   std::ifstream file(out);
-  for (std::string line; std::getline(file, line);) cases.push_back(Json::parse(line));
+  for (std::string line; std::getline(file, line);) cases.push_back(parse_json<Json>(line, "a line"));
   return cases;
 }
 
@@ -37,13 +38,13 @@ inline std::map<std::string, std::string> special_tokens(const Json& one) {
 }
 
 inline std::string or_empty(const Json& object, const char* key) {
-  return object.contains(key) && !object[key].is_null() ? object[key].dump() : "";
+  return object.contains(key) && !object[key].is_null() ? json_text(object[key]) : "";
 }
 
 inline ChatInputs inputs_of(const Json& one) {
   const Json& given = one["inputs"];
   ChatInputs inputs;
-  inputs.messages = given["messages"].dump();
+  inputs.messages = json_text(given["messages"]);
   inputs.tools = or_empty(given, "tools");
   inputs.documents = or_empty(given, "documents");
   inputs.variables = or_empty(given, "variables");

@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "jinja/chat_cases.h"
 
 namespace hadal {
@@ -20,7 +21,7 @@ std::optional<std::string> our_text(const Json& one, std::string& why) {
   try {
     const ChatTemplate chat = ChatTemplate::parse(one["source"].get<std::string>(), special_tokens(one));
     return chat_text(one.contains("inputs") ? chat.render(inputs_of(one))
-                                            : chat.render_variables(one["variables"].dump(), one["clock"]));
+                                            : chat.render_variables(json_text(one["variables"]), one["clock"]));
   } catch (const Error& e) {
     why = e.what();
     return std::nullopt;
@@ -33,7 +34,7 @@ std::string first_difference(const std::string& ours, const std::string& theirs)
   std::string x, y;
   while (true) {
     const bool more = bool(std::getline(a, x)), also = bool(std::getline(b, y));
-    if (x != y || !more || !also) return "ours:   " + Json(x).dump() + "\ntheirs: " + Json(y).dump();
+    if (x != y || !more || !also) return "ours:   " + json_text(Json(x)) + "\ntheirs: " + json_text(Json(y));
   }
 }
 
@@ -46,7 +47,7 @@ int expect_equal_texts(const std::vector<Json>& cases) {
     const auto theirs = one["text"].is_null() ? std::nullopt : std::optional(one["text"].get<std::string>());
     texts += theirs.has_value();
     if (ours == theirs) continue;
-    ADD_FAILURE() << one["name"] << "\nsource: " << one["source"].dump() << "\n"
+    ADD_FAILURE() << one["name"] << "\nsource: " << json_text(one["source"]) << "\n"
                   << first_difference(ours ? *ours : "error: " + why, theirs ? *theirs : "error");
     if (++shown == 25) break;
   }

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/files.h"
+#include "base/json.h"
 #include "base/thread_pool.h"
 #include "text/text_testing.h"
 
@@ -29,7 +30,7 @@ std::vector<std::vector<Item>> read_lists(const std::string& path) {
 }
 
 inline std::string shown(std::string_view text) {
-  return nlohmann::json(std::string(text)).dump(-1, ' ', true, nlohmann::json::error_handler_t::replace).substr(0, 300);
+  return json_text(nlohmann::json(std::string(text)), {.ascii = true, .lossy = true}).substr(0, 300);
 }
 
 // The text around the first token that differs.
@@ -85,7 +86,7 @@ inline void same_ids_as_hugging_face(const std::string& kind, const std::string&
     const std::string random = random_bytes(seed, int64_t(seed) * 700);
     ASSERT_TRUE(tokenizer.decode(tokenizer.encode(random)) == random) << seed;
   }
-  const auto around = nlohmann::json::parse(read_file(directory / "template.json"));
+  const auto around = read_json(directory / "template.json");
   std::vector<int32_t> with(tokenizer.template_before().begin(), tokenizer.template_before().end());
   for (const int32_t id : around["without"]) with.push_back(id);
   with.insert(with.end(), tokenizer.template_after().begin(), tokenizer.template_after().end());

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/files.h"
+#include "base/json.h"
 #include "text/text_testing.h"
 #include "text/tokenizer.h"
 #include "text/tokenizer_json_testing.h"
@@ -34,7 +35,7 @@ TEST(TokenizerFile, ReadsBothSpellingsOfMerges) {
 
 TEST(TokenizerFile, SavesWhatItLoadedByteForByte) {
   TempDir directory;
-  const std::string text = small_json().dump(3),
+  const std::string text = json_text(small_json(), {.indent = 3}),
                     config = "{ \"eos_token\": {\"content\": \"<end>\"}, \"other\": [1, 2] }";
   const Tokenizer first = Tokenizer::from_json_text(text, config);
   EXPECT_EQ(first.eos_id(), 258);
@@ -70,10 +71,11 @@ TEST(TokenizerFile, LeavesNoConfigOfAnotherTokenizerBehind) {
 TEST(TokenizerFile, ReadsThePreTokenizersOfOtherFamilies) {
   Json json = small_json();
   EXPECT_EQ(from(json).splits().size(), 1u);  // GPT-2's own expression
-  json["pre_tokenizer"] = Json::parse(R"({"type": "Sequence", "pretokenizers": [
+  json["pre_tokenizer"] = parse_json<Json>(R"({"type": "Sequence", "pretokenizers": [
       {"type": "Split", "pattern": {"String": "a.b"}, "behavior": "Isolated", "invert": false},
       {"type": "Digits", "individual_digits": true},
-      {"type": "ByteLevel", "add_prefix_space": false, "use_regex": false}]})");
+      {"type": "ByteLevel", "add_prefix_space": false, "use_regex": false}]})",
+                                           "pre_tokenizer");
   EXPECT_EQ(from(json).splits(), (std::vector<std::string>{"a\\.b", "\\p{N}"}));
 }
 
@@ -108,10 +110,11 @@ TEST(TokenizerFile, SaysWhatItsTemplatePutsAroundAText) {
   EXPECT_TRUE(from(json).template_before().empty() && from(json).template_after().empty());
   EXPECT_FALSE(from(json, R"({"bos_token": "<end>"})").adds_bos());
   json["post_processor"] =
-      Json::parse(R"({"type": "Sequence", "processors": [{"type": "ByteLevel"}, {"type": "TemplateProcessing",
+      parse_json<Json>(R"({"type": "Sequence", "processors": [{"type": "ByteLevel"}, {"type": "TemplateProcessing",
       "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}},
                  {"SpecialToken": {"id": "<t>", "type_id": 0}}],
-      "special_tokens": {"<s>": {"ids": [258]}, "<t>": {"ids": [7, 8]}}}]})");
+      "special_tokens": {"<s>": {"ids": [258]}, "<t>": {"ids": [7, 8]}}}]})",
+                       "post_processor");
   const Tokenizer tokenizer = from(json, R"({"bos_token": "<end>"})");
   EXPECT_EQ(std::vector<int32_t>(tokenizer.template_before().begin(), tokenizer.template_before().end()),
             (std::vector<int32_t>{258}));
@@ -122,7 +125,7 @@ TEST(TokenizerFile, SaysWhatItsTemplatePutsAroundAText) {
   EXPECT_FALSE(tokenizer.adds_eos());
   EXPECT_TRUE(from(json, R"({"eos_token": "<end>", "add_eos_token": true})").adds_eos());
   const std::string last(tokenizer.token_bytes(8));
-  EXPECT_TRUE(from(json, Json{{"eos_token", last}}.dump()).adds_eos());
+  EXPECT_TRUE(from(json, json_text(Json{{"eos_token", last}})).adds_eos());
   EXPECT_NE(error_of([&] { from(json, R"({"add_bos_token": 1})"); }).find("not true or false"), std::string::npos);
   EXPECT_EQ(tokens_of(tokenizer, "ab"), (Tokens{"ab"}));  // encode itself adds nothing
 }

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "base/json.h"
 #include "text/byte_alphabet.h"
 #include "text/tokenizer.h"
 
@@ -30,7 +31,7 @@ inline Json small_json() {
 }
 
 inline Tokenizer from(const Json& json, const std::string& config = "") {
-  return Tokenizer::from_json_text(json.dump(), config);
+  return Tokenizer::from_json_text(json_text(json), config);
 }
 
 }  // namespace hadal::testing

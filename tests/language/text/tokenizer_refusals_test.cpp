@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/files.h"
+#include "base/json.h"
 #include "text/text_testing.h"
 #include "text/tokenizer.h"
 #include "text/tokenizer_json_testing.h"
@@ -215,7 +216,7 @@ TEST(TokenizerFile, RefusesWhatItCannotHonourByName) {
 }
 
 TEST(TokenizerFile, RefusesTextOutsideOfUtf8) {
-  std::string text = small_json().dump();
+  std::string text = json_text(small_json());
   const size_t at = text.find("<end>");
   text[at] = char(0xFF);
   ErrorKind kind = ErrorKind::internal;

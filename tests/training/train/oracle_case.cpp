@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/json.h"
 #include "config/config_io.h"
 
 namespace hadal::oracle {
@@ -157,7 +158,7 @@ void compare_log_probs(const Exec& exec, const Case& test_case, Transformer& mod
 }  // namespace
 
 MicroBatch parse_batch(const std::string& text) {
-  const Json json = Json::parse(text);
+  const Json json = parse_json<Json>(text, "a batch");
   MicroBatch batch;
   batch.tokens = json["tokens"].get<std::vector<int32_t>>();
   batch.targets = json["targets"].get<std::vector<int32_t>>();
@@ -175,17 +176,17 @@ std::vector<MicroBatch> Case::micro_batches() const {
 }
 
 Case load_case(const std::filesystem::path& json_path) {
-  const Json json = Json::parse(read_file(json_path));
+  const Json json = read_json<Json>(json_path);
   Case c;
   c.name = json["name"], c.summary = json["summary"];
-  c.config = model_config_from_json(json["config"].dump(), json_path.string());
+  c.config = model_config_from_json(json_text(json["config"]), json_path.string());
   const Json& options = json["options"];
   c.options.attention_form = parse_enum<AttentionForm>("attention form", options["attention_form"].get<std::string>());
   c.options.recompute = parse_enum<Recompute>("recompute", options["recompute"].get<std::string>());
   c.options.loss_chunk_tokens = options["loss_chunk_tokens"];
   c.options.training = true;
   c.threads = options["threads"], c.split = options["split"];
-  c.batch = parse_batch(json["batch"].dump());
+  c.batch = parse_batch(json_text(json["batch"]));
   c.weights = {json["weights"]["main"], json["weights"]["mtp"].get<std::vector<double>>(), json["weights"]["balance"]};
   c.gamma = json["gamma"];
   c.expected = parse_expected(json["expect"]);

@@ -7,6 +7,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "train/oracle_case.h"
 
 namespace hadal::oracle {
@@ -91,8 +92,7 @@ TEST(OracleGrid, NoticesEverySeededFault) {
   run_python(fmt::format("generate.py '{}' --mutants", directory.path().string()));
   int n_mutants = 0;
   for (const auto& mutant : std::filesystem::directory_iterator(directory.path())) {
-    std::ifstream in(mutant.path() / "mutant.json");
-    const auto description = nlohmann::json::parse(in);
+    const auto description = read_json(mutant.path() / "mutant.json");
     Findings findings;
     for (const auto& file : case_files(mutant.path())) {
       std::vector<RouteReplay> routes;

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/json.h"
 #include "config/config_io.h"
 #include "model/block_pieces.h"
 #include "model/rope_cache.h"
@@ -42,8 +43,8 @@ class Trial {
 
   const Exec& exec() const { return owned_.exec; }
   const Json& facts() const { return json_["facts"]; }
-  ModelConfig config() const { return model_config_from_json(json_["config"].dump(), name_); }
-  MicroBatch batch() const { return parse_batch(json_["batch"].dump()); }
+  ModelConfig config() const { return model_config_from_json(json_text(json_["config"]), name_); }
+  MicroBatch batch() const { return parse_batch(json_text(json_["batch"])); }
   void label(const std::string& text) { label_ = text; }
   Parameter* parameter(const std::string& name) const {
     const auto found = parameters_.find(name);
@@ -62,7 +63,7 @@ class Trial {
   template <class T>
   void equal(const char* what, const T& ours, const Json& theirs) {
     if (Json(ours) != theirs)
-      wrong(fmt::format("{} differ: ours {}, oracle {}", what, Json(ours).dump(), theirs.dump()));
+      wrong(fmt::format("{} differ: ours {}, oracle {}", what, json_text(Json(ours)), json_text(theirs)));
   }
   void near(const char* what, double ours, double theirs) {
     if (!(std::abs(ours - theirs) <= 1e-10 * std::abs(theirs) + 1e-13))
@@ -360,7 +361,7 @@ LayerFindings compare_layers(const std::filesystem::path& directory) {
       {"mla", run_mla},       {"moe", run_moe},   {"block", run_block},         {"mtp", run_mtp}};
   const SafetensorsReader file(directory / "layers.safetensors");
   LayerFindings findings;
-  for (const Json& json : Json::parse(read_file(directory / "layers.json"))) {
+  for (const Json& json : read_json<Json>(directory / "layers.json")) {
     Trial trial(json, file, findings);
     ++findings.cases;
     runners.at(json["kind"])(trial);

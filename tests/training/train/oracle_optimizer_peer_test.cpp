@@ -8,6 +8,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "config/config_io.h"
 #include "optim/optimizer.h"
 #include "train/oracle_case.h"
@@ -20,9 +21,8 @@ using Json = nlohmann::json;
 class OptimizerCase {
  public:
   explicit OptimizerCase(const std::filesystem::path& directory) : tensors_(directory / "case.safetensors") {
-    std::ifstream in(directory / "case.json");
-    json_ = Json::parse(in);
-    config_ = model_config_from_json(json_["config"].dump(), directory.string());
+    json_ = read_json(directory / "case.json");
+    config_ = model_config_from_json(json_text(json_["config"]), directory.string());
     const Json& s = json_["settings"];
     settings_.beta1 = s["beta1"], settings_.beta2 = s["beta2"], settings_.eps = s["eps"];
     settings_.weight_decay = s["weight_decay"], settings_.clip = s["clip"], settings_.ema_decay = s["ema_decay"];
