@@ -9,6 +9,8 @@
 - no line has more than 120 columns: of these files, of scripts without a suffix, of CMakeLists.txt and Makefile
 - every file opens with a comment that says what it is; a .cpp whose room has a header of the same name may leave that
   to it, and the names of a test file's tests say it for it
+- JSON is parsed and printed by base/json.cpp alone: the library's own functions cost seconds in every file that calls
+  them
 
 usage: check_house.py [ROOT]
 """
@@ -210,6 +212,15 @@ def check_opening(name, text, headers):
         yield f"{name}:1: a file opens with a comment that says what it is"
 
 
+def check_json(name, text):
+    if pathlib.PurePath(name).suffix not in CPP or name.endswith("/base/json.cpp"):
+        return
+    for number, line in enumerate(blank_out(text).split("\n"), 1):
+        if found := re.search(r"json::parse\(|\.dump\(", line, re.I):
+            instead = "json_text" if "dump" in found.group(0) else "parse_json or read_json"
+            yield f"{name}:{number}: '{found.group(0)}' costs seconds to compile; {instead} of base/json.h does not"
+
+
 def check_tree(root):
     """(breaches, number of files looked at)"""
     cmake = (root / "CMakeLists.txt").read_text()
@@ -236,6 +247,7 @@ def check_tree(root):
             note_arrows(name, text, folders, arrows)
             breaches += check_lengths(name, text)
             breaches += check_opening(name, text, headers)
+            breaches += check_json(name, text)
     breaches += check_circles(arrows)
     return breaches, n_files
 

@@ -140,6 +140,15 @@ class House(unittest.TestCase):
         self.write("tests/list.txt", "x" * 500)
         self.assertEqual(self.breaches(), [])
 
+    def test_the_json_librarys_own_parser_and_printer_are_found(self):
+        self.write("src/machine/base/json.cpp", "// A.\nint i = Json::parse(x).dump();\n")
+        self.write("src/data/e.cpp", '// "a.dump()".\nint i = parse_json(x, "json::parse()");\n')
+        self.assertEqual(self.breaches(), [])
+        for call, instead in (("Json::parse(x)", "parse_json"), ("nlohmann::ordered_json::parse(x)", "parse_json"),
+                              ("x.dump()", "json_text")):
+            self.write("src/data/e.cpp", f"// E.\nint i = {call};\n")
+            self.finds("src/data/e.cpp:2", instead)
+
     def test_a_file_without_an_opening_comment_is_found(self):
         self.write("src/machine/base/bad.h", "#pragma once\n// Too late.\n")
         self.finds("src/machine/base/bad.h:1", "comment")
