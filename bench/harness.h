@@ -39,15 +39,14 @@ class Meter {
     double seconds = 1e30, f32 = 0, pairs = 0;  // best time; GFLOP/s of the peaks of FP32 and of bf16 pairs
   };
 
-  Meter(ThreadPool& pool, Isa isa, double sgemm) : pool_(pool), isa_(isa) {
-    f32_ = peak_gflops(pool, isa, false, 0.3);
+  // The peak is no lower than `candidate` GFLOP/s, whatever a disturbed moment shows.
+  Meter(ThreadPool& pool, Isa isa, double candidate) : pool_(pool), isa_(isa), candidate_(candidate) {
+    f32_ = std::max(candidate, peak_gflops(pool, isa, false, 0.3));
     pairs_ = peak_gflops(pool, isa, true, 0.1);
-    has_pairs_ = pairs_ > 1.1 * f32_;
-    sgemm_gain_ = std::max(1.0, sgemm / f32_);
   }
-  double f32() const { return f32_ * sgemm_gain_; }
+  double f32() const { return f32_; }
   double pairs() const { return pairs_; }
-  bool has_pairs() const { return has_pairs_; }
+  bool has_pairs() const { return isa_ == Isa::avx512_bf16; }
 
   // `enough` may ask for more turns when noise seems to hide the kernel's speed.
   template <class Body, class Enough>
@@ -55,15 +54,14 @@ class Meter {
     constexpr int kTurns = 4, kMostTurns = 24;
     constexpr double kUndisturbed = 0.9;  // of the peak at the start: below it another program holds a core
     Result result;
+    result.f32 = candidate_;
     body();
     result.seconds = best_seconds(body, 0);
     const auto settled = [&] { return result.f32 >= kUndisturbed * f32() && enough(result); };
     for (int turn = 0; turn < kTurns || (turn < kMostTurns && !settled()); ++turn) {
-      const auto peak = [&](bool pairs) {
-        return peak_gflops(pool_, isa_, pairs, budget / kTurns, result.seconds) * (pairs ? 1 : sgemm_gain_);
-      };
+      const auto peak = [&](bool pairs) { return peak_gflops(pool_, isa_, pairs, budget / kTurns, result.seconds); };
       result.f32 = std::max(result.f32, peak(false));
-      if (has_pairs_) result.pairs = std::max(result.pairs, peak(true));
+      if (has_pairs()) result.pairs = std::max(result.pairs, peak(true));
       result.seconds = std::min(result.seconds, best_seconds(body, budget / kTurns));
     }
     return result;
@@ -72,8 +70,7 @@ class Meter {
  private:
   ThreadPool& pool_;
   Isa isa_;
-  double f32_, pairs_, sgemm_gain_;
-  bool has_pairs_;
+  double candidate_, f32_, pairs_;
 };
 
 // Which rows promised a share of the peak, and which did not keep it. What a neighbour on the machine takes away for

@@ -34,7 +34,6 @@ Tensor random_tensor(const Exec& exec, DType dtype, Shape shape) {
 }
 
 struct Case {
-  std::string name;
   double flops;
   double weight_bytes;  // > 0: a memory-bound line
   double floor;         // share of the FP32 peak, or of memory (bf16); 0: none
@@ -44,13 +43,22 @@ struct Case {
 enum class Form { forward, input, weight };
 constexpr const char* kFormNames[] = {"NT", "NN", "TN"};
 
+std::string linear_name(const std::string& what, Form form, int64_t tokens, int64_t in, int64_t out) {
+  return fmt::format("{} {} [{}x{}]x[{}x{}]", what, kFormNames[int(form)], tokens, in, out, in);
+}
+std::string decode_name(bool packed, int64_t tokens, int64_t in, int64_t out) {
+  return linear_name(packed ? "decode packed" : "decode", Form::forward, tokens, in, out);
+}
+std::string grouped_name(const std::string& what, Form form, int64_t experts, int64_t rows, int64_t in, int64_t out) {
+  return fmt::format("{} grouped {} {}x[{}x{}] rows {}", what, kFormNames[int(form)], experts, out, in, rows);
+}
+
 // out/in are the weight's sizes; tokens rows.
-Case linear_case(const Exec& exec, DType dtype, Form form, std::string what, int64_t tokens, int64_t in, int64_t out) {
+Case linear_case(const Exec& exec, DType dtype, Form form, int64_t tokens, int64_t in, int64_t out) {
   const Tensor x = random_tensor(exec, dtype, {tokens, in}), w = random_tensor(exec, dtype, {out, in});
   const Tensor y = random_tensor(exec, dtype, {tokens, out}), dw = Tensor::zeros(exec, DType::f32, {out, in});
-  const std::string name = fmt::format("{} {} [{}x{}]x[{}x{}]", what, kFormNames[int(form)], tokens, in, out, in);
   const double floor = std::min({tokens, in, out}) >= 512 ? kProductFloor : 0;
-  return {name, 2.0 * double(tokens) * double(in) * double(out), 0.0, floor, [=] {
+  return {2.0 * double(tokens) * double(in) * double(out), 0.0, floor, [=] {
             if (form == Form::forward) ops::linear(exec, y, x, w);
             if (form == Form::input) ops::linear_backward_input(exec, x, y, w);
             if (form == Form::weight) ops::linear_backward_weight(exec, dw, y, x);
@@ -66,8 +74,7 @@ Case decode_case(const Exec& exec, DType dtype, bool packed, int64_t tokens, int
     weights->emplace_back(random_tensor(exec, dtype, {out, in}));
     if (packed) ops::keep_only(exec, weights->back(), WeightForm::panels);
   }
-  const std::string name = fmt::format("decode {}NT [{}x{}]x[{}x{}]", packed ? "packed " : "", tokens, in, out, in);
-  return {name, 2.0 * double(tokens) * double(in) * double(out), bytes, packed && tokens == 1 ? kDecodeFloor : 0,
+  return {2.0 * double(tokens) * double(in) * double(out), bytes, packed && tokens == 1 ? kDecodeFloor : 0,
           [=, next = size_t(0)]() mutable { ops::linear(exec, y, x, (*weights)[next++ % weights->size()]); }};
 }
 
@@ -81,15 +88,12 @@ Tensor uneven_offsets(const Exec& exec, int64_t experts, int64_t rows) {
   return Tensor::from<int32_t>(exec, offsets, {experts + 1});
 }
 
-Case grouped_case(const Exec& exec, DType dtype, Form form, std::string what, int64_t experts, int64_t rows, int64_t in,
-                  int64_t out) {
+Case grouped_case(const Exec& exec, DType dtype, Form form, int64_t experts, int64_t rows, int64_t in, int64_t out) {
   const Tensor x = random_tensor(exec, dtype, {rows, in}), w = random_tensor(exec, dtype, {experts, out, in});
   const Tensor y = random_tensor(exec, dtype, {rows, out});
   const Tensor dw = form == Form::weight ? Tensor::zeros(exec, DType::f32, {experts, out, in}) : Tensor();
   const Tensor offsets = uneven_offsets(exec, experts, rows);
-  const std::string name =
-      fmt::format("{} grouped {} {}x[{}x{}] rows {}", what, kFormNames[int(form)], experts, out, in, rows);
-  return {name, 2.0 * double(rows) * double(in) * double(out), 0.0, kGroupedFloor, [=] {
+  return {2.0 * double(rows) * double(in) * double(out), 0.0, kGroupedFloor, [=] {
             if (form == Form::forward) ops::grouped_linear(exec, y, x, w, offsets);
             if (form == Form::input) ops::grouped_linear_backward_input(exec, x, y, w, offsets);
             if (form == Form::weight) ops::grouped_linear_backward_weight(exec, dw, y, x, offsets);
@@ -102,14 +106,14 @@ std::vector<std::pair<std::string, Maker>> all_cases(const Exec& exec) {
   std::vector<std::pair<std::string, Maker>> makers;
   auto linear = [&](std::string what, int64_t tokens, int64_t in, int64_t out) {
     for (Form form : {Form::forward, Form::input, Form::weight}) {
-      makers.push_back({what + " " + kFormNames[int(form)],
-                        [=, &exec](DType d) { return linear_case(exec, d, form, what, tokens, in, out); }});
+      makers.push_back({linear_name(what, form, tokens, in, out),
+                        [=, &exec](DType d) { return linear_case(exec, d, form, tokens, in, out); }});
     }
   };
   auto grouped = [&](std::string what, int64_t experts, int64_t rows, int64_t in, int64_t out) {
     for (Form form : {Form::forward, Form::input, Form::weight}) {
-      makers.push_back({what + " grouped " + kFormNames[int(form)],
-                        [=, &exec](DType d) { return grouped_case(exec, d, form, what, experts, rows, in, out); }});
+      makers.push_back({grouped_name(what, form, experts, rows, in, out),
+                        [=, &exec](DType d) { return grouped_case(exec, d, form, experts, rows, in, out); }});
     }
   };
   for (int64_t size : {256, 512, 1024, 2048}) linear("square", size, size, size);
@@ -124,7 +128,7 @@ std::vector<std::pair<std::string, Maker>> all_cases(const Exec& exec) {
   grouped("3B up", 64, 4096, 2048, 1024), grouped("3B down", 64, 4096, 1024, 2048);
   for (int64_t rows : {1, 4, 8}) {
     for (bool packed : {false, true})
-      makers.push_back({packed ? "decode packed" : "decode",
+      makers.push_back({decode_name(packed, rows, 4096, 8192),
                         [=, &exec](DType d) { return decode_case(exec, d, packed, rows, 4096, 8192); }});
   }
   return makers;
@@ -152,14 +156,14 @@ struct Bench {
     if (dtype == DType::bf16) shares.push_back(share());
   }
 
-  void print(const std::string& row, const Maker& maker) const {
-    std::string line, name;
+  void print(const std::string& name, const Maker& maker) const {
+    std::string line;
     std::vector<double> shares;
     const char* of = "the peak";
     double floor = 0;
     for (DType dtype : {DType::f32, DType::bf16}) {
       const Case test = maker(dtype);
-      name = test.name, floor = test.floor;
+      floor = test.floor;
       if (test.weight_bytes > 0) {
         of = "DRAM";
         measure_memory(test, dtype, line, shares);
@@ -175,7 +179,7 @@ struct Bench {
       line += fmt::format(" {:>3.0f}%", 100 * shares.back());
       if (dtype == DType::bf16 && meter.has_pairs()) line += fmt::format(" ({:>2.0f}%)", 100 * gflops / result.pairs);
     }
-    line += floors.judge(row, floor, shares, of);
+    line += floors.judge(name, floor, shares, of);
     std::printf("%-46s%s\n", name.c_str(), line.c_str());
     std::fflush(stdout);
   }
