@@ -1,15 +1,15 @@
-# hadal_room(NAME FLOOR n WING w [LOOPS] DEPS rooms... LIBS libraries...): one static library per room, from every .cpp
+# hadal_room(NAME FLOOR n WING w [HOT] DEPS rooms... LIBS libraries...): one static library per room, from every .cpp
 # of its folder: src/WING/NAME, or src/NAME for a room that is a wing of its own. Names of rooms are unique in the
 # house, so an #include says "room/file.h" without the wing, and the folder that holds the room is what its users
 # search.
 # A dependency must be a room that was already declared and stands on a lower floor: anything else stops the configure.
-# LOOPS: the room has loops of its own whose speed is felt. All others leave theirs to kernels, and are compiled at a
-# lower level in three quarters of the time.
+# HOT: the room has loops of its own whose speed is felt, or works between kernels for every token. All others are
+# compiled at a lower level in three quarters of the time.
 # What CMake cannot see (an #include of a room that is not in DEPS) is caught by tools/check_house.py.
 set_property(GLOBAL PROPERTY HADAL_ROOMS "")
 
 function(hadal_room name)
-  cmake_parse_arguments(ARG "LOOPS" "FLOOR;WING" "DEPS;LIBS" ${ARGN})
+  cmake_parse_arguments(ARG "HOT" "FLOOR;WING" "DEPS;LIBS" ${ARGN})
   foreach(dep IN LISTS ARG_DEPS)
     get_property(dep_floor GLOBAL PROPERTY HADAL_FLOOR_${dep})
     if("${dep_floor}" STREQUAL "")
@@ -44,7 +44,7 @@ function(hadal_room name)
   list(TRANSFORM ARG_DEPS PREPEND hadal_)
   target_link_libraries(hadal_${name} PUBLIC ${ARG_DEPS} ${ARG_LIBS})
   hadal_precompile(hadal_${name} hadal_headers)
-  if(CMAKE_BUILD_TYPE STREQUAL "Release" AND NOT ARG_LOOPS)
+  if(CMAKE_BUILD_TYPE STREQUAL "Release" AND NOT ARG_HOT)
     target_compile_options(hadal_${name} PRIVATE -O1)
   endif()
   if(EXISTS ${room}/room.cmake)
