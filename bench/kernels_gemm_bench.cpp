@@ -46,12 +46,6 @@ constexpr const char* kFormNames[] = {"NT", "NN", "TN"};
 std::string linear_name(const std::string& what, Form form, int64_t tokens, int64_t in, int64_t out) {
   return fmt::format("{} {} [{}x{}]x[{}x{}]", what, kFormNames[int(form)], tokens, in, out, in);
 }
-std::string decode_name(bool packed, int64_t tokens, int64_t in, int64_t out) {
-  return linear_name(packed ? "decode packed" : "decode", Form::forward, tokens, in, out);
-}
-std::string grouped_name(const std::string& what, Form form, int64_t experts, int64_t rows, int64_t in, int64_t out) {
-  return fmt::format("{} grouped {} {}x[{}x{}] rows {}", what, kFormNames[int(form)], experts, out, in, rows);
-}
 
 // out/in are the weight's sizes; tokens rows.
 Case linear_case(const Exec& exec, DType dtype, Form form, int64_t tokens, int64_t in, int64_t out) {
@@ -112,8 +106,9 @@ std::vector<std::pair<std::string, Maker>> all_cases(const Exec& exec) {
   };
   auto grouped = [&](std::string what, int64_t experts, int64_t rows, int64_t in, int64_t out) {
     for (Form form : {Form::forward, Form::input, Form::weight}) {
-      makers.push_back({grouped_name(what, form, experts, rows, in, out),
-                        [=, &exec](DType d) { return grouped_case(exec, d, form, experts, rows, in, out); }});
+      makers.push_back(
+          {fmt::format("{} grouped {} {}x[{}x{}] rows {}", what, kFormNames[int(form)], experts, out, in, rows),
+           [=, &exec](DType d) { return grouped_case(exec, d, form, experts, rows, in, out); }});
     }
   };
   for (int64_t size : {256, 512, 1024, 2048}) linear("square", size, size, size);
@@ -128,7 +123,7 @@ std::vector<std::pair<std::string, Maker>> all_cases(const Exec& exec) {
   grouped("3B up", 64, 4096, 2048, 1024), grouped("3B down", 64, 4096, 1024, 2048);
   for (int64_t rows : {1, 4, 8}) {
     for (bool packed : {false, true})
-      makers.push_back({decode_name(packed, rows, 4096, 8192),
+      makers.push_back({linear_name(packed ? "decode packed" : "decode", Form::forward, rows, 4096, 8192),
                         [=, &exec](DType d) { return decode_case(exec, d, packed, rows, 4096, 8192); }});
   }
   return makers;

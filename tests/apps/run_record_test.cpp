@@ -1,31 +1,16 @@
 // What a run writes down about itself: its parts' times, its configuration, and why it ended.
 #include <gtest/gtest.h>
 
-#include <nlohmann/json.hpp>
-#include <sstream>
-
 #include "apps/command.h"
+#include "apps/run_metrics.h"
 #include "apps/small_run.h"
 #include "base/error.h"
-#include "base/json.h"
 #include "checkpoint/checkpoint.h"
 #include "config/config_io.h"
 #include "train/trainer.h"
 
 namespace hadal {
 namespace {
-
-using nlohmann::json;
-
-std::vector<json> steps_of(const std::filesystem::path& run) {
-  std::vector<json> steps;
-  std::istringstream lines(read_file(run / "metrics.jsonl"));
-  for (std::string line; std::getline(lines, line);) {
-    auto parsed = parse_json<json>(line, "a line");
-    if (parsed["kind"] == "step") steps.push_back(parsed);
-  }
-  return steps;
-}
 
 // Parts of each step that has them, as a share of its seconds.
 void expect_parts_of_the_step(const SmallRun& small, const std::string& name, size_t at_least) {

@@ -3,30 +3,17 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <nlohmann/json.hpp>
-#include <sstream>
 
 #include "apps/command.h"
+#include "apps/run_metrics.h"
 #include "apps/small_run.h"
 #include "base/isa.h"
-#include "base/json.h"
 #include "checkpoint/checkpoint.h"
 
 namespace hadal {
 namespace {
 
 namespace fs = std::filesystem;
-using nlohmann::json;
-
-std::vector<json> steps_of(const fs::path& run) {
-  std::vector<json> steps;
-  std::istringstream lines(read_file(run / "metrics.jsonl"));
-  for (std::string line; std::getline(lines, line);) {
-    auto parsed = parse_json<json>(line, "a line");
-    if (parsed["kind"] == "step") steps.push_back(parsed);
-  }
-  return steps;
-}
 
 void expect_refused(const CommandResult& result, int code, std::initializer_list<std::string> words) {
   EXPECT_EQ(result.code, code) << result.err;
