@@ -1,4 +1,6 @@
 // hadal data: build makes the tokenised text of a configuration, explain shows what one batch is made of.
+#include <nlohmann/json.hpp>
+
 #include "apps/cli.h"
 #include "apps/run_config.h"
 #include "base/error.h"
@@ -7,11 +9,14 @@
 #include "base/text_format.h"
 #include "data/explain.h"
 #include "data/loader.h"
-#include "data/prepare.h"
 #include "optim/curves.h"
+#include "train/metrics.h"
+#include "train/run_data.h"
 
 namespace hadal {
 namespace {
+
+namespace fs = std::filesystem;
 
 struct Options {
   std::string config, html;
@@ -20,18 +25,20 @@ struct Options {
   CommonOptions common;
 };
 
-data::Prepared prepared(const Config& config, const Options& o, const Exec& exec) {
+data::Prepared prepared(const Config& config, const Options& o, const Exec& exec, data::OnChange on_change) {
   Log log(o.common.quiet ? LogLevel::error : LogLevel::info);
   data::PrepareOptions options;
   options.quiet = o.common.quiet;
   options.say = [&](const std::string& text) { log.info("{}", text); };
-  return data::prepare(config, exec, options);
+  options.on_change = on_change;
+  return prepare_run_data(config, exec, options, !o.text.empty());
 }
 
 int build(const Options& o) {
   const Config config = read_run_config(o.config, {o.text, o.common.set});
   const OwnedExec exec = o.common.exec();
-  const data::Prepared result = prepared(config, o, exec.exec);
+  const data::Prepared result =
+      prepared(config, o, exec.exec, has_begun(config) ? data::OnChange::keep : data::OnChange::rebuild);
   for (const data::SourceFiles& source : result.shards.index().sources) {
     int64_t shown = 0;
     for (const data::SourceFile& file : source.files) {
@@ -52,18 +59,25 @@ int build(const Options& o) {
   return kExitFine;
 }
 
-// Sequences that steps 1 .. step-1 consume, batch ramp included.
+// Sequences that steps 1 .. step-1 consume: as the run noted them, else as the configuration plans them.
 int64_t sequences_before(const Config& config, int64_t step) {
-  if (config.train.batch_ramp.empty()) return (step - 1) * batch_sequences(config.train, 1);
-  int64_t n = 0;
-  for (int64_t s = 1; s < step; ++s) n += batch_sequences(config.train, s);
+  int64_t n = step > 1 ? total_sequences(config.train, 1, step - 1) : 0;
+  const fs::path noted = fs::path(config.run) / "metrics.jsonl";
+  if (!fs::exists(noted)) return n;
+  for (const auto& line : read_metrics(noted)) {
+    const int64_t at = line["kind"] == "step" ? line.value("step", int64_t(0)) : 0;
+    if (at >= 1 && at < step) n += line.value("sequences", int64_t(0)) - batch_sequences(config.train, at);
+  }
   return n;
 }
 
+// Shows, and changes nothing: only where nothing was tokenised yet is that done first.
 int explain(const Options& o) {
   const Config config = read_run_config(o.config, {o.text, o.common.set});
   const OwnedExec exec = o.common.exec();
-  const data::Prepared result = prepared(config, o, exec.exec);
+  const bool exists = fs::exists(data::cache_directory(config) / "shards" / "index.json");
+  const data::Prepared result =
+      prepared(config, o, exec.exec, exists || has_begun(config) ? data::OnChange::look : data::OnChange::rebuild);
   data::Loader loader(result.shards, result.tokenizer, config.data, config.tokenizer.split_fused);
   loader.skip(sequences_before(config, o.step));
   const data::Batch batch = loader.next(batch_sequences(config.train, o.step));

@@ -74,6 +74,7 @@ Config read_run_config(const std::string& path, const RunArguments& arguments) {
     }
   }
   apply_overrides(config, arguments.set);
+  apply_overrides(config, arguments.change, "--change");
   if (!arguments.run.empty()) config.run = arguments.run;
   if (config.run.empty()) config.run = (fs::path("runs") / fs::path(path).stem()).string();
   if (!arguments.model.empty()) start_from(config, arguments.model, is_run, arguments.fresh);

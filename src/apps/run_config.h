@@ -9,11 +9,12 @@ namespace hadal {
 
 // What stands on the command line beside the configuration file.
 struct RunArguments {
-  std::vector<std::string> text;  // replaces data.sources
-  std::vector<std::string> set;   // key=value, last
-  std::string run = {};           // run directory
-  std::string model = {};         // directory whose weights training starts from
-  bool fresh = false;             // what the run directory holds will be deleted
+  std::vector<std::string> text;         // replaces data.sources
+  std::vector<std::string> set;          // key=value
+  std::string run = {};                  // run directory
+  std::string model = {};                // directory whose weights training starts from
+  bool fresh = false;                    // what the run directory holds will be deleted
+  std::vector<std::string> change = {};  // key=value, last: what a run that began may change when it is asked for
 };
 
 // Checked. config.run is the run directory itself, else as given, else what the file says, else runs/NAME of the file.

@@ -16,7 +16,7 @@ namespace {
 
 struct Options {
   std::string config, run_directory, model;
-  std::vector<std::string> text;
+  std::vector<std::string> text, change;
   int64_t steps = 0, stop_after = 0;
   bool plan = false, fresh = false, help_config = false;
   CommonOptions common;
@@ -25,7 +25,7 @@ struct Options {
 Config configure(const Options& o) {
   check(!o.config.empty(), ErrorKind::invalid,
         "give a configuration file, or the directory of a run to go on with; see hadal train --help");
-  Config config = read_run_config(o.config, {o.text, o.common.set, o.run_directory, o.model, o.fresh});
+  Config config = read_run_config(o.config, {o.text, o.common.set, o.run_directory, o.model, o.fresh, o.change});
   if (o.steps > 0) config.train.steps = o.steps;
   validate(config);
   return config;
@@ -50,6 +50,7 @@ int run_training(const Options& o) {
       for (const auto& path : source.paths) list_files(path);
     remove_run(request.config.run);
   }
+  request.changes = o.change;
   request.quiet = o.common.quiet;
   request.stop_after_step = o.stop_after;
   request.hooks.sample = sampler_of(request.config.data.add_bos);
@@ -83,6 +84,9 @@ void add_train(Verb root, Cli& cli) {
   verb.add_flag("--plan", o->plan, "draw learning rate, batch and balancing over the run, and stop");
   verb.add_flag("--fresh", o->fresh, "delete what an earlier run left in the run directory first");
   verb.add_flag("--help-config", o->help_config, "list every configuration key with its default");
+  verb.add_assignments("--change", o->change,
+                       "KEY=VALUE: go on with a run under another learning rate, schedule, weight decay, clip, batch, "
+                       "balancing or precision; recorded in the run");
   add_set_option(verb, o->common);
   add_threads_option(verb, o->common);
   add_isa_option(verb, o->common);
@@ -90,6 +94,7 @@ void add_train(Verb root, Cli& cli) {
   verb.add_examples({"hadal train configs/shakespeare.toml --text tinyshakespeare.txt",
                      "hadal train configs/shakespeare.toml --plan", "hadal train runs/shakespeare            (resume)",
                      "hadal train my.toml --set optim.lr=1e-3 --set train.steps=500 --run runs/try",
+                     "hadal train runs/try --change optim.lr=5e-4    (goes on with another learning rate)",
                      "hadal train tune.toml --model models/moonlight --text notes.txt --run runs/tuned"});
   cli.on(verb, [o] { return run_training(*o); });
 }

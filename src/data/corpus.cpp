@@ -46,12 +46,6 @@ SourceFile stat_file(const fs::path& path) {
   return file;
 }
 
-std::string default_name(const SourceConfig& source) {
-  fs::path path(source.paths.front());
-  if (path.filename().empty()) path = path.parent_path();
-  return path.filename().string();
-}
-
 bool named_explicitly(const DataConfig& config, size_t source, const std::string& file) {
   const auto& paths = config.sources[source].paths;
   return std::find(paths.begin(), paths.end(), file) != paths.end();
@@ -106,6 +100,15 @@ int64_t split_point(std::string_view text, const DocumentFacts& facts, const Dat
   return cut;
 }
 
+std::string source_name(const DataConfig& config, size_t s) {
+  const SourceConfig& source = config.sources[s];
+  check(!source.paths.empty(), ErrorKind::invalid, "data.sources.{}.paths is empty: name a file, directory or glob", s);
+  if (!source.name.empty()) return source.name;
+  fs::path path(source.paths.front());
+  if (path.filename().empty()) path = path.parent_path();
+  return path.filename().string();
+}
+
 std::vector<SourceFiles> list_sources(const DataConfig& config) {
   check(!config.sources.empty(), ErrorKind::invalid,
         "there is no text to read: give data.sources at least one source with paths");
@@ -113,10 +116,8 @@ std::vector<SourceFiles> list_sources(const DataConfig& config) {
   std::set<std::string> names;
   for (size_t s = 0; s < config.sources.size(); ++s) {
     const SourceConfig& source = config.sources[s];
-    check(!source.paths.empty(), ErrorKind::invalid, "data.sources.{}.paths is empty: name a file, directory or glob",
-          s);
     SourceFiles files;
-    files.name = source.name.empty() ? default_name(source) : source.name;
+    files.name = source_name(config, s);
     files.text_field = source.text_field;
     check(names.insert(files.name).second, ErrorKind::invalid,
           "two sources are named '{}': give data.sources.{}.name another one", files.name, s);

@@ -33,6 +33,9 @@ struct SourceFiles {
   std::vector<SourceFile> files;
 };
 
+// The name of a source in tables and files: as configured, else the last part of its first path.
+std::string source_name(const DataConfig& config, size_t source);
+
 // Lists the files of all sources with size and time. Throws not_found for a path that names nothing, invalid for no
 // sources, a source without paths, or two sources of one name. A file named twice is taken once.
 std::vector<SourceFiles> list_sources(const DataConfig& config);

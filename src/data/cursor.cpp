@@ -10,7 +10,7 @@ namespace hadal::data {
 
 std::string Cursor::to_json() const {
   nlohmann::ordered_json json{
-      {"identity", identity}, {"window", window}, {"position", position}, {"sequences", sequences}};
+      {"identity", identity}, {"window", window}, {"position", position}, {"sequences", sequences}, {"plan", plan}};
   json["sources"] = nlohmann::ordered_json::array();
   for (const SourceCursor& s : sources) {
     json["sources"].push_back({{"epoch", s.epoch},
@@ -26,7 +26,8 @@ std::string Cursor::to_json() const {
 Cursor Cursor::from_json(const std::string& text) {
   const auto json = parse_json(text, "the data cursor", {.levels = 8, .integers = true});
   try {
-    Cursor cursor{json.at("identity"), json.at("window"), json.at("position"), json.at("sequences"), {}};
+    Cursor cursor{json.at("identity"), json.at("window"), json.at("position"), json.at("sequences"), {}, {}};
+    cursor.plan = json.value("plan", "");
     for (const auto& s : json.at("sources")) {
       cursor.sources.push_back(
           {s.at("epoch"), s.at("position"), s.at("token"), s.at("part"), s.at("drawn"), s.at("finished")});

@@ -22,6 +22,7 @@ struct Cursor {
   std::string identity;  // of shards, tokenizer and settings; another one is refused
   int64_t window = 0, position = 0, sequences = 0;
   std::vector<SourceCursor> sources;
+  std::string plan;  // of the shards (ShardIndex::plan); empty in cursors older than this field
   bool operator==(const Cursor&) const = default;
   std::string to_json() const;
   static Cursor from_json(const std::string& text);  // throws corrupt

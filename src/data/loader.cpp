@@ -62,7 +62,7 @@ struct Loader::State {
   PassageRules rules;
   std::vector<PassageSource> sources;
   std::vector<double> weights;
-  std::string identity;
+  std::string identity, plan;
   std::function<void(const std::string&)> say;
 
   std::vector<SourceCursor> window_start;  // the sources before the window was drawn
@@ -172,6 +172,7 @@ Loader::Loader(const Shards& shards, const Tokenizer& tokenizer, const DataConfi
                   config.pack_window, config.add_bos, config.seed, split_fused);
   for (double weight : state_->weights) settings += fmt::format("{} ", weight);
   state_->identity = sha256_hex(settings).substr(0, 32);
+  state_->plan = shards.index().plan;
 }
 
 Loader::~Loader() = default;
@@ -200,7 +201,7 @@ bool Loader::finished() { return !state_->ensure(); }
 
 Cursor Loader::cursor() const {
   const State& s = *state_;
-  Cursor cursor{s.identity, s.window_number, s.position, s.sequences, {}};
+  Cursor cursor{s.identity, s.window_number, s.position, s.sequences, {}, s.plan};
   if (!s.built) return cursor.position = 0, cursor.sources = s.places(), cursor;
   if (s.position == int64_t(s.window.size()) && !s.window.empty()) {  // the next window's begin
     ++cursor.window, cursor.position = 0, cursor.sources = s.places();

@@ -44,8 +44,9 @@ std::string recipe(const Job& job) {
   Json json{{"format", 1},
             {"holdout", enum_name(job.config.data.holdout)},
             {"holdout_fraction", job.config.data.holdout_fraction}};
-  for (const SourceFiles& source : list_sources(job.config.data)) {
-    json["sources"].push_back({{"name", source.name}, {"text_field", source.text_field}});
+  for (size_t s = 0; s < job.config.data.sources.size(); ++s) {
+    json["sources"].push_back(
+        {{"name", source_name(job.config.data, s)}, {"text_field", job.config.data.sources[s].text_field}});
   }
   json["filters"] = Json::array();
   for (const Filter& filter : job.options.filters) json["filters"].push_back(filter.name);
@@ -64,33 +65,133 @@ std::string joined(const std::vector<std::string>& lines) {
   return text;
 }
 
+// The tokenizer of the build: the configured one or the one trained here, and before them a copy that a run keeps.
+Tokenizer tokenizer_of(const Job& job, const std::string& hash, std::string& path) {
+  const std::string configured = job.config.tokenizer.path.empty() ? job.tokenizer.string() : job.config.tokenizer.path;
+  if (const std::string& copy = job.options.tokenizer; !copy.empty() && fs::exists(copy)) {
+    Tokenizer tokenizer = Tokenizer::load(copy);
+    if (tokenizer.content_hash() == hash) {
+      path = copy;
+      return tokenizer;
+    }
+  }
+  path = configured;
+  Tokenizer tokenizer = Tokenizer::load(path);
+  check(tokenizer.content_hash() == hash, ErrorKind::invalid,
+        "the tokenizer '{}' is another one than that of the build", path);
+  return tokenizer;
+}
+
+Prepared open_cache(const Job& job, const ShardIndex& index) {
+  std::string path;
+  Tokenizer tokenizer = tokenizer_of(job, index.tokenizer_hash, path);
+  return Prepared{std::move(tokenizer), Shards::open(job.shards, job.exec), false, false, 0, path};
+}
+
+bool is_damage(const Error& error) {
+  return error.kind() == ErrorKind::corrupt || error.kind() == ErrorKind::unsupported ||
+         error.kind() == ErrorKind::not_found;
+}
+
+// What stands between a cache and its use; empty: nothing.
+struct Obstacle {
+  std::string why;
+  ErrorKind kind = ErrorKind::invalid;
+};
+
+constexpr const char* kOtherSettings = "sources, split or tokenizer of the configuration are not those of the build";
+
 // The cache as it stands, if it is what the configuration asks for. Otherwise says why not (nothing: there is none).
-std::optional<Prepared> reuse(const Job& job, std::string& why, ErrorKind& kind) {
+std::optional<Prepared> reuse(const Job& job, Obstacle& obstacle) {
   if (!fs::exists(job.shards / "index.json")) return std::nullopt;
   try {
     const ShardIndex index = read_index(job.shards);
-    if (index.recipe != recipe(job)) {
-      why = "sources, split or tokenizer of the configuration are not those of the build";
-      return std::nullopt;
-    }
+    if (index.recipe != recipe(job)) return obstacle.why = kOtherSettings, std::nullopt;
     const auto changes = source_changes(list_sources(job.config.data), index.sources);
-    if (!changes.empty()) {
-      why = joined(changes);
-      return std::nullopt;
-    }
-    const std::string path = job.config.tokenizer.path.empty() ? job.tokenizer.string() : job.config.tokenizer.path;
-    Tokenizer tokenizer = Tokenizer::load(path);
-    if (tokenizer.content_hash() != index.tokenizer_hash) {
-      why = fmt::format("the tokenizer '{}' is another one than that of the build", path);
-      return std::nullopt;
-    }
-    return Prepared{std::move(tokenizer), Shards::open(job.shards, job.exec), false, false, 0, path};
+    if (!changes.empty()) return obstacle.why = joined(changes), std::nullopt;
+    return open_cache(job, index);
   } catch (const Error& error) {
-    if (error.kind() != ErrorKind::corrupt && error.kind() != ErrorKind::unsupported &&
-        error.kind() != ErrorKind::not_found)
-      throw;
-    why = error.what();
-    kind = error.kind();
+    if (!is_damage(error) && error.kind() != ErrorKind::invalid) throw;
+    obstacle = {error.what(), error.kind()};
+    return std::nullopt;
+  }
+}
+
+// The files of the build where `config` says they are now, known by their hashes: in the order of the build, and with
+// what it noted of them. Throws invalid for text that is not the build's.
+std::vector<SourceFiles> moved_files(const Config& config, const ShardIndex& index) {
+  const auto sources = list_sources(config.data);
+  check(sources.size() == index.sources.size(), ErrorKind::invalid,
+        "{} sources of text, {} were trained on; the text of a run does not change", sources.size(),
+        index.sources.size());
+  std::vector<SourceFiles> moved = index.sources;
+  for (size_t s = 0; s < sources.size(); ++s) {
+    std::multimap<uint64_t, SourceFile*> wanted;
+    for (SourceFile& file : moved[s].files) wanted.emplace(file.hash, &file);
+    for (const SourceFile& file : sources[s].files) {
+      const auto found = wanted.find(hash_of_file(file.path));
+      check(found != wanted.end(), ErrorKind::invalid,
+            "'{}' is not among the text that was trained on as source '{}'; the text of a run does not change: start a "
+            "new one, from this one's weights if you like (--model)",
+            file.path, index.sources[s].name);
+      found->second->path = file.path, found->second->modified_ns = file.modified_ns;
+      wanted.erase(found);
+    }
+    check(wanted.empty(), ErrorKind::invalid, "source '{}': {} of its files are missing", index.sources[s].name,
+          wanted.size());
+  }
+  return moved;
+}
+
+// Whether all that changed is where the files lie; then the index says so from now on.
+bool only_moved(const Job& job, ShardIndex& index) {
+  try {
+    index.sources = moved_files(job.config, index);
+  } catch (const Error& error) {
+    if (!is_damage(error) && error.kind() != ErrorKind::invalid) throw;
+    return false;
+  }
+  if (job.options.on_change == OnChange::keep) write_index(job.shards, index);
+  return true;
+}
+
+// What became of the text since the build, for a note. Text that is gone is no error here.
+std::vector<std::string> changes_since(const Job& job, const ShardIndex& index) {
+  std::vector<SourceFiles> now;
+  for (size_t s = 0; s < job.config.data.sources.size(); ++s) {
+    DataConfig one = job.config.data;
+    one.sources = {one.sources[s]};
+    try {
+      now.push_back(list_sources(one).front());
+    } catch (const Error& error) {
+      if (!is_damage(error)) throw;  // its files are listed as gone
+    }
+  }
+  return source_changes(now, index.sources);
+}
+
+// The cache as it stands, whatever became of the text, if it is whole and what something was trained on.
+std::optional<Prepared> keep(const Job& job, std::string& plan, Obstacle& obstacle) {
+  if (!fs::exists(job.shards / "index.json")) {
+    obstacle = {fmt::format("'{}' holds no tokenised text", job.shards.string()), ErrorKind::not_found};
+    return std::nullopt;
+  }
+  try {
+    ShardIndex index = read_index(job.shards);
+    check(index.recipe == recipe(job), ErrorKind::invalid, "the data in '{}' are of other settings: {}",
+          job.cache.string(), kOtherSettings);
+    if (!plan.empty() && index.plan != plan) {
+      obstacle.why = "the tokenised text is not the one that was trained on";
+      return std::nullopt;
+    }
+    plan = index.plan;
+    std::optional<Prepared> found = open_cache(job, index);
+    if (const auto changes = changes_since(job, index); !changes.empty() && !only_moved(job, index))
+      job.say(fmt::format("note: {} since the text was tokenised; what was tokenised is used", joined(changes)));
+    return found;
+  } catch (const Error& error) {
+    if (!is_damage(error)) throw;
+    obstacle = {error.what(), error.kind()};
     return std::nullopt;
   }
 }
@@ -133,28 +234,34 @@ Tokenizer train_tokenizer(const Job& job, const Corpus& corpus) {
   return tokenizer;
 }
 
-// The configured tokenizer, or the one trained on this corpus: kept from an earlier call, else trained now.
+fs::path origin_note(const Job& job) { return job.tokenizer / "trained_from.json"; }
+
+// The configured tokenizer, or the one trained on this corpus: kept from an earlier call, else trained now (and not
+// yet stored).
 Tokenizer get_tokenizer(const Job& job, const Corpus& corpus, bool& trained) {
   trained = false;
+  if (const std::string& copy = job.options.tokenizer; !copy.empty() && fs::exists(copy)) return Tokenizer::load(copy);
   if (!job.config.tokenizer.path.empty()) return Tokenizer::load(job.config.tokenizer.path);
-  const fs::path note = job.tokenizer / "trained_from.json";
-  const std::string origin = trained_from(job, corpus);
-  if (fs::exists(note)) {
+  if (fs::exists(origin_note(job))) {
     try {
-      const Json kept = read_json<Json>(note);
-      if (kept.at("origin").get<std::string>() == origin) {
+      const Json kept = read_json<Json>(origin_note(job));
+      if (kept.at("origin").get<std::string>() == trained_from(job, corpus)) {
         Tokenizer tokenizer = Tokenizer::load(job.tokenizer.string());
         if (tokenizer.content_hash() == kept.at("hash").get<std::string>()) return tokenizer;
       }
     } catch (const std::exception&) {  // damaged: trained again below, which replaces it
     }
-    fs::remove(note);
   }
   trained = true;
-  Tokenizer tokenizer = train_tokenizer(job, corpus);
+  return train_tokenizer(job, corpus);
+}
+
+void store_tokenizer(const Job& job, const Corpus& corpus, const Tokenizer& tokenizer) {
+  std::error_code ignored;
+  fs::remove(origin_note(job), ignored);  // never beside another tokenizer than its own
   tokenizer.save(job.tokenizer.string());
-  atomic_write(note, dump(Json{{"origin", origin}, {"hash", tokenizer.content_hash()}}) + "\n");
-  return tokenizer;
+  atomic_write(origin_note(job),
+               dump(Json{{"origin", trained_from(job, corpus)}, {"hash", tokenizer.content_hash()}}) + "\n");
 }
 
 void remove_strangers(const fs::path& directory, const std::vector<std::string>& keep) {
@@ -165,7 +272,8 @@ void remove_strangers(const fs::path& directory, const std::vector<std::string>&
   }
 }
 
-Prepared build(const Job& job) {
+// With a plan, nothing is written before the text has shown to be that of the plan; else the obstacle is thrown.
+Prepared build(const Job& job, const std::string& plan = {}, const Obstacle& obstacle = {}) {
   const CleanStop polled("stopping; the next build continues from here");
   make_directories(job.shards);
   const FileLock lock(job.cache / ".lock", "data cache");
@@ -177,6 +285,12 @@ Prepared build(const Job& job) {
   index.tokenizer_hash = tokenizer.content_hash();
   index.plan = sha256_hex(corpus.fingerprint() + index.recipe + index.tokenizer_hash);
   index.sources = corpus.sources();
+  check(
+      plan.empty() || index.plan == plan, obstacle.kind,
+      "the data in '{}' cannot go on being used: {}; and the text is not the one they were made from, with which they "
+      "could be made again: put either back, or start a new run",
+      job.cache.string(), obstacle.why);
+  if (trained) store_tokenizer(job, corpus, tokenizer);
   TokeniseJob work{corpus, tokenizer, job.config.data, job.shards, index.plan, job.options.unit_bytes, job.progress()};
   const TokeniseResult result = tokenise(work, job.exec);
   index.counts = corpus.counts();
@@ -201,12 +315,13 @@ fs::path cache_directory(const Config& config) {
 
 std::vector<std::string> source_changes(const std::vector<SourceFiles>& now, const std::vector<SourceFiles>& then) {
   std::map<std::pair<std::string, std::string>, const SourceFile*> before;
+  const auto place = [](const SourceFile& file) { return fs::absolute(file.path).lexically_normal().string(); };
   for (const auto& source : then)
-    for (const auto& file : source.files) before[{source.name, file.path}] = &file;
+    for (const auto& file : source.files) before[{source.name, place(file)}] = &file;
   std::vector<std::string> changes;
   for (const auto& source : now) {
     for (const auto& file : source.files) {
-      auto found = before.find({source.name, file.path});
+      auto found = before.find({source.name, place(file)});
       if (found == before.end()) {
         changes.push_back("new: " + file.path);
         continue;
@@ -242,15 +357,26 @@ std::string corpus_table(const Shards& shards, const DataConfig& config) {
 Prepared prepare(const Config& config, const Exec& exec, const PrepareOptions& options) {
   const fs::path cache = cache_directory(config);
   const Job job{config, exec, options, cache, cache / "shards", cache / "tokenizer"};
-  std::string why;
-  ErrorKind kind = ErrorKind::invalid;
-  if (auto found = reuse(job, why, kind)) return std::move(*found);
-  if (!why.empty()) {
-    check(options.on_change == OnChange::rebuild, kind,
-          "the data in '{}' cannot go on being used: {}; restore it, or start a new run", cache.string(), why);
-    job.say("data: building again, because: " + why);
+  Obstacle obstacle;
+  if (options.on_change == OnChange::rebuild) {
+    if (auto found = reuse(job, obstacle)) return std::move(*found);
+    if (!obstacle.why.empty()) job.say("data: building again, because: " + obstacle.why);
+    return build(job);
   }
-  return build(job);
+  std::string plan = options.plan;
+  if (auto found = keep(job, plan, obstacle)) return std::move(*found);
+  check(options.on_change == OnChange::keep, obstacle.kind, "the data in '{}' cannot be shown: {}", cache.string(),
+        obstacle.why);
+  job.say("data: making again what is missing, because: " + obstacle.why);
+  try {
+    return build(job, plan, obstacle);
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::not_found) throw;
+    fail(obstacle.kind, "the data in '{}' cannot go on being used: {}; and they cannot be made again: {}",
+         cache.string(), obstacle.why, error.what());
+  }
 }
+
+void check_same_text(const Config& config, const ShardIndex& index) { moved_files(config, index); }
 
 }  // namespace hadal::data

@@ -123,16 +123,6 @@ TEST(Text, EmptyDocumentsAreNoHindrance) {
   EXPECT_EQ(result.code, 0) << result.err;
 }
 
-TEST(Text, ThatChangedUnderARunIsNoticedWithAWayOut) {
-  const SmallRun small;
-  ASSERT_EQ(run_hadal(small.train("run", "--steps 2")).code, 0);
-  const auto before = read_file(small.text());
-  atomic_write(small.text(), before + "one more line\n");
-  expect_refused(run_hadal(small.train("run", "--steps 4")), 2, {"changed: ", "täxt file.txt", "start a new run"});
-  atomic_write(small.text(), before);  // what the message advises: the same bytes are the same text, whatever the time
-  EXPECT_EQ(run_hadal(small.train("run", "--steps 4")).code, 0);
-}
-
 TEST(Text, AnInterruptedBuildGoesOn) {
   const SmallRun small;
   atomic_write(small.text(), small_text(1'000'000));

@@ -160,7 +160,7 @@ TEST(Refusals, DamagedCheckpointsAreNamed) {
   EXPECT_EQ(run_hadal(small.train("run", "--steps 5")).code, 0);
 }
 
-TEST(Refusals, DamagedShardsAreNamed) {
+TEST(Refusals, DamagedShardsAreNamedWhereTheTextIsGone) {
   const SmallRun small;
   ASSERT_EQ(run_hadal(small.train("run", "--steps 2")).code, 0);
   for (const auto& entry : fs::directory_iterator(small.run() / "data" / "shards")) {
@@ -168,6 +168,7 @@ TEST(Refusals, DamagedShardsAreNamed) {
     std::string bytes = read_file(entry.path());
     bytes[bytes.size() / 2] ^= 16;
     atomic_write(entry.path(), bytes);
+    fs::remove(small.text());
     expect_error(run_hadal(small.train("run", "--steps 4")), 1, {entry.path().filename().string()});
     return;
   }

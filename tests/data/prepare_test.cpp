@@ -89,13 +89,13 @@ TEST(Prepare, TakesTheCacheWhileNothingChanged) {
   std::vector<std::string> said;
   EXPECT_TRUE(f.prepare(saying(said)).built);
   EXPECT_FALSE(f.prepare(saying(said)).built);
-  EXPECT_FALSE(f.prepare(saying(said, OnChange::fail)).built);
+  EXPECT_FALSE(f.prepare(saying(said, OnChange::keep)).built);
   const fs::path file = f.directory / "s0.jsonl";
   fs::last_write_time(file, fs::last_write_time(file) + std::chrono::seconds(10));
-  EXPECT_FALSE(f.prepare(saying(said, OnChange::fail)).built) << "touched, but the same bytes";
+  EXPECT_FALSE(f.prepare(saying(said, OnChange::keep)).built) << "touched, but the same bytes";
   f.config.data.sources[0].weight = 0.7;
   f.config.data.sequence_length = 32;
-  EXPECT_FALSE(f.prepare(saying(said, OnChange::fail)).built) << "the shards do not depend on these";
+  EXPECT_FALSE(f.prepare(saying(said, OnChange::keep)).built) << "the shards do not depend on these";
   EXPECT_TRUE(said.empty());
 }
 
@@ -108,7 +108,10 @@ TEST(Prepare, NoticesAChangedSource) {
   write_text(f.directory / "s0.jsonl", text);
   fs::last_write_time(f.directory / "s0.jsonl",
                       fs::last_write_time(f.directory / "s0.jsonl") + std::chrono::seconds(10));
-  expect_error(ErrorKind::invalid, {"changed: ", "s0.jsonl"}, [&] { f.prepare(saying(said, OnChange::fail)); });
+  const auto kept = f.prepare(saying(said, OnChange::keep));
+  EXPECT_FALSE(kept.built) << "what something was trained on is not replaced";
+  EXPECT_TRUE(any_has(said, "changed: "));
+  said.clear();
   const Prepared p = f.prepare(saying(said));
   EXPECT_TRUE(p.built);
   EXPECT_TRUE(any_has(said, "changed: "));
@@ -125,16 +128,18 @@ TEST(Prepare, NoticesNewAndGoneFilesAndOtherSettings) {
   std::vector<std::string> said;
   f.prepare(saying(said));
   write_text(f.directory / "d/c.txt", "third");
-  expect_error(ErrorKind::invalid, {"new: ", "c.txt"}, [&] { f.prepare(saying(said, OnChange::fail)); });
+  EXPECT_FALSE(f.prepare(saying(said, OnChange::keep)).built);
+  EXPECT_TRUE(any_has(said, "new: ") && any_has(said, "c.txt"));
   fs::remove(f.directory / "d/c.txt");
   fs::remove(f.directory / "d/a.txt");
-  expect_error(ErrorKind::invalid, {"gone: ", "a.txt"}, [&] { f.prepare(saying(said, OnChange::fail)); });
+  EXPECT_FALSE(f.prepare(saying(said, OnChange::keep)).built);
+  EXPECT_TRUE(any_has(said, "gone: ") && any_has(said, "a.txt"));
   write_text(f.directory / "d/a.txt", "first");
   f.config.data.holdout_fraction = 0.5;
-  expect_error(ErrorKind::invalid, {"split"}, [&] { f.prepare(saying(said, OnChange::fail)); });
+  expect_error(ErrorKind::invalid, {"split"}, [&] { f.prepare(saying(said, OnChange::keep)); });
   merging_tokenizer().save((f.directory / "tok").string());
   f.config.data.holdout_fraction = 0;
-  expect_error(ErrorKind::invalid, {"tokenizer"}, [&] { f.prepare(saying(said, OnChange::fail)); });
+  expect_error(ErrorKind::invalid, {"tokenizer"}, [&] { f.prepare(saying(said, OnChange::keep)); });
 }
 
 TEST(Prepare, RepairsADamagedShardAndKeepsTheOthers) {
@@ -146,17 +151,98 @@ TEST(Prepare, RepairsADamagedShardAndKeepsTheOthers) {
   std::string bytes = good.at(victim);
   bytes[bytes.size() / 2] ^= 1;
   write_text(f.directory / "cache/shards" / victim, bytes);
-  expect_error(ErrorKind::corrupt, {victim, "hadal data build"}, [&] { f.prepare(saying(said, OnChange::fail)); });
+  expect_error(ErrorKind::corrupt, {victim, "hadal data build"}, [&] { f.prepare(saying(said, OnChange::look)); });
   const Prepared after = f.prepare(saying(said));
   EXPECT_TRUE(any_has(said, victim));
   EXPECT_EQ(after.units_kept, int64_t(before.shards.index().files.size()) / 2 - 1);
   EXPECT_EQ(contents(f.directory / "cache/shards"), good);
   fs::remove(f.directory / "cache/shards" / victim);
-  expect_error(ErrorKind::not_found, {victim, "missing"}, [&] { f.prepare(saying(said, OnChange::fail)); });
+  expect_error(ErrorKind::not_found, {victim, "missing"}, [&] { f.prepare(saying(said, OnChange::look)); });
   write_text(f.directory / "cache/shards/index.json", "{\"version\": 1, \"plan\": ");
-  expect_error(ErrorKind::corrupt, {"index.json", "damaged"}, [&] { f.prepare(saying(said, OnChange::fail)); });
+  expect_error(ErrorKind::corrupt, {"index.json", "damaged"}, [&] { f.prepare(saying(said, OnChange::look)); });
   f.prepare(saying(said));
   EXPECT_EQ(contents(f.directory / "cache/shards"), good);
+}
+
+// What a run was trained on: looking writes nothing, keeping mends from the same text and never from another.
+TEST(Prepare, KeepsWhatWasTrainedOnWhateverBecomesOfTheText) {
+  Fixture f({some_documents(100, 11)});
+  std::vector<std::string> said;
+  const Prepared before = f.prepare(saying(said));
+  const auto good = contents(f.directory / "cache/shards");
+  const fs::path text = f.directory / "s0.jsonl";
+  const std::string original = read_file(text), victim = before.shards.index().files[0];
+  auto keep = saying(said, OnChange::keep);
+  keep.plan = before.shards.index().plan;
+  write_text(text, "{\"text\": \"something else altogether\"}\n");
+  EXPECT_FALSE(f.prepare(keep).built);
+  EXPECT_FALSE(f.prepare(saying(said, OnChange::look)).built);
+  EXPECT_EQ(contents(f.directory / "cache/shards"), good);
+
+  std::string bytes = good.at(victim);
+  bytes[bytes.size() / 2] ^= 1;
+  write_text(f.directory / "cache/shards" / victim, bytes);
+  const auto damaged = contents(f.directory / "cache/shards");
+  expect_error(ErrorKind::corrupt, {victim, "not the one"}, [&] { f.prepare(keep); });
+  EXPECT_EQ(contents(f.directory / "cache/shards"), damaged) << "another text replaces nothing";
+  fs::remove(text);
+  expect_error(ErrorKind::corrupt, {victim, "no such file", "s0.jsonl"}, [&] { f.prepare(keep); });
+  write_text(text, original);
+  expect_error(ErrorKind::corrupt, {victim}, [&] { f.prepare(saying(said, OnChange::look)); });
+  EXPECT_EQ(contents(f.directory / "cache/shards"), damaged) << "looking writes nothing";
+  said.clear();
+  EXPECT_TRUE(f.prepare(keep).built) << "the same text mends";
+  EXPECT_TRUE(any_has(said, victim));
+  EXPECT_EQ(contents(f.directory / "cache/shards"), good);
+}
+
+TEST(Prepare, ShardsOfAnotherTextThatTookThePlaceAreMadeAgain) {
+  Fixture f({some_documents(60, 12)});
+  std::vector<std::string> said;
+  const std::string plan = f.prepare(saying(said)).shards.index().plan;
+  const auto good = contents(f.directory / "cache/shards");
+  const fs::path text = f.directory / "s0.jsonl";
+  const std::string original = read_file(text);
+  write_text(text, "{\"text\": \"something else altogether\"}\n");
+  f.prepare(saying(said));
+  auto keep = saying(said, OnChange::keep);
+  keep.plan = plan;
+  expect_error(ErrorKind::invalid, {"not the one that was trained on"}, [&] { f.prepare(keep); });
+  write_text(text, original);
+  EXPECT_TRUE(f.prepare(keep).built);
+  EXPECT_EQ(contents(f.directory / "cache/shards"), good);
+}
+
+TEST(Prepare, ARunsCopyOfTheTokenizerServesWhenTheOtherIsGone) {
+  Fixture f({some_documents(60, 13)});
+  f.config.tokenizer.path = (f.directory / "tok").string();
+  std::vector<std::string> said;
+  f.prepare(saying(said));
+  fs::rename(f.directory / "tok", f.directory / "copy");
+  expect_error(ErrorKind::not_found, {"tok"}, [&] { f.prepare(saying(said, OnChange::look)); });
+  auto keep = saying(said, OnChange::keep);
+  keep.tokenizer = (f.directory / "copy").string();
+  EXPECT_FALSE(f.prepare(keep).built);
+}
+
+TEST(Prepare, MovedTextIsKnownByItsHashes) {
+  Fixture f({some_documents(30, 14)});
+  write_text(f.directory / "d/a.txt", "first");
+  write_text(f.directory / "d/b.txt", "second");
+  f.config.data.sources.push_back(source_of("d", f.directory / "d"));
+  std::vector<std::string> said;
+  const Prepared p = f.prepare(saying(said));
+  Config moved = f.config;
+  fs::rename(f.directory / "d", f.directory / "elsewhere");
+  moved.data.sources[1].paths = {(f.directory / "elsewhere/b.txt").string(),
+                                 (f.directory / "elsewhere/a.txt").string()};
+  check_same_text(moved, p.shards.index());
+  write_text(f.directory / "elsewhere/a.txt", "fi\u0161st");
+  expect_error(ErrorKind::invalid, {"a.txt", "source 'd'"}, [&] { check_same_text(moved, p.shards.index()); });
+  moved.data.sources[1].paths = {(f.directory / "elsewhere/b.txt").string()};
+  expect_error(ErrorKind::invalid, {"source 'd'", "1 of its files"}, [&] { check_same_text(moved, p.shards.index()); });
+  moved.data.sources.pop_back();
+  expect_error(ErrorKind::invalid, {"1 sources", "2"}, [&] { check_same_text(moved, p.shards.index()); });
 }
 
 // Builds in another process and kills it once some shards stand there. False: the build was over before.

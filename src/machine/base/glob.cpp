@@ -1,4 +1,6 @@
 // list_files: a pattern is matched component by component with fnmatch; ** stands for any number of directories.
+#include "base/glob.h"
+
 #include <fnmatch.h>
 
 #include <algorithm>
@@ -61,6 +63,19 @@ struct Walk {
 };
 
 }  // namespace
+
+std::string absolute_pattern(const std::string& pattern) {
+  if (pattern.empty() || fs::path(pattern).is_absolute()) return pattern;
+  std::error_code code;
+  const fs::path whole = fs::absolute(pattern);
+  if (!is_pattern(pattern) || fs::exists(pattern, code)) return whole.lexically_normal().string();
+  std::string before;
+  for (const char c : fs::current_path().string()) {
+    if (c == '*' || c == '?' || c == '[' || c == '\\') before += '\\';
+    before += c;
+  }
+  return before + "/" + pattern;
+}
 
 std::vector<fs::path> list_files(const std::string& pattern) {
   check(!pattern.empty(), ErrorKind::invalid, "an empty path names no file");

@@ -9,8 +9,8 @@ namespace hadal {
 
 Config load_config(const std::string& path);  // TOML; unknown keys refused with the nearest known one
 Config config_from_toml(const std::string& text, const std::string& origin);
-void apply_overrides(Config& config,
-                     const std::vector<std::string>& assignments);  // "optim.lr=1e-4", "data.sources.0.paths=[\"x\"]"
+// "optim.lr=1e-4", "data.sources.0.paths=[\"x\"]"; `option` is what messages call them.
+void apply_overrides(Config& config, const std::vector<std::string>& assignments, const char* option = "--set");
 std::string config_to_toml(const Config& config);  // complete, re-readable: load(config_to_toml(c)) == c
 std::string config_to_json(const Config& config);
 Config config_from_json(const std::string& text, const std::string& origin);

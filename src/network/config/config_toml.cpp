@@ -156,6 +156,8 @@ void differences(const ordered_json& a, const ordered_json& b, const std::string
       differences(item.value(), b.contains(item.key()) ? b[item.key()] : ordered_json(),
                   path.empty() ? item.key() : path + "." + item.key(), out);
     }
+  } else if (a.is_array() && b.is_array() && !a.empty() && a[0].is_object() && a.size() == b.size()) {
+    for (size_t i = 0; i < a.size(); ++i) differences(a[i], b[i], fmt::format("{}.{}", path, i), out);
   } else if (a != b) {
     out.push_back(fmt::format("{}: {} -> {}", path, json_text(a), json_text(b)));
   }
@@ -169,14 +171,14 @@ Config config_from_toml(const std::string& text, const std::string& origin) {
 
 Config load_config(const std::string& path) { return config_from_toml(read_file(path), path); }
 
-void apply_overrides(Config& config, const std::vector<std::string>& assignments) {
+void apply_overrides(Config& config, const std::vector<std::string>& assignments, const char* option) {
   if (assignments.empty()) return;
   auto tree = config_to_tree(config);
   for (const auto& assignment : assignments) {
     const size_t equals = assignment.find('=');
     check(equals != std::string::npos && equals > 0, ErrorKind::invalid,
-          "--set {}: must be KEY=VALUE, such as optim.lr=1e-4", assignment);
-    const std::string origin = "--set " + assignment;
+          "{} {}: must be KEY=VALUE, such as optim.lr=1e-4", option, assignment);
+    const std::string origin = fmt::format("{} {}", option, assignment);
     set_in_tree(tree, assignment.substr(0, equals), override_value(assignment.substr(equals + 1), origin), origin);
     config = config_from_tree(tree, origin);  // checked one by one, so that the message names the assignment
     tree = config_to_tree(config);            // a new entry of a list gets all its keys

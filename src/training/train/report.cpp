@@ -47,7 +47,7 @@ pre{background:color-mix(in srgb,var(--grid) 45%,transparent);padding:.6rem .8re
 struct RunRecord {
   std::string name;
   ordered_json start;
-  std::vector<ordered_json> steps, validations, samples;
+  std::vector<ordered_json> steps, validations, samples, changes;
   Config config;
   bool has_config = false;
 };
@@ -67,6 +67,8 @@ RunRecord read_run(const std::filesystem::path& directory) {
       run.validations.push_back(std::move(line));
     else if (kind == "sample")
       run.samples.push_back(std::move(line));
+    else if (kind == "change")
+      run.changes.push_back(std::move(line));
   }
   check(!run.steps.empty(), ErrorKind::not_found, "{}: no step in it yet", path.string());
   if (std::filesystem::exists(directory / "config.toml")) {
@@ -211,6 +213,16 @@ std::string summary(const std::vector<RunRecord>& runs) {
   return table + "</table>";
 }
 
+std::string change_list(const std::vector<RunRecord>& runs) {
+  std::string items;
+  for (const auto& run : runs) {
+    for (const auto& change : run.changes)
+      items += fmt::format("<li>{}, after step {:.0f}: {}</li>\n", html_escape(run.name), number(change, "step"),
+                           html_escape(change.value("change", "")));
+  }
+  return items.empty() ? "" : "<h2>Settings changed on the way</h2>\n<ul>" + items + "</ul>\n";
+}
+
 std::string sample_timeline(const RunRecord& run) {
   std::string out;
   for (const auto& sample : run.samples) {
@@ -233,7 +245,7 @@ std::string report_html(const std::vector<std::filesystem::path>& directories) {
       html_escape(title), kStyle);
   for (int i = 0; i < 10; ++i) page += fmt::format(".line.c{0}{{stroke:var(--c{0})}}.fill.c{0}{{fill:var(--c{0})}}", i);
   page += "</style></head><body>\n<h1>Training report: " + html_escape(title) + "</h1>\n" + summary(runs) +
-          "\n<h2>Loss</h2><div class=\"charts\">" + loss_charts(runs) + "</div>\n";
+          change_list(runs) + "\n<h2>Loss</h2><div class=\"charts\">" + loss_charts(runs) + "</div>\n";
   page += "<h2>Optimisation</h2><div class=\"charts\">" +
           line_chart(of_all(runs, "lr"), {.title = "learning rate", .from_zero = true}) +
           line_chart(of_all(runs, "grad_norm"), {.title = "gradient norm before clipping", .log_y = true});

@@ -2,20 +2,68 @@
 #include "train/run_directory.h"
 
 #include "base/error.h"
+#include "base/glob.h"
 #include "config/config_io.h"
+#include "data/corpus.h"
 
 namespace hadal {
 
 namespace {
 
-bool may_change(const std::string& difference) {
-  for (const char* prefix : {"run:", "train.steps:", "checkpoint.", "validation.", "data.cache:"}) {
-    if (difference.rfind(prefix, 0) == 0) return true;
+enum class Change { free, asked_for, never };
+
+// What a key of the configuration may do in the life of a run.
+Change kind_of_change(const std::string& key) {
+  // Same bits, what the machine chose (micro-batches: rounding differs), or what reacts, observes and stores.
+  for (const char* name :
+       {"run", "train.steps", "checkpoint.", "validation.", "data.cache", "tokenizer.path", "train.start_model",
+        "train.micro_batch_sequences", "train.recompute", "train.on_nan", "train.max_skips"}) {
+    if (key.rfind(name, 0) == 0) return Change::free;
+  }
+  // The steps to come compute something else, from the weights and moments that there are.
+  for (const char* name : {"optim.lr", "optim.beta", "optim.eps", "optim.weight_decay", "optim.clip", "train.precision",
+                           "train.attention_form", "train.batch_sequences", "train.batch_ramp", "train.bias_",
+                           "train.balance_alpha", "train.mtp_weight"}) {
+    if (key.rfind(name, 0) == 0) return Change::asked_for;
+  }
+  return Change::never;
+}
+
+std::string key_of(const std::string& text) { return text.substr(0, text.find_first_of(":=")); }
+
+bool named(const std::vector<std::string>& changes, const std::string& key) {
+  for (const std::string& change : changes) {
+    const std::string name = key_of(change);
+    if (key == name || name.rfind(key + ".", 0) == 0 || key.rfind(name + ".", 0) == 0) return true;  // of a list
   }
   return false;
 }
 
+void add(std::string& list, const std::string& text) { list += (list.empty() ? "" : "; ") + text; }
+
+// Sources of the text: the same number with the same settings, named as before. Whether paths differ.
+bool same_sources(const DataConfig& stored, DataConfig& asked) {
+  bool moved = false;
+  for (size_t s = 0; s < asked.sources.size() && s < stored.sources.size(); ++s) {
+    moved = moved || asked.sources[s].paths != stored.sources[s].paths;
+    asked.sources[s].name = stored.sources[s].name;
+  }
+  return moved;
+}
+
 }  // namespace
+
+Config with_absolute_paths(Config config) {
+  for (size_t s = 0; s < config.data.sources.size(); ++s) {
+    SourceConfig& source = config.data.sources[s];
+    source.name = data::source_name(config.data, s);
+    for (std::string& path : source.paths) path = absolute_pattern(path);
+  }
+  for (std::string* path : {&config.data.cache, &config.tokenizer.path}) {
+    if (!path->empty()) *path = std::filesystem::absolute(*path).lexically_normal().string();
+  }
+  return config;
+}
 
 RunDirectory::RunDirectory(const std::filesystem::path& root) : root_(root) {
   make_directories(root_);
@@ -24,21 +72,53 @@ RunDirectory::RunDirectory(const std::filesystem::path& root) : root_(root) {
 
 bool RunDirectory::has_config() const { return std::filesystem::exists(config()); }
 
-Config RunDirectory::reconcile(const Config& asked) const {
-  if (!has_config()) return asked;
-  const Config stored = load_config(config().string());
-  Config merged = asked;
-  if (merged.train.precision == Precision::automatic) merged.train.precision = stored.train.precision;
-  if (merged.train.micro_batch_sequences == 0) merged.train.micro_batch_sequences = stored.train.micro_batch_sequences;
-  if (merged.model.vocab_size == 0) merged.model.vocab_size = stored.model.vocab_size;
-  std::string refused;
-  for (const auto& difference : config_differences(stored, merged)) {
-    if (!may_change(difference)) refused += (refused.empty() ? "" : "; ") + difference;
+RunDirectory::Reconciled RunDirectory::reconcile(const Config& given, const std::vector<std::string>& changes) const {
+  Reconciled result{with_absolute_paths(given), {}, false};
+  Config& asked = result.config;
+  for (const std::string& change : changes) {
+    check(has_config(), ErrorKind::invalid, "--change {}: {} has not begun; say --set {}", change, root_.string(),
+          change);
+    check(
+        kind_of_change(key_of(change)) != Change::never, ErrorKind::invalid,
+        "--change {}: this cannot change in the life of a run; a new run can start from its weights (--model {} --run "
+        "NEW)",
+        change, root_.string());
   }
-  check(refused.empty(), ErrorKind::invalid,
-        "{}: this run was started with another configuration ({}); use another run directory, or --fresh to start over",
-        root_.string(), refused);
-  return merged;
+  if (!has_config()) return result;
+  const Config stored = with_absolute_paths(load_config(config().string()));
+  if (asked.train.precision == Precision::automatic) asked.train.precision = stored.train.precision;
+  if (asked.train.micro_batch_sequences == 0) asked.train.micro_batch_sequences = stored.train.micro_batch_sequences;
+  if (asked.model.vocab_size == 0) asked.model.vocab_size = stored.model.vocab_size;
+  result.text_moved = same_sources(stored.data, asked.data);
+  Config compared = stored;
+  for (size_t s = 0; s < compared.data.sources.size() && s < asked.data.sources.size(); ++s)
+    compared.data.sources[s].paths = asked.data.sources[s].paths;
+  std::string never, with_change, how;
+  for (const auto& difference : config_differences(compared, asked)) {
+    const std::string key = key_of(difference);
+    const Change kind = kind_of_change(key);
+    const bool high = stored.train.precision == Precision::fp64 || asked.train.precision == Precision::fp64;
+    if (kind == Change::never || (key == "train.precision" && high)) {
+      add(never, difference);
+    } else if (kind == Change::asked_for && !named(changes, key)) {
+      add(with_change, difference);
+      how += fmt::format(" --change {}=VALUE", key);
+    } else {
+      result.differences.push_back(difference);
+    }
+  }
+  if (never.empty() && with_change.empty()) return result;
+  std::string message = fmt::format("{}: this run was started with another configuration.", root_.string());
+  if (!with_change.empty())
+    message += fmt::format(" {}: to go on with the new values, and have it recorded, add{}.", with_change, how);
+  if (!never.empty())
+    message += fmt::format(
+        " {}: this cannot change in the life of a run; a new run can start from these weights "
+        "(--model {} --run NEW).",
+        never, root_.string());
+  fail(ErrorKind::invalid,
+       "{} 'hadal train {}' goes on with the values that it has; --fresh deletes it and starts over", message,
+       root_.string());
 }
 
 void RunDirectory::store(const Config& resolved) const { atomic_write(config(), config_to_toml(resolved)); }

@@ -9,6 +9,7 @@
 #pragma once
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "base/files.h"
 #include "config/config.h"
@@ -28,15 +29,27 @@ class RunDirectory {
   std::filesystem::path checkpoints() const { return root_ / "checkpoints"; }
   bool has_config() const;
 
-  // The stored configuration if there is one, checked against what is asked now: values that were chosen automatically
-  // (0 or "auto" in `asked`) are taken from it; any other difference is refused, naming the keys, except keys that may
-  // change in the life of a run (run, train.steps, checkpoint.*, validation.*, data.cache). Else `asked` itself.
-  Config reconcile(const Config& asked) const;
+  // `asked`, fit to go on with what the directory holds; without a stored configuration `asked` itself, of which no
+  // `changes` may then be asked for. Values that were chosen automatically (0 or "auto" in `asked`) are the stored
+  // ones, and sources keep their names. What else differs
+  // - may if it leaves the bits as they are, only reacts, or says where things lie (paths of text: the caller compares
+  //   its hashes, see text_moved);
+  // - may, if `changes` names its key, where it changes the mathematics of the steps to come;
+  // - is refused otherwise (invalid), with the ways that there are, those that lose no work first.
+  struct Reconciled {
+    Config config;
+    std::vector<std::string> differences;  // "optim.lr: 0.003 -> 0.001", for the record
+    bool text_moved = false;               // paths of sources are others than before
+  };
+  Reconciled reconcile(const Config& asked, const std::vector<std::string>& changes = {}) const;
   void store(const Config& resolved) const;
 
  private:
   std::filesystem::path root_;
   FileLock lock_;
 };
+
+// `config` with paths of text, tokenizer and cache that mean the same in every working directory.
+Config with_absolute_paths(Config config);
 
 }  // namespace hadal

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/files.h"
 #include "base/json.h"
 
 namespace hadal {
@@ -19,6 +20,11 @@ std::string TrainState::to_json() const {
                        {"smoothed_loss", smoothed_loss}};
   json["cursor"] = parse_json<ordered_json>(cursor.to_json(), "the cursor");
   return json_text(json, {.indent = 1});
+}
+
+TrainState TrainState::load(const std::filesystem::path& checkpoint) {
+  const auto file = checkpoint / "state.json";
+  return from_json(read_file(file), file.string());
 }
 
 TrainState TrainState::from_json(const std::string& text, const std::string& origin) {

@@ -2,6 +2,7 @@
 // so equal runs have equal bytes.
 #pragma once
 #include <cstdint>
+#include <filesystem>
 #include <string>
 
 #include "data/loader.h"
@@ -17,6 +18,7 @@ struct TrainState {
   data::Cursor cursor;
 
   std::string to_json() const;
+  static TrainState load(const std::filesystem::path& checkpoint);  // its state.json; throws not_found, corrupt
   static TrainState from_json(const std::string& text, const std::string& origin);  // throws corrupt
 };
 

@@ -13,13 +13,13 @@
 #include "checkpoint/checkpoint.h"
 #include "config/config_io.h"
 #include "data/loader.h"
-#include "data/prepare.h"
 #include "exchange/model_directory.h"
 #include "nn/part_clock.h"
 #include "optim/curves.h"
 #include "optim/optimizer.h"
 #include "train/metrics.h"
 #include "train/resources.h"
+#include "train/run_data.h"
 #include "train/run_directory.h"
 #include "train/screen.h"
 #include "train/start_model.h"
@@ -73,6 +73,7 @@ class Trainer {
   PartClock clock_;  // of the step that runs
   TrainState state_;
   TrainOutcome outcome_;
+  std::vector<std::string> changed_;  // since the run was last at work
   std::string tokenizer_json_, tokenizer_config_json_;
   double flops_per_token_ = 0, product_flops_ = 0, started_ = 0;
   int64_t saved_step_ = -1;
@@ -83,18 +84,17 @@ class Trainer {
 
 void Trainer::prepare() {
   log_.open_file(directory_.log());
-  config_ = directory_.reconcile(request_.config);
+  auto reconciled = directory_.reconcile(request_.config, request_.changes);
+  config_ = std::move(reconciled.config);
+  changed_ = std::move(reconciled.differences);
   validate(config_);
+  const auto existing = list_checkpoints(directory_.checkpoints());
+  const auto start = existing.empty() ? open_start_model(config_) : nullptr;
   data::PrepareOptions options;
   options.quiet = request_.quiet;
   options.say = [this](const std::string& text) { screen_.say(text); };
-  options.on_change = directory_.has_config() ? data::OnChange::fail : data::OnChange::rebuild;
-  const auto existing = list_checkpoints(directory_.checkpoints());
-  const auto start = existing.empty() ? open_start_model(config_) : nullptr;
-  Config with_tokenizer = config_;  // a run keeps its tokenizer: the directory it came from may be gone
-  const bool moved = directory_.has_config() && !std::filesystem::exists(config_.tokenizer.path);
-  if (moved && !config_.tokenizer.path.empty()) with_tokenizer.tokenizer.path = directory_.tokenizer().string();
-  prepared_ = std::make_unique<data::Prepared>(data::prepare(with_tokenizer, exec_, options));
+  options.on_change = directory_.has_config() ? data::OnChange::keep : data::OnChange::rebuild;
+  prepared_ = std::make_unique<data::Prepared>(prepare_run_data(config_, exec_, options, reconciled.text_moved));
   if (!request_.quiet && prepared_->built) screen_.say(data::corpus_table(prepared_->shards, config_.data));
   prepared_->tokenizer.save(directory_.tokenizer().string());
   tokenizer_json_ = read_file(directory_.tokenizer() / "tokenizer.json");
@@ -129,7 +129,7 @@ void Trainer::restore(const std::filesystem::path& checkpoint) {
   model_->refresh_values(exec_);
   const SafetensorsReader reader(checkpoint / "optimizer.safetensors");
   for (const auto& entry : optimizer_->state()) entry.tensor.copy_from(exec_, reader.tensor(entry.name));
-  state_ = TrainState::from_json(read_file(checkpoint / "state.json"), (checkpoint / "state.json").string());
+  state_ = TrainState::load(checkpoint);
   optimizer_->set_steps_done(state_.updates);
   loader_->seek(state_.cursor);
   saved_step_ = state_.step;
@@ -176,6 +176,10 @@ void Trainer::announce() {
                    {"steps", config_.train.steps},
                    {"run", directory_.root().string()},
                    {"sequence_length", config_.data.sequence_length}});
+  for (const std::string& change : changed_) {
+    screen_.say(fmt::format("from step {} on: {}", state_.step + 1, change));
+    metrics_->write({{"kind", "change"}, {"step", state_.step}, {"time", iso_time()}, {"change", change}});
+  }
 }
 
 int64_t Trainer::tokens_left() const {

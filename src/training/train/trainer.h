@@ -24,7 +24,8 @@ struct TrainHooks {
 };
 
 struct TrainRequest {
-  Config config;  // config.run names the run directory
+  Config config;                     // config.run names the run directory
+  std::vector<std::string> changes;  // "KEY=VALUE" of --change, already part of config: see RunDirectory::reconcile
   bool quiet = false;
   int64_t stop_after_step = 0;  // end with a checkpoint after this step, as an interrupt would; 0 = no
   TrainHooks hooks;
