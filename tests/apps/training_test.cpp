@@ -175,6 +175,21 @@ TEST(Refusals, DamagedShardsAreNamedWhereTheTextIsGone) {
   FAIL() << "no shard";
 }
 
+// The optimizer's file is read by training alone: its damage stops a resume, and no verb that reads the model.
+TEST(Refusals, OnlyFilesThatAreReadCanStopAVerb) {
+  const SmallRun small;
+  ASSERT_EQ(run_hadal(small.train("run", "--steps 3")).code, 0);
+  const auto file = list_checkpoints(small.run() / "checkpoints").back() / "optimizer.safetensors";
+  std::string bytes = read_file(file);
+  bytes[bytes.size() - 9] ^= 1;
+  atomic_write(file, bytes);
+  const std::string generate =
+      "generate --model " + SmallRun::quoted(small.run()) + " --prompt-tokens 5,6 --max-tokens 2 --seed 1 ";
+  EXPECT_EQ(run_hadal(generate).code, 0);
+  expect_error(run_hadal(generate + "--ema"), 1, {"optimizer.safetensors", "damaged"});
+  expect_error(run_hadal(small.train("run", "--steps 5")), 1, {"optimizer.safetensors", "damaged"});
+}
+
 TEST(Refusals, TextThatIsNotThereOrNotText) {
   const SmallRun small;
   const std::string config = SmallRun::quoted(small.config()),

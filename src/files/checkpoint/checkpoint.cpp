@@ -2,10 +2,11 @@
 #include "checkpoint/checkpoint.h"
 
 #include <algorithm>
+#include <chrono>
 #include <nlohmann/json.hpp>
 #include <utility>
 
-#include "base/error.h"
+#include "base/disk_full.h"
 #include "base/files.h"
 #include "base/hash.h"
 #include "base/json.h"
@@ -21,16 +22,28 @@ constexpr const char* kFormat = "hadal-checkpoint-1";
 
 std::string step_name(int64_t step) { return fmt::format("step_{:08d}", step); }
 
-struct FileFacts {
-  uint64_t bytes = 0;
-  std::string sha256;
-};
+constexpr const char* kOptimizerFile = "optimizer.safetensors";
 
-FileFacts facts_of(const fs::path& path) {
+json entry_of(const fs::path& path) {
   const MappedFile file(path);
-  Sha256 hash;
-  hash.update(file.data(), file.size());
-  return {file.size(), hash.hex()};
+  return {{"bytes", file.size()}, {"xxh3", xxh3_128_hex(file.text())}};
+}
+
+void verify_file(const fs::path& path, const json& listed) {
+  const char* advice = "remove this checkpoint's directory to resume from the one before";
+  check(fs::exists(path), ErrorKind::corrupt, "{}: missing, though the manifest lists it; {}", path.string(), advice);
+  const char* hash = listed.is_object() && listed.contains("xxh3") ? "xxh3" : "sha256";
+  const bool typed = listed.is_object() && listed.contains("bytes") && listed["bytes"].is_number_unsigned() &&
+                     listed.contains(hash) && listed[hash].is_string();
+  check(typed, ErrorKind::corrupt, "{}: entry '{}' has no size and hash",
+        (path.parent_path() / "manifest.json").string(), path.filename().string());
+  const MappedFile file(path);
+  check(file.size() == listed["bytes"].get<uint64_t>(), ErrorKind::corrupt,
+        "{}: {} bytes, the manifest says {}: truncated or overwritten; {}", path.string(), file.size(),
+        listed["bytes"].get<uint64_t>(), advice);
+  const std::string found = *hash == 'x' ? xxh3_128_hex(file.text()) : sha256_hex(file.text());
+  check(found == listed[hash].get<std::string>(), ErrorKind::corrupt,
+        "{}: its bytes do not have the hash of the manifest: damaged; {}", path.string(), advice);
 }
 
 json read_manifest(const fs::path& checkpoint) {
@@ -51,16 +64,13 @@ void write_checkpoint(const fs::path& checkpoints, const CheckpointContent& cont
   fs::remove_all(partial, ignored);
   make_directories(partial);
   json files = json::object();
-  auto note = [&](const std::string& name) {
-    const auto facts = facts_of(partial / name);
-    files[name] = {{"bytes", facts.bytes}, {"sha256", facts.sha256}};
-  };
+  auto note = [&](const std::string& name) { files[name] = entry_of(partial / name); };
   try {
     save_safetensors(partial / "model.safetensors", content.model, {{"format", "pt"}});
     note("model.safetensors");
     if (!content.optimizer.empty()) {
-      save_safetensors(partial / "optimizer.safetensors", content.optimizer);
-      note("optimizer.safetensors");
+      save_safetensors(partial / kOptimizerFile, content.optimizer);
+      note(kOptimizerFile);
     }
     for (const auto& [name, text] : content.texts) {
       atomic_write(partial / name, text);
@@ -83,26 +93,13 @@ void write_checkpoint(const fs::path& checkpoints, const CheckpointContent& cont
   }
 }
 
-void verify_checkpoint(const fs::path& checkpoint) {
+void verify_checkpoint(const fs::path& checkpoint, CheckpointPart part) {
   const json manifest = read_manifest(checkpoint);
   const bool known = manifest.is_object() && manifest.contains("format") && manifest["format"] == kFormat &&
                      manifest.contains("files") && manifest["files"].is_object();
   check(known, ErrorKind::corrupt, "{}: not a manifest of format {}", (checkpoint / "manifest.json").string(), kFormat);
   for (const auto& item : manifest["files"].items()) {
-    const auto path = checkpoint / item.key();
-    const char* advice = "remove this checkpoint's directory to resume from the one before";
-    check(fs::exists(path), ErrorKind::corrupt, "{}: missing, though the manifest lists it; {}", path.string(), advice);
-    const auto facts = facts_of(path);
-    const auto& listed = item.value();
-    const bool typed = listed.is_object() && listed.contains("bytes") && listed["bytes"].is_number_unsigned() &&
-                       listed.contains("sha256") && listed["sha256"].is_string();
-    check(typed, ErrorKind::corrupt, "{}: entry '{}' has no size and hash", (checkpoint / "manifest.json").string(),
-          item.key());
-    check(facts.bytes == listed["bytes"].get<uint64_t>(), ErrorKind::corrupt,
-          "{}: {} bytes, the manifest says {}: truncated or overwritten; {}", path.string(), facts.bytes,
-          listed["bytes"].get<uint64_t>(), advice);
-    check(facts.sha256 == listed["sha256"].get<std::string>(), ErrorKind::corrupt,
-          "{}: its bytes do not have the hash of the manifest: damaged; {}", path.string(), advice);
+    if (part == CheckpointPart::all || item.key() != kOptimizerFile) verify_file(checkpoint / item.key(), item.value());
   }
 }
 
@@ -132,11 +129,12 @@ void remove_old_checkpoints(const fs::path& checkpoints, int64_t keep) {
   for (int64_t i = 0; i + keep < int64_t(found.size()); ++i) fs::remove_all(found[i], ignored);
 }
 
-CheckpointWriter::CheckpointWriter(fs::path checkpoints, int64_t keep, bool asynchronous)
-    : checkpoints_(std::move(checkpoints)), keep_(keep), asynchronous_(asynchronous) {}
+CheckpointWriter::CheckpointWriter(fs::path checkpoints, CheckpointWriterOptions options)
+    : checkpoints_(std::move(checkpoints)), options_(std::move(options)) {}
 
 // An error of the last write is lost here: only a caller that is already failing leaves without finish().
 CheckpointWriter::~CheckpointWriter() {
+  leaving_ = true;
   if (thread_.joinable()) thread_.join();
 }
 
@@ -145,21 +143,43 @@ void CheckpointWriter::finish() {
   if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
 }
 
+// Nothing is lost by waiting: the content is a copy, and old checkpoints stand until the new one does.
+void CheckpointWriter::write(const CheckpointContent& content) const {
+  const auto say = [this](const std::string& text) {
+    if (options_.say) options_.say(text);
+  };
+  const auto stopped = [this] { return leaving_ || (options_.stop && options_.stop()); };
+  for (bool waiting = false;;) {
+    try {
+      write_checkpoint(checkpoints_, content);
+      if (waiting) say(fmt::format("there was room: checkpoint {} is written", step_name(content.step)));
+      break;
+    } catch (const DiskFull& error) {
+      if (!options_.wait_for_room)
+        throw DiskFull(fmt::format("{}; with checkpoint.on_full = \"wait\" training waits for room", error.what()));
+      if (!waiting)
+        say(fmt::format("checkpoint {}: {}; waiting for room (checkpoint.on_full), an interrupt ends the waiting",
+                        step_name(content.step), error.what()));
+      waiting = true;
+      for (int i = 0; i < 20; ++i) {
+        if (stopped()) throw;
+        std::this_thread::sleep_for(std::chrono::milliseconds(100));
+      }
+    }
+  }
+  remove_old_checkpoints(checkpoints_, options_.keep);
+}
+
 void CheckpointWriter::save(const Exec& exec, const CheckpointContent& content) {
   finish();
-  if (!asynchronous_) {
-    write_checkpoint(checkpoints_, content);
-    remove_old_checkpoints(checkpoints_, keep_);
-    return;
-  }
+  if (!options_.asynchronous) return write(content);
   auto copy = std::make_shared<CheckpointContent>(content);
   for (auto* list : {&copy->model, &copy->optimizer}) {
     for (auto& named : *list) named.tensor = named.tensor.clone(exec);
   }
   thread_ = std::thread([this, copy] {
     try {
-      write_checkpoint(checkpoints_, *copy);
-      remove_old_checkpoints(checkpoints_, keep_);
+      write(*copy);
     } catch (...) {
       error_ = std::current_exception();
     }

@@ -5,15 +5,18 @@
 //   config.toml            the run's whole configuration
 //   state.json             step, data cursor, counters: what a resumed run needs to continue bit for bit
 //   tokenizer.json, tokenizer_config.json
-//   manifest.json          {"format": "hadal-checkpoint-1", "step": n, "files": {name: {"bytes": n, "sha256": hex}}}
+//   manifest.json          {"format": "hadal-checkpoint-1", "step": n, "files": {name: {"bytes": n, "xxh3": hex}}}
+//                          (XXH3, 128 bits; "sha256" in older ones)
 // A checkpoint is written into step_N.partial, synced, then renamed: a directory without .partial is complete. Loading
-// checks every byte against the manifest; a truncated or flipped file is an Error that names it, never a silent
+// checks every byte that it reads against the manifest; a truncated or flipped file is an Error that names it, never a silent
 // fall-back. A checkpoint of the same step is moved aside before the new one takes its name, so that one of the two
 // always stands whole.
 #pragma once
+#include <atomic>
 #include <cstdint>
 #include <exception>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <string>
 #include <thread>
@@ -41,27 +44,39 @@ std::vector<NamedTensor> gradient_tensors(const Parameters& parameters);
 void load_model_tensors(const std::filesystem::path& file, const Parameters& parameters);
 
 void write_checkpoint(const std::filesystem::path& checkpoints,
-                      const CheckpointContent& content);          // now, complete or absent
-void verify_checkpoint(const std::filesystem::path& checkpoint);  // throws corrupt naming file and reason
+                      const CheckpointContent& content);  // now, complete or absent
+// Checks files against the manifest, all or those that a model needs (not the optimizer's); throws corrupt, naming file
+// and reason.
+enum class CheckpointPart { all, model };
+void verify_checkpoint(const std::filesystem::path& checkpoint, CheckpointPart part = CheckpointPart::all);
 std::vector<std::filesystem::path> list_checkpoints(
     const std::filesystem::path& checkpoints);                                        // complete ones, oldest first
 void remove_old_checkpoints(const std::filesystem::path& checkpoints, int64_t keep);  // and leftovers *.partial
+
+struct CheckpointWriterOptions {
+  int64_t keep = 1;
+  bool asynchronous = true;
+  bool wait_for_room = false;                   // where the disk is full, until there is room or stop() says so
+  std::function<bool()> stop;                   // asked while waiting; may be empty
+  std::function<void(const std::string&)> say;  // told when waiting begins and ends, from the writing thread; or empty
+};
 
 // Writes in the background from copies taken in save(); one at a time. An error of the writer is thrown by the next
 // save() or by finish(). The copies cost as much memory as the state itself while a checkpoint is being written.
 class CheckpointWriter {
  public:
-  CheckpointWriter(std::filesystem::path checkpoints, int64_t keep, bool asynchronous);
+  CheckpointWriter(std::filesystem::path checkpoints, CheckpointWriterOptions options);
   ~CheckpointWriter();
   void save(const Exec& exec, const CheckpointContent& content);  // exec: where the copies lie
   void finish();                                                  // waits; throws what the writer threw
 
  private:
+  void write(const CheckpointContent& content) const;
   std::filesystem::path checkpoints_;
-  int64_t keep_;
-  bool asynchronous_;
+  CheckpointWriterOptions options_;
   std::thread thread_;
-  std::exception_ptr error_;  // written by thread_, read after it was joined
+  std::atomic<bool> leaving_ = false;  // nobody waits for room any more
+  std::exception_ptr error_;           // written by thread_, read after it was joined
 };
 
 // Where a model's files lie: `--model DIR` is a run directory (its last checkpoint), a checkpoint, an exported

@@ -48,7 +48,7 @@ std::vector<std::string> ModelDirectory::notices() const {
 
 ModelDirectory open_model(const fs::path& path) {
   const auto at = locate_model(path);
-  if (at.is_checkpoint) verify_checkpoint(at.directory);
+  if (at.is_checkpoint) verify_checkpoint(at.directory, CheckpointPart::model);
   ModelDirectory from;
   from.directory = at.directory;
   from.hugging_face = at.hugging_face;

@@ -143,11 +143,13 @@ struct CheckpointConfig {
   int64_t every_steps = 200;
   int64_t keep = 2;
   bool asynchronous = true;
+  OnFull on_full = OnFull::stop;
   template <class Self, class Visitor>
   static void visit(Self& c, Visitor&& v) {
     v("every_steps", c.every_steps, "steps between checkpoints; 0 = only at the end");
     v("keep", c.keep, "checkpoints kept");
     v("asynchronous", c.asynchronous, "write while training goes on");
+    v("on_full", c.on_full, "a checkpoint that finds the disk full: stop ends the run, wait waits for room");
   }
 };
 

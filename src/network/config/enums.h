@@ -108,6 +108,12 @@ struct EnumNames<Recompute> {
   static constexpr std::array all{"none", "norms", "all"};
 };
 
+enum class OnFull { stop, wait };  // what a checkpoint does that finds no room on the disk
+template <>
+struct EnumNames<OnFull> {
+  static constexpr std::array all{"stop", "wait"};
+};
+
 enum class OnNan { skip, stop };  // what a step with NaN or Inf does
 template <>
 struct EnumNames<OnNan> {

@@ -119,8 +119,11 @@ void Trainer::prepare() {
   if (!existing.empty()) restore(existing.back());
   sequences_left_ = total_sequences(config_.train, state_.step + 1, config_.train.steps);
   outcome_.resumed_from = state_.step;
-  writer_ = std::make_unique<CheckpointWriter>(directory_.checkpoints(), config_.checkpoint.keep,
-                                               config_.checkpoint.asynchronous);
+  CheckpointWriterOptions how{config_.checkpoint.keep, config_.checkpoint.asynchronous};
+  how.wait_for_room = config_.checkpoint.on_full == OnFull::wait;
+  how.stop = interrupted;
+  how.say = [this](const std::string& text) { log_.warn("{}", text); };
+  writer_ = std::make_unique<CheckpointWriter>(directory_.checkpoints(), how);
   metrics_ = std::make_unique<MetricsWriter>(directory_.metrics(), state_.step);
 }
 

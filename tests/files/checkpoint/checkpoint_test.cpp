@@ -3,12 +3,18 @@
 
 #include <sys/resource.h>
 #include <unistd.h>
+#include <chrono>
 #include <csignal>
 #include <cstring>
 #include <fstream>
+#include <mutex>
+#include <nlohmann/json.hpp>
+#include <thread>
 
 #include "base/error.h"
 #include "base/expect_error.h"
+#include "base/hash.h"
+#include "base/json.h"
 #include "checkpoint/checkpoint.h"
 
 namespace hadal {
@@ -116,7 +122,7 @@ TEST_F(CheckpointTest, AFullDiskLeavesTheOldOneIntact) {
 }
 
 TEST_F(CheckpointTest, WritesInTheBackgroundWhatStoodWhenItWasAsked) {
-  CheckpointWriter writer(root_, 2, true);
+  CheckpointWriter writer(root_, {.keep = 2});
   auto c = content(1, 1);
   writer.save(owned_.exec, c);
   for (int64_t i = 0; i < 64; ++i) set_element(c.model[0].tensor, i, -1);  // training goes on
@@ -128,7 +134,7 @@ TEST_F(CheckpointTest, WritesInTheBackgroundWhatStoodWhenItWasAsked) {
   const auto found = list_checkpoints(root_);
   ASSERT_EQ(found.size(), 2u);
   EXPECT_EQ(found[1].filename(), "step_00000003");
-  CheckpointWriter again(root_, 5, true);
+  CheckpointWriter again(root_, {.keep = 5});
   auto first = content(9, 1);
   again.save(owned_.exec, first);
   for (int64_t i = 0; i < 64; ++i) set_element(first.model[0].tensor, i, -1);
@@ -139,7 +145,7 @@ TEST_F(CheckpointTest, WritesInTheBackgroundWhatStoodWhenItWasAsked) {
 TEST_F(CheckpointTest, ABackgroundFailureIsThrownLater) {
   fs::create_directories(root_.parent_path());
   atomic_write(root_, "a file where the directory should be");
-  CheckpointWriter writer(root_, 1, true);
+  CheckpointWriter writer(root_, {.keep = 1});
   writer.save(owned_.exec, content(1, 1));
   EXPECT_ERROR(writer.finish(), ErrorKind::io, "a file of that name is in the way");
 }
@@ -147,7 +153,7 @@ TEST_F(CheckpointTest, ABackgroundFailureIsThrownLater) {
 TEST_F(CheckpointTest, AfterABackgroundFailureTheNextSaveWorks) {
   fs::create_directories(root_.parent_path());
   atomic_write(root_, "in the way");
-  CheckpointWriter writer(root_, 1, true);
+  CheckpointWriter writer(root_, {.keep = 1});
   writer.save(owned_.exec, content(1, 1));
   EXPECT_ERROR(writer.save(owned_.exec, content(2, 2)), ErrorKind::io,
                "a file of that name is in the way");  // the first one's error, told once
@@ -159,9 +165,91 @@ TEST_F(CheckpointTest, AfterABackgroundFailureTheNextSaveWorks) {
   verify_checkpoint(list_checkpoints(root_)[0]);
   fs::remove_all(root_);
   atomic_write(root_, "in the way again");
-  CheckpointWriter leaves(root_, 1, true);
+  CheckpointWriter leaves(root_, {.keep = 1});
   leaves.save(owned_.exec,
               content(4, 4));  // destroyed with an error that nobody asked for: no crash, no thread left behind
+}
+
+// While it lives, files may hold no more than 100 bytes, as on a disk that is nearly full.
+class LittleRoom {
+ public:
+  LittleRoom() : handler_(std::signal(SIGXFSZ, SIG_IGN)) {
+    getrlimit(RLIMIT_FSIZE, &before_);
+    const struct rlimit small { 100, before_.rlim_max };
+    setrlimit(RLIMIT_FSIZE, &small);
+  }
+  ~LittleRoom() { end(), std::signal(SIGXFSZ, handler_); }
+  void end() { setrlimit(RLIMIT_FSIZE, &before_); }
+
+ private:
+  struct rlimit before_ {};
+  void (*handler_)(int);
+};
+
+TEST_F(CheckpointTest, WaitsForRoomWhenAskedTo) {
+  std::mutex mutex;
+  std::vector<std::string> said;
+  CheckpointWriter writer(root_, {.wait_for_room = true, .say = [&](const std::string& text) {
+                                    const std::lock_guard lock(mutex);
+                                    said.push_back(text);
+                                  }});
+  LittleRoom little;
+  writer.save(owned_.exec, content(1, 1));
+  const auto n_said = [&] {
+    const std::lock_guard lock(mutex);
+    return said.size();
+  };
+  while (n_said() == 0) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  EXPECT_TRUE(list_checkpoints(root_).empty());
+  little.end();
+  writer.finish();
+  ASSERT_EQ(list_checkpoints(root_).size(), 1u);
+  verify_checkpoint(list_checkpoints(root_)[0]);
+  ASSERT_EQ(said.size(), 2u);
+  EXPECT_NE(said[0].find("waiting for room"), std::string::npos) << said[0];
+}
+
+TEST_F(CheckpointTest, WaitingForRoomEndsWhenAsked) {
+  const LittleRoom little;
+  CheckpointWriter writer(root_, {.asynchronous = false, .wait_for_room = true, .stop = [] { return true; }});
+  EXPECT_ERROR(writer.save(owned_.exec, content(1, 1)), ErrorKind::io, "model.safetensors");
+  CheckpointWriter leaves(root_, {.wait_for_room = true});
+  leaves.save(owned_.exec, content(2, 2));  // destroyed while it waits: does not hang
+}
+
+TEST_F(CheckpointTest, AFullDiskNamesTheSettingThatWaits) {
+  const LittleRoom little;
+  CheckpointWriter writer(root_, {.asynchronous = false});
+  EXPECT_ERROR(writer.save(owned_.exec, content(1, 1)), ErrorKind::io, "checkpoint.on_full");
+}
+
+TEST_F(CheckpointTest, ManifestsWithSha256StayReadable) {
+  write_checkpoint(root_, content(1, 1));
+  const auto checkpoint = list_checkpoints(root_)[0];
+  auto manifest = parse_json(read_file(checkpoint / "manifest.json"), "the manifest");
+  for (auto& item : manifest["files"].items()) {
+    EXPECT_EQ(item.value()["xxh3"].get<std::string>().size(), 32u);
+    item.value().erase("xxh3");
+    item.value()["sha256"] = sha256_hex(read_file(checkpoint / item.key()));
+  }
+  atomic_write(checkpoint / "manifest.json", json_text(manifest));
+  verify_checkpoint(checkpoint);
+  std::string bytes = read_file(checkpoint / "model.safetensors");
+  bytes.back() ^= 1;
+  atomic_write(checkpoint / "model.safetensors", bytes);
+  EXPECT_ERROR(verify_checkpoint(checkpoint), ErrorKind::corrupt, "damaged");
+}
+
+TEST_F(CheckpointTest, AModelIsCheckedWithoutTheOptimizersFile) {
+  auto c = content(1, 1);
+  c.optimizer = c.model;
+  write_checkpoint(root_, c);
+  const auto checkpoint = list_checkpoints(root_)[0];
+  std::string bytes = read_file(checkpoint / "optimizer.safetensors");
+  bytes.back() ^= 1;
+  atomic_write(checkpoint / "optimizer.safetensors", bytes);
+  verify_checkpoint(checkpoint, CheckpointPart::model);
+  EXPECT_ERROR(verify_checkpoint(checkpoint), ErrorKind::corrupt, "optimizer.safetensors");
 }
 
 TEST_F(CheckpointTest, TheSameStepAgainReplacesTheFirst) {

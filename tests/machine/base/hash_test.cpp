@@ -29,6 +29,13 @@ TEST(Sha256, DoesNotDependOnThePieces) {
   }
 }
 
+// As xxhsum 0.8.1 prints them.
+TEST(Xxh3, GivesThePublishedTool) {
+  EXPECT_EQ(xxh3_128_hex(""), "99aa06d3014798d86001c324468d497f");
+  EXPECT_EQ(xxh3_128_hex("abc"), "06b05ab6733a618578af5f94892f3950");
+  EXPECT_EQ(xxh3_128_hex(std::string(1000000, 'a')), "a545df8e384a9579b1fd6fae5285c4eb");
+}
+
 TEST(Hash64, TellsNearTextsApartAndStaysStable) {
   std::set<uint64_t> seen;
   size_t n = 0;
