@@ -97,7 +97,8 @@ void add_quiet_option(Verb verb, CommonOptions& options) {
   verb.add_flag("--quiet,-q", options.quiet, "no progress, only results and errors");
 }
 
-void print_notes(const std::vector<std::string>& notes) {
+void print_notes(const std::vector<std::string>& notes, bool quiet) {
+  if (quiet) return;
   for (const auto& note : notes) fmt::print(stderr, "hadal: note: {}\n", note);
 }
 

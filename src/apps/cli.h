@@ -46,7 +46,8 @@ void add_set_option(Verb verb, CommonOptions& options);                     // -
 void add_quiet_option(Verb verb, CommonOptions& options);                   // --quiet
 void add_precision_option(Verb verb, std::optional<Precision>& precision);  // --precision, which a model is loaded in
 
-void print_notes(const std::vector<std::string>& notes);  // "hadal: note: ..." each, on standard error
+// "hadal: note: ..." each, on standard error, unless quiet.
+void print_notes(const std::vector<std::string>& notes, bool quiet);
 
 class Cli {
  public:

@@ -141,13 +141,14 @@ void write_something(const Exec& exec, TextModel& loaded, bool own_text) {
   const std::string prompt = own_text ? "The " : "Once upon a time";
   request.prompt = text_start(loaded);
   tokenizer.encode_to(prompt, SpecialTokens::as_text, request.prompt);
-  fmt::print("\ncompletion of \"{}\":\n{}{}\n", prompt, prompt, generate_text(exec, model, tokenizer, request));
+  fmt::print("\ncompletion of \"{}\":\n{}{}\n", prompt, prompt, generate_text(exec, model, tokenizer, request).text);
   const std::string prefix = "def add(a, b):\n    \"\"\"Return the sum.\"\"\"\n    ",
                     suffix = "\n\ndef sub(a, b):\n    return a - b\n";
   request.sampling.temperature = 0;
   request.prompt = fim_prompt(tokenizer, prefix, suffix);
   request.max_tokens = 24;
-  fmt::print("\nfilling in the middle:\n{}[{}]{}\n", prefix, generate_text(exec, model, tokenizer, request), suffix);
+  fmt::print("\nfilling in the middle:\n{}[{}]{}\n", prefix, generate_text(exec, model, tokenizer, request).text,
+             suffix);
 }
 
 int demo(const Options& o) {

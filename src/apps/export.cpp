@@ -87,7 +87,7 @@ int run_export_verb(const Options& o) {
     set_special_ids(from.config, Tokenizer::load(from.directory.string()));
   const ExportSource source(from);
   const ExportPlan plan = make_plan(o, from, source);
-  print_notes(plan.notices);
+  print_notes(plan.notices, o.common.quiet);
   auto exec = o.common.exec();
   const auto outcome = write_export(exec.exec, source, plan, {o.output, free_disk_bytes(o.output), o.common.quiet});
   fmt::print("{}: {} in {} file{}{}\n", o.output, format_bytes(double(plan.bytes())), plan.files.size(),

@@ -5,6 +5,7 @@
 
 #include "apps/cli.h"
 #include "apps/prompt_options.h"
+#include "apps/sampling_options.h"
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "base/json.h"
@@ -18,55 +19,40 @@ struct Options {
   std::optional<Precision> precision;
   std::shared_ptr<PromptOptions> prompt = std::make_shared<PromptOptions>();
   bool json = false, ema = false;
-  int64_t max_tokens = 200;
-  bool limited = false, given_temperature = false, given_top_k = false, given_top_p = false;  // by the user
-  SamplingOptions sampling;
+  std::shared_ptr<DrawOptions> draw = std::make_shared<DrawOptions>();
   CommonOptions common;
 };
 
-// Where the user said nothing, a Hugging Face directory's makers are asked (generation_config.json), and that is told.
-void ask_makers(const TextModel& loaded, Options& o) {
-  const auto makers = loaded.makers;
-  if (!makers) return;
-  std::string told;
-  if (!o.given_temperature && (makers->temperature || makers->do_sample)) {
-    o.sampling.temperature = makers->sampling_temperature(o.sampling.temperature);
-    told += fmt::format(" temperature {}", o.sampling.temperature);
-  }
-  if (!o.given_top_p && makers->top_p) {
-    o.sampling.top_p = *makers->top_p;
-    told += fmt::format(" top-p {}", o.sampling.top_p);
-  }
-  if (!o.given_top_k && makers->top_k) {
-    o.sampling.top_k = *makers->top_k;
-    told += fmt::format(" top-k {}", o.sampling.top_k);
-  }
-  if (!told.empty()) fmt::print(stderr, "hadal: note: as generation_config.json says:{}\n", told);
-  validate(o.sampling);
-}
-
-int print_ids(const Options& o, const Exec& exec, TextModel& loaded, std::vector<int32_t> prompt) {
-  const CleanStop polled("stopping after the current token");
+GenerateRequest request_of(const DrawOptions& draw, const TextModel& loaded, std::vector<int32_t> prompt) {
   GenerateRequest request;
   request.prompt = std::move(prompt);
-  request.max_tokens = o.max_tokens;
-  request.sampling = o.sampling;
+  request.max_tokens = draw.max_tokens;
+  request.sampling = draw.sampling;
   request.stop = loaded.stop;
-  if (loaded.tokenizer) request.allowed_ids = loaded.tokenizer->vocab_size();
-  request.on_token = [](int32_t) { return !interrupted(); };
-  const auto result = generate(exec, *loaded.model.transformer, request);
+  return request;
+}
+
+int print_json(const DrawOptions& draw, const Exec& exec, TextModel& loaded, GenerateRequest request) {
+  nlohmann::ordered_json json;
+  if (loaded.tokenizer) {
+    const auto result = generate_text(exec, *loaded.model.transformer, *loaded.tokenizer, request, draw.stop_strings);
+    json = {{"tokens", result.tokens}, {"text", result.text}, {"stopped", result.stopped}};
+  } else {
+    const CleanStop polled("stopping after the current token");
+    request.on_token = [](int32_t) { return !interrupted(); };
+    const auto result = generate(exec, *loaded.model.transformer, request);
+    json = {{"tokens", result.tokens}, {"stopped", result.stopped}};
+  }
   loaded.model.check_intact();
-  nlohmann::ordered_json json = {{"tokens", result.tokens}};
-  if (loaded.tokenizer) json["text"] = loaded.tokenizer->decode(result.tokens, true);
-  json["stopped"] = result.stopped;
+  if (draw.sampling.temperature > 0) json["seed"] = draw.sampling.seed;
   fmt::print("{}\n", json_text(json, {.lossy = true}));
   return kExitFine;
 }
 
 // What was asked for, refused before anything is printed; without --max-tokens, as many as the model has positions for.
-int64_t new_tokens(const Options& o, const Transformer& model, int64_t prompt) {
+int64_t new_tokens(const DrawOptions& o, const Transformer& model, int64_t prompt) {
   const int64_t positions = model.config().max_positions, room = positions - prompt;
-  check(room >= (o.limited ? o.max_tokens : 1), ErrorKind::invalid,
+  check(room >= (o.given_max_tokens ? o.max_tokens : 1), ErrorKind::invalid,
         "a prompt of {} tokens (the start of the text counts as one) leaves room for {} of the "
         "model's {} positions, {} new tokens were asked for",
         prompt, std::max<int64_t>(room, 0), positions, o.max_tokens);
@@ -74,30 +60,29 @@ int64_t new_tokens(const Options& o, const Transformer& model, int64_t prompt) {
 }
 
 int run_generation(Options o) {
-  validate(o.sampling);
+  DrawOptions& draw = *o.draw;
+  validate(draw.sampling);
   auto exec = o.common.exec();
   LoadOptions load;
   load.precision = o.precision;
   load.ema = o.ema;
   auto loaded = load_text_model(o.model, load, exec.exec);
-  print_notes(loaded.model.source.notices());
+  print_notes(loaded.model.source.notices(), o.common.quiet);
   const auto prompt = prompt_ids(*o.prompt, loaded);
-  o.max_tokens = new_tokens(o, *loaded.model.transformer, int64_t(prompt.size()));
-  ask_makers(loaded, o);
-  pack_for(exec.exec, *loaded.model.transformer, o.max_tokens);
-  if (o.json || !loaded.tokenizer) return print_ids(o, exec.exec, loaded, prompt);
+  complete_draw_options(draw, loaded, prompt, o.common.quiet);
+  draw.max_tokens = new_tokens(draw, *loaded.model.transformer, int64_t(prompt.size()));
+  check(loaded.tokenizer || draw.stop_strings.empty(), ErrorKind::invalid, "--stop needs a tokenizer; {} has none",
+        loaded.model.directory.string());
+  pack_for(exec.exec, *loaded.model.transformer, draw.max_tokens);
+  const GenerateRequest request = request_of(draw, loaded, prompt);
+  if (o.json || !loaded.tokenizer) return print_json(draw, exec.exec, loaded, request);
   auto print = [&](const std::string& fragment) {
     loaded.model.check_intact();
     check(std::fwrite(fragment.data(), 1, fragment.size(), stdout) == fragment.size() && std::fflush(stdout) == 0,
           ErrorKind::io, "standard output was closed");
   };
   print(o.prompt->shown());
-  GenerateRequest request;
-  request.prompt = prompt;
-  request.max_tokens = o.max_tokens;
-  request.sampling = o.sampling;
-  request.stop = loaded.stop;
-  generate_text(exec.exec, *loaded.model.transformer, loaded.text(), request, print);
+  generate_text(exec.exec, *loaded.model.transformer, loaded.text(), request, draw.stop_strings, print);
   print("\n");
   return kExitFine;
 }
@@ -109,32 +94,21 @@ void add_generate(Verb root, Cli& cli) {
   Verb verb = root.add_verb("generate", "Write text with a model");
   verb.add_option("--model", o->model, "a run directory, an exported model or a Hugging Face directory").required();
   add_prompt_options(verb, o->prompt);
-  const Option limit = verb.add_option("--max-tokens", o->max_tokens, "new tokens at the most")
-                           .within(int64_t(0), int64_t(1) << 40)
-                           .show_default();
-  const Option temperature =
-      verb.add_option("--temperature", o->sampling.temperature, "0 takes the most likely token").show_default();
-  const Option top_k =
-      verb.add_option("--top-k", o->sampling.top_k, "draw among the k most likely; 0 = all").show_default();
-  const Option top_p =
-      verb.add_option("--top-p", o->sampling.top_p, "draw among the most likely with this much probability")
-          .show_default();
-  verb.add_option("--min-p", o->sampling.min_p, "drop tokens below this share of the most likely one").show_default();
-  verb.add_option("--seed", o->sampling.seed, "the same seed writes the same text").show_default();
+  const auto note_given = add_draw_options(verb, o->draw);
   add_precision_option(verb, o->precision);
   verb.add_flag("--ema", o->ema, "the moving average of the weights");
-  verb.add_flag("--json", o->json, "print {\"tokens\": [...]} at the end instead of streaming text");
+  verb.add_flag(
+      "--json", o->json,
+      "print {\"tokens\": [...], \"text\": ..., \"stopped\": ..., \"seed\": ...} at the end instead of streaming");
   add_threads_option(verb, o->common);
+  add_quiet_option(verb, o->common);
   add_isa_option(verb, o->common);
   verb.add_examples({"hadal generate --model runs/shakespeare --prompt 'O, ' --max-tokens 100 --temperature 0.8",
                      "hadal generate --model runs/demo --fim-prefix 'def add(a, b):\\n    return ' --fim-suffix '\\n'",
                      "hadal generate --model DeepSeek-V2-Lite-Chat --message 'Why is the sea salty?'",
                      "hadal generate --model runs/demo --prompt-tokens 1,2,3 --max-tokens 8 --temperature 0 --json"});
-  cli.on(verb, [o, limit, temperature, top_k, top_p] {
-    o->limited = limit.given();
-    o->given_temperature = temperature.given();
-    o->given_top_k = top_k.given();
-    o->given_top_p = top_p.given();
+  cli.on(verb, [o, note_given] {
+    note_given();
     return run_generation(*o);
   });
 }

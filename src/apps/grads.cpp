@@ -61,7 +61,7 @@ int run_gradients(const Options& o) {
   load.precision = o.precision;
   load.training = true;
   auto loaded = load_text_model(o.model, load, exec.exec);
-  print_notes(loaded.model.source.notices());
+  print_notes(loaded.model.source.notices(), o.common.quiet);
   lines.begin(loaded, o.bos);
   const auto batches = read_batches(lines);
   std::filesystem::create_directories(o.output);
@@ -97,6 +97,7 @@ void add_grads(Verb root, Cli& cli) {
       .not_negative()
       .show_default();
   add_threads_option(verb, o->common);
+  add_quiet_option(verb, o->common);
   add_isa_option(verb, o->common);
   verb.add_examples({"echo '{\"tokens\": [5, 17, 3, 9]}' | hadal grads --model DIR --output grads --precision fp32"});
   cli.on(verb, [o] { return run_gradients(*o); });

@@ -108,6 +108,12 @@ Option Verb::add_size(const std::string& names, uint64_t& bytes, const std::stri
                     ->default_str(shown_default));
 }
 
+Option Verb::add_texts(const std::string& names, std::vector<std::string>& values, const std::string& help) {
+  return Option(app_->add_option(names, values, help)
+                    ->allow_extra_args(false)
+                    ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll));
+}
+
 Option Verb::add_assignments(const std::string& names, std::vector<std::string>& values, const std::string& help) {
   const auto is_assignment = [](const std::string& text) {
     const size_t equals = text.find('=');

@@ -51,6 +51,8 @@ class Verb {
   Option add_flag(const std::string& names, bool& value, const std::string& help);
   // A number of bytes with an optional unit: 500MiB, 5GB. --help shows `shown_default`.
   Option add_size(const std::string& names, uint64_t& bytes, const std::string& help, const std::string& shown_default);
+  // A text once per option, in order (a vector of add_option takes several behind one).
+  Option add_texts(const std::string& names, std::vector<std::string>& values, const std::string& help);
   // KEY=VALUE, once per option, in order.
   Option add_assignments(const std::string& names, std::vector<std::string>& values, const std::string& help);
   // One word, handed to `take` while parsing, behind the checks.

@@ -54,7 +54,7 @@ int run_scoring(const Options& o) {
   load.precision = o.precision;
   load.ema = o.ema;
   auto loaded = load_text_model(o.model, load, exec.exec);
-  print_notes(loaded.model.source.notices());
+  print_notes(loaded.model.source.notices(), o.common.quiet);
   lines.begin(loaded, o.bos);
   std::unique_ptr<AtomicFile> out = o.output == "-" ? nullptr : std::make_unique<AtomicFile>(o.output);
   while (const auto line = lines.next()) {
@@ -85,6 +85,7 @@ void add_score(Verb root, Cli& cli) {
       .show_default();
   verb.add_flag("--ema", o->ema, "the moving average of the weights");
   add_threads_option(verb, o->common);
+  add_quiet_option(verb, o->common);
   add_isa_option(verb, o->common);
   verb.add_examples({"echo '{\"text\": \"To be, or not to be\"}' | hadal score --model runs/shakespeare",
                      "hadal score --model runs/demo --input texts.jsonl --output scores.jsonl --precision fp32"});

@@ -44,7 +44,7 @@ int run_trace(const Options& o) {
   LoadOptions load;
   load.precision = o.precision;
   const auto loaded = load_text_model(o.model, load, exec.exec);
-  print_notes(loaded.model.source.notices());
+  print_notes(loaded.model.source.notices(), o.common.quiet);
   const auto trace = trace_model(exec.exec, *loaded.model.transformer, o.tokens);
   loaded.model.check_intact();
   if (!o.output.empty()) save_safetensors(o.output, trace, {{"format", "pt"}});
@@ -67,6 +67,7 @@ void add_trace(Verb root, Cli& cli) {
       .show_default();
   add_precision_option(verb, o->precision);
   add_threads_option(verb, o->common);
+  add_quiet_option(verb, o->common);
   add_isa_option(verb, o->common);
   verb.add_examples({"hadal trace --model DIR --tokens 5,17,3 --output ours.safetensors",
                      "hadal trace --model DIR --tokens 5,17,3 --compare theirs.safetensors --tolerance 1e-4"});

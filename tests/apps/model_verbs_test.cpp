@@ -75,7 +75,7 @@ TEST_F(ModelVerbs, AChatIsThePromptThatItsTemplateWrites) {
   const std::string model = "generate --json --max-tokens 8 --model " + SmallRun::quoted(directory) + " ";
   const auto said = run_hadal(model + "--message 'the sea'");
   ASSERT_EQ(said.code, 0) << said.err;
-  EXPECT_NE(said.err.find("temperature 0"), std::string::npos) << said.err;  // its makers' word, and told
+  EXPECT_NE(said.err.find("temperature=0"), std::string::npos) << said.err;  // its makers' word, and told
   const auto written = run_hadal(model + "--temperature 0 --prompt 'user: the sea\na:'");
   EXPECT_EQ(said.out, written.out) << written.err;
   const auto listed = run_hadal(model + "--chat -", R"(echo '[{"role":"user","content":"the sea"}]' |)");
@@ -87,6 +87,70 @@ TEST_F(ModelVerbs, AChatIsThePromptThatItsTemplateWrites) {
   refused(run_hadal(model + "--chat /nowhere"), 1, {"/nowhere"});
   refused(run_hadal(model + "--message hi --prompt ho"), 2, {"--message"});
   std::filesystem::remove_all(directory);
+}
+
+// generation_config.json: what can be followed is, unless the user says otherwise, and what cannot is named.
+TEST_F(ModelVerbs, TheMakersSettingsAreFollowedOrNamed) {
+  const auto directory = small_->root() / "makers";
+  ASSERT_EQ(run_hadal("export --model " + SmallRun::quoted(small_->run()) + " --to hf --dtype fp32 --output " +
+                      SmallRun::quoted(directory))
+                .code,
+            0);
+  const std::string model = "generate --json --prompt 'the sea' --model " + SmallRun::quoted(directory) + " ";
+  const auto file = directory / "generation_config.json";
+  const auto as_makers = [&](const std::string& settings, const std::string& more = "") {
+    atomic_write(file, "{\"eos_token_id\": 299, " + settings + "}");
+    return run_hadal(model + "--seed 5 " + more);
+  };
+  const auto as_user = [&](const std::string& options) {
+    atomic_write(file, "{\"eos_token_id\": 299}");
+    return run_hadal(model + "--seed 5 " + options);
+  };
+  const std::vector<std::pair<std::string, std::string>> same = {
+      {"\"min_p\": 0.9, \"max_new_tokens\": 9", "--min-p 0.9 --max-tokens 9"},
+      {"\"repetition_penalty\": 3.0, \"max_length\": 20, \"do_sample\": false",
+       "--repetition-penalty 3 --temperature 0 "},
+      {"\"top_k\": 3, \"temperature\": 0.5, \"max_new_tokens\": 9", "--top-k 3 --temperature 0.5 --max-tokens 9"},
+      {"\"stop_strings\": [\"e\", \"is\"], \"max_new_tokens\": 40", "--stop e --stop is --max-tokens 40"}};
+  for (const auto& [settings, options] : same) {
+    const auto theirs = as_makers(settings);
+    std::string limit = settings.find("max_length") == std::string::npos ? "" : "--max-tokens ";
+    if (!limit.empty())  // 20 in all, the prompt's own included
+      limit += std::to_string(parse_json<nlohmann::json>(theirs.out, "what it said")["tokens"].size());
+    EXPECT_EQ(theirs.out, as_user(options + limit).out) << settings << theirs.err;
+    EXPECT_EQ(as_makers(settings, "-q").err, "") << "notes can be silenced";
+  }
+  const auto said =
+      as_makers("\"suppress_tokens\": [50, 51], \"num_beams\": 4, \"repetition_penalty\": 1.1, \"max_new_tokens\": 3");
+  for (const char* name :
+       {"suppress_tokens", "num_beams", "repetition_penalty=1.1", "max_new_tokens=3", "does not follow"})
+    EXPECT_NE(said.err.find(name), std::string::npos) << name << ": " << said.err;
+  EXPECT_EQ(as_makers("\"temperature\": 0.3, \"max_new_tokens\": 7", "--temperature 1.5 --max-tokens 9").out,
+            as_user("--temperature 1.5 --max-tokens 9").out)
+      << "the user's word stands before theirs";
+  std::filesystem::remove_all(directory);
+}
+
+TEST_F(ModelVerbs, WithoutASeedOneIsDrawnFromThePromptAndTold) {
+  const auto seed_of = [](const std::string& prompt, const std::string& more = "") {
+    const auto said = verb("generate", "--json --max-tokens 12 --prompt " + prompt + more);
+    return std::pair(parse_json<nlohmann::json>(said.out, "what it said")["seed"].get<uint64_t>(), said.out);
+  };
+  const auto [seed, text] = seed_of("a");
+  EXPECT_EQ(seed_of("a").second, text);
+  EXPECT_NE(seed_of("b").first, seed);
+  EXPECT_EQ(seed_of("a", " --seed " + std::to_string(seed)).second, text);
+}
+
+TEST_F(ModelVerbs, AStopStringEndsTheTextBeforeIt) {
+  const std::string base = "--prompt 'the sea' --max-tokens 60 --seed 4 ";
+  const std::string whole = verb("generate", base).out;
+  const std::string stop = whole.substr(20, 3);
+  const auto cut = verb("generate", base + "--stop " + SmallRun::quoted(stop));
+  EXPECT_EQ(cut.out, whole.substr(0, whole.find(stop, 7)) + "\n") << whole;
+  const auto json = verb("generate", base + "--json --stop " + SmallRun::quoted(stop));
+  EXPECT_TRUE(parse_json<nlohmann::json>(json.out, "what it said")["stopped"].get<bool>()) << json.out;
+  refused(verb("generate", base + "--stop ''"), 2, {"stop"});
 }
 
 TEST_F(ModelVerbs, ScoreNamesTheLineThatIsWrong) {

@@ -8,9 +8,9 @@
 //   manifest.json          {"format": "hadal-checkpoint-1", "step": n, "files": {name: {"bytes": n, "xxh3": hex}}}
 //                          (XXH3, 128 bits; "sha256" in older ones)
 // A checkpoint is written into step_N.partial, synced, then renamed: a directory without .partial is complete. Loading
-// checks every byte that it reads against the manifest; a truncated or flipped file is an Error that names it, never a silent
-// fall-back. A checkpoint of the same step is moved aside before the new one takes its name, so that one of the two
-// always stands whole.
+// checks every byte that it reads against the manifest; a truncated or flipped file is an Error that names it, never a
+// silent fall-back. A checkpoint of the same step is moved aside before the new one takes its name, so that one of the
+// two always stands whole.
 #pragma once
 #include <atomic>
 #include <cstdint>

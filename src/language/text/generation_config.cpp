@@ -46,6 +46,45 @@ std::vector<int32_t> ids(const std::string& key, const Json& value) {
   return out;
 }
 
+std::vector<std::string> strings(const std::string& key, const Json& value) {
+  std::vector<std::string> out;
+  const auto take = [&](const Json& one) {
+    if (!one.is_string() || one.get_ref<const std::string&>().empty()) wrong(key, value, "a text or a list of texts");
+    out.push_back(one.get<std::string>());
+  };
+  if (!value.is_array()) {
+    take(value);
+  } else {
+    for (const Json& one : value) take(one);
+  }
+  return out;
+}
+
+// Whether the key changes no text: it never does, or its value is the one that switches it off.
+bool changes_nothing(const std::string& key, const Json& value) {
+  for (const char* name :
+       {"transformers_version", "_from_model_config", "use_cache", "return_dict_in_generate", "num_return_sequences",
+        "early_stopping", "compile_config", "disable_compile", "trust_remote_code"})
+    if (key == name) return true;
+  if (key.rfind("output_", 0) == 0 || key.rfind("cache_", 0) == 0 || key.rfind("_", 0) == 0) return true;
+  const std::pair<const char*, double> off[] = {{"num_beams", 1},
+                                                {"num_beam_groups", 1},
+                                                {"typical_p", 1},
+                                                {"epsilon_cutoff", 0},
+                                                {"eta_cutoff", 0},
+                                                {"length_penalty", 1},
+                                                {"no_repeat_ngram_size", 0},
+                                                {"encoder_no_repeat_ngram_size", 0},
+                                                {"diversity_penalty", 0},
+                                                {"encoder_repetition_penalty", 1},
+                                                {"min_length", 0},
+                                                {"guidance_scale", 1}};
+  for (const auto& [name, neutral] : off)
+    if (key == name) return value.is_number() && value.get<double>() == neutral;
+  const bool says_no = value.is_boolean() && !value.get<bool>();
+  return says_no || (value.is_array() && value.empty());
+}
+
 // Whether this key is ours; its value is read.
 bool read_key(const std::string& key, const Json& value, GenerationConfig& config) {
   if (key == "bos_token_id") {
@@ -72,8 +111,12 @@ bool read_key(const std::string& key, const Json& value, GenerationConfig& confi
     config.max_new_tokens = whole(key, value, 1, kMost);
   } else if (key == "max_length") {
     config.max_length = whole(key, value, 1, kMost);
+  } else if (key == "stop_strings") {
+    config.stop_strings = strings(key, value);
+  } else if (key == "suppress_tokens") {
+    config.suppressed_ids = ids(key, value);
   } else {
-    return false;
+    return changes_nothing(key, value);
   }
   return true;
 }

@@ -17,7 +17,7 @@ sampler_of(bool bos) {
     request.prompt = {start_token(tokenizer, bos)};
     tokenizer.encode_to(prompt, SpecialTokens::as_text, request.prompt);
     request.max_tokens = std::min(tokens, model.config().max_positions - int64_t(request.prompt.size()));
-    return request.max_tokens > 0 ? generate_text(exec, model, tokenizer, request) : "";
+    return request.max_tokens > 0 ? generate_text(exec, model, tokenizer, request).text : "";
   };
 }
 

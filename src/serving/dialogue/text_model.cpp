@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "config/config_io.h"
+#include "dialogue/stop_strings.h"
 #include "text/stream_decoder.h"
 
 namespace hadal {
@@ -69,25 +70,30 @@ bool trained_with_bos(const std::string& model_directory) {
   return std::filesystem::exists(path) && load_config(path.string()).data.add_bos;
 }
 
-std::string generate_text(const Exec& exec, const Transformer& model, const Tokenizer& tokenizer,
-                          GenerateRequest request, const std::function<void(const std::string&)>& print) {
+GeneratedText generate_text(const Exec& exec, const Transformer& model, const Tokenizer& tokenizer,
+                            GenerateRequest request, const std::vector<std::string>& stop_strings,
+                            const std::function<void(const std::string&)>& print) {
   if (const auto eos = tokenizer.eos_id(); eos && request.stop.empty()) request.stop = {*eos};
   request.allowed_ids = tokenizer.vocab_size();
   const CleanStop polled("stopping after the current token");
   StreamDecoder decoder(tokenizer);
-  std::string text;
-  auto give = [&](std::string fragment) {
+  StopStrings stops(stop_strings);
+  GeneratedText result;
+  auto give = [&](const std::string& fragment) {
     if (print && !fragment.empty()) print(fragment);
-    text += fragment;
+    result.text += fragment;
   };
   request.on_token = [&](int32_t id) {
     const bool stop = std::find(request.stop.begin(), request.stop.end(), id) != request.stop.end();
-    if (!stop) give(decoder.push(id));
-    return !interrupted();
+    if (!stop) give(stops.push(decoder.push(id)));
+    return !interrupted() && !stops.found();
   };
-  generate(exec, model, request);
-  give(decoder.finish());
-  return text;
+  const GenerateResult generated = generate(exec, model, request);
+  give(stops.push(decoder.finish()));
+  give(stops.finish());
+  result.tokens = generated.tokens;
+  result.stopped = generated.stopped || stops.found();
+  return result;
 }
 
 }  // namespace hadal

@@ -33,9 +33,16 @@ std::vector<int32_t> text_start(const TextModel& loaded, const std::string& bos 
 int32_t start_token(const Tokenizer& tokenizer, bool bos);
 bool trained_with_bos(const std::string& model_directory);  // from config.toml beside the weights; false if unknown
 
-// Generates and decodes; prints fragments of valid UTF-8 through `print` as they come, if given. Text ends before EOS.
-// Without ids to stop at, EOS.
-std::string generate_text(const Exec& exec, const Transformer& model, const Tokenizer& tokenizer,
-                          GenerateRequest request, const std::function<void(const std::string&)>& print = {});
+struct GeneratedText {
+  std::vector<int32_t> tokens;  // all that were drawn, a stop id or those of a stop string included
+  std::string text;             // ends before either
+  bool stopped = false;         // by an id or a string
+};
+
+// Generates and decodes; prints fragments of valid UTF-8 through `print` as they come, if given. Text ends before an id
+// of request.stop (without any: EOS) and before the first of `stop_strings`.
+GeneratedText generate_text(const Exec& exec, const Transformer& model, const Tokenizer& tokenizer,
+                            GenerateRequest request, const std::vector<std::string>& stop_strings = {},
+                            const std::function<void(const std::string&)>& print = {});
 
 }  // namespace hadal

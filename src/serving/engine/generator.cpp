@@ -43,6 +43,7 @@ GenerateResult generate(const Exec& exec, const Transformer& model, const Genera
   result.prefill_seconds = steady_seconds() - start;
   const int64_t allowed = request.allowed_ids > 0 ? request.allowed_ids : config.vocab_size;
   for (int64_t position = int64_t(request.prompt.size()); position < length; ++position) {
+    penalise(logits, request.prompt, result.tokens, request.sampling);
     const int32_t id = sample_token(logits, allowed, request.sampling, position);
     result.tokens.push_back(id);
     result.stopped = std::find(request.stop.begin(), request.stop.end(), id) != request.stop.end();

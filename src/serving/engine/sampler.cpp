@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <unordered_map>
+#include <utility>
 
 #include "base/not_finite.h"
 #include "base/random.h"
@@ -16,6 +18,11 @@ void validate(const SamplingOptions& o) {
   check(o.top_k >= 0, ErrorKind::invalid, "top_k = {} must be at least 0 (0 switches it off)", o.top_k);
   check(o.top_p > 0 && o.top_p <= 1, ErrorKind::invalid, "top_p = {} must lie in (0, 1]", o.top_p);
   check(o.min_p >= 0 && o.min_p <= 1, ErrorKind::invalid, "min_p = {} must lie in [0, 1]", o.min_p);
+  check(std::isfinite(o.repetition_penalty) && o.repetition_penalty > 0, ErrorKind::invalid,
+        "repetition_penalty = {} must be above 0 (1 switches it off)", o.repetition_penalty);
+  for (const auto& [name, value] :
+       {std::pair("presence_penalty", o.presence_penalty), std::pair("frequency_penalty", o.frequency_penalty)})
+    check(std::isfinite(value), ErrorKind::invalid, "{} = {} must be a number (0 switches it off)", name, value);
 }
 
 // softmax(logits / temperature), cut to the best top_k, to the fewest that reach top_p, to those with min_p of the best
@@ -29,13 +36,20 @@ int32_t sample_token(std::span<const float> logits, int64_t allowed, const Sampl
       throw NotFinite(
           fmt::format("the logit of token {} is {}; the model's weights are damaged or diverged", id, logits[id]));
   }
-  const int32_t best = int32_t(std::max_element(logits.begin(), logits.begin() + n) - logits.begin());
-  if (options.temperature == 0) return best;
-
   std::vector<int32_t> ids(n);
   std::iota(ids.begin(), ids.end(), 0);
+  if (!options.suppressed.empty()) {
+    std::vector<int32_t> never = options.suppressed;
+    std::sort(never.begin(), never.end());
+    std::erase_if(ids, [&](int32_t id) { return std::binary_search(never.begin(), never.end(), id); });
+    check(!ids.empty(), ErrorKind::invalid, "all {} tokens are suppressed, none can be drawn", n);
+  }
+  const int32_t best =
+      *std::max_element(ids.begin(), ids.end(), [&](int32_t a, int32_t b) { return logits[a] < logits[b]; });
+  if (options.temperature == 0) return best;
+
   auto by_logit = [&](int32_t a, int32_t b) { return logits[a] != logits[b] ? logits[a] > logits[b] : a < b; };
-  if (options.top_k > 0 && options.top_k < n) {  // the others need no order among themselves
+  if (options.top_k > 0 && options.top_k < int64_t(ids.size())) {  // the others need no order among themselves
     std::nth_element(ids.begin(), ids.begin() + options.top_k, ids.end(), by_logit);
     ids.resize(size_t(options.top_k));
   }
@@ -55,6 +69,25 @@ int32_t sample_token(std::span<const float> logits, int64_t allowed, const Sampl
     if (left < 0) return ids[i];
   }
   return ids[kept - 1];
+}
+
+void penalise(std::span<float> logits, std::span<const int32_t> prompt, std::span<const int32_t> text,
+              const SamplingOptions& o) {
+  const auto count = [&](std::span<const int32_t> ids, std::unordered_map<int32_t, int64_t>& counts) {
+    for (const int32_t id : ids)
+      if (id >= 0 && id < int64_t(logits.size())) ++counts[id];
+  };
+  std::unordered_map<int32_t, int64_t> written;
+  count(text, written);
+  if (o.repetition_penalty != 1) {
+    auto seen = written;
+    count(prompt, seen);
+    for (const auto& [id, times] : seen)
+      logits[id] = float(logits[id] > 0 ? logits[id] / o.repetition_penalty : logits[id] * o.repetition_penalty);
+  }
+  if (o.presence_penalty == 0 && o.frequency_penalty == 0) return;
+  for (const auto& [id, times] : written)
+    logits[id] = float(logits[id] - o.presence_penalty - o.frequency_penalty * double(times));
 }
 
 }  // namespace hadal

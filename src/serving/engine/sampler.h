@@ -1,4 +1,5 @@
-// Sampler: logits in, one token id out. Temperature 0 takes the largest logit (lowest id on ties). Otherwise softmax of
+// Sampler: logits in, one token id out. Penalties of what was written come first; ids that are suppressed are never
+// drawn. Temperature 0 takes the largest logit (lowest id on ties). Otherwise softmax of
 // logits / temperature, then top-k, top-p, min-p in that order, then one draw whose noise is a function of (seed,
 // position) only, so a text does not depend on what else runs.
 #pragma once
@@ -14,11 +15,22 @@ struct SamplingOptions {
   double top_p = 1.0;        // 1 = off
   double min_p = 0.0;        // 0 = off: drops tokens below min_p times the most likely one
   uint64_t seed = 0;
+  // Of tokens that stand in prompt or text: a logit above 0 is divided by it, one below multiplied. 1 = off.
+  double repetition_penalty = 1.0;
+  // Taken from the logit of a token of the text, once, and once for each time it stands there. 0 = off.
+  double presence_penalty = 0.0, frequency_penalty = 0.0;
+  std::vector<int32_t> suppressed;  // ids that are never drawn
 };
 void validate(const SamplingOptions& options);  // throws invalid
 
 // allowed: ids below this many are drawn (rows that only pad the vocabulary are not); position: of the token to be
 // drawn.
+// Throws invalid where every allowed id is suppressed.
 int32_t sample_token(std::span<const float> logits, int64_t allowed, const SamplingOptions& options, int64_t position);
+
+// Applies the penalties to logits, before the draw. prompt and text are the ids so far; others than those of the
+// logits are passed over.
+void penalise(std::span<float> logits, std::span<const int32_t> prompt, std::span<const int32_t> text,
+              const SamplingOptions& options);
 
 }  // namespace hadal

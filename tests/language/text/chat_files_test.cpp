@@ -81,7 +81,10 @@ TEST(GenerationConfig, ReadsWhatModelsSayAndListsWhatIsLeftAside) {
   const GenerationConfig config = read_generation_config(
       R"({"_from_model_config": true, "bos_token_id": 0, "eos_token_id": [1, 7], "pad_token_id": -1,
       "do_sample": true, "temperature": 0.6, "top_p": 0.95, "top_k": 50, "max_new_tokens": 100, "min_p": null,
-      "transformers_version": "4.46.3"})");
+      "transformers_version": "4.46.3", "num_beams": 1, "use_cache": true, "output_scores": false,
+      "no_repeat_ngram_size": 3,
+      "stop_strings": ["\n\n", "User:"], "suppress_tokens": [5, 6], "forced_bos_token_id": 3, "num_beam_groups": 2,
+      "sequence_bias": null, "length_penalty": 1.0, "forced_decoder_ids": []})");
   EXPECT_EQ(config.bos_ids, std::vector<int32_t>{0});
   EXPECT_EQ(config.eos_ids, (std::vector<int32_t>{1, 7}));
   EXPECT_FALSE(config.pad_id || config.min_p || config.max_length);
@@ -90,7 +93,11 @@ TEST(GenerationConfig, ReadsWhatModelsSayAndListsWhatIsLeftAside) {
   EXPECT_EQ(config.top_k, 50);
   EXPECT_EQ(config.max_new_tokens, 100);
   EXPECT_EQ(config.sampling_temperature(1.0), 0.6);
-  EXPECT_EQ(config.unused, (std::vector<std::string>{"_from_model_config", "transformers_version"}));
+  EXPECT_EQ(config.unused,
+            (std::vector<std::string>{"no_repeat_ngram_size", "forced_bos_token_id", "num_beam_groups"}));
+  EXPECT_EQ(config.stop_strings, (std::vector<std::string>{"\n\n", "User:"}));
+  EXPECT_EQ(config.suppressed_ids, (std::vector<int32_t>{5, 6}));
+  EXPECT_EQ(read_generation_config(R"({"stop_strings": "end"})").stop_strings, std::vector<std::string>{"end"});
   EXPECT_EQ(read_generation_config(R"({"do_sample": false, "temperature": 0.7})").sampling_temperature(1.0), 0.0);
   EXPECT_EQ(read_generation_config("{}").sampling_temperature(0.8), 0.8);
 }
@@ -111,6 +118,9 @@ TEST(GenerationConfig, WrongTypesAndRangesAreRefusedByKey) {
                                                         {"max_new_tokens", "0"},
                                                         {"max_length", "18446744073709551615"},
                                                         {"repetition_penalty", "0"},
+                                                        {"stop_strings", "[\"\"]"},
+                                                        {"stop_strings", "5"},
+                                                        {"suppress_tokens", "[\"a\"]"},
                                                         {"min_p", "[]"}}) {
     ErrorKind kind = ErrorKind::internal;
     const std::string message = error_of([&] { read_generation_config("{\"" + key + "\": " + value + "}"); }, &kind);

@@ -48,6 +48,34 @@ TEST(Sampler, Filters) {
   EXPECT_EQ(drawn({.temperature = 0.01}), (std::set<int32_t>{3}));
 }
 
+TEST(Sampler, SuppressedTokensAreNeverDrawn) {
+  const std::vector<float> logits = {0, 1, 2, 3};
+  EXPECT_EQ(sample_token(logits, 4, {.temperature = 0, .suppressed = {3, 9, -1}}, 0), 2);
+  std::set<int32_t> ids;
+  for (int i = 0; i < 500; ++i) ids.insert(sample_token(logits, 4, {.suppressed = {3, 0}}, i));
+  EXPECT_EQ(ids, (std::set<int32_t>{1, 2}));
+  EXPECT_EQ(sample_token(logits, 4, {.top_k = 1, .suppressed = {3}}, 0), 2) << "top-k is of those that may be drawn";
+  EXPECT_ERROR(sample_token(logits, 2, {.suppressed = {0, 1}}, 0), ErrorKind::invalid, "suppressed");
+}
+
+// Repetition: what stands in prompt or text, divided above zero and multiplied below (CTRL, section 4.1). Presence and
+// frequency: what stands in the text alone, once and per time (as OpenAI's API defines them).
+TEST(Sampler, PenaltiesMakeWhatWasWrittenLessLikely) {
+  const std::vector<float> before = {2, -2, 1, 4, 0.5f};
+  const auto after = [&](const SamplingOptions& options) {
+    std::vector<float> logits = before;
+    penalise(logits, std::vector<int32_t>{0, 1, 1, 77}, std::vector<int32_t>{3, 3, 1}, options);
+    return logits;
+  };
+  EXPECT_EQ(after({}), before);
+  EXPECT_EQ(after({.repetition_penalty = 2}), (std::vector<float>{1, -4, 1, 2, 0.5f}));
+  EXPECT_EQ(after({.presence_penalty = 0.5}), (std::vector<float>{2, -2.5f, 1, 3.5f, 0.5f}));
+  EXPECT_EQ(after({.frequency_penalty = 0.25}), (std::vector<float>{2, -2.25f, 1, 3.5f, 0.5f}));
+  EXPECT_EQ(after({.repetition_penalty = 0.5, .presence_penalty = -1}), (std::vector<float>{4, 0, 1, 9, 0.5f}));
+  EXPECT_ERROR(validate({.repetition_penalty = 0}), ErrorKind::invalid, "repetition_penalty = 0");
+  EXPECT_ERROR(validate({.presence_penalty = std::nan("")}), ErrorKind::invalid, "presence_penalty");
+}
+
 TEST(Sampler, NoiseBelongsToSeedAndPositionWhateverElseIsDrawn) {
   const std::vector<float> logits = {0, 1, 2, 3};
   const auto draw = [&](uint64_t seed, int64_t position) { return sample_token(logits, 4, {.seed = seed}, position); };
