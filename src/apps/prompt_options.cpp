@@ -3,6 +3,7 @@
 #include <iostream>
 #include <iterator>
 
+#include "apps/cli.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "dialogue/prompt.h"
@@ -11,9 +12,16 @@ namespace hadal {
 namespace {
 
 ChatInputs read_chat(const std::string& path) {
-  if (path != "-") return chat_from_json(read_file(path), path);
-  return chat_from_json(std::string(std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>()),
-                        "standard input");
+  const bool standard_input = path == "-";
+  const std::string text = standard_input
+                               ? std::string(std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>())
+                               : read_file(path);
+  const std::string where = standard_input ? "standard input" : path;
+  int64_t replaced = 0;
+  ChatInputs chat = chat_from_json(text, where, replaced);
+  if (replaced > 0)
+    print_notes({fmt::format("{}: {} lone surrogates or bytes outside of UTF-8 became U+FFFD", where, replaced)});
+  return chat;
 }
 
 }  // namespace

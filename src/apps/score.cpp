@@ -1,6 +1,7 @@
 // hadal score: log-probabilities of given texts or token ids, by the trainer's own forward.
 // Input, one JSON object a line: {"tokens": [ids]} or {"text": "..."}; output, one a line: {"tokens", "logprobs",
-// "sum"} and for text "bits_per_byte". logprobs[i] is the natural log of the probability of tokens[i+1] given those
+// "sum"} and for text "bits_per_byte" (null of nothing) and, where escapes of lone surrogates became U+FFFD, their
+// number "replaced". logprobs[i] is the natural log of the probability of tokens[i+1] given those
 // before it.
 #include <cmath>
 #include <cstdio>
@@ -38,7 +39,10 @@ ordered_json score(const Exec& exec, TextModel& loaded, const TokenLine& line) {
   double sum = 0;
   for (double value : values) sum += value;
   ordered_json out = {{"tokens", line.tokens}, {"logprobs", values}, {"sum", sum}};
-  if (line.is_text) out["bits_per_byte"] = -sum / std::log(2.0) / double(std::max<int64_t>(1, line.text_bytes));
+  if (!line.is_text) return out;
+  const bool predicted = !values.empty() && line.text_bytes > 0;  // of nothing there is no such number
+  out["bits_per_byte"] = predicted ? ordered_json(-sum / std::log(2.0) / double(line.text_bytes)) : nullptr;
+  if (line.replaced > 0) out["replaced"] = line.replaced;
   return out;
 }
 

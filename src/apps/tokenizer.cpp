@@ -1,21 +1,18 @@
-// hadal tokenizer train | encode | decode | info.
+// hadal tokenizer encode | decode | info; train stands in tokenizer_train.cpp.
+#include <atomic>
 #include <cstdio>
-#include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
 
 #include "apps/cli.h"
-#include "base/clock.h"
+#include "apps/tokenizer_train.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/interrupt.h"
 #include "base/json.h"
-#include "base/progress.h"
+#include "base/json_members.h"
 #include "base/table.h"
 #include "base/text_format.h"
-#include "data/byte_stream.h"
-#include "data/document_reader.h"
-#include "text/bpe_trainer.h"
 #include "text/text_kinds.h"
 #include "text/tokenizer.h"
 
@@ -91,6 +88,7 @@ void convert_lines(ThreadPool& pool, const Convert& convert) {
     lines.clear();
     size_t bytes = 0;
     for (std::string line; bytes < (4 << 20) && (more = input.line(line));) {
+      if (number == 0 && lines.empty() && line.starts_with("\xEF\xBB\xBF")) line.erase(0, 3);
       bytes += line.size() + 1;
       lines.push_back(std::move(line));
     }
@@ -120,11 +118,17 @@ int encode(const CodecOptions& options) {
     print(ids_as_json(tokenizer.encode(Input().all(), special, pool)));
     return kExitFine;
   }
+  std::atomic<int64_t> replaced{0};
   convert_lines(pool, [&](const std::string& line, const std::string& where) {
-    const Json json = parse_json(line, where);
-    check(json.is_string(), ErrorKind::corrupt, "{} is not a JSON string", where);
-    return ids_as_json(tokenizer.encode(json.get_ref<const std::string&>(), special));
+    std::string_view value;
+    const JsonFault fault = read_json_members(line, value);
+    check(!fault, ErrorKind::corrupt, "{}: not valid JSON ({})", where, fault.text());
+    check(value.starts_with('"'), ErrorKind::corrupt, "{} is not a JSON string", where);
+    std::string text;
+    replaced += json_string(value, text);
+    return ids_as_json(tokenizer.encode(text, special));
   });
+  if (replaced > 0) print_notes({fmt::format("{} escapes of lone surrogates became U+FFFD", replaced.load())});
   return kExitFine;
 }
 
@@ -139,95 +143,6 @@ int decode(const CodecOptions& options) {
     const Json text = tokenizer.decode(ids_from_json(line, where), options.special);
     return json_text(text, {.lossy = true}) + "\n";
   });
-  return kExitFine;
-}
-
-// ---- train ----
-
-struct TrainOptions {
-  std::vector<std::string> inputs;
-  std::string output, text_field = "text";
-  BpeOptions bpe;
-  bool overwrite = false;
-  CommonOptions common;
-};
-
-constexpr const char* kInterrupted = "no tokenizer was written";
-
-void add_input_file(BpeTrainer& trainer, const std::filesystem::path& path, const std::string& text_field) {
-  if (data::is_jsonl(path)) {
-    data::DocumentReader reader(path, text_field);
-    trainer.add_texts([&](std::string& text) {
-      stop_if_interrupted(kInterrupted);
-      return reader.next(text);
-    });
-    return;
-  }
-  const std::unique_ptr<data::ByteStream> bytes = data::open_bytes(path);
-  trainer.add_stream([&](char* out, size_t size) {
-    stop_if_interrupted(kInterrupted);
-    return size_t(bytes->read(out, int64_t(size)));
-  });
-}
-
-bool binary(const std::filesystem::path& path) {
-  std::string start(64 << 10, '\0');
-  const std::unique_ptr<data::ByteStream> bytes = data::open_bytes(path);
-  start.resize(size_t(bytes->read(start.data(), int64_t(start.size()))));
-  return data::looks_binary(start);
-}
-
-void add_inputs(BpeTrainer& trainer, const TrainOptions& options) {
-  for (const std::string& input : options.inputs) {
-    const bool one_file = std::filesystem::is_regular_file(input);
-    for (const std::filesystem::path& path : list_files(input)) {
-      if (binary(path)) {
-        check(!one_file, ErrorKind::invalid, "'{}' is a binary file, not text", input);
-        if (!options.common.quiet) fmt::print(stderr, "passed over (binary): {}\n", path.string());
-        continue;
-      }
-      add_input_file(trainer, path, options.text_field);
-    }
-  }
-}
-
-int train(const TrainOptions& options) {
-  const std::filesystem::path file = std::filesystem::path(options.output) / "tokenizer.json";
-  check(options.overwrite || !std::filesystem::exists(file), ErrorKind::invalid,
-        "'{}' exists; models trained with it would no longer fit another one (--overwrite replaces it)", file.string());
-  ThreadPool pool(options.common.threads);
-  const CleanStop polled("stopping");
-  BpeTrainer trainer(options.bpe, pool);
-  std::unique_ptr<Progress> counting =
-      std::make_unique<Progress>("counting words", 0, ProgressOptions{"B", options.common.quiet});
-  std::unique_ptr<Progress> merging;
-  trainer.on_progress([&](const BpeProgress& progress) {
-    stop_if_interrupted(kInterrupted);
-    if (std::string_view(progress.stage) == "counting words") {
-      counting->set(progress.done);
-      return;
-    }
-    if (!merging)
-      merging = std::make_unique<Progress>("merging", progress.total, ProgressOptions{"merges", options.common.quiet});
-    merging->set(progress.done);
-  });
-  const double start = steady_seconds();
-  add_inputs(trainer, options);
-  const int64_t bytes = trainer.bytes_seen(), words = trainer.distinct_words();
-  counting->set(bytes);
-  counting->finish();
-  const Tokenizer tokenizer = trainer.train();
-  if (merging) merging->finish();
-  tokenizer.save(options.output);
-  fmt::print("read        {} in {} distinct words, {}\n", format_bytes(double(bytes)), format_count(words),
-             format_duration(steady_seconds() - start));
-  fmt::print("vocabulary  {} = 256 bytes + {} merges + {} added tokens\n", format_count(tokenizer.vocab_size()),
-             format_count(tokenizer.n_merges()), tokenizer.added_tokens().size());
-  if (tokenizer.vocab_size() < options.bpe.vocab_size) {
-    fmt::print("            smaller than the {} asked for: no further pair occurs {} times\n",
-               format_count(options.bpe.vocab_size), options.bpe.min_count);
-  }
-  fmt::print("written     {}\n", file.string());
   return kExitFine;
 }
 
@@ -351,24 +266,6 @@ void add_codec(Verb verb, Cli& cli, bool encoding) {
   }
 }
 
-void add_train(Verb verb, Cli& cli) {
-  auto o = std::make_shared<TrainOptions>();
-  Verb sub = verb.add_verb("train", "Train a byte-level BPE tokenizer on text");
-  sub.add_option("--input,-i", o->inputs, "files, directories or patterns; text or .jsonl, also .gz and .zst")
-      .required();
-  sub.add_option("--vocab-size,-n", o->bpe.vocab_size, "number of ids, added tokens included").required();
-  sub.add_option("--output,-o", o->output, "directory for tokenizer.json and tokenizer_config.json").required();
-  sub.add_option("--min-count", o->bpe.min_count, "do not merge pairs that occur less often").show_default();
-  sub.add_option("--text-field", o->text_field, "field of .jsonl that holds the text").show_default();
-  sub.add_option("--extra-token", o->bpe.extra_tokens, "a further added token (repeatable)");
-  sub.add_flag("--overwrite", o->overwrite, "replace a tokenizer that is already there");
-  add_threads_option(sub, o->common);
-  add_quiet_option(sub, o->common);
-  sub.add_examples({"hadal tokenizer train --input book.txt --vocab-size 4096 --output tok",
-                    "hadal tokenizer train --input 'texts/**/*.jsonl.zst' notes/ --vocab-size 32000 --output tok"});
-  cli.on(sub, [o] { return train(*o); });
-}
-
 void add_info(Verb verb, Cli& cli) {
   auto o = std::make_shared<InfoOptions>();
   Verb sub = verb.add_verb("info", "Vocabulary, merges, added tokens, and bytes per token by script and kind of text");
@@ -384,7 +281,7 @@ void add_info(Verb verb, Cli& cli) {
 void add_tokenizer(Verb root, Cli& cli) {
   Verb verb = root.add_verb("tokenizer", "Train a tokenizer, encode, decode, look into one");
   verb.require_verb();
-  add_train(verb, cli);
+  add_tokenizer_train(verb, cli);
   add_codec(verb, cli, true);
   add_codec(verb, cli, false);
   add_info(verb, cli);

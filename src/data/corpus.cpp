@@ -162,6 +162,7 @@ Corpus Corpus::scan(const DataConfig& config, std::vector<Filter> filters, const
         corpus.facts_.push_back(judge.judge(text, counts));
         ++file.n_documents;
       }
+      counts.replaced += reader.replaced();
       file.hash = reader.file_hash();
       before += file.bytes;
     }
@@ -276,9 +277,11 @@ std::function<bool(std::string&)> Corpus::training_texts(int64_t max_bytes) cons
 
 std::string Corpus::table(const std::vector<SourceFiles>& sources, const std::vector<SourceCounts>& counts) {
   SourceCounts sum;
-  for (const auto& c : counts) sum.training_tokens += c.training_tokens, sum.filtered += c.filtered;
+  for (const auto& c : counts)
+    sum.training_tokens += c.training_tokens, sum.filtered += c.filtered, sum.replaced += c.replaced;
   const bool tokens = sum.training_tokens > 0, filtered = sum.filtered > 0;
   std::vector<std::string> head{"source", "files", "skipped", "documents", "bytes", "empty", "duplicates"};
+  if (sum.replaced > 0) head.push_back("U+FFFD");
   if (filtered) head.push_back("filtered");
   for (const char* side : {"training", "held out"}) {
     head.push_back(side), head.push_back("bytes");
@@ -293,6 +296,7 @@ std::string Corpus::table(const std::vector<SourceFiles>& sources, const std::ve
                                  format_count(c.bytes),
                                  format_count(c.empty),
                                  format_count(c.duplicates)};
+    if (sum.replaced > 0) row.push_back(format_count(c.replaced));
     if (filtered) row.push_back(format_count(c.filtered));
     row.push_back(format_count(c.training)), row.push_back(format_count(c.training_bytes));
     if (tokens) row.push_back(format_count(c.training_tokens));
@@ -306,6 +310,7 @@ std::string Corpus::table(const std::vector<SourceFiles>& sources, const std::ve
     add(sources[s].name, c);
     all.files += c.files, all.skipped_files += c.skipped_files, all.documents += c.documents, all.bytes += c.bytes;
     all.empty += c.empty, all.duplicates += c.duplicates, all.filtered += c.filtered;
+    all.replaced += c.replaced;
     all.training += c.training, all.training_bytes += c.training_bytes, all.training_tokens += c.training_tokens;
     all.held_out += c.held_out, all.held_out_bytes += c.held_out_bytes, all.held_out_tokens += c.held_out_tokens;
   }

@@ -58,6 +58,7 @@ struct Filter {
 struct SourceCounts {
   int64_t files = 0, skipped_files = 0;
   int64_t documents = 0, bytes = 0;  // as read
+  int64_t replaced = 0;              // escapes of lone surrogates in JSON that became U+FFFD
   int64_t empty = 0;
   int64_t duplicates = 0, duplicate_bytes = 0;
   int64_t filtered = 0, filtered_bytes = 0;

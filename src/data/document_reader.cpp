@@ -1,12 +1,11 @@
-// Whole files and JSONL lines. simdjson parses a line in place, in a buffer with the spare bytes that it wants.
+// Whole files and JSONL lines.
 #include "data/document_reader.h"
-
-#include <simdjson.h>
 
 #include <algorithm>
 #include <cstring>
 
 #include "base/error.h"
+#include "base/json_members.h"
 #include "base/utf8.h"
 #include "data/byte_stream.h"
 
@@ -15,26 +14,15 @@ namespace {
 
 constexpr int64_t kBlock = 1 << 18;
 
-std::string shown_keys(simdjson::dom::object object) {
-  std::string keys;
-  int64_t n = 0;
-  for (auto field : object) {
-    if (++n > 8) return keys + ", ...";
-    keys += (keys.empty() ? "" : ", ") + std::string(field.key);
-  }
-  return keys.empty() ? "none" : keys;
-}
-
 }  // namespace
 
 struct DocumentReader::State {
   std::string path, field;
   bool jsonl = false, done = false;
   std::unique_ptr<ByteStream> bytes;
-  simdjson::dom::parser parser;
   std::string buffer;           // unread bytes of the file
   size_t at = 0, searched = 0;  // start of the line in buffer; how far no line end was found
-  int64_t line = 0;
+  int64_t line = 0, replaced = 0;
 
   bool fill() {
     const size_t had = buffer.size();
@@ -85,20 +73,17 @@ struct DocumentReader::State {
       if (line == 1 && json.substr(0, 3) == "\xEF\xBB\xBF") json.remove_prefix(3);
       while (!json.empty() && (json.back() == '\r' || json.back() == ' ' || json.back() == '\t')) json.remove_suffix(1);
     } while (json.empty());
-    simdjson::dom::element element;
-    const auto error = parser.parse(json.data(), json.size(), true).get(element);
-    check(!error, ErrorKind::corrupt, "'{}' line {}: not valid JSON ({})", path, line, simdjson::error_message(error));
-    simdjson::dom::object object;
-    check(!element.get_object().get(object), ErrorKind::corrupt,
-          "'{}' line {}: a JSON object with the field '{}' was expected", path, line, field);
-    simdjson::dom::element value;
-    check(!object.at_key(field).get(value), ErrorKind::corrupt,
-          "'{}' line {}: there is no field '{}' (fields: {}); set text_field of the source", path, line, field,
-          shown_keys(object));
-    std::string_view found;
-    check(!value.get_string().get(found), ErrorKind::corrupt, "'{}' line {}: the field '{}' is not a string", path,
-          line, field);
-    text.assign(found);
+    std::string_view whole;
+    JsonMember wanted{field, &text};
+    const JsonFault fault = read_json_members(json, whole, {&wanted, 1});
+    if (fault) fail(ErrorKind::corrupt, "'{}' line {}: not valid JSON ({})", path, line, fault.text());
+    check(whole.front() == '{', ErrorKind::corrupt, "'{}' line {}: a JSON object with the field '{}' was expected",
+          path, line, field);
+    if (wanted.text.empty())
+      fail(ErrorKind::corrupt, "'{}' line {}: there is no field '{}' (fields: {}); set text_field of the source", path,
+           line, field, json_member_names(whole));
+    check(wanted.is_string(), ErrorKind::corrupt, "'{}' line {}: the field '{}' is not a string", path, line, field);
+    replaced += wanted.replaced;
     return true;
   }
 };
@@ -113,6 +98,7 @@ DocumentReader::DocumentReader(const std::filesystem::path& path, std::string te
 DocumentReader::~DocumentReader() = default;
 
 bool DocumentReader::next(std::string& text) { return state_->jsonl ? state_->next_json(text) : state_->whole(text); }
+int64_t DocumentReader::replaced() const { return state_->replaced; }
 int64_t DocumentReader::file_bytes_read() const { return state_->bytes->file_bytes_read(); }
 uint64_t DocumentReader::file_hash() const { return state_->bytes->file_hash(); }
 

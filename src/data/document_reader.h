@@ -15,6 +15,7 @@ class DocumentReader {
   DocumentReader(const std::filesystem::path& path, std::string text_field);
   ~DocumentReader();
   bool next(std::string& text);  // false at the end
+  int64_t replaced() const;      // escapes of lone surrogates, so far, that became U+FFFD
   int64_t file_bytes_read() const;
   uint64_t file_hash() const;  // after the end
 

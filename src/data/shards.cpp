@@ -25,6 +25,7 @@ Json counts_to_json(const SourceCounts& c) {
           {"skipped_files", c.skipped_files},
           {"documents", c.documents},
           {"bytes", c.bytes},
+          {"replaced", c.replaced},
           {"empty", c.empty},
           {"duplicates", c.duplicates},
           {"duplicate_bytes", c.duplicate_bytes},
@@ -42,6 +43,7 @@ SourceCounts counts_from_json(const Json& j) {
   SourceCounts c;
   c.files = j.at("files"), c.skipped_files = j.at("skipped_files"), c.documents = j.at("documents"),
   c.bytes = j.at("bytes");
+  c.replaced = j.value("replaced", int64_t(0));  // indexes of version 0.1 lack it
   c.empty = j.at("empty"), c.duplicates = j.at("duplicates"), c.duplicate_bytes = j.at("duplicate_bytes");
   c.filtered = j.at("filtered"), c.filtered_bytes = j.at("filtered_bytes");
   c.training = j.at("training"), c.training_bytes = j.at("training_bytes"), c.training_tokens = j.at("training_tokens");

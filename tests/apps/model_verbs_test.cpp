@@ -83,6 +83,10 @@ TEST_F(ModelVerbs, AChatIsThePromptThatItsTemplateWrites) {
   const auto with =
       run_hadal(model + "--chat -", R"(echo '{"messages":[{"role":"user","content":"the sea"}],"x":1}' |)");
   EXPECT_EQ(with.out, said.out) << with.err;
+  const auto python = run_hadal(model + "--chat -", R"(echo '{"messages":[{"role":"user","content":"cut","n":NaN,)"
+                                                    R"("content":"the sea"}],"x":1e400,"y":"\udead"}' |)");
+  EXPECT_EQ(python.out, said.out) << python.err;
+  EXPECT_NE(python.err.find("1 lone surrogates"), std::string::npos) << python.err;
   refused(run_hadal(model + "--chat -", "echo '{}' |"), 2, {"messages"});
   refused(run_hadal(model + "--chat /nowhere"), 1, {"/nowhere"});
   refused(run_hadal(model + "--message hi --prompt ho"), 2, {"--message"});
@@ -171,6 +175,26 @@ TEST_F(ModelVerbs, ScoreNamesTheLineThatIsWrong) {
   refused(verb("score", "--input " + SmallRun::quoted(small_->root())), 2, {"directory"});
   const auto fine = with("\n{\"tokens\": [7]}\n{\"text\": \"\"}\n{\"text\": \"the \xc3\xbc\"}\n");
   EXPECT_EQ(fine.code, 0) << fine.err;
+}
+
+TEST_F(ModelVerbs, ScoreReadsLinesAsPythonReadsThem) {
+  const auto scored = [](const std::string& line) {
+    atomic_write(small_->root() / "lines", line + "\n");
+    const auto result = verb("score", "--input " + SmallRun::quoted(small_->root() / "lines"));
+    EXPECT_EQ(result.code, 0) << line << result.err;
+    return result.code == 0 ? parse_json<json>(result.out, "what it said") : json();
+  };
+  const auto plain = scored(R"({"text": "the sea"})");
+  EXPECT_FALSE(plain.contains("replaced"));
+  for (const char* line : {R"({"text": "the sea", "id": 340282366920938463463374607431768211456, "x": 1e400})",
+                           R"({"x": [NaN, -Infinity, "\udead"], "text": "the sea"})",
+                           R"({"text": "the cold", "tokens": [5], "text": "the sea"})"})
+    EXPECT_EQ(scored(line), plain) << line;
+  const auto cut = scored(R"({"text": "the \ud83d sea"})"), whole = scored("{\"text\": \"the \xEF\xBF\xBD sea\"}");
+  EXPECT_EQ(cut["tokens"], whole["tokens"]);
+  EXPECT_EQ(cut["replaced"], 1);
+  EXPECT_EQ(scored(R"({"tokens": [5, 6], "tokens": [7, 8]})")["tokens"], json({7, 8}));
+  EXPECT_TRUE(scored(R"({"text": ""})")["bits_per_byte"].is_null());  // of nothing there is none
 }
 
 TEST_F(ModelVerbs, InspectRefusesDirectoriesAndImpossibleSizes) {

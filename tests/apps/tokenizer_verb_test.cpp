@@ -57,6 +57,15 @@ TEST_F(TokenizerVerb, LinesGoInAndOutInOrder) {
   EXPECT_EQ(back.out, lines);
 }
 
+TEST_F(TokenizerVerb, LinesAreReadAsPythonReadsThem) {
+  const auto plain = codec("encode", "cut \xEF\xBF\xBD off");
+  const auto cut = codec("encode", "\xEF\xBB\xBF\"cut \\ud83d off\"\n\"cut \\udead off\"\r\n", "--jsonl");
+  EXPECT_EQ(cut.out, plain.out + plain.out) << cut.err;
+  EXPECT_NE(cut.err.find("2 escapes of lone surrogates became U+FFFD"), std::string::npos) << cut.err;
+  EXPECT_EQ(codec("encode", "\"caf\xe9\"\n", "--jsonl").out, codec("encode", "caf\xe9").out);
+  EXPECT_EQ(codec("encode", "\"fine\"\n", "--jsonl").err, "");
+}
+
 TEST_F(TokenizerVerb, WrongInputIsOneLineThatNamesIt) {
   const auto wrong = [&](const CommandResult& result, const std::string& word) {
     EXPECT_EQ(result.code, 1) << result.err;

@@ -83,7 +83,7 @@ TEST(DocumentReader, NamesFileAndLineOfBadJson) {
                                                  {"{\"body\": \"a\"}", "no field 'text' (fields: body)"},
                                                  {"{\"text\": 5}", "is not a string"},
                                                  {"[1]", "JSON object"},
-                                                 {"{\"text\": \"\\ud800\"}", "not valid JSON"}};
+                                                 {"{\"text\": \"\\x\"}", "not valid JSON"}};
   for (const auto& [line, message] : cases) {
     write_text(dir / "bad.jsonl", "{\"text\": \"fine\"}\n\n" + line + "\n");
     expect_error(ErrorKind::corrupt, {"bad.jsonl", "line 3", message}, [&] { read_all(dir / "bad.jsonl"); });

@@ -30,16 +30,24 @@ inline int utf8_length(const char* at, const char* end) {
   return 0;
 }
 
-inline void append_utf8(std::string& out, uint32_t c) {  // a code point, no surrogate
+// Writes a code point (no surrogate) and returns the place behind it, at most four bytes on.
+inline char* write_utf8(char* out, uint32_t c) {
   if (c < 0x80) {
-    out += char(c);
+    *out++ = char(c);
   } else if (c < 0x800) {
-    out += {char(0xC0 | c >> 6), char(0x80 | (c & 0x3F))};
+    *out++ = char(0xC0 | c >> 6), *out++ = char(0x80 | (c & 0x3F));
   } else if (c < 0x10000) {
-    out += {char(0xE0 | c >> 12), char(0x80 | (c >> 6 & 0x3F)), char(0x80 | (c & 0x3F))};
+    *out++ = char(0xE0 | c >> 12), *out++ = char(0x80 | (c >> 6 & 0x3F)), *out++ = char(0x80 | (c & 0x3F));
   } else {
-    out += {char(0xF0 | c >> 18), char(0x80 | (c >> 12 & 0x3F)), char(0x80 | (c >> 6 & 0x3F)), char(0x80 | (c & 0x3F))};
+    *out++ = char(0xF0 | c >> 18), *out++ = char(0x80 | (c >> 12 & 0x3F));
+    *out++ = char(0x80 | (c >> 6 & 0x3F)), *out++ = char(0x80 | (c & 0x3F));
   }
+  return out;
+}
+
+inline void append_utf8(std::string& out, uint32_t c) {  // a code point, no surrogate
+  char bytes[4];
+  out.append(bytes, size_t(write_utf8(bytes, c) - bytes));
 }
 
 // The code point of a well-formed sequence of this length.

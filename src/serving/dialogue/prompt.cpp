@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "base/json_members.h"
 #include "text/chat_files.h"
 #include "text/encode_chat.h"
 
@@ -44,8 +45,8 @@ ChatInputs chat_of(const std::string& message) {
   return {.messages = json_text(Json::array({{{"role", "user"}, {"content", message}}}))};
 }
 
-ChatInputs chat_from_json(const std::string& text, const std::string& where) {
-  const auto json = parse_json<Json>(text, where, {.kind = ErrorKind::invalid});
+ChatInputs chat_from_json(const std::string& text, const std::string& where, int64_t& replaced) {
+  const auto json = parse_json<Json>(strict_json(text, replaced), where, {.kind = ErrorKind::invalid});
   const bool object = json.is_object() && json.contains("messages");
   check(json.is_array() || object, ErrorKind::invalid,
         "{}: must be a JSON list of messages [{{\"role\": \"user\", \"content\": \"...\"}}], or an object with "

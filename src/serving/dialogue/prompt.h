@@ -19,8 +19,8 @@ std::vector<int32_t> fim_prompt(const Tokenizer& tokenizer, const std::string& p
 // One message of a user.
 ChatInputs chat_of(const std::string& message);
 // A list of messages, or {"messages": [...], "tools": [...], "documents": [...], further variables}. Throws invalid;
-// `where` stands in its message.
-ChatInputs chat_from_json(const std::string& text, const std::string& where);
+// `where` stands in its message. The JSON is Python's (base/json_members.h); adds to `replaced` what became U+FFFD.
+ChatInputs chat_from_json(const std::string& text, const std::string& where, int64_t& replaced);
 
 // A chat through the model's chat template, up to where the model's turn begins; text of messages never becomes a
 // control token. Throws not_found for a model that has no template.

@@ -8,17 +8,16 @@
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "base/json.h"
+#include "base/json_members.h"
 
 namespace hadal {
 namespace {
 
-using Json = nlohmann::json;
-
-std::vector<int32_t> read_ids(const Json& json, const std::string& where, int64_t vocabulary) {
-  check(json.contains("tokens") && json["tokens"].is_array(), ErrorKind::invalid,
-        "{}: must have \"tokens\": [ids] or \"text\": \"...\"", where);
+std::vector<int32_t> read_ids(std::string_view json, const std::string& where, int64_t vocabulary) {
+  check(json.starts_with('['), ErrorKind::invalid, "{}: must have \"tokens\": [ids] or \"text\": \"...\"", where);
+  int64_t replaced = 0;
   std::vector<int32_t> tokens;
-  for (const auto& id : json["tokens"]) {
+  for (const auto& id : parse_json(strict_json(json, replaced), where, {.levels = 16, .kind = ErrorKind::invalid})) {
     check(id.is_number_integer() && id.get<int64_t>() >= 0 && id.get<int64_t>() < vocabulary, ErrorKind::invalid,
           "{}: token id {} must be a whole number in 0 .. {}", where, json_text(id), vocabulary - 1);
     tokens.push_back(id.get<int32_t>());
@@ -47,17 +46,22 @@ std::string TokenLines::where() const {
 }
 
 TokenLine TokenLines::parse(const std::string& line) const {
-  const auto json = parse_json(line, where(), {.levels = 16, .object = true, .kind = ErrorKind::invalid});
+  std::string_view whole;
+  std::string text;
+  JsonMember members[] = {{"text", &text}, {"tokens"}};
+  const JsonFault fault = read_json_members(line, whole, members);
+  check(!fault, ErrorKind::invalid, "{}: not valid JSON ({})", where(), fault.text());
+  check(whole.front() == '{', ErrorKind::invalid, "{}: not a JSON object", where());
   const ModelConfig& config = model_->model.transformer->config();
   TokenLine result;
-  result.is_text = json.contains("text") && json["text"].is_string();
+  result.is_text = members[0].is_string();
   if (result.is_text) {
-    const auto& text = json["text"].get_ref<const std::string&>();
     result.tokens = start_;
     result.text_bytes = int64_t(text.size());
+    result.replaced = members[0].replaced;
     model_->text().encode_to(text, SpecialTokens::as_text, result.tokens);
   } else {
-    result.tokens = read_ids(json, where(), config.vocab_size);
+    result.tokens = read_ids(members[1].text, where(), config.vocab_size);
   }
   const int64_t n = int64_t(result.tokens.size());
   check(n > 0, ErrorKind::invalid, "{}: no tokens", where());

@@ -15,6 +15,7 @@ struct TokenLine {
   std::vector<int32_t> tokens;  // at least one; for a text with what stands before it
   bool is_text = false;
   int64_t text_bytes = 0;
+  int64_t replaced = 0;  // escapes of lone surrogates in the text, which became U+FFFD
 };
 
 class TokenLines {
