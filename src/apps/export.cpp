@@ -1,5 +1,6 @@
 // hadal export: a model's directory written anew for others: Hugging Face safetensors or GGUF, in another number type
 // if asked, tensor by tensor in bounded memory.
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "apps/cli.h"
@@ -49,6 +50,13 @@ void add_companions(const ModelDirectory& from, ExportPlan& plan) {
   std::vector<std::pair<std::string, std::string>> texts;
   for (const char* name : kCompanions)
     if (fs::exists(from.directory / name)) texts.emplace_back(name, read_file(from.directory / name));
+  const size_t own = texts.size();
+  const auto chats = from.directory / "additional_chat_templates";
+  if (fs::is_directory(chats))
+    for (const auto& entry : fs::directory_iterator(chats))
+      if (entry.is_regular_file() && entry.path().extension() == ".jinja")
+        texts.emplace_back(chats.filename() / entry.path().filename(), read_file(entry.path()));
+  std::sort(texts.begin() + int64_t(own), texts.end());
   const auto generation = from.directory / "generation_config.json";
   texts.emplace_back("generation_config.json",
                      fs::exists(generation) ? read_file(generation) : generation_config(from.config));

@@ -36,7 +36,7 @@ TokenizerFacts tokenizer_facts(const fs::path& directory) {
   TokenizerFacts facts;
   facts.present = fs::exists(directory / "tokenizer.json");
   try {
-    facts.chat_template = !chat_template_names(directory.string()).empty();
+    facts.chat_template = !read_chat_files(directory.string()).templates.empty();
     if (facts.present) read_tokenizer(directory, facts);
   } catch (const Error& error) {  // a model of ids is still a model
     facts.fault = error.what();

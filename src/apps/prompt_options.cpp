@@ -39,6 +39,10 @@ void add_prompt_options(Verb verb, const std::shared_ptr<PromptOptions>& options
       verb.add_option("--chat", o.chat,
                       "a JSON file (- is standard input): a list of messages {\"role\", \"content\"}, or an "
                       "object with \"messages\" and \"tools\"");
+  verb.add_option(
+      "--chat-template", o.chat_template,
+      "with --message or --chat: one of the model's chat templates by its name, or a file with one (without: "
+      "'tool_use' for a chat with tools where there is one, else 'default', else the only one)");
   const auto mark = [options](Option option, bool PromptOptions::*given) {
     option.on_value([options, given] { (*options).*given = true; });
   };
@@ -50,15 +54,17 @@ void add_prompt_options(Verb verb, const std::shared_ptr<PromptOptions>& options
 std::vector<int32_t> prompt_ids(const PromptOptions& o, const TextModel& loaded) {
   check(o.has_text + o.has_tokens + o.has_fim + o.has_message + o.has_chat <= 1, ErrorKind::invalid,
         "give one of --prompt, --prompt-tokens, --fim-prefix/--fim-suffix, --message and --chat");
+  check(o.chat_template.empty() || o.has_message || o.has_chat, ErrorKind::invalid,
+        "--chat-template goes with --message or --chat");
   std::vector<int32_t> ids;
   if (o.has_tokens) {
     ids = o.tokens;
   } else if (o.has_fim) {
     ids = fim_prompt(loaded.text(), o.prefix, o.suffix);
   } else if (o.has_message) {
-    ids = chat_prompt(loaded, chat_of(o.message));
+    ids = chat_prompt(loaded, chat_of(o.message), o.chat_template);
   } else if (o.has_chat) {
-    ids = chat_prompt(loaded, read_chat(o.chat));
+    ids = chat_prompt(loaded, read_chat(o.chat), o.chat_template);
   } else {
     ids = text_prompt(loaded, o.text);
   }

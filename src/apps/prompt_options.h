@@ -12,8 +12,9 @@ namespace hadal {
 struct PromptOptions {
   std::string text, prefix, suffix;
   std::vector<int32_t> tokens;
-  std::string message;  // one message of a user
-  std::string chat;     // a file of messages, "-" is standard input
+  std::string message;        // one message of a user
+  std::string chat;           // a file of messages, "-" is standard input
+  std::string chat_template;  // of the model's, by name; or a file
   bool has_text = false, has_tokens = false, has_fim = false, has_message = false, has_chat = false;
   std::string shown() const { return has_fim || has_message || has_chat ? "" : text; }  // before the generated text
 };

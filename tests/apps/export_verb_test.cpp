@@ -73,6 +73,21 @@ TEST_F(ExportVerb, ARunTakenAwayIsReadBackAndSaysTheSame) {
     EXPECT_EQ(read_file(small_->run("again") / name), read_file(small_->run("away") / name)) << name;
 }
 
+TEST_F(ExportVerb, ChatTemplatesInFilesOfTheirOwnGoAlong) {
+  ASSERT_EQ(take("--to hf --dtype fp32 --quiet", "templates").code, 0);
+  const fs::path from = small_->run("templates"), more = from / "additional_chat_templates";
+  fs::create_directory(more);
+  atomic_write(from / "chat_template.jinja", "own");
+  atomic_write(more / "tool_use.jinja", "tools");
+  atomic_write(more / "rag.jinja", "rag");
+  const auto again = run_hadal("export --model " + SmallRun::quoted(from) + " --output " +
+                               SmallRun::quoted(small_->run("templates again")) + " --to hf --dtype fp32 -q");
+  ASSERT_EQ(again.code, 0) << again.err;
+  for (const char* name :
+       {"chat_template.jinja", "additional_chat_templates/tool_use.jinja", "additional_chat_templates/rag.jinja"})
+    EXPECT_EQ(read_file(small_->run("templates again") / name), read_file(from / name)) << name;
+}
+
 TEST_F(ExportVerb, EveryTypeIsWrittenAndWhatGgufLacksIsSaid) {
   for (const char* dtype : {"bf16", "fp8"}) {
     const auto result = take(std::string("--to hf --dtype ") + dtype, std::string("hf ") + dtype);

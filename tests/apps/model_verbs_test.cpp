@@ -87,6 +87,12 @@ TEST_F(ModelVerbs, AChatIsThePromptThatItsTemplateWrites) {
                                                     R"("content":"the sea"}],"x":1e400,"y":"\udead"}' |)");
   EXPECT_EQ(python.out, said.out) << python.err;
   EXPECT_NE(python.err.find("1 lone surrogates"), std::string::npos) << python.err;
+  atomic_write(directory / "other.jinja", "user: {{ messages[0].content }}\na:");
+  const auto other =
+      run_hadal(model + "--message 'the sea' --chat-template " + SmallRun::quoted(directory / "other.jinja"));
+  EXPECT_EQ(other.out, said.out) << other.err;
+  refused(run_hadal(model + "--message hi --chat-template rag"), 1, {"'rag'", "'default'"});
+  refused(run_hadal(model + "--prompt hi --chat-template default"), 2, {"--message"});
   refused(run_hadal(model + "--chat -", "echo '{}' |"), 2, {"messages"});
   refused(run_hadal(model + "--chat /nowhere"), 1, {"/nowhere"});
   refused(run_hadal(model + "--message hi --prompt ho"), 2, {"--message"});

@@ -69,7 +69,7 @@ struct GgufVocabulary {
   std::vector<std::string> merges;  // "left right"
   int64_t bos = -1, eos = -1, pad = -1;
   bool add_bos = false, add_eos = false;
-  std::string chat_template;
+  std::vector<std::pair<std::string, std::string>> chat_templates;  // name, source; "default" is the one without name
 };
 enum GgufTokenType : int32_t { kGgufNormal = 1, kGgufControl = 3, kGgufUserDefined = 4, kGgufUnused = 5 };
 

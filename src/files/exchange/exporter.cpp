@@ -72,7 +72,11 @@ class Exporter {
       write(file, progress);
       outcome_.bytes_written += file.bytes;
     }
-    for (const auto& [name, text] : plan_.texts) atomic_write(directory_ / name, text);
+    for (const auto& [name, text] : plan_.texts) {
+      const fs::path path = directory_ / name;
+      make_directories(path.parent_path());
+      atomic_write(path, text);
+    }
     fs::remove(directory_ / kNote);
     fs::remove(directory_ / kLock);
     sync_directory(directory_);

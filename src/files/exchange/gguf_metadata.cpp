@@ -99,7 +99,12 @@ void add_gguf_vocabulary(const ModelConfig& model, const GgufVocabulary* vocabul
   if (v.pad >= 0) keys.add_u32("tokenizer.ggml.padding_token_id", uint32_t(v.pad));
   keys.add_bool("tokenizer.ggml.add_bos_token", v.add_bos && v.bos >= 0);
   keys.add_bool("tokenizer.ggml.add_eos_token", v.add_eos && v.eos >= 0);
-  if (!v.chat_template.empty()) keys.add_string("tokenizer.chat_template", v.chat_template);
+  std::vector<std::string> names;
+  for (const auto& [name, source] : v.chat_templates) {
+    keys.add_string(name == "default" ? "tokenizer.chat_template" : "tokenizer.chat_template." + name, source);
+    if (name != "default") names.push_back(name);
+  }
+  if (!names.empty()) keys.add_strings("tokenizer.chat_templates", names);
 }
 
 std::vector<std::string> gguf_limits(const ModelConfig& m) {

@@ -43,19 +43,24 @@ bool looks_like_control(const std::string& content) {
   return framed("<|", "|>") || framed("<｜", "｜>");
 }
 
-// GGUF has one place for a chat template: the default one takes it.
-std::string default_chat_template(const std::string& directory, std::vector<std::string>& notices) {
-  std::string left_out;
-  bool found = false;
-  for (const auto& name : chat_template_names(directory)) {
-    if (name == "default") {
-      found = true;
-    } else {
-      left_out += (left_out.empty() ? "" : ", ") + name;
-    }
+// GGUF holds several templates by name, and one without a name that readers take: the default one, or a lone one.
+std::vector<std::pair<std::string, std::string>> chat_templates(const std::string& directory,
+                                                                std::vector<std::string>& notices) {
+  std::vector<std::pair<std::string, std::string>> out;
+  const std::vector<NamedTemplate> templates = read_chat_files(directory).templates;
+  bool has_default = false;
+  for (const NamedTemplate& one : templates) {
+    const bool lone = templates.size() == 1;
+    std::string name = lone ? "default" : one.name;
+    for (char& c : name)
+      if (!std::isalnum(uint8_t(c))) c = '_';  // part of a key's name
+    has_default |= name == "default";
+    out.emplace_back(std::move(name), one.source);
   }
-  if (!left_out.empty()) notices.push_back("chat templates that only their name picks are left out: " + left_out);
-  return found ? read_chat_files(directory)->source : "";
+  if (!out.empty() && !has_default)
+    notices.push_back(
+        "no chat template is named 'default': readers of GGUF will find none unless they are told a name");
+  return out;
 }
 
 }  // namespace
@@ -83,7 +88,7 @@ GgufVocabulary gguf_vocabulary(const Tokenizer& tokenizer, const std::filesystem
   v.pad = tokenizer.pad_id().value_or(-1);
   v.add_bos = tokenizer.adds_bos();
   v.add_eos = tokenizer.adds_eos();
-  v.chat_template = default_chat_template(directory.string(), notices);
+  v.chat_templates = chat_templates(directory.string(), notices);
   return v;
 }
 

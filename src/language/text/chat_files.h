@@ -1,7 +1,10 @@
-// The chat template of a Hugging Face model directory: chat_template.jinja, else "chat_template" of
-// tokenizer_config.json (a text, or a list of {"name", "template"}), with the special tokens that the template sees as
-// variables (bos_token, eos_token, ...; a text or an AddedToken object in tokenizer_config.json, else in
-// special_tokens_map.json).
+// The chat templates of a Hugging Face model directory, found and chosen as transformers does, with the special tokens
+// that they see as variables (bos_token, eos_token, ...; a text or an AddedToken object in tokenizer_config.json, else
+// in special_tokens_map.json).
+//
+// Where templates stand: chat_template.jinja is named "default", additional_chat_templates/NAME.jinja NAME; where there
+// is any such file, "chat_template" of tokenizer_config.json does not count. That is a text ("default"), a list of
+// {"name", "template"} or an object {name: template}; of equal names the last counts.
 #pragma once
 #include <map>
 #include <optional>
@@ -12,21 +15,34 @@
 
 namespace hadal {
 
+struct NamedTemplate {
+  std::string name, source;
+  std::string origin;  // the file it stands in
+};
+
 struct ChatFiles {
-  std::string source;                                 // of the template
-  std::string origin;                                 // the file it stands in
+  std::vector<NamedTemplate> templates;               // in their order; files: "default" first, others by name
   std::map<std::string, std::string> special_tokens;  // name -> token
 };
 
-// Names of the directory's chat templates in their order, "default" for one that has none; empty where it has no
-// template. Errors: corrupt.
-std::vector<std::string> chat_template_names(const std::string& directory);
+// Which of several templates a chat wants.
+struct TemplateChoice {
+  std::string name;    // a name, or empty: "tool_use" for a chat with tools if there is one, else "default", else the
+                       // only one
+  bool tools = false;  // the chat has tools
+};
 
-// Nothing when the directory has no template. `name` picks one of several ("default", "tool_use", ...).
-// Errors: corrupt (no JSON, wrong types), not_found (several templates, none of this name: the message lists them).
-std::optional<ChatFiles> read_chat_files(const std::string& directory, const std::string& name = "default");
+// Errors: corrupt (no JSON, wrong types).
+ChatFiles read_chat_files(const std::string& directory);
 
-// The same, parsed. Nothing when the directory has none; errors name the file.
-std::optional<ChatTemplate> read_chat_template(const std::string& directory, const std::string& name = "default");
+// Null where there is no template at all. Throws not_found where none fits; the message lists the names.
+const NamedTemplate* chosen_template(const ChatFiles& files, const TemplateChoice& choice,
+                                     const std::string& directory);
+
+// The chosen template, parsed; errors name its file.
+ChatTemplate parse_template_of(const NamedTemplate& chosen, const ChatFiles& files);
+
+// All three. Nothing where the directory has no template.
+std::optional<ChatTemplate> read_chat_template(const std::string& directory, const TemplateChoice& choice = {});
 
 }  // namespace hadal

@@ -1,9 +1,12 @@
 #include "dialogue/prompt.h"
 
+#include <algorithm>
 #include <ctime>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/files.h"
 #include "base/json.h"
 #include "base/json_members.h"
 #include "text/chat_files.h"
@@ -57,22 +60,39 @@ ChatInputs chat_from_json(const std::string& text, const std::string& where, int
   if (!object) return inputs;
   Json rest = json;
   for (const char* known : {"messages", "tools", "documents"}) rest.erase(known);
-  if (json.contains("tools")) inputs.tools = json_text(json["tools"]);
-  if (json.contains("documents")) inputs.documents = json_text(json["documents"]);
+  const auto given = [&](const char* key) { return json.contains(key) && !json[key].is_null(); };
+  if (given("tools")) inputs.tools = json_text(json["tools"]);
+  if (given("documents")) inputs.documents = json_text(json["documents"]);
   inputs.variables = json_text(rest);
   return inputs;
 }
 
-std::vector<int32_t> chat_prompt(const TextModel& loaded, ChatInputs inputs) {
-  const std::string directory = loaded.model.directory.string();
-  const auto chat = read_chat_template(directory);
-  check(chat.has_value(), ErrorKind::not_found,
+namespace {
+
+ChatTemplate template_for(const std::string& directory, const TemplateChoice& choice) {
+  ChatFiles files = read_chat_files(directory);
+  const bool known = std::any_of(files.templates.begin(), files.templates.end(),
+                                 [&](const NamedTemplate& one) { return one.name == choice.name; });
+  if (!choice.name.empty() && !known && std::filesystem::exists(choice.name))
+    return parse_template_of({choice.name, read_file(choice.name), choice.name}, files);
+  check(!files.templates.empty(), ErrorKind::not_found,
         "{}: this model has no chat template (chat_template.jinja, or chat_template in tokenizer_config.json); "
         "give it a text to go on from",
         directory);
+  return parse_template_of(*chosen_template(files, choice, directory), files);
+}
+
+}  // namespace
+
+std::vector<ChatFragment> rendered_chat(const std::string& directory, ChatInputs inputs, const std::string& wanted) {
+  const ChatTemplate chat = template_for(directory, {.name = wanted, .tools = !inputs.tools.empty()});
   inputs.add_generation_prompt = true;  // null fields stay: the released template asks whether content is none
   inputs.clock = local_clock();
-  return encode_chat(loaded.text(), chat->render(inputs));
+  return chat.render(inputs);
+}
+
+std::vector<int32_t> chat_prompt(const TextModel& loaded, ChatInputs inputs, const std::string& wanted) {
+  return encode_chat(loaded.text(), rendered_chat(loaded.model.directory.string(), std::move(inputs), wanted));
 }
 
 }  // namespace hadal

@@ -22,8 +22,13 @@ ChatInputs chat_of(const std::string& message);
 // `where` stands in its message. The JSON is Python's (base/json_members.h); adds to `replaced` what became U+FFFD.
 ChatInputs chat_from_json(const std::string& text, const std::string& where, int64_t& replaced);
 
-// A chat through the model's chat template, up to where the model's turn begins; text of messages never becomes a
-// control token. Throws not_found for a model that has no template.
-std::vector<int32_t> chat_prompt(const TextModel& loaded, ChatInputs inputs);
+// The chat as its template writes it, up to where the model's turn begins. `wanted` is the name of one of the
+// directory's templates, else a file with a template; empty: the one that transformers takes (text/chat_files.h).
+// Throws not_found for a directory that has no template, or none of this name.
+std::vector<ChatFragment> rendered_chat(const std::string& directory, ChatInputs inputs,
+                                        const std::string& wanted = "");
+
+// Its ids; text of messages never becomes a control token.
+std::vector<int32_t> chat_prompt(const TextModel& loaded, ChatInputs inputs, const std::string& wanted = "");
 
 }  // namespace hadal

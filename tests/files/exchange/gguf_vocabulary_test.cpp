@@ -16,32 +16,30 @@ using testing::from;
 using testing::small_json;
 using testing::TempDir;
 
-std::string left_out_of(const Notices& notices) {
-  for (const auto& notice : notices)
-    if (notice.find("chat template") != std::string::npos) return notice;
-  return "";
-}
-
-TEST(GgufVocabulary, TakesTheDefaultChatTemplateInEveryFormThatADirectoryMayHave) {
+TEST(GgufVocabulary, TakesTheChatTemplatesInEveryFormThatADirectoryMayHave) {
+  using Templates = std::vector<std::pair<std::string, std::string>>;
   const TempDir directory;
   const Tokenizer tokenizer = from(small_json());
-  const auto export_of = [&](const std::string& config, Notices& notices) {
-    atomic_write(directory / "tokenizer_config.json", config);
-    return gguf_vocabulary(tokenizer, directory.path(), notices).chat_template;
-  };
   Notices notices;
-  EXPECT_EQ(export_of("{}", notices), "");
-  EXPECT_EQ(export_of(R"({"chat_template": "one"})", notices), "one");
-  EXPECT_EQ(export_of(R"({"chat_template": [{"name": "default", "template": "of a list"}]})", notices), "of a list");
-  EXPECT_EQ(left_out_of(notices), "");
-  EXPECT_EQ(export_of(R"({"chat_template": [{"name": "rag", "template": "r"}, {"name": "default", "template": "d"}]})",
-                      notices),
-            "d");
-  EXPECT_NE(left_out_of(notices).find("rag"), std::string::npos);
-  EXPECT_EQ(export_of(R"({"chat_template": [{"name": "tool_use", "template": "t"}]})", notices = {}), "");
-  EXPECT_NE(left_out_of(notices).find("tool_use"), std::string::npos);
+  const auto export_of = [&](const std::string& config) {
+    atomic_write(directory / "tokenizer_config.json", config);
+    notices.clear();
+    return gguf_vocabulary(tokenizer, directory.path(), notices).chat_templates;
+  };
+  const auto noticed = [&] { return !notices.empty() && notices.back().find("chat template") != std::string::npos; };
+  EXPECT_EQ(export_of("{}"), Templates{});
+  EXPECT_EQ(export_of(R"({"chat_template": "one"})"), (Templates{{"default", "one"}}));
+  EXPECT_EQ(export_of(R"({"chat_template": [{"name": "rag", "template": "r"}, {"name": "default", "template": "d"}]})"),
+            (Templates{{"rag", "r"}, {"default", "d"}}));
+  EXPECT_EQ(export_of(R"({"chat_template": {"tool-use": "t", "default": "d"}})"),
+            (Templates{{"tool_use", "t"}, {"default", "d"}}));
+  EXPECT_EQ(export_of(R"({"chat_template": [{"name": "tool_use", "template": "t"}]})"), (Templates{{"default", "t"}}));
+  EXPECT_FALSE(noticed());
+  EXPECT_EQ(export_of(R"({"chat_template": {"rag": "r", "tool_use": "t"}})"),
+            (Templates{{"rag", "r"}, {"tool_use", "t"}}));
+  EXPECT_TRUE(noticed());
   atomic_write(directory / "chat_template.jinja", "a file");
-  EXPECT_EQ(export_of(R"({"chat_template": "one"})", notices), "a file");
+  EXPECT_EQ(export_of(R"({"chat_template": "one"})"), (Templates{{"default", "a file"}}));
 }
 
 TEST(GgufVocabulary, AddsBosWhereTheTokenizerDoesByItsConfigOrItsTemplate) {

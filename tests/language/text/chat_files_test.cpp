@@ -30,44 +30,74 @@ TEST(ChatFiles, TheTemplateStandsInTheTokenizersConfigOrInItsOwnFile) {
   EXPECT_EQ(rendered(*read_chat_template(directory.path())), "<s>config</s>True");
   atomic_write(directory / "chat_template.jinja", "own {{ bos_token }}\n");
   EXPECT_EQ(rendered(*read_chat_template(directory.path())), "own <s>");
-  EXPECT_TRUE(has(error_of([&] { read_chat_template(directory.path(), "tool_use"); }), "tool_use"));
+  EXPECT_EQ(rendered(*read_chat_template(directory.path(), {.tools = true})), "own <s>");
+}
+
+TEST(ChatFiles, FilesOfTheirOwnStandForThoseOfTheConfig) {
+  TempDir directory;
+  const auto of = [&](const std::string& name, bool tools = false) {
+    return rendered(*read_chat_template(directory.path(), {name, tools}));
+  };
+  atomic_write(directory / "tokenizer_config.json", R"({"chat_template": "config"})");
   std::filesystem::create_directory(directory / "additional_chat_templates");
+  EXPECT_EQ(of(""), "config");
   atomic_write(directory / "additional_chat_templates/tool_use.jinja", "tools");
-  EXPECT_EQ(rendered(*read_chat_template(directory.path(), "tool_use")), "tools");
-  EXPECT_TRUE(has(error_of([&] { read_chat_template(directory.path(), "../x"); }), "no name"));
-}
-
-TEST(ChatFiles, OneOfSeveralTemplatesIsPickedByName) {
-  TempDir directory;
-  atomic_write(directory / "tokenizer_config.json",
-               R"({"chat_template": [{"name": "default", "template": "d"}, {"name": "tool_use", "template": "t"}]})");
-  EXPECT_EQ(rendered(*read_chat_template(directory.path())), "d");
-  EXPECT_EQ(rendered(*read_chat_template(directory.path(), "tool_use")), "t");
-  EXPECT_TRUE(has(error_of([&] { read_chat_template(directory.path(), "rag"); }), "default, tool_use"));
-}
-
-TEST(ChatFiles, EveryFormOfTemplateIsListedByName) {
-  using Names = std::vector<std::string>;
-  TempDir directory;
-  EXPECT_EQ(chat_template_names(directory.path()), Names{});
-  atomic_write(directory / "tokenizer_config.json", "{\"chat_template\": null}");
-  EXPECT_EQ(chat_template_names(directory.path()), Names{});
-  atomic_write(directory / "tokenizer_config.json", "{\"chat_template\": \"d\"}");
-  EXPECT_EQ(chat_template_names(directory.path()), Names{"default"});
-  atomic_write(directory / "tokenizer_config.json",
-               R"({"chat_template": [{"name": "tool_use", "template": "t"}, {"name": "default", "template": "d"}]})");
-  EXPECT_EQ(chat_template_names(directory.path()), (Names{"tool_use", "default"}));
+  EXPECT_EQ(of(""), "tools");  // the only one
+  atomic_write(directory / "additional_chat_templates/rag.jinja", "rag");
+  EXPECT_EQ(of("", true), "tools");
+  ErrorKind kind = ErrorKind::internal;
+  EXPECT_TRUE(has(error_of([&] { of(""); }, &kind), "'rag', 'tool_use'"));
+  EXPECT_EQ(int(kind), int(ErrorKind::not_found));
   atomic_write(directory / "chat_template.jinja", "own");
-  EXPECT_EQ(chat_template_names(directory.path()), Names{"default"});
-  std::filesystem::create_directory(directory / "additional_chat_templates");
-  atomic_write(directory / "additional_chat_templates/rag.jinja", "r");
-  EXPECT_EQ(chat_template_names(directory.path()), (Names{"default", "rag"}));
+  EXPECT_EQ(of(""), "own");
+  EXPECT_EQ(of("", true), "tools");
+  EXPECT_EQ(of("rag", true), "rag");
+  EXPECT_TRUE(has(error_of([&] { of("../x"); }), "'default', 'rag', 'tool_use'"));
+  atomic_write(directory / "additional_chat_templates/default.jinja", "later");
+  EXPECT_EQ(of("default"), "later");
+}
+
+TEST(ChatFiles, OneOfSeveralIsChosenAsTransformersDoes) {
+  TempDir directory;
+  const auto chosen = [&](const std::string& templates, const std::string& name, bool tools) {
+    atomic_write(directory / "tokenizer_config.json", "{\"chat_template\": " + templates + "}");
+    return rendered(*read_chat_template(directory.path(), {name, tools}));
+  };
+  const std::string list = R"([{"name": "default", "template": "d"}, {"name": "tool_use", "template": "t"},
+                               {"name": "rag", "template": "r"}])";
+  const std::string object = R"({"rag": "r", "tool_use": "t", "default": "d"})";
+  for (const std::string& templates : {list, object}) {
+    EXPECT_EQ(chosen(templates, "", false), "d");
+    EXPECT_EQ(chosen(templates, "", true), "t");
+    EXPECT_EQ(chosen(templates, "rag", true), "r");
+    EXPECT_EQ(chosen(templates, "default", true), "d");
+    EXPECT_TRUE(has(error_of([&] { chosen(templates, "x", true); }), "'rag'"));
+  }
+  EXPECT_EQ(chosen(R"([{"name": "default", "template": "d"}])", "", true), "d");
+  EXPECT_EQ(chosen(R"([{"name": "tool_use", "template": "t"}])", "", false), "t");
+  EXPECT_EQ(chosen(R"({"rag": "r"})", "", true), "r");
+  EXPECT_EQ(chosen(R"([{"name": "a", "template": "1"}, {"name": "a", "template": "2"}])", "a", false), "2");
+  EXPECT_EQ(chosen(R"({"tool_use": "t", "rag": "r"})", "", true), "t");
+  EXPECT_TRUE(has(error_of([&] { chosen(R"({"tool_use": "t", "rag": "r"})", "", false); }), "'tool_use', 'rag'"));
+  for (const char* const none : {"[]", "{}", "null"}) {
+    atomic_write(directory / "tokenizer_config.json", std::string("{\"chat_template\": ") + none + "}");
+    EXPECT_FALSE(read_chat_template(directory.path()).has_value()) << none;
+  }
+}
+
+TEST(ChatFiles, ErrorsOfATemplateSayWhichOneItIs) {
+  TempDir directory;
+  atomic_write(directory / "tokenizer_config.json", R"({"chat_template": {"default": "d", "tool_use": "{% if %}"}})");
+  EXPECT_EQ(rendered(*read_chat_template(directory.path())), "d");  // a fault in another one stops no chat
+  const std::string message = error_of([&] { read_chat_template(directory.path(), {.tools = true}); });
+  EXPECT_TRUE(has(message, "tokenizer_config.json") && has(message, "'tool_use'")) << message;
 }
 
 TEST(ChatFiles, WrongFilesAreRefusedWithTheirName) {
   TempDir directory;
-  for (const char* const text : {"[", "[]", R"({"chat_template": 3})", R"({"chat_template": [{"name": "default"}]})",
-                                 R"({"bos_token": 5})", R"({"chat_template": "{% if %}"})"}) {
+  for (const char* const text :
+       {"[", "[]", R"({"chat_template": 3})", R"({"chat_template": [{"name": "default"}]})",
+        R"({"chat_template": {"default": 5}})", R"({"bos_token": 5})", R"({"chat_template": "{% if %}"})"}) {
     atomic_write(directory / "tokenizer_config.json", text);
     ErrorKind kind = ErrorKind::internal;
     EXPECT_TRUE(has(error_of([&] { read_chat_template(directory.path()); }, &kind), "tokenizer_config.json")) << text;
