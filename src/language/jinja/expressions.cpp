@@ -1,30 +1,12 @@
 // Evaluation of expressions.
 #include <algorithm>
 
-#include "jinja/interpreter.h"
+#include "jinja/levels.h"
 
 namespace hadal::jinja {
 
-// One level of evaluation; the twin of the one for statements.
-struct Level {
-  Level(int& depth, int& line, int now) : depth_(depth), line_(line), before_(line) {
-    ++depth_;
-    line_ = now;
-  }
-  ~Level() {
-    --depth_;
-    line_ = before_;
-  }
-  int& depth_;
-  int& line_;
-  int before_;
-};
-
 Value Interpreter::evaluate(const Expression& expression) {
-  const Level level(depth_, line_, expression.line);
-  step();
-  if (depth_ > limits_.run_depth)
-    error(fmt::format("the template runs deeper than the limit of {} levels", limits_.run_depth));
+  const Deeper deeper(*this, expression.line);
   switch (expression.kind) {
     case ExpressionKind::constant: return expression.constant;
     case ExpressionKind::name: return evaluate_name(expression);
@@ -44,7 +26,9 @@ Value Interpreter::evaluate(const Expression& expression) {
     case ExpressionKind::compare: return evaluate_compare(expression);
     case ExpressionKind::call: return evaluate_call(expression);
     case ExpressionKind::filter: return evaluate_filter(expression, nullptr);
+    case ExpressionKind::test: return evaluate_test(expression);
     case ExpressionKind::attribute: return attribute(evaluate(*expression.parts[0]), expression.name);
+    case ExpressionKind::unavailable: unsupported(expression.name);
     default: return evaluate_parts(expression);
   }
 }
@@ -122,25 +106,44 @@ Value Interpreter::evaluate_parts(const Expression& expression) {
       }
       return text(std::move(out));
     }
-    case ExpressionKind::test: {
-      Arguments arguments;
-      arguments.of = "test '" + expression.name + "'";
-      arguments.values.assign(parts.begin() + 1, parts.end());
-      for (const auto& [name, value] : expression.named) arguments.named.emplace_back(name, evaluate(*value));
-      return Value(expression.test(*this, parts[0], arguments));
-    }
     default: fail(ErrorKind::internal, "chat template: an expression of kind {}", int(expression.kind));
   }
 }
 
 void Interpreter::evaluate_arguments(const Expression& expression, Arguments& arguments) {
-  for (size_t i = 1; i < expression.parts.size(); ++i) arguments.values.push_back(evaluate(*expression.parts[i]));
-  for (const auto& [name, value] : expression.named) {
-    for (const auto& [known, old] : arguments.named) {
-      if (known == name) error(fmt::format("the argument '{}' is given twice", name));
+  for (size_t i = 1; i < expression.parts.size(); ++i) {
+    const Expression& part = *expression.parts[i];
+    if (part.kind != ExpressionKind::unpack) {
+      arguments.values.push_back(evaluate(part));
+      continue;
     }
-    arguments.named.emplace_back(name, evaluate(*value));
+    for (Value& value : iterate(evaluate(*part.parts[0]))) arguments.values.push_back(std::move(value));
   }
+  const auto put = [&](const std::string& name, Value value) {
+    for (const auto& [known, old] : arguments.named)
+      if (known == name) error(fmt::format("the argument '{}' is given twice", name));
+    arguments.named.emplace_back(name, std::move(value));
+  };
+  for (const auto& [name, expressed] : expression.named) {
+    Value value = evaluate(*expressed);
+    if (!name.empty()) {
+      put(name, std::move(value));
+      continue;
+    }
+    if (value.is_undefined()) use_of_undefined(value);
+    if (value.dict() == nullptr) error(fmt::format("'**' stands before a dict, not a {}", value.type_name()));
+    for (const auto& [key, item] : value.dict()->items)
+      put(text_argument(*this, key, "the name of an argument").bytes(), item);
+  }
+}
+
+Value Interpreter::evaluate_test(const Expression& expression) {
+  const Value value = evaluate(*expression.parts[0]);
+  if (expression.test == nullptr) no_test(expression.name);
+  Arguments arguments;
+  arguments.of = "test '" + expression.name + "'";
+  evaluate_arguments(expression, arguments);
+  return Value(expression.test(*this, value, arguments));
 }
 
 Value Interpreter::evaluate_call(const Expression& expression) {
@@ -151,8 +154,7 @@ Value Interpreter::evaluate_call(const Expression& expression) {
 }
 
 Value Interpreter::evaluate_filter(const Expression& expression, const Value* input) {
-  const Level level(depth_, line_, expression.line);
-  step();
+  const Deeper deeper(*this, expression.line);
   Value value;
   if (expression.parts[0]) {
     const Expression& inner = *expression.parts[0];  // a chain on a block begins with the block's text
@@ -160,6 +162,7 @@ Value Interpreter::evaluate_filter(const Expression& expression, const Value* in
   } else {
     value = *input;
   }
+  if (expression.filter == nullptr) no_filter(expression.name);
   Arguments arguments;
   arguments.of = "filter '" + expression.name + "'";
   evaluate_arguments(expression, arguments);

@@ -278,7 +278,16 @@ const std::unordered_map<std::string, FilterFunction>& filters() {
   return table;
 }
 
+// Jinja's that are not here.
+constexpr std::string_view kOtherFilters[] = {"pprint", "random", "urlize", "xmlattr"};
+
 }  // namespace
+
+void Interpreter::no_filter(const std::string& name) const {
+  const bool known = std::find(std::begin(kOtherFilters), std::end(kOtherFilters), name) != std::end(kOtherFilters);
+  if (known) unsupported("the filter '" + name + "'");
+  fail(ErrorKind::unsupported, "chat template, line {}: there is no filter '{}'", line_, name);
+}
 
 FilterFunction find_filter(const std::string& name) {
   const auto found = filters().find(name);

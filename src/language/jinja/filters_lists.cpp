@@ -58,7 +58,7 @@ Value select(Interpreter& in, const Value& input, Arguments& arguments, bool by_
   if (given.size() > first) {
     const std::string& name = text_argument(in, given[first], "the name of a test").bytes();
     test = find_test(name);
-    if (test == nullptr) in.unsupported("the test '" + name + "'");
+    if (test == nullptr) in.no_test(name);
   }
   if (test == nullptr && !arguments.named.empty()) in.error(arguments.of + " takes no named arguments without a test");
   std::vector<Value> out;
@@ -187,7 +187,7 @@ Value filter_map(Interpreter& in, const Value& input, Arguments& arguments) {
   } else {
     const std::string& name = text_argument(in, arguments.values[0], "the name of a filter").bytes();
     filter = find_filter(name);
-    if (filter == nullptr) in.unsupported("the filter '" + name + "'");
+    if (filter == nullptr) in.no_filter(name);
   }
   for (const Value& item : in.iterate(input)) {
     if (by_attribute) {

@@ -80,7 +80,9 @@ class Interpreter {
   Value item_path(const Value& object, const Value& path);  // "a.b.0", as filters take it
   Value call(const Value& callable, Arguments& arguments);
 
-  Value call_macro(const Callable& macro, Arguments& arguments);
+  // Names of filters and tests that there are not.
+  [[noreturn]] void no_filter(const std::string& name) const;
+  [[noreturn]] void no_test(const std::string& name) const;
 
   const int64_t clock;
 
@@ -95,12 +97,15 @@ class Interpreter {
   Value evaluate_compare(const Expression& expression);
   Value evaluate_parts(const Expression& expression);
   Value evaluate_call(const Expression& expression);
+  Value evaluate_test(const Expression& expression);
   Value evaluate_filter(const Expression& expression, const Value* input);
   void evaluate_arguments(const Expression& expression, Arguments& arguments);
 
   Flow run(const Block& block);
   Flow run(const Statement& statement);
-  Flow run_loop(const Statement& statement);
+  Flow run_inside(const Block& block, Scope* outer);  // in a scope of its own
+  void run_template_block(const Statement& statement);
+  Flow run_loop(const Statement& statement, const Value& iterable, int64_t level);  // loops.cpp
   void run_with(const Statement& statement);
   void run_block_into(const Statement& statement);  // set_block, filter_block, generation
   MarkedText captured(const Block& block);
@@ -109,11 +114,18 @@ class Interpreter {
   bool take_item(LoopData& loop, Value& item);  // the next that passes the filter
   Value loop_attribute(const Value& loop, const std::string& name);
   int64_t loop_length(LoopData& loop);
+  Value call_loop(LoopData& loop, Arguments& arguments);
+  Value call_loop_method(LoopData& loop, const std::string& name, Arguments& arguments);
+  Value macro_of(const Statement& statement);  // macros.cpp
+  void run_call_block(const Statement& statement);
+  Value call_macro(const Callable& macro, Arguments& arguments);
+  void bind_named(const Statement& macro, const Arguments& arguments);
 
   const ChatLimits& limits_;
   int64_t steps_ = 0, bytes_ = 0;
   int depth_ = 0, line_ = 0;
   Scope* scope_ = nullptr;
+  Scope* top_ = nullptr;  // of what the template sets outside of loops, macros and blocks
   MarkedText* output_ = nullptr;
   std::vector<ScopePtr> kept_scopes_;
   std::vector<NamespacePtr> spaces_;  // all, so that cycles through them are cut in the end

@@ -38,6 +38,14 @@ bool sequence(const Value& v) {
   return v.is_undefined() || v.text() != nullptr || v.is_sequence() || v.dict() != nullptr;
 }
 
+// Whether a filter or a test of this name is there.
+template <class Find>
+bool is_named(Interpreter& in, const Value& name, Arguments& arguments, const Find& find) {
+  in.finish(arguments, 0);
+  if (name.is_undefined()) return false;
+  return name.text() != nullptr && find(name.text()->bytes()) != nullptr;
+}
+
 bool same(Interpreter& in, const Value& a, const Value& b) {
   if (a.is_none() || b.is_none()) return a.is_none() && b.is_none();
   if (a.is_bool() || b.is_bool()) return a.is_bool() && b.is_bool() && a.integer() == b.integer();
@@ -76,6 +84,12 @@ const std::unordered_map<std::string, TestFunction>& tests() {
       {"mapping", HADAL_PLAIN_TEST(v.dict() != nullptr)},
       {"iterable", HADAL_PLAIN_TEST(iterable(v))},
       {"sequence", HADAL_PLAIN_TEST(sequence(v))},
+      {"filter",
+       [](Interpreter& in, const Value& v, Arguments& arguments) { return is_named(in, v, arguments, find_filter); }},
+      {"test",
+       [](Interpreter& in, const Value& v, Arguments& arguments) { return is_named(in, v, arguments, find_test); }},
+      {"escaped",
+       [](Interpreter& in, const Value&, Arguments& arguments) { return plain(in, arguments, [] { return false; }); }},
       {"callable", HADAL_PLAIN_TEST(v.callable() != nullptr || v.is_undefined() || v.loop() != nullptr)},
       {"lower", HADAL_PLAIN_TEST(case_is(in, v, "islower"))},
       {"upper", HADAL_PLAIN_TEST(case_is(in, v, "isupper"))},
@@ -104,6 +118,10 @@ const std::unordered_map<std::string, TestFunction>& tests() {
 }
 
 }  // namespace
+
+void Interpreter::no_test(const std::string& name) const {
+  fail(ErrorKind::unsupported, "chat template, line {}: there is no test '{}'", line_, name);
+}
 
 TestFunction find_test(const std::string& name) {
   const auto found = tests().find(name);

@@ -38,7 +38,7 @@ class Lexer {
 
   std::vector<Token> cut() {
     while (at_ < source_.size()) cut_text();
-    tokens_.push_back({TokenKind::end, line_, ""});
+    put(TokenKind::end, "");
     return std::move(tokens_);
   }
 
@@ -51,6 +51,8 @@ class Lexer {
   size_t behind_spaces(size_t from) const {
     return from + strip_range(std::string_view(source_).substr(from), true, false).first;
   }
+
+  void put(TokenKind kind, std::string value) { tokens_.push_back({kind, line_, std::move(value), ""}); }
 
   // Text up to the next tag, without what its sign or the rules take; then the tag.
   void cut_text() {
@@ -74,10 +76,10 @@ class Lexer {
     if (kind == '#') {
       skip_comment(begins);
     } else if (kind == '{') {
-      tokens_.push_back({TokenKind::print_begin, line_, ""});
+      put(TokenKind::print_begin, "");
       cut_tag(true, begins);
     } else if (!cut_raw(begins)) {
-      tokens_.push_back({TokenKind::block_begin, line_, ""});
+      put(TokenKind::block_begin, "");
       cut_tag(false, begins);
     }
   }
@@ -92,7 +94,7 @@ class Lexer {
       if (begins_line && strip_range(text.substr(line_begin), true, false).first == text.size() - line_begin)
         text = text.substr(0, line_begin);
     }
-    if (!text.empty()) tokens_.push_back({TokenKind::text, line_, std::string(text)});
+    if (!text.empty()) put(TokenKind::text, std::string(text));
   }
 
   // Where a tag ends that closes here with "%}" or "#}" (and "+" or "-" before), or npos.
@@ -157,7 +159,7 @@ class Lexer {
           end = at_ + 2;
         }
         if (end != std::string::npos) {
-          tokens_.push_back({print ? TokenKind::print_end : TokenKind::block_end, line_, ""});
+          put(print ? TokenKind::print_end : TokenKind::block_end, "");
           move_to(end);
           return;
         }
@@ -176,7 +178,7 @@ class Lexer {
     } else if (is_word(source_[at_])) {
       size_t end = at_;
       while (end < source_.size() && is_word(source_[end])) ++end;
-      tokens_.push_back({TokenKind::name, line_, source_.substr(at_, end - at_)});
+      put(TokenKind::name, source_.substr(at_, end - at_));
       at_ = end;
     } else if (source_[at_] == '\'' || source_[at_] == '"') {
       cut_string();
@@ -221,7 +223,7 @@ class Lexer {
         digits.find_first_not_of('0') != std::string::npos) {
       corrupt_template(line_, fmt::format("the number {} begins with a zero", digits));
     }
-    tokens_.push_back({real ? TokenKind::real : TokenKind::integer, line_, digits});
+    put(real ? TokenKind::real : TokenKind::integer, digits);
     at_ = end;
   }
 
@@ -231,7 +233,9 @@ class Lexer {
     size_t end = at_ + 1;
     while (end < source_.size() && source_[end] != quote) end += source_[end] == '\\' ? 2 : 1;
     if (end >= source_.size()) corrupt_template(begins, "the string that begins here has no end");
-    tokens_.push_back({TokenKind::string, begins, unescape(std::string_view(source_).substr(at_ + 1, end - at_ - 1))});
+    Token token{TokenKind::string, begins, "", ""};
+    token.value = unescape(std::string_view(source_).substr(at_ + 1, end - at_ - 1), token.refused);
+    tokens_.push_back(std::move(token));
     move_to(end + 1);
   }
 
@@ -243,7 +247,7 @@ class Lexer {
   }
 
   // Python's escapes; an unknown one stays as it is.
-  std::string unescape(std::string_view text) const {
+  std::string unescape(std::string_view text, std::string& refused) const {
     static constexpr std::string_view kFrom = "\\'\"abfnrtv", kTo = "\\'\"\a\b\f\n\r\t\v";
     std::string out;
     for (size_t i = 0; i < text.size(); ++i) {
@@ -269,8 +273,7 @@ class Lexer {
         put_code_point(text.substr(i, n), 8, out);
         i += n - 1;
       } else if (c == 'N') {
-        fail(ErrorKind::unsupported, "chat template, line {}: the escape \\N{{...}} in a string is not supported",
-             line_);
+        refused = "\\N{...}";
       } else if (c != '\n') {
         (out += '\\') += c;
       }
@@ -282,7 +285,7 @@ class Lexer {
     static constexpr std::string_view kTwo[] = {"//", "**", "==", "!=", ">=", "<="};
     for (const std::string_view two : kTwo) {
       if (!here(two)) continue;
-      tokens_.push_back({TokenKind::sign, line_, std::string(two)});
+      put(TokenKind::sign, std::string(two));
       at_ += 2;
       return;
     }
@@ -296,7 +299,7 @@ class Lexer {
       if (open.empty() || open.back() != c) corrupt_template(line_, fmt::format("unexpected '{}'", c));
       open.pop_back();
     }
-    tokens_.push_back({TokenKind::sign, line_, std::string(1, c)});
+    put(TokenKind::sign, std::string(1, c));
     ++at_;
   }
 

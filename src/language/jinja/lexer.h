@@ -27,7 +27,8 @@ enum class TokenKind : std::uint8_t {
 struct Token {
   TokenKind kind = TokenKind::end;
   int line = 0;
-  std::string value;  // a string's content, unescaped; numbers without underscores
+  std::string value;    // a string's content, unescaped; numbers without underscores
+  std::string refused;  // an escape of a string that we do not know
 };
 
 std::vector<Token> cut_template(std::string_view source);

@@ -102,26 +102,14 @@ Value call_list_method(Interpreter& in, const Value& self, const std::string& na
   return Value(n);
 }
 
-Value call_loop_method(Interpreter& in, LoopData& loop, const std::string& name, Arguments& arguments) {
-  in.finish(arguments, 1 << 20);
-  if (name == "cycle") {
-    if (arguments.values.empty()) in.error("loop.cycle wants values");
-    return arguments.values[size_t(loop.index0) % arguments.values.size()];
-  }
-  Value now = in.list(arguments.values, ListKind::tuple);
-  const bool changed = !loop.changed || !in.equal(*loop.changed, now);
-  loop.depth = std::max(loop.depth, now.depth() + 1);
-  loop.changed = std::move(now);
-  return Value(changed);
-}
-
 }  // namespace
 
 Value Interpreter::attribute(const Value& object, const std::string& name) {
   if (object.is_undefined()) use_of_undefined(object);
   if (object.loop() != nullptr) return loop_attribute(object, name);
   Value out;
-  if (find_method(*this, object, name, out)) return out;
+  const bool is_private = name.starts_with('_');  // of Python's objects; keys of dicts may be named so
+  if (!is_private && find_method(*this, object, name, out)) return out;
   if (object.space() != nullptr) {
     for (const auto& [known, value] : object.space()->items) {
       step();
@@ -131,6 +119,7 @@ Value Interpreter::attribute(const Value& object, const std::string& name) {
   if (object.dict() != nullptr) {
     if (const Value* found = object.dict()->find(name)) return *found;
   }
+  if (is_private) return undefined(fmt::format("'{}' of a {} is private", name, object.type_name()));
   return undefined(fmt::format("a {} has no attribute '{}'", object.type_name(), name));
 }
 
@@ -173,39 +162,9 @@ Value Interpreter::item_path(const Value& object, const Value& path) {
   return now;
 }
 
-int64_t Interpreter::loop_length(LoopData& loop) {
-  if (loop.filter != nullptr) {  // what passes of the rest is put in its place
-    std::vector<Value> rest;
-    for (Value item; take_item(loop, item);) rest.push_back(item);
-    loop.filter = nullptr;
-    loop.items = std::move(rest);
-    loop.next = 0;
-  }
-  return loop.index0 + 1 + loop.has_ahead + int64_t(loop.items.size() - loop.next);
-}
-
-Value Interpreter::loop_attribute(const Value& value, const std::string& name) {
-  LoopData& loop = *value.loop();
-  if (name == "index0") return Value(loop.index0);
-  if (name == "index") return Value(loop.index0 + 1);
-  if (name == "first") return Value(loop.index0 == 0);
-  if (name == "depth") return Value(1);
-  if (name == "depth0") return Value(0);
-  if (name == "length") return Value(loop_length(loop));
-  if (name == "revindex") return Value(loop_length(loop) - loop.index0);
-  if (name == "revindex0") return Value(loop_length(loop) - loop.index0 - 1);
-  if (name == "previtem") return loop.index0 == 0 ? undefined("there is no previous item") : loop.previous;
-  if (name == "cycle" || name == "changed") return method(name, value);
-  if (name == "last" || name == "nextitem") {
-    if (!loop.has_ahead) loop.has_ahead = take_item(loop, loop.ahead);
-    if (name == "last") return Value(!loop.has_ahead);
-    return loop.has_ahead ? loop.ahead : undefined("there is no next item");
-  }
-  return undefined(fmt::format("loop has no attribute '{}'", name));
-}
-
 Value Interpreter::call(const Value& callee, Arguments& arguments) {
   if (callee.is_undefined()) use_of_undefined(callee);
+  if (callee.loop() != nullptr) return call_loop(*callee.loop(), arguments);
   const Callable* callable = callee.callable();
   if (callable == nullptr) error(fmt::format("a {} cannot be called", callee.type_name()));
   if (callable->macro != nullptr) return call_macro(*callable, arguments);
@@ -214,7 +173,7 @@ Value Interpreter::call(const Value& callee, Arguments& arguments) {
   const Value& self = *callable->self;
   if (self.text() != nullptr) return call_text_method(*this, *self.text(), callable->name, arguments);
   if (self.dict() != nullptr) return call_dict_method(*this, self, callable->name, arguments);
-  if (self.loop() != nullptr) return call_loop_method(*this, *self.loop(), callable->name, arguments);
+  if (self.loop() != nullptr) return call_loop_method(*self.loop(), callable->name, arguments);
   return call_list_method(*this, self, callable->name, arguments);
 }
 

@@ -7,8 +7,15 @@
 namespace hadal::jinja {
 namespace {
 
-constexpr std::string_view kRefusedTags[] = {"include", "import",     "from", "extends", "call",
-                                             "block",   "autoescape", "do",   "trans",   "debug"};
+// Tags of Jinja: these need other templates, which a model's directory does not have; these stand in its extensions,
+// which transformers does not switch on.
+constexpr std::string_view kTagsOfOtherTemplates[] = {"include", "import", "from", "extends"};
+constexpr std::string_view kTagsOfExtensions[] = {"do", "trans", "debug"};
+
+template <size_t n>
+bool among(const std::string_view (&names)[n], std::string_view name) {
+  return std::find(std::begin(names), std::end(names), name) != std::end(names);
+}
 
 }  // namespace
 
@@ -28,8 +35,10 @@ void Parser::unexpected(const std::string& wanted) const {
   corrupt_template(token.line, fmt::format("expected {}, got {}", wanted, got));
 }
 
-void Parser::unsupported(const std::string& what) const {
-  fail(ErrorKind::unsupported, "chat template, line {}: {} is not supported", now().line, what);
+ExpressionPtr Parser::unavailable(int line, const std::string& what) const {
+  ExpressionPtr expression = make(ExpressionKind::unavailable, line);
+  expression->name = what;
+  return expression;
 }
 
 void Parser::want_sign(std::string_view sign) {
@@ -100,6 +109,8 @@ std::unique_ptr<Statement> Parser::parse_statement() {
   if (tag.value == "macro") return parse_macro();
   if (tag.value == "with") return parse_with();
   if (tag.value == "filter") return parse_filter_block();
+  if (tag.value == "call") return parse_call_block();
+  if (tag.value == "block") return parse_template_block();
   if (tag.value == "generation") {
     statement->kind = StatementKind::generation;
     const int loops = std::exchange(loops_, 0);
@@ -116,10 +127,18 @@ std::unique_ptr<Statement> Parser::parse_statement() {
   } else if (tag.value == "break" || tag.value == "continue") {
     if (loops_ == 0) corrupt_template(tag.line, fmt::format("{{% {} %}} outside of a loop", tag.value));
     statement->kind = tag.value == "break" ? StatementKind::break_loop : StatementKind::continue_loop;
+  } else if (tag.value == "autoescape") {
+    statement->kind = StatementKind::autoescape;
+    statement->expressions.push_back(parse_expression());
+    statement->bodies.push_back(parse_whole_body("endautoescape"));
+  } else if (among(kTagsOfOtherTemplates, tag.value)) {
+    statement->kind = StatementKind::unavailable;
+    statement->name = tag.value;
+    if (now().kind == TokenKind::block_end) unexpected("the name of a template");
+    while (now().kind != TokenKind::block_end && now().kind != TokenKind::end) next();
   } else {
-    if (std::find(std::begin(kRefusedTags), std::end(kRefusedTags), tag.value) != std::end(kRefusedTags)) {
-      fail(ErrorKind::unsupported, "chat template, line {}: the tag {{% {} %}} is not supported", tag.line, tag.value);
-    }
+    check(!among(kTagsOfExtensions, tag.value), ErrorKind::unsupported,
+          "chat template, line {}: the tag {{% {} %}} is not supported", tag.line, tag.value);
     corrupt_template(tag.line, fmt::format("{{% {} %}} is no tag that could stand here", tag.value));
   }
   return statement;
@@ -176,7 +195,7 @@ std::unique_ptr<Statement> Parser::parse_for() {
   want_name("in");
   statement->expressions.push_back(parse_tuple(false, false, true));
   statement->expressions.push_back(skip_name("if") ? parse_expression() : nullptr);
-  if (is_name("recursive")) unsupported("a recursive loop");
+  statement->recursive = skip_name("recursive");
   ++loops_;
   statement->bodies.push_back(parse_body({"endfor", "else"}));
   --loops_;
@@ -226,27 +245,65 @@ std::unique_ptr<Statement> Parser::parse_filter_block() {
   return statement;
 }
 
+// (a, b=1)
+void Parser::parse_signature(Statement& statement) {
+  want_sign("(");
+  while (!is_sign(")")) {
+    if (!statement.parameters.empty()) want_sign(",");
+    statement.parameters.push_back(take_name("the name of a parameter"));
+    if (skip_sign("=")) {
+      statement.expressions.push_back(parse_expression());
+    } else if (!statement.expressions.empty()) {
+      corrupt_template(now().line, "a parameter without default follows one with a default");
+    }
+  }
+  next();
+}
+
+void Parser::parse_macro_body(Statement& statement, std::string_view end) {
+  macros_.push_back(&statement);
+  const int loops = std::exchange(loops_, 0);
+  statement.bodies.push_back(parse_whole_body(end));
+  loops_ = loops;
+  macros_.pop_back();
+}
+
 std::unique_ptr<Statement> Parser::parse_macro() {
   auto statement = std::make_unique<Statement>();
   statement->kind = StatementKind::macro;
   statement->line = now().line;
   statement->name = take_name("the name of the macro");
-  want_sign("(");
-  while (!is_sign(")")) {
-    if (!statement->parameters.empty()) want_sign(",");
-    statement->parameters.push_back(take_name("the name of a parameter"));
-    if (skip_sign("=")) {
-      statement->expressions.push_back(parse_expression());
-    } else if (!statement->expressions.empty()) {
-      corrupt_template(now().line, "a parameter without default follows one with a default");
-    }
-  }
-  next();
-  macros_.push_back(statement.get());
+  parse_signature(*statement);
+  parse_macro_body(*statement, "endmacro");
+  return statement;
+}
+
+std::unique_ptr<Statement> Parser::parse_call_block() {
+  auto statement = std::make_unique<Statement>();
+  statement->kind = StatementKind::call_block;
+  statement->line = now().line;
+  statement->name = "caller";
+  if (is_sign("(")) parse_signature(*statement);
+  ExpressionPtr call = parse_expression();
+  if (call->kind != ExpressionKind::call) corrupt_template(statement->line, "{% call %} wants the call of a macro");
+  statement->targets.push_back(std::move(call));
+  parse_macro_body(*statement, "endcall");
+  return statement;
+}
+
+std::unique_ptr<Statement> Parser::parse_template_block() {
+  auto statement = std::make_unique<Statement>();
+  statement->kind = StatementKind::block;
+  statement->line = now().line;
+  statement->name = take_name("the name of a block");
+  if (!blocks_.insert(statement->name).second)
+    corrupt_template(statement->line, fmt::format("the block '{}' stands there twice", statement->name));
+  statement->scoped = skip_name("scoped");
+  statement->required = skip_name("required");
   const int loops = std::exchange(loops_, 0);
-  statement->bodies.push_back(parse_whole_body("endmacro"));
+  statement->bodies.push_back(parse_whole_body("endblock"));
   loops_ = loops;
-  macros_.pop_back();
+  skip_name(statement->name);
   return statement;
 }
 

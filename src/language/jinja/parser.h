@@ -1,8 +1,10 @@
 // Reads a template into its tree, with Jinja's grammar and precedence.
-// Errors, all with the line: corrupt for what Jinja cannot read either; unsupported, by name, for tags, filters and
-// tests that Jinja has and we do not (include, import, extends, call, block, autoescape, recursive loops, ...); invalid
-// for a tree deeper than the limit.
+// What cannot be evaluated, such as a filter that there is not, becomes a node that fails when it is reached: it may
+// stand in a branch that no chat of the user takes. Errors, all with the line: corrupt for what Jinja cannot read
+// either; unsupported for tags of Jinja's extensions; invalid for a tree deeper than the limit.
 #pragma once
+#include <set>
+#include <string>
 #include <string_view>
 
 #include "jinja/lexer.h"
@@ -33,7 +35,7 @@ class Parser {
   void want(TokenKind kind, const char* what);
   std::string take_name(const char* what);
   [[noreturn]] void unexpected(const std::string& wanted) const;
-  [[noreturn]] void unsupported(const std::string& what) const;
+  ExpressionPtr unavailable(int line, const std::string& what) const;  // an error when it is reached
 
   // Statements: parser.cpp
   Block parse_block(const std::vector<std::string_view>& ends);  // up to one of these tags, whose name becomes now()
@@ -44,6 +46,10 @@ class Parser {
   std::unique_ptr<Statement> parse_if();
   std::unique_ptr<Statement> parse_set();
   std::unique_ptr<Statement> parse_macro();
+  std::unique_ptr<Statement> parse_call_block();
+  std::unique_ptr<Statement> parse_template_block();
+  void parse_signature(Statement& statement);
+  void parse_macro_body(Statement& statement, std::string_view end);
   std::unique_ptr<Statement> parse_with();
   std::unique_ptr<Statement> parse_filter_block();
   ExpressionPtr parse_target(bool attributes, bool until_in);
@@ -73,6 +79,7 @@ class Parser {
   ExpressionPtr parse_filter(ExpressionPtr input);  // behind the bar; a null input is a block's
   ExpressionPtr parse_test(ExpressionPtr input);
   ExpressionPtr parse_subscript(ExpressionPtr object);
+  ExpressionPtr parse_integer(const Token& token) const;
   ExpressionPtr parse_attribute(ExpressionPtr object);
   void parse_arguments(Expression& call);
 
@@ -80,6 +87,7 @@ class Parser {
   size_t at_ = 0;
   int deepest_ = 0, nesting_ = 0, loops_ = 0;
   std::vector<Statement*> macros_;  // that are open here
+  std::set<std::string> blocks_;    // names of those behind us
 };
 
 // Counts how deep the parser stands, so that it cannot call itself without end.

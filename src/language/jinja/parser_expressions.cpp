@@ -1,6 +1,5 @@
 // Expressions, by falling precedence from the bottom of this file to its top.
 #include <algorithm>
-#include <charconv>
 #include <cstdlib>
 
 #include "base/error.h"
@@ -190,33 +189,42 @@ ExpressionPtr Parser::parse_primary() {
       constant->name = token.value;
       for (Statement* macro : macros_) {  // Jinja looks for these names in macros inside, too
         macro->takes_varargs |= token.value == "varargs";
+        macro->takes_caller |= token.value == "caller";
         macro->takes_kwargs |= token.value == "kwargs";
       }
     }
   } else if (token.kind == TokenKind::string) {
-    std::string text;
-    while (now().kind == TokenKind::string) text += next().value;
+    std::string text, refused;
+    for (; now().kind == TokenKind::string; next()) text += now().value, refused += now().refused;
+    if (!refused.empty()) return unavailable(token.line, fmt::format("the escape {} in a string", refused));
     constant->constant = author_text(std::move(text));
   } else if (token.kind == TokenKind::integer) {
     next();
-    const int base = token.value.size() < 2         ? 10
-                     : (token.value[1] | 32) == 'x' ? 16
-                     : (token.value[1] | 32) == 'o' ? 8
-                     : (token.value[1] | 32) == 'b' ? 2
-                                                    : 10;
-    const std::string_view digits = std::string_view(token.value).substr(base == 10 ? 0 : 2);
-    int64_t number = 0;
-    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), number, base);
-    if (error == std::errc::result_out_of_range) unsupported(fmt::format("the number {}, above 2^63,", token.value));
-    if (error != std::errc() || end != digits.data() + digits.size())
-      corrupt_template(token.line, fmt::format("'{}' is no number", token.value));
-    constant->constant = Value(number);
+    return parse_integer(token);
   } else if (token.kind == TokenKind::real) {
     next();
     constant->constant = Value(std::strtod(token.value.c_str(), nullptr));
   } else {
     unexpected("an expression");
   }
+  return constant;
+}
+
+ExpressionPtr Parser::parse_integer(const Token& token) const {
+  const char kind = token.value.size() < 2 ? '0' : char(token.value[1] | 32);
+  const int base = kind == 'x' ? 16 : kind == 'o' ? 8 : kind == 'b' ? 2 : 10;
+  const std::string_view digits = std::string_view(token.value).substr(base == 10 ? 0 : 2);
+  Integer number = 0;
+  for (const char c : digits) {
+    const int digit = c <= '9' ? c - '0' : (c | 32) - 'a' + 10;
+    if (digit < 0 || digit >= base) corrupt_template(token.line, fmt::format("'{}' is no number", token.value));
+    if (__builtin_mul_overflow(number, Integer(base), &number) ||
+        __builtin_add_overflow(number, Integer(digit), &number))
+      return unavailable(token.line, fmt::format("the number {}, beyond 127 bits,", token.value));
+  }
+  if (digits.empty()) corrupt_template(token.line, fmt::format("'{}' is no number", token.value));
+  ExpressionPtr constant = make(ExpressionKind::constant, token.line);
+  constant->constant = Value(number);
   return constant;
 }
 
@@ -289,11 +297,6 @@ ExpressionPtr Parser::parse_attribute(ExpressionPtr object) {
   }
   ExpressionPtr attribute = make(ExpressionKind::attribute, line);
   attribute->name = take_name("the name of an attribute");
-  if (attribute->name[0] == '_') {
-    fail(ErrorKind::unsupported,
-         "chat template, line {}: the attribute '{}' is not supported: names that begin with '_' are private", line,
-         attribute->name);
-  }
   attribute->parts.push_back(std::move(object));
   return measured(std::move(attribute));
 }
@@ -313,25 +316,40 @@ ExpressionPtr Parser::parse_subscript(ExpressionPtr object) {
       item->parts.push_back(given ? parse_expression() : nullptr);
     }
   }
-  if (is_sign(",")) unsupported("a subscript of several values");
+  if (is_sign(",") && item->kind == ExpressionKind::item) {  // a tuple is the key
+    ExpressionPtr tuple = make(ExpressionKind::tuple, item->line);
+    tuple->parts.push_back(std::move(item->parts[1]));
+    while (skip_sign(",") && !is_sign("]")) tuple->parts.push_back(parse_expression());
+    item->parts[1] = measured(std::move(tuple));
+  }
   want_sign("]");
   return measured(std::move(item));
 }
 
 void Parser::parse_arguments(Expression& call) {
   want_sign("(");
-  bool first = true;
+  bool first = true, unpacked[2] = {false, false};  // by '*', by '**'
   while (!is_sign(")")) {
     if (!first) want_sign(",");
     if (is_sign(")")) break;
     first = false;
-    if (is_sign("*") || is_sign("**")) unsupported("unpacking arguments with '" + now().value + "'");
-    if (now().kind == TokenKind::name && ahead().kind == TokenKind::sign && ahead().value == "=") {
+    if (is_sign("*") || is_sign("**")) {
+      const Token sign = next();
+      if (unpacked[sign.value == "**"]) corrupt_template(sign.line, fmt::format("a second '{}' in a call", sign.value));
+      unpacked[sign.value == "**"] = true;
+      ExpressionPtr value = parse_expression();
+      if (sign.value == "**") {
+        call.named.emplace_back("", std::move(value));
+      } else {
+        call.parts.push_back(join(ExpressionKind::unpack, sign.line, std::move(value), nullptr));
+      }
+    } else if (now().kind == TokenKind::name && ahead().kind == TokenKind::sign && ahead().value == "=") {
       std::string name = next().value;
       next();
       call.named.emplace_back(std::move(name), parse_expression());
     } else {
       if (!call.named.empty()) corrupt_template(now().line, "an argument without name follows one with a name");
+      if (unpacked[0]) corrupt_template(now().line, "an argument follows unpacked ones");
       call.parts.push_back(parse_expression());
     }
   }
@@ -342,7 +360,6 @@ ExpressionPtr Parser::parse_filter(ExpressionPtr input) {
   ExpressionPtr filter = make(ExpressionKind::filter, now().line);
   filter->name = take_name("the name of a filter");
   filter->filter = find_filter(filter->name);
-  if (filter->filter == nullptr) unsupported("the filter '" + filter->name + "'");
   filter->parts.push_back(std::move(input));
   if (is_sign("(")) parse_arguments(*filter);
   return measured(std::move(filter));
@@ -353,7 +370,6 @@ ExpressionPtr Parser::parse_test(ExpressionPtr input) {
   ExpressionPtr test = make(ExpressionKind::test, now().line);
   test->name = take_name("the name of a test");
   test->test = find_test(test->name);
-  if (test->test == nullptr) unsupported("the test '" + test->name + "'");
   test->parts.push_back(std::move(input));
   const TokenKind kind = now().kind;
   if (is_sign("(")) {

@@ -38,9 +38,11 @@ enum class ExpressionKind : uint8_t {
   logical_or,
   arithmetic,
   concat,
-  compare,         // compare: parts joined by `operators`
-  condition,       // parts are test, value, other (null where absent)
-  space_attribute  // namespace.name as the target of an assignment
+  compare,          // compare: parts joined by `operators`
+  condition,        // parts are test, value, other (null where absent)
+  space_attribute,  // namespace.name as the target of an assignment
+  unpack,           // *list among arguments; **dict is a named argument without a name
+  unavailable       // what we cannot evaluate, said in `name` when it is reached
 };
 
 struct Expression {
@@ -52,8 +54,8 @@ struct Expression {
   std::vector<ExpressionPtr> parts;
   std::vector<std::pair<std::string, ExpressionPtr>> named;  // keyword arguments
   std::vector<std::string> operators;
-  FilterFunction filter = nullptr;
-  TestFunction test = nullptr;
+  FilterFunction filter = nullptr;  // null where there is none of this name, which is an error when it is reached
+  TestFunction test = nullptr;      // likewise
 };
 
 struct Statement;
@@ -67,29 +69,35 @@ enum class StatementKind : uint8_t {
   set,
   set_block,
   macro,
+  call_block,
+  block,
+  autoescape,
   filter_block,
   with,
   generation,
   break_loop,
-  continue_loop
+  continue_loop,
+  unavailable  // a tag that needs other templates: an error when it is reached
 };
 
 struct Statement {
   StatementKind kind;
   int line = 0;
   MarkedText text;
-  std::string name;  // of the macro
+  std::string name;  // of the macro, block or unavailable tag
   std::vector<ExpressionPtr>
       expressions;  // print: one; condition: a test for each branch; loop: iterable, filter or null;
-                    // set: value; filter_block, set_block: filter or null; with: values; macro: defaults
-  std::vector<ExpressionPtr> targets;   // loop, set: one; with: each
-  std::vector<std::string> parameters;  // macro
+                    // set: value; filter_block, set_block: filter or null; with: values; macro, call_block: defaults
+  std::vector<ExpressionPtr> targets;   // loop, set: one; with: each; call_block: the call
+  std::vector<std::string> parameters;  // macro, call_block
   std::vector<Block> bodies;            // condition: one per test and the else; loop: body, else; others: one
-  bool takes_varargs = false, takes_kwargs = false;  // macro
+  bool takes_varargs = false, takes_kwargs = false, takes_caller = false;  // macro, call_block
+  bool recursive = false;                                                  // loop
+  bool scoped = false, required = false;                                   // block
 };
 
 FilterFunction find_filter(const std::string& name);  // null when there is none
 TestFunction find_test(const std::string& name);
-bool is_known_function(const std::string& name);  // range, namespace, dict, raise_exception, strftime_now
+bool is_known_function(const std::string& name);  // range, namespace, raise_exception, ...
 
 }  // namespace hadal::jinja

@@ -127,7 +127,10 @@ struct LoopData {
   int depth = 1;
   int64_t index0 = -1;
   bool has_ahead = false;
-  const Statement* filter = nullptr;  // the loop, while it runs, if it filters its items
+  int64_t level = 0;                     // how many calls of itself a recursive loop is deep
+  const Statement* filter = nullptr;     // the loop, while it runs, if it filters its items
+  const Statement* recursive = nullptr;  // the loop, while it runs, if it may be called
+  Scope* around = nullptr;               // of a recursive loop, while it runs
   Value previous, current, ahead;
   std::optional<Value> changed;
 };

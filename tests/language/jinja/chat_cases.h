@@ -2,6 +2,7 @@
 #pragma once
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <fstream>
 #include <map>
@@ -17,17 +18,23 @@ namespace hadal::testing {
 
 using Json = nlohmann::ordered_json;
 
-inline std::vector<Json> peer_cases(const std::string& arguments) {
+// Runs a script of tests/oracle, "OUT" in its arguments being a file, and visits the lines that it writes there.
+template <class Visit>
+void for_peer_lines(const std::string& script, std::string arguments, const Visit& visit) {
   TempDir directory;
   const std::string root = HADAL_SOURCE_DIR, out = directory / "cases.jsonl";
-  const size_t space = arguments.find(' ');
-  const std::string what = arguments.substr(0, space), rest = space == std::string::npos ? "" : arguments.substr(space);
-  const std::string command =
-      "'" + root + "/.venv/bin/python' '" + root + "/tests/oracle/chat_templates.py' " + what + " '" + out + "'" + rest;
+  arguments.replace(arguments.find("OUT"), 3, "'" + out + "'");
+  const std::string command = "'" + root + "/.venv/bin/python' '" + root + "/tests/oracle/" + script + "' " + arguments;
   EXPECT_EQ(std::system(command.c_str()), 0) << command;
-  std::vector<Json> cases;
   std::ifstream file(out);
-  for (std::string line; std::getline(file, line);) cases.push_back(parse_json<Json>(line, "a line"));
+  for (std::string line; std::getline(file, line);) visit(parse_json<Json>(line, "a line"));
+}
+
+inline std::vector<Json> peer_cases(const std::string& arguments) {
+  std::vector<Json> cases;
+  const size_t space = std::min(arguments.find(' '), arguments.size());
+  for_peer_lines("chat_templates.py", arguments.substr(0, space) + " OUT" + arguments.substr(space),
+                 [&](const Json& one) { cases.push_back(one); });
   return cases;
 }
 
@@ -41,7 +48,7 @@ inline std::string or_empty(const Json& object, const char* key) {
   return object.contains(key) && !object[key].is_null() ? json_text(object[key]) : "";
 }
 
-inline ChatInputs inputs_of(const Json& one) {
+inline ChatInputs inputs_of(const Json& one, int64_t clock) {
   const Json& given = one["inputs"];
   ChatInputs inputs;
   inputs.messages = json_text(given["messages"]);
@@ -49,8 +56,9 @@ inline ChatInputs inputs_of(const Json& one) {
   inputs.documents = or_empty(given, "documents");
   inputs.variables = or_empty(given, "variables");
   inputs.add_generation_prompt = given["add_generation_prompt"];
-  inputs.clock = one["clock"];
+  inputs.clock = clock;
   return inputs;
 }
+inline ChatInputs inputs_of(const Json& one) { return inputs_of(one, one["clock"]); }
 
 }  // namespace hadal::testing

@@ -181,28 +181,95 @@ TEST(ChatTemplate, SyntaxErrorsNameTheLine) {
   }
 }
 
-TEST(ChatTemplate, WhatIsNotOfferedIsRefusedByName) {
-  const std::pair<const char*, const char*> cases[] = {{"{% include 'x' %}", "include"},
-                                                       {"{% import 'x' as y %}", "import"},
-                                                       {"{% from 'x' import y %}", "from"},
-                                                       {"{% extends 'x' %}", "extends"},
-                                                       {"{% block x %}{% endblock %}", "block"},
-                                                       {"{% call f() %}{% endcall %}", "call"},
-                                                       {"{% autoescape true %}{% endautoescape %}", "autoescape"},
-                                                       {"{% do f() %}", "do"},
-                                                       {"{% for x in y recursive %}{% endfor %}", "recursive"},
-                                                       {"{{ x|urlencode }}", "urlencode"},
-                                                       {"{{ x is escaped }}", "escaped"},
-                                                       {"{{ x.__class__ }}", "__class__"},
-                                                       {"{{ x._y }}", "_y"},
-                                                       {"{{ f(*x) }}", "*"},
-                                                       {"{{ 'a'.format(1) }}", "format"},
-                                                       {"{{ '%5.2f' % 1 }}", "%5"},
-                                                       {"{{ namespace() }}", "namespace"},
-                                                       {"{{ 'x'|attr('y') }}", "attr"},
-                                                       {"{{ [1]|map('pprint') }}", "pprint"},
-                                                       {"{{ [1]|select('filter') }}", "filter"}};
-  for (const auto& [source, name] : cases) EXPECT_TRUE(has(refusal(source, ErrorKind::unsupported), name)) << source;
+TEST(ChatTemplate, WhatIsUnknownFailsByNameWhenItIsReachedAndNotBefore) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"{% include 'x' %}", "include"},
+      {"{% import 'x' as y %}", "import"},
+      {"{% from 'x' import y with context %}", "from"},
+      {"{% extends 'x' %}", "extends"},
+      {"{% autoescape true %}{% endautoescape %}", "autoescape"},
+      {"{{ x|pprint }}", "'pprint' is not supported"},
+      {"{{ x|from_json }}", "no filter 'from_json'"},
+      {"{{ x is nosuch }}", "no test 'nosuch'"},
+      {"{{ x is nosuch('a', 1) }}", "no test 'nosuch'"},
+      {"{% set y %}a{% endset %}{{ y|nosuch|trim }}", "no filter 'nosuch'"},
+      {"{% filter nosuch %}a{% endfilter %}", "no filter 'nosuch'"},
+      {"{% set y | nosuch %}a{% endset %}", "no filter 'nosuch'"},
+      {"{{ namespace }}", "function"},
+      {"{{ [1]|map('nosuch')|list }}", "nosuch"},
+      {"{{ [1]|select('nosuch')|list }}", "nosuch"},
+      {"{{ '\\N{BULLET}' }}", "\\N{...}"},
+      {"{{ 170141183460469231731687303715884105728 }}", "127 bits"},
+      {"{{ 'x'.encode() }}", "encode"},
+      {"{{ strftime_now('x')|random }}", "random"}};
+  for (const auto& [source, name] : cases) {
+    EXPECT_TRUE(has(refusal(source, ErrorKind::unsupported), name)) << source;
+    const std::string branch = std::string("{% if x %}") + source + "{% else %}fine{% endif %}";
+    EXPECT_EQ(rendered(branch), "fine") << source;
+    EXPECT_TRUE(has(refusal(branch, ErrorKind::unsupported, "{\"x\": 1}"), name)) << source;
+    EXPECT_EQ(rendered(std::string("{% macro m() %}") + source + "{% endmacro %}fine"), "fine") << source;
+  }
+  const std::pair<const char*, const char*> calls[] = {
+      {"{{ nosuch() }}", "'nosuch' is undefined"},
+      {"{{ 'a'.nosuch() }}", "no attribute 'nosuch'"},
+      {"{{ {}.nosuch.b }}", "no attribute 'nosuch'"},
+      {"{{ [].__class__.__base__ }}", "'__class__' of a list is private"},
+      {"{{ [].append(1) }}", "immutable"},
+      {"{{ messages.nosuch() }}", "'messages' is undefined"}};
+  for (const auto& [source, part] : calls) {
+    EXPECT_TRUE(has(refusal(source, ErrorKind::invalid), part)) << source;
+    EXPECT_EQ(rendered(std::string("{% if x %}") + source + "{% else %}fine{% endif %}"), "fine") << source;
+  }
+  EXPECT_EQ(rendered("{{ [].nosuch }}{{ [].__class__ is defined }}{{ {'_a': 1}._a }}{{ x.y if x }}"), "False1");
+}
+
+TEST(ChatTemplate, TagsOfExtensionsThatTransformersDoesNotSwitchOnAreRefused) {
+  for (const char* const tag : {"do", "trans", "debug"})
+    EXPECT_TRUE(has(refusal(std::string("{% if x %}{% ") + tag + " %}{% endif %}", ErrorKind::unsupported), tag));
+}
+
+TEST(ChatTemplate, CallsUnpackTheirArguments) {
+  EXPECT_EQ(rendered("{% macro m(a, b=2, c=3) %}{{ a }}{{ b }}{{ c }} {% endmacro %}{{ m(*[1]) }}{{ m(0, *[5, 6]) }}"
+                     "{{ m(**{'a': 7, 'c': 8}) }}{{ m(*[1], c=9) }}{{ m(*'xy', **{'c': 'z'}) }}{{ dict(**{'k': 1}) }}"),
+            "123 056 728 129 xyz {'k': 1}");
+  EXPECT_EQ(rendered("{{ [3, 1]|sort(**{'reverse': true}) }}{{ 4 is divisibleby(*[2]) }}{{ {(1, 'a'): 'k'}[1, 'a'] }}"),
+            "[3, 1]Truek");
+  EXPECT_TRUE(has(refusal("{% macro m(a) %}{% endmacro %}{{ m(1, **{'a': 2}) }}", ErrorKind::invalid), "twice"));
+  EXPECT_TRUE(has(refusal("{{ dict(a=1, **{'a': 2}) }}", ErrorKind::invalid), "twice"));
+  EXPECT_TRUE(has(refusal("{{ dict(**[1]) }}", ErrorKind::invalid), "a dict, not a list"));
+  refusal("{{ f(*a, *b) }}", ErrorKind::corrupt);
+  refusal("{{ f(*a, b) }}", ErrorKind::corrupt);
+}
+
+TEST(ChatTemplate, CallBlocksGiveAMacroItsCaller) {
+  EXPECT_EQ(rendered("{% macro box(title) %}[{{ title }}: {{ caller() }}]{% endmacro %}{% set x = 1 %}"
+                     "{% call box('a') %}x is {{ x }}{% endcall %}"),
+            "[a: x is 1]");
+  EXPECT_EQ(rendered("{% macro each(l) %}{% for i in l %}{{ caller(i, n=loop.index) }}{% endfor %}{% endmacro %}"
+                     "{% call(item, n, end='.') each('ab') %}{{ n }}{{ item }}{{ end }}{% endcall %}"),
+            "1a.2b.");
+  EXPECT_EQ(rendered("{% macro m() %}{{ caller is defined }}{% endmacro %}{{ m() }}"), "False");
+  EXPECT_TRUE(has(refusal("{% macro m() %}{% endmacro %}{% call m() %}{% endcall %}", ErrorKind::invalid), "'caller'"));
+  EXPECT_TRUE(has(refusal("{% macro m() %}{{ caller() }}{% endmacro %}{{ m() }}", ErrorKind::invalid), "{% call %}"));
+  refusal("{% call m %}{% endcall %}", ErrorKind::corrupt);
+}
+
+TEST(ChatTemplate, BlocksStandInTheirPlaceAndRecursiveLoopsCallThemselves) {
+  EXPECT_EQ(rendered("{% set a = 1 %}<{% block x %}{{ a }}{% set a = 2 %}{% endblock x %}>{{ a }}"
+                     "{% for i in [1] %}{% block y %}{{ i is defined }}{% endblock %}{% block z scoped %}{{ i }}"
+                     "{% endblock %}{% endfor %}{% autoescape false %}{{ '<' }}{% endautoescape %}"),
+            "<1>1False1<");
+  EXPECT_EQ(rendered("{% for x in tree recursive %}{{ loop.depth }}{{ x.n }}{% if x.c %}({{ loop(x.c) }}){% endif %}"
+                     "{% else %}none{% endfor %}",
+                     R"({"tree": [{"n": "a", "c": [{"n": "b", "c": [{"n": "c"}]}, {"n": "d"}]}, {"n": "e"}]})"),
+            "1a(2b(3c)2d)1e");
+  EXPECT_TRUE(has(refusal("{% for x in [1] %}{{ loop([2]) }}{% endfor %}", ErrorKind::invalid), "recursive"));
+  EXPECT_TRUE(has(refusal("{% set ns = namespace() %}{% for x in [1] recursive %}{% set ns.l = loop %}{% endfor %}"
+                          "{{ ns.l([1]) }}",
+                          ErrorKind::invalid),
+                  "while it runs"));
+  EXPECT_TRUE(has(refusal("{% for x in [1] recursive %}{{ loop([1]) }}{% endfor %}", ErrorKind::invalid), "deeper"));
+  refusal("{% block x %}{% endblock %}{% block x %}{% endblock %}", ErrorKind::corrupt);
 }
 
 TEST(ChatTemplate, MistakesOfTheMessagesAreErrorsWithTheLine) {
