@@ -9,6 +9,7 @@
 #include <cstring>
 #include <new>
 
+#include "apps/parse_errors.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/text_format.h"
@@ -46,16 +47,6 @@ int flushed(int code) {
   print_error(
       fmt::format("cannot write standard output: {}", errno != 0 ? std::strerror(errno) : "an earlier write failed"));
   return code == kExitFine ? kExitFailed : code;
-}
-
-std::string verb_path(const CLI::App& root) {
-  std::string path = "hadal";
-  const CLI::App* at = &root;
-  while (!at->get_subcommands().empty()) {
-    at = at->get_subcommands().front();
-    path += " " + at->get_name();
-  }
-  return path;
 }
 
 // CLI11 would only say that a verb is missing; a mistyped one deserves its own words.
@@ -135,7 +126,7 @@ int Cli::parse(int argc, const char* const* argv) {
       std::cout.flush();
       return kExitFine;
     }
-    print_error(fmt::format("{} (see {} --help)", error.what(), verb_path(*root_)));
+    print_error(fmt::format("{} (see {} --help)", parse_error_text(error, *root_, argc, argv), verb_path(*root_)));
     return kExitWrongUse;
   }
   return -1;

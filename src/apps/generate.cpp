@@ -68,7 +68,7 @@ int run_generation(Options o) {
   load.ema = o.ema;
   auto loaded = load_text_model(o.model, load, exec.exec);
   print_notes(loaded.model.source.notices(), o.common.quiet);
-  const auto prompt = prompt_ids(*o.prompt, loaded);
+  const auto prompt = prompt_ids(*o.prompt, loaded, o.common.quiet);
   complete_draw_options(draw, loaded, prompt, o.common.quiet);
   draw.max_tokens = new_tokens(draw, *loaded.model.transformer, int64_t(prompt.size()));
   check(loaded.tokenizer || draw.stop_strings.empty(), ErrorKind::invalid, "--stop needs a tokenizer; {} has none",

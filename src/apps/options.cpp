@@ -2,19 +2,23 @@
 #include "apps/options.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 #include <utility>
+
+#include "base/text_format.h"
 
 namespace hadal {
 
 namespace {
 
 // The parser's own bound in words: where it refuses a value, it names the largest double, 300 digits of it.
-CLI::Validator in_words(const CLI::Validator& bound, const char* broken) {
+CLI::Validator in_words(const CLI::Validator& bound, const std::string& broken) {
   const auto reason = [bound, broken](const std::string& text) {
     if (bound(text).empty()) return std::string();
     double value = 0;
@@ -22,6 +26,22 @@ CLI::Validator in_words(const CLI::Validator& bound, const char* broken) {
     return fmt::format("{} {}", text, finite ? broken : "is not a finite number");
   };
   return CLI::Validator(reason, bound.get_description());
+}
+
+// 500MB, 2GiB or plain bytes, as bytes. -5 would be a very large size.
+CLI::Validator size_value() {
+  const auto convert = [](std::string& text) -> std::string {
+    const std::string given = text;
+    uint64_t bytes = 0;
+    try {
+      if (CLI::AsSizeValue(true)(text).empty() && given.find('-') == std::string::npos &&
+          CLI::detail::lexical_cast(text, bytes) && bytes <= uint64_t(1) << 60)
+        return "";
+    } catch (const CLI::Error&) {
+    }
+    return fmt::format("'{}' is not a size such as 500MB, 2GiB or 1000000", given);
+  };
+  return CLI::Validator(convert, "SIZE");
 }
 
 }  // namespace
@@ -37,7 +57,13 @@ Option Option::show_default() {
 }
 
 Option Option::one_of(const std::vector<std::string>& words) {
-  option_->check(CLI::IsMember(words));
+  const auto reason = [words](const std::string& text) -> std::string {
+    if (std::find(words.begin(), words.end(), text) != words.end()) return "";
+    const std::string near = nearest_name(text, words);
+    return fmt::format("'{}' is none of {}{}", text, fmt::join(words, ", "),
+                       near.empty() ? "" : fmt::format("; did you mean '{}'?", near));
+  };
+  option_->check(CLI::Validator(reason, fmt::format("{{{}}}", fmt::join(words, ","))));
   return *this;
 }
 
@@ -53,7 +79,9 @@ Option Option::not_negative() {
 
 template <class T>
 Option Option::within(T low, T high) {
-  option_->check(CLI::Range(low, high));
+  const std::string range = fmt::format("{} to {}", low, high);
+  CLI::Validator bound = CLI::Range(low, high);
+  option_->check(in_words(bound.description(range), fmt::format("is not in {}", range)));
   return *this;
 }
 template Option Option::within(int, int);
@@ -101,11 +129,7 @@ Option Verb::add_flag(const std::string& names, bool& value, const std::string& 
 
 Option Verb::add_size(const std::string& names, uint64_t& bytes, const std::string& help,
                       const std::string& shown_default) {
-  return Option(app_->add_option(names, bytes, help)
-                    ->transform(CLI::AsSizeValue(true))
-                    // behind the transform: -5 would be a very large size
-                    ->check(CLI::Range(uint64_t(0), uint64_t(1) << 60))
-                    ->default_str(shown_default));
+  return Option(app_->add_option(names, bytes, help)->transform(size_value())->default_str(shown_default));
 }
 
 Option Verb::add_texts(const std::string& names, std::vector<std::string>& values, const std::string& help) {

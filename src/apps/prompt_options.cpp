@@ -11,7 +11,7 @@
 namespace hadal {
 namespace {
 
-ChatInputs read_chat(const std::string& path) {
+ChatInputs read_chat(const std::string& path, bool quiet) {
   const bool standard_input = path == "-";
   const std::string text = standard_input
                                ? std::string(std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>())
@@ -20,7 +20,7 @@ ChatInputs read_chat(const std::string& path) {
   int64_t replaced = 0;
   ChatInputs chat = chat_from_json(text, where, replaced);
   if (replaced > 0)
-    print_notes({fmt::format("{}: {} lone surrogates or bytes outside of UTF-8 became U+FFFD", where, replaced)});
+    print_notes({fmt::format("{}: {} lone surrogates or bytes outside of UTF-8 became U+FFFD", where, replaced)}, quiet);
   return chat;
 }
 
@@ -51,7 +51,7 @@ void add_prompt_options(Verb verb, const std::shared_ptr<PromptOptions>& options
   mark(message, &PromptOptions::has_message), mark(chat, &PromptOptions::has_chat);
 }
 
-std::vector<int32_t> prompt_ids(const PromptOptions& o, const TextModel& loaded) {
+std::vector<int32_t> prompt_ids(const PromptOptions& o, const TextModel& loaded, bool quiet) {
   check(o.has_text + o.has_tokens + o.has_fim + o.has_message + o.has_chat <= 1, ErrorKind::invalid,
         "give one of --prompt, --prompt-tokens, --fim-prefix/--fim-suffix, --message and --chat");
   check(o.chat_template.empty() || o.has_message || o.has_chat, ErrorKind::invalid,
@@ -64,7 +64,7 @@ std::vector<int32_t> prompt_ids(const PromptOptions& o, const TextModel& loaded)
   } else if (o.has_message) {
     ids = chat_prompt(loaded, chat_of(o.message), o.chat_template);
   } else if (o.has_chat) {
-    ids = chat_prompt(loaded, read_chat(o.chat), o.chat_template);
+    ids = chat_prompt(loaded, read_chat(o.chat, quiet), o.chat_template);
   } else {
     ids = text_prompt(loaded, o.text);
   }

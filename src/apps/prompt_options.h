@@ -23,6 +23,6 @@ void add_prompt_options(Verb verb, const std::shared_ptr<PromptOptions>& options
 
 // Ids of the one prompt that was given (none: what stands before a text). Throws invalid for two prompts at once or an
 // empty one.
-std::vector<int32_t> prompt_ids(const PromptOptions& options, const TextModel& loaded);
+std::vector<int32_t> prompt_ids(const PromptOptions& options, const TextModel& loaded, bool quiet);
 
 }  // namespace hadal

@@ -98,7 +98,8 @@ std::function<void()> add_draw_options(Verb verb, const std::shared_ptr<DrawOpti
       .show_default();
   const Option stop = verb.add_texts("--stop", o->stop_strings, "end the text before this string (repeatable)");
   const Option seed =
-      verb.add_option("--seed", s.seed, "the same seed writes the same text; drawn from the prompt if not given");
+      verb.add_option("--seed", s.seed, "the same seed writes the same text; drawn from the prompt if not given")
+          .not_negative();
   return [=] {
     o->given_max_tokens = limit.given(), o->given_temperature = temperature.given(), o->given_top_k = top_k.given();
     o->given_top_p = top_p.given(), o->given_min_p = min_p.given(), o->given_stop = stop.given();

@@ -128,7 +128,7 @@ int encode(const CodecOptions& options) {
     replaced += json_string(value, text);
     return ids_as_json(tokenizer.encode(text, special));
   });
-  if (replaced > 0) print_notes({fmt::format("{} escapes of lone surrogates became U+FFFD", replaced.load())});
+  if (replaced > 0) print_notes({fmt::format("{} escapes of lone surrogates became U+FFFD", replaced.load())}, options.common.quiet);
   return kExitFine;
 }
 
@@ -250,6 +250,7 @@ void add_codec(Verb verb, Cli& cli, bool encoding) {
   sub.add_option("--tokenizer,-t", o->tokenizer, "tokenizer.json, or a directory that holds one").required();
   add_threads_option(sub, o->common);
   if (encoding) {
+    add_quiet_option(sub, o->common);
     sub.add_flag("--jsonl", o->jsonl, "one JSON string per line in, one array per line out");
     sub.add_flag("--parse-special", o->special,
                  "text that spells an added token becomes that token (off: it is plain text)");

@@ -40,10 +40,35 @@ TEST(CommandLine, AValueOutOfBoundsIsNamedWithTheBound) {
   is_wrong_use("trace --model x --tokens 1 --tolerance=-1e-3", "--tolerance: -1e-3 is below 0");
   is_wrong_use("trace --model x --tokens 1,b", "--tokens");
   is_wrong_use("version --threads 1", "--threads");
-  is_wrong_use("train x.toml --threads 4097", "4097 not in range 0 to 4096");
+  is_wrong_use("train x.toml --threads 4097", "--threads: 4097 is not in 0 to 4096");
   is_wrong_use("train x.toml --set steps", "'steps' is not of the form key=value");
-  is_wrong_use("export --model x --to gguf --output y --shard-size -5", "-5 not in range 0 to");
-  is_wrong_use("export --model x --to onnx --output y", "onnx not in {hf,gguf}");
+  is_wrong_use("export --model x --to gguf --output y --shard-size -5", "--shard-size: '-5' is not a size");
+  is_wrong_use("export --model x --to onnx --output y", "--to: 'onnx' is none of hf, gguf");
+}
+
+TEST(CommandLine, AnUnknownOptionGetsAGuessWhateverElseIsWrong) {
+  is_wrong_use("generate --modle x", "unknown option '--modle'; did you mean '--model'? (see hadal generate --help)");
+  is_wrong_use("train --stpes 5 x.toml", "'--stpes'; did you mean '--steps'?");
+  is_wrong_use("train --stpes=5 x.toml", "'--stpes'; did you mean '--steps'?");
+  is_wrong_use("score --model x --otput y --inptu z", "'--otput'; did you mean '--output'?");
+  is_wrong_use("score --model x --somethingelse 3", "unknown option '--somethingelse' (see hadal score --help)");
+  is_wrong_use("tokenizer train --vocabsize 300 --input x --output y", "did you mean '--vocab-size'?");
+  is_wrong_use("generate --model x --jsn", "did you mean '--json'?");
+}
+
+TEST(CommandLine, TheParsersOwnWordsDoNotShineThrough) {
+  is_wrong_use("train a b c", "'b', 'c' were not expected (see hadal train --help)");
+  is_wrong_use("data", "say which: build, explain (see hadal data --help)");
+  is_wrong_use("generate --model", "--model needs a value");
+  is_wrong_use("generate --model a --model b", "--model was given 2 times");
+  is_wrong_use("generate --model x --isa avx3", "--isa: 'avx3' is none of reference, avx2");
+  is_wrong_use("generate --model x --isa avx3", "did you mean 'avx2'?");
+  is_wrong_use("generate --model x --max-tokens 99999999999999999", "--max-tokens: 99999999999999999 is not in 0 to");
+  is_wrong_use("generate --model x --max-tokens many", "--max-tokens: ");
+  is_wrong_use("generate --model x --temperature warm", "--temperature: 'warm' is not a number");
+  is_wrong_use("generate --model x --seed -1", "--seed: -1 is below 0");
+  is_wrong_use("tokenizer train --vocab-size abc --input x --output y", "--vocab-size: ");
+  is_wrong_use("export --model x --to hf --output y --shard-size 5XB", "'5XB' is not a size such as 500MB");
 }
 
 TEST(CommandLine, NothingAtAllShowsTheHelpAndIsWrongUse) {
