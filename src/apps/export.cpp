@@ -45,11 +45,30 @@ std::string generation_config(const HfConfig& config) {
   return json_text(json, {.indent = 2}) + "\n";
 }
 
+// transformers reads tiktoken.model by Python code that comes with it.
+void add_tokenizer_code(const fs::path& directory, std::vector<std::pair<std::string, std::string>>& texts,
+                        std::vector<std::string>& notices) {
+  if (fs::exists(directory / "tokenizer.json") || !fs::exists(directory / "tiktoken.model")) return;
+  bool found = false;
+  for (const auto& item : fs::directory_iterator(directory)) {
+    const std::string name = item.path().filename().string();
+    if (item.path().extension() != ".py" || name.starts_with("modeling_") || name.starts_with("configuration_"))
+      continue;
+    texts.emplace_back(name, read_file(item.path()));
+    found = found || name.starts_with("tokenization_");
+  }
+  if (!found)
+    notices.push_back(
+        "transformers reads tiktoken.model by the Python file tokenization_*.py that Moonlight and Kimi-K2 come with; "
+        "it is not in the directory, so that only the weights will load there");
+}
+
 // The texts go before those of the plan: config.json stays the last file of a whole directory.
 void add_companions(const ModelDirectory& from, ExportPlan& plan) {
   std::vector<std::pair<std::string, std::string>> texts;
   for (const char* name : kCompanions)
     if (fs::exists(from.directory / name)) texts.emplace_back(name, read_file(from.directory / name));
+  add_tokenizer_code(from.directory, texts, plan.notices);
   const size_t own = texts.size();
   const auto chats = from.directory / "additional_chat_templates";
   if (fs::is_directory(chats))
@@ -76,9 +95,9 @@ ExportPlan make_plan(const Options& o, const ModelDirectory& from, const ExportS
     add_companions(from, plan);
     return plan;
   }
-  if (!fs::exists(from.directory / "tokenizer.json")) {
+  if (!Tokenizer::is_in(from.directory.string())) {
     ExportPlan plan = plan_gguf(source, request, nullptr, model_name(o));
-    plan.notices.push_back("no tokenizer.json: the file takes token ids only");
+    plan.notices.push_back("neither tokenizer.json nor tiktoken.model: the file takes token ids only");
     return plan;
   }
   std::vector<std::string> notices;
@@ -91,7 +110,7 @@ ExportPlan make_plan(const Options& o, const ModelDirectory& from, const ExportS
 int run_export_verb(const Options& o) {
   check_export_dtype(o.to, o.dtype);
   ModelDirectory from = open_model(o.model);
-  if (!from.hugging_face && fs::exists(from.directory / "tokenizer.json"))
+  if (!from.hugging_face && Tokenizer::is_in(from.directory.string()))
     set_special_ids(from.config, Tokenizer::load(from.directory.string()));
   const ExportSource source(from);
   const ExportPlan plan = make_plan(o, from, source);

@@ -34,7 +34,7 @@ void read_tokenizer(const fs::path& directory, TokenizerFacts& facts) {
 
 TokenizerFacts tokenizer_facts(const fs::path& directory) {
   TokenizerFacts facts;
-  facts.present = fs::exists(directory / "tokenizer.json");
+  facts.present = Tokenizer::is_in(directory.string());
   try {
     facts.chat_template = !read_chat_files(directory.string()).templates.empty();
     if (facts.present) read_tokenizer(directory, facts);

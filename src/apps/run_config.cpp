@@ -7,6 +7,7 @@
 #include "checkpoint/checkpoint.h"
 #include "config/config_io.h"
 #include "exchange/model_directory.h"
+#include "text/tokenizer.h"
 
 namespace hadal {
 
@@ -50,8 +51,9 @@ void start_from(Config& config, const std::string& model, bool is_run, bool fres
   config.train.start_model = directory;
   if (!config.tokenizer.path.empty()) return;
   const fs::path files = locate_model(directory).directory;
-  check(fs::exists(files / "tokenizer.json"), ErrorKind::invalid,
-        "{}: no tokenizer.json to turn text into this model's ids; name the tokenizer with --set tokenizer.path=DIR",
+  check(Tokenizer::is_in(files.string()), ErrorKind::invalid,
+        "{}: neither tokenizer.json nor tiktoken.model to turn text into this model's ids; name the tokenizer with "
+        "--set tokenizer.path=DIR",
         files.string());
   config.tokenizer.path = files.string();
 }

@@ -247,7 +247,8 @@ void add_codec(Verb verb, Cli& cli, bool encoding) {
   Verb sub = encoding
                  ? verb.add_verb("encode", "Standard input as one text -> a JSON array of token ids")
                  : verb.add_verb("decode", "A JSON array of token ids from standard input -> the bytes it stands for");
-  sub.add_option("--tokenizer,-t", o->tokenizer, "tokenizer.json, or a directory that holds one").required();
+  sub.add_option("--tokenizer,-t", o->tokenizer, "a directory with tokenizer.json or tiktoken.model, or one of these")
+      .required();
   add_threads_option(sub, o->common);
   if (encoding) {
     add_quiet_option(sub, o->common);
@@ -270,7 +271,8 @@ void add_codec(Verb verb, Cli& cli, bool encoding) {
 void add_info(Verb verb, Cli& cli) {
   auto o = std::make_shared<InfoOptions>();
   Verb sub = verb.add_verb("info", "Vocabulary, merges, added tokens, and bytes per token by script and kind of text");
-  sub.add_option("--tokenizer,-t", o->tokenizer, "tokenizer.json, or a directory that holds one").required();
+  sub.add_option("--tokenizer,-t", o->tokenizer, "a directory with tokenizer.json or tiktoken.model, or one of these")
+      .required();
   sub.add_option("--text", o->text, "measure this file instead of the built-in samples");
   sub.add_flag("--json", o->json, "print one JSON object");
   sub.add_examples({"hadal tokenizer info --tokenizer tok", "hadal tokenizer info --tokenizer tok --text book.txt"});

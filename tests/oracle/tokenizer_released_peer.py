@@ -2,8 +2,9 @@
 
 tokenizer_released_peer.py make KIND DIRECTORY [TOKENIZER_JSON [SHARE]]
     KIND released: the texts go with the given file; gpt2 and llama3: a small tokenizer.json of that style is trained
-    first. SHARE n takes every nth text. Writes DIRECTORY/tokenizer.json, texts.bin (int64 length, bytes, ...) and
-    ids_{as_text,parse}.bin (int64 count, int32 ids, ...); prints the bytes of the texts.
+    first, of kimi with the expression of Kimi-K2. SHARE n takes every nth text. Writes DIRECTORY/tokenizer.json,
+    texts.bin (int64 length, bytes, ...) and ids_{as_text,parse}.bin (int64 count, int32 ids, ...); prints the bytes of
+    the texts.
 """
 import json
 import os
@@ -16,6 +17,12 @@ import tokenizers
 import tokenizer_texts
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
+NOT_HAN = r"&&[^\p{Han}]]"
+UPPER, LOWER = (rf"[\p{{{case}}}\p{{Lm}}\p{{Lo}}\p{{M}}" + NOT_HAN for case in (r"Lu}\p{Lt", "Ll"))
+CONTRACTED = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+KIMI = "|".join([r"[\p{Han}]+", r"[^\r\n\p{L}\p{N}]?" + UPPER + "*" + LOWER + "+" + CONTRACTED,
+                 r"[^\r\n\p{L}\p{N}]?" + UPPER + "+" + LOWER + "*" + CONTRACTED, r"\p{N}{1,3}",
+                 r" ?[^\s\p{L}\p{N}]+[\r\n]*", r"\s*[\r\n]+", r"\s+(?!\S)", r"\s+"])
 LLAMA3 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
           r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
 
@@ -26,7 +33,8 @@ def train(kind, path):
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
         tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
     else:
-        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(LLAMA3), "isolated"),
+        split = KIMI if kind == "kimi" else LLAMA3
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(split), "isolated"),
                                                            pre_tokenizers.ByteLevel(add_prefix_space=False,
                                                                                     use_regex=False)])
     tokenizer.decoder = decoders.ByteLevel()
@@ -51,6 +59,10 @@ def texts(kind, tokenizer):
     added = [token.content for token in tokenizer.get_added_tokens_decoder().values()]
     plain = [text for text in (tokenizer.decode([i]) for i in range(0, tokenizer.get_vocab_size(), 3))
              if "\ufffd" not in text and text]
+    return texts_of(kind, added, plain)
+
+
+def texts_of(kind, added, plain):
     scale = 1 if kind == "released" else 0.25
     out = list(tokenizer_texts.chunks(tokenizer_texts.every_code_point(), 2000)) if kind != "gpt2" else []
     out += tokenizer_texts.code(int(4e6 * scale)) + tokenizer_texts.english(int(3e6 * scale))

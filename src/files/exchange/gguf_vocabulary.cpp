@@ -9,6 +9,7 @@
 #include "text/byte_alphabet.h"
 #include "text/chat_files.h"
 #include "text/pre_tokenizer.h"
+#include "text/tiktoken_model.h"
 
 namespace hadal {
 
@@ -27,6 +28,7 @@ std::string pre_tokenizer_name(const std::vector<std::string>& splits, std::vect
   if (splits == std::vector<std::string>{kGpt2Split}) return "gpt-2";
   if (splits == std::vector<std::string>{kLlama3Split}) return "llama-bpe";
   if (splits == std::vector<std::string>{kQwen2Split}) return "qwen2";
+  if (splits == std::vector<std::string>{kimi_split()}) return "kimi-k2";
   if (splits.size() > 4 && splits[1].rfind(kDeepSeek2Letters, 0) == 0) return "deepseek-llm";
   notices.push_back(
       "the tokenizer's pre-tokenizer has no name in GGUF: readers will cut text by their default expression, and some "
@@ -71,7 +73,7 @@ GgufVocabulary gguf_vocabulary(const Tokenizer& tokenizer, const std::filesystem
   v.pre = pre_tokenizer_name(tokenizer.splits(), notices);
   const auto& alphabet = byte_alphabet();
   std::set<std::string> seen;
-  for (int32_t id = 0; id < tokenizer.vocab_size(); ++id) {
+  for (int32_t id = 0; id < tokenizer.rows_needed(); ++id) {
     const std::string bytes(tokenizer.token_bytes(id));
     const bool added = tokenizer.is_added(id), control = tokenizer.is_special(id) || looks_like_control(bytes);
     v.tokens.push_back(added ? bytes : alphabet.write(bytes));

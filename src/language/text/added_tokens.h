@@ -38,6 +38,7 @@ struct AddedToken {
   bool normalized = false;              // Hugging Face matches those with false first
   bool single_word = false;             // only where no word character stands beside it
   bool lstrip = false, rstrip = false;  // white space before and behind it belongs to it, and is lost
+  bool operator==(const AddedToken&) const = default;
 };
 
 // Finds them: the leftmost, of those that start there the longest.

@@ -63,7 +63,7 @@ void WordCache::keep(std::string_view word, uint64_t hash, const int32_t* ids, s
   std::copy_n(ids, n_ids, entry.ids);
 }
 
-BpeModel::BpeModel(std::vector<Merge> merges, const std::array<int32_t, 256>& byte_ids)
+BpeModel::BpeModel(std::vector<Merge> merges, const std::array<int32_t, 256>& byte_ids, bool equal_ranks)
     : merges_(std::move(merges)), byte_ids_(byte_ids) {
   check(int64_t(merges_.size()) <= kMostMerges, ErrorKind::unsupported,
         "the tokenizer has {} merges; at most {} are supported", merges_.size(), kMostMerges);
@@ -71,8 +71,9 @@ BpeModel::BpeModel(std::vector<Merge> merges, const std::array<int32_t, 256>& by
   table_.assign(size, kEmpty);
   shift_ = 64 - std::countr_zero(size);
   filter_.assign(kFilterBits / 64, 0);
-  for (size_t i = 0; i < merges_.size(); ++i) {
-    insert(uint64_t(merges_[i].left) << 20 | uint64_t(merges_[i].right), uint32_t(i));
+  for (size_t i = 0, rank = 0; i < merges_.size(); ++i) {
+    if (!equal_ranks || merges_[i].result != merges_[rank].result) rank = i;
+    insert(uint64_t(merges_[i].left) << 20 | uint64_t(merges_[i].right), uint32_t(rank));
   }
   byte_pair_ranks_.resize(256 * 256);
   for (int a = 0; a < 256; ++a) {

@@ -53,8 +53,9 @@ class BpeModel {
   static constexpr int64_t kMostTokens = 1 << 20, kMostMerges = (1 << 24) - 2;
 
   BpeModel() = default;
-  // merges in order of rank; byte_ids[b] is the token of byte b.
-  BpeModel(std::vector<Merge> merges, const std::array<int32_t, 256>& byte_ids);
+  // merges in order of rank; byte_ids[b] is the token of byte b. With equal_ranks those of one result, which stand
+  // together, have the rank of the first.
+  BpeModel(std::vector<Merge> merges, const std::array<int32_t, 256>& byte_ids, bool equal_ranks = false);
 
   void encode(std::string_view word, BpeScratch& scratch, std::vector<int32_t>& ids) const;  // appends; uses the cache
   void encode_afresh(std::string_view word, BpeScratch& scratch, std::vector<int32_t>& ids) const;

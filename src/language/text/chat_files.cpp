@@ -96,12 +96,14 @@ ChatFiles read_chat_files(const std::string& directory) {
                  map_path = folder / "special_tokens_map.json";
   ChatFiles files;
   files.templates = templates_in_files(folder);
+  // The map goes before the names of the configuration, and counts not at all where that has its own added tokens.
+  const Json config = fs::exists(config_path) ? read_json<Json>(config_path, {.object = true}) : Json::object();
+  if (fs::exists(map_path) && !config.contains("added_tokens_decoder"))
+    add_tokens(read_json<Json>(map_path, {.object = true}), map_path, files.special_tokens);
   if (fs::exists(config_path)) {
-    const Json config = read_json<Json>(config_path, {.object = true});
     add_tokens(config, config_path, files.special_tokens);
     if (files.templates.empty()) files.templates = templates_of(config, config_path);
   }
-  if (fs::exists(map_path)) add_tokens(read_json<Json>(map_path, {.object = true}), map_path, files.special_tokens);
   return files;
 }
 

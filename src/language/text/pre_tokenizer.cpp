@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <mutex>
 
 #include "base/error.h"
 #include "base/utf8.h"
@@ -51,12 +52,22 @@ struct PreTokenizer::Compiled {
     std::unique_ptr<pcre2_code, CodeDeleter> code;
     bool jit = false;
   };
-  void add(const std::string& expression);
+  static Split compile(const std::string& expression, bool with_additions);
+  const std::vector<Split>& wide() {
+    std::call_once(wide_made_, [&] {
+      for (const std::string& expression : expressions) wide_.push_back(compile(expression, true));
+    });
+    return wide_;
+  }
 
   std::vector<std::string> expressions;
-  std::vector<Split> splits;  // with PCRE2's own tables
-  std::vector<Split> wide;    // with the characters that those lack: twice as slow, so only for text that may hold one
+  std::vector<Split> splits;              // with PCRE2's own tables
   const CharacterKinds* kinds = nullptr;  // if the expressions are the report's: no regular expression is run
+
+ private:
+  // With the characters that those tables lack: slower, so made and used only for text that may hold one.
+  std::vector<Split> wide_;
+  std::once_flag wide_made_;
 };
 
 struct PreTokenizer::Scratch::State {
@@ -93,30 +104,27 @@ const std::string& PreTokenizer::gpt2_split() {
   return split;
 }
 
-void PreTokenizer::Compiled::add(const std::string& expression) {
+PreTokenizer::Compiled::Split PreTokenizer::Compiled::compile(const std::string& expression, bool with_additions) {
   const std::unique_ptr<pcre2_compile_context, CompileContextDeleter> context(pcre2_compile_context_create(nullptr));
   check(context != nullptr, ErrorKind::internal, "no memory to compile a regular expression");
   pcre2_set_newline(context.get(), PCRE2_NEWLINE_LF);  // as Oniguruma has it; ^ and $ are borders of lines there
   pcre2_set_parens_nest_limit(context.get(), 100);
-  for (const bool with_additions : {false, true}) {
-    const std::string pattern =
-        split_pattern_for_pcre2(expression, with_additions ? pcre2_unicode_major() : kUnicodeMajor);
-    int error = 0;
-    PCRE2_SIZE place = 0;
-    pcre2_code* code =
-        pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(),
-                      PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C | PCRE2_MULTILINE, &error, &place, context.get());
-    check(code != nullptr, ErrorKind::invalid, "split expression '{}' cannot be compiled: {} (at byte {} of '{}')",
-          shortened(expression), error_text(error), size_t(place), shortened(pattern));
-    Split split;
-    split.code.reset(code);
-    split.jit = pcre2_jit_compile(code, PCRE2_JIT_COMPLETE) == 0;
-    (with_additions ? wide : splits).push_back(std::move(split));
-  }
+  const std::string pattern = split_pattern_for_pcre2(expression, pcre2_unicode_major(), with_additions);
+  int error = 0;
+  PCRE2_SIZE place = 0;
+  pcre2_code* code =
+      pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(),
+                    PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C | PCRE2_MULTILINE, &error, &place, context.get());
+  check(code != nullptr, ErrorKind::invalid, "split expression '{}' cannot be compiled: {} (at byte {} of '{}')",
+        shortened(expression), error_text(error), size_t(place), shortened(pattern));
+  Split split;
+  split.code.reset(code);
+  split.jit = pcre2_jit_compile(code, PCRE2_JIT_COMPLETE) == 0;
+  return split;
 }
 
 PreTokenizer::PreTokenizer(std::vector<std::string> splits) : compiled_(std::make_unique<Compiled>()) {
-  for (const std::string& expression : splits) compiled_->add(expression);
+  for (const std::string& expression : splits) compiled_->splits.push_back(Compiled::compile(expression, false));
   if (splits == default_splits()) compiled_->kinds = &character_kinds();
   compiled_->expressions = std::move(splits);
 }
@@ -196,7 +204,7 @@ void PreTokenizer::run(std::string_view text, Scratch& scratch, Emit emit, void*
     if (compiled_->kinds != nullptr) {
       scan_report_words(run, *compiled_->kinds, emit, context);
     } else if (valid > 0) {
-      cut(may_hold_unicode_addition(run) ? compiled_->wide : compiled_->splits, 0, walk, run);
+      cut(may_hold_unicode_addition(run) ? compiled_->wide() : compiled_->splits, 0, walk, run);
     }
     if (valid < text.size()) emit(context, text.data() + valid, 1);
     text.remove_prefix(std::min(text.size(), valid + 1));

@@ -17,33 +17,39 @@ Tokenizer::Tokenizer(Tokenizer&&) noexcept = default;
 Tokenizer& Tokenizer::operator=(Tokenizer&&) noexcept = default;
 
 Tokenizer Tokenizer::load(const std::string& path) {
-  namespace fs = std::filesystem;
-  const bool directory = fs::is_directory(path);
-  const fs::path file = directory ? fs::path(path) / "tokenizer.json" : fs::path(path);
-  const fs::path config = file.parent_path() / "tokenizer_config.json";
-  check(fs::exists(file), ErrorKind::not_found, "no tokenizer at '{}': {}", path,
-        directory ? "the directory has no tokenizer.json" : "no such file or directory");
+  TokenizerFiles files = read_tokenizer_files(path);
   try {
-    return from_json_text(read_file(file), fs::exists(config) ? read_file(config) : "");
+    return from_files(std::move(files));
   } catch (const Error& e) {
     fail(e.kind(), "tokenizer '{}': {}", path, e.what());
   }
 }
 
+bool Tokenizer::is_in(const std::string& directory) { return holds_tokenizer(directory); }
+
+Tokenizer Tokenizer::from_files(TokenizerFiles files) {
+  return Tokenizer(std::make_unique<TokenizerCore>(std::move(files)));
+}
+
 Tokenizer Tokenizer::from_json_text(std::string tokenizer_json, std::string config_json) {
-  return Tokenizer(std::make_unique<TokenizerCore>(std::move(tokenizer_json), std::move(config_json)));
+  TokenizerFiles files;
+  files.json = std::move(tokenizer_json);
+  if (!config_json.empty()) files.config = std::move(config_json);
+  return from_files(std::move(files));
 }
 
 void Tokenizer::save(const std::string& directory) const {
   make_directories(directory);
-  atomic_write(std::filesystem::path(directory) / "tokenizer.json", core_->tokenizer_json);
-  const std::filesystem::path config = std::filesystem::path(directory) / "tokenizer_config.json";
-  if (!core_->config_json.empty()) {
-    atomic_write(config, core_->config_json);
-  } else {
-    std::filesystem::remove(config);  // another tokenizer's would rename our tokens
+  const auto files = core_->files.by_name();
+  for (const auto& [name, text] : files) atomic_write(std::filesystem::path(directory) / name, text);
+  for (const std::string& name : tokenizer_file_names()) {  // another tokenizer's would change ours
+    const auto same = [&](const auto& file) { return file.first == name; };
+    if (std::none_of(files.begin(), files.end(), same))
+      std::filesystem::remove(std::filesystem::path(directory) / name);
   }
 }
+
+std::vector<std::pair<std::string, std::string>> Tokenizer::files() const { return core_->files.by_name(); }
 
 std::vector<int32_t> Tokenizer::encode(std::string_view bytes, SpecialTokens special) const {
   std::vector<int32_t> ids;
@@ -139,6 +145,7 @@ std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special) c
 }
 
 int64_t Tokenizer::vocab_size() const { return int64_t(core_->file.tokens.size()); }
+int64_t Tokenizer::rows_needed() const { return vocab_size() - core_->file.n_unnamed; }
 int64_t Tokenizer::n_merges() const { return int64_t(core_->file.merges.size()); }
 
 std::string_view Tokenizer::token_bytes(int32_t id) const {
@@ -200,7 +207,7 @@ std::string Tokenizer::content_hash() const {
   number(int64_t(file.splits.size()));
   for (const std::string& split : file.splits) text(split);
   for (const AddedToken& token : file.added) number(int64_t(token.id) * 4 + token.special * 2 + token.normalized);
-  number(file.ignore_merges);
+  number(file.ignore_merges + 2 * file.equal_ranks);
   for (const AddedToken& token : file.added) {  // rare flags: hashes of files without them stay as they were
     const int64_t rare = token.single_word * 4 + token.lstrip * 2 + token.rstrip;
     if (rare != 0) number(int64_t(token.id) * 8 + rare);

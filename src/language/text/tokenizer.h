@@ -1,4 +1,4 @@
-// The tokenizer: byte-level BPE in the Hugging Face format (tokenizer.json, tokenizer_config.json), §2.1.
+// The tokenizer: byte-level BPE in the Hugging Face format (tokenizer.json and files beside it) or tiktoken's, §2.1.
 // Invariants: ids are 0 .. vocab_size()-1 without a gap; every byte has a token, so decode(encode(x)) == x for any
 // bytes (unless parsed added tokens swallow the blanks beside them); ids are those of Hugging Face `tokenizers` for the
 // same file. Encoding adds no special token: those that the file puts around a text are template_before() and
@@ -19,18 +19,23 @@ namespace hadal {
 
 class ThreadPool;
 struct TokenizerCore;
+struct TokenizerFiles;
 
 class Tokenizer {
  public:
-  // A directory with tokenizer.json (and tokenizer_config.json, if there), or the path of a tokenizer.json.
+  // A directory with tokenizer.json or tiktoken.model, or the path of one of these; the files beside it count
+  // (tokenizer_files.h).
   static Tokenizer load(const std::string& path);
+  static bool is_in(const std::string& directory);  // whether load() has something to read there
+  static Tokenizer from_files(TokenizerFiles files);
   static Tokenizer from_json_text(std::string tokenizer_json, std::string config_json = "");
   ~Tokenizer();
   Tokenizer(Tokenizer&&) noexcept;
   Tokenizer& operator=(Tokenizer&&) noexcept;
 
-  // Writes tokenizer.json and tokenizer_config.json, byte for byte as they were read; creates the directory.
+  // Writes the files that it was read from, byte for byte, and removes another tokenizer's; creates the directory.
   void save(const std::string& directory) const;
+  std::vector<std::pair<std::string, std::string>> files() const;  // these files: name, text
 
   std::vector<int32_t> encode(std::string_view bytes, SpecialTokens special = SpecialTokens::as_text) const;
   void encode_to(std::string_view bytes, SpecialTokens special, std::vector<int32_t>& ids) const;  // appends
@@ -46,7 +51,8 @@ class Tokenizer {
   std::vector<int32_t> encode(std::string_view bytes, SpecialTokens special, ThreadPool& pool) const;
   std::string decode(std::span<const int32_t> ids, bool skip_special = false) const;  // an unknown id throws invalid
 
-  int64_t vocab_size() const;  // highest id + 1, added tokens included
+  int64_t vocab_size() const;   // highest id + 1, added tokens included
+  int64_t rows_needed() const;  // of an embedding: vocab_size() without reserved ids at its end that have no meaning
   int64_t n_merges() const;
   std::string_view token_bytes(int32_t id) const;                  // what decode writes for it
   std::optional<int32_t> find_token(std::string_view name) const;  // an added token's content, else a token's bytes

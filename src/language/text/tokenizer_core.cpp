@@ -3,15 +3,29 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "text/tiktoken_model.h"
 
 namespace hadal {
 
-TokenizerCore::TokenizerCore(std::string json, std::string config)
-    : tokenizer_json(std::move(json)),
-      config_json(std::move(config)),
-      file(read_tokenizer_json(tokenizer_json)),
+namespace {
+
+TokenizerFile read_model(const TokenizerFiles& files, const TokenizerSettings& settings) {
+  check(files.json || files.config, ErrorKind::not_found,
+        "tiktoken.model needs the tokenizer_config.json that comes with it, which names its class and special tokens");
+  TokenizerFile file =
+      files.json ? read_tokenizer_json(*files.json) : read_tiktoken_model(files.tiktoken.value(), settings);
+  apply_settings(settings, file);
+  return file;
+}
+
+}  // namespace
+
+TokenizerCore::TokenizerCore(TokenizerFiles from)
+    : files(std::move(from)),
+      settings(read_tokenizer_settings(files)),
+      file(read_model(files, settings)),
       pre_tokenizer(file.splits),
-      model(file.merges, file.byte_ids) {
+      model(file.merges, file.byte_ids, file.equal_ranks) {
   flags.assign(file.tokens.size(), 0);
   for (const AddedToken& token : file.added) {
     flags[token.id] = uint8_t(kAdded | (token.special ? kSpecial : 0));
@@ -21,24 +35,18 @@ TokenizerCore::TokenizerCore(std::string json, std::string config)
   }
   plain.reserve(file.tokens.size());
   for (size_t id = 0; id < file.tokens.size(); ++id) {
-    if (!(flags[id] & kSpecial)) plain.emplace(file.tokens[id], int32_t(id));
+    if (!(flags[id] & kSpecial) && file.in_vocabulary[id]) plain.emplace(file.tokens[id], int32_t(id));
   }
   if (file.ignore_merges) model.set_whole_words(&plain);
-  TokenizerNames names;
-  if (!config_json.empty()) names = read_tokenizer_config(config_json);
-  auto named = [&](const std::optional<std::string>& name, std::string_view otherwise,
-                   const char* what) -> std::optional<int32_t> {
-    if (!name) return find(otherwise);
-    const auto id = find(*name);
-    check(id.has_value(), ErrorKind::corrupt,
-          "tokenizer_config.json names the {} '{}', which is no token of tokenizer.json", what, *name);
-    return id;
+  auto named = [&](const char* key, std::string_view otherwise) {
+    return find(settings.name(key).value_or(std::string(otherwise)));
   };
-  bos = named(names.bos, kBosToken, "bos_token");
-  eos = named(names.eos, kEosToken, "eos_token");
-  pad = named(names.pad, kPadToken, "pad_token");
-  adds_bos = names.add_bos.value_or(bos.has_value() && !file.before.empty() && file.before.front() == *bos);
-  adds_eos = names.add_eos.value_or(eos.has_value() && !file.after.empty() && file.after.back() == *eos);
+  const bool kimi = !files.json;  // the names that its class has where the files say nothing
+  bos = named("bos_token", kimi ? "[BOS]" : kBosToken);
+  eos = named("eos_token", kimi ? "[EOS]" : kEosToken);
+  pad = named("pad_token", kPadToken);
+  adds_bos = settings.add_bos.value_or(bos.has_value() && !file.before.empty() && file.before.front() == *bos);
+  adds_eos = settings.add_eos.value_or(eos.has_value() && !file.after.empty() && file.after.back() == *eos);
   cut_places = cut_places_parsed = cut_places_of(file.splits);
   for (const AddedToken& token : file.added) {  // one that reaches over a line end must not be cut there
     if (token.lstrip || token.content.find('\n') != std::string::npos) cut_places_parsed = CutPlaces::none;

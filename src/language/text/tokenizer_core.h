@@ -14,12 +14,14 @@
 #include "text/bpe_model.h"
 #include "text/cut_places.h"
 #include "text/pre_tokenizer.h"
+#include "text/tokenizer_files.h"
 #include "text/tokenizer_json.h"
+#include "text/tokenizer_settings.h"
 
 namespace hadal {
 
 struct TokenizerCore {
-  TokenizerCore(std::string json, std::string config);
+  explicit TokenizerCore(TokenizerFiles from);
 
   // Working memory of one call of encode, kept between calls.
   struct Scratch {
@@ -28,7 +30,8 @@ struct TokenizerCore {
     BpeScratch bpe;
   };
 
-  std::string tokenizer_json, config_json;
+  TokenizerFiles files;
+  TokenizerSettings settings;
   TokenizerFile file;
   PreTokenizer pre_tokenizer;
   BpeModel model;

@@ -150,10 +150,13 @@ Ids read_vocabulary(const Json& model, TokenizerFile& file) {
     set_token(file, taken, token.id, token.content, false);
   }
   Ids ids;
+  std::vector<char>& in_vocabulary = file.in_vocabulary;
   file.byte_ids.fill(-1);
   for (const auto& [spelling, value] : model["vocab"].items()) {
     const int32_t id = id_of(value, spelling);
     ids.emplace(spelling, id);
+    if (size_t(id) >= in_vocabulary.size()) in_vocabulary.resize(size_t(id) + 1, 0);
+    in_vocabulary[size_t(id)] = 1;
     if (const auto found = added.find(id); found != added.end() && found->second->content == spelling) continue;
     check(!spelling.empty(), ErrorKind::corrupt, "tokenizer.json: token {} is empty", id);
     const auto bytes = byte_alphabet().read(spelling);
@@ -162,6 +165,7 @@ Ids read_vocabulary(const Json& model, TokenizerFile& file) {
     set_token(file, taken, id, *bytes, true);
     if (bytes->size() == 1) file.byte_ids[uint8_t((*bytes)[0])] = id;
   }
+  in_vocabulary.resize(file.tokens.size(), 0);
   const auto gap = std::find(taken.begin(), taken.end(), 0);
   check(gap == taken.end(), ErrorKind::corrupt, "tokenizer.json: ids end at {}, but no token has the id {}",
         taken.size() - 1, gap - taken.begin());
@@ -285,25 +289,6 @@ TokenizerFile read_tokenizer_json(const std::string& text) {
   } catch (const Json::exception& e) {
     fail(ErrorKind::corrupt, "tokenizer.json does not have the expected form: {}", e.what());
   }
-}
-
-TokenizerNames read_tokenizer_config(const std::string& text) {
-  const Json json = parse_json(text, "tokenizer_config.json", {.object = true});
-  auto name = [&](const char* key) -> std::optional<std::string> {
-    if (absent(json, key)) return std::nullopt;
-    if (json[key].is_string()) return json[key].get<std::string>();
-    if (json[key].is_object() && json[key].contains("content") && json[key]["content"].is_string()) {
-      return json[key]["content"].get<std::string>();
-    }
-    fail(ErrorKind::corrupt, "tokenizer_config.json: \"{}\" is {}, not the name of a token", key, json_text(json[key]));
-  };
-  auto flag_of = [&](const char* key) -> std::optional<bool> {
-    if (absent(json, key)) return std::nullopt;
-    check(json[key].is_boolean(), ErrorKind::corrupt, "tokenizer_config.json: \"{}\" is {}, not true or false", key,
-          json_text(json[key]));
-    return json[key].get<bool>();
-  };
-  return {name("bos_token"), name("eos_token"), name("pad_token"), flag_of("add_bos_token"), flag_of("add_eos_token")};
 }
 
 std::string write_tokenizer_json(const TokenizerFile& file) {

@@ -1,4 +1,4 @@
-// tokenizer.json and tokenizer_config.json (Hugging Face), read and written:
+// tokenizer.json (Hugging Face), read and written:
 //   {"version": "1.0", "truncation": null, "padding": null,
 //    "added_tokens": [{"id", "content", "single_word", "lstrip", "rstrip", "normalized", "special"}, ...],
 //    "normalizer": null or an empty Sequence,
@@ -13,7 +13,6 @@
 #pragma once
 #include <array>
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -29,18 +28,14 @@ struct TokenizerFile {
   std::vector<Merge> merges;        // by rank
   std::array<int32_t, 256> byte_ids{};
   std::vector<std::string> splits;
-  bool ignore_merges = false;
+  std::vector<char> in_vocabulary;     // by id: whether the model itself knows it; other added tokens stand beside it
+  bool ignore_merges = false;          // a word that is a token of the model as it stands is that token
+  bool equal_ranks = false;            // merges of one result, which stand together, have one rank
+  int32_t n_unnamed = 0;               // last ids that are reserved and have no meaning
   std::vector<int32_t> before, after;  // what TemplateProcessing puts around one text
 };
 
 TokenizerFile read_tokenizer_json(const std::string& text);
-
-// Names of tokenizer_config.json; empty where absent.
-struct TokenizerNames {
-  std::optional<std::string> bos, eos, pad;
-  std::optional<bool> add_bos, add_eos;
-};
-TokenizerNames read_tokenizer_config(const std::string& text);
 
 std::string write_tokenizer_json(const TokenizerFile& file);
 std::string write_tokenizer_config();  // with the report's BOS, EOS and PAD

@@ -30,21 +30,21 @@ std::vector<int32_t> stop_ids(const TextModel& loaded) {
 }  // namespace
 
 const Tokenizer& TextModel::text() const {
-  check(tokenizer.has_value(), ErrorKind::not_found, "{}: no tokenizer.json; give token ids instead of text",
-        model.directory.string());
+  check(tokenizer.has_value(), ErrorKind::not_found,
+        "{}: neither tokenizer.json nor tiktoken.model; give token ids instead of text", model.directory.string());
   return *tokenizer;
 }
 
 TextModel load_text_model(const std::string& directory, const LoadOptions& options, const Exec& exec) {
   TextModel loaded{load_model(directory, options, exec), std::nullopt, std::nullopt, {}};
   if (loaded.model.source.hugging_face) loaded.makers = load_generation_config(loaded.model.directory.string());
-  if (std::filesystem::exists(loaded.model.directory / "tokenizer.json"))
+  if (Tokenizer::is_in(loaded.model.directory.string()))
     loaded.tokenizer = Tokenizer::load(loaded.model.directory.string());
   if (loaded.tokenizer) {
     const int64_t rows = loaded.model.transformer->config().vocab_size;
-    check(loaded.tokenizer->vocab_size() <= rows, ErrorKind::invalid,
+    check(loaded.tokenizer->rows_needed() <= rows, ErrorKind::invalid,
           "{}: the tokenizer has {} ids, the model only {}: they do not belong together", directory,
-          loaded.tokenizer->vocab_size(), rows);
+          loaded.tokenizer->rows_needed(), rows);
   }
   loaded.stop = stop_ids(loaded);
   return loaded;

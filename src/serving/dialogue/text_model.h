@@ -15,7 +15,7 @@ namespace hadal {
 
 struct TextModel {
   LoadedModel model;
-  std::optional<Tokenizer> tokenizer;      // absent in a directory without tokenizer.json: a model of ids
+  std::optional<Tokenizer> tokenizer;      // absent in a directory without one: a model of ids
   std::optional<GenerationConfig> makers;  // generation_config.json of a Hugging Face directory
   std::vector<int32_t> stop;  // ids that end a text: of generation_config.json, else config.json, else the tokenizer's
   const Tokenizer& text() const;  // throws not_found without a tokenizer

@@ -41,7 +41,8 @@ GenerateResult generate(const Exec& exec, const Transformer& model, const Genera
   auto cache = model.new_cache(exec, length);
   auto logits = model.extend(exec, *cache, request.prompt);
   result.prefill_seconds = steady_seconds() - start;
-  const int64_t allowed = request.allowed_ids > 0 ? request.allowed_ids : config.vocab_size;
+  const int64_t allowed =
+      request.allowed_ids > 0 ? std::min(request.allowed_ids, config.vocab_size) : config.vocab_size;
   for (int64_t position = int64_t(request.prompt.size()); position < length; ++position) {
     penalise(logits, request.prompt, result.tokens, request.sampling);
     const int32_t id = sample_token(logits, allowed, request.sampling, position);

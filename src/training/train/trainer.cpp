@@ -74,7 +74,6 @@ class Trainer {
   TrainState state_;
   TrainOutcome outcome_;
   std::vector<std::string> changed_;  // since the run was last at work
-  std::string tokenizer_json_, tokenizer_config_json_;
   double flops_per_token_ = 0, product_flops_ = 0, started_ = 0;
   int64_t saved_step_ = -1;
   int64_t sequences_left_ = 0;  // of the steps to come, as the batch ramp plans them
@@ -97,10 +96,9 @@ void Trainer::prepare() {
   prepared_ = std::make_unique<data::Prepared>(prepare_run_data(config_, exec_, options, reconciled.text_moved));
   if (!request_.quiet && prepared_->built) screen_.say(data::corpus_table(prepared_->shards, config_.data));
   prepared_->tokenizer.save(directory_.tokenizer().string());
-  tokenizer_json_ = read_file(directory_.tokenizer() / "tokenizer.json");
-  tokenizer_config_json_ = read_file(directory_.tokenizer() / "tokenizer_config.json");
-
-  resolve(config_, prepared_->tokenizer.vocab_size(), exec_, memory_info().available);
+  const Tokenizer& tokenizer = prepared_->tokenizer;
+  resolve(config_, config_.model.vocab_size == 0 ? tokenizer.vocab_size() : tokenizer.rows_needed(), exec_,
+          memory_info().available);
   validate(config_.model);
   directory_.store(config_);
   loader_ = std::make_unique<data::Loader>(prepared_->shards, prepared_->tokenizer, config_.data,
@@ -333,9 +331,8 @@ void Trainer::save() {
   stored.run.clear();  // a checkpoint may be moved or copied
   content.texts = {{"model.json", model_config_to_json(config_.model)},
                    {"config.toml", config_to_toml(stored)},
-                   {"state.json", state_.to_json()},
-                   {"tokenizer.json", tokenizer_json_},
-                   {"tokenizer_config.json", tokenizer_config_json_}};
+                   {"state.json", state_.to_json()}};
+  for (auto& [name, text] : prepared_->tokenizer.files()) content.texts[name] = std::move(text);
   writer_->save(exec_, content);
   saved_step_ = state_.step;
   outcome_.checkpoint = (directory_.checkpoints() / fmt::format("step_{:08d}", state_.step)).string();

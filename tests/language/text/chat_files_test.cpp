@@ -27,10 +27,10 @@ TEST(ChatFiles, TheTemplateStandsInTheTokenizersConfigOrInItsOwnFile) {
       "add_bos_token": true, "chat_template": "{{ bos_token }}config{{ eos_token }}{{ pad_token is defined }}"})");
   EXPECT_EQ(rendered(*read_chat_template(directory.path())), "<s>config</s>False");
   atomic_write(directory / "special_tokens_map.json", R"({"pad_token": {"content": "<p>"}, "bos_token": "other"})");
-  EXPECT_EQ(rendered(*read_chat_template(directory.path())), "<s>config</s>True");
+  EXPECT_EQ(rendered(*read_chat_template(directory.path())), "otherconfig</s>True");  // the map goes before
   atomic_write(directory / "chat_template.jinja", "own {{ bos_token }}\n");
-  EXPECT_EQ(rendered(*read_chat_template(directory.path())), "own <s>");
-  EXPECT_EQ(rendered(*read_chat_template(directory.path(), {.tools = true})), "own <s>");
+  EXPECT_EQ(rendered(*read_chat_template(directory.path())), "own other");
+  EXPECT_EQ(rendered(*read_chat_template(directory.path(), {.tools = true})), "own other");
 }
 
 TEST(ChatFiles, FilesOfTheirOwnStandForThoseOfTheConfig) {

