@@ -82,14 +82,26 @@ TEST_F(TensorFilesTest, ShardsOutsideOfTheDirectoryAreRefused) {
     write_index();
     refused(ErrorKind::corrupt, {"'lm_head.weight'", "own directory"});
   }
-  index_ = good;
-  write_index();
-  const fs::path outside = root_.string() + " elsewhere";
-  fs::rename(root_ / shard_name(1), outside);
-  fs::create_symlink(outside, root_ / shard_name(1));
-  refused(ErrorKind::corrupt, {shard_name(1), "outside of the directory"});
-  fs::remove(outside);
-  refused(ErrorKind::not_found, {shard_name(1)});  // a link to nothing
+}
+
+TEST_F(TensorFilesTest, LinksAreFollowedWhereverTheyLead) {
+  write(2);
+  const fs::path store = root_.string() + " store";
+  fs::create_directories(store / "deep");
+  for (const std::string& name : {shard_name(1), std::string("model.safetensors.index.json")}) {
+    fs::rename(root_ / name, store / "deep" / "x");
+    fs::create_symlink("deep/x", store / name);  // a link to a link
+    fs::create_symlink(store / name, root_ / name);
+    EXPECT_EQ(TensorFiles::open(root_).names().size(), tensors_.size()) << name;
+    fs::rename(store / "deep" / "x", store / name);
+  }
+  const fs::path other = root_.string() + " other";
+  fs::create_directory_symlink(root_, other);
+  EXPECT_EQ(TensorFiles::open(other).names().size(), tensors_.size());
+  fs::remove(other);
+  fs::remove(store / shard_name(1));
+  refused(ErrorKind::not_found, {shard_name(1), "a link to", "nothing is there"});
+  fs::remove_all(store);
 }
 
 TEST_F(TensorFilesTest, LinksInsideAndThoseOfADownloadCacheAreFollowed) {
