@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <new>
 
 #include "apps/parse_errors.h"
@@ -145,6 +146,9 @@ int Cli::run(int argc, const char* const* argv) {
   } catch (const std::bad_alloc&) {
     std::fflush(stdout);
     print_error("out of memory");
+  } catch (const std::filesystem::filesystem_error& error) {  // in our words, not in those of the library
+    std::fflush(stdout);
+    print_error(fmt::format("'{}': {}", error.path1().string(), error.code().message()));
   } catch (const std::exception& error) {
     std::fflush(stdout);
     print_error(error.what());

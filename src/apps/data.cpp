@@ -7,6 +7,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "base/text_format.h"
+#include "data/corpus_report.h"
 #include "data/explain.h"
 #include "data/loader.h"
 #include "optim/curves.h"
@@ -29,6 +30,7 @@ data::Prepared prepared(const Config& config, const Options& o, const Exec& exec
   Log log(o.common.quiet ? LogLevel::error : LogLevel::info);
   data::PrepareOptions options;
   options.quiet = o.common.quiet;
+  options.notes = false;  // build prints them, also of data that is up to date
   options.say = [&](const std::string& text) { log.info("{}", text); };
   options.on_change = on_change;
   return prepare_run_data(config, exec, options, !o.text.empty());
@@ -46,6 +48,8 @@ int build(const Options& o) {
     }
     if (shown > 10) fmt::print("skipped: {} more of source '{}'\n", shown - 10, source.name);
   }
+  const data::ShardIndex& index = result.shards.index();
+  for (const std::string& note : data::corpus_notes(index.sources, index.counts)) fmt::print("{}\n", note);
   fmt::print("{}", data::corpus_table(result.shards, config.data));
   int64_t held_out = 0;
   for (int64_t s = 0; s < result.shards.n_sources(); ++s)

@@ -7,12 +7,12 @@
 #include "apps/cli.h"
 #include "apps/tokenizer_train.h"
 #include "base/error.h"
-#include "base/files.h"
 #include "base/interrupt.h"
 #include "base/json.h"
 #include "base/json_members.h"
 #include "base/table.h"
 #include "base/text_format.h"
+#include "data/document_reader.h"
 #include "text/text_kinds.h"
 #include "text/tokenizer.h"
 
@@ -159,7 +159,11 @@ std::vector<KindCount> measure(const Tokenizer& tokenizer, const std::string& fi
     for (const TextSample& sample : text_samples()) rows.push_back(measure_sample(tokenizer, sample));
     return rows;
   }
-  const std::string text = read_file(file);
+  data::DocumentReader reader(file, {.named = true});
+  check(reader.not_text().empty(), ErrorKind::invalid, "{}", reader.refusal());
+  std::string text;
+  for (std::string document; reader.next(document);) text += document;
+  for (const std::string& note : reader.notes()) print_notes({fmt::format("'{}' {}", file, note)});
   check(!text.empty(), ErrorKind::invalid, "'{}' is empty: there is nothing to measure", file);
   rows = measure_text(tokenizer, text);
   KindCount all{"all", 0, 0, 0};

@@ -10,7 +10,6 @@
 #include "base/interrupt.h"
 #include "base/progress.h"
 #include "base/text_format.h"
-#include "data/byte_stream.h"
 #include "data/document_reader.h"
 #include "text/bpe_trainer.h"
 #include "text/tokenizer.h"
@@ -22,46 +21,48 @@ struct TrainOptions {
   std::vector<std::string> inputs;
   std::string output, text_field = "text";
   BpeOptions bpe;
+  OnBadLine on_bad_line = OnBadLine::stop;
   bool overwrite = false;
   CommonOptions common;
 };
 
 constexpr const char* kInterrupted = "no tokenizer was written";
 
-void add_input_file(BpeTrainer& trainer, const std::filesystem::path& path, const std::string& text_field) {
-  if (data::is_jsonl(path)) {
-    data::DocumentReader reader(path, text_field);
+// One pass: a pipe gives its text once.
+void add_input_file(BpeTrainer& trainer, const std::filesystem::path& path, const TrainOptions& options, bool named) {
+  data::DocumentReader reader(path, {options.text_field, options.on_bad_line, named, "--on-bad-line skip"});
+  const auto note = [&](const std::string& text) {
+    if (!options.common.quiet) print_notes({text});
+  };
+  if (!reader.not_text().empty()) {
+    check(!named, ErrorKind::invalid, "{}", reader.refusal());
+    return note(fmt::format("passed over ({}): {}", reader.not_text(), path.string()));
+  }
+  if (reader.form() == data::Form::text) {
+    trainer.add_stream([&](char* out, size_t size) {
+      stop_if_interrupted(kInterrupted);
+      return size_t(reader.read(out, int64_t(size)));
+    });
+  } else {
     trainer.add_texts([&](std::string& text) {
       stop_if_interrupted(kInterrupted);
       return reader.next(text);
     });
-    return;
   }
-  const std::unique_ptr<data::ByteStream> bytes = data::open_bytes(path);
-  trainer.add_stream([&](char* out, size_t size) {
-    stop_if_interrupted(kInterrupted);
-    return size_t(bytes->read(out, int64_t(size)));
-  });
-}
-
-bool binary(const std::filesystem::path& path) {
-  std::string start(64 << 10, '\0');
-  const std::unique_ptr<data::ByteStream> bytes = data::open_bytes(path);
-  start.resize(size_t(bytes->read(start.data(), int64_t(start.size()))));
-  return data::looks_binary(start);
+  for (const std::string& text : reader.notes()) note(fmt::format("'{}' {}", path.string(), text));
+  for (const data::BadLine& bad : reader.listed_bad_lines())
+    note(fmt::format("skipped: '{}' line {}: {}", path.string(), bad.line, bad.reason));
+  if (const int64_t more = reader.bad_lines() - int64_t(reader.listed_bad_lines().size()); more > 0)
+    note(fmt::format("skipped: {} more lines of '{}'", more, path.string()));
+  if (reader.replaced() > 0)
+    note(fmt::format("'{}': {} lone surrogates became U+FFFD", path.string(), reader.replaced()));
 }
 
 void add_inputs(BpeTrainer& trainer, const TrainOptions& options) {
   for (const std::string& input : options.inputs) {
-    const bool one_file = std::filesystem::is_regular_file(input);
-    for (const std::filesystem::path& path : list_files(input)) {
-      if (binary(path)) {
-        check(!one_file, ErrorKind::invalid, "'{}' is a binary file, not text", input);
-        if (!options.common.quiet) fmt::print(stderr, "passed over (binary): {}\n", path.string());
-        continue;
-      }
-      add_input_file(trainer, path, options.text_field);
-    }
+    const std::vector<std::filesystem::path> files = list_files(input == "-" ? "/dev/stdin" : input);
+    const bool named = files.size() == 1 && (input == "-" || files[0] == input);
+    for (const std::filesystem::path& path : files) add_input_file(trainer, path, options, named);
   }
 }
 
@@ -110,12 +111,16 @@ int train(const TrainOptions& options) {
 void add_tokenizer_train(Verb verb, Cli& cli) {
   auto o = std::make_shared<TrainOptions>();
   Verb sub = verb.add_verb("train", "Train a byte-level BPE tokenizer on text");
-  sub.add_option("--input,-i", o->inputs, "files, directories or patterns; text or .jsonl, also .gz and .zst")
+  sub.add_option("--input,-i", o->inputs,
+                 "files, directories or patterns; text or JSON lines, also as .gz and .zst; - is standard input")
       .required();
   sub.add_option("--vocab-size,-n", o->bpe.vocab_size, "number of ids, added tokens included").required();
   sub.add_option("--output,-o", o->output, "directory for tokenizer.json and tokenizer_config.json").required();
   sub.add_option("--min-count", o->bpe.min_count, "do not merge pairs that occur less often").show_default();
   sub.add_option("--text-field", o->text_field, "field of .jsonl that holds the text").show_default();
+  const auto take = [o](const std::string& name) { o->on_bad_line = parse_enum<OnBadLine>("on-bad-line", name); };
+  sub.add_word("--on-bad-line", take, "a JSON line that is no JSON or lacks its text: stop (default), or skip it")
+      .one_of({"stop", "skip"});
   sub.add_option("--extra-token", o->bpe.extra_tokens, "a further added token (repeatable)");
   sub.add_flag("--overwrite", o->overwrite, "replace a tokenizer that is already there");
   add_threads_option(sub, o->common);

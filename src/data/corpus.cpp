@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <map>
 #include <set>
 #include <unordered_set>
 #include <utility>
@@ -12,10 +13,10 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/hash.h"
+#include "base/input_file.h"
 #include "base/interrupt.h"
-#include "base/table.h"
-#include "base/text_format.h"
 #include "base/utf8.h"
+#include "data/byte_stream.h"
 #include "data/document_reader.h"
 
 namespace hadal::data {
@@ -37,6 +38,7 @@ Hash128 document_hash(std::string_view text) {
 double as_share(uint64_t hash) { return double(hash >> 11) * 0x1p-53; }
 
 SourceFile stat_file(const fs::path& path) {
+  require_file(path, "the text is read more than once");
   struct stat status {};
   check(::stat(path.c_str(), &status) == 0, ErrorKind::not_found, "no such file: '{}'", path.string());
   SourceFile file;
@@ -44,6 +46,21 @@ SourceFile stat_file(const fs::path& path) {
   file.bytes = int64_t(status.st_size);
   file.modified_ns = int64_t(status.st_mtim.tv_sec) * 1'000'000'000 + status.st_mtim.tv_nsec;
   return file;
+}
+
+// A name of the system for a file that has another one, such as /dev/stdin, means another file tomorrow.
+fs::path lasting_name(const fs::path& path) {
+  const std::string name = path.string();
+  if (!name.starts_with("/dev/") && !name.starts_with("/proc/")) return path;
+  std::error_code code;
+  const fs::path real = fs::canonical(path, code);
+  return code ? path : real;
+}
+
+std::string one_name(const fs::path& path) {  // of all that it may be named by
+  std::error_code code;
+  const fs::path real = fs::weakly_canonical(path, code);
+  return (code ? path : real).string();
 }
 
 bool named_explicitly(const DataConfig& config, size_t source, const std::string& file) {
@@ -88,6 +105,17 @@ class Judge {
 
 constexpr const char* kInterrupted = "the next build continues where this one stopped";
 
+// "; passed over: 2 binary, 1 a PDF document", or nothing.
+std::string skipped_in_words(const std::vector<SourceFiles>& sources) {
+  std::map<std::string, int64_t> kinds;
+  for (const auto& source : sources)
+    for (const auto& file : source.files)
+      if (!file.skipped.empty()) ++kinds[file.skipped];
+  std::string text;
+  for (const auto& [kind, n] : kinds) text += fmt::format("{}{} {}", text.empty() ? "; passed over: " : ", ", n, kind);
+  return text;
+}
+
 }  // namespace
 
 int64_t split_point(std::string_view text, const DocumentFacts& facts, const DataConfig& config) {
@@ -124,7 +152,8 @@ std::vector<SourceFiles> list_sources(const DataConfig& config) {
     std::set<std::string> taken;
     for (const std::string& pattern : source.paths) {
       for (const fs::path& path : list_files(pattern)) {
-        if (taken.insert(fs::weakly_canonical(path).string()).second) files.files.push_back(stat_file(path));
+        SourceFile file = stat_file(lasting_name(path));
+        if (taken.insert(one_name(path)).second) files.files.push_back(std::move(file));
       }
     }
     sources.push_back(std::move(files));
@@ -132,40 +161,68 @@ std::vector<SourceFiles> list_sources(const DataConfig& config) {
   return sources;
 }
 
+namespace {
+
+// Reads one file of a source, judging its documents.
+class FileScan {
+ public:
+  FileScan(const DataConfig& config, Judge& judge, Progress& progress, std::vector<DocumentFacts>& facts)
+      : config_(config), judge_(judge), progress_(progress), facts_(facts) {}
+
+  void scan(size_t source, const std::string& text_field, SourceFile& file, SourceCounts& counts) {
+    const bool named = named_explicitly(config_, source, file.path);
+    DocumentReader reader(file.path, {text_field, config_.on_bad_line, named});
+    ++counts.files;
+    file.form = reader.form();
+    bool text_found = reader.not_text().empty();
+    if (!text_found) check(!named, ErrorKind::invalid, "{}", reader.refusal()), file.skipped = reader.not_text();
+    while (text_found && reader.next(text_)) {
+      stop_if_interrupted(kInterrupted);
+      progress_.set(before_ + reader.file_bytes_read());
+      if (reader.form() == Form::text && looks_binary(text_)) {
+        check(!named, ErrorKind::invalid, "{}", binary_refusal(file.path, text_));
+        file.skipped = "binary";
+        continue;
+      }
+      facts_.push_back(judge_.judge(text_, counts));
+      ++file.n_documents;
+    }
+    counts.skipped_files += !file.skipped.empty();
+    counts.replaced += reader.replaced(), counts.bad_lines += reader.bad_lines();
+    file.notes = reader.notes(), file.bad_lines = reader.listed_bad_lines();
+    if (file.bad_lines.size() > left_to_list_) file.bad_lines.resize(left_to_list_);
+    left_to_list_ -= file.bad_lines.size();
+    file.hash = text_found ? reader.file_hash() : hash_of_file(file.path);
+    before_ += file.bytes;
+  }
+
+ private:
+  const DataConfig& config_;
+  Judge& judge_;
+  Progress& progress_;
+  std::vector<DocumentFacts>& facts_;
+  std::string text_;
+  int64_t before_ = 0;  // bytes of the files that were read
+  size_t left_to_list_ = size_t(kBadLinesListed);
+};
+
+}  // namespace
+
 Corpus Corpus::scan(const DataConfig& config, std::vector<Filter> filters, const ProgressOptions& options) {
   Corpus corpus;
   corpus.config_ = config;
   corpus.sources_ = list_sources(config);
-  int64_t total = 0, before = 0;
+  int64_t total = 0;
   for (const auto& source : corpus.sources_)
     for (const auto& file : source.files) total += file.bytes;
   Progress progress("reading", total, options);
   Judge judge(config, std::move(filters));
-  std::string text;
+  FileScan files(config, judge, progress, corpus.facts_);
   for (size_t s = 0; s < corpus.sources_.size(); ++s) {
     SourceCounts counts;
     corpus.first_document_.push_back(corpus.n_documents());
     judge.begin_source(corpus.sources_[s].name);
-    for (SourceFile& file : corpus.sources_[s].files) {
-      DocumentReader reader(file.path, corpus.sources_[s].text_field);
-      const bool jsonl = is_jsonl(file.path);
-      ++counts.files;
-      while (reader.next(text)) {
-        stop_if_interrupted(kInterrupted);
-        progress.set(before + reader.file_bytes_read());
-        if (!jsonl && looks_binary(text)) {
-          check(!named_explicitly(config, s, file.path), ErrorKind::invalid,
-                "'{}' is a binary file; text in UTF-8, .jsonl, or either as .gz or .zst was expected", file.path);
-          file.skipped = "binary", ++counts.skipped_files;
-          continue;
-        }
-        corpus.facts_.push_back(judge.judge(text, counts));
-        ++file.n_documents;
-      }
-      counts.replaced += reader.replaced();
-      file.hash = reader.file_hash();
-      before += file.bytes;
-    }
+    for (SourceFile& file : corpus.sources_[s].files) files.scan(s, corpus.sources_[s].text_field, file, counts);
     corpus.counts_.push_back(counts);
   }
   corpus.first_document_.push_back(corpus.n_documents());
@@ -178,7 +235,8 @@ Corpus Corpus::scan(const DataConfig& config, std::vector<Filter> filters, const
         "\"tail\"",
         config.holdout_fraction);
   check(corpus.training_bytes() > 0, ErrorKind::invalid,
-        "the sources hold no text ({} documents, all empty or removed)", documents);
+        "the sources hold no text ({} documents, all empty or removed){}", documents,
+        skipped_in_words(corpus.sources_));
   return corpus;
 }
 
@@ -193,7 +251,8 @@ namespace {
 // Documents of a corpus again, in order, one call at a time.
 class Walk {
  public:
-  Walk(const std::vector<SourceFiles>& sources, int64_t first) : sources_(sources) {
+  Walk(const std::vector<SourceFiles>& sources, OnBadLine on_bad_line, int64_t first)
+      : sources_(sources), on_bad_line_(on_bad_line) {
     // Whole files before `first` are passed over unread.
     while (source_ < sources_.size() && document_ < first) {
       if (file_ == sources_[source_].files.size()) {
@@ -215,8 +274,7 @@ class Walk {
         while (source_ < sources_.size() && file_ == sources_[source_].files.size()) ++source_, file_ = 0;
         if (source_ == sources_.size()) return false;
         in_file_ = 0;
-        if (file().n_documents > 0)
-          reader_ = std::make_unique<DocumentReader>(file().path, sources_[source_].text_field);
+        if (file().n_documents > 0) reader_ = std::make_unique<DocumentReader>(file().path, options());
       }
       if (in_file_ < file().n_documents) {
         check(reader_->next(text), ErrorKind::corrupt, "'{}' changed while it was being read: build the data again",
@@ -233,7 +291,9 @@ class Walk {
 
  private:
   const SourceFile& file() const { return sources_[source_].files[file_]; }
+  ReaderOptions options() const { return {sources_[source_].text_field, on_bad_line_}; }
   const std::vector<SourceFiles>& sources_;
+  OnBadLine on_bad_line_;
   size_t source_ = 0, file_ = 0;
   int64_t in_file_ = 0, document_ = 0;
   std::unique_ptr<DocumentReader> reader_;
@@ -247,7 +307,7 @@ void check_unchanged(const Walk& walk, const DocumentFacts& facts, const std::st
 }  // namespace
 
 void Corpus::read(int64_t first, const Visitor& visit) const {
-  Walk walk(sources_, first);
+  Walk walk(sources_, config_.on_bad_line, first);
   std::string text;
   while (walk.next(text)) {
     stop_if_interrupted(kInterrupted);
@@ -257,7 +317,7 @@ void Corpus::read(int64_t first, const Visitor& visit) const {
 }
 
 std::function<bool(std::string&)> Corpus::training_texts(int64_t max_bytes) const {
-  auto walk = std::make_shared<Walk>(sources_, 0);
+  auto walk = std::make_shared<Walk>(sources_, config_.on_bad_line, 0);
   auto given = std::make_shared<int64_t>(0);
   return [this, walk, given, max_bytes](std::string& text) {
     while ((max_bytes == 0 || *given < max_bytes) && walk->next(text)) {
@@ -273,49 +333,6 @@ std::function<bool(std::string&)> Corpus::training_texts(int64_t max_bytes) cons
     }
     return false;
   };
-}
-
-std::string Corpus::table(const std::vector<SourceFiles>& sources, const std::vector<SourceCounts>& counts) {
-  SourceCounts sum;
-  for (const auto& c : counts)
-    sum.training_tokens += c.training_tokens, sum.filtered += c.filtered, sum.replaced += c.replaced;
-  const bool tokens = sum.training_tokens > 0, filtered = sum.filtered > 0;
-  std::vector<std::string> head{"source", "files", "skipped", "documents", "bytes", "empty", "duplicates"};
-  if (sum.replaced > 0) head.push_back("U+FFFD");
-  if (filtered) head.push_back("filtered");
-  for (const char* side : {"training", "held out"}) {
-    head.push_back(side), head.push_back("bytes");
-    if (tokens) head.push_back("tokens");
-  }
-  Table table(head);
-  auto add = [&](const std::string& name, const SourceCounts& c) {
-    std::vector<std::string> row{name,
-                                 format_count(c.files),
-                                 format_count(c.skipped_files),
-                                 format_count(c.documents),
-                                 format_count(c.bytes),
-                                 format_count(c.empty),
-                                 format_count(c.duplicates)};
-    if (sum.replaced > 0) row.push_back(format_count(c.replaced));
-    if (filtered) row.push_back(format_count(c.filtered));
-    row.push_back(format_count(c.training)), row.push_back(format_count(c.training_bytes));
-    if (tokens) row.push_back(format_count(c.training_tokens));
-    row.push_back(format_count(c.held_out)), row.push_back(format_count(c.held_out_bytes));
-    if (tokens) row.push_back(format_count(c.held_out_tokens));
-    table.add(row);
-  };
-  SourceCounts all;
-  for (size_t s = 0; s < counts.size(); ++s) {
-    const SourceCounts& c = counts[s];
-    add(sources[s].name, c);
-    all.files += c.files, all.skipped_files += c.skipped_files, all.documents += c.documents, all.bytes += c.bytes;
-    all.empty += c.empty, all.duplicates += c.duplicates, all.filtered += c.filtered;
-    all.replaced += c.replaced;
-    all.training += c.training, all.training_bytes += c.training_bytes, all.training_tokens += c.training_tokens;
-    all.held_out += c.held_out, all.held_out_bytes += c.held_out_bytes, all.held_out_tokens += c.held_out_tokens;
-  }
-  if (counts.size() > 1) table.add_rule(), add("all", all);
-  return table.text();
 }
 
 }  // namespace hadal::data

@@ -8,12 +8,14 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/progress.h"
 #include "config/config.h"
+#include "data/document_reader.h"
 
 namespace hadal::data {
 
@@ -24,7 +26,10 @@ struct SourceFile {
   int64_t modified_ns = 0;
   uint64_t hash = 0;  // of the file's bytes; 0 until read
   int64_t n_documents = 0;
-  std::string skipped;  // why a file of a directory or glob was passed over ("binary"), or empty
+  std::string skipped;             // why a file of a directory or glob was passed over ("binary"), or empty
+  std::optional<Form> form;        // what it was read as; none of an index that does not say
+  std::vector<std::string> notes;  // what its name does not tell, each completing "PATH ..."
+  std::vector<BadLine> bad_lines;  // the first of those that were passed over
 };
 
 struct SourceFiles {
@@ -58,7 +63,8 @@ struct Filter {
 struct SourceCounts {
   int64_t files = 0, skipped_files = 0;
   int64_t documents = 0, bytes = 0;  // as read
-  int64_t replaced = 0;              // escapes of lone surrogates in JSON that became U+FFFD
+  int64_t bad_lines = 0;             // of JSON, passed over (data.on_bad_line)
+  int64_t replaced = 0;              // lone surrogates that became U+FFFD
   int64_t empty = 0;
   int64_t duplicates = 0, duplicate_bytes = 0;
   int64_t filtered = 0, filtered_bytes = 0;

@@ -1,4 +1,4 @@
-// Whole files and JSONL lines.
+// The beginning of a file is read to tell what it holds; what was read of it is the first part of the text.
 #include "data/document_reader.h"
 
 #include <algorithm>
@@ -7,47 +7,96 @@
 #include "base/error.h"
 #include "base/json_members.h"
 #include "base/utf8.h"
-#include "data/byte_stream.h"
+#include "data/file_names.h"
+#include "data/foreign_formats.h"
+#include "data/text_stream.h"
 
 namespace hadal::data {
 namespace {
 
 constexpr int64_t kBlock = 1 << 18;
+constexpr const char* kReadable =
+    "text in UTF-8 or UTF-16, JSON lines or JSON, as they are or as .gz or .zst, was expected";
 
 }  // namespace
 
 struct DocumentReader::State {
-  std::string path, field;
-  bool jsonl = false, done = false;
+  std::string path;
+  ReaderOptions options;
   std::unique_ptr<ByteStream> bytes;
-  std::string buffer;           // unread bytes of the file
+  Form form = Form::text;
+  std::string not_text, refusal, note;
+  std::string buffer;           // unread bytes of the text
   size_t at = 0, searched = 0;  // start of the line in buffer; how far no line end was found
-  int64_t line = 0, replaced = 0;
+  int64_t line = 0, replaced = 0, bad_lines = 0;
+  std::vector<BadLine> listed;
+  bool ended = false, done = false;    // the stream gave its last byte; next() said so
+  bool in_list = false, fresh = true;  // Form::values: inside of [ ]; no value stands since the last [ or comma
 
-  bool fill() {
+  bool fill(int64_t block = kBlock) {
+    if (ended) return false;
     const size_t had = buffer.size();
-    buffer.resize(had + size_t(kBlock));
-    const int64_t got = bytes->read(buffer.data() + had, kBlock);
+    buffer.resize(had + size_t(block));
+    const int64_t got = bytes->read(buffer.data() + had, block);
     buffer.resize(had + size_t(got));
-    return got > 0;
+    ended = got == 0;
+    return !ended;
+  }
+
+  void find_form() {
+    while (buffer.size() < kFormatBytes && fill(1 << 16)) {
+    }
+    if (const ForeignFormat foreign = foreign_format(buffer)) {
+      not_text = foreign.name;
+      refusal = fmt::format("'{}' is {}; {}; {}", path, foreign.name, kReadable, foreign.remedy_for(path));
+      return;
+    }
+    const std::string extension = inner_extension(path);
+    FormGuess guess = guess_form(buffer, ended, extension, options.text_field);
+    for (; guess.undecided; guess = guess_form(buffer, ended, extension, options.text_field))
+      fill(std::max<int64_t>(kBlock, int64_t(buffer.size())));
+    form = guess.form;
+    const bool named_json = extension == ".json", named_lines = extension == ".jsonl" || extension == ".ndjson";
+    check(guess.no_json.empty() || !named_json || !options.named, ErrorKind::invalid,
+          "'{}' holds no texts: {}; set text_field of the source, or name the file .txt to take it as it stands", path,
+          guess.no_json);
+    if (named_json && !guess.no_json.empty()) note = "is read as plain text: " + guess.no_json;
+    if (form == Form::lines && !named_lines) note = "holds JSON lines and is read as such";
+    if (form == Form::values && !named_json) note = "holds JSON over several lines or in a list and is read as such";
+    if (form == Form::text && looks_binary(std::string_view(buffer).substr(0, 1 << 16)))
+      not_text = "binary", refusal = binary_refusal(path, buffer);
   }
 
   bool whole(std::string& text) {
     if (done) return false;
     done = true;
-    text.clear();
-    for (;;) {
+    text.swap(buffer);
+    buffer.clear();
+    while (!ended) {
       const size_t had = text.size();
       text.resize(had + std::max(size_t(kBlock), had / 2));
       const int64_t got = bytes->read(text.data() + had, int64_t(text.size() - had));
       text.resize(had + size_t(got));
-      if (got == 0) return true;
+      ended = got == 0;
     }
+    return true;
+  }
+
+  int64_t read(char* out, int64_t n) {
+    if (buffer.empty()) return bytes->read(out, n);
+    const size_t got = std::min(size_t(n), buffer.size());
+    std::memcpy(out, buffer.data(), got);
+    buffer.erase(0, got);
+    return int64_t(got);
+  }
+
+  void forget_read() {
+    if (at > size_t(kBlock) * 4) buffer.erase(0, at), searched -= std::min(searched, at), at = 0;
   }
 
   // The next line without its end, or false.
   bool next_line(std::string_view& out) {
-    if (at > size_t(kBlock) * 4) buffer.erase(0, at), searched -= at, at = 0;
+    forget_read();
     for (;;) {
       const size_t end = buffer.find('\n', searched);
       if (end != std::string::npos) {
@@ -66,47 +115,122 @@ struct DocumentReader::State {
     }
   }
 
-  bool next_json(std::string& text) {
-    std::string_view json;
-    do {
-      if (!next_line(json)) return false;
-      if (line == 1 && json.substr(0, 3) == "\xEF\xBB\xBF") json.remove_prefix(3);
-      while (!json.empty() && (json.back() == '\r' || json.back() == ' ' || json.back() == '\t')) json.remove_suffix(1);
-    } while (json.empty());
-    std::string_view whole;
-    JsonMember wanted{field, &text};
-    const JsonFault fault = read_json_members(json, whole, {&wanted, 1});
-    if (fault) fail(ErrorKind::corrupt, "'{}' line {}: not valid JSON ({})", path, line, fault.text());
-    check(whole.front() == '{', ErrorKind::corrupt, "'{}' line {}: a JSON object with the field '{}' was expected",
-          path, line, field);
+  // The document of an object, or why it has none.
+  std::string take(std::string_view json, std::string& text) {
+    std::string_view whole_value;
+    JsonMember wanted{options.text_field, &text};
+    const JsonFault fault = read_json_members(json, whole_value, {&wanted, 1});
+    if (fault) return fmt::format("not valid JSON ({})", fault.text());
+    const std::string& field = options.text_field;
+    if (whole_value.front() != '{') return fmt::format("a JSON object with the field '{}' was expected", field);
     if (wanted.text.empty())
-      fail(ErrorKind::corrupt, "'{}' line {}: there is no field '{}' (fields: {}); set text_field of the source", path,
-           line, field, json_member_names(whole));
-    check(wanted.is_string(), ErrorKind::corrupt, "'{}' line {}: the field '{}' is not a string", path, line, field);
+      return fmt::format("there is no field '{}' (fields: {}); set text_field of the source", field,
+                         json_member_names(whole_value));
+    if (!wanted.is_string()) return fmt::format("the field '{}' is not a string", field);
     replaced += wanted.replaced;
+    return "";
+  }
+
+  void bad(int64_t number, const std::string& reason) {
+    check(options.on_bad_line == OnBadLine::skip, ErrorKind::corrupt, "'{}' line {}: {} ({} passes over such lines)",
+          path, number, reason, options.how_to_skip);
+    if (bad_lines++ < kBadLinesListed) listed.push_back({number, reason});
+  }
+
+  bool next_of_lines(std::string& text) {
+    std::string_view json;
+    while (next_line(json)) {
+      if (json.find_first_not_of(" \t\r") == std::string_view::npos) continue;
+      const std::string reason = take(json, text);
+      if (reason.empty()) return true;
+      bad(line, reason);
+    }
+    return false;
+  }
+
+  // Passes over what stands between two values; false at the end of the file.
+  bool to_next_value() {
+    for (;; ++at) {
+      if (at == buffer.size() && !fill()) {
+        check(!in_list, ErrorKind::corrupt, "'{}' ends inside of a list: its ] is missing", path);
+        return false;
+      }
+      const char c = buffer[at];
+      if (c == '\n') ++line;
+      if (c == ' ' || c == '\t' || c == '\r' || c == '\n') continue;
+      if (c == '[' && !in_list)
+        in_list = fresh = true;
+      else if (c == ']' && in_list)
+        in_list = false;
+      else if (c == ',' && in_list && !fresh)
+        fresh = true;
+      else
+        break;
+    }
+    check(!in_list || fresh, ErrorKind::corrupt, "'{}' line {}: not valid JSON (a comma or ] was expected)", path,
+          line + 1);
     return true;
+  }
+
+  bool next_of_values(std::string& text) {
+    for (;;) {
+      forget_read();
+      if (!to_next_value()) return false;
+      std::string_view value;
+      size_t length = 0;
+      JsonFault fault = next_json_value(std::string_view(buffer).substr(at), length, value);
+      while (fault && fault.cut_off && fill(std::max<int64_t>(kBlock, int64_t(buffer.size() - at))))
+        fault = (length = 0, next_json_value(std::string_view(buffer).substr(at), length, value));
+      const int64_t number = line + 1;
+      if (fault) {
+        const int64_t lines = std::count(buffer.begin() + int64_t(at), buffer.begin() + int64_t(at + fault.at), '\n');
+        fail(ErrorKind::corrupt, "'{}' line {}: not valid JSON ({}); behind it the file cannot be understood", path,
+             number + lines, fault.what);
+      }
+      line += std::count(value.begin(), value.end(), '\n');
+      at += length, fresh = false;
+      const std::string reason = take(value, text);
+      if (reason.empty()) return true;
+      bad(number, reason);
+    }
   }
 };
 
-DocumentReader::DocumentReader(const std::filesystem::path& path, std::string text_field)
+DocumentReader::DocumentReader(const std::filesystem::path& path, ReaderOptions options)
     : state_(std::make_unique<State>()) {
   state_->path = path.string();
-  state_->field = std::move(text_field);
-  state_->jsonl = is_jsonl(path);
-  state_->bytes = open_bytes(path);
+  state_->options = std::move(options);
+  state_->bytes = open_text(path);
+  state_->find_form();
 }
 DocumentReader::~DocumentReader() = default;
 
-bool DocumentReader::next(std::string& text) { return state_->jsonl ? state_->next_json(text) : state_->whole(text); }
-int64_t DocumentReader::replaced() const { return state_->replaced; }
+Form DocumentReader::form() const { return state_->form; }
+const std::string& DocumentReader::not_text() const { return state_->not_text; }
+const std::string& DocumentReader::refusal() const { return state_->refusal; }
+
+bool DocumentReader::next(std::string& text) {
+  switch (state_->form) {
+    case Form::text: return state_->whole(text);
+    case Form::lines: return state_->next_of_lines(text);
+    case Form::values: return state_->next_of_values(text);
+  }
+  return false;
+}
+
+int64_t DocumentReader::read(char* out, int64_t bytes) { return state_->read(out, bytes); }
+
+std::vector<std::string> DocumentReader::notes() const {
+  std::vector<std::string> notes = state_->bytes->notes();
+  if (!state_->note.empty()) notes.push_back(state_->note);
+  return notes;
+}
+
+int64_t DocumentReader::replaced() const { return state_->replaced + state_->bytes->replaced(); }
+int64_t DocumentReader::bad_lines() const { return state_->bad_lines; }
+const std::vector<BadLine>& DocumentReader::listed_bad_lines() const { return state_->listed; }
 int64_t DocumentReader::file_bytes_read() const { return state_->bytes->file_bytes_read(); }
 uint64_t DocumentReader::file_hash() const { return state_->bytes->file_hash(); }
-
-bool is_jsonl(const std::filesystem::path& path) {
-  const std::filesystem::path inner = compression_of(path) == Compression::none ? path : path.stem();
-  const std::string extension = inner.extension().string();
-  return extension == ".jsonl" || extension == ".ndjson";
-}
 
 bool looks_binary(std::string_view bytes) {
   if (std::memchr(bytes.data(), 0, bytes.size()) != nullptr && !bytes.empty()) return true;
@@ -119,6 +243,19 @@ bool looks_binary(std::string_view bytes) {
     rest.remove_prefix(1);
   }
   return invalid * 10 > int64_t(bytes.size()) * 3;
+}
+
+std::string binary_refusal(const std::string& path, std::string_view bytes) {
+  const std::string_view start = bytes.substr(0, kFormatBytes);
+  int64_t zeros[2] = {0, 0};  // at even and odd places
+  for (size_t i = 0; i < start.size(); ++i) zeros[i % 2] += start[i] == 0;
+  const int64_t many = int64_t(start.size()) / 5, few = int64_t(start.size()) / 50;
+  for (const int side : {0, 1})
+    if (start.size() >= 32 && zeros[side] > many && zeros[1 - side] <= few)
+      return fmt::format(
+          "'{}' seems to be UTF-16 without a byte order mark; convert it first: iconv -f UTF-16{} -t UTF-8 '{}'", path,
+          side == 0 ? "BE" : "LE", path);
+  return fmt::format("'{}' is a binary file; {}", path, kReadable);
 }
 
 }  // namespace hadal::data

@@ -16,6 +16,7 @@
 #include "base/table.h"
 #include "base/text_format.h"
 #include "data/byte_stream.h"
+#include "data/corpus_report.h"
 #include "data/loader.h"
 #include "data/tokenise.h"
 #include "text/bpe_trainer.h"
@@ -107,6 +108,11 @@ std::optional<Prepared> reuse(const Job& job, Obstacle& obstacle) {
   try {
     const ShardIndex index = read_index(job.shards);
     if (index.recipe != recipe(job)) return obstacle.why = kOtherSettings, std::nullopt;
+    for (const SourceCounts& counts : index.counts) {  // the one way in which it changes what a build gives
+      if (job.config.data.on_bad_line != OnBadLine::stop || counts.bad_lines == 0) continue;
+      obstacle.why = "it left out bad lines, and data.on_bad_line is \"stop\"";
+      return std::nullopt;
+    }
     const auto changes = source_changes(list_sources(job.config.data), index.sources);
     if (!changes.empty()) return obstacle.why = joined(changes), std::nullopt;
     return open_cache(job, index);
@@ -278,6 +284,8 @@ Prepared build(const Job& job, const std::string& plan = {}, const Obstacle& obs
   make_directories(job.shards);
   const FileLock lock(job.cache / ".lock", "data cache");
   Corpus corpus = Corpus::scan(job.config.data, job.options.filters, job.progress());
+  if (job.options.notes)
+    for (const std::string& note : corpus_notes(corpus.sources(), corpus.counts())) job.say("data: " + note);
   bool trained = false;
   Tokenizer tokenizer = get_tokenizer(job, corpus, trained);
   ShardIndex index;

@@ -25,6 +25,7 @@ Json counts_to_json(const SourceCounts& c) {
           {"skipped_files", c.skipped_files},
           {"documents", c.documents},
           {"bytes", c.bytes},
+          {"bad_lines", c.bad_lines},
           {"replaced", c.replaced},
           {"empty", c.empty},
           {"duplicates", c.duplicates},
@@ -43,7 +44,7 @@ SourceCounts counts_from_json(const Json& j) {
   SourceCounts c;
   c.files = j.at("files"), c.skipped_files = j.at("skipped_files"), c.documents = j.at("documents"),
   c.bytes = j.at("bytes");
-  c.replaced = j.value("replaced", int64_t(0));  // indexes of version 0.1 lack it
+  c.bad_lines = j.value("bad_lines", int64_t(0)), c.replaced = j.value("replaced", int64_t(0));  // older ones lack them
   c.empty = j.at("empty"), c.duplicates = j.at("duplicates"), c.duplicate_bytes = j.at("duplicate_bytes");
   c.filtered = j.at("filtered"), c.filtered_bytes = j.at("filtered_bytes");
   c.training = j.at("training"), c.training_bytes = j.at("training_bytes"), c.training_tokens = j.at("training_tokens");
@@ -51,18 +52,30 @@ SourceCounts counts_from_json(const Json& j) {
   return c;
 }
 
+Json file_to_json(const SourceFile& f) {
+  Json file{{"path", f.path}, {"bytes", f.bytes},           {"modified_ns", f.modified_ns},
+            {"hash", f.hash}, {"documents", f.n_documents}, {"skipped", f.skipped}};
+  if (f.form) file["form"] = kFormNames[size_t(*f.form)];
+  if (!f.notes.empty()) file["notes"] = f.notes;
+  for (const BadLine& bad : f.bad_lines) file["bad_lines"].push_back({{"line", bad.line}, {"reason", bad.reason}});
+  return file;
+}
+
+SourceFile file_from_json(const Json& f) {
+  SourceFile file{f.at("path"), f.at("bytes"), f.at("modified_ns"), f.at("hash"), f.at("documents"), f.at("skipped")};
+  for (size_t i = 0; i < std::size(kFormNames); ++i)
+    if (f.value("form", "") == kFormNames[i]) file.form = Form(i);
+  file.notes = f.value("notes", std::vector<std::string>());
+  for (const Json& bad : f.value("bad_lines", Json::array()))
+    file.bad_lines.push_back({bad.at("line"), bad.at("reason")});
+  return file;
+}
+
 Json sources_to_json(const ShardIndex& index) {
   Json sources = Json::array();
   for (size_t s = 0; s < index.sources.size(); ++s) {
     Json files = Json::array();
-    for (const SourceFile& f : index.sources[s].files) {
-      files.push_back({{"path", f.path},
-                       {"bytes", f.bytes},
-                       {"modified_ns", f.modified_ns},
-                       {"hash", f.hash},
-                       {"documents", f.n_documents},
-                       {"skipped", f.skipped}});
-    }
+    for (const SourceFile& f : index.sources[s].files) files.push_back(file_to_json(f));
     sources.push_back({{"name", index.sources[s].name},
                        {"text_field", index.sources[s].text_field},
                        {"counts", counts_to_json(index.counts[s])},
@@ -79,10 +92,7 @@ ShardIndex parse_index(const std::string& text) {
   index.plan = json.at("plan"), index.recipe = json.at("recipe"), index.tokenizer_hash = json.at("tokenizer");
   for (const Json& s : json.at("sources")) {
     SourceFiles source{s.at("name"), s.at("text_field"), {}};
-    for (const Json& f : s.at("files")) {
-      source.files.push_back(
-          {f.at("path"), f.at("bytes"), f.at("modified_ns"), f.at("hash"), f.at("documents"), f.at("skipped")});
-    }
+    for (const Json& f : s.at("files")) source.files.push_back(file_from_json(f));
     index.sources.push_back(std::move(source));
     index.counts.push_back(counts_from_json(s.at("counts")));
   }

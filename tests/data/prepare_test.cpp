@@ -88,6 +88,8 @@ TEST(Prepare, TakesTheCacheWhileNothingChanged) {
   Fixture f({some_documents(50, 4)});
   std::vector<std::string> said;
   EXPECT_TRUE(f.prepare(saying(said)).built);
+  EXPECT_TRUE(any_has(said, "read as JSON lines: 1 .jsonl"));
+  said.clear();
   EXPECT_FALSE(f.prepare(saying(said)).built);
   EXPECT_FALSE(f.prepare(saying(said, OnChange::keep)).built);
   const fs::path file = f.directory / "s0.jsonl";

@@ -13,6 +13,7 @@
 #include <cstring>
 
 #include "base/disk_full.h"
+#include "base/input_file.h"
 
 namespace hadal {
 namespace fs = std::filesystem;
@@ -37,18 +38,6 @@ struct Descriptor {
   }
 };
 
-int open_for_reading(const fs::path& path, struct stat& status) {
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) fail_errno("read", path);
-  if (::fstat(fd, &status) != 0 || S_ISDIR(status.st_mode)) {
-    const bool directory = S_ISDIR(status.st_mode);
-    ::close(fd);
-    if (directory) fail(ErrorKind::io, "cannot read '{}': it is a directory, a file was expected", path.string());
-    fail_errno("read", path);
-  }
-  return fd;
-}
-
 fs::path directory_of(const fs::path& path) {
   fs::path parent = path.parent_path();
   return parent.empty() ? fs::path(".") : parent;
@@ -57,15 +46,12 @@ fs::path directory_of(const fs::path& path) {
 }  // namespace
 
 std::string read_file(const fs::path& path) {
-  struct stat status {};
-  Descriptor file{open_for_reading(path, status)};
-  std::string content(size_t(std::max<off_t>(status.st_size, 0)), '\0');
+  InputFile file(path);
+  std::string content(size_t(std::max<int64_t>(file.bytes(), 0)), '\0');
   size_t filled = 0;
   for (;;) {  // also files whose size the system does not know (pipes, /proc)
     if (filled == content.size()) content.resize(std::max<size_t>(4096, filled + filled / 2));
-    const ssize_t got = ::read(file.fd, content.data() + filled, content.size() - filled);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) fail_errno("read", path);
+    const int64_t got = file.read(content.data() + filled, int64_t(content.size() - filled));
     if (got == 0) break;
     filled += size_t(got);
   }
@@ -80,12 +66,12 @@ void atomic_write(const fs::path& path, std::string_view content) {
 }
 
 MappedFile::MappedFile(const fs::path& path) {
-  struct stat status {};
-  Descriptor file{open_for_reading(path, status)};
-  check(S_ISREG(status.st_mode), ErrorKind::io, "cannot map '{}': it is not a regular file", path.string());
-  size_ = size_t(status.st_size);
+  require_file(path, "this is read from several places");
+  const InputFile file(path);
+  check(file.regular(), ErrorKind::io, "cannot map '{}': it is not a regular file", path.string());
+  size_ = size_t(file.bytes());
   if (size_ == 0) return;
-  void* map = ::mmap(nullptr, size_, PROT_READ, MAP_SHARED, file.fd, 0);
+  void* map = ::mmap(nullptr, size_, PROT_READ, MAP_SHARED, file.descriptor(), 0);
   if (map == MAP_FAILED) {
     size_ = 0;
     fail_errno("map", path);

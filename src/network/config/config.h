@@ -44,6 +44,7 @@ struct DataConfig {
   std::string cache;  // directory of tokenised shards; empty = RUN/data
   Holdout holdout = Holdout::hash;
   double holdout_fraction = 0.02;
+  OnBadLine on_bad_line = OnBadLine::stop;
   int64_t sequence_length = 256;
   DocumentMask document_mask = DocumentMask::none;
   double fim_rate = 0.0;  // report: 0.1
@@ -57,6 +58,7 @@ struct DataConfig {
     v("cache", c.cache, "directory of tokenised shards; empty is RUN/data");
     v("holdout", c.holdout, "held-out split: hash (by document) or tail (last part of every document)");
     v("holdout_fraction", c.holdout_fraction, "share of documents or bytes held out");
+    v("on_bad_line", c.on_bad_line, "a JSON line that is no JSON or lacks its text: stop, or skip it and count it");
     v("sequence_length", c.sequence_length, "tokens per sequence");
     v("document_mask", c.document_mask, "none: attention crosses documents; document: masked, positions reset");
     v("fim_rate", c.fim_rate, "share of passages turned into fill-in-the-middle (report: 0.1)");

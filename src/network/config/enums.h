@@ -75,6 +75,12 @@ struct EnumNames<AtEnd> {
   static constexpr std::array all{"next_epoch", "stop"};
 };
 
+enum class OnBadLine { stop, skip };  // what a line of JSON does that is no JSON or lacks the text
+template <>
+struct EnumNames<OnBadLine> {
+  static constexpr std::array all{"stop", "skip"};
+};
+
 enum class CurveShape { constant, linear, cosine };
 template <>
 struct EnumNames<CurveShape> {

@@ -130,7 +130,7 @@ void expect_names() {
 TEST(Config, EnumerationsHaveOneNameEach) {
   expect_names<ScoreFunction>(), expect_names<GroupScore>(), expect_names<Holdout>(), expect_names<DocumentMask>();
   expect_names<AtEnd>(), expect_names<CurveShape>(), expect_names<MomentFormat>(), expect_names<Precision>();
-  expect_names<AttentionForm>(), expect_names<Recompute>(), expect_names<OnNan>();
+  expect_names<AttentionForm>(), expect_names<Recompute>(), expect_names<OnNan>(), expect_names<OnBadLine>();
   const Config config =
       config_from_toml("[train]\nprecision = \"auto\"\nrecompute = \"norms\"\n[data]\nholdout = \"tail\"\n", "my.toml");
   EXPECT_EQ(config.train.precision, Precision::automatic);

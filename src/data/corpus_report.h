@@ -1,0 +1,15 @@
+// What a user is told of a corpus beside its table (Corpus::table): what was read as what, what names do not tell, and
+// which lines were passed over.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "data/corpus.h"
+
+namespace hadal::data {
+
+// Sentences, one per line: "read as plain text: 14 .md, 3 .csv; as JSON lines: 2 .jsonl", then notes of single files
+// and bad lines, the first ten of each and how many more there are.
+std::vector<std::string> corpus_notes(const std::vector<SourceFiles>& sources, const std::vector<SourceCounts>& counts);
+
+}  // namespace hadal::data
