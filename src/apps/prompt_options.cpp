@@ -19,8 +19,10 @@ ChatInputs read_chat(const std::string& path, bool quiet) {
   const std::string where = standard_input ? "standard input" : path;
   int64_t replaced = 0;
   ChatInputs chat = chat_from_json(text, where, replaced);
-  if (replaced > 0)
-    print_notes({fmt::format("{}: {} lone surrogates or bytes outside of UTF-8 became U+FFFD", where, replaced)}, quiet);
+  if (replaced > 0) {
+    print_notes({fmt::format("{}: {} lone surrogates or bytes outside of UTF-8 became U+FFFD", where, replaced)},
+                quiet);
+  }
   return chat;
 }
 

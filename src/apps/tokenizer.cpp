@@ -128,7 +128,9 @@ int encode(const CodecOptions& options) {
     replaced += json_string(value, text);
     return ids_as_json(tokenizer.encode(text, special));
   });
-  if (replaced > 0) print_notes({fmt::format("{} escapes of lone surrogates became U+FFFD", replaced.load())}, options.common.quiet);
+  if (replaced > 0) {
+    print_notes({fmt::format("{} escapes of lone surrogates became U+FFFD", replaced.load())}, options.common.quiet);
+  }
   return kExitFine;
 }
 
@@ -163,7 +165,7 @@ std::vector<KindCount> measure(const Tokenizer& tokenizer, const std::string& fi
   check(reader.not_text().empty(), ErrorKind::invalid, "{}", reader.refusal());
   std::string text;
   for (std::string document; reader.next(document);) text += document;
-  for (const std::string& note : reader.notes()) print_notes({fmt::format("'{}' {}", file, note)});
+  for (const std::string& note : reader.notes()) print_notes({fmt::format("'{}' {}", file, note)}, false);
   check(!text.empty(), ErrorKind::invalid, "'{}' is empty: there is nothing to measure", file);
   rows = measure_text(tokenizer, text);
   KindCount all{"all", 0, 0, 0};
