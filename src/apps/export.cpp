@@ -134,10 +134,10 @@ void add_export(Verb root, Cli& cli) {
       .one_of({"hf", "gguf"});
   verb.add_option(
           "--dtype", o->dtype,
-          "hf: bf16, fp32 or fp8 (blocks of 128x128; router, norms, embedding and head stay BF16); gguf: bf16, "
-          "fp32, q8_0 or q4_0 (norms and router F32; with q4_0 the head is q8_0). Tensors that are stored in this "
+          "hf: bf16, f16, fp32 or fp8 (blocks of 128x128; router, norms, embedding and head stay BF16); gguf: bf16, "
+          "f16, fp32, q8_0 or q4_0 (norms and router F32; with q4_0 the head is q8_0). Tensors that are stored in this "
           "type already keep every byte")
-      .one_of({"bf16", "fp32", "fp8", "q8_0", "q4_0"})
+      .one_of({"bf16", "f16", "fp32", "fp8", "q8_0", "q4_0"})
       .show_default();
   verb.add_option("--output", o->output, "a new directory, or that of an interrupted export, which then continues")
       .required();

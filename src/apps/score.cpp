@@ -2,15 +2,19 @@
 // Input, one JSON object a line: {"tokens": [ids]} or {"text": "..."}; output, one a line: {"tokens", "logprobs",
 // "sum"} and for text "bits_per_byte" (null of nothing) and, where escapes of lone surrogates became U+FFFD, their
 // number "replaced". logprobs[i] is the natural log of the probability of tokens[i+1] given those
-// before it.
+// before it. A text longer than the model's positions is read in windows, as validation reads held-out text: each token
+// is scored once, in the window where it has the most context that the stride leaves it.
 #include <cmath>
 #include <cstdio>
 #include <nlohmann/json.hpp>
+#include <span>
 
 #include "apps/cli.h"
 #include "base/error.h"
 #include "base/files.h"
+#include "base/interrupt.h"
 #include "base/json.h"
+#include "data/heldout.h"
 #include "dialogue/text_model.h"
 #include "dialogue/token_lines.h"
 
@@ -23,22 +27,41 @@ struct Options {
   std::string model, input, output, bos = "auto";
   std::optional<Precision> precision;
   bool ema = false;
+  int64_t stride = 0;
   CommonOptions common;
 };
 
-std::vector<double> log_probs(const Exec& exec, const Transformer& model, const std::vector<int32_t>& tokens) {
-  if (tokens.size() < 2) return {};
-  std::vector<double> values;
-  model.forward(exec, batch_of_tokens(tokens), {.log_probs = &values}).check_routed();
-  return values;
+struct Scores {
+  std::vector<double> log_probs;  // of all tokens but the first
+  int64_t windows = 0, stride = 0;
+};
+
+Scores scores_of(const Exec& exec, const Transformer& model, const std::vector<int32_t>& tokens, int64_t stride) {
+  Scores scores;
+  if (tokens.size() < 2) return scores;
+  const int64_t positions = model.config().max_positions;
+  scores.stride = stride > 0 ? stride : std::max<int64_t>(1, positions / 2);
+  data::HeldOutDocument document;
+  document.tokens = tokens;
+  for (const data::ScoringWindow& window : data::scoring_windows({document}, positions, scores.stride)) {
+    stop_if_interrupted("the text was not read to its end");
+    std::vector<double> values;
+    const auto text = std::span(tokens).subspan(size_t(window.begin), size_t(window.end - window.begin + 1));
+    model.forward(exec, batch_of_tokens(text), {.log_probs = &values}).check_routed();
+    scores.log_probs.insert(scores.log_probs.end(), values.begin() + window.scored - 1 - window.begin, values.end());
+    ++scores.windows;
+  }
+  return scores;
 }
 
-ordered_json score(const Exec& exec, TextModel& loaded, const TokenLine& line) {
-  const auto values = log_probs(exec, *loaded.model.transformer, line.tokens);
+ordered_json score(const Exec& exec, TextModel& loaded, const TokenLine& line, int64_t stride) {
+  const Scores scores = scores_of(exec, *loaded.model.transformer, line.tokens, stride);
+  const auto& values = scores.log_probs;
   loaded.model.check_intact();
   double sum = 0;
   for (double value : values) sum += value;
   ordered_json out = {{"tokens", line.tokens}, {"logprobs", values}, {"sum", sum}};
+  if (scores.windows > 1) out["windows"] = scores.windows, out["stride"] = scores.stride;
   if (!line.is_text) return out;
   const bool predicted = !values.empty() && line.text_bytes > 0;  // of nothing there is no such number
   out["bits_per_byte"] = predicted ? ordered_json(-sum / std::log(2.0) / double(line.text_bytes)) : nullptr;
@@ -59,10 +82,13 @@ int run_scoring(const Options& o) {
   load.ema = o.ema;
   auto loaded = load_text_model(o.model, load, exec.exec);
   print_notes(loaded.model.source.notices(), o.common.quiet);
-  lines.begin(loaded, o.bos);
+  const int64_t positions = loaded.model.transformer->config().max_positions;
+  check(o.stride <= positions, ErrorKind::invalid,
+        "--stride {} is more than the model's {} positions: tokens would be left out", o.stride, positions);
+  lines.begin(loaded, o.bos, true);
   std::unique_ptr<AtomicFile> out = o.output == "-" ? nullptr : std::make_unique<AtomicFile>(o.output);
   while (const auto line = lines.next()) {
-    const std::string text = json_text(score(exec.exec, loaded, *line)) + "\n";
+    const std::string text = json_text(score(exec.exec, loaded, *line, o.stride)) + "\n";
     if (out)
       out->write(text);
     else
@@ -87,6 +113,10 @@ void add_score(Verb root, Cli& cli) {
                   "or as a Hugging Face tokenizer says")
       .one_of({"auto", "on", "off"})
       .show_default();
+  verb.add_option("--stride", o->stride,
+                  "tokens between the windows in which a text longer than the model's positions is read; 0 = half of "
+                  "them")
+      .not_negative();
   verb.add_flag("--ema", o->ema, "the moving average of the weights");
   add_threads_option(verb, o->common);
   add_quiet_option(verb, o->common);

@@ -163,6 +163,32 @@ TEST_F(ModelVerbs, AStopStringEndsTheTextBeforeIt) {
   refused(verb("generate", base + "--stop ''"), 2, {"stop"});
 }
 
+// Every token is scored once, in the window that leaves it the most context; the windows are those that were said.
+TEST_F(ModelVerbs, ScoreReadsTextsThatAreLongerThanTheModelInWindows) {
+  const auto tokens_of = [](int64_t begin, int64_t end) {
+    nlohmann::json ids = nlohmann::json::array();
+    for (int64_t i = begin; i < end; ++i) ids.push_back(10 + i * 37 % 250);
+    return ids;
+  };
+  const auto scored = [](const nlohmann::json& ids, const std::string& more = "") {
+    atomic_write(small_->root() / "long", json_text(nlohmann::json{{"tokens", ids}}) + "\n");
+    const auto said = verb("score", "--input " + SmallRun::quoted(small_->root() / "long") + " " + more);
+    EXPECT_EQ(said.code, 0) << said.err;
+    return parse_json<nlohmann::json>(said.out, "what it said");
+  };
+  const auto whole = scored(tokens_of(0, 65));  // 64 positions and a target: one window
+  EXPECT_FALSE(whole.contains("windows"));
+  const auto longer = scored(tokens_of(0, 150), "--stride 40");
+  EXPECT_EQ(longer["stride"], 40);
+  EXPECT_EQ(longer["windows"], 4);
+  ASSERT_EQ(longer["logprobs"].size(), 149u);
+  const auto second = scored(tokens_of(40, 105));
+  for (size_t i = 0; i < 64; ++i) EXPECT_EQ(longer["logprobs"][i], whole["logprobs"][i]) << i;
+  for (size_t i = 64; i < 104; ++i) EXPECT_EQ(longer["logprobs"][i], second["logprobs"][i - 40]) << i;
+  EXPECT_EQ(scored(tokens_of(0, 150))["stride"], 32);
+  refused(verb("score", "--stride 65"), 2, {"--stride 65", "64 positions"});
+}
+
 TEST_F(ModelVerbs, ScoreNamesTheLineThatIsWrong) {
   const auto with = [](const std::string& lines) {
     atomic_write(small_->root() / "lines", lines);

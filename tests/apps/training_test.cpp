@@ -66,7 +66,8 @@ TEST(Walk, FromTextToGeneratedText) {
   ASSERT_EQ(report.code, 0) << report.err;
   const auto page = read_file(small.run() / "report.html");
   for (const char* word : {"held-out bits per byte", "gradient norm per layer", "expert load", "learning rate",
-                           "tokens per second", "memory by part", "time by part", "Samples"}) {
+                           "tokens per second", "memory by part", "time by part", "Samples", "What was trained",
+                           "held-out tokens", "hidden_size = 24", "resident memory (MiB)", "<circle", "line raw"}) {
     EXPECT_NE(page.find(word), std::string::npos) << word;
   }
   EXPECT_EQ(page.find("http://"), std::string::npos);

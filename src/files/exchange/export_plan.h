@@ -15,6 +15,7 @@ enum class Encoding {
   stored,  // the bytes as they are stored
   f32,
   bf16,
+  f16,  // values beyond its range are refused
   fp8,         // E4M3 codes; the scales that belong to them go into the tensor named by `scales`
   fp8_scales,  // F32, filled while the codes are written
   q8_0,
@@ -57,7 +58,7 @@ struct ExportPlan {
 };
 
 struct ExportRequest {
-  std::string dtype;         // hf: bf16, fp32, fp8; gguf: bf16, fp32, q8_0, q4_0
+  std::string dtype;         // hf: bf16, f16, fp32, fp8; gguf: those but fp8, q8_0, q4_0
   uint64_t shard_bytes = 0;  // most bytes of tensors in one file; 0: all in one
 };
 

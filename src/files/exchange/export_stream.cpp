@@ -2,8 +2,11 @@
 #include "exchange/export_stream.h"
 
 #include <algorithm>
+#include <cmath>
+#include <cstring>
 
 #include "base/error.h"
+#include "base/float_formats.h"
 #include "base/interrupt.h"
 #include "storage/gguf_blocks.h"
 
@@ -16,7 +19,8 @@ constexpr int64_t kRowsPerBlock = 128;  // of FP8; chunks hold whole blocks
 int64_t row_bytes(Encoding encoding, int64_t cols) {
   switch (encoding) {
     case Encoding::f32: return cols * 4;
-    case Encoding::bf16: return cols * 2;
+    case Encoding::bf16:
+    case Encoding::f16: return cols * 2;
     case Encoding::q8_0: return cols / kGgufBlock * kQ8BlockBytes;
     case Encoding::q4_0: return cols / kGgufBlock * kQ4BlockBytes;
     default: fail(ErrorKind::internal, "rows are not encoded so");
@@ -29,6 +33,16 @@ void over_rows(const Exec& exec, int64_t rows, int64_t cols, F&& f) {
   const int64_t run = std::max<int64_t>(1, (int64_t(64) << 10) / std::max<int64_t>(1, cols));
   exec.compute->parallel_for((rows + run - 1) / run,
                              [&](int64_t i, int) { f(i * run, std::min(run, rows - i * run)); });
+}
+
+void encode_f16(const float* from, int64_t n, uint8_t* to) {
+  constexpr float kLargest = 65504;
+  for (int64_t i = 0; i < n; ++i) {
+    check(std::abs(from[i]) <= kLargest || !std::isfinite(from[i]), ErrorKind::unsupported,
+          "{} does not fit F16, whose largest number is {}; export to bf16", from[i], kLargest);
+    const uint16_t bits = f16(from[i]).bits;
+    std::memcpy(to + 2 * i, &bits, 2);
+  }
 }
 
 Tensor transposed(const Exec& exec, const Tensor& rows) {
@@ -55,6 +69,10 @@ Tensor encode_rows(const Exec& exec, const Tensor& rows, Encoding encoding) {
     }
     for (int64_t r = first; r < first + count; ++r, to += bytes) {
       const float* from = rows.data<float>() + r * rows.row_stride();
+      if (encoding == Encoding::f16) {
+        encode_f16(from, rows.cols(), to);
+        continue;
+      }
       encoding == Encoding::q8_0 ? encode_q8_0(from, rows.cols(), to) : encode_q4_0(from, rows.cols(), to);
     }
   });

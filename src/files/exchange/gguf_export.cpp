@@ -21,12 +21,14 @@ struct Target {
 // The head decides between neighbouring words: four bits would be felt there, and it is a small part of a model.
 constexpr Target kTargets[] = {{"fp32", GgufType::f32, GgufType::f32, 0},
                                {"bf16", GgufType::bf16, GgufType::bf16, 32},
+                               {"f16", GgufType::f16, GgufType::f16, 1},
                                {"q8_0", GgufType::q8_0, GgufType::q8_0, 7},
                                {"q4_0", GgufType::q4_0, GgufType::q8_0, 2}};
 
 Encoding encoding_of(GgufType type) {
   switch (type) {
     case GgufType::bf16: return Encoding::bf16;
+    case GgufType::f16: return Encoding::f16;
     case GgufType::q8_0: return Encoding::q8_0;
     case GgufType::q4_0: return Encoding::q4_0;
     default: return Encoding::f32;

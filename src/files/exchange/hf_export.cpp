@@ -19,8 +19,9 @@ const char* target_name(DType dtype) {
   switch (dtype) {
     case DType::f32: return "fp32";
     case DType::bf16: return "bf16";
+    case DType::f16: return "f16";
     case DType::f8_e4m3: return "fp8";
-    default: return "";  // f16 and f64 are read, not written
+    default: return "";  // f64 is read, not written
   }
 }
 
@@ -75,9 +76,12 @@ class HfPlanner {
       const auto cut = [](int64_t size) { return size > BlockSize{}.rows && size % BlockSize{}.rows != 0; };
       n_cut_ += cut(shape[0]) || cut(shape[1]);
     } else {
-      const bool bias_stays = spec.kind == ParameterKind::router_bias && stored != DType::bf16;
-      const DType dtype = plan_.dtype == "fp32" || bias_stays ? DType::f32 : DType::bf16;
-      const Encoding encoding = dtype == DType::f32 ? Encoding::f32 : Encoding::bf16;
+      const bool half = plan_.dtype == "f16";
+      const bool bias_stays = spec.kind == ParameterKind::router_bias && stored != (half ? DType::f16 : DType::bf16);
+      const DType dtype = plan_.dtype == "fp32" || bias_stays ? DType::f32 : half ? DType::f16 : DType::bf16;
+      const Encoding encoding = dtype == DType::f32   ? Encoding::f32
+                                : dtype == DType::f16 ? Encoding::f16
+                                                      : Encoding::bf16;
       add({name, shape, stored == dtype ? Encoding::stored : encoding, {{weight}}, {}, 0}, dtype);
     }
   }
@@ -154,7 +158,7 @@ class HfPlanner {
 
   std::string config_json() const {
     HfConfig config = source_.config();
-    config.dtype = plan_.dtype == "fp32" ? "float32" : "bfloat16";
+    config.dtype = plan_.dtype == "fp32" ? "float32" : plan_.dtype == "f16" ? "float16" : "bfloat16";
     config.fp8 = plan_.dtype == "fp8";
     if (!config.fp8 || !same_) config.fp8_ue8m0 = false, config.fp8_block_rows = config.fp8_block_cols = 128;
     return hf_config_to_json(config);
@@ -178,8 +182,9 @@ uint64_t ExportPlan::bytes() const {
 }
 
 void check_export_dtype(const std::string& to, const std::string& dtype) {
-  const std::vector<std::string> offered = to == "gguf" ? std::vector<std::string>{"bf16", "fp32", "q8_0", "q4_0"}
-                                                        : std::vector<std::string>{"bf16", "fp32", "fp8"};
+  const std::vector<std::string> offered = to == "gguf"
+                                               ? std::vector<std::string>{"bf16", "f16", "fp32", "q8_0", "q4_0"}
+                                               : std::vector<std::string>{"bf16", "f16", "fp32", "fp8"};
   check(std::find(offered.begin(), offered.end(), dtype) != offered.end(), ErrorKind::invalid,
         "--to {} does not offer --dtype {}; choose one of {}", to, dtype, fmt::join(offered, ", "));
 }

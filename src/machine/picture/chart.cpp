@@ -103,15 +103,85 @@ std::string path_of(const ChartLine& line, const Axis& x, const Axis& y, const C
   return path;
 }
 
+// Ten colours of the page, then others that lie as far apart as turning by the golden angle puts them.
+std::string colour_of(size_t i, const char* property) {
+  if (i < 10) return "";
+  return fmt::format(" style=\"{}:hsl({:.0f} 60% {}%)\"", property, std::fmod(137.508 * double(i), 360.0),
+                     i % 2 == 0 ? 45 : 62);
+}
+
+std::string colour_class(size_t i) { return i < 10 ? fmt::format(" c{}", i) : ""; }
+
+bool finite_points(const ChartLine& line, const ChartOptions& o, size_t at) {
+  const double y = line.points[at].second;
+  return std::isfinite(y) && !(o.log_y && y <= 0);
+}
+
+constexpr size_t kFewPoints = 24;
+
+std::string dots_of(const ChartLine& line, size_t i, const Axis& x, const Axis& y, const ChartOptions& o) {
+  if (line.points.size() > kFewPoints) return "";
+  std::string svg;
+  for (size_t at = 0; at < line.points.size(); ++at) {
+    if (!finite_points(line, o, at)) continue;
+    svg += fmt::format("<circle class=\"fill{}\"{} r=\"2.5\" cx=\"{:.1f}\" cy=\"{:.1f}\"/>", colour_class(i),
+                       colour_of(i, "fill"), kLeft + x.place(line.points[at].first) * (o.width - kLeft - kRight),
+                       kTop + (1 - y.place(line.points[at].second)) * (o.height - kTop - kBottom));
+  }
+  return svg.empty() ? "" : svg + "\n";
+}
+
+// Mean that forgets over a fiftieth of the line, begun without a bias towards zero.
+ChartLine smoothed(const ChartLine& line, const ChartOptions& o) {
+  const double keep = 1 - 1 / std::max(2.0, double(line.points.size()) / 50);
+  ChartLine out{line.name, {}};
+  double sum = 0, weight = 0;
+  for (size_t at = 0; at < line.points.size(); ++at) {
+    if (!finite_points(line, o, at)) continue;
+    sum = keep * sum + (1 - keep) * line.points[at].second, weight = keep * weight + (1 - keep);
+    out.points.emplace_back(line.points[at].first, sum / weight);
+  }
+  return out;
+}
+
+std::string drawn(const ChartLine& line, size_t i, const Axis& x, const Axis& y, const ChartOptions& o) {
+  const auto path = [&](const ChartLine& of, const char* kind) {
+    return fmt::format("<path class=\"line{}{}\"{} d=\"{}\"/>\n", kind, colour_class(i), colour_of(i, "stroke"),
+                       path_of(of, x, y, o));
+  };
+  if (o.smooth && line.points.size() > kFewPoints) return path(line, " raw") + path(smoothed(line, o), "");
+  return path(line, "") + dots_of(line, i, x, y, o);
+}
+
+// The legend in as many rows as it takes, above the plot: names of any number of lines.
+std::string legend_of(const std::vector<ChartLine>& lines, const ChartOptions& o, int& rows) {
+  std::string svg;
+  double at = kLeft;
+  rows = lines.size() < 2 ? 0 : 1;
+  for (size_t i = 0; i < lines.size() && lines.size() > 1; ++i) {
+    const double width = 26 + 6.6 * double(lines[i].name.size());
+    if (at > kLeft && at + width > o.width - kRight) at = kLeft, ++rows;
+    const int y = o.height - 4 + 14 * rows;
+    svg += fmt::format(
+        "<rect class=\"fill{}\"{} x=\"{:.0f}\" y=\"{}\" width=\"10\" height=\"3\"/><text class=\"tick\" "
+        "x=\"{:.0f}\" y=\"{}\">{}</text>\n",
+        colour_class(i), colour_of(i, "fill"), at, y - 4, at + 13, y, html_escape(lines[i].name));
+    at += width;
+  }
+  return svg;
+}
+
 }  // namespace
 
 std::string line_chart(const std::vector<ChartLine>& lines, const ChartOptions& o) {
   Axis x, y;
   limits(lines, o, x, y);
   const double width = o.width - kLeft - kRight, height = o.height - kTop - kBottom;
+  int legend_rows = 0;
+  const std::string legend = legend_of(lines, o, legend_rows);
   std::string svg = fmt::format(
       "<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\"><text class=\"title\" x=\"{}\" y=\"16\">{}</text>\n",
-      o.width, o.height, html_escape(o.title), kLeft, html_escape(o.title));
+      o.width, o.height + 14 * legend_rows, html_escape(o.title), kLeft, html_escape(o.title));
   for (double value : ticks(y)) {
     const double place = kTop + (1 - y.place(value)) * height;
     svg += fmt::format(
@@ -126,16 +196,8 @@ std::string line_chart(const std::vector<ChartLine>& lines, const ChartOptions& 
   }
   svg += fmt::format("<text class=\"tick\" text-anchor=\"end\" x=\"{}\" y=\"{}\">{}</text>\n", o.width - kRight,
                      o.height - 4, html_escape(o.x_label));
-  double legend = kLeft;
-  for (size_t i = 0; i < lines.size(); ++i) {
-    svg += fmt::format("<path class=\"line c{}\" d=\"{}\"/>\n", i % 10, path_of(lines[i], x, y, o));
-    if (lines.size() < 2 || i >= 12) continue;
-    svg += fmt::format(
-        "<rect class=\"fill c{}\" x=\"{:.0f}\" y=\"{}\" width=\"10\" height=\"3\"/><text class=\"tick\" x=\"{:.0f}\" "
-        "y=\"{}\">{}</text>\n",
-        i % 10, legend, kTop - 10, legend + 13, kTop - 6, html_escape(lines[i].name));
-    legend += 26 + 6.6 * double(lines[i].name.size());
-  }
+  for (size_t i = 0; i < lines.size(); ++i) svg += drawn(lines[i], i, x, y, o);
+  svg += legend;
   return svg + "</svg>\n";
 }
 

@@ -15,10 +15,12 @@ struct ChartLine {
 struct ChartOptions {
   std::string title, x_label = "step", y_label;
   bool log_y = false, from_zero = false;
+  bool smooth = false;  // for noisy lines: a running mean over the faint line itself
   int width = 720, height = 260;
 };
 
-// Long lines are thinned to the extremes of each pixel column, so that spikes stay visible.
+// Long lines are thinned to the extremes of each pixel column, so that spikes stay visible; of lines with few points
+// each is drawn as a dot, so that one alone is seen. No two of the lines have one colour.
 std::string line_chart(const std::vector<ChartLine>& lines, const ChartOptions& options);
 
 // rows x columns of values, each row scaled by `high` (1 = the row's mean in load maps); x is the column's step.

@@ -36,8 +36,8 @@ TokenLines::TokenLines(std::string path) : path_(std::move(path)), in_(&std::cin
   in_ = &file_;
 }
 
-void TokenLines::begin(const TextModel& model, const std::string& bos) {
-  model_ = &model;
+void TokenLines::begin(const TextModel& model, const std::string& bos, bool any_length) {
+  model_ = &model, any_length_ = any_length;
   if (model.tokenizer) start_ = text_start(model, bos);
 }
 
@@ -65,7 +65,7 @@ TokenLine TokenLines::parse(const std::string& line) const {
   }
   const int64_t n = int64_t(result.tokens.size());
   check(n > 0, ErrorKind::invalid, "{}: no tokens", where());
-  check(n <= config.max_positions + 1, ErrorKind::invalid, "{}: {} tokens, more than the model's {} positions", where(),
+  check(any_length_ || n <= config.max_positions + 1, ErrorKind::invalid, "{}: {} tokens, more than the model's {} positions", where(),
         n, config.max_positions);
   return result;
 }
@@ -84,7 +84,7 @@ std::optional<TokenLine> TokenLines::next() {
   return std::nullopt;
 }
 
-MicroBatch batch_of_tokens(const std::vector<int32_t>& tokens) {
+MicroBatch batch_of_tokens(std::span<const int32_t> tokens) {
   const int64_t rows = int64_t(tokens.size()) - 1;
   check(rows >= 1, ErrorKind::invalid, "a text of {} tokens predicts nothing; give at least 2", tokens.size());
   MicroBatch batch;

@@ -3,6 +3,7 @@
 #include <fstream>
 #include <istream>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -22,7 +23,9 @@ class TokenLines {
  public:
   // "-" is standard input. Throws not_found or invalid, before any work, for a file that cannot be read.
   explicit TokenLines(std::string path);
-  void begin(const TextModel& model, const std::string& bos);  // which ids, positions and tokenizer hold from now on
+  // Which ids, positions and tokenizer hold from now on. Without any_length a line that needs more positions than the
+  // model has is refused.
+  void begin(const TextModel& model, const std::string& bos, bool any_length = false);
   std::optional<TokenLine> next();  // skips empty lines; throws invalid naming the line; io when interrupted
 
  private:
@@ -34,11 +37,12 @@ class TokenLines {
   std::istream* in_;
   int64_t number_ = 0;
   const TextModel* model_ = nullptr;
+  bool any_length_ = false;
   std::vector<int32_t> start_;       // before a text
   std::optional<CleanStop> polled_;  // while the caller works on a line, not while the next one is awaited
 };
 
 // One text as a micro-batch: every token but the last is an input, its successor the target. At least two tokens.
-MicroBatch batch_of_tokens(const std::vector<int32_t>& tokens);
+MicroBatch batch_of_tokens(std::span<const int32_t> tokens);
 
 }  // namespace hadal

@@ -14,6 +14,7 @@
 #include "base/text_format.h"
 #include "base/thread_pool.h"
 #include "config/config_io.h"
+#include "data/prepare.h"
 #include "picture/chart.h"
 #include "train/metrics.h"
 #include "train/resources.h"
@@ -25,7 +26,7 @@ using nlohmann::ordered_json;
 namespace {
 
 constexpr const char* kStyle = R"(
-:root{--bg:#fff;--ink:#1a1d21;--soft:#667;--grid:#e4e6ea;
+:root{color-scheme:light dark;--bg:#fff;--ink:#1a1d21;--soft:#667;--grid:#e4e6ea;
   --c0:#2563eb;--c1:#dc2626;--c2:#059669;--c3:#d97706;--c4:#7c3aed;--c5:#0891b2;--c6:#be185d;
   --c7:#4d7c0f;--c8:#6b7280;--c9:#92400e}
 @media(prefers-color-scheme:dark){:root{--bg:#14161a;--ink:#e8eaed;--soft:#9aa3ad;--grid:#2b3038;
@@ -36,9 +37,10 @@ body{background:var(--bg);color:var(--ink);font:15px/1.5 system-ui,sans-serif;ma
 h1{font-size:1.5rem}h2{font-size:1.1rem;margin-top:2rem}
 table{border-collapse:collapse}td,th{padding:.15rem .9rem .15rem 0;text-align:left;font-variant-numeric:tabular-nums}
 th{color:var(--soft);font-weight:500}
-.charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(420px,1fr));gap:1.2rem}svg{width:100%;height:auto}
+.charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(420px,100%),1fr));gap:1.2rem}
+svg{width:100%;height:auto}.wide{overflow-x:auto}summary{cursor:pointer;color:var(--soft)}
 .title{font-weight:600;font-size:14px;fill:var(--ink)}.tick{font-size:11px;fill:var(--soft)}
-.grid{stroke:var(--grid)}.line{fill:none;stroke-width:1.5}
+.grid{stroke:var(--grid)}.line{fill:none;stroke-width:1.5}.raw{stroke-width:1;opacity:.35}
 pre{background:color-mix(in srgb,var(--grid) 45%,transparent);padding:.6rem .8rem;
   white-space:pre-wrap;overflow-wrap:anywhere;border-radius:6px}
 .soft{color:var(--soft)}
@@ -46,6 +48,7 @@ pre{background:color-mix(in srgb,var(--grid) 45%,transparent);padding:.6rem .8re
 
 struct RunRecord {
   std::string name;
+  std::filesystem::path directory;
   ordered_json start;
   std::vector<ordered_json> steps, validations, samples, changes;
   Config config;
@@ -57,6 +60,7 @@ RunRecord read_run(const std::filesystem::path& directory) {
   check(std::filesystem::exists(path), ErrorKind::not_found,
         "{}: no metrics.jsonl in it: not a run directory, or a run that has not begun", directory.string());
   RunRecord run;
+  run.directory = directory;
   run.name = directory.filename().empty() ? directory.parent_path().filename().string() : directory.filename().string();
   for (auto& line : read_metrics(path)) {
     const auto kind = line["kind"].get<std::string>();
@@ -83,15 +87,15 @@ double number(const ordered_json& line, const char* key) {
   return it != line.end() && it->is_number() ? it->get<double>() : std::numeric_limits<double>::quiet_NaN();
 }
 
-ChartLine series(const std::string& name, const std::vector<ordered_json>& lines, const char* key) {
+ChartLine series(const std::string& name, const std::vector<ordered_json>& lines, const char* key, double scale = 1) {
   ChartLine line{name, {}};
-  for (const auto& entry : lines) line.points.emplace_back(number(entry, "step"), number(entry, key));
+  for (const auto& entry : lines) line.points.emplace_back(number(entry, "step"), scale * number(entry, key));
   return line;
 }
 
-std::vector<ChartLine> of_all(const std::vector<RunRecord>& runs, const char* key) {
+std::vector<ChartLine> of_all(const std::vector<RunRecord>& runs, const char* key, double scale = 1) {
   std::vector<ChartLine> lines;
-  for (const auto& run : runs) lines.push_back(series(run.name, run.steps, key));
+  for (const auto& run : runs) lines.push_back(series(run.name, run.steps, key, scale));
   return lines;
 }
 
@@ -112,7 +116,7 @@ std::string loss_charts(const std::vector<RunRecord>& runs) {
   }
   std::vector<ChartLine> validation;
   for (const auto& run : runs) validation.push_back(series(run.name, run.validations, "bits_per_byte"));
-  return line_chart(losses, {.title = "training loss (nats per token)"}) +
+  return line_chart(losses, {.title = "training loss (nats per token)", .smooth = true}) +
          line_chart(validation, {.title = "held-out bits per byte"});
 }
 
@@ -208,9 +212,37 @@ std::string summary(const std::vector<RunRecord>& runs) {
         std::to_string(skipped)};
     for (int i = 0; i < 9; ++i) rows[i] += "<td>" + cells[i] + "</td>";
   }
-  std::string table = "<table>" + head + "</tr>";
+  std::string table = "<div class=\"wide\"><table>" + head + "</tr>";
   for (int i = 0; i < 9; ++i) table += fmt::format("<tr><th>{}</th>{}</tr>", names[i], rows[i]);
-  return table + "</table>";
+  return table + "</table></div>";
+}
+
+// What was trained, on what and where: sources, hashes, machine and the whole configuration.
+std::string provenance(const RunRecord& run) {
+  std::string out = fmt::format("<h2>What was trained, {}</h2>\n", html_escape(run.name));
+  out += fmt::format("<p>{}, {} threads, kernels {}, precision {}; started {}</p>\n",
+                     html_escape(run.start.value("cpu", "unknown CPU")), run.start.value("threads", 0),
+                     html_escape(run.start.value("isa", "?")), html_escape(run.start.value("precision", "?")),
+                     html_escape(run.start.value("time", "?")));
+  if (!run.has_config) return out;
+  Config config = run.config;
+  config.run = run.directory.string();
+  try {
+    const data::ShardIndex index = data::read_index(data::cache_directory(config) / "shards");
+    out +=
+        "<div class=\"wide\"><table><tr><th>source</th><th>documents</th><th>training tokens</th>"
+        "<th>held-out tokens</th></tr>";
+    for (size_t s = 0; s < index.sources.size() && s < index.counts.size(); ++s)
+      out += fmt::format("<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>", html_escape(index.sources[s].name),
+                         format_count(index.counts[s].documents), format_count(index.counts[s].training_tokens),
+                         format_count(index.counts[s].held_out_tokens));
+    out += fmt::format("</table></div>\n<p class=\"soft\">text, split and tokenizer {}, tokenizer {}</p>\n",
+                       html_escape(index.plan.substr(0, 16)), html_escape(index.tokenizer_hash.substr(0, 16)));
+  } catch (const Error& error) {  // a report shows what there is
+    out += fmt::format("<p class=\"soft\">{}</p>\n", html_escape(error.what()));
+  }
+  return out + "<details><summary>configuration</summary><pre>" + html_escape(config_to_toml(run.config)) +
+         "</pre></details>\n";
 }
 
 std::string change_list(const std::vector<RunRecord>& runs) {
@@ -241,26 +273,29 @@ std::string report_html(const std::vector<std::filesystem::path>& directories) {
   for (size_t i = 1; i < runs.size(); ++i) title += " and " + runs[i].name;
   std::string page = fmt::format(
       "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
-      "content=\"width=device-width\"><title>{}</title><style>{}",
+      "content=\"width=device-width,initial-scale=1\"><title>{}</title><style>{}",
       html_escape(title), kStyle);
   for (int i = 0; i < 10; ++i) page += fmt::format(".line.c{0}{{stroke:var(--c{0})}}.fill.c{0}{{fill:var(--c{0})}}", i);
   page += "</style></head><body>\n<h1>Training report: " + html_escape(title) + "</h1>\n" + summary(runs) +
           change_list(runs) + "\n<h2>Loss</h2><div class=\"charts\">" + loss_charts(runs) + "</div>\n";
-  page += "<h2>Optimisation</h2><div class=\"charts\">" +
-          line_chart(of_all(runs, "lr"), {.title = "learning rate", .from_zero = true}) +
-          line_chart(of_all(runs, "grad_norm"), {.title = "gradient norm before clipping", .log_y = true});
+  page +=
+      "<h2>Optimisation</h2><div class=\"charts\">" +
+      line_chart(of_all(runs, "lr"), {.title = "learning rate", .from_zero = true}) +
+      line_chart(of_all(runs, "grad_norm"), {.title = "gradient norm before clipping", .log_y = true, .smooth = true});
   for (const auto& run : runs) page += layer_norms(run);
   page += "</div>\n<h2>Experts</h2><div class=\"charts\">" +
-          line_chart(of_all(runs, "load"), {.title = "worst layer's max / mean load"});
+          line_chart(of_all(runs, "load"), {.title = "worst layer's max / mean load", .smooth = true});
   for (const auto& run : runs) page += load_map(run);
-  page += "</div>\n<h2>Speed and memory</h2><div class=\"charts\">" +
-          line_chart(of_all(runs, "tokens_per_second"), {.title = "tokens per second", .from_zero = true}) +
-          line_chart(of_all(runs, "memory_bytes"), {.title = "resident memory (bytes)", .from_zero = true});
+  page +=
+      "</div>\n<h2>Speed and memory</h2><div class=\"charts\">" +
+      line_chart(of_all(runs, "tokens_per_second"), {.title = "tokens per second", .from_zero = true, .smooth = true}) +
+      line_chart(of_all(runs, "memory_bytes", 1.0 / (1 << 20)), {.title = "resident memory (MiB)", .from_zero = true});
   for (const auto& run : runs) page += breakdown(run);
   page += "</div>\n";
   for (const auto& run : runs) {
     if (!run.samples.empty()) page += "<h2>Samples, " + html_escape(run.name) + "</h2>\n" + sample_timeline(run);
   }
+  for (const auto& run : runs) page += provenance(run);
   return page + "</body></html>\n";
 }
 

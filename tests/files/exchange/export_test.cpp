@@ -7,6 +7,7 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "base/float_formats.h"
 #include "base/interrupt.h"
 #include "base/json.h"
 #include "exchange/export_fixture.h"
@@ -187,6 +188,26 @@ TEST_F(ExportTest, NothingIsWrittenWhereSomethingStandsOrTheDiskIsTooSmall) {
   EXPECT_NE(refusal(plan, "busy", ErrorKind::invalid).find("in use"), std::string::npos);
 }
 
+TEST_F(ExportTest, F16IsTheNearestAndNothingOverflows) {
+  const auto from = source();
+  run(from, hf(from, "f16"), "out");
+  const SafetensorsReader in(root_ / "model" / "model.safetensors"), out(root_ / "out" / "model.safetensors");
+  for (const char* name : {"model.embed_tokens.weight", "model.layers.1.mlp.gate.weight", "model.norm.weight"}) {
+    const Tensor a = in.tensor(name).to(owned_.exec, DType::f32), b = out.tensor(name).to(owned_.exec, DType::f32);
+    ASSERT_EQ(out.entry(name).dtype, DType::f16) << name;
+    for (int64_t i = 0; i < shape_count(a.shape()); ++i)
+      ASSERT_EQ(b.data<float>()[i], float(f16(a.data<float>()[i]))) << name << " " << i;
+  }
+  EXPECT_EQ(out.entry("model.layers.1.mlp.gate.e_score_correction_bias").dtype, DType::f32);
+  EXPECT_EQ(read_json(root_ / "out" / "config.json")["dtype"], "float16");
+  const auto again = ExportSource(open_model(root_ / "out"));
+  run(again, hf(again, "f16"), "again");  // stored so already: every byte
+  EXPECT_EQ(contents("again").at("model.safetensors"), contents("out").at("model.safetensors"));
+  const auto gguf = plan_gguf(from, {"f16", 0}, nullptr, "m");
+  run(from, gguf, "gguf");
+  EXPECT_LT(gguf.bytes(), plan_gguf(from, {"fp32", 0}, nullptr, "m").bytes());
+}
+
 TEST_F(ExportTest, ThreadsAndChunksLeaveNoTrace) {
   auto large = export_model();
   large.vocab_size =
@@ -223,6 +244,11 @@ TEST_F(ExportTest, AValueThatATypeCannotHoldIsNamedWithItsTensor) {
     EXPECT_NE(message.find("not finite"), std::string::npos) << message;
   }
   run(source(), hf(source(), "bf16"), "out bf16");  // which has a NaN of its own
+  for (auto& named : tensors)
+    if (named.name == "model.layers.1.mlp.experts.2.up_proj.weight") set_element(named.tensor, 100, 70000);
+  save_safetensors(root_ / "model" / "model.safetensors", tensors);
+  const auto large = refusal(hf(source(), "f16"), "out f16", ErrorKind::unsupported);
+  EXPECT_NE(large.find("experts.2.up_proj.weight: 70000 does not fit F16"), std::string::npos) << large;
 }
 
 TEST_F(ExportTest, GgufHeadsAreAlignedAndSplitFilesNumbered) {
@@ -285,7 +311,7 @@ TEST_F(ExportTest, UnknownTypesAreRefusedWithThoseThatAre) {
       FAIL() << to << " " << dtype;
     } catch (const Error& error) {
       EXPECT_EQ(error.kind(), ErrorKind::invalid);
-      EXPECT_NE(std::string(error.what()).find("bf16, fp32"), std::string::npos) << error.what();
+      EXPECT_NE(std::string(error.what()).find("bf16, f16, fp32"), std::string::npos) << error.what();
     }
   }
 }
