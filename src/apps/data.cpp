@@ -51,10 +51,7 @@ int build(const Options& o) {
   const data::ShardIndex& index = result.shards.index();
   for (const std::string& note : data::corpus_notes(index.sources, index.counts)) fmt::print("{}\n", note);
   fmt::print("{}", data::corpus_table(result.shards, config.data));
-  int64_t held_out = 0;
-  for (int64_t s = 0; s < result.shards.n_sources(); ++s)
-    held_out += result.shards.n_raw_bytes(data::Split::held_out, s);
-  if (held_out == 0) fmt::print("no text is held out: validation will have nothing to read (data.holdout_fraction)\n");
+  if (const std::string note = data::heldout_note(index, config.data); !note.empty()) fmt::print("{}\n", note);
   fmt::print("tokenizer  {} ({} tokens{})\n", result.tokenizer_path, format_count(result.tokenizer.vocab_size()),
              result.tokenizer_trained ? ", trained now" : "");
   fmt::print("shards     {} ({}{})\n", (data::cache_directory(config) / "shards").string(),

@@ -108,7 +108,7 @@ Split read_split(const Config& config) {
   corpus.read(0, [&](int64_t document, const std::string& text) {
     const auto& facts = corpus.facts(document);
     if (facts.fate == data::Fate::training || facts.fate == data::Fate::held_out) {
-      const size_t cut = size_t(data::split_point(text, facts, config.data));
+      const size_t cut = size_t(data::split_point(text, facts, corpus.config()));
       split.training.append(text, 0, cut);
       split.held_out.append(text, cut, std::string::npos);
     }

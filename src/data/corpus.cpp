@@ -85,19 +85,54 @@ class Judge {
       facts.fate = Fate::filtered, counts.filtered += 1, counts.filtered_bytes += facts.bytes;
     } else {
       if (config_.holdout == Holdout::hash && as_share(hash.a) < config_.holdout_fraction) facts.fate = Fate::held_out;
-      const int64_t cut = split_point(text, facts, config_);
-      counts.training += cut > 0, counts.training_bytes += cut;
-      counts.held_out += cut < facts.bytes, counts.held_out_bytes += facts.bytes - cut;
+      count_split(counts, facts, split_point(text, facts, config_));
+      count_split(tails_.back(), facts, split_point(text, facts, tail_config_));
     }
     digest_.update(&hash, sizeof hash);
     digest_.update(&facts.fate, 1);
     return facts;
   }
-  void begin_source(const std::string& name) { digest_.update(name), digest_.update("\n"); }
+  void begin_source(const std::string& name) {
+    digest_.update(name), digest_.update("\n");
+    tails_.emplace_back();
+  }
   std::string fingerprint() { return digest_.hex(); }
 
+  // Where no document was held out by its hash: holds out the tail of each instead, in counts and fingerprint. Returns
+  // whether it did.
+  bool hold_out_tails(std::vector<SourceCounts>& counts) {
+    int64_t by_hash = 0, tails = 0;
+    for (const SourceCounts& c : counts) by_hash += c.held_out_bytes;
+    for (const SourceCounts& c : tails_) tails += c.held_out_bytes;
+    if (config_.holdout != Holdout::hash || config_.holdout_fraction <= 0 || by_hash > 0 || tails == 0) return false;
+    for (size_t s = 0; s < counts.size(); ++s) {
+      SourceCounts& c = counts[s];
+      c.training = c.held_out = c.training_bytes = c.held_out_bytes = 0;
+      add_split(c, tails_[s]);
+    }
+    digest_.update("tail");
+    return true;
+  }
+
  private:
+  static void count_split(SourceCounts& counts, const DocumentFacts& facts, int64_t cut) {
+    SourceCounts one;
+    one.training = cut > 0, one.training_bytes = cut;
+    one.held_out = cut < facts.bytes, one.held_out_bytes = facts.bytes - cut;
+    add_split(counts, one);
+  }
+  static void add_split(SourceCounts& counts, const SourceCounts& more) {
+    counts.training += more.training, counts.training_bytes += more.training_bytes;
+    counts.held_out += more.held_out, counts.held_out_bytes += more.held_out_bytes;
+  }
+  static DataConfig with_tails(DataConfig config) {
+    config.holdout = Holdout::tail;
+    return config;
+  }
+
   const DataConfig& config_;
+  const DataConfig tail_config_ = with_tails(config_);
+  std::vector<SourceCounts> tails_;  // what holding out tails would give, by source
   std::vector<Filter> filters_;
   std::unordered_set<Hash128, TakeFirst> seen_;
   Sha256 digest_;
@@ -226,6 +261,7 @@ Corpus Corpus::scan(const DataConfig& config, std::vector<Filter> filters, const
     corpus.counts_.push_back(counts);
   }
   corpus.first_document_.push_back(corpus.n_documents());
+  if (judge.hold_out_tails(corpus.counts_)) corpus.config_.holdout = Holdout::tail;
   corpus.fingerprint_ = judge.fingerprint();
   progress.finish();
   int64_t held_out = 0, documents = 0;

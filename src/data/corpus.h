@@ -3,7 +3,9 @@
 // are removed; filters may refuse a document; what is left is divided into training and held-out text, so that no
 // held-out document has a copy in training. holdout = "hash": a document is held out if its hash, as a number in [0,
 // 1), is below the fraction (whatever its place or source); "tail": the last fraction of every document's bytes, cut at
-// a character border. Order of documents: sources as configured, files by name, documents as they stand in the file.
+// a character border. Where no document's hash is below the fraction, as with a single file, "hash" holds out tails
+// too: whoever asks for held-out text wants to see a figure. Order of documents: sources as configured, files by name,
+// documents as they stand in the file.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -81,6 +83,8 @@ class Corpus {
   // explicitly, and if no training text is left.
   static Corpus scan(const DataConfig& config, std::vector<Filter> filters = {}, const ProgressOptions& progress = {});
 
+  // As it was applied: holdout is "tail" where "hash" held nothing out.
+  const DataConfig& config() const { return config_; }
   const std::vector<SourceFiles>& sources() const { return sources_; }
   const std::vector<SourceCounts>& counts() const { return counts_; }
   std::vector<SourceCounts>& counts() { return counts_; }

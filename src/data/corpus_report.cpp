@@ -55,6 +55,20 @@ std::vector<std::string> corpus_notes(const std::vector<SourceFiles>& sources,
   return lines;
 }
 
+std::string heldout_note(const ShardIndex& index, const DataConfig& config) {
+  SourceCounts all;
+  for (const SourceCounts& c : index.counts) all.documents += c.documents, all.held_out_bytes += c.held_out_bytes;
+  if (index.tails_instead)
+    return fmt::format(
+        "no document of {} is held out by its hash: the last {} of each is held out instead, as by data.holdout = "
+        "\"tail\"",
+        format_count(all.documents), format_percent(config.holdout_fraction));
+  if (all.held_out_bytes > 0) return "";
+  const bool wanted = config.holdout_fraction > 0;
+  return fmt::format("no text is held out, and validation will have nothing to read: {}data.holdout_fraction is {}",
+                     wanted ? "there is too little of it, as " : "", config.holdout_fraction);
+}
+
 std::string Corpus::table(const std::vector<SourceFiles>& sources, const std::vector<SourceCounts>& counts) {
   SourceCounts sum;
   for (const auto& c : counts)

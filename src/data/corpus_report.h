@@ -4,12 +4,15 @@
 #include <string>
 #include <vector>
 
-#include "data/corpus.h"
+#include "data/shards.h"
 
 namespace hadal::data {
 
 // Sentences, one per line: "read as plain text: 14 .md, 3 .csv; as JSON lines: 2 .jsonl", then notes of single files
 // and bad lines, the first ten of each and how many more there are.
 std::vector<std::string> corpus_notes(const std::vector<SourceFiles>& sources, const std::vector<SourceCounts>& counts);
+
+// Where another text is held out than the configuration says, or none: a sentence about it; else empty.
+std::string heldout_note(const ShardIndex& index, const DataConfig& config);
 
 }  // namespace hadal::data

@@ -299,9 +299,10 @@ Prepared build(const Job& job, const std::string& plan = {}, const Obstacle& obs
       "could be made again: put either back, or start a new run",
       job.cache.string(), obstacle.why);
   if (trained) store_tokenizer(job, corpus, tokenizer);
-  TokeniseJob work{corpus, tokenizer, job.config.data, job.shards, index.plan, job.options.unit_bytes, job.progress()};
+  TokeniseJob work{corpus, tokenizer, job.shards, index.plan, job.options.unit_bytes, job.progress()};
   const TokeniseResult result = tokenise(work, job.exec);
   index.counts = corpus.counts();
+  index.tails_instead = corpus.config().holdout != job.config.data.holdout;
   index.files = result.files;
   for (size_t s = 0; s < index.counts.size(); ++s) {
     index.counts[s].training_tokens = result.training_tokens[s];
@@ -311,6 +312,27 @@ Prepared build(const Job& job, const std::string& plan = {}, const Obstacle& obs
   remove_strangers(job.shards, index.files);
   const std::string path = job.config.tokenizer.path.empty() ? job.tokenizer.string() : job.config.tokenizer.path;
   return {std::move(tokenizer), Shards::open(job.shards, job.exec), trained, true, result.units_kept, path};
+}
+
+Prepared open_or_build(const Job& job) {
+  Obstacle obstacle;
+  if (job.options.on_change == OnChange::rebuild) {
+    if (auto found = reuse(job, obstacle)) return std::move(*found);
+    if (!obstacle.why.empty()) job.say("data: building again, because: " + obstacle.why);
+    return build(job);
+  }
+  std::string plan = job.options.plan;
+  if (auto found = keep(job, plan, obstacle)) return std::move(*found);
+  check(job.options.on_change == OnChange::keep, obstacle.kind, "the data in '{}' cannot be shown: {}",
+        job.cache.string(), obstacle.why);
+  job.say("data: making again what is missing, because: " + obstacle.why);
+  try {
+    return build(job, plan, obstacle);
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::not_found) throw;
+    fail(obstacle.kind, "the data in '{}' cannot go on being used: {}; and they cannot be made again: {}",
+         job.cache.string(), obstacle.why, error.what());
+  }
 }
 
 }  // namespace
@@ -365,24 +387,10 @@ std::string corpus_table(const Shards& shards, const DataConfig& config) {
 Prepared prepare(const Config& config, const Exec& exec, const PrepareOptions& options) {
   const fs::path cache = cache_directory(config);
   const Job job{config, exec, options, cache, cache / "shards", cache / "tokenizer"};
-  Obstacle obstacle;
-  if (options.on_change == OnChange::rebuild) {
-    if (auto found = reuse(job, obstacle)) return std::move(*found);
-    if (!obstacle.why.empty()) job.say("data: building again, because: " + obstacle.why);
-    return build(job);
-  }
-  std::string plan = options.plan;
-  if (auto found = keep(job, plan, obstacle)) return std::move(*found);
-  check(options.on_change == OnChange::keep, obstacle.kind, "the data in '{}' cannot be shown: {}", cache.string(),
-        obstacle.why);
-  job.say("data: making again what is missing, because: " + obstacle.why);
-  try {
-    return build(job, plan, obstacle);
-  } catch (const Error& error) {
-    if (error.kind() != ErrorKind::not_found) throw;
-    fail(obstacle.kind, "the data in '{}' cannot go on being used: {}; and they cannot be made again: {}",
-         cache.string(), obstacle.why, error.what());
-  }
+  Prepared prepared = open_or_build(job);
+  const std::string note = heldout_note(prepared.shards.index(), config.data);
+  if (options.notes && !note.empty() && config.data.holdout_fraction > 0) job.say("data: " + note);
+  return prepared;
 }
 
 void check_same_text(const Config& config, const ShardIndex& index) { moved_files(config, index); }

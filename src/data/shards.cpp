@@ -96,6 +96,7 @@ ShardIndex parse_index(const std::string& text) {
     index.sources.push_back(std::move(source));
     index.counts.push_back(counts_from_json(s.at("counts")));
   }
+  index.tails_instead = json.value("tails_instead", false);  // older ones lack it
   index.files = json.at("shards").get<std::vector<std::string>>();
   return index;
 }
@@ -119,6 +120,7 @@ void write_index(const std::filesystem::path& directory, const ShardIndex& index
                   {"recipe", index.recipe},
                   {"tokenizer", index.tokenizer_hash},
                   {"sources", sources_to_json(index)},
+                  {"tails_instead", index.tails_instead},
                   {"shards", index.files}};
   atomic_write(directory / "index.json", dump(json));
 }

@@ -64,7 +64,7 @@ class UnitWriter {
   }
 
   void add(const std::string& text, const DocumentFacts& facts) {
-    waiting_.push_back({text, facts, split_point(text, facts, job_.config), {}});
+    waiting_.push_back({text, facts, split_point(text, facts, job_.corpus.config()), {}});
     bytes_ += facts.bytes;
     if (bytes_ >= kBatchBytes) flush();
   }

@@ -17,7 +17,6 @@ namespace hadal::data {
 struct TokeniseJob {
   const Corpus& corpus;
   const Tokenizer& tokenizer;
-  const DataConfig& config;
   std::filesystem::path directory;
   std::string plan;
   int64_t unit_bytes = 64 << 20;
