@@ -1,10 +1,14 @@
 // The command line: parsing, the table of verbs, and how errors leave the program.
 #include "apps/cli.h"
 
+#include <poll.h>
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
@@ -41,12 +45,27 @@ void print_error(const std::string& text) {
   fmt::print(stderr, "hadal: {}error:{} {}\n", colour ? "\033[31m" : "", colour ? "\033[0m" : "", line);
 }
 
+// Whether a write to standard output failed because its reader left, as `| head` does.
+bool reader_left() {
+  pollfd out{STDOUT_FILENO, POLLOUT, 0};
+  return std::ferror(stdout) != 0 && ::poll(&out, 1, 0) == 1 && (out.revents & (POLLERR | POLLHUP)) != 0;
+}
+
+// That is no failure to speak of: the program ends as other tools do, by the signal that it otherwise ignores.
+int end_as_a_pipe_ends() {
+  std::signal(SIGPIPE, SIG_DFL);
+  std::raise(SIGPIPE);
+  return kExitFailed;
+}
+
 // What was printed must have arrived: a closed pipe or full disk on standard output is a failure, not success.
 int flushed(int code) {
   errno = 0;
   if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return code;
+  const int error = errno;
+  if (reader_left()) return end_as_a_pipe_ends();
   print_error(
-      fmt::format("cannot write standard output: {}", errno != 0 ? std::strerror(errno) : "an earlier write failed"));
+      fmt::format("cannot write standard output: {}", error != 0 ? std::strerror(error) : "an earlier write failed"));
   return code == kExitFine ? kExitFailed : code;
 }
 
@@ -136,24 +155,24 @@ int Cli::parse(int argc, const char* const* argv) {
 int Cli::run(int argc, const char* const* argv) {
   const int parsed = parse(argc, argv);
   if (parsed >= 0) return flushed(parsed);
+  const auto failed = [](const std::string& text, int code = kExitFailed) {
+    if (reader_left()) return end_as_a_pipe_ends();
+    std::fflush(stdout);  // what was computed comes before what ended it
+    print_error(text);
+    return code;
+  };
   try {
     check(bool(action_), ErrorKind::internal, "the verb '{}' has nothing to run", verb_path(*root_));
     return flushed(action_());
   } catch (const Error& error) {
-    std::fflush(stdout);
-    print_error(error.what());
-    return error.kind() == ErrorKind::invalid ? kExitWrongUse : kExitFailed;
+    return failed(error.what(), error.kind() == ErrorKind::invalid ? kExitWrongUse : kExitFailed);
   } catch (const std::bad_alloc&) {
-    std::fflush(stdout);
-    print_error("out of memory");
+    return failed("out of memory");
   } catch (const std::filesystem::filesystem_error& error) {  // in our words, not in those of the library
-    std::fflush(stdout);
-    print_error(fmt::format("'{}': {}", error.path1().string(), error.code().message()));
+    return failed(fmt::format("'{}': {}", error.path1().string(), error.code().message()));
   } catch (const std::exception& error) {
-    std::fflush(stdout);
-    print_error(error.what());
+    return failed(error.what());
   }
-  return kExitFailed;
 }
 
 std::string version_text() { return "hadal " HADAL_VERSION; }

@@ -5,13 +5,12 @@
 // before it. A text longer than the model's positions is read in windows, as validation reads held-out text: each token
 // is scored once, in the window where it has the most context that the stride leaves it.
 #include <cmath>
-#include <cstdio>
 #include <nlohmann/json.hpp>
 #include <span>
 
 #include "apps/cli.h"
+#include "apps/line_output.h"
 #include "base/error.h"
-#include "base/files.h"
 #include "base/interrupt.h"
 #include "base/json.h"
 #include "data/heldout.h"
@@ -69,11 +68,6 @@ ordered_json score(const Exec& exec, TextModel& loaded, const TokenLine& line, i
   return out;
 }
 
-void write_out(const std::string& text) {  // line by line: a reader that went away ends the work
-  check(std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0, ErrorKind::io,
-        "cannot write standard output");
-}
-
 int run_scoring(const Options& o) {
   TokenLines lines(o.input);
   auto exec = o.common.exec();
@@ -86,15 +80,13 @@ int run_scoring(const Options& o) {
   check(o.stride <= positions, ErrorKind::invalid,
         "--stride {} is more than the model's {} positions: tokens would be left out", o.stride, positions);
   lines.begin(loaded, o.bos, true);
-  std::unique_ptr<AtomicFile> out = o.output == "-" ? nullptr : std::make_unique<AtomicFile>(o.output);
-  while (const auto line = lines.next()) {
-    const std::string text = json_text(score(exec.exec, loaded, *line, o.stride)) + "\n";
-    if (out)
-      out->write(text);
-    else
-      write_out(text);
+  LineOutput out(o.output);
+  try {
+    while (const auto line = lines.next()) out.write(json_text(score(exec.exec, loaded, *line, o.stride)) + "\n");
+    out.commit();
+  } catch (const Error& error) {
+    throw Error(error.kind(), error.what() + out.kept());
   }
-  if (out) out->commit();
   return kExitFine;
 }
 

@@ -1,6 +1,7 @@
 // hadal tokenizer encode | decode | info; train stands in tokenizer_train.cpp.
 #include <atomic>
 #include <cstdio>
+#include <exception>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -78,12 +79,14 @@ std::vector<int32_t> ids_from_json(const std::string& text, const std::string& w
   return ids;
 }
 
-// Lines in, lines out in the same order, a batch at a time on all threads.
+// Lines in, lines out in the same order, a batch at a time on all threads. What stands before a line that convert()
+// throws at is printed before its error ends the work, and so is what was read before an interrupt.
 template <class Convert>
 void convert_lines(ThreadPool& pool, const Convert& convert) {
   Input input;
   int64_t number = 0;
   std::vector<std::string> lines, results;
+  std::vector<std::exception_ptr> errors;
   for (bool more = true; more && !interrupted();) {
     lines.clear();
     size_t bytes = 0;
@@ -94,12 +97,21 @@ void convert_lines(ThreadPool& pool, const Convert& convert) {
     }
     const CleanStop polled("stopping after these lines");
     results.assign(lines.size(), "");
+    errors.assign(lines.size(), nullptr);
     pool.parallel_for(int64_t(lines.size()), [&](int64_t i, int) {
-      results[i] = convert(lines[i], fmt::format("line {} of the input", number + i + 1));
+      try {
+        results[i] = convert(lines[i], fmt::format("line {} of the input", number + i + 1));
+      } catch (const Error&) {
+        errors[i] = std::current_exception();
+      }
     });
-    for (const std::string& result : results) print(result);
+    for (size_t i = 0; i < lines.size(); ++i) {
+      if (errors[i]) std::rethrow_exception(errors[i]);
+      print(results[i]);
+    }
     number += int64_t(lines.size());
   }
+  check(!interrupted(), ErrorKind::io, "interrupted after line {} of the input", number);
 }
 
 // ---- encode, decode ----

@@ -68,6 +68,15 @@ TEST_F(Inputs, WaitingForAPipeEndsWithTheFirstSignal) {
   }
 }
 
+TEST_F(Inputs, AReaderThatLeavesEndsAnyVerbWithoutAWord) {
+  ASSERT_EQ(bash(train("'täxt file.txt'")).code, 0);
+  for (const std::string verb : {"--help", "train --help-config", "tokenizer info -t tok", "version",
+                                 "inspect small.toml", "data build small.toml -q --set run=r --text 'täxt file.txt'"}) {
+    const auto result = bash("( \"$HADAL\" " + verb + "; echo code $? >&2 ) | true");
+    EXPECT_TRUE(result.err == "code 141\n" || result.err == "code 0\n") << verb << ": " << result.err;
+  }
+}
+
 TEST_F(Inputs, FilesAreReadForWhatTheyHoldInEveryVerb) {
   ASSERT_EQ(bash(train("'täxt file.txt'")).code, 0);
   const std::string expected = tokenizer();

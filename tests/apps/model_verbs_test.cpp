@@ -209,6 +209,27 @@ TEST_F(ModelVerbs, ScoreNamesTheLineThatIsWrong) {
   EXPECT_EQ(fine.code, 0) << fine.err;
 }
 
+TEST_F(ModelVerbs, WhatWasScoredBeforeABadLineIsKept) {
+  const std::string good = "{\"text\": \"the sea\"}\n";
+  atomic_write(small_->root() / "lines", good + good + "nonsense\n" + good);
+  const std::string input = "--input " + SmallRun::quoted(small_->root() / "lines");
+  const auto printed = verb("score", input);
+  EXPECT_EQ(printed.code, 2);
+  EXPECT_EQ(std::count(printed.out.begin(), printed.out.end(), '\n'), 2);
+  EXPECT_NE(printed.err.find("line 3"), std::string::npos) << printed.err;
+  const auto output = small_->root() / "kept", partial = small_->root() / "kept.partial";
+  const auto filed = verb("score", input + " --output " + SmallRun::quoted(output));
+  EXPECT_EQ(filed.code, 2);
+  EXPECT_NE(filed.err.find("line 3"), std::string::npos) << filed.err;
+  EXPECT_NE(filed.err.find("kept.partial"), std::string::npos) << filed.err;
+  EXPECT_FALSE(std::filesystem::exists(output));
+  EXPECT_EQ(read_file(partial), printed.out);
+  atomic_write(small_->root() / "lines", good);
+  EXPECT_EQ(verb("score", input + " --output " + SmallRun::quoted(output)).code, 0);
+  EXPECT_FALSE(std::filesystem::exists(partial));
+  EXPECT_EQ(printed.out, read_file(output) + read_file(output));
+}
+
 TEST_F(ModelVerbs, ScoreReadsLinesAsPythonReadsThem) {
   const auto scored = [](const std::string& line) {
     atomic_write(small_->root() / "lines", line + "\n");

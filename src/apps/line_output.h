@@ -1,0 +1,28 @@
+// Results of a verb that writes as it goes, line by line: to standard output, each line at once, or to a file. The file
+// is complete or absent: until commit() the lines stand in FILE.partial, where they stay if the work ends early.
+#pragma once
+#include <cstdint>
+#include <cstdio>
+#include <string>
+
+namespace hadal {
+
+class LineOutput {
+ public:
+  explicit LineOutput(const std::string& path);  // "-" is standard output
+  ~LineOutput();
+  LineOutput(const LineOutput&) = delete;
+  LineOutput& operator=(const LineOutput&) = delete;
+
+  void write(const std::string& line);  // with its line end; throws io
+  void commit();
+  // Where the lines are that were written before the work ended early, for its message; empty if there are none.
+  std::string kept() const;
+
+ private:
+  std::string path_, partial_;
+  std::FILE* file_;
+  int64_t lines_ = 0;
+};
+
+}  // namespace hadal
