@@ -2,6 +2,8 @@
 
 hf_config_peer.py load DIRECTORY OUT_JSONL
     DIRECTORY/0, 1, ... hold a config.json each; one line per directory: what transformers understood
+hf_config_peer.py say CONFIGS_JSONL OUT_JSONL
+    a config.json per line in; what its class understood per line out, or {"error": what it says}
 hf_config_peer.py save DIRECTORY COUNT OUT_JSONL
     random DeepSeek-V2 and V3 configurations written by save_pretrained to DIRECTORY/0, 1, ..., and what they mean
 """
@@ -50,6 +52,19 @@ def load(directory, out):
             config = transformers.AutoConfig.from_pretrained(os.path.join(directory, str(n)))
             assert hasattr(transformers, config.architectures[0]), config.architectures
             file.write(json.dumps(meaning(config)) + "\n")
+
+
+def say(configs, out):
+    with open(configs, encoding="utf-8") as lines, open(out, "w", encoding="utf-8") as file:
+        for line in lines:
+            fields = json.loads(line)
+            kind = str(fields.pop("model_type", None) or fields["architectures"][0]).lower().replace("_", "")
+            family = transformers.DeepseekV2Config if kind.startswith("deepseekv2") else transformers.DeepseekV3Config
+            try:
+                said = json.dumps(meaning(family.from_dict(fields)), allow_nan=False)
+            except Exception as error:
+                said = json.dumps({"error": f"{type(error).__name__}: {error}"[:300]})
+            file.write(said + "\n")
 
 
 def random_rope(dice):
@@ -103,5 +118,7 @@ def save(directory, count, out):
 if __name__ == "__main__":
     if sys.argv[1] == "load":
         load(sys.argv[2], sys.argv[3])
+    elif sys.argv[1] == "say":
+        say(sys.argv[2], sys.argv[3])
     else:
         save(sys.argv[2], int(sys.argv[3]), sys.argv[4])

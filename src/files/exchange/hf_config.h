@@ -22,6 +22,7 @@ struct HfConfig {
   bool fp8_ue8m0 = false;                 // scale_fmt: scales are powers of two
   std::vector<int64_t> bos_ids, eos_ids;  // empty: null or absent
   int64_t pad_id = -1;                    // -1: null or absent
+  bool mtp_stated = true;                 // false: model.n_mtp is the class's default, said nowhere in the file
   std::vector<std::string> notices;  // what a user should know: keys that are not used, readings that differ elsewhere
 };
 

@@ -72,15 +72,16 @@ Rules read_family(const HfFields& fields, HfConfig& config) {
 
 // ---- rules that the family does not have ----------------------------------------------------------------------------
 
-void refuse_foreign_rules(const HfFields& fields) {
+void refuse_foreign_rules(const HfFields& fields, Rules rules) {
   for (const char* key : {"attention_bias", "mlp_bias"})
     if (fields.truth(key).value_or(false)) fields.unsupported(key, "no layer of this family has a bias vector");
   if (fields.text("hidden_act").value_or("silu") != "silu")
     fields.unsupported("hidden_act", "the family's FFN is SwiGLU with \"silu\"");
   if (fields.has("moe_layer_freq") && !(fields.at("moe_layer_freq").is_number() && fields.at("moe_layer_freq") == 1))
     fields.unsupported("moe_layer_freq", "every layer from first_k_dense_replace on has experts (1)");
-  for (const char* key : {"sliding_window", "attn_logit_softcapping", "final_logit_softcapping", "layer_types",
-                          "text_config", "num_local_experts", "num_experts", "compression_config"})
+  for (const char* key :
+       {"sliding_window", "attn_logit_softcapping", "final_logit_softcapping", "layer_types", "text_config",
+        rules == Rules::v2 ? "num_local_experts" : "num_experts", "compression_config"})
     if (fields.has(key)) fields.unsupported(key, "a model of this family has no such rule");
 }
 
@@ -94,6 +95,25 @@ void check_widths(const HfFields& fields, const ModelConfig& m) {
 
 // ---- sizes
 // ------------------------------------------------------------------------------------------------------------
+
+void refuse_nulls(const HfFields& fields) {
+  fields.refuse_null("tie_word_embeddings", "true or false");
+  fields.refuse_null("hidden_act", "\"silu\"");
+  for (const char* key : {"rms_norm_eps", "initializer_range", "routed_scaling_factor", "rope_theta"})
+    fields.refuse_null(key, "a number");
+  fields.refuse_null("first_k_dense_replace", "a number of layers");
+}
+
+// V3's class has one MTP module where the file says nothing; whether there is one the tensors will say.
+void read_mtp(const HfFields& fields, Rules rules, HfConfig& config) {
+  const auto mtp = fields.whole("num_nextn_predict_layers", 0), other = fields.whole("num_mtp_layers", 0);
+  check(!mtp || !other || *mtp == *other, ErrorKind::invalid,
+        "{}: num_nextn_predict_layers = {} contradicts num_mtp_layers = {}", fields.where(), mtp.value_or(0),
+        other.value_or(0));
+  config.mtp_stated = fields.contains("num_nextn_predict_layers") || fields.contains("num_mtp_layers");
+  const int64_t unsaid = rules == Rules::v3 && !config.mtp_stated ? 1 : 0;
+  config.model.n_mtp = mtp ? *mtp : other.value_or(unsaid);
+}
 
 void read_sizes(const HfFields& fields, ModelConfig& m) {
   m.vocab_size = fields.size("vocab_size");
@@ -109,15 +129,13 @@ void read_sizes(const HfFields& fields, ModelConfig& m) {
   m.v_head_dim = fields.size("v_head_dim");
   m.dense_ffn_size = fields.size("intermediate_size");
   m.max_positions = fields.size("max_position_embeddings");
+  refuse_nulls(fields);
   m.tie_embeddings = fields.truth("tie_word_embeddings").value_or(false);
   m.rms_eps = fields.number("rms_norm_eps").value_or(1e-6);
   m.latent_norm_eps = fields.number("latent_norm_eps").value_or(1e-6);
   m.init_std = fields.number("initializer_range").value_or(0.0);
-  const auto mtp = fields.whole("num_nextn_predict_layers", 0), other = fields.whole("num_mtp_layers", 0);
-  check(!mtp || !other || *mtp == *other, ErrorKind::invalid,
-        "{}: num_nextn_predict_layers = {} contradicts num_mtp_layers = {}", fields.where(), mtp.value_or(0),
-        other.value_or(0));
-  m.n_mtp = mtp ? *mtp : other.value_or(0);
+  if (fields.has("initializer_range") && m.init_std == 0)
+    fields.wrong("initializer_range", "above 0, or absent: weights drawn as zeros never learn");
 }
 
 void read_dense_layers(const HfFields& fields, Rules rules, HfConfig& config) {
@@ -142,15 +160,19 @@ void read_v2_gate(const HfFields& fields, ModelConfig& m) {
     fields.unsupported(
         "norm_topk_prob",
         "the released V2 code then drops routed_scaling_factor, transformers ignores it; no V2 model has it");
+  fields.refuse_null("topk_method", "\"greedy\" or \"group_limited_greedy\"");
   const std::string method = fields.text("topk_method").value_or("greedy");
   if (method != "greedy" && method != "group_limited_greedy")
     fields.unsupported("topk_method", "model_type deepseek_v2 has \"greedy\" and \"group_limited_greedy\"");
   m.score_function = ScoreFunction::softmax;
   m.group_score = GroupScore::max;
   m.selection_bias = m.normalize_top_k = false;
-  if (method == "greedy") return;  // n_group has no effect
-  m.n_groups = fields.whole("n_group", 1).value_or(1);
-  m.n_limited_groups = fields.whole("topk_group", 1).value_or(1);
+  if (method == "greedy") {  // groups have no effect
+    for (const char* key : {"n_group", "topk_group"}) fields.whole(key, 0);
+    return;
+  }
+  m.n_groups = fields.size("n_group");
+  m.n_limited_groups = fields.size("topk_group");
 }
 
 void read_v3_gate(const HfFields& fields, ModelConfig& m) {
@@ -162,16 +184,24 @@ void read_v3_gate(const HfFields& fields, ModelConfig& m) {
   m.score_function = ScoreFunction::sigmoid;
   m.group_score = GroupScore::top2_sum;
   m.selection_bias = method == "noaux_tc";
-  m.normalize_top_k = fields.truth("norm_topk_prob").value_or(true);
-  m.n_groups = fields.whole("n_group", 1).value_or(1);
-  m.n_limited_groups = fields.whole("topk_group", 1).value_or(1);
+  m.normalize_top_k = fields.truth("norm_topk_prob").value_or(!fields.contains("norm_topk_prob"));  // null is false
+  const bool grouped = m.n_routed_experts > 0 && method == "noaux_tc";  // V3's own numbers, where none are said
+  m.n_groups = fields.contains("n_group") ? fields.size("n_group") : grouped ? 8 : 1;
+  m.n_limited_groups = fields.contains("topk_group") ? fields.size("topk_group") : grouped ? 4 : 1;
   if (method == "greedy" && m.n_groups > 1) fields.wrong("n_group", "1 with topk_method \"greedy\"");
 }
 
 void read_experts(const HfFields& fields, Rules rules, ModelConfig& m) {
-  check(fields.contains("n_routed_experts"), ErrorKind::invalid,
+  const char* const other = rules == Rules::v2 ? "num_experts" : "num_local_experts";  // transformers' second name
+  const char* const key = fields.contains("n_routed_experts") || !fields.has(other) ? "n_routed_experts" : other;
+  check(fields.contains(key), ErrorKind::invalid,
         "{}: n_routed_experts is missing; it must be a number of experts, or null for a model without", fields.where());
-  m.n_routed_experts = fields.whole("n_routed_experts", 0).value_or(0);
+  m.n_routed_experts = fields.whole(key, 0).value_or(0);
+  check(fields.whole(other, 0).value_or(m.n_routed_experts) == m.n_routed_experts, ErrorKind::invalid,
+        "{}: n_routed_experts = {} contradicts {} = {}", fields.where(), m.n_routed_experts, other,
+        fields.whole(other, 0).value_or(0));
+  // The family's classes differ in what they take where it is left out.
+  if (m.n_routed_experts > 0 && !fields.contains("n_shared_experts")) fields.size("n_shared_experts");
   m.n_shared_experts = fields.whole("n_shared_experts", 0).value_or(0);
   m.routed_scale = fields.number("routed_scaling_factor").value_or(rules == Rules::v2 ? 1.0 : 2.5);
   if (m.n_routed_experts > 0) {
@@ -279,9 +309,10 @@ HfConfig hf_config_from_json(std::string_view text, const std::string& where) {
   const HfFields fields(json, where);
   HfConfig config;
   const Rules rules = read_family(fields, config);
-  refuse_foreign_rules(fields);
+  refuse_foreign_rules(fields, rules);
   read_quantisation(fields, config);
   read_sizes(fields, config.model);
+  read_mtp(fields, rules, config);
   read_experts(fields, rules, config.model);
   read_dense_layers(fields, rules, config);
   check_widths(fields, config.model);

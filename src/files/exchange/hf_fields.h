@@ -28,8 +28,12 @@ class HfFields {
   std::optional<bool> truth(const char* key) const;
   std::optional<std::string> text(const char* key) const;
   int64_t size(const char* key, int64_t low = 1) const;  // required
-  std::vector<int64_t> ids(const char* key) const;       // an id, a list of ids, or nothing
-  HfFields section(const char* key) const;               // must be an object
+  // Where the key stands its value must be there too: null has no meaning for it.
+  void refuse_null(const char* key, const std::string& right) const {
+    if (contains(key) && !has(key)) wrong(key, right + ", or absent");
+  }
+  std::vector<int64_t> ids(const char* key) const;  // an id, a list of ids, or nothing
+  HfFields section(const char* key) const;          // must be an object
 
   std::string shown(const char* key) const;  // "config.json: rope_scaling.factor = 0.5"
   [[noreturn]] void wrong(const char* key, const std::string& right) const;

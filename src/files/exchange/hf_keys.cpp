@@ -11,7 +11,9 @@ namespace hadal {
 
 namespace {
 
-constexpr std::array<std::string_view, 44> kRead = {"architectures",
+constexpr std::array<std::string_view, 46> kRead = {"architectures",
+                                                    "num_experts",
+                                                    "num_local_experts",
                                                     "model_type",
                                                     "dtype",
                                                     "torch_dtype",

@@ -31,6 +31,8 @@ std::string rope_kind(const HfFields& rope) {
   check(!old_name || !new_name || *old_name == *new_name, ErrorKind::invalid,
         "{}: {}type = \"{}\" contradicts {}rope_type = \"{}\"", rope.where(), rope.path(), old_name.value_or(""),
         rope.path(), new_name.value_or(""));
+  if (!old_name && !new_name)
+    for (const char* key : {"type", "rope_type"}) rope.refuse_null(key, "\"default\" or \"yarn\"");
   const std::string kind = new_name ? *new_name : old_name.value_or("default");
   if (kind != "default" && kind != "yarn")
     rope.unsupported(new_name ? "rope_type" : "type",
@@ -122,6 +124,7 @@ std::optional<double> read_spelling(const HfFields& fields, const char* key, HfC
   const bool yarn = rope_kind(rope) == "yarn";
   if (yarn) read_yarn(rope, config);
   check_rope_keys(rope, fields.at(key), yarn, config.notices);
+  rope.refuse_null("rope_theta", "a number");
   return rope.number("rope_theta");
 }
 
@@ -163,7 +166,7 @@ void read_hf_rope(const HfFields& fields, HfConfig& config) {
   config.model.rope_theta = theta.value_or(10000.0);
   check(config.model.rope_theta >= 1.0000001 && config.model.rope_theta <= 1e12, ErrorKind::invalid,
         "{}: rope_theta = {} must be above 1", fields.where(), config.model.rope_theta);
-  if (!fields.truth("rope_interleave").value_or(true))
+  if (!fields.truth("rope_interleave").value_or(!fields.contains("rope_interleave")))
     fields.unsupported("rope_interleave", "released weights of this family are interleaved in pairs (2i, 2i+1)");
 }
 

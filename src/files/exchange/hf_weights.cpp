@@ -270,6 +270,10 @@ void drop_absent_mtp(HfConfig& config, const TensorFiles& files) {
   if (config.model.n_mtp == 0) return;
   for (const auto& name : files.names())
     if (layer_of(name) >= config.model.n_layers && !name.ends_with("rotary_emb.inv_freq")) return;
+  if (!config.mtp_stated) {
+    config.model.n_mtp = 0;
+    return;
+  }
   config.notices.push_back(fmt::format(
       "config.json says num_nextn_predict_layers = {}, but no tensor of a multi-token prediction module is stored: the "
       "model is used without",
