@@ -63,6 +63,11 @@ void start_from(Config& config, const std::string& model, bool is_run, bool fres
 Config read_run_config(const std::string& path, const RunArguments& arguments) {
   const bool is_run = fs::is_directory(path);
   const fs::path file = is_run ? fs::path(path) / "config.toml" : fs::path(path);
+  check(
+      !is_run || fs::exists(file) || !fs::exists(fs::path(path) / "data"), ErrorKind::not_found,
+      "{}: tokenised text and no config.toml in it: a run that has not begun; name the configuration that the text was "
+      "built with: hadal train CONFIG --run {}",
+      path, path);
   check(!is_run || fs::exists(file), ErrorKind::not_found, "{}: no config.toml in it: not a run directory", path);
   Config config = load_config(file.string());
   if (is_run) config.run = path;

@@ -208,6 +208,18 @@ TEST_F(RunOwnership, WhatCannotChangeIsRefusedWithTheOtherWays) {
   EXPECT_EQ(run_hadal(resume(small.run()) + " --change train.precision=fp64").code, 2);
 }
 
+TEST_F(RunOwnership, TextThatWasBuiltIntoARunIsTakenByItsFirstTraining) {
+  const std::string built = " --set run=" + q(small.run("built").string());
+  ASSERT_EQ(run_hadal("data build " + q(small.config()) + " --text " + q(small.text()) + built).code, 0);
+  const auto before = all_files(small.run("built") / "data/shards");
+  const auto early = run_hadal(resume(small.run("built")));
+  EXPECT_EQ(early.code, 1);
+  EXPECT_TRUE(has(early.err, "hadal train CONFIG --run")) << early.err;
+  EXPECT_EQ(run_hadal(small.train("built", "--steps 6")).code, 0);
+  EXPECT_EQ(all_files(small.run("built") / "data/shards"), before);
+  EXPECT_EQ(final_weights(small.run("built")), undisturbed());
+}
+
 TEST_F(RunOwnership, AClosedTerminalSavesAsAnInterruptDoes) {
   for (const char* signal : {"HUP", "TERM"}) {
     const std::string name = std::string("run ") + signal;

@@ -65,8 +65,8 @@ TokenLine TokenLines::parse(const std::string& line) const {
   }
   const int64_t n = int64_t(result.tokens.size());
   check(n > 0, ErrorKind::invalid, "{}: no tokens", where());
-  check(any_length_ || n <= config.max_positions + 1, ErrorKind::invalid, "{}: {} tokens, more than the model's {} positions", where(),
-        n, config.max_positions);
+  check(any_length_ || n <= config.max_positions + 1, ErrorKind::invalid,
+        "{}: {} tokens, more than the model's {} positions", where(), n, config.max_positions);
   return result;
 }
 

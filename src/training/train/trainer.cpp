@@ -269,6 +269,7 @@ void Trainer::one_step() {
   report_step(result, steady_seconds() - begin);
   guard(result);
   if (request_.hooks.on_step) request_.hooks.on_step(result);
+  if (request_.hooks.enough && request_.hooks.enough()) finished_ = true;
 }
 
 // Validation and samples, whose blocks are of other sizes than a step's: neither keeps the other's unused ones.

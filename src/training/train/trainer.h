@@ -19,6 +19,9 @@ struct TrainHooks {
   std::function<std::string(const Exec&, const Transformer&, const Tokenizer&, const std::string& prompt,
                             int64_t tokens, uint64_t seed)>
       sample;
+  // Asked after every step; true ends the run there, with its last validation, as if the text were used up. May be
+  // empty.
+  std::function<bool()> enough;
   // After every step; tests look in here.
   std::function<void(const StepResult&)> on_step;
 };

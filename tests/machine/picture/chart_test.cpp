@@ -27,7 +27,8 @@ TEST(LineChart, APointAloneIsSeen) {
   const double nan = std::numeric_limits<double>::quiet_NaN();
   EXPECT_EQ(count(line_chart({{"gaps", {{1, 2}, {2, nan}, {3, 4}}}}, {}), "<circle"), 2u);
   EXPECT_EQ(count(line_chart({noisy("many", 1000)}, {}), "<circle"), 0u);
-  EXPECT_EQ(count(line_chart({{"zero", {{1, 0}}}}, {.log_y = true}), "<circle"), 0u) << "no place on a logarithmic axis";
+  EXPECT_EQ(count(line_chart({{"zero", {{1, 0}}}}, {.log_y = true}), "<circle"), 0u)
+      << "no place on a logarithmic axis";
   EXPECT_EQ(line_chart({{"none", {}}}, {}).find("nan"), std::string::npos);
 }
 
