@@ -74,18 +74,50 @@ class Snippets:
             lambda: f"{e('list')}|first", lambda: f"({e()})|string",
             lambda: f"({e('list')})[{self.pick('0', '-1', '5', 'i')}]",
             lambda: f"{self.number_leaf()} * {self.text_leaf()}",
-            lambda: "'%s-%d' % (" + e() + ", " + e("number") + ")",
+            lambda: "'%s-%d' % (" + e() + ", " + e("number") + ")", self.formatted, self.laid_out,
+            lambda: f"({e('text')})|{self.pick('safe', 'e', 'forceescape')} {self.pick('+', '~')} {e('text')}",
+            lambda: f"{e('text')} + ({e('text')}|safe).{self.pick('strip()', 'upper()', 'replace(s, q)', 'center(9)')}",
+            lambda: f"({e('text')})|truncate({self.pick('5', '9, true', '4, end=u[:1]', '12, leeway=0')})",
+            lambda: f"({e(self.pick('text', 'dict', 'list'))})|urlencode",
             lambda: f"({e('text')}).join({self.pick('words', 'user.tags', 's', 'mixed')})", self.text_leaf)()
+
+    def formatted(self):
+        """A text with values put in."""
+        e, pick = self.expression, self.pick
+        width = pick("", "4", "9", "03", "010", "+", " ", "-", "-6", "+08", "#", "*", ".2", ".0", "7.3", "-7.1", "#6")
+        kind = pick(*"ssdiuxXoeEfFgGcr%")
+        value = pick("i", "j", "f", "g", "big", "z", "yes", e("number"), "s", e())
+        values = f"(5, {value})" if "*" in width else f"({value},)"
+        spec = pick("", "", "5", "<6", ">6", "^7", "*^9", "=+9", "+", " ", "05", "010.2f", ".3", ".1", ".0f", "e", "G",
+                    "%", ".1%", "x", "#X", "_b", ",", "012,", ",.2f", "c", "n", "s", ".2s", "é>5", "#o", "{}", ">{}")
+        brace = pick("{}", "{0}", "{x}", "{0!r}", "{x!s}", "{0[0]}", "{0.a}", "{d[a]}", "{{}}{}", "{", "}", "{9}")
+        return pick(lambda: f"'<%{width}{kind}>' % {values}", lambda: f"'<%{width}{kind}>'|format({value})",
+                    lambda: "'%(a)s %(b)5d|%%' % {'a': " + e() + ", 'b': " + value + "}",
+                    lambda: f"'{{:{spec}}}'.format({value}, 7)", lambda: f"'<{{x:{spec}}}>'.format(7, x={value})",
+                    lambda: f"'{brace}'.format({e()}, x={value}, d=d)", lambda: "'{a}'.format_map(d)",
+                    lambda: f"('<{{}}{{!r}}'|safe).format({value}, {e('text')})",
+                    lambda: f"('<%s'|safe) % ({value},)")()
+
+    def laid_out(self):
+        text, width = self.expression("text"), self.pick("0", "3", "9", "20", "-2", "i")
+        fill = self.pick("", ", q[:1]", ", u[3]")
+        return self.pick(f"({text}).{self.pick('center', 'ljust', 'rjust')}({width}{fill})",
+                         f"({text}).zfill({width})", f"('-' ~ i).zfill({width})", f"({text}).swapcase()",
+                         f"({text}).expandtabs({self.pick('', '4', '0', 'tabsize=3')})", f"({text})|center({width})",
+                         f"s.casefold()")
 
     def number(self):
         e = self.expression
         return self.pick(
             lambda: f"{e('number')} {self.pick('+', '-', '*', '/', '//', '%')} {e('number')}",
-            lambda: f"{self.number_leaf()} ** {self.pick('0', '2', '3', '-1')}",
+            lambda: f"{self.pick('i', 'j', 'f', '2', 'user.age', 'l[1]')} ** {self.pick('0', '2', '3', '-1')}",
             lambda: f"({e()})|{self.pick('length', 'count', 'int', 'float')}",
             lambda: f"({e('number')})|{self.pick('abs', 'int', 'float', 'round', 'round(1)', 'round(2)')}",
             lambda: f"-({e('number')})", lambda: f"({e('list')})|{self.pick('sum', 'min', 'max', 'first', 'last')}",
             lambda: f"({e('text')}).{self.pick('find', 'rfind', 'count')}({self.text_leaf()})",
+            lambda: f"({e('text')}).{self.pick('find', 'rfind', 'count', 'index', 'rindex')}({self.text_leaf()}, "
+                    f"{self.pick('0', '1', '-3', '99', 'i, -1', 'none, 4', '2, 1')})",
+            lambda: f"({e('text')})|wordcount", lambda: "loop.index0", lambda: "18446744073709551617",
             lambda: f"({e('text')})|int({self.pick('', '5', 'default=7')})", lambda: f"people|sum(attribute='age')",
             lambda: f"({e('number')} if {e('flag')})",
             lambda: f"({e('number')})|round({self.pick('0', '1')}, '{self.pick('ceil', 'floor', 'common')}')",
@@ -115,7 +147,15 @@ class Snippets:
                 "", ", 'defined'", ", 'equalto', 'ann'", ", 'in', words") + ")|map(attribute='name')|list",
             lambda: f"people|sort(attribute='{self.pick('name', 'age', 'age,name')}')|map(attribute='name')|list",
             lambda: f"range({self.number_leaf()}{self.pick('', ', 9', ', 9, 2', ', -3, -2')})|list",
-            lambda: f"({e('text')})|list", self.list_leaf)()
+            lambda: f"({e('text')})|list",
+            lambda: f"({e('list')})|batch({self.pick('2', '3, 0', '2, none', '1')})|list",
+            lambda: f"({e('list')})|slice({self.pick('2', '3, 0', '1', '4')})|list",
+            lambda: f"people|groupby({self.pick(repr('age'), repr('ok'), repr('name') + ', case_sensitive=true')}"
+                    f"{self.pick('', ', default=0', ', default=true')})|list",
+            lambda: "people|groupby('age')|map(attribute='list')|map('length')|list",
+            lambda: "people|groupby('age')|map(attribute='grouper')|list",
+            lambda: f"dict(**{e('dict')}).items()|list", lambda: f"range(*{self.pick('[3]', '(1, 9, 2)', 'l')})|list",
+            self.list_leaf)()
 
     def flag(self):
         e = self.expression
@@ -133,6 +173,13 @@ class Snippets:
             lambda: f"({e('text')}).{self.pick('startswith', 'endswith')}("
                     f"{self.pick(self.text_leaf(), '(' + repr('a') + ', ' + repr('H') + ')')})",
             lambda: f"({e('text')}).{self.pick('isdigit', 'isalpha', 'isalnum', 'isspace', 'isupper', 'islower')}()",
+            lambda: f"({e('text')}).{self.pick('istitle', 'isascii', 'isprintable', 'isidentifier', 'isnumeric')}()",
+            lambda: f"({e('text')}).{self.pick('startswith', 'endswith')}({self.text_leaf()}, "
+                    f"{self.pick('1', '0, 2', '-2')})",
+            lambda: f"{self.pick(repr('upper'), repr('nosuch'), 's')} is {self.pick('filter', 'test', 'escaped')}",
+            lambda: f"({e('text')}|safe) is escaped",
+            lambda: f"d|attr({self.pick(repr('a'), repr('get'), 's')}) is defined",
+            lambda: f"{self.pick('l', 'd', 'i', 'yes', 'nothing')} is sameas {self.pick('l', 'd', '3', 'none')}",
             lambda: f"{e('list')} {self.pick('==', '<', '>')} {e('list')}", self.flag_leaf)()
 
     def dict(self):
@@ -185,8 +232,32 @@ class Snippets:
                 ) + self.tag("endfilter"),
             lambda: "{%" + self.pick("", "-") + " raw " + self.pick("", "-") + "%}"
             + self.pick("{{ x }}", " {% if %} ", "\n") + self.tag("endraw"),
-            lambda: self.tag("generation") + inner() + self.tag("endgeneration")]
+            lambda: self.tag("generation") + inner() + self.tag("endgeneration"), lambda: self.call_block(inner),
+            lambda: self.tag("autoescape false") + inner() + self.tag("endautoescape"), self.template_block,
+            lambda: self.tag(f"for x in {e('list')} recursive") + "{{ loop.depth }}{{ x }}" + self.tag(
+                "if x is sequence and x is not string and loop.depth < 3") + "({{ loop(x) }})" + self.tag("endif")
+            + self.loop_part() + self.tag("endfor"),
+            lambda: self.tag(f"if {e('flag')}") + "{{ x|nosuch }}{{ x is nosuch }}{% include 'x' %}"
+            + self.tag("else") + inner() + self.tag("endif"),
+            lambda: "{% set c = " + self.pick("cycler('a', 1, s)", "joiner()", "joiner('; ')") + " %}" + self.tag(
+                f"for x in {e('list')}") + self.pick("{{ c() }}", "{{ c.next() }}{{ c.current }}") + "{{ x }}"
+            + self.tag("endfor")]
         return self.pick(*choices)()
+
+    def template_block(self):
+        self.macros += 1
+        name = f"b{self.macros}"
+        return (self.tag(f"block {name}{self.pick('', ' scoped')}") + "{{ s }}{{ v is defined }}{{ x is defined }}"
+                + self.block(2) + self.tag(f"endblock{self.pick('', ' ' + name)}"))
+
+    def call_block(self, inner):
+        self.macros += 1
+        name = f"m{self.macros}"
+        body = self.tag(f"macro {name}(a='', b=0)") + "{{ a }}" + self.pick(
+            "{{ caller() }}", "{{ caller(1) }}", "{{ caller(1, y=2) }}", "{{ caller is defined }}", "{{ kwargs }}", "")
+        signature, arguments = self.pick("", "(x)", "(x, y=3)"), self.pick("", "1", "b=2", "*[1]", "**{'a': s}")
+        body += inner() + self.tag("endmacro") + self.tag(f"call{signature} {name}({arguments})")
+        return body + "{{ x }}{{ y }}{{ v }}" + inner() + self.tag("endcall")
 
     def loop_part(self):
         return "{{ loop." + self.pick("index", "index0", "first", "last", "length", "revindex", "revindex0", "previtem",

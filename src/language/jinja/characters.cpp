@@ -139,6 +139,12 @@ bool is_letter(uint32_t c) {
   return letters.has(c);
 }
 
+bool is_word(uint32_t c) {
+  if (c < 0x80) return (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'z');
+  static const CharacterClass words("[\\p{L}\\p{N}]");
+  return words.has(c);
+}
+
 bool is_decimal(uint32_t c) {
   if (c < 0x80) return c >= '0' && c <= '9';
   static const CharacterClass decimals("[\\p{Nd}]");

@@ -13,6 +13,7 @@ bool is_line_end(uint32_t c);  // what str.splitlines cuts at
 bool is_printable(uint32_t c);
 bool is_letter(uint32_t c);
 bool is_decimal(uint32_t c);  // str.isdecimal
+bool is_word(uint32_t c);     // \w of Python's re, but for '_': letters and numbers
 bool is_cased(uint32_t c);    // has an upper or a lower case of its own
 bool is_upper(uint32_t c);
 bool is_lower(uint32_t c);

@@ -4,8 +4,8 @@
 // lstrip_blocks, break and continue, {% generation %}, its own tojson, raise_exception, strftime_now, the immutable
 // sandbox):
 //   text, {{ }}, {# #}, {% raw %}; if, for (with filter, else, recursive; loop.*), set (blocks, namespaces), macro,
-//   call, block, with, filter, generation; all operators and literals; the methods of str, list and dict and the filters
-//   and tests that find_filter and find_test know.
+//   call, block, with, filter, generation; all operators and literals; the methods of str, list and dict and the
+//   filters and tests that find_filter and find_test know; text that is `safe` escapes what is joined to it.
 // What is not known fails by name when it is reached, not before: other templates (include, import, extends), filters,
 // tests, methods. It differs from Jinja in this: integers end at 127 bits; what a generator yields is computed at once;
 // namespaces, loops, functions and ranges cannot be printed; a variable of the caller stays visible in loops and macros

@@ -23,7 +23,7 @@ Value filter_case(Interpreter& in, const Value& input, Arguments& arguments) {
   in.finish(arguments, 0);
   const MarkedText text = in.to_text(input);
   in.charge(text.size() * 4);
-  return in.text(with_case(text, which));
+  return in.text(like(text, with_case(text, which)));
 }
 
 // Jinja's own title: words end at blanks, hyphens and opening brackets; unlike str.title, apostrophes end none.
@@ -152,6 +152,7 @@ Value filter_indent(Interpreter& in, const Value& input, Arguments& arguments) {
   const Value* blank = arguments.find(2, "blank");
   in.finish(arguments, 3);
   MarkedText text = text_argument(in, input, "what is indented");
+  const bool html = text.is_html();
   MarkedText by(std::string(4, ' '), true);
   if (width != nullptr && width->text() != nullptr) {
     by = *width->text();
@@ -176,6 +177,7 @@ Value filter_indent(Interpreter& in, const Value& input, Arguments& arguments) {
     in.check_size(out);
     begins = false;
   }
+  if (html) out.set_html();
   return in.text(std::move(out));
 }
 
@@ -189,7 +191,8 @@ Value filter_replace(Interpreter& in, const Value& input, Arguments& arguments) 
   texts.of = arguments.of;
   texts.values = {in.text(in.to_text(*old)), in.text(in.to_text(*now))};
   if (count != nullptr && !count->is_none()) texts.values.push_back(*count);
-  return call_text_method(in, in.to_text(input), "replace", texts);
+  const MarkedText text = in.to_text(input);
+  return call_text_method(in, text.part(0, text.size()), "replace", texts);
 }
 
 Value filter_trim(Interpreter& in, const Value& input, Arguments& arguments) {
@@ -204,10 +207,6 @@ Value filter_trim(Interpreter& in, const Value& input, Arguments& arguments) {
 Value filter_string(Interpreter& in, const Value& input, Arguments& arguments) {
   in.finish(arguments, 0);
   return input.text() != nullptr ? input : in.text(in.to_text(input));
-}
-
-Value filter_safe(Interpreter& in, const Value& input, Arguments& arguments) {
-  return filter_string(in, input, arguments);
 }
 
 Value filter_tojson(Interpreter& in, const Value& input, Arguments& arguments) {
@@ -241,13 +240,21 @@ Value filter_tojson(Interpreter& in, const Value& input, Arguments& arguments) {
 
 const std::unordered_map<std::string, FilterFunction>& filters() {
   static const std::unordered_map<std::string, FilterFunction> table = {{"abs", filter_abs},
+                                                                        {"attr", filter_attr},
+                                                                        {"batch", filter_batch},
                                                                         {"capitalize", filter_case<Case::capitalize>},
+                                                                        {"center", filter_center},
                                                                         {"count", filter_length},
                                                                         {"d", filter_default},
                                                                         {"default", filter_default},
                                                                         {"dictsort", filter_dictsort},
+                                                                        {"e", filter_escape},
+                                                                        {"escape", filter_escape},
                                                                         {"first", filter_first},
                                                                         {"float", filter_float},
+                                                                        {"forceescape", filter_force_escape},
+                                                                        {"format", filter_format},
+                                                                        {"groupby", filter_groupby},
                                                                         {"indent", filter_indent},
                                                                         {"int", filter_int},
                                                                         {"items", filter_items},
@@ -267,19 +274,24 @@ const std::unordered_map<std::string, FilterFunction>& filters() {
                                                                         {"safe", filter_safe},
                                                                         {"select", filter_select},
                                                                         {"selectattr", filter_selectattr},
+                                                                        {"slice", filter_slice},
                                                                         {"sort", filter_sort},
                                                                         {"string", filter_string},
                                                                         {"sum", filter_sum},
                                                                         {"title", filter_title},
                                                                         {"tojson", filter_tojson},
                                                                         {"trim", filter_trim},
+                                                                        {"truncate", filter_truncate},
                                                                         {"unique", filter_unique},
-                                                                        {"upper", filter_case<Case::upper>}};
+                                                                        {"upper", filter_case<Case::upper>},
+                                                                        {"urlencode", filter_urlencode},
+                                                                        {"wordcount", filter_wordcount}};
   return table;
 }
 
 // Jinja's that are not here.
-constexpr std::string_view kOtherFilters[] = {"pprint", "random", "urlize", "xmlattr"};
+constexpr std::string_view kOtherFilters[] = {"filesizeformat", "pprint",   "random", "striptags",
+                                              "urlize",         "wordwrap", "xmlattr"};
 
 }  // namespace
 

@@ -1,4 +1,4 @@
-// Filters on lists and dicts; their neighbours on texts and numbers, and the table, are in filters.cpp.
+// Filters on lists, dicts and texts; those on numbers and any value, and the table, are in filters.cpp.
 #pragma once
 #include "jinja/interpreter.h"
 
@@ -22,5 +22,19 @@ Value filter_unique(Interpreter& in, const Value& input, Arguments& arguments);
 Value filter_min(Interpreter& in, const Value& input, Arguments& arguments);
 Value filter_max(Interpreter& in, const Value& input, Arguments& arguments);
 Value filter_sum(Interpreter& in, const Value& input, Arguments& arguments);
+Value filter_batch(Interpreter& in, const Value& input, Arguments& arguments);
+Value filter_slice(Interpreter& in, const Value& input, Arguments& arguments);
+Value filter_groupby(Interpreter& in, const Value& input, Arguments& arguments);
+Value filter_attr(Interpreter& in, const Value& input, Arguments& arguments);
+
+// filters_texts.cpp
+Value filter_center(Interpreter& in, const Value& input, Arguments& arguments);
+Value filter_escape(Interpreter& in, const Value& input, Arguments& arguments);
+Value filter_force_escape(Interpreter& in, const Value& input, Arguments& arguments);
+Value filter_safe(Interpreter& in, const Value& input, Arguments& arguments);
+Value filter_format(Interpreter& in, const Value& input, Arguments& arguments);
+Value filter_truncate(Interpreter& in, const Value& input, Arguments& arguments);
+Value filter_urlencode(Interpreter& in, const Value& input, Arguments& arguments);
+Value filter_wordcount(Interpreter& in, const Value& input, Arguments& arguments);
 
 }  // namespace hadal::jinja

@@ -129,7 +129,7 @@ Value filter_reverse(Interpreter& in, const Value& input, Arguments& arguments) 
   if (input.text() == nullptr) return in.list(std::move(items), ListKind::generator);
   MarkedText out;
   for (const Value& character : items) out.append(*character.text());
-  return in.text(std::move(out));
+  return in.text(like(*input.text(), std::move(out)));
 }
 
 Value filter_items(Interpreter& in, const Value& input, Arguments& arguments) {
@@ -260,6 +260,94 @@ Value filter_sum(Interpreter& in, const Value& input, Arguments& arguments) {
                           attribute != nullptr && !attribute->is_none() ? in.item_path(item, *attribute) : item);
   }
   return total;
+}
+
+// Rows of this many items each.
+Value filter_batch(Interpreter& in, const Value& input, Arguments& arguments) {
+  const Value* count = arguments.find(0, "linecount");
+  const Value* fill = arguments.find(1, "fill_with");
+  in.finish(arguments, 2);
+  if (count == nullptr) in.error("filter 'batch' wants the size of a row");
+  const int64_t n = in.small_integer(*count, "the size of a row");
+  std::vector<Value> rows, row;
+  const auto end_row = [&] { rows.push_back(in.list(std::exchange(row, {}))); };
+  for (const Value& item : in.iterate(input)) {
+    if (int64_t(row.size()) == n) end_row();
+    row.push_back(item);
+  }
+  if (row.empty()) return in.list(std::move(rows), ListKind::generator);
+  while (fill != nullptr && !fill->is_none() && int64_t(row.size()) < n) {
+    in.charge(sizeof(Value));
+    row.push_back(*fill);
+  }
+  end_row();
+  return in.list(std::move(rows), ListKind::generator);
+}
+
+// So many columns, the first ones longer by one where it does not come out even.
+Value filter_slice(Interpreter& in, const Value& input, Arguments& arguments) {
+  const Value* count = arguments.find(0, "slices");
+  const Value* fill = arguments.find(1, "fill_with");
+  in.finish(arguments, 2);
+  if (count == nullptr) in.error("filter 'slice' wants the number of columns");
+  const int64_t n = in.small_integer(*count, "the number of columns");
+  const std::vector<Value> items = in.iterate(input);
+  if (n == 0) in.error("division by zero");
+  std::vector<Value> columns;
+  size_t begin = 0;
+  for (int64_t column = 0; column < n; ++column) {
+    const bool longer = column < int64_t(items.size()) % n;
+    const size_t end = begin + items.size() / size_t(n) + longer;
+    std::vector<Value> cut(items.begin() + int64_t(begin), items.begin() + int64_t(end));
+    if (fill != nullptr && !fill->is_none() && !longer) cut.push_back(*fill);
+    columns.push_back(in.list(std::move(cut)));
+    begin = end;
+  }
+  return in.list(std::move(columns), ListKind::generator);
+}
+
+Value filter_groupby(Interpreter& in, const Value& input, Arguments& arguments) {
+  const Value* attribute = arguments.find(0, "attribute");
+  const Value* otherwise = arguments.find(1, "default");
+  const Value* sensitive = arguments.find(2, "case_sensitive");
+  in.finish(arguments, 3);
+  if (attribute == nullptr) in.error("filter 'groupby' wants the name of an attribute");
+  const auto real_key = [&](const Value& item) {
+    const Value key = in.item_path(item, *attribute);
+    return key.is_undefined() && otherwise != nullptr && !otherwise->is_none() ? *otherwise : key;
+  };
+  const auto key_of = [&](const Value& item) { return comparable(in, real_key(item), flag(in, sensitive)); };
+  std::vector<std::pair<Value, Value>> items;
+  for (const Value& item : in.iterate(input)) items.emplace_back(key_of(item), item);
+  std::vector<Value> groups, group;
+  Value key;
+  const auto end_group = [&] {
+    if (group.empty()) return;
+    const Value shown = real_key(group.front());
+    auto pair =
+        std::make_shared<ListData>(*in.list({shown, in.list(std::exchange(group, {}))}, ListKind::tuple).list());
+    pair->is_group = true;
+    groups.emplace_back(ListPtr(std::move(pair)));
+  };
+  for (const Value& item : sorted(in, std::move(items), false)) {
+    const Value now = key_of(item);
+    if (!group.empty() && !in.equal(now, key)) end_group();
+    key = now;
+    group.push_back(item);
+  }
+  end_group();
+  return in.list(std::move(groups));
+}
+
+// An attribute, not an item: keys of dicts are none.
+Value filter_attr(Interpreter& in, const Value& input, Arguments& arguments) {
+  const Value* name = arguments.find(0, "name");
+  in.finish(arguments, 1);
+  if (name == nullptr) in.error("filter 'attr' wants the name of an attribute");
+  const std::string& wanted = text_argument(in, *name, "the name of an attribute").bytes();
+  if (input.is_undefined()) return input;
+  if (input.dict() != nullptr && input.dict()->find(wanted) != nullptr) return in.attribute(in.dict({}), wanted);
+  return in.attribute(input, wanted);
 }
 
 }  // namespace hadal::jinja

@@ -157,7 +157,12 @@ void Interpreter::repr(const Value& value, MarkedText& out) {
     out.append(float_text(value.number()), true);
   } else if (const MarkedText* text = value.text()) {
     charge(text->size());
+    if (text->is_html()) out.append("Markup(", true);
     quote(*text, out);
+    if (text->is_html()) out.append(")", true);
+  } else if (const Callable* macro = value.callable(); macro != nullptr && macro->macro != nullptr) {
+    const bool anonymous = macro->macro->kind != StatementKind::macro;
+    out.append("<Macro " + (anonymous ? "anonymous" : "'" + macro->name + "'") + ">", true);
   } else if (const DictData* dict = value.dict()) {
     out.append("{", true);
     bool first = true;

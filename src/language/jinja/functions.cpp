@@ -1,6 +1,6 @@
-// The functions that templates may call: range, namespace, dict, raise_exception, strftime_now.
+// The functions that templates may call: range, namespace, dict, joiner, cycler, raise_exception, strftime_now.
 #include <algorithm>
-#include <chrono>
+#include <ctime>
 
 #include "jinja/characters.h"
 #include "jinja/interpreter.h"
@@ -62,49 +62,52 @@ Value make_namespace(Interpreter& in, Arguments& arguments) {
   return space;
 }
 
+// joiner(sep): nothing when it is called first, then sep. cycler(a, b): .next() and .current give them in turn.
+Value make_turns(Interpreter& in, const std::string& name, Arguments& arguments) {
+  auto turns = std::make_shared<Turns>();
+  turns->is_cycler = name == "cycler";
+  if (turns->is_cycler) {
+    in.finish(arguments, 1 << 20);
+    if (arguments.values.empty()) in.error("'cycler' wants values");
+    turns->items = arguments.values;
+  } else {
+    const Value* separator = arguments.find(0, "sep");
+    in.finish(arguments, 1);
+    turns->items = {author_text(""), separator != nullptr ? *separator : author_text(", ")};
+  }
+  return in.turns(std::move(turns));
+}
+
+// One directive of strftime: '%', flags, a width, its letter.
+std::string directive_text(Interpreter& in, const std::tm& time, const std::string& directive) {
+  const char kind = directive.back();
+  if (kind == 'f') return "000000";           // the clock has whole seconds
+  if (kind == 'z' || kind == 'Z') return "";  // as for Python's times without a zone
+  if (directive.size() > 6) in.error("a width in the format of strftime_now is above 99");
+  char buffer[512];
+  return std::string(buffer, std::strftime(buffer, sizeof buffer, directive.c_str(), &time));
+}
+
 }  // namespace
 
 std::string strftime_text(Interpreter& in, int64_t clock, const std::string& format) {
-  using namespace std::chrono;
-  static constexpr const char* kDays[] = {"Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"};
-  static constexpr const char* kMonths[] = {"January", "February", "March",     "April",   "May",      "June",
-                                            "July",    "August",   "September", "October", "November", "December"};
-  const sys_seconds time{seconds(clock)};
-  const sys_days day = floor<days>(time);
-  const year_month_day date(day);
-  const hh_mm_ss clock_face(time - day);
-  const unsigned weekday_number = weekday(day).c_encoding(), month = unsigned(date.month());
-  const int hour = int(clock_face.hours().count()), minute = int(clock_face.minutes().count()),
-            second = int(clock_face.seconds().count());
-  const int year_number = int(date.year());
+  const std::time_t seconds = clock;
+  std::tm time{};
+  ::gmtime_r(&seconds, &time);
+  time.tm_isdst = -1;
   std::string out;
-  for (size_t i = 0; i < format.size(); ++i) {
-    if (format[i] != '%' || i + 1 == format.size()) {
-      out += format[i];
-      continue;
-    }
-    const bool bare = format[i + 1] == '-' && i + 2 < format.size();  // %-d: without leading zero
-    const char kind = format[i += bare ? 2 : 1];
-    auto two = [&](int number) { return bare ? fmt::format("{}", number) : fmt::format("{:02}", number); };
-    switch (kind) {
-      case 'A': out += kDays[weekday_number]; break;
-      case 'a': out += std::string_view(kDays[weekday_number]).substr(0, 3); break;
-      case 'B': out += kMonths[month - 1]; break;
-      case 'b': out += std::string_view(kMonths[month - 1]).substr(0, 3); break;
-      case 'd': out += two(int(unsigned(date.day()))); break;
-      case 'm': out += two(int(month)); break;
-      case 'Y': out += fmt::format("{}", year_number); break;
-      case 'y': out += two(year_number % 100); break;
-      case 'H': out += two(hour); break;
-      case 'I': out += two(hour % 12 == 0 ? 12 : hour % 12); break;
-      case 'M': out += two(minute); break;
-      case 'S': out += two(second); break;
-      case 'p': out += hour < 12 ? "AM" : "PM"; break;
-      case 'F': out += fmt::format("{}-{:02}-{:02}", year_number, month, unsigned(date.day())); break;
-      case 'T': out += fmt::format("{:02}:{:02}:{:02}", hour, minute, second); break;
-      case 'j': out += fmt::format("{:03}", (day - sys_days(date.year() / January / 1)).count() + 1); break;
-      case '%': out += '%'; break;
-      default: in.unsupported(fmt::format("the format '%{}' of strftime_now", kind));
+  for (size_t at = 0; at < format.size();) {
+    const size_t percent = std::min(format.find('%', at), format.size());
+    out += format.substr(at, percent - at);
+    if (percent == format.size()) break;
+    const size_t end = format.find_first_not_of("_-0^#123456789EO", percent + 1);
+    if (end == std::string::npos) return out + format.substr(percent);
+    if (uint8_t(format[end]) < 0x80) {
+      out += directive_text(in, time, format.substr(percent, end + 1 - percent));
+      at = end + 1;
+    } else {  // no directive
+      out += format.substr(percent, end - percent);
+      at = end;
     }
   }
   return out;
@@ -112,13 +115,15 @@ std::string strftime_text(Interpreter& in, int64_t clock, const std::string& for
 
 bool is_known_function(const std::string& name) {
   return name == "range" || name == "namespace" || name == "dict" || name == "raise_exception" ||
-         name == "strftime_now";
+         name == "strftime_now" || name == "joiner" || name == "cycler" || name == "lipsum";
 }
 
 Value call_function(Interpreter& in, const std::string& name, Arguments& arguments) {
   if (name == "range") return make_range(in, arguments);
   if (name == "namespace") return make_namespace(in, arguments);
   if (name == "dict") return in.dict(entries(in, arguments));
+  if (name == "joiner" || name == "cycler") return make_turns(in, name, arguments);
+  if (name == "lipsum") in.unsupported("the function 'lipsum'");
   if (name == "raise_exception") {
     const Value* message = arguments.find(0, "message");
     in.finish(arguments, 1);

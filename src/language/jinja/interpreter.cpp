@@ -115,4 +115,13 @@ Value Interpreter::method(std::string name, const Value& self) {
   return Value(CallablePtr(std::move(callable)));
 }
 
+Value Interpreter::turns(std::shared_ptr<Turns> turns) {
+  charge(turns->items.size() * sizeof(Value) + 256);
+  auto callable = std::make_shared<Callable>();
+  callable->name = turns->is_cycler ? "cycler" : "joiner";
+  for (const Value& item : turns->items) callable->depth = std::max(callable->depth, item.depth() + 1);
+  callable->turns = std::move(turns);
+  return Value(CallablePtr(std::move(callable)));
+}
+
 }  // namespace hadal::jinja

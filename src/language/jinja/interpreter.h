@@ -55,6 +55,7 @@ class Interpreter {
   Value dict(std::vector<std::pair<Value, Value>> items);  // the last of equal keys counts
   Value space();
   Value method(std::string name, const Value& self);
+  Value turns(std::shared_ptr<Turns> turns);
 
   // Python's ways with them: operators.cpp
   bool truth(const Value& value);
@@ -62,7 +63,8 @@ class Interpreter {
   int order(const Value& a, const Value& b, const char* sign);  // -1, 0, 1; 2 for a NaN
   bool contains(const Value& container, const Value& item);
   Value arithmetic(const std::string& sign, const Value& a, const Value& b);
-  Value format_percent(const MarkedText& format, const Value& values);
+  Value format_percent(const MarkedText& format, const Value& values);  // formatting.cpp
+  Value format_braces(const MarkedText& format, Arguments& arguments);
   Value slice(const Value& object, const Value* from, const Value* to, const Value* step);
   std::vector<Value> iterate(const Value& value);  // uses a generator up
   int64_t length(const Value& value);

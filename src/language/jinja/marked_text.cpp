@@ -44,4 +44,20 @@ int64_t MarkedText::character_of(size_t byte) const {
                        [](char c) { return (uint8_t(c) & 0xC0) != 0x80; });
 }
 
+MarkedText escaped_html(const MarkedText& text) {
+  MarkedText out;
+  text.for_each([&](std::string_view character, bool from_template) {
+    const char c = character.size() == 1 ? character[0] : 0;
+    out.append(c == '&'    ? "&amp;"
+               : c == '<'  ? "&lt;"
+               : c == '>'  ? "&gt;"
+               : c == '\'' ? "&#39;"
+               : c == '"'  ? "&#34;"
+                           : character,
+               from_template);
+  });
+  out.set_html();
+  return out;
+}
+
 }  // namespace hadal::jinja

@@ -38,6 +38,11 @@ class MarkedText {
     return out;
   }
 
+  // Text that is HTML already (what `safe` and `escape` give): what is joined to it with + or % is escaped first. A
+  // text that is made anew of others is none, a copy is.
+  bool is_html() const { return html_; }
+  void set_html() { html_ = true; }
+
   int64_t n_characters() const;
   size_t byte_of(int64_t character) const;  // where this character begins; size() when it is behind the last
   int64_t character_of(size_t byte) const;
@@ -58,6 +63,15 @@ class MarkedText {
  private:
   std::string bytes_;
   std::vector<Stretch> stretches_;  // neighbours differ in their mark
+  bool html_ = false;
 };
+
+MarkedText escaped_html(const MarkedText& text);  // & < > ' " as entities; the result is HTML
+
+// `made` from `text`, which stays HTML if it was.
+inline MarkedText like(const MarkedText& text, MarkedText made) {
+  if (text.is_html()) made.set_html();
+  return made;
+}
 
 }  // namespace hadal::jinja

@@ -10,13 +10,14 @@ namespace hadal::jinja {
 namespace {
 
 constexpr std::string_view kTextMethods[] = {
-    "capitalize",   "count",        "endswith", "find",    "index",      "isalnum", "isalpha", "isdecimal",
-    "isdigit",      "islower",      "isspace",  "isupper", "join",       "lower",   "lstrip",  "partition",
-    "removeprefix", "removesuffix", "replace",  "rfind",   "rpartition", "rsplit",  "rstrip",  "split",
-    "splitlines",   "startswith",   "strip",    "title",   "upper"};
-constexpr std::string_view kOtherTextMethods[] = {
-    "casefold",    "center",  "encode", "expandtabs", "format", "format_map", "isascii",  "isidentifier", "isnumeric",
-    "isprintable", "istitle", "ljust",  "maketrans",  "rindex", "rjust",      "swapcase", "translate",    "zfill"};
+    "capitalize",   "casefold",     "center",     "count",      "endswith", "expandtabs", "find",
+    "format",       "format_map",   "index",      "isalnum",    "isalpha",  "isascii",    "isdecimal",
+    "isdigit",      "isidentifier", "islower",    "isnumeric",  "isspace",  "istitle",    "isupper",
+    "isprintable",  "join",         "ljust",      "lower",      "lstrip",   "partition",  "removeprefix",
+    "removesuffix", "replace",      "rfind",      "rindex",     "rjust",    "rpartition", "rsplit",
+    "rstrip",       "split",        "splitlines", "startswith", "strip",    "swapcase",   "title",
+    "upper",        "zfill"};
+constexpr std::string_view kOtherTextMethods[] = {"encode", "maketrans", "translate"};
 constexpr std::string_view kDictMethods[] = {"copy", "get", "items", "keys", "values"};
 constexpr std::string_view kDictWriters[] = {"clear", "pop", "popitem", "setdefault", "update"};
 constexpr std::string_view kListMethods[] = {"copy", "count", "index"};
@@ -102,11 +103,42 @@ Value call_list_method(Interpreter& in, const Value& self, const std::string& na
   return Value(n);
 }
 
+// The value whose turn it is; then the next one's.
+Value take_turn(Turns& turns) {
+  const Value now = turns.items[turns.next];
+  if (turns.next + 1 < turns.items.size()) {
+    ++turns.next;
+  } else if (turns.is_cycler) {
+    turns.next = 0;
+  }
+  return now;
+}
+
+Value cycler_attribute(Interpreter& in, const Value& cycler, const std::string& name) {
+  const Turns& turns = *cycler.callable()->turns;
+  if (name == "current") return turns.items[turns.next];
+  if (name == "items") return in.list(turns.items, ListKind::tuple);
+  if (name == "pos") return Value(int64_t(turns.next));
+  if (name == "next" || name == "reset") return in.method(name, cycler);
+  return undefined(fmt::format("a cycler has no attribute '{}'", name));
+}
+
+Value call_cycler_method(Interpreter& in, Turns& turns, const std::string& name, Arguments& arguments) {
+  in.finish(arguments, 0);
+  if (name == "next") return take_turn(turns);
+  turns.next = 0;
+  return Value(None{});
+}
+
 }  // namespace
 
 Value Interpreter::attribute(const Value& object, const std::string& name) {
   if (object.is_undefined()) use_of_undefined(object);
   if (object.loop() != nullptr) return loop_attribute(object, name);
+  if (object.callable() != nullptr && object.callable()->turns && object.callable()->turns->is_cycler)
+    return cycler_attribute(*this, object, name);
+  if (object.callable() != nullptr && object.callable()->macro != nullptr && name == "name")
+    return author_text(object.callable()->name);
   Value out;
   const bool is_private = name.starts_with('_');  // of Python's objects; keys of dicts may be named so
   if (!is_private && find_method(*this, object, name, out)) return out;
@@ -119,6 +151,8 @@ Value Interpreter::attribute(const Value& object, const std::string& name) {
   if (object.dict() != nullptr) {
     if (const Value* found = object.dict()->find(name)) return *found;
   }
+  if (object.list() != nullptr && object.list()->is_group && (name == "grouper" || name == "list"))
+    return object.list()->items[name == "list"];
   if (is_private) return undefined(fmt::format("'{}' of a {} is private", name, object.type_name()));
   return undefined(fmt::format("a {} has no attribute '{}'", object.type_name(), name));
 }
@@ -137,12 +171,14 @@ Value Interpreter::item(const Value& object, const Value& key) {
     if (at >= 0 && at < n) {
       if (object.list() != nullptr) return object.list()->items[size_t(at)];
       const size_t begin = object.text()->byte_of(at);
-      return text(object.text()->part(begin, object.text()->byte_of(at + 1)));
+      return text(like(*object.text(), object.text()->part(begin, object.text()->byte_of(at + 1))));
     }
   }
   Value out;
   if (const MarkedText* name = key.text()) {
-    if (object.loop() != nullptr || object.space() != nullptr) return attribute(object, name->bytes());
+    const bool has_own = object.loop() != nullptr || object.space() != nullptr || object.callable() != nullptr ||
+                         (object.list() != nullptr && object.list()->is_group);
+    if (has_own) return attribute(object, name->bytes());
     if (find_method(*this, object, name->bytes(), out)) return out;
   }
   return undefined(fmt::format("a {} has no element {}", object.type_name(), shown(key)));
@@ -169,9 +205,15 @@ Value Interpreter::call(const Value& callee, Arguments& arguments) {
   if (callable == nullptr) error(fmt::format("a {} cannot be called", callee.type_name()));
   if (callable->macro != nullptr) return call_macro(*callable, arguments);
   arguments.of = "'" + callable->name + "'";
+  if (callable->turns) {
+    finish(arguments, 0);
+    if (callable->turns->is_cycler) error("a cycler is not called: its values come from .next()");
+    return take_turn(*callable->turns);
+  }
   if (!callable->self) return call_function(*this, callable->name, arguments);
   const Value& self = *callable->self;
   if (self.text() != nullptr) return call_text_method(*this, *self.text(), callable->name, arguments);
+  if (self.callable() != nullptr) return call_cycler_method(*this, *self.callable()->turns, callable->name, arguments);
   if (self.dict() != nullptr) return call_dict_method(*this, self, callable->name, arguments);
   if (self.loop() != nullptr) return call_loop_method(*self.loop(), callable->name, arguments);
   return call_list_method(*this, self, callable->name, arguments);

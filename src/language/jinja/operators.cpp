@@ -206,6 +206,7 @@ Value repeated(Interpreter& in, const Value& value, const Value& times) {
       out.append(*text);
       if ((i & 1023) == 0) in.check_size(out);
     }
+    if (text->is_html()) out.set_html();
     return in.text(std::move(out));
   }
   const std::vector<Value>& items = value.list()->items;
@@ -214,6 +215,15 @@ Value repeated(Interpreter& in, const Value& value, const Value& times) {
   std::vector<Value> out;
   for (int64_t i = 0; i < n; ++i) out.insert(out.end(), items.begin(), items.end());
   return in.list(std::move(out), value.list()->kind);
+}
+
+// What is joined to HTML is escaped.
+MarkedText joined(const MarkedText& a, const MarkedText& b) {
+  const bool html = a.is_html() || b.is_html();
+  MarkedText out = html && !a.is_html() ? escaped_html(a) : a;
+  out.append(html && !b.is_html() ? escaped_html(b) : b);
+  if (html) out.set_html();
+  return out;
 }
 
 }  // namespace
@@ -229,11 +239,7 @@ Value Interpreter::arithmetic(const std::string& sign, const Value& a, const Val
   auto repeats = [](const Value& value) {
     return value.text() != nullptr || value.is_list(ListKind::list) || value.is_list(ListKind::tuple);
   };
-  if (sign == "+" && a.text() != nullptr && b.text() != nullptr) {
-    MarkedText out = *a.text();
-    out.append(*b.text());
-    return text(std::move(out));
-  }
+  if (sign == "+" && a.text() != nullptr && b.text() != nullptr) return text(joined(*a.text(), *b.text()));
   const bool lists =
       sign == "+" && a.list() != nullptr && b.list() != nullptr && a.list()->kind == b.list()->kind && repeats(a);
   if (lists) {
@@ -247,51 +253,14 @@ Value Interpreter::arithmetic(const std::string& sign, const Value& a, const Val
   error(fmt::format("'{}' does not stand between a {} and a {}", sign, a.type_name(), b.type_name()));
 }
 
-// "%s of %d" % (a, b): %s, %d, %i and %% only.
-Value Interpreter::format_percent(const MarkedText& format, const Value& values) {
-  std::vector<Value> given;
-  const bool tuple = values.is_list(ListKind::tuple);
-  if (tuple) {
-    given = values.list()->items;
-  } else {
-    given.push_back(values);
-  }
-  size_t used = 0, done = 0;
-  MarkedText out;
-  const std::string& bytes = format.bytes();
-  for (size_t at = bytes.find('%'); at != std::string::npos; at = bytes.find('%', done)) {
-    out.append(format, done, at);
-    const char kind = at + 1 < bytes.size() ? bytes[at + 1] : 0;
-    done = at + 2;
-    if (kind == 0) error("a format ends with '%'");
-    if (kind == '%') {
-      out.append(format, at, at + 1);
-      continue;
-    }
-    if (kind != 's' && kind != 'd' && kind != 'i') unsupported(fmt::format("the format '%{}'", kind));
-    if (used >= given.size()) error("a format wants more values than there are");
-    const Value& value = given[used++];
-    if (kind == 's') {
-      out.append(to_text(value));
-    } else {
-      if (!value.is_number()) error(fmt::format("the format '%{}' wants a number, not a {}", kind, value.type_name()));
-      if (value.is_float() && !(std::fabs(value.number()) < 1e18))
-        error(fmt::format("the format '%{}' wants a number below 10^18", kind));
-      out.append(integer_text(value.is_float() ? Integer(value.number()) : value.integer()), true);
-    }
-    check_size(out);
-  }
-  out.append(format, std::min(done, bytes.size()), bytes.size());
-  const bool may_rest = !tuple && (values.dict() != nullptr || values.is_list(ListKind::list) ||
-                                   values.is_list(ListKind::range));  // Python takes these for mappings
-  if (used < given.size() && !may_rest) error("a format wants fewer values than there are");
-  return text(std::move(out));
-}
-
 Value Interpreter::slice(const Value& object, const Value* from, const Value* to, const Value* step_value) {
   if (object.is_undefined()) use_of_undefined(object);
   if (object.text() == nullptr && !object.is_sequence())
-    error(fmt::format("a {} cannot be sliced", object.type_name()));
+    return undefined(fmt::format("a {} cannot be sliced", object.type_name()));
+  for (const Value* value : {from, to, step_value}) {
+    if (value == nullptr || value->is_none() || value->is_integer() || value->is_bool()) continue;
+    return undefined(fmt::format("a {} cannot be the bound of a slice", value->type_name()));
+  }
   auto bound = [&](const Value* value, int64_t otherwise) {
     return value == nullptr || value->is_none() ? otherwise : small_integer(*value, "the bound of a slice");
   };
@@ -307,7 +276,7 @@ Value Interpreter::slice(const Value& object, const Value* from, const Value* to
   if (object.text() != nullptr && by == 1) {
     const MarkedText& whole = *object.text();
     if (begin >= end) return text({});
-    return text(whole.part(whole.byte_of(begin), whole.byte_of(end)));
+    return text(like(whole, whole.part(whole.byte_of(begin), whole.byte_of(end))));
   }
   const std::vector<Value> items = iterate(object);
   std::vector<Value> out;
@@ -315,7 +284,7 @@ Value Interpreter::slice(const Value& object, const Value* from, const Value* to
   if (object.list() != nullptr) return list(std::move(out), object.list()->kind);
   MarkedText joined;
   for (const Value& character : out) joined.append(*character.text());
-  return text(std::move(joined));
+  return text(like(*object.text(), std::move(joined)));
 }
 
 }  // namespace hadal::jinja

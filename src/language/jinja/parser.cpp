@@ -56,6 +56,12 @@ std::string Parser::take_name(const char* what) {
   return next().value;
 }
 
+std::string Parser::take_dotted_name(const char* what) {
+  std::string name = take_name(what);
+  while (skip_sign(".")) name += "." + take_name(what);
+  return name;
+}
+
 Block Parser::parse() {
   Block block = parse_block({});
   return block;

@@ -34,6 +34,7 @@ class Parser {
   void want_name(std::string_view name);
   void want(TokenKind kind, const char* what);
   std::string take_name(const char* what);
+  std::string take_dotted_name(const char* what);  // of a filter or test: Jinja lets them have dots
   [[noreturn]] void unexpected(const std::string& wanted) const;
   ExpressionPtr unavailable(int line, const std::string& what) const;  // an error when it is reached
 

@@ -358,7 +358,7 @@ void Parser::parse_arguments(Expression& call) {
 
 ExpressionPtr Parser::parse_filter(ExpressionPtr input) {
   ExpressionPtr filter = make(ExpressionKind::filter, now().line);
-  filter->name = take_name("the name of a filter");
+  filter->name = take_dotted_name("the name of a filter");
   filter->filter = find_filter(filter->name);
   filter->parts.push_back(std::move(input));
   if (is_sign("(")) parse_arguments(*filter);
@@ -368,7 +368,7 @@ ExpressionPtr Parser::parse_filter(ExpressionPtr input) {
 ExpressionPtr Parser::parse_test(ExpressionPtr input) {
   const bool negated = skip_name("not");
   ExpressionPtr test = make(ExpressionKind::test, now().line);
-  test->name = take_name("the name of a test");
+  test->name = take_dotted_name("the name of a test");
   test->test = find_test(test->name);
   test->parts.push_back(std::move(input));
   const TokenKind kind = now().kind;

@@ -1,9 +1,9 @@
 // The methods of str. Every one keeps the marks of the text.
 #include <algorithm>
-#include <functional>
+#include <optional>
 
 #include "jinja/characters.h"
-#include "jinja/interpreter.h"
+#include "jinja/text_layout.h"
 
 namespace hadal::jinja {
 
@@ -136,14 +136,34 @@ Value split_lines(Interpreter& in, const MarkedText& self, Arguments& arguments)
   return fragments(in, self, lines);
 }
 
+// The part of the text that the arguments at `position` and behind bound, as [begin, end) in bytes; nothing where it
+// begins behind the end, so that not even an empty text is found there.
+std::optional<std::pair<size_t, size_t>> bounded(Interpreter& in, const MarkedText& self, const Arguments& arguments,
+                                                 size_t position) {
+  const std::vector<Value>& values = arguments.values;
+  if (values.size() <= position) return std::pair<size_t, size_t>{0, self.size()};
+  const int64_t n = self.n_characters();
+  const auto bound = [&](size_t at, int64_t otherwise) {
+    if (values.size() <= at || values[at].is_none()) return otherwise;
+    const int64_t given = in.small_integer(values[at], "a bound");
+    return given < 0 ? std::max<int64_t>(0, given + n) : given;
+  };
+  const int64_t begin = bound(position, 0), end = std::min(bound(position + 1, n), n);
+  if (begin > n || begin > end) return std::nullopt;
+  return std::pair{self.byte_of(begin), self.byte_of(end)};
+}
+
 Value starts_or_ends(Interpreter& in, const MarkedText& self, Arguments& arguments, bool starts) {
-  in.finish(arguments, 1);
+  in.finish(arguments, 3);
   if (arguments.values.empty()) in.error("startswith and endswith want a text");
   std::vector<Value> choices = {arguments.values[0]};
   if (choices[0].is_list(ListKind::tuple)) choices = in.iterate(arguments.values[0]);
+  const auto range = bounded(in, self, arguments, 1);
   for (const Value& choice : choices) {
     const std::string& what = text_argument(in, choice, "what startswith or endswith looks for").bytes();
-    if (starts ? self.bytes().starts_with(what) : self.bytes().ends_with(what)) return Value(true);
+    if (!range) continue;
+    const std::string_view part = std::string_view(self.bytes()).substr(range->first, range->second - range->first);
+    if (starts ? part.starts_with(what) : part.ends_with(what)) return Value(true);
   }
   return Value(false);
 }
@@ -162,21 +182,25 @@ Value join(Interpreter& in, const MarkedText& self, Arguments& arguments) {
 }
 
 Value find(Interpreter& in, const MarkedText& self, const std::string& name, Arguments& arguments) {
-  in.finish(arguments, 1);
+  in.finish(arguments, 3);
   if (arguments.values.empty()) in.error("'" + name + "' wants a text");
   const std::string& what = text_argument(in, arguments.values[0], "what is looked for").bytes();
   in.charge(self.size());
+  const auto range = bounded(in, self, arguments, 1);
+  const std::string_view part =
+      range ? std::string_view(self.bytes()).substr(range->first, range->second - range->first) : std::string_view();
   if (name == "count") {
-    if (what.empty()) return Value(self.n_characters() + 1);
+    if (!range) return Value(0);
+    if (what.empty()) return Value(MarkedText(std::string(part), true).n_characters() + 1);
     int64_t n = 0;
-    for (size_t at = find_bytes(self.bytes(), what, 0); at != std::string::npos;
-         at = find_bytes(self.bytes(), what, at + what.size()))
+    for (size_t at = find_bytes(part, what, 0); at != std::string::npos; at = find_bytes(part, what, at + what.size()))
       ++n;
     return Value(n);
   }
-  const size_t at = name == "rfind" ? find_last_bytes(self.bytes(), what) : find_bytes(self.bytes(), what, 0);
-  if (at == std::string::npos && name == "index") in.error("the text to be found is not there");
-  return Value(at == std::string::npos ? int64_t(-1) : self.character_of(at));
+  size_t at = std::string::npos;
+  if (range) at = name.starts_with('r') ? find_last_bytes(part, what) : find_bytes(part, what, 0);
+  if (at == std::string::npos && name.ends_with("index")) in.error("the text to be found is not there");
+  return Value(at == std::string::npos ? int64_t(-1) : self.character_of(range->first + at));
 }
 
 Value partition(Interpreter& in, const MarkedText& self, const std::string& name, Arguments& arguments) {
@@ -194,33 +218,6 @@ Value partition(Interpreter& in, const MarkedText& self, const std::string& name
                            : std::vector<std::pair<size_t, size_t>>{{0, n}, {n, n}, {n, n}},
                      ListKind::tuple);
   return fragments(in, self, {{0, at}, {at, at + by.size()}, {at + by.size(), n}}, ListKind::tuple);
-}
-
-Value all_are(Interpreter& in, const MarkedText& self, const std::function<bool(uint32_t)>& test) {
-  bool all = !self.empty();
-  in.charge(self.size());
-  self.for_each([&](std::string_view character, bool) { all = all && test(code_point(character)); });
-  return Value(all);
-}
-
-Value is_class(Interpreter& in, const MarkedText& self, const std::string& name) {
-  if (name == "isspace") return all_are(in, self, is_space);
-  if (name == "isalpha") return all_are(in, self, is_letter);
-  if (name == "isdecimal") return all_are(in, self, is_decimal);
-  auto digit = [](uint32_t c) {
-    return is_decimal(c) || c == 0xB2 || c == 0xB3 || c == 0xB9 || c == 0x2070 || (c >= 0x2074 && c <= 0x2079) ||
-           (c >= 0x2080 && c <= 0x2089);
-  };
-  if (name == "isdigit") return all_are(in, self, digit);
-  if (name == "isalnum") return all_are(in, self, [&](uint32_t c) { return is_letter(c) || digit(c); });
-  bool any = false;  // islower, isupper: some cased character, and none of the other case
-  const bool wants_lower = name == "islower";
-  const bool none_other =
-      std::get<bool>(all_are(in, self, [&](uint32_t c) {
-                       if (wants_lower ? is_lower(c) : is_upper(c)) any = true;
-                       return wants_lower ? is_lower(c) || !is_cased(c) : is_upper(c) || !is_cased(c);
-                     }).v);
-  return Value(any && none_other);
 }
 
 Value replace(Interpreter& in, const MarkedText& self, Arguments& arguments) {
@@ -260,7 +257,36 @@ Value replace(Interpreter& in, const MarkedText& self, Arguments& arguments) {
 
 }  // namespace
 
-Value call_text_method(Interpreter& in, const MarkedText& self, const std::string& name, Arguments& arguments) {
+namespace {
+
+// A text's result, or those in a list of results, is HTML as the text was.
+Value as_html(Interpreter& in, const Value& result) {
+  if (const MarkedText* text = result.text()) {
+    MarkedText copy = *text;
+    copy.set_html();
+    return in.text(std::move(copy));
+  }
+  if (result.list() == nullptr) return result;
+  std::vector<Value> items;
+  for (const Value& item : result.list()->items) items.push_back(as_html(in, item));
+  return in.list(std::move(items), result.list()->kind);
+}
+
+// What a method puts between or in place of parts of HTML is escaped.
+void escape_arguments(Interpreter& in, const std::string& name, Arguments& arguments) {
+  const auto escape = [&](Value& value) {
+    if (value.text() == nullptr || !value.text()->is_html()) value = in.text(escaped_html(in.to_text(value)));
+  };
+  if (name == "join" && arguments.values.size() == 1) {
+    std::vector<Value> items = in.iterate(arguments.values[0]);
+    for (Value& item : items) escape(item);
+    arguments.values[0] = in.list(std::move(items));
+  } else if (name == "replace" && arguments.values.size() > 1 && arguments.values[1].text() != nullptr) {
+    escape(arguments.values[1]);
+  }
+}
+
+Value call_plain_method(Interpreter& in, const MarkedText& self, const std::string& name, Arguments& arguments) {
   in.charge(self.size() / 8);
   if (name == "strip") return strip(in, self, arguments, true, true);
   if (name == "lstrip") return strip(in, self, arguments, true, false);
@@ -270,7 +296,8 @@ Value call_text_method(Interpreter& in, const MarkedText& self, const std::strin
   if (name == "startswith" || name == "endswith") return starts_or_ends(in, self, arguments, name == "startswith");
   if (name == "replace") return replace(in, self, arguments);
   if (name == "join") return join(in, self, arguments);
-  if (name == "find" || name == "rfind" || name == "index" || name == "count") return find(in, self, name, arguments);
+  if (name == "find" || name == "rfind" || name == "index" || name == "rindex" || name == "count")
+    return find(in, self, name, arguments);
   if (name == "partition" || name == "rpartition") return partition(in, self, name, arguments);
   if (name == "removeprefix" || name == "removesuffix") {
     in.finish(arguments, 1);
@@ -281,13 +308,30 @@ Value call_text_method(Interpreter& in, const MarkedText& self, const std::strin
     if (!there) return in.text(self);
     return in.text(prefix ? self.part(what.size(), self.size()) : self.part(0, self.size() - what.size()));
   }
-  in.finish(arguments, 0);
+  if (name == "format") return in.format_braces(self, arguments);
+  if (is_layout_method(name)) return call_layout_method(in, self, name, arguments);
+  in.finish(arguments, name == "format_map" ? 1 : 0);
+  if (name == "format_map") {
+    Arguments named;
+    if (arguments.values.empty() || arguments.values[0].dict() == nullptr) in.error("'format_map' wants a dict");
+    for (const auto& [key, value] : arguments.values[0].dict()->items)
+      if (key.text() != nullptr) named.named.emplace_back(key.text()->bytes(), value);
+    return in.format_braces(self, named);
+  }
   in.charge(self.size() * 4);
   if (name == "upper") return in.text(with_case(self, Case::upper));
   if (name == "lower") return in.text(with_case(self, Case::lower));
   if (name == "title") return in.text(with_case(self, Case::title));
   if (name == "capitalize") return in.text(with_case(self, Case::capitalize));
   return is_class(in, self, name);
+}
+
+}  // namespace
+
+Value call_text_method(Interpreter& in, const MarkedText& self, const std::string& name, Arguments& arguments) {
+  if (!self.is_html()) return call_plain_method(in, self, name, arguments);
+  escape_arguments(in, name, arguments);
+  return as_html(in, call_plain_method(in, self, name, arguments));
 }
 
 }  // namespace hadal::jinja

@@ -32,6 +32,7 @@ enum class ListKind : uint8_t { list, tuple, generator, keys, values, items, ran
 struct ListData {
   std::vector<Value> items;
   ListKind kind = ListKind::list;
+  bool is_group = false;  // what groupby gives: a tuple whose items are named grouper and list
   int depth = 1;
   mutable size_t used = 0;  // generator: how many items were taken
 };
@@ -51,12 +52,20 @@ struct NamespaceData {
 
 struct LoopData;
 
+// A joiner or a cycler: values that are given one after the other.
+struct Turns {
+  std::vector<Value> items;
+  size_t next = 0;
+  bool is_cycler = false;  // begins again behind the last; a joiner stays at the last
+};
+
 // Something to call: a function by name, a method of a value, a macro with the scope it was defined in.
 struct Callable {
   std::string name;
   std::shared_ptr<const Value> self;  // of a method
   const Statement* macro = nullptr;
   Scope* scope = nullptr;
+  std::shared_ptr<Turns> turns;  // of a joiner or cycler
   int depth = 1;
 };
 

@@ -23,7 +23,8 @@ TEST(Prompt, AChatWithToolsIsWrittenByTheTemplateForTools) {
                                      {"name": "rag", "template": "r{{ documents[0].text }}"}]})");
   const auto text = [&](const std::string& more, const std::string& wanted = "") {
     const std::string request = R"({"messages": [{"role": "user", "content": "x"}])" + more + "}";
-    return chat_text(rendered_chat(directory.path(), chat_from_json(request, "here"), wanted));
+    int64_t replaced = 0;
+    return chat_text(rendered_chat(directory.path(), chat_from_json(request, "here", replaced), wanted));
   };
   EXPECT_EQ(text(""), "d");
   EXPECT_EQ(text(std::string(", \"tools\": ") + kTool), "t");
