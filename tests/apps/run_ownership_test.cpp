@@ -220,16 +220,29 @@ TEST_F(RunOwnership, TextThatWasBuiltIntoARunIsTakenByItsFirstTraining) {
   EXPECT_EQ(final_weights(small.run("built")), undisturbed());
 }
 
+// Trains on and on; `then` is shell text once steps are made, with the process in $p. What the shell itself ignores is
+// nothing that the program should hear of, so `signals` says it anew.
+CommandResult train_until(const SmallRun& small, const std::string& name, const std::string& signals,
+                          const std::string& then) {
+  return run_hadal(small.train(name, "--steps 100000 --set checkpoint.every_steps=0") +
+                       " & p=$!; n=0; while ! grep -q step " + SmallRun::quoted(small.run(name) / "metrics.jsonl") +
+                       " 2> /dev/null && [ $n -lt 600 ]; do sleep 0.1; n=$((n+1)); done; " + then + " wait $p",
+                   "env " + signals);
+}
+
 TEST_F(RunOwnership, AClosedTerminalSavesAsAnInterruptDoes) {
-  for (const char* signal : {"HUP", "TERM"}) {
-    const std::string name = std::string("run ") + signal;
-    const auto result =
-        run_hadal(small.train(name, "--steps 100000 --set checkpoint.every_steps=0") +
-                  " & p=$!; n=0; while ! grep -q step " + q(small.run(name) / "metrics.jsonl") +
-                  " 2> /dev/null && [ $n -lt 600 ]; do sleep 0.1; n=$((n+1)); done; kill -" + signal + " $p; wait $p");
+  for (const std::string signal : {"HUP", "TERM"}) {
+    const auto result = train_until(small, "run " + signal, "--default-signal=" + signal, "kill -" + signal + " $p;");
     EXPECT_EQ(result.code, 0) << result.err;
-    EXPECT_FALSE(list_checkpoints(small.run(name) / "checkpoints").empty()) << signal;
+    EXPECT_FALSE(list_checkpoints(small.run("run " + signal) / "checkpoints").empty()) << signal;
   }
+}
+
+TEST_F(RunOwnership, WhoAsksForNoHangUpGetsNone) {
+  const auto result = train_until(small, "nohup", "--ignore-signal=HUP --default-signal=TERM",
+                                  "kill -HUP $p; sleep 0.3; kill -0 $p && echo alive; kill -TERM $p;");
+  EXPECT_EQ(result.code, 0) << result.err;
+  EXPECT_TRUE(has(result.out, "alive")) << result.out << result.err;
 }
 
 }  // namespace

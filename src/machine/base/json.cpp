@@ -11,10 +11,18 @@ namespace hadal {
 namespace {
 
 // The library's own words, without its tag "[json.exception.parse_error.101] ".
+// "line 1, column 9: unexpected '}'; expected string literal" of the library's
+// "[json.exception.parse_error.101] parse error at line 1, column 9: syntax error while parsing object key - unexpected
+// '}'; expected string literal".
 std::string reason_of(const std::exception& error) {
-  const std::string_view text = error.what();
+  std::string text = error.what();
   const size_t tag_end = text.find("] ");
-  return std::string(text.starts_with('[') && tag_end != std::string_view::npos ? text.substr(tag_end + 2) : text);
+  if (text.starts_with('[') && tag_end != std::string::npos) text.erase(0, tag_end + 2);
+  if (const std::string start = "parse error at "; text.starts_with(start)) text.erase(0, start.size());
+  const size_t syntax = text.find(": syntax error while parsing "), reason = text.find(" - ");
+  if (syntax != std::string::npos && reason != std::string::npos && reason > syntax)
+    text.replace(syntax, reason + 3 - syntax, ": ");
+  return text;
 }
 
 // Notes, while the library reads, the first name that stands twice in one object, and the first number no integer.
