@@ -13,6 +13,7 @@
 #include "base/json_members.h"
 #include "base/table.h"
 #include "base/text_format.h"
+#include "base/text_mark.h"
 #include "data/document_reader.h"
 #include "text/text_kinds.h"
 #include "text/tokenizer.h"
@@ -91,7 +92,7 @@ void convert_lines(ThreadPool& pool, const Convert& convert) {
     lines.clear();
     size_t bytes = 0;
     for (std::string line; bytes < (4 << 20) && (more = input.line(line));) {
-      if (number == 0 && lines.empty() && line.starts_with("\xEF\xBB\xBF")) line.erase(0, 3);
+      if (number == 0 && lines.empty()) line = std::string(behind_mark(line, "the input"));
       bytes += line.size() + 1;
       lines.push_back(std::move(line));
     }

@@ -86,7 +86,7 @@ class Judge {
     } else {
       if (config_.holdout == Holdout::hash && as_share(hash.a) < config_.holdout_fraction) facts.fate = Fate::held_out;
       count_split(counts, facts, split_point(text, facts, config_));
-      count_split(tails_.back(), facts, split_point(text, facts, tail_config_));
+      count_split(tails_.back(), facts, split_point(text, {hash.a, facts.bytes, Fate::training}, tail_config_));
     }
     digest_.update(&hash, sizeof hash);
     digest_.update(&facts.fate, 1);
@@ -98,13 +98,17 @@ class Judge {
   }
   std::string fingerprint() { return digest_.hex(); }
 
-  // Where no document was held out by its hash: holds out the tail of each instead, in counts and fingerprint. Returns
-  // whether it did.
-  bool hold_out_tails(std::vector<SourceCounts>& counts) {
-    int64_t by_hash = 0, tails = 0;
-    for (const SourceCounts& c : counts) by_hash += c.held_out_bytes;
-    for (const SourceCounts& c : tails_) tails += c.held_out_bytes;
-    if (config_.holdout != Holdout::hash || config_.holdout_fraction <= 0 || by_hash > 0 || tails == 0) return false;
+  // Where hashes hold out no document, or every one: holds out the tail of each instead, in counts, fates and
+  // fingerprint. Returns whether it did.
+  bool hold_out_tails(std::vector<SourceCounts>& counts, std::vector<DocumentFacts>& facts) {
+    SourceCounts by_hash, tails;
+    for (const SourceCounts& c : counts) add_split(by_hash, c);
+    for (const SourceCounts& c : tails_) add_split(tails, c);
+    if (config_.holdout != Holdout::hash || config_.holdout_fraction <= 0) return false;
+    if (by_hash.held_out_bytes > 0 && by_hash.training_bytes > 0) return false;
+    if (tails.held_out_bytes == 0 || tails.training_bytes == 0) return false;
+    for (DocumentFacts& document : facts)
+      if (document.fate == Fate::held_out) document.fate = Fate::training;
     for (size_t s = 0; s < counts.size(); ++s) {
       SourceCounts& c = counts[s];
       c.training = c.held_out = c.training_bytes = c.held_out_bytes = 0;
@@ -214,17 +218,20 @@ class FileScan {
     while (text_found && reader.next(text_)) {
       stop_if_interrupted(kInterrupted);
       progress_.set(before_ + reader.file_bytes_read());
-      if (reader.form() == Form::text && looks_binary(text_)) {
+      const int64_t outside = reader.form() == Form::text ? bytes_outside_utf8(text_) : 0;
+      if (reader.form() == Form::text && looks_binary(text_, outside)) {
         check(!named, ErrorKind::invalid, "{}", binary_refusal(file.path, text_));
         file.skipped = "binary";
         continue;
       }
+      if (outside > 0) file.notes.push_back(fmt::format(kOutside, outside));
       facts_.push_back(judge_.judge(text_, counts));
       ++file.n_documents;
     }
     counts.skipped_files += !file.skipped.empty();
     counts.replaced += reader.replaced(), counts.bad_lines += reader.bad_lines();
-    file.notes = reader.notes(), file.bad_lines = reader.listed_bad_lines();
+    for (std::string& note : reader.notes()) file.notes.push_back(std::move(note));
+    file.bad_lines = reader.listed_bad_lines();
     if (file.bad_lines.size() > left_to_list_) file.bad_lines.resize(left_to_list_);
     left_to_list_ -= file.bad_lines.size();
     file.hash = text_found ? reader.file_hash() : hash_of_file(file.path);
@@ -232,6 +239,10 @@ class FileScan {
   }
 
  private:
+  static constexpr const char* kOutside =
+      "holds {} bytes that are no UTF-8, kept as they stand; text of another encoding is converted by iconv, e.g. "
+      "iconv -f LATIN1 -t UTF-8";
+
   const DataConfig& config_;
   Judge& judge_;
   Progress& progress_;
@@ -261,7 +272,7 @@ Corpus Corpus::scan(const DataConfig& config, std::vector<Filter> filters, const
     corpus.counts_.push_back(counts);
   }
   corpus.first_document_.push_back(corpus.n_documents());
-  if (judge.hold_out_tails(corpus.counts_)) corpus.config_.holdout = Holdout::tail;
+  if (judge.hold_out_tails(corpus.counts_, corpus.facts_)) corpus.config_.holdout = Holdout::tail;
   corpus.fingerprint_ = judge.fingerprint();
   progress.finish();
   int64_t held_out = 0, documents = 0;

@@ -3,8 +3,8 @@
 // are removed; filters may refuse a document; what is left is divided into training and held-out text, so that no
 // held-out document has a copy in training. holdout = "hash": a document is held out if its hash, as a number in [0,
 // 1), is below the fraction (whatever its place or source); "tail": the last fraction of every document's bytes, cut at
-// a character border. Where no document's hash is below the fraction, as with a single file, "hash" holds out tails
-// too: whoever asks for held-out text wants to see a figure. Order of documents: sources as configured, files by name,
+// a character border. Where "hash" would hold out no document, or every one, as of a single file, tails are held out as
+// well: whoever asks for held-out text wants to see a figure. Order of documents: sources as configured, files by name,
 // documents as they stand in the file.
 #pragma once
 #include <cstdint>
@@ -83,7 +83,7 @@ class Corpus {
   // explicitly, and if no training text is left.
   static Corpus scan(const DataConfig& config, std::vector<Filter> filters = {}, const ProgressOptions& progress = {});
 
-  // As it was applied: holdout is "tail" where "hash" held nothing out.
+  // As it was applied: holdout is "tail" where "hash" held out nothing, or all.
   const DataConfig& config() const { return config_; }
   const std::vector<SourceFiles>& sources() const { return sources_; }
   const std::vector<SourceCounts>& counts() const { return counts_; }

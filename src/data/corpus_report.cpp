@@ -60,7 +60,7 @@ std::string heldout_note(const ShardIndex& index, const DataConfig& config) {
   for (const SourceCounts& c : index.counts) all.documents += c.documents, all.held_out_bytes += c.held_out_bytes;
   if (index.tails_instead)
     return fmt::format(
-        "no document of {} is held out by its hash: the last {} of each is held out instead, as by data.holdout = "
+        "hashes of {} documents hold out none, or all: the last {} of each is held out instead, as by data.holdout = "
         "\"tail\"",
         format_count(all.documents), format_percent(config.holdout_fraction));
   if (all.held_out_bytes > 0) return "";

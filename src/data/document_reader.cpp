@@ -15,6 +15,7 @@ namespace hadal::data {
 namespace {
 
 constexpr int64_t kBlock = 1 << 18;
+constexpr std::string_view kMark = "\xEF\xBB\xBF";  // byte order
 constexpr const char* kReadable =
     "text in UTF-8 or UTF-16, JSON lines or JSON, as they are or as .gz or .zst, was expected";
 
@@ -127,6 +128,7 @@ struct DocumentReader::State {
       return fmt::format("there is no field '{}' (fields: {}); set text_field of the source", field,
                          json_member_names(whole_value));
     if (!wanted.is_string()) return fmt::format("the field '{}' is not a string", field);
+    if (text.starts_with(kMark)) text.erase(0, kMark.size());
     replaced += wanted.replaced;
     return "";
   }
@@ -141,6 +143,7 @@ struct DocumentReader::State {
     std::string_view json;
     while (next_line(json)) {
       if (json.find_first_not_of(" \t\r") == std::string_view::npos) continue;
+      if (json.starts_with(kMark)) json.remove_prefix(kMark.size());  // of a file that was appended to another
       const std::string reason = take(json, text);
       if (reason.empty()) return true;
       bad(line, reason);
@@ -232,17 +235,20 @@ const std::vector<BadLine>& DocumentReader::listed_bad_lines() const { return st
 int64_t DocumentReader::file_bytes_read() const { return state_->bytes->file_bytes_read(); }
 uint64_t DocumentReader::file_hash() const { return state_->bytes->file_hash(); }
 
-bool looks_binary(std::string_view bytes) {
-  if (std::memchr(bytes.data(), 0, bytes.size()) != nullptr && !bytes.empty()) return true;
-  int64_t invalid = 0;
-  std::string_view rest = bytes;
-  while (!rest.empty()) {
-    rest.remove_prefix(size_t(utf8_valid_prefix(rest)));
-    if (rest.empty()) break;
-    ++invalid;
-    rest.remove_prefix(1);
+int64_t bytes_outside_utf8(std::string_view text) {
+  int64_t outside = 0;
+  while (!text.empty()) {
+    text.remove_prefix(size_t(utf8_valid_prefix(text)));
+    if (text.empty()) break;
+    ++outside;
+    text.remove_prefix(1);
   }
-  return invalid * 10 > int64_t(bytes.size()) * 3;
+  return outside;
+}
+
+bool looks_binary(std::string_view bytes, int64_t outside_utf8) {
+  if (!bytes.empty() && std::memchr(bytes.data(), 0, bytes.size()) != nullptr) return true;
+  return outside_utf8 * 10 > int64_t(bytes.size()) * 3;
 }
 
 std::string binary_refusal(const std::string& path, std::string_view bytes) {

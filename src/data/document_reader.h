@@ -1,7 +1,7 @@
 // Documents of one file: the whole text, or one per JSON object, in the member text_field (document_form.h tells
-// which). Compressed files are read through, and text comes as UTF-8 without a byte order mark (text_stream.h). Empty
-// lines of JSONL are passed over. A line that is no JSON or lacks its text throws corrupt with file, line and what to
-// do, or is passed over and counted.
+// which). Compressed files are read through, and text comes as UTF-8 without a byte order mark (text_stream.h), which a
+// text that a program copied into JSON may bring along. Empty lines of JSONL are passed over. A line that is no JSON or
+// lacks its text throws corrupt with file, line and what to do, or is passed over and counted.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -55,8 +55,10 @@ class DocumentReader {
   std::unique_ptr<State> state_;
 };
 
+int64_t bytes_outside_utf8(std::string_view text);
 // Whether bytes are no text: a NUL byte, or more than 30 % of them outside of well-formed UTF-8.
-bool looks_binary(std::string_view bytes);
+bool looks_binary(std::string_view bytes, int64_t outside_utf8);
+inline bool looks_binary(std::string_view bytes) { return looks_binary(bytes, bytes_outside_utf8(bytes)); }
 // The sentence that refuses such bytes.
 std::string binary_refusal(const std::string& path, std::string_view bytes);
 

@@ -20,7 +20,7 @@ struct ShardIndex {
   std::string tokenizer_hash;
   std::vector<SourceFiles> sources;  // fingerprints of the source files
   std::vector<SourceCounts> counts;
-  bool tails_instead = false;      // no document's hash was below the fraction, so the tail of each is held out
+  bool tails_instead = false;      // hashes held out no document, or all: the tail of each is held out
   std::vector<std::string> files;  // shard files, by source, unit, split
 };
 ShardIndex read_index(const std::filesystem::path& directory);  // not_found, or corrupt with what to do

@@ -93,6 +93,8 @@ TEST_F(ModelVerbs, AChatIsThePromptThatItsTemplateWrites) {
   EXPECT_EQ(other.out, said.out) << other.err;
   refused(run_hadal(model + "--message hi --chat-template rag"), 1, {"'rag'", "'default'"});
   refused(run_hadal(model + "--prompt hi --chat-template default"), 2, {"--message"});
+  const auto marked = run_hadal(model + "--chat -", R"(printf '\357\273\277[{"role":"user","content":"the sea"}]' |)");
+  EXPECT_EQ(marked.out, said.out) << marked.err;
   refused(run_hadal(model + "--chat -", "echo '{}' |"), 2, {"messages"});
   refused(run_hadal(model + "--chat /nowhere"), 1, {"/nowhere"});
   refused(run_hadal(model + "--message hi --prompt ho"), 2, {"--message"});
@@ -247,6 +249,8 @@ TEST_F(ModelVerbs, ScoreReadsLinesAsPythonReadsThem) {
   EXPECT_EQ(cut["tokens"], whole["tokens"]);
   EXPECT_EQ(cut["replaced"], 1);
   EXPECT_EQ(scored(R"({"tokens": [5, 6], "tokens": [7, 8]})")["tokens"], json({7, 8}));
+  EXPECT_EQ(scored("\xEF\xBB\xBF{\"text\": \"the sea\"}"), plain);
+  refused(verb("score", "", "printf '\\377\\376{\\0' |"), 2, {"UTF-16", "iconv -f UTF-16"});
   EXPECT_TRUE(scored(R"({"text": ""})")["bits_per_byte"].is_null());  // of nothing there is none
 }
 

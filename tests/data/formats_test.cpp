@@ -189,6 +189,9 @@ TEST(Formats, ByteOrderMarksAreNoText) {
   EXPECT_EQ(read_as(dir, "a.txt", bom).texts, Texts{""});
   EXPECT_EQ(read_as(dir, "a.txt", "no " + bom).texts, Texts{"no " + bom});
   EXPECT_EQ(read_as(dir, "a.jsonl", bom + kLines).texts, (Texts{"one", "two"}));
+  EXPECT_EQ(read_as(dir, "a.jsonl", kLines + bom + kLines).texts, (Texts{"one", "two", "one", "two"}));
+  EXPECT_EQ(read_as(dir, "a.jsonl", "{\"text\": \"\\ufefffile\"}\n{\"text\": \"" + bom + "file\"}").texts,
+            (Texts{"file", "file"}));
   EXPECT_EQ(read_as(dir, "a.json", bom + "[{\"text\": \"one\"}]").texts, Texts{"one"});
   EXPECT_EQ(read_as(dir, "a.txt.gz", made_by(dir, "gzip -c", bom + "text")).texts, Texts{"text"});
   DocumentReader reader(dir / "a.txt.gz");
@@ -290,7 +293,7 @@ TEST(Formats, ADirectoryPassesOverWhatHoldsNoTextAndNamesIt) {
   write_text(dir / "d/data.parquet", std::string("PAR1\x15\0PAR1", 10));
   write_text(dir / "d/e.jsonl", kLines);
   write_text(dir / "d/f.json", "{\"name\": \"x\"}");
-  write_text(dir / "d/README", "two");
+  write_text(dir / "d/README", "two caf\xe9s");
   DataConfig config;
   config.sources = {source_of("d", dir / "d")};
   config.holdout_fraction = 0;
@@ -301,6 +304,7 @@ TEST(Formats, ADirectoryPassesOverWhatHoldsNoTextAndNamesIt) {
   for (const std::string& note : corpus_notes(corpus.sources(), corpus.counts())) notes += note + "\n";
   EXPECT_TRUE(has(notes, "read as plain text: 1 without extension, 2 .csv, 1 .json, 1 .md; as JSON lines: 1 .jsonl\n"))
       << notes;
+  EXPECT_TRUE(has(notes, "README' holds 1 bytes that are no UTF-8, kept as they stand")) << notes;
   EXPECT_TRUE(has(notes, "f.json' is read as plain text: its objects have no string 'text' (fields: name)")) << notes;
   config.sources = {source_of("d", dir / "d/data.parquet")};
   expect_error(ErrorKind::invalid, {"data.parquet", "Parquet", "read_parquet"},

@@ -73,6 +73,24 @@ TEST(Holdout, TheSplitIsThatOfTail) {
   EXPECT_NE(fallen.fingerprint(), Corpus::scan(config_of(dir / "a.jsonl", Holdout::hash, 0), {}, kQuiet).fingerprint());
 }
 
+TEST(Holdout, AFileThatIsHeldOutWholeByItsHashIsDividedInstead) {
+  TempDir dir;
+  for (uint64_t seed = 1;; ++seed) {  // one whose hash is below a half
+    write_text(dir / "a.txt", random_text(1000, seed));
+    write_text(dir / "b.txt", random_text(1000, seed + 500));
+    DataConfig both = config_of(dir / "a.txt", Holdout::hash, 0.5);
+    both.sources[0].paths.push_back((dir / "b.txt").string());
+    const Corpus pair = Corpus::scan(both, {}, kQuiet);
+    if (pair.config().holdout == Holdout::hash && pair.facts(0).fate == Fate::held_out) break;
+  }
+  const Corpus corpus = Corpus::scan(config_of(dir / "a.txt", Holdout::hash, 0.5), {}, kQuiet);
+  EXPECT_EQ(corpus.config().holdout, Holdout::tail);
+  EXPECT_EQ(corpus.facts(0).fate, Fate::training);
+  EXPECT_EQ(training_text(corpus),
+            training_text(Corpus::scan(config_of(dir / "a.txt", Holdout::tail, 0.5), {}, kQuiet)));
+  EXPECT_EQ(corpus.counts()[0].held_out_bytes, corpus.counts()[0].bytes - corpus.counts()[0].training_bytes);
+}
+
 TEST(Holdout, ACorpusWithHeldOutTextKeepsItsSplit) {
   TempDir dir;
   std::vector<std::string> documents;

@@ -9,6 +9,7 @@
 #include "base/files.h"
 #include "base/json.h"
 #include "base/json_members.h"
+#include "base/text_mark.h"
 #include "text/chat_files.h"
 #include "text/encode_chat.h"
 
@@ -49,7 +50,8 @@ ChatInputs chat_of(const std::string& message) {
 }
 
 ChatInputs chat_from_json(const std::string& text, const std::string& where, int64_t& replaced) {
-  const auto json = parse_json<Json>(strict_json(text, replaced), where, {.kind = ErrorKind::invalid});
+  const auto json =
+      parse_json<Json>(strict_json(behind_mark(text, where), replaced), where, {.kind = ErrorKind::invalid});
   const bool object = json.is_object() && json.contains("messages");
   check(json.is_array() || object, ErrorKind::invalid,
         "{}: must be a JSON list of messages [{{\"role\": \"user\", \"content\": \"...\"}}], or an object with "

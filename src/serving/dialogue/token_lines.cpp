@@ -9,6 +9,7 @@
 #include "base/interrupt.h"
 #include "base/json.h"
 #include "base/json_members.h"
+#include "base/text_mark.h"
 
 namespace hadal {
 namespace {
@@ -75,7 +76,7 @@ std::optional<TokenLine> TokenLines::next() {
   check(!interrupted(), ErrorKind::io, "interrupted before line {}", number_ + 1);
   std::string line;
   while (std::getline(*in_, line)) {
-    ++number_;
+    if (++number_ == 1) line = std::string(behind_mark(line, where()));
     if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
     polled_.emplace("stopping after the current line");
     return parse(line);
