@@ -25,7 +25,7 @@ TEST(Json, WhatIsWrongIsSaidWithItsOrigin) {
   for (const char* text : {"", "{", "[1,]", "{\"a\": NaN}", "{} {}", "\xff\xfe", "\"\\ud800\""})
     EXPECT_TRUE(has(refusal(text), "not valid JSON (")) << text;
   EXPECT_FALSE(has(refusal("{"), "[json.exception"));
-  EXPECT_TRUE(has(refusal("{\"a\": 1,}"), "not valid JSON (line 1, column 9: unexpected '}'")) << refusal("{\"a\": 1,}");
+  EXPECT_TRUE(has(refusal("{\"a\": 1,}"), "not valid JSON (line 1, column 9: unexpected '}'"));
   EXPECT_TRUE(has(refusal("[1e999]"), "beyond what a double can hold"));
   EXPECT_TRUE(has(refusal("[]", {.object = true}), "not a JSON object"));
   EXPECT_TRUE(has(refusal("[[]]", {.levels = 1}), "nested deeper than 1 levels"));
