@@ -38,11 +38,14 @@ constexpr Entry kVerbs[] = {
 #undef HADAL_VERB
 };
 
+// Standard error may be closed as well (`2>&1 | head`), where fmt::print throws.
+void say(const std::string& line) { std::fwrite(line.data(), 1, line.size(), stderr); }
+
 void print_error(const std::string& text) {
   const bool colour = wants_colour(2);
   std::string line = text;
   while (!line.empty() && line.back() == '\n') line.pop_back();
-  fmt::print(stderr, "hadal: {}error:{} {}\n", colour ? "\033[31m" : "", colour ? "\033[0m" : "", line);
+  say(fmt::format("hadal: {}error:{} {}\n", colour ? "\033[31m" : "", colour ? "\033[0m" : "", line));
 }
 
 // Whether a write to standard output failed because its reader left, as `| head` does.
@@ -110,7 +113,7 @@ void add_quiet_option(Verb verb, CommonOptions& options) {
 
 void print_notes(const std::vector<std::string>& notes, bool quiet) {
   if (quiet) return;
-  for (const auto& note : notes) fmt::print(stderr, "hadal: note: {}\n", note);
+  for (const auto& note : notes) say(fmt::format("hadal: note: {}\n", note));
 }
 
 Cli::Cli()

@@ -30,7 +30,8 @@ constexpr const char* kInterrupted = "no tokenizer was written";
 
 // One pass: a pipe gives its text once.
 void add_input_file(BpeTrainer& trainer, const std::filesystem::path& path, const TrainOptions& options, bool named) {
-  data::DocumentReader reader(path, {options.text_field, options.on_bad_line, named, "--on-bad-line skip"});
+  data::DocumentReader reader(
+      path, {options.text_field, options.on_bad_line, named, "--on-bad-line skip", "--text-field names another"});
   const auto note = [&](const std::string& text) { print_notes({text}, options.common.quiet); };
   if (!reader.not_text().empty()) {
     check(!named, ErrorKind::invalid, "{}", reader.refusal());

@@ -59,8 +59,8 @@ struct DocumentReader::State {
     form = guess.form;
     const bool named_json = extension == ".json", named_lines = extension == ".jsonl" || extension == ".ndjson";
     check(guess.no_json.empty() || !named_json || !options.named, ErrorKind::invalid,
-          "'{}' holds no texts: {}; set text_field of the source, or name the file .txt to take it as it stands", path,
-          guess.no_json);
+          "'{}' holds no texts: {}; {}, or name the file .txt to take it as it stands", path, guess.no_json,
+          options.how_to_name_field);
     if (named_json && !guess.no_json.empty()) note = "is read as plain text: " + guess.no_json;
     if (form == Form::lines && !named_lines) note = "holds JSON lines and is read as such";
     if (form == Form::values && !named_json) note = "holds JSON over several lines or in a list and is read as such";
@@ -125,8 +125,8 @@ struct DocumentReader::State {
     const std::string& field = options.text_field;
     if (whole_value.front() != '{') return fmt::format("a JSON object with the field '{}' was expected", field);
     if (wanted.text.empty())
-      return fmt::format("there is no field '{}' (fields: {}); set text_field of the source", field,
-                         json_member_names(whole_value));
+      return fmt::format("there is no field '{}' (fields: {}); {}", field, json_member_names(whole_value),
+                         options.how_to_name_field);
     if (!wanted.is_string()) return fmt::format("the field '{}' is not a string", field);
     if (text.starts_with(kMark)) text.erase(0, kMark.size());
     replaced += wanted.replaced;

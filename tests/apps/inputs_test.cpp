@@ -77,6 +77,16 @@ TEST_F(Inputs, AReaderThatLeavesEndsAnyVerbWithoutAWord) {
   }
 }
 
+TEST_F(Inputs, AClosedStandardErrorEndsNothingAndAbortsNothing) {
+  const auto code = [&](const std::string& verb) {
+    return bash("( \"$HADAL\" " + verb + " 2>&1; echo $? > code ) | true; cat code").out;
+  };
+  EXPECT_EQ(code("train small.toml --run run --steps 2 --text 'täxt file.txt'"), "141\n");
+  EXPECT_TRUE(std::filesystem::exists(small_.run() / "checkpoints"));  // it went on
+  EXPECT_EQ(code("data build small.toml --text nowhere"), "1\n");
+  EXPECT_EQ(code("nonsense"), "2\n");
+}
+
 TEST_F(Inputs, FilesAreReadForWhatTheyHoldInEveryVerb) {
   ASSERT_EQ(bash(train("'täxt file.txt'")).code, 0);
   const std::string expected = tokenizer();
@@ -106,6 +116,8 @@ TEST_F(Inputs, BadLinesStopOrAreSkippedAsTheUserSays) {
   EXPECT_EQ(skipped.code, 0) << skipped.err;
   EXPECT_TRUE(has(skipped.err, "skipped: 'lines.jsonl' line 2: not valid JSON")) << skipped.err;
   EXPECT_EQ(bash(train("lines.jsonl", "--on-bad-line perhaps")).code, 2);
+  const auto other = bash(train("lines.jsonl", "--text-field body"));
+  EXPECT_TRUE(has(other.err, "no field 'body' (fields: text); --text-field names another")) << other.err;
   const std::string build = "\"$HADAL\" data build small.toml -q --set run=r --text lines.jsonl ";
   const auto refused = bash(build);
   EXPECT_TRUE(has(refused.err, "line 2") && has(refused.err, "data.on_bad_line = \"skip\"")) << refused.err;
