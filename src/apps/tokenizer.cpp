@@ -88,7 +88,8 @@ void convert_lines(ThreadPool& pool, const Convert& convert) {
   int64_t number = 0;
   std::vector<std::string> lines, results;
   std::vector<std::exception_ptr> errors;
-  for (bool more = true; more && !interrupted();) {
+  bool more = true;
+  while (more && !interrupted()) {
     lines.clear();
     size_t bytes = 0;
     for (std::string line; bytes < (4 << 20) && (more = input.line(line));) {
@@ -110,9 +111,10 @@ void convert_lines(ThreadPool& pool, const Convert& convert) {
       if (errors[i]) std::rethrow_exception(errors[i]);
       print(results[i]);
     }
+    check(std::fflush(stdout) == 0, ErrorKind::io, "cannot write standard output");  // a signal may end the next wait
     number += int64_t(lines.size());
   }
-  check(!interrupted(), ErrorKind::io, "interrupted after line {} of the input", number);
+  check(!more, ErrorKind::io, "interrupted after line {} of the input", number);
 }
 
 // ---- encode, decode ----
