@@ -16,36 +16,7 @@ constexpr int kFilterLog = 21;
 constexpr size_t kFilterBits = size_t(1) << kFilterLog;
 constexpr size_t kLongWord = 96;  // tokens from which the heap is faster than scanning
 
-uint64_t load(const char* at, size_t bytes) {
-  uint64_t value = 0;
-  std::memcpy(&value, at, bytes);
-  return value;
-}
-
-uint64_t mix(uint64_t a, uint64_t b) {
-  const auto product = static_cast<unsigned __int128>(a) * b;
-  return uint64_t(product) ^ uint64_t(product >> 64);
-}
-
 }  // namespace
-
-uint64_t word_hash(std::string_view word) {
-  const char* at = word.data();
-  size_t left = word.size();
-  uint64_t hash = 0x9E3779B97F4A7C15ull ^ left;
-  for (; left > 8; left -= 8, at += 8) hash = mix(hash ^ load(at, 8), 0xD6E8FEB86659FD93ull);
-  uint64_t tail;
-  if (word.size() >= 8) {
-    tail = load(word.data() + word.size() - 8, 8);
-  } else if (left >= 4) {
-    tail = load(at, 4) | load(at + left - 4, 4) << 32;
-  } else if (left > 0) {
-    tail = uint64_t(uint8_t(at[0])) | uint64_t(uint8_t(at[left / 2])) << 8 | uint64_t(uint8_t(at[left - 1])) << 16;
-  } else {
-    tail = 0;
-  }
-  return mix(hash ^ tail, 0xA0761D6478BD642Full);
-}
 
 bool WordCache::find(std::string_view word, uint64_t hash, std::vector<int32_t>& ids) const {
   const Entry& entry = entries_[hash % kEntries];
@@ -98,28 +69,41 @@ bool BpeModel::in_order(size_t n_ids, std::vector<uint32_t>& made) const {
 }
 
 void BpeModel::prepare_walk() {
-  constexpr size_t kMostTokenBytes = 4096;
+  constexpr int32_t kMostTokenBytes = 4096;
   int32_t highest = *std::max_element(byte_ids_.begin(), byte_ids_.end());
   for (const Merge& merge : merges_) highest = std::max({highest, merge.left, merge.right, merge.result});
   std::vector<uint32_t> made;
   if (!in_order(size_t(highest) + 1, made)) return;
   parts_.resize(made.size());
-  std::vector<std::string> bytes(made.size());
-  std::vector<std::pair<std::string, int32_t>> reachable;
+  std::vector<std::string_view> bytes(made.size());  // in `all`
+  std::vector<std::pair<std::string_view, int32_t>> reachable;
+  reachable.reserve(merges_.size() + 256);
   std::vector<char> comes_out(made.size(), 0);
+  for (const int32_t id : byte_ids_) parts_[size_t(id)].size = 1;
+  size_t total = 256;
+  for (size_t i = 0; i < merges_.size(); ++i) {
+    const Merge& merge = merges_[i];
+    const int32_t size = parts_[size_t(merge.left)].size + parts_[size_t(merge.right)].size;
+    if (size > kMostTokenBytes) return parts_.clear();
+    parts_[size_t(merge.result)] = {uint32_t(i + 1), merge.left, merge.right, size};
+    total += size_t(size);
+  }
+  std::string all;
+  all.reserve(total);
   for (int b = 0; b < 256; ++b) {
     const auto id = size_t(byte_ids_[size_t(b)]);
-    bytes[id] = std::string(1, char(b));
-    parts_[id].size = 1;
+    all += char(b);
+    bytes[id] = {all.data() + all.size() - 1, 1};
     comes_out[id] = 1;
     reachable.emplace_back(bytes[id], int32_t(id));
   }
   for (size_t i = 0; i < merges_.size(); ++i) {
     const Merge& merge = merges_[i];
     const auto id = size_t(merge.result);
-    bytes[id] = bytes[size_t(merge.left)] + bytes[size_t(merge.right)];
-    if (bytes[id].size() > kMostTokenBytes) return;
-    parts_[id] = {uint32_t(i + 1), merge.left, merge.right, int32_t(bytes[id].size())};
+    const size_t begin = all.size();
+    all += bytes[size_t(merge.left)];
+    all += bytes[size_t(merge.right)];
+    bytes[id] = {all.data() + begin, all.size() - begin};
     comes_out[id] = comes_out[size_t(merge.left)] && comes_out[size_t(merge.right)] &&
                     compatible(merge.left, merge.right, uint32_t(i));
     if (comes_out[id]) reachable.emplace_back(bytes[id], merge.result);
@@ -216,8 +200,8 @@ void BpeModel::encode(std::string_view word, BpeScratch& scratch, std::vector<in
 void BpeModel::encode_afresh(std::string_view word, BpeScratch& scratch, std::vector<int32_t>& ids) const {
   if (word.empty()) return;
   if (whole_words_ != nullptr) {
-    if (const auto whole = whole_words_->find(word); whole != whole_words_->end()) {
-      ids.push_back(whole->second);
+    if (const int32_t whole = whole_words_->find(word); whole >= 0) {
+      ids.push_back(whole);
       return;
     }
   }

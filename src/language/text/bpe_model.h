@@ -9,9 +9,9 @@
 #include <array>
 #include <cstdint>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
+#include "text/token_index.h"
 #include "text/token_trie.h"
 
 namespace hadal {
@@ -64,7 +64,7 @@ class BpeModel {
   bool walks() const { return !trie_.empty(); }
   const std::vector<Merge>& merges() const { return merges_; }
   // Words that are a token as they stand ("ignore_merges" of tokenizer.json); the map outlives the model.
-  void set_whole_words(const std::unordered_map<std::string_view, int32_t>* words) { whole_words_ = words; }
+  void set_whole_words(const TokenIndex* words) { whole_words_ = words; }
 
  private:
   static constexpr uint32_t kNone = UINT32_MAX;
@@ -91,9 +91,7 @@ class BpeModel {
   std::vector<Token> parts_;       // by id
   std::vector<int32_t> prefixes_;  // by id: the longest token that it begins with
   TokenTrie trie_;
-  const std::unordered_map<std::string_view, int32_t>* whole_words_ = nullptr;
+  const TokenIndex* whole_words_ = nullptr;
 };
-
-uint64_t word_hash(std::string_view word);
 
 }  // namespace hadal

@@ -34,18 +34,19 @@ std::string ByteAlphabet::write(std::string_view bytes) const {
 }
 
 std::optional<std::string> ByteAlphabet::read(std::string_view characters) const {
-  std::string out;
-  out.reserve(characters.size());
+  std::string out(characters.size(), '\0');
+  char* to = out.data();
   const char* at = characters.data();
   const char* end = at + characters.size();
   while (at < end) {
-    const int length = utf8_length(at, end);
+    const int length = uint8_t(*at) < 0x80 ? 1 : utf8_length(at, end);
     if (length == 0) return std::nullopt;
-    const uint32_t c = utf8_decode(at, length);
+    const uint32_t c = length == 1 ? uint8_t(*at) : utf8_decode(at, length);
     if (c >= byte_of.size() || byte_of[c] < 0) return std::nullopt;
-    out += char(byte_of[c]);
+    *to++ = char(byte_of[c]);
     at += length;
   }
+  out.resize(size_t(to - out.data()));
   return out;
 }
 

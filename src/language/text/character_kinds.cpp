@@ -3,6 +3,7 @@
 
 #include <pcre2.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <map>
 #include <memory>
@@ -24,25 +25,30 @@ struct MatchDataDeleter {
   void operator()(pcre2_match_data* data) const { pcre2_match_data_free(data); }
 };
 
-// Sets the kind of all characters of a class, by PCRE2's tables.
-void set_kind(const std::string& every, const char* set, CharacterKind kind, std::vector<CharacterKind>& kinds) {
+// Sets the kinds of all characters, by PCRE2's tables: kinds[i] for those of the i-th class.
+void set_kinds(const std::string& every, const std::vector<std::string>& classes,
+               const std::vector<CharacterKind>& kinds, std::vector<CharacterKind>& of) {
   int error = 0;
   PCRE2_SIZE place = 0;
-  const std::string pattern = std::string("[") + set + "]+";
+  std::string pattern;
+  for (const std::string& set : classes) pattern += (pattern.empty() ? "([" : "|([") + set + "]++)";
   const std::unique_ptr<pcre2_code, CodeDeleter> code(pcre2_compile(
       reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(), PCRE2_UTF | PCRE2_UCP, &error, &place, nullptr));
-  const std::unique_ptr<pcre2_match_data, MatchDataDeleter> data(pcre2_match_data_create(1, nullptr));
+  const std::unique_ptr<pcre2_match_data, MatchDataDeleter> data(
+      pcre2_match_data_create(uint32_t(classes.size() + 1), nullptr));
   check(code && data, ErrorKind::internal, "PCRE2 does not know {}", pattern);
   pcre2_jit_compile(code.get(), PCRE2_JIT_COMPLETE);
   const auto subject = reinterpret_cast<PCRE2_SPTR>(every.data());
-  for (PCRE2_SIZE from = 0;
-       pcre2_match(code.get(), subject, every.size(), from, PCRE2_NO_UTF_CHECK, data.get(), nullptr) > 0;) {
+  for (PCRE2_SIZE from = 0;;) {
+    const int groups = pcre2_match(code.get(), subject, every.size(), from, PCRE2_NO_UTF_CHECK, data.get(), nullptr);
+    if (groups <= 0) return;
     const PCRE2_SIZE* bounds = pcre2_get_ovector_pointer(data.get());
-    for (const char *at = every.data() + bounds[0], *end = every.data() + bounds[1]; at < end;) {
-      const int length = utf8_length(at, end);
-      kinds[utf8_decode(at, length)] = kind;
-      at += length;
-    }
+    const char *first = every.data() + bounds[0], *end = every.data() + bounds[1], *last = end;
+    do --last;
+    while ((uint8_t(*last) & 0xC0) == 0x80);
+    const uint32_t last_character = utf8_decode(last, int(end - last));  // the text holds all characters in order
+    for (uint32_t c = utf8_decode(first, utf8_length(first, end)); c <= last_character; ++c)
+      of[c] = kinds[size_t(groups) - 2];
     from = bounds[1];
   }
 }
@@ -69,15 +75,20 @@ const CharacterKinds& character_kinds() {
                                                          {'P', CharacterKind::punctuation},
                                                          {'S', CharacterKind::punctuation},
                                                          {'N', CharacterKind::number}};
+    std::vector<std::string> classes = {kWhiteSpace};
+    std::vector<CharacterKind> kinds_of = {CharacterKind::blank};
     for (const auto& [letter, kind] : categories) {
-      set_kind(every, (std::string("\\p{") + letter + "}").c_str(), kind, of);
-      for (const UnicodeAddition& more : kUnicodeAdditions) {
-        if (pcre2_unicode_major() >= kUnicodeMajor || more.name[0] != letter || more.name.size() != 2) continue;
-        for (uint32_t c = more.first; c <= more.last; ++c) of[c] = kind;
-      }
+      classes.push_back(std::string("\\p{") + letter + "}");
+      kinds_of.push_back(kind);
     }
-    set_kind(every, kWhiteSpace, CharacterKind::blank, of);
-    set_kind(every, "\r\n", CharacterKind::line_end, of);
+    set_kinds(every, classes, kinds_of, of);
+    of['\r'] = of['\n'] = CharacterKind::line_end;
+    for (const UnicodeAddition& more : kUnicodeAdditions) {
+      const auto* category = std::find_if(std::begin(categories), std::end(categories),
+                                          [&](const auto& known) { return known.first == more.name[0]; });
+      if (pcre2_unicode_major() >= kUnicodeMajor || more.name.size() != 2 || category == std::end(categories)) continue;
+      for (uint32_t c = more.first; c <= more.last; ++c) of[c] = category->second;
+    }
     return CharacterKinds(of);
   }();
   return kinds;
@@ -98,7 +109,7 @@ bool is_word_character(uint32_t code_point) {
   static const std::vector<bool> words = [] {
     const std::string every = every_character();
     std::vector<CharacterKind> of(CharacterKinds::kKnown, CharacterKind::other);
-    set_kind(every, "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\x{200c}\\x{200d}", CharacterKind::letter, of);
+    set_kinds(every, {"\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\x{200c}\\x{200d}"}, {CharacterKind::letter}, of);
     for (const UnicodeAddition& more : kUnicodeAdditions) {
       const bool word = more.name.size() == 2 && (more.name[0] == 'L' || more.name[0] == 'M' || more.name == "Nd");
       for (uint32_t c = more.first; word && c <= more.last; ++c) of[c] = CharacterKind::letter;

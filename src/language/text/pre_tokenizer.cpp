@@ -53,21 +53,24 @@ struct PreTokenizer::Compiled {
     bool jit = false;
   };
   static Split compile(const std::string& expression, bool with_additions);
-  const std::vector<Split>& wide() {
-    std::call_once(wide_made_, [&] {
-      for (const std::string& expression : expressions) wide_.push_back(compile(expression, true));
+  // With PCRE2's own tables, or with the characters too that those lack: slower, so only for text that may hold one.
+  const std::vector<Split>& splits(bool with_additions) {
+    Made& made = made_[with_additions];
+    std::call_once(made.once, [&] {
+      for (const std::string& expression : expressions) made.splits.push_back(compile(expression, with_additions));
     });
-    return wide_;
+    return made.splits;
   }
 
   std::vector<std::string> expressions;
-  std::vector<Split> splits;              // with PCRE2's own tables
   const CharacterKinds* kinds = nullptr;  // if the expressions are the report's: no regular expression is run
 
  private:
-  // With the characters that those tables lack: slower, so made and used only for text that may hold one.
-  std::vector<Split> wide_;
-  std::once_flag wide_made_;
+  struct Made {
+    std::vector<Split> splits;
+    std::once_flag once;
+  };
+  Made made_[2];
 };
 
 struct PreTokenizer::Scratch::State {
@@ -124,9 +127,9 @@ PreTokenizer::Compiled::Split PreTokenizer::Compiled::compile(const std::string&
 }
 
 PreTokenizer::PreTokenizer(std::vector<std::string> splits) : compiled_(std::make_unique<Compiled>()) {
-  for (const std::string& expression : splits) compiled_->splits.push_back(Compiled::compile(expression, false));
   if (splits == default_splits()) compiled_->kinds = &character_kinds();
   compiled_->expressions = std::move(splits);
+  if (compiled_->kinds == nullptr) compiled_->splits(false);  // refuses what is wrong
 }
 PreTokenizer::~PreTokenizer() = default;
 PreTokenizer::PreTokenizer(PreTokenizer&&) noexcept = default;
@@ -204,7 +207,7 @@ void PreTokenizer::run(std::string_view text, Scratch& scratch, Emit emit, void*
     if (compiled_->kinds != nullptr) {
       scan_report_words(run, *compiled_->kinds, emit, context);
     } else if (valid > 0) {
-      cut(may_hold_unicode_addition(run) ? compiled_->wide() : compiled_->splits, 0, walk, run);
+      cut(compiled_->splits(may_hold_unicode_addition(run)), 0, walk, run);
     }
     if (valid < text.size()) emit(context, text.data() + valid, 1);
     text.remove_prefix(std::min(text.size(), valid + 1));

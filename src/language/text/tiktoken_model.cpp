@@ -4,9 +4,9 @@
 #include <array>
 #include <charconv>
 #include <optional>
-#include <unordered_map>
 
 #include "base/error.h"
+#include "text/token_index.h"
 
 namespace hadal {
 namespace {
@@ -67,13 +67,12 @@ std::vector<std::string> read_tokens(std::string_view text) {
   return tokens;
 }
 
-using Ids = std::unordered_map<std::string_view, int32_t>;
-
 // The two parts that merging leaves of a token by the ranks below its own; nothing where it leaves more.
-std::optional<Merge> last_merge(const Ids& ids, std::string_view token, int32_t rank, std::vector<size_t>& ends) {
+std::optional<Merge> last_merge(const TokenIndex& ids, std::string_view token, int32_t rank,
+                                std::vector<size_t>& ends) {
   const auto joined = [&](size_t begin, size_t end) {
-    const auto found = ids.find(token.substr(begin, end - begin));
-    return found == ids.end() || found->second >= rank ? INT32_MAX : found->second;
+    const int32_t found = ids.find(token.substr(begin, end - begin));
+    return found < 0 || found >= rank ? INT32_MAX : found;
   };
   ends.clear();
   for (size_t i = 1; i <= token.size(); ++i) ends.push_back(i);
@@ -90,38 +89,36 @@ std::optional<Merge> last_merge(const Ids& ids, std::string_view token, int32_t 
     if (lowest == INT32_MAX) return std::nullopt;
     ends.erase(ends.begin() + ptrdiff_t(at));
   }
-  return Merge{ids.at(token.substr(0, ends[0])), ids.at(token.substr(ends[0])), rank};
+  return Merge{ids.find(token.substr(0, ends[0])), ids.find(token.substr(ends[0])), rank};
 }
 
 // All pairs of tokens that make this one.
-void add_all_pairs(const Ids& ids, std::string_view token, int32_t rank, std::vector<Merge>& merges) {
+void add_all_pairs(const TokenIndex& ids, std::string_view token, int32_t rank, std::vector<Merge>& merges) {
   for (size_t cut = 1; cut < token.size(); ++cut) {
-    const auto left = ids.find(token.substr(0, cut)), right = ids.find(token.substr(cut));
-    if (left != ids.end() && right != ids.end()) merges.push_back({left->second, right->second, rank});
+    const int32_t left = ids.find(token.substr(0, cut)), right = ids.find(token.substr(cut));
+    if (left >= 0 && right >= 0) merges.push_back({left, right, rank});
   }
 }
 
 // Where merging builds every token out of those of lower rank, as in all vocabularies that training made, each comes
 // about in one way, whatever stands beside it: that is its merge. Otherwise all pairs count, with the token's rank.
 void find_merges(TokenizerFile& file) {
-  Ids ids;
-  ids.reserve(file.tokens.size());
+  TokenIndex ids(file.tokens.size());
   for (size_t id = 0; id < file.tokens.size(); ++id) {
-    const auto [before, fresh] = ids.emplace(file.tokens[id], int32_t(id));
-    check(fresh, ErrorKind::corrupt, "{}: the ranks {} and {} belong to the same token", kFile, before->second, id);
+    check(ids.add(file.tokens[id], int32_t(id)), ErrorKind::corrupt, "{}: the ranks {} and {} belong to the same token",
+          kFile, ids.find(file.tokens[id]), id);
   }
   for (int b = 0; b < 256; ++b) {
     const char byte = char(b);
-    const auto found = ids.find({&byte, 1});
-    check(found != ids.end(), ErrorKind::unsupported, "{}: no token stands for byte 0x{:02x}; all 256 are needed",
-          kFile, b);
-    file.byte_ids[size_t(b)] = found->second;
+    file.byte_ids[size_t(b)] = ids.find({&byte, 1});
+    check(file.byte_ids[size_t(b)] >= 0, ErrorKind::unsupported,
+          "{}: no token stands for byte 0x{:02x}; all 256 are needed", kFile, b);
   }
   std::vector<size_t> ends;
   for (size_t id = 0; id < file.tokens.size() && !file.equal_ranks; ++id) {
     if (file.tokens[id].size() == 1) continue;
     const auto merge = last_merge(ids, file.tokens[id], int32_t(id), ends);
-    if (merge && merge->left < int32_t(id) && merge->right < int32_t(id)) {
+    if (merge && merge->left >= 0 && merge->right >= 0 && std::max(merge->left, merge->right) < int32_t(id)) {
       file.merges.push_back(*merge);
     } else {
       file.equal_ranks = true;

@@ -18,10 +18,47 @@ uint32_t triple_of(const char* text) {
   return uint32_t(a & 15) << 12 | uint32_t(b & 63) << 6 | (c & 63);
 }
 
+// The first bytes as a number of the same order; zeros behind a shorter text.
+uint64_t first_eight(std::string_view text) {
+  uint64_t number = 0;
+  for (size_t i = 0; i < 8; ++i) number = number << 8 | (i < text.size() ? uint8_t(text[i]) : 0);
+  return number;
+}
+
+// A token, with its first bytes beside it: what most comparisons need.
+struct Sorted {
+  uint64_t first = 0;
+  std::string_view text;
+  int32_t id = 0;
+
+  uint8_t byte(size_t at) const { return at < 8 ? uint8_t(first >> (56 - 8 * at)) : uint8_t(text[at]); }
+};
+
+// By their first bytes, digit after digit of 16 bits, the last one first; what then is equal is compared whole.
+void sort_all(std::vector<Sorted>& tokens) {
+  std::vector<Sorted> other(tokens.size());
+  for (int shift = 0; shift < 64; shift += 16) {
+    std::vector<uint32_t> place(65537, 0);
+    for (const Sorted& token : tokens) ++place[(token.first >> shift & 0xFFFF) + 1];
+    for (size_t i = 1; i < place.size(); ++i) place[i] += place[i - 1];
+    for (const Sorted& token : tokens) other[place[token.first >> shift & 0xFFFF]++] = token;
+    tokens.swap(other);
+  }
+  for (auto begin = tokens.begin(); begin != tokens.end();) {
+    const auto end =
+        std::find_if(begin, tokens.end(), [&](const Sorted& token) { return token.first != begin->first; });
+    if (end - begin > 1) std::sort(begin, end, [](const Sorted& a, const Sorted& b) { return a.text < b.text; });
+    begin = end;
+  }
+}
+
 }  // namespace
 
-TokenTrie::TokenTrie(std::vector<std::pair<std::string, int32_t>> tokens, std::vector<int32_t>& prefixes) {
-  std::sort(tokens.begin(), tokens.end());
+TokenTrie::TokenTrie(std::vector<std::pair<std::string_view, int32_t>> texts, std::vector<int32_t>& prefixes) {
+  std::vector<Sorted> tokens;
+  tokens.reserve(texts.size());
+  for (const auto& [text, id] : texts) tokens.push_back({first_eight(text), text, id});
+  sort_all(tokens);
   struct Range {  // of sorted tokens that share the node's bytes; prefix: the longest token on the way to it
     size_t begin, end, depth;
     int32_t prefix;
@@ -31,20 +68,20 @@ TokenTrie::TokenTrie(std::vector<std::pair<std::string, int32_t>> tokens, std::v
   bytes_.push_back(0);
   for (size_t node = 0; node < nodes_.size(); ++node) {
     auto [at, end, depth, prefix] = ranges[node];
-    if (tokens[at].first.size() == depth) {
-      prefixes[size_t(tokens[at].second)] = prefix;
-      prefix = tokens[at].second;
+    if (tokens[at].text.size() == depth) {
+      prefixes[size_t(tokens[at].id)] = prefix;
+      prefix = tokens[at].id;
       ++at;
     }
     nodes_[node].longest = prefix;
     nodes_[node].first_child = uint32_t(nodes_.size());
     while (at < end) {
-      const char byte = tokens[at].first[depth];
+      const uint8_t byte = tokens[at].byte(depth);
       const size_t begin = at;
-      while (at < end && tokens[at].first[depth] == byte) ++at;
+      while (at < end && tokens[at].byte(depth) == byte) ++at;
       ranges.push_back({begin, at, depth + 1, prefix});
       nodes_.emplace_back();
-      bytes_.push_back(uint8_t(byte));
+      bytes_.push_back(byte);
     }
     nodes_[node].n_children = uint16_t(nodes_.size() - nodes_[node].first_child);
     if (nodes_[node].n_children <= Node::kInside) {

@@ -2,7 +2,6 @@
 // with. The first two or three bytes are looked up at once.
 #pragma once
 #include <cstdint>
-#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -12,9 +11,9 @@ namespace hadal {
 class TokenTrie {
  public:
   TokenTrie() = default;
-  // bytes and ids of distinct tokens; every single byte is among them. prefixes[id] becomes the longest token that id's
-  // bytes begin with, itself excepted; -1 if there is none.
-  TokenTrie(std::vector<std::pair<std::string, int32_t>> tokens, std::vector<int32_t>& prefixes);
+  // Bytes (needed in this call only) and ids of distinct tokens; every single byte is among them. prefixes[id] becomes
+  // the longest token that id's bytes begin with, itself excepted; -1 if there is none.
+  TokenTrie(std::vector<std::pair<std::string_view, int32_t>> tokens, std::vector<int32_t>& prefixes);
 
   bool empty() const { return nodes_.empty(); }
   int32_t longest(std::string_view text) const;  // of text that is not empty

@@ -33,9 +33,9 @@ TokenizerCore::TokenizerCore(TokenizerFiles from)
           "tokenizer.json: added token '{}' stands there twice", token.content);
     finders[token.normalized].add(token.content, token.id);
   }
-  plain.reserve(file.tokens.size());
+  plain = TokenIndex(file.tokens.size());
   for (size_t id = 0; id < file.tokens.size(); ++id) {
-    if (!(flags[id] & kSpecial) && file.in_vocabulary[id]) plain.emplace(file.tokens[id], int32_t(id));
+    if (!(flags[id] & kSpecial) && file.in_vocabulary[id]) plain.add(file.tokens[id], int32_t(id));
   }
   if (file.ignore_merges) model.set_whole_words(&plain);
   auto named = [&](const char* key, std::string_view otherwise) {
@@ -137,7 +137,7 @@ void TokenizerCore::encode_marked(std::string_view text, std::span<const TextRan
 
 std::optional<int32_t> TokenizerCore::find(std::string_view name) const {
   if (const auto found = added.find(name); found != added.end()) return found->second;
-  if (const auto found = plain.find(name); found != plain.end()) return found->second;
+  if (const int32_t id = plain.find(name); id >= 0) return id;
   return std::nullopt;
 }
 

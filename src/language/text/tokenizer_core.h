@@ -35,9 +35,10 @@ struct TokenizerCore {
   TokenizerFile file;
   PreTokenizer pre_tokenizer;
   BpeModel model;
-  std::unordered_map<std::string_view, int32_t> plain, added;  // ids by bytes; added tokens apart
-  std::vector<uint8_t> flags;                                  // by id
-  AddedTokenFinder finders[2];  // by AddedToken::normalized: those with false are found first
+  TokenIndex plain;                                     // ids of the model's tokens by bytes...
+  std::unordered_map<std::string_view, int32_t> added;  // ...and of added ones
+  std::vector<uint8_t> flags;                           // by id
+  AddedTokenFinder finders[2];                          // by AddedToken::normalized: those with false are found first
   std::optional<int32_t> bos, eos, pad;
   bool adds_bos = false, adds_eos = false;
   CutPlaces cut_places = CutPlaces::none, cut_places_parsed = CutPlaces::none;

@@ -8,13 +8,13 @@
 #include "base/json.h"
 #include "text/byte_alphabet.h"
 #include "text/pre_tokenizer.h"
+#include "text/token_index.h"
+#include "text/tokenizer_lists.h"
 
 namespace hadal {
 namespace {
 
 using Json = nlohmann::json;
-using Ids = std::unordered_map<std::string, int32_t>;  // by spelling in the file
-
 bool absent(const Json& object, const char* key) { return !object.contains(key) || object[key].is_null(); }
 
 bool flag(const Json& object, const char* key, bool otherwise) {
@@ -138,10 +138,32 @@ void set_token(TokenizerFile& file, std::vector<char>& taken, int32_t id, std::s
   file.tokens[id] = std::move(bytes);
 }
 
-// Fills tokens and byte_ids; gives the ids by the spelling that merges use.
-Ids read_vocabulary(const Json& model, TokenizerFile& file) {
+// The two long lists out of a tree, for files that read_tokenizer_lists() leaves to it. The texts stay in the tree.
+void take_lists(const Json& model, TokenizerLists& lists) {
   check(model.contains("vocab") && model["vocab"].is_object(), ErrorKind::corrupt,
         "tokenizer.json: model.vocab is missing");
+  check(model.contains("merges") && model["merges"].is_array(), ErrorKind::corrupt,
+        "tokenizer.json: model.merges is missing");
+  for (auto it = model["vocab"].begin(); it != model["vocab"].end(); ++it)
+    lists.vocabulary.emplace_back(it.key(), id_of(it.value(), it.key()));
+  for (const Json& entry : model["merges"]) {
+    const size_t number = lists.merges.size();
+    if (entry.is_string()) {
+      const std::string_view text = entry.get_ref<const std::string&>();
+      const size_t gap = text.find(' ');
+      check(gap != std::string::npos && text.find(' ', gap + 1) == std::string::npos, ErrorKind::corrupt,
+            "tokenizer.json: merge {} is '{}', not two tokens with a space between", number, text);
+      lists.merges.emplace_back(text.substr(0, gap), text.substr(gap + 1));
+    } else {
+      const bool pair = entry.is_array() && entry.size() == 2 && entry[0].is_string() && entry[1].is_string();
+      check(pair, ErrorKind::corrupt, "tokenizer.json: merge {} is {}, not two tokens", number, json_text(entry));
+      lists.merges.emplace_back(entry[0].get_ref<const std::string&>(), entry[1].get_ref<const std::string&>());
+    }
+  }
+}
+
+// Fills tokens and byte_ids; gives the ids by the spelling that merges use.
+TokenIndex read_vocabulary(const TokenizerLists& lists, TokenizerFile& file) {
   std::vector<char> taken;
   std::unordered_map<int32_t, const AddedToken*> added;
   for (const AddedToken& token : file.added) {
@@ -149,21 +171,21 @@ Ids read_vocabulary(const Json& model, TokenizerFile& file) {
           token.id);
     set_token(file, taken, token.id, token.content, false);
   }
-  Ids ids;
+  TokenIndex ids(lists.vocabulary.size());
   std::vector<char>& in_vocabulary = file.in_vocabulary;
   file.byte_ids.fill(-1);
-  for (const auto& [spelling, value] : model["vocab"].items()) {
-    const int32_t id = id_of(value, spelling);
-    ids.emplace(spelling, id);
+  for (const auto& [spelling, id] : lists.vocabulary) {
+    check(ids.add(spelling, id), ErrorKind::corrupt, "tokenizer.json: token '{}' stands twice in model.vocab",
+          spelling);
     if (size_t(id) >= in_vocabulary.size()) in_vocabulary.resize(size_t(id) + 1, 0);
     in_vocabulary[size_t(id)] = 1;
     if (const auto found = added.find(id); found != added.end() && found->second->content == spelling) continue;
     check(!spelling.empty(), ErrorKind::corrupt, "tokenizer.json: token {} is empty", id);
-    const auto bytes = byte_alphabet().read(spelling);
+    auto bytes = byte_alphabet().read(spelling);
     check(bytes.has_value(), ErrorKind::unsupported,
           "tokenizer.json: token '{}' ({}) is not spelt in the byte alphabet", spelling, id);
-    set_token(file, taken, id, *bytes, true);
     if (bytes->size() == 1) file.byte_ids[uint8_t((*bytes)[0])] = id;
+    set_token(file, taken, id, std::move(*bytes), true);
   }
   in_vocabulary.resize(file.tokens.size(), 0);
   const auto gap = std::find(taken.begin(), taken.end(), 0);
@@ -176,36 +198,24 @@ Ids read_vocabulary(const Json& model, TokenizerFile& file) {
   return ids;
 }
 
-void read_merges(const Json& model, const Ids& ids, TokenizerFile& file) {
-  check(model.contains("merges") && model["merges"].is_array(), ErrorKind::corrupt,
-        "tokenizer.json: model.merges is missing");
+void read_merges(const TokenizerLists& lists, const TokenIndex& ids, TokenizerFile& file) {
   std::vector<char> special(file.tokens.size(), 0);
   for (const AddedToken& token : file.added) special[token.id] = token.special;
-  for (const Json& entry : model["merges"]) {
-    const size_t number = file.merges.size();
-    std::string left, right;
-    if (entry.is_string()) {
-      const std::string text = entry;
-      const size_t gap = text.find(' ');
-      check(gap != std::string::npos && text.find(' ', gap + 1) == std::string::npos, ErrorKind::corrupt,
-            "tokenizer.json: merge {} is '{}', not two tokens with a space between", number, text);
-      left = text.substr(0, gap);
-      right = text.substr(gap + 1);
-    } else {
-      const bool pair = entry.is_array() && entry.size() == 2 && entry[0].is_string() && entry[1].is_string();
-      check(pair, ErrorKind::corrupt, "tokenizer.json: merge {} is {}, not two tokens", number, json_text(entry));
-      left = entry[0];
-      right = entry[1];
-    }
-    auto find = [&](const std::string& token) {
-      const auto found = ids.find(token);
-      check(found != ids.end(), ErrorKind::corrupt,
-            "tokenizer.json: merge {} ('{}' with '{}') needs token '{}', which is absent", number, left, right, token);
-      return found->second;
-    };
-    const Merge merge{find(left), find(right), find(left + right)};
+  file.merges.reserve(lists.merges.size());
+  std::string both;
+  for (const auto& [left, right] : lists.merges) {
+    both.assign(left);
+    both += right;
+    const Merge merge{ids.find(left), ids.find(right), ids.find(both)};
+    const bool known = merge.left >= 0 && merge.right >= 0 && merge.result >= 0;
+    check(known, ErrorKind::corrupt, "tokenizer.json: merge {} ('{}' with '{}') needs token '{}', which is absent",
+          file.merges.size(), left, right,
+          merge.left < 0    ? left
+          : merge.right < 0 ? right
+                            : both);
     check(!special[merge.result], ErrorKind::corrupt,
-          "tokenizer.json: merge {} makes the special token '{}' out of plain text", number, file.tokens[merge.result]);
+          "tokenizer.json: merge {} makes the special token '{}' out of plain text", file.merges.size(),
+          file.tokens[merge.result]);
     file.merges.push_back(merge);
   }
 }
@@ -272,7 +282,8 @@ Json byte_level_json(bool add_prefix_space, bool use_regex) {
 }  // namespace
 
 TokenizerFile read_tokenizer_json(const std::string& text) {
-  const Json json = parse_json(text, "tokenizer.json", {.object = true});
+  auto lists = read_tokenizer_lists(text, int32_t(BpeModel::kMostTokens));
+  const Json json = parse_json(lists ? lists->rest : text, "tokenizer.json", {.object = true});
   check(json.contains("model") && json["model"].is_object(), ErrorKind::corrupt,
         "tokenizer.json: \"model\" is missing");
   const Json& model = json["model"];
@@ -280,8 +291,8 @@ TokenizerFile read_tokenizer_json(const std::string& text) {
     refuse_other_kinds(json, model);
     TokenizerFile file;
     read_added(json, file);
-    const Ids ids = read_vocabulary(model, file);
-    read_merges(model, ids, file);
+    if (!lists) take_lists(model, lists.emplace());
+    read_merges(*lists, read_vocabulary(*lists, file), file);
     add_split(json["pre_tokenizer"], file.splits);
     if (!absent(json, "post_processor")) read_post_processor(json["post_processor"], file);
     file.ignore_merges = flag(model, "ignore_merges", false);

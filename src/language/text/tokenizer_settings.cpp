@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "text/bpe_model.h"
 #include "text/byte_alphabet.h"
+#include "text/token_index.h"
 
 namespace hadal {
 namespace {
@@ -178,11 +179,9 @@ class Names {
 };
 
 // The id of the vocabulary's token that is spelt so, or -1.
-int32_t spelt_so(const std::unordered_map<std::string_view, int32_t>& plain, const std::string& spelling) {
+int32_t spelt_so(const TokenIndex& plain, const std::string& spelling) {
   const auto bytes = byte_alphabet().read(spelling);
-  if (!bytes) return -1;
-  const auto found = plain.find(*bytes);
-  return found == plain.end() ? -1 : found->second;
+  return bytes ? plain.find(*bytes) : -1;
 }
 
 }  // namespace
@@ -238,7 +237,7 @@ void apply_settings(const TokenizerSettings& settings, TokenizerFile& file) {
   }
   for (const AddedToken& token : settings.extra) want(token);
 
-  std::unordered_map<std::string_view, int32_t> plain;
+  TokenIndex plain;
   file.tokens.reserve(file.tokens.size() + wanted.size());  // they stay where they are, and `plain` points at them
   for (size_t i = 0; i < wanted.size(); ++i) {
     AddedToken token = wanted[i];
@@ -249,8 +248,10 @@ void apply_settings(const TokenizerSettings& settings, TokenizerFile& file) {
       file.added[again->second] = token;
       continue;
     }
-    if (plain.empty())
-      for (size_t id = 0; id < file.tokens.size(); ++id) plain.emplace(file.tokens[id], int32_t(id));
+    if (plain.size() == 0) {
+      plain = TokenIndex(file.tokens.size());
+      for (size_t id = 0; id < file.tokens.size(); ++id) plain.add(file.tokens[id], int32_t(id));
+    }
     const int32_t spelt = spelt_so(plain, token.content);
     const int32_t id = spelt >= 0 ? spelt : int32_t(file.tokens.size());
     check(i >= with_id || spelt >= 0 || token.id == id, ErrorKind::corrupt,
