@@ -2,13 +2,15 @@
 
 chat_template_packages.py OUT_JSONL [FOLDER...]: every *.jinja of the folders (without: of the packages of
 tests/data_packages.txt that ship templates) over every chat of chats(). One template a line: {"name", "source",
-"special", "clock", "cases": [{"name", "inputs", "text" (null: an error), "raised" (what raise_exception said)}]}.
+"special", "clock", "cases": [{"name", "inputs", "text" (null: an error), "raised" (what raise_exception said)}]};
+for the last cases see further_cases.
 """
 import json
 import pathlib
 import sys
 
 import jinja2
+from transformers.utils.chat_template_utils import _alias_reasoning_fields
 
 from chat_templates import CLOCK, SPECIAL, calls, compiled, conversations, tools
 
@@ -39,6 +41,7 @@ def chats():
         "reasoning_and_calls": [m("user", "q"), m("assistant", "", reasoning_content="why", tool_calls=calls(False)),
                                 m("tool", "1", tool_call_id="call_0"), m("tool", "2", tool_call_id="call_1"),
                                 m("assistant", "done", reasoning_content="then"), m("user", "?")],
+        "reasoning_field": [m("user", "q"), m("assistant", "a", reasoning="why"), m("user", "r")],
         "unclosed_thought": [m("user", "q"), m("assistant", "<think>\nno end"), m("user", "</think>")],
         "several_tools": several + [m("assistant", "It rains."), m("user", "thanks")],
         "odd_arguments": [m("user", "x"), m("assistant", "", tool_calls=[
@@ -67,6 +70,25 @@ def variants():
     yield {"enable_thinking": True, "builtin_tools": ["python", "browser"], "date_string": "1 Jan"}, tools(), None, True
 
 
+def joined(messages):
+    """The messages with their lists of texts as one text each."""
+    return [{**one, "content": "".join(part["text"] for part in one["content"])}
+            if isinstance(one.get("content"), list) else one for one in messages]
+
+
+def further_cases(template, chat):
+    """Reasoning under any of its names, as transformers fills them in; contents in parts, which Hadal may join."""
+    for key in ("reasoning", "thinking_field", "reasoning_field", "reasoning_and_calls"):
+        inputs = {"messages": chat[key], "tools": None, "documents": None, "add_generation_prompt": True}
+        text, raised = rendered(template, {**TOKENS, **inputs, "messages": _alias_reasoning_fields(chat[key])})
+        yield {"name": f"{key} / filled in", "inputs": inputs, "reasoning_names": True, "text": text, "raised": raised}
+    for key in ("parts", "parts_everywhere"):
+        inputs = {"messages": chat[key], "tools": None, "documents": None, "add_generation_prompt": True}
+        either = [rendered(template, {**TOKENS, **inputs, "messages": messages})[0]
+                  for messages in (chat[key], joined(chat[key]))]
+        yield {"name": f"{key} / either way", "inputs": inputs, "text_parts": True, "either": either}
+
+
 def rendered(template, variables):
     """The text, and what raise_exception said: one of them or neither."""
     try:
@@ -91,6 +113,7 @@ def main(out, *folders):
                     text, raised = rendered(template, {**TOKENS, **variables, **inputs})
                     cases.append({"name": f"{key} / {number}", "inputs": {**inputs, "variables": variables},
                                   "text": text, "raised": raised})
+            cases += further_cases(template, chats())
             file.write(json.dumps({"name": f"{path.parent.name}/{path.name}", "source": source, "special": TOKENS,
                                    "clock": CLOCK, "cases": cases}) + "\n")
 

@@ -1,15 +1,15 @@
 #include "jinja/chat_template.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "base/error.h"
+#include "jinja/chat_messages.h"
 #include "jinja/interpreter.h"
 #include "jinja/parser.h"
 
 namespace hadal {
 
-using jinja::DictData;
-using jinja::ListData;
 using jinja::MarkedText;
 using jinja::Value;
 
@@ -55,33 +55,6 @@ void add_object(std::string_view json, const std::string& what, Variables& varia
   for (const auto& [name, value] : object.dict()->items) variables.emplace_back(name.text()->bytes(), value);
 }
 
-bool is_word(const std::string& text) {
-  return !text.empty() && text.size() <= 64 && std::all_of(text.begin(), text.end(), [](char c) {
-    return c == '_' || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-  });
-}
-
-// The messages as the template sees them: plain roles are the template's words, null fields may go.
-Value chat_messages(const std::string& json, bool drop_null_fields) {
-  const Value messages = jinja::value_from_json(json, "the list of messages");
-  check(messages.list() != nullptr, ErrorKind::invalid, "the messages are a {}, not a list of objects",
-        messages.type_name());
-  auto out = std::make_shared<ListData>();
-  for (const Value& message : messages.list()->items) {
-    check(message.dict() != nullptr, ErrorKind::invalid, "message {} is a {}, not an object with role and content",
-          out->items.size() + 1, message.type_name());
-    auto copy = std::make_shared<DictData>();
-    for (const auto& [key, value] : message.dict()->items) {
-      if (drop_null_fields && value.is_none()) continue;
-      const bool role = key.text()->bytes() == "role" && value.text() != nullptr && is_word(value.text()->bytes());
-      copy->set(std::get<jinja::TextPtr>(key.v), role ? jinja::author_text(value.text()->bytes()) : value);
-    }
-    out->depth = std::max(out->depth, copy->depth + 1);
-    out->items.emplace_back(jinja::DictPtr(std::move(copy)));
-  }
-  return Value(jinja::ListPtr(std::move(out)));
-}
-
 Value optional_list(const std::string& json, const std::string& what) {
   if (json.empty()) return Value(jinja::None{});
   Value list = jinja::value_from_json(json, what);
@@ -108,11 +81,28 @@ std::vector<ChatFragment> run(const jinja::Block& block, const ChatLimits& limit
 std::vector<ChatFragment> ChatTemplate::render(const ChatInputs& inputs) const {
   Variables variables = special_variables(state_->special_tokens);
   if (!inputs.variables.empty()) add_object(inputs.variables, "the variables of the chat template", variables);
-  variables.emplace_back("messages", chat_messages(inputs.messages, inputs.drop_null_fields));
+  const size_t messages = variables.size();
+  const jinja::ChatMessages chat(inputs);
+  variables.emplace_back("messages", chat.as_given());
   variables.emplace_back("tools", optional_list(inputs.tools, "the tools"));
   variables.emplace_back("documents", optional_list(inputs.documents, "the documents"));
   variables.emplace_back("add_generation_prompt", Value(inputs.add_generation_prompt));
-  return run(state_->block, state_->limits, inputs.clock, std::move(variables));
+  const auto rendered = [&] { return run(state_->block, state_->limits, inputs.clock, variables); };
+  if (!chat.has_text_parts()) return rendered();
+  std::optional<std::vector<ChatFragment>> whole;  // whether the template takes lists shows when it is given one
+  try {
+    whole = rendered();
+    if (chat.missing_texts(chat_text(*whole)) == 0) return *whole;
+  } catch (const Error&) {
+  }
+  variables[messages].second = chat.with_joined_parts();
+  try {
+    auto joined = rendered();
+    if (!whole || chat.missing_texts(chat_text(joined)) < chat.missing_texts(chat_text(*whole))) return joined;
+  } catch (const Error&) {
+    if (!whole) throw;
+  }
+  return *whole;
 }
 
 std::vector<ChatFragment> ChatTemplate::render_variables(std::string_view json, int64_t clock) const {

@@ -28,25 +28,10 @@
 #include <string_view>
 #include <vector>
 
+#include "jinja/chat_inputs.h"
 #include "jinja/limits.h"
 
 namespace hadal {
-
-struct ChatFragment {
-  std::string text;
-  bool from_template = false;
-};
-
-// What a template is given. JSON texts; an empty one counts as absent.
-struct ChatInputs {
-  std::string messages;          // a list of objects: role, content, tool_calls, ...
-  std::string tools, documents;  // lists of objects; the template sees none where absent
-  std::string variables;         // an object of further variables, e.g. {"enable_thinking": false}
-  bool add_generation_prompt = false;
-  bool drop_null_fields =
-      false;          // leave out fields of messages that are null, as apply_chat_template does since transformers 5
-  int64_t clock = 0;  // what strftime_now shows: seconds since 1970 of the user's own calendar
-};
 
 class ChatTemplate {
  public:

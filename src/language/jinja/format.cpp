@@ -136,6 +136,9 @@ MarkedText Interpreter::to_text(const Value& value) {
     charge(value.text()->size());
     return *value.text();
   }
+  const bool parts =
+      (value.list() != nullptr && value.list()->is_parts) || (value.dict() != nullptr && value.dict()->is_part);
+  if (parts) error("the content of a message is a list of parts, not a text");
   MarkedText out;
   repr(value, out);
   check_size(out);

@@ -32,6 +32,7 @@ enum class ListKind : uint8_t { list, tuple, generator, keys, values, items, ran
 struct ListData {
   std::vector<Value> items;
   ListKind kind = ListKind::list;
+  bool is_parts = false;  // the content of a message in parts: not to be printed as a whole
   bool is_group = false;  // what groupby gives: a tuple whose items are named grouper and list
   int depth = 1;
   mutable size_t used = 0;  // generator: how many items were taken
@@ -41,6 +42,7 @@ struct DictData {
   std::vector<std::pair<Value, Value>> items;  // in order of insertion
   std::unordered_map<std::string_view, size_t> by_text;
   int depth = 1;
+  bool is_part = false;  // of the content of a message: not to be printed as a whole
 
   const Value* find(std::string_view key) const;  // a text key
   void set(std::shared_ptr<const MarkedText> key, Value value);

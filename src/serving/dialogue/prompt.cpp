@@ -89,6 +89,7 @@ ChatTemplate template_for(const std::string& directory, const TemplateChoice& ch
 std::vector<ChatFragment> rendered_chat(const std::string& directory, ChatInputs inputs, const std::string& wanted) {
   const ChatTemplate chat = template_for(directory, {.name = wanted, .tools = !inputs.tools.empty()});
   inputs.add_generation_prompt = true;  // null fields stay: the released template asks whether content is none
+  inputs.text_parts = inputs.reasoning_names = true;
   inputs.clock = local_clock();
   return chat.render(inputs);
 }

@@ -34,6 +34,50 @@ TEST(Prompt, AChatWithToolsIsWrittenByTheTemplateForTools) {
   EXPECT_TRUE(has(error_of([&] { text("", "other"); }), "'default', 'tool_use', 'rag'"));
 }
 
+TEST(Prompt, ContentInPartsIsGivenAsItIsWhereTheTemplateTakesListsAndJoinedElsewhere) {
+  const TempDir directory;
+  const auto text = [&](const std::string& source, const std::string& content) {
+    atomic_write(directory / "chat_template.jinja", source);
+    const std::string request = R"([{"role": "user", "content": )" + content + "}]";
+    return chat_text(rendered_chat(directory.path(), chat_from_json(request, "here")));
+  };
+  const std::string two = R"([{"type": "text", "text": "one "}, {"type": "text", "text": "two"}])";
+  EXPECT_EQ(text("<{{ messages[0].content }}>", two), "<one two>");               // would print a list
+  EXPECT_EQ(text("{{ '<' + messages[0]['content'] + '>' }}", two), "<one two>");  // would fail
+  EXPECT_EQ(text("<{{ messages[0].content | trim }}>", two), "<one two>");
+  EXPECT_EQ(text("{% if messages[0].content is string %}{{ messages[0].content }}{% endif %}", two),
+            "one two");                                                                      // loses it
+  EXPECT_EQ(text("{% for p in messages[0].content %}{{ p }}{% endfor %}", two), "one two");  // would print a part
+  EXPECT_EQ(text("{% for p in messages[0].content %}[{{ p.text }}]{% endfor %}", two), "[one ][two]");
+  EXPECT_EQ(text("<{{ messages[0].content }}>", R"(["one", {"text": "two"}])"), "<onetwo>");
+  EXPECT_EQ(text("<{{ messages[0].content }}>", "[]"), "<>");
+  EXPECT_EQ(text("<{{ messages[0].content }}>", "\"plain\""), "<plain>");
+  for (const char* const part : {R"({"type": "image_url", "image_url": {"url": "x"}})", "5", R"({"type": "text"})"}) {
+    ErrorKind kind = ErrorKind::internal;
+    const std::string said = error_of(
+        [&] { text("{{ messages }}", std::string(R"([{"type": "text", "text": "a"}, )") + part + "]"); }, &kind);
+    EXPECT_TRUE(has(said, "message 1: part 2")) << said;
+    EXPECT_EQ(int(kind), int(ErrorKind::invalid));
+  }
+  EXPECT_TRUE(has(error_of([&] { text("{{ raise_exception('never') }}", two); }), "never"));
+}
+
+TEST(Prompt, ReasoningReachesTheTemplateUnderTheNamesThatTemplatesRead) {
+  const TempDir directory;
+  atomic_write(directory / "chat_template.jinja",
+               "{{ messages[0].reasoning_content }}|{{ messages[0].thinking }}|{{ messages[0].reasoning }}");
+  const auto text = [&](const std::string& fields) {
+    const std::string request = R"([{"role": "assistant", "content": "x")" + fields + "}]";
+    return chat_text(rendered_chat(directory.path(), chat_from_json(request, "here")));
+  };
+  EXPECT_EQ(text(R"(, "reasoning": "why")"), "why|why|why");
+  EXPECT_EQ(text(R"(, "thinking": "why")"), "why|why|");
+  EXPECT_EQ(text(R"(, "reasoning_content": "why")"), "why|why|");
+  EXPECT_EQ(text(R"(, "thinking": "a", "reasoning": "b")"), "a|a|b");
+  EXPECT_EQ(text(R"(, "reasoning_content": null, "reasoning": "b")"), "b|b|b");
+  EXPECT_EQ(text(""), "||");
+}
+
 TEST(Prompt, ATemplateMayComeInAFile) {
   const TempDir directory;
   EXPECT_TRUE(has(error_of([&] { rendered_chat(directory.path(), chat_of("hi")); }), "no chat template"));
