@@ -18,7 +18,7 @@ struct Options {
   std::string model;
   std::optional<Precision> precision;
   std::shared_ptr<PromptOptions> prompt = std::make_shared<PromptOptions>();
-  bool json = false, ema = false;
+  bool json = false, ema = false, show_prompt = false;
   std::shared_ptr<DrawOptions> draw = std::make_shared<DrawOptions>();
   CommonOptions common;
 };
@@ -59,8 +59,21 @@ int64_t new_tokens(const DrawOptions& o, const Transformer& model, int64_t promp
   return std::min(o.max_tokens, room);
 }
 
+// The prompt as the model gets it: control tokens spelt out, and its ids.
+int show_prompt(const Options& o, const TextModel& loaded, const std::vector<int32_t>& prompt) {
+  const std::string text = loaded.tokenizer ? loaded.tokenizer->decode(prompt) : "";
+  if (o.json) {
+    nlohmann::ordered_json json = {{"prompt", text}, {"tokens", prompt}};
+    fmt::print("{}\n", json_text(json, {.lossy = true}));
+  } else {
+    fmt::print("{}\n\n{} tokens: {}\n", text, prompt.size(), fmt::join(prompt, ","));
+  }
+  return kExitFine;
+}
+
 int run_generation(Options o) {
   DrawOptions& draw = *o.draw;
+  follow_request(draw, read_prompt(*o.prompt), o.common.quiet);
   validate(draw.sampling);
   auto exec = o.common.exec();
   LoadOptions load;
@@ -69,6 +82,7 @@ int run_generation(Options o) {
   auto loaded = load_text_model(o.model, load, exec.exec);
   print_notes(loaded.model.source.notices(), o.common.quiet);
   const auto prompt = prompt_ids(*o.prompt, loaded, o.common.quiet);
+  if (o.show_prompt) return show_prompt(o, loaded, prompt);
   complete_draw_options(draw, loaded, prompt, o.common.quiet);
   draw.max_tokens = new_tokens(draw, *loaded.model.transformer, int64_t(prompt.size()));
   check(loaded.tokenizer || draw.stop_strings.empty(), ErrorKind::invalid, "--stop needs a tokenizer; {} has none",
@@ -100,6 +114,8 @@ void add_generate(Verb root, Cli& cli) {
   verb.add_flag(
       "--json", o->json,
       "print {\"tokens\": [...], \"text\": ..., \"stopped\": ..., \"seed\": ...} at the end instead of streaming");
+  verb.add_flag("--show-prompt", o->show_prompt,
+                "print the prompt as the model gets it, control tokens and all, and its token ids; then stop");
   add_threads_option(verb, o->common);
   add_quiet_option(verb, o->common);
   add_isa_option(verb, o->common);

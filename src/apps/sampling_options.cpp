@@ -91,11 +91,12 @@ std::function<void()> add_draw_options(Verb verb, const std::shared_ptr<DrawOpti
   const Option repetition = verb.add_option("--repetition-penalty", s.repetition_penalty,
                                             "makes tokens of prompt and text less likely; 1 = off")
                                 .show_default();
-  verb.add_option("--presence-penalty", s.presence_penalty,
-                  "taken from the logit of a token that the text has; 0 = off")
-      .show_default();
-  verb.add_option("--frequency-penalty", s.frequency_penalty, "the same for every time that the text has it; 0 = off")
-      .show_default();
+  const Option presence = verb.add_option("--presence-penalty", s.presence_penalty,
+                                          "taken from the logit of a token that the text has; 0 = off")
+                              .show_default();
+  const Option frequency = verb.add_option("--frequency-penalty", s.frequency_penalty,
+                                           "the same for every time that the text has it; 0 = off")
+                               .show_default();
   const Option stop = verb.add_texts("--stop", o->stop_strings, "end the text before this string (repeatable)");
   const Option seed =
       verb.add_option("--seed", s.seed, "the same seed writes the same text; drawn from the prompt if not given")
@@ -104,7 +105,27 @@ std::function<void()> add_draw_options(Verb verb, const std::shared_ptr<DrawOpti
     o->given_max_tokens = limit.given(), o->given_temperature = temperature.given(), o->given_top_k = top_k.given();
     o->given_top_p = top_p.given(), o->given_min_p = min_p.given(), o->given_stop = stop.given();
     o->given_repetition_penalty = repetition.given(), o->given_seed = seed.given();
+    o->given_presence_penalty = presence.given(), o->given_frequency_penalty = frequency.given();
   };
+}
+
+void follow_request(DrawOptions& o, const RequestSettings& request, bool quiet) {
+  const auto take = [](bool& given, auto& value, const auto& requested) {
+    if (given || !requested) return;
+    value = *requested;
+    given = true;
+  };
+  SamplingOptions& s = o.sampling;
+  take(o.given_temperature, s.temperature, request.temperature), take(o.given_top_p, s.top_p, request.top_p);
+  take(o.given_top_k, s.top_k, request.top_k), take(o.given_min_p, s.min_p, request.min_p);
+  take(o.given_repetition_penalty, s.repetition_penalty, request.repetition_penalty);
+  take(o.given_presence_penalty, s.presence_penalty, request.presence_penalty);
+  take(o.given_frequency_penalty, s.frequency_penalty, request.frequency_penalty);
+  take(o.given_seed, s.seed, request.seed), take(o.given_max_tokens, o.max_tokens, request.max_tokens);
+  take(o.given_stop, o.stop_strings, request.stop);
+  if (!request.unused.empty())
+    print_notes({fmt::format("keys of the request in --chat that are not followed: {}", list_of(request.unused))},
+                quiet);
 }
 
 void complete_draw_options(DrawOptions& options, const TextModel& model, std::span<const int32_t> prompt, bool quiet) {

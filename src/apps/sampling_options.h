@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "apps/cli.h"
+#include "dialogue/prompt.h"
 #include "dialogue/text_model.h"
 
 namespace hadal {
@@ -19,11 +20,15 @@ struct DrawOptions {
   std::vector<std::string> stop_strings;
   // Whether the user said it.
   bool given_max_tokens = false, given_temperature = false, given_top_k = false, given_top_p = false,
-       given_min_p = false, given_repetition_penalty = false, given_stop = false, given_seed = false;
+       given_min_p = false, given_repetition_penalty = false, given_presence_penalty = false,
+       given_frequency_penalty = false, given_stop = false, given_seed = false;
 };
 
 // The options must live until the verb has run. What is returned notes which of them were given; call it after parsing.
 std::function<void()> add_draw_options(Verb verb, const std::shared_ptr<DrawOptions>& options);
+
+// What a request says counts where the command line does not say it; names what cannot be followed, unless quiet.
+void follow_request(DrawOptions& options, const RequestSettings& request, bool quiet);
 
 // Completes them from generation_config.json, and unless quiet says on standard error what is followed and what is not;
 // without a seed draws one, from the prompt. Throws invalid for values out of range.

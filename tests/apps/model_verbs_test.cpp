@@ -91,6 +91,22 @@ TEST_F(ModelVerbs, AChatIsThePromptThatItsTemplateWrites) {
   const auto other =
       run_hadal(model + "--message 'the sea' --chat-template " + SmallRun::quoted(directory / "other.jinja"));
   EXPECT_EQ(other.out, said.out) << other.err;
+  const auto shown = run_hadal(model + "--message 'the sea' --show-prompt");
+  EXPECT_NE(shown.out.find("{\"prompt\":\"user: the sea\\na:\",\"tokens\":["), std::string::npos) << shown.out;
+  const auto system = run_hadal(model + "--message 'the sea' --system 'be brief' --show-prompt");
+  EXPECT_NE(system.out.find("system: be brief\\nuser: the sea"), std::string::npos) << system.out << system.err;
+  atomic_write(directory / "prompt.txt", "user: the sea\na:");
+  const std::string file = SmallRun::quoted(directory / "prompt.txt");
+  EXPECT_EQ(run_hadal(model + "--temperature 0 --prompt-file " + file).out, said.out);
+  EXPECT_EQ(run_hadal(model + "--temperature 0 --prompt-file -", "cat " + file + " |").out, said.out);
+  const auto request = run_hadal(
+      "generate --json --model " + SmallRun::quoted(directory) + " --chat -",
+      R"(echo '{"messages":[{"role":"user","content":"the sea"}],"max_tokens":8,"temperature":0,"stream":true}' |)");
+  EXPECT_EQ(request.out, said.out);
+  EXPECT_NE(request.err.find("not followed: stream"), std::string::npos) << request.err;
+  refused(run_hadal(model + "--prompt x --system y"), 2, {"--message"});
+  refused(run_hadal(model + "--prompt x --prompt-file " + file), 2, {"--prompt-file"});
+  refused(run_hadal(model + "--prompt-file /nowhere"), 1, {"/nowhere"});
   refused(run_hadal(model + "--message hi --chat-template rag"), 1, {"'rag'", "'default'"});
   refused(run_hadal(model + "--prompt hi --chat-template default"), 2, {"--message"});
   const auto marked = run_hadal(model + "--chat -", R"(printf '\357\273\277[{"role":"user","content":"the sea"}]' |)");

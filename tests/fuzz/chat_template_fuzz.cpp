@@ -57,6 +57,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string_view source = all.substr(0, zero);
   ChatInputs inputs;
   inputs.add_generation_prompt = size % 2 == 0;
+  inputs.text_parts = inputs.reasoning_names = size % 3 == 0;
   try {
     const ChatTemplate program =
         ChatTemplate::parse(source, {{"bos_token", "<s>"}, {"eos_token", "</s>"}}, small_limits());

@@ -19,6 +19,22 @@ using Json = nlohmann::ordered_json;
 
 namespace {
 
+// Of requests in the style of OpenAI's: what generation follows, and what it does not.
+constexpr const char* kSettings[] = {"temperature",
+                                     "top_p",
+                                     "min_p",
+                                     "top_k",
+                                     "max_tokens",
+                                     "max_completion_tokens",
+                                     "seed",
+                                     "stop",
+                                     "repetition_penalty",
+                                     "presence_penalty",
+                                     "frequency_penalty"};
+constexpr const char* kUnused[] = {
+    "n",          "stream",          "stream_options", "logprobs",           "top_logprobs",
+    "logit_bias", "response_format", "tool_choice",    "parallel_tool_calls"};
+
 int64_t local_clock() {  // seconds since 1970 of the calendar on this machine's wall
   const std::time_t now = std::time(nullptr);
   std::tm local{};
@@ -61,12 +77,72 @@ ChatInputs chat_from_json(const std::string& text, const std::string& where, int
   inputs.messages = json_text(object ? json["messages"] : json);
   if (!object) return inputs;
   Json rest = json;
-  for (const char* known : {"messages", "tools", "documents"}) rest.erase(known);
+  for (const char* known : {"messages", "tools", "documents", "chat_template_kwargs"}) rest.erase(known);
+  for (const char* known : kSettings) rest.erase(known);
+  if (json.contains("chat_template_kwargs")) {
+    check(json["chat_template_kwargs"].is_object(), ErrorKind::invalid,
+          "{}: \"chat_template_kwargs\" must be an object of variables", where);
+    rest.update(json["chat_template_kwargs"]);
+  }
   const auto given = [&](const char* key) { return json.contains(key) && !json[key].is_null(); };
   if (given("tools")) inputs.tools = json_text(json["tools"]);
   if (given("documents")) inputs.documents = json_text(json["documents"]);
   inputs.variables = json_text(rest);
   return inputs;
+}
+
+ChatInputs with_system(ChatInputs inputs, const std::string& system) {
+  const auto messages = parse_json<Json>(inputs.messages, "the messages", {.kind = ErrorKind::invalid});
+  const bool has_one = messages.is_array() && !messages.empty() && messages[0].is_object() &&
+                       messages[0].value("role", Json()) == "system";
+  check(!has_one, ErrorKind::invalid, "the chat has a system message already; leave out --system or that message");
+  Json all = Json::array({{{"role", "system"}, {"content", system}}});
+  if (messages.is_array()) all.insert(all.end(), messages.begin(), messages.end());
+  inputs.messages = json_text(all);
+  return inputs;
+}
+
+RequestSettings settings_of_request(const std::string& text, const std::string& where) {
+  int64_t ignored = 0;
+  const auto json =
+      parse_json<Json>(strict_json(behind_mark(text, where), ignored), where, {.kind = ErrorKind::invalid});
+  RequestSettings settings;
+  if (!json.is_object()) return settings;
+  const auto given = [&](const char* key) { return json.contains(key) && !json[key].is_null(); };
+  const auto wrong = [&](const char* key, const char* what) {
+    fail(ErrorKind::invalid, "{}: \"{}\" is {}, not {}", where, key, json_text(json[key]).substr(0, 80), what);
+  };
+  const auto real = [&](const char* key, std::optional<double>& out) {
+    if (!given(key)) return;
+    if (!json[key].is_number()) wrong(key, "a number");
+    out = json[key].get<double>();
+  };
+  const auto whole = [&](const char* key, std::optional<int64_t>& out) {
+    if (!given(key)) return;
+    const bool fits = json[key].is_number_integer() && json[key] >= 0 && json[key] <= int64_t(1) << 40;
+    if (!fits) wrong(key, "a whole number from 0 to 2^40");
+    out = json[key].get<int64_t>();
+  };
+  real("temperature", settings.temperature), real("top_p", settings.top_p), real("min_p", settings.min_p);
+  real("repetition_penalty", settings.repetition_penalty), real("presence_penalty", settings.presence_penalty);
+  real("frequency_penalty", settings.frequency_penalty);
+  if (given("stop")) {
+    settings.stop.emplace();
+    for (const Json& one : json["stop"].is_array() ? json["stop"] : Json::array({json["stop"]})) {
+      if (!one.is_string()) wrong("stop", "a text or a list of texts");
+      settings.stop->push_back(one.get<std::string>());
+    }
+  }
+  whole("top_k", settings.top_k), whole("max_tokens", settings.max_tokens);
+  whole("max_completion_tokens", settings.max_tokens);
+  if (given("seed")) {
+    if (!json["seed"].is_number_unsigned() && !(json["seed"].is_number_integer() && json["seed"] >= 0))
+      wrong("seed", "a whole number from 0");
+    settings.seed = json["seed"].get<uint64_t>();
+  }
+  for (const char* key : kUnused)
+    if (given(key)) settings.unused.push_back(key);
+  return settings;
 }
 
 namespace {

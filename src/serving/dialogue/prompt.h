@@ -1,6 +1,7 @@
 // What a generation goes on from, as token ids: a text, the two sides of a hole, or a chat.
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,9 +19,24 @@ std::vector<int32_t> fim_prompt(const Tokenizer& tokenizer, const std::string& p
 
 // One message of a user.
 ChatInputs chat_of(const std::string& message);
-// A list of messages, or {"messages": [...], "tools": [...], "documents": [...], further variables}. Throws invalid;
-// `where` stands in its message. The JSON is Python's (base/json_members.h); adds to `replaced` what became U+FFFD.
+// A list of messages, or {"messages": [...], "tools": [...], "documents": [...], settings, further variables}; those in
+// an object "chat_template_kwargs" are variables too. Throws invalid; `where` stands in its message. The JSON is
+// Python's (base/json_members.h); adds to `replaced` what became U+FFFD.
 ChatInputs chat_from_json(const std::string& text, const std::string& where, int64_t& replaced);
+
+// The same chat with a system message in front; throws invalid where one stands there already.
+ChatInputs with_system(ChatInputs inputs, const std::string& system);
+
+// What a request in the style of OpenAI's says of the generation.
+struct RequestSettings {
+  std::optional<double> temperature, top_p, min_p, repetition_penalty, presence_penalty, frequency_penalty;
+  std::optional<int64_t> top_k, max_tokens;  // "max_completion_tokens" is another name of the latter
+  std::optional<uint64_t> seed;
+  std::optional<std::vector<std::string>> stop;  // one text or several
+  std::vector<std::string> unused;               // keys of such requests that nothing follows, in their order
+};
+// Nothing is set where the text is a list. Throws invalid, naming the key, for wrong types.
+RequestSettings settings_of_request(const std::string& text, const std::string& where);
 
 // The chat as its template writes it, up to where the model's turn begins. `wanted` is the name of one of the
 // directory's templates, else a file with a template; empty: the one that transformers takes (text/chat_files.h).

@@ -16,6 +16,11 @@ bool has(const std::string& text, const std::string& part) { return text.find(pa
 
 const char* const kTool = R"([{"type": "function", "function": {"name": "f", "parameters": {}}}])";
 
+ChatInputs chat_of_json(const std::string& text) {
+  int64_t replaced = 0;
+  return chat_from_json(text, "here", replaced);
+}
+
 TEST(Prompt, AChatWithToolsIsWrittenByTheTemplateForTools) {
   const TempDir directory;
   atomic_write(directory / "tokenizer_config.json",
@@ -23,8 +28,7 @@ TEST(Prompt, AChatWithToolsIsWrittenByTheTemplateForTools) {
                                      {"name": "rag", "template": "r{{ documents[0].text }}"}]})");
   const auto text = [&](const std::string& more, const std::string& wanted = "") {
     const std::string request = R"({"messages": [{"role": "user", "content": "x"}])" + more + "}";
-    int64_t replaced = 0;
-    return chat_text(rendered_chat(directory.path(), chat_from_json(request, "here", replaced), wanted));
+    return chat_text(rendered_chat(directory.path(), chat_of_json(request), wanted));
   };
   EXPECT_EQ(text(""), "d");
   EXPECT_EQ(text(std::string(", \"tools\": ") + kTool), "t");
@@ -39,7 +43,7 @@ TEST(Prompt, ContentInPartsIsGivenAsItIsWhereTheTemplateTakesListsAndJoinedElsew
   const auto text = [&](const std::string& source, const std::string& content) {
     atomic_write(directory / "chat_template.jinja", source);
     const std::string request = R"([{"role": "user", "content": )" + content + "}]";
-    return chat_text(rendered_chat(directory.path(), chat_from_json(request, "here")));
+    return chat_text(rendered_chat(directory.path(), chat_of_json(request)));
   };
   const std::string two = R"([{"type": "text", "text": "one "}, {"type": "text", "text": "two"}])";
   EXPECT_EQ(text("<{{ messages[0].content }}>", two), "<one two>");               // would print a list
@@ -68,7 +72,7 @@ TEST(Prompt, ReasoningReachesTheTemplateUnderTheNamesThatTemplatesRead) {
                "{{ messages[0].reasoning_content }}|{{ messages[0].thinking }}|{{ messages[0].reasoning }}");
   const auto text = [&](const std::string& fields) {
     const std::string request = R"([{"role": "assistant", "content": "x")" + fields + "}]";
-    return chat_text(rendered_chat(directory.path(), chat_from_json(request, "here")));
+    return chat_text(rendered_chat(directory.path(), chat_of_json(request)));
   };
   EXPECT_EQ(text(R"(, "reasoning": "why")"), "why|why|why");
   EXPECT_EQ(text(R"(, "thinking": "why")"), "why|why|");
@@ -76,6 +80,46 @@ TEST(Prompt, ReasoningReachesTheTemplateUnderTheNamesThatTemplatesRead) {
   EXPECT_EQ(text(R"(, "thinking": "a", "reasoning": "b")"), "a|a|b");
   EXPECT_EQ(text(R"(, "reasoning_content": null, "reasoning": "b")"), "b|b|b");
   EXPECT_EQ(text(""), "||");
+}
+
+TEST(Prompt, SettingsOfARequestAreReadOrNamed) {
+  const auto of = [](const std::string& text) { return settings_of_request(text, "here"); };
+  const RequestSettings all = of(R"({"messages": [], "temperature": 0, "top_p": 0.5, "min_p": 0.1, "top_k": 7,
+                                     "seed": 18446744073709551615,
+                                     "max_tokens": 9, "stop": ["x"], "stream": true, "n": null,
+                                     "enable_thinking": false})");
+  EXPECT_EQ(all.temperature, 0.0);
+  EXPECT_EQ(all.top_p, 0.5);
+  EXPECT_EQ(all.min_p, 0.1);
+  EXPECT_EQ(all.top_k, 7);
+  EXPECT_EQ(all.seed, 18446744073709551615u);
+  EXPECT_EQ(all.max_tokens, 9);
+  EXPECT_EQ(all.stop, std::vector<std::string>{"x"});
+  EXPECT_EQ(all.unused, (std::vector<std::string>{"stream"}));
+  EXPECT_EQ(of(R"({"messages": [], "stop": "end", "presence_penalty": 1, "frequency_penalty": -0.5})").stop,
+            std::vector<std::string>{"end"});
+  EXPECT_EQ(of(R"({"messages": [], "max_completion_tokens": 5})").max_tokens, 5);
+  EXPECT_FALSE(of("[]").temperature.has_value());
+  for (const char* const wrong :
+       {R"("temperature": "hot")", R"("max_tokens": 1.5)", R"("max_tokens": -1)", R"("seed": -3)", R"("top_k": true)",
+        R"("stop": [1])", R"("presence_penalty": "much")"})
+    EXPECT_TRUE(has(error_of([&] { of(std::string("{") + wrong + "}"); }), "here: \"")) << wrong;
+}
+
+TEST(Prompt, VariablesOfARequestReachTheTemplateAndSettingsDoNot) {
+  const TempDir directory;
+  atomic_write(directory / "chat_template.jinja",
+               "{{ a }}{{ b }}{{ temperature is defined }}{{ chat_template_kwargs is defined }}");
+  const ChatInputs chat =
+      chat_of_json(R"({"messages": [{"role": "user"}], "a": 1, "temperature": 1, "chat_template_kwargs": {"b": 2}})");
+  EXPECT_EQ(chat_text(rendered_chat(directory.path(), chat)), "12FalseFalse");
+  EXPECT_TRUE(has(error_of([] { chat_of_json(R"({"messages": [], "chat_template_kwargs": 5})"); }), "kwargs"));
+}
+
+TEST(Prompt, ASystemMessageGoesBeforeTheOthers) {
+  EXPECT_EQ(with_system(chat_of("hi"), "s").messages,
+            R"([{"role":"system","content":"s"},{"role":"user","content":"hi"}])");
+  EXPECT_TRUE(has(error_of([] { with_system(with_system(chat_of("hi"), "s"), "t"); }), "--system"));
 }
 
 TEST(Prompt, ATemplateMayComeInAFile) {
