@@ -52,6 +52,18 @@ void sort_all(std::vector<Sorted>& tokens) {
   }
 }
 
+// Of the tree of sorted tokens: each adds the bytes that it does not share with the one before.
+size_t count_nodes(const std::vector<Sorted>& tokens) {
+  size_t nodes = 1;
+  std::string_view before;
+  for (const Sorted& token : tokens) {
+    const auto differ = std::mismatch(before.begin(), before.end(), token.text.begin(), token.text.end());
+    nodes += size_t(token.text.end() - differ.second);
+    before = token.text;
+  }
+  return nodes;
+}
+
 }  // namespace
 
 TokenTrie::TokenTrie(std::vector<std::pair<std::string_view, int32_t>> texts, std::vector<int32_t>& prefixes) {
@@ -60,10 +72,15 @@ TokenTrie::TokenTrie(std::vector<std::pair<std::string_view, int32_t>> texts, st
   for (const auto& [text, id] : texts) tokens.push_back({first_eight(text), text, id});
   sort_all(tokens);
   struct Range {  // of sorted tokens that share the node's bytes; prefix: the longest token on the way to it
-    size_t begin, end, depth;
+    uint32_t begin, end, depth;
     int32_t prefix;
   };
-  std::vector<Range> ranges = {{0, tokens.size(), 0, -1}};
+  const size_t n_nodes = count_nodes(tokens);
+  nodes_.reserve(n_nodes);
+  bytes_.reserve(n_nodes);
+  std::vector<Range> ranges;
+  ranges.reserve(n_nodes);
+  ranges.push_back({0, uint32_t(tokens.size()), 0, -1});
   nodes_.emplace_back();
   bytes_.push_back(0);
   for (size_t node = 0; node < nodes_.size(); ++node) {
@@ -77,7 +94,7 @@ TokenTrie::TokenTrie(std::vector<std::pair<std::string_view, int32_t>> texts, st
     nodes_[node].first_child = uint32_t(nodes_.size());
     while (at < end) {
       const uint8_t byte = tokens[at].byte(depth);
-      const size_t begin = at;
+      const uint32_t begin = at;
       while (at < end && tokens[at].byte(depth) == byte) ++at;
       ranges.push_back({begin, at, depth + 1, prefix});
       nodes_.emplace_back();

@@ -33,11 +33,13 @@ TokenizerCore::TokenizerCore(TokenizerFiles from)
           "tokenizer.json: added token '{}' stands there twice", token.content);
     finders[token.normalized].add(token.content, token.id);
   }
-  plain = TokenIndex(file.tokens.size());
-  for (size_t id = 0; id < file.tokens.size(); ++id) {
-    if (!(flags[id] & kSpecial) && file.in_vocabulary[id]) plain.add(file.tokens[id], int32_t(id));
+  if (file.ignore_merges) {
+    whole_words = TokenIndex(file.tokens.size());
+    for (size_t id = 0; id < file.tokens.size(); ++id) {
+      if (is_plain(id)) whole_words.add(file.tokens[id], int32_t(id));
+    }
+    model.set_whole_words(&whole_words);
   }
-  if (file.ignore_merges) model.set_whole_words(&plain);
   auto named = [&](const char* key, std::string_view otherwise) {
     return find(settings.name(key).value_or(std::string(otherwise)));
   };
@@ -137,7 +139,9 @@ void TokenizerCore::encode_marked(std::string_view text, std::span<const TextRan
 
 std::optional<int32_t> TokenizerCore::find(std::string_view name) const {
   if (const auto found = added.find(name); found != added.end()) return found->second;
-  if (const int32_t id = plain.find(name); id >= 0) return id;
+  for (size_t id = 0; id < file.tokens.size(); ++id) {  // seldom asked for: no table is kept for it
+    if (file.tokens[id] == name && is_plain(id)) return int32_t(id);
+  }
   return std::nullopt;
 }
 

@@ -35,8 +35,8 @@ struct TokenizerCore {
   TokenizerFile file;
   PreTokenizer pre_tokenizer;
   BpeModel model;
-  TokenIndex plain;                                     // ids of the model's tokens by bytes...
-  std::unordered_map<std::string_view, int32_t> added;  // ...and of added ones
+  TokenIndex whole_words;                               // ids of the model's tokens, where they count as words
+  std::unordered_map<std::string_view, int32_t> added;  // ids of added tokens by content
   std::vector<uint8_t> flags;                           // by id
   AddedTokenFinder finders[2];                          // by AddedToken::normalized: those with false are found first
   std::optional<int32_t> bos, eos, pad;
@@ -60,6 +60,7 @@ struct TokenizerCore {
     }
   }
   const AddedToken& added_token(int32_t id) const;
+  bool is_plain(size_t id) const { return !(flags[id] & kSpecial) && file.in_vocabulary[id]; }
   std::optional<int32_t> find(std::string_view name) const;
   void find_fused();
 

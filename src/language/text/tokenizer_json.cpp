@@ -165,6 +165,7 @@ void take_lists(const Json& model, TokenizerLists& lists) {
 // Fills tokens and byte_ids; gives the ids by the spelling that merges use.
 TokenIndex read_vocabulary(const TokenizerLists& lists, TokenizerFile& file) {
   std::vector<char> taken;
+  file.tokens.reserve(lists.vocabulary.size() + file.added.size());
   std::unordered_map<int32_t, const AddedToken*> added;
   for (const AddedToken& token : file.added) {
     check(added.emplace(token.id, &token).second, ErrorKind::corrupt, "tokenizer.json: two added tokens have the id {}",

@@ -115,6 +115,8 @@ class Reader {
 
 std::optional<TokenizerLists> read_tokenizer_lists(std::string_view text, int32_t most_ids) {
   TokenizerLists lists;
+  lists.vocabulary.reserve(text.size() / 48);  // about so many in a long file; memory that is not touched costs nothing
+  lists.merges.reserve(text.size() / 48);
   const auto memory = std::make_shared<Memory>(text);
   lists.memory = memory;
   if (!Reader(*memory, most_ids, lists).run()) return std::nullopt;
