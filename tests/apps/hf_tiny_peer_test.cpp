@@ -103,10 +103,12 @@ void HuggingFaceDirectories::say_that_transformers_dropped_the_mtp_modules() con
 void HuggingFaceDirectories::without_a_tokenizer_the_text_verbs_say_so() const {
   const auto result = run_hadal("generate" + model("v2_lite") + "--prompt hello");
   EXPECT_EQ(result.code, 1);
-  EXPECT_NE(result.err.find("no tokenizer.json; give token ids"), std::string::npos) << result.err;
+  EXPECT_NE(result.err.find("neither tokenizer.json nor tiktoken.model; give token ids"), std::string::npos)
+      << result.err;
   const auto scored = run_hadal("score" + model("v2_lite"), "echo '{\"text\": \"hello\"}' |");
   EXPECT_EQ(scored.code, 1);
-  EXPECT_NE(scored.err.find("no tokenizer.json; give token ids"), std::string::npos) << scored.err;
+  EXPECT_NE(scored.err.find("neither tokenizer.json nor tiktoken.model; give token ids"), std::string::npos)
+      << scored.err;
 }
 
 TEST_F(HuggingFaceDirectories, AreScoredAndContinuedAsByTransformersAndSayWhatTheyLack) {

@@ -93,7 +93,7 @@ TEST_F(StartModel, WhatCannotBeUsedIsRefusedBeforeAnythingIsMade) {
   fs::remove(start() / "tokenizer.json");
   auto result = run_hadal(train(model()));
   EXPECT_EQ(result.code, 2);
-  EXPECT_NE(result.err.find("no tokenizer.json"), std::string::npos) << result.err;
+  EXPECT_NE(result.err.find("neither tokenizer.json nor"), std::string::npos) << result.err;
   result = run_hadal(train("--model " + SmallRun::quoted(small_.root() / "nowhere")));
   EXPECT_EQ(result.code, 1);
   EXPECT_NE(result.err.find("nowhere"), std::string::npos) << result.err;
