@@ -1,6 +1,6 @@
 // libFuzzer target of the tokenizer: bytes that start with '{' are read as tokenizer.json and, behind a zero byte, as
-// tokenizer_config.json; behind an 'R' as lines of tiktoken.model that follow those of the 256 bytes (an Error is fine, anything else that is thrown or a crash is not); all bytes must survive
-// encode -> decode, whole and streamed.
+// tokenizer_config.json; behind an 'R' as lines of tiktoken.model that follow those of the 256 bytes (an Error is fine,
+// anything else that is thrown or a crash is not); all bytes must survive encode -> decode, whole and streamed.
 // room: text
 #include <cstdint>
 #include <cstdlib>
