@@ -104,8 +104,8 @@ TEST_F(ExportVerb, EveryTypeIsWrittenAndWhatGgufLacksIsSaid) {
 }
 
 TEST_F(ExportVerb, WrongUseIsRefusedBeforeAnythingIsWritten) {
-  refused(take("--to hf --dtype q4_0", "no"), 2, {"--to hf", "q4_0", "bf16, fp32, fp8"});
-  refused(take("--to gguf --dtype fp8", "no"), 2, {"--to gguf", "bf16, fp32, q8_0, q4_0"});
+  refused(take("--to hf --dtype q4_0", "no"), 2, {"--to hf", "q4_0", "bf16, f16, fp32, fp8"});
+  refused(take("--to gguf --dtype fp8", "no"), 2, {"--to gguf", "bf16, f16, fp32, q8_0, q4_0"});
   refused(take("--to onnx", "no"), 2, {"onnx", "gguf"});
   refused(take("--to hf --dtype int3", "no"), 2, {"int3"});
   refused(take("--to hf --shard-size 5parsecs", "no"), 2, {"--shard-size"});
