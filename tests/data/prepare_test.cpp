@@ -1,13 +1,13 @@
 #include "data/prepare.h"
 
 #include <signal.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 
 #include <algorithm>
 #include <map>
 #include <thread>
 
+#include "base/file_size_limit.h"
 #include "base/interrupt.h"
 #include "data/data_testing.h"
 
@@ -308,15 +308,10 @@ TEST(Prepare, AFullDiskIsAnErrorAndLeavesNoHalfShard) {
   Fixture f({some_documents(2000, 10)});
   f.config.tokenizer.path = (f.directory / "tok").string();
   std::vector<std::string> said;
-  struct rlimit old {};
-  ::getrlimit(RLIMIT_FSIZE, &old);
-  const auto handler = ::signal(SIGXFSZ, SIG_IGN);
-  const struct rlimit small { 20'000, old.rlim_max };
-  ::setrlimit(RLIMIT_FSIZE, &small);
+  FileSizeLimit little(20'000);
   expect_error(ErrorKind::io, {"cannot write", ".shard"},
                [&] { f.prepare(saying(said, OnChange::rebuild, 64 << 20)); });
-  ::setrlimit(RLIMIT_FSIZE, &old);
-  ::signal(SIGXFSZ, handler);
+  little.end();
   for (const auto& entry : fs::directory_iterator(f.directory / "cache/shards"))
     ADD_FAILURE() << entry.path() << " was left";
   EXPECT_TRUE(f.prepare(saying(said, OnChange::rebuild, 64 << 20)).built);

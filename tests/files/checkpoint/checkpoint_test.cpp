@@ -1,10 +1,8 @@
 // Checkpoints are complete or absent, every damage is named, and old ones go only when a new one stands.
 #include <gtest/gtest.h>
 
-#include <sys/resource.h>
 #include <unistd.h>
 #include <chrono>
-#include <csignal>
 #include <cstring>
 #include <fstream>
 #include <mutex>
@@ -13,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/expect_error.h"
+#include "base/file_size_limit.h"
 #include "base/hash.h"
 #include "base/json.h"
 #include "checkpoint/checkpoint.h"
@@ -99,12 +98,7 @@ TEST_F(CheckpointTest, AnUnfinishedOneIsNeverTaken) {
 
 TEST_F(CheckpointTest, AFullDiskLeavesTheOldOneIntact) {
   write_checkpoint(root_, content(1, 1));
-  rlimit before;
-  getrlimit(RLIMIT_FSIZE, &before);
-  rlimit small = before;
-  small.rlim_cur = 300;
-  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
-  setrlimit(RLIMIT_FSIZE, &small);
+  FileSizeLimit little(300);
   std::string message = "no error";
   try {
     write_checkpoint(root_, content(2, 2));
@@ -112,8 +106,7 @@ TEST_F(CheckpointTest, AFullDiskLeavesTheOldOneIntact) {
     EXPECT_EQ(error.kind(), ErrorKind::io);
     message = error.what();
   }
-  setrlimit(RLIMIT_FSIZE, &before);
-  std::signal(SIGXFSZ, handler);
+  little.end();
   EXPECT_NE(message.find("model.safetensors"), std::string::npos) << message;
   const auto found = list_checkpoints(root_);
   ASSERT_EQ(found.size(), 1u);
@@ -170,22 +163,6 @@ TEST_F(CheckpointTest, AfterABackgroundFailureTheNextSaveWorks) {
               content(4, 4));  // destroyed with an error that nobody asked for: no crash, no thread left behind
 }
 
-// While it lives, files may hold no more than 100 bytes, as on a disk that is nearly full.
-class LittleRoom {
- public:
-  LittleRoom() : handler_(std::signal(SIGXFSZ, SIG_IGN)) {
-    getrlimit(RLIMIT_FSIZE, &before_);
-    const struct rlimit small { 100, before_.rlim_max };
-    setrlimit(RLIMIT_FSIZE, &small);
-  }
-  ~LittleRoom() { end(), std::signal(SIGXFSZ, handler_); }
-  void end() { setrlimit(RLIMIT_FSIZE, &before_); }
-
- private:
-  struct rlimit before_ {};
-  void (*handler_)(int);
-};
-
 TEST_F(CheckpointTest, WaitsForRoomWhenAskedTo) {
   std::mutex mutex;
   std::vector<std::string> said;
@@ -193,7 +170,7 @@ TEST_F(CheckpointTest, WaitsForRoomWhenAskedTo) {
                                     const std::lock_guard lock(mutex);
                                     said.push_back(text);
                                   }});
-  LittleRoom little;
+  FileSizeLimit little(100);
   writer.save(owned_.exec, content(1, 1));
   const auto n_said = [&] {
     const std::lock_guard lock(mutex);
@@ -210,7 +187,7 @@ TEST_F(CheckpointTest, WaitsForRoomWhenAskedTo) {
 }
 
 TEST_F(CheckpointTest, WaitingForRoomEndsWhenAsked) {
-  const LittleRoom little;
+  const FileSizeLimit little(100);
   CheckpointWriter writer(root_, {.asynchronous = false, .wait_for_room = true, .stop = [] { return true; }});
   EXPECT_ERROR(writer.save(owned_.exec, content(1, 1)), ErrorKind::io, "model.safetensors");
   CheckpointWriter leaves(root_, {.wait_for_room = true});
@@ -218,7 +195,7 @@ TEST_F(CheckpointTest, WaitingForRoomEndsWhenAsked) {
 }
 
 TEST_F(CheckpointTest, AFullDiskNamesTheSettingThatWaits) {
-  const LittleRoom little;
+  const FileSizeLimit little(100);
   CheckpointWriter writer(root_, {.asynchronous = false});
   EXPECT_ERROR(writer.save(owned_.exec, content(1, 1)), ErrorKind::io, "checkpoint.on_full");
 }

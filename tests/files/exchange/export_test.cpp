@@ -1,12 +1,10 @@
 // Exports: planned before they begin, complete or absent file by file, continued, and refused where something else
 // stands.
-#include <sys/resource.h>
-
 #include <algorithm>
-#include <csignal>
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "base/file_size_limit.h"
 #include "base/float_formats.h"
 #include "base/interrupt.h"
 #include "base/json.h"
@@ -18,25 +16,6 @@ namespace hadal {
 namespace {
 
 namespace fs = std::filesystem;
-
-// Files may not grow beyond `bytes` while it lives: a disk that is full, as far as the writer can tell.
-class FileSizeLimit {
- public:
-  explicit FileSizeLimit(uint64_t bytes) : handler_(std::signal(SIGXFSZ, SIG_IGN)) {
-    getrlimit(RLIMIT_FSIZE, &before_);
-    rlimit small = before_;
-    small.rlim_cur = bytes;
-    setrlimit(RLIMIT_FSIZE, &small);
-  }
-  ~FileSizeLimit() {
-    setrlimit(RLIMIT_FSIZE, &before_);
-    std::signal(SIGXFSZ, handler_);
-  }
-
- private:
-  rlimit before_{};
-  void (*handler_)(int);
-};
 
 TEST_F(ExportTest, TheSameTypeGivesBackEveryByteAndMtpItsCopies) {
   const auto from = source();

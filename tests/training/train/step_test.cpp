@@ -2,11 +2,9 @@
 // refused early.
 #include <gtest/gtest.h>
 
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cmath>
-#include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <limits>
@@ -14,6 +12,7 @@
 
 #include "base/error.h"
 #include "base/expect_error.h"
+#include "base/file_size_limit.h"
 #include "base/random.h"
 #include "ops/pointwise.h"
 #include "train/metrics.h"
@@ -266,15 +265,9 @@ TEST(Metrics, GoOnWhereTheCheckpointStands) {
   EXPECT_EQ(lines[3]["step"], 3);
   EXPECT_EQ(lines[3]["kind"], "step");
   MetricsWriter full(path, 3);
-  rlimit before;
-  getrlimit(RLIMIT_FSIZE, &before);
-  rlimit small = before;
-  small.rlim_cur = 1;
-  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
-  setrlimit(RLIMIT_FSIZE, &small);
+  FileSizeLimit little(1);
   full.write(line("step", 4));  // a full disk: noted, and the run goes on
-  setrlimit(RLIMIT_FSIZE, &before);
-  std::signal(SIGXFSZ, handler);
+  little.end();
   EXPECT_TRUE(full.failed());
   full.write(line("step", 5));
   EXPECT_EQ(read_metrics(path).back()["step"], 5);
