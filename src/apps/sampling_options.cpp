@@ -1,6 +1,7 @@
 #include "apps/sampling_options.h"
 
-#include <algorithm>
+#include <fmt/ranges.h>
+
 #include <string_view>
 
 #include "base/error.h"
@@ -10,12 +11,6 @@
 namespace hadal {
 
 namespace {
-
-std::string list_of(const std::vector<std::string>& names) {
-  std::string text;
-  for (const auto& name : names) text += (text.empty() ? "" : ", ") + name;
-  return text;
-}
 
 // What the makers ask for, one setting after the other; the user's word stands before theirs.
 class Makers {
@@ -34,7 +29,8 @@ class Makers {
     std::string text = told_.empty() ? "" : "as generation_config.json says:" + told_;
     if (overruled_.empty()) return text;
     text += text.empty() ? "" : "; ";
-    return text + fmt::format("the command line stands before generation_config.json in {}", list_of(overruled_));
+    return text +
+           fmt::format("the command line stands before generation_config.json in {}", fmt::join(overruled_, ", "));
   }
 
  private:
@@ -69,9 +65,9 @@ void ask_makers(DrawOptions& o, const TextModel& model, int64_t prompt_tokens, b
   }
   if (!makers.told().empty()) print_notes({makers.told()}, quiet);
   if (!config.unused.empty())
-    print_notes(
-        {fmt::format("generation_config.json also asks for {}, which Hadal does not follow", list_of(config.unused))},
-        quiet);
+    print_notes({fmt::format("generation_config.json also asks for {}, which Hadal does not follow",
+                             fmt::join(config.unused, ", "))},
+                quiet);
 }
 
 }  // namespace
@@ -124,8 +120,9 @@ void follow_request(DrawOptions& o, const RequestSettings& request, bool quiet) 
   take(o.given_seed, s.seed, request.seed), take(o.given_max_tokens, o.max_tokens, request.max_tokens);
   take(o.given_stop, o.stop_strings, request.stop);
   if (!request.unused.empty())
-    print_notes({fmt::format("keys of the request in --chat that are not followed: {}", list_of(request.unused))},
-                quiet);
+    print_notes(
+        {fmt::format("keys of the request in --chat that are not followed: {}", fmt::join(request.unused, ", "))},
+        quiet);
 }
 
 void complete_draw_options(DrawOptions& options, const TextModel& model, std::span<const int32_t> prompt, bool quiet) {

@@ -99,7 +99,8 @@ void verify_checkpoint(const fs::path& checkpoint, CheckpointPart part) {
                      manifest.contains("files") && manifest["files"].is_object();
   check(known, ErrorKind::corrupt, "{}: not a manifest of format {}", (checkpoint / "manifest.json").string(), kFormat);
   for (const auto& item : manifest["files"].items()) {
-    if (part == CheckpointPart::all || item.key() != kOptimizerFile) verify_file(checkpoint / item.key(), item.value());
+    const auto belongs = item.key() == kOptimizerFile ? CheckpointPart::optimizer : CheckpointPart::model;
+    if (part == CheckpointPart::all || part == belongs) verify_file(checkpoint / item.key(), item.value());
   }
 }
 

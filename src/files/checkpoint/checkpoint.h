@@ -45,9 +45,9 @@ void load_model_tensors(const std::filesystem::path& file, const Parameters& par
 
 void write_checkpoint(const std::filesystem::path& checkpoints,
                       const CheckpointContent& content);  // now, complete or absent
-// Checks files against the manifest, all or those that a model needs (not the optimizer's); throws corrupt, naming file
-// and reason.
-enum class CheckpointPart { all, model };
+// Checks files against the manifest: all, those that a model needs, or the optimizer's, which is none of these; throws
+// corrupt, naming file and reason.
+enum class CheckpointPart { all, model, optimizer };
 void verify_checkpoint(const std::filesystem::path& checkpoint, CheckpointPart part = CheckpointPart::all);
 std::vector<std::filesystem::path> list_checkpoints(
     const std::filesystem::path& checkpoints);                                        // complete ones, oldest first

@@ -14,7 +14,8 @@ void load_ema(const Exec& exec, const std::filesystem::path& directory, Transfor
   const auto path = directory / "optimizer.safetensors";
   check(std::filesystem::exists(path), ErrorKind::not_found,
         "{}: no such file; an exported model keeps no moving average", path.string());
-  if (std::filesystem::exists(directory / "manifest.json")) verify_checkpoint(directory);  // opening left it out
+  if (std::filesystem::exists(directory / "manifest.json"))
+    verify_checkpoint(directory, CheckpointPart::optimizer);  // opening left it out
   const SafetensorsReader reader(path);
   for (Parameter* parameter : model.parameters()) {
     if (!parameter->spec.trained) continue;

@@ -190,10 +190,15 @@ ExpressionPtr Parser::parse_target(bool attributes, bool until_in) {
   return target;
 }
 
-std::unique_ptr<Statement> Parser::parse_for() {
+std::unique_ptr<Statement> Parser::begin(StatementKind kind) const {
   auto statement = std::make_unique<Statement>();
-  statement->kind = StatementKind::loop;
+  statement->kind = kind;
   statement->line = now().line;
+  return statement;
+}
+
+std::unique_ptr<Statement> Parser::parse_for() {
+  auto statement = begin(StatementKind::loop);
   statement->targets.push_back(parse_target(false, true));
   if (statement->targets[0]->kind == ExpressionKind::name && statement->targets[0]->name == "loop") {
     corrupt_template(statement->line, "the variable of a loop cannot be named 'loop'");
@@ -210,9 +215,7 @@ std::unique_ptr<Statement> Parser::parse_for() {
 }
 
 std::unique_ptr<Statement> Parser::parse_if() {
-  auto statement = std::make_unique<Statement>();
-  statement->kind = StatementKind::condition;
-  statement->line = now().line;
+  auto statement = begin(StatementKind::condition);
   while (true) {
     statement->expressions.push_back(parse_tuple(false, false));
     statement->bodies.push_back(parse_body({"elif", "else", "endif"}));
@@ -241,9 +244,7 @@ std::unique_ptr<Statement> Parser::parse_set() {
 }
 
 std::unique_ptr<Statement> Parser::parse_filter_block() {
-  auto statement = std::make_unique<Statement>();
-  statement->kind = StatementKind::filter_block;
-  statement->line = now().line;
+  auto statement = begin(StatementKind::filter_block);
   ExpressionPtr filter = parse_filter(nullptr);
   while (skip_sign("|")) filter = parse_filter(std::move(filter));
   statement->expressions.push_back(std::move(filter));
@@ -275,9 +276,7 @@ void Parser::parse_macro_body(Statement& statement, std::string_view end) {
 }
 
 std::unique_ptr<Statement> Parser::parse_macro() {
-  auto statement = std::make_unique<Statement>();
-  statement->kind = StatementKind::macro;
-  statement->line = now().line;
+  auto statement = begin(StatementKind::macro);
   statement->name = take_name("the name of the macro");
   parse_signature(*statement);
   parse_macro_body(*statement, "endmacro");
@@ -285,9 +284,7 @@ std::unique_ptr<Statement> Parser::parse_macro() {
 }
 
 std::unique_ptr<Statement> Parser::parse_call_block() {
-  auto statement = std::make_unique<Statement>();
-  statement->kind = StatementKind::call_block;
-  statement->line = now().line;
+  auto statement = begin(StatementKind::call_block);
   statement->name = "caller";
   if (is_sign("(")) parse_signature(*statement);
   ExpressionPtr call = parse_expression();
@@ -298,9 +295,7 @@ std::unique_ptr<Statement> Parser::parse_call_block() {
 }
 
 std::unique_ptr<Statement> Parser::parse_template_block() {
-  auto statement = std::make_unique<Statement>();
-  statement->kind = StatementKind::block;
-  statement->line = now().line;
+  auto statement = begin(StatementKind::block);
   statement->name = take_name("the name of a block");
   if (!blocks_.insert(statement->name).second)
     corrupt_template(statement->line, fmt::format("the block '{}' stands there twice", statement->name));
@@ -314,9 +309,7 @@ std::unique_ptr<Statement> Parser::parse_template_block() {
 }
 
 std::unique_ptr<Statement> Parser::parse_with() {
-  auto statement = std::make_unique<Statement>();
-  statement->kind = StatementKind::with;
-  statement->line = now().line;
+  auto statement = begin(StatementKind::with);
   while (now().kind != TokenKind::block_end) {
     if (!statement->targets.empty()) want_sign(",");
     statement->targets.push_back(parse_primary());

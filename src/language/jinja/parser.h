@@ -43,6 +43,7 @@ class Parser {
   Block parse_body(const std::vector<std::string_view>& ends);   // behind the tag that opens it
   Block parse_whole_body(std::string_view end);                  // and drops the end's name
   std::unique_ptr<Statement> parse_statement();
+  std::unique_ptr<Statement> begin(StatementKind kind) const;  // a statement of the line that is being read
   std::unique_ptr<Statement> parse_for();
   std::unique_ptr<Statement> parse_if();
   std::unique_ptr<Statement> parse_set();

@@ -49,12 +49,17 @@ std::string tick_text(double value) {
   return fmt::format("{:.4g}", value);
 }
 
+bool has_place(const std::pair<double, double>& point, const ChartOptions& o) {
+  return std::isfinite(point.second) && !(o.log_y && point.second <= 0);
+}
+
 void limits(const std::vector<ChartLine>& lines, const ChartOptions& options, Axis& x, Axis& y) {
   const double infinity = std::numeric_limits<double>::infinity();
   x.low = y.low = infinity, x.high = y.high = -infinity;
   for (const auto& line : lines) {
-    for (const auto& [px, py] : line.points) {
-      if (!std::isfinite(py) || (options.log_y && py <= 0)) continue;
+    for (const auto& point : line.points) {
+      if (!has_place(point, options)) continue;
+      const auto& [px, py] = point;
       x.low = std::min(x.low, px), x.high = std::max(x.high, px);
       y.low = std::min(y.low, py), y.high = std::max(y.high, py);
     }
@@ -83,15 +88,15 @@ std::string path_of(const ChartLine& line, const Axis& x, const Axis& y, const C
   };
   for (size_t i = 0; i < line.points.size();) {
     const auto& p = line.points[i];
-    if (!std::isfinite(p.second) || (y.log && p.second <= 0)) {
+    if (!has_place(p, o)) {
       pen_down = false;
       ++i;
       continue;
     }
     const int column = int(x.place(p.first) * width);
     size_t end = i, low = i, high = i;
-    while (end < line.points.size() && std::isfinite(line.points[end].second) &&
-           (!y.log || line.points[end].second > 0) && int(x.place(line.points[end].first) * width) == column) {
+    while (end < line.points.size() && has_place(line.points[end], o) &&
+           int(x.place(line.points[end].first) * width) == column) {
       if (line.points[end].second < line.points[low].second) low = end;
       if (line.points[end].second > line.points[high].second) high = end;
       ++end;
@@ -112,21 +117,16 @@ std::string colour_of(size_t i, const char* property) {
 
 std::string colour_class(size_t i) { return i < 10 ? fmt::format(" c{}", i) : ""; }
 
-bool finite_points(const ChartLine& line, const ChartOptions& o, size_t at) {
-  const double y = line.points[at].second;
-  return std::isfinite(y) && !(o.log_y && y <= 0);
-}
-
 constexpr size_t kFewPoints = 24;
 
 std::string dots_of(const ChartLine& line, size_t i, const Axis& x, const Axis& y, const ChartOptions& o) {
   if (line.points.size() > kFewPoints) return "";
   std::string svg;
-  for (size_t at = 0; at < line.points.size(); ++at) {
-    if (!finite_points(line, o, at)) continue;
+  for (const auto& point : line.points) {
+    if (!has_place(point, o)) continue;
     svg += fmt::format("<circle class=\"fill{}\"{} r=\"2.5\" cx=\"{:.1f}\" cy=\"{:.1f}\"/>", colour_class(i),
-                       colour_of(i, "fill"), kLeft + x.place(line.points[at].first) * (o.width - kLeft - kRight),
-                       kTop + (1 - y.place(line.points[at].second)) * (o.height - kTop - kBottom));
+                       colour_of(i, "fill"), kLeft + x.place(point.first) * (o.width - kLeft - kRight),
+                       kTop + (1 - y.place(point.second)) * (o.height - kTop - kBottom));
   }
   return svg.empty() ? "" : svg + "\n";
 }
@@ -136,10 +136,10 @@ ChartLine smoothed(const ChartLine& line, const ChartOptions& o) {
   const double keep = 1 - 1 / std::max(2.0, double(line.points.size()) / 50);
   ChartLine out{line.name, {}};
   double sum = 0, weight = 0;
-  for (size_t at = 0; at < line.points.size(); ++at) {
-    if (!finite_points(line, o, at)) continue;
-    sum = keep * sum + (1 - keep) * line.points[at].second, weight = keep * weight + (1 - keep);
-    out.points.emplace_back(line.points[at].first, sum / weight);
+  for (const auto& point : line.points) {
+    if (!has_place(point, o)) continue;
+    sum = keep * sum + (1 - keep) * point.second, weight = keep * weight + (1 - keep);
+    out.points.emplace_back(point.first, sum / weight);
   }
   return out;
 }

@@ -36,18 +36,18 @@ int32_t sample_token(std::span<const float> logits, int64_t allowed, const Sampl
       throw NotFinite(
           fmt::format("the logit of token {} is {}; the model's weights are damaged or diverged", id, logits[id]));
   }
-  std::vector<int32_t> ids(n);
-  std::iota(ids.begin(), ids.end(), 0);
-  if (!options.suppressed.empty()) {
-    std::vector<int32_t> never = options.suppressed;
-    std::sort(never.begin(), never.end());
-    std::erase_if(ids, [&](int32_t id) { return std::binary_search(never.begin(), never.end(), id); });
-    check(!ids.empty(), ErrorKind::invalid, "all {} tokens are suppressed, none can be drawn", n);
-  }
-  const int32_t best =
-      *std::max_element(ids.begin(), ids.end(), [&](int32_t a, int32_t b) { return logits[a] < logits[b]; });
+  std::vector<int32_t> never = options.suppressed;
+  std::sort(never.begin(), never.end());
+  const auto suppressed = [&](int32_t id) { return std::binary_search(never.begin(), never.end(), id); };
+  int32_t best = -1;
+  for (int32_t id = 0; id < n; ++id)
+    if ((best < 0 || logits[id] > logits[best]) && !suppressed(id)) best = id;
+  check(best >= 0, ErrorKind::invalid, "all {} tokens are suppressed, none can be drawn", n);
   if (options.temperature == 0) return best;
 
+  std::vector<int32_t> ids(n);
+  std::iota(ids.begin(), ids.end(), 0);
+  if (!never.empty()) std::erase_if(ids, suppressed);
   auto by_logit = [&](int32_t a, int32_t b) { return logits[a] != logits[b] ? logits[a] > logits[b] : a < b; };
   if (options.top_k > 0 && options.top_k < int64_t(ids.size())) {  // the others need no order among themselves
     std::nth_element(ids.begin(), ids.begin() + options.top_k, ids.end(), by_logit);
@@ -73,6 +73,7 @@ int32_t sample_token(std::span<const float> logits, int64_t allowed, const Sampl
 
 void penalise(std::span<float> logits, std::span<const int32_t> prompt, std::span<const int32_t> text,
               const SamplingOptions& o) {
+  if (o.repetition_penalty == 1 && o.presence_penalty == 0 && o.frequency_penalty == 0) return;
   const auto count = [&](std::span<const int32_t> ids, std::unordered_map<int32_t, int64_t>& counts) {
     for (const int32_t id : ids)
       if (id >= 0 && id < int64_t(logits.size())) ++counts[id];
@@ -85,7 +86,6 @@ void penalise(std::span<float> logits, std::span<const int32_t> prompt, std::spa
     for (const auto& [id, times] : seen)
       logits[id] = float(logits[id] > 0 ? logits[id] / o.repetition_penalty : logits[id] * o.repetition_penalty);
   }
-  if (o.presence_penalty == 0 && o.frequency_penalty == 0) return;
   for (const auto& [id, times] : written)
     logits[id] = float(logits[id] - o.presence_penalty - o.frequency_penalty * double(times));
 }

@@ -5,6 +5,7 @@
 
 #include "checkpoint/checkpoint.h"
 #include "config/config_io.h"
+#include "train/run_directory.h"
 #include "train/train_state.h"
 
 namespace hadal {
@@ -16,9 +17,7 @@ bool has_begun(const Config& config) { return fs::exists(fs::path(config.run) / 
 data::Prepared prepare_run_data(Config config, const Exec& exec, data::PrepareOptions options, bool text_named) {
   if (!has_begun(config)) return data::prepare(config, exec, options);
   const fs::path run = config.run, index = data::cache_directory(config) / "shards" / "index.json";
-  const Config stored = load_config((run / "config.toml").string());
-  for (size_t s = 0; s < config.data.sources.size() && s < stored.data.sources.size(); ++s)
-    config.data.sources[s].name = data::source_name(stored.data, s);
+  keep_source_names(load_config((run / "config.toml").string()).data, config.data);
   options.tokenizer = (run / "tokenizer").string();
   const auto checkpoints = list_checkpoints(run / "checkpoints");
   if (!checkpoints.empty()) options.plan = TrainState::load(checkpoints.back()).cursor.plan;

@@ -41,17 +41,12 @@ bool named(const std::vector<std::string>& changes, const std::string& key) {
 
 void add(std::string& list, const std::string& text) { list += (list.empty() ? "" : "; ") + text; }
 
-// Sources of the text: the same number with the same settings, named as before. Whether paths differ.
-bool same_sources(const DataConfig& stored, DataConfig& asked) {
-  bool moved = false;
-  for (size_t s = 0; s < asked.sources.size() && s < stored.sources.size(); ++s) {
-    moved = moved || asked.sources[s].paths != stored.sources[s].paths;
-    asked.sources[s].name = stored.sources[s].name;
-  }
-  return moved;
-}
-
 }  // namespace
+
+void keep_source_names(const DataConfig& stored, DataConfig& asked) {
+  for (size_t s = 0; s < asked.sources.size() && s < stored.sources.size(); ++s)
+    asked.sources[s].name = data::source_name(stored, s);
+}
 
 Config with_absolute_paths(Config config) {
   for (size_t s = 0; s < config.data.sources.size(); ++s) {
@@ -89,10 +84,13 @@ RunDirectory::Reconciled RunDirectory::reconcile(const Config& given, const std:
   if (asked.train.precision == Precision::automatic) asked.train.precision = stored.train.precision;
   if (asked.train.micro_batch_sequences == 0) asked.train.micro_batch_sequences = stored.train.micro_batch_sequences;
   if (asked.model.vocab_size == 0) asked.model.vocab_size = stored.model.vocab_size;
-  result.text_moved = same_sources(stored.data, asked.data);
-  Config compared = stored;
-  for (size_t s = 0; s < compared.data.sources.size() && s < asked.data.sources.size(); ++s)
-    compared.data.sources[s].paths = asked.data.sources[s].paths;
+  keep_source_names(stored.data, asked.data);
+  Config compared = stored;  // but for where its text lies
+  for (size_t s = 0; s < compared.data.sources.size() && s < asked.data.sources.size(); ++s) {
+    auto& paths = compared.data.sources[s].paths;
+    result.text_moved = result.text_moved || paths != asked.data.sources[s].paths;
+    paths = asked.data.sources[s].paths;
+  }
   std::string never, with_change, how;
   for (const auto& difference : config_differences(compared, asked)) {
     const std::string key = key_of(difference);

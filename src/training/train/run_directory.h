@@ -49,6 +49,9 @@ class RunDirectory {
   FileLock lock_;
 };
 
+// Sources of `asked` get the names that those of `stored` have: shards know them by these, wherever the text lies now.
+void keep_source_names(const DataConfig& stored, DataConfig& asked);
+
 // `config` with paths of text, tokenizer and cache that mean the same in every working directory.
 Config with_absolute_paths(Config config);
 
