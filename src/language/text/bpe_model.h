@@ -1,24 +1,21 @@
 // Byte-level BPE of one word of text: starts from the bytes' tokens and joins, again and again, the neighbouring pair
 // whose merge has the lowest rank (the leftmost of equals). That is the meaning, and for odd lists of merges the method
-// (short words are scanned, long ones go through a heap). Where each token has one merge, which comes after those of
-// its parts, merges happen in the order of their ranks. Then a sequence of tokens is the outcome if and only if each
-// two neighbours alone would come out as they are: no merge across their border, at the time at which both its sides
-// exist. So the outcome is found left to right, the longest token first, stepping back where nothing fits. Immutable
-// and thread-safe; a thread's working memory and its cache of words are a BpeScratch.
+// (short words are scanned, long ones go through a heap). Most lists can be walked left to right instead, with the same
+// outcome (bpe_walk.h). The walk's tables take longer to make than some pages of text to merge, so they are made when a
+// thread has merged that much. Thread-safe; a thread's working memory and its cache of words are a BpeScratch.
 #pragma once
 #include <array>
 #include <cstdint>
+#include <mutex>
+#include <optional>
 #include <string_view>
 #include <vector>
 
+#include "text/bpe_walk.h"
+#include "text/merge_table.h"
 #include "text/token_index.h"
-#include "text/token_trie.h"
 
 namespace hadal {
-
-struct Merge {
-  int32_t left = 0, right = 0, result = 0;
-};
 
 // Words met before, with their ids: direct-mapped, one cache line an entry.
 class WordCache {
@@ -46,51 +43,35 @@ struct BpeScratch {
   std::vector<uint32_t> ranks;
   std::vector<uint64_t> heap;
   std::vector<uint8_t> dead;  // borders that no outcome has
+  size_t merged_bytes = 0;    // of words, before the walk's tables are asked for
 };
 
 class BpeModel {
  public:
-  static constexpr int64_t kMostTokens = 1 << 20, kMostMerges = (1 << 24) - 2;
+  static constexpr int64_t kMostTokens = 1 << 20;
 
-  BpeModel() = default;
-  // merges in order of rank; byte_ids[b] is the token of byte b. With equal_ranks those of one result, which stand
-  // together, have the rank of the first.
+  // merges, equal_ranks: as in MergeTable; byte_ids[b] is the token of byte b.
   BpeModel(std::vector<Merge> merges, const std::array<int32_t, 256>& byte_ids, bool equal_ranks = false);
 
-  void encode(std::string_view word, BpeScratch& scratch, std::vector<int32_t>& ids) const;  // appends; uses the cache
+  // Append the ids of a word. encode() uses the cache; encode_by_merging() is the meaning.
+  void encode(std::string_view word, BpeScratch& scratch, std::vector<int32_t>& ids) const;
   void encode_afresh(std::string_view word, BpeScratch& scratch, std::vector<int32_t>& ids) const;
-  void encode_by_merging(std::string_view word, BpeScratch& scratch,
-                         std::vector<int32_t>& ids) const;  // by the meaning
-  bool walks() const { return !trie_.empty(); }
-  const std::vector<Merge>& merges() const { return merges_; }
+  void encode_by_merging(std::string_view word, BpeScratch& scratch, std::vector<int32_t>& ids) const;
+  const BpeWalk* walk() const;  // made by the first call; none where the merges do not allow it
+  const std::vector<Merge>& merges() const { return table_.merges(); }
   // Words that are a token as they stand ("ignore_merges" of tokenizer.json); the map outlives the model.
   void set_whole_words(const TokenIndex* words) { whole_words_ = words; }
 
  private:
-  static constexpr uint32_t kNone = UINT32_MAX;
-  uint32_t rank(int32_t left, int32_t right) const;
-  void insert(uint64_t key, uint32_t rank);
-  bool in_order(size_t n_ids, std::vector<uint32_t>& made) const;
-  void prepare_walk();
-  bool compatible(int32_t left, int32_t right, uint32_t before) const;
-  void walk(std::string_view word, BpeScratch& scratch, std::vector<int32_t>& ids) const;
+  static constexpr size_t kFewBytes = 1 << 16;
   void scan(BpeScratch& scratch, std::vector<int32_t>& ids) const;
   void heap(BpeScratch& scratch, std::vector<int32_t>& ids) const;
 
-  std::vector<Merge> merges_;
+  MergeTable table_;
   std::array<int32_t, 256> byte_ids_{};
   std::vector<uint32_t> byte_pair_ranks_;  // [256 * 256]: the first look-ups of every word
-  std::vector<uint64_t> table_;            // left 20 bits, right 20, rank 24; linear probing
-  std::vector<uint64_t> filter_;           // a bit set for the hash of every pair that has a merge: most have none
-  int shift_ = 0;
-  struct Token {
-    uint32_t made = 0;  // rank of its merge + 1; 0: a byte
-    int32_t left = -1, right = -1;
-    int32_t size = 0;
-  };
-  std::vector<Token> parts_;       // by id
-  std::vector<int32_t> prefixes_;  // by id: the longest token that it begins with
-  TokenTrie trie_;
+  mutable std::once_flag walk_made_;
+  mutable std::optional<BpeWalk> walk_;
   const TokenIndex* whole_words_ = nullptr;
 };
 

@@ -189,7 +189,7 @@ TokenizerFile read_tiktoken_model(const std::string& text, const TokenizerSettin
   add_special(settings, kimi ? file.tokens.size() + size_t(kSlots) : 0, file);
   file.in_vocabulary.resize(file.tokens.size(), 0);
   for (const auto& [name, token] : settings.named) {
-    const auto same = [&](const AddedToken& added) { return added.content == token.content; };
+    const auto same = [&content = token.content](const AddedToken& added) { return added.content == content; };
     check(!kimi || std::any_of(file.added.begin(), file.added.end(), same), ErrorKind::corrupt,
           "tokenizer_config.json names the {} '{}', which is none of its \"added_tokens_decoder\"", name,
           token.content);

@@ -184,8 +184,8 @@ std::optional<int32_t> Tokenizer::fim_hole_id() const { return core_->find(kFimH
 std::optional<int32_t> Tokenizer::fim_end_id() const { return core_->find(kFimEndToken); }
 
 std::span<const int32_t> Tokenizer::fused_parts(int32_t id) const {
-  const auto found = core_->fused.find(id);
-  if (found == core_->fused.end()) return {};
+  const auto found = core_->fused().find(id);
+  if (found == core_->fused().end()) return {};
   return found->second;
 }
 

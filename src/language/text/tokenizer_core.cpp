@@ -53,7 +53,6 @@ TokenizerCore::TokenizerCore(TokenizerFiles from)
   for (const AddedToken& token : file.added) {  // one that reaches over a line end must not be cut there
     if (token.lstrip || token.content.find('\n') != std::string::npos) cut_places_parsed = CutPlaces::none;
   }
-  find_fused();
 }
 
 std::unique_ptr<TokenizerCore::Scratch> TokenizerCore::take_scratch() {
@@ -145,11 +144,22 @@ std::optional<int32_t> TokenizerCore::find(std::string_view name) const {
   return std::nullopt;
 }
 
+const std::unordered_map<int32_t, std::vector<int32_t>>& TokenizerCore::fused() const {
+  std::call_once(fused_found_, [this] { find_fused(); });
+  return fused_;
+}
+
 // Tokens that the report's third expression takes for punctuation with line ends behind it, and their two halves
 // encoded.
-void TokenizerCore::find_fused() {
+void TokenizerCore::find_fused() const {
   const PreTokenizer punctuation({"[\\p{P}\\p{S}]+"});
   Scratch scratch(pre_tokenizer);
+  PreTokenizer::Scratch match = punctuation.make_scratch();
+  const auto first_word = [&](const std::string& text) {
+    size_t size = 0;
+    punctuation.split(text, match, [&](std::string_view word) { size = size ? size : word.size(); });
+    return size;
+  };
   for (size_t id = 0; id < file.tokens.size(); ++id) {
     const std::string_view token = file.tokens[id];
     if (flags[id] != 0) continue;
@@ -158,11 +168,9 @@ void TokenizerCore::find_fused() {
     std::string_view marks = token.substr(0, marks_end);
     if (marks[0] == ' ') marks.remove_prefix(1);
     if (marks.empty() || marks.find_first_of("\r\n") != std::string_view::npos) continue;
-    const std::vector<std::string> words = punctuation.words(marks);
-    const auto alone =
-        punctuation.words(std::string("a") + std::string(marks));  // cut behind the a only if all are marks
-    if (words.size() != 1 || alone.size() != 2 || alone[0] != "a") continue;
-    std::vector<int32_t>& parts = fused[int32_t(id)];
+    // one word alone, and cut from a letter in front of it: then all are marks
+    if (first_word(std::string(marks)) != marks.size() || first_word("a" + std::string(marks)) != 1) continue;
+    std::vector<int32_t>& parts = fused_[int32_t(id)];
     model.encode(token.substr(0, marks_end), scratch.bpe, parts);
     model.encode(token.substr(marks_end), scratch.bpe, parts);
   }

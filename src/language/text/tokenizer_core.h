@@ -42,7 +42,6 @@ struct TokenizerCore {
   std::optional<int32_t> bos, eos, pad;
   bool adds_bos = false, adds_eos = false;
   CutPlaces cut_places = CutPlaces::none, cut_places_parsed = CutPlaces::none;
-  std::unordered_map<int32_t, std::vector<int32_t>> fused;
 
   static constexpr uint8_t kAdded = 1, kSpecial = 2;
 
@@ -62,9 +61,13 @@ struct TokenizerCore {
   const AddedToken& added_token(int32_t id) const;
   bool is_plain(size_t id) const { return !(flags[id] & kSpecial) && file.in_vocabulary[id]; }
   std::optional<int32_t> find(std::string_view name) const;
-  void find_fused();
+  // The two halves of tokens in which marks and line ends are one, by id; found by the first call.
+  const std::unordered_map<int32_t, std::vector<int32_t>>& fused() const;
 
  private:
+  void find_fused() const;
+  mutable std::once_flag fused_found_;
+  mutable std::unordered_map<int32_t, std::vector<int32_t>> fused_;
   std::mutex mutex_;
   std::vector<std::unique_ptr<Scratch>> idle_;
 };

@@ -199,21 +199,49 @@ TokenIndex read_vocabulary(const TokenizerLists& lists, TokenizerFile& file) {
   return ids;
 }
 
+// The ids of what merges make. Vocabularies mostly list them in the order of the merges: the one behind the last
+// answer is tried before it is looked up.
+class ResultFinder {
+ public:
+  ResultFinder(const TokenizerLists& lists, const TokenIndex& ids) : vocabulary_(lists.vocabulary), ids_(ids) {}
+
+  int32_t find(std::string_view left, std::string_view right) {
+    if (next_ < vocabulary_.size()) {
+      const auto& [spelling, id] = vocabulary_[next_];
+      if (spelling.size() == left.size() + right.size() && spelling.starts_with(left) && spelling.ends_with(right)) {
+        ++next_;
+        return id;
+      }
+    }
+    both_.assign(left);
+    both_ += right;
+    const int32_t id = ids_.find(both_);
+    if (id >= 0) next_ = size_t(id) + 1;  // a guess: entry i mostly has the id i
+    return id;
+  }
+
+ private:
+  const std::vector<std::pair<std::string_view, int32_t>>& vocabulary_;
+  const TokenIndex& ids_;
+  size_t next_ = 0;
+  std::string both_;
+};
+
 void read_merges(const TokenizerLists& lists, const TokenIndex& ids, TokenizerFile& file) {
   std::vector<char> special(file.tokens.size(), 0);
   for (const AddedToken& token : file.added) special[token.id] = token.special;
   file.merges.reserve(lists.merges.size());
-  std::string both;
+  ResultFinder results(lists, ids);
   for (const auto& [left, right] : lists.merges) {
-    both.assign(left);
-    both += right;
-    const Merge merge{ids.find(left), ids.find(right), ids.find(both)};
+    const Merge merge{ids.find(left), ids.find(right), results.find(left, right)};
     const bool known = merge.left >= 0 && merge.right >= 0 && merge.result >= 0;
-    check(known, ErrorKind::corrupt, "tokenizer.json: merge {} ('{}' with '{}') needs token '{}', which is absent",
-          file.merges.size(), left, right,
-          merge.left < 0    ? left
-          : merge.right < 0 ? right
-                            : both);
+    if (!known) {
+      fail(ErrorKind::corrupt, "tokenizer.json: merge {} ('{}' with '{}') needs token '{}', which is absent",
+           file.merges.size(), left, right,
+           merge.left < 0    ? std::string(left)
+           : merge.right < 0 ? std::string(right)
+                             : std::string(left) + std::string(right));
+    }
     check(!special[merge.result], ErrorKind::corrupt,
           "tokenizer.json: merge {} makes the special token '{}' out of plain text", file.merges.size(),
           file.tokens[merge.result]);

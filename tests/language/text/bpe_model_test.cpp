@@ -62,14 +62,14 @@ TEST(BpeModel, WalksToWhatMergingGives) {
     const int64_t letters = 1 + int64_t(seed % 4);
     const std::vector<Merge> merges = random_merges(seed, letters, 1 + int64_t(seed % 60));
     const BpeModel model(merges, bytes_in_order());
-    ASSERT_TRUE(model.walks());
+    ASSERT_NE(model.walk(), nullptr);
     for (uint64_t round = 0; round < 40; ++round) {
       std::string word;
       for (uint64_t i = 0; i < 1 + round * 3; ++i)
         word += char('a' + random_below(seed, 5 + round, i, uint64_t(letters)));
       const std::vector<int32_t> wanted = by_definition(merges, word);
       std::vector<int32_t> walked, merged;
-      model.encode_afresh(word, scratch, walked);
+      model.walk()->encode(word, scratch.dead, walked);
       model.encode_by_merging(word, scratch, merged);
       ASSERT_EQ(walked, wanted) << word << " with merges of seed " << seed;
       ASSERT_EQ(merged, wanted) << word;
@@ -95,14 +95,14 @@ TEST(BpeModel, WalksOverCharactersOfThreeBytes) {
   merges.push_back({259, 0xE4, 264});
   merges.push_back({264, 0xB8, 265});
   const BpeModel model(merges, bytes_in_order());
-  ASSERT_TRUE(model.walks());
+  ASSERT_NE(model.walk(), nullptr);
   BpeScratch scratch;
   for (uint64_t seed = 0; seed < 500; ++seed) {
     std::string word;
     for (uint64_t i = 0; i < 12; ++i)
       word += characters.substr(random_below(seed, 1, i, 3) * 3, 3 - (random_below(seed, 2, i, 6) == 0));
     std::vector<int32_t> walked;
-    model.encode_afresh(word, scratch, walked);
+    model.walk()->encode(word, scratch.dead, walked);
     ASSERT_EQ(walked, by_definition(merges, word)) << seed;
   }
 }
@@ -110,13 +110,15 @@ TEST(BpeModel, WalksOverCharactersOfThreeBytes) {
 TEST(BpeModel, MergesStepByStepWhereMergesAreOutOfOrder) {
   const std::vector<Merge> merges = {{256, 'c', 257}, {'a', 'b', 256}};  // the first needs what the second makes
   const BpeModel model(merges, bytes_in_order());
-  EXPECT_FALSE(model.walks());
+  EXPECT_EQ(model.walk(), nullptr);
   BpeScratch scratch;
   std::vector<int32_t> ids;
   model.encode_afresh("abcab", scratch, ids);
   EXPECT_EQ(ids, (std::vector<int32_t>{257, 256}));
-  EXPECT_FALSE(BpeModel({{'a', 'b', 256}, {'c', 'd', 256}}, bytes_in_order()).walks());  // two ways to one token
-  EXPECT_FALSE(BpeModel({{'a', 300, 301}}, bytes_in_order()).walks());                   // a part that nothing makes
+  const BpeModel two_ways({{'a', 'b', 256}, {'c', 'd', 256}}, bytes_in_order()),
+      no_part({{'a', 300, 301}}, bytes_in_order());
+  EXPECT_EQ(two_ways.walk(), nullptr);  // to one token
+  EXPECT_EQ(no_part.walk(), nullptr);
 }
 
 TEST(BpeModel, LeavesOutTokensThatNeverComeOut) {
@@ -125,8 +127,26 @@ TEST(BpeModel, LeavesOutTokensThatNeverComeOut) {
   const BpeModel model(merges, bytes_in_order());
   BpeScratch scratch;
   std::vector<int32_t> ids;
-  model.encode_afresh("abcab", scratch, ids);
+  model.walk()->encode("abcab", scratch.dead, ids);
   EXPECT_EQ(ids, (std::vector<int32_t>{'a', 256, 257}));
+}
+
+// A thread merges its first 64 KiB of words, then walks.
+TEST(BpeModel, GivesTheSameBeforeAndAfterItsTablesAreMade) {
+  const std::vector<Merge> merges = random_merges(7, 4, 50);
+  const BpeModel model(merges, bytes_in_order());
+  BpeScratch scratch;
+  for (uint64_t round = 0; round < 600; ++round) {
+    std::string word;
+    for (uint64_t i = 0; i < 250; ++i) word += char('a' + random_below(9, round, i, 4));
+    std::vector<int32_t> ids, merged;
+    model.encode_afresh(word, scratch, ids);
+    model.encode_by_merging(word, scratch, merged);
+    ASSERT_EQ(ids, merged) << word << " after " << scratch.merged_bytes << " bytes";
+  }
+  EXPECT_GE(scratch.merged_bytes, 65536u);
+  EXPECT_LT(scratch.merged_bytes, 66000u);
+  EXPECT_FALSE(scratch.dead.empty());  // which the walk alone uses
 }
 
 }  // namespace
