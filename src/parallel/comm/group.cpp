@@ -1,0 +1,226 @@
+#include "comm/group.h"
+
+#include <algorithm>
+#include <cstring>
+#include <numeric>
+
+#include "base/error.h"
+#include "base/random.h"
+#include "comm/rank_sum.h"
+
+namespace hadal {
+namespace {
+
+// Copies of what lies apart, and back.
+std::unique_ptr<std::byte[]> joined(const Part& part, int64_t bytes) {
+  auto data = std::make_unique_for_overwrite<std::byte[]>(size_t(bytes));
+  size_t at = 0;
+  for (const MutableBytes& piece : part) {
+    if (!piece.empty()) std::memcpy(data.get() + at, piece.data(), piece.size());
+    at += piece.size();
+  }
+  return data;
+}
+
+void deal_out(const Message& message, const Part& part) {
+  size_t at = 0;
+  for (const MutableBytes& piece : part) {
+    if (!piece.empty()) std::memcpy(piece.data(), message.data.get() + at, piece.size());
+    at += piece.size();
+  }
+}
+
+MutableBytes bytes_of(std::string& text) { return std::as_writable_bytes(std::span(text)); }
+
+}  // namespace
+
+int64_t part_bytes(const Part& part) {
+  int64_t bytes = 0;
+  for (const MutableBytes& piece : part) bytes += int64_t(piece.size());
+  return bytes;
+}
+
+Group::Group(std::shared_ptr<Transport> transport, const std::string& name, std::vector<int> members)
+    : transport_(std::move(transport)), name_(name), members_(std::move(members)), channel_(stream_id(name)) {
+  if (members_.empty()) {
+    members_.resize(size_t(transport_->size()));
+    std::iota(members_.begin(), members_.end(), 0);
+  }
+  const auto own = std::find(members_.begin(), members_.end(), transport_->rank());
+  check(own != members_.end() && std::is_sorted(members_.begin(), members_.end()), ErrorKind::internal,
+        "rank {} is not among the ranks of group {}, or these are out of order", transport_->rank(), name);
+  rank_ = int(own - members_.begin());
+  sent_.assign(members_.size(), 0);
+  received_.assign(members_.size(), 0);
+}
+
+Group Group::self() { return Group(std::make_shared<SelfTransport>(), "self"); }
+
+Label Group::next(const char* operation, DType dtype) {
+  return {channel_, operations_++, fmt::format("{} of {}", operation, name_), dtype};
+}
+
+void Group::post(int to, const Label& label, ConstBytes bytes) {
+  Message message{label, std::make_unique_for_overwrite<std::byte[]>(bytes.size()), int64_t(bytes.size())};
+  if (!bytes.empty()) std::memcpy(message.data.get(), bytes.data(), bytes.size());
+  traffic_.bytes += message.bytes, ++traffic_.messages;
+  transport_->send(members_[size_t(to)], std::move(message));
+}
+
+void Group::post(int to, const Label& label, const Part& part) {
+  const int64_t bytes = part_bytes(part);
+  traffic_.bytes += bytes, ++traffic_.messages;
+  transport_->send(members_[size_t(to)], {label, joined(part, bytes), bytes});
+}
+
+// bytes: negative where any size will do.
+Message Group::take(int from, const Label& label, int64_t bytes) {
+  Message message = transport_->receive(members_[size_t(from)], label);
+  check(message.label == label, ErrorKind::internal,
+        "rank {} of {} does {} of {} while rank {} does {} of {}: ranks do different things", from, name_,
+        message.label.operation, dtype_name(message.label.dtype), rank_, label.operation, dtype_name(label.dtype));
+  check(bytes < 0 || message.bytes == bytes, ErrorKind::internal,
+        "{}: {} bytes came from rank {}, rank {} waits for {}", label.operation, message.bytes, from, rank_, bytes);
+  return message;
+}
+
+void Group::post_others(const Label& label, const std::vector<Part>& parts) {
+  for (int r = 0; r < size(); ++r)
+    if (r != rank_) post(r, label, parts[size_t(r)]);
+}
+
+void Group::add_up(const Label& label, const Part& own) {
+  std::vector<Message> messages(static_cast<size_t>(size()));
+  for (int r = 0; r < size(); ++r)
+    if (r != rank_) messages[size_t(r)] = take(r, label, part_bytes(own));
+  size_t at = 0;
+  std::vector<const std::byte*> sources(messages.size());
+  for (const MutableBytes& piece : own) {
+    for (int r = 0; r < size(); ++r)
+      sources[size_t(r)] = r == rank_ ? piece.data() : messages[size_t(r)].data.get() + at;
+    sum_in_rank_order(label.dtype, piece, sources);
+    at += piece.size();
+  }
+}
+
+void Group::fill_others(const Label& label, const std::vector<Part>& parts) {
+  for (int r = 0; r < size(); ++r)
+    if (r != rank_) deal_out(take(r, label, part_bytes(parts[size_t(r)])), parts[size_t(r)]);
+}
+
+void Group::check_parts(const char* operation, size_t n_parts) const {
+  check(int(n_parts) == size(), ErrorKind::internal, "{} of {}: {} parts for {} ranks", operation, name_, n_parts,
+        size());
+}
+
+Ticket Group::start_reduce_scatter(DType dtype, std::vector<Part> parts) {
+  check_parts("reduce_scatter", parts.size());
+  const Label label = next("reduce_scatter", dtype);
+  if (size() == 1) return {};
+  post_others(label, parts);
+  return Ticket([this, label, own = std::move(parts[size_t(rank_)])] { add_up(label, own); });
+}
+
+Ticket Group::start_all_gather(DType dtype, std::vector<Part> parts) {
+  check_parts("all_gather", parts.size());
+  const Label label = next("all_gather", dtype);
+  if (size() == 1) return {};
+  for (int r = 0; r < size(); ++r)
+    if (r != rank_) post(r, label, parts[size_t(rank_)]);
+  return Ticket([this, label, parts = std::move(parts)] { fill_others(label, parts); });
+}
+
+Ticket Group::start_gather(int root, DType dtype, std::vector<Part> parts) {
+  check_parts("gather", parts.size());
+  const Label label = next("gather", dtype);
+  if (rank_ != root) {
+    post(root, label, parts[size_t(rank_)]);
+    return {};
+  }
+  return Ticket([this, label, parts = std::move(parts)] { fill_others(label, parts); });
+}
+
+Ticket Group::start_all_to_all(const std::vector<ConstBytes>& to, std::vector<Message>& received) {
+  check_parts("all_to_all", to.size());
+  const Label label = next("all_to_all", DType::u8);
+  received.clear();
+  received.resize(to.size());
+  for (int r = 0; r < size(); ++r)
+    if (r != rank_) post(r, label, to[size_t(r)]);
+  const ConstBytes own = to[size_t(rank_)];
+  Message& mine = received[size_t(rank_)];
+  mine = {label, std::make_unique_for_overwrite<std::byte[]>(own.size()), int64_t(own.size())};
+  if (!own.empty()) std::memcpy(mine.data.get(), own.data(), own.size());
+  return Ticket([this, label, &received] {
+    for (int r = 0; r < size(); ++r)
+      if (r != rank_) received[size_t(r)] = take(r, label, -1);
+  });
+}
+
+Ticket Group::start_broadcast(int root, DType dtype, Part part) {
+  const Label label = next("broadcast", dtype);
+  if (rank_ != root) return Ticket([this, label, root, part] { deal_out(take(root, label, part_bytes(part)), part); });
+  for (int r = 0; r < size(); ++r)
+    if (r != rank_) post(r, label, part);
+  return {};
+}
+
+// Each rank adds up an even share, then all get the sums. Both halves have their numbers from the start.
+Ticket Group::start_all_reduce(DType dtype, Part part) {
+  if (size() == 1) return {};
+  std::vector<Part> shares(static_cast<size_t>(size()));
+  const int64_t each = dtype_bytes(dtype);
+  for (const MutableBytes& piece : part) {
+    const int64_t n = int64_t(piece.size()) / each;
+    check(n * each == int64_t(piece.size()), ErrorKind::internal, "all_reduce of {}: {} bytes are not whole {}", name_,
+          piece.size(), dtype_name(dtype));
+    for (int r = 0; r < size(); ++r) {
+      const int64_t begin = n * r / size(), end = n * (r + 1) / size();
+      shares[size_t(r)].push_back(piece.subspan(size_t(begin * each), size_t((end - begin) * each)));
+    }
+  }
+  const Label sum = next("all_reduce", dtype), copy = next("all_reduce's sums", dtype);
+  post_others(sum, shares);
+  return Ticket([this, sum, copy, shares = std::move(shares)] {
+    add_up(sum, shares[size_t(rank_)]);
+    for (int r = 0; r < size(); ++r)
+      if (r != rank_) post(r, copy, shares[size_t(rank_)]);
+    fill_others(copy, shares);
+  });
+}
+
+void Group::send(int to, DType dtype, const Part& part) {
+  const int64_t number = sent_[size_t(to)]++;
+  post(to, {stream_id(name_, 1), number, fmt::format("send in {}", name_), dtype}, part);
+}
+
+Ticket Group::start_receive(int from, DType dtype, Part part) {
+  const Label label{stream_id(name_, 1), received_[size_t(from)]++, fmt::format("send in {}", name_), dtype};
+  return Ticket([this, label, from, part = std::move(part)] { deal_out(take(from, label, part_bytes(part)), part); });
+}
+
+std::vector<std::string> Group::exchange(const std::string& own) {
+  std::vector<Message> received;
+  start_all_to_all(std::vector<ConstBytes>(size_t(size()), std::as_bytes(std::span(own))), received).wait();
+  std::vector<std::string> texts;
+  for (const Message& message : received)
+    texts.emplace_back(reinterpret_cast<const char*>(message.data.get()), size_t(message.bytes));
+  return texts;
+}
+
+std::string Group::tell(int root, const std::string& text) {
+  const Label label = next("broadcast", DType::u8);
+  if (rank_ == root) {
+    for (int r = 0; r < size(); ++r)
+      if (r != rank_) post(r, label, std::as_bytes(std::span(text)));
+    return text;
+  }
+  const Message message = take(root, label, -1);
+  std::string told(size_t(message.bytes), '\0');
+  if (message.bytes > 0) std::memcpy(bytes_of(told).data(), message.data.get(), size_t(message.bytes));
+  return told;
+}
+
+void Group::barrier() { exchange(""); }
+
+}  // namespace hadal

@@ -1,0 +1,94 @@
+// Group: some ranks that talk to each other, and all that they say. The only distributed type: code that uses one does
+// not know what carries its bytes, nor whether there is more than one rank.
+//
+// Sums are made here, in the order of the ranks: the same bits on every transport and in every run. All ranks of a group call the same operations in the same order; who does not is found by
+// the first message. A start_...() sends at once and returns a Ticket, whose wait() receives; buffers must live until
+// then. Sizes in bytes; a part is a list of pieces, so that what lies apart travels as one message.
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "comm/transport.h"
+
+namespace hadal {
+
+using Part = std::vector<MutableBytes>;
+int64_t part_bytes(const Part& part);
+
+// The second half of an operation.
+class Ticket {
+ public:
+  Ticket() = default;
+  explicit Ticket(std::function<void()> finish) : finish_(std::move(finish)) {}
+  bool pending() const { return bool(finish_); }
+  void wait() {  // nothing where nothing is pending
+    if (auto finish = std::exchange(finish_, nullptr)) finish();
+  }
+
+ private:
+  std::function<void()> finish_;
+};
+
+struct Traffic {  // that this rank sent
+  int64_t bytes = 0, messages = 0;
+};
+
+class Group {
+ public:
+  // All ranks of a transport, or `members` of them, ascending, the caller among them. Groups of one transport need
+  // names of their own.
+  Group(std::shared_ptr<Transport> transport, const std::string& name, std::vector<int> members = {});
+  Group(const Group&) = delete;  // tickets know their group
+  Group& operator=(const Group&) = delete;
+  static Group self();  // of one rank
+
+  int rank() const { return rank_; }  // among the members
+  int size() const { return int(members_.size()); }
+  bool leads() const { return rank_ == 0; }
+  const std::string& name() const { return name_; }
+  const Traffic& traffic() const { return traffic_; }
+
+  // parts[r] goes to rank r, where the parts of all are added into that rank's own part, parts[rank()], in place.
+  Ticket start_reduce_scatter(DType dtype, std::vector<Part> parts);
+  // parts[rank()] goes to all, who find it in their parts[rank].
+  Ticket start_all_gather(DType dtype, std::vector<Part> parts);
+  // parts[rank()] goes to `root`, who finds it in its parts[rank]; others' parts but their own may be empty.
+  Ticket start_gather(int root, DType dtype, std::vector<Part> parts);
+  // to[r] goes to rank r; `received` gets what the ranks sent here, in their order, whatever its size.
+  Ticket start_all_to_all(const std::vector<ConstBytes>& to, std::vector<Message>& received);
+  Ticket start_broadcast(int root, DType dtype, Part part);
+  // Whole elements in every piece. Half of its messages leave in wait(), so all ranks wait for such tickets in one order.
+  Ticket start_all_reduce(DType dtype, Part part);
+  Ticket start_receive(int from, DType dtype, Part part);
+  void send(int to, DType dtype, const Part& part);  // matched by the other's start_receive of the same order
+
+  // A text of each rank, in rank order; for what is small and of any size.
+  std::vector<std::string> exchange(const std::string& own);
+  std::string tell(int root, const std::string& text);  // the root's text, on every rank
+  void barrier();
+
+ private:
+  Label next(const char* operation, DType dtype);
+  void post(int to, const Label& label, ConstBytes bytes);
+  void post(int to, const Label& label, const Part& part);
+  Message take(int from, const Label& label, int64_t bytes);
+  void post_others(const Label& label, const std::vector<Part>& parts);  // to each rank its part
+  void add_up(const Label& label, const Part& own);
+  void fill_others(const Label& label, const std::vector<Part>& parts);  // with what the other ranks sent
+  void check_parts(const char* operation, size_t n_parts) const;
+
+  std::shared_ptr<Transport> transport_;
+  std::string name_;
+  std::vector<int> members_;
+  int rank_ = 0;
+  uint64_t channel_ = 0;
+  int64_t operations_ = 0;
+  std::vector<int64_t> sent_, received_;  // between two ranks, by rank
+  Traffic traffic_;
+};
+
+}  // namespace hadal

@@ -1,0 +1,46 @@
+#include "comm/rank_sum.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/error.h"
+
+namespace hadal {
+namespace {
+
+// In blocks, so that one source after the other streams through the cache.
+constexpr size_t kBlock = 1024;
+
+template <class Stored, class Sum>
+void sum(MutableBytes to, const std::vector<const std::byte*>& sources) {
+  const size_t count = to.size() / sizeof(Stored);
+  Sum total[kBlock];
+  Stored part[kBlock];
+  for (size_t begin = 0; begin < count; begin += kBlock) {
+    const size_t n = std::min(kBlock, count - begin);
+    for (size_t s = 0; s < sources.size(); ++s) {
+      std::memcpy(part, sources[s] + begin * sizeof(Stored), n * sizeof(Stored));  // messages need no alignment
+      if (s == 0) {
+        for (size_t i = 0; i < n; ++i) total[i] = Sum(part[i]);
+      } else {
+        for (size_t i = 0; i < n; ++i) total[i] += Sum(part[i]);
+      }
+    }
+    for (size_t i = 0; i < n; ++i) part[i] = Stored(total[i]);
+    std::memcpy(to.data() + begin * sizeof(Stored), part, n * sizeof(Stored));
+  }
+}
+
+}  // namespace
+
+void sum_in_rank_order(DType dtype, MutableBytes to, const std::vector<const std::byte*>& sources) {
+  switch (dtype) {
+    case DType::f64: return sum<double, double>(to, sources);
+    case DType::f32: return sum<float, float>(to, sources);
+    case DType::bf16: return sum<bf16, float>(to, sources);
+    case DType::i64: return sum<int64_t, int64_t>(to, sources);
+    default: fail(ErrorKind::internal, "sums over ranks are made of F64, F32, BF16 or I64, not {}", dtype_name(dtype));
+  }
+}
+
+}  // namespace hadal

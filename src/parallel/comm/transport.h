@@ -1,0 +1,58 @@
+// Transport: how bytes get from one rank to another, and nothing more. What collectives exist, and how they add, is the
+// business of Group (group.h), so that every transport gives the same bits.
+//
+// A message is found by who sent it, its channel (one for each group of ranks) and its number in that channel, so that
+// messages may be waited for in any order. It carries what it is for: ranks that do different things find out at once.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/dtype.h"
+
+namespace hadal {
+
+using ConstBytes = std::span<const std::byte>;
+using MutableBytes = std::span<std::byte>;
+
+struct Label {
+  uint64_t channel = 0;
+  int64_t number = 0;     // of the operation among those of its channel
+  std::string operation;  // "all_gather of data"
+  DType dtype = DType::u8;
+  bool operator==(const Label&) const = default;
+};
+
+struct Message {
+  Label label;
+  std::unique_ptr<std::byte[]> data;
+  int64_t bytes = 0;
+  ConstBytes view() const { return {data.get(), size_t(bytes)}; }
+};
+
+class Transport {
+ public:
+  virtual ~Transport() = default;
+  virtual int rank() const = 0;
+  virtual int size() const = 0;
+  virtual std::string name() const = 0;  // "threads"
+  // Takes the message and returns at once; the receiver may not have asked for it yet.
+  virtual void send(int to, Message message) = 0;
+  // Waits for the message of `from` with this channel and number. Throws failed, naming ranks and what they wait for,
+  // when it cannot come any more.
+  virtual Message receive(int from, const Label& wanted) = 0;
+};
+
+// Of a process with one rank. Sends to nobody.
+class SelfTransport : public Transport {
+ public:
+  int rank() const override { return 0; }
+  int size() const override { return 1; }
+  std::string name() const override { return "self"; }
+  void send(int to, Message message) override;
+  Message receive(int from, const Label& wanted) override;
+};
+
+}  // namespace hadal
