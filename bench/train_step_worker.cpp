@@ -205,7 +205,7 @@ void run(const Arguments& a) {
     for (int64_t i = 0; i < n; ++i, ++step) {
       const double begin = steady_seconds();
       const auto batch = batch_of(tokens, step);
-      const auto result = train_step(owned.exec, model, optimizer, config, batch, step + 1, &clock);
+      const auto result = train_step(owned.exec, model, optimizer, config, batch, step + 1, {.clock = &clock});
       check(result.skipped.empty(), ErrorKind::internal, "step {}: {}", step + 1, result.skipped);
       rates.push_back(double(result.tokens) / (steady_seconds() - begin));
       losses.push_back(result.loss);

@@ -60,15 +60,18 @@ struct Transformer::Impl {
     return result;
   }
 
-  Tensor prepare(const Exec& exec, std::span<const MicroBatch> batches, const RouteReplay* routes) {
+  Tensor prepare(const Exec& exec, std::span<const MicroBatch> batches, std::span<const RouteReplay> routes) {
     int32_t last = 0;
     for (const MicroBatch& batch : batches) {
       check_batch(batch, config);
       last = std::max(last, *std::max_element(batch.positions.begin(), batch.positions.end()));
     }
     const int64_t n_moe = stage->flight_sizes().n_moe;
-    check(!routes || !routes->replay || int64_t(routes->experts.size()) == n_moe, ErrorKind::invalid,
-          "replayed routes hold {} MoE layers, the model has {}", routes ? routes->experts.size() : 0, n_moe);
+    check(routes.empty() || routes.size() == batches.size(), ErrorKind::invalid,
+          "routes of {} micro-batches are replayed over {}", routes.size(), batches.size());
+    for (const RouteReplay& one : routes)
+      check(!one.replay || int64_t(one.experts.size()) == n_moe, ErrorKind::invalid,
+            "replayed routes hold {} MoE layers, the model has {}", one.experts.size(), n_moe);
     return rope_for(exec, 1 + last);
   }
 };
@@ -130,7 +133,11 @@ LossSums Transformer::forward_backward(const Exec& exec, std::span<const MicroBa
   const Actions list = actions ? *actions : one_stage(int64_t(batches.size()));
   for (const Action& action : list) pass.later_weights |= action.kind == ActionKind::backward_weight;
   clock.start();
-  const FlightHooks hooks{[&](Flight& flight, int64_t) { flight.weights = weights, flight.routes = wants.routes; }, {}};
+  FlightHooks hooks;
+  hooks.begin = [&](Flight& flight, int64_t m) {
+    flight.weights = weights;
+    if (!wants.routes.empty()) flight.routes = &wants.routes[size_t(m)];
+  };
   LossSums sums = execute(list, *impl_->stage, pass, batches, hooks);
   clock.stop();
   return sums;
@@ -139,7 +146,7 @@ LossSums Transformer::forward_backward(const Exec& exec, std::span<const MicroBa
 LossSums Transformer::forward_backward(const Exec& exec, const MicroBatch& batch, const LossWeights& weights,
                                        RouteReplay* routes) {
   Wants wants;
-  wants.routes = routes;
+  if (routes) wants.routes = std::span(routes, 1);
   return forward_backward(exec, std::span(&batch, 1), weights, wants);
 }
 
@@ -149,7 +156,10 @@ LossSums Transformer::forward(const Exec& exec, const MicroBatch& batch, const W
   PartClock& clock = wants.clock ? *wants.clock : own;
   const Pass pass = impl_->pass(exec, clock, table);
   FlightHooks hooks;
-  hooks.begin = [&](Flight& flight, int64_t) { flight.routes = wants.routes, flight.observer = wants.observer; };
+  hooks.begin = [&](Flight& flight, int64_t) {
+    if (!wants.routes.empty()) flight.routes = &wants.routes[0];
+    flight.observer = wants.observer;
+  };
   hooks.after_forward = [&](Flight& flight, int64_t) {
     if (!wants.log_probs) return;
     const Stream& stream = flight.streams[0];

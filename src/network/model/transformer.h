@@ -24,7 +24,7 @@ struct LatentCache;  // of one text being generated (model/flight.h)
 
 // What a caller may want besides the sums.
 struct Wants {
-  RouteReplay* routes = nullptr;             // of one micro-batch
+  std::span<RouteReplay> routes = {};        // one for each micro-batch, or none
   Observer observer = {};                    // forward only
   std::vector<double>* log_probs = nullptr;  // forward only: log p(target) per row, 0 where the target is -1
   PartClock* clock = nullptr;                // gets the times of the parts

@@ -73,7 +73,7 @@ void initialize_parameter(const Exec& exec, Parameter& parameter, uint64_t seed)
 }
 
 void refresh_value(const Exec& exec, Parameter& parameter) {
-  if (parameter.master) {
+  if (parameter.master && parameter.master.count() == parameter.box.count()) {
     ops::refresh(exec, parameter.value, parameter.master);
   } else {
     ops::refresh(exec, parameter.value);

@@ -25,9 +25,11 @@ ops::Write Parameter::how_to_write() {
 void Parameter::contribute_nothing() {
   arrive();
   // Nobody who has rows may come any more: what is left of the step before must go.
-  if (written_ || (expected_ >= 0 && !complete())) return;
-  grad.zero();
-  written_ = true;
+  if (!written_ && (expected_ < 0 || complete())) {
+    grad.zero();
+    written_ = true;
+  }
+  if (complete() && on_complete) on_complete();
 }
 
 }  // namespace hadal

@@ -43,8 +43,10 @@ struct Parameter {
   Weight value;        // what kernels read, in every form that a reader wants; plain: f64, f32 or bf16 (f32 for specs
                        // kept in high precision)
   std::optional<Tile> code_tile;  // products multiply it in FP8: refresh_value() (init.h) keeps codes in such tiles
-  Tensor master;  // f32 (f64): what the optimizer updates; the same memory as value when the dtypes agree
+  Tensor master;  // f32 (f64): what the optimizer updates; the same memory as value when the dtypes agree. Where ranks
+                  // share the update (optim/sharding.h), memory of its own holds this rank's elements alone
   Tensor grad;    // f32 (f64), written through contribute(); empty when not training
+  std::function<void()> on_complete;  // after the last contribution: the reduction may start; may be empty
 
   // A step begins: `contributions` will come (negative: nobody counted). What the gradient holds is void.
   void expect(int64_t contributions);
@@ -54,6 +56,7 @@ struct Parameter {
   void contribute(Add&& add) {
     arrive();
     add(grad, how_to_write());
+    if (complete() && on_complete) on_complete();
   }
   // The same from a piece that had no rows for this parameter.
   void contribute_nothing();

@@ -12,19 +12,19 @@ namespace hadal {
 namespace {
 
 // Copies of what lies apart, and back.
-std::unique_ptr<std::byte[]> joined(const Part& part, int64_t bytes) {
+std::unique_ptr<std::byte[]> joined(const Share& share, int64_t bytes) {
   auto data = std::make_unique_for_overwrite<std::byte[]>(size_t(bytes));
   size_t at = 0;
-  for (const MutableBytes& piece : part) {
+  for (const MutableBytes& piece : share) {
     if (!piece.empty()) std::memcpy(data.get() + at, piece.data(), piece.size());
     at += piece.size();
   }
   return data;
 }
 
-void deal_out(const Message& message, const Part& part) {
+void deal_out(const Message& message, const Share& share) {
   size_t at = 0;
-  for (const MutableBytes& piece : part) {
+  for (const MutableBytes& piece : share) {
     if (!piece.empty()) std::memcpy(piece.data(), message.data.get() + at, piece.size());
     at += piece.size();
   }
@@ -34,9 +34,9 @@ MutableBytes bytes_of(std::string& text) { return std::as_writable_bytes(std::sp
 
 }  // namespace
 
-int64_t part_bytes(const Part& part) {
+int64_t share_bytes(const Share& share) {
   int64_t bytes = 0;
-  for (const MutableBytes& piece : part) bytes += int64_t(piece.size());
+  for (const MutableBytes& piece : share) bytes += int64_t(piece.size());
   return bytes;
 }
 
@@ -67,10 +67,10 @@ void Group::post(int to, const Label& label, ConstBytes bytes) {
   transport_->send(members_[size_t(to)], std::move(message));
 }
 
-void Group::post(int to, const Label& label, const Part& part) {
-  const int64_t bytes = part_bytes(part);
+void Group::post(int to, const Label& label, const Share& share) {
+  const int64_t bytes = share_bytes(share);
   traffic_.bytes += bytes, ++traffic_.messages;
-  transport_->send(members_[size_t(to)], {label, joined(part, bytes), bytes});
+  transport_->send(members_[size_t(to)], {label, joined(share, bytes), bytes});
 }
 
 // bytes: negative where any size will do.
@@ -84,15 +84,15 @@ Message Group::take(int from, const Label& label, int64_t bytes) {
   return message;
 }
 
-void Group::post_others(const Label& label, const std::vector<Part>& parts) {
+void Group::post_others(const Label& label, const std::vector<Share>& shares) {
   for (int r = 0; r < size(); ++r)
-    if (r != rank_) post(r, label, parts[size_t(r)]);
+    if (r != rank_) post(r, label, shares[size_t(r)]);
 }
 
-void Group::add_up(const Label& label, const Part& own) {
+void Group::add_up(const Label& label, const Share& own) {
   std::vector<Message> messages(static_cast<size_t>(size()));
   for (int r = 0; r < size(); ++r)
-    if (r != rank_) messages[size_t(r)] = take(r, label, part_bytes(own));
+    if (r != rank_) messages[size_t(r)] = take(r, label, share_bytes(own));
   size_t at = 0;
   std::vector<const std::byte*> sources(messages.size());
   for (const MutableBytes& piece : own) {
@@ -103,45 +103,45 @@ void Group::add_up(const Label& label, const Part& own) {
   }
 }
 
-void Group::fill_others(const Label& label, const std::vector<Part>& parts) {
+void Group::fill_others(const Label& label, const std::vector<Share>& shares) {
   for (int r = 0; r < size(); ++r)
-    if (r != rank_) deal_out(take(r, label, part_bytes(parts[size_t(r)])), parts[size_t(r)]);
+    if (r != rank_) deal_out(take(r, label, share_bytes(shares[size_t(r)])), shares[size_t(r)]);
 }
 
-void Group::check_parts(const char* operation, size_t n_parts) const {
-  check(int(n_parts) == size(), ErrorKind::internal, "{} of {}: {} parts for {} ranks", operation, name_, n_parts,
+void Group::check_shares(const char* operation, size_t n_parts) const {
+  check(int(n_parts) == size(), ErrorKind::internal, "{} of {}: {} shares for {} ranks", operation, name_, n_parts,
         size());
 }
 
-Ticket Group::start_reduce_scatter(DType dtype, std::vector<Part> parts) {
-  check_parts("reduce_scatter", parts.size());
+Ticket Group::start_reduce_scatter(DType dtype, std::vector<Share> shares) {
+  check_shares("reduce_scatter", shares.size());
   const Label label = next("reduce_scatter", dtype);
   if (size() == 1) return {};
-  post_others(label, parts);
-  return Ticket([this, label, own = std::move(parts[size_t(rank_)])] { add_up(label, own); });
+  post_others(label, shares);
+  return Ticket([this, label, own = std::move(shares[size_t(rank_)])] { add_up(label, own); });
 }
 
-Ticket Group::start_all_gather(DType dtype, std::vector<Part> parts) {
-  check_parts("all_gather", parts.size());
+Ticket Group::start_all_gather(DType dtype, std::vector<Share> shares) {
+  check_shares("all_gather", shares.size());
   const Label label = next("all_gather", dtype);
   if (size() == 1) return {};
   for (int r = 0; r < size(); ++r)
-    if (r != rank_) post(r, label, parts[size_t(rank_)]);
-  return Ticket([this, label, parts = std::move(parts)] { fill_others(label, parts); });
+    if (r != rank_) post(r, label, shares[size_t(rank_)]);
+  return Ticket([this, label, shares = std::move(shares)] { fill_others(label, shares); });
 }
 
-Ticket Group::start_gather(int root, DType dtype, std::vector<Part> parts) {
-  check_parts("gather", parts.size());
+Ticket Group::start_gather(int root, DType dtype, std::vector<Share> shares) {
+  check_shares("gather", shares.size());
   const Label label = next("gather", dtype);
   if (rank_ != root) {
-    post(root, label, parts[size_t(rank_)]);
+    post(root, label, shares[size_t(rank_)]);
     return {};
   }
-  return Ticket([this, label, parts = std::move(parts)] { fill_others(label, parts); });
+  return Ticket([this, label, shares = std::move(shares)] { fill_others(label, shares); });
 }
 
 Ticket Group::start_all_to_all(const std::vector<ConstBytes>& to, std::vector<Message>& received) {
-  check_parts("all_to_all", to.size());
+  check_shares("all_to_all", to.size());
   const Label label = next("all_to_all", DType::u8);
   received.clear();
   received.resize(to.size());
@@ -157,20 +157,21 @@ Ticket Group::start_all_to_all(const std::vector<ConstBytes>& to, std::vector<Me
   });
 }
 
-Ticket Group::start_broadcast(int root, DType dtype, Part part) {
+Ticket Group::start_broadcast(int root, DType dtype, Share share) {
   const Label label = next("broadcast", dtype);
-  if (rank_ != root) return Ticket([this, label, root, part] { deal_out(take(root, label, part_bytes(part)), part); });
+  if (rank_ != root)
+    return Ticket([this, label, root, share] { deal_out(take(root, label, share_bytes(share)), share); });
   for (int r = 0; r < size(); ++r)
-    if (r != rank_) post(r, label, part);
+    if (r != rank_) post(r, label, share);
   return {};
 }
 
 // Each rank adds up an even share, then all get the sums. Both halves have their numbers from the start.
-Ticket Group::start_all_reduce(DType dtype, Part part) {
+Ticket Group::start_all_reduce(DType dtype, Share share) {
   if (size() == 1) return {};
-  std::vector<Part> shares(static_cast<size_t>(size()));
+  std::vector<Share> shares(static_cast<size_t>(size()));
   const int64_t each = dtype_bytes(dtype);
-  for (const MutableBytes& piece : part) {
+  for (const MutableBytes& piece : share) {
     const int64_t n = int64_t(piece.size()) / each;
     check(n * each == int64_t(piece.size()), ErrorKind::internal, "all_reduce of {}: {} bytes are not whole {}", name_,
           piece.size(), dtype_name(dtype));
@@ -189,14 +190,15 @@ Ticket Group::start_all_reduce(DType dtype, Part part) {
   });
 }
 
-void Group::send(int to, DType dtype, const Part& part) {
+void Group::send(int to, DType dtype, const Share& share) {
   const int64_t number = sent_[size_t(to)]++;
-  post(to, {stream_id(name_, 1), number, fmt::format("send in {}", name_), dtype}, part);
+  post(to, {stream_id(name_, 1), number, fmt::format("send in {}", name_), dtype}, share);
 }
 
-Ticket Group::start_receive(int from, DType dtype, Part part) {
+Ticket Group::start_receive(int from, DType dtype, Share share) {
   const Label label{stream_id(name_, 1), received_[size_t(from)]++, fmt::format("send in {}", name_), dtype};
-  return Ticket([this, label, from, part = std::move(part)] { deal_out(take(from, label, part_bytes(part)), part); });
+  return Ticket(
+      [this, label, from, share = std::move(share)] { deal_out(take(from, label, share_bytes(share)), share); });
 }
 
 std::vector<std::string> Group::exchange(const std::string& own) {

@@ -1,9 +1,10 @@
 // Group: some ranks that talk to each other, and all that they say. The only distributed type: code that uses one does
 // not know what carries its bytes, nor whether there is more than one rank.
 //
-// Sums are made here, in the order of the ranks: the same bits on every transport and in every run. All ranks of a group call the same operations in the same order; who does not is found by
-// the first message. A start_...() sends at once and returns a Ticket, whose wait() receives; buffers must live until
-// then. Sizes in bytes; a part is a list of pieces, so that what lies apart travels as one message.
+// Sums are made here, in the order of the ranks: the same bits on every transport and in every run. All ranks of a
+// group call the same operations in the same order; who does not is found by the first message. A start_...() sends at
+// once and returns a Ticket, whose wait() receives; buffers must live until then. Sizes are in bytes; a share is a list
+// of pieces, so that what lies apart travels as one message.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -16,8 +17,8 @@
 
 namespace hadal {
 
-using Part = std::vector<MutableBytes>;
-int64_t part_bytes(const Part& part);
+using Share = std::vector<MutableBytes>;
+int64_t share_bytes(const Share& share);
 
 // The second half of an operation.
 class Ticket {
@@ -52,19 +53,19 @@ class Group {
   const std::string& name() const { return name_; }
   const Traffic& traffic() const { return traffic_; }
 
-  // parts[r] goes to rank r, where the parts of all are added into that rank's own part, parts[rank()], in place.
-  Ticket start_reduce_scatter(DType dtype, std::vector<Part> parts);
-  // parts[rank()] goes to all, who find it in their parts[rank].
-  Ticket start_all_gather(DType dtype, std::vector<Part> parts);
-  // parts[rank()] goes to `root`, who finds it in its parts[rank]; others' parts but their own may be empty.
-  Ticket start_gather(int root, DType dtype, std::vector<Part> parts);
+  // shares[r] goes to rank r, where the shares of all are added into that rank's own share, shares[rank()], in place.
+  Ticket start_reduce_scatter(DType dtype, std::vector<Share> shares);
+  // shares[rank()] goes to all, who find it in their shares[rank].
+  Ticket start_all_gather(DType dtype, std::vector<Share> shares);
+  // shares[rank()] goes to `root`, who finds it in its shares[rank]; others' shares but their own may be empty.
+  Ticket start_gather(int root, DType dtype, std::vector<Share> shares);
   // to[r] goes to rank r; `received` gets what the ranks sent here, in their order, whatever its size.
   Ticket start_all_to_all(const std::vector<ConstBytes>& to, std::vector<Message>& received);
-  Ticket start_broadcast(int root, DType dtype, Part part);
-  // Whole elements in every piece. Half of its messages leave in wait(), so all ranks wait for such tickets in one order.
-  Ticket start_all_reduce(DType dtype, Part part);
-  Ticket start_receive(int from, DType dtype, Part part);
-  void send(int to, DType dtype, const Part& part);  // matched by the other's start_receive of the same order
+  Ticket start_broadcast(int root, DType dtype, Share share);
+  // Whole elements in every piece. Half of its messages leave in wait(): all ranks wait for such tickets in one order.
+  Ticket start_all_reduce(DType dtype, Share share);
+  Ticket start_receive(int from, DType dtype, Share share);
+  void send(int to, DType dtype, const Share& share);  // matched by the other's start_receive of the same order
 
   // A text of each rank, in rank order; for what is small and of any size.
   std::vector<std::string> exchange(const std::string& own);
@@ -74,12 +75,12 @@ class Group {
  private:
   Label next(const char* operation, DType dtype);
   void post(int to, const Label& label, ConstBytes bytes);
-  void post(int to, const Label& label, const Part& part);
+  void post(int to, const Label& label, const Share& share);
   Message take(int from, const Label& label, int64_t bytes);
-  void post_others(const Label& label, const std::vector<Part>& parts);  // to each rank its part
-  void add_up(const Label& label, const Part& own);
-  void fill_others(const Label& label, const std::vector<Part>& parts);  // with what the other ranks sent
-  void check_parts(const char* operation, size_t n_parts) const;
+  void post_others(const Label& label, const std::vector<Share>& shares);  // to each rank its share
+  void add_up(const Label& label, const Share& own);
+  void fill_others(const Label& label, const std::vector<Share>& shares);  // with what the other ranks sent
+  void check_shares(const char* operation, size_t n_parts) const;
 
   std::shared_ptr<Transport> transport_;
   std::string name_;

@@ -3,6 +3,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
+#include <set>
+#include <type_traits>
 
 #include "base/error.h"
 #include "ops/pointwise.h"
@@ -11,8 +14,6 @@
 namespace hadal {
 
 namespace {
-
-bool is_whole(const OwnedRange& range) { return range.begin == 0 && range.end == range.parameter->box.count(); }
 
 // Squares of elements [begin, end) of a gradient, whose lines begin with its rows.
 void add_squares_of(const Exec& exec, const OwnedRange& range, ExactSum& sum) {
@@ -29,12 +30,6 @@ void add_squares_of(const Exec& exec, const OwnedRange& range, ExactSum& sum) {
 }
 
 }  // namespace
-
-Tensor OwnedRange::of(const Tensor& tensor) const {
-  if (begin == 0 && end == tensor.count()) return tensor;
-  const Tensor flat = tensor.view({tensor.count(), 1}).row_range(begin, count());
-  return flat.view({count()});
-}
 
 std::vector<OwnedRange> whole_parameters(const Parameters& parameters) {
   std::vector<OwnedRange> ranges;
@@ -65,16 +60,50 @@ Optimizer::Optimizer(const std::vector<OwnedRange>& owned, const OptimConfig& co
   for (const OwnedRange& range : owned) {
     const Parameter& parameter = *range.parameter;
     check(bool(parameter.grad), ErrorKind::internal, "parameter {} has no gradient to train with", parameter.spec.name);
-    const DType high = parameter.master.dtype();
+    const DType high = range.master().dtype();
     check(high != DType::f64 || config.moments != MomentFormat::bf16, ErrorKind::invalid,
           "optim.moments = \"bf16\", but parameter {} is FP64, and so are its moments", parameter.spec.name);
     const DType moments =
         high == DType::f64 ? DType::f64 : (config.moments == MomentFormat::bf16 ? DType::bf16 : DType::f32);
-    const Shape shape = is_whole(range) ? parameter.box.size : Shape{range.count()};
+    const Shape shape = range.is_whole() ? parameter.box.size : Shape{range.count()};
     Slot slot{range, Tensor::zeros(exec, moments, shape), Tensor::zeros(exec, moments, shape), {}};
-    if (has_ema()) slot.ema = range.of(parameter.master).clone(exec);
+    if (has_ema()) slot.ema = range.master().clone(exec);
     slots_.push_back(std::move(slot));
   }
+}
+
+// The ranks' squares, on every rank: exact sums are added limb by limb, so that the norm is the same in every layout.
+GradientSquares over_ranks(const GradientSquares& own, Group& group) {
+  static_assert(std::is_trivially_copyable_v<ExactSum>);
+  const auto bytes = [](const auto& value) { return std::string(reinterpret_cast<const char*>(&value), sizeof value); };
+  std::string text = bytes(own.total) + bytes(int64_t(own.per_layer.size()));
+  for (const auto& [layer, sum] : own.per_layer) text += bytes(layer) + bytes(sum);
+  text += own.not_finite;
+  GradientSquares all;
+  for (const std::string& sent : group.exchange(text)) {
+    size_t at = 0;
+    const auto read = [&](auto& value) {
+      std::memcpy(&value, sent.data() + at, sizeof value);
+      at += sizeof value;
+    };
+    GradientSquares part;
+    int64_t layers = 0;
+    read(part.total);
+    read(layers);
+    for (int64_t i = 0; i < layers; ++i) {
+      int64_t layer = 0;
+      read(layer);
+      read(part.per_layer[layer]);
+    }
+    part.not_finite = sent.substr(at);
+    all.merge(part);
+  }
+  return all;
+}
+
+GradientNorms Optimizer::gradient_norms(const Exec& exec) const {
+  const GradientSquares own = gradient_squares(exec);
+  return norms_of(sharding_ ? over_ranks(own, sharding_->group()) : own);
 }
 
 GradientSquares Optimizer::gradient_squares(const Exec& exec) const {
@@ -100,7 +129,7 @@ void Optimizer::step(const Exec& exec, double lr, double global_norm) {
   for (Slot& slot : slots_) {
     const Parameter& parameter = *slot.range.parameter;
     ops::AdamWArgs args;
-    args.w = slot.range.of(parameter.master);
+    args.w = slot.range.master();
     args.grad = slot.range.of(parameter.grad);
     args.m = slot.m;
     args.v = slot.v;
@@ -116,24 +145,52 @@ void Optimizer::step(const Exec& exec, double lr, double global_norm) {
     args.step = steps_;
     ops::adamw(exec, args);
   }
+  if (sharding_) sharding_->gather_values();
   // Once per step: products of the next one find the other forms (codes) as new as the values.
-  const Parameter* refreshed = nullptr;
-  for (const Slot& slot : slots_) {
-    if (slot.range.parameter == refreshed) continue;
-    ops::refresh(exec, slot.range.parameter->value);
-    refreshed = slot.range.parameter;
-  }
+  std::set<Parameter*> changed;
+  for (const Slot& slot : slots_) changed.insert(slot.range.parameter);
+  if (sharding_) changed.insert(sharding_->trained().begin(), sharding_->trained().end());
+  for (Parameter* parameter : changed) ops::refresh(exec, parameter->value);
 }
 
 std::vector<StateTensor> Optimizer::state() const {
   std::vector<StateTensor> tensors;
   for (const auto& slot : slots_) {
     const auto& name = slot.range.parameter->spec.name;
-    tensors.push_back({"m." + name, slot.m});
-    tensors.push_back({"v." + name, slot.v});
-    if (slot.ema) tensors.push_back({"ema." + name, slot.ema});
+    tensors.push_back({"m." + name, slot.m, slot.range});
+    tensors.push_back({"v." + name, slot.v, slot.range});
+    if (slot.ema) tensors.push_back({"ema." + name, slot.ema, slot.range});
   }
   return tensors;
+}
+
+std::vector<StateTensor> Optimizer::whole_state(const Exec& exec) const {
+  if (!sharding_ || sharding_->group().size() == 1) return state();
+  std::map<std::string, Tensor> own;
+  for (const StateTensor& entry : state()) own[entry.name] = entry.tensor;
+  std::vector<StateTensor> whole;
+  for (Parameter* parameter : sharding_->trained()) {
+    const DType wide = parameter->grad.dtype();
+    const DType moments = wide == DType::f64 || config_.moments == MomentFormat::fp32 ? wide : DType::bf16;
+    for (const char* kind : {"m.", "v.", "ema."}) {
+      if (kind[0] == 'e' && !has_ema()) continue;
+      const std::string name = kind + parameter->spec.name;
+      Tensor tensor = sharding_->gather_whole(exec, *parameter, own[name], kind[0] == 'e' ? wide : moments);
+      if (tensor) whole.push_back({name, std::move(tensor), {parameter, 0, parameter->box.count()}});
+    }
+  }
+  return whole;
+}
+
+std::vector<Tensor> Optimizer::whole_masters(const Exec& exec, const Parameters& parameters) const {
+  std::vector<Tensor> whole;
+  const bool shared = sharding_ && sharding_->group().size() > 1;
+  for (Parameter* parameter : parameters) {
+    const bool apart = shared && parameter->spec.trained && parameter->master.raw() != parameter->value.plain.raw();
+    whole.push_back(apart ? sharding_->gather_whole(exec, *parameter, parameter->master, parameter->grad.dtype())
+                          : parameter->master);
+  }
+  return whole;
 }
 
 int64_t Optimizer::bytes_per_element(const OptimConfig& config, bool master_is_value) {

@@ -10,7 +10,7 @@
 
 #include "base/exact_sum.h"
 #include "config/config.h"
-#include "nn/parameter.h"
+#include "optim/sharding.h"
 
 namespace hadal {
 
@@ -30,36 +30,39 @@ struct GradientNorms {
 };
 GradientNorms norms_of(const GradientSquares& squares);
 
-// The part of a parameter that an optimizer updates and keeps moments for: elements [begin, end) of its box, row by
-// row. A cut inside a row is a multiple of 128 columns from its begin, so that the norm does not feel it.
-struct OwnedRange {
-  Parameter* parameter = nullptr;
-  int64_t begin = 0, end = 0;
-  int64_t count() const { return end - begin; }
-  Tensor of(const Tensor& tensor) const;  // [count], a view
-};
 std::vector<OwnedRange> whole_parameters(const Parameters& parameters);  // of all that are trained
 
 struct StateTensor {
   std::string name;  // "m.NAME", "v.NAME", "ema.NAME", NAME as in the parameter list
   Tensor tensor;
+  OwnedRange range;  // that the tensor is of
 };
 
 class Optimizer {
  public:
   Optimizer(const Parameters& parameters, const OptimConfig& config, const Exec& exec)
       : Optimizer(whole_parameters(parameters), config, exec) {}
+  // Of what this rank owns. The sharding outlives the optimizer.
+  Optimizer(Sharding& sharding, const OptimConfig& config, const Exec& exec)
+      : Optimizer(sharding.owned(), config, exec) {
+    sharding_ = &sharding;
+  }
   Optimizer(const std::vector<OwnedRange>& owned, const OptimConfig& config, const Exec& exec);
 
-  GradientSquares gradient_squares(const Exec& exec) const;
-  GradientNorms gradient_norms(const Exec& exec) const { return norms_of(gradient_squares(exec)); }
+  Sharding* sharding() const { return sharding_; }           // null: this rank updates what it was given, alone
+  GradientSquares gradient_squares(const Exec& exec) const;  // of what this rank owns
+  GradientNorms gradient_norms(const Exec& exec) const;      // over all ranks, the same on each
   // One update with this learning rate; gradients are scaled by min(1, clip / norm). Counts the step for bias
   // correction.
   void step(const Exec& exec, double lr, double global_norm);
 
   int64_t steps_done() const { return steps_; }
   void set_steps_done(int64_t steps) { steps_ = steps; }
-  std::vector<StateTensor> state() const;  // views, to be saved or filled
+  std::vector<StateTensor> state() const;  // views of what this rank keeps, to be saved or filled
+  // Of all ranks, whole parameters: on the first rank, elsewhere nothing. Views where one rank keeps all. All ranks call
+  // these.
+  std::vector<StateTensor> whole_state(const Exec& exec) const;
+  std::vector<Tensor> whole_masters(const Exec& exec, const Parameters& parameters) const;
   bool has_ema() const { return config_.ema_decay > 0; }
   static int64_t bytes_per_element(const OptimConfig& config, bool master_is_value);  // moments, EMA, separate master
 
@@ -69,6 +72,7 @@ class Optimizer {
     Tensor m, v, ema;  // [count]; of a whole parameter in its shape
   };
   OptimConfig config_;
+  Sharding* sharding_ = nullptr;
   std::vector<Slot> slots_;
   int64_t steps_ = 0;
 };

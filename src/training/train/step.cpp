@@ -9,6 +9,7 @@
 
 #include "optim/curves.h"
 #include "train/micro_batches.h"
+#include "train/rank_losses.h"
 
 namespace hadal {
 
@@ -25,6 +26,15 @@ LossWeights loss_weights(const Config& config, const std::vector<int64_t>& targe
   }
   weights.balance = sequences > 0 ? config.train.balance_alpha / double(sequences) : 0.0;
   return weights;
+}
+
+// Of the global batch's micro-batches (or what belongs to them) number j is the business of data rank j mod n.
+template <class T>
+std::vector<T> own_of(const std::vector<T>& all, const Group* group) {
+  if (!group) return all;
+  std::vector<T> own;
+  for (size_t j = size_t(group->rank()); j < all.size(); j += size_t(group->size())) own.push_back(all[j]);
+  return own;
 }
 
 double mean_of(double sum, int64_t count) { return count > 0 ? sum / double(count) : 0.0; }
@@ -56,7 +66,7 @@ double load_imbalance(const std::vector<std::vector<int64_t>>& load) {
 }
 
 StepResult train_step(const Exec& exec, Transformer& model, Optimizer& optimizer, const Config& config,
-                      const data::Batch& batch, int64_t step, PartClock* clock) {
+                      const data::Batch& batch, int64_t step, const StepWants& wanted) {
   StepResult result;
   result.step = step;
   result.lr = learning_rate(config.optim, step, config.train.steps);
@@ -75,10 +85,24 @@ StepResult train_step(const Exec& exec, Transformer& model, Optimizer& optimizer
   }
 
   const auto weights = loss_weights(config, targets, result.lambda, result.sequences);
+  Sharding* sharding = optimizer.sharding();
+  Group* group = sharding ? &sharding->group() : nullptr;
+  const auto own = own_of(parts, group);
+  std::vector<RouteReplay> routes;
+  if (wanted.routes) {
+    wanted.routes->resize(parts.size());
+    routes = own_of(*wanted.routes, group);
+  }
   Wants wants;
-  wants.clock = clock;
-  model.begin_step(int64_t(parts.size()));
-  const LossSums sums = model.forward_backward(exec, parts, weights, wants);
+  wants.clock = wanted.clock;
+  wants.routes = routes;
+  if (sharding) sharding->begin_step();
+  model.begin_step(int64_t(own.size()));
+  const LossSums own_sums = model.forward_backward(exec, own, weights, wants);
+  if (sharding) sharding->finish_gradients();
+  const LossSums sums = group ? over_ranks(own_sums, *group) : own_sums;
+  for (size_t i = 0; i < routes.size(); ++i)
+    (*wanted.routes)[group ? size_t(group->rank()) + i * size_t(group->size()) : i] = std::move(routes[i]);
   if (sums.fault) {  // a router met NaN: numbers flowed on, the step is decided here, once
     result.skipped = sums.fault.text();
     return result;

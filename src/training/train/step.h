@@ -26,10 +26,16 @@ struct StepResult {
   std::string skipped;                     // why no update was made, empty if one was
 };
 
-// step counts from 1; clock, if given, gets the times of its parts. NaN or Inf in a loss, a router or a gradient: no
-// update is made, `skipped` names the tensor.
+struct StepWants {
+  PartClock* clock = nullptr;                  // gets the times of its parts
+  std::vector<RouteReplay>* routes = nullptr;  // of the global batch's micro-batches; a rank fills or reads its own
+};
+
+// step counts from 1. NaN or Inf in a loss, a router or a gradient: no update is made, `skipped` names the tensor. Where
+// the optimizer is shared by data ranks, each computes its micro-batches of the same global batch, and all return the
+// same result.
 StepResult train_step(const Exec& exec, Transformer& model, Optimizer& optimizer, const Config& config,
-                      const data::Batch& batch, int64_t step, PartClock* clock = nullptr);
+                      const data::Batch& batch, int64_t step, const StepWants& wanted = {});
 
 double load_imbalance(const std::vector<std::vector<int64_t>>& load);  // max over layers of max / mean
 

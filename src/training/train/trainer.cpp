@@ -257,7 +257,7 @@ void Trainer::one_step() {
     return;
   }
   clock_ = PartClock();
-  const auto result = train_step(exec_, *model_, *optimizer_, config_, batch, step, &clock_);
+  const auto result = train_step(exec_, *model_, *optimizer_, config_, batch, step, {.clock = &clock_});
   state_.step = step;
   sequences_left_ -= wanted;
   state_.updates = optimizer_->steps_done();

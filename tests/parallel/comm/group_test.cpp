@@ -64,7 +64,7 @@ TEST_P(Ranks, ReduceScatterAddsInRankOrderAndLeavesOthersPartsAlone) {
   const size_t each = 1300;  // more than a block of the sum
   on_ranks(n, [&](Group& group) {
     std::vector<float> values = numbers_of(group.rank(), each * size_t(n));
-    std::vector<Part> parts;
+    std::vector<Share> parts;
     for (int r = 0; r < n; ++r)  // each part in two pieces
       parts.push_back({bytes(values, size_t(r) * each, 300), bytes(values, size_t(r) * each + 300, each - 300)});
     group.start_reduce_scatter(DType::f32, parts).wait();
@@ -103,7 +103,7 @@ TEST_P(Ranks, AllGatherAndGatherAndBroadcastCopy) {
   const int n = GetParam();
   on_ranks(n, [&](Group& group) {
     std::vector<int32_t> all(size_t(n) * 3, -1);
-    std::vector<Part> parts;
+    std::vector<Share> parts;
     for (int r = 0; r < n; ++r) parts.push_back({bytes(all, size_t(r) * 3, 3)});
     for (size_t i = 0; i < 3; ++i) all[size_t(group.rank()) * 3 + i] = group.rank() * 10 + int32_t(i);
     group.start_all_gather(DType::i32, parts).wait();
@@ -112,7 +112,7 @@ TEST_P(Ranks, AllGatherAndGatherAndBroadcastCopy) {
     const int root = n - 1;
     std::vector<int32_t> gathered(size_t(n), -1);
     gathered[size_t(group.rank())] = group.rank() + 100;
-    std::vector<Part> ones;
+    std::vector<Share> ones;
     for (int r = 0; r < n; ++r) ones.push_back({bytes(gathered, size_t(r), 1)});
     group.start_gather(root, DType::i32, ones).wait();
     for (int r = 0; r < n; ++r)
@@ -155,7 +155,7 @@ TEST_P(Ranks, TicketsMayBeWaitedForInAnyOrderAndBuffersSentMayChangeAtOnce) {
     std::vector<std::vector<int64_t>> seen(6, std::vector<int64_t>(size_t(n), group.rank()));
     std::vector<Ticket> gathers;
     for (auto& values : seen) {
-      std::vector<Part> parts;
+      std::vector<Share> parts;
       for (int r = 0; r < n; ++r) parts.push_back({bytes(values, size_t(r), 1)});
       gathers.push_back(group.start_all_gather(DType::i64, parts));
     }
@@ -175,7 +175,7 @@ TEST(Group, SumsRoundOnceInTheFormatThatIsSent) {
   on_ranks(3, [](Group& group) {
     // in BF16 1 + 2^-8 + 2^-8 would stay 1 when rounded after each rank
     std::vector<bf16> values(3, bf16(group.rank() == 0 ? 1.0f : std::ldexp(1.0f, -8)));
-    std::vector<Part> parts;
+    std::vector<Share> parts;
     for (size_t r = 0; r < 3; ++r) parts.push_back({bytes(values, r, 1)});
     group.start_reduce_scatter(DType::bf16, parts).wait();
     EXPECT_EQ(float(values[size_t(group.rank())]), 1 + std::ldexp(1.0f, -7));

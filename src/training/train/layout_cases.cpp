@@ -1,0 +1,76 @@
+// The models and batches that layouts are checked on: a configuration made narrow, and cases drawn from a seed.
+#include <algorithm>
+
+#include "base/random.h"
+#include "config/config_io.h"
+#include "train/layout_check.h"
+
+namespace hadal {
+
+Config shrunk_in_width(Config config) {
+  ModelConfig& m = config.model;
+  const auto at_most = [](int64_t& value, int64_t limit) { value = std::min(value, limit); };
+  at_most(m.hidden_size, 48);
+  at_most(m.q_lora_rank, 20);
+  at_most(m.kv_lora_rank, 16);
+  at_most(m.qk_nope_head_dim, 8);
+  at_most(m.qk_rope_head_dim, 4);
+  at_most(m.v_head_dim, 8);
+  at_most(m.dense_ffn_size, 56);
+  at_most(m.expert_ffn_size, 12);
+  if (m.vocab_size == 0 || m.vocab_size > 131) m.vocab_size = 131;  // odd, and more than a line of 128
+  m.init_std = 0.15;  // narrow layers need larger weights for gradients of a usual size
+  at_most(config.data.sequence_length, 24);
+  at_most(m.max_positions, 4096);
+  if (config.train.balance_alpha > 0) config.train.balance_alpha = 0.01;
+  return config;
+}
+
+LayoutCase random_layout_case(uint64_t seed, int64_t number, Precision precision) {
+  RandomStream random{seed, stream_id("layout case"), uint64_t(number)};
+  const auto one_of = [&](std::initializer_list<int64_t> values) {
+    return values.begin()[random.below(values.size())];
+  };
+  LayoutCase c;
+  c.seed = seed * 1000 + uint64_t(number);
+  c.layout.dp = one_of({2, 2, 3, 4, 5, 8});
+  Config& config = c.config;
+  ModelConfig& m = config.model;
+  m.n_layers = one_of({2, 3});
+  m.n_dense_layers = one_of({0, 1});
+  m.n_heads = one_of({1, 2, 4});
+  m.q_lora_rank = one_of({0, 12, 20});
+  m.n_groups = one_of({1, 2, 4});
+  m.n_limited_groups = std::max<int64_t>(1, m.n_groups / 2);
+  m.n_routed_experts = m.n_groups * one_of({3, 4, 8});
+  m.n_shared_experts = one_of({0, 1, 2});
+  m.n_experts_per_token = one_of({1, 2, 3});
+  m.n_mtp = one_of({0, 1, 2});
+  m.tie_embeddings = random.below(4) == 0;
+  m.routed_scale = 2.5;
+  config.train.batch_sequences = one_of({1, 3, 7, 9, 16});
+  config.train.micro_batch_sequences = one_of({1, 1, 2, 3});
+  config.train.recompute = Recompute(random.below(3));
+  config.train.attention_form = AttentionForm(random.below(2));
+  config.train.balance_alpha = random.below(2) ? 0.01 : 0;
+  config.train.precision = precision;
+  config.train.steps = 1000;
+  config.data.document_mask = random.below(2) ? DocumentMask::document : DocumentMask::none;
+  config.optim.clip = random.below(4) ? 0.05 : 0;
+  config.optim.ema_decay = random.below(3) ? 0 : 0.9;
+  config.optim.moments = precision == Precision::bf16 && random.below(2) ? MomentFormat::bf16 : MomentFormat::fp32;
+  config = shrunk_in_width(config);
+  return c;
+}
+
+std::string layout_case_text(const LayoutCase& c) {
+  const ModelConfig& m = c.config.model;
+  return fmt::format(
+      "{}: {} layers ({} dense), {} experts in {} groups, {} MTP, {} sequences by {}, recompute {}, {}, mask {}, clip "
+      "{}",
+      layout_text(c.layout), m.n_layers, m.n_dense_layers, m.n_routed_experts, m.n_groups, m.n_mtp,
+      c.config.train.batch_sequences, c.config.train.micro_batch_sequences, enum_name(c.config.train.recompute),
+      enum_name(c.config.train.attention_form), enum_name(c.config.data.document_mask), c.config.optim.clip);
+}
+
+}  // namespace hadal

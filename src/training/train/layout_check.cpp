@@ -1,0 +1,258 @@
+#include "train/layout_check.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+
+#include "base/error.h"
+#include "base/random.h"
+#include "comm/group.h"
+#include "comm/rank_threads.h"
+#include "config/config_io.h"
+#include "train/resources.h"
+#include "train/step.h"
+
+namespace hadal {
+namespace {
+
+using Numbers = std::vector<double>;
+
+// What a step leaves, under names "gradient of X", "loss" ...; values are kept for every rank.
+struct StepRecord {
+  std::vector<std::pair<std::string, Numbers>> quantities;           // kind, NUL, parameter (or nothing)
+  std::vector<std::vector<std::pair<std::string, Numbers>>> values;  // [rank][parameter]
+};
+using Record = std::vector<StepRecord>;
+using Routes = std::vector<std::vector<RouteReplay>>;  // [step][micro-batch]
+
+Numbers numbers_of(const Exec& exec, const Tensor& tensor) {
+  const Tensor wide = tensor.to(exec, DType::f64);
+  return Numbers(wide.data<double>(), wide.data<double>() + wide.count());
+}
+
+data::Batch made_up_batch(const LayoutCase& c, int64_t step) {
+  data::Batch batch;
+  batch.masked = c.config.data.document_mask == DocumentMask::document;
+  RandomStream random{c.seed, stream_id("layout check"), uint64_t(step)};
+  const int64_t n = c.lengths.empty() ? c.config.train.batch_sequences : int64_t(c.lengths.size());
+  for (int64_t s = 0; s < n; ++s) {
+    const int64_t length = c.lengths.empty() ? 2 + int64_t(random.below(uint64_t(c.config.data.sequence_length - 1)))
+                                             : c.lengths[size_t(s)];
+    data::Sequence sequence;
+    for (int64_t i = 0; i < length; ++i)
+      sequence.tokens.push_back(int32_t(random.below(uint64_t(c.config.model.vocab_size))));
+    sequence.targets.assign(sequence.tokens.begin() + 1, sequence.tokens.end());
+    sequence.targets.push_back(-1);
+    for (int32_t& target : sequence.targets)
+      if (random.below(8) == 0) target = -1;  // targets are spread unevenly over micro-batches
+    const int64_t first = length / 3;
+    sequence.passages = {{.start = 0, .length = first}, {.start = first, .length = length - first}};
+    if (batch.masked && first > 0) sequence.targets[size_t(first - 1)] = -1;
+    batch.sequences.push_back(std::move(sequence));
+  }
+  return batch;
+}
+
+void note_result(const StepResult& result, StepRecord& record) {
+  const auto note = [&](const std::string& kind, Numbers numbers) {
+    record.quantities.emplace_back(kind + '\0', std::move(numbers));
+  };
+  check(result.skipped.empty(), ErrorKind::failed, "step {} was skipped: {}", result.step, result.skipped);
+  note("loss", {result.loss});
+  note("MTP loss", result.mtp_loss);
+  note("balance loss", {result.balance_loss});
+  note("gradient norm", {result.norms.global});
+  note("norms of layers", result.norms.per_layer);
+  for (const auto& layer : result.load) note("expert load", Numbers(layer.begin(), layer.end()));
+}
+
+// Gradients, masters and moments, whole, on the first rank; the values that each rank computes with, on each.
+void note_state(const Exec& exec, const Parameters& parameters, Optimizer& optimizer, Group& group,
+                StepRecord& record) {
+  const auto note = [&](const char* kind, const Parameter& parameter, const Tensor& tensor) {
+    if (tensor && group.leads())
+      record.quantities.emplace_back(kind + std::string(1, '\0') + parameter.spec.name, numbers_of(exec, tensor));
+  };
+  Sharding* sharding = optimizer.sharding();
+  for (Parameter* parameter : parameters) {
+    if (!parameter->spec.trained) continue;
+    Tensor whole = parameter->grad;
+    if (sharding) {
+      const OwnedRange own = owned_range(*parameter, group.rank(), group.size());
+      whole = sharding->gather_whole(exec, *parameter, own.count() > 0 ? own.of(parameter->grad) : Tensor(),
+                                     parameter->grad.dtype());
+    }
+    note("gradient", *parameter, whole);
+  }
+  const std::vector<Tensor> masters = optimizer.whole_masters(exec, parameters);
+  for (size_t i = 0; i < parameters.size(); ++i)
+    note(parameters[i]->spec.trained ? "weight" : "selection bias", *parameters[i], masters[i]);
+  for (const StateTensor& entry : optimizer.whole_state(exec))
+    note(entry.name.starts_with("m.")   ? "first moment"
+         : entry.name.starts_with("v.") ? "second moment"
+                                        : "moving average",
+         *entry.range.parameter, entry.tensor);
+}
+
+// One rank of a run. Routes are recorded where there are none, else replayed.
+void run_rank(const LayoutCase& c, Precision precision, const Exec& exec, Group& group, bool shared, Routes& routes,
+              bool replay, Record& record) {
+  Config config = c.config;
+  config.train.precision = precision;
+  if (precision == Precision::fp64) config.optim.moments = MomentFormat::fp32;  // which are FP64 then
+  Transformer model(config.model, model_options(config, true), exec);
+  model.initialize(exec, c.seed);
+  const Parameters parameters = model.parameters();
+  std::unique_ptr<Sharding> sharding;
+  if (shared) sharding = std::make_unique<Sharding>(exec, parameters, group);
+  std::unique_ptr<Optimizer> optimizer = shared ? std::make_unique<Optimizer>(*sharding, config.optim, exec)
+                                                : std::make_unique<Optimizer>(parameters, config.optim, exec);
+  for (int64_t step = 1; step <= c.steps; ++step) {
+    const data::Batch batch = made_up_batch(c, step);
+    std::vector<RouteReplay> of_step = replay ? routes[size_t(step - 1)] : std::vector<RouteReplay>();
+    for (RouteReplay& one : of_step) one.replay = true;
+    const StepResult result = train_step(exec, model, *optimizer, config, batch, step, {.routes = &of_step});
+    StepRecord own;
+    if (group.leads()) note_result(result, own);
+    note_state(exec, parameters, *optimizer, group, own);
+    std::vector<std::pair<std::string, Numbers>> values;
+    for (const Parameter* parameter : parameters)
+      values.emplace_back(parameter->spec.name, numbers_of(exec, parameter->value.plain));
+    group.barrier();  // the ranks write into one record, each in its place
+    if (group.leads()) {
+      record.push_back(std::move(own));
+      record.back().values.resize(size_t(group.size()));
+      if (!replay) routes.push_back(std::move(of_step));
+    }
+    group.barrier();
+    record.back().values[size_t(group.rank())] = std::move(values);
+    group.barrier();
+  }
+}
+
+Record run_alone(const LayoutCase& c, Precision precision, const Exec& exec, Routes& routes, bool replay) {
+  Record record;
+  Group self(std::make_shared<SelfTransport>(), "self");
+  run_rank(c, precision, exec, self, false, routes, replay, record);
+  return record;
+}
+
+Record run_layout(const LayoutCase& c, const Exec& exec, Routes& routes, bool replay) {
+  Record record;
+  const int n = int(c.layout.ranks()), threads = std::max(1, exec.compute->n_threads() / n);
+  run_rank_threads(n, [&](std::shared_ptr<Transport> transport) {
+    if (c.wrap) transport = c.wrap(transport);
+    Group data(transport, "data");
+    OwnedExec own(threads, exec.isa);
+    run_rank(c, c.config.train.precision, own.exec, data, true, routes, replay, record);
+  });
+  return record;
+}
+
+double norm(const Numbers& numbers) {
+  double sum = 0;
+  for (const double x : numbers) sum += x * x;
+  return std::sqrt(sum);
+}
+
+// Relative to what is wanted, or to `least`, if that is larger.
+double distance(const Numbers& wanted, const Numbers& found, double least) {
+  if (wanted.size() != found.size()) return INFINITY;
+  Numbers difference(wanted.size());
+  for (size_t i = 0; i < wanted.size(); ++i) difference[i] = wanted[i] - found[i];
+  const double absolute = norm(difference);
+  if (!(absolute > 0)) return std::isnan(absolute) ? INFINITY : 0;
+  const double size = std::max(norm(wanted), least);
+  return size > 0 ? absolute / size : INFINITY;
+}
+
+// Rows of the table, in the order in which quantities appear in a step: the first that differs is the nearest to the
+// cause.
+class Comparison {
+ public:
+  explicit Comparison(Precision precision) : precision_(precision) {}
+
+  // The largest norm of each kind in a step. What is far smaller may be nothing but rounding (the gradient of a router
+  // that chooses one expert, whose weight is then 1): its distance is taken relative to a small share of the largest.
+  void begin_step(const StepRecord& one) {
+    largest_.clear();
+    for (const auto& [name, numbers] : one.quantities) {
+      double& largest = largest_[name.substr(0, name.find('\0'))];
+      largest = std::max(largest, norm(numbers));
+    }
+  }
+
+  // exact: the fp64 run, where the others' precision has roundings of its own; else null.
+  void compare(int64_t step, const std::string& kind, const std::string& parameter, const Numbers& one,
+               const Numbers& many, const Numbers* exact) {
+    const double least = largest_[kind] * (precision_ == Precision::fp64 ? 1e-4 : 1e-2);
+    double found = distance(one, many, least), limit = limit_of(kind);
+    if (exact) {
+      found = distance(*exact, many, least);
+      limit = 1.25 * distance(*exact, one, least) + 1e-6;  // a thousandth of a BF16 step: sums that had luck
+    }
+    LayoutRow& row = row_of(kind);
+    const std::string where =
+        parameter.empty() ? fmt::format("step {}", step) : fmt::format("{}, step {}", parameter, step);
+    if (row.worst.empty() || found - limit > row.distance - row.limit) row = {kind, found, limit, where};
+    if (found <= limit || !findings.first.empty()) return;
+    findings.first = fmt::format("{} ({}) differs by {:.2e}, more than {:.2e}", kind, where, found, limit);
+  }
+
+  LayoutFindings findings;
+
+ private:
+  double limit_of(const std::string& kind) const {
+    if (kind == "expert load") return 0;
+    if (precision_ == Precision::fp64) return 1e-9;
+    return kind.ends_with("moment") ? 1e-4 : 1e-5;
+  }
+  LayoutRow& row_of(const std::string& kind) {
+    for (LayoutRow& row : findings.rows)
+      if (row.quantity == kind) return row;
+    return findings.rows.emplace_back(LayoutRow{kind, 0, 0, ""});
+  }
+  Precision precision_;
+  std::map<std::string, double> largest_;
+};
+
+void compare_step(int64_t step, const StepRecord& one, const StepRecord& many, const StepRecord* exact,
+                  Comparison& comparison) {
+  check(one.quantities.size() == many.quantities.size(), ErrorKind::internal,
+        "one rank's step has {} quantities, the layout's {}", one.quantities.size(), many.quantities.size());
+  comparison.begin_step(one);
+  for (size_t i = 0; i < one.quantities.size(); ++i) {
+    const auto& [name, numbers] = one.quantities[i];
+    check(many.quantities[i].first == name, ErrorKind::internal, "quantities come in another order");
+    const std::string kind = name.substr(0, name.find('\0')), parameter = name.substr(kind.size() + 1);
+    comparison.compare(step, kind, parameter, numbers, many.quantities[i].second,
+                       exact ? &exact->quantities[i].second : nullptr);
+  }
+  for (size_t rank = 0; rank < many.values.size(); ++rank) {
+    for (size_t p = 0; p < many.values[rank].size(); ++p) {
+      const auto& [parameter, numbers] = one.values[0][p];
+      comparison.compare(step, fmt::format("weight on rank {}", rank), parameter, numbers, many.values[rank][p].second,
+                         exact ? &exact->values[0][p].second : nullptr);
+    }
+  }
+}
+
+}  // namespace
+
+LayoutFindings check_layout(const LayoutCase& c, const Exec& exec) {
+  validate(c.config.model);
+  const Precision precision = c.config.train.precision;
+  check(precision != Precision::automatic, ErrorKind::invalid, "a check needs a precision: fp64, fp32 or bf16");
+  Routes routes;
+  Record exact, one;
+  if (precision == Precision::bf16) exact = run_alone(c, Precision::fp64, exec, routes, false);
+  one = run_alone(c, precision, exec, routes, !exact.empty());
+  const bool replay = precision != Precision::fp64;  // no rounding flips a route there: routers are compared too
+  const Record many = run_layout(c, exec, routes, replay);
+  Comparison comparison(precision);
+  for (size_t s = 0; s < one.size(); ++s)
+    compare_step(int64_t(s) + 1, one[s], many[s], exact.empty() ? nullptr : &exact[s], comparison);
+  return comparison.findings;
+}
+
+}  // namespace hadal

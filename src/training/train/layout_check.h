@@ -1,0 +1,55 @@
+// The proof that a layout computes what one rank computes: a small model is trained for some steps on one rank and on
+// the layout's ranks, over made-up batches, and everything that a step has is compared: loss, expert loads, norm, the
+// gradient of every parameter, weights on every rank, biases, moments. `hadal check layouts` and the tests run this.
+//
+//   fp64   every relative distance at most 1e-9: nothing but the order of sums may differ
+//   fp32   gradients 1e-5, with the routes of the one rank replayed (a rounding may not send a token elsewhere)
+//   bf16   no further from the fp64 run than 1.25 times the one rank's distance
+#pragma once
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/exec.h"
+#include "comm/layout.h"
+#include "comm/transport.h"
+#include "config/config.h"
+
+namespace hadal {
+
+struct LayoutCase {
+  Config config;  // model, batch, optimizer and precision, as they are trained here
+  Layout layout;
+  int64_t steps = 3;
+  uint64_t seed = 1;                  // of weights and text
+  std::vector<int64_t> lengths = {};  // of the sequences of a batch; none: drawn
+  // Tests put faults between ranks; empty: nothing.
+  std::function<std::shared_ptr<Transport>(std::shared_ptr<Transport>)> wrap = {};
+};
+
+struct LayoutRow {
+  std::string quantity;  // "gradient", "weight on rank 1"
+  double distance = 0;   // relative, the largest over parameters and steps
+  double limit = 0;
+  std::string worst;  // "layers.1.ffn.gate, step 2"
+};
+
+struct LayoutFindings {
+  std::vector<LayoutRow> rows;
+  std::string first;  // the first quantity that differs, its parameter, step and distance; empty: all agree
+  bool agree() const { return first.empty(); }
+};
+
+// exec: its instruction set and threads, which the ranks divide among themselves.
+LayoutFindings check_layout(const LayoutCase& layout_case, const Exec& exec);
+
+// The same model, narrow: hidden size, heads' sizes, latents, FFNs and vocabulary shrink; layers, heads, experts,
+// groups and MTP modules stay. Large widths make no other code run, only wait.
+Config shrunk_in_width(Config config);
+
+// A case drawn from (seed, number): layout, model, batch, optimizer, recomputation, masks.
+LayoutCase random_layout_case(uint64_t seed, int64_t number, Precision precision);
+std::string layout_case_text(const LayoutCase& layout_case);  // one line
+
+}  // namespace hadal

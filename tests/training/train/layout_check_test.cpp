@@ -1,0 +1,170 @@
+// Every layout computes what one rank computes; and the check that says so finds faults that are put between ranks. Faults
+// in the source itself are planted by tools/mutants.
+#include "train/layout_check.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <map>
+#include <mutex>
+#include <tuple>
+
+#include "base/error.h"
+#include "base/expect_error.h"
+#include "config/config_io.h"
+#include "train/small_step.h"
+
+namespace hadal {
+namespace {
+
+using namespace hadal::testing;
+
+LayoutFindings check_it(const LayoutCase& c) {
+  OwnedExec owned(2);
+  return check_layout(c, owned.exec);
+}
+
+class RandomLayouts : public ::testing::TestWithParam<Precision> {};
+INSTANTIATE_TEST_SUITE_P(LayoutCheck, RandomLayouts,
+                         ::testing::Values(Precision::fp64, Precision::fp32, Precision::bf16),
+                         [](const auto& info) { return std::string(enum_name(info.param)); });
+
+TEST_P(RandomLayouts, ComputeWhatOneRankComputes) {
+  for (int64_t number = 0; number < 12; ++number) {
+    const LayoutCase c = random_layout_case(1, number, GetParam());
+    const LayoutFindings findings = check_it(c);
+    EXPECT_TRUE(findings.agree()) << number << ", " << layout_case_text(c) << ": " << findings.first;
+    EXPECT_GT(findings.rows.size(), 8u);
+  }
+}
+
+LayoutCase plain_case(int64_t dp, Precision precision = Precision::fp64) {
+  LayoutCase c;
+  c.config = small_config(precision);
+  c.config.train.micro_batch_sequences = 1;
+  c.config.optim.clip = 0.05;
+  c.layout.dp = dp;
+  c.lengths = {9, 4, 12, 2, 7};
+  return c;
+}
+
+TEST(LayoutCheck, RanksWithoutAMicroBatchTakePart) {
+  const LayoutFindings findings = check_it(plain_case(8));
+  EXPECT_TRUE(findings.agree()) << findings.first;
+}
+
+TEST(LayoutCheck, MovingAverageAndNarrowMomentsAreSharedToo) {
+  LayoutCase c = plain_case(3, Precision::bf16);
+  c.config.optim.ema_decay = 0.9;
+  c.config.optim.moments = MomentFormat::bf16;
+  const LayoutFindings findings = check_it(c);
+  EXPECT_TRUE(findings.agree()) << findings.first;
+  bool average = false;
+  for (const LayoutRow& row : findings.rows) average = average || row.quantity == "moving average";
+  EXPECT_TRUE(average);
+}
+
+TEST(LayoutCheck, OneRankAgreesWithItselfToTheBit) {
+  const LayoutFindings findings = check_it(plain_case(1, Precision::fp32));
+  EXPECT_TRUE(findings.agree());
+  for (const LayoutRow& row : findings.rows) EXPECT_EQ(row.distance, 0) << row.quantity << " " << row.worst;
+}
+
+// ---- the negative control: faults between ranks ----
+
+// Passes messages on, changed on their way to the receiver.
+class Faulty : public Transport {
+ public:
+  using Change = std::function<void(int to, int from, Message&)>;
+  Faulty(std::shared_ptr<Transport> inner, Change change) : inner_(std::move(inner)), change_(std::move(change)) {}
+  int rank() const override { return inner_->rank(); }
+  int size() const override { return inner_->size(); }
+  std::string name() const override { return inner_->name(); }
+  void send(int to, Message message) override { inner_->send(to, std::move(message)); }
+  Message receive(int from, const Label& wanted) override {
+    Message message = inner_->receive(from, wanted);
+    change_(rank(), from, message);
+    return message;
+  }
+
+ private:
+  std::shared_ptr<Transport> inner_;
+  Change change_;
+};
+
+std::string first_with(const Faulty::Change& change) {
+  LayoutCase c = plain_case(2);
+  c.wrap = [change](std::shared_ptr<Transport> inner) { return std::make_shared<Faulty>(std::move(inner), change); };
+  return check_it(c).first;
+}
+
+template <class T>
+void scale(Message& message, T factor) {
+  for (int64_t i = 0; i < message.bytes / int64_t(sizeof(T)); ++i) {
+    T value;
+    std::memcpy(&value, message.data.get() + i * int64_t(sizeof(T)), sizeof value);
+    value *= factor;
+    std::memcpy(message.data.get() + i * int64_t(sizeof(T)), &value, sizeof value);
+  }
+}
+
+TEST(LayoutCheck, FindsAGradientCountedTwice) {
+  const std::string first = first_with([](int, int from, Message& message) {
+    if (from == 1 && message.label.operation == "reduce_scatter of data") scale(message, 2.0);
+  });
+  EXPECT_NE(first.find("gradient norm (step 1)"), std::string::npos) << first;
+}
+
+TEST(LayoutCheck, FindsAGradientThatIsLost) {
+  const std::string first = first_with([](int to, int, Message& message) {
+    if (to == 1 && message.label.operation == "reduce_scatter of data") scale(message, 0.0);
+  });
+  EXPECT_NE(first.find("differs"), std::string::npos) << first;
+}
+
+TEST(LayoutCheck, FindsValuesOfTheStepBefore) {
+  // by receiver and size: what came last time
+  auto before = std::make_shared<std::map<std::tuple<int, int64_t, int64_t>, std::vector<std::byte>>>();
+  auto lock = std::make_shared<std::mutex>();
+  const std::string first = first_with([before, lock](int to, int, Message& message) {
+    if (to != 1 || message.label.operation != "all_gather of data") return;
+    const std::lock_guard guard(*lock);
+    std::vector<std::byte>& last = (*before)[{to, message.bytes, 0}];
+    std::vector<std::byte> now(message.data.get(), message.data.get() + message.bytes);
+    if (!last.empty()) std::memcpy(message.data.get(), last.data(), last.size());
+    last = std::move(now);
+  });
+  EXPECT_NE(first.find("weight on rank 1"), std::string::npos) << first;
+  EXPECT_NE(first.find("step 2"), std::string::npos) << first;
+}
+
+TEST(LayoutCheck, FindsLossesOfOneRankAlone) {
+  const std::string first = first_with([](int, int from, Message& message) {
+    if (from == 1 && message.label.operation == "all_to_all of data" && message.bytes > 100 && message.bytes < 400)
+      std::memset(message.data.get(), 0, sizeof(double));  // the sum of its main losses
+  });
+  EXPECT_NE(first.find("loss (step 1)"), std::string::npos) << first;
+}
+
+// ---- cases and layouts ----
+
+TEST(LayoutCheck, ShrinksWidthsAndKeepsWhatMakesOtherCodeRun) {
+  const Config v3 = load_config(std::string(HADAL_SOURCE_DIR) + "/configs/deepseek-v3-671b.toml");
+  const Config narrow = shrunk_in_width(v3);
+  EXPECT_EQ(narrow.model.n_layers, 61);
+  EXPECT_EQ(narrow.model.n_routed_experts, 256);
+  EXPECT_EQ(narrow.model.n_groups, 8);
+  EXPECT_EQ(narrow.model.n_mtp, 1);
+  EXPECT_EQ(narrow.model.hidden_size, 48);
+  EXPECT_EQ(narrow.model.expert_ffn_size, 12);
+}
+
+TEST(LayoutCheck, CasesAreDrawnFromTheirNumbersAlone) {
+  EXPECT_EQ(layout_case_text(random_layout_case(3, 4, Precision::fp64)),
+            layout_case_text(random_layout_case(3, 4, Precision::fp64)));
+  EXPECT_NE(layout_case_text(random_layout_case(3, 4, Precision::fp64)),
+            layout_case_text(random_layout_case(3, 5, Precision::fp64)));
+}
+
+}  // namespace
+}  // namespace hadal
