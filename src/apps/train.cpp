@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/text_format.h"
+#include "comm/layout.h"
 #include "config/config_io.h"
 #include "dialogue/sample.h"
 #include "train/plan.h"
@@ -15,9 +16,9 @@ namespace hadal {
 namespace {
 
 struct Options {
-  std::string config, run_directory, model;
+  std::string config, run_directory, model, layout;
   std::vector<std::string> text, change;
-  int64_t steps = 0, stop_after = 0;
+  int64_t steps = 0, stop_after = 0, ranks = 0;
   bool plan = false, fresh = false, help_config = false;
   CommonOptions common;
 };
@@ -27,6 +28,13 @@ Config configure(const Options& o) {
         "give a configuration file, or the directory of a run to go on with; see hadal train --help");
   Config config = read_run_config(o.config, {o.text, o.common.set, o.run_directory, o.model, o.fresh, o.change});
   if (o.steps > 0) config.train.steps = o.steps;
+  if (!o.layout.empty()) config.parallel.dp = parse_layout(o.layout).dp;
+  if (o.ranks > 0) {
+    check(o.layout.empty() || o.ranks == config.parallel.dp, ErrorKind::invalid,
+          "--ranks {}, but layout '{}' has {} ranks; give one of the two, or the same number", o.ranks, o.layout,
+          config.parallel.dp);
+    config.parallel.dp = o.ranks;
+  }
   validate(config);
   return config;
 }
@@ -81,6 +89,11 @@ void add_train(Verb root, Cli& cli) {
   verb.add_option("--steps", o->steps, "optimizer steps, instead of train.steps").positive();
   verb.add_option("--stop-after", o->stop_after, "stop with a checkpoint after this step; the same command goes on")
       .positive();
+  verb.add_option("--ranks", o->ranks,
+                  "ranks as threads of this process, which divide batch, optimizer and cores among themselves; may be "
+                  "another at every start of a run")
+      .positive();
+  verb.add_option("--layout", o->layout, "the same by axes of the mesh: dp=2");
   verb.add_flag("--plan", o->plan, "draw learning rate, batch and balancing over the run, and stop");
   verb.add_flag("--fresh", o->fresh, "delete what an earlier run left in the run directory first");
   verb.add_flag("--help-config", o->help_config, "list every configuration key with its default");
@@ -95,6 +108,7 @@ void add_train(Verb root, Cli& cli) {
                      "hadal train configs/shakespeare.toml --plan", "hadal train runs/shakespeare            (resume)",
                      "hadal train my.toml --set optim.lr=1e-3 --set train.steps=500 --run runs/try",
                      "hadal train runs/try --change optim.lr=5e-4    (goes on with another learning rate)",
+                     "hadal train runs/try --ranks 2                 (goes on with two ranks)",
                      "hadal train tune.toml --model models/moonlight --text notes.txt --run runs/tuned"});
   cli.on(verb, [o] { return run_training(*o); });
 }

@@ -24,13 +24,19 @@ std::vector<Place> places_of(const Parameter& parameter, const Tensor& whole) {
 
 }  // namespace
 
-std::vector<NamedTensor> model_tensors(const Parameters& parameters) {
+std::vector<NamedTensor> model_tensors(const Parameters& parameters, const std::vector<Tensor>& masters) {
   std::vector<NamedTensor> tensors;
-  for (const Parameter* parameter : parameters) {
-    for (auto& place : places_of(*parameter, parameter->master))
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    for (auto& place : places_of(*parameters[i], masters[i]))
       tensors.push_back({std::move(place.hf_name), std::move(place.tensor)});
   }
   return tensors;
+}
+
+std::vector<NamedTensor> model_tensors(const Parameters& parameters) {
+  std::vector<Tensor> masters;
+  for (const Parameter* parameter : parameters) masters.push_back(parameter->master);
+  return model_tensors(parameters, masters);
 }
 
 std::vector<NamedTensor> gradient_tensors(const Parameters& parameters) {

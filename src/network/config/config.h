@@ -141,6 +141,15 @@ struct TrainConfig {
   }
 };
 
+// How many ranks compute a run together. May be another at every start: it changes no more than the order of sums.
+struct ParallelConfig {
+  int64_t dp = 1;
+  template <class Self, class Visitor>
+  static void visit(Self& c, Visitor&& v) {
+    v("dp", c.dp, "data ranks: each computes other micro-batches and updates its share of the parameters (ZeRO-1)");
+  }
+};
+
 struct CheckpointConfig {
   int64_t every_steps = 200;
   int64_t keep = 2;
@@ -180,6 +189,7 @@ struct Config {
   ModelConfig model;
   OptimConfig optim;
   TrainConfig train;
+  ParallelConfig parallel;
   CheckpointConfig checkpoint;
   ValidationConfig validation;
   template <class Self, class Visitor>
@@ -190,6 +200,7 @@ struct Config {
     v("model", c.model, "architecture");
     v("optim", c.optim, "optimizer");
     v("train", c.train, "training");
+    v("parallel", c.parallel, "ranks that train together");
     v("checkpoint", c.checkpoint, "checkpoints");
     v("validation", c.validation, "validation and samples");
   }

@@ -59,8 +59,8 @@ class Optimizer {
   int64_t steps_done() const { return steps_; }
   void set_steps_done(int64_t steps) { steps_ = steps; }
   std::vector<StateTensor> state() const;  // views of what this rank keeps, to be saved or filled
-  // Of all ranks, whole parameters: on the first rank, elsewhere nothing. Views where one rank keeps all. All ranks call
-  // these.
+  // Of all ranks, whole parameters: on the first rank, elsewhere nothing. Views where one rank keeps all. All ranks
+  // call these.
   std::vector<StateTensor> whole_state(const Exec& exec) const;
   std::vector<Tensor> whole_masters(const Exec& exec, const Parameters& parameters) const;
   bool has_ema() const { return config_.ema_decay > 0; }

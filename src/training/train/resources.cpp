@@ -26,8 +26,10 @@ MemoryPlan plan_memory(const Config& config, const ModelOptions& options, int n_
   const auto counts = count_parameters(config.model);
   const int64_t parameters = counts.total + counts.mtp;
   const int64_t micro = std::max<int64_t>(1, config.train.micro_batch_sequences);
-  plan.weights_and_activations = Transformer::estimate_bytes(config.model, options, micro * config.data.sequence_length,
-                                                             config.data.sequence_length, n_threads);
+  const int64_t n_ranks = config.parallel.dp;  // all in this process; the optimizer is shared
+  plan.weights_and_activations =
+      n_ranks * Transformer::estimate_bytes(config.model, options, micro * config.data.sequence_length,
+                                            config.data.sequence_length, n_threads);
   const int64_t high = options.precision == Precision::fp64 ? 2 : 1;
   plan.optimizer = high * parameters * Optimizer::bytes_per_element(config.optim, true);
   if (config.checkpoint.asynchronous) plan.checkpoint_copy = plan.optimizer + high * parameters * 4;
@@ -48,8 +50,8 @@ void resolve(Config& config, int64_t tokenizer_vocab, const Exec& exec, uint64_t
   const auto options = model_options(config, true);
   const bool choose = config.train.micro_batch_sequences == 0;
   if (choose) {
-    config.train.micro_batch_sequences =
-        std::clamp<int64_t>(4096 / config.data.sequence_length, 1, config.train.batch_sequences);
+    config.train.micro_batch_sequences = std::clamp<int64_t>(
+        4096 / config.data.sequence_length, 1, std::max<int64_t>(1, config.train.batch_sequences / config.parallel.dp));
     while (config.train.micro_batch_sequences > 1 &&
            double(plan_memory(config, options, exec.compute->n_threads()).total()) > 0.8 * double(available_bytes)) {
       config.train.micro_batch_sequences /= 2;

@@ -2,6 +2,7 @@
 #include "train/validation.h"
 
 #include <cmath>
+#include <cstring>
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -21,6 +22,28 @@ void append_window(MicroBatch& batch, const data::HeldOutDocument& document, con
   batch.sequences.push_back({begin, length});
 }
 
+struct Scored {  // of one forward
+  double nats = 0;
+  int64_t tokens = 0;
+};
+
+// Forward i is the business of rank i mod n. complete: on every rank.
+std::vector<Scored> of_all_ranks(const std::vector<Scored>& own, Group& ranks, bool& complete) {
+  std::string text(1, complete ? '1' : '0');
+  text.append(reinterpret_cast<const char*>(own.data()), own.size() * sizeof(Scored));
+  std::vector<std::vector<Scored>> parts;
+  for (const std::string& sent : ranks.exchange(text)) {
+    complete = complete && sent[0] == '1';
+    parts.emplace_back((sent.size() - 1) / sizeof(Scored));
+    std::memcpy(parts.back().data(), sent.data() + 1, sent.size() - 1);
+  }
+  std::vector<Scored> all;
+  for (size_t i = 0; i < parts[0].size(); ++i)
+    for (const auto& part : parts)
+      if (i < part.size()) all.push_back(part[i]);
+  return all;
+}
+
 }  // namespace
 
 ValidationResult validate_bits_per_byte(const Exec& exec, const Transformer& model,
@@ -35,25 +58,35 @@ ValidationResult validate_bits_per_byte(const Exec& exec, const Transformer& mod
   const auto windows = data::scoring_windows(documents, options.sequence_length, options.stride);
   result.windows = int64_t(windows.size());
 
-  double nats = 0;
+  const int64_t n_ranks = options.ranks ? options.ranks->size() : 1, rank = options.ranks ? options.ranks->rank() : 0;
+  std::vector<Scored> own;
   MicroBatch batch;
+  int64_t n_forwards = 0;
   auto flush = [&] {
     if (batch.tokens.empty()) return;
-    const auto sums = model.forward(exec, batch);
-    sums.check_routed();
-    nats += sums.main;
-    result.tokens += sums.main_count;
+    if (n_forwards++ % n_ranks == rank) {
+      const auto sums = model.forward(exec, batch);
+      sums.check_routed();
+      own.push_back({sums.main, sums.main_count});
+    }
     batch = MicroBatch{};
   };
   for (const auto& window : windows) {
     if (batch.n_tokens() + window.end - window.begin > options.batch_tokens) flush();
     if (options.stop && batch.tokens.empty() && options.stop()) {
       result.complete = false;
-      return result;
+      break;
     }
     append_window(batch, documents[window.document], window);
   }
-  flush();
+  if (result.complete) flush();
+  const std::vector<Scored> all = options.ranks ? of_all_ranks(own, *options.ranks, result.complete) : own;
+  if (!result.complete) return result;
+  double nats = 0;
+  for (const Scored& one : all) {  // in the order of the text: the same sum on any number of ranks
+    nats += one.nats;
+    result.tokens += one.tokens;
+  }
   result.loss = result.tokens > 0 ? nats / double(result.tokens) : 0;
   result.bits_per_byte = nats / std::log(2.0) / double(result.bytes);
   result.seconds = steady_seconds() - start;

@@ -6,6 +6,7 @@
 #include <functional>
 #include <vector>
 
+#include "comm/group.h"
 #include "data/heldout.h"
 #include "model/transformer.h"
 
@@ -23,6 +24,7 @@ struct ValidationOptions {
   int64_t sequence_length = 0, stride = 0;  // stride 0 = half a sequence
   int64_t batch_tokens = 4096;              // rows per forward
   std::function<bool()> stop;               // asked between forwards; none = never
+  Group* ranks = nullptr;                   // that divide the forwards among themselves; the result is the same on each
 };
 
 // Throws invalid for no documents.

@@ -1,5 +1,5 @@
-// Every layout computes what one rank computes; and the check that says so finds faults that are put between ranks. Faults
-// in the source itself are planted by tools/mutants.
+// Every layout computes what one rank computes; and the check that says so finds faults that are put between ranks.
+// Faults in the source itself are planted by tools/mutants.
 #include "train/layout_check.h"
 
 #include <gtest/gtest.h>

@@ -1,0 +1,150 @@
+#include "train/reporter.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "arch/arch.h"
+#include "base/clock.h"
+#include "base/system_info.h"
+#include "base/text_format.h"
+#include "comm/layout.h"
+#include "optim/curves.h"
+#include "train/resources.h"
+
+namespace hadal {
+
+using nlohmann::ordered_json;
+
+Reporter::Reporter(const std::string& run, bool quiet)
+    : log_(quiet ? LogLevel::warn : LogLevel::info), directory_(run), screen_(log_, quiet) {}
+
+void Reporter::announce(const Config& config, const Exec& exec, const TrainState& state,
+                        const std::vector<std::string>& changed) {
+  const auto options = model_options(config, true);
+  const auto counts = count_parameters(config.model);
+  const auto flops = count_flops(config.model, config.data.sequence_length);
+  const auto plan = plan_memory(config, options, exec.compute->n_threads());
+  const auto memory = memory_info();
+  const int64_t n_ranks = config.parallel.dp;
+  sequences_left_ = total_sequences(config.train, state.step + 1, config.train.steps);
+  flops_per_token_ = 3 * (flops.linear + flops.attention_causal + flops.mtp);
+  product_flops_ = double(n_ranks) * measure_product_flops(exec, options.precision);
+  screen_.say(fmt::format("device CPU ({}), {} thread(s), kernels {}, precision {}, attention {}, recompute {}",
+                          cpu_description(), exec.compute->n_threads(), isa_name(exec.isa),
+                          enum_name(config.train.precision), enum_name(config.train.attention_form),
+                          enum_name(config.train.recompute)));
+  if (n_ranks > 1)
+    screen_.say(
+        fmt::format("layout {}: {} ranks as threads of this process, each with {} thread(s) and a share of the "
+                    "optimizer; micro-batch j of a batch goes to rank j mod {}",
+                    layout_text({n_ranks}), n_ranks, exec.compute->n_threads(), n_ranks));
+  screen_.say(fmt::format("model: {} parameters ({} activated per token, head included){}, vocabulary {}",
+                          format_count(counts.total), format_count(counts.activated_no_embedding),
+                          counts.mtp ? ", and " + format_count(counts.mtp) + " for MTP" : "", config.model.vocab_size));
+  screen_.say(fmt::format("memory: about {} of {} available{}; micro-batches of {} sequences",
+                          format_bytes(double(plan.total())), format_bytes(double(memory.available)),
+                          memory.cgroup_limited ? " (control group)" : "", config.train.micro_batch_sequences));
+  screen_.say(
+      fmt::format("mfu = tokens/s x {} FLOP per token (3 x forward: products, causal attention, MTP) / {}FLOP/s "
+                  "(this machine's best product now, same kernels and precision)",
+                  format_si(flops_per_token_), format_si(product_flops_)));
+  metrics_->write({{"kind", "start"},
+                   {"step", state.step},
+                   {"time", iso_time()},
+                   {"cpu", cpu_description()},
+                   {"threads", exec.compute->n_threads()},
+                   {"layout", layout_text({n_ranks})},
+                   {"isa", isa_name(exec.isa)},
+                   {"precision", enum_name(config.train.precision)},
+                   {"parameters", counts.total},
+                   {"mtp_parameters", counts.mtp},
+                   {"activated", counts.activated_no_embedding},
+                   {"flops_per_token", flops_per_token_},
+                   {"product_flops", product_flops_},
+                   {"memory_estimate", plan.total()},
+                   {"steps", config.train.steps},
+                   {"run", directory_.root().string()},
+                   {"sequence_length", config.data.sequence_length}});
+  for (const std::string& change : changed) {
+    screen_.say(fmt::format("from step {} on: {}", state.step + 1, change));
+    metrics_->write({{"kind", "change"}, {"step", state.step}, {"time", iso_time()}, {"change", change}});
+  }
+}
+
+int64_t Reporter::tokens_left(const Config& config, const TrainState& state) const {
+  if (!config.train.batch_ramp.empty()) return sequences_left_ * config.data.sequence_length;
+  const double per_step = state.step > 0 ? double(state.tokens) / double(state.step) : 0;
+  return int64_t(per_step * double(config.train.steps - state.step));
+}
+
+void Reporter::step(const Config& config, const StepResult& result, const TrainState& state, double seconds,
+                    PartClock& clock) {
+  sequences_left_ -= result.sequences;
+  smoothed_seconds_ = smoothed_seconds_ == 0 ? seconds : 0.9 * smoothed_seconds_ + 0.1 * seconds;
+  StepFacts facts;
+  facts.total_steps = config.train.steps;
+  facts.tokens_done = state.tokens;
+  facts.tokens_left = tokens_left(config, state);
+  facts.smoothed_loss = state.smoothed_loss;
+  facts.seconds = seconds;
+  facts.tokens_per_second = double(result.tokens) / std::max(1e-9, seconds);
+  facts.mfu = facts.tokens_per_second * flops_per_token_ / std::max(1.0, product_flops_);
+  facts.memory_bytes = current_rss_bytes();
+  facts.eta_seconds = smoothed_seconds_ * double(config.train.steps - result.step);
+  screen_.step(result, facts);
+
+  ordered_json line = {{"kind", "step"},
+                       {"step", result.step},
+                       {"loss", result.loss},
+                       {"mtp_loss", result.mtp_loss},
+                       {"balance_loss", result.balance_loss},
+                       {"lr", result.lr},
+                       {"lambda", result.lambda},
+                       {"gamma", result.gamma},
+                       {"grad_norm", result.norms.global},
+                       {"sequences", result.sequences},
+                       {"tokens", state.tokens},
+                       {"seconds", seconds},
+                       {"tokens_per_second", facts.tokens_per_second},
+                       {"mfu", facts.mfu},
+                       {"memory_bytes", facts.memory_bytes},
+                       {"load", result.load_max_over_mean}};
+  if (!result.skipped.empty()) line["skipped"] = result.skipped;
+  const int64_t every = std::max<int64_t>(1, config.train.steps / 200);
+  if (result.step % every == 0 || result.step == 1) {
+    line["layer_norms"] = result.norms.per_layer;
+    line["expert_load"] = result.load;
+    ordered_json parts = ordered_json::object();
+    for (const auto& [name, time] : clock.take()) parts[name] = time;
+    line["parts"] = parts;
+  }
+  metrics_->write(line);
+}
+
+void Reporter::validation(const Config& config, const TrainState& state, const ValidationResult& result, int64_t stride,
+                          bool final) {
+  screen_.say(fmt::format(
+      "validation at step {}: {:.4f} bits per byte ({} held-out bytes, {} windows of {} tokens, stride {}, {})",
+      state.step, result.bits_per_byte, format_count(result.bytes), format_count(result.windows),
+      config.data.sequence_length, stride, format_duration(result.seconds)));
+  metrics_->write({{"kind", "validation"},
+                   {"step", state.step},
+                   {"bits_per_byte", result.bits_per_byte},
+                   {"loss", result.loss},
+                   {"bytes", result.bytes},
+                   {"windows", result.windows},
+                   {"stride", stride},
+                   {"seconds", result.seconds},
+                   {"final", final}});
+}
+
+void Reporter::sample(const TrainState& state, const std::string& prompt, const std::string& text) {
+  screen_.say(fmt::format("sample at step {}: {}", state.step, prompt + text));
+  metrics_->write({{"kind", "sample"}, {"step", state.step}, {"prompt", prompt}, {"text", text}});
+}
+
+void Reporter::end() {
+  if (metrics_->failed()) log_.warn("{}: some lines could not be written (full disk?)", directory_.metrics().string());
+}
+
+}  // namespace hadal

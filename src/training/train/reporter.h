@@ -1,0 +1,52 @@
+// What a run tells: the screen, RUN/log.txt and RUN/metrics.jsonl. Of all ranks one has a reporter, and with it the run
+// directory.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/exec.h"
+#include "base/log.h"
+#include "config/config.h"
+#include "nn/part_clock.h"
+#include "train/metrics.h"
+#include "train/run_directory.h"
+#include "train/screen.h"
+#include "train/step.h"
+#include "train/train_state.h"
+#include "train/validation.h"
+
+namespace hadal {
+
+class Reporter {
+ public:
+  // Takes the run directory; throws as RunDirectory does.
+  Reporter(const std::string& run, bool quiet);
+
+  RunDirectory& directory() { return directory_; }
+  Log& log() { return log_; }
+  void say(const std::string& text) { screen_.say(text); }
+  void open_metrics(int64_t step) { metrics_ = std::make_unique<MetricsWriter>(directory_.metrics(), step); }
+
+  // The run begins or goes on: what computes it, and what changed since it was last at work.
+  void announce(const Config& config, const Exec& exec, const TrainState& state,
+                const std::vector<std::string>& changed);
+  void step(const Config& config, const StepResult& result, const TrainState& state, double seconds, PartClock& clock);
+  void validation(const Config& config, const TrainState& state, const ValidationResult& result, int64_t stride,
+                  bool final);
+  void sample(const TrainState& state, const std::string& prompt, const std::string& text);
+  void end();  // says so if lines were lost
+
+ private:
+  int64_t tokens_left(const Config& config, const TrainState& state) const;
+
+  Log log_;
+  RunDirectory directory_;
+  Screen screen_;
+  std::unique_ptr<MetricsWriter> metrics_;
+  double flops_per_token_ = 0, product_flops_ = 0, smoothed_seconds_ = 0;
+  int64_t sequences_left_ = 0;  // of the steps to come, as the batch ramp plans them
+};
+
+}  // namespace hadal
