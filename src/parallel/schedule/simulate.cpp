@@ -137,4 +137,18 @@ double published_bubble(const Pipeline& p, const StageCosts& c) {
   }
 }
 
+const char* published_bubble_text(ScheduleKind kind) {
+  switch (kind) {
+    case ScheduleKind::zb1p: return "(P - 1)(F + B - 2W)";
+    case ScheduleKind::dualpipe: return "(P/2 - 1)(F&B + B - 3W)";
+    case ScheduleKind::dualpipev: return "(P - 1)(F&B + B - 3W)";
+    default: return "(P - 1)(F + B)";
+  }
+}
+
+int64_t published_in_flight(const Pipeline& p) {
+  if (p.two_ways()) return p.n_stages() + 1;
+  return p.n_stages() + (p.chunks > 1 ? p.n_ranks - 1 : 0);
+}
+
 }  // namespace hadal

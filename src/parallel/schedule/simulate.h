@@ -51,7 +51,10 @@ struct Simulation {
 // plan that does not come to its end.
 Simulation simulate(const PipelinePlan& plan, const SimulationCosts& costs);
 
-// The second term above.
+// The second term above, and as it is written.
 double published_bubble(const Pipeline& pipeline, const StageCosts& costs);
+const char* published_bubble_text(ScheduleKind kind);
+// Most (stage, micro-batch)es in flight on a rank, where there are enough micro-batches to fill the pipeline.
+int64_t published_in_flight(const Pipeline& pipeline);
 
 }  // namespace hadal
