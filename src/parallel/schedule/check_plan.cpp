@@ -1,7 +1,5 @@
 #include "schedule/check_plan.h"
 
-#include <algorithm>
-
 #include "base/error.h"
 #include "schedule/list_text.h"
 

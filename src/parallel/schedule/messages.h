@@ -1,6 +1,7 @@
 // What ranks send each other. It follows from the lists: the rank of the next stage gets the activations of each F, the
 // rank of the stage before the gradient of each B or Bi, unless it is the same rank; W sends nothing. A message is
-// known by (kind, stage, micro-batch), so it may arrive in any order.
+// known by (kind, stage, micro-batch), so it may arrive in any order. (Of one kind, a rank takes another's messages in
+// the order in which they were sent; activations and gradients may overtake each other.)
 //
 // A rank works in slots: one action, or the two of a pair. What a slot needs is received before it begins, and what it
 // makes is sent when it has ended.

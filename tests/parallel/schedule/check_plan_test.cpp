@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <map>
+#include <tuple>
 
 #include "base/expect_error.h"
 #include "schedule/every_schedule.h"
@@ -43,6 +45,22 @@ TEST(EverySchedule, OfOneStageARankRunsWithSendsThatWaitForTheirReceiverToo) {
   EXPECT_ERROR(run({ScheduleKind::dualpipe, 2, 4}), ErrorKind::internal,
                "rank 0 at slot 3 cannot end sending the activations of stage 0, micro-batch 2",
                "rank 1 at slot 3 cannot end sending the activations of stage 0, micro-batch 3");
+}
+
+// So a transport that keeps the order of each channel needs no names, if activations and gradients have one each.
+TEST(EverySchedule, ReceivesMessagesOfAKindFromARankInTheOrderInWhichItSendsThem) {
+  for (ScheduleKind kind : kAllSchedules) {
+    for (const Pipeline& p : pipelines(kind, 8)) {
+      std::map<std::tuple<int64_t, int64_t, MessageKind>, std::vector<size_t>> sent, received;
+      for (const Slots& slots : slots_of(make_plan(p))) {
+        for (const Slot& slot : slots) {
+          for (const Message& m : slot.sends) sent[{m.from, m.to, m.kind}].push_back(message_index(p, m));
+          for (const Message& m : slot.receives) received[{m.from, m.to, m.kind}].push_back(message_index(p, m));
+        }
+      }
+      EXPECT_EQ(sent, received) << title(p);
+    }
+  }
 }
 
 TEST(EverySchedule, NamesTheWeightGradientThatWasDeferredFirst) {

@@ -1,6 +1,8 @@
 // DualPipe's lists against published counts and written-out vectors.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <array>
 #include <map>
 #include <sstream>
 

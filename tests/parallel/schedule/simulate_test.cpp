@@ -3,6 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <tuple>
+
 #include "base/expect_error.h"
 #include "schedule/every_schedule.h"
 
