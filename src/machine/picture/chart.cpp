@@ -7,47 +7,13 @@
 #include <limits>
 
 #include "base/html.h"
+#include "picture/axis.h"
 
 namespace hadal {
 
 namespace {
 
 constexpr int kLeft = 64, kRight = 16, kTop = 34, kBottom = 36;
-
-struct Axis {
-  double low = 0, high = 1;
-  bool log = false;
-  double place(double value) const {  // 0 .. 1
-    if (log) return (std::log10(value) - std::log10(low)) / (std::log10(high) - std::log10(low));
-    return (value - low) / (high - low);
-  }
-};
-
-std::vector<double> ticks(const Axis& axis) {
-  std::vector<double> values;
-  if (axis.log) {
-    for (double decade = std::pow(10, std::floor(std::log10(axis.low))); decade <= axis.high * 1.0001; decade *= 10) {
-      for (double factor : {1.0, 2.0, 5.0}) {
-        if (decade * factor >= axis.low * 0.9999 && decade * factor <= axis.high * 1.0001)
-          values.push_back(decade * factor);
-      }
-    }
-    return values;
-  }
-  const double rough = (axis.high - axis.low) / 5, power = std::pow(10, std::floor(std::log10(rough)));
-  const double step = rough / power < 1.5   ? power
-                      : rough / power < 3.5 ? 2 * power
-                      : rough / power < 7.5 ? 5 * power
-                                            : 10 * power;
-  for (double value = std::ceil(axis.low / step) * step; value <= axis.high + step * 1e-6; value += step)
-    values.push_back(std::abs(value) < step * 1e-6 ? 0 : value);
-  return values;
-}
-
-std::string tick_text(double value) {
-  if (value != 0 && (std::abs(value) >= 1e5 || std::abs(value) < 1e-3)) return fmt::format("{:.0e}", value);
-  return fmt::format("{:.4g}", value);
-}
 
 bool has_place(const std::pair<double, double>& point, const ChartOptions& o) {
   return std::isfinite(point.second) && !(o.log_y && point.second <= 0);
