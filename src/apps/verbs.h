@@ -13,6 +13,7 @@ HADAL_VERB(inspect)
 HADAL_VERB(schedule)
 HADAL_VERB(export)
 HADAL_VERB(report)
+HADAL_VERB(check)
 HADAL_VERB(demo)
 HADAL_VERB(version)
 // clang-format on

@@ -1,0 +1,116 @@
+// Ranks as a user meets them: hadal train --ranks, runs that go on with another number, and hadal check layouts.
+#include <gtest/gtest.h>
+
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "apps/command.h"
+#include "apps/run_metrics.h"
+#include "apps/small_run.h"
+#include "base/hash.h"
+#include "base/json.h"
+#include "checkpoint/checkpoint.h"
+
+namespace hadal {
+namespace {
+
+namespace fs = std::filesystem;
+
+bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+// Every file of the last checkpoint by its hash.
+std::map<std::string, std::string> last_checkpoint(const fs::path& run) {
+  std::map<std::string, std::string> files;
+  const auto found = list_checkpoints(run / "checkpoints");
+  if (found.empty()) return files;
+  for (const auto& entry : fs::directory_iterator(found.back()))
+    files[found.back().filename().string() + "/" + entry.path().filename().string()] =
+        sha256_hex(read_file(entry.path()));
+  return files;
+}
+
+double last_loss(const fs::path& run) { return steps_of(run).back()["loss"].get<double>(); }
+
+TEST(Ranks, TrainOneRunTogetherAndSaySo) {
+  const SmallRun small;
+  const auto one = run_hadal(small.train("one", "--steps 8"));
+  ASSERT_EQ(one.code, 0) << one.err;
+  const auto two = run_hadal("train " + SmallRun::quoted(small.config()) + " --text " + SmallRun::quoted(small.text()) +
+                             " --run " + SmallRun::quoted(small.run("two")) + " --steps 8 --ranks 2");
+  ASSERT_EQ(two.code, 0) << two.err;
+  EXPECT_TRUE(has(two.err, "layout dp=2: 2 ranks")) << two.err;
+  EXPECT_EQ(steps_of(small.run("two")).size(), 8u) << "one rank alone writes metrics";
+  // BF16, eight steps: as near as the order of sums lets it be
+  EXPECT_NEAR(last_loss(small.run("two")), last_loss(small.run("one")), 0.02);
+}
+
+// Where one micro-batch makes a step, the other ranks add zeros: then nothing may differ, not a byte of a file.
+TEST(Ranks, CheckpointsKnowNoLayout) {
+  const SmallRun small;
+  const std::string narrow = "--steps 5 --set train.batch_sequences=2 --set train.batch_ramp=[]";
+  ASSERT_EQ(run_hadal(small.train("one", narrow)).code, 0);
+  const auto wanted = last_checkpoint(small.run("one"));
+  ASSERT_GT(wanted.size(), 5u);
+  for (const char* ranks : {"2", "3"}) {
+    const auto result = run_hadal(small.train(ranks, narrow + " --ranks " + ranks));
+    ASSERT_EQ(result.code, 0) << result.err;
+    EXPECT_EQ(last_checkpoint(small.run(ranks)), wanted) << ranks << " ranks";
+  }
+}
+
+TEST(Ranks, ARunGoesOnWithAnotherNumberOfThem) {
+  const SmallRun small;
+  const std::string narrow = "--set train.batch_sequences=2 --set train.batch_ramp=[] ";
+  ASSERT_EQ(run_hadal(small.train("whole", narrow + "--steps 6")).code, 0);
+  ASSERT_EQ(run_hadal(small.train("changing", narrow + "--steps 6 --stop-after 2")).code, 0);
+  const std::string on = "train " + SmallRun::quoted(small.run("changing")) + " --quiet ";
+  ASSERT_EQ(run_hadal(on + "--ranks 3 --stop-after 4").code, 0);
+  const auto last = run_hadal("train " + SmallRun::quoted(small.run("changing")) + " --layout dp=2");
+  ASSERT_EQ(last.code, 0) << last.err;
+  EXPECT_TRUE(has(last.err, "from step 5 on: parallel.dp: 3 -> 2")) << last.err;
+  EXPECT_EQ(last_checkpoint(small.run("changing")), last_checkpoint(small.run("whole")));
+}
+
+TEST(Ranks, StoppedAndResumedHasTheBitsOfUninterrupted) {
+  const SmallRun small;
+  ASSERT_EQ(run_hadal(small.train("whole", "--steps 6 --ranks 2")).code, 0);
+  ASSERT_EQ(run_hadal(small.train("stopped", "--steps 6 --ranks 2 --stop-after 3")).code, 0);
+  const auto on = run_hadal("train " + SmallRun::quoted(small.run("stopped")) + " --quiet");
+  ASSERT_EQ(on.code, 0) << on.err;
+  EXPECT_EQ(last_checkpoint(small.run("stopped")), last_checkpoint(small.run("whole")));
+}
+
+TEST(Ranks, WrongLayoutsAreRefusedBeforeAnythingIsMade) {
+  const SmallRun small;
+  const auto axis = run_hadal(small.train("run", "--layout pp=2"));
+  EXPECT_EQ(axis.code, 2);
+  EXPECT_TRUE(has(axis.err, "'pp=2' is no axis")) << axis.err;
+  const auto both = run_hadal(small.train("run", "--layout dp=2 --ranks 3"));
+  EXPECT_EQ(both.code, 2);
+  EXPECT_TRUE(has(both.err, "layout 'dp=2' has 2 ranks")) << both.err;
+  EXPECT_EQ(run_hadal(small.train("run", "--ranks 0")).code, 2);
+  EXPECT_EQ(run_hadal(small.train("run", "--set parallel.dp=5000")).code, 2);
+  EXPECT_FALSE(fs::exists(small.run()));
+}
+
+TEST(CheckLayouts, ProvesTheUsersModelAndDrawnCases) {
+  const SmallRun small;
+  const auto own = run_hadal("check layouts " + SmallRun::quoted(small.config()) + " --layout dp=3 --quiet");
+  EXPECT_EQ(own.code, 0) << own.err;
+  EXPECT_TRUE(has(own.out, "1 of 1 layouts compute what one rank computes (fp64, 3 steps)")) << own.out;
+  EXPECT_TRUE(has(own.out, "weight, on every rank")) << own.out;
+  const auto drawn = run_hadal("check layouts --random 2 --seed 5 --precision bf16 --json");
+  EXPECT_EQ(drawn.code, 0) << drawn.err;
+  const auto json = parse_json(drawn.out, "what it said");
+  ASSERT_EQ(json.size(), 2u);
+  EXPECT_TRUE(json[0]["agrees"]);
+  const auto nothing = run_hadal("check layouts");
+  EXPECT_EQ(nothing.code, 2);
+  EXPECT_TRUE(has(nothing.err, "nothing to check")) << nothing.err;
+  const auto no_model = run_hadal("check layouts --layout dp=2");
+  EXPECT_EQ(no_model.code, 2);
+  EXPECT_TRUE(has(no_model.err, "--layout needs a configuration")) << no_model.err;
+}
+
+}  // namespace
+}  // namespace hadal
