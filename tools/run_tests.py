@@ -2,7 +2,7 @@
 """Runs ctest label by label and sums up: time and counts per label, the instruction sets executed, then the last line
 `N passed, N failed, N skipped`. Exit code 1 when a test failed or none ran.
 
-usage: run_tests.py BUILD_DIR [--labels fast,slow,peer]     (label proof only where it is named: make proof)
+usage: run_tests.py BUILD_DIR [--labels fast,slow,ranks,peer]     (label proof only where it is named: make proof)
 """
 import argparse
 import json
@@ -14,7 +14,7 @@ import sys
 import time
 import xml.etree.ElementTree as ElementTree
 
-LABELS = ["fast", "slow", "peer"]
+LABELS = ["fast", "slow", "ranks", "peer"]
 ONLY_WHEN_NAMED = ["proof"]
 
 
@@ -57,7 +57,7 @@ def run_label(build, label, others):
     junit.parent.mkdir(parents=True, exist_ok=True)
     junit.unlink(missing_ok=True)
     select = ["-L", f"^{label}$"] if label else ["-LE", "^(" + "|".join(others) + ")$"]
-    jobs = len(os.sched_getaffinity(0)) if label != "slow" else 1
+    jobs = len(os.sched_getaffinity(0)) if label not in ("slow", "ranks") else 1
     command = ["ctest", "--test-dir", str(build), "--output-junit", str(junit.resolve()), "--output-on-failure",
                "--no-tests=ignore", "-j", str(jobs)] + select
     start = time.monotonic()

@@ -1,12 +1,13 @@
 // hadal train: one command from text to a trained model.
 #include "apps/cli.h"
+#include "apps/rank_options.h"
 #include "apps/remove_run.h"
 #include "apps/run_config.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/text_format.h"
-#include "comm/layout.h"
+#include "comm/mpi_transport.h"
 #include "config/config_io.h"
 #include "dialogue/sample.h"
 #include "train/plan.h"
@@ -16,10 +17,11 @@ namespace hadal {
 namespace {
 
 struct Options {
-  std::string config, run_directory, model, layout;
+  std::string config, run_directory, model;
   std::vector<std::string> text, change;
-  int64_t steps = 0, stop_after = 0, ranks = 0;
+  int64_t steps = 0, stop_after = 0;
   bool plan = false, fresh = false, help_config = false;
+  RankOptions ranks;
   CommonOptions common;
 };
 
@@ -28,18 +30,24 @@ Config configure(const Options& o) {
         "give a configuration file, or the directory of a run to go on with; see hadal train --help");
   Config config = read_run_config(o.config, {o.text, o.common.set, o.run_directory, o.model, o.fresh, o.change});
   if (o.steps > 0) config.train.steps = o.steps;
-  if (!o.layout.empty()) config.parallel.dp = parse_layout(o.layout).dp;
-  if (o.ranks > 0) {
-    check(o.layout.empty() || o.ranks == config.parallel.dp, ErrorKind::invalid,
-          "--ranks {}, but layout '{}' has {} ranks; give one of the two, or the same number", o.ranks, o.layout,
-          config.parallel.dp);
-    config.parallel.dp = o.ranks;
-  }
   validate(config);
   return config;
 }
 
-int run_training(const Options& o) {
+// Trains as one of several processes: what ends one of them ends all, and each says what it knows.
+TrainOutcome train_as_process(const TrainRequest& request, const Exec& exec) {
+  const auto mpi = std::static_pointer_cast<MpiTransport>(request.transport);
+  try {
+    return train(request, exec);
+  } catch (const std::exception& error) {  // the transport's end ends the process
+    fmt::print(stderr, "hadal: error: rank {}: {}\n", mpi->rank(), error.what());
+    std::fflush(stderr);
+    mpi->fail(error.what());
+    throw;
+  }
+}
+
+int run_training(Options& o) {
   if (o.help_config) {
     fmt::print("{}", config_help());
     return kExitFine;
@@ -52,8 +60,11 @@ int run_training(const Options& o) {
   }
   check(!request.config.data.sources.empty(), ErrorKind::invalid,
         "no text to train on: name some with --text FILE, or list data.sources in {}", o.config);
+  request.transport = open_ranks(o.ranks, request.config, o.common);
+  validate(request.config);
   auto exec = o.common.exec();
-  if (o.fresh) {  // the last moment: whatever can be refused has been
+  const bool leads = !request.transport || request.transport->rank() == 0;
+  if (o.fresh && leads) {  // the last moment: whatever can be refused has been
     for (const auto& source : request.config.data.sources)
       for (const auto& path : source.paths) list_files(path);
     remove_run(request.config.run);
@@ -62,7 +73,8 @@ int run_training(const Options& o) {
   request.quiet = o.common.quiet;
   request.stop_after_step = o.stop_after;
   request.hooks.sample = sampler_of(request.config.data.add_bos);
-  const auto outcome = train(request, exec.exec);
+  const auto outcome = request.transport ? train_as_process(request, exec.exec) : train(request, exec.exec);
+  if (!leads) return kExitFine;
   fmt::print("{} {} steps{}{} in {}; model in {}\n",
              outcome.interrupted ? "stopped after" : "done:", format_count(outcome.steps),
              outcome.resumed_from > 0 ? fmt::format(" (resumed at {})", outcome.resumed_from) : "",
@@ -89,11 +101,7 @@ void add_train(Verb root, Cli& cli) {
   verb.add_option("--steps", o->steps, "optimizer steps, instead of train.steps").positive();
   verb.add_option("--stop-after", o->stop_after, "stop with a checkpoint after this step; the same command goes on")
       .positive();
-  verb.add_option("--ranks", o->ranks,
-                  "ranks as threads of this process, which divide batch, optimizer and cores among themselves; may be "
-                  "another at every start of a run")
-      .positive();
-  verb.add_option("--layout", o->layout, "the same by axes of the mesh: dp=2");
+  add_rank_options(verb, o->ranks);
   verb.add_flag("--plan", o->plan, "draw learning rate, batch and balancing over the run, and stop");
   verb.add_flag("--fresh", o->fresh, "delete what an earlier run left in the run directory first");
   verb.add_flag("--help-config", o->help_config, "list every configuration key with its default");
@@ -109,6 +117,7 @@ void add_train(Verb root, Cli& cli) {
                      "hadal train my.toml --set optim.lr=1e-3 --set train.steps=500 --run runs/try",
                      "hadal train runs/try --change optim.lr=5e-4    (goes on with another learning rate)",
                      "hadal train runs/try --ranks 2                 (goes on with two ranks)",
+                     "mpirun -n 2 hadal train runs/try               (as two processes)",
                      "hadal train tune.toml --model models/moonlight --text notes.txt --run runs/tuned"});
   cli.on(verb, [o] { return run_training(*o); });
 }

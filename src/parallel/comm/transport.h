@@ -37,7 +37,8 @@ class Transport {
   virtual ~Transport() = default;
   virtual int rank() const = 0;
   virtual int size() const = 0;
-  virtual std::string name() const = 0;  // "threads"
+  virtual std::string name() const = 0;                    // "threads"
+  virtual bool alone_in_process() const { return false; }  // else ranks may share what a process has once
   // Takes the message and returns at once; the receiver may not have asked for it yet.
   virtual void send(int to, Message message) = 0;
   // Waits for the message of `from` with this channel and number. Throws failed, naming ranks and what they wait for,
@@ -51,6 +52,7 @@ class SelfTransport : public Transport {
   int rank() const override { return 0; }
   int size() const override { return 1; }
   std::string name() const override { return "self"; }
+  bool alone_in_process() const override { return true; }
   void send(int to, Message message) override;
   Message receive(int from, const Label& wanted) override;
 };

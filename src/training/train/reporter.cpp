@@ -19,7 +19,7 @@ Reporter::Reporter(const std::string& run, bool quiet)
     : log_(quiet ? LogLevel::warn : LogLevel::info), directory_(run), screen_(log_, quiet) {}
 
 void Reporter::announce(const Config& config, const Exec& exec, const TrainState& state,
-                        const std::vector<std::string>& changed) {
+                        const std::vector<std::string>& changed, const std::string& transport) {
   const auto options = model_options(config, true);
   const auto counts = count_parameters(config.model);
   const auto flops = count_flops(config.model, config.data.sequence_length);
@@ -35,9 +35,10 @@ void Reporter::announce(const Config& config, const Exec& exec, const TrainState
                           enum_name(config.train.recompute)));
   if (n_ranks > 1)
     screen_.say(
-        fmt::format("layout {}: {} ranks as threads of this process, each with {} thread(s) and a share of the "
+        fmt::format("layout {}: {} ranks as {}, each with {} thread(s) and a share of the "
                     "optimizer; micro-batch j of a batch goes to rank j mod {}",
-                    layout_text({n_ranks}), n_ranks, exec.compute->n_threads(), n_ranks));
+                    layout_text({n_ranks}), n_ranks, transport == "mpi" ? "processes" : "threads of this process",
+                    exec.compute->n_threads(), n_ranks));
   screen_.say(fmt::format("model: {} parameters ({} activated per token, head included){}, vocabulary {}",
                           format_count(counts.total), format_count(counts.activated_no_embedding),
                           counts.mtp ? ", and " + format_count(counts.mtp) + " for MTP" : "", config.model.vocab_size));

@@ -31,7 +31,7 @@ class Reporter {
 
   // The run begins or goes on: what computes it, and what changed since it was last at work.
   void announce(const Config& config, const Exec& exec, const TrainState& state,
-                const std::vector<std::string>& changed);
+                const std::vector<std::string>& changed, const std::string& transport);
   void step(const Config& config, const StepResult& result, const TrainState& state, double seconds, PartClock& clock);
   void validation(const Config& config, const TrainState& state, const ValidationResult& result, int64_t stride,
                   bool final);

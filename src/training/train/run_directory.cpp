@@ -60,24 +60,24 @@ Config with_absolute_paths(Config config) {
   return config;
 }
 
-RunDirectory::RunDirectory(const std::filesystem::path& root) : root_(root) {
-  make_directories(root_);
-  lock_ = FileLock(root_ / "lock", "run directory");
+RunDirectory::RunDirectory(const std::filesystem::path& root) : RunDirectoryView(root) {
+  make_directories(root);
+  lock_ = FileLock(root / "lock", "run directory");
 }
 
-bool RunDirectory::has_config() const { return std::filesystem::exists(config()); }
+bool RunDirectoryView::has_config() const { return std::filesystem::exists(config()); }
 
 RunDirectory::Reconciled RunDirectory::reconcile(const Config& given, const std::vector<std::string>& changes) const {
   Reconciled result{with_absolute_paths(given), {}, false};
   Config& asked = result.config;
   for (const std::string& change : changes) {
-    check(has_config(), ErrorKind::invalid, "--change {}: {} has not begun; say --set {}", change, root_.string(),
+    check(has_config(), ErrorKind::invalid, "--change {}: {} has not begun; say --set {}", change, root().string(),
           change);
     check(
         kind_of_change(key_of(change)) != Change::never, ErrorKind::invalid,
         "--change {}: this cannot change in the life of a run; a new run can start from its weights (--model {} --run "
         "NEW)",
-        change, root_.string());
+        change, root().string());
   }
   if (!has_config()) return result;
   const Config stored = with_absolute_paths(load_config(config().string()));
@@ -106,17 +106,17 @@ RunDirectory::Reconciled RunDirectory::reconcile(const Config& given, const std:
     }
   }
   if (never.empty() && with_change.empty()) return result;
-  std::string message = fmt::format("{}: this run was started with another configuration.", root_.string());
+  std::string message = fmt::format("{}: this run was started with another configuration.", root().string());
   if (!with_change.empty())
     message += fmt::format(" {}: to go on with the new values, and have it recorded, add{}.", with_change, how);
   if (!never.empty())
     message += fmt::format(
         " {}: this cannot change in the life of a run; a new run can start from these weights "
         "(--model {} --run NEW).",
-        never, root_.string());
+        never, root().string());
   fail(ErrorKind::invalid,
        "{} 'hadal train {}' goes on with the values that it has; --fresh deletes it and starts over", message,
-       root_.string());
+       root().string());
 }
 
 void RunDirectory::store(const Config& resolved) const { atomic_write(config(), config_to_toml(resolved)); }

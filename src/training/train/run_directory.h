@@ -16,10 +16,10 @@
 
 namespace hadal {
 
-class RunDirectory {
+// Where things lie in a run directory; writes nothing, takes no lock.
+class RunDirectoryView {
  public:
-  // Creates the directory if need be, and takes the lock: a second trainer is refused with the first one's process id.
-  explicit RunDirectory(const std::filesystem::path& root);
+  explicit RunDirectoryView(std::filesystem::path root) : root_(std::move(root)) {}
 
   const std::filesystem::path& root() const { return root_; }
   std::filesystem::path config() const { return root_ / "config.toml"; }
@@ -28,6 +28,15 @@ class RunDirectory {
   std::filesystem::path tokenizer() const { return root_ / "tokenizer"; }
   std::filesystem::path checkpoints() const { return root_ / "checkpoints"; }
   bool has_config() const;
+
+ private:
+  std::filesystem::path root_;
+};
+
+class RunDirectory : public RunDirectoryView {
+ public:
+  // Creates the directory if need be, and takes the lock: a second trainer is refused with the first one's process id.
+  explicit RunDirectory(const std::filesystem::path& root);
 
   // `asked`, fit to go on with what the directory holds; without a stored configuration `asked` itself, of which no
   // `changes` may then be asked for. Values that were chosen automatically (0 or "auto" in `asked`) are the stored
@@ -45,7 +54,6 @@ class RunDirectory {
   void store(const Config& resolved) const;
 
  private:
-  std::filesystem::path root_;
   FileLock lock_;
 };
 

@@ -41,7 +41,11 @@ struct Shared {
 class Trainer {
  public:
   Trainer(const TrainRequest& request, const Exec& exec, std::shared_ptr<Transport> transport, Shared& shared)
-      : request_(request), exec_(exec), ranks_(std::move(transport), "data"), shared_(shared) {}
+      : request_(request),
+        exec_(exec),
+        ranks_(transport, "data"),
+        first_in_process_(ranks_.leads() || transport->alone_in_process()),
+        shared_(shared) {}
 
   TrainOutcome run();
 
@@ -50,6 +54,8 @@ class Trainer {
   void record_failure(const std::string& what);
   void prepare();
   void prepare_run();
+  void open_run(const std::string& told);
+  void open_loader();
   void load_weights();
   void restore();
   bool next_batch();
@@ -66,6 +72,7 @@ class Trainer {
   const TrainRequest& request_;
   Exec exec_;
   Group ranks_;
+  bool first_in_process_;
   Shared& shared_;
   Config config_;
   std::unique_ptr<Reporter> reporter_;  // of the first rank
@@ -83,12 +90,17 @@ class Trainer {
 };
 
 void Trainer::prepare() {
+  // Kernels of other instruction sets have other bits.
+  for (const std::string& isa : ranks_.exchange(isa_name(exec_.isa)))
+    check(isa == isa_name(exec_.isa), ErrorKind::invalid,
+          "one rank computes with {} kernels, another with {}: give --isa", isa_name(exec_.isa), isa);
   if (ranks_.leads()) prepare_run();
-  ranks_.barrier();
+  const std::string told = ranks_.tell(0, ranks_.leads() ? config_to_toml(shared_.config) : "");
+  if (first_in_process_ && !ranks_.leads()) open_run(told);
   config_ = shared_.config;
   load_weights();
   ranks_.barrier();
-  if (ranks_.leads()) shared_.start.reset();
+  if (first_in_process_) shared_.start.reset();
   if (ranks_.size() > 1) {
     sharding_ = std::make_unique<Sharding>(exec_, model_->parameters(), ranks_);
     optimizer_ = std::make_unique<Optimizer>(*sharding_, config_.optim, exec_);
@@ -130,12 +142,38 @@ void Trainer::prepare_run() {
           memory_info().available);
   validate(config.model);
   directory.store(config);
-  shared_.loader =
-      std::make_unique<data::Loader>(prepared.shards, tokenizer, config.data, config.tokenizer.split_fused);
-  shared_.loader->on_message([this](const std::string& text) { say(text); });
+  open_loader();
   if (existing.empty()) return;
   verify_checkpoint(existing.back());  // before anything large is allocated
   shared_.checkpoint = existing.back();
+}
+
+void Trainer::open_loader() {
+  const Config& config = shared_.config;
+  shared_.loader = std::make_unique<data::Loader>(shared_.prepared->shards, shared_.prepared->tokenizer, config.data,
+                                                  config.tokenizer.split_fused);
+  shared_.loader->on_message([this](const std::string& text) { say(text); });
+}
+
+// The same run in another process: what the first rank has prepared, seen from here.
+void Trainer::open_run(const std::string& told) {
+  const RunDirectoryView run(request_.config.run);
+  check(run.has_config() && config_to_toml(load_config(run.config().string())) == told, ErrorKind::invalid,
+        "{} is not on one file system for all ranks: rank {} does not find there what the first rank wrote",
+        request_.config.run, ranks_.rank());
+  Config& config = shared_.config = load_config(run.config().string());
+  config.run = request_.config.run;
+  const auto existing = list_checkpoints(run.checkpoints());
+  if (existing.empty()) {
+    shared_.start = open_start_model(config);
+  } else {
+    shared_.checkpoint = existing.back();
+  }
+  data::PrepareOptions options;
+  options.quiet = true;
+  options.on_change = data::OnChange::keep;
+  shared_.prepared = std::make_unique<data::Prepared>(prepare_run_data(config, exec_, options, false));
+  open_loader();
 }
 
 void Trainer::load_weights() {
@@ -161,8 +199,8 @@ void Trainer::restore() {
   optimizer_->set_steps_done(state_.updates);
   saved_step_ = state_.step;
   outcome_.checkpoint = shared_.checkpoint.string();
+  if (first_in_process_) shared_.loader->seek(state_.cursor);
   if (!ranks_.leads()) return;
-  shared_.loader->seek(state_.cursor);
   say(fmt::format("resuming {} at step {}", reporter_->directory().root().string(), state_.step));
 }
 
@@ -197,7 +235,10 @@ bool Trainer::next_batch() {
       if (!more) say(fmt::format("the text is used up after step {} (data.at_end = \"stop\")", state_.step));
     }
   }
-  return ranks_.tell(0, more ? "more" : "") == "more";
+  more = ranks_.tell(0, more ? "more" : "") == "more";
+  if (more && first_in_process_ && !ranks_.leads())  // of the same stream
+    shared_.batch = shared_.loader->next(batch_sequences(config_.train, state_.step + 1));
+  return more;
 }
 
 void Trainer::one_step() {
@@ -300,10 +341,11 @@ void Trainer::record_failure(const std::string& what) {
 
 void Trainer::walk() {
   prepare();
-  if (reporter_) reporter_->announce(config_, exec_, state_, changed_);
+  if (reporter_)
+    reporter_->announce(config_, exec_, state_, changed_, request_.transport ? request_.transport->name() : "threads");
   exec_.memory->trim();  // what reading the weights and measuring took
   std::optional<CleanStop> polled;
-  if (ranks_.leads()) polled.emplace("stopping after the current step, with a checkpoint");
+  if (first_in_process_) polled.emplace("stopping after the current step, with a checkpoint");
   const auto due = [this](int64_t every) { return every > 0 && state_.step % every == 0; };
   while (next_batch()) {
     one_step();
@@ -331,6 +373,12 @@ TrainOutcome train(const TrainRequest& request, const Exec& exec) {
   check(!request.config.run.empty(), ErrorKind::invalid, "no run directory: give --run DIR");
   const int n_ranks = int(request.config.parallel.dp);
   Shared shared;
+  if (request.transport) {
+    check(request.transport->size() == n_ranks, ErrorKind::invalid,
+          "the layout has {} ranks, but {} were started: start as many, or give --layout dp={}", n_ranks,
+          request.transport->size(), request.transport->size());
+    return Trainer(request, exec, request.transport, shared).run();
+  }
   if (n_ranks == 1) return Trainer(request, exec, std::make_shared<SelfTransport>(), shared).run();
   TrainOutcome outcome;
   run_rank_threads(n_ranks, [&](std::shared_ptr<Transport> transport) {

@@ -2,11 +2,13 @@
 #pragma once
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "base/exec.h"
 #include "base/log.h"
+#include "comm/transport.h"
 #include "config/config.h"
 #include "model/transformer.h"
 #include "text/tokenizer.h"
@@ -31,6 +33,8 @@ struct TrainRequest {
   std::vector<std::string> changes;  // "KEY=VALUE" of --change, already part of config: see RunDirectory::reconcile
   bool quiet = false;
   int64_t stop_after_step = 0;  // end with a checkpoint after this step, as an interrupt would; 0 = no
+  // Of a rank that is a process of its own; null: the configuration's ranks are threads of this process.
+  std::shared_ptr<Transport> transport;
   TrainHooks hooks;
 };
 
@@ -43,6 +47,7 @@ struct TrainOutcome {
   std::string checkpoint;  // directory of the last one
 };
 
+// Of ranks that are processes the first has the outcome's figures; every one returns.
 TrainOutcome train(const TrainRequest& request, const Exec& exec);
 
 }  // namespace hadal

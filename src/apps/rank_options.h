@@ -1,0 +1,26 @@
+// Options of verbs that run on several ranks: how many there are, and whether they are threads or processes.
+#pragma once
+#include <memory>
+#include <string>
+
+#include "apps/cli.h"
+#include "comm/transport.h"
+#include "config/config.h"
+
+namespace hadal {
+
+struct RankOptions {
+  std::string layout, transport = "auto";
+  int64_t ranks = 0;
+};
+void add_rank_options(Verb verb, RankOptions& options);  // --ranks, --layout, --transport
+
+// Brings config.parallel and options together and opens the transport of ranks that are processes, whose threads divide
+// the machine's cores where `common` does not say how many. Null: ranks are threads of this process. With --transport
+// mpi outside of mpirun the program is started anew under mpirun, and this does not return.
+std::shared_ptr<Transport> open_ranks(const RankOptions& options, Config& config, CommonOptions& common);
+
+// The command that starts this one as so many processes, word by word.
+std::vector<std::string> mpirun_command(int64_t n_ranks, const std::vector<std::string>& arguments, bool is_root);
+
+}  // namespace hadal

@@ -1,0 +1,43 @@
+// Ranks as processes, started by mpirun or srun. One thread of each process speaks with MPI and sleeps when nothing
+// moves: a rank that waits costs next to no time. Whoever fails tells the others why before it goes; of a rank that
+// gives no sign of life for long the others say so and end.
+#pragma once
+#include <memory>
+#include <string>
+
+#include "comm/transport.h"
+
+namespace hadal {
+
+struct MpiOptions {
+  double alive_seconds = 2;    // between signs of life
+  double silent_seconds = 30;  // after which a rank counts as lost
+};
+
+// Whether this process was started by an MPI launcher, and as one of how many on this machine.
+bool started_by_mpi();
+int mpi_ranks_on_this_machine();  // 1 where nobody says
+
+class MpiTransport : public Transport {
+ public:
+  // Throws unsupported, saying what is missing, where the module or MPI's library cannot be opened.
+  static std::shared_ptr<MpiTransport> open(const MpiOptions& options = {});
+  ~MpiTransport() override;  // waits for what was sent, and for the other ranks
+
+  int rank() const override;
+  int size() const override;
+  std::string name() const override { return "mpi"; }
+  bool alone_in_process() const override { return true; }
+  void send(int to, Message message) override;
+  Message receive(int from, const Label& wanted) override;
+
+  // This rank ends for this reason: the others' waits end with it. Nothing may be sent or awaited any more.
+  void fail(const std::string& reason);
+
+ private:
+  struct State;
+  explicit MpiTransport(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace hadal
