@@ -4,7 +4,10 @@
 #include "base/error.h"
 #include "base/glob.h"
 #include "config/config_io.h"
+#include "data/cache_users.h"
 #include "data/corpus.h"
+#include "data/prepare.h"
+#include "train/run_place.h"
 
 namespace hadal {
 
@@ -61,6 +64,7 @@ Config with_absolute_paths(Config config) {
 }
 
 RunDirectory::RunDirectory(const std::filesystem::path& root) : root_(root) {
+  check_run_place(root_);
   make_directories(root_);
   lock_ = FileLock(root_ / "lock", "run directory");
 }
@@ -119,6 +123,9 @@ RunDirectory::Reconciled RunDirectory::reconcile(const Config& given, const std:
        root_.string());
 }
 
-void RunDirectory::store(const Config& resolved) const { atomic_write(config(), config_to_toml(resolved)); }
+void RunDirectory::store(const Config& resolved) const {
+  atomic_write(config(), config_to_toml(resolved));
+  if (!resolved.data.cache.empty()) data::add_cache_user(data::cache_directory(resolved), root_);
+}
 
 }  // namespace hadal

@@ -19,6 +19,7 @@ namespace hadal {
 class RunDirectory {
  public:
   // Creates the directory if need be, and takes the lock: a second trainer is refused with the first one's process id.
+  // Throws invalid where no run may lie (run_place.h).
   explicit RunDirectory(const std::filesystem::path& root);
 
   const std::filesystem::path& root() const { return root_; }
@@ -42,7 +43,7 @@ class RunDirectory {
     bool text_moved = false;               // paths of sources are others than before
   };
   Reconciled reconcile(const Config& asked, const std::vector<std::string>& changes = {}) const;
-  void store(const Config& resolved) const;
+  void store(const Config& resolved) const;  // and tells a cache that may be shared who uses it
 
  private:
   std::filesystem::path root_;

@@ -360,8 +360,11 @@ void Trainer::record_failure(const std::string& what) {
 }
 
 void Trainer::walk() {
+  const CleanStop before("stopping before the first step");
   prepare();
   announce();
+  stop_if_interrupted("no step was made; the same command begins again with what is there");
+  if (request_.hooks.on_ready) request_.hooks.on_ready();
   exec_.memory->trim();  // what reading the weights and measuring took
   const CleanStop polled("stopping after the current step, with a checkpoint");
   const auto due = [this](int64_t every) { return every > 0 && state_.step % every == 0; };
