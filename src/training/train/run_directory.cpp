@@ -20,7 +20,7 @@ Change kind_of_change(const std::string& key) {
   // Same bits, what the machine chose (micro-batches: rounding differs), or what reacts, observes and stores.
   for (const char* name :
        {"run", "train.steps", "checkpoint.", "validation.", "data.cache", "data.on_bad_line", "tokenizer.path",
-        "train.start_model", "train.micro_batch_sequences", "train.recompute", "train.on_nan", "train.max_skips"}) {
+        "train.micro_batch_sequences", "train.recompute", "train.on_nan", "train.max_skips"}) {
     if (key.rfind(name, 0) == 0) return Change::free;
   }
   // The steps to come compute something else, from the weights and moments that there are.
@@ -87,6 +87,7 @@ RunDirectory::Reconciled RunDirectory::reconcile(const Config& given, const std:
   const Config stored = with_absolute_paths(load_config(config().string()));
   if (asked.train.precision == Precision::automatic) asked.train.precision = stored.train.precision;
   if (asked.train.micro_batch_sequences == 0) asked.train.micro_batch_sequences = stored.train.micro_batch_sequences;
+  if (asked.train.start_model.empty()) asked.train.start_model = stored.train.start_model;
   if (asked.model.vocab_size == 0) asked.model.vocab_size = stored.model.vocab_size;
   keep_source_names(stored.data, asked.data);
   Config compared = stored;  // but for where its text lies

@@ -32,7 +32,7 @@ class RunDirectory {
 
   // `asked`, fit to go on with what the directory holds; without a stored configuration `asked` itself, of which no
   // `changes` may then be asked for. Values that were chosen automatically (0 or "auto" in `asked`) are the stored
-  // ones, and sources keep their names. What else differs
+  // ones, the model that the run started from is the one that it was, and sources keep their names. What else differs
   // - may if it leaves the bits as they are, only reacts, or says where things lie (paths of text: the caller compares
   //   its hashes, see text_moved);
   // - may, if `changes` names its key, where it changes the mathematics of the steps to come;
