@@ -5,7 +5,7 @@
 #include "apps/cli.h"
 #include "apps/demo_config.h"
 #include "apps/demo_text.h"
-#include "apps/remove_run.h"
+#include "apps/fresh_run.h"
 #include "arch/arch.h"
 #include "base/clock.h"
 #include "base/error.h"
@@ -21,6 +21,7 @@
 #include "eval/baselines.h"
 #include "train/report.h"
 #include "train/resources.h"
+#include "train/run_place.h"
 #include "train/trainer.h"
 
 namespace hadal {
@@ -84,6 +85,7 @@ Config configure(const Options& o, const Exec& exec) {
     config.data.sources.push_back(source("stories", {(made / "stories.jsonl").string()}, library.empty() ? 0.5 : 0.1));
   }
   apply_overrides(config, o.common.set);
+  check_cache_place(config);
   const auto stored = fs::path(o.run_directory) / "config.toml";
   if (o.steps > 0)
     config.train.steps = o.steps;
@@ -182,11 +184,17 @@ void write_something(const Exec& exec, TextModel& loaded, bool own_text) {
 
 int demo(const Options& o) {
   const double start = steady_seconds();
-  if (o.fresh) remove_run(o.run_directory);
+  check_run_place(o.run_directory);
+  std::optional<FreshRun> fresh;
+  if (o.fresh)
+    fresh.emplace(o.run_directory);
+  else
+    put_back_with_note(o.run_directory, o.common.quiet);
   TrainRequest request;
   auto exec = o.common.exec();
   request.config = configure(o, exec.exec);
   request.quiet = o.common.quiet;
+  if (fresh) request.hooks.on_ready = [&] { fresh->ready(); };
   request.hooks.sample = sampler_of(request.config.data.add_bos);
   const bool existed = fs::exists(fs::path(o.run_directory) / "checkpoints");
   const Split split = read_split(request.config);

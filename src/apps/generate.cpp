@@ -119,10 +119,11 @@ void add_generate(Verb root, Cli& cli) {
   add_threads_option(verb, o->common);
   add_quiet_option(verb, o->common);
   add_isa_option(verb, o->common);
-  verb.add_examples({"hadal generate --model runs/shakespeare --prompt 'O, ' --max-tokens 100 --temperature 0.8",
-                     "hadal generate --model runs/demo --fim-prefix 'def add(a, b):\\n    return ' --fim-suffix '\\n'",
-                     "hadal generate --model DeepSeek-V2-Lite-Chat --message 'Why is the sea salty?'",
-                     "hadal generate --model runs/demo --prompt-tokens 1,2,3 --max-tokens 8 --temperature 0 --json"});
+  verb.add_examples(
+      {"hadal generate --model runs/shakespeare --prompt 'O, ' --max-tokens 100 --temperature 0.8",
+       "hadal generate --model runs/demo --fim-prefix $'def add(a, b):\\n    return ' --fim-suffix $'\\n'",
+       "hadal generate --model DeepSeek-V2-Lite-Chat --message 'Why is the sea salty?'",
+       "hadal generate --model runs/demo --prompt-tokens 1,2,3 --max-tokens 8 --temperature 0 --json"});
   cli.on(verb, [o, note_given] {
     note_given();
     return run_generation(*o);

@@ -24,11 +24,11 @@ LineOutput::~LineOutput() {
   if (lines_ == 0) ::unlink(partial_.c_str());
 }
 
-void LineOutput::write(const std::string& line) {
+void LineOutput::write(const std::string& line, const std::string& of) {
   errno = 0;
   const bool written = std::fwrite(line.data(), 1, line.size(), file_) == line.size() && std::fflush(file_) == 0;
-  check(written, ErrorKind::io, "cannot write {}: {}", partial_.empty() ? "standard output" : "'" + partial_ + "'",
-        std::strerror(errno));
+  check(written, ErrorKind::io, "{}: cannot write its result to {}: {}", of,
+        partial_.empty() ? "standard output" : "'" + partial_ + "'", std::strerror(errno));
   ++lines_;
 }
 

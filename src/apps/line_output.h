@@ -14,7 +14,8 @@ class LineOutput {
   LineOutput(const LineOutput&) = delete;
   LineOutput& operator=(const LineOutput&) = delete;
 
-  void write(const std::string& line);  // with its line end; throws io
+  // `line` with its line end; throws io, saying of what it was the result: "FILE: line N".
+  void write(const std::string& line, const std::string& of);
   void commit();
   // Where the lines are that were written before the work ended early, for its message; empty if there are none.
   std::string kept() const;

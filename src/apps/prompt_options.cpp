@@ -1,5 +1,7 @@
 #include "apps/prompt_options.h"
 
+#include <fmt/ranges.h>
+
 #include <iostream>
 #include <iterator>
 
@@ -32,7 +34,16 @@ ChatInputs read_chat(const PromptOptions& o, bool quiet) {
 std::vector<int32_t> chat_ids(const PromptOptions& o, const TextModel& loaded, bool quiet) {
   ChatInputs inputs = o.has_message ? chat_of(o.message) : read_chat(o, quiet);
   if (o.has_system) inputs = with_system(std::move(inputs), o.system);
-  return chat_prompt(loaded, std::move(inputs), o.chat_template);
+  const auto unused = unused_variables(loaded.model.directory.string(), inputs, o.chat_template);
+  if (!unused.empty())
+    print_notes({fmt::format("{}: neither a key that Hadal knows nor one that the chat template mentions: {}",
+                             named(o.chat), fmt::join(unused, ", "))},
+                quiet);
+  const auto ids = chat_prompt(loaded, std::move(inputs), o.chat_template);
+  check(!ids.empty(), ErrorKind::invalid,
+        "the chat template wrote nothing for these messages; look at it in {}, or name another with --chat-template",
+        loaded.model.directory.string());
+  return ids;
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include "config/config_io.h"
 #include "exchange/model_directory.h"
 #include "text/tokenizer.h"
+#include "train/run_place.h"
 
 namespace hadal {
 
@@ -62,6 +63,7 @@ void start_from(Config& config, const std::string& model, bool is_run, bool fres
 
 Config read_run_config(const std::string& path, const RunArguments& arguments) {
   const bool is_run = fs::is_directory(path);
+  if (is_run) check_run_place(path);
   const fs::path file = is_run ? fs::path(path) / "config.toml" : fs::path(path);
   check(
       !is_run || fs::exists(file) || !fs::exists(fs::path(path) / "data"), ErrorKind::not_found,
@@ -84,6 +86,8 @@ Config read_run_config(const std::string& path, const RunArguments& arguments) {
   apply_overrides(config, arguments.change, "--change");
   if (!arguments.run.empty()) config.run = arguments.run;
   if (config.run.empty()) config.run = (fs::path("runs") / fs::path(path).stem()).string();
+  check_run_place(config.run);
+  check_cache_place(config);
   if (!arguments.model.empty()) start_from(config, arguments.model, is_run, arguments.fresh);
   validate(config);
   return config;

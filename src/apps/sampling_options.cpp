@@ -38,6 +38,18 @@ class Makers {
   std::string told_;
 };
 
+// Of prompt and new tokens together.
+void follow_length(DrawOptions& o, int64_t length, int64_t prompt_tokens, Makers& makers, bool quiet) {
+  if (o.given_max_tokens) return makers.overrule("max_length");
+  if (length <= prompt_tokens)
+    return print_notes({fmt::format("max_length={} of generation_config.json is no more than the prompt's {} tokens "
+                                    "and is not followed",
+                                    length, prompt_tokens)},
+                       quiet);
+  o.max_tokens = length - prompt_tokens;
+  makers.tell(fmt::format("max_length={} ({} new tokens)", length, o.max_tokens));
+}
+
 void ask_makers(DrawOptions& o, const TextModel& model, int64_t prompt_tokens, bool quiet) {
   if (!model.makers) return;
   const GenerationConfig& config = *model.makers;
@@ -52,8 +64,7 @@ void ask_makers(DrawOptions& o, const TextModel& model, int64_t prompt_tokens, b
   makers.follow("repetition_penalty", o.given_repetition_penalty, config.repetition_penalty,
                 o.sampling.repetition_penalty);
   makers.follow("max_new_tokens", o.given_max_tokens, config.max_new_tokens, o.max_tokens);
-  if (!config.max_new_tokens && config.max_length && *config.max_length > prompt_tokens)
-    makers.follow("max_length", o.given_max_tokens, std::optional(*config.max_length - prompt_tokens), o.max_tokens);
+  if (!config.max_new_tokens && config.max_length) follow_length(o, *config.max_length, prompt_tokens, makers, quiet);
   if (!config.stop_strings.empty() && o.given_stop) makers.overrule("stop_strings");
   if (!config.stop_strings.empty() && !o.given_stop) {
     o.stop_strings = config.stop_strings;

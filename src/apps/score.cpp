@@ -82,7 +82,8 @@ int run_scoring(const Options& o) {
   lines.begin(loaded, o.bos, true);
   LineOutput out(o.output);
   try {
-    while (const auto line = lines.next()) out.write(json_text(score(exec.exec, loaded, *line, o.stride)) + "\n");
+    while (const auto line = lines.next())
+      out.write(json_text(score(exec.exec, loaded, *line, o.stride)) + "\n", lines.where());
     out.commit();
   } catch (const Error& error) {
     throw Error(error.kind(), error.what() + out.kept());

@@ -61,26 +61,30 @@ class Input {
   size_t at_ = 0;
 };
 
-void print(std::string_view text) {
-  const size_t written = std::fwrite(text.data(), 1, text.size(), stdout);
-  check(written == text.size(), ErrorKind::io, "cannot write standard output");
-}
+bool written(std::string_view text) { return std::fwrite(text.data(), 1, text.size(), stdout) == text.size(); }
+
+void print(std::string_view text) { check(written(text), ErrorKind::io, "cannot write standard output"); }
+
+bool blank(const std::string& line) { return line.find_first_not_of(" \t\r") == std::string::npos; }
 
 std::string ids_as_json(const std::vector<int32_t>& ids) { return fmt::format("[{}]\n", fmt::join(ids, ",")); }
 
-std::vector<int32_t> ids_from_json(const std::string& text, const std::string& where) {
+std::vector<int32_t> ids_from_json(const std::string& text, const std::string& where, const Tokenizer& tokenizer) {
   const Json json = parse_json(text, where, {.levels = 16});
   check(json.is_array(), ErrorKind::corrupt, "{} is not a JSON array of token ids", where);
   std::vector<int32_t> ids;
   for (const Json& value : json) {
     const bool fits = value.is_number_integer() && value.get<int64_t>() >= 0 && value.get<int64_t>() <= INT32_MAX;
     check(fits, ErrorKind::corrupt, "{} holds {}, which is no token id", where, json_text(value));
+    check(value.get<int64_t>() < tokenizer.vocab_size(), ErrorKind::invalid,
+          "{}: token id {} is not in this tokenizer's range 0 .. {}", where, json_text(value),
+          tokenizer.vocab_size() - 1);
     ids.push_back(value.get<int32_t>());
   }
   return ids;
 }
 
-// Lines in, lines out in the same order, a batch at a time on all threads. What stands before a line that convert()
+// Lines in, lines out in the same order, a batch at a time on all threads; blank ones are passed over. What stands before a line that convert()
 // throws at is printed before its error ends the work, and so is what was read before an interrupt.
 template <class Convert>
 void convert_lines(ThreadPool& pool, const Convert& convert) {
@@ -102,16 +106,17 @@ void convert_lines(ThreadPool& pool, const Convert& convert) {
     errors.assign(lines.size(), nullptr);
     pool.parallel_for(int64_t(lines.size()), [&](int64_t i, int) {
       try {
-        results[i] = convert(lines[i], fmt::format("line {} of the input", number + i + 1));
+        if (!blank(lines[i])) results[i] = convert(lines[i], fmt::format("line {} of the input", number + i + 1));
       } catch (const Error&) {
         errors[i] = std::current_exception();
       }
     });
     for (size_t i = 0; i < lines.size(); ++i) {
       if (errors[i]) std::rethrow_exception(errors[i]);
-      print(results[i]);
+      const bool last = i + 1 == lines.size();  // flushed: a signal may end the next wait
+      check(written(results[i]) && (!last || std::fflush(stdout) == 0), ErrorKind::io,
+            "cannot write standard output, at the latest for line {} of the input", number + int64_t(i) + 1);
     }
-    check(std::fflush(stdout) == 0, ErrorKind::io, "cannot write standard output");  // a signal may end the next wait
     number += int64_t(lines.size());
   }
   check(!more, ErrorKind::io, "interrupted after line {} of the input", number);
@@ -152,12 +157,12 @@ int encode(const CodecOptions& options) {
 int decode(const CodecOptions& options) {
   const Tokenizer tokenizer = Tokenizer::load(options.tokenizer);
   if (!options.jsonl) {
-    print(tokenizer.decode(ids_from_json(Input().all(), "the input"), options.special));
+    print(tokenizer.decode(ids_from_json(Input().all(), "the input", tokenizer), options.special));
     return kExitFine;
   }
   ThreadPool pool(options.common.threads);
   convert_lines(pool, [&](const std::string& line, const std::string& where) {
-    const Json text = tokenizer.decode(ids_from_json(line, where), options.special);
+    const Json text = tokenizer.decode(ids_from_json(line, where, tokenizer), options.special);
     return json_text(text, {.lossy = true}) + "\n";
   });
   return kExitFine;

@@ -59,7 +59,9 @@ void add_input_file(BpeTrainer& trainer, const std::filesystem::path& path, cons
 
 void add_inputs(BpeTrainer& trainer, const TrainOptions& options) {
   for (const std::string& input : options.inputs) {
-    const std::vector<std::filesystem::path> files = list_files(input == "-" ? "/dev/stdin" : input);
+    std::vector<std::string> left_out;
+    const std::vector<std::filesystem::path> files = list_files(input == "-" ? "/dev/stdin" : input, &left_out);
+    for (const std::string& what : left_out) print_notes({"left out: " + what}, options.common.quiet);
     const bool named = files.size() == 1 && (input == "-" || files[0] == input);
     for (const std::filesystem::path& path : files) add_input_file(trainer, path, options, named);
   }

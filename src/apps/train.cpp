@@ -1,7 +1,7 @@
 // hadal train: one command from text to a trained model.
 #include "apps/cli.h"
+#include "apps/fresh_run.h"
 #include "apps/rank_options.h"
-#include "apps/remove_run.h"
 #include "apps/run_config.h"
 #include "base/clock.h"
 #include "base/error.h"
@@ -28,7 +28,13 @@ struct Options {
 Config configure(const Options& o) {
   check(!o.config.empty(), ErrorKind::invalid,
         "give a configuration file, or the directory of a run to go on with; see hadal train --help");
-  Config config = read_run_config(o.config, {o.text, o.common.set, o.run_directory, o.model, o.fresh, o.change});
+  check(!o.fresh || o.change.empty(), ErrorKind::invalid,
+        "--change {}: --fresh starts over, so there is nothing to change; say --set {}",
+        o.change.empty() ? "" : o.change[0], o.change.empty() ? "" : o.change[0]);
+  const RunArguments arguments{o.text, o.common.set, o.run_directory, o.model, o.fresh, o.change};
+  if (!o.fresh) put_back_with_note(o.config, o.common.quiet);
+  Config config = read_run_config(o.config, arguments);
+  if (!o.fresh && put_back_with_note(config.run, o.common.quiet)) config = read_run_config(o.config, arguments);
   if (o.steps > 0) config.train.steps = o.steps;
   validate(config);
   return config;
@@ -64,10 +70,12 @@ int run_training(Options& o) {
   validate(request.config);
   auto exec = o.common.exec();
   const bool leads = !request.transport || request.transport->rank() == 0;
-  if (o.fresh && leads) {  // the last moment: whatever can be refused has been
+  std::optional<FreshRun> fresh;
+  if (o.fresh && leads) {  // whatever can be refused early has been
     for (const auto& source : request.config.data.sources)
       for (const auto& path : source.paths) list_files(path);
-    remove_run(request.config.run);
+    fresh.emplace(request.config.run);
+    request.hooks.on_ready = [&] { fresh->ready(); };
   }
   request.changes = o.change;
   request.quiet = o.common.quiet;

@@ -190,7 +190,7 @@ std::vector<SourceFiles> list_sources(const DataConfig& config) {
           "two sources are named '{}': give data.sources.{}.name another one", files.name, s);
     std::set<std::string> taken;
     for (const std::string& pattern : source.paths) {
-      for (const fs::path& path : list_files(pattern)) {
+      for (const fs::path& path : list_files(pattern, &files.left_out)) {
         SourceFile file = stat_file(lasting_name(path));
         if (taken.insert(one_name(path)).second) files.files.push_back(std::move(file));
       }

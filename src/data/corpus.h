@@ -38,6 +38,7 @@ struct SourceFiles {
   std::string name;
   std::string text_field;
   std::vector<SourceFile> files;
+  std::vector<std::string> left_out;  // what directories and globs met and could not read, a sentence each
 };
 
 // The name of a source in tables and files: as configured, else the last part of its first path.

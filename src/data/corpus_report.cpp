@@ -51,6 +51,12 @@ std::vector<std::string> corpus_notes(const std::vector<SourceFiles>& sources,
         ++listed;
       }
   for (const SourceCounts& c : counts) bad_lines += c.bad_lines;
+  for (const auto& source : sources)
+    for (size_t i = 0; i < source.left_out.size(); ++i)
+      if (i < kNotesListed)
+        lines.push_back("left out: " + source.left_out[i]);
+      else if (i == kNotesListed)
+        lines.push_back(fmt::format("left out: {} more of source '{}'", source.left_out.size() - i, source.name));
   if (bad_lines > listed) lines.push_back(fmt::format("skipped: {} more lines", format_count(bad_lines - listed)));
   return lines;
 }

@@ -16,6 +16,7 @@
 #include "base/table.h"
 #include "base/text_format.h"
 #include "data/byte_stream.h"
+#include "data/cache_users.h"
 #include "data/corpus_report.h"
 #include "data/loader.h"
 #include "data/tokenise.h"
@@ -278,6 +279,17 @@ void remove_strangers(const fs::path& directory, const std::vector<std::string>&
   }
 }
 
+// The plan of the build that stands in the directory; empty: there is none that anything could use.
+std::string plan_in(const fs::path& shards) {
+  if (!fs::exists(shards / "index.json")) return "";
+  try {
+    return read_index(shards).plan;
+  } catch (const Error& error) {
+    if (!is_damage(error)) throw;
+    return "";
+  }
+}
+
 // With a plan, nothing is written before the text has shown to be that of the plan; else the obstacle is thrown.
 Prepared build(const Job& job, const std::string& plan = {}, const Obstacle& obstacle = {}) {
   const CleanStop polled("stopping; the next build continues from here");
@@ -298,9 +310,12 @@ Prepared build(const Job& job, const std::string& plan = {}, const Obstacle& obs
       "the data in '{}' cannot go on being used: {}; and the text is not the one they were made from, with which they "
       "could be made again: put either back, or start a new run",
       job.cache.string(), obstacle.why);
+  if (const auto before = plan_in(job.shards); !before.empty() && before != index.plan)
+    check_not_shared(job.cache, job.config.run, "it is of other text or settings");
   if (trained) store_tokenizer(job, corpus, tokenizer);
   TokeniseJob work{corpus, tokenizer, job.shards, index.plan, job.options.unit_bytes, job.progress()};
   const TokeniseResult result = tokenise(work, job.exec);
+  stop_if_interrupted("the next build continues from here");
   index.counts = corpus.counts();
   index.tails_instead = corpus.config().holdout != job.config.data.holdout;
   index.files = result.files;
@@ -318,6 +333,7 @@ Prepared open_or_build(const Job& job) {
   Obstacle obstacle;
   if (job.options.on_change == OnChange::rebuild) {
     if (auto found = reuse(job, obstacle)) return std::move(*found);
+    if (obstacle.why == kOtherSettings) check_not_shared(job.cache, job.config.run, obstacle.why);
     if (!obstacle.why.empty()) job.say("data: building again, because: " + obstacle.why);
     return build(job);
   }
@@ -341,30 +357,6 @@ fs::path cache_directory(const Config& config) {
   if (!config.data.cache.empty()) return config.data.cache;
   check(!config.run.empty(), ErrorKind::invalid, "neither data.cache nor run is set: no place for the tokenised text");
   return fs::path(config.run) / "data";
-}
-
-std::vector<std::string> source_changes(const std::vector<SourceFiles>& now, const std::vector<SourceFiles>& then) {
-  std::map<std::pair<std::string, std::string>, const SourceFile*> before;
-  const auto place = [](const SourceFile& file) { return fs::absolute(file.path).lexically_normal().string(); };
-  for (const auto& source : then)
-    for (const auto& file : source.files) before[{source.name, place(file)}] = &file;
-  std::vector<std::string> changes;
-  for (const auto& source : now) {
-    for (const auto& file : source.files) {
-      auto found = before.find({source.name, place(file)});
-      if (found == before.end()) {
-        changes.push_back("new: " + file.path);
-        continue;
-      }
-      const SourceFile& old = *found->second;
-      const bool same =
-          file.bytes == old.bytes && (file.modified_ns == old.modified_ns || hash_of_file(file.path) == old.hash);
-      if (!same) changes.push_back("changed: " + file.path);
-      before.erase(found);
-    }
-  }
-  for (const auto& [key, file] : before) changes.push_back("gone: " + file->path);
-  return changes;
 }
 
 std::string corpus_table(const Shards& shards, const DataConfig& config) {

@@ -80,6 +80,7 @@ Json sources_to_json(const ShardIndex& index) {
                        {"text_field", index.sources[s].text_field},
                        {"counts", counts_to_json(index.counts[s])},
                        {"files", files}});
+    if (!index.sources[s].left_out.empty()) sources.back()["left_out"] = index.sources[s].left_out;
   }
   return sources;
 }
@@ -91,7 +92,7 @@ ShardIndex parse_index(const std::string& text) {
   ShardIndex index;
   index.plan = json.at("plan"), index.recipe = json.at("recipe"), index.tokenizer_hash = json.at("tokenizer");
   for (const Json& s : json.at("sources")) {
-    SourceFiles source{s.at("name"), s.at("text_field"), {}};
+    SourceFiles source{s.at("name"), s.at("text_field"), {}, s.value("left_out", std::vector<std::string>())};
     for (const Json& f : s.at("files")) source.files.push_back(file_from_json(f));
     index.sources.push_back(std::move(source));
     index.counts.push_back(counts_from_json(s.at("counts")));

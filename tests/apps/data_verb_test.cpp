@@ -42,6 +42,21 @@ TEST_F(DataVerb, BuildPrintsTheTableAndThenFindsEverythingUpToDate) {
   EXPECT_NE(third.out.find("built now"), std::string::npos);
 }
 
+TEST_F(DataVerb, LinksAreFollowedAndThoseToNothingNamed) {
+  fs::create_directories(dir_ / "src");
+  fs::create_directories(dir_ / "ld");
+  fs::copy(dir_ / "my text.txt", dir_ / "src" / "in.txt");
+  fs::create_directory_symlink("../src", dir_ / "ld" / "lnk");
+  fs::create_symlink("nowhere", dir_ / "ld" / "gone.txt");
+  const std::string build = "data build my.toml --text ld", cd = "cd '" + dir_.string() + "' && ";
+  for (const char* when : {"built now", "up to date"}) {
+    const CommandResult result = run_hadal(build, cd);
+    EXPECT_EQ(result.code, 0) << result.err;
+    EXPECT_NE(result.out.find(when), std::string::npos) << result.out;
+    EXPECT_NE(result.out.find("left out: 'ld/gone.txt' is a link to nothing"), std::string::npos) << result.out;
+  }
+}
+
 TEST_F(DataVerb, ExplainShowsAStepAndWritesAPage) {
   const CommandResult shown = data("explain", "--step 3 --quiet");
   EXPECT_EQ(shown.code, 0) << shown.err;

@@ -104,6 +104,15 @@ TEST_F(ModelVerbs, AChatIsThePromptThatItsTemplateWrites) {
       R"(echo '{"messages":[{"role":"user","content":"the sea"}],"max_tokens":8,"temperature":0,"stream":true}' |)");
   EXPECT_EQ(request.out, said.out);
   EXPECT_NE(request.err.find("not followed: stream"), std::string::npos) << request.err;
+  const auto misspelt = run_hadal(
+      model + "--temperature 0 --chat -",
+      R"(echo '{"messages":[{"role":"user","content":"the sea"}],"temprature":0,"store":true,"model":"m"}' |)");
+  EXPECT_EQ(misspelt.out, said.out);
+  EXPECT_NE(misspelt.err.find("not followed: store"), std::string::npos) << misspelt.err;
+  EXPECT_NE(misspelt.err.find("mentions: temprature\n"), std::string::npos) << misspelt.err;
+  atomic_write(directory / "empty.jinja", "{# nothing #}");
+  refused(run_hadal(model + "--message hi --chat-template " + SmallRun::quoted(directory / "empty.jinja")), 2,
+          {"the chat template wrote nothing"});
   refused(run_hadal(model + "--prompt x --system y"), 2, {"--message"});
   refused(run_hadal(model + "--prompt x --prompt-file " + file), 2, {"--prompt-file"});
   refused(run_hadal(model + "--prompt-file /nowhere"), 1, {"/nowhere"});
@@ -153,6 +162,10 @@ TEST_F(ModelVerbs, TheMakersSettingsAreFollowedOrNamed) {
   for (const char* name :
        {"suppress_tokens", "num_beams", "repetition_penalty=1.1", "max_new_tokens=3", "does not follow"})
     EXPECT_NE(said.err.find(name), std::string::npos) << name << ": " << said.err;
+  EXPECT_NE(as_makers("\"max_length\": 20").err.find("max_length=20 ("), std::string::npos);
+  EXPECT_NE(
+      as_makers("\"max_length\": 1").err.find("max_length=1 of generation_config.json is no more than the prompt's"),
+      std::string::npos);
   EXPECT_EQ(as_makers("\"temperature\": 0.3, \"max_new_tokens\": 7", "--temperature 1.5 --max-tokens 9").out,
             as_user("--temperature 1.5 --max-tokens 9").out)
       << "the user's word stands before theirs";
@@ -243,6 +256,15 @@ TEST_F(ModelVerbs, WhatWasScoredBeforeABadLineIsKept) {
   EXPECT_EQ(verb("score", input + " --output " + SmallRun::quoted(output)).code, 0);
   EXPECT_FALSE(std::filesystem::exists(partial));
   EXPECT_EQ(printed.out, read_file(output) + read_file(output));
+}
+
+TEST_F(ModelVerbs, AFullDiskIsNamedWithTheLine) {
+  const std::string lines = R"(printf '{"text":"a b"}\n\n{"text":"c"}\n' |)";
+  const std::string score = "score --quiet --model " + SmallRun::quoted(small_->run());
+  refused(run_hadal(score + " > /dev/full", lines), 1, {"standard input: line 1: cannot write", "standard output"});
+  const auto out = SmallRun::quoted(small_->root() / "out");
+  refused(run_hadal(score + " --output " + out, "ulimit -f 1; yes '{\"text\":\"a b c d\"}' | head -n 99 |"), 1,
+          {"standard input: line ", ": cannot write", "out.partial"});
 }
 
 TEST_F(ModelVerbs, ScoreReadsLinesAsPythonReadsThem) {

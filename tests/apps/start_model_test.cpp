@@ -77,6 +77,46 @@ TEST_F(StartModel, ResumesWithoutTheDirectory) {
   }
 }
 
+TEST_F(StartModel, KeepsChatTemplatesThatAreFiles) {
+  fs::create_directories(start() / "additional_chat_templates");
+  atomic_write(start() / "chat_template.jinja", "say {{ messages[0].content }}");
+  atomic_write(start() / "additional_chat_templates" / "rag.jinja", "look at {{ messages[0].content }}");
+  ASSERT_EQ(run_hadal(train(model() + "--stop-after 2")).code, 0);
+  ASSERT_EQ(run_hadal("train " + SmallRun::quoted(small_.run("tuned")) + " --quiet --stop-after 3").code, 0);
+  const fs::path exported = small_.root() / "exported";
+  ASSERT_EQ(run_hadal("export --to hf --model " + SmallRun::quoted(small_.run("tuned")) + " --output " +
+                      SmallRun::quoted(exported))
+                .code,
+            0);
+  for (const fs::path& at : {small_.run("tuned"), exported}) {
+    const std::string ask = "generate --show-prompt --message hi --model " + SmallRun::quoted(at);
+    EXPECT_EQ(run_hadal(ask).out.substr(0, 7), "say hi\n");
+    EXPECT_EQ(run_hadal(ask + " --chat-template rag").out.substr(0, 11), "look at hi\n");
+  }
+  const auto other = run_hadal(train("--set tokenizer.path=" + SmallRun::quoted(start()) +
+                                         " --set model.n_layers=1 --set model.n_dense_layers=1 --steps 1",
+                                     "other"));
+  ASSERT_EQ(other.code, 0) << other.err;
+  EXPECT_TRUE(fs::exists(small_.run("other") / "tokenizer" / "chat_template.jinja"));
+}
+
+TEST_F(StartModel, WhereARunStartedFromIsNotToBeSaidAnew) {
+  ASSERT_EQ(run_hadal(train(model() + "--stop-after 2")).code, 0);
+  const auto started = [&](const fs::path& run) {
+    return load_config((run / "config.toml").string()).train.start_model;
+  };
+  for (const char* run : {"first", "tuned"}) {
+    const std::string before = started(small_.run(run));
+    const auto said = run_hadal("train " + SmallRun::quoted(small_.run(run)) +
+                                " --quiet --steps 9 --set train.start_model=" + SmallRun::quoted(small_.root()));
+    EXPECT_EQ(said.code, 2) << said.err;
+    EXPECT_NE(said.err.find("train.start_model"), std::string::npos) << said.err;
+    EXPECT_EQ(started(small_.run(run)), before);
+  }
+  ASSERT_EQ(run_hadal("train " + SmallRun::quoted(small_.run("tuned")) + " --quiet").code, 0);
+  EXPECT_EQ(started(small_.run("tuned")), fs::canonical(start()).string());
+}
+
 TEST_F(StartModel, AnotherModelSectionIsRefusedWithItsKeys) {
   const auto result = run_hadal(train(model() + "--set model.hidden_size=32"));
   EXPECT_EQ(result.code, 2);

@@ -139,6 +139,21 @@ TEST(Text, AnInterruptedBuildGoesOn) {
   EXPECT_NE(again.out.find("built now"), std::string::npos) << again.out;
 }
 
+// Between the data and the first step as while they are read: the command ends without a checkpoint, and says so.
+TEST(Text, AnInterruptBeforeTheFirstStepEndsTheCommand) {
+  const SmallRun small;
+  const std::string large =
+      "--set model.hidden_size=128 --set model.expert_ffn_size=512 --set model.n_routed_experts=24";
+  const auto stopped = run_hadal(small.train("run", large) + " & p=$!; n=0; while [ ! -f " +
+                                     SmallRun::quoted(small.run() / "config.toml") +
+                                     " ] && [ $n -lt 3000 ]; do sleep 0.01; n=$((n+1)); done; kill -INT $p; wait $p",
+                                 "env --default-signal=INT");
+  EXPECT_EQ(stopped.code, 1) << stopped.out << stopped.err;
+  EXPECT_NE(stopped.err.find("no step was made"), std::string::npos) << stopped.err;
+  EXPECT_TRUE(list_checkpoints(small.run() / "checkpoints").empty());
+  EXPECT_TRUE(fs::exists(small.run() / "data" / "shards" / "index.json"));
+}
+
 TEST(Fresh, DeletesRunsAndNothingElse) {
   const SmallRun small;
   const auto site = small.root() / "site";  // another program's configuration and data

@@ -85,6 +85,23 @@ TEST_F(TokenizerVerb, WrongInputIsOneLineThatNamesIt) {
   wrong(run_hadal("tokenizer info --tokenizer " + SmallRun::quoted(small_.root() / "tokenizer.json")), "nested");
 }
 
+TEST_F(TokenizerVerb, EveryErrorOfALineNamesIt) {
+  const auto id = codec("decode", "[1]\n\n[2,320]\n", "--jsonl");
+  EXPECT_EQ(id.code, 2);
+  EXPECT_NE(id.err.find("line 3 of the input: token id 320"), std::string::npos) << id.err;
+  EXPECT_NE(id.err.find("0 .. 319"), std::string::npos) << id.err;
+  EXPECT_NE(codec("decode", "[999]").err.find("the input: token id 999"), std::string::npos);
+  const auto full = codec("encode", "\"a\"\n\"b\"\n", "--jsonl > /dev/full");
+  EXPECT_EQ(full.code, 1);
+  EXPECT_NE(full.err.find("line 2 of the input"), std::string::npos) << full.err;
+}
+
+TEST_F(TokenizerVerb, BlankLinesArePassedOverAsInEveryVerb) {
+  EXPECT_EQ(codec("encode", "\n\"a\"\n \t\r\n\"b\"\n\n", "--jsonl").out,
+            codec("encode", "\"a\"\n\"b\"", "--jsonl").out);
+  EXPECT_EQ(codec("decode", "\n[70]\n  \n[71]\n", "--jsonl").out, codec("decode", "[70]\n[71]", "--jsonl").out);
+}
+
 TEST_F(TokenizerVerb, WhatWasEncodedBeforeABadLineIsPrinted) {
   std::string good;
   for (int i = 0; i < 300; ++i) good += "\"the sea " + std::to_string(i) + "\"\n";

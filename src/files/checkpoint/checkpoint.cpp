@@ -73,6 +73,7 @@ void write_checkpoint(const fs::path& checkpoints, const CheckpointContent& cont
       note(kOptimizerFile);
     }
     for (const auto& [name, text] : content.texts) {
+      make_directories((partial / name).parent_path());
       atomic_write(partial / name, text);
       note(name);
     }

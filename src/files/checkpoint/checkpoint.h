@@ -4,7 +4,7 @@
 //   model.json             ModelConfig under our field names
 //   config.toml            the run's whole configuration
 //   state.json             step, data cursor, counters: what a resumed run needs to continue bit for bit
-//   tokenizer.json, tokenizer_config.json
+//   tokenizer.json, tokenizer_config.json, and what else the tokenizer came with, chat templates in files included
 //   manifest.json          {"format": "hadal-checkpoint-1", "step": n, "files": {name: {"bytes": n, "xxh3": hex}}}
 //                          (XXH3, 128 bits; "sha256" in older ones)
 // A checkpoint is written into step_N.partial, synced, then renamed: a directory without .partial is complete. Loading

@@ -41,8 +41,12 @@ Tokenizer Tokenizer::from_json_text(std::string tokenizer_json, std::string conf
 void Tokenizer::save(const std::string& directory) const {
   make_directories(directory);
   const auto files = core_->files.by_name();
-  for (const auto& [name, text] : files) atomic_write(std::filesystem::path(directory) / name, text);
-  for (const std::string& name : tokenizer_file_names()) {  // another tokenizer's would change ours
+  for (const auto& [name, text] : files) {
+    const auto path = std::filesystem::path(directory) / name;
+    make_directories(path.parent_path());
+    atomic_write(path, text);
+  }
+  for (const std::string& name : tokenizer_file_names(directory)) {  // another tokenizer's would change ours
     const auto same = [&](const auto& file) { return file.first == name; };
     if (std::none_of(files.begin(), files.end(), same))
       std::filesystem::remove(std::filesystem::path(directory) / name);

@@ -1,5 +1,6 @@
 #include "text/tokenizer_files.h"
 
+#include <algorithm>
 #include <filesystem>
 
 #include "base/error.h"
@@ -19,21 +20,33 @@ constexpr struct {
               {"special_tokens_map.json", &TokenizerFiles::special_map},
               {"added_tokens.json", &TokenizerFiles::added}};
 
+// chat_template.jinja and additional_chat_templates/*.jinja, as far as they are there.
+std::vector<std::string> template_names(const fs::path& folder) {
+  std::vector<std::string> names;
+  if (fs::is_regular_file(folder / "chat_template.jinja")) names.emplace_back("chat_template.jinja");
+  const fs::path more = "additional_chat_templates";
+  if (fs::is_directory(folder / more))
+    for (const auto& entry : fs::directory_iterator(folder / more))
+      if (entry.is_regular_file() && entry.path().extension() == ".jinja")
+        names.push_back((more / entry.path().filename()).string());
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
 }  // namespace
 
 std::vector<std::pair<std::string, std::string>> TokenizerFiles::by_name() const {
   std::vector<std::pair<std::string, std::string>> all;
   for (const auto& file : kFiles)
     if (this->*file.text) all.emplace_back(file.name, *(this->*file.text));
+  all.insert(all.end(), templates.begin(), templates.end());
   return all;
 }
 
-const std::vector<std::string>& tokenizer_file_names() {
-  static const std::vector<std::string> names = [] {
-    std::vector<std::string> all;
-    for (const auto& file : kFiles) all.emplace_back(file.name);
-    return all;
-  }();
+std::vector<std::string> tokenizer_file_names(const std::string& directory) {
+  std::vector<std::string> names = template_names(directory);
+  for (const auto& file : kFiles)
+    if (fs::exists(fs::path(directory) / file.name)) names.emplace_back(file.name);
   return names;
 }
 
@@ -53,6 +66,7 @@ TokenizerFiles read_tokenizer_files(const std::string& path) {
     if ((!directory && model) || (file.text == &TokenizerFiles::tiktoken && files.json)) continue;
     if (fs::exists(folder / file.name)) files.*file.text = read_file(folder / file.name);
   }
+  for (const std::string& name : template_names(folder)) files.templates.emplace_back(name, read_file(folder / name));
   if (!directory) (fs::path(path).extension() == ".model" ? files.tiktoken : files.json) = read_file(path);
   return files;
 }

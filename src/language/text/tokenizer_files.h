@@ -14,12 +14,15 @@ struct TokenizerFiles {
   std::optional<std::string> config;       // tokenizer_config.json
   std::optional<std::string> special_map;  // special_tokens_map.json
   std::optional<std::string> added;        // added_tokens.json
+  // Chat templates in files of their own: "chat_template.jinja", "additional_chat_templates/NAME.jinja", and their
+  // texts. They belong to the words of a model as those in tokenizer_config.json do, and change no token.
+  std::vector<std::pair<std::string, std::string>> templates;
 
   std::vector<std::pair<std::string, std::string>> by_name() const;  // those that are there: name, text
 };
 
-// Names of all files that can belong to a tokenizer.
-const std::vector<std::string>& tokenizer_file_names();
+// The files of `directory` that belong to a tokenizer, those of templates included.
+std::vector<std::string> tokenizer_file_names(const std::string& directory);
 
 // Whether the directory has tokenizer.json or tiktoken.model.
 bool holds_tokenizer(const std::string& directory);

@@ -81,8 +81,10 @@ class FileLock {
 };
 
 // Files that a pattern names, sorted by bytes: a file, a directory (all regular files below it, hidden ones left out),
-// or a pattern with * ? [..] per path component and ** for any directories. Nothing found: not_found.
-std::vector<std::filesystem::path> list_files(const std::string& pattern);
+// or a pattern with * ? [..] per path component and ** for any directories. Links are followed; each directory is
+// visited once, under its own name if it has one there. Nothing found: not_found. What was met and could not be read, a
+// link to nothing or a closed directory, is added to `left_out`, one line each.
+std::vector<std::filesystem::path> list_files(const std::string& pattern, std::vector<std::string>* left_out = nullptr);
 
 uint64_t free_disk_bytes(
     const std::filesystem::path& path);  // of the file system that holds path or its nearest parent

@@ -1,6 +1,7 @@
 #include "dialogue/prompt.h"
 
 #include <algorithm>
+#include <cctype>
 #include <ctime>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -31,9 +32,34 @@ constexpr const char* kSettings[] = {"temperature",
                                      "repetition_penalty",
                                      "presence_penalty",
                                      "frequency_penalty"};
-constexpr const char* kUnused[] = {
-    "n",          "stream",          "stream_options", "logprobs",           "top_logprobs",
-    "logit_bias", "response_format", "tool_choice",    "parallel_tool_calls"};
+constexpr const char* kUnused[] = {"n",
+                                   "stream",
+                                   "stream_options",
+                                   "logprobs",
+                                   "top_logprobs",
+                                   "logit_bias",
+                                   "response_format",
+                                   "tool_choice",
+                                   "parallel_tool_calls",
+                                   "store",
+                                   "metadata",
+                                   "service_tier",
+                                   "user",
+                                   "modalities",
+                                   "prediction",
+                                   "functions",
+                                   "function_call",
+                                   "safety_identifier",
+                                   "verbosity",
+                                   "web_search_options",
+                                   "audio",
+                                   "prompt_cache_key",
+                                   "prompt_cache_retention",
+                                   "best_of",
+                                   "echo",
+                                   "suffix"};
+// Says which model is asked, as --model does.
+constexpr const char* kModel = "model";
 
 int64_t local_clock() {  // seconds since 1970 of the calendar on this machine's wall
   const std::time_t now = std::time(nullptr);
@@ -62,7 +88,8 @@ std::vector<int32_t> fim_prompt(const Tokenizer& tokenizer, const std::string& p
 }
 
 ChatInputs chat_of(const std::string& message) {
-  return {.messages = json_text(Json::array({{{"role", "user"}, {"content", message}}}))};
+  return {.messages = json_text(Json::array({{{"role", "user"}, {"content", message}}})),
+          .add_generation_prompt = true};
 }
 
 ChatInputs chat_from_json(const std::string& text, const std::string& where, int64_t& replaced) {
@@ -75,6 +102,7 @@ ChatInputs chat_from_json(const std::string& text, const std::string& where, int
         where);
   ChatInputs inputs;
   inputs.messages = json_text(object ? json["messages"] : json);
+  inputs.add_generation_prompt = true;
   if (!object) return inputs;
   Json rest = json;
   for (const char* known : {"messages", "tools", "documents", "chat_template_kwargs"}) rest.erase(known);
@@ -84,6 +112,13 @@ ChatInputs chat_from_json(const std::string& text, const std::string& where, int
           "{}: \"chat_template_kwargs\" must be an object of variables", where);
     rest.update(json["chat_template_kwargs"]);
   }
+  constexpr const char* kTurn = "add_generation_prompt";
+  if (rest.contains(kTurn) && !rest[kTurn].is_null()) {
+    check(rest[kTurn].is_boolean(), ErrorKind::invalid, "{}: \"{}\" is {}, not true or false", where, kTurn,
+          json_text(rest[kTurn]).substr(0, 80));
+    inputs.add_generation_prompt = rest[kTurn].get<bool>();
+  }
+  rest.erase(kTurn);
   const auto given = [&](const char* key) { return json.contains(key) && !json[key].is_null(); };
   if (given("tools")) inputs.tools = json_text(json["tools"]);
   if (given("documents")) inputs.documents = json_text(json["documents"]);
@@ -147,27 +182,57 @@ RequestSettings settings_of_request(const std::string& text, const std::string& 
 
 namespace {
 
-ChatTemplate template_for(const std::string& directory, const TemplateChoice& choice) {
+struct Chosen {
+  NamedTemplate one;
+  ChatFiles files;
+};
+
+Chosen chosen_for(const std::string& directory, const ChatInputs& inputs, const std::string& wanted) {
   ChatFiles files = read_chat_files(directory);
   const bool known = std::any_of(files.templates.begin(), files.templates.end(),
-                                 [&](const NamedTemplate& one) { return one.name == choice.name; });
-  if (!choice.name.empty() && !known && std::filesystem::exists(choice.name))
-    return parse_template_of({choice.name, read_file(choice.name), choice.name}, files);
+                                 [&](const NamedTemplate& one) { return one.name == wanted; });
+  if (!wanted.empty() && !known && std::filesystem::exists(wanted))
+    return {{wanted, read_file(wanted), wanted}, std::move(files)};
   check(!files.templates.empty(), ErrorKind::not_found,
         "{}: this model has no chat template (chat_template.jinja, or chat_template in tokenizer_config.json); "
         "give it a text to go on from",
         directory);
-  return parse_template_of(*chosen_template(files, choice, directory), files);
+  NamedTemplate one = *chosen_template(files, {.name = wanted, .tools = !inputs.tools.empty()}, directory);
+  return {std::move(one), std::move(files)};
+}
+
+// Whether the name stands in the text as a word of its own.
+bool mentions(const std::string& text, const std::string& name) {
+  const auto of_word = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_'; };
+  for (size_t at = text.find(name); at != std::string::npos; at = text.find(name, at + 1)) {
+    const size_t end = at + name.size();
+    if ((at == 0 || !of_word(text[at - 1])) && (end == text.size() || !of_word(text[end]))) return true;
+  }
+  return false;
 }
 
 }  // namespace
 
 std::vector<ChatFragment> rendered_chat(const std::string& directory, ChatInputs inputs, const std::string& wanted) {
-  const ChatTemplate chat = template_for(directory, {.name = wanted, .tools = !inputs.tools.empty()});
-  inputs.add_generation_prompt = true;  // null fields stay: the released template asks whether content is none
+  const Chosen chosen = chosen_for(directory, inputs, wanted);
+  const ChatTemplate chat = parse_template_of(chosen.one, chosen.files);
+  // Null fields stay: the released template asks whether content is none.
   inputs.text_parts = inputs.reasoning_names = true;
   inputs.clock = local_clock();
   return chat.render(inputs);
+}
+
+std::vector<std::string> unused_variables(const std::string& directory, const ChatInputs& inputs,
+                                          const std::string& wanted) {
+  std::vector<std::string> unused;
+  if (inputs.variables.empty()) return unused;
+  const std::string source = chosen_for(directory, inputs, wanted).one.source;
+  const auto variables = parse_json<Json>(inputs.variables, "the variables");
+  for (const auto& [name, value] : variables.items()) {
+    const bool of_api = name == kModel || std::find(std::begin(kUnused), std::end(kUnused), name) != std::end(kUnused);
+    if (!of_api && !mentions(source, name)) unused.push_back(name);
+  }
+  return unused;
 }
 
 std::vector<int32_t> chat_prompt(const TextModel& loaded, ChatInputs inputs, const std::string& wanted) {

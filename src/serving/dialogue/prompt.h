@@ -20,7 +20,8 @@ std::vector<int32_t> fim_prompt(const Tokenizer& tokenizer, const std::string& p
 // One message of a user.
 ChatInputs chat_of(const std::string& message);
 // A list of messages, or {"messages": [...], "tools": [...], "documents": [...], settings, further variables}; those in
-// an object "chat_template_kwargs" are variables too. Throws invalid; `where` stands in its message. The JSON is
+// an object "chat_template_kwargs" are variables too, and "add_generation_prompt": false leaves the model's turn
+// unopened. Throws invalid; `where` stands in its message. The JSON is
 // Python's (base/json_members.h); adds to `replaced` what became U+FFFD.
 ChatInputs chat_from_json(const std::string& text, const std::string& where, int64_t& replaced);
 
@@ -43,6 +44,11 @@ RequestSettings settings_of_request(const std::string& text, const std::string& 
 // Throws not_found for a directory that has no template, or none of this name.
 std::vector<ChatFragment> rendered_chat(const std::string& directory, ChatInputs inputs,
                                         const std::string& wanted = "");
+
+// The names of inputs.variables that this template does not mention: misspelt, or another model's. Names of OpenAI's API
+// are not among them. Throws as rendered_chat.
+std::vector<std::string> unused_variables(const std::string& directory, const ChatInputs& inputs,
+                                          const std::string& wanted = "");
 
 // Its ids; text of messages never becomes a control token.
 std::vector<int32_t> chat_prompt(const TextModel& loaded, ChatInputs inputs, const std::string& wanted = "");

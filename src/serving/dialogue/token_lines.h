@@ -28,9 +28,10 @@ class TokenLines {
   void begin(const TextModel& model, const std::string& bos, bool any_length = false);
   std::optional<TokenLine> next();  // skips empty lines; throws invalid naming the line; io when interrupted
 
+  std::string where() const;  // of the line that next() gave: "FILE: line N"
+
  private:
   TokenLine parse(const std::string& line) const;
-  std::string where() const;
 
   std::string path_;
   std::ifstream file_;

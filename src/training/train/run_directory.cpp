@@ -4,7 +4,10 @@
 #include "base/error.h"
 #include "base/glob.h"
 #include "config/config_io.h"
+#include "data/cache_users.h"
 #include "data/corpus.h"
+#include "data/prepare.h"
+#include "train/run_place.h"
 
 namespace hadal {
 
@@ -15,9 +18,9 @@ enum class Change { free, asked_for, never };
 // What a key of the configuration may do in the life of a run.
 Change kind_of_change(const std::string& key) {
   // Same bits, what the machine chose (micro-batches: rounding differs), or what reacts, observes and stores.
-  for (const char* name : {"run", "parallel.", "train.steps", "checkpoint.", "validation.", "data.cache",
-                           "data.on_bad_line", "tokenizer.path", "train.start_model", "train.micro_batch_sequences",
-                           "train.recompute", "train.on_nan", "train.max_skips"}) {
+  for (const char* name :
+       {"run", "parallel.", "train.steps", "checkpoint.", "validation.", "data.cache", "data.on_bad_line",
+        "tokenizer.path", "train.micro_batch_sequences", "train.recompute", "train.on_nan", "train.max_skips"}) {
     if (key.rfind(name, 0) == 0) return Change::free;
   }
   // The steps to come compute something else, from the weights and moments that there are.
@@ -61,6 +64,7 @@ Config with_absolute_paths(Config config) {
 }
 
 RunDirectory::RunDirectory(const std::filesystem::path& root) : RunDirectoryView(root) {
+  check_run_place(root);
   make_directories(root);
   lock_ = FileLock(root / "lock", "run directory");
 }
@@ -83,6 +87,7 @@ RunDirectory::Reconciled RunDirectory::reconcile(const Config& given, const std:
   const Config stored = with_absolute_paths(load_config(config().string()));
   if (asked.train.precision == Precision::automatic) asked.train.precision = stored.train.precision;
   if (asked.train.micro_batch_sequences == 0) asked.train.micro_batch_sequences = stored.train.micro_batch_sequences;
+  if (asked.train.start_model.empty()) asked.train.start_model = stored.train.start_model;
   if (asked.model.vocab_size == 0) asked.model.vocab_size = stored.model.vocab_size;
   keep_source_names(stored.data, asked.data);
   Config compared = stored;  // but for where its text lies
@@ -119,6 +124,9 @@ RunDirectory::Reconciled RunDirectory::reconcile(const Config& given, const std:
        root().string());
 }
 
-void RunDirectory::store(const Config& resolved) const { atomic_write(config(), config_to_toml(resolved)); }
+void RunDirectory::store(const Config& resolved) const {
+  atomic_write(config(), config_to_toml(resolved));
+  if (!resolved.data.cache.empty()) data::add_cache_user(data::cache_directory(resolved), root());
+}
 
 }  // namespace hadal

@@ -36,11 +36,12 @@ class RunDirectoryView {
 class RunDirectory : public RunDirectoryView {
  public:
   // Creates the directory if need be, and takes the lock: a second trainer is refused with the first one's process id.
+  // Throws invalid where no run may lie (run_place.h).
   explicit RunDirectory(const std::filesystem::path& root);
 
   // `asked`, fit to go on with what the directory holds; without a stored configuration `asked` itself, of which no
   // `changes` may then be asked for. Values that were chosen automatically (0 or "auto" in `asked`) are the stored
-  // ones, and sources keep their names. What else differs
+  // ones, the model that the run started from is the one that it was, and sources keep their names. What else differs
   // - may if it leaves the bits as they are, only reacts, or says where things lie (paths of text: the caller compares
   //   its hashes, see text_moved);
   // - may, if `changes` names its key, where it changes the mathematics of the steps to come;
@@ -51,7 +52,7 @@ class RunDirectory : public RunDirectoryView {
     bool text_moved = false;               // paths of sources are others than before
   };
   Reconciled reconcile(const Config& asked, const std::vector<std::string>& changes = {}) const;
-  void store(const Config& resolved) const;
+  void store(const Config& resolved) const;  // and tells a cache that may be shared who uses it
 
  private:
   FileLock lock_;

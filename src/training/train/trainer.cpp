@@ -340,11 +340,16 @@ void Trainer::record_failure(const std::string& what) {
 }
 
 void Trainer::walk() {
+  std::optional<CleanStop> before, polled;  // of each process one
+  if (first_in_process_) before.emplace("stopping before the first step");
   prepare();
   if (reporter_)
     reporter_->announce(config_, exec_, state_, changed_, request_.transport ? request_.transport->name() : "threads");
+  if (ranks_.leads()) {
+    stop_if_interrupted("no step was made; the same command begins again with what is there");
+    if (request_.hooks.on_ready) request_.hooks.on_ready();
+  }
   exec_.memory->trim();  // what reading the weights and measuring took
-  std::optional<CleanStop> polled;
   if (first_in_process_) polled.emplace("stopping after the current step, with a checkpoint");
   const auto due = [this](int64_t every) { return every > 0 && state_.step % every == 0; };
   while (next_batch()) {

@@ -21,6 +21,8 @@ struct TrainHooks {
   std::function<std::string(const Exec&, const Transformer&, const Tokenizer&, const std::string& prompt,
                             int64_t tokens, uint64_t seed)>
       sample;
+  // When everything is ready for the first step; may be empty.
+  std::function<void()> on_ready;
   // Asked after every step; true ends the run there, with its last validation, as if the text were used up. May be
   // empty.
   std::function<bool()> enough;

@@ -33,6 +33,23 @@ TEST(ChatFiles, TheTemplateStandsInTheTokenizersConfigOrInItsOwnFile) {
   EXPECT_EQ(rendered(*read_chat_template(directory.path(), {.tools = true})), "own other");
 }
 
+// Whoever saves a model's tokenizer saves its words whole.
+TEST(ChatFiles, TheirFilesGoWithTheTokenizer) {
+  TempDir from, to;
+  testing::small_tokenizer().save(from.path());
+  EXPECT_EQ(Tokenizer::load(from.path()).files().size(), 2u);
+  std::filesystem::create_directories(from / "additional_chat_templates");
+  atomic_write(from / "chat_template.jinja", "d");
+  atomic_write(from / "additional_chat_templates/tool_use.jinja", "t");
+  const Tokenizer loaded = Tokenizer::load(from.path());
+  EXPECT_EQ(loaded.content_hash(), testing::small_tokenizer().content_hash()) << "they change no token";
+  loaded.save(to.path());
+  EXPECT_EQ(rendered(*read_chat_template(to.path())), "d");
+  EXPECT_EQ(rendered(*read_chat_template(to.path(), {.tools = true})), "t");
+  testing::small_tokenizer().save(to.path());
+  EXPECT_TRUE(read_chat_files(to.path()).templates.empty()) << "another tokenizer's are none of ours";
+}
+
 TEST(ChatFiles, FilesOfTheirOwnStandForThoseOfTheConfig) {
   TempDir directory;
   const auto of = [&](const std::string& name, bool tools = false) {

@@ -158,6 +158,36 @@ TEST_F(Files, ListsFilesByPathDirectoryAndPattern) {
   message([&] { list_files(""); }, ErrorKind::invalid);
 }
 
+TEST_F(Files, FollowsLinksOnceAndNamesThoseToNothing) {
+  for (const char* name : {"tree/a.txt", "tree/sub/b.txt", "src/c.txt", "src/deep/d.txt"}) {
+    fs::create_directories((dir_ / name).parent_path());
+    atomic_write(dir_ / name, "x");
+  }
+  fs::create_directory_symlink("../src", dir_ / "tree" / "lnk");
+  fs::create_directory_symlink(".", dir_ / "tree" / "again");        // back to where it stands
+  fs::create_directory_symlink("..", dir_ / "tree" / "sub" / "up");  // and to what is above
+  fs::create_directory_symlink("sub", dir_ / "tree" / "also");       // what is there under its own name
+  fs::create_symlink("../src/c.txt", dir_ / "tree" / "file");
+  fs::create_symlink("nowhere", dir_ / "tree" / "gone.txt");
+  std::vector<std::string> left_out;
+  const auto names = [&](const std::string& pattern) {
+    std::vector<std::string> found;
+    left_out.clear();
+    for (const auto& path : list_files((dir_ / pattern).string(), &left_out))
+      found.push_back(fs::path(path).lexically_relative(dir_ / "tree").string());
+    return found;
+  };
+  using Names = std::vector<std::string>;
+  EXPECT_EQ(names("tree"), (Names{"a.txt", "file", "lnk/c.txt", "lnk/deep/d.txt", "sub/b.txt"}));
+  EXPECT_EQ(left_out, (Names{"'" + (dir_ / "tree/gone.txt").string() + "' is a link to nothing"}));
+  EXPECT_EQ(names("tree/**/*.txt"), (Names{"a.txt", "lnk/c.txt", "lnk/deep/d.txt", "sub/b.txt"}));
+  EXPECT_EQ(left_out.size(), 1u);
+  EXPECT_EQ(names("tree/lnk"), (Names{"lnk/c.txt", "lnk/deep/d.txt"}));
+  EXPECT_EQ(names("tree/*/*.txt"), (Names{"again/a.txt", "also/b.txt", "lnk/c.txt", "sub/b.txt"}));
+  EXPECT_NE(message([&] { list_files((dir_ / "tree/g*").string()); }, ErrorKind::not_found).find("link to nothing"),
+            std::string::npos);
+}
+
 TEST_F(Files, KnowsTheFreeSpaceEvenOfAPathThatIsNotThereYet) {
   struct statvfs status {};
   ASSERT_EQ(statvfs(dir_.c_str(), &status), 0);

@@ -96,6 +96,12 @@ TEST(Prompt, SettingsOfARequestAreReadOrNamed) {
   EXPECT_EQ(all.max_tokens, 9);
   EXPECT_EQ(all.stop, std::vector<std::string>{"x"});
   EXPECT_EQ(all.unused, (std::vector<std::string>{"stream"}));
+  const std::vector<std::string> known = {
+      "store",     "metadata",          "service_tier",      "user",          "modalities", "prediction",
+      "functions", "verbosity",         "safety_identifier", "function_call", "audio",      "prompt_cache_key",
+      "best_of",   "web_search_options"};
+  for (const std::string& key : known)
+    EXPECT_EQ(of("{\"messages\": [], \"" + key + "\": {}}").unused, std::vector<std::string>{key});
   EXPECT_EQ(of(R"({"messages": [], "stop": "end", "presence_penalty": 1, "frequency_penalty": -0.5})").stop,
             std::vector<std::string>{"end"});
   EXPECT_EQ(of(R"({"messages": [], "max_completion_tokens": 5})").max_tokens, 5);
@@ -114,6 +120,33 @@ TEST(Prompt, VariablesOfARequestReachTheTemplateAndSettingsDoNot) {
       chat_of_json(R"({"messages": [{"role": "user"}], "a": 1, "temperature": 1, "chat_template_kwargs": {"b": 2}})");
   EXPECT_EQ(chat_text(rendered_chat(directory.path(), chat)), "12FalseFalse");
   EXPECT_TRUE(has(error_of([] { chat_of_json(R"({"messages": [], "chat_template_kwargs": 5})"); }), "kwargs"));
+}
+
+TEST(Prompt, VariablesThatTheTemplateDoesNotMentionAreNamed) {
+  const TempDir directory;
+  atomic_write(directory / "chat_template.jinja", "{% if enable_thinking %}{{ a.b }}{% endif %}{{ ab }}");
+  const auto unused = [&](const std::string& more) {
+    return unused_variables(directory.path(), chat_of_json(R"({"messages": [])" + more + "}"));
+  };
+  using Names = std::vector<std::string>;
+  EXPECT_EQ(unused(""), Names{});
+  EXPECT_EQ(unused(R"(, "enable_thinking": true, "ab": 1, "model": "m", "stream": true, "temperature": 1)"), Names{});
+  EXPECT_EQ(unused(R"(, "temprature": 1, "thinking": true, "chat_template_kwargs": {"enable": 1, "a": 2})"),
+            (Names{"temprature", "thinking", "enable"}));
+  EXPECT_EQ(unused_variables(directory.path(), chat_of("hi")), Names{});
+}
+
+TEST(Prompt, ARequestMayLeaveTheModelsTurnUnopened) {
+  const TempDir directory;
+  atomic_write(directory / "chat_template.jinja", "{{ add_generation_prompt }}");
+  const auto text = [&](const std::string& more) {
+    return chat_text(rendered_chat(directory.path(), chat_of_json(R"({"messages": [{"role": "user"}])" + more + "}")));
+  };
+  EXPECT_EQ(text(""), "True");
+  EXPECT_EQ(text(R"(, "add_generation_prompt": null)"), "True");
+  EXPECT_EQ(text(R"(, "add_generation_prompt": false)"), "False");
+  EXPECT_EQ(text(R"(, "chat_template_kwargs": {"add_generation_prompt": false})"), "False");
+  EXPECT_TRUE(has(error_of([&] { text(R"(, "add_generation_prompt": "no")"); }), "not true or false"));
 }
 
 TEST(Prompt, ASystemMessageGoesBeforeTheOthers) {
