@@ -222,6 +222,7 @@ void Trainer::guard(const StepResult& result) {
 
 // The batch of the next step, for all ranks; false: the loop is over, for all of them.
 bool Trainer::next_batch() {
+  ranks_.barrier();  // no rank reads the batch of the step before any more
   bool more = false;
   if (ranks_.leads()) {
     more = !finished_ && state_.step < config_.train.steps;
