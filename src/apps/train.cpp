@@ -8,7 +8,9 @@
 #include "base/text_format.h"
 #include "config/config_io.h"
 #include "dialogue/sample.h"
+#include "exchange/hf_config.h"
 #include "train/plan.h"
+#include "train/run_data.h"
 #include "train/trainer.h"
 
 namespace hadal {
@@ -50,6 +52,8 @@ int run_training(const Options& o) {
   }
   check(!request.config.data.sources.empty(), ErrorKind::invalid,
         "no text to train on: name some with --text FILE, or list data.sources in {}", o.config);
+  if (const auto why = hf_config_obstacle(request.config.model); !why.empty() && !has_begun(request.config))
+    print_notes({why + "; 'hadal export --to hf' will refuse this model"}, o.common.quiet);
   auto exec = o.common.exec();
   std::optional<FreshRun> fresh;
   if (o.fresh) {  // whatever can be refused early has been
