@@ -36,6 +36,9 @@ void take_model(Config& config, const ModelConfig& theirs, const std::string& di
 
 void start_from(Config& config, const std::string& model, bool is_run, bool fresh) {
   const std::string directory = fs::weakly_canonical(fs::absolute(model)).string();
+  const std::string run = fs::weakly_canonical(fs::absolute(config.run)).string();
+  check(!fresh || !(directory + "/").starts_with(run + "/"), ErrorKind::invalid,
+        "--model {} lies in the run that --fresh gives up; name another directory for the new one: --run NEW", model);
   const fs::path stored_file = fs::path(config.run) / "config.toml";
   if (fs::exists(stored_file) && !fresh) {
     const Config stored = load_config(stored_file.string());

@@ -27,11 +27,9 @@
 #include "train/validation.h"
 
 namespace hadal {
-
 using nlohmann::ordered_json;
 namespace {
 constexpr double kSmoothing = 0.95;
-
 class Trainer {
  public:
   Trainer(const TrainRequest& request, const Exec& exec)
@@ -363,12 +361,14 @@ void Trainer::walk() {
   const CleanStop before("stopping before the first step");
   prepare();
   announce();
-  stop_if_interrupted("no step was made; the same command begins again with what is there");
+  const auto not_begun = [] { stop_if_interrupted("no step was made; the same command begins again"); };
+  not_begun();
   if (request_.hooks.on_ready) request_.hooks.on_ready();
   exec_.memory->trim();  // what reading the weights and measuring took
   const CleanStop polled("stopping after the current step, with a checkpoint");
   const auto due = [this](int64_t every) { return every > 0 && state_.step % every == 0; };
   while (!finished_ && state_.step < config_.train.steps) {
+    if (state_.step == outcome_.resumed_from) not_begun();
     if (interrupted() || (request_.stop_after_step > 0 && state_.step >= request_.stop_after_step)) {
       outcome_.interrupted = true;
       break;
