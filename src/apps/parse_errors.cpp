@@ -94,6 +94,10 @@ std::string parse_error_text(const CLI::ParseError& error, const CLI::App& root,
   const std::string name = said.substr(0, said.find(':'));
   if (is(CLI::ExitCodes::ArgumentMismatch) && said.find("missing") != std::string::npos)
     return fmt::format("{} needs a value", name);
+  const CLI::Option* option = verb.get_option_no_throw(name);
+  if (is(CLI::ExitCodes::ArgumentMismatch) && option != nullptr && option->get_items_expected_max() > 1)
+    return fmt::format("{}: {} were given, {} to {} are wanted", name, option->count(),
+                       option->get_items_expected_min(), option->get_items_expected_max());
   if (is(CLI::ExitCodes::ArgumentMismatch) && said.find("received") != std::string::npos)
     return fmt::format("{} was given {} times, once at the most", name, said.substr(said.rfind(' ') + 1));
   if (const std::string start = "Could not convert: "; said.rfind(start, 0) == 0) {

@@ -8,6 +8,7 @@
 #include "apps/cli.h"
 #include "base/error.h"
 #include "base/files.h"
+#include "base/text_mark.h"
 #include "dialogue/prompt.h"
 
 namespace hadal {
@@ -80,7 +81,7 @@ RequestSettings read_prompt(PromptOptions& o) {
   check(o.has_text + o.has_file + o.has_tokens + o.has_fim + o.has_message + o.has_chat <= 1, ErrorKind::invalid,
         "give one of --prompt, --prompt-file, --prompt-tokens, --fim-prefix/--fim-suffix, --message and --chat");
   check(!o.has_system || o.has_message || o.has_chat, ErrorKind::invalid, "--system goes with --message or --chat");
-  if (o.has_file) o.text = read_whole(o.file);
+  if (o.has_file) o.text = behind_mark(read_whole(o.file), named(o.file));
   if (!o.has_chat) return {};
   o.chat_text = read_whole(o.chat);
   return settings_of_request(o.chat_text, named(o.chat));

@@ -1,6 +1,7 @@
 // Configuration file or run directory, with the command line on top.
 #include "apps/run_config.h"
 
+#include <algorithm>
 #include <filesystem>
 
 #include "base/error.h"
@@ -35,6 +36,9 @@ void take_model(Config& config, const ModelConfig& theirs, const std::string& di
 
 void start_from(Config& config, const std::string& model, bool is_run, bool fresh) {
   const std::string directory = fs::weakly_canonical(fs::absolute(model)).string();
+  const std::string run = fs::weakly_canonical(fs::absolute(config.run)).string();
+  check(!fresh || !(directory + "/").starts_with(run + "/"), ErrorKind::invalid,
+        "--model {} lies in the run that --fresh gives up; name another directory for the new one: --run NEW", model);
   const fs::path stored_file = fs::path(config.run) / "config.toml";
   if (fs::exists(stored_file) && !fresh) {
     const Config stored = load_config(stored_file.string());
@@ -65,6 +69,9 @@ Config read_run_config(const std::string& path, const RunArguments& arguments) {
   const bool is_run = fs::is_directory(path);
   if (is_run) check_run_place(path);
   const fs::path file = is_run ? fs::path(path) / "config.toml" : fs::path(path);
+  const auto saved = is_run ? list_checkpoints(fs::path(path) / "checkpoints") : std::vector<fs::path>();
+  check(fs::exists(file) || saved.empty(), ErrorKind::not_found, "{}: config.toml is missing; put back the copy in {}",
+        path, saved.empty() ? "" : (saved.back() / "config.toml").string());
   check(
       !is_run || fs::exists(file) || !fs::exists(fs::path(path) / "data"), ErrorKind::not_found,
       "{}: tokenised text and no config.toml in it: a run that has not begun; name the configuration that the text was "
@@ -76,11 +83,19 @@ Config read_run_config(const std::string& path, const RunArguments& arguments) {
   if (!arguments.text.empty()) {
     config.data.sources.clear();
     for (const std::string& name : arguments.text) {
+      check(name != "-", ErrorKind::invalid,
+            "--text -: the text is read more than once, and standard input cannot be; write it to a file");
       SourceConfig source;
       source.name = fs::path(name).filename().string();
       source.paths = {name};
       config.data.sources.push_back(source);
     }
+  }
+  for (const std::string& change : arguments.change) {
+    const std::string key = change.substr(0, change.find('='));
+    const auto same = [&](const std::string& set) { return set.substr(0, set.find('=')) == key; };
+    check(std::none_of(arguments.set.begin(), arguments.set.end(), same), ErrorKind::invalid,
+          "{} was given with --set and with --change; leave one of them out", key);
   }
   apply_overrides(config, arguments.set);
   apply_overrides(config, arguments.change, "--change");

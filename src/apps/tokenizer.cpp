@@ -84,8 +84,9 @@ std::vector<int32_t> ids_from_json(const std::string& text, const std::string& w
   return ids;
 }
 
-// Lines in, lines out in the same order, a batch at a time on all threads; blank ones are passed over. What stands before a line that convert()
-// throws at is printed before its error ends the work, and so is what was read before an interrupt.
+// Lines in, lines out in the same order, a batch at a time on all threads; blank ones are passed over. What stands
+// before a line that convert() throws at is printed before its error ends the work, and so is what was read before an
+// interrupt.
 template <class Convert>
 void convert_lines(ThreadPool& pool, const Convert& convert) {
   Input input;

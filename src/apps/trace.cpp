@@ -45,6 +45,9 @@ int run_trace(const Options& o) {
   load.precision = o.precision;
   const auto loaded = load_text_model(o.model, load, exec.exec);
   print_notes(loaded.model.source.notices(), o.common.quiet);
+  const int64_t ids = loaded.model.transformer->config().vocab_size;
+  for (const int32_t id : o.tokens)
+    check(id >= 0 && id < ids, ErrorKind::invalid, "--tokens: token id {} must lie in 0 .. {}", id, ids - 1);
   const auto trace = trace_model(exec.exec, *loaded.model.transformer, o.tokens);
   loaded.model.check_intact();
   if (!o.output.empty()) save_safetensors(o.output, trace, {{"format", "pt"}});

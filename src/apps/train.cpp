@@ -10,7 +10,9 @@
 #include "comm/mpi_transport.h"
 #include "config/config_io.h"
 #include "dialogue/sample.h"
+#include "exchange/hf_config.h"
 #include "train/plan.h"
+#include "train/run_data.h"
 #include "train/trainer.h"
 
 namespace hadal {
@@ -68,8 +70,10 @@ int run_training(Options& o) {
         "no text to train on: name some with --text FILE, or list data.sources in {}", o.config);
   request.transport = open_ranks(o.ranks, request.config, o.common);
   validate(request.config);
-  auto exec = o.common.exec();
   const bool leads = !request.transport || request.transport->rank() == 0;
+  if (const auto why = hf_config_obstacle(request.config.model); !why.empty() && !has_begun(request.config))
+    print_notes({why + "; 'hadal export --to hf' will refuse this model"}, o.common.quiet || !leads);
+  auto exec = o.common.exec();
   std::optional<FreshRun> fresh;
   if (o.fresh && leads) {  // whatever can be refused early has been
     for (const auto& source : request.config.data.sources)

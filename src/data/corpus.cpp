@@ -151,7 +151,14 @@ std::string skipped_in_words(const std::vector<SourceFiles>& sources) {
     for (const auto& file : source.files)
       if (!file.skipped.empty()) ++kinds[file.skipped];
   std::string text;
-  for (const auto& [kind, n] : kinds) text += fmt::format("{}{} {}", text.empty() ? "; passed over: " : ", ", n, kind);
+  for (const auto& [found, n] : kinds) {
+    std::string kind = found;
+    for (const std::string article : {"a ", "an "})
+      if (kind.starts_with(article)) kind.erase(0, article.size());
+    for (const char* noun : {"document", "file", "archive"})
+      if (n > 1 && kind.ends_with(noun)) kind += "s";
+    text += fmt::format("{}{} {}", text.empty() ? "; passed over: " : ", ", n, kind);
+  }
   return text;
 }
 
@@ -187,9 +194,12 @@ std::vector<SourceFiles> list_sources(const DataConfig& config) {
     files.name = source_name(config, s);
     files.text_field = source.text_field;
     check(names.insert(files.name).second, ErrorKind::invalid,
-          "two sources are named '{}': give data.sources.{}.name another one", files.name, s);
+          "two sources are named '{}': give one of them another name with --set data.sources.{}.name=NAME", files.name,
+          s);
     std::set<std::string> taken;
     for (const std::string& pattern : source.paths) {
+      check(pattern != "-" || fs::exists(pattern), ErrorKind::invalid,
+            "'-': the text is read more than once, and standard input cannot be; write it to a file and name that");
       for (const fs::path& path : list_files(pattern, &files.left_out)) {
         SourceFile file = stat_file(lasting_name(path));
         if (taken.insert(one_name(path)).second) files.files.push_back(std::move(file));
@@ -210,7 +220,9 @@ class FileScan {
 
   void scan(size_t source, const std::string& text_field, SourceFile& file, SourceCounts& counts) {
     const bool named = named_explicitly(config_, source, file.path);
-    DocumentReader reader(file.path, {text_field, config_.on_bad_line, named});
+    ReaderOptions options{text_field, config_.on_bad_line, named};
+    options.how_to_name_field = fmt::format("name another with --set data.sources.{}.text_field=FIELD", source);
+    DocumentReader reader(file.path, options);
     ++counts.files;
     file.form = reader.form();
     bool text_found = reader.not_text().empty();

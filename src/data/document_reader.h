@@ -22,7 +22,7 @@ struct ReaderOptions {
   // JSON itself as text.
   bool named = false;
   const char* how_to_skip = "data.on_bad_line = \"skip\"";  // completes "... passes over such lines"
-  const char* how_to_name_field = "set text_field of the source";
+  std::string how_to_name_field = "set text_field of the source";
 };
 
 struct BadLine {

@@ -70,18 +70,19 @@ std::string joined(const std::vector<std::string>& lines) {
 // The tokenizer of the build: the configured one or the one trained here, and before them a copy that a run keeps.
 Tokenizer tokenizer_of(const Job& job, const std::string& hash, std::string& path) {
   const std::string configured = job.config.tokenizer.path.empty() ? job.tokenizer.string() : job.config.tokenizer.path;
-  if (const std::string& copy = job.options.tokenizer; !copy.empty() && fs::exists(copy)) {
-    Tokenizer tokenizer = Tokenizer::load(copy);
-    if (tokenizer.content_hash() == hash) {
-      path = copy;
-      return tokenizer;
-    }
-  }
-  path = configured;
-  Tokenizer tokenizer = Tokenizer::load(path);
-  check(tokenizer.content_hash() == hash, ErrorKind::invalid,
-        "the tokenizer '{}' is another one than that of the build", path);
-  return tokenizer;
+  const std::string& copy = job.options.tokenizer;
+  const auto load = [&](const std::string& from) -> std::optional<Tokenizer> {
+    Tokenizer tokenizer = Tokenizer::load(path = from);
+    return tokenizer.content_hash() == hash ? std::optional(std::move(tokenizer)) : std::nullopt;
+  };
+  if (!copy.empty() && fs::exists(copy))
+    if (auto found = load(copy)) return std::move(*found);
+  auto found = load(configured);
+  check(found.has_value(), ErrorKind::invalid, "the tokenizer '{}' is another one than that of the build{}", path,
+        copy.empty()
+            ? ""
+            : fmt::format("; so is '{}': put the tokenizer's files of the last checkpoints/step_N back there", copy));
+  return std::move(*found);
 }
 
 Prepared open_cache(const Job& job, const ShardIndex& index) {
@@ -185,8 +186,11 @@ std::optional<Prepared> keep(const Job& job, std::string& plan, Obstacle& obstac
   }
   try {
     ShardIndex index = read_index(job.shards);
-    check(index.recipe == recipe(job), ErrorKind::invalid, "the data in '{}' are of other settings: {}",
-          job.cache.string(), kOtherSettings);
+    check(
+        index.recipe == recipe(job), ErrorKind::invalid,
+        "the data in '{}' are of other settings: {}; leave the settings of the text as they were, or, if another build "
+        "took the place, make them anew from the same text: --set data.cache=NEW",
+        job.cache.string(), kOtherSettings);
     if (!plan.empty() && index.plan != plan) {
       obstacle.why = "the tokenised text is not the one that was trained on";
       return std::nullopt;
@@ -341,12 +345,15 @@ Prepared open_or_build(const Job& job) {
   if (auto found = keep(job, plan, obstacle)) return std::move(*found);
   check(job.options.on_change == OnChange::keep, obstacle.kind, "the data in '{}' cannot be shown: {}",
         job.cache.string(), obstacle.why);
+  obstacle.why = obstacle.why.substr(0, obstacle.why.find("; run `hadal data build`"));  // it is being done
   job.say("data: making again what is missing, because: " + obstacle.why);
   try {
     return build(job, plan, obstacle);
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::not_found) throw;
-    fail(obstacle.kind, "the data in '{}' cannot go on being used: {}; and they cannot be made again: {}",
+    fail(obstacle.kind,
+         "the data in '{}' cannot go on being used: {}; they can be made again only from the text that they came from "
+         "({}): put it back, or name where it lies now with --text",
          job.cache.string(), obstacle.why, error.what());
   }
 }

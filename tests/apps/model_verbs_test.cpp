@@ -7,6 +7,7 @@
 #include "apps/command.h"
 #include "apps/small_run.h"
 #include "base/json.h"
+#include "checkpoint/checkpoint.h"
 
 namespace hadal {
 namespace {
@@ -104,15 +105,6 @@ TEST_F(ModelVerbs, AChatIsThePromptThatItsTemplateWrites) {
       R"(echo '{"messages":[{"role":"user","content":"the sea"}],"max_tokens":8,"temperature":0,"stream":true}' |)");
   EXPECT_EQ(request.out, said.out);
   EXPECT_NE(request.err.find("not followed: stream"), std::string::npos) << request.err;
-  const auto misspelt = run_hadal(
-      model + "--temperature 0 --chat -",
-      R"(echo '{"messages":[{"role":"user","content":"the sea"}],"temprature":0,"store":true,"model":"m"}' |)");
-  EXPECT_EQ(misspelt.out, said.out);
-  EXPECT_NE(misspelt.err.find("not followed: store"), std::string::npos) << misspelt.err;
-  EXPECT_NE(misspelt.err.find("mentions: temprature\n"), std::string::npos) << misspelt.err;
-  atomic_write(directory / "empty.jinja", "{# nothing #}");
-  refused(run_hadal(model + "--message hi --chat-template " + SmallRun::quoted(directory / "empty.jinja")), 2,
-          {"the chat template wrote nothing"});
   refused(run_hadal(model + "--prompt x --system y"), 2, {"--message"});
   refused(run_hadal(model + "--prompt x --prompt-file " + file), 2, {"--prompt-file"});
   refused(run_hadal(model + "--prompt-file /nowhere"), 1, {"/nowhere"});
@@ -123,6 +115,25 @@ TEST_F(ModelVerbs, AChatIsThePromptThatItsTemplateWrites) {
   refused(run_hadal(model + "--chat -", "echo '{}' |"), 2, {"messages"});
   refused(run_hadal(model + "--chat /nowhere"), 1, {"/nowhere"});
   refused(run_hadal(model + "--message hi --prompt ho"), 2, {"--message"});
+  std::filesystem::remove_all(directory);
+}
+
+TEST_F(ModelVerbs, WhatAChatLeavesUnusedIsSaid) {
+  const auto directory = small_->root() / "chat notes";
+  std::filesystem::create_directory(directory);
+  for (const char* name : {"tokenizer.json", "tokenizer_config.json", "model.json", "model.safetensors"})
+    std::filesystem::copy(list_checkpoints(small_->run() / "checkpoints").back() / name, directory / name);
+  atomic_write(directory / "chat_template.jinja", "{{ messages[0].content }}");
+  const std::string model =
+      "generate --json --max-tokens 8 --temperature 0 --model " + SmallRun::quoted(directory) + " ";
+  const auto misspelt = run_hadal(
+      model + "--chat -",
+      R"(echo '{"messages":[{"role":"user","content":"the sea"}],"temprature":0,"store":true,"model":"m"}' |)");
+  EXPECT_EQ(misspelt.out, run_hadal(model + "--message 'the sea'").out);
+  EXPECT_NE(misspelt.err.find("not followed: store"), std::string::npos) << misspelt.err;
+  EXPECT_NE(misspelt.err.find("mentions: temprature\n"), std::string::npos) << misspelt.err;
+  atomic_write(directory / "chat_template.jinja", "{# nothing #}");
+  refused(run_hadal(model + "--message hi"), 2, {"the chat template wrote nothing"});
   std::filesystem::remove_all(directory);
 }
 

@@ -90,6 +90,8 @@ TEST_F(RunSurvives, AFreshThatCannotBeCarriedOutLeavesTheRun) {
       "train " + q(small.config()) + " --text " + q(small.root() / "some.pdf") + " --fresh --run " + q(small.run()), 2,
       {"PDF"});
   expect_refused(small.train("run", "--fresh --set tokenizer.path=" + q(small.run() / "tokenizer")), 1, {"tokenizer"});
+  for (const fs::path& model : {small.run(), checkpoint()})
+    expect_refused(small.train("run", "--fresh --model " + q(model)), 2, {"--fresh", "--run NEW"});
   expect_refused("demo --fresh --text " + q(small.root() / "some.pdf") + " --run " + q(small.run()), 2, {"PDF"});
   EXPECT_EQ(run_hadal("train " + q(small.run()) + " --quiet --steps 3").code, 0);
 }

@@ -310,7 +310,7 @@ TEST(Formats, ADirectoryPassesOverWhatHoldsNoTextAndNamesIt) {
   expect_error(ErrorKind::invalid, {"data.parquet", "Parquet", "read_parquet"},
                [&] { Corpus::scan(config, {}, kQuiet); });
   config.sources[0].paths = {(dir / "d/*.parquet").string()};
-  expect_error(ErrorKind::invalid, {"passed over: 1 a Parquet file"}, [&] { Corpus::scan(config, {}, kQuiet); });
+  expect_error(ErrorKind::invalid, {"passed over: 1 Parquet file"}, [&] { Corpus::scan(config, {}, kQuiet); });
 }
 
 }  // namespace

@@ -157,6 +157,7 @@ void CheckpointWriter::write(const CheckpointContent& content) const {
       if (waiting) say(fmt::format("there was room: checkpoint {} is written", step_name(content.step)));
       break;
     } catch (const DiskFull& error) {
+      if (!options_.wait_for_room && !error.room_may_come()) throw;
       if (!options_.wait_for_room)
         throw DiskFull(fmt::format("{}; with checkpoint.on_full = \"wait\" training waits for room", error.what()));
       if (!waiting)

@@ -35,6 +35,9 @@ HfConfig hf_config_from_json(std::string_view json, const std::string& where);
 // effect (groups when there is one).
 std::string hf_config_to_json(const HfConfig& config);
 
+// Why hf_config_to_json refuses the rules of such a model; empty: it does not. vocab_size may be open (0).
+std::string hf_config_obstacle(ModelConfig model);
+
 // What the file says that transformers does not do: one sentence each; empty for every released model without MTP.
 std::vector<std::string> hf_config_limits(const ModelConfig& model);
 

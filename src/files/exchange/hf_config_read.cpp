@@ -143,10 +143,12 @@ void read_dense_layers(const HfFields& fields, Rules rules, HfConfig& config) {
   m.n_dense_layers = fields.whole("first_k_dense_replace", 0).value_or(rules == Rules::v2 ? 0 : 3);
   if (m.n_routed_experts == 0) m.n_dense_layers = m.n_layers;
   if (m.n_dense_layers <= m.n_layers) return;
-  check(m.n_mtp == 0, ErrorKind::invalid, "{}: first_k_dense_replace = {} must not exceed num_hidden_layers = {}",
-        fields.where(), m.n_dense_layers, m.n_layers);
-  config.notices.push_back(fmt::format(
-      "first_k_dense_replace = {} exceeds num_hidden_layers = {}: every layer is dense", m.n_dense_layers, m.n_layers));
+  const char* left_out = fields.contains("first_k_dense_replace") ? "" : " (left out: the class's default)";
+  check(m.n_mtp == 0, ErrorKind::invalid, "{}: first_k_dense_replace = {}{} must not exceed num_hidden_layers = {}",
+        fields.where(), m.n_dense_layers, left_out, m.n_layers);
+  config.notices.push_back(
+      fmt::format("first_k_dense_replace = {}{} exceeds num_hidden_layers = {}: every layer is dense", m.n_dense_layers,
+                  left_out, m.n_layers));
   m.n_dense_layers = m.n_layers;
 }
 
@@ -273,7 +275,7 @@ void replace_all(std::string& text, const std::string& from, const std::string& 
     text.replace(at, from.size(), to);
 }
 
-void validate_in_their_words(const ModelConfig& model, const std::string& where) {
+void validate_in_their_words(const ModelConfig& model, const HfFields& fields, const std::string& where) {
   // Longer names first: model.n_layers must not be found inside another.
   static constexpr std::array<std::array<const char*, 2>, 17> kNames = {
       {{"model.n_experts_per_token", "num_experts_per_tok"},
@@ -298,7 +300,13 @@ void validate_in_their_words(const ModelConfig& model, const std::string& where)
   } catch (const Error& error) {
     std::string message = error.what();
     for (const auto& [ours, theirs] : kNames) replace_all(message, ours, theirs);
-    throw Error(error.kind(), where + ": " + message);
+    std::string left_out;
+    for (const auto& [ours, theirs] : kNames) {
+      const std::string named = std::string(theirs) + " = ";
+      if (*theirs != '\0' && message.find(named) != std::string::npos && !fields.contains(theirs))
+        left_out += fmt::format("; {} is not in the file: this is its class's default", theirs);
+    }
+    throw Error(error.kind(), where + ": " + message + left_out);
   }
 }
 
@@ -319,7 +327,7 @@ HfConfig hf_config_from_json(std::string_view text, const std::string& where) {
   read_hf_rope(fields, config);
   read_dtype(fields, config);
   read_tokens(fields, config);
-  validate_in_their_words(config.model, where);
+  validate_in_their_words(config.model, fields, where);
   check_hf_keys(fields, json, config);
   return config;
 }

@@ -94,6 +94,17 @@ void write_storage(const HfConfig& config, ordered_json& json) {
 
 }  // namespace
 
+std::string hf_config_obstacle(ModelConfig model) {
+  if (model.vocab_size == 0) model.vocab_size = 256;
+  try {
+    check_expressible(model);
+  } catch (const Error& error) {
+    if (error.kind() == ErrorKind::unsupported) return error.what();
+    throw;
+  }
+  return "";
+}
+
 std::string hf_config_to_json(const HfConfig& config) {
   const auto& m = config.model;
   check_expressible(m);

@@ -7,7 +7,12 @@ namespace hadal {
 
 class DiskFull : public Error {
  public:
-  explicit DiskFull(const std::string& message) : Error(ErrorKind::io, message) {}
+  explicit DiskFull(const std::string& message, bool room_may_come = true)
+      : Error(ErrorKind::io, message), room_may_come_(room_may_come) {}
+  bool room_may_come() const { return room_may_come_; }  // not below a limit on the size of files
+
+ private:
+  bool room_may_come_;
 };
 
 }  // namespace hadal

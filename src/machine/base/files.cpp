@@ -25,8 +25,8 @@ namespace {
   if (code == ENOSPC || code == EDQUOT)
     throw DiskFull(fmt::format("cannot {} '{}': the disk is full", action, path.string()));
   if (code == EFBIG)
-    throw DiskFull(
-        fmt::format("cannot {} '{}': files may not become so large here (ulimit -f)", action, path.string()));
+    throw DiskFull(fmt::format("cannot {} '{}': files may not become so large here (ulimit -f)", action, path.string()),
+                   false);
   if (code == EROFS) fail(ErrorKind::io, "cannot {} '{}': the file system is read-only", action, path.string());
   fail(ErrorKind::io, "cannot {} '{}': {}", action, path.string(), std::strerror(code));
 }

@@ -45,8 +45,8 @@ RequestSettings settings_of_request(const std::string& text, const std::string& 
 std::vector<ChatFragment> rendered_chat(const std::string& directory, ChatInputs inputs,
                                         const std::string& wanted = "");
 
-// The names of inputs.variables that this template does not mention: misspelt, or another model's. Names of OpenAI's API
-// are not among them. Throws as rendered_chat.
+// The names of inputs.variables that this template does not mention: misspelt, or another model's. Names of OpenAI's
+// API are not among them. Throws as rendered_chat.
 std::vector<std::string> unused_variables(const std::string& directory, const ChatInputs& inputs,
                                           const std::string& wanted = "");
 

@@ -3,13 +3,11 @@
 #include "train/trainer.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "base/system_info.h"
-#include "base/text_format.h"
 #include "checkpoint/checkpoint.h"
 #include "comm/group.h"
 #include "comm/rank_threads.h"
@@ -37,6 +35,8 @@ struct Shared {
   std::filesystem::path checkpoint;       // to go on from; empty: none
   std::unique_ptr<ModelDirectory> start;  // whose weights a new run starts from; or null
 };
+
+void not_begun() { stop_if_interrupted("no step was made; the same command begins again"); }
 
 class Trainer {
  public:
@@ -226,6 +226,7 @@ bool Trainer::next_batch() {
   bool more = false;
   if (ranks_.leads()) {
     more = !finished_ && state_.step < config_.train.steps;
+    if (more && state_.step == outcome_.resumed_from) not_begun();
     if (more && (interrupted() || (request_.stop_after_step > 0 && state_.step >= request_.stop_after_step))) {
       outcome_.interrupted = true;
       more = false;
@@ -347,7 +348,7 @@ void Trainer::walk() {
   if (reporter_)
     reporter_->announce(config_, exec_, state_, changed_, request_.transport ? request_.transport->name() : "threads");
   if (ranks_.leads()) {
-    stop_if_interrupted("no step was made; the same command begins again with what is there");
+    not_begun();
     if (request_.hooks.on_ready) request_.hooks.on_ready();
   }
   exec_.memory->trim();  // what reading the weights and measuring took

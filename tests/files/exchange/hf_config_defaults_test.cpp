@@ -47,6 +47,14 @@ TEST(HfConfigDefaults, OfGroupsAreThoseOfTheClassAndNotOne) {
   EXPECT_EQ(without("moonlight", {"n_group"}).model.n_groups, 8);
   EXPECT_EQ(without("deepseek_v2_lite", {"n_group", "topk_group"}).model.n_groups, 1);  // "greedy" has none
   refused([] { without("moonlight", {"topk_group"}); }, "topk_group = 4 must lie in 1 .. 1");
+  Json uneven = seed("moonlight");
+  uneven.erase("n_group");
+  uneven["n_routed_experts"] = 60;
+  refused([&] { read(uneven); }, "n_group is not in the file: this is its class's default");
+  Json shallow = seed("deepseek_v3");
+  shallow.erase("first_k_dense_replace");
+  shallow["num_hidden_layers"] = 2;
+  refused([&] { read(shallow); }, "first_k_dense_replace = 3 (left out: the class's default)");
   refused([] { without("deepseek_v2", {"n_group"}); }, "n_group is missing");
   refused([] { with("deepseek_v3", "n_group", nullptr); }, "n_group = null");
 }
