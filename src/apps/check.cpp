@@ -4,12 +4,10 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/cli.h"
-#include "base/clock.h"
 #include "base/error.h"
 #include "base/json.h"
 #include "base/progress.h"
 #include "base/table.h"
-#include "base/text_format.h"
 #include "comm/layout.h"
 #include "config/config_io.h"
 #include "train/layout_check.h"
@@ -35,7 +33,7 @@ std::vector<LayoutCase> cases_of(const Options& o) {
   const Precision precision = o.precision.value_or(Precision::fp64);
   std::vector<LayoutCase> cases;
   for (int64_t number = 0; number < o.random; ++number)
-    cases.push_back(random_layout_case(uint64_t(o.seed), number, precision));
+    cases.push_back(random_layout_case(uint64_t(o.seed), number, precision)), cases.back().steps = o.steps;
   check(o.layouts.empty() || !o.config.empty(), ErrorKind::invalid,
         "--layout needs a configuration whose model is trained in it: hadal check layouts CONFIG --layout {}",
         o.layouts.empty() ? "" : o.layouts.front());
@@ -50,15 +48,13 @@ std::vector<LayoutCase> cases_of(const Options& o) {
   for (const std::string& text : layouts) {
     LayoutCase c;
     c.config = config;
+    c.steps = o.steps;
+    c.seed = uint64_t(o.seed);
     c.layout = parse_layout(text);
     c.config.train.micro_batch_sequences = 1;
     c.config.train.batch_sequences = 2 * c.layout.ranks() + 1;  // as many for each as make the ranks uneven
     c.config.train.batch_ramp.clear();
     cases.push_back(std::move(c));
-  }
-  for (LayoutCase& c : cases) {
-    c.steps = o.steps;
-    if (o.random == 0) c.seed = uint64_t(o.seed);
   }
   return cases;
 }

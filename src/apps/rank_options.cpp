@@ -36,6 +36,25 @@ std::vector<std::string> own_arguments() {
   return kept;
 }
 
+// The command that starts this one as so many processes, word by word.
+std::vector<std::string> mpirun_command(int64_t n_ranks, const std::vector<std::string>& arguments, bool is_root) {
+  // What a laptop and a container need: more ranks than cores, no binding to cores, no reading of other processes'
+  // memory.
+  std::vector<std::string> command = {"mpirun",
+                                      "-n",
+                                      std::to_string(n_ranks),
+                                      "--oversubscribe",
+                                      "--bind-to",
+                                      "none",
+                                      "--mca",
+                                      "btl_vader_single_copy_mechanism",
+                                      "none"};
+  if (is_root) command.push_back("--allow-run-as-root");
+  command.push_back(std::filesystem::read_symlink("/proc/self/exe").string());
+  command.insert(command.end(), arguments.begin(), arguments.end());
+  return command;
+}
+
 [[noreturn]] void start_under_mpirun(int64_t n_ranks, bool quiet) {
   const std::vector<std::string> command = mpirun_command(n_ranks, own_arguments(), geteuid() == 0);
   std::string line;
@@ -62,24 +81,6 @@ void add_rank_options(Verb verb, RankOptions& options) {
                   "threads: ranks are threads of this process; mpi: processes, started by mpirun or srun, or by this "
                   "command itself; auto: mpi where such a launcher started it, else threads")
       .one_of({"auto", "threads", "mpi"});
-}
-
-std::vector<std::string> mpirun_command(int64_t n_ranks, const std::vector<std::string>& arguments, bool is_root) {
-  // What a laptop and a container need: more ranks than cores, no binding to cores, no reading of other processes'
-  // memory.
-  std::vector<std::string> command = {"mpirun",
-                                      "-n",
-                                      std::to_string(n_ranks),
-                                      "--oversubscribe",
-                                      "--bind-to",
-                                      "none",
-                                      "--mca",
-                                      "btl_vader_single_copy_mechanism",
-                                      "none"};
-  if (is_root) command.push_back("--allow-run-as-root");
-  command.push_back(std::filesystem::read_symlink("/proc/self/exe").string());
-  command.insert(command.end(), arguments.begin(), arguments.end());
-  return command;
 }
 
 std::shared_ptr<Transport> open_ranks(const RankOptions& options, Config& config, CommonOptions& common) {

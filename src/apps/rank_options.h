@@ -20,7 +20,4 @@ void add_rank_options(Verb verb, RankOptions& options);  // --ranks, --layout, -
 // mpi outside of mpirun the program is started anew under mpirun, and this does not return.
 std::shared_ptr<Transport> open_ranks(const RankOptions& options, Config& config, CommonOptions& common);
 
-// The command that starts this one as so many processes, word by word.
-std::vector<std::string> mpirun_command(int64_t n_ranks, const std::vector<std::string>& arguments, bool is_root);
-
 }  // namespace hadal

@@ -7,8 +7,8 @@
 #include <map>
 
 #include "apps/command.h"
+#include "apps/last_checkpoint.h"
 #include "apps/small_run.h"
-#include "base/hash.h"
 #include "checkpoint/checkpoint.h"
 
 namespace hadal {
@@ -17,16 +17,6 @@ namespace {
 namespace fs = std::filesystem;
 
 bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
-
-std::map<std::string, std::string> last_checkpoint(const fs::path& run) {
-  std::map<std::string, std::string> files;
-  const auto found = list_checkpoints(run / "checkpoints");
-  if (found.empty()) return files;
-  for (const auto& entry : fs::directory_iterator(found.back()))
-    files[found.back().filename().string() + "/" + entry.path().filename().string()] =
-        sha256_hex(read_file(entry.path()));
-  return files;
-}
 
 class MpiTraining : public ::testing::Test {
  protected:

@@ -5,11 +5,10 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/command.h"
+#include "apps/last_checkpoint.h"
 #include "apps/run_metrics.h"
 #include "apps/small_run.h"
-#include "base/hash.h"
 #include "base/json.h"
-#include "checkpoint/checkpoint.h"
 
 namespace hadal {
 namespace {
@@ -17,17 +16,6 @@ namespace {
 namespace fs = std::filesystem;
 
 bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
-
-// Every file of the last checkpoint by its hash.
-std::map<std::string, std::string> last_checkpoint(const fs::path& run) {
-  std::map<std::string, std::string> files;
-  const auto found = list_checkpoints(run / "checkpoints");
-  if (found.empty()) return files;
-  for (const auto& entry : fs::directory_iterator(found.back()))
-    files[found.back().filename().string() + "/" + entry.path().filename().string()] =
-        sha256_hex(read_file(entry.path()));
-  return files;
-}
 
 double last_loss(const fs::path& run) { return steps_of(run).back()["loss"].get<double>(); }
 
@@ -104,6 +92,9 @@ TEST(CheckLayouts, ProvesTheUsersModelAndDrawnCases) {
   const auto json = parse_json(drawn.out, "what it said");
   ASSERT_EQ(json.size(), 2u);
   EXPECT_TRUE(json[0]["agrees"]);
+  const auto short_one = run_hadal("check layouts --random 1 --steps 1 --json");
+  EXPECT_EQ(short_one.code, 0) << short_one.err;
+  EXPECT_FALSE(has(short_one.out, "step 2")) << short_one.out;
   const auto nothing = run_hadal("check layouts");
   EXPECT_EQ(nothing.code, 2);
   EXPECT_TRUE(has(nothing.err, "nothing to check")) << nothing.err;

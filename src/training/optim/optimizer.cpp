@@ -3,11 +3,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <set>
-#include <type_traits>
 
 #include "base/error.h"
+#include "comm/byte_text.h"
 #include "ops/pointwise.h"
 #include "ops/weight.h"
 
@@ -74,28 +73,20 @@ Optimizer::Optimizer(const std::vector<OwnedRange>& owned, const OptimConfig& co
 
 // The ranks' squares, on every rank: exact sums are added limb by limb, so that the norm is the same in every layout.
 GradientSquares over_ranks(const GradientSquares& own, Group& group) {
-  static_assert(std::is_trivially_copyable_v<ExactSum>);
-  const auto bytes = [](const auto& value) { return std::string(reinterpret_cast<const char*>(&value), sizeof value); };
-  std::string text = bytes(own.total) + bytes(int64_t(own.per_layer.size()));
-  for (const auto& [layer, sum] : own.per_layer) text += bytes(layer) + bytes(sum);
-  text += own.not_finite;
+  ByteWriter writer;
+  writer(own.total), writer(int64_t(own.per_layer.size()));
+  for (const auto& [layer, sum] : own.per_layer) writer(layer), writer(sum);
+  writer(std::vector<char>(own.not_finite.begin(), own.not_finite.end()));
   GradientSquares all;
-  for (const std::string& sent : group.exchange(text)) {
-    size_t at = 0;
-    const auto read = [&](auto& value) {
-      std::memcpy(&value, sent.data() + at, sizeof value);
-      at += sizeof value;
-    };
+  for (const std::string& sent : group.exchange(writer.text)) {
+    ByteReader reader(sent);
     GradientSquares part;
-    int64_t layers = 0;
-    read(part.total);
-    read(layers);
-    for (int64_t i = 0; i < layers; ++i) {
-      int64_t layer = 0;
-      read(layer);
-      read(part.per_layer[layer]);
-    }
-    part.not_finite = sent.substr(at);
+    int64_t layers = 0, layer = 0;
+    reader(part.total), reader(layers);
+    for (int64_t i = 0; i < layers; ++i) reader(layer), reader(part.per_layer[layer]);
+    std::vector<char> name;
+    reader(name);
+    part.not_finite.assign(name.begin(), name.end());
     all.merge(part);
   }
   return all;

@@ -2,10 +2,10 @@
 #include "train/validation.h"
 
 #include <cmath>
-#include <cstring>
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "comm/byte_text.h"
 
 namespace hadal {
 
@@ -29,13 +29,14 @@ struct Scored {  // of one forward
 
 // Forward i is the business of rank i mod n. complete: on every rank.
 std::vector<Scored> of_all_ranks(const std::vector<Scored>& own, Group& ranks, bool& complete) {
-  std::string text(1, complete ? '1' : '0');
-  if (!own.empty()) text.append(reinterpret_cast<const char*>(own.data()), own.size() * sizeof(Scored));
+  ByteWriter writer;
+  writer(complete), writer(own);
   std::vector<std::vector<Scored>> parts;
-  for (const std::string& sent : ranks.exchange(text)) {
-    complete = complete && sent[0] == '1';
-    parts.emplace_back((sent.size() - 1) / sizeof(Scored));
-    if (sent.size() > 1) std::memcpy(parts.back().data(), sent.data() + 1, sent.size() - 1);
+  for (const std::string& sent : ranks.exchange(writer.text)) {
+    ByteReader reader(sent);
+    bool theirs = false;
+    reader(theirs), reader(parts.emplace_back());
+    complete = complete && theirs;
   }
   std::vector<Scored> all;
   for (size_t i = 0; i < parts[0].size(); ++i)
