@@ -7,14 +7,10 @@
 #include <limits>
 #include <set>
 
+#include "picture/count_in.h"
+
 namespace hadal {
 namespace {
-
-size_t count(const std::string& text, const std::string& part) {
-  size_t n = 0;
-  for (size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++n;
-  return n;
-}
 
 ChartLine noisy(const std::string& name, int points) {
   ChartLine line{name, {}};

@@ -3,14 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include "picture/count_in.h"
+
 namespace hadal {
 namespace {
-
-size_t count(const std::string& text, const std::string& part) {
-  size_t n = 0;
-  for (size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++n;
-  return n;
-}
 
 TEST(Timeline, BarsOfOneKindAndShadeAreOnePath) {
   Timeline timeline{.title = "a < b", .kinds = {"F", "B"}, .faint_note = "the way back"};
