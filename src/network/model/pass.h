@@ -7,6 +7,7 @@
 #include "model/options.h"
 #include "nn/micro_batch.h"
 #include "nn/part_clock.h"
+#include "nn/partners.h"
 
 namespace hadal {
 
@@ -39,6 +40,7 @@ struct Pass {
   // Generation: so many last rows go through final norm and head, which leaves logits instead of losses, and no MTP
   // depth runs; 0: all rows.
   int64_t last_rows = 0;
+  Partners partners = {};
 };
 
 }  // namespace hadal

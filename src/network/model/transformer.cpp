@@ -22,10 +22,14 @@ struct Transformer::Impl {
   std::unique_ptr<Stage> stage;
   RopeCache rope;
 
-  Impl(const ModelConfig& config, const ModelOptions& options, const Exec& exec)
-      : config(config), options(options), dtype(activation_dtype(options.precision)) {
+  Partners partners;
+
+  Impl(const ModelConfig& config, const ModelOptions& options, const Exec& exec, const ModelShare& share)
+      : config(config), options(options), dtype(activation_dtype(options.precision)), partners(share.partners) {
     for (const ParameterSpec& spec : parameter_list(config)) {
-      parameters.push_back(options.bare ? bare_parameter(spec) : make_parameter(exec, spec, dtype, options.training));
+      const Box box = share.box ? share.box(spec) : Box::whole(spec.shape);
+      parameters.push_back(options.bare ? bare_parameter(spec, box)
+                                        : make_parameter(exec, spec, dtype, options.training, box));
       by_name[spec.name] = parameters.back().get();
     }
     const auto find = [this](const std::string& name) { return this->find(name); };
@@ -43,7 +47,9 @@ struct Transformer::Impl {
   }
 
   Pass pass(const Exec& exec, PartClock& clock, const Tensor& table) const {
-    return {exec, clock, dtype, options.attention_form, options.recompute, table};
+    Pass pass{exec, clock, dtype, options.attention_form, options.recompute, table};
+    pass.partners = partners;
+    return pass;
   }
 
   // What a generated token is multiplied with and nothing else reads: no embedding, no MTP module, no kv_b whose heads
@@ -76,8 +82,9 @@ struct Transformer::Impl {
   }
 };
 
-Transformer::Transformer(const ModelConfig& config, const ModelOptions& options, const Exec& exec)
-    : impl_(std::make_unique<Impl>(config, options, exec)) {}
+Transformer::Transformer(const ModelConfig& config, const ModelOptions& options, const Exec& exec,
+                         const ModelShare& share)
+    : impl_(std::make_unique<Impl>(config, options, exec, share)) {}
 Transformer::~Transformer() = default;
 
 const ModelConfig& Transformer::config() const { return impl_->config; }

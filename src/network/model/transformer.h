@@ -14,6 +14,7 @@
 #include "model/options.h"
 #include "nn/micro_batch.h"
 #include "nn/parameter.h"
+#include "nn/partners.h"
 #include "schedule/schedule.h"
 
 namespace hadal {
@@ -30,9 +31,15 @@ struct Wants {
   PartClock* clock = nullptr;                // gets the times of the parts
 };
 
+// What of a model a rank holds, and with whom it computes.
+struct ModelShare {
+  std::function<Box(const ParameterSpec&)> box;  // of each parameter; empty: all of all
+  Partners partners;                             // must outlive the model
+};
+
 class Transformer {
  public:
-  Transformer(const ModelConfig& config, const ModelOptions& options, const Exec& exec);
+  Transformer(const ModelConfig& config, const ModelOptions& options, const Exec& exec, const ModelShare& share = {});
   ~Transformer();
 
   const ModelConfig& config() const;

@@ -8,15 +8,16 @@
 
 namespace hadal {
 
-std::unique_ptr<Parameter> bare_parameter(const ParameterSpec& spec) {
+std::unique_ptr<Parameter> bare_parameter(const ParameterSpec& spec, const std::optional<Box>& box) {
   auto parameter = std::make_unique<Parameter>();
   parameter->spec = spec;
-  parameter->box = Box::whole(spec.shape);
+  parameter->box = box ? *box : Box::whole(spec.shape);
   return parameter;
 }
 
-std::unique_ptr<Parameter> make_parameter(const Exec& exec, const ParameterSpec& spec, DType compute, bool training) {
-  auto parameter = bare_parameter(spec);
+std::unique_ptr<Parameter> make_parameter(const Exec& exec, const ParameterSpec& spec, DType compute, bool training,
+                                          const std::optional<Box>& box) {
+  auto parameter = bare_parameter(spec, box);
   const DType wide = statistics_dtype(compute);
   const DType value = spec.high_precision ? wide : compute;
   parameter->master = Tensor::zeros(exec, wide, parameter->box.size);

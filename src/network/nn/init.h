@@ -7,9 +7,11 @@
 
 namespace hadal {
 
-std::unique_ptr<Parameter> bare_parameter(const ParameterSpec& spec);  // without memory: a loader gives its value
+// Of a parameter the part `box`, or all of it; without memory: a loader gives its value.
+std::unique_ptr<Parameter> bare_parameter(const ParameterSpec& spec, const std::optional<Box>& box = {});
 // Values in `compute` (high-precision specs in f32 when that is bf16), masters f32 (f64), gradients zero if training.
-std::unique_ptr<Parameter> make_parameter(const Exec& exec, const ParameterSpec& spec, DType compute, bool training);
+std::unique_ptr<Parameter> make_parameter(const Exec& exec, const ParameterSpec& spec, DType compute, bool training,
+                                          const std::optional<Box>& box = {});
 void initialize_parameter(const Exec& exec, Parameter& parameter, uint64_t seed);  // writes master and value
 // After master (or, without one, the plain value) was written: the value follows in every form that is read.
 void refresh_value(const Exec& exec, Parameter& parameter);

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "arch/box.h"
 #include "arch/parameter_list.h"
 #include "ops/write.h"
 #include "tensor/weight.h"
@@ -25,14 +26,6 @@ struct Axes {
   Axes with(Axis axis) const { return {uint8_t(bits | 1 << int(axis))}; }
   bool has(Axis axis) const { return bits >> int(axis) & 1; }
   bool operator==(const Axes&) const = default;
-};
-
-// A part of a global shape: along dimension i the indexes begin[i] .. begin[i] + size[i].
-struct Box {
-  Shape begin, size;
-  static Box whole(const Shape& shape) { return {Shape(shape.size(), 0), shape}; }
-  int64_t count() const { return shape_count(size); }
-  bool operator==(const Box&) const = default;
 };
 
 struct Parameter {
