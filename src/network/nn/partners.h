@@ -10,7 +10,7 @@ class Group;
 struct Partners {
   Group* tensor = nullptr;   // heads, columns of FFNs and rows of the vocabulary; between these, rows of the batch
   Group* context = nullptr;  // the sequence: queries are cut, latents of keys gathered
-  // Experts: expert e lies on member e / (experts / size). `across` and `within` are the two hops of its traffic: to the
+  // Expert e lies on member e / (experts / size). `across` and `within` are the two hops of its traffic: to the
   // member with this rank's index on another node, then to the others of that node. Null: one hop over `experts`.
   Group* experts = nullptr;
   Group* experts_across = nullptr;
