@@ -1,4 +1,4 @@
-// Partners: the ranks with which this one computes each micro-batch, one group for each axis along which layers are cut.
+// Partners: the ranks with which this one computes each micro-batch, one group for each axis that layers are cut along.
 // Null: no axis, this rank does all of it. What of a parameter is its own, a parameter's box says; layers compare it
 // with the global shape and ask their partners for the rest.
 #pragma once
