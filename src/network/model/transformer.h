@@ -82,7 +82,10 @@ class Transformer {
   // Auxiliary-loss-free balancing (§2.4): bias_i += gamma * sign(mean load - load_i), once per step from global counts.
   void update_selection_bias(const Exec& exec, const std::vector<std::vector<int64_t>>& global_load, double gamma);
 
-  // Weights, gradients, activations and workspace of this many threads; no optimizer state.
+  // What comes and goes while these actions run: activations of the flights under way, workspace of this many threads.
+  int64_t moving_bytes(int64_t micro_batch_tokens, int64_t sequence_length, int n_threads,
+                       const Actions& actions) const;
+  // Of a whole model: weights, gradients, activations and workspace; no optimizer state.
   static int64_t estimate_bytes(const ModelConfig& config, const ModelOptions& options, int64_t micro_batch_tokens,
                                 int64_t sequence_length, int n_threads);
 
