@@ -70,7 +70,7 @@ struct Transformer::Impl {
     int32_t last = 0;
     for (const MicroBatch& batch : batches) {
       check_batch(batch, config);
-      last = std::max(last, *std::max_element(batch.positions.begin(), batch.positions.end()));
+      for (const int32_t position : batch.positions) last = std::max(last, position);
     }
     const int64_t n_moe = stage->flight_sizes().n_moe;
     check(routes.empty() || routes.size() == batches.size(), ErrorKind::invalid,
