@@ -110,8 +110,9 @@ inline ModelOptions training_options(Precision precision) {
 struct SmallModel {
   OwnedExec owned;
   Transformer model;
-  SmallModel(const ModelConfig& config, const ModelOptions& options, int threads = 2, Isa isa = best_isa())
-      : owned(threads, isa), model(config, options, owned.exec) {
+  SmallModel(const ModelConfig& config, const ModelOptions& options, int threads = 2, Isa isa = best_isa(),
+             const ModelShare& share = {})
+      : owned(threads, isa), model(config, options, owned.exec, share) {
     model.initialize(owned.exec, 3);
     for (Parameter* p : model.parameters()) {
       const bool bias = p->spec.kind == ParameterKind::router_bias;
