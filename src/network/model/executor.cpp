@@ -40,7 +40,7 @@ LossSums execute(const Actions& actions, const Stage& stage, const Pass& pass, s
     const size_t m = size_t(action.micro_batch);
     std::unique_ptr<Flight>& flight = flights[m];
     if (action.kind == ActionKind::forward) {
-      flight = std::make_unique<Flight>(pass.exec, batches[m], sizes);
+      flight = std::make_unique<Flight>(pass.exec, batches[m], sizes, pass.partners);
       if (hooks.begin) hooks.begin(*flight, int64_t(m));
       stage.forward(pass, *flight);
       sums[m] = flight->sums();

@@ -110,8 +110,9 @@ inline ModelOptions training_options(Precision precision) {
 struct SmallModel {
   OwnedExec owned;
   Transformer model;
-  SmallModel(const ModelConfig& config, const ModelOptions& options, int threads = 2, Isa isa = best_isa())
-      : owned(threads, isa), model(config, options, owned.exec) {
+  SmallModel(const ModelConfig& config, const ModelOptions& options, int threads = 2, Isa isa = best_isa(),
+             const ModelShare& share = {})
+      : owned(threads, isa), model(config, options, owned.exec, share) {
     model.initialize(owned.exec, 3);
     for (Parameter* p : model.parameters()) {
       const bool bias = p->spec.kind == ParameterKind::router_bias;
@@ -123,8 +124,7 @@ struct SmallModel {
   }
 
   LossSums forward(const MicroBatch& batch, std::vector<double>* log_probs = nullptr, RouteReplay* routes = nullptr) {
-    return model.forward(owned.exec, batch,
-                         {.routes = std::span(routes, routes ? 1 : 0), .log_probs = log_probs});
+    return model.forward(owned.exec, batch, {.routes = std::span(routes, routes ? 1 : 0), .log_probs = log_probs});
   }
   LossSums forward_backward(const MicroBatch& batch, const LossWeights& weights, RouteReplay* routes = nullptr) {
     return model.forward_backward(owned.exec, batch, weights, routes);
