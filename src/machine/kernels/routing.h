@@ -37,14 +37,26 @@ struct RouteBackward {
   Lane* lane = nullptr;
 };
 
-// One task per sequence; workspace holds n_experts counts and n_experts means per sequence.
-struct BalanceLoss {
-  Rows scores, dscores;             // dscores.data null: no gradient
+// The balance loss in two halves, so that the rows of a sequence may lie on several ranks, which add up `chosen` in
+// between. One task per sequence. First how often each expert is among the best top_k unbiased scores of a row:
+struct BalanceCounts {
+  Rows scores;
   const int64_t* begins = nullptr;  // [n_sequences] first row
   const int64_t* counts = nullptr;  // [n_sequences] rows
   int64_t n_sequences = 0, n_experts = 0, top_k = 1;
+  int64_t* chosen = nullptr;  // [n_sequences, n_experts]
+  Lane* lane = nullptr;
+};
+// ... then the loss, of which the rows at hand give their share, and its gradient.
+struct BalanceLoss {
+  Rows scores, dscores;              // dscores.data null: no gradient
+  const int64_t* begins = nullptr;   // [n_sequences] first row
+  const int64_t* counts = nullptr;   // [n_sequences] rows
+  const int64_t* lengths = nullptr;  // [n_sequences] rows of the whole sequence, here and elsewhere
+  const int64_t* chosen = nullptr;   // [n_sequences, n_experts] over the whole sequence
+  int64_t n_sequences = 0, n_experts = 0, top_k = 1;
   double alpha = 0;
-  double* workspace = nullptr;  // [n_sequences, 2 * n_experts]
+  double* workspace = nullptr;  // [n_sequences, 2 * n_experts]: f and sums of P
   double* losses = nullptr;     // [n_sequences]
   Lane* lane = nullptr;
 };
@@ -90,6 +102,7 @@ HADAL_DECLARE_FORMULA(plan_rows, PlanRows)
 
 HADAL_DECLARE_KERNEL(route, Route)
 HADAL_DECLARE_KERNEL(route_backward, RouteBackward)
+HADAL_DECLARE_KERNEL(balance_counts, BalanceCounts)
 HADAL_DECLARE_KERNEL(balance_loss, BalanceLoss)
 HADAL_DECLARE_KERNEL(combine, Combine)
 HADAL_DECLARE_KERNEL(gather_backward, GatherBackward)

@@ -103,28 +103,66 @@ void route_backward(const Exec& exec, const RouteRule& rule, const Tensor& dlogi
   kernels::route_backward(twin(exec, dtype == DType::f64), args);
 }
 
-double balance_loss(const Exec& exec, const RouteRule& rule, const Tensor& scores, std::span<const RowRange> sequences,
+namespace {
+
+// Sequences as kernels take them; they must follow one another within the rows.
+struct SequenceLists {
+  std::vector<int64_t> begins, counts;
+  bool complete = true;  // every row is in a sequence
+};
+SequenceLists sequence_lists(std::span<const RowRange> sequences, int64_t rows) {
+  SequenceLists lists;
+  int64_t end = 0;
+  for (const RowRange& range : sequences) {
+    check(range.begin >= end && range.count >= 0 && range.begin + range.count <= rows, ErrorKind::invalid,
+          "balance loss: a sequence of {} rows from {} does not follow row {} within {} tokens", range.count,
+          range.begin, end, rows);
+    lists.complete = lists.complete && range.begin == end;
+    end = range.begin + range.count;
+    lists.begins.push_back(range.begin), lists.counts.push_back(range.count);
+  }
+  lists.complete = lists.complete && end == rows;
+  return lists;
+}
+
+}  // namespace
+
+Tensor balance_counts(const Exec& exec, const RouteRule& rule, const Tensor& scores,
+                      std::span<const RowRange> sequences) {
+  check_rule(rule);
+  const int64_t n_sequences = int64_t(sequences.size());
+  const DType dtype = kernel_rows(scores, "router scores").dtype;
+  const SequenceLists lists = sequence_lists(sequences, scores.rows());
+  const Tensor chosen = Tensor::empty(exec, DType::i64, {n_sequences, rule.n_experts});
+  const BalanceCounts args{.scores = score_rows(scores, scores.rows(), rule.n_experts, dtype, "router scores"),
+                           .begins = lists.begins.data(),
+                           .counts = lists.counts.data(),
+                           .n_sequences = n_sequences,
+                           .n_experts = rule.n_experts,
+                           .top_k = rule.top_k,
+                           .chosen = chosen.data<int64_t>(),
+                           .lane = exec.compute};
+  kernels::balance_counts(twin(exec, dtype == DType::f64), args);
+  return chosen;
+}
+
+double balance_loss(const Exec& exec, const RouteRule& rule, const Tensor& scores, const BalanceTotals& totals,
                     double alpha_per_sequence, const Tensor& dscores) {
   check_rule(rule);
-  const int64_t tokens = scores.rows(), n = rule.n_experts, n_sequences = int64_t(sequences.size());
+  const int64_t tokens = scores.rows(), n = rule.n_experts, n_sequences = int64_t(totals.sequences.size());
   const DType dtype = kernel_rows(scores, "router scores").dtype;
-  Tensor workspace = Tensor::empty(exec, DType::f64, {n_sequences, 2 * n});
-  std::vector<int64_t> begins, counts;
-  std::vector<double> losses(sequences.size());
-  int64_t end = 0;
-  bool complete = true;  // every token is in a sequence
-  for (const RowRange& range : sequences) {
-    check(range.begin >= end && range.count >= 0 && range.begin + range.count <= tokens, ErrorKind::invalid,
-          "balance loss: a sequence of {} rows from {} does not follow row {} within {} tokens", range.count,
-          range.begin, end, tokens);
-    complete = complete && range.begin == end;
-    end = range.begin + range.count;
-    begins.push_back(range.begin), counts.push_back(range.count);
-  }
+  const SequenceLists lists = sequence_lists(totals.sequences, tokens);
+  check(int64_t(totals.lengths.size()) == n_sequences && totals.chosen.count() == n_sequences * n, ErrorKind::internal,
+        "balance loss: {} lengths and choices {} for {} sequences", totals.lengths.size(),
+        shape_text(totals.chosen.shape()), n_sequences);
+  const Tensor workspace = Tensor::empty(exec, DType::f64, {n_sequences, 2 * n});
+  std::vector<double> losses(size_t(n_sequences), 0.0);
   const BalanceLoss args{.scores = score_rows(scores, tokens, n, dtype, "router scores"),
                          .dscores = dscores ? score_rows(dscores, tokens, n, dtype, "router dscores") : Rows{},
-                         .begins = begins.data(),
-                         .counts = counts.data(),
+                         .begins = lists.begins.data(),
+                         .counts = lists.counts.data(),
+                         .lengths = totals.lengths.data(),
+                         .chosen = totals.chosen.data<int64_t>(),
                          .n_sequences = n_sequences,
                          .n_experts = n,
                          .top_k = rule.top_k,
@@ -132,11 +170,19 @@ double balance_loss(const Exec& exec, const RouteRule& rule, const Tensor& score
                          .workspace = workspace.data<double>(),
                          .losses = losses.data(),
                          .lane = exec.compute};
-  if (dscores && !(complete && end == tokens)) dscores.zero(exec);
+  if (dscores && !lists.complete) dscores.zero(exec);
   kernels::balance_loss(twin(exec, dtype == DType::f64), args);
   double loss = 0;
   for (double part : losses) loss += part;
   return loss;
+}
+
+double balance_loss(const Exec& exec, const RouteRule& rule, const Tensor& scores, std::span<const RowRange> sequences,
+                    double alpha_per_sequence, const Tensor& dscores) {
+  std::vector<int64_t> lengths;
+  for (const RowRange& range : sequences) lengths.push_back(range.count);
+  const Tensor chosen = balance_counts(exec, rule, scores, sequences);
+  return balance_loss(exec, rule, scores, BalanceTotals{sequences, lengths, chosen}, alpha_per_sequence, dscores);
 }
 
 DispatchPlan make_plan(const Exec& exec, const Tensor& experts, int64_t n_experts) {

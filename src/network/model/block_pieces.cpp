@@ -83,11 +83,10 @@ class AttentionPiece : public Piece {
     const int64_t hidden = norm_.weight->box.size[0];
     PieceBytes bytes;
     const bool none = s.recompute == Recompute::none;
-    bytes.kept = s.bytes(hidden) + s.wide(1) + s.rows * mla_.kept_bytes(s.dtype, s.form, s.recompute) +
-                 (none ? s.bytes(hidden) : 0);
-    bytes.forward = s.bytes(2 * hidden) + s.rows * mla_.kept_bytes(s.dtype, s.form, Recompute::none);
-    bytes.backward = s.rows * mla_.restored_bytes(s.dtype, s.form, s.recompute) + (none ? 0 : s.bytes(hidden)) +
-                     s.bytes(2 * hidden) + s.rows * mla_.backward_bytes(s.dtype, s.form);
+    bytes.kept = s.bytes(hidden) + s.wide(1) + mla_.kept_bytes(s, s.recompute) + (none ? s.bytes(hidden) : 0);
+    bytes.forward = s.bytes(2 * hidden) + mla_.kept_bytes(s, Recompute::none);
+    bytes.backward =
+        mla_.restored_bytes(s) + (none ? 0 : s.bytes(hidden)) + s.bytes(2 * hidden) + mla_.backward_bytes(s);
     return bytes;
   }
 
@@ -97,6 +96,8 @@ class AttentionPiece : public Piece {
   int64_t block_;
 };
 
+// Where ranks share the rows, each holds some of the inner width: gate and up multiply the rows of all queries, and
+// down sums over this part alone. Rows are gathered before, and the sums of all ranks go to the rows' owners.
 class DensePiece : public Piece {
  public:
   DensePiece(const BlockLayers& layers, const BlockPlace& place)
@@ -105,11 +106,17 @@ class DensePiece : public Piece {
   void forward(const Pass& pass, Flight& flight) const override {
     auto& saved = flight.blocks[size_t(place_.block)].dense;
     Tensor& h = stream_of(flight).h;
-    saved.normed = normalise(pass, norm_, h, saved.norm, mlp_.gate.recipe);
+    saved.normed = input(pass, flight, h, saved.norm);
     const Tensor y = copy_of(pass, h);
     {
       PartClock::Scope scope(pass.clock, Part::dense_ffn);
-      mlp_.forward(pass.exec, y, saved.normed, ops::Write::add, saved.mlp);
+      if (const RowSplit* split = shared(flight)) {
+        const Tensor sum = Tensor::empty(pass.exec, h.dtype(), {split->n_queries(), h.cols()});
+        mlp_.forward(pass.exec, sum, saved.normed, ops::Write::overwrite, saved.mlp);
+        ops::add_to(pass.exec, y, split->start_reduce(pass.exec, Extent::queries, sum).wait());
+      } else {
+        mlp_.forward(pass.exec, y, saved.normed, ops::Write::add, saved.mlp);
+      }
     }
     h = y;
     if (!pass.keep) {
@@ -124,12 +131,16 @@ class DensePiece : public Piece {
   void backward_input(const Pass& pass, Flight& flight) const override {
     auto& saved = flight.blocks[size_t(place_.block)].dense;
     Tensor& h = stream_of(flight).h;
-    if (!saved.normed) saved.normed = normalise(pass, norm_, saved.norm.x, saved.norm, mlp_.gate.recipe);
-    const Tensor d_normed = Tensor::empty(pass.exec, h.dtype(), {h.rows(), h.cols()});
+    const RowSplit* split = shared(flight);
+    if (!saved.normed) saved.normed = input(pass, flight, saved.norm.x, saved.norm);
+    Tensor d_normed;
     {
       PartClock::Scope scope(pass.clock, Part::dense_ffn);
       mlp_.restore(pass.exec, saved.normed, saved.mlp);
-      mlp_.backward_input(pass.exec, d_normed, h, ops::Write::overwrite, saved.mlp);
+      const Tensor dy = start_gather(pass.exec, split, Extent::queries, h).wait();
+      d_normed = Tensor::empty(pass.exec, h.dtype(), {dy.rows(), dy.cols()});
+      mlp_.backward_input(pass.exec, d_normed, dy, ops::Write::overwrite, saved.mlp);
+      d_normed = start_reduce(pass.exec, split, Extent::queries, d_normed).wait();
     }
     h = through_norm(pass, norm_, h, d_normed, saved.norm);
   }
@@ -153,14 +164,30 @@ class DensePiece : public Piece {
   PieceBytes bytes(const PieceSizes& s) const override {
     const int64_t hidden = norm_.weight->box.size[0], width = mlp_.gate.out_features();
     const bool none = s.recompute == Recompute::none, all = s.recompute == Recompute::all;
+    PieceSizes q = s;  // what gate and up multiply
+    if (is_cut()) q.rows = s.n_queries();
     PieceBytes bytes;
-    bytes.kept = s.bytes(hidden) + s.wide(1) + (all ? 0 : s.bytes(2 * width)) + (none ? s.bytes(hidden) : 0);
-    bytes.forward = s.bytes(2 * hidden + 3 * width);
-    bytes.backward = (all ? s.bytes(2 * width) : 0) + (none ? 0 : s.bytes(hidden)) + s.bytes(3 * hidden + width);
+    bytes.kept = s.bytes(hidden) + s.wide(1) + (all ? 0 : q.bytes(2 * width)) + (none ? q.bytes(hidden) : 0);
+    bytes.forward = s.bytes(2 * hidden) + q.bytes(3 * width + (is_cut() ? 2 * hidden : 0));
+    bytes.backward = (all ? q.bytes(2 * width) : 0) + (none ? 0 : q.bytes(hidden)) + s.bytes(2 * hidden) +
+                     q.bytes(hidden + width + (is_cut() ? hidden : 0));
     return bytes;
   }
 
  private:
+  bool is_cut() const { return mlp_.gate.weight->box.size[0] < mlp_.gate.weight->spec.shape[0]; }
+  // How rows are shared, where the layer is cut over tensor ranks, else null.
+  const RowSplit* shared(const Flight& flight) const {
+    return is_cut() ? &flight.streams[size_t(stream())].split : nullptr;
+  }
+  Activation input(const Pass& pass, const Flight& flight, const Tensor& h, Norm::Saved& saved) const {
+    const RowSplit* split = shared(flight);
+    if (!split) return normalise(pass, norm_, h, saved, mlp_.gate.recipe);
+    const Tensor own = normalise(pass, norm_, h, saved, {}).tensor();
+    PartClock::Scope scope(pass.clock, Part::dense_ffn);
+    return mlp_.gate.recipe.fprop_operand(pass.exec, split->start_gather(pass.exec, Extent::queries, own).wait());
+  }
+
   const Norm& norm_;
   const Mlp& mlp_;
   BlockPlace place_;

@@ -83,7 +83,7 @@ class Run {
   std::unique_ptr<Flight> begin(const Stage& stage, const Action& action) const {
     FlightSizes sizes = stage.flight_sizes();
     if (pass_.last_rows > 0) sizes.n_mtp = 0;
-    auto flight = std::make_unique<Flight>(pass_.exec, batches_[size_t(action.micro_batch)], sizes);
+    auto flight = std::make_unique<Flight>(pass_.exec, batches_[size_t(action.micro_batch)], sizes, pass_.partners);
     if (hooks_.begin) hooks_.begin(*flight, action.micro_batch);
     return flight;
   }

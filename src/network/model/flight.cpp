@@ -7,26 +7,48 @@
 namespace hadal {
 namespace {
 
-Stream make_stream(const Exec& exec, const MicroBatch& batch) {
+Stream make_stream(const Exec& exec, const MicroBatch& whole, RowSplit split) {
   Stream stream;
-  stream.batch = batch;
+  const bool cut = split.cut();
+  stream.batch = cut ? split.own_part(whole) : whole;
+  stream.split = std::move(split);
+  const MicroBatch& batch = stream.batch;
   const int64_t n = batch.n_tokens();
   stream.tokens = Tensor::from(exec, batch.tokens, {n});
   stream.positions = Tensor::from(exec, batch.positions, {n});
   stream.targets = Tensor::from(exec, batch.targets, {n});
   stream.n_targets = std::count_if(batch.targets.begin(), batch.targets.end(), [](int32_t t) { return t >= 0; });
+  if (!cut) return stream;
+  std::vector<int32_t> positions;
+  for (const int32_t row : stream.split.queries()) positions.push_back(whole.positions[size_t(row)]);
+  stream.query_positions = Tensor::from(exec, positions, {int64_t(positions.size())});
+  for (const ops::RowRange& sequence : whole.sequences) stream.lengths.push_back(sequence.count);
   return stream;
+}
+
+// Of one micro-batch's rows the experts of this rank's own, [own, k], put among those of all.
+void record_routes(const Tensor& experts, const RowSplit& split, std::vector<int32_t>& recorded) {
+  const int32_t* of_own = experts.data<int32_t>();
+  if (!split.cut()) return recorded.assign(of_own, of_own + experts.count());
+  const int64_t k = experts.cols();
+  recorded.assign(size_t(split.n_keys() * k), -1);
+  for (int64_t i = 0; i < split.n_own(); ++i)
+    std::copy_n(of_own + i * k, k, recorded.begin() + split.own()[size_t(i)] * k);
 }
 
 }  // namespace
 
-Flight::Flight(const Exec& exec, const MicroBatch& batch, const FlightSizes& sizes)
+Flight::Flight(const Exec& exec, const MicroBatch& batch, const FlightSizes& sizes, const Partners& partners)
     : blocks(size_t(sizes.n_blocks)), routed(size_t(sizes.n_moe)), n_experts(sizes.n_experts) {
-  streams.push_back(make_stream(exec, batch));
+  const bool shared = partners.tensor || partners.context;
+  streams.push_back(make_stream(exec, batch, shared ? RowSplit(batch, partners) : RowSplit()));
   for (int64_t depth = 1; depth <= sizes.n_mtp; ++depth) {
     const MtpRows at = mtp_rows(batch, depth);
-    streams.push_back(make_stream(exec, at.batch));
-    streams.back().rows_in = Tensor::from(exec, at.rows_in, {int64_t(at.rows_in.size())});
+    const RowSplit& before = streams.back().split;
+    RowSplit split = before.cut() ? before.next(at.batch, at.rows_in) : RowSplit();
+    const std::vector<int32_t> rows_in = split.cut() ? split.own_rows_in(before, at.rows_in) : at.rows_in;
+    streams.push_back(make_stream(exec, at.batch, std::move(split)));
+    streams.back().rows_in = Tensor::from(exec, rows_in, {int64_t(rows_in.size())});
   }
 }
 
@@ -36,6 +58,12 @@ Rows Flight::rows(int64_t stream, int64_t block) {
   rows.positions = s.positions;
   rows.segments = &s.batch.segments;
   rows.sequences = s.batch.sequences;
+  if (s.split.cut()) {
+    rows.split = &s.split;
+    rows.segments = &s.split.segments();
+    rows.query_positions = s.query_positions;
+    rows.lengths = s.lengths;
+  }
   if (cache) rows.cache = &cache->layers[size_t(block)], rows.cached = cache->length;
   return rows;
 }
@@ -61,12 +89,12 @@ LossSums Flight::sums() const {
       load[e] = layer.offsets.data<int32_t>()[e + 1] - layer.offsets.data<int32_t>()[e];
     sums.expert_load.push_back(std::move(load));
     sums.balance += layer.balance_loss;
-    if (record && layer.experts) {
-      const int32_t* experts = layer.experts.data<int32_t>();
-      routes->experts[l].assign(experts, experts + layer.experts.count());
-    }
+    const RowSplit& split = streams[size_t(layer.stream)].split;
+    if (record && layer.experts) record_routes(layer.experts, split, routes->experts[l]);
     if (sums.fault || (layer.found.token < 0 && layer.found.bias_expert < 0)) continue;
-    sums.fault = {layer.layer, layer.found.token, layer.found.first_logit, layer.found.bias_expert};
+    const int64_t token = layer.found.token;
+    sums.fault = {layer.layer, token >= 0 && split.cut() ? split.own()[size_t(token)] : token, layer.found.first_logit,
+                  layer.found.bias_expert};
   }
   return sums;
 }

@@ -42,10 +42,13 @@ struct BlockSaved {
 };
 
 // Rows that go through blocks together: those of the main model (stream 0), or of MTP depth k (stream k), which are
-// fewer (§1.6).
+// fewer (§1.6). Where ranks share a micro-batch, those of this rank: T may be 0 then, while others wait for its part.
 struct Stream {
-  MicroBatch batch;
+  MicroBatch batch;  // without segments where ranks share it
+  RowSplit split;
+  std::vector<int64_t> lengths;       // of the sequences, on all ranks
   Tensor tokens, positions, targets;  // [T] i32
+  Tensor query_positions;             // where ranks share it: those of the queries
   Tensor rows_in;                     // MTP: [T] i32, the same positions among the rows of depth k - 1
   int64_t n_targets = 0;              // rows that have one
 
@@ -60,7 +63,7 @@ struct Stream {
   } join;
   Tensor d_embedding;  // main stream: from B to W of the embedding
 
-  bool empty() const { return batch.tokens.empty(); }
+  bool empty() const { return split.cut() ? split.n_keys() == 0 : batch.tokens.empty(); }  // on all ranks
   int64_t n_rows() const { return batch.n_tokens(); }
 };
 
@@ -72,9 +75,10 @@ struct LatentCache {
 
 // What the router of one MoE layer leaves for the sums.
 struct RoutedLayer {
-  int64_t layer = 0;  // in the model
-  Tensor offsets;     // [E + 1], empty: no rows came
-  Tensor experts;     // where they are recorded
+  int64_t layer = 0;   // in the model
+  int64_t stream = 0;  // whose rows they are
+  Tensor offsets;      // [E + 1], empty: no rows came
+  Tensor experts;      // where they are recorded
   double balance_loss = 0;
   ops::RouteFindings found;
 };
@@ -86,7 +90,7 @@ struct FlightSizes {
 };
 
 struct Flight {
-  Flight(const Exec& exec, const MicroBatch& batch, const FlightSizes& sizes);
+  Flight(const Exec& exec, const MicroBatch& batch, const FlightSizes& sizes, const Partners& partners = {});
 
   std::vector<Stream> streams;      // [0] main, [k] MTP depth k
   std::vector<BlockSaved> blocks;   // by block of the stage
@@ -99,7 +103,7 @@ struct Flight {
   int64_t n_experts = 0;
 
   Rows rows(int64_t stream, int64_t block);
-  LossSums sums() const;  // after F: losses, loads, findings; fills the recorded routes
+  LossSums sums() const;  // after F, of this rank's rows: losses, loads, findings; fills the recorded routes
   void see(const std::string& name, const Tensor& value) const {
     if (observer) observer(name, value);
   }

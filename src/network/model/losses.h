@@ -27,7 +27,10 @@ struct RoutingFault {
   std::string text() const;
 };
 
-// Sums over the micro-batch (not yet divided), so that accumulation is exact. merge() adds.
+// Sums over the micro-batch (not yet divided), so that accumulation is exact. merge() adds. Where ranks share a
+// micro-batch, each reports of its own rows alone: their losses and targets, the experts that they visit, their part of
+// the balance loss (whose counts are those of whole sequences), the first fault among them. So the merged sums of all
+// ranks of a job are those of one.
 struct LossSums {
   double main = 0;  // sum of -log p over valid targets
   int64_t main_count = 0;
@@ -41,7 +44,9 @@ struct LossSums {
   void check_routed() const;  // throws NotFinite when a router met numbers that are not finite
 };
 
-struct RouteReplay {  // experts [T * k] of every MoE layer, ascending; filled when recording, read when replaying
+// Experts [T * k] of every MoE layer, ascending; filled when recording, read when replaying. T are all rows of the
+// micro-batch: a rank that shares it reads those of its own, and records -1 for the others'.
+struct RouteReplay {
   bool replay = false;
   std::vector<std::vector<int32_t>> experts;
 };

@@ -1,12 +1,14 @@
 #include "model/mla.h"
 
+#include "base/error.h"
 #include "ops/pointwise.h"
+#include "ops/quantise.h"
 
 namespace hadal {
 
 Mla::Mla(const ModelConfig& config, const Weights& weights, double scale)
     : w_(weights),
-      heads_(config.n_heads),
+      heads_(weights.q_b.weight->box.size[0] / config.qk_head_dim()),
       nope_(config.qk_nope_head_dim),
       rope_(config.qk_rope_head_dim),
       v_(config.v_head_dim),
@@ -17,15 +19,16 @@ void Mla::rotate(const Pass& pass, const Rows& rows, const Tensor& q, const Tens
   ops::RopeArgs args;
   args.d_rope = rope_;
   args.table = pass.rope_table;
-  args.positions = rows.positions;
   args.inverse = inverse;
   if (q) {
+    args.positions = rows.split ? rows.query_positions : rows.positions;
     args.x = q.col_range(nope_, rope_);
     args.n_heads = heads_;
     args.head_stride = nope_ + rope_;
     ops::rope(pass.exec, args);
   }
   if (kv_a) {
+    args.positions = rows.positions;
     args.x = kv_a.col_range(rank_, rope_);
     args.n_heads = 1;
     args.head_stride = 0;
@@ -51,26 +54,55 @@ void Mla::project(const Pass& pass, const Rows& rows, const Activation& x, Saved
   rotate(pass, rows, Tensor(), saved.kv_a, false);
 }
 
+// Norms of own rows; then they go to all who read them.
+Mla::Latents Mla::start_latents(const Pass& pass, const Rows& rows, const Activation& x, Saved& saved) const {
+  const Exec& exec = pass.exec;
+  Latents under_way;
+  if (w_.q_a.weight && !saved.q_input) {
+    const Tensor normed = w_.q_a_norm.forward(exec, saved.q_latent, saved.q_norm);
+    under_way.queries = start_gather(exec, rows.split, Extent::queries, normed);
+  } else if (!saved.q_input && rows.split && rows.split->tensor_cut()) {
+    under_way.queries = rows.split->start_gather(exec, Extent::queries, ops::dequantise(exec, x));
+  }
+  if (saved.latent) return under_way;
+  const Tensor raw = saved.kv_a.col_range(0, rank_), rope_key = saved.kv_a.col_range(rank_, rope_);
+  if (!rows.split) {
+    saved.latent = w_.kv_a_norm.forward(exec, raw, saved.kv_norm);
+    saved.rope_key = rope_key;
+    return under_way;
+  }
+  const Tensor own = Tensor::empty(exec, pass.dtype, {raw.rows(), rank_ + rope_});
+  w_.kv_a_norm.forward(exec, own.col_range(0, rank_), raw, saved.kv_norm);
+  ops::copy(exec, own.col_range(rank_, rope_), rope_key);
+  under_way.keys = rows.split->start_gather(exec, Extent::keys, own);
+  return under_way;
+}
+
 // From the latents to heads: q = W_qb norm(c_q) with its rope part rotated, [k_nope | v] = W_kvb norm(c); absorbed,
-// only the queries change. Makes what is missing, so forward and recomputation are one code.
+// only the queries change. Makes what is missing, so forward and recomputation are one code. The keys' latents travel
+// while queries are made.
 void Mla::expand(const Pass& pass, const Rows& rows, const Activation& x, Saved& saved) const {
-  const int64_t n = saved.kv_a.rows();
-  if (w_.q_a.weight && !saved.q_normed)
-    saved.q_normed = w_.q_a_norm.forward(pass.exec, saved.q_latent, saved.q_norm, w_.q_b.recipe);
+  Latents under_way = start_latents(pass, rows, x, saved);
+  if (under_way.queries) saved.q_input = w_.q_b.recipe.fprop_operand(pass.exec, under_way.queries.wait());
+  const Activation& q_input = saved.q_input ? saved.q_input : x;
   if (!saved.q) {
-    saved.q = Tensor::empty(pass.exec, pass.dtype, {n, heads_ * (nope_ + rope_)});
-    w_.q_b.forward(pass.exec, saved.q, w_.q_a.weight ? saved.q_normed : x);
+    saved.q = Tensor::empty(pass.exec, pass.dtype, {q_input.rows(), heads_ * (nope_ + rope_)});
+    w_.q_b.forward(pass.exec, saved.q, q_input);
     rotate(pass, rows, saved.q, Tensor(), false);
   }
-  if (!saved.latent) saved.latent = w_.kv_a_norm.forward(pass.exec, saved.kv_a.col_range(0, rank_), saved.kv_norm);
   if (absorbed(pass)) {
     // q~_h = W_UK,h^T q_h once per query, instead of k_h = W_UK,h c once per key: scores are taken against the latent.
     if (!saved.q_absorbed) {
-      saved.q_absorbed = Tensor::empty(pass.exec, pass.dtype, {n, heads_ * (rank_ + rope_)});
+      saved.q_absorbed = Tensor::empty(pass.exec, pass.dtype, {saved.q.rows(), heads_ * (rank_ + rope_)});
       by_head().absorb(pass.exec, saved.q_absorbed, saved.q);
     }
-  } else if (!saved.kv) {
-    saved.kv = Tensor::empty(pass.exec, pass.dtype, {n, heads_ * (nope_ + v_)});
+  }
+  if (under_way.keys) {
+    const Tensor keys = under_way.keys.wait();
+    saved.latent = keys.col_range(0, rank_), saved.rope_key = keys.col_range(rank_, rope_);
+  }
+  if (!absorbed(pass) && !saved.kv) {
+    saved.kv = Tensor::empty(pass.exec, pass.dtype, {saved.latent.rows(), heads_ * (nope_ + v_)});
     w_.kv_b.forward(pass.exec, saved.kv, saved.latent);
   }
 }
@@ -85,7 +117,7 @@ void Mla::append_to_cache(const Pass& pass, const Rows& rows, const Saved& saved
 ops::AttentionInputs Mla::inputs(const Rows& rows, const Saved& saved) const {
   const Tensor latent = rows.cache ? rows.cache->latent : saved.latent;
   ops::AttentionInputs in;
-  in.k_rope = rows.cache ? rows.cache->rope_key : saved.kv_a.col_range(rank_, rope_);
+  in.k_rope = rows.cache ? rows.cache->rope_key : saved.rope_key;
   in.n_heads = heads_;
   in.d_rope = rope_;
   in.scale = scale_;
@@ -113,7 +145,7 @@ void Mla::attend(const Pass& pass, const Rows& rows, Saved& saved) const {
     Tensor& result = absorbed(pass) ? saved.z : saved.o;
     result = Tensor::empty(pass.exec, pass.dtype, {n, heads_ * (absorbed(pass) ? rank_ : v_)});
     saved.lse = Tensor::empty(pass.exec, statistics_dtype(pass.dtype), {n, heads_});
-    ops::attention_forward(pass.exec, inputs(rows, saved), result, saved.lse);
+    if (n > 0) ops::attention_forward(pass.exec, inputs(rows, saved), result, saved.lse);
   }
   if (!saved.o) {  // attention gave the mixed latents z_h; o_h = W_UV,h z_h
     saved.o = Tensor::empty(pass.exec, pass.dtype, {n, heads_ * v_});
@@ -129,83 +161,152 @@ void Mla::restore(const Pass& pass, const Rows& rows, const Activation& x, Saved
 
 void Mla::forward(const Pass& pass, const Rows& rows, const Tensor& y, const Activation& x, ops::Write write,
                   Saved& saved) const {
+  check_rows(rows);
   project(pass, rows, x, saved);
   expand(pass, rows, x, saved);
   if (rows.cache) append_to_cache(pass, rows, saved);
   attend(pass, rows, saved);
-  w_.o.forward(pass.exec, y, saved.o, write);
+  if (!rows.split || !rows.split->tensor_cut()) return w_.o.forward(pass.exec, y, saved.o, write);
+  const Tensor of_heads = Tensor::empty(pass.exec, pass.dtype, {saved.o.rows(), w_.o.out_features()});
+  w_.o.forward(pass.exec, of_heads, saved.o);
+  const Tensor sum = rows.split->start_reduce(pass.exec, Extent::queries, of_heads).wait();
+  if (write == ops::Write::add) {
+    ops::add_to(pass.exec, y, sum);
+  } else {
+    ops::copy(pass.exec, y, sum);
+  }
+}
+
+// Partners and boxes are told apart (ModelShare); here they must fit.
+void Mla::check_rows(const Rows& rows) const {
+  const Parameter& q = *w_.q_b.weight;
+  const bool cut = q.box.size[0] < q.spec.shape[0], shared = rows.split && rows.split->tensor_cut();
+  check(cut == shared, ErrorKind::internal, "{}: this rank holds {} of {} rows, and the micro-batch is {}", q.spec.name,
+        q.box.size[0], q.spec.shape[0], shared ? "shared over tensor ranks" : "not shared over tensor ranks");
 }
 
 void Mla::drop(Recompute recompute, Saved& saved) const {
   if (recompute == Recompute::all) saved = Saved();
   if (recompute != Recompute::norms) return;
-  saved.q_normed.reset();
+  saved.q_input.reset();
   saved.latent.reset();
+  saved.rope_key.reset();
   saved.kv.reset();
   saved.q_absorbed.reset();
   if (w_.q_a.weight) saved.q.reset();
   if (saved.z) saved.o.reset();
 }
 
-// Attention gives d q, d [k_nope | v] of every head and, summed over heads, d k_rope, which lands in its columns of
-// dkv_a. d norm(c) = d kv W_kvb.
-Tensor Mla::backward_up_projected(const Pass& pass, const Rows& rows, Saved& saved) const {
+ops::AttentionGradients Mla::gradients(const Tensor& dq, const KeyGradients& d) const {
+  if (d.value) return {dq, d.kv, d.value, d.rope_key};
+  return {dq, d.kv.col_range(0, nope_), d.kv.col_range(nope_, v_), d.rope_key};
+}
+
+// Writes dq and the keys' gradients. Keys of a document in which this rank's queries are two runs are written twice,
+// and added up; keys that no query of this rank sees get zeros.
+void Mla::attend_backward(const Pass& pass, const Rows& rows, const Tensor& d_result, const Tensor& dq,
+                          const KeyGradients& d_keys, Saved& saved) const {
+  const Exec& exec = pass.exec;
+  ops::AttentionInputs in = inputs(rows, saved);
+  const Tensor& result = absorbed(pass) ? saved.z : saved.o;
+  if (!rows.split) return ops::attention_backward(exec, in, result, saved.lse, d_result, gradients(dq, d_keys));
+  const auto zeros = [&](const Tensor& like) {
+    return like ? Tensor::zeros(exec, like.dtype(), {like.rows(), like.cols()}) : Tensor();
+  };
+  for (const Tensor* d : {&d_keys.kv, &d_keys.value, &d_keys.rope_key})
+    if (*d) d->zero(exec);
+  for (const std::vector<ops::Segment>& segments : rows.split->passes()) {
+    const bool first = &segments == &rows.split->passes().front();
+    const KeyGradients more =
+        first ? d_keys : KeyGradients{zeros(d_keys.kv), zeros(d_keys.value), zeros(d_keys.rope_key)};
+    in.segments = &segments;
+    ops::attention_backward(exec, in, result, saved.lse, d_result, gradients(dq, more));
+    if (first) continue;
+    ops::add_to(exec, d_keys.kv, more.kv);
+    if (d_keys.value) ops::add_to(exec, d_keys.value, more.value);
+    ops::add_to(exec, d_keys.rope_key, more.rope_key);
+  }
+}
+
+// Attention gives d q, d [k_nope | v] of every head and, summed over heads, d k_rope. d norm(c) = d kv W_kvb.
+void Mla::backward_up_projected(const Pass& pass, const Rows& rows, const Tensor& d_latent, const Tensor& d_rope_key,
+                                Saved& saved) const {
   saved.dkv = Tensor::empty(pass.exec, pass.dtype, {saved.kv.rows(), heads_ * (nope_ + v_)});
-  const ops::AttentionGradients gradients{saved.dq, saved.dkv.col_range(0, nope_), saved.dkv.col_range(nope_, v_),
-                                          saved.dkv_a.col_range(rank_, rope_)};
-  ops::attention_backward(pass.exec, inputs(rows, saved), saved.o, saved.lse, saved.d_o, gradients);
+  attend_backward(pass, rows, saved.d_o, saved.dq, {saved.dkv, Tensor(), d_rope_key}, saved);
   saved.d_o.reset();
   saved.kv.reset();
   saved.q.reset();
-  const Tensor d_latent = Tensor::empty(pass.exec, pass.dtype, {saved.dkv.rows(), rank_});
   w_.kv_b.backward_input(pass.exec, d_latent, saved.dkv);
-  return d_latent;
 }
 
 // dz_h = do_h W_UV,h; attention then gives d q~_h and d latent twice, as the key and as the value that it was for all
 // heads; both are added. dq_h = dq~_h W_UK,h^T. No key or value of a head is ever made.
-Tensor Mla::backward_absorbed(const Pass& pass, const Rows& rows, Saved& saved) const {
+void Mla::backward_absorbed(const Pass& pass, const Rows& rows, const Tensor& d_latent, const Tensor& d_rope_key,
+                            Saved& saved) const {
   const int64_t n = saved.q.rows();
   const Tensor dz = Tensor::empty(pass.exec, pass.dtype, {n, heads_ * rank_});
   by_head().values_backward(pass.exec, dz, saved.d_o);
 
   saved.dq_absorbed = Tensor::empty(pass.exec, pass.dtype, {n, heads_ * (rank_ + rope_)});
-  const Tensor d_latent = Tensor::empty(pass.exec, pass.dtype, {n, rank_});
-  const Tensor d_value = Tensor::empty(pass.exec, pass.dtype, {n, rank_});
-  const ops::AttentionGradients gradients{saved.dq_absorbed, d_latent, d_value, saved.dkv_a.col_range(rank_, rope_)};
-  ops::attention_backward(pass.exec, inputs(rows, saved), saved.z, saved.lse, dz, gradients);
+  const Tensor d_value = Tensor::empty(pass.exec, pass.dtype, {d_latent.rows(), rank_});
+  attend_backward(pass, rows, dz, saved.dq_absorbed, {d_latent, d_value, d_rope_key}, saved);
   ops::add_to(pass.exec, d_latent, d_value);
   saved.q_absorbed.reset();
 
   by_head().absorb_backward(pass.exec, saved.dq, saved.dq_absorbed);
-  return d_latent;
+}
+
+// dq → d of what q_b read, at its owners: of the latent after its norm, or of x.
+Tensor Mla::backward_queries(const Pass& pass, const Rows& rows, Saved& saved) const {
+  const Tensor d_input = Tensor::empty(pass.exec, pass.dtype, {saved.dq.rows(), w_.q_b.in_features()});
+  w_.q_b.backward_input(pass.exec, d_input, saved.dq);
+  return start_reduce(pass.exec, rows.split, Extent::queries, d_input).wait();
 }
 
 // dy → do → attention → dq, d latent, d k_rope → rotated back (a rotation's transpose is its inverse) → norms → dx, the
 // sum of what queries and the latent say. What W needs of these stays in `saved`; no gradient of a weight is touched.
+// The keys' gradients travel to their owners while those of the queries are made.
 Tensor Mla::backward_input(const Pass& pass, const Rows& rows, const Tensor& dy, Saved& saved) const {
-  const int64_t n = dy.rows();
-  saved.dy = dy;
-  saved.d_o = Tensor::empty(pass.exec, pass.dtype, {n, heads_ * v_});
-  w_.o.backward_input(pass.exec, saved.d_o, dy);
-  saved.dq = Tensor::empty(pass.exec, pass.dtype, {n, heads_ * (nope_ + rope_)});
-  saved.dkv_a = Tensor::empty(pass.exec, pass.dtype, {n, rank_ + rope_});
-  const Tensor d_latent =
-      absorbed(pass) ? backward_absorbed(pass, rows, saved) : backward_up_projected(pass, rows, saved);
-  rotate(pass, rows, saved.dq, saved.dkv_a, true);
-  w_.kv_a_norm.backward_input(pass.exec, saved.dkv_a.col_range(0, rank_), d_latent, saved.kv_norm, false);
+  const Exec& exec = pass.exec;
+  saved.dy = start_gather(exec, rows.split, Extent::queries, dy).wait();
+  const int64_t n = saved.dy.rows();
+  saved.d_o = Tensor::empty(exec, pass.dtype, {n, heads_ * v_});
+  w_.o.backward_input(exec, saved.d_o, saved.dy);
+  saved.dq = Tensor::empty(exec, pass.dtype, {n, heads_ * (nope_ + rope_)});
+  saved.dkv_a = Tensor::empty(exec, pass.dtype, {dy.rows(), rank_ + rope_});
+  const Tensor own_rope_key = saved.dkv_a.col_range(rank_, rope_);
+  const Tensor d_keys = rows.split ? Tensor::empty(exec, pass.dtype, {saved.latent.rows(), rank_ + rope_}) : Tensor();
+  Tensor d_latent = d_keys ? d_keys.col_range(0, rank_) : Tensor::empty(exec, pass.dtype, {n, rank_});
+  const Tensor d_rope_key = d_keys ? d_keys.col_range(rank_, rope_) : own_rope_key;
+  if (absorbed(pass)) {
+    backward_absorbed(pass, rows, d_latent, d_rope_key, saved);
+  } else {
+    backward_up_projected(pass, rows, d_latent, d_rope_key, saved);
+  }
+  RowsUnderWay keys = d_keys ? rows.split->start_reduce(exec, Extent::keys, d_keys) : RowsUnderWay();
+  rotate(pass, rows, saved.dq, Tensor(), true);
+  const Tensor dq_input = w_.q_a.weight || rows.split ? backward_queries(pass, rows, saved) : Tensor();
+  if (keys) {
+    const Tensor own = keys.wait();
+    d_latent = own.col_range(0, rank_);
+    ops::copy(exec, own_rope_key, own.col_range(rank_, rope_));
+  }
+  rotate(pass, rows, Tensor(), saved.dkv_a, true);
+  w_.kv_a_norm.backward_input(exec, saved.dkv_a.col_range(0, rank_), d_latent, saved.kv_norm, false);
 
-  const Tensor dx = Tensor::empty(pass.exec, pass.dtype, {n, w_.kv_a.in_features()});
-  w_.kv_a.backward_input(pass.exec, dx, saved.dkv_a);
+  const Tensor dx = Tensor::empty(exec, pass.dtype, {dy.rows(), w_.kv_a.in_features()});
+  w_.kv_a.backward_input(exec, dx, saved.dkv_a);
   if (!w_.q_a.weight) {
-    w_.q_b.backward_input(pass.exec, dx, saved.dq, ops::Write::add);
+    if (dq_input) {
+      ops::add_to(exec, dx, dq_input);
+    } else {
+      w_.q_b.backward_input(exec, dx, saved.dq, ops::Write::add);
+    }
     return dx;
   }
-  const Tensor dq_normed = Tensor::empty(pass.exec, pass.dtype, {n, w_.q_b.in_features()});
-  w_.q_b.backward_input(pass.exec, dq_normed, saved.dq);
-  saved.dq_latent = Tensor::empty(pass.exec, pass.dtype, {n, w_.q_b.in_features()});
-  w_.q_a_norm.backward_input(pass.exec, saved.dq_latent, dq_normed, saved.q_norm, false);
-  w_.q_a.backward_input(pass.exec, dx, saved.dq_latent, ops::Write::add);
+  saved.dq_latent = Tensor::empty(exec, pass.dtype, {dy.rows(), w_.q_b.in_features()});
+  w_.q_a_norm.backward_input(exec, saved.dq_latent, dq_input, saved.q_norm, false);
+  w_.q_a.backward_input(exec, dx, saved.dq_latent, ops::Write::add);
   return dx;
 }
 
@@ -223,11 +324,11 @@ void Mla::backward_weight(const Pass& pass, const Activation& x, Saved& saved) c
   w_.kv_a_norm.backward_weight(exec, saved.kv_norm);
   w_.kv_a.backward_weight(exec, saved.dkv_a, operand);
   if (w_.q_a.weight) {
-    w_.q_b.backward_weight(exec, saved.dq, saved.q_normed);
+    w_.q_b.backward_weight(exec, saved.dq, saved.q_input);
     w_.q_a_norm.backward_weight(exec, saved.q_norm);
     w_.q_a.backward_weight(exec, saved.dq_latent, operand);
   } else {
-    w_.q_b.backward_weight(exec, saved.dq, operand);
+    w_.q_b.backward_weight(exec, saved.dq, saved.q_input ? saved.q_input : operand);
   }
   saved = Saved();
 }
@@ -239,34 +340,45 @@ void Mla::each_parameter(const ParameterVisitor& visit) const {
     if (norm->weight) visit(*norm->weight);
 }
 
-int64_t Mla::kept_bytes(DType dtype, AttentionForm form, Recompute recompute) const {
+int64_t Mla::kept_bytes(const PieceSizes& s, Recompute recompute) const {
   if (recompute == Recompute::all) return 0;
-  const bool absorbed = form == AttentionForm::absorbed;
   const int64_t q_rank = w_.q_a.weight ? w_.q_a.out_features() : 0;
-  int64_t numbers = q_rank + rank_ + rope_ + heads_ * (absorbed ? rank_ : v_);  // latents, attention's result
-  if (q_rank == 0) numbers += heads_ * (nope_ + rope_);
-  if (recompute == Recompute::none) numbers += restored_numbers(form);
-  return numbers * dtype_bytes(dtype) + (2 + heads_) * dtype_bytes(statistics_dtype(dtype));
+  int64_t heads = heads_ * (s.form == AttentionForm::absorbed ? rank_ : v_);  // attention's result
+  if (q_rank == 0) heads += heads_ * (nope_ + rope_);
+  const int64_t kept = s.bytes(q_rank + rank_ + rope_) + s.n_queries() * heads * dtype_bytes(s.dtype) + s.wide(2) +
+                       s.n_queries() * heads_ * dtype_bytes(statistics_dtype(s.dtype));
+  return recompute == Recompute::none ? kept + restored_bytes_once(s) : kept;
 }
 
-// What Recompute::norms drops: normed latents, queries, up-projections (or absorbed queries and values).
-int64_t Mla::restored_numbers(AttentionForm form) const {
+// What Recompute::norms drops: latents as they are read, queries, up-projections (or absorbed queries and values).
+int64_t Mla::restored_bytes_once(const PieceSizes& s) const {
+  const bool absorbed = s.form == AttentionForm::absorbed;
   const int64_t q_rank = w_.q_a.weight ? w_.q_a.out_features() : 0;
-  return q_rank + rank_ + (q_rank > 0 ? heads_ * (nope_ + rope_) : 0) +
-         heads_ * (form == AttentionForm::absorbed ? rank_ + rope_ + v_ : nope_ + v_);
+  const int64_t input = q_rank == 0 && s.split() ? w_.q_b.in_features() : q_rank;
+  const int64_t queries =
+      input + (q_rank > 0 ? heads_ * (nope_ + rope_) : 0) + (absorbed ? heads_ * (rank_ + rope_ + v_) : 0);
+  const int64_t keys = rank_ + (s.split() ? rope_ : 0) + (absorbed ? 0 : heads_ * (nope_ + v_));
+  return (s.n_queries() * queries + s.n_keys() * keys) * dtype_bytes(s.dtype);
 }
 
-int64_t Mla::restored_bytes(DType dtype, AttentionForm form, Recompute recompute) const {
-  if (recompute == Recompute::none) return 0;
-  const int64_t again = restored_numbers(form) * dtype_bytes(dtype);
-  return recompute == Recompute::all ? again + kept_bytes(dtype, form, Recompute::norms) : again;
+int64_t Mla::restored_bytes(const PieceSizes& s) const {
+  if (s.recompute == Recompute::none) return 0;
+  const int64_t again = restored_bytes_once(s);
+  return s.recompute == Recompute::all ? again + kept_bytes(s, Recompute::norms) : again;
 }
 
-int64_t Mla::backward_bytes(DType dtype, AttentionForm form) const {
-  const int64_t q_rank = w_.q_a.weight ? w_.q_a.out_features() : 0;
-  const int64_t heads = form == AttentionForm::absorbed ? rank_ + rope_ + 2 * rank_ : nope_ + v_;
-  const int64_t numbers = heads_ * (v_ + nope_ + rope_ + heads) + q_rank + rank_ + rope_;
-  return numbers * dtype_bytes(dtype) + 2 * dtype_bytes(statistics_dtype(dtype));
+// Where ranks share the rows, beside the gradients of heads: dy of all queries, what they sum up, and gradients of keys
+// twice, for documents that are seen in two runs.
+int64_t Mla::backward_bytes(const PieceSizes& s) const {
+  const bool absorbed = s.form == AttentionForm::absorbed;
+  const int64_t q_rank = w_.q_a.weight ? w_.q_a.out_features() : 0, each = dtype_bytes(s.dtype);
+  const int64_t queries = heads_ * (v_ + nope_ + rope_ + (absorbed ? 3 * rank_ + rope_ : 0));
+  const int64_t keys = absorbed ? 0 : heads_ * (nope_ + v_);
+  int64_t bytes = s.bytes(q_rank + rank_ + rope_) + (s.n_queries() * queries + s.n_keys() * keys) * each + s.wide(2);
+  if (s.split())
+    bytes += s.n_queries() * (w_.o.out_features() + w_.q_b.in_features()) * each +
+             s.n_keys() * (keys + 2 * (rank_ + rope_) + (absorbed ? 2 * rank_ : 0)) * each;
+  return bytes;
 }
 
 }  // namespace hadal

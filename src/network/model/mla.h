@@ -8,9 +8,16 @@
 // Steps: project (to latents), expand (up-projections), attend, and the output product. Recompute::norms keeps the
 // latents and the attention's result, drops what norms and up-projections made; ::all drops everything and starts again
 // at project.
+//
+// Where ranks share the rows (row_split.h), project runs on own rows, and expand brings their normed latents together,
+// the hidden state never: those of the queries over tensor ranks, those of the keys, with the rotary key, over all.
+// q_b, kv_b and o hold this rank's heads. What heads make of rows is summed up at the rows' owners: y over tensor
+// ranks, gradients of latents over the ranks that read them. What recomputation dropped is brought together again.
+// Direct queries have no latent: there x itself is gathered.
 #pragma once
 #include "config/model_config.h"
 #include "model/pass.h"
+#include "model/piece_sizes.h"
 #include "nn/head_linear.h"
 #include "nn/linear.h"
 #include "nn/norm.h"
@@ -25,16 +32,16 @@ class Mla {
     Linear q_a, q_b, kv_a, kv_b, o;
     Norm q_a_norm, kv_a_norm;
   };
-  struct Saved {
+  struct Saved {            // own rows T, queries Q, keys K: all the same on one rank
     Tensor q_latent, kv_a;  // latents before their norms; kv_a [T, rank + rope] with the rotated key
     Norm::Saved q_norm, kv_norm;
-    Activation q_normed;                                     // after its norm, as q_b reads it
-    Tensor latent;                                           // after its norm
-    Tensor q;                                                // [T, heads * (nope + rope)], rotated
-    Tensor kv;                                               // up-projected: [T, heads * (nope + v)]
-    Tensor q_absorbed;                                       // absorbed: [T, heads * (rank + rope)]
-    Tensor z;                                                // absorbed: [T, heads * rank]
-    Tensor o, lse;                                           // [T, heads * v], [T, heads]
+    Activation q_input;       // of all queries, as q_b reads it: the latent after its norm; empty: x
+    Tensor latent, rope_key;  // of all keys, the latent after its norm
+    Tensor q;                 // [Q, heads * (nope + rope)], rotated
+    Tensor kv;                // up-projected: [K, heads * (nope + v)]
+    Tensor q_absorbed;        // absorbed: [Q, heads * (rank + rope)]
+    Tensor z;                 // absorbed: [Q, heads * rank]
+    Tensor o, lse;            // [Q, heads * v], [Q, heads]
     Tensor dy, dq, dkv, dkv_a, dq_latent, d_o, dq_absorbed;  // from backward_input to backward_weight
   };
 
@@ -43,10 +50,10 @@ class Mla {
 
   void each_parameter(const ParameterVisitor& visit) const;
   Parameter* kv_b() const { return w_.kv_b.weight; }
-  // Bytes per token: of what `drop` leaves of a forward, and of what `restore` makes again.
-  int64_t kept_bytes(DType dtype, AttentionForm form, Recompute recompute) const;
-  int64_t restored_bytes(DType dtype, AttentionForm form, Recompute recompute) const;
-  int64_t backward_bytes(DType dtype, AttentionForm form) const;  // on top, while B runs
+  // Bytes of what `drop` leaves of a forward, and of what `restore` makes again.
+  int64_t kept_bytes(const PieceSizes& sizes, Recompute recompute) const;
+  int64_t restored_bytes(const PieceSizes& sizes) const;
+  int64_t backward_bytes(const PieceSizes& sizes) const;  // on top, while B runs
 
   // As what x must come to serve all linears that read it: codes of this recipe, or plain where theirs differ.
   GemmRecipe input_recipe() const;
@@ -59,17 +66,34 @@ class Mla {
   void backward_weight(const Pass& pass, const Activation& x, Saved& saved) const;  // empties saved
 
  private:
+  // Gradients of keys as attention writes them: up-projected kv [K, heads * (nope + v)]; absorbed the
+  // latent's, as a key and as a value.
+  struct KeyGradients {
+    Tensor kv, value, rope_key;
+  };
+  struct Latents {  // under way to all who read them
+    RowsUnderWay queries, keys;
+  };
   void project(const Pass& pass, const Rows& rows, const Activation& x, Saved& saved) const;
   void expand(const Pass& pass, const Rows& rows, const Activation& x, Saved& saved) const;
+  Latents start_latents(const Pass& pass, const Rows& rows, const Activation& x, Saved& saved) const;
   void attend(const Pass& pass, const Rows& rows, Saved& saved) const;
   void append_to_cache(const Pass& pass, const Rows& rows, const Saved& saved) const;
   ops::AttentionInputs inputs(const Rows& rows, const Saved& saved) const;
   void rotate(const Pass& pass, const Rows& rows, const Tensor& q, const Tensor& kv_a, bool inverse) const;
-  Tensor backward_up_projected(const Pass& pass, const Rows& rows, Saved& saved) const;  // both return d latent
-  Tensor backward_absorbed(const Pass& pass, const Rows& rows, Saved& saved) const;
+  // d_latent and d_rope_key: of all keys, overwritten.
+  void backward_up_projected(const Pass& pass, const Rows& rows, const Tensor& d_latent, const Tensor& d_rope_key,
+                             Saved& saved) const;
+  void backward_absorbed(const Pass& pass, const Rows& rows, const Tensor& d_latent, const Tensor& d_rope_key,
+                         Saved& saved) const;
+  void attend_backward(const Pass& pass, const Rows& rows, const Tensor& d_result, const Tensor& dq,
+                       const KeyGradients& d_keys, Saved& saved) const;
+  ops::AttentionGradients gradients(const Tensor& dq, const KeyGradients& d_keys) const;
+  Tensor backward_queries(const Pass& pass, const Rows& rows, Saved& saved) const;
+  void check_rows(const Rows& rows) const;
   bool absorbed(const Pass& pass) const { return pass.form == AttentionForm::absorbed; }
 
-  int64_t restored_numbers(AttentionForm form) const;
+  int64_t restored_bytes_once(const PieceSizes& sizes) const;
   HeadLinear by_head() const { return {w_.kv_b, heads_, nope_, rope_, v_, rank_}; }
 
   Weights w_;

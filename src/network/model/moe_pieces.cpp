@@ -50,8 +50,12 @@ class RoutePiece : public MoePiece {
     saved.normed = normalise(pass, norm_, h, saved.norm, {}).tensor();
     give_replayed_routes(pass, flight, saved.routing.routes);
     moe_.route(pass, flight.rows(stream(), place_.block), saved.normed, saved.routing);
-    flight.routed[size_t(place_.moe_index)] = {place_.layer, saved.routing.plan.offsets, saved.routing.routes.experts,
-                                               saved.routing.balance_loss, saved.routing.found};
+    flight.routed[size_t(place_.moe_index)] = {place_.layer,
+                                               stream(),
+                                               saved.routing.plan.offsets,
+                                               saved.routing.routes.experts,
+                                               saved.routing.balance_loss,
+                                               saved.routing.found};
     saved.input = moe_.experts.gate.recipe.fprop_operand(pass.exec, saved.normed);
     h = copy_of(pass, h);  // the residual; shared and routed experts add to it
   }
@@ -94,10 +98,18 @@ class RoutePiece : public MoePiece {
   void give_replayed_routes(const Pass& pass, const Flight& flight, ops::Routes& routes) const {
     if (!flight.routes || !flight.routes->replay) return;
     const auto& experts = flight.routes->experts[size_t(place_.moe_index)];
-    const int64_t n = flight.streams[size_t(stream())].n_rows(), k = moe_.rule.top_k;
+    const Stream& s = flight.streams[size_t(stream())];
+    const int64_t n = s.split.cut() ? s.split.n_keys() : s.n_rows(), k = moe_.rule.top_k;
     check(int64_t(experts.size()) == n * k, ErrorKind::invalid,
           "replayed routes hold {} experts, but {} tokens visit {} each", experts.size(), n, k);
-    routes.experts = Tensor::from(pass.exec, experts, {n, k});
+    if (!s.split.cut()) {
+      routes.experts = Tensor::from(pass.exec, experts, {n, k});
+      return;
+    }
+    std::vector<int32_t> own;
+    for (const int32_t row : s.split.own())
+      own.insert(own.end(), experts.begin() + row * k, experts.begin() + (row + 1) * k);
+    routes.experts = Tensor::from(pass.exec, own, {s.n_rows(), k});
   }
 };
 

@@ -1,10 +1,12 @@
 // Pass: what every call of a piece is handed beside its flight: the place (Exec), the clock of a step's parts, the
 // rotary table, and how to compute. Rows: what attention and router must know about the token rows before them, those
-// of a micro-batch or, in generation, new ones behind a cache. Both live for one call; nobody keeps them.
+// of a micro-batch (this rank's, where ranks share it, row_split.h) or, in generation, new ones behind a cache. Both
+// live for one call; nobody keeps them.
 #pragma once
 #include <span>
 
 #include "model/options.h"
+#include "model/row_split.h"
 #include "nn/micro_batch.h"
 #include "nn/part_clock.h"
 #include "nn/partners.h"
@@ -23,6 +25,11 @@ struct Rows {
   Tensor positions;                                     // [n] i32
   const std::vector<ops::Segment>* segments = nullptr;  // queries: these rows; keys: these rows, or the cache's
   std::span<const ops::RowRange> sequences;             // for the balance loss
+  // Where ranks share the micro-batch: how, the queries' positions, and rows of each sequence on all ranks. Queries and
+  // keys of the segments are then those of the split.
+  const RowSplit* split = nullptr;
+  Tensor query_positions;
+  std::span<const int64_t> lengths;
   LayerCache* cache = nullptr;
   int64_t cached = 0;  // tokens in the cache before these rows
 };

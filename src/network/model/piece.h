@@ -5,22 +5,17 @@
 //   backward_input   B: finds in h the gradient of its output and leaves there that of its input; touches no
 //                    parameter's gradient
 //   backward_weight  W: any time later, once; contributes to each of its parameters once, and empties what was kept
-// Recomputation happens inside a piece. A traffic piece moves rows between ranks; on one rank its start does the move
-// and its wait nothing. In B time runs backwards: there the wait starts the move and the start ends it.
+// Recomputation happens inside a piece. Where ranks share a micro-batch (row_split.h), the latents of attention and the
+// rows of a dense FFN that it dropped are gathered again: all partners run the same pieces in the same order, and kept
+// they would be as large as what it saves. What travelled to experts is kept. A traffic piece moves rows between ranks;
+// on one rank its start does the move and its wait nothing. In B time runs backwards: there the wait starts the move
+// and the start ends it.
 #pragma once
 #include "model/flight.h"
+#include "model/piece_sizes.h"
 
 namespace hadal {
 
-// For what a piece is asked how much memory it takes: rows of its stream, and how they are computed.
-struct PieceSizes {
-  int64_t rows = 0;
-  DType dtype = DType::f32;
-  AttentionForm form = AttentionForm::up_projected;
-  Recompute recompute = Recompute::none;
-  int64_t bytes(int64_t numbers) const { return rows * numbers * dtype_bytes(dtype); }
-  int64_t wide(int64_t numbers) const { return rows * numbers * dtype_bytes(dtype == DType::f64 ? dtype : DType::f32); }
-};
 struct PieceBytes {
   int64_t kept = 0;      // from F to the end of W
   int64_t forward = 0;   // on top of what all pieces keep, while F runs

@@ -164,13 +164,19 @@ class HeadPiece : public Piece {
     s.losses = Tensor::empty(pass.exec, statistics_dtype(pass.dtype), {s.n_rows()});
     if (!pass.keep) return head_.forward(pass.exec, rows_of(s));
     s.d_state = Tensor::empty(pass.exec, pass.dtype, {s.state.rows(), s.state.cols()});
+    if (s.n_rows() == 0) {  // all of them are other ranks'
+      if (!pass.later_weights) head_.head.weight->contribute_nothing();
+      return;
+    }
     head_.forward_backward(pass.exec, rows_of(s), scale(flight), s.d_state,
                            pass.later_weights ? WeightGradient::later : WeightGradient::now);
   }
   void backward_input(const Pass& pass, Flight& flight) const override {}  // d_state stands already
   void backward_weight(const Pass& pass, Flight& flight) const override {
     Stream& s = stream_of(flight);
-    if (pass.later_weights) {
+    if (pass.later_weights && s.n_rows() == 0) {
+      head_.head.weight->contribute_nothing();
+    } else if (pass.later_weights) {
       PartClock::Scope scope(pass.clock, Part::head_loss);
       HeadLoss::Rows rows = rows_of(s);
       rows.losses = Tensor::empty(pass.exec, s.losses.dtype(), {s.n_rows()});  // those of F stay what they are

@@ -204,9 +204,11 @@ LossSums Transformer::forward(const Exec& exec, const MicroBatch& batch, const W
   hooks.after_forward = [&](Flight& flight, int64_t) {
     if (!wants.log_probs) return;
     const Stream& stream = flight.streams[0];
-    wants.log_probs->assign(size_t(stream.n_rows()), 0.0);
-    for (int64_t r = 0; r < stream.n_rows(); ++r)
-      if (batch.targets[size_t(r)] >= 0) (*wants.log_probs)[size_t(r)] = -element(stream.losses, r);
+    wants.log_probs->assign(batch.tokens.size(), 0.0);
+    for (int64_t r = 0; r < stream.n_rows(); ++r) {
+      const size_t row = stream.split.cut() ? size_t(stream.split.own()[size_t(r)]) : size_t(r);
+      if (batch.targets[row] >= 0) (*wants.log_probs)[row] = -element(stream.losses, r);
+    }
   };
   clock.start();
   LossSums sums = impl_->execute(forward_only(1), pass, std::span(&batch, 1), hooks);
@@ -248,6 +250,8 @@ std::shared_ptr<LatentCache> Transformer::new_cache(const Exec& exec, int64_t ma
 std::vector<float> Transformer::extend(const Exec& exec, LatentCache& cache, std::span<const int32_t> tokens) const {
   const int64_t n = int64_t(tokens.size());
   check(n > 0, ErrorKind::invalid, "extend needs at least one token");
+  check(!impl_->partners.tensor && !impl_->partners.context, ErrorKind::unsupported,
+        "a model whose layers are cut over tensor or context ranks generates nothing; load it whole");
   check(cache.length + n <= cache.capacity, ErrorKind::invalid, "{} tokens after {} do not fit a cache of {}", n,
         cache.length, cache.capacity);
   MicroBatch batch;

@@ -30,7 +30,8 @@ struct LatentCache;  // of one text being generated (model/flight.h)
 struct Wants {
   std::span<RouteReplay> routes = {};        // one for each micro-batch, or none
   Observer observer = {};                    // forward only
-  std::vector<double>* log_probs = nullptr;  // forward only: log p(target) per row, 0 where the target is -1
+  std::vector<double>* log_probs = nullptr;  // forward only: log p(target) per row, 0 where the target is -1 or the row
+                                             // is another rank's
   PartClock* clock = nullptr;                // gets the times of the parts
 };
 

@@ -1,5 +1,7 @@
 // The models and batches that layouts are checked on: a configuration made narrow, and cases drawn from a seed.
 #include <algorithm>
+#include <array>
+#include <numeric>
 
 #include "base/random.h"
 #include "config/config_io.h"
@@ -29,21 +31,40 @@ Config shrunk_in_width(Config config) {
 
 namespace {
 
-// Axes of more than one rank come and go with the number, so that every pair of them meets often; sizes are drawn.
+// Axes of more than one rank, by the case's number: every pair of the five meets in a pair, in triples and in fours.
+struct Cut {
+  bool dp, pp, ep, tp, cp;
+};
+constexpr std::array<Cut, 25> kCuts = {{
+    {1, 1, 0, 0, 0}, {1, 0, 1, 0, 0}, {1, 0, 0, 1, 0}, {1, 0, 0, 0, 1}, {0, 1, 0, 1, 0},  //
+    {0, 1, 0, 0, 1}, {0, 0, 1, 1, 0}, {0, 0, 1, 0, 1}, {0, 0, 0, 1, 1}, {1, 1, 1, 0, 0},  //
+    {1, 1, 1, 1, 0}, {1, 1, 1, 0, 1}, {1, 1, 0, 1, 1}, {1, 0, 1, 1, 1}, {0, 1, 1, 1, 1},  //
+    {0, 1, 1, 1, 0}, {0, 1, 1, 0, 1}, {1, 0, 0, 0, 0}, {0, 1, 0, 0, 0}, {1, 1, 1, 0, 0},  //
+    {0, 0, 0, 1, 0}, {0, 0, 0, 0, 1}, {1, 1, 1, 1, 0}, {1, 1, 1, 0, 1}, {0, 1, 0, 1, 1},
+}};
+
 ParallelConfig drawn_layout(int64_t number, RandomStream& random) {
   const auto one_of = [&](std::initializer_list<int64_t> values) {
     return values.begin()[random.below(values.size())];
   };
+  const Cut& cut = kCuts[size_t(number) % kCuts.size()];
+  const bool many = int(cut.dp) + int(cut.pp) + int(cut.tp) + int(cut.cp) > 2;  // 16 ranks at most
   ParallelConfig p;
-  const bool data = number % 3 != 1, pipeline = number % 3 != 0;
-  if (data) p.dp = pipeline ? one_of({2, 2, 3}) : one_of({2, 3, 4, 5, 8});
-  if (!pipeline) return p;
-  p.pp = one_of({2, 2, 3, 4});
+  if (cut.dp) p.dp = many ? 2 : one_of({2, 2, 3, 4});
+  if (cut.tp) p.tp = 2;
+  if (cut.cp) p.cp = many ? 2 : one_of({2, 2, 3});
+  if (cut.ep) {
+    p.ep = p.dp * p.tp * p.cp;  // or a divisor of it, so that experts have replicas
+    if (p.ep % 2 == 0 && p.ep > 2 && random.below(2)) p.ep /= 2;
+    if (p.ep % 2 == 0 && p.ep > 2 && random.below(2)) p.node_ranks = p.ep / 2;
+  }
+  if (!cut.pp) return p;
   const std::vector<std::string> schedules = schedule_names();
   p.schedule = schedules[random.below(schedules.size())];
+  p.pp = many ? 2 : one_of({2, 2, 3, 4});
   if (p.schedule == "dualpipe") p.pp += p.pp % 2;
-  if (p.schedule == "interleaved") p.pp = 2, p.chunks = one_of({2, 3});
-  if (p.schedule == "dualpipev") p.pp = one_of({1, 2, 2});
+  if (p.schedule == "interleaved") p.pp = 2, p.chunks = many ? 2 : one_of({2, 3});
+  if (p.schedule == "dualpipev") p.pp = 2;
   return p;
 }
 
@@ -63,11 +84,13 @@ LayoutCase random_layout_case(uint64_t seed, int64_t number, Precision precision
   config.parallel = drawn_layout(number, random);
   m.n_layers = std::max<int64_t>(one_of({2, 3}), stages_of(config.parallel));
   m.n_dense_layers = one_of({0, 1});
-  m.n_heads = one_of({1, 2, 4});
+  m.n_heads = std::max(one_of({1, 2, 4}), config.parallel.tp);
   m.q_lora_rank = one_of({0, 12, 20});
-  m.n_groups = one_of({1, 2, 4});
+  const int64_t nodes = config.parallel.node_ranks > 0 ? config.parallel.ep / config.parallel.node_ranks : 1;
+  m.n_groups = std::max(one_of({1, 2, 4}), nodes);
   m.n_limited_groups = std::max<int64_t>(1, m.n_groups / 2);
   m.n_routed_experts = m.n_groups * one_of({3, 4, 8});
+  m.n_routed_experts *= config.parallel.ep / std::gcd(config.parallel.ep, m.n_routed_experts);
   m.n_shared_experts = one_of({0, 1, 2});
   m.n_experts_per_token = one_of({1, 2, 3});
   m.n_mtp = one_of({0, 1, 2});

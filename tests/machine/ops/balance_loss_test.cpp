@@ -92,6 +92,41 @@ TEST(BalanceLoss, GradientIsTheDerivativeThroughTheProbabilitiesOnly) {
   expect_gradient(s, read(d), loss, 1e-6);
 }
 
+// Two ranks hold rows of both sequences: their choices are added up, and their shares are the loss of one rank.
+TEST(BalanceLoss, OfSequencesInPartsIsTheSumOfThePartsShares) {
+  each_kind([](const Exec& exec, DType dtype) {
+    if (dtype == DType::bf16) return;
+    const RouteRule rule{.n_experts = 6, .top_k = 2};
+    Mat s = random_mat(20, 6, 1);
+    for (double& x : s.v) x = 1 / (1 + std::exp(-x));
+    const std::vector<ops::RowRange> sequences = {{0, 13}, {13, 7}};
+    const Tensor d = Tensor::zeros(exec, dtype, {20, 6});
+    const double wanted = ops::balance_loss(exec, rule, make(exec, dtype, s), sequences, 0.3, d);
+    // Rows 0..4 and 13..14 on the one, all others on the other.
+    const std::vector<std::vector<int64_t>> rows = {{0, 1, 2, 3, 4, 13, 14},
+                                                    {5, 6, 7, 8, 9, 10, 11, 12, 15, 16, 17, 18, 19}};
+    const std::vector<std::vector<ops::RowRange>> parts = {{{0, 5}, {5, 2}}, {{0, 8}, {8, 5}}};
+    const std::vector<int64_t> lengths = {13, 7};
+    std::vector<Tensor> scores, chosen;
+    for (int rank = 0; rank < 2; ++rank) {
+      Mat own(int64_t(rows[size_t(rank)].size()), 6);
+      for (size_t i = 0; i < rows[size_t(rank)].size(); ++i)
+        for (int64_t e = 0; e < 6; ++e) own.at(int64_t(i), e) = s.at(rows[size_t(rank)][i], e);
+      scores.push_back(make(exec, dtype, own));
+      chosen.push_back(ops::balance_counts(exec, rule, scores.back(), parts[size_t(rank)]));
+    }
+    for (int64_t i = 0; i < chosen[0].count(); ++i) chosen[0].data<int64_t>()[i] += chosen[1].data<int64_t>()[i];
+    double loss = 0;
+    for (size_t rank = 0; rank < 2; ++rank) {
+      const Tensor own = Tensor::zeros(exec, dtype, {scores[rank].rows(), 6});
+      loss += ops::balance_loss(exec, rule, scores[rank], {parts[rank], lengths, chosen[0]}, 0.3, own);
+      for (size_t i = 0; i < rows[rank].size(); ++i)
+        for (int64_t e = 0; e < 6; ++e) EXPECT_EQ(element(own, int64_t(i) * 6 + e), element(d, rows[rank][i] * 6 + e));
+    }
+    EXPECT_NEAR(loss, wanted, 1e-14 + (dtype == DType::f64 ? 0 : 1e-7));
+  });
+}
+
 TEST(BalanceLoss, RefusesSequencesThatOverlapOrLeaveTheTokens) {
   OwnedExec owned(1);
   const Exec& exec = owned.exec;

@@ -124,8 +124,7 @@ struct SmallModel {
   }
 
   LossSums forward(const MicroBatch& batch, std::vector<double>* log_probs = nullptr, RouteReplay* routes = nullptr) {
-    return model.forward(owned.exec, batch,
-                         {.routes = std::span(routes, routes ? 1 : 0), .log_probs = log_probs});
+    return model.forward(owned.exec, batch, {.routes = std::span(routes, routes ? 1 : 0), .log_probs = log_probs});
   }
   LossSums forward_backward(const MicroBatch& batch, const LossWeights& weights, RouteReplay* routes = nullptr) {
     return model.forward_backward(owned.exec, batch, weights, routes);

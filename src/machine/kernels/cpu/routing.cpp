@@ -169,27 +169,36 @@ void route_backward_rows(const RouteBackward& k, int64_t begin, int64_t end) {
   }
 }
 
+void count_choices(const BalanceCounts& k, int64_t q) {
+  int64_t* chosen = k.chosen + q * k.n_experts;
+  for (int64_t e = 0; e < k.n_experts; ++e) chosen[e] = 0;
+  int64_t keys[kMaxExperts];
+  for (int64_t t = k.begins[q]; t < k.begins[q] + k.counts[q]; ++t) {
+    const float* scores = k.scores.row<float>(t);
+    for (int64_t e = 0; e < k.n_experts; ++e) keys[e] = key_of(scores[e], e);
+    for (int64_t s = 0; s < k.top_k; ++s) ++chosen[take_largest(keys, k.n_experts)];
+  }
+}
+
 // One sequence of T tokens (§2.4): f_e = E / (k T) * the times e is among the best k unbiased scores, P_e = mean of
 // s_e / sum_j s_j, loss = alpha * sum_e f_e P_e. The gradient runs through P alone: f is a count.
 void balance_sequence(const BalanceLoss& k, int64_t q) {
-  const int64_t begin = k.begins[q], count = k.counts[q], n_experts = k.n_experts;
+  const int64_t begin = k.begins[q], count = k.counts[q], length = k.lengths[q], n_experts = k.n_experts;
   double *f = k.workspace + q * 2 * n_experts, *mean = f + n_experts;
-  for (int64_t e = 0; e < 2 * n_experts; ++e) f[e] = 0;
+  for (int64_t e = 0; e < n_experts; ++e) f[e] = double(k.chosen[q * n_experts + e]), mean[e] = 0;
   k.losses[q] = 0;
   if (count == 0) return;
-  int64_t keys[kMaxExperts];
   for (int64_t t = begin; t < begin + count; ++t) {
     const float* scores = k.scores.row<float>(t);
     const float total =
         sum_vectors(n_experts, [&](V a, int64_t c, auto n) { return add(a, load_lanes(scores + c, n)); });
     const float inverse = 1.0f / total;
-    for (int64_t e = 0; e < n_experts; ++e) mean[e] += double(scores[e] * inverse), keys[e] = key_of(scores[e], e);
-    for (int64_t s = 0; s < k.top_k; ++s) f[take_largest(keys, n_experts)] += 1;
+    for (int64_t e = 0; e < n_experts; ++e) mean[e] += double(scores[e] * inverse);
   }
   float weight[kMaxExperts];
   for (int64_t e = 0; e < n_experts; ++e) {
-    f[e] *= double(n_experts) / double(k.top_k * count), weight[e] = float(f[e]);
-    k.losses[q] += k.alpha * f[e] * mean[e] / double(count);
+    f[e] *= double(n_experts) / double(k.top_k * length), weight[e] = float(f[e]);
+    k.losses[q] += k.alpha * f[e] * mean[e] / double(length);
   }
   if (!k.dscores.data) return;
   for (int64_t t = begin; t < begin + count; ++t) {
@@ -200,7 +209,7 @@ void balance_sequence(const BalanceLoss& k, int64_t q) {
     const float pull = sum_vectors(n_experts, [&](V a, int64_t c, auto n) {
       return fma(load_lanes(weight + c, n), load_lanes(scores + c, n), a);
     });
-    const V factor = broadcast(float(k.alpha / double(count)) / total), shift = broadcast(pull / total);
+    const V factor = broadcast(float(k.alpha / double(length)) / total), shift = broadcast(pull / total);
     each_vector(n_experts,
                 [&](int64_t c, auto n) { store_lanes(d + c, mul(factor, sub(load_lanes(weight + c, n), shift)), n); });
   }
@@ -220,6 +229,12 @@ void route(const Route& k) {
 
 void route_backward(const RouteBackward& k) {
   parallel_blocks(k.lane, k.tokens, 128, [&](int64_t begin, int64_t end) { route_backward_rows(k, begin, end); });
+}
+
+void balance_counts(const BalanceCounts& k) {
+  parallel_blocks(k.lane, k.n_sequences, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t q = begin; q < end; ++q) count_choices(k, q);
+  });
 }
 
 void balance_loss(const BalanceLoss& k) {

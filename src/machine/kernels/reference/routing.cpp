@@ -127,25 +127,39 @@ void route_backward_row(const RouteBackward& k, int64_t t) {
   }
 }
 
+template <class A>
+void count_choices(const BalanceCounts& k, int64_t q) {
+  const int64_t n = k.n_experts;
+  int64_t* chosen = k.chosen + q * n;
+  std::fill(chosen, chosen + n, 0);
+  for (int64_t t = k.begins[q]; t < k.begins[q] + k.counts[q]; ++t) {
+    const A* scores = k.scores.row<A>(t);
+    A total = 0, left[kMaxExperts];
+    for (int64_t e = 0; e < n; ++e) total += scores[e], left[e] = scores[e];
+    for (int64_t s = 0; s < k.top_k; ++s) {
+      const int64_t e = std::isnan(total) ? s : largest(left, n);  // of what is not a number: the lowest
+      left[e] = -std::numeric_limits<A>::infinity();
+      ++chosen[e];
+    }
+  }
+}
+
 // One sequence of T tokens (§2.4): loss = alpha * sum_e f_e P_e with f_e = E / (k T) * the times e is among the best k
 // unbiased scores, P_e = mean over tokens of s_e / sum_j s_j. f is a count, without a gradient.
 template <class A>
 void balance_sequence(const BalanceLoss& k, int64_t q) {
-  const int64_t begin = k.begins[q], count = k.counts[q], n = k.n_experts;
+  const int64_t begin = k.begins[q], count = k.counts[q], length = k.lengths[q], n = k.n_experts;
   double *f = k.workspace + q * 2 * n, *mean = f + n;
   std::fill(f, f + 2 * n, 0.0);
   k.losses[q] = 0;
   if (count == 0) return;
+  for (int64_t e = 0; e < n; ++e)
+    for (int64_t i = 0; i < k.chosen[q * n + e]; ++i) f[e] += double(n) / double(k.top_k * length);
   for (int64_t t = begin; t < begin + count; ++t) {
     const A* scores = k.scores.row<A>(t);
-    A total = 0, left[kMaxExperts];
-    for (int64_t e = 0; e < n; ++e) total += scores[e], left[e] = scores[e];
-    for (int64_t e = 0; e < n; ++e) mean[e] += double(scores[e] / total) / double(count);
-    for (int64_t s = 0; s < k.top_k; ++s) {
-      const int64_t e = std::isnan(total) ? s : largest(left, n);  // of what is not a number: the lowest
-      left[e] = -std::numeric_limits<A>::infinity();
-      f[e] += double(n) / double(k.top_k * count);
-    }
+    A total = 0;
+    for (int64_t e = 0; e < n; ++e) total += scores[e];
+    for (int64_t e = 0; e < n; ++e) mean[e] += double(scores[e] / total) / double(length);
   }
   for (int64_t e = 0; e < n; ++e) k.losses[q] += k.alpha * f[e] * mean[e];
   if (!k.dscores.data) return;
@@ -154,7 +168,7 @@ void balance_sequence(const BalanceLoss& k, int64_t q) {
     A total = 0, pull = 0;
     for (int64_t e = 0; e < n; ++e) total += scores[e], pull += A(f[e]) * scores[e];
     for (int64_t e = 0; e < n; ++e)
-      k.dscores.row<A>(t)[e] = A(k.alpha / double(count)) * (A(f[e]) - pull / total) / total;
+      k.dscores.row<A>(t)[e] = A(k.alpha / double(length)) * (A(f[e]) - pull / total) / total;
   }
 }
 
@@ -201,6 +215,15 @@ void plan_rows(const PlanRows& k) {
   }
   for (int64_t e = k.n_experts; e > 0; --e) k.offsets[e] = k.offsets[e - 1];
   k.offsets[0] = 0;
+}
+
+void balance_counts(const BalanceCounts& k) {
+  k.lane->parallel_for(k.n_sequences, [&](int64_t q, int) {
+    if (k.scores.dtype == DType::f64)
+      count_choices<double>(k, q);
+    else
+      count_choices<float>(k, q);
+  });
 }
 
 void balance_loss(const BalanceLoss& k) {

@@ -1,0 +1,35 @@
+#include "arch/tensor_cut.h"
+
+#include "base/error.h"
+
+namespace hadal {
+
+TensorCut tensor_cut(const ParameterSpec& spec, const ModelConfig& c) {
+  const auto is = [&](const char* name) { return spec.name.ends_with(name); };
+  switch (spec.kind) {
+    case ParameterKind::embedding:
+    case ParameterKind::head: return {0, 1};
+    case ParameterKind::attention:
+      if (is("attention.q") || is("attention.q_b")) return {0, c.qk_head_dim()};
+      if (is("attention.kv_b")) return {0, c.qk_nope_head_dim + c.v_head_dim};
+      if (is("attention.o")) return {1, c.v_head_dim};
+      return {};
+    case ParameterKind::dense_ffn: return {is("ffn.down") ? 1 : 0, 1};
+    default: return {};
+  }
+}
+
+Box tensor_box(const ParameterSpec& spec, const ModelConfig& config, int64_t rank, int64_t size) {
+  Box box = Box::whole(spec.shape);
+  const TensorCut cut = tensor_cut(spec, config);
+  if (!cut) return box;
+  const size_t d = size_t(cut.dimension);
+  const int64_t n = spec.shape[d] / cut.unit;
+  check(n >= size, ErrorKind::invalid, "{} tensor ranks cannot share {}: it has {} {} to be cut at", size, spec.name, n,
+        spec.kind == ParameterKind::attention ? "heads" : "indexes");
+  box.begin[d] = n * rank / size * cut.unit;
+  box.size[d] = n * (rank + 1) / size * cut.unit - box.begin[d];
+  return box;
+}
+
+}  // namespace hadal

@@ -1,0 +1,189 @@
+#include "model/row_split.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "comm/group.h"
+#include "ops/pointwise.h"
+
+namespace hadal {
+namespace {
+
+int64_t size_of(const Group* group) { return group ? group->size() : 1; }
+int64_t rank_in(const Group* group) { return group ? group->rank() : 0; }
+
+// Adds row i to the runs of `list`.
+void append(std::vector<ops::RowRange>& runs, int64_t row) {
+  if (!runs.empty() && runs.back().begin + runs.back().count == row) {
+    ++runs.back().count;
+  } else {
+    runs.push_back({row, 1});
+  }
+}
+
+Share share_of(const Tensor& rows, const std::vector<ops::RowRange>& runs) {
+  const int64_t each = rows.cols() * dtype_bytes(rows.dtype());
+  auto* const begin = static_cast<std::byte*>(rows.raw());
+  Share share;
+  for (const ops::RowRange& run : runs)
+    share.push_back(MutableBytes(begin + run.begin * each, size_t(run.count * each)));
+  return share;
+}
+
+std::vector<Share> shares_of(const Tensor& rows, const std::vector<std::vector<ops::RowRange>>& runs) {
+  check(rows.contiguous(), ErrorKind::internal, "rows that travel lie one behind the other; these are {} apart",
+        rows.row_stride());
+  std::vector<Share> shares;
+  for (const auto& of_rank : runs) shares.push_back(share_of(rows, of_rank));
+  return shares;
+}
+
+}  // namespace
+
+int64_t RowSplit::n_tensor() const { return size_of(partners_.tensor); }
+int64_t RowSplit::n_context() const { return size_of(partners_.context); }
+int64_t RowSplit::this_tensor() const { return rank_in(partners_.tensor); }
+int64_t RowSplit::this_context() const { return rank_in(partners_.context); }
+
+RowSplit::RowSplit(const MicroBatch& batch, const Partners& partners) : partners_(partners) {
+  const int64_t tensor = n_tensor(), context = n_context(), runs = 2 * context;
+  owner_.resize(size_t(batch.n_tokens()));
+  for (const ops::RowRange& sequence : batch.sequences) {
+    for (int64_t r = 0; r < runs; ++r) {
+      const int64_t begin = sequence.count * r / runs, end = sequence.count * (r + 1) / runs;
+      for (int64_t i = begin; i < end; ++i)
+        owner_[size_t(sequence.begin + i)] = int32_t(std::min(r, runs - 1 - r) * tensor);
+    }
+  }
+  std::vector<int64_t> count(size_t(context), 0), seen(size_t(context), 0);
+  for (const int32_t owner : owner_) ++count[size_t(owner / tensor)];
+  for (int32_t& owner : owner_) {  // row i of n is the tensor rank's with n t / T <= i < n (t + 1) / T
+    const size_t c = size_t(owner / tensor);
+    owner += int32_t((tensor * (seen[c] + 1) - 1) / count[c]);
+    ++seen[c];
+  }
+  list_rows();
+  make_segments(batch);
+}
+
+RowSplit RowSplit::next(const MicroBatch& batch, std::span<const int32_t> rows_in) const {
+  RowSplit split;
+  split.partners_ = partners_;
+  for (const int32_t row : rows_in) split.owner_.push_back(owner_[size_t(row)]);
+  split.list_rows();
+  split.make_segments(batch);
+  return split;
+}
+
+void RowSplit::list_rows() {
+  const int64_t tensor = n_tensor();
+  tensor_queries_.resize(size_t(tensor)), tensor_keys_.resize(size_t(tensor));
+  context_keys_.resize(size_t(n_context()));
+  for (int64_t i = 0; i < n_keys(); ++i) {
+    const int64_t t = owner_[size_t(i)] % tensor, c = owner_[size_t(i)] / tensor;
+    append(tensor_keys_[size_t(t)], i);
+    if (t == this_tensor()) append(context_keys_[size_t(c)], i);
+    if (c != this_context()) continue;
+    append(tensor_queries_[size_t(t)], n_queries());
+    queries_.push_back(int32_t(i));
+    if (t == this_tensor()) own_.push_back(int32_t(i));
+  }
+}
+
+// Each run of queries inside a document is a segment, whose keys are the document's rows up to the run's last.
+void RowSplit::make_segments(const MicroBatch& batch) {
+  int64_t next = 0;
+  for (const ops::Segment& document : batch.segments) {
+    const int64_t end = document.q_begin + document.n_q;
+    for (size_t pass = 0; next < n_queries() && queries_[size_t(next)] < end; ++pass) {
+      const int64_t first = next, row = queries_[size_t(next)];
+      while (next < n_queries() && queries_[size_t(next)] < end && queries_[size_t(next)] - row == next - first) ++next;
+      const int64_t n = next - first;
+      segments_.push_back({first, n, document.k_begin, row + n - document.q_begin});
+      if (passes_.size() <= pass) passes_.emplace_back();
+      passes_[pass].push_back(segments_.back());
+    }
+  }
+}
+
+MicroBatch RowSplit::own_part(const MicroBatch& batch) const {
+  MicroBatch part;
+  for (const int32_t row : own_) {
+    part.tokens.push_back(batch.tokens[size_t(row)]);
+    part.positions.push_back(batch.positions[size_t(row)]);
+    part.targets.push_back(batch.targets[size_t(row)]);
+  }
+  const auto rows_before = [&](int64_t row) { return std::lower_bound(own_.begin(), own_.end(), row) - own_.begin(); };
+  for (const ops::RowRange& sequence : batch.sequences) {
+    const int64_t begin = rows_before(sequence.begin);
+    part.sequences.push_back({begin, rows_before(sequence.begin + sequence.count) - begin});
+  }
+  return part;
+}
+
+std::vector<int32_t> RowSplit::own_rows_in(const RowSplit& before, std::span<const int32_t> rows_in) const {
+  std::vector<int32_t> result;
+  for (const int32_t row : own_) {
+    const auto at = std::lower_bound(before.own_.begin(), before.own_.end(), rows_in[size_t(row)]);
+    result.push_back(int32_t(at - before.own_.begin()));
+  }
+  return result;
+}
+
+// Over context ranks first, each with the tensor rank of its own number, then over tensor ranks: no row comes twice.
+RowsUnderWay RowSplit::start_gather(const Exec& exec, Extent extent, const Tensor& own) const {
+  Group *tensor = partners_.tensor, *context = extent == Extent::keys ? partners_.context : nullptr;
+  if (size_of(tensor) * size_of(context) == 1) return RowsUnderWay(own);
+  const int64_t n = extent == Extent::keys ? n_keys() : n_queries();
+  const Tensor all = Tensor::empty(exec, own.dtype(), {n, own.cols()});
+  int64_t done = 0;
+  for (const ops::RowRange& run : own_runs(extent)) {
+    ops::copy(exec, all.row_range(run.begin, run.count), own.row_range(done, run.count));
+    done += run.count;
+  }
+  const auto over_tensor = [=, this, dtype = own.dtype()] {
+    return tensor ? tensor->start_all_gather(dtype,
+                                             shares_of(all, extent == Extent::keys ? tensor_keys_ : tensor_queries_))
+                  : Ticket();
+  };
+  Ticket first = context ? context->start_all_gather(own.dtype(), shares_of(all, context_keys_)) : over_tensor();
+  return RowsUnderWay([=]() mutable {
+    first.wait();
+    if (context) over_tensor().wait();
+    return all;
+  });
+}
+
+// The mirror: over tensor ranks first, whose sums are then those of their context ranks.
+RowsUnderWay RowSplit::start_reduce(const Exec& exec, Extent extent, const Tensor& summands) const {
+  Group *tensor = partners_.tensor, *context = extent == Extent::keys ? partners_.context : nullptr;
+  if (size_of(tensor) * size_of(context) == 1) return RowsUnderWay(summands);
+  const auto over_context = [=, this] {
+    return context ? context->start_reduce_scatter(summands.dtype(), shares_of(summands, context_keys_)) : Ticket();
+  };
+  const auto& runs = extent == Extent::keys ? tensor_keys_ : tensor_queries_;
+  Ticket first = tensor ? tensor->start_reduce_scatter(summands.dtype(), shares_of(summands, runs)) : over_context();
+  return RowsUnderWay([=, this, &exec]() mutable {
+    first.wait();
+    if (tensor) over_context().wait();
+    const Tensor own = Tensor::empty(exec, summands.dtype(), {n_own(), summands.cols()});
+    int64_t done = 0;
+    for (const ops::RowRange& run : own_runs(extent)) {
+      ops::copy(exec, own.row_range(done, run.count), summands.row_range(run.begin, run.count));
+      done += run.count;
+    }
+    return own;
+  });
+}
+
+const RowSplit::Runs& RowSplit::own_runs(Extent extent) const {
+  return extent == Extent::keys ? context_keys_[size_t(this_context())] : tensor_queries_[size_t(this_tensor())];
+}
+
+void RowSplit::add_up(const Tensor& counts) const {
+  const Share share = share_of(counts, {{0, counts.rows()}});
+  for (Group* group : {partners_.tensor, partners_.context})
+    if (group) group->start_all_reduce(counts.dtype(), share).wait();
+}
+
+}  // namespace hadal

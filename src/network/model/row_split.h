@@ -1,0 +1,97 @@
+// RowSplit: whose rows of a micro-batch are whose, where ranks compute it together, and how rows come together. Made
+// once per flight and stream, from the micro-batch that all partners were given.
+//
+// Context ranks cut each sequence into 2 C runs; rank c has runs c and 2 C - 1 - c, since a late query reads more keys
+// than an early one. Tensor ranks cut the rows of their context rank into T runs, of any length. A rank's rows are in
+// ascending order; each row has one owner:
+//   own      rows of this rank: residual stream, norms, down-projections, routers, experts
+//   queries  rows of its tensor group, one after the other: what heads and FFNs that are cut over tensor ranks compute
+//   keys     all rows of the micro-batch
+// An MTP row belongs to the owner of the row whose state it continues, so the join of depths moves nothing.
+#pragma once
+#include <functional>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "nn/micro_batch.h"
+#include "nn/partners.h"
+
+namespace hadal {
+
+// Rows that were sent and are awaited; wait(), once, returns them.
+class RowsUnderWay {
+ public:
+  RowsUnderWay() = default;
+  explicit RowsUnderWay(Tensor here) : finish_([here] { return here; }) {}
+  explicit RowsUnderWay(std::function<Tensor()> finish) : finish_(std::move(finish)) {}
+  explicit operator bool() const { return bool(finish_); }
+  Tensor wait() { return std::exchange(finish_, nullptr)(); }
+
+ private:
+  std::function<Tensor()> finish_;
+};
+
+enum class Extent : uint8_t { queries, keys };
+
+class RowSplit {
+ public:
+  RowSplit() = default;  // of one rank: nothing is cut
+  RowSplit(const MicroBatch& batch, const Partners& partners);
+  // Of the next MTP depth: its rows, and where each was among the rows of this one.
+  RowSplit next(const MicroBatch& batch, std::span<const int32_t> rows_in) const;
+
+  bool cut() const { return n_tensor() * n_context() > 1; }
+  bool tensor_cut() const { return n_tensor() > 1; }
+  int64_t n_keys() const { return int64_t(owner_.size()); }
+  int64_t n_queries() const { return int64_t(queries_.size()); }
+  int64_t n_own() const { return int64_t(own_.size()); }
+  const std::vector<int32_t>& own() const { return own_; }  // as rows of the micro-batch
+  const std::vector<int32_t>& queries() const { return queries_; }
+  // Attention's bounds: queries among queries(), keys among all rows. No two segments of a pass have keys in common: a
+  // backward, which writes gradients of keys, goes over one pass after the other.
+  const std::vector<ops::Segment>& segments() const { return segments_; }
+  const std::vector<std::vector<ops::Segment>>& passes() const { return passes_; }
+  // The own rows alone, without segments; sequences stay, also those of which no row is here.
+  MicroBatch own_part(const MicroBatch& batch) const;
+  // Own rows of a stream as its own rows of the depth before, for each of `rows_in` that is here.
+  std::vector<int32_t> own_rows_in(const RowSplit& before, std::span<const int32_t> rows_in) const;
+
+  // Every partner calls these in the same order; tensors are contiguous, of one type.
+  // own [n_own, w] → the rows of all [n_queries or n_keys, w]
+  RowsUnderWay start_gather(const Exec& exec, Extent extent, const Tensor& own) const;
+  // Summands of all rows [n_queries or n_keys, w], which are used up → the sums of the own ones [n_own, w], over tensor
+  // ranks in their order and then over context ranks.
+  RowsUnderWay start_reduce(const Exec& exec, Extent extent, const Tensor& summands) const;
+  // `counts` i64 become their sums over all partners.
+  void add_up(const Tensor& counts) const;
+
+ private:
+  using Runs = std::vector<ops::RowRange>;  // of rows that follow one another
+  void list_rows();
+  void make_segments(const MicroBatch& batch);
+  int64_t n_tensor() const;
+  int64_t n_context() const;
+  int64_t this_tensor() const;
+  int64_t this_context() const;
+  const Runs& own_runs(Extent extent) const;
+
+  Partners partners_;
+  std::vector<int32_t> owner_;  // of each row: context rank * T + tensor rank
+  std::vector<int32_t> own_, queries_;
+  // Runs of each tensor rank's rows among queries() and, of all context ranks, among all rows; runs of each context
+  // rank's rows among all rows, of the tensor rank of this number.
+  std::vector<Runs> tensor_queries_, tensor_keys_, context_keys_;
+  std::vector<ops::Segment> segments_;
+  std::vector<std::vector<ops::Segment>> passes_;
+};
+
+// Of one rank (null: its rows are all there are) too.
+inline RowsUnderWay start_gather(const Exec& exec, const RowSplit* split, Extent extent, const Tensor& own) {
+  return split ? split->start_gather(exec, extent, own) : RowsUnderWay(own);
+}
+inline RowsUnderWay start_reduce(const Exec& exec, const RowSplit* split, Extent extent, const Tensor& summands) {
+  return split ? split->start_reduce(exec, extent, summands) : RowsUnderWay(summands);
+}
+
+}  // namespace hadal

@@ -1,0 +1,123 @@
+// Whose rows are whose: every row has one owner, context ranks get as much work, and segments say what queries see.
+#include "model/row_split.h"
+
+#include "model/shared_batches.h"
+
+namespace hadal {
+namespace {
+
+using namespace hadal::testing;
+
+// Runs body on tensor * context ranks, each with its split of the batch.
+void on_splits(int tensor, int context, const MicroBatch& batch, const std::function<void(RowSplit&, int)>& body) {
+  run_rank_threads(tensor * context, [&](std::shared_ptr<Transport> transport) {
+    const int rank = transport->rank(), t = rank % tensor, c = rank / tensor;
+    std::vector<int> same_c, same_t;
+    for (int i = 0; i < tensor; ++i) same_c.push_back(c * tensor + i);
+    for (int i = 0; i < context; ++i) same_t.push_back(i * tensor + t);
+    Group over_tensor(transport, fmt::format("tensor {}", c), same_c);
+    Group over_context(transport, fmt::format("context {}", t), same_t);
+    RowSplit split(batch, {.tensor = &over_tensor, .context = &over_context});
+    body(split, rank);
+  });
+}
+
+TEST(RowSplit, GivesEveryRowToOneRankAndDepthsToTheOwnersOfTheirRows) {
+  const MicroBatch batch = make_batch({{9, 4}, {1, 7, 5}, {2}}, true);
+  for (const auto& [tensor, context] : {std::pair(1, 2), {2, 1}, {3, 2}, {2, 3}}) {
+    std::vector<std::vector<int>> owners(3);
+    std::mutex mutex;
+    on_splits(tensor, context, batch, [&](RowSplit& split, int rank) {
+      std::vector<int32_t> rows(size_t(batch.n_tokens()));
+      for (size_t i = 0; i < rows.size(); ++i) rows[i] = int32_t(i);
+      for (int depth = 0; depth < 3; ++depth) {
+        const MtpRows at = depth > 0 ? mtp_rows(batch, depth) : MtpRows();
+        if (depth > 0) {
+          const RowSplit next = split.next(at.batch, at.rows_in);
+          const std::vector<int32_t> own_in = next.own_rows_in(split, at.rows_in);
+          for (size_t i = 0; i < own_in.size(); ++i)
+            EXPECT_EQ(split.own()[size_t(own_in[i])], at.rows_in[size_t(next.own()[i])]);
+          split = next;
+        }
+        EXPECT_TRUE(std::is_sorted(split.own().begin(), split.own().end()));
+        const std::lock_guard lock(mutex);
+        owners[size_t(depth)].resize(size_t(split.n_keys()), -1);
+        for (const int32_t row : split.own()) {
+          EXPECT_EQ(owners[size_t(depth)][size_t(row)], -1);
+          owners[size_t(depth)][size_t(row)] = rank;
+        }
+      }
+    });
+    for (const auto& of_depth : owners)
+      for (const int owner : of_depth) EXPECT_GE(owner, 0);
+  }
+}
+
+TEST(RowSplit, CutsASequenceAtBothEndsSoThatQueriesSeeAsManyKeys) {
+  const MicroBatch batch = make_batch({{48}}, false);
+  on_splits(1, 3, batch, [&](RowSplit& split, int rank) {
+    ASSERT_EQ(split.n_own(), 16);
+    EXPECT_EQ(split.own().front(), 8 * rank);
+    EXPECT_EQ(split.own().back(), 47 - 8 * rank);
+    int64_t seen = 0;
+    for (const ops::Segment& s : split.segments()) seen += s.n_q * (s.n_k - s.n_q) + s.n_q * (s.n_q + 1) / 2;
+    EXPECT_EQ(seen, 48 * 49 / 2 / 3);
+    EXPECT_EQ(split.passes().size(), rank == 2 ? 1u : 2u);  // the middle runs are one
+  });
+}
+
+TEST(RowSplit, SegmentsSeeTheirDocumentAndShareNoKeyInOnePass) {
+  const MicroBatch batch = make_batch({{9, 4, 30}, {1, 7, 5}}, true);
+  on_splits(2, 2, batch, [&](RowSplit& split, int) {
+    size_t query = 0, n = 0;
+    for (const ops::Segment& s : split.segments()) {
+      for (int64_t i = 0; i < s.n_q; ++i, ++query) {
+        const int64_t row = split.queries()[query];
+        EXPECT_EQ(s.q_begin + i, int64_t(query));
+        EXPECT_EQ(s.k_begin + s.n_k - s.n_q + i, row);
+        const auto document = std::find_if(batch.segments.begin(), batch.segments.end(), [&](const ops::Segment& d) {
+          return d.q_begin <= row && row < d.q_begin + d.n_q;
+        });
+        EXPECT_EQ(s.k_begin, document->k_begin);
+      }
+    }
+    EXPECT_EQ(query, split.queries().size());
+    for (const auto& segments : split.passes()) {
+      std::vector<int> keys(size_t(split.n_keys()), 0);
+      for (const ops::Segment& s : segments)
+        for (int64_t k = 0; k < s.n_k; ++k) EXPECT_EQ(keys[size_t(s.k_begin + k)]++, 0);
+      n += segments.size();
+    }
+    EXPECT_EQ(n, split.segments().size());
+  });
+}
+
+TEST(RowSplit, GathersRowsAndBringsSumsToTheirOwners) {
+  const MicroBatch batch = make_batch({{9, 4}, {1, 7, 5}, {2}}, true);
+  for (const auto& [tensor, context] : {std::pair(1, 2), {2, 1}, {3, 2}, {2, 3}, {16, 2}}) {
+    on_splits(tensor, context, batch, [&, tensor = tensor, ranks = tensor * context](RowSplit& split, int rank) {
+      OwnedExec owned(1);
+      for (const Extent extent : {Extent::queries, Extent::keys}) {
+        std::vector<int32_t> all = split.queries();
+        if (extent == Extent::keys)
+          for (all.clear(); int64_t(all.size()) < split.n_keys();) all.push_back(int32_t(all.size()));
+        std::vector<double> own, summands;
+        for (const int32_t row : split.own()) own.insert(own.end(), {double(row), row + 0.5});
+        for (const int32_t row : all) summands.insert(summands.end(), {double(row), double(rank)});
+        const Tensor gathered =
+            split.start_gather(owned.exec, extent, Tensor::from(owned.exec, own, {split.n_own(), 2})).wait();
+        ASSERT_EQ(gathered.rows(), int64_t(all.size()));
+        for (size_t i = 0; i < all.size(); ++i) EXPECT_EQ(element(gathered, 2 * int64_t(i) + 1), all[i] + 0.5);
+        const Tensor sums =
+            split.start_reduce(owned.exec, extent, Tensor::from(owned.exec, summands, {int64_t(all.size()), 2})).wait();
+        const int adders = extent == Extent::keys ? ranks : tensor;
+        ASSERT_EQ(sums.rows(), split.n_own());
+        for (size_t i = 0; i < split.own().size(); ++i)
+          EXPECT_EQ(element(sums, 2 * int64_t(i)), double(split.own()[i]) * adders);
+      }
+    });
+  }
+}
+
+}  // namespace
+}  // namespace hadal
