@@ -23,6 +23,8 @@ Config shrunk_in_width(Config config) {
   at_most(m.expert_ffn_size, 12);
   if (m.vocab_size == 0 || m.vocab_size > 131) m.vocab_size = 131;  // odd, and more than a line of 128
   m.init_std = 0.15;  // narrow layers need larger weights for gradients of a usual size
+  // A gradient that is nothing but rounding makes a step of rounding's size: Adam's division would make it a whole one.
+  config.optim.eps = std::max(config.optim.eps, 1e-4);
   at_most(config.data.sequence_length, 24);
   at_most(m.max_positions, 4096);
   if (config.train.balance_alpha > 0) config.train.balance_alpha = 0.01;

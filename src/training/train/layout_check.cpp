@@ -193,26 +193,52 @@ class Comparison {
     }
   }
 
-  // exact: the fp64 run, where the others' precision has roundings of its own; else null.
   void compare(int64_t step, const std::string& kind, const std::string& parameter, const Numbers& one,
-               const Numbers& many, const Numbers* exact) {
+               const Numbers& many) {
     const double least = largest_[kind] * (precision_ == Precision::fp64 ? 1e-4 : 1e-2);
-    double found = distance(one, many, least), limit = limit_of(kind);
-    if (exact) {
-      found = distance(*exact, many, least);
-      limit = 1.25 * distance(*exact, one, least) + 1e-6;  // a thousandth of a BF16 step: sums that had luck
+    // Each step begins from weights in which the roundings of those before have left something.
+    enter(kind, place_text(parameter, step), distance(one, many, least), double(step) * limit_of(kind));
+  }
+
+  // Where roundings of the precision itself are large, both are held against the fp64 run. A single number's distance
+  // is luck, so a kind's parameters and steps are judged together, by the mean of their squared distances.
+  void compare_with(int64_t step, const Numbers& exact, const std::string& kind, const std::string& parameter,
+                    const Numbers& one, const Numbers& many) {
+    const double least = largest_[kind] * 1e-2, of_one = distance(exact, one, least),
+                 of_many = distance(exact, many, least);
+    Pool& pool = pools_[kind];
+    pool.one += of_one * of_one, pool.many += of_many * of_many, ++pool.n;
+    pool.single = pool.single || parameter.empty();
+    if (of_many - of_one < pool.most) return;
+    pool.most = of_many - of_one;
+    pool.worst = place_text(parameter, step);
+  }
+
+  void end() {
+    for (const auto& [kind, pool] : pools_) {
+      // Beside single numbers, which are few, a step of BF16; beside all others a thousandth of it.
+      const double limit = 1.25 * std::sqrt(pool.one / pool.n) + (pool.single ? 4e-3 : 4e-6);
+      enter(kind, pool.worst, std::sqrt(pool.many / pool.n), limit);
     }
-    LayoutRow& row = row_of(kind);
-    const std::string where =
-        parameter.empty() ? fmt::format("step {}", step) : fmt::format("{}, step {}", parameter, step);
-    if (row.worst.empty() || found - limit > row.distance - row.limit) row = {kind, found, limit, where};
-    if (found <= limit || !findings.first.empty()) return;
-    findings.first = fmt::format("{} ({}) differs by {:.2e}, more than {:.2e}", kind, where, found, limit);
   }
 
   LayoutFindings findings;
 
  private:
+  struct Pool {
+    double one = 0, many = 0, n = 0, most = -INFINITY;
+    bool single = false;
+    std::string worst;
+  };
+  static std::string place_text(const std::string& parameter, int64_t step) {
+    return parameter.empty() ? fmt::format("step {}", step) : fmt::format("{}, step {}", parameter, step);
+  }
+  void enter(const std::string& kind, const std::string& where, double found, double limit) {
+    LayoutRow& row = row_of(kind);
+    if (row.worst.empty() || found - limit > row.distance - row.limit) row = {kind, found, limit, where};
+    if (found <= limit || !findings.first.empty()) return;
+    findings.first = fmt::format("{} ({}) differs by {:.2e}, more than {:.2e}", kind, where, found, limit);
+  }
   double limit_of(const std::string& kind) const {
     if (kind == "expert load") return 0;
     if (precision_ == Precision::fp64) return 1e-9;
@@ -227,6 +253,7 @@ class Comparison {
   }
   Precision precision_;
   std::map<std::string, double> largest_;
+  std::map<std::string, Pool> pools_;  // by kind
 };
 
 // What a box says of a whole parameter.
@@ -249,8 +276,11 @@ void compare_step(int64_t step, const StepRecord& one, const StepRecord& many, c
     const auto& [name, numbers] = one.quantities[i];
     check(many.quantities[i].first == name, ErrorKind::internal, "quantities come in another order");
     const std::string kind = name.substr(0, name.find('\0')), parameter = name.substr(kind.size() + 1);
-    comparison.compare(step, kind, parameter, numbers, many.quantities[i].second,
-                       exact ? &exact->quantities[i].second : nullptr);
+    if (exact) {
+      comparison.compare_with(step, exact->quantities[i].second, kind, parameter, numbers, many.quantities[i].second);
+    } else {
+      comparison.compare(step, kind, parameter, numbers, many.quantities[i].second);
+    }
   }
   for (size_t rank = 0; rank < many.values.size(); ++rank) {
     for (const auto& [parameter, value] : many.values[rank]) {
@@ -258,9 +288,12 @@ void compare_step(int64_t step, const StepRecord& one, const StepRecord& many, c
       const auto of = [&, &name = parameter, &box = box](const StepRecord& record) {
         return part_of_numbers(record.values[0].at(name), box);
       };
-      const Numbers exact_part = exact ? of(*exact) : Numbers();
-      comparison.compare(step, fmt::format("weight on rank {}", rank), parameter, of(one), numbers,
-                         exact ? &exact_part : nullptr);
+      const std::string kind = fmt::format("weight on rank {}", rank);
+      if (exact) {
+        comparison.compare_with(step, of(*exact), kind, parameter, of(one), numbers);
+      } else {
+        comparison.compare(step, kind, parameter, of(one), numbers);
+      }
     }
   }
 }
@@ -280,6 +313,7 @@ LayoutFindings check_layout(const LayoutCase& c, const Exec& exec) {
   Comparison comparison(precision);
   for (size_t s = 0; s < one.size(); ++s)
     compare_step(int64_t(s) + 1, one[s], many[s], exact.empty() ? nullptr : &exact[s], comparison);
+  comparison.end();
   return comparison.findings;
 }
 
