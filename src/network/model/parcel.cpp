@@ -16,7 +16,7 @@ void copy_rows(const Exec& exec, const Tensor& to, const Tensor& from, const int
 
 }  // namespace
 
-Parcel::Parcel(int64_t bytes) : data_(new std::byte[size_t(bytes)], std::default_delete<std::byte[]>()), size_(bytes) {}
+Parcel::Parcel(const Exec& exec, int64_t bytes) : data_(exec.memory->allocate(size_t(bytes))), size_(bytes) {}
 
 Parcel::Parcel(Message message)
     : data_(message.data.release(), std::default_delete<std::byte[]>()), size_(message.bytes) {}
@@ -26,7 +26,7 @@ Tensor Parcel::next(DType dtype, const Shape& shape) {
   at_ = begin + shape_count(shape) * each;
   check(size_ < 0 || at_ <= size_, ErrorKind::internal, "a parcel of {} bytes came where at least {} were due", size_,
         at_);
-  return Tensor::wrap(data_ ? data_.get() + begin : nullptr, dtype, shape, -1, data_);
+  return Tensor::wrap(data_ ? static_cast<char*>(data_.get()) + begin : nullptr, dtype, shape, -1, data_);
 }
 
 void Parcel::check_end() const {

@@ -11,16 +11,16 @@ namespace hadal {
 
 class Parcel {
  public:
-  Parcel() = default;              // without memory: its tensors may not be touched, it measures
-  explicit Parcel(int64_t bytes);  // to be filled
+  Parcel() = default;                       // without memory: its tensors may not be touched, it measures
+  Parcel(const Exec& exec, int64_t bytes);  // to be filled
   explicit Parcel(Message message);
   Tensor next(DType dtype, const Shape& shape);  // throws internal where the parcel is shorter
   int64_t bytes() const { return at_; }          // walked so far
   void check_end() const;                        // throws internal where something is left
-  ConstBytes view() const { return {data_.get(), size_t(size_)}; }
+  ConstBytes view() const { return {static_cast<const std::byte*>(data_.get()), size_t(size_)}; }
 
  private:
-  std::shared_ptr<std::byte> data_;
+  std::shared_ptr<void> data_;
   int64_t size_ = -1, at_ = 0;  // size: negative without memory
 };
 

@@ -153,6 +153,62 @@ TEST(ExpertParallel, RoutesOfOneRankAreReplayedByMany) {
   }
 }
 
+// ---- cases that nobody thought of ----
+
+class Draw {
+ public:
+  explicit Draw(uint64_t number) : random_{7, stream_id("experts"), number} {}
+  template <class T>
+  T of(const std::vector<T>& values) {
+    return values[size_t(random_.below(values.size()))];
+  }
+
+ private:
+  RandomStream random_;
+};
+
+ExpertCase random_case(uint64_t number) {
+  Draw draw(number);
+  ExpertCase c;
+  ModelConfig& m = c.config;
+  m.n_layers = 2;
+  m.n_groups = draw.of<int64_t>({1, 2, 4});
+  m.n_routed_experts = m.n_groups * draw.of<int64_t>({2, 3, 4, 6});
+  m.n_limited_groups = draw.of<int64_t>({1, m.n_groups});
+  const int64_t reachable = m.n_limited_groups * (m.n_routed_experts / m.n_groups);
+  m.n_experts_per_token = std::min(reachable, draw.of<int64_t>({1, 2, 4, 7}));
+  m.n_shared_experts = draw.of<int64_t>({0, 1});
+  m.n_mtp = draw.of<int64_t>({0, 1, 2});
+  m.score_function = draw.of<ScoreFunction>({ScoreFunction::sigmoid, ScoreFunction::softmax});
+  m.normalize_top_k = draw.of<int>({0, 1}) > 0;
+  std::vector<int> ranks, nodes = {0};
+  for (int n = 2; n <= 8; ++n)
+    if (m.n_routed_experts % n == 0) ranks.push_back(n);
+  c.ranks = draw.of(ranks);
+  for (int n = 1; n <= c.ranks; ++n)
+    if (c.ranks % n == 0 && m.n_groups % n == 0) nodes.push_back(n);
+  c.nodes = draw.of(nodes);
+  c.options = training_options(draw.of<Precision>({Precision::fp64, Precision::fp32, Precision::bf16}));
+  c.options.recompute = draw.of<Recompute>({Recompute::none, Recompute::norms, Recompute::all});
+  const int64_t rounds = draw.of<int64_t>({1, 2});
+  for (int64_t round = 0; round < rounds; ++round) {
+    std::vector<MicroBatch>& batches = c.batches.emplace_back();
+    for (int rank = 0; rank < c.ranks; ++rank) {
+      if (draw.of<int>({0, 1, 1, 1, 1}) == 0) {
+        batches.emplace_back();
+        continue;
+      }
+      const int64_t a = draw.of<int64_t>({1, 2, 5, 9}), b = draw.of<int64_t>({1, 3, 8});
+      batches.push_back(make_batch({{a}, {b, a}}, draw.of<int>({0, 1}) > 0, 37, 100 * number + uint64_t(rank)));
+    }
+  }
+  return c;
+}
+
+TEST(ExpertParallel, RandomCasesHaveTheBitsOfOneRank) {
+  for (uint64_t number = 0; number < 24; ++number) same_bits(random_case(number), fmt::format("case {}", number));
+}
+
 // ---- what travels ----
 
 // By the routes: what rank `from` sends to other ranks of its groups for one layer of one micro-batch.
