@@ -3,7 +3,9 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "comm/group.h"
 #include "nn/norm.h"
+#include "nn/vocabulary.h"
 #include "ops/pointwise.h"
 
 namespace hadal {
@@ -28,23 +30,42 @@ Tensor HeadLoss::logits(const Exec& exec, const Tensor& h) const {
 }
 
 // For each chunk: logits = h W^T; losses, and logits := their gradient; use(logits, first row).
-void HeadLoss::each_chunk(const Exec& exec, const Rows& rows, double scale, bool gradient,
+void HeadLoss::each_chunk(const Exec& exec, const Rows& rows, const Task& task,
                           const std::function<void(const Tensor& logits, int64_t first)>& use) const {
-  const int64_t n_rows = rows.h.rows(), chunk = chunk_rows(head.out_features(), n_rows, chunk_tokens);
+  const int64_t n_rows = rows.h.rows(), chunk = chunk_rows(columns(task.partners), n_rows, chunk_tokens);
+  const bool cut = task.partners && task.partners->size() > 1;
   check(rows.targets.count() == n_rows && rows.losses.count() == n_rows, ErrorKind::internal,
         "{} targets and {} losses for {} rows", rows.targets.count(), rows.losses.count(), n_rows);
+  check(cut || !is_slice_of_vocabulary(*head.weight), ErrorKind::internal,
+        "the head holds {} of {} rows of the vocabulary and has no partners for the others", head.out_features(),
+        head.weight->spec.shape[0]);
   const Tensor targets = rows.targets.view({n_rows, 1}), losses = rows.losses.view({n_rows, 1});
+  const Tensor own_targets = cut ? own_rows_of(exec, *head.weight, rows.targets) : rows.targets;
   const Tensor buffer = Tensor::empty(exec, statistics_dtype(rows.h.dtype()), {chunk, head.out_features()});
   for (int64_t first = 0; first < n_rows; first += chunk) {
     const int64_t n = std::min(chunk, n_rows - first);
     const Tensor logits = buffer.row_range(0, n);
     head.forward(exec, logits, rows.h.row_range(first, n));
-    ops::cross_entropy(exec, logits, targets.row_range(first, n), scale, losses.row_range(first, n), gradient);
+    const Tensor of = targets.row_range(first, n), to = losses.row_range(first, n);
+    if (cut) {
+      const Tensor own = own_targets.view({n_rows, 1}).row_range(first, n);
+      cross_entropy_of_parts(exec, {logits, of, own, to, task.scale, task.gradient}, *task.partners);
+    } else {
+      ops::cross_entropy(exec, logits, of, task.scale, to, task.gradient);
+    }
     if (use) use(logits, first);
   }
 }
 
-void HeadLoss::forward(const Exec& exec, const Rows& rows) const { each_chunk(exec, rows, 1.0, false, nullptr); }
+// Chunks must be the same on all members, whatever slices they hold.
+int64_t HeadLoss::columns(const Group* partners) const {
+  const int64_t members = partners ? partners->size() : 1;
+  return members == 1 ? head.out_features() : (head.weight->spec.shape[0] + members - 1) / members;
+}
+
+void HeadLoss::forward(const Exec& exec, const Rows& rows, Group* partners) const {
+  each_chunk(exec, rows, {1.0, false, partners}, nullptr);
+}
 
 // bf16 products want bf16 operands on both sides.
 Tensor HeadLoss::gradient_operand(const Exec& exec, const Tensor& logits, DType dtype) const {
@@ -54,10 +75,10 @@ Tensor HeadLoss::gradient_operand(const Exec& exec, const Tensor& logits, DType 
   return narrow;
 }
 
-void HeadLoss::forward_backward(const Exec& exec, const Rows& rows, double scale, const Tensor& dh,
-                                WeightGradient when) const {
+void HeadLoss::forward_backward(const Exec& exec, const Rows& rows, double scale, const Tensor& dh, WeightGradient when,
+                                Group* partners) const {
   const auto chunks = [&](const Tensor* grad, ops::Write write) {
-    each_chunk(exec, rows, scale, true, [&](const Tensor& logits, int64_t first) {
+    each_chunk(exec, rows, {scale, true, partners}, [&](const Tensor& logits, int64_t first) {
       const Tensor dlogits = gradient_operand(exec, logits, rows.h.dtype());
       head.backward_input(exec, dh.row_range(first, logits.rows()), dlogits);
       if (grad) head.weight_product(exec, *grad, dlogits, rows.h.row_range(first, logits.rows()), write);
@@ -68,9 +89,9 @@ void HeadLoss::forward_backward(const Exec& exec, const Rows& rows, double scale
   head.weight->contribute([&](const Tensor& grad, ops::Write write) { chunks(&grad, write); });
 }
 
-void HeadLoss::backward_weight(const Exec& exec, const Rows& rows, double scale) const {
+void HeadLoss::backward_weight(const Exec& exec, const Rows& rows, double scale, Group* partners) const {
   head.weight->contribute([&](const Tensor& grad, ops::Write write) {
-    each_chunk(exec, rows, scale, true, [&](const Tensor& logits, int64_t first) {
+    each_chunk(exec, rows, {scale, true, partners}, [&](const Tensor& logits, int64_t first) {
       head.weight_product(exec, grad, gradient_operand(exec, logits, rows.h.dtype()),
                           rows.h.row_range(first, logits.rows()), write);
       write = ops::Write::add;

@@ -2,12 +2,18 @@
 // in f32 (f64) → overwritten by their gradient → gradient of h and of the head → the buffer serves the next chunk. So
 // memory grows with C * vocab and never with all tokens. The weight gradient is taken at once (WeightGradient::now), or
 // later by backward_weight, which makes the logits again.
+//
+// Of a vocabulary cut over ranks (the box of the head's parameter) each member of `partners` makes the logits of its
+// own rows, in the same chunks of the same tokens; what is known of a token's row of logits is exchanged chunk by
+// chunk (vocabulary.h). Null or of one member: not cut.
 #pragma once
 #include <functional>
 
 #include "nn/linear.h"
 
 namespace hadal {
+
+class Group;
 
 enum class WeightGradient { now, later };
 
@@ -18,18 +24,28 @@ struct HeadLoss {
   struct Rows {
     Tensor h;        // [rows, hidden]
     Tensor targets;  // [rows] i32, < 0: no target
-    Tensor losses;   // [rows] f32 (f64), written: -log p(target), 0 without a target
+    Tensor losses;   // [rows] f32 (f64), written: -log p(target), 0 without a target; the same on all members
   };
 
   static int64_t chunk_rows(int64_t vocab, int64_t rows, int64_t chunk_tokens);
-  void forward(const Exec& exec, const Rows& rows) const;
-  // The same; dh := gradient of scale * sum of the losses.
-  void forward_backward(const Exec& exec, const Rows& rows, double scale, const Tensor& dh, WeightGradient when) const;
-  void backward_weight(const Exec& exec, const Rows& rows, double scale) const;
-  Tensor logits(const Exec& exec, const Tensor& h) const;  // [rows, vocab] f32 (f64)
+  // Columns of the logits that a member holds, about: what all members cut their chunks by.
+  int64_t columns(const Group* partners) const;
+
+  void forward(const Exec& exec, const Rows& rows, Group* partners = nullptr) const;
+  // The same; dh := gradient of scale * sum of the losses; with partners what the own rows of the vocabulary give to
+  // it, a partial sum that the caller adds up over the members.
+  void forward_backward(const Exec& exec, const Rows& rows, double scale, const Tensor& dh, WeightGradient when,
+                        Group* partners = nullptr) const;
+  void backward_weight(const Exec& exec, const Rows& rows, double scale, Group* partners = nullptr) const;
+  Tensor logits(const Exec& exec, const Tensor& h) const;  // [rows, own vocab] f32 (f64)
 
  private:
-  void each_chunk(const Exec& exec, const Rows& rows, double scale, bool gradient,
+  struct Task {
+    double scale = 1;
+    bool gradient = false;
+    Group* partners = nullptr;
+  };
+  void each_chunk(const Exec& exec, const Rows& rows, const Task& task,
                   const std::function<void(const Tensor& logits, int64_t first)>& use) const;
   Tensor gradient_operand(const Exec& exec, const Tensor& logits, DType dtype) const;
 };
