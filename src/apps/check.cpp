@@ -8,7 +8,6 @@
 #include "base/json.h"
 #include "base/progress.h"
 #include "base/table.h"
-#include "comm/layout.h"
 #include "config/config_io.h"
 #include "train/layout_check.h"
 
@@ -50,9 +49,10 @@ std::vector<LayoutCase> cases_of(const Options& o) {
     c.config = config;
     c.steps = o.steps;
     c.seed = uint64_t(o.seed);
-    c.layout = parse_layout(text);
+    c.config.parallel = parse_layout(text);
     c.config.train.micro_batch_sequences = 1;
-    c.config.train.batch_sequences = 2 * c.layout.ranks() + 1;  // as many for each as make the ranks uneven
+    c.config.train.batch_sequences =
+        2 * c.config.parallel.dp * c.config.parallel.pp + 1;  // as many for each as make the ranks uneven
     c.config.train.batch_ramp.clear();
     cases.push_back(std::move(c));
   }

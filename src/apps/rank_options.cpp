@@ -10,8 +10,8 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/thread_pool.h"
-#include "comm/layout.h"
 #include "comm/mpi_transport.h"
+#include "config/config_io.h"
 
 namespace hadal {
 namespace {
@@ -76,7 +76,9 @@ void add_rank_options(Verb verb, RankOptions& options) {
                   "ranks that divide batch, optimizer and cores among themselves; may be another number at every start "
                   "of a run")
       .positive();
-  verb.add_option("--layout", options.layout, "the same by axes of the mesh: dp=2");
+  verb.add_option(
+      "--layout", options.layout,
+      "the same by axes, such as dp=2 or dp=2,pp=4,schedule=dualpipe; axes: dp, pp, ep, tp, cp (docs/parallelism.md)");
   verb.add_option("--transport", options.transport,
                   "threads: ranks are threads of this process; mpi: processes, started by mpirun or srun, or by this "
                   "command itself; auto: mpi where such a launcher started it, else threads")
@@ -84,18 +86,17 @@ void add_rank_options(Verb verb, RankOptions& options) {
 }
 
 std::shared_ptr<Transport> open_ranks(const RankOptions& options, Config& config, CommonOptions& common) {
-  if (!options.layout.empty()) config.parallel.dp = parse_layout(options.layout).dp;
-  if (options.ranks > 0) {
-    check(options.layout.empty() || options.ranks == config.parallel.dp, ErrorKind::invalid,
-          "--ranks {}, but layout '{}' has {} ranks; give one of the two, or the same number", options.ranks,
-          options.layout, config.parallel.dp);
-    config.parallel.dp = options.ranks;
-  }
+  if (!options.layout.empty()) config.parallel = parse_layout(options.layout);
+  if (options.ranks > 0 && options.layout.empty()) config.parallel = {.dp = options.ranks};
+  check(options.ranks == 0 || options.ranks == config.parallel.ranks(), ErrorKind::invalid,
+        "--ranks {}, but layout '{}' has {} ranks; give one of the two, or the same number", options.ranks,
+        options.layout, config.parallel.ranks());
   const bool launched = started_by_mpi();
   if (options.transport == "threads" || (options.transport == "auto" && !launched)) return nullptr;
-  if (!launched) start_under_mpirun(config.parallel.dp, common.quiet);
+  if (!launched) start_under_mpirun(config.parallel.ranks(), common.quiet);
   std::shared_ptr<Transport> transport = MpiTransport::open();
-  if (options.layout.empty() && options.ranks == 0) config.parallel.dp = transport->size();
+  if (options.layout.empty() && options.ranks == 0 && config.parallel.ranks() == 1)
+    config.parallel.dp = transport->size();
   if (common.threads == 0) common.threads = std::max(1, granted_threads() / mpi_ranks_on_this_machine());
   return transport;
 }

@@ -37,13 +37,14 @@ struct CheckpointContent {
 
 // Tensors of the parameters' master weights under Hugging Face names; experts are slices of the stacked tensor.
 std::vector<NamedTensor> model_tensors(const Parameters& parameters);
-// The same of masters brought together from ranks, one for each parameter.
-std::vector<NamedTensor> model_tensors(const Parameters& parameters, const std::vector<Tensor>& masters);
+// The same of whole masters brought together from ranks, one for each of the model's parameters.
+std::vector<NamedTensor> model_tensors(const std::vector<ParameterSpec>& specs, const std::vector<Tensor>& masters);
 // The same of gradients; the router's bias, which has none, is not among them.
 std::vector<NamedTensor> gradient_tensors(const Parameters& parameters);
-// Fills masters from a model.safetensors with such names. Missing, surplus or misshapen tensors are errors that name
-// them.
-void load_model_tensors(const std::filesystem::path& file, const Parameters& parameters);
+// Fills masters, or the boxes of them that this rank holds, from a model.safetensors with such names. Missing, surplus
+// or misshapen tensors are errors that name them.
+void load_model_tensors(const std::filesystem::path& file, const std::vector<ParameterSpec>& specs,
+                        const Parameters& parameters);
 
 void write_checkpoint(const std::filesystem::path& checkpoints,
                       const CheckpointContent& content);  // now, complete or absent

@@ -1,8 +1,10 @@
 // Master weights to and from Hugging Face names, gradients to them: stacked experts are saved one tensor per expert.
+#include <map>
 #include <set>
 
 #include "base/error.h"
 #include "checkpoint/checkpoint.h"
+#include "nn/box_view.h"
 
 namespace hadal {
 
@@ -13,8 +15,7 @@ struct Place {
   Tensor tensor;  // the whole parameter, or one expert's slice
 };
 
-std::vector<Place> places_of(const Parameter& parameter, const Tensor& whole) {
-  const auto& spec = parameter.spec;
+std::vector<Place> places_of(const ParameterSpec& spec, const Tensor& whole) {
   if (spec.kind != ParameterKind::routed_expert) return {{spec.hf_name, whole}};
   std::vector<Place> places;
   for (int64_t expert = 0; expert < spec.n_experts(); ++expert)
@@ -22,45 +23,56 @@ std::vector<Place> places_of(const Parameter& parameter, const Tensor& whole) {
   return places;
 }
 
+void append(const ParameterSpec& spec, const Tensor& whole, std::vector<NamedTensor>& tensors) {
+  for (auto& place : places_of(spec, whole)) tensors.push_back({std::move(place.hf_name), std::move(place.tensor)});
+}
+
+// What one stored tensor says of a parameter, all of it or one expert's, into this rank's box of it.
+void fill(const Parameter& parameter, int64_t expert, const Tensor& stored) {
+  const Box& box = parameter.box;
+  if (parameter.spec.kind != ParameterKind::routed_expert) return parameter.master.copy_from(part_of(stored, box));
+  const int64_t slot = expert - box.begin[0];
+  if (slot >= 0 && slot < box.size[0]) parameter.master.slice(slot).copy_from(stored);
+}
+
 }  // namespace
 
-std::vector<NamedTensor> model_tensors(const Parameters& parameters, const std::vector<Tensor>& masters) {
+std::vector<NamedTensor> model_tensors(const std::vector<ParameterSpec>& specs, const std::vector<Tensor>& masters) {
   std::vector<NamedTensor> tensors;
-  for (size_t i = 0; i < parameters.size(); ++i) {
-    for (auto& place : places_of(*parameters[i], masters[i]))
-      tensors.push_back({std::move(place.hf_name), std::move(place.tensor)});
-  }
+  for (size_t i = 0; i < specs.size(); ++i) append(specs[i], masters[i], tensors);
   return tensors;
 }
 
 std::vector<NamedTensor> model_tensors(const Parameters& parameters) {
-  std::vector<Tensor> masters;
-  for (const Parameter* parameter : parameters) masters.push_back(parameter->master);
-  return model_tensors(parameters, masters);
+  std::vector<NamedTensor> tensors;
+  for (const Parameter* parameter : parameters) append(parameter->spec, parameter->master, tensors);
+  return tensors;
 }
 
 std::vector<NamedTensor> gradient_tensors(const Parameters& parameters) {
   std::vector<NamedTensor> tensors;
-  for (const Parameter* parameter : parameters) {
-    if (!parameter->spec.trained) continue;
-    for (auto& place : places_of(*parameter, parameter->grad))
-      tensors.push_back({std::move(place.hf_name), std::move(place.tensor)});
-  }
+  for (const Parameter* parameter : parameters)
+    if (parameter->spec.trained) append(parameter->spec, parameter->grad, tensors);
   return tensors;
 }
 
-void load_model_tensors(const std::filesystem::path& file, const Parameters& parameters) {
+void load_model_tensors(const std::filesystem::path& file, const std::vector<ParameterSpec>& specs,
+                        const Parameters& parameters) {
   const SafetensorsReader reader(file);
+  std::map<std::string, const Parameter*> by_name;
+  for (const Parameter* parameter : parameters) by_name[parameter->spec.name] = parameter;
   std::set<std::string> wanted;
-  for (const Parameter* parameter : parameters) {
-    for (const auto& place : places_of(*parameter, parameter->master)) {
-      check(reader.has(place.hf_name), ErrorKind::corrupt, "{}: tensor '{}' is missing", file.string(), place.hf_name);
-      const Tensor stored = reader.tensor(place.hf_name);
-      check(stored.shape() == place.tensor.shape(), ErrorKind::corrupt,
-            "{}: tensor '{}' has shape {}, the model needs {}", file.string(), place.hf_name,
-            shape_text(stored.shape()), shape_text(place.tensor.shape()));
-      place.tensor.copy_from(stored);
-      wanted.insert(place.hf_name);
+  for (const ParameterSpec& spec : specs) {
+    const bool stacked = spec.kind == ParameterKind::routed_expert;
+    const Shape shape = stacked ? Shape(spec.shape.begin() + 1, spec.shape.end()) : spec.shape;
+    for (int64_t expert = 0; expert < spec.n_experts(); ++expert) {
+      const std::string name = spec.hf_name_of(expert);
+      check(reader.has(name), ErrorKind::corrupt, "{}: tensor '{}' is missing", file.string(), name);
+      const Tensor stored = reader.tensor(name);
+      check(stored.shape() == shape, ErrorKind::corrupt, "{}: tensor '{}' has shape {}, the model needs {}",
+            file.string(), name, shape_text(stored.shape()), shape_text(shape));
+      if (const auto found = by_name.find(spec.name); found != by_name.end()) fill(*found->second, expert, stored);
+      wanted.insert(name);
     }
   }
   for (const auto& name : reader.names()) {

@@ -9,6 +9,7 @@
 #include "base/text_format.h"
 #include "checkpoint/checkpoint.h"
 #include "config/config_io.h"
+#include "nn/box_view.h"
 #include "nn/norm.h"
 
 namespace hadal {
@@ -75,7 +76,15 @@ ModelConfig read_model_config(const fs::path& path) {
 }
 
 void load_masters(const ModelDirectory& from, const Exec& exec, const Parameters& parameters) {
-  for (const Parameter* parameter : parameters) from.weights->read(exec, parameter->spec, parameter->master);
+  for (const Parameter* parameter : parameters) {
+    if (parameter->box == Box::whole(parameter->spec.shape)) {
+      from.weights->read(exec, parameter->spec, parameter->master);
+      continue;
+    }
+    const Tensor whole = Tensor::empty(exec, parameter->master.dtype(), parameter->spec.shape);
+    from.weights->read(exec, parameter->spec, whole);
+    parameter->master.copy_from(exec, part_of(whole, parameter->box));
+  }
   from.files->check_intact();
 }
 

@@ -141,12 +141,25 @@ struct TrainConfig {
   }
 };
 
-// How many ranks compute a run together. May be another at every start: it changes no more than the order of sums.
+// How many ranks compute a run together, along each axis. May be another at every start: it changes no more than the
+// order of sums.
 struct ParallelConfig {
-  int64_t dp = 1;
+  int64_t dp = 1, pp = 1, ep = 1, tp = 1, cp = 1;
+  std::string schedule = "1f1b";  // of the pipeline (schedule/pipeline.h)
+  int64_t chunks = 1;
+  int64_t node_ranks = 0;
+  int64_t ranks() const { return dp * pp * tp * cp; }
+  bool operator==(const ParallelConfig&) const = default;
   template <class Self, class Visitor>
   static void visit(Self& c, Visitor&& v) {
     v("dp", c.dp, "data ranks: each computes other micro-batches and updates its share of the parameters (ZeRO-1)");
+    v("pp", c.pp, "pipeline ranks: each holds some layers");
+    v("ep", c.ep, "expert ranks: experts are spread over so many of a stage's dp * cp * tp ranks");
+    v("tp", c.tp, "tensor ranks: heads, FFNs and vocabulary are cut");
+    v("cp", c.cp, "context ranks: sequences are cut");
+    v("schedule", c.schedule, "of the pipeline: 1f1b, interleaved, zb1p, dualpipe, dualpipev");
+    v("chunks", c.chunks, "stages of each rank, of the interleaved schedule");
+    v("node_ranks", c.node_ranks, "ranks of one machine, for tokens' way to experts on others; 0: all are on one");
   }
 };
 

@@ -11,6 +11,9 @@ Config load_config(const std::string& path);  // TOML; unknown keys refused with
 Config config_from_toml(const std::string& text, const std::string& origin);
 // "optim.lr=1e-4", "data.sources.0.paths=[\"x\"]"; `option` is what messages call them.
 void apply_overrides(Config& config, const std::vector<std::string>& assignments, const char* option = "--set");
+// "dp=2,pp=4,schedule=dualpipe": the section [parallel] in short; what it does not name is as by default.
+ParallelConfig parse_layout(const std::string& text);
+std::string layout_text(const ParallelConfig& parallel);  // "dp=2,pp=4,schedule=dualpipe"; of one rank "dp=1"
 std::string config_to_toml(const Config& config);  // complete, re-readable: load(config_to_toml(c)) == c
 std::string config_to_json(const Config& config);
 Config config_from_json(const std::string& text, const std::string& origin);

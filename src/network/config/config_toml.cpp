@@ -185,6 +185,36 @@ void apply_overrides(Config& config, const std::vector<std::string>& assignments
   }
 }
 
+ParallelConfig parse_layout(const std::string& text) {
+  Config config;
+  std::vector<std::string> seen;
+  for (size_t at = 0; at <= text.size();) {
+    const size_t end = std::min(text.find(',', at), text.size());
+    const std::string item = text.substr(at, end - at), axis = item.substr(0, item.find('='));
+    at = end + 1;
+    check(axis.size() < item.size() && !axis.empty(), ErrorKind::invalid,
+          "layout '{}': '{}' is no axis with its size, such as dp=2", text, item);
+    check(std::find(seen.begin(), seen.end(), axis) == seen.end(), ErrorKind::invalid, "layout '{}' gives {} twice",
+          text, axis);
+    seen.push_back(axis);
+    const std::string value = item.substr(axis.size() + 1);
+    apply_overrides(config, {"parallel." + axis + "=" + (axis == "schedule" ? '"' + value + '"' : value)}, "--layout");
+  }
+  return config.parallel;
+}
+
+std::string layout_text(const ParallelConfig& p) {
+  const ParallelConfig usual;
+  std::string text;
+  const auto item = [&](const char* name, const auto& value, const auto& without) {
+    if (value != without) text += fmt::format("{}{}={}", text.empty() ? "" : ",", name, value);
+  };
+  item("dp", p.dp, usual.dp), item("pp", p.pp, usual.pp), item("ep", p.ep, usual.ep), item("tp", p.tp, usual.tp);
+  item("cp", p.cp, usual.cp), item("schedule", p.schedule, usual.schedule), item("chunks", p.chunks, usual.chunks);
+  item("node_ranks", p.node_ranks, usual.node_ranks);
+  return text.empty() ? "dp=1" : text;
+}
+
 std::string config_to_toml(const Config& config) {
   std::string out;
   write_toml(config_to_tree(config), "", out);

@@ -171,7 +171,11 @@ void validate(const Config& config) {
   check_data(config.data);
   check_training(config);
   in_range("tokenizer.vocab_size", config.tokenizer.vocab_size, 1);
-  in_range("parallel.dp", config.parallel.dp, 1, 4096, "between 1 and 4096");
+  in_range("parallel.dp", config.parallel.dp, 1, 1 << 20, "between 1 and 1048576");
+  in_range("parallel.pp", config.parallel.pp, 1, 1 << 12, "between 1 and 4096");
+  in_range("parallel.ep", config.parallel.ep, 1, 1 << 12, "between 1 and 4096");
+  in_range("parallel.tp", config.parallel.tp, 1, 1 << 12, "between 1 and 4096");
+  in_range("parallel.cp", config.parallel.cp, 1, 1 << 12, "between 1 and 4096");
   in_range("tokenizer.split_fused", config.tokenizer.split_fused, 0, 1, "between 0 and 1");
   in_range("tokenizer.training_bytes", config.tokenizer.training_bytes, 0, int64_t(1) << 60);
   check(activations(config) < 1e17, ErrorKind::invalid,

@@ -6,7 +6,6 @@ namespace hadal {
 
 void check_batch(const MicroBatch& batch, const ModelConfig& config) {
   const int64_t n = batch.n_tokens();
-  check(n > 0, ErrorKind::invalid, "a micro-batch of no tokens");
   check(int64_t(batch.positions.size()) == n && int64_t(batch.targets.size()) == n, ErrorKind::invalid,
         "a micro-batch of {} tokens has {} positions and {} targets", n, batch.positions.size(), batch.targets.size());
   for (int64_t i = 0; i < n; ++i) {

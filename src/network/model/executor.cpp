@@ -1,62 +1,148 @@
 #include "model/executor.h"
 
+#include <map>
+
 #include "base/error.h"
+#include "comm/group.h"
+#include "schedule/messages.h"
 
 namespace hadal {
 namespace {
 
-// What is to come for each micro-batch: its flight may go after the last of it.
-std::vector<int64_t> actions_of_each(const Actions& actions, int64_t n_batches, bool keep) {
-  std::vector<std::vector<ActionKind>> of(static_cast<size_t>(n_batches));
+using Place = std::pair<int64_t, int64_t>;  // stage, micro-batch
+
+// What is to come at each place: its flight may go after the last of it.
+std::map<Place, int64_t> actions_of_each(const Actions& actions, int64_t n_batches, bool keep) {
+  std::map<Place, std::vector<ActionKind>> of;
   for (const Action& action : actions) {
     check(action.micro_batch >= 0 && action.micro_batch < n_batches, ErrorKind::internal,
           "an action of micro-batch {} among {}", action.micro_batch, n_batches);
-    of[size_t(action.micro_batch)].push_back(action.kind);
+    of[{action.stage, action.micro_batch}].push_back(action.kind);
   }
   using enum ActionKind;
   using Kinds = std::vector<ActionKind>;
-  std::vector<int64_t> count;
-  for (size_t m = 0; m < of.size(); ++m) {
+  std::map<Place, int64_t> count;
+  for (const auto& [place, kinds] : of) {
     const bool whole =
-        keep ? of[m] == Kinds{forward, backward} || of[m] == Kinds{forward, backward_input, backward_weight}
-             : of[m] == Kinds{forward};
-    check(whole, ErrorKind::internal, "micro-batch {} has {} actions, which are not F and then {}", m, of[m].size(),
-          keep ? "B, or Bi and W" : "nothing");
-    count.push_back(int64_t(of[m].size()));
+        keep ? kinds == Kinds{forward, backward} || kinds == Kinds{forward, backward_input, backward_weight}
+             : kinds == Kinds{forward};
+    check(whole, ErrorKind::internal, "micro-batch {} has {} actions at stage {}, which are not F and then {}",
+          place.second, kinds.size(), place.first, keep ? "B, or Bi and W" : "nothing");
+    count[place] = int64_t(kinds.size());
   }
   return count;
 }
 
+Share share_of(const Tensor& tensor) {
+  if (!tensor || tensor.count() == 0) return {};  // a micro-batch of no rows
+  return {{static_cast<std::byte*>(tensor.raw()), size_t(tensor.bytes())}};
+}
+
+class Run {
+ public:
+  Run(const HeldStages& stages, const Pass& pass, std::span<const MicroBatch> batches, const FlightHooks& hooks,
+      const PipelineLinks* links)
+      : stages_(stages), pass_(pass), batches_(batches), hooks_(hooks), links_(links), sums_(batches.size()) {}
+
+  void run(const Action& action, bool last) {
+    const Stage& stage = stage_of(action);
+    const Place place{action.stage, action.micro_batch};
+    std::unique_ptr<Flight>& flight = flights_[place];
+    if (action.kind == ActionKind::forward) {
+      flight = begin(stage, action);
+      receive(action, *flight);
+      stage.forward(pass_, *flight);
+      send(action, *flight);
+      sums_[size_t(action.micro_batch)].merge(flight->sums());
+      if (hooks_.after_forward) hooks_.after_forward(*flight, action.micro_batch);
+    } else {
+      receive(action, *flight);
+      switch (action.kind) {
+        case ActionKind::backward: stage.backward(pass_, *flight); break;
+        case ActionKind::backward_input: stage.backward_input(pass_, *flight); break;
+        default: stage.backward_weight(pass_, *flight);
+      }
+      send(action, *flight);
+    }
+    if (last) flights_.erase(place);
+  }
+
+  LossSums total() const {
+    LossSums total;
+    for (const LossSums& part : sums_) total.merge(part);
+    return total;
+  }
+
+ private:
+  const Stage& stage_of(const Action& action) const {
+    for (const auto& [number, stage] : stages_)
+      if (number == action.stage) return *stage;
+    fail(ErrorKind::internal, "an action of stage {}, which this rank does not hold", action.stage);
+  }
+
+  std::unique_ptr<Flight> begin(const Stage& stage, const Action& action) const {
+    FlightSizes sizes = stage.flight_sizes();
+    if (pass_.last_rows > 0) sizes.n_mtp = 0;
+    auto flight = std::make_unique<Flight>(pass_.exec, batches_[size_t(action.micro_batch)], sizes, pass_.partners);
+    if (hooks_.begin) hooks_.begin(*flight, action.micro_batch);
+    return flight;
+  }
+
+  // The state of the main stream from the stage before, or its gradient from the stage behind: from another rank, or
+  // from this one, which has left it here.
+  void receive(const Action& action, Flight& flight) {
+    if (!links_ || action.kind == ActionKind::backward_weight || ends_model(action, true)) return;
+    Tensor& h = flight.streams[0].h;
+    const auto message = received_by(links_->pipeline, action);
+    if (!message) {
+      const auto found = left_.find({is_forward(action), action.stage, action.micro_batch});
+      check(found != left_.end(), ErrorKind::internal, "stage {} finds nothing of micro-batch {} from its neighbour",
+            action.stage, action.micro_batch);
+      h = std::move(found->second);
+      left_.erase(found);
+      return;
+    }
+    h = Tensor::empty(pass_.exec, pass_.dtype, {flight.streams[0].n_rows(), stage_of(action).hidden()});
+    group_of(action).start_receive(int(message->from), pass_.dtype, share_of(h)).wait();
+  }
+
+  void send(const Action& action, Flight& flight) {
+    if (!links_ || action.kind == ActionKind::backward_weight || ends_model(action, false)) return;
+    Tensor& h = flight.streams[0].h;
+    if (const auto message = sent_by(links_->pipeline, action)) {
+      group_of(action).send(int(message->to), pass_.dtype, share_of(h));
+    } else {
+      left_[{is_forward(action), action.stage + (is_forward(action) ? 1 : -1), action.micro_batch}] = h;
+    }
+    h.reset();
+  }
+
+  static bool is_forward(const Action& action) { return action.kind == ActionKind::forward; }
+  // Nothing comes to (goes from) the first F and the last B, and the other way round.
+  bool ends_model(const Action& action, bool receiving) const {
+    const int64_t end = is_forward(action) == receiving ? 0 : links_->pipeline.n_stages() - 1;
+    return action.stage == end;
+  }
+  Group& group_of(const Action& action) const { return is_forward(action) ? *links_->activations : *links_->gradients; }
+
+  const HeldStages& stages_;
+  const Pass& pass_;
+  std::span<const MicroBatch> batches_;
+  const FlightHooks& hooks_;
+  const PipelineLinks* links_;
+  std::map<Place, std::unique_ptr<Flight>> flights_;
+  std::map<std::tuple<bool, int64_t, int64_t>, Tensor> left_;  // for F or B of a stage and a micro-batch
+  std::vector<LossSums> sums_;                                 // by micro-batch
+};
+
 }  // namespace
 
-LossSums execute(const Actions& actions, const Stage& stage, const Pass& pass, std::span<const MicroBatch> batches,
-                 const FlightHooks& hooks) {
-  std::vector<int64_t> left = actions_of_each(actions, int64_t(batches.size()), pass.keep);
-  std::vector<std::unique_ptr<Flight>> flights(batches.size());
-  std::vector<LossSums> sums(batches.size());
-  FlightSizes sizes = stage.flight_sizes();
-  if (pass.last_rows > 0) sizes.n_mtp = 0;
-  for (const Action& action : actions) {
-    const size_t m = size_t(action.micro_batch);
-    std::unique_ptr<Flight>& flight = flights[m];
-    if (action.kind == ActionKind::forward) {
-      flight = std::make_unique<Flight>(pass.exec, batches[m], sizes, pass.partners);
-      if (hooks.begin) hooks.begin(*flight, int64_t(m));
-      stage.forward(pass, *flight);
-      sums[m] = flight->sums();
-      if (hooks.after_forward) hooks.after_forward(*flight, int64_t(m));
-    } else {
-      switch (action.kind) {
-        case ActionKind::backward: stage.backward(pass, *flight); break;
-        case ActionKind::backward_input: stage.backward_input(pass, *flight); break;
-        default: stage.backward_weight(pass, *flight);
-      }
-    }
-    if (--left[m] == 0) flight.reset();
-  }
-  LossSums total;
-  for (const LossSums& part : sums) total.merge(part);
-  return total;
+LossSums execute(const Actions& actions, const HeldStages& stages, const Pass& pass,
+                 std::span<const MicroBatch> batches, const FlightHooks& hooks, const PipelineLinks* links) {
+  std::map<Place, int64_t> left = actions_of_each(actions, int64_t(batches.size()), pass.keep);
+  Run run(stages, pass, batches, hooks, links);
+  for (const Action& action : actions) run.run(action, --left.at({action.stage, action.micro_batch}) == 0);
+  return run.total();
 }
 
 }  // namespace hadal

@@ -81,7 +81,7 @@ LossSums Flight::sums() const {
     }
   }
   const bool record = routes && !routes->replay;
-  if (record) routes->experts.assign(routed.size(), {});
+  if (record) routes->experts.resize(routed.size());  // other stages fill what is theirs
   for (size_t l = 0; l < routed.size(); ++l) {
     const RoutedLayer& layer = routed[l];
     std::vector<int64_t> load(size_t(n_experts), 0);

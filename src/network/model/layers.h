@@ -4,6 +4,7 @@
 #include <functional>
 #include <string>
 
+#include "layout/stage_parts.h"
 #include "model/mla.h"
 #include "model/moe.h"
 #include "nn/embedding.h"
@@ -29,14 +30,6 @@ struct MtpLayers {
   Norm embedding_norm, hidden_norm, final_norm;
   Linear projection;  // [hidden, 2 * hidden]
   BlockLayers block;
-};
-
-// The part of a model that a stage holds: layers [first_layer, end_layer), perhaps what comes before and behind them.
-struct StagePart {
-  int64_t first_layer = 0, end_layer = 0;
-  bool embedding = false;
-  bool head = false;  // with the final norm and all MTP modules
-  static StagePart whole(const ModelConfig& config) { return {0, config.n_layers, true, true}; }
 };
 
 struct ModelLayers {

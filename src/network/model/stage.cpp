@@ -1,7 +1,6 @@
 #include "model/stage.h"
 
 #include <algorithm>
-#include <map>
 #include <typeindex>
 
 #include "model/block_pieces.h"
@@ -60,6 +59,7 @@ Stage::Stage(const ModelConfig& config, const StagePart& part,
   for (size_t i = pieces_.size(); i-- > 0;)
     if (std::find(weight_order_.begin(), weight_order_.end(), pieces_[i].get()) == weight_order_.end())
       weight_order_.push_back(pieces_[i].get());
+  hidden_ = config.hidden_size;
   sizes_ = {n_mtp, n_blocks + n_mtp, 0, config.n_routed_experts};
   for (int64_t layer = 0; layer < config.n_layers + config.n_mtp; ++layer) sizes_.n_moe += config.is_moe_layer(layer);
 }
@@ -101,11 +101,9 @@ void Stage::backward_weight(const Pass& pass, Flight& flight) const {
   for (const Piece* piece : weight_order_) weights_of(*piece, pass, flight);
 }
 
-void Stage::expect(int64_t n_flights) const {
-  std::map<Parameter*, int64_t> contributions;
+void Stage::count_contributions(int64_t n_flights, std::map<Parameter*, int64_t>& contributions) const {
   for (const auto& piece : pieces_)
     piece->each_parameter([&](Parameter& parameter) { contributions[&parameter] += n_flights; });
-  for (const auto& [parameter, count] : contributions) parameter->expect(count);
 }
 
 PieceBytes Stage::bytes(const PieceSizes& sizes) const {

@@ -3,6 +3,7 @@
 // and several places, may use one stage at once.
 #pragma once
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -21,6 +22,7 @@ class Stage {
   Stage& operator=(const Stage&) = delete;
 
   FlightSizes flight_sizes() const { return sizes_; }
+  int64_t hidden() const { return hidden_; }  // width of the state that goes from stage to stage
   const ModelLayers& layers() const { return layers_; }
   const std::vector<std::unique_ptr<Piece>>& pieces() const { return pieces_; }
 
@@ -32,8 +34,8 @@ class Stage {
   // later adds the same bits: the heads as in F, which makes their gradients, all others from the last.
   void backward_weight(const Pass& pass, Flight& flight) const;
 
-  // Before a step of this many flights: tells each parameter how many contributions to expect.
-  void expect(int64_t n_flights) const;
+  // Adds to `contributions` what this many flights will bring to each parameter.
+  void count_contributions(int64_t n_flights, std::map<Parameter*, int64_t>& contributions) const;
   // What one flight takes from the system: `kept` from F to the end of W; on top of it the largest F, and the B and W
   // of the two largest kinds of piece. An FFN's and an attention's take turns layer by layer; the blocks of one wait
   // in the pool (base/memory.h) while the other runs, because few of their sizes are the same.
@@ -43,6 +45,7 @@ class Stage {
   void weights_of(const Piece& piece, const Pass& pass, Flight& flight) const;
 
   FlightSizes sizes_;
+  int64_t hidden_ = 0;
   ModelLayers layers_;
   std::vector<std::unique_ptr<Piece>> pieces_;
   std::vector<const Piece*> weight_order_;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <unordered_map>
 
 #include "arch/arch.h"
@@ -19,21 +20,36 @@ struct Transformer::Impl {
   DType dtype;
   std::vector<std::unique_ptr<Parameter>> parameters;
   std::unordered_map<std::string, Parameter*> by_name;
-  std::unique_ptr<Stage> stage;
+  HeldStages stages;
+  Partners partners;
+  PipelineLinks links;
   RopeCache rope;
 
-  Partners partners;
-
   Impl(const ModelConfig& config, const ModelOptions& options, const Exec& exec, const ModelShare& share)
-      : config(config), options(options), dtype(activation_dtype(options.precision)), partners(share.partners) {
+      : config(config),
+        options(options),
+        dtype(activation_dtype(options.precision)),
+        partners(share.partners),
+        links(share.links) {
     for (const ParameterSpec& spec : parameter_list(config)) {
-      const Box box = share.box ? share.box(spec) : Box::whole(spec.shape);
-      parameters.push_back(options.bare ? bare_parameter(spec, box)
-                                        : make_parameter(exec, spec, dtype, options.training, box));
+      const std::optional<Box> box = share.box ? share.box(spec) : Box::whole(spec.shape);
+      if (!box) continue;
+      parameters.push_back(options.bare ? bare_parameter(spec, *box)
+                                        : make_parameter(exec, spec, dtype, options.training, *box));
       by_name[spec.name] = parameters.back().get();
     }
     const auto find = [this](const std::string& name) { return this->find(name); };
-    stage = std::make_unique<Stage>(config, StagePart::whole(config), find, options.recipe, options.loss_chunk_tokens);
+    const auto held = share.stages.empty() ? std::vector<HeldStage>{{0, StagePart::whole(config)}} : share.stages;
+    for (const auto& [number, part] : held)
+      stages.emplace_back(number,
+                          std::make_unique<Stage>(config, part, find, options.recipe, options.loss_chunk_tokens));
+  }
+
+  const Stage& stage() const { return *stages.front().second; }
+  LossSums execute(const Actions& actions, const Pass& pass, std::span<const MicroBatch> batches,
+                   const FlightHooks& hooks) const {
+    return hadal::execute(actions, stages, pass, batches, hooks,
+                          stages.size() > 1 || links.activations ? &links : nullptr);
   }
 
   Parameter* find(const std::string& name) const {
@@ -61,7 +77,7 @@ struct Transformer::Impl {
       if (is_matrix_product(spec) && spec.layer < config.n_layers) result.push_back(parameter.get());
     }
     if (options.attention_form == AttentionForm::absorbed)
-      for (const BlockLayers& block : stage->layers().blocks) std::erase(result, block.mla.kv_b());
+      for (const BlockLayers& block : stage().layers().blocks) std::erase(result, block.mla.kv_b());
     std::erase_if(result, [](const Parameter* p) { return p->value.dtype == DType::f64; });  // has no panels
     return result;
   }
@@ -70,9 +86,9 @@ struct Transformer::Impl {
     int32_t last = 0;
     for (const MicroBatch& batch : batches) {
       check_batch(batch, config);
-      last = std::max(last, *std::max_element(batch.positions.begin(), batch.positions.end()));
+      for (const int32_t position : batch.positions) last = std::max(last, position);
     }
-    const int64_t n_moe = stage->flight_sizes().n_moe;
+    const int64_t n_moe = stage().flight_sizes().n_moe;
     check(routes.empty() || routes.size() == batches.size(), ErrorKind::invalid,
           "routes of {} micro-batches are replayed over {}", routes.size(), batches.size());
     for (const RouteReplay& one : routes)
@@ -89,7 +105,7 @@ Transformer::~Transformer() = default;
 
 const ModelConfig& Transformer::config() const { return impl_->config; }
 const ModelOptions& Transformer::options() const { return impl_->options; }
-const Stage& Transformer::stage() const { return *impl_->stage; }
+const Stage& Transformer::stage() const { return impl_->stage(); }
 Parameter& Transformer::parameter(const std::string& name) const { return *impl_->find(name); }
 
 Parameters Transformer::parameters() const {
@@ -122,8 +138,19 @@ void Transformer::pack(const Exec& exec) {
 }
 
 void Transformer::begin_step(int64_t n_micro_batches) {
-  if (n_micro_batches >= 0) return impl_->stage->expect(n_micro_batches);
+  if (n_micro_batches >= 0) return begin_step(one_stage(n_micro_batches));
   for (const auto& parameter : impl_->parameters) parameter->expect(-1);
+}
+
+void Transformer::begin_step(const Actions& actions) {
+  std::map<Parameter*, int64_t> contributions;
+  for (const auto& [number, stage] : impl_->stages) {
+    const int64_t n = std::count_if(actions.begin(), actions.end(), [&](const Action& action) {
+      return action.stage == number && action.kind == ActionKind::forward;
+    });
+    stage->count_contributions(n, contributions);
+  }
+  for (const auto& [parameter, count] : contributions) parameter->expect(count);
 }
 
 LossSums Transformer::forward_backward(const Exec& exec, std::span<const MicroBatch> batches,
@@ -145,7 +172,7 @@ LossSums Transformer::forward_backward(const Exec& exec, std::span<const MicroBa
     flight.weights = weights;
     if (!wants.routes.empty()) flight.routes = &wants.routes[size_t(m)];
   };
-  LossSums sums = execute(list, *impl_->stage, pass, batches, hooks);
+  LossSums sums = impl_->execute(list, pass, batches, hooks);
   clock.stop();
   return sums;
 }
@@ -177,7 +204,21 @@ LossSums Transformer::forward(const Exec& exec, const MicroBatch& batch, const W
     }
   };
   clock.start();
-  LossSums sums = execute(forward_only(1), *impl_->stage, pass, std::span(&batch, 1), hooks);
+  LossSums sums = impl_->execute(forward_only(1), pass, std::span(&batch, 1), hooks);
+  clock.stop();
+  return sums;
+}
+
+std::vector<LossSums> Transformer::forward(const Exec& exec, std::span<const MicroBatch> batches,
+                                           const Actions& actions) const {
+  const Tensor table = impl_->prepare(exec, batches, {});
+  PartClock clock;
+  const Pass pass = impl_->pass(exec, clock, table);
+  std::vector<LossSums> sums(batches.size());
+  FlightHooks hooks;
+  hooks.after_forward = [&](Flight& flight, int64_t m) { sums[size_t(m)].merge(flight.sums()); };
+  clock.start();
+  impl_->execute(actions, pass, batches, hooks);
   clock.stop();
   return sums;
 }
@@ -226,7 +267,7 @@ std::vector<float> Transformer::extend(const Exec& exec, LatentCache& cache, std
     result.assign(logits.data<float>(), logits.data<float>() + logits.count());
   };
   clock.start();
-  execute(forward_only(1), *impl_->stage, pass, std::span(&batch, 1), hooks);
+  impl_->execute(forward_only(1), pass, std::span(&batch, 1), hooks);
   cache.length += n;
   return result;
 }
@@ -235,26 +276,28 @@ std::vector<float> Transformer::extend(const Exec& exec, LatentCache& cache, std
 // next step, one with less more often, and no loss is bent for it. The size of the gap does not matter, its sign does.
 void Transformer::update_selection_bias(const Exec& exec, const std::vector<std::vector<int64_t>>& global_load,
                                         double gamma) {
-  std::vector<Parameter*> biases;
-  for (const BlockLayers& block : impl_->stage->layers().blocks)
-    if (block.is_moe()) biases.push_back(block.moe.bias);
-  for (const MtpLayers& module : impl_->stage->layers().mtp)
-    if (module.block.is_moe()) biases.push_back(module.block.moe.bias);
-  check(global_load.size() == biases.size(), ErrorKind::invalid, "expert loads of {} MoE layers for a model of {}",
-        global_load.size(), biases.size());
-  for (size_t l = 0; l < biases.size(); ++l) {
-    if (!biases[l] || gamma == 0) continue;
-    const Tensor& bias = biases[l]->master;
-    check(int64_t(global_load[l].size()) == bias.count(), ErrorKind::invalid, "loads of {} experts for a router of {}",
-          global_load[l].size(), bias.count());
+  const ModelConfig& config = impl_->config;
+  const int64_t n_moe = impl_->stage().flight_sizes().n_moe;
+  check(int64_t(global_load.size()) == n_moe, ErrorKind::invalid, "expert loads of {} MoE layers for a model of {}",
+        global_load.size(), n_moe);
+  size_t index = 0;
+  for (int64_t layer = 0; layer < config.n_layers + config.n_mtp; ++layer) {
+    if (!config.is_moe_layer(layer)) continue;
+    const std::vector<int64_t>& load = global_load[index++];
+    const auto found = impl_->by_name.find(fmt::format("layers.{}.moe.bias", layer));
+    if (found == impl_->by_name.end() || gamma == 0) continue;  // of another rank, or a model without
+    Parameter& parameter = *found->second;
+    const Tensor& bias = parameter.master;
+    check(int64_t(load.size()) == bias.count(), ErrorKind::invalid, "loads of {} experts for a router of {}",
+          load.size(), bias.count());
     int64_t total = 0;
-    for (int64_t load : global_load[l]) total += load;
+    for (const int64_t one : load) total += one;
     const double mean = double(total) / double(bias.count());
     for (int64_t e = 0; e < bias.count(); ++e) {
-      const double gap = mean - double(global_load[l][size_t(e)]);
+      const double gap = mean - double(load[size_t(e)]);
       set_element(bias, e, element(bias, e) + (gap > 0 ? gamma : gap < 0 ? -gamma : 0.0));
     }
-    refresh_value(exec, *biases[l]);
+    refresh_value(exec, parameter);
   }
 }
 

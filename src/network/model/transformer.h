@@ -5,13 +5,16 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "config/model_config.h"
+#include "layout/placement.h"
 #include "model/losses.h"
 #include "model/options.h"
+#include "model/pipeline_links.h"
 #include "nn/micro_batch.h"
 #include "nn/parameter.h"
 #include "nn/partners.h"
@@ -34,8 +37,10 @@ struct Wants {
 
 // What of a model a rank holds, and with whom it computes.
 struct ModelShare {
-  std::function<Box(const ParameterSpec&)> box;  // of each parameter; empty: all of all
-  Partners partners;                             // must outlive the model
+  std::function<std::optional<Box>(const ParameterSpec&)> box;  // of each parameter, or none of it; empty: all of all
+  std::vector<HeldStage> stages;                                // none: one, which is the whole model
+  Partners partners;                                            // groups must outlive the model
+  PipelineLinks links;
 };
 
 class Transformer {
@@ -45,7 +50,7 @@ class Transformer {
 
   const ModelConfig& config() const;
   const ModelOptions& options() const;
-  const Stage& stage() const;
+  const Stage& stage() const;     // the first that it holds
   Parameters parameters() const;  // order of parameter_list()
   Parameter& parameter(const std::string& name) const;
   void initialize(const Exec& exec, uint64_t seed);  // from spec.init_std, keyed by (seed, name, element)
@@ -54,18 +59,22 @@ class Transformer {
   // few rows reads once and in order. Every result keeps its bits. Such a model is not written out any more.
   void pack(const Exec& exec);
   int64_t packed_bytes(const Exec& exec) const;  // that pack() takes
-  // A step begins: gradients are void, the first contribution writes over them. Of how many micro-batches, where that
-  // is known (negative: as many as come).
+  // A step begins: gradients are void, the first contribution writes over them. Of how many micro-batches, or which
+  // actions, where that is known (negative: as many as come).
   void begin_step(int64_t n_micro_batches = -1);
+  void begin_step(const Actions& actions);
 
   // Forward, backward-input and backward-weight of the micro-batches, in the order of the actions (one_stage()
-  // without); gradients are added.
+  // without); gradients are added. The sums are of what this rank has computed: the losses of its heads, the balance
+  // losses and loads of its layers.
   LossSums forward_backward(const Exec& exec, std::span<const MicroBatch> batches, const LossWeights& weights,
                             const Wants& wants, const Actions* actions = nullptr);
   LossSums forward_backward(const Exec& exec, const MicroBatch& batch, const LossWeights& weights,
                             RouteReplay* routes = nullptr);
   // Forward only: losses as above. The balance loss, which has a weight only in training, stays 0.
   LossSums forward(const Exec& exec, const MicroBatch& batch, const Wants& wants = {}) const;
+  // Forward only of several, on the ranks of a pipeline together.
+  std::vector<LossSums> forward(const Exec& exec, std::span<const MicroBatch> batches, const Actions& actions) const;
 
   // Generation: appends tokens to the cache and returns logits [vocab] (f32) after the last of them.
   std::shared_ptr<LatentCache> new_cache(const Exec& exec, int64_t max_tokens) const;

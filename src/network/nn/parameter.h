@@ -19,22 +19,12 @@
 
 namespace hadal {
 
-// Axes of the mesh of ranks.
-enum class Axis : uint8_t { data, tensor, pipeline, expert };
-struct Axes {
-  uint8_t bits = 0;
-  Axes with(Axis axis) const { return {uint8_t(bits | 1 << int(axis))}; }
-  bool has(Axis axis) const { return bits >> int(axis) & 1; }
-  bool operator==(const Axes&) const = default;
-};
-
 struct Parameter {
   ParameterSpec spec;  // names, global shape, kind, initialiser (arch/parameter_list.h)
-  Box box;             // this rank's part of spec.shape; the shape of the tensors below is box.size
-  Axes replicated;     // axes along which other ranks hold the same box
-  Axes summed;         // axes over which the ranks' gradients are added up
-  Weight value;        // what kernels read, in every form that a reader wants; plain: f64, f32 or bf16 (f32 for specs
-                       // kept in high precision)
+  // This rank's part of spec.shape; the tensors below have its size. Others hold it too (layout/placement.h).
+  Box box;
+  Weight value;  // what kernels read, in every form that a reader wants; plain: f64, f32 or bf16 (f32 for specs
+                 // kept in high precision)
   std::optional<Tile> code_tile;  // products multiply it in FP8: refresh_value() (init.h) keeps codes in such tiles
   Tensor master;  // f32 (f64): what the optimizer updates; the same memory as value when the dtypes agree. Where ranks
                   // share the update (optim/sharding.h), memory of its own holds this rank's elements alone

@@ -152,6 +152,9 @@ void run_one(World& world, int rank, const std::function<void(std::shared_ptr<Tr
 
 void run_rank_threads(int n_ranks, const std::function<void(std::shared_ptr<Transport>)>& body) {
   check(n_ranks > 0, ErrorKind::invalid, "{} ranks; at least 1 is needed", n_ranks);
+  check(n_ranks <= kMostRankThreads, ErrorKind::invalid,
+        "{} ranks as threads of one process: {} are the most; more ranks are processes: --transport mpi", n_ranks,
+        kMostRankThreads);
   World world(n_ranks);
   std::vector<std::thread> threads;
   for (int rank = 1; rank < n_ranks; ++rank) {

@@ -8,6 +8,8 @@
 
 namespace hadal {
 
+constexpr int kMostRankThreads = 256;
+
 // Runs body once for each rank, rank 0 in the calling thread, and returns when all have. The first error is thrown
 // again, with its rank in front; it hides those that it led to.
 void run_rank_threads(int n_ranks, const std::function<void(std::shared_ptr<Transport>)>& body);

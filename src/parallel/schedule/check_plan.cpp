@@ -82,7 +82,7 @@ std::vector<int64_t> doers(const Pipeline& p, const std::vector<Slots>& ranks, b
   const char* does = sends ? "sends" : "receives";
   for (size_t rank = 0; rank < ranks.size(); ++rank) {
     for (const Slot& slot : ranks[rank]) {
-      for (const Message& m : sends ? slot.sends : slot.receives) {
+      for (const PipelineMessage& m : sends ? slot.sends : slot.receives) {
         if ((sends ? m.from : m.to) != int64_t(rank))
           fail(ErrorKind::internal, "rank {} {} {}, which goes from rank {} to rank {}", rank, does, message_text(m),
                m.from, m.to);
@@ -99,10 +99,10 @@ void check_each_once(const Pipeline& p, const std::vector<Slots>& ranks) {
   const std::vector<int64_t> sender = doers(p, ranks, true), receiver = doers(p, ranks, false);
   for (const Slots& slots : ranks) {
     for (const Slot& slot : slots) {
-      for (const Message& m : slot.receives)
+      for (const PipelineMessage& m : slot.receives)
         if (sender[message_index(p, m)] != m.from)
           fail(ErrorKind::internal, "rank {} waits for {}, which rank {} never sends", m.to, message_text(m), m.from);
-      for (const Message& m : slot.sends)
+      for (const PipelineMessage& m : slot.sends)
         if (receiver[message_index(p, m)] != m.to)
           fail(ErrorKind::internal, "rank {} sends {}, which rank {} never receives", m.from, message_text(m), m.to);
     }
@@ -134,7 +134,7 @@ class Flow {
     }
     std::string stuck;
     for (size_t rank = 0; rank < ranks_.size(); ++rank) {
-      if (const Message* m = waits_for(rank))
+      if (const PipelineMessage* m = waits_for(rank))
         stuck += fmt::format("{}rank {} at slot {} {} {}", stuck.empty() ? "" : "; ", rank, place_[rank],
                              m->from == int64_t(rank) ? "cannot end sending" : "waits for", message_text(*m));
     }
@@ -145,22 +145,22 @@ class Flow {
   void arrive(size_t rank) {
     const size_t at = place_[rank];
     if (at > 0 && at <= ranks_[rank].size()) {
-      for (const Message& m : ranks_[rank][at - 1].sends) sent_[message_index(p_, m)] = true;
+      for (const PipelineMessage& m : ranks_[rank][at - 1].sends) sent_[message_index(p_, m)] = true;
     }
     if (at < ranks_[rank].size()) {
-      for (const Message& m : ranks_[rank][at].receives) awaited_[message_index(p_, m)] = true;
+      for (const PipelineMessage& m : ranks_[rank][at].receives) awaited_[message_index(p_, m)] = true;
     }
   }
 
-  const Message* waits_for(size_t rank) const {
+  const PipelineMessage* waits_for(size_t rank) const {
     const size_t at = place_[rank];
     const Slots& slots = ranks_[rank];
     if (at > 0 && at <= slots.size() && sending_ == Sending::rendezvous) {
-      for (const Message& m : slots[at - 1].sends)
+      for (const PipelineMessage& m : slots[at - 1].sends)
         if (!awaited_[message_index(p_, m)]) return &m;
     }
     if (at < slots.size()) {
-      for (const Message& m : slots[at].receives)
+      for (const PipelineMessage& m : slots[at].receives)
         if (!sent_[message_index(p_, m)]) return &m;
     }
     return nullptr;

@@ -6,33 +6,34 @@ namespace hadal {
 namespace {
 
 // The message over the border between two neighbouring stages, made by the first of them that is named.
-std::optional<Message> over_border(const Pipeline& p, MessageKind kind, int64_t from, int64_t to, int64_t micro_batch) {
+std::optional<PipelineMessage> over_border(const Pipeline& p, MessageKind kind, int64_t from, int64_t to,
+                                           int64_t micro_batch) {
   if (from < 0 || to < 0 || from >= p.n_stages() || to >= p.n_stages()) return std::nullopt;
-  const Message message{kind, from, micro_batch, p.rank(from, micro_batch), p.rank(to, micro_batch)};
+  const PipelineMessage message{kind, from, micro_batch, p.rank(from, micro_batch), p.rank(to, micro_batch)};
   if (message.from == message.to) return std::nullopt;
   return message;
 }
 
 }  // namespace
 
-std::string message_text(const Message& message) {
+std::string message_text(const PipelineMessage& message) {
   return fmt::format("the {} of stage {}, micro-batch {}",
                      message.kind == MessageKind::activation ? "activations" : "gradient", message.stage,
                      message.micro_batch);
 }
 
-size_t message_index(const Pipeline& p, const Message& message) {
+size_t message_index(const Pipeline& p, const PipelineMessage& message) {
   return size_t((int64_t(message.kind) * p.n_stages() + message.stage) * p.n_micro_batches + message.micro_batch);
 }
 
-std::optional<Message> received_by(const Pipeline& p, const Action& a) {
+std::optional<PipelineMessage> received_by(const Pipeline& p, const Action& a) {
   if (a.kind == ActionKind::backward_weight) return std::nullopt;
   if (a.kind == ActionKind::forward)
     return over_border(p, MessageKind::activation, a.stage - 1, a.stage, a.micro_batch);
   return over_border(p, MessageKind::gradient, a.stage + 1, a.stage, a.micro_batch);
 }
 
-std::optional<Message> sent_by(const Pipeline& p, const Action& a) {
+std::optional<PipelineMessage> sent_by(const Pipeline& p, const Action& a) {
   if (a.kind == ActionKind::backward_weight) return std::nullopt;
   if (a.kind == ActionKind::forward)
     return over_border(p, MessageKind::activation, a.stage, a.stage + 1, a.micro_batch);

@@ -15,25 +15,25 @@ namespace hadal {
 
 enum class MessageKind : uint8_t { activation, gradient };
 
-struct Message {
+struct PipelineMessage {
   MessageKind kind = MessageKind::activation;
   int64_t stage = 0;  // that made it
   int64_t micro_batch = 0;
   int64_t from = 0, to = 0;  // ranks
-  bool operator==(const Message&) const = default;
+  bool operator==(const PipelineMessage&) const = default;
 };
 
-std::string message_text(const Message& message);  // "the activations of stage 2, micro-batch 5"
+std::string message_text(const PipelineMessage& message);  // "the activations of stage 2, micro-batch 5"
 // Where its contents count among those of the whole step, 0 <= index < 2 x stages x micro-batches.
-size_t message_index(const Pipeline& pipeline, const Message& message);
+size_t message_index(const Pipeline& pipeline, const PipelineMessage& message);
 
 // Nothing where the action begins or ends the model, or the neighbouring stage is on the same rank.
-std::optional<Message> received_by(const Pipeline& pipeline, const Action& action);
-std::optional<Message> sent_by(const Pipeline& pipeline, const Action& action);
+std::optional<PipelineMessage> received_by(const Pipeline& pipeline, const Action& action);
+std::optional<PipelineMessage> sent_by(const Pipeline& pipeline, const Action& action);
 
 struct Slot {
   size_t first = 0, count = 1;  // actions of the rank's list
-  std::vector<Message> receives, sends;
+  std::vector<PipelineMessage> receives, sends;
 };
 using Slots = std::vector<Slot>;
 

@@ -122,6 +122,28 @@ void check_pipeline(const Pipeline& p) {
         "{} stages x {} micro-batches: lists are made for {} or fewer", p.n_stages(), p.n_micro_batches, kMostActions);
 }
 
+int64_t fitting_micro_batches(const Pipeline& p, int64_t wanted) {
+  const int64_t least = p.two_ways() ? 2 * p.n_ranks : 1;
+  const int64_t unit = p.schedule == ScheduleKind::interleaved ? p.n_ranks
+                       : p.schedule == ScheduleKind::dualpipe  ? 2
+                                                               : 1;
+  return (std::max(wanted, least) + unit - 1) / unit * unit;
+}
+
+// Ordered by the time at which a micro-batch would reach a stage if all took equally long: what an action waits for has
+// an earlier time, so no order of delivery makes ranks wait for each other.
+Actions forward_list(const Pipeline& p, int64_t rank) {
+  Actions list;
+  for (int64_t m = 0; m < p.n_micro_batches; ++m) {
+    for (const int64_t stage : p.stages_of_rank(rank)) {
+      if (p.rank(stage, m) == rank) list.push_back({ActionKind::forward, stage, m, p.direction(stage, m)});
+    }
+  }
+  const auto time = [&](const Action& a) { return p.number_in_direction(a.micro_batch) + a.stage; };
+  std::stable_sort(list.begin(), list.end(), [&](const Action& a, const Action& b) { return time(a) < time(b); });
+  return list;
+}
+
 PipelinePlan make_plan(const Pipeline& pipeline) {
   check_pipeline(pipeline);
   return {pipeline, entry(pipeline.schedule).lists(pipeline)};

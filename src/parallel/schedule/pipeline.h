@@ -48,12 +48,18 @@ struct Pipeline {
 // Throws invalid with the number that does not fit and the nearest that do.
 void check_pipeline(const Pipeline& pipeline);
 
+// The least number of micro-batches from `wanted` on that the schedule takes: what is missing are fillers of no rows.
+int64_t fitting_micro_batches(const Pipeline& pipeline, int64_t wanted);
+
 struct PipelinePlan {
   Pipeline pipeline;
   std::vector<Actions> ranks;  // one list per rank
 };
 
 PipelinePlan make_plan(const Pipeline& pipeline);
+
+// Forward alone (validation), of any number of micro-batches: what a rank does, in an order that fills the pipeline.
+Actions forward_list(const Pipeline& pipeline, int64_t rank);
 
 // The lists of all ranks, of a pipeline that check_pipeline() lets pass.
 std::vector<Actions> one_f_one_b(const Pipeline& pipeline);

@@ -48,13 +48,13 @@ class Clock {
   bool step(size_t rank) {
     const Slot& slot = slots_[rank][next_[rank]];
     double begin = free_[rank];
-    for (const Message& m : slot.receives) {
+    for (const PipelineMessage& m : slot.receives) {
       const double arrival = arrival_[message_index(plan_.pipeline, m)];
       if (arrival < 0) return false;
       begin = std::max(begin, arrival);
     }
     const double duration = cost(rank, slot), end = begin + duration;
-    for (const Message& m : slot.sends) arrival_[message_index(plan_.pipeline, m)] = end + costs_.message;
+    for (const PipelineMessage& m : slot.sends) arrival_[message_index(plan_.pipeline, m)] = end + costs_.message;
     for (size_t i = slot.first; i < slot.first + slot.count; ++i) times_[rank].actions[i] = {begin, end};
     times_[rank].busy += duration;
     free_[rank] = end;

@@ -94,7 +94,7 @@ GradientSquares over_ranks(const GradientSquares& own, Group& group) {
 
 GradientNorms Optimizer::gradient_norms(const Exec& exec) const {
   const GradientSquares own = gradient_squares(exec);
-  return norms_of(sharding_ ? over_ranks(own, sharding_->group()) : own);
+  return norms_of(sharding_ ? over_ranks(own, sharding_->world()) : own);
 }
 
 GradientSquares Optimizer::gradient_squares(const Exec& exec) const {
@@ -155,31 +155,40 @@ std::vector<StateTensor> Optimizer::state() const {
   return tensors;
 }
 
-std::vector<StateTensor> Optimizer::whole_state(const Exec& exec) const {
-  if (!sharding_ || sharding_->group().size() == 1) return state();
+std::vector<WholeTensor> Optimizer::whole_state(const Exec& exec) const {
+  std::vector<WholeTensor> whole;
+  if (!sharding_) {
+    for (StateTensor& entry : state()) whole.push_back({std::move(entry.name), std::move(entry.tensor)});
+    return whole;
+  }
   std::map<std::string, Tensor> own;
   for (const StateTensor& entry : state()) own[entry.name] = entry.tensor;
-  std::vector<StateTensor> whole;
-  for (Parameter* parameter : sharding_->trained()) {
-    const DType wide = parameter->grad.dtype();
-    const DType moments = wide == DType::f64 || config_.moments == MomentFormat::fp32 ? wide : DType::bf16;
+  const DType wide = sharding_->wide();
+  const DType moments = wide == DType::f64 || config_.moments == MomentFormat::fp32 ? wide : DType::bf16;
+  for (const ParameterSpec& spec : sharding_->placement().specs()) {
+    if (!spec.trained) continue;
     for (const char* kind : {"m.", "v.", "ema."}) {
       if (kind[0] == 'e' && !has_ema()) continue;
-      const std::string name = kind + parameter->spec.name;
-      Tensor tensor = sharding_->gather_whole(exec, *parameter, own[name], kind[0] == 'e' ? wide : moments);
-      if (tensor) whole.push_back({name, std::move(tensor), {parameter, 0, parameter->box.count()}});
+      const std::string name = kind + spec.name;
+      Tensor tensor = sharding_->gather_whole(exec, spec, own[name], kind[0] == 'e' ? wide : moments);
+      if (tensor) whole.push_back({name, std::move(tensor)});
     }
   }
   return whole;
 }
 
-std::vector<Tensor> Optimizer::whole_masters(const Exec& exec, const Parameters& parameters) const {
-  std::vector<Tensor> whole;
-  const bool shared = sharding_ && sharding_->group().size() > 1;
-  for (Parameter* parameter : parameters) {
-    const bool apart = shared && parameter->spec.trained && parameter->master.raw() != parameter->value.plain.raw();
-    whole.push_back(apart ? sharding_->gather_whole(exec, *parameter, parameter->master, parameter->grad.dtype())
-                          : parameter->master);
+std::vector<WholeTensor> Optimizer::whole_masters(const Exec& exec, const Parameters& parameters) const {
+  std::vector<WholeTensor> whole;
+  if (!sharding_) {
+    for (const Parameter* parameter : parameters) whole.push_back({parameter->spec.name, parameter->master});
+    return whole;
+  }
+  std::map<std::string, Tensor> own;
+  for (Parameter* parameter : parameters)
+    own[parameter->spec.name] = parameter->spec.trained ? sharding_->owned(*parameter).master() : parameter->master;
+  for (const ParameterSpec& spec : sharding_->placement().specs()) {
+    Tensor tensor = sharding_->gather_whole(exec, spec, own[spec.name], sharding_->wide());
+    if (tensor) whole.push_back({spec.name, std::move(tensor)});
   }
   return whole;
 }

@@ -38,6 +38,11 @@ struct StateTensor {
   OwnedRange range;  // that the tensor is of
 };
 
+struct WholeTensor {  // of a whole parameter
+  std::string name;
+  Tensor tensor;
+};
+
 class Optimizer {
  public:
   Optimizer(const Parameters& parameters, const OptimConfig& config, const Exec& exec)
@@ -60,9 +65,9 @@ class Optimizer {
   void set_steps_done(int64_t steps) { steps_ = steps; }
   std::vector<StateTensor> state() const;  // views of what this rank keeps, to be saved or filled
   // Of all ranks, whole parameters: on the first rank, elsewhere nothing. Views where one rank keeps all. All ranks
-  // call these.
-  std::vector<StateTensor> whole_state(const Exec& exec) const;
-  std::vector<Tensor> whole_masters(const Exec& exec, const Parameters& parameters) const;
+  // call these. States by the names above; masters under parameters' names, those that are not trained among them.
+  std::vector<WholeTensor> whole_state(const Exec& exec) const;
+  std::vector<WholeTensor> whole_masters(const Exec& exec, const Parameters& parameters) const;
   bool has_ema() const { return config_.ema_decay > 0; }
   static int64_t bytes_per_element(const OptimConfig& config, bool master_is_value);  // moments, EMA, separate master
 

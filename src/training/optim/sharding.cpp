@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "nn/box_view.h"
 
 namespace hadal {
 namespace {
@@ -21,6 +22,11 @@ int64_t line_begin(int64_t line, int64_t cols) {
   return line / per_row * cols + line % per_row * kLine;
 }
 
+std::pair<int64_t, int64_t> share_of_holder(const ParameterSpec& spec, const Box& box, int index, int n_holders) {
+  if (spec.trained) return owned_elements(box, index, n_holders);
+  return {0, index == 0 ? box.count() : 0};
+}
+
 }  // namespace
 
 Tensor OwnedRange::of(const Tensor& whole) const {
@@ -34,112 +40,137 @@ Tensor OwnedRange::master() const {
   return master.count() == parameter->box.count() ? of(master) : master;
 }
 
-OwnedRange owned_range(Parameter& parameter, int rank, int n_ranks) {
-  const Shape& size = parameter.box.size;
-  const int64_t cols = size.empty() ? 1 : size.back(), count = parameter.box.count();
+std::pair<int64_t, int64_t> owned_elements(const Box& box, int index, int n_holders) {
+  const int64_t cols = box.size.empty() ? 1 : box.size.back(), count = box.count();
   const int64_t lines = count / cols * ((cols + kLine - 1) / kLine);
-  const auto begin = [&](int64_t r) { return line_begin(lines * r / n_ranks, cols); };
-  return {&parameter, begin(rank), begin(rank + 1)};
+  return {line_begin(lines * index / n_holders, cols), line_begin(lines * (index + 1) / n_holders, cols)};
 }
 
-Sharding::Sharding(const Exec& exec, const Parameters& parameters, Group& group) : group_(group) {
+Sharding::Sharding(const Exec& exec, const Placement& placement, const Parameters& parameters,
+                   const std::shared_ptr<Transport>& transport)
+    : placement_(placement), transport_(transport), world_(transport, "all ranks") {
   for (Parameter* parameter : parameters)
     if (parameter->spec.trained) trained_.push_back(parameter);
-  if (group_.size() == 1) return;
-  int64_t bytes = kBucketBytes;
-  for (auto it = trained_.rbegin(); it != trained_.rend(); ++it) {
-    Parameter& parameter = **it;
-    if (bytes >= kBucketBytes) buckets_.emplace_back(), bytes = 0;
-    buckets_.back().parameters.push_back(&parameter);
-    bytes += parameter.box.count() * dtype_bytes(parameter.grad.dtype());
-    parameter.replicated = parameter.replicated.with(Axis::data);
-    parameter.summed = parameter.summed.with(Axis::data);
+  check(!trained_.empty(), ErrorKind::internal, "rank {} holds nothing to train", world_.rank());
+  for (auto it = trained_.rbegin(); it != trained_.rend(); ++it) enter(**it);
+  for (Parameter* parameter : trained_) shrink_master(exec, *parameter);
+}
+
+// Into the circle of its holders, and there into the last bucket or a new one.
+void Sharding::enter(Parameter& parameter) {
+  const auto holding = placement_.holding_of(parameter.spec, transport_->rank());
+  check(holding && holding->box == parameter.box, ErrorKind::internal,
+        "rank {} holds another part of {} than the layout gives it", world_.rank(), parameter.spec.name);
+  Circle& circle = circles_[holding->ranks];
+  circle_of_[&parameter] = &circle;
+  if (!circle.group) {
+    std::string name = "holders";
+    for (const int rank : holding->ranks) name += fmt::format(" {}", rank);
+    circle.group = std::make_unique<Group>(transport_, name, holding->ranks);
   }
-  for (size_t b = 0; b < buckets_.size(); ++b) {
-    for (Parameter* parameter : buckets_[b].parameters) {
-      parameter->on_complete = [this, b] {
-        --buckets_[b].incomplete;
-        start_complete_ones();
-      };
-      // Masters with memory of their own shrink to what this rank updates.
-      if (parameter->master.raw() == parameter->value.plain.raw()) continue;
-      const OwnedRange own = owned_range(*parameter, group_.rank(), group_.size());
-      parameter->master = own.count() > 0 ? own.of(parameter->master).clone(exec) : Tensor();
-    }
-  }
+  if (circle.group->size() == 1) return;
+  if (circle.buckets.empty() || circle.bytes >= kBucketBytes) circle.buckets.emplace_back(), circle.bytes = 0;
+  circle.buckets.back().parameters.push_back(&parameter);
+  circle.bytes += parameter.box.count() * dtype_bytes(parameter.grad.dtype());
+  parameter.on_complete = [this, &circle, b = circle.buckets.size() - 1] {
+    --circle.buckets[b].incomplete;
+    start_complete_ones(circle);
+  };
+}
+
+// Masters with memory of their own shrink to what this rank updates.
+void Sharding::shrink_master(const Exec& exec, Parameter& parameter) const {
+  const OwnedRange own = owned(parameter);
+  if (own.is_whole() || parameter.master.raw() == parameter.value.plain.raw()) return;
+  parameter.master = own.count() > 0 ? own.of(parameter.master).clone(exec) : Tensor();
 }
 
 Sharding::~Sharding() {
   for (Parameter* parameter : trained_) parameter->on_complete = nullptr;
 }
 
+OwnedRange Sharding::owned(Parameter& parameter) const {
+  const Group& group = group_of(parameter);
+  const auto [begin, end] = owned_elements(parameter.box, group.rank(), group.size());
+  return {&parameter, begin, end};
+}
+
 std::vector<OwnedRange> Sharding::owned() const {
   std::vector<OwnedRange> ranges;
   for (Parameter* parameter : trained_) {
-    const OwnedRange range = owned_range(*parameter, group_.rank(), group_.size());
+    const OwnedRange range = owned(*parameter);
     if (range.count() > 0) ranges.push_back(range);
   }
   return ranges;
 }
 
-std::vector<Share> Sharding::shares_of(const Bucket& bucket,
-                                     const std::function<const Tensor&(Parameter&)>& tensor) const {
-  std::vector<Share> shares(static_cast<size_t>(group_.size()));
+std::vector<Share> Sharding::shares_of(const Circle& circle, const Bucket& bucket,
+                                       const std::function<const Tensor&(Parameter&)>& tensor) const {
+  const int n = circle.group->size();
+  std::vector<Share> shares(static_cast<size_t>(n));
   for (Parameter* parameter : bucket.parameters) {
-    for (int r = 0; r < group_.size(); ++r) {
-      const OwnedRange range = owned_range(*parameter, r, group_.size());
-      shares[size_t(r)].push_back(bytes_of(tensor(*parameter), range.begin, range.count()));
+    for (int r = 0; r < n; ++r) {
+      const auto [begin, end] = owned_elements(parameter->box, r, n);
+      shares[size_t(r)].push_back(bytes_of(tensor(*parameter), begin, end - begin));
     }
   }
   return shares;
 }
 
 void Sharding::begin_step() {
-  next_ = 0;
-  for (Bucket& bucket : buckets_) bucket.incomplete = int64_t(bucket.parameters.size());
+  for (auto& [holders, circle] : circles_) {
+    circle.next = 0;
+    for (Bucket& bucket : circle.buckets) bucket.incomplete = int64_t(bucket.parameters.size());
+  }
 }
 
-void Sharding::start_complete_ones() {
-  while (next_ < buckets_.size() && buckets_[next_].incomplete == 0) start(buckets_[next_++]);
+void Sharding::start_complete_ones(Circle& circle) {
+  while (circle.next < circle.buckets.size() && circle.buckets[circle.next].incomplete == 0) start(circle);
 }
 
-void Sharding::start(Bucket& bucket) {
-  bucket.sums = group_.start_reduce_scatter(
-      bucket.parameters.front()->grad.dtype(),
-      shares_of(bucket, [](Parameter& parameter) -> const Tensor& { return parameter.grad; }));
+void Sharding::start(Circle& circle) {
+  Bucket& bucket = circle.buckets[circle.next++];
+  bucket.sums = circle.group->start_reduce_scatter(
+      wide(), shares_of(circle, bucket, [](Parameter& parameter) -> const Tensor& { return parameter.grad; }));
 }
 
 void Sharding::finish_gradients() {
-  for (; next_ < buckets_.size(); ++next_) {
-    for (Parameter* parameter : buckets_[next_].parameters)
-      if (parameter->expected() == 0) parameter->grad.zero();  // no micro-batch came to this rank
-    start(buckets_[next_]);
-  }
-  for (Bucket& bucket : buckets_) bucket.sums.wait();
+  for (Parameter* parameter : trained_)
+    if (parameter->expected() == 0) parameter->grad.zero();  // no micro-batch came to this rank
+  for (auto& [holders, circle] : circles_)
+    while (circle.next < circle.buckets.size()) start(circle);
+  for (auto& [holders, circle] : circles_)
+    for (Bucket& bucket : circle.buckets) bucket.sums.wait();
 }
 
 void Sharding::gather_values() {
-  for (Bucket& bucket : buckets_) {
-    group_.start_all_gather(DType::u8, shares_of(bucket, [](Parameter& p) -> const Tensor& { return p.value.plain; }))
-        .wait();
-  }
+  const auto value = [](Parameter& parameter) -> const Tensor& { return parameter.value.plain; };
+  std::vector<Ticket> tickets;
+  for (auto& [holders, circle] : circles_)
+    for (Bucket& bucket : circle.buckets)
+      tickets.push_back(circle.group->start_all_gather(DType::u8, shares_of(circle, bucket, value)));
+  for (Ticket& ticket : tickets) ticket.wait();
 }
 
-Tensor Sharding::gather_whole(const Exec& exec, Parameter& parameter, const Tensor& own, DType dtype) const {
-  const OwnedRange range = owned_range(parameter, group_.rank(), group_.size());
+Tensor Sharding::gather_whole(const Exec& exec, const ParameterSpec& spec, const Tensor& own, DType dtype) {
   Tensor whole;
-  std::vector<Share> shares(static_cast<size_t>(group_.size()));
-  if (group_.leads()) {
-    whole = Tensor::empty(exec, dtype, parameter.box.size);
-    for (int r = 0; r < group_.size(); ++r) {
-      const OwnedRange of_rank = owned_range(parameter, r, group_.size());
-      shares[size_t(r)].push_back(bytes_of(whole, of_rank.begin, of_rank.count()));
+  if (world_.leads()) whole = Tensor::empty(exec, dtype, spec.shape);
+  for (const Holding& holding : placement_.holdings(spec)) {
+    const Tensor box = world_.leads() ? Tensor::empty(exec, dtype, holding.box.size) : Tensor();
+    for (size_t i = 0; i < holding.ranks.size(); ++i) {
+      const auto [begin, end] = share_of_holder(spec, holding.box, int(i), int(holding.ranks.size()));
+      const int owner = holding.ranks[i];
+      if (begin == end || (owner != world_.rank() && !world_.leads())) continue;
+      if (owner != world_.rank()) {
+        world_.start_receive(owner, dtype, {bytes_of(box, begin, end - begin)}).wait();
+      } else if (world_.leads()) {
+        box.view({box.count(), 1}).row_range(begin, end - begin).copy_from(exec, own);
+      } else {
+        world_.send(0, dtype, {bytes_of(own, 0, end - begin)});
+      }
     }
-    if (range.count() > 0) range.of(whole).copy_from(exec, own);
-  } else if (range.count() > 0) {
-    shares[size_t(group_.rank())].push_back(bytes_of(own, 0, range.count()));
+    if (world_.leads()) part_of(whole, holding.box).copy_from(exec, box);
   }
-  group_.start_gather(0, dtype, std::move(shares)).wait();
   return whole;
 }
 

@@ -1,12 +1,19 @@
-// ZeRO-1: ranks that hold the same parameters share the work of updating them. Each owns some elements of every
-// parameter: it alone keeps their moments, and their master where that has memory of its own. Gradients are added up at
-// their owner as soon as they are complete, in buckets, while the backward goes on; updated values go back to all.
+// ZeRO-1: ranks that hold the same part of a parameter share the work of updating it. Each owns some of its elements:
+// it alone keeps their moments, and their master where that has memory of its own. Gradients are added up at their
+// owner as soon as they are complete, in buckets, while the backward goes on; updated values go back to all.
+//
+// Who holds what, the placement says (layout/placement.h): data ranks the same layers; the two ranks of a DualPipe
+// pair, and the ends of a pipeline whose MTP modules read the embedding, copies of each other's; replicas of experts
+// the same experts. All are one case here: a circle of holders.
 #pragma once
 #include <cstdint>
 #include <functional>
+#include <map>
+#include <memory>
 #include <vector>
 
 #include "comm/group.h"
+#include "layout/placement.h"
 #include "nn/parameter.h"
 
 namespace hadal {
@@ -21,30 +28,37 @@ struct OwnedRange {
   Tensor of(const Tensor& whole) const;  // [count], a view
   Tensor master() const;                 // [count] of the parameter's master, whole or this range already
 };
-// What `rank` of `n_ranks` owns: lines of 128 columns, dealt out as evenly as they go. May be empty.
-OwnedRange owned_range(Parameter& parameter, int rank, int n_ranks);
+// What holder number `index` of `n_holders` owns of a box: lines of 128 columns, dealt out as evenly as they go. May be
+// empty.
+std::pair<int64_t, int64_t> owned_elements(const Box& box, int index, int n_holders);
 
 class Sharding {
  public:
-  // Of the trained ones among `parameters`. One rank owns all, and nothing travels.
-  Sharding(const Exec& exec, const Parameters& parameters, Group& group);
+  // parameters: all that this rank holds. One holder owns all, and nothing travels.
+  Sharding(const Exec& exec, const Placement& placement, const Parameters& parameters,
+           const std::shared_ptr<Transport>& transport);
   ~Sharding();
   Sharding(const Sharding&) = delete;
   Sharding& operator=(const Sharding&) = delete;
 
-  Group& group() const { return group_; }
+  Group& world() { return world_; }  // of all ranks of the layout
+  const Placement& placement() const { return placement_; }
   const std::vector<Parameter*>& trained() const { return trained_; }
+  DType wide() const { return trained_.front()->grad.dtype(); }  // of gradients, masters and EMA
+  const Group& group_of(const Parameter& parameter) const { return *circle_of_.at(&parameter)->group; }  // its holders
   std::vector<OwnedRange> owned() const;  // by this rank, in the parameters' order, none of them empty
+  OwnedRange owned(Parameter& parameter) const;
 
-  // A step begins: buckets start as their gradients are complete, in the same order on every rank.
+  // A step begins: buckets start as their gradients are complete, in the same order on every holder.
   void begin_step();
-  // After the last backward: owned ranges of gradients hold the sums over all ranks.
+  // After the last backward: owned ranges of gradients hold the sums over all holders.
   void finish_gradients();
-  // After the update of the owned ranges: every rank has all values.
+  // After the update of the owned ranges: every holder has all values.
   void gather_values();
-  // The whole of a tensor of which every rank holds the owned range [count] (none where it owns nothing), of the given
-  // dtype: on the group's first rank; elsewhere empty. All ranks call it.
-  Tensor gather_whole(const Exec& exec, Parameter& parameter, const Tensor& own, DType dtype) const;
+  // The whole of a tensor of which every holder has what it owns (`own` [count]; none where that is nothing), of the
+  // given dtype: on the first rank of all; elsewhere empty. What is not trained belongs to its first holder. All ranks
+  // call it, in one order.
+  Tensor gather_whole(const Exec& exec, const ParameterSpec& spec, const Tensor& own, DType dtype);
 
  private:
   struct Bucket {
@@ -52,14 +66,25 @@ class Sharding {
     int64_t incomplete = 0;
     Ticket sums;
   };
-  std::vector<Share> shares_of(const Bucket& bucket, const std::function<const Tensor&(Parameter&)>& tensor) const;
-  void start_complete_ones();
-  void start(Bucket& bucket);
+  struct Circle {
+    std::unique_ptr<Group> group;
+    std::vector<Bucket> buckets;  // in the order of the backward: last parameters first
+    int64_t bytes = 0;            // of the last bucket
+    size_t next = 0;              // the first that has not started
+  };
+  void enter(Parameter& parameter);
+  void shrink_master(const Exec& exec, Parameter& parameter) const;
+  std::vector<Share> shares_of(const Circle& circle, const Bucket& bucket,
+                               const std::function<const Tensor&(Parameter&)>& tensor) const;
+  void start_complete_ones(Circle& circle);
+  void start(Circle& circle);
 
-  Group& group_;
+  const Placement& placement_;
+  std::shared_ptr<Transport> transport_;
+  Group world_;
   std::vector<Parameter*> trained_;
-  std::vector<Bucket> buckets_;  // in the order of the backward: last parameters first
-  size_t next_ = 0;              // the first that has not started
+  std::map<std::vector<int>, Circle> circles_;  // by holders
+  std::map<const Parameter*, Circle*> circle_of_;
 };
 
 }  // namespace hadal

@@ -3,6 +3,7 @@
 
 #include "base/random.h"
 #include "config/config_io.h"
+#include "schedule/pipeline.h"
 #include "train/layout_check.h"
 
 namespace hadal {
@@ -26,6 +27,30 @@ Config shrunk_in_width(Config config) {
   return config;
 }
 
+namespace {
+
+// Axes of more than one rank come and go with the number, so that every pair of them meets often; sizes are drawn.
+ParallelConfig drawn_layout(int64_t number, RandomStream& random) {
+  const auto one_of = [&](std::initializer_list<int64_t> values) {
+    return values.begin()[random.below(values.size())];
+  };
+  ParallelConfig p;
+  const bool data = number % 3 != 1, pipeline = number % 3 != 0;
+  if (data) p.dp = pipeline ? one_of({2, 2, 3}) : one_of({2, 3, 4, 5, 8});
+  if (!pipeline) return p;
+  p.pp = one_of({2, 2, 3, 4});
+  const std::vector<std::string> schedules = schedule_names();
+  p.schedule = schedules[random.below(schedules.size())];
+  if (p.schedule == "dualpipe") p.pp += p.pp % 2;
+  if (p.schedule == "interleaved") p.pp = 2, p.chunks = one_of({2, 3});
+  if (p.schedule == "dualpipev") p.pp = one_of({1, 2, 2});
+  return p;
+}
+
+int64_t stages_of(const ParallelConfig& p) { return p.pp * p.chunks * (p.schedule == "dualpipev" ? 2 : 1); }
+
+}  // namespace
+
 LayoutCase random_layout_case(uint64_t seed, int64_t number, Precision precision) {
   RandomStream random{seed, stream_id("layout case"), uint64_t(number)};
   const auto one_of = [&](std::initializer_list<int64_t> values) {
@@ -33,10 +58,10 @@ LayoutCase random_layout_case(uint64_t seed, int64_t number, Precision precision
   };
   LayoutCase c;
   c.seed = seed * 1000 + uint64_t(number);
-  c.layout.dp = one_of({2, 2, 3, 4, 5, 8});
   Config& config = c.config;
   ModelConfig& m = config.model;
-  m.n_layers = one_of({2, 3});
+  config.parallel = drawn_layout(number, random);
+  m.n_layers = std::max<int64_t>(one_of({2, 3}), stages_of(config.parallel));
   m.n_dense_layers = one_of({0, 1});
   m.n_heads = one_of({1, 2, 4});
   m.q_lora_rank = one_of({0, 12, 20});
@@ -68,7 +93,7 @@ std::string layout_case_text(const LayoutCase& c) {
   return fmt::format(
       "{}: {} layers ({} dense), {} experts in {} groups, {} MTP, {} sequences by {}, recompute {}, {}, mask {}, clip "
       "{}",
-      layout_text(c.layout), m.n_layers, m.n_dense_layers, m.n_routed_experts, m.n_groups, m.n_mtp,
+      layout_text(c.config.parallel), m.n_layers, m.n_dense_layers, m.n_routed_experts, m.n_groups, m.n_mtp,
       c.config.train.batch_sequences, c.config.train.micro_batch_sequences, enum_name(c.config.train.recompute),
       enum_name(c.config.train.attention_form), enum_name(c.config.data.document_mask), c.config.optim.clip);
 }

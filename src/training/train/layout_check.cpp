@@ -6,9 +6,10 @@
 
 #include "base/error.h"
 #include "base/random.h"
-#include "comm/group.h"
 #include "comm/rank_threads.h"
 #include "config/config_io.h"
+#include "nn/box_view.h"
+#include "train/rank_place.h"
 #include "train/resources.h"
 #include "train/step.h"
 
@@ -19,8 +20,8 @@ using Numbers = std::vector<double>;
 
 // What a step leaves, under names "gradient of X", "loss" ...; values are kept for every rank.
 struct StepRecord {
-  std::vector<std::pair<std::string, Numbers>> quantities;           // kind, NUL, parameter (or nothing)
-  std::vector<std::vector<std::pair<std::string, Numbers>>> values;  // [rank][parameter]
+  std::vector<std::pair<std::string, Numbers>> quantities;             // kind, NUL, parameter (or nothing)
+  std::vector<std::map<std::string, std::pair<Box, Numbers>>> values;  // [rank], by parameter
 };
 using Record = std::vector<StepRecord>;
 using Routes = std::vector<std::vector<RouteReplay>>;  // [step][micro-batch]
@@ -66,58 +67,66 @@ void note_result(const StepResult& result, StepRecord& record) {
   for (const auto& layer : result.load) note("expert load", Numbers(layer.begin(), layer.end()));
 }
 
-// Gradients, masters and moments, whole, on the first rank; the values that each rank computes with, on each.
-void note_state(const Exec& exec, const Parameters& parameters, Optimizer& optimizer, Group& group,
-                StepRecord& record) {
-  const auto note = [&](const char* kind, const Parameter& parameter, const Tensor& tensor) {
-    if (tensor && group.leads())
-      record.quantities.emplace_back(kind + std::string(1, '\0') + parameter.spec.name, numbers_of(exec, tensor));
+// Gradients, masters and moments, whole, on the first rank.
+void note_state(const Exec& exec, const std::vector<ParameterSpec>& specs, const Parameters& parameters,
+                Optimizer& optimizer, StepRecord& record) {
+  const auto note = [&](const char* kind, const std::string& parameter, const Tensor& tensor) {
+    if (tensor) record.quantities.emplace_back(kind + std::string(1, '\0') + parameter, numbers_of(exec, tensor));
   };
   Sharding* sharding = optimizer.sharding();
-  for (Parameter* parameter : parameters) {
-    if (!parameter->spec.trained) continue;
-    Tensor whole = parameter->grad;
-    if (sharding) {
-      const OwnedRange own = owned_range(*parameter, group.rank(), group.size());
-      whole = sharding->gather_whole(exec, *parameter, own.count() > 0 ? own.of(parameter->grad) : Tensor(),
-                                     parameter->grad.dtype());
+  std::map<std::string, Parameter*> held;
+  for (Parameter* parameter : parameters) held[parameter->spec.name] = parameter;
+  for (const ParameterSpec& spec : specs) {
+    if (!spec.trained) continue;
+    const auto own = held.find(spec.name);
+    if (!sharding) {
+      note("gradient", spec.name, own->second->grad);
+      continue;
     }
-    note("gradient", *parameter, whole);
+    Tensor part;
+    if (own != held.end() && sharding->owned(*own->second).count() > 0)
+      part = sharding->owned(*own->second).of(own->second->grad);
+    note("gradient", spec.name, sharding->gather_whole(exec, spec, part, sharding->wide()));
   }
-  const std::vector<Tensor> masters = optimizer.whole_masters(exec, parameters);
-  for (size_t i = 0; i < parameters.size(); ++i)
-    note(parameters[i]->spec.trained ? "weight" : "selection bias", *parameters[i], masters[i]);
-  for (const StateTensor& entry : optimizer.whole_state(exec))
-    note(entry.name.starts_with("m.")   ? "first moment"
-         : entry.name.starts_with("v.") ? "second moment"
-                                        : "moving average",
-         *entry.range.parameter, entry.tensor);
+  for (const WholeTensor& one : optimizer.whole_masters(exec, parameters)) {
+    const bool bias = one.name.ends_with("moe.bias");
+    note(bias ? "selection bias" : "weight", one.name, one.tensor);
+  }
+  for (const WholeTensor& one : optimizer.whole_state(exec)) {
+    const std::string name = one.name.substr(one.name.find('.') + 1);
+    note(one.name.starts_with("m.")   ? "first moment"
+         : one.name.starts_with("v.") ? "second moment"
+                                      : "moving average",
+         name, one.tensor);
+  }
 }
 
 // One rank of a run. Routes are recorded where there are none, else replayed.
-void run_rank(const LayoutCase& c, Precision precision, const Exec& exec, Group& group, bool shared, Routes& routes,
-              bool replay, Record& record) {
+void run_rank(const LayoutCase& c, Precision precision, const Exec& exec, RankPlace& place, Routes& routes, bool replay,
+              Record& record) {
   Config config = c.config;
   config.train.precision = precision;
   if (precision == Precision::fp64) config.optim.moments = MomentFormat::fp32;  // which are FP64 then
-  Transformer model(config.model, model_options(config, true), exec);
+  Transformer model(config.model, model_options(config, true), exec, place.share());
   model.initialize(exec, c.seed);
   const Parameters parameters = model.parameters();
+  Group& group = place.world();
   std::unique_ptr<Sharding> sharding;
-  if (shared) sharding = std::make_unique<Sharding>(exec, parameters, group);
-  std::unique_ptr<Optimizer> optimizer = shared ? std::make_unique<Optimizer>(*sharding, config.optim, exec)
-                                                : std::make_unique<Optimizer>(parameters, config.optim, exec);
+  if (group.size() > 1) sharding = std::make_unique<Sharding>(exec, place.placement(), parameters, place.transport());
+  const auto optimizer = sharding ? std::make_unique<Optimizer>(*sharding, config.optim, exec)
+                                  : std::make_unique<Optimizer>(parameters, config.optim, exec);
   for (int64_t step = 1; step <= c.steps; ++step) {
     const data::Batch batch = made_up_batch(c, step);
     std::vector<RouteReplay> of_step = replay ? routes[size_t(step - 1)] : std::vector<RouteReplay>();
     for (RouteReplay& one : of_step) one.replay = true;
-    const StepResult result = train_step(exec, model, *optimizer, config, batch, step, {.routes = &of_step});
+    const StepResult result =
+        train_step(exec, model, *optimizer, config, batch, step, {.place = &place, .routes = &of_step});
     StepRecord own;
     if (group.leads()) note_result(result, own);
-    note_state(exec, parameters, *optimizer, group, own);
-    std::vector<std::pair<std::string, Numbers>> values;
+    note_state(exec, place.placement().specs(), parameters, *optimizer, own);
+    std::map<std::string, std::pair<Box, Numbers>> values;
     for (const Parameter* parameter : parameters)
-      values.emplace_back(parameter->spec.name, numbers_of(exec, parameter->value.plain));
+      values[parameter->spec.name] = {parameter->box, numbers_of(exec, parameter->value.plain)};
     group.barrier();  // the ranks write into one record, each in its place
     if (group.leads()) {
       record.push_back(std::move(own));
@@ -132,19 +141,21 @@ void run_rank(const LayoutCase& c, Precision precision, const Exec& exec, Group&
 
 Record run_alone(const LayoutCase& c, Precision precision, const Exec& exec, Routes& routes, bool replay) {
   Record record;
-  Group self(std::make_shared<SelfTransport>(), "self");
-  run_rank(c, precision, exec, self, false, routes, replay, record);
+  RankPlace alone(c.config.model, {}, std::make_shared<SelfTransport>());
+  run_rank(c, precision, exec, alone, routes, replay, record);
   return record;
 }
 
 Record run_layout(const LayoutCase& c, const Exec& exec, Routes& routes, bool replay) {
   Record record;
-  const int n = int(c.layout.ranks()), threads = std::max(1, exec.compute->n_threads() / n);
+  const ParallelConfig& parallel = c.config.parallel;
+  Placement(c.config.model, parallel);  // refused before any rank starts
+  const int n = int(parallel.ranks()), threads = std::max(1, exec.compute->n_threads() / n);
   run_rank_threads(n, [&](std::shared_ptr<Transport> transport) {
     if (c.wrap) transport = c.wrap(transport);
-    Group data(transport, "data");
+    RankPlace place(c.config.model, parallel, transport);
     OwnedExec own(threads, exec.isa);
-    run_rank(c, c.config.train.precision, own.exec, data, true, routes, replay, record);
+    run_rank(c, c.config.train.precision, own.exec, place, routes, replay, record);
   });
   return record;
 }
@@ -218,6 +229,17 @@ class Comparison {
   std::map<std::string, double> largest_;
 };
 
+// What a box says of a whole parameter.
+Numbers part_of_numbers(const std::pair<Box, Numbers>& whole, const Box& box) {
+  Numbers copy = whole.second, numbers;
+  const Tensor part = part_of(Tensor::wrap(copy.data(), DType::f64, whole.first.size), box);
+  for (int64_t row = 0; row < part.rows(); ++row) {
+    const double* begin = part.data<double>() + row * part.row_stride();
+    numbers.insert(numbers.end(), begin, begin + part.cols());
+  }
+  return numbers;
+}
+
 void compare_step(int64_t step, const StepRecord& one, const StepRecord& many, const StepRecord* exact,
                   Comparison& comparison) {
   check(one.quantities.size() == many.quantities.size(), ErrorKind::internal,
@@ -231,10 +253,14 @@ void compare_step(int64_t step, const StepRecord& one, const StepRecord& many, c
                        exact ? &exact->quantities[i].second : nullptr);
   }
   for (size_t rank = 0; rank < many.values.size(); ++rank) {
-    for (size_t p = 0; p < many.values[rank].size(); ++p) {
-      const auto& [parameter, numbers] = one.values[0][p];
-      comparison.compare(step, fmt::format("weight on rank {}", rank), parameter, numbers, many.values[rank][p].second,
-                         exact ? &exact->values[0][p].second : nullptr);
+    for (const auto& [parameter, value] : many.values[rank]) {
+      const auto& [box, numbers] = value;
+      const auto of = [&, &name = parameter, &box = box](const StepRecord& record) {
+        return part_of_numbers(record.values[0].at(name), box);
+      };
+      const Numbers exact_part = exact ? of(*exact) : Numbers();
+      comparison.compare(step, fmt::format("weight on rank {}", rank), parameter, of(one), numbers,
+                         exact ? &exact_part : nullptr);
     }
   }
 }

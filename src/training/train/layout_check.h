@@ -13,15 +13,13 @@
 #include <vector>
 
 #include "base/exec.h"
-#include "comm/layout.h"
 #include "comm/transport.h"
 #include "config/config.h"
 
 namespace hadal {
 
 struct LayoutCase {
-  Config config;  // model, batch, optimizer and precision, as they are trained here
-  Layout layout;
+  Config config;  // model, batch, optimizer, precision and layout, as they are trained here
   int64_t steps = 3;
   uint64_t seed = 1;                  // of weights and text
   std::vector<int64_t> lengths = {};  // of the sequences of a batch; none: drawn

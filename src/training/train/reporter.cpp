@@ -7,7 +7,7 @@
 #include "base/clock.h"
 #include "base/system_info.h"
 #include "base/text_format.h"
-#include "comm/layout.h"
+#include "config/config_io.h"
 #include "optim/curves.h"
 #include "train/resources.h"
 
@@ -25,7 +25,7 @@ void Reporter::announce(const Config& config, const Exec& exec, const TrainState
   const auto flops = count_flops(config.model, config.data.sequence_length);
   const auto plan = plan_memory(config, options, exec.compute->n_threads());
   const auto memory = memory_info();
-  const int64_t n_ranks = config.parallel.dp;
+  const int64_t n_ranks = config.parallel.ranks();
   sequences_left_ = total_sequences(config.train, state.step + 1, config.train.steps);
   flops_per_token_ = 3 * (flops.linear + flops.attention_causal + flops.mtp);
   product_flops_ = double(n_ranks) * measure_product_flops(exec, options.precision);
@@ -36,9 +36,9 @@ void Reporter::announce(const Config& config, const Exec& exec, const TrainState
   if (n_ranks > 1)
     screen_.say(
         fmt::format("layout {}: {} ranks as {}, each with {} thread(s) and a share of the "
-                    "optimizer; micro-batch j of a batch goes to rank j mod {}",
-                    layout_text({n_ranks}), n_ranks, transport == "mpi" ? "processes" : "threads of this process",
-                    exec.compute->n_threads(), n_ranks));
+                    "optimizer; micro-batch j of a batch goes to data rank j mod {}",
+                    layout_text(config.parallel), n_ranks, transport == "mpi" ? "processes" : "threads of this process",
+                    exec.compute->n_threads(), config.parallel.dp));
   screen_.say(fmt::format("model: {} parameters ({} activated per token, head included){}, vocabulary {}",
                           format_count(counts.total), format_count(counts.activated_no_embedding),
                           counts.mtp ? ", and " + format_count(counts.mtp) + " for MTP" : "", config.model.vocab_size));
@@ -54,7 +54,7 @@ void Reporter::announce(const Config& config, const Exec& exec, const TrainState
                    {"time", iso_time()},
                    {"cpu", cpu_description()},
                    {"threads", exec.compute->n_threads()},
-                   {"layout", layout_text({n_ranks})},
+                   {"layout", layout_text(config.parallel)},
                    {"isa", isa_name(exec.isa)},
                    {"precision", enum_name(config.train.precision)},
                    {"parameters", counts.total},

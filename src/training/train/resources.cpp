@@ -26,7 +26,7 @@ MemoryPlan plan_memory(const Config& config, const ModelOptions& options, int n_
   const auto counts = count_parameters(config.model);
   const int64_t parameters = counts.total + counts.mtp;
   const int64_t micro = std::max<int64_t>(1, config.train.micro_batch_sequences);
-  const int64_t n_ranks = config.parallel.dp;  // all in this process; the optimizer is shared
+  const int64_t n_ranks = config.parallel.ranks();  // all in this process; the optimizer is shared
   plan.weights_and_activations =
       n_ranks * Transformer::estimate_bytes(config.model, options, micro * config.data.sequence_length,
                                             config.data.sequence_length, n_threads);

@@ -10,6 +10,7 @@
 #include "optim/curves.h"
 #include "train/micro_batches.h"
 #include "train/rank_losses.h"
+#include "train/rank_place.h"
 
 namespace hadal {
 
@@ -28,13 +29,12 @@ LossWeights loss_weights(const Config& config, const std::vector<int64_t>& targe
   return weights;
 }
 
-// Of the global batch's micro-batches (or what belongs to them) number j is the business of data rank j mod n.
-template <class T>
-std::vector<T> own_of(const std::vector<T>& all, const Group* group) {
-  if (!group) return all;
-  std::vector<T> own;
-  for (size_t j = size_t(group->rank()); j < all.size(); j += size_t(group->size())) own.push_back(all[j]);
-  return own;
+// What this rank does of a step.
+RankPlace::Work work_of(const std::vector<MicroBatch>& parts, const RankPlace* place) {
+  if (place) return place->training_work(parts);
+  RankPlace::Work work{parts, {}, one_stage(int64_t(parts.size()))};
+  for (size_t j = 0; j < parts.size(); ++j) work.numbers.push_back(int64_t(j));
+  return work;
 }
 
 double mean_of(double sum, int64_t count) { return count > 0 ? sum / double(count) : 0.0; }
@@ -86,23 +86,22 @@ StepResult train_step(const Exec& exec, Transformer& model, Optimizer& optimizer
 
   const auto weights = loss_weights(config, targets, result.lambda, result.sequences);
   Sharding* sharding = optimizer.sharding();
-  Group* group = sharding ? &sharding->group() : nullptr;
-  const auto own = own_of(parts, group);
+  const auto work = work_of(parts, wanted.place);
   std::vector<RouteReplay> routes;
   if (wanted.routes) {
     wanted.routes->resize(parts.size());
-    routes = own_of(*wanted.routes, group);
+    for (const int64_t j : work.numbers) routes.push_back(j < 0 ? RouteReplay() : (*wanted.routes)[size_t(j)]);
   }
   Wants wants;
   wants.clock = wanted.clock;
   wants.routes = routes;
   if (sharding) sharding->begin_step();
-  model.begin_step(int64_t(own.size()));
-  const LossSums own_sums = model.forward_backward(exec, own, weights, wants);
+  model.begin_step(work.actions);
+  const LossSums own_sums = model.forward_backward(exec, work.batches, weights, wants, &work.actions);
   if (sharding) sharding->finish_gradients();
-  const LossSums sums = group ? over_ranks(own_sums, *group) : own_sums;
+  const LossSums sums = wanted.place ? over_ranks(own_sums, wanted.place->world()) : own_sums;
   for (size_t i = 0; i < routes.size(); ++i)
-    (*wanted.routes)[group ? size_t(group->rank()) + i * size_t(group->size()) : i] = std::move(routes[i]);
+    if (work.numbers[i] >= 0) (*wanted.routes)[size_t(work.numbers[i])] = std::move(routes[i]);
   if (sums.fault) {  // a router met NaN: numbers flowed on, the step is decided here, once
     result.skipped = sums.fault.text();
     return result;

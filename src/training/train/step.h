@@ -26,14 +26,16 @@ struct StepResult {
   std::string skipped;                     // why no update was made, empty if one was
 };
 
+class RankPlace;
+
 struct StepWants {
+  RankPlace* place = nullptr;                  // among the ranks of a layout; null: this rank computes all
   PartClock* clock = nullptr;                  // gets the times of its parts
   std::vector<RouteReplay>* routes = nullptr;  // of the global batch's micro-batches; a rank fills or reads its own
 };
 
 // step counts from 1. NaN or Inf in a loss, a router or a gradient: no update is made, `skipped` names the tensor.
-// Where the optimizer is shared by data ranks, each computes its micro-batches of the same global batch, and all return
-// the same result.
+// The ranks of a layout each do their part of the same global batch, and all return the same result.
 StepResult train_step(const Exec& exec, Transformer& model, Optimizer& optimizer, const Config& config,
                       const data::Batch& batch, int64_t step, const StepWants& wanted = {});
 

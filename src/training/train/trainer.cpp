@@ -16,8 +16,10 @@
 #include "exchange/model_directory.h"
 #include "optim/curves.h"
 #include "optim/optimizer.h"
+#include "train/rank_place.h"
 #include "train/reporter.h"
 #include "train/resources.h"
+#include "train/run_checkpoint.h"
 #include "train/run_data.h"
 #include "train/start_model.h"
 #include "train/validation.h"
@@ -43,7 +45,8 @@ class Trainer {
   Trainer(const TrainRequest& request, const Exec& exec, std::shared_ptr<Transport> transport, Shared& shared)
       : request_(request),
         exec_(exec),
-        ranks_(transport, "data"),
+        transport_(transport),
+        ranks_(transport, "trainers"),
         first_in_process_(ranks_.leads() || transport->alone_in_process()),
         shared_(shared) {}
 
@@ -71,11 +74,13 @@ class Trainer {
 
   const TrainRequest& request_;
   Exec exec_;
+  std::shared_ptr<Transport> transport_;
   Group ranks_;
   bool first_in_process_;
   Shared& shared_;
   Config config_;
   std::unique_ptr<Reporter> reporter_;  // of the first rank
+  std::unique_ptr<RankPlace> place_;
   std::unique_ptr<Transformer> model_;
   std::unique_ptr<Sharding> sharding_;
   std::unique_ptr<Optimizer> optimizer_;
@@ -98,11 +103,13 @@ void Trainer::prepare() {
   const std::string told = ranks_.tell(0, ranks_.leads() ? config_to_toml(shared_.config) : "");
   if (first_in_process_ && !ranks_.leads()) open_run(told);
   config_ = shared_.config;
+  config_.parallel = request_.config.parallel;
+  place_ = std::make_unique<RankPlace>(config_.model, config_.parallel, transport_);
   load_weights();
   ranks_.barrier();
   if (first_in_process_) shared_.start.reset();
   if (ranks_.size() > 1) {
-    sharding_ = std::make_unique<Sharding>(exec_, model_->parameters(), ranks_);
+    sharding_ = std::make_unique<Sharding>(exec_, place_->placement(), model_->parameters(), transport_);
     optimizer_ = std::make_unique<Optimizer>(*sharding_, config_.optim, exec_);
   } else {
     optimizer_ = std::make_unique<Optimizer>(model_->parameters(), config_.optim, exec_);
@@ -177,9 +184,9 @@ void Trainer::open_run(const std::string& told) {
 }
 
 void Trainer::load_weights() {
-  model_ = std::make_unique<Transformer>(config_.model, model_options(config_, true), exec_);
+  model_ = std::make_unique<Transformer>(config_.model, model_options(config_, true), exec_, place_->share());
   if (!shared_.checkpoint.empty()) {
-    load_model_tensors(shared_.checkpoint / "model.safetensors", model_->parameters());
+    load_model_tensors(shared_.checkpoint / "model.safetensors", place_->placement().specs(), model_->parameters());
     model_->refresh_values(exec_);
   } else if (shared_.start) {
     load_masters(*shared_.start, exec_, model_->parameters());
@@ -192,9 +199,7 @@ void Trainer::load_weights() {
 
 // What a checkpoint holds beside the weights.
 void Trainer::restore() {
-  const SafetensorsReader reader(shared_.checkpoint / "optimizer.safetensors");
-  for (const StateTensor& entry : optimizer_->state())
-    entry.tensor.copy_from(exec_, entry.range.of(reader.tensor(entry.name)));
+  load_moments(exec_, shared_.checkpoint, *optimizer_);
   state_ = TrainState::load(shared_.checkpoint);
   optimizer_->set_steps_done(state_.updates);
   saved_step_ = state_.step;
@@ -248,7 +253,8 @@ void Trainer::one_step() {
   const int64_t step = state_.step + 1;
   const data::Batch& batch = shared_.batch;
   clock_ = PartClock();
-  const auto result = train_step(exec_, *model_, *optimizer_, config_, batch, step, {.clock = &clock_});
+  const auto result =
+      train_step(exec_, *model_, *optimizer_, config_, batch, step, {.place = place_.get(), .clock = &clock_});
   state_.step = step;
   state_.updates = optimizer_->steps_done();
   state_.tokens += batch.n_tokens();
@@ -279,14 +285,14 @@ void Trainer::validate_now(bool final) {
   if (documents.empty()) return;
   const int64_t stride = v.stride > 0 ? v.stride : std::max<int64_t>(1, config_.data.sequence_length / 2);
   const auto result = validate_bits_per_byte(exec_, *model_, documents,
-                                             {config_.data.sequence_length, stride, 4096, interrupted, &ranks_});
+                                             {config_.data.sequence_length, stride, 4096, interrupted, place_.get()});
   if (!result.complete) return say(fmt::format("validation at step {} was interrupted", state_.step));
   outcome_.bits_per_byte = result.bits_per_byte;
   if (reporter_) reporter_->validation(config_, state_, result, stride, final);
 }
 
 void Trainer::samples() {
-  if (!request_.hooks.sample) return;
+  if (!request_.hooks.sample || !place_->holds_whole_model()) return;
   const auto& v = config_.validation;
   for (int64_t i = 0; i < v.samples; ++i) {
     const std::string prompt =
@@ -301,22 +307,10 @@ void Trainer::samples() {
 void Trainer::save() {
   if (saved_step_ == state_.step) return;
   saved_step_ = state_.step;
-  const Parameters parameters = model_->parameters();
-  const std::vector<Tensor> masters = optimizer_->whole_masters(exec_, parameters);
-  const std::vector<StateTensor> states = optimizer_->whole_state(exec_);
+  CheckpointContent content = gather_state(exec_, place_->placement().specs(), model_->parameters(), *optimizer_);
   if (!ranks_.leads()) return;
   state_.cursor = shared_.loader->cursor();
-  CheckpointContent content;
-  content.step = state_.step;
-  content.model = model_tensors(parameters, masters);
-  for (const auto& entry : states) content.optimizer.push_back({entry.name, entry.tensor});
-  Config stored = config_;
-  stored.run.clear();  // a checkpoint may be moved or copied
-  stored.parallel = {};
-  content.texts = {{"model.json", model_config_to_json(config_.model)},
-                   {"config.toml", config_to_toml(stored)},
-                   {"state.json", state_.to_json()}};
-  for (auto& [name, text] : shared_.prepared->tokenizer.files()) content.texts[name] = std::move(text);
+  add_texts(config_, state_, shared_.prepared->tokenizer, content);
   writer_->save(exec_, content);
   outcome_.checkpoint = (reporter_->directory().checkpoints() / fmt::format("step_{:08d}", state_.step)).string();
 }
@@ -348,6 +342,7 @@ void Trainer::walk() {
   if (reporter_)
     reporter_->announce(config_, exec_, state_, changed_, request_.transport ? request_.transport->name() : "threads");
   if (ranks_.leads()) {
+    for (const std::string& note : place_->notes(config_, state_.step + 1)) say(note);
     not_begun();
     if (request_.hooks.on_ready) request_.hooks.on_ready();
   }
@@ -378,11 +373,12 @@ void Trainer::walk() {
 
 TrainOutcome train(const TrainRequest& request, const Exec& exec) {
   check(!request.config.run.empty(), ErrorKind::invalid, "no run directory: give --run DIR");
-  const int n_ranks = int(request.config.parallel.dp);
+  const Placement placement(request.config.model, request.config.parallel);  // refused before anything is made
+  const int n_ranks = int(placement.mesh().n_ranks());
   Shared shared;
   if (request.transport) {
     check(request.transport->size() == n_ranks, ErrorKind::invalid,
-          "the layout has {} ranks, but {} were started: start as many, or give --layout dp={}", n_ranks,
+          "the layout has {} ranks, but {} were started: start as many, or give a layout of {}", n_ranks,
           request.transport->size(), request.transport->size());
     return Trainer(request, exec, request.transport, shared).run();
   }

@@ -1,11 +1,13 @@
 // Windows of held-out documents through the model's forward.
 #include "train/validation.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "base/clock.h"
 #include "base/error.h"
 #include "comm/byte_text.h"
+#include "train/rank_place.h"
 
 namespace hadal {
 
@@ -27,23 +29,64 @@ struct Scored {  // of one forward
   int64_t tokens = 0;
 };
 
-// Forward i is the business of rank i mod n. complete: on every rank.
-std::vector<Scored> of_all_ranks(const std::vector<Scored>& own, Group& ranks, bool& complete) {
-  ByteWriter writer;
-  writer(complete), writer(own);
-  std::vector<std::vector<Scored>> parts;
-  for (const std::string& sent : ranks.exchange(writer.text)) {
-    ByteReader reader(sent);
-    bool theirs = false;
-    reader(theirs), reader(parts.emplace_back());
-    complete = complete && theirs;
+// Forwards, some at a time: a rank alone does one, the ranks of a layout as many as keep all of them busy.
+class Forwards {
+ public:
+  Forwards(const Exec& exec, const Transformer& model, RankPlace* place) : exec_(exec), model_(model), place_(place) {}
+
+  int64_t at_a_time() const {
+    if (!place_) return 1;
+    const Placement& placement = place_->placement();
+    return placement.mesh().sizes().dp * 2 * int64_t(placement.parts().size());
   }
-  std::vector<Scored> all;
-  for (size_t i = 0; i < parts[0].size(); ++i)
-    for (const auto& part : parts)
-      if (i < part.size()) all.push_back(part[i]);
-  return all;
-}
+
+  // Whether any rank wants to stop: all of them hear of it at the same place.
+  bool stopped(const std::function<bool()>& stop) const {
+    const bool own = stop && stop();
+    if (!place_) return own;
+    const auto all = place_->world().exchange(own ? "stop" : "");
+    return std::find(all.begin(), all.end(), "stop") != all.end();
+  }
+
+  // In the order of the batches, on every rank.
+  std::vector<Scored> score(const std::vector<MicroBatch>& batches) const {
+    std::vector<Scored> scored(batches.size());
+    if (place_) {
+      score_together(batches, scored);
+    } else {
+      for (size_t i = 0; i < batches.size(); ++i) add(model_.forward(exec_, batches[i]), scored[i]);
+    }
+    return scored;
+  }
+
+ private:
+  static void add(const LossSums& sums, Scored& scored) {
+    sums.check_routed();
+    scored.nats += sums.main;
+    scored.tokens += sums.main_count;
+  }
+
+  // A forward's losses lie where its head is, elsewhere there is nothing of it.
+  void score_together(const std::vector<MicroBatch>& batches, std::vector<Scored>& scored) const {
+    const RankPlace::Work work = place_->forward_work(batches);
+    const std::vector<LossSums> sums = model_.forward(exec_, work.batches, work.actions);
+    std::vector<Scored> own(batches.size());
+    for (size_t i = 0; i < sums.size(); ++i)
+      if (work.numbers[i] >= 0) add(sums[i], own[size_t(work.numbers[i])]);
+    ByteWriter writer;
+    writer(own);
+    for (const std::string& sent : place_->world().exchange(writer.text)) {
+      ByteReader reader(sent);
+      std::vector<Scored> theirs;
+      reader(theirs);
+      for (size_t i = 0; i < scored.size(); ++i) scored[i].nats += theirs[i].nats, scored[i].tokens += theirs[i].tokens;
+    }
+  }
+
+  const Exec& exec_;
+  const Transformer& model_;
+  RankPlace* place_;
+};
 
 }  // namespace
 
@@ -59,35 +102,28 @@ ValidationResult validate_bits_per_byte(const Exec& exec, const Transformer& mod
   const auto windows = data::scoring_windows(documents, options.sequence_length, options.stride);
   result.windows = int64_t(windows.size());
 
-  const int64_t n_ranks = options.ranks ? options.ranks->size() : 1, rank = options.ranks ? options.ranks->rank() : 0;
-  std::vector<Scored> own;
-  MicroBatch batch;
-  int64_t n_forwards = 0;
-  auto flush = [&] {
-    if (batch.tokens.empty()) return;
-    if (n_forwards++ % n_ranks == rank) {
-      const auto sums = model.forward(exec, batch);
-      sums.check_routed();
-      own.push_back({sums.main, sums.main_count});
+  const Forwards forwards(exec, model, options.place);
+  double nats = 0;
+  std::vector<MicroBatch> batches(1);  // the last is being filled
+  const auto flush = [&](int64_t n) {  // the first n
+    const std::vector<MicroBatch> full(batches.begin(), batches.begin() + n);
+    batches.erase(batches.begin(), batches.begin() + n);
+    for (const Scored& one : forwards.score(full)) {  // in the order of the text: the same sum on any number of ranks
+      nats += one.nats;
+      result.tokens += one.tokens;
     }
-    batch = MicroBatch{};
   };
   for (const auto& window : windows) {
-    if (batch.n_tokens() + window.end - window.begin > options.batch_tokens) flush();
-    if (options.stop && batch.tokens.empty() && options.stop()) {
+    if (batches.back().n_tokens() + window.end - window.begin > options.batch_tokens && !batches.back().tokens.empty())
+      batches.emplace_back();
+    if (int64_t(batches.size()) > forwards.at_a_time()) flush(forwards.at_a_time());
+    if (batches.size() == 1 && batches.back().tokens.empty() && forwards.stopped(options.stop)) {
       result.complete = false;
-      break;
+      return result;
     }
-    append_window(batch, documents[window.document], window);
+    append_window(batches.back(), documents[window.document], window);
   }
-  if (result.complete) flush();
-  const std::vector<Scored> all = options.ranks ? of_all_ranks(own, *options.ranks, result.complete) : own;
-  if (!result.complete) return result;
-  double nats = 0;
-  for (const Scored& one : all) {  // in the order of the text: the same sum on any number of ranks
-    nats += one.nats;
-    result.tokens += one.tokens;
-  }
+  flush(int64_t(batches.size()));
   result.loss = result.tokens > 0 ? nats / double(result.tokens) : 0;
   result.bits_per_byte = nats / std::log(2.0) / double(result.bytes);
   result.seconds = steady_seconds() - start;

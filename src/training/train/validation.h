@@ -6,11 +6,12 @@
 #include <functional>
 #include <vector>
 
-#include "comm/group.h"
 #include "data/heldout.h"
 #include "model/transformer.h"
 
 namespace hadal {
+
+class RankPlace;
 
 struct ValidationResult {
   double bits_per_byte = 0;
@@ -24,7 +25,7 @@ struct ValidationOptions {
   int64_t sequence_length = 0, stride = 0;  // stride 0 = half a sequence
   int64_t batch_tokens = 4096;              // rows per forward
   std::function<bool()> stop;               // asked between forwards; none = never
-  Group* ranks = nullptr;                   // that divide the forwards among themselves; the result is the same on each
+  RankPlace* place = nullptr;               // among ranks that do the forwards together, with one result; null: alone
 };
 
 // Throws invalid for no documents.

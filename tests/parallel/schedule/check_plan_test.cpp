@@ -54,8 +54,9 @@ TEST(EverySchedule, ReceivesMessagesOfAKindFromARankInTheOrderInWhichItSendsThem
       std::map<std::tuple<int64_t, int64_t, MessageKind>, std::vector<size_t>> sent, received;
       for (const Slots& slots : slots_of(make_plan(p))) {
         for (const Slot& slot : slots) {
-          for (const Message& m : slot.sends) sent[{m.from, m.to, m.kind}].push_back(message_index(p, m));
-          for (const Message& m : slot.receives) received[{m.from, m.to, m.kind}].push_back(message_index(p, m));
+          for (const PipelineMessage& m : slot.sends) sent[{m.from, m.to, m.kind}].push_back(message_index(p, m));
+          for (const PipelineMessage& m : slot.receives)
+            received[{m.from, m.to, m.kind}].push_back(message_index(p, m));
         }
       }
       EXPECT_EQ(sent, received) << title(p);

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "comm/rank_threads.h"
+#include "config/config_io.h"
 #include "nn/init.h"
 #include "optim/optimizer.h"
 
@@ -26,11 +27,11 @@ TEST(Sharding, RangesCoverEveryElementOnceAndBeginAtLines) {
     for (int n : {1, 2, 3, 8, 64}) {
       int64_t at = 0, least = INT64_MAX, most = 0;
       for (int r = 0; r < n; ++r) {
-        const OwnedRange range = owned_range(*parameter, r, n);
-        EXPECT_EQ(range.begin, at);
-        EXPECT_EQ(range.begin % cols % 128, 0);
-        least = std::min(least, range.count()), most = std::max(most, range.count());
-        at = range.end;
+        const auto [begin, end] = owned_elements(parameter->box, r, n);
+        EXPECT_EQ(begin, at);
+        EXPECT_EQ(begin % cols % 128, 0);
+        least = std::min(least, end - begin), most = std::max(most, end - begin);
+        at = end;
       }
       EXPECT_EQ(at, parameter->box.count());
       EXPECT_LE(most - least, 2 * std::min<int64_t>(128, cols)) << "uneven over " << n;
@@ -38,40 +39,79 @@ TEST(Sharding, RangesCoverEveryElementOnceAndBeginAtLines) {
   }
 }
 
+ModelConfig small_model() {
+  ModelConfig m;
+  m.vocab_size = 9, m.hidden_size = 200, m.n_layers = 2, m.n_heads = 1, m.q_lora_rank = 8, m.kv_lora_rank = 8;
+  m.qk_nope_head_dim = m.qk_rope_head_dim = m.v_head_dim = 4, m.n_dense_layers = 1, m.dense_ffn_size = 16;
+  m.n_routed_experts = 4, m.n_experts_per_token = 2, m.expert_ffn_size = 8, m.n_mtp = 1;
+  return m;
+}
+
+// What a rank of a layout holds of the model.
+struct Held {
+  Held(const Exec& exec, const Placement& placement, int rank, DType compute) {
+    for (const ParameterSpec& spec : placement.specs()) {
+      const auto holding = placement.holding_of(spec, rank);
+      if (!holding) continue;
+      all.push_back(make_parameter(exec, spec, compute, true, holding->box));
+      initialize_parameter(exec, *all.back(), 3);
+      pointers.push_back(all.back().get());
+    }
+  }
+  std::vector<std::unique_ptr<Parameter>> all;
+  Parameters pointers;
+};
+
+// Layouts in which parameters have other holders: data ranks, ends of a pipeline, replicas of experts.
 TEST(Sharding, MastersOfTheirOwnShrinkToWhatIsOwnedAndComeBackWhole) {
-  for (const DType compute : {DType::f32, DType::bf16}) {
-    OwnedExec alone(1);
-    const Tensor wanted = parameter_of(alone.exec, {9, 200}, compute)->master;
-    run_rank_threads(3, [&](std::shared_ptr<Transport> transport) {
-      OwnedExec owned(1);
-      Group group(transport, "data");
-      const auto parameter = parameter_of(owned.exec, {9, 200}, compute);
-      Sharding sharding(owned.exec, {parameter.get()}, group);
-      OptimConfig config;
-      config.ema_decay = 0.5;
-      const Optimizer optimizer(sharding, config, owned.exec);
-      EXPECT_EQ(parameter->master.count(),
-                compute == DType::f32 ? 1800 : owned_range(*parameter, group.rank(), 3).count());
-      const auto masters = optimizer.whole_masters(owned.exec, {parameter.get()});
-      const auto state = optimizer.whole_state(owned.exec);
-      if (!group.leads()) {
-        EXPECT_TRUE(state.empty());
-        return;
-      }
-      ASSERT_EQ(state.size(), 3u);
-      EXPECT_EQ(state[2].name, "ema.w");
-      for (int64_t i = 0; i < 1800; ++i) {
-        ASSERT_EQ(element(masters[0], i), element(wanted, i)) << i;
-        ASSERT_EQ(element(state[2].tensor, i), element(wanted, i)) << i;
-      }
-    });
+  for (const char* layout : {"dp=3", "pp=2", "dp=4,ep=2", "dp=2,ep=2,pp=2,schedule=dualpipe"}) {
+    for (const DType compute : {DType::f32, DType::bf16}) {
+      OwnedExec alone(1);
+      const ParallelConfig parallel = parse_layout(layout);
+      const Placement placement(small_model(), parallel), one(small_model(), {});
+      const Held wanted(alone.exec, one, 0, compute);
+      run_rank_threads(int(parallel.ranks()), [&](std::shared_ptr<Transport> transport) {
+        OwnedExec owned(1);
+        const Held held(owned.exec, placement, transport->rank(), compute);
+        Sharding sharding(owned.exec, placement, held.pointers, transport);
+        OptimConfig config;
+        config.ema_decay = 0.5;
+        const Optimizer optimizer(sharding, config, owned.exec);
+        for (Parameter* p : held.pointers) {
+          if (p->spec.trained && p->value.plain.raw() != p->master.raw()) {
+            EXPECT_EQ(p->master ? p->master.count() : 0, sharding.owned(*p).count()) << p->spec.name;
+          }
+        }
+        const auto masters = optimizer.whole_masters(owned.exec, held.pointers);
+        const auto state = optimizer.whole_state(owned.exec);
+        if (transport->rank() != 0) {
+          EXPECT_TRUE(state.empty() && masters.empty());
+          return;
+        }
+        ASSERT_EQ(masters.size(), wanted.all.size());
+        size_t s = 0;
+        for (size_t i = 0; i < masters.size(); ++i) {
+          const Tensor& whole = wanted.all[i]->master;
+          ASSERT_EQ(masters[i].name, wanted.all[i]->spec.name);
+          const bool trained = wanted.all[i]->spec.trained;
+          for (int64_t k = 0; k < whole.count(); k += 7) {
+            ASSERT_EQ(element(masters[i].tensor, k), element(whole, k)) << layout << " " << masters[i].name;
+            if (trained) {
+              ASSERT_EQ(element(state[s + 2].tensor, k), element(whole, k)) << state[s + 2].name;
+            }
+          }
+          s += trained ? 3 : 0;
+        }
+        EXPECT_EQ(s, state.size());
+      });
+    }
   }
 }
 
 TEST(Sharding, BucketsStartBeforeTheLastGradientIsComplete) {
   run_rank_threads(2, [&](std::shared_ptr<Transport> transport) {
     OwnedExec owned(1);
-    Group group(transport, "data");
+    const Placement placement(small_model(), {.dp = 2});
     std::vector<std::unique_ptr<Parameter>> all;
     Parameters pointers;
     for (int i = 0; i < 3; ++i) {  // each fills a bucket
@@ -79,7 +119,8 @@ TEST(Sharding, BucketsStartBeforeTheLastGradientIsComplete) {
       all.back()->spec.name = fmt::format("w{}", i);
       pointers.push_back(all.back().get());
     }
-    Sharding sharding(owned.exec, pointers, group);
+    Sharding sharding(owned.exec, placement, pointers, transport);
+    const Group& group = sharding.group_of(*pointers[0]);
     sharding.begin_step();
     for (Parameter* p : pointers) p->expect(1);
     const auto contribute = [&](int i) {

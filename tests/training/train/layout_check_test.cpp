@@ -30,7 +30,7 @@ INSTANTIATE_TEST_SUITE_P(LayoutCheck, RandomLayouts,
                          [](const auto& info) { return std::string(enum_name(info.param)); });
 
 TEST_P(RandomLayouts, ComputeWhatOneRankComputes) {
-  for (int64_t number = 0; number < 12; ++number) {
+  for (int64_t number = 0; number < 15; ++number) {
     const LayoutCase c = random_layout_case(1, number, GetParam());
     const LayoutFindings findings = check_it(c);
     EXPECT_TRUE(findings.agree()) << number << ", " << layout_case_text(c) << ": " << findings.first;
@@ -43,7 +43,7 @@ LayoutCase plain_case(int64_t dp, Precision precision = Precision::fp64) {
   c.config = small_config(precision);
   c.config.train.micro_batch_sequences = 1;
   c.config.optim.clip = 0.05;
-  c.layout.dp = dp;
+  c.config.parallel.dp = dp;
   c.lengths = {9, 4, 12, 2, 7};
   return c;
 }
@@ -68,6 +68,37 @@ TEST(LayoutCheck, OneRankAgreesWithItselfToTheBit) {
   const LayoutFindings findings = check_it(plain_case(1, Precision::fp32));
   EXPECT_TRUE(findings.agree());
   for (const LayoutRow& row : findings.rows) EXPECT_EQ(row.distance, 0) << row.quantity << " " << row.worst;
+}
+
+// Every schedule, deep and with fillers: two of 5 sequences' micro-batches are missing.
+TEST(LayoutCheck, PipelinesComputeWhatOneRankComputes) {
+  for (const char* layout :
+       {"pp=2", "pp=4", "pp=2,schedule=zb1p", "pp=3,schedule=zb1p", "pp=2,schedule=interleaved,chunks=2",
+        "pp=2,schedule=dualpipe", "pp=4,schedule=dualpipe", "schedule=dualpipev", "pp=2,schedule=dualpipev",
+        "dp=2,pp=2,schedule=dualpipe", "dp=3,pp=2"}) {
+    for (const Precision precision : {Precision::fp64, Precision::fp32}) {
+      LayoutCase c = plain_case(1, precision);
+      c.config.model.n_layers = 4;
+      c.config.model.n_dense_layers = 1;
+      c.config.parallel = parse_layout(layout);
+      const LayoutFindings findings = check_it(c);
+      EXPECT_TRUE(findings.agree()) << layout << ": " << findings.first;
+    }
+  }
+}
+
+// In 1F1B a pipeline does the work of one rank in its order: the same bits.
+TEST(LayoutCheck, APipelineHasTheBitsOfOneRank) {
+  LayoutCase c = plain_case(1, Precision::fp32);
+  c.config.model.n_layers = 3;
+  c.config.model.n_mtp = 0;
+  c.config.parallel = parse_layout("pp=3");
+  const LayoutFindings findings = check_it(c);
+  EXPECT_TRUE(findings.agree()) << findings.first;
+  for (const LayoutRow& row : findings.rows) {
+    if (row.quantity == "balance loss") continue;  // a sum over layers, so over ranks
+    EXPECT_EQ(row.distance, 0) << row.quantity << " " << row.worst;
+  }
 }
 
 // ---- the negative control: faults between ranks ----
@@ -110,14 +141,14 @@ void scale(Message& message, T factor) {
 
 TEST(LayoutCheck, FindsAGradientCountedTwice) {
   const std::string first = first_with([](int, int from, Message& message) {
-    if (from == 1 && message.label.operation == "reduce_scatter of data") scale(message, 2.0);
+    if (from == 1 && message.label.operation == "reduce_scatter of holders 0 1") scale(message, 2.0);
   });
   EXPECT_NE(first.find("gradient norm (step 1)"), std::string::npos) << first;
 }
 
 TEST(LayoutCheck, FindsAGradientThatIsLost) {
   const std::string first = first_with([](int to, int, Message& message) {
-    if (to == 1 && message.label.operation == "reduce_scatter of data") scale(message, 0.0);
+    if (to == 1 && message.label.operation == "reduce_scatter of holders 0 1") scale(message, 0.0);
   });
   EXPECT_NE(first.find("differs"), std::string::npos) << first;
 }
@@ -127,7 +158,7 @@ TEST(LayoutCheck, FindsValuesOfTheStepBefore) {
   auto before = std::make_shared<std::map<std::tuple<int, int64_t, int64_t>, std::vector<std::byte>>>();
   auto lock = std::make_shared<std::mutex>();
   const std::string first = first_with([before, lock](int to, int, Message& message) {
-    if (to != 1 || message.label.operation != "all_gather of data") return;
+    if (to != 1 || message.label.operation != "all_gather of holders 0 1") return;
     const std::lock_guard guard(*lock);
     std::vector<std::byte>& last = (*before)[{to, message.bytes, 0}];
     std::vector<std::byte> now(message.data.get(), message.data.get() + message.bytes);
@@ -138,9 +169,46 @@ TEST(LayoutCheck, FindsValuesOfTheStepBefore) {
   EXPECT_NE(first.find("step 2"), std::string::npos) << first;
 }
 
+std::string first_in_pipeline(const Faulty::Change& change) {
+  LayoutCase c = plain_case(1);
+  c.config.parallel = parse_layout("pp=2,schedule=dualpipe");
+  c.wrap = [change](std::shared_ptr<Transport> inner) { return std::make_shared<Faulty>(std::move(inner), change); };
+  return check_it(c).first;
+}
+
+TEST(LayoutCheck, FindsActivationsOfAnotherMicroBatch) {
+  auto before = std::make_shared<std::map<std::pair<int, int64_t>, std::vector<std::byte>>>();
+  auto lock = std::make_shared<std::mutex>();
+  const std::string first = first_in_pipeline([before, lock](int to, int, Message& message) {
+    if (message.label.operation.find("activations") == std::string::npos || message.bytes == 0) return;
+    const std::lock_guard guard(*lock);
+    std::vector<std::byte>& last = (*before)[{to, 0}];
+    std::vector<std::byte> now(message.data.get(), message.data.get() + message.bytes);
+    if (!last.empty()) std::memcpy(message.data.get(), last.data(), std::min(last.size(), now.size()));
+    last = std::move(now);
+  });
+  EXPECT_NE(first.find("loss (step 1)"), std::string::npos) << first;
+}
+
+TEST(LayoutCheck, FindsAGradientThatDoesNotTravelBack) {
+  const std::string first = first_in_pipeline([](int, int, Message& message) {
+    if (message.label.operation.find("gradients") != std::string::npos) scale(message, 0.0);
+  });
+  EXPECT_NE(first.find("gradient norm (step 1)"), std::string::npos) << first;
+}
+
+// The copies of a DualPipe pair that do not add up their gradients.
+TEST(LayoutCheck, FindsDirectionsThatAreNotAddedUp) {
+  const std::string first = first_in_pipeline([](int, int, Message& message) {
+    if (message.label.operation == "reduce_scatter of holders 0 1") scale(message, 0.0);
+  });
+  EXPECT_NE(first.find("gradient norm (step 1)"), std::string::npos) << first;
+}
+
 TEST(LayoutCheck, FindsLossesOfOneRankAlone) {
   const std::string first = first_with([](int, int from, Message& message) {
-    if (from == 1 && message.label.operation == "all_to_all of data" && message.bytes > 100 && message.bytes < 400)
+    if (from == 1 && message.label.operation == "all_to_all of all ranks of the layout" && message.bytes > 100 &&
+        message.bytes < 400)
       std::memset(message.data.get(), 0, sizeof(double));  // the sum of its main losses
   });
   EXPECT_NE(first.find("loss (step 1)"), std::string::npos) << first;

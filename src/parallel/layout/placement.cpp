@@ -1,0 +1,100 @@
+#include "layout/placement.h"
+
+#include <algorithm>
+#include <set>
+
+#include "base/error.h"
+#include "layout/fitting.h"
+
+namespace hadal {
+namespace {
+
+Pipeline pipeline_of(const ParallelConfig& p) {
+  Pipeline pipeline;
+  pipeline.schedule = schedule_named(p.schedule);
+  pipeline.n_ranks = p.pp;
+  pipeline.chunks = p.chunks;
+  pipeline.n_micro_batches = fitting_micro_batches(pipeline, 1);
+  check_pipeline(pipeline);
+  return pipeline;
+}
+
+void check_experts(const ModelConfig& model, const ParallelConfig& p) {
+  check(p.ep == 1 || model.n_routed_experts > 0, ErrorKind::invalid,
+        "layout: ep = {}, but the model has no routed experts", p.ep);
+  if (p.ep == 1) return;
+  check(model.n_routed_experts % p.ep == 0, ErrorKind::invalid,
+        "layout: ep = {} does not divide the {} experts, and no expert is cut; {}", p.ep, model.n_routed_experts,
+        nearest_divisors(model.n_routed_experts, p.ep));
+  if (p.node_ranks == 0 || p.ep <= p.node_ranks) return;
+  const int64_t nodes = p.ep / p.node_ranks;
+  check(
+      model.n_groups % nodes == 0, ErrorKind::invalid,
+      "layout: experts lie on {} nodes (ep = {}, node_ranks = {}), which do not divide the {} routing groups, each of "
+      "which lies on one node; {}",
+      nodes, p.ep, p.node_ranks, model.n_groups, nearest_divisors(model.n_groups, nodes));
+}
+
+}  // namespace
+
+Placement::Placement(const ModelConfig& model, const ParallelConfig& parallel)
+    : model_(model),
+      mesh_(parallel),
+      pipeline_(pipeline_of(parallel)),
+      specs_(parameter_list(model)),
+      parts_(stage_parts(model, pipeline_.n_stages())) {
+  check_experts(model, parallel);
+}
+
+Pipeline Placement::pipeline(int64_t n_micro_batches) const {
+  Pipeline pipeline = pipeline_;
+  pipeline.n_micro_batches = fitting_micro_batches(pipeline, n_micro_batches);
+  return pipeline;
+}
+
+std::vector<HeldStage> Placement::stages_of(int64_t rank) const {
+  std::vector<int64_t> numbers = pipeline_.stages_of_rank(mesh_.seat(rank).pipeline);
+  std::sort(numbers.begin(), numbers.end());
+  std::vector<HeldStage> stages;
+  for (const int64_t number : numbers) stages.push_back({number, parts_[size_t(number)]});
+  return stages;
+}
+
+std::vector<int64_t> Placement::pipeline_seats(const ParameterSpec& spec) const {
+  const std::vector<int64_t> readers = stages_reading(model_, parts_, spec);
+  std::vector<int64_t> seats;
+  for (int64_t r = 0; r < pipeline_.n_ranks; ++r) {
+    const std::vector<int64_t> own = pipeline_.stages_of_rank(r);
+    if (std::find_first_of(own.begin(), own.end(), readers.begin(), readers.end()) != own.end()) seats.push_back(r);
+  }
+  return seats;
+}
+
+std::vector<Holding> Placement::holdings(const ParameterSpec& spec) const {
+  const ParallelConfig& p = mesh_.sizes();
+  const bool expert = spec.kind == ParameterKind::routed_expert;
+  const int64_t n_boxes = expert ? p.ep : 1;
+  std::vector<Holding> holdings;
+  for (int64_t b = 0; b < n_boxes; ++b) {
+    Holding holding{Box::whole(spec.shape), {}};
+    if (expert) {
+      holding.box.size[0] = spec.shape[0] / p.ep;
+      holding.box.begin[0] = b * holding.box.size[0];
+    }
+    holdings.push_back(std::move(holding));
+  }
+  for (const int64_t seat : pipeline_seats(spec)) {
+    for (int64_t s = 0; s < mesh_.stage_ranks(); ++s)
+      holdings[size_t(expert ? s % p.ep : 0)].ranks.push_back(int(seat * mesh_.stage_ranks() + s));
+  }
+  return holdings;
+}
+
+std::optional<Holding> Placement::holding_of(const ParameterSpec& spec, int64_t rank) const {
+  for (Holding& holding : holdings(spec)) {
+    if (std::binary_search(holding.ranks.begin(), holding.ranks.end(), int(rank))) return std::move(holding);
+  }
+  return std::nullopt;
+}
+
+}  // namespace hadal
