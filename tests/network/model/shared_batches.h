@@ -21,6 +21,7 @@ struct SharedCase {
   std::vector<MicroBatch> batches;
   Actions actions = {};  // empty: F and B of each in turn
   bool replay = false;   // the routes that one rank took
+  bool whole_vocabulary = false;
   Wrap wrap = {};
 };
 
@@ -75,7 +76,7 @@ inline void on_shared_ranks(const SharedCase& c, const std::function<void(SmallM
     ModelShare share;
     share.box = [&](const ParameterSpec& spec) {
       const bool vocabulary = spec.kind == ParameterKind::embedding || spec.kind == ParameterKind::head;
-      return vocabulary ? Box::whole(spec.shape) : tensor_box(spec, c.config, t, c.tensor);
+      return vocabulary && c.whole_vocabulary ? Box::whole(spec.shape) : tensor_box(spec, c.config, t, c.tensor);
     };
     share.partners.tensor = c.tensor > 1 ? &tensor : nullptr;
     share.partners.context = c.context > 1 ? &context : nullptr;

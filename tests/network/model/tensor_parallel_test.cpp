@@ -53,6 +53,18 @@ TEST(TensorAndContextParallel, InBothFormsOfAttentionWhateverIsRecomputed) {
   }
 }
 
+TEST(TensorParallel, WithATiedOrAWholeVocabulary) {
+  for (const bool tied : {true, false}) {
+    for (const bool apart : {true, false}) {
+      SharedCase c = tensor_case(3, 2);
+      c.config.tie_embeddings = tied;
+      c.whole_vocabulary = !tied;
+      if (apart) c.actions = halves_apart();
+      EXPECT_EQ(difference(c), "") << tied << apart;
+    }
+  }
+}
+
 TEST(TensorParallel, StaysWithinRoundingInFp32) {
   SharedCase c = tensor_case(2, 2);
   c.options = training_options(Precision::fp32);
@@ -92,6 +104,7 @@ TEST(TensorAndContextParallel, SendWhatTheFormulaSays) {
     SharedCase shared = tensor_case(t, c);
     const ModelConfig& m = shared.config;
     shared.config.n_mtp = 0;
+    shared.config.vocab_size = 40;
     shared.options.recompute = recompute;
     shared.batches = {make_batch({{n}}, false)};
     const int64_t latents_again = recompute == Recompute::none ? 2 : 3, layers = m.n_layers;
@@ -100,6 +113,8 @@ TEST(TensorAndContextParallel, SendWhatTheFormulaSays) {
     const int64_t over_tensor = layers * (latents_again * ((t - 1) * own * m.q_lora_rank + (t - 1) * n / t * key) +
                                           2 * hidden_rows) +  // y and dy
                                 dense * (2 + latents_again) * hidden_rows +
+                                4 * hidden_rows +      // embeddings, states, and their gradients
+                                (t - 1) * n / c * 4 +  // what is known of a row of logits
                                 moe * 2 * (t - 1) * m.n_routed_experts / t;
     const int64_t over_context = layers * latents_again * (c - 1) * own * key;
     on_shared_ranks(shared, [&](SmallModel& small, const Partners& partners) {
