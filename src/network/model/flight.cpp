@@ -19,9 +19,14 @@ Stream make_stream(const Exec& exec, const MicroBatch& whole, RowSplit split) {
   stream.targets = Tensor::from(exec, batch.targets, {n});
   stream.n_targets = std::count_if(batch.targets.begin(), batch.targets.end(), [](int32_t t) { return t >= 0; });
   if (!cut) return stream;
-  std::vector<int32_t> positions;
-  for (const int32_t row : stream.split.queries()) positions.push_back(whole.positions[size_t(row)]);
-  stream.query_positions = Tensor::from(exec, positions, {int64_t(positions.size())});
+  const auto of_queries = [&](const std::vector<int32_t>& all) {
+    std::vector<int32_t> values;
+    for (const int32_t row : stream.split.queries()) values.push_back(all[size_t(row)]);
+    return Tensor::from(exec, values, {int64_t(values.size())});
+  };
+  stream.query_tokens = of_queries(whole.tokens);
+  stream.query_positions = of_queries(whole.positions);
+  stream.query_targets = of_queries(whole.targets);
   for (const ops::RowRange& sequence : whole.sequences) stream.lengths.push_back(sequence.count);
   return stream;
 }

@@ -46,22 +46,23 @@ struct BlockSaved {
 struct Stream {
   MicroBatch batch;  // without segments where ranks share it
   RowSplit split;
-  std::vector<int64_t> lengths;       // of the sequences, on all ranks
-  Tensor tokens, positions, targets;  // [T] i32
-  Tensor query_positions;             // where ranks share it: those of the queries
-  Tensor rows_in;                     // MTP: [T] i32, the same positions among the rows of depth k - 1
-  int64_t n_targets = 0;              // rows that have one
+  std::vector<int64_t> lengths;                         // of the sequences, on all ranks
+  Tensor tokens, positions, targets;                    // [T] i32
+  Tensor query_tokens, query_positions, query_targets;  // where ranks share it: those of the queries
+  Tensor rows_in;         // MTP: [T] i32, the same positions among the rows of depth k - 1
+  int64_t n_targets = 0;  // rows that have one
 
   Tensor h;  // between pieces: the residual stream in F, its gradient in B
   Norm::Saved final_norm;
   Tensor state, d_state;  // after the final norm, read by head and next depth; its gradient, from both
   Tensor losses;          // [rows of state] -log p(target)
+  Tensor head_state;      // of all queries, where the vocabulary is cut and W of the head comes later
   struct Join {           // MTP's beginning
     Norm::Saved embedding_norm, hidden_norm;
     Activation joined;  // [T, 2 * hidden], as the projection reads it
     Tensor dy, d_embedding;
   } join;
-  Tensor d_embedding;  // main stream: from B to W of the embedding
+  Tensor d_embedding;  // main stream: from B to W of the embedding; of all queries where the vocabulary is cut
 
   bool empty() const { return split.cut() ? split.n_keys() == 0 : batch.tokens.empty(); }  // on all ranks
   int64_t n_rows() const { return batch.n_tokens(); }

@@ -43,46 +43,51 @@ GemmRecipe Mla::input_recipe() const {
 
 // To the latents (§1.3): c_q = W_qa x, [c | k_rope] = W_kva x. The rotary key is one for all heads, is not normed (trap
 // 12) and is rotated here, so that cache and attention read it as it lies.
-void Mla::project(const Pass& pass, const Rows& rows, const Activation& x, Saved& saved) const {
+void Mla::project(const Pass& pass, const Rows& rows, const Activation& x, Saved& saved, Latents& under_way) const {
   const int64_t n = x.rows();
   if (w_.q_a.weight) {
     saved.q_latent = Tensor::empty(pass.exec, pass.dtype, {n, w_.q_a.out_features()});
     w_.q_a.forward(pass.exec, saved.q_latent, x);
   }
+  under_way.queries = start_queries(pass, rows, x, saved);
   saved.kv_a = Tensor::empty(pass.exec, pass.dtype, {n, rank_ + rope_});
   w_.kv_a.forward(pass.exec, saved.kv_a, x);
   rotate(pass, rows, Tensor(), saved.kv_a, false);
 }
 
-// Norms of own rows; then they go to all who read them.
-Mla::Latents Mla::start_latents(const Pass& pass, const Rows& rows, const Activation& x, Saved& saved) const {
-  const Exec& exec = pass.exec;
-  Latents under_way;
-  if (w_.q_a.weight && !saved.q_input) {
-    const Tensor normed = w_.q_a_norm.forward(exec, saved.q_latent, saved.q_norm);
-    under_way.queries = start_gather(exec, rows.split, Extent::queries, normed);
-  } else if (!saved.q_input && rows.split && rows.split->tensor_cut()) {
-    under_way.queries = rows.split->start_gather(exec, Extent::queries, ops::dequantise(exec, x));
+// What q_b reads, on its way to the rows' tensor ranks: latents after their norm, or x. Nothing where it is here.
+RowsUnderWay Mla::start_queries(const Pass& pass, const Rows& rows, const Activation& x, Saved& saved) const {
+  if (saved.q_input) return {};
+  if (w_.q_a.weight) {
+    const Tensor normed = w_.q_a_norm.forward(pass.exec, saved.q_latent, saved.q_norm);
+    return start_gather(pass.exec, rows.split, Extent::queries, normed);
   }
-  if (saved.latent) return under_way;
+  if (!rows.split || !rows.split->tensor_cut()) return {};
+  return rows.split->start_gather(pass.exec, Extent::queries, ops::dequantise(pass.exec, x));
+}
+
+// The same for what keys are made of: latent after its norm and rotary key, to all.
+RowsUnderWay Mla::start_keys(const Pass& pass, const Rows& rows, Saved& saved) const {
+  if (saved.latent) return {};
+  const Exec& exec = pass.exec;
   const Tensor raw = saved.kv_a.col_range(0, rank_), rope_key = saved.kv_a.col_range(rank_, rope_);
   if (!rows.split) {
     saved.latent = w_.kv_a_norm.forward(exec, raw, saved.kv_norm);
     saved.rope_key = rope_key;
-    return under_way;
+    return {};
   }
   const Tensor own = Tensor::empty(exec, pass.dtype, {raw.rows(), rank_ + rope_});
   w_.kv_a_norm.forward(exec, own.col_range(0, rank_), raw, saved.kv_norm);
   ops::copy(exec, own.col_range(rank_, rope_), rope_key);
-  under_way.keys = rows.split->start_gather(exec, Extent::keys, own);
-  return under_way;
+  return rows.split->start_gather(exec, Extent::keys, own);
 }
 
 // From the latents to heads: q = W_qb norm(c_q) with its rope part rotated, [k_nope | v] = W_kvb norm(c); absorbed,
-// only the queries change. Makes what is missing, so forward and recomputation are one code. The keys' latents travel
-// while queries are made.
-void Mla::expand(const Pass& pass, const Rows& rows, const Activation& x, Saved& saved) const {
-  Latents under_way = start_latents(pass, rows, x, saved);
+// only the queries change. Makes what is missing, so forward and recomputation are one code. What queries are made of
+// travels while kv_a is multiplied, what keys are made of while queries are.
+void Mla::expand(const Pass& pass, const Rows& rows, const Activation& x, Saved& saved, Latents& under_way) const {
+  if (!under_way.queries) under_way.queries = start_queries(pass, rows, x, saved);
+  under_way.keys = start_keys(pass, rows, saved);
   if (under_way.queries) saved.q_input = w_.q_b.recipe.fprop_operand(pass.exec, under_way.queries.wait());
   const Activation& q_input = saved.q_input ? saved.q_input : x;
   if (!saved.q) {
@@ -154,16 +159,18 @@ void Mla::attend(const Pass& pass, const Rows& rows, Saved& saved) const {
 }
 
 void Mla::restore(const Pass& pass, const Rows& rows, const Activation& x, Saved& saved) const {
-  if (!saved.kv_a) project(pass, rows, x, saved);
-  expand(pass, rows, x, saved);
+  Latents under_way;
+  if (!saved.kv_a) project(pass, rows, x, saved, under_way);
+  expand(pass, rows, x, saved, under_way);
   attend(pass, rows, saved);
 }
 
 void Mla::forward(const Pass& pass, const Rows& rows, const Tensor& y, const Activation& x, ops::Write write,
                   Saved& saved) const {
   check_rows(rows);
-  project(pass, rows, x, saved);
-  expand(pass, rows, x, saved);
+  Latents under_way;
+  project(pass, rows, x, saved, under_way);
+  expand(pass, rows, x, saved, under_way);
   if (rows.cache) append_to_cache(pass, rows, saved);
   attend(pass, rows, saved);
   if (!rows.split || !rows.split->tensor_cut()) return w_.o.forward(pass.exec, y, saved.o, write);
@@ -256,16 +263,16 @@ void Mla::backward_absorbed(const Pass& pass, const Rows& rows, const Tensor& d_
   by_head().absorb_backward(pass.exec, saved.dq, saved.dq_absorbed);
 }
 
-// dq → d of what q_b read, at its owners: of the latent after its norm, or of x.
-Tensor Mla::backward_queries(const Pass& pass, const Rows& rows, Saved& saved) const {
+// dq → d of what q_b read, to its owners: of the latent after its norm, or of x.
+RowsUnderWay Mla::start_queries_back(const Pass& pass, const Rows& rows, Saved& saved) const {
   const Tensor d_input = Tensor::empty(pass.exec, pass.dtype, {saved.dq.rows(), w_.q_b.in_features()});
   w_.q_b.backward_input(pass.exec, d_input, saved.dq);
-  return start_reduce(pass.exec, rows.split, Extent::queries, d_input).wait();
+  return start_reduce(pass.exec, rows.split, Extent::queries, d_input);
 }
 
 // dy → do → attention → dq, d latent, d k_rope → rotated back (a rotation's transpose is its inverse) → norms → dx, the
 // sum of what queries and the latent say. What W needs of these stays in `saved`; no gradient of a weight is touched.
-// The keys' gradients travel to their owners while those of the queries are made.
+// The keys' gradients travel to their owners while those of the queries are made, and these while dx is.
 Tensor Mla::backward_input(const Pass& pass, const Rows& rows, const Tensor& dy, Saved& saved) const {
   const Exec& exec = pass.exec;
   saved.dy = start_gather(exec, rows.split, Extent::queries, dy).wait();
@@ -285,7 +292,7 @@ Tensor Mla::backward_input(const Pass& pass, const Rows& rows, const Tensor& dy,
   }
   RowsUnderWay keys = d_keys ? rows.split->start_reduce(exec, Extent::keys, d_keys) : RowsUnderWay();
   rotate(pass, rows, saved.dq, Tensor(), true);
-  const Tensor dq_input = w_.q_a.weight || rows.split ? backward_queries(pass, rows, saved) : Tensor();
+  RowsUnderWay queries = w_.q_a.weight || rows.split ? start_queries_back(pass, rows, saved) : RowsUnderWay();
   if (keys) {
     const Tensor own = keys.wait();
     d_latent = own.col_range(0, rank_);
@@ -297,15 +304,15 @@ Tensor Mla::backward_input(const Pass& pass, const Rows& rows, const Tensor& dy,
   const Tensor dx = Tensor::empty(exec, pass.dtype, {dy.rows(), w_.kv_a.in_features()});
   w_.kv_a.backward_input(exec, dx, saved.dkv_a);
   if (!w_.q_a.weight) {
-    if (dq_input) {
-      ops::add_to(exec, dx, dq_input);
+    if (queries) {
+      ops::add_to(exec, dx, queries.wait());
     } else {
       w_.q_b.backward_input(exec, dx, saved.dq, ops::Write::add);
     }
     return dx;
   }
   saved.dq_latent = Tensor::empty(exec, pass.dtype, {dy.rows(), w_.q_b.in_features()});
-  w_.q_a_norm.backward_input(exec, saved.dq_latent, dq_input, saved.q_norm, false);
+  w_.q_a_norm.backward_input(exec, saved.dq_latent, queries.wait(), saved.q_norm, false);
   w_.q_a.backward_input(exec, dx, saved.dq_latent, ops::Write::add);
   return dx;
 }
@@ -338,47 +345,6 @@ void Mla::each_parameter(const ParameterVisitor& visit) const {
     if (linear->weight) visit(*linear->weight);
   for (const Norm* norm : {&w_.q_a_norm, &w_.kv_a_norm})
     if (norm->weight) visit(*norm->weight);
-}
-
-int64_t Mla::kept_bytes(const PieceSizes& s, Recompute recompute) const {
-  if (recompute == Recompute::all) return 0;
-  const int64_t q_rank = w_.q_a.weight ? w_.q_a.out_features() : 0;
-  int64_t heads = heads_ * (s.form == AttentionForm::absorbed ? rank_ : v_);  // attention's result
-  if (q_rank == 0) heads += heads_ * (nope_ + rope_);
-  const int64_t kept = s.bytes(q_rank + rank_ + rope_) + s.n_queries() * heads * dtype_bytes(s.dtype) + s.wide(2) +
-                       s.n_queries() * heads_ * dtype_bytes(statistics_dtype(s.dtype));
-  return recompute == Recompute::none ? kept + restored_bytes_once(s) : kept;
-}
-
-// What Recompute::norms drops: latents as they are read, queries, up-projections (or absorbed queries and values).
-int64_t Mla::restored_bytes_once(const PieceSizes& s) const {
-  const bool absorbed = s.form == AttentionForm::absorbed;
-  const int64_t q_rank = w_.q_a.weight ? w_.q_a.out_features() : 0;
-  const int64_t input = q_rank == 0 && s.split() ? w_.q_b.in_features() : q_rank;
-  const int64_t queries =
-      input + (q_rank > 0 ? heads_ * (nope_ + rope_) : 0) + (absorbed ? heads_ * (rank_ + rope_ + v_) : 0);
-  const int64_t keys = rank_ + (s.split() ? rope_ : 0) + (absorbed ? 0 : heads_ * (nope_ + v_));
-  return (s.n_queries() * queries + s.n_keys() * keys) * dtype_bytes(s.dtype);
-}
-
-int64_t Mla::restored_bytes(const PieceSizes& s) const {
-  if (s.recompute == Recompute::none) return 0;
-  const int64_t again = restored_bytes_once(s);
-  return s.recompute == Recompute::all ? again + kept_bytes(s, Recompute::norms) : again;
-}
-
-// Where ranks share the rows, beside the gradients of heads: dy of all queries, what they sum up, and gradients of keys
-// twice, for documents that are seen in two runs.
-int64_t Mla::backward_bytes(const PieceSizes& s) const {
-  const bool absorbed = s.form == AttentionForm::absorbed;
-  const int64_t q_rank = w_.q_a.weight ? w_.q_a.out_features() : 0, each = dtype_bytes(s.dtype);
-  const int64_t queries = heads_ * (v_ + nope_ + rope_ + (absorbed ? 3 * rank_ + rope_ : 0));
-  const int64_t keys = absorbed ? 0 : heads_ * (nope_ + v_);
-  int64_t bytes = s.bytes(q_rank + rank_ + rope_) + (s.n_queries() * queries + s.n_keys() * keys) * each + s.wide(2);
-  if (s.split())
-    bytes += s.n_queries() * (w_.o.out_features() + w_.q_b.in_features()) * each +
-             s.n_keys() * (keys + 2 * (rank_ + rope_) + (absorbed ? 2 * rank_ : 0)) * each;
-  return bytes;
 }
 
 }  // namespace hadal

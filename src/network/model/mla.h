@@ -74,9 +74,10 @@ class Mla {
   struct Latents {  // under way to all who read them
     RowsUnderWay queries, keys;
   };
-  void project(const Pass& pass, const Rows& rows, const Activation& x, Saved& saved) const;
-  void expand(const Pass& pass, const Rows& rows, const Activation& x, Saved& saved) const;
-  Latents start_latents(const Pass& pass, const Rows& rows, const Activation& x, Saved& saved) const;
+  void project(const Pass& pass, const Rows& rows, const Activation& x, Saved& saved, Latents& under_way) const;
+  void expand(const Pass& pass, const Rows& rows, const Activation& x, Saved& saved, Latents& under_way) const;
+  RowsUnderWay start_queries(const Pass& pass, const Rows& rows, const Activation& x, Saved& saved) const;
+  RowsUnderWay start_keys(const Pass& pass, const Rows& rows, Saved& saved) const;
   void attend(const Pass& pass, const Rows& rows, Saved& saved) const;
   void append_to_cache(const Pass& pass, const Rows& rows, const Saved& saved) const;
   ops::AttentionInputs inputs(const Rows& rows, const Saved& saved) const;
@@ -89,7 +90,7 @@ class Mla {
   void attend_backward(const Pass& pass, const Rows& rows, const Tensor& d_result, const Tensor& dq,
                        const KeyGradients& d_keys, Saved& saved) const;
   ops::AttentionGradients gradients(const Tensor& dq, const KeyGradients& d_keys) const;
-  Tensor backward_queries(const Pass& pass, const Rows& rows, Saved& saved) const;
+  RowsUnderWay start_queries_back(const Pass& pass, const Rows& rows, Saved& saved) const;
   void check_rows(const Rows& rows) const;
   bool absorbed(const Pass& pass) const { return pass.form == AttentionForm::absorbed; }
 

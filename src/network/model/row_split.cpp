@@ -180,6 +180,11 @@ const RowSplit::Runs& RowSplit::own_runs(Extent extent) const {
   return extent == Extent::keys ? context_keys_[size_t(this_context())] : tensor_queries_[size_t(this_tensor())];
 }
 
+ops::RowRange RowSplit::own_among_queries() const {
+  const Runs& runs = tensor_queries_[size_t(this_tensor())];
+  return runs.empty() ? ops::RowRange{} : runs.front();
+}
+
 void RowSplit::add_up(const Tensor& counts) const {
   const Share share = share_of(counts, {{0, counts.rows()}});
   for (Group* group : {partners_.tensor, partners_.context})

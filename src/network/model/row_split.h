@@ -48,6 +48,7 @@ class RowSplit {
   int64_t n_own() const { return int64_t(own_.size()); }
   const std::vector<int32_t>& own() const { return own_; }  // as rows of the micro-batch
   const std::vector<int32_t>& queries() const { return queries_; }
+  ops::RowRange own_among_queries() const;
   // Attention's bounds: queries among queries(), keys among all rows. No two segments of a pass have keys in common: a
   // backward, which writes gradients of keys, goes over one pass after the other.
   const std::vector<ops::Segment>& segments() const { return segments_; }

@@ -2,10 +2,40 @@
 
 #include <algorithm>
 
+#include "base/error.h"
+#include "nn/vocabulary.h"
 #include "ops/pointwise.h"
 
 namespace hadal {
 namespace {
+
+// How rows are shared, where the vocabulary is cut over tensor ranks, else null. Each rank then looks up, and makes
+// logits of, the rows of all queries for its part of the vocabulary.
+const RowSplit* vocabulary_split(const Parameter& weight, const Stream& stream) {
+  if (!is_slice_of_vocabulary(weight)) return nullptr;
+  check(stream.split.tensor_cut(), ErrorKind::internal,
+        "{}: this rank holds {} of {} rows, and the micro-batch is not shared over tensor ranks", weight.spec.name,
+        weight.box.size[0], weight.spec.shape[0]);
+  return &stream.split;
+}
+PieceSizes with_queries(const Parameter& weight, PieceSizes sizes) {
+  if (is_slice_of_vocabulary(weight)) sizes.rows = sizes.n_queries();
+  return sizes;
+}
+
+Tensor embed(const Pass& pass, const Embedding& embedding, const Stream& stream) {
+  const RowSplit* split = vocabulary_split(*embedding.weight, stream);
+  const Tensor rows = embedding.forward(pass.exec, split ? stream.query_tokens : stream.tokens, pass.dtype);
+  return start_reduce(pass.exec, split, Extent::queries, rows).wait();
+}
+// What W reads: the gradient of the embedding of own rows, or of all queries.
+Tensor embedding_gradient(const Pass& pass, const Embedding& embedding, const Stream& stream, const Tensor& d_own) {
+  return start_gather(pass.exec, vocabulary_split(*embedding.weight, stream), Extent::queries, d_own).wait();
+}
+void contribute_embedding(const Pass& pass, const Embedding& embedding, const Stream& stream, const Tensor& d) {
+  embedding.backward_weight(pass.exec, d,
+                            vocabulary_split(*embedding.weight, stream) ? stream.query_tokens : stream.tokens);
+}
 
 class EmbeddingPiece : public Piece {
  public:
@@ -14,22 +44,25 @@ class EmbeddingPiece : public Piece {
   void forward(const Pass& pass, Flight& flight) const override {
     PartClock::Scope scope(pass.clock, Part::embedding);
     Stream& stream = stream_of(flight);
-    stream.h = embedding_.forward(pass.exec, stream.tokens, pass.dtype);
+    stream.h = embed(pass, embedding_, stream);
     flight.see("embedding", stream.h);
   }
   void backward_input(const Pass& pass, Flight& flight) const override {
     Stream& stream = stream_of(flight);
-    stream.d_embedding = stream.h;
+    stream.d_embedding = embedding_gradient(pass, embedding_, stream, stream.h);
     stream.h.reset();
   }
   void backward_weight(const Pass& pass, Flight& flight) const override {
     PartClock::Scope scope(pass.clock, Part::embedding);
     Stream& stream = stream_of(flight);
-    embedding_.backward_weight(pass.exec, stream.d_embedding, stream.tokens);
+    contribute_embedding(pass, embedding_, stream, stream.d_embedding);
     stream.d_embedding.reset();
   }
   void each_parameter(const ParameterVisitor& visit) const override { visit(*embedding_.weight); }
-  PieceBytes bytes(const PieceSizes& s) const override { return {12 * s.rows, s.bytes(width()), s.bytes(width())}; }
+  PieceBytes bytes(const PieceSizes& s) const override {
+    const int64_t rows = with_queries(*embedding_.weight, s).bytes(width());
+    return {12 * s.rows, rows, rows};
+  }
 
  private:
   int64_t width() const { return embedding_.weight->box.size[1]; }
@@ -46,7 +79,7 @@ class JoinPiece : public Piece {
 
   void forward(const Pass& pass, Flight& flight) const override {
     Stream& stream = stream_of(flight);
-    const Tensor embedding = embedding_.forward(pass.exec, stream.tokens, pass.dtype);
+    const Tensor embedding = embed(pass, embedding_, stream);
     const Tensor hidden = Tensor::empty(pass.exec, pass.dtype, {embedding.rows(), embedding.cols()});
     ops::gather_rows(pass.exec, hidden, before(flight).state, stream.rows_in);
     join(pass, embedding, hidden, stream.join);
@@ -73,6 +106,7 @@ class JoinPiece : public Piece {
                                           saved.embedding_norm, false);
     layers_.hidden_norm.backward_input(pass.exec, d_hidden, d_joined.col_range(width, width), saved.hidden_norm, false);
     ops::add_rows(pass.exec, before(flight).d_state, d_hidden, stream.rows_in);
+    saved.d_embedding = embedding_gradient(pass, embedding_, stream, saved.d_embedding);
   }
 
   void backward_weight(const Pass& pass, Flight& flight) const override {
@@ -81,7 +115,7 @@ class JoinPiece : public Piece {
     layers_.projection.backward_weight(pass.exec, saved.dy, saved.joined);
     layers_.embedding_norm.backward_weight(pass.exec, saved.embedding_norm);
     layers_.hidden_norm.backward_weight(pass.exec, saved.hidden_norm);
-    embedding_.backward_weight(pass.exec, saved.d_embedding, stream.tokens);
+    contribute_embedding(pass, embedding_, stream, saved.d_embedding);
     saved = {};
   }
 
@@ -95,8 +129,10 @@ class JoinPiece : public Piece {
   PieceBytes bytes(const PieceSizes& s) const override {
     const int64_t width = embedding_.weight->box.size[1];
     const bool none = s.recompute == Recompute::none;
-    return {s.bytes((none ? 4 : 2) * width) + s.wide(2) + 16 * s.rows, s.bytes(5 * width),
-            s.bytes(5 * width) + (none ? 0 : s.bytes(2 * width))};
+    const int64_t shared =
+        is_slice_of_vocabulary(*embedding_.weight) ? s.n_queries() * width * dtype_bytes(s.dtype) : 0;
+    return {s.bytes((none ? 4 : 2) * width) + s.wide(2) + 16 * s.rows, s.bytes(5 * width) + shared,
+            s.bytes(5 * width) + shared + (none ? 0 : s.bytes(2 * width))};
   }
 
  private:
@@ -149,7 +185,9 @@ class FinalNormPiece : public Piece {
 };
 
 // Losses, or logits in generation. The logits of a chunk become their own gradient in place, so d state
-// is made in F, and W with it, unless W comes later and makes the logits again.
+// is made in F, and W with it, unless W comes later and makes the logits again. Where the vocabulary is cut over tensor
+// ranks, the states of all queries are gathered, each rank finds the losses of all, and d state, to which each part of
+// the vocabulary adds, goes to the rows' owners.
 class HeadPiece : public Piece {
  public:
   HeadPiece(const ModelLayers& layers, int64_t stream) : Piece(stream), head_(layers.head) {}
@@ -161,39 +199,64 @@ class HeadPiece : public Piece {
       flight.logits = head_.logits(pass.exec, s.state);
       return;
     }
-    s.losses = Tensor::empty(pass.exec, statistics_dtype(pass.dtype), {s.n_rows()});
-    if (!pass.keep) return head_.forward(pass.exec, rows_of(s));
-    s.d_state = Tensor::empty(pass.exec, pass.dtype, {s.state.rows(), s.state.cols()});
-    if (s.n_rows() == 0) {  // all of them are other ranks'
-      if (!pass.later_weights) head_.head.weight->contribute_nothing();
-      return;
+    const RowSplit* split = split_of(s);
+    const Tensor state = start_gather(pass.exec, split, Extent::queries, s.state).wait();
+    const HeadLoss::Rows rows = rows_of(pass, s, state);
+    if (pass.keep) {
+      s.d_state = Tensor::empty(pass.exec, pass.dtype, {state.rows(), state.cols()});
+      losses_and_gradient(pass, rows, scale(flight), s.d_state);
+      s.d_state = start_reduce(pass.exec, split, Extent::queries, s.d_state).wait();
+      if (split && pass.later_weights) s.head_state = state;
+    } else {
+      head_.forward(pass.exec, rows, partners(pass));
     }
-    head_.forward_backward(pass.exec, rows_of(s), scale(flight), s.d_state,
-                           pass.later_weights ? WeightGradient::later : WeightGradient::now);
+    s.losses = split ? own_losses(*split, rows.losses) : rows.losses;
   }
   void backward_input(const Pass& pass, Flight& flight) const override {}  // d_state stands already
   void backward_weight(const Pass& pass, Flight& flight) const override {
     Stream& s = stream_of(flight);
-    if (pass.later_weights && s.n_rows() == 0) {
-      head_.head.weight->contribute_nothing();
-    } else if (pass.later_weights) {
+    if (pass.later_weights) {
       PartClock::Scope scope(pass.clock, Part::head_loss);
-      HeadLoss::Rows rows = rows_of(s);
-      rows.losses = Tensor::empty(pass.exec, s.losses.dtype(), {s.n_rows()});  // those of F stay what they are
-      head_.backward_weight(pass.exec, rows, scale(flight));
+      const HeadLoss::Rows rows = rows_of(pass, s, s.head_state ? s.head_state : s.state);  // losses of F stay
+      if (rows.h.rows() == 0) {
+        head_.head.weight->contribute_nothing();
+      } else {
+        head_.backward_weight(pass.exec, rows, scale(flight), partners(pass));
+      }
     }
     s.state.reset();
+    s.head_state.reset();
   }
   void each_parameter(const ParameterVisitor& visit) const override { visit(*head_.head.weight); }
   PieceBytes bytes(const PieceSizes& s) const override {
-    const int64_t vocab = head_.head.out_features(), chunk = HeadLoss::chunk_rows(vocab, s.rows, head_.chunk_tokens);
+    const bool cut = is_slice_of_vocabulary(*head_.head.weight);
+    const int64_t rows = cut ? s.n_queries() : s.rows, columns = head_.head.out_features();
+    const int64_t chunk = HeadLoss::chunk_rows(columns, rows, head_.chunk_tokens);
     const DType wide = statistics_dtype(s.dtype);
-    const int64_t logits = chunk * vocab * (dtype_bytes(wide) + (wide != s.dtype ? dtype_bytes(s.dtype) : 0));
-    return {s.wide(1), logits, 0};
+    const int64_t logits = chunk * columns * (dtype_bytes(wide) + (wide != s.dtype ? dtype_bytes(s.dtype) : 0));
+    const int64_t states = cut ? 2 * rows * head_.head.in_features() * dtype_bytes(s.dtype) : 0;
+    return {s.wide(1), logits + states, 0};
   }
 
  private:
-  static HeadLoss::Rows rows_of(const Stream& s) { return {s.state, s.targets, s.losses}; }
+  const RowSplit* split_of(const Stream& s) const { return vocabulary_split(*head_.head.weight, s); }
+  Group* partners(const Pass& pass) const {
+    return is_slice_of_vocabulary(*head_.head.weight) ? pass.partners.tensor : nullptr;
+  }
+  HeadLoss::Rows rows_of(const Pass& pass, const Stream& s, const Tensor& state) const {
+    const int64_t n = state.rows();
+    return {state, split_of(s) ? s.query_targets : s.targets,
+            Tensor::empty(pass.exec, statistics_dtype(pass.dtype), {n})};
+  }
+  void losses_and_gradient(const Pass& pass, const HeadLoss::Rows& rows, double scale, const Tensor& d_state) const {
+    const WeightGradient when = pass.later_weights ? WeightGradient::later : WeightGradient::now;
+    if (rows.h.rows() > 0) return head_.forward_backward(pass.exec, rows, scale, d_state, when, partners(pass));
+    if (when == WeightGradient::now) head_.head.weight->contribute_nothing();  // all rows are other ranks'
+  }
+  static Tensor own_losses(const RowSplit& split, const Tensor& losses) {
+    const ops::RowRange own = split.own_among_queries();
+    return losses.view({losses.count(), 1}).row_range(own.begin, own.count).view({own.count});
+  }
   double scale(const Flight& flight) const {
     return stream() == 0 ? flight.weights.main : flight.weights.mtp[size_t(stream() - 1)];
   }

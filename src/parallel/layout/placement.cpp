@@ -82,7 +82,7 @@ std::vector<Box> Placement::boxes(const ParameterSpec& spec) const {
       box.begin[0] = b * box.size[0];
       boxes.push_back(std::move(box));
     }
-  } else if (tensor_cut(spec, model_) && spec.kind != ParameterKind::embedding && spec.kind != ParameterKind::head) {
+  } else if (tensor_cut(spec, model_)) {
     for (int64_t t = 0; t < p.tp; ++t) boxes.push_back(tensor_box(spec, model_, t, p.tp));
   } else {
     boxes.push_back(Box::whole(spec.shape));

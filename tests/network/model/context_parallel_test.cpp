@@ -78,7 +78,7 @@ TEST(ContextParallel, KeepsTheBitsOfEveryRowsLoss) {
       std::vector<double> wanted, found(size_t(batch.n_tokens()), 0.0);
       one.forward(batch, &wanted);
       std::mutex mutex;
-      on_shared_ranks(c, [&](SmallModel& small, int) {
+      on_shared_ranks(c, [&](SmallModel& small, const Partners&) {
         std::vector<double> own;
         small.forward(batch, &own);
         const std::lock_guard lock(mutex);
@@ -104,7 +104,7 @@ TEST(ContextParallel, CountsTheChoicesOfWholeSequencesForTheBalanceLoss) {
 }
 
 TEST(ContextParallel, GeneratesNothing) {
-  on_shared_ranks(context_case(2), [&](SmallModel& small, int) {
+  on_shared_ranks(context_case(2), [&](SmallModel& small, const Partners&) {
     const auto cache = small.new_cache(8);
     EXPECT_ERROR(small.extend(*cache, std::vector<int32_t>{1}), ErrorKind::unsupported, "generates nothing");
   });

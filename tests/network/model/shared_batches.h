@@ -21,6 +21,7 @@ struct SharedCase {
   std::vector<MicroBatch> batches;
   Actions actions = {};  // empty: F and B of each in turn
   bool replay = false;   // the routes that one rank took
+  bool whole_vocabulary = false;
   Wrap wrap = {};
 };
 
@@ -62,8 +63,8 @@ inline Found alone(const SharedCase& c) {
   return found;
 }
 
-// Runs body(model, rank) on each of tensor * context ranks, tensor ranks side by side.
-inline void on_shared_ranks(const SharedCase& c, const std::function<void(SmallModel&, int)>& body) {
+// Runs body(model, partners) on each of tensor * context ranks, tensor ranks side by side.
+inline void on_shared_ranks(const SharedCase& c, const std::function<void(SmallModel&, const Partners&)>& body) {
   run_rank_threads(int(c.tensor * c.context), [&](std::shared_ptr<Transport> transport) {
     if (c.wrap) transport = c.wrap(transport);
     const int rank = transport->rank(), t = rank % int(c.tensor), column = rank / int(c.tensor);
@@ -75,13 +76,17 @@ inline void on_shared_ranks(const SharedCase& c, const std::function<void(SmallM
     ModelShare share;
     share.box = [&](const ParameterSpec& spec) {
       const bool vocabulary = spec.kind == ParameterKind::embedding || spec.kind == ParameterKind::head;
-      return vocabulary ? Box::whole(spec.shape) : tensor_box(spec, c.config, t, c.tensor);
+      return vocabulary && c.whole_vocabulary ? Box::whole(spec.shape) : tensor_box(spec, c.config, t, c.tensor);
     };
     share.partners.tensor = c.tensor > 1 ? &tensor : nullptr;
     share.partners.context = c.context > 1 ? &context : nullptr;
     SmallModel small(c.config, c.options, 1, best_isa(), share);
-    body(small, rank);
+    body(small, share.partners);
   });
+}
+
+inline int64_t rank_of(const SharedCase& c, const Partners& partners) {
+  return (partners.context ? partners.context->rank() : 0) * c.tensor + (partners.tensor ? partners.tensor->rank() : 0);
 }
 
 inline Found together(const SharedCase& c, const std::vector<RouteReplay>& routes = {}) {
@@ -90,11 +95,12 @@ inline Found together(const SharedCase& c, const std::vector<RouteReplay>& route
   std::vector<std::vector<RouteReplay>> recorded(n, std::vector<RouteReplay>(c.batches.size()));
   Found found;
   std::mutex mutex;
-  on_shared_ranks(c, [&](SmallModel& small, int rank) {
-    std::vector<RouteReplay>& own = recorded[size_t(rank)];
+  on_shared_ranks(c, [&](SmallModel& small, const Partners& partners) {
+    const size_t rank = size_t(rank_of(c, partners));
+    std::vector<RouteReplay>& own = recorded[rank];
     if (c.replay) own = routes;
     for (RouteReplay& route : own) route.replay = c.replay;
-    sums[size_t(rank)] = run_step(c, small, own);
+    sums[rank] = run_step(c, small, own);
     const std::lock_guard lock(mutex);
     for (const Parameter* p : small.model.parameters())
       if (p->grad) add_gradient(*p, found.gradients[p->spec.name]);

@@ -53,12 +53,79 @@ TEST(TensorAndContextParallel, InBothFormsOfAttentionWhateverIsRecomputed) {
   }
 }
 
+TEST(TensorParallel, WithATiedOrAWholeVocabulary) {
+  for (const bool tied : {true, false}) {
+    for (const bool apart : {true, false}) {
+      SharedCase c = tensor_case(3, 2);
+      c.config.tie_embeddings = tied;
+      c.whole_vocabulary = !tied;
+      if (apart) c.actions = halves_apart();
+      EXPECT_EQ(difference(c), "") << tied << apart;
+    }
+  }
+}
+
 TEST(TensorParallel, StaysWithinRoundingInFp32) {
   SharedCase c = tensor_case(2, 2);
   c.options = training_options(Precision::fp32);
   const Found one = alone(c);
   c.replay = true;
   EXPECT_EQ(difference(one, together(c, one.routes), 1e-5), "");
+}
+
+// BF16 rounds what travels too: no gradient comes to lie much further from the exact one for it.
+TEST(TensorParallel, IsAsNearToTheExactGradientsAsOneRankInBf16) {
+  SharedCase c = tensor_case(4, 2);
+  const Found exact = alone(c);
+  c.options = training_options(Precision::bf16);
+  c.replay = true;
+  const Found one = together({.config = c.config, .options = c.options, .batches = c.batches, .replay = true},
+                             exact.routes),
+              many = together(c, exact.routes);
+  const auto distance = [&](const Found& found, const std::string& name) {
+    double sum = 0;
+    for (size_t i = 0; i < exact.gradients.at(name).size(); ++i)
+      sum += std::pow(found.gradients.at(name)[i] - exact.gradients.at(name)[i], 2);
+    return std::sqrt(sum);
+  };
+  double of_one = 0, of_many = 0;
+  for (const auto& [name, gradient] : exact.gradients) {
+    const double a = distance(one, name), b = distance(many, name);
+    of_one += a * a, of_many += b * b;
+  }
+  EXPECT_LE(of_many, of_one * 1.25 * 1.25);
+}
+
+// What a rank sends in a step of one sequence of n rows, in numbers: no row twice, the latents once each way, and what
+// recomputation dropped once more.
+TEST(TensorAndContextParallel, SendWhatTheFormulaSays) {
+  const int64_t n = 48, t = 2, c = 3, own = n / (t * c);
+  for (const Recompute recompute : kRecomputes) {
+    SharedCase shared = tensor_case(t, c);
+    const ModelConfig& m = shared.config;
+    shared.config.n_mtp = 0;
+    shared.config.vocab_size = 40;
+    shared.options.recompute = recompute;
+    shared.batches = {make_batch({{n}}, false)};
+    const int64_t latents_again = recompute == Recompute::none ? 2 : 3, layers = m.n_layers;
+    const int64_t key = m.kv_lora_rank + m.qk_rope_head_dim, moe = layers - m.n_dense_layers, dense = m.n_dense_layers;
+    const int64_t hidden_rows = (t - 1) * own * m.hidden_size;
+    const int64_t over_tensor = layers * (latents_again * ((t - 1) * own * m.q_lora_rank + (t - 1) * n / t * key) +
+                                          2 * hidden_rows) +  // y and dy
+                                dense * (2 + latents_again) * hidden_rows +
+                                4 * hidden_rows +      // embeddings, states, and their gradients
+                                (t - 1) * n / c * 4 +  // what is known of a row of logits
+                                moe * 2 * (t - 1) * m.n_routed_experts / t;
+    const int64_t over_context = layers * latents_again * (c - 1) * own * key;
+    on_shared_ranks(shared, [&](SmallModel& small, const Partners& partners) {
+      std::vector<RouteReplay> routes(1);
+      run_step(shared, small, routes);
+      EXPECT_EQ(partners.tensor->traffic().bytes, 8 * over_tensor) << enum_name(recompute);
+      const int64_t r = partners.context->rank(), e = m.n_routed_experts, share = e * (r + 1) / c - e * r / c;
+      const int64_t counts = moe * (e - share + (c - 1) * share);  // to those who add up, and the sums to all
+      EXPECT_EQ(partners.context->traffic().bytes, 8 * (over_context + counts)) << enum_name(recompute);
+    });
+  }
 }
 
 TEST(TensorParallel, IsNotEqualWhenAChunkIsLost) {

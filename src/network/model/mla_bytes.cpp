@@ -1,0 +1,47 @@
+// What latent attention keeps of a forward, makes again and needs in its backward, in bytes.
+#include "model/mla.h"
+
+namespace hadal {
+
+int64_t Mla::kept_bytes(const PieceSizes& s, Recompute recompute) const {
+  if (recompute == Recompute::all) return 0;
+  const int64_t q_rank = w_.q_a.weight ? w_.q_a.out_features() : 0;
+  int64_t heads = heads_ * (s.form == AttentionForm::absorbed ? rank_ : v_);  // attention's result
+  if (q_rank == 0) heads += heads_ * (nope_ + rope_);
+  const int64_t kept = s.bytes(q_rank + rank_ + rope_) + s.n_queries() * heads * dtype_bytes(s.dtype) + s.wide(2) +
+                       s.n_queries() * heads_ * dtype_bytes(statistics_dtype(s.dtype));
+  return recompute == Recompute::none ? kept + restored_bytes_once(s) : kept;
+}
+
+// What Recompute::norms drops: latents as they are read, queries, up-projections (or absorbed queries and values).
+int64_t Mla::restored_bytes_once(const PieceSizes& s) const {
+  const bool absorbed = s.form == AttentionForm::absorbed;
+  const int64_t q_rank = w_.q_a.weight ? w_.q_a.out_features() : 0;
+  const int64_t input = q_rank == 0 && s.split() ? w_.q_b.in_features() : q_rank;
+  const int64_t queries =
+      input + (q_rank > 0 ? heads_ * (nope_ + rope_) : 0) + (absorbed ? heads_ * (rank_ + rope_ + v_) : 0);
+  const int64_t keys = rank_ + (s.split() ? rope_ : 0) + (absorbed ? 0 : heads_ * (nope_ + v_));
+  return (s.n_queries() * queries + s.n_keys() * keys) * dtype_bytes(s.dtype);
+}
+
+int64_t Mla::restored_bytes(const PieceSizes& s) const {
+  if (s.recompute == Recompute::none) return 0;
+  const int64_t again = restored_bytes_once(s);
+  return s.recompute == Recompute::all ? again + kept_bytes(s, Recompute::norms) : again;
+}
+
+// Where ranks share the rows, beside the gradients of heads: dy of all queries, what they sum up, and gradients of keys
+// twice, for documents that are seen in two runs.
+int64_t Mla::backward_bytes(const PieceSizes& s) const {
+  const bool absorbed = s.form == AttentionForm::absorbed;
+  const int64_t q_rank = w_.q_a.weight ? w_.q_a.out_features() : 0, each = dtype_bytes(s.dtype);
+  const int64_t queries = heads_ * (v_ + nope_ + rope_ + (absorbed ? 3 * rank_ + rope_ : 0));
+  const int64_t keys = absorbed ? 0 : heads_ * (nope_ + v_);
+  int64_t bytes = s.bytes(q_rank + rank_ + rope_) + (s.n_queries() * queries + s.n_keys() * keys) * each + s.wide(2);
+  if (s.split())
+    bytes += s.n_queries() * (w_.o.out_features() + w_.q_b.in_features()) * each +
+             s.n_keys() * (keys + 2 * (rank_ + rope_) + (absorbed ? 2 * rank_ : 0)) * each;
+  return bytes;
+}
+
+}  // namespace hadal
