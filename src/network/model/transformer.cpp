@@ -41,8 +41,8 @@ struct Transformer::Impl {
     const auto find = [this](const std::string& name) { return this->find(name); };
     const auto held = share.stages.empty() ? std::vector<HeldStage>{{0, StagePart::whole(config)}} : share.stages;
     for (const auto& [number, part] : held)
-      stages.emplace_back(number,
-                          std::make_unique<Stage>(config, part, find, options.recipe, options.loss_chunk_tokens));
+      stages.emplace_back(
+          number, std::make_unique<Stage>(config, part, find, options.recipe, options.loss_chunk_tokens, number));
   }
 
   const Stage& stage() const { return *stages.front().second; }
@@ -170,6 +170,7 @@ LossSums Transformer::forward_backward(const Exec& exec, std::span<const MicroBa
   PartClock& clock = wants.clock ? *wants.clock : own;
   Pass pass = impl_->pass(exec, clock, table);
   pass.keep = true;
+  pass.timeline = wants.timeline;
   pass.balance_alpha = weights.balance;
   const Actions list = actions ? *actions : one_stage(int64_t(batches.size()));
   for (const Action& action : list) pass.later_weights |= action.kind == ActionKind::backward_weight;

@@ -24,6 +24,7 @@ namespace hadal {
 
 class PartClock;
 class Stage;
+struct Timeline;
 struct LatentCache;  // of one text being generated (model/flight.h)
 
 // What a caller may want besides the sums.
@@ -33,6 +34,7 @@ struct Wants {
   std::vector<double>* log_probs = nullptr;  // forward only: log p(target) per row, 0 where the target is -1 or the row
                                              // is another rank's
   PartClock* clock = nullptr;                // gets the times of the parts
+  Timeline* timeline = nullptr;              // forward_backward only: gets what ran when
 };
 
 // What of a model a rank holds, and with whom it computes.
