@@ -221,7 +221,8 @@ TEST(ModelBits, AListThatLeavesSomethingOutIsRefused) {
     small.model.begin_step(1);
     small.model.forward_backward(small.owned.exec, std::span(&batch, 1), loss_weights(small_config()), {}, &actions);
   };
-  EXPECT_ERROR(run(backward_first), ErrorKind::internal, "micro-batch 0 has 2 actions, which are not F and then B");
+  EXPECT_ERROR(run(backward_first), ErrorKind::internal,
+               "micro-batch 0 has 2 actions at stage 0, which are not F and then B");
   EXPECT_ERROR(run({{ActionKind::forward, 0, 1}}), ErrorKind::internal, "an action of micro-batch 1 among 1");
   EXPECT_ERROR(run({{ActionKind::forward, 0, 0}}), ErrorKind::internal, "micro-batch 0 has 1 actions");
   EXPECT_ERROR(run({{ActionKind::forward, 0, 0}, {ActionKind::backward_input, 0, 0}}), ErrorKind::internal,
