@@ -65,29 +65,21 @@ ExpertTraffic::ExpertTraffic(const Partners& partners, const ops::RouteRule& rul
           ErrorKind::internal, "rank {} of {} holds experts {} .. {}, but expert {} lies on rank {}", all.rank(),
           all.name(), held.begin[0], held.begin[0] + held.size[0], e, places_.member[size_t(e)]);
   }
-  if (!partners.experts_across && !partners.experts_within) {
-    if (groups_lie_whole(places_.member, experts_per_group_)) {
-      across_ = std::make_unique<ExpertHop>(all, places_.member, experts_per_group_);
-      n_across_ = size_t(all.size());
-    } else {
-      within_ = std::make_unique<ExpertHop>(all, places_.member, 1);
-      n_within_ = size_t(all.size());
-    }
-    return;
+  Group *across = partners.experts_across, *within = partners.experts_within;
+  if (!across && !within) (groups_lie_whole(places_.member, experts_per_group_) ? across : within) = partners.experts;
+  n_across_ = across ? size_t(across->size()) : 1, n_within_ = within ? size_t(within->size()) : 1;
+  const int node = across ? across->rank() : 0, index = within ? within->rank() : 0;
+  check(all.size() == int(n_across_ * n_within_) && all.rank() == node * int(n_within_) + index, ErrorKind::internal,
+        "rank {} of {} is on node {} of {}, {} of {} there, which do not fit", all.rank(), all.size(), node, n_across_,
+        index, n_within_);
+  if (across) {
+    const std::vector<int32_t> nodes = nodes_of(places_, int(n_within_));
+    check(groups_lie_whole(nodes, experts_per_group_), ErrorKind::invalid,
+          "{} routing groups do not lie whole on {} nodes: the number of nodes must divide that of groups",
+          rule.n_groups, n_across_);
+    across_ = std::make_unique<ExpertHop>(*across, nodes, experts_per_group_);
   }
-  check(partners.experts_across && partners.experts_within, ErrorKind::internal,
-        "two hops to experts need both groups, across nodes and within them");
-  Group &across = *partners.experts_across, &within = *partners.experts_within;
-  check(all.size() == across.size() * within.size() && all.rank() == across.rank() * within.size() + within.rank(),
-        ErrorKind::internal, "rank {} of {} is rank {} of {} nodes and {} of {} in its node, which do not fit",
-        all.rank(), all.size(), across.rank(), across.size(), within.rank(), within.size());
-  const std::vector<int32_t> nodes = nodes_of(places_, within.size());
-  check(groups_lie_whole(nodes, experts_per_group_), ErrorKind::invalid,
-        "{} routing groups do not lie whole on {} nodes: the number of nodes must divide that of groups", rule.n_groups,
-        across.size());
-  across_ = std::make_unique<ExpertHop>(across, nodes, experts_per_group_);
-  within_ = std::make_unique<ExpertHop>(within, places_in_node(places_, within.size()), 1);
-  n_across_ = size_t(across.size()), n_within_ = size_t(within.size());
+  if (within) within_ = std::make_unique<ExpertHop>(*within, places_in_node(places_, int(n_within_)), 1);
 }
 
 void ExpertTraffic::dispatch_start(const Exec& exec, const Activation& x, const ops::Routes& routes) {

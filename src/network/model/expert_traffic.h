@@ -60,7 +60,7 @@ class ExpertTraffic {
 
   ExpertPlaces places_;
   int64_t n_slots_, experts_per_group_;
-  std::unique_ptr<ExpertHop> across_, within_;  // one of them in the form of one hop
+  std::unique_ptr<ExpertHop> across_, within_;  // null: that hop leads nowhere else
   size_t n_across_ = 1, n_within_ = 1;
   std::vector<TokenBlock> own_;      // one: this rank's tokens
   std::vector<TokenBlock> crossed_;  // those that crossed to this rank, by member of `across`

@@ -2,6 +2,7 @@
 // rank has them of each rank's micro-batches, gradients of experts as of one rank that runs all of them.
 #include "base/error.h"
 #include "base/expect_error.h"
+#include "comm/faulty_transport.h"
 #include "model/expert_ranks.h"
 #include "model/expert_traffic.h"
 
@@ -303,27 +304,10 @@ TEST(ExpertParallel, ATokenCrossesToANodeOnce) {
 
 // ---- the negative control, and what is refused ----
 
-class Faulty : public Transport {
- public:
-  using Change = std::function<void(int to, int from, Message&)>;
-  Faulty(std::shared_ptr<Transport> inner, Change change) : inner_(std::move(inner)), change_(std::move(change)) {}
-  int rank() const override { return inner_->rank(); }
-  int size() const override { return inner_->size(); }
-  std::string name() const override { return inner_->name(); }
-  void send(int to, Message message) override { inner_->send(to, std::move(message)); }
-  Message receive(int from, const Label& wanted) override {
-    Message message = inner_->receive(from, wanted);
-    change_(rank(), from, message);
-    return message;
-  }
-
- private:
-  std::shared_ptr<Transport> inner_;
-  Change change_;
-};
-
-std::string found_with(ExpertCase c, const Faulty::Change& change) {
-  c.wrap = [&](std::shared_ptr<Transport> inner) { return std::make_shared<Faulty>(std::move(inner), change); };
+std::string found_with(ExpertCase c, const FaultyTransport::Change& change) {
+  c.wrap = [&](std::shared_ptr<Transport> inner) {
+    return std::make_shared<FaultyTransport>(std::move(inner), change);
+  };
   try {
     return first_difference(c, run_alone(c), run_ranks(c));
   } catch (const Error& error) {
@@ -332,7 +316,7 @@ std::string found_with(ExpertCase c, const Faulty::Change& change) {
 }
 
 // In operation `number` of the experts' group the first number that comes to rank 1.
-Faulty::Change halved(int64_t number) {
+FaultyTransport::Change halved(int64_t number) {
   return [number](int to, int, Message& message) {
     if (to != 1 || message.label.number != number) return;
     float first;
@@ -342,7 +326,7 @@ Faulty::Change halved(int64_t number) {
   };
 }
 
-void expect_found(const Faulty::Change& change, const char* words) {
+void expect_found(const FaultyTransport::Change& change, const char* words) {
   const std::string found = found_with(some_case({2, 0}), change);
   EXPECT_NE(found.find(words), std::string::npos) << "wanted '" << words << "', found '" << found << "'";
 }
