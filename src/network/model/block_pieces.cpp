@@ -106,17 +106,18 @@ class DensePiece : public Piece {
   void forward(const Pass& pass, Flight& flight) const override {
     auto& saved = flight.blocks[size_t(place_.block)].dense;
     Tensor& h = stream_of(flight).h;
-    saved.normed = input(pass, flight, h, saved.norm);
     const Tensor y = copy_of(pass, h);
-    {
+    if (const RowSplit* split = shared(flight)) {
+      gather_input(pass, *split, h, saved);
       PartClock::Scope scope(pass.clock, Part::dense_ffn);
-      if (const RowSplit* split = shared(flight)) {
-        const Tensor sum = Tensor::empty(pass.exec, h.dtype(), {split->n_queries(), h.cols()});
-        mlp_.forward(pass.exec, sum, saved.normed, ops::Write::overwrite, saved.mlp);
-        ops::add_to(pass.exec, y, split->start_reduce(pass.exec, Extent::queries, sum).wait());
-      } else {
-        mlp_.forward(pass.exec, y, saved.normed, ops::Write::add, saved.mlp);
-      }
+      const Tensor sum = Tensor::empty(pass.exec, h.dtype(), {split->n_queries(), h.cols()});
+      ops::add_to(pass.exec, y, split->reduce_in_parts(pass.exec, sum, [&](const ops::RowRange& part) {
+        mlp_.down_part(pass.exec, sum.row_range(part.begin, part.count), part.begin, ops::Write::overwrite, saved.mlp);
+      }));
+    } else {
+      saved.normed = normalise(pass, norm_, h, saved.norm, mlp_.gate.recipe);
+      PartClock::Scope scope(pass.clock, Part::dense_ffn);
+      mlp_.forward(pass.exec, y, saved.normed, ops::Write::add, saved.mlp);
     }
     h = y;
     if (!pass.keep) {
@@ -131,16 +132,16 @@ class DensePiece : public Piece {
   void backward_input(const Pass& pass, Flight& flight) const override {
     auto& saved = flight.blocks[size_t(place_.block)].dense;
     Tensor& h = stream_of(flight).h;
-    const RowSplit* split = shared(flight);
-    if (!saved.normed) saved.normed = input(pass, flight, saved.norm.x, saved.norm);
     Tensor d_normed;
-    {
+    if (const RowSplit* split = shared(flight)) {
+      if (!saved.normed) gather_input(pass, *split, saved.norm.x, saved);
+      d_normed = backward_shared(pass, *split, h, saved);
+    } else {
+      if (!saved.normed) saved.normed = normalise(pass, norm_, saved.norm.x, saved.norm, mlp_.gate.recipe);
       PartClock::Scope scope(pass.clock, Part::dense_ffn);
+      d_normed = Tensor::empty(pass.exec, h.dtype(), {h.rows(), h.cols()});
       mlp_.restore(pass.exec, saved.normed, saved.mlp);
-      const Tensor dy = start_gather(pass.exec, split, Extent::queries, h).wait();
-      d_normed = Tensor::empty(pass.exec, h.dtype(), {dy.rows(), dy.cols()});
-      mlp_.backward_input(pass.exec, d_normed, dy, ops::Write::overwrite, saved.mlp);
-      d_normed = start_reduce(pass.exec, split, Extent::queries, d_normed).wait();
+      mlp_.backward_input(pass.exec, d_normed, h, ops::Write::overwrite, saved.mlp);
     }
     h = through_norm(pass, norm_, h, d_normed, saved.norm);
   }
@@ -175,17 +176,35 @@ class DensePiece : public Piece {
   }
 
  private:
-  bool is_cut() const { return mlp_.gate.weight->box.size[0] < mlp_.gate.weight->spec.shape[0]; }
-  // How rows are shared, where the layer is cut over tensor ranks, else null.
+  bool is_cut() const { return tensor_ranks_cut(*mlp_.gate.weight); }
   const RowSplit* shared(const Flight& flight) const {
-    return is_cut() ? &flight.streams[size_t(stream())].split : nullptr;
+    return tensor_split(*mlp_.gate.weight, flight.streams[size_t(stream())]);
   }
-  Activation input(const Pass& pass, const Flight& flight, const Tensor& h, Norm::Saved& saved) const {
-    const RowSplit* split = shared(flight);
-    if (!split) return normalise(pass, norm_, h, saved, mlp_.gate.recipe);
-    const Tensor own = normalise(pass, norm_, h, saved, {}).tensor();
+  // Norms own rows, gathers those of all queries, and multiplies each part by gate and up as it comes, where their
+  // products are not here.
+  void gather_input(const Pass& pass, const RowSplit& split, const Tensor& h, BlockSaved::Dense& saved) const {
+    const Tensor own = normalise(pass, norm_, h, saved.norm, {}).tensor();
     PartClock::Scope scope(pass.clock, Part::dense_ffn);
-    return mlp_.gate.recipe.fprop_operand(pass.exec, split->start_gather(pass.exec, Extent::queries, own).wait());
+    const bool multiply = !saved.mlp.gate_up;
+    if (multiply) mlp_.start(pass.exec, h.dtype(), split.n_queries(), saved.mlp);
+    const Tensor all = split.gather_in_parts(pass.exec, own, [&](const Tensor& rows, const ops::RowRange& part) {
+      if (multiply) mlp_.gate_up_part(pass.exec, rows.row_range(part.begin, part.count), part.begin, saved.mlp);
+    });
+    saved.normed = mlp_.gate.recipe.fprop_operand(pass.exec, all);
+  }
+  Tensor backward_shared(const Pass& pass, const RowSplit& split, const Tensor& dy, BlockSaved::Dense& saved) const {
+    PartClock::Scope scope(pass.clock, Part::dense_ffn);
+    const Exec& exec = pass.exec;
+    mlp_.start_backward(exec, saved.mlp);
+    const Tensor all = split.gather_in_parts(exec, dy, [&](const Tensor& rows, const ops::RowRange& part) {
+      mlp_.down_backward_part(exec, rows.row_range(part.begin, part.count), part.begin, saved.mlp);
+    });
+    mlp_.swiglu_backward(exec, all, saved.mlp);
+    const Tensor dx = Tensor::empty(exec, dy.dtype(), {split.n_queries(), dy.cols()});
+    return split.reduce_in_parts(exec, dx, [&](const ops::RowRange& part) {
+      mlp_.gate_up_backward_part(exec, dx.row_range(part.begin, part.count), part.begin, ops::Write::overwrite,
+                                 saved.mlp);
+    });
   }
 
   const Norm& norm_;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/error.h"
 #include "nn/head_loss.h"
 
 namespace hadal {
@@ -55,6 +56,14 @@ Flight::Flight(const Exec& exec, const MicroBatch& batch, const FlightSizes& siz
     streams.push_back(make_stream(exec, at.batch, std::move(split)));
     streams.back().rows_in = Tensor::from(exec, rows_in, {int64_t(rows_in.size())});
   }
+}
+
+const RowSplit* tensor_split(const Parameter& weight, const Stream& stream) {
+  if (!tensor_ranks_cut(weight)) return nullptr;
+  check(stream.split.tensor_cut(), ErrorKind::internal,
+        "this rank holds {} of {} rows of {}, and the micro-batch is not shared over tensor ranks", weight.box.size[0],
+        weight.spec.shape[0], weight.spec.name);
+  return &stream.split;
 }
 
 Rows Flight::rows(int64_t stream, int64_t block) {

@@ -68,6 +68,11 @@ struct Stream {
   int64_t n_rows() const { return batch.n_tokens(); }
 };
 
+// Whether this rank holds but a part of the rows of a parameter that tensor ranks cut; and how they share a stream's
+// rows then, else null. Throws internal where they do not share them.
+inline bool tensor_ranks_cut(const Parameter& weight) { return weight.box.size[0] < weight.spec.shape[0]; }
+const RowSplit* tensor_split(const Parameter& weight, const Stream& stream);
+
 // The cache of one text being generated: a LayerCache per layer, filled up to `length`.
 struct LatentCache {
   std::vector<LayerCache> layers;

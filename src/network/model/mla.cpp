@@ -175,8 +175,9 @@ void Mla::forward(const Pass& pass, const Rows& rows, const Tensor& y, const Act
   attend(pass, rows, saved);
   if (!rows.split || !rows.split->tensor_cut()) return w_.o.forward(pass.exec, y, saved.o, write);
   const Tensor of_heads = Tensor::empty(pass.exec, pass.dtype, {saved.o.rows(), w_.o.out_features()});
-  w_.o.forward(pass.exec, of_heads, saved.o);
-  const Tensor sum = rows.split->start_reduce(pass.exec, Extent::queries, of_heads).wait();
+  const Tensor sum = rows.split->reduce_in_parts(pass.exec, of_heads, [&](const ops::RowRange& part) {
+    w_.o.forward(pass.exec, of_heads.row_range(part.begin, part.count), saved.o.row_range(part.begin, part.count));
+  });
   if (write == ops::Write::add) {
     ops::add_to(pass.exec, y, sum);
   } else {
@@ -275,10 +276,16 @@ RowsUnderWay Mla::start_queries_back(const Pass& pass, const Rows& rows, Saved& 
 // The keys' gradients travel to their owners while those of the queries are made, and these while dx is.
 Tensor Mla::backward_input(const Pass& pass, const Rows& rows, const Tensor& dy, Saved& saved) const {
   const Exec& exec = pass.exec;
-  saved.dy = start_gather(exec, rows.split, Extent::queries, dy).wait();
-  const int64_t n = saved.dy.rows();
+  const int64_t n = rows.split ? rows.split->n_queries() : dy.rows();
   saved.d_o = Tensor::empty(exec, pass.dtype, {n, heads_ * v_});
-  w_.o.backward_input(exec, saved.d_o, saved.dy);
+  if (rows.split && rows.split->tensor_cut()) {
+    saved.dy = rows.split->gather_in_parts(exec, dy, [&](const Tensor& all, const ops::RowRange& part) {
+      w_.o.backward_input(exec, saved.d_o.row_range(part.begin, part.count), all.row_range(part.begin, part.count));
+    });
+  } else {
+    saved.dy = dy;
+    w_.o.backward_input(exec, saved.d_o, dy);
+  }
   saved.dq = Tensor::empty(exec, pass.dtype, {n, heads_ * (nope_ + rope_)});
   saved.dkv_a = Tensor::empty(exec, pass.dtype, {dy.rows(), rank_ + rope_});
   const Tensor own_rope_key = saved.dkv_a.col_range(rank_, rope_);

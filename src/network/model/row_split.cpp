@@ -136,11 +136,7 @@ RowsUnderWay RowSplit::start_gather(const Exec& exec, Extent extent, const Tenso
   if (size_of(tensor) * size_of(context) == 1) return RowsUnderWay(own);
   const int64_t n = extent == Extent::keys ? n_keys() : n_queries();
   const Tensor all = Tensor::empty(exec, own.dtype(), {n, own.cols()});
-  int64_t done = 0;
-  for (const ops::RowRange& run : own_runs(extent)) {
-    ops::copy(exec, all.row_range(run.begin, run.count), own.row_range(done, run.count));
-    done += run.count;
-  }
+  put_own(exec, extent, own, all);
   const auto over_tensor = [=, this, dtype = own.dtype()] {
     return tensor ? tensor->start_all_gather(dtype,
                                              shares_of(all, extent == Extent::keys ? tensor_keys_ : tensor_queries_))
@@ -166,13 +162,7 @@ RowsUnderWay RowSplit::start_reduce(const Exec& exec, Extent extent, const Tenso
   return RowsUnderWay([=, this, &exec]() mutable {
     first.wait();
     if (tensor) over_context().wait();
-    const Tensor own = Tensor::empty(exec, summands.dtype(), {n_own(), summands.cols()});
-    int64_t done = 0;
-    for (const ops::RowRange& run : own_runs(extent)) {
-      ops::copy(exec, own.row_range(done, run.count), summands.row_range(run.begin, run.count));
-      done += run.count;
-    }
-    return own;
+    return own_of(exec, extent, summands);
   });
 }
 
@@ -180,9 +170,82 @@ const RowSplit::Runs& RowSplit::own_runs(Extent extent) const {
   return extent == Extent::keys ? context_keys_[size_t(this_context())] : tensor_queries_[size_t(this_tensor())];
 }
 
-ops::RowRange RowSplit::own_among_queries() const {
-  const Runs& runs = tensor_queries_[size_t(this_tensor())];
+void RowSplit::put_own(const Exec& exec, Extent extent, const Tensor& own, const Tensor& all) const {
+  int64_t done = 0;
+  for (const ops::RowRange& run : own_runs(extent)) {
+    ops::copy(exec, all.row_range(run.begin, run.count), own.row_range(done, run.count));
+    done += run.count;
+  }
+}
+
+Tensor RowSplit::own_of(const Exec& exec, Extent extent, const Tensor& all) const {
+  const Tensor own = Tensor::empty(exec, all.dtype(), {n_own(), all.cols()});
+  int64_t done = 0;
+  for (const ops::RowRange& run : own_runs(extent)) {
+    ops::copy(exec, own.row_range(done, run.count), all.row_range(run.begin, run.count));
+    done += run.count;
+  }
+  return own;
+}
+
+ops::RowRange RowSplit::rows_of_tensor_rank(int64_t rank) const {
+  const Runs& runs = tensor_queries_[size_t(rank)];
   return runs.empty() ? ops::RowRange{} : runs.front();
+}
+
+ops::RowRange RowSplit::own_among_queries() const { return rows_of_tensor_rank(this_tensor()); }
+
+// Few, and not of few rows: each is a product and a message of its own.
+int64_t RowSplit::n_parts() const {
+  constexpr int64_t kMostParts = 4, kFewestRows = 32;
+  int64_t most = 0;
+  for (int64_t t = 0; t < n_tensor(); ++t) most = std::max(most, rows_of_tensor_rank(t).count);
+  return std::clamp<int64_t>(most / kFewestRows, 1, kMostParts);
+}
+
+ops::RowRange RowSplit::part_of(int64_t rank, int64_t part) const {
+  const ops::RowRange rows = rows_of_tensor_rank(rank);
+  const int64_t begin = rows.count * part / n_parts(), end = rows.count * (part + 1) / n_parts();
+  return {rows.begin + begin, end - begin};
+}
+
+Tensor RowSplit::gather_in_parts(const Exec& exec, const Tensor& own, const UseOfPart& use) const {
+  const Tensor all = Tensor::empty(exec, own.dtype(), {n_queries(), own.cols()});
+  put_own(exec, Extent::queries, own, all);
+  std::vector<std::vector<Ticket>> tickets;  // by part and rank
+  for (int64_t part = 0; part < n_parts(); ++part) {
+    std::vector<Runs> runs;
+    for (int64_t t = 0; t < n_tensor(); ++t) runs.push_back({part_of(t, part)});
+    tickets.push_back(partners_.tensor->start_all_gather_by_rank(all.dtype(), shares_of(all, runs)));
+  }
+  if (n_own() > 0) use(all, own_among_queries());
+  for (int64_t part = 0; part < n_parts(); ++part) {
+    for (int64_t i = 1; i < n_tensor(); ++i) {
+      const int64_t t = (this_tensor() + i) % n_tensor();
+      tickets[size_t(part)][size_t(t)].wait();
+      if (part_of(t, part).count > 0) use(all, part_of(t, part));
+    }
+  }
+  return all;
+}
+
+Tensor RowSplit::reduce_in_parts(const Exec& exec, const Tensor& summands, const MakerOfPart& make) const {
+  std::vector<LeavingShares> parts;
+  for (int64_t part = 0; part < n_parts(); ++part) {
+    std::vector<Runs> runs;
+    for (int64_t t = 0; t < n_tensor(); ++t) runs.push_back({part_of(t, part)});
+    parts.push_back(partners_.tensor->begin_reduce_scatter(summands.dtype(), shares_of(summands, runs)));
+  }
+  for (int64_t part = 0; part < n_parts(); ++part) {
+    for (int64_t i = 1; i < n_tensor(); ++i) {
+      const int64_t t = (this_tensor() + i) % n_tensor();
+      if (part_of(t, part).count > 0) make(part_of(t, part));
+      parts[size_t(part)].leave(int(t));
+    }
+  }
+  if (n_own() > 0) make(own_among_queries());
+  for (LeavingShares& part : parts) part.sums.wait();
+  return own_of(exec, Extent::queries, summands);
 }
 
 void RowSplit::add_up(const Tensor& counts) const {

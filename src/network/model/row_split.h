@@ -64,6 +64,13 @@ class RowSplit {
   // Summands of all rows [n_queries or n_keys, w], which are used up → the sums of the own ones [n_own, w], over tensor
   // ranks in their order and then over context ranks.
   RowsUnderWay start_reduce(const Exec& exec, Extent extent, const Tensor& summands) const;
+  // The same over tensor ranks alone, in parts of the queries' rows, so that products of one part run while others
+  // travel. use(all, part) is called for each part of `all` once it is here, own rows first.
+  using UseOfPart = std::function<void(const Tensor& all, const ops::RowRange& part)>;
+  Tensor gather_in_parts(const Exec& exec, const Tensor& own, const UseOfPart& use) const;
+  // make(part) is called for each part and writes it into `summands`; own rows last.
+  using MakerOfPart = std::function<void(const ops::RowRange& part)>;
+  Tensor reduce_in_parts(const Exec& exec, const Tensor& summands, const MakerOfPart& make) const;
   // `counts` i64 become their sums over all partners.
   void add_up(const Tensor& counts) const;
 
@@ -76,6 +83,11 @@ class RowSplit {
   int64_t this_tensor() const;
   int64_t this_context() const;
   const Runs& own_runs(Extent extent) const;
+  Tensor own_of(const Exec& exec, Extent extent, const Tensor& all) const;
+  void put_own(const Exec& exec, Extent extent, const Tensor& own, const Tensor& all) const;
+  ops::RowRange rows_of_tensor_rank(int64_t rank) const;  // among queries
+  int64_t n_parts() const;                                // that each tensor rank's rows travel in
+  ops::RowRange part_of(int64_t rank, int64_t part) const;
 
   Partners partners_;
   std::vector<int32_t> owner_;  // of each row: context rank * T + tensor rank

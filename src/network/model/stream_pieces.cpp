@@ -2,39 +2,30 @@
 
 #include <algorithm>
 
-#include "base/error.h"
-#include "nn/vocabulary.h"
 #include "ops/pointwise.h"
 
 namespace hadal {
 namespace {
 
-// How rows are shared, where the vocabulary is cut over tensor ranks, else null. Each rank then looks up, and makes
-// logits of, the rows of all queries for its part of the vocabulary.
-const RowSplit* vocabulary_split(const Parameter& weight, const Stream& stream) {
-  if (!is_slice_of_vocabulary(weight)) return nullptr;
-  check(stream.split.tensor_cut(), ErrorKind::internal,
-        "{}: this rank holds {} of {} rows, and the micro-batch is not shared over tensor ranks", weight.spec.name,
-        weight.box.size[0], weight.spec.shape[0]);
-  return &stream.split;
-}
+// Where the vocabulary is cut over tensor ranks, each looks up, and makes logits of, the rows of all queries, for its
+// part of the vocabulary.
 PieceSizes with_queries(const Parameter& weight, PieceSizes sizes) {
-  if (is_slice_of_vocabulary(weight)) sizes.rows = sizes.n_queries();
+  if (tensor_ranks_cut(weight)) sizes.rows = sizes.n_queries();
   return sizes;
 }
 
 Tensor embed(const Pass& pass, const Embedding& embedding, const Stream& stream) {
-  const RowSplit* split = vocabulary_split(*embedding.weight, stream);
+  const RowSplit* split = tensor_split(*embedding.weight, stream);
   const Tensor rows = embedding.forward(pass.exec, split ? stream.query_tokens : stream.tokens, pass.dtype);
   return start_reduce(pass.exec, split, Extent::queries, rows).wait();
 }
 // What W reads: the gradient of the embedding of own rows, or of all queries.
 Tensor embedding_gradient(const Pass& pass, const Embedding& embedding, const Stream& stream, const Tensor& d_own) {
-  return start_gather(pass.exec, vocabulary_split(*embedding.weight, stream), Extent::queries, d_own).wait();
+  return start_gather(pass.exec, tensor_split(*embedding.weight, stream), Extent::queries, d_own).wait();
 }
 void contribute_embedding(const Pass& pass, const Embedding& embedding, const Stream& stream, const Tensor& d) {
   embedding.backward_weight(pass.exec, d,
-                            vocabulary_split(*embedding.weight, stream) ? stream.query_tokens : stream.tokens);
+                            tensor_split(*embedding.weight, stream) ? stream.query_tokens : stream.tokens);
 }
 
 class EmbeddingPiece : public Piece {
@@ -129,8 +120,7 @@ class JoinPiece : public Piece {
   PieceBytes bytes(const PieceSizes& s) const override {
     const int64_t width = embedding_.weight->box.size[1];
     const bool none = s.recompute == Recompute::none;
-    const int64_t shared =
-        is_slice_of_vocabulary(*embedding_.weight) ? s.n_queries() * width * dtype_bytes(s.dtype) : 0;
+    const int64_t shared = tensor_ranks_cut(*embedding_.weight) ? s.n_queries() * width * dtype_bytes(s.dtype) : 0;
     return {s.bytes((none ? 4 : 2) * width) + s.wide(2) + 16 * s.rows, s.bytes(5 * width) + shared,
             s.bytes(5 * width) + shared + (none ? 0 : s.bytes(2 * width))};
   }
@@ -230,7 +220,7 @@ class HeadPiece : public Piece {
   }
   void each_parameter(const ParameterVisitor& visit) const override { visit(*head_.head.weight); }
   PieceBytes bytes(const PieceSizes& s) const override {
-    const bool cut = is_slice_of_vocabulary(*head_.head.weight);
+    const bool cut = tensor_ranks_cut(*head_.head.weight);
     const int64_t rows = cut ? s.n_queries() : s.rows, columns = head_.head.out_features();
     const int64_t chunk = HeadLoss::chunk_rows(columns, rows, head_.chunk_tokens);
     const DType wide = statistics_dtype(s.dtype);
@@ -240,9 +230,9 @@ class HeadPiece : public Piece {
   }
 
  private:
-  const RowSplit* split_of(const Stream& s) const { return vocabulary_split(*head_.head.weight, s); }
+  const RowSplit* split_of(const Stream& s) const { return tensor_split(*head_.head.weight, s); }
   Group* partners(const Pass& pass) const {
-    return is_slice_of_vocabulary(*head_.head.weight) ? pass.partners.tensor : nullptr;
+    return tensor_ranks_cut(*head_.head.weight) ? pass.partners.tensor : nullptr;
   }
   HeadLoss::Rows rows_of(const Pass& pass, const Stream& s, const Tensor& state) const {
     const int64_t n = state.rows();

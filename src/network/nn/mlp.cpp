@@ -4,37 +4,70 @@
 
 namespace hadal {
 
+void Mlp::start(const Exec& exec, DType dtype, int64_t rows, Saved& saved) const {
+  saved.gate_up = Tensor::empty(exec, dtype, {rows, 2 * gate.out_features()});
+}
+
+void Mlp::gate_up_part(const Exec& exec, const Activation& x, int64_t first, Saved& saved) const {
+  const int64_t width = gate.out_features();
+  const Tensor rows = saved.gate_up.row_range(first, x.rows());
+  const Activation operand = gate.recipe.fprop_operand(exec, x);
+  gate.forward(exec, rows.col_range(0, width), operand);
+  up.forward(exec, rows.col_range(width, width), operand);
+}
+
+void Mlp::down_part(const Exec& exec, const Tensor& y, int64_t first, ops::Write write, Saved& saved) const {
+  const int64_t width = gate.out_features();
+  const Tensor rows = saved.gate_up.row_range(first, y.rows());
+  const Tensor inner = Tensor::empty(exec, rows.dtype(), {rows.rows(), width});
+  ops::swiglu(exec, inner, rows.col_range(0, width), rows.col_range(width, width));
+  down.forward(exec, y, inner, write);
+}
+
 void Mlp::restore(const Exec& exec, const Activation& x, Saved& saved) const {
   if (saved.gate_up) return;
-  const int64_t width = gate.out_features();
-  saved.gate_up = Tensor::empty(exec, x.dtype(), {x.rows(), 2 * width});
-  const Activation operand = gate.recipe.fprop_operand(exec, x);
-  gate.forward(exec, saved.gate_up.col_range(0, width), operand);
-  up.forward(exec, saved.gate_up.col_range(width, width), operand);
+  start(exec, x.dtype(), x.rows(), saved);
+  gate_up_part(exec, x, 0, saved);
 }
 
 void Mlp::forward(const Exec& exec, const Tensor& y, const Activation& x, ops::Write write, Saved& saved) const {
   restore(exec, x, saved);
-  const int64_t width = gate.out_features();
-  const Tensor inner = Tensor::empty(exec, x.dtype(), {x.rows(), width});
-  ops::swiglu(exec, inner, saved.gate_up.col_range(0, width), saved.gate_up.col_range(width, width));
-  down.forward(exec, y, inner, write);
+  down_part(exec, y, 0, write, saved);
 }
 
-// h = silu(g) * u was not kept: with dh = W_down^T dy one pass writes dg and du over g and u, and h over dh. dx =
-// W_gate^T dg + W_up^T du (§1.2).
-void Mlp::backward_input(const Exec& exec, const Tensor& dx, const Activation& dy, ops::Write write,
-                         Saved& saved) const {
-  const int64_t width = gate.out_features();
+void Mlp::start_backward(const Exec& exec, Saved& saved) const {
   saved.d_gate_up = saved.gate_up;
   saved.gate_up.reset();
+  saved.inner = Tensor::empty(exec, saved.d_gate_up.dtype(), {saved.d_gate_up.rows(), gate.out_features()});
+}
+
+void Mlp::down_backward_part(const Exec& exec, const Activation& dy, int64_t first, Saved& saved) const {
+  down.backward_input(exec, saved.inner.row_range(first, dy.rows()), dy);
+}
+
+// h = silu(g) * u was not kept: with dh = W_down^T dy one pass writes dg and du over g and u, and h over dh.
+void Mlp::swiglu_backward(const Exec& exec, const Activation& dy, Saved& saved) const {
+  const int64_t width = gate.out_features();
   const Tensor g = saved.d_gate_up.col_range(0, width), u = saved.d_gate_up.col_range(width, width);
-  saved.inner = Tensor::empty(exec, dy.dtype(), {dy.rows(), width});
-  down.backward_input(exec, saved.inner, dy);
   ops::swiglu_weighted_backward(exec, {.dh = saved.inner, .g = g, .u = u, .weight = {}, .dweight = {}});
-  gate.backward_input(exec, dx, g, write);
-  up.backward_input(exec, dx, u, ops::Write::add);
   saved.dy = dy;
+}
+
+void Mlp::gate_up_backward_part(const Exec& exec, const Tensor& dx, int64_t first, ops::Write write,
+                                Saved& saved) const {
+  const int64_t width = gate.out_features();
+  const Tensor d = saved.d_gate_up.row_range(first, dx.rows());
+  gate.backward_input(exec, dx, d.col_range(0, width), write);
+  up.backward_input(exec, dx, d.col_range(width, width), ops::Write::add);
+}
+
+// dx = W_gate^T dg + W_up^T du (§1.2).
+void Mlp::backward_input(const Exec& exec, const Tensor& dx, const Activation& dy, ops::Write write,
+                         Saved& saved) const {
+  start_backward(exec, saved);
+  down_backward_part(exec, dy, 0, saved);
+  swiglu_backward(exec, dy, saved);
+  gate_up_backward_part(exec, dx, 0, write, saved);
 }
 
 void Mlp::backward_weight(const Exec& exec, const Activation& x, Saved& saved) const {

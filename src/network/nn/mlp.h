@@ -17,6 +17,16 @@ struct Mlp {
     Activation dy;
   };
 
+  // Where the inner width is cut over ranks, rows come from others and go to them in parts. These do some rows
+  // [first, first + x.rows()) of a pass; `start...` makes their buffers.
+  void start(const Exec& exec, DType dtype, int64_t rows, Saved& saved) const;
+  void gate_up_part(const Exec& exec, const Activation& x, int64_t first, Saved& saved) const;
+  void down_part(const Exec& exec, const Tensor& y, int64_t first, ops::Write write, Saved& saved) const;
+  void start_backward(const Exec& exec, Saved& saved) const;
+  void down_backward_part(const Exec& exec, const Activation& dy, int64_t first, Saved& saved) const;
+  void swiglu_backward(const Exec& exec, const Activation& dy, Saved& saved) const;  // of all rows
+  void gate_up_backward_part(const Exec& exec, const Tensor& dx, int64_t first, ops::Write write, Saved& saved) const;
+
   void forward(const Exec& exec, const Tensor& y, const Activation& x, ops::Write write, Saved& saved) const;
   void restore(const Exec& exec, const Activation& x, Saved& saved) const;  // what recomputation dropped, same bits
   void backward_input(const Exec& exec, const Tensor& dx, const Activation& dy, ops::Write write, Saved& saved) const;

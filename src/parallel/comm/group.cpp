@@ -121,6 +121,28 @@ Ticket Group::start_reduce_scatter(DType dtype, std::vector<Share> shares) {
   return Ticket([this, label, own = std::move(shares[size_t(rank_)])] { add_up(label, own); });
 }
 
+LeavingShares Group::begin_reduce_scatter(DType dtype, std::vector<Share> shares) {
+  check_shares("reduce_scatter", shares.size());
+  const Label label = next("reduce_scatter", dtype);
+  if (size() == 1) return {};
+  const auto all = std::make_shared<std::vector<Share>>(std::move(shares));
+  return {[this, label, all](int r) { post(r, label, (*all)[size_t(r)]); },
+          Ticket([this, label, all] { add_up(label, (*all)[size_t(rank_)]); })};
+}
+
+std::vector<Ticket> Group::start_all_gather_by_rank(DType dtype, const std::vector<Share>& shares) {
+  check_shares("all_gather", shares.size());
+  const Label label = next("all_gather", dtype);
+  for (int r = 0; r < size(); ++r)
+    if (r != rank_) post(r, label, shares[size_t(rank_)]);
+  std::vector<Ticket> tickets(shares.size());
+  for (int r = 0; r < size(); ++r) {
+    const Share share = shares[size_t(r)];
+    if (r != rank_) tickets[size_t(r)] = Ticket([=, this] { deal_out(take(r, label, share_bytes(share)), share); });
+  }
+  return tickets;
+}
+
 Ticket Group::start_all_gather(DType dtype, std::vector<Share> shares) {
   check_shares("all_gather", shares.size());
   const Label label = next("all_gather", dtype);

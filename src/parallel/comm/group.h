@@ -34,6 +34,12 @@ class Ticket {
   std::function<void()> finish_;
 };
 
+// A reduce_scatter whose shares leave one by one, when they are ready.
+struct LeavingShares {
+  std::function<void(int rank)> leave;  // the share of this rank, once for each but the own
+  Ticket sums;                          // in the own share; waited for when all others have left
+};
+
 struct Traffic {  // that this rank sent
   int64_t bytes = 0, messages = 0;
 };
@@ -55,8 +61,11 @@ class Group {
 
   // shares[r] goes to rank r, where the shares of all are added into that rank's own share, shares[rank()], in place.
   Ticket start_reduce_scatter(DType dtype, std::vector<Share> shares);
+  LeavingShares begin_reduce_scatter(DType dtype, std::vector<Share> shares);
   // shares[rank()] goes to all, who find it in their shares[rank].
   Ticket start_all_gather(DType dtype, std::vector<Share> shares);
+  // The same with a ticket for each rank's share (none pending for the own), waited for in any order.
+  std::vector<Ticket> start_all_gather_by_rank(DType dtype, const std::vector<Share>& shares);
   // shares[rank()] goes to `root`, who finds it in its shares[rank]; others' shares but their own may be empty.
   Ticket start_gather(int root, DType dtype, std::vector<Share> shares);
   // to[r] goes to rank r; `received` gets what the ranks sent here, in their order, whatever its size.

@@ -53,6 +53,16 @@ TEST(TensorAndContextParallel, InBothFormsOfAttentionWhateverIsRecomputed) {
   }
 }
 
+// Rows enough to travel in several parts.
+TEST(TensorParallel, WithRowsInParts) {
+  SharedCase c = tensor_case(2);
+  c.batches = {make_batch({{180, 13}}, true)};
+  EXPECT_EQ(difference(c), "");
+  c.options.recompute = Recompute::all;
+  c.tensor = 3;
+  EXPECT_EQ(difference(c), "");
+}
+
 TEST(TensorParallel, WithATiedOrAWholeVocabulary) {
   for (const bool tied : {true, false}) {
     for (const bool apart : {true, false}) {

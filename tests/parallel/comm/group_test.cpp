@@ -77,6 +77,30 @@ TEST_P(Ranks, ReduceScatterAddsInRankOrderAndLeavesOthersPartsAlone) {
   });
 }
 
+TEST_P(Ranks, SharesOfAReduceScatterMayLeaveOneByOneAndThoseOfAnAllGatherBeTakenInAnyOrder) {
+  const int n = GetParam();
+  const size_t each = 1300;
+  on_ranks(n, [&](Group& group) {
+    std::vector<float> values = numbers_of(group.rank(), each * size_t(n)), gathered(each * size_t(n), -1.0f);
+    std::vector<Share> parts, copies;
+    for (int r = 0; r < n; ++r) parts.push_back({bytes(values, size_t(r) * each, each)});
+    for (int r = 0; r < n; ++r) copies.push_back({bytes(gathered, size_t(r) * each, each)});
+    LeavingShares leaving = group.begin_reduce_scatter(DType::f32, parts);
+    for (int i = 1; i < n; ++i) leaving.leave((group.rank() + i) % n);
+    leaving.sums.wait();
+    const size_t own = size_t(group.rank()) * each;
+    for (size_t i = own; i < own + each; i += 97) EXPECT_EQ(values[i], sum_by_definition(n, i, values.size()));
+
+    std::copy_n(values.begin() + int64_t(own), each, gathered.begin() + int64_t(own));
+    std::vector<Ticket> tickets = group.start_all_gather_by_rank(DType::f32, copies);
+    EXPECT_FALSE(tickets[size_t(group.rank())].pending());
+    for (int r = n; r-- > 0;) tickets[size_t(r)].wait();
+    for (size_t i = 0; i < gathered.size(); i += 97) EXPECT_EQ(gathered[i], sum_by_definition(n, i, gathered.size()));
+    EXPECT_EQ(group.traffic().bytes, 2 * int64_t(n - 1) * int64_t(each) * 4);
+    EXPECT_EQ(group.traffic().messages, 2 * (n - 1));
+  });
+}
+
 TEST_P(Ranks, AllReduceGivesEveryRankTheSameSumAtTheFormulasTraffic) {
   const int n = GetParam();
   on_ranks(n, [&](Group& group) {
