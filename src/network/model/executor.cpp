@@ -59,8 +59,8 @@ class Run {
     end(action, flight, last);
   }
 
-  // F of one micro-batch and B of another, piece by piece in turns. Both ends of the slot are common: what they need has
-  // come before, what they made leaves after.
+  // F of one micro-batch and B of another, piece by piece in turns. Both ends of the slot are common: what they need
+  // has come before, what they made leaves after.
   void run_pair(const Action& f, const Action& b, bool last) {
     Flight &forward = begin(f), &backward = begin(b);
     receive(f, forward);

@@ -1,5 +1,5 @@
-// Timeline: what a rank did when, piece by piece; what `hadal train --trace` writes and what tests of overlap read. Time
-// comes from outside: seconds of this machine, or a virtual clock that every piece moves on by its cost.
+// Timeline: what a rank did when, piece by piece; what `hadal train --trace` writes and what tests of overlap read.
+// Time comes from outside: seconds of this machine, or a virtual clock that every piece moves on by its cost.
 #pragma once
 #include <cstdint>
 #include <functional>
