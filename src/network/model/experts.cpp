@@ -1,11 +1,13 @@
 #include "model/experts.h"
 
+#include <algorithm>
+
 #include "ops/pointwise.h"
 
 namespace hadal {
 
 void Experts::restore(const Exec& exec, const ExpertRows& x, Saved& saved) const {
-  if (saved.gate_up) return;
+  if (saved.gate_up || x.rows.rows() == 0) return;
   const int64_t width = gate.out_features();
   saved.gate_up = Tensor::empty(exec, x.rows.dtype(), {x.rows.rows(), 2 * width});
   const Activation operand = gate.recipe.fprop_operand(exec, x.rows);
@@ -17,6 +19,7 @@ void Experts::restore(const Exec& exec, const ExpertRows& x, Saved& saved) const
 // in at combine, where a token's rows meet.
 Tensor Experts::forward(const Exec& exec, const ExpertRows& x, Saved& saved) const {
   const int64_t n = x.rows.rows(), width = gate.out_features();
+  if (n == 0) return Tensor::empty(exec, x.rows.dtype(), {0, x.rows.cols()});
   restore(exec, x, saved);
   const Tensor inner = Tensor::empty(exec, x.rows.dtype(), {n, width});
   ops::swiglu(exec, inner, saved.gate_up.col_range(0, width), saved.gate_up.col_range(width, width));
@@ -30,12 +33,13 @@ Tensor Experts::forward(const Exec& exec, const ExpertRows& x, Saved& saved) con
 Experts::Gradients Experts::backward_input(const Exec& exec, const ExpertRows& x, const Activation& dy,
                                            Saved& saved) const {
   const int64_t n = dy.rows(), width = gate.out_features();
+  Gradients result{Tensor::empty(exec, dy.dtype(), {n, dy.cols()}), Tensor::empty(exec, x.weight.dtype(), {n})};
+  if (n == 0) return result;
   saved.d_gate_up = saved.gate_up;
   saved.gate_up.reset();
   const Tensor dg = saved.d_gate_up.col_range(0, width), du = saved.d_gate_up.col_range(width, width);
   saved.inner = Tensor::empty(exec, dy.dtype(), {n, width});
   down.backward_input(exec, saved.inner, dy, x.offsets);
-  Gradients result{Tensor::empty(exec, dy.dtype(), {n, dy.cols()}), Tensor::empty(exec, x.weight.dtype(), {n})};
   ops::swiglu_weighted_backward(exec,
                                 {.dh = saved.inner, .g = dg, .u = du, .weight = x.weight, .dweight = result.weight});
   gate.backward_input(exec, result.rows, dg, x.offsets);
@@ -46,14 +50,31 @@ Experts::Gradients Experts::backward_input(const Exec& exec, const ExpertRows& x
 
 // Over each expert's rows: dW_down += dy^T (w h), dW_gate += dg^T x, dW_up += du^T x. x is what dispatch brought, kept
 // since then: W may come long after, and sends nothing again.
-void Experts::backward_weight(const Exec& exec, const ExpertRows& x, Saved& saved) const {
+void Experts::backward_weight(const Exec& exec, std::span<const ExpertRows> x, std::span<Saved> saved) const {
   const int64_t width = gate.out_features();
-  down.backward_weight(exec, saved.dy, saved.inner, x.offsets);
-  saved.dy.reset();
-  saved.inner.reset();
-  gate.backward_weight(exec, saved.d_gate_up.col_range(0, width), x.rows, x.offsets);
-  up.backward_weight(exec, saved.d_gate_up.col_range(width, width), x.rows, x.offsets);
-  saved = Saved();
+  const auto has_rows = [](const ExpertRows& rows) { return rows.rows.rows() > 0; };
+  const auto contribute = [&](const GroupedLinear& linear, const auto& product) {
+    if (std::none_of(x.begin(), x.end(), has_rows)) return linear.weight->contribute_nothing();
+    linear.weight->contribute([&](const Tensor& grad, ops::Write write) {
+      for (size_t s = 0; s < x.size(); ++s) {
+        if (!has_rows(x[s])) continue;
+        product(x[s], saved[s], grad, write);
+        write = ops::Write::add;
+      }
+    });
+  };
+  contribute(down, [&](const ExpertRows& rows, Saved& kept, const Tensor& grad, ops::Write write) {
+    down.weight_product(exec, grad, kept.dy, kept.inner, rows.offsets, write);
+    kept.dy.reset();
+    kept.inner.reset();
+  });
+  contribute(gate, [&](const ExpertRows& rows, Saved& kept, const Tensor& grad, ops::Write write) {
+    gate.weight_product(exec, grad, kept.d_gate_up.col_range(0, width), rows.rows, rows.offsets, write);
+  });
+  contribute(up, [&](const ExpertRows& rows, Saved& kept, const Tensor& grad, ops::Write write) {
+    up.weight_product(exec, grad, kept.d_gate_up.col_range(width, width), rows.rows, rows.offsets, write);
+    kept = Saved();
+  });
 }
 
 void Experts::each_parameter(const ParameterVisitor& visit) const {

@@ -2,8 +2,10 @@
 // their tensors), the state that goes from piece to piece, and what each piece keeps for its backward. So several may
 // be under way at once, their actions in any order.
 #pragma once
+#include <memory>
 #include <vector>
 
+#include "model/expert_traffic.h"
 #include "model/losses.h"
 #include "model/mla.h"
 #include "model/moe.h"
@@ -28,13 +30,14 @@ struct BlockSaved {
     Tensor normed;     // plain: the router reads no codes
     Activation input;  // normed as the experts read it, made once for the shared expert and for dispatch
     Routing routing;
-    ExpertRows sent;  // kept whatever is recomputed
-    hadal::Experts::Saved experts;
-    Tensor outputs;  // from experts to combine
+    std::unique_ptr<ExpertTraffic> traffic;  // where experts lie on several ranks
+    std::vector<ExpertRows> sent;            // by rank that it came from; kept whatever is recomputed
+    std::vector<hadal::Experts::Saved> experts;
+    std::vector<Tensor> outputs;  // from experts to combine
     Mlp::Saved shared;
-    Activation dy_sent;                // from combine's backward to the experts'
-    hadal::Experts::Gradients d_sent;  // from the experts' backward to dispatch's
-    Tensor d_normed;                   // of the shared expert, the routed ones, the router, in this order
+    std::vector<Activation> dy_sent;                // from combine's backward to the experts'
+    std::vector<hadal::Experts::Gradients> d_sent;  // from the experts' backward to dispatch's
+    Tensor d_normed;                                // of the shared expert, the routed ones, the router, in this order
   } moe;
 };
 

@@ -10,6 +10,8 @@ class MoePiece : public Piece {
  public:
   MoePiece(const BlockLayers& layers, const BlockPlace& place, Kind kind)
       : Piece(place.stream, kind), norm_(layers.ffn_norm), moe_(layers.moe), place_(place) {}
+  // Other ranks' tokens may visit the experts here, and their owners wait.
+  bool runs_without_rows(const Pass& pass) const override { return experts_are_spread(pass.partners); }
 
  protected:
   BlockSaved::Experts& saved_of(Flight& flight) const { return flight.blocks[size_t(place_.block)].moe; }
@@ -18,6 +20,19 @@ class MoePiece : public Piece {
     if (!saved.input) saved.input = moe_.experts.gate.recipe.fprop_operand(pass.exec, saved.normed);
   }
   int64_t hidden() const { return norm_.weight->box.size[0]; }
+  bool has_rows(Flight& flight) const { return !stream_of(flight).empty(); }
+  Tensor no_rows(const Pass& pass) const { return Tensor::empty(pass.exec, pass.dtype, {0, hidden()}); }
+  // Whether the shared expert's gradient stands in d_normed already; else room is made for the routed experts'.
+  bool make_d_normed(const Pass& pass, Flight& flight) const {
+    auto& saved = saved_of(flight);
+    if (saved.d_normed) return true;
+    const Tensor& dy = stream_of(flight).h;
+    saved.d_normed = Tensor::empty(pass.exec, dy.dtype(), {dy.rows(), dy.cols()});
+    return false;
+  }
+  DType wire(const Pass& pass, const BlockSaved::Experts& saved) const {
+    return moe_.combine_rule(pass, saved.routing).wire;
+  }
 
   const Norm& norm_;
   const Moe& moe_;
@@ -27,6 +42,7 @@ class MoePiece : public Piece {
 class RoutePiece : public MoePiece {
  public:
   RoutePiece(const BlockLayers& layers, const BlockPlace& place) : MoePiece(layers, place, Kind::compute) {}
+  bool runs_without_rows(const Pass& pass) const override { return false; }
 
   void forward(const Pass& pass, Flight& flight) const override {
     auto& saved = saved_of(flight);
@@ -102,9 +118,30 @@ class DispatchStartPiece : public MoePiece {
   DispatchStartPiece(const BlockLayers& layers, const BlockPlace& place) : MoePiece(layers, place, Kind::traffic) {}
   void forward(const Pass& pass, Flight& flight) const override {
     auto& saved = saved_of(flight);
-    saved.sent = moe_.dispatch(pass, saved.input, saved.routing);
+    if (!experts_are_spread(pass.partners)) {
+      saved.sent.push_back(moe_.dispatch(pass, saved.input, saved.routing));
+      return;
+    }
+    PartClock::Scope scope(pass.clock, Part::dispatch);
+    const Activation rows =
+        has_rows(flight) ? saved.input : moe_.experts.gate.recipe.fprop_operand(pass.exec, no_rows(pass));
+    saved.traffic = std::make_unique<ExpertTraffic>(pass.partners, moe_.rule, moe_.experts.gate.weight->box);
+    saved.traffic->dispatch_start(pass.exec, rows, saved.routing.routes);
   }
-  void backward_input(const Pass& pass, Flight& flight) const override {}
+  void backward_input(const Pass& pass, Flight& flight) const override {
+    auto& saved = saved_of(flight);
+    if (!saved.traffic) return;
+    PartClock::Scope scope(pass.clock, Part::dispatch);
+    if (!has_rows(flight)) {
+      saved.traffic->dispatch_backward_wait(pass.exec, {}, ops::Write::add);
+      return;
+    }
+    const bool add = make_d_normed(pass, flight);
+    Routing& routing = saved.routing;
+    const Tensor dweights =
+        saved.traffic->dispatch_backward_wait(pass.exec, saved.d_normed, add ? ops::Write::add : ops::Write::overwrite);
+    routing.dweights = dweights.view({saved.d_normed.rows(), moe_.rule.top_k});
+  }
   PieceBytes bytes(const PieceSizes& s) const override {  // what travelled is kept, and is never sent again
     const int64_t k = moe_.rule.top_k;
     return {s.bytes(k * hidden()) + s.wide(k), 0, 0};
@@ -114,15 +151,23 @@ class DispatchStartPiece : public MoePiece {
 class DispatchWaitPiece : public MoePiece {
  public:
   DispatchWaitPiece(const BlockLayers& layers, const BlockPlace& place) : MoePiece(layers, place, Kind::traffic) {}
-  void forward(const Pass& pass, Flight& flight) const override {}
+  void forward(const Pass& pass, Flight& flight) const override {
+    auto& saved = saved_of(flight);
+    if (!saved.traffic) return;
+    PartClock::Scope scope(pass.clock, Part::dispatch);
+    saved.sent = saved.traffic->dispatch_wait(pass.exec);
+  }
   void backward_input(const Pass& pass, Flight& flight) const override {
     auto& saved = saved_of(flight);
-    const bool add = bool(saved.d_normed);  // the shared expert's
-    const Tensor& dy = stream_of(flight).h;
-    if (!add) saved.d_normed = Tensor::empty(pass.exec, dy.dtype(), {dy.rows(), dy.cols()});
-    moe_.dispatch_backward(pass, saved.d_normed, saved.d_sent, saved.routing,
-                           add ? ops::Write::add : ops::Write::overwrite);
-    saved.d_sent = {};
+    if (saved.traffic) {
+      PartClock::Scope scope(pass.clock, Part::dispatch);
+      saved.traffic->dispatch_backward_start(pass.exec, saved.d_sent, wire(pass, saved));
+    } else {
+      const bool add = make_d_normed(pass, flight);
+      moe_.dispatch_backward(pass, saved.d_normed, saved.d_sent[0], saved.routing,
+                             add ? ops::Write::add : ops::Write::overwrite);
+    }
+    saved.d_sent.clear();
   }
 };
 
@@ -132,36 +177,44 @@ class ExpertsPiece : public MoePiece {
 
   void forward(const Pass& pass, Flight& flight) const override {
     auto& saved = saved_of(flight);
-    if (moe_.has_shared()) {
+    if (moe_.has_shared() && has_rows(flight)) {
       PartClock::Scope scope(pass.clock, Part::shared_experts);
       moe_.shared.forward(pass.exec, stream_of(flight).h, saved.input, ops::Write::add, saved.shared);
     }
     {
       PartClock::Scope scope(pass.clock, Part::experts);
-      saved.outputs = moe_.experts.forward(pass.exec, saved.sent, saved.experts);
+      saved.experts.resize(saved.sent.size());
+      for (size_t s = 0; s < saved.sent.size(); ++s)
+        saved.outputs.push_back(moe_.experts.forward(pass.exec, saved.sent[s], saved.experts[s]));
     }
     if (!pass.keep) {
-      Routing routing = std::move(saved.routing);  // combine reads it
-      Tensor outputs = std::move(saved.outputs);
-      saved = {};
-      saved.routing = std::move(routing), saved.outputs = std::move(outputs);
+      BlockSaved::Experts rest;  // what combine reads
+      rest.routing = std::move(saved.routing), rest.traffic = std::move(saved.traffic);
+      rest.outputs = std::move(saved.outputs);
+      saved = std::move(rest);
       return;
     }
     if (pass.recompute != Recompute::none) saved.normed.reset(), saved.input.reset();
-    if (pass.recompute == Recompute::all) saved.experts.gate_up.reset(), saved.shared.gate_up.reset();
+    if (pass.recompute != Recompute::all) return;
+    for (Experts::Saved& experts : saved.experts) experts.gate_up.reset();
+    saved.shared.gate_up.reset();
   }
 
   void backward_input(const Pass& pass, Flight& flight) const override {
     auto& saved = saved_of(flight);
-    const Tensor& dy = stream_of(flight).h;
-    restore_normed(pass, saved);
+    if (has_rows(flight)) restore_normed(pass, saved);
     {
       PartClock::Scope scope(pass.clock, Part::experts);
-      moe_.experts.restore(pass.exec, saved.sent, saved.experts);
-      saved.d_sent = moe_.experts.backward_input(pass.exec, saved.sent, saved.dy_sent, saved.experts);
-      saved.dy_sent.reset();
+      for (size_t s = 0; s < saved.sent.size(); ++s) {
+        moe_.experts.restore(pass.exec, saved.sent[s], saved.experts[s]);
+        saved.d_sent.push_back(
+            moe_.experts.backward_input(pass.exec, saved.sent[s], saved.dy_sent[s], saved.experts[s]));
+        saved.dy_sent[s].reset();
+      }
+      saved.dy_sent.clear();
     }
-    if (!moe_.has_shared()) return;
+    if (!moe_.has_shared() || !has_rows(flight)) return;
+    const Tensor& dy = stream_of(flight).h;
     PartClock::Scope scope(pass.clock, Part::shared_experts);
     moe_.shared.restore(pass.exec, saved.input, saved.shared);
     saved.d_normed = Tensor::empty(pass.exec, dy.dtype(), {dy.rows(), dy.cols()});
@@ -173,9 +226,10 @@ class ExpertsPiece : public MoePiece {
     {
       PartClock::Scope scope(pass.clock, Part::experts);
       moe_.experts.backward_weight(pass.exec, saved.sent, saved.experts);
-      saved.sent = {};
+      saved.sent.clear();
     }
     if (!moe_.has_shared()) return;
+    if (!has_rows(flight)) return moe_.shared.each_parameter([](Parameter& p) { p.contribute_nothing(); });
     PartClock::Scope scope(pass.clock, Part::shared_experts);
     moe_.shared.backward_weight(pass.exec, saved.input, saved.shared);
     saved.input.reset();
@@ -203,10 +257,20 @@ class CombineStartPiece : public MoePiece {
   CombineStartPiece(const BlockLayers& layers, const BlockPlace& place) : MoePiece(layers, place, Kind::traffic) {}
   void forward(const Pass& pass, Flight& flight) const override {
     auto& saved = saved_of(flight);
-    moe_.combine(pass, stream_of(flight).h, saved.outputs, saved.routing);
-    saved.outputs.reset();
+    if (saved.traffic) {
+      PartClock::Scope scope(pass.clock, Part::dispatch);
+      saved.traffic->combine_start(pass.exec, saved.outputs, wire(pass, saved));
+    } else {
+      moe_.combine(pass, stream_of(flight).h, saved.outputs[0], saved.routing);
+    }
+    saved.outputs.clear();
   }
-  void backward_input(const Pass& pass, Flight& flight) const override {}
+  void backward_input(const Pass& pass, Flight& flight) const override {
+    auto& saved = saved_of(flight);
+    if (!saved.traffic) return;
+    PartClock::Scope scope(pass.clock, Part::dispatch);
+    saved.dy_sent = saved.traffic->combine_backward_wait(pass.exec);
+  }
 };
 
 class CombineWaitPiece : public MoePiece {
@@ -214,7 +278,11 @@ class CombineWaitPiece : public MoePiece {
   CombineWaitPiece(const BlockLayers& layers, const BlockPlace& place) : MoePiece(layers, place, Kind::traffic) {}
   void forward(const Pass& pass, Flight& flight) const override {
     auto& saved = saved_of(flight);
-    if (flight.observer) {
+    if (saved.traffic) {
+      PartClock::Scope scope(pass.clock, Part::dispatch);
+      saved.traffic->combine_wait(pass.exec, stream_of(flight).h);
+    }
+    if (flight.observer && has_rows(flight)) {
       const std::string name = fmt::format("layers.{}.", place_.layer);
       flight.see(name + "moe.experts", saved.routing.routes.experts);
       flight.see(name + "moe.weights", saved.routing.routes.weights);
@@ -224,7 +292,14 @@ class CombineWaitPiece : public MoePiece {
   }
   void backward_input(const Pass& pass, Flight& flight) const override {
     auto& saved = saved_of(flight);
-    saved.dy_sent = moe_.combine_backward(pass, stream_of(flight).h, saved.routing);
+    const Tensor& dy = stream_of(flight).h;
+    if (!saved.traffic) {
+      saved.dy_sent.push_back(moe_.combine_backward(pass, dy, saved.routing));
+      return;
+    }
+    PartClock::Scope scope(pass.clock, Part::dispatch);
+    saved.traffic->combine_backward_start(
+        pass.exec, moe_.experts.down.recipe.dgrad_operand(pass.exec, has_rows(flight) ? dy : no_rows(pass)));
   }
 };
 

@@ -36,6 +36,8 @@ class Piece {
   virtual void backward_weight(const Pass& pass, Flight& flight) const {}
   virtual void each_parameter(const ParameterVisitor& visit) const {}  // those that W contributes to, each once
   virtual PieceBytes bytes(const PieceSizes& sizes) const { return {}; }
+  // Whether partners wait for what it sends: then it runs also where its stream has no rows.
+  virtual bool runs_without_rows(const Pass& pass) const { return false; }
 
   Kind kind() const { return kind_; }
   int64_t stream() const { return stream_; }

@@ -24,10 +24,12 @@ class StreamScope {
   bool on_;
 };
 
-// A flight of generation has the main stream alone.
-bool has_rows(const Piece& piece, const Flight& flight) {
+// A flight of generation has the main stream alone. A piece whose stream has no rows is left out, unless partners wait
+// for it.
+bool runs(const Piece& piece, const Pass& pass, const Flight& flight) {
   const size_t stream = size_t(piece.stream());
-  return stream < flight.streams.size() && !flight.streams[stream].empty();
+  if (stream >= flight.streams.size()) return false;
+  return !flight.streams[stream].empty() || piece.runs_without_rows(pass);
 }
 
 }  // namespace
@@ -66,22 +68,22 @@ Stage::Stage(const ModelConfig& config, const StagePart& part,
 
 void Stage::forward(const Pass& pass, Flight& flight) const {
   for (const auto& piece : pieces_) {
-    if (!has_rows(*piece, flight)) continue;
+    if (!runs(*piece, pass, flight)) continue;
     StreamScope scope(pass, *piece);
     piece->forward(pass, flight);
   }
 }
 
-// A piece without rows has nothing to contribute, and says so: a reduction must not wait for it.
+// A piece that did not run has nothing to contribute, and says so: a reduction must not wait for it.
 void Stage::weights_of(const Piece& piece, const Pass& pass, Flight& flight) const {
-  if (!has_rows(piece, flight)) return piece.each_parameter([](Parameter& p) { p.contribute_nothing(); });
+  if (!runs(piece, pass, flight)) return piece.each_parameter([](Parameter& p) { p.contribute_nothing(); });
   StreamScope scope(pass, piece);
   piece.backward_weight(pass, flight);
 }
 
 void Stage::backward(const Pass& pass, Flight& flight) const {
   for (size_t i = pieces_.size(); i-- > 0;) {
-    if (has_rows(*pieces_[i], flight)) {
+    if (runs(*pieces_[i], pass, flight)) {
       StreamScope scope(pass, *pieces_[i]);
       pieces_[i]->backward_input(pass, flight);
     }
@@ -91,7 +93,7 @@ void Stage::backward(const Pass& pass, Flight& flight) const {
 
 void Stage::backward_input(const Pass& pass, Flight& flight) const {
   for (size_t i = pieces_.size(); i-- > 0;) {
-    if (!has_rows(*pieces_[i], flight)) continue;
+    if (!runs(*pieces_[i], pass, flight)) continue;
     StreamScope scope(pass, *pieces_[i]);
     pieces_[i]->backward_input(pass, flight);
   }

@@ -92,7 +92,8 @@ class Transformer {
   std::unique_ptr<Impl> impl_;
 };
 
-// Fails with invalid, naming the row, when ids, positions, targets or bounds of a micro-batch cannot be run.
+// Fails with invalid, naming the row, when ids, positions, targets or bounds of a micro-batch cannot be run. One of no
+// tokens can: it fills a schedule, takes part in what ranks say to each other and contributes nothing.
 void check_batch(const MicroBatch& batch, const ModelConfig& config);
 
 }  // namespace hadal

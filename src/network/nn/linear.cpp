@@ -48,17 +48,17 @@ void GroupedLinear::backward_input(const Exec& exec, const Tensor& dx, const Act
                                      weight_for(recipe, recipe.dgrad, *weight), offsets, write);
 }
 
+void GroupedLinear::weight_product(const Exec& exec, const Tensor& dw, const Activation& dy, const Activation& x,
+                                   const Tensor& offsets, ops::Write write) const {
+  if (recipe.wgrad == Format::fp8)
+    return ops::grouped_linear_backward_weight(exec, dw, dy, x, offsets, {recipe.token, recipe.scale_rule}, write);
+  ops::grouped_linear_backward_weight(exec, dw, ops::dequantise(exec, dy), ops::dequantise(exec, x), offsets, write);
+}
+
 void GroupedLinear::backward_weight(const Exec& exec, const Activation& dy, const Activation& x,
                                     const Tensor& offsets) const {
   if (dy.rows() == 0) return weight->contribute_nothing();
-  weight->contribute([&](const Tensor& grad, ops::Write write) {
-    if (recipe.wgrad == Format::fp8) {
-      ops::grouped_linear_backward_weight(exec, grad, dy, x, offsets, {recipe.token, recipe.scale_rule}, write);
-    } else {
-      ops::grouped_linear_backward_weight(exec, grad, ops::dequantise(exec, dy), ops::dequantise(exec, x), offsets,
-                                          write);
-    }
-  });
+  weight->contribute([&](const Tensor& grad, ops::Write write) { weight_product(exec, grad, dy, x, offsets, write); });
 }
 
 }  // namespace hadal

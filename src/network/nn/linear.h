@@ -43,6 +43,9 @@ struct GroupedLinear {
   // Experts without rows contribute zeros, or nothing where others came before; without any row at all nothing is
   // contributed.
   void backward_weight(const Exec& exec, const Activation& dy, const Activation& x, const Tensor& offsets) const;
+  // The product of backward_weight alone, for a contribution made of several.
+  void weight_product(const Exec& exec, const Tensor& dw, const Activation& dy, const Activation& x,
+                      const Tensor& offsets, ops::Write write) const;
 };
 
 }  // namespace hadal

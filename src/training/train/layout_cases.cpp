@@ -47,6 +47,17 @@ ParallelConfig drawn_layout(int64_t number, RandomStream& random) {
   return p;
 }
 
+// Over how many data ranks experts are spread, and how many of these are on one node; mostly some.
+void draw_experts(const ModelConfig& m, RandomStream random, ParallelConfig& p) {
+  std::vector<int64_t> ranks = {1}, of_node = {0};
+  for (int64_t n = 2; n <= p.dp; ++n)
+    if (p.dp % n == 0 && m.n_routed_experts % n == 0) ranks.push_back(n), ranks.push_back(n);
+  p.ep = ranks[random.below(ranks.size())];
+  for (int64_t n = 1; n < p.ep; ++n)
+    if (p.ep % n == 0 && m.n_groups % (p.ep / n) == 0) of_node.push_back(n);
+  p.node_ranks = of_node[random.below(of_node.size())];
+}
+
 int64_t stages_of(const ParallelConfig& p) { return p.pp * p.chunks * (p.schedule == "dualpipev" ? 2 : 1); }
 
 }  // namespace
@@ -70,6 +81,7 @@ LayoutCase random_layout_case(uint64_t seed, int64_t number, Precision precision
   m.n_routed_experts = m.n_groups * one_of({3, 4, 8});
   m.n_shared_experts = one_of({0, 1, 2});
   m.n_experts_per_token = one_of({1, 2, 3});
+  draw_experts(m, {seed, stream_id("experts of a layout case"), uint64_t(number)}, config.parallel);
   m.n_mtp = one_of({0, 1, 2});
   m.tie_embeddings = random.below(4) == 0;
   m.routed_scale = 2.5;

@@ -100,10 +100,10 @@ TEST(ModelRecipe, CodesAreMadeBeforeTheirReadersAndKept) {
     const BlockSaved &dense = flight.blocks[0], &moe = flight.blocks[1];
     EXPECT_EQ(dense.attention.normed.is_quantised(), fp8);  // for q_a and kv_a
     EXPECT_EQ(dense.attention.mla.q_input.is_quantised(), fp8);
-    EXPECT_EQ(dense.dense.normed.is_quantised(), fp8);  // for gate and up
-    EXPECT_EQ(moe.moe.input.is_quantised(), fp8);       // for the shared expert and, dispatched, the routed ones
-    EXPECT_EQ(moe.moe.sent.rows.is_quantised(), fp8);   // what travelled is what is kept
-    if (!fp8) {                                         // no copy
+    EXPECT_EQ(dense.dense.normed.is_quantised(), fp8);    // for gate and up
+    EXPECT_EQ(moe.moe.input.is_quantised(), fp8);         // for the shared expert and, dispatched, the routed ones
+    EXPECT_EQ(moe.moe.sent[0].rows.is_quantised(), fp8);  // what travelled is what is kept
+    if (!fp8) {                                           // no copy
       EXPECT_EQ(moe.moe.input.tensor().raw(), moe.moe.normed.raw());
     }
   }

@@ -122,6 +122,37 @@ TEST(Transformer, RunsDocumentsTooShortForMultiTokenPrediction) {
   EXPECT_EQ(sums.expert_load[3], std::vector<int64_t>(8, 0));
 }
 
+// They fill schedules: counted like others, whatever stands between their actions.
+TEST(Transformer, MicroBatchesOfNoTokensContributeNothing) {
+  using enum ActionKind;
+  const LossWeights weights = loss_weights(small_config());
+  const MicroBatch a = make_batch({{9, 4}}, true), b = make_batch({{12}}, true, 37, 5);
+  SmallModel small(small_config(), training_options(Precision::fp32));
+  const auto run = [&](const std::vector<MicroBatch>& batches, const Actions& actions) {
+    small.model.begin_step(int64_t(batches.size()));
+    const LossSums sums = small.model.forward_backward(small.owned.exec, batches, weights, {}, &actions);
+    for (const Parameter* p : small.model.parameters()) EXPECT_TRUE(!p->spec.trained || p->complete());
+    return std::tuple(sums.total(weights), sums.main_count, sums.expert_load, gradient_hash(small.model));
+  };
+  const auto expected = run({a, b}, one_stage(2));
+  EXPECT_EQ(run({{}, a, {}, b, {}}, one_stage(5)), expected);
+  EXPECT_EQ(run({a, {}, b}, {{forward, 0, 0},
+                             {backward_input, 0, 0},
+                             {forward, 0, 1},
+                             {backward_input, 0, 1},
+                             {backward_weight, 0, 0},
+                             {forward, 0, 2},
+                             {backward_weight, 0, 1},
+                             {backward_input, 0, 2},
+                             {backward_weight, 0, 2}}),
+            expected);
+  EXPECT_EQ(std::get<1>(run({{}}, one_stage(1))), 0);
+  for (const double gradient : all_gradients(small.model)) EXPECT_EQ(gradient, 0);
+  std::vector<double> log_probs = {1};
+  EXPECT_EQ(small.forward({}, &log_probs).main_count, 0);
+  EXPECT_TRUE(log_probs.empty());
+}
+
 TEST(Transformer, ReportsANotANumberLossWithoutThrowing) {
   SmallModel small(small_config(), training_options(Precision::fp32));
   set_element(small.model.parameter("head").value.plain, 5, std::nan(""));
@@ -144,7 +175,6 @@ TEST(Transformer, NamesWhatIsWrongWithABatch) {
   EXPECT_NE(message([](MicroBatch& b) { b.segments[0].n_q = b.segments[0].n_k = 7; }).find("cover 7 of 8 rows"),
             std::string::npos);
   EXPECT_NE(message([](MicroBatch& b) { b.sequences.clear(); }).find("sequences cover 0 of 8"), std::string::npos);
-  EXPECT_EQ(message([](MicroBatch& b) { b = MicroBatch(); }), "");  // fills a pipeline's schedule
   EXPECT_NE(message_of([&] { activation_dtype(Precision::automatic); }).find("fp64, fp32, bf16"), std::string::npos);
   EXPECT_EQ(message([](MicroBatch&) {}), "");
 }

@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/expect_error.h"
+#include "comm/faulty_transport.h"
 #include "config/config_io.h"
 #include "train/small_step.h"
 
@@ -103,29 +104,11 @@ TEST(LayoutCheck, APipelineHasTheBitsOfOneRank) {
 
 // ---- the negative control: faults between ranks ----
 
-// Passes messages on, changed on their way to the receiver.
-class Faulty : public Transport {
- public:
-  using Change = std::function<void(int to, int from, Message&)>;
-  Faulty(std::shared_ptr<Transport> inner, Change change) : inner_(std::move(inner)), change_(std::move(change)) {}
-  int rank() const override { return inner_->rank(); }
-  int size() const override { return inner_->size(); }
-  std::string name() const override { return inner_->name(); }
-  void send(int to, Message message) override { inner_->send(to, std::move(message)); }
-  Message receive(int from, const Label& wanted) override {
-    Message message = inner_->receive(from, wanted);
-    change_(rank(), from, message);
-    return message;
-  }
-
- private:
-  std::shared_ptr<Transport> inner_;
-  Change change_;
-};
-
-std::string first_with(const Faulty::Change& change) {
+std::string first_with(const FaultyTransport::Change& change) {
   LayoutCase c = plain_case(2);
-  c.wrap = [change](std::shared_ptr<Transport> inner) { return std::make_shared<Faulty>(std::move(inner), change); };
+  c.wrap = [change](std::shared_ptr<Transport> inner) {
+    return std::make_shared<FaultyTransport>(std::move(inner), change);
+  };
   return check_it(c).first;
 }
 
@@ -169,10 +152,12 @@ TEST(LayoutCheck, FindsValuesOfTheStepBefore) {
   EXPECT_NE(first.find("step 2"), std::string::npos) << first;
 }
 
-std::string first_in_pipeline(const Faulty::Change& change) {
+std::string first_in_pipeline(const FaultyTransport::Change& change) {
   LayoutCase c = plain_case(1);
   c.config.parallel = parse_layout("pp=2,schedule=dualpipe");
-  c.wrap = [change](std::shared_ptr<Transport> inner) { return std::make_shared<Faulty>(std::move(inner), change); };
+  c.wrap = [change](std::shared_ptr<Transport> inner) {
+    return std::make_shared<FaultyTransport>(std::move(inner), change);
+  };
   return check_it(c).first;
 }
 

@@ -273,7 +273,7 @@ void run_moe(Trial& t) {
     moe.route_backward(pass, dx, routing);
     t.expect_no_gradient_yet();
     t.same("din.x", dx);
-    moe.experts.backward_weight(t.exec(), sent, experts);
+    moe.experts.backward_weight(t.exec(), {&sent, 1}, {&experts, 1});
     if (moe.has_shared()) moe.shared.backward_weight(t.exec(), x, shared);
     moe.router.backward_weight(t.exec(), routing.dlogits, x);
   });

@@ -1,0 +1,31 @@
+// Sums of rows that lists name: combine and gather_backward (routing.h) in two halves, for experts on other ranks. What
+// a token's experts inside one routing group add up to, on the rank where the sum is made; and what the groups of a
+// token add up to, at its owner. One after the other they have the bits of the whole, for every instruction set.
+#pragma once
+#include "kernels/array.h"
+#include "kernels/dispatch.h"
+
+namespace hadal::kernels {
+
+// y[i] = round(sum over begin[i] <= j < begin[i+1] of weights[j] * x[index[j]]); y has the type that travels.
+struct GroupSums {
+  Rows y, x;                      // f32 or bf16 (f64 with f64)
+  const void* weights = nullptr;  // [begin[n]] f32 (f64), by place in the lists; null: the rows themselves are added
+  const int32_t *begin = nullptr, *index = nullptr;
+  int64_t n = 0, cols = 0;
+  Lane* lane = nullptr;
+};
+
+// y[i] (+)= sum over begin[i] <= j < begin[i+1] of x[index[j]]; no list is empty.
+struct GroupTotals {
+  Rows y, x;  // f32 or bf16 (f64 with f64)
+  const int32_t *begin = nullptr, *index = nullptr;
+  int64_t n = 0, cols = 0;
+  bool add = false;
+  Lane* lane = nullptr;
+};
+
+HADAL_DECLARE_KERNEL(group_sums, GroupSums)
+HADAL_DECLARE_KERNEL(group_totals, GroupTotals)
+
+}  // namespace hadal::kernels

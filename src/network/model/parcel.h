@@ -1,0 +1,54 @@
+// Parcel: tensors one after another in one piece of memory, as they travel between ranks as one message. Who packs and
+// who unpacks walk through it alike: next() is the place of the next tensor, aligned to its numbers.
+#pragma once
+#include <memory>
+#include <optional>
+
+#include "comm/group.h"
+#include "tensor/quantised.h"
+
+namespace hadal {
+
+class Parcel {
+ public:
+  Parcel() = default;                       // without memory: its tensors may not be touched, it measures
+  Parcel(const Exec& exec, int64_t bytes);  // to be filled
+  explicit Parcel(Message message);
+  Tensor next(DType dtype, const Shape& shape);  // throws internal where the parcel is shorter
+  int64_t bytes() const { return at_; }          // walked so far
+  void check_end() const;                        // throws internal where something is left
+  ConstBytes view() const { return {static_cast<const std::byte*>(data_.get()), size_t(size_)}; }
+
+ private:
+  std::shared_ptr<void> data_;
+  int64_t size_ = -1, at_ = 0;  // size: negative without memory
+};
+
+// What is known of the rows of an activation beside their number: plain numbers, or codes and their scales.
+struct RowFormat {
+  DType dtype = DType::f32;
+  int64_t cols = 0;
+  std::optional<Tile> codes;
+  static RowFormat of(const Activation& rows);
+  Activation next(Parcel& parcel, int64_t rows) const;
+};
+
+// to[i] = from[index[i]], whatever the rows hold.
+void copy_rows(const Exec& exec, const Activation& to, const Activation& from, const int32_t* index);
+
+// An exchange of parcels under way: of each member, in their order.
+class ParcelExchange {
+ public:
+  void start(Group& group, std::vector<Parcel> to);
+  std::vector<Parcel> wait();
+
+ private:
+  struct UnderWay {  // where a ticket finds it
+    std::vector<Parcel> sent;
+    std::vector<Message> received;
+    Ticket ticket;
+  };
+  std::unique_ptr<UnderWay> under_way_;
+};
+
+}  // namespace hadal

@@ -1,0 +1,99 @@
+// Sums of groups and their totals have, one after the other, the bits of combine and of its mirror.
+#include "ops/row_sums.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <numeric>
+
+#include "base/expect_error.h"
+#include "base/random.h"
+#include "ops/routing.h"
+
+namespace hadal {
+namespace {
+
+Tensor list(const Exec& exec, const std::vector<int32_t>& values) {
+  return Tensor::from(exec, values, {int64_t(values.size())});
+}
+
+Tensor numbers(const Exec& exec, DType dtype, const Shape& shape, uint64_t seed) {
+  const Tensor tensor = Tensor::empty(exec, dtype, shape);
+  for (int64_t i = 0; i < tensor.count(); ++i) set_element(tensor, i, random_normal(seed, 1, uint64_t(i)));
+  return tensor;
+}
+
+struct Trial {
+  static constexpr int64_t kTokens = 5, kSlots = 3, kCols = 37, kGroup = 2;
+  explicit Trial(Isa isa, DType rows, DType wire) : owned(2, isa), exec(owned.exec), wire(wire) {
+    const DType wide = rows == DType::f64 ? DType::f64 : DType::f32;
+    routed = Tensor::from(exec, std::vector<int32_t>{0, 1, 2, 0, 2, 3, 1, 4, 7, 4, 5, 6, 2, 3, 5}, {kTokens, kSlots});
+    plan = ops::make_plan(exec, routed, 8);
+    x = numbers(exec, rows, {kTokens * kSlots, kCols}, 1);
+    y = numbers(exec, rows, {kTokens, kCols}, 2);
+    weights = numbers(exec, wide, {kTokens, kSlots}, 3);
+    const int32_t* experts = routed.data<int32_t>();
+    for (int64_t pair = 0; pair < kTokens * kSlots; ++pair) {
+      const bool first = pair % kSlots == 0;
+      if (first || experts[pair] / kGroup != experts[pair - 1] / kGroup) sums.push_back(int32_t(pair));
+      if (first) totals.push_back(int32_t(sums.size()) - 1);
+    }
+    totals.push_back(int32_t(sums.size()));
+    sums.push_back(kTokens * kSlots);
+  }
+  Tensor in_halves(const Tensor& to, bool weighted, ops::Write write) const {
+    const int64_t n = int64_t(sums.size()) - 1;
+    const Tensor of_groups = Tensor::empty(exec, wire, {n, kCols});
+    ops::group_sums(exec, of_groups, x, {list(exec, sums), plan.position.view({kTokens * kSlots})},
+                    weighted ? weights.view({kTokens * kSlots}) : Tensor());
+    std::vector<int32_t> index(static_cast<size_t>(n));
+    std::iota(index.begin(), index.end(), 0);
+    ops::group_totals(exec, to, of_groups, {list(exec, totals), list(exec, index)}, write);
+    return to;
+  }
+
+  OwnedExec owned;
+  const Exec& exec;
+  DType wire;
+  Tensor routed, x, y, weights;
+  ops::DispatchPlan plan;
+  std::vector<int32_t> sums, totals;
+};
+
+bool same(const Tensor& a, const Tensor& b) { return std::memcmp(a.raw(), b.raw(), size_t(a.bytes())) == 0; }
+
+TEST(RowSums, HaveTheBitsOfCombineAndOfItsMirror) {
+  struct Types {
+    Isa isa;
+    DType rows, wire;
+  };
+  std::vector<Types> all = {{Isa::reference, DType::f64, DType::f64}};
+  for (const Isa isa : available_isas())
+    for (const DType rows : {DType::f32, DType::bf16})
+      for (const DType wire : {DType::f32, DType::bf16}) all.push_back({isa, rows, wire});
+  for (const Types& types : all) {
+    const Trial t(types.isa, types.rows, types.wire);
+    const ops::CombineRule rule{t.routed, Trial::kGroup, t.wire};
+    for (const ops::Write write : {ops::Write::overwrite, ops::Write::add}) {
+      const Tensor combined = t.y.clone(t.exec), mirrored = t.y.clone(t.exec);
+      ops::combine(t.exec, combined, t.x, t.plan, t.weights, rule, write);
+      ops::gather_backward(t.exec, mirrored, t.x, t.plan, rule, write);
+      EXPECT_TRUE(same(t.in_halves(t.y.clone(t.exec), true, write), combined)) << isa_name(types.isa);
+      EXPECT_TRUE(same(t.in_halves(t.y.clone(t.exec), false, write), mirrored)) << isa_name(types.isa);
+    }
+  }
+}
+
+TEST(RowSums, ListsMustNameRowsThatAreThere) {
+  const Trial t(best_isa(), DType::f32, DType::f32);
+  const Tensor y = Tensor::empty(t.exec, DType::f32, {1, Trial::kCols});
+  EXPECT_ERROR(ops::group_sums(t.exec, y, t.x, {list(t.exec, {0, 1}), list(t.exec, {15})}, {}), ErrorKind::invalid,
+               "index of row 0 is 15, expected 0 to 14");
+  EXPECT_ERROR(ops::group_totals(t.exec, y, t.x, {list(t.exec, {0, 0}), list(t.exec, {})}, ops::Write::add),
+               ErrorKind::internal, "must name at least 1");
+  EXPECT_ERROR(ops::group_sums(t.exec, y, t.x, {list(t.exec, {0, 2}), list(t.exec, {1})}, {}), ErrorKind::internal,
+               "must name all");
+}
+
+}  // namespace
+}  // namespace hadal
