@@ -76,7 +76,8 @@ TEST(Ranks, ARunGoesOnInAnyLayout) {
   ASSERT_EQ(run_hadal(small.train("many", same + "--layout pp=2 --stop-after 2")).code, 0);
   const std::string on = "train " + SmallRun::quoted(small.run("many")) + " --quiet ";
   ASSERT_EQ(run_hadal(on + "--layout dp=2,pp=2,schedule=dualpipe --stop-after 4").code, 0);
-  ASSERT_EQ(run_hadal(on + "--layout dp=1 --stop-after 6").code, 0);
+  ASSERT_EQ(run_hadal(on + "--layout dp=1 --stop-after 5").code, 0);
+  ASSERT_EQ(run_hadal(on + "--layout dp=2,ep=4,tp=2,cp=2 --stop-after 6").code, 0);
   const auto last = run_hadal("train " + SmallRun::quoted(small.run("many")) + " --layout pp=2,schedule=zb1p");
   ASSERT_EQ(last.code, 0) << last.err;
   EXPECT_TRUE(has(last.err, "no rank holds the whole model")) << last.err;

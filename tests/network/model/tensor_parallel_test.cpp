@@ -53,6 +53,18 @@ TEST(TensorAndContextParallel, InBothFormsOfAttentionWhateverIsRecomputed) {
   }
 }
 
+TEST(TensorAndContextParallel, WithExpertsSpreadOverTheirRanks) {
+  for (const auto& [tensor, context] : {std::pair(2, 1), {1, 2}, {2, 2}, {4, 2}}) {
+    for (const Recompute recompute : kRecomputes) {
+      SharedCase c = tensor_case(tensor, context);
+      c.spread_experts = true;
+      c.options.recompute = recompute;
+      if (recompute == Recompute::none) c.actions = halves_apart();
+      EXPECT_EQ(difference(c), "") << tensor << " x " << context << " " << enum_name(recompute);
+    }
+  }
+}
+
 // Rows enough to travel in several parts.
 TEST(TensorParallel, WithRowsInParts) {
   SharedCase c = tensor_case(2);
