@@ -373,7 +373,9 @@ void Trainer::walk() {
 
 TrainOutcome train(const TrainRequest& request, const Exec& exec) {
   check(!request.config.run.empty(), ErrorKind::invalid, "no run directory: give --run DIR");
-  const Placement placement(request.config.model, request.config.parallel);  // refused before anything is made
+  ModelConfig model = request.config.model;
+  if (model.vocab_size == 0) model.vocab_size = request.config.tokenizer.vocab_size;
+  const Placement placement(model, request.config.parallel);  // refused before anything is made
   const int n_ranks = int(placement.mesh().n_ranks());
   Shared shared;
   if (request.transport) {
