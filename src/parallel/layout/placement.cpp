@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "arch/tensor_cut.h"
 #include "base/error.h"
 #include "layout/fitting.h"
 
@@ -73,19 +74,20 @@ std::vector<int64_t> Placement::pipeline_seats(const ParameterSpec& spec) const 
 std::vector<Holding> Placement::holdings(const ParameterSpec& spec) const {
   const ParallelConfig& p = mesh_.sizes();
   const bool expert = spec.kind == ParameterKind::routed_expert;
-  const int64_t n_boxes = expert ? p.ep : 1;
+  const int64_t n_boxes = expert ? p.ep : tensor_cut(spec, model_) ? p.tp : 1;
   std::vector<Holding> holdings;
   for (int64_t b = 0; b < n_boxes; ++b) {
-    Holding holding{Box::whole(spec.shape), {}};
+    Holding holding{expert ? Box::whole(spec.shape) : tensor_box(spec, model_, b, n_boxes), {}};
     if (expert) {
       holding.box.size[0] = spec.shape[0] / p.ep;
       holding.box.begin[0] = b * holding.box.size[0];
     }
     holdings.push_back(std::move(holding));
   }
+  // The seats of a stage's ranks count tensor ranks first, experts' seats through all of them.
   for (const int64_t seat : pipeline_seats(spec)) {
     for (int64_t s = 0; s < mesh_.stage_ranks(); ++s)
-      holdings[size_t(expert ? s % p.ep : 0)].ranks.push_back(int(seat * mesh_.stage_ranks() + s));
+      holdings[size_t(s % n_boxes)].ranks.push_back(int(seat * mesh_.stage_ranks() + s));
   }
   return holdings;
 }

@@ -47,11 +47,21 @@ ParallelConfig drawn_layout(int64_t number, RandomStream& random) {
   return p;
 }
 
-// Over how many data ranks experts are spread, and how many of these are on one node; mostly some.
+// Tensor and context ranks, in three cases of five; data ranks make room for them.
+void draw_shares(int64_t number, RandomStream random, ParallelConfig& p) {
+  constexpr int64_t kMostRanks = 16;
+  const int64_t sizes[] = {2, 2, 2, 3};
+  if (number % 5 == 1 || number % 5 == 3) p.tp = sizes[random.below(4)];
+  if (number % 5 == 2 || number % 5 == 3) p.cp = sizes[random.below(4)];
+  p.dp = std::min(p.dp, std::max<int64_t>(1, kMostRanks / (p.tp * p.cp * p.pp)));
+}
+
+// Over how many of a stage's ranks experts are spread, and how many of these are on one node; mostly some.
 void draw_experts(const ModelConfig& m, RandomStream random, ParallelConfig& p) {
   std::vector<int64_t> ranks = {1}, of_node = {0};
-  for (int64_t n = 2; n <= p.dp; ++n)
-    if (p.dp % n == 0 && m.n_routed_experts % n == 0) ranks.push_back(n), ranks.push_back(n);
+  const int64_t of_stage = p.dp * p.cp * p.tp;
+  for (int64_t n = 2; n <= of_stage; ++n)
+    if (of_stage % n == 0 && m.n_routed_experts % n == 0) ranks.push_back(n), ranks.push_back(n);
   p.ep = ranks[random.below(ranks.size())];
   for (int64_t n = 1; n < p.ep; ++n)
     if (p.ep % n == 0 && m.n_groups % (p.ep / n) == 0) of_node.push_back(n);
@@ -72,9 +82,11 @@ LayoutCase random_layout_case(uint64_t seed, int64_t number, Precision precision
   Config& config = c.config;
   ModelConfig& m = config.model;
   config.parallel = drawn_layout(number, random);
+  draw_shares(number, {seed, stream_id("tensor and context ranks of a layout case"), uint64_t(number)},
+              config.parallel);
   m.n_layers = std::max<int64_t>(one_of({2, 3}), stages_of(config.parallel));
   m.n_dense_layers = one_of({0, 1});
-  m.n_heads = one_of({1, 2, 4});
+  m.n_heads = std::max(one_of({1, 2, 4}), config.parallel.tp);
   m.q_lora_rank = one_of({0, 12, 20});
   m.n_groups = one_of({1, 2, 4});
   m.n_limited_groups = std::max<int64_t>(1, m.n_groups / 2);
