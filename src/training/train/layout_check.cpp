@@ -185,34 +185,65 @@ class Comparison {
 
   // The largest norm of each kind in a step. What is far smaller may be nothing but rounding (the gradient of a router
   // that chooses one expert, whose weight is then 1): its distance is taken relative to a small share of the largest.
-  void begin_step(const StepRecord& one) {
-    largest_.clear();
+  void begin_step(const StepRecord& one, const StepRecord* exact) {
+    largest_.clear(), usual_.clear(), found_.clear();
     for (const auto& [name, numbers] : one.quantities) {
       double& largest = largest_[name.substr(0, name.find('\0'))];
       largest = std::max(largest, norm(numbers));
     }
+    std::map<std::string, std::vector<double>> distances;
+    for (size_t i = 0; exact && i < one.quantities.size(); ++i) {
+      const std::string kind = one.quantities[i].first.substr(0, one.quantities[i].first.find('\0'));
+      distances[kind].push_back(distance(exact->quantities[i].second, one.quantities[i].second, least_of(kind)));
+    }
+    for (const auto& [kind, of_kind] : distances) usual_[kind] = root_mean_square(of_kind);
   }
 
   // exact: the fp64 run, where the others' precision has roundings of its own; else null.
   void compare(int64_t step, const std::string& kind, const std::string& parameter, const Numbers& one,
                const Numbers& many, const Numbers* exact) {
-    const double least = largest_[kind] * (precision_ == Precision::fp64 ? 1e-4 : 1e-2);
+    const double least = least_of(kind);
     double found = distance(one, many, least), limit = limit_of(kind);
     if (exact) {
       found = distance(*exact, many, least);
-      limit = 1.25 * distance(*exact, one, least) + 1e-6;  // a thousandth of a BF16 step: sums that had luck
+      limit = 2 * std::max(distance(*exact, one, least), usual_distance(kind)) + 1e-6;
+      found_[kind].push_back(found);
     }
-    LayoutRow& row = row_of(kind);
-    const std::string where =
-        parameter.empty() ? fmt::format("step {}", step) : fmt::format("{}, step {}", parameter, step);
-    if (row.worst.empty() || found - limit > row.distance - row.limit) row = {kind, found, limit, where};
-    if (found <= limit || !findings.first.empty()) return;
-    findings.first = fmt::format("{} ({}) differs by {:.2e}, more than {:.2e}", kind, where, found, limit);
+    note(kind, parameter.empty() ? fmt::format("step {}", step) : fmt::format("{}, step {}", parameter, step), found,
+         limit);
+  }
+
+  // The distances of a kind together may be a quarter more than one rank's.
+  void end_step(int64_t step) {
+    for (const auto& [kind, distances] : found_)
+      if (distances.size() > 1 && !kind.starts_with("weight on"))
+        note(kind, fmt::format("all together, step {}", step), root_mean_square(distances),
+             1.25 * usual_distance(kind) + 1e-6);
   }
 
   LayoutFindings findings;
 
  private:
+  void note(const std::string& kind, const std::string& where, double found, double limit) {
+    LayoutRow& row = row_of(kind);
+    if (row.worst.empty() || found - limit > row.distance - row.limit) row = {kind, found, limit, where};
+    if (found <= limit || !findings.first.empty()) return;
+    findings.first = fmt::format("{} ({}) differs by {:.2e}, more than {:.2e}", kind, where, found, limit);
+  }
+  static double root_mean_square(const std::vector<double>& x) { return norm(x) / std::sqrt(double(x.size())); }
+  double least_of(const std::string& kind) const {
+    const auto found = largest_.find(kind);
+    return found == largest_.end() ? 0 : found->second * (precision_ == Precision::fp64 ? 1e-4 : 1e-2);
+  }
+  // Where sums are made in another order, BF16 rounds elsewhere: one rank may have had luck with one parameter, and the
+  // layout with another. So each may be twice as far, also measured by the root mean square of its kind's distances; a
+  // norm's by those of what it is the norm of; that of a loss, which is one number, by a rounding of BF16.
+  double usual_distance(const std::string& kind) const {
+    if (kind.ends_with("loss")) return std::ldexp(1.0, -9);
+    const bool norms = kind == "gradient norm" || kind == "norms of layers";
+    const auto found = usual_.find(norms ? "gradient" : kind.starts_with("weight on") ? "weight" : kind);
+    return found == usual_.end() ? 0 : found->second;
+  }
   double limit_of(const std::string& kind) const {
     if (kind == "expert load") return 0;
     if (precision_ == Precision::fp64) return 1e-9;
@@ -226,7 +257,8 @@ class Comparison {
     return findings.rows.emplace_back(LayoutRow{kind, 0, 0, ""});
   }
   Precision precision_;
-  std::map<std::string, double> largest_;
+  std::map<std::string, double> largest_, usual_;  // by kind
+  std::map<std::string, std::vector<double>> found_;
 };
 
 // What a box says of a whole parameter.
@@ -244,7 +276,7 @@ void compare_step(int64_t step, const StepRecord& one, const StepRecord& many, c
                   Comparison& comparison) {
   check(one.quantities.size() == many.quantities.size(), ErrorKind::internal,
         "one rank's step has {} quantities, the layout's {}", one.quantities.size(), many.quantities.size());
-  comparison.begin_step(one);
+  comparison.begin_step(one, exact);
   for (size_t i = 0; i < one.quantities.size(); ++i) {
     const auto& [name, numbers] = one.quantities[i];
     check(many.quantities[i].first == name, ErrorKind::internal, "quantities come in another order");
@@ -263,6 +295,7 @@ void compare_step(int64_t step, const StepRecord& one, const StepRecord& many, c
                          exact ? &exact_part : nullptr);
     }
   }
+  comparison.end_step(step);
 }
 
 }  // namespace
