@@ -90,6 +90,23 @@ TEST(LayoutCheck, PipelinesComputeWhatOneRankComputes) {
   }
 }
 
+// Alone, together, and with every other axis.
+TEST(LayoutCheck, TensorAndContextRanksComputeWhatOneRankComputes) {
+  for (const char* layout :
+       {"tp=2", "cp=2", "tp=4,ep=4", "cp=3,dp=2,ep=2", "tp=2,cp=2,ep=4", "tp=2,cp=2,pp=2,ep=2,schedule=dualpipe",
+        "dp=2,tp=2,pp=2,ep=4,schedule=zb1p", "cp=2,pp=2,schedule=interleaved,chunks=2", "tp=2,schedule=dualpipev"}) {
+    for (const Precision precision : {Precision::fp64, Precision::fp32}) {
+      LayoutCase c = plain_case(1, precision);
+      c.config.model.n_layers = 4;
+      c.config.model.n_dense_layers = 1;
+      c.config.model.n_heads = 4;
+      c.config.parallel = parse_layout(layout);
+      const LayoutFindings findings = check_it(c);
+      EXPECT_TRUE(findings.agree()) << layout << ": " << findings.first;
+    }
+  }
+}
+
 // In 1F1B a pipeline does the work of one rank in its order: the same bits.
 TEST(LayoutCheck, APipelineHasTheBitsOfOneRank) {
   LayoutCase c = plain_case(1, Precision::fp32);
