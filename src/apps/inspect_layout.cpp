@@ -7,7 +7,7 @@
 #include "base/table.h"
 #include "base/text_format.h"
 #include "config/config_io.h"
-#include "layout/placement.h"
+#include "layout/mesh_text.h"
 #include "train/resources.h"
 
 namespace hadal {
@@ -52,17 +52,8 @@ LayoutFacts facts_of(const Config& config, const Placement& placement) {
   return facts;
 }
 
-std::string stage_text(const HeldStage& stage) {
-  const StagePart& part = stage.part;
-  std::string text = fmt::format("{}: ", stage.number);
-  if (part.embedding) text += "embedding, ";
-  text += part.end_layer - part.first_layer == 1 ? fmt::format("layer {}", part.first_layer)
-                                                 : fmt::format("layers {}-{}", part.first_layer, part.end_layer - 1);
-  if (part.head) text += ", head";
-  return text;
-}
-
-void print_mesh(const Config& config, const Mesh& mesh) {
+void print_mesh(const Config& config, const Placement& placement) {
+  const Mesh& mesh = placement.mesh();
   const ParallelConfig& p = config.parallel;
   fmt::print("layout {}: {} ranks = pp {} x dp {} x cp {} x tp {}\n", layout_text(p), format_count(mesh.n_ranks()),
              p.pp, p.dp, p.cp, p.tp);
@@ -74,18 +65,7 @@ void print_mesh(const Config& config, const Mesh& mesh) {
                p.node_ranks > 0 && p.ep > p.node_ranks
                    ? fmt::format("; two hops over {} nodes of {}", p.ep / p.node_ranks, p.node_ranks)
                    : std::string());
-  if (mesh.n_ranks() > 32) return;
-  Table table({"rank", "pipeline", "data", "context", "tensor", "experts"});
-  for (int64_t rank = 0; rank < mesh.n_ranks(); ++rank) {
-    const Seat seat = mesh.seat(rank);
-    const int64_t each = p.ep > 1 ? config.model.n_routed_experts / p.ep : 0, first = mesh.expert_seat(rank) * each;
-    table.add({std::to_string(rank), std::to_string(seat.pipeline), std::to_string(seat.data),
-               std::to_string(seat.context), std::to_string(seat.tensor),
-               each == 0   ? "all"
-               : each == 1 ? std::to_string(first)
-                           : fmt::format("{}-{}", first, first + each - 1)});
-  }
-  fmt::print("\n{}", table.text());
+  if (mesh.n_ranks() <= 32) fmt::print("\n{}", mesh_text(config.model, placement));
 }
 
 }  // namespace
@@ -93,7 +73,7 @@ void print_mesh(const Config& config, const Mesh& mesh) {
 void print_layout(const Config& config) {
   const Placement placement(config.model, config.parallel);
   const LayoutFacts facts = facts_of(config, placement);
-  print_mesh(config, placement.mesh());
+  print_mesh(config, placement);
   const Pipeline& pipeline = facts.pipeline;
   fmt::print("  schedule {}: {} stages, {} micro-batches of {} sequence(s) a step on each data rank{}\n\n",
              schedule_name(pipeline.schedule), pipeline.n_stages(), pipeline.n_micro_batches,

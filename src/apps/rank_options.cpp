@@ -95,6 +95,9 @@ std::shared_ptr<Transport> open_ranks(const RankOptions& options, Config& config
 }
 
 std::shared_ptr<Transport> open_processes(const std::string& transport, int64_t n_ranks, CommonOptions& common) {
+  check(transport != "nccl", ErrorKind::unsupported,
+        "--transport nccl: this program computes on CPUs alone and has no NCCL in it; ranks are threads or, with "
+        "--transport mpi, processes");
   const bool launched = started_by_mpi();
   if (transport == "threads" || (transport == "auto" && !launched)) return nullptr;
   if (!launched) start_under_mpirun(n_ranks, common.quiet);
@@ -107,7 +110,7 @@ void add_transport_option(Verb verb, std::string& transport) {
   verb.add_option("--transport", transport,
                   "threads: ranks are threads of this process; mpi: processes, started by mpirun or srun, or by this "
                   "command itself; auto: mpi where such a launcher started it, else threads")
-      .one_of({"auto", "threads", "mpi"});
+      .one_of({"auto", "threads", "mpi", "nccl"});
 }
 
 }  // namespace hadal

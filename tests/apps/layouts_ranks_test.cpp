@@ -12,7 +12,7 @@ namespace {
 namespace fs = std::filesystem;
 
 class FortyLayouts : public ::testing::TestWithParam<const char*> {};
-INSTANTIATE_TEST_SUITE_P(CheckLayouts, FortyLayouts, ::testing::Values("fp64", "fp32"),
+INSTANTIATE_TEST_SUITE_P(CheckLayouts, FortyLayouts, ::testing::Values("fp64", "fp32", "bf16"),
                          [](const auto& info) { return std::string(info.param); });
 
 TEST_P(FortyLayouts, ComputeWhatOneRankComputes) {

@@ -148,6 +148,7 @@ struct ParallelConfig {
   std::string schedule = "1f1b";  // of the pipeline (schedule/pipeline.h)
   int64_t chunks = 1;
   int64_t node_ranks = 0;
+  int64_t drift_steps = 100;
   int64_t ranks() const { return dp * pp * tp * cp; }
   bool operator==(const ParallelConfig&) const = default;
   template <class Self, class Visitor>
@@ -160,6 +161,7 @@ struct ParallelConfig {
     v("schedule", c.schedule, "of the pipeline: 1f1b, interleaved, zb1p, dualpipe, dualpipev");
     v("chunks", c.chunks, "stages of each rank, of the interleaved schedule");
     v("node_ranks", c.node_ranks, "ranks of one machine, for tokens' way to experts on others; 0: all are on one");
+    v("drift_steps", c.drift_steps, "steps between proofs that copies of parameters are equal to the bit; 0: never");
   }
 };
 

@@ -175,6 +175,7 @@ void validate(const Config& config) {
   in_range("parallel.pp", config.parallel.pp, 1, 1 << 12, "between 1 and 4096");
   in_range("parallel.ep", config.parallel.ep, 1, 1 << 12, "between 1 and 4096");
   in_range("parallel.tp", config.parallel.tp, 1, 1 << 12, "between 1 and 4096");
+  in_range("parallel.drift_steps", config.parallel.drift_steps, 0, int64_t(1) << 40);
   in_range("parallel.cp", config.parallel.cp, 1, 1 << 12, "between 1 and 4096");
   in_range("tokenizer.split_fused", config.tokenizer.split_fused, 0, 1, "between 0 and 1");
   in_range("tokenizer.training_bytes", config.tokenizer.training_bytes, 0, int64_t(1) << 60);

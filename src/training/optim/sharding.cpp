@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/hash.h"
+#include "comm/byte_text.h"
 #include "nn/box_view.h"
 
 namespace hadal {
@@ -52,22 +54,27 @@ Sharding::Sharding(const Exec& exec, const Placement& placement, const Parameter
   for (Parameter* parameter : parameters)
     if (parameter->spec.trained) trained_.push_back(parameter);
   check(!trained_.empty(), ErrorKind::internal, "rank {} holds nothing to train", world_.rank());
+  for (const Parameter* parameter : parameters) circle_for(*parameter).held.push_back(parameter);
   for (auto it = trained_.rbegin(); it != trained_.rend(); ++it) enter(**it);
   for (Parameter* parameter : trained_) shrink_master(exec, *parameter);
 }
 
-// Into the circle of its holders, and there into the last bucket or a new one.
-void Sharding::enter(Parameter& parameter) {
+Sharding::Circle& Sharding::circle_for(const Parameter& parameter) {
   const auto holding = placement_.holding_of(parameter.spec, transport_->rank());
   check(holding && holding->box == parameter.box, ErrorKind::internal,
         "rank {} holds another part of {} than the layout gives it", world_.rank(), parameter.spec.name);
   Circle& circle = circles_[holding->ranks];
   circle_of_[&parameter] = &circle;
-  if (!circle.group) {
-    std::string name = "holders";
-    for (const int rank : holding->ranks) name += fmt::format(" {}", rank);
-    circle.group = std::make_unique<Group>(transport_, name, holding->ranks);
-  }
+  if (circle.group) return circle;
+  std::string name = "holders";
+  for (const int rank : holding->ranks) name += fmt::format(" {}", rank);
+  circle.group = std::make_unique<Group>(transport_, name, holding->ranks);
+  return circle;
+}
+
+// Into the last bucket of its holders' circle, or a new one.
+void Sharding::enter(Parameter& parameter) {
+  Circle& circle = *circle_of_.at(&parameter);
   if (circle.group->size() == 1) return;
   if (circle.buckets.empty() || circle.bytes >= kBucketBytes) circle.buckets.emplace_back(), circle.bytes = 0;
   circle.buckets.back().parameters.push_back(&parameter);
@@ -150,6 +157,29 @@ void Sharding::gather_values() {
     for (Bucket& bucket : circle.buckets)
       tickets.push_back(circle.group->start_all_gather(DType::u8, shares_of(circle, bucket, value)));
   for (Ticket& ticket : tickets) ticket.wait();
+}
+
+void Sharding::check_replicas() {
+  for (auto& [holders, circle] : circles_) {
+    if (circle.group->size() == 1) continue;
+    ByteWriter writer;
+    for (const Parameter* parameter : circle.held) {
+      const Tensor& value = parameter->value.plain;
+      writer(hash64({static_cast<const char*>(value.raw()), size_t(value.bytes())}));
+    }
+    const auto all = circle.group->exchange(writer.text);
+    for (size_t r = 1; r < all.size(); ++r) {
+      ByteReader first(all[0]), other(all[r]);
+      for (const Parameter* parameter : circle.held) {
+        uint64_t a = 0, b = 0;
+        first(a), other(b);
+        check(a == b, ErrorKind::failed,
+              "ranks {} and {} hold different values of {}, which must be the same to the bit: their machines, or what "
+              "lies between them, cannot be trusted; the last checkpoint was made before",
+              holders[0], holders[r], parameter->spec.name);
+      }
+    }
+  }
 }
 
 Tensor Sharding::gather_whole(const Exec& exec, const ParameterSpec& spec, const Tensor& own, DType dtype) {

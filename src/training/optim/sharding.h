@@ -55,6 +55,9 @@ class Sharding {
   void finish_gradients();
   // After the update of the owned ranges: every holder has all values.
   void gather_values();
+  // Proves that all holders of a parameter, trained or not, have the same bits of its values. Throws failed, naming the
+  // first that differs and its ranks.
+  void check_replicas();
   // The whole of a tensor of which every holder has what it owns (`own` [count]; none where that is nothing), of the
   // given dtype: on the first rank of all; elsewhere empty. What is not trained belongs to its first holder. All ranks
   // call it, in one order.
@@ -68,10 +71,12 @@ class Sharding {
   };
   struct Circle {
     std::unique_ptr<Group> group;
+    std::vector<const Parameter*> held;  // all of them, in the parameters' order
     std::vector<Bucket> buckets;  // in the order of the backward: last parameters first
     int64_t bytes = 0;            // of the last bucket
     size_t next = 0;              // the first that has not started
   };
+  Circle& circle_for(const Parameter& parameter);
   void enter(Parameter& parameter);
   void shrink_master(const Exec& exec, Parameter& parameter) const;
   std::vector<Share> shares_of(const Circle& circle, const Bucket& bucket,

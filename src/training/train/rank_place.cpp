@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "layout/mesh_text.h"
 #include "optim/curves.h"
 
 namespace hadal {
@@ -95,6 +96,9 @@ RankPlace::Work RankPlace::forward_work(const std::vector<MicroBatch>& global) c
 
 std::vector<std::string> RankPlace::notes(const Config& config, int64_t next_step) const {
   std::vector<std::string> notes;
+  constexpr int64_t kShownRanks = 16;
+  if (const int64_t n = placement_.mesh().n_ranks(); n > 1 && n <= kShownRanks)
+    notes.push_back(mesh_text(config.model, placement_));
   const int64_t dp = placement_.mesh().sizes().dp, each = std::max<int64_t>(1, config.train.micro_batch_sequences);
   const int64_t n = of_each(batch_sequences(config.train, next_step), each);
   const int64_t fillers = placement_.pipeline(of_each(n, dp)).n_micro_batches * dp - n;

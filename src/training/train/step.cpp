@@ -118,6 +118,8 @@ StepResult train_step(const Exec& exec, Transformer& model, Optimizer& optimizer
 
   optimizer.step(exec, result.lr, result.norms.global);
   if (result.gamma > 0) model.update_selection_bias(exec, sums.expert_load, result.gamma);
+  const int64_t every = config.parallel.drift_steps;
+  if (sharding && every > 0 && step % every == 0) sharding->check_replicas();
   return result;
 }
 
