@@ -12,8 +12,9 @@ namespace hadal {
 struct RankOptions {
   std::string layout, transport = "auto";
   int64_t ranks = 0;
+  double watchdog = 30;
 };
-void add_rank_options(Verb verb, RankOptions& options);  // --ranks, --layout, --transport
+void add_rank_options(Verb verb, RankOptions& options);  // --ranks, --layout, --transport, --watchdog
 
 // Brings config.parallel and options together and opens the transport of ranks that are processes, whose threads divide
 // the machine's cores where `common` does not say how many. Null: ranks are threads of this process. With --transport
