@@ -14,8 +14,8 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr const char* kWritten[] = {"checkpoints", "data",          "tokenizer", "text",
-                                    "config.toml", "metrics.jsonl", "log.txt",   "report.html"};
+constexpr const char* kWritten[] = {"checkpoints",   "data",    "tokenizer", "text",       "config.toml",
+                                    "metrics.jsonl", "log.txt", "logs",      "report.html"};
 
 fs::path aside(const fs::path& run) { return run / "before_fresh"; }
 fs::path whole_mark(const fs::path& run) { return aside(run) / ".whole"; }

@@ -12,8 +12,9 @@ namespace hadal {
 struct RankOptions {
   std::string layout, transport = "auto";
   int64_t ranks = 0;
+  double watchdog = 30;
 };
-void add_rank_options(Verb verb, RankOptions& options);  // --ranks, --layout, --transport
+void add_rank_options(Verb verb, RankOptions& options);  // --ranks, --layout, --transport, --watchdog
 void add_transport_option(Verb verb, std::string& transport);
 
 // Brings config.parallel and options together and opens the transport of ranks that are processes, whose threads divide
@@ -22,6 +23,7 @@ void add_transport_option(Verb verb, std::string& transport);
 std::shared_ptr<Transport> open_ranks(const RankOptions& options, Config& config, CommonOptions& common);
 
 // The second half of it: the transport of so many processes, or null where ranks are threads.
-std::shared_ptr<Transport> open_processes(const std::string& transport, int64_t n_ranks, CommonOptions& common);
+std::shared_ptr<Transport> open_processes(const std::string& transport, int64_t n_ranks, CommonOptions& common,
+                                          double watchdog = 30);
 
 }  // namespace hadal

@@ -1,48 +1,16 @@
-// hadal train as several processes: the bits of threads, and what happens when a process fails, dies, stands still or
-// is started otherwise than the others.
-#include <gtest/gtest.h>
-#include <unistd.h>
-
-#include <cstdlib>
+// hadal train as several processes: the bits of threads however it is started, and what is refused at the start. What
+// happens when one of them fails: rank_faults_ranks_test.cpp.
 #include <map>
 
-#include "apps/command.h"
 #include "apps/last_checkpoint.h"
-#include "apps/small_run.h"
-#include "checkpoint/checkpoint.h"
+#include "apps/mpi_run.h"
 
 namespace hadal {
 namespace {
 
 namespace fs = std::filesystem;
 
-bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
-
-class MpiTraining : public ::testing::Test {
- protected:
-  void SetUp() override {
-    if (!fs::exists(HADAL_BINARY_DIR "/hadal_mpi.so") ||
-        std::system((mpirun(1) + " true > /dev/null 2> /dev/null").c_str()) != 0)
-      GTEST_SKIP() << "mpirun starts nothing here (./setup --tests installs it)";
-  }
-  static std::string mpirun(int n) {
-    return fmt::format("mpirun -n {} --oversubscribe --bind-to none --mca btl_vader_single_copy_mechanism none {}", n,
-                       geteuid() == 0 ? "--allow-run-as-root" : "");
-  }
-  // Shell text that starts a run as n processes in the background and waits until it has made a step.
-  std::string started(int n, const std::string& run, const std::string& more) const {
-    return "timeout 120 " + mpirun(n) + " $HADAL " + small.train(run, more) + " & JOB=$!; for i in $(seq 400); do " +
-           "grep -q '\"step\",\"step\":2' " + SmallRun::quoted(small.run(run) / "metrics.jsonl") +
-           " 2> /dev/null && break; sleep 0.05; done; RANK=$(" + processes_of(run) + " | tail -n 1); ";
-  }
-  // Shell text that lists the processes of a run.
-  std::string processes_of(const std::string& run) const {
-    return "for p in /proc/[0-9]*; do grep -qx hadal $p/comm 2> /dev/null && grep -q " +
-           SmallRun::quoted(small.run(run)) + " $p/cmdline 2> /dev/null && echo ${p#/proc/}; done | sort -n";
-  }
-
-  SmallRun small;
-};
+using MpiTraining = MpiRun;
 
 TEST_F(MpiTraining, HasTheBitsOfThreadsHoweverItIsStarted) {
   ASSERT_EQ(run_hadal(small.train("threads", "--steps 5 --ranks 2")).code, 0);
@@ -63,34 +31,6 @@ TEST_F(MpiTraining, HasTheBitsOfThreadsHoweverItIsStarted) {
   ASSERT_EQ(run_hadal("train " + SmallRun::quoted(small.run("launched")) + on, mpirun(2)).code, 0);
   ASSERT_EQ(run_hadal("train " + SmallRun::quoted(small.run("threads")) + on).code, 0);
   EXPECT_EQ(last_checkpoint(small.run("launched")), last_checkpoint(small.run("threads")));
-}
-
-TEST_F(MpiTraining, AKilledRankEndsTheJobAndTheRunGoesOnWithTheBitsItWouldHaveHad) {
-  ASSERT_EQ(run_hadal(small.train("whole", "--steps 12 --ranks 2")).code, 0);
-  const auto killed = run_hadal("version", started(2, "killed", "--steps 100000") + "kill -9 $RANK; wait $JOB; ");
-  EXPECT_TRUE(has(killed.err, "signal 9")) << killed.err;
-  EXPECT_EQ(run_hadal("version > /dev/null", processes_of("killed") + ";").out, "") << "a process is left";
-  // from its last complete checkpoint, to where the whole one stopped or beyond
-  const auto found = list_checkpoints(small.run("killed") / "checkpoints");
-  ASSERT_FALSE(found.empty());
-  const int64_t step = std::stoll(found.back().filename().string().substr(5));
-  const std::string steps = std::to_string(step + 3);
-  const auto on = run_hadal("train " + SmallRun::quoted(small.run("killed")) + " --quiet --steps " + steps, mpirun(2));
-  ASSERT_EQ(on.code, 0) << on.err;
-  ASSERT_EQ(run_hadal(small.train("again", "--ranks 2 --steps 100000 --stop-after " + std::to_string(step))).code, 0);
-  ASSERT_EQ(run_hadal("train " + SmallRun::quoted(small.run("again")) + " --quiet --steps " + steps).code, 0);
-  const auto ours = last_checkpoint(small.run("killed")), wanted = last_checkpoint(small.run("again"));
-  const std::string weights =
-      list_checkpoints(small.run("killed") / "checkpoints").back().filename().string() + "/model.safetensors";
-  ASSERT_TRUE(ours.contains(weights) && wanted.contains(weights));
-  EXPECT_EQ(ours.at(weights), wanted.at(weights));
-}
-
-TEST_F(MpiTraining, ARankThatStandsStillForAWhileGoesOn) {
-  const auto stopped = run_hadal("version", started(2, "still", "--steps 40") +
-                                                "kill -STOP $RANK; sleep 3; kill -CONT $RANK; wait $JOB; echo rc $?; ");
-  EXPECT_TRUE(has(stopped.out, "rc 0")) << stopped.out << stopped.err;
-  EXPECT_TRUE(has(stopped.out, "40 steps")) << stopped.out;
 }
 
 TEST_F(MpiTraining, RanksThatAreStartedDifferentlyAreRefusedByName) {

@@ -1,7 +1,7 @@
-// Signals: SIGINT, SIGTERM and SIGHUP (a closed terminal) end the program at once, as everywhere, except where it
-// promises to look: while a CleanStop lives, the first of them only asks (its holder polls interrupted() and ends
-// cleanly) and the second ends the program. So a wait that nobody polls in (a file of the network, a thread that never
-// wakes) cannot outlive `kill`.
+// Signals: SIGINT, SIGTERM, SIGUSR1 (mpirun and Slurm hand it on) and SIGHUP (a closed terminal) end the program at
+// once, as everywhere, except where it promises to look: while a CleanStop lives, the first of them only asks (its
+// holder polls interrupted() and ends cleanly) and the second ends the program. So a wait that nobody polls in (a file
+// of the network, a thread that never wakes) cannot outlive `kill`.
 // SIGPIPE and SIGXFSZ are ignored, so that a closed pipe and a file at its size limit are errors of the write that met
 // them.
 #pragma once

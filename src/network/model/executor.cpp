@@ -3,6 +3,7 @@
 #include <map>
 
 #include "base/error.h"
+#include "comm/doing.h"
 #include "comm/group.h"
 #include "model/overlap.h"
 #include "model/timeline.h"
@@ -35,6 +36,16 @@ std::map<Place, int64_t> actions_of_each(const Actions& actions, int64_t n_batch
   return count;
 }
 
+const char* letters(ActionKind kind) {
+  switch (kind) {
+    case ActionKind::forward: return "F";
+    case ActionKind::backward: return "B";
+    case ActionKind::backward_input: return "Bi";
+    case ActionKind::backward_weight: break;
+  }
+  return "W";
+}
+
 Share share_of(const Tensor& tensor) {
   if (!tensor || tensor.count() == 0) return {};  // a micro-batch of no rows
   return {{static_cast<std::byte*>(tensor.raw()), size_t(tensor.bytes())}};
@@ -47,6 +58,7 @@ class Run {
       : stages_(stages), pass_(pass), batches_(batches), hooks_(hooks), links_(links), sums_(batches.size()) {}
 
   void run(const Action& action, bool last) {
+    tell(action);
     Flight& flight = begin(action);
     const Stage& stage = stage_of(action);
     receive(action, flight);
@@ -63,9 +75,11 @@ class Run {
   // has come before, what they made leaves after.
   void run_pair(const Action& f, const Action& b, bool last) {
     Flight &forward = begin(f), &backward = begin(b);
+    tell(f);
     receive(f, forward);
+    tell(b);
     receive(b, backward);
-    hadal::run_pair(pass_, {stage_of(f), forward}, {stage_of(b), backward});
+    hadal::run_pair(pass_, {stage_of(f), forward, [&] { tell(f); }}, {stage_of(b), backward, [&] { tell(b); }});
     end(f, forward, false);
     end(b, backward, last);
   }
@@ -141,6 +155,10 @@ class Run {
     h.reset();
   }
 
+  void tell(const Action& action) const {
+    if (pass_.doing) pass_.doing->act(letters(action.kind), action.stage, action.micro_batch);
+  }
+
   static bool is_forward(const Action& action) { return action.kind == ActionKind::forward; }
   // Nothing comes to (goes from) the first F and the last B, and the other way round.
   bool ends_model(const Action& action, bool receiving) const {
@@ -178,6 +196,7 @@ LossSums execute(const Actions& actions, const HeldStages& stages, const Pass& p
       run.run(action, last);
     }
   }
+  if (pass.doing) pass.doing->action = "";
   return run.total();
 }
 

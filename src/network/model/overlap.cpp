@@ -5,6 +5,7 @@ namespace {
 
 // One turn, from step `at` on; returns where the next begins.
 size_t take_turn(const Pass& pass, const HalfOfPair& half, const std::vector<PieceStep>& steps, size_t at) {
+  if (half.turn) half.turn();
   while (at < steps.size()) {
     const PieceStep& step = steps[at++];
     half.stage.run(step, pass, half.flight);

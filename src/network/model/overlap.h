@@ -7,6 +7,8 @@
 //
 // All members of a group of experts hold the same stages and run the same list, so their turns end at the same places.
 #pragma once
+#include <functional>
+
 #include "model/stage.h"
 
 namespace hadal {
@@ -14,6 +16,7 @@ namespace hadal {
 struct HalfOfPair {
   const Stage& stage;
   Flight& flight;
+  std::function<void()> turn;  // called when one of its turns begins
 };
 void run_pair(const Pass& pass, const HalfOfPair& forward, const HalfOfPair& backward);
 

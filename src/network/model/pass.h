@@ -22,6 +22,7 @@ struct LayerCache {
 };
 
 struct Timeline;  // timeline.h
+struct Doing;
 
 struct Rows {
   Tensor positions;                                     // [n] i32
@@ -51,6 +52,7 @@ struct Pass {
   int64_t last_rows = 0;
   Partners partners = {};
   Timeline* timeline = nullptr;  // gets what runs when
+  Doing* doing = nullptr;        // told what runs, for the case that it never ends (comm/doing.h)
 };
 
 }  // namespace hadal

@@ -23,6 +23,7 @@ struct Transformer::Impl {
   HeldStages stages;
   Partners partners;
   PipelineLinks links;
+  Doing* doing;
   RopeCache rope;
 
   Impl(const ModelConfig& config, const ModelOptions& options, const Exec& exec, const ModelShare& share)
@@ -30,7 +31,8 @@ struct Transformer::Impl {
         options(options),
         dtype(activation_dtype(options.precision)),
         partners(share.partners),
-        links(share.links) {
+        links(share.links),
+        doing(share.doing) {
     for (const ParameterSpec& spec : parameter_list(config)) {
       const std::optional<Box> box = share.box ? share.box(spec) : Box::whole(spec.shape);
       if (!box) continue;
@@ -65,6 +67,7 @@ struct Transformer::Impl {
   Pass pass(const Exec& exec, PartClock& clock, const Tensor& table) const {
     Pass pass{exec, clock, dtype, options.attention_form, options.recompute, table};
     pass.partners = partners;
+    pass.doing = doing;
     return pass;
   }
 

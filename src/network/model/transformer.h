@@ -37,12 +37,15 @@ struct Wants {
   Timeline* timeline = nullptr;              // forward_backward only: gets what ran when
 };
 
+struct Doing;  // comm/doing.h
+
 // What of a model a rank holds, and with whom it computes.
 struct ModelShare {
   std::function<std::optional<Box>(const ParameterSpec&)> box;  // of each parameter, or none of it; empty: all of all
   std::vector<HeldStage> stages;                                // none: one, which is the whole model
   Partners partners;                                            // groups must outlive the model
   PipelineLinks links;
+  Doing* doing = nullptr;  // told what runs; null: nobody asks
 };
 
 class Transformer {

@@ -75,7 +75,9 @@ void Group::post(int to, const Label& label, const Share& share) {
 
 // bytes: negative where any size will do.
 Message Group::take(int from, const Label& label, int64_t bytes) {
-  Message message = transport_->receive(members_[size_t(from)], label);
+  Label wanted = label;
+  wanted.bytes = bytes;
+  Message message = transport_->receive(members_[size_t(from)], wanted);
   check(message.label == label, ErrorKind::internal,
         "rank {} of {} does {} of {} while rank {} does {} of {}: ranks do different things", from, name_,
         message.label.operation, dtype_name(message.label.dtype), rank_, label.operation, dtype_name(label.dtype));

@@ -15,6 +15,7 @@
 #include <tuple>
 
 #include "base/error.h"
+#include "base/interrupt.h"
 #include "comm/mpi/module.h"
 #include "comm/packets.h"
 
@@ -23,6 +24,9 @@ namespace {
 
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
+
+constexpr double kStoodStill = 1;  // seconds without a turn of the thread, which sleeps for milliseconds
+constexpr double kLastWait = 0.6;  // mpirun's SIGKILL follows its SIGTERM by a second
 
 double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
 
@@ -75,9 +79,11 @@ struct MpiTransport::State {
   // Guarded by the mutex:
   std::deque<std::pair<int, Packet>> outgoing;
   std::map<Key, Message> inbox;
-  std::string failure;
+  std::string failure;                   // why this rank cannot go on
+  bool failure_known = false;            // to the others, from the rank that told this one
   std::vector<Clock::time_point> heard;  // of each rank
-  bool started = false, ending = false, failing = false;
+  std::vector<bool> gone;                // of each rank: has said that it is done
+  bool started = false, ending = false, failing = false, told_leaving = false;
   // Of the thread alone:
   struct Sending {
     Packet packet;
@@ -85,12 +91,21 @@ struct MpiTransport::State {
   };
   std::list<Sending> sending;
   std::vector<Assembler> assemblers;
-  Clock::time_point told_alive = Clock::now();
+  Clock::time_point told_alive = Clock::now(), last_turn = Clock::now();
+  // Of the caller alone:
+  std::function<void(const std::string&)> teller;
 
   void run();
   bool send_some();
   bool receive_some();
+  void tell_all(const Packet& packet) {  // with the mutex held
+    for (int r = 0; r < size; ++r)
+      if (r != rank) outgoing.emplace_back(r, packet);
+  }
   void tell_alive();
+  void watch(bool moved);
+  bool over();  // with the mutex held
+  Clock::time_point end_since{};
   void say_failure(const std::string& reason) {  // with the mutex held
     if (failure.empty()) failure = reason;
     for_caller.notify_all();
@@ -122,7 +137,11 @@ bool MpiTransport::State::receive_some() {
   const std::lock_guard lock(mutex);
   heard[size_t(from)] = Clock::now();
   if (result.kind == PacketKind::failure) {
+    failure_known = failure_known || failure.empty();
     say_failure(fmt::format("rank {} ended: {}", from, result.reason));
+  } else if (result.kind == PacketKind::leaving) {
+    gone[size_t(from)] = true;
+    for_caller.notify_all();
   } else if (result.message) {
     const Key key{from, result.message->label.channel, result.message->label.number};
     inbox.emplace(key, std::move(*result.message));
@@ -132,11 +151,39 @@ bool MpiTransport::State::receive_some() {
 }
 
 void MpiTransport::State::tell_alive() {
-  if (seconds_since(told_alive) < options.alive_seconds) return;
+  if (seconds_since(told_alive) < std::min(2.0, options.silent_seconds / 8)) return;
   told_alive = Clock::now();
   const std::lock_guard lock(mutex);
-  for (int r = 0; r < size; ++r)
-    if (r != rank) outgoing.emplace_back(r, alive_packet());
+  tell_all(alive_packet());
+}
+
+// Called at every turn. Whoever was not heard of for long, though this rank listened, is lost.
+void MpiTransport::State::watch(bool moved) {
+  const bool stood_still = seconds_since(last_turn) > kStoodStill;
+  last_turn = Clock::now();
+  if (moved && !stood_still) return;
+  const std::lock_guard lock(mutex);
+  if (stood_still) heard.assign(heard.size(), last_turn);
+  if (!failure.empty()) return;
+  for (int r = 0; r < size; ++r) {
+    const double silent = seconds_since(heard[size_t(r)]);
+    if (r != rank && !gone[size_t(r)] && silent > options.silent_seconds)
+      say_failure(fmt::format("rank {} has given no sign of life for {:.1f} s (--watchdog)", r, silent));
+  }
+}
+
+// Whether the thread has nothing left to do. A rank that is done stays until all are, and watches them.
+bool MpiTransport::State::over() {
+  if (ending && !failing && !told_leaving) {
+    told_leaving = true;
+    tell_all(leaving_packet());
+  }
+  const bool failed = failing || !failure.empty();
+  const bool all_gone = failed || std::count(gone.begin(), gone.end(), false) <= 1;  // its own is never set
+  if (ending && all_gone && outgoing.empty() && sending.empty()) return true;
+  if (!failing) return false;
+  if (end_since == Clock::time_point{}) end_since = Clock::now();
+  return seconds_since(end_since) > 3;  // others may be gone already: what cannot be delivered soon is not
 }
 
 // Moves what there is; where nothing moves, sleeps: first for moments, then for a millisecond.
@@ -147,12 +194,13 @@ void MpiTransport::State::run() {
     rank = mpi->rank();
     size = mpi->size();
     heard.assign(size_t(size), Clock::now());
+    gone.assign(size_t(size), false);
+    last_turn = Clock::now();
     started = true;
     for_caller.notify_all();
   }
   assemblers.resize(size_t(size));
   auto idle = std::chrono::microseconds(20);
-  Clock::time_point end_since{};
   while (true) {
     bool moved = false;
     try {
@@ -162,12 +210,9 @@ void MpiTransport::State::run() {
       say_failure(error.what());
     }
     tell_alive();
+    watch(moved);
     std::unique_lock lock(mutex);
-    if (ending && outgoing.empty() && sending.empty()) break;
-    if (failing) {  // others may be gone already: what cannot be delivered soon is not
-      if (end_since == Clock::time_point{}) end_since = Clock::now();
-      if (seconds_since(end_since) > 3) break;
-    }
+    if (over()) break;
     if (moved) {
       idle = std::chrono::microseconds(20);
       continue;
@@ -176,6 +221,7 @@ void MpiTransport::State::run() {
     idle = std::min(idle * 2, std::chrono::microseconds(1000));
   }
   if (failing || !failure.empty()) {
+    if (!failing) fmt::print(stderr, "hadal: error: rank {}, done with its work: {}\n", rank, failure);
     std::this_thread::sleep_for(std::chrono::milliseconds(500));  // the others say why they end
     mpi->abort(1);
   }
@@ -217,32 +263,40 @@ void MpiTransport::send(int to, Message message) {
 }
 
 Message MpiTransport::receive(int from, const Label& wanted) {
-  std::unique_lock lock(state_->mutex);
+  State& s = *state_;
+  std::unique_lock lock(s.mutex);
   const State::Key key{from, wanted.channel, wanted.number};
   const auto begin = Clock::now();
-  while (true) {
-    const auto found = state_->inbox.find(key);
-    if (found != state_->inbox.end()) {
+  const auto what = [&] {
+    return fmt::format("rank {} waits for {}", s.rank, wait_text(from, wanted, seconds_since(begin), doing()));
+  };
+  for (bool told = false;;) {
+    const auto found = s.inbox.find(key);
+    if (found != s.inbox.end()) {
       Message message = std::move(found->second);
-      state_->inbox.erase(found);
+      s.inbox.erase(found);
       return message;
     }
-    if (!state_->failure.empty()) throw Error(ErrorKind::failed, state_->failure);
-    const double silent = seconds_since(state_->heard[size_t(from)]);
-    if (silent > state_->options.silent_seconds) {
-      throw Error(ErrorKind::failed,
-                  fmt::format("rank {} has given no sign of life for {:.0f} s; rank {} waits for it in {} no. {} since "
-                              "{:.0f} s",
-                              from, silent, state_->rank, wanted.operation, wanted.number, seconds_since(begin)));
+    if (s.failure.empty() && s.gone[size_t(from)]) s.say_failure(fmt::format("rank {} has ended its work", from));
+    if (!s.failure.empty()) throw Error(ErrorKind::failed, fmt::format("{}; {}", s.failure, what()));
+    if (!told && s.teller && interrupted() && seconds_since(begin) > kLastWait) {
+      told = true;
+      lock.unlock();
+      s.teller(fmt::format("asked to stop while {}", what()));
+      lock.lock();
+      continue;
     }
-    state_->for_caller.wait_for(lock, std::chrono::milliseconds(500));
+    s.for_caller.wait_for(lock, std::chrono::milliseconds(interrupted() ? 50 : 200));
   }
+}
+
+void MpiTransport::tell_last_waits(std::function<void(const std::string&)> teller) {
+  state_->teller = std::move(teller);
 }
 
 void MpiTransport::fail(const std::string& reason) {
   const std::lock_guard lock(state_->mutex);
-  for (int r = 0; r < state_->size; ++r)
-    if (r != state_->rank) state_->outgoing.emplace_back(r, failure_packet(reason));
+  if (!state_->failure_known) state_->tell_all(failure_packet(reason));
   state_->failing = true;
   state_->for_thread.notify_all();
 }

@@ -1,6 +1,7 @@
 // Ranks as processes, started by mpirun or srun. One thread of each process speaks with MPI and sleeps when nothing
 // moves: a rank that waits costs next to no time. Whoever fails tells the others why before it goes; of a rank that
-// gives no sign of life for long the others say so and end.
+// gives no sign of life for long the others say so and end. Every rank says what it waited for then. A process that
+// itself stood still (SIGSTOP, a suspended machine) gives the others their time anew.
 #pragma once
 #include <memory>
 #include <string>
@@ -10,8 +11,7 @@
 namespace hadal {
 
 struct MpiOptions {
-  double alive_seconds = 2;    // between signs of life
-  double silent_seconds = 30;  // after which a rank counts as lost
+  double silent_seconds = 30;  // without a sign of life, after which a rank counts as lost
 };
 
 // Whether this process was started by an MPI launcher, and as one of how many on this machine.
@@ -30,6 +30,7 @@ class MpiTransport : public Transport {
   bool alone_in_process() const override { return true; }
   void send(int to, Message message) override;
   Message receive(int from, const Label& wanted) override;
+  void tell_last_waits(std::function<void(const std::string&)> teller) override;
 
   // This rank ends for this reason: the others' waits end with it. Nothing may be sent or awaited any more.
   void fail(const std::string& reason);

@@ -27,6 +27,12 @@ Packet packet_of(const Header& header, const std::string& name) {
   return packet;
 }
 
+Packet bare_packet(PacketKind kind) {
+  Header header;
+  header.kind = uint32_t(kind);
+  return packet_of(header, "");
+}
+
 }  // namespace
 
 std::vector<Packet> packets_of(const Message& message, int64_t most_bytes) {
@@ -55,11 +61,8 @@ Packet failure_packet(const std::string& reason) {
   return packet_of(header, reason);
 }
 
-Packet alive_packet() {
-  Header header;
-  header.kind = uint32_t(PacketKind::alive);
-  return packet_of(header, "");
-}
+Packet alive_packet() { return bare_packet(PacketKind::alive); }
+Packet leaving_packet() { return bare_packet(PacketKind::leaving); }
 
 Assembler::Result Assembler::take(ConstBytes packet) {
   Result result;
@@ -68,8 +71,8 @@ Assembler::Result Assembler::take(ConstBytes packet) {
     Header header;
     const bool whole = packet.size() >= sizeof header;
     if (whole) std::memcpy(&header, packet.data(), sizeof header);
-    check(whole && header.magic == Header().magic && header.kind <= uint32_t(PacketKind::alive) && header.bytes >= 0 &&
-              header.name_bytes <= packet.size() - sizeof header,
+    check(whole && header.magic == Header().magic && header.kind <= uint32_t(PacketKind::leaving) &&
+              header.bytes >= 0 && header.name_bytes <= packet.size() - sizeof header,
           ErrorKind::corrupt, "a packet of {} bytes from another rank is none of this program's", packet.size());
     const std::string name(reinterpret_cast<const char*>(packet.data()) + sizeof header, header.name_bytes);
     result.kind = PacketKind(header.kind);

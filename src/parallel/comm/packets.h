@@ -12,7 +12,7 @@
 
 namespace hadal {
 
-enum class PacketKind : uint32_t { message, failure, alive };
+enum class PacketKind : uint32_t { message, failure, alive, leaving };
 
 struct Packet {
   std::vector<std::byte> bytes;
@@ -23,6 +23,7 @@ constexpr int64_t kMostPacketBytes = int64_t(64) << 20;
 std::vector<Packet> packets_of(const Message& message, int64_t most_bytes = kMostPacketBytes);
 Packet failure_packet(const std::string& reason);  // the sender ends for this reason
 Packet alive_packet();                             // the sender still runs
+Packet leaving_packet();                           // the sender is done: nothing more of it will come
 
 // Puts the packets of one rank together again.
 class Assembler {

@@ -35,14 +35,14 @@ class World {
     changed_.notify_all();
   }
 
-  Message receive(int from, int to, const Label& wanted) {
+  Message receive(int from, int to, const Label& wanted, const Doing& doing) {
     std::unique_lock lock(mutex_);
     check(from >= 0 && from < size() && from != to, ErrorKind::internal, "{}: rank {} receives from rank {} of {}",
           wanted.operation, to, from, size());
     Rank& rank = ranks_[size_t(to)];
     const Key key{from, wanted.channel, wanted.number};
     const auto here = [&] { return rank.inbox.find(key); };
-    rank.waits = Wait{from, key, wanted.operation, Clock::now()};
+    rank.waits = Wait{from, key, wanted, doing, Clock::now()};
     if (here() == rank.inbox.end() && !failure_) look_for_deadlock();
     changed_.wait(lock, [&] { return here() != rank.inbox.end() || failure_; });
     rank.waits.reset();
@@ -78,7 +78,8 @@ class World {
   struct Wait {
     int from = 0;
     Key key;
-    std::string operation;
+    Label wanted;
+    Doing doing;
     Clock::time_point since;
   };
   struct Rank {
@@ -108,8 +109,8 @@ class World {
         text += fmt::format(" rank {} computes;", r);
       } else {
         const double seconds = std::chrono::duration<double>(Clock::now() - rank.waits->since).count();
-        text += fmt::format(" rank {} waits for rank {} in {} no. {} since {:.1f} s;", r, rank.waits->from,
-                            rank.waits->operation, std::get<2>(rank.waits->key), seconds);
+        text += fmt::format(" rank {} waits for {};", r,
+                            wait_text(rank.waits->from, rank.waits->wanted, seconds, rank.waits->doing));
       }
     }
     text.pop_back();
@@ -132,7 +133,7 @@ class ThreadTransport : public Transport {
   int size() const override { return world_.size(); }
   std::string name() const override { return "threads"; }
   void send(int to, Message message) override { world_.send(rank_, to, std::move(message)); }
-  Message receive(int from, const Label& wanted) override { return world_.receive(from, rank_, wanted); }
+  Message receive(int from, const Label& wanted) override { return world_.receive(from, rank_, wanted, doing()); }
 
  private:
   World& world_;

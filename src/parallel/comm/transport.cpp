@@ -4,6 +4,20 @@
 
 namespace hadal {
 
+std::string Doing::text() const {
+  std::string text = part;
+  if (step >= 0) text += fmt::format("{}{}", text.empty() ? "step " : " ", step);
+  if (*action)
+    text += fmt::format("{}{} of micro-batch {} at stage {}", text.empty() ? "" : ", ", action, micro_batch, stage);
+  return text;
+}
+
+std::string wait_text(int from, const Label& wanted, double seconds, const Doing& doing) {
+  const std::string bytes = wanted.bytes < 0 ? "" : fmt::format(" ({} bytes)", wanted.bytes), at = doing.text();
+  return fmt::format("rank {} in {} no. {}{} since {:.1f} s{}{}", from, wanted.operation, wanted.number, bytes, seconds,
+                     at.empty() ? "" : ", at ", at);
+}
+
 void SelfTransport::send(int to, Message message) {
   fail(ErrorKind::internal, "{}: a message to rank {}, but there is one rank", message.label.operation, to);
 }
@@ -26,6 +40,7 @@ class FirstRanks : public Transport {
   bool alone_in_process() const override { return inner_->alone_in_process(); }
   void send(int to, Message message) override { inner_->send(to, std::move(message)); }
   Message receive(int from, const Label& wanted) override { return inner_->receive(from, wanted); }
+  Doing& doing() override { return inner_->doing(); }
 
  private:
   std::shared_ptr<Transport> inner_;

@@ -5,12 +5,14 @@
 // messages may be waited for in any order. It carries what it is for: ranks that do different things find out at once.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "base/dtype.h"
+#include "comm/doing.h"
 
 namespace hadal {
 
@@ -22,7 +24,10 @@ struct Label {
   int64_t number = 0;     // of the operation among those of its channel
   std::string operation;  // "all_gather of data"
   DType dtype = DType::u8;
-  bool operator==(const Label&) const = default;
+  int64_t bytes = -1;  // that are waited for; -1: any number. Two labels are the same whatever they say of it
+  bool operator==(const Label& other) const {
+    return channel == other.channel && number == other.number && operation == other.operation && dtype == other.dtype;
+  }
 };
 
 struct Message {
@@ -45,7 +50,19 @@ class Transport {
   // Waits for the message of `from` with this channel and number. Throws failed, naming ranks and what they wait for,
   // when it cannot come any more.
   virtual Message receive(int from, const Label& wanted) = 0;
+  // What this rank is at: part of what is said of its waits.
+  virtual Doing& doing() { return doing_; }
+  // Who is told of a wait during which somebody wants the process to end: the last words of a rank whose partner is
+  // gone. Of ranks that are processes.
+  virtual void tell_last_waits(std::function<void(const std::string&)> /*teller*/) {}
+
+ private:
+  Doing doing_;
 };
+
+// "rank 2 in send in all no. 17 (4096 bytes) since 2.3 s, at step 7, B of micro-batch 3 at stage 1": what stands behind
+// "waits for".
+std::string wait_text(int from, const Label& wanted, double seconds, const Doing& doing);
 
 // Of a process with one rank. Sends to nobody.
 class SelfTransport : public Transport {

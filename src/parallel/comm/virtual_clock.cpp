@@ -28,6 +28,7 @@ class ClockedTransport : public Transport {
     clock_.wait_until(message.arrives);
     return message;
   }
+  Doing& doing() override { return inner_->doing(); }
 
  private:
   std::shared_ptr<Transport> inner_;

@@ -44,6 +44,7 @@ ModelShare RankPlace::share() const {
   share.stages = placement_.stages_of(rank());
   share.partners = {tensor_.get(), context_.get(), experts_.get(), experts_across_.get(), experts_within_.get()};
   share.links = {placement_.pipeline(1), activations_.get(), gradients_.get()};
+  share.doing = &transport_->doing();
   return share;
 }
 

@@ -147,6 +147,13 @@ void Reporter::sample(const TrainState& state, const std::string& prompt, const 
   metrics_->write({{"kind", "sample"}, {"step", state.step}, {"prompt", prompt}, {"text", text}});
 }
 
+void Reporter::failed(const std::string& why) {
+  if (!std::filesystem::exists(directory_.log())) return;
+  Log file_only(LogLevel::silent);
+  file_only.open_file(directory_.log());
+  file_only.error("{}", why);
+}
+
 void Reporter::end() {
   if (metrics_->failed()) log_.warn("{}: some lines could not be written (full disk?)", directory_.metrics().string());
 }

@@ -2,6 +2,7 @@
 //   RUN/config.toml     the resolved configuration (auto values replaced by what was chosen)
 //   RUN/lock            held by the trainer
 //   RUN/log.txt         what the screen said
+//   RUN/logs/           of several ranks one file each: starts, ends, failures (rank_log.h)
 //   RUN/metrics.jsonl   one object per step, validation and sample (metrics.h)
 //   RUN/tokenizer/      tokenizer.json, tokenizer_config.json
 //   RUN/data/           tokenised shards (unless data.cache says otherwise)
@@ -24,6 +25,7 @@ class RunDirectoryView {
   const std::filesystem::path& root() const { return root_; }
   std::filesystem::path config() const { return root_ / "config.toml"; }
   std::filesystem::path log() const { return root_ / "log.txt"; }
+  std::filesystem::path logs() const { return root_ / "logs"; }
   std::filesystem::path metrics() const { return root_ / "metrics.jsonl"; }
   std::filesystem::path tokenizer() const { return root_ / "tokenizer"; }
   std::filesystem::path checkpoints() const { return root_ / "checkpoints"; }

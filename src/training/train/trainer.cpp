@@ -16,6 +16,8 @@
 #include "exchange/model_directory.h"
 #include "optim/curves.h"
 #include "optim/optimizer.h"
+#include "train/agreement.h"
+#include "train/rank_log.h"
 #include "train/rank_place.h"
 #include "train/reporter.h"
 #include "train/resources.h"
@@ -39,7 +41,7 @@ struct Shared {
   std::unique_ptr<ModelDirectory> start;  // whose weights a new run starts from; or null
 };
 
-void not_begun() { stop_if_interrupted("no step was made; the same command begins again"); }
+constexpr const char* kNotBegun = "no step was made; the same command begins again";
 
 class Trainer {
  public:
@@ -48,6 +50,7 @@ class Trainer {
         exec_(exec),
         transport_(transport),
         ranks_(transport, "trainers"),
+        log_(transport),
         first_in_process_(ranks_.leads() || transport->alone_in_process()),
         shared_(shared) {}
 
@@ -55,10 +58,9 @@ class Trainer {
 
  private:
   void walk();
-  void record_failure(const std::string& what);
   void prepare();
   void prepare_run();
-  void open_run(const std::string& told);
+  void open_run(const std::string& told, const std::string& checkpoint);
   void open_loader();
   void load_weights();
   void restore();
@@ -77,6 +79,7 @@ class Trainer {
   Exec exec_;
   std::shared_ptr<Transport> transport_;
   Group ranks_;
+  RankLog log_;
   bool first_in_process_;
   Shared& shared_;
   Config config_;
@@ -97,25 +100,23 @@ class Trainer {
 };
 
 void Trainer::prepare() {
-  // Kernels of other instruction sets have other bits.
-  for (const std::string& isa : ranks_.exchange(isa_name(exec_.isa)))
-    check(isa == isa_name(exec_.isa), ErrorKind::invalid,
-          "one rank computes with {} kernels, another with {}: give --isa", isa_name(exec_.isa), isa);
+  transport_->doing().begin("the start", -1);
+  check_same_start(ranks_, exec_.isa, request_.config, request_.transport != nullptr);
   if (ranks_.leads()) prepare_run();
   const std::string told = ranks_.tell(0, ranks_.leads() ? config_to_toml(shared_.config) : "");
-  if (first_in_process_ && !ranks_.leads()) open_run(told);
+  const std::string checkpoint = ranks_.tell(0, ranks_.leads() ? shared_.checkpoint.filename().string() : "");
+  if (first_in_process_ && !ranks_.leads()) open_run(told, checkpoint);
   config_ = shared_.config;
   config_.parallel = request_.config.parallel;
   place_ = std::make_unique<RankPlace>(config_.model, config_.parallel, transport_);
+  log_.open(RunDirectoryView(request_.config.run).logs(), place_->name());
   load_weights();
   ranks_.barrier();
   if (first_in_process_) shared_.start.reset();
-  if (ranks_.size() > 1) {
-    sharding_ = std::make_unique<Sharding>(exec_, place_->placement(), model_->parameters(), transport_);
-    optimizer_ = std::make_unique<Optimizer>(*sharding_, config_.optim, exec_);
-  } else {
-    optimizer_ = std::make_unique<Optimizer>(model_->parameters(), config_.optim, exec_);
-  }
+  const Parameters held = model_->parameters();
+  if (ranks_.size() > 1) sharding_ = std::make_unique<Sharding>(exec_, place_->placement(), held, transport_);
+  optimizer_ = sharding_ ? std::make_unique<Optimizer>(*sharding_, config_.optim, exec_)
+                         : std::make_unique<Optimizer>(held, config_.optim, exec_);
   if (!shared_.checkpoint.empty()) restore();
   outcome_.resumed_from = state_.step;
   if (ranks_.size() > 1 || !request_.trace.empty()) trace_ = std::make_unique<StepTrace>(*place_, request_.trace);
@@ -165,19 +166,19 @@ void Trainer::open_loader() {
   shared_.loader->on_message([this](const std::string& text) { say(text); });
 }
 
-// The same run in another process: what the first rank has prepared.
-void Trainer::open_run(const std::string& told) {
+// The same run in another process.
+void Trainer::open_run(const std::string& told, const std::string& checkpoint) {
   const RunDirectoryView run(request_.config.run);
   check(run.has_config() && config_to_toml(load_config(run.config().string())) == told, ErrorKind::invalid,
         "{} is not on one file system for all ranks: rank {} does not find there what the first rank wrote",
         request_.config.run, ranks_.rank());
   Config& config = shared_.config = load_config(run.config().string());
   config.run = request_.config.run;
-  const auto existing = list_checkpoints(run.checkpoints());
-  if (existing.empty()) {
+  if (checkpoint.empty()) {
     shared_.start = open_start_model(config);
   } else {
-    shared_.checkpoint = existing.back();
+    shared_.checkpoint = run.checkpoints() / checkpoint;
+    verify_checkpoint_sizes(shared_.checkpoint);
   }
   data::PrepareOptions options;
   options.quiet = true;
@@ -230,12 +231,14 @@ void Trainer::guard(const StepResult& result) {
 
 // The batch of the next step, for all ranks; false: the loop is over, for all of them.
 bool Trainer::next_batch() {
-  ranks_.barrier();  // no rank reads the batch of the step before any more
+  transport_->doing().begin("the batch of step", state_.step + 1);
+  // A signal may have come to any rank. And behind this none reads the batch of the step before any more.
+  const bool stop = any_rank(ranks_, first_in_process_ && interrupted());
   bool more = false;
   if (ranks_.leads()) {
     more = !finished_ && state_.step < config_.train.steps;
-    if (more && state_.step == outcome_.resumed_from) not_begun();
-    if (more && (interrupted() || (request_.stop_after_step > 0 && state_.step >= request_.stop_after_step))) {
+    check(!more || !stop || state_.step > outcome_.resumed_from, ErrorKind::io, "interrupted; {}", kNotBegun);
+    if (more && (stop || (request_.stop_after_step > 0 && state_.step >= request_.stop_after_step))) {
       outcome_.interrupted = true;
       more = false;
     }
@@ -254,6 +257,7 @@ bool Trainer::next_batch() {
 void Trainer::one_step() {
   const double begin = steady_seconds();
   const int64_t step = state_.step + 1;
+  transport_->doing().begin("step", step);
   const data::Batch& batch = shared_.batch;
   clock_ = PartClock();
   const StepWants wants{place_.get(), &clock_, trace_ ? &trace_->timeline() : nullptr};
@@ -275,6 +279,7 @@ void Trainer::one_step() {
 
 // Validation and samples, whose blocks are of other sizes than a step's: neither keeps the other's unused ones.
 void Trainer::look(bool final) {
+  transport_->doing().begin("the validation after step", state_.step);
   exec_.memory->trim();
   validate_now(final);
   if (ranks_.leads() && !interrupted()) samples();
@@ -311,6 +316,7 @@ void Trainer::samples() {
 void Trainer::save() {
   if (saved_step_ == state_.step) return;
   saved_step_ = state_.step;
+  transport_->doing().begin("the checkpoint of step", state_.step);
   CheckpointContent content = gather_state(exec_, place_->placement().specs(), model_->parameters(), *optimizer_);
   if (!ranks_.leads()) return;
   state_.cursor = shared_.loader->cursor();
@@ -324,19 +330,14 @@ TrainOutcome Trainer::run() {
   try {
     walk();
   } catch (const std::exception& error) {  // the run directory's log keeps it; the screen hears it from above
-    record_failure(error.what());
+    log_.failed(error.what());
+    if (reporter_) reporter_->failed(error.what());
     throw;
   }
+  log_.say(fmt::format("done after step {}", state_.step));
   outcome_.steps = state_.step;
   outcome_.seconds = steady_seconds() - started_;
   return outcome_;
-}
-
-void Trainer::record_failure(const std::string& what) {
-  if (!reporter_ || !std::filesystem::exists(reporter_->directory().log())) return;
-  Log file_only(LogLevel::silent);
-  file_only.open_file(reporter_->directory().log());
-  file_only.error("{}", what);
 }
 
 void Trainer::walk() {
@@ -347,7 +348,7 @@ void Trainer::walk() {
     reporter_->announce(config_, exec_, state_, changed_, request_.transport ? request_.transport->name() : "threads");
   if (ranks_.leads()) {
     for (const std::string& note : place_->notes(config_, state_.step + 1)) say(note);
-    not_begun();
+    stop_if_interrupted(kNotBegun);
     if (request_.hooks.on_ready) request_.hooks.on_ready();
   }
   exec_.memory->trim();  // what reading the weights and measuring took

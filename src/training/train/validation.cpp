@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "comm/byte_text.h"
+#include "train/agreement.h"
 #include "train/rank_place.h"
 
 namespace hadal {
@@ -43,9 +44,7 @@ class Forwards {
   // Whether any rank wants to stop: all of them hear of it at the same place.
   bool stopped(const std::function<bool()>& stop) const {
     const bool own = stop && stop();
-    if (!place_) return own;
-    const auto all = place_->world().exchange(own ? "stop" : "");
-    return std::find(all.begin(), all.end(), "stop") != all.end();
+    return place_ ? any_rank(place_->world(), own) : own;
   }
 
   // In the order of the batches, on every rank.
