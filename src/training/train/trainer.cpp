@@ -94,7 +94,6 @@ class Trainer {
   TrainState state_;
   TrainOutcome outcome_;
   std::vector<std::string> changed_;  // since the run was last at work
-  double started_ = 0;
   int64_t saved_step_ = -1;
   bool finished_ = false;  // the text is used up
 };
@@ -326,7 +325,7 @@ void Trainer::save() {
 }
 
 TrainOutcome Trainer::run() {
-  started_ = steady_seconds();
+  const double started = steady_seconds();
   try {
     walk();
   } catch (const std::exception& error) {  // the run directory's log keeps it; the screen hears it from above
@@ -336,7 +335,7 @@ TrainOutcome Trainer::run() {
   }
   log_.say(fmt::format("done after step {}", state_.step));
   outcome_.steps = state_.step;
-  outcome_.seconds = steady_seconds() - started_;
+  outcome_.seconds = steady_seconds() - started;
   return outcome_;
 }
 
