@@ -1,0 +1,135 @@
+// Eight ranks as threads of this machine against one rank with all its cores, in turns: the time of a training step of
+// 16,384 tokens along each axis, and what each rank's memory takes beside what is promised before (train/resources.h).
+// More ranks than cores gain nothing; the ratio is what a layout costs beside the arithmetic.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <thread>
+
+#include "base/clock.h"
+#include "base/random.h"
+#include "base/table.h"
+#include "base/text_format.h"
+#include "comm/rank_threads.h"
+#include "config/config_io.h"
+#include "train/rank_place.h"
+#include "train/resources.h"
+#include "train/step.h"
+
+namespace hadal {
+namespace {
+
+constexpr int64_t kSequences = 64, kLength = 256;
+constexpr int kRounds = 3;
+
+Config bench_config() {
+  Config config;
+  ModelConfig& m = config.model;
+  m.vocab_size = 4096, m.hidden_size = 256, m.n_layers = 8, m.n_dense_layers = 1, m.n_heads = 8, m.q_lora_rank = 96;
+  m.kv_lora_rank = 64, m.qk_nope_head_dim = 32, m.qk_rope_head_dim = 16, m.v_head_dim = 32, m.dense_ffn_size = 768;
+  m.expert_ffn_size = 128, m.n_routed_experts = 16, m.n_shared_experts = 1, m.n_experts_per_token = 4;
+  m.n_groups = m.n_limited_groups = 1, m.n_mtp = 0, m.max_positions = 4096, m.init_std = 0.02;
+  config.data.sequence_length = kLength;
+  config.train.precision = Precision::fp32;
+  config.train.batch_sequences = kSequences;
+  config.train.micro_batch_sequences = 4;
+  config.train.steps = 1000;
+  config.parallel.drift_steps = 0;
+  return config;
+}
+
+data::Batch made_up_batch(const Config& config) {
+  data::Batch batch;
+  RandomStream random{1, stream_id("bench"), 0};
+  for (int64_t s = 0; s < kSequences; ++s) {
+    data::Sequence sequence;
+    for (int64_t i = 0; i < kLength; ++i)
+      sequence.tokens.push_back(int32_t(random.below(uint64_t(config.model.vocab_size))));
+    sequence.targets.assign(sequence.tokens.begin() + 1, sequence.tokens.end());
+    sequence.targets.push_back(-1);
+    sequence.passages = {{.start = 0, .length = kLength}};
+    batch.sequences.push_back(std::move(sequence));
+  }
+  return batch;
+}
+
+struct Measured {
+  double seconds = 1e300;  // of the fastest step but the first
+  double worst_share = 0;  // of the ranks: peak of memory taken / promised, the one that is farthest from 1
+  int64_t peak = 0, promised = 0;
+};
+
+void run_rank(const Config& config, std::shared_ptr<Transport> transport, int threads, int steps, Measured& measured) {
+  OwnedExec own(threads);
+  RankPlace place(config.model, config.parallel, transport);
+  const ModelOptions options = model_options(config, true);
+  Transformer model(config.model, options, own.exec, place.share());
+  model.initialize(own.exec, 1);
+  std::unique_ptr<Sharding> sharding;
+  if (transport->size() > 1)
+    sharding = std::make_unique<Sharding>(own.exec, place.placement(), model.parameters(), transport);
+  Optimizer optimizer =
+      sharding ? Optimizer(*sharding, config.optim, own.exec) : Optimizer(model.parameters(), config.optim, own.exec);
+  const data::Batch batch = made_up_batch(config);
+  for (int step = 1; step <= steps; ++step) {
+    place.world().barrier();
+    const double begin = steady_seconds();
+    train_step(own.exec, model, optimizer, config, batch, step, {.place = &place});
+    place.world().barrier();
+    if (place.rank() == 0 && step > 1) measured.seconds = std::min(measured.seconds, steady_seconds() - begin);
+  }
+  const MemoryPlan plan = plan_rank_memory(config, options, place.placement(), place.rank(), threads);
+  const int64_t promised = plan.weights + plan.gradients + plan.optimizer + plan.activations;
+  const int64_t peak = own.exec.memory->peak_bytes();
+  for (const std::string& text : place.world().exchange(fmt::format("{} {}", peak, promised))) {
+    const int64_t of_peak = std::stoll(text), of_promise = std::stoll(text.substr(text.find(' ')));
+    const double share = double(of_peak) / double(of_promise);
+    if (place.rank() != 0 || std::abs(share - 1) < std::abs(measured.worst_share - 1)) continue;
+    measured.worst_share = share, measured.peak = of_peak, measured.promised = of_promise;
+  }
+}
+
+void measure(const std::string& layout, int steps, Measured& measured) {
+  Config config = bench_config();
+  config.parallel = parse_layout(layout);
+  config.parallel.drift_steps = 0;
+  const int n = int(config.parallel.ranks()), cores = std::max(1, int(std::thread::hardware_concurrency()));
+  measured.worst_share = 1;
+  run_rank_threads(n, [&](std::shared_ptr<Transport> transport) {
+    run_rank(config, transport, n == 1 ? cores : std::max(1, cores / n), steps, measured);
+  });
+}
+
+int run() {
+  const std::vector<std::pair<std::string, double>> layouts = {{"pp=8", 1.15},      {"pp=4,schedule=dualpipe", 1.15},
+                                                               {"dp=8,ep=8", 1.15}, {"dp=8", 1.3},
+                                                               {"tp=8", 1.3},       {"cp=8", 1.3}};
+  Measured one;
+  std::vector<Measured> many(layouts.size());
+  for (int round = 0; round < kRounds; ++round) {
+    for (size_t i = 0; i < layouts.size(); ++i) {
+      measure("dp=1", 2, one);
+      measure(layouts[i].first, 2, many[i]);
+    }
+  }
+  Table table({"layout", "step, s", "over one rank", "limit", "worst rank's memory", "promised", "share"});
+  const auto row = [&](const std::string& name, const Measured& m, const std::string& limit) {
+    table.add({name, fmt::format("{:.3f}", m.seconds), fmt::format("{:.2f}", m.seconds / one.seconds), limit,
+               format_bytes(double(m.peak)), format_bytes(double(m.promised)), fmt::format("{:.2f}", m.worst_share)});
+  };
+  row("one rank, all cores", one, "");
+  bool held = true;
+  for (size_t i = 0; i < layouts.size(); ++i) {
+    row(layouts[i].first, many[i], fmt::format("{:.2f}", layouts[i].second));
+    held = held && many[i].seconds <= layouts[i].second * one.seconds;
+  }
+  fmt::print(
+      "{} tokens a step, 16 micro-batches, FP32, {} cores; the fastest of {} steps, in turns\n\n{}\nlimits: {}\n",
+      kSequences * kLength, std::thread::hardware_concurrency(), kRounds, table.text(), held ? "held" : "MISSED");
+  return held ? 0 : 1;
+}
+
+}  // namespace
+}  // namespace hadal
+
+int main() { return hadal::run(); }
