@@ -4,6 +4,7 @@
 
 #include "apps/cli.h"
 #include "apps/inspect.h"
+#include "apps/inspect_layout.h"
 #include "arch/arch.h"
 #include "base/error.h"
 #include "base/files.h"
@@ -19,7 +20,7 @@ namespace hadal {
 namespace {
 
 struct Options {
-  std::string config, model, dtype;
+  std::string config, model, dtype, layout;
   bool tensors = false, json = false;
   int64_t context = 4096;
   CommonOptions common;
@@ -27,6 +28,7 @@ struct Options {
 
 struct Inspected {
   std::string title;
+  Config run;  // of a configuration file
   HfConfig config;
   std::optional<ModelLocation> stored;  // a directory; absent for a configuration
   const ModelConfig& model() const { return config.model; }
@@ -62,6 +64,8 @@ Inspected read(const Options& o) {
         "give one of: a configuration file, a model's directory, a config.json");
   const std::string& path = o.model.empty() ? o.config : o.model;
   const bool directory = std::filesystem::is_directory(path), json = !directory && is_json(path);
+  check(o.layout.empty() || !(directory || json), ErrorKind::invalid,
+        "--layout shows how a configuration file's run lies on ranks; {} is a model", path);
   check(o.common.set.empty() || !(directory || json), ErrorKind::invalid,
         "--set changes a configuration file, not the model in {}", path);
   if (directory || (!o.model.empty() && !json)) {
@@ -78,6 +82,8 @@ Inspected read(const Options& o) {
     apply_overrides(config, o.common.set);
     if (config.model.vocab_size == 0) config.model.vocab_size = config.tokenizer.vocab_size;
     inspected.config.model = config.model;
+    inspected.run = std::move(config);
+    if (!o.layout.empty()) inspected.run.parallel = parse_layout(o.layout);
   }
   choose_storage(o, json && std::filesystem::path(path).filename() != "model.json", inspected.config);
   return inspected;
@@ -223,6 +229,7 @@ int inspect(const Options& o) {
   if (o.json) {
     auto json = sizes_json(inspected, o.context);
     json["memory"] = memory_json(memory_fits(inspected.model()));
+    if (inspected.run.parallel.ranks() > 1) json["layout"] = layout_json(inspected.run);
     if (o.tensors) {
       const auto tensors = listed(released_tensors(inspected.config));
       int64_t bytes = 0;
@@ -246,6 +253,10 @@ int inspect(const Options& o) {
   print_kinds(inspected.model());
   print_sizes(inspected.model(), o.context);
   print_memory(memory_fits(inspected.model()));
+  if (inspected.run.parallel.ranks() > 1 || !o.layout.empty()) {
+    fmt::print("\n");
+    print_layout(inspected.run);
+  }
   for (const auto& notice : inspected.config.notices) fmt::print("note: {}\n", notice);
   return kExitFine;
 }
@@ -258,6 +269,8 @@ void add_inspect(Verb root, Cli& cli) {
                             "Parameters, tensors, FLOPs, cache and memory of a configuration or a model; "
                             "FP8 scales and tokenizer of a directory");
   verb.add_option("config", o->config, "a configuration file (TOML), a config.json, or a model's directory");
+  verb.add_option("--layout", o->layout,
+                  "how a configuration's run lies on ranks, such as dp=2,pp=4: mesh, stages, memory per rank");
   verb.add_option("--model", o->model, "a run, an exported model or a Hugging Face directory");
   verb.add_option(
           "--dtype", o->dtype,

@@ -53,6 +53,30 @@ TEST(Inspect, ListsTheReleasedTensorsOfDeepSeekV3) {
   EXPECT_EQ(inspected(kV3 + " --tensors --dtype bf16")["stored"].count("F8_E4M3"), 0u);
 }
 
+// The report's layout: 2048 ranks, a DualPipe of 16, experts over 64.
+TEST(Inspect, ShowsTheReportsLayoutBeforeAnythingIsAllocated) {
+  const std::string layout = " --layout dp=128,pp=16,ep=64,schedule=dualpipe";
+  const json said = inspected(kV3 + layout)["layout"];
+  EXPECT_EQ(said["ranks"], 2048);
+  EXPECT_EQ(said["parameters"], 671'026'419'200);
+  EXPECT_EQ(said["mtp_parameters"], inspected(kV3)["mtp_parameters"]);
+  EXPECT_EQ(said["micro_batches"], 120);
+  ASSERT_EQ(said["pipeline_seats"].size(), 16u);
+  int64_t layers = 0;
+  for (const auto& seat : said["pipeline_seats"]) {
+    ASSERT_EQ(seat["stages"].size(), 2u);
+    for (const auto& stage : seat["stages"])
+      layers += stage["end_layer"].get<int64_t>() - stage["first_layer"].get<int64_t>();
+  }
+  EXPECT_EQ(layers, 2 * 61) << "every layer lies on the two ranks of a pair";
+  const auto text = run_hadal("inspect " + kV3 + layout);
+  EXPECT_NE(text.out.find("671,026,419,200 parameters"), std::string::npos) << text.out;
+  EXPECT_NE(text.out.find("0: embedding, layers 0-3; 15: layer 60, head"), std::string::npos) << text.out;
+  const auto refused = run_hadal("inspect " + kV3 + " --layout dp=100,ep=64");
+  EXPECT_EQ(refused.code, 2);
+  EXPECT_NE(refused.err.find("50 and 100 divide it"), std::string::npos) << refused.err;
+}
+
 TEST(Inspect, RefusesWhatItIsNot) {
   const auto refused = [](const std::string& arguments, int code, const std::string& words) {
     const auto result = run_hadal("inspect " + arguments);

@@ -31,7 +31,7 @@ namespace {
 class AttentionPiece : public Piece {
  public:
   AttentionPiece(const BlockLayers& layers, const BlockPlace& place)
-      : Piece(place.stream), norm_(layers.attention_norm), mla_(layers.mla), block_(place.block) {}
+      : Piece("attention", place.stream), norm_(layers.attention_norm), mla_(layers.mla), block_(place.block) {}
 
   void forward(const Pass& pass, Flight& flight) const override {
     auto& saved = flight.blocks[size_t(block_)].attention;
@@ -102,7 +102,7 @@ class AttentionPiece : public Piece {
 class DensePiece : public Piece {
  public:
   DensePiece(const BlockLayers& layers, const BlockPlace& place)
-      : Piece(place.stream), norm_(layers.ffn_norm), mlp_(layers.dense), place_(place) {}
+      : Piece("dense FFN", place.stream), norm_(layers.ffn_norm), mlp_(layers.dense), place_(place) {}
 
   void forward(const Pass& pass, Flight& flight) const override {
     auto& saved = flight.blocks[size_t(place_.block)].dense;

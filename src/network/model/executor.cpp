@@ -4,6 +4,8 @@
 
 #include "base/error.h"
 #include "comm/group.h"
+#include "model/overlap.h"
+#include "model/timeline.h"
 #include "schedule/messages.h"
 
 namespace hadal {
@@ -45,26 +47,27 @@ class Run {
       : stages_(stages), pass_(pass), batches_(batches), hooks_(hooks), links_(links), sums_(batches.size()) {}
 
   void run(const Action& action, bool last) {
+    Flight& flight = begin(action);
     const Stage& stage = stage_of(action);
-    const Place place{action.stage, action.micro_batch};
-    std::unique_ptr<Flight>& flight = flights_[place];
-    if (action.kind == ActionKind::forward) {
-      flight = begin(stage, action);
-      receive(action, *flight);
-      stage.forward(pass_, *flight);
-      send(action, *flight);
-      sums_[size_t(action.micro_batch)].merge(flight->sums());
-      if (hooks_.after_forward) hooks_.after_forward(*flight, action.micro_batch);
-    } else {
-      receive(action, *flight);
-      switch (action.kind) {
-        case ActionKind::backward: stage.backward(pass_, *flight); break;
-        case ActionKind::backward_input: stage.backward_input(pass_, *flight); break;
-        default: stage.backward_weight(pass_, *flight);
-      }
-      send(action, *flight);
+    receive(action, flight);
+    switch (action.kind) {
+      case ActionKind::forward: stage.forward(pass_, flight); break;
+      case ActionKind::backward: stage.backward(pass_, flight); break;
+      case ActionKind::backward_input: stage.backward_input(pass_, flight); break;
+      case ActionKind::backward_weight: stage.backward_weight(pass_, flight); break;
     }
-    if (last) flights_.erase(place);
+    end(action, flight, last);
+  }
+
+  // F of one micro-batch and B of another, piece by piece in turns. Both ends of the slot are common: what they need
+  // has come before, what they made leaves after.
+  void run_pair(const Action& f, const Action& b, bool last) {
+    Flight &forward = begin(f), &backward = begin(b);
+    receive(f, forward);
+    receive(b, backward);
+    hadal::run_pair(pass_, {stage_of(f), forward}, {stage_of(b), backward});
+    end(f, forward, false);
+    end(b, backward, last);
   }
 
   LossSums total() const {
@@ -80,12 +83,24 @@ class Run {
     fail(ErrorKind::internal, "an action of stage {}, which this rank does not hold", action.stage);
   }
 
-  std::unique_ptr<Flight> begin(const Stage& stage, const Action& action) const {
-    FlightSizes sizes = stage.flight_sizes();
+  Flight& begin(const Action& action) {
+    std::unique_ptr<Flight>& flight = flights_[{action.stage, action.micro_batch}];
+    if (!is_forward(action)) return *flight;
+    FlightSizes sizes = stage_of(action).flight_sizes();
     if (pass_.last_rows > 0) sizes.n_mtp = 0;
-    auto flight = std::make_unique<Flight>(pass_.exec, batches_[size_t(action.micro_batch)], sizes, pass_.partners);
+    flight = std::make_unique<Flight>(pass_.exec, batches_[size_t(action.micro_batch)], sizes, pass_.partners);
+    flight->micro_batch = action.micro_batch;
     if (hooks_.begin) hooks_.begin(*flight, action.micro_batch);
-    return flight;
+    return *flight;
+  }
+
+  void end(const Action& action, Flight& flight, bool last) {
+    send(action, flight);
+    if (is_forward(action)) {
+      sums_[size_t(action.micro_batch)].merge(flight.sums());
+      if (hooks_.after_forward) hooks_.after_forward(flight, action.micro_batch);
+    }
+    if (last) flights_.erase({action.stage, action.micro_batch});
   }
 
   // The state of the main stream from the stage before, or its gradient from the stage behind: from another rank, or
@@ -103,7 +118,11 @@ class Run {
       return;
     }
     h = Tensor::empty(pass_.exec, pass_.dtype, {flight.streams[0].n_rows(), stage_of(action).hidden()});
+    const double begin = pass_.timeline ? pass_.timeline->now() : 0;
     group_of(action).start_receive(int(message->from), pass_.dtype, share_of(h)).wait();
+    if (pass_.timeline)
+      pass_.timeline->events.push_back({"receive", is_forward(action) ? 'F' : 'B', action.stage, action.micro_batch,
+                                        true, begin, pass_.timeline->now()});
   }
 
   void send(const Action& action, Flight& flight) {
@@ -141,7 +160,19 @@ LossSums execute(const Actions& actions, const HeldStages& stages, const Pass& p
                  std::span<const MicroBatch> batches, const FlightHooks& hooks, const PipelineLinks* links) {
   std::map<Place, int64_t> left = actions_of_each(actions, int64_t(batches.size()), pass.keep);
   Run run(stages, pass, batches, hooks, links);
-  for (const Action& action : actions) run.run(action, --left.at({action.stage, action.micro_batch}) == 0);
+  const auto is_last = [&](const Action& action) { return --left.at({action.stage, action.micro_batch}) == 0; };
+  for (size_t i = 0; i < actions.size(); ++i) {
+    const Action& action = actions[i];
+    const bool last = is_last(action);
+    if (action.overlaps_next && i + 1 < actions.size() && pass.keep) {
+      const Action& next = actions[++i];
+      check(action.kind == ActionKind::forward && next.kind == ActionKind::backward, ErrorKind::internal,
+            "a pair of micro-batches {} and {} that is not F and B", action.micro_batch, next.micro_batch);
+      run.run_pair(action, next, is_last(next));
+    } else {
+      run.run(action, last);
+    }
+  }
   return run.total();
 }
 

@@ -8,8 +8,8 @@ namespace {
 
 class MoePiece : public Piece {
  public:
-  MoePiece(const BlockLayers& layers, const BlockPlace& place, Kind kind)
-      : Piece(place.stream, kind), norm_(layers.ffn_norm), moe_(layers.moe), place_(place) {}
+  MoePiece(const char* name, const BlockLayers& layers, const BlockPlace& place, Kind kind = Kind::compute)
+      : Piece(name, place.stream, kind), norm_(layers.ffn_norm), moe_(layers.moe), place_(place) {}
   // Other ranks' tokens may visit the experts here, and their owners wait.
   bool runs_without_rows(const Pass& pass) const override { return experts_are_spread(pass.partners); }
 
@@ -41,7 +41,7 @@ class MoePiece : public Piece {
 
 class RoutePiece : public MoePiece {
  public:
-  RoutePiece(const BlockLayers& layers, const BlockPlace& place) : MoePiece(layers, place, Kind::compute) {}
+  RoutePiece(const BlockLayers& layers, const BlockPlace& place) : MoePiece("route", layers, place) {}
   bool runs_without_rows(const Pass& pass) const override { return false; }
 
   void forward(const Pass& pass, Flight& flight) const override {
@@ -115,7 +115,8 @@ class RoutePiece : public MoePiece {
 
 class DispatchStartPiece : public MoePiece {
  public:
-  DispatchStartPiece(const BlockLayers& layers, const BlockPlace& place) : MoePiece(layers, place, Kind::traffic) {}
+  DispatchStartPiece(const BlockLayers& layers, const BlockPlace& place)
+      : MoePiece("dispatch start", layers, place, Kind::traffic_start) {}
   void forward(const Pass& pass, Flight& flight) const override {
     auto& saved = saved_of(flight);
     if (!experts_are_spread(pass.partners)) {
@@ -150,7 +151,8 @@ class DispatchStartPiece : public MoePiece {
 
 class DispatchWaitPiece : public MoePiece {
  public:
-  DispatchWaitPiece(const BlockLayers& layers, const BlockPlace& place) : MoePiece(layers, place, Kind::traffic) {}
+  DispatchWaitPiece(const BlockLayers& layers, const BlockPlace& place)
+      : MoePiece("dispatch wait", layers, place, Kind::traffic_wait) {}
   void forward(const Pass& pass, Flight& flight) const override {
     auto& saved = saved_of(flight);
     if (!saved.traffic) return;
@@ -173,7 +175,7 @@ class DispatchWaitPiece : public MoePiece {
 
 class ExpertsPiece : public MoePiece {
  public:
-  ExpertsPiece(const BlockLayers& layers, const BlockPlace& place) : MoePiece(layers, place, Kind::compute) {}
+  ExpertsPiece(const BlockLayers& layers, const BlockPlace& place) : MoePiece("experts", layers, place) {}
 
   void forward(const Pass& pass, Flight& flight) const override {
     auto& saved = saved_of(flight);
@@ -254,7 +256,8 @@ class ExpertsPiece : public MoePiece {
 
 class CombineStartPiece : public MoePiece {
  public:
-  CombineStartPiece(const BlockLayers& layers, const BlockPlace& place) : MoePiece(layers, place, Kind::traffic) {}
+  CombineStartPiece(const BlockLayers& layers, const BlockPlace& place)
+      : MoePiece("combine start", layers, place, Kind::traffic_start) {}
   void forward(const Pass& pass, Flight& flight) const override {
     auto& saved = saved_of(flight);
     if (saved.traffic) {
@@ -275,7 +278,8 @@ class CombineStartPiece : public MoePiece {
 
 class CombineWaitPiece : public MoePiece {
  public:
-  CombineWaitPiece(const BlockLayers& layers, const BlockPlace& place) : MoePiece(layers, place, Kind::traffic) {}
+  CombineWaitPiece(const BlockLayers& layers, const BlockPlace& place)
+      : MoePiece("combine wait", layers, place, Kind::traffic_wait) {}
   void forward(const Pass& pass, Flight& flight) const override {
     auto& saved = saved_of(flight);
     if (saved.traffic) {

@@ -21,6 +21,8 @@ struct LayerCache {
   Tensor kv;        // [max tokens, heads * (nope + v)], up-projected form only
 };
 
+struct Timeline;  // timeline.h
+
 struct Rows {
   Tensor positions;                                     // [n] i32
   const std::vector<ops::Segment>* segments = nullptr;  // queries: these rows; keys: these rows, or the cache's
@@ -48,6 +50,7 @@ struct Pass {
   // depth runs; 0: all rows.
   int64_t last_rows = 0;
   Partners partners = {};
+  Timeline* timeline = nullptr;  // gets what runs when
 };
 
 }  // namespace hadal

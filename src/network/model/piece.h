@@ -24,9 +24,9 @@ struct PieceBytes {
 
 class Piece {
  public:
-  enum class Kind : uint8_t { compute, traffic };
+  enum class Kind : uint8_t { compute, traffic_start, traffic_wait };  // in F
 
-  explicit Piece(int64_t stream, Kind kind = Kind::compute) : stream_(stream), kind_(kind) {}
+  Piece(const char* name, int64_t stream, Kind kind = Kind::compute) : name_(name), stream_(stream), kind_(kind) {}
   virtual ~Piece() = default;
   Piece(const Piece&) = delete;
   Piece& operator=(const Piece&) = delete;
@@ -39,6 +39,7 @@ class Piece {
   // Whether partners wait for what it sends: then it runs also where its stream has no rows.
   virtual bool runs_without_rows(const Pass& pass) const { return false; }
 
+  const char* name() const { return name_; }
   Kind kind() const { return kind_; }
   int64_t stream() const { return stream_; }
 
@@ -46,8 +47,21 @@ class Piece {
   Stream& stream_of(Flight& flight) const { return flight.streams[size_t(stream_)]; }
 
  private:
+  const char* name_;
   int64_t stream_;
   Kind kind_;
+};
+
+enum class PiecePart : uint8_t { forward, backward_input, backward_weight };
+
+struct PieceStep {
+  const Piece* piece = nullptr;
+  PiecePart part = PiecePart::forward;
+  bool is_traffic() const { return piece->kind() != Piece::Kind::compute && part != PiecePart::backward_weight; }
+  bool starts_traffic() const {  // in B the wait starts
+    return (part == PiecePart::forward && piece->kind() == Piece::Kind::traffic_start) ||
+           (part == PiecePart::backward_input && piece->kind() == Piece::Kind::traffic_wait);
+  }
 };
 
 }  // namespace hadal

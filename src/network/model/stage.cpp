@@ -5,6 +5,7 @@
 
 #include "model/block_pieces.h"
 #include "model/stream_pieces.h"
+#include "model/timeline.h"
 
 namespace hadal {
 namespace {
@@ -32,13 +33,34 @@ bool runs(const Piece& piece, const Pass& pass, const Flight& flight) {
   return !flight.streams[stream].empty() || piece.runs_without_rows(pass);
 }
 
+// Enters a piece in the timeline, where there is one.
+class EventScope {
+ public:
+  EventScope(const Pass& pass, const PieceStep& step, int64_t stage, int64_t micro_batch) : timeline_(pass.timeline) {
+    if (!timeline_) return;
+    constexpr char kParts[] = {'F', 'B', 'W'};
+    event_ = {step.piece->name(), kParts[int(step.part)], stage, micro_batch, step.is_traffic(), timeline_->now()};
+  }
+  ~EventScope() {
+    if (!timeline_) return;
+    if (!event_.traffic && timeline_->computed) timeline_->computed(event_);
+    event_.end = timeline_->now();
+    timeline_->events.push_back(event_);
+  }
+
+ private:
+  Timeline* timeline_;
+  PieceEvent event_;
+};
+
 }  // namespace
 
 // In the order of F: embedding, blocks, final norm, head; then for each MTP depth the join with the state before it,
 // one block, its own final norm, and the shared head.
 Stage::Stage(const ModelConfig& config, const StagePart& part,
-             const std::function<Parameter*(const std::string&)>& find, const Recipe& recipe, int64_t loss_chunk_tokens)
-    : layers_(wire_layers(config, part, find, recipe)) {
+             const std::function<Parameter*(const std::string&)>& find, const Recipe& recipe, int64_t loss_chunk_tokens,
+             int64_t number)
+    : number_(number), layers_(wire_layers(config, part, find, recipe)) {
   layers_.head.chunk_tokens = loss_chunk_tokens;
   const auto place = [&](int64_t stream, int64_t block, int64_t layer) {
     return BlockPlace{stream, block, layer, config.is_moe_layer(layer) ? layer - config.n_dense_layers : -1};
@@ -61,46 +83,47 @@ Stage::Stage(const ModelConfig& config, const StagePart& part,
   for (size_t i = pieces_.size(); i-- > 0;)
     if (std::find(weight_order_.begin(), weight_order_.end(), pieces_[i].get()) == weight_order_.end())
       weight_order_.push_back(pieces_[i].get());
+  for (const auto& piece : pieces_) forward_steps_.push_back({piece.get(), PiecePart::forward});
+  for (size_t i = pieces_.size(); i-- > 0;) {
+    backward_steps_.push_back({pieces_[i].get(), PiecePart::backward_input});
+    backward_steps_.push_back({pieces_[i].get(), PiecePart::backward_weight});
+  }
   hidden_ = config.hidden_size;
   sizes_ = {n_mtp, n_blocks + n_mtp, 0, config.n_routed_experts};
   for (int64_t layer = 0; layer < config.n_layers + config.n_mtp; ++layer) sizes_.n_moe += config.is_moe_layer(layer);
 }
 
-void Stage::forward(const Pass& pass, Flight& flight) const {
-  for (const auto& piece : pieces_) {
-    if (!runs(*piece, pass, flight)) continue;
-    StreamScope scope(pass, *piece);
-    piece->forward(pass, flight);
+void Stage::run(const PieceStep& step, const Pass& pass, Flight& flight) const {
+  const Piece& piece = *step.piece;
+  if (!runs(piece, pass, flight)) {
+    // It has nothing to contribute, and says so: a reduction must not wait for it.
+    if (step.part == PiecePart::backward_weight) piece.each_parameter([](Parameter& p) { p.contribute_nothing(); });
+    return;
+  }
+  StreamScope scope(pass, piece);
+  EventScope event(pass, step, number_, flight.micro_batch);
+  switch (step.part) {
+    case PiecePart::forward: return piece.forward(pass, flight);
+    case PiecePart::backward_input: return piece.backward_input(pass, flight);
+    case PiecePart::backward_weight: return piece.backward_weight(pass, flight);
   }
 }
 
-// A piece that did not run has nothing to contribute, and says so: a reduction must not wait for it.
-void Stage::weights_of(const Piece& piece, const Pass& pass, Flight& flight) const {
-  if (!runs(piece, pass, flight)) return piece.each_parameter([](Parameter& p) { p.contribute_nothing(); });
-  StreamScope scope(pass, piece);
-  piece.backward_weight(pass, flight);
+void Stage::forward(const Pass& pass, Flight& flight) const {
+  for (const PieceStep& step : forward_steps_) run(step, pass, flight);
 }
 
 void Stage::backward(const Pass& pass, Flight& flight) const {
-  for (size_t i = pieces_.size(); i-- > 0;) {
-    if (runs(*pieces_[i], pass, flight)) {
-      StreamScope scope(pass, *pieces_[i]);
-      pieces_[i]->backward_input(pass, flight);
-    }
-    weights_of(*pieces_[i], pass, flight);
-  }
+  for (const PieceStep& step : backward_steps_) run(step, pass, flight);
 }
 
 void Stage::backward_input(const Pass& pass, Flight& flight) const {
-  for (size_t i = pieces_.size(); i-- > 0;) {
-    if (!runs(*pieces_[i], pass, flight)) continue;
-    StreamScope scope(pass, *pieces_[i]);
-    pieces_[i]->backward_input(pass, flight);
-  }
+  for (const PieceStep& step : backward_steps_)
+    if (step.part == PiecePart::backward_input) run(step, pass, flight);
 }
 
 void Stage::backward_weight(const Pass& pass, Flight& flight) const {
-  for (const Piece* piece : weight_order_) weights_of(*piece, pass, flight);
+  for (const Piece* piece : weight_order_) run({piece, PiecePart::backward_weight}, pass, flight);
 }
 
 void Stage::count_contributions(int64_t n_flights, std::map<Parameter*, int64_t>& contributions) const {

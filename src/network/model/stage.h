@@ -17,7 +17,7 @@ class Stage {
  public:
   // `find` gives the parameter of a name of parameter_list().
   Stage(const ModelConfig& config, const StagePart& part, const std::function<Parameter*(const std::string&)>& find,
-        const Recipe& recipe = {}, int64_t loss_chunk_tokens = 0);
+        const Recipe& recipe = {}, int64_t loss_chunk_tokens = 0, int64_t number = 0);
   Stage(const Stage&) = delete;
   Stage& operator=(const Stage&) = delete;
 
@@ -25,6 +25,11 @@ class Stage {
   int64_t hidden() const { return hidden_; }  // width of the state that goes from stage to stage
   const ModelLayers& layers() const { return layers_; }
   const std::vector<std::unique_ptr<Piece>>& pieces() const { return pieces_; }
+
+  // F of every piece in order; B and W of each from the last.
+  const std::vector<PieceStep>& forward_steps() const { return forward_steps_; }
+  const std::vector<PieceStep>& backward_steps() const { return backward_steps_; }
+  void run(const PieceStep& step, const Pass& pass, Flight& flight) const;
 
   void forward(const Pass& pass, Flight& flight) const;         // F of every piece
   void backward(const Pass& pass, Flight& flight) const;        // B and W of each piece in turn, from the last: frees
@@ -42,12 +47,12 @@ class Stage {
   PieceBytes bytes(const PieceSizes& sizes) const;
 
  private:
-  void weights_of(const Piece& piece, const Pass& pass, Flight& flight) const;
-
+  int64_t number_ = 0;  // of all stages of the model
   FlightSizes sizes_;
   int64_t hidden_ = 0;
   ModelLayers layers_;
   std::vector<std::unique_ptr<Piece>> pieces_;
+  std::vector<PieceStep> forward_steps_, backward_steps_;
   std::vector<const Piece*> weight_order_;
 };
 

@@ -30,7 +30,7 @@ void contribute_embedding(const Pass& pass, const Embedding& embedding, const St
 
 class EmbeddingPiece : public Piece {
  public:
-  explicit EmbeddingPiece(const ModelLayers& layers) : Piece(0), embedding_(layers.embedding) {}
+  explicit EmbeddingPiece(const ModelLayers& layers) : Piece("embedding", 0), embedding_(layers.embedding) {}
 
   void forward(const Pass& pass, Flight& flight) const override {
     PartClock::Scope scope(pass.clock, Part::embedding);
@@ -66,7 +66,7 @@ class EmbeddingPiece : public Piece {
 class JoinPiece : public Piece {
  public:
   JoinPiece(const ModelLayers& layers, int64_t depth)
-      : Piece(depth), embedding_(layers.embedding), layers_(layers.mtp[size_t(depth - 1)]) {}
+      : Piece("join", depth), embedding_(layers.embedding), layers_(layers.mtp[size_t(depth - 1)]) {}
 
   void forward(const Pass& pass, Flight& flight) const override {
     Stream& stream = stream_of(flight);
@@ -142,7 +142,8 @@ class JoinPiece : public Piece {
 class FinalNormPiece : public Piece {
  public:
   FinalNormPiece(const ModelLayers& layers, int64_t stream)
-      : Piece(stream), norm_(stream == 0 ? layers.final_norm : layers.mtp[size_t(stream - 1)].final_norm) {}
+      : Piece("final norm", stream),
+        norm_(stream == 0 ? layers.final_norm : layers.mtp[size_t(stream - 1)].final_norm) {}
 
   void forward(const Pass& pass, Flight& flight) const override {
     PartClock::Scope scope(pass.clock, Part::norms);
@@ -180,7 +181,7 @@ class FinalNormPiece : public Piece {
 // the vocabulary adds, goes to the rows' owners.
 class HeadPiece : public Piece {
  public:
-  HeadPiece(const ModelLayers& layers, int64_t stream) : Piece(stream), head_(layers.head) {}
+  HeadPiece(const ModelLayers& layers, int64_t stream) : Piece("head", stream), head_(layers.head) {}
 
   void forward(const Pass& pass, Flight& flight) const override {
     PartClock::Scope scope(pass.clock, Part::head_loss);

@@ -41,8 +41,8 @@ struct Transformer::Impl {
     const auto find = [this](const std::string& name) { return this->find(name); };
     const auto held = share.stages.empty() ? std::vector<HeldStage>{{0, StagePart::whole(config)}} : share.stages;
     for (const auto& [number, part] : held)
-      stages.emplace_back(number,
-                          std::make_unique<Stage>(config, part, find, options.recipe, options.loss_chunk_tokens));
+      stages.emplace_back(
+          number, std::make_unique<Stage>(config, part, find, options.recipe, options.loss_chunk_tokens, number));
   }
 
   const Stage& stage() const { return *stages.front().second; }
@@ -97,6 +97,13 @@ struct Transformer::Impl {
     return rope_for(exec, 1 + last);
   }
 };
+
+namespace {
+ModelOptions bare(ModelOptions options) {
+  options.bare = true;
+  return options;
+}
+}  // namespace
 
 Transformer::Transformer(const ModelConfig& config, const ModelOptions& options, const Exec& exec,
                          const ModelShare& share)
@@ -163,6 +170,7 @@ LossSums Transformer::forward_backward(const Exec& exec, std::span<const MicroBa
   PartClock& clock = wants.clock ? *wants.clock : own;
   Pass pass = impl_->pass(exec, clock, table);
   pass.keep = true;
+  pass.timeline = wants.timeline;
   pass.balance_alpha = weights.balance;
   const Actions list = actions ? *actions : one_stage(int64_t(batches.size()));
   for (const Action& action : list) pass.later_weights |= action.kind == ActionKind::backward_weight;
@@ -303,11 +311,7 @@ void Transformer::update_selection_bias(const Exec& exec, const std::vector<std:
 
 int64_t Transformer::estimate_bytes(const ModelConfig& config, const ModelOptions& options, int64_t micro_batch_tokens,
                                     int64_t sequence_length, int n_threads) {
-  // Packed tiles of a matrix product and attention's tiles, per thread.
-  constexpr int64_t kWorkspacePerThread = int64_t(640) << 10;
-  ModelOptions bare = options;
-  bare.bare = true;
-  const Transformer model(config, bare, Exec());
+  const Transformer model(config, bare(options), Exec());
   const DType dtype = activation_dtype(options.precision), wide = statistics_dtype(dtype);
   int64_t weights = 0;
   for (const Parameter* parameter : model.parameters()) {
@@ -317,12 +321,35 @@ int64_t Transformer::estimate_bytes(const ModelConfig& config, const ModelOption
     if (options.training && parameter->spec.trained) weights += count * dtype_bytes(wide);
     if (parameter->code_tile) weights += Quantised::bytes_of(parameter->box.size, *parameter->code_tile);
   }
-  const PieceBytes bytes = model.stage().bytes({micro_batch_tokens, dtype, options.attention_form, options.recompute});
-  const int64_t table = std::min(config.max_positions, std::max<int64_t>(sequence_length, 256)) *
-                        config.qk_rope_head_dim * dtype_bytes(wide);
-  // Of what waits in the pool and what runs: a promise of memory is about what is taken from the system.
-  const int64_t moments = bytes.forward + (options.training ? bytes.backward : 0);
-  return weights + table + n_threads * kWorkspacePerThread + (options.training ? bytes.kept : 0) + moments;
+  return weights + model.moving_bytes(micro_batch_tokens, sequence_length, n_threads, one_stage(1));
+}
+
+int64_t Transformer::moving_bytes(int64_t micro_batch_tokens, int64_t sequence_length, int n_threads,
+                                  const Actions& actions) const {
+  // Packed tiles of a matrix product and attention's tiles, per thread.
+  constexpr int64_t kWorkspacePerThread = int64_t(640) << 10;
+  const ModelOptions& options = impl_->options;
+  const DType dtype = impl_->dtype, wide = statistics_dtype(dtype);
+  std::map<int64_t, PieceBytes> of_stage;
+  int64_t running = 0;  // the largest F, or B and W
+  for (const auto& [number, stage] : impl_->stages) {
+    const PieceBytes bytes = of_stage[number] =
+        stage->bytes({micro_batch_tokens, dtype, options.attention_form, options.recompute});
+    // Of what waits in the pool and what runs: a promise of memory is about what is taken from the system.
+    running = std::max(running, bytes.forward + (options.training ? bytes.backward : 0));
+  }
+  const int64_t table = std::min(impl_->config.max_positions, std::max<int64_t>(sequence_length, 256)) *
+                        impl_->config.qk_rope_head_dim * dtype_bytes(wide);
+  int64_t kept = 0, most = 0;
+  std::map<std::pair<int64_t, int64_t>, int64_t> left;
+  for (const Action& action : actions) ++left[{action.stage, action.micro_batch}];
+  for (const Action& action : actions) {
+    const int64_t bytes = of_stage.at(action.stage).kept;
+    if (action.kind == ActionKind::forward) kept += bytes;
+    most = std::max(most, kept);
+    if (--left[{action.stage, action.micro_batch}] == 0) kept -= bytes;
+  }
+  return table + n_threads * kWorkspacePerThread + (options.training ? most : 0) + running;
 }
 
 }  // namespace hadal

@@ -24,6 +24,7 @@ namespace hadal {
 
 class PartClock;
 class Stage;
+struct Timeline;
 struct LatentCache;  // of one text being generated (model/flight.h)
 
 // What a caller may want besides the sums.
@@ -33,6 +34,7 @@ struct Wants {
   std::vector<double>* log_probs = nullptr;  // forward only: log p(target) per row, 0 where the target is -1 or the row
                                              // is another rank's
   PartClock* clock = nullptr;                // gets the times of the parts
+  Timeline* timeline = nullptr;              // forward_backward only: gets what ran when
 };
 
 // What of a model a rank holds, and with whom it computes.
@@ -83,7 +85,10 @@ class Transformer {
   // Auxiliary-loss-free balancing (§2.4): bias_i += gamma * sign(mean load - load_i), once per step from global counts.
   void update_selection_bias(const Exec& exec, const std::vector<std::vector<int64_t>>& global_load, double gamma);
 
-  // Weights, gradients, activations and workspace of this many threads; no optimizer state.
+  // What comes and goes while these actions run: activations of the flights under way, workspace of this many threads.
+  int64_t moving_bytes(int64_t micro_batch_tokens, int64_t sequence_length, int n_threads,
+                       const Actions& actions) const;
+  // Of a whole model: weights, gradients, activations and workspace; no optimizer state.
   static int64_t estimate_bytes(const ModelConfig& config, const ModelOptions& options, int64_t micro_batch_tokens,
                                 int64_t sequence_length, int n_threads);
 

@@ -29,6 +29,7 @@ struct Message {
   Label label;
   std::unique_ptr<std::byte[]> data;
   int64_t bytes = 0;
+  double arrives = 0;  // on a virtual clock (virtual_clock.h)
   ConstBytes view() const { return {data.get(), size_t(bytes)}; }
 };
 

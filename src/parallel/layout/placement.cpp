@@ -45,6 +45,7 @@ Placement::Placement(const ModelConfig& model, const ParallelConfig& parallel)
       specs_(parameter_list(model)),
       parts_(stage_parts(model, pipeline_.n_stages())) {
   check_experts(model, parallel);
+  for (const ParameterSpec& spec : specs_) boxes(spec);  // more tensor ranks than heads are refused here
 }
 
 Pipeline Placement::pipeline(int64_t n_micro_batches) const {
@@ -71,23 +72,31 @@ std::vector<int64_t> Placement::pipeline_seats(const ParameterSpec& spec) const 
   return seats;
 }
 
-std::vector<Holding> Placement::holdings(const ParameterSpec& spec) const {
+std::vector<Box> Placement::boxes(const ParameterSpec& spec) const {
   const ParallelConfig& p = mesh_.sizes();
-  const bool expert = spec.kind == ParameterKind::routed_expert;
-  const int64_t n_boxes = expert ? p.ep : tensor_cut(spec, model_) ? p.tp : 1;
-  std::vector<Holding> holdings;
-  for (int64_t b = 0; b < n_boxes; ++b) {
-    Holding holding{expert ? Box::whole(spec.shape) : tensor_box(spec, model_, b, n_boxes), {}};
-    if (expert) {
-      holding.box.size[0] = spec.shape[0] / p.ep;
-      holding.box.begin[0] = b * holding.box.size[0];
+  std::vector<Box> boxes;
+  if (spec.kind == ParameterKind::routed_expert) {
+    for (int64_t b = 0; b < p.ep; ++b) {
+      Box box = Box::whole(spec.shape);
+      box.size[0] = spec.shape[0] / p.ep;
+      box.begin[0] = b * box.size[0];
+      boxes.push_back(std::move(box));
     }
-    holdings.push_back(std::move(holding));
+  } else if (tensor_cut(spec, model_)) {
+    for (int64_t t = 0; t < p.tp; ++t) boxes.push_back(tensor_box(spec, model_, t, p.tp));
+  } else {
+    boxes.push_back(Box::whole(spec.shape));
   }
-  // The seats of a stage's ranks count tensor ranks first, experts' seats through all of them.
+  return boxes;
+}
+
+std::vector<Holding> Placement::holdings(const ParameterSpec& spec) const {
+  std::vector<Holding> holdings;
+  for (Box& box : boxes(spec)) holdings.push_back({std::move(box), {}});
+  const int64_t n = int64_t(holdings.size());  // of all sizes, neighbours hold neighbouring boxes
   for (const int64_t seat : pipeline_seats(spec)) {
     for (int64_t s = 0; s < mesh_.stage_ranks(); ++s)
-      holdings[size_t(s % n_boxes)].ranks.push_back(int(seat * mesh_.stage_ranks() + s));
+      holdings[size_t(s % n)].ranks.push_back(int(seat * mesh_.stage_ranks() + s));
   }
   return holdings;
 }

@@ -39,6 +39,7 @@ class Placement {
   Pipeline pipeline(int64_t n_micro_batches) const;
 
  private:
+  std::vector<Box> boxes(const ParameterSpec& spec) const;
   std::vector<int64_t> pipeline_seats(const ParameterSpec& spec) const;  // that hold it, ascending
 
   ModelConfig model_;

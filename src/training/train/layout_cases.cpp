@@ -1,5 +1,7 @@
 // The models and batches that layouts are checked on: a configuration made narrow, and cases drawn from a seed.
 #include <algorithm>
+#include <array>
+#include <numeric>
 
 #include "base/random.h"
 #include "config/config_io.h"
@@ -21,6 +23,8 @@ Config shrunk_in_width(Config config) {
   at_most(m.expert_ffn_size, 12);
   if (m.vocab_size == 0 || m.vocab_size > 131) m.vocab_size = 131;  // odd, and more than a line of 128
   m.init_std = 0.15;  // narrow layers need larger weights for gradients of a usual size
+  // A gradient that is nothing but rounding makes a step of rounding's size: Adam's division would make it a whole one.
+  config.optim.eps = std::max(config.optim.eps, 1e-4);
   at_most(config.data.sequence_length, 24);
   at_most(m.max_positions, 4096);
   if (config.train.balance_alpha > 0) config.train.balance_alpha = 0.01;
@@ -29,43 +33,41 @@ Config shrunk_in_width(Config config) {
 
 namespace {
 
-// Axes of more than one rank come and go with the number, so that every pair of them meets often; sizes are drawn.
+// Axes of more than one rank, by the case's number: every pair of the five meets in a pair, in triples and in fours.
+struct Cut {
+  bool dp, pp, ep, tp, cp;
+};
+constexpr std::array<Cut, 25> kCuts = {{
+    {1, 1, 0, 0, 0}, {1, 0, 1, 0, 0}, {1, 0, 0, 1, 0}, {1, 0, 0, 0, 1}, {0, 1, 0, 1, 0},  //
+    {0, 1, 0, 0, 1}, {0, 0, 1, 1, 0}, {0, 0, 1, 0, 1}, {0, 0, 0, 1, 1}, {1, 1, 1, 0, 0},  //
+    {1, 1, 1, 1, 0}, {1, 1, 1, 0, 1}, {1, 1, 0, 1, 1}, {1, 0, 1, 1, 1}, {0, 1, 1, 1, 1},  //
+    {0, 1, 1, 1, 0}, {0, 1, 1, 0, 1}, {1, 0, 0, 0, 0}, {0, 1, 0, 0, 0}, {1, 1, 1, 0, 0},  //
+    {0, 0, 0, 1, 0}, {0, 0, 0, 0, 1}, {1, 1, 1, 1, 0}, {1, 1, 1, 0, 1}, {0, 1, 0, 1, 1},
+}};
+
 ParallelConfig drawn_layout(int64_t number, RandomStream& random) {
   const auto one_of = [&](std::initializer_list<int64_t> values) {
     return values.begin()[random.below(values.size())];
   };
+  const Cut& cut = kCuts[size_t(number) % kCuts.size()];
+  const bool many = int(cut.dp) + int(cut.pp) + int(cut.tp) + int(cut.cp) > 2;  // 16 ranks at most
   ParallelConfig p;
-  const bool data = number % 3 != 1, pipeline = number % 3 != 0;
-  if (data) p.dp = pipeline ? one_of({2, 2, 3}) : one_of({2, 3, 4, 5, 8});
-  if (!pipeline) return p;
-  p.pp = one_of({2, 2, 3, 4});
+  if (cut.dp) p.dp = many ? 2 : one_of({2, 2, 3, 4});
+  if (cut.tp) p.tp = 2;
+  if (cut.cp) p.cp = many ? 2 : one_of({2, 2, 3});
+  if (cut.ep) {
+    p.ep = p.dp * p.tp * p.cp;  // or a divisor of it, so that experts have replicas
+    if (p.ep % 2 == 0 && p.ep > 2 && random.below(2)) p.ep /= 2;
+    if (p.ep % 2 == 0 && p.ep > 2 && random.below(2)) p.node_ranks = p.ep / 2;
+  }
+  if (!cut.pp) return p;
   const std::vector<std::string> schedules = schedule_names();
   p.schedule = schedules[random.below(schedules.size())];
+  p.pp = many ? 2 : one_of({2, 2, 3, 4});
   if (p.schedule == "dualpipe") p.pp += p.pp % 2;
-  if (p.schedule == "interleaved") p.pp = 2, p.chunks = one_of({2, 3});
-  if (p.schedule == "dualpipev") p.pp = one_of({1, 2, 2});
+  if (p.schedule == "interleaved") p.pp = 2, p.chunks = many ? 2 : one_of({2, 3});
+  if (p.schedule == "dualpipev") p.pp = 2;
   return p;
-}
-
-// Tensor and context ranks, in three cases of five; data ranks make room for them.
-void draw_shares(int64_t number, RandomStream random, ParallelConfig& p) {
-  constexpr int64_t kMostRanks = 16;
-  const int64_t sizes[] = {2, 2, 2, 3};
-  if (number % 5 == 1 || number % 5 == 3) p.tp = sizes[random.below(4)];
-  if (number % 5 == 2 || number % 5 == 3) p.cp = sizes[random.below(4)];
-  p.dp = std::min(p.dp, std::max<int64_t>(1, kMostRanks / (p.tp * p.cp * p.pp)));
-}
-
-// Over how many of a stage's ranks experts are spread, and how many of these are on one node; mostly some.
-void draw_experts(const ModelConfig& m, RandomStream random, ParallelConfig& p) {
-  std::vector<int64_t> ranks = {1}, of_node = {0};
-  const int64_t of_stage = p.dp * p.cp * p.tp;
-  for (int64_t n = 2; n <= of_stage; ++n)
-    if (of_stage % n == 0 && m.n_routed_experts % n == 0) ranks.push_back(n), ranks.push_back(n);
-  p.ep = ranks[random.below(ranks.size())];
-  for (int64_t n = 1; n < p.ep; ++n)
-    if (p.ep % n == 0 && m.n_groups % (p.ep / n) == 0) of_node.push_back(n);
-  p.node_ranks = of_node[random.below(of_node.size())];
 }
 
 int64_t stages_of(const ParallelConfig& p) { return p.pp * p.chunks * (p.schedule == "dualpipev" ? 2 : 1); }
@@ -82,18 +84,17 @@ LayoutCase random_layout_case(uint64_t seed, int64_t number, Precision precision
   Config& config = c.config;
   ModelConfig& m = config.model;
   config.parallel = drawn_layout(number, random);
-  draw_shares(number, {seed, stream_id("tensor and context ranks of a layout case"), uint64_t(number)},
-              config.parallel);
   m.n_layers = std::max<int64_t>(one_of({2, 3}), stages_of(config.parallel));
   m.n_dense_layers = one_of({0, 1});
   m.n_heads = std::max(one_of({1, 2, 4}), config.parallel.tp);
   m.q_lora_rank = one_of({0, 12, 20});
-  m.n_groups = one_of({1, 2, 4});
+  const int64_t nodes = config.parallel.node_ranks > 0 ? config.parallel.ep / config.parallel.node_ranks : 1;
+  m.n_groups = std::max(one_of({1, 2, 4}), nodes);
   m.n_limited_groups = std::max<int64_t>(1, m.n_groups / 2);
   m.n_routed_experts = m.n_groups * one_of({3, 4, 8});
+  m.n_routed_experts *= config.parallel.ep / std::gcd(config.parallel.ep, m.n_routed_experts);
   m.n_shared_experts = one_of({0, 1, 2});
   m.n_experts_per_token = one_of({1, 2, 3});
-  draw_experts(m, {seed, stream_id("experts of a layout case"), uint64_t(number)}, config.parallel);
   m.n_mtp = one_of({0, 1, 2});
   m.tie_embeddings = random.below(4) == 0;
   m.routed_scale = 2.5;

@@ -185,64 +185,59 @@ class Comparison {
 
   // The largest norm of each kind in a step. What is far smaller may be nothing but rounding (the gradient of a router
   // that chooses one expert, whose weight is then 1): its distance is taken relative to a small share of the largest.
-  void begin_step(const StepRecord& one, const StepRecord* exact) {
-    largest_.clear(), usual_.clear(), found_.clear();
+  void begin_step(const StepRecord& one) {
+    largest_.clear();
     for (const auto& [name, numbers] : one.quantities) {
       double& largest = largest_[name.substr(0, name.find('\0'))];
       largest = std::max(largest, norm(numbers));
     }
-    std::map<std::string, std::vector<double>> distances;
-    for (size_t i = 0; exact && i < one.quantities.size(); ++i) {
-      const std::string kind = one.quantities[i].first.substr(0, one.quantities[i].first.find('\0'));
-      distances[kind].push_back(distance(exact->quantities[i].second, one.quantities[i].second, least_of(kind)));
-    }
-    for (const auto& [kind, of_kind] : distances) usual_[kind] = root_mean_square(of_kind);
   }
 
-  // exact: the fp64 run, where the others' precision has roundings of its own; else null.
   void compare(int64_t step, const std::string& kind, const std::string& parameter, const Numbers& one,
-               const Numbers& many, const Numbers* exact) {
-    const double least = least_of(kind);
-    double found = distance(one, many, least), limit = limit_of(kind);
-    if (exact) {
-      found = distance(*exact, many, least);
-      limit = 2 * std::max(distance(*exact, one, least), usual_distance(kind)) + 1e-6;
-      found_[kind].push_back(found);
-    }
-    note(kind, parameter.empty() ? fmt::format("step {}", step) : fmt::format("{}, step {}", parameter, step), found,
-         limit);
+               const Numbers& many) {
+    const double least = largest_[kind] * (precision_ == Precision::fp64 ? 1e-4 : 1e-2);
+    // Each step begins from weights in which the roundings of those before have left something.
+    enter(kind, place_text(parameter, step), distance(one, many, least), double(step) * limit_of(kind));
   }
 
-  // The distances of a kind together may be a quarter more than one rank's.
-  void end_step(int64_t step) {
-    for (const auto& [kind, distances] : found_)
-      if (distances.size() > 1 && !kind.starts_with("weight on"))
-        note(kind, fmt::format("all together, step {}", step), root_mean_square(distances),
-             1.25 * usual_distance(kind) + 1e-6);
+  // Where roundings of the precision itself are large, both are held against the fp64 run. A single number's distance
+  // is luck, so a kind's parameters and steps are judged together, by the mean of their squared distances.
+  void compare_with(int64_t step, const Numbers& exact, const std::string& kind, const std::string& parameter,
+                    const Numbers& one, const Numbers& many) {
+    const double least = largest_[kind] * 1e-2, of_one = distance(exact, one, least),
+                 of_many = distance(exact, many, least);
+    Pool& pool = pools_[kind];
+    pool.one += of_one * of_one, pool.many += of_many * of_many, ++pool.n;
+    pool.single = pool.single || parameter.empty();
+    if (of_many - of_one < pool.most) return;
+    pool.most = of_many - of_one;
+    pool.worst = place_text(parameter, step);
+  }
+
+  void end() {
+    for (const auto& [kind, pool] : pools_) {
+      // Beside single numbers, which are few, a step of BF16; beside all others a thousandth of it.
+      const double limit = 1.25 * std::sqrt(pool.one / pool.n) + (pool.single ? 4e-3 : 4e-6);
+      enter(kind, pool.worst, std::sqrt(pool.many / pool.n), limit);
+    }
   }
 
   LayoutFindings findings;
 
  private:
-  void note(const std::string& kind, const std::string& where, double found, double limit) {
+  struct Pool {
+    double one = 0, many = 0, n = 0, most = -INFINITY;
+    bool single = false;
+    std::string worst;
+  };
+  static std::string place_text(const std::string& parameter, int64_t step) {
+    return parameter.empty() ? fmt::format("step {}", step) : fmt::format("{}, step {}", parameter, step);
+  }
+  void enter(const std::string& kind, const std::string& where, double found, double limit) {
     LayoutRow& row = row_of(kind);
     if (row.worst.empty() || found - limit > row.distance - row.limit) row = {kind, found, limit, where};
     if (found <= limit || !findings.first.empty()) return;
     findings.first = fmt::format("{} ({}) differs by {:.2e}, more than {:.2e}", kind, where, found, limit);
-  }
-  static double root_mean_square(const std::vector<double>& x) { return norm(x) / std::sqrt(double(x.size())); }
-  double least_of(const std::string& kind) const {
-    const auto found = largest_.find(kind);
-    return found == largest_.end() ? 0 : found->second * (precision_ == Precision::fp64 ? 1e-4 : 1e-2);
-  }
-  // Where sums are made in another order, BF16 rounds elsewhere: one rank may have had luck with one parameter, and the
-  // layout with another. So each may be twice as far, also measured by the root mean square of its kind's distances; a
-  // norm's by those of what it is the norm of; that of a loss, which is one number, by a rounding of BF16.
-  double usual_distance(const std::string& kind) const {
-    if (kind.ends_with("loss")) return std::ldexp(1.0, -9);
-    const bool norms = kind == "gradient norm" || kind == "norms of layers";
-    const auto found = usual_.find(norms ? "gradient" : kind.starts_with("weight on") ? "weight" : kind);
-    return found == usual_.end() ? 0 : found->second;
   }
   double limit_of(const std::string& kind) const {
     if (kind == "expert load") return 0;
@@ -257,8 +252,8 @@ class Comparison {
     return findings.rows.emplace_back(LayoutRow{kind, 0, 0, ""});
   }
   Precision precision_;
-  std::map<std::string, double> largest_, usual_;  // by kind
-  std::map<std::string, std::vector<double>> found_;
+  std::map<std::string, double> largest_;
+  std::map<std::string, Pool> pools_;  // by kind
 };
 
 // What a box says of a whole parameter.
@@ -276,13 +271,16 @@ void compare_step(int64_t step, const StepRecord& one, const StepRecord& many, c
                   Comparison& comparison) {
   check(one.quantities.size() == many.quantities.size(), ErrorKind::internal,
         "one rank's step has {} quantities, the layout's {}", one.quantities.size(), many.quantities.size());
-  comparison.begin_step(one, exact);
+  comparison.begin_step(one);
   for (size_t i = 0; i < one.quantities.size(); ++i) {
     const auto& [name, numbers] = one.quantities[i];
     check(many.quantities[i].first == name, ErrorKind::internal, "quantities come in another order");
     const std::string kind = name.substr(0, name.find('\0')), parameter = name.substr(kind.size() + 1);
-    comparison.compare(step, kind, parameter, numbers, many.quantities[i].second,
-                       exact ? &exact->quantities[i].second : nullptr);
+    if (exact) {
+      comparison.compare_with(step, exact->quantities[i].second, kind, parameter, numbers, many.quantities[i].second);
+    } else {
+      comparison.compare(step, kind, parameter, numbers, many.quantities[i].second);
+    }
   }
   for (size_t rank = 0; rank < many.values.size(); ++rank) {
     for (const auto& [parameter, value] : many.values[rank]) {
@@ -290,12 +288,14 @@ void compare_step(int64_t step, const StepRecord& one, const StepRecord& many, c
       const auto of = [&, &name = parameter, &box = box](const StepRecord& record) {
         return part_of_numbers(record.values[0].at(name), box);
       };
-      const Numbers exact_part = exact ? of(*exact) : Numbers();
-      comparison.compare(step, fmt::format("weight on rank {}", rank), parameter, of(one), numbers,
-                         exact ? &exact_part : nullptr);
+      const std::string kind = fmt::format("weight on rank {}", rank);
+      if (exact) {
+        comparison.compare_with(step, of(*exact), kind, parameter, of(one), numbers);
+      } else {
+        comparison.compare(step, kind, parameter, of(one), numbers);
+      }
     }
   }
-  comparison.end_step(step);
 }
 
 }  // namespace
@@ -313,6 +313,7 @@ LayoutFindings check_layout(const LayoutCase& c, const Exec& exec) {
   Comparison comparison(precision);
   for (size_t s = 0; s < one.size(); ++s)
     compare_step(int64_t(s) + 1, one[s], many[s], exact.empty() ? nullptr : &exact[s], comparison);
+  comparison.end();
   return comparison.findings;
 }
 

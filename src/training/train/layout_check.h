@@ -3,9 +3,9 @@
 // gradient of every parameter, weights on every rank, biases, moments. `hadal check layouts` and the tests run this.
 //
 //   fp64   every relative distance at most 1e-9: nothing but the order of sums may differ
-//   fp32   1e-5, and 1e-4 for moments and weights, with the routes of the one rank replayed (a rounding may not send a
-//          token elsewhere)
-//   bf16   no further from the fp64 run than 1.25 times the one rank's distance
+//   fp32   1e-5, and 1e-4 for moments and weights, times the step's number, with the routes of the one rank replayed (a
+//          rounding may not send a token elsewhere)
+//   bf16   no further from the fp64 run than 1.25 times the one rank's distance, all parameters and steps together
 #pragma once
 #include <functional>
 #include <memory>

@@ -167,14 +167,10 @@ std::string breakdown(const RunRecord& run) {
   if (!run.has_config) return out;
   const auto options = model_options(run.config, true);
   const auto plan = plan_memory(run.config, options, run.start.value("threads", granted_threads()));
-  const auto counts = count_parameters(run.config.model);
-  const double parameters = double(counts.total + counts.mtp), high = options.precision == Precision::fp64 ? 8 : 4;
-  const double value = options.precision == Precision::bf16 ? 2 : 0;
-  const double fixed = parameters * (2 * high + value);
   return out + share_bar(fmt::format("memory by part (estimate, {}), {}", format_bytes(double(plan.total())), run.name),
-                         {{"weights and masters", parameters * (high + value)},
-                          {"gradients", parameters * high},
-                          {"activations and workspace", std::max(0.0, double(plan.weights_and_activations) - fixed)},
+                         {{"weights and masters", double(plan.weights)},
+                          {"gradients", double(plan.gradients)},
+                          {"activations and workspace", double(plan.activations)},
                           {"moments and EMA", double(plan.optimizer)},
                           {"checkpoint copy", double(plan.checkpoint_copy)},
                           {"program", double(plan.program)}});

@@ -2,11 +2,13 @@
 #include "train/resources.h"
 
 #include <algorithm>
+#include <map>
 
 #include "arch/arch.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/text_format.h"
+#include "nn/norm.h"
 #include "ops/matmul.h"
 #include "optim/optimizer.h"
 
@@ -21,18 +23,63 @@ ModelOptions model_options(const Config& config, bool training) {
   return options;
 }
 
-MemoryPlan plan_memory(const Config& config, const ModelOptions& options, int n_threads) {
+namespace {
+
+// What one of this many holders keeps of a parameter's box.
+void add_parameter(const Config& config, const ModelOptions& options, const Parameter& parameter, int64_t n_holders,
+                   MemoryPlan& plan) {
+  const DType dtype = activation_dtype(options.precision), wide = statistics_dtype(dtype);
+  const int64_t count = parameter.box.count(), wide_bytes = dtype_bytes(wide), high = wide_bytes / 4;
+  const bool apart = dtype != wide && !parameter.spec.high_precision;  // the master from the value
+  plan.weights += apart ? count * dtype_bytes(dtype) + count * wide_bytes / n_holders : count * wide_bytes;
+  if (parameter.code_tile) plan.weights += Quantised::bytes_of(parameter.box.size, *parameter.code_tile);
+  if (!parameter.spec.trained) return;
+  plan.gradients += count * wide_bytes;
+  plan.optimizer += high * count * Optimizer::bytes_per_element(config.optim, true) / n_holders;
+}
+
+}  // namespace
+
+MemoryPlan plan_rank_memory(const Config& config, const ModelOptions& options, const Placement& placement, int64_t rank,
+                            int n_threads) {
   MemoryPlan plan;
+  std::map<std::string, int64_t> n_holders;
+  ModelShare share;
+  share.box = [&](const ParameterSpec& spec) -> std::optional<Box> {
+    const auto holding = placement.holding_of(spec, rank);
+    if (!holding) return std::nullopt;
+    n_holders[spec.name] = int64_t(holding->ranks.size());
+    return holding->box;
+  };
+  share.stages = placement.stages_of(rank);
+  ModelOptions bare = options;
+  bare.bare = true;
+  const Transformer model(config.model, bare, Exec(), share);
+  for (const Parameter* parameter : model.parameters())
+    add_parameter(config, options, *parameter, n_holders[parameter->spec.name], plan);
+  const int64_t micro = std::max<int64_t>(1, config.train.micro_batch_sequences), dp = placement.mesh().sizes().dp;
+  const int64_t n = (config.train.batch_sequences + micro * dp - 1) / (micro * dp);
+  const Actions actions = make_plan(placement.pipeline(n)).ranks[size_t(placement.mesh().seat(rank).pipeline)];
+  plan.activations =
+      model.moving_bytes(micro * config.data.sequence_length, config.data.sequence_length, n_threads, actions);
+  return plan;
+}
+
+MemoryPlan plan_memory(const Config& config, const ModelOptions& options, int n_threads) {
+  const Placement placement(config.model, config.parallel);
+  MemoryPlan plan;
+  // Ranks of one pipeline seat hold equally much: one of them speaks for all.
+  const int64_t n_each = placement.mesh().stage_ranks();
+  for (int64_t seat = 0; seat < config.parallel.pp; ++seat) {
+    const MemoryPlan one = plan_rank_memory(config, options, placement, seat * n_each, n_threads);
+    plan.weights += n_each * one.weights, plan.gradients += n_each * one.gradients;
+    plan.optimizer += n_each * one.optimizer, plan.activations += n_each * one.activations;
+  }
   const auto counts = count_parameters(config.model);
-  const int64_t parameters = counts.total + counts.mtp;
-  const int64_t micro = std::max<int64_t>(1, config.train.micro_batch_sequences);
-  const int64_t n_ranks = config.parallel.ranks();  // all in this process; the optimizer is shared
-  plan.weights_and_activations =
-      n_ranks * Transformer::estimate_bytes(config.model, options, micro * config.data.sequence_length,
-                                            config.data.sequence_length, n_threads);
-  const int64_t high = options.precision == Precision::fp64 ? 2 : 1;
-  plan.optimizer = high * parameters * Optimizer::bytes_per_element(config.optim, true);
-  if (config.checkpoint.asynchronous) plan.checkpoint_copy = plan.optimizer + high * parameters * 4;
+  const int64_t wide = statistics_dtype(activation_dtype(options.precision)) == DType::f64 ? 8 : 4;
+  const int64_t state = (counts.total + counts.mtp) * wide * (4 + Optimizer::bytes_per_element(config.optim, true)) / 4;
+  if (config.parallel.ranks() > 1) plan.checkpoint_copy += state;  // brought together on the first rank
+  if (config.checkpoint.asynchronous) plan.checkpoint_copy += state;
   return plan;
 }
 
@@ -50,8 +97,11 @@ void resolve(Config& config, int64_t tokenizer_vocab, const Exec& exec, uint64_t
   const auto options = model_options(config, true);
   const bool choose = config.train.micro_batch_sequences == 0;
   if (choose) {
+    // As many micro-batches as keep all ranks of the layout at work.
+    const ParallelConfig& p = config.parallel;
+    const int64_t least = p.pp > 1 ? 2 * p.pp : 1;
     config.train.micro_batch_sequences = std::clamp<int64_t>(
-        4096 / config.data.sequence_length, 1, std::max<int64_t>(1, config.train.batch_sequences / config.parallel.dp));
+        4096 / config.data.sequence_length, 1, std::max<int64_t>(1, config.train.batch_sequences / (p.dp * least)));
     while (config.train.micro_batch_sequences > 1 &&
            double(plan_memory(config, options, exec.compute->n_threads()).total()) > 0.8 * double(available_bytes)) {
       config.train.micro_batch_sequences /= 2;
@@ -59,11 +109,11 @@ void resolve(Config& config, int64_t tokenizer_vocab, const Exec& exec, uint64_t
   }
   const auto plan = plan_memory(config, options, exec.compute->n_threads());
   check(uint64_t(plan.total()) <= available_bytes, ErrorKind::invalid,
-        "this run needs about {} of memory ({} weights, gradients and activations, {} optimizer, {} for asynchronous "
+        "this run needs about {} of memory ({} weights, gradients and activations, {} optimizer, {} for "
         "checkpoints), {} are "
         "available: use a smaller model, train.micro_batch_sequences = 1, train.recompute = \"all\", or "
         "checkpoint.asynchronous = false",
-        format_bytes(double(plan.total())), format_bytes(double(plan.weights_and_activations)),
+        format_bytes(double(plan.total())), format_bytes(double(plan.weights + plan.gradients + plan.activations)),
         format_bytes(double(plan.optimizer)), format_bytes(double(plan.checkpoint_copy)),
         format_bytes(double(available_bytes)));
 }

@@ -175,6 +175,7 @@ TEST(Transformer, NamesWhatIsWrongWithABatch) {
   EXPECT_NE(message([](MicroBatch& b) { b.segments[0].n_q = b.segments[0].n_k = 7; }).find("cover 7 of 8 rows"),
             std::string::npos);
   EXPECT_NE(message([](MicroBatch& b) { b.sequences.clear(); }).find("sequences cover 0 of 8"), std::string::npos);
+  EXPECT_EQ(message([](MicroBatch& b) { b = MicroBatch(); }), "");  // fills a pipeline's schedule
   EXPECT_NE(message_of([&] { activation_dtype(Precision::automatic); }).find("fp64, fp32, bf16"), std::string::npos);
   EXPECT_EQ(message([](MicroBatch&) {}), "");
 }

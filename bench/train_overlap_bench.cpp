@@ -1,0 +1,105 @@
+// How much of the all-to-all of expert ranks each pipeline schedule hides: steps of 8 pipeline ranks with 120
+// micro-batches, executed on a virtual clock (comm/virtual_clock.h), where in each direction traffic takes as long as
+// compute. So the figures are of the schedule and the executor, not of this machine.
+#include <fmt/format.h>
+
+#include <cstring>
+#include <set>
+
+#include "base/table.h"
+#include "config/config_io.h"
+#include "schedule/simulate.h"
+#include "train/clocked_step.h"
+
+namespace hadal {
+namespace {
+
+using namespace hadal::testing;
+
+constexpr int64_t kRanks = 8, kMicroBatches = 120;
+
+ModelConfig model_of(int64_t layers) {
+  ModelConfig m;
+  m.vocab_size = 16, m.hidden_size = 8, m.n_layers = layers, m.n_heads = 1, m.q_lora_rank = 4, m.kv_lora_rank = 4;
+  m.qk_nope_head_dim = m.qk_rope_head_dim = m.v_head_dim = 4, m.n_dense_layers = 0, m.dense_ffn_size = 8;
+  m.n_routed_experts = 4, m.n_experts_per_token = 2, m.n_shared_experts = 0, m.expert_ffn_size = 4, m.n_mtp = 0;
+  m.n_groups = m.n_limited_groups = 1, m.init_std = 0.2;
+  return m;
+}
+
+// A layer's F is attention and experts, a second each, and two all-to-alls of a second; B the same, and W half of it.
+double cost(const PieceEvent& event) {
+  const std::string piece = event.piece;
+  if (piece != "attention" && piece != "experts") return 0;
+  return event.part == 'W' ? 0.5 : 1;
+}
+
+struct Share {
+  double waited = 0;
+  int64_t all_to_alls = 0;
+  double hidden() const { return all_to_alls > 0 ? 1 - waited / double(all_to_alls) : 0; }
+};
+
+struct Measured {
+  double makespan = 0, computed = 0;
+  Share step, pairs;
+};
+
+Measured measure(const std::string& layout, bool overlap) {
+  ClockedCase c;
+  c.model = model_of(16);
+  c.parallel = parse_layout(layout);
+  c.micro_batches = kMicroBatches;
+  c.cost = cost;
+  c.links = [](int, int) { return LinkSpeed{1, 0}; };
+  c.overlap = overlap;
+  const auto ranks = clocked_step(c);
+  const Placement placement(c.model, c.parallel);
+  const auto lists = make_plan(placement.pipeline(kMicroBatches)).ranks;
+  Measured measured;
+  measured.makespan = makespan(ranks);
+  for (size_t rank = 0; rank < ranks.size(); ++rank) {
+    std::set<std::tuple<char, int64_t, int64_t>> paired;
+    const Actions& list = lists[rank / size_t(c.parallel.dp)];
+    for (size_t i = 0; i + 1 < list.size(); ++i) {
+      if (!list[i].overlaps_next) continue;
+      paired.insert({'F', list[i].stage, list[i].micro_batch});
+      paired.insert({'B', list[i + 1].stage, list[i + 1].micro_batch});
+    }
+    for (const PieceEvent& e : ranks[rank].events) {
+      if (!e.traffic) measured.computed += e.end - e.begin;
+      if (!e.traffic || std::strcmp(e.piece, "receive") == 0) continue;
+      const bool starts = (e.part == 'F') == (std::strstr(e.piece, "start") != nullptr);
+      const auto count = [&](Share& share) { share.waited += e.end - e.begin, share.all_to_alls += starts; };
+      count(measured.step);
+      if (paired.contains({e.part, e.stage, e.micro_batch})) count(measured.pairs);
+    }
+  }
+  measured.computed /= double(ranks.size());
+  return measured;
+}
+
+int run() {
+  Table table(
+      {"schedule", "step, s", "computing", "all-to-all hidden in pairs", "of the step's", "pairs off: step, s"});
+  bool fine = true;
+  for (const char* schedule : {"1f1b", "zb1p", "interleaved,chunks=2", "dualpipe", "dualpipev"}) {
+    const bool two_ways = std::string(schedule).starts_with("dualpipe");
+    const std::string layout = fmt::format("dp=2,ep=2,pp={},schedule={}", kRanks, schedule);
+    const Measured on = measure(layout, true);
+    const double off = two_ways ? measure(layout, false).makespan : on.makespan;
+    table.add({schedule, fmt::format("{:.1f}", on.makespan), fmt::format("{:.1f} %", 100 * on.computed / on.makespan),
+               on.pairs.all_to_alls > 0 ? fmt::format("{:.1f} %", 100 * on.pairs.hidden()) : "no pairs",
+               fmt::format("{:.1f} %", 100 * on.step.hidden()), fmt::format("{:.1f}", off)});
+    if (std::string(schedule) == "dualpipe") fine = on.pairs.hidden() >= 0.8 && on.step.hidden() >= 0.7;
+  }
+  fmt::print("{} pipeline ranks x 2 expert ranks, {} micro-batches, 16 layers; compute : all-to-all = 1 : 1\n\n{}",
+             kRanks, kMicroBatches, table.text());
+  fmt::print("\nfloors of dualpipe: 80 % in pairs, 70 % of the step's: {}\n", fine ? "held" : "MISSED");
+  return fine ? 0 : 1;
+}
+
+}  // namespace
+}  // namespace hadal
+
+int main() { return hadal::run(); }

@@ -1,0 +1,148 @@
+#include "apps/inspect_layout.h"
+
+#include <fmt/ranges.h>
+
+#include "arch/arch.h"
+#include "base/error.h"
+#include "base/table.h"
+#include "base/text_format.h"
+#include "config/config_io.h"
+#include "layout/placement.h"
+#include "train/resources.h"
+
+namespace hadal {
+namespace {
+
+// Ranks of one pipeline seat differ only in which experts and micro-batches are theirs: the first speaks for all.
+struct SeatFacts {
+  std::vector<HeldStage> stages;
+  int64_t parameters = 0;  // of its boxes
+  int64_t parts = 0;
+  MemoryPlan memory;
+};
+
+struct LayoutFacts {
+  std::vector<SeatFacts> seats;
+  int64_t unique_main = 0, unique_mtp = 0;  // elements of all boxes, each counted once
+  Pipeline pipeline;
+  int64_t n_micro_batches = 0;  // of each data rank, fillers not counted
+};
+
+LayoutFacts facts_of(const Config& config, const Placement& placement) {
+  LayoutFacts facts;
+  const int64_t micro = std::max<int64_t>(1, config.train.micro_batch_sequences), dp = config.parallel.dp;
+  facts.n_micro_batches = (config.train.batch_sequences + micro * dp - 1) / (micro * dp);
+  facts.pipeline = placement.pipeline(facts.n_micro_batches);
+  Config one = config;
+  if (one.train.precision == Precision::automatic) one.train.precision = Precision::bf16;
+  const ModelOptions options = model_options(one, true);
+  for (int64_t seat = 0; seat < config.parallel.pp; ++seat) {
+    const int64_t rank = seat * placement.mesh().stage_ranks();
+    SeatFacts of;
+    of.stages = placement.stages_of(rank);
+    of.memory = plan_rank_memory(one, options, placement, rank, 1);
+    for (const ParameterSpec& spec : placement.specs())
+      if (const auto holding = placement.holding_of(spec, rank)) of.parameters += holding->box.count(), ++of.parts;
+    facts.seats.push_back(std::move(of));
+  }
+  for (const ParameterSpec& spec : placement.specs()) {
+    for (const Holding& holding : placement.holdings(spec))
+      (spec.layer >= config.model.n_layers ? facts.unique_mtp : facts.unique_main) += holding.box.count();
+  }
+  return facts;
+}
+
+std::string stage_text(const HeldStage& stage) {
+  const StagePart& part = stage.part;
+  std::string text = fmt::format("{}: ", stage.number);
+  if (part.embedding) text += "embedding, ";
+  text += part.end_layer - part.first_layer == 1 ? fmt::format("layer {}", part.first_layer)
+                                                 : fmt::format("layers {}-{}", part.first_layer, part.end_layer - 1);
+  if (part.head) text += ", head";
+  return text;
+}
+
+void print_mesh(const Config& config, const Mesh& mesh) {
+  const ParallelConfig& p = config.parallel;
+  fmt::print("layout {}: {} ranks = pp {} x dp {} x cp {} x tp {}\n", layout_text(p), format_count(mesh.n_ranks()),
+             p.pp, p.dp, p.cp, p.tp);
+  fmt::print("  rank = ((pipeline x {} + data) x {} + context) x {} + tensor\n", p.dp, p.cp, p.tp);
+  if (p.ep > 1)
+    fmt::print("  experts: {} each, expert e on member e / {} of a block of {} ranks; {} block{} per stage{}\n",
+               config.model.n_routed_experts / p.ep, config.model.n_routed_experts / p.ep, p.ep,
+               mesh.stage_ranks() / p.ep, mesh.stage_ranks() == p.ep ? "" : "s, replicas of each other",
+               p.node_ranks > 0 && p.ep > p.node_ranks
+                   ? fmt::format("; two hops over {} nodes of {}", p.ep / p.node_ranks, p.node_ranks)
+                   : std::string());
+  if (mesh.n_ranks() > 32) return;
+  Table table({"rank", "pipeline", "data", "context", "tensor", "experts"});
+  for (int64_t rank = 0; rank < mesh.n_ranks(); ++rank) {
+    const Seat seat = mesh.seat(rank);
+    const int64_t each = p.ep > 1 ? config.model.n_routed_experts / p.ep : 0, first = mesh.expert_seat(rank) * each;
+    table.add({std::to_string(rank), std::to_string(seat.pipeline), std::to_string(seat.data),
+               std::to_string(seat.context), std::to_string(seat.tensor),
+               each == 0   ? "all"
+               : each == 1 ? std::to_string(first)
+                           : fmt::format("{}-{}", first, first + each - 1)});
+  }
+  fmt::print("\n{}", table.text());
+}
+
+}  // namespace
+
+void print_layout(const Config& config) {
+  const Placement placement(config.model, config.parallel);
+  const LayoutFacts facts = facts_of(config, placement);
+  print_mesh(config, placement.mesh());
+  const Pipeline& pipeline = facts.pipeline;
+  fmt::print("  schedule {}: {} stages, {} micro-batches of {} sequence(s) a step on each data rank{}\n\n",
+             schedule_name(pipeline.schedule), pipeline.n_stages(), pipeline.n_micro_batches,
+             std::max<int64_t>(1, config.train.micro_batch_sequences),
+             pipeline.n_micro_batches > facts.n_micro_batches
+                 ? fmt::format(", {} of them fillers", pipeline.n_micro_batches - facts.n_micro_batches)
+                 : std::string());
+  Table table({"pipeline seat", "stages", "parameters", "weights", "gradients", "optimizer", "activations", "total"});
+  for (size_t seat = 0; seat < facts.seats.size(); ++seat) {
+    const SeatFacts& of = facts.seats[seat];
+    std::vector<std::string> stages;
+    for (const HeldStage& stage : of.stages) stages.push_back(stage_text(stage));
+    const auto bytes = [](int64_t n) { return format_bytes(double(n)); };
+    table.add({std::to_string(seat), fmt::format("{}", fmt::join(stages, "; ")), format_count(of.parameters),
+               bytes(of.memory.weights), bytes(of.memory.gradients), bytes(of.memory.optimizer),
+               bytes(of.memory.activations), bytes(of.memory.total())});
+  }
+  fmt::print("each rank of a pipeline seat holds, in memory of its own:\n{}", table.text());
+  fmt::print("the ranks' parts make up {} parameters", format_count(facts.unique_main));
+  if (facts.unique_mtp > 0) fmt::print(", and {} of MTP", format_count(facts.unique_mtp));
+  fmt::print("; the first rank also brings the state together for checkpoints\n\n");
+}
+
+nlohmann::ordered_json layout_json(const Config& config) {
+  const Placement placement(config.model, config.parallel);
+  const LayoutFacts facts = facts_of(config, placement);
+  nlohmann::ordered_json seats = nlohmann::ordered_json::array();
+  for (const SeatFacts& of : facts.seats) {
+    nlohmann::ordered_json stages = nlohmann::ordered_json::array();
+    for (const HeldStage& stage : of.stages)
+      stages.push_back({{"stage", stage.number},
+                        {"first_layer", stage.part.first_layer},
+                        {"end_layer", stage.part.end_layer},
+                        {"embedding", stage.part.embedding},
+                        {"head", stage.part.head}});
+    seats.push_back({{"stages", stages},
+                     {"parameters", of.parameters},
+                     {"weight_bytes", of.memory.weights},
+                     {"gradient_bytes", of.memory.gradients},
+                     {"optimizer_bytes", of.memory.optimizer},
+                     {"activation_bytes", of.memory.activations},
+                     {"total_bytes", of.memory.total()}});
+  }
+  return {{"layout", layout_text(config.parallel)},
+          {"ranks", placement.mesh().n_ranks()},
+          {"micro_batches", facts.pipeline.n_micro_batches},
+          {"parameters", facts.unique_main},
+          {"mtp_parameters", facts.unique_mtp},
+          {"pipeline_seats", seats}};
+}
+
+}  // namespace hadal

@@ -1,0 +1,126 @@
+// Schedules executed on a virtual clock: as long as the simulator says; and in F&B pairs each micro-batch's rows travel
+// while the other computes.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <map>
+
+#include "config/config_io.h"
+#include "schedule/simulate.h"
+#include "train/clocked_step.h"
+
+namespace hadal {
+namespace {
+
+using namespace hadal::testing;
+
+ModelConfig even_model(int64_t layers) {
+  ModelConfig m;
+  m.vocab_size = 16, m.hidden_size = 8, m.n_layers = layers, m.n_heads = 1, m.q_lora_rank = 4, m.kv_lora_rank = 4;
+  m.qk_nope_head_dim = m.qk_rope_head_dim = m.v_head_dim = 4, m.n_dense_layers = 0, m.dense_ffn_size = 8;
+  m.n_routed_experts = 4, m.n_experts_per_token = 2, m.n_shared_experts = 0, m.expert_ffn_size = 4, m.n_mtp = 0;
+  m.n_groups = m.n_limited_groups = 1, m.init_std = 0.2;
+  return m;
+}
+
+// Attention and experts take a second each for F, B and W; all else nothing.
+double one_second(const PieceEvent& event) {
+  const std::string piece = event.piece;
+  return piece == "attention" || piece == "experts" ? 1 : 0;
+}
+
+TEST(Overlap, ExecutedPipelinesTakeAsLongAsSimulatedOnes) {
+  for (const char* layout : {"pp=4", "pp=2,schedule=interleaved,chunks=2", "pp=4,schedule=zb1p",
+                             "pp=4,schedule=dualpipe", "pp=2,schedule=dualpipev"}) {
+    ClockedCase c;
+    c.model = even_model(4);
+    c.parallel = parse_layout(layout);
+    c.micro_batches = 12;
+    c.cost = [](const PieceEvent& event) {  // uneven: B and W are not F
+      const double seconds = one_second(event);
+      return event.part == 'F' ? seconds : event.part == 'B' ? 1.25 * seconds : 0.5 * seconds;
+    };
+    const auto ranks = clocked_step(c);
+    const Placement placement(c.model, c.parallel);
+    SimulationCosts costs;
+    costs.stage = {2, 3.5, 2.5, 1, 5.5};
+    const Simulation simulated = simulate(make_plan(placement.pipeline(12)), costs);
+    EXPECT_NEAR(makespan(ranks), simulated.makespan, 1e-9 * simulated.makespan) << layout;
+    EXPECT_EQ(makespan(clocked_step(c)), makespan(ranks)) << "the same in every run";
+  }
+}
+
+TEST(Overlap, LinksTakeTheirTime) {
+  ClockedCase c;
+  c.model = even_model(2);
+  c.parallel = parse_layout("pp=2");
+  c.micro_batches = 1;
+  c.cost = one_second;
+  EXPECT_DOUBLE_EQ(makespan(clocked_step(c)), 2 * 6);
+  c.links = [](int, int) { return LinkSpeed{0.25, 4 * 8 * 4 / 0.5}; };  // [4 rows, 8] f32 in half a second
+  EXPECT_DOUBLE_EQ(makespan(clocked_step(c)), 2 * 6 + 2 * 0.75);
+}
+
+// Of every pair, each all-to-all is started before and awaited after a compute piece of the other micro-batch.
+std::string not_overlapped(const std::vector<PieceEvent>& events, const Actions& list) {
+  std::map<std::pair<int64_t, int64_t>, std::pair<int64_t, int64_t>> partner;  // (stage, F's micro-batch) <-> B's
+  for (size_t i = 0; i + 1 < list.size(); ++i) {
+    if (!list[i].overlaps_next) continue;
+    partner[{list[i].stage, list[i].micro_batch}] = {list[i + 1].stage, list[i + 1].micro_batch};
+  }
+  const auto starts = [](const PieceEvent& e) {
+    const std::string piece = e.piece;
+    return e.traffic && piece != "receive" && (e.part == 'F') == piece.ends_with("start");
+  };
+  for (size_t i = 0; i < events.size(); ++i) {
+    const PieceEvent& start = events[i];
+    if (!starts(start)) continue;
+    // Whose pair it is in: F's of the pair, or B's of another's.
+    std::pair<int64_t, int64_t> other{-1, -1};
+    for (const auto& [f, b] : partner) {
+      if (start.part == 'F' && f == std::pair{start.stage, start.micro_batch}) other = b;
+      if (start.part == 'B' && b == std::pair{start.stage, start.micro_batch}) other = f;
+    }
+    if (other.first < 0) continue;  // no pair
+    bool computed = false;
+    for (size_t k = i + 1; k < events.size(); ++k) {
+      const PieceEvent& e = events[k];
+      const bool own = e.stage == start.stage && e.micro_batch == start.micro_batch && e.part == start.part;
+      if (own && e.traffic) break;  // its wait
+      computed = computed || (!e.traffic && e.end > e.begin && std::pair{e.stage, e.micro_batch} == other);
+    }
+    if (!computed)
+      return fmt::format("{} {} of stage {}, micro-batch {}", start.piece, start.part, start.stage, start.micro_batch);
+  }
+  return "";
+}
+
+ClockedCase dualpipe_case(int64_t ranks, int64_t n) {
+  ClockedCase c;
+  c.model = even_model(ranks);
+  c.parallel = parse_layout(fmt::format("dp=2,ep=2,pp={},schedule=dualpipe", ranks));
+  c.micro_batches = n;
+  c.cost = one_second;
+  c.links = [](int, int) { return LinkSpeed{1, 0}; };  // as long as a piece: compute and traffic are 1 : 1 in F
+  return c;
+}
+
+TEST(Overlap, EachAllToAllOfAPairTravelsWhileTheOtherMicroBatchComputes) {
+  ClockedCase c = dualpipe_case(4, 16);
+  const Placement placement(c.model, c.parallel);
+  const auto lists = make_plan(placement.pipeline(16)).ranks;
+  const auto on = clocked_step(c);
+  for (size_t rank = 0; rank < on.size(); ++rank)
+    EXPECT_EQ(not_overlapped(on[rank].events, lists[rank / 2]), "") << "rank " << rank;
+  c.overlap = false;
+  const auto off = clocked_step(c);
+  EXPECT_NE(not_overlapped(off[0].events, lists[0]), "") << "the control: one after the other nothing overlaps";
+  double waited_on = 0, waited_off = 0;
+  for (size_t rank = 0; rank < on.size(); ++rank)
+    waited_on += waited(on[rank].events), waited_off += waited(off[rank].events);
+  EXPECT_LT(waited_on, 0.5 * waited_off);
+  EXPECT_LT(makespan(on), makespan(off));
+}
+
+}  // namespace
+}  // namespace hadal
