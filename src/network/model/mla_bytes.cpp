@@ -30,8 +30,8 @@ int64_t Mla::restored_bytes(const PieceSizes& s) const {
   return s.recompute == Recompute::all ? again + kept_bytes(s, Recompute::norms) : again;
 }
 
-// Where ranks share the rows, beside the gradients of heads: dy of all queries, what they sum up, and gradients of keys
-// twice, for documents that are seen in two runs.
+// Where ranks share the rows, beside the gradients of heads: dy of all queries, what they sum up, gradients of keys on
+// their way, and where context ranks cut the rows those of documents that are seen in two runs.
 int64_t Mla::backward_bytes(const PieceSizes& s) const {
   const bool absorbed = s.form == AttentionForm::absorbed;
   const int64_t q_rank = w_.q_a.weight ? w_.q_a.out_features() : 0, each = dtype_bytes(s.dtype);
@@ -41,7 +41,8 @@ int64_t Mla::backward_bytes(const PieceSizes& s) const {
   if (!s.split()) return bytes;
   const int64_t wide = dtype_bytes(statistics_dtype(s.dtype));
   bytes += s.n_queries() * (w_.o.out_features() * each + w_.q_b.in_features() * wide);
-  bytes += s.n_keys() * ((keys + rank_ + 2 * rope_ + (absorbed ? 2 * rank_ : 0)) * each + (rank_ + rope_) * wide);
+  const int64_t again = s.n_queries() < s.n_keys() ? (absorbed ? 2 * rank_ : keys) + rope_ : 0;
+  bytes += s.n_keys() * ((rank_ + rope_ + again) * each + (rank_ + rope_) * wide);
   return bytes;
 }
 

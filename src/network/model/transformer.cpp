@@ -324,20 +324,25 @@ int64_t Transformer::estimate_bytes(const ModelConfig& config, const ModelOption
     if (options.training && parameter->spec.trained) weights += count * dtype_bytes(wide);
     if (parameter->code_tile) weights += Quantised::bytes_of(parameter->box.size, *parameter->code_tile);
   }
-  return weights + model.moving_bytes(micro_batch_tokens, sequence_length, n_threads, one_stage(1));
+  return weights + model.moving_bytes(micro_batch_tokens, sequence_length, n_threads, one_stage(1), {});
 }
 
 int64_t Transformer::moving_bytes(int64_t micro_batch_tokens, int64_t sequence_length, int n_threads,
-                                  const Actions& actions) const {
+                                  const Actions& actions, const TokenShares& shares) const {
   // Packed tiles of a matrix product and attention's tiles, per thread.
   constexpr int64_t kWorkspacePerThread = int64_t(640) << 10;
   const ModelOptions& options = impl_->options;
   const DType dtype = impl_->dtype, wide = statistics_dtype(dtype);
+  PieceSizes sizes{micro_batch_tokens, dtype, options.attention_form, options.recompute};
+  if (shares.tensor * shares.context > 1) {
+    const auto part = [&](int64_t n) { return (micro_batch_tokens + n - 1) / n; };
+    sizes.rows = part(shares.tensor * shares.context), sizes.queries = part(shares.context);
+    sizes.keys = micro_batch_tokens;
+  }
   std::map<int64_t, PieceBytes> of_stage;
   int64_t running = 0;  // the largest F, or B and W
   for (const auto& [number, stage] : impl_->stages) {
-    const PieceBytes bytes = of_stage[number] =
-        stage->bytes({micro_batch_tokens, dtype, options.attention_form, options.recompute});
+    const PieceBytes bytes = of_stage[number] = stage->bytes(sizes);
     // Of what waits in the pool and what runs: a promise of memory is about what is taken from the system.
     running = std::max(running, bytes.forward + (options.training ? bytes.backward : 0));
   }

@@ -89,8 +89,12 @@ class Transformer {
   void update_selection_bias(const Exec& exec, const std::vector<std::vector<int64_t>>& global_load, double gamma);
 
   // What comes and goes while these actions run: activations of the flights under way, workspace of this many threads.
-  int64_t moving_bytes(int64_t micro_batch_tokens, int64_t sequence_length, int n_threads,
-                       const Actions& actions) const;
+  // Of a micro-batch whose tokens so many tensor and context ranks share.
+  struct TokenShares {
+    int64_t tensor = 1, context = 1;
+  };
+  int64_t moving_bytes(int64_t micro_batch_tokens, int64_t sequence_length, int n_threads, const Actions& actions,
+                       const TokenShares& shares) const;
   // Of a whole model: weights, gradients, activations and workspace; no optimizer state.
   static int64_t estimate_bytes(const ModelConfig& config, const ModelOptions& options, int64_t micro_batch_tokens,
                                 int64_t sequence_length, int n_threads);

@@ -60,8 +60,8 @@ MemoryPlan plan_rank_memory(const Config& config, const ModelOptions& options, c
   const int64_t micro = std::max<int64_t>(1, config.train.micro_batch_sequences), dp = placement.mesh().sizes().dp;
   const int64_t n = (config.train.batch_sequences + micro * dp - 1) / (micro * dp);
   const Actions actions = make_plan(placement.pipeline(n)).ranks[size_t(placement.mesh().seat(rank).pipeline)];
-  plan.activations =
-      model.moving_bytes(micro * config.data.sequence_length, config.data.sequence_length, n_threads, actions);
+  plan.activations = model.moving_bytes(micro * config.data.sequence_length, config.data.sequence_length, n_threads,
+                                        actions, {placement.mesh().sizes().tp, placement.mesh().sizes().cp});
   return plan;
 }
 

@@ -1,6 +1,7 @@
 // Whose rows are whose: every row has one owner, context ranks get as much work, and segments say what queries see.
 #include "model/row_split.h"
 
+#include "comm/virtual_clock.h"
 #include "model/shared_batches.h"
 
 namespace hadal {
@@ -116,6 +117,60 @@ TEST(RowSplit, GathersRowsAndBringsSumsToTheirOwners) {
           EXPECT_EQ(element(sums, 2 * int64_t(i)), double(split.own()[i]) * adders);
       }
     });
+  }
+}
+
+// Tensor ranks on a virtual clock, where products of all rows take as long as the rows' way: the share of the way that
+// is hidden under products, of a gather and of a reduction.
+struct Hidden {
+  double gather = 0, reduce = 0;
+};
+Hidden hidden_under_products(int tensor, bool in_parts) {
+  const MicroBatch batch = make_batch({{256 * tensor}}, false);
+  const int64_t n = batch.n_tokens(), cols = 4;
+  const double travel = double((tensor - 1) * 256 * cols * 8), each_row = travel / double(n);  // at a byte a second
+  std::vector<Hidden> of_ranks(static_cast<size_t>(tensor));
+  run_rank_threads(tensor, [&](std::shared_ptr<Transport> transport) {
+    VirtualClock clock;
+    Group group(on_clock(transport, clock, [](int, int) { return LinkSpeed{.bytes_per_second = 1}; }), "tensor");
+    const RowSplit split(batch, {.tensor = &group});
+    OwnedExec owned(1);
+    const auto multiply = [&](int64_t rows) { clock.advance(double(rows) * each_row); };
+    const Tensor own = Tensor::zeros(owned.exec, DType::f64, {split.n_own(), cols}),
+                 all = Tensor::zeros(owned.exec, DType::f64, {n, cols});
+    double begin = clock.now();
+    const auto hidden = [&] { return 1 - (clock.now() - begin - travel) / travel; };
+    if (in_parts) {
+      split.gather_in_parts(owned.exec, own, [&](const Tensor&, const ops::RowRange& part) { multiply(part.count); });
+    } else {
+      split.start_gather(owned.exec, Extent::queries, own).wait();
+      multiply(n);
+    }
+    Hidden& result = of_ranks[size_t(transport->rank())];
+    result.gather = hidden();
+    group.barrier();
+    begin = clock.now();
+    if (in_parts) {
+      split.reduce_in_parts(owned.exec, all, [&](const ops::RowRange& part) { multiply(part.count); });
+    } else {
+      multiply(n);
+      split.start_reduce(owned.exec, Extent::queries, all).wait();
+    }
+    result.reduce = hidden();
+  });
+  Hidden least{1, 1};
+  for (const Hidden& of_rank : of_ranks)
+    least = {std::min(least.gather, of_rank.gather), std::min(least.reduce, of_rank.reduce)};
+  return least;
+}
+
+TEST(RowSplit, PartsTravelUnderTheProductsOfOthers) {
+  for (const int tensor : {2, 3, 4}) {
+    const Hidden parts = hidden_under_products(tensor, true), whole = hidden_under_products(tensor, false);
+    EXPECT_GE(parts.gather, 0.8) << tensor;
+    EXPECT_GE(parts.reduce, 0.8) << tensor;
+    EXPECT_LE(whole.gather, 0.01) << "the control: all rows, then all products";
+    EXPECT_LE(whole.reduce, 0.01) << "the control: all products, then all rows";
   }
 }
 

@@ -42,6 +42,21 @@ inline ModelConfig small_config() {
   return c;
 }
 
+// The same, with weights and activations of some size, for measurements of memory.
+inline ModelConfig memory_config() {
+  ModelConfig c = small_config();
+  c.vocab_size = 300;
+  c.hidden_size = 96;
+  c.n_layers = 4;
+  c.kv_lora_rank = 32;
+  c.q_lora_rank = 48;
+  c.qk_nope_head_dim = c.v_head_dim = 24;
+  c.qk_rope_head_dim = 8;
+  c.dense_ffn_size = 256;
+  c.expert_ffn_size = 48;
+  return c;
+}
+
 // The same, wide enough for sums over K to cross a border between chunks of 128 in every product.
 inline ModelConfig wide_config() {
   ModelConfig c = small_config();

@@ -150,6 +150,33 @@ TEST(TensorAndContextParallel, SendWhatTheFormulaSays) {
   }
 }
 
+TEST(TensorAndContextParallel, EstimateTheMemoryOfARank) {
+  for (const auto& [tensor, context] : {std::pair(2, 1), {1, 2}, {2, 2}}) {
+    for (const AttentionForm form : kForms) {
+      for (const Recompute recompute : kRecomputes) {
+        if (form == AttentionForm::absorbed && tensor * context == 2) continue;  // both ways at once will do
+        SharedCase c = tensor_case(tensor, context);
+        c.config = memory_config();
+        c.config.n_heads = 4;
+        c.options = training_options(Precision::fp32);
+        c.options.attention_form = form;
+        c.options.recompute = recompute;
+        c.options.loss_chunk_tokens = 256;
+        c.batches = {make_batch({{256}, {256}, {256}, {256}, {256}}, false, 300)};
+        on_shared_ranks(c, [&](SmallModel& small, const Partners&) {
+          std::vector<RouteReplay> routes(1);
+          run_step(c, small, routes);
+          double estimate = double(small.model.moving_bytes(1280, 256, 1, one_stage(1), {c.tensor, c.context}));
+          for (const Parameter* p : small.model.parameters()) estimate += double(p->master.bytes() + p->grad.bytes());
+          const double taken = double(small.owned.exec.memory->peak_reserved());
+          EXPECT_NEAR(estimate / taken, 1.0, 0.15)
+              << c.tensor << " x " << c.context << ", recompute " << enum_name(recompute) << ", " << enum_name(form);
+        });
+      }
+    }
+  }
+}
+
 TEST(TensorParallel, IsNotEqualWhenAChunkIsLost) {
   for (const std::string operation : {"all_gather", "reduce_scatter"}) {
     for (const int which : {0, 1, 4}) {

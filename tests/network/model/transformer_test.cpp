@@ -287,20 +287,6 @@ TEST(Transformer, TimesItsParts) {
   EXPECT_TRUE(clock.take().empty());
 }
 
-ModelConfig memory_config() {
-  ModelConfig c = small_config();
-  c.vocab_size = 300;
-  c.hidden_size = 96;
-  c.n_layers = 4;
-  c.kv_lora_rank = 32;
-  c.q_lora_rank = 48;
-  c.qk_nope_head_dim = c.v_head_dim = 24;
-  c.qk_rope_head_dim = 8;
-  c.dense_ffn_size = 256;
-  c.expert_ffn_size = 48;
-  return c;
-}
-
 TEST(Transformer, EstimatesItsMemory) {
   for (const Precision precision : {Precision::fp32, Precision::bf16}) {
     for (const AttentionForm form : {AttentionForm::up_projected, AttentionForm::absorbed}) {
