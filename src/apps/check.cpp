@@ -1,13 +1,16 @@
 // hadal check layouts: the proof that a layout computes what one rank computes, for the user's own model made narrow,
 // or for cases drawn from a seed. Exit 1 where anything differs.
+#include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
 
 #include "apps/cli.h"
+#include "apps/rank_options.h"
 #include "base/error.h"
 #include "base/json.h"
 #include "base/progress.h"
 #include "base/table.h"
+#include "comm/group.h"
 #include "config/config_io.h"
 #include "train/layout_check.h"
 
@@ -19,6 +22,7 @@ struct Options {
   std::vector<std::string> layouts;
   int64_t random = 0, seed = 1, steps = 3;
   std::optional<Precision> precision;
+  std::string transport = "auto";
   bool json = false;
   CommonOptions common;
 };
@@ -80,18 +84,36 @@ std::string table_of(const std::vector<Checked>& all) {
   return table.text();
 }
 
-int run_layouts(const Options& o) {
-  const OwnedExec owned = o.common.exec();
-  const std::vector<LayoutCase> cases = cases_of(o);
+// Of the first rank; the others, where there are processes, take part and say nothing.
+std::vector<Checked> checked(const std::vector<LayoutCase>& cases, const Options& o, const Exec& exec,
+                             const std::shared_ptr<Transport>& transport) {
   std::vector<Checked> all;
-  int64_t failed = 0;
-  {
-    Progress progress("checking", int64_t(cases.size()), {.unit = "layouts", .quiet = o.common.quiet || o.json});
-    for (const LayoutCase& c : cases) {
-      all.push_back({layout_case_text(c), check_layout(c, owned.exec)});
-      failed += !all.back().findings.agree();
-      progress.add(1);
-    }
+  const bool leads = !transport || transport->rank() == 0;
+  Progress progress("checking", int64_t(cases.size()),
+                    {.unit = "layouts", .quiet = o.common.quiet || o.json || !leads});
+  for (const LayoutCase& c : cases) {
+    all.push_back({layout_case_text(c), check_layout(c, exec, transport)});
+    progress.add(1);
+  }
+  return all;
+}
+
+int run_layouts(const Options& given) {
+  Options o = given;
+  const std::vector<LayoutCase> cases = cases_of(o);
+  int64_t most = 1;
+  for (const LayoutCase& c : cases) most = std::max(most, c.config.parallel.ranks());
+  const std::shared_ptr<Transport> transport = open_processes(o.transport, most, o.common);
+  check(!transport || transport->size() >= most, ErrorKind::invalid,
+        "a layout of {} ranks needs as many processes; {} were started", most, transport ? transport->size() : 0);
+  const OwnedExec owned = o.common.exec();
+  const std::vector<Checked> all = checked(cases, o, owned.exec, transport);
+  const int64_t failed =
+      std::count_if(all.begin(), all.end(), [](const Checked& one) { return !one.findings.agree(); });
+  if (transport) {  // all end alike
+    Group group(transport, "verdict");
+    const bool fine = group.tell(0, failed == 0 ? "fine" : "") == "fine";
+    if (!group.leads()) return fine ? kExitFine : kExitFailed;
   }
   if (o.json) {
     nlohmann::ordered_json json = nlohmann::ordered_json::array();
@@ -129,6 +151,7 @@ void add_check(Verb root, Cli& cli) {
   sub.add_option("--seed", o->seed, "seed of weights, text and drawn cases").positive();
   sub.add_option("--steps", o->steps, "optimizer steps that are compared").positive();
   add_precision_option(sub, o->precision);
+  add_transport_option(sub, o->transport);
   sub.add_flag("--json", o->json, "everything as JSON");
   add_set_option(sub, o->common);
   add_threads_option(sub, o->common);

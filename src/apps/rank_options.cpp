@@ -17,10 +17,7 @@ void add_rank_options(Verb verb, RankOptions& options) {
   verb.add_option(
       "--layout", options.layout,
       "the same by axes, such as dp=2 or dp=2,pp=4,schedule=dualpipe; axes: dp, pp, ep, tp, cp (docs/parallelism.md)");
-  verb.add_option("--transport", options.transport,
-                  "threads: ranks are threads of this process; mpi: processes, started by mpirun or srun, or by this "
-                  "command itself; auto: mpi where such a launcher started it, else threads")
-      .one_of({"auto", "threads", "mpi"});
+  add_transport_option(verb, options.transport);
   verb.add_option(
           "--watchdog", options.watchdog,
           "seconds without a sign of life after which a rank that is a process counts as lost, and the job ends")
@@ -34,14 +31,27 @@ std::shared_ptr<Transport> open_ranks(const RankOptions& options, Config& config
   check(options.ranks == 0 || options.ranks == config.parallel.ranks(), ErrorKind::invalid,
         "--ranks {}, but layout '{}' has {} ranks; give one of the two, or the same number", options.ranks,
         options.layout, config.parallel.ranks());
-  const bool launched = started_by_mpi();
-  if (options.transport == "threads" || (options.transport == "auto" && !launched)) return nullptr;
-  if (!launched) run_under_mpirun(config.parallel.ranks(), common.quiet);
-  std::shared_ptr<Transport> transport = MpiTransport::open({.silent_seconds = options.watchdog});
-  if (options.layout.empty() && options.ranks == 0 && config.parallel.ranks() == 1)
-    config.parallel.dp = transport->size();
-  if (common.threads == 0) common.threads = std::max(1, granted_threads() / mpi_ranks_on_this_machine());
+  const int64_t n_ranks = config.parallel.ranks();
+  std::shared_ptr<Transport> transport = open_processes(options.transport, n_ranks, common, options.watchdog);
+  if (transport && options.layout.empty() && options.ranks == 0 && n_ranks == 1) config.parallel.dp = transport->size();
   return transport;
+}
+
+std::shared_ptr<Transport> open_processes(const std::string& transport, int64_t n_ranks, CommonOptions& common,
+                                          double watchdog) {
+  const bool launched = started_by_mpi();
+  if (transport == "threads" || (transport == "auto" && !launched)) return nullptr;
+  if (!launched) run_under_mpirun(n_ranks, common.quiet);
+  std::shared_ptr<Transport> opened = MpiTransport::open({.silent_seconds = watchdog});
+  if (common.threads == 0) common.threads = std::max(1, granted_threads() / mpi_ranks_on_this_machine());
+  return opened;
+}
+
+void add_transport_option(Verb verb, std::string& transport) {
+  verb.add_option("--transport", transport,
+                  "threads: ranks are threads of this process; mpi: processes, started by mpirun or srun, or by this "
+                  "command itself; auto: mpi where such a launcher started it, else threads")
+      .one_of({"auto", "threads", "mpi"});
 }
 
 }  // namespace hadal

@@ -15,10 +15,15 @@ struct RankOptions {
   double watchdog = 30;
 };
 void add_rank_options(Verb verb, RankOptions& options);  // --ranks, --layout, --transport, --watchdog
+void add_transport_option(Verb verb, std::string& transport);
 
 // Brings config.parallel and options together and opens the transport of ranks that are processes, whose threads divide
 // the machine's cores where `common` does not say how many. Null: ranks are threads of this process. With --transport
 // mpi outside of mpirun the program is started anew under mpirun, and this does not return.
 std::shared_ptr<Transport> open_ranks(const RankOptions& options, Config& config, CommonOptions& common);
+
+// The second half of it: the transport of so many processes, or null where ranks are threads.
+std::shared_ptr<Transport> open_processes(const std::string& transport, int64_t n_ranks, CommonOptions& common,
+                                          double watchdog = 30);
 
 }  // namespace hadal

@@ -22,6 +22,7 @@ struct Options {
   std::string config, run_directory, model;
   std::vector<std::string> text, change;
   int64_t steps = 0, stop_after = 0;
+  std::string trace;
   bool plan = false, fresh = false, help_config = false;
   RankOptions ranks;
   CommonOptions common;
@@ -84,6 +85,7 @@ int run_training(Options& o) {
   request.changes = o.change;
   request.quiet = o.common.quiet;
   request.stop_after_step = o.stop_after;
+  request.trace = o.trace;
   request.hooks.sample = sampler_of(request.config.data.add_bos);
   const auto outcome = request.transport ? train_as_process(request, exec.exec) : train(request, exec.exec);
   if (!leads) return kExitFine;
@@ -111,6 +113,8 @@ void add_train(Verb root, Cli& cli) {
                   "and the tokenizer are then its own");
   verb.add_option("--run", o->run_directory, "run directory; default runs/NAME of the configuration");
   verb.add_option("--steps", o->steps, "optimizer steps, instead of train.steps").positive();
+  verb.add_option("--trace", o->trace,
+                  "write what every rank did in the first three steps, piece by piece, as a Chrome trace (JSON)");
   verb.add_option("--stop-after", o->stop_after, "stop with a checkpoint after this step; the same command goes on")
       .positive();
   add_rank_options(verb, o->ranks);

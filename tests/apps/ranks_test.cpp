@@ -8,6 +8,7 @@
 #include "apps/last_checkpoint.h"
 #include "apps/run_metrics.h"
 #include "apps/small_run.h"
+#include "base/files.h"
 #include "base/json.h"
 
 namespace hadal {
@@ -68,6 +69,30 @@ TEST(Ranks, StoppedAndResumedHasTheBitsOfUninterrupted) {
   EXPECT_EQ(last_checkpoint(small.run("stopped")), last_checkpoint(small.run("whole")));
 }
 
+TEST(Ranks, ATraceShowsWhatEachDidWhen) {
+  const SmallRun small;
+  const std::string file = (small.root() / "trace.json").string();
+  const auto result =
+      run_hadal(small.train("run",
+                            "--steps 4 --layout dp=2,ep=2,pp=2,schedule=dualpipe --set train.batch_ramp=[] "
+                            "--set train.batch_sequences=16 --set train.micro_batch_sequences=1 --trace " +
+                                SmallRun::quoted(file)));
+  ASSERT_EQ(result.code, 0) << result.err;
+  const auto trace = parse_json(read_file(file), "the trace");
+  std::map<int, std::map<std::string, int>> of_rank;
+  for (const auto& event : trace["traceEvents"]) ++of_rank[event["tid"]][event["name"]];
+  ASSERT_EQ(of_rank.size(), 4u);
+  for (auto& [rank, events] : of_rank) {
+    EXPECT_EQ(events["thread_name"], 1);
+    EXPECT_EQ(events["attention F"], 3 * 8 + 3 * 4) << "stages of four micro-batches each way, MTP's among them";
+    EXPECT_EQ(events["dispatch wait F"], events["combine start B"]);
+    EXPECT_GT(events["receive B"] + events["receive F"], 0);
+  }
+  const auto waits = steps_of(small.run("run"))[1]["waits"];
+  EXPECT_GE(waits["hidden"].get<double>(), 0);
+  EXPECT_LE(waits["pipeline"].get<double>(), 1);
+}
+
 // Other layouts add up in another order: as near as FP32 lets it be. The run goes on in each from the last one's files.
 TEST(Ranks, ARunGoesOnInAnyLayout) {
   const SmallRun small;
@@ -76,7 +101,8 @@ TEST(Ranks, ARunGoesOnInAnyLayout) {
   ASSERT_EQ(run_hadal(small.train("many", same + "--layout pp=2 --stop-after 2")).code, 0);
   const std::string on = "train " + SmallRun::quoted(small.run("many")) + " --quiet ";
   ASSERT_EQ(run_hadal(on + "--layout dp=2,pp=2,schedule=dualpipe --stop-after 4").code, 0);
-  ASSERT_EQ(run_hadal(on + "--layout dp=1 --stop-after 6").code, 0);
+  ASSERT_EQ(run_hadal(on + "--layout dp=1 --stop-after 5").code, 0);
+  ASSERT_EQ(run_hadal(on + "--layout dp=2,ep=4,tp=2,cp=2 --stop-after 6").code, 0);
   const auto last = run_hadal("train " + SmallRun::quoted(small.run("many")) + " --layout pp=2,schedule=zb1p");
   ASSERT_EQ(last.code, 0) << last.err;
   EXPECT_TRUE(has(last.err, "no rank holds the whole model")) << last.err;

@@ -59,11 +59,15 @@ struct Shared {
 
   ~Shared() { release_free(); }
 
-  void* take(size_t block) {
-    auto found = free.find(block);
-    if (found != free.end() && !found->second.empty()) {
+  // A block of this class, or where none is free one that is up to half as large again: rows that come from other
+  // ranks have no two sizes alike, and a class of its own for each of them would keep twice what is used.
+  void* take(size_t& block) {
+    const size_t largest = block < kLargeGranule ? block : block + block / 2;
+    for (auto found = free.lower_bound(block); found != free.end() && found->first <= largest; ++found) {
+      if (found->second.empty()) continue;
       void* data = found->second.back();
       found->second.pop_back();
+      block = found->first;
       return data;
     }
     void* data = system_allocate(block);
@@ -115,7 +119,7 @@ std::shared_ptr<MemoryPool> MemoryPool::create() { return std::shared_ptr<Memory
 std::shared_ptr<void> MemoryPool::allocate(size_t bytes) {
   check(bytes < (size_t(1) << 62), ErrorKind::invalid, "cannot allocate {} bytes: the size is out of range", bytes);
   std::shared_ptr<Shared> shared = state_->shared;
-  const size_t block = size_class(bytes);
+  size_t block = size_class(bytes);
   void* data;
   {
     std::lock_guard lock(shared->mutex);

@@ -85,6 +85,7 @@ class AttentionPiece : public Piece {
     const bool none = s.recompute == Recompute::none;
     bytes.kept = s.bytes(hidden) + s.wide(1) + mla_.kept_bytes(s, s.recompute) + (none ? s.bytes(hidden) : 0);
     bytes.forward = s.bytes(2 * hidden) + mla_.kept_bytes(s, Recompute::none);
+    if (s.split()) bytes.forward += s.n_queries() * hidden * dtype_bytes(statistics_dtype(s.dtype));
     bytes.backward =
         mla_.restored_bytes(s) + (none ? 0 : s.bytes(hidden)) + s.bytes(2 * hidden) + mla_.backward_bytes(s);
     return bytes;
@@ -110,7 +111,7 @@ class DensePiece : public Piece {
     if (const RowSplit* split = shared(flight)) {
       gather_input(pass, *split, h, saved);
       PartClock::Scope scope(pass.clock, Part::dense_ffn);
-      const Tensor sum = Tensor::empty(pass.exec, h.dtype(), {split->n_queries(), h.cols()});
+      const Tensor sum = Tensor::empty(pass.exec, statistics_dtype(h.dtype()), {split->n_queries(), h.cols()});
       ops::add_to(pass.exec, y, split->reduce_in_parts(pass.exec, sum, [&](const ops::RowRange& part) {
         mlp_.down_part(pass.exec, sum.row_range(part.begin, part.count), part.begin, ops::Write::overwrite, saved.mlp);
       }));
@@ -200,11 +201,12 @@ class DensePiece : public Piece {
       mlp_.down_backward_part(exec, rows.row_range(part.begin, part.count), part.begin, saved.mlp);
     });
     mlp_.swiglu_backward(exec, all, saved.mlp);
-    const Tensor dx = Tensor::empty(exec, dy.dtype(), {split.n_queries(), dy.cols()});
-    return split.reduce_in_parts(exec, dx, [&](const ops::RowRange& part) {
+    const Tensor dx = Tensor::empty(exec, statistics_dtype(dy.dtype()), {split.n_queries(), dy.cols()});
+    const Tensor sum = split.reduce_in_parts(exec, dx, [&](const ops::RowRange& part) {
       mlp_.gate_up_backward_part(exec, dx.row_range(part.begin, part.count), part.begin, ops::Write::overwrite,
                                  saved.mlp);
     });
+    return in_dtype(exec, sum, dy.dtype());
   }
 
   const Norm& norm_;

@@ -135,8 +135,13 @@ class Run {
     const double begin = pass_.timeline ? pass_.timeline->now() : 0;
     group_of(action).start_receive(int(message->from), pass_.dtype, share_of(h)).wait();
     if (pass_.timeline)
-      pass_.timeline->events.push_back({"receive", is_forward(action) ? 'F' : 'B', action.stage, action.micro_batch,
-                                        true, begin, pass_.timeline->now()});
+      pass_.timeline->events.push_back({.piece = "receive",
+                                        .part = is_forward(action) ? 'F' : 'B',
+                                        .stage = action.stage,
+                                        .micro_batch = action.micro_batch,
+                                        .traffic = true,
+                                        .begin = begin,
+                                        .end = pass_.timeline->now()});
   }
 
   void send(const Action& action, Flight& flight) {

@@ -96,7 +96,7 @@ Parcel ExpertHop::pack(const Exec& exec, const std::vector<TokenBlock>& blocks, 
   Parcel measure;
   walk_header(measure, int64_t(sent.size()));
   walk(measure, sizes, numbers_, format_);
-  Parcel parcel(exec, measure.bytes());
+  Parcel parcel(measure.bytes());
   const Tensor header = walk_header(parcel, int64_t(sent.size()));
   const Content content = walk(parcel, sizes, numbers_, format_);
   for (size_t b = 0; b < sent.size(); ++b) {
@@ -175,7 +175,7 @@ void ExpertHop::send_rows(const Exec& exec, const std::vector<Activation>& rows)
     for (const Sent& one : sent) sizes.rows.push_back(int64_t(one.tokens.size()));
     Parcel measure;
     walk(measure, sizes, {}, format_);
-    parcels.emplace_back(exec, measure.bytes());
+    parcels.emplace_back(measure.bytes());
     const Content content = walk(parcels.back(), sizes, {}, format_);
     for (size_t b = 0; b < sent.size(); ++b) copy_rows(exec, content.rows[b], rows[b], sent[b].tokens.data());
   }
@@ -204,7 +204,7 @@ void ExpertHop::send_back(const Exec& exec, const std::vector<RowsBack>& back) {
     for (const Sizes& one : came) sizes.rows.push_back(one.runs), sizes.numbers.push_back(one.pairs);
     Parcel measure;
     walk(measure, sizes, numbers_, format_);
-    parcels.emplace_back(exec, measure.bytes());
+    parcels.emplace_back(measure.bytes());
     const Content content = walk(parcels.back(), sizes, numbers_, format_);
     for (size_t b = 0; b < came.size(); ++b, ++block) {
       const RowsBack& one = back[block];

@@ -174,7 +174,8 @@ void Mla::forward(const Pass& pass, const Rows& rows, const Tensor& y, const Act
   if (rows.cache) append_to_cache(pass, rows, saved);
   attend(pass, rows, saved);
   if (!rows.split || !rows.split->tensor_cut()) return w_.o.forward(pass.exec, y, saved.o, write);
-  const Tensor of_heads = Tensor::empty(pass.exec, pass.dtype, {saved.o.rows(), w_.o.out_features()});
+  const int64_t n = saved.o.rows();
+  const Tensor of_heads = Tensor::empty(pass.exec, statistics_dtype(pass.dtype), {n, w_.o.out_features()});
   const Tensor sum = rows.split->reduce_in_parts(pass.exec, of_heads, [&](const ops::RowRange& part) {
     w_.o.forward(pass.exec, of_heads.row_range(part.begin, part.count), saved.o.row_range(part.begin, part.count));
   });
@@ -264,17 +265,8 @@ void Mla::backward_absorbed(const Pass& pass, const Rows& rows, const Tensor& d_
   by_head().absorb_backward(pass.exec, saved.dq, saved.dq_absorbed);
 }
 
-// dq → d of what q_b read, to its owners: of the latent after its norm, or of x.
-RowsUnderWay Mla::start_queries_back(const Pass& pass, const Rows& rows, Saved& saved) const {
-  const Tensor d_input = Tensor::empty(pass.exec, pass.dtype, {saved.dq.rows(), w_.q_b.in_features()});
-  w_.q_b.backward_input(pass.exec, d_input, saved.dq);
-  return start_reduce(pass.exec, rows.split, Extent::queries, d_input);
-}
-
-// dy → do → attention → dq, d latent, d k_rope → rotated back (a rotation's transpose is its inverse) → norms → dx, the
-// sum of what queries and the latent say. What W needs of these stays in `saved`; no gradient of a weight is touched.
-// The keys' gradients travel to their owners while those of the queries are made, and these while dx is.
-Tensor Mla::backward_input(const Pass& pass, const Rows& rows, const Tensor& dy, Saved& saved) const {
+// dy, of all queries → do
+void Mla::backward_output(const Pass& pass, const Rows& rows, const Tensor& dy, Saved& saved) const {
   const Exec& exec = pass.exec;
   const int64_t n = rows.split ? rows.split->n_queries() : dy.rows();
   saved.d_o = Tensor::empty(exec, pass.dtype, {n, heads_ * v_});
@@ -286,23 +278,47 @@ Tensor Mla::backward_input(const Pass& pass, const Rows& rows, const Tensor& dy,
     saved.dy = dy;
     w_.o.backward_input(exec, saved.d_o, dy);
   }
-  saved.dq = Tensor::empty(exec, pass.dtype, {n, heads_ * (nope_ + rope_)});
+}
+
+// dq → d of what q_b read, to its owners: of the latent after its norm, or of x.
+RowsUnderWay Mla::start_queries_back(const Pass& pass, const Rows& rows, Saved& saved) const {
+  const DType dtype = rows.split ? statistics_dtype(pass.dtype) : pass.dtype;
+  const Tensor d_input = Tensor::empty(pass.exec, dtype, {saved.dq.rows(), w_.q_b.in_features()});
+  w_.q_b.backward_input(pass.exec, d_input, saved.dq);
+  return start_reduce(pass.exec, rows.split, Extent::queries, d_input);
+}
+
+// dy → do → attention → dq, d latent, d k_rope → rotated back (a rotation's transpose is its inverse) → norms → dx, the
+// sum of what queries and the latent say. What W needs of these stays in `saved`; no gradient of a weight is touched.
+// The keys' gradients travel to their owners while those of the queries are made, and these while dx is.
+Tensor Mla::backward_input(const Pass& pass, const Rows& rows, const Tensor& dy, Saved& saved) const {
+  const Exec& exec = pass.exec;
+  backward_output(pass, rows, dy, saved);
+  saved.dq = Tensor::empty(exec, pass.dtype, {saved.d_o.rows(), heads_ * (nope_ + rope_)});
   saved.dkv_a = Tensor::empty(exec, pass.dtype, {dy.rows(), rank_ + rope_});
   const Tensor own_rope_key = saved.dkv_a.col_range(rank_, rope_);
-  const Tensor d_keys = rows.split ? Tensor::empty(exec, pass.dtype, {saved.latent.rows(), rank_ + rope_}) : Tensor();
-  Tensor d_latent = d_keys ? d_keys.col_range(0, rank_) : Tensor::empty(exec, pass.dtype, {n, rank_});
-  const Tensor d_rope_key = d_keys ? d_keys.col_range(rank_, rope_) : own_rope_key;
+  const int64_t n_keys = saved.latent.rows();
+  Tensor d_keys;  // latent and rotary key, where they go to their owners
+  if (rows.split) d_keys = Tensor::empty(exec, statistics_dtype(pass.dtype), {n_keys, rank_ + rope_});
+  Tensor d_latent =
+      d_keys && !absorbed(pass) ? d_keys.col_range(0, rank_) : Tensor::empty(exec, pass.dtype, {n_keys, rank_});
+  const Tensor d_rope_key = d_keys ? Tensor::empty(exec, pass.dtype, {n_keys, rope_}) : own_rope_key;
   if (absorbed(pass)) {
     backward_absorbed(pass, rows, d_latent, d_rope_key, saved);
   } else {
     backward_up_projected(pass, rows, d_latent, d_rope_key, saved);
   }
-  RowsUnderWay keys = d_keys ? rows.split->start_reduce(exec, Extent::keys, d_keys) : RowsUnderWay();
+  RowsUnderWay keys;
+  if (d_keys) {
+    if (absorbed(pass)) ops::copy(exec, d_keys.col_range(0, rank_), d_latent);
+    ops::copy(exec, d_keys.col_range(rank_, rope_), d_rope_key);
+    keys = rows.split->start_reduce(exec, Extent::keys, d_keys);
+  }
   rotate(pass, rows, saved.dq, Tensor(), true);
   RowsUnderWay queries = w_.q_a.weight || rows.split ? start_queries_back(pass, rows, saved) : RowsUnderWay();
   if (keys) {
     const Tensor own = keys.wait();
-    d_latent = own.col_range(0, rank_);
+    d_latent = in_dtype(exec, own.col_range(0, rank_), pass.dtype);
     ops::copy(exec, own_rope_key, own.col_range(rank_, rope_));
   }
   rotate(pass, rows, Tensor(), saved.dkv_a, true);
@@ -319,7 +335,8 @@ Tensor Mla::backward_input(const Pass& pass, const Rows& rows, const Tensor& dy,
     return dx;
   }
   saved.dq_latent = Tensor::empty(exec, pass.dtype, {dy.rows(), w_.q_b.in_features()});
-  w_.q_a_norm.backward_input(exec, saved.dq_latent, queries.wait(), saved.q_norm, false);
+  const Tensor d_normed = in_dtype(exec, queries.wait(), pass.dtype);
+  w_.q_a_norm.backward_input(exec, saved.dq_latent, d_normed, saved.q_norm, false);
   w_.q_a.backward_input(exec, dx, saved.dq_latent, ops::Write::add);
   return dx;
 }

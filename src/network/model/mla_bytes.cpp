@@ -38,9 +38,10 @@ int64_t Mla::backward_bytes(const PieceSizes& s) const {
   const int64_t queries = heads_ * (v_ + nope_ + rope_ + (absorbed ? 3 * rank_ + rope_ : 0));
   const int64_t keys = absorbed ? 0 : heads_ * (nope_ + v_);
   int64_t bytes = s.bytes(q_rank + rank_ + rope_) + (s.n_queries() * queries + s.n_keys() * keys) * each + s.wide(2);
-  if (s.split())
-    bytes += s.n_queries() * (w_.o.out_features() + w_.q_b.in_features()) * each +
-             s.n_keys() * (keys + 2 * (rank_ + rope_) + (absorbed ? 2 * rank_ : 0)) * each;
+  if (!s.split()) return bytes;
+  const int64_t wide = dtype_bytes(statistics_dtype(s.dtype));
+  bytes += s.n_queries() * (w_.o.out_features() * each + w_.q_b.in_features() * wide);
+  bytes += s.n_keys() * ((keys + rank_ + 2 * rope_ + (absorbed ? 2 * rank_ : 0)) * each + (rank_ + rope_) * wide);
   return bytes;
 }
 

@@ -22,6 +22,17 @@ class MoePiece : public Piece {
   int64_t hidden() const { return norm_.weight->box.size[0]; }
   bool has_rows(Flight& flight) const { return !stream_of(flight).empty(); }
   Tensor no_rows(const Pass& pass) const { return Tensor::empty(pass.exec, pass.dtype, {0, hidden()}); }
+  // Of each token the rows that travel to experts on other ranks, at most; and those that come back, sums of groups
+  // where these lie whole on ranks.
+  int64_t rows_out() const {
+    const int64_t ranks = moe_.rule.n_experts / moe_.experts.gate.weight->box.size[0];
+    return ranks > 1 ? std::min(moe_.rule.top_k, ranks) : 0;
+  }
+  int64_t rows_back() const {
+    if (rows_out() == 0) return 0;
+    const bool whole = moe_.experts.gate.weight->box.size[0] >= moe_.rule.n_experts / moe_.rule.n_groups;
+    return whole ? std::min(moe_.rule.top_k, moe_.rule.n_limited_groups) : moe_.rule.top_k;
+  }
   // Whether the shared expert's gradient stands in d_normed already; else room is made for the routed experts'.
   bool make_d_normed(const Pass& pass, Flight& flight) const {
     auto& saved = saved_of(flight);
@@ -145,7 +156,7 @@ class DispatchStartPiece : public MoePiece {
   }
   PieceBytes bytes(const PieceSizes& s) const override {  // what travelled is kept, and is never sent again
     const int64_t k = moe_.rule.top_k;
-    return {s.bytes(k * hidden()) + s.wide(k), 0, 0};
+    return {s.bytes(k * hidden()) + s.wide(k), s.bytes(rows_out() * hidden()), s.bytes(3 * rows_back() * hidden())};
   }
 };
 
@@ -171,6 +182,10 @@ class DispatchWaitPiece : public MoePiece {
     }
     saved.d_sent.clear();
   }
+  PieceBytes bytes(const PieceSizes& s) const override {
+    const int64_t d_sent = rows_out() > 0 ? moe_.rule.top_k : 0;
+    return {0, s.bytes(2 * rows_out() * hidden()), s.bytes((d_sent + 2 * rows_back()) * hidden())};
+  }
 };
 
 class ExpertsPiece : public MoePiece {
@@ -186,8 +201,10 @@ class ExpertsPiece : public MoePiece {
     {
       PartClock::Scope scope(pass.clock, Part::experts);
       saved.experts.resize(saved.sent.size());
-      for (size_t s = 0; s < saved.sent.size(); ++s)
+      for (size_t s = 0; s < saved.sent.size(); ++s) {
         saved.outputs.push_back(moe_.experts.forward(pass.exec, saved.sent[s], saved.experts[s]));
+        if (!pass.keep || pass.recompute == Recompute::all) saved.experts[s].gate_up.reset();
+      }
     }
     if (!pass.keep) {
       BlockSaved::Experts rest;  // what combine reads
@@ -197,9 +214,7 @@ class ExpertsPiece : public MoePiece {
       return;
     }
     if (pass.recompute != Recompute::none) saved.normed.reset(), saved.input.reset();
-    if (pass.recompute != Recompute::all) return;
-    for (Experts::Saved& experts : saved.experts) experts.gate_up.reset();
-    saved.shared.gate_up.reset();
+    if (pass.recompute == Recompute::all) saved.shared.gate_up.reset();
   }
 
   void backward_input(const Pass& pass, Flight& flight) const override {
@@ -274,6 +289,10 @@ class CombineStartPiece : public MoePiece {
     PartClock::Scope scope(pass.clock, Part::dispatch);
     saved.dy_sent = saved.traffic->combine_backward_wait(pass.exec);
   }
+  PieceBytes bytes(const PieceSizes& s) const override {
+    const int64_t outputs = rows_out() > 0 ? moe_.rule.top_k : 0;
+    return {0, s.bytes((outputs + 2 * rows_back()) * hidden()), s.bytes((outputs + 2 * rows_out()) * hidden())};
+  }
 };
 
 class CombineWaitPiece : public MoePiece {
@@ -304,6 +323,9 @@ class CombineWaitPiece : public MoePiece {
     PartClock::Scope scope(pass.clock, Part::dispatch);
     saved.traffic->combine_backward_start(
         pass.exec, moe_.experts.down.recipe.dgrad_operand(pass.exec, has_rows(flight) ? dy : no_rows(pass)));
+  }
+  PieceBytes bytes(const PieceSizes& s) const override {
+    return {0, s.bytes(3 * rows_back() * hidden()), s.bytes(rows_out() * hidden())};
   }
 };
 

@@ -16,7 +16,7 @@ void copy_rows(const Exec& exec, const Tensor& to, const Tensor& from, const int
 
 }  // namespace
 
-Parcel::Parcel(const Exec& exec, int64_t bytes) : data_(exec.memory->allocate(size_t(bytes))), size_(bytes) {}
+Parcel::Parcel(int64_t bytes) : data_(new std::byte[size_t(bytes)], std::default_delete<std::byte[]>()), size_(bytes) {}
 
 Parcel::Parcel(Message message)
     : data_(message.data.release(), std::default_delete<std::byte[]>()), size_(message.bytes) {}

@@ -11,8 +11,8 @@ namespace hadal {
 
 class Parcel {
  public:
-  Parcel() = default;                       // without memory: its tensors may not be touched, it measures
-  Parcel(const Exec& exec, int64_t bytes);  // to be filled
+  Parcel() = default;              // without memory: its tensors may not be touched, it measures
+  explicit Parcel(int64_t bytes);  // to be filled
   explicit Parcel(Message message);
   Tensor next(DType dtype, const Shape& shape);  // throws internal where the parcel is shorter
   int64_t bytes() const { return at_; }          // walked so far

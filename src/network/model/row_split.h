@@ -7,6 +7,9 @@
 //   own      rows of this rank: residual stream, norms, down-projections, routers, experts
 //   queries  rows of its tensor group, one after the other: what heads and FFNs that are cut over tensor ranks compute
 //   keys     all rows of the micro-batch
+// Rows are gathered in the model's type. Sums over ranks travel in FP32 (FP64): in BF16 each part would be rounded
+// before it is added, and a layout be further from the exact result than one rank.
+//
 // An MTP row belongs to the owner of the row whose state it continues, so the join of depths moves nothing.
 #pragma once
 #include <functional>
@@ -98,6 +101,10 @@ class RowSplit {
   std::vector<ops::Segment> segments_;
   std::vector<std::vector<ops::Segment>> passes_;
 };
+
+inline Tensor in_dtype(const Exec& exec, const Tensor& rows, DType dtype) {
+  return rows.dtype() == dtype ? rows : rows.to(exec, dtype);
+}
 
 // Of one rank (null: its rows are all there are) too.
 inline RowsUnderWay start_gather(const Exec& exec, const RowSplit* split, Extent extent, const Tensor& own) {

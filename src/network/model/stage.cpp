@@ -39,7 +39,8 @@ class EventScope {
   EventScope(const Pass& pass, const PieceStep& step, int64_t stage, int64_t micro_batch) : timeline_(pass.timeline) {
     if (!timeline_) return;
     constexpr char kParts[] = {'F', 'B', 'W'};
-    event_ = {step.piece->name(), kParts[int(step.part)], stage, micro_batch, step.is_traffic(), timeline_->now()};
+    event_ = {step.piece->name(), kParts[int(step.part)], stage, micro_batch, step.is_traffic(),
+              step.starts_traffic(), timeline_->now()};
   }
   ~EventScope() {
     if (!timeline_) return;

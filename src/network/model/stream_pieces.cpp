@@ -194,9 +194,10 @@ class HeadPiece : public Piece {
     const Tensor state = start_gather(pass.exec, split, Extent::queries, s.state).wait();
     const HeadLoss::Rows rows = rows_of(pass, s, state);
     if (pass.keep) {
-      s.d_state = Tensor::empty(pass.exec, pass.dtype, {state.rows(), state.cols()});
-      losses_and_gradient(pass, rows, scale(flight), s.d_state);
-      s.d_state = start_reduce(pass.exec, split, Extent::queries, s.d_state).wait();
+      const DType dtype = split ? statistics_dtype(pass.dtype) : pass.dtype;
+      const Tensor d_state = Tensor::empty(pass.exec, dtype, {state.rows(), state.cols()});
+      losses_and_gradient(pass, rows, scale(flight), d_state);
+      s.d_state = in_dtype(pass.exec, start_reduce(pass.exec, split, Extent::queries, d_state).wait(), pass.dtype);
       if (split && pass.later_weights) s.head_state = state;
     } else {
       head_.forward(pass.exec, rows, partners(pass));

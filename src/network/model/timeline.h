@@ -13,6 +13,7 @@ struct PieceEvent {
   char part = 'F';         // F, B or W
   int64_t stage = 0, micro_batch = 0;
   bool traffic = false;  // moves rows or waits for them: its time is a wait
+  bool starts = false;   // sends rows to experts, or back
   double begin = 0, end = 0;
 };
 

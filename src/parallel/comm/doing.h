@@ -1,5 +1,5 @@
-// Doing: what a rank is at, for the sentence with which a wait without end is told. Written by the rank's own thread, in
-// a few stores, and turned into text only when something has gone wrong.
+// Doing: what a rank is at, for the sentence with which a wait without end is told. Written by the rank's own thread,
+// in a few stores, and turned into text only when something has gone wrong.
 #pragma once
 #include <cstdint>
 #include <string>

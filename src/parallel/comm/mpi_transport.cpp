@@ -90,6 +90,11 @@ struct MpiTransport::State {
     void* handle = nullptr;
   };
   std::list<Sending> sending;
+  struct Receiving {
+    std::vector<std::byte> packet;
+    void* handle = nullptr;
+  };
+  std::vector<std::deque<Receiving>> receiving;  // of each rank
   std::vector<Assembler> assemblers;
   Clock::time_point told_alive = Clock::now(), last_turn = Clock::now();
   // Of the caller alone:
@@ -98,6 +103,7 @@ struct MpiTransport::State {
   void run();
   bool send_some();
   bool receive_some();
+  void take(int from, const std::vector<std::byte>& packet);
   void tell_all(const Packet& packet) {  // with the mutex held
     for (int r = 0; r < size; ++r)
       if (r != rank) outgoing.emplace_back(r, packet);
@@ -124,15 +130,29 @@ bool MpiTransport::State::send_some() {
     sending.back().handle = mpi->send(bytes.data(), int(bytes.size()), to);
   }
   const size_t before = sending.size();
-  sending.remove_if([&](const Sending& one) { return mpi->sent(one.handle) != 0; });
+  sending.remove_if([&](const Sending& one) { return mpi->done(one.handle) != 0; });
   return !taken.empty() || sending.size() != before;
 }
 
+// Packets of one rank are taken in their order, whatever order they arrive in.
 bool MpiTransport::State::receive_some() {
-  int from = 0, bytes = 0;
-  if (!mpi->probe(&from, &bytes)) return false;
-  std::vector<std::byte> packet(static_cast<size_t>(bytes));
-  mpi->receive(packet.data(), bytes, from);
+  bool moved = false;
+  for (int from = 0, bytes = 0; mpi->probe(&from, &bytes); moved = true) {
+    Receiving& one = receiving[size_t(from)].emplace_back();
+    one.packet.resize(size_t(bytes));
+    one.handle = mpi->receive(one.packet.data(), bytes, from);
+  }
+  for (int from = 0; from < size; ++from) {
+    for (auto& packets = receiving[size_t(from)]; !packets.empty() && mpi->done(packets.front().handle); moved = true) {
+      const std::vector<std::byte> packet = std::move(packets.front().packet);
+      packets.pop_front();
+      take(from, packet);
+    }
+  }
+  return moved;
+}
+
+void MpiTransport::State::take(int from, const std::vector<std::byte>& packet) {
   Assembler::Result result = assemblers[size_t(from)].take(packet);
   const std::lock_guard lock(mutex);
   heard[size_t(from)] = Clock::now();
@@ -147,7 +167,6 @@ bool MpiTransport::State::receive_some() {
     inbox.emplace(key, std::move(*result.message));
     for_caller.notify_all();
   }
-  return true;
 }
 
 void MpiTransport::State::tell_alive() {
@@ -200,6 +219,7 @@ void MpiTransport::State::run() {
     for_caller.notify_all();
   }
   assemblers.resize(size_t(size));
+  receiving.resize(size_t(size));
   auto idle = std::chrono::microseconds(20);
   while (true) {
     bool moved = false;
@@ -296,7 +316,8 @@ void MpiTransport::tell_last_waits(std::function<void(const std::string&)> telle
 
 void MpiTransport::fail(const std::string& reason) {
   const std::lock_guard lock(state_->mutex);
-  if (!state_->failure_known) state_->tell_all(failure_packet(reason));
+  const std::string& why = state_->failure.empty() ? reason : state_->failure;
+  if (!state_->failure_known) state_->tell_all(failure_packet(why));
   state_->failing = true;
   state_->for_thread.notify_all();
 }

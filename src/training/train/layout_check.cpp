@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/random.h"
+#include "comm/byte_text.h"
 #include "comm/rank_threads.h"
 #include "config/config_io.h"
 #include "nn/box_view.h"
@@ -18,10 +19,12 @@ namespace {
 
 using Numbers = std::vector<double>;
 
+using BoxValues = std::map<std::string, std::pair<Box, Numbers>>;  // by parameter
+
 // What a step leaves, under names "gradient of X", "loss" ...; values are kept for every rank.
 struct StepRecord {
-  std::vector<std::pair<std::string, Numbers>> quantities;             // kind, NUL, parameter (or nothing)
-  std::vector<std::map<std::string, std::pair<Box, Numbers>>> values;  // [rank], by parameter
+  std::vector<std::pair<std::string, Numbers>> quantities;  // kind, NUL, parameter (or nothing)
+  std::vector<BoxValues> values;                            // [rank]
 };
 using Record = std::vector<StepRecord>;
 using Routes = std::vector<std::vector<RouteReplay>>;  // [step][micro-batch]
@@ -101,6 +104,33 @@ void note_state(const Exec& exec, const std::vector<ParameterSpec>& specs, const
   }
 }
 
+// What every rank computes with, on the first.
+std::vector<BoxValues> values_of_all(const Exec& exec, RankPlace& place, const Parameters& parameters) {
+  ByteWriter writer;
+  for (const Parameter* parameter : parameters) writer(numbers_of(exec, parameter->value.plain));
+  Group& group = place.world();
+  std::vector<ConstBytes> to(size_t(group.size()));
+  to[0] = std::as_bytes(std::span(writer.text));
+  std::vector<Message> received;
+  group.start_all_to_all(to, received).wait();
+  std::vector<BoxValues> all;
+  if (!group.leads()) return all;
+  for (int64_t rank = 0; rank < group.size(); ++rank) {
+    const Message& message = received[size_t(rank)];
+    const std::string text(reinterpret_cast<const char*>(message.data.get()), size_t(message.bytes));
+    ByteReader reader(text);
+    BoxValues values;
+    for (const ParameterSpec& spec : place.placement().specs()) {
+      const auto holding = place.placement().holding_of(spec, rank);
+      if (!holding) continue;
+      values[spec.name].first = holding->box;
+      reader(values[spec.name].second);
+    }
+    all.push_back(std::move(values));
+  }
+  return all;
+}
+
 // One rank of a run. Routes are recorded where there are none, else replayed.
 void run_rank(const LayoutCase& c, Precision precision, const Exec& exec, RankPlace& place, Routes& routes, bool replay,
               Record& record) {
@@ -124,18 +154,10 @@ void run_rank(const LayoutCase& c, Precision precision, const Exec& exec, RankPl
     StepRecord own;
     if (group.leads()) note_result(result, own);
     note_state(exec, place.placement().specs(), parameters, *optimizer, own);
-    std::map<std::string, std::pair<Box, Numbers>> values;
-    for (const Parameter* parameter : parameters)
-      values[parameter->spec.name] = {parameter->box, numbers_of(exec, parameter->value.plain)};
-    group.barrier();  // the ranks write into one record, each in its place
-    if (group.leads()) {
-      record.push_back(std::move(own));
-      record.back().values.resize(size_t(group.size()));
-      if (!replay) routes.push_back(std::move(of_step));
-    }
-    group.barrier();
-    record.back().values[size_t(group.rank())] = std::move(values);
-    group.barrier();
+    own.values = values_of_all(exec, place, parameters);
+    if (!group.leads()) continue;
+    record.push_back(std::move(own));
+    if (!replay) routes.push_back(std::move(of_step));
   }
 }
 
@@ -146,18 +168,28 @@ Record run_alone(const LayoutCase& c, Precision precision, const Exec& exec, Rou
   return record;
 }
 
-Record run_layout(const LayoutCase& c, const Exec& exec, Routes& routes, bool replay) {
-  Record record;
+// On the first rank the record, elsewhere nothing.
+Record run_layout(const LayoutCase& c, const Exec& exec, const Routes& routes, bool replay,
+                  const std::shared_ptr<Transport>& processes) {
+  Record of_first;
   const ParallelConfig& parallel = c.config.parallel;
-  Placement(c.config.model, parallel);  // refused before any rank starts
   const int n = int(parallel.ranks()), threads = std::max(1, exec.compute->n_threads() / n);
-  run_rank_threads(n, [&](std::shared_ptr<Transport> transport) {
+  const auto body = [&](std::shared_ptr<Transport> transport) {
     if (c.wrap) transport = c.wrap(transport);
     RankPlace place(c.config.model, parallel, transport);
     OwnedExec own(threads, exec.isa);
-    run_rank(c, c.config.train.precision, own.exec, place, routes, replay, record);
-  });
-  return record;
+    Record record;
+    Routes of_rank = replay ? routes : Routes();
+    run_rank(c, c.config.train.precision, own.exec, place, of_rank, replay, record);
+    if (transport->rank() == 0) of_first = std::move(record);
+    place.world().barrier();  // nothing of this case is under way when the next begins
+  };
+  if (!processes) {
+    run_rank_threads(n, body);
+  } else if (processes->rank() < n) {
+    body(first_ranks(processes, n));
+  }
+  return of_first;
 }
 
 double norm(const Numbers& numbers) {
@@ -300,16 +332,18 @@ void compare_step(int64_t step, const StepRecord& one, const StepRecord& many, c
 
 }  // namespace
 
-LayoutFindings check_layout(const LayoutCase& c, const Exec& exec) {
+LayoutFindings check_layout(const LayoutCase& c, const Exec& exec, const std::shared_ptr<Transport>& transport) {
   validate(c.config.model);
   const Precision precision = c.config.train.precision;
   check(precision != Precision::automatic, ErrorKind::invalid, "a check needs a precision: fp64, fp32 or bf16");
+  Placement(c.config.model, c.config.parallel);  // refused before any rank starts
   Routes routes;
   Record exact, one;
   if (precision == Precision::bf16) exact = run_alone(c, Precision::fp64, exec, routes, false);
   one = run_alone(c, precision, exec, routes, !exact.empty());
   const bool replay = precision != Precision::fp64;  // no rounding flips a route there: routers are compared too
-  const Record many = run_layout(c, exec, routes, replay);
+  const Record many = run_layout(c, exec, routes, replay, transport);
+  if (transport && transport->rank() != 0) return {};
   Comparison comparison(precision);
   for (size_t s = 0; s < one.size(); ++s)
     compare_step(int64_t(s) + 1, one[s], many[s], exact.empty() ? nullptr : &exact[s], comparison);

@@ -40,8 +40,11 @@ struct LayoutFindings {
   bool agree() const { return first.empty(); }
 };
 
-// exec: its instruction set and threads, which the ranks divide among themselves.
-LayoutFindings check_layout(const LayoutCase& layout_case, const Exec& exec);
+// exec: its instruction set and threads, which the ranks divide among themselves. transport: of ranks that are
+// processes, at least as many as the layout has, which all call this; the first finds, the others find nothing. Null:
+// ranks are threads.
+LayoutFindings check_layout(const LayoutCase& layout_case, const Exec& exec,
+                            const std::shared_ptr<Transport>& transport = nullptr);
 
 // The same model, narrow: hidden size, heads' sizes, latents, FFNs and vocabulary shrink; layers, heads, experts,
 // groups and MTP modules stay. Large widths make no other code run, only wait.

@@ -22,6 +22,12 @@ RankPlace::RankPlace(const ModelConfig& model, const ParallelConfig& parallel, s
   gradients_ = group_of("pipeline gradients", mesh.pipeline_group(rank()));
 }
 
+Placement placement_of(const Config& config) {
+  ModelConfig model = config.model;
+  if (model.vocab_size == 0) model.vocab_size = config.tokenizer.vocab_size;
+  return Placement(model, config.parallel);
+}
+
 // Null where there is nobody else.
 std::unique_ptr<Group> RankPlace::group_of(const char* axis, const std::vector<int>& members) const {
   if (members.size() < 2) return nullptr;

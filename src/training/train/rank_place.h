@@ -13,6 +13,9 @@
 
 namespace hadal {
 
+// Of a configuration whose vocabulary may be the tokenizer's, not known yet. Throws invalid as Placement does.
+Placement placement_of(const Config& config);
+
 class RankPlace {
  public:
   // Throws invalid where the transport has another number of ranks than the layout, or the model cannot have it.

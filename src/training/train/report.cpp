@@ -157,6 +157,26 @@ std::string load_map(const RunRecord& run) {
   return map.rows.empty() ? "" : heat_map(map);
 }
 
+// Where ranks share the work: how long they wait for each other, and what of the traffic to experts is hidden.
+std::string wait_charts(const std::vector<RunRecord>& runs) {
+  const auto of = [&](const char* what) {
+    std::vector<ChartLine> all;
+    for (const auto& run : runs) {
+      ChartLine line{run.name, {}};
+      for (const auto& step : run.steps)
+        if (step.contains("waits"))
+          line.points.emplace_back(number(step, "step"), 100 * step["waits"][what].get<double>());
+      if (!line.points.empty()) all.push_back(std::move(line));
+    }
+    return all;
+  };
+  if (of("pipeline").empty()) return "";
+  return "</div>\n<h2>Ranks</h2><div class=\"charts\">" +
+         line_chart(of("pipeline"), {.title = "waiting for pipeline neighbours, % of a step", .from_zero = true}) +
+         line_chart(of("experts"), {.title = "waiting for experts' rows, % of a step", .from_zero = true}) +
+         line_chart(of("hidden"), {.title = "experts' traffic hidden behind computing, %", .from_zero = true});
+}
+
 std::string breakdown(const RunRecord& run) {
   std::map<std::string, double> seconds;
   for (const auto& step : run.steps) {
@@ -282,6 +302,7 @@ std::string report_html(const std::vector<std::filesystem::path>& directories) {
   page += "</div>\n<h2>Experts</h2><div class=\"charts\">" +
           line_chart(of_all(runs, "load"), {.title = "worst layer's max / mean load", .smooth = true});
   for (const auto& run : runs) page += load_map(run);
+  page += wait_charts(runs);
   page +=
       "</div>\n<h2>Speed and memory</h2><div class=\"charts\">" +
       line_chart(of_all(runs, "tokens_per_second"), {.title = "tokens per second", .from_zero = true, .smooth = true}) +

@@ -78,8 +78,9 @@ int64_t Reporter::tokens_left(const Config& config, const TrainState& state) con
   return int64_t(per_step * double(config.train.steps - state.step));
 }
 
-void Reporter::step(const Config& config, const StepResult& result, const TrainState& state, double seconds,
+void Reporter::step(const Config& config, const StepResult& result, const TrainState& state, const StepTime& time,
                     PartClock& clock) {
+  const double seconds = time.seconds;
   sequences_left_ -= result.sequences;
   smoothed_seconds_ = smoothed_seconds_ == 0 ? seconds : 0.9 * smoothed_seconds_ + 0.1 * seconds;
   StepFacts facts;
@@ -110,6 +111,8 @@ void Reporter::step(const Config& config, const StepResult& result, const TrainS
                        {"mfu", facts.mfu},
                        {"memory_bytes", facts.memory_bytes},
                        {"load", result.load_max_over_mean}};
+  if (config.parallel.ranks() > 1)
+    line["waits"] = {{"pipeline", time.waits.pipeline}, {"experts", time.waits.experts}, {"hidden", time.waits.hidden}};
   if (!result.skipped.empty()) line["skipped"] = result.skipped;
   const int64_t every = std::max<int64_t>(1, config.train.steps / 200);
   if (result.step % every == 0 || result.step == 1) {

@@ -14,10 +14,16 @@
 #include "train/run_directory.h"
 #include "train/screen.h"
 #include "train/step.h"
+#include "train/step_trace.h"
 #include "train/train_state.h"
 #include "train/validation.h"
 
 namespace hadal {
+
+struct StepTime {
+  double seconds = 0;
+  StepWaits waits;  // of several ranks
+};
 
 class Reporter {
  public:
@@ -32,7 +38,8 @@ class Reporter {
   // The run begins or goes on: what computes it, and what changed since it was last at work.
   void announce(const Config& config, const Exec& exec, const TrainState& state,
                 const std::vector<std::string>& changed, const std::string& transport);
-  void step(const Config& config, const StepResult& result, const TrainState& state, double seconds, PartClock& clock);
+  void step(const Config& config, const StepResult& result, const TrainState& state, const StepTime& time,
+            PartClock& clock);
   void validation(const Config& config, const TrainState& state, const ValidationResult& result, int64_t stride,
                   bool final);
   void sample(const TrainState& state, const std::string& prompt, const std::string& text);

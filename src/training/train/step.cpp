@@ -94,6 +94,7 @@ StepResult train_step(const Exec& exec, Transformer& model, Optimizer& optimizer
   }
   Wants wants;
   wants.clock = wanted.clock;
+  wants.timeline = wanted.timeline;
   wants.routes = routes;
   if (sharding) sharding->begin_step();
   model.begin_step(work.actions);

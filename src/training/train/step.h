@@ -31,6 +31,7 @@ class RankPlace;
 struct StepWants {
   RankPlace* place = nullptr;                  // among the ranks of a layout; null: this rank computes all
   PartClock* clock = nullptr;                  // gets the times of its parts
+  Timeline* timeline = nullptr;                // gets what ran when
   std::vector<RouteReplay>* routes = nullptr;  // of the global batch's micro-batches; a rank fills or reads its own
 };
 

@@ -24,12 +24,11 @@
 #include "train/run_checkpoint.h"
 #include "train/run_data.h"
 #include "train/start_model.h"
+#include "train/step_trace.h"
 #include "train/validation.h"
 
 namespace hadal {
 namespace {
-constexpr double kSmoothing = 0.95;
-
 // What the ranks of one process have in common: written by the first before the others go on.
 struct Shared {
   Config config;
@@ -89,6 +88,7 @@ class Trainer {
   std::unique_ptr<Optimizer> optimizer_;
   std::unique_ptr<CheckpointWriter> writer_;
   PartClock clock_;  // of the step that runs
+  std::unique_ptr<StepTrace> trace_;
   TrainState state_;
   TrainOutcome outcome_;
   std::vector<std::string> changed_;  // since the run was last at work
@@ -119,6 +119,7 @@ void Trainer::prepare() {
   }
   if (!shared_.checkpoint.empty()) restore();
   outcome_.resumed_from = state_.step;
+  if (ranks_.size() > 1 || !request_.trace.empty()) trace_ = std::make_unique<StepTrace>(*place_, request_.trace);
   if (!ranks_.leads()) return;
   CheckpointWriterOptions how{config_.checkpoint.keep, config_.checkpoint.asynchronous};
   how.wait_for_room = config_.checkpoint.on_full == OnFull::wait;
@@ -259,16 +260,14 @@ void Trainer::one_step() {
   transport_->doing().begin("step", step);
   const data::Batch& batch = shared_.batch;
   clock_ = PartClock();
-  const auto result =
-      train_step(exec_, *model_, *optimizer_, config_, batch, step, {.place = place_.get(), .clock = &clock_});
+  const StepWants wants{place_.get(), &clock_, trace_ ? &trace_->timeline() : nullptr};
+  const auto result = train_step(exec_, *model_, *optimizer_, config_, batch, step, wants);
+  const StepWaits waits = trace_ ? trace_->end_step(steady_seconds() - begin) : StepWaits();
   state_.step = step;
   state_.updates = optimizer_->steps_done();
   state_.tokens += batch.n_tokens();
-  if (result.skipped.empty()) {
-    state_.smoothed_loss =
-        state_.smoothed_loss == 0 ? result.loss : kSmoothing * state_.smoothed_loss + (1 - kSmoothing) * result.loss;
-  }
-  if (reporter_) reporter_->step(config_, result, state_, steady_seconds() - begin, clock_);
+  if (result.skipped.empty()) state_.smooth(result.loss);
+  if (reporter_) reporter_->step(config_, result, state_, {steady_seconds() - begin, waits}, clock_);
   guard(result);
   if (!ranks_.leads()) return;
   if (request_.hooks.on_step) request_.hooks.on_step(result);
@@ -359,6 +358,7 @@ void Trainer::walk() {
     if (due(config_.checkpoint.every_steps)) save();
     if (due(config_.validation.every_steps)) look(false);
   }
+  if (trace_) trace_->finish();
   save();
   if (writer_) writer_->finish();
   const bool stopped = ranks_.tell(0, outcome_.interrupted ? "stopped" : "") == "stopped";
@@ -376,8 +376,7 @@ void Trainer::walk() {
 
 TrainOutcome train(const TrainRequest& request, const Exec& exec) {
   check(!request.config.run.empty(), ErrorKind::invalid, "no run directory: give --run DIR");
-  const Placement placement(request.config.model, request.config.parallel);  // refused before anything is made
-  const int n_ranks = int(placement.mesh().n_ranks());
+  const int n_ranks = int(placement_of(request.config).mesh().n_ranks());  // refused before anything is made
   Shared shared;
   if (request.transport) {
     check(request.transport->size() == n_ranks, ErrorKind::invalid,

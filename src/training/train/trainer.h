@@ -34,6 +34,7 @@ struct TrainRequest {
   Config config;                     // config.run names the run directory
   std::vector<std::string> changes;  // "KEY=VALUE" of --change, already part of config: see RunDirectory::reconcile
   bool quiet = false;
+  std::string trace;            // file of a Chrome trace of the first steps; empty: none
   int64_t stop_after_step = 0;  // end with a checkpoint after this step, as an interrupt would; 0 = no
   // Of a rank that is a process of its own; null: the configuration's ranks are threads of this process.
   std::shared_ptr<Transport> transport;

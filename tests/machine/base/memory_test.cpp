@@ -49,6 +49,17 @@ TEST(MemoryPool, ReusesBlocksUntilTrimmed) {
   EXPECT_EQ(pool->bytes_reserved(), 0u);
 }
 
+TEST(MemoryPool, ALargeBlockServesSizesNotMuchSmallerThanItsOwn) {
+  auto pool = MemoryPool::create();
+  void* first = pool->allocate(3 << 20).get();
+  const size_t reserved = pool->bytes_reserved();
+  EXPECT_EQ(pool->allocate((9 << 20) / 4).get(), first);
+  EXPECT_EQ(pool->allocate(3 << 20).get(), first);  // its own size is not forgotten
+  EXPECT_EQ(pool->bytes_reserved(), reserved);
+  pool->allocate(1 << 20);
+  EXPECT_GT(pool->bytes_reserved(), reserved);
+}
+
 TEST(MemoryPool, CountsWhatItTookFromTheSystemWithItsPeak) {
   auto pool = MemoryPool::create();
   pool->allocate(3 << 20);

@@ -43,11 +43,21 @@ ExpertCase some_case(const Form& form, int64_t rounds = 1) {
 
 TEST(ExpertParallel, HasTheBitsOfOneRankInEveryArithmetic) {
   for (const auto& [precision, isa] : every_arithmetic()) {
-    for (const Form& form : kForms) {
+    for (const Form& form : {Form{2, 0}, Form{8, 0}, Form{8, 2}}) {
       ExpertCase c = some_case(form);
       c.options = training_options(precision);
       c.isa = isa;
       same_bits(c, fmt::format("{}, precision {}", isa_name(isa), int(precision)));
+    }
+  }
+}
+
+TEST(ExpertParallel, HasTheBitsOfOneRankInEveryForm) {
+  for (const Precision precision : {Precision::fp64, Precision::fp32}) {
+    for (const Form& form : kForms) {
+      ExpertCase c = some_case(form);
+      c.options = training_options(precision);
+      same_bits(c, fmt::format("precision {}", int(precision)));
     }
   }
 }
@@ -60,7 +70,7 @@ TEST(ExpertParallel, HasTheBitsOfOneRankWhenSumsCrossChunks) {
 }
 
 TEST(ExpertParallel, CodesTravelAndSumsAreRoundedToTheWire) {
-  for (const Form& form : kForms) {
+  for (const Form& form : {Form{2, 0}, Form{8, 0}, Form{8, 2}}) {
     ExpertCase c = some_case(form);
     c.options.recipe = Recipe::fp8();
     c.options.recipe.combine = Recipe::Wire::bf16;

@@ -41,10 +41,9 @@ struct RankRecord {
   Traffic all, across, within;                            // of the training step
 };
 
-inline std::vector<double> numbers_of(const Tensor& tensor) {
-  std::vector<double> numbers;
-  for (int64_t i = 0; i < tensor.count(); ++i) numbers.push_back(element(tensor, i));
-  return numbers;
+inline std::vector<double> numbers_of(const Exec& exec, const Tensor& tensor) {
+  const Tensor wide = tensor.to(exec, DType::f64);
+  return {wide.data<double>(), wide.data<double>() + wide.count()};
 }
 inline bool is_expert(const Parameter& parameter) { return parameter.spec.kind == ParameterKind::routed_expert; }
 
@@ -62,7 +61,7 @@ inline RankRecord run_step(const ExpertCase& c, SmallModel& small, const std::ve
   for (const RouteReplay& one : routes) record.routes.push_back(one.experts);
   for (const Parameter* p : small.model.parameters()) {
     EXPECT_TRUE(!p->spec.trained || p->complete()) << p->spec.name;
-    if (p->grad) record.gradients[p->spec.name] = numbers_of(p->grad);
+    if (p->grad) record.gradients[p->spec.name] = numbers_of(exec, p->grad);
   }
   return record;
 }

@@ -6,6 +6,7 @@
 #include <mutex>
 
 #include "arch/tensor_cut.h"
+#include "comm/faulty_transport.h"
 #include "comm/group.h"
 #include "comm/rank_threads.h"
 #include "model/small_model.h"
@@ -18,6 +19,7 @@ struct SharedCase {
   ModelConfig config;
   ModelOptions options = training_options(Precision::fp64);
   int64_t tensor = 1, context = 1;
+  bool spread_experts = false;  // over all ranks
   std::vector<MicroBatch> batches;
   Actions actions = {};  // empty: F and B of each in turn
   bool replay = false;   // the routes that one rank took
@@ -73,11 +75,18 @@ inline void on_shared_ranks(const SharedCase& c, const std::function<void(SmallM
     for (int i = 0; i < c.context; ++i) same_row.push_back(i * int(c.tensor) + t);
     Group tensor(transport, fmt::format("tensor {}", column), same_column);
     Group context(transport, fmt::format("context {}", t), same_row);
+    Group experts(transport, "experts");
     ModelShare share;
     share.box = [&](const ParameterSpec& spec) {
       const bool vocabulary = spec.kind == ParameterKind::embedding || spec.kind == ParameterKind::head;
-      return vocabulary && c.whole_vocabulary ? Box::whole(spec.shape) : tensor_box(spec, c.config, t, c.tensor);
+      if (vocabulary && c.whole_vocabulary) return Box::whole(spec.shape);
+      Box box = tensor_box(spec, c.config, t, c.tensor);
+      if (!c.spread_experts || spec.kind != ParameterKind::routed_expert) return box;
+      box.size[0] = spec.shape[0] / experts.size();
+      box.begin[0] = experts.rank() * box.size[0];
+      return box;
     };
+    share.partners.experts = c.spread_experts ? &experts : nullptr;
     share.partners.tensor = c.tensor > 1 ? &tensor : nullptr;
     share.partners.context = c.context > 1 ? &context : nullptr;
     SmallModel small(c.config, c.options, 1, best_isa(), share);
@@ -170,29 +179,13 @@ inline ModelConfig four_heads() {
   return config;
 }
 
-// What `spoil` does to the bytes of one message, the `which`-th whose operation begins with `operation`, or of all.
-class SpoiledTransport : public Transport {
- public:
-  SpoiledTransport(std::shared_ptr<Transport> inner, std::string operation, int which)
-      : inner_(std::move(inner)), operation_(std::move(operation)), which_(which) {}
-  int rank() const override { return inner_->rank(); }
-  int size() const override { return inner_->size(); }
-  std::string name() const override { return inner_->name(); }
-  void send(int to, Message message) override {
-    if (message.label.operation.starts_with(operation_) && (which_ < 0 || seen_++ == which_))
-      std::memset(message.data.get(), 0, size_t(message.bytes));
-    inner_->send(to, std::move(message));
-  }
-  Message receive(int from, const Label& wanted) override { return inner_->receive(from, wanted); }
-
- private:
-  std::shared_ptr<Transport> inner_;
-  std::string operation_;
-  int which_, seen_ = 0;
-};
+// Empties a message, the `which`-th that a rank gets of this operation, or all of them.
 inline Wrap spoil(const std::string& operation, int which = -1) {
   return [=](std::shared_ptr<Transport> inner) {
-    return std::make_shared<SpoiledTransport>(std::move(inner), operation, which);
+    return std::make_shared<FaultyTransport>(std::move(inner), [=, seen = 0](int, int, Message& message) mutable {
+      if (!message.label.operation.starts_with(operation) || (which >= 0 && seen++ != which)) return;
+      std::memset(message.data.get(), 0, size_t(message.bytes));
+    });
   };
 }
 

@@ -53,6 +53,18 @@ TEST(TensorAndContextParallel, InBothFormsOfAttentionWhateverIsRecomputed) {
   }
 }
 
+TEST(TensorAndContextParallel, WithExpertsSpreadOverTheirRanks) {
+  for (const auto& [tensor, context] : {std::pair(2, 1), {1, 2}, {2, 2}, {4, 2}}) {
+    for (const Recompute recompute : kRecomputes) {
+      SharedCase c = tensor_case(tensor, context);
+      c.spread_experts = true;
+      c.options.recompute = recompute;
+      if (recompute == Recompute::none) c.actions = halves_apart();
+      EXPECT_EQ(difference(c), "") << tensor << " x " << context << " " << enum_name(recompute);
+    }
+  }
+}
+
 // Rows enough to travel in several parts.
 TEST(TensorParallel, WithRowsInParts) {
   SharedCase c = tensor_case(2);
@@ -83,7 +95,7 @@ TEST(TensorParallel, StaysWithinRoundingInFp32) {
   EXPECT_EQ(difference(one, together(c, one.routes), 1e-5), "");
 }
 
-// BF16 rounds what travels too: no gradient comes to lie much further from the exact one for it.
+// Sums over ranks are made in FP32: nothing comes to lie further from the exact gradients for them.
 TEST(TensorParallel, IsAsNearToTheExactGradientsAsOneRankInBf16) {
   SharedCase c = tensor_case(4, 2);
   const Found exact = alone(c);
@@ -103,7 +115,7 @@ TEST(TensorParallel, IsAsNearToTheExactGradientsAsOneRankInBf16) {
     const double a = distance(one, name), b = distance(many, name);
     of_one += a * a, of_many += b * b;
   }
-  EXPECT_LE(of_many, of_one * 1.25 * 1.25);
+  EXPECT_LE(std::sqrt(of_many), 1.02 * std::sqrt(of_one));
 }
 
 // What a rank sends in a step of one sequence of n rows, in numbers: no row twice, the latents once each way, and what

@@ -29,7 +29,7 @@ const ParameterSpec& spec_of(const Placement& placement, const std::string& name
 
 TEST(Placement, EveryElementIsHeldAndItsHoldersHaveTheStageThatReadsIt) {
   for (const char* layout : {"dp=2", "dp=2,pp=3", "dp=4,ep=2,pp=2,schedule=dualpipe", "pp=2,schedule=dualpipev",
-                             "dp=2,ep=2,pp=2,schedule=interleaved,chunks=2"}) {
+                             "tp=2,cp=3", "dp=2,tp=2,cp=2,ep=4,pp=2", "dp=2,ep=2,pp=2,schedule=interleaved,chunks=2"}) {
     const Placement placement(model_of(6), parse_layout(layout));
     for (const ParameterSpec& spec : placement.specs()) {
       int64_t count = 0;

@@ -1,0 +1,45 @@
+// StepTrace: where the time of a rank's steps goes. Each step tells how much of it was spent waiting for pipeline
+// neighbours and for experts' rows, over all ranks; the first steps are kept piece by piece and written as a Chrome
+// trace (chrome://tracing, ui.perfetto.dev): a row for each rank.
+#pragma once
+#include <string>
+
+#include "model/timeline.h"
+#include "train/rank_place.h"
+
+namespace hadal {
+
+// Shares of a step's forward and backward, the mean of all ranks.
+struct StepWaits {
+  double pipeline = 0;  // waiting for a neighbour's activations or gradients: the bubble, as it is felt
+  double experts = 0;   // waiting for rows of experts on other ranks
+  double hidden = 0;    // of the time that such rows were under way, what was spent computing; 0: none travelled
+};
+
+// Of one rank's events, in the order in which they happened, of a step that took so many seconds.
+StepWaits waits_of(const std::vector<PieceEvent>& events, double seconds);
+
+class StepTrace {
+ public:
+  static constexpr int64_t kSteps = 3;  // that a trace holds
+
+  // file: of the trace; empty: none is written.
+  StepTrace(RankPlace& place, std::string file);
+
+  Timeline& timeline() { return timeline_; }  // of the step that runs
+  // After a step, on all ranks: what it waited; after the last of kSteps the file is written.
+  StepWaits end_step(double seconds);
+  void finish();  // writes what there is, when fewer steps were made
+
+ private:
+  void write();
+
+  RankPlace& place_;
+  std::string file_;
+  Timeline timeline_;
+  std::vector<PieceEvent> kept_;
+  int64_t steps_ = 0;
+  bool written_ = false;
+};
+
+}  // namespace hadal
