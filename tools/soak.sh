@@ -16,6 +16,7 @@ for ((i = 0; i < times; ++i)); do
     echo "soak: FAILED at seed $seed, $i passed before; HADAL_SEED=$seed $tests --gtest_filter='*RankFaults*'" >&2
     exit 1
   fi
-  echo "soak: $((i + 1)) of $times, seed $seed: $(grep -E '^\[  PASSED  \]|^\[  SKIPPED \] [0-9]' "$log" | sed 's/\[ *//; s/ *\]//' | paste -sd, -)"
+  counted=$(grep -E '^\[  (PASSED|SKIPPED) +\] [0-9]' "$log" | tr -d '[]' | tr -s ' \n' ' ')
+  echo "soak: $((i + 1)) of $times, seed $seed:$counted"
 done
 echo "soak: $times of $times passed"

@@ -287,9 +287,7 @@ Message MpiTransport::receive(int from, const Label& wanted) {
   std::unique_lock lock(s.mutex);
   const State::Key key{from, wanted.channel, wanted.number};
   const auto begin = Clock::now();
-  const auto what = [&] {
-    return fmt::format("rank {} waits for {}", s.rank, wait_text(from, wanted, seconds_since(begin), doing()));
-  };
+  const auto what = [&] { return fmt::format("waits for {}", wait_text(from, wanted, seconds_since(begin), doing())); };
   for (bool told = false;;) {
     const auto found = s.inbox.find(key);
     if (found != s.inbox.end()) {
@@ -298,11 +296,11 @@ Message MpiTransport::receive(int from, const Label& wanted) {
       return message;
     }
     if (s.failure.empty() && s.gone[size_t(from)]) s.say_failure(fmt::format("rank {} has ended its work", from));
-    if (!s.failure.empty()) throw Error(ErrorKind::failed, fmt::format("{}; {}", s.failure, what()));
+    if (!s.failure.empty()) throw Error(ErrorKind::failed, fmt::format("{}; rank {} {}", s.failure, s.rank, what()));
     if (!told && s.teller && interrupted() && seconds_since(begin) > kLastWait) {
       told = true;
       lock.unlock();
-      s.teller(fmt::format("asked to stop while {}", what()));
+      s.teller(fmt::format("was asked to stop while it {}", what()));
       lock.lock();
       continue;
     }
