@@ -4,7 +4,7 @@ JOBS := $(shell tools/jobs.sh)
 PREFIX ?= /usr/local
 NPROC := $(shell nproc)
 
-.PHONY: help build all test proof demo bench format lint install clean sanitize fuzz mutants
+.PHONY: help build all test proof demo bench format lint install clean sanitize fuzz mutants soak
 
 help:            ## this list
 	@sed -n 's/^\([a-z]*\): .*## \(.*\)/  make \1\t\2/p; s/^\([a-z]*\):  *## \(.*\)/  make \1\t\2/p' Makefile \
@@ -44,6 +44,11 @@ sanitize:  ## the fast tests under address+undefined and thread sanitizers; ends
 
 fuzz:  ## libFuzzer over every reader of files and text, SECONDS=60 each (needs clang: ./setup --developer)
 	tools/fuzz.sh $(or $(SECONDS),60) $(JOBS)
+
+soak:  ## faults of ranks, TIMES=20 in a row at other moments each time (SEED=n repeats)
+	./setup --no-system --tests
+	$(MAKE) --no-print-directory all
+	tools/soak.sh $(BUILD) $(or $(TIMES),20) $(SEED)
 
 mutants:  ## plant one fault for each known trap; every one must be caught
 	./setup --no-system --tests

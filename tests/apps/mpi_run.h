@@ -25,9 +25,10 @@ class MpiRun : public ::testing::Test {
     return fmt::format("mpirun -n {} --oversubscribe --bind-to none --mca btl_vader_single_copy_mechanism none {}", n,
                        geteuid() == 0 ? "--allow-run-as-root" : "");
   }
-  // Shell text that runs `command` in the background as $JOB and waits until the run has made a step.
+  // Shell text that runs `command` in the background as $JOB and waits until the run has made some steps, and with
+  // them a checkpoint.
   std::string in_background(const std::string& command, const std::string& run) const {
-    return "timeout 120 " + command + " & JOB=$!; for i in $(seq 1200); do " + "grep -q '\"step\",\"step\":2' " +
+    return "timeout 120 " + command + " & JOB=$!; for i in $(seq 1200); do " + "grep -q '\"step\",\"step\":3' " +
            SmallRun::quoted(small.run(run) / "metrics.jsonl") + " 2> /dev/null && break; sleep 0.05; done; ";
   }
   std::string started(int n, const std::string& run, const std::string& more) const {

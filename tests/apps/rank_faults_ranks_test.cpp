@@ -53,7 +53,7 @@ class RankFaults : public MpiRun {
     return read_file(small.run(run) / "logs" / fmt::format("rank_{:04d}.log", rank));
   }
   // mpirun kills what has not ended some seconds after it asked; one second is little on a busy machine.
-  std::string patient(int n) const { return mpirun(n) + " --mca odls_base_sigkill_timeout 3"; }
+  std::string patient(int n) const { return mpirun(n) + " --mca odls_base_sigkill_timeout 2"; }
 
   uint64_t seed_ = 1;
   RandomStream random_{1, 0, 0};
@@ -70,8 +70,8 @@ TEST_P(RankFaultsIn, AKilledRankEndsTheJobWhichGoesOnWithItsBits) {
                        fmt::format("sleep 0.{:03d}; kill -9 {};", ms, process_of("run", victim)));
   EXPECT_TRUE(has(killed.err, "signal 9")) << killed.err;
   EXPECT_FALSE(has(killed.out, "rc 0")) << killed.out;
-  EXPECT_TRUE(has(killed.err, fmt::format("rank {} asked to stop while", other))) << killed.err;
-  EXPECT_TRUE(has(log_of("run", other), fmt::format("asked to stop while rank {} waits for rank ", other)));
+  EXPECT_TRUE(has(killed.err, fmt::format("rank {} was asked to stop while it waits for rank ", other))) << killed.err;
+  EXPECT_TRUE(has(log_of("run", other), "was asked to stop while it waits for rank ")) << log_of("run", other);
   expect_goes_on("run", one);
 }
 
@@ -85,7 +85,7 @@ TEST_P(RankFaultsIn, ARankThatStandsStillForEverEndsTheJob) {
   for (int rank = 0; rank < one.n_ranks; ++rank) {  // each says what it waited for
     if (rank == victim) continue;
     const std::string log = log_of("run", rank);
-    EXPECT_TRUE(has(log, fmt::format("; rank {} waits for rank ", rank)) && has(log, " bytes) since ")) << log;
+    EXPECT_TRUE(has(log, fmt::format("; rank {} waits for rank ", rank)) && has(log, " since ")) << log;
   }
   expect_goes_on("run", one);
 }
@@ -102,22 +102,22 @@ TEST_F(RankFaults, ARankKilledInsideACheckpointLeavesTheOneBefore) {
 TEST_F(RankFaults, RanksThatStandStillForAWhileGoOn) {
   const int victim = int(draw(kPipeline.n_ranks, "stop rank"));
   const std::string rank = process_of("run", victim);
-  const auto one = ended("run", started(kPipeline.n_ranks, "run", "--steps 60" + layout(kPipeline)) + "RANK=" + rank +
+  const auto one = ended("run", started(kPipeline.n_ranks, "run", "--steps 30" + layout(kPipeline)) + "RANK=" + rank +
                                     "; kill -STOP $RANK; sleep 5; kill -CONT $RANK;");
-  EXPECT_TRUE(has(one.out, "rc 0") && has(one.out, "done: 60 steps")) << one.out << one.err;
+  EXPECT_TRUE(has(one.out, "rc 0") && has(one.out, "done: 30 steps")) << one.out << one.err;
   // all at once, longer than the watchdog waits: none of them could have heard of the others
-  const auto all = ended("all", started(2, "all", "--steps 60 --watchdog 2") + "RANKS=$(" + processes_of("all") +
-                                    "); kill -STOP $RANKS; sleep 4; kill -CONT $RANKS;");
-  EXPECT_TRUE(has(all.out, "rc 0") && has(all.out, "done: 60 steps")) << all.out << all.err;
+  const auto all = ended("all", started(2, "all", "--steps 30 --watchdog 2") + "RANKS=$(" + processes_of("all") +
+                                    "); kill -STOP $RANKS; sleep 3; kill -CONT $RANKS;");
+  EXPECT_TRUE(has(all.out, "rc 0") && has(all.out, "done: 30 steps")) << all.out << all.err;
 }
 
 TEST_F(RankFaults, AFullDiskOfOneRankEndsAllAndKeepsTheLastCheckpoint) {
   const auto full = ended("run", started(kPipeline.n_ranks, "run", endless(kPipeline)) +
                                      "prlimit --fsize=20000 --pid " + process_of("run", 0) + ";");
   EXPECT_FALSE(has(full.out, "rc 0")) << full.out;
-  EXPECT_TRUE(has(full.err, "error: rank 0: ") && has(full.err, "File too large")) << full.err;
+  EXPECT_TRUE(has(full.err, "error: rank 0: ") && has(full.err, "files may not become so large here")) << full.err;
   EXPECT_TRUE(has(full.err, "error: rank 3: rank 0 ended: ")) << full.err;
-  EXPECT_TRUE(has(log_of("run", 1), "File too large")) << log_of("run", 1);
+  EXPECT_TRUE(has(log_of("run", 1), "files may not become so large here")) << log_of("run", 1);
   expect_goes_on("run", kPipeline);
 }
 
@@ -172,12 +172,12 @@ TEST_F(RankFaults, AnInterruptStopsAllAfterTheSameStepSaved) {
     EXPECT_TRUE(has(result.out, "stopped after ")) << result.out << result.err;
     for (int rank = 0; rank < one.n_ranks; ++rank)
       EXPECT_TRUE(has(log_of(run, rank), fmt::format("done after step {}\n", last_step(run)))) << log_of(run, rank);
-    expect_goes_on(run, one);
   };
   check("rank",
         ended("rank", started(kPipeline.n_ranks, "rank", endless(kPipeline)) +
                           fmt::format("kill -INT {};", process_of("rank", victim))),
         kPipeline, true);
+  expect_goes_on("rank", kPipeline);
   const std::string of_mpirun = "kill -INT $(pgrep -P $JOB -x mpirun);";
   check("mpirun",
         ended("mpirun",

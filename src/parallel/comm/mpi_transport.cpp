@@ -90,6 +90,11 @@ struct MpiTransport::State {
     void* handle = nullptr;
   };
   std::list<Sending> sending;
+  struct Receiving {
+    std::vector<std::byte> packet;
+    void* handle = nullptr;
+  };
+  std::vector<std::deque<Receiving>> receiving;  // of each rank
   std::vector<Assembler> assemblers;
   Clock::time_point told_alive = Clock::now(), last_turn = Clock::now();
   // Of the caller alone:
@@ -98,6 +103,7 @@ struct MpiTransport::State {
   void run();
   bool send_some();
   bool receive_some();
+  void take(int from, const std::vector<std::byte>& packet);
   void tell_all(const Packet& packet) {  // with the mutex held
     for (int r = 0; r < size; ++r)
       if (r != rank) outgoing.emplace_back(r, packet);
@@ -124,15 +130,29 @@ bool MpiTransport::State::send_some() {
     sending.back().handle = mpi->send(bytes.data(), int(bytes.size()), to);
   }
   const size_t before = sending.size();
-  sending.remove_if([&](const Sending& one) { return mpi->sent(one.handle) != 0; });
+  sending.remove_if([&](const Sending& one) { return mpi->done(one.handle) != 0; });
   return !taken.empty() || sending.size() != before;
 }
 
+// Packets of one rank are taken in their order, whatever order they arrive in.
 bool MpiTransport::State::receive_some() {
-  int from = 0, bytes = 0;
-  if (!mpi->probe(&from, &bytes)) return false;
-  std::vector<std::byte> packet(static_cast<size_t>(bytes));
-  mpi->receive(packet.data(), bytes, from);
+  bool moved = false;
+  for (int from = 0, bytes = 0; mpi->probe(&from, &bytes); moved = true) {
+    Receiving& one = receiving[size_t(from)].emplace_back();
+    one.packet.resize(size_t(bytes));
+    one.handle = mpi->receive(one.packet.data(), bytes, from);
+  }
+  for (int from = 0; from < size; ++from) {
+    for (auto& packets = receiving[size_t(from)]; !packets.empty() && mpi->done(packets.front().handle); moved = true) {
+      const std::vector<std::byte> packet = std::move(packets.front().packet);
+      packets.pop_front();
+      take(from, packet);
+    }
+  }
+  return moved;
+}
+
+void MpiTransport::State::take(int from, const std::vector<std::byte>& packet) {
   Assembler::Result result = assemblers[size_t(from)].take(packet);
   const std::lock_guard lock(mutex);
   heard[size_t(from)] = Clock::now();
@@ -147,7 +167,6 @@ bool MpiTransport::State::receive_some() {
     inbox.emplace(key, std::move(*result.message));
     for_caller.notify_all();
   }
-  return true;
 }
 
 void MpiTransport::State::tell_alive() {
@@ -200,6 +219,7 @@ void MpiTransport::State::run() {
     for_caller.notify_all();
   }
   assemblers.resize(size_t(size));
+  receiving.resize(size_t(size));
   auto idle = std::chrono::microseconds(20);
   while (true) {
     bool moved = false;
@@ -267,9 +287,7 @@ Message MpiTransport::receive(int from, const Label& wanted) {
   std::unique_lock lock(s.mutex);
   const State::Key key{from, wanted.channel, wanted.number};
   const auto begin = Clock::now();
-  const auto what = [&] {
-    return fmt::format("rank {} waits for {}", s.rank, wait_text(from, wanted, seconds_since(begin), doing()));
-  };
+  const auto what = [&] { return fmt::format("waits for {}", wait_text(from, wanted, seconds_since(begin), doing())); };
   for (bool told = false;;) {
     const auto found = s.inbox.find(key);
     if (found != s.inbox.end()) {
@@ -278,11 +296,11 @@ Message MpiTransport::receive(int from, const Label& wanted) {
       return message;
     }
     if (s.failure.empty() && s.gone[size_t(from)]) s.say_failure(fmt::format("rank {} has ended its work", from));
-    if (!s.failure.empty()) throw Error(ErrorKind::failed, fmt::format("{}; {}", s.failure, what()));
+    if (!s.failure.empty()) throw Error(ErrorKind::failed, fmt::format("{}; rank {} {}", s.failure, s.rank, what()));
     if (!told && s.teller && interrupted() && seconds_since(begin) > kLastWait) {
       told = true;
       lock.unlock();
-      s.teller(fmt::format("asked to stop while {}", what()));
+      s.teller(fmt::format("was asked to stop while it {}", what()));
       lock.lock();
       continue;
     }
@@ -296,7 +314,8 @@ void MpiTransport::tell_last_waits(std::function<void(const std::string&)> telle
 
 void MpiTransport::fail(const std::string& reason) {
   const std::lock_guard lock(state_->mutex);
-  if (!state_->failure_known) state_->tell_all(failure_packet(reason));
+  const std::string& why = state_->failure.empty() ? reason : state_->failure;
+  if (!state_->failure_known) state_->tell_all(failure_packet(why));
   state_->failing = true;
   state_->for_thread.notify_all();
 }

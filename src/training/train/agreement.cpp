@@ -56,6 +56,7 @@ void check_same_start(Group& ranks, Isa isa, const Config& config, bool processe
   if (!processes) return;
   check_program(ranks);
   check_config(ranks, config);
+  ranks.barrier();  // nobody goes on where one was refused
 }
 
 bool any_rank(Group& ranks, bool own) {

@@ -17,6 +17,7 @@ struct TrainState {
   double smoothed_loss = 0;  // exponential mean shown on the screen
   data::Cursor cursor;
 
+  void smooth(double loss) { smoothed_loss = smoothed_loss == 0 ? loss : 0.95 * smoothed_loss + (1 - 0.95) * loss; }
   std::string to_json() const;
   static TrainState load(const std::filesystem::path& checkpoint);  // its state.json; throws not_found, corrupt
   static TrainState from_json(const std::string& text, const std::string& origin);  // throws corrupt

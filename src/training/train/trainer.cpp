@@ -29,8 +29,6 @@
 
 namespace hadal {
 namespace {
-constexpr double kSmoothing = 0.95;
-
 // What the ranks of one process have in common: written by the first before the others go on.
 struct Shared {
   Config config;
@@ -265,10 +263,7 @@ void Trainer::one_step() {
   state_.step = step;
   state_.updates = optimizer_->steps_done();
   state_.tokens += batch.n_tokens();
-  if (result.skipped.empty()) {
-    state_.smoothed_loss =
-        state_.smoothed_loss == 0 ? result.loss : kSmoothing * state_.smoothed_loss + (1 - kSmoothing) * result.loss;
-  }
+  if (result.skipped.empty()) state_.smooth(result.loss);
   if (reporter_) reporter_->step(config_, result, state_, {steady_seconds() - begin, waits}, clock_);
   guard(result);
   if (!ranks_.leads()) return;

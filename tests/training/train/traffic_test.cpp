@@ -100,8 +100,8 @@ TEST(Traffic, PipelinesSendEveryStateOverEveryBorderAndItsGradientBack) {
   }
 }
 
-// Latents of keys to all other ranks of the sequence, and the sums of their gradients back; the balance loss adds up the
-// choices of each sequence.
+// Latents of keys to all other ranks of the sequence, and the sums of their gradients back; the balance loss adds up
+// the choices of each sequence.
 TEST(Traffic, ContextRanksSendLatentsNotStates) {
   for (const int n : {2, 3}) {
     Config config = case_of(fmt::format("cp={}", n));

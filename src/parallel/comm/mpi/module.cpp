@@ -30,12 +30,18 @@ void* send(const void* data, int bytes, int to) {
   return request;
 }
 
-int sent(void* handle) {
+void* receive(void* data, int bytes, int from) {
+  auto* request = new MPI_Request;
+  MPI_Irecv(data, bytes, MPI_BYTE, from, kTag, MPI_COMM_WORLD, request);
+  return request;
+}
+
+int done(void* handle) {
   auto* request = static_cast<MPI_Request*>(handle);
-  int done = 0;
-  MPI_Test(request, &done, MPI_STATUS_IGNORE);
-  if (done) delete request;
-  return done;
+  int over = 0;
+  MPI_Test(request, &over, MPI_STATUS_IGNORE);
+  if (over) delete request;
+  return over;
 }
 
 int probe(int* from, int* bytes) {
@@ -48,14 +54,10 @@ int probe(int* from, int* bytes) {
   return 1;
 }
 
-void receive(void* data, int bytes, int from) {
-  MPI_Recv(data, bytes, MPI_BYTE, from, kTag, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
-}
-
 void finish() { MPI_Finalize(); }
 void abort_all(int code) { MPI_Abort(MPI_COMM_WORLD, code); }
 
-const hadal::MpiModule table = {start, rank, size, send, sent, probe, receive, finish, abort_all};
+const hadal::MpiModule table = {start, rank, size, send, receive, done, probe, finish, abort_all};
 
 }  // namespace
 

@@ -9,11 +9,12 @@ struct MpiModule {
   int (*rank)();
   int (*size)();
   void* (*send)(const void* data, int bytes, int to);  // begins; data must stay until sent() says so
-  int (*sent)(void* handle);                           // 1: gone, and the handle with it
-  int (*probe)(int* from, int* bytes);                 // 1: a packet waits
-  void (*receive)(void* data, int bytes, int from);    // the packet that probe() found
-  void (*finish)();                                    // with all other ranks
-  void (*abort)(int code);                             // all ranks, at once
+  // Begins to receive the packet that probe() found. Its sender may stand still in the middle of it.
+  void* (*receive)(void* data, int bytes, int from);
+  int (*done)(void* handle);            // 1: sent or received, and the handle gone
+  int (*probe)(int* from, int* bytes);  // 1: a packet waits
+  void (*finish)();                     // with all other ranks
+  void (*abort)(int code);              // all ranks, at once
 };
 
 using MpiModuleFunction = const MpiModule* (*)();

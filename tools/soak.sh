@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Faults of ranks (tests/apps/rank_faults_ranks_test.cpp) again and again: other moments and victims each time, drawn
+# from a seed that is printed. Ends at the first failure, with the command that repeats it; last line: what passed.
+# usage: soak.sh BUILD_DIR TIMES [SEED]
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+build=$1 times=${2:-20} first=${3:-$(date +%s)}
+tests="$build/tests/apps_ranks_tests"
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+echo "soak: $times times from seed $first"
+for ((i = 0; i < times; ++i)); do
+  seed=$((first + i))
+  if ! HADAL_SEED=$seed timeout 900 "$tests" --gtest_filter='*RankFaults*' > "$log" 2>&1; then
+    cat "$log"
+    echo "soak: FAILED at seed $seed, $i passed before; HADAL_SEED=$seed $tests --gtest_filter='*RankFaults*'" >&2
+    exit 1
+  fi
+  counted=$(grep -E '^\[  (PASSED|SKIPPED) +\] [0-9]' "$log" | tr -d '[]' | tr -s ' \n' ' ')
+  echo "soak: $((i + 1)) of $times, seed $seed:$counted"
+done
+echo "soak: $times of $times passed"
