@@ -5,40 +5,19 @@
 #include <cstring>
 
 #include "comm/faulty_transport.h"
-#include "config/config_io.h"
-#include "train/layout_check.h"
-#include "train/small_step.h"
+#include "train/spread_case.h"
 
 namespace hadal {
 namespace {
 
 using namespace hadal::testing;
 
-LayoutFindings check_it(const LayoutCase& c) {
-  OwnedExec owned(2);
-  return check_layout(c, owned.exec);
-}
-
-// Eight experts in groups of two; a sequence of two tokens is too short for MTP, and some ranks have none.
-LayoutCase case_of(const std::string& layout, Precision precision) {
-  LayoutCase c;
-  c.config = small_config(precision);
-  ModelConfig& m = c.config.model;
-  m.n_routed_experts = 8, m.n_groups = 4, m.n_limited_groups = 2, m.n_experts_per_token = 3;
-  m.n_dense_layers = 0;
-  c.config.train.micro_batch_sequences = 1;
-  c.config.optim.clip = 0.05;
-  c.config.parallel = parse_layout(layout);
-  c.lengths = {9, 4, 12, 2, 7};
-  return c;
-}
-
 TEST(ExpertLayouts, ComputeWhatOneRankComputes) {
   for (const char* layout : {"dp=2,ep=2", "dp=4,ep=2", "dp=4,ep=4,node_ranks=2", "dp=4,ep=4,node_ranks=1", "dp=8,ep=8",
                              "dp=8,ep=8,node_ranks=4", "dp=2,pp=2,ep=2,schedule=zb1p",
                              "dp=2,pp=2,ep=2,schedule=dualpipe", "dp=4,pp=2,ep=4,node_ranks=2,schedule=dualpipev"}) {
     for (const Precision precision : {Precision::fp64, Precision::fp32}) {
-      LayoutCase c = case_of(layout, precision);
+      LayoutCase c = spread_case(layout, precision);
       if (c.config.parallel.pp > 1) c.config.model.n_layers = 4;
       const LayoutFindings findings = check_it(c);
       EXPECT_TRUE(findings.agree()) << layout << ": " << findings.first;
@@ -47,7 +26,7 @@ TEST(ExpertLayouts, ComputeWhatOneRankComputes) {
 }
 
 std::string first_with(const std::string& layout, const FaultyTransport::Change& change) {
-  LayoutCase c = case_of(layout, Precision::fp64);
+  LayoutCase c = spread_case(layout, Precision::fp64);
   c.lengths = {9, 4, 12, 7};
   c.wrap = [change](std::shared_ptr<Transport> inner) {
     return std::make_shared<FaultyTransport>(std::move(inner), change);
