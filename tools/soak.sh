@@ -11,7 +11,7 @@ trap 'rm -f "$log"' EXIT
 echo "soak: $times times from seed $first"
 for ((i = 0; i < times; ++i)); do
   seed=$((first + i))
-  if ! HADAL_SEED=$seed timeout 900 "$tests" --gtest_filter='*RankFaults*' > "$log" 2>&1; then
+  if ! HADAL_SEED=$seed timeout --foreground 900 "$tests" --gtest_filter='*RankFaults*' > "$log" 2>&1; then
     cat "$log"
     echo "soak: FAILED at seed $seed, $i passed before; HADAL_SEED=$seed $tests --gtest_filter='*RankFaults*'" >&2
     exit 1

@@ -261,6 +261,21 @@ TEST(Group, RanksThatAllWaitForEachOtherAreFoundAtOnce) {
   EXPECT_NE(message.find("rank 0 waits for rank 1 in send in all no. 0"), std::string::npos) << message;
 }
 
+TEST(Group, AWaitWithoutEndTellsBytesAndWhereTheRankIs) {
+  const std::string message = error_of([] {
+    run_rank_threads(2, [](std::shared_ptr<Transport> transport) {
+      Group group(transport, "all");
+      transport->doing().begin("step", 7);
+      transport->doing().act("Bi", 1, 3 + group.rank());
+      double value = 0;
+      group.start_receive(1 - group.rank(), DType::f64, {std::as_writable_bytes(std::span(&value, 1))}).wait();
+    });
+  });
+  EXPECT_NE(message.find("rank 1 waits for rank 0 in send in all no. 0 (8 bytes) since 0."), std::string::npos)
+      << message;
+  EXPECT_NE(message.find(" s, at step 7, Bi of micro-batch 4 at stage 1"), std::string::npos) << message;
+}
+
 TEST(Group, RanksThatDoDifferentThingsAreTold) {
   const std::string operation = error_of([] {
     on_ranks(2, [](Group& group) {
