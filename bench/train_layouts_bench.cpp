@@ -20,7 +20,7 @@ namespace hadal {
 namespace {
 
 constexpr int64_t kSequences = 64, kLength = 256;
-constexpr int kRounds = 3;
+constexpr int kRounds = 1;
 
 Config bench_config() {
   Config config;
