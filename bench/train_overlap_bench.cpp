@@ -18,15 +18,6 @@ using namespace hadal::testing;
 
 constexpr int64_t kRanks = 8, kMicroBatches = 120;
 
-ModelConfig model_of(int64_t layers) {
-  ModelConfig m;
-  m.vocab_size = 16, m.hidden_size = 8, m.n_layers = layers, m.n_heads = 1, m.q_lora_rank = 4, m.kv_lora_rank = 4;
-  m.qk_nope_head_dim = m.qk_rope_head_dim = m.v_head_dim = 4, m.n_dense_layers = 0, m.dense_ffn_size = 8;
-  m.n_routed_experts = 4, m.n_experts_per_token = 2, m.n_shared_experts = 0, m.expert_ffn_size = 4, m.n_mtp = 0;
-  m.n_groups = m.n_limited_groups = 1, m.init_std = 0.2;
-  return m;
-}
-
 // A layer's F is attention and experts, a second each, and two all-to-alls of a second; B the same, and W half of it.
 double cost(const PieceEvent& event) {
   const std::string piece = event.piece;
@@ -47,7 +38,7 @@ struct Measured {
 
 Measured measure(const std::string& layout, bool overlap) {
   ClockedCase c;
-  c.model = model_of(16);
+  c.model = even_model(16);
   c.parallel = parse_layout(layout);
   c.micro_batches = kMicroBatches;
   c.cost = cost;

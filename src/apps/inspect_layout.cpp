@@ -17,7 +17,6 @@ namespace {
 struct SeatFacts {
   std::vector<HeldStage> stages;
   int64_t parameters = 0;  // of its boxes
-  int64_t parts = 0;
   MemoryPlan memory;
 };
 
@@ -30,8 +29,7 @@ struct LayoutFacts {
 
 LayoutFacts facts_of(const Config& config, const Placement& placement) {
   LayoutFacts facts;
-  const int64_t micro = std::max<int64_t>(1, config.train.micro_batch_sequences), dp = config.parallel.dp;
-  facts.n_micro_batches = (config.train.batch_sequences + micro * dp - 1) / (micro * dp);
+  facts.n_micro_batches = micro_batches_each(config, config.train.batch_sequences);
   facts.pipeline = placement.pipeline(facts.n_micro_batches);
   Config one = config;
   if (one.train.precision == Precision::automatic) one.train.precision = Precision::bf16;
@@ -42,7 +40,7 @@ LayoutFacts facts_of(const Config& config, const Placement& placement) {
     of.stages = placement.stages_of(rank);
     of.memory = plan_rank_memory(one, options, placement, rank, 1);
     for (const ParameterSpec& spec : placement.specs())
-      if (const auto holding = placement.holding_of(spec, rank)) of.parameters += holding->box.count(), ++of.parts;
+      if (const auto holding = placement.holding_of(spec, rank)) of.parameters += holding->box.count();
     facts.seats.push_back(std::move(of));
   }
   for (const ParameterSpec& spec : placement.specs()) {

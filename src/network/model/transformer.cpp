@@ -101,13 +101,6 @@ struct Transformer::Impl {
   }
 };
 
-namespace {
-ModelOptions bare(ModelOptions options) {
-  options.bare = true;
-  return options;
-}
-}  // namespace
-
 Transformer::Transformer(const ModelConfig& config, const ModelOptions& options, const Exec& exec,
                          const ModelShare& share)
     : impl_(std::make_unique<Impl>(config, options, exec, share)) {}
@@ -310,21 +303,6 @@ void Transformer::update_selection_bias(const Exec& exec, const std::vector<std:
     }
     refresh_value(exec, parameter);
   }
-}
-
-int64_t Transformer::estimate_bytes(const ModelConfig& config, const ModelOptions& options, int64_t micro_batch_tokens,
-                                    int64_t sequence_length, int n_threads) {
-  const Transformer model(config, bare(options), Exec());
-  const DType dtype = activation_dtype(options.precision), wide = statistics_dtype(dtype);
-  int64_t weights = 0;
-  for (const Parameter* parameter : model.parameters()) {
-    const int64_t count = parameter->box.count();
-    weights += count * dtype_bytes(wide);
-    if (dtype != wide && !parameter->spec.high_precision) weights += count * dtype_bytes(dtype);
-    if (options.training && parameter->spec.trained) weights += count * dtype_bytes(wide);
-    if (parameter->code_tile) weights += Quantised::bytes_of(parameter->box.size, *parameter->code_tile);
-  }
-  return weights + model.moving_bytes(micro_batch_tokens, sequence_length, n_threads, one_stage(1), {});
 }
 
 int64_t Transformer::moving_bytes(int64_t micro_batch_tokens, int64_t sequence_length, int n_threads,

@@ -95,9 +95,6 @@ class Transformer {
   };
   int64_t moving_bytes(int64_t micro_batch_tokens, int64_t sequence_length, int n_threads, const Actions& actions,
                        const TokenShares& shares) const;
-  // Of a whole model: weights, gradients, activations and workspace; no optimizer state.
-  static int64_t estimate_bytes(const ModelConfig& config, const ModelOptions& options, int64_t micro_batch_tokens,
-                                int64_t sequence_length, int n_threads);
 
  private:
   struct Impl;

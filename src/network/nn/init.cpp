@@ -26,6 +26,16 @@ std::unique_ptr<Parameter> make_parameter(const Exec& exec, const ParameterSpec&
   return parameter;
 }
 
+ParameterBytes parameter_bytes(const Parameter& parameter, DType compute, bool training, int64_t n_holders) {
+  const DType wide = statistics_dtype(compute);
+  const int64_t count = parameter.box.count(), of_wide = count * dtype_bytes(wide);
+  const bool apart = compute != wide && !parameter.spec.high_precision;  // the master from the value
+  ParameterBytes bytes{apart ? count * dtype_bytes(compute) + of_wide / n_holders : of_wide, 0};
+  if (parameter.code_tile) bytes.values += Quantised::bytes_of(parameter.box.size, *parameter.code_tile);
+  if (training && parameter.spec.trained) bytes.gradient = of_wide;
+  return bytes;
+}
+
 namespace {
 
 // The number in the global shape of the first element of this rank's row `row`, a row of the box seen as [rows, cols].

@@ -75,7 +75,4 @@ class SelfTransport : public Transport {
   Message receive(int from, const Label& wanted) override;
 };
 
-// The first n ranks of a transport as one of their own, for the n of them.
-std::shared_ptr<Transport> first_ranks(std::shared_ptr<Transport> transport, int n);
-
 }  // namespace hadal

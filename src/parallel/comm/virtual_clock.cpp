@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "comm/transport_over.h"
+
 namespace hadal {
 
 double VirtualClock::leave(int64_t bytes, const LinkSpeed& link) {
@@ -12,26 +14,21 @@ double VirtualClock::leave(int64_t bytes, const LinkSpeed& link) {
 
 namespace {
 
-class ClockedTransport : public Transport {
+class ClockedTransport : public TransportOver {
  public:
   ClockedTransport(std::shared_ptr<Transport> inner, VirtualClock& clock, Links links)
-      : inner_(std::move(inner)), clock_(clock), links_(std::move(links)) {}
-  int rank() const override { return inner_->rank(); }
-  int size() const override { return inner_->size(); }
-  std::string name() const override { return inner_->name(); }
+      : TransportOver(std::move(inner)), clock_(clock), links_(std::move(links)) {}
   void send(int to, Message message) override {
     message.arrives = clock_.leave(message.bytes, links_(rank(), to));
-    inner_->send(to, std::move(message));
+    TransportOver::send(to, std::move(message));
   }
   Message receive(int from, const Label& wanted) override {
-    Message message = inner_->receive(from, wanted);
+    Message message = TransportOver::receive(from, wanted);
     clock_.wait_until(message.arrives);
     return message;
   }
-  Doing& doing() override { return inner_->doing(); }
 
  private:
-  std::shared_ptr<Transport> inner_;
   VirtualClock& clock_;
   Links links_;
 };

@@ -183,11 +183,18 @@ std::vector<WholeTensor> Optimizer::whole_masters(const Exec& exec, const Parame
     for (const Parameter* parameter : parameters) whole.push_back({parameter->spec.name, parameter->master});
     return whole;
   }
-  std::map<std::string, Tensor> own;
-  for (Parameter* parameter : parameters)
-    own[parameter->spec.name] = parameter->spec.trained ? sharding_->owned(*parameter).master() : parameter->master;
+  std::map<std::string, Parameter*> held;
+  for (Parameter* parameter : parameters) held[parameter->spec.name] = parameter;
   for (const ParameterSpec& spec : sharding_->placement().specs()) {
-    Tensor tensor = sharding_->gather_whole(exec, spec, own[spec.name], sharding_->wide());
+    const auto found = held.find(spec.name);
+    Parameter* own = found == held.end() ? nullptr : found->second;
+    // Where a master is the value, all holders have all of it: nothing travels when the first rank is one of them.
+    if (own && own->master.raw() == own->value.plain.raw() && sharding_->first_rank_holds_all(*own)) {
+      if (sharding_->world().leads()) whole.push_back({spec.name, own->master});
+      continue;
+    }
+    const Tensor part = !own ? Tensor() : spec.trained ? sharding_->owned(*own).master() : own->master;
+    Tensor tensor = sharding_->gather_whole(exec, spec, part, sharding_->wide());
     if (tensor) whole.push_back({spec.name, std::move(tensor)});
   }
   return whole;

@@ -102,6 +102,11 @@ OwnedRange Sharding::owned(Parameter& parameter) const {
   return {&parameter, begin, end};
 }
 
+bool Sharding::first_rank_holds_all(const Parameter& parameter) const {
+  const auto holding = placement_.holding_of(parameter.spec, world_.rank());
+  return holding->ranks.front() == 0 && holding->box == Box::whole(parameter.spec.shape);
+}
+
 std::vector<OwnedRange> Sharding::owned() const {
   std::vector<OwnedRange> ranges;
   for (Parameter* parameter : trained_) {
@@ -142,8 +147,6 @@ void Sharding::start(Circle& circle) {
 }
 
 void Sharding::finish_gradients() {
-  for (Parameter* parameter : trained_)
-    if (parameter->expected() == 0) parameter->grad.zero();  // no micro-batch came to this rank
   for (auto& [holders, circle] : circles_)
     while (circle.next < circle.buckets.size()) start(circle);
   for (auto& [holders, circle] : circles_)
@@ -186,7 +189,9 @@ Tensor Sharding::gather_whole(const Exec& exec, const ParameterSpec& spec, const
   Tensor whole;
   if (world_.leads()) whole = Tensor::empty(exec, dtype, spec.shape);
   for (const Holding& holding : placement_.holdings(spec)) {
-    const Tensor box = world_.leads() ? Tensor::empty(exec, dtype, holding.box.size) : Tensor();
+    // What comes goes into its place, where that is in one piece.
+    const Tensor part = world_.leads() ? part_of(whole, holding.box) : Tensor();
+    const Tensor box = part && !part.contiguous() ? Tensor::empty(exec, dtype, holding.box.size) : part;
     for (size_t i = 0; i < holding.ranks.size(); ++i) {
       const auto [begin, end] = share_of_holder(spec, holding.box, int(i), int(holding.ranks.size()));
       const int owner = holding.ranks[i];
@@ -199,7 +204,7 @@ Tensor Sharding::gather_whole(const Exec& exec, const ParameterSpec& spec, const
         world_.send(0, dtype, {bytes_of(own, 0, end - begin)});
       }
     }
-    if (world_.leads()) part_of(whole, holding.box).copy_from(exec, box);
+    if (box.raw() != part.raw()) part.copy_from(exec, box);
   }
   return whole;
 }

@@ -46,6 +46,7 @@ class Sharding {
   const std::vector<Parameter*>& trained() const { return trained_; }
   DType wide() const { return trained_.front()->grad.dtype(); }  // of gradients, masters and EMA
   const Group& group_of(const Parameter& parameter) const { return *circle_of_.at(&parameter)->group; }  // its holders
+  bool first_rank_holds_all(const Parameter& parameter) const;  // of a parameter that this rank holds
   std::vector<OwnedRange> owned() const;  // by this rank, in the parameters' order, none of them empty
   OwnedRange owned(Parameter& parameter) const;
 

@@ -8,6 +8,7 @@
 #include "base/random.h"
 #include "comm/byte_text.h"
 #include "comm/rank_threads.h"
+#include "comm/transport_over.h"
 #include "config/config_io.h"
 #include "nn/box_view.h"
 #include "train/rank_place.h"

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "layout/mesh_text.h"
 #include "optim/curves.h"
+#include "train/resources.h"
 
 namespace hadal {
 
@@ -102,7 +103,8 @@ std::vector<std::string> RankPlace::notes(const Config& config, int64_t next_ste
     notes.push_back(mesh_text(config.model, placement_));
   const int64_t dp = placement_.mesh().sizes().dp, each = std::max<int64_t>(1, config.train.micro_batch_sequences);
   const int64_t n = of_each(batch_sequences(config.train, next_step), each);
-  const int64_t fillers = placement_.pipeline(of_each(n, dp)).n_micro_batches * dp - n;
+  const int64_t on_each = micro_batches_each(config, batch_sequences(config.train, next_step));
+  const int64_t fillers = placement_.pipeline(on_each).n_micro_batches * dp - n;
   if (placement_.mesh().n_ranks() > 1 && fillers > 0)
     notes.push_back(
         fmt::format("a step of {} micro-batches is filled up with {} of no rows, which cost no more than "

@@ -8,11 +8,17 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/text_format.h"
+#include "nn/init.h"
 #include "nn/norm.h"
 #include "ops/matmul.h"
 #include "optim/optimizer.h"
 
 namespace hadal {
+
+int64_t micro_batches_each(const Config& config, int64_t sequences) {
+  const int64_t at_once = std::max<int64_t>(1, config.train.micro_batch_sequences) * config.parallel.dp;
+  return (sequences + at_once - 1) / at_once;
+}
 
 ModelOptions model_options(const Config& config, bool training) {
   ModelOptions options;
@@ -28,14 +34,13 @@ namespace {
 // What one of this many holders keeps of a parameter's box.
 void add_parameter(const Config& config, const ModelOptions& options, const Parameter& parameter, int64_t n_holders,
                    MemoryPlan& plan) {
-  const DType dtype = activation_dtype(options.precision), wide = statistics_dtype(dtype);
-  const int64_t count = parameter.box.count(), wide_bytes = dtype_bytes(wide), high = wide_bytes / 4;
-  const bool apart = dtype != wide && !parameter.spec.high_precision;  // the master from the value
-  plan.weights += apart ? count * dtype_bytes(dtype) + count * wide_bytes / n_holders : count * wide_bytes;
-  if (parameter.code_tile) plan.weights += Quantised::bytes_of(parameter.box.size, *parameter.code_tile);
+  const DType dtype = activation_dtype(options.precision);
+  const ParameterBytes bytes = parameter_bytes(parameter, dtype, true, n_holders);
+  plan.weights += bytes.values;
   if (!parameter.spec.trained) return;
-  plan.gradients += count * wide_bytes;
-  plan.optimizer += high * count * Optimizer::bytes_per_element(config.optim, true) / n_holders;
+  plan.gradients += bytes.gradient;
+  const int64_t high = dtype_bytes(statistics_dtype(dtype)) / 4;
+  plan.optimizer += high * parameter.box.count() * Optimizer::bytes_per_element(config.optim, true) / n_holders;
 }
 
 }  // namespace
@@ -57,8 +62,8 @@ MemoryPlan plan_rank_memory(const Config& config, const ModelOptions& options, c
   const Transformer model(config.model, bare, Exec(), share);
   for (const Parameter* parameter : model.parameters())
     add_parameter(config, options, *parameter, n_holders[parameter->spec.name], plan);
-  const int64_t micro = std::max<int64_t>(1, config.train.micro_batch_sequences), dp = placement.mesh().sizes().dp;
-  const int64_t n = (config.train.batch_sequences + micro * dp - 1) / (micro * dp);
+  const int64_t micro = std::max<int64_t>(1, config.train.micro_batch_sequences);
+  const int64_t n = micro_batches_each(config, config.train.batch_sequences);
   const Actions actions = make_plan(placement.pipeline(n)).ranks[size_t(placement.mesh().seat(rank).pipeline)];
   plan.activations = model.moving_bytes(micro * config.data.sequence_length, config.data.sequence_length, n_threads,
                                         actions, {placement.mesh().sizes().tp, placement.mesh().sizes().cp});

@@ -25,6 +25,8 @@ MemoryPlan plan_rank_memory(const Config& config, const ModelOptions& options, c
                             int n_threads);
 // Of a process: of all ranks of the layout, where they are its threads.
 MemoryPlan plan_memory(const Config& config, const ModelOptions& options, int n_threads);
+// Micro-batches of each data rank in a step of so many sequences, fillers not counted.
+int64_t micro_batches_each(const Config& config, int64_t sequences);
 ModelOptions model_options(const Config& config, bool training);
 
 // `asked` itself, or what "auto" means on this CPU.

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/expect_error.h"
 #include "model/small_model.h"
+#include "nn/init.h"
 #include "nn/part_clock.h"
 
 #include "base/error.h"
@@ -299,7 +300,11 @@ TEST(Transformer, EstimatesItsMemory) {
         small.forward_backward(make_batch({{256}, {256}, {256}, {256}, {256}, {256}, {256}, {256}}, false, 300),
                                loss_weights(memory_config()));
         const double taken = double(small.owned.exec.memory->peak_reserved());
-        const double estimate = double(Transformer::estimate_bytes(memory_config(), options, 2048, 256, 2));
+        double estimate = double(small.model.moving_bytes(2048, 256, 2, one_stage(1), {}));
+        for (const Parameter* p : small.model.parameters()) {
+          const ParameterBytes bytes = parameter_bytes(*p, activation_dtype(precision), true);
+          estimate += double(bytes.values + bytes.gradient);
+        }
         EXPECT_NEAR(estimate / taken, 1.0, 0.15)
             << "recompute " << int(recompute) << " form " << int(form) << " precision " << int(precision) << ": taken "
             << taken << ", estimated " << estimate;

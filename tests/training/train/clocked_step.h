@@ -12,6 +12,16 @@
 
 namespace hadal::testing {
 
+// Of layers that are all alike, as small as they can be: what they cost is said, not measured.
+inline ModelConfig even_model(int64_t layers) {
+  ModelConfig m;
+  m.vocab_size = 16, m.hidden_size = 8, m.n_layers = layers, m.n_heads = 1, m.q_lora_rank = 4, m.kv_lora_rank = 4;
+  m.qk_nope_head_dim = m.qk_rope_head_dim = m.v_head_dim = 4, m.n_dense_layers = 0, m.dense_ffn_size = 8;
+  m.n_routed_experts = 4, m.n_experts_per_token = 2, m.n_shared_experts = 0, m.expert_ffn_size = 4, m.n_mtp = 0;
+  m.n_groups = m.n_limited_groups = 1, m.init_std = 0.2;
+  return m;
+}
+
 struct ClockedCase {
   ModelConfig model;
   ParallelConfig parallel;

@@ -4,6 +4,7 @@
 #include <mutex>
 #include <set>
 
+#include "comm/transport_over.h"
 #include "config/config_io.h"
 #include "train/layout_check.h"
 #include "train/small_step.h"
@@ -16,18 +17,13 @@ struct Heard {
   std::set<std::string> forward, backward;  // what was said while these were awaited
 };
 
-class ListeningTransport : public Transport {
+class ListeningTransport : public TransportOver {
  public:
-  ListeningTransport(std::shared_ptr<Transport> inner, Heard& heard) : inner_(std::move(inner)), heard_(heard) {}
-  int rank() const override { return inner_->rank(); }
-  int size() const override { return inner_->size(); }
-  std::string name() const override { return inner_->name(); }
-  void send(int to, Message message) override { inner_->send(to, std::move(message)); }
+  ListeningTransport(std::shared_ptr<Transport> inner, Heard& heard) : TransportOver(std::move(inner)), heard_(heard) {}
   Message receive(int from, const Label& wanted) override {
     listen(wanted.operation);
-    return inner_->receive(from, wanted);
+    return TransportOver::receive(from, wanted);
   }
-  Doing& doing() override { return inner_->doing(); }
 
  private:
   void listen(const std::string& operation) {
@@ -36,7 +32,6 @@ class ListeningTransport : public Transport {
     if (operation.find("pipeline gradients") != std::string::npos) heard_.backward.insert(doing().text());
   }
 
-  std::shared_ptr<Transport> inner_;
   Heard& heard_;
 };
 

@@ -5,6 +5,7 @@
 #include <mutex>
 
 #include "comm/rank_threads.h"
+#include "comm/transport_over.h"
 #include "config/config_io.h"
 #include "train/rank_place.h"
 #include "train/small_step.h"
@@ -17,24 +18,19 @@ using namespace hadal::testing;
 // Bytes sent by all ranks, by the name of the group and the operation: "all_gather of holders 0 1".
 using Sent = std::map<std::string, int64_t>;
 
-class CountingTransport : public Transport {
+class CountingTransport : public TransportOver {
  public:
   CountingTransport(std::shared_ptr<Transport> inner, Sent& sent, std::mutex& mutex)
-      : inner_(std::move(inner)), sent_(sent), mutex_(mutex) {}
-  int rank() const override { return inner_->rank(); }
-  int size() const override { return inner_->size(); }
-  std::string name() const override { return inner_->name(); }
+      : TransportOver(std::move(inner)), sent_(sent), mutex_(mutex) {}
   void send(int to, Message message) override {
     {
       const std::lock_guard lock(mutex_);
       sent_[message.label.operation] += message.bytes;
     }
-    inner_->send(to, std::move(message));
+    TransportOver::send(to, std::move(message));
   }
-  Message receive(int from, const Label& wanted) override { return inner_->receive(from, wanted); }
 
  private:
-  std::shared_ptr<Transport> inner_;
   Sent& sent_;
   std::mutex& mutex_;
 };
