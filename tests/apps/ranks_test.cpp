@@ -114,6 +114,7 @@ TEST(Ranks, WrongLayoutsAreRefusedBeforeAnythingIsMade) {
   for (const auto& [layout, why] :
        std::map<std::string, std::string>{{"xp=2", "xp"},
                                           {"pp=64", "64 stages for a model of"},
+                                          {"tp=64", "is the most"},
                                           {"pp=2,schedule=onef", "no schedule is called 'onef'"},
                                           {"dp=3,ep=2", "ep = 2 does not divide the dp * cp * tp = 3 ranks"},
                                           {"dp=5000", "256 are the most"}}) {

@@ -3,17 +3,39 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "config/config_io.h"
 #include "layout/mesh_text.h"
 #include "optim/curves.h"
 #include "train/resources.h"
 
 namespace hadal {
 
+namespace {
+
+// A layout near the one asked for that has so many ranks: with other data ranks, or else of these alone.
+std::string layout_of(const ModelConfig& model, ParallelConfig parallel, int64_t n_ranks) {
+  const int64_t others = parallel.pp * parallel.cp * parallel.tp;
+  if (n_ranks % others == 0) {
+    parallel.dp = n_ranks / others;
+    try {
+      Placement(model, parallel);
+      return layout_text(parallel);
+    } catch (const Error&) {  // its experts cannot be spread over these
+    }
+  }
+  return layout_text({.dp = n_ranks});
+}
+
+}  // namespace
+
 RankPlace::RankPlace(const ModelConfig& model, const ParallelConfig& parallel, std::shared_ptr<Transport> transport)
     : transport_(std::move(transport)), placement_(model, parallel), world_(transport_, "all ranks of the layout") {
   const Mesh& mesh = placement_.mesh();
-  check(mesh.n_ranks() == world_.size(), ErrorKind::invalid, "the layout has {} ranks, but {} were started",
-        mesh.n_ranks(), world_.size());
+  const int64_t asked = mesh.n_ranks(), started = world_.size();
+  if (asked != started)
+    fail(ErrorKind::invalid,
+         "the layout has {} ranks, but {} were started: start {}, or give a layout of {}, such as --layout {}", asked,
+         started, asked, started, layout_of(model, parallel, started));
   seat_ = mesh.seat(rank());
   tensor_ = group_of("tensor", mesh.tensor_group(rank()));
   context_ = group_of("context", mesh.context_group(rank()));
