@@ -102,6 +102,7 @@ class RoutePiece : public MoePiece {
     bytes.kept = s.bytes(hidden()) + s.wide(1 + 2 * e + k) + 4 * s.rows * 4 * k + (none ? s.bytes(hidden()) : 0);
     bytes.forward = s.bytes(3 * hidden()) + s.wide(e);
     bytes.backward = s.bytes(3 * hidden()) + s.wide(e + k) + (none ? 0 : s.bytes(hidden()));
+    bytes.waiting = s.bytes(3 * hidden()) + s.wide(1 + 3 * e + 2 * k) + 4 * s.rows * 4 * k;
     return bytes;
   }
 
@@ -156,7 +157,8 @@ class DispatchStartPiece : public MoePiece {
   }
   PieceBytes bytes(const PieceSizes& s) const override {  // what travelled is kept, and is never sent again
     const int64_t k = moe_.rule.top_k;
-    return {s.bytes(k * hidden()) + s.wide(k), s.bytes(rows_out() * hidden()), s.bytes(3 * rows_back() * hidden())};
+    const int64_t kept = s.bytes(k * hidden()) + s.wide(k);
+    return {kept, s.bytes(rows_out() * hidden()), s.bytes(3 * rows_back() * hidden()), kept};
   }
 };
 
@@ -265,6 +267,7 @@ class ExpertsPiece : public MoePiece {
     bytes.kept = all ? 0 : s.bytes(2 * inner);
     bytes.forward = s.bytes(hidden() + 2 * inner + inner + k * hidden());
     bytes.backward = (all ? s.bytes(2 * inner) : 0) + s.bytes(2 * hidden() + 2 * k * hidden() + inner) + s.wide(k);
+    bytes.waiting = s.bytes(3 * inner + k * hidden() + (shared > 0 ? hidden() : 0));
     return bytes;
   }
 };
