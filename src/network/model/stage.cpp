@@ -54,6 +54,21 @@ class EventScope {
   PieceEvent event_;
 };
 
+// The first F of a step finds some values still under way: they come while the pieces before compute.
+void await_values(const Piece& piece, const Pass& pass, int64_t stage, int64_t micro_batch) {
+  const double begin = pass.timeline ? pass.timeline->now() : 0;
+  bool came = false;
+  piece.each_parameter([&](Parameter& parameter) { came |= parameter.await_value && parameter.await_value(pass.exec); });
+  if (!came || !pass.timeline) return;
+  pass.timeline->events.push_back({.piece = "values",
+                                   .part = 'F',
+                                   .stage = stage,
+                                   .micro_batch = micro_batch,
+                                   .traffic = true,
+                                   .begin = begin,
+                                   .end = pass.timeline->now()});
+}
+
 }  // namespace
 
 // In the order of F: embedding, blocks, final norm, head; then for each MTP depth the join with the state before it,
@@ -101,6 +116,7 @@ void Stage::run(const PieceStep& step, const Pass& pass, Flight& flight) const {
     if (step.part == PiecePart::backward_weight) piece.each_parameter([](Parameter& p) { p.contribute_nothing(); });
     return;
   }
+  if (step.part == PiecePart::forward) await_values(piece, pass, number_, flight.micro_batch);
   StreamScope scope(pass, piece);
   EventScope event(pass, step, number_, flight.micro_batch);
   switch (step.part) {

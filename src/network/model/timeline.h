@@ -9,7 +9,9 @@
 namespace hadal {
 
 struct PieceEvent {
-  const char* piece = "";  // "attention", "dispatch start"; "receive": a stage waits for its neighbour
+  // "attention", "dispatch start"; "receive": a stage waits for its neighbour; "values", "gradients": for ranks that
+  // share the update of its parameters
+  const char* piece = "";
   char part = 'F';         // F, B or W
   int64_t stage = 0, micro_batch = 0;
   bool traffic = false;  // moves rows or waits for them: its time is a wait

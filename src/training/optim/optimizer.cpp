@@ -116,6 +116,7 @@ GradientSquares Optimizer::gradient_squares(const Exec& exec) const {
 // factor goes into AdamW's pass: scaled gradients are never written.
 void Optimizer::step(const Exec& exec, double lr, double global_norm) {
   const double scale = config_.clip > 0 && global_norm > config_.clip ? config_.clip / global_norm : 1.0;
+  if (sharding_) sharding_->await_values(exec);  // of parameters that no micro-batch has read
   ++steps_;
   for (Slot& slot : slots_) {
     const Parameter& parameter = *slot.range.parameter;
@@ -136,11 +137,12 @@ void Optimizer::step(const Exec& exec, double lr, double global_norm) {
     args.step = steps_;
     ops::adamw(exec, args);
   }
-  if (sharding_) sharding_->gather_values();
-  // Once per step: products of the next one find the other forms (codes) as new as the values.
+  if (sharding_) sharding_->send_values();
+  // Once per step: products of the next one find the other forms (codes) as new as the values. Of those that come from
+  // other ranks too, when they have arrived.
   std::set<Parameter*> changed;
-  for (const Slot& slot : slots_) changed.insert(slot.range.parameter);
-  if (sharding_) changed.insert(sharding_->trained().begin(), sharding_->trained().end());
+  for (const Slot& slot : slots_)
+    if (!sharding_ || slot.range.is_whole()) changed.insert(slot.range.parameter);
   for (Parameter* parameter : changed) ops::refresh(exec, parameter->value);
 }
 
@@ -188,11 +190,6 @@ std::vector<WholeTensor> Optimizer::whole_masters(const Exec& exec, const Parame
   for (const ParameterSpec& spec : sharding_->placement().specs()) {
     const auto found = held.find(spec.name);
     Parameter* own = found == held.end() ? nullptr : found->second;
-    // Where a master is the value, all holders have all of it: nothing travels when the first rank is one of them.
-    if (own && own->master.raw() == own->value.plain.raw() && sharding_->first_rank_holds_all(*own)) {
-      if (sharding_->world().leads()) whole.push_back({spec.name, own->master});
-      continue;
-    }
     const Tensor part = !own ? Tensor() : spec.trained ? sharding_->owned(*own).master() : own->master;
     Tensor tensor = sharding_->gather_whole(exec, spec, part, sharding_->wide());
     if (tensor) whole.push_back({spec.name, std::move(tensor)});

@@ -6,12 +6,12 @@
 #include "base/hash.h"
 #include "comm/byte_text.h"
 #include "nn/box_view.h"
+#include "ops/weight.h"
 
 namespace hadal {
 namespace {
 
 constexpr int64_t kLine = 128;                      // columns; see kernels/elementwise.h, add_squares
-constexpr int64_t kBucketBytes = int64_t(4) << 20;  // of gradients, at least
 
 MutableBytes bytes_of(const Tensor& tensor, int64_t begin, int64_t count) {
   const int64_t each = dtype_bytes(tensor.dtype());
@@ -49,13 +49,14 @@ std::pair<int64_t, int64_t> owned_elements(const Box& box, int index, int n_hold
 }
 
 Sharding::Sharding(const Exec& exec, const Placement& placement, const Parameters& parameters,
-                   const std::shared_ptr<Transport>& transport)
-    : placement_(placement), transport_(transport), world_(transport, "all ranks") {
+                   const std::shared_ptr<Transport>& transport, int64_t bucket_bytes)
+    : placement_(placement), transport_(transport), world_(transport, "all ranks"), bucket_bytes_(bucket_bytes) {
   for (Parameter* parameter : parameters)
     if (parameter->spec.trained) trained_.push_back(parameter);
   check(!trained_.empty(), ErrorKind::internal, "rank {} holds nothing to train", world_.rank());
   for (const Parameter* parameter : parameters) circle_for(*parameter).held.push_back(parameter);
   for (auto it = trained_.rbegin(); it != trained_.rend(); ++it) enter(**it);
+  std::reverse(forward_order_.begin(), forward_order_.end());
   for (Parameter* parameter : trained_) shrink_master(exec, *parameter);
 }
 
@@ -76,13 +77,17 @@ Sharding::Circle& Sharding::circle_for(const Parameter& parameter) {
 void Sharding::enter(Parameter& parameter) {
   Circle& circle = *circle_of_.at(&parameter);
   if (circle.group->size() == 1) return;
-  if (circle.buckets.empty() || circle.bytes >= kBucketBytes) circle.buckets.emplace_back(), circle.bytes = 0;
+  if (circle.buckets.empty() || circle.bytes >= bucket_bytes_) circle.buckets.emplace_back(), circle.bytes = 0;
   circle.buckets.back().parameters.push_back(&parameter);
   circle.bytes += parameter.box.count() * dtype_bytes(parameter.grad.dtype());
-  parameter.on_complete = [this, &circle, b = circle.buckets.size() - 1] {
+  const size_t b = circle.buckets.size() - 1;
+  std::erase(forward_order_, std::pair(&circle, b));
+  forward_order_.emplace_back(&circle, b);  // parameters come from the last to the first
+  parameter.on_complete = [this, &circle, b] {
     --circle.buckets[b].incomplete;
     start_complete_ones(circle);
   };
+  parameter.await_value = [&circle, b](const Exec& exec) { return await_values_of(exec, circle.buckets[b]); };
 }
 
 // Masters with memory of their own shrink to what this rank updates.
@@ -93,18 +98,13 @@ void Sharding::shrink_master(const Exec& exec, Parameter& parameter) const {
 }
 
 Sharding::~Sharding() {
-  for (Parameter* parameter : trained_) parameter->on_complete = nullptr;
+  for (Parameter* parameter : trained_) parameter->on_complete = nullptr, parameter->await_value = nullptr;
 }
 
 OwnedRange Sharding::owned(Parameter& parameter) const {
   const Group& group = group_of(parameter);
   const auto [begin, end] = owned_elements(parameter.box, group.rank(), group.size());
   return {&parameter, begin, end};
-}
-
-bool Sharding::first_rank_holds_all(const Parameter& parameter) const {
-  const auto holding = placement_.holding_of(parameter.spec, world_.rank());
-  return holding->ranks.front() == 0 && holding->box == Box::whole(parameter.spec.shape);
 }
 
 std::vector<OwnedRange> Sharding::owned() const {
@@ -153,16 +153,27 @@ void Sharding::finish_gradients() {
     for (Bucket& bucket : circle.buckets) bucket.sums.wait();
 }
 
-void Sharding::gather_values() {
+void Sharding::send_values() {
   const auto value = [](Parameter& parameter) -> const Tensor& { return parameter.value.plain; };
-  std::vector<Ticket> tickets;
-  for (auto& [holders, circle] : circles_)
-    for (Bucket& bucket : circle.buckets)
-      tickets.push_back(circle.group->start_all_gather(DType::u8, shares_of(circle, bucket, value)));
-  for (Ticket& ticket : tickets) ticket.wait();
+  for (const auto& [circle, b] : forward_order_) {
+    Bucket& bucket = circle->buckets[b];
+    bucket.values = circle->group->start_all_gather(DType::u8, shares_of(*circle, bucket, value));
+  }
 }
 
-void Sharding::check_replicas() {
+bool Sharding::await_values_of(const Exec& exec, Bucket& bucket) {
+  if (!bucket.values.pending()) return false;
+  bucket.values.wait();
+  for (Parameter* parameter : bucket.parameters) ops::refresh(exec, parameter->value);
+  return true;
+}
+
+void Sharding::await_values(const Exec& exec) {
+  for (const auto& [circle, b] : forward_order_) await_values_of(exec, circle->buckets[b]);
+}
+
+void Sharding::check_replicas(const Exec& exec) {
+  await_values(exec);
   for (auto& [holders, circle] : circles_) {
     if (circle.group->size() == 1) continue;
     ByteWriter writer;

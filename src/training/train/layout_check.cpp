@@ -156,7 +156,10 @@ void run_rank(const LayoutCase& c, Precision precision, const Exec& exec, RankPl
     StepRecord own;
     if (group.leads()) note_result(result, own);
     note_state(exec, place.placement().specs(), parameters, *optimizer, own);
-    own.values = values_of_all(exec, place, parameters);
+    if (step % 2 == 1 || step == c.steps) {  // others arrive while the next step needs them, as in training
+      if (sharding) sharding->await_values(exec);
+      own.values = values_of_all(exec, place, parameters);
+    }
     if (!group.leads()) continue;
     record.push_back(std::move(own));
     if (!replay) routes.push_back(std::move(of_step));

@@ -12,7 +12,7 @@
 namespace hadal {
 namespace {
 
-bool is_receive(const PieceEvent& event) { return std::strcmp(event.piece, "receive") == 0; }
+bool is(const PieceEvent& event, const char* piece) { return std::strcmp(event.piece, piece) == 0; }
 
 // A trace has times in microseconds; what a rank sends of itself is its part of the list, as text.
 std::string trace_of_rank(const std::vector<PieceEvent>& events, RankPlace& place) {
@@ -40,8 +40,8 @@ StepWaits waits_of(const std::vector<PieceEvent>& events, double seconds) {
   std::map<std::tuple<char, int64_t, int64_t>, double> left;  // when rows of a micro-batch's F or B left
   for (const PieceEvent& e : events) {
     if (!e.traffic) continue;
-    if (is_receive(e)) {
-      waits.pipeline += e.end - e.begin;
+    if (is(e, "receive") || is(e, "values") || is(e, "gradients")) {
+      (is(e, "receive") ? waits.pipeline : waits.data) += e.end - e.begin;
       continue;
     }
     const std::tuple key{e.part, e.stage, e.micro_batch};
@@ -53,7 +53,7 @@ StepWaits waits_of(const std::vector<PieceEvent>& events, double seconds) {
     }
   }
   if (under_way > 0) waits.hidden = 1 - waits.experts / under_way;
-  if (seconds > 0) waits.pipeline /= seconds, waits.experts /= seconds;
+  if (seconds > 0) waits.pipeline /= seconds, waits.data /= seconds, waits.experts /= seconds;
   return waits;
 }
 
@@ -72,7 +72,7 @@ StepWaits StepTrace::end_step(double seconds) {
     ByteReader reader(text);
     reader(one);
     const double share = 1.0 / double(sent.size());
-    all.pipeline += share * one.pipeline, all.experts += share * one.experts, all.hidden += share * one.hidden;
+    all.pipeline += share * one.pipeline, all.data += share * one.data, all.experts += share * one.experts, all.hidden += share * one.hidden;
   }
   if (!file_.empty() && steps_ < kSteps) kept_.insert(kept_.end(), timeline_.events.begin(), timeline_.events.end());
   timeline_.events.clear();

@@ -12,6 +12,7 @@ namespace hadal {
 // Shares of a step's forward and backward, the mean of all ranks.
 struct StepWaits {
   double pipeline = 0;  // waiting for a neighbour's activations or gradients: the bubble, as it is felt
+  double data = 0;      // waiting for ranks that share the update: for sums of gradients and for new values
   double experts = 0;   // waiting for rows of experts on other ranks
   double hidden = 0;    // of the time that such rows were under way, what was spent computing; 0: none travelled
 };
