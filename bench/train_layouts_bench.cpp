@@ -108,9 +108,11 @@ std::string row(const std::string& name, const Measured& m, double over_one, con
 }
 
 int run(const std::vector<std::string>& wanted) {
+  // Without a limit: experts that every rank keeps whole, each for an eighth of the rows.
   std::vector<std::pair<std::string, double>> layouts = {{"pp=8", 1.15},      {"pp=4,schedule=dualpipe", 1.15},
-                                                               {"dp=8,ep=8", 1.15}, {"dp=8", 1.3},
-                                                               {"tp=8", 1.3},       {"cp=8", 1.3}};
+                                                         {"dp=8,ep=8", 1.15}, {"dp=8", 1.3},
+                                                         {"tp=8,ep=8", 1.3},  {"tp=8", 0},
+                                                         {"cp=8,ep=8", 0},    {"cp=8", 0}};
   if (!wanted.empty()) {
     layouts.clear();
     for (const std::string& layout : wanted) layouts.emplace_back(layout, 1.3);
@@ -125,9 +127,9 @@ int run(const std::vector<std::string>& wanted) {
     for (int round = 0; round < kRounds; ++round) measure("dp=1", 2, one), measure(layout, 2, many);
     const double ratio = many.seconds / one.seconds;
     if (layout == layouts.front().first) fmt::print("{}\n", row("one rank, all cores", one, 1, ""));
-    fmt::print("{}\n", row(layout, many, ratio, fmt::format("{:.2f}", limit)));
+    fmt::print("{}\n", row(layout, many, ratio, limit > 0 ? fmt::format("{:.2f}", limit) : ""));
     std::fflush(stdout);  // a row takes a minute
-    held = held && ratio <= limit;
+    held = held && (limit == 0 || ratio <= limit);
   }
   fmt::print("limits: {}\n", held ? "held" : "MISSED");
   return held ? 0 : 1;

@@ -39,8 +39,8 @@ class EventScope {
   EventScope(const Pass& pass, const PieceStep& step, int64_t stage, int64_t micro_batch) : timeline_(pass.timeline) {
     if (!timeline_) return;
     constexpr char kParts[] = {'F', 'B', 'W'};
-    event_ = {step.piece->name(), kParts[int(step.part)], stage, micro_batch, step.is_traffic(),
-              step.starts_traffic(), timeline_->now()};
+    event_ = {step.piece->name(), kParts[int(step.part)], stage,           micro_batch,
+              step.is_traffic(),  step.starts_traffic(),  timeline_->now()};
   }
   ~EventScope() {
     if (!timeline_) return;
@@ -58,7 +58,8 @@ class EventScope {
 void await_values(const Piece& piece, const Pass& pass, int64_t stage, int64_t micro_batch) {
   const double begin = pass.timeline ? pass.timeline->now() : 0;
   bool came = false;
-  piece.each_parameter([&](Parameter& parameter) { came |= parameter.await_value && parameter.await_value(pass.exec); });
+  piece.each_parameter(
+      [&](Parameter& parameter) { came |= parameter.await_value && parameter.await_value(pass.exec); });
   if (!came || !pass.timeline) return;
   pass.timeline->events.push_back({.piece = "values",
                                    .part = 'F',

@@ -12,7 +12,7 @@ struct PieceEvent {
   // "attention", "dispatch start"; "receive": a stage waits for its neighbour; "values", "gradients": for ranks that
   // share the update of its parameters
   const char* piece = "";
-  char part = 'F';         // F, B or W
+  char part = 'F';  // F, B or W
   int64_t stage = 0, micro_batch = 0;
   bool traffic = false;  // moves rows or waits for them: its time is a wait
   bool starts = false;   // sends rows to experts, or back

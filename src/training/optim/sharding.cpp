@@ -11,7 +11,7 @@
 namespace hadal {
 namespace {
 
-constexpr int64_t kLine = 128;                      // columns; see kernels/elementwise.h, add_squares
+constexpr int64_t kLine = 128;  // columns; see kernels/elementwise.h, add_squares
 
 MutableBytes bytes_of(const Tensor& tensor, int64_t begin, int64_t count) {
   const int64_t each = dtype_bytes(tensor.dtype());

@@ -78,9 +78,9 @@ class Sharding {
   struct Circle {
     std::unique_ptr<Group> group;
     std::vector<const Parameter*> held;  // all of them, in the parameters' order
-    std::vector<Bucket> buckets;  // in the order of the backward: last parameters first
-    int64_t bytes = 0;            // of the last bucket
-    size_t next = 0;              // the first that has not started
+    std::vector<Bucket> buckets;         // in the order of the backward: last parameters first
+    int64_t bytes = 0;                   // of the last bucket
+    size_t next = 0;                     // the first that has not started
   };
   Circle& circle_for(const Parameter& parameter);
   void enter(Parameter& parameter);

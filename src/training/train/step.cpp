@@ -7,8 +7,8 @@
 #include <cmath>
 #include <numeric>
 
-#include "optim/curves.h"
 #include "model/timeline.h"
+#include "optim/curves.h"
 #include "train/micro_batches.h"
 #include "train/rank_losses.h"
 #include "train/rank_place.h"

@@ -72,7 +72,8 @@ StepWaits StepTrace::end_step(double seconds) {
     ByteReader reader(text);
     reader(one);
     const double share = 1.0 / double(sent.size());
-    all.pipeline += share * one.pipeline, all.data += share * one.data, all.experts += share * one.experts, all.hidden += share * one.hidden;
+    all.pipeline += share * one.pipeline, all.data += share * one.data, all.experts += share * one.experts,
+        all.hidden += share * one.hidden;
   }
   if (!file_.empty() && steps_ < kSteps) kept_.insert(kept_.end(), timeline_.events.begin(), timeline_.events.end());
   timeline_.events.clear();

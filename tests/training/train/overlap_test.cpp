@@ -41,6 +41,24 @@ TEST(Overlap, ExecutedPipelinesTakeAsLongAsSimulatedOnes) {
   }
 }
 
+// With what pieces cost on this machine: the same numbers for both, whatever they are.
+TEST(Overlap, ExecutedPipelinesTakeAsLongAsSimulatedOnesAtMeasuredCosts) {
+  const PieceCosts costs = measured_costs(even_model(2), 2, 16);
+  for (const char* layout : {"pp=4", "pp=4,schedule=zb1p", "pp=4,schedule=dualpipe"}) {
+    ClockedCase c;
+    c.model = even_model(4);
+    c.parallel = parse_layout(layout);
+    c.micro_batches = 12;
+    c.cost = [&](const PieceEvent& event) { return cost_in(costs, event); };
+    SimulationCosts of_stage;
+    const double f = cost_of_layer(costs, 'F'), bi = cost_of_layer(costs, 'B'), w = cost_of_layer(costs, 'W');
+    ASSERT_GT(std::min({f, bi, w}), 0);
+    of_stage.stage = {f, bi + w, bi, w, f + bi + w};
+    const double simulated = simulate(make_plan(Placement(c.model, c.parallel).pipeline(12)), of_stage).makespan;
+    EXPECT_NEAR(makespan(clocked_step(c)), simulated, 1e-9 * simulated) << layout;
+  }
+}
+
 TEST(Overlap, LinksTakeTheirTime) {
   ClockedCase c;
   c.model = even_model(2);
