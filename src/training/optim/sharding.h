@@ -46,7 +46,6 @@ class Sharding {
   const std::vector<Parameter*>& trained() const { return trained_; }
   DType wide() const { return trained_.front()->grad.dtype(); }  // of gradients, masters and EMA
   const Group& group_of(const Parameter& parameter) const { return *circle_of_.at(&parameter)->group; }  // its holders
-  bool first_rank_holds_all(const Parameter& parameter) const;  // of a parameter that this rank holds
   std::vector<OwnedRange> owned() const;  // by this rank, in the parameters' order, none of them empty
   OwnedRange owned(Parameter& parameter) const;
 
@@ -59,10 +58,6 @@ class Sharding {
   // Proves that all holders of a parameter, trained or not, have the same bits of its values. Throws failed, naming the
   // first that differs and its ranks.
   void check_replicas();
-  // The whole of a tensor of which every holder has what it owns (`own` [count]; none where that is nothing), of the
-  // given dtype: on the first rank of all; elsewhere empty. What is not trained belongs to its first holder. All ranks
-  // call it, in one order.
-  Tensor gather_whole(const Exec& exec, const ParameterSpec& spec, const Tensor& own, DType dtype);
 
  private:
   struct Bucket {
@@ -73,9 +68,9 @@ class Sharding {
   struct Circle {
     std::unique_ptr<Group> group;
     std::vector<const Parameter*> held;  // all of them, in the parameters' order
-    std::vector<Bucket> buckets;  // in the order of the backward: last parameters first
-    int64_t bytes = 0;            // of the last bucket
-    size_t next = 0;              // the first that has not started
+    std::vector<Bucket> buckets;         // in the order of the backward: last parameters first
+    int64_t bytes = 0;                   // of the last bucket
+    size_t next = 0;                     // the first that has not started
   };
   Circle& circle_for(const Parameter& parameter);
   void enter(Parameter& parameter);
