@@ -132,6 +132,21 @@ TEST_F(RankFaults, AFullDiskOfOneRankEndsAllAndKeepsTheLastCheckpoint) {
   }
 }
 
+TEST_F(RankFaults, AFullDiskOfOneRankIsWaitedForByAll) {
+  const auto until = [&](const std::string& said) {
+    return fmt::format("for i in $(seq 1200); do grep -q '{}' {} && break; sleep 0.05; done; ", said,
+                       SmallRun::quoted(small.run("run") / "log.txt"));
+  };
+  const auto waited =
+      ended("run", started(kPipeline.n_ranks, "run", endless(kPipeline) + " --set checkpoint.on_full=wait") +
+                       "RANK=" + process_of("run", 3) + "; prlimit --fsize=20000: --pid $RANK; " +
+                       until("rank 3 could not save.*waiting for room") + "prlimit --fsize=unlimited: --pid $RANK; " +
+                       until("there was room") + "kill -INT $RANK;");
+  EXPECT_TRUE(has(waited.out, "rc 0") && has(waited.out, "stopped after ")) << waited.out << waited.err;
+  EXPECT_TRUE(has(read_file(small.run("run") / "log.txt"), "there was room")) << waited.err;
+  for (const fs::path& checkpoint : list_checkpoints(small.run("run") / "checkpoints")) verify_checkpoint(checkpoint);
+}
+
 TEST_F(RankFaults, ATruncatedFileThatOneRankSeesIsNamed) {
   std::string namespaces;
   for (const char* how : {"-m", "-rm"})
