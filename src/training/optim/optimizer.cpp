@@ -62,8 +62,7 @@ Optimizer::Optimizer(const std::vector<OwnedRange>& owned, const OptimConfig& co
     const DType high = range.master().dtype();
     check(high != DType::f64 || config.moments != MomentFormat::bf16, ErrorKind::invalid,
           "optim.moments = \"bf16\", but parameter {} is FP64, and so are its moments", parameter.spec.name);
-    const DType moments =
-        high == DType::f64 ? DType::f64 : (config.moments == MomentFormat::bf16 ? DType::bf16 : DType::f32);
+    const DType moments = moment_dtype(high);
     const Shape shape = range.is_whole() ? parameter.box.size : Shape{range.count()};
     Slot slot{range, Tensor::zeros(exec, moments, shape), Tensor::zeros(exec, moments, shape), {}};
     if (has_ema()) slot.ema = range.master().clone(exec);
@@ -157,44 +156,8 @@ std::vector<StateTensor> Optimizer::state() const {
   return tensors;
 }
 
-std::vector<WholeTensor> Optimizer::whole_state(const Exec& exec) const {
-  std::vector<WholeTensor> whole;
-  if (!sharding_) {
-    for (StateTensor& entry : state()) whole.push_back({std::move(entry.name), std::move(entry.tensor)});
-    return whole;
-  }
-  std::map<std::string, Tensor> own;
-  for (const StateTensor& entry : state()) own[entry.name] = entry.tensor;
-  const DType wide = sharding_->wide();
-  const DType moments = wide == DType::f64 || config_.moments == MomentFormat::fp32 ? wide : DType::bf16;
-  for (const ParameterSpec& spec : sharding_->placement().specs()) {
-    if (!spec.trained) continue;
-    for (const char* kind : {"m.", "v.", "ema."}) {
-      if (kind[0] == 'e' && !has_ema()) continue;
-      const std::string name = kind + spec.name;
-      Tensor tensor = sharding_->gather_whole(exec, spec, own[name], kind[0] == 'e' ? wide : moments);
-      if (tensor) whole.push_back({name, std::move(tensor)});
-    }
-  }
-  return whole;
-}
-
-std::vector<WholeTensor> Optimizer::whole_masters(const Exec& exec, const Parameters& parameters) const {
-  std::vector<WholeTensor> whole;
-  if (!sharding_) {
-    for (const Parameter* parameter : parameters) whole.push_back({parameter->spec.name, parameter->master});
-    return whole;
-  }
-  std::map<std::string, Parameter*> held;
-  for (Parameter* parameter : parameters) held[parameter->spec.name] = parameter;
-  for (const ParameterSpec& spec : sharding_->placement().specs()) {
-    const auto found = held.find(spec.name);
-    Parameter* own = found == held.end() ? nullptr : found->second;
-    const Tensor part = !own ? Tensor() : spec.trained ? sharding_->owned(*own).master() : own->master;
-    Tensor tensor = sharding_->gather_whole(exec, spec, part, sharding_->wide());
-    if (tensor) whole.push_back({spec.name, std::move(tensor)});
-  }
-  return whole;
+DType Optimizer::moment_dtype(DType wide) const {
+  return wide == DType::f64 || config_.moments == MomentFormat::fp32 ? wide : DType::bf16;
 }
 
 int64_t Optimizer::bytes_per_element(const OptimConfig& config, bool master_is_value) {

@@ -5,7 +5,6 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "comm/byte_text.h"
-#include "nn/box_view.h"
 #include "ops/weight.h"
 
 namespace hadal {
@@ -22,11 +21,6 @@ MutableBytes bytes_of(const Tensor& tensor, int64_t begin, int64_t count) {
 int64_t line_begin(int64_t line, int64_t cols) {
   const int64_t per_row = (cols + kLine - 1) / kLine;
   return line / per_row * cols + line % per_row * kLine;
-}
-
-std::pair<int64_t, int64_t> share_of_holder(const ParameterSpec& spec, const Box& box, int index, int n_holders) {
-  if (spec.trained) return owned_elements(box, index, n_holders);
-  return {0, index == 0 ? box.count() : 0};
 }
 
 }  // namespace
@@ -194,30 +188,6 @@ void Sharding::check_replicas(const Exec& exec) {
       }
     }
   }
-}
-
-Tensor Sharding::gather_whole(const Exec& exec, const ParameterSpec& spec, const Tensor& own, DType dtype) {
-  Tensor whole;
-  if (world_.leads()) whole = Tensor::empty(exec, dtype, spec.shape);
-  for (const Holding& holding : placement_.holdings(spec)) {
-    // What comes goes into its place, where that is in one piece.
-    const Tensor part = world_.leads() ? part_of(whole, holding.box) : Tensor();
-    const Tensor box = part && !part.contiguous() ? Tensor::empty(exec, dtype, holding.box.size) : part;
-    for (size_t i = 0; i < holding.ranks.size(); ++i) {
-      const auto [begin, end] = share_of_holder(spec, holding.box, int(i), int(holding.ranks.size()));
-      const int owner = holding.ranks[i];
-      if (begin == end || (owner != world_.rank() && !world_.leads())) continue;
-      if (owner != world_.rank()) {
-        world_.start_receive(owner, dtype, {bytes_of(box, begin, end - begin)}).wait();
-      } else if (world_.leads()) {
-        box.view({box.count(), 1}).row_range(begin, end - begin).copy_from(exec, own);
-      } else {
-        world_.send(0, dtype, {bytes_of(own, 0, end - begin)});
-      }
-    }
-    if (box.raw() != part.raw()) part.copy_from(exec, box);
-  }
-  return whole;
 }
 
 }  // namespace hadal

@@ -64,10 +64,6 @@ class Sharding {
   // Proves that all holders of a parameter, trained or not, have the same bits of its values. Throws failed, naming the
   // first that differs and its ranks.
   void check_replicas(const Exec& exec);
-  // The whole of a tensor of which every holder has what it owns (`own` [count]; none where that is nothing), of the
-  // given dtype: on the first rank of all; elsewhere empty. What is not trained belongs to its first holder. All ranks
-  // call it, in one order.
-  Tensor gather_whole(const Exec& exec, const ParameterSpec& spec, const Tensor& own, DType dtype);
 
  private:
   struct Bucket {
