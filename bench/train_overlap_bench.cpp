@@ -60,8 +60,7 @@ Measured measure(const std::string& layout, bool overlap) {
     for (const PieceEvent& e : ranks[rank].events) {
       if (!e.traffic) measured.computed += e.end - e.begin;
       if (!e.traffic || std::strcmp(e.piece, "receive") == 0) continue;
-      const bool starts = (e.part == 'F') == (std::strstr(e.piece, "start") != nullptr);
-      const auto count = [&](Share& share) { share.waited += e.end - e.begin, share.all_to_alls += starts; };
+      const auto count = [&](Share& share) { share.waited += e.end - e.begin, share.all_to_alls += e.starts; };
       count(measured.step);
       if (paired.contains({e.part, e.stage, e.micro_batch})) count(measured.pairs);
     }

@@ -54,6 +54,8 @@ ExpertPlaces expert_places(int64_t n_experts, int n_members) {
 
 bool experts_are_spread(const Partners& partners) { return partners.experts && partners.experts->size() > 1; }
 
+bool experts_take_two_hops(const Partners& partners) { return partners.experts_across && partners.experts_within; }
+
 ExpertTraffic::ExpertTraffic(const Partners& partners, const ops::RouteRule& rule, const Box& held)
     : places_(expert_places(rule.n_experts, partners.experts->size())),
       n_slots_(rule.n_experts / partners.experts->size()),
@@ -126,33 +128,34 @@ std::vector<size_t> ExpertTraffic::blocks_by_source() const {
   return blocks;
 }
 
+void ExpertTraffic::dispatch_pass_on(const Exec& exec) {
+  crossed_ = across_->receive(exec);
+  within_->send(exec, crossed_);
+  for (TokenBlock& block : crossed_) block.rows.reset();
+}
+
 std::vector<ExpertRows> ExpertTraffic::dispatch_wait(const Exec& exec) {
-  std::vector<TokenBlock> at_experts;
-  if (across_) {
-    crossed_ = across_->receive(exec);
-    if (within_) within_->send(exec, crossed_);
-  }
-  if (within_) at_experts = within_->receive(exec);
-  const std::vector<TokenBlock>& blocks = within_ ? at_experts : crossed_;
+  std::vector<TokenBlock> blocks = (within_ ? within_ : across_)->receive(exec);
   arrived_.assign(blocks.size(), {});
   std::vector<ExpertRows> by_source;
-  for (const size_t b : blocks_by_source()) by_source.push_back(sorted(exec, blocks[b], arrived_[b]));
-  for (TokenBlock& block : crossed_) block.rows.reset();
+  for (const size_t b : blocks_by_source()) {
+    by_source.push_back(sorted(exec, blocks[b], arrived_[b]));
+    blocks[b].rows.reset();  // its message may go
+  }
+  if (!within_) crossed_ = std::move(blocks);
   return by_source;
 }
 
 // What comes back from the experts; where nothing travels inside a node, the sums of groups may cross at once.
-void ExpertTraffic::start_back(const Exec& exec, std::vector<RowsBack> back) {
-  if (within_) {
-    within_->send_back(exec, back);
-  } else {
-    back_ = std::move(back);
-  }
-  if (across_) across_->send_back(exec, sums_of_groups(exec));
+void ExpertTraffic::start_back(const Exec& exec, const std::vector<RowsBack>& back) {
+  within_ ? within_->send_back(exec, back) : across_->send_back(exec, sums_of_groups(exec, back));
 }
 
-std::vector<RowsBack> ExpertTraffic::sums_of_groups(const Exec& exec) {
-  const std::vector<RowsBack> of_pairs = within_ ? within_->receive_back(exec) : std::exchange(back_, {});
+void ExpertTraffic::pass_back_on(const Exec& exec) {
+  across_->send_back(exec, sums_of_groups(exec, within_->receive_back(exec)));
+}
+
+std::vector<RowsBack> ExpertTraffic::sums_of_groups(const Exec& exec, const std::vector<RowsBack>& of_pairs) {
   std::vector<RowsBack> result;
   for (size_t b = 0; b < of_pairs.size(); ++b) {
     const RowsBack& one = of_pairs[b];
@@ -168,7 +171,8 @@ std::vector<RowsBack> ExpertTraffic::sums_of_groups(const Exec& exec) {
 }
 
 RowsBack ExpertTraffic::wait_back(const Exec& exec, const Tensor& y, ops::Write write) {
-  RowsBack back = across_ ? std::move(across_->receive_back(exec)[0]) : std::move(sums_of_groups(exec)[0]);
+  RowsBack back =
+      std::move(across_ ? across_->receive_back(exec)[0] : sums_of_groups(exec, within_->receive_back(exec))[0]);
   const TokenBlock& own = own_[0];
   if (own.n_tokens() == 0) return back;
   const std::vector<int32_t> bounds = expert_runs(own, experts_per_group_);
@@ -195,13 +199,14 @@ void ExpertTraffic::combine_backward_start(const Exec& exec, const Activation& d
   (across_ ? across_ : within_)->send_rows(exec, {dy});
 }
 
+void ExpertTraffic::combine_backward_pass_on(const Exec& exec) { within_->send_rows(exec, across_->receive_rows()); }
+
 std::vector<Activation> ExpertTraffic::combine_backward_wait(const Exec& exec) {
-  std::vector<Activation> blocks;
-  if (across_) blocks = across_->receive_rows();
-  if (across_ && within_) within_->send_rows(exec, blocks);
-  if (within_) blocks = within_->receive_rows();
-  std::vector<Activation> by_source;
-  for (const size_t b : blocks_by_source()) by_source.push_back(ops::gather_rows(exec, blocks[b], arrived_[b].token));
+  std::vector<Activation> blocks = (within_ ? within_ : across_)->receive_rows(), by_source;
+  for (const size_t b : blocks_by_source()) {
+    by_source.push_back(ops::gather_rows(exec, blocks[b], arrived_[b].token));
+    blocks[b].reset();  // its message may go
+  }
   return by_source;
 }
 

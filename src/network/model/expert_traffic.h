@@ -9,6 +9,7 @@
 //             come back, and the owner adds.
 //   two hops  (§3.3) a token crosses to a node once, to the member with this rank's index there, which passes it on
 //             inside the node; outputs come back to that member, which adds up the groups, and a row per group crosses.
+//             Between a start and its wait the rows are passed on: that awaits the first hop and starts the second.
 // All of a layer's calls come on all members of its groups, in the same order, whether a rank has tokens or not.
 #pragma once
 #include <memory>
@@ -26,8 +27,9 @@ struct ExpertPlaces {
 };
 ExpertPlaces expert_places(int64_t n_experts, int n_members);
 
-// Whether experts are spread over ranks at all.
+// Whether experts are spread over ranks at all; and whether rows go to them in two hops.
 bool experts_are_spread(const Partners& partners);
+bool experts_take_two_hops(const Partners& partners);
 
 class ExpertTraffic {
  public:
@@ -36,14 +38,18 @@ class ExpertTraffic {
 
   // F. Routes empty: no tokens here.
   void dispatch_start(const Exec& exec, const Activation& x, const ops::Routes& routes);
+  void dispatch_pass_on(const Exec& exec);  // where rows take two hops, and so with the others
   std::vector<ExpertRows> dispatch_wait(const Exec& exec);
   void combine_start(const Exec& exec, const std::vector<Tensor>& outputs, DType wire);
+  void combine_pass_on(const Exec& exec) { pass_back_on(exec); }
   void combine_wait(const Exec& exec, const Tensor& y);  // y +=
 
   // B. Rows of dy come as the experts hold theirs, by source.
   void combine_backward_start(const Exec& exec, const Activation& dy);
+  void combine_backward_pass_on(const Exec& exec);
   std::vector<Activation> combine_backward_wait(const Exec& exec);
   void dispatch_backward_start(const Exec& exec, const std::vector<Experts::Gradients>& d, DType wire);
+  void dispatch_backward_pass_on(const Exec& exec) { pass_back_on(exec); }
   Tensor dispatch_backward_wait(const Exec& exec, const Tensor& dx, ops::Write write);  // dx (+)=; [pairs] d weights
 
  private:
@@ -53,8 +59,9 @@ class ExpertTraffic {
   };
   ExpertRows sorted(const Exec& exec, const TokenBlock& block, Arrived& arrived) const;
   std::vector<size_t> blocks_by_source() const;
-  void start_back(const Exec& exec, std::vector<RowsBack> back);
-  std::vector<RowsBack> sums_of_groups(const Exec& exec);
+  void start_back(const Exec& exec, const std::vector<RowsBack>& back);
+  void pass_back_on(const Exec& exec);
+  std::vector<RowsBack> sums_of_groups(const Exec& exec, const std::vector<RowsBack>& of_pairs);
   RowsBack wait_back(const Exec& exec, const Tensor& y, ops::Write write);  // y (+)= the totals of this rank's tokens
   std::vector<TokenBlock>& entry() { return across_ ? crossed_ : own_; }
 
@@ -65,7 +72,6 @@ class ExpertTraffic {
   std::vector<TokenBlock> own_;      // one: this rank's tokens
   std::vector<TokenBlock> crossed_;  // those that crossed to this rank, by member of `across`
   std::vector<Arrived> arrived_;     // by block
-  std::vector<RowsBack> back_;       // on their way back, where they do not travel inside a node
   DType wire_ = DType::f32;
   bool weighted_ = false;  // the sums under way
 };

@@ -25,12 +25,11 @@ class StreamScope {
   bool on_;
 };
 
-// A flight of generation has the main stream alone. A piece whose stream has no rows is left out, unless partners wait
-// for it.
+// A flight of generation has the main stream alone.
 bool runs(const Piece& piece, const Pass& pass, const Flight& flight) {
   const size_t stream = size_t(piece.stream());
   if (stream >= flight.streams.size()) return false;
-  return !flight.streams[stream].empty() || piece.runs_without_rows(pass);
+  return piece.runs(pass, !flight.streams[stream].empty());
 }
 
 // Enters a piece in the timeline, where there is one.
@@ -39,8 +38,14 @@ class EventScope {
   EventScope(const Pass& pass, const PieceStep& step, int64_t stage, int64_t micro_batch) : timeline_(pass.timeline) {
     if (!timeline_) return;
     constexpr char kParts[] = {'F', 'B', 'W'};
-    event_ = {step.piece->name(), kParts[int(step.part)], stage, micro_batch, step.is_traffic(),
-              step.starts_traffic(), timeline_->now()};
+    event_ = {.piece = step.piece->name(),
+              .part = kParts[int(step.part)],
+              .stage = stage,
+              .micro_batch = micro_batch,
+              .traffic = step.is_traffic(),
+              .starts = step.starts_traffic(),
+              .ends = step.ends_traffic(),
+              .begin = timeline_->now()};
   }
   ~EventScope() {
     if (!timeline_) return;

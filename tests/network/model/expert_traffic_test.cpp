@@ -37,10 +37,12 @@ void there_and_back(Group& turns, const Partners& partners, const ops::RouteRule
   OwnedExec owned(1);
   const Exec& exec = owned.exec;
   const int rank = turns.rank();
+  const bool two_hops = experts_take_two_hops(partners);
   const int64_t each = rule.n_experts / turns.size();
   ExpertTraffic traffic(partners, rule, {{rank * each, 0, 0}, {each, 1, 1}});
   const Tensor x = rows_of(exec, rank), y = Tensor::zeros(exec, DType::f64, {kTokens, kCols});
   in_turn(turns, [&] { traffic.dispatch_start(exec, x, routes_of(exec, rank)); });
+  if (two_hops) in_turn(turns, [&] { traffic.dispatch_pass_on(exec); });
   const std::vector<ExpertRows> came = traffic.dispatch_wait(exec);
   ASSERT_EQ(int(came.size()), turns.size());
   std::vector<Tensor> outputs;
@@ -53,15 +55,18 @@ void there_and_back(Group& turns, const Partners& partners, const ops::RouteRule
       EXPECT_EQ(int(element(rows, r * kCols)) / 100, int(source));
   }
   traffic.combine_start(exec, outputs, DType::f64);
+  if (two_hops) in_turn(turns, [&] { traffic.combine_pass_on(exec); });
   traffic.combine_wait(exec, y);
   const double weights[] = {3, 7, 11};  // of a token's two experts together
   for (int64_t i = 0; i < y.count(); ++i) EXPECT_EQ(element(y, i), element(x, i) * weights[i / kCols]);
 
   in_turn(turns, [&] { traffic.combine_backward_start(exec, x); });
+  if (two_hops) in_turn(turns, [&] { traffic.combine_backward_pass_on(exec); });
   const std::vector<Activation> dy = traffic.combine_backward_wait(exec);
   std::vector<Experts::Gradients> d;
   for (size_t source = 0; source < dy.size(); ++source) d.push_back({dy[source].tensor(), came[source].weight});
   traffic.dispatch_backward_start(exec, d, DType::f64);
+  if (two_hops) in_turn(turns, [&] { traffic.dispatch_backward_pass_on(exec); });
   const Tensor dweights = traffic.dispatch_backward_wait(exec, y, ops::Write::overwrite);
   for (int64_t i = 0; i < y.count(); ++i) EXPECT_EQ(element(y, i), 2 * element(x, i));
   for (int64_t p = 0; p < kTokens * kSlots; ++p) EXPECT_EQ(element(dweights, p), double(p + 1));
