@@ -19,6 +19,18 @@ class MoePiece : public Piece {
   }
   int64_t hidden() const { return norm_.weight->box.size[0]; }
   bool has_rows(Flight& flight) const { return !stream_of(flight).empty(); }
+  int64_t n_ranks() const { return moe_.rule.n_experts / moe_.experts.gate.weight->box.size[0]; }
+  // Of each token the rows that travel to experts on other ranks, at most; and those that come back, sums of groups
+  // where these lie whole on ranks.
+  int64_t rows_out() const { return n_ranks() > 1 ? std::min(moe_.rule.top_k, n_ranks()) : 0; }
+  int64_t rows_back() const {
+    if (rows_out() == 0) return 0;
+    const bool whole = moe_.experts.gate.weight->box.size[0] >= moe_.rule.n_experts / moe_.rule.n_groups;
+    return whole ? std::min(moe_.rule.top_k, moe_.rule.n_limited_groups) : moe_.rule.top_k;
+  }
+  DType wire(const Pass& pass, const BlockSaved::Experts& saved) const {
+    return moe_.combine_rule(pass, saved.routing).wire;
+  }
 
   const Norm& norm_;
   const Moe& moe_;

@@ -133,8 +133,14 @@ class ExpertsPiece : public MoePiece {
     PartClock::Scope scope(pass.clock, Part::experts);
     saved.experts.resize(saved.sent.size());
     for (size_t s = 0; s < saved.sent.size(); ++s) {
-      saved.outputs.push_back(moe_.experts.forward(pass.exec, saved.sent[s], saved.experts[s]));
+      const Tensor outputs = moe_.experts.forward(pass.exec, saved.sent[s], saved.experts[s]);
       if (!pass.keep || pass.recompute == Recompute::all) saved.experts[s].gate_up.reset();
+      if (!pass.keep) saved.sent[s] = {};
+      if (saved.traffic) {
+        saved.traffic->take_outputs(pass.exec, s, outputs, wire(pass, saved));
+      } else {
+        saved.outputs = outputs;
+      }
     }
     if (!pass.keep) {
       BlockSaved::Experts rest;  // what combine reads
@@ -151,8 +157,13 @@ class ExpertsPiece : public MoePiece {
     PartClock::Scope scope(pass.clock, Part::experts);
     for (size_t s = 0; s < saved.sent.size(); ++s) {
       moe_.experts.restore(pass.exec, saved.sent[s], saved.experts[s]);
-      saved.d_sent.push_back(moe_.experts.backward_input(pass.exec, saved.sent[s], saved.dy_sent[s], saved.experts[s]));
+      Experts::Gradients d = moe_.experts.backward_input(pass.exec, saved.sent[s], saved.dy_sent[s], saved.experts[s]);
       saved.dy_sent[s].reset();
+      if (saved.traffic) {
+        saved.traffic->take_gradients(pass.exec, s, d, wire(pass, saved));
+      } else {
+        saved.d_sent = std::move(d);
+      }
     }
     saved.dy_sent.clear();
   }
@@ -166,13 +177,16 @@ class ExpertsPiece : public MoePiece {
 
   void each_parameter(const ParameterVisitor& visit) const override { moe_.experts.each_parameter(visit); }
 
+  // Of evenly spread rows: on several ranks those of one at a time are sorted, and what comes of them is summed.
   PieceBytes bytes(const PieceSizes& s) const override {
     const int64_t k = moe_.rule.top_k, inner = k * moe_.experts.gate.out_features();
+    const int64_t rows = (n_ranks() > 1 ? 2 * k : k) * hidden() / n_ranks();
     const bool all = s.recompute == Recompute::all;
     PieceBytes bytes;
     bytes.kept = all ? 0 : s.bytes(2 * inner);
-    bytes.forward = s.bytes(3 * inner + k * hidden());
-    bytes.backward = (all ? s.bytes(2 * inner) : 0) + s.bytes(2 * k * hidden() + inner) + s.wide(k);
+    bytes.forward = s.bytes(3 * inner / n_ranks() + rows + rows_back() * hidden());
+    bytes.backward = (all ? s.bytes(2 * inner) : 0) + s.bytes(inner) + s.wide(k) +
+                     (n_ranks() > 1 ? s.bytes(rows + (rows_out() + rows_back()) * hidden()) : s.bytes(2 * rows));
     return bytes;
   }
 };

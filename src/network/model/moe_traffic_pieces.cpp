@@ -10,17 +10,6 @@ class TrafficPiece : public MoePiece {
  protected:
   using MoePiece::MoePiece;
   Tensor no_rows(const Pass& pass) const { return Tensor::empty(pass.exec, pass.dtype, {0, hidden()}); }
-  // Of each token the rows that travel to experts on other ranks, at most; and those that come back, sums of groups
-  // where these lie whole on ranks.
-  int64_t rows_out() const {
-    const int64_t ranks = moe_.rule.n_experts / moe_.experts.gate.weight->box.size[0];
-    return ranks > 1 ? std::min(moe_.rule.top_k, ranks) : 0;
-  }
-  int64_t rows_back() const {
-    if (rows_out() == 0) return 0;
-    const bool whole = moe_.experts.gate.weight->box.size[0] >= moe_.rule.n_experts / moe_.rule.n_groups;
-    return whole ? std::min(moe_.rule.top_k, moe_.rule.n_limited_groups) : moe_.rule.top_k;
-  }
   // Whether the shared expert's gradient stands in d_normed already; else room is made for the routed experts'.
   bool make_d_normed(const Pass& pass, Flight& flight) const {
     auto& saved = saved_of(flight);
@@ -28,9 +17,6 @@ class TrafficPiece : public MoePiece {
     const Tensor& dy = stream_of(flight).h;
     saved.d_normed = Tensor::empty(pass.exec, dy.dtype(), {dy.rows(), dy.cols()});
     return false;
-  }
-  DType wire(const Pass& pass, const BlockSaved::Experts& saved) const {
-    return moe_.combine_rule(pass, saved.routing).wire;
   }
 };
 
@@ -73,8 +59,8 @@ class DispatchStartPiece : public TrafficPiece {
     routing.dweights = dweights.view({saved.d_normed.rows(), moe_.rule.top_k});
   }
   PieceBytes bytes(const PieceSizes& s) const override {  // what travelled is kept, and is never sent again
-    const int64_t k = moe_.rule.top_k;
-    return {s.bytes(k * hidden()) + s.wide(k), s.bytes(rows_out() * hidden()), s.bytes(3 * rows_back() * hidden())};
+    const int64_t k = moe_.rule.top_k, rows = rows_out() > 0 ? rows_out() : k;
+    return {s.bytes(rows * hidden()) + s.wide(k), s.bytes(rows_out() * hidden()), s.bytes(3 * rows_back() * hidden())};
   }
 };
 
@@ -109,17 +95,16 @@ class DispatchWaitPiece : public TrafficPiece {
     auto& saved = saved_of(flight);
     if (saved.traffic) {
       PartClock::Scope scope(pass.clock, Part::dispatch);
-      saved.traffic->dispatch_backward_start(pass.exec, saved.d_sent, wire(pass, saved));
+      saved.traffic->dispatch_backward_start(pass.exec);
     } else {
       const bool add = make_d_normed(pass, flight);
-      moe_.dispatch_backward(pass, saved.d_normed, saved.d_sent[0], saved.routing,
+      moe_.dispatch_backward(pass, saved.d_normed, saved.d_sent, saved.routing,
                              add ? ops::Write::add : ops::Write::overwrite);
     }
-    saved.d_sent.clear();
+    saved.d_sent = {};
   }
   PieceBytes bytes(const PieceSizes& s) const override {
-    const int64_t d_sent = rows_out() > 0 ? moe_.rule.top_k : 0;
-    return {0, s.bytes(2 * rows_out() * hidden()), s.bytes((d_sent + 2 * rows_back()) * hidden())};
+    return {0, s.bytes(2 * rows_out() * hidden()), s.bytes(2 * rows_back() * hidden())};
   }
 };
 
@@ -131,11 +116,11 @@ class CombineStartPiece : public TrafficPiece {
     auto& saved = saved_of(flight);
     if (saved.traffic) {
       PartClock::Scope scope(pass.clock, Part::dispatch);
-      saved.traffic->combine_start(pass.exec, saved.outputs, wire(pass, saved));
+      saved.traffic->combine_start(pass.exec);
     } else {
-      moe_.combine(pass, stream_of(flight).h, saved.outputs[0], saved.routing);
+      moe_.combine(pass, stream_of(flight).h, saved.outputs, saved.routing);
     }
-    saved.outputs.clear();
+    saved.outputs.reset();
   }
   void backward_input(const Pass& pass, Flight& flight) const override {
     auto& saved = saved_of(flight);
@@ -144,8 +129,7 @@ class CombineStartPiece : public TrafficPiece {
     saved.dy_sent = saved.traffic->combine_backward_wait(pass.exec);
   }
   PieceBytes bytes(const PieceSizes& s) const override {
-    const int64_t outputs = rows_out() > 0 ? moe_.rule.top_k : 0;
-    return {0, s.bytes((outputs + 2 * rows_back()) * hidden()), s.bytes((outputs + 2 * rows_out()) * hidden())};
+    return {0, s.bytes(2 * rows_back() * hidden()), s.bytes(2 * rows_out() * hidden())};
   }
 };
 

@@ -7,10 +7,10 @@
 //   backward_weight  W: any time later, once; contributes to each of its parameters once, and empties what was kept
 // Recomputation happens inside a piece. Where ranks share a micro-batch (row_split.h), the latents of attention and the
 // rows of a dense FFN that it dropped are gathered again: all partners run the same pieces in the same order, and kept
-// they would be as large as what it saves. What travelled to experts is kept. A traffic piece moves rows between ranks;
-// on one rank its start does the move and its wait nothing. Between them rows that take two hops are passed on: a
-// pass-on ends the first hop and starts the second. In B time runs backwards: there the wait starts the move and the
-// start ends it.
+// they would be as large as what it saves. What travelled to experts is kept. A traffic piece moves rows between ranks
+// and has no W; on one rank its start does the move and its wait nothing. Between them rows that take two hops are
+// passed on: that ends the first hop and starts the second. In B time runs backwards: there the wait starts the move
+// and the start ends it.
 #pragma once
 #include "model/flight.h"
 #include "model/piece_sizes.h"
@@ -58,7 +58,7 @@ enum class PiecePart : uint8_t { forward, backward_input, backward_weight };
 struct PieceStep {
   const Piece* piece = nullptr;
   PiecePart part = PiecePart::forward;
-  bool is_traffic() const { return piece->kind() != Piece::Kind::compute && part != PiecePart::backward_weight; }
+  bool is_traffic() const { return piece->kind() != Piece::Kind::compute; }
   bool starts_traffic() const {  // in B the wait starts
     return is_traffic() && piece->kind() != (is_forward() ? Piece::Kind::traffic_wait : Piece::Kind::traffic_start);
   }

@@ -86,13 +86,15 @@ Stage::Stage(const ModelConfig& config, const StagePart& part,
     pieces_.push_back(head_piece(layers_, stream));
     weight_order_.push_back(pieces_.back().get());
   }
+  const auto has_weights = [](const Piece& piece) { return piece.kind() == Piece::Kind::compute; };
   for (size_t i = pieces_.size(); i-- > 0;)
-    if (std::find(weight_order_.begin(), weight_order_.end(), pieces_[i].get()) == weight_order_.end())
+    if (has_weights(*pieces_[i]) &&
+        std::find(weight_order_.begin(), weight_order_.end(), pieces_[i].get()) == weight_order_.end())
       weight_order_.push_back(pieces_[i].get());
   for (const auto& piece : pieces_) forward_steps_.push_back({piece.get(), PiecePart::forward});
   for (size_t i = pieces_.size(); i-- > 0;) {
     backward_steps_.push_back({pieces_[i].get(), PiecePart::backward_input});
-    backward_steps_.push_back({pieces_[i].get(), PiecePart::backward_weight});
+    if (has_weights(*pieces_[i])) backward_steps_.push_back({pieces_[i].get(), PiecePart::backward_weight});
   }
   hidden_ = config.hidden_size;
   sizes_ = {n_mtp, n_blocks + n_mtp, 0, config.n_routed_experts};
