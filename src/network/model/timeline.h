@@ -16,6 +16,7 @@ struct PieceEvent {
   int64_t stage = 0, micro_batch = 0;
   bool traffic = false;  // moves rows or waits for them: its time is a wait
   bool starts = false;   // sends rows to experts, or back
+  bool ends = false;     // waits for such rows; a pass-on does, and then sends them on
   double begin = 0, end = 0;
 };
 

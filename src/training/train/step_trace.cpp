@@ -45,12 +45,11 @@ StepWaits waits_of(const std::vector<PieceEvent>& events, double seconds) {
       continue;
     }
     const std::tuple key{e.part, e.stage, e.micro_batch};
-    if (e.starts) {
-      left[key] = e.end;
-    } else {
+    if (e.ends) {
       waits.experts += e.end - e.begin;
       if (const auto found = left.find(key); found != left.end()) under_way += e.end - found->second;
     }
+    if (e.starts) left[key] = e.end;
   }
   if (under_way > 0) waits.hidden = 1 - waits.experts / under_way;
   if (seconds > 0) waits.pipeline /= seconds, waits.data /= seconds, waits.experts /= seconds;
