@@ -14,7 +14,7 @@ DType wide_dtype(const Parameters& held) {
 }
 
 void load_moments(const Exec& exec, const std::filesystem::path& checkpoint, const Optimizer& optimizer) {
-  const SafetensorsReader reader(checkpoint / "optimizer.safetensors");
+  const SafetensorsReader reader(checkpoint / kOptimizerFile);
   for (const StateTensor& entry : optimizer.state()) {
     const Tensor box = part_of(reader.tensor(entry.name), entry.range.parameter->box);
     entry.tensor.copy_from(exec, entry.range.of(box.contiguous() ? box : box.clone(exec)));
