@@ -4,11 +4,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <thread>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/random.h"
-#include "base/table.h"
 #include "base/text_format.h"
 #include "comm/rank_threads.h"
 #include "config/config_io.h"
@@ -20,7 +21,7 @@ namespace hadal {
 namespace {
 
 constexpr int64_t kSequences = 64, kLength = 256;
-constexpr int kRounds = 1;
+constexpr int kRounds = 2;
 
 Config bench_config() {
   Config config;
@@ -100,36 +101,42 @@ void measure(const std::string& layout, int steps, Measured& measured) {
   });
 }
 
-int run() {
-  const std::vector<std::pair<std::string, double>> layouts = {{"pp=8", 1.15},      {"pp=4,schedule=dualpipe", 1.15},
-                                                               {"dp=8,ep=8", 1.15}, {"dp=8", 1.3},
-                                                               {"tp=8", 1.3},       {"cp=8", 1.3}};
-  Measured one;
-  std::vector<Measured> many(layouts.size());
-  for (int round = 0; round < kRounds; ++round) {
-    for (size_t i = 0; i < layouts.size(); ++i) {
-      measure("dp=1", 2, one);
-      measure(layouts[i].first, 2, many[i]);
-    }
+std::string row(const std::string& name, const Measured& m, double over_one, const std::string& limit) {
+  return fmt::format("{:<24} {:>7.3f} {:>13} {:>6} {:>22} {:>10} {:>6.2f}", name, m.seconds,
+                     over_one > 0 ? fmt::format("{:.2f}", over_one) : "", limit, format_bytes(double(m.peak)),
+                     format_bytes(double(m.promised)), m.worst_share);
+}
+
+int run(const std::vector<std::string>& wanted) {
+  // Without a limit: experts that every rank keeps whole, each for an eighth of the rows.
+  std::vector<std::pair<std::string, double>> layouts = {{"pp=8", 1.15},      {"pp=4,schedule=dualpipe", 1.15},
+                                                         {"dp=8,ep=8", 1.15}, {"dp=8", 1.3},
+                                                         {"tp=8,ep=8", 1.3},  {"tp=8", 0},
+                                                         {"cp=8,ep=8", 0},    {"cp=8", 0}};
+  if (!wanted.empty()) {
+    layouts.clear();
+    for (const std::string& layout : wanted) layouts.emplace_back(layout, 1.3);
   }
-  Table table({"layout", "step, s", "over one rank", "limit", "worst rank's memory", "promised", "share"});
-  const auto row = [&](const std::string& name, const Measured& m, const std::string& limit) {
-    table.add({name, fmt::format("{:.3f}", m.seconds), fmt::format("{:.2f}", m.seconds / one.seconds), limit,
-               format_bytes(double(m.peak)), format_bytes(double(m.promised)), fmt::format("{:.2f}", m.worst_share)});
-  };
-  row("one rank, all cores", one, "");
+  fmt::print("{} tokens a step, 16 micro-batches, FP32, {} cores; the fastest of {} steps of each, in turns\n\n",
+             kSequences * kLength, std::thread::hardware_concurrency(), kRounds);
+  fmt::print("{:<24} {:>7} {:>13} {:>6} {:>22} {:>10} {:>6}\n", "layout", "step, s", "over one rank", "limit",
+             "worst rank's memory", "promised", "share");
   bool held = true;
-  for (size_t i = 0; i < layouts.size(); ++i) {
-    row(layouts[i].first, many[i], fmt::format("{:.2f}", layouts[i].second));
-    held = held && many[i].seconds <= layouts[i].second * one.seconds;
+  for (const auto& [layout, limit] : layouts) {
+    Measured one, many;
+    for (int round = 0; round < kRounds; ++round) measure("dp=1", 2, one), measure(layout, 2, many);
+    const double ratio = many.seconds / one.seconds;
+    if (layout == layouts.front().first) fmt::print("{}\n", row("one rank, all cores", one, 0, ""));
+    fmt::print("{}\n", row(layout, many, ratio, limit > 0 ? fmt::format("{:.2f}", limit) : ""));
+    std::fflush(stdout);  // a row takes a minute
+    held = held && (limit == 0 || ratio <= limit);
   }
-  fmt::print(
-      "{} tokens a step, 16 micro-batches, FP32, {} cores; the fastest of {} steps, in turns\n\n{}\nlimits: {}\n",
-      kSequences * kLength, std::thread::hardware_concurrency(), kRounds, table.text(), held ? "held" : "MISSED");
+  fmt::print("limits: {}\n", held ? "held" : "MISSED");
   return held ? 0 : 1;
 }
 
 }  // namespace
 }  // namespace hadal
 
-int main() { return hadal::run(); }
+// layouts to measure; those of the table without
+int main(int argc, char** argv) { return hadal::run({argv + 1, argv + argc}); }

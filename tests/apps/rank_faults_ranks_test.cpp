@@ -90,13 +90,17 @@ TEST_P(RankFaultsIn, ARankThatStandsStillForEverEndsTheJob) {
   expect_goes_on("run", one);
 }
 
+// The first rank makes and publishes it; the others write as well.
 TEST_F(RankFaults, ARankKilledInsideACheckpointLeavesTheOneBefore) {
-  const std::string partial = SmallRun::quoted(small.run("run") / "checkpoints") + "/step_*.partial";
-  const auto killed =
-      ended("run", started(kPipeline.n_ranks, "run", endless(kPipeline)) + "RANK=" + process_of("run", 0) +
+  for (const int victim : {0, 1 + int(draw(kPipeline.n_ranks - 1, "kill rank"))}) {
+    const std::string run = fmt::format("rank {}", victim);
+    const std::string partial = SmallRun::quoted(small.run(run) / "checkpoints") + "/step_*.partial";
+    const auto killed =
+        ended(run, started(kPipeline.n_ranks, run, endless(kPipeline)) + "RANK=" + process_of(run, victim) +
                        "; while kill -0 $JOB; do set -- " + partial + "; [ -d \"$1\" ] && break; done; kill -9 $RANK;");
-  EXPECT_TRUE(has(killed.err, "signal 9")) << killed.err;
-  expect_goes_on("run", kPipeline);
+    EXPECT_TRUE(has(killed.err, "signal 9")) << killed.err;
+    expect_goes_on(run, kPipeline);
+  }
 }
 
 TEST_F(RankFaults, RanksThatStandStillForAWhileGoOn) {
@@ -112,13 +116,35 @@ TEST_F(RankFaults, RanksThatStandStillForAWhileGoOn) {
 }
 
 TEST_F(RankFaults, AFullDiskOfOneRankEndsAllAndKeepsTheLastCheckpoint) {
-  const auto full = ended("run", started(kPipeline.n_ranks, "run", endless(kPipeline)) +
-                                     "prlimit --fsize=20000 --pid " + process_of("run", 0) + ";");
-  EXPECT_FALSE(has(full.out, "rc 0")) << full.out;
-  EXPECT_TRUE(has(full.err, "error: rank 0: ") && has(full.err, "files may not become so large here")) << full.err;
-  EXPECT_TRUE(has(full.err, "error: rank 3: rank 0 ended: ")) << full.err;
-  EXPECT_TRUE(has(log_of("run", 1), "files may not become so large here")) << log_of("run", 1);
-  expect_goes_on("run", kPipeline);
+  for (const int victim : {0, 3}) {
+    const std::string run = fmt::format("rank {}", victim);
+    const auto full = ended(run, started(kPipeline.n_ranks, run, endless(kPipeline)) + "prlimit --fsize=20000 --pid " +
+                                     process_of(run, victim) + ";");
+    EXPECT_FALSE(has(full.out, "rc 0")) << full.out;
+    const std::string why = "files may not become so large here";
+    for (int rank = 0; rank < kPipeline.n_ranks; ++rank) {
+      const std::string log = log_of(run, rank);
+      EXPECT_TRUE(has(log, why)) << log;
+      EXPECT_TRUE(rank == victim || has(log, fmt::format("rank {} ", victim))) << log;
+    }
+    EXPECT_TRUE(has(full.err, fmt::format("error: rank {}: cannot write", victim)) && has(full.err, why)) << full.err;
+    expect_goes_on(run, kPipeline);
+  }
+}
+
+TEST_F(RankFaults, AFullDiskOfOneRankIsWaitedForByAll) {
+  const auto until = [&](const std::string& said) {
+    return fmt::format("for i in $(seq 1200); do grep -q '{}' {} && break; sleep 0.05; done; ", said,
+                       SmallRun::quoted(small.run("run") / "log.txt"));
+  };
+  const auto waited =
+      ended("run", started(kPipeline.n_ranks, "run", endless(kPipeline) + " --set checkpoint.on_full=wait") +
+                       "RANK=" + process_of("run", 3) + "; prlimit --fsize=20000: --pid $RANK; " +
+                       until("rank 3 could not save.*waiting for room") + "prlimit --fsize=unlimited: --pid $RANK; " +
+                       until("there was room") + "kill -INT $RANK;");
+  EXPECT_TRUE(has(waited.out, "rc 0") && has(waited.out, "stopped after ")) << waited.out << waited.err;
+  EXPECT_TRUE(has(read_file(small.run("run") / "log.txt"), "there was room")) << waited.err;
+  for (const fs::path& checkpoint : list_checkpoints(small.run("run") / "checkpoints")) verify_checkpoint(checkpoint);
 }
 
 TEST_F(RankFaults, ATruncatedFileThatOneRankSeesIsNamed) {

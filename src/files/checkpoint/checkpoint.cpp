@@ -1,12 +1,10 @@
-// Writing, listing, verifying and locating checkpoints.
+// Listing, verifying and locating checkpoints.
 #include "checkpoint/checkpoint.h"
 
 #include <algorithm>
-#include <chrono>
 #include <nlohmann/json.hpp>
-#include <utility>
 
-#include "base/disk_full.h"
+#include "base/error.h"
 #include "base/files.h"
 #include "base/hash.h"
 #include "base/json.h"
@@ -17,17 +15,6 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 
 namespace {
-
-constexpr const char* kFormat = "hadal-checkpoint-1";
-
-std::string step_name(int64_t step) { return fmt::format("step_{:08d}", step); }
-
-constexpr const char* kOptimizerFile = "optimizer.safetensors";
-
-json entry_of(const fs::path& path) {
-  const MappedFile file(path);
-  return {{"bytes", file.size()}, {"xxh3", xxh3_128_hex(file.text())}};
-}
 
 void verify_file(const fs::path& path, const json& listed, bool whole) {
   const char* advice = "remove this checkpoint's directory to resume from the one before";
@@ -56,52 +43,12 @@ json read_manifest(const fs::path& checkpoint) {
   }
 }
 
-}  // namespace
-
-void write_checkpoint(const fs::path& checkpoints, const CheckpointContent& content) {
-  make_directories(checkpoints);
-  const fs::path target = checkpoints / step_name(content.step), partial = target.string() + ".partial";
-  std::error_code ignored;
-  fs::remove_all(partial, ignored);
-  make_directories(partial);
-  json files = json::object();
-  auto note = [&](const std::string& name) { files[name] = entry_of(partial / name); };
-  try {
-    save_safetensors(partial / "model.safetensors", content.model, {{"format", "pt"}});
-    note("model.safetensors");
-    if (!content.optimizer.empty()) {
-      save_safetensors(partial / kOptimizerFile, content.optimizer);
-      note(kOptimizerFile);
-    }
-    for (const auto& [name, text] : content.texts) {
-      make_directories((partial / name).parent_path());
-      atomic_write(partial / name, text);
-      note(name);
-    }
-    const json manifest = {{"format", kFormat}, {"step", content.step}, {"files", files}};
-    atomic_write(partial / "manifest.json", json_text(manifest, {.indent = 1}));
-    const fs::path aside = target.string() + ".old.partial";  // swept with the other leftovers
-    fs::remove_all(aside, ignored);
-    if (fs::exists(target)) fs::rename(target, aside);
-    fs::rename(partial, target);
-    sync_directory(checkpoints);
-    fs::remove_all(aside, ignored);
-  } catch (const fs::filesystem_error& error) {
-    fs::remove_all(partial, ignored);
-    fail(ErrorKind::io, "{}: {}", target.string(), error.code().message());
-  } catch (...) {
-    fs::remove_all(partial, ignored);
-    throw;
-  }
-}
-
-namespace {
-
 void verify(const fs::path& checkpoint, CheckpointPart part, bool whole) {
   const json manifest = read_manifest(checkpoint);
-  const bool known = manifest.is_object() && manifest.contains("format") && manifest["format"] == kFormat &&
+  const bool known = manifest.is_object() && manifest.contains("format") && manifest["format"] == kCheckpointFormat &&
                      manifest.contains("files") && manifest["files"].is_object();
-  check(known, ErrorKind::corrupt, "{}: not a manifest of format {}", (checkpoint / "manifest.json").string(), kFormat);
+  check(known, ErrorKind::corrupt, "{}: not a manifest of format {}", (checkpoint / "manifest.json").string(),
+        kCheckpointFormat);
   for (const auto& item : manifest["files"].items()) {
     const auto belongs = item.key() == kOptimizerFile ? CheckpointPart::optimizer : CheckpointPart::model;
     if (part == CheckpointPart::all || part == belongs) verify_file(checkpoint / item.key(), item.value(), whole);
@@ -109,6 +56,10 @@ void verify(const fs::path& checkpoint, CheckpointPart part, bool whole) {
 }
 
 }  // namespace
+
+fs::path checkpoint_path(const fs::path& checkpoints, int64_t step) {
+  return checkpoints / fmt::format("step_{:08d}", step);
+}
 
 void verify_checkpoint(const fs::path& checkpoint, CheckpointPart part) { verify(checkpoint, part, true); }
 void verify_checkpoint_sizes(const fs::path& checkpoint) { verify(checkpoint, CheckpointPart::all, false); }
@@ -137,64 +88,6 @@ void remove_old_checkpoints(const fs::path& checkpoints, int64_t keep) {
   }
   const auto found = list_checkpoints(checkpoints);
   for (int64_t i = 0; i + keep < int64_t(found.size()); ++i) fs::remove_all(found[i], ignored);
-}
-
-CheckpointWriter::CheckpointWriter(fs::path checkpoints, CheckpointWriterOptions options)
-    : checkpoints_(std::move(checkpoints)), options_(std::move(options)) {}
-
-// An error of the last write is lost here: only a caller that is already failing leaves without finish().
-CheckpointWriter::~CheckpointWriter() {
-  leaving_ = true;
-  if (thread_.joinable()) thread_.join();
-}
-
-void CheckpointWriter::finish() {
-  if (thread_.joinable()) thread_.join();
-  if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
-}
-
-// Nothing is lost by waiting: the content is a copy, and old checkpoints stand until the new one does.
-void CheckpointWriter::write(const CheckpointContent& content) const {
-  const auto say = [this](const std::string& text) {
-    if (options_.say) options_.say(text);
-  };
-  const auto stopped = [this] { return leaving_ || (options_.stop && options_.stop()); };
-  for (bool waiting = false;;) {
-    try {
-      write_checkpoint(checkpoints_, content);
-      if (waiting) say(fmt::format("there was room: checkpoint {} is written", step_name(content.step)));
-      break;
-    } catch (const DiskFull& error) {
-      if (!options_.wait_for_room && !error.room_may_come()) throw;
-      if (!options_.wait_for_room)
-        throw DiskFull(fmt::format("{}; with checkpoint.on_full = \"wait\" training waits for room", error.what()));
-      if (!waiting)
-        say(fmt::format("checkpoint {}: {}; waiting for room (checkpoint.on_full), an interrupt ends the waiting",
-                        step_name(content.step), error.what()));
-      waiting = true;
-      for (int i = 0; i < 20; ++i) {
-        if (stopped()) throw;
-        std::this_thread::sleep_for(std::chrono::milliseconds(100));
-      }
-    }
-  }
-  remove_old_checkpoints(checkpoints_, options_.keep);
-}
-
-void CheckpointWriter::save(const Exec& exec, const CheckpointContent& content) {
-  finish();
-  if (!options_.asynchronous) return write(content);
-  auto copy = std::make_shared<CheckpointContent>(content);
-  for (auto* list : {&copy->model, &copy->optimizer}) {
-    for (auto& named : *list) named.tensor = named.tensor.clone(exec);
-  }
-  thread_ = std::thread([this, copy] {
-    try {
-      write(*copy);
-    } catch (...) {
-      error_ = std::current_exception();
-    }
-  });
 }
 
 ModelLocation locate_model(const fs::path& directory) {

@@ -37,12 +37,6 @@ void fill(const Parameter& parameter, int64_t expert, const Tensor& stored) {
 
 }  // namespace
 
-std::vector<NamedTensor> model_tensors(const std::vector<ParameterSpec>& specs, const std::vector<Tensor>& masters) {
-  std::vector<NamedTensor> tensors;
-  for (size_t i = 0; i < specs.size(); ++i) append(specs[i], masters[i], tensors);
-  return tensors;
-}
-
 std::vector<NamedTensor> model_tensors(const Parameters& parameters) {
   std::vector<NamedTensor> tensors;
   for (const Parameter* parameter : parameters) append(parameter->spec, parameter->master, tensors);

@@ -194,7 +194,7 @@ std::vector<Activation> ExpertHop::receive_rows() {
   return all;
 }
 
-void ExpertHop::send_back(const Exec& exec, const std::vector<RowsBack>& back) {
+void ExpertHop::send_back(const Exec& exec, std::vector<RowsBack> back) {
   format_ = RowFormat::of(back[0].rows);
   numbers_ = back[0].numbers ? std::optional(back[0].numbers.dtype()) : std::nullopt;
   std::vector<Parcel> parcels;
@@ -207,7 +207,7 @@ void ExpertHop::send_back(const Exec& exec, const std::vector<RowsBack>& back) {
     parcels.emplace_back(measure.bytes());
     const Content content = walk(parcels.back(), sizes, numbers_, format_);
     for (size_t b = 0; b < came.size(); ++b, ++block) {
-      const RowsBack& one = back[block];
+      const RowsBack one = std::move(back[block]);  // goes when it is packed
       check(int64_t(one.index.size()) == came[b].runs, ErrorKind::internal, "{} rows go back for {} that are due",
             one.index.size(), came[b].runs);
       copy_rows(exec, content.rows[b], one.rows, one.index.data());

@@ -42,8 +42,8 @@ class ExpertHop {
   std::vector<TokenBlock> receive(const Exec& exec);
   void send_rows(const Exec& exec, const std::vector<Activation>& rows);  // by block that went in
   std::vector<Activation> receive_rows();
-  void send_back(const Exec& exec, const std::vector<RowsBack>& back);  // by block that came out
-  std::vector<RowsBack> receive_back(const Exec& exec);                 // by block that went in
+  void send_back(const Exec& exec, std::vector<RowsBack> back);  // by block that came out
+  std::vector<RowsBack> receive_back(const Exec& exec);          // by block that went in
 
  private:
   struct Sizes {

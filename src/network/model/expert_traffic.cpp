@@ -21,6 +21,13 @@ Tensor numbers_at(const Exec& exec, const Tensor& numbers, const std::vector<int
   return picked;
 }
 
+Activation copy_of(const Exec& exec, const Activation& x) {
+  if (!x.is_quantised()) return x.tensor().clone(exec);
+  Quantised codes = x.quantised();
+  codes.codes = codes.codes.clone(exec), codes.scales = codes.scales.clone(exec);
+  return codes;
+}
+
 // Of every expert its member's number divided by, or modulo, the size of a node.
 std::vector<int32_t> nodes_of(const ExpertPlaces& places, int node_size) {
   std::vector<int32_t> result = places.member;
@@ -53,6 +60,8 @@ ExpertPlaces expert_places(int64_t n_experts, int n_members) {
 }
 
 bool experts_are_spread(const Partners& partners) { return partners.experts && partners.experts->size() > 1; }
+
+bool experts_take_two_hops(const Partners& partners) { return partners.experts_across && partners.experts_within; }
 
 ExpertTraffic::ExpertTraffic(const Partners& partners, const ops::RouteRule& rule, const Box& held)
     : places_(expert_places(rule.n_experts, partners.experts->size())),
@@ -99,77 +108,77 @@ void ExpertTraffic::dispatch_start(const Exec& exec, const Activation& x, const 
   block.rows.reset();
 }
 
-// Rows sorted by expert, tokens ascending within one, as the plan of one rank sorts them (ops::make_plan).
-ExpertRows ExpertTraffic::sorted(const Exec& exec, const TokenBlock& block, Arrived& arrived) const {
+// Sorted by expert, tokens ascending within one, as the plan of one rank sorts them (ops::make_plan).
+ExpertRows ExpertTraffic::arrived(const Exec& exec, const TokenBlock& block, std::vector<int32_t>& position) const {
   std::vector<int32_t> offsets(size_t(n_slots_) + 1, 0);
   for (const int32_t expert : block.experts) ++offsets[size_t(places_.slot[size_t(expert)]) + 1];
   std::partial_sum(offsets.begin(), offsets.end(), offsets.begin());
   std::vector<int32_t> next = offsets, token(block.experts.size()), pair(block.experts.size());
-  arrived.position.resize(block.experts.size());
+  position.resize(block.experts.size());
   for (int64_t t = 0; t < block.n_tokens(); ++t) {
     for (int32_t p = block.begin[size_t(t)]; p < block.begin[size_t(t) + 1]; ++p) {
       const int32_t row = next[size_t(places_.slot[size_t(block.experts[size_t(p)])])]++;
       token[size_t(row)] = int32_t(t), pair[size_t(row)] = p;
-      arrived.position[size_t(p)] = row;
+      position[size_t(p)] = row;
     }
   }
-  arrived.token = list(exec, token);
-  return {ops::gather_rows(exec, block.rows, arrived.token), numbers_at(exec, block.weights, pair),
-          list(exec, offsets)};
+  return {copy_of(exec, block.rows), list(exec, token), numbers_at(exec, block.weights, pair), list(exec, offsets)};
 }
 
 // Blocks came by member within the node, and for each of these by node.
-std::vector<size_t> ExpertTraffic::blocks_by_source() const {
-  std::vector<size_t> blocks;
-  for (size_t node = 0; node < n_across_; ++node)
-    for (size_t member = 0; member < n_within_; ++member) blocks.push_back(member * n_across_ + node);
-  return blocks;
+size_t ExpertTraffic::block_of(size_t source) const { return source % n_within_ * n_across_ + source / n_within_; }
+size_t ExpertTraffic::source_of(size_t block) const { return block % n_across_ * n_within_ + block / n_across_; }
+
+void ExpertTraffic::dispatch_pass_on(const Exec& exec) {
+  crossed_ = across_->receive(exec);
+  within_->send(exec, crossed_);
+  for (TokenBlock& block : crossed_) block.rows.reset();
 }
 
 std::vector<ExpertRows> ExpertTraffic::dispatch_wait(const Exec& exec) {
-  std::vector<TokenBlock> at_experts;
-  if (across_) {
-    crossed_ = across_->receive(exec);
-    if (within_) within_->send(exec, crossed_);
+  std::vector<TokenBlock> blocks = (within_ ? within_ : across_)->receive(exec);
+  position_.assign(blocks.size(), {});
+  std::vector<ExpertRows> by_source(blocks.size());
+  for (size_t b = 0; b < blocks.size(); ++b) {
+    by_source[source_of(b)] = arrived(exec, blocks[b], position_[b]);
+    blocks[b].rows.reset();  // its message may go
   }
-  if (within_) at_experts = within_->receive(exec);
-  const std::vector<TokenBlock>& blocks = within_ ? at_experts : crossed_;
-  arrived_.assign(blocks.size(), {});
-  std::vector<ExpertRows> by_source;
-  for (const size_t b : blocks_by_source()) by_source.push_back(sorted(exec, blocks[b], arrived_[b]));
-  for (TokenBlock& block : crossed_) block.rows.reset();
+  if (!within_) crossed_ = std::move(blocks);
   return by_source;
 }
 
-// What comes back from the experts; where nothing travels inside a node, the sums of groups may cross at once.
-void ExpertTraffic::start_back(const Exec& exec, std::vector<RowsBack> back) {
-  if (within_) {
-    within_->send_back(exec, back);
-  } else {
-    back_ = std::move(back);
-  }
-  if (across_) across_->send_back(exec, sums_of_groups(exec));
+// What comes back from the experts; where nothing travels inside a node, sums of groups.
+void ExpertTraffic::take_back(const Exec& exec, size_t source, RowsBack of_pairs) {
+  const size_t b = block_of(source);
+  back_.resize(position_.size());
+  back_[b] = within_ ? std::move(of_pairs) : sums_of_groups(exec, crossed_[b], of_pairs);
 }
 
-std::vector<RowsBack> ExpertTraffic::sums_of_groups(const Exec& exec) {
-  const std::vector<RowsBack> of_pairs = within_ ? within_->receive_back(exec) : std::exchange(back_, {});
-  std::vector<RowsBack> result;
-  for (size_t b = 0; b < of_pairs.size(); ++b) {
-    const RowsBack& one = of_pairs[b];
-    const std::vector<int32_t> bounds = expert_runs(entry()[b], experts_per_group_);
-    const int64_t n = int64_t(bounds.size()) - 1;
-    RowsBack sums{Tensor::empty(exec, wire_, {n, one.rows.cols()}), std::vector<int32_t>(size_t(n)), one.numbers};
-    std::iota(sums.index.begin(), sums.index.end(), 0);
-    ops::group_sums(exec, sums.rows, one.rows, {list(exec, bounds), list(exec, one.index)},
-                    weighted_ ? entry()[b].weights : Tensor());
-    result.push_back(std::move(sums));
-  }
-  return result;
+void ExpertTraffic::start_back(const Exec& exec) {
+  (within_ ? within_ : across_)->send_back(exec, std::exchange(back_, {}));
+}
+
+void ExpertTraffic::pass_back_on(const Exec& exec) {
+  std::vector<RowsBack> back = within_->receive_back(exec);
+  for (size_t b = 0; b < back.size(); ++b) back[b] = sums_of_groups(exec, crossed_[b], back[b]);
+  across_->send_back(exec, std::move(back));
+}
+
+RowsBack ExpertTraffic::sums_of_groups(const Exec& exec, const TokenBlock& block, const RowsBack& of_pairs) const {
+  const std::vector<int32_t> bounds = expert_runs(block, experts_per_group_);
+  const int64_t n = int64_t(bounds.size()) - 1;
+  RowsBack sums{Tensor::empty(exec, wire_, {n, of_pairs.rows.cols()}), std::vector<int32_t>(size_t(n)),
+                of_pairs.numbers};
+  std::iota(sums.index.begin(), sums.index.end(), 0);
+  ops::group_sums(exec, sums.rows, of_pairs.rows, {list(exec, bounds), list(exec, of_pairs.index)},
+                  weighted_ ? block.weights : Tensor());
+  return sums;
 }
 
 RowsBack ExpertTraffic::wait_back(const Exec& exec, const Tensor& y, ops::Write write) {
-  RowsBack back = across_ ? std::move(across_->receive_back(exec)[0]) : std::move(sums_of_groups(exec)[0]);
   const TokenBlock& own = own_[0];
+  RowsBack back = std::move((across_ ? across_ : within_)->receive_back(exec)[0]);
+  if (!across_) back = sums_of_groups(exec, own, back);
   if (own.n_tokens() == 0) return back;
   const std::vector<int32_t> bounds = expert_runs(own, experts_per_group_);
   std::vector<int32_t> begin = {0};  // of each token's groups
@@ -181,12 +190,9 @@ RowsBack ExpertTraffic::wait_back(const Exec& exec, const Tensor& y, ops::Write 
   return back;
 }
 
-void ExpertTraffic::combine_start(const Exec& exec, const std::vector<Tensor>& outputs, DType wire) {
+void ExpertTraffic::take_outputs(const Exec& exec, size_t source, const Tensor& outputs, DType wire) {
   wire_ = wire, weighted_ = true;
-  std::vector<RowsBack> back(outputs.size());
-  const std::vector<size_t> blocks = blocks_by_source();
-  for (size_t s = 0; s < outputs.size(); ++s) back[blocks[s]] = {outputs[s], arrived_[blocks[s]].position, {}};
-  start_back(exec, std::move(back));
+  take_back(exec, source, {outputs, position_[block_of(source)], {}});
 }
 
 void ExpertTraffic::combine_wait(const Exec& exec, const Tensor& y) { wait_back(exec, y, ops::Write::add); }
@@ -195,25 +201,21 @@ void ExpertTraffic::combine_backward_start(const Exec& exec, const Activation& d
   (across_ ? across_ : within_)->send_rows(exec, {dy});
 }
 
+void ExpertTraffic::combine_backward_pass_on(const Exec& exec) { within_->send_rows(exec, across_->receive_rows()); }
+
 std::vector<Activation> ExpertTraffic::combine_backward_wait(const Exec& exec) {
-  std::vector<Activation> blocks;
-  if (across_) blocks = across_->receive_rows();
-  if (across_ && within_) within_->send_rows(exec, blocks);
-  if (within_) blocks = within_->receive_rows();
-  std::vector<Activation> by_source;
-  for (const size_t b : blocks_by_source()) by_source.push_back(ops::gather_rows(exec, blocks[b], arrived_[b].token));
+  std::vector<Activation> blocks = (within_ ? within_ : across_)->receive_rows(), by_source(blocks.size());
+  for (size_t b = 0; b < blocks.size(); ++b) {
+    by_source[source_of(b)] = copy_of(exec, blocks[b]);
+    blocks[b].reset();  // its message may go
+  }
   return by_source;
 }
 
-void ExpertTraffic::dispatch_backward_start(const Exec& exec, const std::vector<Experts::Gradients>& d, DType wire) {
+void ExpertTraffic::take_gradients(const Exec& exec, size_t source, const Experts::Gradients& d, DType wire) {
   wire_ = wire, weighted_ = false;
-  std::vector<RowsBack> back(d.size());
-  const std::vector<size_t> blocks = blocks_by_source();
-  for (size_t s = 0; s < d.size(); ++s) {
-    const std::vector<int32_t>& position = arrived_[blocks[s]].position;
-    back[blocks[s]] = {d[s].rows, position, numbers_at(exec, d[s].weight, position)};
-  }
-  start_back(exec, std::move(back));
+  const std::vector<int32_t>& position = position_[block_of(source)];
+  take_back(exec, source, {d.rows, position, numbers_at(exec, d.weight, position)});
 }
 
 Tensor ExpertTraffic::dispatch_backward_wait(const Exec& exec, const Tensor& dx, ops::Write write) {

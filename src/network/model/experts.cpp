@@ -3,14 +3,19 @@
 #include <algorithm>
 
 #include "ops/pointwise.h"
+#include "ops/quantise.h"
 
 namespace hadal {
 
+Activation ExpertRows::sorted(const Exec& exec, const Activation& of_tokens) const {
+  return token ? ops::gather_rows(exec, of_tokens, token) : of_tokens;
+}
+
 void Experts::restore(const Exec& exec, const ExpertRows& x, Saved& saved) const {
-  if (saved.gate_up || x.rows.rows() == 0) return;
+  if (saved.gate_up || x.count() == 0) return;
   const int64_t width = gate.out_features();
-  saved.gate_up = Tensor::empty(exec, x.rows.dtype(), {x.rows.rows(), 2 * width});
-  const Activation operand = gate.recipe.fprop_operand(exec, x.rows);
+  saved.gate_up = Tensor::empty(exec, x.rows.dtype(), {x.count(), 2 * width});
+  const Activation operand = gate.recipe.fprop_operand(exec, x.sorted(exec, x.rows));
   gate.forward(exec, saved.gate_up.col_range(0, width), operand, x.offsets);
   up.forward(exec, saved.gate_up.col_range(width, width), operand, x.offsets);
 }
@@ -18,7 +23,7 @@ void Experts::restore(const Exec& exec, const ExpertRows& x, Saved& saved) const
 // Every expert multiplies its own run of rows: y = W_down (silu(W_gate x) * W_up x) (§1.2). The router's weight comes
 // in at combine, where a token's rows meet.
 Tensor Experts::forward(const Exec& exec, const ExpertRows& x, Saved& saved) const {
-  const int64_t n = x.rows.rows(), width = gate.out_features();
+  const int64_t n = x.count(), width = gate.out_features();
   if (n == 0) return Tensor::empty(exec, x.rows.dtype(), {0, x.rows.cols()});
   restore(exec, x, saved);
   const Tensor inner = Tensor::empty(exec, x.rows.dtype(), {n, width});
@@ -32,14 +37,14 @@ Tensor Experts::forward(const Exec& exec, const ExpertRows& x, Saved& saved) con
 // the gradients of g and u under w dh, and w h, which W_down's gradient multiplies: neither h nor outputs were kept.
 Experts::Gradients Experts::backward_input(const Exec& exec, const ExpertRows& x, const Activation& dy,
                                            Saved& saved) const {
-  const int64_t n = dy.rows(), width = gate.out_features();
+  const int64_t n = x.count(), width = gate.out_features();
   Gradients result{Tensor::empty(exec, dy.dtype(), {n, dy.cols()}), Tensor::empty(exec, x.weight.dtype(), {n})};
   if (n == 0) return result;
   saved.d_gate_up = saved.gate_up;
   saved.gate_up.reset();
   const Tensor dg = saved.d_gate_up.col_range(0, width), du = saved.d_gate_up.col_range(width, width);
   saved.inner = Tensor::empty(exec, dy.dtype(), {n, width});
-  down.backward_input(exec, saved.inner, dy, x.offsets);
+  down.backward_input(exec, saved.inner, x.sorted(exec, dy), x.offsets);
   ops::swiglu_weighted_backward(exec,
                                 {.dh = saved.inner, .g = dg, .u = du, .weight = x.weight, .dweight = result.weight});
   gate.backward_input(exec, result.rows, dg, x.offsets);
@@ -49,10 +54,11 @@ Experts::Gradients Experts::backward_input(const Exec& exec, const ExpertRows& x
 }
 
 // Over each expert's rows: dW_down += dy^T (w h), dW_gate += dg^T x, dW_up += du^T x. x is what dispatch brought, kept
-// since then: W may come long after, and sends nothing again.
+// since then: W may come long after, and sends nothing again. What was sorted for B is sorted again: kept, it would be
+// as large as a token's experts are many.
 void Experts::backward_weight(const Exec& exec, std::span<const ExpertRows> x, std::span<Saved> saved) const {
   const int64_t width = gate.out_features();
-  const auto has_rows = [](const ExpertRows& rows) { return rows.rows.rows() > 0; };
+  const auto has_rows = [](const ExpertRows& rows) { return rows.count() > 0; };
   const auto contribute = [&](const GroupedLinear& linear, const auto& product) {
     if (std::none_of(x.begin(), x.end(), has_rows)) return linear.weight->contribute_nothing();
     linear.weight->contribute([&](const Tensor& grad, ops::Write write) {
@@ -64,15 +70,17 @@ void Experts::backward_weight(const Exec& exec, std::span<const ExpertRows> x, s
     });
   };
   contribute(down, [&](const ExpertRows& rows, Saved& kept, const Tensor& grad, ops::Write write) {
-    down.weight_product(exec, grad, kept.dy, kept.inner, rows.offsets, write);
+    down.weight_product(exec, grad, rows.sorted(exec, kept.dy), kept.inner, rows.offsets, write);
     kept.dy.reset();
     kept.inner.reset();
   });
   contribute(gate, [&](const ExpertRows& rows, Saved& kept, const Tensor& grad, ops::Write write) {
-    gate.weight_product(exec, grad, kept.d_gate_up.col_range(0, width), rows.rows, rows.offsets, write);
+    gate.weight_product(exec, grad, kept.d_gate_up.col_range(0, width), rows.sorted(exec, rows.rows), rows.offsets,
+                        write);
   });
   contribute(up, [&](const ExpertRows& rows, Saved& kept, const Tensor& grad, ops::Write write) {
-    up.weight_product(exec, grad, kept.d_gate_up.col_range(width, width), rows.rows, rows.offsets, write);
+    up.weight_product(exec, grad, kept.d_gate_up.col_range(width, width), rows.sorted(exec, rows.rows), rows.offsets,
+                      write);
     kept = Saved();
   });
 }

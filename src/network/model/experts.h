@@ -1,6 +1,8 @@
 // Experts: the routed experts a rank holds, as grouped products over rows sorted by expert. They know nothing of the
 // tokens' owners: all they see is ExpertRows, which travelled to them and is kept for W, so that nothing travels twice.
-// Their outputs are not kept: the backward finds the gradient of a row's weight without them (experts.cpp).
+// Their outputs are not kept: the backward finds the gradient of a row's weight without them (experts.cpp). However
+// many ranks send rows, those of one at a time are sorted and go through F and B: such work takes no more memory than
+// the rows of one rank's micro-batch.
 #pragma once
 #include <span>
 
@@ -9,11 +11,15 @@
 namespace hadal {
 
 // Rows as the experts' owner sees them, all from one rank, sorted by expert, tokens ascending within one. Offsets count
-// the experts that this rank holds.
+// the experts that this rank holds. What came from another rank has each token once, however many experts it visits.
 struct ExpertRows {
-  Activation rows;  // [n, hidden], plain or codes
+  Activation rows;  // [n, hidden], plain or codes; where `token` is given [tokens, hidden]
+  Tensor token;     // [n] i32: of each row sorted by expert the token whose it is; or none
   Tensor weight;    // [n] f32 (f64): the router's weight of the row; d weight travels back with d rows
   Tensor offsets;   // [experts + 1] i32: expert e owns rows offsets[e] .. offsets[e+1]; n is an upper bound for all
+
+  int64_t count() const { return token ? token.count() : rows.rows(); }
+  Activation sorted(const Exec& exec, const Activation& of_tokens) const;  // [n, ...] of rows that stand as `rows` do
 };
 
 class Experts {  // stacked weights [E, F, hidden], [E, hidden, F]
@@ -22,7 +28,7 @@ class Experts {  // stacked weights [E, F, hidden], [E, hidden, F]
     Tensor gate_up;    // [n, 2F]
     Tensor d_gate_up;  // their gradients, in the same memory, from backward_input on
     Tensor inner;      // [n, F] weight * silu(gate) * up, from backward_input on
-    Activation dy;     // [n, hidden] from backward_input to backward_weight
+    Activation dy;     // as the rows of x stand, from backward_input to backward_weight
   };
   struct Gradients {
     Tensor rows;    // [n, hidden]
@@ -32,7 +38,7 @@ class Experts {  // stacked weights [E, F, hidden], [E, hidden, F]
 
   Tensor forward(const Exec& exec, const ExpertRows& x, Saved& saved) const;  // [n, hidden], not yet weighted
   void restore(const Exec& exec, const ExpertRows& x, Saved& saved) const;    // what recomputation dropped, same bits
-  // dy: rows of the tokens' gradients, sorted, not weighted
+  // dy: rows of the tokens' gradients, not weighted, as those of x stand
   Gradients backward_input(const Exec& exec, const ExpertRows& x, const Activation& dy, Saved& saved) const;
   // One contribution over rows that came from several ranks: each rank's rows are added as one rank adds those of a
   // micro-batch, one after another.

@@ -33,11 +33,12 @@ struct BlockSaved {
     std::unique_ptr<ExpertTraffic> traffic;  // where experts lie on several ranks
     std::vector<ExpertRows> sent;            // by rank that it came from; kept whatever is recomputed
     std::vector<hadal::Experts::Saved> experts;
-    std::vector<Tensor> outputs;  // from experts to combine
+    std::vector<Activation> dy_sent;  // by rank, from combine's backward to the experts'
+    // On one rank, from experts to combine and from their backward to dispatch's; else the traffic takes them at once.
+    Tensor outputs;
+    hadal::Experts::Gradients d_sent;
     Mlp::Saved shared;
-    std::vector<Activation> dy_sent;                // from combine's backward to the experts'
-    std::vector<hadal::Experts::Gradients> d_sent;  // from the experts' backward to dispatch's
-    Tensor d_normed;                                // of the shared expert, the routed ones, the router, in this order
+    Tensor d_normed;  // of the shared expert, the routed ones, the router, in this order
   } moe;
 };
 

@@ -5,7 +5,14 @@
 //   B  combine ->  |                        |  -> experts, dispatch ->  |                      |  -> attention ...
 //   F              |  attention, dispatch ->|                           | -> experts, combine->|
 //
-// All members of a group of experts hold the same stages and run the same list, so their turns end at the same places.
+// Rows that take two hops (expert_traffic.h) are passed on halfway through the other's turn, so that either hop has
+// some of its pieces to hide behind:
+//
+//   B  combine ->  |           -> ->            |  -> experts         experts' W, dispatch ->  |
+//   F              |  attention      dispatch ->|              -> ->                           |  -> experts ...
+//
+// All members of a group of experts hold the same stages and run the same list, so their turns, and what halfway is,
+// begin and end at the same places.
 #pragma once
 #include <functional>
 
@@ -16,7 +23,7 @@ namespace hadal {
 struct HalfOfPair {
   const Stage& stage;
   Flight& flight;
-  std::function<void()> turn;  // called when one of its turns begins
+  std::function<void()> turn;  // called when one of its turns begins, or goes on
 };
 void run_pair(const Pass& pass, const HalfOfPair& forward, const HalfOfPair& backward);
 

@@ -1,14 +1,15 @@
 // Piece: the smallest part of a model that a schedule moves. Of a layer: attention · dense FFN, or attention · route ·
-// dispatch start, wait · experts · combine start, wait; and embedding, the beginning of an MTP depth, final norm, head.
-// Each has F, B and W over a flight:
+// dispatch start, pass on, wait · shared experts · experts · combine start, pass on, wait; and embedding, the beginning
+// of an MTP depth, final norm, head. Each has F, B and W over a flight:
 //   forward          F: reads and replaces the stream's state h, leaves in the flight what its backward needs
 //   backward_input   B: finds in h the gradient of its output and leaves there that of its input; touches no
 //                    parameter's gradient
 //   backward_weight  W: any time later, once; contributes to each of its parameters once, and empties what was kept
 // Recomputation happens inside a piece. Where ranks share a micro-batch (row_split.h), the latents of attention and the
 // rows of a dense FFN that it dropped are gathered again: all partners run the same pieces in the same order, and kept
-// they would be as large as what it saves. What travelled to experts is kept. A traffic piece moves rows between ranks;
-// on one rank its start does the move and its wait nothing. In B time runs backwards: there the wait starts the move
+// they would be as large as what it saves. What travelled to experts is kept. A traffic piece moves rows between ranks
+// and has no W; on one rank its start does the move and its wait nothing. Between them rows that take two hops are
+// passed on: that ends the first hop and starts the second. In B time runs backwards: there the wait starts the move
 // and the start ends it.
 #pragma once
 #include "model/flight.h"
@@ -26,7 +27,7 @@ struct PieceBytes {
 
 class Piece {
  public:
-  enum class Kind : uint8_t { compute, traffic_start, traffic_wait };  // in F
+  enum class Kind : uint8_t { compute, traffic_start, traffic_pass_on, traffic_wait };  // in F
 
   Piece(const char* name, int64_t stream, Kind kind = Kind::compute) : name_(name), stream_(stream), kind_(kind) {}
   virtual ~Piece() = default;
@@ -38,8 +39,8 @@ class Piece {
   virtual void backward_weight(const Pass& pass, Flight& flight) const {}
   virtual void each_parameter(const ParameterVisitor& visit) const {}  // those that W contributes to, each once
   virtual PieceBytes bytes(const PieceSizes& sizes) const { return {}; }
-  // Whether partners wait for what it sends: then it runs also where its stream has no rows.
-  virtual bool runs_without_rows(const Pass& pass) const { return false; }
+  // Whether it runs where its stream has rows, or has none: then only where partners wait for what it sends.
+  virtual bool runs(const Pass& pass, bool has_rows) const { return has_rows; }
 
   const char* name() const { return name_; }
   Kind kind() const { return kind_; }
@@ -59,11 +60,17 @@ enum class PiecePart : uint8_t { forward, backward_input, backward_weight };
 struct PieceStep {
   const Piece* piece = nullptr;
   PiecePart part = PiecePart::forward;
-  bool is_traffic() const { return piece->kind() != Piece::Kind::compute && part != PiecePart::backward_weight; }
+  bool is_traffic() const { return piece->kind() != Piece::Kind::compute; }
   bool starts_traffic() const {  // in B the wait starts
-    return (part == PiecePart::forward && piece->kind() == Piece::Kind::traffic_start) ||
-           (part == PiecePart::backward_input && piece->kind() == Piece::Kind::traffic_wait);
+    return is_traffic() && piece->kind() != (is_forward() ? Piece::Kind::traffic_wait : Piece::Kind::traffic_start);
   }
+  bool ends_traffic() const {
+    return is_traffic() && piece->kind() != (is_forward() ? Piece::Kind::traffic_start : Piece::Kind::traffic_wait);
+  }
+  bool passes_on() const { return starts_traffic() && ends_traffic(); }
+
+ private:
+  bool is_forward() const { return part == PiecePart::forward; }
 };
 
 }  // namespace hadal

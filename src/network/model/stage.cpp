@@ -24,12 +24,11 @@ class StreamScope {
   bool on_;
 };
 
-// A flight of generation has the main stream alone. A piece whose stream has no rows is left out, unless partners wait
-// for it.
+// A flight of generation has the main stream alone.
 bool runs(const Piece& piece, const Pass& pass, const Flight& flight) {
   const size_t stream = size_t(piece.stream());
   if (stream >= flight.streams.size()) return false;
-  return !flight.streams[stream].empty() || piece.runs_without_rows(pass);
+  return piece.runs(pass, !flight.streams[stream].empty());
 }
 
 // Enters a piece in the timeline, where there is one.
@@ -38,8 +37,14 @@ class EventScope {
   EventScope(const Pass& pass, const PieceStep& step, int64_t stage, int64_t micro_batch) : timeline_(pass.timeline) {
     if (!timeline_) return;
     constexpr char kParts[] = {'F', 'B', 'W'};
-    event_ = {step.piece->name(), kParts[int(step.part)], stage, micro_batch, step.is_traffic(),
-              step.starts_traffic(), timeline_->now()};
+    event_ = {.piece = step.piece->name(),
+              .part = kParts[int(step.part)],
+              .stage = stage,
+              .micro_batch = micro_batch,
+              .traffic = step.is_traffic(),
+              .starts = step.starts_traffic(),
+              .ends = step.ends_traffic(),
+              .begin = timeline_->now()};
   }
   ~EventScope() {
     if (!timeline_) return;
@@ -52,6 +57,22 @@ class EventScope {
   Timeline* timeline_;
   PieceEvent event_;
 };
+
+// The first F of a step finds some values still under way: they come while the pieces before compute.
+void await_values(const Piece& piece, const Pass& pass, int64_t stage, int64_t micro_batch) {
+  const double begin = pass.timeline ? pass.timeline->now() : 0;
+  bool came = false;
+  piece.each_parameter(
+      [&](Parameter& parameter) { came |= parameter.await_value && parameter.await_value(pass.exec); });
+  if (!came || !pass.timeline) return;
+  pass.timeline->events.push_back({.piece = "values",
+                                   .part = 'F',
+                                   .stage = stage,
+                                   .micro_batch = micro_batch,
+                                   .traffic = true,
+                                   .begin = begin,
+                                   .end = pass.timeline->now()});
+}
 
 }  // namespace
 
@@ -80,13 +101,15 @@ Stage::Stage(const ModelConfig& config, const StagePart& part,
     pieces_.push_back(head_piece(layers_, stream));
     weight_order_.push_back(pieces_.back().get());
   }
+  const auto has_weights = [](const Piece& piece) { return piece.kind() == Piece::Kind::compute; };
   for (size_t i = pieces_.size(); i-- > 0;)
-    if (std::find(weight_order_.begin(), weight_order_.end(), pieces_[i].get()) == weight_order_.end())
+    if (has_weights(*pieces_[i]) &&
+        std::find(weight_order_.begin(), weight_order_.end(), pieces_[i].get()) == weight_order_.end())
       weight_order_.push_back(pieces_[i].get());
   for (const auto& piece : pieces_) forward_steps_.push_back({piece.get(), PiecePart::forward});
   for (size_t i = pieces_.size(); i-- > 0;) {
     backward_steps_.push_back({pieces_[i].get(), PiecePart::backward_input});
-    backward_steps_.push_back({pieces_[i].get(), PiecePart::backward_weight});
+    if (has_weights(*pieces_[i])) backward_steps_.push_back({pieces_[i].get(), PiecePart::backward_weight});
   }
   hidden_ = config.hidden_size;
   sizes_ = {n_mtp, n_blocks + n_mtp, 0, config.n_routed_experts};
@@ -100,6 +123,7 @@ void Stage::run(const PieceStep& step, const Pass& pass, Flight& flight) const {
     if (step.part == PiecePart::backward_weight) piece.each_parameter([](Parameter& p) { p.contribute_nothing(); });
     return;
   }
+  if (step.part == PiecePart::forward) await_values(piece, pass, number_, flight.micro_batch);
   StreamScope scope(pass, piece);
   EventScope event(pass, step, number_, flight.micro_batch);
   switch (step.part) {

@@ -37,6 +37,7 @@ class Stage {
   // F of every piece in order; B and W of each from the last.
   const std::vector<PieceStep>& forward_steps() const { return forward_steps_; }
   const std::vector<PieceStep>& backward_steps() const { return backward_steps_; }
+  // Before a piece's F its parameters' values have arrived from ranks that share their update.
   void run(const PieceStep& step, const Pass& pass, Flight& flight) const;
 
   void forward(const Pass& pass, Flight& flight) const;         // F of every piece

@@ -9,11 +9,14 @@
 namespace hadal {
 
 struct PieceEvent {
-  const char* piece = "";  // "attention", "dispatch start"; "receive": a stage waits for its neighbour
-  char part = 'F';         // F, B or W
+  // "attention", "dispatch start"; "receive": a stage waits for its neighbour; "values", "gradients": for ranks that
+  // share the update of its parameters
+  const char* piece = "";
+  char part = 'F';  // F, B or W
   int64_t stage = 0, micro_batch = 0;
   bool traffic = false;  // moves rows or waits for them: its time is a wait
   bool starts = false;   // sends rows to experts, or back
+  bool ends = false;     // waits for such rows; a pass-on does, and then sends them on
   double begin = 0, end = 0;
 };
 

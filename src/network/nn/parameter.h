@@ -30,6 +30,9 @@ struct Parameter {
                   // share the update (optim/sharding.h), memory of its own holds this rank's elements alone
   Tensor grad;    // f32 (f64), written through contribute(); empty when not training
   std::function<void()> on_complete;  // after the last contribution: the reduction may start; may be empty
+  // Of ranks that share the update: new values may still be under way. Whoever reads `value` calls it before, as the
+  // stage does for its pieces; says whether it had to be asked for. May be empty: the values are here.
+  std::function<bool(const Exec&)> await_value;
 
   // A step begins: `contributions` will come (negative: nobody counted). What the gradient holds is void.
   void expect(int64_t contributions);

@@ -97,8 +97,9 @@ struct MpiTransport::State {
   std::vector<std::deque<Receiving>> receiving;  // of each rank
   std::vector<Assembler> assemblers;
   Clock::time_point told_alive = Clock::now(), last_turn = Clock::now();
-  // Of the caller alone:
-  std::function<void(const std::string&)> teller;
+  // Of the caller, the thread that opened the transport:
+  std::thread::id caller = std::this_thread::get_id();
+  std::function<void(const std::string&)> teller;  // set while no other thread of this process waits
 
   void run();
   bool send_some();
@@ -287,7 +288,8 @@ Message MpiTransport::receive(int from, const Label& wanted) {
   std::unique_lock lock(s.mutex);
   const State::Key key{from, wanted.channel, wanted.number};
   const auto begin = Clock::now();
-  const auto what = [&] { return fmt::format("waits for {}", wait_text(from, wanted, seconds_since(begin), doing())); };
+  const Doing at = std::this_thread::get_id() == s.caller ? doing() : Doing();  // of others the label says enough
+  const auto what = [&] { return fmt::format("waits for {}", wait_text(from, wanted, seconds_since(begin), at)); };
   for (bool told = false;;) {
     const auto found = s.inbox.find(key);
     if (found != s.inbox.end()) {

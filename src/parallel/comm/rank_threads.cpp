@@ -35,19 +35,27 @@ class World {
     changed_.notify_all();
   }
 
-  Message receive(int from, int to, const Label& wanted, const Doing& doing) {
+  // `doing` is null in another thread than the rank's own. Who waits there is no part of the search for a deadlock:
+  // what a rank's own thread waits for comes from such threads alone, and the others end before their rank returns.
+  Message receive(int from, int to, const Label& wanted, const Doing* doing) {
     std::unique_lock lock(mutex_);
     check(from >= 0 && from < size() && from != to, ErrorKind::internal, "{}: rank {} receives from rank {} of {}",
           wanted.operation, to, from, size());
     Rank& rank = ranks_[size_t(to)];
     const Key key{from, wanted.channel, wanted.number};
     const auto here = [&] { return rank.inbox.find(key); };
-    rank.waits = Wait{from, key, wanted, doing, Clock::now()};
-    if (here() == rank.inbox.end() && !failure_) look_for_deadlock();
-    changed_.wait(lock, [&] { return here() != rank.inbox.end() || failure_; });
-    rank.waits.reset();
+    const bool& over = ranks_[size_t(from)].over;
+    if (doing) {
+      rank.waits = Wait{from, key, wanted, *doing, Clock::now()};
+      if (here() == rank.inbox.end() && !failure_) look_for_deadlock();
+    }
+    changed_.wait(lock, [&] { return here() != rank.inbox.end() || failure_ || (over && !doing); });
+    if (doing) rank.waits.reset();
     const auto found = here();
-    if (found == rank.inbox.end()) throw Error(ErrorKind::failed, *failure_);
+    if (found == rank.inbox.end())
+      throw Error(ErrorKind::failed, failure_ ? *failure_
+                                              : fmt::format("rank {} has returned while rank {} waits for it in {}",
+                                                            from, to, wanted.operation));
     Message message = std::move(found->second);
     rank.inbox.erase(found);
     return message;
@@ -57,6 +65,7 @@ class World {
     const std::lock_guard lock(mutex_);
     ranks_[size_t(rank)].over = true;
     if (!failure_) look_for_deadlock();
+    changed_.notify_all();
   }
 
   // The first error of a rank ends the waits of all.
@@ -133,11 +142,14 @@ class ThreadTransport : public Transport {
   int size() const override { return world_.size(); }
   std::string name() const override { return "threads"; }
   void send(int to, Message message) override { world_.send(rank_, to, std::move(message)); }
-  Message receive(int from, const Label& wanted) override { return world_.receive(from, rank_, wanted, doing()); }
+  Message receive(int from, const Label& wanted) override {
+    return world_.receive(from, rank_, wanted, std::this_thread::get_id() == own_ ? &doing() : nullptr);
+  }
 
  private:
   World& world_;
   int rank_;
+  std::thread::id own_ = std::this_thread::get_id();
 };
 
 void run_one(World& world, int rank, const std::function<void(std::shared_ptr<Transport>)>& body) {

@@ -48,7 +48,7 @@ class Transport {
   // Takes the message and returns at once; the receiver may not have asked for it yet.
   virtual void send(int to, Message message) = 0;
   // Waits for the message of `from` with this channel and number. Throws failed, naming ranks and what they wait for,
-  // when it cannot come any more.
+  // when it cannot come any more. Another thread of the rank may do so at the same time, in channels of its own.
   virtual Message receive(int from, const Label& wanted) = 0;
   // What this rank is at: part of what is said of its waits.
   virtual Doing& doing() { return doing_; }

@@ -62,8 +62,7 @@ Optimizer::Optimizer(const std::vector<OwnedRange>& owned, const OptimConfig& co
     const DType high = range.master().dtype();
     check(high != DType::f64 || config.moments != MomentFormat::bf16, ErrorKind::invalid,
           "optim.moments = \"bf16\", but parameter {} is FP64, and so are its moments", parameter.spec.name);
-    const DType moments =
-        high == DType::f64 ? DType::f64 : (config.moments == MomentFormat::bf16 ? DType::bf16 : DType::f32);
+    const DType moments = moment_dtype(high);
     const Shape shape = range.is_whole() ? parameter.box.size : Shape{range.count()};
     Slot slot{range, Tensor::zeros(exec, moments, shape), Tensor::zeros(exec, moments, shape), {}};
     if (has_ema()) slot.ema = range.master().clone(exec);
@@ -116,6 +115,7 @@ GradientSquares Optimizer::gradient_squares(const Exec& exec) const {
 // factor goes into AdamW's pass: scaled gradients are never written.
 void Optimizer::step(const Exec& exec, double lr, double global_norm) {
   const double scale = config_.clip > 0 && global_norm > config_.clip ? config_.clip / global_norm : 1.0;
+  if (sharding_) sharding_->await_values(exec);  // of parameters that no micro-batch has read
   ++steps_;
   for (Slot& slot : slots_) {
     const Parameter& parameter = *slot.range.parameter;
@@ -136,11 +136,12 @@ void Optimizer::step(const Exec& exec, double lr, double global_norm) {
     args.step = steps_;
     ops::adamw(exec, args);
   }
-  if (sharding_) sharding_->gather_values();
-  // Once per step: products of the next one find the other forms (codes) as new as the values.
+  if (sharding_) sharding_->send_values();
+  // Once per step: products of the next one find the other forms (codes) as new as the values. Of those that come from
+  // other ranks too, when they have arrived.
   std::set<Parameter*> changed;
-  for (const Slot& slot : slots_) changed.insert(slot.range.parameter);
-  if (sharding_) changed.insert(sharding_->trained().begin(), sharding_->trained().end());
+  for (const Slot& slot : slots_)
+    if (!sharding_ || slot.range.is_whole()) changed.insert(slot.range.parameter);
   for (Parameter* parameter : changed) ops::refresh(exec, parameter->value);
 }
 
@@ -155,49 +156,8 @@ std::vector<StateTensor> Optimizer::state() const {
   return tensors;
 }
 
-std::vector<WholeTensor> Optimizer::whole_state(const Exec& exec) const {
-  std::vector<WholeTensor> whole;
-  if (!sharding_) {
-    for (StateTensor& entry : state()) whole.push_back({std::move(entry.name), std::move(entry.tensor)});
-    return whole;
-  }
-  std::map<std::string, Tensor> own;
-  for (const StateTensor& entry : state()) own[entry.name] = entry.tensor;
-  const DType wide = sharding_->wide();
-  const DType moments = wide == DType::f64 || config_.moments == MomentFormat::fp32 ? wide : DType::bf16;
-  for (const ParameterSpec& spec : sharding_->placement().specs()) {
-    if (!spec.trained) continue;
-    for (const char* kind : {"m.", "v.", "ema."}) {
-      if (kind[0] == 'e' && !has_ema()) continue;
-      const std::string name = kind + spec.name;
-      Tensor tensor = sharding_->gather_whole(exec, spec, own[name], kind[0] == 'e' ? wide : moments);
-      if (tensor) whole.push_back({name, std::move(tensor)});
-    }
-  }
-  return whole;
-}
-
-std::vector<WholeTensor> Optimizer::whole_masters(const Exec& exec, const Parameters& parameters) const {
-  std::vector<WholeTensor> whole;
-  if (!sharding_) {
-    for (const Parameter* parameter : parameters) whole.push_back({parameter->spec.name, parameter->master});
-    return whole;
-  }
-  std::map<std::string, Parameter*> held;
-  for (Parameter* parameter : parameters) held[parameter->spec.name] = parameter;
-  for (const ParameterSpec& spec : sharding_->placement().specs()) {
-    const auto found = held.find(spec.name);
-    Parameter* own = found == held.end() ? nullptr : found->second;
-    // Where a master is the value, all holders have all of it: nothing travels when the first rank is one of them.
-    if (own && own->master.raw() == own->value.plain.raw() && sharding_->first_rank_holds_all(*own)) {
-      if (sharding_->world().leads()) whole.push_back({spec.name, own->master});
-      continue;
-    }
-    const Tensor part = !own ? Tensor() : spec.trained ? sharding_->owned(*own).master() : own->master;
-    Tensor tensor = sharding_->gather_whole(exec, spec, part, sharding_->wide());
-    if (tensor) whole.push_back({spec.name, std::move(tensor)});
-  }
-  return whole;
+DType Optimizer::moment_dtype(DType wide) const {
+  return wide == DType::f64 || config_.moments == MomentFormat::fp32 ? wide : DType::bf16;
 }
 
 int64_t Optimizer::bytes_per_element(const OptimConfig& config, bool master_is_value) {

@@ -38,11 +38,6 @@ struct StateTensor {
   OwnedRange range;  // that the tensor is of
 };
 
-struct WholeTensor {  // of a whole parameter
-  std::string name;
-  Tensor tensor;
-};
-
 class Optimizer {
  public:
   Optimizer(const Parameters& parameters, const OptimConfig& config, const Exec& exec)
@@ -64,10 +59,7 @@ class Optimizer {
   int64_t steps_done() const { return steps_; }
   void set_steps_done(int64_t steps) { steps_ = steps; }
   std::vector<StateTensor> state() const;  // views of what this rank keeps, to be saved or filled
-  // Of all ranks, whole parameters: on the first rank, elsewhere nothing. Views where one rank keeps all. All ranks
-  // call these. States by the names above; masters under parameters' names, those that are not trained among them.
-  std::vector<WholeTensor> whole_state(const Exec& exec) const;
-  std::vector<WholeTensor> whole_masters(const Exec& exec, const Parameters& parameters) const;
+  DType moment_dtype(DType wide) const;    // of parameters whose masters are of this one
   bool has_ema() const { return config_.ema_decay > 0; }
   static int64_t bytes_per_element(const OptimConfig& config, bool master_is_value);  // moments, EMA, separate master
 

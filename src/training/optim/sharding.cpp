@@ -5,13 +5,12 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "comm/byte_text.h"
-#include "nn/box_view.h"
+#include "ops/weight.h"
 
 namespace hadal {
 namespace {
 
-constexpr int64_t kLine = 128;                      // columns; see kernels/elementwise.h, add_squares
-constexpr int64_t kBucketBytes = int64_t(4) << 20;  // of gradients, at least
+constexpr int64_t kLine = 128;  // columns; see kernels/elementwise.h, add_squares
 
 MutableBytes bytes_of(const Tensor& tensor, int64_t begin, int64_t count) {
   const int64_t each = dtype_bytes(tensor.dtype());
@@ -22,11 +21,6 @@ MutableBytes bytes_of(const Tensor& tensor, int64_t begin, int64_t count) {
 int64_t line_begin(int64_t line, int64_t cols) {
   const int64_t per_row = (cols + kLine - 1) / kLine;
   return line / per_row * cols + line % per_row * kLine;
-}
-
-std::pair<int64_t, int64_t> share_of_holder(const ParameterSpec& spec, const Box& box, int index, int n_holders) {
-  if (spec.trained) return owned_elements(box, index, n_holders);
-  return {0, index == 0 ? box.count() : 0};
 }
 
 }  // namespace
@@ -49,13 +43,14 @@ std::pair<int64_t, int64_t> owned_elements(const Box& box, int index, int n_hold
 }
 
 Sharding::Sharding(const Exec& exec, const Placement& placement, const Parameters& parameters,
-                   const std::shared_ptr<Transport>& transport)
-    : placement_(placement), transport_(transport), world_(transport, "all ranks") {
+                   const std::shared_ptr<Transport>& transport, int64_t bucket_bytes)
+    : placement_(placement), transport_(transport), world_(transport, "all ranks"), bucket_bytes_(bucket_bytes) {
   for (Parameter* parameter : parameters)
     if (parameter->spec.trained) trained_.push_back(parameter);
   check(!trained_.empty(), ErrorKind::internal, "rank {} holds nothing to train", world_.rank());
   for (const Parameter* parameter : parameters) circle_for(*parameter).held.push_back(parameter);
   for (auto it = trained_.rbegin(); it != trained_.rend(); ++it) enter(**it);
+  std::reverse(forward_order_.begin(), forward_order_.end());
   for (Parameter* parameter : trained_) shrink_master(exec, *parameter);
 }
 
@@ -76,13 +71,17 @@ Sharding::Circle& Sharding::circle_for(const Parameter& parameter) {
 void Sharding::enter(Parameter& parameter) {
   Circle& circle = *circle_of_.at(&parameter);
   if (circle.group->size() == 1) return;
-  if (circle.buckets.empty() || circle.bytes >= kBucketBytes) circle.buckets.emplace_back(), circle.bytes = 0;
+  if (circle.buckets.empty() || circle.bytes >= bucket_bytes_) circle.buckets.emplace_back(), circle.bytes = 0;
   circle.buckets.back().parameters.push_back(&parameter);
   circle.bytes += parameter.box.count() * dtype_bytes(parameter.grad.dtype());
-  parameter.on_complete = [this, &circle, b = circle.buckets.size() - 1] {
+  const size_t b = circle.buckets.size() - 1;
+  std::erase(forward_order_, std::pair(&circle, b));
+  forward_order_.emplace_back(&circle, b);  // parameters come from the last to the first
+  parameter.on_complete = [this, &circle, b] {
     --circle.buckets[b].incomplete;
     start_complete_ones(circle);
   };
+  parameter.await_value = [&circle, b](const Exec& exec) { return await_values_of(exec, circle.buckets[b]); };
 }
 
 // Masters with memory of their own shrink to what this rank updates.
@@ -93,18 +92,13 @@ void Sharding::shrink_master(const Exec& exec, Parameter& parameter) const {
 }
 
 Sharding::~Sharding() {
-  for (Parameter* parameter : trained_) parameter->on_complete = nullptr;
+  for (Parameter* parameter : trained_) parameter->on_complete = nullptr, parameter->await_value = nullptr;
 }
 
 OwnedRange Sharding::owned(Parameter& parameter) const {
   const Group& group = group_of(parameter);
   const auto [begin, end] = owned_elements(parameter.box, group.rank(), group.size());
   return {&parameter, begin, end};
-}
-
-bool Sharding::first_rank_holds_all(const Parameter& parameter) const {
-  const auto holding = placement_.holding_of(parameter.spec, world_.rank());
-  return holding->ranks.front() == 0 && holding->box == Box::whole(parameter.spec.shape);
 }
 
 std::vector<OwnedRange> Sharding::owned() const {
@@ -153,16 +147,27 @@ void Sharding::finish_gradients() {
     for (Bucket& bucket : circle.buckets) bucket.sums.wait();
 }
 
-void Sharding::gather_values() {
+void Sharding::send_values() {
   const auto value = [](Parameter& parameter) -> const Tensor& { return parameter.value.plain; };
-  std::vector<Ticket> tickets;
-  for (auto& [holders, circle] : circles_)
-    for (Bucket& bucket : circle.buckets)
-      tickets.push_back(circle.group->start_all_gather(DType::u8, shares_of(circle, bucket, value)));
-  for (Ticket& ticket : tickets) ticket.wait();
+  for (const auto& [circle, b] : forward_order_) {
+    Bucket& bucket = circle->buckets[b];
+    bucket.values = circle->group->start_all_gather(DType::u8, shares_of(*circle, bucket, value));
+  }
 }
 
-void Sharding::check_replicas() {
+bool Sharding::await_values_of(const Exec& exec, Bucket& bucket) {
+  if (!bucket.values.pending()) return false;
+  bucket.values.wait();
+  for (Parameter* parameter : bucket.parameters) ops::refresh(exec, parameter->value);
+  return true;
+}
+
+void Sharding::await_values(const Exec& exec) {
+  for (const auto& [circle, b] : forward_order_) await_values_of(exec, circle->buckets[b]);
+}
+
+void Sharding::check_replicas(const Exec& exec) {
+  await_values(exec);
   for (auto& [holders, circle] : circles_) {
     if (circle.group->size() == 1) continue;
     ByteWriter writer;
@@ -183,30 +188,6 @@ void Sharding::check_replicas() {
       }
     }
   }
-}
-
-Tensor Sharding::gather_whole(const Exec& exec, const ParameterSpec& spec, const Tensor& own, DType dtype) {
-  Tensor whole;
-  if (world_.leads()) whole = Tensor::empty(exec, dtype, spec.shape);
-  for (const Holding& holding : placement_.holdings(spec)) {
-    // What comes goes into its place, where that is in one piece.
-    const Tensor part = world_.leads() ? part_of(whole, holding.box) : Tensor();
-    const Tensor box = part && !part.contiguous() ? Tensor::empty(exec, dtype, holding.box.size) : part;
-    for (size_t i = 0; i < holding.ranks.size(); ++i) {
-      const auto [begin, end] = share_of_holder(spec, holding.box, int(i), int(holding.ranks.size()));
-      const int owner = holding.ranks[i];
-      if (begin == end || (owner != world_.rank() && !world_.leads())) continue;
-      if (owner != world_.rank()) {
-        world_.start_receive(owner, dtype, {bytes_of(box, begin, end - begin)}).wait();
-      } else if (world_.leads()) {
-        box.view({box.count(), 1}).row_range(begin, end - begin).copy_from(exec, own);
-      } else {
-        world_.send(0, dtype, {bytes_of(own, 0, end - begin)});
-      }
-    }
-    if (box.raw() != part.raw()) part.copy_from(exec, box);
-  }
-  return whole;
 }
 
 }  // namespace hadal

@@ -1,6 +1,7 @@
 // ZeRO-1: ranks that hold the same part of a parameter share the work of updating it. Each owns some of its elements:
 // it alone keeps their moments, and their master where that has memory of its own. Gradients are added up at their
-// owner as soon as they are complete, in buckets, while the backward goes on; updated values go back to all.
+// owner as soon as they are complete, in buckets, while the backward goes on; updated values go back to all, and arrive
+// while the next forward goes on.
 //
 // Who holds what, the placement says (layout/placement.h): data ranks the same layers; the two ranks of a DualPipe
 // pair, and the ends of a pipeline whose MTP modules read the embedding, copies of each other's; replicas of experts
@@ -34,9 +35,12 @@ std::pair<int64_t, int64_t> owned_elements(const Box& box, int index, int n_hold
 
 class Sharding {
  public:
+  // Bytes of gradients that travel together, at least.
+  static constexpr int64_t kBucketBytes = int64_t(4) << 20;
+
   // parameters: all that this rank holds. One holder owns all, and nothing travels.
   Sharding(const Exec& exec, const Placement& placement, const Parameters& parameters,
-           const std::shared_ptr<Transport>& transport);
+           const std::shared_ptr<Transport>& transport, int64_t bucket_bytes = kBucketBytes);
   ~Sharding();
   Sharding(const Sharding&) = delete;
   Sharding& operator=(const Sharding&) = delete;
@@ -46,7 +50,6 @@ class Sharding {
   const std::vector<Parameter*>& trained() const { return trained_; }
   DType wide() const { return trained_.front()->grad.dtype(); }  // of gradients, masters and EMA
   const Group& group_of(const Parameter& parameter) const { return *circle_of_.at(&parameter)->group; }  // its holders
-  bool first_rank_holds_all(const Parameter& parameter) const;  // of a parameter that this rank holds
   std::vector<OwnedRange> owned() const;  // by this rank, in the parameters' order, none of them empty
   OwnedRange owned(Parameter& parameter) const;
 
@@ -54,28 +57,26 @@ class Sharding {
   void begin_step();
   // After the last backward: owned ranges of gradients hold the sums over all holders.
   void finish_gradients();
-  // After the update of the owned ranges: every holder has all values.
-  void gather_values();
+  // After the update of the owned ranges: sends them to all other holders, in the order of the next forward. A bucket's
+  // values are waited for where they are first read (Parameter::await_value), and their other forms follow them.
+  void send_values();
+  void await_values(const Exec& exec);  // all that are still under way
   // Proves that all holders of a parameter, trained or not, have the same bits of its values. Throws failed, naming the
   // first that differs and its ranks.
-  void check_replicas();
-  // The whole of a tensor of which every holder has what it owns (`own` [count]; none where that is nothing), of the
-  // given dtype: on the first rank of all; elsewhere empty. What is not trained belongs to its first holder. All ranks
-  // call it, in one order.
-  Tensor gather_whole(const Exec& exec, const ParameterSpec& spec, const Tensor& own, DType dtype);
+  void check_replicas(const Exec& exec);
 
  private:
   struct Bucket {
     std::vector<Parameter*> parameters;
     int64_t incomplete = 0;
-    Ticket sums;
+    Ticket sums, values;
   };
   struct Circle {
     std::unique_ptr<Group> group;
     std::vector<const Parameter*> held;  // all of them, in the parameters' order
-    std::vector<Bucket> buckets;  // in the order of the backward: last parameters first
-    int64_t bytes = 0;            // of the last bucket
-    size_t next = 0;              // the first that has not started
+    std::vector<Bucket> buckets;         // in the order of the backward: last parameters first
+    int64_t bytes = 0;                   // of the last bucket
+    size_t next = 0;                     // the first that has not started
   };
   Circle& circle_for(const Parameter& parameter);
   void enter(Parameter& parameter);
@@ -84,13 +85,16 @@ class Sharding {
                                const std::function<const Tensor&(Parameter&)>& tensor) const;
   void start_complete_ones(Circle& circle);
   void start(Circle& circle);
+  static bool await_values_of(const Exec& exec, Bucket& bucket);  // whether they were under way
 
   const Placement& placement_;
   std::shared_ptr<Transport> transport_;
   Group world_;
+  int64_t bucket_bytes_;
   std::vector<Parameter*> trained_;
   std::map<std::vector<int>, Circle> circles_;  // by holders
   std::map<const Parameter*, Circle*> circle_of_;
+  std::vector<std::pair<Circle*, size_t>> forward_order_;  // buckets, by the first parameter in them that F reads
 };
 
 }  // namespace hadal

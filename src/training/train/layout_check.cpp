@@ -13,7 +13,9 @@
 #include "nn/box_view.h"
 #include "train/rank_place.h"
 #include "train/resources.h"
+#include "train/run_checkpoint.h"
 #include "train/step.h"
+#include "train/whole_tensors.h"
 
 namespace hadal {
 namespace {
@@ -71,38 +73,45 @@ void note_result(const StepResult& result, StepRecord& record) {
   for (const auto& layer : result.load) note("expert load", Numbers(layer.begin(), layer.end()));
 }
 
+std::string weight_kind(const std::string& parameter) {
+  return parameter.ends_with("moe.bias") ? "selection bias" : "weight";
+}
+
+// "m.NAME" to kind and parameter.
+std::string quantity_of_state(const std::string& name) {
+  const size_t dot = name.find('.');
+  const char* kind = name[0] == 'm' ? "first moment" : name[0] == 'v' ? "second moment" : "moving average";
+  return kind + std::string(1, '\0') + name.substr(dot + 1);
+}
+
 // Gradients, masters and moments, whole, on the first rank.
-void note_state(const Exec& exec, const std::vector<ParameterSpec>& specs, const Parameters& parameters,
-                Optimizer& optimizer, StepRecord& record) {
-  const auto note = [&](const char* kind, const std::string& parameter, const Tensor& tensor) {
-    if (tensor) record.quantities.emplace_back(kind + std::string(1, '\0') + parameter, numbers_of(exec, tensor));
+void note_state(const Exec& exec, RankPlace& place, const Parameters& held, Optimizer& optimizer, StepRecord& record) {
+  const std::vector<ParameterSpec>& specs = place.placement().specs();
+  const DType wide = wide_dtype(held);
+  const auto gradient = [](const ParameterSpec& spec) { return std::string("gradient") + '\0' + spec.name; };
+  const auto weight = [](const ParameterSpec& spec) { return weight_kind(spec.name) + '\0' + spec.name; };
+  TensorFile file;
+  for (const ParameterSpec& spec : specs)
+    if (spec.trained) file.tensors.push_back({gradient(spec), wide, spec.shape});
+  for (const ParameterSpec& spec : specs) file.tensors.push_back({weight(spec), wide, spec.shape});
+  const auto add = [&](const std::string& name, const OwnedRange& own, const Tensor& elements) {
+    const Parameter& parameter = *own.parameter;
+    for (TensorPart& part : parts_of(name, parameter.spec.shape, {parameter.box, own.begin, elements}))
+      file.parts.push_back(std::move(part));
   };
-  Sharding* sharding = optimizer.sharding();
-  std::map<std::string, Parameter*> held;
-  for (Parameter* parameter : parameters) held[parameter->spec.name] = parameter;
-  for (const ParameterSpec& spec : specs) {
-    if (!spec.trained) continue;
-    const auto own = held.find(spec.name);
-    if (!sharding) {
-      note("gradient", spec.name, own->second->grad);
-      continue;
-    }
-    Tensor part;
-    if (own != held.end() && sharding->owned(*own->second).count() > 0)
-      part = sharding->owned(*own->second).of(own->second->grad);
-    note("gradient", spec.name, sharding->gather_whole(exec, spec, part, sharding->wide()));
+  for (Parameter* parameter : held) {
+    const OwnedRange own = owned_by(optimizer, *parameter);
+    if (own.count() == 0) continue;
+    if (parameter->spec.trained) add(gradient(parameter->spec), own, own.of(parameter->grad));
+    add(weight(parameter->spec), own, own.master());
   }
-  for (const WholeTensor& one : optimizer.whole_masters(exec, parameters)) {
-    const bool bias = one.name.ends_with("moe.bias");
-    note(bias ? "selection bias" : "weight", one.name, one.tensor);
-  }
-  for (const WholeTensor& one : optimizer.whole_state(exec)) {
-    const std::string name = one.name.substr(one.name.find('.') + 1);
-    note(one.name.starts_with("m.")   ? "first moment"
-         : one.name.starts_with("v.") ? "second moment"
-                                      : "moving average",
-         name, one.tensor);
-  }
+  TensorFile state = optimizer_file(specs, held, optimizer);
+  for (SafetensorsEntry& entry : state.tensors)
+    file.tensors.push_back({quantity_of_state(entry.name), entry.dtype, entry.shape});
+  for (TensorPart& part : state.parts)
+    file.parts.push_back({quantity_of_state(part.name), part.row, part.col, part.elements});
+  for (const NamedTensor& one : bring_together(exec, place.world(), file))
+    record.quantities.emplace_back(one.name, numbers_of(exec, one.tensor));
 }
 
 // What every rank computes with, on the first.
@@ -155,8 +164,11 @@ void run_rank(const LayoutCase& c, Precision precision, const Exec& exec, RankPl
         train_step(exec, model, *optimizer, config, batch, step, {.place = &place, .routes = &of_step});
     StepRecord own;
     if (group.leads()) note_result(result, own);
-    note_state(exec, place.placement().specs(), parameters, *optimizer, own);
-    own.values = values_of_all(exec, place, parameters);
+    note_state(exec, place, parameters, *optimizer, own);
+    if (step % 2 == 1 || step == c.steps) {  // others arrive while the next step needs them, as in training
+      if (sharding) sharding->await_values(exec);
+      own.values = values_of_all(exec, place, parameters);
+    }
     if (!group.leads()) continue;
     record.push_back(std::move(own));
     if (!replay) routes.push_back(std::move(of_step));

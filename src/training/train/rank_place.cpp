@@ -10,32 +10,26 @@
 
 namespace hadal {
 
-namespace {
-
-// A layout near the one asked for that has so many ranks: with other data ranks, or else of these alone.
-std::string layout_of(const ModelConfig& model, ParallelConfig parallel, int64_t n_ranks) {
-  const int64_t others = parallel.pp * parallel.cp * parallel.tp;
-  if (n_ranks % others == 0) {
-    parallel.dp = n_ranks / others;
-    try {
-      Placement(model, parallel);
-      return layout_text(parallel);
-    } catch (const Error&) {  // its experts cannot be spread over these
-    }
+void check_started(const Placement& placement, int64_t started) {
+  ParallelConfig nearest = placement.mesh().sizes();
+  const int64_t asked = placement.mesh().n_ranks(), others = nearest.pp * nearest.cp * nearest.tp;
+  if (asked == started) return;
+  nearest.dp = std::max<int64_t>(1, started / others);
+  try {
+    check(nearest.ranks() == started, ErrorKind::invalid, "{} ranks", started);
+    Placement(placement.model(), nearest);
+  } catch (const Error&) {  // its other axes do not fit so many
+    nearest = {.dp = started};
   }
-  return layout_text({.dp = n_ranks});
+  fail(ErrorKind::invalid,
+       "the layout has {} ranks, but {} were started: start {}, or give a layout of {}, such as --layout {}", asked,
+       started, asked, started, layout_text(nearest));
 }
-
-}  // namespace
 
 RankPlace::RankPlace(const ModelConfig& model, const ParallelConfig& parallel, std::shared_ptr<Transport> transport)
     : transport_(std::move(transport)), placement_(model, parallel), world_(transport_, "all ranks of the layout") {
   const Mesh& mesh = placement_.mesh();
-  const int64_t asked = mesh.n_ranks(), started = world_.size();
-  if (asked != started)
-    fail(ErrorKind::invalid,
-         "the layout has {} ranks, but {} were started: start {}, or give a layout of {}, such as --layout {}", asked,
-         started, asked, started, layout_of(model, parallel, started));
+  check_started(placement_, world_.size());
   seat_ = mesh.seat(rank());
   tensor_ = group_of("tensor", mesh.tensor_group(rank()));
   context_ = group_of("context", mesh.context_group(rank()));

@@ -164,7 +164,7 @@ std::string wait_charts(const std::vector<RunRecord>& runs) {
     for (const auto& run : runs) {
       ChartLine line{run.name, {}};
       for (const auto& step : run.steps)
-        if (step.contains("waits"))
+        if (step.contains("waits") && step["waits"].contains(what))  // older ones lack some
           line.points.emplace_back(number(step, "step"), 100 * step["waits"][what].get<double>());
       if (!line.points.empty()) all.push_back(std::move(line));
     }
@@ -174,6 +174,7 @@ std::string wait_charts(const std::vector<RunRecord>& runs) {
   return "</div>\n<h2>Ranks</h2><div class=\"charts\">" +
          line_chart(of("pipeline"), {.title = "bubble: waiting for pipeline neighbours, % of a step",
                                      .from_zero = true}) +
+         line_chart(of("data"), {.title = "waiting for gradients and new values, % of a step", .from_zero = true}) +
          line_chart(of("experts"), {.title = "waiting for experts' rows, % of a step", .from_zero = true}) +
          line_chart(of("hidden"), {.title = "experts' traffic hidden behind computing, %", .from_zero = true});
 }

@@ -112,7 +112,10 @@ void Reporter::step(const Config& config, const StepResult& result, const TrainS
                        {"memory_bytes", facts.memory_bytes},
                        {"load", result.load_max_over_mean}};
   if (config.parallel.ranks() > 1)
-    line["waits"] = {{"pipeline", time.waits.pipeline}, {"experts", time.waits.experts}, {"hidden", time.waits.hidden}};
+    line["waits"] = {{"pipeline", time.waits.pipeline},
+                     {"data", time.waits.data},
+                     {"experts", time.waits.experts},
+                     {"hidden", time.waits.hidden}};
   if (!result.skipped.empty()) line["skipped"] = result.skipped;
   const int64_t every = std::max<int64_t>(1, config.train.steps / 200);
   if (result.step % every == 0 || result.step == 1) {

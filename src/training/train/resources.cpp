@@ -85,8 +85,7 @@ MemoryPlan plan_memory(const Config& config, const ModelOptions& options, int n_
   const auto counts = count_parameters(config.model);
   const int64_t wide = statistics_dtype(activation_dtype(options.precision)) == DType::f64 ? 8 : 4;
   const int64_t state = (counts.total + counts.mtp) * wide * (4 + Optimizer::bytes_per_element(config.optim, true)) / 4;
-  if (config.parallel.ranks() > 1) plan.checkpoint_copy += state;  // brought together on the first rank
-  if (config.checkpoint.asynchronous) plan.checkpoint_copy += state;
+  if (config.checkpoint.asynchronous) plan.checkpoint_copy = state;
   return plan;
 }
 

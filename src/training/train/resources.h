@@ -11,18 +11,18 @@
 namespace hadal {
 
 struct MemoryPlan {
-  int64_t weights = 0;      // values, in every form, and masters
+  int64_t weights = 0;  // values, in every form, and masters
   int64_t gradients = 0;
-  int64_t optimizer = 0;    // moments, EMA
-  int64_t activations = 0;  // of the micro-batches under way, and workspace
-  int64_t spare = 0;        // blocks that wait in the pool for their next use (base/memory.h)
-  int64_t checkpoint_copy = 0;          // while an asynchronous save runs
-  int64_t program = 64 << 20;           // code, tokenizer, data windows
+  int64_t optimizer = 0;        // moments, EMA
+  int64_t activations = 0;      // of the micro-batches under way, and workspace
+  int64_t spare = 0;            // blocks that wait in the pool for their next use (base/memory.h)
+  int64_t checkpoint_copy = 0;  // while an asynchronous save runs
+  int64_t program = 64 << 20;   // code, tokenizer, data windows
   int64_t in_use() const { return weights + gradients + optimizer + activations; }  // the most at once
   int64_t total() const { return in_use() + spare + checkpoint_copy + program; }
 };
 
-// Of one rank of a layout. The first also brings the whole state together for a checkpoint.
+// Of one rank of a layout.
 MemoryPlan plan_rank_memory(const Config& config, const ModelOptions& options, const Placement& placement, int64_t rank,
                             int n_threads);
 // Of a process: of all ranks of the layout, where they are its threads.

@@ -1,9 +1,8 @@
-// What a run's checkpoint holds, brought together from the ranks and given back to them. Files do not tell by how many
-// ranks they were made.
+// What of a run's checkpoint each rank writes, and reads again.
 #pragma once
 #include <filesystem>
 
-#include "checkpoint/checkpoint.h"
+#include "checkpoint/checkpoint_writer.h"
 #include "config/config.h"
 #include "optim/optimizer.h"
 #include "text/tokenizer.h"
@@ -14,12 +13,20 @@ namespace hadal {
 // Fills the moments that this rank keeps.
 void load_moments(const Exec& exec, const std::filesystem::path& checkpoint, const Optimizer& optimizer);
 
-// Masters and moments, whole, of a model with these parameters in all; on the first rank, elsewhere nothing. All ranks
-// call it.
-CheckpointContent gather_state(const Exec& exec, const std::vector<ParameterSpec>& specs, const Parameters& parameters,
-                               const Optimizer& optimizer);
+DType wide_dtype(const Parameters& held);  // of masters, gradients and averages, where one is trained
+
+// What this rank updates of a parameter that it holds, or alone looks after where nothing updates it: between all ranks
+// every element once.
+OwnedRange owned_by(const Optimizer& optimizer, Parameter& parameter);
+
+// Moments and averages of a model with these parameters in all, and which of them this rank writes.
+TensorFile optimizer_file(const std::vector<ParameterSpec>& specs, const Parameters& held, const Optimizer& optimizer);
+// The same and masters; no texts.
+CheckpointContent checkpoint_content(const std::vector<ParameterSpec>& specs, const Parameters& held,
+                                     const Optimizer& optimizer);
 
 // The texts beside them.
-void add_texts(const Config& config, const TrainState& state, const Tokenizer& tokenizer, CheckpointContent& content);
+std::map<std::string, std::string> checkpoint_texts(const Config& config, const TrainState& state,
+                                                    const Tokenizer& tokenizer);
 
 }  // namespace hadal

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "model/timeline.h"
 #include "optim/curves.h"
 #include "train/micro_batches.h"
 #include "train/rank_losses.h"
@@ -35,6 +36,14 @@ RankPlace::Work work_of(const std::vector<MicroBatch>& parts, const RankPlace* p
   RankPlace::Work work{parts, {}, one_stage(int64_t(parts.size()))};
   for (size_t j = 0; j < parts.size(); ++j) work.numbers.push_back(int64_t(j));
   return work;
+}
+
+void finish_gradients(Sharding& sharding, Timeline* timeline) {
+  const double begin = timeline ? timeline->now() : 0;
+  sharding.finish_gradients();
+  if (!timeline) return;
+  timeline->events.push_back(
+      {.piece = "gradients", .part = 'W', .traffic = true, .begin = begin, .end = timeline->now()});
 }
 
 double mean_of(double sum, int64_t count) { return count > 0 ? sum / double(count) : 0.0; }
@@ -99,7 +108,7 @@ StepResult train_step(const Exec& exec, Transformer& model, Optimizer& optimizer
   if (sharding) sharding->begin_step();
   model.begin_step(work.actions);
   const LossSums own_sums = model.forward_backward(exec, work.batches, weights, wants, &work.actions);
-  if (sharding) sharding->finish_gradients();
+  if (sharding) finish_gradients(*sharding, wanted.timeline);
   const LossSums sums = wanted.place ? over_ranks(own_sums, wanted.place->world()) : own_sums;
   for (size_t i = 0; i < routes.size(); ++i)
     if (work.numbers[i] >= 0) (*wanted.routes)[size_t(work.numbers[i])] = std::move(routes[i]);
@@ -119,7 +128,7 @@ StepResult train_step(const Exec& exec, Transformer& model, Optimizer& optimizer
   optimizer.step(exec, result.lr, result.norms.global);
   if (result.gamma > 0) model.update_selection_bias(exec, sums.expert_load, result.gamma);
   const int64_t every = config.parallel.drift_steps;
-  if (sharding && every > 0 && step % every == 0) sharding->check_replicas();
+  if (sharding && every > 0 && step % every == 0) sharding->check_replicas(exec);
   return result;
 }
 

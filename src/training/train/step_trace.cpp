@@ -12,7 +12,7 @@
 namespace hadal {
 namespace {
 
-bool is_receive(const PieceEvent& event) { return std::strcmp(event.piece, "receive") == 0; }
+bool is(const PieceEvent& event, const char* piece) { return std::strcmp(event.piece, piece) == 0; }
 
 // A trace has times in microseconds; what a rank sends of itself is its part of the list, as text.
 std::string trace_of_rank(const std::vector<PieceEvent>& events, RankPlace& place) {
@@ -39,17 +39,16 @@ RankWaits waits_of(const std::vector<PieceEvent>& events) {
   std::map<std::tuple<char, int64_t, int64_t>, double> left;  // when rows of a micro-batch's F or B left
   for (const PieceEvent& e : events) {
     if (!e.traffic) continue;
-    if (is_receive(e)) {
-      waits.pipeline += e.end - e.begin;
+    if (is(e, "receive") || is(e, "values") || is(e, "gradients")) {
+      (is(e, "receive") ? waits.pipeline : waits.data) += e.end - e.begin;
       continue;
     }
     const std::tuple key{e.part, e.stage, e.micro_batch};
-    if (e.starts) {
-      left[key] = e.end;
-    } else {
+    if (e.ends) {
       waits.experts += e.end - e.begin;
       if (const auto found = left.find(key); found != left.end()) waits.under_way += e.end - found->second;
     }
+    if (e.starts) left[key] = e.end;
   }
   return waits;
 }
@@ -58,10 +57,10 @@ StepWaits shares_of(const std::vector<RankWaits>& ranks, double seconds) {
   StepWaits all;
   double under_way = 0;
   for (const RankWaits& one : ranks)
-    all.pipeline += one.pipeline, all.experts += one.experts, under_way += one.under_way;
+    all.pipeline += one.pipeline, all.data += one.data, all.experts += one.experts, under_way += one.under_way;
   if (under_way > 0) all.hidden = 1 - all.experts / under_way;  // ranks without such rows do not count
   const double time = seconds * double(ranks.size());
-  if (time > 0) all.pipeline /= time, all.experts /= time;
+  if (time > 0) all.pipeline /= time, all.data /= time, all.experts /= time;
   return all;
 }
 

@@ -12,14 +12,15 @@ namespace hadal {
 // Shares of a step's forward and backward, the mean of all ranks.
 struct StepWaits {
   double pipeline = 0;  // waiting for a neighbour's activations or gradients: the bubble, as it is felt
+  double data = 0;      // waiting for ranks that share the update: for sums of gradients and for new values
   double experts = 0;   // waiting for rows of experts on other ranks
   double hidden = 0;    // of the time that such rows were under way, what was spent computing; 0: none travelled
 };
 
 // Of one rank's events, in the order in which they happened, in seconds.
 struct RankWaits {
-  double pipeline = 0, experts = 0;  // spent waiting
-  double under_way = 0;              // that rows of experts were
+  double pipeline = 0, data = 0, experts = 0;  // spent waiting
+  double under_way = 0;                        // that rows of experts were
 };
 RankWaits waits_of(const std::vector<PieceEvent>& events);
 // Of a step that took so many seconds.

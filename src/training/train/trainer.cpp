@@ -117,13 +117,12 @@ void Trainer::prepare() {
   if (!shared_.checkpoint.empty()) restore();
   outcome_.resumed_from = state_.step;
   if (ranks_.size() > 1 || !request_.trace.empty()) trace_ = std::make_unique<StepTrace>(*place_, request_.trace);
-  if (!ranks_.leads()) return;
   CheckpointWriterOptions how{config_.checkpoint.keep, config_.checkpoint.asynchronous};
   how.wait_for_room = config_.checkpoint.on_full == OnFull::wait;
   how.stop = interrupted;
-  how.say = [this](const std::string& text) { reporter_->log().warn("{}", text); };
-  writer_ = std::make_unique<CheckpointWriter>(reporter_->directory().checkpoints(), how);
-  reporter_->open_metrics(state_.step);
+  if (reporter_) how.say = [this](const std::string& text) { reporter_->log().warn("{}", text); };
+  writer_ = std::make_unique<CheckpointWriter>(RunDirectoryView(request_.config.run).checkpoints(), transport_, how);
+  if (reporter_) reporter_->open_metrics(state_.step);
 }
 
 // The run directory, the text and the configuration, for all ranks.
@@ -187,7 +186,7 @@ void Trainer::open_run(const std::string& told, const std::string& checkpoint) {
 void Trainer::load_weights() {
   model_ = std::make_unique<Transformer>(config_.model, model_options(config_, true), exec_, place_->share());
   if (!shared_.checkpoint.empty()) {
-    load_model_tensors(shared_.checkpoint / "model.safetensors", place_->placement().specs(), model_->parameters());
+    load_model_tensors(shared_.checkpoint / kModelFile, place_->placement().specs(), model_->parameters());
     model_->refresh_values(exec_);
   } else if (shared_.start) {
     load_masters(*shared_.start, exec_, model_->parameters());
@@ -306,17 +305,19 @@ void Trainer::samples() {
   }
 }
 
-// All ranks bring what they own to the first, which writes: files do not tell by how many they were made.
+// Every rank writes what it owns: files do not tell by how many they were made.
 void Trainer::save() {
   if (saved_step_ == state_.step) return;
   saved_step_ = state_.step;
   transport_->doing().begin("the checkpoint of step", state_.step);
-  CheckpointContent content = gather_state(exec_, place_->placement().specs(), model_->parameters(), *optimizer_);
-  if (!ranks_.leads()) return;
-  state_.cursor = shared_.loader->cursor();
-  add_texts(config_, state_, shared_.prepared->tokenizer, content);
-  writer_->save(exec_, content);
-  outcome_.checkpoint = (reporter_->directory().checkpoints() / fmt::format("step_{:08d}", state_.step)).string();
+  CheckpointContent content = checkpoint_content(place_->placement().specs(), model_->parameters(), *optimizer_);
+  content.step = state_.step;
+  if (ranks_.leads()) {
+    state_.cursor = shared_.loader->cursor();
+    content.texts = checkpoint_texts(config_, state_, shared_.prepared->tokenizer);
+  }
+  writer_->save(exec_, std::move(content));
+  outcome_.checkpoint = checkpoint_path(RunDirectoryView(request_.config.run).checkpoints(), state_.step).string();
 }
 
 TrainOutcome Trainer::run() {
@@ -357,7 +358,7 @@ void Trainer::walk() {
   }
   if (trace_) trace_->finish();
   save();
-  if (writer_) writer_->finish();
+  writer_->finish();
   const bool stopped = ranks_.tell(0, outcome_.interrupted ? "stopped" : "") == "stopped";
   if (stopped) {
     say(fmt::format("stopped after step {} of {}; checkpoint {} is complete, the same command goes on from it",
@@ -373,12 +374,11 @@ void Trainer::walk() {
 
 TrainOutcome train(const TrainRequest& request, const Exec& exec) {
   check(!request.config.run.empty(), ErrorKind::invalid, "no run directory: give --run DIR");
-  const int n_ranks = int(placement_of(request.config).mesh().n_ranks());  // refused before anything is made
+  const Placement placement = placement_of(request.config);  // refused before anything is made
+  const int n_ranks = int(placement.mesh().n_ranks());
   Shared shared;
   if (request.transport) {
-    check(request.transport->size() == n_ranks, ErrorKind::invalid,
-          "the layout has {} ranks, but {} were started: start as many, or give a layout of {}", n_ranks,
-          request.transport->size(), request.transport->size());
+    check_started(placement, request.transport->size());
     return Trainer(request, exec, request.transport, shared).run();
   }
   if (n_ranks == 1) return Trainer(request, exec, std::make_shared<SelfTransport>(), shared).run();

@@ -15,6 +15,7 @@
 #include "base/hash.h"
 #include "base/json.h"
 #include "checkpoint/checkpoint.h"
+#include "checkpoint/checkpoint_writer.h"
 
 namespace hadal {
 namespace {
@@ -29,13 +30,20 @@ class CheckpointTest : public ::testing::Test {
   }
   void TearDown() override { fs::remove_all(root_); }
 
+  TensorFile file(const std::string& name, float value) {
+    const Tensor tensor = Tensor::from<float>(owned_.exec, std::vector<float>(64, value), {8, 8});
+    return {{{name, tensor.dtype(), tensor.shape()}}, {{name, 0, 0, tensor}}};
+  }
   CheckpointContent content(int64_t step, float value) {
-    CheckpointContent c;
-    c.step = step;
-    c.model = {{"a.weight", Tensor::from<float>(owned_.exec, std::vector<float>(64, value), {8, 8})}};
-    c.optimizer = {{"m.a", Tensor::from<float>(owned_.exec, std::vector<float>(64, value + 1), {8, 8})}};
-    c.texts = {{"state.json", "{}"}, {"model.json", "{}"}};
-    return c;
+    return {step, file("a.weight", value), file("m.a", value + 1), {{"state.json", "{}"}, {"model.json", "{}"}}};
+  }
+  CheckpointWriter writer_with(CheckpointWriterOptions options) {
+    return CheckpointWriter(root_, std::make_shared<SelfTransport>(), std::move(options));
+  }
+  // Now, complete or absent.
+  void write(const CheckpointContent& content, const char* below = "") {
+    CheckpointWriter(root_ / below, std::make_shared<SelfTransport>(), {.keep = 9, .asynchronous = false})
+        .save(owned_.exec, content);
   }
   static std::string corrupt_message(const fs::path& checkpoint) {
     try {
@@ -52,7 +60,7 @@ class CheckpointTest : public ::testing::Test {
 };
 
 TEST_F(CheckpointTest, ComesBackWholeAndInOrder) {
-  for (int64_t step : {5, 100, 20}) write_checkpoint(root_, content(step, float(step)));
+  for (int64_t step : {5, 100, 20}) write(content(step, float(step)));
   const auto found = list_checkpoints(root_);
   ASSERT_EQ(found.size(), 3u);
   EXPECT_EQ(found[0].filename(), "step_00000005");
@@ -66,7 +74,7 @@ TEST_F(CheckpointTest, ComesBackWholeAndInOrder) {
 }
 
 TEST_F(CheckpointTest, NamesTruncatedFlippedAndMissingFiles) {
-  write_checkpoint(root_, content(1, 1));
+  write(content(1, 1));
   const auto at = list_checkpoints(root_)[0];
   const auto file = at / "optimizer.safetensors";
   const auto bytes = read_file(file);
@@ -89,7 +97,7 @@ TEST_F(CheckpointTest, NamesTruncatedFlippedAndMissingFiles) {
 }
 
 TEST_F(CheckpointTest, AnUnfinishedOneIsNeverTaken) {
-  write_checkpoint(root_, content(1, 1));
+  write(content(1, 1));
   fs::create_directories(root_ / "step_00000002.partial");
   EXPECT_EQ(list_checkpoints(root_).size(), 1u);
   remove_old_checkpoints(root_, 1);
@@ -97,11 +105,11 @@ TEST_F(CheckpointTest, AnUnfinishedOneIsNeverTaken) {
 }
 
 TEST_F(CheckpointTest, AFullDiskLeavesTheOldOneIntact) {
-  write_checkpoint(root_, content(1, 1));
+  write(content(1, 1));
   FileSizeLimit little(300);
   std::string message = "no error";
   try {
-    write_checkpoint(root_, content(2, 2));
+    write(content(2, 2));
   } catch (const Error& error) {
     EXPECT_EQ(error.kind(), ErrorKind::io);
     message = error.what();
@@ -115,10 +123,10 @@ TEST_F(CheckpointTest, AFullDiskLeavesTheOldOneIntact) {
 }
 
 TEST_F(CheckpointTest, WritesInTheBackgroundWhatStoodWhenItWasAsked) {
-  CheckpointWriter writer(root_, {.keep = 2});
+  CheckpointWriter writer = writer_with({.keep = 2});
   auto c = content(1, 1);
   writer.save(owned_.exec, c);
-  for (int64_t i = 0; i < 64; ++i) set_element(c.model[0].tensor, i, -1);  // training goes on
+  for (int64_t i = 0; i < 64; ++i) set_element(c.model.parts[0].elements, i, -1);  // training goes on
   c.step = 2;
   writer.save(owned_.exec, c);
   c.step = 3;
@@ -127,10 +135,10 @@ TEST_F(CheckpointTest, WritesInTheBackgroundWhatStoodWhenItWasAsked) {
   const auto found = list_checkpoints(root_);
   ASSERT_EQ(found.size(), 2u);
   EXPECT_EQ(found[1].filename(), "step_00000003");
-  CheckpointWriter again(root_, {.keep = 5});
+  CheckpointWriter again = writer_with({.keep = 5});
   auto first = content(9, 1);
   again.save(owned_.exec, first);
-  for (int64_t i = 0; i < 64; ++i) set_element(first.model[0].tensor, i, -1);
+  for (int64_t i = 0; i < 64; ++i) set_element(first.model.parts[0].elements, i, -1);
   again.finish();
   EXPECT_EQ(element(SafetensorsReader(root_ / "step_00000009" / "model.safetensors").tensor("a.weight"), 0), 1);
 }
@@ -138,7 +146,7 @@ TEST_F(CheckpointTest, WritesInTheBackgroundWhatStoodWhenItWasAsked) {
 TEST_F(CheckpointTest, ABackgroundFailureIsThrownLater) {
   fs::create_directories(root_.parent_path());
   atomic_write(root_, "a file where the directory should be");
-  CheckpointWriter writer(root_, {.keep = 1});
+  CheckpointWriter writer = writer_with({.keep = 1});
   writer.save(owned_.exec, content(1, 1));
   EXPECT_ERROR(writer.finish(), ErrorKind::io, "a file of that name is in the way");
 }
@@ -146,7 +154,7 @@ TEST_F(CheckpointTest, ABackgroundFailureIsThrownLater) {
 TEST_F(CheckpointTest, AfterABackgroundFailureTheNextSaveWorks) {
   fs::create_directories(root_.parent_path());
   atomic_write(root_, "in the way");
-  CheckpointWriter writer(root_, {.keep = 1});
+  CheckpointWriter writer = writer_with({.keep = 1});
   writer.save(owned_.exec, content(1, 1));
   EXPECT_ERROR(writer.save(owned_.exec, content(2, 2)), ErrorKind::io,
                "a file of that name is in the way");  // the first one's error, told once
@@ -158,7 +166,7 @@ TEST_F(CheckpointTest, AfterABackgroundFailureTheNextSaveWorks) {
   verify_checkpoint(list_checkpoints(root_)[0]);
   fs::remove_all(root_);
   atomic_write(root_, "in the way again");
-  CheckpointWriter leaves(root_, {.keep = 1});
+  CheckpointWriter leaves = writer_with({.keep = 1});
   leaves.save(owned_.exec,
               content(4, 4));  // destroyed with an error that nobody asked for: no crash, no thread left behind
 }
@@ -166,10 +174,10 @@ TEST_F(CheckpointTest, AfterABackgroundFailureTheNextSaveWorks) {
 TEST_F(CheckpointTest, WaitsForRoomWhenAskedTo) {
   std::mutex mutex;
   std::vector<std::string> said;
-  CheckpointWriter writer(root_, {.wait_for_room = true, .say = [&](const std::string& text) {
-                                    const std::lock_guard lock(mutex);
-                                    said.push_back(text);
-                                  }});
+  CheckpointWriter writer = writer_with({.wait_for_room = true, .say = [&](const std::string& text) {
+                                           const std::lock_guard lock(mutex);
+                                           said.push_back(text);
+                                         }});
   FileSizeLimit little(100);
   writer.save(owned_.exec, content(1, 1));
   const auto n_said = [&] {
@@ -188,15 +196,15 @@ TEST_F(CheckpointTest, WaitsForRoomWhenAskedTo) {
 
 TEST_F(CheckpointTest, WaitingForRoomEndsWhenAsked) {
   const FileSizeLimit little(100);
-  CheckpointWriter writer(root_, {.asynchronous = false, .wait_for_room = true, .stop = [] { return true; }});
+  CheckpointWriter writer = writer_with({.asynchronous = false, .wait_for_room = true, .stop = [] { return true; }});
   EXPECT_ERROR(writer.save(owned_.exec, content(1, 1)), ErrorKind::io, "model.safetensors");
-  CheckpointWriter leaves(root_, {.wait_for_room = true});
+  CheckpointWriter leaves = writer_with({.wait_for_room = true});
   leaves.save(owned_.exec, content(2, 2));  // destroyed while it waits: does not hang
 }
 
 TEST_F(CheckpointTest, ALimitOnFilesIsNotWaitedForByAdvice) {
   const FileSizeLimit little(100);
-  CheckpointWriter writer(root_, {.asynchronous = false});
+  CheckpointWriter writer = writer_with({.asynchronous = false});
   try {
     writer.save(owned_.exec, content(1, 1));
     ADD_FAILURE() << "no error";
@@ -207,7 +215,7 @@ TEST_F(CheckpointTest, ALimitOnFilesIsNotWaitedForByAdvice) {
 }
 
 TEST_F(CheckpointTest, ManifestsWithSha256StayReadable) {
-  write_checkpoint(root_, content(1, 1));
+  write(content(1, 1));
   const auto checkpoint = list_checkpoints(root_)[0];
   auto manifest = parse_json(read_file(checkpoint / "manifest.json"), "the manifest");
   for (auto& item : manifest["files"].items()) {
@@ -226,7 +234,7 @@ TEST_F(CheckpointTest, ManifestsWithSha256StayReadable) {
 TEST_F(CheckpointTest, AModelIsCheckedWithoutTheOptimizersFile) {
   auto c = content(1, 1);
   c.optimizer = c.model;
-  write_checkpoint(root_, c);
+  write(c);
   const auto checkpoint = list_checkpoints(root_)[0];
   std::string bytes = read_file(checkpoint / "optimizer.safetensors");
   bytes.back() ^= 1;
@@ -236,7 +244,7 @@ TEST_F(CheckpointTest, AModelIsCheckedWithoutTheOptimizersFile) {
 }
 
 TEST_F(CheckpointTest, TheSameStepAgainReplacesTheFirst) {
-  for (float value : {1.0f, 2.0f}) write_checkpoint(root_, content(7, value));
+  for (float value : {1.0f, 2.0f}) write(content(7, value));
   const auto found = list_checkpoints(root_);
   ASSERT_EQ(found.size(), 1u);
   verify_checkpoint(found[0]);
@@ -245,7 +253,7 @@ TEST_F(CheckpointTest, TheSameStepAgainReplacesTheFirst) {
 }
 
 TEST_F(CheckpointTest, CopiesThatSomebodyNamedAreNotTaken) {
-  write_checkpoint(root_, content(7, 1));
+  write(content(7, 1));
   for (const char* name : {"step_", "step_00000009 good", "step_00000009.bak", "step_x"})
     fs::copy(root_ / "step_00000007", root_ / name, fs::copy_options::recursive);
   ASSERT_EQ(list_checkpoints(root_).size(), 1u);
@@ -255,7 +263,7 @@ TEST_F(CheckpointTest, CopiesThatSomebodyNamedAreNotTaken) {
 
 TEST_F(CheckpointTest, DeepNestingIsRefusedNotFollowed) {
   const std::string deep = std::string(300'000, '[') + std::string(300'000, ']');
-  write_checkpoint(root_, content(1, 1));
+  write(content(1, 1));
   const auto at = list_checkpoints(root_)[0];
   const std::string header = "{\"a\": {\"dtype\": " + deep + "}}";
   std::string file(8, '\0');
@@ -269,8 +277,8 @@ TEST_F(CheckpointTest, DeepNestingIsRefusedNotFollowed) {
 
 TEST_F(CheckpointTest, LocatesAModel) {
   EXPECT_ERROR(locate_model(root_), ErrorKind::not_found, "no such directory");
-  write_checkpoint(root_ / "checkpoints", content(1, 1));
-  write_checkpoint(root_ / "checkpoints", content(2, 2));
+  write(content(1, 1), "checkpoints");
+  write(content(2, 2), "checkpoints");
   const auto at = locate_model(root_);
   EXPECT_EQ(at.directory.filename(), "step_00000002");
   EXPECT_TRUE(at.is_checkpoint);

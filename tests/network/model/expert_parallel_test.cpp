@@ -133,22 +133,11 @@ TEST(ExpertParallel, RanksWhoseDocumentsAreTooShortForMtpTakePart) {
 
 // ---- routes that are given ----
 
-RouteReplay routes_of(const MicroBatch& batch, const std::vector<int32_t>& experts) {
-  RouteReplay routes;
-  routes.replay = true;
-  for (int64_t depth : {0, 0, 1, 2}) {  // two layers, then MTP's
-    const int64_t n = depth == 0 ? batch.n_tokens() : mtp_rows(batch, depth).batch.n_tokens();
-    std::vector<int32_t>& layer = routes.experts.emplace_back();
-    for (int64_t t = 0; t < n; ++t) layer.insert(layer.end(), experts.begin(), experts.end());
-  }
-  return routes;
-}
-
 TEST(ExpertParallel, AllTokensMayVisitTheSameExpertsAndOthersNone) {
   for (const Form& form : {Form{2, 0}, Form{8, 0}, Form{8, 2}}) {
     for (const std::vector<int32_t>& experts : {std::vector<int32_t>{0, 1, 2}, {2, 3, 7}, {5, 6, 7}}) {
       ExpertCase c = some_case(form);
-      for (const MicroBatch& batch : c.batches[0]) c.routes.push_back(routes_of(batch, experts));
+      for (const MicroBatch& batch : c.batches[0]) c.routes.push_back(same_routes(c.config, batch, experts));
       same_bits(c, "the same experts");
     }
   }
@@ -302,7 +291,8 @@ TEST(ExpertParallel, TrafficIsWhatTheRoutesSay) {
 
 TEST(ExpertParallel, ATokenCrossesToANodeOnce) {
   ExpertCase c = some_case({8, 2});
-  for (const MicroBatch& batch : c.batches[0]) c.routes.push_back(routes_of(batch, {4, 5, 6}));  // all on node 1
+  for (const MicroBatch& batch : c.batches[0])
+    c.routes.push_back(same_routes(c.config, batch, {4, 5, 6}));  // all on node 1
   const std::vector<RankRecord> records = run_ranks(c);
   int64_t tokens = 0;
   for (const auto& layer : records[0].routes[0]) tokens += int64_t(layer.size()) / 3;

@@ -39,6 +39,8 @@ struct RankRecord {
   std::vector<std::vector<double>> log_probs;             // [round], of a forward alone
   Gradients gradients;                                    // experts' from their box
   Traffic all, across, within;                            // of the training step
+  int64_t step_bytes = 0, forward_bytes = 0;              // memory at most, beside what there was before
+  int64_t estimated_bytes = 0;                            // of the step, rows being evenly spread
 };
 
 inline std::vector<double> numbers_of(const Exec& exec, const Tensor& tensor) {
@@ -52,12 +54,19 @@ inline RankRecord run_step(const ExpertCase& c, SmallModel& small, const std::ve
                            std::vector<RouteReplay> routes) {
   const Exec& exec = small.owned.exec;
   RankRecord record;
+  exec.memory->reset_peak();
+  const size_t before = exec.memory->bytes_in_use();
   routes.resize(batches.size());
   Wants wants;
   wants.routes = routes;
   small.model.begin_step(int64_t(batches.size()));
   const Actions* list = c.actions.empty() || int64_t(batches.size()) != c.rounds() ? nullptr : &c.actions;
   record.sums = sums_of(small.model.forward_backward(exec, batches, loss_weights(c.config), wants, list));
+  record.step_bytes = int64_t(exec.memory->peak_bytes() - before);
+  int64_t longest = 0;
+  for (const MicroBatch& batch : batches) longest = std::max(longest, batch.n_tokens());
+  record.estimated_bytes = small.model.moving_bytes(longest, longest, exec.compute->n_threads(),
+                                                    list ? *list : one_stage(batches.size()), {});
   for (const RouteReplay& one : routes) record.routes.push_back(one.experts);
   for (const Parameter* p : small.model.parameters()) {
     EXPECT_TRUE(!p->spec.trained || p->complete()) << p->spec.name;
@@ -68,12 +77,30 @@ inline RankRecord run_step(const ExpertCase& c, SmallModel& small, const std::ve
 
 inline void run_forwards(SmallModel& small, const std::vector<MicroBatch>& batches, std::vector<RouteReplay> routes,
                          RankRecord& record) {
+  const std::shared_ptr<MemoryPool>& memory = small.owned.exec.memory;
+  memory->reset_peak();
+  const size_t before = memory->bytes_in_use();
   for (size_t b = 0; b < batches.size(); ++b) {
     Wants wants;
     if (!routes.empty()) wants.routes = std::span(&routes[b], 1);
     wants.log_probs = &record.log_probs.emplace_back();
     small.model.forward(small.owned.exec, batches[b], wants);
   }
+  record.forward_bytes = int64_t(memory->peak_bytes() - before);
+}
+
+// In every layer each token visits these experts.
+inline RouteReplay same_routes(const ModelConfig& config, const MicroBatch& batch,
+                               const std::vector<int32_t>& experts) {
+  RouteReplay routes;
+  routes.replay = true;
+  for (int64_t layer = config.n_dense_layers; layer < config.n_layers + config.n_mtp; ++layer) {
+    const int64_t depth = std::max<int64_t>(0, layer + 1 - config.n_layers);
+    const int64_t n = depth == 0 ? batch.n_tokens() : mtp_rows(batch, depth).batch.n_tokens();
+    std::vector<int32_t>& of_layer = routes.experts.emplace_back();
+    for (int64_t t = 0; t < n; ++t) of_layer.insert(of_layer.end(), experts.begin(), experts.end());
+  }
+  return routes;
 }
 
 inline std::vector<RankRecord> run_ranks(const ExpertCase& c) {

@@ -37,31 +37,40 @@ void there_and_back(Group& turns, const Partners& partners, const ops::RouteRule
   OwnedExec owned(1);
   const Exec& exec = owned.exec;
   const int rank = turns.rank();
+  const bool two_hops = experts_take_two_hops(partners);
   const int64_t each = rule.n_experts / turns.size();
   ExpertTraffic traffic(partners, rule, {{rank * each, 0, 0}, {each, 1, 1}});
   const Tensor x = rows_of(exec, rank), y = Tensor::zeros(exec, DType::f64, {kTokens, kCols});
   in_turn(turns, [&] { traffic.dispatch_start(exec, x, routes_of(exec, rank)); });
+  if (two_hops) in_turn(turns, [&] { traffic.dispatch_pass_on(exec); });
   const std::vector<ExpertRows> came = traffic.dispatch_wait(exec);
   ASSERT_EQ(int(came.size()), turns.size());
   std::vector<Tensor> outputs;
   for (size_t source = 0; source < came.size(); ++source) {
-    const Tensor& rows = came[source].rows.tensor();
+    const Tensor rows = came[source].sorted(exec, came[source].rows).tensor();
+    EXPECT_LE(came[source].rows.rows(), rows.rows()) << "a token comes once";
     outputs.push_back(rows);
     ASSERT_EQ(came[source].offsets.count(), each + 1);
     EXPECT_EQ(element(came[source].offsets, each), double(rows.rows()));
     for (int64_t r = 0; r < rows.rows(); ++r)  // of the rank in whose place they stand
       EXPECT_EQ(int(element(rows, r * kCols)) / 100, int(source));
   }
-  traffic.combine_start(exec, outputs, DType::f64);
+  for (size_t source = 0; source < came.size(); ++source)
+    traffic.take_outputs(exec, source, outputs[source], DType::f64);
+  traffic.combine_start(exec);
+  if (two_hops) in_turn(turns, [&] { traffic.combine_pass_on(exec); });
   traffic.combine_wait(exec, y);
   const double weights[] = {3, 7, 11};  // of a token's two experts together
   for (int64_t i = 0; i < y.count(); ++i) EXPECT_EQ(element(y, i), element(x, i) * weights[i / kCols]);
 
   in_turn(turns, [&] { traffic.combine_backward_start(exec, x); });
+  if (two_hops) in_turn(turns, [&] { traffic.combine_backward_pass_on(exec); });
   const std::vector<Activation> dy = traffic.combine_backward_wait(exec);
-  std::vector<Experts::Gradients> d;
-  for (size_t source = 0; source < dy.size(); ++source) d.push_back({dy[source].tensor(), came[source].weight});
-  traffic.dispatch_backward_start(exec, d, DType::f64);
+  for (size_t source = 0; source < dy.size(); ++source)
+    traffic.take_gradients(exec, source, {came[source].sorted(exec, dy[source]).tensor(), came[source].weight},
+                           DType::f64);
+  traffic.dispatch_backward_start(exec);
+  if (two_hops) in_turn(turns, [&] { traffic.dispatch_backward_pass_on(exec); });
   const Tensor dweights = traffic.dispatch_backward_wait(exec, y, ops::Write::overwrite);
   for (int64_t i = 0; i < y.count(); ++i) EXPECT_EQ(element(y, i), 2 * element(x, i));
   for (int64_t p = 0; p < kTokens * kSlots; ++p) EXPECT_EQ(element(dweights, p), double(p + 1));

@@ -5,8 +5,10 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
 #include <cmath>
 #include <cstring>
+#include <thread>
 
 #include "base/error.h"
 #include "base/random.h"
@@ -304,6 +306,34 @@ TEST(Group, RanksThatDoDifferentThingsAreTold) {
   });
   EXPECT_NE(format.find("of F64"), std::string::npos) << format;
   EXPECT_NE(format.find("of I64"), std::string::npos) << format;
+}
+
+// While ranks wait for each other in their own threads, and others of theirs for each other, nobody takes it for a
+// deadlock.
+TEST(Group, ASecondThreadOfEachRankHasAGroupOfItsOwn) {
+  run_rank_threads(3, [](std::shared_ptr<Transport> transport) {
+    Group own(transport, "own"), beside(transport, "beside");
+    std::thread second([&] {
+      if (own.leads()) std::this_thread::sleep_for(std::chrono::milliseconds(30));
+      for (int round = 0; round < 50; ++round)
+        for (int r = 0; r < 3; ++r)
+          EXPECT_EQ(beside.exchange(fmt::format("{} {}", own.rank(), round))[size_t(r)],
+                    fmt::format("{} {}", r, round));
+    });
+    if (own.rank() == 1) second.join();
+    for (int round = 0; round < 50; ++round) own.barrier();
+    if (second.joinable()) second.join();
+  });
+}
+
+TEST(Group, ASecondThreadThatWaitsForARankThatHasReturnedIsTold) {
+  run_rank_threads(2, [](std::shared_ptr<Transport> transport) {
+    if (transport->rank() == 1) return;
+    Group beside(transport, "beside");
+    std::string message;
+    std::thread([&] { message = error_of([&] { beside.barrier(); }); }).join();
+    EXPECT_EQ(message, "rank 1 has returned while rank 0 waits for it in all_to_all of beside");
+  });
 }
 
 TEST(Group, ManyRanksAndManyMessagesStayInOrder) {

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <thread>
 
 #include "base/error.h"
 #include "base/random.h"
@@ -78,6 +79,18 @@ TEST(MpiRanks, LongMessagesTravelInSeveralPackets) {
     group.start_broadcast(0, DType::u8, {std::as_writable_bytes(std::span(data))}).wait();
     for (size_t i = 0; i < data.size(); i += 4099) ASSERT_EQ(data[i], uint8_t(i / 4099)) << i;
     group.barrier();
+  });
+}
+
+TEST(MpiRanks, ASecondThreadOfEachRankHasAGroupOfItsOwn) {
+  under_mpirun(3, [](std::shared_ptr<MpiTransport> transport) {
+    Group own(transport, "own"), beside(transport, "beside");
+    std::thread second([&] {
+      for (int round = 0; round < 50; ++round)
+        EXPECT_EQ(beside.tell(round % 3, fmt::format("{}", round)), fmt::format("{}", round));
+    });
+    for (int round = 0; round < 50; ++round) own.barrier();
+    second.join();
   });
 }
 

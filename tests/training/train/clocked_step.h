@@ -3,7 +3,8 @@
 #pragma once
 #include <algorithm>
 #include <cstring>
-#include <mutex>
+#include <ctime>
+#include <map>
 
 #include "comm/rank_threads.h"
 #include "comm/virtual_clock.h"
@@ -55,6 +56,54 @@ inline MicroBatch plain_batch(int64_t rows, int64_t vocabulary, int64_t number) 
   batch.segments.push_back({0, rows, 0, rows});
   batch.sequences.push_back({0, rows});
   return batch;
+}
+
+// CPU seconds of this thread.
+inline double thread_seconds() {
+  timespec time{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return double(time.tv_sec) + 1e-9 * double(time.tv_nsec);
+}
+
+// What F, B and W of a piece cost, measured once: means over the layers of a model in micro-batches of so many rows, on
+// one rank with one thread. Embedding, final norm and head cost nothing, so that all stages are alike.
+using PieceCosts = std::map<std::pair<std::string, char>, double>;
+inline PieceCosts measured_costs(const ModelConfig& config, int64_t micro_batches, int64_t rows) {
+  OwnedExec owned(1);
+  ModelOptions options;
+  options.training = true;
+  Transformer model(config, options, owned.exec);
+  model.initialize(owned.exec, 1);
+  std::vector<MicroBatch> batches;
+  for (int64_t m = 0; m < micro_batches; ++m) batches.push_back(plain_batch(rows, config.vocab_size, m));
+  Timeline timeline;
+  timeline.now = thread_seconds;
+  Wants wants;
+  wants.timeline = &timeline;
+  LossWeights weights;
+  weights.main = 1;
+  weights.mtp.assign(size_t(config.n_mtp), 0.1);
+  model.begin_step(micro_batches);
+  model.forward_backward(owned.exec, batches, weights, wants);
+  PieceCosts costs;
+  for (const PieceEvent& e : timeline.events) {
+    const std::string piece = e.piece;
+    if (e.traffic || piece == "embedding" || piece == "final norm" || piece == "head") continue;
+    costs[{piece, e.part}] += (e.end - e.begin) / double(micro_batches * config.n_layers);
+  }
+  return costs;
+}
+
+inline double cost_in(const PieceCosts& costs, const PieceEvent& event) {
+  const auto found = costs.find({event.piece, event.part});
+  return found == costs.end() ? 0 : found->second;
+}
+
+// Of a layer: all its pieces' F, B or W.
+inline double cost_of_layer(const PieceCosts& costs, char part) {
+  double sum = 0;
+  for (const auto& [piece, seconds] : costs) sum += piece.second == part ? seconds : 0;
+  return sum;
 }
 
 inline std::vector<ClockedRank> clocked_step(const ClockedCase& c) {

@@ -8,6 +8,7 @@
 #include "config/config_io.h"
 #include "schedule/simulate.h"
 #include "train/clocked_step.h"
+#include "train/step_trace.h"
 
 namespace hadal {
 namespace {
@@ -41,6 +42,24 @@ TEST(Overlap, ExecutedPipelinesTakeAsLongAsSimulatedOnes) {
   }
 }
 
+// With what pieces cost on this machine: the same numbers for both, whatever they are.
+TEST(Overlap, ExecutedPipelinesTakeAsLongAsSimulatedOnesAtMeasuredCosts) {
+  const PieceCosts costs = measured_costs(even_model(2), 2, 16);
+  for (const char* layout : {"pp=4", "pp=4,schedule=zb1p", "pp=4,schedule=dualpipe"}) {
+    ClockedCase c;
+    c.model = even_model(4);
+    c.parallel = parse_layout(layout);
+    c.micro_batches = 12;
+    c.cost = [&](const PieceEvent& event) { return cost_in(costs, event); };
+    SimulationCosts of_stage;
+    const double f = cost_of_layer(costs, 'F'), bi = cost_of_layer(costs, 'B'), w = cost_of_layer(costs, 'W');
+    ASSERT_GT(std::min({f, bi, w}), 0);
+    of_stage.stage = {f, bi + w, bi, w, f + bi + w};
+    const double simulated = simulate(make_plan(Placement(c.model, c.parallel).pipeline(12)), of_stage).makespan;
+    EXPECT_NEAR(makespan(clocked_step(c)), simulated, 1e-9 * simulated) << layout;
+  }
+}
+
 TEST(Overlap, LinksTakeTheirTime) {
   ClockedCase c;
   c.model = even_model(2);
@@ -61,7 +80,7 @@ std::string not_overlapped(const std::vector<PieceEvent>& events, const Actions&
   }
   const auto starts = [](const PieceEvent& e) {
     const std::string piece = e.piece;
-    return e.traffic && piece != "receive" && (e.part == 'F') == piece.ends_with("start");
+    return e.traffic && (piece.ends_with("pass on") || piece.ends_with(e.part == 'F' ? "start" : "wait"));
   };
   for (size_t i = 0; i < events.size(); ++i) {
     const PieceEvent& start = events[i];
@@ -77,7 +96,7 @@ std::string not_overlapped(const std::vector<PieceEvent>& events, const Actions&
     for (size_t k = i + 1; k < events.size(); ++k) {
       const PieceEvent& e = events[k];
       const bool own = e.stage == start.stage && e.micro_batch == start.micro_batch && e.part == start.part;
-      if (own && e.traffic) break;  // its wait
+      if (own && e.traffic) break;  // its wait, or what passes it on
       computed = computed || (!e.traffic && e.end > e.begin && std::pair{e.stage, e.micro_batch} == other);
     }
     if (!computed)
@@ -111,6 +130,82 @@ TEST(Overlap, EachAllToAllOfAPairTravelsWhileTheOtherMicroBatchComputes) {
     waited_on += waited(on[rank].events), waited_off += waited(off[rank].events);
   EXPECT_LT(waited_on, 0.5 * waited_off);
   EXPECT_LT(makespan(on), makespan(off));
+}
+
+// Two hops: a second across nodes, a quarter of one inside.
+ClockedCase two_hops_case() {
+  ClockedCase c = dualpipe_case(2, 12);
+  c.model = even_model(4);
+  c.model.n_groups = c.model.n_limited_groups = 2, c.model.n_shared_experts = 1;
+  c.parallel = parse_layout("dp=4,ep=4,node_ranks=2,pp=2,schedule=dualpipe");
+  c.cost = [](const PieceEvent& event) {
+    const std::string piece = event.piece;
+    return piece == "route" || piece == "shared experts" ? 0.25 : one_second(event);
+  };
+  c.links = [](int from, int to) { return LinkSpeed{from / 2 == to / 2 ? 0.25 : 1, 0}; };
+  return c;
+}
+
+struct Told {
+  double waited = 0, hidden = 0;  // seconds of all ranks; their share
+};
+Told told(const std::vector<ClockedRank>& ranks) {
+  Told sum;
+  std::vector<RankWaits> waits;
+  for (const ClockedRank& rank : ranks) sum.waited += waited(rank.events), waits.push_back(waits_of(rank.events));
+  sum.hidden = shares_of(waits, 1).hidden;
+  return sum;
+}
+
+TEST(Overlap, BothHopsOfAPairTravelWhileTheOtherMicroBatchComputes) {
+  ClockedCase c = two_hops_case();
+  const auto lists = make_plan(Placement(c.model, c.parallel).pipeline(12)).ranks;
+  const auto on = clocked_step(c);
+  for (size_t rank = 0; rank < on.size(); ++rank) {
+    EXPECT_EQ(not_overlapped(on[rank].events, lists[rank / 4]), "") << "rank " << rank;
+    std::map<std::string, int64_t> count;
+    for (const PieceEvent& e : on[rank].events) ++count[fmt::format("{} {}", e.piece, e.part)];
+    EXPECT_GT(count["dispatch pass on F"], 0);
+    for (const char* piece : {"dispatch pass on F", "dispatch pass on B", "combine pass on F", "combine pass on B"})
+      EXPECT_EQ(count[piece], count["dispatch start F"]) << piece;
+  }
+  c.overlap = false;
+  const auto off = clocked_step(c);
+  EXPECT_NE(not_overlapped(off[0].events, lists[0]), "") << "the control";
+  EXPECT_LT(told(on).waited, 0.35 * told(off).waited);
+  EXPECT_GT(told(on).hidden, 0.75);
+  EXPECT_LT(told(off).hidden, 0.1);
+  EXPECT_LT(makespan(on), makespan(off));
+}
+
+// Without a shared expert F has nothing behind which a hop inside a node could hide while B's rows go back; the hop
+// across nodes still does.
+TEST(Overlap, WithOneComputePieceItIsTheHopAcrossNodesThatHides) {
+  ClockedCase c = two_hops_case();
+  c.model.n_shared_experts = 0;
+  const auto lists = make_plan(Placement(c.model, c.parallel).pipeline(12)).ranks;
+  const auto ranks = clocked_step(c);
+  for (size_t rank = 0; rank < ranks.size(); ++rank)
+    EXPECT_EQ(not_overlapped(ranks[rank].events, lists[rank / 4]).substr(0, 15), "dispatch wait B");
+}
+
+TEST(Overlap, NothingIsPassedOnWhereThereIsOneHop) {
+  for (const auto& rank : clocked_step(dualpipe_case(2, 4)))
+    for (const PieceEvent& e : rank.events) EXPECT_EQ(std::string(e.piece).find("pass on"), std::string::npos);
+}
+
+TEST(Overlap, AHopThatIsPassedOnCountsFromItsOwnStart) {
+  const auto event = [](const char* piece, bool starts, bool ends, double begin, double end) {
+    return PieceEvent{
+        .piece = piece, .traffic = starts || ends, .starts = starts, .ends = ends, .begin = begin, .end = end};
+  };
+  const StepWaits waits =
+      shares_of({waits_of({event("dispatch start", true, false, 0, 0), event("attention", false, false, 0, 1),
+                           event("dispatch pass on", true, true, 1, 1.5), event("experts", false, false, 1.5, 3),
+                           event("dispatch wait", false, true, 3, 3.5)})},
+                4);
+  EXPECT_DOUBLE_EQ(waits.experts, 1.0 / 4);
+  EXPECT_DOUBLE_EQ(waits.hidden, 1 - 1.0 / (1.5 + 2));
 }
 
 }  // namespace

@@ -1,0 +1,208 @@
+#include "checkpoint/checkpoint_writer.h"
+
+#include <chrono>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <utility>
+
+#include "base/disk_full.h"
+#include "base/files.h"
+#include "base/hash.h"
+#include "base/json.h"
+#include "checkpoint/checkpoint.h"
+#include "comm/byte_text.h"
+
+namespace hadal {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+namespace {
+
+struct Failure {
+  ErrorKind kind = ErrorKind::failed;
+  bool full = false, room_may_come = false;
+  std::string what;
+
+  std::string to_bytes() const {
+    ByteWriter writer;
+    writer(kind), writer(full), writer(room_may_come), writer(std::vector<char>(what.begin(), what.end()));
+    return writer.text;
+  }
+  static Failure from_bytes(const std::string& bytes) {
+    ByteReader reader(bytes);
+    Failure failure;
+    std::vector<char> what;
+    reader(failure.kind), reader(failure.full), reader(failure.room_may_come), reader(what);
+    failure.what.assign(what.begin(), what.end());
+    return failure;
+  }
+  [[noreturn]] void raise() const {
+    if (full) throw DiskFull(what, room_may_come);
+    throw Error(kind, what);
+  }
+};
+
+std::optional<Failure> failure_of(const std::function<void()>& part) {
+  try {
+    part();
+  } catch (const DiskFull& error) {
+    return Failure{error.kind(), true, error.room_may_come(), error.what()};
+  } catch (const Error& error) {
+    return Failure{error.kind(), false, false, error.what()};
+  } catch (const std::bad_alloc&) {
+    return Failure{ErrorKind::out_of_memory, false, false, "no memory left to write a checkpoint with"};
+  } catch (const std::exception& error) {  // of std::filesystem
+    return Failure{ErrorKind::io, false, false, error.what()};
+  }
+  return std::nullopt;
+}
+
+SharedSafetensors model_file(const CheckpointContent& content) {
+  return SharedSafetensors(content.model.tensors, {{"format", "pt"}});
+}
+
+// All files but the manifest, the texts complete, the tensors' of zeros.
+void create(const fs::path& partial, const CheckpointContent& content) {
+  std::error_code ignored;
+  fs::remove_all(partial, ignored);
+  make_directories(partial);
+  model_file(content).create(partial / kModelFile);
+  if (!content.optimizer.tensors.empty()) SharedSafetensors(content.optimizer.tensors).create(partial / kOptimizerFile);
+  for (const auto& [name, text] : content.texts) {
+    make_directories((partial / name).parent_path());
+    atomic_write(partial / name, text);
+  }
+}
+
+void write_own(const fs::path& partial, const CheckpointContent& content) {
+  model_file(content).write(partial / kModelFile, content.model.parts);
+  if (!content.optimizer.tensors.empty())
+    SharedSafetensors(content.optimizer.tensors).write(partial / kOptimizerFile, content.optimizer.parts);
+}
+
+// Reads what all have written, to hash it: from memory, where it was written on this machine.
+void publish(const fs::path& partial, const fs::path& target, const CheckpointContent& content) {
+  json files = json::object();
+  const auto note = [&](const std::string& name) {
+    const MappedFile file(partial / name);
+    files[name] = {{"bytes", file.size()}, {"xxh3", xxh3_128_hex(file.text())}};
+  };
+  note(kModelFile);
+  if (!content.optimizer.tensors.empty()) note(kOptimizerFile);
+  for (const auto& [name, text] : content.texts) note(name);
+  const json manifest = {{"format", kCheckpointFormat}, {"step", content.step}, {"files", files}};
+  atomic_write(partial / "manifest.json", json_text(manifest, {.indent = 1}));
+  const fs::path aside = target.string() + ".old.partial";  // swept with the other leftovers
+  std::error_code ignored;
+  fs::remove_all(aside, ignored);
+  if (fs::exists(target)) fs::rename(target, aside);
+  fs::rename(partial, target);
+  sync_directory(target.parent_path());
+  fs::remove_all(aside, ignored);
+}
+
+}  // namespace
+
+CheckpointWriter::CheckpointWriter(fs::path checkpoints, std::shared_ptr<Transport> transport,
+                                   CheckpointWriterOptions options)
+    : checkpoints_(std::move(checkpoints)),
+      group_(std::move(transport), "checkpoint writers"),
+      options_(std::move(options)) {}
+
+// An error of the last write is lost here: only a caller that is already failing leaves without finish().
+CheckpointWriter::~CheckpointWriter() {
+  leaving_ = true;
+  if (thread_.joinable()) thread_.join();
+}
+
+void CheckpointWriter::finish() {
+  if (thread_.joinable()) thread_.join();
+  if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
+}
+
+// Does this rank's part and returns when all ranks have done theirs; throws on every one what the first of them met.
+void CheckpointWriter::together(const std::function<void()>& part) {
+  const std::optional<Failure> own = failure_of(part);
+  std::vector<std::string> all;
+  try {
+    all = group_.exchange(own ? own->to_bytes() : "");
+  } catch (const Error&) {  // another rank is gone: what this one met is nearer to the cause
+    if (own) own->raise();
+    throw;
+  }
+  for (size_t r = 0; r < all.size(); ++r) {
+    if (all[r].empty()) continue;
+    Failure failure = Failure::from_bytes(all[r]);
+    if (int(r) != group_.rank()) failure.what = fmt::format("rank {} could not save: {}", r, failure.what);
+    failure.raise();
+  }
+}
+
+void CheckpointWriter::write_once(const CheckpointContent& content) {
+  const fs::path target = checkpoint_path(checkpoints_, content.step), partial = target.string() + ".partial";
+  const auto first = [this](const std::function<void()>& part) {
+    together([&] {
+      if (group_.leads()) part();
+    });
+  };
+  try {
+    first([&] { create(partial, content); });
+    together([&] { write_own(partial, content); });
+    first([&] { publish(partial, target, content); });
+  } catch (...) {
+    std::error_code ignored;
+    if (group_.leads()) fs::remove_all(partial, ignored);
+    throw;
+  }
+}
+
+// False, on every rank: one was asked to stop.
+bool CheckpointWriter::wait_a_while() {
+  const auto stopped = [this] { return leaving_ || (options_.stop && options_.stop()); };
+  for (int i = 0; i < 20 && !stopped(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  for (const std::string& one : group_.exchange(stopped() ? "stop" : ""))
+    if (!one.empty()) return false;
+  return true;
+}
+
+// Nothing is lost by waiting: the content is a copy, and old checkpoints stand until the new one does.
+void CheckpointWriter::write(const CheckpointContent& content) {
+  const std::string name = checkpoint_path("", content.step).string();
+  const auto say = [this](const std::string& text) {
+    if (options_.say) options_.say(text);
+  };
+  for (bool waiting = false;;) {
+    try {
+      write_once(content);
+      if (waiting) say(fmt::format("there was room: checkpoint {} is written", name));
+      break;
+    } catch (const DiskFull& error) {
+      if (!options_.wait_for_room && !error.room_may_come()) throw;
+      if (!options_.wait_for_room)
+        throw DiskFull(fmt::format("{}; with checkpoint.on_full = \"wait\" training waits for room", error.what()));
+      if (!waiting)
+        say(fmt::format("checkpoint {}: {}; waiting for room (checkpoint.on_full), an interrupt ends the waiting", name,
+                        error.what()));
+      waiting = true;
+      if (!wait_a_while()) throw;
+    }
+  }
+  if (group_.leads()) remove_old_checkpoints(checkpoints_, options_.keep);
+}
+
+void CheckpointWriter::save(const Exec& exec, CheckpointContent content) {
+  finish();
+  if (!options_.asynchronous) return write(content);
+  for (TensorFile* file : {&content.model, &content.optimizer})
+    for (TensorPart& part : file->parts) part.elements = part.elements.clone(exec);
+  thread_ = std::thread([this, content = std::move(content)] {
+    try {
+      write(content);
+    } catch (...) {
+      error_ = std::current_exception();
+    }
+  });
+}
+
+}  // namespace hadal

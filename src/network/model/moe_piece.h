@@ -1,0 +1,46 @@
+// MoePiece: what the pieces of a MoE layer's FFN share: their layers and what of the layer a flight keeps. route ·
+// dispatch start, pass on, wait · shared experts · experts · combine start, pass on, wait.
+#pragma once
+#include "model/block_pieces.h"
+
+namespace hadal {
+
+class MoePiece : public Piece {
+ public:
+  MoePiece(const char* name, const BlockLayers& layers, const BlockPlace& place, Kind kind = Kind::compute)
+      : Piece(name, place.stream, kind), norm_(layers.ffn_norm), moe_(layers.moe), place_(place) {}
+  // Other ranks' tokens may visit the experts here, and their owners wait.
+  bool runs(const Pass& pass, bool has_rows) const override { return has_rows || experts_are_spread(pass.partners); }
+
+ protected:
+  BlockSaved::Experts& saved_of(Flight& flight) const { return flight.blocks[size_t(place_.block)].moe; }
+  void restore_normed(const Pass& pass, BlockSaved::Experts& saved) const {  // what recomputation dropped
+    if (!saved.normed) saved.normed = normalise(pass, norm_, saved.norm.x, saved.norm, {}).tensor();
+  }
+  int64_t hidden() const { return norm_.weight->box.size[0]; }
+  bool has_rows(Flight& flight) const { return !stream_of(flight).empty(); }
+  int64_t n_ranks() const { return moe_.rule.n_experts / moe_.experts.gate.weight->box.size[0]; }
+  // Of each token the rows that travel to experts on other ranks, at most; and those that come back, sums of groups
+  // where these lie whole on ranks.
+  int64_t rows_out() const { return n_ranks() > 1 ? std::min(moe_.rule.top_k, n_ranks()) : 0; }
+  int64_t rows_back() const {
+    if (rows_out() == 0) return 0;
+    const bool whole = moe_.experts.gate.weight->box.size[0] >= moe_.rule.n_experts / moe_.rule.n_groups;
+    return whole ? std::min(moe_.rule.top_k, moe_.rule.n_limited_groups) : moe_.rule.top_k;
+  }
+  DType wire(const Pass& pass, const BlockSaved::Experts& saved) const {
+    return moe_.combine_rule(pass, saved.routing).wire;
+  }
+
+  const Norm& norm_;
+  const Moe& moe_;
+  BlockPlace place_;
+};
+
+// Dispatch, and combine, of a layer: start, pass on, wait.
+void append_dispatch_pieces(const BlockLayers& layers, const BlockPlace& place,
+                            std::vector<std::unique_ptr<Piece>>& pieces);
+void append_combine_pieces(const BlockLayers& layers, const BlockPlace& place,
+                           std::vector<std::unique_ptr<Piece>>& pieces);
+
+}  // namespace hadal
