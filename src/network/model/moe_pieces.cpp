@@ -191,9 +191,9 @@ class ExpertsPiece : public MoePiece {
     const bool all = s.recompute == Recompute::all;
     PieceBytes bytes;
     bytes.kept = all ? 0 : s.bytes(2 * inner);
-    bytes.forward = s.bytes(3 * inner / n_ranks() + rows + rows_back() * hidden());
+    bytes.forward = s.bytes(3 * inner / n_ranks() + rows + numbers_back());
     bytes.backward = s.bytes((all ? 3 : 1) * inner / (s.plain_backward ? n_ranks() : 1)) + s.wide(k) +
-                     (n_ranks() > 1 ? s.bytes(rows + (rows_out() + rows_back()) * hidden()) : s.bytes(2 * rows));
+                     (n_ranks() > 1 ? s.bytes(rows + numbers_out() + numbers_back()) : s.bytes(2 * rows));
     return bytes;
   }
 };

@@ -13,6 +13,7 @@ ModelConfig expert_config(int64_t experts_per_token) {
   ModelConfig config = memory_config();
   config.n_dense_layers = config.n_mtp = 0, config.n_layers = kLayers;
   config.n_heads = 1, config.n_experts_per_token = experts_per_token;
+  config.n_limited_groups = config.n_groups;
   return config;
 }
 
