@@ -59,9 +59,9 @@ class DispatchStartPiece : public TrafficPiece {
     routing.dweights = dweights.view({saved.d_normed.rows(), moe_.rule.top_k});
   }
   PieceBytes bytes(const PieceSizes& s) const override {  // what travelled is kept, and is never sent again
-    const int64_t k = moe_.rule.top_k, rows = rows_out() > 0 ? rows_out() : k;
-    const int64_t kept = s.bytes(rows * hidden()) + s.wide(k);
-    return {kept, s.bytes(rows_out() * hidden()), s.bytes(3 * rows_back() * hidden()), kept};
+    const int64_t k = moe_.rule.top_k;
+    const int64_t kept = s.bytes(n_ranks() > 1 ? numbers_out() : k * hidden()) + s.wide(k);
+    return {kept, s.bytes(numbers_out()), s.bytes(3 * numbers_back()), kept};
   }
 };
 
@@ -78,7 +78,7 @@ class DispatchPassOnPiece : public PassOnPiece {
     saved_of(flight).traffic->dispatch_backward_pass_on(pass.exec);
   }
   PieceBytes bytes(const PieceSizes& s) const override {
-    return {0, s.bytes(2 * rows_out() * hidden()), s.bytes(3 * rows_back() * hidden())};
+    return {0, s.bytes(2 * numbers_out()), s.bytes(3 * numbers_back())};
   }
 };
 
@@ -105,7 +105,7 @@ class DispatchWaitPiece : public TrafficPiece {
     saved.d_sent = {};
   }
   PieceBytes bytes(const PieceSizes& s) const override {
-    return {0, s.bytes(2 * rows_out() * hidden()), s.bytes(2 * rows_back() * hidden())};
+    return {0, s.bytes(2 * numbers_out()), s.bytes(2 * numbers_back())};
   }
 };
 
@@ -130,7 +130,7 @@ class CombineStartPiece : public TrafficPiece {
     saved.dy_sent = saved.traffic->combine_backward_wait(pass.exec);
   }
   PieceBytes bytes(const PieceSizes& s) const override {
-    return {0, s.bytes(2 * rows_back() * hidden()), s.bytes(2 * rows_out() * hidden())};
+    return {0, s.bytes(2 * numbers_back()), s.bytes(2 * numbers_out())};
   }
 };
 
@@ -147,7 +147,7 @@ class CombinePassOnPiece : public PassOnPiece {
     saved_of(flight).traffic->combine_backward_pass_on(pass.exec);
   }
   PieceBytes bytes(const PieceSizes& s) const override {
-    return {0, s.bytes(3 * rows_back() * hidden()), s.bytes(2 * rows_out() * hidden())};
+    return {0, s.bytes(3 * numbers_back()), s.bytes(2 * numbers_out())};
   }
 };
 
@@ -181,7 +181,7 @@ class CombineWaitPiece : public TrafficPiece {
         pass.exec, moe_.experts.down.recipe.dgrad_operand(pass.exec, has_rows(flight) ? dy : no_rows(pass)));
   }
   PieceBytes bytes(const PieceSizes& s) const override {
-    return {0, s.bytes(3 * rows_back() * hidden()), s.bytes(rows_out() * hidden())};
+    return {0, s.bytes(3 * numbers_back()), s.bytes(numbers_out())};
   }
 };
 

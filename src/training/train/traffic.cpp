@@ -4,11 +4,11 @@
 #include <map>
 #include <optional>
 
+#include "model/expert_visits.h"
 #include "model/moe.h"
 #include "model/row_split.h"
 #include "nn/norm.h"
 #include "optim/sharding.h"
-#include "train/expert_visits.h"
 #include "train/resources.h"
 
 namespace hadal {

@@ -14,7 +14,7 @@
 //   experts    of each token to each rank that it visits: forward its row (H e), a weight and an id for each expert
 //              there, and a count; backward dy; back a row for each routing group there (for each expert, where groups
 //              do not lie whole) both ways, and d weights. How many visit whom, the routers choose: what is said here
-//              is the expectation of even routing (train/expert_visits.h). All else is exact.
+//              is the expectation of even routing (model/expert_visits.h). All else is exact.
 //
 // With recomputation what was gathered in F is gathered again; where W comes later, so are the numbers of logits. The
 // balance loss adds up 8 bytes for each sequence and expert over tensor and context ranks. Losses, norms and signs of

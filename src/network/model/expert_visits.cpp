@@ -1,4 +1,4 @@
-#include "train/expert_visits.h"
+#include "model/expert_visits.h"
 
 #include <algorithm>
 #include <vector>
