@@ -56,32 +56,32 @@ Experts::Gradients Experts::backward_input(const Exec& exec, const ExpertRows& x
 // Over each expert's rows: dW_down += dy^T (w h), dW_gate += dg^T x, dW_up += du^T x. x is what dispatch brought, kept
 // since then: W may come long after, and sends nothing again. What was sorted for B is sorted again: kept, it would be
 // as large as a token's experts are many.
-void Experts::backward_weight(const Exec& exec, std::span<const ExpertRows> x, std::span<Saved> saved) const {
+void Experts::backward_weight(const Exec& exec, std::span<const ExpertRows> x, std::span<Saved> saved,
+                              const BeforeSource& before) const {
   const int64_t width = gate.out_features();
-  const auto has_rows = [](const ExpertRows& rows) { return rows.count() > 0; };
-  const auto contribute = [&](const GroupedLinear& linear, const auto& product) {
-    if (std::none_of(x.begin(), x.end(), has_rows)) return linear.weight->contribute_nothing();
-    linear.weight->contribute([&](const Tensor& grad, ops::Write write) {
-      for (size_t s = 0; s < x.size(); ++s) {
-        if (!has_rows(x[s])) continue;
-        product(x[s], saved[s], grad, write);
-        write = ops::Write::add;
-      }
+  if (std::all_of(x.begin(), x.end(), [](const ExpertRows& rows) { return rows.count() == 0; })) {
+    for (size_t s = 0; s < x.size() && before; ++s) before(s);
+    for (const GroupedLinear* linear : {&down, &gate, &up}) linear->weight->contribute_nothing();
+    return;
+  }
+  // All three are open while a source's rows are at hand; they are complete in the order in which nothing comes.
+  up.weight->contribute([&](const Tensor& d_up, ops::Write to_up) {
+    gate.weight->contribute([&](const Tensor& d_gate, ops::Write to_gate) {
+      down.weight->contribute([&](const Tensor& d_down, ops::Write to_down) {
+        for (size_t s = 0; s < x.size(); ++s) {
+          if (before) before(s);
+          if (x[s].count() == 0) continue;
+          Saved& kept = saved[s];
+          down.weight_product(exec, d_down, x[s].sorted(exec, kept.dy), kept.inner, x[s].offsets, to_down);
+          kept.dy.reset(), kept.inner.reset();
+          const Activation rows = x[s].sorted(exec, x[s].rows);
+          gate.weight_product(exec, d_gate, kept.d_gate_up.col_range(0, width), rows, x[s].offsets, to_gate);
+          up.weight_product(exec, d_up, kept.d_gate_up.col_range(width, width), rows, x[s].offsets, to_up);
+          kept = Saved();
+          to_down = to_gate = to_up = ops::Write::add;
+        }
+      });
     });
-  };
-  contribute(down, [&](const ExpertRows& rows, Saved& kept, const Tensor& grad, ops::Write write) {
-    down.weight_product(exec, grad, rows.sorted(exec, kept.dy), kept.inner, rows.offsets, write);
-    kept.dy.reset();
-    kept.inner.reset();
-  });
-  contribute(gate, [&](const ExpertRows& rows, Saved& kept, const Tensor& grad, ops::Write write) {
-    gate.weight_product(exec, grad, kept.d_gate_up.col_range(0, width), rows.sorted(exec, rows.rows), rows.offsets,
-                        write);
-  });
-  contribute(up, [&](const ExpertRows& rows, Saved& kept, const Tensor& grad, ops::Write write) {
-    up.weight_product(exec, grad, kept.d_gate_up.col_range(width, width), rows.sorted(exec, rows.rows), rows.offsets,
-                      write);
-    kept = Saved();
   });
 }
 

@@ -4,6 +4,7 @@
 // many ranks send rows, those of one at a time are sorted and go through F and B: such work takes no more memory than
 // the rows of one rank's micro-batch.
 #pragma once
+#include <functional>
 #include <span>
 
 #include "nn/linear.h"
@@ -41,8 +42,10 @@ class Experts {  // stacked weights [E, F, hidden], [E, hidden, F]
   // dy: rows of the tokens' gradients, not weighted, as those of x stand
   Gradients backward_input(const Exec& exec, const ExpertRows& x, const Activation& dy, Saved& saved) const;
   // One contribution over rows that came from several ranks: each rank's rows are added as one rank adds those of a
-  // micro-batch, one after another.
-  void backward_weight(const Exec& exec, std::span<const ExpertRows> x, std::span<Saved> saved) const;
+  // micro-batch, one after another. `before` is told a rank's number first: it may run the B of its rows only then.
+  using BeforeSource = std::function<void(size_t)>;
+  void backward_weight(const Exec& exec, std::span<const ExpertRows> x, std::span<Saved> saved,
+                       const BeforeSource& before = {}) const;
   void each_parameter(const ParameterVisitor& visit) const;
 };
 

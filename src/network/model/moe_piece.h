@@ -1,6 +1,9 @@
 // MoePiece: what the pieces of a MoE layer's FFN share: their layers and what of the layer a flight keeps. route ·
 // dispatch start, pass on, wait · shared experts · experts · combine start, pass on, wait.
 #pragma once
+#include <algorithm>
+#include <cmath>
+
 #include "model/block_pieces.h"
 
 namespace hadal {
@@ -20,13 +23,18 @@ class MoePiece : public Piece {
   int64_t hidden() const { return norm_.weight->box.size[0]; }
   bool has_rows(Flight& flight) const { return !stream_of(flight).empty(); }
   int64_t n_ranks() const { return moe_.rule.n_experts / moe_.experts.gate.weight->box.size[0]; }
-  // Of each token the rows that travel to experts on other ranks, at most; and those that come back, sums of groups
-  // where these lie whole on ranks.
-  int64_t rows_out() const { return n_ranks() > 1 ? std::min(moe_.rule.top_k, n_ranks()) : 0; }
-  int64_t rows_back() const {
-    if (rows_out() == 0) return 0;
+  // Of each token the numbers that travel to experts on other ranks, a row for each rank that it visits, where tokens
+  // are spread evenly over those of its groups; and those that come back, sums of groups where groups lie whole on
+  // ranks.
+  int64_t numbers_out() const {
+    if (n_ranks() == 1) return 0;
+    const double ranks = std::max(1.0, double(n_ranks() * moe_.rule.n_limited_groups) / double(moe_.rule.n_groups));
+    return int64_t(double(hidden()) * ranks * (1 - std::pow(1 - 1 / ranks, double(moe_.rule.top_k))));
+  }
+  int64_t numbers_back() const {
+    if (n_ranks() == 1) return 0;
     const bool whole = moe_.experts.gate.weight->box.size[0] >= moe_.rule.n_experts / moe_.rule.n_groups;
-    return whole ? std::min(moe_.rule.top_k, moe_.rule.n_limited_groups) : moe_.rule.top_k;
+    return hidden() * (whole ? std::min(moe_.rule.top_k, moe_.rule.n_limited_groups) : moe_.rule.top_k);
   }
   DType wire(const Pass& pass, const BlockSaved::Experts& saved) const {
     return moe_.combine_rule(pass, saved.routing).wire;

@@ -155,7 +155,7 @@ class ExpertsPiece : public MoePiece {
   void backward_input(const Pass& pass, Flight& flight) const override {
     auto& saved = saved_of(flight);
     PartClock::Scope scope(pass.clock, Part::experts);
-    for (size_t s = 0; s < saved.sent.size(); ++s) {
+    const auto of_source = [&](size_t s) {
       moe_.experts.restore(pass.exec, saved.sent[s], saved.experts[s]);
       Experts::Gradients d = moe_.experts.backward_input(pass.exec, saved.sent[s], saved.dy_sent[s], saved.experts[s]);
       saved.dy_sent[s].reset();
@@ -164,11 +164,18 @@ class ExpertsPiece : public MoePiece {
       } else {
         saved.d_sent = std::move(d);
       }
+    };
+    if (pass.plain_backward) {  // W with it: what it multiplies is there for one source at a time
+      moe_.experts.backward_weight(pass.exec, saved.sent, saved.experts, of_source);
+      saved.sent.clear();
+    } else {
+      for (size_t s = 0; s < saved.sent.size(); ++s) of_source(s);
     }
     saved.dy_sent.clear();
   }
 
   void backward_weight(const Pass& pass, Flight& flight) const override {
+    if (pass.plain_backward) return;
     auto& saved = saved_of(flight);
     PartClock::Scope scope(pass.clock, Part::experts);
     moe_.experts.backward_weight(pass.exec, saved.sent, saved.experts);
@@ -184,9 +191,9 @@ class ExpertsPiece : public MoePiece {
     const bool all = s.recompute == Recompute::all;
     PieceBytes bytes;
     bytes.kept = all ? 0 : s.bytes(2 * inner);
-    bytes.forward = s.bytes(3 * inner / n_ranks() + rows + rows_back() * hidden());
-    bytes.backward = (all ? s.bytes(2 * inner) : 0) + s.bytes(inner) + s.wide(k) +
-                     (n_ranks() > 1 ? s.bytes(rows + (rows_out() + rows_back()) * hidden()) : s.bytes(2 * rows));
+    bytes.forward = s.bytes(3 * inner / n_ranks() + rows + numbers_back());
+    bytes.backward = s.bytes((all ? 3 : 1) * inner / (s.plain_backward ? n_ranks() : 1)) + s.wide(k) +
+                     (n_ranks() > 1 ? s.bytes(rows + numbers_out() + numbers_back()) : s.bytes(2 * rows));
     return bytes;
   }
 };

@@ -59,8 +59,8 @@ class DispatchStartPiece : public TrafficPiece {
     routing.dweights = dweights.view({saved.d_normed.rows(), moe_.rule.top_k});
   }
   PieceBytes bytes(const PieceSizes& s) const override {  // what travelled is kept, and is never sent again
-    const int64_t k = moe_.rule.top_k, rows = rows_out() > 0 ? rows_out() : k;
-    return {s.bytes(rows * hidden()) + s.wide(k), s.bytes(rows_out() * hidden()), s.bytes(3 * rows_back() * hidden())};
+    const int64_t k = moe_.rule.top_k, rows = n_ranks() > 1 ? numbers_out() : k * hidden();
+    return {s.bytes(rows) + s.wide(k), s.bytes(numbers_out()), s.bytes(3 * numbers_back())};
   }
 };
 
@@ -77,7 +77,7 @@ class DispatchPassOnPiece : public PassOnPiece {
     saved_of(flight).traffic->dispatch_backward_pass_on(pass.exec);
   }
   PieceBytes bytes(const PieceSizes& s) const override {
-    return {0, s.bytes(2 * rows_out() * hidden()), s.bytes(3 * rows_back() * hidden())};
+    return {0, s.bytes(2 * numbers_out()), s.bytes(3 * numbers_back())};
   }
 };
 
@@ -104,7 +104,7 @@ class DispatchWaitPiece : public TrafficPiece {
     saved.d_sent = {};
   }
   PieceBytes bytes(const PieceSizes& s) const override {
-    return {0, s.bytes(2 * rows_out() * hidden()), s.bytes(2 * rows_back() * hidden())};
+    return {0, s.bytes(2 * numbers_out()), s.bytes(2 * numbers_back())};
   }
 };
 
@@ -129,7 +129,7 @@ class CombineStartPiece : public TrafficPiece {
     saved.dy_sent = saved.traffic->combine_backward_wait(pass.exec);
   }
   PieceBytes bytes(const PieceSizes& s) const override {
-    return {0, s.bytes(2 * rows_back() * hidden()), s.bytes(2 * rows_out() * hidden())};
+    return {0, s.bytes(2 * numbers_back()), s.bytes(2 * numbers_out())};
   }
 };
 
@@ -146,7 +146,7 @@ class CombinePassOnPiece : public PassOnPiece {
     saved_of(flight).traffic->combine_backward_pass_on(pass.exec);
   }
   PieceBytes bytes(const PieceSizes& s) const override {
-    return {0, s.bytes(3 * rows_back() * hidden()), s.bytes(2 * rows_out() * hidden())};
+    return {0, s.bytes(3 * numbers_back()), s.bytes(2 * numbers_out())};
   }
 };
 
@@ -180,7 +180,7 @@ class CombineWaitPiece : public TrafficPiece {
         pass.exec, moe_.experts.down.recipe.dgrad_operand(pass.exec, has_rows(flight) ? dy : no_rows(pass)));
   }
   PieceBytes bytes(const PieceSizes& s) const override {
-    return {0, s.bytes(3 * rows_back() * hidden()), s.bytes(rows_out() * hidden())};
+    return {0, s.bytes(3 * numbers_back()), s.bytes(numbers_out())};
   }
 };
 

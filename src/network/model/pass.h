@@ -47,6 +47,9 @@ struct Pass {
   bool keep = false;           // a backward will follow
   double balance_alpha = 0;    // weight of the balance loss per sequence
   bool later_weights = false;  // W of the head comes as an action of its own, not with its B
+  // No W is an action of its own and no pair runs piece by piece: nothing comes between a B and its W, so that experts
+  // run both for one rank's rows after another.
+  bool plain_backward = false;
   // Generation: so many last rows go through final norm and head, which leaves logits instead of losses, and no MTP
   // depth runs; 0: all rows.
   int64_t last_rows = 0;

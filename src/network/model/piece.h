@@ -3,7 +3,7 @@
 // of an MTP depth, final norm, head. Each has F, B and W over a flight:
 //   forward          F: reads and replaces the stream's state h, leaves in the flight what its backward needs
 //   backward_input   B: finds in h the gradient of its output and leaves there that of its input; touches no
-//                    parameter's gradient
+//                    parameter's gradient (but experts', where W would follow at once: Pass::plain_backward)
 //   backward_weight  W: any time later, once; contributes to each of its parameters once, and empties what was kept
 // Recomputation happens inside a piece. Where ranks share a micro-batch (row_split.h), the latents of attention and the
 // rows of a dense FFN that it dropped are gathered again: all partners run the same pieces in the same order, and kept

@@ -13,6 +13,7 @@ struct PieceSizes {
   DType dtype = DType::f32;
   AttentionForm form = AttentionForm::up_projected;
   Recompute recompute = Recompute::none;
+  bool plain_backward = false;    // pass.h
   int64_t queries = 0, keys = 0;  // where ranks share a micro-batch (row_split.h); 0: the same rows
   bool split() const { return queries > 0 || keys > 0; }
   int64_t n_queries() const { return queries > 0 ? queries : rows; }

@@ -13,6 +13,15 @@
 #include "ops/weight.h"
 
 namespace hadal {
+namespace {
+
+bool is_weights_alone(const Action& action) { return action.kind == ActionKind::backward_weight; }
+
+bool is_plain(const Actions& list) {  // Pass::plain_backward
+  return std::none_of(list.begin(), list.end(), [](const Action& a) { return is_weights_alone(a) || a.overlaps_next; });
+}
+
+}  // namespace
 
 struct Transformer::Impl {
   ModelConfig config;
@@ -169,7 +178,8 @@ LossSums Transformer::forward_backward(const Exec& exec, std::span<const MicroBa
   pass.timeline = wants.timeline;
   pass.balance_alpha = weights.balance;
   const Actions list = actions ? *actions : one_stage(int64_t(batches.size()));
-  for (const Action& action : list) pass.later_weights |= action.kind == ActionKind::backward_weight;
+  pass.later_weights = std::any_of(list.begin(), list.end(), is_weights_alone);
+  pass.plain_backward = is_plain(list);
   clock.start();
   FlightHooks hooks;
   hooks.begin = [&](Flight& flight, int64_t m) {
@@ -311,7 +321,7 @@ int64_t Transformer::moving_bytes(int64_t micro_batch_tokens, int64_t sequence_l
   constexpr int64_t kWorkspacePerThread = int64_t(640) << 10;
   const ModelOptions& options = impl_->options;
   const DType dtype = impl_->dtype, wide = statistics_dtype(dtype);
-  PieceSizes sizes{micro_batch_tokens, dtype, options.attention_form, options.recompute};
+  PieceSizes sizes{micro_batch_tokens, dtype, options.attention_form, options.recompute, is_plain(actions)};
   if (shares.tensor * shares.context > 1) {
     const auto part = [&](int64_t n) { return (micro_batch_tokens + n - 1) / n; };
     sizes.rows = part(shares.tensor * shares.context), sizes.queries = part(shares.context);
