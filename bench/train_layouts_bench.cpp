@@ -80,7 +80,7 @@ void run_rank(const Config& config, std::shared_ptr<Transport> transport, int th
     if (place.rank() == 0 && step > 1) measured.seconds = std::min(measured.seconds, steady_seconds() - begin);
   }
   const MemoryPlan plan = plan_rank_memory(config, options, place.placement(), place.rank(), threads);
-  const int64_t promised = plan.weights + plan.gradients + plan.optimizer + plan.activations;
+  const int64_t promised = plan.in_use();
   const int64_t peak = own.exec.memory->peak_bytes();
   for (const std::string& text : place.world().exchange(fmt::format("{} {}", peak, promised))) {
     const int64_t of_peak = std::stoll(text), of_promise = std::stoll(text.substr(text.find(' ')));

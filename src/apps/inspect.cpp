@@ -20,7 +20,7 @@ namespace hadal {
 namespace {
 
 struct Options {
-  std::string config, model, dtype, layout;
+  std::string config, model, dtype, layout, svg;
   bool tensors = false, json = false;
   int64_t context = 4096;
   CommonOptions common;
@@ -66,6 +66,8 @@ Inspected read(const Options& o) {
   const bool directory = std::filesystem::is_directory(path), json = !directory && is_json(path);
   check(o.layout.empty() || !(directory || json), ErrorKind::invalid,
         "--layout shows how a configuration file's run lies on ranks; {} is a model", path);
+  check(o.svg.empty() || !(directory || json), ErrorKind::invalid,
+        "--svg draws the layout of a configuration file's run; {} is a model", path);
   check(o.common.set.empty() || !(directory || json), ErrorKind::invalid,
         "--set changes a configuration file, not the model in {}", path);
   if (directory || (!o.model.empty() && !json)) {
@@ -226,6 +228,7 @@ int inspect(const Options& o) {
   Inspected inspected = read(o);
   validate(inspected.model());
   if (inspected.stored) return inspect_directory(o, std::move(inspected));
+  if (!o.svg.empty()) draw_layout(inspected.run, o.svg);
   if (o.json) {
     auto json = sizes_json(inspected, o.context);
     json["memory"] = memory_json(memory_fits(inspected.model()));
@@ -257,6 +260,7 @@ int inspect(const Options& o) {
     fmt::print("\n");
     print_layout(inspected.run);
   }
+  if (!o.svg.empty()) fmt::print("picture    {}\n", o.svg);
   for (const auto& notice : inspected.config.notices) fmt::print("note: {}\n", notice);
   return kExitFine;
 }
@@ -270,7 +274,8 @@ void add_inspect(Verb root, Cli& cli) {
                             "FP8 scales and tokenizer of a directory");
   verb.add_option("config", o->config, "a configuration file (TOML), a config.json, or a model's directory");
   verb.add_option("--layout", o->layout,
-                  "how a configuration's run lies on ranks, such as dp=2,pp=4: mesh, stages, memory per rank");
+                  "how a configuration's run lies on ranks, such as dp=2,pp=4: mesh, stages, memory, traffic");
+  verb.add_option("--svg", o->svg, "draw the layout into this file: who is where, who sends whom how much in a step");
   verb.add_option("--model", o->model, "a run, an exported model or a Hugging Face directory");
   verb.add_option(
           "--dtype", o->dtype,
@@ -283,7 +288,8 @@ void add_inspect(Verb root, Cli& cli) {
   verb.add_flag("--json", o->json, "print one JSON object");
   add_set_option(verb, o->common);
   verb.add_examples({"hadal inspect configs/deepseek-v3-671b.toml --tensors", "hadal inspect path/to/huggingface-model",
-                     "hadal inspect --model runs/shakespeare --json"});
+                     "hadal inspect --model runs/shakespeare --json",
+                     "hadal inspect configs/shakespeare.toml --layout dp=2,pp=2,ep=2 --svg layout.svg"});
   cli.on(verb, [o] { return inspect(*o); });
 }
 

@@ -2,16 +2,31 @@
 
 #include <fmt/ranges.h>
 
-#include "arch/arch.h"
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "apps/layout_picture.h"
 #include "base/error.h"
+#include "base/files.h"
 #include "base/table.h"
 #include "base/text_format.h"
 #include "config/config_io.h"
 #include "layout/mesh_text.h"
 #include "train/resources.h"
+#include "train/traffic.h"
 
 namespace hadal {
 namespace {
+
+// Who sends whom what is said pair by pair.
+constexpr int64_t kMostRanksWithTraffic = 8192;
+
+// As it would run on a machine with BF16, where the configuration leaves that open.
+Config chosen(Config config) {
+  if (config.train.precision == Precision::automatic) config.train.precision = Precision::bf16;
+  return config;
+}
 
 // Ranks of one pipeline seat differ only in which experts and micro-batches are theirs: the first speaks for all.
 struct SeatFacts {
@@ -25,20 +40,36 @@ struct LayoutFacts {
   int64_t unique_main = 0, unique_mtp = 0;  // elements of all boxes, each counted once
   Pipeline pipeline;
   int64_t n_micro_batches = 0;  // of each data rank, fillers not counted
+  struct Sent {
+    double all = 0, most = 0;  // bytes of a step, by all ranks and by the one that sends most
+  };
+  std::array<Sent, std::size(kTrafficKinds)> sent;  // nothing where there are too many ranks
 };
+
+void add_traffic(const Config& config, const Placement& placement, LayoutFacts& facts) {
+  const int64_t n_ranks = placement.mesh().n_ranks();
+  if (n_ranks > kMostRanksWithTraffic) return;
+  std::array<std::vector<double>, std::size(kTrafficKinds)> by;
+  by.fill(std::vector<double>(size_t(n_ranks), 0.0));
+  each_transfer(config, placement, full_micro_batches(config),
+                [&](TrafficKind kind, int64_t from, int64_t, double bytes) {
+                  by[size_t(kind)][size_t(from)] += bytes;
+                  facts.sent[size_t(kind)].all += bytes;
+                });
+  for (const TrafficKind kind : kTrafficKinds)
+    facts.sent[size_t(kind)].most = *std::max_element(by[size_t(kind)].begin(), by[size_t(kind)].end());
+}
 
 LayoutFacts facts_of(const Config& config, const Placement& placement) {
   LayoutFacts facts;
   facts.n_micro_batches = micro_batches_each(config, config.train.batch_sequences);
   facts.pipeline = placement.pipeline(facts.n_micro_batches);
-  Config one = config;
-  if (one.train.precision == Precision::automatic) one.train.precision = Precision::bf16;
-  const ModelOptions options = model_options(one, true);
+  const ModelOptions options = model_options(config, true);
   for (int64_t seat = 0; seat < config.parallel.pp; ++seat) {
     const int64_t rank = seat * placement.mesh().stage_ranks();
     SeatFacts of;
     of.stages = placement.stages_of(rank);
-    of.memory = plan_rank_memory(one, options, placement, rank, 1);
+    of.memory = plan_rank_memory(config, options, placement, rank, 1);
     for (const ParameterSpec& spec : placement.specs())
       if (const auto holding = placement.holding_of(spec, rank)) of.parameters += holding->box.count();
     facts.seats.push_back(std::move(of));
@@ -47,6 +78,7 @@ LayoutFacts facts_of(const Config& config, const Placement& placement) {
     for (const Holding& holding : placement.holdings(spec))
       (spec.layer >= config.model.n_layers ? facts.unique_mtp : facts.unique_main) += holding.box.count();
   }
+  add_traffic(config, placement, facts);
   return facts;
 }
 
@@ -66,9 +98,31 @@ void print_mesh(const Config& config, const Placement& placement) {
   if (mesh.n_ranks() <= 32) fmt::print("\n{}", mesh_text(config.model, placement));
 }
 
+void print_traffic(const Config& config, const LayoutFacts& facts) {
+  if (config.parallel.ranks() > kMostRanksWithTraffic) return;
+  Table table({"sent in a step", "by all ranks", "by the rank that sends most"});
+  for (const TrafficKind kind : kTrafficKinds) {
+    const LayoutFacts::Sent& sent = facts.sent[size_t(kind)];
+    if (sent.all > 0)
+      table.add({traffic_name(kind), format_bytes(sent.all), format_bytes(sent.most)});
+  }
+  fmt::print("{}", table.text());
+  if (facts.sent[size_t(TrafficKind::experts)].all > 0)
+    fmt::print("to experts and back: the expectation where tokens are routed evenly; all else is exact\n");
+  fmt::print("\n");
+}
+
 }  // namespace
 
-void print_layout(const Config& config) {
+void draw_layout(const Config& asked, const std::string& path) {
+  const Config config = chosen(asked);
+  check(config.parallel.ranks() <= kMostRanksWithTraffic, ErrorKind::invalid,
+        "--svg draws layouts of up to {} ranks; this one has {}", kMostRanksWithTraffic, config.parallel.ranks());
+  atomic_write(path, layout_svg(config, Placement(config.model, config.parallel)));
+}
+
+void print_layout(const Config& asked) {
+  const Config config = chosen(asked);
   const Placement placement(config.model, config.parallel);
   const LayoutFacts facts = facts_of(config, placement);
   print_mesh(config, placement);
@@ -93,9 +147,11 @@ void print_layout(const Config& config) {
   fmt::print("the ranks' parts make up {} parameters", format_count(facts.unique_main));
   if (facts.unique_mtp > 0) fmt::print(", and {} of MTP", format_count(facts.unique_mtp));
   fmt::print("; the first rank also brings the state together for checkpoints\n\n");
+  if (config.parallel.ranks() > 1) print_traffic(config, facts);
 }
 
-nlohmann::ordered_json layout_json(const Config& config) {
+nlohmann::ordered_json layout_json(const Config& asked) {
+  const Config config = chosen(asked);
   const Placement placement(config.model, config.parallel);
   const LayoutFacts facts = facts_of(config, placement);
   nlohmann::ordered_json seats = nlohmann::ordered_json::array();
@@ -115,12 +171,17 @@ nlohmann::ordered_json layout_json(const Config& config) {
                      {"activation_bytes", of.memory.activations},
                      {"total_bytes", of.memory.total()}});
   }
+  nlohmann::ordered_json sent = nlohmann::ordered_json::object();
+  for (const TrafficKind kind : kTrafficKinds)
+    if (const LayoutFacts::Sent& of = facts.sent[size_t(kind)]; of.all > 0)
+      sent[traffic_name(kind)] = {{"bytes", std::llround(of.all)}, {"most_of_a_rank", std::llround(of.most)}};
   return {{"layout", layout_text(config.parallel)},
           {"ranks", placement.mesh().n_ranks()},
           {"micro_batches", facts.pipeline.n_micro_batches},
           {"parameters", facts.unique_main},
           {"mtp_parameters", facts.unique_mtp},
-          {"pipeline_seats", seats}};
+          {"pipeline_seats", seats},
+          {"sent_in_a_step", sent}};
 }
 
 }  // namespace hadal

@@ -1,8 +1,11 @@
 // hadal inspect: V3's released tensors, a config.json, and Hugging Face directories with their scales and tokenizer.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <map>
 #include <nlohmann/json.hpp>
+#include <regex>
 #include <set>
 
 #include "apps/command.h"
@@ -11,6 +14,7 @@
 #include "base/json.h"
 #include "exchange/hf_testing.h"
 #include "exchange/released_tensors.h"
+#include "picture/well_formed.h"
 #include "storage/safetensors.h"
 
 namespace hadal {
@@ -74,7 +78,49 @@ TEST(Inspect, ShowsTheReportsLayoutBeforeAnythingIsAllocated) {
   EXPECT_NE(text.out.find("0: embedding, layers 0-3; 15: layer 60, head"), std::string::npos) << text.out;
   const auto refused = run_hadal("inspect " + kV3 + " --layout dp=100,ep=64");
   EXPECT_EQ(refused.code, 2);
-  EXPECT_NE(refused.err.find("50 and 100 divide it"), std::string::npos) << refused.err;
+  EXPECT_NE(refused.err.find("ep = 4 fits"), std::string::npos) << refused.err;
+}
+
+// Of each kind of traffic what the squares of its matrix say, added up.
+std::map<std::string, int64_t> amounts_in(const std::string& svg) {
+  std::map<std::string, int64_t> amounts;
+  std::string kind;
+  static const std::regex part(R"(>(\w+): [0-9,]+ bytes</text>|→ [0-9-]+: ([0-9,]+) bytes</title>)");
+  for (std::sregex_iterator it(svg.begin(), svg.end(), part), end; it != end; ++it) {
+    std::string digits = (*it)[2];
+    digits.erase(std::remove(digits.begin(), digits.end(), ','), digits.end());
+    if ((*it)[1].matched) kind = (*it)[1];
+    if (!digits.empty()) amounts[kind] += std::stoll(digits);
+  }
+  return amounts;
+}
+
+TEST(Inspect, DrawsWhoIsWhereAndWhoSendsWhomHowMuch) {
+  const std::filesystem::path file = std::filesystem::temp_directory_path() / "hadal inspect layout.svg";
+  const std::string small = std::string(HADAL_SOURCE_DIR) + "/configs/shakespeare.toml";
+  for (const std::string& what :
+       {small + " --layout dp=2,pp=2,cp=2,tp=2,ep=4", kV3 + " --layout dp=128,pp=16,ep=64,schedule=dualpipe"}) {
+    const json said = inspected(what + " --svg '" + file.string() + "'")["layout"];
+    const std::string svg = read_file(file);
+    EXPECT_EQ(xml_fault(svg), "") << what;
+    EXPECT_LT(svg.size(), 400'000u);
+    const std::map<std::string, int64_t> amounts = amounts_in(svg);
+    ASSERT_EQ(amounts.size(), said["sent_in_a_step"].size());
+    for (const auto& [kind, bytes] : amounts) {
+      const double wanted = said["sent_in_a_step"][kind]["bytes"].get<double>();
+      EXPECT_NEAR(double(bytes), wanted, kind == "experts" ? 1e-6 * wanted : 0.5) << what << " " << kind;
+    }
+  }
+  EXPECT_NE(read_file(file).find("15: layer 60, head"), std::string::npos);
+  const auto text = run_hadal("inspect " + small + " --layout dp=2,ep=2 --svg '" + file.string() + "'");
+  for (const char* words : {"sent in a step", "gradients", "experts", "routed evenly", "picture    "})
+    EXPECT_NE(text.out.find(words), std::string::npos) << words << text.out;
+  ASSERT_EQ(run_hadal("inspect " + small + " --layout dp=2,pp=2,ep=2 --svg '" + file.string() + "'").code, 0);
+  EXPECT_EQ(read_file(file), read_file(HADAL_SOURCE_DIR "/docs/pictures/layout.svg")) << "the documentation's picture";
+  EXPECT_NE(run_hadal("inspect --help").out.find("--svg"), std::string::npos);
+  EXPECT_EQ(run_hadal("inspect " + kSeeds + "deepseek_v3.json --svg x.svg").code, 2);
+  EXPECT_NE(run_hadal("inspect " + small + " --layout dp=10000 --svg x.svg").err.find("8192"), std::string::npos);
+  std::filesystem::remove(file);
 }
 
 TEST(Inspect, RefusesWhatItIsNot) {

@@ -41,7 +41,8 @@ TEST_F(MpiTraining, RanksThatAreStartedDifferentlyAreRefusedByName) {
   };
   const auto layouts = both(" --layout dp=2", " --layout dp=3");
   EXPECT_NE(layouts.code, 0);
-  EXPECT_TRUE(has(layouts.err, "rank 1: the layout has 3 ranks, but 2 were started")) << layouts.err;
+  EXPECT_TRUE(has(layouts.err, "rank 1: the layout has 3 ranks, but 2 were started: start 3, or")) << layouts.err;
+  EXPECT_TRUE(has(layouts.err, "give a layout of 2, such as --layout dp=2")) << layouts.err;
   EXPECT_TRUE(has(layouts.err, "rank 0: rank 1 ended: the layout has 3 ranks")) << layouts.err;
   const auto kernels = both(" --isa reference", " --isa best");
   EXPECT_NE(kernels.code, 0);

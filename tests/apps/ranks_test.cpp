@@ -1,6 +1,7 @@
 // Ranks as a user meets them: hadal train --ranks, runs that go on with another number, and hadal check layouts.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
 
@@ -10,6 +11,7 @@
 #include "apps/small_run.h"
 #include "base/files.h"
 #include "base/json.h"
+#include "base/text_format.h"
 
 namespace hadal {
 namespace {
@@ -91,6 +93,19 @@ TEST(Ranks, ATraceShowsWhatEachDidWhen) {
   const auto waits = steps_of(small.run("run"))[1]["waits"];
   EXPECT_GE(waits["hidden"].get<double>(), 0);
   EXPECT_LE(waits["pipeline"].get<double>(), 1);
+
+  // The report has what was measured: a row of the table and a chart each.
+  ASSERT_EQ(run_hadal("report " + SmallRun::quoted(small.run())).code, 0);
+  const std::string page = read_file(small.run() / "report.html");
+  std::vector<double> bubbles;
+  for (const auto& step : steps_of(small.run())) bubbles.push_back(step["waits"]["pipeline"].get<double>());
+  std::sort(bubbles.begin(), bubbles.end());
+  EXPECT_GT(bubbles[0], 0);
+  EXPECT_TRUE(has(page, "neighbours (median of the last 100 steps)</th><td>" + format_percent(bubbles[2]) + "</td>"));
+  EXPECT_TRUE(has(page, "<th>layout</th><td>dp=2,pp=2,ep=2,schedule=dualpipe</td>"));
+  for (const char* chart : {"bubble: waiting for pipeline neighbours, % of a step",
+                            "waiting for experts' rows, % of a step", "traffic hidden behind computing, %"})
+    EXPECT_TRUE(has(page, chart)) << chart;
 }
 
 // Other layouts add up in another order: as near as FP32 lets it be. The run goes on in each from the last one's files.
@@ -114,6 +129,7 @@ TEST(Ranks, WrongLayoutsAreRefusedBeforeAnythingIsMade) {
   for (const auto& [layout, why] :
        std::map<std::string, std::string>{{"xp=2", "xp"},
                                           {"pp=64", "64 stages for a model of"},
+                                          {"tp=64", "is the most"},
                                           {"pp=2,schedule=onef", "no schedule is called 'onef'"},
                                           {"dp=3,ep=2", "ep = 2 does not divide the dp * cp * tp = 3 ranks"},
                                           {"dp=5000", "256 are the most"}}) {

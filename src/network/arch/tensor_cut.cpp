@@ -1,5 +1,7 @@
 #include "arch/tensor_cut.h"
 
+#include <limits>
+
 #include "base/error.h"
 
 namespace hadal {
@@ -19,14 +21,20 @@ TensorCut tensor_cut(const ParameterSpec& spec, const ModelConfig& c) {
   }
 }
 
+int64_t tensor_pieces(const ParameterSpec& spec, const ModelConfig& config) {
+  const TensorCut cut = tensor_cut(spec, config);
+  return cut ? spec.shape[size_t(cut.dimension)] / cut.unit : std::numeric_limits<int64_t>::max();
+}
+
 Box tensor_box(const ParameterSpec& spec, const ModelConfig& config, int64_t rank, int64_t size) {
   Box box = Box::whole(spec.shape);
   const TensorCut cut = tensor_cut(spec, config);
   if (!cut) return box;
   const size_t d = size_t(cut.dimension);
-  const int64_t n = spec.shape[d] / cut.unit;
-  check(n >= size, ErrorKind::invalid, "{} tensor ranks cannot share {}: it has {} {} to be cut at", size, spec.name, n,
-        spec.kind == ParameterKind::attention ? "heads" : "indexes");
+  const int64_t n = tensor_pieces(spec, config);
+  check(n >= size, ErrorKind::invalid,
+        "layout: {} tensor ranks cannot share {}: it has {} {} to be cut at; tp = {} is the most", size, spec.name, n,
+        spec.kind == ParameterKind::attention ? "heads" : "indexes", n);
   box.begin[d] = n * rank / size * cut.unit;
   box.size[d] = n * (rank + 1) / size * cut.unit - box.begin[d];
   return box;

@@ -88,6 +88,8 @@ class AttentionPiece : public Piece {
     if (s.split()) bytes.forward += s.n_queries() * hidden * dtype_bytes(statistics_dtype(s.dtype));
     bytes.backward =
         mla_.restored_bytes(s) + (none ? 0 : s.bytes(hidden)) + s.bytes(2 * hidden) + mla_.backward_bytes(s);
+    bytes.waiting = s.bytes(3 * hidden) + s.wide(1) + s.n_queries() * hidden * dtype_bytes(s.dtype) +
+                    mla_.waiting_bytes(s);  // x, normed, its gradient; dy
     return bytes;
   }
 
@@ -173,6 +175,7 @@ class DensePiece : public Piece {
     bytes.forward = s.bytes(2 * hidden) + q.bytes(3 * width + (is_cut() ? 2 * hidden : 0));
     bytes.backward = (all ? q.bytes(2 * width) : 0) + (none ? 0 : q.bytes(hidden)) + s.bytes(2 * hidden) +
                      q.bytes(hidden + width + (is_cut() ? hidden : 0));
+    bytes.waiting = s.bytes(2 * hidden) + s.wide(1) + q.bytes(2 * hidden + 3 * width);
     return bytes;
   }
 

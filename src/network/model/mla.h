@@ -54,6 +54,7 @@ class Mla {
   int64_t kept_bytes(const PieceSizes& sizes, Recompute recompute) const;
   int64_t restored_bytes(const PieceSizes& sizes) const;
   int64_t backward_bytes(const PieceSizes& sizes) const;  // on top, while B runs
+  int64_t waiting_bytes(const PieceSizes& sizes) const;   // of what a later W reads, but for x and dy
 
   // As what x must come to serve all linears that read it: codes of this recipe, or plain where theirs differ.
   GemmRecipe input_recipe() const;

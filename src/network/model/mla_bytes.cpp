@@ -46,4 +46,16 @@ int64_t Mla::backward_bytes(const PieceSizes& s) const {
   return bytes;
 }
 
+// Latents, their norms' gradients and those before the norms; attention's result, gradients of queries and keys.
+int64_t Mla::waiting_bytes(const PieceSizes& s) const {
+  const bool absorbed = s.form == AttentionForm::absorbed;
+  const int64_t q_rank = w_.q_a.weight ? w_.q_a.out_features() : 0, each = dtype_bytes(s.dtype);
+  const int64_t input = q_rank == 0 && s.split() ? w_.q_b.in_features() : q_rank;
+  const int64_t of_query = heads_ * (v_ + nope_ + rope_) + (absorbed ? heads_ * (v_ + nope_ + 2 * (rank_ + rope_)) : 0);
+  const int64_t of_key = rank_ + (s.split() ? rope_ : 0) + (absorbed ? 0 : heads_ * (nope_ + v_));
+  return s.bytes(3 * q_rank + 3 * rank_ + 2 * rope_) + s.wide(2) +
+         s.n_queries() * ((input + of_query) * each + heads_ * dtype_bytes(statistics_dtype(s.dtype))) +
+         s.n_keys() * of_key * each;
+}
+
 }  // namespace hadal

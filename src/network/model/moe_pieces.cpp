@@ -58,6 +58,7 @@ class RoutePiece : public MoePiece {
     bytes.kept = s.bytes(hidden()) + s.wide(1 + 2 * e + k) + 4 * s.rows * 4 * k + (none ? s.bytes(hidden()) : 0);
     bytes.forward = s.bytes(3 * hidden()) + s.wide(e);
     bytes.backward = s.bytes(3 * hidden()) + s.wide(e + k) + (none ? 0 : s.bytes(hidden()));
+    bytes.waiting = s.bytes(3 * hidden()) + s.wide(1 + 3 * e + 2 * k) + 4 * s.rows * 4 * k;
     return bytes;
   }
 
@@ -120,6 +121,7 @@ class SharedExpertsPiece : public MoePiece {
     bytes.kept = all ? 0 : s.bytes(2 * width);
     bytes.forward = s.bytes(hidden() + 3 * width);
     bytes.backward = (all ? s.bytes(2 * width) : 0) + s.bytes(2 * hidden() + width);
+    bytes.waiting = s.bytes(3 * width + hidden());
     return bytes;
   }
 };
@@ -191,9 +193,10 @@ class ExpertsPiece : public MoePiece {
     const bool all = s.recompute == Recompute::all;
     PieceBytes bytes;
     bytes.kept = all ? 0 : s.bytes(2 * inner);
-    bytes.forward = s.bytes(3 * inner / n_ranks() + rows + numbers_back());
+    bytes.forward = s.bytes((all ? 2 * inner / n_ranks() : 2 * inner) + inner / n_ranks() + rows + numbers_back());
     bytes.backward = s.bytes((all ? 3 : 1) * inner / (s.plain_backward ? n_ranks() : 1)) + s.wide(k) +
                      (n_ranks() > 1 ? s.bytes(rows + numbers_out() + numbers_back()) : s.bytes(2 * rows));
+    bytes.waiting = s.bytes(3 * inner + (n_ranks() > 1 ? numbers_out() : k * hidden()));
     return bytes;
   }
 };

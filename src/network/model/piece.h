@@ -18,9 +18,11 @@
 namespace hadal {
 
 struct PieceBytes {
-  int64_t kept = 0;      // from F to the end of W
-  int64_t forward = 0;   // on top of what all pieces keep, while F runs
-  int64_t backward = 0;  // the same for B and W
+  int64_t kept = 0;          // from F to the end of W, or of Bi where W comes later
+  int64_t forward = 0;       // while F runs, what it will keep among it
+  int64_t backward = 0;      // while B and W run, on top of what it keeps
+  int64_t waiting = 0;       // from Bi to the end of a W that comes later
+  int64_t later_weight = 0;  // on top of that while such a W runs
 };
 
 class Piece {

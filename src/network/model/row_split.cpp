@@ -45,23 +45,29 @@ int64_t RowSplit::n_context() const { return size_of(partners_.context); }
 int64_t RowSplit::this_tensor() const { return rank_in(partners_.tensor); }
 int64_t RowSplit::this_context() const { return rank_in(partners_.context); }
 
-RowSplit::RowSplit(const MicroBatch& batch, const Partners& partners) : partners_(partners) {
-  const int64_t tensor = n_tensor(), context = n_context(), runs = 2 * context;
-  owner_.resize(size_t(batch.n_tokens()));
-  for (const ops::RowRange& sequence : batch.sequences) {
+std::vector<int32_t> row_owners(std::span<const ops::RowRange> sequences, int64_t n_rows, int64_t context,
+                                int64_t tensor) {
+  std::vector<int32_t> owners(static_cast<size_t>(n_rows));
+  const int64_t runs = 2 * context;
+  for (const ops::RowRange& sequence : sequences) {
     for (int64_t r = 0; r < runs; ++r) {
       const int64_t begin = sequence.count * r / runs, end = sequence.count * (r + 1) / runs;
       for (int64_t i = begin; i < end; ++i)
-        owner_[size_t(sequence.begin + i)] = int32_t(std::min(r, runs - 1 - r) * tensor);
+        owners[size_t(sequence.begin + i)] = int32_t(std::min(r, runs - 1 - r) * tensor);
     }
   }
   std::vector<int64_t> count(size_t(context), 0), seen(size_t(context), 0);
-  for (const int32_t owner : owner_) ++count[size_t(owner / tensor)];
-  for (int32_t& owner : owner_) {  // row i of n is the tensor rank's with n t / T <= i < n (t + 1) / T
+  for (const int32_t owner : owners) ++count[size_t(owner / tensor)];
+  for (int32_t& owner : owners) {  // row i of n is the tensor rank's with n t / T <= i < n (t + 1) / T
     const size_t c = size_t(owner / tensor);
     owner += int32_t((tensor * (seen[c] + 1) - 1) / count[c]);
     ++seen[c];
   }
+  return owners;
+}
+
+RowSplit::RowSplit(const MicroBatch& batch, const Partners& partners)
+    : partners_(partners), owner_(row_owners(batch.sequences, batch.n_tokens(), n_context(), n_tensor())) {
   list_rows();
   make_segments(batch);
 }

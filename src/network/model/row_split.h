@@ -37,6 +37,10 @@ class RowsUnderWay {
 
 enum class Extent : uint8_t { queries, keys };
 
+// Of each of the rows: context rank * tensor + tensor rank.
+std::vector<int32_t> row_owners(std::span<const ops::RowRange> sequences, int64_t n_rows, int64_t context,
+                                int64_t tensor);
+
 class RowSplit {
  public:
   RowSplit() = default;  // of one rank: nothing is cut

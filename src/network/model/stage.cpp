@@ -1,7 +1,6 @@
 #include "model/stage.h"
 
 #include <algorithm>
-#include <typeindex>
 
 #include "model/block_pieces.h"
 #include "model/stream_pieces.h"
@@ -156,22 +155,26 @@ void Stage::count_contributions(int64_t n_flights, std::map<Parameter*, int64_t>
     piece->each_parameter([&](Parameter& parameter) { contributions[&parameter] += n_flights; });
 }
 
-PieceBytes Stage::bytes(const PieceSizes& sizes) const {
-  PieceBytes total;
-  std::map<std::type_index, int64_t> backward;  // by kind of piece
-  for (const auto& piece : pieces_) {
-    const PieceBytes bytes = piece->bytes(sizes);
-    const Piece& one = *piece;
-    total.kept += bytes.kept;
-    total.forward = std::max(total.forward, bytes.forward);
-    backward[typeid(one)] = std::max(backward[typeid(one)], bytes.backward);
+// F goes up the pieces and adds what each keeps; B goes down and frees it, or leaves what a later W needs.
+StageBytes Stage::bytes(const PieceSizes& sizes) const {
+  std::vector<PieceBytes> of;
+  for (const auto& piece : pieces_) of.push_back(piece->bytes(sizes));
+  StageBytes total;
+  for (const PieceBytes& one : of) {
+    total.forward = std::max(total.forward, total.kept + std::max(one.forward, one.kept));
+    total.backward = std::max(total.backward, total.kept + one.kept + one.backward);
+    total.pair_forward = std::max(total.pair_forward, one.forward - one.kept);
+    total.pair_backward = std::max(total.pair_backward, one.backward);
+    total.kept += one.kept;
   }
-  int64_t largest = 0, second = 0;
-  for (const auto& [kind, bytes] : backward) {
-    second = std::max(second, std::min(largest, bytes));
-    largest = std::max(largest, bytes);
+  int64_t below = total.kept, later = 0;
+  for (size_t i = of.size(); i-- > 0;) {
+    total.backward_input = std::max(total.backward_input, below + of[i].backward + total.waiting);
+    below -= of[i].kept;
+    total.waiting += of[i].waiting;
+    later = std::max(later, of[i].later_weight);
   }
-  total.backward = largest + second;
+  total.weight = total.waiting + later;
   return total;
 }
 

@@ -13,6 +13,14 @@
 
 namespace hadal {
 
+// What a flight takes of memory at a stage. An action's bytes are the most while it runs, all that the flight keeps
+// there among them.
+struct StageBytes {
+  int64_t kept = 0, waiting = 0;  // after F; after Bi, until W
+  int64_t forward = 0, backward = 0, backward_input = 0, weight = 0;
+  int64_t pair_forward = 0, pair_backward = 0;  // in a pair, on top of what the two flights keep
+};
+
 class Stage {
  public:
   // `find` gives the parameter of a name of parameter_list().
@@ -42,10 +50,7 @@ class Stage {
 
   // Adds to `contributions` what this many flights will bring to each parameter.
   void count_contributions(int64_t n_flights, std::map<Parameter*, int64_t>& contributions) const;
-  // What one flight takes from the system: `kept` from F to the end of W; on top of it the largest F, and the B and W
-  // of the two largest kinds of piece. An FFN's and an attention's take turns layer by layer; the blocks of one wait
-  // in the pool (base/memory.h) while the other runs, because few of their sizes are the same.
-  PieceBytes bytes(const PieceSizes& sizes) const;
+  StageBytes bytes(const PieceSizes& sizes) const;
 
  private:
   int64_t number_ = 0;  // of all stages of the model

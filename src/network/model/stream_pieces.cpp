@@ -52,7 +52,7 @@ class EmbeddingPiece : public Piece {
   void each_parameter(const ParameterVisitor& visit) const override { visit(*embedding_.weight); }
   PieceBytes bytes(const PieceSizes& s) const override {
     const int64_t rows = with_queries(*embedding_.weight, s).bytes(width());
-    return {12 * s.rows, rows, rows};
+    return {12 * s.rows, rows, rows, rows};
   }
 
  private:
@@ -122,7 +122,7 @@ class JoinPiece : public Piece {
     const bool none = s.recompute == Recompute::none;
     const int64_t shared = tensor_ranks_cut(*embedding_.weight) ? s.n_queries() * width * dtype_bytes(s.dtype) : 0;
     return {s.bytes((none ? 4 : 2) * width) + s.wide(2) + 16 * s.rows, s.bytes(5 * width) + shared,
-            s.bytes(5 * width) + shared + (none ? 0 : s.bytes(2 * width))};
+            s.bytes(5 * width) + shared + (none ? 0 : s.bytes(2 * width)), s.bytes(8 * width) + s.wide(2) + shared};
   }
 
  private:
@@ -168,7 +168,8 @@ class FinalNormPiece : public Piece {
   void each_parameter(const ParameterVisitor& visit) const override { visit(*norm_.weight); }
   PieceBytes bytes(const PieceSizes& s) const override {
     const int64_t width = norm_.weight->box.size[0];
-    return {s.bytes(3 * width) + s.wide(1), s.bytes(2 * width), s.bytes(2 * width)};  // input, state, gradient
+    const int64_t kept = s.bytes(3 * width) + s.wide(1);  // input, state, gradient
+    return {kept, kept, s.bytes(2 * width), kept};
   }
 
  private:
@@ -227,7 +228,7 @@ class HeadPiece : public Piece {
     const DType wide = statistics_dtype(s.dtype);
     const int64_t logits = chunk * columns * (dtype_bytes(wide) + (wide != s.dtype ? dtype_bytes(s.dtype) : 0));
     const int64_t states = cut ? 2 * rows * head_.head.in_features() * dtype_bytes(s.dtype) : 0;
-    return {s.wide(1), logits + states, 0};
+    return {s.wide(1), logits + states, 0, s.wide(1) + states / 2, logits};
   }
 
  private:

@@ -315,6 +315,48 @@ void Transformer::update_selection_bias(const Exec& exec, const std::vector<std:
   }
 }
 
+namespace {
+
+// The most that flights take while these actions run.
+int64_t most_of(const Actions& actions, const std::map<int64_t, StageBytes>& of_stage) {
+  int64_t held = 0, most = 0;  // held: by flights between their actions
+  const auto begin = [&](const Action& action) {  // what the action's flight holds before it
+    const StageBytes& bytes = of_stage.at(action.stage);
+    using enum ActionKind;
+    return action.kind == forward ? 0 : action.kind == backward_weight ? bytes.waiting : bytes.kept;
+  };
+  const auto end = [&](const Action& action) {
+    const StageBytes& bytes = of_stage.at(action.stage);
+    using enum ActionKind;
+    return action.kind == forward ? bytes.kept : action.kind == backward_input ? bytes.waiting : 0;
+  };
+  const auto during = [&](const Action& action) {
+    const StageBytes& bytes = of_stage.at(action.stage);
+    switch (action.kind) {
+      case ActionKind::forward: return bytes.forward;
+      case ActionKind::backward: return bytes.backward;
+      case ActionKind::backward_input: return bytes.backward_input;
+      case ActionKind::backward_weight: break;
+    }
+    return bytes.weight;
+  };
+  for (size_t i = 0; i < actions.size(); ++i) {
+    const Action& action = actions[i];
+    if (action.overlaps_next && i + 1 < actions.size()) {  // one grows while the other shrinks
+      const Action& next = actions[++i];
+      const StageBytes &f = of_stage.at(action.stage), &b = of_stage.at(next.stage);
+      most = std::max(most, held - b.kept + std::max(f.kept, b.kept) + f.pair_forward + b.pair_backward);
+      held += f.kept - b.kept;
+      continue;
+    }
+    most = std::max(most, held - begin(action) + during(action));
+    held += end(action) - begin(action);
+  }
+  return most;
+}
+
+}  // namespace
+
 int64_t Transformer::moving_bytes(int64_t micro_batch_tokens, int64_t sequence_length, int n_threads,
                                   const Actions& actions, const TokenShares& shares) const {
   // Packed tiles of a matrix product and attention's tiles, per thread.
@@ -327,25 +369,16 @@ int64_t Transformer::moving_bytes(int64_t micro_batch_tokens, int64_t sequence_l
     sizes.rows = part(shares.tensor * shares.context), sizes.queries = part(shares.context);
     sizes.keys = micro_batch_tokens;
   }
-  std::map<int64_t, PieceBytes> of_stage;
-  int64_t running = 0;  // the largest F, or B and W
+  std::map<int64_t, StageBytes> of_stage;
+  int64_t largest_forward = 0;
   for (const auto& [number, stage] : impl_->stages) {
-    const PieceBytes bytes = of_stage[number] = stage->bytes(sizes);
-    // Of what waits in the pool and what runs: a promise of memory is about what is taken from the system.
-    running = std::max(running, bytes.forward + (options.training ? bytes.backward : 0));
+    const StageBytes bytes = of_stage[number] = stage->bytes(sizes);
+    largest_forward = std::max(largest_forward, bytes.forward);
   }
+  const int64_t most = options.training ? most_of(actions, of_stage) : largest_forward;
   const int64_t table = std::min(impl_->config.max_positions, std::max<int64_t>(sequence_length, 256)) *
                         impl_->config.qk_rope_head_dim * dtype_bytes(wide);
-  int64_t kept = 0, most = 0;
-  std::map<std::pair<int64_t, int64_t>, int64_t> left;
-  for (const Action& action : actions) ++left[{action.stage, action.micro_batch}];
-  for (const Action& action : actions) {
-    const int64_t bytes = of_stage.at(action.stage).kept;
-    if (action.kind == ActionKind::forward) kept += bytes;
-    most = std::max(most, kept);
-    if (--left[{action.stage, action.micro_batch}] == 0) kept -= bytes;
-  }
-  return table + n_threads * kWorkspacePerThread + (options.training ? most : 0) + running;
+  return table + n_threads * kWorkspacePerThread + most;
 }
 
 }  // namespace hadal

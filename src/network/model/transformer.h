@@ -88,7 +88,8 @@ class Transformer {
   // Auxiliary-loss-free balancing (§2.4): bias_i += gamma * sign(mean load - load_i), once per step from global counts.
   void update_selection_bias(const Exec& exec, const std::vector<std::vector<int64_t>>& global_load, double gamma);
 
-  // What comes and goes while these actions run: activations of the flights under way, workspace of this many threads.
+  // What comes and goes while these actions run: activations of the flights under way, workspace of this many threads,
+  // the most at once, as it is asked for.
   // Of a micro-batch whose tokens so many tensor and context ranks share.
   struct TokenShares {
     int64_t tensor = 1, context = 1;

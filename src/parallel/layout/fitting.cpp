@@ -4,14 +4,14 @@
 
 namespace hadal {
 
-std::string nearest_divisors(int64_t whole, int64_t asked) {
-  int64_t below = 0, above = 0;
-  for (int64_t n = 1; n <= whole; ++n) {
-    if (whole % n != 0) continue;
-    if (n <= asked) below = n;
-    if (n > asked && above == 0) above = n;
+std::string nearest_fitting(const std::string& name, int64_t asked, int64_t most,
+                            const std::function<bool(int64_t)>& fits) {
+  int64_t below = 1, above = 0;
+  for (int64_t n = 2; n <= most && above == 0; ++n) {
+    if (n == asked || !fits(n)) continue;
+    (n < asked ? below : above) = n;
   }
-  return above > 0 ? fmt::format("{} and {} divide it", below, above) : fmt::format("{} divides it", below);
+  return above > 0 ? fmt::format("{} = {} and {} fit", name, below, above) : fmt::format("{} = {} fits", name, below);
 }
 
 }  // namespace hadal

@@ -12,13 +12,6 @@ Mesh::Mesh(const ParallelConfig& parallel) : p_(parallel) {
   check(stage_ranks() <= kMostRanks && n_ranks() <= kMostRanks, ErrorKind::invalid,
         "layout: dp * cp * tp * pp = {} x {} x {} x {} makes more than {} ranks", p_.dp, p_.cp, p_.tp, p_.pp,
         kMostRanks);
-  check(stage_ranks() % p_.ep == 0, ErrorKind::invalid,
-        "layout: ep = {} does not divide the dp * cp * tp = {} ranks of a stage, over which experts are spread; {}",
-        p_.ep, stage_ranks(), nearest_divisors(stage_ranks(), p_.ep));
-  check(p_.node_ranks >= 0, ErrorKind::invalid, "layout: node_ranks = {} must be 0 or more", p_.node_ranks);
-  check(p_.node_ranks == 0 || p_.ep <= p_.node_ranks || p_.ep % p_.node_ranks == 0, ErrorKind::invalid,
-        "layout: ep = {} is no multiple of node_ranks = {}: a token reaches a node at the rank of its own place there",
-        p_.ep, p_.node_ranks);
 }
 
 Seat Mesh::seat(int64_t rank) const {

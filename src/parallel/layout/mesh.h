@@ -21,8 +21,8 @@ struct Seat {
 
 class Mesh {
  public:
-  // Throws invalid, naming the axis, for sizes that make no mesh: below 1, experts that do not divide a stage's ranks,
-  // nodes that do not divide the experts' ranks.
+  // Throws invalid, naming the axis, for sizes below 1 and for more ranks than can be counted. Whether experts can be
+  // spread so, Placement checks, which knows the model.
   explicit Mesh(const ParallelConfig& parallel);
 
   int64_t n_ranks() const { return p_.pp * stage_ranks(); }

@@ -20,20 +20,57 @@ Pipeline pipeline_of(const ParallelConfig& p) {
   return pipeline;
 }
 
+// A stage is not empty. Schedules differ in how many stages each rank has.
+int64_t fitting_stages(const ModelConfig& model, const Pipeline& pipeline) {
+  const int64_t stages = pipeline.n_stages(), each = stages / pipeline.n_ranks, layers = model.n_layers;
+  int64_t most = layers / each;
+  if (pipeline.schedule == ScheduleKind::dualpipe) most -= most % 2;
+  check(stages <= layers, ErrorKind::invalid,
+        "layout: pp = {} with schedule {} makes {} stages for a model of {} layers, and each needs one or more; {}",
+        pipeline.n_ranks, schedule_name(pipeline.schedule), stages, layers,
+        most > 0 ? fmt::format("pp = {} is the most", most)
+                 : fmt::format("with schedule 1f1b pp = {} is the most", layers));
+  return stages;
+}
+
+// Experts over a stage's ranks: none is cut, blocks of replicas are whole, and where they lie on several nodes a token
+// reaches a node at the rank of its own place there, for whole routing groups.
 void check_experts(const ModelConfig& model, const ParallelConfig& p) {
-  check(p.ep == 1 || model.n_routed_experts > 0, ErrorKind::invalid,
-        "layout: ep = {}, but the model has no routed experts", p.ep);
+  check(p.node_ranks >= 0, ErrorKind::invalid, "layout: node_ranks = {} must be 0 or more", p.node_ranks);
   if (p.ep == 1) return;
-  check(model.n_routed_experts % p.ep == 0, ErrorKind::invalid,
-        "layout: ep = {} does not divide the {} experts, and no expert is cut; {}", p.ep, model.n_routed_experts,
-        nearest_divisors(model.n_routed_experts, p.ep));
-  if (p.node_ranks == 0 || p.ep <= p.node_ranks) return;
+  check(model.n_routed_experts > 0, ErrorKind::invalid,
+        "layout: ep = {}, but the model has no routed experts; ep = 1 fits", p.ep);
+  const int64_t experts = model.n_routed_experts, ranks = p.dp * p.cp * p.tp;
+  const auto two_hops = [&](int64_t ep) { return p.node_ranks > 0 && ep > p.node_ranks; };
+  const auto fits = [&](int64_t ep) {
+    if (experts % ep != 0 || ranks % ep != 0) return false;
+    return !two_hops(ep) || (ep % p.node_ranks == 0 && model.n_groups % (ep / p.node_ranks) == 0);
+  };
+  const std::string nearest = fits(p.ep) ? "" : nearest_fitting("ep", p.ep, std::min(experts, ranks), fits);
+  check(ranks % p.ep == 0, ErrorKind::invalid,
+        "layout: ep = {} does not divide the dp * cp * tp = {} ranks of a stage, over which {} experts are spread; {}",
+        p.ep, ranks, experts, nearest);
+  check(experts % p.ep == 0, ErrorKind::invalid,
+        "layout: ep = {} does not divide the {} experts, and no expert is cut; {}", p.ep, experts, nearest);
+  if (!two_hops(p.ep)) return;
+  check(p.ep % p.node_ranks == 0, ErrorKind::invalid,
+        "layout: ep = {} is no multiple of node_ranks = {}: a token reaches a node at the rank of its own place there; "
+        "{}",
+        p.ep, p.node_ranks, nearest);
   const int64_t nodes = p.ep / p.node_ranks;
   check(
       model.n_groups % nodes == 0, ErrorKind::invalid,
       "layout: experts lie on {} nodes (ep = {}, node_ranks = {}), which do not divide the {} routing groups, each of "
       "which lies on one node; {}",
-      nodes, p.ep, p.node_ranks, model.n_groups, nearest_divisors(model.n_groups, nodes));
+      nodes, p.ep, p.node_ranks, model.n_groups, nearest);
+}
+
+// Uneven shares are fine, none is empty.
+void check_tensor(const ModelConfig& model, const std::vector<ParameterSpec>& specs, int64_t tensor) {
+  const auto fewest = std::min_element(specs.begin(), specs.end(), [&](const auto& a, const auto& b) {
+    return tensor_pieces(a, model) < tensor_pieces(b, model);
+  });
+  tensor_box(*fewest, model, 0, tensor);  // refuses more ranks than that
 }
 
 }  // namespace
@@ -43,9 +80,9 @@ Placement::Placement(const ModelConfig& model, const ParallelConfig& parallel)
       mesh_(parallel),
       pipeline_(pipeline_of(parallel)),
       specs_(parameter_list(model)),
-      parts_(stage_parts(model, pipeline_.n_stages())) {
+      parts_(stage_parts(model, fitting_stages(model, pipeline_))) {
   check_experts(model, parallel);
-  for (const ParameterSpec& spec : specs_) boxes(spec);  // more tensor ranks than heads are refused here
+  check_tensor(model, specs_, parallel.tp);
 }
 
 Pipeline Placement::pipeline(int64_t n_micro_batches) const {

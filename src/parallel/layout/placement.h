@@ -27,6 +27,7 @@ class Placement {
   // Throws invalid, with the numbers and the nearest that fit, for a layout that this model cannot have.
   Placement(const ModelConfig& model, const ParallelConfig& parallel);
 
+  const ModelConfig& model() const { return model_; }
   const Mesh& mesh() const { return mesh_; }
   const std::vector<ParameterSpec>& specs() const { return specs_; }  // all of the model
   const std::vector<StagePart>& parts() const { return parts_; }      // by stage

@@ -27,8 +27,7 @@ std::vector<double> work_of(const ModelConfig& config) {
 
 std::vector<StagePart> stage_parts(const ModelConfig& config, int64_t n_stages) {
   const int64_t n = config.n_layers;
-  check(n_stages >= 1 && n_stages <= n, ErrorKind::invalid,
-        "layout: {} stages for a model of {} layers: each needs one or more; {} stages are the most", n_stages, n, n);
+  check(n_stages >= 1 && n_stages <= n, ErrorKind::invalid, "{} stages for a model of {} layers", n_stages, n);
   const std::vector<double> work = work_of(config);
   std::vector<double> before(size_t(n) + 1, 0.0);  // work of all layers before this one
   for (int64_t i = 0; i < n; ++i) before[size_t(i + 1)] = before[size_t(i)] + work[size_t(i)];

@@ -3,17 +3,33 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "config/config_io.h"
 #include "layout/mesh_text.h"
 #include "optim/curves.h"
 #include "train/resources.h"
 
 namespace hadal {
 
+void check_started(const Placement& placement, int64_t started) {
+  ParallelConfig nearest = placement.mesh().sizes();
+  const int64_t asked = placement.mesh().n_ranks(), others = nearest.pp * nearest.cp * nearest.tp;
+  if (asked == started) return;
+  nearest.dp = std::max<int64_t>(1, started / others);
+  try {
+    check(nearest.ranks() == started, ErrorKind::invalid, "{} ranks", started);
+    Placement(placement.model(), nearest);
+  } catch (const Error&) {  // its other axes do not fit so many
+    nearest = {.dp = started};
+  }
+  fail(ErrorKind::invalid,
+       "the layout has {} ranks, but {} were started: start {}, or give a layout of {}, such as --layout {}", asked,
+       started, asked, started, layout_text(nearest));
+}
+
 RankPlace::RankPlace(const ModelConfig& model, const ParallelConfig& parallel, std::shared_ptr<Transport> transport)
     : transport_(std::move(transport)), placement_(model, parallel), world_(transport_, "all ranks of the layout") {
   const Mesh& mesh = placement_.mesh();
-  check(mesh.n_ranks() == world_.size(), ErrorKind::invalid, "the layout has {} ranks, but {} were started",
-        mesh.n_ranks(), world_.size());
+  check_started(placement_, world_.size());
   seat_ = mesh.seat(rank());
   tensor_ = group_of("tensor", mesh.tensor_group(rank()));
   context_ = group_of("context", mesh.context_group(rank()));

@@ -16,6 +16,9 @@ namespace hadal {
 // Of a configuration whose vocabulary may be the tokenizer's, not known yet. Throws invalid as Placement does.
 Placement placement_of(const Config& config);
 
+// Throws invalid, naming a layout near this one, where another number of ranks was started than it has.
+void check_started(const Placement& placement, int64_t started);
+
 class RankPlace {
  public:
   // Throws invalid where the transport has another number of ranks than the layout, or the model cannot have it.

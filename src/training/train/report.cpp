@@ -172,7 +172,8 @@ std::string wait_charts(const std::vector<RunRecord>& runs) {
   };
   if (of("pipeline").empty()) return "";
   return "</div>\n<h2>Ranks</h2><div class=\"charts\">" +
-         line_chart(of("pipeline"), {.title = "waiting for pipeline neighbours, % of a step", .from_zero = true}) +
+         line_chart(of("pipeline"), {.title = "bubble: waiting for pipeline neighbours, % of a step",
+                                     .from_zero = true}) +
          line_chart(of("data"), {.title = "waiting for gradients and new values, % of a step", .from_zero = true}) +
          line_chart(of("experts"), {.title = "waiting for experts' rows, % of a step", .from_zero = true}) +
          line_chart(of("hidden"), {.title = "experts' traffic hidden behind computing, %", .from_zero = true});
@@ -193,13 +194,25 @@ std::string breakdown(const RunRecord& run) {
                           {"gradients", double(plan.gradients)},
                           {"activations and workspace", double(plan.activations)},
                           {"moments and EMA", double(plan.optimizer)},
+                          {"blocks that wait for their next use", double(plan.spare)},
                           {"checkpoint copy", double(plan.checkpoint_copy)},
                           {"program", double(plan.program)}});
 }
 
+// The median share of what ranks waited, over the last steps; "-" of one rank.
+std::string median_wait(const RunRecord& run, const char* what) {
+  std::vector<double> shares;
+  for (size_t i = run.steps.size() > 100 ? run.steps.size() - 100 : 0; i < run.steps.size(); ++i)
+    if (run.steps[i].contains("waits")) shares.push_back(run.steps[i]["waits"][what].get<double>());
+  if (shares.empty()) return "-";
+  std::sort(shares.begin(), shares.end());
+  return format_percent(shares[shares.size() / 2]);
+}
+
 std::string summary(const std::vector<RunRecord>& runs) {
-  std::string head = "<tr><th></th>", rows[9];
-  const char* names[9] = {"steps",
+  constexpr int kRows = 12;
+  std::string head = "<tr><th></th>", rows[kRows];
+  const char* names[kRows] = {"steps",
                           "tokens",
                           "final loss",
                           "bits per byte",
@@ -207,7 +220,10 @@ std::string summary(const std::vector<RunRecord>& runs) {
                           "model-FLOPs utilisation",
                           "parameters",
                           "kernels, precision",
-                          "skipped steps"};
+                          "skipped steps",
+                          "layout",
+                          "bubble: waiting for pipeline neighbours (median of the last 100 steps)",
+                          "experts' traffic hidden behind computing (the same)"};
   for (const auto& run : runs) {
     head += "<th>" + html_escape(run.name) + "</th>";
     const auto& last = run.steps.back();
@@ -217,7 +233,7 @@ std::string summary(const std::vector<RunRecord>& runs) {
       speed.push_back(number(run.steps[i], "tokens_per_second")), mfu.push_back(number(run.steps[i], "mfu"));
     for (const auto& step : run.steps) skipped += step.contains("skipped");
     std::sort(speed.begin(), speed.end()), std::sort(mfu.begin(), mfu.end());
-    const std::string cells[9] = {
+    const std::string cells[kRows] = {
         fmt::format("{:.0f}", number(last, "step")),
         format_count(int64_t(number(last, "tokens"))),
         fmt::format("{:.4f}", number(last, "loss")),
@@ -226,11 +242,14 @@ std::string summary(const std::vector<RunRecord>& runs) {
         format_percent(mfu[mfu.size() / 2]),
         format_count(int64_t(run.start.value("parameters", int64_t(0)))),
         html_escape(run.start.value("isa", "?") + ", " + run.start.value("precision", "?")),
-        std::to_string(skipped)};
-    for (int i = 0; i < 9; ++i) rows[i] += "<td>" + cells[i] + "</td>";
+        std::to_string(skipped),
+        html_escape(run.start.value("layout", "dp=1")),
+        median_wait(run, "pipeline"),
+        median_wait(run, "hidden")};
+    for (int i = 0; i < kRows; ++i) rows[i] += "<td>" + cells[i] + "</td>";
   }
   std::string table = "<div class=\"wide\"><table>" + head + "</tr>";
-  for (int i = 0; i < 9; ++i) table += fmt::format("<tr><th>{}</th>{}</tr>", names[i], rows[i]);
+  for (int i = 0; i < kRows; ++i) table += fmt::format("<tr><th>{}</th>{}</tr>", names[i], rows[i]);
   return table + "</table></div>";
 }
 

@@ -67,6 +67,7 @@ MemoryPlan plan_rank_memory(const Config& config, const ModelOptions& options, c
   const Actions actions = make_plan(placement.pipeline(n)).ranks[size_t(placement.mesh().seat(rank).pipeline)];
   plan.activations = model.moving_bytes(micro * config.data.sequence_length, config.data.sequence_length, n_threads,
                                         actions, {placement.mesh().sizes().tp, placement.mesh().sizes().cp});
+  plan.spare = plan.activations / 8;
   return plan;
 }
 
@@ -79,6 +80,7 @@ MemoryPlan plan_memory(const Config& config, const ModelOptions& options, int n_
     const MemoryPlan one = plan_rank_memory(config, options, placement, seat * n_each, n_threads);
     plan.weights += n_each * one.weights, plan.gradients += n_each * one.gradients;
     plan.optimizer += n_each * one.optimizer, plan.activations += n_each * one.activations;
+    plan.spare += n_each * one.spare;
   }
   const auto counts = count_parameters(config.model);
   const int64_t wide = statistics_dtype(activation_dtype(options.precision)) == DType::f64 ? 8 : 4;

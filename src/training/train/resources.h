@@ -15,9 +15,11 @@ struct MemoryPlan {
   int64_t gradients = 0;
   int64_t optimizer = 0;        // moments, EMA
   int64_t activations = 0;      // of the micro-batches under way, and workspace
+  int64_t spare = 0;            // blocks that wait in the pool for their next use (base/memory.h)
   int64_t checkpoint_copy = 0;  // while an asynchronous save runs
   int64_t program = 64 << 20;   // code, tokenizer, data windows
-  int64_t total() const { return weights + gradients + optimizer + activations + checkpoint_copy + program; }
+  int64_t in_use() const { return weights + gradients + optimizer + activations; }  // the most at once
+  int64_t total() const { return in_use() + spare + checkpoint_copy + program; }
 };
 
 // Of one rank of a layout.

@@ -34,9 +34,8 @@ std::string trace_of_rank(const std::vector<PieceEvent>& events, RankPlace& plac
 
 }  // namespace
 
-StepWaits waits_of(const std::vector<PieceEvent>& events, double seconds) {
-  StepWaits waits;
-  double under_way = 0;
+RankWaits waits_of(const std::vector<PieceEvent>& events) {
+  RankWaits waits;
   std::map<std::tuple<char, int64_t, int64_t>, double> left;  // when rows of a micro-batch's F or B left
   for (const PieceEvent& e : events) {
     if (!e.traffic) continue;
@@ -47,13 +46,22 @@ StepWaits waits_of(const std::vector<PieceEvent>& events, double seconds) {
     const std::tuple key{e.part, e.stage, e.micro_batch};
     if (e.ends) {
       waits.experts += e.end - e.begin;
-      if (const auto found = left.find(key); found != left.end()) under_way += e.end - found->second;
+      if (const auto found = left.find(key); found != left.end()) waits.under_way += e.end - found->second;
     }
     if (e.starts) left[key] = e.end;
   }
-  if (under_way > 0) waits.hidden = 1 - waits.experts / under_way;
-  if (seconds > 0) waits.pipeline /= seconds, waits.data /= seconds, waits.experts /= seconds;
   return waits;
+}
+
+StepWaits shares_of(const std::vector<RankWaits>& ranks, double seconds) {
+  StepWaits all;
+  double under_way = 0;
+  for (const RankWaits& one : ranks)
+    all.pipeline += one.pipeline, all.data += one.data, all.experts += one.experts, under_way += one.under_way;
+  if (under_way > 0) all.hidden = 1 - all.experts / under_way;  // ranks without such rows do not count
+  const double time = seconds * double(ranks.size());
+  if (time > 0) all.pipeline /= time, all.data /= time, all.experts /= time;
+  return all;
 }
 
 StepTrace::StepTrace(RankPlace& place, std::string file) : place_(place), file_(std::move(file)) {
@@ -63,17 +71,13 @@ StepTrace::StepTrace(RankPlace& place, std::string file) : place_(place), file_(
 
 StepWaits StepTrace::end_step(double seconds) {
   ByteWriter writer;
-  writer(waits_of(timeline_.events, seconds));
-  StepWaits all;
-  const auto sent = place_.world().exchange(writer.text);
-  for (const std::string& text : sent) {
-    StepWaits one;
+  writer(waits_of(timeline_.events));
+  std::vector<RankWaits> ranks;
+  for (const std::string& text : place_.world().exchange(writer.text)) {
     ByteReader reader(text);
-    reader(one);
-    const double share = 1.0 / double(sent.size());
-    all.pipeline += share * one.pipeline, all.data += share * one.data, all.experts += share * one.experts,
-        all.hidden += share * one.hidden;
+    reader(ranks.emplace_back());
   }
+  const StepWaits all = shares_of(ranks, seconds);
   if (!file_.empty() && steps_ < kSteps) kept_.insert(kept_.end(), timeline_.events.begin(), timeline_.events.end());
   timeline_.events.clear();
   if (++steps_ == kSteps) write();

@@ -17,8 +17,14 @@ struct StepWaits {
   double hidden = 0;    // of the time that such rows were under way, what was spent computing; 0: none travelled
 };
 
-// Of one rank's events, in the order in which they happened, of a step that took so many seconds.
-StepWaits waits_of(const std::vector<PieceEvent>& events, double seconds);
+// Of one rank's events, in the order in which they happened, in seconds.
+struct RankWaits {
+  double pipeline = 0, data = 0, experts = 0;  // spent waiting
+  double under_way = 0;                        // that rows of experts were
+};
+RankWaits waits_of(const std::vector<PieceEvent>& events);
+// Of a step that took so many seconds.
+StepWaits shares_of(const std::vector<RankWaits>& ranks, double seconds);
 
 class StepTrace {
  public:

@@ -374,12 +374,11 @@ void Trainer::walk() {
 
 TrainOutcome train(const TrainRequest& request, const Exec& exec) {
   check(!request.config.run.empty(), ErrorKind::invalid, "no run directory: give --run DIR");
-  const int n_ranks = int(placement_of(request.config).mesh().n_ranks());  // refused before anything is made
+  const Placement placement = placement_of(request.config);  // refused before anything is made
+  const int n_ranks = int(placement.mesh().n_ranks());
   Shared shared;
   if (request.transport) {
-    check(request.transport->size() == n_ranks, ErrorKind::invalid,
-          "the layout has {} ranks, but {} were started: start as many, or give a layout of {}", n_ranks,
-          request.transport->size(), request.transport->size());
+    check_started(placement, request.transport->size());
     return Trainer(request, exec, request.transport, shared).run();
   }
   if (n_ranks == 1) return Trainer(request, exec, std::make_shared<SelfTransport>(), shared).run();

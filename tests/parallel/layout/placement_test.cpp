@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
+#include <cctype>
 #include <map>
 #include <numeric>
 
@@ -94,12 +96,36 @@ TEST(Placement, StagesHaveEvenWork) {
 
 TEST(Placement, RefusesWhatAModelCannotHave) {
   const auto place = [](const char* text) { return Placement(model_of(4), parse_layout(text)); };
-  EXPECT_ERROR(place("pp=5"), ErrorKind::invalid, "5 stages for a model of 4 layers");
+  EXPECT_ERROR(place("pp=5"), ErrorKind::invalid, "5 stages for a model of 4 layers", "pp = 4 is the most");
+  EXPECT_ERROR(place("pp=3,schedule=dualpipev"), ErrorKind::invalid, "6 stages", "pp = 2 is the most");
+  EXPECT_ERROR(place("pp=6,schedule=dualpipe"), ErrorKind::invalid, "6 stages", "pp = 4 is the most");
+  EXPECT_ERROR(place("pp=2,schedule=interleaved,chunks=5"), ErrorKind::invalid, "10 stages", "1f1b pp = 4");
   EXPECT_ERROR(place("pp=3,schedule=dualpipe"), ErrorKind::invalid, "2 and 4 are the nearest");
+  EXPECT_ERROR(place("schedule=dualpipe"), ErrorKind::invalid, "over 1 ranks: it needs 2 or more");
+  EXPECT_ERROR(place("pp=2,schedule=interleaved"), ErrorKind::invalid, "it needs 2 or more");
   EXPECT_ERROR(place("pp=2,schedule=twopipe"), ErrorKind::invalid, "no schedule is called 'twopipe'");
-  EXPECT_ERROR(place("dp=3,ep=3"), ErrorKind::invalid, "ep = 3 does not divide the 8 experts");
-  EXPECT_ERROR(place("dp=8,ep=8,node_ranks=1"), ErrorKind::invalid, "8 nodes");
-  EXPECT_ERROR(Placement(model_of(4, 0), parse_layout("dp=2,ep=2")), ErrorKind::invalid, "no routed experts");
+  EXPECT_ERROR(place("tp=3"), ErrorKind::invalid, "2 heads", "tp = 2 is the most");
+  EXPECT_ERROR(Placement(model_of(4, 0), parse_layout("dp=2,ep=2")), ErrorKind::invalid, "no routed experts",
+               "ep = 1 fits");
+}
+
+// What is named as the nearest fits indeed, beside all other axes.
+TEST(Placement, NamesTheNearestNumberOfExpertRanksThatFits) {
+  const auto place = [](const std::string& text) { return Placement(model_of(4), parse_layout(text)); };
+  for (const auto& [layout, ep, why, nearest] : std::vector<std::array<std::string, 4>>{
+           {"dp=6", "4", "does not divide the dp * cp * tp = 6 ranks of a stage", "ep = 2 fits"},
+           {"dp=3", "3", "does not divide the 8 experts", "ep = 1 fits"},
+           {"dp=24", "6", "does not divide the 8 experts", "ep = 4 and 8 fit"},
+           {"dp=8,node_ranks=1", "8", "8 nodes", "ep = 4 fits"},
+           {"dp=8,node_ranks=3", "4", "no multiple of node_ranks = 3", "ep = 2 fits"},
+           {"dp=24,node_ranks=3", "4", "no multiple of node_ranks = 3", "ep = 2 fits"}}) {
+    EXPECT_ERROR(place(layout + ",ep=" + ep), ErrorKind::invalid, why.c_str(), nearest.c_str());
+    for (const char digit : nearest)
+      if (std::isdigit(static_cast<unsigned char>(digit))) {
+        EXPECT_NO_THROW(place(layout + ",ep=" + digit)) << layout;
+      }
+  }
+  EXPECT_ERROR(place("dp=2,node_ranks=-1"), ErrorKind::invalid, "node_ranks = -1");
 }
 
 TEST(Placement, StepsTakeAsManyMicroBatchesAsTheScheduleNeeds) {

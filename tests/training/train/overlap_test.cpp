@@ -147,12 +147,13 @@ ClockedCase two_hops_case() {
 }
 
 struct Told {
-  double waited = 0, hidden = 0;  // seconds of all ranks; the mean share
+  double waited = 0, hidden = 0;  // seconds of all ranks; their share
 };
 Told told(const std::vector<ClockedRank>& ranks) {
   Told sum;
-  for (const ClockedRank& rank : ranks)
-    sum.waited += waited(rank.events), sum.hidden += waits_of(rank.events, rank.end).hidden / double(ranks.size());
+  std::vector<RankWaits> waits;
+  for (const ClockedRank& rank : ranks) sum.waited += waited(rank.events), waits.push_back(waits_of(rank.events));
+  sum.hidden = shares_of(waits, 1).hidden;
   return sum;
 }
 
@@ -199,10 +200,10 @@ TEST(Overlap, AHopThatIsPassedOnCountsFromItsOwnStart) {
         .piece = piece, .traffic = starts || ends, .starts = starts, .ends = ends, .begin = begin, .end = end};
   };
   const StepWaits waits =
-      waits_of({event("dispatch start", true, false, 0, 0), event("attention", false, false, 0, 1),
-                event("dispatch pass on", true, true, 1, 1.5), event("experts", false, false, 1.5, 3),
-                event("dispatch wait", false, true, 3, 3.5)},
-               4);
+      shares_of({waits_of({event("dispatch start", true, false, 0, 0), event("attention", false, false, 0, 1),
+                           event("dispatch pass on", true, true, 1, 1.5), event("experts", false, false, 1.5, 3),
+                           event("dispatch wait", false, true, 3, 3.5)})},
+                4);
   EXPECT_DOUBLE_EQ(waits.experts, 1.0 / 4);
   EXPECT_DOUBLE_EQ(waits.hidden, 1 - 1.0 / (1.5 + 2));
 }

@@ -1,12 +1,16 @@
-// What ranks send each other in a step, axis by axis: exactly what its formula says (docs/parallelism.md).
+// What ranks send each other in a step: between any two of them exactly what each_transfer() says.
+#include "train/traffic.h"
+
 #include <gtest/gtest.h>
 
+#include <array>
 #include <map>
 #include <mutex>
 
 #include "comm/rank_threads.h"
 #include "comm/transport_over.h"
 #include "config/config_io.h"
+#include "train/expert_visits.h"
 #include "train/rank_place.h"
 #include "train/small_step.h"
 
@@ -15,17 +19,30 @@ namespace {
 
 using namespace hadal::testing;
 
-// Bytes sent by all ranks, by the name of the group and the operation: "all_gather of holders 0 1".
-using Sent = std::map<std::string, int64_t>;
+// Bytes, by kind, sender and receiver.
+using Sent = std::map<std::array<int64_t, 3>, double>;
+
+// Operations are called after what they do and the group that does it: "all_gather of holders 0 1".
+std::optional<TrafficKind> kind_of(const std::string& operation) {
+  const std::pair<const char*, TrafficKind> words[] = {
+      {"reduce_scatter of holders", TrafficKind::gradients}, {"all_gather of holders", TrafficKind::values},
+      {"pipeline", TrafficKind::pipeline},                   {"experts", TrafficKind::experts},
+      {"of tensor", TrafficKind::tensor},                    {"of context", TrafficKind::context},
+      {"sums of tensor", TrafficKind::tensor},               {"sums of context", TrafficKind::context}};
+  for (const auto& [word, kind] : words)
+    if (operation.find(word) != std::string::npos) return kind;
+  EXPECT_NE(operation.find("all ranks"), std::string::npos) << operation;
+  return std::nullopt;
+}
 
 class CountingTransport : public TransportOver {
  public:
   CountingTransport(std::shared_ptr<Transport> inner, Sent& sent, std::mutex& mutex)
       : TransportOver(std::move(inner)), sent_(sent), mutex_(mutex) {}
   void send(int to, Message message) override {
-    {
+    if (const auto kind = kind_of(message.label.operation); kind && message.bytes > 0) {
       const std::lock_guard lock(mutex_);
-      sent_[message.label.operation] += message.bytes;
+      sent_[{int64_t(*kind), rank(), to}] += double(message.bytes);
     }
     TransportOver::send(to, std::move(message));
   }
@@ -39,7 +56,7 @@ Config case_of(const std::string& layout) {
   Config config = small_config(Precision::fp32);
   config.model.n_layers = 4;
   config.model.n_dense_layers = 2;
-  config.model.n_mtp = 0;
+  config.model.n_heads = 3;
   config.train.micro_batch_sequences = 1;
   config.parallel = parse_layout(layout);
   return config;
@@ -61,69 +78,99 @@ Sent sent_in_a_step(const Config& config, const data::Batch& batch) {
   return sent;
 }
 
-int64_t of(const Sent& sent, const std::string& part) {
-  int64_t bytes = 0;
-  for (const auto& [operation, n] : sent)
-    if (operation.find(part) != std::string::npos) bytes += n;
-  return bytes;
-}
-
-int64_t rows_of(const data::Batch& batch) { return batch.n_tokens(); }
-
-TEST(Traffic, DataRanksSendEveryGradientAndEveryValueToOneLessThanAll) {
-  for (const int n : {2, 3}) {
-    const Config config = case_of(fmt::format("dp={}", n));
-    int64_t bytes = 0;
-    for (const ParameterSpec& spec : parameter_list(config.model)) bytes += spec.trained ? 4 * spec.count() : 0;
-    const Sent sent = sent_in_a_step(config, batch_of({9, 4, 12, 2}));
-    EXPECT_EQ(of(sent, "reduce_scatter of holders"), (n - 1) * bytes);
-    EXPECT_EQ(of(sent, "all_gather of holders"), (n - 1) * bytes);
+Sent predicted(const Config& config, const data::Batch& batch) {
+  std::vector<MicroBatchShape> shapes;
+  for (size_t i = 0; i < batch.sequences.size(); ++i) {
+    if (int64_t(i) % config.train.micro_batch_sequences == 0) shapes.emplace_back();
+    SequenceShape documents;
+    for (const auto& passage : batch.sequences[i].passages) documents.push_back(passage.length);
+    shapes.back().push_back(batch.masked ? documents : SequenceShape{int64_t(batch.sequences[i].tokens.size())});
   }
+  Sent sent;
+  each_transfer(config, Placement(config.model, config.parallel), shapes,
+                [&](TrafficKind kind, int64_t from, int64_t to, double bytes) {
+                  if (bytes > 0) sent[{int64_t(kind), from, to}] += bytes;
+                });
+  return sent;
 }
 
-TEST(Traffic, PipelinesSendEveryStateOverEveryBorderAndItsGradientBack) {
-  for (const auto& [layout, borders] :
-       std::map<std::string, int64_t>{{"pp=4", 3},
-                                      {"pp=2,schedule=interleaved,chunks=2", 3},
-                                      {"pp=4,schedule=dualpipe", 3},
-                                      {"pp=2,schedule=dualpipev", 2}}) {  // the V's bottom lies on one rank
-    const Config config = case_of(layout);
-    const data::Batch batch = batch_of({9, 4, 12, 2, 7});
-    const Sent sent = sent_in_a_step(config, batch);
-    const int64_t bytes = borders * rows_of(batch) * config.model.hidden_size * 4;
-    EXPECT_EQ(of(sent, "pipeline activations"), bytes) << layout;
-    EXPECT_EQ(of(sent, "pipeline gradients"), bytes) << layout;
+void expect_as_predicted(const Config& config, const data::Batch& batch) {
+  const Sent found = sent_in_a_step(config, batch), wanted = predicted(config, batch);
+  const std::string layout = layout_text(config.parallel);
+  for (const auto& [key, bytes] : wanted) {
+    const auto at = found.find(key);
+    EXPECT_NEAR(at == found.end() ? 0 : at->second, bytes, 1e-6)
+        << layout << ": " << traffic_name(TrafficKind(key[0])) << " from rank " << key[1] << " to " << key[2];
   }
+  EXPECT_EQ(found.size(), wanted.size()) << layout;
+  EXPECT_FALSE(wanted.empty()) << layout;
 }
 
-// Latents of keys to all other ranks of the sequence, and the sums of their gradients back; the balance loss adds up
-// the choices of each sequence.
-TEST(Traffic, ContextRanksSendLatentsNotStates) {
-  for (const int n : {2, 3}) {
-    Config config = case_of(fmt::format("cp={}", n));
+const data::Batch kBatch = batch_of({9, 4, 12, 2, 7}, true);
+
+TEST(Traffic, BetweenAnyTwoRanksIsWhatIsPredicted) {
+  for (const char* layout : {"dp=2", "dp=3", "pp=4", "pp=2,schedule=interleaved,chunks=2", "pp=2,schedule=zb1p",
+                             "pp=4,schedule=dualpipe", "pp=2,schedule=dualpipev", "cp=2", "cp=3", "tp=2", "tp=3",
+                             "cp=2,tp=2", "dp=2,tp=2,pp=2,schedule=zb1p", "cp=2,tp=2,pp=2,schedule=dualpipe"})
+    expect_as_predicted(case_of(layout), kBatch);
+}
+
+TEST(Traffic, OfOtherModelsAndArithmeticsIsWhatIsPredicted) {
+  for (const char* layout : {"dp=2,pp=2", "cp=2,tp=2"}) {
+    Config config = case_of(layout);
+    config.train.precision = Precision::bf16, config.train.recompute = Recompute::norms;
+    config.train.micro_batch_sequences = 2;
+    expect_as_predicted(config, batch_of({9, 4, 12, 2, 7}));
+    config.train.precision = Precision::fp64, config.train.recompute = Recompute::all;
     config.train.balance_alpha = 0;
-    const ModelConfig& m = config.model;
-    const data::Batch batch = batch_of({9, 4, 12, 2});
-    const Sent sent = sent_in_a_step(config, batch);
-    const int64_t latents = m.n_layers * rows_of(batch) * (m.kv_lora_rank + m.qk_rope_head_dim) * 4;
-    EXPECT_EQ(of(sent, "of context"), 2 * (n - 1) * latents);
+    config.model.q_lora_rank = 0, config.model.n_routed_experts = 0, config.model.tie_embeddings = true;
+    expect_as_predicted(config, kBatch);
   }
 }
 
-// Of attention the latents of queries and keys, its result's parts, and back; of a dense FFN its rows and parts; of the
-// vocabulary rows of embedding and states, parts of sums, and four numbers a row. With four ranks as with two.
-TEST(Traffic, TensorRanksSendLatentsRowsAndParts) {
-  for (const int n : {2}) {
-    Config config = case_of(fmt::format("tp={}", n));
-    config.train.balance_alpha = 0;
-    const ModelConfig& m = config.model;
-    const data::Batch batch = batch_of({9, 4, 12, 2});
-    const Sent sent = sent_in_a_step(config, batch);
-    const int64_t latents = m.n_layers * (m.q_lora_rank + m.kv_lora_rank + m.qk_rope_head_dim),
-                  attention = m.n_layers * m.hidden_size, dense = m.n_dense_layers * 2 * m.hidden_size,
-                  vocabulary = 2 * m.hidden_size;
-    const int64_t numbers = 2 * (latents + attention + dense + vocabulary);
-    EXPECT_EQ(of(sent, "of tensor"), (n - 1) * rows_of(batch) * (numbers * 4 + n * 4 * 4));
+// Where every token visits all experts, even routing is what happens.
+TEST(Traffic, OfExpertsIsTheExpectationOfEvenRouting) {
+  for (const int64_t n_groups : {1, 2, 4}) {
+    for (const char* layout : {"dp=2,ep=2", "dp=4,ep=2", "dp=4,ep=4,node_ranks=2", "tp=2,ep=2",
+                               "dp=2,pp=2,ep=2,schedule=dualpipe", "dp=2,cp=2,ep=4"}) {
+      Config config = case_of(layout);
+      config.model.n_experts_per_token = config.model.n_routed_experts;
+      config.model.n_groups = config.model.n_limited_groups = n_groups;
+      if (n_groups == 4) config.model.group_score = GroupScore::max;
+      if (n_groups < 2 && config.parallel.node_ranks > 0) continue;  // its groups would not lie whole on nodes
+      expect_as_predicted(config, kBatch);
+    }
+  }
+}
+
+// Against all choices, one by one: 3 of 12 experts, in 2 of 4 groups.
+TEST(Traffic, VisitsOfEvenRoutingAreCounted) {
+  ops::RouteRule rule;
+  rule.n_experts = 12, rule.top_k = 3, rule.n_groups = 4, rule.n_limited_groups = 2;
+  const std::vector<std::pair<int64_t, int64_t>> runs = {{0, 3}, {0, 6}, {4, 4}, {11, 1}, {0, 12}};
+  for (const auto& [begin, count] : runs) {
+    double choices = 0, tokens = 0, pairs = 0, groups = 0;
+    for (int64_t g = 0; g < 4; ++g) {
+      for (int64_t h = g + 1; h < 4; ++h) {
+        const int64_t of[] = {3 * g, 3 * g + 1, 3 * g + 2, 3 * h, 3 * h + 1, 3 * h + 2};
+        for (int set = 0; set < 64; ++set) {
+          if (__builtin_popcount(unsigned(set)) != 3) continue;
+          int64_t here = 0;
+          bool in_g = false, in_h = false;
+          for (int i = 0; i < 6; ++i) {
+            if ((set >> i & 1) == 0 || of[i] < begin || of[i] >= begin + count) continue;
+            ++here, (i < 3 ? in_g : in_h) = true;
+          }
+          ++choices, tokens += here > 0 ? 1 : 0, pairs += double(here), groups += int(in_g) + int(in_h);
+        }
+      }
+    }
+    const ExpertVisits visits = expected_visits(rule, begin, count);
+    EXPECT_NEAR(visits.tokens, tokens / choices, 1e-12) << begin << " " << count;
+    EXPECT_NEAR(visits.pairs, pairs / choices, 1e-12) << begin << " " << count;
+    if (begin % 3 == 0 && count % 3 == 0) {
+      EXPECT_NEAR(visits.groups, groups / choices, 1e-12) << begin << " " << count;
+    }
   }
 }
 
