@@ -59,8 +59,8 @@ class DispatchStartPiece : public TrafficPiece {
     routing.dweights = dweights.view({saved.d_normed.rows(), moe_.rule.top_k});
   }
   PieceBytes bytes(const PieceSizes& s) const override {  // what travelled is kept, and is never sent again
-    const int64_t k = moe_.rule.top_k;
-    const int64_t kept = s.bytes(n_ranks() > 1 ? numbers_out() : k * hidden()) + s.wide(k);
+    const int64_t k = moe_.rule.top_k, rows = n_ranks() > 1 ? numbers_out() : k * hidden();
+    const int64_t kept = s.bytes(rows) + s.wide(k);
     return {kept, s.bytes(numbers_out()), s.bytes(3 * numbers_back()), kept};
   }
 };

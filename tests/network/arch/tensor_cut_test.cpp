@@ -49,8 +49,9 @@ TEST(TensorCut, BoxesOfAllRanksTileEveryParameterThatIsCut) {
 TEST(TensorCut, RefusesMoreRanksThanHeads) {
   const ModelConfig config = shipped("deepseek-v3-671b");
   for (const ParameterSpec& spec : parameter_list(config))
-    if (spec.name == "layers.0.attention.o")
+    if (spec.name == "layers.0.attention.o") {
       EXPECT_ERROR(tensor_box(spec, config, 0, 129), ErrorKind::invalid, "129 tensor ranks", "128 heads");
+    }
 }
 
 }  // namespace
