@@ -92,7 +92,7 @@ void print_layout(const Config& config) {
   fmt::print("each rank of a pipeline seat holds, in memory of its own:\n{}", table.text());
   fmt::print("the ranks' parts make up {} parameters", format_count(facts.unique_main));
   if (facts.unique_mtp > 0) fmt::print(", and {} of MTP", format_count(facts.unique_mtp));
-  fmt::print("; the first rank also brings the state together for checkpoints\n\n");
+  fmt::print("\n\n");
 }
 
 nlohmann::ordered_json layout_json(const Config& config) {
