@@ -195,7 +195,7 @@ void run(const Arguments& a) {
   resolve(config, config.model.vocab_size, owned.exec, memory_info().available);
   config.train.steps = 1 << 20;
   Transformer model(config.model, model_options(config, true), owned.exec);
-  load_model_tensors(data / "weights.safetensors", parameter_list(model.config()), model.parameters());
+  load_model_tensors(TensorFiles::open(data, "weights"), parameter_list(model.config()), model.parameters());
   model.refresh_values(owned.exec);
   Optimizer optimizer(model.parameters(), config.optim, owned.exec);
   PartClock clock;

@@ -18,7 +18,7 @@ namespace fs = std::filesystem;
 
 struct Options {
   std::string model, to, dtype = "bf16", output;
-  uint64_t shard_bytes = 5'000'000'000;
+  uint64_t shard_bytes = kShardBytes;
   CommonOptions common;
 };
 

@@ -103,8 +103,7 @@ void print_traffic(const Config& config, const LayoutFacts& facts) {
   Table table({"sent in a step", "by all ranks", "by the rank that sends most"});
   for (const TrafficKind kind : kTrafficKinds) {
     const LayoutFacts::Sent& sent = facts.sent[size_t(kind)];
-    if (sent.all > 0)
-      table.add({traffic_name(kind), format_bytes(sent.all), format_bytes(sent.most)});
+    if (sent.all > 0) table.add({traffic_name(kind), format_bytes(sent.all), format_bytes(sent.most)});
   }
   fmt::print("{}", table.text());
   if (facts.sent[size_t(TrafficKind::experts)].all > 0)

@@ -50,7 +50,7 @@ void verify(const fs::path& checkpoint, CheckpointPart part, bool whole) {
   check(known, ErrorKind::corrupt, "{}: not a manifest of format {}", (checkpoint / "manifest.json").string(),
         kCheckpointFormat);
   for (const auto& item : manifest["files"].items()) {
-    const auto belongs = item.key() == kOptimizerFile ? CheckpointPart::optimizer : CheckpointPart::model;
+    const auto belongs = is_tensor_file(item.key(), kOptimizerStem) ? CheckpointPart::optimizer : CheckpointPart::model;
     if (part == CheckpointPart::all || part == belongs) verify_file(checkpoint / item.key(), item.value(), whole);
   }
 }
@@ -94,8 +94,7 @@ ModelLocation locate_model(const fs::path& directory) {
   check(fs::exists(directory), ErrorKind::not_found, "{}: no such directory", directory.string());
   check(fs::is_directory(directory), ErrorKind::invalid,
         "{}: a file; --model takes a run directory or an exported model's directory", directory.string());
-  const bool weights =
-      fs::exists(directory / "model.safetensors") || fs::exists(directory / "model.safetensors.index.json");
+  const bool weights = tensor_file_in(directory, kModelStem).has_value();
   if (weights && fs::exists(directory / "model.json"))
     return {directory, fs::exists(directory / "manifest.json"), false};
   if (weights && fs::exists(directory / "config.json")) return {directory, false, true};

@@ -1,6 +1,7 @@
 // Checkpoints of a training run. RUN/checkpoints/step_00000200/ holds
 //   model.safetensors      master weights under Hugging Face names (stacked experts one by one), F32 (F64 in fp64)
 //   optimizer.safetensors  moments and EMA under our names ("m.layers.0.ffn.up")
+//                          each in shards with an index where it would pass 5 GB (storage/shards.h)
 //   model.json             ModelConfig under our field names
 //   config.toml            the run's whole configuration
 //   state.json             step, data cursor, counters: what a resumed run needs to continue bit for bit
@@ -17,25 +18,24 @@
 #include <vector>
 
 #include "nn/parameter.h"
-#include "storage/safetensors.h"
+#include "storage/tensor_files.h"
 
 namespace hadal {
 
 constexpr const char* kCheckpointFormat = "hadal-checkpoint-1";
-constexpr const char* kModelFile = "model.safetensors";
-constexpr const char* kOptimizerFile = "optimizer.safetensors";
+constexpr const char* kOptimizerStem = "optimizer";  // beside kModelStem
 std::filesystem::path checkpoint_path(const std::filesystem::path& checkpoints, int64_t step);
 
 // Tensors of the parameters' master weights under Hugging Face names; experts are slices of the stacked tensor.
 std::vector<NamedTensor> model_tensors(const Parameters& parameters);
 // The same of gradients; the router's bias, which has none, is not among them.
 std::vector<NamedTensor> gradient_tensors(const Parameters& parameters);
-// Fills masters, or the boxes of them that this rank holds, from a model.safetensors with such names. Missing, surplus
-// or misshapen tensors are errors that name them.
-void load_model_tensors(const std::filesystem::path& file, const std::vector<ParameterSpec>& specs,
+// Fills masters, or the boxes of them that this rank holds, from tensors of such names. Missing, surplus or misshapen
+// ones are errors that name them.
+void load_model_tensors(const TensorFiles& files, const std::vector<ParameterSpec>& specs,
                         const Parameters& parameters);
 
-// Checks files against the manifest: all, those that a model needs, or the optimizer's, which is none of these; throws
+// Checks files against the manifest: all, those that a model needs, or the optimizer's, which are none of these; throws
 // corrupt, naming file and reason.
 enum class CheckpointPart { all, model, optimizer };
 void verify_checkpoint(const std::filesystem::path& checkpoint, CheckpointPart part = CheckpointPart::all);
@@ -47,7 +47,7 @@ void remove_old_checkpoints(const std::filesystem::path& checkpoints, int64_t ke
 // Where a model's files lie: `--model DIR` is a run directory (its last checkpoint), a checkpoint, an exported
 // directory or a Hugging Face directory.
 struct ModelLocation {
-  std::filesystem::path directory;  // with model.safetensors and model.json, or config.json and safetensors
+  std::filesystem::path directory;  // with safetensors and model.json or config.json
   bool is_checkpoint = false;       // has a manifest
   bool hugging_face = false;        // config.json and safetensors, no model.json
 };

@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "checkpoint/checkpoint.h"
 #include "comm/byte_text.h"
+#include "storage/shared_tensor_files.h"
 
 namespace hadal {
 
@@ -58,39 +59,55 @@ std::optional<Failure> failure_of(const std::function<void()>& part) {
   return std::nullopt;
 }
 
-SharedSafetensors model_file(const CheckpointContent& content) {
-  return SharedSafetensors(content.model.tensors, {{"format", "pt"}});
-}
+// The files of tensors, which follow from the lists of tensors alone: the same on every rank.
+struct TensorPlan {
+  TensorPlan(const CheckpointContent& content, uint64_t shard_bytes)
+      : model(kModelStem, content.model.tensors, shard_bytes, {{"format", "pt"}}),
+        optimizer(kOptimizerStem, content.optimizer.tensors, shard_bytes) {}
+  std::vector<std::string> names() const {
+    std::vector<std::string> names = model.names();
+    names.insert(names.end(), optimizer.names().begin(), optimizer.names().end());
+    return names;
+  }
+  SharedTensorFiles model, optimizer;
+};
 
 // All files but the manifest, the texts complete, the tensors' of zeros.
-void create(const fs::path& partial, const CheckpointContent& content) {
+void create(const fs::path& partial, const TensorPlan& plan, const CheckpointContent& content) {
   std::error_code ignored;
   fs::remove_all(partial, ignored);
   make_directories(partial);
-  model_file(content).create(partial / kModelFile);
-  if (!content.optimizer.tensors.empty()) SharedSafetensors(content.optimizer.tensors).create(partial / kOptimizerFile);
+  plan.model.create(partial);
+  plan.optimizer.create(partial);
   for (const auto& [name, text] : content.texts) {
     make_directories((partial / name).parent_path());
     atomic_write(partial / name, text);
   }
 }
 
-void write_own(const fs::path& partial, const CheckpointContent& content) {
-  model_file(content).write(partial / kModelFile, content.model.parts);
-  if (!content.optimizer.tensors.empty())
-    SharedSafetensors(content.optimizer.tensors).write(partial / kOptimizerFile, content.optimizer.parts);
+json manifest_entry(const fs::path& path) {
+  const MappedFile file(path);
+  return {{"bytes", file.size()}, {"xxh3", xxh3_128_hex(file.text())}};
 }
 
-// Reads what all have written, to hash it: from memory, where it was written on this machine.
-void publish(const fs::path& partial, const fs::path& target, const CheckpointContent& content) {
+// Of the tensors' files, every n-th of them: reads again what all have written, from memory where it was written on
+// this machine.
+json own_entries(const fs::path& partial, const TensorPlan& plan, const Group& group) {
+  const std::vector<std::string> names = plan.names();
+  json entries = json::object();
+  for (size_t i = size_t(group.rank()); i < names.size(); i += size_t(group.size()))
+    entries[names[i]] = manifest_entry(partial / names[i]);
+  return entries;
+}
+
+// With what all have found of the tensors' files.
+void publish(const fs::path& partial, const fs::path& target, const TensorPlan& plan, const CheckpointContent& content,
+             const std::vector<std::string>& found) {
   json files = json::object();
-  const auto note = [&](const std::string& name) {
-    const MappedFile file(partial / name);
-    files[name] = {{"bytes", file.size()}, {"xxh3", xxh3_128_hex(file.text())}};
-  };
-  note(kModelFile);
-  if (!content.optimizer.tensors.empty()) note(kOptimizerFile);
-  for (const auto& [name, text] : content.texts) note(name);
+  for (const std::string& entries : found) files.update(parse_json(entries, "entries of the manifest"));
+  for (const SharedTensorFiles* of : {&plan.model, &plan.optimizer})
+    if (!of->index_name().empty()) files[of->index_name()] = manifest_entry(partial / of->index_name());
+  for (const auto& [name, text] : content.texts) files[name] = manifest_entry(partial / name);
   const json manifest = {{"format", kCheckpointFormat}, {"step", content.step}, {"files", files}};
   atomic_write(partial / "manifest.json", json_text(manifest, {.indent = 1}));
   const fs::path aside = target.string() + ".old.partial";  // swept with the other leftovers
@@ -141,15 +158,22 @@ void CheckpointWriter::together(const std::function<void()>& part) {
 
 void CheckpointWriter::write_once(const CheckpointContent& content) {
   const fs::path target = checkpoint_path(checkpoints_, content.step), partial = target.string() + ".partial";
-  const auto first = [this](const std::function<void()>& part) {
-    together([&] {
-      if (group_.leads()) part();
-    });
-  };
+  std::optional<TensorPlan> plan;
+  json entries;
   try {
-    first([&] { create(partial, content); });
-    together([&] { write_own(partial, content); });
-    first([&] { publish(partial, target, content); });
+    together([&] {
+      plan.emplace(content, options_.shard_bytes);
+      if (group_.leads()) create(partial, *plan, content);
+    });
+    together([&] {
+      plan->model.write(partial, content.model.parts);
+      plan->optimizer.write(partial, content.optimizer.parts);
+    });
+    together([&] { entries = own_entries(partial, *plan, group_); });
+    const std::vector<std::string> found = group_.exchange(json_text(entries));
+    together([&] {
+      if (group_.leads()) publish(partial, target, *plan, content, found);
+    });
   } catch (...) {
     std::error_code ignored;
     if (group_.leads()) fs::remove_all(partial, ignored);

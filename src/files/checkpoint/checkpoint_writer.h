@@ -1,6 +1,6 @@
 // CheckpointWriter: how the ranks of a run write a checkpoint together (what it holds: checkpoint.h). The first makes
-// the directory and every file of its whole size, each writes what it owns into place, and when all have synced the
-// first publishes: hashes, manifest, rename. What one rank meets is an error on all.
+// the directory and every file of its whole size, each writes what it owns into place, and when all have synced they
+// share the hashing, and the first publishes: manifest, rename. What one rank meets is an error on all.
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -15,19 +15,21 @@
 #include "base/exec.h"
 #include "checkpoint/tensor_file.h"
 #include "comm/group.h"
+#include "storage/shards.h"
 
 namespace hadal {
 
 struct CheckpointContent {
   int64_t step = 0;
   TensorFile model;                          // under Hugging Face names; parts are views of the run's tensors
-  TensorFile optimizer;                      // without tensors there is no such file
+  TensorFile optimizer;                      // without tensors there is none
   std::map<std::string, std::string> texts;  // of the first rank: model.json, state.json, tokenizer files ...
 };
 
 struct CheckpointWriterOptions {
   int64_t keep = 1;
   bool asynchronous = true;
+  uint64_t shard_bytes = kShardBytes;           // most bytes of tensors in one file
   bool wait_for_room = false;                   // where the disk is full, until there is room or stop() says so
   std::function<bool()> stop;                   // asked while waiting, on every rank; may be empty
   std::function<void(const std::string&)> say;  // told when waiting begins and ends, from the writing thread; or empty

@@ -50,9 +50,9 @@ std::vector<NamedTensor> gradient_tensors(const Parameters& parameters) {
   return tensors;
 }
 
-void load_model_tensors(const std::filesystem::path& file, const std::vector<ParameterSpec>& specs,
+void load_model_tensors(const TensorFiles& files, const std::vector<ParameterSpec>& specs,
                         const Parameters& parameters) {
-  const SafetensorsReader reader(file);
+  const std::string where = files.file().string();
   std::map<std::string, const Parameter*> by_name;
   for (const Parameter* parameter : parameters) by_name[parameter->spec.name] = parameter;
   std::set<std::string> wanted;
@@ -61,18 +61,17 @@ void load_model_tensors(const std::filesystem::path& file, const std::vector<Par
     const Shape shape = stacked ? Shape(spec.shape.begin() + 1, spec.shape.end()) : spec.shape;
     for (int64_t expert = 0; expert < spec.n_experts(); ++expert) {
       const std::string name = spec.hf_name_of(expert);
-      check(reader.has(name), ErrorKind::corrupt, "{}: tensor '{}' is missing", file.string(), name);
-      const Tensor stored = reader.tensor(name);
-      check(stored.shape() == shape, ErrorKind::corrupt, "{}: tensor '{}' has shape {}, the model needs {}",
-            file.string(), name, shape_text(stored.shape()), shape_text(shape));
+      check(files.has(name), ErrorKind::corrupt, "{}: tensor '{}' is missing", where, name);
+      const Tensor stored = files.tensor(name);
+      check(stored.shape() == shape, ErrorKind::corrupt, "{}: tensor '{}' has shape {}, the model needs {}", where,
+            name, shape_text(stored.shape()), shape_text(shape));
       if (const auto found = by_name.find(spec.name); found != by_name.end()) fill(*found->second, expert, stored);
       wanted.insert(name);
     }
   }
-  for (const auto& name : reader.names()) {
-    check(wanted.count(name) == 1, ErrorKind::corrupt, "{}: tensor '{}' has no place in this model", file.string(),
-          name);
-  }
+  for (const auto& name : files.names())
+    check(wanted.count(name) == 1, ErrorKind::corrupt, "{}: tensor '{}' has no place in this model", where, name);
+  files.check_intact();
 }
 
 }  // namespace hadal

@@ -1,5 +1,5 @@
-// TensorFile: what a file of tensors will hold, the same on every rank, and what of it this rank writes. Between all
-// ranks every element is written once.
+// TensorFile: what a file of tensors, or its shards, will hold, the same on every rank, and what of it this rank
+// writes. Between all ranks every element is written once.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -26,7 +26,7 @@ struct BoxElements {
 // These as rectangles of the whole tensor. Boxes may be cut along the first and the last dimension.
 std::vector<TensorPart> parts_of(const std::string& name, const Shape& shape, const BoxElements& own);
 
-// The tensors under which a parameter stands in model.safetensors: stacked experts one by one.
+// The tensors under which a model's file has a parameter: stacked experts one by one.
 std::vector<SafetensorsEntry> model_entries(const ParameterSpec& spec, DType dtype);
 std::vector<TensorPart> model_parts(const ParameterSpec& spec, const BoxElements& own);
 

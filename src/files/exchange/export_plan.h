@@ -15,7 +15,7 @@ enum class Encoding {
   stored,  // the bytes as they are stored
   f32,
   bf16,
-  f16,  // values beyond its range are refused
+  f16,         // values beyond its range are refused
   fp8,         // E4M3 codes; the scales that belong to them go into the tensor named by `scales`
   fp8_scales,  // F32, filled while the codes are written
   q8_0,
@@ -54,7 +54,8 @@ struct ExportPlan {
   std::vector<ExportFile> files;
   std::vector<std::pair<std::string, std::string>> texts;  // file name, content; written after the files, in order
   std::vector<std::string> notices;
-  uint64_t bytes() const;  // of all files
+  uint64_t bytes() const;                           // of all files
+  std::vector<std::vector<size_t>> shards() const;  // the tensors, as files of at most shard_bytes hold them
 };
 
 struct ExportRequest {
@@ -83,8 +84,5 @@ ExportPlan plan_hf(const ExportSource& source, const ExportRequest& request);
 // vocabulary may be null: a model of token ids. `name` stands in general.name. Notices say what GGUF cannot hold.
 ExportPlan plan_gguf(const ExportSource& source, const ExportRequest& request, const GgufVocabulary* vocabulary,
                      const std::string& name);
-
-// Cuts the tensors into runs of at most shard_bytes, in order; codes and their scales stay together.
-std::vector<std::vector<size_t>> cut_shards(const std::vector<ExportTensor>& tensors, uint64_t shard_bytes);
 
 }  // namespace hadal

@@ -146,7 +146,7 @@ class GgufPlanner {
   }
 
   void files(const GgufVocabulary* vocabulary, const std::string& name) {
-    const auto cut = cut_shards(plan_.tensors, plan_.shard_bytes);
+    const auto cut = plan_.shards();
     check(cut.size() <= UINT16_MAX, ErrorKind::invalid, "{} files are too many for GGUF; choose a larger shard size",
           cut.size());
     for (size_t shard = 0; shard < cut.size(); ++shard) {

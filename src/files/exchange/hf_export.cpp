@@ -1,19 +1,15 @@
 // The plan of a Hugging Face directory: released names and order, safetensors shards with their index, config.json.
 #include <algorithm>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <set>
 
 #include "base/error.h"
-#include "base/json.h"
 #include "exchange/export_plan.h"
 #include "exchange/released_tensors.h"
 
 namespace hadal {
 
 namespace {
-
-using nlohmann::ordered_json;
 
 const char* target_name(DType dtype) {
   switch (dtype) {
@@ -130,13 +126,12 @@ class HfPlanner {
   }
 
   void shards() {
-    const auto cut = cut_shards(plan_.tensors, plan_.shard_bytes);
-    ordered_json map = ordered_json::object();
+    const auto cut = plan_.shards();
+    std::map<std::string, std::string> map;
     uint64_t total = 0;
     for (size_t shard = 0; shard < cut.size(); ++shard) {
       ExportFile file;
-      file.name = cut.size() == 1 ? "model.safetensors"
-                                  : fmt::format("model-{:05d}-of-{:05d}.safetensors", shard + 1, cut.size());
+      file.name = tensor_file_name(kModelStem, shard, cut.size());
       std::vector<SafetensorsEntry> entries;
       std::map<std::string, size_t> index;
       for (size_t i : cut[shard]) {
@@ -150,10 +145,7 @@ class HfPlanner {
       file.bytes = file.prefix.size() + (entries.empty() ? 0 : entries.back().end);
       plan_.files.push_back(std::move(file));
     }
-    if (cut.size() > 1) {
-      const ordered_json json = {{"metadata", {{"total_size", total}}}, {"weight_map", map}};
-      plan_.texts.emplace_back("model.safetensors.index.json", json_text(json, {.indent = 2}) + "\n");
-    }
+    if (cut.size() > 1) plan_.texts.emplace_back(tensor_index_name(kModelStem), tensor_index_text(map, total));
   }
 
   std::string config_json() const {
@@ -181,31 +173,18 @@ uint64_t ExportPlan::bytes() const {
   return sum;
 }
 
+std::vector<std::vector<size_t>> ExportPlan::shards() const {
+  std::vector<TensorSize> sizes;
+  for (const ExportTensor& tensor : tensors) sizes.push_back({tensor.name, tensor.bytes});
+  return cut_shards(sizes, shard_bytes);
+}
+
 void check_export_dtype(const std::string& to, const std::string& dtype) {
   const std::vector<std::string> offered = to == "gguf"
                                                ? std::vector<std::string>{"bf16", "f16", "fp32", "q8_0", "q4_0"}
                                                : std::vector<std::string>{"bf16", "f16", "fp32", "fp8"};
   check(std::find(offered.begin(), offered.end(), dtype) != offered.end(), ErrorKind::invalid,
         "--to {} does not offer --dtype {}; choose one of {}", to, dtype, fmt::join(offered, ", "));
-}
-
-std::vector<std::vector<size_t>> cut_shards(const std::vector<ExportTensor>& tensors, uint64_t shard_bytes) {
-  std::vector<std::vector<size_t>> shards(1);
-  uint64_t filled = 0;
-  for (size_t i = 0; i < tensors.size();) {
-    size_t n = 1;  // codes with the scales behind them
-    uint64_t bytes = tensors[i].bytes;
-    if (i + 1 < tensors.size() && tensors[i + 1].name == tensors[i].name + "_scale_inv")
-      bytes += tensors[i + n++].bytes;
-    if (shard_bytes > 0 && filled > 0 && filled + bytes > shard_bytes) {
-      shards.emplace_back();
-      filled = 0;
-    }
-    for (size_t k = 0; k < n; ++k) shards.back().push_back(i + k);
-    filled += bytes;
-    i += n;
-  }
-  return shards;
 }
 
 ExportPlan plan_hf(const ExportSource& source, const ExportRequest& request) {

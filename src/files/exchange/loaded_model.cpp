@@ -4,27 +4,27 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "checkpoint/checkpoint.h"
-#include "storage/safetensors.h"
 
 namespace hadal {
 
 namespace {
 
 void load_ema(const Exec& exec, const std::filesystem::path& directory, Transformer& model) {
-  const auto path = directory / "optimizer.safetensors";
-  check(std::filesystem::exists(path), ErrorKind::not_found,
-        "{}: no such file; an exported model keeps no moving average", path.string());
+  check(tensor_file_in(directory, kOptimizerStem).has_value(), ErrorKind::not_found,
+        "{}: neither {} nor its index is in it; an exported model keeps no moving average", directory.string(),
+        tensor_file_name(kOptimizerStem, 0, 1));
   if (std::filesystem::exists(directory / "manifest.json"))
     verify_checkpoint(directory, CheckpointPart::optimizer);  // opening left it out
-  const SafetensorsReader reader(path);
+  const TensorFiles files = TensorFiles::open(directory, kOptimizerStem);
+  const std::string where = files.file().string();
   for (Parameter* parameter : model.parameters()) {
     if (!parameter->spec.trained) continue;
     const std::string name = "ema." + parameter->spec.name;
-    check(reader.has(name), ErrorKind::not_found,
-          "{}: no '{}'; train with optim.ema_decay above 0 to keep a moving average", path.string(), name);
-    const Tensor average = reader.tensor(name);
+    check(files.has(name), ErrorKind::not_found,
+          "{}: no '{}'; train with optim.ema_decay above 0 to keep a moving average", where, name);
+    const Tensor average = files.tensor(name);
     check(average.shape() == parameter->spec.shape, ErrorKind::corrupt, "{}: '{}' has shape {}, the model needs {}",
-          path.string(), name, shape_text(average.shape()), shape_text(parameter->spec.shape));
+          where, name, shape_text(average.shape()), shape_text(parameter->spec.shape));
     if (model.options().training) {
       parameter->master.copy_from(exec, average);
     } else {  // the value may be the mapped file itself
@@ -32,7 +32,7 @@ void load_ema(const Exec& exec, const std::filesystem::path& directory, Transfor
       if (parameter->master) parameter->master = parameter->value.plain;
     }
   }
-  reader.check_intact();
+  files.check_intact();
 }
 
 }  // namespace

@@ -15,8 +15,6 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr const char* kSingle = "model.safetensors";
-constexpr const char* kIndex = "model.safetensors.index.json";
 constexpr uintmax_t kMaxIndexBytes = 512 << 20;
 
 // A shard's name must be that of a file in the index's own directory.
@@ -68,16 +66,17 @@ SafetensorsIndex parse_safetensors_index(std::string_view text, const std::strin
   return index;
 }
 
-TensorFiles TensorFiles::open(const fs::path& directory) {
+TensorFiles TensorFiles::open(const fs::path& directory, const std::string& stem) {
   TensorFiles files;
   files.directory_ = directory;
-  const bool indexed = fs::exists(directory / kIndex), single = fs::exists(directory / kSingle);
-  check(indexed || single, ErrorKind::not_found, "{}: neither {} nor {} is in it: no weights of a model",
-        directory.string(), kSingle, kIndex);
-  if (indexed)
-    files.open_index(directory / kIndex);
+  const std::string single = tensor_file_name(stem, 0, 1), index = tensor_index_name(stem);
+  const auto file = tensor_file_in(directory, stem);
+  check(file.has_value(), ErrorKind::not_found, "{}: neither {} nor {} is in it", directory.string(), single, index);
+  files.file_ = *file;
+  if (file->filename() == index)
+    files.open_index(*file, single);
   else
-    files.open_single(directory / kSingle);
+    files.open_single(*file);
   return files;
 }
 
@@ -86,16 +85,16 @@ void TensorFiles::open_single(const fs::path& file) {
   for (const auto& entry : shards_[0]->entries()) places_[entry.name] = {0, &entry};
 }
 
-void TensorFiles::open_index(const fs::path& file) {
+void TensorFiles::open_index(const fs::path& file, const std::string& single) {
   check(fs::file_size(file) <= kMaxIndexBytes, ErrorKind::corrupt, "{}: {} bytes are too many for an index",
         file.string(), fs::file_size(file));
   const auto index = parse_safetensors_index(read_file(file), file.string());
   const auto& map = index.weight_map;
   std::map<std::string, size_t> shard_index;
   for (const auto& [tensor, shard] : map) shard_index.emplace(shard, 0);
-  check(!fs::exists(directory_ / kSingle) || shard_index.count(kSingle) == 1, ErrorKind::corrupt,
+  check(!fs::exists(directory_ / single) || shard_index.count(single) == 1, ErrorKind::corrupt,
         "{}: lists other files than {}, which is there too; remove the one that does not belong to the model",
-        file.string(), kSingle);
+        file.string(), single);
   for (auto& [shard, number] : shard_index) {
     check_shard_file(directory_, shard, file.string());
     number = shards_.size();

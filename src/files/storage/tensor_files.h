@@ -1,8 +1,8 @@
-// TensorFiles: the tensors of a model's directory, whether they lie in one model.safetensors or in shards that
-// model.safetensors.index.json lists ({"metadata": {...}, "weight_map": {tensor: shard}}). Every header is read and
-// checked when the directory is opened; data is mapped, and read only where it is used. An index may name plain files
-// of its own directory only. The index and the shards must name the same tensors: anything else is an Error that names
-// them.
+// TensorFiles: the tensors of a directory, whether they lie in one model.safetensors or in shards that
+// model.safetensors.index.json lists ({"metadata": {...}, "weight_map": {tensor: shard}}); a checkpoint has more of
+// them under another stem. Every header is read and checked when the directory is opened; data is mapped, and read only
+// where it is used. An index may name plain files of its own directory only. The index and the shards must name the
+// same tensors: anything else is an Error that names them.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -12,15 +12,17 @@
 #include <vector>
 
 #include "storage/safetensors.h"
+#include "storage/shards.h"
 
 namespace hadal {
 
 class TensorFiles {
  public:
-  // not_found when there is neither a model.safetensors nor an index, corrupt with what is wrong.
-  static TensorFiles open(const std::filesystem::path& directory);
+  // not_found when there is neither a STEM.safetensors nor an index, corrupt with what is wrong.
+  static TensorFiles open(const std::filesystem::path& directory, const std::string& stem = kModelStem);
 
   const std::filesystem::path& directory() const { return directory_; }
+  const std::filesystem::path& file() const { return file_; }  // what they were opened by: the one file, or the index
   int64_t n_files() const { return int64_t(shards_.size()); }
   bool has(const std::string& name) const { return places_.count(name) != 0; }
   std::vector<std::string> names() const;                        // sorted
@@ -43,10 +45,10 @@ class TensorFiles {
     const SafetensorsEntry* entry = nullptr;
   };
   void open_single(const std::filesystem::path& file);
-  void open_index(const std::filesystem::path& file);
+  void open_index(const std::filesystem::path& file, const std::string& single);
   const Place& place(const std::string& name) const;
 
-  std::filesystem::path directory_;
+  std::filesystem::path directory_, file_;
   std::vector<std::shared_ptr<const SafetensorsReader>> shards_;
   std::map<std::string, Place> places_;
   std::vector<std::string> notices_;

@@ -14,10 +14,10 @@ namespace hadal {
 namespace {
 
 constexpr int kWidth = 960, kLeft = 24, kTop = 40;
-constexpr int kBoxHeight = 30, kGap = 4, kLabel = 268;        // kLabel: where boxes begin, behind their row's label
+constexpr int kBoxHeight = 30, kGap = 4, kLabel = 268;  // kLabel: where boxes begin, behind their row's label
 constexpr int kInRow = 3, kSide = 264, kAcross = 312, kDown = 316;  // of matrices
-constexpr double kCharacter = 5.2;                            // width of one in a box
-constexpr size_t kMostInLabel = 45;                           // of a row
+constexpr double kCharacter = 5.2;                                  // width of one in a box
+constexpr size_t kMostInLabel = 45;                                 // of a row
 
 double box_width(const std::vector<PlaceRow>& rows) {
   size_t most = 1;

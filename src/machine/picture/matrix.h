@@ -17,7 +17,7 @@ struct Matrix {
 };
 
 struct MatrixPicture {
-  std::string title, note;          // note: above the matrices
+  std::string title, note;  // note: above the matrices
   std::vector<PlaceRow> rows;
   std::vector<std::string> labels;  // of those who send and receive
   std::vector<std::string> ticks;   // short ones, some of which stand beside lines and columns

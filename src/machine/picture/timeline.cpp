@@ -33,9 +33,8 @@ std::string bars_of(const Timeline& timeline, const Layout& layout) {
     for (const TimelineBar& bar : timeline.rows[row].bars) {
       const double x = layout.x(bar.begin), width = layout.x(bar.end) - x, y = Layout::y(row, bar.part);
       const double height = Layout::height(bar.part);
-      paths[fmt::format("k{}{}", bar.kind % 6, bar.faint ? " l" : "")] +=
-          fmt::format("M{} {}h{}v{}h-{}z", svg_number(x), svg_number(y), svg_number(width), svg_number(height),
-                      svg_number(width));
+      paths[fmt::format("k{}{}", bar.kind % 6, bar.faint ? " l" : "")] += fmt::format(
+          "M{} {}h{}v{}h-{}z", svg_number(x), svg_number(y), svg_number(width), svg_number(height), svg_number(width));
       if (bar.label.empty() || kCharacter * double(bar.label.size()) > width - 2) continue;
       labels += fmt::format("<text x=\"{}\" y=\"{}\">{}</text>", svg_number(x + width / 2),
                             svg_number(y + height / 2 + 3.2), html_escape(bar.label));

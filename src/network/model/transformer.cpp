@@ -319,7 +319,7 @@ namespace {
 
 // The most that flights take while these actions run.
 int64_t most_of(const Actions& actions, const std::map<int64_t, StageBytes>& of_stage) {
-  int64_t held = 0, most = 0;  // held: by flights between their actions
+  int64_t held = 0, most = 0;                     // held: by flights between their actions
   const auto begin = [&](const Action& action) {  // what the action's flight holds before it
     const StageBytes& bytes = of_stage.at(action.stage);
     using enum ActionKind;

@@ -172,8 +172,8 @@ std::string wait_charts(const std::vector<RunRecord>& runs) {
   };
   if (of("pipeline").empty()) return "";
   return "</div>\n<h2>Ranks</h2><div class=\"charts\">" +
-         line_chart(of("pipeline"), {.title = "bubble: waiting for pipeline neighbours, % of a step",
-                                     .from_zero = true}) +
+         line_chart(of("pipeline"),
+                    {.title = "bubble: waiting for pipeline neighbours, % of a step", .from_zero = true}) +
          line_chart(of("data"), {.title = "waiting for gradients and new values, % of a step", .from_zero = true}) +
          line_chart(of("experts"), {.title = "waiting for experts' rows, % of a step", .from_zero = true}) +
          line_chart(of("hidden"), {.title = "experts' traffic hidden behind computing, %", .from_zero = true});
@@ -213,17 +213,17 @@ std::string summary(const std::vector<RunRecord>& runs) {
   constexpr int kRows = 12;
   std::string head = "<tr><th></th>", rows[kRows];
   const char* names[kRows] = {"steps",
-                          "tokens",
-                          "final loss",
-                          "bits per byte",
-                          "tokens per second (median of the last 100)",
-                          "model-FLOPs utilisation",
-                          "parameters",
-                          "kernels, precision",
-                          "skipped steps",
-                          "layout",
-                          "bubble: waiting for pipeline neighbours (median of the last 100 steps)",
-                          "experts' traffic hidden behind computing (the same)"};
+                              "tokens",
+                              "final loss",
+                              "bits per byte",
+                              "tokens per second (median of the last 100)",
+                              "model-FLOPs utilisation",
+                              "parameters",
+                              "kernels, precision",
+                              "skipped steps",
+                              "layout",
+                              "bubble: waiting for pipeline neighbours (median of the last 100 steps)",
+                              "experts' traffic hidden behind computing (the same)"};
   for (const auto& run : runs) {
     head += "<th>" + html_escape(run.name) + "</th>";
     const auto& last = run.steps.back();

@@ -14,11 +14,12 @@ DType wide_dtype(const Parameters& held) {
 }
 
 void load_moments(const Exec& exec, const std::filesystem::path& checkpoint, const Optimizer& optimizer) {
-  const SafetensorsReader reader(checkpoint / kOptimizerFile);
+  const TensorFiles files = TensorFiles::open(checkpoint, kOptimizerStem);
   for (const StateTensor& entry : optimizer.state()) {
-    const Tensor box = part_of(reader.tensor(entry.name), entry.range.parameter->box);
+    const Tensor box = part_of(files.tensor(entry.name), entry.range.parameter->box);
     entry.tensor.copy_from(exec, entry.range.of(box.contiguous() ? box : box.clone(exec)));
   }
+  files.check_intact();
 }
 
 OwnedRange owned_by(const Optimizer& optimizer, Parameter& parameter) {

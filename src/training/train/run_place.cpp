@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "checkpoint/checkpoint.h"
 #include "config/config_io.h"
 #include "data/prepare.h"
 
@@ -25,12 +26,6 @@ fs::path whole(const fs::path& path) {
 bool seems_run(const fs::path& directory) {
   return is_run(directory) ||
          (fs::is_directory(directory / "checkpoints") && fs::is_regular_file(directory / "config.toml"));
-}
-
-const char* weights_in(const fs::path& directory) {
-  for (const char* name : {"model.safetensors", "model.safetensors.index.json"})
-    if (fs::exists(directory / name)) return name;
-  return nullptr;
 }
 
 }  // namespace
@@ -59,14 +54,14 @@ std::optional<fs::path> run_around(const fs::path& place) {
 
 void check_run_place(const fs::path& run) {
   const auto around = run_around(run);
-  const char* weights = weights_in(run);
-  check(!around || weights == nullptr, ErrorKind::invalid,
+  const auto weights = tensor_file_in(run, kModelStem);
+  check(!around || !weights, ErrorKind::invalid,
         "{} is a checkpoint of the run {}; go on with 'hadal train {}', or start a new run from it: hadal train CONFIG "
         "--model {} --run NEW",
         run.string(), around.value_or("").string(), around.value_or("").string(), run.string());
-  check(weights == nullptr, ErrorKind::invalid,
+  check(!weights, ErrorKind::invalid,
         "{} holds a model ({}), not a run; start a new run from its weights: hadal train CONFIG --model {} --run NEW",
-        run.string(), weights ? weights : "", run.string());
+        run.string(), weights.value_or("").filename().string(), run.string());
   check(!around, ErrorKind::invalid,
         "{} lies in what the run {} keeps; name a directory outside of it for a run: --run NEW", run.string(),
         around.value_or("").string());
@@ -82,9 +77,9 @@ void check_cache_place(const Config& config) {
         "data.cache = \"{}\" lies in the run {}, whose files it would replace; name another directory, or {} to share "
         "its tokenised text",
         config.data.cache, around.value_or(cache).string(), (around.value_or(cache) / "data").string());
-  check(weights_in(cache) == nullptr, ErrorKind::invalid,
-        "data.cache = \"{}\" holds a model ({}); name another directory", config.data.cache,
-        weights_in(cache) ? weights_in(cache) : "");
+  const auto weights = tensor_file_in(cache, kModelStem);
+  check(!weights, ErrorKind::invalid, "data.cache = \"{}\" holds a model ({}); name another directory",
+        config.data.cache, weights.value_or("").filename().string());
 }
 
 }  // namespace hadal

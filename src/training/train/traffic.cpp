@@ -51,9 +51,9 @@ struct RankWork {
 };
 using StreamWork = std::vector<RankWork>;  // by place among the ranks of a stage
 
-struct HeldWork {                     // a stage at a pipeline seat
-  int64_t flights = 0;                // of each rank, fillers among them
-  int64_t micro_batch = 0;            // one of them
+struct HeldWork {           // a stage at a pipeline seat
+  int64_t flights = 0;      // of each rank, fillers among them
+  int64_t micro_batch = 0;  // one of them
   std::vector<StreamWork> streams;
 };
 
@@ -268,11 +268,11 @@ void Step::context(const Place& place, const StreamWork& work, const Layers& l) 
 
 // One leg of tokens' way, from each of the ranks `members` to each other.
 struct Step::Hop {
-  std::vector<int> members;                  // places among the stage's ranks
-  std::vector<double> tokens;                // that each brings, of all layers and micro-batches
+  std::vector<int> members;                   // places among the stage's ranks
+  std::vector<double> tokens;                 // that each brings, of all layers and micro-batches
   std::function<ExpertVisits(size_t)> there;  // of one token at a member
-  bool by_group = true;                      // what comes back
-  double headers = 0;                        // of a block of tokens
+  bool by_group = true;                       // what comes back
+  double headers = 0;                         // of a block of tokens
 };
 
 void Step::hop(const Place& place, const Hop& hop) const {

@@ -186,7 +186,7 @@ void Trainer::open_run(const std::string& told, const std::string& checkpoint) {
 void Trainer::load_weights() {
   model_ = std::make_unique<Transformer>(config_.model, model_options(config_, true), exec_, place_->share());
   if (!shared_.checkpoint.empty()) {
-    load_model_tensors(shared_.checkpoint / kModelFile, place_->placement().specs(), model_->parameters());
+    load_model_tensors(TensorFiles::open(shared_.checkpoint), place_->placement().specs(), model_->parameters());
     model_->refresh_values(exec_);
   } else if (shared_.start) {
     load_masters(*shared_.start, exec_, model_->parameters());

@@ -45,6 +45,28 @@ class CheckpointTest : public ::testing::Test {
     CheckpointWriter(root_ / below, std::make_shared<SelfTransport>(), {.keep = 9, .asynchronous = false})
         .save(owned_.exec, content);
   }
+  // Three tensors of 256 bytes in each file.
+  CheckpointContent content_of_three(int64_t step) {
+    CheckpointContent all = content(step, 1);
+    for (const char* name : {"b", "c"}) {
+      const float value = float(name[0] - 'a' + 1);
+      for (TensorFile* of : {&all.model, &all.optimizer}) {
+        const TensorFile more =
+            file(of == &all.model ? name + std::string(".weight") : std::string("m.") + name, value);
+        of->tensors.push_back(more.tensors[0]), of->parts.push_back(more.parts[0]);
+      }
+    }
+    return all;
+  }
+  void write_sharded(const CheckpointContent& content) {
+    writer_with({.keep = 9, .asynchronous = false, .shard_bytes = 600}).save(owned_.exec, content);
+  }
+  static std::vector<std::string> listed_by(const fs::path& checkpoint) {
+    const auto manifest = read_json(checkpoint / "manifest.json");
+    std::vector<std::string> names;
+    for (const auto& item : manifest["files"].items()) names.push_back(item.key());
+    return names;
+  }
   static std::string corrupt_message(const fs::path& checkpoint) {
     try {
       verify_checkpoint(checkpoint);
@@ -94,6 +116,53 @@ TEST_F(CheckpointTest, NamesTruncatedFlippedAndMissingFiles) {
   EXPECT_NE(corrupt_message(at).find("manifest"), std::string::npos);
   atomic_write(at / "manifest.json", "not json");
   EXPECT_NE(corrupt_message(at).find("JSON"), std::string::npos);
+}
+
+TEST_F(CheckpointTest, LargeFilesAreWrittenInShardsAndEachIsChecked) {
+  write_sharded(content_of_three(1));
+  write(content_of_three(2));
+  const auto found = list_checkpoints(root_);
+  ASSERT_EQ(found.size(), 2u);
+  const std::vector<std::string> listed = {"model-00001-of-00002.safetensors",
+                                           "model-00002-of-00002.safetensors",
+                                           "model.json",
+                                           "model.safetensors.index.json",
+                                           "optimizer-00001-of-00002.safetensors",
+                                           "optimizer-00002-of-00002.safetensors",
+                                           "optimizer.safetensors.index.json",
+                                           "state.json"};
+  EXPECT_EQ(listed_by(found[0]), listed);
+  EXPECT_EQ(listed_by(found[1]),
+            (std::vector<std::string>{"model.json", "model.safetensors", "optimizer.safetensors", "state.json"}));
+  EXPECT_EQ(locate_model(found[0]).directory, found[0]);
+  for (const std::string& name : listed) {
+    const bool optimizers = name.starts_with("optimizer");
+    const std::string bytes = read_file(found[0] / name);
+    fs::resize_file(found[0] / name, bytes.size() - 1);
+    EXPECT_ERROR(verify_checkpoint(found[0]), ErrorKind::corrupt, name.c_str(), "truncated");
+    EXPECT_ERROR(verify_checkpoint_sizes(found[0]), ErrorKind::corrupt, name.c_str(), "truncated");
+    const auto part = optimizers ? CheckpointPart::optimizer : CheckpointPart::model;
+    EXPECT_ERROR(verify_checkpoint(found[0], part), ErrorKind::corrupt, name.c_str());
+    verify_checkpoint(found[0], optimizers ? CheckpointPart::model : CheckpointPart::optimizer);
+    atomic_write(found[0] / name, bytes);
+    verify_checkpoint(found[0]);
+  }
+  fs::remove(found[0] / listed[1]);
+  EXPECT_ERROR(verify_checkpoint(found[0]), ErrorKind::corrupt, listed[1].c_str(), "missing");
+}
+
+TEST_F(CheckpointTest, FilesOfAnotherFormNeverStayBesideTheNewOnes) {
+  fs::create_directories(root_ / "step_00000001.partial");
+  atomic_write(root_ / "step_00000001.partial" / "model.safetensors", "of a save that was killed");
+  write_sharded(content_of_three(1));
+  const auto at = list_checkpoints(root_)[0];
+  EXPECT_FALSE(fs::exists(at / "model.safetensors"));
+  const TensorFiles files = TensorFiles::open(at);
+  EXPECT_EQ(files.n_files(), 2);
+  EXPECT_EQ(element(files.tensor("c.weight"), 63), 3);
+  write(content_of_three(1));  // the same step again, in one file
+  EXPECT_FALSE(fs::exists(at / "model.safetensors.index.json"));
+  EXPECT_EQ(TensorFiles::open(at, kOptimizerStem).n_files(), 1);
 }
 
 TEST_F(CheckpointTest, AnUnfinishedOneIsNeverTaken) {

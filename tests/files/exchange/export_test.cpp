@@ -88,15 +88,6 @@ TEST_F(ExportTest, ShardsHoldWhatTheIndexSaysAndKeepCodesWithTheirScales) {
   EXPECT_EQ(index["weight_map"].size(), tensors);
 }
 
-TEST_F(ExportTest, ATensorLargerThanAShardStandsAlone) {
-  std::vector<ExportTensor> tensors(4);
-  for (size_t i = 0; i < 4; ++i) tensors[i].name = std::string(1, char('a' + i)), tensors[i].bytes = i == 1 ? 100 : 4;
-  EXPECT_EQ(cut_shards(tensors, 10), (std::vector<std::vector<size_t>>{{0}, {1}, {2, 3}}));
-  EXPECT_EQ(cut_shards(tensors, 0).size(), 1u);
-  tensors[3].name = "c_scale_inv";
-  EXPECT_EQ(cut_shards(tensors, 4), (std::vector<std::vector<size_t>>{{0}, {1}, {2, 3}})) << "scales stay with codes";
-}
-
 TEST_F(ExportTest, AnInterruptedExportContinuesAndEndsAsIfItHadNotBeen) {
   const auto from = source();
   const auto plan = hf(from, "bf16", 6000);

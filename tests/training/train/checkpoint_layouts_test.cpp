@@ -40,7 +40,7 @@ struct Held {
       initialize_parameter(exec, *all.back(), 3);
       pointers.push_back(all.back().get());
     }
-    if (!checkpoint.empty()) load_model_tensors(checkpoint / kModelFile, placement.specs(), pointers);
+    if (!checkpoint.empty()) load_model_tensors(TensorFiles::open(checkpoint), placement.specs(), pointers);
     if (transport->size() > 1) sharding = std::make_unique<Sharding>(exec, placement, pointers, transport);
     OptimConfig config;
     config.ema_decay = 0.5;
@@ -91,11 +91,12 @@ class CheckpointLayouts : public testing::Test {
   void TearDown() override { fs::remove_all(root_); }
 
   // Written by one rank, under root_/one.
-  fs::path written_by_one(DType compute) const {
+  fs::path written_by_one(DType compute, uint64_t shard_bytes = kShardBytes) const {
     const auto alone = std::make_shared<SelfTransport>();
     const OwnedExec owned(1);
     const Held held(owned.exec, {}, alone, compute);
-    CheckpointWriter(root_ / "one", alone, {.asynchronous = false}).save(owned.exec, held.content(3));
+    CheckpointWriter(root_ / "one", alone, {.asynchronous = false, .shard_bytes = shard_bytes})
+        .save(owned.exec, held.content(3));
     return root_ / "one" / "step_00000003";
   }
   struct Rank {
@@ -132,7 +133,8 @@ class CheckpointLayouts : public testing::Test {
     fs::remove_all(other());
     const fs::path partial = checkpoint_path(other(), step).string() + ".partial";
     fs::create_directories(partial);
-    for (const char* file : {kModelFile, kOptimizerFile}) fs::create_symlink("/dev/full", partial / file);
+    for (const char* stem : {kModelStem, kOptimizerStem})
+      fs::create_symlink("/dev/full", partial / tensor_file_name(stem, 0, 1));
   }
   void make_other_the_same() const {
     fs::create_directories(here());
@@ -157,9 +159,9 @@ TEST_F(CheckpointLayouts, EqualStateHasEqualBytesWhoeverWroteIt) {
     const auto wanted = files_of(one);
     ASSERT_EQ(wanted.size(), 4u);
     int64_t n_elements = 0;
-    for (const char* file : {kModelFile, kOptimizerFile}) {
-      const SafetensorsReader reader(one / file);
-      for (const SafetensorsEntry& entry : reader.entries()) n_elements += shape_count(entry.shape);
+    for (const char* stem : {kModelStem, kOptimizerStem}) {
+      const TensorFiles files = TensorFiles::open(one, stem);
+      for (const std::string& name : files.names()) n_elements += shape_count(files.entry(name).shape);
     }
     bool asynchronous = false;
     for (const char* layout :
@@ -183,6 +185,40 @@ TEST_F(CheckpointLayouts, EqualStateHasEqualBytesWhoeverWroteIt) {
       fs::remove_all(root_ / layout);
       asynchronous = !asynchronous;
     }
+  }
+}
+
+// In one file or in shards, from one layout to the next and back.
+TEST_F(CheckpointLayouts, ShardsHaveEqualBytesInEveryLayout) {
+  const auto single = files_of(written_by_one(DType::f32));
+  fs::path from = written_by_one(DType::f32, 330'000);
+  const auto wanted = files_of(from);
+  size_t n_model = 0, n_optimizer = 0;
+  for (const auto& [name, bytes] : wanted) {
+    n_model += is_tensor_file(name, kModelStem), n_optimizer += is_tensor_file(name, kOptimizerStem);
+    EXPECT_LT(bytes.size(), 340'000u) << name;
+  }
+  EXPECT_GT(n_model, 3u);
+  EXPECT_GT(n_optimizer, 6u);
+  const auto save_at = [&](const std::string& layout, uint64_t shard_bytes) {
+    const ParallelConfig parallel = parse_layout(layout);
+    const fs::path to = root_ / (layout + std::to_string(shard_bytes));
+    run_rank_threads(int(parallel.ranks()), [&](std::shared_ptr<Transport> transport) {
+      const OwnedExec owned(1);
+      const Held held(owned.exec, parallel, transport, DType::f32, from);
+      CheckpointWriter writer(to, transport, {.shard_bytes = shard_bytes});
+      writer.save(owned.exec, held.content(3));
+      writer.finish();
+    });
+    from = to / "step_00000003";
+    verify_checkpoint(from);
+  };
+  for (const char* layout : {"dp=3", "tp=2,pp=2", "dp=4,ep=2", "cp=2,tp=2,ep=4", "dp=2,pp=2,schedule=dualpipe"}) {
+    SCOPED_TRACE(layout);
+    save_at(layout, 330'000);
+    EXPECT_EQ(files_of(from), wanted);
+    save_at(layout, kShardBytes);
+    EXPECT_EQ(files_of(from), single);
   }
 }
 

@@ -6,17 +6,15 @@
 namespace hadal {
 namespace {
 
-PieceEvent event(const char* piece, double begin, double end) {
-  return {.piece = piece, .begin = begin, .end = end};
-}
+PieceEvent event(const char* piece, double begin, double end) { return {.piece = piece, .begin = begin, .end = end}; }
 PieceEvent traffic(const char* piece, double begin, double end, bool starts = false, bool ends = false) {
   return {.piece = piece, .traffic = true, .starts = starts, .ends = ends, .begin = begin, .end = end};
 }
 
 TEST(StepWaits, AreTimesOfTrafficPiecesAndOfReceives) {
-  const RankWaits waits = waits_of({traffic("receive", 0, 2), event("attention", 2, 5),
-                                    traffic("dispatch start", 5, 6, true), event("experts", 6, 9),
-                                    traffic("dispatch wait", 9, 10, false, true), traffic("gradients", 10, 15)});
+  const RankWaits waits =
+      waits_of({traffic("receive", 0, 2), event("attention", 2, 5), traffic("dispatch start", 5, 6, true),
+                event("experts", 6, 9), traffic("dispatch wait", 9, 10, false, true), traffic("gradients", 10, 15)});
   EXPECT_EQ(waits.pipeline, 2);
   EXPECT_EQ(waits.data, 5);
   EXPECT_EQ(waits.experts, 1);

@@ -23,11 +23,14 @@ using Sent = std::map<std::array<int64_t, 3>, double>;
 
 // Operations are called after what they do and the group that does it: "all_gather of holders 0 1".
 std::optional<TrafficKind> kind_of(const std::string& operation) {
-  const std::pair<const char*, TrafficKind> words[] = {
-      {"reduce_scatter of holders", TrafficKind::gradients}, {"all_gather of holders", TrafficKind::values},
-      {"pipeline", TrafficKind::pipeline},                   {"experts", TrafficKind::experts},
-      {"of tensor", TrafficKind::tensor},                    {"of context", TrafficKind::context},
-      {"sums of tensor", TrafficKind::tensor},               {"sums of context", TrafficKind::context}};
+  const std::pair<const char*, TrafficKind> words[] = {{"reduce_scatter of holders", TrafficKind::gradients},
+                                                       {"all_gather of holders", TrafficKind::values},
+                                                       {"pipeline", TrafficKind::pipeline},
+                                                       {"experts", TrafficKind::experts},
+                                                       {"of tensor", TrafficKind::tensor},
+                                                       {"of context", TrafficKind::context},
+                                                       {"sums of tensor", TrafficKind::tensor},
+                                                       {"sums of context", TrafficKind::context}};
   for (const auto& [word, kind] : words)
     if (operation.find(word) != std::string::npos) return kind;
   EXPECT_NE(operation.find("all ranks"), std::string::npos) << operation;
