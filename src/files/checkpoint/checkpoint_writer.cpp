@@ -85,6 +85,11 @@ void create(const fs::path& partial, const TensorPlan& plan, const CheckpointCon
   }
 }
 
+void write_own(const fs::path& partial, const TensorPlan& plan, const CheckpointContent& content) {
+  plan.model.write(partial, content.model.parts);
+  plan.optimizer.write(partial, content.optimizer.parts);
+}
+
 json manifest_entry(const fs::path& path) {
   const MappedFile file(path);
   return {{"bytes", file.size()}, {"xxh3", xxh3_128_hex(file.text())}};
@@ -165,10 +170,7 @@ void CheckpointWriter::write_once(const CheckpointContent& content) {
       plan.emplace(content, options_.shard_bytes);
       if (group_.leads()) create(partial, *plan, content);
     });
-    together([&] {
-      plan->model.write(partial, content.model.parts);
-      plan->optimizer.write(partial, content.optimizer.parts);
-    });
+    together([&] { write_own(partial, *plan, content); });
     together([&] { entries = own_entries(partial, *plan, group_); });
     const std::vector<std::string> found = group_.exchange(json_text(entries));
     together([&] {
