@@ -23,13 +23,14 @@ namespace {
 constexpr int64_t kSequences = 64, kLength = 256;
 constexpr int kRounds = 2;
 
-Config bench_config() {
+Config bench_config(bool dense) {
   Config config;
   ModelConfig& m = config.model;
   m.vocab_size = 4096, m.hidden_size = 256, m.n_layers = 8, m.n_dense_layers = 1, m.n_heads = 8, m.q_lora_rank = 96;
   m.kv_lora_rank = 64, m.qk_nope_head_dim = 32, m.qk_rope_head_dim = 16, m.v_head_dim = 32, m.dense_ffn_size = 768;
   m.expert_ffn_size = 128, m.n_routed_experts = 16, m.n_shared_experts = 1, m.n_experts_per_token = 4;
   m.n_groups = m.n_limited_groups = 1, m.n_mtp = 0, m.max_positions = 4096, m.init_std = 0.02;
+  if (dense) m.n_dense_layers = m.n_layers;
   config.data.sequence_length = kLength;
   config.train.precision = Precision::fp32;
   config.train.batch_sequences = kSequences;
@@ -72,6 +73,7 @@ void run_rank(const Config& config, std::shared_ptr<Transport> transport, int th
   Optimizer optimizer =
       sharding ? Optimizer(*sharding, config.optim, own.exec) : Optimizer(model.parameters(), config.optim, own.exec);
   const data::Batch batch = made_up_batch(config);
+  own.exec.memory->reset_peak();  // while they were made, masters were whole
   for (int step = 1; step <= steps; ++step) {
     place.world().barrier();
     const double begin = steady_seconds();
@@ -90,8 +92,8 @@ void run_rank(const Config& config, std::shared_ptr<Transport> transport, int th
   }
 }
 
-void measure(const std::string& layout, int steps, Measured& measured) {
-  Config config = bench_config();
+void measure(const std::string& layout, bool dense, int steps, Measured& measured) {
+  Config config = bench_config(dense);
   config.parallel = parse_layout(layout);
   config.parallel.drift_steps = 0;
   const int n = int(config.parallel.ranks()), cores = std::max(1, int(std::thread::hardware_concurrency()));
@@ -101,35 +103,51 @@ void measure(const std::string& layout, int steps, Measured& measured) {
   });
 }
 
-std::string row(const std::string& name, const Measured& m, double over_one, const std::string& limit) {
+std::string text_of(const std::string& name, const Measured& m, double over_one, const std::string& limit) {
   return fmt::format("{:<24} {:>7.3f} {:>13} {:>6} {:>22} {:>10} {:>6.2f}", name, m.seconds,
                      over_one > 0 ? fmt::format("{:.2f}", over_one) : "", limit, format_bytes(double(m.peak)),
                      format_bytes(double(m.promised)), m.worst_share);
 }
 
+struct Row {
+  std::string layout;
+  bool dense = false;  // all FFNs are dense
+  double limit = 0;    // over one rank; 0: none
+};
+
+// Without a limit: experts that every rank keeps whole, each for an eighth of the rows.
+const std::vector<Row> kRows = {{"pp=8", false, 1.15},
+                                {"pp=4,schedule=dualpipe", false, 1.15},
+                                {"dp=8,ep=8", false, 1.15},
+                                {"dp=8", false, 1.3},
+                                {"tp=8,ep=8", false, 1.3},
+                                {"tp=8", true, 1.3},
+                                {"tp=8", false},
+                                {"cp=8,ep=8", false},
+                                {"cp=8", true},
+                                {"cp=8", false}};
+
+// wanted: layouts to measure, each with experts and dense; all rows without.
 int run(const std::vector<std::string>& wanted) {
-  // Without a limit: experts that every rank keeps whole, each for an eighth of the rows.
-  std::vector<std::pair<std::string, double>> layouts = {{"pp=8", 1.15},      {"pp=4,schedule=dualpipe", 1.15},
-                                                         {"dp=8,ep=8", 1.15}, {"dp=8", 1.3},
-                                                         {"tp=8,ep=8", 1.3},  {"tp=8", 0},
-                                                         {"cp=8,ep=8", 0},    {"cp=8", 0}};
-  if (!wanted.empty()) {
-    layouts.clear();
-    for (const std::string& layout : wanted) layouts.emplace_back(layout, 1.3);
-  }
+  std::vector<Row> rows = wanted.empty() ? kRows : std::vector<Row>();
+  for (const std::string& layout : wanted) rows.insert(rows.end(), {{layout, false}, {layout, true}});
   fmt::print("{} tokens a step, 16 micro-batches, FP32, {} cores; the fastest of {} steps of each, in turns\n\n",
              kSequences * kLength, std::thread::hardware_concurrency(), kRounds);
   fmt::print("{:<24} {:>7} {:>13} {:>6} {:>22} {:>10} {:>6}\n", "layout", "step, s", "over one rank", "limit",
              "worst rank's memory", "promised", "share");
-  bool held = true;
-  for (const auto& [layout, limit] : layouts) {
+  bool held = true, first[2] = {true, true};
+  for (const Row& row : rows) {
     Measured one, many;
-    for (int round = 0; round < kRounds; ++round) measure("dp=1", 2, one), measure(layout, 2, many);
+    for (int round = 0; round < kRounds; ++round)
+      measure("dp=1", row.dense, 2, one), measure(row.layout, row.dense, 2, many);
     const double ratio = many.seconds / one.seconds;
-    if (layout == layouts.front().first) fmt::print("{}\n", row("one rank, all cores", one, 0, ""));
-    fmt::print("{}\n", row(layout, many, ratio, limit > 0 ? fmt::format("{:.2f}", limit) : ""));
+    const char* model = row.dense ? ", dense" : "";
+    if (std::exchange(first[row.dense], false))
+      fmt::print("{}\n", text_of(fmt::format("one rank{}", model), one, 0, ""));
+    const std::string limit = row.limit > 0 ? fmt::format("{:.2f}", row.limit) : "";
+    fmt::print("{}\n", text_of(row.layout + model, many, ratio, limit));
     std::fflush(stdout);  // a row takes a minute
-    held = held && (limit == 0 || ratio <= limit);
+    held = held && (row.limit == 0 || ratio <= row.limit);
   }
   fmt::print("limits: {}\n", held ? "held" : "MISSED");
   return held ? 0 : 1;

@@ -83,8 +83,12 @@ inline PieceCosts measured_costs(const ModelConfig& config, int64_t micro_batche
   LossWeights weights;
   weights.main = 1;
   weights.mtp.assign(size_t(config.n_mtp), 0.1);
-  model.begin_step(micro_batches);
-  model.forward_backward(owned.exec, batches, weights, wants);
+  Actions actions;  // B and W apart
+  for (int64_t m = 0; m < micro_batches; ++m)
+    for (const ActionKind kind : {ActionKind::forward, ActionKind::backward_input, ActionKind::backward_weight})
+      actions.push_back({.kind = kind, .micro_batch = m});
+  model.begin_step(actions);
+  model.forward_backward(owned.exec, batches, weights, wants, &actions);
   PieceCosts costs;
   for (const PieceEvent& e : timeline.events) {
     const std::string piece = e.piece;
