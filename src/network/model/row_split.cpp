@@ -203,7 +203,7 @@ ops::RowRange RowSplit::own_among_queries() const { return rows_of_tensor_rank(t
 
 // Few, and not of few rows: each is a product and a message of its own.
 int64_t RowSplit::n_parts() const {
-  constexpr int64_t kMostParts = 4, kFewestRows = 32;
+  constexpr int64_t kMostParts = 4, kFewestRows = 128;
   int64_t most = 0;
   for (int64_t t = 0; t < n_tensor(); ++t) most = std::max(most, rows_of_tensor_rank(t).count);
   return std::clamp<int64_t>(most / kFewestRows, 1, kMostParts);

@@ -1,5 +1,7 @@
 #include "comm/rank_threads.h"
 
+#include <malloc.h>
+
 #include <chrono>
 #include <condition_variable>
 #include <exception>
@@ -30,9 +32,10 @@ class World {
     check(to >= 0 && to < size() && to != from, ErrorKind::internal, "{}: rank {} sends to rank {} of {}",
           message.label.operation, from, to, size());
     const Key key{from, message.label.channel, message.label.number};
-    const bool fresh = ranks_[size_t(to)].inbox.emplace(key, std::move(message)).second;
+    Rank& receiver = ranks_[size_t(to)];
+    const bool fresh = receiver.inbox.emplace(key, std::move(message)).second;
     check(fresh, ErrorKind::internal, "rank {} sent two messages of one number to rank {}", from, to);
-    changed_.notify_all();
+    receiver.changed.notify_all();
   }
 
   // `doing` is null in another thread than the rank's own. Who waits there is no part of the search for a deadlock:
@@ -45,13 +48,16 @@ class World {
     const Key key{from, wanted.channel, wanted.number};
     const auto here = [&] { return rank.inbox.find(key); };
     const bool& over = ranks_[size_t(from)].over;
-    if (doing) {
-      rank.waits = Wait{from, key, wanted, *doing, Clock::now()};
-      if (here() == rank.inbox.end() && !failure_) look_for_deadlock();
+    auto found = here();
+    if (found == rank.inbox.end()) {
+      if (doing) {
+        rank.waits = Wait{from, key, wanted, *doing, Clock::now()};
+        if (!failure_) look_for_deadlock();
+      }
+      rank.changed.wait(lock, [&] { return here() != rank.inbox.end() || failure_ || (over && !doing); });
+      if (doing) rank.waits.reset();
+      found = here();
     }
-    changed_.wait(lock, [&] { return here() != rank.inbox.end() || failure_ || (over && !doing); });
-    if (doing) rank.waits.reset();
-    const auto found = here();
     if (found == rank.inbox.end())
       throw Error(ErrorKind::failed, failure_ ? *failure_
                                               : fmt::format("rank {} has returned while rank {} waits for it in {}",
@@ -65,7 +71,7 @@ class World {
     const std::lock_guard lock(mutex_);
     ranks_[size_t(rank)].over = true;
     if (!failure_) look_for_deadlock();
-    changed_.notify_all();
+    wake_all();
   }
 
   // The first error of a rank ends the waits of all.
@@ -76,7 +82,7 @@ class World {
     first_error_ = std::move(error);
     first_rank_ = rank;
     if (!failure_) failure_ = fmt::format("rank {} ended: {}", rank, why);
-    changed_.notify_all();
+    wake_all();
   }
 
   std::exception_ptr first_error() const { return first_error_; }
@@ -93,6 +99,7 @@ class World {
   };
   struct Rank {
     std::map<Key, Message> inbox;
+    std::condition_variable changed;  // a message came, or nothing more will
     std::optional<Wait> waits;
     bool over = false;
   };
@@ -124,11 +131,14 @@ class World {
     }
     text.pop_back();
     failure_ = std::move(text);
-    changed_.notify_all();
+    wake_all();
+  }
+
+  void wake_all() {
+    for (Rank& rank : ranks_) rank.changed.notify_all();
   }
 
   std::mutex mutex_;
-  std::condition_variable changed_;
   std::vector<Rank> ranks_;
   std::optional<std::string> failure_;
   std::exception_ptr first_error_;
@@ -161,6 +171,13 @@ void run_one(World& world, int rank, const std::function<void(std::shared_ptr<Tr
   }
 }
 
+// Ranks allocate and free what they send many times a step. The C library would give such memory back to the system
+// each time, whose cleared pages then cost more than the bytes that travel.
+void keep_freed_memory() {
+  mallopt(M_MMAP_THRESHOLD, 32 << 20);
+  mallopt(M_TRIM_THRESHOLD, 64 << 20);
+}
+
 }  // namespace
 
 void run_rank_threads(int n_ranks, const std::function<void(std::shared_ptr<Transport>)>& body) {
@@ -168,6 +185,7 @@ void run_rank_threads(int n_ranks, const std::function<void(std::shared_ptr<Tran
   check(n_ranks <= kMostRankThreads, ErrorKind::invalid,
         "{} ranks as threads of one process: {} are the most; more ranks are processes: --transport mpi", n_ranks,
         kMostRankThreads);
+  if (n_ranks > 1) keep_freed_memory();
   World world(n_ranks);
   std::vector<std::thread> threads;
   for (int rank = 1; rank < n_ranks; ++rank) {

@@ -322,6 +322,7 @@ void run_mtp(Trial& t) {
       pieces.push_back(join_piece(layers, depth));
       append_block_pieces(mtp.block, {depth, 0, t.config().n_layers, 0}, pieces);
       pieces.push_back(final_norm_piece(layers, depth));
+      std::erase_if(pieces, [&](const auto& piece) { return !piece->runs(pass, true); });  // nothing passes on
       const FlightSizes sizes{int64_t(layers.mtp.size()), 1, 1, t.config().n_routed_experts};
       Flight flight(t.exec(), t.batch(), sizes);
       Stream &stream = flight.streams[size_t(depth)], &before = flight.streams[size_t(depth - 1)];
