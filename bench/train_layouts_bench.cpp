@@ -21,9 +21,9 @@ namespace hadal {
 namespace {
 
 constexpr int64_t kSequences = 64, kLength = 256;
-constexpr int kRounds = 2;
+constexpr int kRounds = 3, kSteps = 2;
 
-Config bench_config(bool dense) {
+Config bench_config(bool dense, int64_t micro_batch) {
   Config config;
   ModelConfig& m = config.model;
   m.vocab_size = 4096, m.hidden_size = 256, m.n_layers = 8, m.n_dense_layers = 1, m.n_heads = 8, m.q_lora_rank = 96;
@@ -34,7 +34,7 @@ Config bench_config(bool dense) {
   config.data.sequence_length = kLength;
   config.train.precision = Precision::fp32;
   config.train.batch_sequences = kSequences;
-  config.train.micro_batch_sequences = 4;
+  config.train.micro_batch_sequences = micro_batch;
   config.train.steps = 1000;
   config.parallel.drift_steps = 0;
   return config;
@@ -92,60 +92,53 @@ void run_rank(const Config& config, std::shared_ptr<Transport> transport, int th
   }
 }
 
-void measure(const std::string& layout, bool dense, int steps, Measured& measured) {
-  Config config = bench_config(dense);
+struct Row {
+  std::string layout;
+  bool dense = false;       // all FFNs are dense
+  double limit = 0;         // over one rank; 0: none
+  int64_t micro_batch = 4;  // sequences
+};
+
+// Ranks that share micro-batches get larger ones. Without a limit: experts that every rank keeps whole, each for an
+// eighth of the rows.
+const std::vector<Row> kRows = {{"pp=8", false, 1.15},         {"pp=4,schedule=dualpipe", false, 1.15},
+                                {"dp=8,ep=8", false, 1.15},    {"dp=8", false, 1.3},
+                                {"tp=8,ep=8", false, 1.3, 16}, {"tp=8", true, 1.3, 16},
+                                {"tp=8,ep=8", false, 0, 4},    {"tp=8", true, 0, 4},
+                                {"tp=8", false, 0, 16},        {"cp=8,ep=8", false, 0, 16},
+                                {"cp=8", true, 0, 16}};
+
+void measure(const std::string& layout, const Row& row, Measured& measured) {
+  Config config = bench_config(row.dense, row.micro_batch);
   config.parallel = parse_layout(layout);
   config.parallel.drift_steps = 0;
   const int n = int(config.parallel.ranks()), cores = std::max(1, int(std::thread::hardware_concurrency()));
   measured.worst_share = 1;
   run_rank_threads(n, [&](std::shared_ptr<Transport> transport) {
-    run_rank(config, transport, n == 1 ? cores : std::max(1, cores / n), steps, measured);
+    run_rank(config, transport, n == 1 ? cores : std::max(1, cores / n), kSteps, measured);
   });
 }
 
-std::string text_of(const std::string& name, const Measured& m, double over_one, const std::string& limit) {
-  return fmt::format("{:<24} {:>7.3f} {:>13} {:>6} {:>22} {:>10} {:>6.2f}", name, m.seconds,
-                     over_one > 0 ? fmt::format("{:.2f}", over_one) : "", limit, format_bytes(double(m.peak)),
-                     format_bytes(double(m.promised)), m.worst_share);
-}
-
-struct Row {
-  std::string layout;
-  bool dense = false;  // all FFNs are dense
-  double limit = 0;    // over one rank; 0: none
-};
-
-// Without a limit: experts that every rank keeps whole, each for an eighth of the rows.
-const std::vector<Row> kRows = {{"pp=8", false, 1.15},
-                                {"pp=4,schedule=dualpipe", false, 1.15},
-                                {"dp=8,ep=8", false, 1.15},
-                                {"dp=8", false, 1.3},
-                                {"tp=8,ep=8", false, 1.3},
-                                {"tp=8", true, 1.3},
-                                {"tp=8", false},
-                                {"cp=8,ep=8", false},
-                                {"cp=8", true},
-                                {"cp=8", false}};
-
-// wanted: layouts to measure, each with experts and dense; all rows without.
+// wanted: layouts to measure, each with experts and dense in small and large micro-batches; all rows without.
 int run(const std::vector<std::string>& wanted) {
   std::vector<Row> rows = wanted.empty() ? kRows : std::vector<Row>();
-  for (const std::string& layout : wanted) rows.insert(rows.end(), {{layout, false}, {layout, true}});
-  fmt::print("{} tokens a step, 16 micro-batches, FP32, {} cores; the fastest of {} steps of each, in turns\n\n",
-             kSequences * kLength, std::thread::hardware_concurrency(), kRounds);
-  fmt::print("{:<24} {:>7} {:>13} {:>6} {:>22} {:>10} {:>6}\n", "layout", "step, s", "over one rank", "limit",
-             "worst rank's memory", "promised", "share");
-  bool held = true, first[2] = {true, true};
+  for (const std::string& layout : wanted)
+    for (const int64_t micro_batch : {4, 16})
+      rows.insert(rows.end(), {{layout, false, 0, micro_batch}, {layout, true, 0, micro_batch}});
+  fmt::print("{} tokens a step, FP32, {} cores; the fastest of {} steps of each, in turns with one rank\n\n",
+             kSequences * kLength, std::thread::hardware_concurrency(), kRounds * (kSteps - 1));
+  fmt::print("{:<29} {:>13} {:>8} {:>8} {:>6} {:>6} {:>20} {:>9} {:>6}\n", "layout", "micro-batches", "step, s",
+             "one rank", "ratio", "limit", "worst rank's memory", "promised", "share");
+  bool held = true;
   for (const Row& row : rows) {
     Measured one, many;
-    for (int round = 0; round < kRounds; ++round)
-      measure("dp=1", row.dense, 2, one), measure(row.layout, row.dense, 2, many);
+    for (int round = 0; round < kRounds; ++round) measure("dp=1", row, one), measure(row.layout, row, many);
     const double ratio = many.seconds / one.seconds;
-    const char* model = row.dense ? ", dense" : "";
-    if (std::exchange(first[row.dense], false))
-      fmt::print("{}\n", text_of(fmt::format("one rank{}", model), one, 0, ""));
-    const std::string limit = row.limit > 0 ? fmt::format("{:.2f}", row.limit) : "";
-    fmt::print("{}\n", text_of(row.layout + model, many, ratio, limit));
+    fmt::print("{:<29} {:>13} {:>8.3f} {:>8.3f} {:>6.2f} {:>6} {:>20} {:>9} {:>6.2f}\n",
+               row.layout + (row.dense ? ", dense" : ""),
+               fmt::format("{} x {}", kSequences / row.micro_batch, row.micro_batch * kLength), many.seconds,
+               one.seconds, ratio, row.limit > 0 ? fmt::format("{:.2f}", row.limit) : "",
+               format_bytes(double(many.peak)), format_bytes(double(many.promised)), many.worst_share);
     std::fflush(stdout);  // a row takes a minute
     held = held && (row.limit == 0 || ratio <= row.limit);
   }

@@ -24,7 +24,7 @@ int64_t shape_count(const Shape& shape) {
   return count;
 }
 
-std::string shape_text(const Shape& shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
+ShapeText::operator std::string() const { return fmt::format("[{}]", fmt::join(shape, ", ")); }
 
 Tensor Tensor::empty(const Exec& exec, DType dtype, Shape shape) {
   check(exec.memory != nullptr, ErrorKind::internal, "this Exec has no memory pool");

@@ -2,6 +2,8 @@
 // The last dimension is contiguous; all leading dimensions are seen as rows, `row_stride` elements apart (rows() *
 // cols()). Copying a Tensor copies the handle. Views share the owner.
 #pragma once
+#include <fmt/format.h>
+
 #include <cstdint>
 #include <initializer_list>
 #include <memory>
@@ -14,8 +16,13 @@
 namespace hadal {
 
 using Shape = std::vector<int64_t>;
-int64_t shape_count(const Shape& shape);     // product; throws invalid on a negative size or overflow of int64
-std::string shape_text(const Shape& shape);  // "[3, 128]"
+int64_t shape_count(const Shape& shape);  // product; throws invalid on a negative size or overflow of int64
+// "[3, 128]", made where a message is made of it: the checks of shapes that hold cost nothing.
+struct ShapeText {
+  const Shape& shape;
+  operator std::string() const;
+};
+inline ShapeText shape_text(const Shape& shape) { return {shape}; }
 
 class Tensor {
  public:
@@ -68,3 +75,10 @@ double element(const Tensor& tensor, int64_t flat);  // for tests, prints and sl
 void set_element(const Tensor& tensor, int64_t flat, double value);
 
 }  // namespace hadal
+
+template <>
+struct fmt::formatter<hadal::ShapeText> : fmt::formatter<std::string> {
+  auto format(const hadal::ShapeText& text, fmt::format_context& context) const {
+    return fmt::formatter<std::string>::format(text, context);
+  }
+};

@@ -18,8 +18,7 @@ void copy_rows(const Exec& exec, const Tensor& to, const Tensor& from, const int
 
 Parcel::Parcel(int64_t bytes) : data_(new std::byte[size_t(bytes)], std::default_delete<std::byte[]>()), size_(bytes) {}
 
-Parcel::Parcel(Message message)
-    : data_(message.data.release(), std::default_delete<std::byte[]>()), size_(message.bytes) {}
+Parcel::Parcel(Message message) : data_(std::move(message.data)), size_(message.bytes) {}
 
 Tensor Parcel::next(DType dtype, const Shape& shape) {
   const int64_t each = dtype_bytes(dtype), begin = (at_ + each - 1) / each * each;

@@ -9,6 +9,13 @@
 namespace hadal {
 namespace {
 
+constexpr int64_t kMostParts = 4, kFewestRows = 128;
+
+ops::RowRange joined(const ops::RowRange& a, const ops::RowRange& b) {  // b follows a
+  if (a.count == 0) return b;
+  return {a.begin, a.count + b.count};
+}
+
 int64_t size_of(const Group* group) { return group ? group->size() : 1; }
 int64_t rank_in(const Group* group) { return group ? group->rank() : 0; }
 
@@ -203,10 +210,23 @@ ops::RowRange RowSplit::own_among_queries() const { return rows_of_tensor_rank(t
 
 // Few, and not of few rows: each is a product and a message of its own.
 int64_t RowSplit::n_parts() const {
-  constexpr int64_t kMostParts = 4, kFewestRows = 128;
   int64_t most = 0;
   for (int64_t t = 0; t < n_tensor(); ++t) most = std::max(most, rows_of_tensor_rank(t).count);
   return std::clamp<int64_t>(most / kFewestRows, 1, kMostParts);
+}
+
+// The other ranks, from the next one on round to the one before this. Whose rows are few and not parted are taken
+// together with their neighbours' for one product.
+std::vector<std::vector<int64_t>> RowSplit::neighbours() const {
+  std::vector<std::vector<int64_t>> result;
+  int64_t rows = 0;
+  for (int64_t i = 1; i < n_tensor(); ++i) {
+    const int64_t t = (this_tensor() + i) % n_tensor();
+    if (i == 1 || t == 0 || rows >= 2 * kFewestRows || n_parts() > 1) result.emplace_back(), rows = 0;
+    result.back().push_back(t);
+    rows += rows_of_tensor_rank(t).count;
+  }
+  return result;
 }
 
 ops::RowRange RowSplit::part_of(int64_t rank, int64_t part) const {
@@ -226,10 +246,13 @@ Tensor RowSplit::gather_in_parts(const Exec& exec, const Tensor& own, const UseO
   }
   if (n_own() > 0) use(all, own_among_queries());
   for (int64_t part = 0; part < n_parts(); ++part) {
-    for (int64_t i = 1; i < n_tensor(); ++i) {
-      const int64_t t = (this_tensor() + i) % n_tensor();
-      tickets[size_t(part)][size_t(t)].wait();
-      if (part_of(t, part).count > 0) use(all, part_of(t, part));
+    for (const std::vector<int64_t>& ranks : neighbours()) {
+      ops::RowRange rows;
+      for (const int64_t t : ranks) {
+        tickets[size_t(part)][size_t(t)].wait();
+        rows = joined(rows, part_of(t, part));
+      }
+      if (rows.count > 0) use(all, rows);
     }
   }
   return all;
@@ -243,10 +266,11 @@ Tensor RowSplit::reduce_in_parts(const Exec& exec, const Tensor& summands, const
     parts.push_back(partners_.tensor->begin_reduce_scatter(summands.dtype(), shares_of(summands, runs)));
   }
   for (int64_t part = 0; part < n_parts(); ++part) {
-    for (int64_t i = 1; i < n_tensor(); ++i) {
-      const int64_t t = (this_tensor() + i) % n_tensor();
-      if (part_of(t, part).count > 0) make(part_of(t, part));
-      parts[size_t(part)].leave(int(t));
+    for (const std::vector<int64_t>& ranks : neighbours()) {
+      ops::RowRange rows;
+      for (const int64_t t : ranks) rows = joined(rows, part_of(t, part));
+      if (rows.count > 0) make(rows);
+      for (const int64_t t : ranks) parts[size_t(part)].leave(int(t));
     }
   }
   if (n_own() > 0) make(own_among_queries());

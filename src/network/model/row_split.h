@@ -95,6 +95,7 @@ class RowSplit {
   ops::RowRange rows_of_tensor_rank(int64_t rank) const;  // among queries
   int64_t n_parts() const;                                // that each tensor rank's rows travel in
   ops::RowRange part_of(int64_t rank, int64_t part) const;
+  std::vector<std::vector<int64_t>> neighbours() const;
 
   Partners partners_;
   std::vector<int32_t> owner_;  // of each row: context rank * T + tensor rank

@@ -12,8 +12,8 @@ namespace hadal {
 namespace {
 
 // Copies of what lies apart, and back.
-std::unique_ptr<std::byte[]> joined(const Share& share, int64_t bytes) {
-  auto data = std::make_unique_for_overwrite<std::byte[]>(size_t(bytes));
+std::shared_ptr<std::byte[]> joined(const Share& share, int64_t bytes) {
+  auto data = std::make_shared_for_overwrite<std::byte[]>(size_t(bytes));
   size_t at = 0;
   for (const MutableBytes& piece : share) {
     if (!piece.empty()) std::memcpy(data.get() + at, piece.data(), piece.size());
@@ -61,16 +61,26 @@ Label Group::next(const char* operation, DType dtype) {
 }
 
 void Group::post(int to, const Label& label, ConstBytes bytes) {
-  Message message{label, std::make_unique_for_overwrite<std::byte[]>(bytes.size()), int64_t(bytes.size())};
-  if (!bytes.empty()) std::memcpy(message.data.get(), bytes.data(), bytes.size());
-  traffic_.bytes += message.bytes, ++traffic_.messages;
-  transport_->send(members_[size_t(to)], std::move(message));
+  auto data = std::make_shared_for_overwrite<std::byte[]>(bytes.size());
+  if (!bytes.empty()) std::memcpy(data.get(), bytes.data(), bytes.size());
+  post(to, label, std::move(data), int64_t(bytes.size()));
 }
 
 void Group::post(int to, const Label& label, const Share& share) {
   const int64_t bytes = share_bytes(share);
+  post(to, label, joined(share, bytes), bytes);
+}
+
+void Group::post(int to, const Label& label, std::shared_ptr<std::byte[]> data, int64_t bytes) {
   traffic_.bytes += bytes, ++traffic_.messages;
-  transport_->send(members_[size_t(to)], {label, joined(share, bytes), bytes});
+  transport_->send(members_[size_t(to)], {label, std::move(data), bytes});
+}
+
+void Group::post_to_all(const Label& label, const Share& share) {
+  const int64_t bytes = share_bytes(share);
+  const std::shared_ptr<std::byte[]> data = joined(share, bytes);
+  for (int r = 0; r < size(); ++r)
+    if (r != rank_) post(r, label, data, bytes);
 }
 
 // bytes: negative where any size will do.
@@ -135,8 +145,7 @@ LeavingShares Group::begin_reduce_scatter(DType dtype, std::vector<Share> shares
 std::vector<Ticket> Group::start_all_gather_by_rank(DType dtype, const std::vector<Share>& shares) {
   check_shares("all_gather", shares.size());
   const Label label = next("all_gather", dtype);
-  for (int r = 0; r < size(); ++r)
-    if (r != rank_) post(r, label, shares[size_t(rank_)]);
+  post_to_all(label, shares[size_t(rank_)]);
   std::vector<Ticket> tickets(shares.size());
   for (int r = 0; r < size(); ++r) {
     const Share share = shares[size_t(r)];
@@ -149,8 +158,7 @@ Ticket Group::start_all_gather(DType dtype, std::vector<Share> shares) {
   check_shares("all_gather", shares.size());
   const Label label = next("all_gather", dtype);
   if (size() == 1) return {};
-  for (int r = 0; r < size(); ++r)
-    if (r != rank_) post(r, label, shares[size_t(rank_)]);
+  post_to_all(label, shares[size_t(rank_)]);
   return Ticket([this, label, shares = std::move(shares)] { fill_others(label, shares); });
 }
 
@@ -173,7 +181,7 @@ Ticket Group::start_all_to_all(const std::vector<ConstBytes>& to, std::vector<Me
     if (r != rank_) post(r, label, to[size_t(r)]);
   const ConstBytes own = to[size_t(rank_)];
   Message& mine = received[size_t(rank_)];
-  mine = {label, std::make_unique_for_overwrite<std::byte[]>(own.size()), int64_t(own.size())};
+  mine = {label, std::make_shared_for_overwrite<std::byte[]>(own.size()), int64_t(own.size())};
   if (!own.empty()) std::memcpy(mine.data.get(), own.data(), own.size());
   return Ticket([this, label, &received] {
     for (int r = 0; r < size(); ++r)
@@ -185,8 +193,7 @@ Ticket Group::start_broadcast(int root, DType dtype, Share share) {
   const Label label = next("broadcast", dtype);
   if (rank_ != root)
     return Ticket([this, label, root, share] { deal_out(take(root, label, share_bytes(share)), share); });
-  for (int r = 0; r < size(); ++r)
-    if (r != rank_) post(r, label, share);
+  post_to_all(label, share);
   return {};
 }
 
@@ -208,8 +215,7 @@ Ticket Group::start_all_reduce(DType dtype, Share share) {
   post_others(sum, shares);
   return Ticket([this, sum, copy, shares = std::move(shares)] {
     add_up(sum, shares[size_t(rank_)]);
-    for (int r = 0; r < size(); ++r)
-      if (r != rank_) post(r, copy, shares[size_t(rank_)]);
+    post_to_all(copy, shares[size_t(rank_)]);
     fill_others(copy, shares);
   });
 }

@@ -85,6 +85,8 @@ class Group {
   Label next(const char* operation, DType dtype);
   void post(int to, const Label& label, ConstBytes bytes);
   void post(int to, const Label& label, const Share& share);
+  void post(int to, const Label& label, std::shared_ptr<std::byte[]> data, int64_t bytes);
+  void post_to_all(const Label& label, const Share& share);  // the same to each other rank
   Message take(int from, const Label& label, int64_t bytes);
   void post_others(const Label& label, const std::vector<Share>& shares);  // to each rank its share
   void add_up(const Label& label, const Share& own);

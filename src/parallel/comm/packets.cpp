@@ -82,7 +82,7 @@ Assembler::Result Assembler::take(ConstBytes packet) {
     }
     at = sizeof header + header.name_bytes;
     pending_ = Message{{header.channel, header.number, name, DType(header.dtype)},
-                       std::make_unique_for_overwrite<std::byte[]>(size_t(header.bytes)),
+                       std::make_shared_for_overwrite<std::byte[]>(size_t(header.bytes)),
                        header.bytes};
     filled_ = 0;
   }

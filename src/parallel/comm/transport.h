@@ -32,7 +32,7 @@ struct Label {
 
 struct Message {
   Label label;
-  std::unique_ptr<std::byte[]> data;
+  std::shared_ptr<std::byte[]> data;  // what goes to several ranks is one piece of memory: who gets it only reads
   int64_t bytes = 0;
   double arrives = 0;  // on a virtual clock (virtual_clock.h)
   ConstBytes view() const { return {data.get(), size_t(bytes)}; }

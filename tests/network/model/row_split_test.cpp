@@ -126,9 +126,9 @@ struct Hidden {
   double gather = 0, reduce = 0;
 };
 Hidden hidden_under_products(int tensor, bool in_parts) {
-  const MicroBatch batch = make_batch({{256 * tensor}}, false);
+  const MicroBatch batch = make_batch({{512 * tensor}}, false);
   const int64_t n = batch.n_tokens(), cols = 4;
-  const double travel = double((tensor - 1) * 256 * cols * 8), each_row = travel / double(n);  // at a byte a second
+  const double travel = double((tensor - 1) * 512 * cols * 8), each_row = travel / double(n);  // at a byte a second
   std::vector<Hidden> of_ranks(static_cast<size_t>(tensor));
   run_rank_threads(tensor, [&](std::shared_ptr<Transport> transport) {
     VirtualClock clock;
@@ -172,6 +172,37 @@ TEST(RowSplit, PartsTravelUnderTheProductsOfOthers) {
     EXPECT_LE(whole.gather, 0.01) << "the control: all rows, then all products";
     EXPECT_LE(whole.reduce, 0.01) << "the control: all products, then all rows";
   }
+}
+
+TEST(RowSplit, FewRowsAreMultipliedTogetherWithTheirNeighbours) {
+  constexpr int kRanks = 8, kEach = 48;
+  const MicroBatch batch = make_batch({{kRanks * kEach}}, false);
+  run_rank_threads(kRanks, [&](std::shared_ptr<Transport> transport) {
+    Group group(transport, "tensor");
+    const RowSplit split(batch, {.tensor = &group});
+    OwnedExec owned(1);
+    std::vector<double> rows, own;
+    for (int i = 0; i < kRanks * kEach; ++i) rows.push_back(i);
+    for (const int32_t row : split.own()) own.push_back(row);
+    std::vector<int> seen(rows.size(), 0);
+    int products = 0;
+    split.gather_in_parts(owned.exec, Tensor::from(owned.exec, own, {kEach, 1}),
+                          [&](const Tensor& all, const ops::RowRange& part) {
+                            ++products;
+                            for (int64_t i = part.begin; i < part.begin + part.count; ++i) {
+                              ++seen[size_t(i)];
+                              EXPECT_EQ(element(all, i), double(i));
+                            }
+                          });
+    EXPECT_EQ(seen, std::vector<int>(rows.size(), 1));
+    EXPECT_LE(products, 4) << "the own rows, those behind them, those before them";
+    const Tensor summands = Tensor::zeros(owned.exec, DType::f64, {kRanks * kEach, 1});
+    const Tensor sums = split.reduce_in_parts(owned.exec, summands, [&](const ops::RowRange& part) {
+      summands.row_range(part.begin, part.count)
+          .copy_from(Tensor::from(owned.exec, rows, {int64_t(rows.size()), 1}).row_range(part.begin, part.count));
+    });
+    for (int64_t i = 0; i < kEach; ++i) EXPECT_EQ(element(sums, i), own[size_t(i)] * kRanks);
+  });
 }
 
 }  // namespace

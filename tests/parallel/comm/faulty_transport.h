@@ -1,5 +1,6 @@
 // For negative controls: a transport that changes messages on their way to the receiver.
 #pragma once
+#include <algorithm>
 #include <functional>
 #include <memory>
 
@@ -14,6 +15,9 @@ class FaultyTransport : public TransportOver {
       : TransportOver(std::move(inner)), change_(std::move(change)) {}
   Message receive(int from, const Label& wanted) override {
     Message message = TransportOver::receive(from, wanted);
+    auto own = std::make_shared_for_overwrite<std::byte[]>(size_t(message.bytes));  // other ranks' bytes stay right
+    std::copy_n(message.data.get(), message.bytes, own.get());
+    message.data = std::move(own);
     change_(rank(), from, message);
     return message;
   }

@@ -13,7 +13,7 @@ namespace {
 
 Message message_of(const std::string& text) {
   Message message{{7, 9, "all_gather of data", DType::f32},
-                  std::make_unique_for_overwrite<std::byte[]>(text.size()),
+                  std::make_shared_for_overwrite<std::byte[]>(text.size()),
                   int64_t(text.size())};
   std::memcpy(message.data.get(), text.data(), text.size());
   return message;
