@@ -16,7 +16,7 @@ void copy_rows(const Exec& exec, const Tensor& to, const Tensor& from, const int
 
 }  // namespace
 
-Parcel::Parcel(int64_t bytes) : data_(new std::byte[size_t(bytes)], std::default_delete<std::byte[]>()), size_(bytes) {}
+Parcel::Parcel(int64_t bytes) : data_(std::make_shared_for_overwrite<std::byte[]>(size_t(bytes))), size_(bytes) {}
 
 Parcel::Parcel(Message message) : data_(std::move(message.data)), size_(message.bytes) {}
 
@@ -25,7 +25,7 @@ Tensor Parcel::next(DType dtype, const Shape& shape) {
   at_ = begin + shape_count(shape) * each;
   check(size_ < 0 || at_ <= size_, ErrorKind::internal, "a parcel of {} bytes came where at least {} were due", size_,
         at_);
-  return Tensor::wrap(data_ ? static_cast<char*>(data_.get()) + begin : nullptr, dtype, shape, -1, data_);
+  return Tensor::wrap(data_ ? data_.get() + begin : nullptr, dtype, shape, -1, data_);
 }
 
 void Parcel::check_end() const {
@@ -57,10 +57,9 @@ void copy_rows(const Exec& exec, const Activation& to, const Activation& from, c
 void ParcelExchange::start(Group& group, std::vector<Parcel> to) {
   check(!under_way_, ErrorKind::internal, "{}: a second exchange began before the first was waited for", group.name());
   under_way_ = std::make_unique<UnderWay>();
-  under_way_->sent = std::move(to);
-  std::vector<ConstBytes> views;
-  for (const Parcel& parcel : under_way_->sent) views.push_back(parcel.view());
-  under_way_->ticket = group.start_all_to_all(views, under_way_->received);
+  std::vector<Message> messages;
+  for (Parcel& parcel : to) messages.push_back(std::move(parcel).message());
+  under_way_->ticket = group.start_all_to_all(std::move(messages), under_way_->received);
 }
 
 std::vector<Parcel> ParcelExchange::wait() {

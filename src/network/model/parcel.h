@@ -17,10 +17,10 @@ class Parcel {
   Tensor next(DType dtype, const Shape& shape);  // throws internal where the parcel is shorter
   int64_t bytes() const { return at_; }          // walked so far
   void check_end() const;                        // throws internal where something is left
-  ConstBytes view() const { return {static_cast<const std::byte*>(data_.get()), size_t(size_)}; }
+  Message message() && { return {{}, std::move(data_), size_}; }
 
  private:
-  std::shared_ptr<void> data_;
+  std::shared_ptr<std::byte[]> data_;
   int64_t size_ = -1, at_ = 0;  // size: negative without memory
 };
 
@@ -44,7 +44,6 @@ class ParcelExchange {
 
  private:
   struct UnderWay {  // where a ticket finds it
-    std::vector<Parcel> sent;
     std::vector<Message> received;
     Ticket ticket;
   };

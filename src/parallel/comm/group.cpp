@@ -173,16 +173,23 @@ Ticket Group::start_gather(int root, DType dtype, std::vector<Share> shares) {
 }
 
 Ticket Group::start_all_to_all(const std::vector<ConstBytes>& to, std::vector<Message>& received) {
+  std::vector<Message> copies;
+  for (const ConstBytes& bytes : to) {
+    copies.push_back({{}, std::make_shared_for_overwrite<std::byte[]>(bytes.size()), int64_t(bytes.size())});
+    if (!bytes.empty()) std::memcpy(copies.back().data.get(), bytes.data(), bytes.size());
+  }
+  return start_all_to_all(std::move(copies), received);
+}
+
+Ticket Group::start_all_to_all(std::vector<Message> to, std::vector<Message>& received) {
   check_shares("all_to_all", to.size());
   const Label label = next("all_to_all", DType::u8);
   received.clear();
   received.resize(to.size());
   for (int r = 0; r < size(); ++r)
-    if (r != rank_) post(r, label, to[size_t(r)]);
-  const ConstBytes own = to[size_t(rank_)];
-  Message& mine = received[size_t(rank_)];
-  mine = {label, std::make_shared_for_overwrite<std::byte[]>(own.size()), int64_t(own.size())};
-  if (!own.empty()) std::memcpy(mine.data.get(), own.data(), own.size());
+    if (r != rank_) post(r, label, std::move(to[size_t(r)].data), to[size_t(r)].bytes);
+  received[size_t(rank_)] = std::move(to[size_t(rank_)]);
+  received[size_t(rank_)].label = label;
   return Ticket([this, label, &received] {
     for (int r = 0; r < size(); ++r)
       if (r != rank_) received[size_t(r)] = take(r, label, -1);

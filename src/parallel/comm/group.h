@@ -70,6 +70,8 @@ class Group {
   Ticket start_gather(int root, DType dtype, std::vector<Share> shares);
   // to[r] goes to rank r; `received` gets what the ranks sent here, in their order, whatever its size.
   Ticket start_all_to_all(const std::vector<ConstBytes>& to, std::vector<Message>& received);
+  // The same with bytes that nobody needs here any more: they are not copied. Labels are given here.
+  Ticket start_all_to_all(std::vector<Message> to, std::vector<Message>& received);
   Ticket start_broadcast(int root, DType dtype, Share share);
   // Whole elements in every piece. Half of its messages leave in wait(): all ranks wait for such tickets in one order.
   Ticket start_all_reduce(DType dtype, Share share);
