@@ -11,6 +11,8 @@
 #pragma once
 #include <cstdint>
 
+#define HADAL_UNROLL _Pragma("unroll")  // the loop behind it: what it indexes stays in registers
+
 namespace hadal::kernels::cuda {
 
 inline constexpr int kWarp = 32;

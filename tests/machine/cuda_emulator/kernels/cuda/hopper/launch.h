@@ -27,9 +27,8 @@ T as_in_kernel(T value, const std::string& kernel, int& number) {
   const std::string what = "kernel '" + kernel + "', parameter " + std::to_string(++number);
   if constexpr (std::is_pointer_v<T>) {
     if (value != nullptr) value = reinterpret_cast<T>(device.address(value, 0, what));
-  } else if constexpr (std::is_class_v<T>) {
-    static_assert(std::is_trivially_copyable_v<T> && sizeof(T) % 8 == 0 && alignof(T) == 8,
-                  "a struct of pointers and 8-byte numbers: nothing else is searched for pointers");
+  } else if constexpr (std::is_class_v<T> && alignof(T) == 8) {  // else it has no room for a pointer
+    static_assert(std::is_trivially_copyable_v<T> && sizeof(T) % 8 == 0);
     uint64_t words[sizeof(T) / 8];
     std::memcpy(words, &value, sizeof(T));
     for (uint64_t& word : words) {
@@ -38,7 +37,7 @@ T as_in_kernel(T value, const std::string& kernel, int& number) {
     }
     std::memcpy(static_cast<void*>(&value), words, sizeof(T));
   } else {
-    static_assert(std::is_arithmetic_v<T> || std::is_enum_v<T>);
+    static_assert(std::is_trivially_copyable_v<T> && alignof(T) <= 8);
   }
   return value;
 }

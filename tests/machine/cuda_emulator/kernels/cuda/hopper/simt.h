@@ -9,6 +9,8 @@
 #include "cuda_emulator/block.h"
 #include "kernels/cuda/hopper/launch.h"
 
+#define HADAL_UNROLL
+
 namespace hadal::kernels::cuda {
 
 inline constexpr int kWarp = 32;
