@@ -17,10 +17,12 @@ string(REGEX MATCH "release ([0-9]+)" nvcc_release "${nvcc_version}")
 if(NOT nvcc_release OR CMAKE_MATCH_1 LESS 13)
   message(FATAL_ERROR "HADAL_CUDA is on, but ${HADAL_NVCC} is no CUDA 13 or newer (it says: ${nvcc_release}).")
 endif()
-get_filename_component(cuda_root ${HADAL_NVCC} REALPATH)
-get_filename_component(cuda_root ${cuda_root} DIRECTORY)
-find_library(HADAL_CUDART cudart_static PATHS ${cuda_root}/../lib64 ${cuda_root}/../targets/x86_64-linux/lib
-             ${cuda_root}/../lib REQUIRED)
+# Where its libraries lie nvcc itself says best: in PATH there may be a link or a script.
+execute_process(COMMAND ${HADAL_NVCC} --dryrun -x cu -c /dev/null OUTPUT_VARIABLE dry_run ERROR_VARIABLE dry_run)
+string(REGEX MATCH "TOP=([^\n]*)" cuda_root "${dry_run}")
+string(STRIP "${CMAKE_MATCH_1}" cuda_root)
+find_library(HADAL_CUDART cudart_static REQUIRED
+             PATHS ${cuda_root}/lib64 ${cuda_root}/targets/x86_64-linux/lib ${cuda_root}/lib)
 file(GLOB cuda_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/machine/kernels/cuda/*.cu
      ${CMAKE_SOURCE_DIR}/src/machine/kernels/cuda/hopper/*.cu)
 set(cuda_objects "")

@@ -32,9 +32,9 @@ PLANTED = {
            }""",
     "has a stack":
         """__global__ void k(int* p) {
-             int x[32];
-             for (int i = 0; i < 32; ++i) x[i] = p[i];
-             p[0] = x[p[33] & 31] + x[p[34] & 31];
+             int x[512];
+             for (int i = 0; i < 512; ++i) x[i] = p[i];
+             p[0] = x[p[513] & 511] + x[p[514] & 511];
            }""",
     "calls a device function":
         "__device__ __noinline__ int f(int* p) { return p[1] * p[2]; } __global__ void k(int* p) { p[0] = f(p); }",

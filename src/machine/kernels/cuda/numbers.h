@@ -68,7 +68,12 @@ __device__ inline float logarithm(float x) {
   int exponent = int(bits >> 52) - 1023;
   double m = double_of((bits & 0xfffffffffffffull) | 0x3ff0000000000000ull);
   if (m > 1.4142135623730951) m *= 0.5, ++exponent;
-  const double s = (m - 1.0) / (m + 1.0), z = s * s;
+  // 1 / (m + 1) from FP32 by two steps of Newton's: a division in FP64 is a call, around which registers are spilled.
+  const double below = m + 1.0;
+  double inverse = 1.0f / float(below);
+  inverse = fused(inverse, fused(-below, inverse, 1.0), inverse);
+  inverse = fused(inverse, fused(-below, inverse, 1.0), inverse);
+  const double s = (m - 1.0) * inverse, z = s * s;
   double series = 1.0 / 17;
   for (int odd = 15; odd > 0; odd -= 2) series = series * z + 1.0 / odd;
   return float(exponent * 0.69314718055994531 + 2.0 * s * series);

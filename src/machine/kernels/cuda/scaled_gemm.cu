@@ -55,8 +55,14 @@ __global__ void __launch_bounds__(kBlock) scaled_tiles(Codes a, Codes b, void* c
       multiply(panels, depth, sum);
       block_barrier();
     }
-    const int64_t number = chunk / shape.chunk, row = at.row + own_row(), col = at.col + own_col();
-    each_part([&](int i, int j) { total[i][j] += a.scale(row + i, number) * b.scale(col + j, number) * sum[i][j]; });
+    float of_rows[kPart], of_cols[kPart];
+    const int64_t number = chunk / shape.chunk;
+    HADAL_UNROLL
+    for (int i = 0; i < kPart; ++i) {
+      of_rows[i] = a.scale(at.row + own_row() + i, number);
+      of_cols[i] = b.scale(at.col + own_col() + i, number);
+    }
+    each_part([&](int i, int j) { total[i][j] += of_rows[i] * of_cols[j] * sum[i][j]; });
   }
   each_own(extent, at, [&](int i, int j, int64_t place) {
     if (shape.bf16_out) {
