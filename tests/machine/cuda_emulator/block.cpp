@@ -228,6 +228,7 @@ void run_block(const Grid& grid, const std::function<void()>& thread, int64_t in
   happens_before(&block_begins);
   try {
     schedule(block);
+    happens_after(&block_ended);
     if (const auto at = shared.touched())
       fail(ErrorKind::internal, "byte {} of {} bytes of shared memory was written to", *at, grid.shared_bytes);
   } catch (...) {
@@ -235,7 +236,6 @@ void run_block(const Grid& grid, const std::function<void()>& thread, int64_t in
     happens_after(&block_ended);
     fail_in_block(block);
   }
-  happens_after(&block_ended);
 }
 
 }  // namespace

@@ -89,12 +89,9 @@ inline void expect_close(const Mat& got, const Mat& want, double relative, const
           << what << " at row " << r << " column " << c;
 }
 
-// Whether the kernels of a test have twins on a device.
-enum class On { cpu, cpu_and_device };
-
 // f(exec, dtype) for every instruction set of this machine with f32 and bf16, for the reference with f64, and for the
 // device with f32 and bf16 under several schedules.
-inline void each_kind(const std::function<void(const Exec&, DType)>& f, On where = On::cpu_and_device) {
+inline void each_kind(const std::function<void(const Exec&, DType)>& f) {
   for (Isa isa : available_isas()) {
     OwnedExec owned(2, isa);
     for (DType dtype : {DType::f64, DType::f32, DType::bf16}) {
@@ -104,7 +101,6 @@ inline void each_kind(const std::function<void(const Exec&, DType)>& f, On where
       if (::testing::Test::HasFatalFailure()) return;
     }
   }
-  if (where == On::cpu) return;
   each_device_schedule([&](const Exec& exec) {
     for (DType dtype : {DType::f32, DType::bf16}) {
       SCOPED_TRACE(dtype_name(dtype));
@@ -123,7 +119,7 @@ inline std::string bytes_of(const Exec& exec, const Tensor& t) {
 
 // f(exec) gives the bytes of a result; they must be the same with 1, 2 and 5 threads, in every instruction set; and on
 // the device under every schedule, where they are those of AVX2.
-inline void expect_thread_independent(const std::function<std::string(const Exec&)>& f, On where = On::cpu_and_device) {
+inline void expect_thread_independent(const std::function<std::string(const Exec&)>& f) {
   for (Isa isa : available_isas()) {
     OwnedExec one(1, isa);
     const std::string expected = f(one.exec);
@@ -131,7 +127,7 @@ inline void expect_thread_independent(const std::function<std::string(const Exec
       OwnedExec many(threads, isa);
       ASSERT_TRUE(f(many.exec) == expected) << isa_name(isa) << " with " << threads << " threads";
     }
-    if (isa != Isa::avx2 || where == On::cpu) continue;
+    if (isa != Isa::avx2) continue;
     each_device_schedule([&](const Exec& exec) { ASSERT_TRUE(f(exec) == expected) << "AVX2 and the device differ"; });
   }
 }

@@ -20,7 +20,7 @@ __device__ void gradient_of_row(X* x, int64_t vocab, int64_t target, float top, 
 
 template <class X>
 __global__ void __launch_bounds__(kBlock, 4) loss_rows(Lines<X> logits, const int32_t* targets, float* losses,
-                                                    int64_t rows, int64_t vocab, float scale, bool gradient) {
+                                                       int64_t rows, int64_t vocab, float scale, bool gradient) {
   const int64_t r = row_of_warp();
   if (r >= rows) return;
   X* x = logits.row(r);
