@@ -13,15 +13,3 @@ if(HADAL_CCACHE)
   # The sloppiness that ccache asks for with precompiled headers.
   set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros ${HADAL_CCACHE})
 endif()
-# The CUDA twins of the kernels live in src/machine/kernels/cuda/. An absent backend is an absent folder: asking for it
-# is an error.
-if(HADAL_CUDA)
-  file(GLOB HADAL_CUDA_SOURCES CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/machine/kernels/cuda/*.cu)
-  if(NOT HADAL_CUDA_SOURCES)
-    message(FATAL_ERROR "HADAL_CUDA is on, but this version of Hadal has no CUDA kernels yet "
-                        "(src/machine/kernels/cuda/ is empty). "
-                        "Use the preset 'release'.")
-  endif()
-  set(CMAKE_CUDA_ARCHITECTURES 90a)
-  enable_language(CUDA)
-endif()

@@ -2,7 +2,7 @@
 """Runs ctest label by label and sums up: time and counts per label, the instruction sets executed, then the last line
 `N passed, N failed, N skipped`. Exit code 1 when a test failed or none ran.
 
-usage: run_tests.py BUILD_DIR [--labels fast,slow,ranks,peer]     (label proof only where it is named: make proof)
+usage: run_tests.py BUILD_DIR [--labels fast,slow,ranks,peer,cuda]    (label proof only where it is named: make proof)
 """
 import argparse
 import json
@@ -14,7 +14,7 @@ import sys
 import time
 import xml.etree.ElementTree as ElementTree
 
-LABELS = ["fast", "slow", "ranks", "peer"]
+LABELS = ["fast", "slow", "ranks", "peer", "cuda"]
 ONLY_WHEN_NAMED = ["proof"]
 
 

@@ -13,9 +13,11 @@ class ExactSum {
   void merge(const ExactSum& other);
   double value() const;  // nearest double; inf or NaN as soon as one was added
 
- private:
-  // The sum is sum_i limbs[i] * 2^(32 i - 1074): limb 0 begins at the smallest subnormal.
+  // The sum is sum_i limbs[i] * 2^(32 i - 1074): limb 0 begins at the smallest subnormal. In memory 64-bit limbs come
+  // first, then what is not finite: a device adds there.
   static constexpr int kLimbs = 68;
+
+ private:
   std::array<int64_t, kLimbs> limbs_{};
   double not_finite_ = 0;  // infinities and NaN, summed as they come
 };

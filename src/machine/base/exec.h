@@ -19,12 +19,23 @@ struct Device {
 };
 std::string device_name(Device device);  // "cpu", "cuda:1"
 
+// Where a device runs work in the order in which it was given; a handle of whoever drives the device.
+struct DeviceStream {
+  void* handle = nullptr;
+};
+namespace kernels {
+struct DeviceKernels;  // the table of a device's kernels (kernels/device_kernels.h)
+}
+
 struct Exec {
   Device device;
   Lane* compute = nullptr;             // kernels
   Lane* traffic = nullptr;             // what moves data while kernels run: transfers, files
   std::shared_ptr<MemoryPool> memory;  // tensors
   Isa isa = Isa::reference;            // instruction set of every kernel; reference forces the readable formulas
+  // Of a device other than the CPU: its kernels, and where they run.
+  const kernels::DeviceKernels* kernels = nullptr;
+  DeviceStream stream;
 };
 
 // An Exec with its own lanes and memory, for programs and tests. The traffic lane is one thread that mostly

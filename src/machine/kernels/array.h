@@ -43,11 +43,13 @@ void visit_small(F&& f, DType dtype, Nums... rest) {
 }
 // The same, with f64 for all of them when the first is f64.
 template <class Same, class Ignored>
-using Always = Same;
+struct Always {  // no alias: nvcc sees through one, and then misses the pack
+  using type = Same;
+};
 template <class F, class... Nums>
 void visit_numbers(F&& f, DType first, Nums... rest) {
   if (first == DType::f64)
-    f(Tag<double>{}, Tag<Always<double, Nums>>{}...);
+    f(Tag<double>{}, Tag<typename Always<double, Nums>::type>{}...);
   else
     visit_small(f, first, rest...);
 }

@@ -1,4 +1,4 @@
-// Conversions of every instruction set are the host's, bit by bit.
+// Conversions of every instruction set, and of the emulated device, are the host's, bit by bit.
 #include "kernels/convert.h"
 
 #include <gtest/gtest.h>
@@ -7,6 +7,8 @@
 #include <cmath>
 #include <cstring>
 #include <vector>
+
+#include "kernels/places_fixture.h"
 
 namespace hadal::kernels {
 namespace {
@@ -18,20 +20,20 @@ TEST(Convert, RoundsToBf16AsTheHostDoes) {
       x.push_back(std::bit_cast<float>(high << 16 | low));
   }
   x.resize(x.size() - 3);  // ends inside a vector
-  for (Isa isa : available_isas()) {
-    Lane lane(2, MemoryPool::create());
+  for (const kernels_test::Place& place : kernels_test::places()) {
+    const kernels_test::ExecAt at(place, 2);
     std::vector<bf16> y(x.size());
     const int64_t n = int64_t(x.size());
-    convert({.isa = isa}, {{y.data(), n, DType::bf16}, {x.data(), n, DType::f32}, 1, n, &lane});
-    for (size_t i = 0; i < x.size(); ++i) ASSERT_EQ(y[i].bits, bf16::round(x[i])) << isa_name(isa) << " " << x[i];
+    convert(at.twin(), {{y.data(), n, DType::bf16}, {x.data(), n, DType::f32}, 1, n, at.exec.compute});
+    for (size_t i = 0; i < x.size(); ++i) ASSERT_EQ(y[i].bits, bf16::round(x[i])) << place.name() << " " << x[i];
     std::vector<float> back(x.size());
-    convert({.isa = isa}, {{back.data(), n, DType::f32}, {y.data(), n, DType::bf16}, 1, n, &lane});
+    convert(at.twin(), {{back.data(), n, DType::f32}, {y.data(), n, DType::bf16}, 1, n, at.exec.compute});
     for (size_t i = 0; i < x.size(); ++i)
-      ASSERT_EQ(std::bit_cast<uint32_t>(back[i]), uint32_t(y[i].bits) << 16) << isa_name(isa);
+      ASSERT_EQ(std::bit_cast<uint32_t>(back[i]), uint32_t(y[i].bits) << 16) << place.name();
   }
 }
 
-TEST(Convert, KnowsEveryPairOfFormats) {
+TEST(Convert, KnowsEveryPairOfFormats) {  // on the CPU; a device knows those of training
   const DType all[] = {DType::f64, DType::f32, DType::bf16, DType::f16,    DType::f8_e4m3,
                        DType::i64, DType::i32, DType::u8,   DType::f8_e8m0};
   for (Isa isa : available_isas()) {
@@ -49,9 +51,12 @@ TEST(Convert, KnowsEveryPairOfFormats) {
 }
 
 TEST(Convert, ZeroesRowsAndNothingBetweenThem) {
-  std::vector<float> y(12, 1.0f);
-  zero_rows({}, {{y.data(), 4, DType::f32}, 3, 2});
-  for (size_t i = 0; i < 12; ++i) EXPECT_EQ(y[i], i % 4 < 2 ? 0.0f : 1.0f);
+  for (const kernels_test::Place& place : kernels_test::places()) {
+    const kernels_test::ExecAt at(place, 1);
+    std::vector<float> y(12, 1.0f);
+    zero_rows(at.twin(), {{y.data(), 4, DType::f32}, 3, 2});
+    for (size_t i = 0; i < 12; ++i) EXPECT_EQ(y[i], i % 4 < 2 ? 0.0f : 1.0f) << place.name();
+  }
 }
 
 }  // namespace

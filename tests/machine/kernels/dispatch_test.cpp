@@ -20,6 +20,24 @@ TEST(Dispatch, RefusesADeviceThatHasNoKernelsByName) {
   }
 }
 
+TEST(Dispatch, TakesTheTwinOfADeviceFromItsTableAndHandsItTheStream) {
+  static DeviceStream seen;
+  static int64_t size = 0;
+  DeviceKernels table;
+  table.gemm = [](DeviceStream stream, const Gemm& args) { seen = stream, size = args.n_products; };
+  int stream = 0;
+  const Exec exec{.device = {DeviceKind::cuda, 0}, .kernels = &table, .stream = {&stream}};
+  gemm(twin(exec, false), Gemm{.n_products = 7});
+  EXPECT_EQ(seen.handle, &stream);
+  EXPECT_EQ(size, 7);
+}
+
+TEST(Dispatch, RefusesAKernelThatADeviceLacksByName) {
+  const DeviceKernels table;
+  const Exec exec{.device = {DeviceKind::cuda, 0}, .kernels = &table};
+  EXPECT_THROW(gemm(twin(exec, false), Gemm{}), Error);
+}
+
 TEST(Dispatch, GivesFp64ToTheFormulas) {
   OwnedExec owned(1);
   EXPECT_EQ(twin(owned.exec, true).isa, Isa::reference);

@@ -1,5 +1,5 @@
-// FP8 codes of every instruction set are those of the formula, bit by bit; what the formula itself must give is tested
-// in tensor/quantised_test.cpp.
+// FP8 codes of every instruction set, and of the emulated device, are those of the formula, bit by bit; what the
+// formula itself must give is tested in tensor/quantised_test.cpp.
 #include "kernels/fp8_tiles.h"
 
 #include <gtest/gtest.h>
@@ -11,6 +11,7 @@
 
 #include "base/float_formats.h"
 #include "base/random.h"
+#include "kernels/places_fixture.h"
 
 namespace hadal::kernels {
 namespace {
@@ -28,22 +29,22 @@ struct Sizes {
 };
 
 template <class T>
-Coded<T> encoded(Isa isa, const Sizes& s, const std::vector<T>& values, bool power_of_two) {
-  Lane lane(2, MemoryPool::create());
+Coded<T> encoded(const kernels_test::Place& place, const Sizes& s, const std::vector<T>& values, bool power_of_two) {
+  const kernels_test::ExecAt at(place, 2);
   const int64_t bands = (s.rows + s.tile_rows - 1) / s.tile_rows, across = (s.cols + s.tile_cols - 1) / s.tile_cols;
   Coded<T> r{values, std::vector<uint8_t>(values.size()), std::vector<float>(size_t(s.matrices * bands * across))};
-  fp8_encode({.isa = isa}, {.values = {r.values.data(), s.cols, dtype_of<T>()},
-                            .codes = r.codes.data(),
-                            .scales = r.scales.data(),
-                            .codes_stride = s.cols,
-                            .scales_stride = across,
-                            .matrices = s.matrices,
-                            .rows = s.rows,
-                            .cols = s.cols,
-                            .tile_rows = s.tile_rows,
-                            .tile_cols = s.tile_cols,
-                            .power_of_two = power_of_two,
-                            .lane = &lane});
+  fp8_encode(at.twin(), {.values = {r.values.data(), s.cols, dtype_of<T>()},
+                         .codes = r.codes.data(),
+                         .scales = r.scales.data(),
+                         .codes_stride = s.cols,
+                         .scales_stride = across,
+                         .matrices = s.matrices,
+                         .rows = s.rows,
+                         .cols = s.cols,
+                         .tile_rows = s.tile_rows,
+                         .tile_cols = s.tile_cols,
+                         .power_of_two = power_of_two,
+                         .lane = at.exec.compute});
   return r;
 }
 
@@ -59,11 +60,11 @@ void expect_the_formula() {
       values.push_back(T(float(tiny * size * random_normal(3, 2, uint64_t(i)))));
     }
     for (bool power_of_two : {false, true}) {
-      const auto formula = encoded(Isa::reference, s, values, power_of_two);
-      for (Isa isa : available_isas()) {
-        const auto coded = encoded(isa, s, values, power_of_two);
-        EXPECT_EQ(coded.codes, formula.codes) << isa_name(isa) << " tiles " << s.tile_rows << "x" << s.tile_cols;
-        EXPECT_EQ(coded.scales, formula.scales) << isa_name(isa) << " tiles " << s.tile_rows << "x" << s.tile_cols;
+      const auto formula = encoded(kernels_test::Place{}, s, values, power_of_two);
+      for (const kernels_test::Place& place : kernels_test::places()) {
+        const auto coded = encoded(place, s, values, power_of_two);
+        EXPECT_EQ(coded.codes, formula.codes) << place.name() << " tiles " << s.tile_rows << "x" << s.tile_cols;
+        EXPECT_EQ(coded.scales, formula.scales) << place.name() << " tiles " << s.tile_rows << "x" << s.tile_cols;
       }
     }
   }
@@ -87,10 +88,10 @@ TEST(Fp8Tiles, RoundEveryNumberAsTheHostDoes) {
     }
   }
   while (values.size() % 128 != 0) values.push_back(0);
-  for (Isa isa : available_isas()) {
-    const auto coded = encoded(isa, {1, int64_t(values.size()) / 128, 128, 1, 128}, values, false);
+  for (const kernels_test::Place& place : kernels_test::places()) {
+    const auto coded = encoded(place, {1, int64_t(values.size()) / 128, 128, 1, 128}, values, false);
     for (size_t i = 0; i < values.size(); ++i)
-      ASSERT_EQ(coded.codes[i], e4m3::round(values[i])) << isa_name(isa) << " " << values[i];
+      ASSERT_EQ(coded.codes[i], e4m3::round(values[i])) << place.name() << " " << values[i];
   }
 }
 
@@ -99,20 +100,20 @@ void expect_every_code_decoded(T (*expected)(float code, float scale)) {
   std::vector<uint8_t> codes(256 * 3);
   for (size_t i = 0; i < codes.size(); ++i) codes[i] = uint8_t(i % 256);
   std::vector<float> scales = {1.0f, 0.0123f, 3.1e-39f};  // the last makes subnormal values
-  for (Isa isa : available_isas()) {
-    if (sizeof(T) == 8 && isa != Isa::reference) continue;
-    Lane lane(2, MemoryPool::create());
+  for (const kernels_test::Place& place : kernels_test::places()) {
+    if (sizeof(T) == 8 && !place.has_f64()) continue;
+    const kernels_test::ExecAt at(place, 2);
     std::vector<T> values(codes.size());
-    fp8_decode({.isa = isa}, {.values = {values.data(), 256, dtype_of<T>()},
-                              .codes = codes.data(),
-                              .scales = scales.data(),
-                              .codes_stride = 256,
-                              .scales_stride = 1,
-                              .rows = 3,
-                              .cols = 256,
-                              .tile_rows = 1,
-                              .tile_cols = 256,
-                              .lane = &lane});
+    fp8_decode(at.twin(), {.values = {values.data(), 256, dtype_of<T>()},
+                           .codes = codes.data(),
+                           .scales = scales.data(),
+                           .codes_stride = 256,
+                           .scales_stride = 1,
+                           .rows = 3,
+                           .cols = 256,
+                           .tile_rows = 1,
+                           .tile_cols = 256,
+                           .lane = at.exec.compute});
     for (size_t i = 0; i < codes.size(); ++i) {
       e4m3 code;
       code.bits = codes[i];
@@ -120,7 +121,7 @@ void expect_every_code_decoded(T (*expected)(float code, float scale)) {
       if (std::isnan(float(code))) {
         ASSERT_TRUE(std::isnan(double(float(values[i]))));
       } else {
-        ASSERT_EQ(std::memcmp(&values[i], &want, sizeof(T)), 0) << isa_name(isa) << " code " << i % 256;
+        ASSERT_EQ(std::memcmp(&values[i], &want, sizeof(T)), 0) << place.name() << " code " << i % 256;
       }
     }
   }

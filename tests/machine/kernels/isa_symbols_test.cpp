@@ -2,6 +2,8 @@
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 
+#include <cstdint>
+#include <cstdio>
 #include <cstdlib>
 #include <string>
 
@@ -28,6 +30,24 @@ TEST(IsaSymbols, StayInTheNamespaceOfTheirInstructionSet) {
 
 TEST(IsaSymbols, AreFoundWhereOrdinaryObjectsDefineThem) {  // negative control: ordinary objects are full of them
   EXPECT_EQ(check_symbols("hadal_kernels.dir", "avx2", ">/dev/null 2>&1"), 1);
+}
+
+// How many symbols of a library of the build speak of CUDA.
+int64_t cuda_symbols(const std::string& library) {
+  const std::string count = "nm -C '" HADAL_BINARY_DIR "/" + library + "' 2>/dev/null | grep -ci cuda";
+  FILE* pipe = popen(count.c_str(), "r");
+  char text[32] = "-1";
+  if (pipe == nullptr || std::fgets(text, sizeof(text), pipe) == nullptr) return -1;
+  pclose(pipe);
+  return std::atoll(text);
+}
+
+TEST(CudaSymbols, AreNotInAProgramThatKnowsNoDevice) {
+  EXPECT_EQ(cuda_symbols("libhadal_kernels.a"), 0);
+  EXPECT_EQ(cuda_symbols("libhadal_base.a"), 0);
+#if defined(HADAL_CUDA_EMULATED)  // negative control: they are seen where they are
+  EXPECT_GT(cuda_symbols("tests/libcuda_emulated.a"), 0);
+#endif
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
-// ops/attention.h: every instruction set against the formula in FP64, the bit contract, workspace, refusals.
+// ops/attention.h: every instruction set, and the emulated device, against the formula in FP64, the bit contract,
+// workspace, refusals.
 #include "ops/attention.h"
 
 #include <gtest/gtest.h>
@@ -8,9 +9,14 @@
 
 #include "attention_fixture.h"
 #include "base/error.h"
+#include "kernels/places_fixture.h"
 
 namespace hadal::attention_tests {
 namespace {
+
+using kernels_test::ExecAt;
+using kernels_test::Place;
+using kernels_test::places;
 
 double tolerance(DType dtype) { return dtype == DType::f64 ? 1e-12 : dtype == DType::f32 ? 3e-6 : 1.2e-2; }
 
@@ -46,12 +52,12 @@ TEST(Attention, EqualsTheFormulaInEveryInstructionSet) {
     for (const Sizes& sizes : grid()) {
       const Problem problem(maker.exec, sizes, dtype);
       const Answer want = Naive(problem).solve();
-      for (Isa isa : available_isas()) {
-        if (dtype == DType::f64 && isa != Isa::reference) continue;  // f64 always takes the reference: see below
-        OwnedExec owned(2, isa);
+      for (const Place& place : places()) {
+        if (dtype == DType::f64 && !place.has_f64()) continue;  // f64 always takes the reference: see below
+        const ExecAt owned(place, 2);
         const Worst worst = compare(problem, problem.run(owned.exec), want);
         EXPECT_LE(worst.distance, tolerance(dtype))
-            << worst.of << " of " << text(sizes) << " in " << dtype_name(dtype) << " on " << isa_name(isa);
+            << worst.of << " of " << text(sizes) << " in " << dtype_name(dtype) << " on " << place.name();
       }
     }
   }
@@ -104,11 +110,11 @@ TEST(Attention, BackwardEqualsFiniteDifferencesOfTheReferenceForward) {
 }
 
 TEST(Attention, LargeScoresNeitherOverflowNorLoseTheRest) {
-  for (Isa isa : available_isas()) {
-    OwnedExec owned(2, isa);
+  for (const Place& place : places()) {
+    const ExecAt owned(place, 2);
     const Problem problem(owned.exec, {2, 24, 8, 16, false, {{0, 150, 0, 150}}, 150, 150}, DType::f32, 8);
     const Worst worst = compare(problem, problem.run(owned.exec), Naive(problem).solve());
-    EXPECT_LE(worst.distance, 2e-4) << worst.of << " on " << isa_name(isa);
+    EXPECT_LE(worst.distance, 2e-4) << worst.of << " on " << place.name();
   }
 }
 
@@ -127,8 +133,8 @@ TEST(Attention, ComparisonNoticesOneWrongRow) {
 
 // Shared keys with values per head, and the reverse, do not occur in MLA but the strides allow them.
 TEST(Attention, SharesKeysOrValuesAlone) {
-  for (Isa isa : available_isas()) {
-    OwnedExec owned(2, isa);
+  for (const Place& place : places()) {
+    const ExecAt owned(place, 2);
     const Problem whole(owned.exec, {3, 6, 4, 6, false, {{0, 70, 0, 90}}, 70, 90}, DType::f32);
     for (bool share_keys : {true, false}) {
       // Copy head 0 over the others where it is to be shared: then both calls mean the same.
@@ -158,7 +164,7 @@ TEST(Attention, SharesKeysOrValuesAlone) {
           const bool shared = (c < 6) == share_keys;
           double sum = element(want.dkv, first);
           for (int64_t h = 1; shared && h < 3; ++h) sum += element(want.dkv, first + h * 12);
-          EXPECT_NEAR(element(got.dkv, first), sum, 1e-4) << isa_name(isa) << " row " << row << " column " << c;
+          EXPECT_NEAR(element(got.dkv, first), sum, 1e-4) << place.name() << " row " << row << " column " << c;
         }
       }
     }
@@ -168,35 +174,35 @@ TEST(Attention, SharesKeysOrValuesAlone) {
 // --- the bit contract ---
 
 struct BitCase {
-  Isa isa;
+  Place place;
   DType dtype;
   Sizes sizes;
 };
 std::vector<BitCase> bit_cases() {
   std::vector<BitCase> all;
-  for (Isa isa : available_isas()) {
+  for (const Place& place : places()) {
     for (DType dtype : {DType::f64, DType::f32, DType::bf16}) {
-      if ((dtype == DType::f64) != (isa == Isa::reference)) continue;
+      if ((dtype == DType::f64) != place.has_f64()) continue;
       for (bool absorbed : {false, true}) {
-        all.push_back({isa, dtype, {3, 20, 6, absorbed ? 20 : 12, absorbed, {{0, 200, 0, 200}}, 200, 200}});
+        all.push_back({place, dtype, {3, 20, 6, absorbed ? 20 : 12, absorbed, {{0, 200, 0, 200}}, 200, 200}});
       }
-      all.push_back({isa, dtype, {2, 132, 10, 40, false, {{0, 200, 0, 200}}, 200, 200}});  // two chunks of a head
+      all.push_back({place, dtype, {2, 132, 10, 40, false, {{0, 200, 0, 200}}, 200, 200}});  // two chunks of a head
     }
   }
   return all;
 }
 std::string text(const BitCase& c) {
-  return fmt::format("{} in {} on {}", text(c.sizes), dtype_name(c.dtype), isa_name(c.isa));
+  return fmt::format("{} in {} on {}", text(c.sizes), dtype_name(c.dtype), c.place.name());
 }
 
 TEST(Attention, ThreadsDoNotChangeABit) {
   for (BitCase c : bit_cases()) {
     c.sizes.segments = {{0, 90, 0, 90}, {90, 1, 90, 1}, {91, 109, 91, 109}};
-    OwnedExec one(1, c.isa);
+    const ExecAt one(c.place, 1);
     const Problem problem(one.exec, c.sizes, c.dtype);
     const Results want = problem.run(one.exec);
     for (int n_threads : {2, 7}) {
-      OwnedExec many(n_threads, c.isa);
+      const ExecAt many(c.place, n_threads);
       EXPECT_TRUE(same_bits(problem.run(many.exec), want)) << text(c) << " with " << n_threads << " threads";
     }
   }
@@ -206,7 +212,7 @@ TEST(Attention, ThreadsDoNotChangeABit) {
 // document.
 TEST(Attention, ChunkedPrefillAndDecodingHaveTheBitsOfTheWholePass) {
   for (const BitCase& c : bit_cases()) {
-    OwnedExec owned(2, c.isa);
+    const ExecAt owned(c.place, 2);
     Problem problem(owned.exec, c.sizes, c.dtype);
     Results whole, parts;
     problem.forward(owned.exec, whole);
@@ -226,7 +232,7 @@ TEST(Attention, ChunkedPrefillAndDecodingHaveTheBitsOfTheWholePass) {
 
 TEST(Attention, NeighboursInTheCallDoNotChangeABit) {
   for (BitCase c : bit_cases()) {
-    OwnedExec owned(2, c.isa);
+    const ExecAt owned(c.place, 2);
     const std::vector<Segment> all = {{0, 70, 0, 70}, {70, 1, 70, 3}, {71, 66, 73, 100}, {137, 1, 173, 1}};
     c.sizes.segments = all;
     Problem problem(owned.exec, c.sizes, c.dtype);
@@ -250,9 +256,9 @@ TEST(Attention, NeighboursInTheCallDoNotChangeABit) {
 // Negative control: the bit tests above can fail. A key in front of the document that nobody sees (its probability is 0
 // and its value 0) leaves the answer as it was but shifts the tiles by one position: bits differ, by rounding only.
 TEST(Attention, BitsBetrayTilesThatAreNotAlignedToTheDocument) {
-  for (Isa isa : available_isas()) {
-    if (isa == Isa::reference) continue;  // sums rows key by key: it has no tiles
-    OwnedExec owned(2, isa);
+  for (const Place& place : places()) {
+    if (place.has_f64()) continue;  // the reference sums rows key by key: it has no tiles
+    const ExecAt owned(place, 2);
     Problem problem(owned.exec, {2, 20, 6, 12, false, {{0, 200, 1, 200}}, 200, 201}, DType::f32);
     for (int64_t row = 0; row < 201; ++row) {
       for (int64_t h = 0; h < 2; ++h) {
@@ -270,14 +276,14 @@ TEST(Attention, BitsBetrayTilesThatAreNotAlignedToTheDocument) {
     problem.forward(owned.exec, aligned);
     problem.s.segments = {{0, 200, 0, 201}};
     problem.forward(owned.exec, shifted);
-    EXPECT_FALSE(same_bits(aligned.o, shifted.o)) << isa_name(isa);
-    EXPECT_LE(distance(values(shifted.o, 24), values(aligned.o, 24)), 1e-6) << isa_name(isa);
+    EXPECT_FALSE(same_bits(aligned.o, shifted.o)) << place.name();
+    EXPECT_LE(distance(values(shifted.o, 24), values(aligned.o, 24)), 1e-6) << place.name();
   }
 }
 
 TEST(Attention, ReadsValuesThatAreKeysOnceWithTheSameBits) {
-  for (Isa isa : available_isas()) {
-    OwnedExec owned(2, isa);
+  for (const Place& place : places()) {
+    const ExecAt owned(place, 2);
     for (DType dtype : {DType::f32, DType::bf16}) {
       for (int64_t n_q : {1, 150}) {
         const Problem problem(owned.exec, {3, 40, 8, 32, true, {{0, n_q, 0, 150}}, n_q, 150}, dtype);
@@ -287,7 +293,7 @@ TEST(Attention, ReadsValuesThatAreKeysOnceWithTheSameBits) {
         ops::AttentionInputs in = problem.inputs();
         in.values_are_keys = false;
         ops::attention_forward(owned.exec, in, twice.o, twice.lse);
-        EXPECT_TRUE(same_bits(once.o, twice.o) && same_bits(once.lse, twice.lse)) << isa_name(isa) << " " << n_q;
+        EXPECT_TRUE(same_bits(once.o, twice.o) && same_bits(once.lse, twice.lse)) << place.name() << " " << n_q;
       }
     }
   }

@@ -4,6 +4,9 @@
 namespace hadal {
 namespace {
 using namespace rows_test;
+using kernels_test::ExecAt;
+using kernels_test::Place;
+using kernels_test::places;
 
 TEST(Elementwise, AddsScalesAndCopiesViewsOfAnyFormat) {
   each_kind([](const Exec& exec, DType dtype) {
@@ -50,8 +53,8 @@ TEST(Elementwise, ConvertsBetweenAllFormatsAndKeepsBitsWithinOne) {
 }
 
 TEST(Elementwise, RoundsHalfWayCasesToEvenAndKeepsNaN) {
-  for (Isa isa : available_isas()) {
-    OwnedExec owned(1, isa);
+  for (const Place& place : places()) {
+    const ExecAt owned(place, 1);
     const Exec& exec = owned.exec;
     std::vector<float> values = {1.00390625f, 1.01171875f, -1.00390625f, 3.3961e38f, INFINITY, -INFINITY, 0.0f, NAN};
     for (int i = 0; i < 40; ++i) values.push_back(1.0f + float(i) / 512);
@@ -62,7 +65,7 @@ TEST(Elementwise, RoundsHalfWayCasesToEvenAndKeepsNaN) {
       if (std::isnan(values[i]))
         EXPECT_TRUE(std::isnan(element(y, int64_t(i))));
       else
-        EXPECT_EQ(element(y, int64_t(i)), double(float(bf16(values[i])))) << isa_name(isa) << " " << values[i];
+        EXPECT_EQ(element(y, int64_t(i)), double(float(bf16(values[i])))) << place.name() << " " << values[i];
     }
     EXPECT_EQ(element(y, 0), 1.0);       // between 1 and 1 + 2^-7: the even one
     EXPECT_EQ(element(y, 1), 1.015625);  // between 1 + 2^-7 and 1 + 2^-6
@@ -86,15 +89,15 @@ TEST(Elementwise, SumOfSquaresIsExactInDoubleForAnyShape) {
   });
 }
 
-TEST(Elementwise, SumOfSquaresHasTheSameBitsInEveryVectorInstructionSet) {
+TEST(Elementwise, SumOfSquaresHasTheSameBitsInEveryVectorInstructionSetAndOnTheDevice) {
   for (DType dtype : {DType::f32, DType::bf16}) {
     std::vector<double> sums;
-    for (Isa isa : available_isas()) {
-      if (isa == Isa::reference) continue;  // adds one by one
-      OwnedExec owned(1, isa);
+    for (const Place& place : places()) {
+      if (place.has_f64()) continue;  // the reference adds one by one
+      const ExecAt owned(place, 1);
       Mat x = random_mat(70, 1003, 6);
       sums.push_back(ops::sum_of_squares(owned.exec, make(owned.exec, dtype, x)));
-      EXPECT_EQ(sums.back(), sums.front()) << isa_name(isa);
+      EXPECT_EQ(sums.back(), sums.front()) << place.name();
     }
   }
 }

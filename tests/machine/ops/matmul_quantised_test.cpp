@@ -8,13 +8,14 @@
 #include "base/error.h"
 #include "base/expect_error.h"
 #include "base/random.h"
+#include "kernels/places_fixture.h"
 #include "ops/matmul.h"
 #include "ops/quantise.h"
 
 namespace hadal {
 namespace {
 
-class CodeProducts : public ::testing::Test {
+class CodeProducts : public ::testing::TestWithParam<kernels_test::Place> {
  protected:
   Tensor random(Shape shape, uint64_t stream, DType dtype = DType::f32) {
     const Tensor t = Tensor::empty(exec, dtype, std::move(shape));
@@ -22,7 +23,7 @@ class CodeProducts : public ::testing::Test {
     return t;
   }
   Tensor zeros(Shape shape, DType dtype = DType::f32) { return Tensor::zeros(exec, dtype, std::move(shape)); }
-  OwnedExec owned{2};
+  const kernels_test::ExecAt owned{GetParam(), 2};
   const Exec& exec = owned.exec;
 };
 
@@ -71,7 +72,7 @@ void expect_formula(const Tensor& c, const Side& a, const Side& b, const Tensor&
   }
 }
 
-TEST_F(CodeProducts, AllThreePassesFollowTheFormula) {
+TEST_P(CodeProducts, AllThreePassesFollowTheFormula) {
   for (const DType result : {DType::f32, DType::bf16}) {
     for (const ScaleRule rule : {ScaleRule::exact, ScaleRule::power_of_two}) {
       const int64_t t = 150, n = 140, k = 300;
@@ -91,7 +92,7 @@ TEST_F(CodeProducts, AllThreePassesFollowTheFormula) {
   }
 }
 
-TEST_F(CodeProducts, AreWithinTheFormatsBoundOfFp64AndNotCloser) {
+TEST_P(CodeProducts, AreWithinTheFormatsBoundOfFp64AndNotCloser) {
   const int64_t m = 20, n = 24, k = 1000;
   const Tensor x = random({m, k}, 1), w = random({n, k}, 2), y = zeros({m, n});
   ops::linear(exec, y, ops::quantise(exec, x, kRowTile), ops::quantise(exec, w, kSquareTile));
@@ -112,18 +113,18 @@ TEST_F(CodeProducts, AreWithinTheFormatsBoundOfFp64AndNotCloser) {
   EXPECT_GT(std::sqrt(error / norm), 0.005);
 }
 
-TEST_F(CodeProducts, ARowsBitsDoNotDependOnItsNeighboursOrThreads) {
+TEST_P(CodeProducts, ARowsBitsDoNotDependOnItsNeighboursOrThreads) {
   const Tensor x = random({130, 200}, 1), w = random({70, 200}, 2), y = zeros({130, 70}), one = zeros({1, 70});
   const Quantised wq = ops::quantise(exec, w, kSquareTile), xq = ops::quantise(exec, x, kRowTile);
   ops::linear(exec, y, xq, wq);
-  OwnedExec single(1);
+  const kernels_test::ExecAt single(GetParam(), 1);
   for (const int64_t row : {0, 31, 32, 129}) {
     ops::linear(single.exec, one, xq.row_range(row, 1), wq);
     for (int64_t c = 0; c < 70; ++c) EXPECT_EQ(element(one, c), element(y, row * 70 + c));
   }
 }
 
-TEST_F(CodeProducts, CodesMeetAPlainOperandAsTheirValues) {
+TEST_P(CodeProducts, CodesMeetAPlainOperandAsTheirValues) {
   const Tensor x = random({40, 130}, 1), w = random({30, 130}, 2), y = zeros({40, 30}), expected = zeros({40, 30});
   const Quantised xq = ops::quantise(exec, x, kRowTile), wq = ops::quantise(exec, w, kSquareTile);
   ops::linear(exec, y, xq, w);
@@ -134,7 +135,7 @@ TEST_F(CodeProducts, CodesMeetAPlainOperandAsTheirValues) {
   for (int64_t i = 0; i < y.count(); ++i) EXPECT_EQ(element(y, i), element(expected, i));
 }
 
-TEST_F(CodeProducts, GroupsEqualOneProductEachToTheBitWithEmptyGroups) {
+TEST_P(CodeProducts, GroupsEqualOneProductEachToTheBitWithEmptyGroups) {
   const std::vector<int64_t> offsets = {0, 70, 70, 75, 205};
   const Tensor x = random({205, 140}, 1), w = random({4, 30, 140}, 2), dy = random({205, 30}, 3), y = zeros({205, 30}),
                dx = zeros({205, 140}), dw = zeros({4, 30, 140}), y1 = zeros({205, 30}), dx1 = zeros({205, 140}),
@@ -158,7 +159,7 @@ TEST_F(CodeProducts, GroupsEqualOneProductEachToTheBitWithEmptyGroups) {
   }
 }
 
-TEST_F(CodeProducts, GatheredCodesAreTheCodesOfGatheredRows) {
+TEST_P(CodeProducts, GatheredCodesAreTheCodesOfGatheredRows) {
   const Tensor index = Tensor::from(exec, std::vector<int32_t>{3, 0, 3, 4}, {4});
   const Tensor x = random({5, 200}, 1);
   const Activation gathered = ops::gather_rows(exec, ops::quantise(exec, x, kRowTile), index),
@@ -170,7 +171,7 @@ TEST_F(CodeProducts, GatheredCodesAreTheCodesOfGatheredRows) {
                "rows of codes in tiles of 128 x 1 cannot be gathered");
 }
 
-TEST_F(CodeProducts, RefuseTilesThatDoNotMeetAndFp64Results) {
+TEST_P(CodeProducts, RefuseTilesThatDoNotMeetAndFp64Results) {
   const Tensor x = random({40, 256}, 1), w = random({30, 256}, 2), y = zeros({40, 30});
   const Quantised wq = ops::quantise(exec, w, kSquareTile);
   EXPECT_ERROR(ops::linear(exec, y, ops::quantise(exec, x, Tile{1, 32}), wq), ErrorKind::internal,
@@ -184,6 +185,14 @@ TEST_F(CodeProducts, RefuseTilesThatDoNotMeetAndFp64Results) {
   ops::linear(exec, y, ops::quantise(exec, x, Tile{1, 32}),
               ops::quantise(exec, w, Tile{32, 32}));  // finer tiles that meet
 }
+
+std::vector<kernels_test::Place> best_and_device() {
+  std::vector<kernels_test::Place> all = kernels_test::places();
+  std::erase_if(all, [](const kernels_test::Place& place) { return !place.on_device && place.isa != best_isa(); });
+  return all;
+}
+INSTANTIATE_TEST_SUITE_P(Places, CodeProducts, ::testing::ValuesIn(best_and_device()),
+                         [](const auto& info) { return info.param.on_device ? "Device" : "Cpu"; });
 
 }  // namespace
 }  // namespace hadal

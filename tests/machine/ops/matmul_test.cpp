@@ -9,9 +9,14 @@
 
 #include "base/error.h"
 #include "base/expect_error.h"
+#include "kernels/places_fixture.h"
 
 namespace hadal {
 namespace {
+
+using kernels_test::ExecAt;
+using kernels_test::Place;
+using kernels_test::places;
 
 Tensor filled(const Exec& exec, DType dtype, Shape shape, double phase) {
   Tensor tensor = Tensor::empty(exec, dtype, std::move(shape));
@@ -25,12 +30,12 @@ double tolerance(DType dtype) { return dtype == DType::f64 ? 1e-13 : dtype == DT
 double at(const Tensor& t, int64_t row, int64_t col) { return element(t, row * t.cols() + col); }
 
 struct Setting {
-  Isa isa;
+  Place place;
   DType dtype;
 };
 std::vector<Setting> settings() {
-  std::vector<Setting> all{{best_isa(), DType::f64}};
-  for (Isa isa : available_isas()) all.push_back({isa, DType::f32}), all.push_back({isa, DType::bf16});
+  std::vector<Setting> all{{{best_isa()}, DType::f64}};
+  for (const Place& place : places()) all.push_back({place, DType::f32}), all.push_back({place, DType::bf16});
   return all;
 }
 DType gradient_type(DType dtype) { return dtype == DType::f64 ? DType::f64 : DType::f32; }
@@ -38,7 +43,7 @@ DType gradient_type(DType dtype) { return dtype == DType::f64 ? DType::f64 : DTy
 TEST(Linear, ForwardAndBothBackwardsFollowTheirFormulas) {
   const int64_t m = 21, k = 150, n = 37;
   for (const Setting& s : settings()) {
-    OwnedExec owned(2, s.isa);
+    const ExecAt owned(s.place, 2);
     const Exec& exec = owned.exec;
     const Tensor x = filled(exec, s.dtype, {m, k}, 1), w = filled(exec, s.dtype, {n, k}, 2),
                  dy = filled(exec, s.dtype, {m, n}, 3);
@@ -52,19 +57,19 @@ TEST(Linear, ForwardAndBothBackwardsFollowTheirFormulas) {
       for (int64_t j = 0; j < n; ++j) {
         double sum = 0;
         for (int64_t l = 0; l < k; ++l) sum += at(x, i, l) * at(w, j, l);
-        ASSERT_NEAR(at(y, i, j), sum, tolerance(s.dtype)) << isa_name(s.isa) << dtype_name(s.dtype);
+        ASSERT_NEAR(at(y, i, j), sum, tolerance(s.dtype)) << s.place.name() << dtype_name(s.dtype);
       }
       for (int64_t l = 0; l < k; ++l) {
         double sum = at(dx_before, i, l);
         for (int64_t j = 0; j < n; ++j) sum += at(dy, i, j) * at(w, j, l);
-        ASSERT_NEAR(at(dx, i, l), sum, tolerance(s.dtype)) << isa_name(s.isa) << dtype_name(s.dtype);
+        ASSERT_NEAR(at(dx, i, l), sum, tolerance(s.dtype)) << s.place.name() << dtype_name(s.dtype);
       }
     }
     for (int64_t j = 0; j < n; ++j) {
       for (int64_t l = 0; l < k; ++l) {
         double sum = at(dw_before, j, l);
         for (int64_t i = 0; i < m; ++i) sum += at(dy, i, j) * at(x, i, l);
-        ASSERT_NEAR(at(dw, j, l), sum, tolerance(gradient_type(s.dtype))) << isa_name(s.isa) << dtype_name(s.dtype);
+        ASSERT_NEAR(at(dw, j, l), sum, tolerance(gradient_type(s.dtype))) << s.place.name() << dtype_name(s.dtype);
       }
     }
   }
@@ -72,7 +77,7 @@ TEST(Linear, ForwardAndBothBackwardsFollowTheirFormulas) {
 
 TEST(Linear, TakesColumnViewsAndWritesNothingBesideThem) {
   for (const Setting& s : settings()) {
-    OwnedExec owned(2, s.isa);
+    const ExecAt owned(s.place, 2);
     const Exec& exec = owned.exec;
     const Tensor wide = filled(exec, s.dtype, {9, 60}, 1), w = filled(exec, s.dtype, {20, 24}, 2);
     const Tensor x = wide.col_range(11, 24), out = filled(exec, s.dtype, {9, 50}, 3), before = out.clone(exec);
@@ -81,7 +86,7 @@ TEST(Linear, TakesColumnViewsAndWritesNothingBesideThem) {
     ops::linear(exec, y, x.clone(exec), w);
     for (int64_t i = 0; i < 9; ++i) {
       for (int64_t j = 0; j < 50; ++j) {
-        ASSERT_EQ(at(out, i, j), j >= 7 && j < 27 ? at(y, i, j - 7) : at(before, i, j)) << isa_name(s.isa);
+        ASSERT_EQ(at(out, i, j), j >= 7 && j < 27 ? at(y, i, j - 7) : at(before, i, j)) << s.place.name();
       }
     }
   }
@@ -95,7 +100,7 @@ TEST(GroupedLinear, EqualsOneProductPerExpertToTheBitWithEmptyExperts) {
   const std::vector<int64_t> offsets{2, 2, 7, 40, 40, 41};  // rows 0, 1 and 41, 42 belong to nobody
   const int64_t rows = 43, experts = 5, n = 22, k = 70;
   for (const Setting& s : settings()) {
-    OwnedExec owned(3, s.isa);
+    const ExecAt owned(s.place, 3);
     const Exec& exec = owned.exec;
     const Tensor x = filled(exec, s.dtype, {rows, k}, 1), w = filled(exec, s.dtype, {experts, n, k}, 2);
     const Tensor dy = filled(exec, s.dtype, {rows, n}, 3), y = filled(exec, s.dtype, {rows, n}, 4), y1 = y.clone(exec);
@@ -113,9 +118,9 @@ TEST(GroupedLinear, EqualsOneProductPerExpertToTheBitWithEmptyExperts) {
                                  ops::Write::add);
       ops::linear_backward_weight(exec, dw1.slice(e), dy.row_range(first, count), x.row_range(first, count));
     }
-    for (int64_t i = 0; i < y.count(); ++i) ASSERT_EQ(element(y, i), element(y1, i)) << isa_name(s.isa);
-    for (int64_t i = 0; i < dx.count(); ++i) ASSERT_EQ(element(dx, i), element(dx1, i)) << isa_name(s.isa);
-    for (int64_t i = 0; i < dw.count(); ++i) ASSERT_EQ(element(dw, i), element(dw1, i)) << isa_name(s.isa);
+    for (int64_t i = 0; i < y.count(); ++i) ASSERT_EQ(element(y, i), element(y1, i)) << s.place.name();
+    for (int64_t i = 0; i < dx.count(); ++i) ASSERT_EQ(element(dx, i), element(dx1, i)) << s.place.name();
+    for (int64_t i = 0; i < dw.count(); ++i) ASSERT_EQ(element(dw, i), element(dw1, i)) << s.place.name();
   }
 }
 
@@ -125,7 +130,7 @@ TEST(HeadMatmul, MultipliesEachHeadWithItsOwnMatrix) {
   const int64_t tokens = 17, heads = 3, k = 10, n = 19;
   for (const Setting& s : settings()) {
     for (bool transpose_b : {false, true}) {
-      OwnedExec owned(2, s.isa);
+      const ExecAt owned(s.place, 2);
       const Exec& exec = owned.exec;
       const Tensor a = filled(exec, s.dtype, {tokens, heads * k}, 1),
                    c = Tensor::empty(exec, s.dtype, {tokens, heads * n});
@@ -146,7 +151,7 @@ TEST(HeadMatmul, MultipliesEachHeadWithItsOwnMatrix) {
           double sum = 0;
           for (int64_t l = 0; l < k; ++l)
             sum += at(a, t, h * k + l) * (transpose_b ? at(b, j, l) : at(b, h * k + l, j % n));
-          ASSERT_NEAR(at(c, t, j), sum, tolerance(s.dtype)) << isa_name(s.isa);
+          ASSERT_NEAR(at(c, t, j), sum, tolerance(s.dtype)) << s.place.name();
         }
       }
       const Tensor db = Tensor::zeros(exec, gradient_type(s.dtype), {heads * n, k});
@@ -163,7 +168,7 @@ TEST(HeadMatmul, MultipliesEachHeadWithItsOwnMatrix) {
         for (int64_t l = 0; l < k; ++l) {
           double sum = 0;
           for (int64_t t = 0; t < tokens; ++t) sum += at(c, t, j) * at(a, t, j / n * k + l);
-          ASSERT_NEAR(at(db, j, l), sum, 4 * tolerance(gradient_type(s.dtype))) << isa_name(s.isa);
+          ASSERT_NEAR(at(db, j, l), sum, 4 * tolerance(gradient_type(s.dtype))) << s.place.name();
         }
       }
     }
@@ -172,7 +177,7 @@ TEST(HeadMatmul, MultipliesEachHeadWithItsOwnMatrix) {
 
 TEST(Linear, EmptyInputsAreFine) {
   for (const Setting& s : settings()) {
-    OwnedExec owned(1, s.isa);
+    const ExecAt owned(s.place, 1);
     const Exec& exec = owned.exec;
     const Tensor none = Tensor::empty(exec, s.dtype, {0, 6}), w = filled(exec, s.dtype, {5, 6}, 1);
     const Tensor dw = filled(exec, gradient_type(s.dtype), {5, 6}, 2), before = dw.clone(exec);

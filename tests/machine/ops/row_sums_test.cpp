@@ -8,10 +8,15 @@
 
 #include "base/expect_error.h"
 #include "base/random.h"
+#include "kernels/places_fixture.h"
 #include "ops/routing.h"
 
 namespace hadal {
 namespace {
+
+using kernels_test::ExecAt;
+using kernels_test::Place;
+using kernels_test::places;
 
 Tensor list(const Exec& exec, const std::vector<int32_t>& values) {
   return Tensor::from(exec, values, {int64_t(values.size())});
@@ -25,7 +30,7 @@ Tensor numbers(const Exec& exec, DType dtype, const Shape& shape, uint64_t seed)
 
 struct Trial {
   static constexpr int64_t kTokens = 5, kSlots = 3, kCols = 37, kGroup = 2;
-  explicit Trial(Isa isa, DType rows, DType wire) : owned(2, isa), exec(owned.exec), wire(wire) {
+  explicit Trial(const Place& place, DType rows, DType wire) : owned(place, 2), exec(owned.exec), wire(wire) {
     const DType wide = rows == DType::f64 ? DType::f64 : DType::f32;
     routed = Tensor::from(exec, std::vector<int32_t>{0, 1, 2, 0, 2, 3, 1, 4, 7, 4, 5, 6, 2, 3, 5}, {kTokens, kSlots});
     plan = ops::make_plan(exec, routed, 8);
@@ -52,7 +57,7 @@ struct Trial {
     return to;
   }
 
-  OwnedExec owned;
+  const ExecAt owned;
   const Exec& exec;
   DType wire;
   Tensor routed, x, y, weights;
@@ -64,28 +69,28 @@ bool same(const Tensor& a, const Tensor& b) { return std::memcmp(a.raw(), b.raw(
 
 TEST(RowSums, HaveTheBitsOfCombineAndOfItsMirror) {
   struct Types {
-    Isa isa;
+    Place place;
     DType rows, wire;
   };
-  std::vector<Types> all = {{Isa::reference, DType::f64, DType::f64}};
-  for (const Isa isa : available_isas())
+  std::vector<Types> all = {{Place{}, DType::f64, DType::f64}};
+  for (const Place& place : places())
     for (const DType rows : {DType::f32, DType::bf16})
-      for (const DType wire : {DType::f32, DType::bf16}) all.push_back({isa, rows, wire});
+      for (const DType wire : {DType::f32, DType::bf16}) all.push_back({place, rows, wire});
   for (const Types& types : all) {
-    const Trial t(types.isa, types.rows, types.wire);
+    const Trial t(types.place, types.rows, types.wire);
     const ops::CombineRule rule{t.routed, Trial::kGroup, t.wire};
     for (const ops::Write write : {ops::Write::overwrite, ops::Write::add}) {
       const Tensor combined = t.y.clone(t.exec), mirrored = t.y.clone(t.exec);
       ops::combine(t.exec, combined, t.x, t.plan, t.weights, rule, write);
       ops::gather_backward(t.exec, mirrored, t.x, t.plan, rule, write);
-      EXPECT_TRUE(same(t.in_halves(t.y.clone(t.exec), true, write), combined)) << isa_name(types.isa);
-      EXPECT_TRUE(same(t.in_halves(t.y.clone(t.exec), false, write), mirrored)) << isa_name(types.isa);
+      EXPECT_TRUE(same(t.in_halves(t.y.clone(t.exec), true, write), combined)) << types.place.name();
+      EXPECT_TRUE(same(t.in_halves(t.y.clone(t.exec), false, write), mirrored)) << types.place.name();
     }
   }
 }
 
 TEST(RowSums, ListsMustNameRowsThatAreThere) {
-  const Trial t(best_isa(), DType::f32, DType::f32);
+  const Trial t(Place{best_isa()}, DType::f32, DType::f32);
   const Tensor y = Tensor::empty(t.exec, DType::f32, {1, Trial::kCols});
   EXPECT_ERROR(ops::group_sums(t.exec, y, t.x, {list(t.exec, {0, 1}), list(t.exec, {15})}, {}), ErrorKind::invalid,
                "index of row 0 is 15, expected 0 to 14");

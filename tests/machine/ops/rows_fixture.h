@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/random.h"
+#include "ops/devices_fixture.h"
 #include "tensor/tensor.h"
 
 namespace hadal::rows_test {
@@ -88,7 +89,8 @@ inline void expect_close(const Mat& got, const Mat& want, double relative, const
           << what << " at row " << r << " column " << c;
 }
 
-// f(exec, dtype) for every instruction set of this machine with f32 and bf16, and for the reference with f64.
+// f(exec, dtype) for every instruction set of this machine with f32 and bf16, for the reference with f64, and for the
+// device with f32 and bf16 under several schedules.
 inline void each_kind(const std::function<void(const Exec&, DType)>& f) {
   for (Isa isa : available_isas()) {
     OwnedExec owned(2, isa);
@@ -99,6 +101,13 @@ inline void each_kind(const std::function<void(const Exec&, DType)>& f) {
       if (::testing::Test::HasFatalFailure()) return;
     }
   }
+  each_device_schedule([&](const Exec& exec) {
+    for (DType dtype : {DType::f32, DType::bf16}) {
+      SCOPED_TRACE(dtype_name(dtype));
+      f(exec, dtype);
+      if (::testing::Test::HasFatalFailure()) return;
+    }
+  });
 }
 inline DType wide(DType dtype) { return dtype == DType::f64 ? DType::f64 : DType::f32; }
 
@@ -108,7 +117,8 @@ inline std::string bytes_of(const Exec& exec, const Tensor& t) {
   return std::string(static_cast<const char*>(c.raw()), size_t(c.bytes()));
 }
 
-// f(exec) gives the bytes of a result; they must be the same with 1, 2 and 5 threads, in every instruction set.
+// f(exec) gives the bytes of a result; they must be the same with 1, 2 and 5 threads, in every instruction set; and on
+// the device under every schedule, where they are those of AVX2.
 inline void expect_thread_independent(const std::function<std::string(const Exec&)>& f) {
   for (Isa isa : available_isas()) {
     OwnedExec one(1, isa);
@@ -117,6 +127,8 @@ inline void expect_thread_independent(const std::function<std::string(const Exec
       OwnedExec many(threads, isa);
       ASSERT_TRUE(f(many.exec) == expected) << isa_name(isa) << " with " << threads << " threads";
     }
+    if (isa != Isa::avx2) continue;
+    each_device_schedule([&](const Exec& exec) { ASSERT_TRUE(f(exec) == expected) << "AVX2 and the device differ"; });
   }
 }
 

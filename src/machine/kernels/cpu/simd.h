@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "base/bf16.h"
+#include "kernels/exponential.h"
 
 #define HADAL_INLINE static inline __attribute__((always_inline))
 
@@ -53,15 +54,15 @@ HADAL_INLINE void transpose_block(float* to, int64_t ld_to, const float* from, i
 // NaN.
 HADAL_INLINE V exp(V x) {
   // min and max return their second operand when either is NaN.
-  const V clamped = min(broadcast(89.0f), max(broadcast(-104.0f), x));
-  const V n = round(mul(clamped, broadcast(1.44269504088896341f)));
-  const V r = fma(n, broadcast(2.12194440e-4f), fma(n, broadcast(-0.693359375f), clamped));
-  V p = broadcast(1.9875691500e-4f);
-  p = fma(p, r, broadcast(1.3981999507e-3f));
-  p = fma(p, r, broadcast(8.3334519073e-3f));
-  p = fma(p, r, broadcast(4.1665795894e-2f));
-  p = fma(p, r, broadcast(1.6666665459e-1f));
-  p = fma(p, r, broadcast(5.0000001201e-1f));
+  const V clamped = min(broadcast(kExpHighest), max(broadcast(kExpLowest), x));
+  const V n = round(mul(clamped, broadcast(kLog2OfE)));
+  const V r = fma(n, broadcast(kMinusLn2Low), fma(n, broadcast(kMinusLn2High), clamped));
+  V p = broadcast(kExp5);
+  p = fma(p, r, broadcast(kExp4));
+  p = fma(p, r, broadcast(kExp3));
+  p = fma(p, r, broadcast(kExp2));
+  p = fma(p, r, broadcast(kExp1));
+  p = fma(p, r, broadcast(kExp0));
   return scale_by_power(fma(mul(r, r), p, add(r, broadcast(1.0f))), n);
 }
 HADAL_INLINE float exp_scalar(float x) {  // the same bits as a lane of exp

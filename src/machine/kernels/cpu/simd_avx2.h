@@ -1,5 +1,6 @@
 // The vector layer on AVX2 + FMA: 8 floats. See simd.h; included by it only.
 #pragma once
+#include "kernels/power_of_two.h"
 
 namespace hadal::kernels::HADAL_ISA {
 
@@ -135,14 +136,14 @@ HADAL_INLINE V scale_by_power(V a, V n) {
 
 // 2^x for x <= 127, relative error 1e-7; below -126 it is 2^-126. NaN stays NaN.
 HADAL_INLINE V power_of_two(V x) {
-  x = max(broadcast(-126.0f), x);
+  x = max(broadcast(kPowerLowest), x);
   const V n = round(x), f = sub(x, n);
-  V p = broadcast(0.0013264727213746820f);
-  p = fma(p, f, broadcast(0.0096715128124946380f));
-  p = fma(p, f, broadcast(0.0555073374483924500f));
-  p = fma(p, f, broadcast(0.2402224208267750000f));
-  p = fma(p, f, broadcast(0.6931469775973306000f));
-  p = fma(p, f, broadcast(1.0f));
+  V p = broadcast(kPower5);
+  p = fma(p, f, broadcast(kPower4));
+  p = fma(p, f, broadcast(kPower3));
+  p = fma(p, f, broadcast(kPower2));
+  p = fma(p, f, broadcast(kPower1));
+  p = fma(p, f, broadcast(kPower0));
   const __m256i power = _mm256_slli_epi32(_mm256_cvtps_epi32(n.v), 23);
   return {_mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(p.v), power))};
 }

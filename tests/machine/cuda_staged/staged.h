@@ -1,0 +1,29 @@
+// The device's kernels behind the CPU's door: an Exec whose tensors lie in host memory and whose kernels run on the
+// device. Every operand of a call is copied there (memory that operands share, once), the twin runs, what it writes is
+// copied back. So a test of an op runs on the device as it stands, whatever its views. The device is the emulated one,
+// or a GPU where the build has its kernels (HADAL_CUDA): whichever implementation of the layer is linked.
+#pragma once
+#include "base/exec.h"
+
+namespace hadal::staged {
+
+// Of the device that is linked.
+bool device_is_there();
+const char* device_title();          // for messages
+void begin_schedule(uint64_t seed);  // of everything from now on, where schedules can be chosen
+
+// seed: of its schedules.
+class StagedExec {
+ public:
+  explicit StagedExec(uint64_t seed);
+  ~StagedExec();
+  StagedExec(const StagedExec&) = delete;
+  StagedExec& operator=(const StagedExec&) = delete;
+
+  Exec exec;
+
+ private:
+  OwnedExec host_;
+};
+
+}  // namespace hadal::staged

@@ -1,0 +1,147 @@
+#!/usr/bin/env python3
+"""The compiled truth about a CUDA kernel, no GPU needed: the source builds for sm_90a; no kernel of it spills registers
+or has a stack; none adds floating-point numbers atomically, or calls a device function that was not inlined (read from
+the PTX, and from the machine code where cuobjdump is there).
+
+What was compiled before is kept in WORK, and compiled again when the source or a header of it has changed.
+
+usage: check_cuda.py WORK SOURCE.cu      last line: the kernels and their registers
+       check_cuda.py WORK --planted      compiles faults on purpose; each must be found
+Exit code 77 where nvcc is missing or too old.
+"""
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+SKIPPED, OLDEST = 77, 13
+FLAGS = ["-std=c++20", "-gencode=arch=compute_90a,code=sm_90a", "-fmad=false", "-cudart", "static",
+         "-DFMT_USE_CONSTEXPR=1"]
+
+PLANTED = {
+    "adds floating-point numbers atomically":
+        "__global__ void k(float* p) { atomicAdd(p, 1.0f); }",
+    "spills":
+        """__global__ void __launch_bounds__(1024, 2) k(float* p) {
+             float x[64];
+             _Pragma("unroll") for (int i = 0; i < 64; ++i) x[i] = p[i * 1024 + threadIdx.x];
+             __syncthreads();
+             _Pragma("unroll") for (int i = 0; i < 64; ++i) p[(i * 7 % 64) * 1024 + threadIdx.x] = x[i] * x[63 - i];
+           }""",
+    "has a stack":
+        """__global__ void k(int* p) {
+             int x[512];
+             for (int i = 0; i < 512; ++i) x[i] = p[i];
+             p[0] = x[p[513] & 511] + x[p[514] & 511];
+           }""",
+    "calls a device function":
+        "__device__ __noinline__ int f(int* p) { return p[1] * p[2]; } __global__ void k(int* p) { p[0] = f(p); }",
+}
+
+
+def find_nvcc():
+    """(path, None), or (None, why there is none)."""
+    path = shutil.which("nvcc") or shutil.which("nvcc", path="/usr/local/cuda/bin")
+    if path is None:
+        return None, "nvcc is not on this machine"
+    text = subprocess.run([path, "--version"], capture_output=True, text=True, check=True).stdout
+    release = re.search(r"release (\d+)", text)
+    if release is None or int(release.group(1)) < OLDEST:
+        return None, f"{path} is older than CUDA {OLDEST}"
+    return path, None
+
+
+def newer_than_sources(made, depfile):
+    if not made.exists() or not depfile.exists():
+        return False
+    words = depfile.read_text().replace("\\\n", " ").split(":", 1)[-1].split()
+    times = [pathlib.Path(word).stat().st_mtime if pathlib.Path(word).exists() else float("inf") for word in words]
+    return bool(times) and max(times) < made.stat().st_mtime
+
+
+def compile_source(nvcc, source, work):
+    """Compiles, keeping the PTX and what ptxas said; returns (ptx text, ptxas text, object) or fails."""
+    work.mkdir(parents=True, exist_ok=True)
+    made, depfile, ptx, said = (work / f"{source.stem}.{end}" for end in ("o", "d", "ptx", "ptxas"))
+    if not newer_than_sources(made, depfile):
+        kept = work / f"{source.stem}.kept"
+        kept.mkdir(exist_ok=True)
+        command = [nvcc, *FLAGS, "-I", str(ROOT / "src/machine"), "-Xptxas", "-v", "-MD", "-MF", str(depfile), "--keep",
+                   "--keep-dir", str(kept), "-c", str(source), "-o", str(made)]
+        run = subprocess.run(command, capture_output=True, text=True)
+        if run.returncode != 0:
+            sys.exit(f"{source.name} does not build:\n{run.stdout}{run.stderr}")
+        said.write_text(run.stdout + run.stderr)
+        shutil.copy(kept / f"{source.stem}.ptx", ptx)
+        shutil.rmtree(kept)
+    return ptx.read_text(), said.read_text(), made
+
+
+def kernels_in(said):
+    """[(name, registers, stack, spilled bytes)] from what ptxas -v said."""
+    found = []
+    for part in re.split(r"Compiling entry function '", said)[1:]:
+        stack, stores, loads = (int(n) for n in re.search(
+            r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", part).groups())
+        found.append((part.split("'")[0], int(re.search(r"Used (\d+) registers", part).group(1)), stack,
+                      stores + loads))
+    return found
+
+
+def breaches(ptx, said, made):
+    for name, _, stack, spilled in kernels_in(said):
+        if spilled:
+            yield f"{name} spills {spilled} bytes"
+        if stack:
+            yield f"{name} has a stack of {stack} bytes"
+    for line in re.findall(r"^\s*((?:@\S+\s+)?(?:atom|red)\b[^\n;]*\.b?f(?:16|32|64)\w*\b[^\n;]*);", ptx, re.M):
+        yield f"adds floating-point numbers atomically: {line}"
+    for line in re.findall(r"^\s*(call\b[^;]*);", ptx, re.M):
+        yield f"calls a device function: {' '.join(line.split())}"
+    if cuobjdump := shutil.which("cuobjdump") or shutil.which("cuobjdump", path="/usr/local/cuda/bin"):
+        sass = subprocess.run([cuobjdump, "--dump-sass", str(made)], capture_output=True, text=True, check=True).stdout
+        for line in re.findall(r"((?:RED|ATOM)\w*\.[\w.]*F(?:16|32|64)[\w.]*)", sass):
+            yield f"adds floating-point numbers atomically: {line}"
+        for line in re.findall(r"\b((?:LDL|STL)[\w.]*)", sass):
+            yield f"has a stack: {line}"
+
+
+def check(nvcc, source, work):
+    ptx, said, made = compile_source(nvcc, source, work)
+    found = list(breaches(ptx, said, made))
+    for breach in found:
+        print(f"{source.name}: {breach}")
+    kernels = kernels_in(said)
+    print(f"{source.name}: {len(kernels)} kernels, at most {max((k[1] for k in kernels), default=0)} registers, "
+          f"{len(found)} breaches")
+    return found
+
+
+def check_planted(nvcc, work):
+    missed = []
+    for number, (fault, text) in enumerate(PLANTED.items()):
+        work.mkdir(parents=True, exist_ok=True)
+        source = work / f"planted{number}.cu"
+        source.write_text(f"// {fault}\n{text}\n")
+        if not any(fault in breach for breach in check(nvcc, source, work)):
+            missed.append(fault)
+    for fault in missed:
+        print(f"not found: a kernel that {fault}")
+    return missed
+
+
+def main():
+    work, what = pathlib.Path(sys.argv[1]), sys.argv[2]
+    nvcc, why = find_nvcc()
+    if nvcc is None:
+        print(f"skipped: {why}")
+        return SKIPPED
+    if what == "--planted":
+        return 1 if check_planted(nvcc, work) else 0
+    return 1 if check(nvcc, pathlib.Path(what).resolve(), work) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
