@@ -272,12 +272,15 @@ void run_staged(void (*twin)(DeviceStream, const Args&), DeviceStream stream, co
 }
 
 const DeviceKernels& staged_table() {
-  static const DeviceKernels all = {
+  static const DeviceKernels all = [] {
+    DeviceKernels table;
 #define HADAL_STAGED_ENTRY(name, Args) \
-  .name = [](DeviceStream stream, const Args& args) { run_staged<Args>(&cuda::name, stream, args); },
-      HADAL_EACH_CUDA_KERNEL(HADAL_STAGED_ENTRY)
+  table.name = [](DeviceStream stream, const Args& args) { run_staged<Args>(&cuda::name, stream, args); };
+    HADAL_EACH_CUDA_KERNEL(HADAL_STAGED_ENTRY)
 #undef HADAL_STAGED_ENTRY
-  };
+    table.rope_table = [](DeviceStream, const RopeTable& args) { reference::rope_table(args); };  // made on the host
+    return table;
+  }();
   return all;
 }
 

@@ -29,7 +29,7 @@ TEST_F(TensorTest, KnowsItsRowsColumnsAndBytes) {
   EXPECT_EQ(t.dim(1), 3);
   EXPECT_EQ(t.bytes(), 60);
   EXPECT_EQ(exec.memory->bytes_in_use(), 60u);
-  EXPECT_EQ(shape_text(t.shape()), "[2, 3, 5]");
+  EXPECT_EQ(std::string(shape_text(t.shape())), "[2, 3, 5]");
   EXPECT_EQ(Tensor::zeros(exec, DType::f32, {}).count(), 1);
   EXPECT_EQ(Tensor::zeros(exec, DType::f32, {0, 4}).count(), 0);
   EXPECT_FALSE(Tensor());

@@ -52,8 +52,8 @@ LayoutCase with_recomputation(const std::string& layout) {
 
 // Rows enough to be gathered in parts under a product.
 LayoutCase with_long_sequence() {
-  LayoutCase c = control("tp=2", {150});
-  c.config.model.max_positions = 256, c.config.model.n_dense_layers = 1;
+  LayoutCase c = control("tp=2", {518});
+  c.config.model.max_positions = 1024, c.config.model.n_dense_layers = 1;
   return c;
 }
 
@@ -133,10 +133,10 @@ TEST(LayoutFaults, FindsAnEmbeddingWithoutTheOtherRanksRows) {
   EXPECT_TRUE(has(text, "loss (step 1)")) << text;
 }
 
-// Of each rank's 75 rows, gathered under the first product of a dense FFN in parts of 37 and 38, the second.
+// Of each rank's 259 rows, gathered under the first product of a dense FFN in parts of 129 and 130, the second.
 TEST(LayoutFaults, FindsPartsOfAGatherThatAreDropped) {
   const LayoutCase c = with_long_sequence();
-  const int64_t bytes = 38 * c.config.model.hidden_size * int64_t(sizeof(double));
+  const int64_t bytes = 130 * c.config.model.hidden_size * int64_t(sizeof(double));
   const std::string text = said_with(c, [bytes](int to, int, Message& message) {
     if (to == 1 && message.label.operation == "all_gather of tensor from rank 0" && message.bytes == bytes)
       scale(message, 0.0);

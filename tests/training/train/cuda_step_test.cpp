@@ -1,0 +1,93 @@
+// Whole training steps on the device that the program is linked with, emulated or not: every kernel of forward,
+// backward and update is the device's, with operands staged from host memory (cuda_staged/staged.h).
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "cuda_staged/staged.h"
+#include "train/small_step.h"
+
+namespace hadal {
+namespace {
+
+using namespace hadal::testing;
+
+struct Trained {
+  std::vector<double> losses, norms;
+  std::vector<double> weights;  // after the last step
+};
+
+// Three steps of batches of several micro-batches, one with masks between passages.
+Trained three_steps(const Config& config, const Exec& exec) {
+  Transformer model(config.model, model_options(config, true), exec);
+  model.initialize(exec, 3);
+  Optimizer optimizer(model.parameters(), config.optim, exec);
+  Trained run;
+  for (int step = 1; step <= 3; ++step) {
+    const StepResult result = train_step(exec, model, optimizer, config, batch_of({14, 9, 11 + step}, step == 2), step);
+    EXPECT_EQ(result.skipped, "");
+    run.losses.push_back(result.loss), run.norms.push_back(result.norms.global);
+  }
+  for (const Parameter* p : model.parameters())
+    for (int64_t i = 0; i < p->master.count(); ++i) run.weights.push_back(element(p->master, i));
+  return run;
+}
+
+Config config_of(Precision precision) {
+  Config config = small_config(precision);
+  config.train.micro_batch_sequences = 1;
+  config.model.n_shared_experts = 1;
+  return config;
+}
+
+double distance(const std::vector<double>& a, const std::vector<double>& b) {
+  double difference = 0, size = 0;
+  for (size_t i = 0; i < b.size(); ++i) difference += (a[i] - b[i]) * (a[i] - b[i]), size += b[i] * b[i];
+  return std::sqrt(difference / size);
+}
+
+// Kernel by kernel the bits are the same, but for losses and attention's lse: the device has a logarithm of its own.
+TEST(CudaStep, TrainsAsAvx2DoesInFp32ToTheLastBitsOfLogarithms) {
+  if (!staged::device_is_there()) GTEST_SKIP() << "no device";
+  const std::vector<Isa> isas = available_isas();
+  if (std::find(isas.begin(), isas.end(), Isa::avx2) == isas.end()) GTEST_SKIP() << "no AVX2";
+  OwnedExec host(2, Isa::avx2);
+  staged::StagedExec device(7);
+  const Config config = config_of(Precision::fp32);
+  const Trained on_cpu = three_steps(config, host.exec), on_device = three_steps(config, device.exec);
+  EXPECT_LT(distance(on_device.losses, on_cpu.losses), 1e-7);
+  EXPECT_LT(distance(on_device.norms, on_cpu.norms), 1e-7);
+  EXPECT_LT(distance(on_device.weights, on_cpu.weights), 1e-8);
+}
+
+// The formulas are the judge.
+TEST(CudaStep, TrainsAsTheFormulasDo) {
+  if (!staged::device_is_there()) GTEST_SKIP() << "no device";
+  for (const auto& [precision, limit] : {std::pair{Precision::fp32, 1e-5}, {Precision::bf16, 2e-2}}) {
+    SCOPED_TRACE(precision == Precision::fp32 ? "fp32" : "bf16");
+    const Config config = config_of(precision);
+    OwnedExec host(1, Isa::reference);
+    staged::StagedExec device(7);
+    const Trained on_cpu = three_steps(config, host.exec), on_device = three_steps(config, device.exec);
+    EXPECT_LT(distance(on_device.losses, on_cpu.losses), limit);
+    EXPECT_LT(distance(on_device.norms, on_cpu.norms), 10 * limit);
+    EXPECT_LT(distance(on_device.weights, on_cpu.weights), limit);
+  }
+}
+
+TEST(CudaStep, HasTheSameBitsUnderEverySchedule) {
+  if (!staged::device_is_there()) GTEST_SKIP() << "no device";
+  Trained first;
+  for (const uint64_t seed : {1, 2, 3}) {
+    staged::StagedExec device(seed);
+    const Trained run = three_steps(config_of(Precision::fp32), device.exec);
+    if (first.weights.empty()) first = run;
+    EXPECT_EQ(run.losses, first.losses) << "schedule " << seed;
+    EXPECT_EQ(run.norms, first.norms);
+    EXPECT_TRUE(run.weights == first.weights);
+  }
+}
+
+}  // namespace
+}  // namespace hadal
