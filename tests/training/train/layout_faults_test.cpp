@@ -44,6 +44,13 @@ LayoutCase with_more_ranks_than_micro_batches() {
   return c;
 }
 
+// Each reads values that the step before left under way; those after odd steps are waited for, to be compared.
+LayoutCase with_values_under_way() {
+  LayoutCase c = control("dp=2");
+  c.steps = 3;
+  return c;
+}
+
 LayoutCase with_recomputation(const std::string& layout) {
   LayoutCase c = control(layout);
   c.config.train.recompute = Recompute::all;
@@ -67,6 +74,7 @@ INSTANTIATE_TEST_SUITE_P(
     Layout, Controls,
     ::testing::Values(Control{"Data", [] { return control("dp=2"); }},
                       Control{"RanksWithoutMicroBatches", with_more_ranks_than_micro_batches},
+                      Control{"ValuesUnderWay", with_values_under_way},
                       Control{"Experts", [] { return control("dp=4,ep=2"); }},
                       Control{"ExpertsWithoutTokens", with_experts_without_tokens},
                       Control{"Pipeline", [] { return control("pp=2"); }},
