@@ -218,11 +218,12 @@ int64_t RowSplit::n_parts() const {
 // The other ranks, from the next one on round to the one before this. Whose rows are few and not parted are taken
 // together with their neighbours' for one product.
 std::vector<std::vector<int64_t>> RowSplit::neighbours() const {
+  const bool in_parts = n_parts() > 1;
   std::vector<std::vector<int64_t>> result;
   int64_t rows = 0;
   for (int64_t i = 1; i < n_tensor(); ++i) {
     const int64_t t = (this_tensor() + i) % n_tensor();
-    if (i == 1 || t == 0 || rows >= 2 * kFewestRows || n_parts() > 1) result.emplace_back(), rows = 0;
+    if (i == 1 || t == 0 || rows >= 2 * kFewestRows || in_parts) result.emplace_back(), rows = 0;
     result.back().push_back(t);
     rows += rows_of_tensor_rank(t).count;
   }
@@ -238,6 +239,7 @@ ops::RowRange RowSplit::part_of(int64_t rank, int64_t part) const {
 Tensor RowSplit::gather_in_parts(const Exec& exec, const Tensor& own, const UseOfPart& use) const {
   const Tensor all = Tensor::empty(exec, own.dtype(), {n_queries(), own.cols()});
   put_own(exec, Extent::queries, own, all);
+  const auto others = neighbours();
   std::vector<std::vector<Ticket>> tickets;  // by part and rank
   for (int64_t part = 0; part < n_parts(); ++part) {
     std::vector<Runs> runs;
@@ -246,7 +248,7 @@ Tensor RowSplit::gather_in_parts(const Exec& exec, const Tensor& own, const UseO
   }
   if (n_own() > 0) use(all, own_among_queries());
   for (int64_t part = 0; part < n_parts(); ++part) {
-    for (const std::vector<int64_t>& ranks : neighbours()) {
+    for (const std::vector<int64_t>& ranks : others) {
       ops::RowRange rows;
       for (const int64_t t : ranks) {
         tickets[size_t(part)][size_t(t)].wait();
@@ -259,6 +261,7 @@ Tensor RowSplit::gather_in_parts(const Exec& exec, const Tensor& own, const UseO
 }
 
 Tensor RowSplit::reduce_in_parts(const Exec& exec, const Tensor& summands, const MakerOfPart& make) const {
+  const auto others = neighbours();
   std::vector<LeavingShares> parts;
   for (int64_t part = 0; part < n_parts(); ++part) {
     std::vector<Runs> runs;
@@ -266,7 +269,7 @@ Tensor RowSplit::reduce_in_parts(const Exec& exec, const Tensor& summands, const
     parts.push_back(partners_.tensor->begin_reduce_scatter(summands.dtype(), shares_of(summands, runs)));
   }
   for (int64_t part = 0; part < n_parts(); ++part) {
-    for (const std::vector<int64_t>& ranks : neighbours()) {
+    for (const std::vector<int64_t>& ranks : others) {
       ops::RowRange rows;
       for (const int64_t t : ranks) rows = joined(rows, part_of(t, part));
       if (rows.count > 0) make(rows);

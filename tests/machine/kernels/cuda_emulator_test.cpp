@@ -14,6 +14,9 @@
 namespace hadal::kernels::cuda {
 namespace {
 
+using emulator::expect_failure;
+using emulator::failure;
+
 constexpr uint64_t kSeeds = 20;
 
 // A stream, and device memory filled from the host; both end with the test.
@@ -44,19 +47,6 @@ struct Bench {
   DeviceStream stream;
   std::vector<void*> owned;
 };
-
-std::string failure(const std::function<void()>& f) {
-  try {
-    f();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
-void expect_failure(const std::function<void()>& f, const std::string& part) {
-  const std::string text = failure(f);
-  EXPECT_NE(text.find(part), std::string::npos) << text << "\nhas no: " << part;
-}
 
 // ---- barriers and shared memory -----------------------------------------------------------------------------------
 

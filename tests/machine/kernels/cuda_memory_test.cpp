@@ -12,18 +12,8 @@
 namespace hadal::kernels::cuda {
 namespace {
 
-std::string failure(const std::function<void()>& f) {
-  try {
-    f();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
-void expect_failure(const std::function<void()>& f, const std::string& part) {
-  const std::string text = failure(f);
-  EXPECT_NE(text.find(part), std::string::npos) << text << "\nhas no: " << part;
-}
+using emulator::expect_failure;
+using emulator::failure;
 
 struct Lines {
   float* data;

@@ -2,7 +2,6 @@
 // backward and update is the device's, with operands staged from host memory (cuda_staged/staged.h).
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <cmath>
 
 #include "cuda_staged/staged.h"
@@ -50,8 +49,7 @@ double distance(const std::vector<double>& a, const std::vector<double>& b) {
 // Kernel by kernel the bits are the same, but for losses and attention's lse: the device has a logarithm of its own.
 TEST(CudaStep, TrainsAsAvx2DoesInFp32ToTheLastBitsOfLogarithms) {
   if (!staged::device_is_there()) GTEST_SKIP() << "no device";
-  const std::vector<Isa> isas = available_isas();
-  if (std::find(isas.begin(), isas.end(), Isa::avx2) == isas.end()) GTEST_SKIP() << "no AVX2";
+  if (!isa_available(Isa::avx2)) GTEST_SKIP() << "no AVX2";
   OwnedExec host(2, Isa::avx2);
   staged::StagedExec device(7);
   const Config config = config_of(Precision::fp32);

@@ -162,13 +162,7 @@ void attention_backward(DeviceStream stream, const AttentionBackward& b) {
                              lines<T>(b.dk_rope), lines<T>(b.dv), attention_head_groups(a)};
         for (int64_t s = 0; s < a.n_segments; ++s) {
           const int64_t parts = (a.d_qk() + a.d_v + kOwnColumns - 1) / kOwnColumns;
-          const auto warps = [&](int64_t n) {
-            return Launch{.name = "attention_backward",
-                          .blocks = (n + kAttentionWarps - 1) / kAttentionWarps,
-                          .threads = kAttentionThreads,
-                          .shared_bytes = sizeof(Exchange),
-                          .stream = stream};
-          };
+          const auto warps = [&](int64_t n) { return over_warps("attention_backward", n, sizeof(Exchange), stream); };
           const View<T> view = view_of<T>(a, a.segments[s]);
           launch(gradient_of_queries<T>, warps(a.segments[s].n_q * a.n_heads), view, g);
           launch(gradient_of_keys<T>, warps(a.segments[s].n_k * parts), view, g);

@@ -73,13 +73,7 @@ void attention_forward(DeviceStream stream, const Attention& a) {
       [&](auto type) {
         using T = element<decltype(type)>;
         for (int64_t s = 0; s < a.n_segments; ++s) {
-          const int64_t warps = a.segments[s].n_q * a.n_heads;
-          launch(attend<T>,
-                 {.name = "attention_forward",
-                  .blocks = (warps + kAttentionWarps - 1) / kAttentionWarps,
-                  .threads = kAttentionThreads,
-                  .shared_bytes = sizeof(Exchange),
-                  .stream = stream},
+          launch(attend<T>, over_warps("attention_forward", a.segments[s].n_q * a.n_heads, sizeof(Exchange), stream),
                  view_of<T>(a, a.segments[s]));
         }
       },

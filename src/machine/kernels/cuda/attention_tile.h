@@ -15,6 +15,14 @@ static_assert(kAttentionTile == kPairs * 32);
 
 inline constexpr float kLog2e = 1.44269504088896341f, kLn2 = 0.693147180559945309f;
 
+inline Launch over_warps(const char* name, int64_t warps, int64_t shared_bytes, DeviceStream stream) {
+  return {.name = name,
+          .blocks = (warps + kAttentionWarps - 1) / kAttentionWarps,
+          .threads = kAttentionThreads,
+          .shared_bytes = shared_bytes,
+          .stream = stream};
+}
+
 // One segment of a call, and what its heads share. Pointers to row 0, column 0.
 template <class T>
 struct View {

@@ -13,11 +13,6 @@ __global__ void __launch_bounds__(kBlock) convert_elements(Lines<Y> y, Lines<X> 
 }
 
 template <class T>
-__global__ void __launch_bounds__(kBlock) copy_words(Lines<T> y, Lines<T> x, int64_t rows, int64_t cols) {
-  each_element(rows, cols, [&](int64_t r, int64_t c) { y.row(r)[c] = x.row(r)[c]; });
-}
-
-template <class T>
 __global__ void __launch_bounds__(kBlock) zero_words(Lines<T> y, int64_t rows, int64_t cols) {
   each_element(rows, cols, [&](int64_t r, int64_t c) { y.row(r)[c] = 0; });
 }
@@ -40,7 +35,7 @@ void convert(DeviceStream stream, const Convert& k) {
   if (k.x.dtype == k.y.dtype) {
     return with_word(k.x.dtype, [&](auto word) {
       using T = element<decltype(word)>;
-      launch(copy_words<T>, how, lines<T>(k.y), lines<T>(k.x), k.rows, k.cols);
+      launch(copy_elements<T>, how, lines<T>(k.y), lines<T>(k.x), k.rows, k.cols);
     });
   }
   visit(

@@ -19,11 +19,6 @@ __global__ void __launch_bounds__(kBlock)
   each_element(rows, cols, [&](int64_t r, int64_t c) { put(y.row(r) + c, value_of(x.row(r)[c]) * factor); });
 }
 
-template <class T>
-__global__ void __launch_bounds__(kBlock) copy_elements(Lines<T> y, Lines<T> x, int64_t rows, int64_t cols) {
-  each_element(rows, cols, [&](int64_t r, int64_t c) { y.row(r)[c] = x.row(r)[c]; });
-}
-
 // The sum of a line in the pattern of cpu/elementwise.cpp: eight accumulators of four lanes over 32 columns, joined in
 // pairs; what is left over, one by one.
 template <class X>

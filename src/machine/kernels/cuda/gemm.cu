@@ -60,9 +60,7 @@ __global__ void __launch_bounds__(kBlock) gemm_tiles(Products products, Form for
   const Extent c_extent{p.m, p.n, form.c_row};
   float total[kPart][kPart] = {};
   if (form.add) {
-    each_own(c_extent, at, [&](int i, int j, int64_t c) {
-      total[i][j] = form.bf16_out ? value_of(static_cast<bf16*>(p.c)[c]) : static_cast<float*>(p.c)[c];
-    });
+    each_own(c_extent, at, [&](int i, int j, int64_t c) { total[i][j] = value_in(p.c, c, form.bf16_out); });
   }
   for (int64_t chunk = 0; chunk < p.k; chunk += kGemmChunk) {
     float sum[kPart][kPart] = {};
@@ -77,13 +75,7 @@ __global__ void __launch_bounds__(kBlock) gemm_tiles(Products products, Form for
     const bool begins = chunk == 0 && !form.add;
     each_part([&](int i, int j) { total[i][j] = begins ? sum[i][j] : total[i][j] + sum[i][j]; });
   }
-  each_own(c_extent, at, [&](int i, int j, int64_t c) {
-    if (form.bf16_out) {
-      put(static_cast<bf16*>(p.c) + c, total[i][j]);
-    } else {
-      static_cast<float*>(p.c)[c] = total[i][j];
-    }
-  });
+  each_own(c_extent, at, [&](int i, int j, int64_t c) { put_in(p.c, c, form.bf16_out, total[i][j]); });
 }
 
 }  // namespace

@@ -48,6 +48,11 @@ __device__ void each_element(int64_t rows, int64_t cols, F f) {
   }
 }
 
+template <class T>
+__global__ void __launch_bounds__(kBlock) copy_elements(Lines<T> y, Lines<T> x, int64_t rows, int64_t cols) {
+  each_element(rows, cols, [&](int64_t r, int64_t c) { y.row(r)[c] = x.row(r)[c]; });
+}
+
 inline constexpr int kRowsPerBlock = kBlock / 32;
 inline Launch over_rows(const char* name, int64_t rows, DeviceStream stream) {
   return {.name = name, .blocks = (rows + kRowsPerBlock - 1) / kRowsPerBlock, .stream = stream};

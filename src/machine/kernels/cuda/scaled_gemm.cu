@@ -40,9 +40,7 @@ __global__ void __launch_bounds__(kBlock) scaled_tiles(Codes a, Codes b, void* c
   const TilePlace at = tile_place(block_index(), extent.n);
   float total[kPart][kPart] = {};
   if (shape.add) {
-    each_own(extent, at, [&](int i, int j, int64_t place) {
-      total[i][j] = shape.bf16_out ? value_of(static_cast<bf16*>(c)[place]) : static_cast<float*>(c)[place];
-    });
+    each_own(extent, at, [&](int i, int j, int64_t place) { total[i][j] = value_in(c, place, shape.bf16_out); });
   }
   for (int64_t chunk = 0; chunk < shape.k; chunk += shape.chunk) {
     float sum[kPart][kPart] = {};
@@ -64,13 +62,7 @@ __global__ void __launch_bounds__(kBlock) scaled_tiles(Codes a, Codes b, void* c
     }
     each_part([&](int i, int j) { total[i][j] += of_rows[i] * of_cols[j] * sum[i][j]; });
   }
-  each_own(extent, at, [&](int i, int j, int64_t place) {
-    if (shape.bf16_out) {
-      put(static_cast<bf16*>(c) + place, total[i][j]);
-    } else {
-      static_cast<float*>(c)[place] = total[i][j];
-    }
-  });
+  each_own(extent, at, [&](int i, int j, int64_t place) { put_in(c, place, shape.bf16_out, total[i][j]); });
 }
 
 }  // namespace

@@ -2,7 +2,7 @@
 // shared memory. Every element is one chain of fused multiply-adds, k ascending, from where its sum stands.
 #pragma once
 #include "kernels/cuda/hopper/launch.h"
-#include "kernels/cuda/hopper/simt.h"
+#include "kernels/cuda/numbers.h"
 
 namespace hadal::kernels::cuda {
 
@@ -60,6 +60,18 @@ __device__ void each_own(const Extent& c, const TilePlace& tile, F f) {
   each_part([&](int i, int j) {
     if (row + i < c.m && col + j < c.n) f(i, j, (row + i) * c.c_row + col + j);
   });
+}
+
+// C as a product takes and leaves it: F32, or BF16.
+__device__ inline float value_in(const void* c, int64_t place, bool is_bf16) {
+  return is_bf16 ? value_of(static_cast<const bf16*>(c)[place]) : static_cast<const float*>(c)[place];
+}
+__device__ inline void put_in(void* c, int64_t place, bool is_bf16, float value) {
+  if (is_bf16) {
+    put(static_cast<bf16*>(c) + place, value);
+  } else {
+    static_cast<float*>(c)[place] = value;
+  }
 }
 
 }  // namespace hadal::kernels::cuda
