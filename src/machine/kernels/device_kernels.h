@@ -6,8 +6,8 @@
 #pragma once
 #include "base/exec.h"
 
-// Every kernel of the house with the type of its arguments.
-#define HADAL_EACH_KERNEL(X)                         \
+// Every kernel of the house with the type of its arguments: those that run where tensors lie, and those of the host.
+#define HADAL_EACH_DEVICE_KERNEL(X)                  \
   X(adamw, AdamW)                                    \
   X(add_rows, AddRows)                               \
   X(all_finite, AllFinite)                           \
@@ -30,7 +30,6 @@
   X(rms_norm_backward_input, RmsNormBackwardInput)   \
   X(rms_norm_backward_weight, RmsNormBackwardWeight) \
   X(rope, Rope)                                      \
-  X(rope_table, RopeTable)                           \
   X(route, Route)                                    \
   X(route_backward, RouteBackward)                   \
   X(scale_rows, ScaleRows)                           \
@@ -43,6 +42,7 @@
   X(swiglu_backward, SwigluBackward)                 \
   X(swiglu_weighted_backward, SwigluWeighted)        \
   X(zero_rows, ZeroRows)
+#define HADAL_EACH_KERNEL(X) HADAL_EACH_DEVICE_KERNEL(X) X(rope_table, RopeTable)
 
 namespace hadal::kernels {
 

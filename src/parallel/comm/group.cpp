@@ -60,12 +60,6 @@ Label Group::next(const char* operation, DType dtype) {
   return {channel_, operations_++, fmt::format("{} of {}", operation, name_), dtype};
 }
 
-void Group::post(int to, const Label& label, ConstBytes bytes) {
-  auto data = std::make_shared_for_overwrite<std::byte[]>(bytes.size());
-  if (!bytes.empty()) std::memcpy(data.get(), bytes.data(), bytes.size());
-  post(to, label, std::move(data), int64_t(bytes.size()));
-}
-
 void Group::post(int to, const Label& label, const Share& share) {
   const int64_t bytes = share_bytes(share);
   post(to, label, joined(share, bytes), bytes);
@@ -250,9 +244,9 @@ std::vector<std::string> Group::exchange(const std::string& own) {
 std::string Group::tell(int root, const std::string& text) {
   const Label label = next("broadcast", DType::u8);
   if (rank_ == root) {
-    for (int r = 0; r < size(); ++r)
-      if (r != rank_) post(r, label, std::as_bytes(std::span(text)));
-    return text;
+    std::string told = text;
+    post_to_all(label, {bytes_of(told)});
+    return told;
   }
   const Message message = take(root, label, -1);
   std::string told(size_t(message.bytes), '\0');

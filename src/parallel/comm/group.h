@@ -85,7 +85,6 @@ class Group {
 
  private:
   Label next(const char* operation, DType dtype);
-  void post(int to, const Label& label, ConstBytes bytes);
   void post(int to, const Label& label, const Share& share);
   void post(int to, const Label& label, std::shared_ptr<std::byte[]> data, int64_t bytes);
   void post_to_all(const Label& label, const Share& share);  // the same to each other rank

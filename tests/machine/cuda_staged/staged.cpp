@@ -276,7 +276,7 @@ const DeviceKernels& staged_table() {
     DeviceKernels table;
 #define HADAL_STAGED_ENTRY(name, Args) \
   table.name = [](DeviceStream stream, const Args& args) { run_staged<Args>(&cuda::name, stream, args); };
-    HADAL_EACH_CUDA_KERNEL(HADAL_STAGED_ENTRY)
+    HADAL_EACH_DEVICE_KERNEL(HADAL_STAGED_ENTRY)
 #undef HADAL_STAGED_ENTRY
     table.rope_table = [](DeviceStream, const RopeTable& args) { reference::rope_table(args); };  // made on the host
     return table;

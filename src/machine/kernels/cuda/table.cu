@@ -6,7 +6,7 @@ namespace hadal::kernels::cuda {
 const DeviceKernels& table() {
   static const DeviceKernels all = {
 #define HADAL_TWIN_ENTRY(name, Args) .name = &cuda::name,
-      HADAL_EACH_CUDA_KERNEL(HADAL_TWIN_ENTRY)
+      HADAL_EACH_DEVICE_KERNEL(HADAL_TWIN_ENTRY)
 #undef HADAL_TWIN_ENTRY
   };
   return all;
