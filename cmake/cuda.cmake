@@ -1,12 +1,16 @@
 # CUDA kernels for a GPU (HADAL_CUDA): every .cu is compiled by nvcc for sm_90a through a custom command, because CMake
-# 3.25 knows no C++20 for the language CUDA. The result is the library hadal_cuda; nothing of the program depends on it
-# yet. The runtime of CUDA is linked statically, so what is built here starts on machines without a GPU too.
+# 3.25 knows no C++20 for the language CUDA. HADAL_DEVICES is the library that says which devices a program can use:
+# hadal_cuda, or hadal_no_cuda (kernels/devices.h). The runtime of CUDA is linked statically, so what is built here starts on machines without a GPU too.
 #   -gencode  the target with an `a` runs on Hopper alone, and the shorthand -arch refuses its instructions
 #   -fmad=false  a fused multiply-add is one where it is written (as -ffp-contract=off on the CPU)
 #   FMT_USE_CONSTEXPR  fmt would leave constexpr out for nvcc, while its own format strings need it
+add_library(hadal_no_cuda STATIC ${CMAKE_SOURCE_DIR}/src/machine/kernels/no_cuda/devices.cpp)
+target_link_libraries(hadal_no_cuda PUBLIC hadal_kernels)
+set(HADAL_DEVICES hadal_no_cuda)
 if(NOT HADAL_CUDA)
   return()
 endif()
+set(HADAL_DEVICES hadal_cuda)
 find_program(HADAL_NVCC nvcc PATHS /usr/local/cuda/bin)
 if(NOT HADAL_NVCC)
   message(FATAL_ERROR "HADAL_CUDA is on, but nvcc is neither in PATH nor in /usr/local/cuda/bin. "

@@ -17,7 +17,9 @@
 #include "apps/parse_errors.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "base/open_device.h"
 #include "base/text_format.h"
+#include "kernels/devices.h"
 
 namespace hadal {
 
@@ -84,7 +86,28 @@ std::string unknown_verb(const std::string& word) {
 
 }  // namespace
 
-OwnedExec CommonOptions::exec() const { return OwnedExec(threads, parse_isa(isa)); }
+OwnedExec CommonOptions::exec() const {
+  const Device wanted = parse_device(device);
+  const int64_t most = memory.empty() ? 0 : parse_bytes("--memory", memory);
+  if (wanted.kind == DeviceKind::cpu) {
+    check(most == 0, ErrorKind::invalid, "--memory {} limits the memory of a device; with --device cpu there is none",
+          memory);
+    return OwnedExec(threads, parse_isa(isa));
+  }
+  const kernels::DeviceBackend* backend = kernels::cuda_backend();
+  check(backend != nullptr, ErrorKind::unsupported,
+        "--device {}: this hadal was built without CUDA; build it with 'cmake --preset cuda' (docs/gpu.md), or use "
+        "--device cpu",
+        device);
+  check(isa == "best", ErrorKind::invalid, "--isa {} chooses kernels of the CPU; with --device {} these are CUDA's",
+        isa, device);
+  return OwnedExec(threads, std::make_shared<OpenDevice>(wanted, *backend->driver), *backend->kernels, most);
+}
+
+void add_device_option(Verb verb, CommonOptions& options) {
+  verb.add_option("--device", options.device, "where to compute: cpu, or cuda:0 (with a build for CUDA)");
+  verb.add_option("--memory", options.memory, "the most of the device's memory to take, e.g. 40GiB; default: all");
+}
 
 void add_threads_option(Verb verb, CommonOptions& options) {
   verb.add_option("--threads", options.threads, "threads to use; 0 = all granted cores").within(0, 4096);

@@ -37,11 +37,15 @@ struct CommonOptions {
   std::string isa = "best";
   std::vector<std::string> set;  // dotted overrides "optim.lr=1e-4", in order
   bool quiet = false;
+  std::string device = "cpu";
+  std::string memory;  // of the device, "40GiB"; empty: as much as there is
 
-  OwnedExec exec() const;  // pool, memory and kernels as asked; throws invalid for what this CPU does not run
+  // Pool, memory and kernels as asked; throws invalid or unsupported for what this machine does not run.
+  OwnedExec exec() const;
 };
 void add_threads_option(Verb verb, CommonOptions& options);                 // --threads
 void add_isa_option(Verb verb, CommonOptions& options);                     // --isa
+void add_device_option(Verb verb, CommonOptions& options);                  // --device, --memory
 void add_set_option(Verb verb, CommonOptions& options);                     // --set key=value, repeatable
 void add_quiet_option(Verb verb, CommonOptions& options);                   // --quiet
 void add_precision_option(Verb verb, std::optional<Precision>& precision);  // --precision, which a model is loaded in

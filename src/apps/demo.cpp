@@ -57,7 +57,7 @@ void write_if_changed(const fs::path& path, const std::string& content) {
 int64_t steps_for(const Config& config, double minutes, const Exec& exec) {
   ModelConfig model = config.model;
   if (model.vocab_size == 0) model.vocab_size = config.tokenizer.vocab_size;
-  const auto precision = chosen_precision(config.train.precision, exec.isa);
+  const auto precision = chosen_precision(config.train.precision, exec);
   const auto flops = count_flops(model, config.data.sequence_length);
   const double tokens = 0.35 * measure_product_flops(exec, precision) /
                         (3 * (flops.linear + flops.attention_causal + flops.mtp)) * 60 * minutes;

@@ -119,6 +119,7 @@ void add_generate(Verb root, Cli& cli) {
   add_threads_option(verb, o->common);
   add_quiet_option(verb, o->common);
   add_isa_option(verb, o->common);
+  add_device_option(verb, o->common);
   verb.add_examples(
       {"hadal generate --model runs/shakespeare --prompt 'O, ' --max-tokens 100 --temperature 0.8",
        "hadal generate --model runs/demo --fim-prefix $'def add(a, b):\\n    return ' --fim-suffix $'\\n'",

@@ -99,6 +99,7 @@ void add_grads(Verb root, Cli& cli) {
   add_threads_option(verb, o->common);
   add_quiet_option(verb, o->common);
   add_isa_option(verb, o->common);
+  add_device_option(verb, o->common);
   verb.add_examples({"echo '{\"tokens\": [5, 17, 3, 9]}' | hadal grads --model DIR --output grads --precision fp32"});
   cli.on(verb, [o] { return run_gradients(*o); });
 }

@@ -114,6 +114,7 @@ void add_score(Verb root, Cli& cli) {
   add_threads_option(verb, o->common);
   add_quiet_option(verb, o->common);
   add_isa_option(verb, o->common);
+  add_device_option(verb, o->common);
   verb.add_examples({"echo '{\"text\": \"To be, or not to be\"}' | hadal score --model runs/shakespeare",
                      "hadal score --model runs/demo --input texts.jsonl --output scores.jsonl --precision fp32"});
   cli.on(verb, [o] { return run_scoring(*o); });

@@ -72,6 +72,7 @@ void add_trace(Verb root, Cli& cli) {
   add_threads_option(verb, o->common);
   add_quiet_option(verb, o->common);
   add_isa_option(verb, o->common);
+  add_device_option(verb, o->common);
   verb.add_examples({"hadal trace --model DIR --tokens 5,17,3 --output ours.safetensors",
                      "hadal trace --model DIR --tokens 5,17,3 --compare theirs.safetensors --tolerance 1e-4"});
   cli.on(verb, [o] { return run_trace(*o); });

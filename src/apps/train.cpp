@@ -127,6 +127,7 @@ void add_train(Verb root, Cli& cli) {
   add_set_option(verb, o->common);
   add_threads_option(verb, o->common);
   add_isa_option(verb, o->common);
+  add_device_option(verb, o->common);
   add_quiet_option(verb, o->common);
   verb.add_examples({"hadal train configs/shakespeare.toml --text tinyshakespeare.txt",
                      "hadal train configs/shakespeare.toml --plan", "hadal train runs/shakespeare            (resume)",

@@ -3,10 +3,12 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/cli.h"
+#include "base/error.h"
 #include "base/json.h"
 #include "base/system_info.h"
 #include "base/table.h"
 #include "base/text_format.h"
+#include "kernels/devices.h"
 
 namespace hadal {
 namespace {
@@ -43,6 +45,24 @@ const char* state(Isa isa) {
   return isa_available(isa) ? "runs here" : "compiled, this CPU does not run it";
 }
 
+// Devices that programs may use here; none: why.
+struct Devices {
+  std::vector<std::pair<Device, DeviceInfo>> found;
+  std::string why_none;
+};
+Devices devices() {
+  Devices result;
+  const kernels::DeviceBackend* backend = kernels::cuda_backend();
+  if (backend == nullptr) return {{}, "this hadal was built without CUDA"};
+  try {
+    for (int i = 0; i < backend->driver->count(); ++i)
+      result.found.push_back({{DeviceKind::cuda, i}, backend->driver->info(i)});
+  } catch (const Error& error) {
+    result.why_none = error.what();
+  }
+  return result;
+}
+
 void print_text() {
   const MemoryInfo memory = memory_info();
   fmt::print("{}\n", version_text());
@@ -51,7 +71,13 @@ void print_text() {
   fmt::print("threads    {} granted\n", granted_threads());
   fmt::print("memory     {} available of {}{}\n", format_bytes(double(memory.available)),
              format_bytes(double(memory.total)), memory.cgroup_limited ? " (control group limit)" : "");
-  fmt::print("kernels    {}\n\n", isa_name(best_isa()));
+  fmt::print("kernels    {}\n", isa_name(best_isa()));
+  const Devices all = devices();
+  for (const auto& [device, info] : all.found)
+    fmt::print("{:<10} {}, driver {}, {} free of {}\n", device_name(device), info.name, info.driver,
+               format_bytes(double(info.free_bytes)), format_bytes(double(info.total_bytes)));
+  if (!all.why_none.empty()) fmt::print("cuda       none: {}\n", all.why_none);
+  fmt::print("\n");
   Table table({"instruction set", "state"});
   for (Isa isa : kIsas) table.add({isa_name(isa), state(isa)});
   fmt::print("{}", table.text());
@@ -67,6 +93,13 @@ void print_json() {
   json["kernels"] = isa_name(best_isa());
   for (Isa isa : kIsas)
     json["instruction_sets"][isa_name(isa)] = {{"compiled", compiled(isa)}, {"runs", isa_available(isa)}};
+  json["devices"] = nlohmann::ordered_json::array();
+  for (const auto& [device, info] : devices().found)
+    json["devices"].push_back({{"device", device_name(device)},
+                               {"name", info.name},
+                               {"driver", info.driver},
+                               {"free_bytes", info.free_bytes},
+                               {"total_bytes", info.total_bytes}});
   fmt::print("{}\n", json_text(json, {.indent = 2}));
 }
 

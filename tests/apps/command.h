@@ -17,11 +17,12 @@ struct CommandResult {
 };
 
 // `arguments` is shell text; the binary is $HADAL there too. `before` goes in front (environment, pipes' left side).
-inline CommandResult run_hadal(const std::string& arguments, const std::string& before = "") {
+inline CommandResult run_hadal(const std::string& arguments, const std::string& before = "",
+                               const std::string& binary = HADAL_BINARY_DIR "/hadal") {
   std::string folder = (std::filesystem::temp_directory_path() / "hadal command XXXXXX").string();
   if (mkdtemp(folder.data()) == nullptr) return {};
   const std::filesystem::path dir = folder;
-  const std::string command = "export HADAL='" HADAL_BINARY_DIR "/hadal'; { " + before + " \"$HADAL\" " + arguments +
+  const std::string command = "export HADAL='" + binary + "'; { " + before + " \"$HADAL\" " + arguments +
                               "\n} > '" + (dir / "out").string() + "' 2> '" + (dir / "err").string() + "'";
   const int status = std::system(command.c_str());
   CommandResult result;

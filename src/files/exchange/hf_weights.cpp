@@ -243,6 +243,12 @@ void HfWeights::read(const Exec& exec, const ParameterSpec& spec, const Tensor& 
   check(destination.shape() == spec.shape && destination.contiguous(), ErrorKind::internal,
         "'{}' of shape {} is read into {}", spec.name, shape_text(spec.shape), shape_text(destination.shape()));
   if (destination.count() == 0) return;
+  if (!destination.on_host()) {
+    const Exec host = exec.on_host();
+    const Tensor read_here = Tensor::empty(host, destination.dtype(), destination.shape());
+    read(host, spec, read_here);
+    return destination.copy_from(read_here);
+  }
   const auto chunks = chunks_of(stored(spec), destination, block_.rows);
   const auto tasks = tasks_of(chunks, exec.compute->n_threads());
   std::vector<std::vector<uint8_t>> buffers(size_t(exec.compute->n_threads()));

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/open_device.h"
 #include "base/system_info.h"
 #include "base/text_format.h"
 #include "checkpoint/checkpoint.h"
@@ -94,7 +95,8 @@ LoadCounts load_values(const ModelDirectory& from, const Exec& exec, const Param
   std::vector<Parameter*> packed;
   for (Parameter* parameter : parameters) {
     const DType dtype = parameter->spec.high_precision ? wide : compute;
-    const Tensor view = from.weights->view(parameter->spec, dtype);
+    // On a device every weight is a copy.
+    const Tensor view = exec.memory->device() ? Tensor() : from.weights->view(parameter->spec, dtype);
     const int64_t bytes = parameter->spec.count() * dtype_bytes(dtype);
     (view ? counts.mapped_bytes : counts.packed_bytes) += bytes;
     if (view) {
@@ -103,10 +105,12 @@ LoadCounts load_values(const ModelDirectory& from, const Exec& exec, const Param
       packed.push_back(parameter);
     }
   }
-  const uint64_t available = memory_info().available;
+  const OpenDevice* device = exec.memory->device();
+  const uint64_t available = device ? uint64_t(device->info().free_bytes) : memory_info().available;
   check(uint64_t(counts.packed_bytes) <= available, ErrorKind::invalid,
-        "{}: {} of its weights must be converted or stacked in memory, {} are available", from.directory.string(),
-        format_bytes(double(counts.packed_bytes)), format_bytes(double(available)));
+        "{}: {} of its weights must be converted or stacked in memory{}, {} are available", from.directory.string(),
+        format_bytes(double(counts.packed_bytes)),
+        device ? fmt::format(" of {}", device_name(device->device())) : "", format_bytes(double(available)));
   for (Parameter* parameter : packed) {
     const DType dtype = parameter->spec.high_precision ? wide : compute;
     parameter->value = Weight(Tensor::empty(exec, dtype, parameter->spec.shape));

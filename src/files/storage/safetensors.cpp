@@ -203,7 +203,8 @@ SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path, std::vec
   file_.write(safetensors_prefix(entries_, metadata, path.string()));
 }
 
-void SafetensorsWriter::write(const std::string& name, const Tensor& tensor) {
+void SafetensorsWriter::write(const std::string& name, const Tensor& from) {
+  const Tensor tensor = host_copy(from);
   check(next_ < entries_.size(), ErrorKind::invalid, "tensor '{}' was not declared, or comes after the last one", name);
   const SafetensorsEntry& entry = entries_[next_];
   check(entry.name == name, ErrorKind::invalid, "tensor '{}' is written where '{}' is due", name, entry.name);

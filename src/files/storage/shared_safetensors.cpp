@@ -24,7 +24,7 @@ void SharedSafetensors::write(const std::filesystem::path& path, const std::vect
     check(found != by_name_.end(), ErrorKind::internal, "{}: a part of '{}', which is not in it", path.string(),
           part.name);
     const SafetensorsEntry& entry = found->second;
-    const Tensor& own = part.elements;
+    const Tensor own = host_copy(part.elements);
     const int64_t each = dtype_bytes(entry.dtype), cols = entry.shape.empty() ? 1 : entry.shape.back();
     const int64_t rows = cols > 0 ? shape_count(entry.shape) / cols : 0;
     check(own.dtype() == entry.dtype && part.row + own.rows() <= rows && part.col + own.cols() <= cols,

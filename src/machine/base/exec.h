@@ -2,27 +2,14 @@
 // weights may serve several: a trainer's and an engine's compute at once, each on its own lanes.
 #pragma once
 #include <memory>
-#include <string>
 
+#include "base/device.h"
 #include "base/isa.h"
 #include "base/lane.h"
 #include "base/memory.h"
 
 namespace hadal {
 
-enum class DeviceKind : uint8_t { cpu, cuda };
-
-struct Device {
-  DeviceKind kind = DeviceKind::cpu;
-  int index = 0;
-  bool operator==(const Device&) const = default;
-};
-std::string device_name(Device device);  // "cpu", "cuda:1"
-
-// Where a device runs work in the order in which it was given; a handle of whoever drives the device.
-struct DeviceStream {
-  void* handle = nullptr;
-};
 namespace kernels {
 struct DeviceKernels;  // the table of a device's kernels (kernels/device_kernels.h)
 }
@@ -33,15 +20,20 @@ struct Exec {
   Lane* traffic = nullptr;             // what moves data while kernels run: transfers, files
   std::shared_ptr<MemoryPool> memory;  // tensors
   Isa isa = Isa::reference;            // instruction set of every kernel; reference forces the readable formulas
-  // Of a device other than the CPU: its kernels, and where they run.
+  // Of a device other than the CPU: its kernels, and where they run. Lanes and instruction set are the host's then.
   const kernels::DeviceKernels* kernels = nullptr;
   DeviceStream stream;
+
+  // The host's part of this place: the same lanes, tensors in the host's memory.
+  Exec on_host() const;
 };
 
 // An Exec with its own lanes and memory, for programs and tests. The traffic lane is one thread that mostly
 // waits.
 struct OwnedExec {
   explicit OwnedExec(int n_threads = 0, Isa isa = best_isa());
+  // Tensors and kernels on a device; most: bytes of its memory, 0: as many as there are.
+  OwnedExec(int n_threads, std::shared_ptr<OpenDevice> device, const kernels::DeviceKernels& kernels, int64_t most = 0);
   std::unique_ptr<Lane> compute, traffic;
   Exec exec;
 

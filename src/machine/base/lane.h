@@ -27,6 +27,7 @@ class Lane {
   Lane& operator=(const Lane&) = delete;
 
   ThreadPool& pool();
+  const std::shared_ptr<MemoryPool>& memory() const { return memory_; }
   int n_threads() const;
   template <class Task>
   void parallel_for(int64_t n_tasks, Task&& task) {

@@ -40,15 +40,17 @@ void* map_huge(size_t bytes) {
   return aligned;
 }
 
-void* system_allocate(size_t bytes) { return bytes >= kHuge ? map_huge(bytes) : std::aligned_alloc(kAlign, bytes); }
-
-void system_free(void* block, size_t bytes) {
-  if (bytes >= kHuge) {
-    munmap(block, bytes);
-  } else {
-    std::free(block);
+class SystemMemory : public MemorySource {
+ public:
+  void* allocate(size_t bytes) override { return bytes >= kHuge ? map_huge(bytes) : std::aligned_alloc(kAlign, bytes); }
+  void release(void* block, size_t bytes) override {
+    if (bytes >= kHuge) {
+      munmap(block, bytes);
+    } else {
+      std::free(block);
+    }
   }
-}
+};
 
 // What outlives the pool: free lists and counts.
 struct Shared {
@@ -56,8 +58,16 @@ struct Shared {
   std::map<size_t, std::vector<void*>> free;
   size_t in_use = 0, peak = 0, reserved = 0, peak_reserved = 0;
   bool closed = false;  // the pool is gone: blocks that come back go to the system
+  const std::unique_ptr<MemorySource> source;
+  const size_t most;  // that may be reserved; 0: as much as there is
 
+  Shared(std::unique_ptr<MemorySource> source, size_t most) : source(std::move(source)), most(most) {}
   ~Shared() { release_free(); }
+
+  // Null: none is left, or the pool's most is reached.
+  void* from_source(size_t block) {
+    return most > 0 && reserved + block > most ? nullptr : source->allocate(block);
+  }
 
   // A block of this class, or where none is free one that is up to half as large again: rows that come from other
   // ranks have no two sizes alike, and a class of its own for each of them would keep twice what is used.
@@ -70,10 +80,10 @@ struct Shared {
       block = found->first;
       return data;
     }
-    void* data = system_allocate(block);
+    void* data = from_source(block);
     if (data == nullptr) {  // give the unused back and try once more
       release_free();
-      data = system_allocate(block);
+      data = from_source(block);
     }
     if (data != nullptr) reserved += block;
     peak_reserved = std::max(peak_reserved, reserved);
@@ -88,12 +98,12 @@ struct Shared {
       return;
     }
     reserved -= block;
-    system_free(data, block);
+    source->release(data, block);
   }
 
   void release_free() {
     for (auto& [block, list] : free) {
-      for (void* data : list) system_free(data, block);
+      for (void* data : list) source->release(data, block);
       reserved -= block * list.size();
       list.clear();
     }
@@ -103,10 +113,11 @@ struct Shared {
 }  // namespace
 
 struct MemoryPool::State {
-  std::shared_ptr<Shared> shared = std::make_shared<Shared>();
+  std::shared_ptr<Shared> shared;
 };
 
-MemoryPool::MemoryPool() : state_(std::make_unique<State>()) {}
+MemoryPool::MemoryPool(std::unique_ptr<MemorySource> source, int64_t most)
+    : state_(std::make_unique<State>(std::make_shared<Shared>(std::move(source), size_t(most)))) {}
 
 MemoryPool::~MemoryPool() {
   std::lock_guard lock(state_->shared->mutex);
@@ -114,7 +125,13 @@ MemoryPool::~MemoryPool() {
   state_->shared->release_free();
 }
 
-std::shared_ptr<MemoryPool> MemoryPool::create() { return std::shared_ptr<MemoryPool>(new MemoryPool()); }
+std::shared_ptr<MemoryPool> MemoryPool::create() { return create(std::make_unique<SystemMemory>(), 0); }
+
+std::shared_ptr<MemoryPool> MemoryPool::create(std::unique_ptr<MemorySource> source, int64_t most) {
+  return std::shared_ptr<MemoryPool>(new MemoryPool(std::move(source), most));
+}
+
+OpenDevice* MemoryPool::device() const { return state_->shared->source->device(); }
 
 std::shared_ptr<void> MemoryPool::allocate(size_t bytes) {
   check(bytes < (size_t(1) << 62), ErrorKind::invalid, "cannot allocate {} bytes: the size is out of range", bytes);
@@ -124,8 +141,12 @@ std::shared_ptr<void> MemoryPool::allocate(size_t bytes) {
   {
     std::lock_guard lock(shared->mutex);
     data = shared->take(block);
-    check(data != nullptr, ErrorKind::out_of_memory, "out of memory: {} bytes asked for, {} in use by this pool", bytes,
-          shared->in_use);
+    if (data == nullptr) {
+      const std::string left = shared->source->free_text();
+      fail(ErrorKind::out_of_memory, "out of memory: {} bytes asked for, {} in use by this pool{}{}{}", bytes,
+           shared->in_use, shared->most > 0 ? fmt::format(" of at most {}", shared->most) : "",
+           left.empty() ? "" : "; ", left);
+    }
     shared->in_use += bytes;
     shared->peak = std::max(shared->peak, shared->in_use);
   }

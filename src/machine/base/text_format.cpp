@@ -4,8 +4,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
+#include <utility>
 #include <vector>
+
+#include "base/error.h"
 
 namespace hadal {
 namespace {
@@ -50,6 +54,20 @@ int edit_distance(const std::string& a, const std::string& b) {
     }
   }
   return row[b.size()];
+}
+
+int64_t parse_bytes(const std::string& what, const std::string& text) {
+  constexpr std::pair<const char*, int> kUnits[] = {{"", 0}, {"B", 0}, {"KiB", 10}, {"MiB", 20}, {"GiB", 30}, {"TiB", 40}};
+  double number = 0;
+  const char* const last = text.data() + text.size();
+  const auto [end, error] = std::from_chars(text.data(), last, number);
+  std::string unit(end, last);
+  while (!unit.empty() && unit.front() == ' ') unit.erase(unit.begin());
+  for (const auto& [name, shift] : kUnits) {
+    const double bytes = number * double(int64_t(1) << shift);
+    if (error == std::errc() && unit == name && bytes >= 1 && bytes < 9e18) return int64_t(bytes);
+  }
+  fail(ErrorKind::invalid, "{} is \"{}\"; a number of bytes is written like 40GiB, 512MiB or 1000000", what, text);
 }
 
 }  // namespace hadal

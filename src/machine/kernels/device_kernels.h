@@ -35,6 +35,7 @@
   X(scale_rows, ScaleRows)                           \
   X(scaled_gemm, ScaledGemm)                         \
   X(scatter_add_rows, ScatterAddRows)                \
+  X(shift, Shift)                                    \
   X(softmax_gradient, SoftmaxGradient)               \
   X(softmax_statistics, SoftmaxStatistics)           \
   X(sum_of_squares, SumOfSquares)                    \

@@ -40,6 +40,15 @@ struct AllFinite {  // *result = no NaN and no infinity
   Lane* lane = nullptr;
 };
 
+// y = y + by, added in FP64 and rounded once. Few numbers: the formula serves every instruction set.
+struct Shift {
+  void* y = nullptr;           // [count] f32 or f64
+  const double* by = nullptr;  // [count]
+  int64_t count = 0;
+  DType dtype = DType::f32;
+};
+HADAL_DECLARE_FORMULA(shift, Shift)
+
 HADAL_DECLARE_KERNEL(add_rows, AddRows)
 HADAL_DECLARE_KERNEL(scale_rows, ScaleRows)
 HADAL_DECLARE_KERNEL(sum_of_squares, SumOfSquares)

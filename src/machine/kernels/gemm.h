@@ -29,9 +29,20 @@ struct GemmProduct {
   int64_t m = 0, n = 0, k = 0;
 };
 
+// Groups of rows whose sizes a device alone knows: the one product of a call stands for n of them. Group g has rows
+// offsets[g] .. offsets[g+1] of A and C, whose m holds all groups, and matrix g of a stack B; or, along k, these rows of
+// A and B, whose k holds all groups, and matrix g of a stack C. On the CPU, ops make a list of products of them.
+struct GemmGroups {
+  const int32_t* offsets = nullptr;  // [n + 1]; null: no groups
+  int64_t n = 0;
+  int64_t stack = 0;  // elements from one matrix to the next
+  bool along_k = false;
+};
+
 struct Gemm {
   const GemmProduct* products = nullptr;
   int64_t n_products = 0;
+  GemmGroups groups;
   // f32 or bf16; f64 only if all three are, and only by the reference
   DType a_type = DType::f32, b_type = DType::f32, c_type = DType::f32;
   int64_t a_row = 0, a_col = 1, b_row = 0, b_col = 1, c_row = 0;  // in elements

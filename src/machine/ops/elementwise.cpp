@@ -1,6 +1,7 @@
 // Sums, scaling, conversion and the reductions over whole tensors; contiguous operands are seen as long lines.
 #include "kernels/elementwise.h"
 
+#include <cstring>
 #include <vector>
 
 #include "ops/kernel_rows.h"
@@ -68,11 +69,36 @@ void add(const Exec& exec, const Tensor& y, const Tensor& a, const Tensor& b) {
 
 void add_to(const Exec& exec, const Tensor& y, const Tensor& x) { add(exec, y, y, x); }
 
+void shift(const Exec& exec, const Tensor& y, const std::vector<double>& by) {
+  const int64_t count = int64_t(by.size());
+  const bool f64 = y.dtype() == DType::f64;
+  const Tensor list = Tensor::from(exec, by, {count});
+  kernels::shift(twin(exec, f64), {.y = wide_vector(y, count, f64, "shift y"),
+                                   .by = list.address<double>(),
+                                   .count = count,
+                                   .dtype = y.dtype()});
+}
+
 void scale(const Exec& exec, const Tensor& y, double factor) { scale_into(exec, y, y, factor, "scale"); }
 
 void copy(const Exec& exec, const Tensor& y, const Tensor& x) { scale_into(exec, y, x, 1.0, "copy"); }
 
-void add_squares(const Exec& exec, const Tensor& x, ExactSum& sum) {
+namespace {
+constexpr int64_t kSumWords = sizeof(ExactSum) / sizeof(int64_t);
+static_assert(kSumWords * sizeof(int64_t) == sizeof(ExactSum));
+}  // namespace
+
+Tensor exact_sums(const Exec& exec, int64_t n) { return Tensor::zeros(exec, DType::i64, {n, kSumWords}); }
+
+ExactSum exact_sum(const Tensor& sums, int64_t which) {
+  ExactSum sum;
+  std::memcpy(static_cast<void*>(&sum), sums.row_range(which, 1).data<int64_t>(), sizeof sum);
+  return sum;
+}
+
+void add_squares(const Exec& exec, const Tensor& x, const Tensor& sum) {
+  check(sum.dtype() == DType::i64 && sum.count() == kSumWords, ErrorKind::internal, "squares are added to a sum {} {}",
+        dtype_name(sum.dtype()), shape_text(sum.shape()));
   const Extent flat = extent({&x});
   // Lines begin with the rows: long lines may stand for the rows only where they begin together.
   const Extent e = x.cols() % kSquaresLine == 0 || x.rows() <= 1 ? flat : Extent{x.rows(), x.cols(), false};
@@ -80,25 +106,28 @@ void add_squares(const Exec& exec, const Tensor& x, ExactSum& sum) {
   const SumOfSquares args{.x = rows_in(e, x, "sum_of_squares x"),
                           .rows = e.rows,
                           .cols = e.cols,
-                          .result = &sum,
+                          .result = static_cast<ExactSum*>(sum.raw()),
                           .workers = workers.data(),
                           .lane = exec.compute};
   kernels::sum_of_squares(twin(exec, args.x.dtype == DType::f64), args);
 }
 
 double sum_of_squares(const Exec& exec, const Tensor& x) {
-  ExactSum sum;
+  const Tensor sum = exact_sums(exec, 1);
   add_squares(exec, x, sum);
-  return sum.value();
+  return exact_sum(host_copy(sum), 0).value();
 }
 
 bool all_finite(const Exec& exec, const Tensor& x) {
-  bool result = true;
+  const Tensor result = Tensor::from(exec, std::vector<uint8_t>{1}, {1});
   const Extent e = extent({&x});
-  const AllFinite args{
-      .x = rows_in(e, x, "all_finite x"), .rows = e.rows, .cols = e.cols, .result = &result, .lane = exec.compute};
+  const AllFinite args{.x = rows_in(e, x, "all_finite x"),
+                       .rows = e.rows,
+                       .cols = e.cols,
+                       .result = static_cast<bool*>(result.raw()),
+                       .lane = exec.compute};
   kernels::all_finite(twin(exec, args.x.dtype == DType::f64), args);
-  return result;
+  return *host_copy(result).data<uint8_t>() != 0;
 }
 
 }  // namespace hadal::ops

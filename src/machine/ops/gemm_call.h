@@ -47,8 +47,10 @@ class GemmProducts {
   int64_t count_ = 0;
 };
 
-inline void run_gemm(const Exec& exec, const GemmForm& form, const kernels::GemmProduct* products, int64_t n_products) {
+inline void run_gemm(const Exec& exec, const GemmForm& form, const kernels::GemmProduct* products, int64_t n_products,
+                     const kernels::GemmGroups& groups = {}) {
   kernels::Gemm args;
+  args.groups = groups;
   args.products = products;
   args.n_products = n_products;
   args.a_type = gemm_type(form.a, form.op, "the left operand");
@@ -76,15 +78,26 @@ inline void run_gemm(const Exec& exec, const GemmForm& form, const GemmProducts&
   run_gemm(exec, form, products.list(), products.count());
 }
 
-// Rows offsets[e] .. offsets[e+1] of a and c with expert e's matrix, which lies at matrix(e).
+// Rows offsets[e] .. offsets[e+1] of a and c with expert e's matrix, which lies at matrix(e): in a stack, `stack`
+// elements behind the one before; -1: anywhere, which devices do not take.
 template <class Matrix>
-void run_row_groups(const Exec& exec, const GemmForm& form, const int32_t* offsets, int64_t n_experts, Matrix matrix) {
+void run_row_groups(const Exec& exec, const GemmForm& form, const Tensor& offsets, int64_t n_experts, int64_t stack,
+                    Matrix matrix) {
+  const int64_t rows = form.a.rows();
+  if (!offsets.on_host()) {
+    check(stack >= 0 && !form.b_is_panels, ErrorKind::unsupported,
+          "{}: on a device the experts' matrices lie in one stack, as plain tensors", form.op);
+    const kernels::GemmProduct all{form.a.raw(), matrix(0), form.c.raw(), rows, form.c.cols(), form.a.cols()};
+    return run_gemm(exec, form, &all, 1,
+                    {.offsets = i32_vector(offsets, n_experts + 1, form.op), .n = n_experts, .stack = stack});
+  }
+  const int32_t* begins = group_offsets(form.op, offsets, n_experts, rows);
   GemmProducts products(exec, n_experts);
   for (int64_t e = 0; e < n_experts; ++e) {
-    const int64_t first = offsets[e], rows = offsets[e + 1] - first;
-    if (rows == 0) continue;
+    const int64_t first = begins[e], n = begins[e + 1] - first;
+    if (n == 0) continue;
     products.add({element_address(form.a, first * form.a.row_stride()), matrix(e),
-                  const_cast<char*>(element_address(form.c, first * form.c.row_stride())), rows, form.c.cols(),
+                  const_cast<char*>(element_address(form.c, first * form.c.row_stride())), n, form.c.cols(),
                   form.a.cols()});
   }
   run_gemm(exec, form, products);

@@ -51,7 +51,8 @@ inline const int32_t* i32_vector(const Tensor& tensor, int64_t count, const char
 inline const int32_t* group_offsets(const char* op, const Tensor& offsets, int64_t groups, int64_t rows) {
   check(offsets.count() == groups + 1, ErrorKind::internal, "{}: {} offsets for {} groups, must be {}", op,
         offsets.count(), groups, groups + 1);
-  const int32_t* begins = i32_vector(offsets, groups + 1, "offsets");
+  i32_vector(offsets, groups + 1, "offsets");
+  const int32_t* begins = offsets.data<int32_t>();
   check(begins[0] >= 0 && begins[groups] <= rows, ErrorKind::internal, "{}: offsets {}..{} leave the {} rows", op,
         begins[0], begins[groups], rows);
   for (int64_t e = 0; e < groups; ++e)
@@ -60,9 +61,12 @@ inline const int32_t* group_offsets(const char* op, const Tensor& offsets, int64
   return begins;
 }
 
-// Every id must be in [lowest, count): kernels trust them.
-inline void check_ids(const int32_t* ids, int64_t n, int64_t lowest, int64_t count, const char* what) {
-  for (int64_t i = 0; i < n; ++i)
+// Every id must be in [lowest, count): kernels trust them. Lists on a device are not looked at: they were made there, or
+// of lists that the host has checked.
+inline void check_ids(const Tensor& list, int64_t lowest, int64_t count, const char* what) {
+  if (!list.on_host()) return;
+  const int32_t* ids = static_cast<const int32_t*>(list.raw());
+  for (int64_t i = 0; i < list.count(); ++i)
     if (ids[i] < lowest || ids[i] >= count)
       fail(ErrorKind::invalid, "{} {} is {}, expected {} to {}", what, i, ids[i], lowest, count - 1);
 }

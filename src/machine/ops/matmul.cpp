@@ -18,9 +18,11 @@ Experts experts_of(const char* op, const char* name, const Tensor& w) {
   return {w.dim(0), w.dim(1), w.dim(2)};
 }
 
-// A matrix of the stack form.b.
-auto in_stack(const GemmForm& form, const Experts& e) {
-  return [b = form.b, rows = e.n](int64_t i) -> const void* { return element_address(b, i * rows * b.row_stride()); };
+// With the matrices of the stack form.b.
+void run_stack(const Exec& exec, const GemmForm& form, const Tensor& offsets, const Experts& e) {
+  const int64_t stack = e.n * form.b.row_stride();
+  run_row_groups(exec, form, offsets, e.count, stack,
+                 [&](int64_t i) -> const void* { return element_address(form.b, i * stack); });
 }
 
 void check_gradient_type(const char* op, const Tensor& dw) {
@@ -55,38 +57,42 @@ void linear_backward_weight(const Exec& exec, const Tensor& dw, const Tensor& dy
 void grouped_linear(const Exec& exec, const Tensor& y, const Tensor& x, const Tensor& w, const Tensor& offsets,
                     Write write) {
   const Experts e = experts_of("grouped_linear", "w", w);
-  const int32_t* begins = group_offsets("grouped_linear", offsets, e.count, x.rows());
   check_operand("grouped_linear", "x", x, x.rows(), e.k);
   check_operand("grouped_linear", "y", y, x.rows(), e.n);
-  const GemmForm form{"grouped_linear", y, x, w, false, true, write};
-  run_row_groups(exec, form, begins, e.count, in_stack(form, e));
+  run_stack(exec, {"grouped_linear", y, x, w, false, true, write}, offsets, e);
 }
 
 void grouped_linear_backward_input(const Exec& exec, const Tensor& dx, const Tensor& dy, const Tensor& w,
                                    const Tensor& offsets, Write write) {
   const Experts e = experts_of("grouped_linear_backward_input", "w", w);
-  const int32_t* begins = group_offsets("grouped_linear_backward_input", offsets, e.count, dy.rows());
   check_operand("grouped_linear_backward_input", "dy", dy, dy.rows(), e.n);
   check_operand("grouped_linear_backward_input", "dx", dx, dy.rows(), e.k);
-  const GemmForm form{"grouped_linear_backward_input", dx, dy, w, false, false, write};
-  run_row_groups(exec, form, begins, e.count, in_stack(form, e));
+  run_stack(exec, {"grouped_linear_backward_input", dx, dy, w, false, false, write}, offsets, e);
 }
 
 void grouped_linear_backward_weight(const Exec& exec, const Tensor& dw, const Tensor& dy, const Tensor& x,
                                     const Tensor& offsets, Write write) {
   const Experts e = experts_of("grouped_linear_backward_weight", "dw", dw);
-  const int32_t* begins = group_offsets("grouped_linear_backward_weight", offsets, e.count, dy.rows());
   check_operand("grouped_linear_backward_weight", "dy", dy, dy.rows(), e.n);
   check_operand("grouped_linear_backward_weight", "x", x, dy.rows(), e.k);
   check_gradient_type("grouped_linear_backward_weight", dw);
+  const GemmForm form{"grouped_linear_backward_weight", dw, dy, x, true, false, write};
+  const int64_t stack = e.n * dw.row_stride();
+  if (!offsets.on_host()) {
+    const kernels::GemmProduct all{dy.raw(), x.raw(), dw.raw(), e.n, e.k, dy.rows()};
+    return run_gemm(exec, form, &all, 1,
+                    {.offsets = i32_vector(offsets, e.count + 1, form.op), .n = e.count, .stack = stack,
+                     .along_k = true});
+  }
+  const int32_t* begins = group_offsets(form.op, offsets, e.count, dy.rows());
   GemmProducts products(exec, e.count);
   for (int64_t i = 0; i < e.count; ++i) {
     const int64_t first = begins[i], rows = begins[i + 1] - first;
     if (rows == 0 && write == Write::add) continue;  // overwritten, a product of no rows gives zeros
     products.add({element_address(dy, first * dy.row_stride()), element_address(x, first * x.row_stride()),
-                  const_cast<char*>(element_address(dw, i * e.n * dw.row_stride())), e.n, e.k, rows});
+                  const_cast<char*>(element_address(dw, i * stack)), e.n, e.k, rows});
   }
-  run_gemm(exec, {"grouped_linear_backward_weight", dw, dy, x, true, false, write}, products);
+  run_gemm(exec, form, products);
 }
 
 void head_matmul(const Exec& exec, const HeadMatmul& args) {

@@ -63,7 +63,8 @@ void run_groups(const Exec& exec, const Form& form, const Tensor& c, const Quant
   check(b.codes.shape().size() == 3, ErrorKind::internal, "{}: weights are {}, must be [experts, out, in]", form.op,
         shape_text(b.codes.shape()));
   const int64_t groups = b.codes.dim(0);
-  const int32_t* begins = group_offsets(form.op, offsets, groups, a.rows());
+  const Tensor host_offsets = host_copy(offsets);  // on a device a wait: a product takes one pair of matrices
+  const int32_t* begins = group_offsets(form.op, host_offsets, groups, a.rows());
   for (int64_t e = 0; e < groups; ++e) {
     const int64_t first = begins[e], rows = begins[e + 1] - first;
     if (rows > 0) run(exec, form, c.row_range(first, rows), a.row_range(first, rows), b.slice(e));
@@ -113,7 +114,8 @@ void grouped_linear_backward_weight(const Exec& exec, const Tensor& dw, const Ac
   check(dw.shape().size() == 3, ErrorKind::internal, "grouped_linear_backward_weight: the gradient is {}",
         shape_text(dw.shape()));
   const Tensor dy_rows = dequantise(exec, dy), x_rows = dequantise(exec, x);
-  const int32_t* begins = group_offsets("grouped_linear_backward_weight", offsets, dw.dim(0), dy.rows());
+  const Tensor host_offsets = host_copy(offsets);
+  const int32_t* begins = group_offsets("grouped_linear_backward_weight", host_offsets, dw.dim(0), dy.rows());
   for (int64_t e = 0; e < dw.dim(0); ++e) {
     const int64_t first = begins[e], rows = begins[e + 1] - first;
     if (rows == 0) {

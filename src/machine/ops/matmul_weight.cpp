@@ -24,13 +24,10 @@ void check_matrix(const char* op, const Weight& w) {
   check(!w.is_stack(), ErrorKind::internal, "{}: the weight is {}, must be [out, in]", op, shape_text(w.shape));
 }
 
-// The offsets of a checked product of stacks.
-const int32_t* check_groups(const char* op, const Weight& w, const Tensor& offsets, const Tensor& outs,
-                            const Tensor& ins) {
+void check_groups(const char* op, const Weight& w, const Tensor& outs, const Tensor& ins) {
   check(w.is_stack(), ErrorKind::internal, "{}: the weight is {}, must be [experts, out, in]", op, shape_text(w.shape));
   check_operand(op, "the operand of inputs", ins, ins.rows(), w.in());
   check_operand(op, "the operand of outputs", outs, ins.rows(), w.out());
-  return group_offsets(op, offsets, w.n_experts(), ins.rows());
 }
 
 }  // namespace
@@ -64,9 +61,9 @@ void grouped_linear(const Exec& exec, const Tensor& y, const Activation& x, cons
   const Tensor rows = dequantise(exec, x);
   const bool panels = reads_panels(exec, w);
   if (!panels && w.experts.empty()) return grouped_linear(exec, y, rows, values_of(exec, w), offsets, write);
-  const int32_t* begins = check_groups("grouped_linear", w, offsets, y, rows);
+  check_groups("grouped_linear", w, y, rows);
   const Tensor b = panels ? w.panels.elements : w.matrix(0);
-  run_row_groups(exec, {"grouped_linear", y, rows, b, false, true, write, panels}, begins, w.n_experts(),
+  run_row_groups(exec, {"grouped_linear", y, rows, b, false, true, write, panels}, offsets, w.n_experts(), -1,
                  [&](int64_t e) { return panels ? w.panels.elements.row_range(e, 1).raw() : w.matrix(e).raw(); });
 }
 
@@ -75,9 +72,9 @@ void grouped_linear_backward_input(const Exec& exec, const Tensor& dx, const Act
   if (multiplies_codes(dy, w)) return grouped_linear_backward_input(exec, dx, dy, Activation(w.codes), offsets, write);
   const Tensor rows = dequantise(exec, dy);
   if (w.experts.empty()) return grouped_linear_backward_input(exec, dx, rows, values_of(exec, w), offsets, write);
-  const int32_t* begins = check_groups("grouped_linear_backward_input", w, offsets, rows, dx);
-  run_row_groups(exec, {"grouped_linear_backward_input", dx, rows, w.matrix(0), false, false, write}, begins,
-                 w.n_experts(), [&](int64_t e) { return w.matrix(e).raw(); });
+  check_groups("grouped_linear_backward_input", w, rows, dx);
+  run_row_groups(exec, {"grouped_linear_backward_input", dx, rows, w.matrix(0), false, false, write}, offsets,
+                 w.n_experts(), -1, [&](int64_t e) { return w.matrix(e).raw(); });
 }
 
 }  // namespace hadal::ops

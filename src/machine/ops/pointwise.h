@@ -64,11 +64,16 @@ void embedding_backward_weight(const Exec& exec, const Tensor& dw, const Tensor&
 
 void add(const Exec& exec, const Tensor& y, const Tensor& a, const Tensor& b);  // y = a + b (y may be a or b)
 void add_to(const Exec& exec, const Tensor& y, const Tensor& x);                // y += x, dtypes may differ
+void shift(const Exec& exec, const Tensor& y, const std::vector<double>& by);   // y += by, in FP64; F32 or F64
 void scale(const Exec& exec, const Tensor& y, double factor);                   // y *= factor
 void copy(const Exec& exec, const Tensor& y, const Tensor& x);                  // converts dtype, strided views
+// Exact sums where kernels run, I64 [n, words of an ExactSum], zero; one of them for the host.
+Tensor exact_sums(const Exec& exec, int64_t n);
+ExactSum exact_sum(const Tensor& sums_on_host, int64_t which);
 // sum += x^2 over all elements, in FP64: lines of 128 columns in a fixed pattern, then exactly (kernels/elementwise.h).
-void add_squares(const Exec& exec, const Tensor& x, ExactSum& sum);
-double sum_of_squares(const Exec& exec, const Tensor& x);
+// sum: a row of exact_sums().
+void add_squares(const Exec& exec, const Tensor& x, const Tensor& sum);
+double sum_of_squares(const Exec& exec, const Tensor& x);  // waits for a device, as the next
 bool all_finite(const Exec& exec, const Tensor& x);
 // dst[i] = src[index[i]] (rows); dst must not alias src
 void gather_rows(const Exec& exec, const Tensor& dst, const Tensor& src, const Tensor& index);

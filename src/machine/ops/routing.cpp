@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include "kernels/routing.h"
 #include "ops/kernel_rows.h"
@@ -12,6 +13,9 @@ namespace hadal::ops {
 using namespace hadal::kernels;
 
 namespace {
+
+constexpr int64_t kFindingWords = sizeof(RouteFindings) / sizeof(int32_t);
+static_assert(kFindingWords * sizeof(int32_t) == sizeof(RouteFindings));
 
 void check_rule(const RouteRule& rule) {
   check(rule.n_experts >= 1 && rule.n_experts <= kMaxExperts, ErrorKind::invalid, "route: {} experts, expected 1 to {}",
@@ -43,8 +47,10 @@ const int32_t* plan_positions(const DispatchPlan& plan, int64_t tokens, int64_t 
   return i32_vector(plan.position, tokens * top_k, "plan positions");
 }
 
-void check_given_experts(const int32_t* experts, int64_t tokens, int64_t top_k, int64_t n_experts) {
-  check_ids(experts, tokens * top_k, 0, n_experts, "forced expert");
+void check_given_experts(const Tensor& given, int64_t tokens, int64_t top_k, int64_t n_experts) {
+  const Tensor on_host = host_copy(given);
+  check_ids(on_host, 0, n_experts, "forced expert");
+  const int32_t* experts = on_host.data<int32_t>();
   for (int64_t t = 0; t < tokens; ++t)
     for (int64_t s = 1; s < top_k; ++s) {
       const int32_t before = experts[t * top_k + s - 1], here = experts[t * top_k + s];
@@ -56,7 +62,7 @@ void check_given_experts(const int32_t* experts, int64_t tokens, int64_t top_k, 
 
 }  // namespace
 
-RouteFindings route(const Exec& exec, const RouteRule& rule, const Tensor& logits, const Tensor& bias, Routes& routes) {
+void route(const Exec& exec, const RouteRule& rule, const Tensor& logits, const Tensor& bias, Routes& routes) {
   check_rule(rule);
   const int64_t tokens = logits.rows(), n = rule.n_experts;
   const DType dtype = kernel_rows(logits, "router logits").dtype;
@@ -66,20 +72,26 @@ RouteFindings route(const Exec& exec, const RouteRule& rule, const Tensor& logit
         routes.experts.count(), tokens, rule.top_k);
   if (!routes.scores) routes.scores = Tensor::empty(exec, logits.dtype(), {tokens, n});
   if (!routes.weights) routes.weights = Tensor::empty(exec, logits.dtype(), {tokens, rule.top_k});
-  RouteFindings found;
+  routes.found = Tensor::empty(exec, DType::i32, {kFindingWords});
   Route args{.scores = score_rows(routes.scores, tokens, n, dtype, "router scores"),
              .logits = score_rows(logits, tokens, n, dtype, "router logits"),
              .weights = score_rows(routes.weights, tokens, rule.top_k, dtype, "router weights")};
   if (bias) args.bias = wide_vector(bias, n, dtype == DType::f64, "router bias");
   args.experts = const_cast<int32_t*>(i32_vector(routes.experts, tokens * rule.top_k, "router experts"));
-  if (forced) check_given_experts(args.experts, tokens, rule.top_k, n);
+  if (forced) check_given_experts(routes.experts, tokens, rule.top_k, n);
   args.tokens = tokens, args.n_experts = n, args.n_groups = rule.n_groups;
   args.n_limited_groups = rule.n_limited_groups;
   args.top_k = rule.top_k, args.softmax = rule.softmax, args.group_max = rule.group_max;
   args.normalize = rule.normalize, args.scale = rule.scale, args.forced = forced;
-  args.found = &found, args.lane = exec.compute;
+  args.found = static_cast<RouteFindings*>(routes.found.raw()), args.lane = exec.compute;
   kernels::route(twin(exec, dtype == DType::f64), args);
-  return found;
+}
+
+RouteFindings findings(const Tensor& found) {
+  RouteFindings result;
+  const Tensor on_host = host_copy(found);
+  std::memcpy(static_cast<void*>(&result), on_host.data<int32_t>(), sizeof result);
+  return result;
 }
 
 void route_backward(const Exec& exec, const RouteRule& rule, const Tensor& dlogits, const Tensor& dweights,
@@ -107,11 +119,12 @@ namespace {
 
 // Sequences as kernels take them; they must follow one another within the rows.
 struct SequenceLists {
-  std::vector<int64_t> begins, counts;
+  Tensor begins, counts;
   bool complete = true;  // every row is in a sequence
 };
-SequenceLists sequence_lists(std::span<const RowRange> sequences, int64_t rows) {
+SequenceLists sequence_lists(const Exec& exec, std::span<const RowRange> sequences, int64_t rows) {
   SequenceLists lists;
+  std::vector<int64_t> begins, counts;
   int64_t end = 0;
   for (const RowRange& range : sequences) {
     check(range.begin >= end && range.count >= 0 && range.begin + range.count <= rows, ErrorKind::invalid,
@@ -119,9 +132,11 @@ SequenceLists sequence_lists(std::span<const RowRange> sequences, int64_t rows) 
           range.begin, end, rows);
     lists.complete = lists.complete && range.begin == end;
     end = range.begin + range.count;
-    lists.begins.push_back(range.begin), lists.counts.push_back(range.count);
+    begins.push_back(range.begin), counts.push_back(range.count);
   }
   lists.complete = lists.complete && end == rows;
+  const int64_t n = int64_t(begins.size());
+  lists.begins = Tensor::from(exec, begins, {n}), lists.counts = Tensor::from(exec, counts, {n});
   return lists;
 }
 
@@ -132,57 +147,57 @@ Tensor balance_counts(const Exec& exec, const RouteRule& rule, const Tensor& sco
   check_rule(rule);
   const int64_t n_sequences = int64_t(sequences.size());
   const DType dtype = kernel_rows(scores, "router scores").dtype;
-  const SequenceLists lists = sequence_lists(sequences, scores.rows());
+  const SequenceLists lists = sequence_lists(exec, sequences, scores.rows());
   const Tensor chosen = Tensor::empty(exec, DType::i64, {n_sequences, rule.n_experts});
   const BalanceCounts args{.scores = score_rows(scores, scores.rows(), rule.n_experts, dtype, "router scores"),
-                           .begins = lists.begins.data(),
-                           .counts = lists.counts.data(),
+                           .begins = lists.begins.address<int64_t>(),
+                           .counts = lists.counts.address<int64_t>(),
                            .n_sequences = n_sequences,
                            .n_experts = rule.n_experts,
                            .top_k = rule.top_k,
-                           .chosen = chosen.data<int64_t>(),
+                           .chosen = chosen.address<int64_t>(),
                            .lane = exec.compute};
   kernels::balance_counts(twin(exec, dtype == DType::f64), args);
   return chosen;
 }
 
-double balance_loss(const Exec& exec, const RouteRule& rule, const Tensor& scores, const BalanceTotals& totals,
+Tensor balance_losses(const Exec& exec, const RouteRule& rule, const Tensor& scores, const BalanceTotals& totals,
                     double alpha_per_sequence, const Tensor& dscores) {
   check_rule(rule);
   const int64_t tokens = scores.rows(), n = rule.n_experts, n_sequences = int64_t(totals.sequences.size());
   const DType dtype = kernel_rows(scores, "router scores").dtype;
-  const SequenceLists lists = sequence_lists(totals.sequences, tokens);
+  const SequenceLists lists = sequence_lists(exec, totals.sequences, tokens);
   check(int64_t(totals.lengths.size()) == n_sequences && totals.chosen.count() == n_sequences * n, ErrorKind::internal,
         "balance loss: {} lengths and choices {} for {} sequences", totals.lengths.size(),
         shape_text(totals.chosen.shape()), n_sequences);
   const Tensor workspace = Tensor::empty(exec, DType::f64, {n_sequences, 2 * n});
-  std::vector<double> losses(size_t(n_sequences), 0.0);
+  const Tensor lengths =
+      Tensor::from(exec, std::vector(totals.lengths.begin(), totals.lengths.end()), {n_sequences});
+  const Tensor losses = Tensor::zeros(exec, DType::f64, {n_sequences});
   const BalanceLoss args{.scores = score_rows(scores, tokens, n, dtype, "router scores"),
                          .dscores = dscores ? score_rows(dscores, tokens, n, dtype, "router dscores") : Rows{},
-                         .begins = lists.begins.data(),
-                         .counts = lists.counts.data(),
-                         .lengths = totals.lengths.data(),
-                         .chosen = totals.chosen.data<int64_t>(),
+                         .begins = lists.begins.address<int64_t>(),
+                         .counts = lists.counts.address<int64_t>(),
+                         .lengths = lengths.address<int64_t>(),
+                         .chosen = totals.chosen.address<int64_t>(),
                          .n_sequences = n_sequences,
                          .n_experts = n,
                          .top_k = rule.top_k,
                          .alpha = alpha_per_sequence,
-                         .workspace = workspace.data<double>(),
-                         .losses = losses.data(),
+                         .workspace = workspace.address<double>(),
+                         .losses = losses.address<double>(),
                          .lane = exec.compute};
   if (dscores && !lists.complete) dscores.zero(exec);
   kernels::balance_loss(twin(exec, dtype == DType::f64), args);
-  double loss = 0;
-  for (double part : losses) loss += part;
-  return loss;
+  return losses;
 }
 
-double balance_loss(const Exec& exec, const RouteRule& rule, const Tensor& scores, std::span<const RowRange> sequences,
+Tensor balance_losses(const Exec& exec, const RouteRule& rule, const Tensor& scores, std::span<const RowRange> sequences,
                     double alpha_per_sequence, const Tensor& dscores) {
   std::vector<int64_t> lengths;
   for (const RowRange& range : sequences) lengths.push_back(range.count);
   const Tensor chosen = balance_counts(exec, rule, scores, sequences);
-  return balance_loss(exec, rule, scores, BalanceTotals{sequences, lengths, chosen}, alpha_per_sequence, dscores);
+  return balance_losses(exec, rule, scores, BalanceTotals{sequences, lengths, chosen}, alpha_per_sequence, dscores);
 }
 
 DispatchPlan make_plan(const Exec& exec, const Tensor& experts, int64_t n_experts) {
@@ -192,14 +207,14 @@ DispatchPlan make_plan(const Exec& exec, const Tensor& experts, int64_t n_expert
   for (Tensor* list : {&plan.token, &plan.pair}) *list = Tensor::empty(exec, DType::i32, {rows});
   plan.position = Tensor::empty(exec, DType::i32, experts.shape());
   const PlanRows args{.experts = i32_vector(experts, rows, "experts"),
-                      .offsets = plan.offsets.data<int32_t>(),
-                      .token = plan.token.data<int32_t>(),
-                      .pair = plan.pair.data<int32_t>(),
-                      .position = plan.position.data<int32_t>(),
+                      .offsets = plan.offsets.address<int32_t>(),
+                      .token = plan.token.address<int32_t>(),
+                      .pair = plan.pair.address<int32_t>(),
+                      .position = plan.position.address<int32_t>(),
                       .n_rows = rows,
                       .n_experts = n_experts,
                       .top_k = experts.cols()};
-  check_ids(args.experts, rows, 0, n_experts, "expert");
+  check_ids(experts, 0, n_experts, "expert");
   kernels::plan_rows(twin(exec, false), args);
   return plan;
 }

@@ -27,22 +27,24 @@ struct Routes {
   Tensor experts;  // [T, k] i32, ascending within a token
   Tensor scores;   // [T, E] sigmoid or softmax of the logits
   Tensor weights;  // [T, k] unbiased scores, normalised, scaled
+  Tensor found;    // what is not finite: RouteFindings, where the kernel runs
 };
 
 // logits [T,E] -> routes; bias [E] or empty: added for selection only; masked groups count as -inf. Nothing stops on
 // numbers that are not finite: see RouteFindings. Throws invalid when given experts are not ascending ids below E.
-RouteFindings route(const Exec& exec, const RouteRule& rule, const Tensor& logits, const Tensor& bias, Routes& routes);
+void route(const Exec& exec, const RouteRule& rule, const Tensor& logits, const Tensor& bias, Routes& routes);
+RouteFindings findings(const Tensor& found);  // of Routes; waits for a device
 // dlogits [T,E] = gradient through weights [T,k] (and through the balance loss, already in dscores [T,E] if given).
 void route_backward(const Exec& exec, const RouteRule& rule, const Tensor& dlogits, const Tensor& dweights,
                     const Routes& routes, const Tensor& dscores);
 
 // Sequence-wise balance loss of §2.4 over sequences (row ranges): sum over sequences of alpha * sum_i f_i P_i *
-// per_sequence, where f counts the top k of the UNBIASED scores without group limit. Returns the loss; dscores [T,E]
-// (may be empty) is overwritten with its gradient (only through P).
+// per_sequence, where f counts the top k of the UNBIASED scores without group limit. Returns the terms of the sum, F64
+// [sequences]; dscores [T,E] (may be empty) is overwritten with its gradient (only through P).
 struct RowRange {
   int64_t begin = 0, count = 0;
 };
-double balance_loss(const Exec& exec, const RouteRule& rule, const Tensor& scores, std::span<const RowRange> sequences,
+Tensor balance_losses(const Exec& exec, const RouteRule& rule, const Tensor& scores, std::span<const RowRange> sequences,
                     double alpha_per_sequence, const Tensor& dscores);
 // The same in two halves, where the rows of a sequence lie on several ranks: the choices of each expert, i64
 // [sequences, E], are added up over the ranks in between. f is made of these, P of the rows at hand: what comes out is
@@ -54,7 +56,7 @@ struct BalanceTotals {
   std::span<const int64_t> lengths;     // rows of all ranks, by sequence
   Tensor chosen;                        // of all ranks
 };
-double balance_loss(const Exec& exec, const RouteRule& rule, const Tensor& scores, const BalanceTotals& totals,
+Tensor balance_losses(const Exec& exec, const RouteRule& rule, const Tensor& scores, const BalanceTotals& totals,
                     double alpha_per_sequence, const Tensor& dscores);
 
 // Plan: rows of the sorted buffer. Expert e owns rows offsets[e] .. offsets[e+1], tokens ascending; row r is token

@@ -11,13 +11,14 @@ const int32_t* checked_begins(const RowLists& lists, int64_t n, int64_t rows, in
   check(lists.begin.count() == n + 1, ErrorKind::internal, "{}: {} bounds of lists for {} sums, must be {}", op,
         lists.begin.count(), n, n + 1);
   const int32_t* begin = i32_vector(lists.begin, n + 1, "bounds of lists");
+  if (!lists.begin.on_host()) return begin;  // as check_ids
   check(begin[0] == 0 && begin[n] == lists.index.count(), ErrorKind::internal,
         "{}: lists from {} to {} of {} indexes, must name all", op, begin[0], begin[n], lists.index.count());
   for (int64_t i = 0; i < n; ++i)
     check(begin[i + 1] >= begin[i] + least, ErrorKind::internal,
           "{}: list {} goes from {} to {}, must name at least {}", op, i, begin[i], begin[i + 1], least);
-  check_ids(i32_vector(lists.index, lists.index.count(), "index of rows"), lists.index.count(), 0, rows,
-            "index of row");
+  i32_vector(lists.index, lists.index.count(), "index of rows");
+  check_ids(lists.index, 0, rows, "index of row");
   return begin;
 }
 
@@ -29,7 +30,7 @@ void group_sums(const Exec& exec, const Tensor& y, const Tensor& x, const RowLis
   check_shape(y, y.rows(), x.cols(), "group sums");
   args.n = y.rows(), args.cols = y.cols(), args.lane = exec.compute;
   args.begin = checked_begins(lists, args.n, x.rows(), 0, "group_sums");
-  args.index = lists.index.data<int32_t>();
+  args.index = lists.index.address<int32_t>();
   if (weights) args.weights = wide_vector(weights, lists.index.count(), f64, "weights of rows");
   kernels::group_sums(kernels::twin(exec, f64), args);
 }
@@ -40,7 +41,7 @@ void group_totals(const Exec& exec, const Tensor& y, const Tensor& x, const RowL
   check_shape(y, y.rows(), x.cols(), "group totals");
   args.n = y.rows(), args.cols = y.cols(), args.add = write == Write::add, args.lane = exec.compute;
   args.begin = checked_begins(lists, args.n, x.rows(), 1, "group_totals");
-  args.index = lists.index.data<int32_t>();
+  args.index = lists.index.address<int32_t>();
   kernels::group_totals(kernels::twin(exec, f64), args);
 }
 

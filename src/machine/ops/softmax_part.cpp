@@ -11,8 +11,8 @@ kernels::Rows checked_logits(const Tensor& logits, const Tensor& targets) {
   const kernels::Rows rows = kernel_rows(logits, "a part's logits");
   check(rows.dtype != DType::bf16, ErrorKind::invalid, "a part's logits are BF16, expected F32 or F64");
   check(logits.cols() > 0, ErrorKind::invalid, "a part's logits have no columns");
-  check_ids(i32_vector(targets, logits.rows(), "a part's targets"), logits.rows(), -1, logits.cols(),
-            "a part's target of row");
+  i32_vector(targets, logits.rows(), "a part's targets");
+  check_ids(targets, -1, logits.cols(), "a part's target of row");
   return rows;
 }
 
@@ -24,7 +24,7 @@ void softmax_statistics(const Exec& exec, const Tensor& logits, const Tensor& ta
   const bool f64 = x.dtype == DType::f64;
   kernels::softmax_statistics(kernels::twin(exec, f64),
                               {.logits = x,
-                               .targets = targets.data<int32_t>(),
+                               .targets = targets.address<int32_t>(),
                                .statistics = wide_vector(statistics, 4 * logits.rows(), f64, "statistics"),
                                .rows = logits.rows(),
                                .cols = logits.cols(),
@@ -37,7 +37,7 @@ void softmax_gradient(const Exec& exec, const Tensor& logits, const Tensor& targ
   const bool f64 = x.dtype == DType::f64;
   kernels::softmax_gradient(kernels::twin(exec, f64),
                             {.logits = x,
-                             .targets = targets.data<int32_t>(),
+                             .targets = targets.address<int32_t>(),
                              .factors = wide_vector(factors, 2 * logits.rows(), f64, "factors of rows"),
                              .rows = logits.rows(),
                              .cols = logits.cols(),

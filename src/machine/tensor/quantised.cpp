@@ -33,7 +33,7 @@ kernels::Fp8Tiles tiles_of(const Exec& exec, const Tensor& values, const Quantis
   const int64_t matrices = b.size() == 3 ? b[0] : 1;
   return {.values = {values.raw(), values.row_stride(), dtype},
           .codes = static_cast<uint8_t*>(q.codes.raw()),
-          .scales = q.scales.data<float>(),
+          .scales = q.scales.address<float>(),
           .codes_stride = q.codes.row_stride(),
           .scales_stride = q.scales.row_stride(),
           .matrices = matrices,

@@ -3,9 +3,13 @@
 
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <cstring>
+#include <new>
+#include <span>
 
 #include "base/error.h"
+#include "base/open_device.h"
 #include "kernels/convert.h"
 
 namespace hadal {
@@ -32,7 +36,9 @@ Tensor Tensor::empty(const Exec& exec, DType dtype, Shape shape) {
   check(!__builtin_mul_overflow(shape_count(shape), dtype_bytes(dtype), &bytes), ErrorKind::invalid,
         "a tensor of shape {} has more than 2^63 bytes", shape_text(shape));
   std::shared_ptr<void> owner = exec.memory->allocate(size_t(bytes));
-  return wrap(owner.get(), dtype, std::move(shape), -1, owner);
+  Tensor tensor = wrap(owner.get(), dtype, std::move(shape), -1, owner);
+  tensor.device_ = exec.memory->device();
+  return tensor;
 }
 
 Tensor Tensor::zeros(const Exec& exec, DType dtype, Shape shape) {
@@ -59,7 +65,12 @@ Tensor Tensor::from(const Exec& exec, const std::vector<T>& values, Shape shape)
   check(shape_count(shape) == int64_t(values.size()), ErrorKind::invalid, "{} values do not fill shape {}",
         values.size(), shape_text(shape));
   Tensor tensor = empty(exec, dtype_of<T>(), std::move(shape));
-  if (!values.empty()) std::memcpy(tensor.data_, values.data(), values.size() * sizeof(T));
+  if (values.empty()) return tensor;
+  if (tensor.device_) {
+    tensor.device_->upload(tensor.data_, values.data(), tensor.bytes());
+  } else {
+    std::memcpy(tensor.data_, values.data(), values.size() * sizeof(T));
+  }
   return tensor;
 }
 
@@ -78,44 +89,62 @@ int64_t Tensor::rows() const {
 
 template <class T>
 T* Tensor::data() const {
+  check(on_host(), ErrorKind::internal, "a tensor {} {} in the memory of {} is read by the host", dtype_name(dtype_),
+        shape_text(shape_), device_ ? device_name(device_->device()) : "");
+  return address<T>();
+}
+
+template <class T>
+T* Tensor::address() const {
   check(dtype_ == dtype_of<T>(), ErrorKind::internal, "a tensor of {} is read as {}", dtype_name(dtype_),
         dtype_name(dtype_of<T>()));
   return static_cast<T*>(data_);
 }
 
-template double* Tensor::data() const;
-template float* Tensor::data() const;
-template bf16* Tensor::data() const;
-template int64_t* Tensor::data() const;
-template int32_t* Tensor::data() const;
-template uint8_t* Tensor::data() const;
+#define HADAL_ELEMENT_TYPE(T)        \
+  template T* Tensor::data() const; \
+  template T* Tensor::address() const;
+HADAL_ELEMENT_TYPE(double)
+HADAL_ELEMENT_TYPE(float)
+HADAL_ELEMENT_TYPE(bf16)
+HADAL_ELEMENT_TYPE(int64_t)
+HADAL_ELEMENT_TYPE(int32_t)
+HADAL_ELEMENT_TYPE(uint8_t)
+#undef HADAL_ELEMENT_TYPE
+
+Tensor Tensor::part(int64_t first, Shape shape, int64_t row_stride) const {
+  Tensor tensor =
+      wrap(static_cast<char*>(data_) + first * dtype_bytes(dtype_), dtype_, std::move(shape), row_stride, owner_);
+  tensor.device_ = device_;
+  return tensor;
+}
 
 Tensor Tensor::view(Shape shape) const {
   check(contiguous(), ErrorKind::internal, "a view needs a contiguous tensor; {} has row stride {}", shape_text(shape_),
         row_stride_);
   check(shape_count(shape) == count(), ErrorKind::internal, "a view of {} cannot have shape {}", shape_text(shape_),
         shape_text(shape));
-  return wrap(data_, dtype_, std::move(shape), -1, owner_);
+  return part(0, std::move(shape), -1);
 }
 
 Tensor Tensor::row_range(int64_t first, int64_t n) const {
   check(first >= 0 && n >= 0 && first + n <= rows(), ErrorKind::internal, "rows {}..{} are not in {}", first, first + n,
         shape_text(shape_));
-  return wrap(static_cast<char*>(data_) + first * row_stride_ * dtype_bytes(dtype_), dtype_, {n, cols()}, row_stride_,
-              owner_);
+  return part(first * row_stride_, {n, cols()}, row_stride_);
 }
 
 Tensor Tensor::col_range(int64_t first, int64_t n) const {
   check(first >= 0 && n >= 0 && first + n <= cols(), ErrorKind::internal, "columns {}..{} are not in {}", first,
         first + n, shape_text(shape_));
-  return wrap(static_cast<char*>(data_) + first * dtype_bytes(dtype_), dtype_, {rows(), n}, row_stride_, owner_);
+  return part(first, {rows(), n}, row_stride_);
 }
 
 Tensor Tensor::slice(int64_t index) const {
   check(contiguous() && !shape_.empty() && index >= 0 && index < shape_[0], ErrorKind::internal,
         "index {} is not in the first dimension of {} (contiguous tensors only)", index, shape_text(shape_));
   Shape rest(shape_.begin() + 1, shape_.end());
-  return wrap(static_cast<char*>(data_) + index * shape_count(rest) * dtype_bytes(dtype_), dtype_, rest, -1, owner_);
+  const int64_t each = shape_count(rest);
+  return part(index * each, std::move(rest), -1);
 }
 
 namespace {
@@ -134,10 +163,7 @@ Lines lines_of(const Tensor& tensor, bool dense) {
 }
 
 // Which twin and which threads: those of the Exec, or none.
-void convert(const Exec* exec, const Tensor& to, const Tensor& from) {
-  check(from.count() == to.count(), ErrorKind::internal, "cannot copy {} into {}", shape_text(from.shape()),
-        shape_text(to.shape()));
-  if (to.count() == 0) return;
+void convert_in_place(const Exec* exec, const Tensor& to, const Tensor& from) {
   const bool dense = to.contiguous() && from.contiguous();
   check(dense || from.cols() == to.cols(), ErrorKind::internal, "cannot copy rows of {} into rows of {}", from.cols(),
         to.cols());
@@ -150,8 +176,70 @@ void convert(const Exec* exec, const Tensor& to, const Tensor& from) {
   kernels::convert(exec ? kernels::twin(*exec, false) : kernels::Twin{}, args);
 }
 
+// A contiguous tensor of the host's for the copy of one.
+Tensor host_buffer(DType dtype, const Shape& shape) {
+  const size_t bytes = size_t(std::max<int64_t>(1, shape_count(shape) * dtype_bytes(dtype)));
+  std::shared_ptr<void> owner(::operator new(bytes), [](void* memory) { ::operator delete(memory); });
+  return Tensor::wrap(owner.get(), dtype, shape, -1, owner);
+}
+
+// f(first element of a row, bytes of it); one long row where they are contiguous.
+template <class F>
+void each_stretch(const Tensor& tensor, F f) {
+  const int64_t each = dtype_bytes(tensor.dtype());
+  if (tensor.contiguous()) return f(int64_t(0), tensor.count() * each);
+  for (int64_t row = 0; row < tensor.rows(); ++row) f(row * tensor.row_stride(), tensor.cols() * each);
+}
+char* place_in(const Tensor& tensor, int64_t element) {
+  return static_cast<char*>(tensor.raw()) + element * dtype_bytes(tensor.dtype());
+}
+
+void upload(const Tensor& to, const Tensor& from) {
+  Tensor source = from;
+  if (from.dtype() != to.dtype() || !from.contiguous()) {
+    source = host_buffer(to.dtype(), from.shape());
+    convert_in_place(nullptr, source, from);
+  }
+  const char* next = static_cast<const char*>(source.raw());
+  each_stretch(to, [&](int64_t element, int64_t bytes) {
+    to.device()->upload(place_in(to, element), next, bytes);
+    next += bytes;
+  });
+}
+
+// What computes on tensors of the host at a place whose own tensors may lie on a device.
+struct HostSide {
+  explicit HostSide(const Exec* at) : exec(at) {
+    if (at && at->memory->device()) of_device = at->on_host(), exec = &of_device;
+  }
+  Exec of_device;
+  const Exec* exec;
+};
+
+void convert(const Exec* exec, const Tensor& to, const Tensor& from) {
+  check(from.count() == to.count(), ErrorKind::internal, "cannot copy {} into {}", shape_text(from.shape()),
+        shape_text(to.shape()));
+  if (to.count() == 0) return;
+  if (to.on_host()) {
+    const HostSide host(exec);
+    return convert_in_place(host.exec, to, from.on_host() ? from : host_copy(from));
+  }
+  if (from.on_host()) return upload(to, from);
+  if (exec) return convert_in_place(exec, to, from);
+  check(to.dtype() == from.dtype() && to.contiguous() && from.contiguous(), ErrorKind::internal,
+        "{} {} is copied into {} {} on a device, which without an Exec takes one format and no gaps",
+        dtype_name(from.dtype()), shape_text(from.shape()), dtype_name(to.dtype()), shape_text(to.shape()));
+  to.device()->copy(to.raw(), from.raw(), to.bytes());
+}
+
 void zero_all(const Exec* exec, const Tensor& tensor) {
   if (tensor.count() == 0) return;
+  if (!tensor.on_host() && exec == nullptr)  // zero is all bits zero in every format
+    return each_stretch(tensor, [&](int64_t element, int64_t bytes) {
+      tensor.device()->fill(place_in(tensor, element), 0, bytes);
+    });
+  const HostSide host(tensor.on_host() ? exec : nullptr);
+  if (tensor.on_host()) exec = host.exec;
   const Lines y = lines_of(tensor, tensor.contiguous());
   kernels::zero_rows(exec ? kernels::twin(*exec, false) : kernels::Twin{},
                      {.y = {tensor.raw(), y.stride, tensor.dtype()},
@@ -161,6 +249,30 @@ void zero_all(const Exec* exec, const Tensor& tensor) {
 }
 
 }  // namespace
+
+std::vector<Tensor> host_copies(const std::vector<Tensor>& tensors) {
+  std::vector<Tensor> copies;
+  std::vector<OpenDevice::Download> parts;
+  OpenDevice* device = nullptr;
+  for (const Tensor& tensor : tensors) {
+    if (tensor.on_host()) {
+      copies.push_back(tensor);
+      continue;
+    }
+    check(device == nullptr || device == tensor.device(), ErrorKind::internal, "tensors of several devices at once");
+    device = tensor.device();
+    copies.push_back(host_buffer(tensor.dtype(), tensor.shape()));
+    char* next = static_cast<char*>(copies.back().raw());
+    each_stretch(tensor, [&](int64_t element, int64_t bytes) {
+      parts.push_back({next, place_in(tensor, element), bytes});
+      next += bytes;
+    });
+  }
+  if (device) device->download(parts);
+  return copies;
+}
+
+Tensor host_copy(const Tensor& tensor) { return host_copies({tensor}).front(); }
 
 Tensor Tensor::clone(const Exec& exec) const { return to(exec, dtype_); }
 
@@ -185,17 +297,27 @@ void* address(const Tensor& tensor, int64_t flat) {
 }  // namespace
 
 double element(const Tensor& tensor, int64_t flat) {
+  uint64_t copied = 0;  // of any element's size
+  void* from = address(tensor, flat);
+  if (!tensor.on_host()) {
+    const OpenDevice::Download part{&copied, from, dtype_bytes(tensor.dtype())};
+    tensor.device()->download(std::span(&part, 1));
+    from = &copied;
+  }
   double value = 0;
-  kernels::convert(
-      kernels::Twin{},
-      {.y = {&value, 1, DType::f64}, .x = {address(tensor, flat), 1, tensor.dtype()}, .rows = 1, .cols = 1});
+  kernels::convert(kernels::Twin{},
+                   {.y = {&value, 1, DType::f64}, .x = {from, 1, tensor.dtype()}, .rows = 1, .cols = 1});
   return value;
 }
 
 void set_element(const Tensor& tensor, int64_t flat, double value) {
-  kernels::convert(
-      kernels::Twin{},
-      {.y = {address(tensor, flat), 1, tensor.dtype()}, .x = {&value, 1, DType::f64}, .rows = 1, .cols = 1});
+  uint64_t copied = 0;
+  void* to = address(tensor, flat);
+  kernels::convert(kernels::Twin{}, {.y = {tensor.on_host() ? to : &copied, 1, tensor.dtype()},
+                                     .x = {&value, 1, DType::f64},
+                                     .rows = 1,
+                                     .cols = 1});
+  if (!tensor.on_host()) tensor.device()->upload(to, &copied, dtype_bytes(tensor.dtype()));
 }
 
 }  // namespace hadal

@@ -47,7 +47,12 @@ class Tensor {
 
   void* raw() const { return data_; }
   template <class T>
-  T* data() const;  // throws internal when T is not the dtype
+  T* data() const;  // for the host: throws internal when T is not the dtype, or the memory a device's
+  template <class T>
+  T* address() const;  // for kernels, wherever it lies; throws internal when T is not the dtype
+
+  OpenDevice* device() const { return device_; }  // whose memory it lies in; null: the host's
+  bool on_host() const { return device_ == nullptr; }
 
   Tensor view(Shape shape) const;                        // same elements, contiguous only
   Tensor row_range(int64_t first, int64_t count) const;  // rows of the 2-D view [rows, cols]
@@ -56,7 +61,8 @@ class Tensor {
 
   Tensor clone(const Exec& exec) const;            // contiguous copy
   Tensor to(const Exec& exec, DType dtype) const;  // converted contiguous copy (floating types)
-  // Same count; converts dtype; writes our elements. Without an Exec: in the caller alone, for few elements.
+  // Same count; converts dtype; writes our elements, from any memory to any. Without an Exec: in the caller alone, for
+  // few elements. Between host and device other formats are converted on the host.
   void copy_from(const Exec& exec, const Tensor& source) const;
   void copy_from(const Tensor& source) const;
   void zero(const Exec& exec) const;
@@ -64,12 +70,20 @@ class Tensor {
   void reset() { *this = Tensor(); }
 
  private:
+  Tensor part(int64_t first, Shape shape, int64_t row_stride) const;  // from element `first` on, same owner
+
   void* data_ = nullptr;
   DType dtype_ = DType::f32;
   Shape shape_;
   int64_t row_stride_ = 0;
   std::shared_ptr<void> owner_;
+  OpenDevice* device_ = nullptr;
 };
+
+// Tensors as the host reads them: those in its memory themselves, of those on a device contiguous copies, all of them
+// with one wait for it.
+std::vector<Tensor> host_copies(const std::vector<Tensor>& tensors);
+Tensor host_copy(const Tensor& tensor);
 
 double element(const Tensor& tensor, int64_t flat);  // for tests, prints and slow paths
 void set_element(const Tensor& tensor, int64_t flat, double value);

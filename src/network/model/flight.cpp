@@ -82,33 +82,54 @@ Rows Flight::rows(int64_t stream, int64_t block) {
   return rows;
 }
 
+// The mailbox: what the host reads of a flight, brought from a device with one wait.
+Flight::Seen Flight::bring_home(bool record) const {
+  std::vector<Tensor> all;
+  for (const Stream& stream : streams) all.push_back(stream.losses);
+  for (const RoutedLayer& layer : routed)
+    all.insert(all.end(),
+               {layer.offsets, layer.balance_losses, layer.found, record ? layer.experts : Tensor()});
+  all = host_copies(all);
+  Seen seen;
+  size_t next = 0;
+  for (size_t k = 0; k < streams.size(); ++k) seen.losses.push_back(all[next++]);
+  for (RoutedLayer layer : routed) {
+    for (Tensor* tensor : {&layer.offsets, &layer.balance_losses, &layer.found, &layer.experts}) *tensor = all[next++];
+    seen.routed.push_back(std::move(layer));
+  }
+  return seen;
+}
+
 LossSums Flight::sums() const {
   LossSums sums;
+  const bool record = routes && !routes->replay;
+  const Seen seen = bring_home(record);
   for (size_t k = 0; k < streams.size(); ++k) {
-    const Stream& stream = streams[k];
-    const double loss = stream.losses ? sum_of_losses(stream.losses) : 0.0;
-    const int64_t count = stream.losses ? stream.n_targets : 0;
+    const Tensor& losses = seen.losses[k];
+    const double loss = losses ? sum_of_losses(losses) : 0.0;
+    const int64_t count = losses ? streams[k].n_targets : 0;
     if (k == 0) {
       sums.main = loss, sums.main_count = count;
     } else {
       sums.mtp.push_back(loss), sums.mtp_count.push_back(count);
     }
   }
-  const bool record = routes && !routes->replay;
   if (record) routes->experts.resize(routed.size());  // other stages fill what is theirs
   for (size_t l = 0; l < routed.size(); ++l) {
-    const RoutedLayer& layer = routed[l];
+    const RoutedLayer& layer = seen.routed[l];
     std::vector<int64_t> load(size_t(n_experts), 0);
     for (size_t e = 0; layer.offsets && e < load.size(); ++e)
       load[e] = layer.offsets.data<int32_t>()[e + 1] - layer.offsets.data<int32_t>()[e];
     sums.expert_load.push_back(std::move(load));
-    sums.balance += layer.balance_loss;
+    if (layer.balance_losses) sums.balance += sum_of_losses(layer.balance_losses);
     const RowSplit& split = streams[size_t(layer.stream)].split;
     if (record && layer.experts) record_routes(layer.experts, split, routes->experts[l]);
-    if (sums.fault || (layer.found.token < 0 && layer.found.bias_expert < 0)) continue;
-    const int64_t token = layer.found.token;
-    sums.fault = {layer.layer, token >= 0 && split.cut() ? split.own()[size_t(token)] : token, layer.found.first_logit,
-                  layer.found.bias_expert};
+    if (sums.fault || !layer.found) continue;
+    const ops::RouteFindings found = ops::findings(layer.found);
+    if (found.token < 0 && found.bias_expert < 0) continue;
+    const int64_t token = found.token;
+    sums.fault = {layer.layer, token >= 0 && split.cut() ? split.own()[size_t(token)] : token, found.first_logit,
+                  found.bias_expert};
   }
   return sums;
 }

@@ -86,8 +86,8 @@ struct RoutedLayer {
   int64_t stream = 0;  // whose rows they are
   Tensor offsets;      // [E + 1], empty: no rows came
   Tensor experts;      // where they are recorded
-  double balance_loss = 0;
-  ops::RouteFindings found;
+  Tensor balance_losses;  // F64, by sequence, weighted; empty: none
+  Tensor found;           // ops::RouteFindings; empty: no rows came
 };
 
 struct FlightSizes {
@@ -115,6 +115,13 @@ struct Flight {
   void see(const std::string& name, const Tensor& value) const {
     if (observer) observer(name, value);
   }
+
+ private:
+  struct Seen {
+    std::vector<Tensor> losses;       // by stream
+    std::vector<RoutedLayer> routed;  // as above, with tensors of the host's
+  };
+  Seen bring_home(bool record) const;
 };
 
 }  // namespace hadal

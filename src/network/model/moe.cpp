@@ -31,21 +31,21 @@ void Moe::route(const Pass& pass, const Rows& rows, const Tensor& x, Routing& ro
   const int64_t n = x.rows();
   const Tensor logits = Tensor::empty(pass.exec, router.weight->value.dtype, {n, rule.n_experts});
   router.forward(pass.exec, logits, x);
-  routing.found = ops::route(pass.exec, rule, logits, bias ? bias->value.plain : Tensor(), routing.routes);
+  ops::route(pass.exec, rule, logits, bias ? bias->value.plain : Tensor(), routing.routes);
   routing.plan = ops::make_plan(pass.exec, routing.routes.experts.view({n, rule.top_k}), rule.n_experts);
   if (pass.balance_alpha == 0) return;
   if (pass.keep) routing.dscores = Tensor::empty(pass.exec, logits.dtype(), {n, rule.n_experts});
   const Tensor& scores = routing.routes.scores;
   if (!rows.split) {
-    routing.balance_loss =
-        ops::balance_loss(pass.exec, rule, scores, rows.sequences, pass.balance_alpha, routing.dscores);
+    routing.balance_losses =
+        ops::balance_losses(pass.exec, rule, scores, rows.sequences, pass.balance_alpha, routing.dscores);
     return;
   }
   // Rows of a sequence on several ranks: only how often each expert is chosen must be known of all of them.
   const Tensor chosen = ops::balance_counts(pass.exec, rule, scores, rows.sequences);
   rows.split->add_up(chosen);
-  routing.balance_loss = ops::balance_loss(pass.exec, rule, scores, {rows.sequences, rows.lengths, chosen},
-                                           pass.balance_alpha, routing.dscores);
+  routing.balance_losses = ops::balance_losses(pass.exec, rule, scores, {rows.sequences, rows.lengths, chosen},
+                                               pass.balance_alpha, routing.dscores);
 }
 
 // A token's row goes to each of its experts once: no capacity, nothing is dropped. The weights travel along, for the

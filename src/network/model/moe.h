@@ -19,8 +19,7 @@ struct Routing {
   ops::DispatchPlan plan;    // where each (token, slot) lies among the rows sorted by expert
   Tensor dscores;            // gradient of the balance loss, empty without
   Tensor dweights, dlogits;  // during backward
-  double balance_loss = 0;   // weighted
-  ops::RouteFindings found;
+  Tensor balance_losses;     // F64, by sequence, weighted; empty without
 };
 
 struct Moe {

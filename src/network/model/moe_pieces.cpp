@@ -20,8 +20,8 @@ class RoutePiece : public MoePiece {
                                                stream(),
                                                saved.routing.plan.offsets,
                                                saved.routing.routes.experts,
-                                               saved.routing.balance_loss,
-                                               saved.routing.found};
+                                               saved.routing.balance_losses,
+                                               saved.routing.routes.found};
     saved.input = moe_.experts.gate.recipe.fprop_operand(pass.exec, saved.normed);
     h = copy_of(pass, h);  // the residual; shared and routed experts add to it
   }

@@ -4,6 +4,12 @@
 
 namespace hadal {
 
+void check_precision(Precision precision, const Exec& exec) {
+  check(precision != Precision::fp64 || exec.device.kind == DeviceKind::cpu, ErrorKind::invalid,
+        "precision fp64 is that of the reference formulas and runs on the CPU alone; {} computes in fp32 and bf16",
+        device_name(exec.device));
+}
+
 DType activation_dtype(Precision precision) {
   switch (precision) {
     case Precision::fp64: return DType::f64;

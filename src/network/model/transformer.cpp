@@ -10,6 +10,7 @@
 #include "model/executor.h"
 #include "model/rope_cache.h"
 #include "nn/init.h"
+#include "ops/pointwise.h"
 #include "ops/weight.h"
 
 namespace hadal {
@@ -42,6 +43,7 @@ struct Transformer::Impl {
         partners(share.partners),
         links(share.links),
         doing(share.doing) {
+    check_precision(options.precision, exec);
     for (const ParameterSpec& spec : parameter_list(config)) {
       const std::optional<Box> box = share.box ? share.box(spec) : Box::whole(spec.shape);
       if (!box) continue;
@@ -212,9 +214,10 @@ LossSums Transformer::forward(const Exec& exec, const MicroBatch& batch, const W
     if (!wants.log_probs) return;
     const Stream& stream = flight.streams[0];
     wants.log_probs->assign(batch.tokens.size(), 0.0);
+    const Tensor losses = host_copy(stream.losses);
     for (int64_t r = 0; r < stream.n_rows(); ++r) {
       const size_t row = stream.split.cut() ? size_t(stream.split.own()[size_t(r)]) : size_t(r);
-      if (batch.targets[row] >= 0) (*wants.log_probs)[row] = -element(stream.losses, r);
+      if (batch.targets[row] >= 0) (*wants.log_probs)[row] = -element(losses, r);
     }
   };
   clock.start();
@@ -277,7 +280,7 @@ std::vector<float> Transformer::extend(const Exec& exec, LatentCache& cache, std
   FlightHooks hooks;
   hooks.begin = [&](Flight& flight, int64_t) { flight.cache = &cache; };
   hooks.after_forward = [&](Flight& flight, int64_t) {
-    const Tensor logits = flight.logits.to(exec, DType::f32);
+    const Tensor logits = host_copy(flight.logits.to(exec, DType::f32));
     result.assign(logits.data<float>(), logits.data<float>() + logits.count());
   };
   clock.start();
@@ -307,10 +310,12 @@ void Transformer::update_selection_bias(const Exec& exec, const std::vector<std:
     int64_t total = 0;
     for (const int64_t one : load) total += one;
     const double mean = double(total) / double(bias.count());
-    for (int64_t e = 0; e < bias.count(); ++e) {
-      const double gap = mean - double(load[size_t(e)]);
-      set_element(bias, e, element(bias, e) + (gap > 0 ? gamma : gap < 0 ? -gamma : 0.0));
+    std::vector<double> moves;
+    for (const int64_t one : load) {
+      const double gap = mean - double(one);
+      moves.push_back(gap > 0 ? gamma : gap < 0 ? -gamma : 0.0);
     }
+    ops::shift(exec, bias, moves);
     refresh_value(exec, parameter);
   }
 }

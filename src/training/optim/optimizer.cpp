@@ -15,7 +15,7 @@ namespace hadal {
 namespace {
 
 // Squares of elements [begin, end) of a gradient, whose lines begin with its rows.
-void add_squares_of(const Exec& exec, const OwnedRange& range, ExactSum& sum) {
+void add_squares_of(const Exec& exec, const OwnedRange& range, const Tensor& sum) {
   const Tensor& grad = range.parameter->grad;
   const int64_t cols = grad.cols();
   int64_t at = range.begin;
@@ -98,10 +98,13 @@ GradientNorms Optimizer::gradient_norms(const Exec& exec) const {
 
 GradientSquares Optimizer::gradient_squares(const Exec& exec) const {
   GradientSquares squares;
-  for (const Slot& slot : slots_) {
+  const Tensor sums = ops::exact_sums(exec, int64_t(slots_.size()));
+  for (size_t i = 0; i < slots_.size(); ++i) add_squares_of(exec, slots_[i].range, sums.row_range(int64_t(i), 1));
+  const Tensor on_host = host_copy(sums);  // one wait for a device
+  for (size_t i = 0; i < slots_.size(); ++i) {
+    const Slot& slot = slots_[i];
     const Parameter& parameter = *slot.range.parameter;
-    ExactSum sum;
-    add_squares_of(exec, slot.range, sum);
+    const ExactSum sum = ops::exact_sum(on_host, int64_t(i));
     if (!std::isfinite(sum.value()) && squares.not_finite.empty() &&
         !ops::all_finite(exec, slot.range.of(parameter.grad)))
       squares.not_finite = parameter.spec.name;

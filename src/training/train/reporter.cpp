@@ -5,6 +5,7 @@
 
 #include "arch/arch.h"
 #include "base/clock.h"
+#include "base/open_device.h"
 #include "base/system_info.h"
 #include "base/text_format.h"
 #include "config/config_io.h"
@@ -24,13 +25,16 @@ void Reporter::announce(const Config& config, const Exec& exec, const TrainState
   const auto counts = count_parameters(config.model);
   const auto flops = count_flops(config.model, config.data.sequence_length);
   const auto plan = plan_memory(config, options, exec.compute->n_threads());
-  const auto memory = memory_info();
+  const OpenDevice* device = exec.memory->device();
   const int64_t n_ranks = config.parallel.ranks();
   sequences_left_ = total_sequences(config.train, state.step + 1, config.train.steps);
   flops_per_token_ = 3 * (flops.linear + flops.attention_causal + flops.mtp);
   product_flops_ = double(n_ranks) * measure_product_flops(exec, options.precision);
-  screen_.say(fmt::format("device CPU ({}), {} thread(s), kernels {}, precision {}, attention {}, recompute {}",
-                          cpu_description(), exec.compute->n_threads(), isa_name(exec.isa),
+  const std::string at = fmt::format("CPU ({}), {} thread(s)", cpu_description(), exec.compute->n_threads());
+  screen_.say(fmt::format("device {}, precision {}, attention {}, recompute {}",
+                          device ? fmt::format("{} ({}, driver {}) beside {}", device_name(exec.device),
+                                               device->info().name, device->info().driver, at)
+                                 : fmt::format("{}, kernels {}", at, isa_name(exec.isa)),
                           enum_name(config.train.precision), enum_name(config.train.attention_form),
                           enum_name(config.train.recompute)));
   if (n_ranks > 1)
@@ -43,8 +47,11 @@ void Reporter::announce(const Config& config, const Exec& exec, const TrainState
                           format_count(counts.total), format_count(counts.activated_no_embedding),
                           counts.mtp ? ", and " + format_count(counts.mtp) + " for MTP" : "", config.model.vocab_size));
   screen_.say(fmt::format("memory: about {} of {} available{}; micro-batches of {} sequences",
-                          format_bytes(double(plan.total())), format_bytes(double(memory.available)),
-                          memory.cgroup_limited ? " (control group)" : "", config.train.micro_batch_sequences));
+                          format_bytes(double(needed_there(plan, exec))), format_bytes(double(available_memory(exec))),
+                          device                         ? " on " + device_name(exec.device)
+                          : memory_info().cgroup_limited ? " (control group)"
+                                                         : "",
+                          config.train.micro_batch_sequences));
   screen_.say(
       fmt::format("mfu = tokens/s x {} FLOP per token (3 x forward: products, causal attention, MTP) / {}FLOP/s "
                   "(this machine's best product now, same kernels and precision)",
@@ -56,13 +63,14 @@ void Reporter::announce(const Config& config, const Exec& exec, const TrainState
                    {"threads", exec.compute->n_threads()},
                    {"layout", layout_text(config.parallel)},
                    {"isa", isa_name(exec.isa)},
+                   {"device", device_name(exec.device)},
                    {"precision", enum_name(config.train.precision)},
                    {"parameters", counts.total},
                    {"mtp_parameters", counts.mtp},
                    {"activated", counts.activated_no_embedding},
                    {"flops_per_token", flops_per_token_},
                    {"product_flops", product_flops_},
-                   {"memory_estimate", plan.total()},
+                   {"memory_estimate", needed_there(plan, exec)},
                    {"steps", config.train.steps},
                    {"run", directory_.root().string()},
                    {"sequence_length", config.data.sequence_length}});

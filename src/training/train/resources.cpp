@@ -7,6 +7,8 @@
 #include "arch/arch.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/open_device.h"
+#include "base/system_info.h"
 #include "base/text_format.h"
 #include "nn/init.h"
 #include "nn/norm.h"
@@ -89,9 +91,20 @@ MemoryPlan plan_memory(const Config& config, const ModelOptions& options, int n_
   return plan;
 }
 
-Precision chosen_precision(Precision asked, Isa isa) {
+Precision chosen_precision(Precision asked, const Exec& exec) {
+  check_precision(asked, exec);
   if (asked != Precision::automatic) return asked;
-  return isa == Isa::avx512_bf16 ? Precision::bf16 : Precision::fp32;
+  return exec.device.kind != DeviceKind::cpu || exec.isa == Isa::avx512_bf16 ? Precision::bf16 : Precision::fp32;
+}
+
+uint64_t available_memory(const Exec& exec) {
+  const OpenDevice* device = exec.memory->device();
+  return device ? uint64_t(device->info().free_bytes) : memory_info().available;
+}
+
+// Beside a device the copy for a checkpoint and the program are the host's.
+int64_t needed_there(const MemoryPlan& plan, const Exec& exec) {
+  return exec.memory->device() ? plan.in_use() + plan.spare : plan.total();
 }
 
 void resolve(Config& config, int64_t tokenizer_vocab, const Exec& exec, uint64_t available_bytes) {
@@ -99,7 +112,7 @@ void resolve(Config& config, int64_t tokenizer_vocab, const Exec& exec, uint64_t
   check(config.model.vocab_size >= tokenizer_vocab, ErrorKind::invalid,
         "model.vocab_size = {} is smaller than the tokenizer's {} ids; raise it or set it to 0",
         config.model.vocab_size, tokenizer_vocab);
-  config.train.precision = chosen_precision(config.train.precision, exec.isa);
+  config.train.precision = chosen_precision(config.train.precision, exec);
   const auto options = model_options(config, true);
   const bool choose = config.train.micro_batch_sequences == 0;
   if (choose) {
@@ -109,24 +122,45 @@ void resolve(Config& config, int64_t tokenizer_vocab, const Exec& exec, uint64_t
     config.train.micro_batch_sequences = std::clamp<int64_t>(
         4096 / config.data.sequence_length, 1, std::max<int64_t>(1, config.train.batch_sequences / (p.dp * least)));
     while (config.train.micro_batch_sequences > 1 &&
-           double(plan_memory(config, options, exec.compute->n_threads()).total()) > 0.8 * double(available_bytes)) {
+           double(needed_there(plan_memory(config, options, exec.compute->n_threads()), exec)) > 0.8 * double(available_bytes)) {
       config.train.micro_batch_sequences /= 2;
     }
   }
   const auto plan = plan_memory(config, options, exec.compute->n_threads());
-  check(uint64_t(plan.total()) <= available_bytes, ErrorKind::invalid,
-        "this run needs about {} of memory ({} weights, gradients and activations, {} optimizer, {} for "
-        "checkpoints), {} are "
-        "available: use a smaller model, train.micro_batch_sequences = 1, train.recompute = \"all\", or "
-        "checkpoint.asynchronous = false",
-        format_bytes(double(plan.total())), format_bytes(double(plan.weights + plan.gradients + plan.activations)),
-        format_bytes(double(plan.optimizer)), format_bytes(double(plan.checkpoint_copy)),
-        format_bytes(double(available_bytes)));
+  const auto text = [](int64_t bytes) { return format_bytes(double(bytes)); };
+  check(uint64_t(needed_there(plan, exec)) <= available_bytes, ErrorKind::invalid,
+        "this run needs about {} of memory ({} weights, gradients and activations, {} optimizer{}), {} are available{}: "
+        "use a smaller model, train.micro_batch_sequences = 1, {}",
+        text(needed_there(plan, exec)), text(plan.weights + plan.gradients + plan.activations), text(plan.optimizer),
+        exec.memory->device() ? "" : fmt::format(", {} for checkpoints", text(plan.checkpoint_copy)),
+        text(int64_t(available_bytes)), exec.memory->device() ? " on " + device_name(exec.device) : "",
+        exec.memory->device() ? "or train.recompute = \"all\""
+                              : "train.recompute = \"all\", or checkpoint.asynchronous = false");
 }
+
+namespace {
+
+// Queued work is timed between two waits, and products grow until one takes a while.
+double measure_device_flops(const Exec& exec, DType dtype) {
+  OpenDevice& device = *exec.memory->device();
+  for (int64_t n = 256;; n *= 2) {
+    const Tensor a = Tensor::zeros(exec, dtype, {n, n}), b = Tensor::zeros(exec, dtype, {n, n}),
+                 c = Tensor::zeros(exec, dtype, {n, n});
+    device.wait();
+    const double start = steady_seconds();
+    ops::linear(exec, c, a, b);
+    device.wait();
+    const double seconds = steady_seconds() - start;
+    if (seconds > 5e-3 || n >= 8192) return 2.0 * double(n) * double(n) * double(n) / seconds;
+  }
+}
+
+}  // namespace
 
 double measure_product_flops(const Exec& exec, Precision precision) {
   const int64_t n = precision == Precision::fp64 ? 192 : 768;
   const DType dtype = activation_dtype(precision);
+  if (exec.memory->device()) return measure_device_flops(exec, dtype);
   const Tensor a = Tensor::zeros(exec, dtype, {n, n}), b = Tensor::zeros(exec, dtype, {n, n}),
                c = Tensor::zeros(exec, dtype, {n, n});
   double best = 0;

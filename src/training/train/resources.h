@@ -31,10 +31,13 @@ MemoryPlan plan_memory(const Config& config, const ModelOptions& options, int n_
 int64_t micro_batches_each(const Config& config, int64_t sequences);
 ModelOptions model_options(const Config& config, bool training);
 
-// `asked` itself, or what "auto" means on this CPU.
-Precision chosen_precision(Precision asked, Isa isa);
+// `asked` itself, or what "auto" means here. Throws invalid for what the place does not compute in.
+Precision chosen_precision(Precision asked, const Exec& exec);
+// Bytes that a run may still take where its tensors lie, and how many of a plan are taken there.
+uint64_t available_memory(const Exec& exec);
+int64_t needed_there(const MemoryPlan& plan, const Exec& exec);
 
-// Replaces what the configuration leaves open: vocab_size 0 by the tokenizer's, precision "auto" by what the CPU
+// Replaces what the configuration leaves open: vocab_size 0 by the tokenizer's, precision "auto" by what the place
 // multiplies natively, micro_batch_sequences 0 by the largest that fits 4096 tokens and 80 % of the memory available.
 // Throws invalid when a model's vocabulary is smaller than the tokenizer's, or when not even one sequence fits.
 void resolve(Config& config, int64_t tokenizer_vocab, const Exec& exec, uint64_t available_bytes);

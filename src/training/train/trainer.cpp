@@ -146,7 +146,7 @@ void Trainer::prepare_run() {
   prepared.tokenizer.save(directory.tokenizer().string());
   const Tokenizer& tokenizer = prepared.tokenizer;
   resolve(config, config.model.vocab_size == 0 ? tokenizer.vocab_size() : tokenizer.rows_needed(), exec_,
-          memory_info().available);
+          available_memory(exec_));
   validate(config.model);
   directory.store(config);
   open_loader();
@@ -376,6 +376,9 @@ TrainOutcome train(const TrainRequest& request, const Exec& exec) {
   check(!request.config.run.empty(), ErrorKind::invalid, "no run directory: give --run DIR");
   const Placement placement = placement_of(request.config);  // refused before anything is made
   const int n_ranks = int(placement.mesh().n_ranks());
+  check(n_ranks == 1 || exec.device.kind == DeviceKind::cpu, ErrorKind::unsupported,
+        "{} ranks on {}: so far several ranks run on CPUs alone; use one rank there, or --device cpu", n_ranks,
+        device_name(exec.device));
   Shared shared;
   if (request.transport) {
     check_started(placement, request.transport->size());

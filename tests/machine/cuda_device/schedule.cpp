@@ -4,7 +4,7 @@
 
 namespace hadal::staged {
 
-bool device_is_there() { return kernels::cuda::device_count() > 0; }
+bool device_is_there() { return kernels::cuda::device_is_there(); }
 const char* device_title() { return "the GPU"; }
 void begin_schedule(uint64_t) {}
 

@@ -45,6 +45,9 @@ uint64_t Device::next_random() {
 
 void* Device::allocate(int64_t bytes) {
   const std::lock_guard lock(mutex_);
+  check(bytes_ + bytes <= memory_, ErrorKind::out_of_memory,
+        "device memory: {} bytes asked for, {} of {} in use", bytes, bytes_, memory_);
+  bytes_ += bytes;
   auto memory = std::make_unique<Guarded>(bytes, 256);
   const uint64_t at = word_of(memory->data());
   live_[at] = std::move(memory);
@@ -60,7 +63,7 @@ void Device::release(void* tagged) {
   check_guards("release");
   const uint64_t at = found->first;
   std::memset(found->second->data(), Guarded::kFresh, size_t(found->second->bytes()));
-  released_bytes_ += found->second->bytes();
+  released_bytes_ += found->second->bytes(), bytes_ -= found->second->bytes();
   released_[at] = std::move(found->second);
   released_order_.push_back(at);
   live_.erase(found);
@@ -186,6 +189,14 @@ void Device::wait_for(Stream* stream) {
     drop_all();
     fail(ErrorKind::internal, "streams wait for each other: '{}' never comes", what);
   }
+}
+
+void Device::wait_for(Event* event) {
+  const std::lock_guard lock(mutex_);
+  check(events_.contains(event), ErrorKind::invalid, "waiting for an event that does not exist");
+  const uint64_t count = event->recorded;
+  while (event->fired < count)
+    check(run_one(nullptr), ErrorKind::internal, "the host waits for an event that never fires");
 }
 
 }  // namespace hadal::emulator

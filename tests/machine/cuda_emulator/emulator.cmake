@@ -17,3 +17,6 @@ if(HADAL_SANITIZE MATCHES "thread")
 else()
   hadal_precompile(cuda_emulated hadal_headers)
 endif()
+# The binary with the emulated device in the place of a GPU: what verbs do with --device cuda:0.
+add_executable(hadal_emulated ${CMAKE_SOURCE_DIR}/src/apps/main.cpp)
+target_link_libraries(hadal_emulated PRIVATE hadal_apps cuda_emulated)

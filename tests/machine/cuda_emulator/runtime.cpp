@@ -2,6 +2,7 @@
 #include "kernels/cuda/hopper/runtime.h"
 
 #include <cstring>
+#include <new>
 
 #include "base/error.h"
 #include "cuda_emulator/device.h"
@@ -33,9 +34,21 @@ void check_cuda(int status, const char* what) {
 }
 
 int device_count() { return 1; }
+bool device_is_there() { return true; }
+void use_device(int index) {
+  check(index == 0, ErrorKind::invalid, "device {} is chosen; the emulated machine has device 0 alone", index);
+}
+DeviceInfo device_info(int index) {
+  use_device(index);
+  const int64_t total = Device::get().memory();
+  return {"the emulated device", "none", total - Device::get().bytes(), total};
+}
 
 void* allocate(int64_t bytes) { return Device::get().allocate(bytes); }
 void release(void* memory) { Device::get().release(memory); }
+
+void* allocate_pinned(int64_t bytes) { return ::operator new(size_t(bytes)); }
+void release_pinned(void* memory) { ::operator delete(memory); }
 
 void copy_to_device(void* to, const void* from, int64_t bytes, DeviceStream stream) {
   const char* what = "copy to the device";
@@ -52,6 +65,15 @@ void copy_to_host(void* to, const void* from, int64_t bytes, DeviceStream stream
   Device::get().address(from, bytes, what);
   give(stream, what, [=] {
     if (bytes > 0) std::memcpy(to, Device::get().address(from, bytes, what), size_t(bytes));
+  });
+}
+
+void copy_on_device(void* to, const void* from, int64_t bytes, DeviceStream stream) {
+  const char* what = "copy on the device";
+  Device::get().address(to, bytes, what), Device::get().address(from, bytes, what);
+  give(stream, what, [=] {
+    if (bytes > 0)
+      std::memcpy(Device::get().address(to, bytes, what), Device::get().address(from, bytes, what), size_t(bytes));
   });
 }
 
@@ -73,7 +95,9 @@ void record(DeviceEvent event, DeviceStream stream) {
   Device::get().give(stream_of(stream), {.what = "recording an event", .event = event_of(event), .records = true});
 }
 
-void wait_for(DeviceEvent event, DeviceStream stream) {
+void wait_for_event(DeviceEvent event) { Device::get().wait_for(event_of(event)); }
+
+void order_after(DeviceEvent event, DeviceStream stream) {
   Device::get().give(stream_of(stream), {.what = "waiting for an event", .event = event_of(event)});
 }
 

@@ -137,7 +137,7 @@ TEST_F(CudaMemory, InterleavesStreamsAtRandomWithinTheirEvents) {
       float back = -1;
       const DeviceEvent event = make_event();
       add({p, 1}, p, 1, stream);
-      if (ordered) record(event, stream), wait_for(event, other);
+      if (ordered) record(event, stream), order_after(event, other);
       copy_to_host(&back, p, 4, other);
       wait_for(other);
       wait_for(stream);

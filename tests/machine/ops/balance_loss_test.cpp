@@ -50,10 +50,10 @@ TEST(BalanceLoss, IsTheFormulaOverSequencesAndGivesZeroGradientOutside) {
           {0, 13}, {13, 1}, {14, 0}, {20, 37}};  // rows 14..19 and 57.. in none
       Mat want(60, n);
       const double loss = formula(rule, s, sequences, 0.3, &want);
-      EXPECT_NEAR(ops::balance_loss(exec, rule, ts, sequences, 0.3, td), loss,
+      EXPECT_NEAR(balance_total(exec, rule, ts, sequences, 0.3, td), loss,
                   loss * (dtype == DType::f64 ? 1e-12 : 2e-6));
       expect_close(read(td), want, tolerance(dtype), "dscores", dtype == DType::f64 ? 1e-14 : 1e-7);
-      EXPECT_NEAR(ops::balance_loss(exec, rule, ts, sequences, 0.3, Tensor()), loss, loss * 2e-6);
+      EXPECT_NEAR(balance_total(exec, rule, ts, sequences, 0.3, Tensor()), loss, loss * 2e-6);
     }
   });
 }
@@ -69,13 +69,13 @@ TEST(BalanceLoss, ByHand) {
     const double expected = 2 * 0.5 + 1 * 0.175 + 1 * 0.2125;
     Tensor ts = make(exec, dtype, s);
     const std::vector<ops::RowRange> one = {{0, 2}}, two = {{0, 1}, {1, 1}};
-    EXPECT_NEAR(ops::balance_loss(exec, rule, ts, one, 1.0, Tensor()), expected, 1e-6);
+    EXPECT_NEAR(balance_total(exec, rule, ts, one, 1.0, Tensor()), expected, 1e-6);
     // one token each: f = 2 for the two chosen
-    EXPECT_NEAR(ops::balance_loss(exec, rule, ts, two, 1.0, Tensor()), 2 * 0.8 + 2 * 0.75, 1e-6);
+    EXPECT_NEAR(balance_total(exec, rule, ts, two, 1.0, Tensor()), 2 * 0.8 + 2 * 0.75, 1e-6);
     Mat even(8, 4, 0.25);  // perfectly balanced choices and probabilities give alpha
     for (int64_t t = 0; t < 8; ++t) even.at(t, t % 4) += 1e-6, even.at(t, (t + 1) % 4) += 1e-6;
     Tensor te = make(exec, dtype, even);
-    EXPECT_NEAR(ops::balance_loss(exec, rule, te, std::vector<ops::RowRange>{{0, 8}}, 0.01, Tensor()), 0.01, 1e-7);
+    EXPECT_NEAR(balance_total(exec, rule, te, std::vector<ops::RowRange>{{0, 8}}, 0.01, Tensor()), 0.01, 1e-7);
   });
 }
 
@@ -86,9 +86,9 @@ TEST(BalanceLoss, GradientIsTheDerivativeThroughTheProbabilitiesOnly) {
   Mat s = random_mat(9, 6, 1);
   for (double& x : s.v) x = 1 / (1 + std::exp(-x));
   const std::vector<ops::RowRange> sequences = {{0, 4}, {4, 5}};
-  const auto loss = [&] { return ops::balance_loss(exec, rule, make(exec, DType::f64, s), sequences, 0.7, Tensor()); };
+  const auto loss = [&] { return balance_total(exec, rule, make(exec, DType::f64, s), sequences, 0.7, Tensor()); };
   Tensor d = Tensor::zeros(exec, DType::f64, {9, 6});
-  ops::balance_loss(exec, rule, make(exec, DType::f64, s), sequences, 0.7, d);
+  balance_total(exec, rule, make(exec, DType::f64, s), sequences, 0.7, d);
   expect_gradient(s, read(d), loss, 1e-6);
 }
 
@@ -101,7 +101,7 @@ TEST(BalanceLoss, OfSequencesInPartsIsTheSumOfThePartsShares) {
     for (double& x : s.v) x = 1 / (1 + std::exp(-x));
     const std::vector<ops::RowRange> sequences = {{0, 13}, {13, 7}};
     const Tensor d = Tensor::zeros(exec, dtype, {20, 6});
-    const double wanted = ops::balance_loss(exec, rule, make(exec, dtype, s), sequences, 0.3, d);
+    const double wanted = balance_total(exec, rule, make(exec, dtype, s), sequences, 0.3, d);
     // Rows 0..4 and 13..14 on the one, all others on the other.
     const std::vector<std::vector<int64_t>> rows = {{0, 1, 2, 3, 4, 13, 14},
                                                     {5, 6, 7, 8, 9, 10, 11, 12, 15, 16, 17, 18, 19}};
@@ -119,7 +119,7 @@ TEST(BalanceLoss, OfSequencesInPartsIsTheSumOfThePartsShares) {
     double loss = 0;
     for (size_t rank = 0; rank < 2; ++rank) {
       const Tensor own = Tensor::zeros(exec, dtype, {scores[rank].rows(), 6});
-      loss += ops::balance_loss(exec, rule, scores[rank], {parts[rank], lengths, chosen[0]}, 0.3, own);
+      loss += balance_total(exec, rule, scores[rank], ops::BalanceTotals{parts[rank], lengths, chosen[0]}, 0.3, own);
       for (size_t i = 0; i < rows[rank].size(); ++i)
         for (int64_t e = 0; e < 6; ++e) EXPECT_EQ(element(own, int64_t(i) * 6 + e), element(d, rows[rank][i] * 6 + e));
     }
@@ -133,11 +133,11 @@ TEST(BalanceLoss, RefusesSequencesThatOverlapOrLeaveTheTokens) {
   Tensor s = Tensor::zeros(exec, DType::f32, {10, 4});
   const RouteRule rule{.n_experts = 4, .top_k = 1};
   EXPECT_EQ(error_of([&] {
-              ops::balance_loss(exec, rule, s, std::vector<ops::RowRange>{{0, 5}, {4, 2}}, 1, Tensor());
+              balance_total(exec, rule, s, std::vector<ops::RowRange>{{0, 5}, {4, 2}}, 1, Tensor());
             }),
             "balance loss: a sequence of 2 rows from 4 does not follow row 5 within 10 tokens");
   EXPECT_EQ(error_of([&] {
-              ops::balance_loss(exec, rule, s, std::vector<ops::RowRange>{{6, 5}}, 1, Tensor());
+              balance_total(exec, rule, s, std::vector<ops::RowRange>{{6, 5}}, 1, Tensor());
             }),
             "balance loss: a sequence of 5 rows from 6 does not follow row 0 within 10 tokens");
 }

@@ -72,6 +72,26 @@ TEST(Elementwise, RoundsHalfWayCasesToEvenAndKeepsNaN) {
   }
 }
 
+// 0.001 is no float: the sum is that of the doubles, rounded once.
+TEST(Elementwise, ShiftsInDoubleAndRoundsOnce) {
+  for (const Place& place : places()) {
+    const ExecAt owned(place, 1);
+    const std::vector<double> by = {0.001, -0.001, 0, 1e-9, 7};
+    for (const DType dtype : {DType::f32, DType::f64}) {
+      if (dtype == DType::f64 && !place.has_f64()) continue;
+      Mat y(1, 5);
+      y.v = {0.1, 0.7, 1e-3, 3, 16777217};
+      const Tensor t = make(owned.exec, dtype, y);
+      const Mat before = read(t);
+      ops::shift(owned.exec, t, by);
+      for (size_t i = 0; i < by.size(); ++i) {
+        const double exact = before.v[i] + by[i];
+        EXPECT_EQ(element(t, int64_t(i)), dtype == DType::f64 ? exact : double(float(exact))) << place.name();
+      }
+    }
+  }
+}
+
 TEST(Elementwise, SumOfSquaresIsExactInDoubleForAnyShape) {
   each_kind([](const Exec& exec, DType dtype) {
     for (Shape shape : {Shape{1, 1}, Shape{3, 37}, Shape{1, 5000}, Shape{64, 4096}, Shape{3000, 70}}) {

@@ -31,7 +31,8 @@ Routed run(const Exec& exec, const RouteRule& rule, Mat logits, std::vector<doub
   if (!bias.empty()) tb = make(exec, dtype, b);
   ops::Routes routes;
   if (!forced.empty()) routes.experts = i32(forced, {logits.rows, rule.top_k});
-  r.found = ops::route(exec, rule, tl, tb, routes);
+  ops::route(exec, rule, tl, tb, routes);
+  r.found = ops::findings(routes.found);
   r.experts = list_of(routes.experts), r.scores = read(routes.scores), r.weights = read(routes.weights);
   return r;
 }
@@ -316,7 +317,7 @@ TEST(Route, HasTheSameBitsWithAnyNumberOfThreads) {
     ops::route(exec, rule, tl, Tensor(), routes);
     const std::vector<ops::RowRange> sequences = {{0, 300}, {300, 300}, {600, 400}};
     Tensor dscores = Tensor::zeros(exec, DType::f32, {1000, 32}), dlogits = dscores.clone(exec);
-    const double loss = ops::balance_loss(exec, rule, routes.scores, sequences, 0.1, dscores);
+    const double loss = balance_total(exec, rule, routes.scores, sequences, 0.1, dscores);
     ops::route_backward(exec, rule, dlogits, routes.weights, routes, dscores);
     const auto experts = list_of(routes.experts);
     return bytes_of(exec, routes.scores) + bytes_of(exec, routes.weights) + bytes_of(exec, dscores) +

@@ -10,6 +10,7 @@
 
 #include "base/random.h"
 #include "ops/devices_fixture.h"
+#include "ops/routing.h"
 #include "tensor/tensor.h"
 
 namespace hadal::rows_test {
@@ -160,6 +161,15 @@ inline std::string error_of(const std::function<void()>& f) {
     return e.what();
   }
   return "no error";
+}
+
+// The balance loss: the sum over its sequences.
+template <class... Arguments>
+double balance_total(Arguments&&... arguments) {
+  const Tensor losses = host_copy(ops::balance_losses(std::forward<Arguments>(arguments)...));
+  double total = 0;
+  for (int64_t i = 0; i < losses.count(); ++i) total += losses.data<double>()[i];
+  return total;
 }
 
 }  // namespace hadal::rows_test

@@ -1,10 +1,12 @@
-// Whole training steps on the device that the program is linked with, emulated or not: every kernel of forward,
-// backward and update is the device's, with operands staged from host memory (cuda_staged/staged.h).
+// Whole training steps on the device that the program is linked with, emulated or not: tensors lie in its memory, every
+// kernel of forward, backward and update is its own, and the host waits for it once per micro-batch and once per step.
 #include <gtest/gtest.h>
 
 #include <cmath>
 
+#include "base/open_device.h"
 #include "cuda_staged/staged.h"
+#include "kernels/devices.h"
 #include "train/small_step.h"
 
 namespace hadal {
@@ -15,6 +17,18 @@ using namespace hadal::testing;
 struct Trained {
   std::vector<double> losses, norms;
   std::vector<double> weights;  // after the last step
+  std::vector<int64_t> waits;   // of the host for the device, by step
+};
+
+struct DeviceRig {
+  explicit DeviceRig(uint64_t seed)
+      : device((staged::begin_schedule(seed),
+                std::make_shared<OpenDevice>(Device{DeviceKind::cuda, 0}, *kernels::cuda_backend()->driver))),
+        owned(2, device, *kernels::cuda_backend()->kernels),
+        exec(owned.exec) {}
+  std::shared_ptr<OpenDevice> device;
+  OwnedExec owned;
+  const Exec& exec;
 };
 
 // Three steps of batches of several micro-batches, one with masks between passages.
@@ -23,13 +37,18 @@ Trained three_steps(const Config& config, const Exec& exec) {
   model.initialize(exec, 3);
   Optimizer optimizer(model.parameters(), config.optim, exec);
   Trained run;
+  const OpenDevice* device = exec.memory->device();
   for (int step = 1; step <= 3; ++step) {
+    const int64_t before = device ? device->waits() : 0;
     const StepResult result = train_step(exec, model, optimizer, config, batch_of({14, 9, 11 + step}, step == 2), step);
     EXPECT_EQ(result.skipped, "");
+    run.waits.push_back(device ? device->waits() - before : 0);
     run.losses.push_back(result.loss), run.norms.push_back(result.norms.global);
   }
-  for (const Parameter* p : model.parameters())
-    for (int64_t i = 0; i < p->master.count(); ++i) run.weights.push_back(element(p->master, i));
+  for (const Parameter* p : model.parameters()) {
+    const Tensor master = host_copy(p->master);
+    for (int64_t i = 0; i < master.count(); ++i) run.weights.push_back(element(master, i));
+  }
   return run;
 }
 
@@ -51,7 +70,7 @@ TEST(CudaStep, TrainsAsAvx2DoesInFp32ToTheLastBitsOfLogarithms) {
   if (!staged::device_is_there()) GTEST_SKIP() << "no device";
   if (!isa_available(Isa::avx2)) GTEST_SKIP() << "no AVX2";
   OwnedExec host(2, Isa::avx2);
-  staged::StagedExec device(7);
+  DeviceRig device(7);
   const Config config = config_of(Precision::fp32);
   const Trained on_cpu = three_steps(config, host.exec), on_device = three_steps(config, device.exec);
   EXPECT_LT(distance(on_device.losses, on_cpu.losses), 1e-7);
@@ -66,7 +85,7 @@ TEST(CudaStep, TrainsAsTheFormulasDo) {
     SCOPED_TRACE(precision == Precision::fp32 ? "fp32" : "bf16");
     const Config config = config_of(precision);
     OwnedExec host(1, Isa::reference);
-    staged::StagedExec device(7);
+    DeviceRig device(7);
     const Trained on_cpu = three_steps(config, host.exec), on_device = three_steps(config, device.exec);
     EXPECT_LT(distance(on_device.losses, on_cpu.losses), limit);
     EXPECT_LT(distance(on_device.norms, on_cpu.norms), 10 * limit);
@@ -78,13 +97,20 @@ TEST(CudaStep, HasTheSameBitsUnderEverySchedule) {
   if (!staged::device_is_there()) GTEST_SKIP() << "no device";
   Trained first;
   for (const uint64_t seed : {1, 2, 3}) {
-    staged::StagedExec device(seed);
+    DeviceRig device(seed);
     const Trained run = three_steps(config_of(Precision::fp32), device.exec);
     if (first.weights.empty()) first = run;
     EXPECT_EQ(run.losses, first.losses) << "schedule " << seed;
     EXPECT_EQ(run.norms, first.norms);
     EXPECT_TRUE(run.weights == first.weights);
   }
+}
+
+// Losses, loads and findings of a micro-batch come home together, so do the squares of all gradients.
+TEST(CudaStep, WaitsForTheDeviceOncePerMicroBatchAndOncePerStep) {
+  if (!staged::device_is_there()) GTEST_SKIP() << "no device";
+  DeviceRig device(7);
+  for (const int64_t waits : three_steps(config_of(Precision::bf16), device.exec).waits) EXPECT_EQ(waits, 3 + 1);
 }
 
 }  // namespace

@@ -71,7 +71,16 @@ __global__ void __launch_bounds__(kBlock) find_not_finite(Lines<X> x, int64_t ro
   });
 }
 
+__global__ void __launch_bounds__(kBlock) shift_elements(float* y, const double* by, int64_t count) {
+  each_element(1, count, [&](int64_t, int64_t i) { y[i] = float(double(y[i]) + by[i]); });
+}
+
 }  // namespace
+
+void shift(DeviceStream stream, const Shift& k) {
+  check(k.dtype == DType::f32, ErrorKind::unsupported, "shift: {} on a device, which has F32", dtype_name(k.dtype));
+  launch(shift_elements, over_elements("shift", 1, k.count, stream), static_cast<float*>(k.y), k.by, k.count);
+}
 
 void add_rows(DeviceStream stream, const AddRows& k) {
   visit(

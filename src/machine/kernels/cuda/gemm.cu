@@ -50,13 +50,8 @@ __device__ void load_panels(Panels& panels, const GemmProduct& p, const Form& fo
 }
 
 template <class A, class B>
-__global__ void __launch_bounds__(kBlock) gemm_tiles(Products products, Form form) {
+__device__ void make_tile(const GemmProduct& p, const Form& form, const TilePlace& at) {
   auto& panels = shared<Panels>();
-  const int64_t tile = block_index();
-  int which = 0;
-  while (which + 1 < products.n && products.first_tile[which + 1] <= tile) ++which;
-  const GemmProduct& p = products.list[which];
-  const TilePlace at = tile_place(tile - products.first_tile[which], p.n);
   const Extent c_extent{p.m, p.n, form.c_row};
   float total[kPart][kPart] = {};
   if (form.add) {
@@ -78,6 +73,64 @@ __global__ void __launch_bounds__(kBlock) gemm_tiles(Products products, Form for
   each_own(c_extent, at, [&](int i, int j, int64_t c) { put_in(p.c, c, form.bf16_out, total[i][j]); });
 }
 
+template <class A, class B>
+__global__ void __launch_bounds__(kBlock) gemm_tiles(Products products, Form form) {
+  const int64_t tile = block_index();
+  int which = 0;
+  while (which + 1 < products.n && products.first_tile[which + 1] <= tile) ++which;
+  const GemmProduct& p = products.list[which];
+  make_tile<A, B>(p, form, tile_place(tile - products.first_tile[which], p.n));
+}
+
+// The groups of a product (GemmGroups).
+struct Groups {
+  const int32_t* offsets;
+  int64_t n, stack;
+};
+
+// As many blocks as groups of any sizes may need: those beyond the last tile have nothing to do.
+template <class A, class B>
+__global__ void __launch_bounds__(kBlock) gemm_row_groups(GemmProduct all, Groups groups, Form form) {
+  int64_t tile = block_index(), g = 0, rows = 0;
+  for (; g < groups.n; ++g) {
+    rows = groups.offsets[g + 1] - groups.offsets[g];
+    const int64_t tiles = tiles_of(rows, all.n);
+    if (tile < tiles) break;
+    tile -= tiles;
+  }
+  if (g == groups.n) return;
+  const int64_t first = groups.offsets[g];
+  const GemmProduct p{static_cast<const A*>(all.a) + first * form.a_row, static_cast<const B*>(all.b) + g * groups.stack,
+                      static_cast<char*>(all.c) + first * form.c_row * (form.bf16_out ? 2 : 4), rows, all.n, all.k};
+  make_tile<A, B>(p, form, tile_place(tile, p.n));
+}
+
+template <class A, class B>
+__global__ void __launch_bounds__(kBlock) gemm_k_groups(GemmProduct all, Groups groups, Form form) {
+  const int64_t tiles = tiles_of(all.m, all.n), g = block_index() / tiles;
+  const int64_t first = groups.offsets[g], depth = groups.offsets[g + 1] - first;
+  if (depth == 0 && form.add) return;
+  const GemmProduct p{static_cast<const A*>(all.a) + first * form.a_col,
+                      static_cast<const B*>(all.b) + first * form.b_row,
+                      static_cast<char*>(all.c) + g * groups.stack * (form.bf16_out ? 2 : 4), all.m, all.n, depth};
+  make_tile<A, B>(p, form, tile_place(block_index() - g * tiles, p.n));
+}
+
+template <class A, class B>
+void launch_groups(const Gemm& k, const Form& form, DeviceStream stream) {
+  const GemmProduct& all = k.products[0];
+  const GemmGroups& g = k.groups;
+  const int64_t across = tiles_of(1, all.n);
+  const int64_t blocks = g.along_k ? g.n * tiles_of(all.m, all.n) : (tiles_of(all.m, 1) + g.n) * across;
+  const Launch how{.name = "gemm of groups", .blocks = blocks, .shared_bytes = sizeof(Panels), .stream = stream};
+  if (all.m == 0 || all.n == 0) return;
+  if (g.along_k) {
+    launch(gemm_k_groups<A, B>, how, all, {g.offsets, g.n, g.stack}, form);
+  } else {
+    launch(gemm_row_groups<A, B>, how, all, {g.offsets, g.n, g.stack}, form);
+  }
+}
+
 }  // namespace
 
 void gemm(DeviceStream stream, const Gemm& k) {
@@ -88,6 +141,7 @@ void gemm(DeviceStream stream, const Gemm& k) {
   visit(
       "gemm",
       [&](auto a, auto b, auto) {
+        if (k.groups.offsets) return launch_groups<element<decltype(a)>, element<decltype(b)>>(k, form, stream);
         for (int64_t first = 0; first < k.n_products; first += kProducts) {
           Products products = {};
           int64_t tiles = 0;

@@ -21,6 +21,14 @@ void add_rows(const AddRows& k) {
       k.y.dtype, k.a.dtype, k.b.dtype);
 }
 
+template <class T>
+static void shift_typed(const Shift& k) {
+  T* y = static_cast<T*>(k.y);
+  for (int64_t i = 0; i < k.count; ++i) y[i] = T(double(y[i]) + k.by[i]);
+}
+
+void shift(const Shift& k) { k.dtype == DType::f64 ? shift_typed<double>(k) : shift_typed<float>(k); }
+
 // The formats need not agree here: copying converts between f64, f32 and bf16.
 template <class X, class Y>
 static void scale_typed(const ScaleRows& k) {
