@@ -1,6 +1,7 @@
 # CUDA kernels for a GPU (HADAL_CUDA): every .cu is compiled by nvcc for sm_90a through a custom command, because CMake
 # 3.25 knows no C++20 for the language CUDA. HADAL_DEVICES is the library that says which devices a program can use:
-# hadal_cuda, or hadal_no_cuda (kernels/devices.h). The runtime of CUDA is linked statically, so what is built here starts on machines without a GPU too.
+# hadal_cuda, or hadal_no_cuda (kernels/devices.h). The runtime of CUDA is linked statically, so what is built here
+# starts on machines without a GPU too.
 #   -gencode  the target with an `a` runs on Hopper alone, and the shorthand -arch refuses its instructions
 #   -fmad=false  a fused multiply-add is one where it is written (as -ffp-contract=off on the CPU)
 #   FMT_USE_CONSTEXPR  fmt would leave constexpr out for nvcc, while its own format strings need it

@@ -22,8 +22,8 @@ inline CommandResult run_hadal(const std::string& arguments, const std::string& 
   std::string folder = (std::filesystem::temp_directory_path() / "hadal command XXXXXX").string();
   if (mkdtemp(folder.data()) == nullptr) return {};
   const std::filesystem::path dir = folder;
-  const std::string command = "export HADAL='" + binary + "'; { " + before + " \"$HADAL\" " + arguments +
-                              "\n} > '" + (dir / "out").string() + "' 2> '" + (dir / "err").string() + "'";
+  const std::string command = "export HADAL='" + binary + "'; { " + before + " \"$HADAL\" " + arguments + "\n} > '" +
+                              (dir / "out").string() + "' 2> '" + (dir / "err").string() + "'";
   const int status = std::system(command.c_str());
   CommandResult result;
   result.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);

@@ -109,8 +109,8 @@ LoadCounts load_values(const ModelDirectory& from, const Exec& exec, const Param
   const uint64_t available = device ? uint64_t(device->info().free_bytes) : memory_info().available;
   check(uint64_t(counts.packed_bytes) <= available, ErrorKind::invalid,
         "{}: {} of its weights must be converted or stacked in memory{}, {} are available", from.directory.string(),
-        format_bytes(double(counts.packed_bytes)),
-        device ? fmt::format(" of {}", device_name(device->device())) : "", format_bytes(double(available)));
+        format_bytes(double(counts.packed_bytes)), device ? fmt::format(" of {}", device_name(device->device())) : "",
+        format_bytes(double(available)));
   for (Parameter* parameter : packed) {
     const DType dtype = parameter->spec.high_precision ? wide : compute;
     parameter->value = Weight(Tensor::empty(exec, dtype, parameter->spec.shape));

@@ -13,7 +13,7 @@ struct Device {
   int index = 0;
   bool operator==(const Device&) const = default;
 };
-std::string device_name(Device device);    // "cpu", "cuda:1"
+std::string device_name(Device device);     // "cpu", "cuda:1"
 Device parse_device(const std::string& s);  // of that name; throws invalid for others
 
 // Where a device runs work in the order in which it was given; a handle of whoever drives the device.
@@ -35,10 +35,10 @@ struct DeviceInfo {
 // that is copied from or to must stay until the stream was waited for; device memory may be released only when nothing
 // that uses it is under way. What fails on the device throws Error(internal) where the stream is waited for.
 struct DeviceDriver {
-  int (*count)();                       // of devices; throws unsupported, with what would be right, where there is none
-  DeviceInfo (*info)(int index);        // throws unsupported for a device that this program does not run on
-  void (*use)(int index);               // by this thread, from now on
-  void* (*allocate)(int64_t bytes);     // 256-byte aligned, uninitialised; throws out_of_memory
+  int (*count)();                    // of devices; throws unsupported, with what would be right, where there is none
+  DeviceInfo (*info)(int index);     // throws unsupported for a device that this program does not run on
+  void (*use)(int index);            // by this thread, from now on
+  void* (*allocate)(int64_t bytes);  // 256-byte aligned, uninitialised; throws out_of_memory
   void (*release)(void* memory);
   void* (*allocate_pinned)(int64_t bytes);  // host memory that copies read and write while the program goes on
   void (*release_pinned)(void* memory);
@@ -51,9 +51,9 @@ struct DeviceDriver {
   void (*wait_for_stream)(DeviceStream stream);
   DeviceEvent (*make_event)();
   void (*close_event)(DeviceEvent event);
-  void (*record)(DeviceEvent event, DeviceStream stream);          // fires when the stream gets there
-  void (*wait_for_event)(DeviceEvent event);                       // the host waits until it has fired
-  void (*order_after)(DeviceEvent event, DeviceStream stream);     // what the stream is given from now on
+  void (*record)(DeviceEvent event, DeviceStream stream);       // fires when the stream gets there
+  void (*wait_for_event)(DeviceEvent event);                    // the host waits until it has fired
+  void (*order_after)(DeviceEvent event, DeviceStream stream);  // what the stream is given from now on
 };
 
 }  // namespace hadal

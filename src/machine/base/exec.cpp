@@ -4,9 +4,7 @@
 
 namespace hadal {
 
-Exec Exec::on_host() const {
-  return {.compute = compute, .traffic = traffic, .memory = compute->memory(), .isa = isa};
-}
+Exec Exec::on_host() const { return {.compute = compute, .traffic = traffic, .memory = compute->memory(), .isa = isa}; }
 
 OwnedExec::OwnedExec(int n_threads, Isa isa) : OwnedExec(n_threads, isa, MemoryPool::create()) {}
 

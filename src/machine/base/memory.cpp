@@ -65,9 +65,7 @@ struct Shared {
   ~Shared() { release_free(); }
 
   // Null: none is left, or the pool's most is reached.
-  void* from_source(size_t block) {
-    return most > 0 && reserved + block > most ? nullptr : source->allocate(block);
-  }
+  void* from_source(size_t block) { return most > 0 && reserved + block > most ? nullptr : source->allocate(block); }
 
   // A block of this class, or where none is free one that is up to half as large again: rows that come from other
   // ranks have no two sizes alike, and a class of its own for each of them would keep twice what is used.

@@ -19,7 +19,7 @@ class MemorySource {
   virtual ~MemorySource() = default;
   virtual void* allocate(size_t bytes) = 0;  // null: there is no more
   virtual void release(void* block, size_t bytes) = 0;
-  virtual OpenDevice* device() const { return nullptr; }         // whose memory it is; null: the host's
+  virtual OpenDevice* device() const { return nullptr; }           // whose memory it is; null: the host's
   virtual std::string free_text() const { return std::string(); }  // what is left there, for a message
 };
 
@@ -36,7 +36,7 @@ class MemoryPool : public std::enable_shared_from_this<MemoryPool> {
   size_t bytes_reserved() const;                 // taken from the system
   size_t peak_reserved() const;                  // highest bytes_reserved since the last reset_peak
   void reset_peak();
-  void trim();  // gives unused blocks back to the system
+  void trim();                 // gives unused blocks back to the system
   OpenDevice* device() const;  // whose memory it is; null: the host's
 
  private:

@@ -57,7 +57,8 @@ int edit_distance(const std::string& a, const std::string& b) {
 }
 
 int64_t parse_bytes(const std::string& what, const std::string& text) {
-  constexpr std::pair<const char*, int> kUnits[] = {{"", 0}, {"B", 0}, {"KiB", 10}, {"MiB", 20}, {"GiB", 30}, {"TiB", 40}};
+  constexpr std::pair<const char*, int> kUnits[] = {{"", 0},     {"B", 0},    {"KiB", 10},
+                                                    {"MiB", 20}, {"GiB", 30}, {"TiB", 40}};
   double number = 0;
   const char* const last = text.data() + text.size();
   const auto [end, error] = std::from_chars(text.data(), last, number);

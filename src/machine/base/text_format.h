@@ -6,8 +6,8 @@
 
 namespace hadal {
 
-std::string format_count(int64_t count);   // 671026419200 -> "671,026,419,200"
-std::string format_bytes(double bytes);    // 1536 -> "1.50 KiB"
+std::string format_count(int64_t count);  // 671026419200 -> "671,026,419,200"
+std::string format_bytes(double bytes);   // 1536 -> "1.50 KiB"
 // The other way: "40GiB", "512 MiB", "1000000". Throws invalid, naming what it is for.
 int64_t parse_bytes(const std::string& what, const std::string& text);
 std::string format_si(double value);       // 1234567 -> "1.23 M"

@@ -73,10 +73,9 @@ void shift(const Exec& exec, const Tensor& y, const std::vector<double>& by) {
   const int64_t count = int64_t(by.size());
   const bool f64 = y.dtype() == DType::f64;
   const Tensor list = Tensor::from(exec, by, {count});
-  kernels::shift(twin(exec, f64), {.y = wide_vector(y, count, f64, "shift y"),
-                                   .by = list.address<double>(),
-                                   .count = count,
-                                   .dtype = y.dtype()});
+  kernels::shift(
+      twin(exec, f64),
+      {.y = wide_vector(y, count, f64, "shift y"), .by = list.address<double>(), .count = count, .dtype = y.dtype()});
 }
 
 void scale(const Exec& exec, const Tensor& y, double factor) { scale_into(exec, y, y, factor, "scale"); }

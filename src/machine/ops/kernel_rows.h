@@ -61,8 +61,8 @@ inline const int32_t* group_offsets(const char* op, const Tensor& offsets, int64
   return begins;
 }
 
-// Every id must be in [lowest, count): kernels trust them. Lists on a device are not looked at: they were made there, or
-// of lists that the host has checked.
+// Every id must be in [lowest, count): kernels trust them. Lists on a device are not looked at: they were made there,
+// or of lists that the host has checked.
 inline void check_ids(const Tensor& list, int64_t lowest, int64_t count, const char* what) {
   if (!list.on_host()) return;
   const int32_t* ids = static_cast<const int32_t*>(list.raw());

@@ -80,9 +80,9 @@ void grouped_linear_backward_weight(const Exec& exec, const Tensor& dw, const Te
   const int64_t stack = e.n * dw.row_stride();
   if (!offsets.on_host()) {
     const kernels::GemmProduct all{dy.raw(), x.raw(), dw.raw(), e.n, e.k, dy.rows()};
-    return run_gemm(exec, form, &all, 1,
-                    {.offsets = i32_vector(offsets, e.count + 1, form.op), .n = e.count, .stack = stack,
-                     .along_k = true});
+    return run_gemm(
+        exec, form, &all, 1,
+        {.offsets = i32_vector(offsets, e.count + 1, form.op), .n = e.count, .stack = stack, .along_k = true});
   }
   const int32_t* begins = group_offsets(form.op, offsets, e.count, dy.rows());
   GemmProducts products(exec, e.count);

@@ -162,7 +162,7 @@ Tensor balance_counts(const Exec& exec, const RouteRule& rule, const Tensor& sco
 }
 
 Tensor balance_losses(const Exec& exec, const RouteRule& rule, const Tensor& scores, const BalanceTotals& totals,
-                    double alpha_per_sequence, const Tensor& dscores) {
+                      double alpha_per_sequence, const Tensor& dscores) {
   check_rule(rule);
   const int64_t tokens = scores.rows(), n = rule.n_experts, n_sequences = int64_t(totals.sequences.size());
   const DType dtype = kernel_rows(scores, "router scores").dtype;
@@ -171,8 +171,7 @@ Tensor balance_losses(const Exec& exec, const RouteRule& rule, const Tensor& sco
         "balance loss: {} lengths and choices {} for {} sequences", totals.lengths.size(),
         shape_text(totals.chosen.shape()), n_sequences);
   const Tensor workspace = Tensor::empty(exec, DType::f64, {n_sequences, 2 * n});
-  const Tensor lengths =
-      Tensor::from(exec, std::vector(totals.lengths.begin(), totals.lengths.end()), {n_sequences});
+  const Tensor lengths = Tensor::from(exec, std::vector(totals.lengths.begin(), totals.lengths.end()), {n_sequences});
   const Tensor losses = Tensor::zeros(exec, DType::f64, {n_sequences});
   const BalanceLoss args{.scores = score_rows(scores, tokens, n, dtype, "router scores"),
                          .dscores = dscores ? score_rows(dscores, tokens, n, dtype, "router dscores") : Rows{},
@@ -192,8 +191,8 @@ Tensor balance_losses(const Exec& exec, const RouteRule& rule, const Tensor& sco
   return losses;
 }
 
-Tensor balance_losses(const Exec& exec, const RouteRule& rule, const Tensor& scores, std::span<const RowRange> sequences,
-                    double alpha_per_sequence, const Tensor& dscores) {
+Tensor balance_losses(const Exec& exec, const RouteRule& rule, const Tensor& scores,
+                      std::span<const RowRange> sequences, double alpha_per_sequence, const Tensor& dscores) {
   std::vector<int64_t> lengths;
   for (const RowRange& range : sequences) lengths.push_back(range.count);
   const Tensor chosen = balance_counts(exec, rule, scores, sequences);

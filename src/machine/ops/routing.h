@@ -44,8 +44,8 @@ void route_backward(const Exec& exec, const RouteRule& rule, const Tensor& dlogi
 struct RowRange {
   int64_t begin = 0, count = 0;
 };
-Tensor balance_losses(const Exec& exec, const RouteRule& rule, const Tensor& scores, std::span<const RowRange> sequences,
-                    double alpha_per_sequence, const Tensor& dscores);
+Tensor balance_losses(const Exec& exec, const RouteRule& rule, const Tensor& scores,
+                      std::span<const RowRange> sequences, double alpha_per_sequence, const Tensor& dscores);
 // The same in two halves, where the rows of a sequence lie on several ranks: the choices of each expert, i64
 // [sequences, E], are added up over the ranks in between. f is made of these, P of the rows at hand: what comes out is
 // these rows' share of the loss, and their gradient is whole.
@@ -57,7 +57,7 @@ struct BalanceTotals {
   Tensor chosen;                        // of all ranks
 };
 Tensor balance_losses(const Exec& exec, const RouteRule& rule, const Tensor& scores, const BalanceTotals& totals,
-                    double alpha_per_sequence, const Tensor& dscores);
+                      double alpha_per_sequence, const Tensor& dscores);
 
 // Plan: rows of the sorted buffer. Expert e owns rows offsets[e] .. offsets[e+1], tokens ascending; row r is token
 // token[r], in its slot pair[r] % k, where pair[r] = token * k + slot; position[t,s] is the row of token t's slot s.

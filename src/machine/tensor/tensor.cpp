@@ -101,7 +101,7 @@ T* Tensor::address() const {
   return static_cast<T*>(data_);
 }
 
-#define HADAL_ELEMENT_TYPE(T)        \
+#define HADAL_ELEMENT_TYPE(T)       \
   template T* Tensor::data() const; \
   template T* Tensor::address() const;
 HADAL_ELEMENT_TYPE(double)
@@ -235,9 +235,8 @@ void convert(const Exec* exec, const Tensor& to, const Tensor& from) {
 void zero_all(const Exec* exec, const Tensor& tensor) {
   if (tensor.count() == 0) return;
   if (!tensor.on_host() && exec == nullptr)  // zero is all bits zero in every format
-    return each_stretch(tensor, [&](int64_t element, int64_t bytes) {
-      tensor.device()->fill(place_in(tensor, element), 0, bytes);
-    });
+    return each_stretch(
+        tensor, [&](int64_t element, int64_t bytes) { tensor.device()->fill(place_in(tensor, element), 0, bytes); });
   const HostSide host(tensor.on_host() ? exec : nullptr);
   if (tensor.on_host()) exec = host.exec;
   const Lines y = lines_of(tensor, tensor.contiguous());
@@ -313,10 +312,9 @@ double element(const Tensor& tensor, int64_t flat) {
 void set_element(const Tensor& tensor, int64_t flat, double value) {
   uint64_t copied = 0;
   void* to = address(tensor, flat);
-  kernels::convert(kernels::Twin{}, {.y = {tensor.on_host() ? to : &copied, 1, tensor.dtype()},
-                                     .x = {&value, 1, DType::f64},
-                                     .rows = 1,
-                                     .cols = 1});
+  kernels::convert(
+      kernels::Twin{},
+      {.y = {tensor.on_host() ? to : &copied, 1, tensor.dtype()}, .x = {&value, 1, DType::f64}, .rows = 1, .cols = 1});
   if (!tensor.on_host()) tensor.device()->upload(to, &copied, dtype_bytes(tensor.dtype()));
 }
 

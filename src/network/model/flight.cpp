@@ -87,8 +87,7 @@ Flight::Seen Flight::bring_home(bool record) const {
   std::vector<Tensor> all;
   for (const Stream& stream : streams) all.push_back(stream.losses);
   for (const RoutedLayer& layer : routed)
-    all.insert(all.end(),
-               {layer.offsets, layer.balance_losses, layer.found, record ? layer.experts : Tensor()});
+    all.insert(all.end(), {layer.offsets, layer.balance_losses, layer.found, record ? layer.experts : Tensor()});
   all = host_copies(all);
   Seen seen;
   size_t next = 0;

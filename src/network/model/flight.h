@@ -82,10 +82,10 @@ struct LatentCache {
 
 // What the router of one MoE layer leaves for the sums.
 struct RoutedLayer {
-  int64_t layer = 0;   // in the model
-  int64_t stream = 0;  // whose rows they are
-  Tensor offsets;      // [E + 1], empty: no rows came
-  Tensor experts;      // where they are recorded
+  int64_t layer = 0;      // in the model
+  int64_t stream = 0;     // whose rows they are
+  Tensor offsets;         // [E + 1], empty: no rows came
+  Tensor experts;         // where they are recorded
   Tensor balance_losses;  // F64, by sequence, weighted; empty: none
   Tensor found;           // ops::RouteFindings; empty: no rows came
 };

@@ -1,7 +1,7 @@
 // How a model computes: precision, form of attention, what backward recomputes. See transformer.h for the whole.
 #pragma once
-#include "base/exec.h"
 #include <cstdint>
+#include "base/exec.h"
 
 #include "config/enums.h"
 #include "nn/recipe.h"
@@ -9,7 +9,7 @@
 namespace hadal {
 
 void check_precision(Precision precision, const Exec& exec);  // throws invalid for one that the place has not
-DType activation_dtype(Precision precision);  // of activations, residual stream and most weights
+DType activation_dtype(Precision precision);                  // of activations, residual stream and most weights
 
 struct ModelOptions {
   Precision precision = Precision::fp32;

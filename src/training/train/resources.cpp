@@ -122,20 +122,22 @@ void resolve(Config& config, int64_t tokenizer_vocab, const Exec& exec, uint64_t
     config.train.micro_batch_sequences = std::clamp<int64_t>(
         4096 / config.data.sequence_length, 1, std::max<int64_t>(1, config.train.batch_sequences / (p.dp * least)));
     while (config.train.micro_batch_sequences > 1 &&
-           double(needed_there(plan_memory(config, options, exec.compute->n_threads()), exec)) > 0.8 * double(available_bytes)) {
+           double(needed_there(plan_memory(config, options, exec.compute->n_threads()), exec)) >
+               0.8 * double(available_bytes)) {
       config.train.micro_batch_sequences /= 2;
     }
   }
   const auto plan = plan_memory(config, options, exec.compute->n_threads());
   const auto text = [](int64_t bytes) { return format_bytes(double(bytes)); };
-  check(uint64_t(needed_there(plan, exec)) <= available_bytes, ErrorKind::invalid,
-        "this run needs about {} of memory ({} weights, gradients and activations, {} optimizer{}), {} are available{}: "
-        "use a smaller model, train.micro_batch_sequences = 1, {}",
-        text(needed_there(plan, exec)), text(plan.weights + plan.gradients + plan.activations), text(plan.optimizer),
-        exec.memory->device() ? "" : fmt::format(", {} for checkpoints", text(plan.checkpoint_copy)),
-        text(int64_t(available_bytes)), exec.memory->device() ? " on " + device_name(exec.device) : "",
-        exec.memory->device() ? "or train.recompute = \"all\""
-                              : "train.recompute = \"all\", or checkpoint.asynchronous = false");
+  check(
+      uint64_t(needed_there(plan, exec)) <= available_bytes, ErrorKind::invalid,
+      "this run needs about {} of memory ({} weights, gradients and activations, {} optimizer{}), {} are available{}: "
+      "use a smaller model, train.micro_batch_sequences = 1, {}",
+      text(needed_there(plan, exec)), text(plan.weights + plan.gradients + plan.activations), text(plan.optimizer),
+      exec.memory->device() ? "" : fmt::format(", {} for checkpoints", text(plan.checkpoint_copy)),
+      text(int64_t(available_bytes)), exec.memory->device() ? " on " + device_name(exec.device) : "",
+      exec.memory->device() ? "or train.recompute = \"all\""
+                            : "train.recompute = \"all\", or checkpoint.asynchronous = false");
 }
 
 namespace {

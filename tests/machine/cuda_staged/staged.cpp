@@ -87,9 +87,7 @@ void operands_of(Rope& k, Operands& o) {
   o.reads(k.table, positions > 0 ? (positions - 1) * k.table_stride + k.d_rope : 0, 4);
 }
 void operands_of(ScaleRows& k, Operands& o) { o.writes(k.y, k.rows, k.cols), o.reads(k.x, k.rows, k.cols); }
-void operands_of(Shift& k, Operands& o) {
-  o.writes(k.y, k.count, dtype_bytes(k.dtype)), o.reads(k.by, k.count, 8);
-}
+void operands_of(Shift& k, Operands& o) { o.writes(k.y, k.count, dtype_bytes(k.dtype)), o.reads(k.by, k.count, 8); }
 void operands_of(SoftmaxGradient& k, Operands& o) {
   o.writes(k.logits, k.rows, k.cols), o.reads(k.targets, k.rows, 4), o.reads(k.factors, 2 * k.rows, 4);
 }

@@ -50,8 +50,7 @@ TEST(BalanceLoss, IsTheFormulaOverSequencesAndGivesZeroGradientOutside) {
           {0, 13}, {13, 1}, {14, 0}, {20, 37}};  // rows 14..19 and 57.. in none
       Mat want(60, n);
       const double loss = formula(rule, s, sequences, 0.3, &want);
-      EXPECT_NEAR(balance_total(exec, rule, ts, sequences, 0.3, td), loss,
-                  loss * (dtype == DType::f64 ? 1e-12 : 2e-6));
+      EXPECT_NEAR(balance_total(exec, rule, ts, sequences, 0.3, td), loss, loss * (dtype == DType::f64 ? 1e-12 : 2e-6));
       expect_close(read(td), want, tolerance(dtype), "dscores", dtype == DType::f64 ? 1e-14 : 1e-7);
       EXPECT_NEAR(balance_total(exec, rule, ts, sequences, 0.3, Tensor()), loss, loss * 2e-6);
     }

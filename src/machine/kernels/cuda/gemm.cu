@@ -100,8 +100,12 @@ __global__ void __launch_bounds__(kBlock) gemm_row_groups(GemmProduct all, Group
   }
   if (g == groups.n) return;
   const int64_t first = groups.offsets[g];
-  const GemmProduct p{static_cast<const A*>(all.a) + first * form.a_row, static_cast<const B*>(all.b) + g * groups.stack,
-                      static_cast<char*>(all.c) + first * form.c_row * (form.bf16_out ? 2 : 4), rows, all.n, all.k};
+  const GemmProduct p{static_cast<const A*>(all.a) + first * form.a_row,
+                      static_cast<const B*>(all.b) + g * groups.stack,
+                      static_cast<char*>(all.c) + first * form.c_row * (form.bf16_out ? 2 : 4),
+                      rows,
+                      all.n,
+                      all.k};
   make_tile<A, B>(p, form, tile_place(tile, p.n));
 }
 
@@ -112,7 +116,10 @@ __global__ void __launch_bounds__(kBlock) gemm_k_groups(GemmProduct all, Groups 
   if (depth == 0 && form.add) return;
   const GemmProduct p{static_cast<const A*>(all.a) + first * form.a_col,
                       static_cast<const B*>(all.b) + first * form.b_row,
-                      static_cast<char*>(all.c) + g * groups.stack * (form.bf16_out ? 2 : 4), all.m, all.n, depth};
+                      static_cast<char*>(all.c) + g * groups.stack * (form.bf16_out ? 2 : 4),
+                      all.m,
+                      all.n,
+                      depth};
   make_tile<A, B>(p, form, tile_place(block_index() - g * tiles, p.n));
 }
 

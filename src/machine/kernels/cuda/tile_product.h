@@ -14,7 +14,9 @@ struct Panels {
   float a[kStep][kTile + kPart], b[kStep][kTile + kPart];
 };
 
-__host__ __device__ inline int64_t tiles_of(int64_t m, int64_t n) { return (m + kTile - 1) / kTile * ((n + kTile - 1) / kTile); }
+__host__ __device__ inline int64_t tiles_of(int64_t m, int64_t n) {
+  return (m + kTile - 1) / kTile * ((n + kTile - 1) / kTile);
+}
 // First row and column of the number-th tile, and of this thread's part of it.
 struct TilePlace {
   int64_t row, col;
