@@ -30,8 +30,8 @@ struct GemmProduct {
 };
 
 // Groups of rows whose sizes a device alone knows: the one product of a call stands for n of them. Group g has rows
-// offsets[g] .. offsets[g+1] of A and C, whose m holds all groups, and matrix g of a stack B; or, along k, these rows of
-// A and B, whose k holds all groups, and matrix g of a stack C. On the CPU, ops make a list of products of them.
+// offsets[g] .. offsets[g+1] of A and C, whose m holds all groups, and matrix g of a stack B; or, along k, these rows
+// of A and B, whose k holds all groups, and matrix g of a stack C. On the CPU, ops make a list of products of them.
 struct GemmGroups {
   const int32_t* offsets = nullptr;  // [n + 1]; null: no groups
   int64_t n = 0;

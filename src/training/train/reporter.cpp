@@ -26,6 +26,7 @@ void Reporter::announce(const Config& config, const Exec& exec, const TrainState
   const auto flops = count_flops(config.model, config.data.sequence_length);
   const auto plan = plan_memory(config, options, exec.compute->n_threads());
   const OpenDevice* device = exec.memory->device();
+  if (device) of_device_ = exec.memory;
   const int64_t n_ranks = config.parallel.ranks();
   sequences_left_ = total_sequences(config.train, state.step + 1, config.train.steps);
   flops_per_token_ = 3 * (flops.linear + flops.attention_causal + flops.mtp);
@@ -99,7 +100,7 @@ void Reporter::step(const Config& config, const StepResult& result, const TrainS
   facts.seconds = seconds;
   facts.tokens_per_second = double(result.tokens) / std::max(1e-9, seconds);
   facts.mfu = facts.tokens_per_second * flops_per_token_ / std::max(1.0, product_flops_);
-  facts.memory_bytes = current_rss_bytes();
+  facts.memory_bytes = of_device_ ? uint64_t(of_device_->bytes_reserved()) : current_rss_bytes();
   facts.eta_seconds = smoothed_seconds_ * double(config.train.steps - result.step);
   screen_.step(result, facts);
 
