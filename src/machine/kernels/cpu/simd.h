@@ -68,8 +68,8 @@ HADAL_INLINE V exp(V x) {
 HADAL_INLINE float exp_scalar(float x) {  // the same bits as a lane of exp
   return first(exp(broadcast(x)));
 }
-// log x, rounded from FP64, in the steps of the device's (cuda/numbers.h), so that both have the same bits: x = m 2^e with
-// m in [1/sqrt 2, sqrt 2); log m = 2 s (1 + s^2/3 + s^4/5 ...), s = (m - 1) / (m + 1).
+// log x, rounded from FP64, in the steps of the device's (cuda/numbers.h), so that both have the same bits: x = m 2^e
+// with m in [1/sqrt 2, sqrt 2); log m = 2 s (1 + s^2/3 + s^4/5 ...), s = (m - 1) / (m + 1).
 HADAL_INLINE float log_scalar(float x) {
   if (!(x > 0.0f)) return x == 0.0f ? -__builtin_inff() : __builtin_nanf("");
   if (x == __builtin_inff()) return x;
