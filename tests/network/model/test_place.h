@@ -1,5 +1,5 @@
-// Where the tests of models and steps run: on the CPU; compiled once more with HADAL_TESTS_ON_DEVICE, on the device that
-// the program is linked with, emulated or not: the same laws by the same bodies.
+// Where the tests of models and steps run: on the CPU; compiled once more with HADAL_TESTS_ON_DEVICE, on the device
+// that the program is linked with, emulated or not: the same laws by the same bodies.
 #pragma once
 #include "base/exec.h"
 #include "config/enums.h"
