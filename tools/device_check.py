@@ -27,7 +27,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import portable  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-PROGRAMS = ["hadal", "kernels_device_tests", "tensor_device_tests", "ops_device_tests", "train_device_tests"]
+PROGRAMS = ["hadal", "kernels_device_tests", "tensor_device_tests", "ops_device_tests", "train_device_tests",
+            "cuda_kernels_bench"]
 BUILD_LIMIT = 200  # seconds
 TAIL = 6000        # characters of a step's output that the report keeps
 
@@ -61,6 +62,8 @@ STEPS = [
          tests("train_device_tests", "CudaStep.*:CudaRun.*"), 120),
     Step("train", "a minute of training, and generation from it",
          ["sh", str(ROOT / "tools/device_train.sh"), "{programs}/hadal", "{out}/run"], 120),
+    Step("bench", "products and attention beside PyTorch's",
+         [sys.executable, str(ROOT / "bench/cuda_bench.py"), "{programs}"], 90),
     Step("memcheck", "accesses outside memory", sanitizer("memcheck"), 90, ["compute-sanitizer"]),
     Step("racecheck", "races in shared memory", sanitizer("racecheck"), 90, ["compute-sanitizer"]),
     Step("synccheck", "barriers that not all reach", sanitizer("synccheck"), 60, ["compute-sanitizer"]),

@@ -42,7 +42,8 @@ def libraries_of(program):
 
 def gather(build, out):
     build, out = pathlib.Path(build), pathlib.Path(out)
-    programs = [build / "hadal", *sorted((build / "tests").glob("*_device_tests"))]
+    programs = [build / "hadal", build / "bench" / "cuda_kernels_bench",
+                *sorted((build / "tests").glob("*_device_tests"))]
     missing = [str(program) for program in programs if not program.exists()]
     if missing:
         sys.exit(f"portable: {', '.join(missing)} is not built")

@@ -154,6 +154,7 @@ TEST_F(CudaTensor, GiveTheirMemoryBack) {
     EXPECT_LE(other.device->info().free_bytes, before - (4 << 20));
     kept.reset();
     other.exec.memory->trim();
+    other.device->wait();  // what was queued with it has run
     EXPECT_EQ(other.device->info().free_bytes, before);
     kept = Tensor::zeros(other.exec, DType::f32, {1 << 20});
   }
