@@ -1,4 +1,4 @@
-// What Hopper's tensor cores compute, to the bit, in plain C++. One instruction makes of an accumulator c in FP32 and of
+// What Hopper's tensor cores compute, to the bit, in plain C++. One instruction makes of an accumulator c in FP32 and
 // two rows of k operands
 //   d = c + a_0 b_0 + a_1 b_1 + ...
 // - Each product is exact; its exponent is the sum of its operands' (a significand of a product may be 2 and more). A

@@ -12,7 +12,8 @@ target_compile_definitions(cuda_emulated INTERFACE HADAL_CUDA_EMULATED=1 HADAL_C
 target_compile_options(cuda_emulated PRIVATE -O2)
 if(HADAL_SANITIZE MATCHES "thread")
   # What schedules fibers is no part of the program that is looked at; it tells the sanitizer what orders what.
-  set_source_files_properties(${cuda_emulator_folder}/fiber.cpp ${cuda_emulator_folder}/block.cpp PROPERTIES
+  set_source_files_properties(${cuda_emulator_folder}/fiber.cpp ${cuda_emulator_folder}/block.cpp
+                              ${cuda_emulator_folder}/asynchronous.cpp ${cuda_emulator_folder}/product.cpp PROPERTIES
                               COMPILE_OPTIONS "-fno-sanitize=thread" COMPILE_DEFINITIONS HADAL_EMULATOR_TSAN=1)
 else()
   hadal_precompile(cuda_emulated hadal_headers)

@@ -1,5 +1,5 @@
-// The tensor core's arithmetic: sums worked out by hand, and a slow second telling of the rules on random and adversarial
-// operands.
+// The tensor core's arithmetic: sums worked out by hand, and a slow second telling of the rules on random and
+// adversarial operands.
 #include "kernels/tensor_core.h"
 
 #include <gtest/gtest.h>
