@@ -7,8 +7,9 @@
 // order, and rounded to C's type at the end. So `add` accumulates chunk by chunk: two calls on halves of K that end on
 // a chunk equal one call on all of it. Tiles, threads, m, n and neighbours change nothing. Where both operands are bf16
 // and the instruction set multiplies bf16 pairs (avx512_bf16), a step is one pair (k, k+1), an odd last k paired with
-// zero; elsewhere bf16 is widened to FP32, exactly. The reference multiplies and adds separately (it runs on machines
-// without a fused unit).
+// zero; elsewhere bf16 is widened to FP32, exactly. On a GPU, chunks of two bf16 operands whose rows begin at multiples
+// of 16 bytes are summed as its tensor cores do (tensor_core.h), from zero, 16 k to an instruction; the rest has AVX2's
+// bits. The reference multiplies and adds separately (it runs on machines without a fused unit).
 #pragma once
 #include <cstdint>
 
@@ -30,8 +31,8 @@ struct GemmProduct {
 };
 
 // Groups of rows whose sizes a device alone knows: the one product of a call stands for n of them. Group g has rows
-// offsets[g] .. offsets[g+1] of A and C, whose m holds all groups, and matrix g of a stack B; or, along k, these rows of
-// A and B, whose k holds all groups, and matrix g of a stack C. On the CPU, ops make a list of products of them.
+// offsets[g] .. offsets[g+1] of A and C, whose m holds all groups, and matrix g of a stack B; or, along k, these rows
+// of A and B, whose k holds all groups, and matrix g of a stack C. On the CPU, ops make a list of products of them.
 struct GemmGroups {
   const int32_t* offsets = nullptr;  // [n + 1]; null: no groups
   int64_t n = 0;
