@@ -36,6 +36,7 @@ struct Asynchronous::Copy {
   kernels::cuda::TensorMap map;
   Corner from;
   Barrier* barrier = nullptr;
+  bool late = random_number() % 2 == 0;
 };
 
 // The accumulators of a warpgroup while products on them are under way.
@@ -47,6 +48,7 @@ struct Asynchronous::Sums {
 
 struct Asynchronous::Product {
   ProductIssue what;
+  bool late = random_number() % 2 == 0;
   int issued_by = 0;
   std::shared_ptr<Sums> sums;
 };
@@ -94,26 +96,24 @@ Asynchronous::Asynchronous(uint8_t* shared, int64_t bytes, int threads)
 
 Asynchronous::~Asynchronous() = default;
 
-bool Asynchronous::run_one(uint64_t random) {
-  const auto can_run = [](const auto& group) {
-    return !group->products.empty() && group->products.front().issued_by == kWarpgroup;
-  };
-  const size_t n = copies_.size() + size_t(std::count_if(groups_.begin(), groups_.end(), can_run));
-  if (n == 0) return false;
-  size_t which = random % n;
-  if (which < copies_.size()) {
-    const Copy copy = copies_[which];
-    copies_.erase(copies_.begin() + int64_t(which));
-    run(copy);
+bool Asynchronous::run_one(bool idle) {
+  std::vector<size_t> copies, groups;
+  for (size_t i = 0; i < copies_.size(); ++i)
+    if (idle || !copies_[i].late) copies.push_back(i);
+  for (size_t i = 0; i < groups_.size(); ++i) {
+    const auto& products = groups_[i]->products;
+    if (!products.empty() && products.front().issued_by == kWarpgroup && (idle || !products.front().late))
+      groups.push_back(i);
+  }
+  if (copies.empty() && groups.empty()) return false;
+  const size_t which = random_number() % (copies.size() + groups.size());
+  if (which >= copies.size()) {
+    run_first_product(*groups_[groups[which - copies.size()]]);
     return true;
   }
-  which -= copies_.size();
-  for (const auto& group : groups_) {
-    if (can_run(group) && which-- == 0) {
-      run_first_product(*group);
-      break;
-    }
-  }
+  const Copy copy = copies_[copies[which]];
+  copies_.erase(copies_.begin() + int64_t(copies[which]));
+  run(copy);
   return true;
 }
 
@@ -179,7 +179,7 @@ void Asynchronous::copy_box(void* to, const kernels::cuda::TensorMap& map, const
   const uint32_t address = address_of(to);
   check(address % 1024 == 0 && address + kBoxBytes <= bytes_, ErrorKind::internal,
         "a box at byte {} of {} bytes of shared memory, expected a multiple of 1024", address, bytes_);
-  copies_.push_back({address, map, from, &barrier_at(barrier)});
+  copies_.push_back({.to = address, .map = map, .from = from, .barrier = &barrier_at(barrier)});
   happens_before(&copies_.back().barrier->mark);
 }
 

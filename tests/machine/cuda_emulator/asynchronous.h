@@ -36,8 +36,9 @@ class Asynchronous {
 
   Asynchronous(uint8_t* shared, int64_t bytes, int threads);
   ~Asynchronous();
-  // Runs one piece of what is under way, the random-th of those that can; false: there is none.
-  bool run_one(uint64_t random);
+  // Runs one piece of what is under way, drawn among those that can run; half of all wait until threads are idle.
+  // False: there is none.
+  bool run_one(bool idle);
   void check_ended() const;
 
   void begin_barrier(void* at, uint32_t arrivals);

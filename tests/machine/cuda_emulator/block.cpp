@@ -162,8 +162,8 @@ void schedule(Block& block) {
   block.n_runnable = left;
   while (left > 0) {
     if (Asynchronous* work = block.asynchronous.get()) {
-      const bool now = block.n_runnable == 0 || (block.grid->shuffled && block.next_random() % 4 == 0);
-      if (now && work->run_one(block.grid->shuffled ? block.next_random() : 0)) continue;
+      const bool idle = block.n_runnable == 0;
+      if ((idle || block.next_random() % 4 == 0) && work->run_one(idle)) continue;
     }
     if (block.n_runnable == 0) fail(ErrorKind::internal, "deadlock: {}", who_waits(block));
     const int last = --block.n_runnable;
@@ -286,6 +286,8 @@ void wake_all() {
   Block& block = *running_block;
   release_waiting(block, 0, block.grid->threads, Wait::condition);
 }
+
+uint64_t random_number() { return running_block->next_random(); }
 
 Asynchronous& asynchronous() {
   Block& block = *current->block;

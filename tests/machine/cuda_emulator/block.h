@@ -46,6 +46,7 @@ struct Condition {
 };
 void wait_until(const Condition& condition, const std::source_location& where);
 void wake_all();
+uint64_t random_number();  // of the block's schedule
 class Asynchronous;
 Asynchronous& asynchronous();  // of the block
 

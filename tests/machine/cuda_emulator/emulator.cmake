@@ -3,7 +3,8 @@
 set(cuda_emulator_folder ${CMAKE_CURRENT_SOURCE_DIR}/machine/cuda_emulator)
 file(GLOB cuda_emulator_sources CONFIGURE_DEPENDS ${cuda_emulator_folder}/*.cpp
      ${CMAKE_CURRENT_SOURCE_DIR}/machine/cuda_staged/*.cpp)
-file(GLOB cuda_kernel_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/machine/kernels/cuda/*.cu)
+file(GLOB cuda_kernel_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/machine/kernels/cuda/*.cu
+     ${CMAKE_CURRENT_SOURCE_DIR}/machine/cuda_staged/*.cu)
 add_library(cuda_emulated STATIC ${cuda_emulator_sources} ${cuda_kernel_sources})
 set_source_files_properties(${cuda_kernel_sources} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS "-x;c++")
 target_include_directories(cuda_emulated BEFORE PUBLIC ${cuda_emulator_folder} ${CMAKE_CURRENT_SOURCE_DIR}/machine)

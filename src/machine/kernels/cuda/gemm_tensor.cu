@@ -6,6 +6,8 @@
 // has arrived at `empty`. What a tile reads beyond its matrix are zeros; beyond its group of rows, the neighbour's,
 // whose sums are not stored; beyond its group of k, the neighbour's too, which must not be summed: the stage's rows
 // behind the group's end are overwritten with zeros (`cleared`), by threads, so a fence stands between them and wgmma.
+//
+// compiled truth: wgmma.mma_async (HGMMA), cp.async.bulk.tensor (UTMALDG), mbarrier.try_wait (SYNCS)
 #include "kernels/cuda/gemm_tensor.h"
 
 #include "kernels/cuda/hopper/asynchronous.h"

@@ -19,7 +19,7 @@ struct MatrixStack {
 };
 
 // Opaque, and as long and aligned as the driver's.
-struct alignas(64) TensorMap {
+struct alignas(128) TensorMap {
   uint64_t words[16];
 };
 
