@@ -22,7 +22,7 @@ constexpr int64_t kGemmChunk = 128;
 // Element (i, j) of A lies a_row * i + a_col * j elements after `a`, likewise B (rows are k); one stride of the two is
 // 1. C's columns are contiguous. No operand overlaps C. Sizes may be 0: k = 0 gives zeros, or leaves C with `add`.
 // B may also be panels packed for the instruction set (gemm_panels.h): then A's columns are contiguous, and the bits
-// are those of the product with what was packed.
+// are those of the product with what was packed (not on a GPU in bf16: panels go past its tensor cores).
 struct GemmProduct {
   const void* a = nullptr;
   const void* b = nullptr;

@@ -97,6 +97,7 @@ Asynchronous::Asynchronous(uint8_t* shared, int64_t bytes, int threads)
 Asynchronous::~Asynchronous() = default;
 
 bool Asynchronous::run_one(bool idle) {
+  const Unseen unseen;
   std::vector<size_t> copies, groups;
   for (size_t i = 0; i < copies_.size(); ++i)
     if (idle || !copies_[i].late) copies.push_back(i);
@@ -136,6 +137,7 @@ uint32_t Asynchronous::address_of(const void* in_shared) const {
 // ---- barriers -------------------------------------------------------------------------------------------------------
 
 void Asynchronous::begin_barrier(void* at, uint32_t arrivals) {
+  const Unseen unseen;
   check(address_of(at) % 8 == 0 && arrivals > 0 && arrivals <= kMostBytes, ErrorKind::internal,
         "a barrier of {} arrivals at byte {} of shared memory", arrivals, address_of(at));
   auto* word = static_cast<uint64_t*>(at);
@@ -159,6 +161,7 @@ void Asynchronous::end_phase_if_complete(Barrier& barrier) {
 }
 
 void Asynchronous::arrive(void* at, int64_t bytes) {
+  const Unseen unseen;
   Barrier& barrier = barrier_at(at);
   happens_before(&barrier.mark);
   check(barrier.pending > 0, ErrorKind::internal, "a barrier gets more than the {} arrivals of its phase",
@@ -176,6 +179,7 @@ void Asynchronous::wait_for_phase(void* at, uint32_t parity, const Where& where)
 // ---- copies ---------------------------------------------------------------------------------------------------------
 
 void Asynchronous::copy_box(void* to, const kernels::cuda::TensorMap& map, const Corner& from, void* barrier) {
+  const Unseen unseen;
   const uint32_t address = address_of(to);
   check(address % 1024 == 0 && address + kBoxBytes <= bytes_, ErrorKind::internal,
         "a box at byte {} of {} bytes of shared memory, expected a multiple of 1024", address, bytes_);
@@ -220,6 +224,7 @@ Asynchronous::Warpgroup& Asynchronous::own_group() {
 void Asynchronous::begin_products() { own_group().members[thread_index() % kWarpgroup].ready = true; }
 
 void Asynchronous::issue(const ProductIssue& what, float* sums) {
+  const Unseen unseen;
   Warpgroup& group = own_group();
   const int t = thread_index() % kWarpgroup;
   Member& self = group.members[t];
@@ -254,6 +259,7 @@ void Asynchronous::run_first_product(Warpgroup& group) {
 }
 
 void Asynchronous::end_products() {
+  const Unseen unseen;
   Member& self = own_group().members[thread_index() % kWarpgroup];
   self.groups.push_back(self.issued);
 }
@@ -263,13 +269,17 @@ void Asynchronous::wait_for_products(size_t groups_left, const Where& where) {
   const int t = thread_index() % kWarpgroup;
   Member& self = group.members[t];
   uint64_t target = 0;
-  for (; self.groups.size() > groups_left; self.groups.pop_front()) target = self.groups.front();
+  {
+    const Unseen unseen;
+    for (; self.groups.size() > groups_left; self.groups.pop_front()) target = self.groups.front();
+  }
   wait_until(ProductsDone(group, target), where);
   happens_after(&group.mark);
   take_sums_back(group, t, target);
 }
 
 void Asynchronous::take_sums_back(Warpgroup& group, int t, uint64_t done) {
+  const Unseen unseen;
   Member& self = group.members[t];
   const auto returned = [&](const std::shared_ptr<Sums>& s) {
     if (s->last[t] > done) return false;

@@ -12,6 +12,9 @@
 //   a thread wrote to sums of a product that it had not waited for
 //   the block ends while a copy or product is under way, or was not waited for
 // and, as every deadlock, when a phase or product never comes: the message says what it lacks.
+//
+// Not found are: a fence that some threads run and others forget (whoever runs one joins all that is written), and a
+// forgotten barriers_are_ready().
 #pragma once
 #include <cstdint>
 #include <deque>

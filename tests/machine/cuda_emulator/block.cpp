@@ -291,6 +291,7 @@ uint64_t random_number() { return running_block->next_random(); }
 
 Asynchronous& asynchronous() {
   Block& block = *current->block;
+  const Unseen unseen;
   if (!block.asynchronous)
     block.asynchronous = std::make_unique<Asynchronous>(block.shared, block.grid->shared_bytes, block.grid->threads);
   return *block.asynchronous;

@@ -5,6 +5,12 @@
 
 #if defined(HADAL_EMULATOR_TSAN)
 #include <sanitizer/tsan_interface.h>
+extern "C" {
+void AnnotateIgnoreReadsBegin(const char* file, int line);
+void AnnotateIgnoreReadsEnd(const char* file, int line);
+void AnnotateIgnoreWritesBegin(const char* file, int line);
+void AnnotateIgnoreWritesEnd(const char* file, int line);
+}
 #endif
 
 namespace hadal::emulator {
@@ -19,6 +25,20 @@ inline void happens_after([[maybe_unused]] void* what) {
   __tsan_acquire(what);
 #endif
 }
+
+// While it lives the sanitizer overlooks what the emulator does with memory of its own: containers that fibers share.
+class Unseen {
+ public:
+#if defined(HADAL_EMULATOR_TSAN)
+  Unseen() { AnnotateIgnoreReadsBegin("", 0), AnnotateIgnoreWritesBegin("", 0); }
+  ~Unseen() { AnnotateIgnoreWritesEnd("", 0), AnnotateIgnoreReadsEnd("", 0); }
+#else
+  Unseen() {}
+  ~Unseen() {}
+#endif
+  Unseen(const Unseen&) = delete;
+  Unseen& operator=(const Unseen&) = delete;
+};
 
 // As std::memcpy, which the sanitizer would see.
 inline void copy_unseen(void* to, const void* from, size_t bytes) {

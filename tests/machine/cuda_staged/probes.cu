@@ -22,6 +22,7 @@ class Bench {
     auto* p = static_cast<T*>(allocate(bytes_of(values)));
     owned_.push_back(p);
     copy_to_device(p, values.data(), bytes_of(values), stream);
+    wait_for(stream);  // the values may go
     return p;
   }
   template <class T>

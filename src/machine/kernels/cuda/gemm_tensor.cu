@@ -54,23 +54,38 @@ struct Tile {
 
 __host__ __device__ inline int64_t tiles_along(int64_t n) { return (n + kTileSize - 1) / kTileSize; }
 
+// The number-th tile of rows of all groups. Each lane asks for one of 32 groups: one after the other they would take as
+// long as a short product.
+__device__ inline bool find_rows(const Product& p, int64_t number, Tile& tile) {
+  const int lane = lane_index();
+  for (int64_t first = 0; first < p.n_groups; first += kWarp) {
+    const bool is_one = first + lane < p.n_groups;
+    const int begin = is_one ? p.offsets[first + lane] : 0, end = is_one ? p.offsets[first + lane + 1] : 0;
+    const int own = int(tiles_along(end - begin));
+    int before = 0, all = own;  // tiles of the lanes below, of all lanes
+    HADAL_UNROLL
+    for (int bits = 1; bits < kWarp; bits *= 2) {
+      const int other = shuffle_xor(all, bits);
+      before += lane & bits ? other : 0, all += other;
+    }
+    if (const uint32_t found = votes(number >= before && number < before + own)) {
+      int at = 0;
+      while ((found >> at & 1) == 0) ++at;
+      tile.row = broadcast(begin, at) + (number - broadcast(before, at)) * kTileSize;
+      tile.row_end = broadcast(end, at), tile.b_matrix = first + at;
+      return true;
+    }
+    number -= all;
+  }
+  return false;
+}
+
 // False: the block has none.
 __device__ inline bool find_tile(const Product& p, Tile& tile) {
   const int64_t across = tiles_along(p.n);
-  int64_t number = block_index() / across;
+  const int64_t number = block_index() / across;
   tile = {0, p.m, (block_index() - number * across) * kTileSize, 0, p.k, 0, 0, 0};
-  if (p.grouping == Grouping::rows) {
-    for (int64_t g = 0; g < p.n_groups; ++g) {
-      tile.row = p.offsets[g], tile.row_end = p.offsets[g + 1];
-      const int64_t tiles = tiles_along(tile.row_end - tile.row);
-      if (number < tiles) {
-        tile.row += number * kTileSize, tile.b_matrix = g;
-        return true;
-      }
-      number -= tiles;
-    }
-    return false;
-  }
+  if (p.grouping == Grouping::rows) return find_rows(p, number, tile);
   const int64_t down = tiles_along(p.m), g = number / down;
   tile.row = (number - g * down) * kTileSize, tile.c_matrix = g;
   if (p.grouping == Grouping::k) {
