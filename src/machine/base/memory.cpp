@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/text_format.h"
 
 namespace hadal {
 namespace {
@@ -130,6 +131,7 @@ std::shared_ptr<MemoryPool> MemoryPool::create(std::unique_ptr<MemorySource> sou
 }
 
 OpenDevice* MemoryPool::device() const { return state_->shared->source->device(); }
+size_t MemoryPool::most() const { return state_->shared->most; }
 
 std::shared_ptr<void> MemoryPool::allocate(size_t bytes) {
   check(bytes < (size_t(1) << 62), ErrorKind::invalid, "cannot allocate {} bytes: the size is out of range", bytes);
@@ -141,9 +143,10 @@ std::shared_ptr<void> MemoryPool::allocate(size_t bytes) {
     data = shared->take(block);
     if (data == nullptr) {
       const std::string left = shared->source->free_text();
-      fail(ErrorKind::out_of_memory, "out of memory: {} bytes asked for, {} in use by this pool{}{}{}", bytes,
-           shared->in_use, shared->most > 0 ? fmt::format(" of at most {}", shared->most) : "",
-           left.empty() ? "" : "; ", left);
+      const auto text = [](size_t n) { return format_bytes(double(n)); };
+      fail(ErrorKind::out_of_memory, "out of memory: {} asked for, {} in use by this pool{}{}{}", text(bytes),
+           text(shared->in_use), shared->most > 0 ? " of at most " + text(shared->most) : "", left.empty() ? "" : "; ",
+           left);
     }
     shared->in_use += bytes;
     shared->peak = std::max(shared->peak, shared->in_use);

@@ -38,6 +38,7 @@ class MemoryPool : public std::enable_shared_from_this<MemoryPool> {
   void reset_peak();
   void trim();                 // gives unused blocks back to the system
   OpenDevice* device() const;  // whose memory it is; null: the host's
+  size_t most() const;         // bytes that it may take from its source; 0: as many as there are
 
  private:
   MemoryPool(std::unique_ptr<MemorySource> source, int64_t most);

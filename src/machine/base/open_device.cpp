@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "base/text_format.h"
 
 namespace hadal {
 
@@ -119,7 +120,8 @@ class DeviceSource : public MemorySource {
   OpenDevice* device() const override { return device_.get(); }
   std::string free_text() const override {
     const DeviceInfo info = device_->info();
-    return fmt::format("{} has {} bytes free of {}", device_name(device_->device()), info.free_bytes, info.total_bytes);
+    return fmt::format("{} has {} free of {}", device_name(device_->device()), format_bytes(double(info.free_bytes)),
+                       format_bytes(double(info.total_bytes)));
   }
 
  private:

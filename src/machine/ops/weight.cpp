@@ -23,6 +23,8 @@ int64_t panel_elements(const Exec& exec, const Weight& weight) {
 }
 
 void make_panels(const Exec& exec, Weight& weight) {
+  check(exec.device.kind == DeviceKind::cpu, ErrorKind::unsupported,
+        "panels of weights are for the CPU's vector kernels; on {} keep the plain form", device_name(exec.device));
   const int64_t width = kernels::gemm_panel_cols(exec.isa), size = panel_elements(exec, weight);
   if (!weight.panels || weight.panels.panel_cols != width)
     weight.panels = {Tensor::empty(exec, weight.dtype, {weight.n_experts(), size}), width};

@@ -1,6 +1,7 @@
 #include "model/losses.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/not_finite.h"
 
@@ -9,7 +10,7 @@ namespace hadal {
 std::string RoutingFault::text() const {
   if (token >= 0)
     return fmt::format("the router's logits of token {} are not a number (first value {}), in layer {}", token,
-                       first_logit, layer);
+                       std::isnan(first_logit) ? std::abs(first_logit) : first_logit, layer);  // -nan says no more
   return fmt::format("the selection bias of expert {} is not finite, in layer {}", bias_expert, layer);
 }
 

@@ -11,6 +11,7 @@
 namespace hadal {
 
 bool pack_for(const Exec& exec, Transformer& model, int64_t n_tokens) {
+  if (exec.device.kind != DeviceKind::cpu) return false;  // panels are for vector kernels
   // After so many readings of all weights what packing took is saved (measured, docs/benchmarks.md).
   constexpr int64_t kReadingsToPack = 16;
   const ParameterCounts counts = count_parameters(model.config());

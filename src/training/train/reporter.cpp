@@ -19,6 +19,18 @@ using nlohmann::ordered_json;
 Reporter::Reporter(const std::string& run, bool quiet)
     : log_(quiet ? LogLevel::warn : LogLevel::info), directory_(run), screen_(log_, quiet) {}
 
+namespace {
+
+std::string place_text(const Exec& exec) {
+  const std::string cpu = fmt::format("CPU ({}), {} thread(s)", cpu_description(), exec.compute->n_threads());
+  const OpenDevice* device = exec.memory->device();
+  if (!device) return fmt::format("{}, kernels {}", cpu, isa_name(exec.isa));
+  const DeviceInfo info = device->info();
+  return fmt::format("{} ({}, driver {}) beside {}", device_name(exec.device), info.name, info.driver, cpu);
+}
+
+}  // namespace
+
 void Reporter::announce(const Config& config, const Exec& exec, const TrainState& state,
                         const std::vector<std::string>& changed, const std::string& transport) {
   const auto options = model_options(config, true);
@@ -26,15 +38,12 @@ void Reporter::announce(const Config& config, const Exec& exec, const TrainState
   const auto flops = count_flops(config.model, config.data.sequence_length);
   const auto plan = plan_memory(config, options, exec.compute->n_threads());
   const OpenDevice* device = exec.memory->device();
+  if (device) of_device_ = exec.memory;
   const int64_t n_ranks = config.parallel.ranks();
   sequences_left_ = total_sequences(config.train, state.step + 1, config.train.steps);
   flops_per_token_ = 3 * (flops.linear + flops.attention_causal + flops.mtp);
   product_flops_ = double(n_ranks) * measure_product_flops(exec, options.precision);
-  const std::string at = fmt::format("CPU ({}), {} thread(s)", cpu_description(), exec.compute->n_threads());
-  screen_.say(fmt::format("device {}, precision {}, attention {}, recompute {}",
-                          device ? fmt::format("{} ({}, driver {}) beside {}", device_name(exec.device),
-                                               device->info().name, device->info().driver, at)
-                                 : fmt::format("{}, kernels {}", at, isa_name(exec.isa)),
+  screen_.say(fmt::format("device {}, precision {}, attention {}, recompute {}", place_text(exec),
                           enum_name(config.train.precision), enum_name(config.train.attention_form),
                           enum_name(config.train.recompute)));
   if (n_ranks > 1)
@@ -99,7 +108,7 @@ void Reporter::step(const Config& config, const StepResult& result, const TrainS
   facts.seconds = seconds;
   facts.tokens_per_second = double(result.tokens) / std::max(1e-9, seconds);
   facts.mfu = facts.tokens_per_second * flops_per_token_ / std::max(1.0, product_flops_);
-  facts.memory_bytes = current_rss_bytes();
+  facts.memory_bytes = of_device_ ? uint64_t(of_device_->bytes_reserved()) : current_rss_bytes();
   facts.eta_seconds = smoothed_seconds_ * double(config.train.steps - result.step);
   screen_.step(result, facts);
 

@@ -53,6 +53,7 @@ class Reporter {
   RunDirectory directory_;
   Screen screen_;
   std::unique_ptr<MetricsWriter> metrics_;
+  std::shared_ptr<MemoryPool> of_device_;  // where a run computes on one
   double flops_per_token_ = 0, product_flops_ = 0, smoothed_seconds_ = 0;
   int64_t sequences_left_ = 0;  // of the steps to come, as the batch ramp plans them
 };

@@ -99,7 +99,9 @@ Precision chosen_precision(Precision asked, const Exec& exec) {
 
 uint64_t available_memory(const Exec& exec) {
   const OpenDevice* device = exec.memory->device();
-  return device ? uint64_t(device->info().free_bytes) : memory_info().available;
+  if (!device) return memory_info().available;
+  const auto left = uint64_t(device->info().free_bytes), most = uint64_t(exec.memory->most());
+  return most > 0 ? std::min(left, most) : left;
 }
 
 // Beside a device the copy for a checkpoint and the program are the host's.

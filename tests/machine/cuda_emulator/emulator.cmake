@@ -22,3 +22,16 @@ endif()
 # The binary with the emulated device in the place of a GPU: what verbs do with --device cuda:0.
 add_executable(hadal_emulated ${CMAKE_SOURCE_DIR}/src/apps/main.cpp)
 target_link_libraries(hadal_emulated PRIVATE hadal_apps cuda_emulated)
+# The laws of models and steps once more, with the emulated device in the place of the CPU (model/test_place.h): all but
+# what is FP64's, the CPU's panels', its clock's and its memory's.
+add_executable(model_emulated_tests network/model/bits_test.cpp network/model/transformer_test.cpp
+               training/train/step_test.cpp training/train/step_laws_test.cpp)
+target_include_directories(model_emulated_tests PRIVATE ${folders_of_helpers})
+target_link_libraries(model_emulated_tests PRIVATE cuda_emulated hadal_train GTest::gtest_main)
+target_compile_definitions(model_emulated_tests PRIVATE HADAL_TESTS_ON_DEVICE=1
+                           HADAL_SOURCE_DIR="${CMAKE_SOURCE_DIR}" HADAL_BINARY_DIR="${CMAKE_BINARY_DIR}")
+hadal_precompile(model_emulated_tests test_headers)
+gtest_discover_tests(model_emulated_tests TEST_PREFIX "model_emulated." PROPERTIES LABELS fast TIMEOUT 900
+                     DISCOVERY_TIMEOUT 60 TEST_FILTER "ModelBits.*:Transformer.*:Step.*-Transformer.Packed*:\
+Transformer.TwoPlaces*:Transformer.Times*:Transformer.Estimates*:Transformer.Memory*:Transformer.RecomputationSaves*:\
+Step.Accumulation*:Step.MaskedPassages*:Step.MtpTargets*")

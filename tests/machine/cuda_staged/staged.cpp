@@ -1,7 +1,11 @@
 #include "cuda_staged/staged.h"
 
+#include <cstdlib>
+#include <cstring>
 #include <map>
+#include <string_view>
 
+#include "base/hash.h"
 #include "cuda_staged/operands.h"
 #include "kernels/adamw.h"
 #include "kernels/attention.h"
@@ -215,7 +219,10 @@ void operands_of(AttentionBackward& b, Operands& o) {
 class Copies {
  public:
   Copies(const Operands& operands, DeviceStream stream) : stream_(stream) {
-    for (const Operand& x : operands.all()) add(x);
+    for (const Operand& x : operands.all()) {
+      add(x);
+      if (x.written) written_.emplace_back(static_cast<const char*>(*x.where), size_t(x.bytes));
+    }
     for (auto& [begin, copy] : copies_) {
       copy.device = static_cast<char*>(cuda::allocate(copy.bytes));
       cuda::copy_to_device(copy.device, begin, copy.bytes, stream_);
@@ -232,6 +239,11 @@ class Copies {
     for (auto& [begin, copy] : copies_)
       if (copy.written) cuda::copy_to_host(begin, copy.device, copy.bytes, stream_);
     cuda::wait_for(stream_);
+  }
+  // Of what was written, after it was brought back, in the order of the arguments.
+  uint64_t hash(uint64_t seed) const {
+    for (const std::string_view bytes : written_) seed = hash64(bytes, seed);
+    return seed;
   }
 
  private:
@@ -256,10 +268,14 @@ class Copies {
 
   DeviceStream stream_;
   std::map<char*, Copy> copies_;
+  std::vector<std::string_view> written_;
 };
 
+// Of the Exec that runs: one at a time, as tests are.
+std::map<std::string, uint64_t>* recording = nullptr;
+
 template <class Args>
-void run_staged(void (*twin)(DeviceStream, const Args&), DeviceStream stream, const Args& args) {
+void run_staged(const char* name, void (*twin)(DeviceStream, const Args&), DeviceStream stream, const Args& args) {
   Args on_device = args;
   if constexpr (requires { on_device.lane; }) on_device.lane = nullptr;
   Operands operands;
@@ -268,6 +284,7 @@ void run_staged(void (*twin)(DeviceStream, const Args&), DeviceStream stream, co
   try {
     twin(stream, on_device);
     copies.bring_back();
+    if (recording) (*recording)[name] = copies.hash((*recording)[name]);
   } catch (...) {
     cuda::wait_for(stream);  // what was queued before the fault still names the copies
     throw;
@@ -278,7 +295,7 @@ const DeviceKernels& staged_table() {
   static const DeviceKernels all = [] {
     DeviceKernels table;
 #define HADAL_STAGED_ENTRY(name, Args) \
-  table.name = [](DeviceStream stream, const Args& args) { run_staged<Args>(&cuda::name, stream, args); };
+  table.name = [](DeviceStream stream, const Args& args) { run_staged<Args>(#name, &cuda::name, stream, args); };
     HADAL_EACH_DEVICE_KERNEL(HADAL_STAGED_ENTRY)
 #undef HADAL_STAGED_ENTRY
     table.rope_table = [](DeviceStream, const RopeTable& args) { reference::rope_table(args); };  // made on the host
@@ -289,14 +306,33 @@ const DeviceKernels& staged_table() {
 
 }  // namespace
 
+namespace {
+
+class Zeros : public MemorySource {
+ public:
+  void* allocate(size_t bytes) override {
+    void* memory = std::aligned_alloc(64, (bytes + 63) / 64 * 64);
+    if (memory) std::memset(memory, 0, bytes);
+    return memory;
+  }
+  void release(void* block, size_t) override { std::free(block); }
+};
+
+}  // namespace
+
 StagedExec::StagedExec(uint64_t seed) : host_(1, Isa::reference) {
   begin_schedule(seed);
   exec = host_.exec;
   exec.device = {DeviceKind::cuda, 0};
   exec.kernels = &staged_table();
   exec.stream = kernels::cuda::make_stream();
+  exec.memory = MemoryPool::create(std::make_unique<Zeros>(), 0);
+  recording = &bits_;
 }
 
-StagedExec::~StagedExec() { kernels::cuda::close_stream(exec.stream); }
+StagedExec::~StagedExec() {
+  recording = nullptr;
+  kernels::cuda::close_stream(exec.stream);
+}
 
 }  // namespace hadal::staged

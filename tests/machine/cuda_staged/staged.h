@@ -3,6 +3,10 @@
 // copied back. So a test of an op runs on the device as it stands, whatever its views. The device is the emulated one,
 // or a GPU where the build has its kernels (HADAL_CUDA): whichever implementation of the layer is linked.
 #pragma once
+#include <cstdint>
+#include <map>
+#include <string>
+
 #include "base/exec.h"
 
 namespace hadal::staged {
@@ -21,9 +25,13 @@ class StagedExec {
   StagedExec& operator=(const StagedExec&) = delete;
 
   Exec exec;
+  // Of everything that kernels have written so far, by name: the bits of a device, in few words. Memory begins as
+  // zeros, so that gaps between rows are the same each time.
+  const std::map<std::string, uint64_t>& bits() const { return bits_; }
 
  private:
   OwnedExec host_;
+  std::map<std::string, uint64_t> bits_;
 };
 
 }  // namespace hadal::staged

@@ -45,7 +45,7 @@ TEST(Transformer, EveryTokenVisitsKExpertsAndIsCountedOnce) {
 }
 
 TEST(Transformer, ReplaysRecordedRoutes) {
-  SmallModel small(small_config(), training_options(Precision::fp64));
+  SmallModel small(small_config(), training_options(kFinest));
   const MicroBatch batch = make_batch({{25}}, false);
   RouteReplay routes;
   std::vector<double> chosen, replayed, other;
@@ -100,7 +100,7 @@ TEST(Transformer, MovesTheSelectionBiasTowardsTheMeanLoad) {
 }
 
 TEST(Transformer, SelectionBiasHasNoGradientAndChangesRoutesOnly) {
-  SmallModel small(small_config(), training_options(Precision::fp64));
+  SmallModel small(small_config(), training_options(kFinest));
   EXPECT_FALSE(small.model.parameter("layers.1.moe.bias").grad);
   const MicroBatch batch = make_batch({{25}}, false);
   RouteReplay routes;

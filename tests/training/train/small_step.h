@@ -1,6 +1,7 @@
 // A small model with its optimizer, and batches, for tests of the training step.
 #pragma once
 #include "base/random.h"
+#include "model/test_place.h"
 #include "train/resources.h"
 #include "train/step.h"
 
@@ -55,7 +56,7 @@ struct Rig {
         model(config.model, model_options(config, true), owned.exec),
         optimizer((model.initialize(owned.exec, 3), model.parameters()), config.optim, owned.exec) {}
   Config config;
-  OwnedExec owned;
+  TestPlace owned;
   Transformer model;
   Optimizer optimizer;
 };

@@ -20,11 +20,12 @@ TEST(Step, NaNInOneMicroBatchOfFourSkipsTheStepOnceAndLeavesEverythingAsItWas) {
     config.train.micro_batch_sequences = 1;
     Rig s(config), clean(config);
     const auto state_of = [](Rig& r) {
+      std::vector<Tensor> tensors;
+      for (const Parameter* p : r.model.parameters()) tensors.push_back(p->master);
+      for (const StateTensor& entry : r.optimizer.state()) tensors.push_back(entry.tensor);
       std::vector<double> state;
-      for (const Parameter* p : r.model.parameters())
-        for (int64_t i = 0; i < p->master.count(); ++i) state.push_back(element(p->master, i));
-      for (const StateTensor& entry : r.optimizer.state())
-        for (int64_t i = 0; i < entry.tensor.count(); ++i) state.push_back(element(entry.tensor, i));
+      for (const Tensor& tensor : host_copies(tensors))
+        for (int64_t i = 0; i < tensor.count(); ++i) state.push_back(element(tensor, i));
       return state;
     };
     auto batch = batch_of({12, 9, 14, 10});

@@ -130,7 +130,7 @@ TEST(Step, TiedRouterLogitsChooseTheSameExpertsEverywhere) {
 }
 
 TEST(Step, TrainsInEveryPrecisionAndForm) {
-  for (const Precision precision : {Precision::fp64, Precision::fp32, Precision::bf16}) {
+  for (const Precision precision : {kFinest, Precision::fp32, Precision::bf16}) {
     for (const AttentionForm form : {AttentionForm::up_projected, AttentionForm::absorbed}) {
       auto config = small_config(precision);
       config.train.attention_form = form;

@@ -174,7 +174,7 @@ struct ForwardTask {
     for (int64_t row = 0; row < task.n_rows; ++row) {
       const float sum = reduce_add(load(f.l + row * kW));
       write_row(row_of<T>(a.o, query(row)) + head(row) * a.d_v, f.o + row * w.ld_v_cols, a.d_v, 1.0f / sum);
-      row_of<float>(a.lse, query(row))[head(row)] = f.m[row] * kLn2 + ::logf(sum);
+      row_of<float>(a.lse, query(row))[head(row)] = f.m[row] * kLn2 + log_scalar(sum);
     }
   }
 

@@ -44,11 +44,11 @@ void loss_rows(const CrossEntropy& k, int64_t begin, int64_t end) {
     }
     const float top = largest(x, k.vocab), chosen = to_float(x[target]), scale = float(k.scale);
     if (!k.gradient) {
-      loss = top - chosen + ::logf(sum_of_exponentials<false>(x, k.vocab, top));
+      loss = top - chosen + log_scalar(sum_of_exponentials<false>(x, k.vocab, top));
       continue;
     }
     const float sum = sum_of_exponentials<kKeep>(x, k.vocab, top);
-    loss = top - chosen + ::logf(sum);
+    loss = top - chosen + log_scalar(sum);
     const float target_gradient = (exp_scalar(chosen - top) / sum - 1.0f) * scale;
     const V shift = broadcast(top), factor = broadcast(scale / sum);
     each_vector(k.vocab, [&](int64_t c, auto n) {

@@ -68,6 +68,28 @@ HADAL_INLINE V exp(V x) {
 HADAL_INLINE float exp_scalar(float x) {  // the same bits as a lane of exp
   return first(exp(broadcast(x)));
 }
+// log x, rounded from FP64, in the steps of the device's (cuda/numbers.h), so that both have the same bits: x = m 2^e
+// with m in [1/sqrt 2, sqrt 2); log m = 2 s (1 + s^2/3 + s^4/5 ...), s = (m - 1) / (m + 1).
+HADAL_INLINE float log_scalar(float x) {
+  if (!(x > 0.0f)) return x == 0.0f ? -__builtin_inff() : __builtin_nanf("");
+  if (x == __builtin_inff()) return x;
+  const double wide = x;
+  uint64_t bits;
+  __builtin_memcpy(&bits, &wide, 8);
+  int exponent = int(bits >> 52) - 1023;
+  bits = (bits & 0xfffffffffffffull) | 0x3ff0000000000000ull;
+  double m;
+  __builtin_memcpy(&m, &bits, 8);
+  if (m > 1.4142135623730951) m *= 0.5, ++exponent;
+  const double below = m + 1.0;
+  double inverse = 1.0f / float(below);  // a device has no quick division in FP64
+  inverse = __builtin_fma(inverse, __builtin_fma(-below, inverse, 1.0), inverse);
+  inverse = __builtin_fma(inverse, __builtin_fma(-below, inverse, 1.0), inverse);
+  const double s = (m - 1.0) * inverse, z = s * s;
+  double series = 1.0 / 17;
+  for (int odd = 15; odd > 0; odd -= 2) series = series * z + 1.0 / odd;
+  return float(exponent * 0.69314718055994531 + 2.0 * s * series);
+}
 HADAL_INLINE V sigmoid(V x) { return div(broadcast(1.0f), add(broadcast(1.0f), exp(neg(x)))); }
 
 // Host conversions for scalar tails; bf16's own members are inline functions and must not be used here (dispatch.h).

@@ -59,8 +59,8 @@ __device__ inline float power_of_two(float x) {
 }
 __device__ inline float sigmoid(float x) { return 1.0f / (1.0f + exponential(-x)); }
 
-// log x, rounded from FP64 (once per row: the host's logf differs from it in the last bit at most).
-// x = m 2^e with m in [1/sqrt 2, sqrt 2); log m = 2 s (1 + s^2/3 + s^4/5 ...), s = (m - 1) / (m + 1).
+// log x, rounded from FP64, in the steps of the CPU's (cpu/simd.h), so that both have the same bits: x = m 2^e with m
+// in [1/sqrt 2, sqrt 2); log m = 2 s (1 + s^2/3 + s^4/5 ...), s = (m - 1) / (m + 1).
 __device__ inline float logarithm(float x) {
   if (!(x > 0.0f)) return x == 0.0f ? -infinity() : x - x + float_of(0x7fc00000u);
   if (!is_finite(x)) return x;

@@ -1,0 +1,227 @@
+#!/usr/bin/env python3
+"""Proves on a machine with a GPU, in a few minutes, what the emulated device showed without one, and measures it.
+
+Each step runs under a limit of its own, the most important first; results are written to OUT/report.json and
+OUT/report.md as they come: status, seconds, the failing cases, and the command that repeats them. What does not fit
+into the time is named as skipped. Clocks and settings of the card stay as they are.
+
+The programs come from a portable build (tools/portable.py) beside this checkout whose recorded hash of the sources is
+that of the files here; else the parts for CUDA are built from them.
+
+usage: device_check.py [--seconds 480] [--only STEP ...] [--programs FOLDER] OUT
+Exit code 0: nothing failed; 1: something did, see the report; 2: nothing could be run.
+"""
+import argparse
+import dataclasses
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+import portable  # noqa: E402
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+PROGRAMS = ["hadal", "kernels_device_tests", "tensor_device_tests", "ops_device_tests", "train_device_tests"]
+BUILD_LIMIT = 200  # seconds
+TAIL = 6000        # characters of a step's output that the report keeps
+
+
+@dataclasses.dataclass
+class Step:
+    name: str
+    what: str               # a sentence for the report
+    command: list           # {programs} and {out} are filled in
+    limit: float            # seconds
+    needs: list = dataclasses.field(default_factory=list)  # programs of the machine; without one the step is skipped
+
+
+def tests(program, pattern):
+    return ["{programs}/" + program, "--gtest_filter=" + pattern]
+
+
+def sanitizer(tool):
+    return ["compute-sanitizer", "--tool", tool, "--error-exitcode", "9", *tests(
+        "ops_device_tests", "RmsNorm*:Matmul*Grouped*:Attention*Small*:Routing*Plan*")]
+
+
+# The seconds are upper bounds; their sum is more than a session of device time, so the order matters.
+STEPS = [
+    Step("probe", "the card, its driver and what is free", ["{programs}/hadal", "version", "--json"], 60),
+    Step("bits", "the bits of every kernel are the emulator's", tests("train_device_tests", "CudaBits.*"), 60),
+    Step("tensors", "memory, copies, streams", tests("tensor_device_tests", "Cuda*"), 60),
+    Step("kernels", "the tests of kernels", tests("kernels_device_tests", "*"), 120),
+    Step("ops", "the tests of ops, beside the CPU's", tests("ops_device_tests", "*"), 180),
+    Step("laws", "whole training steps: AVX2's bits, waits, faults",
+         tests("train_device_tests", "CudaStep.*:CudaRun.*"), 120),
+    Step("train", "a minute of training, and generation from it",
+         ["sh", str(ROOT / "tools/device_train.sh"), "{programs}/hadal", "{out}/run"], 120),
+    Step("memcheck", "accesses outside memory", sanitizer("memcheck"), 90, ["compute-sanitizer"]),
+    Step("racecheck", "races in shared memory", sanitizer("racecheck"), 90, ["compute-sanitizer"]),
+    Step("synccheck", "barriers that not all reach", sanitizer("synccheck"), 60, ["compute-sanitizer"]),
+    Step("initcheck", "memory that is read before it is written", sanitizer("initcheck"), 60, ["compute-sanitizer"]),
+]
+
+
+def run_limited(command, limit, log):
+    """(exit code or None where time ran out, seconds); all that the command has started ends with it."""
+    begin = time.monotonic()
+    with open(log, "wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+                                   start_new_session=True, cwd=ROOT)
+        try:
+            code = process.wait(timeout=limit)
+        except subprocess.TimeoutExpired:
+            code = None
+        try:  # children of a step that ended or did not
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        process.wait()
+    return code, time.monotonic() - begin
+
+
+def counts(text):
+    """What a test program says of itself."""
+    found = {}
+    for word in ("PASSED", "FAILED", "SKIPPED"):
+        numbers = re.findall(rf"\[\s+{word}\s+\] (\d+) test", text)
+        if numbers:
+            found[word.lower()] = int(numbers[-1])
+    return found
+
+
+def failing_cases(text):
+    return sorted(set(re.findall(r"^\[  FAILED  \] (\S+)(?:, where .*)?(?: \(\d+ ms\))?$", text, re.M))
+                  - {"1", "2", "3"})
+
+
+class Report:
+    def __init__(self, out, facts):
+        self.out, self.facts, self.steps = pathlib.Path(out), facts, []
+
+    def add(self, **entry):
+        self.steps.append(entry)
+        self.write()
+        print(f"{entry['name']:<10} {entry['status']:<9} {entry.get('seconds', 0):6.1f} s  {entry.get('why', '')}",
+              flush=True)
+
+    def failed(self):
+        return [step for step in self.steps if step["status"] not in ("passed", "skipped")]
+
+    def write(self):
+        (self.out / "report.json").write_text(json.dumps({**self.facts, "steps": self.steps}, indent=1) + "\n")
+        lines = ["# Device check", ""]
+        lines += [f"- {key}: {value}" for key, value in self.facts.items()]
+        lines += ["", "| step | what | status | seconds | tests |", "|---|---|---|---|---|"]
+        for step in self.steps:
+            tests_said = ", ".join(f"{n} {word}" for word, n in step.get("tests", {}).items())
+            lines.append(f"| {step['name']} | {step['what']} | {step['status']} | {step.get('seconds', 0):.1f} | "
+                         f"{tests_said} |")
+        for step in self.steps:
+            if step["status"] == "passed":
+                continue
+            lines += ["", f"## {step['name']}: {step['status']}", "", step.get("why", "")]
+            lines += [f"- {case}" for case in step.get("cases", [])]
+            if step.get("repeat"):
+                lines += ["", "Repeat: `" + step["repeat"] + "`"]
+            if step.get("tail"):
+                lines += ["", "```", step["tail"], "```"]
+        (self.out / "report.md").write_text("\n".join(lines) + "\n")
+
+
+def run_steps(steps, programs, report, seconds, only=()):
+    """Runs what fits into the time. Returns whether nothing failed."""
+    end = time.monotonic() + seconds
+    for step in steps:
+        if only and step.name not in only:
+            continue
+        entry = {"name": step.name, "what": step.what}
+        missing = [need for need in step.needs if shutil.which(need) is None]
+        left = end - time.monotonic()
+        if missing:
+            report.add(**entry, status="skipped", why=f"{', '.join(missing)} is not on this machine")
+            continue
+        if left < 1:
+            report.add(**entry, status="skipped", why="the time is used up")
+            continue
+        command = [word.format(programs=programs, out=report.out) for word in step.command]
+        log = report.out / f"{step.name}.log"
+        limit = min(step.limit, left)
+        try:
+            code, took = run_limited(command, limit, log)
+        except OSError as error:
+            report.add(**entry, status="failed", why=f"{command[0]}: {error.strerror}")
+            continue
+        text = log.read_text(errors="replace")
+        entry.update(seconds=round(took, 1), tests=counts(text))
+        if code == 0:
+            report.add(**entry, status="passed")
+            continue
+        if code is None:
+            status, why = "timed out", f"did not end within {limit:.0f} seconds"
+        elif code < 0:
+            status, why = "crashed", f"ended by {signal.Signals(-code).name}"
+        else:
+            status, why = "failed", f"exit code {code}"
+        report.add(**entry, status=status, why=why, cases=failing_cases(text), repeat=" ".join(command),
+                   tail=text[-TAIL:])
+    return not report.failed()
+
+
+def build(out):
+    """The folder of freshly built programs, or (None, why)."""
+    for tool in ("cmake", "ninja", "g++"):
+        if shutil.which(tool) is None:
+            return None, f"no portable build with these sources, and no {tool} to build one"
+    folder = ROOT / "build" / "cuda"
+    targets = [word for program in PROGRAMS for word in ("--target", program)]
+    for command in (["cmake", "--preset", "cuda"], ["cmake", "--build", str(folder), *targets]):
+        code, _ = run_limited(command, BUILD_LIMIT, out / "build.log")
+        if code != 0:
+            return None, (f"'{' '.join(command)}' " + ("took too long" if code is None else f"ended with {code}") +
+                          f"; see {out / 'build.log'}")
+    return portable.gather(folder, out / "programs"), None
+
+
+def programs_for(out, given):
+    if given:
+        return pathlib.Path(given), None
+    ready = ROOT / "build" / "portable"
+    if (ready / portable.HASH).exists() and (ready / portable.HASH).read_text().strip() == portable.source_hash():
+        return ready, None
+    return build(out)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--seconds", type=float, default=480, help="time for all steps")
+    parser.add_argument("--only", action="append", default=[], help="a step to run, repeatable")
+    parser.add_argument("--programs", help="a folder with the programs, as tools/portable.py makes it")
+    parser.add_argument("out", help="folder of the report")
+    options = parser.parse_args()
+    names = [step.name for step in STEPS]
+    for name in options.only:
+        if name not in names:
+            parser.error(f"there is no step '{name}'; there are {', '.join(names)}")
+    out = pathlib.Path(options.out).resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    begin = time.monotonic()
+    programs, why = programs_for(out, options.programs)
+    if programs is None:
+        print(f"device_check: {why}", file=sys.stderr)
+        return 2
+    report = Report(out, {"date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+                          "sources": portable.source_hash()})
+    good = run_steps(STEPS, programs, report, options.seconds - (time.monotonic() - begin), options.only)
+    print(f"report: {out / 'report.md'}")
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
