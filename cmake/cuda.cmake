@@ -30,15 +30,20 @@ find_library(HADAL_CUDART cudart_static REQUIRED
              PATHS ${cuda_root}/lib64 ${cuda_root}/targets/x86_64-linux/lib ${cuda_root}/lib)
 file(GLOB cuda_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/machine/kernels/cuda/*.cu
      ${CMAKE_SOURCE_DIR}/src/machine/kernels/cuda/hopper/*.cu)
-set(cuda_objects "")
-foreach(source IN LISTS cuda_sources)
+# Adds to the list `objects` what nvcc makes of a source.
+function(hadal_cuda_object source objects)
   get_filename_component(name ${source} NAME_WE)
   set(object ${CMAKE_BINARY_DIR}/cuda/${name}.o)
   add_custom_command(
     OUTPUT ${object} DEPENDS ${source} DEPFILE ${object}.d COMMENT "Building CUDA object ${name}.o"
     COMMAND ${HADAL_NVCC} -std=c++20 -gencode=arch=compute_90a,code=sm_90a -fmad=false -DFMT_USE_CONSTEXPR=1
-            -Xcompiler -fPIC -O3 -I ${CMAKE_SOURCE_DIR}/src/machine -MD -MF ${object}.d -c ${source} -o ${object})
-  list(APPEND cuda_objects ${object})
+            -Xcompiler -fPIC -O3 -I ${CMAKE_SOURCE_DIR}/src/machine -I ${CMAKE_SOURCE_DIR}/tests/machine -MD
+            -MF ${object}.d -c ${source} -o ${object})
+  set(${objects} ${${objects}} ${object} PARENT_SCOPE)
+endfunction()
+set(cuda_objects "")
+foreach(source IN LISTS cuda_sources)
+  hadal_cuda_object(${source} cuda_objects)
 endforeach()
 file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/cuda)
 add_library(hadal_cuda STATIC ${cuda_objects})

@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """The compiled truth about a CUDA kernel, no GPU needed: the source builds for sm_90a; no kernel of it spills registers
 or has a stack; none adds floating-point numbers atomically, or calls a device function that was not inlined (read from
-the PTX, and from the machine code where cuobjdump is there).
+the PTX, and from the machine code where cuobjdump is there); ptxas names no kernel whose wgmma it serialises or whose
+setmaxnreg it ignores (C75xx). Where a source says "compiled truth: wgmma.mma_async (HGMMA), ...", each of its kernels
+holds these instructions, of the PTX and, in brackets, of the machine.
 
 What was compiled before is kept in WORK, and compiled again when the source or a header of it has changed.
 
@@ -38,6 +40,22 @@ PLANTED = {
            }""",
     "calls a device function":
         "__device__ __noinline__ int f(int* p) { return p[1] * p[2]; } __global__ void k(int* p) { p[0] = f(p); }",
+    "ptxas warns":
+        """#include "kernels/cuda/hopper/asynchronous.h"
+           using namespace hadal::kernels::cuda;
+           __global__ void __launch_bounds__(128, 1) k(float* p, uint64_t a, uint64_t b) {
+             float sum[kOwnElements] = {};
+             begin_products();
+             multiply_async<Major::k, Major::k>(sum, a, b, false);
+             p[threadIdx.x] = sum[0];
+             multiply_async<Major::k, Major::k>(sum, a, b, true);
+             end_products();
+             wait_for_products<0>();
+             for (int i = 0; i < kOwnElements; ++i) p[128 + i * 128 + threadIdx.x] = sum[i];
+           }""",
+    "holds no wgmma.mma_async":
+        """// compiled truth: wgmma.mma_async (HGMMA)
+           __global__ void k(float* p) { p[0] = 1.0f; }""",
 }
 
 
@@ -68,8 +86,9 @@ def compile_source(nvcc, source, work):
     if not newer_than_sources(made, depfile):
         kept = work / f"{source.stem}.kept"
         kept.mkdir(exist_ok=True)
-        command = [nvcc, *FLAGS, "-I", str(ROOT / "src/machine"), "-Xptxas", "-v", "-MD", "-MF", str(depfile), "--keep",
-                   "--keep-dir", str(kept), "-c", str(source), "-o", str(made)]
+        folders = [word for folder in ("src/machine", "tests/machine") for word in ("-I", str(ROOT / folder))]
+        command = [nvcc, *FLAGS, *folders, "-Xptxas", "-v", "-MD", "-MF", str(depfile), "--keep", "--keep-dir",
+                   str(kept), "-c", str(source), "-o", str(made)]
         run = subprocess.run(command, capture_output=True, text=True)
         if run.returncode != 0:
             sys.exit(f"{source.name} does not build:\n{run.stdout}{run.stderr}")
@@ -90,7 +109,25 @@ def kernels_in(said):
     return found
 
 
-def breaches(ptx, said, made):
+def entries_in(text, begin):
+    """[(name, text)] of the kernels in PTX or machine code; `begin` finds where one begins, and its name."""
+    places = [(m.group(1), m.start()) for m in re.finditer(begin, text, re.M)]
+    ends = [start for _, start in places[1:]] + [len(text)]
+    return [(name, text[start:end]) for (name, start), end in zip(places, ends)]
+
+
+def missing(claims, ptx, sass):
+    """What kernels lack of the instructions that their source claims."""
+    for of_ptx, of_machine in claims:
+        for name, text in entries_in(ptx, r"\.entry\s+(\w+)"):
+            if of_ptx not in text:
+                yield f"{name} holds no {of_ptx}"
+        for name, text in entries_in(sass, r"Function : (\w+)"):
+            if of_machine not in text:
+                yield f"{name} holds no {of_machine}"
+
+
+def breaches(source, ptx, said, made):
     for name, _, stack, spilled in kernels_in(said):
         if spilled:
             yield f"{name} spills {spilled} bytes"
@@ -100,17 +137,23 @@ def breaches(ptx, said, made):
         yield f"adds floating-point numbers atomically: {line}"
     for line in re.findall(r"^\s*(call\b[^;]*);", ptx, re.M):
         yield f"calls a device function: {' '.join(line.split())}"
+    for line in re.findall(r"^.*\(C75\d\d\).*$", said, re.M):
+        yield f"ptxas warns: {line}"
+    sass = ""
     if cuobjdump := shutil.which("cuobjdump") or shutil.which("cuobjdump", path="/usr/local/cuda/bin"):
         sass = subprocess.run([cuobjdump, "--dump-sass", str(made)], capture_output=True, text=True, check=True).stdout
         for line in re.findall(r"((?:RED|ATOM)\w*\.[\w.]*F(?:16|32|64)[\w.]*)", sass):
             yield f"adds floating-point numbers atomically: {line}"
         for line in re.findall(r"\b((?:LDL|STL)[\w.]*)", sass):
             yield f"has a stack: {line}"
+    claims = [claim for line in re.findall(r"compiled truth: (.*)", source) for claim in
+              re.findall(r"([\w.]+) \((\w+)\)", line)]
+    yield from missing(claims, ptx, sass)
 
 
 def check(nvcc, source, work):
     ptx, said, made = compile_source(nvcc, source, work)
-    found = list(breaches(ptx, said, made))
+    found = list(breaches(source.read_text(), ptx, said, made))
     for breach in found:
         print(f"{source.name}: {breach}")
     kernels = kernels_in(said)

@@ -7,8 +7,9 @@
 // order, and rounded to C's type at the end. So `add` accumulates chunk by chunk: two calls on halves of K that end on
 // a chunk equal one call on all of it. Tiles, threads, m, n and neighbours change nothing. Where both operands are bf16
 // and the instruction set multiplies bf16 pairs (avx512_bf16), a step is one pair (k, k+1), an odd last k paired with
-// zero; elsewhere bf16 is widened to FP32, exactly. The reference multiplies and adds separately (it runs on machines
-// without a fused unit).
+// zero; elsewhere bf16 is widened to FP32, exactly. On a GPU, chunks of two bf16 operands whose rows begin at multiples
+// of 16 bytes are summed as its tensor cores do (tensor_core.h), from zero, 16 k to an instruction; the rest has AVX2's
+// bits. The reference multiplies and adds separately (it runs on machines without a fused unit).
 #pragma once
 #include <cstdint>
 
@@ -21,7 +22,7 @@ constexpr int64_t kGemmChunk = 128;
 // Element (i, j) of A lies a_row * i + a_col * j elements after `a`, likewise B (rows are k); one stride of the two is
 // 1. C's columns are contiguous. No operand overlaps C. Sizes may be 0: k = 0 gives zeros, or leaves C with `add`.
 // B may also be panels packed for the instruction set (gemm_panels.h): then A's columns are contiguous, and the bits
-// are those of the product with what was packed.
+// are those of the product with what was packed (not on a GPU in bf16: panels go past its tensor cores).
 struct GemmProduct {
   const void* a = nullptr;
   const void* b = nullptr;

@@ -9,12 +9,10 @@
 #include <vector>
 
 #include "base/error.h"
+#include "cuda_emulator/asynchronous.h"
 #include "cuda_emulator/fiber.h"
 #include "cuda_emulator/guarded.h"
-
-#if defined(HADAL_EMULATOR_TSAN)
-#include <sanitizer/tsan_interface.h>
-#endif
+#include "cuda_emulator/order.h"
 
 namespace hadal::emulator {
 namespace {
@@ -22,7 +20,7 @@ namespace {
 constexpr int kWarp = 32;
 struct Cancelled {};  // unwinds the threads of a launch that has failed
 
-enum class Wait : uint8_t { none, block, warp };
+enum class Wait : uint8_t { none, block, warp, condition };
 
 struct Thread {
   Fiber fiber;
@@ -30,6 +28,7 @@ struct Thread {
   int index = 0;
   Wait wait = Wait::none;
   std::source_location where;
+  const Condition* condition = nullptr;
 };
 
 // Where the threads of a block, or the lanes of a warp, meet.
@@ -53,6 +52,7 @@ struct Block {
   uint8_t* shared = nullptr;
   std::unique_ptr<int[]> runnable;
   int n_runnable = 0;
+  std::unique_ptr<Asynchronous> asynchronous;  // made when it is first asked for
   bool cancelled = false;
   std::exception_ptr error;
   uint64_t random = 1;
@@ -64,17 +64,8 @@ struct Block {
 };
 
 thread_local Thread* current __attribute__((tls_model("initial-exec"))) = nullptr;
+thread_local Block* running_block = nullptr;
 
-void happens_before([[maybe_unused]] void* what) {
-#if defined(HADAL_EMULATOR_TSAN)
-  __tsan_release(what);
-#endif
-}
-void happens_after([[maybe_unused]] void* what) {
-#if defined(HADAL_EMULATOR_TSAN)
-  __tsan_acquire(what);
-#endif
-}
 char block_begins, block_ended;  // marks for the two above
 
 const char* file_name(const std::source_location& where) {
@@ -140,7 +131,8 @@ std::string who_waits(const Block& block) {
     const Thread& first = block.threads[i];
     const auto alike = [&](const Thread& t) {
       return t.wait == first.wait && t.fiber.ended() == first.fiber.ended() &&
-             (first.wait == Wait::none || place(t.where) == place(first.where));
+             (first.wait == Wait::none || place(t.where) == place(first.where)) &&
+             (first.wait != Wait::condition || t.condition->text() == first.condition->text());
     };
     text += text.empty() ? "threads" : "; threads";
     for (int from = i; from < block.grid->threads; ++from) {
@@ -154,8 +146,10 @@ std::string who_waits(const Block& block) {
     if (first.fiber.ended()) {
       text += " have ended";
     } else {
-      text += fmt::format(" wait at a {} at {}", first.wait == Wait::block ? "block barrier" : "warp exchange",
-                          place(first.where));
+      const std::string what = first.wait == Wait::condition ? "for a " + first.condition->text()
+                               : first.wait == Wait::block   ? "at a block barrier"
+                                                             : "at a warp exchange";
+      text += fmt::format(" wait {} at {}", what, place(first.where));
     }
   }
   return text;
@@ -167,6 +161,10 @@ void schedule(Block& block) {
   for (int i = 0; i < left; ++i) block.runnable[i] = left - 1 - i;  // taken from the end
   block.n_runnable = left;
   while (left > 0) {
+    if (Asynchronous* work = block.asynchronous.get()) {
+      const bool idle = block.n_runnable == 0;
+      if ((idle || block.next_random() % 4 == 0) && work->run_one(idle)) continue;
+    }
     if (block.n_runnable == 0) fail(ErrorKind::internal, "deadlock: {}", who_waits(block));
     const int last = --block.n_runnable;
     const int at = block.grid->shuffled ? int(block.next_random() % uint64_t(last + 1)) : last;
@@ -225,10 +223,12 @@ void run_block(const Grid& grid, const std::function<void()>& thread, int64_t in
     t.block = &block, t.index = i, t.wait = Wait::none;
     t.fiber.begin(&run_thread, &t);
   }
+  running_block = &block;
   happens_before(&block_begins);
   try {
     schedule(block);
     happens_after(&block_ended);
+    if (block.asynchronous) block.asynchronous->check_ended();
     if (const auto at = shared.touched())
       fail(ErrorKind::internal, "byte {} of {} bytes of shared memory was written to", *at, grid.shared_bytes);
   } catch (...) {
@@ -273,6 +273,28 @@ void wait_for_block(const std::source_location& where) {
     suspend(Wait::block, where);
   }
   happens_after(mark);
+}
+
+void wait_until(const Condition& condition, const std::source_location& where) {
+  while (!condition.holds()) {
+    current->condition = &condition;
+    suspend(Wait::condition, where);
+  }
+}
+
+void wake_all() {
+  Block& block = *running_block;
+  release_waiting(block, 0, block.grid->threads, Wait::condition);
+}
+
+uint64_t random_number() { return running_block->next_random(); }
+
+Asynchronous& asynchronous() {
+  Block& block = *current->block;
+  const Unseen unseen;
+  if (!block.asynchronous)
+    block.asynchronous = std::make_unique<Asynchronous>(block.shared, block.grid->shared_bytes, block.grid->threads);
+  return *block.asynchronous;
 }
 
 const uint64_t* exchange_in_warp(uint64_t value, const std::source_location& where) {

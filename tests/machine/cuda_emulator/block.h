@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <functional>
 #include <source_location>
+#include <string>
 
 namespace hadal::emulator {
 
@@ -34,5 +35,19 @@ uint8_t* shared_memory(int64_t bytes);  // checks that the launch has as many
 void wait_for_block(const std::source_location& where);
 // Gives this lane's value and waits for those of the whole warp: 32 values, to be read before the next exchange.
 const uint64_t* exchange_in_warp(uint64_t value, const std::source_location& where);
+
+// What a thread waits for that others, or asynchronous work, bring about and tell by wake_all().
+struct Condition {
+  virtual bool holds() const = 0;
+  virtual std::string text() const = 0;  // "phase of parity 1"
+
+ protected:
+  ~Condition() = default;
+};
+void wait_until(const Condition& condition, const std::source_location& where);
+void wake_all();
+uint64_t random_number();  // of the block's schedule
+class Asynchronous;
+Asynchronous& asynchronous();  // of the block
 
 }  // namespace hadal::emulator

@@ -3,7 +3,8 @@
 set(cuda_emulator_folder ${CMAKE_CURRENT_SOURCE_DIR}/machine/cuda_emulator)
 file(GLOB cuda_emulator_sources CONFIGURE_DEPENDS ${cuda_emulator_folder}/*.cpp
      ${CMAKE_CURRENT_SOURCE_DIR}/machine/cuda_staged/*.cpp)
-file(GLOB cuda_kernel_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/machine/kernels/cuda/*.cu)
+file(GLOB cuda_kernel_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/machine/kernels/cuda/*.cu
+     ${CMAKE_CURRENT_SOURCE_DIR}/machine/cuda_staged/*.cu)
 add_library(cuda_emulated STATIC ${cuda_emulator_sources} ${cuda_kernel_sources})
 set_source_files_properties(${cuda_kernel_sources} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS "-x;c++")
 target_include_directories(cuda_emulated BEFORE PUBLIC ${cuda_emulator_folder} ${CMAKE_CURRENT_SOURCE_DIR}/machine)
@@ -12,9 +13,10 @@ target_compile_definitions(cuda_emulated INTERFACE HADAL_CUDA_EMULATED=1 HADAL_C
 target_compile_options(cuda_emulated PRIVATE -O2)
 if(HADAL_SANITIZE MATCHES "thread")
   # What schedules fibers is no part of the program that is looked at; it tells the sanitizer what orders what.
-  set_source_files_properties(${cuda_emulator_folder}/fiber.cpp ${cuda_emulator_folder}/block.cpp PROPERTIES
+  set_source_files_properties(${cuda_emulator_folder}/fiber.cpp ${cuda_emulator_folder}/block.cpp
+                              ${cuda_emulator_folder}/asynchronous.cpp ${cuda_emulator_folder}/product.cpp PROPERTIES
                               COMPILE_OPTIONS "-fno-sanitize=thread" COMPILE_DEFINITIONS HADAL_EMULATOR_TSAN=1)
-else()
+elseif(NOT HADAL_SANITIZE)  # whose headers are precompiled with -O1, which GCC 12 crashes over with -O2
   hadal_precompile(cuda_emulated hadal_headers)
 endif()
 # The binary with the emulated device in the place of a GPU: what verbs do with --device cuda:0.

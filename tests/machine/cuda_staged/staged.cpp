@@ -119,14 +119,16 @@ void operands_of(Gemm& k, Operands& o) {
   const auto extent = [](int64_t rows, int64_t cols, int64_t row, int64_t col) {
     return rows > 0 && cols > 0 ? (rows - 1) * row + (cols - 1) * col + 1 : 0;
   };
+  o.reads(k.groups.offsets, k.groups.offsets ? k.groups.n + 1 : 0, 4);
+  const int64_t behind = k.groups.offsets ? (k.groups.n - 1) * k.groups.stack : 0;  // the first matrix of a stack
   for (int64_t i = 0; i < k.n_products; ++i) {
     GemmProduct& p = products[i];
     o.reads(p.a, extent(p.m, p.k, k.a_row, k.a_col), dtype_bytes(k.a_type));
     o.reads(p.b,
             k.b_is_panels ? gemm_panel_elements(k.b_type, p.k, p.n, gemm_panel_cols(Isa::avx2))
-                          : extent(p.k, p.n, k.b_row, k.b_col),
+                          : extent(p.k, p.n, k.b_row, k.b_col) + (k.groups.along_k ? 0 : behind),
             dtype_bytes(k.b_type));
-    o.writes(p.c, extent(p.m, p.n, k.c_row, 1), dtype_bytes(k.c_type));
+    o.writes(p.c, extent(p.m, p.n, k.c_row, 1) + (k.groups.along_k ? behind : 0), dtype_bytes(k.c_type));
   }
 }
 

@@ -1,7 +1,9 @@
 // Products on CUDA cores, with the bits of AVX2 (kernels/gemm.h): per element of C one chain of fused multiply-adds for
 // each chunk of 128 k, chunk sums added in order; tiles, m and neighbours change nothing. bf16 operands are widened.
+// Where both operands are bf16 and lie as tensor copies take them, tensor cores multiply (gemm_tensor.h).
 #include "kernels/gemm.h"
 
+#include "kernels/cuda/gemm_tensor.h"
 #include "kernels/cuda/kernels.h"
 #include "kernels/cuda/rows.h"
 #include "kernels/cuda/tile_product.h"
@@ -138,6 +140,30 @@ void launch_groups(const Gemm& k, const Form& form, DeviceStream stream) {
   }
 }
 
+// Collects products until a launch is full.
+template <class A, class B>
+class Launches {
+ public:
+  Launches(DeviceStream stream, const Form& form) : stream_(stream), form_(form) {}
+  void add(const GemmProduct& p) {
+    products_.first_tile[products_.n] = tiles_;
+    products_.list[products_.n++] = p;
+    tiles_ += tiles_of(p.m, p.n);
+    if (products_.n == kProducts) launch_all();
+  }
+  void launch_all() {
+    launch(gemm_tiles<A, B>, {.name = "gemm", .blocks = tiles_, .shared_bytes = sizeof(Panels), .stream = stream_},
+           products_, form_);
+    products_ = {}, tiles_ = 0;
+  }
+
+ private:
+  DeviceStream stream_;
+  Form form_;
+  Products products_ = {};
+  int64_t tiles_ = 0;
+};
+
 }  // namespace
 
 void gemm(DeviceStream stream, const Gemm& k) {
@@ -148,20 +174,23 @@ void gemm(DeviceStream stream, const Gemm& k) {
   visit(
       "gemm",
       [&](auto a, auto b, auto) {
-        if (k.groups.offsets) return launch_groups<element<decltype(a)>, element<decltype(b)>>(k, form, stream);
-        for (int64_t first = 0; first < k.n_products; first += kProducts) {
-          Products products = {};
-          int64_t tiles = 0;
-          for (int64_t i = first; i < k.n_products && i < first + kProducts; ++i) {
-            const GemmProduct& p = k.products[i];
-            if (p.m == 0 || p.n == 0 || (p.k == 0 && k.add)) continue;
-            products.first_tile[products.n] = tiles;
-            products.list[products.n++] = p;
-            tiles += tiles_of(p.m, p.n);
-          }
-          launch(gemm_tiles<element<decltype(a)>, element<decltype(b)>>,
-                 {.name = "gemm", .blocks = tiles, .shared_bytes = sizeof(Panels), .stream = stream}, products, form);
+        using A = element<decltype(a)>;
+        using B = element<decltype(b)>;
+        if (k.groups.offsets) {
+          if (fits_tensor_cores(k, k.products[0])) return void(launch_on_tensor_cores(stream, k, 0));
+          return launch_groups<A, B>(k, form, stream);
         }
+        Launches<A, B> others(stream, form);
+        for (int64_t i = 0; i < k.n_products;) {
+          const GemmProduct& p = k.products[i];
+          if (p.m > 0 && p.n > 0 && fits_tensor_cores(k, p)) {
+            i += launch_on_tensor_cores(stream, k, i);
+            continue;
+          }
+          ++i;
+          if (p.m > 0 && p.n > 0 && (p.k > 0 || !k.add)) others.add(p);
+        }
+        others.launch_all();
       },
       k.a_type, k.b_type, k.c_type);
 }

@@ -18,6 +18,7 @@
 #define __host__
 #define __forceinline__ inline __attribute__((always_inline))
 #define __launch_bounds__(...)
+#define __grid_constant__
 
 namespace hadal::kernels::cuda {
 
@@ -28,7 +29,7 @@ T as_in_kernel(T value, const std::string& kernel, int& number) {
   const std::string what = "kernel '" + kernel + "', parameter " + std::to_string(++number);
   if constexpr (std::is_pointer_v<T>) {
     if (value != nullptr) value = reinterpret_cast<T>(device.address(value, 0, what));
-  } else if constexpr (std::is_class_v<T> && alignof(T) == 8) {  // else it has no room for a pointer
+  } else if constexpr (std::is_class_v<T> && alignof(T) >= 8) {  // else it has no room for a pointer
     static_assert(std::is_trivially_copyable_v<T> && sizeof(T) % 8 == 0);
     uint64_t words[sizeof(T) / 8];
     std::memcpy(words, &value, sizeof(T));
