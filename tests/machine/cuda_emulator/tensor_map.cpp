@@ -14,8 +14,9 @@ constexpr uint64_t kMade = 0x74656e736f726d61ull;
 kernels::cuda::TensorMap kernels::cuda::tensor_map(const MatrixStack& m) {
   check_tensor_map(m);
   const int64_t matrix_stride = m.matrices > 1 ? m.matrix_stride : m.row_stride;
-  const int64_t elements = (m.matrices - 1) * matrix_stride + (m.rows - 1) * m.row_stride + m.cols;
-  emulator::Device::get().address(m.base, elements * 2, "tensor map");
+  const int64_t bytes = ((m.rows - 1) * m.row_stride + m.cols) * 2;
+  for (int64_t i = 0; i < m.matrices; ++i)  // each may lie in memory of its own
+    emulator::Device::get().address(static_cast<const char*>(m.base) + i * matrix_stride * 2, bytes, "tensor map");
   return {{reinterpret_cast<uint64_t>(m.base), uint64_t(m.cols), uint64_t(m.rows), uint64_t(m.matrices),
            uint64_t(m.row_stride * 2), uint64_t(matrix_stride * 2), kMade}};
 }
