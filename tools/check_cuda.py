@@ -18,6 +18,8 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+# Beside PATH: where CUDA installs itself, and where ./setup --cuda puts it.
+PLACES = f"/usr/local/cuda/bin:{ROOT}/.cuda/nvidia/cu13/bin"
 SKIPPED, OLDEST = 77, 13
 FLAGS = ["-std=c++20", "-gencode=arch=compute_90a,code=sm_90a", "-fmad=false", "-cudart", "static",
          "-DFMT_USE_CONSTEXPR=1"]
@@ -61,7 +63,7 @@ PLANTED = {
 
 def find_nvcc():
     """(path, None), or (None, why there is none)."""
-    path = shutil.which("nvcc") or shutil.which("nvcc", path="/usr/local/cuda/bin")
+    path = shutil.which("nvcc") or shutil.which("nvcc", path=PLACES)
     if path is None:
         return None, "nvcc is not on this machine"
     text = subprocess.run([path, "--version"], capture_output=True, text=True, check=True).stdout
@@ -140,7 +142,7 @@ def breaches(source, ptx, said, made):
     for line in re.findall(r"^.*\(C75\d\d\).*$", said, re.M):
         yield f"ptxas warns: {line}"
     sass = ""
-    if cuobjdump := shutil.which("cuobjdump") or shutil.which("cuobjdump", path="/usr/local/cuda/bin"):
+    if cuobjdump := shutil.which("cuobjdump") or shutil.which("cuobjdump", path=PLACES):
         sass = subprocess.run([cuobjdump, "--dump-sass", str(made)], capture_output=True, text=True, check=True).stdout
         for line in re.findall(r"((?:RED|ATOM)\w*\.[\w.]*F(?:16|32|64)[\w.]*)", sass):
             yield f"adds floating-point numbers atomically: {line}"

@@ -8,7 +8,7 @@ into the time is named as skipped. Clocks and settings of the card stay as they 
 The programs come from a portable build (tools/portable.py) beside this checkout whose recorded hash of the sources is
 that of the files here; else the parts for CUDA are built from them.
 
-usage: device_check.py [--seconds 480] [--only STEP ...] [--programs FOLDER] OUT
+usage: device_check.py [--seconds 480] [--only STEP ...] [--programs FOLDER] [--train-steps N] OUT
 Exit code 0: nothing failed; 1: something did, see the report; 2: nothing could be run.
 """
 import argparse
@@ -61,7 +61,7 @@ STEPS = [
     Step("laws", "whole training steps: AVX2's bits, waits, faults",
          tests("train_device_tests", "CudaStep.*:CudaRun.*"), 120),
     Step("train", "a minute of training, and generation from it",
-         ["sh", str(ROOT / "tools/device_train.sh"), "{programs}/hadal", "{out}/run"], 120),
+         ["sh", str(ROOT / "tools/device_train.sh"), "{programs}/hadal", "{out}/run", "{train_steps}"], 120),
     Step("bench", "products and attention beside PyTorch's",
          [sys.executable, str(ROOT / "bench/cuda_bench.py"), "{programs}"], 90),
     Step("memcheck", "accesses outside memory", sanitizer("memcheck"), 90, ["compute-sanitizer"]),
@@ -138,7 +138,7 @@ class Report:
         (self.out / "report.md").write_text("\n".join(lines) + "\n")
 
 
-def run_steps(steps, programs, report, seconds, only=()):
+def run_steps(steps, programs, report, seconds, only=(), train_steps=300):
     """Runs what fits into the time. Returns whether nothing failed."""
     end = time.monotonic() + seconds
     for step in steps:
@@ -153,7 +153,7 @@ def run_steps(steps, programs, report, seconds, only=()):
         if left < 1:
             report.add(**entry, status="skipped", why="the time is used up")
             continue
-        command = [word.format(programs=programs, out=report.out) for word in step.command]
+        command = [word.format(programs=programs, out=report.out, train_steps=train_steps) for word in step.command]
         log = report.out / f"{step.name}.log"
         limit = min(step.limit, left)
         try:
@@ -206,6 +206,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=480, help="time for all steps")
     parser.add_argument("--only", action="append", default=[], help="a step to run, repeatable")
     parser.add_argument("--programs", help="a folder with the programs, as tools/portable.py makes it")
+    parser.add_argument("--train-steps", type=int, default=300, help="of the training run")
     parser.add_argument("out", help="folder of the report")
     options = parser.parse_args()
     names = [step.name for step in STEPS]
@@ -221,7 +222,8 @@ def main():
         return 2
     report = Report(out, {"date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
                           "sources": portable.source_hash()})
-    good = run_steps(STEPS, programs, report, options.seconds - (time.monotonic() - begin), options.only)
+    good = run_steps(STEPS, programs, report, options.seconds - (time.monotonic() - begin), options.only,
+                     options.train_steps)
     print(f"report: {out / 'report.md'}")
     return 0 if good else 1
 
