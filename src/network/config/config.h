@@ -122,7 +122,7 @@ struct TrainConfig {
   std::string start_model;  // directory whose weights the run starts from; empty = from initialisation
   template <class Self, class Visitor>
   static void visit(Self& c, Visitor&& v) {
-    v("precision", c.precision, "fp64, fp32, bf16 or auto (bf16 on a GPU or a CPU that multiplies it natively, else fp32)");
+    v("precision", c.precision, "fp64, fp32, bf16 or auto (bf16 where the place multiplies it natively, else fp32)");
     v("attention_form", c.attention_form, "up_projected (cheaper in training) or absorbed");
     v("recompute", c.recompute, "none, norms (norms and MLA up-projections) or all");
     v("steps", c.steps, "optimizer steps");
