@@ -40,6 +40,7 @@ class Step:
     command: list           # {programs} and {out} are filled in
     limit: float            # seconds
     needs: list = dataclasses.field(default_factory=list)  # programs of the machine; without one the step is skipped
+    says: str = ""          # what its output must hold
 
 
 def tests(program, pattern):
@@ -53,7 +54,8 @@ def sanitizer(tool):
 
 # The seconds are upper bounds; their sum is more than a session of device time, so the order matters.
 STEPS = [
-    Step("probe", "the card, its driver and what is free", ["{programs}/hadal", "version", "--json"], 60),
+    Step("probe", "the card, its driver and what is free", ["{programs}/hadal", "version", "--json"], 60,
+         says='"device": "cuda:0"'),
     Step("bits", "the bits of every kernel are the emulator's", tests("train_device_tests", "CudaBits.*"), 60),
     Step("tensors", "memory, copies, streams", tests("tensor_device_tests", "Cuda*"), 60),
     Step("kernels", "the tests of kernels", tests("kernels_device_tests", "*"), 120),
@@ -97,6 +99,15 @@ def counts(text):
         if numbers:
             found[word.lower()] = int(numbers[-1])
     return found
+
+
+def nothing_ran(step, text, tests_said):
+    """Why a step that ended well shows nothing; empty: it does."""
+    if step.says not in text:
+        return f"it says nothing of {step.says}"
+    if tests_said.get("passed") == 0:
+        return f"all {tests_said.get('skipped', 0)} tests were skipped: there is no device"
+    return ""
 
 
 def failing_cases(text):
@@ -163,10 +174,13 @@ def run_steps(steps, programs, report, seconds, only=(), train_steps=300):
             continue
         text = log.read_text(errors="replace")
         entry.update(seconds=round(took, 1), tests=counts(text))
-        if code == 0:
+        without = nothing_ran(step, text, entry["tests"]) if code == 0 else ""
+        if code == 0 and not without:
             report.add(**entry, status="passed")
             continue
-        if code is None:
+        if without:
+            status, why = "failed", without
+        elif code is None:
             status, why = "timed out", f"did not end within {limit:.0f} seconds"
         elif code < 0:
             status, why = "crashed", f"ended by {signal.Signals(-code).name}"

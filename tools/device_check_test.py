@@ -53,6 +53,15 @@ class DeviceCheck(unittest.TestCase):
         self.assertIn("no-such-tool is not on this machine", steps["tool"]["why"])
         self.assertIn("Repeat: `sh -c", self.text)
 
+    def test_takes_nothing_for_a_success(self):
+        skipped = "echo '[  PASSED  ] 0 tests.'; echo '[  SKIPPED ] 3 tests, listed below:'"
+        good, steps = self.run_all([Step("tests", "without a device", ["sh", "-c", skipped], 20),
+                                    Step("probe", "finds none", ["echo", "none"], 20, says="cuda:0")])
+        self.assertFalse(good)
+        self.assertEqual([steps[name]["status"] for name in ("tests", "probe")], ["failed", "failed"])
+        self.assertIn("all 3 tests were skipped", steps["tests"]["why"])
+        self.assertIn("it says nothing of cuda:0", steps["probe"]["why"])
+
     def test_ends_a_step_that_hangs_and_all_that_it_started(self):
         mark = pathlib.Path(self.folder.name) / "alive"
         hanging = f"(sleep 3; touch '{mark}') & sleep 600"
