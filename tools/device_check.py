@@ -56,7 +56,7 @@ def sanitizer(tool):
 STEPS = [
     Step("probe", "the card, its driver and what is free", ["{programs}/hadal", "version", "--json"], 60,
          says='"device": "cuda:0"'),
-    Step("bits", "the bits of every kernel are the emulator's", tests("train_device_tests", "CudaBits.*"), 60),
+    Step("bits", "the bits of every kernel are the emulator's", tests("train_device_tests", "CudaBits.AreThose*"), 60),
     Step("tensors", "memory, copies, streams", tests("tensor_device_tests", "Cuda*"), 60),
     Step("kernels", "the tests of kernels", tests("kernels_device_tests", "*"), 120),
     Step("ops", "the tests of ops, beside the CPU's", tests("ops_device_tests", "*"), 180),
