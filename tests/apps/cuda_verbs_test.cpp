@@ -63,6 +63,11 @@ samples = 0
 class CudaVerbs : public ::testing::Test {
  protected:
   CudaVerbs() { atomic_write(small.config(), kNarrow); }
+  void SetUp() override {
+#if defined(__SANITIZE_THREAD__)
+    GTEST_SKIP() << "an emulated device is too slow under the thread sanitizer";
+#endif
+  }
 
   std::string train(const std::string& run, const std::string& options) const {
     return small.train(run, "--quiet " + options);
@@ -96,8 +101,8 @@ TEST_F(CudaVerbs, TrainAndResumeWithTheBitsOfAvx2) {
   const std::string of = " --model " + q(small.root() / "device") + " --quiet ";
   const fs::path lines = small.root() / "lines.jsonl";
   atomic_write(lines, "{\"text\": \"the sea is deep and cold\"}\n{\"tokens\": [1, 50, 60]}\n");
-  for (const std::string& verb : {"generate --prompt 'the sea' --max-tokens 8 --seed 3" + of,
-                                 "score --input " + q(lines) + " --stride 8" + of}) {
+  for (const std::string& verb :
+       {"generate --prompt 'the sea' --max-tokens 8 --seed 3" + of, "score --input " + q(lines) + " --stride 8" + of}) {
     const auto there = run_emulated(verb + "--device cuda:0"), here = run_hadal(verb + "--isa avx2");
     ASSERT_EQ(there.code, 0) << there.err;
     EXPECT_EQ(there.out, here.out);

@@ -55,7 +55,7 @@ double distance(const std::vector<double>& a, const std::vector<double>& b) {
 
 // Every kernel has AVX2's bits in FP32, so has training: losses, gradient norms and weights after three steps.
 TEST(CudaStep, TrainsToTheBitsOfAvx2InFp32) {
-  if (!staged::device_is_there()) GTEST_SKIP() << "no device";
+  if (!staged::runs_whole_steps()) GTEST_SKIP() << "no device, or one that is too slow here";
   if (!isa_available(Isa::avx2)) GTEST_SKIP() << "no AVX2";
   OwnedExec host(2, Isa::avx2);
   DeviceRig device(7);
@@ -68,7 +68,7 @@ TEST(CudaStep, TrainsToTheBitsOfAvx2InFp32) {
 
 // The formulas are the judge.
 TEST(CudaStep, TrainsAsTheFormulasDo) {
-  if (!staged::device_is_there()) GTEST_SKIP() << "no device";
+  if (!staged::runs_whole_steps()) GTEST_SKIP() << "no device, or one that is too slow here";
   for (const auto& [precision, limit] : {std::pair{Precision::fp32, 1e-5}, {Precision::bf16, 2e-2}}) {
     SCOPED_TRACE(precision == Precision::fp32 ? "fp32" : "bf16");
     const Config config = config_of(precision);
@@ -82,7 +82,7 @@ TEST(CudaStep, TrainsAsTheFormulasDo) {
 }
 
 TEST(CudaStep, HasTheSameBitsUnderEverySchedule) {
-  if (!staged::device_is_there()) GTEST_SKIP() << "no device";
+  if (!staged::runs_whole_steps()) GTEST_SKIP() << "no device, or one that is too slow here";
   Trained first;
   for (const uint64_t seed : {1, 2, 3}) {
     DeviceRig device(seed);
@@ -96,7 +96,7 @@ TEST(CudaStep, HasTheSameBitsUnderEverySchedule) {
 
 // Losses, loads and findings of a micro-batch come home together, so do the squares of all gradients.
 TEST(CudaStep, WaitsForTheDeviceOncePerMicroBatchAndOncePerStep) {
-  if (!staged::device_is_there()) GTEST_SKIP() << "no device";
+  if (!staged::runs_whole_steps()) GTEST_SKIP() << "no device, or one that is too slow here";
   DeviceRig device(7);
   for (const int64_t waits : three_steps(config_of(Precision::bf16), device.exec).waits) EXPECT_EQ(waits, 3 + 1);
 }
