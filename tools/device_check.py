@@ -27,8 +27,6 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import portable  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-PROGRAMS = ["hadal", "kernels_device_tests", "tensor_device_tests", "ops_device_tests", "train_device_tests",
-            "cuda_kernels_bench"]
 BUILD_LIMIT = 200  # seconds
 TAIL = 6000        # characters of a step's output that the report keeps
 
@@ -197,7 +195,8 @@ def build(out):
         if shutil.which(tool) is None:
             return None, f"no portable build with these sources, and no {tool} to build one"
     folder = ROOT / "build" / "cuda"
-    targets = [word for program in PROGRAMS for word in ("--target", program)]
+    targets = [word for program in portable.PROGRAMS
+               for word in ("--target", pathlib.Path(program).name)]
     for command in (["cmake", "--preset", "cuda"], ["cmake", "--build", str(folder), *targets]):
         code, _ = run_limited(command, BUILD_LIMIT, out / "build.log")
         if code != 0:

@@ -14,6 +14,8 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 HASH = "SOURCE_HASH"
+PROGRAMS = ["hadal", "bench/cuda_kernels_bench", "tests/kernels_device_tests", "tests/tensor_device_tests",
+            "tests/ops_device_tests", "tests/train_device_tests"]  # below a build
 OF_THE_SYSTEM = re.compile(r"^(ld-linux|libc\.|libm\.|libdl\.|librt\.|libpthread\.|linux-vdso)")
 
 
@@ -42,8 +44,7 @@ def libraries_of(program):
 
 def gather(build, out):
     build, out = pathlib.Path(build), pathlib.Path(out)
-    programs = [build / "hadal", build / "bench" / "cuda_kernels_bench",
-                *sorted((build / "tests").glob("*_device_tests"))]
+    programs = [build / program for program in PROGRAMS]
     missing = [str(program) for program in programs if not program.exists()]
     if missing:
         sys.exit(f"portable: {', '.join(missing)} is not built")

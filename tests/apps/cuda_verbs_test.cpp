@@ -108,6 +108,11 @@ TEST_F(CudaVerbs, TrainAndResumeWithTheBitsOfAvx2) {
     EXPECT_EQ(there.out, here.out);
     EXPECT_FALSE(there.out.empty());
   }
+  const auto narrow = run_emulated("score --input " + q(lines) + of + "--device cuda:0 --memory 1KiB");
+  EXPECT_EQ(narrow.code, 2);
+  EXPECT_NE(narrow.err.find("must be converted or stacked in memory of cuda:0, 1.00 KiB are available"),
+            std::string::npos)
+      << narrow.err;
   const std::string trace = "trace --tokens 5,17,3,9,70" + of;
   const fs::path file = small.root() / "trace.safetensors", other = small.root() / "there.safetensors";
   ASSERT_EQ(run_hadal(trace + "--isa avx2 --output " + q(file)).code, 0);

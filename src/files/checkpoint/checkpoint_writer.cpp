@@ -220,16 +220,9 @@ void CheckpointWriter::write(const CheckpointContent& content) {
 void CheckpointWriter::save(const Exec& exec, CheckpointContent content) {
   finish();
   if (!options_.asynchronous) return write(content);
-  std::vector<TensorPart*> parts;
   for (TensorFile* file : {&content.model, &content.optimizer})
-    for (TensorPart& part : file->parts) parts.push_back(&part);
-  std::vector<Tensor> of_device;
-  for (TensorPart* part : parts)
-    if (!part->elements.on_host()) of_device.push_back(part->elements);
-  of_device = host_copies(of_device);  // one wait for all
-  size_t next = 0;
-  for (TensorPart* part : parts)
-    part->elements = part->elements.on_host() ? part->elements.clone(exec) : of_device[next++];
+    for (TensorPart& part : file->parts)
+      part.elements = part.elements.on_host() ? part.elements.clone(exec) : host_copy(part.elements);
   thread_ = std::thread([this, content = std::move(content)] {
     try {
       write(content);

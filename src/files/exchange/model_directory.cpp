@@ -6,7 +6,6 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/open_device.h"
-#include "base/system_info.h"
 #include "base/text_format.h"
 #include "checkpoint/checkpoint.h"
 #include "config/config_io.h"
@@ -106,7 +105,7 @@ LoadCounts load_values(const ModelDirectory& from, const Exec& exec, const Param
     }
   }
   const OpenDevice* device = exec.memory->device();
-  const uint64_t available = device ? uint64_t(device->info().free_bytes) : memory_info().available;
+  const uint64_t available = available_memory(*exec.memory);
   check(uint64_t(counts.packed_bytes) <= available, ErrorKind::invalid,
         "{}: {} of its weights must be converted or stacked in memory{}, {} are available", from.directory.string(),
         format_bytes(double(counts.packed_bytes)), device ? fmt::format(" of {}", device_name(device->device())) : "",

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "base/system_info.h"
 #include "base/text_format.h"
 
 namespace hadal {
@@ -132,6 +133,13 @@ class DeviceSource : public MemorySource {
 
 std::shared_ptr<MemoryPool> device_memory(std::shared_ptr<OpenDevice> device, int64_t most) {
   return MemoryPool::create(std::make_unique<DeviceSource>(std::move(device)), most);
+}
+
+uint64_t available_memory(const MemoryPool& pool) {
+  const OpenDevice* device = pool.device();
+  if (!device) return memory_info().available;
+  const auto left = uint64_t(device->info().free_bytes), most = uint64_t(pool.most());
+  return most > 0 ? std::min(left, most) : left;
 }
 
 }  // namespace hadal

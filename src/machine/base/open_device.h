@@ -64,4 +64,7 @@ class OpenDevice {
 // most: bytes that it may take from the device; 0: as many as there are.
 std::shared_ptr<MemoryPool> device_memory(std::shared_ptr<OpenDevice> device, int64_t most = 0);
 
+// Bytes that a pool's users may still take: of its device, within the most that it may take, or of the host.
+uint64_t available_memory(const MemoryPool& pool);
+
 }  // namespace hadal

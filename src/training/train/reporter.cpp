@@ -56,7 +56,8 @@ void Reporter::announce(const Config& config, const Exec& exec, const TrainState
                           format_count(counts.total), format_count(counts.activated_no_embedding),
                           counts.mtp ? ", and " + format_count(counts.mtp) + " for MTP" : "", config.model.vocab_size));
   screen_.say(fmt::format("memory: about {} of {} available{}; micro-batches of {} sequences",
-                          format_bytes(double(needed_there(plan, exec))), format_bytes(double(available_memory(exec))),
+                          format_bytes(double(needed_there(plan, exec))),
+                          format_bytes(double(available_memory(*exec.memory))),
                           device                         ? " on " + device_name(exec.device)
                           : memory_info().cgroup_limited ? " (control group)"
                                                          : "",

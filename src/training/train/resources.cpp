@@ -8,7 +8,6 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/open_device.h"
-#include "base/system_info.h"
 #include "base/text_format.h"
 #include "nn/init.h"
 #include "nn/norm.h"
@@ -95,13 +94,6 @@ Precision chosen_precision(Precision asked, const Exec& exec) {
   check_precision(asked, exec);
   if (asked != Precision::automatic) return asked;
   return exec.device.kind != DeviceKind::cpu || exec.isa == Isa::avx512_bf16 ? Precision::bf16 : Precision::fp32;
-}
-
-uint64_t available_memory(const Exec& exec) {
-  const OpenDevice* device = exec.memory->device();
-  if (!device) return memory_info().available;
-  const auto left = uint64_t(device->info().free_bytes), most = uint64_t(exec.memory->most());
-  return most > 0 ? std::min(left, most) : left;
 }
 
 // Beside a device the copy for a checkpoint and the program are the host's.

@@ -33,8 +33,7 @@ ModelOptions model_options(const Config& config, bool training);
 
 // `asked` itself, or what "auto" means here. Throws invalid for what the place does not compute in.
 Precision chosen_precision(Precision asked, const Exec& exec);
-// Bytes that a run may still take where its tensors lie, and how many of a plan are taken there.
-uint64_t available_memory(const Exec& exec);
+// Bytes of a plan that are taken where the tensors lie (base/open_device.h, available_memory).
 int64_t needed_there(const MemoryPlan& plan, const Exec& exec);
 
 // Replaces what the configuration leaves open: vocab_size 0 by the tokenizer's, precision "auto" by what the place

@@ -7,7 +7,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/interrupt.h"
-#include "base/system_info.h"
+#include "base/open_device.h"
 #include "checkpoint/checkpoint.h"
 #include "comm/group.h"
 #include "comm/rank_threads.h"
@@ -146,7 +146,7 @@ void Trainer::prepare_run() {
   prepared.tokenizer.save(directory.tokenizer().string());
   const Tokenizer& tokenizer = prepared.tokenizer;
   resolve(config, config.model.vocab_size == 0 ? tokenizer.vocab_size() : tokenizer.rows_needed(), exec_,
-          available_memory(exec_));
+          available_memory(*exec_.memory));
   validate(config.model);
   directory.store(config);
   open_loader();

@@ -45,8 +45,8 @@ uint64_t Device::next_random() {
 
 void* Device::allocate(int64_t bytes) {
   const std::lock_guard lock(mutex_);
-  check(bytes_ + bytes <= memory_, ErrorKind::out_of_memory, "device memory: {} bytes asked for, {} of {} in use",
-        bytes, bytes_, memory_);
+  check(bytes_ + bytes <= kMemory, ErrorKind::out_of_memory, "device memory: {} bytes asked for, {} of {} in use",
+        bytes, bytes_, kMemory);
   bytes_ += bytes;
   auto memory = std::make_unique<Guarded>(bytes, 256);
   const uint64_t at = word_of(memory->data());

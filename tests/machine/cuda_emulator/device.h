@@ -46,9 +46,8 @@ class Device {
   void* allocate(int64_t bytes);
   void release(void* tagged);
   int64_t allocations() const { return int64_t(live_.size()); }
-  int64_t bytes() const { return bytes_; }    // allocated
-  int64_t memory() const { return memory_; }  // of the device
-  void set_memory(int64_t bytes) { memory_ = bytes; }
+  static constexpr int64_t kMemory = int64_t(8) << 30;  // bytes that it has
+  int64_t bytes() const { return bytes_; }              // that are allocated
   // The address behind a tagged pointer. Throws Error(invalid), naming `what`, for one that points nowhere, to released
   // memory, past an end, or to `bytes` that are not all inside.
   uint8_t* address(const void* tagged, int64_t bytes, const std::string& what) const;
@@ -76,7 +75,6 @@ class Device {
   std::map<uint64_t, std::unique_ptr<Guarded>> live_, released_;  // by address
   std::deque<uint64_t> released_order_;
   int64_t released_bytes_ = 0, bytes_ = 0;
-  int64_t memory_ = int64_t(8) << 30;
   std::set<Stream*> streams_;
   std::set<Event*> events_;
 };
