@@ -17,7 +17,7 @@
 namespace hadal {
 namespace {
 
-struct Options {
+struct CheckOptions {
   std::string config;
   std::vector<std::string> layouts;
   int64_t random = 0, seed = 1, steps = 3;
@@ -32,7 +32,7 @@ struct Checked {
   LayoutFindings findings;
 };
 
-std::vector<LayoutCase> cases_of(const Options& o) {
+std::vector<LayoutCase> cases_of(const CheckOptions& o) {
   const Precision precision = o.precision.value_or(Precision::fp64);
   std::vector<LayoutCase> cases;
   for (int64_t number = 0; number < o.random; ++number)
@@ -85,7 +85,7 @@ std::string table_of(const std::vector<Checked>& all) {
 }
 
 // Of the first rank; the others, where there are processes, take part and say nothing.
-std::vector<Checked> checked(const std::vector<LayoutCase>& cases, const Options& o, const Exec& exec,
+std::vector<Checked> checked(const std::vector<LayoutCase>& cases, const CheckOptions& o, const Exec& exec,
                              const std::shared_ptr<Transport>& transport) {
   std::vector<Checked> all;
   const bool leads = !transport || transport->rank() == 0;
@@ -98,8 +98,8 @@ std::vector<Checked> checked(const std::vector<LayoutCase>& cases, const Options
   return all;
 }
 
-int run_layouts(const Options& given) {
-  Options o = given;
+int run_layouts(const CheckOptions& given) {
+  CheckOptions o = given;
   const std::vector<LayoutCase> cases = cases_of(o);
   int64_t most = 1;
   for (const LayoutCase& c : cases) most = std::max(most, c.config.parallel.ranks());
@@ -141,7 +141,7 @@ int run_layouts(const Options& given) {
 
 void add_check(Verb root, Cli& cli) {
   Verb verb = root.add_verb("check", "Prove that ranks compute what one rank computes");
-  auto o = std::make_shared<Options>();
+  auto o = std::make_shared<CheckOptions>();
   Verb sub = verb.add_verb("layouts",
                            "Train a narrow model on one rank and on a layout's ranks, and compare everything that a "
                            "step has: losses, every gradient, norm, weights on every rank, biases, moments");

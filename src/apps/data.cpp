@@ -19,14 +19,14 @@ namespace {
 
 namespace fs = std::filesystem;
 
-struct Options {
+struct DataOptions {
   std::string config, html;
   std::vector<std::string> text;
   int64_t step = 1, sequences = 8;
   CommonOptions common;
 };
 
-data::Prepared prepared(const Config& config, const Options& o, const Exec& exec, data::OnChange on_change) {
+data::Prepared prepared(const Config& config, const DataOptions& o, const Exec& exec, data::OnChange on_change) {
   Log log(o.common.quiet ? LogLevel::error : LogLevel::info);
   data::PrepareOptions options;
   options.quiet = o.common.quiet;
@@ -36,7 +36,7 @@ data::Prepared prepared(const Config& config, const Options& o, const Exec& exec
   return prepare_run_data(config, exec, options, !o.text.empty());
 }
 
-int build(const Options& o) {
+int build(const DataOptions& o) {
   const Config config = read_run_config(o.config, {o.text, o.common.set});
   const OwnedExec exec = o.common.exec();
   const data::Prepared result =
@@ -73,7 +73,7 @@ int64_t sequences_before(const Config& config, int64_t step) {
 }
 
 // Shows, and changes nothing: only where nothing was tokenised yet is that done first.
-int explain(const Options& o) {
+int explain(const DataOptions& o) {
   const Config config = read_run_config(o.config, {o.text, o.common.set});
   const OwnedExec exec = o.common.exec();
   const bool exists = fs::exists(data::cache_directory(config) / "shards" / "index.json");
@@ -95,7 +95,7 @@ int explain(const Options& o) {
   return kExitFine;
 }
 
-void add_common(Verb verb, Options& o) {
+void add_common(Verb verb, DataOptions& o) {
   verb.add_option("config", o.config, "a configuration file (TOML), or a run directory").required();
   verb.add_option("--text", o.text, "text instead of the configuration's sources: files, directories, globs");
   add_set_option(verb, o.common);
@@ -108,7 +108,7 @@ void add_common(Verb verb, Options& o) {
 void add_data(Verb root, Cli& cli) {
   Verb verb = root.add_verb("data", "Tokenised text: build it, or show what a batch is made of");
   verb.require_verb();
-  auto b = std::make_shared<Options>();
+  auto b = std::make_shared<DataOptions>();
   Verb build_verb = verb.add_verb("build",
                                   "Read the sources, remove duplicates, hold text out, train the tokenizer "
                                   "if none is given, write tokenised shards");
@@ -117,7 +117,7 @@ void add_data(Verb root, Cli& cli) {
                            "hadal data build my.toml --set data.cache=shared/cache --set data.holdout_fraction=0.01"});
   cli.on(build_verb, [b] { return build(*b); });
 
-  auto e = std::make_shared<Options>();
+  auto e = std::make_shared<DataOptions>();
   Verb explain_verb =
       verb.add_verb("explain", "Show the sequences, documents, padding, FIM parts and masks of one step");
   add_common(explain_verb, *e);

@@ -31,7 +31,7 @@ namespace fs = std::filesystem;
 constexpr uint64_t kSeed = 20241227;
 constexpr int64_t kLibraryBytes = 8 << 20;
 
-struct Options {
+struct DemoOptions {
   std::vector<std::string> text;
   std::string run_directory = "runs/demo";
   int64_t steps = 0;
@@ -65,7 +65,7 @@ int64_t steps_for(const Config& config, double minutes, const Exec& exec) {
                              3000);
 }
 
-Config configure(const Options& o, const Exec& exec) {
+Config configure(const DemoOptions& o, const Exec& exec) {
   Config config = config_from_toml(kDemoConfig, "the built-in demo configuration");
   config.run = o.run_directory;
   if (!o.text.empty()) {
@@ -120,12 +120,12 @@ Split read_split(const Config& config) {
 }
 
 // The whole demonstration takes no longer than this, whatever else keeps the machine busy.
-double seconds_of(const Options& o) { return 60 * o.minutes / 0.6; }
+double seconds_of(const DemoOptions& o) { return 60 * o.minutes / 0.6; }
 
 // Trains as many steps as were planned. A machine that is also busy with something else learns less in its minutes, or
 // takes longer than was measured: then training goes on while the model has not passed xz, or ends early, so that the
 // whole stays within its time.
-TrainOutcome train_in_time(const Options& o, TrainRequest& request, const Split& split, double start,
+TrainOutcome train_in_time(const DemoOptions& o, TrainRequest& request, const Split& split, double start,
                            const Exec& exec) {
   const double limit = 0.9 * seconds_of(o);  // the rest is for the comparison and the texts
   const auto elapsed = [&] { return steady_seconds() - start; };
@@ -182,7 +182,7 @@ void write_something(const Exec& exec, TextModel& loaded, bool own_text) {
              suffix);
 }
 
-int demo(const Options& o) {
+int demo(const DemoOptions& o) {
   const double start = steady_seconds();
   check_run_place(o.run_directory);
   std::optional<FreshRun> fresh;
@@ -221,7 +221,7 @@ int demo(const Options& o) {
 }  // namespace
 
 void add_demo(Verb root, Cli& cli) {
-  auto o = std::make_shared<Options>();
+  auto o = std::make_shared<DemoOptions>();
   Verb verb = root.add_verb("demo", "Train a small model on text that is already here, and let it write");
   verb.add_option("--text", o->text, "your own text instead: files, directories, globs");
   verb.add_option("--run", o->run_directory, "run directory").show_default();

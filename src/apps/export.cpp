@@ -16,7 +16,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-struct Options {
+struct ExportOptions {
   std::string model, to, dtype = "bf16", output;
   uint64_t shard_bytes = kShardBytes;
   CommonOptions common;
@@ -82,13 +82,13 @@ void add_companions(const ModelDirectory& from, ExportPlan& plan) {
   plan.texts.insert(plan.texts.begin(), texts.begin(), texts.end());
 }
 
-std::string model_name(const Options& o) {
+std::string model_name(const ExportOptions& o) {
   fs::path path = fs::path(o.model).lexically_normal();
   if (!path.has_filename()) path = path.parent_path();  // "runs/demo/"
   return path.filename().string();
 }
 
-ExportPlan make_plan(const Options& o, const ModelDirectory& from, const ExportSource& source) {
+ExportPlan make_plan(const ExportOptions& o, const ModelDirectory& from, const ExportSource& source) {
   const ExportRequest request{o.dtype, o.shard_bytes};
   if (o.to == "hf") {
     ExportPlan plan = plan_hf(source, request);
@@ -107,7 +107,7 @@ ExportPlan make_plan(const Options& o, const ModelDirectory& from, const ExportS
   return plan;
 }
 
-int run_export_verb(const Options& o) {
+int run_export_verb(const ExportOptions& o) {
   check_export_dtype(o.to, o.dtype);
   ModelDirectory from = open_model(o.model);
   if (!from.hugging_face && Tokenizer::is_in(from.directory.string()))
@@ -126,7 +126,7 @@ int run_export_verb(const Options& o) {
 }  // namespace
 
 void add_export(Verb root, Cli& cli) {
-  auto o = std::make_shared<Options>();
+  auto o = std::make_shared<ExportOptions>();
   Verb verb = root.add_verb("export", "Write a model for others: Hugging Face transformers or llama.cpp");
   verb.add_option("--model", o->model, "a run directory, a checkpoint or a Hugging Face directory").required();
   verb.add_option("--to", o->to, "hf: safetensors under the released names; gguf: architecture deepseek2")

@@ -14,7 +14,7 @@
 namespace hadal {
 namespace {
 
-struct Options {
+struct GenerateOptions {
   std::string model;
   std::optional<Precision> precision;
   std::shared_ptr<PromptOptions> prompt = std::make_shared<PromptOptions>();
@@ -60,7 +60,7 @@ int64_t new_tokens(const DrawOptions& o, const Transformer& model, int64_t promp
 }
 
 // The prompt as the model gets it: control tokens spelt out, and its ids.
-int show_prompt(const Options& o, const TextModel& loaded, const std::vector<int32_t>& prompt) {
+int show_prompt(const GenerateOptions& o, const TextModel& loaded, const std::vector<int32_t>& prompt) {
   const std::string text = loaded.tokenizer ? loaded.tokenizer->decode(prompt) : "";
   if (o.json) {
     nlohmann::ordered_json json = {{"prompt", text}, {"tokens", prompt}};
@@ -71,7 +71,7 @@ int show_prompt(const Options& o, const TextModel& loaded, const std::vector<int
   return kExitFine;
 }
 
-int run_generation(Options o) {
+int run_generation(GenerateOptions o) {
   DrawOptions& draw = *o.draw;
   follow_request(draw, read_prompt(*o.prompt), o.common.quiet);
   validate(draw.sampling);
@@ -104,7 +104,7 @@ int run_generation(Options o) {
 }  // namespace
 
 void add_generate(Verb root, Cli& cli) {
-  auto o = std::make_shared<Options>();
+  auto o = std::make_shared<GenerateOptions>();
   Verb verb = root.add_verb("generate", "Write text with a model");
   verb.add_option("--model", o->model, "a run directory, an exported model or a Hugging Face directory").required();
   add_prompt_options(verb, o->prompt);

@@ -15,7 +15,7 @@
 namespace hadal {
 namespace {
 
-struct Options {
+struct GradsOptions {
   std::string model, input = "-", output, bos = "auto";
   std::optional<Precision> precision;
   double mtp_weight = 0, balance_alpha = 0;
@@ -30,7 +30,7 @@ std::vector<MicroBatch> read_batches(TokenLines& lines) {
 }
 
 // Weights that make sums over all texts the means of the training loss (§2.4).
-LossWeights mean_weights(const std::vector<MicroBatch>& batches, int64_t n_mtp, const Options& o) {
+LossWeights mean_weights(const std::vector<MicroBatch>& batches, int64_t n_mtp, const GradsOptions& o) {
   LossWeights weights;
   int64_t targets = 0;
   for (const auto& batch : batches) targets += batch.n_tokens();
@@ -54,7 +54,7 @@ nlohmann::ordered_json losses(const LossSums& sums, size_t texts) {
   return json;
 }
 
-int run_gradients(const Options& o) {
+int run_gradients(const GradsOptions& o) {
   TokenLines lines(o.input);
   auto exec = o.common.exec();
   LoadOptions load;
@@ -83,7 +83,7 @@ int run_gradients(const Options& o) {
 }  // namespace
 
 void add_grads(Verb root, Cli& cli) {
-  auto o = std::make_shared<Options>();
+  auto o = std::make_shared<GradsOptions>();
   Verb verb = root.add_verb("grads", "Loss and every parameter's gradient on given texts");
   verb.add_option("--model", o->model, "a run directory, an exported model or a Hugging Face directory").required();
   verb.add_option("--input", o->input, "JSON lines with \"tokens\" or \"text\"; - is standard input").show_default();

@@ -19,7 +19,7 @@
 namespace hadal {
 namespace {
 
-struct Options {
+struct InspectOptions {
   std::string config, model, dtype, layout, svg;
   bool tensors = false, json = false;
   int64_t context = 4096;
@@ -53,13 +53,13 @@ Inspected read_directory(const std::string& path) {
 }
 
 // How the released layout would store it: as config.json says, else FP8 as DeepSeek-V3 is released.
-void choose_storage(const Options& o, bool known, HfConfig& config) {
+void choose_storage(const InspectOptions& o, bool known, HfConfig& config) {
   if (known && o.dtype.empty()) return;
   config.fp8 = o.dtype.empty() || o.dtype == "fp8";
   config.dtype = o.dtype == "fp32" ? "float32" : o.dtype == "fp16" ? "float16" : "bfloat16";
 }
 
-Inspected read(const Options& o) {
+Inspected read(const InspectOptions& o) {
   check(o.config.empty() != o.model.empty(), ErrorKind::invalid,
         "give one of: a configuration file, a model's directory, a config.json");
   const std::string& path = o.model.empty() ? o.config : o.model;
@@ -183,7 +183,7 @@ nlohmann::ordered_json sizes_json(const Inspected& inspected, int64_t context) {
           {"cache_bytes_gqa8", cache.gqa8}};
 }
 
-int inspect_directory(const Options& o, Inspected inspected) {
+int inspect_directory(const InspectOptions& o, Inspected inspected) {
   const ModelLocation& at = *inspected.stored;
   const TensorFiles files = TensorFiles::open(at.directory);
   drop_absent_mtp(inspected.config, files);
@@ -224,7 +224,7 @@ int inspect_directory(const Options& o, Inspected inspected) {
   return kExitFine;
 }
 
-int inspect(const Options& o) {
+int inspect(const InspectOptions& o) {
   Inspected inspected = read(o);
   validate(inspected.model());
   if (inspected.stored) return inspect_directory(o, std::move(inspected));
@@ -268,7 +268,7 @@ int inspect(const Options& o) {
 }  // namespace
 
 void add_inspect(Verb root, Cli& cli) {
-  auto o = std::make_shared<Options>();
+  auto o = std::make_shared<InspectOptions>();
   Verb verb = root.add_verb("inspect",
                             "Parameters, tensors, FLOPs, cache and memory of a configuration or a model; "
                             "FP8 scales and tokenizer of a directory");

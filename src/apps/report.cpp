@@ -6,11 +6,11 @@
 namespace hadal {
 
 void add_report(Verb root, Cli& cli) {
-  struct Options {
+  struct ReportOptions {
     std::vector<std::string> runs;
     std::string output;
   };
-  auto o = std::make_shared<Options>();
+  auto o = std::make_shared<ReportOptions>();
   Verb verb =
       root.add_verb("report", "Write a page about one run, or two beside each other: curves, load, speed, samples");
   verb.add_option("run", o->runs, "run directories, one or two").required().values(1, 2);

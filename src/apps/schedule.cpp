@@ -16,7 +16,7 @@
 namespace hadal {
 namespace {
 
-struct Options {
+struct ScheduleOptions {
   std::string name, svg, costs = "1,2,1,3";
   int64_t ranks = 4, micro_batches = 8, chunks = 0;
   double message = 0;
@@ -60,7 +60,7 @@ StageCosts costs_of(const std::string& text) {
   return {f, b, b - w, w, pair};
 }
 
-Run run(const Options& o) {
+Run run(const ScheduleOptions& o) {
   const ScheduleKind kind = schedule_named(o.name);
   const int64_t chunks = o.chunks > 0 ? o.chunks : kind == ScheduleKind::interleaved ? 2 : 1;
   Run run{.plan = make_plan({kind, o.ranks, o.micro_batches, chunks})};
@@ -197,7 +197,7 @@ void print_text(const Run& r, bool lists) {
 }  // namespace
 
 void add_schedule(Verb root, Cli& cli) {
-  auto o = std::make_shared<Options>();
+  auto o = std::make_shared<ScheduleOptions>();
   Verb verb = root.add_verb("schedule", "What each rank of a pipeline does in which order, its bubble and its memory");
   verb.add_option("name", o->name, "1f1b, interleaved, zb1p, dualpipe or dualpipev").required();
   verb.add_option("--pp", o->ranks, "ranks of the pipeline").positive().show_default();

@@ -22,7 +22,7 @@ namespace {
 
 using nlohmann::ordered_json;
 
-struct Options {
+struct ScoreOptions {
   std::string model, input, output, bos = "auto";
   std::optional<Precision> precision;
   bool ema = false;
@@ -68,7 +68,7 @@ ordered_json score(const Exec& exec, TextModel& loaded, const TokenLine& line, i
   return out;
 }
 
-int run_scoring(const Options& o) {
+int run_scoring(const ScoreOptions& o) {
   TokenLines lines(o.input);
   auto exec = o.common.exec();
   LoadOptions load;
@@ -94,7 +94,7 @@ int run_scoring(const Options& o) {
 }  // namespace
 
 void add_score(Verb root, Cli& cli) {
-  auto o = std::make_shared<Options>();
+  auto o = std::make_shared<ScoreOptions>();
   o->input = o->output = "-";
   Verb verb = root.add_verb("score", "Log-probabilities of texts or token ids");
   verb.add_option("--model", o->model, "a run directory, an exported model or a Hugging Face directory").required();

@@ -8,7 +8,7 @@
 namespace hadal {
 namespace {
 
-struct Options {
+struct TraceOptions {
   std::string model, output, compare;
   std::optional<Precision> precision;
   std::vector<int32_t> tokens;
@@ -17,7 +17,7 @@ struct Options {
 };
 
 // The whole table, and the first place that differs; 1 if there is one.
-int report(const std::vector<TraceDifference>& differences, const Options& o) {
+int report(const std::vector<TraceDifference>& differences, const TraceOptions& o) {
   Table table({"place", "relative difference", "largest", "first token apart"});
   const TraceDifference* first = nullptr;
   for (const auto& d : differences) {
@@ -36,7 +36,7 @@ int report(const std::vector<TraceDifference>& differences, const Options& o) {
   return kExitFailed;
 }
 
-int run_trace(const Options& o) {
+int run_trace(const TraceOptions& o) {
   check(!o.output.empty() || !o.compare.empty(), ErrorKind::invalid, "give --output FILE, --compare FILE or both");
   std::unique_ptr<SafetensorsReader> other;
   if (!o.compare.empty()) other = std::make_unique<SafetensorsReader>(o.compare);
@@ -57,7 +57,7 @@ int run_trace(const Options& o) {
 }  // namespace
 
 void add_trace(Verb root, Cli& cli) {
-  auto o = std::make_shared<Options>();
+  auto o = std::make_shared<TraceOptions>();
   Verb verb = root.add_verb("trace", "Hidden states, experts and weights of every layer, to keep or compare");
   verb.add_option("--model", o->model, "a run directory, an exported model or a Hugging Face directory").required();
   verb.add_option("--tokens", o->tokens, "token ids, separated by commas").separated_by(',').required();

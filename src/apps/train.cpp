@@ -18,7 +18,7 @@
 namespace hadal {
 namespace {
 
-struct Options {
+struct TrainOptions {
   std::string config, run_directory, model;
   std::vector<std::string> text, change;
   int64_t steps = 0, stop_after = 0;
@@ -28,7 +28,7 @@ struct Options {
   CommonOptions common;
 };
 
-Config configure(const Options& o) {
+Config configure(const TrainOptions& o) {
   check(!o.config.empty(), ErrorKind::invalid,
         "give a configuration file, or the directory of a run to go on with; see hadal train --help");
   check(!o.fresh || o.change.empty(), ErrorKind::invalid,
@@ -56,7 +56,7 @@ TrainOutcome train_as_process(const TrainRequest& request, const Exec& exec) {
   }
 }
 
-int run_training(Options& o) {
+int run_training(TrainOptions& o) {
   if (o.help_config) {
     fmt::print("{}", config_help());
     return kExitFine;
@@ -102,7 +102,7 @@ int run_training(Options& o) {
 }  // namespace
 
 void add_train(Verb root, Cli& cli) {
-  auto o = std::make_shared<Options>();
+  auto o = std::make_shared<TrainOptions>();
   Verb verb = root.add_verb(
       "train", "Train a model: text to tokenizer, shards, model and checkpoints; the same command resumes");
   verb.add_option("config", o->config, "a configuration file (TOML), or a run directory to go on with");

@@ -18,7 +18,7 @@ using Json = nlohmann::ordered_json;
 
 // Paths may hold any bytes; JSON only UTF-8. Bytes that are not are written as U+FFFD, and such a path counts as
 // changed.
-std::string dump(const Json& json) { return json_text(json, {.indent = 1, .lossy = true}) + "\n"; }
+std::string dump_line(const Json& json) { return json_text(json, {.indent = 1, .lossy = true}) + "\n"; }
 
 Json counts_to_json(const SourceCounts& c) {
   return {{"files", c.files},
@@ -123,7 +123,7 @@ void write_index(const std::filesystem::path& directory, const ShardIndex& index
                   {"sources", sources_to_json(index)},
                   {"tails_instead", index.tails_instead},
                   {"shards", index.files}};
-  atomic_write(directory / "index.json", dump(json));
+  atomic_write(directory / "index.json", dump_line(json));
 }
 
 Shards Shards::open(const std::filesystem::path& directory, const Exec& exec) {

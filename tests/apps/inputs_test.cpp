@@ -3,11 +3,12 @@
 
 #include "apps/command.h"
 #include "apps/small_run.h"
+#include "base/testing.h"
 
 namespace hadal {
 namespace {
 
-bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+using testing::has;
 
 class Inputs : public ::testing::Test {
  protected:

@@ -11,6 +11,7 @@
 #include "apps/small_run.h"
 #include "base/files.h"
 #include "base/json.h"
+#include "base/testing.h"
 #include "base/text_format.h"
 
 namespace hadal {
@@ -18,7 +19,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+using testing::has;
 
 double last_loss(const fs::path& run) { return steps_of(run).back()["loss"].get<double>(); }
 

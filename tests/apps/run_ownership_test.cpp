@@ -9,6 +9,7 @@
 #include "apps/run_metrics.h"
 #include "apps/small_run.h"
 #include "base/hash.h"
+#include "base/testing.h"
 #include "checkpoint/checkpoint.h"
 
 namespace hadal {
@@ -16,15 +17,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
-
-std::map<std::string, std::string> all_files(const fs::path& directory) {
-  std::map<std::string, std::string> files;
-  for (const auto& entry : fs::recursive_directory_iterator(directory))
-    if (entry.is_regular_file())
-      files[fs::relative(entry.path(), directory).string()] = sha256_hex(read_file(entry.path()));
-  return files;
-}
+using testing::has;
 
 std::string final_weights(const fs::path& run) {
   const auto found = list_checkpoints(run / "checkpoints");

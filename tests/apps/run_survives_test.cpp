@@ -12,14 +12,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::map<std::string, std::string> all_files(const fs::path& directory) {
-  std::map<std::string, std::string> files;
-  for (const auto& entry : fs::recursive_directory_iterator(directory))
-    if (entry.is_regular_file() && entry.path().filename() != "lock")
-      files[fs::relative(entry.path(), directory).string()] = sha256_hex(read_file(entry.path()));
-  return files;
-}
-
 class RunSurvives : public ::testing::Test {
  protected:
   void SetUp() override { ASSERT_EQ(run_hadal(small.train("run", "--steps 2")).code, 0); }

@@ -6,9 +6,11 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <map>
 #include <string>
 
 #include "base/files.h"
+#include "base/hash.h"
 #include "base/random.h"
 
 namespace hadal {
@@ -23,6 +25,15 @@ inline std::string small_text(int64_t words, uint64_t seed = 1) {
     text += random.below(9) == 0 ? ".\n" : " ";
   }
   return text;
+}
+
+// Name -> SHA-256 of every file below a directory but locks.
+inline std::map<std::string, std::string> all_files(const std::filesystem::path& directory) {
+  std::map<std::string, std::string> files;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(directory))
+    if (entry.is_regular_file() && entry.path().filename() != "lock")
+      files[std::filesystem::relative(entry.path(), directory).string()] = sha256_hex(read_file(entry.path()));
+  return files;
 }
 
 class SmallRun {

@@ -13,8 +13,6 @@
 namespace hadal::data {
 namespace {
 
-const ProgressOptions kQuiet{.unit = "B", .quiet = true};
-
 void shell(const std::string& command) { ASSERT_EQ(std::system(command.c_str()), 0) << command; }
 
 DataConfig config_of(std::vector<SourceConfig> sources, Holdout holdout = Holdout::hash, double fraction = 0) {

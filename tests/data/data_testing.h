@@ -22,6 +22,8 @@
 namespace hadal::data {
 namespace fs = std::filesystem;
 
+inline const ProgressOptions kQuiet{.unit = "B", .quiet = true};
+
 class TempDir {
  public:
   TempDir(const TempDir&) = delete;

@@ -1,5 +1,6 @@
 // What a file is shows by what it holds: compression, encodings, forms of JSON, and files that hold no text, whatever
 // their names say.
+#include "base/testing.h"
 #include "data/byte_stream.h"
 
 #include "data/corpus.h"
@@ -14,7 +15,6 @@ namespace {
 
 using namespace std::string_view_literals;
 using Texts = std::vector<std::string>;
-const ProgressOptions kQuiet{.unit = "B", .quiet = true};
 
 struct Read {
   Form form;
@@ -45,7 +45,7 @@ std::string made_by(const TempDir& dir, const std::string& command, const std::s
   return read_file(dir / "made");
 }
 
-bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+using testing::has;
 
 const std::string kLines = "{\"text\": \"one\"}\n{\"id\": 2, \"text\": \"two\"}\n";
 

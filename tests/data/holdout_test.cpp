@@ -1,4 +1,5 @@
 // Text is held out where it was asked for: also of a single file, whose hash says nothing.
+#include "base/testing.h"
 #include "data/corpus.h"
 #include "data/corpus_report.h"
 #include "data/data_testing.h"
@@ -7,9 +8,7 @@
 namespace hadal::data {
 namespace {
 
-const ProgressOptions kQuiet{.unit = "B", .quiet = true};
-
-bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+using testing::has;
 
 DataConfig config_of(const fs::path& path, Holdout holdout, double fraction) {
   DataConfig config;

@@ -11,9 +11,7 @@
 namespace hadal::data {
 namespace {
 
-const ProgressOptions kQuiet{.unit = "B", .quiet = true};
-
-std::vector<std::string> read_all(const fs::path& path, int64_t replaced = 0) {
+std::vector<std::string> read_lines(const fs::path& path, int64_t replaced = 0) {
   DocumentReader reader(path);
   std::vector<std::string> documents;
   for (std::string text; reader.next(text);) documents.push_back(text);
@@ -44,7 +42,7 @@ TEST(JsonLines, AFieldNobodyAskedForCannotStopACorpus) {
     documents.push_back("document " + std::to_string(documents.size()));
   }
   write_text(dir / "a.jsonl", lines);
-  EXPECT_EQ(read_all(dir / "a.jsonl"), documents);
+  EXPECT_EQ(read_lines(dir / "a.jsonl"), documents);
 }
 
 TEST(JsonLines, LoneSurrogatesOfTheTextBecomeU_FFFDAndAreCounted) {
@@ -53,7 +51,7 @@ TEST(JsonLines, LoneSurrogatesOfTheTextBecomeU_FFFDAndAreCounted) {
   write_text(
       dir / "a.jsonl",
       "{\"text\": \"cut \\ud83d here\"}\n{\"text\": \"whole \\ud83d\\ude00\"}\n{\"text\": \"\\ude00\\ud83d\"}\n");
-  EXPECT_EQ(read_all(dir / "a.jsonl", 3), (std::vector<std::string>{"cut " + u + " here", "whole 😀", u + u}));
+  EXPECT_EQ(read_lines(dir / "a.jsonl", 3), (std::vector<std::string>{"cut " + u + " here", "whole 😀", u + u}));
   DataConfig config;
   config.sources = {source_of("a", dir / "a.jsonl")};
   config.holdout_fraction = 0;
@@ -69,16 +67,16 @@ TEST(JsonLines, BytesOutsideOfUtf8StayAsInPlainText) {
   TempDir dir;
   write_text(dir / "a.jsonl", "{\"text\": \"caf\xe9 \xed\xa0\x80\"}\n");
   write_text(dir / "a.txt", "caf\xe9 \xed\xa0\x80");
-  EXPECT_EQ(read_all(dir / "a.jsonl"), read_all(dir / "a.txt"));
+  EXPECT_EQ(read_lines(dir / "a.jsonl"), read_lines(dir / "a.txt"));
 }
 
 TEST(JsonLines, TheLastOfEqualNamesCounts) {
   TempDir dir;
   write_text(dir / "a.jsonl",
              "{\"text\": \"first\", \"text\": \"second\"}\n{\"text\": 5, \"x\": 1, \"te\\u0078t\": \"third\"}\n");
-  EXPECT_EQ(read_all(dir / "a.jsonl"), (std::vector<std::string>{"second", "third"}));
+  EXPECT_EQ(read_lines(dir / "a.jsonl"), (std::vector<std::string>{"second", "third"}));
   write_text(dir / "a.jsonl", "{\"text\": \"first\", \"text\": null}\n");
-  expect_error(ErrorKind::corrupt, {"a.jsonl", "line 1", "not a string"}, [&] { read_all(dir / "a.jsonl"); });
+  expect_error(ErrorKind::corrupt, {"a.jsonl", "line 1", "not a string"}, [&] { read_lines(dir / "a.jsonl"); });
 }
 
 const std::string kBadLines =

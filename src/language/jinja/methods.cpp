@@ -23,11 +23,6 @@ constexpr std::string_view kDictWriters[] = {"clear", "pop", "popitem", "setdefa
 constexpr std::string_view kListMethods[] = {"copy", "count", "index"};
 constexpr std::string_view kListWriters[] = {"append", "clear", "extend", "insert", "pop", "remove", "reverse", "sort"};
 
-template <size_t n>
-bool among(const std::string_view (&names)[n], std::string_view name) {
-  return std::find(std::begin(names), std::end(names), name) != std::end(names);
-}
-
 Value unsafe(const Value& object, const std::string& name) {
   return undefined(fmt::format("'{}' of a {} would change it: values are immutable here", name, object.type_name()));
 }

@@ -12,11 +12,6 @@ namespace {
 constexpr std::string_view kTagsOfOtherTemplates[] = {"include", "import", "from", "extends"};
 constexpr std::string_view kTagsOfExtensions[] = {"do", "trans", "debug"};
 
-template <size_t n>
-bool among(const std::string_view (&names)[n], std::string_view name) {
-  return std::find(std::begin(names), std::end(names), name) != std::end(names);
-}
-
 }  // namespace
 
 Parser::Nesting::Nesting(Parser& parser) : parser_(parser) {

@@ -1,15 +1,23 @@
 // The syntax tree of a template. A node knows its line and how deep its tree is: the parser refuses deep ones, so that
 // walking and freeing them is safe.
 #pragma once
+#include <algorithm>
 #include <cstdint>
+#include <iterator>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "jinja/value.h"
 
 namespace hadal::jinja {
+
+template <size_t n>
+bool among(const std::string_view (&names)[n], std::string_view name) {
+  return std::find(std::begin(names), std::end(names), name) != std::end(names);
+}
 
 class Interpreter;
 struct Arguments;

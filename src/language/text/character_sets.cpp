@@ -16,7 +16,7 @@ namespace {
 constexpr uint32_t kLast = 0x10FFFF, kSurrogates = 0xD800, kBehindSurrogates = 0xE000;
 
 // Every character once, in order. A run of matches is a range, since UTF-8 keeps the order.
-const std::string& every_character() {
+const std::string& all_characters() {
   static const std::string all = [] {
     std::string text;
     text.reserve(4'500'000);
@@ -104,7 +104,7 @@ CharacterSet characters_of_class(const std::string& pcre2_class) {
   pcre2_jit_compile(code.get(), PCRE2_JIT_COMPLETE);  // without it the same matches, slower
   const std::unique_ptr<pcre2_match_data, Free> data(pcre2_match_data_create(1, nullptr));
   check(data != nullptr, ErrorKind::internal, "no memory for a regular expression's match data");
-  const std::string& text = every_character();
+  const std::string& text = all_characters();
   std::vector<CharacterSet::Range> ranges;
   for (size_t from = 0; from < text.size();) {
     const int rc = pcre2_match(code.get(), reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), from,

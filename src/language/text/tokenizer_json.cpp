@@ -14,17 +14,17 @@
 namespace hadal {
 namespace {
 
-using Json = nlohmann::json;
-bool absent(const Json& object, const char* key) { return !object.contains(key) || object[key].is_null(); }
+using SortedJson = nlohmann::json;
+bool absent(const SortedJson& object, const char* key) { return !object.contains(key) || object[key].is_null(); }
 
-bool flag(const Json& object, const char* key, bool otherwise) {
+bool flag(const SortedJson& object, const char* key, bool otherwise) {
   if (absent(object, key)) return otherwise;
   check(object[key].is_boolean(), ErrorKind::corrupt, "tokenizer.json: \"{}\" is {}, not true or false", key,
         json_text(object[key]));
   return object[key];
 }
 
-std::string text_of(const Json& object, const char* key) {
+std::string text_of(const SortedJson& object, const char* key) {
   check(object.is_object() && object.contains(key) && object[key].is_string(), ErrorKind::corrupt,
         "tokenizer.json: text \"{}\" is missing where it is needed", key);
   return object[key];
@@ -34,7 +34,7 @@ std::string text_of(const Json& object, const char* key) {
   fail(ErrorKind::unsupported, "tokenizer.json uses {}, which is not supported", what);
 }
 
-int32_t id_of(const Json& value, const std::string& token) {
+int32_t id_of(const SortedJson& value, const std::string& token) {
   check(value.is_number_integer(), ErrorKind::corrupt, "tokenizer.json: the id of token '{}' is {}, not a whole number",
         token, json_text(value));
   const bool in_range = value.is_number_unsigned() ? value.get<uint64_t>() < uint64_t(BpeModel::kMostTokens) : false;
@@ -43,19 +43,19 @@ int32_t id_of(const Json& value, const std::string& token) {
   return value.get<int32_t>();
 }
 
-void add_split(const Json& part, std::vector<std::string>& splits) {
+void add_split(const SortedJson& part, std::vector<std::string>& splits) {
   const std::string type = text_of(part, "type");
   if (type == "Sequence") {
     check(part.contains("pretokenizers") && part["pretokenizers"].is_array(), ErrorKind::corrupt,
           "tokenizer.json: a pre-tokenizer Sequence has no list \"pretokenizers\"");
-    for (const Json& inner : part["pretokenizers"]) add_split(inner, splits);
+    for (const SortedJson& inner : part["pretokenizers"]) add_split(inner, splits);
   } else if (type == "Split") {
     const std::string behavior = text_of(part, "behavior");
     if (behavior != "Isolated") refuse("a Split of behavior " + behavior);
     if (flag(part, "invert", false)) refuse("an inverted Split");
     check(part.contains("pattern") && part["pattern"].is_object(), ErrorKind::corrupt,
           "tokenizer.json: a Split has no pattern");
-    const Json& pattern = part["pattern"];
+    const SortedJson& pattern = part["pattern"];
     if (pattern.contains("Regex")) {
       splits.push_back(text_of(pattern, "Regex"));
     } else {
@@ -78,7 +78,7 @@ void add_split(const Json& part, std::vector<std::string>& splits) {
   }
 }
 
-bool has_byte_level(const Json& part) {
+bool has_byte_level(const SortedJson& part) {
   if (!part.is_object()) return false;
   if (part.value("type", "") == "ByteLevel") return true;
   for (const char* list : {"pretokenizers", "decoders"}) {
@@ -89,7 +89,7 @@ bool has_byte_level(const Json& part) {
   return false;
 }
 
-void refuse_other_kinds(const Json& json, const Json& model) {
+void refuse_other_kinds(const SortedJson& json, const SortedJson& model) {
   const std::string type = absent(model, "type") && model.contains("merges") ? "BPE" : text_of(model, "type");
   if (type != "BPE") refuse("a model of type " + type);
   if (!absent(model, "dropout") && model["dropout"] != 0.0) refuse("model.dropout = " + json_text(model["dropout"]));
@@ -99,19 +99,19 @@ void refuse_other_kinds(const Json& json, const Json& model) {
   }
   if (flag(model, "byte_fallback", false)) refuse("model.byte_fallback");
   if (!absent(json, "normalizer")) {
-    const Json& normalizer = json["normalizer"];
+    const SortedJson& normalizer = json["normalizer"];
     const bool empty = normalizer.is_object() && normalizer.value("type", "") == "Sequence" &&
-                       normalizer.value("normalizers", Json::array()).empty();
+                       normalizer.value("normalizers", SortedJson::array()).empty();
     if (!empty) refuse("the normalizer " + json_text(normalizer));
   }
-  if (!has_byte_level(json.value("pre_tokenizer", Json()))) refuse("a pre-tokenizer without ByteLevel");
-  if (!has_byte_level(json.value("decoder", Json()))) refuse("a decoder other than ByteLevel");
+  if (!has_byte_level(json.value("pre_tokenizer", SortedJson()))) refuse("a pre-tokenizer without ByteLevel");
+  if (!has_byte_level(json.value("decoder", SortedJson()))) refuse("a decoder other than ByteLevel");
 }
 
-void read_added(const Json& json, TokenizerFile& file) {
+void read_added(const SortedJson& json, TokenizerFile& file) {
   if (absent(json, "added_tokens")) return;
   check(json["added_tokens"].is_array(), ErrorKind::corrupt, "tokenizer.json: \"added_tokens\" is not a list");
-  for (const Json& entry : json["added_tokens"]) {
+  for (const SortedJson& entry : json["added_tokens"]) {
     AddedToken token;
     token.content = text_of(entry, "content");
     check(!token.content.empty(), ErrorKind::corrupt, "tokenizer.json: an added token is empty");
@@ -139,14 +139,14 @@ void set_token(TokenizerFile& file, std::vector<char>& taken, int32_t id, std::s
 }
 
 // The two long lists out of a tree, for files that read_tokenizer_lists() leaves to it. The texts stay in the tree.
-void take_lists(const Json& model, TokenizerLists& lists) {
+void take_lists(const SortedJson& model, TokenizerLists& lists) {
   check(model.contains("vocab") && model["vocab"].is_object(), ErrorKind::corrupt,
         "tokenizer.json: model.vocab is missing");
   check(model.contains("merges") && model["merges"].is_array(), ErrorKind::corrupt,
         "tokenizer.json: model.merges is missing");
   for (auto it = model["vocab"].begin(); it != model["vocab"].end(); ++it)
     lists.vocabulary.emplace_back(it.key(), id_of(it.value(), it.key()));
-  for (const Json& entry : model["merges"]) {
+  for (const SortedJson& entry : model["merges"]) {
     const size_t number = lists.merges.size();
     if (entry.is_string()) {
       const std::string_view text = entry.get_ref<const std::string&>();
@@ -251,12 +251,12 @@ void read_merges(const TokenizerLists& lists, const TokenIndex& ids, TokenizerFi
 
 // "single" of a TemplateProcessing: [{"SpecialToken": {"id"}} or {"Sequence": {"id": "A"}}, ...]; "special_tokens" has
 // their ids.
-void read_template(const Json& part, TokenizerFile& file) {
+void read_template(const SortedJson& part, TokenizerFile& file) {
   check(part.contains("single") && part["single"].is_array() && part.contains("special_tokens") &&
             part["special_tokens"].is_object(),
         ErrorKind::corrupt, "tokenizer.json: a TemplateProcessing lacks \"single\" or \"special_tokens\"");
   bool behind = false;
-  for (const Json& item : part["single"]) {
+  for (const SortedJson& item : part["single"]) {
     if (item.is_object() && item.contains("Sequence")) {
       check(!behind && text_of(item["Sequence"], "id") == "A", ErrorKind::corrupt,
             "tokenizer.json: \"single\" of TemplateProcessing has another sequence than A, or A twice");
@@ -267,11 +267,11 @@ void read_template(const Json& part, TokenizerFile& file) {
           "tokenizer.json: \"single\" of TemplateProcessing holds {}, neither Sequence nor SpecialToken",
           json_text(item));
     const std::string name = text_of(item["SpecialToken"], "id");
-    const Json& known = part["special_tokens"];
+    const SortedJson& known = part["special_tokens"];
     check(
         known.contains(name) && known[name].is_object() && known[name].contains("ids") && known[name]["ids"].is_array(),
         ErrorKind::corrupt, "tokenizer.json: TemplateProcessing uses '{}', which its \"special_tokens\" lack", name);
-    for (const Json& id : known[name]["ids"]) {
+    for (const SortedJson& id : known[name]["ids"]) {
       const int32_t value = id_of(id, name);
       check(size_t(value) < file.tokens.size(), ErrorKind::corrupt,
             "tokenizer.json: TemplateProcessing gives '{}' the id {}, but ids end at {}", name, value,
@@ -283,12 +283,12 @@ void read_template(const Json& part, TokenizerFile& file) {
         "tokenizer.json: \"single\" of TemplateProcessing leaves out the text (Sequence A)");
 }
 
-void read_post_processor(const Json& part, TokenizerFile& file) {
+void read_post_processor(const SortedJson& part, TokenizerFile& file) {
   const std::string type = text_of(part, "type");
   if (type == "Sequence") {
     check(part.contains("processors") && part["processors"].is_array(), ErrorKind::corrupt,
           "tokenizer.json: a post-processor Sequence has no list \"processors\"");
-    for (const Json& inner : part["processors"]) read_post_processor(inner, file);
+    for (const SortedJson& inner : part["processors"]) read_post_processor(inner, file);
   } else if (type == "TemplateProcessing") {
     if (!file.before.empty() || !file.after.empty()) refuse("two TemplateProcessing");
     read_template(part, file);
@@ -297,13 +297,13 @@ void read_post_processor(const Json& part, TokenizerFile& file) {
   }
 }
 
-std::string quoted_text(std::string_view text) { return json_text(Json(text)); }
+std::string quoted_text(std::string_view text) { return json_text(SortedJson(text)); }
 
-Json split_json(const std::string& expression) {
+SortedJson split_json(const std::string& expression) {
   return {{"type", "Split"}, {"pattern", {{"Regex", expression}}}, {"behavior", "Isolated"}, {"invert", false}};
 }
 
-Json byte_level_json(bool add_prefix_space, bool use_regex) {
+SortedJson byte_level_json(bool add_prefix_space, bool use_regex) {
   return {
       {"type", "ByteLevel"}, {"add_prefix_space", add_prefix_space}, {"trim_offsets", true}, {"use_regex", use_regex}};
 }
@@ -312,10 +312,10 @@ Json byte_level_json(bool add_prefix_space, bool use_regex) {
 
 TokenizerFile read_tokenizer_json(const std::string& text) {
   auto lists = read_tokenizer_lists(text, int32_t(BpeModel::kMostTokens));
-  const Json json = parse_json(lists ? lists->rest : text, "tokenizer.json", {.object = true});
+  const SortedJson json = parse_json(lists ? lists->rest : text, "tokenizer.json", {.object = true});
   check(json.contains("model") && json["model"].is_object(), ErrorKind::corrupt,
         "tokenizer.json: \"model\" is missing");
-  const Json& model = json["model"];
+  const SortedJson& model = json["model"];
   try {
     refuse_other_kinds(json, model);
     TokenizerFile file;
@@ -326,7 +326,7 @@ TokenizerFile read_tokenizer_json(const std::string& text) {
     if (!absent(json, "post_processor")) read_post_processor(json["post_processor"], file);
     file.ignore_merges = flag(model, "ignore_merges", false);
     return file;
-  } catch (const Json::exception& e) {
+  } catch (const SortedJson::exception& e) {
     fail(ErrorKind::corrupt, "tokenizer.json does not have the expected form: {}", e.what());
   }
 }
@@ -340,10 +340,10 @@ std::string write_tokenizer_json(const TokenizerFile& file) {
         "\"normalized\": {}, \"special\": {}}}",
         i ? "," : "", token.id, quoted_text(token.content), token.normalized, token.special);
   }
-  Json splits = Json::array();
+  SortedJson splits = SortedJson::array();
   for (const std::string& expression : file.splits) splits.push_back(split_json(expression));
   splits.push_back(byte_level_json(false, false));
-  const Json pre_tokenizer = {{"type", "Sequence"}, {"pretokenizers", splits}};
+  const SortedJson pre_tokenizer = {{"type", "Sequence"}, {"pretokenizers", splits}};
   out += fmt::format("\n],\n\"normalizer\": null,\n\"pre_tokenizer\": {},\n\"post_processor\": {},\n\"decoder\": {},\n",
                      json_text(pre_tokenizer), json_text(byte_level_json(true, true)),
                      json_text(byte_level_json(true, true)));
@@ -369,13 +369,13 @@ std::string write_tokenizer_json(const TokenizerFile& file) {
 }
 
 std::string write_tokenizer_config() {
-  const Json json = {{"tokenizer_class", "PreTrainedTokenizerFast"},
-                     {"bos_token", kBosToken},
-                     {"eos_token", kEosToken},
-                     {"pad_token", kPadToken},
-                     {"add_bos_token", false},
-                     {"add_eos_token", false},
-                     {"clean_up_tokenization_spaces", false}};
+  const SortedJson json = {{"tokenizer_class", "PreTrainedTokenizerFast"},
+                           {"bos_token", kBosToken},
+                           {"eos_token", kEosToken},
+                           {"pad_token", kPadToken},
+                           {"add_bos_token", false},
+                           {"add_eos_token", false},
+                           {"clean_up_tokenization_spaces", false}};
   return json_text(json, {.indent = 2}) + "\n";
 }
 

@@ -7,6 +7,7 @@ set(plan_sources ${kernel_sources})
 list(FILTER plan_sources INCLUDE REGEX "_plan.cpp$")
 list(FILTER kernel_sources EXCLUDE REGEX "_plan.cpp$")
 target_sources(hadal_kernels PRIVATE ${plan_sources})
+set_target_properties(hadal_kernels PROPERTIES UNITY_BUILD OFF)  # each file has its own table of types to call
 function(hadal_isa isa)
   if(NOT kernel_sources)
     return()

@@ -13,7 +13,7 @@
 namespace hadal {
 namespace {
 
-constexpr int kWidth = 960, kLeft = 24, kTop = 40;
+constexpr int kWidth = 960, kCellsLeft = 24, kCellsTop = 40;
 constexpr int kBoxHeight = 30, kGap = 4, kLabel = 268;  // kLabel: where boxes begin, behind their row's label
 constexpr int kInRow = 3, kSide = 264, kAcross = 312, kDown = 316;  // of matrices
 constexpr double kCharacter = 5.2;                                  // width of one in a box
@@ -22,7 +22,7 @@ constexpr size_t kMostInLabel = 45;                                 // of a row
 double box_width(const std::vector<PlaceRow>& rows) {
   size_t most = 1;
   for (const PlaceRow& row : rows) most = std::max(most, row.places.size());
-  return std::min(120.0, double(kWidth - kLabel - kLeft) / double(most));
+  return std::min(120.0, double(kWidth - kLabel - kCellsLeft) / double(most));
 }
 
 // kind: a class of the style, or none.
@@ -39,7 +39,7 @@ std::string boxes_of(const std::vector<PlaceRow>& rows) {
   const double width = box_width(rows);
   std::string svg;
   for (size_t r = 0; r < rows.size(); ++r) {
-    const double y = kTop + double(r) * (kBoxHeight + kGap);
+    const double y = kCellsTop + double(r) * (kBoxHeight + kGap);
     svg += text_at("e", kLabel - 8, y + 19, shortened(rows[r].label)) + "\n";
     for (size_t p = 0; p < rows[r].places.size(); ++p) {
       const double x = kLabel + double(p) * width, wide = std::max(1.0, width - kGap);
@@ -98,13 +98,13 @@ std::string matrix_at(const MatrixPicture& picture, size_t number, const Axis& s
 }  // namespace
 
 std::string matrix_svg(const MatrixPicture& picture) {
-  const int below = kTop + int(picture.rows.size()) * (kBoxHeight + kGap) + 20;
+  const int below = kCellsTop + int(picture.rows.size()) * (kBoxHeight + kGap) + 20;
   const int lines = (int(picture.matrices.size()) + kInRow - 1) / kInRow;
-  std::string svg = svg_head(kWidth, below + 14 + lines * kDown, picture.title, kLeft) + boxes_of(picture.rows);
-  svg += text_at("", kLeft, below, picture.note) + "\n";
+  std::string svg = svg_head(kWidth, below + 14 + lines * kDown, picture.title, kCellsLeft) + boxes_of(picture.rows);
+  svg += text_at("", kCellsLeft, below, picture.note) + "\n";
   const Axis scale = scale_of(picture.matrices);
   for (size_t i = 0; i < picture.matrices.size(); ++i)
-    svg += matrix_at(picture, i, scale, kLeft + 24 + double(i % kInRow) * kAcross,
+    svg += matrix_at(picture, i, scale, kCellsLeft + 24 + double(i % kInRow) * kAcross,
                      below + 50 + double(i / kInRow) * kDown);
   return svg + "</svg>\n";
 }

@@ -17,7 +17,7 @@
 namespace hadal {
 namespace {
 
-using Json = nlohmann::json;
+using SortedJson = nlohmann::json;
 using testing::expect_same;
 
 class HfConfigPeer : public ::testing::Test {
@@ -35,10 +35,10 @@ class HfConfigPeer : public ::testing::Test {
     ASSERT_EQ(std::system(command.c_str()), 0) << command;
   }
 
-  std::vector<Json> said() const {
-    std::vector<Json> lines;
+  std::vector<SortedJson> said() const {
+    std::vector<SortedJson> lines;
     std::ifstream file(directory_ + "/said.jsonl");
-    for (std::string line; std::getline(file, line);) lines.push_back(parse_json<Json>(line, "a line"));
+    for (std::string line; std::getline(file, line);) lines.push_back(parse_json<SortedJson>(line, "a line"));
     return lines;
   }
 
@@ -68,10 +68,10 @@ TEST_F(HfConfigPeer, TransformersUnderstandsWhatWeWrite) {
   for (size_t n = 0; n < written.size(); ++n) {
     SCOPED_TRACE(hf_config_to_json(written[n]));
     expect_same(written[n], lines[n]);
-    const Json& quant = lines[n]["quantization"];
+    const SortedJson& quant = lines[n]["quantization"];
     EXPECT_EQ(quant.is_object(), written[n].fp8);
     if (written[n].fp8) {
-      EXPECT_EQ(quant["weight_block_size"], Json({128, 128}));
+      EXPECT_EQ(quant["weight_block_size"], SortedJson({128, 128}));
     }
     if (written[n].fp8_ue8m0) {
       EXPECT_EQ(quant["scale_fmt"], "ue8m0");

@@ -28,6 +28,4 @@ inline std::string refusal(const std::string& source, ErrorKind expected, const 
   return message;
 }
 
-inline bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
-
 }  // namespace hadal::testing

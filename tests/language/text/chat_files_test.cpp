@@ -1,5 +1,6 @@
 // The files of a model directory that say how to chat and how to generate.
 #include "text/chat_files.h"
+#include "base/testing.h"
 
 #include <gtest/gtest.h>
 
@@ -15,7 +16,7 @@ namespace {
 using testing::error_of;
 using testing::TempDir;
 
-bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+using testing::has;
 
 std::string rendered(const ChatTemplate& chat) { return chat_text(chat.render_variables("{}")); }
 

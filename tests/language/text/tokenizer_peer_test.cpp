@@ -13,7 +13,7 @@
 namespace hadal {
 namespace {
 
-using Json = nlohmann::json;
+using SortedJson = nlohmann::json;
 using testing::TempDir;
 
 void run_peer(const std::string& arguments) {
@@ -27,7 +27,7 @@ std::string quoted(const std::string& path) { return "'" + path + "'"; }
 
 void write_lines(const std::string& path, const std::vector<std::string>& texts) {
   std::ofstream file(path, std::ios::binary);
-  for (const std::string& text : texts) file << json_text(Json(text)) << "\n";
+  for (const std::string& text : texts) file << json_text(SortedJson(text)) << "\n";
 }
 
 std::vector<std::string> varied_texts() {
@@ -78,7 +78,7 @@ void expect_the_same_ids(const Tokenizer& tokenizer, const std::string& file) {
     std::ifstream ids(directory / "ids.jsonl");
     size_t n = 0;
     for (std::string line; std::getline(ids, line); ++n) {
-      const Json theirs = parse_json<Json>(line, "a line");
+      const SortedJson theirs = parse_json<SortedJson>(line, "a line");
       const std::vector<int32_t> ours =
           tokenizer.encode(texts[n], parse ? SpecialTokens::parse : SpecialTokens::as_text);
       ASSERT_EQ(ours, theirs["ids"].get<std::vector<int32_t>>()) << "text " << n << ": " << texts[n].substr(0, 100);

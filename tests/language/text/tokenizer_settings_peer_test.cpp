@@ -15,10 +15,10 @@
 namespace hadal {
 namespace {
 
-using Json = nlohmann::json;
+using SortedJson = nlohmann::json;
 
-Json added_json(const Tokenizer& tokenizer) {
-  Json all = Json::array();
+SortedJson added_json(const Tokenizer& tokenizer) {
+  SortedJson all = SortedJson::array();
   for (const AddedToken& token : tokenizer.added_tokens())
     all.push_back({{"id", token.id},
                    {"content", token.content},
@@ -30,7 +30,7 @@ Json added_json(const Tokenizer& tokenizer) {
   return all;
 }
 
-Json id_json(std::optional<int32_t> id) { return id ? Json(*id) : Json(); }
+SortedJson id_json(std::optional<int32_t> id) { return id ? SortedJson(*id) : SortedJson(); }
 
 std::string all_files(const std::string& directory) {
   std::string text;
@@ -50,7 +50,7 @@ TEST(TokenizerSettingsPeer, AutoTokenizerReadsTheSame) {
   std::ifstream said(directory / "said");
   int n = 0;
   for (std::string line; std::getline(said, line); ++n) {
-    const Json theirs = parse_json<Json>(line, "a line");
+    const SortedJson theirs = parse_json<SortedJson>(line, "a line");
     const std::string place = fmt::format("{}/models/{}", directory.path(), n);
     SCOPED_TRACE(fmt::format("{}\n{}", n, all_files(place)));
     const Tokenizer ours = Tokenizer::load(place);
@@ -58,7 +58,7 @@ TEST(TokenizerSettingsPeer, AutoTokenizerReadsTheSame) {
     const auto ids = ours.encode(theirs["text"].get<std::string>(), SpecialTokens::parse);
     ASSERT_EQ(ids, theirs["ids"].get<std::vector<int32_t>>());
     ASSERT_EQ(ours.decode(ids, true), theirs["skipped"].get<std::string>());
-    const Json names = {id_json(ours.bos_id()), id_json(ours.eos_id()), id_json(ours.pad_id())};
+    const SortedJson names = {id_json(ours.bos_id()), id_json(ours.eos_id()), id_json(ours.pad_id())};
     ASSERT_EQ(names, theirs["names"]);
   }
   EXPECT_EQ(n, 600);

@@ -19,7 +19,7 @@ std::string refusal(const std::string& text, const JsonRules& rules = {}, ErrorK
   return message;
 }
 
-bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+using testing::has;
 
 TEST(Json, WhatIsWrongIsSaidWithItsOrigin) {
   for (const char* text : {"", "{", "[1,]", "{\"a\": NaN}", "{} {}", "\xff\xfe", "\"\\ud800\""})

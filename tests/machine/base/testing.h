@@ -1,4 +1,4 @@
-// What tests of every room may use: temporary directories, the message of an Error.
+// What tests of every room may use: temporary directories, the message of an Error, what it says.
 #pragma once
 #include <unistd.h>
 
@@ -25,6 +25,8 @@ class TempDir {
  private:
   std::filesystem::path path_;
 };
+
+inline bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 // The message of the Error that the call throws; "" if it throws none.
 inline std::string error_of(const std::function<void()>& call, ErrorKind* kind = nullptr) {

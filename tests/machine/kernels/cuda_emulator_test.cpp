@@ -17,7 +17,7 @@ namespace {
 using emulator::expect_failure;
 using emulator::failure;
 
-constexpr uint64_t kSeeds = 20;
+constexpr uint64_t kScheduleSeeds = 20;
 
 // A stream, and device memory filled from the host; both end with the test.
 struct Bench {
@@ -85,7 +85,7 @@ int64_t wrong_after_turns(uint64_t seed) {
 }
 
 TEST(CudaEmulator, KeepsBlocksInStepAtBarriersUnderEverySchedule) {
-  for (uint64_t seed = 0; seed < kSeeds; ++seed) EXPECT_EQ(wrong_after_turns<0>(seed), 0) << seed;
+  for (uint64_t seed = 0; seed < kScheduleSeeds; ++seed) EXPECT_EQ(wrong_after_turns<0>(seed), 0) << seed;
 }
 
 // Without the first barrier a thread reads what was not yet written, without the second it writes over what was not
@@ -95,7 +95,7 @@ TEST(CudaEmulator, ShowsEachMissingBarrierUnderEverySchedule) {
   EXPECT_RACE(wrong_after_turns<1>(1));
   EXPECT_RACE(wrong_after_turns<2>(1));
 #else
-  for (uint64_t seed = 0; seed < kSeeds; ++seed) {
+  for (uint64_t seed = 0; seed < kScheduleSeeds; ++seed) {
     EXPECT_GT(wrong_after_turns<1>(seed), 0) << seed;
     EXPECT_GT(wrong_after_turns<2>(seed), 0) << seed;
   }
@@ -232,7 +232,7 @@ __global__ void warp_words(int* out, double* sums) {
 }
 
 TEST(CudaEmulator, ShufflesAndVotesInsideEachWarp) {
-  for (uint64_t seed = 0; seed < kSeeds; ++seed) {
+  for (uint64_t seed = 0; seed < kScheduleSeeds; ++seed) {
     Bench bench(seed);
     int* out = bench.upload(std::vector<int>(64 * 4));
     double* sums = bench.upload(std::vector<double>(64));

@@ -28,7 +28,7 @@ std::vector<char> random_numbers(DType type, int64_t count, uint64_t seed) {
   return bytes;
 }
 
-struct Sizes {
+struct PanelSizes {
   int64_t m, n, k;
 };
 
@@ -40,7 +40,7 @@ struct Comparison {
   int threads = 2;
   int64_t panel_cols = gemm_panel_cols(isa);
 
-  std::vector<char> product(const Sizes& s, bool panels) const {
+  std::vector<char> product(const PanelSizes& s, bool panels) const {
     Lane lane(threads, MemoryPool::create());
     const auto a = random_numbers(a_type, s.m * s.k, 1), b = random_numbers(b_type, s.n * s.k, 2);
     auto c = random_numbers(c_type, s.m * s.n, 3);
@@ -61,10 +61,10 @@ struct Comparison {
     gemm({.isa = isa}, args);
     return c;
   }
-  bool same(const Sizes& s) const { return product(s, true) == product(s, false); }
+  bool same(const PanelSizes& s) const { return product(s, true) == product(s, false); }
 };
 
-std::string text(const Comparison& c, const Sizes& s) {
+std::string text(const Comparison& c, const PanelSizes& s) {
   return std::string(isa_name(c.isa)) + " " + dtype_name(c.a_type) + " x " + dtype_name(c.b_type) + " m " +
          std::to_string(s.m) + " n " + std::to_string(s.n) + " k " + std::to_string(s.k) + (c.add ? " add" : "");
 }
@@ -90,8 +90,8 @@ TEST(GemmPanels, HaveTheBitsOfTheUnpackedProductWhereItIsCutIntoBlocks) {
     for (DType type : {DType::f32, DType::bf16}) {
       const Comparison c{isa, type, type, type, false, 4};
       // Rows beyond a block, columns beyond a block, K beyond what packed rows of A find room for.
-      for (const Sizes& s :
-           {Sizes{700, 70, 130}, Sizes{3, 1100, 260}, Sizes{1, 40, 8192 + 300}, Sizes{5, 20, 4096 + 129}})
+      for (const PanelSizes& s : {PanelSizes{700, 70, 130}, PanelSizes{3, 1100, 260}, PanelSizes{1, 40, 8192 + 300},
+                                  PanelSizes{5, 20, 4096 + 129}})
         ASSERT_TRUE(c.same(s)) << text(c, s);
     }
   }

@@ -11,12 +11,12 @@
 namespace hadal {
 namespace {
 
-ModelConfig shipped(const std::string& name) {
+ModelConfig released(const std::string& name) {
   return load_config(std::string(HADAL_SOURCE_DIR) + "/configs/" + name + ".toml").model;
 }
 
 TEST(TensorCut, BoxesOfAllRanksTileEveryParameterThatIsCut) {
-  const ModelConfig config = shipped("deepseek-v3-671b");
+  const ModelConfig config = released("deepseek-v3-671b");
   std::map<ParameterKind, int> cut;
   for (const int64_t size : {1, 2, 3, 8, 128}) {
     for (const ParameterSpec& spec : parameter_list(config)) {
@@ -47,7 +47,7 @@ TEST(TensorCut, BoxesOfAllRanksTileEveryParameterThatIsCut) {
 }
 
 TEST(TensorCut, RefusesMoreRanksThanHeads) {
-  const ModelConfig config = shipped("deepseek-v3-671b");
+  const ModelConfig config = released("deepseek-v3-671b");
   for (const ParameterSpec& spec : parameter_list(config))
     if (spec.name == "layers.0.attention.o") {
       EXPECT_ERROR(tensor_box(spec, config, 0, 129), ErrorKind::invalid, "129 tensor ranks", "128 heads");

@@ -8,7 +8,7 @@ namespace {
 
 using namespace hadal::testing;
 
-constexpr AttentionForm kForms[] = {AttentionForm::up_projected, AttentionForm::absorbed};
+constexpr AttentionForm kAttentionForms[] = {AttentionForm::up_projected, AttentionForm::absorbed};
 constexpr Recompute kRecomputes[] = {Recompute::none, Recompute::norms, Recompute::all};
 
 SharedCase context_case(int64_t ranks, bool masked = true) {
@@ -23,7 +23,7 @@ TEST(ContextParallel, GivesTheLossesAndGradientsOfOneRank) {
 }
 
 TEST(ContextParallel, InBothFormsOfAttentionWhateverIsRecomputedAndWhereverWRuns) {
-  for (const AttentionForm form : kForms) {
+  for (const AttentionForm form : kAttentionForms) {
     for (const Recompute recompute : kRecomputes) {
       SharedCase c = context_case(2);
       c.options.attention_form = form;
@@ -69,7 +69,7 @@ TEST(ContextParallel, ReadsAndRecordsRoutesOfTheWholeMicroBatch) {
 // Every row's loss, and so its hidden state, has the bits of one rank.
 TEST(ContextParallel, KeepsTheBitsOfEveryRowsLoss) {
   for (const Precision precision : {Precision::fp32, Precision::bf16}) {
-    for (const AttentionForm form : kForms) {
+    for (const AttentionForm form : kAttentionForms) {
       SharedCase c = context_case(3);
       c.config = wide_config();
       c.options = ModelOptions{.precision = precision, .attention_form = form};

@@ -32,7 +32,7 @@ struct Form {
   int ranks, nodes;
 };
 // Groups of two experts lie whole on ranks, or only on nodes, or nowhere.
-constexpr Form kForms[] = {{2, 0}, {4, 0}, {8, 0}, {4, 2}, {8, 2}, {8, 4}, {4, 1}, {4, 4}};
+constexpr Form kExpertForms[] = {{2, 0}, {4, 0}, {8, 0}, {4, 2}, {8, 2}, {8, 4}, {4, 1}, {4, 4}};
 
 ExpertCase some_case(const Form& form, int64_t rounds = 1) {
   ExpertCase c;
@@ -54,7 +54,7 @@ TEST(ExpertParallel, HasTheBitsOfOneRankInEveryArithmetic) {
 
 TEST(ExpertParallel, HasTheBitsOfOneRankInEveryForm) {
   for (const Precision precision : {Precision::fp64, Precision::fp32}) {
-    for (const Form& form : kForms) {
+    for (const Form& form : kExpertForms) {
       ExpertCase c = some_case(form);
       c.options = training_options(precision);
       same_bits(c, fmt::format("precision {}", int(precision)));
@@ -112,7 +112,7 @@ TEST(ExpertParallel, WeightGradientsMayRunLater) {
 // ---- ranks without rows ----
 
 TEST(ExpertParallel, RanksWithoutTokensTakePart) {
-  for (const Form& form : kForms) {
+  for (const Form& form : kExpertForms) {
     ExpertCase c = some_case(form, 3);
     c.batches[0][1] = {};
     c.batches[2][0] = {};

@@ -12,7 +12,7 @@ namespace {
 using testing::error_of;
 using testing::TempDir;
 
-bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+using testing::has;
 
 const char* const kTool = R"([{"type": "function", "function": {"name": "f", "parameters": {}}}])";
 

@@ -4,6 +4,7 @@
 
 #include <cstring>
 
+#include "base/testing.h"
 #include "comm/faulty_transport.h"
 #include "train/spread_case.h"
 
@@ -110,7 +111,7 @@ void scale(Message& message, double factor) {
   }
 }
 
-bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+using testing::has;
 
 TEST(LayoutFaults, FindsAnExpertsGradientThatIsDoubled) {
   const std::string text = said_with(control("dp=4,ep=2"), [](int, int, Message& message) {

@@ -11,7 +11,7 @@ namespace {
 
 using namespace hadal::testing;
 
-constexpr int kRanks = 4, kSteps = 4;
+constexpr int kRanks = 4, kOverlapSteps = 4;
 constexpr int64_t kLayers = 8;
 constexpr double kComputing = kLayers * 2 * 3;  // seconds of a step
 
@@ -58,13 +58,13 @@ Seen steps_of_data_ranks(bool wait_at_the_end, int64_t bucket_bytes) {
       clock.advance(piece == "attention" || piece == "experts" ? 1 : 0);
     };
     double first = 0;
-    for (int64_t step = 1; step <= kSteps; ++step) {
+    for (int64_t step = 1; step <= kOverlapSteps; ++step) {
       const StepResult result = train_step(owned.exec, model, optimizer, config, batch_of({8, 8, 8, 8}), step,
                                            {.place = &place, .timeline = &timeline});
       EXPECT_EQ(result.skipped, "");
       if (wait_at_the_end) sharding.await_values(owned.exec);
       if (step == 1) first = clock.now();
-      if (place.rank() == 0) seen = {(clock.now() - first) / double(kSteps - 1), result.loss};
+      if (place.rank() == 0) seen = {(clock.now() - first) / double(kOverlapSteps - 1), result.loss};
     }
   });
   return seen;
