@@ -29,12 +29,18 @@ struct Attention {
   bool values_are_keys = false;  // a value is the first d_v elements of its key (absorbed form): read once, not twice
   Rows o;                        // [Tq, n_heads * d_v]; written by forward
   Rows lse;                      // [Tq, n_heads] f32 (f64 with f64): log sum of exponentials; written by forward
+  // Null, or what names the blocks of kAttentionTile rows in which keys lie (a paged cache, forward only): key j of a
+  // segment is row j % kAttentionTile of block blocks[k_begin + j / kAttentionTile]. So no tile leaves its block.
+  const int32_t* blocks = nullptr;
   const Segment* segments = nullptr;
   int64_t n_segments = 0;
   Lane* lane = nullptr;
 
   int64_t d_qk() const { return d_nope + d_rope; }
   bool shares_k() const { return k_head_stride == 0 && n_heads > 1; }
+  int64_t key_row(const Segment& s, int64_t j) const {
+    return blocks ? blocks[s.k_begin + j / kAttentionTile] * kAttentionTile + j % kAttentionTile : s.k_begin + j;
+  }
   bool shares_v() const { return v_head_stride == 0 && n_heads > 1; }
 };
 

@@ -1,4 +1,5 @@
-// Rows by index: y[i] = w[ids[i]] (embedding lookup, gather into the experts' buffer), and the gradient of the lookup.
+// Rows by index: y[i] = w[ids[i]] (embedding lookup, gather into the experts' buffer) or y[ids[i]] = w[i] (into a cache),
+// and the gradient of the lookup.
 #pragma once
 #include "kernels/array.h"
 #include "kernels/dispatch.h"
@@ -9,6 +10,7 @@ struct GatherRows {
   Rows y, w;
   const int32_t* ids = nullptr;  // [rows]
   int64_t rows = 0, cols = 0;
+  bool scatter = false;  // y[ids[i]] = w[i]: ids differ
   Lane* lane = nullptr;
 };
 

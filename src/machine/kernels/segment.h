@@ -4,7 +4,8 @@
 
 namespace hadal {
 
-// Queries, rows q_begin .. q_begin+n_q, are the LAST n_q of n_k positions, whose keys are rows k_begin .. k_begin+n_k.
+// Queries, rows q_begin .. q_begin+n_q, are the LAST n_q of n_k positions, whose keys are rows k_begin .. k_begin+n_k;
+// beside a table of blocks, k_begin is the first entry of its blocks.
 struct Segment {
   int64_t q_begin = 0, n_q = 0, k_begin = 0, n_k = 0;
 };

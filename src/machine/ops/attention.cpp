@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "kernels/attention.h"
+#include "ops/kernel_rows.h"
 
 namespace hadal::ops {
 namespace {
@@ -43,6 +44,19 @@ void check_sizes(const AttentionInputs& in) {
   check(in.segments != nullptr, ErrorKind::invalid, "attention: no segments given");
 }
 
+void check_blocks(const AttentionInputs& in, const Segment& s) {
+  constexpr int64_t kRows = kernels::kAttentionTile;
+  const int64_t n = (s.n_k + kRows - 1) / kRows, all = in.v.rows() / kRows;
+  check(s.q_begin >= 0 && s.q_begin + s.n_q <= in.q.rows() && s.k_begin >= 0 && s.k_begin + n <= in.blocks.count(),
+        ErrorKind::invalid,
+        "attention: segment of queries {}..{} and entries {}..{} leaves the {} query rows and the table of {} blocks",
+        s.q_begin, s.q_begin + s.n_q, s.k_begin, s.k_begin + n, in.q.rows(), in.blocks.count());
+  for (int64_t i = s.k_begin; in.blocks.on_host() && i < s.k_begin + n; ++i) {
+    const int32_t block = in.blocks.data<int32_t>()[i];
+    check(block >= 0 && block < all, ErrorKind::invalid, "attention: entry {} names block {} of {}", i, block, all);
+  }
+}
+
 void check_inputs(const AttentionInputs& in) {
   check_sizes(in);
   const DType dtype = in.q.dtype();
@@ -67,6 +81,10 @@ void check_inputs(const AttentionInputs& in) {
   for (const Segment& s : *in.segments) {
     check(s.n_q >= 0 && s.n_q <= s.n_k, ErrorKind::invalid, "attention: a segment has {} queries for {} keys", s.n_q,
           s.n_k);
+    if (in.blocks) {
+      check_blocks(in, s);
+      continue;
+    }
     check(s.q_begin >= 0 && s.q_begin + s.n_q <= in.q.rows() && s.k_begin >= 0 && s.k_begin + s.n_k <= in.v.rows(),
           ErrorKind::invalid,
           "attention: segment of queries {}..{} and keys {}..{} leaves the {} query rows and {} key rows", s.q_begin,
@@ -97,6 +115,7 @@ kernels::Attention kernel_args(const Exec& exec, const AttentionInputs& in, cons
           .values_are_keys = in.values_are_keys,
           .o = rows_of(o),
           .lse = rows_of(lse),
+          .blocks = in.blocks ? i32_vector(in.blocks, in.blocks.count(), "attention: table of blocks") : nullptr,
           .segments = in.segments->data(),
           .n_segments = int64_t(in.segments->size()),
           .lane = exec.compute};
@@ -112,6 +131,7 @@ void attention_forward(const Exec& exec, const AttentionInputs& in, const Tensor
 
 void attention_backward(const Exec& exec, const AttentionInputs& in, const Tensor& o, const Tensor& lse,
                         const Tensor& d_o, const AttentionGradients& out) {
+  check(!in.blocks, ErrorKind::internal, "attention: keys in blocks of a cache have no gradient");
   check_inputs(in);
   check_outputs(in, o, lse);
   const DType dtype = in.q.dtype();

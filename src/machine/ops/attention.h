@@ -25,6 +25,9 @@ struct AttentionInputs {
   int64_t n_heads = 0, d_nope = 0, d_rope = 0, d_v = 0;
   double scale = 1.0;
   bool values_are_keys = false;  // v is k_nope's first d_v columns: the same memory (absorbed form)
+  // Empty, or I32 [n]: keys lie in blocks of kAttentionTile rows, named here in the order of each segment, whose k_begin
+  // is its first entry (a paged cache; forward only). What stands in it is the caller's word on a device.
+  Tensor blocks;
   const std::vector<Segment>* segments = nullptr;
 };
 

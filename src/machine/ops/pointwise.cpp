@@ -164,18 +164,35 @@ void cross_entropy(const Exec& exec, const Tensor& logits, const Tensor& targets
   kernels::cross_entropy(twin(exec, f64), args);
 }
 
+namespace {
+
+GatherRows by_index(const Exec& exec, const Tensor& dst, const Tensor& src, const Tensor& index) {
+  return {.y = kernel_rows(dst, "rows to write"),
+          .w = kernel_rows(src, "rows to read"),
+          .ids = i32_vector(index, index.count(), "index of rows"),
+          .rows = index.count(),
+          .cols = src.cols(),
+          .lane = exec.compute};
+}
+
+}  // namespace
+
 void embedding(const Exec& exec, const Tensor& y, const Tensor& w, const Tensor& ids) { gather_rows(exec, y, w, ids); }
 
 void gather_rows(const Exec& exec, const Tensor& dst, const Tensor& src, const Tensor& index) {
-  const GatherRows args{.y = kernel_rows(dst, "gathered rows"),
-                        .w = kernel_rows(src, "rows to gather from"),
-                        .ids = i32_vector(index, index.count(), "index of rows"),
-                        .rows = index.count(),
-                        .cols = src.cols(),
-                        .lane = exec.compute};
+  const GatherRows args = by_index(exec, dst, src, index);
   const bool f64 = all_f64({args.y, args.w}, "gather_rows");
   check_shape(dst, args.rows, args.cols, "gathered rows");
   check_ids(index, 0, src.rows(), "index of row");
+  kernels::gather_rows(twin(exec, f64), args);
+}
+
+void put_rows(const Exec& exec, const Tensor& dst, const Tensor& src, const Tensor& index) {
+  GatherRows args = by_index(exec, dst, src, index);
+  args.scatter = true;
+  const bool f64 = all_f64({args.y, args.w}, "put_rows");
+  check_shape(src, args.rows, dst.cols(), "rows to put");
+  check_ids(index, 0, dst.rows(), "index of row");
   kernels::gather_rows(twin(exec, f64), args);
 }
 

@@ -77,6 +77,8 @@ double sum_of_squares(const Exec& exec, const Tensor& x);  // waits for a device
 bool all_finite(const Exec& exec, const Tensor& x);
 // dst[i] = src[index[i]] (rows); dst must not alias src
 void gather_rows(const Exec& exec, const Tensor& dst, const Tensor& src, const Tensor& index);
+// dst[index[i]] = src[i] (rows): no two indexes may be equal
+void put_rows(const Exec& exec, const Tensor& dst, const Tensor& src, const Tensor& index);
 
 // dst[index[i]] += src[i] (rows), i ascending: repeated indexes add in order; index i32, dtypes may differ
 void add_rows(const Exec& exec, const Tensor& dst, const Tensor& src, const Tensor& index);

@@ -78,7 +78,10 @@ Rows Flight::rows(int64_t stream, int64_t block) {
     rows.query_positions = s.query_positions;
     rows.lengths = s.lengths;
   }
-  if (cache) rows.cache = &cache->layers[size_t(block)], rows.cached = cache->length;
+  if (cache.cache) {
+    rows.cache = &cache.cache->layers[size_t(block)];
+    rows.cache_rows = cache.rows, rows.cache_blocks = cache.blocks;
+  }
   return rows;
 }
 

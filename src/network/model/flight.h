@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "model/expert_traffic.h"
+#include "model/latent_cache.h"
 #include "model/losses.h"
 #include "model/mla.h"
 #include "model/moe.h"
@@ -74,10 +75,10 @@ struct Stream {
 inline bool tensor_ranks_cut(const Parameter& weight) { return weight.box.size[0] < weight.spec.shape[0]; }
 const RowSplit* tensor_split(const Parameter& weight, const Stream& stream);
 
-// The cache of one text being generated: a LayerCache per layer, filled up to `length`.
-struct LatentCache {
-  std::vector<LayerCache> layers;
-  int64_t length = 0, capacity = 0;
+// What the texts of a flight of generation keep, and where: rows of the cache for its rows, and blocks of their keys.
+struct CachePlace {
+  const LatentCache* cache = nullptr;
+  Tensor rows, blocks;  // I32 (Rows)
 };
 
 // What the router of one MoE layer leaves for the sums.
@@ -106,8 +107,9 @@ struct Flight {
   LossWeights weights;
   RouteReplay* routes = nullptr;
   Observer observer;
-  LatentCache* cache = nullptr;  // generation: these rows follow what is in it
-  Tensor logits;                 // generation: of the last rows, instead of losses
+  CachePlace cache;  // generation: these rows follow what is in it
+  Tensor wanted;     // generation: I32, rows of which logits are made; empty: none
+  Tensor logits;     // of these, instead of losses
   int64_t n_experts = 0;
 
   Rows rows(int64_t stream, int64_t block);

@@ -113,10 +113,9 @@ void Mla::expand(const Pass& pass, const Rows& rows, const Activation& x, Saved&
 }
 
 void Mla::append_to_cache(const Pass& pass, const Rows& rows, const Saved& saved) const {
-  const int64_t n = saved.kv_a.rows();
-  ops::copy(pass.exec, rows.cache->latent.row_range(rows.cached, n), saved.latent);
-  ops::copy(pass.exec, rows.cache->rope_key.row_range(rows.cached, n), saved.kv_a.col_range(rank_, rope_));
-  if (!absorbed(pass)) ops::copy(pass.exec, rows.cache->kv.row_range(rows.cached, n), saved.kv);
+  ops::put_rows(pass.exec, rows.cache->latent, saved.latent, rows.cache_rows);
+  ops::put_rows(pass.exec, rows.cache->rope_key, saved.kv_a.col_range(rank_, rope_), rows.cache_rows);
+  if (!absorbed(pass)) ops::put_rows(pass.exec, rows.cache->kv, saved.kv, rows.cache_rows);
 }
 
 ops::AttentionInputs Mla::inputs(const Rows& rows, const Saved& saved) const {
@@ -127,6 +126,7 @@ ops::AttentionInputs Mla::inputs(const Rows& rows, const Saved& saved) const {
   in.d_rope = rope_;
   in.scale = scale_;
   in.segments = rows.segments;
+  in.blocks = rows.cache_blocks;
   if (saved.q_absorbed) {
     in.q = saved.q_absorbed;
     in.k_nope = in.v = latent;

@@ -13,12 +13,12 @@
 
 namespace hadal {
 
-// Cache of one layer of one text: normed latent and rotated rope key per position (§1.3). In the up-projected form also
-// the keys and values of all heads, so that each is made from its latent only once.
+// Cache of one layer: normed latent and rotated rope key per position (§1.3). In the up-projected form also the keys
+// and values of all heads, so that each is made from its latent only once.
 struct LayerCache {
-  Tensor latent;    // [max tokens, kv_lora_rank]
-  Tensor rope_key;  // [max tokens, qk_rope_head_dim]
-  Tensor kv;        // [max tokens, heads * (nope + v)], up-projected form only
+  Tensor latent;    // [rows, kv_lora_rank]
+  Tensor rope_key;  // [rows, qk_rope_head_dim]
+  Tensor kv;        // [rows, heads * (nope + v)], up-projected form only
 };
 
 struct Timeline;  // timeline.h
@@ -33,8 +33,8 @@ struct Rows {
   const RowSplit* split = nullptr;
   Tensor query_positions;
   std::span<const int64_t> lengths;
-  LayerCache* cache = nullptr;
-  int64_t cached = 0;  // tokens in the cache before these rows
+  const LayerCache* cache = nullptr;
+  Tensor cache_rows, cache_blocks;  // I32: the cache's row of each of these rows; blocks in which segments' keys lie
 };
 
 struct Pass {
@@ -50,9 +50,9 @@ struct Pass {
   // No W is an action of its own and no pair runs piece by piece: nothing comes between a B and its W, so that experts
   // run both for one rank's rows after another.
   bool plain_backward = false;
-  // Generation: so many last rows go through final norm and head, which leaves logits instead of losses, and no MTP
-  // depth runs; 0: all rows.
-  int64_t last_rows = 0;
+  // Generation: the rows that a flight wants (Flight::wanted) go through final norm and head, which leaves logits
+  // instead of losses, and no MTP depth runs.
+  bool generates = false;
   Partners partners = {};
   Timeline* timeline = nullptr;  // gets what runs when
   Doing* doing = nullptr;        // told what runs, for the case that it never ends (comm/doing.h)

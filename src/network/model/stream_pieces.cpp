@@ -139,6 +139,14 @@ class JoinPiece : public Piece {
   const MtpLayers& layers_;
 };
 
+// In generation what follows the blocks runs for the rows whose logits are wanted; none: an empty tensor.
+Tensor wanted_rows(const Pass& pass, const Flight& flight, const Tensor& h) {
+  if (!flight.wanted) return {};
+  const Tensor rows = Tensor::empty(pass.exec, h.dtype(), {flight.wanted.count(), h.cols()});
+  ops::gather_rows(pass.exec, rows, h, flight.wanted);
+  return rows;
+}
+
 class FinalNormPiece : public Piece {
  public:
   FinalNormPiece(const ModelLayers& layers, int64_t stream)
@@ -148,11 +156,11 @@ class FinalNormPiece : public Piece {
   void forward(const Pass& pass, Flight& flight) const override {
     PartClock::Scope scope(pass.clock, Part::norms);
     Stream& s = stream_of(flight);
-    const int64_t n = s.h.rows(), wanted = pass.last_rows > 0 ? pass.last_rows : n;
-    s.state = norm_.forward(pass.exec, s.h.row_range(n - wanted, wanted), s.final_norm);
+    if (pass.generates) s.h = wanted_rows(pass, flight, s.h);
+    if (s.h) s.state = norm_.forward(pass.exec, s.h, s.final_norm);
     s.h.reset();
     if (!pass.keep) s.final_norm = {};
-    if (stream() == 0) flight.see("final_norm", s.state);
+    if (stream() == 0 && s.state) flight.see("final_norm", s.state);
   }
   void backward_input(const Pass& pass, Flight& flight) const override {
     PartClock::Scope scope(pass.clock, Part::norms);
@@ -187,8 +195,8 @@ class HeadPiece : public Piece {
   void forward(const Pass& pass, Flight& flight) const override {
     PartClock::Scope scope(pass.clock, Part::head_loss);
     Stream& s = stream_of(flight);
-    if (pass.last_rows > 0) {
-      flight.logits = head_.logits(pass.exec, s.state);
+    if (pass.generates) {
+      if (s.state) flight.logits = head_.logits(pass.exec, s.state);
       return;
     }
     const RowSplit* split = split_of(s);

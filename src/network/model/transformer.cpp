@@ -8,6 +8,7 @@
 #include "arch/arch.h"
 #include "base/error.h"
 #include "model/executor.h"
+#include "model/latent_cache.h"
 #include "model/rope_cache.h"
 #include "nn/init.h"
 #include "ops/pointwise.h"
@@ -81,6 +82,8 @@ struct Transformer::Impl {
     pass.doing = doing;
     return pass;
   }
+
+  CacheForm cache_form() const { return {dtype, options.attention_form == AttentionForm::up_projected}; }
 
   // What a generated token is multiplied with and nothing else reads: no embedding, no MTP module, no kv_b whose heads
   // are read one by one.
@@ -240,53 +243,33 @@ std::vector<LossSums> Transformer::forward(const Exec& exec, std::span<const Mic
   return sums;
 }
 
-std::shared_ptr<LatentCache> Transformer::new_cache(const Exec& exec, int64_t max_tokens) const {
-  const ModelConfig& c = impl_->config;
-  check(max_tokens > 0 && max_tokens <= c.max_positions, ErrorKind::invalid,
-        "a text of {} tokens does not fit 1 .. model.max_positions = {}", max_tokens, c.max_positions);
-  auto cache = std::make_shared<LatentCache>();
-  cache->capacity = max_tokens;
-  for (int64_t layer = 0; layer < c.n_layers; ++layer) {
-    LayerCache entry;
-    entry.latent = Tensor::empty(exec, impl_->dtype, {max_tokens, c.kv_lora_rank});
-    entry.rope_key = Tensor::empty(exec, impl_->dtype, {max_tokens, c.qk_rope_head_dim});
-    if (impl_->options.attention_form == AttentionForm::up_projected)
-      entry.kv = Tensor::empty(exec, impl_->dtype, {max_tokens, c.n_heads * (c.qk_nope_head_dim + c.v_head_dim)});
-    cache->layers.push_back(std::move(entry));
-  }
-  return cache;
+std::shared_ptr<LatentCache> Transformer::new_cache(const Exec& exec, int64_t n_blocks) const {
+  return std::make_shared<LatentCache>(make_cache(exec, impl_->config, impl_->cache_form(), n_blocks));
 }
 
-std::vector<float> Transformer::extend(const Exec& exec, LatentCache& cache, std::span<const int32_t> tokens) const {
-  const int64_t n = int64_t(tokens.size());
-  check(n > 0, ErrorKind::invalid, "extend needs at least one token");
+int64_t Transformer::cache_block_bytes() const { return hadal::cache_block_bytes(impl_->config, impl_->cache_form()); }
+
+Tensor Transformer::extend(const Exec& exec, const LatentCache& cache, std::span<const Extension> texts) const {
+  check(!texts.empty(), ErrorKind::invalid, "extend needs at least one text");
   check(!impl_->partners.tensor && !impl_->partners.context, ErrorKind::unsupported,
         "a model whose layers are cut over tensor or context ranks generates nothing; load it whole");
-  check(cache.length + n <= cache.capacity, ErrorKind::invalid, "{} tokens after {} do not fit a cache of {}", n,
-        cache.length, cache.capacity);
-  MicroBatch batch;
-  batch.tokens.assign(tokens.begin(), tokens.end());
-  batch.targets.assign(tokens.size(), -1);
-  batch.segments = {{0, n, 0, cache.length + n}};
-  for (int64_t i = 0; i < n; ++i) {
-    batch.positions.push_back(int32_t(cache.length + i));
-    check(tokens[size_t(i)] >= 0 && tokens[size_t(i)] < impl_->config.vocab_size, ErrorKind::invalid,
-          "token {} is not below the vocabulary's {}", tokens[size_t(i)], impl_->config.vocab_size);
-  }
+  const ExtensionRows rows = rows_of(texts, cache, impl_->config);
   PartClock clock;
-  Pass pass = impl_->pass(exec, clock, impl_->rope_for(exec, cache.length + n));
-  pass.last_rows = 1;
-  std::vector<float> result;
+  Pass pass = impl_->pass(exec, clock, impl_->rope_for(exec, rows.n_positions));
+  pass.generates = true;
+  Tensor logits;
   FlightHooks hooks;
-  hooks.begin = [&](Flight& flight, int64_t) { flight.cache = &cache; };
-  hooks.after_forward = [&](Flight& flight, int64_t) {
-    const Tensor logits = host_copy(flight.logits.to(exec, DType::f32));
-    result.assign(logits.data<float>(), logits.data<float>() + logits.count());
+  hooks.begin = [&](Flight& flight, int64_t) {
+    const auto on_place = [&](const std::vector<int32_t>& list) {
+      return list.empty() ? Tensor() : Tensor::from(exec, list, {int64_t(list.size())});
+    };
+    flight.cache = {&cache, on_place(rows.cache_rows), on_place(rows.blocks)};
+    flight.wanted = on_place(rows.wanted);
   };
+  hooks.after_forward = [&](Flight& flight, int64_t) { logits = flight.logits; };
   clock.start();
-  impl_->execute(forward_only(1), pass, std::span(&batch, 1), hooks);
-  cache.length += n;
-  return result;
+  impl_->execute(forward_only(1), pass, std::span(&rows.batch, 1), hooks);
+  return logits;
 }
 
 // bias_i += gamma * sign(mean load - load_i) (§2.4): an expert with more than the mean load is chosen less often in the

@@ -25,7 +25,8 @@ namespace hadal {
 class PartClock;
 class Stage;
 struct Timeline;
-struct LatentCache;  // of one text being generated (model/flight.h)
+struct LatentCache;  // model/latent_cache.h, as the next
+struct Extension;
 
 // What a caller may want besides the sums.
 struct Wants {
@@ -81,9 +82,12 @@ class Transformer {
   // Forward only of several, on the ranks of a pipeline together.
   std::vector<LossSums> forward(const Exec& exec, std::span<const MicroBatch> batches, const Actions& actions) const;
 
-  // Generation: appends tokens to the cache and returns logits [vocab] (f32) after the last of them.
-  std::shared_ptr<LatentCache> new_cache(const Exec& exec, int64_t max_tokens) const;
-  std::vector<float> extend(const Exec& exec, LatentCache& cache, std::span<const int32_t> tokens) const;
+  // Generation: the next tokens of several texts in one forward. They enter the cache; returned are the logits of those
+  // wanted, text after text: [wanted, vocab] in F32 (F64), where the model computes; an empty tensor for none. A row's
+  // bits do not depend on what else runs, on how a text is cut into calls, or on where its blocks lie.
+  std::shared_ptr<LatentCache> new_cache(const Exec& exec, int64_t n_blocks) const;
+  int64_t cache_block_bytes() const;
+  Tensor extend(const Exec& exec, const LatentCache& cache, std::span<const Extension> texts) const;
 
   // Auxiliary-loss-free balancing (§2.4): bias_i += gamma * sign(mean load - load_i), once per step from global counts.
   void update_selection_bias(const Exec& exec, const std::vector<std::vector<int64_t>>& global_load, double gamma);

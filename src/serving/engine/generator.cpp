@@ -2,11 +2,13 @@
 #include "engine/generator.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "arch/arch.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/system_info.h"
+#include "model/latent_cache.h"
 
 namespace hadal {
 
@@ -39,8 +41,17 @@ GenerateResult generate(const Exec& exec, const Transformer& model, const Genera
   GenerateResult result;
   if (request.max_tokens == 0) return result;
   const double start = steady_seconds();
-  auto cache = model.new_cache(exec, length);
-  auto logits = model.extend(exec, *cache, request.prompt);
+  const auto cache = model.new_cache(exec, cache_blocks_of(length));
+  std::vector<int32_t> blocks(size_t(cache->n_blocks));
+  std::iota(blocks.begin(), blocks.end(), 0);
+  int64_t cached = 0;
+  const auto after = [&](std::span<const int32_t> tokens) {
+    const Extension next{tokens, cached, blocks};
+    const Tensor logits = host_copy(model.extend(exec, *cache, std::span(&next, 1)).to(exec, DType::f32));
+    cached += int64_t(tokens.size());
+    return std::vector<float>(logits.data<float>(), logits.data<float>() + logits.count());
+  };
+  std::vector<float> logits = after(request.prompt);
   result.prefill_seconds = steady_seconds() - start;
   const int64_t allowed =
       request.allowed_ids > 0 ? std::min(request.allowed_ids, config.vocab_size) : config.vocab_size;
@@ -50,7 +61,7 @@ GenerateResult generate(const Exec& exec, const Transformer& model, const Genera
     result.tokens.push_back(id);
     result.stopped = std::find(request.stop.begin(), request.stop.end(), id) != request.stop.end();
     if ((request.on_token && !request.on_token(id)) || result.stopped || position + 1 == length) break;
-    logits = model.extend(exec, *cache, std::span(&id, 1));
+    logits = after(std::span(&id, 1));
   }
   result.decode_seconds = steady_seconds() - start - result.prefill_seconds;
   return result;

@@ -59,7 +59,9 @@ void operands_of(CrossEntropy& k, Operands& o) {
   o.writes(k.logits, k.rows, k.vocab), o.reads(k.targets, k.rows, 4), o.writes(k.loss, k.rows, 4);
 }
 void operands_of(GatherRows& k, Operands& o) {
-  o.writes(k.y, k.rows, k.cols), o.reads(k.w, beyond(k.ids, k.rows), k.cols), o.reads(k.ids, k.rows, 4);
+  const int64_t named = beyond(k.ids, k.rows);
+  o.writes(k.y, k.scatter ? named : k.rows, k.cols), o.reads(k.w, k.scatter ? k.rows : named, k.cols);
+  o.reads(k.ids, k.rows, 4);
 }
 void operands_of(ScatterAddRows& k, Operands& o) {
   o.writes(k.dw, beyond(k.ids, k.rows), k.cols), o.reads(k.dy, k.rows, k.cols), o.reads(k.ids, k.rows, 4);
@@ -181,16 +183,18 @@ void operands_of(BalanceLoss& k, Operands& o) {
   o.reads(k.chosen, counts, 8), o.writes(k.workspace, 2 * counts, 8), o.writes(k.losses, k.n_sequences, 8);
 }
 
-// Rows of queries and of keys that segments reach, and elements of a row of n heads.
+// Rows of queries and of keys that segments reach, entries of the table of blocks, and elements of a row of n heads.
 struct Reach {
-  int64_t q = 0, k = 0;
+  int64_t q = 0, k = 0, blocks = 0;
 };
 Reach reach_of(const Attention& a) {
   Reach reach;
   for (int64_t i = 0; i < a.n_segments; ++i) {
     const Segment& s = a.segments[i];
     if (s.n_q > 0) reach.q = std::max(reach.q, s.q_begin + s.n_q);
-    if (s.n_k > 0) reach.k = std::max(reach.k, s.k_begin + s.n_k);
+    for (int64_t tile = 0; tile < s.n_k; tile += kAttentionTile)
+      reach.k = std::max(reach.k, a.key_row(s, std::min(tile + kAttentionTile, s.n_k) - 1) + 1);
+    if (a.blocks) reach.blocks = std::max(reach.blocks, s.k_begin + (s.n_k + kAttentionTile - 1) / kAttentionTile);
   }
   return reach;
 }
@@ -198,6 +202,7 @@ int64_t heads_of(const Attention& a, int64_t stride, int64_t d) { return d > 0 ?
 void inputs_of(Attention& a, Operands& o, const Reach& reach) {
   o.reads(a.q, reach.q, a.n_heads * a.d_qk()), o.reads(a.k_nope, reach.k, heads_of(a, a.k_head_stride, a.d_nope));
   o.reads(a.k_rope, reach.k, a.d_rope), o.reads(a.v, reach.k, heads_of(a, a.v_head_stride, a.d_v));
+  o.reads(a.blocks, reach.blocks, 4);
 }
 void operands_of(Attention& a, Operands& o) {
   const Reach reach = reach_of(a);

@@ -59,6 +59,7 @@ struct Problem {
     in.n_heads = s.heads, in.d_nope = s.d_nope, in.d_rope = s.d_rope, in.d_v = s.d_v;
     in.scale = 1 / std::sqrt(double(d_qk()));
     in.values_are_keys = s.absorbed;
+    in.blocks = blocks;
     in.segments = &s.segments;
     return in;
   }
@@ -89,6 +90,7 @@ struct Problem {
   Sizes s;
   DType dtype;
   Tensor q, kv, k_rope, d_o;
+  Tensor blocks;  // where keys lie in blocks
 };
 
 // The answer in FP64, rows as in the tensors; NaN where no segment writes.

@@ -9,6 +9,7 @@
 
 #include "attention_fixture.h"
 #include "base/error.h"
+#include "base/testing.h"
 #include "kernels/places_fixture.h"
 
 namespace hadal::attention_tests {
@@ -229,6 +230,48 @@ TEST(Attention, ChunkedPrefillAndDecodingHaveTheBitsOfTheWholePass) {
       EXPECT_TRUE(same_bits(parts.o, whole.o)) << text(c) << " in " << ends.size() << " parts";
       EXPECT_TRUE(same_bits(parts.lse, whole.lse)) << text(c) << " in " << ends.size() << " parts";
     }
+  }
+}
+
+// Keys of two documents strewn over the blocks of one cache; then a table with two entries exchanged, which must show.
+TEST(Attention, KeysInBlocksHaveTheBitsOfKeysInOrder) {
+  for (BitCase c : bit_cases()) {
+    const ExecAt owned(c.place, 2);
+    c.sizes.segments = {{0, 90, 0, 130}, {90, 1, 130, 70}};
+    Problem problem(owned.exec, c.sizes, c.dtype);
+    Results in_order, paged, exchanged;
+    problem.forward(owned.exec, in_order);
+    std::vector<int32_t> table = {4, 0, 6, 2, 5};  // 130 keys: three blocks; 70: two
+    const auto strewn = [&](const Tensor& rows) {
+      const Tensor to = filled(owned.exec, c.dtype, {7 * 64, rows.cols()}, 1e30);
+      for (int64_t j = 0; j < 200; ++j) {
+        const int64_t at = j < 130 ? j : 192 + j - 130, row = table[size_t(at / 64)] * 64 + at % 64;
+        for (int64_t col = 0; col < rows.cols(); ++col)
+          set_element(to, row * rows.cols() + col, element(rows, j * rows.cols() + col));
+      }
+      return to;
+    };
+    problem.kv = strewn(problem.kv), problem.k_rope = strewn(problem.k_rope);
+    problem.s.segments = {{0, 90, 0, 130}, {90, 1, 3, 70}};
+    problem.blocks = Tensor::from(owned.exec, table, {5});
+    problem.forward(owned.exec, paged);
+    EXPECT_TRUE(same_bits(paged.o, in_order.o) && same_bits(paged.lse, in_order.lse)) << text(c);
+    std::swap(table[0], table[1]);
+    problem.blocks = Tensor::from(owned.exec, table, {5});
+    problem.forward(owned.exec, exchanged);
+    EXPECT_FALSE(same_bits(exchanged.o, in_order.o)) << text(c);
+    EXPECT_NE(hadal::testing::error_of([&] { problem.backward(owned.exec, paged); }).find("no gradient"),
+              std::string::npos);
+    if (c.place.on_device) continue;
+    table[4] = 7;
+    problem.blocks = Tensor::from(owned.exec, table, {5});
+    EXPECT_EQ(hadal::testing::error_of([&] { problem.forward(owned.exec, exchanged); }),
+              "attention: entry 4 names block 7 of 7");
+    problem.blocks = Tensor::from(owned.exec, std::vector<int32_t>{1, 2, 3, 4}, {4});
+    EXPECT_NE(hadal::testing::error_of([&] {
+                problem.forward(owned.exec, exchanged);
+              }).find("leaves the 200 query rows and the table"),
+              std::string::npos);
   }
 }
 

@@ -72,6 +72,29 @@ TEST(AddRows, AddsEachRowToTheOneItsIndexNames) {
   });
 }
 
+TEST(PutRows, WritesEachRowWhereItsIndexSays) {
+  each_kind([](const Exec& exec, DType dtype) {
+    for (DType in : {dtype, wide(dtype)}) {
+      Mat src = random_mat(4, 37, 1), dst = random_mat(9, 37, 2);
+      View tsrc(exec, in, src), tdst(exec, dtype, dst);
+      const std::vector<int32_t> index = {8, 0, 3, 5};
+      Mat want = dst;
+      for (int64_t r = 0; r < 4; ++r)
+        for (int64_t c = 0; c < 37; ++c) want.at(index[size_t(r)], c) = src.at(r, c);
+      ops::put_rows(exec, tdst.view, tsrc.view, i32(index));
+      expect_close(read(tdst.view), want, in == dtype ? 0 : tolerance(dtype), "rows", 0);
+      tdst.expect_surroundings_untouched();
+    }
+  });
+  OwnedExec owned(1);
+  const Tensor table = Tensor::zeros(owned.exec, DType::f32, {4, 8}),
+               rows = Tensor::zeros(owned.exec, DType::f32, {2, 8});
+  EXPECT_EQ(error_of([&] {
+              ops::put_rows(owned.exec, table, rows, i32({3, 4}));
+            }),
+            "index of row 1 is 4, expected 0 to 3");
+}
+
 TEST(Embedding, NamesAnIdOutsideTheTable) {
   OwnedExec owned(1);
   const Exec& exec = owned.exec;

@@ -98,11 +98,11 @@ TEST(ModelBits, GenerationFromTheCacheEqualsTheFullForward) {
       std::vector<double> expected;
       small.forward(batch, &expected);
       for (const std::vector<int64_t>& steps : {std::vector<int64_t>{1, 1, 1, 1}, {64, 1, 1, 60, 5}, {130, 7}, {149}}) {
-        const auto cache = small.new_cache(150);
+        CachedText text = small.new_text(150);
         int64_t done = 0;
         for (int64_t n : steps) {
           const std::vector<float> logits =
-              small.extend(*cache, std::span(batch.tokens).subspan(size_t(done), size_t(n)));
+              small.extend(text, std::span(batch.tokens).subspan(size_t(done), size_t(n)));
           done += n;
           if (precision == Precision::fp64) {  // logits come as f32
             double sum = 0;
@@ -118,6 +118,50 @@ TEST(ModelBits, GenerationFromTheCacheEqualsTheFullForward) {
                              1.0, loss, false);
           EXPECT_EQ(-element(loss, 0), expected[size_t(done - 1)]) << "after " << done << " tokens";
         }
+      }
+    }
+  }
+}
+
+// Texts that share every forward, in chunks of their own and with blocks strewn over one cache, get the bits that each
+// gets alone.
+TEST(ModelBits, TextsThatShareForwardsGetTheBitsThatEachGetsAlone) {
+  Cases cases;
+  const std::vector<std::vector<int64_t>> chunks = {
+      {1, 63, 1, 1, 70}, {100, 1, 1, 1, 1}, {5, 5, 60, 60, 3}, {0, 0, 140, 1, 1}};
+  for (const auto& [precision, isa] : every_arithmetic()) {
+    for (const AttentionForm form : kForms) {
+      if (cases.left_out()) continue;
+      ModelOptions options;
+      options.precision = precision, options.attention_form = form;
+      SmallModel small(wide_config(), options, 2, isa);
+      const Exec& exec = small.owned.exec;
+      std::vector<std::vector<int32_t>> tokens;
+      std::vector<CachedText> alone;
+      for (size_t t = 0; t < chunks.size(); ++t) {
+        tokens.push_back(make_batch({{150}}, false, 37, 11 + t).tokens);
+        alone.push_back(small.new_text(150));
+      }
+      const auto cache = small.model.new_cache(exec, 12);
+      std::vector<std::vector<int32_t>> blocks = {{7, 0, 4}, {11, 1, 3}, {2, 10, 9}, {5, 8, 6}};
+      std::vector<int64_t> done(chunks.size(), 0);
+      for (size_t step = 0; step < chunks[0].size(); ++step) {
+        std::vector<Extension> texts;
+        std::vector<float> expected;
+        for (size_t t = 0; t < chunks.size(); ++t) {
+          const int64_t n = chunks[t][step];
+          if (n == 0) continue;
+          const auto next = std::span(tokens[t]).subspan(size_t(done[t]), size_t(n));
+          texts.push_back({next, done[t], blocks[t], step == 3 ? 0 : 1});
+          const std::vector<float> one = small.extend(alone[t], next);
+          if (step != 3) expected.insert(expected.end(), one.begin(), one.end());
+          done[t] += n;
+        }
+        const Tensor logits = small.model.extend(exec, *cache, texts);
+        ASSERT_EQ(bool(logits), step != 3);  // nothing was wanted, so nothing came
+        if (!logits) continue;
+        const Tensor got = host_copy(logits.to(exec, DType::f32));
+        EXPECT_EQ(std::vector<float>(got.data<float>(), got.data<float>() + got.count()), expected) << "step " << step;
       }
     }
   }

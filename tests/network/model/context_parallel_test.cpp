@@ -106,8 +106,8 @@ TEST(ContextParallel, CountsTheChoicesOfWholeSequencesForTheBalanceLoss) {
 
 TEST(ContextParallel, GeneratesNothing) {
   on_shared_ranks(context_case(2), [&](SmallModel& small, const Partners&) {
-    const auto cache = small.new_cache(8);
-    EXPECT_ERROR(small.extend(*cache, std::vector<int32_t>{1}), ErrorKind::unsupported, "generates nothing");
+    CachedText text = small.new_text(8);
+    EXPECT_ERROR(small.extend(text, std::vector<int32_t>{1}), ErrorKind::unsupported, "generates nothing");
   });
 }
 

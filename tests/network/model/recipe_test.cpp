@@ -112,10 +112,10 @@ TEST(ModelRecipe, CodesAreMadeBeforeTheirReadersAndKept) {
 TEST(ModelRecipe, GenerationEqualsTheForwardOfTraining) {
   SmallModel small(small_config(), options_of(Recipe::fp8()));
   const MicroBatch batch = make_batch({{40}}, false);
-  const auto whole = small.new_cache(64), steps = small.new_cache(64);
-  const std::vector<float> at_once = small.extend(*whole, batch.tokens);
+  CachedText whole = small.new_text(64), steps = small.new_text(64);
+  const std::vector<float> at_once = small.extend(whole, batch.tokens);
   std::vector<float> last;
-  for (const int32_t token : batch.tokens) last = small.extend(*steps, std::span(&token, 1));
+  for (const int32_t token : batch.tokens) last = small.extend(steps, std::span(&token, 1));
   EXPECT_EQ(last, at_once);
 }
 

@@ -9,6 +9,7 @@
 #include "base/hash.h"
 #include "base/random.h"
 #include "model/flight.h"
+#include "model/latent_cache.h"
 #include "model/test_place.h"
 #include "model/transformer.h"
 
@@ -125,6 +126,25 @@ inline ModelOptions training_options(Precision precision) {
   return options;
 }
 
+// One text in a cache of its own, whose blocks it takes from the last to the first.
+struct CachedText {
+  std::shared_ptr<LatentCache> cache;
+  std::vector<int32_t> blocks;
+  int64_t length = 0;
+  CachedText(const Exec& exec, const Transformer& model, int64_t max_tokens)
+      : cache(model.new_cache(exec, cache_blocks_of(max_tokens))) {
+    for (int64_t b = cache->n_blocks; b-- > 0;) blocks.push_back(int32_t(b));
+  }
+};
+// Logits after the last of these tokens.
+inline std::vector<float> extend(const Exec& exec, const Transformer& model, CachedText& text,
+                                 std::span<const int32_t> tokens) {
+  const Extension next{tokens, text.length, text.blocks};
+  const Tensor logits = host_copy(model.extend(exec, *text.cache, std::span(&next, 1)).to(exec, DType::f32));
+  text.length += int64_t(tokens.size());
+  return {logits.data<float>(), logits.data<float>() + logits.count()};
+}
+
 // A model with random weights, norms and biases that are not their trivial initial values.
 struct SmallModel {
   TestPlace owned;
@@ -148,9 +168,9 @@ struct SmallModel {
   LossSums forward_backward(const MicroBatch& batch, const LossWeights& weights, RouteReplay* routes = nullptr) {
     return model.forward_backward(owned.exec, batch, weights, routes);
   }
-  std::shared_ptr<LatentCache> new_cache(int64_t max_tokens) { return model.new_cache(owned.exec, max_tokens); }
-  std::vector<float> extend(LatentCache& cache, std::span<const int32_t> tokens) {
-    return model.extend(owned.exec, cache, tokens);
+  CachedText new_text(int64_t max_tokens) { return {owned.exec, model, max_tokens}; }
+  std::vector<float> extend(CachedText& text, std::span<const int32_t> tokens) {
+    return testing::extend(owned.exec, model, text, tokens);
   }
   void update_selection_bias(const std::vector<std::vector<int64_t>>& load, double gamma) {
     model.update_selection_bias(owned.exec, load, gamma);

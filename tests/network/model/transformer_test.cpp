@@ -183,14 +183,21 @@ TEST(Transformer, NamesWhatIsWrongWithABatch) {
 
 TEST(Transformer, RefusesToGenerateBeyondItsCache) {
   SmallModel small(small_config(), {});
-  EXPECT_NE(message_of([&] { small.new_cache(513); }), "");
-  const auto cache = small.new_cache(4);
-  const std::vector<int32_t> tokens = {1, 2, 3};
-  small.extend(*cache, tokens);
-  EXPECT_NE(message_of([&] { small.extend(*cache, tokens); }).find("3 tokens after 3 do not fit a cache of 4"),
+  EXPECT_NE(message_of([&] { small.model.new_cache(small.owned.exec, 0); }), "");
+  CachedText text = small.new_text(64);
+  const std::vector<int32_t> tokens(63, 1);
+  small.extend(text, tokens);
+  EXPECT_NE(message_of([&] { small.extend(text, tokens); }).find("63 tokens after 63 do not fit 1 blocks of 64"),
             std::string::npos);
-  EXPECT_NE(message_of([&] { small.extend(*cache, std::vector<int32_t>{37}); }), "");
-  EXPECT_EQ(small.extend(*cache, std::vector<int32_t>{5}).size(), 37u);
+  EXPECT_NE(message_of([&] { small.extend(text, std::vector<int32_t>{37}); }), "");
+  EXPECT_NE(message_of([&] { small.extend(text, std::vector<int32_t>{}); }), "");
+  EXPECT_EQ(small.extend(text, std::vector<int32_t>{5}).size(), 37u);
+  CachedText lost = text;
+  lost.blocks = {1}, lost.length = 0;
+  EXPECT_NE(message_of([&] { small.extend(lost, tokens); }).find("block 1 of a cache of 1 blocks"), std::string::npos);
+  CachedText longest = small.new_text(576);
+  EXPECT_NE(message_of([&] { small.extend(longest, std::vector<int32_t>(513, 1)); }).find("model.max_positions = 512"),
+            std::string::npos);
 }
 
 TEST(Transformer, PackedWeightsGiveTheSameBitsAndNothingElseIsKept) {
@@ -215,10 +222,10 @@ TEST(Transformer, PackedWeightsGiveTheSameBitsAndNothingElseIsKept) {
       EXPECT_EQ(kv_b, expected > 0 && form == AttentionForm::up_projected);  // its heads are read one by one
       EXPECT_TRUE(packed.model.parameter("embedding").value.has(WeightForm::plain));
       const MicroBatch text = make_batch({{23}}, false);
-      const auto a = plain.new_cache(40), b = packed.new_cache(40);
-      EXPECT_EQ(plain.extend(*a, text.tokens), packed.extend(*b, text.tokens));
+      CachedText a = plain.new_text(40), b = packed.new_text(40);
+      EXPECT_EQ(plain.extend(a, text.tokens), packed.extend(b, text.tokens));
       for (const int32_t token : {3, 1, 4})
-        EXPECT_EQ(plain.extend(*a, std::span(&token, 1)), packed.extend(*b, std::span(&token, 1)));
+        EXPECT_EQ(plain.extend(a, std::span(&token, 1)), packed.extend(b, std::span(&token, 1)));
       std::vector<double> before, after;  // scoring runs MTP, too
       plain.forward(text, &before), packed.forward(text, &after);
       EXPECT_EQ(before, after);
@@ -239,11 +246,11 @@ TEST(Transformer, TwoPlacesComputeWithOneSetOfWeightsAtOnce) {
     return small.model.forward_backward(exec, batch, weights).total(weights);
   };
   const auto generate = [&](const Exec& exec) {
-    const auto cache = small.model.new_cache(exec, 500);  // longer than the training text: the rotary table grows
-    std::vector<float> logits = small.model.extend(exec, *cache, other.tokens);
+    CachedText text(exec, small.model, 500);  // longer than the training text: the rotary table grows
+    std::vector<float> logits = extend(exec, small.model, text, other.tokens);
     for (int i = 0; i < 20; ++i) {
       const int32_t next = int32_t(std::max_element(logits.begin(), logits.end()) - logits.begin());
-      logits = small.model.extend(exec, *cache, std::span(&next, 1));
+      logits = extend(exec, small.model, text, std::span(&next, 1));
     }
     return logits;
   };

@@ -36,7 +36,7 @@ NextKeys next_keys(const Attention& a, const Segment& s, int64_t head, int64_t f
   int64_t n = nope ? a.d_nope - begin : a.d_qk() - begin;
   n = n < kAttentionChunk ? n : kAttentionChunk;
   if (left <= 0) return {};
-  return {reinterpret_cast<const char*>(row_of<const T>(rows, s.k_begin + first) + from),
+  return {reinterpret_cast<const char*>(row_of<const T>(rows, a.key_row(s, first)) + from),
           rows.stride * int64_t(sizeof(T)), n * int64_t(sizeof(T)), left};
 }
 

@@ -231,9 +231,9 @@ HADAL_INLINE void write_row(T* to, const float* from, int64_t n, float factor) {
 // Stages keys tile_begin .. of a segment's head as rows of words; missing keys are zero. Returns how many there are.
 template <class U, class T>
 int64_t stage_keys(float* to, int64_t ld, const Attention& a, const Segment& s, int64_t head, int64_t tile_begin) {
-  const int64_t n = s.n_k - tile_begin < kTile ? s.n_k - tile_begin : kTile;
+  const int64_t n = s.n_k - tile_begin < kTile ? s.n_k - tile_begin : kTile, first = a.key_row(s, tile_begin);
   for (int64_t j = 0; j < n; ++j) {
-    const int64_t row = s.k_begin + tile_begin + j;
+    const int64_t row = first + j;
     put_row<U>(to + j * ld, row_of<const T>(a.k_nope, row) + head * a.k_head_stride, a.d_nope,
                row_of<const T>(a.k_rope, row), a.d_rope);
   }
@@ -242,9 +242,9 @@ int64_t stage_keys(float* to, int64_t ld, const Attention& a, const Segment& s, 
 }
 template <class U, class T>
 void stage_values(float* to, int64_t ld, const Attention& a, const Segment& s, int64_t head, int64_t tile_begin) {
-  const int64_t n = s.n_k - tile_begin < kTile ? s.n_k - tile_begin : kTile;
+  const int64_t n = s.n_k - tile_begin < kTile ? s.n_k - tile_begin : kTile, first = a.key_row(s, tile_begin);
   for (int64_t j = 0; j < n; ++j) {
-    const T* v = row_of<const T>(a.v, s.k_begin + tile_begin + j) + head * a.v_head_stride;
+    const T* v = row_of<const T>(a.v, first + j) + head * a.v_head_stride;
     put_row<U>(to + j * ld, v, a.d_v, v, 0);
   }
   clear_rows(to + n * ld, kTile - n, ld);
@@ -262,9 +262,11 @@ HADAL_INLINE void prefetch_row(const T* row, int64_t n) {
 // The tile's keys and values, to be asked for while the tile before it is computed with.
 template <class T>
 void prefetch_tile(const Attention& a, const Segment& s, int64_t head, int64_t tile_begin) {
-  for (int64_t j = tile_begin; j < tile_begin + kTile && j < s.n_k; ++j) {
-    prefetch_row(row_of<const T>(a.k_nope, s.k_begin + j) + head * a.k_head_stride, a.d_nope);
-    prefetch_row(row_of<const T>(a.v, s.k_begin + j) + head * a.v_head_stride, a.d_v);
+  if (tile_begin >= s.n_k) return;
+  const int64_t n = s.n_k - tile_begin < kTile ? s.n_k - tile_begin : kTile, first = a.key_row(s, tile_begin);
+  for (int64_t j = 0; j < n; ++j) {
+    prefetch_row(row_of<const T>(a.k_nope, first + j) + head * a.k_head_stride, a.d_nope);
+    prefetch_row(row_of<const T>(a.v, first + j) + head * a.v_head_stride, a.d_v);
   }
 }
 

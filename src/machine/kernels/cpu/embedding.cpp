@@ -8,8 +8,8 @@ namespace {
 template <class W, class Y>
 void copy_rows(const GatherRows& k, int64_t begin, int64_t end) {
   for (int64_t r = begin; r < end; ++r) {
-    const W* from = k.w.row<W>(k.ids[r]);
-    Y* to = k.y.row<Y>(r);
+    const W* from = k.w.row<W>(k.scatter ? r : k.ids[r]);
+    Y* to = k.y.row<Y>(k.scatter ? k.ids[r] : r);
     if constexpr (sizeof(W) == sizeof(Y))
       __builtin_memcpy(to, from, size_t(k.cols) * sizeof(W));
     else

@@ -29,15 +29,19 @@ struct View {
   Lines<T> q, k_nope, k_rope, v, o;
   Lines<float> lse;
   int64_t k_head_stride, v_head_stride, n_heads, d_nope, d_rope, d_v;
+  const int32_t* blocks;
   Segment s;
   double scale;
 
   __device__ int64_t d_qk() const { return d_nope + d_rope; }
   __device__ int64_t position(int64_t query) const { return s.n_k - s.n_q + query; }
+  __device__ int64_t key_row(int64_t j) const {  // Attention::key_row
+    return blocks ? blocks[s.k_begin + j / kAttentionTile] * kAttentionTile + j % kAttentionTile : s.k_begin + j;
+  }
   __device__ const T* query(int64_t i, int64_t head) const { return q.row(s.q_begin + i) + head * d_qk(); }
-  __device__ const T* key(int64_t j, int64_t head) const { return k_nope.row(s.k_begin + j) + head * k_head_stride; }
-  __device__ const T* key_rope(int64_t j) const { return k_rope.row(s.k_begin + j); }
-  __device__ const T* value(int64_t j, int64_t head) const { return v.row(s.k_begin + j) + head * v_head_stride; }
+  __device__ const T* key(int64_t j, int64_t head) const { return k_nope.row(key_row(j)) + head * k_head_stride; }
+  __device__ const T* key_rope(int64_t j) const { return k_rope.row(key_row(j)); }
+  __device__ const T* value(int64_t j, int64_t head) const { return v.row(key_row(j)) + head * v_head_stride; }
   // Element c of a whole key.
   __device__ float key_at(int64_t j, int64_t head, int64_t c) const {
     return c < d_nope ? value_of(key(j, head)[c]) : value_of(key_rope(j)[c - d_nope]);
@@ -57,6 +61,7 @@ View<T> view_of(const Attention& a, const Segment& s) {
           a.d_nope,
           a.d_rope,
           a.d_v,
+          a.blocks,
           s,
           a.scale};
 }

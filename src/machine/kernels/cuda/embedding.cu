@@ -10,14 +10,17 @@ namespace {
 
 template <class T>
 __global__ void __launch_bounds__(kBlock)
-    copy_rows(Lines<T> y, Lines<T> w, const int32_t* ids, int64_t rows, int64_t cols) {
-  each_element(rows, cols, [&](int64_t r, int64_t c) { y.row(r)[c] = w.row(ids[r])[c]; });
+    copy_rows(Lines<T> y, Lines<T> w, const int32_t* ids, int64_t rows, int64_t cols, bool scatter) {
+  each_element(rows, cols,
+               [&](int64_t r, int64_t c) { y.row(scatter ? ids[r] : r)[c] = w.row(scatter ? r : ids[r])[c]; });
 }
 
 template <class W, class Y>
 __global__ void __launch_bounds__(kBlock)
-    gather_elements(Lines<Y> y, Lines<W> w, const int32_t* ids, int64_t rows, int64_t cols) {
-  each_element(rows, cols, [&](int64_t r, int64_t c) { put(y.row(r) + c, value_of(w.row(ids[r])[c])); });
+    gather_elements(Lines<Y> y, Lines<W> w, const int32_t* ids, int64_t rows, int64_t cols, bool scatter) {
+  each_element(rows, cols, [&](int64_t r, int64_t c) {
+    put(y.row(scatter ? ids[r] : r) + c, value_of(w.row(scatter ? r : ids[r])[c]));
+  });
 }
 
 template <class W, class Y>
@@ -41,9 +44,9 @@ void gather_rows(DeviceStream stream, const GatherRows& k) {
         using Y = element<decltype(y)>;
         const Launch how = over_elements("gather_rows", k.rows, k.cols, stream);
         if constexpr (sizeof(W) == sizeof(Y)) {
-          launch(copy_rows<W>, how, lines<W>(k.y), lines<W>(k.w), k.ids, k.rows, k.cols);
+          launch(copy_rows<W>, how, lines<W>(k.y), lines<W>(k.w), k.ids, k.rows, k.cols, k.scatter);
         } else {
-          launch(gather_elements<W, Y>, how, lines<Y>(k.y), lines<W>(k.w), k.ids, k.rows, k.cols);
+          launch(gather_elements<W, Y>, how, lines<Y>(k.y), lines<W>(k.w), k.ids, k.rows, k.cols, k.scatter);
         }
       },
       k.w.dtype, k.y.dtype);

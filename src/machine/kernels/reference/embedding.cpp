@@ -10,7 +10,9 @@ void gather_rows(const GatherRows& k) {
         using W = element<decltype(w)>;
         using Y = element<decltype(y)>;
         each_row(k.lane, k.rows, k.cols, [&](int64_t r) {
-          for (int64_t c = 0; c < k.cols; ++c) k.y.row<Y>(r)[c] = Y(get(k.w.row<W>(k.ids[r])[c]));
+          const W* from = k.w.row<W>(k.scatter ? r : k.ids[r]);
+          Y* to = k.y.row<Y>(k.scatter ? k.ids[r] : r);
+          for (int64_t c = 0; c < k.cols; ++c) to[c] = Y(get(from[c]));
         });
       },
       k.w.dtype, k.y.dtype);
