@@ -45,8 +45,8 @@ void check_sizes(const AttentionInputs& in) {
 }
 
 void check_blocks(const AttentionInputs& in, const Segment& s) {
-  constexpr int64_t kRows = kernels::kAttentionTile;
-  const int64_t n = (s.n_k + kRows - 1) / kRows, all = in.v.rows() / kRows;
+  static_assert(kKeyBlock == kernels::kAttentionTile);
+  const int64_t n = (s.n_k + kKeyBlock - 1) / kKeyBlock, all = in.v.rows() / kKeyBlock;
   check(s.q_begin >= 0 && s.q_begin + s.n_q <= in.q.rows() && s.k_begin >= 0 && s.k_begin + n <= in.blocks.count(),
         ErrorKind::invalid,
         "attention: segment of queries {}..{} and entries {}..{} leaves the {} query rows and the table of {} blocks",

@@ -15,6 +15,7 @@
 namespace hadal::ops {
 
 using hadal::Segment;
+inline constexpr int64_t kKeyBlock = 64;  // keys: a tile, so that none crosses blocks
 
 struct AttentionInputs {
   Tensor q;       // [Tq, H * (d_nope + d_rope)], each head [nope | rope], rope part already rotated
@@ -25,8 +26,8 @@ struct AttentionInputs {
   int64_t n_heads = 0, d_nope = 0, d_rope = 0, d_v = 0;
   double scale = 1.0;
   bool values_are_keys = false;  // v is k_nope's first d_v columns: the same memory (absorbed form)
-  // Empty, or I32 [n]: keys lie in blocks of kAttentionTile rows, named here in the order of each segment, whose k_begin
-  // is its first entry (a paged cache; forward only). What stands in it is the caller's word on a device.
+  // Empty, or I32 [n]: keys lie in blocks of kKeyBlock rows, named here in the order of each segment, whose k_begin is
+  // its first entry (a paged cache; forward only). On a device what it names is not checked.
   Tensor blocks;
   const std::vector<Segment>* segments = nullptr;
 };

@@ -1,5 +1,5 @@
-// LatentCache: what texts under way keep of their tokens (§1.3), in blocks of kCacheBlock tokens. A block is one range of
-// rows in every layer; which blocks hold which text, in what order, is the caller's table (Extension), so that texts
+// LatentCache: what texts under way keep of their tokens (§1.3), in blocks of kCacheBlock tokens. A block is one range
+// of rows in every layer; which blocks hold which text, in what order, is the caller's table (Extension), so that texts
 // that begin alike may share theirs. A block is a tile of attention: its keys are summed up in the same order wherever
 // it lies.
 #pragma once
@@ -8,12 +8,12 @@
 #include <vector>
 
 #include "config/model_config.h"
-#include "kernels/attention.h"
 #include "model/pass.h"
+#include "ops/attention.h"
 
 namespace hadal {
 
-inline constexpr int64_t kCacheBlock = kernels::kAttentionTile;
+inline constexpr int64_t kCacheBlock = ops::kKeyBlock;
 inline int64_t cache_blocks_of(int64_t n_tokens) { return (n_tokens + kCacheBlock - 1) / kCacheBlock; }
 
 struct LatentCache {
@@ -25,9 +25,8 @@ struct LatentCache {
 struct Extension {
   std::span<const int32_t> tokens;  // at least one
   int64_t cached = 0;               // tokens of the text before them, which lie in the cache
-  std::span<const int32_t>
-      blocks;          // its blocks in order: token i lies in row i % kCacheBlock of blocks[i / kCacheBlock]
-  int64_t wanted = 1;  // of how many of the last tokens logits are wanted
+  std::span<const int32_t> blocks;  // token i lies in row i % kCacheBlock of blocks[i / kCacheBlock]
+  int64_t wanted = 1;               // of how many of the last tokens logits are wanted
 };
 
 // How a cache keeps a token: in which type, and with the keys and values of all heads (up-projected form) or without.

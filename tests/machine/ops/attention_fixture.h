@@ -8,10 +8,14 @@
 #include <vector>
 
 #include "base/random.h"
+#include "kernels/places_fixture.h"
 #include "ops/attention.h"
 
 namespace hadal::attention_tests {
 
+using kernels_test::ExecAt;
+using kernels_test::Place;
+using kernels_test::places;
 using ops::Segment;
 
 struct Sizes {
@@ -20,6 +24,33 @@ struct Sizes {
   std::vector<Segment> segments;
   int64_t q_rows = 0, k_rows = 0;
 };
+
+inline std::string text(const Sizes& s) {
+  return fmt::format("{} heads {}+{}/{}{}", s.heads, s.d_nope, s.d_rope, s.d_v, s.absorbed ? " absorbed" : "");
+}
+
+struct BitCase {
+  Place place;
+  DType dtype;
+  Sizes sizes;
+};
+inline std::vector<BitCase> bit_cases() {
+  std::vector<BitCase> all;
+  for (const Place& place : places()) {
+    for (DType dtype : {DType::f64, DType::f32, DType::bf16}) {
+      if ((dtype == DType::f64) != place.has_f64()) continue;
+      if (place.on_device && kernels_test::kDeviceStride > 1) continue;
+      for (bool absorbed : {false, true}) {
+        all.push_back({place, dtype, {3, 20, 6, absorbed ? 20 : 12, absorbed, {{0, 200, 0, 200}}, 200, 200}});
+      }
+      all.push_back({place, dtype, {2, 132, 10, 40, false, {{0, 200, 0, 200}}, 200, 200}});  // two chunks of a head
+    }
+  }
+  return all;
+}
+inline std::string text(const BitCase& c) {
+  return fmt::format("{} in {} on {}", text(c.sizes), dtype_name(c.dtype), c.place.name());
+}
 
 inline Tensor random_tensor(const Exec& exec, DType dtype, Shape shape, uint64_t stream, double size = 1) {
   Tensor tensor = Tensor::empty(exec, dtype, std::move(shape));
