@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 #include <unordered_map>
 #include <utility>
 
@@ -23,7 +22,72 @@ void validate(const SamplingOptions& o) {
   for (const auto& [name, value] :
        {std::pair("presence_penalty", o.presence_penalty), std::pair("frequency_penalty", o.frequency_penalty)})
     check(std::isfinite(value), ErrorKind::invalid, "{} = {} must be a number (0 switches it off)", name, value);
+  for (const auto& [id, by] : o.logit_bias)
+    check(std::isfinite(by) && std::abs(by) <= 1e6, ErrorKind::invalid,
+          "the bias of token {} is {}, it must lie in -1e6 .. 1e6", id, by);
 }
+
+namespace {
+
+// The ids that may be drawn, the likeliest first. Most draws need the order of a few of them alone, so it is made as it
+// is asked for.
+class Candidates {
+ public:
+  Candidates(std::span<const float> logits, std::vector<int32_t> ids, int32_t best, double temperature)
+      : logits_(logits), ids_(std::move(ids)), best_(best), temperature_(temperature) {}
+
+  size_t size() const { return ids_.size(); }
+  int32_t id(size_t i) {
+    sort_to(i + 1);
+    return ids_[i];
+  }
+  double weight(size_t i) { return weight_of(id(i)); }  // exp(logit / temperature), of the best one 1
+  double total() const {
+    double sum = 0;
+    for (const int32_t id : ids_) sum += weight_of(id);
+    return sum;
+  }
+  void keep(size_t n) {
+    if (n >= ids_.size()) return;
+    sort_to(n);
+    ids_.resize(n);
+    sorted_ = n;
+  }
+
+ private:
+  double weight_of(int32_t id) const {
+    return std::exp((double(logits_[size_t(id)]) - double(logits_[size_t(best_)])) / temperature_);
+  }
+  void sort_to(size_t end) {
+    if (end <= sorted_) return;
+    const auto by_logit = [&](int32_t a, int32_t b) {
+      return logits_[size_t(a)] != logits_[size_t(b)] ? logits_[size_t(a)] > logits_[size_t(b)] : a < b;
+    };
+    end = std::min(ids_.size(), std::max(end, 4 * sorted_ + 64));
+    const auto from = ids_.begin() + int64_t(sorted_), to = ids_.begin() + int64_t(end);
+    if (to != ids_.end()) std::nth_element(from, to, ids_.end(), by_logit);
+    std::sort(from, to, by_logit);
+    sorted_ = end;
+  }
+
+  std::span<const float> logits_;
+  std::vector<int32_t> ids_;  // the first sorted_ of them are the likeliest, in order
+  size_t sorted_ = 0;
+  int32_t best_;
+  double temperature_;
+};
+
+// Ids below n that are not suppressed.
+std::vector<int32_t> ids_allowed(int64_t n, std::vector<int32_t> never) {
+  std::sort(never.begin(), never.end());
+  std::vector<int32_t> ids;
+  ids.reserve(size_t(n));
+  for (int32_t id = 0; id < n; ++id)
+    if (never.empty() || !std::binary_search(never.begin(), never.end(), id)) ids.push_back(id);
+  return ids;
+}
+
+}  // namespace
 
 // softmax(logits / temperature), cut to the best top_k, to the fewest that reach top_p, to those with min_p of the best
 // one's probability; then one draw, whose noise is a function of (seed, position): neighbours and restarts change no
@@ -32,47 +96,42 @@ int32_t sample_token(std::span<const float> logits, int64_t allowed, const Sampl
   const int64_t n = std::min<int64_t>(allowed, int64_t(logits.size()));
   check(n > 0, ErrorKind::internal, "no token may be drawn: {} logits, {} allowed", logits.size(), allowed);
   for (int64_t id = 0; id < n; ++id) {  // one NaN anywhere would break the order that sorting needs
-    if (!std::isfinite(logits[id]))
-      throw NotFinite(
-          fmt::format("the logit of token {} is {}; the model's weights are damaged or diverged", id, logits[id]));
+    if (!std::isfinite(logits[size_t(id)]))
+      throw NotFinite(fmt::format("the logit of token {} is {}; the model's weights are damaged or diverged", id,
+                                  logits[size_t(id)]));
   }
-  std::vector<int32_t> never = options.suppressed;
-  std::sort(never.begin(), never.end());
-  const auto suppressed = [&](int32_t id) { return std::binary_search(never.begin(), never.end(), id); };
-  int32_t best = -1;
-  for (int32_t id = 0; id < n; ++id)
-    if ((best < 0 || logits[id] > logits[best]) && !suppressed(id)) best = id;
-  check(best >= 0, ErrorKind::invalid, "all {} tokens are suppressed, none can be drawn", n);
+  std::vector<int32_t> ids = ids_allowed(n, options.suppressed);
+  check(!ids.empty(), ErrorKind::invalid, "all {} tokens are suppressed, none can be drawn", n);
+  int32_t best = ids.front();
+  for (const int32_t id : ids)
+    if (logits[size_t(id)] > logits[size_t(best)]) best = id;
   if (options.temperature == 0) return best;
 
-  std::vector<int32_t> ids(n);
-  std::iota(ids.begin(), ids.end(), 0);
-  if (!never.empty()) std::erase_if(ids, suppressed);
-  auto by_logit = [&](int32_t a, int32_t b) { return logits[a] != logits[b] ? logits[a] > logits[b] : a < b; };
-  if (options.top_k > 0 && options.top_k < int64_t(ids.size())) {  // the others need no order among themselves
-    std::nth_element(ids.begin(), ids.begin() + options.top_k, ids.end(), by_logit);
-    ids.resize(size_t(options.top_k));
+  Candidates candidates(logits, std::move(ids), best, options.temperature);
+  if (options.top_k > 0) candidates.keep(size_t(options.top_k));
+  const double total = candidates.total();
+  size_t kept = candidates.size();
+  double sum = total;
+  if (options.top_p < 1 || options.min_p > 0) {
+    sum = 0;
+    for (kept = 0; kept < candidates.size(); ++kept) {
+      const double weight = candidates.weight(kept);
+      if (weight < options.min_p || (kept > 0 && sum >= options.top_p * total)) break;
+      sum += weight;
+    }
   }
-  std::sort(ids.begin(), ids.end(), by_logit);
-  std::vector<double> p(ids.size());
-  double total = 0;
-  for (size_t i = 0; i < ids.size(); ++i)
-    total += p[i] = std::exp((double(logits[ids[i]]) - double(logits[best])) / options.temperature);
-
-  size_t kept = 0;
-  double sum = 0;
-  while (kept < ids.size() && p[kept] >= options.min_p * p[0] && (kept == 0 || sum < options.top_p * total))
-    sum += p[kept++];
   double left = random_uniform(options.seed, stream_id("engine.sample"), uint64_t(position)) * sum;
   for (size_t i = 0; i < kept; ++i) {
-    left -= p[i];
-    if (left < 0) return ids[i];
+    left -= candidates.weight(i);
+    if (left < 0) return candidates.id(i);
   }
-  return ids[kept - 1];
+  return candidates.id(kept - 1);
 }
 
-void penalise(std::span<float> logits, std::span<const int32_t> prompt, std::span<const int32_t> text,
-              const SamplingOptions& o) {
+namespace {
+
+void apply_penalties(std::span<float> logits, std::span<const int32_t> prompt, std::span<const int32_t> text,
+                     const SamplingOptions& o) {
   if (o.repetition_penalty == 1 && o.presence_penalty == 0 && o.frequency_penalty == 0) return;
   const auto count = [&](std::span<const int32_t> ids, std::unordered_map<int32_t, int64_t>& counts) {
     for (const int32_t id : ids)
@@ -88,6 +147,15 @@ void penalise(std::span<float> logits, std::span<const int32_t> prompt, std::spa
   }
   for (const auto& [id, times] : written)
     logits[id] = float(logits[id] - o.presence_penalty - o.frequency_penalty * double(times));
+}
+
+}  // namespace
+
+void penalise(std::span<float> logits, std::span<const int32_t> prompt, std::span<const int32_t> text,
+              const SamplingOptions& o) {
+  apply_penalties(logits, prompt, text, o);
+  for (const auto& [id, by] : o.logit_bias)
+    if (id >= 0 && id < int64_t(logits.size())) logits[size_t(id)] = float(logits[size_t(id)] + by);
 }
 
 }  // namespace hadal

@@ -1,0 +1,360 @@
+// A step: admit, plan rows (one of each text that is written, then prompts, oldest first), one forward, draw. When
+// blocks run out the youngest request gives its own back and begins anew later, from what it has written: the oldest
+// always goes on.
+#include "engine/engine.h"
+
+#include <algorithm>
+#include <cmath>
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+
+#include "base/error.h"
+#include "base/open_device.h"
+#include "engine/active_request.h"
+#include "model/latent_cache.h"
+
+namespace hadal {
+namespace {
+
+constexpr int64_t kFewestPromptTokens = 64;  // of a step, whatever is being written beside it
+
+}  // namespace
+
+int64_t default_cache_blocks(const Exec& exec, const Transformer& model) {
+  const int64_t one = cache_blocks_of(model.config().max_positions);
+  const int64_t fitting = int64_t(available_memory(*exec.memory) / 4) / model.cache_block_bytes();
+  return std::max<int64_t>(1, std::min(4 * one, fitting));
+}
+
+struct Engine::Impl {
+  const Exec exec;
+  const Transformer& model;
+  EngineOptions options;
+  int64_t n_blocks;
+  std::shared_ptr<LatentCache> cache;
+  CacheBlocks blocks;
+
+  std::deque<ActiveRequestPtr> waiting;  // of the thread that steps, in the order of ids
+  std::vector<ActiveRequestPtr> running;
+
+  mutable std::mutex mutex;  // of all below
+  std::condition_variable_any called;
+  std::vector<ActiveRequestPtr> inbox;
+  std::vector<uint64_t> cancelled;
+  EngineCounts counts;
+  uint64_t last_id = 0;
+
+  Impl(const Exec& exec, const Transformer& model, const EngineOptions& options)
+      : exec(exec),
+        model(model),
+        options(options),
+        n_blocks(options.cache_blocks > 0 ? options.cache_blocks : default_cache_blocks(exec, model)),
+        cache(model.new_cache(exec, n_blocks)),
+        blocks(n_blocks, kCacheBlock, options.prefix_cache) {
+    check(options.max_running > 0 && options.step_tokens > 0, ErrorKind::invalid,
+          "an engine of {} requests at once and {} tokens a step; both must be at least 1", options.max_running,
+          options.step_tokens);
+    counts.blocks = n_blocks;
+  }
+
+  int64_t longest_text() const { return std::min(model.config().max_positions, n_blocks * kCacheBlock); }
+
+  void check_request(const EngineRequest& r) const {
+    const ModelConfig& config = model.config();
+    validate(r.sampling);
+    check(!r.prompt.empty(), ErrorKind::invalid, "the prompt is empty; give at least one token");
+    check(r.max_tokens >= 0, ErrorKind::invalid, "max_tokens = {} must be at least 0", r.max_tokens);
+    check(r.min_tokens >= 0 && r.min_tokens <= r.max_tokens, ErrorKind::invalid,
+          "min_tokens = {} must lie in 0 .. max_tokens = {}", r.min_tokens, r.max_tokens);
+    check(r.n_top >= 0 && r.n_top <= config.vocab_size, ErrorKind::invalid,
+          "{} of the most likely ids are asked for; it must be 0 .. {}", r.n_top, config.vocab_size);
+    const int64_t n_prompt = int64_t(r.prompt.size()), room = config.max_positions - n_prompt;
+    check(r.max_tokens <= room, ErrorKind::invalid,
+          "{} prompt tokens and {} new ones make {}, more than the model's {} positions", n_prompt, r.max_tokens,
+          n_prompt + std::min(r.max_tokens, INT64_MAX - n_prompt), config.max_positions);
+    check(cache_blocks_of(n_prompt + r.max_tokens) <= n_blocks, ErrorKind::invalid,
+          "{} prompt tokens and {} new ones make {}, more than the {} that the cache holds", n_prompt, r.max_tokens,
+          n_prompt + r.max_tokens, n_blocks * kCacheBlock);
+    for (const int32_t id : r.prompt)
+      check(id >= 0 && id < config.vocab_size, ErrorKind::invalid, "token id {} must lie in 0 .. {}", id,
+            config.vocab_size - 1);
+    check(r.allowed_ids >= 0, ErrorKind::invalid, "allowed_ids = {} must be at least 0", r.allowed_ids);
+  }
+
+  // --- ends ---
+
+  void finish(ActiveRequestPtr request, EndReason reason, const std::string& error = "") {
+    blocks.release(request->held);
+    request->result.reason = reason, request->result.error = error;
+    request->result.n_generated = request->n_tokens() - request->n_prompt();
+    note();
+    if (request->asked.on_end) request->asked.on_end(request->result);
+  }
+  void finish(ActiveRequest* request, EndReason reason, const std::string& error = "") {
+    const auto at = std::find_if(running.begin(), running.end(), [&](const auto& r) { return r.get() == request; });
+    ActiveRequestPtr taken = std::move(*at);
+    running.erase(at);
+    finish(std::move(taken), reason, error);
+  }
+
+  // The youngest gives its blocks back and waits in front of all others, to read anew what it had.
+  void preempt_youngest() {
+    ActiveRequestPtr request = std::move(running.back());
+    running.pop_back();
+    blocks.release(request->held);
+    request->cached = 0;
+    waiting.push_front(std::move(request));
+    const std::lock_guard lock(mutex);
+    ++counts.preemptions;
+  }
+
+  void note() {
+    const std::lock_guard lock(mutex);
+    counts.waiting = int64_t(waiting.size() + inbox.size()), counts.running = int64_t(running.size());
+    counts.blocks_used = blocks.n_used(), counts.evictions = blocks.n_evicted();
+  }
+
+  // --- a step ---
+
+  void take_calls() {
+    std::vector<ActiveRequestPtr> ended;
+    {
+      const std::lock_guard lock(mutex);
+      for (ActiveRequestPtr& request : inbox) waiting.push_back(std::move(request));
+      inbox.clear();
+      for (const uint64_t id : cancelled) {
+        const auto take = [&](auto& list) {
+          const auto at = std::find_if(list.begin(), list.end(), [&](const auto& r) { return r->id == id; });
+          if (at == list.end()) return;
+          ended.push_back(std::move(*at));
+          list.erase(at);
+        };
+        take(waiting), take(running);
+      }
+      cancelled.clear();
+    }
+    for (ActiveRequestPtr& request : ended) finish(std::move(request), EndReason::cancelled);
+  }
+
+  // Those who wait join while what they read fits; alone, anyone does (check_request).
+  void admit() {
+    while (!waiting.empty() && int64_t(running.size()) < options.max_running) {
+      ActiveRequest& next = *waiting.front();
+      if (!running.empty() && cache_blocks_of(next.n_tokens() + 1) > blocks.n_available()) return;
+      if (next.scored >= next.n_prompt() || !next.asked.prompt_log_probs)
+        next.cached = blocks.adopt(next.held, next.tokens);
+      if (next.n_tokens() == next.n_prompt()) next.result.n_cached = next.cached;
+      {
+        const std::lock_guard lock(mutex);
+        counts.cached_tokens += next.cached;
+      }
+      running.push_back(std::move(waiting.front()));
+      waiting.pop_front();
+    }
+  }
+
+  // Blocks for n more tokens, if need be of younger requests. False: it had to give back its own.
+  bool make_room(ActiveRequest& request, int64_t n) {
+    while (true) {
+      const int64_t more = cache_blocks_of(request.cached + n) - int64_t(request.held.blocks.size());
+      if (more <= 0 || blocks.grow(request.held, more)) return true;
+      const bool self = running.back().get() == &request;
+      check(!self || running.size() > 1, ErrorKind::internal, "{} blocks do not hold one text", n_blocks);
+      preempt_youngest();
+      if (self) return false;
+    }
+  }
+
+  std::vector<PlannedRows> plan() {
+    const int64_t writing =
+        std::count_if(running.begin(), running.end(), [](const auto& r) { return r->n_left() == 1; });
+    int64_t prompts = std::max(kFewestPromptTokens, options.step_tokens - writing);
+    std::vector<PlannedRows> planned;
+    for (size_t i = 0; i < running.size(); ++i) {  // the list may grow shorter behind this one
+      ActiveRequest& request = *running[i];
+      int64_t n = request.n_left();
+      if (n > 1) n = std::min(n, prompts);
+      if (n == 0) continue;
+      if (request.n_left() > 1) prompts -= n;
+      if (!make_room(request, n)) break;
+      PlannedRows one{&request, n, 0, request.draws() && n == request.n_left()};
+      if (request.asked.prompt_log_probs && request.scored < request.n_prompt())
+        one.n_wanted = std::max<int64_t>(0, request.cached + n - std::max(request.cached, request.scored - 1));
+      if (one.draws) one.n_wanted = std::max<int64_t>(1, one.n_wanted);
+      planned.push_back(one);
+    }
+    return planned;
+  }
+
+  Tensor forward(const std::vector<PlannedRows>& planned) const {
+    std::vector<Extension> texts;
+    for (const PlannedRows& p : planned) {
+      const auto next = std::span(p.request->tokens).subspan(size_t(p.request->cached), size_t(p.n));
+      texts.push_back({next, p.request->cached, p.request->held.blocks, p.n_wanted});
+    }
+    return model.extend(exec, *cache, texts);
+  }
+
+  int32_t draw(const ActiveRequest& request, std::vector<float> logits) const {
+    const int64_t vocab = model.config().vocab_size;
+    const auto text = std::span(request.tokens).subspan(request.asked.prompt.size());
+    SamplingOptions sampling = request.asked.sampling;
+    penalise(logits, request.asked.prompt, text, sampling);
+    if (int64_t(text.size()) < request.asked.min_tokens)
+      sampling.suppressed.insert(sampling.suppressed.end(), request.asked.stop.begin(), request.asked.stop.end());
+    const int64_t allowed = request.asked.allowed_ids > 0 ? std::min(request.asked.allowed_ids, vocab) : vocab;
+    return sample_token(logits, allowed, sampling, request.n_tokens());
+  }
+
+  void use(const std::vector<PlannedRows>& planned, const Tensor& logits) {
+    std::vector<WantedRow> rows;
+    std::vector<Tensor> wanted;
+    for (const PlannedRows& p : planned) {
+      for (int64_t i = p.n - p.n_wanted; i < p.n; ++i)
+        rows.push_back({p.request, p.request->cached + i, p.draws && i == p.n - 1, ""});
+      p.request->cached += p.n;
+      blocks.share(p.request->held, std::span(p.request->tokens).first(size_t(p.request->cached)));
+    }
+    for (size_t r = 0; r < rows.size(); ++r) {
+      const bool on_host = rows[r].draws || rows[r].request->asked.n_top > 0;
+      wanted.push_back(on_host ? logits.row_range(int64_t(r), 1).to(exec, DType::f32) : Tensor());
+    }
+    wanted = host_copies(wanted);
+    const int64_t vocab = model.config().vocab_size;
+    std::vector<ScoredRow> asked;
+    for (size_t r = 0; r < rows.size(); ++r) {
+      WantedRow& row = rows[r];
+      ScoredRow one;
+      if (wanted[r]) one.on_host = std::span(wanted[r].data<float>(), size_t(vocab));
+      const int64_t next = row.position + 1;
+      if (row.draws) {
+        try {
+          one.id = draw(*row.request, std::vector<float>(one.on_host.begin(), one.on_host.end()));
+        } catch (const Error& error) {
+          row.error = error.what();
+        }
+      } else if (next < row.request->n_prompt()) {
+        one.id = row.request->asked.prompt[size_t(next)];
+      }
+      one.n_top = one.id >= 0 ? row.request->asked.n_top : 0;
+      asked.push_back(one);
+    }
+    if (rows.empty()) return;
+    std::vector<ScoredToken> scores = token_scores(exec, logits, asked);
+    for (size_t r = 0; r < rows.size(); ++r) take(rows[r], std::move(scores[r]));
+  }
+
+  void take(const WantedRow& row, ScoredToken token) {
+    const auto is_there = [&] {  // it may have ended with a row before
+      return std::any_of(running.begin(), running.end(), [&](const auto& r) { return r.get() == row.request; });
+    };
+    if (!is_there()) return;
+    ActiveRequest& request = *row.request;
+    if (!row.error.empty()) return finish(&request, EndReason::failed, row.error);
+    if (token.id < 0) return;
+    if (!std::isfinite(token.log_prob))
+      return finish(&request, EndReason::failed,
+                    fmt::format("the log-probability of token {} is {}; the model's weights are damaged or diverged",
+                                row.position + 1, token.log_prob));
+    if (!row.draws) {
+      request.result.prompt.push_back(std::move(token));
+      ++request.scored;
+      return;
+    }
+    const auto& stop = request.asked.stop;
+    const bool stopped = std::find(stop.begin(), stop.end(), token.id) != stop.end();
+    request.tokens.push_back(token.id);
+    {
+      const std::lock_guard lock(mutex);
+      ++counts.generated_tokens;
+    }
+    const bool goes_on = !request.asked.on_token || request.asked.on_token(token);
+    if (stopped) return finish(&request, EndReason::stop);
+    if (!goes_on) return finish(&request, EndReason::cancelled);
+    if (request.n_tokens() - request.n_prompt() == request.asked.max_tokens) finish(&request, EndReason::length);
+  }
+
+  // Requests that only had their prompt read.
+  void finish_read() {
+    std::vector<ActiveRequest*> read;
+    for (const auto& request : running)
+      if (!request->draws() && request->n_left() == 0) read.push_back(request.get());
+    for (ActiveRequest* request : read) finish(request, EndReason::length);
+  }
+
+  void fail_all(const std::vector<PlannedRows>& planned, const std::string& why) {
+    for (const PlannedRows& p : planned) finish(p.request, EndReason::failed, why);
+  }
+
+  bool step() {
+    take_calls();
+    admit();
+    const std::vector<PlannedRows> planned = plan();
+    note();
+    if (planned.empty()) return false;
+    Tensor logits;
+    try {
+      logits = forward(planned);
+    } catch (const Error& error) {
+      fail_all(planned, error.what());
+      return true;
+    }
+    use(planned, logits);
+    finish_read();
+    note();
+    return true;
+  }
+};
+
+Engine::Engine(const Exec& exec, const Transformer& model, const EngineOptions& options)
+    : impl_(std::make_unique<Impl>(exec, model, options)) {}
+Engine::~Engine() = default;
+
+uint64_t Engine::submit(EngineRequest request) {
+  impl_->check_request(request);
+  auto active = std::make_unique<ActiveRequest>();
+  active->tokens = request.prompt;
+  if (request.prompt_log_probs) active->result.prompt.push_back({request.prompt.front(), 0, {}});
+  active->asked = std::move(request);
+  const std::lock_guard lock(impl_->mutex);
+  ++impl_->counts.requests;
+  impl_->counts.prompt_tokens += active->n_prompt();
+  const uint64_t id = active->id = ++impl_->last_id;
+  impl_->inbox.push_back(std::move(active));
+  ++impl_->counts.waiting;
+  impl_->called.notify_all();
+  return id;
+}
+
+void Engine::cancel(uint64_t id) {
+  const std::lock_guard lock(impl_->mutex);
+  impl_->cancelled.push_back(id);
+  impl_->called.notify_all();
+}
+
+EngineCounts Engine::counts() const {
+  const std::lock_guard lock(impl_->mutex);
+  return impl_->counts;
+}
+
+int64_t Engine::longest_text() const { return impl_->longest_text(); }
+
+bool Engine::step() { return impl_->step(); }
+
+void Engine::run(std::stop_token stop) {
+  while (!stop.stop_requested()) {
+    if (step()) continue;
+    std::unique_lock lock(impl_->mutex);
+    impl_->called.wait(lock, stop, [&] { return !impl_->inbox.empty() || !impl_->cancelled.empty(); });
+  }
+  {
+    const std::lock_guard lock(impl_->mutex);
+    for (const auto& request : impl_->inbox) impl_->cancelled.push_back(request->id);
+    for (const auto& request : impl_->waiting) impl_->cancelled.push_back(request->id);
+    for (const auto& request : impl_->running) impl_->cancelled.push_back(request->id);
+  }
+  impl_->take_calls();
+}
+
+}  // namespace hadal

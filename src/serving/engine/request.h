@@ -1,0 +1,38 @@
+// What a caller asks the engine for, and what it gets.
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "engine/sampler.h"
+#include "engine/token_scores.h"
+
+namespace hadal {
+
+enum class EndReason { stop, length, cancelled, failed };  // stop: an id of `stop`; cancelled: cancel(), or on_token
+
+struct EngineResult {
+  EndReason reason = EndReason::length;
+  std::string error;                // failed: why, in one sentence
+  std::vector<ScoredToken> prompt;  // with prompt_log_probs; of the first token, which nothing predicts, log_prob 0
+  int64_t n_generated = 0;
+  int64_t n_cached = 0;  // tokens of the prompt whose latents were there already
+};
+
+struct EngineRequest {
+  std::vector<int32_t> prompt;  // at least one id
+  int64_t max_tokens = 128;     // 0: only the prompt is read
+  int64_t min_tokens = 0;       // before so many no id of `stop` is drawn
+  std::vector<int32_t> stop;    // ids that end the text; the id itself is handed out last
+  int64_t allowed_ids = 0;      // ids below this are drawn; 0 = the whole vocabulary
+  SamplingOptions sampling;
+  int64_t n_top = 0;  // ScoredToken::top, of the text and of the prompt
+  bool prompt_log_probs = false;
+  // Both are called on the thread that steps; what they do is short. on_token: with every new id, false ends the
+  // request. on_end: once, last.
+  std::function<bool(const ScoredToken&)> on_token;
+  std::function<void(const EngineResult&)> on_end;
+};
+
+}  // namespace hadal
