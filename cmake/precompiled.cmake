@@ -21,11 +21,21 @@ if(HADAL_PRECOMPILED)
 endif()
 
 # Lets a target use the precompiled headers of `headers` (hadal_headers, or test_headers of tests/CMakeLists.txt), and
-# compiles its files four at a time, which halves the rest: so what files of one room keep to themselves has names of
-# its own within the room.
+# compiles its files in groups, which halves the rest: so what files of a group keep to themselves has names of its own.
+# A file's group follows from its name, so that a new file moves no other one.
 function(hadal_precompile target headers)
-  if(HADAL_PRECOMPILED)
-    target_precompile_headers(${target} REUSE_FROM ${headers})
-    set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 4)
+  if(NOT HADAL_PRECOMPILED)
+    return()
   endif()
+  target_precompile_headers(${target} REUSE_FROM ${headers})
+  get_target_property(sources ${target} SOURCES)
+  list(FILTER sources INCLUDE REGEX "\\.cpp$")
+  foreach(source IN LISTS sources)
+    get_filename_component(name ${source} NAME)
+    string(MD5 hash ${name})
+    string(SUBSTRING ${hash} 0 6 hash)
+    math(EXPR group "0x${hash} % 5")
+    set_property(SOURCE ${source} PROPERTY UNITY_GROUP group_${group})
+  endforeach()
+  set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_MODE GROUP)
 endfunction()

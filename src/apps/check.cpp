@@ -1,9 +1,9 @@
 // hadal check layouts: the proof that a layout computes what one rank computes, for the user's own model made narrow,
-// or for cases drawn from a seed. Exit 1 where anything differs.
-#include <algorithm>
+// or for cases drawn from a seed; exit 1 where anything differs. And hadal check engine (check_engine.cpp).
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "apps/check_engine.h"
 #include "apps/cli.h"
 #include "apps/rank_options.h"
 #include "base/error.h"
@@ -140,7 +140,7 @@ int run_layouts(const CheckOptions& given) {
 }  // namespace
 
 void add_check(Verb root, Cli& cli) {
-  Verb verb = root.add_verb("check", "Prove that ranks compute what one rank computes");
+  Verb verb = root.add_verb("check", "Prove that ranks, and the engine, compute what one rank computes");
   auto o = std::make_shared<CheckOptions>();
   Verb sub = verb.add_verb("layouts",
                            "Train a narrow model on one rank and on a layout's ranks, and compare everything that a "
@@ -160,6 +160,7 @@ void add_check(Verb root, Cli& cli) {
   sub.add_examples({"hadal check layouts configs/shakespeare.toml --layout dp=2 --layout dp=3",
                     "hadal check layouts --random 40 --seed 1 --precision fp32"});
   cli.on(sub, [o] { return run_layouts(*o); });
+  add_check_engine(verb, cli);
 }
 
 }  // namespace hadal

@@ -126,6 +126,14 @@ void add_precision_option(Verb verb, std::optional<Precision>& precision) {
   verb.add_word("--precision", take, "fp64, fp32 or bf16; default: as trained, else as stored").one_of(names);
 }
 
+void add_attention_form_option(Verb verb, std::optional<AttentionForm>& form) {
+  std::vector<std::string> names;
+  for (const char* name : EnumNames<AttentionForm>::all) names.push_back(name);
+  const auto take = [&form](const std::string& name) { form = parse_enum<AttentionForm>("attention form", name); };
+  verb.add_word("--attention-form", take, "absorbed (a small cache) or up_projected; default: as trained")
+      .one_of(names);
+}
+
 void add_set_option(Verb verb, CommonOptions& options) {
   verb.add_assignments("--set", options.set, "override one configuration key, e.g. --set optim.lr=1e-4 (repeatable)");
 }

@@ -29,15 +29,15 @@ ExpertName split_expert(const std::string& name) {
   return {name.substr(0, begin), name.substr(end), std::stoll(name.substr(begin, end - begin))};
 }
 
-struct Group {
+struct TensorGroup {
   ListedTensor first;
   std::string name;  // with the experts' numbers as a range
   int64_t tensors = 0, bytes = 0;
   std::vector<int64_t> experts;
 };
 
-std::vector<Group> grouped(const std::vector<ListedTensor>& tensors) {
-  std::vector<Group> groups;
+std::vector<TensorGroup> grouped(const std::vector<ListedTensor>& tensors) {
+  std::vector<TensorGroup> groups;
   std::map<std::string, size_t> places;
   for (const auto& tensor : tensors) {
     const ExpertName name = split_expert(tensor.name);
@@ -45,7 +45,7 @@ std::vector<Group> grouped(const std::vector<ListedTensor>& tensors) {
     for (int64_t size : tensor.shape) key += fmt::format("|{}", size);
     const auto [place, is_new] = places.try_emplace(key, groups.size());
     if (is_new) groups.push_back({tensor, tensor.name, 0, 0, {}});
-    Group& group = groups[place->second];
+    TensorGroup& group = groups[place->second];
     group.tensors += 1;
     group.bytes += tensor.bytes;
     if (name.number >= 0) group.experts.push_back(name.number);

@@ -51,7 +51,7 @@ std::map<std::string, std::string> files_of(const fs::path& directory) {
   return files;
 }
 
-class ShardedCheckpoint : public testing::Test {
+class ShardedCheckpoint : public ::testing::Test {
  protected:
   void SetUp() override {
     const auto trained = run_hadal(small_.train("single", "--steps 4"));

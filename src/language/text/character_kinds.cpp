@@ -1,7 +1,4 @@
-#define PCRE2_CODE_UNIT_WIDTH 8
 #include "text/character_kinds.h"
-
-#include <pcre2.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -12,18 +9,12 @@
 
 #include "base/error.h"
 #include "base/utf8.h"
+#include "text/pcre2_owned.h"
 #include "text/split_pattern.h"
 #include "text/unicode_additions.h"
 
 namespace hadal {
 namespace {
-
-struct CodeDeleter {
-  void operator()(pcre2_code* code) const { pcre2_code_free(code); }
-};
-struct MatchDataDeleter {
-  void operator()(pcre2_match_data* data) const { pcre2_match_data_free(data); }
-};
 
 // Sets the kinds of all characters, by PCRE2's tables: kinds[i] for those of the i-th class.
 void set_kinds(const std::string& every, const std::vector<std::string>& classes,

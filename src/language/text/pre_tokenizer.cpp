@@ -1,7 +1,4 @@
-#define PCRE2_CODE_UNIT_WIDTH 8
 #include "text/pre_tokenizer.h"
-
-#include <pcre2.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -10,20 +7,15 @@
 #include "base/error.h"
 #include "base/utf8.h"
 #include "text/character_kinds.h"
+#include "text/pcre2_owned.h"
 #include "text/report_scanner.h"
 #include "text/split_pattern.h"
 
 namespace hadal {
 namespace {
 
-struct CodeDeleter {
-  void operator()(pcre2_code* code) const { pcre2_code_free(code); }
-};
 struct CompileContextDeleter {
   void operator()(pcre2_compile_context* context) const { pcre2_compile_context_free(context); }
-};
-struct MatchDataDeleter {
-  void operator()(pcre2_match_data* data) const { pcre2_match_data_free(data); }
 };
 struct MatchContextDeleter {
   void operator()(pcre2_match_context* context) const { pcre2_match_context_free(context); }

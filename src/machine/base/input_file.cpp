@@ -10,18 +10,13 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/file_error.h"
 #include "base/interrupt.h"
 
 namespace hadal {
 namespace {
 
 constexpr int kPollMilliseconds = 100;
-
-[[noreturn]] void fail_errno(const char* action, const std::filesystem::path& path) {
-  const int code = errno;
-  if (code == ENOENT) fail(ErrorKind::not_found, "cannot {} '{}': no such file or directory", action, path.string());
-  fail(ErrorKind::io, "cannot {} '{}': {}", action, path.string(), std::strerror(code));
-}
 
 const char* kind_of(mode_t mode) {
   if (S_ISFIFO(mode)) return "a pipe";

@@ -12,17 +12,17 @@
 namespace hadal {
 namespace {
 
-constexpr int kLeft = 64, kRight = 16, kTop = 52, kRow = 26, kGap = 4;
-constexpr double kCharacter = 5.6;  // width of one in a label
+constexpr int kLeft = 64, kRight = 16, kTop = 52, kRow = 26, kRowGap = 4;
+constexpr double kLabelCharacter = 5.6;  // width of one in a label
 
 struct Layout {
   Axis time;
   int width = 0;
   double x(double at) const { return kLeft + time.place(at) * (width - kLeft - kRight); }
   static double y(size_t row, BarPart part) {
-    return kTop + double(row) * kRow + (part == BarPart::lower ? double(kRow - kGap) / 2 : 0);
+    return kTop + double(row) * kRow + (part == BarPart::lower ? double(kRow - kRowGap) / 2 : 0);
   }
-  static double height(BarPart part) { return part == BarPart::whole ? kRow - kGap : double(kRow - kGap) / 2; }
+  static double height(BarPart part) { return part == BarPart::whole ? kRow - kRowGap : double(kRow - kRowGap) / 2; }
 };
 
 // Paths by class, then the labels above them.
@@ -35,7 +35,7 @@ std::string bars_of(const Timeline& timeline, const Layout& layout) {
       const double height = Layout::height(bar.part);
       paths[fmt::format("k{}{}", bar.kind % 6, bar.faint ? " l" : "")] += fmt::format(
           "M{} {}h{}v{}h-{}z", svg_number(x), svg_number(y), svg_number(width), svg_number(height), svg_number(width));
-      if (bar.label.empty() || kCharacter * double(bar.label.size()) > width - 2) continue;
+      if (bar.label.empty() || kLabelCharacter * double(bar.label.size()) > width - 2) continue;
       labels += fmt::format("<text x=\"{}\" y=\"{}\">{}</text>", svg_number(x + width / 2),
                             svg_number(y + height / 2 + 3.2), html_escape(bar.label));
     }

@@ -169,7 +169,7 @@ struct Engine::Impl {
   std::vector<PlannedRows> plan() {
     const int64_t writing =
         std::count_if(running.begin(), running.end(), [](const auto& r) { return r->n_left() == 1; });
-    int64_t prompts = std::max(kFewestPromptTokens, options.step_tokens - writing);
+    int64_t prompts = std::max(std::min(kFewestPromptTokens, options.step_tokens), options.step_tokens - writing);
     std::vector<PlannedRows> planned;
     for (size_t i = 0; i < running.size(); ++i) {  // the list may grow shorter behind this one
       ActiveRequest& request = *running[i];

@@ -95,7 +95,7 @@ TEST_F(Files, KeepsTheOldFileWhenTheDiskIsFull) {
         }
         _exit(9);
       },
-      testing::ExitedWithCode(7), "");
+      ::testing::ExitedWithCode(7), "");
   EXPECT_EQ(read_file(target), "old");
   EXPECT_EQ(std::distance(fs::directory_iterator(dir_), {}), 1) << "a temporary was left";
 }

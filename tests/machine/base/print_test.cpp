@@ -136,7 +136,7 @@ TEST(InterruptDeathTest, WhereWorkPollsTheFirstSignalAsksAndTheSecondEnds) {
         raise(SIGTERM);
         _exit(4);
       },
-      testing::KilledBySignal(SIGTERM), "hadal: stopping soon; once more to leave at once");
+      ::testing::KilledBySignal(SIGTERM), "hadal: stopping soon; once more to leave at once");
 }
 
 TEST(InterruptDeathTest, WhereNobodyPollsTheFirstSignalEnds) {
@@ -147,7 +147,7 @@ TEST(InterruptDeathTest, WhereNobodyPollsTheFirstSignalEnds) {
         raise(SIGTERM);
         _exit(4);
       },
-      testing::KilledBySignal(SIGTERM), "");
+      ::testing::KilledBySignal(SIGTERM), "");
 }
 
 TEST(SystemInfo, KnowsMemoryOfMachineAndProcess) {

@@ -147,7 +147,7 @@ TEST(ThreadPoolDeathTest, AThreadThatCannotStartIsAnErrorAndThoseThatStartedEnd)
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
   GTEST_SKIP() << "the sanitizer's own memory does not fit below a limit";
 #endif
-  EXPECT_EXIT(start_more_threads_than_fit(), testing::ExitedWithCode(0),
+  EXPECT_EXIT(start_more_threads_than_fit(), ::testing::ExitedWithCode(0),
               "cannot start thread [0-9]+ of 4096: Resource temporarily unavailable");
 }
 

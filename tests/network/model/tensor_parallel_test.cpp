@@ -8,7 +8,7 @@ namespace {
 
 using namespace hadal::testing;
 
-constexpr AttentionForm kForms[] = {AttentionForm::up_projected, AttentionForm::absorbed};
+constexpr AttentionForm kBothForms[] = {AttentionForm::up_projected, AttentionForm::absorbed};
 constexpr Recompute kRecomputes[] = {Recompute::none, Recompute::norms, Recompute::all};
 
 SharedCase tensor_case(int64_t tensor, int64_t context = 1, bool masked = true) {
@@ -23,7 +23,7 @@ TEST(TensorParallel, GivesTheLossesAndGradientsOfOneRank) {
 }
 
 TEST(TensorParallel, InBothFormsOfAttentionWhateverIsRecomputedAndWhereverWRuns) {
-  for (const AttentionForm form : kForms) {
+  for (const AttentionForm form : kBothForms) {
     for (const Recompute recompute : kRecomputes) {
       for (const int64_t q_rank : {10, 0}) {
         SharedCase c = tensor_case(2);
@@ -43,7 +43,7 @@ TEST(TensorAndContextParallel, GiveTheLossesAndGradientsOfOneRank) {
 }
 
 TEST(TensorAndContextParallel, InBothFormsOfAttentionWhateverIsRecomputed) {
-  for (const AttentionForm form : kForms) {
+  for (const AttentionForm form : kBothForms) {
     for (const Recompute recompute : kRecomputes) {
       SharedCase c = tensor_case(2, 2, false);
       c.options.attention_form = form;
@@ -152,7 +152,7 @@ TEST(TensorAndContextParallel, SendWhatTheFormulaSays) {
 
 TEST(TensorAndContextParallel, EstimateTheMemoryOfARank) {
   for (const auto& [tensor, context] : {std::pair(2, 1), {1, 2}, {2, 2}}) {
-    for (const AttentionForm form : kForms) {
+    for (const AttentionForm form : kBothForms) {
       for (const Recompute recompute : kRecomputes) {
         if (form == AttentionForm::absorbed && tensor * context == 2) continue;  // both ways at once will do
         SharedCase c = tensor_case(tensor, context);

@@ -1,0 +1,164 @@
+#include "engine/engine_check.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "base/error.h"
+#include "base/random.h"
+#include "engine/engine.h"
+#include "model/latent_cache.h"
+
+namespace hadal {
+namespace {
+
+struct Answer {
+  std::vector<ScoredToken> prompt, text;  // prompt: from the second token on; empty where it was not asked for
+};
+using Answers = std::vector<Answer>;
+
+class Conditions {
+ public:
+  Conditions(const Exec& exec, const Transformer& model, const EngineCheckOptions& options)
+      : exec_(exec), model_(model), o_(options) {
+    const ModelConfig& config = model.config();
+    const int64_t text = std::min(o_.text_tokens, config.max_positions / 2);
+    const int64_t prompt = std::min(o_.prompt_tokens, config.max_positions - text);
+    const int64_t ids = o_.allowed_ids > 0 ? std::min(o_.allowed_ids, config.vocab_size) : config.vocab_size;
+    check(o_.requests > 0 && text > 0 && prompt > 1, ErrorKind::invalid,
+          "{} requests of at most {} and {} tokens; there must be some, with 2 and 1 tokens at least", o_.requests,
+          prompt, text);
+    RandomStream random{o_.seed, stream_id("engine.check"), 0};
+    std::vector<int32_t> beginning;
+    for (int64_t i = 0; i < prompt; ++i) beginning.push_back(int32_t(random.below(uint64_t(ids))));
+    for (int64_t r = 0; r < o_.requests; ++r) {  // half of a prompt is the same in all, so that it can be shared
+      EngineRequest request;
+      const int64_t n = 2 + int64_t(random.below(uint64_t(prompt - 1)));
+      request.prompt.assign(beginning.begin(), beginning.begin() + std::min(n, prompt / 2));
+      while (int64_t(request.prompt.size()) < n) request.prompt.push_back(int32_t(random.below(uint64_t(ids))));
+      request.max_tokens = 1 + int64_t(random.below(uint64_t(text)));
+      request.allowed_ids = ids;
+      request.sampling.seed = random.below(uint64_t(1) << 40);
+      request.sampling.temperature = r % 3 == 0 ? 0.0 : 0.8;
+      longest_ = std::max(longest_, n + request.max_tokens);
+      requests_.push_back(std::move(request));
+    }
+  }
+
+  std::vector<EngineCondition> run(const Exec* one_thread) {
+    const int64_t one = cache_blocks_of(longest_), all = one * o_.requests;
+    const EngineOptions plain{.cache_blocks = all, .prefix_cache = false};
+    begin("alone");
+    Answers alone;
+    for (const EngineRequest& request : requests_) {
+      Engine engine(exec_, model_, plain);
+      Answers answer = answers(engine, {request}, true);
+      alone.push_back(std::move(answer.front()));
+    }
+    begin("the trainer's forward");
+    compare("the trainer's forward", alone, by_forward(alone));
+    const auto condition = [&](const std::string& name, const Exec& exec, const EngineOptions& how, bool prompts,
+                               int times = 1) {
+      begin(name);
+      Engine engine(exec, model_, how);
+      for (int i = 1; i < times; ++i) answers(engine, requests_, prompts);
+      compare(name, alone, answers(engine, requests_, prompts));
+      return engine.counts();
+    };
+    condition("all in one batch", exec_, plain, true);
+    for (const int64_t n : {int64_t(7), int64_t(64), int64_t(200)})
+      condition(fmt::format("{} rows a step", n), exec_, {.cache_blocks = all, .step_tokens = n, .prefix_cache = false},
+                true);
+    if (one_thread) condition("one thread", *one_thread, plain, true);
+    const EngineCounts shared = condition("prompts found in the cache", exec_, {.cache_blocks = 2 * all}, false, 2);
+    if (shared.cached_tokens == 0) conditions_.pop_back();  // prompts of less than a block
+    const EngineCounts narrow =
+        condition("preempted, blocks evicted", exec_, {.cache_blocks = one + one / 2}, false, 2);
+    if (narrow.preemptions == 0) conditions_.back().name = "few blocks";
+    return conditions_;
+  }
+
+ private:
+  void begin(const std::string& name) const {
+    if (o_.begins) o_.begins(name);
+  }
+
+  Answers answers(Engine& engine, std::vector<EngineRequest> requests, bool prompts) const {
+    Answers all(requests.size());
+    for (size_t r = 0; r < requests.size(); ++r) {
+      EngineRequest& request = requests[r];
+      request.prompt_log_probs = prompts;
+      request.on_token = [&all, r](const ScoredToken& token) {
+        all[r].text.push_back(token);
+        return true;
+      };
+      request.on_end = [&all, r](const EngineResult& result) {
+        check(result.reason != EndReason::failed, ErrorKind::corrupt, "request {}: {}", r, result.error);
+        if (!result.prompt.empty()) all[r].prompt.assign(result.prompt.begin() + 1, result.prompt.end());
+      };
+      engine.submit(std::move(request));
+    }
+    while (engine.step()) {
+    }
+    return all;
+  }
+
+  Answers by_forward(const Answers& alone) const {
+    Answers all;
+    for (size_t r = 0; r < alone.size(); ++r) {
+      std::vector<int32_t> tokens = requests_[r].prompt;
+      for (const ScoredToken& token : alone[r].text) tokens.push_back(token.id);
+      const int64_t n = int64_t(tokens.size()) - 1;
+      MicroBatch batch;
+      batch.tokens.assign(tokens.begin(), tokens.end() - 1), batch.targets.assign(tokens.begin() + 1, tokens.end());
+      for (int64_t i = 0; i < n; ++i) batch.positions.push_back(int32_t(i));
+      batch.segments = {{0, n, 0, n}}, batch.sequences = {{0, n}};
+      std::vector<double> log_probs;
+      model_.forward(exec_, batch, {.log_probs = &log_probs}).check_routed();
+      Answer answer;
+      for (int64_t i = 0; i < n; ++i)
+        (i + 1 < int64_t(requests_[r].prompt.size()) ? answer.prompt : answer.text)
+            .push_back({tokens[size_t(i + 1)], log_probs[size_t(i)], {}});
+      all.push_back(std::move(answer));
+    }
+    return all;
+  }
+
+  void compare(const std::string& name, const Answers& alone, const Answers& now) {
+    EngineCondition condition{name, 0, 0, ""};
+    const auto tokens = [&](size_t r, const char* what, const std::vector<ScoredToken>& a,
+                            const std::vector<ScoredToken>& b, int64_t first) {
+      for (size_t i = 0; i < std::max(a.size(), b.size()); ++i) {
+        const bool same_id = i < a.size() && i < b.size() && a[i].id == b[i].id;
+        const double difference =
+            same_id ? std::abs(a[i].log_prob - b[i].log_prob) : std::numeric_limits<double>::infinity();
+        ++condition.tokens;
+        if (!(difference == 0) && condition.first.empty())
+          condition.first = fmt::format("request {}, position {} ({})", r, first + int64_t(i), what);
+        condition.worst = difference > condition.worst ? difference : condition.worst;
+        if (!same_id) return;  // what follows is another text
+      }
+    };
+    for (size_t r = 0; r < alone.size(); ++r) {
+      if (!now[r].prompt.empty()) tokens(r, "prompt", alone[r].prompt, now[r].prompt, 1);
+      tokens(r, "text", alone[r].text, now[r].text, int64_t(requests_[r].prompt.size()));
+    }
+    conditions_.push_back(std::move(condition));
+  }
+
+  const Exec& exec_;
+  const Transformer& model_;
+  const EngineCheckOptions& o_;
+  std::vector<EngineRequest> requests_;
+  int64_t longest_ = 0;
+  std::vector<EngineCondition> conditions_;
+};
+
+}  // namespace
+
+std::vector<EngineCondition> check_engine(const Exec& exec, const Exec* one_thread, const Transformer& model,
+                                          const EngineCheckOptions& options) {
+  return Conditions(exec, model, options).run(one_thread);
+}
+
+}  // namespace hadal

@@ -1,0 +1,64 @@
+// hadal check engine: finds nothing on models as they are, in every arithmetic and form, and names what differs when a
+// weight changes between two conditions.
+#include "engine/engine_check.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <set>
+
+#include "base/expect_error.h"
+#include "model/small_model.h"
+
+namespace hadal {
+namespace {
+
+using testing::small_config;
+using testing::SmallModel;
+
+TEST(EngineCheck, FindsNoDifferenceInAnyArithmeticAndForm) {
+  for (const auto& [precision, isa] : testing::every_arithmetic()) {
+    for (const AttentionForm form : {AttentionForm::absorbed, AttentionForm::up_projected}) {
+      ModelOptions options;
+      options.precision = precision, options.attention_form = form;
+      SmallModel small(small_config(), options, 2, isa);
+      const OwnedExec one(1, isa);
+      std::set<std::string> names;
+      for (const EngineCondition& c : check_engine(small.owned.exec, &one.exec, small.model, {})) {
+        EXPECT_EQ(c.first, "") << c.name;
+        EXPECT_EQ(c.worst, 0) << c.name;
+        EXPECT_GT(c.tokens, 50) << c.name;
+        names.insert(c.name);
+      }
+      for (const char* name : {"the trainer's forward", "all in one batch", "7 rows a step", "one thread",
+                               "prompts found in the cache", "preempted, blocks evicted"})
+        EXPECT_EQ(names.count(name), 1u) << name;
+    }
+  }
+}
+
+TEST(EngineCheck, NamesTheConditionAndTheTokenThatDiffer) {
+  SmallModel small(small_config(), {});
+  EngineCheckOptions options;
+  options.begins = [&](const std::string& condition) {
+    if (condition != "64 rows a step") return;
+    const Tensor head = small.model.parameter("head").value.plain;
+    for (int64_t i = 0; i < head.count(); ++i) set_element(head, i, 1.01 * element(head, i));
+  };
+  for (const EngineCondition& c : check_engine(small.owned.exec, nullptr, small.model, options)) {
+    const bool before = c.name == "the trainer's forward" || c.name == "all in one batch" || c.name == "7 rows a step";
+    EXPECT_EQ(c.first.empty(), before) << c.name;
+    if (before) continue;
+    EXPECT_GT(c.worst, 0) << c.name;
+    EXPECT_EQ(c.first.find("request 0, position "), 0u) << c.first;
+  }
+}
+
+TEST(EngineCheck, RefusesRequestsThatHaveNoRoom) {
+  SmallModel small(small_config(), {});
+  EXPECT_ERROR(check_engine(small.owned.exec, nullptr, small.model, {.prompt_tokens = 1}), ErrorKind::invalid,
+               "6 requests of at most 1 and 40 tokens");
+}
+
+}  // namespace
+}  // namespace hadal
