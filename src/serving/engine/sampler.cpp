@@ -23,6 +23,8 @@ void validate(const SamplingOptions& o) {
   for (const auto& [name, value] :
        {std::pair("presence_penalty", o.presence_penalty), std::pair("frequency_penalty", o.frequency_penalty)})
     check(std::isfinite(value), ErrorKind::invalid, "{} = {} must be a number (0 switches it off)", name, value);
+  for (const auto& [id, value] : o.bias)
+    check(std::isfinite(value), ErrorKind::invalid, "the bias of token {} = {} must be a number", id, value);
 }
 
 // softmax(logits / temperature), cut to the best top_k, to the fewest that reach top_p, to those with min_p of the best
@@ -71,9 +73,18 @@ int32_t sample_token(std::span<const float> logits, int64_t allowed, const Sampl
   return ids[kept - 1];
 }
 
+namespace {
+
+void add_bias(std::span<float> logits, const SamplingOptions& o) {
+  for (const auto& [id, value] : o.bias)
+    if (id >= 0 && id < int64_t(logits.size())) logits[size_t(id)] += value;
+}
+
+}  // namespace
+
 void penalise(std::span<float> logits, std::span<const int32_t> prompt, std::span<const int32_t> text,
               const SamplingOptions& o) {
-  if (o.repetition_penalty == 1 && o.presence_penalty == 0 && o.frequency_penalty == 0) return;
+  if (o.repetition_penalty == 1 && o.presence_penalty == 0 && o.frequency_penalty == 0) return add_bias(logits, o);
   const auto count = [&](std::span<const int32_t> ids, std::unordered_map<int32_t, int64_t>& counts) {
     for (const int32_t id : ids)
       if (id >= 0 && id < int64_t(logits.size())) ++counts[id];
@@ -88,6 +99,7 @@ void penalise(std::span<float> logits, std::span<const int32_t> prompt, std::spa
   }
   for (const auto& [id, times] : written)
     logits[id] = float(logits[id] - o.presence_penalty - o.frequency_penalty * double(times));
+  add_bias(logits, o);
 }
 
 }  // namespace hadal

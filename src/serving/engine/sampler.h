@@ -5,6 +5,7 @@
 #pragma once
 #include <cstdint>
 #include <span>
+#include <utility>
 #include <vector>
 
 namespace hadal {
@@ -19,7 +20,8 @@ struct SamplingOptions {
   double repetition_penalty = 1.0;
   // Taken from the logit of a token of the text, once, and once for each time it stands there. 0 = off.
   double presence_penalty = 0.0, frequency_penalty = 0.0;
-  std::vector<int32_t> suppressed;  // ids that are never drawn
+  std::vector<int32_t> suppressed;              // ids that are never drawn
+  std::vector<std::pair<int32_t, float>> bias;  // added to the logits of these ids, behind the penalties
 };
 void validate(const SamplingOptions& options);  // throws invalid
 
@@ -28,7 +30,7 @@ void validate(const SamplingOptions& options);  // throws invalid
 // Throws invalid where every allowed id is suppressed.
 int32_t sample_token(std::span<const float> logits, int64_t allowed, const SamplingOptions& options, int64_t position);
 
-// Applies the penalties to logits, before the draw. prompt and text are the ids so far; others than those of the
+// Applies the penalties and the bias to logits, before the draw. prompt and text are the ids so far; others than those of the
 // logits are passed over.
 void penalise(std::span<float> logits, std::span<const int32_t> prompt, std::span<const int32_t> text,
               const SamplingOptions& options);
