@@ -42,7 +42,7 @@ struct EngineRequest {
   std::vector<int32_t> stop;    // ids that end the text; the id itself is handed out last
   int64_t allowed_ids = 0;      // ids below this are drawn; 0 = the whole vocabulary
   SamplingOptions sampling;
-  int64_t n_top = 0;  // ScoredToken::top, of the text and of the prompt
+  int64_t n_top = 0;              // ScoredToken::top, of the text and of the prompt
   bool prompt_log_probs = false;
   // Both are called on the thread that steps; what they do is short. on_token: with every new id, false ends the
   // request. on_end: once, last.
@@ -51,9 +51,9 @@ struct EngineRequest {
 };
 
 struct EngineOptions {
-  int64_t cache_bytes = 0;    // of the latent cache; 0: what one text of all positions takes, or more (engine.cpp)
-  int64_t max_running = 256;  // requests in one step
-  int64_t step_tokens = 512;  // rows of one step, prompts' and texts' together
+  int64_t cache_bytes = 0;     // of the latent cache; 0: what one text of all positions takes, or more (engine.cpp)
+  int64_t max_running = 256;   // requests in one step
+  int64_t step_tokens = 512;   // rows of one step, prompts' and texts' together
   bool prefix_cache = true;
 };
 

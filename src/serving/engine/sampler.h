@@ -20,8 +20,9 @@ struct SamplingOptions {
   double repetition_penalty = 1.0;
   // Taken from the logit of a token of the text, once, and once for each time it stands there. 0 = off.
   double presence_penalty = 0.0, frequency_penalty = 0.0;
-  std::vector<int32_t> suppressed;              // ids that are never drawn
-  std::vector<std::pair<int32_t, float>> bias;  // added to the logits of these ids, behind the penalties
+  std::vector<int32_t> suppressed;  // ids that are never drawn
+  // Added to the logits of these ids, behind the penalties.
+  std::vector<std::pair<int32_t, float>> bias;
 };
 void validate(const SamplingOptions& options);  // throws invalid
 
@@ -30,8 +31,8 @@ void validate(const SamplingOptions& options);  // throws invalid
 // Throws invalid where every allowed id is suppressed.
 int32_t sample_token(std::span<const float> logits, int64_t allowed, const SamplingOptions& options, int64_t position);
 
-// Applies the penalties and the bias to logits, before the draw. prompt and text are the ids so far; others than those of the
-// logits are passed over.
+// Applies the penalties and the bias to logits, before the draw. prompt and text are the ids so far; others than those
+// of the logits are passed over.
 void penalise(std::span<float> logits, std::span<const int32_t> prompt, std::span<const int32_t> text,
               const SamplingOptions& options);
 

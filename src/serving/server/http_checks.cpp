@@ -43,6 +43,12 @@ std::string host_name(std::string_view host) {
   return lower(host.substr(0, colon));
 }
 
+HttpNames http_names(const std::string& host, bool loopback, const std::vector<std::string>& further) {
+  HttpNames names{!loopback, {"localhost", "127.0.0.1", "[::1]", host_name(host)}};
+  for (const std::string& name : further) names.hosts.push_back(host_name(name));
+  return names;
+}
+
 std::optional<std::pair<int, std::string>> refused_head(const HttpRequest& head, int minor, const HttpNames& names) {
   if (auto framing = refused_framing(head, minor)) return framing;
   if (const int64_t hosts = count_of(head, "host"); hosts > 1 || (hosts == 0 && minor > 0))

@@ -14,6 +14,8 @@ struct HttpNames {
   std::vector<std::string> hosts;  // names in Host, without a port
 };
 
+HttpNames http_names(const std::string& host, bool loopback, const std::vector<std::string>& further);
+
 // Status and message. `head` has its method, path and fields; minor is the 1 of HTTP/1.1.
 std::optional<std::pair<int, std::string>> refused_head(const HttpRequest& head, int minor, const HttpNames& names);
 

@@ -1,5 +1,6 @@
 // A request as it came over HTTP, and the answer to it: given whole, or begun and streamed piece by piece.
 #pragma once
+#include <algorithm>
 #include <functional>
 #include <memory>
 #include <string>
@@ -21,7 +22,19 @@ struct HttpRequest {
       if (key == name) return value;
     return {};
   }
+  void add(std::string_view name, std::string_view value) {
+    std::string lower(name);
+    for (char& c : lower) c = c >= 'A' && c <= 'Z' ? char(c + 32) : c;
+    fields.emplace_back(std::move(lower), std::string(value));
+  }
 };
+
+inline HttpRequest http_request_of(std::string_view method, std::string_view target) {
+  const size_t mark = std::min(target.find('?'), target.size());
+  return {.method = std::string(method),
+          .path = std::string(target.substr(0, mark)),
+          .query = std::string(target.substr(std::min(mark + 1, target.size())))};
+}
 
 struct HttpAnswer {
   int status = 200;

@@ -1,9 +1,6 @@
 // Boost.Asio and Beast, in this file alone: one coroutine per connection, all on one thread.
 #include "server/http_server.h"
 
-#include <poll.h>
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <atomic>
 #include <boost/asio.hpp>
@@ -12,10 +9,12 @@
 #include <condition_variable>
 #include <list>
 #include <mutex>
+#include <set>
 #include <thread>
 
 #include "base/error.h"
 #include "server/http_checks.h"
+#include "server/http_text.h"
 #include "server/reply_box.h"
 
 namespace hadal {
@@ -38,17 +37,8 @@ using Parser = http::request_parser<http::string_body>;
 
 HttpRequest head_of(const Parser& parser) {
   const auto& message = parser.get();
-  HttpRequest head;
-  head.method = std::string(message.method_string());
-  const std::string target(message.target());
-  const size_t mark = std::min(target.find('?'), target.size());
-  head.path = target.substr(0, mark);
-  head.query = mark < target.size() ? target.substr(mark + 1) : "";
-  for (const auto& field : message) {
-    std::string name(field.name_string());
-    for (char& c : name) c = c >= 'A' && c <= 'Z' ? char(c + 32) : c;
-    head.fields.emplace_back(std::move(name), std::string(field.value()));
-  }
+  HttpRequest head = http_request_of(message.method_string(), message.target());
+  for (const auto& field : message) head.add(field.name_string(), field.value());
   return head;
 }
 
@@ -59,17 +49,6 @@ int status_of(const Code& code) {
   if (code == http::error::bad_version) return 505;
   if (code == http::error::end_of_stream || code == http::error::partial_message) return 0;
   return code.category() == Code(http::error::bad_method).category() ? 400 : 0;
-}
-
-int64_t most_connections(int64_t wanted) {
-  rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
-    limit.rlim_cur = std::min<rlim_t>(limit.rlim_max, 8192);
-    ::setrlimit(RLIMIT_NOFILE, &limit);
-  }
-  if (wanted > 0) return wanted;
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return 256;
-  return std::clamp<int64_t>(int64_t(std::min<rlim_t>(limit.rlim_cur, 8192)) - 64, 16, 4096);  // 64: the model's files
 }
 
 }  // namespace
@@ -83,7 +62,6 @@ struct HttpServer::Impl : std::enable_shared_from_this<HttpServer::Impl> {
   void listen();
   Task accept();
   bool make_room();  // closes the connection that has idled longest; false: none idles
-  HttpAnswer refusal(int status, const std::string& message) const { return handler.refuse(status, message); }
 
   HttpOptions options;
   HttpHandler handler;
@@ -95,7 +73,8 @@ struct HttpServer::Impl : std::enable_shared_from_this<HttpServer::Impl> {
   int port = 0;
   int64_t most = 0;
   std::atomic<bool> draining = false;
-  std::atomic<int64_t> accepted = 0, requests = 0, refused = 0, cut_off = 0;
+  std::atomic<int64_t> accepted = 0, cut_off = 0;
+  std::set<HttpConnection*> all;    // these two are the io thread's alone
   std::list<HttpConnection*> idle;  // longest first
   std::mutex mutex;
   std::condition_variable none_left;
@@ -106,16 +85,18 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
  public:
   HttpConnection(std::shared_ptr<HttpServer::Impl> server, tcp::socket socket)
       : server_(std::move(server)), stream_(std::move(socket)), wake_(server_->io) {
+    server_->all.insert(this);
     const std::lock_guard lock(server_->mutex);
     ++server_->connections;
   }
   ~HttpConnection() {
+    server_->all.erase(this);
     const std::lock_guard lock(server_->mutex);
     if (--server_->connections == 0) server_->none_left.notify_all();
   }
 
   Task run();
-  void close() { stream_.close(); }
+  void close() { stream_.close(), wake_.cancel(); }
 
  private:
   Task next_head(Parser& parser, bool& there);
@@ -124,10 +105,8 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   Task send(std::shared_ptr<ReplyBox> box, const HttpRequest& head, bool& goes_on);
   Task write(std::string bytes, bool& sent);
   Task refuse(HttpAnswer answer, const std::string& method);
-  std::string answer_text(const HttpAnswer& answer, const std::string& method, bool goes_on) const;
-  std::string stream_head(int status, const std::string& type, bool goes_on) const;
+  Task refuse_code(const Code& code);
   std::shared_ptr<ReplyBox> new_box();
-  bool peer_left();
 
   std::shared_ptr<HttpServer::Impl> server_;
   beast::tcp_stream stream_;
@@ -139,7 +118,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
 Task HttpConnection::run() {
   const auto self = shared_from_this();
   bool goes_on = true;
-  while (goes_on) {
+  while (goes_on && !server_->draining) {
     Parser parser;
     parser.header_limit(uint32_t(server_->options.head_bytes));
     parser.body_limit(uint64_t(server_->options.body_bytes));
@@ -168,32 +147,23 @@ Task HttpConnection::next_head(Parser& parser, bool& there) {
   stream_.expires_after(seconds(server_->options.head_seconds));
   co_await http::async_read_header(stream_, buffer_, parser, into(code));
   there = !code;
-  if (!code) co_return;
-  const int status = status_of(code);
-  if (status == 0) co_return;
-  std::string text = code.message();
-  if (status == 431) text = fmt::format("the head has more than {} bytes", server_->options.head_bytes);
-  if (status == 413) text = fmt::format("the body has more than {} bytes", server_->options.body_bytes);
-  HttpAnswer answer = server_->refusal(status, text);
-  co_await refuse(std::move(answer), "");
+  if (code) co_await refuse_code(code);
 }
 
 Task HttpConnection::one_request(Parser& parser, bool& goes_on) {
   HttpRequest head = head_of(parser);
   const int minor = int(parser.get().version()) % 10;
   one_dot_one_ = minor > 0;
-  ++server_->requests;
   std::optional<HttpAnswer> no;
   if (auto refused = refused_head(head, minor, server_->names))
-    no = server_->refusal(refused->first, refused->second);
+    no = server_->handler.refuse(refused->first, refused->second);
   else if (server_->draining)
-    no = server_->refusal(503, "this server is ending; ask again when it is back");
+    no = server_->handler.refuse(503, "this server is ending; ask again when it is back");
   else
     no = server_->handler.admit(head);
   const bool keeps = parser.keep_alive();
   if (no && parser.is_done() && keeps && no->status != 400 && !server_->draining) {  // no body, nothing in doubt
-    ++server_->refused;
-    std::string text = answer_text(*no, head.method, true);
+    std::string text = http_answer_text(*no, {head.method, one_dot_one_, true});
     co_await write(std::move(text), goes_on);
     co_return;
   }
@@ -211,7 +181,7 @@ Task HttpConnection::one_request(Parser& parser, bool& goes_on) {
     try {
       server->handler.handle(std::move(head), box);
     } catch (const std::exception& error) {
-      box->answer(server->refusal(500, error.what()));
+      box->answer(server->handler.refuse(500, error.what()));
     }
   });
   goes_on = keeps;
@@ -229,13 +199,7 @@ Task HttpConnection::body(Parser& parser, const HttpRequest& head, bool& there) 
   stream_.expires_after(seconds(server_->options.body_seconds));
   if (!parser.is_done()) co_await http::async_read(stream_, buffer_, parser, into(code));
   there = !code;
-  if (!code) co_return;
-  const int status = status_of(code);
-  if (status == 0) co_return;
-  const std::string text =
-      status == 413 ? fmt::format("the body has more than {} bytes", server_->options.body_bytes) : code.message();
-  HttpAnswer answer = server_->refusal(status, text);
-  co_await refuse(std::move(answer), head.method);
+  if (code) co_await refuse_code(code);
 }
 
 // What the handler gives, as it comes; a peer that leaves meanwhile ends its request.
@@ -248,18 +212,18 @@ Task HttpConnection::send(std::shared_ptr<ReplyBox> box, const HttpRequest& head
       Code code;
       wake_.expires_after(seconds(kLookSeconds));
       co_await wake_.async_wait(into(code));
-      fine = !peer_left();
+      fine = stream_.socket().is_open() && !peer_left(stream_.socket().native_handle());
       continue;
     }
     if (taken.overrun) ++server_->cut_off, fine = false;
     if (!fine) break;
     const bool keeps = goes_on && !server_->draining;
     std::string text;
-    if (taken.answer) text = answer_text(*taken.answer, method, goes_on = keeps);
+    if (taken.answer) text = http_answer_text(*taken.answer, {method, one_dot_one_, goes_on = keeps});
     if (taken.head) {
       goes_on = keeps && one_dot_one_;  // without chunks the end of the stream is that of the connection
       chunked = one_dot_one_;
-      text = stream_head(taken.head->first, taken.head->second, goes_on);
+      text = http_stream_head(taken.head->first, taken.head->second, {method, one_dot_one_, goes_on});
     }
     if (!taken.bytes.empty() && method != "HEAD")
       text += chunked ? fmt::format("{:x}\r\n{}\r\n", taken.bytes.size(), taken.bytes) : taken.bytes;
@@ -285,12 +249,22 @@ Task HttpConnection::write(std::string bytes, bool& sent) {
   sent = !code;
 }
 
+// What the parser refused.
+Task HttpConnection::refuse_code(const Code& code) {
+  const int status = status_of(code);
+  if (status == 0) co_return;
+  std::string text = code.message();
+  if (status == 431) text = fmt::format("the head has more than {} bytes", server_->options.head_bytes);
+  if (status == 413) text = fmt::format("the body has more than {} bytes", server_->options.body_bytes);
+  HttpAnswer answer = server_->handler.refuse(status, text);
+  co_await refuse(std::move(answer), "");
+}
+
 // The last answer on a connection. What the peer still sends is read for a while and thrown away: closed at once, the
 // connection would be reset and the answer lost.
 Task HttpConnection::refuse(HttpAnswer answer, const std::string& method) {
-  ++server_->refused;
   bool sent = false;
-  std::string text = answer_text(answer, method, false);
+  std::string text = http_answer_text(answer, {method, one_dot_one_, false});
   co_await write(std::move(text), sent);
   Code code;
   stream_.socket().shutdown(tcp::socket::shutdown_send, code);
@@ -300,23 +274,6 @@ Task HttpConnection::refuse(HttpAnswer answer, const std::string& method) {
     const asio::mutable_buffer room(rest.data(), rest.size());
     left -= int64_t(co_await stream_.async_read_some(room, into(code)));
   }
-}
-
-std::string HttpConnection::stream_head(int status, const std::string& type, bool goes_on) const {
-  return fmt::format(
-      "HTTP/1.1 {} {}\r\nContent-Type: {}\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n{}{}\r\n",
-      status, http_status_text(status), type, one_dot_one_ ? "Transfer-Encoding: chunked\r\n" : "",
-      goes_on ? "" : "Connection: close\r\n");
-}
-
-std::string HttpConnection::answer_text(const HttpAnswer& answer, const std::string& method, bool goes_on) const {
-  std::string text = fmt::format(
-      "HTTP/1.1 {} {}\r\nContent-Type: {}\r\nContent-Length: {}\r\nCache-Control: no-store\r\n"
-      "X-Content-Type-Options: nosniff\r\n",
-      answer.status, http_status_text(answer.status), answer.type, answer.body.size());
-  for (const auto& [name, value] : answer.fields) text += name + ": " + value + "\r\n";
-  text += goes_on ? one_dot_one_ ? "\r\n" : "Connection: keep-alive\r\n\r\n" : "Connection: close\r\n\r\n";
-  return method == "HEAD" ? text : text + answer.body;
 }
 
 std::shared_ptr<ReplyBox> HttpConnection::new_box() {
@@ -338,11 +295,6 @@ std::shared_ptr<ReplyBox> HttpConnection::new_box() {
   return std::make_shared<ReplyBox>(std::move(ways));
 }
 
-bool HttpConnection::peer_left() {
-  pollfd peer{stream_.socket().native_handle(), POLLRDHUP, 0};
-  return ::poll(&peer, 1, 0) > 0 && (peer.revents & (POLLRDHUP | POLLHUP | POLLERR | POLLNVAL)) != 0;
-}
-
 void HttpServer::Impl::listen() {
   Code code;
   tcp::resolver resolver(io);
@@ -361,10 +313,8 @@ void HttpServer::Impl::listen() {
   check(!code, ErrorKind::io, "cannot listen on {} port {}: {}{}", options.host, options.port, code.message(),
         options.port > 0 && options.port < 1024 ? "; ports below 1024 belong to the administrator" : "");
   port = acceptor.local_endpoint().port();
-  names.any_host = !place.address().is_loopback();
-  names.hosts = {"localhost", "127.0.0.1", "[::1]", host_name(options.host)};
-  for (const std::string& name : options.names) names.hosts.push_back(host_name(name));
-  most = most_connections(options.connections);
+  names = http_names(options.host, place.address().is_loopback(), options.names);
+  most = options.connections > 0 ? options.connections : connections_allowed();
 }
 
 bool HttpServer::Impl::make_room() {
@@ -412,9 +362,12 @@ HttpServer::HttpServer(const HttpOptions& options, HttpHandler handler)
 }
 
 HttpServer::~HttpServer() {
-  impl_->io.stop();
-  impl_->thread.join();
-  impl_->workers.stop();
+  asio::post(impl_->io, [impl = impl_] {
+    Code ignored;
+    impl->acceptor.close(ignored);
+    for (HttpConnection* connection : impl->all) connection->close();
+  });
+  impl_->thread.join();  // it has nothing to do any more
   impl_->workers.join();
 }
 
@@ -427,7 +380,7 @@ std::string HttpServer::url() const {
 
 HttpCounts HttpServer::counts() const {
   const std::lock_guard lock(impl_->mutex);
-  return {impl_->connections, impl_->accepted, impl_->requests, impl_->refused, impl_->cut_off};
+  return {impl_->connections, impl_->accepted, impl_->cut_off};
 }
 
 void HttpServer::drain() {
@@ -441,11 +394,6 @@ void HttpServer::drain() {
   });
   std::unique_lock lock(impl_->mutex);
   impl_->none_left.wait(lock, [&] { return impl_->draining && impl_->connections == 0; });
-}
-
-const char* http_status_text(int status) {
-  const auto text = http::obsolete_reason(http::status(unsigned(status)));
-  return text.data();
 }
 
 }  // namespace hadal

@@ -43,7 +43,7 @@ struct HttpHandler {
 };
 
 struct HttpCounts {
-  int64_t connections = 0, accepted = 0, requests = 0, refused = 0, cut_off = 0;
+  int64_t connections = 0, accepted = 0, cut_off = 0;
 };
 
 class HttpServer {
@@ -64,7 +64,5 @@ class HttpServer {
  private:
   std::shared_ptr<Impl> impl_;
 };
-
-const char* http_status_text(int status);
 
 }  // namespace hadal

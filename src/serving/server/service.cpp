@@ -5,9 +5,11 @@
 #include "base/hash.h"
 #include "base/json.h"
 #include "server/api_error.h"
+#include "server/base64.h"
 #include "server/chat.h"
 #include "server/completions.h"
 #include "server/embedded.h"
+#include "server/page.h"
 #include "server/token_requests.h"
 
 namespace hadal {
@@ -39,25 +41,6 @@ std::array<uint8_t, 32> hash_of(std::string_view text) {
   return hash.digest();
 }
 
-int base64_value(char c) {
-  constexpr std::string_view kLetters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  const size_t at = kLetters.find(c);
-  return at == std::string_view::npos ? -1 : int(at);
-}
-
-std::string from_base64(std::string_view text) {
-  std::string out;
-  uint32_t bits = 0;
-  int n = 0;
-  for (const char c : text) {
-    const int value = base64_value(c);
-    if (value < 0) break;
-    bits = bits << 6 | uint32_t(value);
-    if ((n += 6) >= 8) out.push_back(char(bits >> (n -= 8) & 0xFF));
-  }
-  return out;
-}
-
 std::string_view behind(std::string_view text, std::string_view scheme) {  // "Bearer x" -> "x"
   if (text.size() <= scheme.size() || text[scheme.size()] != ' ') return {};
   for (size_t i = 0; i < scheme.size(); ++i)
@@ -66,15 +49,6 @@ std::string_view behind(std::string_view text, std::string_view scheme) {  // "B
 }
 
 HttpAnswer json_answer(const Json& json) { return {.body = json_text(json, {.lossy = true}) + "\n"}; }
-
-HttpAnswer page_answer() {
-  return {.type = "text/html; charset=utf-8",
-          .body = kPage,
-          .fields = {{"Content-Security-Policy",
-                      "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; "
-                      "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"},
-                     {"Referrer-Policy", "no-referrer"}}};
-}
 
 }  // namespace
 
@@ -92,7 +66,8 @@ bool Service::knows_key(const HttpRequest& head) const {
   std::string given(behind(field, "Bearer"));
   if (const auto basic = behind(field, "Basic"); !basic.empty()) {  // browsers ask people for it: any name, the key
     const std::string both = from_base64(basic);
-    given = both.substr(std::min(both.find(':'), both.size() - (both.empty() ? 0 : 1)) + (both.empty() ? 0 : 1));
+    const size_t colon = both.find(':');
+    given = colon == std::string::npos ? "" : both.substr(colon + 1);
   }
   const auto hash = hash_of(given);
   unsigned different = 0;

@@ -21,7 +21,7 @@ struct AnswerSettings {
   std::vector<std::string> stop;
   std::vector<int32_t> stop_ids;  // besides the model's own
   bool ignore_eos = false;        // the model's own do not end the text
-  bool skip_special = false;      // special tokens are left out of the text
+  bool skip_special = false;      // special tokens are left out
   bool stream = false, stream_usage = false;
   bool return_token_ids = false;
   bool log_probs = false;
@@ -33,7 +33,8 @@ struct SettingsLimits {
   int64_t least_max_tokens = 1;
 };
 
-// `makers`: defaults of the model's generation_config.json. Throws ApiError. Log-probabilities are left to the endpoint.
+// `makers`: defaults of the model's generation_config.json. Log-probabilities are the endpoint's.
+// Throws ApiError.
 AnswerSettings read_settings(const JsonFields& fields, const SettingsLimits& limits,
                              const std::optional<GenerationConfig>& makers);
 
