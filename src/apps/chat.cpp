@@ -5,6 +5,7 @@
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "apps/cli.h"
 #include "apps/sampling_options.h"
@@ -68,6 +69,11 @@ class Lines {
     if (edit_ == nullptr) return bool(std::getline(std::cin, part));
     int n = 0;
     const char* const text = el_gets(edit_, &n);
+    if (interrupted()) {  // it gave up the line
+      clear_interrupt();
+      part.clear();
+      return true;
+    }
     if (text == nullptr || n <= 0) return false;
     part.assign(text, size_t(n));
     while (!part.empty() && (part.back() == '\n' || part.back() == '\r')) part.pop_back();
@@ -113,6 +119,7 @@ class Chat {
  private:
   // Whether there was one; a prompt that does not fit is said and taken back.
   bool answer() {
+    clear_interrupt();
     DrawOptions draw = *o_.draw;
     GenerateRequest request;
     try {
@@ -185,6 +192,9 @@ int run_chat(const Options& o) {
   pack_for(exec.exec, *loaded.model.transformer, 1000);
   const bool edited = is_terminal(0) && is_terminal(1);
   if (edited) print_notes({"/help lists what you can type"}, o.common.quiet);
+  // A Ctrl-C that comes when the answer has just ended must not end the chat.
+  std::optional<CleanStop> at_the_prompt;
+  if (edited) at_the_prompt.emplace("nothing is being written; /quit ends");
   Chat chat(o, exec.exec, loaded);
   Lines lines(edited);
   for (std::string line; lines.next(line);)
