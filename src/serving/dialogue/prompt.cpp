@@ -201,6 +201,13 @@ Chosen chosen_for(const std::string& directory, const ChatInputs& inputs, const 
   return {std::move(one), std::move(files)};
 }
 
+std::vector<ChatFragment> rendered_by(const ChatTemplate& chat, ChatInputs inputs) {
+  // Null fields stay: the released template asks whether content is none.
+  inputs.text_parts = inputs.reasoning_names = true;
+  inputs.clock = local_clock();
+  return chat.render(inputs);
+}
+
 // Whether the name stands in the text as a word of its own.
 bool mentions(const std::string& text, const std::string& name) {
   const auto of_word = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_'; };
@@ -215,11 +222,14 @@ bool mentions(const std::string& text, const std::string& name) {
 
 std::vector<ChatFragment> rendered_chat(const std::string& directory, ChatInputs inputs, const std::string& wanted) {
   const Chosen chosen = chosen_for(directory, inputs, wanted);
-  const ChatTemplate chat = parse_template_of(chosen.one, chosen.files);
-  // Null fields stay: the released template asks whether content is none.
-  inputs.text_parts = inputs.reasoning_names = true;
-  inputs.clock = local_clock();
-  return chat.render(inputs);
+  return rendered_by(parse_template_of(chosen.one, chosen.files), std::move(inputs));
+}
+
+std::vector<ChatFragment> rendered_chat(const ChatFiles& files, const std::string& directory, ChatInputs inputs,
+                                        const std::string& wanted) {
+  const auto* one = chosen_template(files, {.name = wanted, .tools = !inputs.tools.empty()}, directory);
+  check(one != nullptr, ErrorKind::not_found, "{}: this model has no chat template", directory);
+  return rendered_by(parse_template_of(*one, files), std::move(inputs));
 }
 
 std::vector<std::string> unused_variables(const std::string& directory, const ChatInputs& inputs,

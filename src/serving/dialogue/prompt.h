@@ -7,6 +7,7 @@
 
 #include "dialogue/text_model.h"
 #include "jinja/chat_template.h"
+#include "text/chat_files.h"
 
 namespace hadal {
 
@@ -43,6 +44,9 @@ RequestSettings settings_of_request(const std::string& text, const std::string& 
 // directory's templates, else a file with a template; empty: the one that transformers takes (text/chat_files.h).
 // Throws not_found for a directory that has no template, or none of this name.
 std::vector<ChatFragment> rendered_chat(const std::string& directory, ChatInputs inputs,
+                                        const std::string& wanted = "");
+// The same of files that were read already. `wanted` is a name alone: whoever asks from afar names no file.
+std::vector<ChatFragment> rendered_chat(const ChatFiles& files, const std::string& directory, ChatInputs inputs,
                                         const std::string& wanted = "");
 
 // The names of inputs.variables that this template does not mention: misspelt, or another model's. Names of OpenAI's

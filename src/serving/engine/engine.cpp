@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/open_device.h"
+#include "base/text_format.h"
 #include "engine/active_request.h"
 #include "model/latent_cache.h"
 
@@ -25,6 +26,13 @@ int64_t default_cache_blocks(const Exec& exec, const Transformer& model) {
   const int64_t one = cache_blocks_of(model.config().max_positions);
   const int64_t fitting = int64_t(available_memory(*exec.memory) / 4) / model.cache_block_bytes();
   return std::max<int64_t>(1, std::min(4 * one, fitting));
+}
+
+int64_t cache_blocks_within(const Transformer& model, int64_t bytes) {
+  const int64_t least = model.cache_block_bytes();
+  check(bytes >= least, ErrorKind::invalid, "a cache of {} holds no block of {} tokens; the least that does is {}",
+        format_bytes(double(bytes)), kCacheBlock, format_bytes(double(least)));
+  return bytes / least;
 }
 
 struct Engine::Impl {

@@ -23,6 +23,8 @@ struct EngineOptions {
 // As many blocks as four texts of all the model's positions take, at most what fits a quarter of the memory that is
 // left where the model computes, at least one.
 int64_t default_cache_blocks(const Exec& exec, const Transformer& model);
+// As many as these bytes hold. Throws invalid, naming the least that do, where that is none.
+int64_t cache_blocks_within(const Transformer& model, int64_t bytes);
 
 struct EngineCounts {
   int64_t waiting = 0, running = 0;

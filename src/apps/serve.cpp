@@ -1,0 +1,124 @@
+// hadal serve: a model behind OpenAI's API over HTTP, and a page to try it at /.
+#include <fmt/ranges.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <thread>
+
+#include "apps/cli.h"
+#include "base/error.h"
+#include "base/files.h"
+#include "base/interrupt.h"
+#include "base/text_format.h"
+#include "dialogue/text_model.h"
+#include "server/serving.h"
+
+namespace hadal {
+namespace {
+
+struct ServeOptions {
+  std::string model, name, key_file;
+  std::optional<Precision> precision;
+  bool ema = false;
+  uint64_t cache_bytes = 0;
+  ServingOptions serving;
+  CommonOptions common;
+};
+
+// From a file rather than the command line, where every user of the machine could read it.
+std::string read_key(const ServeOptions& o) {
+  const char* const from_environment = std::getenv("HADAL_API_KEY");
+  std::string key = from_environment != nullptr ? from_environment : "";
+  const std::string where = o.key_file.empty() ? "HADAL_API_KEY" : o.key_file;
+  if (!o.key_file.empty()) {
+    key = read_file(o.key_file);
+    while (!key.empty() && (key.back() == '\n' || key.back() == '\r')) key.pop_back();
+  }
+  check(o.key_file.empty() || !key.empty(), ErrorKind::invalid, "{}: holds no API key; it is the file's one line",
+        where);
+  for (const char c : key)
+    check(c > ' ' && c < 127, ErrorKind::invalid, "{}: an API key is one word of ASCII letters, digits and signs",
+          where);
+  return key;
+}
+
+std::string name_of(const ServeOptions& o) {
+  if (!o.name.empty()) return o.name;
+  std::filesystem::path path = std::filesystem::absolute(o.model).lexically_normal();
+  if (!path.has_filename()) path = path.parent_path();
+  return path.filename().string();
+}
+
+void say_start(const ServeOptions& o, const TextModel& loaded, const Serving& serving) {
+  const auto& transformer = *loaded.model.transformer;
+  const LoadCounts& counts = loaded.model.counts;
+  fmt::print("hadal serves {} at {} in {}: {} of weights ({} mapped), {} cache blocks, {} positions\n", name_of(o),
+             serving.url(), enum_name(transformer.options().precision),
+             format_bytes(double(counts.mapped_bytes + counts.packed_bytes)), format_bytes(double(counts.mapped_bytes)),
+             serving.engine_counts().blocks, transformer.config().max_positions);
+  std::fflush(stdout);
+}
+
+int run_serving(ServeOptions& o) {
+  ServingOptions& serving = o.serving;
+  serving.service.name = name_of(o);
+  serving.service.key = read_key(o);
+  auto exec = o.common.exec();
+  LoadOptions load;
+  load.precision = o.precision;
+  load.ema = o.ema;
+  const auto loaded = load_text_model(o.model, load, exec.exec);
+  print_notes(loaded.model.source.notices(), o.common.quiet);
+  if (o.cache_bytes > 0)
+    serving.engine.cache_blocks = cache_blocks_within(*loaded.model.transformer, int64_t(o.cache_bytes));
+  Serving running(exec.exec, loaded, serving);
+  if (!loaded.tokenizer)
+    print_notes({"this model has no tokenizer: prompts are token ids, answers have token_ids"}, o.common.quiet);
+  const std::string& host = serving.http.host;
+  if (serving.service.key.empty() && host != "127.0.0.1" && host != "localhost" && host != "::1")
+    print_notes({fmt::format("whoever reaches {} may use this model: there is no --api-key-file", running.url())},
+                o.common.quiet);
+  const CleanStop polled("answering what runs, taking nothing new");
+  say_start(o, loaded, running);
+  while (!interrupted()) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    running.check_alive();
+  }
+  running.drain();
+  return kExitFine;
+}
+
+}  // namespace
+
+void add_serve(Verb root, Cli& cli) {
+  auto o = std::make_shared<ServeOptions>();
+  Verb verb = root.add_verb("serve", "Serve a model over HTTP: OpenAI's API, and a page to try it");
+  verb.add_option("--model", o->model, "a run directory, an exported model or a Hugging Face directory").required();
+  verb.add_option("--host", o->serving.http.host, "address to listen on; 0.0.0.0 lets other machines in")
+      .show_default();
+  verb.add_option("--port", o->serving.http.port, "port to listen on; 0 = any free one")
+      .within(0, 65535)
+      .show_default();
+  verb.add_option("--name", o->name, "the model's name in requests; default: that of its directory");
+  verb.add_option("--api-key-file", o->key_file,
+                  "a file whose one line is the key that requests must bring; or set HADAL_API_KEY");
+  verb.add_texts("--allow-host", o->serving.http.names, "a further name of this server, that of a proxy (repeatable)");
+  add_precision_option(verb, o->precision);
+  verb.add_flag("--ema", o->ema, "the moving average of the weights");
+  verb.add_size("--cache-bytes", o->cache_bytes, "memory for the latent cache of all requests",
+                "four texts of all positions, at most a quarter of the memory");
+  verb.add_option("--max-running", o->serving.engine.max_running, "requests in one step")
+      .within<int64_t>(1, 4096)
+      .show_default();
+  add_threads_option(verb, o->common);
+  add_quiet_option(verb, o->common);
+  add_isa_option(verb, o->common);
+  add_device_option(verb, o->common);
+  verb.add_examples({"hadal serve --model runs/demo",
+                     "hadal serve --model DeepSeek-V2-Lite-Chat --port 0 --precision bf16 --cache-bytes 2GiB",
+                     "curl http://127.0.0.1:8000/v1/completions -d '{\"prompt\": \"Once\", \"max_tokens\": 20}'"});
+  cli.on(verb, [o] { return run_serving(*o); });
+}
+
+}  // namespace hadal

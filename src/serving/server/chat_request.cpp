@@ -1,0 +1,93 @@
+// What of a request the chat's template is given.
+#include <algorithm>
+
+#include "base/json.h"
+#include "server/api_error.h"
+#include "server/chat.h"
+#include "text/encode_chat.h"
+
+namespace hadal {
+namespace {
+
+Json read_messages(const JsonFields& fields) {
+  const Json* messages = fields.find("messages");
+  if (messages == nullptr || !messages->is_array() || messages->empty())
+    refuse("messages", "messages {} must be a list of messages {{\"role\": \"user\", \"content\": \"...\"}}",
+           messages == nullptr ? "is missing; it" : "= " + shown(*messages));
+  Json list = *messages;
+  static const std::vector<std::string> roles = {"system", "developer", "user", "assistant", "tool"};
+  for (size_t i = 0; i < list.size(); ++i) {
+    Json& one = list[i];
+    const std::string name = fmt::format("messages[{}]", i);
+    if (!one.is_object()) refuse("messages", "{} = {} must be an object with role and content", name, shown(one));
+    const Json role = one.contains("role") ? one["role"] : Json();
+    if (!role.is_string() || std::find(roles.begin(), roles.end(), role.get<std::string>()) == roles.end())
+      refuse("messages", "{}.role = {} must be system, developer, user, assistant or tool", name, shown(role));
+    if (role == "developer") one["role"] = "system";  // templates know the older name
+    const Json content = one.contains("content") ? one["content"] : Json();
+    if (!content.is_string() && !content.is_array() && !content.is_null())
+      refuse("messages", "{}.content = {} must be a text, or a list of parts of type text", name, shown(content));
+    if (content.is_null() && role != "assistant")
+      refuse("messages", "{}.content is missing; it is a text, or a list of parts of type text", name);
+  }
+  return list;
+}
+
+// Null: none, or none to be used.
+Json read_tools(const JsonFields& fields) {
+  const Json* tools = fields.find("tools");
+  const Json* choice = fields.find("tool_choice");
+  const bool some = tools != nullptr && !(tools->is_array() && tools->empty());
+  if (choice != nullptr && *choice != "none" && *choice != "auto") {
+    refuse("tool_choice", "tool_choice = {} is not offered: the model chooses (\"auto\") or may not (\"none\")",
+           shown(*choice));
+  }
+  if (choice != nullptr && !some) refuse("tool_choice", "tool_choice is given, but no tools are");
+  if (!some) return nullptr;
+  if (!tools->is_array()) refuse("tools", "tools = {} must be a list of functions", shown(*tools));
+  for (size_t i = 0; i < tools->size(); ++i) {
+    const Json& tool = (*tools)[i];
+    const bool fits = tool.is_object() && tool.contains("type") && tool["type"] == "function" &&
+                      tool.contains("function") && tool["function"].is_object() && tool["function"].contains("name") &&
+                      tool["function"]["name"].is_string();
+    if (!fits)
+      refuse("tools", "tools[{}] = {} must be {{\"type\": \"function\", \"function\": {{\"name\": ...}}}}", i,
+             shown(tool));
+  }
+  return choice != nullptr && *choice == "none" ? Json() : *tools;
+}
+
+}  // namespace
+
+ChatInputs chat_of_request(const JsonFields& fields) {
+  ChatInputs inputs;
+  inputs.messages = json_text(read_messages(fields));
+  if (const Json tools = read_tools(fields); !tools.is_null()) inputs.tools = json_text(tools);
+  if (const Json* documents = fields.find("documents")) {
+    if (!documents->is_array()) refuse("documents", "documents = {} must be a list of objects", shown(*documents));
+    inputs.documents = json_text(*documents);
+  }
+  if (const Json* variables = fields.find("chat_template_kwargs")) {
+    if (!variables->is_object())
+      refuse("chat_template_kwargs", "chat_template_kwargs = {} must be an object of variables", shown(*variables));
+    inputs.variables = json_text(*variables);
+  }
+  inputs.add_generation_prompt = fields.boolean("add_generation_prompt", true);
+  return inputs;
+}
+
+ServedPrompt prompt_of_chat(const ServedModel& model, ChatInputs inputs) {
+  const Tokenizer& words = model.words();
+  if (!model.has_chat())
+    throw ApiError(400, "this model has no chat template; let it go on from a text at /v1/completions", "messages",
+                   "no_chat_template");
+  const auto fragments =
+      rendered_chat(model.chat_files(), model.text_model().model.directory.string(), std::move(inputs));
+  ServedPrompt prompt;
+  prompt.ids = encode_chat(words, fragments);
+  prompt.text = chat_text(fragments);
+  if (prompt.ids.empty()) refuse("messages", "the model's chat template wrote nothing for these messages");
+  return prompt;
+}
+
+}  // namespace hadal

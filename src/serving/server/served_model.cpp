@@ -1,0 +1,121 @@
+#include "server/served_model.h"
+
+#include <chrono>
+#include <cmath>
+
+#include "base/clock.h"
+#include "base/utf8.h"
+#include "server/api_error.h"
+#include "text/stream_decoder.h"
+
+namespace hadal {
+
+ServedModel::ServedModel(const TextModel& model, std::string name) : model_(&model), name_(std::move(name)) {
+  using std::chrono::system_clock;
+  created_ = std::chrono::duration_cast<std::chrono::seconds>(system_clock::now().time_since_epoch()).count();
+  chat_ = read_chat_files(model.model.directory.string());
+  if (model.tokenizer) start_ = text_start(model);
+}
+
+const Tokenizer& ServedModel::words() const {
+  if (tokenizer() == nullptr)
+    throw ApiError(400, "this model has no tokenizer; give token ids instead of text, and read token_ids", "prompt");
+  return *tokenizer();
+}
+
+void ServedModel::check_intact() const {
+  const double now = steady_seconds();
+  if (!damaged_ && now - looked_ < 0.1) return;
+  looked_ = now;
+  try {
+    model_->model.check_intact();
+  } catch (...) {
+    damaged_ = true;
+    throw;
+  }
+}
+
+void ServedModel::check_name(const JsonFields& request) const {
+  const auto model = request.text("model");
+  if (model && *model != name_)
+    throw ApiError(404, fmt::format("the model '{}' is not served here; '{}' is", model->substr(0, 100), name_),
+                   "model", "model_not_found");
+}
+
+ServedPrompt ServedModel::prompt_of_text(const std::string& text, bool parse_special) const {
+  ServedPrompt prompt{start_, start_.size(), text};
+  words().encode_to(text, parse_special ? SpecialTokens::parse : SpecialTokens::as_text, prompt.ids);
+  if (prompt.ids.empty()) refuse("prompt", "the prompt is empty, and nothing stands before this model's texts");
+  return prompt;
+}
+
+ServedPrompt ServedModel::prompt_of_ids(std::vector<int32_t> ids) const {
+  if (ids.empty()) refuse("prompt", "the prompt is empty; give at least one token");
+  ServedPrompt prompt;
+  if (tokenizer() != nullptr) {
+    for (size_t i = 0; i < ids.size(); ++i) prompt.text += bytes_of(ids[i]);
+  }
+  prompt.ids = std::move(ids);
+  return prompt;
+}
+
+ServedPrompt ServedModel::prompt_of_hole(const std::string& prefix, const std::string& suffix) const {
+  ServedPrompt prompt;
+  prompt.ids = fim_prompt(words(), prefix, suffix);
+  prompt.text = prefix;
+  return prompt;
+}
+
+std::string ServedModel::bytes_of(int32_t id) const {
+  if (tokenizer() == nullptr || id >= tokenizer()->vocab_size()) return "";  // rows that pad the vocabulary
+  return std::string(tokenizer()->token_bytes(id));
+}
+
+std::string ServedModel::text_of(int32_t id) const {
+  if (tokenizer() == nullptr || id >= tokenizer()->vocab_size()) return fmt::format("token_id:{}", id);
+  std::string bytes = bytes_of(id);
+  if (utf8_valid_prefix(bytes) == int64_t(bytes.size())) return bytes;
+  std::string text = "bytes:";
+  for (const char c : bytes) text += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+  return text;
+}
+
+int64_t ServedModel::room_for(int64_t prompt_tokens, const std::optional<int64_t>& asked, int64_t otherwise) const {
+  const int64_t room = positions() - prompt_tokens;
+  const int64_t wanted = asked.value_or(1);
+  if (room < wanted || room < 0) {
+    throw ApiError(400,
+                   fmt::format("this model has {} positions; {} tokens of the prompt and {} new ones make {}: shorten "
+                               "the prompt or ask for fewer",
+                               positions(), prompt_tokens, wanted, prompt_tokens + wanted),
+                   asked ? "max_tokens" : "prompt", "context_length_exceeded");
+  }
+  return asked ? *asked : std::min(room, otherwise);
+}
+
+std::string whole_text(const std::string& bytes) {
+  if (utf8_valid_prefix(bytes) == int64_t(bytes.size())) return bytes;
+  std::string text;
+  for (size_t at = 0; at < bytes.size();) {
+    const std::string_view rest = std::string_view(bytes).substr(at);
+    if (const int length = utf8_length(rest.data(), rest.data() + rest.size()); length > 0) {
+      text.append(rest.substr(0, size_t(length)));
+      at += size_t(length);
+      continue;
+    }
+    size_t broken = 1;
+    for (size_t n = std::min<size_t>(3, rest.size()); n > 1; --n) {
+      if (utf8_incomplete_suffix(rest.substr(0, n)) == int64_t(n)) {
+        broken = n;
+        break;
+      }
+    }
+    append_utf8(text, 0xFFFD);
+    at += broken;
+  }
+  return text;
+}
+
+double log_prob_of(double value) { return std::isfinite(value) ? value : -9999.0; }
+
+}  // namespace hadal

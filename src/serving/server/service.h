@@ -1,0 +1,47 @@
+// Service: OpenAI's API over one model and its engine. It knows endpoints, keys and answers; the HTTP server in front
+// knows bytes and peers.
+#pragma once
+#include <array>
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "server/http_server.h"
+#include "server/job.h"
+
+namespace hadal {
+
+struct ServiceOptions {
+  std::string name;             // of the model, as requests say it
+  std::string key;              // empty: everybody may ask
+  int64_t most_choices = 1024;  // under way at a time
+};
+
+class Service {
+ public:
+  Service(const TextModel& model, Engine& engine, const ServiceOptions& options);
+  Service(const Service&) = delete;
+
+  HttpHandler handler();                                       // the service must outlive the server
+  void watch(const HttpServer& server) { server_ = &server; }  // for its counts; null again before it goes
+  void unwatch() { server_ = nullptr; }
+
+ private:
+  std::optional<HttpAnswer> admit(const HttpRequest& head) const;
+  void handle(const HttpRequest& request, const std::shared_ptr<HttpReply>& reply);
+  bool knows_key(const HttpRequest& head) const;
+  HttpAnswer get(const std::string& path) const;
+  HttpAnswer health() const;
+  Json models() const;
+
+  ServedModel model_;
+  Engine& engine_;
+  mutable Metrics metrics_;
+  std::atomic<int64_t> open_choices_ = 0;
+  ServingParts parts_;
+  std::optional<std::array<uint8_t, 32>> key_;  // its hash
+  std::atomic<const HttpServer*> server_ = nullptr;
+};
+
+}  // namespace hadal

@@ -1,0 +1,44 @@
+// Serving: a model behind HTTP, all of it: the engine on a thread of its own, the service over both, the server in
+// front. It runs from its construction to its end.
+#pragma once
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+
+#include "server/http_server.h"
+#include "server/service.h"
+
+namespace hadal {
+
+struct ServingOptions {
+  HttpOptions http;
+  ServiceOptions service;
+  EngineOptions engine;
+};
+
+class Serving {
+ public:
+  // All three must outlive it.
+  Serving(const Exec& exec, const TextModel& model, const ServingOptions& options);
+  ~Serving();  // cancels what still runs; drain() first lets it end
+
+  std::string url() const { return server_->url(); }
+  int port() const { return server_->port(); }
+  HttpCounts http_counts() const { return server_->counts(); }
+  EngineCounts engine_counts() const { return engine_.counts(); }
+  void drain() { server_->drain(); }
+  // Throws what ended the engine, if something did.
+  void check_alive() const;
+
+ private:
+  Engine engine_;
+  Service service_;
+  mutable std::mutex mutex_;
+  std::exception_ptr ended_by_;
+  std::jthread steps_;
+  std::unique_ptr<HttpServer> server_;
+};
+
+}  // namespace hadal

@@ -1,0 +1,128 @@
+#!/usr/bin/env python3
+"""PyPI's `openai` client against a running `hadal serve`: completions, chats, streams, log-probabilities, errors, models.
+
+usage: openai_client.py URL KEY MODEL
+
+Prints one line per thing that was tried and ends with "all N fine"; an assertion that fails ends it with 1.
+"""
+import sys
+
+import openai
+
+TRIED = []
+
+
+def tried(what):
+    TRIED.append(what)
+    print(what)
+
+
+def completions(client, model):
+    one = client.completions.create(model=model, prompt="the sea", max_tokens=24, seed=7, temperature=1)
+    assert one.object == "text_completion" and one.choices[0].finish_reason in ("stop", "length")
+    assert one.usage.total_tokens == one.usage.prompt_tokens + one.usage.completion_tokens
+    again = client.completions.create(model=model, prompt="the sea", max_tokens=24, seed=7, temperature=1)
+    assert again.choices[0].text == one.choices[0].text
+    tried("completion")
+
+    stream = client.completions.create(model=model, prompt="the sea", max_tokens=24, seed=7, temperature=1, stream=True,
+                                       stream_options={"include_usage": True})
+    chunks = list(stream)
+    assert "".join(c.choices[0].text for c in chunks if c.choices) == one.choices[0].text
+    assert chunks[-1].usage == one.usage and not chunks[-1].choices
+    tried("streamed completion")
+
+    both = client.completions.create(model=model, prompt=["the sea", "sky"], n=2, best_of=2, max_tokens=5, seed=7)
+    assert [c.index for c in both.choices] == [0, 1, 2, 3]
+    tried("several prompts and answers")
+
+    ids = client.completions.create(model=model, prompt=[5, 6, 7], max_tokens=1, echo=True, logprobs=1, temperature=0)
+    scored = ids.choices[0].logprobs
+    assert len(scored.tokens) == len(scored.token_logprobs) == len(scored.top_logprobs) == len(scored.text_offset) == 4
+    assert scored.token_logprobs[0] is None and all(isinstance(p, float) for p in scored.token_logprobs[1:])
+    tried("ids with echo and log-probabilities, as lm-eval asks")
+
+    hole = client.completions.create(model=model, prompt="def f(", suffix="return x", max_tokens=5)
+    assert hole.choices[0].text is not None
+    tried("a hole")
+
+
+def chats(client, model):
+    messages = [{"role": "developer", "content": "be brief"}, {"role": "user", "content": "why?"}]
+    one = client.chat.completions.create(model=model, messages=messages, max_completion_tokens=20, seed=3, logprobs=True,
+                                         top_logprobs=3, n=2)
+    assert len(one.choices) == 2 and one.choices[0].message.role == "assistant"
+    scored = one.choices[0].logprobs.content
+    assert len(scored) >= 1 and len(scored[0].top_logprobs) == 3
+    written = b"".join(bytes(token.bytes) for token in scored)
+    assert written.decode(errors="replace").startswith(one.choices[0].message.content[:3])
+    tried("chat with log-probabilities")
+
+    stream = client.chat.completions.create(model=model, messages=messages, max_completion_tokens=20, seed=3, n=2,
+                                            stream=True, stream_options={"include_usage": True})
+    texts, usage = ["", ""], None
+    for chunk in stream:
+        usage = chunk.usage or usage
+        for choice in chunk.choices:
+            texts[choice.index] += choice.delta.content or ""
+    assert texts == [c.message.content for c in one.choices]
+    assert usage == one.usage
+    tried("streamed chat")
+
+    with client.chat.completions.stream(model=model, messages=messages, max_completion_tokens=20, seed=3) as events:
+        text = "".join(event.delta for event in events if event.type == "content.delta")
+    assert text == one.choices[0].message.content
+    tried("the client's own gathering of a stream")
+
+    thought = client.chat.completions.create(model=model, messages=messages, max_tokens=9, seed=3,
+                                             extra_body={"chat_template_kwargs": {"thinking": True}})
+    assert thought.choices[0].message.reasoning_content
+    tried("reasoning_content")
+
+    tools = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}]
+    called = client.chat.completions.create(model=model, messages=messages, tools=tools, max_tokens=5)
+    assert called.choices[0].finish_reason in ("stop", "length", "tool_calls")
+    asked = messages + [{"role": "assistant", "content": None, "tool_calls": [
+        {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]},
+                        {"role": "tool", "tool_call_id": "call_1", "content": "42"}]
+    client.chat.completions.create(model=model, messages=asked, tools=tools, max_tokens=5)
+    tried("tools and their answers")
+
+
+def refusals(client, url, model):
+    def refused(kind, call, word):
+        try:
+            call()
+        except kind as error:
+            assert word in str(error), f"'{word}' is not in {error}"
+        else:
+            raise AssertionError(f"not refused: {word}")
+
+    refused(openai.BadRequestError, lambda: client.completions.create(model=model, prompt="x", temperature=-1),
+            "temperature = -1")
+    refused(openai.BadRequestError, lambda: client.completions.create(model=model, prompt="x", max_tokens=10**6),
+            "max_tokens")
+    refused(openai.NotFoundError, lambda: client.completions.create(model="other", prompt="x"), model)
+    refused(openai.NotFoundError, lambda: client.models.retrieve("other"), model)
+    refused(openai.BadRequestError, lambda: client.chat.completions.create(
+        model=model, messages=[{"role": "user", "content": "x"}], response_format={"type": "json_object"}),
+            "response_format")
+    refused(openai.APIStatusError, lambda: client.embeddings.create(model=model, input="x"), "embeddings")
+    stranger = openai.OpenAI(base_url=url + "/v1", api_key="wrong", max_retries=0)
+    refused(openai.AuthenticationError, stranger.models.list, "key")
+    tried("refusals as the client's own errors")
+
+
+def main():
+    url, key, model = sys.argv[1:]
+    client = openai.OpenAI(base_url=url + "/v1", api_key=key, max_retries=0, timeout=60)
+    assert [m.id for m in client.models.list()] == [model]
+    assert client.models.retrieve(model).max_model_len > 0
+    tried("models")
+    completions(client, model)
+    chats(client, model)
+    refusals(client, url, model)
+    print(f"all {len(TRIED)} fine")
+
+
+main()

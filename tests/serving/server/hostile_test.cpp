@@ -1,0 +1,207 @@
+// What strangers send: each gets a 4xx that says what is wrong, or a clean close, while a neighbour's stream goes on
+// and is the text that it is alone.
+#include <sys/socket.h>
+
+#include <thread>
+
+#include "server/server_testing.h"
+
+namespace hadal {
+namespace {
+
+class Hostile : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    TinyOptions options;
+    HttpOptions& http = options.serving.http;
+    http.head_bytes = 8 << 10, http.body_bytes = 1 << 20;
+    http.head_seconds = 0.5, http.body_seconds = 0.7, http.idle_seconds = 1.5;
+    tiny_ = std::make_unique<Tiny>(options);
+    alone_ = text_of(stream_request());
+    ASSERT_GT(alone_.size(), 100u);
+  }
+  static void TearDownTestSuite() { tiny_.reset(); }
+
+  static std::string stream_request() {
+    return R"({"prompt": "the sea", "max_tokens": 240, "seed": 6, "ignore_eos": true, "stream": true})";
+  }
+  static std::string text_of(const std::string& request) {
+    bool done = false;
+    const auto texts = texts_of(events_of(ask(tiny_->port(), "POST", "/v1/completions", request).body, &done));
+    return done && texts.size() == 1 ? texts[0] : "";
+  }
+  void SetUp() override {
+    neighbour_ = std::thread([this] {
+      do neighbours_right_ += text_of(stream_request()) == alone_, ++neighbours_;
+      while (!stop_);
+    });
+  }
+  void TearDown() override {
+    stop_ = true;
+    neighbour_.join();
+    EXPECT_EQ(neighbours_right_, neighbours_) << "a neighbour's stream was disturbed";
+    EXPECT_EQ(ask(tiny_->port(), "GET", "/health").status, 200);
+  }
+
+  // What is sent raw; the answer's status, or 0 for a close without one.
+  static Answer raw(const std::string& bytes) {
+    Peer peer(tiny_->port());
+    peer.send(bytes);
+    return peer.answer();
+  }
+  static void refused(const std::string& body, const char* word) {
+    const Answer answer = ask(tiny_->port(), "POST", "/v1/completions", body);
+    EXPECT_EQ(answer.status, 400) << body.substr(0, 200) << answer.body;
+    EXPECT_NE(answer.error().find(word), std::string::npos) << "'" << word << "' is not in " << answer.error();
+  }
+
+  static std::unique_ptr<Tiny> tiny_;
+  static std::string alone_;
+  std::thread neighbour_;
+  std::atomic<bool> stop_ = false;
+  int neighbours_ = 0, neighbours_right_ = 0;
+};
+std::unique_ptr<Tiny> Hostile::tiny_;
+std::string Hostile::alone_;
+
+TEST_F(Hostile, JsonThatIsNone) {
+  const std::string deep(100000, '[');
+  refused("{\"prompt\": " + deep, "nested deeper than 100");
+  refused("{\"prompt\": " + deep + std::string(100000, ']') + "}", "nested deeper than 100");
+  std::string objects;
+  for (int i = 0; i < 50000; ++i) objects += "{\"a\":";
+  refused(objects, "nested deeper");
+  refused("", "no body");
+  refused("[]", "not a JSON object");
+  refused("\"x\"", "not a JSON object");
+  refused("{\"prompt\": \"x\"", "not valid JSON");
+  refused("{\"prompt\": \"x\"} {}", "not valid JSON");
+  refused("{\"prompt\": \"x\", \"prompt\": \"y\"}", "stands twice");
+  refused("{\"prompt\": \"\\ud800\"}", "not valid JSON");
+  refused(std::string("{\"prompt\": \"a\0b\"}", 17), "not valid JSON");
+  refused("{\"prompt\": \"\xff\xfe\"}", "not valid JSON");
+  refused("{\"prompt\": \"\xed\xa0\x80\"}", "not valid JSON");
+  refused("{\"prompt\": 'x'}", "not valid JSON");
+  refused("{\"prompt\": \"x\", \"temperature\": 1e999}", "beyond what a double can hold");
+  refused("{\"prompt\": \"x\", \"temperature\": Infinity}", "not valid JSON");
+  const Answer marked = ask(tiny_->port(), "POST", "/v1/completions", "\xef\xbb\xbf{\"prompt\": \"x\"}");
+  EXPECT_TRUE(marked.status == 200 || marked.status == 400);
+  EXPECT_EQ(ask(tiny_->port(), "POST", "/v1/completions", R"({"prompt": "a\u0000b", "max_tokens": 1})").status, 200);
+}
+
+TEST_F(Hostile, BodiesThatLieAboutTheirLength) {
+  const std::string head = "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\n";
+  EXPECT_EQ(raw(head + "Content-Length: 999999999999\r\n\r\n{").status, 413);
+  EXPECT_EQ(raw(head + "Content-Length: 99999999999999999999999\r\n\r\n{").status, 400);
+  EXPECT_EQ(raw(head + "Content-Length: -1\r\n\r\n{").status, 400);
+  EXPECT_EQ(raw(head + "Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}x").status, 400);
+  EXPECT_EQ(raw(head + "Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n").status, 400);
+  EXPECT_EQ(raw(head + "Transfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n0\r\n\r\n").status, 400);
+  EXPECT_GE(raw(head + "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n").status, 400);
+  EXPECT_GE(raw(head + "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n").status, 400);
+  EXPECT_EQ(raw(head + "Transfer-Encoding: chunked\r\n\r\nzz\r\n").status, 400);
+  EXPECT_EQ(raw(head + "Transfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFFFFFFF\r\n").status, 400);
+  EXPECT_EQ(raw(head + "Transfer-Encoding: chunked\r\n\r\n7FFFFFFFFFFFFFFF\r\nx").status, 413);
+  EXPECT_EQ(raw(head + "Content-Length: 100\r\n\r\n{\"prompt\"").status, 0) << "the rest never comes: a close";
+  std::string chunks;
+  for (int i = 0; i < 40; ++i) chunks += "10000\r\n" + std::string(0x10000, ' ') + "\r\n";
+  EXPECT_EQ(raw(head + "Transfer-Encoding: chunked\r\n\r\n" + chunks).status, 413);
+  const std::string body = R"({"prompt": "x", "max_tokens": 1})";
+  EXPECT_EQ(raw(head + "Transfer-Encoding: chunked\r\n\r\n" + fmt::format("{:x}\r\n{}\r\n0\r\n\r\n", body.size(), body))
+                .status,
+            200);
+}
+
+TEST_F(Hostile, HeadsThatAreNone) {
+  EXPECT_EQ(raw("GET / HTTP/1.1\r\n\r\n").status, 400);
+  EXPECT_EQ(raw("GET / HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n").status, 400);
+  EXPECT_EQ(
+      raw("GET / HTTP/1.1\r\nHost: localhost\r\n" + std::string("X: ") + std::string(9000, 'x') + "\r\n\r\n").status,
+      431);
+  EXPECT_EQ(raw("GET /" + std::string(9000, 'x') + " HTTP/1.1\r\nHost: localhost\r\n\r\n").status, 431);
+  EXPECT_EQ(raw("GET / HTTP/3.0\r\nHost: localhost\r\n\r\n").status, 505);
+  EXPECT_EQ(raw("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").status, 505);
+  EXPECT_EQ(raw("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 hello of TLS\r\n\r\n").status, 400);
+  EXPECT_EQ(raw("GET http://localhost/ HTTP/1.1\r\nHost: localhost\r\n\r\n").status, 400);
+  EXPECT_EQ(raw("OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n").status, 400);
+  EXPECT_EQ(raw("BREW /v1/completions HTTP/1.1\r\nHost: localhost\r\n\r\n").status, 405);
+  EXPECT_EQ(raw("DELETE / HTTP/1.1\r\nHost: localhost\r\n\r\n").status, 405);
+  EXPECT_EQ(raw("GET / HTTP/1.1\r\nHost: localhost\r\nBad Field: x\r\n\r\n").status, 400);
+  EXPECT_EQ(raw(std::string("GET / HTTP/1.1\r\nHost: local\0host\r\n\r\n", 38)).status, 400);
+  EXPECT_EQ(raw("GET / HTTP/1.1\r\nHost: localhost\r\nExpect: a miracle\r\n\r\n").status, 417);
+  EXPECT_EQ(ask(tiny_->port(), "GET", "/../../etc/passwd").status, 404);
+  EXPECT_EQ(ask(tiny_->port(), "GET", "/v1/models/%00").status, 404);
+  EXPECT_EQ(raw("GET /health HTTP/1.0\r\n\r\n").status, 200);
+}
+
+TEST_F(Hostile, OtherSitesAreRefused) {
+  const std::string body = R"({"prompt": "x", "max_tokens": 1})";
+  const auto with = [&](const std::string& fields) {
+    return ask(tiny_->port(), "POST", "/v1/completions", body, fields).status;
+  };
+  EXPECT_EQ(with("Origin: http://evil.example\r\n"), 403);
+  EXPECT_EQ(with("Origin: null\r\n"), 403);
+  EXPECT_EQ(with("Origin: http://localhost.evil.example\r\n"), 403);
+  EXPECT_EQ(with("Origin: http://localhost\r\n"), 200);
+  EXPECT_EQ(raw("GET /v1/models HTTP/1.1\r\nHost: evil.example\r\n\r\n").status, 403) << "a rebound name";
+  EXPECT_EQ(raw("GET /v1/models HTTP/1.1\r\nHost: 127.0.0.1:8000\r\n\r\n").status, 200);
+  EXPECT_EQ(raw("GET /v1/models HTTP/1.1\r\nHost: [::1]:8000\r\n\r\n").status, 200);
+}
+
+TEST_F(Hostile, SlowSendersAndIdlersAreLetGo) {
+  Peer idle(tiny_->port()), slow_head(tiny_->port()), slow_body(tiny_->port());
+  slow_head.send("POST /v1/compl");
+  slow_body.send("POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 50\r\n\r\n{");
+  std::thread drip([&] {
+    for (int i = 0; i < 20; ++i) {
+      slow_head.send("e");
+      slow_body.send(" ");
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    }
+  });
+  EXPECT_TRUE(slow_head.closed());
+  EXPECT_TRUE(slow_body.closed());
+  EXPECT_TRUE(idle.closed());
+  drip.join();
+}
+
+TEST_F(Hostile, AConnectionServesManyRequestsAndPipelines) {
+  Peer peer(tiny_->port());
+  const std::string one = request_text("POST", "/v1/completions", R"({"prompt": "x", "max_tokens": 2, "seed": 1})");
+  peer.send(one + request_text("GET", "/health") + request_text("GET", "/nix") + one);
+  const Answer first = peer.answer();
+  EXPECT_EQ(first.status, 200);
+  EXPECT_EQ(peer.answer().body, "ok\n");
+  EXPECT_EQ(peer.answer().status, 404);
+  EXPECT_EQ(peer.answer().json()["choices"], first.json()["choices"]);
+  peer.send("POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 32\r\n\r\n");
+  EXPECT_EQ(peer.answer(true).status, 100);
+  peer.send(R"({"prompt": "x", "max_tokens": 1})");
+  EXPECT_EQ(peer.answer().status, 200);
+  peer.send("HEAD /health HTTP/1.1\r\nHost: localhost\r\n\r\n");
+  EXPECT_EQ(peer.answer(true).status, 200);
+}
+
+TEST_F(Hostile, RandomBytesEndNothing) {
+  const std::string good = request_text("POST", "/v1/completions", R"({"prompt": "x", "max_tokens": 1})");
+  RandomStream random{7, stream_id("test.hostile"), 0};
+  for (int i = 0; i < 200; ++i) {
+    std::string bytes = good;
+    for (uint64_t n = 1 + random.below(6); n > 0; --n) {
+      const size_t at = random.below(bytes.size());
+      if (random.below(3) == 0)
+        bytes.erase(at, random.below(8));
+      else if (random.below(2) == 0)
+        bytes.insert(at, 1, char(random.below(256)));
+      else
+        bytes[at] = char(random.below(256));
+    }
+    Peer peer(tiny_->port());
+    peer.send(bytes);
+    ::shutdown(peer.socket(), SHUT_WR);
+    peer.read_some();
+  }
+}
+
+}  // namespace
+}  // namespace hadal

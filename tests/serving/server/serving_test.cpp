@@ -1,0 +1,177 @@
+// The server as a whole: many streams at once, peers that leave, keys, limits of connections, ending.
+#include <sys/socket.h>
+
+#include <thread>
+
+#include "server/server_testing.h"
+
+namespace hadal {
+namespace {
+
+std::string stream_of(int seed, int tokens = 60) {
+  return json_text(
+      Json{{"prompt", "the sea"}, {"max_tokens", tokens}, {"seed", seed}, {"stream", true}, {"ignore_eos", true}});
+}
+
+bool soon(const std::function<bool()>& reached) {
+  for (int i = 0; i < 400 && !reached(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(25));
+  return reached();
+}
+
+TEST(Serving, FiftyStreamsAtOnceAreWhatEachIsAlone) {
+  Tiny tiny;
+  constexpr int kStreams = 50;
+  const auto text = [&](int seed) {
+    bool done = false;
+    const auto texts = texts_of(events_of(ask(tiny.port(), "POST", "/v1/completions", stream_of(seed)).body, &done));
+    return done && texts.size() == 1 ? texts[0] : "not done";
+  };
+  std::vector<std::string> alone(kStreams), together(kStreams);
+  for (int i = 0; i < kStreams; ++i) alone[size_t(i)] = text(i);
+  std::vector<std::thread> threads;
+  for (int i = 0; i < kStreams; ++i) threads.emplace_back([&, i] { together[size_t(i)] = text(i); });
+  for (std::thread& thread : threads) thread.join();
+  for (size_t i = 0; i < kStreams; ++i) EXPECT_EQ(together[i], alone[i]) << i;
+  EXPECT_NE(alone[0], alone[1]);
+  EXPECT_TRUE(soon([&] { return tiny.serving->engine_counts().running == 0; }));
+}
+
+TEST(Serving, APeerThatLeavesCancelsItsRequest) {
+  TinyOptions options;
+  options.positions = 8192;
+  Tiny tiny(options);
+  for (const bool stream : {true, false}) {
+    const int64_t before = tiny.serving->engine_counts().generated_tokens;
+    Peer peer(tiny.port());
+    const Json request = {{"prompt", "x"}, {"max_tokens", 8000}, {"seed", 1}, {"stream", stream}, {"ignore_eos", true}};
+    peer.send(request_text("POST", "/v1/completions", json_text(request)));
+    EXPECT_TRUE(soon([&] { return tiny.serving->engine_counts().generated_tokens > before; }));
+    peer.leave();
+    EXPECT_TRUE(soon([&] { return tiny.serving->engine_counts().running == 0; }));
+    EXPECT_LT(tiny.serving->engine_counts().generated_tokens - before, 8000) << "it ran to its end";
+    EXPECT_TRUE(soon([&] { return tiny.serving->http_counts().connections == 0; }));
+  }
+}
+
+TEST(Serving, AReaderThatDoesNotReadIsCutOff) {
+  TinyOptions options;
+  options.positions = 4096;
+  options.serving.http.waiting_bytes = 20000;
+  options.serving.http.stalled_seconds = 0.5;
+  Tiny tiny(options);
+  Peer peer(tiny.port());
+  int small = 2048;
+  ::setsockopt(peer.socket(), SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
+  const Json request = {{"prompt", "x"},  {"max_tokens", 4000}, {"n", 8},
+                        {"stream", true}, {"ignore_eos", true}, {"logprobs", 20}};
+  peer.send(request_text("POST", "/v1/completions", json_text(request)));
+  EXPECT_TRUE(soon([&] { return tiny.serving->http_counts().connections == 1; }));
+  EXPECT_TRUE(soon([&] { return tiny.serving->http_counts().connections == 0; }));
+  EXPECT_EQ(ask(tiny.port(), "GET", "/health").status, 200);
+}
+
+TEST(Serving, AKeyIsAskedForEverywhereButForHealth) {
+  TinyOptions options;
+  options.serving.service.key = "sesame";
+  Tiny tiny(options);
+  const std::string body = R"({"prompt": "x", "max_tokens": 1})";
+  const auto with = [&](const std::string& path, const std::string& fields) {
+    return ask(tiny.port(), path == "/v1/completions" ? "POST" : "GET", path, body, fields).status;
+  };
+  EXPECT_EQ(with("/health", ""), 200);
+  for (const char* path :
+       {"/", "/metrics", "/v1/models", "/openapi.json", "/tokenizer_info", "/v1/completions", "/nix"}) {
+    EXPECT_EQ(with(path, ""), 401) << path;
+    EXPECT_EQ(with(path, "Authorization: Bearer wrong\r\n"), 401) << path;
+    EXPECT_EQ(with(path, "Authorization: Bearer sesam\r\n"), 401) << path;
+    EXPECT_EQ(with(path, "Authorization: Bearer sesame \r\n"), path == std::string("/nix") ? 404 : 200) << path;
+    EXPECT_EQ(with(path, "Authorization: bearer sesame\r\n"), path == std::string("/nix") ? 404 : 200) << path;
+  }
+  EXPECT_EQ(with("/", "Authorization: Basic YW55OnNlc2FtZQ==\r\n"), 200);  // any:sesame
+  EXPECT_EQ(with("/", "Authorization: Basic OnNlc2FtZQ==\r\n"), 200);      // :sesame
+  EXPECT_EQ(with("/", "Authorization: Basic c2VzYW1l\r\n"), 401);          // no colon
+  EXPECT_EQ(with("/", "Authorization: Basic !\r\n"), 401);
+  const Answer answer = ask(tiny.port(), "GET", "/v1/models");
+  EXPECT_EQ(answer.json()["error"]["code"], "invalid_api_key");
+  EXPECT_EQ(answer.body.find("sesame"), std::string::npos);
+}
+
+TEST(Serving, WhereConnectionsRunOutTheLongestIdleMakesRoom) {
+  TinyOptions options;
+  options.serving.http.connections = 8;
+  Tiny tiny(options);
+  std::vector<std::unique_ptr<Peer>> peers;
+  for (int i = 0; i < 40; ++i) {
+    peers.push_back(std::make_unique<Peer>(tiny.port()));
+    if (i % 8 == 7) {
+      EXPECT_EQ(ask(tiny.port(), "GET", "/health").status, 200) << i;
+    }
+  }
+  EXPECT_TRUE(peers[0]->closed());
+}
+
+TEST(Serving, EndsWhatRunsAndTakesNothingNew) {
+  Tiny tiny;
+  Peer peer(tiny.port()), idle(tiny.port());
+  peer.send(request_text("POST", "/v1/completions", stream_of(1, 200)));
+  EXPECT_EQ(peer.answer(true).status, 200);
+  tiny.serving->drain();
+  std::string rest;
+  for (std::string more = peer.read_some(); !more.empty(); more = peer.read_some()) rest += more;
+  EXPECT_NE(rest.find("[DONE]"), std::string::npos) << "the stream came to its end";
+  EXPECT_TRUE(idle.closed());
+  EXPECT_EQ(ask(tiny.port(), "GET", "/health").status, 0);
+}
+
+TEST(Serving, EndsAtOnceWithWhatRuns) {
+  TinyOptions options;
+  options.positions = 8192;
+  auto tiny = std::make_unique<Tiny>(options);
+  Peer peer(tiny->port());
+  peer.send(request_text("POST", "/v1/completions", stream_of(1, 8000)));
+  EXPECT_EQ(peer.answer(true).status, 200);
+  tiny->serving.reset();
+  EXPECT_TRUE(peer.closed());
+}
+
+TEST(Serving, APortInUseIsSaidWithWhatToDo) {
+  Tiny tiny;
+  HttpOptions options;
+  options.port = tiny.port();
+  const std::string said = testing::error_of([&] { HttpServer another(options, HttpHandler{}); });
+  EXPECT_NE(said.find(std::to_string(tiny.port())), std::string::npos) << said;
+  EXPECT_NE(said.find("--port 0"), std::string::npos) << said;
+  options.host = "no such host";
+  EXPECT_NE(testing::error_of([&] { HttpServer another(options, HttpHandler{}); }).find("--host"), std::string::npos);
+}
+
+TEST(Serving, SaysWhatItCounts) {
+  Tiny tiny;
+  ask(tiny.port(), "POST", "/v1/completions", R"({"prompt": "x", "max_tokens": 7, "ignore_eos": true})");
+  ask(tiny.port(), "POST", "/v1/completions", "{}");
+  const std::string text = ask(tiny.port(), "GET", "/metrics").body;
+  for (const char* line :
+       {"hadal_generated_tokens_total 7\n", "hadal_first_token_seconds_count 1\n", "hadal_next_token_seconds_count 6\n",
+        "hadal_http_requests_total{path=\"/v1/completions\",status=\"200\"} 1\n",
+        "hadal_http_requests_total{path=\"/v1/completions\",status=\"400\"} 1\n"})
+    EXPECT_NE(text.find(line), std::string::npos) << line << text;
+  const Json models = ask(tiny.port(), "GET", "/v1/models").json();
+  EXPECT_EQ(models["data"][0]["id"], "tiny");
+  EXPECT_EQ(ask(tiny.port(), "GET", "/v1/models/tiny").json(), models["data"][0]);
+  EXPECT_EQ(ask(tiny.port(), "GET", "/v1/models/other").status, 404);
+  EXPECT_EQ(ask(tiny.port(), "POST", "/v1/embeddings", R"({"input": "x"})").status, 501);
+  const Json api = ask(tiny.port(), "GET", "/openapi.json").json();
+  EXPECT_TRUE(api["paths"].contains("/v1/chat/completions"));
+  const Answer page = ask(tiny.port(), "GET", "/");
+  EXPECT_NE(page.head.find("Content-Security-Policy"), std::string::npos);
+}
+
+TEST(Serving, AModelThatIsCutOffIsNotServedAnyMore) {
+  Tiny tiny;
+  std::filesystem::resize_file(tiny.directory() + "/model.safetensors", 1000);
+  EXPECT_TRUE(soon([&] { return ask(tiny.port(), "GET", "/health").status == 503; }));
+  EXPECT_EQ(ask(tiny.port(), "POST", "/v1/completions", R"({"prompt": "x", "max_tokens": 2})").status, 500);
+}
+
+}  // namespace
+}  // namespace hadal
