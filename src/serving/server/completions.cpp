@@ -190,6 +190,7 @@ class CompletionJob : public Job {
       std::vector<size_t> some(static_cast<size_t>(best_of_));
       for (size_t i = 0; i < some.size(); ++i) some[i] = begin + i;
       std::stable_sort(some.begin(), some.end(), [&](size_t a, size_t b) { return mean(a) > mean(b); });
+      std::sort(some.begin(), some.begin() + settings.n);
       all.insert(all.end(), some.begin(), some.begin() + settings.n);
     }
     return all;

@@ -10,7 +10,8 @@
 
 namespace hadal {
 
-ServedModel::ServedModel(const TextModel& model, std::string name) : model_(&model), name_(std::move(name)) {
+ServedModel::ServedModel(const TextModel& model, std::string name, int64_t positions)
+    : model_(&model), name_(std::move(name)), positions_(positions) {
   using std::chrono::system_clock;
   created_ = std::chrono::duration_cast<std::chrono::seconds>(system_clock::now().time_since_epoch()).count();
   chat_ = read_chat_files(model.model.directory.string());
@@ -84,11 +85,12 @@ int64_t ServedModel::room_for(int64_t prompt_tokens, const std::optional<int64_t
   const int64_t room = positions() - prompt_tokens;
   const int64_t wanted = asked.value_or(1);
   if (room < wanted || room < 0) {
-    throw ApiError(400,
-                   fmt::format("this model has {} positions; {} tokens of the prompt and {} new ones make {}: shorten "
-                               "the prompt or ask for fewer",
-                               positions(), prompt_tokens, wanted, prompt_tokens + wanted),
-                   asked ? "max_tokens" : "prompt", "context_length_exceeded");
+    throw ApiError(
+        400,
+        fmt::format("there are {} positions for a text; {} tokens of the prompt and {} new ones make {}: shorten "
+                    "the prompt or ask for fewer",
+                    positions(), prompt_tokens, wanted, prompt_tokens + wanted),
+        asked ? "max_tokens" : "prompt", "context_length_exceeded");
   }
   return asked ? *asked : std::min(room, otherwise);
 }

@@ -22,14 +22,15 @@ struct ServedPrompt {
 
 class ServedModel {
  public:
-  ServedModel(const TextModel& model, std::string name);
+  // positions: of the longest text that the engine has room for.
+  ServedModel(const TextModel& model, std::string name, int64_t positions);
 
   const TextModel& text_model() const { return *model_; }
   const Tokenizer* tokenizer() const { return model_->tokenizer ? &*model_->tokenizer : nullptr; }
   const Tokenizer& words() const;  // throws ApiError for a model of ids alone
   const std::string& name() const { return name_; }
   int64_t created() const { return created_; }
-  int64_t positions() const { return model_->model.transformer->config().max_positions; }
+  int64_t positions() const { return positions_; }
   int64_t vocabulary() const { return model_->model.transformer->config().vocab_size; }
   bool has_chat() const { return !chat_.templates.empty() && model_->tokenizer; }
   const ChatFiles& chat_files() const { return chat_; }
@@ -55,6 +56,7 @@ class ServedModel {
  private:
   const TextModel* model_;
   std::string name_;
+  int64_t positions_ = 0;
   int64_t created_ = 0;
   ChatFiles chat_;
   std::vector<int32_t> start_;  // before a text
