@@ -2,10 +2,10 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "apps/cli.h"
 #include "apps/demo_config.h"
 #include "apps/demo_text.h"
 #include "apps/fresh_run.h"
+#include "apps/serve.h"
 #include "arch/arch.h"
 #include "base/clock.h"
 #include "base/error.h"
@@ -36,7 +36,8 @@ struct DemoOptions {
   std::string run_directory = "runs/demo";
   int64_t steps = 0;
   double minutes = 6;
-  bool fresh = false;
+  bool fresh = false, serve = false;
+  int port = 8000;
   CommonOptions common;
 };
 
@@ -182,6 +183,15 @@ void write_something(const Exec& exec, TextModel& loaded, bool own_text) {
              suffix);
 }
 
+int serve(const DemoOptions& o, const Exec& exec, const TextModel& loaded) {
+  ServingOptions serving;
+  serving.service.name = fs::path(o.run_directory).lexically_normal().filename().string();
+  serving.http.port = o.port;
+  serving.engine.drafts = EngineOptions::kAutomatic;
+  fmt::print("\n");
+  return serve_until_stopped(exec, loaded, serving, o.common.quiet);
+}
+
 int demo(const DemoOptions& o) {
   const double start = steady_seconds();
   check_run_place(o.run_directory);
@@ -215,7 +225,7 @@ int demo(const DemoOptions& o) {
   atomic_write(report, report_html({o.run_directory}));
   fmt::print("\nmodel   {}\nreport  {}\ntime    {}\n\ngo on:  hadal generate --model {} --prompt 'def '\n",
              o.run_directory, report.string(), format_duration(steady_seconds() - start), o.run_directory);
-  return kExitFine;
+  return o.serve ? serve(o, exec.exec, loaded) : kExitFine;
 }
 
 }  // namespace
@@ -230,11 +240,13 @@ void add_demo(Verb root, Cli& cli) {
       .show_default();
   verb.add_option("--steps", o->steps, "optimizer steps, instead of as many as fit --minutes").positive();
   verb.add_flag("--fresh", o->fresh, "delete what an earlier demo left first");
+  verb.add_flag("--serve", o->serve, "then serve the model: a page to try it, and OpenAI's API (hadal serve)");
+  verb.add_option("--port", o->port, "port to serve on; 0 = any free one").within(0, 65535).show_default();
   add_set_option(verb, o->common);
   add_threads_option(verb, o->common);
   add_isa_option(verb, o->common);
   add_quiet_option(verb, o->common);
-  verb.add_examples({"hadal demo", "hadal demo --text ~/notes --run runs/notes", "hadal demo --fresh"});
+  verb.add_examples({"hadal demo", "hadal demo --text ~/notes --run runs/notes", "hadal demo --serve"});
   cli.on(verb, [o] { return demo(*o); });
 }
 

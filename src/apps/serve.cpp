@@ -1,4 +1,6 @@
 // hadal serve: a model behind OpenAI's API over HTTP, and a page to try it at /.
+#include "apps/serve.h"
+
 #include <fmt/ranges.h>
 
 #include <cstdio>
@@ -6,7 +8,6 @@
 #include <filesystem>
 #include <thread>
 
-#include "apps/cli.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/interrupt.h"
@@ -20,6 +21,7 @@ namespace {
 struct ServeOptions {
   std::string model, name, key_file;
   std::optional<Precision> precision;
+  std::optional<AttentionForm> attention_form;
   bool ema = false;
   uint64_t cache_bytes = 0;
   ServingOptions serving;
@@ -50,16 +52,6 @@ std::string name_of(const ServeOptions& o) {
   return path.filename().string();
 }
 
-void say_start(const ServeOptions& o, const TextModel& loaded, const Serving& serving) {
-  const auto& transformer = *loaded.model.transformer;
-  const LoadCounts& counts = loaded.model.counts;
-  fmt::print("hadal serves {} at {} in {}: {} of weights ({} mapped), {} cache blocks, {} positions\n", name_of(o),
-             serving.url(), enum_name(transformer.options().precision),
-             format_bytes(double(counts.mapped_bytes + counts.packed_bytes)), format_bytes(double(counts.mapped_bytes)),
-             serving.engine_counts().blocks, transformer.config().max_positions);
-  std::fflush(stdout);
-}
-
 int run_serving(ServeOptions& o) {
   ServingOptions& serving = o.serving;
   serving.service.name = name_of(o);
@@ -67,20 +59,36 @@ int run_serving(ServeOptions& o) {
   auto exec = o.common.exec();
   LoadOptions load;
   load.precision = o.precision;
+  load.attention_form = o.attention_form;
   load.ema = o.ema;
   const auto loaded = load_text_model(o.model, load, exec.exec);
   print_notes(loaded.model.source.notices(), o.common.quiet);
-  if (o.cache_bytes > 0)
-    serving.engine.cache_blocks = cache_blocks_within(*loaded.model.transformer, int64_t(o.cache_bytes));
-  Serving running(exec.exec, loaded, serving);
+  serving.engine.cache_bytes = int64_t(o.cache_bytes);
+  return serve_until_stopped(exec.exec, loaded, serving, o.common.quiet);
+}
+
+void say_start(const std::string& name, const TextModel& loaded, const Serving& serving) {
+  const auto& transformer = *loaded.model.transformer;
+  const LoadCounts& counts = loaded.model.counts;
+  fmt::print("hadal serves {} at {} in {}: {} of weights ({} mapped), {} cache blocks, {} positions\n", name,
+             serving.url(), enum_name(transformer.options().precision),
+             format_bytes(double(counts.mapped_bytes + counts.packed_bytes)), format_bytes(double(counts.mapped_bytes)),
+             serving.engine_counts().blocks, transformer.config().max_positions);
+  std::fflush(stdout);
+}
+
+}  // namespace
+
+int serve_until_stopped(const Exec& exec, const TextModel& loaded, const ServingOptions& options, bool quiet) {
+  Serving running(exec, loaded, options);
   if (!loaded.tokenizer)
-    print_notes({"this model has no tokenizer: prompts are token ids, answers have token_ids"}, o.common.quiet);
-  const std::string& host = serving.http.host;
-  if (serving.service.key.empty() && host != "127.0.0.1" && host != "localhost" && host != "::1")
+    print_notes({"this model has no tokenizer: prompts are token ids, answers have token_ids"}, quiet);
+  const std::string& host = options.http.host;
+  if (options.service.key.empty() && host != "127.0.0.1" && host != "localhost" && host != "::1")
     print_notes({fmt::format("whoever reaches {} may use this model: there is no --api-key-file", running.url())},
-                o.common.quiet);
+                quiet);
   const CleanStop polled("answering what runs, taking nothing new");
-  say_start(o, loaded, running);
+  say_start(options.service.name, loaded, running);
   while (!interrupted()) {
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
     running.check_alive();
@@ -89,10 +97,9 @@ int run_serving(ServeOptions& o) {
   return kExitFine;
 }
 
-}  // namespace
-
 void add_serve(Verb root, Cli& cli) {
   auto o = std::make_shared<ServeOptions>();
+  o->serving.engine.drafts = EngineOptions::kAutomatic;
   Verb verb = root.add_verb("serve", "Serve a model over HTTP: OpenAI's API, and a page to try it");
   verb.add_option("--model", o->model, "a run directory, an exported model or a Hugging Face directory").required();
   verb.add_option("--host", o->serving.http.host, "address to listen on; 0.0.0.0 lets other machines in")
@@ -111,6 +118,15 @@ void add_serve(Verb root, Cli& cli) {
   verb.add_option("--max-running", o->serving.engine.max_running, "requests in one step")
       .within<int64_t>(1, 4096)
       .show_default();
+  const auto take_drafts = [o](const std::string& text) {
+    o->serving.engine.drafts = text == "auto" ? EngineOptions::kAutomatic : text == "1" ? 1 : 0;
+  };
+  verb.add_word(
+          "--drafts", take_drafts,
+          "tokens that the model's MTP module guesses ahead: 0, 1, or auto (the default): where that is faster; a "
+          "text is the same with any")
+      .one_of({"0", "1", "auto"});
+  add_attention_form_option(verb, o->attention_form);
   add_threads_option(verb, o->common);
   add_quiet_option(verb, o->common);
   add_isa_option(verb, o->common);

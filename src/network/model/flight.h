@@ -107,9 +107,10 @@ struct Flight {
   LossWeights weights;
   RouteReplay* routes = nullptr;
   Observer observer;
-  CachePlace cache;  // generation: these rows follow what is in it
-  Tensor wanted;     // generation: I32, rows of which logits are made; empty: none
-  Tensor logits;     // of these, instead of losses
+  CachePlace cache;           // generation: these rows follow what is in it
+  Tensor wanted;              // generation: I32, rows of which logits are made; empty: none
+  Tensor logits;              // of these, instead of losses
+  bool wants_states = false;  // generation: Stream::state of all rows, for an MTP depth
   int64_t n_experts = 0;
 
   Rows rows(int64_t stream, int64_t block);

@@ -35,7 +35,7 @@ LatentCache make_cache(const Exec& exec, const ModelConfig& config, const CacheF
   LatentCache cache;
   cache.n_blocks = n_blocks;
   const int64_t rows = n_blocks * kCacheBlock;
-  for (int64_t layer = 0; layer < config.n_layers; ++layer) {
+  for (int64_t layer = 0; layer < form.n_layers; ++layer) {
     LayerCache entry;
     entry.latent = Tensor::empty(exec, form.dtype, {rows, config.kv_lora_rank});
     entry.rope_key = Tensor::empty(exec, form.dtype, {rows, config.qk_rope_head_dim});
@@ -47,7 +47,7 @@ LatentCache make_cache(const Exec& exec, const ModelConfig& config, const CacheF
 
 int64_t cache_block_bytes(const ModelConfig& config, const CacheForm& form) {
   const int64_t width = config.kv_lora_rank + config.qk_rope_head_dim + (form.heads ? expanded_width(config) : 0);
-  return config.n_layers * kCacheBlock * width * dtype_bytes(form.dtype);
+  return form.n_layers * kCacheBlock * width * dtype_bytes(form.dtype);
 }
 
 ExtensionRows rows_of(std::span<const Extension> texts, const LatentCache& cache, const ModelConfig& config) {

@@ -17,7 +17,7 @@ inline constexpr int64_t kCacheBlock = ops::kKeyBlock;
 inline int64_t cache_blocks_of(int64_t n_tokens) { return (n_tokens + kCacheBlock - 1) / kCacheBlock; }
 
 struct LatentCache {
-  std::vector<LayerCache> layers;
+  std::vector<LayerCache> layers;  // of the model; then of its MTP modules, where these are used
   int64_t n_blocks = 0;
 };
 
@@ -33,6 +33,7 @@ struct Extension {
 struct CacheForm {
   DType dtype = DType::f32;
   bool heads = false;
+  int64_t n_layers = 0;  // those of the model, then of its MTP modules, so many of them
 };
 LatentCache make_cache(const Exec& exec, const ModelConfig& config, const CacheForm& form, int64_t n_blocks);
 int64_t cache_block_bytes(const ModelConfig& config, const CacheForm& form);

@@ -50,9 +50,9 @@ struct Pass {
   // No W is an action of its own and no pair runs piece by piece: nothing comes between a B and its W, so that experts
   // run both for one rank's rows after another.
   bool plain_backward = false;
-  // Generation: the rows that a flight wants (Flight::wanted) go through final norm and head, which leaves logits
-  // instead of losses, and no MTP depth runs.
-  bool generates = false;
+  // Generation: one stream alone runs, 0 or an MTP depth, and the rows that a flight wants (Flight::wanted) go through
+  // the head, which leaves logits instead of losses. Negative: no generation.
+  int64_t generates = -1;
   Partners partners = {};
   Timeline* timeline = nullptr;  // gets what runs when
   Doing* doing = nullptr;        // told what runs, for the case that it never ends (comm/doing.h)

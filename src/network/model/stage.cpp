@@ -24,9 +24,9 @@ class StreamScope {
   bool on_;
 };
 
-// A flight of generation has the main stream alone.
 bool runs(const Piece& piece, const Pass& pass, const Flight& flight) {
   const size_t stream = size_t(piece.stream());
+  if (pass.generates >= 0 && piece.stream() != pass.generates) return false;
   if (stream >= flight.streams.size()) return false;
   return piece.runs(pass, !flight.streams[stream].empty());
 }

@@ -139,7 +139,8 @@ class JoinPiece : public Piece {
   const MtpLayers& layers_;
 };
 
-// In generation what follows the blocks runs for the rows whose logits are wanted; none: an empty tensor.
+// In generation the head, and where nobody asks for the states of all rows the final norm, runs for the rows whose
+// logits are wanted; none: an empty tensor.
 Tensor wanted_rows(const Pass& pass, const Flight& flight, const Tensor& h) {
   if (!flight.wanted) return {};
   const Tensor rows = Tensor::empty(pass.exec, h.dtype(), {flight.wanted.count(), h.cols()});
@@ -156,7 +157,7 @@ class FinalNormPiece : public Piece {
   void forward(const Pass& pass, Flight& flight) const override {
     PartClock::Scope scope(pass.clock, Part::norms);
     Stream& s = stream_of(flight);
-    if (pass.generates) s.h = wanted_rows(pass, flight, s.h);
+    if (pass.generates >= 0 && !flight.wants_states) s.h = wanted_rows(pass, flight, s.h);
     if (s.h) s.state = norm_.forward(pass.exec, s.h, s.final_norm);
     s.h.reset();
     if (!pass.keep) s.final_norm = {};
@@ -195,8 +196,9 @@ class HeadPiece : public Piece {
   void forward(const Pass& pass, Flight& flight) const override {
     PartClock::Scope scope(pass.clock, Part::head_loss);
     Stream& s = stream_of(flight);
-    if (pass.generates) {
-      if (s.state) flight.logits = head_.logits(pass.exec, s.state);
+    if (pass.generates >= 0) {
+      const Tensor state = flight.wants_states ? wanted_rows(pass, flight, s.state) : s.state;
+      if (state) flight.logits = head_.logits(pass.exec, state);
       return;
     }
     const RowSplit* split = split_of(s);

@@ -3,11 +3,13 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <numeric>
 #include <unordered_map>
 
 #include "arch/arch.h"
 #include "base/error.h"
 #include "model/executor.h"
+#include "model/flight_bytes.h"
 #include "model/latent_cache.h"
 #include "model/rope_cache.h"
 #include "nn/init.h"
@@ -83,7 +85,39 @@ struct Transformer::Impl {
     return pass;
   }
 
-  CacheForm cache_form() const { return {dtype, options.attention_form == AttentionForm::up_projected}; }
+  CacheForm cache_form(bool drafts) const {
+    check(!drafts || config.n_mtp > 0, ErrorKind::invalid, "the model has no MTP module, which drafts are made by");
+    return {dtype, options.attention_form == AttentionForm::up_projected, config.n_layers + (drafts ? 1 : 0)};
+  }
+
+  // One forward of a stream over the next tokens of texts; returns the logits that are wanted.
+  Tensor generate(const Exec& exec, const LatentCache& cache, std::span<const Extension> texts, int64_t stream,
+                  const std::function<void(Flight&)>& begin, const std::function<void(Flight&)>& end) {
+    check(!texts.empty(), ErrorKind::invalid, "extend needs at least one text");
+    check(!partners.tensor && !partners.context, ErrorKind::unsupported,
+          "a model whose layers are cut over tensor or context ranks generates nothing; load it whole");
+    const ExtensionRows rows = rows_of(texts, cache, config);
+    PartClock clock;
+    Pass pass = this->pass(exec, clock, rope_for(exec, rows.n_positions));
+    pass.generates = stream;
+    Tensor logits;
+    FlightHooks hooks;
+    hooks.begin = [&](Flight& flight, int64_t) {
+      const auto on_place = [&](const std::vector<int32_t>& list) {
+        return list.empty() ? Tensor() : Tensor::from(exec, list, {int64_t(list.size())});
+      };
+      flight.cache = {&cache, on_place(rows.cache_rows), on_place(rows.blocks)};
+      flight.wanted = on_place(rows.wanted);
+      begin(flight);
+    };
+    hooks.after_forward = [&](Flight& flight, int64_t) {
+      logits = flight.logits;
+      end(flight);
+    };
+    clock.start();
+    execute(forward_only(1), pass, std::span(&rows.batch, 1), hooks);
+    return logits;
+  }
 
   // What a generated token is multiplied with and nothing else reads: no embedding, no MTP module, no kv_b whose heads
   // are read one by one.
@@ -243,33 +277,39 @@ std::vector<LossSums> Transformer::forward(const Exec& exec, std::span<const Mic
   return sums;
 }
 
-std::shared_ptr<LatentCache> Transformer::new_cache(const Exec& exec, int64_t n_blocks) const {
-  return std::make_shared<LatentCache>(make_cache(exec, impl_->config, impl_->cache_form(), n_blocks));
+std::shared_ptr<LatentCache> Transformer::new_cache(const Exec& exec, int64_t n_blocks, bool drafts) const {
+  return std::make_shared<LatentCache>(make_cache(exec, impl_->config, impl_->cache_form(drafts), n_blocks));
 }
 
-int64_t Transformer::cache_block_bytes() const { return hadal::cache_block_bytes(impl_->config, impl_->cache_form()); }
+int64_t Transformer::cache_block_bytes(bool drafts) const {
+  return hadal::cache_block_bytes(impl_->config, impl_->cache_form(drafts));
+}
 
-Tensor Transformer::extend(const Exec& exec, const LatentCache& cache, std::span<const Extension> texts) const {
-  check(!texts.empty(), ErrorKind::invalid, "extend needs at least one text");
-  check(!impl_->partners.tensor && !impl_->partners.context, ErrorKind::unsupported,
-        "a model whose layers are cut over tensor or context ranks generates nothing; load it whole");
-  const ExtensionRows rows = rows_of(texts, cache, impl_->config);
-  PartClock clock;
-  Pass pass = impl_->pass(exec, clock, impl_->rope_for(exec, rows.n_positions));
-  pass.generates = true;
-  Tensor logits;
-  FlightHooks hooks;
-  hooks.begin = [&](Flight& flight, int64_t) {
-    const auto on_place = [&](const std::vector<int32_t>& list) {
-      return list.empty() ? Tensor() : Tensor::from(exec, list, {int64_t(list.size())});
-    };
-    flight.cache = {&cache, on_place(rows.cache_rows), on_place(rows.blocks)};
-    flight.wanted = on_place(rows.wanted);
-  };
-  hooks.after_forward = [&](Flight& flight, int64_t) { logits = flight.logits; };
-  clock.start();
-  impl_->execute(forward_only(1), pass, std::span(&rows.batch, 1), hooks);
-  return logits;
+Tensor Transformer::extend(const Exec& exec, const LatentCache& cache, std::span<const Extension> texts,
+                           Tensor* states) const {
+  return impl_->generate(
+      exec, cache, texts, 0, [&](Flight& flight) { flight.wants_states = states != nullptr; },
+      [&](Flight& flight) {
+        if (states) *states = flight.streams[0].state;
+      });
+}
+
+Tensor Transformer::draft(const Exec& exec, const LatentCache& cache, std::span<const Extension> texts,
+                          const Tensor& states) const {
+  check(int64_t(cache.layers.size()) > impl_->config.n_layers, ErrorKind::internal,
+        "this cache was not made for drafts");
+  return impl_->generate(
+      exec, cache, texts, 1,
+      [&](Flight& flight) {  // the rows of the depth, behind the states of the model's
+        Stream rows = std::move(flight.streams[0]);
+        std::vector<int32_t> same(size_t(rows.n_rows()));
+        std::iota(same.begin(), same.end(), 0);
+        rows.rows_in = Tensor::from(exec, same, {rows.n_rows()});
+        flight.streams.clear();
+        flight.streams.resize(2);
+        flight.streams[0].state = states, flight.streams[1] = std::move(rows);
+      },
+      [](Flight&) {});
 }
 
 // bias_i += gamma * sign(mean load - load_i) (§2.4): an expert with more than the mean load is chosen less often in the
@@ -303,48 +343,6 @@ void Transformer::update_selection_bias(const Exec& exec, const std::vector<std:
   }
 }
 
-namespace {
-
-// The most that flights take while these actions run.
-int64_t most_of(const Actions& actions, const std::map<int64_t, StageBytes>& of_stage) {
-  int64_t held = 0, most = 0;                     // held: by flights between their actions
-  const auto begin = [&](const Action& action) {  // what the action's flight holds before it
-    const StageBytes& bytes = of_stage.at(action.stage);
-    using enum ActionKind;
-    return action.kind == forward ? 0 : action.kind == backward_weight ? bytes.waiting : bytes.kept;
-  };
-  const auto end = [&](const Action& action) {
-    const StageBytes& bytes = of_stage.at(action.stage);
-    using enum ActionKind;
-    return action.kind == forward ? bytes.kept : action.kind == backward_input ? bytes.waiting : 0;
-  };
-  const auto during = [&](const Action& action) {
-    const StageBytes& bytes = of_stage.at(action.stage);
-    switch (action.kind) {
-      case ActionKind::forward: return bytes.forward;
-      case ActionKind::backward: return bytes.backward;
-      case ActionKind::backward_input: return bytes.backward_input;
-      case ActionKind::backward_weight: break;
-    }
-    return bytes.weight;
-  };
-  for (size_t i = 0; i < actions.size(); ++i) {
-    const Action& action = actions[i];
-    if (action.overlaps_next && i + 1 < actions.size()) {  // one grows while the other shrinks
-      const Action& next = actions[++i];
-      const StageBytes &f = of_stage.at(action.stage), &b = of_stage.at(next.stage);
-      most = std::max(most, held - b.kept + std::max(f.kept, b.kept) + f.pair_forward + b.pair_backward);
-      held += f.kept - b.kept;
-      continue;
-    }
-    most = std::max(most, held - begin(action) + during(action));
-    held += end(action) - begin(action);
-  }
-  return most;
-}
-
-}  // namespace
-
 int64_t Transformer::moving_bytes(int64_t micro_batch_tokens, int64_t sequence_length, int n_threads,
                                   const Actions& actions, const TokenShares& shares) const {
   // Packed tiles of a matrix product and attention's tiles, per thread.
@@ -363,7 +361,7 @@ int64_t Transformer::moving_bytes(int64_t micro_batch_tokens, int64_t sequence_l
     const StageBytes bytes = of_stage[number] = stage->bytes(sizes);
     largest_forward = std::max(largest_forward, bytes.forward);
   }
-  const int64_t most = options.training ? most_of(actions, of_stage) : largest_forward;
+  const int64_t most = options.training ? most_flight_bytes(actions, of_stage) : largest_forward;
   const int64_t table = std::min(impl_->config.max_positions, std::max<int64_t>(sequence_length, 256)) *
                         impl_->config.qk_rope_head_dim * dtype_bytes(wide);
   return table + n_threads * kWorkspacePerThread + most;

@@ -16,6 +16,9 @@ struct ActiveRequest {
   std::vector<int32_t> tokens;  // prompt and text so far
   int64_t cached = 0;           // of these, in the cache
   int64_t scored = 1;           // of the prompt, where its log-probabilities are asked for
+  int64_t n_given = 0;          // of the text, handed out
+  bool drafting = false;        // an MTP module guesses ahead
+  int32_t draft = -1;           // what it thinks comes next; negative: nothing
   CacheBlocks::Held held;
   EngineResult result;
 
@@ -26,19 +29,14 @@ struct ActiveRequest {
 };
 using ActiveRequestPtr = std::unique_ptr<ActiveRequest>;
 
-// What one request does in a step: its next n tokens enter the cache, logits of the last n_wanted are made.
+// What one request does in a step: its next n tokens enter the cache, and behind them the draft as if it were drawn
+// already; logits of the last n_wanted of all these rows are made.
 struct PlannedRows {
   ActiveRequest* request = nullptr;
-  int64_t n = 0, n_wanted = 0;
+  int64_t n = 0, n_drafts = 0, n_wanted = 0;
   bool draws = false;
-};
-
-// A row of logits that is wanted: of the token at `position` of a request, before the one that it predicts.
-struct WantedRow {
-  ActiveRequest* request = nullptr;
-  int64_t position = 0;
-  bool draws = false;
-  std::string error;  // of the draw
+  int64_t n_accepted = 0;  // drafts that were drawn indeed
+  int64_t n_rows() const { return n + n_drafts; }
 };
 
 }  // namespace hadal

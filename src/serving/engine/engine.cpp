@@ -13,27 +13,41 @@
 #include "base/open_device.h"
 #include "base/text_format.h"
 #include "engine/active_request.h"
+#include "engine/draft_gain.h"
+#include "engine/step_rows.h"
 #include "model/latent_cache.h"
 
 namespace hadal {
 namespace {
 
 constexpr int64_t kFewestPromptTokens = 64;  // of a step, whatever is being written beside it
+constexpr int64_t kDraftsToJudgeBy = 100;
+constexpr uint64_t kTryDraftsAgain = 16;  // of so many requests one
 
 }  // namespace
 
-int64_t default_cache_blocks(const Exec& exec, const Transformer& model) {
-  const int64_t one = cache_blocks_of(model.config().max_positions);
-  const int64_t fitting = int64_t(available_memory(*exec.memory) / 4) / model.cache_block_bytes();
-  return std::max<int64_t>(1, std::min(4 * one, fitting));
+namespace {
+
+bool may_draft(const Transformer& model, const EngineOptions& options) {
+  return options.drafts > 0 || (options.drafts == EngineOptions::kAutomatic && model.config().n_mtp > 0);
 }
 
-int64_t cache_blocks_within(const Transformer& model, int64_t bytes) {
-  const int64_t least = model.cache_block_bytes();
-  check(bytes >= least, ErrorKind::invalid, "a cache of {} holds no block of {} tokens; the least that does is {}",
-        format_bytes(double(bytes)), kCacheBlock, format_bytes(double(least)));
-  return bytes / least;
+// As asked, else as many as four texts of all the model's positions take, at most what fits a quarter of the memory
+// that is left where the model computes, at least one.
+int64_t blocks_of(const Exec& exec, const Transformer& model, const EngineOptions& options) {
+  if (options.cache_blocks > 0) return options.cache_blocks;
+  const int64_t block = model.cache_block_bytes(may_draft(model, options));
+  if (options.cache_bytes == 0) {
+    const int64_t fitting = int64_t(available_memory(*exec.memory) / 4) / block;
+    return std::max<int64_t>(1, std::min(4 * cache_blocks_of(model.config().max_positions), fitting));
+  }
+  check(options.cache_bytes >= block, ErrorKind::invalid,
+        "a cache of {} holds no block of {} tokens; the least that does is {}",
+        format_bytes(double(options.cache_bytes)), kCacheBlock, format_bytes(double(block)));
+  return options.cache_bytes / block;
 }
+
+}  // namespace
 
 struct Engine::Impl {
   const Exec exec;
@@ -57,13 +71,27 @@ struct Engine::Impl {
       : exec(exec),
         model(model),
         options(options),
-        n_blocks(options.cache_blocks > 0 ? options.cache_blocks : default_cache_blocks(exec, model)),
-        cache(model.new_cache(exec, n_blocks)),
+        n_blocks(blocks_of(exec, model, options)),
+        cache(model.new_cache(exec, n_blocks, may_draft(model, options))),
         blocks(n_blocks, kCacheBlock, options.prefix_cache) {
     check(options.max_running > 0 && options.step_tokens > 0, ErrorKind::invalid,
           "an engine of {} requests at once and {} tokens a step; both must be at least 1", options.max_running,
           options.step_tokens);
     counts.blocks = n_blocks;
+  }
+
+  // Drafts as asked, or where they pay: measured on some first, and again and again.
+  bool drafts_now() {
+    if (options.drafts != EngineOptions::kAutomatic) return options.drafts > 0;
+    if (model.config().n_mtp == 0) return false;
+    bool pays = true;
+    count([&](const EngineCounts& c) {
+      if (c.drafted_tokens >= kDraftsToJudgeBy) {
+        const double accepted = double(c.accepted_tokens) / double(c.drafted_tokens);
+        pays = draft_gain(model.config(), accepted, int64_t(running.size()) + 1) > 1;
+      }
+    });
+    return pays || last_id % kTryDraftsAgain == 0;
   }
 
   int64_t longest_text() const { return std::min(model.config().max_positions, n_blocks * kCacheBlock); }
@@ -95,7 +123,7 @@ struct Engine::Impl {
   void finish(ActiveRequestPtr request, EndReason reason, const std::string& error = "") {
     blocks.release(request->held);
     request->result.reason = reason, request->result.error = error;
-    request->result.n_generated = request->n_tokens() - request->n_prompt();
+    request->result.n_generated = request->n_given;
     note();
     if (request->asked.on_end) request->asked.on_end(request->result);
   }
@@ -111,12 +139,16 @@ struct Engine::Impl {
     ActiveRequestPtr request = std::move(running.back());
     running.pop_back();
     blocks.release(request->held);
-    request->cached = 0;
+    request->cached = 0, request->draft = -1;
     waiting.push_front(std::move(request));
-    const std::lock_guard lock(mutex);
-    ++counts.preemptions;
+    count([](EngineCounts& c) { ++c.preemptions; });
   }
 
+  template <class Change>
+  void count(Change change) {
+    const std::lock_guard lock(mutex);
+    change(counts);
+  }
   void note() {
     const std::lock_guard lock(mutex);
     counts.waiting = int64_t(waiting.size() + inbox.size()), counts.running = int64_t(running.size());
@@ -153,10 +185,8 @@ struct Engine::Impl {
       if (next.scored >= next.n_prompt() || !next.asked.prompt_log_probs)
         next.cached = blocks.adopt(next.held, next.tokens);
       if (next.n_tokens() == next.n_prompt()) next.result.n_cached = next.cached;
-      {
-        const std::lock_guard lock(mutex);
-        counts.cached_tokens += next.cached;
-      }
+      next.drafting = drafts_now();
+      count([&](EngineCounts& c) { c.cached_tokens += next.cached; });
       running.push_back(std::move(waiting.front()));
       waiting.pop_front();
     }
@@ -185,102 +215,66 @@ struct Engine::Impl {
       if (n > 1) n = std::min(n, prompts);
       if (n == 0) continue;
       if (request.n_left() > 1) prompts -= n;
-      if (!make_room(request, n)) break;
-      PlannedRows one{&request, n, 0, request.draws() && n == request.n_left()};
+      PlannedRows one{.request = &request, .n = n, .draws = request.draws() && n == request.n_left()};
+      one.n_drafts = one.draws && request.draft >= 0 ? 1 : 0;
+      if (!make_room(request, one.n_rows())) break;
       if (request.asked.prompt_log_probs && request.scored < request.n_prompt())
         one.n_wanted = std::max<int64_t>(0, request.cached + n - std::max(request.cached, request.scored - 1));
-      if (one.draws) one.n_wanted = std::max<int64_t>(1, one.n_wanted);
+      if (one.draws) one.n_wanted = std::max<int64_t>(1, one.n_wanted) + one.n_drafts;
       planned.push_back(one);
     }
     return planned;
   }
 
-  Tensor forward(const std::vector<PlannedRows>& planned) const {
-    std::vector<Extension> texts;
-    for (const PlannedRows& p : planned) {
-      const auto next = std::span(p.request->tokens).subspan(size_t(p.request->cached), size_t(p.n));
-      texts.push_back({next, p.request->cached, p.request->held.blocks, p.n_wanted});
-    }
-    return model.extend(exec, *cache, texts);
-  }
-
-  int32_t draw(const ActiveRequest& request, std::vector<float> logits) const {
-    const int64_t vocab = model.config().vocab_size;
-    const auto text = std::span(request.tokens).subspan(request.asked.prompt.size());
-    SamplingOptions sampling = request.asked.sampling;
-    penalise(logits, request.asked.prompt, text, sampling);
-    if (int64_t(text.size()) < request.asked.min_tokens)
-      sampling.suppressed.insert(sampling.suppressed.end(), request.asked.stop.begin(), request.asked.stop.end());
-    const int64_t allowed = request.asked.allowed_ids > 0 ? std::min(request.asked.allowed_ids, vocab) : vocab;
-    return sample_token(logits, allowed, sampling, request.n_tokens());
-  }
-
-  void use(const std::vector<PlannedRows>& planned, const Tensor& logits) {
-    std::vector<WantedRow> rows;
-    std::vector<Tensor> wanted;
-    for (const PlannedRows& p : planned) {
-      for (int64_t i = p.n - p.n_wanted; i < p.n; ++i)
-        rows.push_back({p.request, p.request->cached + i, p.draws && i == p.n - 1, ""});
-      p.request->cached += p.n;
-      blocks.share(p.request->held, std::span(p.request->tokens).first(size_t(p.request->cached)));
-    }
-    for (size_t r = 0; r < rows.size(); ++r) {
-      const bool on_host = rows[r].draws || rows[r].request->asked.n_top > 0;
-      wanted.push_back(on_host ? logits.row_range(int64_t(r), 1).to(exec, DType::f32) : Tensor());
-    }
-    wanted = host_copies(wanted);
-    const int64_t vocab = model.config().vocab_size;
-    std::vector<ScoredRow> asked;
-    for (size_t r = 0; r < rows.size(); ++r) {
-      WantedRow& row = rows[r];
-      ScoredRow one;
-      if (wanted[r]) one.on_host = std::span(wanted[r].data<float>(), size_t(vocab));
-      const int64_t next = row.position + 1;
-      if (row.draws) {
-        try {
-          one.id = draw(*row.request, std::vector<float>(one.on_host.begin(), one.on_host.end()));
-        } catch (const Error& error) {
-          row.error = error.what();
-        }
-      } else if (next < row.request->n_prompt()) {
-        one.id = row.request->asked.prompt[size_t(next)];
-      }
-      one.n_top = one.id >= 0 ? row.request->asked.n_top : 0;
-      asked.push_back(one);
-    }
-    if (rows.empty()) return;
-    std::vector<ScoredToken> scores = token_scores(exec, logits, asked);
-    for (size_t r = 0; r < rows.size(); ++r) take(rows[r], std::move(scores[r]));
-  }
-
-  void take(const WantedRow& row, ScoredToken token) {
+  // Hands out what a row gave.
+  void take(DrawnRow& row) {
     const auto is_there = [&] {  // it may have ended with a row before
       return std::any_of(running.begin(), running.end(), [&](const auto& r) { return r.get() == row.request; });
     };
     if (!is_there()) return;
     ActiveRequest& request = *row.request;
     if (!row.error.empty()) return finish(&request, EndReason::failed, row.error);
-    if (token.id < 0) return;
-    if (!std::isfinite(token.log_prob))
+    if (row.token.id < 0) return;
+    if (!std::isfinite(row.token.log_prob))
       return finish(&request, EndReason::failed,
                     fmt::format("the log-probability of token {} is {}; the model's weights are damaged or diverged",
-                                row.position + 1, token.log_prob));
+                                row.position + 1, row.token.log_prob));
     if (!row.draws) {
-      request.result.prompt.push_back(std::move(token));
+      request.result.prompt.push_back(std::move(row.token));
       ++request.scored;
       return;
     }
     const auto& stop = request.asked.stop;
-    const bool stopped = std::find(stop.begin(), stop.end(), token.id) != stop.end();
-    request.tokens.push_back(token.id);
-    {
-      const std::lock_guard lock(mutex);
-      ++counts.generated_tokens;
-    }
-    const bool goes_on = !request.asked.on_token || request.asked.on_token(token);
+    const bool stopped = std::find(stop.begin(), stop.end(), row.token.id) != stop.end();
+    ++request.n_given;
+    count([](EngineCounts& c) { ++c.generated_tokens; });
+    const bool goes_on = !request.asked.on_token || request.asked.on_token(row.token);
     if (stopped) return finish(&request, EndReason::stop);
     if (!goes_on) return finish(&request, EndReason::cancelled);
-    if (request.n_tokens() - request.n_prompt() == request.asked.max_tokens) finish(&request, EndReason::length);
+    if (request.n_given == request.asked.max_tokens) finish(&request, EndReason::length);
+  }
+
+  // The rows of a step enter the cache; what they gave goes out; drafts are made for those who go on.
+  void use(std::vector<PlannedRows>& planned, const Tensor& logits, const Tensor& states) {
+    std::vector<DrawnRow> rows = draw_rows(exec, model.config(), planned, logits);
+    std::vector<DraftRows> drafting;
+    int64_t first_row = 0;
+    for (const PlannedRows& p : planned) {
+      ActiveRequest& request = *p.request;
+      if (request.drafting) drafting.push_back({&p, request.cached, first_row});
+      first_row += p.n_rows();
+      request.cached += p.n + p.n_accepted;
+      request.draft = -1;
+      blocks.share(request.held, std::span(request.tokens).first(size_t(request.cached)));
+      count([&](EngineCounts& c) { c.drafted_tokens += p.n_drafts, c.accepted_tokens += p.n_accepted; });
+    }
+    for (DrawnRow& row : rows) take(row);
+    finish_read();
+    std::erase_if(drafting, [&](const DraftRows& one) {
+      return std::none_of(running.begin(), running.end(),
+                          [&](const auto& r) { return r.get() == one.planned->request; });
+    });
+    if (states) make_drafts(exec, model, *cache, drafting, states);
   }
 
   // Requests that only had their prompt read.
@@ -292,24 +286,35 @@ struct Engine::Impl {
   }
 
   void fail_all(const std::vector<PlannedRows>& planned, const std::string& why) {
-    for (const PlannedRows& p : planned) finish(p.request, EndReason::failed, why);
+    for (const PlannedRows& p : planned) {
+      const auto is_it = [&](const auto& r) { return r.get() == p.request; };
+      if (std::any_of(running.begin(), running.end(), is_it)) finish(p.request, EndReason::failed, why);
+    }
+  }
+
+  void forward(std::vector<PlannedRows>& planned) {
+    const bool drafts = std::any_of(planned.begin(), planned.end(), [](const auto& p) { return p.request->drafting; });
+    for (const PlannedRows& p : planned)
+      if (p.n_drafts > 0) p.request->tokens.push_back(p.request->draft);
+    Tensor states;
+    const std::vector<Extension> texts = extensions_of(planned);
+    const Tensor logits = model.extend(exec, *cache, texts, drafts ? &states : nullptr);
+    for (const PlannedRows& p : planned)
+      if (p.n_drafts > 0) p.request->tokens.pop_back();
+    use(planned, logits, states);
   }
 
   bool step() {
     take_calls();
     admit();
-    const std::vector<PlannedRows> planned = plan();
+    std::vector<PlannedRows> planned = plan();
     note();
     if (planned.empty()) return false;
-    Tensor logits;
     try {
-      logits = forward(planned);
+      forward(planned);
     } catch (const Error& error) {
       fail_all(planned, error.what());
-      return true;
     }
-    use(planned, logits);
-    finish_read();
     note();
     return true;
   }

@@ -15,21 +15,22 @@
 namespace hadal {
 
 struct EngineOptions {
-  int64_t cache_blocks = 0;   // of the latent cache; 0: default_cache_blocks()
+  // Of the latent cache: blocks; 0: bytes; 0: as many as four texts of all positions take, at most a quarter of the
+  // memory that is left. Throws invalid for bytes that hold no block.
+  int64_t cache_blocks = 0, cache_bytes = 0;
   int64_t max_running = 256;  // requests in one step
   int64_t step_tokens = 512;  // rows of one step: one of each text that is written, the others of prompts
   bool prefix_cache = true;   // prompts that begin alike share blocks
+  // Tokens that the model's MTP module guesses ahead of each text: 0, 1, or kAutomatic: 1 where that is faster by what
+  // it costs and how many were right.
+  static constexpr int64_t kAutomatic = -1;
+  int64_t drafts = 0;
 };
-// As many blocks as four texts of all the model's positions take, at most what fits a quarter of the memory that is
-// left where the model computes, at least one.
-int64_t default_cache_blocks(const Exec& exec, const Transformer& model);
-// As many as these bytes hold. Throws invalid, naming the least that do, where that is none.
-int64_t cache_blocks_within(const Transformer& model, int64_t bytes);
-
 struct EngineCounts {
   int64_t waiting = 0, running = 0;
   int64_t blocks = 0, blocks_used = 0;  // of the cache: all; held by requests or kept for prompts that begin alike
   int64_t requests = 0, prompt_tokens = 0, cached_tokens = 0, generated_tokens = 0, preemptions = 0, evictions = 0;
+  int64_t drafted_tokens = 0, accepted_tokens = 0;
 };
 
 class Engine {

@@ -1,8 +1,5 @@
 // The engine's laws: a request's ids and log-probabilities are those that it gets alone and those of the trainer's
-// forward, to the bit, whatever runs beside it: in any batch, chunk, block, prefix hit or miss, preempted or not. A
-// model-based test drives it through random arrivals and cancellations over a cache of a few blocks.
-#include "engine/engine.h"
-
+// forward, to the bit, whatever runs beside it: in any batch, chunk, block, prefix hit or miss, with drafts or without.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -11,69 +8,17 @@
 #include <thread>
 
 #include "base/expect_error.h"
-#include "base/random.h"
 #include "base/testing.h"
-#include "model/small_model.h"
+#include "engine/draft_gain.h"
+#include "engine/engine_testing.h"
+#include "nn/head_loss.h"
+#include "ops/pointwise.h"
 
 namespace hadal {
 namespace {
 
 using testing::small_config;
-using testing::SmallModel;
-
-ModelOptions options_of(Precision precision = Precision::fp32, AttentionForm form = AttentionForm::absorbed) {
-  ModelOptions options;
-  options.precision = precision, options.attention_form = form;
-  return options;
-}
-
-std::vector<int32_t> random_ids(RandomStream& random, int64_t n, int64_t vocab = 37) {
-  std::vector<int32_t> ids;
-  for (int64_t i = 0; i < n; ++i) ids.push_back(int32_t(random.below(uint64_t(vocab))));
-  return ids;
-}
-
-// What a request got, piece by piece and at its end.
-struct Got {
-  std::vector<int32_t> ids;
-  std::vector<double> log_probs;
-  std::vector<ScoredToken> prompt;
-  std::optional<EngineResult> end;
-  bool operator==(const Got& other) const {
-    return ids == other.ids && log_probs == other.log_probs && same_prompt(other) && end.has_value() &&
-           other.end.has_value() && end->reason == other.end->reason && end->error == other.end->error;
-  }
-  bool same_prompt(const Got& other) const {
-    return std::equal(
-        prompt.begin(), prompt.end(), other.prompt.begin(), other.prompt.end(),
-        [](const ScoredToken& a, const ScoredToken& b) { return a.id == b.id && a.log_prob == b.log_prob; });
-  }
-};
-
-EngineRequest into(EngineRequest request, Got& got) {
-  request.on_token = [&got](const ScoredToken& token) {
-    got.ids.push_back(token.id), got.log_probs.push_back(token.log_prob);
-    return true;
-  };
-  request.on_end = [&got](const EngineResult& result) {
-    EXPECT_FALSE(got.end.has_value()) << "a request ended twice";
-    got.prompt = result.prompt, got.end = result;
-  };
-  return request;
-}
-
-void drain(Engine& engine) {
-  while (engine.step()) {
-  }
-}
-
-Got alone(SmallModel& small, const EngineRequest& request) {
-  Got got;
-  Engine engine(small.owned.exec, small.model, {.cache_blocks = 8, .prefix_cache = false});
-  engine.submit(into(request, got));
-  drain(engine);
-  return got;
-}
+using namespace engine_testing;
 
 // log p of every token but the first, by the forward that trains.
 std::vector<double> by_forward(SmallModel& small, const std::vector<int32_t>& tokens) {
@@ -125,6 +70,79 @@ TEST(Engine, LogProbabilitiesAreTheTrainersToTheBit) {
   }
 }
 
+// The same text with drafts and without, in every arithmetic, whether none, some or all of them are right.
+TEST(Engine, DraftsChangeNoBit) {
+  for (const auto& [precision, isa] : testing::every_arithmetic()) {
+    for (const AttentionForm form : {AttentionForm::absorbed, AttentionForm::up_projected}) {
+      SmallModel small(small_config(), options_of(precision, form), 2, isa);
+      for (const double bias : {-100.0, 4.0, 100.0}) {
+        RandomStream random{8, stream_id("test.engine"), 0};
+        EngineRequest request;
+        request.prompt = random_ids(random, 70);
+        request.max_tokens = 90, request.n_top = 1, request.sampling.seed = 4;
+        request.sampling.logit_bias = {{5, bias}};
+        const Got plain = alone(small, request);
+        Got drafted;
+        Engine engine(small.owned.exec, small.model, {.cache_blocks = 8, .step_tokens = 50, .drafts = 1});
+        engine.submit(into(request, drafted));
+        int64_t steps = 0;
+        while (engine.step()) ++steps;
+        EXPECT_TRUE(drafted == plain) << "bias " << bias;
+        const EngineCounts counts = engine.counts();
+        EXPECT_EQ(steps, 2 + 89 - counts.accepted_tokens) << "bias " << bias;  // two of the prompt
+        EXPECT_GT(counts.drafted_tokens, 40);
+        if (bias == 100) {
+          EXPECT_EQ(counts.accepted_tokens, counts.drafted_tokens);
+        } else {
+          EXPECT_LT(counts.accepted_tokens, counts.drafted_tokens);
+        }
+      }
+    }
+  }
+  ModelConfig without = small_config();
+  without.n_mtp = 0;
+  SmallModel small(without, options_of());
+  EXPECT_ERROR(Engine(small.owned.exec, small.model, {.drafts = 1}), ErrorKind::invalid, "the model has no MTP module");
+  Engine automatic(small.owned.exec, small.model, {.drafts = EngineOptions::kAutomatic});
+}
+
+// Decoding reads weights: a right draft saves what reading them again would cost, a wrong one costs more experts.
+TEST(Engine, DraftsPayWhereTheirBytesDo) {
+  ModelConfig config = small_config();
+  EXPECT_LT(draft_gain(config, 0, 1), 1);
+  EXPECT_GT(draft_gain(config, 0.9, 1), draft_gain(config, 0.5, 1));
+  EXPECT_GT(draft_gain(config, 0.9, 100), draft_gain(config, 0.9, 1));  // all experts are read anyway
+  config.n_routed_experts = 0, config.n_layers = 40;                    // dense, and the module is a small part of it
+  EXPECT_GT(draft_gain(config, 0.9, 1), 1.5);
+  EXPECT_LT(draft_gain(config, 0.9, 1), 1.9);
+}
+
+// A draft is the module's own likeliest token: by the forward that trains, whose losses of depth 1 say which.
+TEST(Engine, DraftsAreWhatTheMtpModuleSays) {
+  SmallModel small(small_config(), options_of());
+  const Exec& exec = small.owned.exec;
+  RandomStream random{9, stream_id("test.engine"), 0};
+  const std::vector<int32_t> tokens = random_ids(random, 80);
+  const auto cache = small.model.new_cache(exec, 2, true);
+  const std::vector<int32_t> blocks = {1, 0};
+  Tensor states;
+  const int64_t n = 78;
+  const Extension text{std::span(tokens).first(size_t(n)), 0, blocks, 0},
+      next{std::span(tokens).subspan(1, size_t(n)), 0, blocks, n};
+  small.model.extend(exec, *cache, std::span(&text, 1), &states);
+  const Tensor logits = small.model.draft(exec, *cache, std::span(&next, 1), states);
+  const std::vector<int32_t> targets(tokens.begin() + 2, tokens.end());
+  const Tensor losses = Tensor::empty(exec, logits.dtype(), {n});
+  ops::cross_entropy(exec, logits, Tensor::from(exec, targets, {n}), 1.0, losses, false);
+  MicroBatch batch;
+  batch.tokens = tokens, batch.targets.assign(tokens.begin() + 1, tokens.end()), batch.targets.push_back(-1);
+  for (int64_t i = 0; i < 80; ++i) batch.positions.push_back(int32_t(i));
+  batch.segments = {{0, 80, 0, 80}}, batch.sequences = {{0, 80}};
+  const LossSums sums = small.forward(batch);
+  ASSERT_EQ(sums.mtp_count[0], n);
+  EXPECT_EQ(sum_of_losses(host_copy(losses)), sums.mtp[0]);
+}
+
 TEST(Engine, PromptsThatBeginAlikeShareBlocksAndGetTheSameBits) {
   SmallModel small(small_config(), options_of());
   RandomStream random{6, stream_id("test.engine"), 0};
@@ -154,6 +172,11 @@ TEST(Engine, RefusesWhatCanNeverRunAndNamesIt) {
   SmallModel small(small_config(), options_of());
   Engine engine(small.owned.exec, small.model, {.cache_blocks = 2});
   EXPECT_EQ(engine.longest_text(), 128);
+  EXPECT_ERROR(Engine(small.owned.exec, small.model, {.cache_bytes = 1000}), ErrorKind::invalid,
+               "a cache of 1000 B holds no block of 64 tokens; the least that does is ");
+  EXPECT_EQ(
+      Engine(small.owned.exec, small.model, {.cache_bytes = 3 * small.model.cache_block_bytes() + 5}).longest_text(),
+      192);
   const auto with = [&](const auto& spoil) {
     EngineRequest request;
     request.prompt = {1, 2}, request.max_tokens = 4;
@@ -242,97 +265,6 @@ TEST(Engine, RunsOnAThreadOfItsOwnAndEndsWhatIsLeft) {
   thread.join();
   for (size_t i = 0; i + 1 < got.size(); ++i) EXPECT_TRUE(got[i] == expected) << i;
   EXPECT_TRUE(got.back().end.has_value());  // cancelled, unless it was faster
-}
-
-// --- the model-based test ---
-
-struct Event {
-  EngineRequest request;
-  std::optional<Got> expected;
-  Got got;
-  uint64_t id = 0;
-  bool cancelled = false;
-};
-
-struct Soak {
-  int64_t blocks = 6, max_running = 5, step_tokens = 90;
-  bool prefix_cache = true;
-  int64_t requests = 60;
-};
-
-// Random requests over few prompts that begin alike; some are cancelled. Every one that ends gets what it gets alone.
-EngineCounts soak(SmallModel& small, const Soak& how, uint64_t seed, const std::string& trace) {
-  SCOPED_TRACE(trace);
-  RandomStream random{seed, stream_id("test.engine.soak"), 0};
-  const std::vector<int32_t> trunk = random_ids(random, 300);
-  Engine engine(small.owned.exec, small.model,
-                {.cache_blocks = how.blocks,
-                 .max_running = how.max_running,
-                 .step_tokens = how.step_tokens,
-                 .prefix_cache = how.prefix_cache});
-  std::vector<std::unique_ptr<Event>> events;
-  int64_t cancels = 0, ended = 0;
-  const auto arrive = [&] {
-    auto event = std::make_unique<Event>();
-    EngineRequest& r = event->request;
-    const int64_t shared = int64_t(random.below(200)), own = 1 + int64_t(random.below(40));
-    r.prompt.assign(trunk.begin(), trunk.begin() + shared);
-    for (const int32_t id : random_ids(random, own)) r.prompt.push_back(id);
-    r.max_tokens = int64_t(random.below(120));
-    r.max_tokens = std::min(r.max_tokens, how.blocks * 64 - int64_t(r.prompt.size()));
-    r.prompt_log_probs = random.below(4) == 0;
-    r.n_top = int64_t(random.below(2));
-    r.sampling.seed = random.below(1000), r.sampling.temperature = random.below(3) == 0 ? 0.0 : 0.9;
-    if (random.below(3) == 0) r.sampling.top_p = 0.8;
-    if (random.below(3) == 0) r.sampling.repetition_penalty = 1.2;
-    if (random.below(3) == 0) r.stop = random_ids(random, 1);
-    event->expected = alone(small, r);
-    event->id = engine.submit(into(r, event->got));
-    events.push_back(std::move(event));
-  };
-  for (int64_t step = 0; ended < how.requests; ++step) {
-    if (int64_t(events.size()) < how.requests && random.below(3) == 0) arrive();
-    if (!events.empty() && random.below(25) == 0) {
-      Event& event = *events[size_t(random.below(events.size()))];
-      if (!event.got.end) engine.cancel(event.id), event.cancelled = true, ++cancels;
-    }
-    engine.step();
-    ended = std::count_if(events.begin(), events.end(), [](const auto& e) { return e->got.end.has_value(); });
-    if (step > 100000) ADD_FAILURE() << "it never ends";
-    if (::testing::Test::HasFailure()) break;
-  }
-  for (const auto& event : events) {
-    const Got &got = event->got, &expected = *event->expected;
-    if (!got.end) continue;
-    if (got.end->reason != EndReason::cancelled) {
-      EXPECT_TRUE(got == expected) << "request " << event->id;
-      continue;
-    }
-    EXPECT_TRUE(event->cancelled) << "request " << event->id;
-    EXPECT_TRUE(std::equal(got.ids.begin(), got.ids.end(), expected.ids.begin()));  // a beginning of it
-  }
-  EXPECT_GT(cancels, 0);
-  EXPECT_EQ(engine.counts().running + engine.counts().waiting, 0);
-  if (!how.prefix_cache) {
-    EXPECT_EQ(engine.counts().blocks_used, 0);
-  }
-  return engine.counts();
-}
-
-TEST(EngineSoak, EveryRequestGetsWhatItGetsAlone) {
-  for (const AttentionForm form : {AttentionForm::absorbed, AttentionForm::up_projected}) {
-    SmallModel small(small_config(), options_of(Precision::bf16, form));
-    const EngineCounts narrow = soak(small, {}, 1, "few blocks");
-    EXPECT_GT(narrow.preemptions, 0);
-    EXPECT_GT(narrow.cached_tokens, 0);
-    EXPECT_GT(narrow.evictions, 0);
-    const EngineCounts wide = soak(small, {.blocks = 40, .max_running = 16, .step_tokens = 200}, 2, "many blocks");
-    EXPECT_EQ(wide.preemptions, 0);
-    EXPECT_GT(wide.cached_tokens, 0);
-    const EngineCounts apart = soak(small, {.prefix_cache = false}, 3, "nothing shared");
-    EXPECT_EQ(apart.cached_tokens, 0);
-    EXPECT_GT(apart.preemptions, 0);
-  }
 }
 
 }  // namespace

@@ -1,0 +1,108 @@
+#include "engine/step_rows.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "base/error.h"
+#include "ops/pointwise.h"
+
+namespace hadal {
+namespace {
+
+int32_t draw(const ActiveRequest& request, const ModelConfig& config, std::span<const float> row) {
+  std::vector<float> logits(row.begin(), row.end());
+  const auto text = std::span(request.tokens).subspan(request.asked.prompt.size());
+  SamplingOptions sampling = request.asked.sampling;
+  penalise(logits, request.asked.prompt, text, sampling);
+  if (int64_t(text.size()) < request.asked.min_tokens)
+    sampling.suppressed.insert(sampling.suppressed.end(), request.asked.stop.begin(), request.asked.stop.end());
+  const int64_t vocab = config.vocab_size;
+  const int64_t allowed = request.asked.allowed_ids > 0 ? std::min(request.asked.allowed_ids, vocab) : vocab;
+  return sample_token(logits, allowed, sampling, request.n_tokens());
+}
+
+std::span<const float> values_of(const Tensor& row) { return {row.data<float>(), size_t(row.count())}; }
+
+}  // namespace
+
+std::vector<Extension> extensions_of(const std::vector<PlannedRows>& planned) {
+  std::vector<Extension> texts;
+  for (const PlannedRows& p : planned) {
+    const auto next = std::span(p.request->tokens).subspan(size_t(p.request->cached), size_t(p.n_rows()));
+    texts.push_back({next, p.request->cached, p.request->held.blocks, p.n_wanted});
+  }
+  return texts;
+}
+
+std::vector<DrawnRow> draw_rows(const Exec& exec, const ModelConfig& config, std::vector<PlannedRows>& planned,
+                                const Tensor& logits) {
+  std::vector<DrawnRow> rows;
+  std::vector<PlannedRows*> plan_of;
+  std::vector<Tensor> values;
+  for (PlannedRows& p : planned) {
+    for (int64_t i = p.n_rows() - p.n_wanted; i < p.n_rows(); ++i) {
+      const bool draws = p.draws && i + 1 >= p.n, on_host = draws || p.request->asked.n_top > 0;
+      values.push_back(on_host ? logits.row_range(int64_t(rows.size()), 1).to(exec, DType::f32) : Tensor());
+      rows.push_back({p.request, p.request->cached + i, draws, {-1, 0, {}}, ""});
+      plan_of.push_back(&p);
+    }
+  }
+  if (rows.empty()) return rows;
+  values = host_copies(values);
+  std::vector<ScoredRow> asked;
+  for (size_t r = 0; r < rows.size(); ++r) {
+    DrawnRow& row = rows[r];
+    ActiveRequest& request = *row.request;
+    ScoredRow one;
+    if (values[r]) one.on_host = values_of(values[r]);
+    const bool of_draft = row.draws && r > 0 && rows[r - 1].request == row.request && rows[r - 1].draws;
+    if (row.draws && (!of_draft || rows[r - 1].token.id == request.draft)) {
+      try {
+        row.token.id = one.id = draw(request, config, one.on_host);
+        request.tokens.push_back(one.id);
+        plan_of[r]->n_accepted += of_draft;
+      } catch (const Error& error) {
+        row.error = error.what();
+      }
+    } else if (!row.draws && row.position + 1 < request.n_prompt()) {
+      row.token.id = one.id = request.asked.prompt[size_t(row.position + 1)];
+    }
+    one.n_top = one.id >= 0 ? request.asked.n_top : 0;
+    asked.push_back(one);
+  }
+  std::vector<ScoredToken> scores = token_scores(exec, logits, asked);
+  for (size_t r = 0; r < rows.size(); ++r) rows[r].token = std::move(scores[r]);
+  return rows;
+}
+
+void make_drafts(const Exec& exec, const Transformer& model, const LatentCache& cache,
+                 const std::vector<DraftRows>& rows, const Tensor& states) {
+  std::vector<Extension> texts;
+  std::vector<int32_t> of_step;
+  std::vector<ActiveRequest*> wanting;
+  for (const DraftRows& one : rows) {
+    ActiveRequest& request = *one.planned->request;
+    const int64_t n = request.cached - one.cached;
+    const bool goes_on = one.planned->draws && request.n_given + 1 < request.asked.max_tokens;
+    texts.push_back({std::span(request.tokens).subspan(size_t(one.cached + 1), size_t(n)), one.cached,
+                     request.held.blocks, goes_on ? 1 : 0});
+    for (int64_t i = 0; i < n; ++i) of_step.push_back(int32_t(one.first_row + i));
+    if (goes_on) wanting.push_back(&request);
+  }
+  if (texts.empty()) return;
+  const int64_t n = int64_t(of_step.size());
+  const Tensor right = Tensor::empty(exec, states.dtype(), {n, states.cols()});
+  ops::gather_rows(exec, right, states, Tensor::from(exec, of_step, {n}));
+  const Tensor logits = model.draft(exec, cache, texts, right);
+  if (!logits) return;
+  const Tensor on_host = host_copy(logits.to(exec, DType::f32));
+  for (size_t r = 0; r < wanting.size(); ++r) {
+    try {
+      wanting[r]->draft = draw(*wanting[r], model.config(), values_of(on_host.row_range(int64_t(r), 1)));
+    } catch (const Error&) {  // a draft that is no number is none
+      wanting[r]->draft = -1;
+    }
+  }
+}
+
+}  // namespace hadal
