@@ -80,6 +80,8 @@ void say_start(const std::string& name, const TextModel& loaded, const Serving& 
 }  // namespace
 
 int serve_until_stopped(const Exec& exec, const TextModel& loaded, const ServingOptions& options, bool quiet) {
+  constexpr int64_t kManyTokens = 100'000;  // enough to repay packing, if there is memory for it
+  pack_for(exec, *loaded.model.transformer, kManyTokens);
   Serving running(exec, loaded, options);
   if (!loaded.tokenizer)
     print_notes({"this model has no tokenizer: prompts are token ids, answers have token_ids"}, quiet);
