@@ -102,7 +102,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   Task next_head(Parser& parser, bool& there);
   Task one_request(Parser& parser, bool& goes_on);
   Task body(Parser& parser, const HttpRequest& head, bool& there);
-  Task send(std::shared_ptr<ReplyBox> box, const HttpRequest& head, bool& goes_on);
+  Task send(std::shared_ptr<ReplyBox> box, const std::string& method, bool& goes_on);
   Task write(std::string bytes, bool& sent);
   Task refuse(HttpAnswer answer, const std::string& method);
   Task refuse_code(const Code& code);
@@ -177,7 +177,8 @@ Task HttpConnection::one_request(Parser& parser, bool& goes_on) {
   if (!there) co_return;
   head.body = std::move(parser.get().body());
   const std::shared_ptr<ReplyBox> box = new_box();
-  asio::post(server_->workers, [server = server_, box, head]() mutable {
+  const std::string method = head.method;
+  asio::post(server_->workers, [server = server_, box, head = std::move(head)]() mutable {
     try {
       server->handler.handle(std::move(head), box);
     } catch (const std::exception& error) {
@@ -185,7 +186,7 @@ Task HttpConnection::one_request(Parser& parser, bool& goes_on) {
     }
   });
   goes_on = keeps;
-  co_await send(box, head, goes_on);
+  co_await send(box, method, goes_on);
 }
 
 Task HttpConnection::body(Parser& parser, const HttpRequest& head, bool& there) {
@@ -203,9 +204,8 @@ Task HttpConnection::body(Parser& parser, const HttpRequest& head, bool& there) 
 }
 
 // What the handler gives, as it comes; a peer that leaves meanwhile ends its request.
-Task HttpConnection::send(std::shared_ptr<ReplyBox> box, const HttpRequest& head, bool& goes_on) {
+Task HttpConnection::send(std::shared_ptr<ReplyBox> box, const std::string& method, bool& goes_on) {
   bool fine = true, ended = false, chunked = false;
-  const std::string method = head.method;
   while (fine && !ended) {
     ReplyBox::Taken taken = box->take();
     if (taken.nothing()) {

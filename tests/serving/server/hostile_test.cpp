@@ -89,6 +89,24 @@ TEST_F(Hostile, JsonThatIsNone) {
   EXPECT_EQ(ask(tiny_->port(), "POST", "/v1/completions", R"({"prompt": "a\u0000b", "max_tokens": 1})").status, 200);
 }
 
+// Each would take minutes if it were not bounded.
+TEST_F(Hostile, BodiesThatAreMeantToTakeLong) {
+  std::string names = "{\"k\": 1";
+  for (int i = 0; i < 90000; ++i) names += ",\"" + std::to_string(i) + "\":1";
+  refused(names + "}", "90001 names");
+  refused("{\"prompt\": \"" + std::string(1000000, 'a') + "\"}", "1000000 bytes");
+  std::string ids;
+  for (int i = 0; i < 300000; ++i) ids += "1,";
+  refused("{\"prompt\": [" + ids + "1]}", "300001 tokens");
+  const auto chat = [&](const std::string& messages) {
+    return ask(tiny_->port(), "POST", "/v1/chat/completions", "{\"messages\": [" + messages + "]}");
+  };
+  std::string many;
+  for (int i = 0; i < 4097; ++i) many += std::string(i == 0 ? "" : ",") + R"({"role":"user","content":"x"})";
+  EXPECT_NE(chat(many).error().find("4097"), std::string::npos);
+  EXPECT_EQ(chat(R"({"role":"user","content":")" + std::string(900000, 'x') + "\"}").status, 400);
+}
+
 TEST_F(Hostile, BodiesThatLieAboutTheirLength) {
   const std::string head = "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\n";
   EXPECT_EQ(raw(head + "Content-Length: 999999999999\r\n\r\n{").status, 413);
