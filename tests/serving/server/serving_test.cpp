@@ -14,7 +14,7 @@ std::string stream_of(int seed, int tokens = 60) {
 }
 
 bool soon(const std::function<bool()>& reached) {
-  for (int i = 0; i < 400 && !reached(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(25));
+  for (int i = 0; i < 1600 && !reached(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(25));
   return reached();
 }
 
