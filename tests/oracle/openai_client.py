@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""PyPI's `openai` client against a running `hadal serve`: completions, chats, streams, log-probabilities, errors, models.
+"""PyPI's `openai` client against a running `hadal serve`: completions, chats, streams, log-probabilities, errors.
 
 usage: openai_client.py URL KEY MODEL
 
@@ -49,8 +49,8 @@ def completions(client, model):
 
 def chats(client, model):
     messages = [{"role": "developer", "content": "be brief"}, {"role": "user", "content": "why?"}]
-    one = client.chat.completions.create(model=model, messages=messages, max_completion_tokens=20, seed=3, logprobs=True,
-                                         top_logprobs=3, n=2)
+    one = client.chat.completions.create(model=model, messages=messages, max_completion_tokens=20, seed=3, n=2,
+                                         logprobs=True, top_logprobs=3)
     assert len(one.choices) == 2 and one.choices[0].message.role == "assistant"
     scored = one.choices[0].logprobs.content
     assert len(scored) >= 1 and len(scored[0].top_logprobs) == 3
