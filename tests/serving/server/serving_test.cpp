@@ -61,7 +61,9 @@ int64_t open_descriptors() {
 
 // Peers that leave before, within and after their answers, in an order drawn from a seed.
 TEST(Serving, PeersThatComeAndGoLeaveNothingBehind) {
-  Tiny tiny;
+  TinyOptions options;
+  options.serving.http.head_seconds = options.serving.http.body_seconds = options.serving.http.idle_seconds = 0.1;
+  Tiny tiny(options);
   EXPECT_EQ(ask(tiny.port(), "POST", "/v1/completions", stream_of(1)).status, 200);
   EXPECT_TRUE(soon([&] { return tiny.serving->http_counts().connections == 0; }));
   const int64_t before = open_descriptors();
