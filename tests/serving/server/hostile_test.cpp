@@ -14,7 +14,7 @@ class Hostile : public ::testing::Test {
   static void SetUpTestSuite() {
     TinyOptions options;
     HttpOptions& http = options.serving.http;
-    http.head_bytes = 8 << 10, http.body_bytes = 1 << 20;
+    http.head_bytes = 8 << 10, http.body_bytes = 1 << 20, http.held_bytes = 8 << 20;
     http.head_seconds = 0.5, http.body_seconds = 0.7, http.idle_seconds = 1.5;
     tiny_ = std::make_unique<Tiny>(options);
     alone_ = text_of(stream_request());
@@ -181,6 +181,20 @@ TEST_F(Hostile, SlowSendersAndIdlersAreLetGo) {
   EXPECT_TRUE(slow_body.closed());
   EXPECT_TRUE(idle.closed());
   drip.join();
+}
+
+TEST_F(Hostile, BodiesTogetherHaveALimit) {
+  const std::string body(1 << 20, ' ');
+  std::vector<std::unique_ptr<Peer>> peers;
+  int refused = 0;
+  for (int i = 0; i < 12; ++i) {
+    peers.push_back(std::make_unique<Peer>(tiny_->port()));
+    peers.back()->send("POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1048576\r\n\r\n" +
+                       body.substr(1));
+  }
+  for (auto& peer : peers) refused += peer->answer().status == 503;
+  EXPECT_GE(refused, 4);
+  EXPECT_EQ(ask(tiny_->port(), "POST", "/v1/completions", R"({"prompt": "x", "max_tokens": 1})").status, 200);
 }
 
 TEST_F(Hostile, AConnectionServesManyRequestsAndPipelines) {
