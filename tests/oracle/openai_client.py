@@ -49,8 +49,8 @@ def completions(client, model):
 
 def chats(client, model):
     messages = [{"role": "developer", "content": "be brief"}, {"role": "user", "content": "why?"}]
-    one = client.chat.completions.create(model=model, messages=messages, max_completion_tokens=20, seed=3,
-                                         logprobs=True, top_logprobs=3, n=2)
+    one = client.chat.completions.create(model=model, messages=messages, max_completion_tokens=20, seed=3, n=2,
+                                         logprobs=True, top_logprobs=3)
     assert len(one.choices) == 2 and one.choices[0].message.role == "assistant"
     scored = one.choices[0].logprobs.content
     assert len(scored) >= 1 and len(scored[0].top_logprobs) == 3

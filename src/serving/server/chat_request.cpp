@@ -9,11 +9,15 @@
 namespace hadal {
 namespace {
 
+constexpr int64_t kMostMessages = 4096;
+
 Json read_messages(const JsonFields& fields) {
   const Json* messages = fields.find("messages");
   if (messages == nullptr || !messages->is_array() || messages->empty())
     refuse("messages", "messages {} must be a list of messages {{\"role\": \"user\", \"content\": \"...\"}}",
            messages == nullptr ? "is missing; it" : "= " + shown(*messages));
+  if (int64_t(messages->size()) > kMostMessages)
+    refuse("messages", "messages has {} of them; at most {} are taken", messages->size(), kMostMessages);
   Json list = *messages;
   static const std::vector<std::string> roles = {"system", "developer", "user", "assistant", "tool"};
   for (size_t i = 0; i < list.size(); ++i) {
@@ -84,8 +88,9 @@ ServedPrompt prompt_of_chat(const ServedModel& model, ChatInputs inputs) {
   const auto fragments =
       rendered_chat(model.chat_files(), model.text_model().model.directory.string(), std::move(inputs));
   ServedPrompt prompt;
-  prompt.ids = encode_chat(words, fragments);
   prompt.text = chat_text(fragments);
+  model.check_length(prompt.text);
+  prompt.ids = encode_chat(words, fragments);
   if (prompt.ids.empty()) refuse("messages", "the model's chat template wrote nothing for these messages");
   return prompt;
 }

@@ -17,6 +17,8 @@
 #include "server/http_text.h"
 #include "server/reply_box.h"
 
+#pragma GCC diagnostic ignored "-Wmismatched-new-delete"  // GCC 12 takes coroutines' own operators for others
+
 namespace hadal {
 namespace {
 
@@ -61,7 +63,8 @@ struct HttpServer::Impl : std::enable_shared_from_this<HttpServer::Impl> {
 
   void listen();
   Task accept();
-  bool make_room();  // closes the connection that has idled longest; false: none idles
+  std::shared_ptr<void> hold(int64_t bytes);  // memory of a body, while somebody has it; null: there is too little
+  bool make_room();                           // closes the connection that has idled longest; false: none idles
 
   HttpOptions options;
   HttpHandler handler;
@@ -73,7 +76,7 @@ struct HttpServer::Impl : std::enable_shared_from_this<HttpServer::Impl> {
   int port = 0;
   int64_t most = 0;
   std::atomic<bool> draining = false;
-  std::atomic<int64_t> accepted = 0, cut_off = 0;
+  std::atomic<int64_t> accepted = 0, cut_off = 0, held = 0;
   std::set<HttpConnection*> all;    // these two are the io thread's alone
   std::list<HttpConnection*> idle;  // longest first
   std::mutex mutex;
@@ -102,9 +105,9 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   Task next_head(Parser& parser, bool& there);
   Task one_request(Parser& parser, bool& goes_on);
   Task body(Parser& parser, const HttpRequest& head, bool& there);
-  Task send(std::shared_ptr<ReplyBox> box, const HttpRequest& head, bool& goes_on);
+  Task send(std::shared_ptr<ReplyBox> box, const std::string& method, bool& goes_on);
   Task write(std::string bytes, bool& sent);
-  Task refuse(HttpAnswer answer, const std::string& method);
+  Task refuse(HttpAnswer&& answer, const std::string& method);
   Task refuse_code(const Code& code);
   std::shared_ptr<ReplyBox> new_box();
 
@@ -134,8 +137,7 @@ Task HttpConnection::run() {
 
 Task HttpConnection::next_head(Parser& parser, bool& there) {
   Code code;
-  const bool first = buffer_.size() == 0;
-  if (first) {
+  if (buffer_.size() == 0) {
     const auto place = server_->idle.insert(server_->idle.end(), this);
     stream_.expires_after(seconds(server_->options.idle_seconds));
     const auto room = buffer_.prepare(4096);
@@ -161,6 +163,9 @@ Task HttpConnection::one_request(Parser& parser, bool& goes_on) {
     no = server_->handler.refuse(503, "this server is ending; ask again when it is back");
   else
     no = server_->handler.admit(head);
+  const int64_t most = parser.is_done() ? 0 : server_->options.body_bytes;
+  const auto held = server_->hold(std::min(most, int64_t(parser.content_length().value_or(uint64_t(most)))));
+  if (!no && !held) no = server_->handler.refuse(503, "too many bodies are under way already; ask again later");
   const bool keeps = parser.keep_alive();
   if (no && parser.is_done() && keeps && no->status != 400 && !server_->draining) {  // no body, nothing in doubt
     std::string text = http_answer_text(*no, {head.method, one_dot_one_, true});
@@ -168,8 +173,7 @@ Task HttpConnection::one_request(Parser& parser, bool& goes_on) {
     co_return;
   }
   if (no) {
-    HttpAnswer answer = std::move(*no);
-    co_await refuse(std::move(answer), head.method);
+    co_await refuse(std::move(*no), head.method);
     co_return;
   }
   bool there = false;
@@ -177,7 +181,8 @@ Task HttpConnection::one_request(Parser& parser, bool& goes_on) {
   if (!there) co_return;
   head.body = std::move(parser.get().body());
   const std::shared_ptr<ReplyBox> box = new_box();
-  asio::post(server_->workers, [server = server_, box, head]() mutable {
+  const std::string method = head.method;
+  asio::post(server_->workers, [server = server_, box, held, head = std::move(head)]() mutable {
     try {
       server->handler.handle(std::move(head), box);
     } catch (const std::exception& error) {
@@ -185,7 +190,7 @@ Task HttpConnection::one_request(Parser& parser, bool& goes_on) {
     }
   });
   goes_on = keeps;
-  co_await send(box, head, goes_on);
+  co_await send(box, method, goes_on);
 }
 
 Task HttpConnection::body(Parser& parser, const HttpRequest& head, bool& there) {
@@ -203,9 +208,8 @@ Task HttpConnection::body(Parser& parser, const HttpRequest& head, bool& there) 
 }
 
 // What the handler gives, as it comes; a peer that leaves meanwhile ends its request.
-Task HttpConnection::send(std::shared_ptr<ReplyBox> box, const HttpRequest& head, bool& goes_on) {
+Task HttpConnection::send(std::shared_ptr<ReplyBox> box, const std::string& method, bool& goes_on) {
   bool fine = true, ended = false, chunked = false;
-  const std::string method = head.method;
   while (fine && !ended) {
     ReplyBox::Taken taken = box->take();
     if (taken.nothing()) {
@@ -249,7 +253,6 @@ Task HttpConnection::write(std::string bytes, bool& sent) {
   sent = !code;
 }
 
-// What the parser refused.
 Task HttpConnection::refuse_code(const Code& code) {
   const int status = status_of(code);
   if (status == 0) co_return;
@@ -262,7 +265,7 @@ Task HttpConnection::refuse_code(const Code& code) {
 
 // The last answer on a connection. What the peer still sends is read for a while and thrown away: closed at once, the
 // connection would be reset and the answer lost.
-Task HttpConnection::refuse(HttpAnswer answer, const std::string& method) {
+Task HttpConnection::refuse(HttpAnswer&& answer, const std::string& method) {
   bool sent = false;
   std::string text = http_answer_text(answer, {method, one_dot_one_, false});
   co_await write(std::move(text), sent);
@@ -317,6 +320,13 @@ void HttpServer::Impl::listen() {
   most = options.connections > 0 ? options.connections : connections_allowed();
 }
 
+std::shared_ptr<void> HttpServer::Impl::hold(int64_t bytes) {
+  if (bytes <= int64_t(kSliceBytes)) return shared_from_this();  // small ones always pass
+  const auto give_back = [self = shared_from_this(), bytes](void*) { self->held -= bytes; };
+  std::shared_ptr<void> hold(this, give_back);
+  return (held += bytes) <= options.held_bytes ? hold : nullptr;
+}
+
 bool HttpServer::Impl::make_room() {
   if (idle.empty()) return false;
   idle.front()->close();
@@ -334,17 +344,11 @@ Task HttpServer::Impl::accept() {
     if (code) {  // no descriptor is left: the next one fails too, until one is given back
       make_room();
       asio::steady_timer pause(io, std::chrono::milliseconds(20));
-      Code ignored;
-      co_await pause.async_wait(into(ignored));
+      co_await pause.async_wait(into(code));
       continue;
     }
     ++accepted;
-    int64_t now = 0;
-    {
-      const std::lock_guard lock(mutex);
-      now = connections;
-    }
-    if (now >= most && !make_room()) {
+    if (int64_t(all.size()) >= most && !make_room()) {
       ++cut_off;
       continue;  // the socket closes
     }
@@ -373,10 +377,7 @@ HttpServer::~HttpServer() {
 
 int HttpServer::port() const { return impl_->port; }
 
-std::string HttpServer::url() const {
-  const std::string& host = impl_->options.host;
-  return fmt::format("http://{}:{}", host.find(':') == std::string::npos ? host : "[" + host + "]", impl_->port);
-}
+std::string HttpServer::url() const { return http_url(impl_->options.host, impl_->port); }
 
 HttpCounts HttpServer::counts() const {
   const std::lock_guard lock(impl_->mutex);

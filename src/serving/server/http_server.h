@@ -2,9 +2,9 @@
 // another's work. Nothing that a peer sends ends the process: what is malformed, too large, too slow or from a foreign
 // origin is answered with a 4xx in the handler's words and the connection is closed. TLS is left to a proxy.
 //
-// Limits: bytes of the head and of the body (chunked ones too), seconds for each, seconds that a connection may idle,
-// seconds without progress of a peer that does not read, bytes that may wait for it, connections. Where connections run
-// out, the one that has idled longest is closed for the new one.
+// Limits: bytes of the head, of the body (chunked ones too) and of all bodies that are not small, seconds for each,
+// seconds that a connection may idle, seconds without progress of a peer that does not read, bytes that may wait for
+// it, connections. Where connections run out, the one that has idled longest is closed for the new one.
 //
 // A browser's page of another site can reach a server on this machine. So Host must be a name of this server (where it
 // listens on the loopback, which is where names lie), and Origin, if there is one, must be the Host.
@@ -28,6 +28,7 @@ struct HttpOptions {
   double head_seconds = 15, body_seconds = 60, idle_seconds = 75;
   double stalled_seconds = 30;       // a peer that reads nothing
   int64_t waiting_bytes = 16 << 20;  // for one peer; more: it is cut off
+  int64_t held_bytes = 512 << 20;    // of all bodies together
   int64_t connections = 0;           // 0: as many as the system's descriptors allow, at most 4096
   int workers = 2;
 };

@@ -50,6 +50,10 @@ std::string http_stream_head(int status, const std::string& type, const HttpMann
                      manner.goes_on ? "" : "Connection: close\r\n");
 }
 
+std::string http_url(const std::string& host, int port) {
+  return fmt::format("http://{}:{}", host.find(':') == std::string::npos ? host : "[" + host + "]", port);
+}
+
 bool peer_left(int socket) {
   pollfd peer{socket, POLLRDHUP, 0};
   return ::poll(&peer, 1, 0) > 0 && (peer.revents & (POLLRDHUP | POLLHUP | POLLERR | POLLNVAL)) != 0;

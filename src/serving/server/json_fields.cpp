@@ -9,8 +9,31 @@
 
 namespace hadal {
 
+namespace {
+
+// The library looks for each name of an object among all before it: a million of them would take minutes.
+constexpr int64_t kMostNames = 10000;
+
+int64_t count_names(const std::string& json) {
+  int64_t n = 0;
+  bool quoted = false;
+  for (size_t i = 0; i < json.size(); ++i) {
+    if (quoted && json[i] == '\\')
+      ++i;
+    else if (json[i] == '"')
+      quoted = !quoted;
+    else if (!quoted && json[i] == ':')
+      ++n;
+  }
+  return n;
+}
+
+}  // namespace
+
 Json json_of_body(const std::string& body) {
   if (body.empty()) refuse("", "the request has no body; it is a JSON object");
+  if (const int64_t names = count_names(body); names > kMostNames)
+    refuse("", "the request's body has {} names in its objects; at most {} are taken", names, kMostNames);
   try {
     return parse_json<Json>(body, "the request's body",
                             {.levels = 100, .object = true, .unique_names = true, .kind = ErrorKind::invalid});

@@ -15,7 +15,19 @@ ServedModel::ServedModel(const TextModel& model, std::string name, int64_t posit
   using std::chrono::system_clock;
   created_ = std::chrono::duration_cast<std::chrono::seconds>(system_clock::now().time_since_epoch()).count();
   chat_ = read_chat_files(model.model.directory.string());
-  if (model.tokenizer) start_ = text_start(model);
+  if (!model.tokenizer) return;
+  start_ = text_start(model);
+  for (int32_t id = 0; id < model.tokenizer->vocab_size(); ++id)
+    longest_token_ = std::max(longest_token_, int64_t(model.tokenizer->token_bytes(id).size()));
+}
+
+void ServedModel::check_length(const std::string& text) const {
+  const int64_t least = int64_t(text.size()) / longest_token_;
+  if (least > positions())
+    throw ApiError(400,
+                   fmt::format("this model has {} positions; a text of {} bytes is {} tokens or more", positions(),
+                               text.size(), least),
+                   "prompt", "context_length_exceeded");
 }
 
 const Tokenizer& ServedModel::words() const {
@@ -44,6 +56,7 @@ void ServedModel::check_name(const JsonFields& request) const {
 }
 
 ServedPrompt ServedModel::prompt_of_text(const std::string& text, bool parse_special) const {
+  check_length(text);
   ServedPrompt prompt{start_, start_.size(), text};
   words().encode_to(text, parse_special ? SpecialTokens::parse : SpecialTokens::as_text, prompt.ids);
   if (prompt.ids.empty()) refuse("prompt", "the prompt is empty, and nothing stands before this model's texts");
@@ -61,6 +74,8 @@ ServedPrompt ServedModel::prompt_of_ids(std::vector<int32_t> ids) const {
 }
 
 ServedPrompt ServedModel::prompt_of_hole(const std::string& prefix, const std::string& suffix) const {
+  check_length(prefix);
+  check_length(suffix);
   ServedPrompt prompt;
   prompt.ids = fim_prompt(words(), prefix, suffix);
   prompt.text = prefix;

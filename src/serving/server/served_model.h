@@ -49,6 +49,8 @@ class ServedModel {
   std::string bytes_of(int32_t id) const;
   std::string text_of(int32_t id) const;
 
+  // Refuses a text that no tokenizer could make short enough, before it is tokenised.
+  void check_length(const std::string& text) const;
   // How many tokens an answer may have: as asked, else `otherwise`, as far as positions go (all: no limit of its own).
   // Throws ApiError, context_length_exceeded.
   int64_t room_for(int64_t prompt_tokens, const std::optional<int64_t>& asked, int64_t otherwise) const;
@@ -60,6 +62,7 @@ class ServedModel {
   int64_t created_ = 0;
   ChatFiles chat_;
   std::vector<int32_t> start_;  // before a text
+  int64_t longest_token_ = 1;   // bytes
   mutable std::atomic<double> looked_ = 0;
   mutable std::atomic<bool> damaged_ = false;
 };

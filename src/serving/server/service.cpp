@@ -147,7 +147,7 @@ void Service::handle(const HttpRequest& request, const std::shared_ptr<HttpReply
     if (request.method != "POST") {
       reply->answer(get(request.path));
     } else if (endpoint == "/v1/embeddings") {
-      throw ApiError(501, "embeddings are not offered: this is a model that writes text", "", "unsupported_endpoint");
+      throw ApiError(400, "embeddings are not offered: this is a model that writes text", "", "unsupported_endpoint");
     } else {
       const Json json = json_of_body(request.body);
       if (endpoint == "/v1/completions")

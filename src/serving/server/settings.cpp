@@ -39,7 +39,7 @@ void read_sampling(const JsonFields& fields, const SettingsLimits& limits, Sampl
   take(fields.number("top_p", 0, 1, false), s.top_p);
   take(fields.number("min_p", 0, 1), s.min_p);
   if (const auto k = fields.integer("top_k", -1, INT32_MAX)) s.top_k = std::max<int64_t>(*k, 0);
-  take(fields.number("repetition_penalty", 0, 100, false), s.repetition_penalty);
+  take(fields.number("repetition_penalty", 0.01, 100), s.repetition_penalty);
   take(fields.number("presence_penalty", -2, 2), s.presence_penalty);
   take(fields.number("frequency_penalty", -2, 2), s.frequency_penalty);
   read_bias(fields, limits.vocabulary, s);

@@ -16,6 +16,7 @@ Json tokenize(const ServedModel& model, const Json& json) {
   const Tokenizer& words = model.words();
   std::vector<int32_t> ids;
   if (fields.find("messages") != nullptr) {
+    if (fields.find("prompt") != nullptr) refuse("prompt", "prompt and messages are both given; give one");
     if (fields.boolean("continue_final_message"))
       refuse("continue_final_message", "continue_final_message is not offered");
     ids = prompt_of_chat(model, chat_of_request(fields)).ids;

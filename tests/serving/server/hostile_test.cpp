@@ -14,7 +14,7 @@ class Hostile : public ::testing::Test {
   static void SetUpTestSuite() {
     TinyOptions options;
     HttpOptions& http = options.serving.http;
-    http.head_bytes = 8 << 10, http.body_bytes = 1 << 20;
+    http.head_bytes = 8 << 10, http.body_bytes = 1 << 20, http.held_bytes = 8 << 20;
     http.head_seconds = 0.5, http.body_seconds = 0.7, http.idle_seconds = 1.5;
     tiny_ = std::make_unique<Tiny>(options);
     alone_ = text_of(stream_request());
@@ -69,7 +69,7 @@ TEST_F(Hostile, JsonThatIsNone) {
   refused("{\"prompt\": " + deep, "nested deeper than 100");
   refused("{\"prompt\": " + deep + std::string(100000, ']') + "}", "nested deeper than 100");
   std::string objects;
-  for (int i = 0; i < 50000; ++i) objects += "{\"a\":";
+  for (int i = 0; i < 9000; ++i) objects += "{\"a\":";
   refused(objects, "nested deeper");
   refused("", "no body");
   refused("[]", "not a JSON object");
@@ -87,6 +87,24 @@ TEST_F(Hostile, JsonThatIsNone) {
   const Answer marked = ask(tiny_->port(), "POST", "/v1/completions", "\xef\xbb\xbf{\"prompt\": \"x\"}");
   EXPECT_TRUE(marked.status == 200 || marked.status == 400);
   EXPECT_EQ(ask(tiny_->port(), "POST", "/v1/completions", R"({"prompt": "a\u0000b", "max_tokens": 1})").status, 200);
+}
+
+// Each would take minutes if it were not bounded.
+TEST_F(Hostile, BodiesThatAreMeantToTakeLong) {
+  std::string names = "{\"k\": 1";
+  for (int i = 0; i < 90000; ++i) names += ",\"" + std::to_string(i) + "\":1";
+  refused(names + "}", "90001 names");
+  refused("{\"prompt\": \"" + std::string(1000000, 'a') + "\"}", "1000000 bytes");
+  std::string ids;
+  for (int i = 0; i < 300000; ++i) ids += "1,";
+  refused("{\"prompt\": [" + ids + "1]}", "300001 tokens");
+  const auto chat = [&](const std::string& messages) {
+    return ask(tiny_->port(), "POST", "/v1/chat/completions", "{\"messages\": [" + messages + "]}");
+  };
+  std::string many;
+  for (int i = 0; i < 4097; ++i) many += std::string(i == 0 ? "" : ",") + R"({"role":"user","content":"x"})";
+  EXPECT_NE(chat(many).error().find("4097"), std::string::npos);
+  EXPECT_EQ(chat(R"({"role":"user","content":")" + std::string(900000, 'x') + "\"}").status, 400);
 }
 
 TEST_F(Hostile, BodiesThatLieAboutTheirLength) {
@@ -163,6 +181,20 @@ TEST_F(Hostile, SlowSendersAndIdlersAreLetGo) {
   EXPECT_TRUE(slow_body.closed());
   EXPECT_TRUE(idle.closed());
   drip.join();
+}
+
+TEST_F(Hostile, BodiesTogetherHaveALimit) {
+  const std::string body(1 << 20, ' ');
+  std::vector<std::unique_ptr<Peer>> peers;
+  int refused = 0;
+  for (int i = 0; i < 12; ++i) {
+    peers.push_back(std::make_unique<Peer>(tiny_->port()));
+    peers.back()->send("POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1048576\r\n\r\n" +
+                       body.substr(1));
+  }
+  for (auto& peer : peers) refused += peer->answer().status == 503;
+  EXPECT_GE(refused, 4);
+  EXPECT_EQ(ask(tiny_->port(), "POST", "/v1/completions", R"({"prompt": "x", "max_tokens": 1})").status, 200);
 }
 
 TEST_F(Hostile, AConnectionServesManyRequestsAndPipelines) {

@@ -14,7 +14,7 @@ std::string stream_of(int seed, int tokens = 60) {
 }
 
 bool soon(const std::function<bool()>& reached) {
-  for (int i = 0; i < 400 && !reached(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(25));
+  for (int i = 0; i < 1600 && !reached(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(25));
   return reached();
 }
 
@@ -51,6 +51,39 @@ TEST(Serving, APeerThatLeavesCancelsItsRequest) {
     EXPECT_LT(tiny.serving->engine_counts().generated_tokens - before, 8000) << "it ran to its end";
     EXPECT_TRUE(soon([&] { return tiny.serving->http_counts().connections == 0; }));
   }
+}
+
+int64_t open_descriptors() {
+  int64_t n = 0;
+  for (const auto& one : std::filesystem::directory_iterator("/proc/self/fd")) n += !one.path().empty();
+  return n;
+}
+
+// Peers that leave before, within and after their answers, in an order drawn from a seed.
+TEST(Serving, PeersThatComeAndGoLeaveNothingBehind) {
+  TinyOptions options;
+  options.serving.http.head_seconds = options.serving.http.body_seconds = options.serving.http.idle_seconds = 0.1;
+  Tiny tiny(options);
+  EXPECT_EQ(ask(tiny.port(), "POST", "/v1/completions", stream_of(1)).status, 200);
+  EXPECT_TRUE(soon([&] { return tiny.serving->http_counts().connections == 0; }));
+  const int64_t before = open_descriptors();
+  RandomStream random{3, stream_id("test.peers"), 0};
+  std::vector<std::unique_ptr<Peer>> peers;
+  for (int i = 0; i < 400; ++i) {
+    if (peers.size() < 30 && random.below(2) == 0) {
+      peers.push_back(std::make_unique<Peer>(tiny.port()));
+      const std::string request = request_text("POST", "/v1/completions", stream_of(i, int(1 + random.below(80))));
+      peers.back()->send(request.substr(0, random.below(4) == 0 ? random.below(request.size()) : request.size()));
+    } else if (!peers.empty()) {
+      const size_t at = random.below(peers.size());
+      if (random.below(3) == 0) peers[at]->answer(true);
+      peers.erase(peers.begin() + int64_t(at));
+    }
+  }
+  peers.clear();
+  EXPECT_TRUE(soon([&] { return tiny.serving->http_counts().connections == 0; }));
+  EXPECT_TRUE(soon([&] { return tiny.serving->engine_counts().running + tiny.serving->engine_counts().waiting == 0; }));
+  EXPECT_EQ(open_descriptors(), before);
 }
 
 TEST(Serving, AReaderThatDoesNotReadIsCutOff) {
@@ -159,7 +192,7 @@ TEST(Serving, SaysWhatItCounts) {
   EXPECT_EQ(models["data"][0]["id"], "tiny");
   EXPECT_EQ(ask(tiny.port(), "GET", "/v1/models/tiny").json(), models["data"][0]);
   EXPECT_EQ(ask(tiny.port(), "GET", "/v1/models/other").status, 404);
-  EXPECT_EQ(ask(tiny.port(), "POST", "/v1/embeddings", R"({"input": "x"})").status, 501);
+  EXPECT_EQ(ask(tiny.port(), "POST", "/v1/embeddings", R"({"input": "x"})").status, 400);
   const Json api = ask(tiny.port(), "GET", "/openapi.json").json();
   EXPECT_TRUE(api["paths"].contains("/v1/chat/completions"));
   const Answer page = ask(tiny.port(), "GET", "/");
