@@ -1,0 +1,148 @@
+// The engine on a random model of 3 billion weights, as a share of what the machine can do in the same run: decoding
+// against the speed at which memory is read (bytes: weights that a step's tokens touch), reading a prompt against
+// multiply-adds (FLOPs of the up-projected form).
+//   hidden 2048, 8 layers (1 dense of 6144), 64 experts of 1024 in 8 groups, 8 chosen of 4 groups, 1 shared,
+//   q_lora 768, kv_lora 512, 16 heads of 128 + 64 / 128, vocabulary 32768
+// Choices of a random router are nearly even: n tokens touch about E (1 - (1 - k/E)^n) experts of a layer.
+#include <cmath>
+
+#include "arch/arch.h"
+#include "base/random.h"
+#include "bench/harness.h"
+#include "engine/engine.h"
+
+namespace hadal::bench {
+namespace {
+
+ModelConfig config_of() {
+  ModelConfig c;
+  c.vocab_size = 32768, c.hidden_size = 2048, c.n_layers = 8, c.n_dense_layers = 1, c.n_heads = 16;
+  c.q_lora_rank = 768, c.kv_lora_rank = 512;
+  c.qk_nope_head_dim = 128, c.qk_rope_head_dim = 64, c.v_head_dim = 128;
+  c.dense_ffn_size = 6144, c.expert_ffn_size = 1024;
+  c.n_routed_experts = 64, c.n_shared_experts = 1, c.n_experts_per_token = 8, c.n_groups = 8, c.n_limited_groups = 4;
+  c.max_positions = 4096;
+  return c;
+}
+
+// One run of normal numbers over and over: as good as fresh ones for speed, and there in seconds.
+void fill(const Exec& exec, Transformer& model) {
+  constexpr int64_t kRun = 1 << 20;
+  std::vector<float> run(kRun);
+  for (int64_t i = 0; i < kRun; ++i) run[size_t(i)] = float(random_normal(1, stream_id("bench.engine"), uint64_t(i)));
+  const auto fill_with = [&](const Tensor& tensor, double scale) {
+    exec.compute->parallel_for(tensor.count() / kRun + 1, [&](int64_t part, int) {
+      for (int64_t i = part * kRun; i < std::min(tensor.count(), (part + 1) * kRun); ++i) {
+        const float x = run[size_t((i * 7 + part * 31) % kRun)] * float(scale);
+        if (tensor.dtype() == DType::bf16)
+          tensor.data<bf16>()[i] = bf16(x);
+        else
+          tensor.data<float>()[i] = x;
+      }
+    });
+  };
+  for (Parameter* p : model.parameters()) {
+    const bool norm = p->spec.kind == ParameterKind::norm;
+    for (const Tensor& tensor : {p->value.plain})
+      if (tensor) fill_with(tensor, norm ? 0.01 : 0.02);
+  }
+}
+
+// Weights that n tokens touch.
+double touched(const ModelConfig& config, int64_t n_tokens) {
+  double sum = 0;
+  for (const ParameterSpec& spec : parameter_list(config)) {
+    if (!is_matrix_product(spec)) continue;
+    double count = double(spec.count());
+    if (spec.n_experts() > 1)
+      count *= 1 - std::pow(1 - double(config.n_experts_per_token) / double(config.n_routed_experts), double(n_tokens));
+    sum += count;
+  }
+  return sum;
+}
+
+// Seconds of each step of so many texts that are written at once, behind prompts of 16 tokens.
+std::vector<double> decode_steps(const Exec& exec, const Transformer& model, int64_t texts, int64_t tokens) {
+  Engine engine(exec, model, {.cache_blocks = 4 * texts, .prefix_cache = false});
+  RandomStream random{3, stream_id("bench.prompt"), 0};
+  for (int64_t t = 0; t < texts; ++t) {
+    EngineRequest request;
+    for (int i = 0; i < 16; ++i) request.prompt.push_back(int32_t(random.below(32768)));
+    request.max_tokens = tokens, request.sampling.seed = uint64_t(t);
+    engine.submit(std::move(request));
+  }
+  std::vector<double> seconds;
+  while (true) {
+    const double begin = steady_seconds();
+    if (!engine.step()) break;
+    seconds.push_back(steady_seconds() - begin);
+  }
+  seconds.erase(seconds.begin());  // the prompts
+  return seconds;
+}
+
+double median(std::vector<double> values) {
+  std::nth_element(values.begin(), values.begin() + int64_t(values.size() / 2), values.end());
+  return values[values.size() / 2];
+}
+
+int run(const Options& options) {
+  const OwnedExec owned(options.threads, options.exact_isa());
+  const ModelConfig config = config_of();
+  ReadProbe probe(owned.exec.compute->pool());
+  for (const Precision precision : {Precision::bf16}) {
+    ModelOptions how;
+    how.precision = precision, how.attention_form = AttentionForm::absorbed;
+    Transformer model(config, how, owned.exec);
+    fill(owned.exec, model);
+    model.refresh_values(owned.exec);
+    for (const bool packed : {false, true}) {
+      if (packed) model.pack(owned.exec);
+      const std::string name = packed ? "bf16 packed" : "bf16";
+      for (const int64_t texts : {int64_t(1), int64_t(4), int64_t(16)}) {
+        if (!options.chosen("decode")) continue;
+        double dram = 0;
+        best_seconds([&] { dram = std::max(dram, probe.rate()); });
+        const double seconds = median(decode_steps(owned.exec, model, texts, texts == 1 ? 40 : 16));
+        best_seconds([&] { dram = std::max(dram, probe.rate()); });
+        const double bytes = 2 * touched(config, texts);
+        std::printf(
+            "%-12s decode %2ld texts  %7.1f ms a step  %6.1f tokens/s  %5.1f GB/s  %3.0f%% of DRAM (%.1f GB/s)\n",
+            name.c_str(), long(texts), 1e3 * seconds, double(texts) / seconds, 1e-9 * bytes / seconds,
+            100e-9 * bytes / seconds / dram, dram);
+        std::fflush(stdout);
+      }
+      if (!options.chosen("prefill")) continue;
+      Meter meter(owned.exec.compute->pool(), owned.exec.isa, options.sgemm);
+      std::vector<int32_t> prompt;
+      RandomStream random{4, stream_id("bench.prompt"), 0};
+      for (int i = 0; i < 512; ++i) prompt.push_back(int32_t(random.below(32768)));
+      const auto result = meter.measure(
+          [&] {
+            Engine engine(owned.exec, model, {.cache_blocks = 9, .prefix_cache = false});
+            EngineRequest request;
+            request.prompt = prompt, request.max_tokens = 1;
+            engine.submit(request);
+            while (engine.step()) {
+            }
+          },
+          options.seconds * 8, [](const auto&) { return true; });
+      const FlopCounts flops = count_flops(config, 512);
+      const double gflops = 1e-9 * 512 * (flops.linear + flops.attention_causal) / result.seconds;
+      const double peak = meter.has_pairs() ? result.pairs : result.f32;
+      std::printf(
+          "%-12s prefill 512       %7.1f ms         %6.1f tokens/s  %5.1f GFLOP/s  %3.0f%% of the peak (%.0f)\n",
+          name.c_str(), 1e3 * result.seconds, 512 / result.seconds, gflops, 100 * gflops / peak, peak);
+      std::fflush(stdout);
+    }
+  }
+  return 0;
+}
+
+}  // namespace
+}  // namespace hadal::bench
+
+int main(int argc, char** argv) {
+  return hadal::bench::main_of(argc, argv, "The engine as a share of this machine's measured limits",
+                               hadal::bench::run);
+}
