@@ -20,8 +20,9 @@ OF_THE_SYSTEM = re.compile(r"^(ld-linux|libc\.|libm\.|libdl\.|librt\.|libpthread
 
 
 def source_files():
-    for folder, patterns in (("src", ("*.h", "*.cpp", "*.cu", "*.cmake")), ("tests", ("*.h", "*.cpp", "*.cmake",
-                             "CMakeLists.txt", "*.json")), ("cmake", ("*.cmake",))):
+    for folder, patterns in (("src", ("*.h", "*.cpp", "*.cu", "*.cmake", "*.in", "*.html", "*.json")),
+                             ("tests", ("*.h", "*.cpp", "*.cmake", "CMakeLists.txt", "*.json")),
+                             ("cmake", ("*.cmake",))):
         for pattern in patterns:
             yield from (ROOT / folder).rglob(pattern)
     yield from (ROOT / "CMakeLists.txt", ROOT / "CMakePresets.json")

@@ -366,7 +366,7 @@ HttpServer::HttpServer(const HttpOptions& options, HttpHandler handler)
 }
 
 HttpServer::~HttpServer() {
-  asio::post(impl_->io, [impl = impl_] {
+  asio::post(impl_->io, [impl = impl_.get()] {
     Code ignored;
     impl->acceptor.close(ignored);
     for (HttpConnection* connection : impl->all) connection->close();
@@ -385,7 +385,7 @@ HttpCounts HttpServer::counts() const {
 }
 
 void HttpServer::drain() {
-  asio::post(impl_->io, [impl = impl_] {
+  asio::post(impl_->io, [impl = impl_.get()] {
     impl->draining = true;
     Code ignored;
     impl->acceptor.close(ignored);

@@ -145,7 +145,7 @@ TEST_F(Hostile, HeadsThatAreNone) {
   EXPECT_EQ(raw("BREW /v1/completions HTTP/1.1\r\nHost: localhost\r\n\r\n").status, 405);
   EXPECT_EQ(raw("DELETE / HTTP/1.1\r\nHost: localhost\r\n\r\n").status, 405);
   EXPECT_EQ(raw("GET / HTTP/1.1\r\nHost: localhost\r\nBad Field: x\r\n\r\n").status, 400);
-  EXPECT_EQ(raw(std::string("GET / HTTP/1.1\r\nHost: local\0host\r\n\r\n", 38)).status, 400);
+  EXPECT_EQ(raw("GET / HTTP/1.1\r\nHost: local" + std::string(1, '\0') + "host\r\n\r\n").status, 400);
   EXPECT_EQ(raw("GET / HTTP/1.1\r\nHost: localhost\r\nExpect: a miracle\r\n\r\n").status, 417);
   EXPECT_EQ(ask(tiny_->port(), "GET", "/../../etc/passwd").status, 404);
   EXPECT_EQ(ask(tiny_->port(), "GET", "/v1/models/%00").status, 404);

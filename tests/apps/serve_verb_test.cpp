@@ -1,0 +1,84 @@
+// hadal serve and hadal chat as a person starts and ends them.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "apps/command.h"
+#include "apps/small_run.h"
+
+namespace hadal {
+namespace {
+
+class ServeVerb : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    small_ = std::make_unique<SmallRun>();
+    if (run_hadal(small_->train("run", "--steps 2")).code != 0) small_.reset();
+  }
+  static void TearDownTestSuite() { small_.reset(); }
+  void SetUp() override { ASSERT_TRUE(small_) << "training failed"; }
+
+  static std::string model() { return "--model " + SmallRun::quoted(small_->run()); }
+  static void says(const CommandResult& result, int code, std::initializer_list<const char*> words) {
+    EXPECT_EQ(result.code, code) << result.out << result.err;
+    for (const char* word : words)
+      EXPECT_NE((result.out + result.err).find(word), std::string::npos)
+          << "'" << word << "' is not in: " << result.out << result.err;
+  }
+  static std::unique_ptr<SmallRun> small_;
+};
+std::unique_ptr<SmallRun> ServeVerb::small_;
+
+// Shell text: waits for the line of the server that writes to $log, and takes its port.
+constexpr const char* kWait =
+    "pid=$!; for i in $(seq 200); do grep -q http $log && break; sleep 0.05; done; cat $log; "
+    "port=$(sed -n 's/.*127.0.0.1:\\([0-9]*\\) .*/\\1/p' $log); ";
+
+TEST_F(ServeVerb, SaysWhereItServesAndEndsWhenTold) {
+  const auto result =
+      run_hadal("serve " + model() + " --port 0 > $log & " + kWait + "kill -TERM $pid; wait $pid", "log=$(mktemp);");
+  says(result, 0, {"hadal serves run at http://127.0.0.1:", "in bf16", "64 positions", "once more to leave at once"});
+}
+
+// A request whose body is still on its way keeps the first signal waiting.
+TEST_F(ServeVerb, ASecondSignalEndsItAtOnce) {
+  const auto result = run_hadal(
+      "serve " + model() + " --port 0 > $log & " + kWait +
+          "bash -c 'exec 3<>/dev/tcp/127.0.0.1/'$port'; printf \"POST /tokenize HTTP/1.1\\r\\nHost: localhost\\r\\n"
+          "Content-Length: 9\\r\\n\\r\\n\" >&3; sleep 2' & sleep 0.5; "
+          "kill -TERM $pid; sleep 0.3; kill -0 $pid && echo alive; kill -TERM $pid; wait $pid",
+      "log=$(mktemp);");
+  says(result, 128 + 15, {"alive"});
+}
+
+TEST_F(ServeVerb, APortInUseIsSaidWithWhatToDo) {
+  const auto result = run_hadal("serve " + model() + " --port 0 > $log & " + kWait + "\"$HADAL\" serve " + model() +
+                                    " --port $port; code=$?; kill $pid; wait $pid; exit $code",
+                                "log=$(mktemp);");
+  says(result, 1, {"is in use by another program", "--port 0 takes any free one"});
+}
+
+TEST_F(ServeVerb, RefusesWhatCannotBe) {
+  says(run_hadal("serve " + model() + " --port 70000"), 2, {"70000"});
+  says(run_hadal("serve " + model() + " --port 0 --host no.such.host.invalid"), 2, {"--host no.such.host.invalid"});
+  says(run_hadal("serve " + model() + " --port 0 --api-key-file /nowhere"), 1, {"/nowhere"});
+  says(run_hadal("serve " + model() + " --port 0 --api-key-file /dev/null"), 2, {"holds no API key"});
+  says(run_hadal("serve " + model() + " --port 0", "HADAL_API_KEY='two words'"), 2, {"HADAL_API_KEY", "one word"});
+  says(run_hadal("serve --model /nowhere"), 1, {"/nowhere"});
+}
+
+TEST_F(ServeVerb, AChatNeedsATemplate) {
+  says(run_hadal("chat " + model(), "echo hi |"), 1, {"no chat template", "hadal generate"});
+}
+
+TEST_F(ServeVerb, AChatFollowsItsLines) {
+  const std::string run = small_->run().string();
+  for (const auto& step : std::filesystem::directory_iterator(run + "/checkpoints"))
+    atomic_write(step.path() / "chat_template.jinja", "{% for m in messages %}{{ m.content }}{% endfor %}");
+  const auto result = run_hadal("chat " + model() + " --max-tokens 3 --seed 1",
+                                "printf '/help\\nhello\\n/again\\n/nix\\n/new\\n/quit\\n' |");
+  says(result, 0, {"/again another answer", "unknown: /nix"});
+}
+
+}  // namespace
+}  // namespace hadal
