@@ -4,16 +4,17 @@
 #include "engine/engine.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <condition_variable>
 #include <deque>
 #include <mutex>
+#include <optional>
 
 #include "base/error.h"
-#include "base/open_device.h"
-#include "base/text_format.h"
 #include "engine/active_request.h"
 #include "engine/draft_gain.h"
+#include "engine/engine_room.h"
 #include "engine/step_rows.h"
 #include "model/latent_cache.h"
 
@@ -26,37 +27,21 @@ constexpr uint64_t kTryDraftsAgain = 16;  // of so many requests one
 
 }  // namespace
 
-namespace {
-
-bool may_draft(const Transformer& model, const EngineOptions& options) {
-  return options.drafts > 0 || (options.drafts == EngineOptions::kAutomatic && model.config().n_mtp > 0);
-}
-
-// As asked, else as many as four texts of all the model's positions take, at most what fits a quarter of the memory
-// that is left where the model computes, at least one.
-int64_t blocks_of(const Exec& exec, const Transformer& model, const EngineOptions& options) {
-  if (options.cache_blocks > 0) return options.cache_blocks;
-  const int64_t block = model.cache_block_bytes(may_draft(model, options));
-  if (options.cache_bytes == 0) {
-    const int64_t fitting = int64_t(available_memory(*exec.memory) / 4) / block;
-    return std::max<int64_t>(1, std::min(4 * cache_blocks_of(model.config().max_positions), fitting));
-  }
-  check(options.cache_bytes >= block, ErrorKind::invalid,
-        "a cache of {} holds no block of {} tokens; the least that does is {}",
-        format_bytes(double(options.cache_bytes)), kCacheBlock, format_bytes(double(block)));
-  return options.cache_bytes / block;
-}
-
-}  // namespace
-
 struct Engine::Impl {
+  struct Swap {
+    std::function<void()> change;
+    SwapWeights how;
+    std::promise<void> done;
+  };
+
   const Exec exec;
   const Transformer& model;
   EngineOptions options;
   int64_t n_blocks;
   std::shared_ptr<LatentCache> cache;
-  CacheBlocks blocks;
+  std::optional<CacheBlocks> blocks;
 
+  std::atomic<int64_t> version = 0;      // of the weights
   std::deque<ActiveRequestPtr> waiting;  // of the thread that steps, in the order of ids
   std::vector<ActiveRequestPtr> running;
 
@@ -64,6 +49,7 @@ struct Engine::Impl {
   std::condition_variable_any called;
   std::vector<ActiveRequestPtr> inbox;
   std::vector<uint64_t> cancelled;
+  std::deque<Swap> swaps;
   EngineCounts counts;
   uint64_t last_id = 0;
 
@@ -71,9 +57,9 @@ struct Engine::Impl {
       : exec(exec),
         model(model),
         options(options),
-        n_blocks(blocks_of(exec, model, options)),
+        n_blocks(cache_blocks_for(exec, model, options)),
         cache(model.new_cache(exec, n_blocks, may_draft(model, options))),
-        blocks(n_blocks, kCacheBlock, options.prefix_cache) {
+        blocks(std::in_place, n_blocks, kCacheBlock, options.prefix_cache) {
     check(options.max_running > 0 && options.step_tokens > 0, ErrorKind::invalid,
           "an engine of {} requests at once and {} tokens a step; both must be at least 1", options.max_running,
           options.step_tokens);
@@ -96,33 +82,12 @@ struct Engine::Impl {
 
   int64_t longest_text() const { return std::min(model.config().max_positions, n_blocks * kCacheBlock); }
 
-  void check_request(const EngineRequest& r) const {
-    const ModelConfig& config = model.config();
-    validate(r.sampling);
-    check(!r.prompt.empty(), ErrorKind::invalid, "the prompt is empty; give at least one token");
-    check(r.max_tokens >= 0, ErrorKind::invalid, "max_tokens = {} must be at least 0", r.max_tokens);
-    check(r.min_tokens >= 0 && r.min_tokens <= r.max_tokens, ErrorKind::invalid,
-          "min_tokens = {} must lie in 0 .. max_tokens = {}", r.min_tokens, r.max_tokens);
-    check(r.n_top >= 0 && r.n_top <= config.vocab_size, ErrorKind::invalid,
-          "{} of the most likely ids are asked for; it must be 0 .. {}", r.n_top, config.vocab_size);
-    const int64_t n_prompt = int64_t(r.prompt.size()), room = config.max_positions - n_prompt;
-    check(r.max_tokens <= room, ErrorKind::invalid,
-          "{} prompt tokens and {} new ones make {}, more than the model's {} positions", n_prompt, r.max_tokens,
-          n_prompt + std::min(r.max_tokens, INT64_MAX - n_prompt), config.max_positions);
-    check(cache_blocks_of(n_prompt + r.max_tokens) <= n_blocks, ErrorKind::invalid,
-          "{} prompt tokens and {} new ones make {}, more than the {} that the cache holds", n_prompt, r.max_tokens,
-          n_prompt + r.max_tokens, n_blocks * kCacheBlock);
-    for (const int32_t id : r.prompt)
-      check(id >= 0 && id < config.vocab_size, ErrorKind::invalid, "token id {} must lie in 0 .. {}", id,
-            config.vocab_size - 1);
-    check(r.allowed_ids >= 0, ErrorKind::invalid, "allowed_ids = {} must be at least 0", r.allowed_ids);
-  }
-
   // --- ends ---
 
   void finish(ActiveRequestPtr request, EndReason reason, const std::string& error = "") {
-    blocks.release(request->held);
+    blocks->release(request->held);
     request->result.reason = reason, request->result.error = error;
+    request->result.weights_version = version;
     request->result.n_generated = request->n_given;
     note();
     if (request->asked.on_end) request->asked.on_end(request->result);
@@ -138,7 +103,7 @@ struct Engine::Impl {
   void preempt_youngest() {
     ActiveRequestPtr request = std::move(running.back());
     running.pop_back();
-    blocks.release(request->held);
+    blocks->release(request->held);
     request->cached = 0, request->draft = -1;
     waiting.push_front(std::move(request));
     count([](EngineCounts& c) { ++c.preemptions; });
@@ -152,7 +117,7 @@ struct Engine::Impl {
   void note() {
     const std::lock_guard lock(mutex);
     counts.waiting = int64_t(waiting.size() + inbox.size()), counts.running = int64_t(running.size());
-    counts.blocks_used = blocks.n_used(), counts.evictions = blocks.n_evicted();
+    counts.blocks_used = blocks->n_used(), counts.evictions = blocks->n_evicted();
   }
 
   // --- a step ---
@@ -177,13 +142,54 @@ struct Engine::Impl {
     for (ActiveRequestPtr& request : ended) finish(std::move(request), EndReason::cancelled);
   }
 
+  // Back to its prompt.
+  void begin_anew(ActiveRequest& request) {
+    blocks->release(request.held);
+    const bool scores = request.asked.prompt_log_probs;
+    request.tokens = request.asked.prompt;
+    request.cached = 0, request.scored = 1, request.n_given = 0, request.draft = -1;
+    request.result = {};
+    if (scores) request.result.prompt.push_back({request.asked.prompt.front(), 0, {}});
+    if (request.asked.on_restart) request.asked.on_restart();
+  }
+
+  // Exchanges weights where someone asked for it and nobody runs on the old ones. False: those who run must end first,
+  // and nobody new joins them.
+  bool exchange() {
+    while (true) {
+      Swap* next = nullptr;
+      {
+        const std::lock_guard lock(mutex);
+        if (!swaps.empty()) next = &swaps.front();
+      }
+      if (!next) return true;
+      const bool under_way = std::any_of(waiting.begin(), waiting.end(), [](const auto& r) { return r->n_given > 0; });
+      if (next->how == SwapWeights::finish && (!running.empty() || under_way)) return false;
+      for (auto at = running.rbegin(); at != running.rend(); ++at) waiting.push_front(std::move(*at));
+      running.clear();
+      for (const ActiveRequestPtr& request : waiting)
+        if (request->n_given > 0 || request->cached > 0 || request->scored > 1) begin_anew(*request);
+      try {
+        next->change();
+        ++version;
+        blocks.emplace(n_blocks, kCacheBlock, options.prefix_cache);
+        next->done.set_value();
+      } catch (...) {
+        next->done.set_exception(std::current_exception());
+      }
+      const std::lock_guard lock(mutex);
+      swaps.pop_front();
+    }
+  }
+
   // Those who wait join while what they read fits; alone, anyone does (check_request).
-  void admit() {
+  void admit(bool leaving) {
     while (!waiting.empty() && int64_t(running.size()) < options.max_running) {
       ActiveRequest& next = *waiting.front();
-      if (!running.empty() && cache_blocks_of(next.n_tokens() + 1) > blocks.n_available()) return;
+      if (leaving && next.n_given == 0) return;
+      if (!running.empty() && cache_blocks_of(next.n_tokens() + 1) > blocks->n_available()) return;
       if (next.scored >= next.n_prompt() || !next.asked.prompt_log_probs)
-        next.cached = blocks.adopt(next.held, next.tokens);
+        next.cached = blocks->adopt(next.held, next.tokens);
       if (next.n_tokens() == next.n_prompt()) next.result.n_cached = next.cached;
       next.drafting = drafts_now();
       count([&](EngineCounts& c) { c.cached_tokens += next.cached; });
@@ -196,7 +202,7 @@ struct Engine::Impl {
   bool make_room(ActiveRequest& request, int64_t n) {
     while (true) {
       const int64_t more = cache_blocks_of(request.cached + n) - int64_t(request.held.blocks.size());
-      if (more <= 0 || blocks.grow(request.held, more)) return true;
+      if (more <= 0 || blocks->grow(request.held, more)) return true;
       const bool self = running.back().get() == &request;
       check(!self || running.size() > 1, ErrorKind::internal, "{} blocks do not hold one text", n_blocks);
       preempt_youngest();
@@ -265,7 +271,7 @@ struct Engine::Impl {
       first_row += p.n_rows();
       request.cached += p.n + p.n_accepted;
       request.draft = -1;
-      blocks.share(request.held, std::span(request.tokens).first(size_t(request.cached)));
+      blocks->share(request.held, std::span(request.tokens).first(size_t(request.cached)));
       count([&](EngineCounts& c) { c.drafted_tokens += p.n_drafts, c.accepted_tokens += p.n_accepted; });
     }
     for (DrawnRow& row : rows) take(row);
@@ -306,7 +312,7 @@ struct Engine::Impl {
 
   bool step() {
     take_calls();
-    admit();
+    admit(!exchange());
     std::vector<PlannedRows> planned = plan();
     note();
     if (planned.empty()) return false;
@@ -325,7 +331,7 @@ Engine::Engine(const Exec& exec, const Transformer& model, const EngineOptions& 
 Engine::~Engine() = default;
 
 uint64_t Engine::submit(EngineRequest request) {
-  impl_->check_request(request);
+  check_request(request, impl_->model.config(), impl_->n_blocks);
   auto active = std::make_unique<ActiveRequest>();
   active->tokens = request.prompt;
   if (request.prompt_log_probs) active->result.prompt.push_back({request.prompt.front(), 0, {}});
@@ -351,6 +357,15 @@ EngineCounts Engine::counts() const {
   return impl_->counts;
 }
 
+std::future<void> Engine::swap_weights(std::function<void()> change, SwapWeights how) {
+  const std::lock_guard lock(impl_->mutex);
+  impl_->swaps.push_back({std::move(change), how, {}});
+  impl_->called.notify_all();
+  return impl_->swaps.back().done.get_future();
+}
+
+int64_t Engine::weights_version() const { return impl_->version; }
+
 int64_t Engine::longest_text() const { return impl_->longest_text(); }
 
 bool Engine::step() { return impl_->step(); }
@@ -359,7 +374,8 @@ void Engine::run(std::stop_token stop) {
   while (!stop.stop_requested()) {
     if (step()) continue;
     std::unique_lock lock(impl_->mutex);
-    impl_->called.wait(lock, stop, [&] { return !impl_->inbox.empty() || !impl_->cancelled.empty(); });
+    impl_->called.wait(lock, stop,
+                       [&] { return !impl_->inbox.empty() || !impl_->cancelled.empty() || !impl_->swaps.empty(); });
   }
   {
     const std::lock_guard lock(impl_->mutex);

@@ -4,34 +4,27 @@
 #pragma once
 #include <cstdint>
 #include <functional>
+#include <future>
 #include <memory>
 #include <stop_token>
 #include <string>
 #include <vector>
 
-#include "engine/request.h"
+#include "engine/engine_room.h"
 #include "model/transformer.h"
 
 namespace hadal {
 
-struct EngineOptions {
-  // Of the latent cache: blocks; 0: bytes; 0: as many as four texts of all positions take, at most a quarter of the
-  // memory that is left. Throws invalid for bytes that hold no block.
-  int64_t cache_blocks = 0, cache_bytes = 0;
-  int64_t max_running = 256;  // requests in one step
-  int64_t step_tokens = 512;  // rows of one step: one of each text that is written, the others of prompts
-  bool prefix_cache = true;   // prompts that begin alike share blocks
-  // Tokens that the model's MTP module guesses ahead of each text: 0, 1, or kAutomatic: 1 where that is faster by what
-  // it costs and how many were right.
-  static constexpr int64_t kAutomatic = -1;
-  int64_t drafts = 0;
-};
 struct EngineCounts {
   int64_t waiting = 0, running = 0;
   int64_t blocks = 0, blocks_used = 0;  // of the cache: all; held by requests or kept for prompts that begin alike
   int64_t requests = 0, prompt_tokens = 0, cached_tokens = 0, generated_tokens = 0, preemptions = 0, evictions = 0;
   int64_t drafted_tokens = 0, accepted_tokens = 0;
 };
+
+// What becomes of requests that run when weights are exchanged: they end with the old ones first, or begin anew with
+// the new ones.
+enum class SwapWeights { finish, restart };
 
 class Engine {
  public:
@@ -43,6 +36,11 @@ class Engine {
   uint64_t submit(EngineRequest request);
   void cancel(uint64_t id);  // on_end comes with the next step; nothing happens where it has come
   EngineCounts counts() const;
+  // `change` exchanges the model's weights, all of them or, where it throws, none. It runs between steps, on the thread
+  // that steps; nothing is computed with old and new ones mixed, and no latent of the old ones is used again. The
+  // future is ready when the new ones serve; it throws what `change` threw.
+  std::future<void> swap_weights(std::function<void()> change, SwapWeights how);
+  int64_t weights_version() const;  // counts exchanges
 
   int64_t longest_text() const;    // tokens of prompt and text together that a request may have
   bool step();                     // one forward of what is there; false: there was nothing

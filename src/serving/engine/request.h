@@ -17,7 +17,8 @@ struct EngineResult {
   std::string error;                // failed: why, in one sentence
   std::vector<ScoredToken> prompt;  // with prompt_log_probs; of the first token, which nothing predicts, log_prob 0
   int64_t n_generated = 0;
-  int64_t n_cached = 0;  // tokens of the prompt whose latents were there already
+  int64_t n_cached = 0;         // tokens of the prompt whose latents were there already
+  int64_t weights_version = 0;  // by which all of it was computed (Engine::swap_weights)
 };
 
 struct EngineRequest {
@@ -33,6 +34,7 @@ struct EngineRequest {
   // request. on_end: once, last.
   std::function<bool(const ScoredToken&)> on_token;
   std::function<void(const EngineResult&)> on_end;
+  std::function<void()> on_restart;  // all that came is void, it begins anew (SwapWeights::restart)
 };
 
 }  // namespace hadal

@@ -231,6 +231,56 @@ TEST(Engine, StopsAtIdsNotBeforeTheFewestAndReadsPromptsAlone) {
   EXPECT_EQ(read.prompt[2].log_prob, expected[1]);
 }
 
+// Weights exchanged while one request runs and another waits: each is answered by one set of weights alone, and what
+// the cache holds of the old ones is not used again.
+TEST(Engine, ExchangesWeightsBetweenStepsAndNeverMixesThem) {
+  SmallModel small(small_config(), options_of());
+  RandomStream random{10, stream_id("test.engine"), 0};
+  EngineRequest request;
+  request.prompt = random_ids(random, 130), request.max_tokens = 30, request.sampling.seed = 2;
+  request.prompt_log_probs = true;
+  const auto scale = [&](double factor) {
+    return [&small, factor] {
+      const Tensor kv_a = small.model.parameter("layers.1.attention.kv_a").value.plain;
+      for (int64_t i = 0; i < kv_a.count(); ++i) set_element(kv_a, i, factor * element(kv_a, i));
+    };
+  };
+  const Got old = alone(small, request);
+  scale(2)();
+  const Got changed = alone(small, request);
+  scale(0.5)();
+  ASSERT_FALSE(changed == old);
+  for (const SwapWeights how : {SwapWeights::finish, SwapWeights::restart}) {
+    Engine engine(small.owned.exec, small.model, {.cache_blocks = 12, .max_running = 1});
+    Got first, second, third;
+    EngineRequest one = into(request, first);
+    int64_t restarts = 0;
+    one.on_restart = [&] { ++restarts, first.ids.clear(), first.log_probs.clear(); };
+    engine.submit(one);
+    for (int i = 0; i < 5; ++i) engine.step();
+    engine.submit(into(request, second));
+    std::future<void> done = engine.swap_weights(scale(2), how);
+    drain(engine);
+    done.get();
+    EXPECT_EQ(engine.weights_version(), 1);
+    EXPECT_EQ(restarts, how == SwapWeights::restart);
+    EXPECT_TRUE(first == (how == SwapWeights::finish ? old : changed));
+    EXPECT_EQ(first.end->weights_version, how == SwapWeights::restart);
+    EXPECT_TRUE(second == changed);
+    EngineRequest again = request;  // a prompt that the cache knows, by weights that are not there any more
+    again.prompt_log_probs = false;
+    engine.swap_weights(scale(0.5), how);
+    engine.submit(into(again, third));
+    drain(engine);
+    EXPECT_EQ(third.ids, old.ids);
+    EXPECT_EQ(third.log_probs, old.log_probs);
+    std::future<void> failing = engine.swap_weights([] { fail(ErrorKind::corrupt, "no such weights"); }, how);
+    drain(engine);
+    EXPECT_ERROR(failing.get(), ErrorKind::corrupt, "no such weights");
+    EXPECT_EQ(engine.weights_version(), 2);
+  }
+}
+
 // NaN in the latents of one text ends that text; its neighbour goes on as if alone.
 TEST(Engine, AnAnswerThatIsNotFiniteEndsItsRequestAlone) {
   SmallModel small(small_config(), options_of());

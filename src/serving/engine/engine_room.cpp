@@ -1,0 +1,50 @@
+#include "engine/engine_room.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/open_device.h"
+#include "base/text_format.h"
+#include "model/latent_cache.h"
+
+namespace hadal {
+
+bool may_draft(const Transformer& model, const EngineOptions& options) {
+  return options.drafts > 0 || (options.drafts == EngineOptions::kAutomatic && model.config().n_mtp > 0);
+}
+
+int64_t cache_blocks_for(const Exec& exec, const Transformer& model, const EngineOptions& options) {
+  if (options.cache_blocks > 0) return options.cache_blocks;
+  const int64_t block = model.cache_block_bytes(may_draft(model, options));
+  if (options.cache_bytes == 0) {
+    const int64_t fitting = int64_t(available_memory(*exec.memory) / 4) / block;
+    return std::max<int64_t>(1, std::min(4 * cache_blocks_of(model.config().max_positions), fitting));
+  }
+  check(options.cache_bytes >= block, ErrorKind::invalid,
+        "a cache of {} holds no block of {} tokens; the least that does is {}",
+        format_bytes(double(options.cache_bytes)), kCacheBlock, format_bytes(double(block)));
+  return options.cache_bytes / block;
+}
+
+void check_request(const EngineRequest& r, const ModelConfig& config, int64_t n_blocks) {
+  validate(r.sampling);
+  check(!r.prompt.empty(), ErrorKind::invalid, "the prompt is empty; give at least one token");
+  check(r.max_tokens >= 0, ErrorKind::invalid, "max_tokens = {} must be at least 0", r.max_tokens);
+  check(r.min_tokens >= 0 && r.min_tokens <= r.max_tokens, ErrorKind::invalid,
+        "min_tokens = {} must lie in 0 .. max_tokens = {}", r.min_tokens, r.max_tokens);
+  check(r.n_top >= 0 && r.n_top <= config.vocab_size, ErrorKind::invalid,
+        "{} of the most likely ids are asked for; it must be 0 .. {}", r.n_top, config.vocab_size);
+  const int64_t n_prompt = int64_t(r.prompt.size()), room = config.max_positions - n_prompt;
+  check(r.max_tokens <= room, ErrorKind::invalid,
+        "{} prompt tokens and {} new ones make {}, more than the model's {} positions", n_prompt, r.max_tokens,
+        n_prompt + std::min(r.max_tokens, INT64_MAX - n_prompt), config.max_positions);
+  check(cache_blocks_of(n_prompt + r.max_tokens) <= n_blocks, ErrorKind::invalid,
+        "{} prompt tokens and {} new ones make {}, more than the {} that the cache holds", n_prompt, r.max_tokens,
+        n_prompt + r.max_tokens, n_blocks * kCacheBlock);
+  for (const int32_t id : r.prompt)
+    check(id >= 0 && id < config.vocab_size, ErrorKind::invalid, "token id {} must lie in 0 .. {}", id,
+          config.vocab_size - 1);
+  check(r.allowed_ids >= 0, ErrorKind::invalid, "allowed_ids = {} must be at least 0", r.allowed_ids);
+}
+
+}  // namespace hadal

@@ -1,0 +1,31 @@
+// What an engine has room for: the options that say so, blocks of its cache, and which requests can never run in it.
+#pragma once
+#include <cstdint>
+
+#include "engine/request.h"
+#include "model/transformer.h"
+
+namespace hadal {
+
+struct EngineOptions {
+  // Of the latent cache: blocks; 0: bytes; 0: as many as four texts of all positions take, at most a quarter of the
+  // memory that is left. Throws invalid for bytes that hold no block.
+  int64_t cache_blocks = 0, cache_bytes = 0;
+  int64_t max_running = 256;  // requests in one step
+  int64_t step_tokens = 512;  // rows of one step: one of each text that is written, the others of prompts
+  bool prefix_cache = true;   // prompts that begin alike share blocks
+  // Tokens that the model's MTP module guesses ahead of each text: 0, 1, or kAutomatic: 1 where that is faster by what
+  // it costs and how many were right.
+  static constexpr int64_t kAutomatic = -1;
+  int64_t drafts = 0;
+};
+
+// Whether drafts may be made at all, so that the cache keeps the MTP module's latents too.
+bool may_draft(const Transformer& model, const EngineOptions& options);
+// Blocks of the cache: as asked, else as many as four texts of all the model's positions take, at most what fits a
+// quarter of the memory that is left where the model computes, at least one.
+int64_t cache_blocks_for(const Exec& exec, const Transformer& model, const EngineOptions& options);
+// Throws invalid, naming the value, for a request that can never run in a cache of so many blocks.
+void check_request(const EngineRequest& request, const ModelConfig& config, int64_t n_blocks);
+
+}  // namespace hadal
