@@ -235,10 +235,7 @@ Task HttpConnection::send(std::shared_ptr<ReplyBox> box, const std::string& meth
     if (ended && chunked && method != "HEAD") text += "0\r\n\r\n";
     co_await write(std::move(text), fine);
   }
-  if (fine)
-    box->close();
-  else
-    box->leave();
+  fine ? box->close() : box->leave();
   goes_on = goes_on && fine;
 }
 
@@ -353,6 +350,7 @@ Task HttpServer::Impl::accept() {
       continue;  // the socket closes
     }
     socket.set_option(tcp::no_delay(true), code);
+    socket.set_option(asio::socket_base::send_buffer_size(256 << 10), code);  // a reader's delay is ours to see
     const auto connection = std::make_shared<HttpConnection>(self, std::move(socket));
     asio::co_spawn(io, connection->run(), [connection](std::exception_ptr) {});
   }

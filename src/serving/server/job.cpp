@@ -96,6 +96,7 @@ void Job::start(int64_t n, int64_t otherwise_tokens, bool prompt_log_probs) {
       continue;
     } catch (const Error& error) {  // checked before, all but what the engine alone knows
       refused.error = error.what();
+      if (error.kind() == ErrorKind::invalid) choices[size_t(i)].status = 400;
     }
     refused.reason = EndReason::failed;
     on_end(size_t(i), refused);
@@ -176,7 +177,7 @@ Json Job::usage() const {
 
 std::optional<ApiError> Job::failure() const {
   for (const Choice& choice : choices)
-    if (!choice.error.empty()) return ApiError(choice.finish == "cancelled" ? 503 : 500, choice.error);
+    if (!choice.error.empty()) return ApiError(choice.finish == "cancelled" ? 503 : choice.status, choice.error);
   return {};
 }
 

@@ -37,6 +37,7 @@ struct Choice {
   std::vector<ScoredToken> tokens;  // all that were drawn, the one that ended the text included
   std::string finish;               // "stop", "length", "error", "cancelled"
   std::string error;
+  int status = 500;  // of the answer, where there is an error
   EngineResult result;
   double last_token_seconds = 0;
 };
