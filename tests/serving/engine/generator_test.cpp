@@ -72,9 +72,9 @@ TEST(Sampler, PenaltiesMakeWhatWasWrittenLessLikely) {
   EXPECT_EQ(after({.presence_penalty = 0.5}), (std::vector<float>{2, -2.5f, 1, 3.5f, 0.5f}));
   EXPECT_EQ(after({.frequency_penalty = 0.25}), (std::vector<float>{2, -2.25f, 1, 3.5f, 0.5f}));
   EXPECT_EQ(after({.repetition_penalty = 0.5, .presence_penalty = -1}), (std::vector<float>{4, 0, 1, 9, 0.5f}));
-  EXPECT_EQ(after({.bias = {{0, 3}, {4, -1}, {77, 5}}}), (std::vector<float>{5, -2, 1, 4, -0.5f}));
-  EXPECT_EQ(after({.presence_penalty = 0.5, .bias = {{3, 1}}}), (std::vector<float>{2, -2.5f, 1, 4.5f, 0.5f}));
-  EXPECT_ERROR(validate({.bias = {{7, std::nanf("")}}}), ErrorKind::invalid, "bias of token 7");
+  EXPECT_EQ(after({.logit_bias = {{0, 3}, {4, -1}, {77, 5}}}), (std::vector<float>{5, -2, 1, 4, -0.5f}));
+  EXPECT_EQ(after({.presence_penalty = 0.5, .logit_bias = {{3, 1}}}), (std::vector<float>{2, -2.5f, 1, 4.5f, 0.5f}));
+  EXPECT_ERROR(validate({.logit_bias = {{7, std::nanf("")}}}), ErrorKind::invalid, "the bias of token 7");
   EXPECT_ERROR(validate({.repetition_penalty = 0}), ErrorKind::invalid, "repetition_penalty = 0");
   EXPECT_ERROR(validate({.presence_penalty = std::nan("")}), ErrorKind::invalid, "presence_penalty");
 }
