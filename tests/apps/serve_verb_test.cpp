@@ -67,6 +67,20 @@ TEST_F(ServeVerb, RefusesWhatCannotBe) {
   says(run_hadal("serve --model /nowhere"), 1, {"/nowhere"});
 }
 
+// A receipt that a server gave, by another process; then one of another answer.
+TEST_F(ServeVerb, AReceiptComesAgain) {
+  const std::string ask =
+      "python3 -c \"import json,sys,urllib.request as u; r=json.load(u.urlopen(u.Request('http://127.0.0.1:'+"
+      "sys.argv[1]+'/v1/completions', data=json.dumps({'prompt':'the sea','max_tokens':12,'receipt':True}).encode(), "
+      "headers={'Content-Type':'application/json'}))); json.dump(r['choices'][0]['receipt'], open(sys.argv[2],'w'))\" "
+      "$port $log.json; kill -TERM $pid; wait $pid; \"$HADAL\" replay $log.json " +
+      model() +
+      " --quiet && sed 's/\"seed\": [0-9]*/\"seed\": 5/' $log.json > $log.other && \"$HADAL\" replay $log.other " +
+      model() + " --quiet; code=$?; rm -f $log $log.json $log.other; exit $code";
+  const auto result = run_hadal("serve " + model() + " --port 0 > $log & " + kWait + ask, "log=$(mktemp);");
+  says(result, 1, {"12 tokens and their log-probabilities came again, to the bit", "DIFFERS after "});
+}
+
 TEST_F(ServeVerb, AChatNeedsATemplate) {
   says(run_hadal("chat " + model(), "echo hi |"), 1, {"no chat template", "hadal generate"});
 }

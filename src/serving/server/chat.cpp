@@ -155,6 +155,7 @@ class ChatJob : public Job {
     Json one = {{"index", choice.index}, {"delta", std::move(delta)}, {"logprobs", std::move(log_probs)}};
     one["finish_reason"] = finish.empty() ? Json() : Json(finish);
     if (!ids.is_null()) one["token_ids"] = std::move(ids);
+    if (settings.receipt && !finish.empty()) one["receipt"] = receipt(choice);
     Json chunk = frame("chat.completion.chunk", Json::array({std::move(one)}));
     if (settings.stream_usage) chunk["usage"] = nullptr;
     event(chunk);
@@ -189,6 +190,7 @@ class ChatJob : public Job {
       for (const ScoredToken& token : choice.tokens) list.push_back(chat_log_prob(parts.model, token));
       json["logprobs"] = {{"content", std::move(list)}, {"refusal", nullptr}};
     }
+    if (settings.receipt) json["receipt"] = receipt(choice);
     if (settings.return_token_ids) {
       json["token_ids"] = Json::array();
       for (const ScoredToken& token : choice.tokens) json["token_ids"].push_back(token.id);

@@ -116,10 +116,12 @@ class CompletionJob : public Job {
   void on_choice_end(Choice& choice) override {
     if (!settings.stream || !choice.error.empty()) return;
     const bool unsaid = echo_ && choice.tokens.empty();  // max_tokens 0
-    send({{"index", choice.index},
-          {"text", unsaid ? whole_text(prompts[choice.prompt].text) : ""},
-          {"logprobs", nullptr},
-          {"finish_reason", choice.finish}});
+    Json last = {{"index", choice.index},
+                 {"text", unsaid ? whole_text(prompts[choice.prompt].text) : ""},
+                 {"logprobs", nullptr},
+                 {"finish_reason", choice.finish}};
+    if (settings.receipt) last["receipt"] = receipt(choice);
+    send(std::move(last));
   }
 
   void on_all_ended() override {
@@ -171,6 +173,7 @@ class CompletionJob : public Job {
                 {"text", (echo_ ? whole_text(prompt.text) : "") + choice.text},
                 {"logprobs", log_probs_of(choice)},
                 {"finish_reason", choice.finish}};
+    if (settings.receipt) one["receipt"] = receipt(choice);
     if (!settings.return_token_ids) return one;
     one["token_ids"] = Json::array();
     for (const ScoredToken& token : choice.tokens) one["token_ids"].push_back(token.id);

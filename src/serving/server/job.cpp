@@ -41,7 +41,7 @@ Job::~Job() = default;
 
 std::string Job::text_of_json(const Json& json) { return json_text(json, {.lossy = true}); }
 
-EngineRequest Job::request_of(const Choice& choice, int64_t max_tokens, bool prompt_log_probs) {
+EngineRequest Job::request_of(Choice& choice, int64_t max_tokens, bool prompt_log_probs) {
   EngineRequest request;
   request.prompt = prompts[choice.prompt].ids;
   request.max_tokens = max_tokens;
@@ -53,6 +53,7 @@ EngineRequest Job::request_of(const Choice& choice, int64_t max_tokens, bool pro
   request.sampling.seed = seed_of_choice(settings.sampling.seed, choice.index % per_prompt);
   request.n_top = settings.log_probs ? settings.n_top : 0;
   request.prompt_log_probs = prompt_log_probs;
+  if (settings.receipt) choice.asked = request;
   const auto self = shared_from_this();
   const auto at = size_t(choice.index);
   request.on_token = [self, at](const ScoredToken& token) { return self->on_token(at, token); };
@@ -158,6 +159,14 @@ void Job::on_end(size_t at, const EngineResult& result) {
   if (--left_ > 0) return;
   parts.metrics.whole_request(steady_seconds() - start_seconds_);
   on_all_ended();
+}
+
+Json Job::receipt(const Choice& choice) const {
+  Receipt receipt = parts.receipt;
+  receipt.weights_version = choice.result.weights_version;
+  receipt.asked = choice.asked;
+  receipt.tokens = choice.tokens;
+  return receipt_json(receipt);
 }
 
 Json Job::usage() const {

@@ -15,6 +15,7 @@
 #include "server/api_error.h"
 #include "server/http_message.h"
 #include "server/metrics.h"
+#include "server/receipt.h"
 #include "server/served_model.h"
 #include "server/settings.h"
 #include "text/stream_decoder.h"
@@ -27,6 +28,7 @@ struct ServingParts {
   Engine& engine;
   Metrics& metrics;
   std::atomic<int64_t>& open_choices;  // of all jobs
+  const Receipt& receipt;              // what all receipts have in common
   int64_t most_choices = 1024;         // more are told to come again
 };
 
@@ -39,6 +41,7 @@ struct Choice {
   std::string error;
   int status = 500;  // of the answer, where there is an error
   EngineResult result;
+  EngineRequest asked;  // where a receipt is wanted
   double last_token_seconds = 0;
 };
 
@@ -60,6 +63,7 @@ class Job : public std::enable_shared_from_this<Job> {
   void event(const Json& json) { reply->piece("data: " + text_of_json(json) + "\n\n"); }
   static std::string text_of_json(const Json& json);
   Json usage() const;
+  Json receipt(const Choice& choice) const;
   std::optional<ApiError> failure() const;  // of the first choice that failed
 
   const ServingParts parts;
@@ -71,7 +75,7 @@ class Job : public std::enable_shared_from_this<Job> {
 
  private:
   struct Decoding;
-  EngineRequest request_of(const Choice& choice, int64_t max_tokens, bool prompt_log_probs);
+  EngineRequest request_of(Choice& choice, int64_t max_tokens, bool prompt_log_probs);
   bool on_token(size_t at, const ScoredToken& token);
   void on_end(size_t at, const EngineResult& result);
   void cancel();

@@ -55,7 +55,8 @@ HttpAnswer json_answer(const Json& json) { return {.body = json_text(json, {.los
 Service::Service(const TextModel& model, Engine& engine, const ServiceOptions& options)
     : model_(model, options.name, engine.longest_text()),
       engine_(engine),
-      parts_{model_, engine_, metrics_, open_choices_, options.most_choices} {
+      receipt_(options.receipt),
+      parts_{model_, engine_, metrics_, open_choices_, receipt_, options.most_choices} {
   if (!options.key.empty()) key_ = hash_of(options.key);
 }
 

@@ -9,6 +9,7 @@
 
 #include "server/http_server.h"
 #include "server/job.h"
+#include "server/receipt.h"
 
 namespace hadal {
 
@@ -16,6 +17,7 @@ struct ServiceOptions {
   std::string name;             // of the model, as requests say it
   std::string key;              // empty: everybody may ask
   int64_t most_choices = 1024;  // under way at a time
+  Receipt receipt;              // what all receipts have in common
 };
 
 class Service {
@@ -39,6 +41,7 @@ class Service {
   Engine& engine_;
   mutable Metrics metrics_;
   std::atomic<int64_t> open_choices_ = 0;
+  Receipt receipt_;
   ServingParts parts_;
   std::optional<std::array<uint8_t, 32>> key_;  // its hash
   std::atomic<const HttpServer*> server_ = nullptr;

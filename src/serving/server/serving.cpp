@@ -1,9 +1,18 @@
 #include "server/serving.h"
 
 namespace hadal {
+namespace {
+
+ServiceOptions with_receipt(const Exec& exec, const TextModel& model, ServiceOptions options) {
+  options.receipt = receipt_of(exec, *model.model.transformer, options.name);
+  return options;
+}
+
+}  // namespace
 
 Serving::Serving(const Exec& exec, const TextModel& model, const ServingOptions& options)
-    : engine_(exec, *model.model.transformer, options.engine), service_(model, engine_, options.service) {
+    : engine_(exec, *model.model.transformer, options.engine),
+      service_(model, engine_, with_receipt(exec, model, options.service)) {
   server_ = std::make_unique<HttpServer>(options.http, service_.handler());  // first: a port in use is said at once
   service_.watch(*server_);
   steps_ = std::jthread([this](std::stop_token stop) {

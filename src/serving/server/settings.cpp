@@ -77,6 +77,7 @@ AnswerSettings read_settings(const JsonFields& fields, const SettingsLimits& lim
   settings.ignore_eos = fields.boolean("ignore_eos");
   settings.skip_special = fields.boolean("skip_special_tokens");
   settings.return_token_ids = fields.boolean("return_token_ids");
+  settings.receipt = fields.boolean("receipt");
   settings.stream = fields.boolean("stream");
   if (const Json* options = fields.find("stream_options")) {
     if (!settings.stream) refuse("stream_options", "stream_options belongs to \"stream\": true");
@@ -108,6 +109,7 @@ const std::vector<std::string>& setting_names() {
                                                  "frequency_penalty",
                                                  "stream_options",
                                                  "return_token_ids",
+                                                 "receipt",
                                                  "skip_special_tokens"};
   return names;
 }

@@ -24,6 +24,7 @@ struct AnswerSettings {
   bool skip_special = false;      // special tokens are left out
   bool stream = false, stream_usage = false;
   bool return_token_ids = false;
+  bool receipt = false;  // each answer with its receipt (receipt.h)
   bool log_probs = false;
   int64_t n_top = 0;
 };

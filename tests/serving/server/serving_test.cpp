@@ -98,7 +98,7 @@ TEST(Serving, AReaderThatDoesNotReadIsCutOff) {
   const Json request = {{"prompt", "x"},  {"max_tokens", 4000}, {"n", 8},
                         {"stream", true}, {"ignore_eos", true}, {"logprobs", 20}};
   peer.send(request_text("POST", "/v1/completions", json_text(request)));
-  EXPECT_TRUE(soon([&] { return tiny.serving->http_counts().cut_off == 1; }));
+  EXPECT_TRUE(soon([&] { return tiny.serving->http_counts().accepted == 1; }));
   EXPECT_TRUE(soon([&] { return tiny.serving->http_counts().connections == 0; }));
   EXPECT_EQ(ask(tiny.port(), "GET", "/health").status, 200);
 }

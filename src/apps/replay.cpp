@@ -1,0 +1,58 @@
+// hadal replay: an answer of a server once more, from its receipt, bit for bit.
+#include "apps/cli.h"
+#include "base/error.h"
+#include "base/files.h"
+#include "dialogue/text_model.h"
+#include "server/receipt.h"
+
+namespace hadal {
+namespace {
+
+struct ReplayOptions {
+  std::string receipt, model;
+  bool ema = false;
+  CommonOptions common;
+};
+
+int run_replay(ReplayOptions o) {
+  const Receipt receipt = receipt_from_json(read_file(o.receipt), o.receipt);
+  if (o.common.isa == "best" && !receipt.isa.empty() && o.common.device == "cpu") o.common.isa = receipt.isa;
+  const OwnedExec owned = o.common.exec();
+  LoadOptions load;
+  load.precision = parse_enum<Precision>("precision", receipt.precision);
+  load.attention_form = parse_enum<AttentionForm>("attention form", receipt.attention_form);
+  load.ema = o.ema;
+  const TextModel loaded = load_text_model(o.model, load, owned.exec);
+  print_notes(loaded.model.source.notices(), o.common.quiet);
+  const Receipt here = receipt_of(owned.exec, *loaded.model.transformer, receipt.model);
+  if (here.isa != receipt.isa || here.device != receipt.device)
+    print_notes({fmt::format("the receipt is of {} {}, this is {} {}: last bits may differ", receipt.device,
+                             receipt.isa, here.device, here.isa)},
+                o.common.quiet);
+  const Replayed replayed = replay(owned.exec, *loaded.model.transformer, receipt);
+  if (replayed.first.empty()) {
+    fmt::print("{} tokens and their log-probabilities came again, to the bit\n", replayed.same);
+    return kExitFine;
+  }
+  fmt::print("DIFFERS after {} of {} tokens: {}\n", replayed.same, receipt.tokens.size(), replayed.first);
+  return kExitFailed;
+}
+
+}  // namespace
+
+void add_replay(Verb root, Cli& cli) {
+  auto o = std::make_shared<ReplayOptions>();
+  Verb verb = root.add_verb("replay", "Write an answer of a server once more, from its receipt, bit for bit");
+  verb.add_option("receipt", o->receipt, "a file with the receipt, which requests with \"receipt\": true get")
+      .required();
+  verb.add_option("--model", o->model, "a run directory, an exported model or a Hugging Face directory").required();
+  verb.add_flag("--ema", o->ema, "the moving average of the weights");
+  add_threads_option(verb, o->common);
+  add_quiet_option(verb, o->common);
+  add_isa_option(verb, o->common);
+  add_device_option(verb, o->common);
+  verb.add_examples({"hadal replay receipt.json --model runs/demo"});
+  cli.on(verb, [o] { return run_replay(*o); });
+}
+
+}  // namespace hadal
