@@ -4,11 +4,10 @@
 //   hidden 2048, 8 layers (1 dense of 6144), 64 experts of 1024 in 8 groups, 8 chosen of 4 groups, 1 shared,
 //   q_lora 768, kv_lora 512, 16 heads of 128 + 64 / 128, vocabulary 32768
 // Choices of a random router are nearly even: n tokens touch about E (1 - (1 - k/E)^n) experts of a layer.
-#include <cmath>
-
 #include "arch/arch.h"
 #include "base/random.h"
 #include "bench/harness.h"
+#include "engine/draft_gain.h"
 #include "engine/engine.h"
 
 namespace hadal::bench {
@@ -48,19 +47,6 @@ void fill(const Exec& exec, Transformer& model) {
   }
 }
 
-// Weights that n tokens touch.
-double touched(const ModelConfig& config, int64_t n_tokens) {
-  double sum = 0;
-  for (const ParameterSpec& spec : parameter_list(config)) {
-    if (!is_matrix_product(spec)) continue;
-    double count = double(spec.count());
-    if (spec.n_experts() > 1)
-      count *= 1 - std::pow(1 - double(config.n_experts_per_token) / double(config.n_routed_experts), double(n_tokens));
-    sum += count;
-  }
-  return sum;
-}
-
 // Seconds of each step of so many texts that are written at once, behind prompts of 16 tokens.
 std::vector<double> decode_steps(const Exec& exec, const Transformer& model, int64_t texts, int64_t tokens) {
   Engine engine(exec, model, {.cache_blocks = 4 * texts, .prefix_cache = false});
@@ -89,6 +75,7 @@ double median(std::vector<double> values) {
 int run(const Options& options) {
   const OwnedExec owned(options.threads, options.exact_isa());
   const ModelConfig config = config_of();
+  const TouchedWeights touched = touched_weights(config);
   ReadProbe probe(owned.exec.compute->pool());
   for (const Precision precision : {Precision::bf16}) {
     ModelOptions how;
@@ -105,7 +92,7 @@ int run(const Options& options) {
         best_seconds([&] { dram = std::max(dram, probe.rate()); });
         const double seconds = median(decode_steps(owned.exec, model, texts, texts == 1 ? 40 : 16));
         best_seconds([&] { dram = std::max(dram, probe.rate()); });
-        const double bytes = 2 * touched(config, texts);
+        const double bytes = 2 * touched.by(double(texts));
         std::printf(
             "%-12s decode %2ld texts  %7.1f ms a step  %6.1f tokens/s  %5.1f GB/s  %3.0f%% of DRAM (%.1f GB/s)\n",
             name.c_str(), long(texts), 1e3 * seconds, double(texts) / seconds, 1e-9 * bytes / seconds,

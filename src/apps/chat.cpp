@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "apps/cli.h"
+#include "apps/line_output.h"
 #include "apps/sampling_options.h"
 #include "base/error.h"
 #include "base/interrupt.h"
@@ -105,15 +106,10 @@ class Chat {
   }
 
   void again() {
-    if (messages_.empty() || messages_.back()["role"] != "assistant") return say("there is no answer yet\n");
+    if (messages_.empty() || messages_.back()["role"] != "assistant") return write_out("there is no answer yet\n");
     messages_.erase(messages_.size() - 1);
     ++turn_;
     answer();
-  }
-
-  static void say(const std::string& text) {
-    check(std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0, ErrorKind::io,
-          "standard output was closed");
   }
 
  private:
@@ -131,7 +127,7 @@ class Chat {
       request.max_tokens = draw.given_max_tokens ? std::min(draw.max_tokens, room) : room;
     } catch (const Error& error) {
       if (error.kind() != ErrorKind::invalid) throw;
-      say(std::string(error.what()) + "\n");
+      write_out(std::string(error.what()) + "\n");
       return false;
     }
     request.sampling = draw.sampling;
@@ -139,11 +135,11 @@ class Chat {
     request.stop = loaded_.stop;
     const auto print = [this](const std::string& fragment) {
       loaded_.model.check_intact();
-      say(fragment);
+      write_out(fragment);
     };
     const GeneratedText result =
         generate_text(exec_, *loaded_.model.transformer, loaded_.text(), std::move(request), draw.stop_strings, print);
-    say(interrupted() ? " [stopped]\n" : result.stopped ? "\n" : " [length]\n");
+    write_out(interrupted() ? " [stopped]\n" : result.stopped ? "\n" : " [length]\n");
     clear_interrupt();
     // What was thought is not part of the chat that goes on.
     const size_t thought = result.text.find("</think>");
@@ -164,7 +160,7 @@ class Chat {
 bool follow(Chat& chat, const std::string& line) {
   if (line == "/quit" || line == "/exit") return false;
   if (line == "/help") {
-    Chat::say(kHelp);
+    write_out(kHelp);
   } else if (line == "/new") {
     chat.begin();
   } else if (line == "/again") {
@@ -172,7 +168,7 @@ bool follow(Chat& chat, const std::string& line) {
   } else if (line == "/system" || line.starts_with("/system ")) {
     chat.begin(line.size() > 8 ? line.substr(8) : "");
   } else if (line.starts_with('/')) {
-    Chat::say("unknown: " + line + "\n" + kHelp);
+    write_out("unknown: " + line + "\n" + kHelp);
   } else if (!line.empty()) {
     chat.ask(line);
   }

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/cli.h"
+#include "apps/line_output.h"
 #include "apps/prompt_options.h"
 #include "apps/sampling_options.h"
 #include "base/error.h"
@@ -92,8 +93,7 @@ int run_generation(GenerateOptions o) {
   if (o.json || !loaded.tokenizer) return print_json(draw, exec.exec, loaded, request);
   auto print = [&](const std::string& fragment) {
     loaded.model.check_intact();
-    check(std::fwrite(fragment.data(), 1, fragment.size(), stdout) == fragment.size() && std::fflush(stdout) == 0,
-          ErrorKind::io, "standard output was closed");
+    write_out(fragment);
   };
   print(o.prompt->shown());
   generate_text(exec.exec, *loaded.model.transformer, loaded.text(), request, draw.stop_strings, print);

@@ -11,6 +11,11 @@
 
 namespace hadal {
 
+void write_out(const std::string& text) {
+  check(std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0, ErrorKind::io,
+        "standard output was closed");
+}
+
 LineOutput::LineOutput(const std::string& path) : path_(path), file_(stdout) {
   if (path_ == "-") return;
   partial_ = path_ + ".partial";

@@ -7,6 +7,9 @@
 
 namespace hadal {
 
+// Standard output at once, for what is read as it comes; throws io when it was closed.
+void write_out(const std::string& text);
+
 class LineOutput {
  public:
   explicit LineOutput(const std::string& path);  // "-" is standard output

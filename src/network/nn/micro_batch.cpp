@@ -12,6 +12,18 @@ int64_t rows_left(const ops::Segment& segment, int64_t depth) { return std::max<
 
 }  // namespace
 
+MicroBatch batch_of_tokens(std::span<const int32_t> tokens) {
+  const int64_t rows = int64_t(tokens.size()) - 1;
+  check(rows >= 1, ErrorKind::invalid, "a text of {} tokens predicts nothing; give at least 2", tokens.size());
+  MicroBatch batch;
+  batch.tokens.assign(tokens.begin(), tokens.end() - 1);
+  batch.targets.assign(tokens.begin() + 1, tokens.end());
+  for (int64_t i = 0; i < rows; ++i) batch.positions.push_back(int32_t(i));
+  batch.segments = {{0, rows, 0, rows}};
+  batch.sequences = {{0, rows}};
+  return batch;
+}
+
 // A segment of n rows keeps its first n - depth: those whose token `depth` places ahead is in it (§1.6, trap 21).
 // Positions stay those of the row; rows_in finds the row among those of the depth before, where its segment was one
 // longer.

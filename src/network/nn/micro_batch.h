@@ -4,6 +4,7 @@
 // the same segment, so each segment shrinks by k rows at its end (§1.6, trap 21).
 #pragma once
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "ops/attention.h"
@@ -19,6 +20,9 @@ struct MicroBatch {
   std::vector<ops::RowRange> sequences;  // for the sequence-wise balance loss
   int64_t n_tokens() const { return int64_t(tokens.size()); }
 };
+
+// One text as a micro-batch: every token but the last is an input, its successor the target. At least two tokens.
+MicroBatch batch_of_tokens(std::span<const int32_t> tokens);
 
 // The rows of MTP module k: row index into the micro-batch, input token, target, shrunken segments and sequences.
 struct MtpRows {

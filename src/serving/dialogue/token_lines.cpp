@@ -85,16 +85,4 @@ std::optional<TokenLine> TokenLines::next() {
   return std::nullopt;
 }
 
-MicroBatch batch_of_tokens(std::span<const int32_t> tokens) {
-  const int64_t rows = int64_t(tokens.size()) - 1;
-  check(rows >= 1, ErrorKind::invalid, "a text of {} tokens predicts nothing; give at least 2", tokens.size());
-  MicroBatch batch;
-  batch.tokens.assign(tokens.begin(), tokens.end() - 1);
-  batch.targets.assign(tokens.begin() + 1, tokens.end());
-  for (int64_t i = 0; i < rows; ++i) batch.positions.push_back(int32_t(i));
-  batch.segments = {{0, rows, 0, rows}};
-  batch.sequences = {{0, rows}};
-  return batch;
-}
-
 }  // namespace hadal

@@ -43,7 +43,4 @@ class TokenLines {
   std::optional<CleanStop> polled_;  // while the caller works on a line, not while the next one is awaited
 };
 
-// One text as a micro-batch: every token but the last is an input, its successor the target. At least two tokens.
-MicroBatch batch_of_tokens(std::span<const int32_t> tokens);
-
 }  // namespace hadal

@@ -26,6 +26,14 @@ struct ActiveRequest {
   int64_t n_tokens() const { return int64_t(tokens.size()); }
   int64_t n_left() const { return n_tokens() - cached; }
   bool draws() const { return asked.max_tokens > 0; }
+
+  // To its prompt, at first or anew. It holds no blocks.
+  void begin() {
+    tokens = asked.prompt;
+    cached = 0, scored = 1, n_given = 0, draft = -1;
+    result = {};
+    if (asked.prompt_log_probs) result.prompt.push_back({asked.prompt.front(), 0, {}});
+  }
 };
 using ActiveRequestPtr = std::unique_ptr<ActiveRequest>;
 

@@ -38,6 +38,7 @@ struct Engine::Impl {
   const Transformer& model;
   EngineOptions options;
   int64_t n_blocks;
+  const DraftGain draft_gain;
   std::shared_ptr<LatentCache> cache;
   std::optional<CacheBlocks> blocks;
 
@@ -58,6 +59,7 @@ struct Engine::Impl {
         model(model),
         options(options),
         n_blocks(cache_blocks_for(exec, model, options)),
+        draft_gain(model.config()),
         cache(model.new_cache(exec, n_blocks, may_draft(model, options))),
         blocks(std::in_place, n_blocks, kCacheBlock, options.prefix_cache) {
     check(options.max_running > 0 && options.step_tokens > 0, ErrorKind::invalid,
@@ -70,14 +72,12 @@ struct Engine::Impl {
   bool drafts_now() {
     if (options.drafts != EngineOptions::kAutomatic) return options.drafts > 0;
     if (model.config().n_mtp == 0) return false;
-    bool pays = true;
-    count([&](const EngineCounts& c) {
-      if (c.drafted_tokens >= kDraftsToJudgeBy) {
-        const double accepted = double(c.accepted_tokens) / double(c.drafted_tokens);
-        pays = draft_gain(model.config(), accepted, int64_t(running.size()) + 1) > 1;
-      }
-    });
-    return pays || last_id % kTryDraftsAgain == 0;
+    EngineCounts now;
+    uint64_t newest = 0;
+    count([&](const EngineCounts& c) { now = c, newest = last_id; });
+    if (now.drafted_tokens < kDraftsToJudgeBy || newest % kTryDraftsAgain == 0) return true;
+    const double accepted = double(now.accepted_tokens) / double(now.drafted_tokens);
+    return draft_gain(accepted, int64_t(running.size()) + 1) > 1;
   }
 
   int64_t longest_text() const { return std::min(model.config().max_positions, n_blocks * kCacheBlock); }
@@ -92,8 +92,12 @@ struct Engine::Impl {
     note();
     if (request->asked.on_end) request->asked.on_end(request->result);
   }
+  // Among those who run; end: it has ended, or waits again.
+  std::vector<ActiveRequestPtr>::iterator find_running(const ActiveRequest* request) {
+    return std::find_if(running.begin(), running.end(), [&](const auto& r) { return r.get() == request; });
+  }
   void finish(ActiveRequest* request, EndReason reason, const std::string& error = "") {
-    const auto at = std::find_if(running.begin(), running.end(), [&](const auto& r) { return r.get() == request; });
+    const auto at = find_running(request);
     ActiveRequestPtr taken = std::move(*at);
     running.erase(at);
     finish(std::move(taken), reason, error);
@@ -145,11 +149,7 @@ struct Engine::Impl {
   // Back to its prompt.
   void begin_anew(ActiveRequest& request) {
     blocks->release(request.held);
-    const bool scores = request.asked.prompt_log_probs;
-    request.tokens = request.asked.prompt;
-    request.cached = 0, request.scored = 1, request.n_given = 0, request.draft = -1;
-    request.result = {};
-    if (scores) request.result.prompt.push_back({request.asked.prompt.front(), 0, {}});
+    request.begin();
     if (request.asked.on_restart) request.asked.on_restart();
   }
 
@@ -234,10 +234,7 @@ struct Engine::Impl {
 
   // Hands out what a row gave.
   void take(DrawnRow& row) {
-    const auto is_there = [&] {  // it may have ended with a row before
-      return std::any_of(running.begin(), running.end(), [&](const auto& r) { return r.get() == row.request; });
-    };
-    if (!is_there()) return;
+    if (find_running(row.request) == running.end()) return;  // it ended with a row before
     ActiveRequest& request = *row.request;
     if (!row.error.empty()) return finish(&request, EndReason::failed, row.error);
     if (row.token.id < 0) return;
@@ -276,10 +273,7 @@ struct Engine::Impl {
     }
     for (DrawnRow& row : rows) take(row);
     finish_read();
-    std::erase_if(drafting, [&](const DraftRows& one) {
-      return std::none_of(running.begin(), running.end(),
-                          [&](const auto& r) { return r.get() == one.planned->request; });
-    });
+    std::erase_if(drafting, [&](const DraftRows& one) { return find_running(one.planned->request) == running.end(); });
     if (states) make_drafts(exec, model, *cache, drafting, states);
   }
 
@@ -293,8 +287,7 @@ struct Engine::Impl {
 
   void fail_all(const std::vector<PlannedRows>& planned, const std::string& why) {
     for (const PlannedRows& p : planned) {
-      const auto is_it = [&](const auto& r) { return r.get() == p.request; };
-      if (std::any_of(running.begin(), running.end(), is_it)) finish(p.request, EndReason::failed, why);
+      if (find_running(p.request) != running.end()) finish(p.request, EndReason::failed, why);
     }
   }
 
@@ -333,9 +326,8 @@ Engine::~Engine() = default;
 uint64_t Engine::submit(EngineRequest request) {
   check_request(request, impl_->model.config(), impl_->n_blocks);
   auto active = std::make_unique<ActiveRequest>();
-  active->tokens = request.prompt;
-  if (request.prompt_log_probs) active->result.prompt.push_back({request.prompt.front(), 0, {}});
   active->asked = std::move(request);
+  active->begin();
   const std::lock_guard lock(impl_->mutex);
   ++impl_->counts.requests;
   impl_->counts.prompt_tokens += active->n_prompt();

@@ -8,6 +8,7 @@
 #include "base/random.h"
 #include "engine/engine.h"
 #include "model/latent_cache.h"
+#include "nn/micro_batch.h"
 
 namespace hadal {
 namespace {
@@ -111,12 +112,8 @@ class Conditions {
       std::vector<int32_t> tokens = requests_[r].prompt;
       for (const ScoredToken& token : alone[r].text) tokens.push_back(token.id);
       const int64_t n = int64_t(tokens.size()) - 1;
-      MicroBatch batch;
-      batch.tokens.assign(tokens.begin(), tokens.end() - 1), batch.targets.assign(tokens.begin() + 1, tokens.end());
-      for (int64_t i = 0; i < n; ++i) batch.positions.push_back(int32_t(i));
-      batch.segments = {{0, n, 0, n}}, batch.sequences = {{0, n}};
       std::vector<double> log_probs;
-      model_.forward(exec_, batch, {.log_probs = &log_probs}).check_routed();
+      model_.forward(exec_, batch_of_tokens(tokens), {.log_probs = &log_probs}).check_routed();
       Answer answer;
       for (int64_t i = 0; i < n; ++i)
         (i + 1 < int64_t(requests_[r].prompt.size()) ? answer.prompt : answer.text)

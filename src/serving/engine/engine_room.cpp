@@ -26,24 +26,29 @@ int64_t cache_blocks_for(const Exec& exec, const Transformer& model, const Engin
   return options.cache_bytes / block;
 }
 
+void check_prompt(std::span<const int32_t> prompt, int64_t max_tokens, const ModelConfig& config) {
+  check(!prompt.empty(), ErrorKind::invalid, "the prompt is empty; give at least one token");
+  check(max_tokens >= 0, ErrorKind::invalid, "max_tokens = {} must be at least 0", max_tokens);
+  const int64_t n_prompt = int64_t(prompt.size()), room = config.max_positions - n_prompt;
+  check(max_tokens <= room, ErrorKind::invalid,
+        "{} prompt tokens and {} new ones make {}, more than the model's {} positions", n_prompt, max_tokens,
+        n_prompt + std::min(max_tokens, INT64_MAX - n_prompt), config.max_positions);
+  for (const int32_t id : prompt)
+    check(id >= 0 && id < config.vocab_size, ErrorKind::invalid, "token id {} must lie in 0 .. {}", id,
+          config.vocab_size - 1);
+}
+
 void check_request(const EngineRequest& r, const ModelConfig& config, int64_t n_blocks) {
   validate(r.sampling);
-  check(!r.prompt.empty(), ErrorKind::invalid, "the prompt is empty; give at least one token");
-  check(r.max_tokens >= 0, ErrorKind::invalid, "max_tokens = {} must be at least 0", r.max_tokens);
+  check_prompt(r.prompt, r.max_tokens, config);
   check(r.min_tokens >= 0 && r.min_tokens <= r.max_tokens, ErrorKind::invalid,
         "min_tokens = {} must lie in 0 .. max_tokens = {}", r.min_tokens, r.max_tokens);
   check(r.n_top >= 0 && r.n_top <= config.vocab_size, ErrorKind::invalid,
         "{} of the most likely ids are asked for; it must be 0 .. {}", r.n_top, config.vocab_size);
-  const int64_t n_prompt = int64_t(r.prompt.size()), room = config.max_positions - n_prompt;
-  check(r.max_tokens <= room, ErrorKind::invalid,
-        "{} prompt tokens and {} new ones make {}, more than the model's {} positions", n_prompt, r.max_tokens,
-        n_prompt + std::min(r.max_tokens, INT64_MAX - n_prompt), config.max_positions);
+  const int64_t n_prompt = int64_t(r.prompt.size());
   check(cache_blocks_of(n_prompt + r.max_tokens) <= n_blocks, ErrorKind::invalid,
         "{} prompt tokens and {} new ones make {}, more than the {} that the cache holds", n_prompt, r.max_tokens,
         n_prompt + r.max_tokens, n_blocks * kCacheBlock);
-  for (const int32_t id : r.prompt)
-    check(id >= 0 && id < config.vocab_size, ErrorKind::invalid, "token id {} must lie in 0 .. {}", id,
-          config.vocab_size - 1);
   check(r.allowed_ids >= 0, ErrorKind::invalid, "allowed_ids = {} must be at least 0", r.allowed_ids);
 }
 

@@ -1,6 +1,7 @@
 // What an engine has room for: the options that say so, blocks of its cache, and which requests can never run in it.
 #pragma once
 #include <cstdint>
+#include <span>
 
 #include "engine/request.h"
 #include "model/transformer.h"
@@ -25,6 +26,8 @@ bool may_draft(const Transformer& model, const EngineOptions& options);
 // Blocks of the cache: as asked, else as many as four texts of all the model's positions take, at most what fits a
 // quarter of the memory that is left where the model computes, at least one.
 int64_t cache_blocks_for(const Exec& exec, const Transformer& model, const EngineOptions& options);
+// Throws invalid, naming the value, for a prompt that is no text of this model, or leaves no room for so many tokens.
+void check_prompt(std::span<const int32_t> prompt, int64_t max_tokens, const ModelConfig& config);
 // Throws invalid, naming the value, for a request that can never run in a cache of so many blocks.
 void check_request(const EngineRequest& request, const ModelConfig& config, int64_t n_blocks);
 

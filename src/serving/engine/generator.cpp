@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/system_info.h"
+#include "engine/engine_room.h"
 #include "model/latent_cache.h"
 
 namespace hadal {
@@ -28,16 +29,8 @@ bool pack_for(const Exec& exec, Transformer& model, int64_t n_tokens) {
 GenerateResult generate(const Exec& exec, const Transformer& model, const GenerateRequest& request) {
   const auto& config = model.config();
   validate(request.sampling);
-  check(!request.prompt.empty(), ErrorKind::invalid, "the prompt is empty; give at least one token");
-  check(request.max_tokens >= 0, ErrorKind::invalid, "max_tokens = {} must be at least 0", request.max_tokens);
+  check_prompt(request.prompt, request.max_tokens, config);
   const int64_t length = int64_t(request.prompt.size()) + request.max_tokens;
-  check(length <= config.max_positions, ErrorKind::invalid,
-        "{} prompt tokens and {} new ones make {}, more than the model's {} positions", request.prompt.size(),
-        request.max_tokens, length, config.max_positions);
-  for (int32_t id : request.prompt) {
-    check(id >= 0 && id < config.vocab_size, ErrorKind::invalid, "token id {} must lie in 0 .. {}", id,
-          config.vocab_size - 1);
-  }
   GenerateResult result;
   if (request.max_tokens == 0) return result;
   const double start = steady_seconds();

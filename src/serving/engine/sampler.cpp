@@ -77,14 +77,12 @@ class Candidates {
   double temperature_;
 };
 
-// Ids below n that are not suppressed.
-std::vector<int32_t> ids_allowed(int64_t n, std::vector<int32_t> never) {
+// Calls for ids below n that are not suppressed, ascending.
+template <class Call>
+void each_allowed(int64_t n, std::vector<int32_t> never, Call call) {
   std::sort(never.begin(), never.end());
-  std::vector<int32_t> ids;
-  ids.reserve(size_t(n));
   for (int32_t id = 0; id < n; ++id)
-    if (never.empty() || !std::binary_search(never.begin(), never.end(), id)) ids.push_back(id);
-  return ids;
+    if (never.empty() || !std::binary_search(never.begin(), never.end(), id)) call(id);
 }
 
 }  // namespace
@@ -100,13 +98,16 @@ int32_t sample_token(std::span<const float> logits, int64_t allowed, const Sampl
       throw NotFinite(fmt::format("the logit of token {} is {}; the model's weights are damaged or diverged", id,
                                   logits[size_t(id)]));
   }
-  std::vector<int32_t> ids = ids_allowed(n, options.suppressed);
-  check(!ids.empty(), ErrorKind::invalid, "all {} tokens are suppressed, none can be drawn", n);
-  int32_t best = ids.front();
-  for (const int32_t id : ids)
-    if (logits[size_t(id)] > logits[size_t(best)]) best = id;
+  int32_t best = -1;
+  each_allowed(n, options.suppressed, [&](int32_t id) {
+    if (best < 0 || logits[size_t(id)] > logits[size_t(best)]) best = id;
+  });
+  check(best >= 0, ErrorKind::invalid, "all {} tokens are suppressed, none can be drawn", n);
   if (options.temperature == 0) return best;
 
+  std::vector<int32_t> ids;
+  ids.reserve(size_t(n));
+  each_allowed(n, options.suppressed, [&](int32_t id) { ids.push_back(id); });
   Candidates candidates(logits, std::move(ids), best, options.temperature);
   if (options.top_k > 0) candidates.keep(size_t(options.top_k));
   const double total = candidates.total();

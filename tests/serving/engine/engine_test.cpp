@@ -22,13 +22,8 @@ using namespace engine_testing;
 
 // log p of every token but the first, by the forward that trains.
 std::vector<double> by_forward(SmallModel& small, const std::vector<int32_t>& tokens) {
-  MicroBatch batch;
-  const int64_t n = int64_t(tokens.size()) - 1;
-  batch.tokens.assign(tokens.begin(), tokens.end() - 1), batch.targets.assign(tokens.begin() + 1, tokens.end());
-  for (int64_t i = 0; i < n; ++i) batch.positions.push_back(int32_t(i));
-  batch.segments = {{0, n, 0, n}}, batch.sequences = {{0, n}};
   std::vector<double> log_probs;
-  small.forward(batch, &log_probs);
+  small.forward(batch_of_tokens(tokens), &log_probs);
   return log_probs;
 }
 
@@ -109,12 +104,13 @@ TEST(Engine, DraftsChangeNoBit) {
 // Decoding reads weights: a right draft saves what reading them again would cost, a wrong one costs more experts.
 TEST(Engine, DraftsPayWhereTheirBytesDo) {
   ModelConfig config = small_config();
-  EXPECT_LT(draft_gain(config, 0, 1), 1);
-  EXPECT_GT(draft_gain(config, 0.9, 1), draft_gain(config, 0.5, 1));
-  EXPECT_GT(draft_gain(config, 0.9, 100), draft_gain(config, 0.9, 1));  // all experts are read anyway
-  config.n_routed_experts = 0, config.n_layers = 40;                    // dense, and the module is a small part of it
-  EXPECT_GT(draft_gain(config, 0.9, 1), 1.5);
-  EXPECT_LT(draft_gain(config, 0.9, 1), 1.9);
+  const DraftGain gain(config);
+  EXPECT_LT(gain(0, 1), 1);
+  EXPECT_GT(gain(0.9, 1), gain(0.5, 1));
+  EXPECT_GT(gain(0.9, 100), gain(0.9, 1));            // all experts are read anyway
+  config.n_routed_experts = 0, config.n_layers = 40;  // dense, and the module is a small part of it
+  EXPECT_GT(DraftGain(config)(0.9, 1), 1.5);
+  EXPECT_LT(DraftGain(config)(0.9, 1), 1.9);
 }
 
 // A draft is the module's own likeliest token: by the forward that trains, whose losses of depth 1 say which.
