@@ -9,6 +9,7 @@
 
 #include "apps/cli.h"
 #include "apps/line_output.h"
+#include "apps/model_choice.h"
 #include "apps/sampling_options.h"
 #include "base/error.h"
 #include "base/interrupt.h"
@@ -23,10 +24,10 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 struct ChatOptions {
-  std::string model, system;
-  std::optional<Precision> precision;
-  bool ema = false;
+  ModelChoice model;
+  std::string system;
   std::shared_ptr<DrawOptions> draw = std::make_shared<DrawOptions>();
+  int64_t drafts = 0;
   CommonOptions common;
 };
 
@@ -89,7 +90,8 @@ class Lines {
 
 class Chat {
  public:
-  Chat(const ChatOptions& o, const Exec& exec, const TextModel& loaded) : o_(o), exec_(exec), loaded_(loaded) {
+  // The engine keeps what it has read: a turn reads what is new in it.
+  Chat(const ChatOptions& o, Engine& engine, const TextModel& loaded) : o_(o), engine_(engine), loaded_(loaded) {
     begin(o.system);
   }
 
@@ -117,13 +119,14 @@ class Chat {
   bool answer() {
     clear_interrupt();
     DrawOptions draw = *o_.draw;
-    GenerateRequest request;
+    EngineRequest request;
     try {
       request.prompt =
           chat_prompt(loaded_, {.messages = json_text(messages_, {.lossy = true}), .add_generation_prompt = true});
       complete_draw_options(draw, loaded_, request.prompt, true);
-      const int64_t room = loaded_.model.transformer->config().max_positions - int64_t(request.prompt.size());
-      check(room > 0, ErrorKind::invalid, "the chat fills all positions of the model; /new begins another");
+      const int64_t room = engine_.longest_text() - int64_t(request.prompt.size());
+      check(room > 0, ErrorKind::invalid, "the chat fills all {} positions that there are; /new begins another",
+            engine_.longest_text());
       request.max_tokens = draw.given_max_tokens ? std::min(draw.max_tokens, room) : room;
     } catch (const Error& error) {
       if (error.kind() != ErrorKind::invalid) throw;
@@ -137,8 +140,7 @@ class Chat {
       loaded_.model.check_intact();
       write_out(fragment);
     };
-    const GeneratedText result =
-        generate_text(exec_, *loaded_.model.transformer, loaded_.text(), std::move(request), draw.stop_strings, print);
+    const GeneratedText result = generate_text(engine_, loaded_.text(), std::move(request), draw.stop_strings, print);
     write_out(interrupted() ? " [stopped]\n" : result.stopped ? "\n" : " [length]\n");
     clear_interrupt();
     // What was thought is not part of the chat that goes on.
@@ -149,7 +151,7 @@ class Chat {
   }
 
   const ChatOptions& o_;
-  const Exec& exec_;
+  Engine& engine_;
   const TextModel& loaded_;
   std::string system_;
   Json messages_;
@@ -177,11 +179,7 @@ bool follow(Chat& chat, const std::string& line) {
 
 int run_chat(const ChatOptions& o) {
   auto exec = o.common.exec();
-  LoadOptions load;
-  load.precision = o.precision;
-  load.ema = o.ema;
-  auto loaded = load_text_model(o.model, load, exec.exec);
-  print_notes(loaded.model.source.notices(), o.common.quiet);
+  const TextModel loaded = o.model.open(exec.exec, o.common.quiet);
   check(!read_chat_files(loaded.model.directory.string()).templates.empty(), ErrorKind::not_found,
         "{}: this model has no chat template; 'hadal generate' lets it go on from a text",
         loaded.model.directory.string());
@@ -191,7 +189,8 @@ int run_chat(const ChatOptions& o) {
   // A Ctrl-C that comes when the answer has just ended must not end the chat.
   std::optional<CleanStop> at_the_prompt;
   if (edited) at_the_prompt.emplace("nothing is being written; /quit ends");
-  Chat chat(o, exec.exec, loaded);
+  Engine engine(exec.exec, *loaded.model.transformer, {.cache_texts = 1, .max_running = 1, .drafts = o.drafts});
+  Chat chat(o, engine, loaded);
   Lines lines(edited);
   for (std::string line; lines.next(line);)
     if (!follow(chat, line)) break;
@@ -203,15 +202,11 @@ int run_chat(const ChatOptions& o) {
 void add_chat(Verb root, Cli& cli) {
   auto o = std::make_shared<ChatOptions>();
   Verb verb = root.add_verb("chat", "Chat with a model in the terminal");
-  verb.add_option("--model", o->model, "a run directory, an exported model or a Hugging Face directory").required();
+  add_model_options(verb, o->model, {.ema = true});
   verb.add_option("--system", o->system, "a system message before the chat");
   const auto note_given = add_draw_options(verb, o->draw);
-  add_precision_option(verb, o->precision);
-  verb.add_flag("--ema", o->ema, "the moving average of the weights");
-  add_threads_option(verb, o->common);
-  add_quiet_option(verb, o->common);
-  add_isa_option(verb, o->common);
-  add_device_option(verb, o->common);
+  add_drafts_option(verb, o->drafts);
+  add_place_options(verb, o->common);
   verb.add_examples({"hadal chat --model DeepSeek-V2-Lite-Chat", "hadal chat --model runs/chat --temperature 0.6"});
   cli.on(verb, [o, note_given] {
     note_given();

@@ -6,20 +6,18 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "apps/model_choice.h"
 #include "base/error.h"
 #include "base/json.h"
 #include "base/progress.h"
 #include "base/table.h"
-#include "dialogue/text_model.h"
 #include "engine/engine_check.h"
 
 namespace hadal {
 namespace {
 
 struct CheckEngineOptions {
-  std::string model;
-  std::optional<Precision> precision;
-  std::optional<AttentionForm> attention_form;
+  ModelChoice model;
   EngineCheckOptions drawn;
   int64_t seed = 1;
   bool json = false;
@@ -40,11 +38,7 @@ int print_json(const std::vector<EngineCondition>& all, bool agree) {
 
 int run_check_engine(CheckEngineOptions o) {
   const OwnedExec owned = o.common.exec();
-  LoadOptions load;
-  load.precision = o.precision;
-  load.attention_form = o.attention_form;
-  const TextModel loaded = load_text_model(o.model, load, owned.exec);
-  print_notes(loaded.model.source.notices(), o.common.quiet);
+  const TextModel loaded = o.model.open(owned.exec, o.common.quiet);
   const Transformer& model = *loaded.model.transformer;
   std::optional<OwnedExec> one;
   if (owned.exec.device.kind == DeviceKind::cpu && owned.exec.compute->n_threads() > 1) one.emplace(1, owned.exec.isa);
@@ -72,18 +66,13 @@ void add_check_engine(Verb verb, Cli& cli) {
       verb.add_verb("engine",
                     "Serve drawn requests alone, together, in pieces, from a shared cache, preempted, and compare "
                     "every id and log-probability with the trainer's forward");
-  sub.add_option("--model", o->model, "a run directory, an exported model or a Hugging Face directory").required();
+  add_model_options(sub, o->model, {.attention_form = true});
   sub.add_option("--requests", o->drawn.requests, "as many").positive();
   sub.add_option("--prompt-tokens", o->drawn.prompt_tokens, "of a request, at most").positive();
   sub.add_option("--max-tokens", o->drawn.text_tokens, "that are drawn for a request, at most").positive();
   sub.add_option("--seed", o->seed, "seed of the requests").positive();
-  add_precision_option(sub, o->precision);
-  add_attention_form_option(sub, o->attention_form);
   sub.add_flag("--json", o->json, "everything as JSON");
-  add_threads_option(sub, o->common);
-  add_isa_option(sub, o->common);
-  add_device_option(sub, o->common);
-  add_quiet_option(sub, o->common);
+  add_place_options(sub, o->common);
   sub.add_examples({"hadal check engine --model runs/demo",
                     "hadal check engine --model DeepSeek-V2-Lite --precision bf16 --requests 3"});
   cli.on(sub, [o] { return run_check_engine(*o); });

@@ -163,7 +163,7 @@ void compare(const Split& split, double ours) {
 }
 
 void write_something(const Exec& exec, TextModel& loaded, bool own_text) {
-  GenerateRequest request;
+  EngineRequest request;
   request.sampling.temperature = 0.7;
   request.sampling.top_p = 0.95;
   request.sampling.seed = 7;
@@ -173,14 +173,17 @@ void write_something(const Exec& exec, TextModel& loaded, bool own_text) {
   const std::string prompt = own_text ? "The " : "Once upon a time";
   request.prompt = text_start(loaded);
   tokenizer.encode_to(prompt, SpecialTokens::as_text, request.prompt);
-  fmt::print("\ncompletion of \"{}\":\n{}{}\n", prompt, prompt, generate_text(exec, model, tokenizer, request).text);
+  const auto written = [&] {
+    Engine engine = engine_for(exec, model, request);
+    return generate_text(engine, tokenizer, request).text;
+  };
+  fmt::print("\ncompletion of \"{}\":\n{}{}\n", prompt, prompt, written());
   const std::string prefix = "def add(a, b):\n    \"\"\"Return the sum.\"\"\"\n    ",
                     suffix = "\n\ndef sub(a, b):\n    return a - b\n";
   request.sampling.temperature = 0;
   request.prompt = fim_prompt(tokenizer, prefix, suffix);
   request.max_tokens = 24;
-  fmt::print("\nfilling in the middle:\n{}[{}]{}\n", prefix, generate_text(exec, model, tokenizer, request).text,
-             suffix);
+  fmt::print("\nfilling in the middle:\n{}[{}]{}\n", prefix, written(), suffix);
 }
 
 int serve(const DemoOptions& o, const Exec& exec, const TextModel& loaded) {

@@ -5,6 +5,7 @@
 
 #include "apps/cli.h"
 #include "apps/line_output.h"
+#include "apps/model_choice.h"
 #include "apps/prompt_options.h"
 #include "apps/sampling_options.h"
 #include "base/error.h"
@@ -16,16 +17,16 @@ namespace hadal {
 namespace {
 
 struct GenerateOptions {
-  std::string model;
-  std::optional<Precision> precision;
+  ModelChoice model;
   std::shared_ptr<PromptOptions> prompt = std::make_shared<PromptOptions>();
-  bool json = false, ema = false, show_prompt = false;
+  bool json = false, show_prompt = false;
+  int64_t drafts = 0;
   std::shared_ptr<DrawOptions> draw = std::make_shared<DrawOptions>();
   CommonOptions common;
 };
 
-GenerateRequest request_of(const DrawOptions& draw, const TextModel& loaded, std::vector<int32_t> prompt) {
-  GenerateRequest request;
+EngineRequest request_of(const DrawOptions& draw, const TextModel& loaded, std::vector<int32_t> prompt) {
+  EngineRequest request;
   request.prompt = std::move(prompt);
   request.max_tokens = draw.max_tokens;
   request.sampling = draw.sampling;
@@ -33,15 +34,15 @@ GenerateRequest request_of(const DrawOptions& draw, const TextModel& loaded, std
   return request;
 }
 
-int print_json(const DrawOptions& draw, const Exec& exec, TextModel& loaded, GenerateRequest request) {
+int print_json(const DrawOptions& draw, Engine& engine, TextModel& loaded, EngineRequest request) {
   nlohmann::ordered_json json;
   if (loaded.tokenizer) {
-    const auto result = generate_text(exec, *loaded.model.transformer, *loaded.tokenizer, request, draw.stop_strings);
+    const auto result = generate_text(engine, *loaded.tokenizer, std::move(request), draw.stop_strings);
     json = {{"tokens", result.tokens}, {"text", result.text}, {"stopped", result.stopped}};
   } else {
     const CleanStop polled("stopping after the current token");
-    request.on_token = [](int32_t) { return !interrupted(); };
-    const auto result = generate(exec, *loaded.model.transformer, request);
+    request.on_token = [](const ScoredToken&) { return !interrupted(); };
+    const auto result = generate(engine, std::move(request));
     json = {{"tokens", result.tokens}, {"stopped", result.stopped}};
   }
   loaded.model.check_intact();
@@ -77,11 +78,7 @@ int run_generation(GenerateOptions o) {
   follow_request(draw, read_prompt(*o.prompt), o.common.quiet);
   validate(draw.sampling);
   auto exec = o.common.exec();
-  LoadOptions load;
-  load.precision = o.precision;
-  load.ema = o.ema;
-  auto loaded = load_text_model(o.model, load, exec.exec);
-  print_notes(loaded.model.source.notices(), o.common.quiet);
+  auto loaded = o.model.open(exec.exec, o.common.quiet);
   const auto prompt = prompt_ids(*o.prompt, loaded, o.common.quiet);
   if (o.show_prompt) return show_prompt(o, loaded, prompt);
   complete_draw_options(draw, loaded, prompt, o.common.quiet);
@@ -89,14 +86,15 @@ int run_generation(GenerateOptions o) {
   check(loaded.tokenizer || draw.stop_strings.empty(), ErrorKind::invalid, "--stop needs a tokenizer; {} has none",
         loaded.model.directory.string());
   pack_for(exec.exec, *loaded.model.transformer, draw.max_tokens);
-  const GenerateRequest request = request_of(draw, loaded, prompt);
-  if (o.json || !loaded.tokenizer) return print_json(draw, exec.exec, loaded, request);
+  EngineRequest request = request_of(draw, loaded, prompt);
+  Engine engine = engine_for(exec.exec, *loaded.model.transformer, request, o.drafts);
+  if (o.json || !loaded.tokenizer) return print_json(draw, engine, loaded, std::move(request));
   auto print = [&](const std::string& fragment) {
     loaded.model.check_intact();
     write_out(fragment);
   };
   print(o.prompt->shown());
-  generate_text(exec.exec, *loaded.model.transformer, loaded.text(), request, draw.stop_strings, print);
+  generate_text(engine, loaded.text(), std::move(request), draw.stop_strings, print);
   print("\n");
   return kExitFine;
 }
@@ -106,20 +104,16 @@ int run_generation(GenerateOptions o) {
 void add_generate(Verb root, Cli& cli) {
   auto o = std::make_shared<GenerateOptions>();
   Verb verb = root.add_verb("generate", "Write text with a model");
-  verb.add_option("--model", o->model, "a run directory, an exported model or a Hugging Face directory").required();
+  add_model_options(verb, o->model, {.ema = true});
   add_prompt_options(verb, o->prompt);
   const auto note_given = add_draw_options(verb, o->draw);
-  add_precision_option(verb, o->precision);
-  verb.add_flag("--ema", o->ema, "the moving average of the weights");
   verb.add_flag(
       "--json", o->json,
       "print {\"tokens\": [...], \"text\": ..., \"stopped\": ..., \"seed\": ...} at the end instead of streaming");
+  add_drafts_option(verb, o->drafts);
   verb.add_flag("--show-prompt", o->show_prompt,
                 "print the prompt as the model gets it, control tokens and all, and its token ids; then stop");
-  add_threads_option(verb, o->common);
-  add_quiet_option(verb, o->common);
-  add_isa_option(verb, o->common);
-  add_device_option(verb, o->common);
+  add_place_options(verb, o->common);
   verb.add_examples(
       {"hadal generate --model runs/shakespeare --prompt 'O, ' --max-tokens 100 --temperature 0.8",
        "hadal generate --model runs/demo --fim-prefix $'def add(a, b):\\n    return ' --fim-suffix $'\\n'",

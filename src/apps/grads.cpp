@@ -5,7 +5,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
-#include "apps/cli.h"
+#include "apps/model_choice.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/json.h"
@@ -16,8 +16,8 @@ namespace hadal {
 namespace {
 
 struct GradsOptions {
-  std::string model, input = "-", output, bos = "auto";
-  std::optional<Precision> precision;
+  ModelChoice model;
+  std::string input = "-", output, bos = "auto";
   double mtp_weight = 0, balance_alpha = 0;
   CommonOptions common;
 };
@@ -57,11 +57,7 @@ nlohmann::ordered_json losses(const LossSums& sums, size_t texts) {
 int run_gradients(const GradsOptions& o) {
   TokenLines lines(o.input);
   auto exec = o.common.exec();
-  LoadOptions load;
-  load.precision = o.precision;
-  load.training = true;
-  auto loaded = load_text_model(o.model, load, exec.exec);
-  print_notes(loaded.model.source.notices(), o.common.quiet);
+  auto loaded = o.model.open(exec.exec, o.common.quiet);
   lines.begin(loaded, o.bos);
   const auto batches = read_batches(lines);
   std::filesystem::create_directories(o.output);
@@ -84,11 +80,11 @@ int run_gradients(const GradsOptions& o) {
 
 void add_grads(Verb root, Cli& cli) {
   auto o = std::make_shared<GradsOptions>();
+  o->model.load.training = true;
   Verb verb = root.add_verb("grads", "Loss and every parameter's gradient on given texts");
-  verb.add_option("--model", o->model, "a run directory, an exported model or a Hugging Face directory").required();
+  add_model_options(verb, o->model);
   verb.add_option("--input", o->input, "JSON lines with \"tokens\" or \"text\"; - is standard input").show_default();
   verb.add_option("--output", o->output, "directory for gradients.safetensors and loss.json").required();
-  add_precision_option(verb, o->precision);
   verb.add_option("--bos", o->bos, "token before a text, as for score").one_of({"auto", "on", "off"}).show_default();
   verb.add_option("--mtp-weight", o->mtp_weight, "lambda of the MTP losses in the gradient")
       .not_negative()
@@ -96,10 +92,7 @@ void add_grads(Verb root, Cli& cli) {
   verb.add_option("--balance-alpha", o->balance_alpha, "weight of the sequence-wise balance loss")
       .not_negative()
       .show_default();
-  add_threads_option(verb, o->common);
-  add_quiet_option(verb, o->common);
-  add_isa_option(verb, o->common);
-  add_device_option(verb, o->common);
+  add_place_options(verb, o->common);
   verb.add_examples({"echo '{\"tokens\": [5, 17, 3, 9]}' | hadal grads --model DIR --output grads --precision fp32"});
   cli.on(verb, [o] { return run_gradients(*o); });
 }

@@ -1,16 +1,15 @@
 // hadal replay: an answer of a server once more, from its receipt, bit for bit.
-#include "apps/cli.h"
+#include "apps/model_choice.h"
 #include "base/error.h"
 #include "base/files.h"
-#include "dialogue/text_model.h"
 #include "server/receipt.h"
 
 namespace hadal {
 namespace {
 
 struct ReplayOptions {
-  std::string receipt, model;
-  bool ema = false;
+  std::string receipt;
+  ModelChoice model;
   CommonOptions common;
 };
 
@@ -18,12 +17,9 @@ int run_replay(ReplayOptions o) {
   const Receipt receipt = receipt_from_json(read_file(o.receipt), o.receipt);
   if (o.common.isa == "best" && !receipt.isa.empty() && o.common.device == "cpu") o.common.isa = receipt.isa;
   const OwnedExec owned = o.common.exec();
-  LoadOptions load;
-  load.precision = parse_enum<Precision>("precision", receipt.precision);
-  load.attention_form = parse_enum<AttentionForm>("attention form", receipt.attention_form);
-  load.ema = o.ema;
-  const TextModel loaded = load_text_model(o.model, load, owned.exec);
-  print_notes(loaded.model.source.notices(), o.common.quiet);
+  o.model.load.precision = parse_enum<Precision>("precision", receipt.precision);
+  o.model.load.attention_form = parse_enum<AttentionForm>("attention form", receipt.attention_form);
+  const TextModel loaded = o.model.open(owned.exec, o.common.quiet);
   const Receipt here = receipt_of(owned.exec, *loaded.model.transformer, receipt.model);
   if (here.isa != receipt.isa || here.device != receipt.device)
     print_notes({fmt::format("the receipt is of {} {}, this is {} {}: last bits may differ", receipt.device,
@@ -45,12 +41,8 @@ void add_replay(Verb root, Cli& cli) {
   Verb verb = root.add_verb("replay", "Write an answer of a server once more, from its receipt, bit for bit");
   verb.add_option("receipt", o->receipt, "a file with the receipt, which requests with \"receipt\": true get")
       .required();
-  verb.add_option("--model", o->model, "a run directory, an exported model or a Hugging Face directory").required();
-  verb.add_flag("--ema", o->ema, "the moving average of the weights");
-  add_threads_option(verb, o->common);
-  add_quiet_option(verb, o->common);
-  add_isa_option(verb, o->common);
-  add_device_option(verb, o->common);
+  add_model_options(verb, o->model, {.precision = false, .ema = true});
+  add_place_options(verb, o->common);
   verb.add_examples({"hadal replay receipt.json --model runs/demo"});
   cli.on(verb, [o] { return run_replay(*o); });
 }

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "dialogue/stop_strings.h"
+#include "engine/engine_room.h"
 
 namespace hadal {
 
@@ -114,6 +115,18 @@ std::function<void()> add_draw_options(Verb verb, const std::shared_ptr<DrawOpti
     o->given_repetition_penalty = repetition.given(), o->given_seed = seed.given();
     o->given_presence_penalty = presence.given(), o->given_frequency_penalty = frequency.given();
   };
+}
+
+void add_drafts_option(Verb verb, int64_t& drafts) {
+  const bool automatic = drafts == EngineOptions::kAutomatic;
+  const auto take = [&drafts](const std::string& text) {
+    drafts = text == "auto" ? EngineOptions::kAutomatic : text == "1" ? 1 : 0;
+  };
+  verb.add_word("--drafts", take,
+                fmt::format("tokens that the model's MTP module guesses ahead: 0, 1, or auto: where that is faster; a "
+                            "text is the same with any; default: {}",
+                            automatic ? "auto" : "0"))
+      .one_of({"0", "1", "auto"});
 }
 
 void follow_request(DrawOptions& o, const RequestSettings& request, bool quiet) {

@@ -27,6 +27,9 @@ struct DrawOptions {
 // The options must live until the verb has run. What is returned notes which of them were given; call it after parsing.
 std::function<void()> add_draw_options(Verb verb, const std::shared_ptr<DrawOptions>& options);
 
+// --drafts, as EngineOptions::drafts; the value that it has is the default.
+void add_drafts_option(Verb verb, int64_t& drafts);
+
 // What a request says counts where the command line does not say it; names what cannot be followed, unless quiet.
 void follow_request(DrawOptions& options, const RequestSettings& request, bool quiet);
 

@@ -10,6 +10,7 @@
 
 #include "apps/cli.h"
 #include "apps/line_output.h"
+#include "apps/model_choice.h"
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "base/json.h"
@@ -23,9 +24,8 @@ namespace {
 using nlohmann::ordered_json;
 
 struct ScoreOptions {
-  std::string model, input, output, bos = "auto";
-  std::optional<Precision> precision;
-  bool ema = false;
+  ModelChoice model;
+  std::string input, output, bos = "auto";
   int64_t stride = 0;
   CommonOptions common;
 };
@@ -71,11 +71,7 @@ ordered_json score(const Exec& exec, TextModel& loaded, const TokenLine& line, i
 int run_scoring(const ScoreOptions& o) {
   TokenLines lines(o.input);
   auto exec = o.common.exec();
-  LoadOptions load;
-  load.precision = o.precision;
-  load.ema = o.ema;
-  auto loaded = load_text_model(o.model, load, exec.exec);
-  print_notes(loaded.model.source.notices(), o.common.quiet);
+  auto loaded = o.model.open(exec.exec, o.common.quiet);
   const int64_t positions = loaded.model.transformer->config().max_positions;
   check(o.stride <= positions, ErrorKind::invalid,
         "--stride {} is more than the model's {} positions: tokens would be left out", o.stride, positions);
@@ -97,10 +93,9 @@ void add_score(Verb root, Cli& cli) {
   auto o = std::make_shared<ScoreOptions>();
   o->input = o->output = "-";
   Verb verb = root.add_verb("score", "Log-probabilities of texts or token ids");
-  verb.add_option("--model", o->model, "a run directory, an exported model or a Hugging Face directory").required();
+  add_model_options(verb, o->model, {.ema = true});
   verb.add_option("--input", o->input, "JSON lines with \"tokens\" or \"text\"; - is standard input").show_default();
   verb.add_option("--output", o->output, "JSON lines with logprobs; - is standard output").show_default();
-  add_precision_option(verb, o->precision);
   verb.add_option("--bos", o->bos,
                   "token before a text: on = BOS, off = none, auto = as trained (BOS, else EOS), "
                   "or as a Hugging Face tokenizer says")
@@ -110,11 +105,7 @@ void add_score(Verb root, Cli& cli) {
                   "tokens between the windows in which a text longer than the model's positions is read; 0 = half of "
                   "them")
       .not_negative();
-  verb.add_flag("--ema", o->ema, "the moving average of the weights");
-  add_threads_option(verb, o->common);
-  add_quiet_option(verb, o->common);
-  add_isa_option(verb, o->common);
-  add_device_option(verb, o->common);
+  add_place_options(verb, o->common);
   verb.add_examples({"echo '{\"text\": \"To be, or not to be\"}' | hadal score --model runs/shakespeare",
                      "hadal score --model runs/demo --input texts.jsonl --output scores.jsonl --precision fp32"});
   cli.on(verb, [o] { return run_scoring(*o); });

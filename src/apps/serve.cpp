@@ -8,6 +8,8 @@
 #include <filesystem>
 #include <thread>
 
+#include "apps/model_choice.h"
+#include "apps/sampling_options.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/interrupt.h"
@@ -19,10 +21,8 @@ namespace hadal {
 namespace {
 
 struct ServeOptions {
-  std::string model, name, key_file;
-  std::optional<Precision> precision;
-  std::optional<AttentionForm> attention_form;
-  bool ema = false;
+  ModelChoice model;
+  std::string name, key_file;
   uint64_t cache_bytes = 0;
   ServingOptions serving;
   CommonOptions common;
@@ -47,7 +47,7 @@ std::string read_key(const ServeOptions& o) {
 
 std::string name_of(const ServeOptions& o) {
   if (!o.name.empty()) return o.name;
-  std::filesystem::path path = std::filesystem::absolute(o.model).lexically_normal();
+  std::filesystem::path path = std::filesystem::absolute(o.model.directory).lexically_normal();
   if (!path.has_filename()) path = path.parent_path();
   return path.filename().string();
 }
@@ -57,12 +57,7 @@ int run_serving(ServeOptions& o) {
   serving.service.name = name_of(o);
   serving.service.key = read_key(o);
   auto exec = o.common.exec();
-  LoadOptions load;
-  load.precision = o.precision;
-  load.attention_form = o.attention_form;
-  load.ema = o.ema;
-  const auto loaded = load_text_model(o.model, load, exec.exec);
-  print_notes(loaded.model.source.notices(), o.common.quiet);
+  const TextModel loaded = o.model.open(exec.exec, o.common.quiet);
   serving.engine.cache_bytes = int64_t(o.cache_bytes);
   return serve_until_stopped(exec.exec, loaded, serving, o.common.quiet);
 }
@@ -70,10 +65,10 @@ int run_serving(ServeOptions& o) {
 void say_start(const std::string& name, const TextModel& loaded, const Serving& serving) {
   const auto& transformer = *loaded.model.transformer;
   const LoadCounts& counts = loaded.model.counts;
-  fmt::print("hadal serves {} at {} in {}: {} of weights ({} mapped), {} cache blocks, {} positions\n", name,
-             serving.url(), enum_name(transformer.options().precision),
+  fmt::print("hadal serves {} at {} in {}: {} of weights ({} mapped), {} cache blocks, texts of up to {} tokens\n",
+             name, serving.url(), enum_name(transformer.options().precision),
              format_bytes(double(counts.mapped_bytes + counts.packed_bytes)), format_bytes(double(counts.mapped_bytes)),
-             serving.engine_counts().blocks, transformer.config().max_positions);
+             serving.engine_counts().blocks, serving.longest_text());
   std::fflush(stdout);
 }
 
@@ -103,7 +98,7 @@ void add_serve(Verb root, Cli& cli) {
   auto o = std::make_shared<ServeOptions>();
   o->serving.engine.drafts = EngineOptions::kAutomatic;
   Verb verb = root.add_verb("serve", "Serve a model over HTTP: OpenAI's API, and a page to try it");
-  verb.add_option("--model", o->model, "a run directory, an exported model or a Hugging Face directory").required();
+  add_model_options(verb, o->model, {.ema = true, .attention_form = true});
   verb.add_option("--host", o->serving.http.host, "address to listen on; 0.0.0.0 lets other machines in")
       .show_default();
   verb.add_option("--port", o->serving.http.port, "port to listen on; 0 = any free one")
@@ -113,26 +108,13 @@ void add_serve(Verb root, Cli& cli) {
   verb.add_option("--api-key-file", o->key_file,
                   "a file whose one line is the key that requests must bring; or set HADAL_API_KEY");
   verb.add_texts("--allow-host", o->serving.http.names, "a further name of this server, that of a proxy (repeatable)");
-  add_precision_option(verb, o->precision);
-  verb.add_flag("--ema", o->ema, "the moving average of the weights");
   verb.add_size("--cache-bytes", o->cache_bytes, "memory for the latent cache of all requests",
                 "four texts of all positions, at most a quarter of the memory");
   verb.add_option("--max-running", o->serving.engine.max_running, "requests in one step")
       .within<int64_t>(1, 4096)
       .show_default();
-  const auto take_drafts = [o](const std::string& text) {
-    o->serving.engine.drafts = text == "auto" ? EngineOptions::kAutomatic : text == "1" ? 1 : 0;
-  };
-  verb.add_word(
-          "--drafts", take_drafts,
-          "tokens that the model's MTP module guesses ahead: 0, 1, or auto (the default): where that is faster; a "
-          "text is the same with any")
-      .one_of({"0", "1", "auto"});
-  add_attention_form_option(verb, o->attention_form);
-  add_threads_option(verb, o->common);
-  add_quiet_option(verb, o->common);
-  add_isa_option(verb, o->common);
-  add_device_option(verb, o->common);
+  add_drafts_option(verb, o->serving.engine.drafts);
+  add_place_options(verb, o->common);
   verb.add_examples({"hadal serve --model runs/demo",
                      "hadal serve --model DeepSeek-V2-Lite-Chat --port 0 --precision bf16 --cache-bytes 2GiB",
                      "curl http://127.0.0.1:8000/v1/completions -d '{\"prompt\": \"Once\", \"max_tokens\": 20}'"});

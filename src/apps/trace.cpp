@@ -1,6 +1,7 @@
 // hadal trace: what every layer gives on given tokens, written to a file, or compared with such a file.
 #include "proof/trace.h"
 #include "apps/cli.h"
+#include "apps/model_choice.h"
 #include "base/error.h"
 #include "base/table.h"
 #include "dialogue/text_model.h"
@@ -9,8 +10,8 @@ namespace hadal {
 namespace {
 
 struct TraceOptions {
-  std::string model, output, compare;
-  std::optional<Precision> precision;
+  ModelChoice model;
+  std::string output, compare;
   std::vector<int32_t> tokens;
   double tolerance = 1e-3;
   CommonOptions common;
@@ -41,10 +42,7 @@ int run_trace(const TraceOptions& o) {
   std::unique_ptr<SafetensorsReader> other;
   if (!o.compare.empty()) other = std::make_unique<SafetensorsReader>(o.compare);
   auto exec = o.common.exec();
-  LoadOptions load;
-  load.precision = o.precision;
-  const auto loaded = load_text_model(o.model, load, exec.exec);
-  print_notes(loaded.model.source.notices(), o.common.quiet);
+  const auto loaded = o.model.open(exec.exec, o.common.quiet);
   const int64_t ids = loaded.model.transformer->config().vocab_size;
   for (const int32_t id : o.tokens)
     check(id >= 0 && id < ids, ErrorKind::invalid, "--tokens: token id {} must lie in 0 .. {}", id, ids - 1);
@@ -59,7 +57,7 @@ int run_trace(const TraceOptions& o) {
 void add_trace(Verb root, Cli& cli) {
   auto o = std::make_shared<TraceOptions>();
   Verb verb = root.add_verb("trace", "Hidden states, experts and weights of every layer, to keep or compare");
-  verb.add_option("--model", o->model, "a run directory, an exported model or a Hugging Face directory").required();
+  add_model_options(verb, o->model);
   verb.add_option("--tokens", o->tokens, "token ids, separated by commas").separated_by(',').required();
   verb.add_option("--output", o->output,
                   "safetensors file: tokens, embedding, layers.N.output, layers.N.moe.experts, "
@@ -68,11 +66,7 @@ void add_trace(Verb root, Cli& cli) {
   verb.add_option("--tolerance", o->tolerance, "relative difference of a token's row that counts as one")
       .not_negative()
       .show_default();
-  add_precision_option(verb, o->precision);
-  add_threads_option(verb, o->common);
-  add_quiet_option(verb, o->common);
-  add_isa_option(verb, o->common);
-  add_device_option(verb, o->common);
+  add_place_options(verb, o->common);
   verb.add_examples({"hadal trace --model DIR --tokens 5,17,3 --output ours.safetensors",
                      "hadal trace --model DIR --tokens 5,17,3 --compare theirs.safetensors --tolerance 1e-4"});
   cli.on(verb, [o] { return run_trace(*o); });

@@ -173,11 +173,12 @@ void greedy_text_is_the_same(const Cases& cases) {
     const auto theirs = peer.facts["text"].get<std::vector<int32_t>>();
     const auto gaps = peer.facts["gaps"].get<std::vector<double>>();
     EXPECT_GE(peer.facts["distinct"].get<int>(), 32);
-    GenerateRequest request;
+    EngineRequest request;
     request.prompt = peer.facts["prompt"].get<std::vector<int32_t>>();
     request.max_tokens = int64_t(theirs.size());
     request.sampling.temperature = 0;
-    const auto ours = generate(owned.exec, *loaded.transformer, request).tokens;
+    Engine engine = engine_for(owned.exec, *loaded.transformer, request);
+    const auto ours = generate(engine, request).tokens;
     ASSERT_EQ(ours.size(), theirs.size()) << peer.name();
     size_t at = 0;
     while (at < ours.size() && ours[at] == theirs[at]) ++at;

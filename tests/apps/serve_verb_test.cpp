@@ -37,7 +37,8 @@ constexpr const char* kWait =
 TEST_F(ServeVerb, SaysWhereItServesAndEndsWhenTold) {
   const auto result =
       run_hadal("serve " + model() + " --port 0 > $log & " + kWait + "kill -TERM $pid; wait $pid", "log=$(mktemp);");
-  says(result, 0, {"hadal serves run at http://127.0.0.1:", "in bf16", "64 positions", "once more to leave at once"});
+  says(result, 0,
+       {"hadal serves run at http://127.0.0.1:", "in bf16", "texts of up to 64 tokens", "once more to leave at once"});
 }
 
 // A request whose body is still on its way keeps the first signal waiting.
@@ -71,7 +72,8 @@ TEST_F(ServeVerb, RefusesWhatCannotBe) {
 TEST_F(ServeVerb, AReceiptComesAgain) {
   const std::string ask =
       "python3 -c \"import json,sys,urllib.request as u; r=json.load(u.urlopen(u.Request('http://127.0.0.1:'+"
-      "sys.argv[1]+'/v1/completions', data=json.dumps({'prompt':'the sea','max_tokens':12,'receipt':True}).encode(), "
+      "sys.argv[1]+'/v1/completions', data=json.dumps({'prompt':'the "
+      "sea','max_tokens':12,'ignore_eos':True,'receipt':True}).encode(), "
       "headers={'Content-Type':'application/json'}))); json.dump(r['choices'][0]['receipt'], open(sys.argv[2],'w'))\" "
       "$port $log.json; kill -TERM $pid; wait $pid; \"$HADAL\" replay $log.json " +
       model() +

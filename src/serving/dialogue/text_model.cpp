@@ -70,8 +70,8 @@ bool trained_with_bos(const std::string& model_directory) {
   return std::filesystem::exists(path) && load_config(path.string()).data.add_bos;
 }
 
-GeneratedText generate_text(const Exec& exec, const Transformer& model, const Tokenizer& tokenizer,
-                            GenerateRequest request, const std::vector<std::string>& stop_strings,
+GeneratedText generate_text(Engine& engine, const Tokenizer& tokenizer, EngineRequest request,
+                            const std::vector<std::string>& stop_strings,
                             const std::function<void(const std::string&)>& print) {
   if (const auto eos = tokenizer.eos_id(); eos && request.stop.empty()) request.stop = {*eos};
   request.allowed_ids = tokenizer.vocab_size();
@@ -83,12 +83,12 @@ GeneratedText generate_text(const Exec& exec, const Transformer& model, const To
     if (print && !fragment.empty()) print(fragment);
     result.text += fragment;
   };
-  request.on_token = [&](int32_t id) {
-    const bool stop = std::find(request.stop.begin(), request.stop.end(), id) != request.stop.end();
-    if (!stop) give(stops.push(decoder.push(id)));
+  request.on_token = [&, ends = request.stop](const ScoredToken& token) {
+    const bool stop = std::find(ends.begin(), ends.end(), token.id) != ends.end();
+    if (!stop) give(stops.push(decoder.push(token.id)));
     return !interrupted() && !stops.found();
   };
-  const GenerateResult generated = generate(exec, model, request);
+  const GenerateResult generated = generate(engine, std::move(request));
   give(stops.push(decoder.finish()));
   give(stops.finish());
   result.tokens = generated.tokens;

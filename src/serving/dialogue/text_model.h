@@ -41,8 +41,8 @@ struct GeneratedText {
 
 // Generates and decodes; prints fragments of valid UTF-8 through `print` as they come, if given. Text ends before an id
 // of request.stop (without any: EOS) and before the first of `stop_strings`.
-GeneratedText generate_text(const Exec& exec, const Transformer& model, const Tokenizer& tokenizer,
-                            GenerateRequest request, const std::vector<std::string>& stop_strings = {},
+GeneratedText generate_text(Engine& engine, const Tokenizer& tokenizer, EngineRequest request,
+                            const std::vector<std::string>& stop_strings = {},
                             const std::function<void(const std::string&)>& print = {});
 
 }  // namespace hadal

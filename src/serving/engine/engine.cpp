@@ -12,6 +12,7 @@
 #include <optional>
 
 #include "base/error.h"
+#include "base/not_finite.h"
 #include "engine/active_request.h"
 #include "engine/draft_gain.h"
 #include "engine/engine_room.h"
@@ -28,12 +29,6 @@ constexpr uint64_t kTryDraftsAgain = 16;  // of so many requests one
 }  // namespace
 
 struct Engine::Impl {
-  struct Swap {
-    std::function<void()> change;
-    SwapWeights how;
-    std::promise<void> done;
-  };
-
   const Exec exec;
   const Transformer& model;
   EngineOptions options;
@@ -42,7 +37,8 @@ struct Engine::Impl {
   std::shared_ptr<LatentCache> cache;
   std::optional<CacheBlocks> blocks;
 
-  std::atomic<int64_t> version = 0;      // of the weights
+  std::atomic<int64_t> version = 0;  // of the weights
+  WeightSwaps swaps;
   std::deque<ActiveRequestPtr> waiting;  // of the thread that steps, in the order of ids
   std::vector<ActiveRequestPtr> running;
 
@@ -50,7 +46,6 @@ struct Engine::Impl {
   std::condition_variable_any called;
   std::vector<ActiveRequestPtr> inbox;
   std::vector<uint64_t> cancelled;
-  std::deque<Swap> swaps;
   EngineCounts counts;
   uint64_t last_id = 0;
 
@@ -84,9 +79,9 @@ struct Engine::Impl {
 
   // --- ends ---
 
-  void finish(ActiveRequestPtr request, EndReason reason, const std::string& error = "") {
+  void finish(ActiveRequestPtr request, EndReason reason) {
     blocks->release(request->held);
-    request->result.reason = reason, request->result.error = error;
+    request->result.reason = reason;
     request->result.weights_version = version;
     request->result.n_generated = request->n_given;
     note();
@@ -96,11 +91,17 @@ struct Engine::Impl {
   std::vector<ActiveRequestPtr>::iterator find_running(const ActiveRequest* request) {
     return std::find_if(running.begin(), running.end(), [&](const auto& r) { return r.get() == request; });
   }
-  void finish(ActiveRequest* request, EndReason reason, const std::string& error = "") {
+  void finish(ActiveRequest* request, EndReason reason) {
     const auto at = find_running(request);
     ActiveRequestPtr taken = std::move(*at);
     running.erase(at);
-    finish(std::move(taken), reason, error);
+    finish(std::move(taken), reason);
+  }
+  void fail(ActiveRequest* request, const std::exception& error) {
+    const auto* known = dynamic_cast<const Error*>(&error);
+    request->result.error = error.what();
+    request->result.error_kind = known ? known->kind() : ErrorKind::internal;
+    finish(request, EndReason::failed);
   }
 
   // The youngest gives its blocks back and waits in front of all others, to read anew what it had.
@@ -156,30 +157,19 @@ struct Engine::Impl {
   // Exchanges weights where someone asked for it and nobody runs on the old ones. False: those who run must end first,
   // and nobody new joins them.
   bool exchange() {
-    while (true) {
-      Swap* next = nullptr;
-      {
-        const std::lock_guard lock(mutex);
-        if (!swaps.empty()) next = &swaps.front();
-      }
-      if (!next) return true;
+    while (const std::optional<SwapWeights> how = swaps.next()) {
       const bool under_way = std::any_of(waiting.begin(), waiting.end(), [](const auto& r) { return r->n_given > 0; });
-      if (next->how == SwapWeights::finish && (!running.empty() || under_way)) return false;
+      if (*how == SwapWeights::finish && (!running.empty() || under_way)) return false;
       for (auto at = running.rbegin(); at != running.rend(); ++at) waiting.push_front(std::move(*at));
       running.clear();
       for (const ActiveRequestPtr& request : waiting)
         if (request->n_given > 0 || request->cached > 0 || request->scored > 1) begin_anew(*request);
-      try {
-        next->change();
+      swaps.carry_out([&] {
         ++version;
         blocks.emplace(n_blocks, kCacheBlock, options.prefix_cache);
-        next->done.set_value();
-      } catch (...) {
-        next->done.set_exception(std::current_exception());
-      }
-      const std::lock_guard lock(mutex);
-      swaps.pop_front();
+      });
     }
+    return true;
   }
 
   // Those who wait join while what they read fits; alone, anyone does (check_request).
@@ -236,12 +226,12 @@ struct Engine::Impl {
   void take(DrawnRow& row) {
     if (find_running(row.request) == running.end()) return;  // it ended with a row before
     ActiveRequest& request = *row.request;
-    if (!row.error.empty()) return finish(&request, EndReason::failed, row.error);
+    if (row.error) return fail(&request, *row.error);
     if (row.token.id < 0) return;
     if (!std::isfinite(row.token.log_prob))
-      return finish(&request, EndReason::failed,
-                    fmt::format("the log-probability of token {} is {}; the model's weights are damaged or diverged",
-                                row.position + 1, row.token.log_prob));
+      return fail(&request, NotFinite(fmt::format("at position {}: the log-probability of token {} is {}; the model's "
+                                                  "weights are damaged or diverged",
+                                                  row.position + 1, row.token.id, row.token.log_prob)));
     if (!row.draws) {
       request.result.prompt.push_back(std::move(row.token));
       ++request.scored;
@@ -251,7 +241,12 @@ struct Engine::Impl {
     const bool stopped = std::find(stop.begin(), stop.end(), row.token.id) != stop.end();
     ++request.n_given;
     count([](EngineCounts& c) { ++c.generated_tokens; });
-    const bool goes_on = !request.asked.on_token || request.asked.on_token(row.token);
+    bool goes_on = true;
+    try {
+      if (request.asked.on_token) goes_on = request.asked.on_token(row.token);
+    } catch (const std::exception& error) {
+      return fail(&request, error);
+    }
     if (stopped) return finish(&request, EndReason::stop);
     if (!goes_on) return finish(&request, EndReason::cancelled);
     if (request.n_given == request.asked.max_tokens) finish(&request, EndReason::length);
@@ -285,22 +280,35 @@ struct Engine::Impl {
     for (ActiveRequest* request : read) finish(request, EndReason::length);
   }
 
-  void fail_all(const std::vector<PlannedRows>& planned, const std::string& why) {
-    for (const PlannedRows& p : planned) {
-      if (find_running(p.request) != running.end()) finish(p.request, EndReason::failed, why);
-    }
-  }
-
+  // Where it fails, each text goes alone, so that only those end whose own fails.
   void forward(std::vector<PlannedRows>& planned) {
     const bool drafts = std::any_of(planned.begin(), planned.end(), [](const auto& p) { return p.request->drafting; });
     for (const PlannedRows& p : planned)
       if (p.n_drafts > 0) p.request->tokens.push_back(p.request->draft);
-    Tensor states;
-    const std::vector<Extension> texts = extensions_of(planned);
-    const Tensor logits = model.extend(exec, *cache, texts, drafts ? &states : nullptr);
-    for (const PlannedRows& p : planned)
-      if (p.n_drafts > 0) p.request->tokens.pop_back();
+    const auto take_back = [&] {
+      for (const PlannedRows& p : planned)
+        if (p.n_drafts > 0) p.request->tokens.pop_back();
+    };
+    Tensor states, logits;
+    try {
+      logits = model.extend(exec, *cache, extensions_of(planned), drafts ? &states : nullptr);
+    } catch (const std::exception& error) {
+      take_back();
+      if (planned.size() == 1) return fail(planned[0].request, error);
+      for (const PlannedRows& p : planned) step_with({p});
+      return;
+    }
+    take_back();
     use(planned, logits, states);
+  }
+
+  void step_with(std::vector<PlannedRows> planned) {
+    try {
+      forward(planned);
+    } catch (const std::exception& error) {
+      for (const PlannedRows& p : planned)
+        if (find_running(p.request) != running.end()) fail(p.request, error);
+    }
   }
 
   bool step() {
@@ -309,11 +317,7 @@ struct Engine::Impl {
     std::vector<PlannedRows> planned = plan();
     note();
     if (planned.empty()) return false;
-    try {
-      forward(planned);
-    } catch (const Error& error) {
-      fail_all(planned, error.what());
-    }
+    step_with(std::move(planned));
     note();
     return true;
   }
@@ -351,9 +355,9 @@ EngineCounts Engine::counts() const {
 
 std::future<void> Engine::swap_weights(std::function<void()> change, SwapWeights how) {
   const std::lock_guard lock(impl_->mutex);
-  impl_->swaps.push_back({std::move(change), how, {}});
+  std::future<void> done = impl_->swaps.add(std::move(change), how);
   impl_->called.notify_all();
-  return impl_->swaps.back().done.get_future();
+  return done;
 }
 
 int64_t Engine::weights_version() const { return impl_->version; }
@@ -363,6 +367,7 @@ int64_t Engine::longest_text() const { return impl_->longest_text(); }
 bool Engine::step() { return impl_->step(); }
 
 void Engine::run(std::stop_token stop) {
+  impl_->swaps.open();
   while (!stop.stop_requested()) {
     if (step()) continue;
     std::unique_lock lock(impl_->mutex);
@@ -376,6 +381,7 @@ void Engine::run(std::stop_token stop) {
     for (const auto& request : impl_->running) impl_->cancelled.push_back(request->id);
   }
   impl_->take_calls();
+  impl_->swaps.close();
 }
 
 }  // namespace hadal

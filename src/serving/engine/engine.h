@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "engine/engine_room.h"
+#include "engine/weight_swaps.h"
 #include "model/transformer.h"
 
 namespace hadal {
@@ -21,10 +22,6 @@ struct EngineCounts {
   int64_t requests = 0, prompt_tokens = 0, cached_tokens = 0, generated_tokens = 0, preemptions = 0, evictions = 0;
   int64_t drafted_tokens = 0, accepted_tokens = 0;
 };
-
-// What becomes of requests that run when weights are exchanged: they end with the old ones first, or begin anew with
-// the new ones.
-enum class SwapWeights { finish, restart };
 
 class Engine {
  public:
@@ -38,7 +35,7 @@ class Engine {
   EngineCounts counts() const;
   // `change` exchanges the model's weights, all of them or, where it throws, none. It runs between steps, on the thread
   // that steps; nothing is computed with old and new ones mixed, and no latent of the old ones is used again. The
-  // future is ready when the new ones serve; it throws what `change` threw.
+  // future is ready when the new ones serve; it throws what `change` threw, or failed once run() has ended.
   std::future<void> swap_weights(std::function<void()> change, SwapWeights how);
   int64_t weights_version() const;  // counts exchanges
 

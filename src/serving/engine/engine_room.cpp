@@ -18,7 +18,7 @@ int64_t cache_blocks_for(const Exec& exec, const Transformer& model, const Engin
   const int64_t block = model.cache_block_bytes(may_draft(model, options));
   if (options.cache_bytes == 0) {
     const int64_t fitting = int64_t(available_memory(*exec.memory) / 4) / block;
-    return std::max<int64_t>(1, std::min(4 * cache_blocks_of(model.config().max_positions), fitting));
+    return std::max<int64_t>(1, std::min(options.cache_texts * cache_blocks_of(model.config().max_positions), fitting));
   }
   check(options.cache_bytes >= block, ErrorKind::invalid,
         "a cache of {} holds no block of {} tokens; the least that does is {}",

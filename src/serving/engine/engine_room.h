@@ -9,9 +9,9 @@
 namespace hadal {
 
 struct EngineOptions {
-  // Of the latent cache: blocks; 0: bytes; 0: as many as four texts of all positions take, at most a quarter of the
+  // Of the latent cache: blocks; 0: bytes; 0: as many as so many texts of all positions take, at most a quarter of the
   // memory that is left. Throws invalid for bytes that hold no block.
-  int64_t cache_blocks = 0, cache_bytes = 0;
+  int64_t cache_blocks = 0, cache_bytes = 0, cache_texts = 4;
   int64_t max_running = 256;  // requests in one step
   int64_t step_tokens = 512;  // rows of one step: one of each text that is written, the others of prompts
   bool prefix_cache = true;   // prompts that begin alike share blocks
@@ -23,7 +23,7 @@ struct EngineOptions {
 
 // Whether drafts may be made at all, so that the cache keeps the MTP module's latents too.
 bool may_draft(const Transformer& model, const EngineOptions& options);
-// Blocks of the cache: as asked, else as many as four texts of all the model's positions take, at most what fits a
+// Blocks of the cache: as asked, else as many as cache_texts of all the model's positions take, at most what fits a
 // quarter of the memory that is left where the model computes, at least one.
 int64_t cache_blocks_for(const Exec& exec, const Transformer& model, const EngineOptions& options);
 // Throws invalid, naming the value, for a prompt that is no text of this model, or leaves no room for so many tokens.

@@ -1,11 +1,9 @@
-// Prefill once, then one token at a time.
 #include "engine/generator.h"
 
-#include <algorithm>
-#include <numeric>
+#include <optional>
+#include <utility>
 
 #include "arch/arch.h"
-#include "base/clock.h"
 #include "base/error.h"
 #include "base/system_info.h"
 #include "engine/engine_room.h"
@@ -26,37 +24,34 @@ bool pack_for(const Exec& exec, Transformer& model, int64_t n_tokens) {
   return true;
 }
 
-GenerateResult generate(const Exec& exec, const Transformer& model, const GenerateRequest& request) {
-  const auto& config = model.config();
-  validate(request.sampling);
-  check_prompt(request.prompt, request.max_tokens, config);
+Engine engine_for(const Exec& exec, const Transformer& model, const EngineRequest& request, int64_t drafts) {
+  check_prompt(request.prompt, request.max_tokens, model.config());
   const int64_t length = int64_t(request.prompt.size()) + request.max_tokens;
+  return Engine(exec, model,
+                {.cache_blocks = cache_blocks_of(length), .max_running = 1, .prefix_cache = false, .drafts = drafts});
+}
+
+GenerateResult generate(Engine& engine, EngineRequest request) {
   GenerateResult result;
-  if (request.max_tokens == 0) return result;
-  const double start = steady_seconds();
-  const auto cache = model.new_cache(exec, cache_blocks_of(length));
-  std::vector<int32_t> blocks(size_t(cache->n_blocks));
-  std::iota(blocks.begin(), blocks.end(), 0);
-  int64_t cached = 0;
-  const auto after = [&](std::span<const int32_t> tokens) {
-    const Extension next{tokens, cached, blocks};
-    const Tensor logits = host_copy(model.extend(exec, *cache, std::span(&next, 1)).to(exec, DType::f32));
-    cached += int64_t(tokens.size());
-    return std::vector<float>(logits.data<float>(), logits.data<float>() + logits.count());
+  std::optional<EngineResult> end;
+  request.on_token = [&result, call = std::move(request.on_token)](const ScoredToken& token) {
+    result.tokens.push_back(token.id);
+    return !call || call(token);
   };
-  std::vector<float> logits = after(request.prompt);
-  result.prefill_seconds = steady_seconds() - start;
-  const int64_t allowed =
-      request.allowed_ids > 0 ? std::min(request.allowed_ids, config.vocab_size) : config.vocab_size;
-  for (int64_t position = int64_t(request.prompt.size()); position < length; ++position) {
-    penalise(logits, request.prompt, result.tokens, request.sampling);
-    const int32_t id = sample_token(logits, allowed, request.sampling, position);
-    result.tokens.push_back(id);
-    result.stopped = std::find(request.stop.begin(), request.stop.end(), id) != request.stop.end();
-    if ((request.on_token && !request.on_token(id)) || result.stopped || position + 1 == length) break;
-    logits = after(std::span(&id, 1));
+  request.on_restart = [&result, call = std::move(request.on_restart)] {
+    result.tokens.clear();
+    if (call) call();
+  };
+  request.on_end = [&end, call = std::move(request.on_end)](const EngineResult& ended) {
+    end = ended;
+    if (call) call(ended);
+  };
+  engine.submit(std::move(request));
+  while (!end && engine.step()) {
   }
-  result.decode_seconds = steady_seconds() - start - result.prefill_seconds;
+  check(end.has_value(), ErrorKind::internal, "a request neither runs nor has ended");
+  if (end->reason == EndReason::failed) throw Error(end->error_kind, end->error);
+  result.stopped = end->reason == EndReason::stop;
   return result;
 }
 

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "engine/sampler.h"
 #include "engine/token_scores.h"
 
@@ -14,7 +15,8 @@ enum class EndReason { stop, length, cancelled, failed };  // stop: an id of `st
 
 struct EngineResult {
   EndReason reason = EndReason::length;
-  std::string error;                // failed: why, in one sentence
+  std::string error;  // failed: why, in one sentence
+  ErrorKind error_kind = ErrorKind::failed;
   std::vector<ScoredToken> prompt;  // with prompt_log_probs; of the first token, which nothing predicts, log_prob 0
   int64_t n_generated = 0;
   int64_t n_cached = 0;         // tokens of the prompt whose latents were there already
@@ -31,7 +33,7 @@ struct EngineRequest {
   int64_t n_top = 0;  // ScoredToken::top, of the text and of the prompt
   bool prompt_log_probs = false;
   // Both are called on the thread that steps; what they do is short. on_token: with every new id, false ends the
-  // request. on_end: once, last.
+  // request, as what it throws does. on_end: once, last.
   std::function<bool(const ScoredToken&)> on_token;
   std::function<void(const EngineResult&)> on_end;
   std::function<void()> on_restart;  // all that came is void, it begins anew (SwapWeights::restart)

@@ -43,7 +43,7 @@ std::vector<DrawnRow> draw_rows(const Exec& exec, const ModelConfig& config, std
     for (int64_t i = p.n_rows() - p.n_wanted; i < p.n_rows(); ++i) {
       const bool draws = p.draws && i + 1 >= p.n, on_host = draws || p.request->asked.n_top > 0;
       values.push_back(on_host ? logits.row_range(int64_t(rows.size()), 1).to(exec, DType::f32) : Tensor());
-      rows.push_back({p.request, p.request->cached + i, draws, {-1, 0, {}}, ""});
+      rows.push_back({p.request, p.request->cached + i, draws, {-1, 0, {}}, {}});
       plan_of.push_back(&p);
     }
   }
@@ -62,7 +62,7 @@ std::vector<DrawnRow> draw_rows(const Exec& exec, const ModelConfig& config, std
         request.tokens.push_back(one.id);
         plan_of[r]->n_accepted += of_draft;
       } catch (const Error& error) {
-        row.error = error.what();
+        row.error.emplace(error.kind(), fmt::format("at position {}: {}", row.position + 1, error.what()));
       }
     } else if (!row.draws && row.position + 1 < request.n_prompt()) {
       row.token.id = one.id = request.asked.prompt[size_t(row.position + 1)];

@@ -4,9 +4,10 @@
 // logits count only if the token that the row before draws is the draft: so a text is the same with drafts and without.
 #pragma once
 #include <cstdint>
-#include <string>
+#include <optional>
 #include <vector>
 
+#include "base/error.h"
 #include "engine/active_request.h"
 #include "model/latent_cache.h"
 #include "model/transformer.h"
@@ -21,8 +22,8 @@ struct DrawnRow {
   ActiveRequest* request = nullptr;
   int64_t position = 0;
   bool draws = false;
-  ScoredToken token;  // id negative: none
-  std::string error;  // of the draw
+  ScoredToken token;           // id negative: none
+  std::optional<Error> error;  // of the draw
 };
 // Draws, and appends what was drawn to the requests' tokens; tells which drafts were accepted. `logits` are those that
 // `planned` wanted.

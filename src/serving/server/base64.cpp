@@ -1,39 +1,29 @@
 #include "server/base64.h"
 
-#include <cstdint>
+#include <openssl/evp.h>
+
+#include <algorithm>
 
 namespace hadal {
 namespace {
 
-constexpr std::string_view kLetters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+unsigned char* octets(std::string& text) { return reinterpret_cast<unsigned char*>(text.data()); }
+const unsigned char* octets(std::string_view text) { return reinterpret_cast<const unsigned char*>(text.data()); }
 
 }  // namespace
 
 std::string to_base64(std::string_view bytes) {
-  std::string out;
-  uint32_t bits = 0;
-  int n = 0;
-  for (const char byte : bytes) {
-    bits = bits << 8 | static_cast<unsigned char>(byte);
-    for (n += 8; n >= 6; n -= 6) out.push_back(kLetters[bits >> (n - 6) & 63]);
-  }
-  if (n > 0) out.push_back(kLetters[bits << (6 - n) & 63]);
-  while (out.size() % 4 != 0) out.push_back('=');
+  std::string out((bytes.size() + 2) / 3 * 4 + 1, '\0');  // the library ends its text with a zero
+  out.resize(size_t(EVP_EncodeBlock(octets(out), octets(bytes), int(bytes.size()))));
   return out;
 }
 
 std::string from_base64(std::string_view text) {
-  std::string out;
-  uint32_t bits = 0;
-  int n = 0;
-  for (const char letter : text) {
-    const size_t value = kLetters.find(letter);
-    if (value == std::string_view::npos) break;
-    bits = bits << 6 | uint32_t(value);
-    if ((n += 6) < 8) continue;
-    n -= 8;
-    out.push_back(char(bits >> n & 0xFF));
-  }
+  std::string out(text.size() / 4 * 3, '\0');
+  const int n = text.size() % 4 == 0 ? EVP_DecodeBlock(octets(out), octets(text), int(text.size())) : -1;
+  if (n < 0) return "";
+  const size_t end = text.find_last_not_of('='), padding = end == std::string_view::npos ? 0 : text.size() - 1 - end;
+  out.resize(size_t(n) - std::min<size_t>(padding, 2));
   return out;
 }
 

@@ -6,6 +6,6 @@
 namespace hadal {
 
 std::string to_base64(std::string_view bytes);
-std::string from_base64(std::string_view text);  // up to what is none
+std::string from_base64(std::string_view text);  // empty for what is none
 
 }  // namespace hadal

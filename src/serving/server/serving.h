@@ -28,6 +28,7 @@ class Serving {
   int port() const { return server_->port(); }
   HttpCounts http_counts() const { return server_->counts(); }
   EngineCounts engine_counts() const { return engine_.counts(); }
+  int64_t longest_text() const { return engine_.longest_text(); }  // tokens of prompt and answer together
   void drain() { server_->drain(); }
   // Throws what ended the engine, if something did.
   void check_alive() const;

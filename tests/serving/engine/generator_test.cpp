@@ -149,7 +149,7 @@ TEST(Sampler, RefusesNonsense) {
 }
 
 struct Small {
-  Small() : owned(2) {
+  explicit Small(int64_t positions = 64, int64_t n_mtp = 0) : owned(2) {
     config.vocab_size = 40;
     config.hidden_size = 16;
     config.n_layers = 2;
@@ -163,7 +163,7 @@ struct Small {
     config.n_routed_experts = 4;
     config.n_experts_per_token = 2;
     config.init_std = 0.3;
-    config.max_positions = 64;
+    config.max_positions = positions, config.n_mtp = n_mtp;
     model = std::make_unique<Transformer>(config, ModelOptions{}, owned.exec);
     model->initialize(owned.exec, 4);
   }
@@ -171,6 +171,11 @@ struct Small {
   ModelConfig config;
   std::unique_ptr<Transformer> model;
 };
+
+GenerateResult generated(const Small& small, const EngineRequest& request, int64_t drafts = 0) {
+  Engine engine = engine_for(small.owned.exec, *small.model, request, drafts);
+  return generate(engine, request);
+}
 
 // By one forward without a cache: the text once per id, which is the target of its last row.
 int32_t likeliest_next(const Small& small, const std::vector<int32_t>& text) {
@@ -193,11 +198,11 @@ int32_t likeliest_next(const Small& small, const std::vector<int32_t>& text) {
 
 TEST(Generator, GreedyDecodingIsTheArgmaxOfTheFullForward) {
   Small small;
-  GenerateRequest request;
+  EngineRequest request;
   request.prompt = {3, 1, 4, 1, 5};
   request.max_tokens = 12;
   request.sampling.temperature = 0;
-  const auto result = generate(small.owned.exec, *small.model, request);
+  const auto result = generated(small, request);
   ASSERT_EQ(result.tokens.size(), 12u);
   auto text = request.prompt;
   std::set<int32_t> distinct;
@@ -215,48 +220,83 @@ TEST(Generator, PacksTheWeightsWhereTheTokensRepayIt) {
   EXPECT_TRUE(packed.model->parameter("layers.1.attention.o").value.has(WeightForm::plain));
   EXPECT_TRUE(pack_for(packed.owned.exec, *packed.model, 50));
   EXPECT_FALSE(packed.model->parameter("layers.1.attention.o").value.has(WeightForm::plain));
-  GenerateRequest request;
+  EngineRequest request;
   request.prompt = {3, 1, 4};
   request.max_tokens = 30;
-  EXPECT_EQ(generate(packed.owned.exec, *packed.model, request).tokens,
-            generate(small.owned.exec, *small.model, request).tokens);
+  EXPECT_EQ(generated(packed, request).tokens, generated(small, request).tokens);
 }
 
 TEST(Generator, StopsAtStopIdsLimitsAndTheCallersWish) {
   Small small;
-  GenerateRequest request;
+  EngineRequest request;
   request.prompt = {3, 1, 4};
   request.max_tokens = 10;
   request.sampling.temperature = 0;
-  const auto whole = generate(small.owned.exec, *small.model, request).tokens;
+  const auto whole = generated(small, request).tokens;
   request.stop = {whole[4]};
-  const auto stopped = generate(small.owned.exec, *small.model, request);
+  const auto stopped = generated(small, request);
   EXPECT_TRUE(stopped.stopped);
   EXPECT_LE(stopped.tokens.size(), 5u);
   EXPECT_EQ(stopped.tokens.back(), whole[4]);
   request.stop.clear();
-  request.on_token = [](int32_t) { return false; };
-  EXPECT_EQ(generate(small.owned.exec, *small.model, request).tokens.size(), 1u);
+  request.on_token = [](const ScoredToken&) { return false; };
+  EXPECT_EQ(generated(small, request).tokens.size(), 1u);
   request.max_tokens = 0;
-  EXPECT_TRUE(generate(small.owned.exec, *small.model, request).tokens.empty());
+  EXPECT_TRUE(generated(small, request).tokens.empty());
+}
+
+// A chat's turns on one engine: what was read and written before is not read again, and the text is that of an engine
+// that is new.
+TEST(Generator, ATextThatGoesOnReadsOnlyWhatIsNew) {
+  Small small(256);
+  Engine engine(small.owned.exec, *small.model, {.cache_texts = 1, .max_running = 1});
+  EXPECT_EQ(engine.longest_text(), 256);
+  EngineRequest request;
+  for (int32_t i = 0; i < 90; ++i) request.prompt.push_back(i % 40);
+  request.max_tokens = 50, request.sampling.seed = 3;
+  const auto first = generate(engine, request).tokens;
+  EXPECT_EQ(first, generated(small, request).tokens);
+  request.prompt.insert(request.prompt.end(), first.begin(), first.end());
+  EXPECT_EQ(generate(engine, request).tokens, generated(small, request).tokens);
+  EXPECT_EQ(engine.counts().cached_tokens, 128);
+}
+
+TEST(Generator, DraftsChangeNoToken) {
+  Small small(64, 1);
+  EngineRequest request;
+  request.prompt = {3, 1, 4}, request.max_tokens = 40;
+  const auto plain = generated(small, request).tokens;
+  for (const int64_t drafts : {int64_t(1), EngineOptions::kAutomatic})
+    EXPECT_EQ(generated(small, request, drafts).tokens, plain);
+}
+
+TEST(Generator, ThrowsWhatEndedTheRequestByItsKind) {
+  Small small;
+  EngineRequest request;
+  request.prompt = {3}, request.max_tokens = 5;
+  request.on_token = [](const ScoredToken&) -> bool { fail(ErrorKind::io, "the disk is full"); };
+  EXPECT_ERROR(generated(small, request), ErrorKind::io, "the disk is full");
+  request.on_token = {};
+  for (int32_t id = 0; id < 40; ++id) request.sampling.suppressed.push_back(id);
+  EXPECT_ERROR(generated(small, request), ErrorKind::invalid, "at position 1: all 40 tokens are suppressed");
+  request.sampling.suppressed.clear();
+  set_element(small.model->parameter("final_norm").value.plain, 5, std::nan(""));
+  EXPECT_ERROR(generated(small, request), ErrorKind::failed, "at position 1: the logit of token 0 is nan");
 }
 
 TEST(Generator, RefusesWhatDoesNotFit) {
   Small small;
-  GenerateRequest request;
-  EXPECT_ERROR(generate(small.owned.exec, *small.model, request), ErrorKind::invalid,
-               "the prompt is empty; give at least one token");
+  EngineRequest request;
+  EXPECT_ERROR(generated(small, request), ErrorKind::invalid, "the prompt is empty; give at least one token");
   request.prompt = {3};
   request.max_tokens = 64;
-  EXPECT_ERROR(generate(small.owned.exec, *small.model, request), ErrorKind::invalid,
+  EXPECT_ERROR(generated(small, request), ErrorKind::invalid,
                "1 prompt tokens and 64 new ones make 65, more than the model's 64 positions");
   request.max_tokens = 3;
   request.prompt = {40};
-  EXPECT_ERROR(generate(small.owned.exec, *small.model, request), ErrorKind::invalid,
-               "token id 40 must lie in 0 .. 39");
+  EXPECT_ERROR(generated(small, request), ErrorKind::invalid, "token id 40 must lie in 0 .. 39");
   request.prompt = {-1};
-  EXPECT_ERROR(generate(small.owned.exec, *small.model, request), ErrorKind::invalid,
-               "token id -1 must lie in 0 .. 39");
+  EXPECT_ERROR(generated(small, request), ErrorKind::invalid, "token id -1 must lie in 0 .. 39");
 }
 
 }  // namespace

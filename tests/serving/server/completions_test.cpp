@@ -49,13 +49,14 @@ TEST_F(Completions, TheWholeAnswerIsThatOfTheEngineAlone) {
   const Json json =
       complete({{"model", "tiny"}, {"prompt", "the sea"}, {"max_tokens", 20}, {"seed", 3}, {"return_token_ids", true}})
           .json();
-  GenerateRequest request;
+  EngineRequest request;
   request.prompt = text_prompt(tiny_->model, "the sea");
   request.max_tokens = 20;
   request.sampling.seed = 3;
   request.stop = tiny_->model.stop;
   OwnedExec owned(1);
-  const auto alone = generate_text(owned.exec, *tiny_->model.model.transformer, words(), request);
+  Engine engine = engine_for(owned.exec, *tiny_->model.model.transformer, request);
+  const auto alone = generate_text(engine, words(), request);
   EXPECT_EQ(json["choices"][0]["token_ids"], Json(alone.tokens));
   EXPECT_EQ(json["choices"][0]["text"], whole_text(alone.text));
   EXPECT_EQ(json["usage"]["prompt_tokens"], request.prompt.size());
