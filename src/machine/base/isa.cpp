@@ -19,7 +19,8 @@ bool cpu_runs(Isa isa) {
     case Isa::reference: return true;
     case Isa::avx2: return avx2;
     case Isa::avx512: return avx512;
-    case Isa::avx512_bf16: return avx512 && __builtin_cpu_supports("avx512bf16");
+    case Isa::avx512_bf16:
+      return avx512 && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vnni");
   }
   return false;
 }

@@ -43,7 +43,11 @@
   X(swiglu_backward, SwigluBackward)                 \
   X(swiglu_weighted_backward, SwigluWeighted)        \
   X(zero_rows, ZeroRows)
-#define HADAL_EACH_KERNEL(X) HADAL_EACH_DEVICE_KERNEL(X) X(rope_table, RopeTable)
+#define HADAL_EACH_KERNEL(X)   \
+  HADAL_EACH_DEVICE_KERNEL(X)  \
+  X(integer_gemm, IntegerGemm) \
+  X(integer_rows, IntegerRows) \
+  X(rope_table, RopeTable)
 
 namespace hadal::kernels {
 

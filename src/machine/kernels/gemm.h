@@ -22,12 +22,15 @@ constexpr int64_t kGemmChunk = 128;
 // Element (i, j) of A lies a_row * i + a_col * j elements after `a`, likewise B (rows are k); one stride of the two is
 // 1. C's columns are contiguous. No operand overlaps C. Sizes may be 0: k = 0 gives zeros, or leaves C with `add`.
 // B may also be panels packed for the instruction set (gemm_panels.h): then A's columns are contiguous, and the bits
-// are those of the product with what was packed (not on a GPU in bf16: panels go past its tensor cores).
+// are those of the product with what was packed (not on a GPU in bf16: panels go past its tensor cores). Panels of FP8
+// codes (b_type f8_e4m3, on the CPU) have a scale per block of 128 x 128; a chunk is summed over the codes, widened
+// exactly, one FP32 multiply-add per k, and joins the total as chunk_i * scale, rounded twice.
 struct GemmProduct {
   const void* a = nullptr;
   const void* b = nullptr;
   void* c = nullptr;
   int64_t m = 0, n = 0, k = 0;
+  const float* b_scales = nullptr;  // of codes: [ceil(n / 128), ceil(k / 128)]
 };
 
 // Groups of rows whose sizes a device alone knows: the one product of a call stands for n of them. Group g has rows
@@ -44,7 +47,7 @@ struct Gemm {
   const GemmProduct* products = nullptr;
   int64_t n_products = 0;
   GemmGroups groups;
-  // f32 or bf16; f64 only if all three are, and only by the reference
+  // f32 or bf16, of panels also f8_e4m3; f64 only if all three are, and only by the reference
   DType a_type = DType::f32, b_type = DType::f32, c_type = DType::f32;
   int64_t a_row = 0, a_col = 1, b_row = 0, b_col = 1, c_row = 0;  // in elements
   bool b_is_panels = false;                                       // b_row and b_col say nothing then

@@ -34,6 +34,6 @@ endfunction()
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64" AND NOT HADAL_FUZZ)  # fuzzing reads files, it needs no fast kernels
   hadal_isa(avx2 -mavx2 -mfma -mf16c)
   hadal_isa(avx512 -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mprefer-vector-width=512)
-  hadal_isa(avx512_bf16 -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512bf16
+  hadal_isa(avx512_bf16 -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512bf16 -mavx512vnni
             -mprefer-vector-width=512)
 endif()

@@ -54,7 +54,8 @@ inline void run_gemm(const Exec& exec, const GemmForm& form, const kernels::Gemm
   args.products = products;
   args.n_products = n_products;
   args.a_type = gemm_type(form.a, form.op, "the left operand");
-  args.b_type = gemm_type(form.b, form.op, "the right operand");
+  const bool codes = form.b_is_panels && form.b.dtype() == DType::f8_e4m3;
+  args.b_type = codes ? DType::f8_e4m3 : gemm_type(form.b, form.op, "the right operand");
   args.c_type = gemm_type(form.c, form.op, "the result");
   const int doubles = int(args.a_type == DType::f64) + int(args.b_type == DType::f64) + int(args.c_type == DType::f64);
   check(doubles == 0 || doubles == 3, ErrorKind::internal, "{}: F64 mixes with nothing; got {} = {} x {}", form.op,
@@ -85,7 +86,7 @@ void run_row_groups(const Exec& exec, const GemmForm& form, const Tensor& offset
                     Matrix matrix) {
   const int64_t rows = form.a.rows();
   if (!offsets.on_host()) {
-    check(stack >= 0 && !form.b_is_panels, ErrorKind::unsupported,
+    check(stack >= 0, ErrorKind::unsupported,
           "{}: on a device the experts' matrices lie in one stack, as plain tensors", form.op);
     const kernels::GemmProduct all{form.a.raw(), matrix(0), form.c.raw(), rows, form.c.cols(), form.a.cols()};
     return run_gemm(exec, form, &all, 1,

@@ -1,6 +1,6 @@
 #include "ops/matmul_weight.h"
 
-#include "kernels/gemm_panels.h"
+#include "kernels/integer_gemm.h"
 #include "ops/gemm_call.h"
 #include "ops/quantise.h"
 
@@ -18,6 +18,85 @@ bool reads_panels(const Exec& exec, const Weight& w) {
         "a weight is packed in panels of {} columns, but {} reads panels of {}; pack it again for this instruction set",
         w.panels.panel_cols, isa_name(exec.isa), wanted);
   return false;
+}
+
+// Rows of x as integers, in the lane's workspace.
+class RowIntegers {
+ public:
+  RowIntegers(const Exec& exec, const Tensor& x)
+      : groups_(kernels::integer_groups(x.cols())),
+        space_(*exec.compute, x.rows() * groups_ * int64_t(sizeof(kernels::IntegerGroup))) {
+    kernels::integer_rows(kernels::twin(exec, false), {kernel_rows(x, "x"), x.rows(), x.cols(), row(0), exec.compute});
+  }
+  kernels::IntegerGroup* row(int64_t i) const {
+    return reinterpret_cast<kernels::IntegerGroup*>(space_.data) + i * groups_;
+  }
+
+ private:
+  int64_t groups_;
+  Workspace space_;
+};
+
+void check_integer_result(const char* op, const Tensor& y) {
+  check(y.dtype() == DType::f32 || y.dtype() == DType::bf16, ErrorKind::internal,
+        "{}: the product with integer weights is F32 or BF16, not {}", op, dtype_name(y.dtype()));
+}
+
+void run_integers(const Exec& exec, const Tensor& y, const Weight& w, Write write,
+                  const kernels::IntegerProduct* products, int64_t count) {
+  kernels::integer_gemm(kernels::twin(exec, false), {.products = products,
+                                                     .n_products = count,
+                                                     .type = w.panels.type,
+                                                     .c_type = y.dtype(),
+                                                     .c_row = y.row_stride(),
+                                                     .add = write == Write::add,
+                                                     .lane = exec.compute});
+}
+
+// The panels of one expert, and the scales of its codes.
+const void* panels_of(const Weight& w, int64_t expert) { return w.panels.elements.row_range(expert, 1).raw(); }
+const float* scales_of(const Weight& w, int64_t expert) {
+  return w.panels.scales ? static_cast<const float*>(w.panels.scales.row_range(expert, 1).raw()) : nullptr;
+}
+
+void linear_panels(const Exec& exec, const Tensor& y, const Tensor& x, const Weight& w, Write write) {
+  check_operand("linear", "x", x, x.rows(), w.in());
+  check_operand("linear", "y", y, x.rows(), w.out());
+  if (kernels::is_integer(w.panels.type)) {
+    check_integer_result("linear", y);
+    const RowIntegers rows(exec, x);
+    const kernels::IntegerProduct one{rows.row(0), panels_of(w, 0), y.raw(), x.rows(), w.out(), w.in()};
+    return run_integers(exec, y, w, write, &one, 1);
+  }
+  const kernels::GemmProduct one{x.raw(), panels_of(w, 0), y.raw(), x.rows(), w.out(), w.in(), scales_of(w, 0)};
+  run_gemm(exec, {"linear", y, x, w.panels.elements, false, true, write, true}, &one, 1);
+}
+
+void grouped_panels(const Exec& exec, const Tensor& y, const Tensor& x, const Weight& w, const Tensor& offsets,
+                    Write write) {
+  const char* op = "grouped_linear";
+  const int32_t* begins = group_offsets(op, offsets, w.n_experts(), x.rows());
+  const auto row_of_y = [&](int64_t row) { return const_cast<char*>(element_address(y, row * y.row_stride())); };
+  if (kernels::is_integer(w.panels.type)) {
+    check_integer_result(op, y);
+    const RowIntegers rows(exec, x);
+    Workspace space(*exec.compute, w.n_experts() * int64_t(sizeof(kernels::IntegerProduct)));
+    auto* products = reinterpret_cast<kernels::IntegerProduct*>(space.data);
+    int64_t count = 0;
+    for (int64_t e = 0; e < w.n_experts(); ++e) {
+      const int64_t first = begins[e], n = begins[e + 1] - first;
+      if (n > 0) products[count++] = {rows.row(first), panels_of(w, e), row_of_y(first), n, w.out(), w.in()};
+    }
+    return run_integers(exec, y, w, write, products, count);
+  }
+  GemmProducts products(exec, w.n_experts());
+  for (int64_t e = 0; e < w.n_experts(); ++e) {
+    const int64_t first = begins[e], n = begins[e + 1] - first;
+    if (n == 0) continue;
+    products.add({element_address(x, first * x.row_stride()), panels_of(w, e), row_of_y(first), n, w.out(), w.in(),
+                  scales_of(w, e)});
+  }
+  run_gemm(exec, {op, y, x, w.panels.elements, false, true, write, true}, products);
 }
 
 void check_matrix(const char* op, const Weight& w) {
@@ -44,9 +123,7 @@ void linear(const Exec& exec, const Tensor& y, const Activation& x, const Weight
   if (multiplies_codes(x, w)) return linear(exec, y, x, Activation(w.codes), write);
   const Tensor rows = dequantise(exec, x);
   if (!reads_panels(exec, w)) return linear(exec, y, rows, values_of(exec, w), write);
-  check_operand("linear", "x", rows, rows.rows(), w.in());
-  check_operand("linear", "y", y, rows.rows(), w.out());
-  run_gemm(exec, {"linear", y, rows, w.panels.elements, false, true, write, true}, rows.rows(), w.out(), w.in());
+  linear_panels(exec, y, rows, w, write);
 }
 
 void linear_backward_input(const Exec& exec, const Tensor& dx, const Activation& dy, const Weight& w, Write write) {
@@ -62,9 +139,9 @@ void grouped_linear(const Exec& exec, const Tensor& y, const Activation& x, cons
   const bool panels = reads_panels(exec, w);
   if (!panels && w.experts.empty()) return grouped_linear(exec, y, rows, values_of(exec, w), offsets, write);
   check_groups("grouped_linear", w, y, rows);
-  const Tensor b = panels ? w.panels.elements : w.matrix(0);
-  run_row_groups(exec, {"grouped_linear", y, rows, b, false, true, write, panels}, offsets, w.n_experts(), -1,
-                 [&](int64_t e) { return panels ? w.panels.elements.row_range(e, 1).raw() : w.matrix(e).raw(); });
+  if (panels) return grouped_panels(exec, y, rows, w, offsets, write);
+  run_row_groups(exec, {"grouped_linear", y, rows, w.matrix(0), false, true, write}, offsets, w.n_experts(), -1,
+                 [&](int64_t e) { return w.matrix(e).raw(); });
 }
 
 void grouped_linear_backward_input(const Exec& exec, const Tensor& dx, const Activation& dy, const Weight& w,

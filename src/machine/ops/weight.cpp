@@ -1,7 +1,9 @@
 #include "ops/weight.h"
 
+#include <algorithm>
+#include <cmath>
+
 #include "base/error.h"
-#include "kernels/gemm_panels.h"
 #include "ops/pointwise.h"
 #include "ops/quantise.h"
 
@@ -15,31 +17,91 @@ void make_codes(const Exec& exec, Weight& weight) {
     hadal::quantise(exec, weight.codes.slice(e), weight.matrix(e), ScaleRule::exact);
 }
 
-// Elements of the panels of one matrix.
-int64_t panel_elements(const Exec& exec, const Weight& weight) {
+PanelType native_type(const Weight& weight) {
   check(weight.dtype == DType::f32 || weight.dtype == DType::bf16, ErrorKind::unsupported,
         "a weight of {} has no panels; F32 and BF16 have", dtype_name(weight.dtype));
-  return kernels::gemm_panel_elements(weight.dtype, weight.in(), weight.out(), kernels::gemm_panel_cols(exec.isa));
+  return kernels::panel_type_of(weight.dtype);
 }
 
-void make_panels(const Exec& exec, Weight& weight) {
+DType element_type(PanelType type) {
+  switch (type) {
+    case PanelType::f32: return DType::f32;
+    case PanelType::bf16: return DType::bf16;
+    case PanelType::fp8: return DType::f8_e4m3;
+    case PanelType::int8:
+    case PanelType::int4: return DType::u8;
+  }
+  return DType::u8;
+}
+
+int64_t matrix_bytes(const Exec& exec, const Shape& shape, PanelType type) {
+  return kernels::gemm_panel_bytes(type, shape.back(), shape[shape.size() - 2], kernels::gemm_panel_cols(exec.isa));
+}
+
+void check_place(const Exec& exec) {
   check(exec.device.kind == DeviceKind::cpu, ErrorKind::unsupported,
         "panels of weights are for the CPU's vector kernels; on {} keep the plain form", device_name(exec.device));
-  const int64_t width = kernels::gemm_panel_cols(exec.isa), size = panel_elements(exec, weight);
-  if (!weight.panels || weight.panels.panel_cols != width)
-    weight.panels = {Tensor::empty(exec, weight.dtype, {weight.n_experts(), size}), width};
-  for (int64_t e = 0; e < weight.n_experts(); ++e) {
-    const Tensor w = weight.matrix(e);
-    kernels::pack_panels({.b = w.raw(),
-                          .b_row = 1,
-                          .b_col = w.row_stride(),
-                          .k = weight.in(),
-                          .n = weight.out(),
-                          .type = weight.dtype,
-                          .panels = weight.panels.elements.row_range(e, 1).raw(),
-                          .panel_cols = width,
-                          .lane = exec.compute});
+}
+
+void pack_matrix(const Exec& exec, Weight& weight, int64_t expert, const Tensor& from) {
+  Panels& panels = weight.panels;
+  kernels::pack_panels({.b = from.raw(),
+                        .b_row = 1,
+                        .b_col = from.row_stride(),
+                        .k = weight.in(),
+                        .n = weight.out(),
+                        .from = from.dtype(),
+                        .type = panels.type,
+                        .panels = panels.elements.row_range(expert, 1).raw(),
+                        .panel_cols = panels.panel_cols,
+                        .lane = exec.compute});
+}
+
+// Panels look for no NaN among their codes: a block that has one gets a NaN for its scale.
+void mark_nan_blocks(const Exec& exec, const Tensor& codes, float* scales) {
+  const int64_t across = (codes.cols() + kernels::kFp8Block - 1) / kernels::kFp8Block;
+  const int64_t down = (codes.rows() + kernels::kFp8Block - 1) / kernels::kFp8Block;
+  exec.compute->parallel_for(down, [&](int64_t band, int) {
+    const int64_t first = band * kernels::kFp8Block, end = std::min(codes.rows(), first + kernels::kFp8Block);
+    for (int64_t row = first; row < end; ++row) {
+      const auto* code = static_cast<const uint8_t*>(codes.raw()) + row * codes.row_stride();
+      for (int64_t block = 0; block < across; ++block) {
+        const int64_t begin = block * kernels::kFp8Block, stop = std::min(codes.cols(), begin + kernels::kFp8Block);
+        bool nan = false;
+        for (int64_t i = begin; i < stop; ++i) nan |= (code[i] & 0x7f) == 0x7f;
+        if (nan) scales[band * across + block] = std::nanf("");
+      }
+    }
+  });
+}
+
+void make_fp8_panels(const Exec& exec, Weight& weight) {
+  if (!weight.has(WeightForm::codes) || !(weight.codes.tile == kSquareTile)) {
+    weight.codes = Quantised::empty(exec, weight.shape, kSquareTile, weight.dtype);
+    make_codes(exec, weight);
   }
+  const Shape blocks = weight.codes.scales.shape();
+  const int64_t per_matrix = shape_count(blocks) / weight.n_experts();
+  weight.panels.scales = Tensor::empty(exec, DType::f32, {weight.n_experts(), per_matrix});
+  weight.panels.scales.view(blocks).copy_from(exec, weight.codes.scales);
+  for (int64_t e = 0; e < weight.n_experts(); ++e) {
+    const Tensor codes = weight.is_stack() ? weight.codes.codes.slice(e) : weight.codes.codes;
+    pack_matrix(exec, weight, e, codes);
+    mark_nan_blocks(exec, codes, static_cast<float*>(weight.panels.scales.row_range(e, 1).raw()));
+  }
+}
+
+void make_panels(const Exec& exec, Weight& weight, PanelType type) {
+  check_place(exec);
+  native_type(weight);
+  const int64_t width = kernels::gemm_panel_cols(exec.isa);
+  if (!weight.panels || weight.panels.panel_cols != width || weight.panels.type != type) {
+    const DType elements = element_type(type);
+    const int64_t count = matrix_bytes(exec, weight.shape, type) / dtype_bytes(elements);
+    weight.panels = {Tensor::empty(exec, elements, {weight.n_experts(), count}), {}, type, width};
+  }
+  if (type == PanelType::fp8) return make_fp8_panels(exec, weight);
+  for (int64_t e = 0; e < weight.n_experts(); ++e) pack_matrix(exec, weight, e, weight.matrix(e));
 }
 
 void make(const Exec& exec, Weight& weight, WeightForm form, Tile code_tile) {
@@ -48,11 +110,7 @@ void make(const Exec& exec, Weight& weight, WeightForm form, Tile code_tile) {
     case WeightForm::codes:
       weight.codes = Quantised::empty(exec, weight.shape, code_tile, weight.dtype);
       return make_codes(exec, weight);
-    case WeightForm::panels: return make_panels(exec, weight);
-    case WeightForm::int8_groups:
-    case WeightForm::int4_groups:
-      fail(ErrorKind::unsupported, "no kernel reads weights as {} yet; there are plain tensors, FP8 codes and panels",
-           weight_form_name(form));
+    case WeightForm::panels: return make_panels(exec, weight, native_type(weight));
   }
 }
 
@@ -68,7 +126,23 @@ void make_plain(const Exec& exec, Weight& weight) {
 }  // namespace
 
 int64_t panel_bytes(const Exec& exec, const Weight& weight) {
-  return weight.n_experts() * panel_elements(exec, weight) * dtype_bytes(weight.dtype);
+  return panel_bytes(exec, weight.shape, native_type(weight));
+}
+
+int64_t panel_bytes(const Exec& exec, const Shape& shape, PanelType type) {
+  int64_t bytes = matrix_bytes(exec, shape, type);
+  if (type == PanelType::fp8)
+    bytes += Quantised::bytes_of({shape[shape.size() - 2], shape.back()}, kSquareTile) -
+             shape[shape.size() - 2] * shape.back();
+  return (shape.size() == 3 ? shape[0] : 1) * bytes;
+}
+
+void pack(const Exec& exec, Weight& weight, PanelType type) {
+  if (weight.has(WeightForm::panels) && weight.panels.type == type) return;
+  if (type != PanelType::fp8 || !weight.has(WeightForm::codes)) make_plain(exec, weight);
+  make_panels(exec, weight, type);
+  weight.plain.reset(), weight.experts.clear();
+  weight.codes = Quantised();
 }
 
 void keep(const Exec& exec, Weight& weight, WeightForm form, Tile code_tile) {
@@ -87,7 +161,7 @@ void keep_only(const Exec& exec, Weight& weight, WeightForm form) {
 
 void refresh(const Exec& exec, Weight& weight) {
   if (weight.has(WeightForm::codes)) make_codes(exec, weight);
-  if (weight.has(WeightForm::panels)) make_panels(exec, weight);
+  if (weight.has(WeightForm::panels)) make_panels(exec, weight, weight.panels.type);
   ++weight.version;
 }
 

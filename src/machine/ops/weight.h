@@ -5,12 +5,18 @@
 namespace hadal::ops {
 
 // Makes the form and keeps it: refresh() renews it from then on. Codes are of the plain value, in such tiles; panels
-// for exec's instruction set. Throws unsupported for a form that no kernel reads yet.
+// of its dtype, for exec's instruction set. Throws unsupported where there are none: F64, a device.
 void keep(const Exec& exec, Weight& weight, WeightForm form, Tile code_tile = kSquareTile);
 // Keeps nothing but this form (panels alone serve generation; codes alone are a stored FP8 model).
 void keep_only(const Exec& exec, Weight& weight, WeightForm form);
 
-int64_t panel_bytes(const Exec& exec, const Weight& weight);  // of its panels, kept or not
+// Keeps nothing but panels of this type: FP8 of the codes that are there in tiles of 128 x 128, else made by the
+// released quantiser (tensor/quantised.h); integers rounded as kernels/gemm_panels.h says. Only forward products read
+// such a weight. Throws unsupported as keep() does.
+void pack(const Exec& exec, Weight& weight, PanelType type);
+
+int64_t panel_bytes(const Exec& exec, const Weight& weight);  // of its panels in its dtype, kept or not
+int64_t panel_bytes(const Exec& exec, const Shape& shape, PanelType type);
 
 // After the values changed: the plain form takes the master's (unless it is the same memory), every other form is made
 // from it. Called once by what changed them: an optimizer's step, a loader.

@@ -4,17 +4,6 @@
 
 namespace hadal {
 
-const char* weight_form_name(WeightForm form) {
-  switch (form) {
-    case WeightForm::plain: return "plain";
-    case WeightForm::codes: return "FP8 codes";
-    case WeightForm::panels: return "panels";
-    case WeightForm::int8_groups: return "int8 groups";
-    case WeightForm::int4_groups: return "int4 groups";
-  }
-  fail(ErrorKind::internal, "unknown form of a weight {}", int(form));
-}
-
 namespace {
 
 const Shape& checked(const Shape& shape) {
@@ -51,8 +40,6 @@ bool Weight::has(WeightForm form) const {
     case WeightForm::plain: return plain || !experts.empty();
     case WeightForm::codes: return bool(codes.codes);
     case WeightForm::panels: return bool(panels);
-    case WeightForm::int8_groups:
-    case WeightForm::int4_groups: return false;
   }
   return false;
 }
@@ -62,6 +49,7 @@ int64_t Weight::bytes() const {
   for (const Tensor& expert : experts) bytes += expert.bytes();
   if (codes.codes) bytes += codes.codes.bytes() + codes.scales.bytes();
   if (panels) bytes += panels.elements.bytes();
+  if (panels.scales) bytes += panels.scales.bytes();
   return bytes;
 }
 

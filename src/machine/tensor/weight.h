@@ -2,21 +2,25 @@
 // in up to three forms, so that each product finds the one that it multiplies and nothing is made anew at every call:
 //   plain   a tensor, f64, f32 or bf16; of experts also one tensor each, wherever they lie (mapped from a file)
 //   codes   FP8 in square tiles with their scales (§3.5), for products whose other operand comes as codes
-//   panels  packed for an instruction set, for a few rows at a time (kernels/gemm_panels.h)
-// The forms are made and refreshed together by ops/weight.h; `version` counts how often. Groups of int8 and int4 have
-// their names here, and no kernel yet.
+//   panels  packed for an instruction set (kernels/gemm_panels.h): for a few rows at a time, or because FP8, int8 and
+//           int4 are read there as they are kept
+// The forms are made and refreshed together by ops/weight.h; `version` counts how often.
 #pragma once
 #include <vector>
 
+#include "kernels/gemm_panels.h"
 #include "tensor/quantised.h"
 
 namespace hadal {
 
-enum class WeightForm : uint8_t { plain, codes, panels, int8_groups, int4_groups };
-const char* weight_form_name(WeightForm form);  // "plain", "FP8 codes", "panels", "int8 groups", "int4 groups"
+using kernels::PanelType;
+
+enum class WeightForm : uint8_t { plain, codes, panels };
 
 struct Panels {
-  Tensor elements;         // [1 or experts, elements of a matrix's panels]
+  Tensor elements;  // [1 or experts, a matrix's panels]: f32, bf16, f8_e4m3, or u8, the bytes of integer groups
+  Tensor scales;    // of FP8: f32 [1 or experts, scales of a matrix], of blocks of 128 x 128
+  PanelType type = PanelType::f32;
   int64_t panel_cols = 0;  // of the instruction set they were packed for
   explicit operator bool() const { return bool(elements); }
 };

@@ -127,7 +127,8 @@ void operands_of(Gemm& k, Operands& o) {
     GemmProduct& p = products[i];
     o.reads(p.a, extent(p.m, p.k, k.a_row, k.a_col), dtype_bytes(k.a_type));
     o.reads(p.b,
-            k.b_is_panels ? gemm_panel_elements(k.b_type, p.k, p.n, gemm_panel_cols(Isa::avx2))
+            k.b_is_panels ? gemm_panel_bytes(panel_type_of(k.b_type), p.k, p.n, gemm_panel_cols(Isa::avx2)) /
+                                dtype_bytes(k.b_type)
                           : extent(p.k, p.n, k.b_row, k.b_col) + (k.groups.along_k ? 0 : behind),
             dtype_bytes(k.b_type));
     o.writes(p.c, extent(p.m, p.n, k.c_row, 1) + (k.groups.along_k ? behind : 0), dtype_bytes(k.c_type));

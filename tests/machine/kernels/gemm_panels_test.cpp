@@ -3,11 +3,14 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <string>
 #include <vector>
 
 #include "base/bf16.h"
+#include "base/float_formats.h"
 #include "kernels/gemm.h"
 
 namespace hadal::kernels {
@@ -44,13 +47,14 @@ struct Comparison {
     Lane lane(threads, MemoryPool::create());
     const auto a = random_numbers(a_type, s.m * s.k, 1), b = random_numbers(b_type, s.n * s.k, 2);
     auto c = random_numbers(c_type, s.m * s.n, 3);
-    std::vector<char> packed(size_t(gemm_panel_elements(b_type, s.k, s.n, panel_cols) * dtype_bytes(b_type)), 0x55);
+    std::vector<char> packed(size_t(gemm_panel_bytes(panel_type_of(b_type), s.k, s.n, panel_cols)), 0x55);
     pack_panels({.b = b.data(),
                  .b_row = 1,
                  .b_col = s.k,
                  .k = s.k,
                  .n = s.n,
-                 .type = b_type,
+                 .from = b_type,
+                 .type = panel_type_of(b_type),
                  .panels = packed.data(),
                  .panel_cols = panel_cols,
                  .lane = &lane});
@@ -101,7 +105,7 @@ TEST(GemmPanels, TakeManyProductsAtOnce) {
   const int64_t n = 90, k = 200, rows[] = {0, 1, 3, 64, 0, 12};
   for (Isa isa : available_isas()) {
     Lane lane(3, MemoryPool::create());
-    const int64_t width = gemm_panel_cols(isa), size = gemm_panel_elements(DType::bf16, k, n, width);
+    const int64_t width = gemm_panel_cols(isa), size = gemm_panel_bytes(PanelType::bf16, k, n, width) / 2;
     const auto a = random_numbers(DType::bf16, 80 * k, 5), b = random_numbers(DType::bf16, 6 * n * k, 6);
     std::vector<uint16_t> packed(size_t(6 * size));
     std::vector<float> results[2] = {std::vector<float>(80 * n), std::vector<float>(80 * n)};
@@ -110,7 +114,7 @@ TEST(GemmPanels, TakeManyProductsAtOnce) {
       int64_t first = 0;
       for (int64_t e = 0; e < 6; first += rows[e++]) {
         const auto* w = reinterpret_cast<const uint16_t*>(b.data()) + e * n * k;
-        pack_panels({w, 1, k, k, n, DType::bf16, packed.data() + e * size, width, &lane});
+        pack_panels({w, 1, k, k, n, DType::bf16, PanelType::bf16, packed.data() + e * size, width, &lane});
         products.push_back({reinterpret_cast<const uint16_t*>(a.data()) + first * k,
                             panels ? packed.data() + e * size : w, results[panels].data() + first * n, rows[e], n, k});
       }
@@ -135,13 +139,99 @@ TEST(GemmPanels, LieAsTheHeaderSays) {
   for (DType type : {DType::f32, DType::bf16}) {
     const int64_t k = 5, n = 37, width = 16, size = dtype_bytes(type);
     const auto b = random_numbers(type, k * n, 9);
-    std::vector<char> packed(size_t(gemm_panel_elements(type, k, n, width) * size));
-    pack_panels({b.data(), n, 1, k, n, type, packed.data(), width, &lane});  // rows of B lie along n here
+    std::vector<char> packed(size_t(gemm_panel_bytes(panel_type_of(type), k, n, width)));
+    pack_panels(
+        {b.data(), n, 1, k, n, type, panel_type_of(type), packed.data(), width, &lane});  // rows of B lie along n here
     for (int64_t i = 0; i < k; ++i) {
       for (int64_t j = 0; j < n; ++j)
-        ASSERT_EQ(std::memcmp(b.data() + (i * n + j) * size,
-                              packed.data() + gemm_panel_index(type, i, j, k, width) * size, size_t(size)),
-                  0);
+        ASSERT_EQ(
+            std::memcmp(b.data() + (i * n + j) * size,
+                        packed.data() + gemm_panel_index(panel_type_of(type), i, j, k, width) * size, size_t(size)),
+            0);
+    }
+  }
+}
+
+// Codes [n, k] of every kind with a scale per block, and the product of a row with them as kernels/gemm.h says.
+struct Codes {
+  int64_t n, k;
+  std::vector<uint8_t> codes;
+  std::vector<float> scales;
+
+  Codes(int64_t n, int64_t k) : n(n), k(k), codes(size_t(n * k)), scales(size_t(blocks(n) * blocks(k))) {
+    for (size_t i = 0; i < codes.size(); ++i) codes[i] = uint8_t(i * 167 + i / 128 * 13);
+    for (uint8_t& code : codes) code = (code & 0x7f) == 0x7f ? 0x03 : code;  // a subnormal for a NaN
+    for (size_t i = 0; i < scales.size(); ++i) scales[i] = 0.001f * float(i + 1);
+  }
+  static int64_t blocks(int64_t size) { return (size + kFp8Block - 1) / kFp8Block; }
+  float code(int64_t row, int64_t col) const {
+    e4m3 value;
+    value.bits = codes[size_t(row * k + col)];
+    return float(value);
+  }
+  float product(const std::vector<float>& x, int64_t row, int64_t col) const {
+    float total = 0;
+    for (int64_t chunk = 0; chunk < k; chunk += kGemmChunk) {
+      float sum = 0;
+      for (int64_t i = chunk; i < std::min(k, chunk + kGemmChunk); ++i)
+        sum = std::fmaf(x[size_t(row * k + i)], code(col, i), sum);
+      const float scaled = sum * scales[size_t(col / kFp8Block * blocks(k) + chunk / kFp8Block)];
+      total = chunk == 0 ? scaled : total + scaled;
+    }
+    return total;
+  }
+  std::vector<float> product_of(Isa isa, const std::vector<float>& x, int64_t m, int threads = 2) const {
+    Lane lane(threads, MemoryPool::create());
+    const int64_t width = gemm_panel_cols(isa);
+    std::vector<char> packed(size_t(gemm_panel_bytes(PanelType::fp8, k, n, width)), 0x55);
+    pack_panels({codes.data(), 1, k, k, n, DType::f8_e4m3, PanelType::fp8, packed.data(), width, &lane});
+    std::vector<float> c(size_t(m * n), -1);
+    const GemmProduct one{x.data(), packed.data(), c.data(), m, n, k, scales.data()};
+    Gemm args{.products = &one, .n_products = 1, .b_type = DType::f8_e4m3};
+    args.a_row = k, args.c_row = n, args.b_is_panels = true, args.lane = &lane;
+    gemm({.isa = isa}, args);
+    return c;
+  }
+};
+
+std::vector<float> random_rows(int64_t count) {
+  const auto bytes = random_numbers(DType::f32, count, 4);
+  std::vector<float> values(static_cast<size_t>(count));
+  std::memcpy(values.data(), bytes.data(), bytes.size());
+  return values;
+}
+
+TEST(GemmPanels, OfCodesAreMultipliedAsTheHeaderSays) {
+  for (const Isa isa : available_isas()) {
+    for (const int64_t k : {1, 2, 3, 5, 128, 131, 400}) {
+      for (const int64_t n : {1, 40, 300}) {
+        const Codes w(n, k);
+        for (const int64_t m : {1, 2, 5, 13, 30}) {
+          const auto x = random_rows(m * k);
+          const auto c = w.product_of(isa, x, m);
+          for (int64_t i = 0; i < m * n; ++i) {
+            const float expected = w.product(x, i / n, i % n);
+            if (isa == Isa::reference) {
+              ASSERT_NEAR(c[size_t(i)], expected, 1e-3 * std::fabs(expected) + 1e-3);
+            } else {
+              ASSERT_EQ(c[size_t(i)], expected) << isa_name(isa) << " m " << m << " n " << n << " k " << k << " " << i;
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(GemmPanels, OfCodesGiveARowTheSameBitsAmongAnyNumberOfRows) {
+  const int64_t n = 150, k = 391, most = 130;
+  const Codes w(n, k);
+  const auto x = random_rows(most * k);
+  for (const Isa isa : available_isas()) {
+    const auto all = w.product_of(isa, x, most, 1);
+    for (int64_t m = 1; m < most; m += m < 20 ? 1 : 23) {
+      const auto some = w.product_of(isa, x, m);
+      ASSERT_EQ(std::memcmp(some.data(), all.data(), some.size() * 4), 0) << isa_name(isa) << " " << m;
     }
   }
 }

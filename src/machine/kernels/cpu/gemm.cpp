@@ -30,11 +30,15 @@ template <class Step, class T>
 const float* words_of(const Block& x, int64_t col, int64_t k, int64_t depth) {
   const float* words = panel_at<T>(x, col, k);
   if (sizeof(T) * Step::kDepth == 4) return words;
-  for (int64_t i = 0; i < depth; i += 2, words += kPanel) {
+  for (int64_t i = 0; i < depth; i += kPerWord<T>, words += kPanel) {
     float* to = x.panel_b + i * kPanel;
     for (int64_t j = 0; j < kPanel; j += kW) {
-      store(to + j, lower_halves(load(words + j)));
-      store(to + kPanel + j, upper_halves(load(words + j)));
+      const V word = load(words + j);
+      store(to + j, unit_of<T, 0>(word));
+      store(to + kPanel + j, unit_of<T, 1>(word));
+      if (kPerWord<T> < 4) continue;
+      store(to + 2 * kPanel + j, unit_of<T, 2>(word));
+      store(to + 3 * kPanel + j, unit_of<T, 3>(word));
     }
   }
   return x.panel_b;
@@ -60,13 +64,16 @@ Ahead next_panel(const Block& x, int64_t col, int64_t k) {
     if (last_col) k += kGemmChunk;
   }
   if (k >= x.product.k) return {};
-  const int64_t size = g.b_type == DType::bf16 ? 2 : 4;
   const int64_t cols = least(kPanel, x.cols - col), depth = least(kGemmChunk, x.product.k - k);
   if (g.b_is_panels) {
-    const bool half = g.b_type == DType::bf16;
-    const float* words = half ? panel_at<bf16>(x, col, k) : panel_at<float>(x, col, k);
-    return {reinterpret_cast<const char*>(words), 4 * kPanel, 4 * kPanel, half ? (depth + 1) / 2 : depth};
+    const auto lines = [&](const float* words, int64_t per) -> Ahead {
+      return {reinterpret_cast<const char*>(words), 4 * kPanel, 4 * kPanel, ceil_div(depth, per)};
+    };
+    if (g.b_type == DType::f8_e4m3) return lines(panel_at<Code>(x, col, k), 4);
+    if (g.b_type == DType::bf16) return lines(panel_at<bf16>(x, col, k), 2);
+    return lines(panel_at<float>(x, col, k), 1);
   }
+  const int64_t size = g.b_type == DType::bf16 ? 2 : 4;
   const char* first = static_cast<const char*>(x.product.b) + (k * g.b_row + (x.col + col) * g.b_col) * size;
   if (g.b_col == 1) return {first, g.b_row * size, cols * size, depth};
   return {first, g.b_col * size, depth * size, cols};
@@ -118,8 +125,8 @@ void run_panel(const Block& x, int64_t col, int64_t cols, int64_t k) {
   const int64_t size = bf16_out ? 2 : 4;
   char* c = static_cast<char*>(x.product.c) + (x.row * g.c_row + x.col + col) * size;
   char* totals = reinterpret_cast<char*>(x.totals(col));
-  Micro m{x.packed_a, panel,     ceil_div(depth, Step::kDepth), x.totals(col), kPanel, totals, 4 * kPanel, false,
-          totals,     4 * kPanel};
+  Micro m{x.packed_a, panel,      ceil_div(depth, Step::kDepth), x.totals(col), kPanel, totals, 4 * kPanel, false,
+          totals,     4 * kPanel, chunk_scale(x, col, k)};
   if (k == 0 && !g.add) {
     m.from = nullptr;
   } else if (k == 0 && whole && !bf16_out) {
@@ -179,6 +186,10 @@ void run_block(const Block& x) {
 template <template <class> class B>
 void choose_types(const Block& x) {
   const bool a16 = x.args.a_type == DType::bf16, b16 = x.args.b_type == DType::bf16;
+  if constexpr (B<float>::kPacked) {
+    if (x.args.b_type == DType::f8_e4m3)
+      return a16 ? run_block<StepF32, bf16, B<Code>>(x) : run_block<StepF32, float, B<Code>>(x);
+  }
 #if defined(HADAL_ISA_avx512_bf16)
   if (a16 && b16) return run_block<StepBf16, bf16, B<bf16>>(x);
 #else

@@ -50,15 +50,34 @@ void pack_b(const Block& x, float* out, int64_t col, int64_t k, int64_t depth, A
   }
 }
 
+struct Code {  // E4M3, four to a word of a panel
+  uint8_t bits;
+};
+
 // B packed once (gemm_panels.h): words of a panel `depth` deep, and those of the block's column col from k on.
 template <class T>
+constexpr int64_t kPerWord = int64_t(4 / sizeof(T));
+template <class T>
 constexpr int64_t panel_words_of(int64_t depth) {
-  return (sizeof(T) == 2 ? (depth + 1) / 2 : depth) * kPanel;
+  return ceil_div(depth, kPerWord<T>) * kPanel;
+}
+// Unit i of a word of a panel, as a float: of two bf16 or four codes.
+template <class T, int i>
+HADAL_INLINE V unit_of(V word) {
+  if constexpr (sizeof(T) == 1) return widen_code<i>(word);
+  return i == 0 ? lower_halves(word) : upper_halves(word);
 }
 template <class T>
 const float* panel_at(const Block& x, int64_t col, int64_t k) {
   return static_cast<const float*>(x.product.b) + (x.col + col) / kPanel * panel_words_of<T>(x.product.k) +
          panel_words_of<T>(k);
+}
+
+// The scale of the codes of a panel's chunk; 1 where B is no codes.
+HADAL_INLINE float chunk_scale(const Block& x, int64_t col, int64_t k) {
+  static_assert(kFp8Block == kGemmChunk && kFp8Block % kPanel == 0);
+  if (x.product.b_scales == nullptr) return 1;
+  return x.product.b_scales[(x.col + col) / kFp8Block * ceil_div(x.product.k, kFp8Block) + k / kFp8Block];
 }
 
 // The scratch totals of one panel of columns, from C (add) or to C.

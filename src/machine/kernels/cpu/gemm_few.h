@@ -17,19 +17,10 @@ struct Few {
   float* totals;        // [panel][row][kPanel]
   int64_t rows;         // of a panel's totals
   bool begins;          // the totals begin with this chunk
+  const float* scales;  // of this chunk's codes, one per panel; null: B is no codes
 };
 
 constexpr int64_t kFewAhead = 2048;  // bytes of a panel, asked for ahead of their use
-
-// A unit of B as Step reads it.
-template <class Step, class TB>
-struct FewUnits {
-  static constexpr bool kPairs = false;
-};
-template <>
-struct FewUnits<StepF32, bf16> {
-  static constexpr bool kPairs = true;  // two units in every word
-};
 
 // Calls f(Tag<type of C>, column, columns) for every panel of the columns.
 template <class F>
@@ -40,53 +31,20 @@ HADAL_INLINE void each_total(const Block& x, int64_t col, int64_t cols, F f) {
   }
 }
 
-// R rows by P panels over one chunk.
-template <class Step, class TB, int R, int P>
-__attribute__((noinline)) void few_chunk(const Few& m) {
-  constexpr bool kPairs = FewUnits<Step, TB>::kPairs;
-  constexpr int64_t row = kGemmChunk / Step::kDepth, kPer = kPairs ? 2 : Step::kDepth;
-  V sum[R][P][kVectors];
-#pragma GCC unroll 16
-  for (int r = 0; r < R; ++r) {
+// A chunk's sums join the totals, times the scales of their codes.
+template <int R, int P>
+HADAL_INLINE void few_totals(const Few& m, V (&sum)[R][P][kVectors]) {
+  if (m.scales != nullptr) {
 #pragma GCC unroll 4
     for (int p = 0; p < P; ++p) {
-#pragma GCC unroll 2
-      for (int j = 0; j < kVectors; ++j) sum[r][p][j] = zero();
-    }
-  }
-  const float *a = m.a, *b = m.b;
-  const auto step = [&](auto units, const float* at) __attribute__((always_inline)) {
-#pragma GCC unroll 4
-    for (int p = 0; p < P; ++p) {
-      V w[kVectors];
-#pragma GCC unroll 2
-      for (int j = 0; j < kVectors; ++j) w[j] = units(load(b + p * m.panel_words + j * kW));
+      const V scale = broadcast(m.scales[p]);
 #pragma GCC unroll 16
       for (int r = 0; r < R; ++r) {
-        const V x = broadcast(at[r * row]);
 #pragma GCC unroll 2
-        for (int j = 0; j < kVectors; ++j) sum[r][p][j] = Step::step(x, w[j], sum[r][p][j]);
+        for (int j = 0; j < kVectors; ++j) sum[r][p][j] = mul(sum[r][p][j], scale);
       }
     }
-  };
-  const auto as_it_is = [](V w) __attribute__((always_inline)) { return w; };
-  const auto lower = [](V w) __attribute__((always_inline)) { return lower_halves(w); };
-  const auto upper = [](V w) __attribute__((always_inline)) { return upper_halves(w); };
-  const int64_t whole = kPairs ? m.depth / 2 : (m.depth + kPer - 1) / kPer;
-  for (int64_t u = 0; u < whole; ++u, b += kPanel) {
-#pragma GCC unroll 4
-    for (int p = 0; p < P; ++p) {
-      const char* ahead = reinterpret_cast<const char*>(b + p * m.panel_words) + kFewAhead;
-#pragma GCC unroll 2
-      for (int64_t i = 0; i < 4 * kPanel; i += 64) __builtin_prefetch(ahead + i);
-    }
-    if constexpr (kPairs) {
-      step(lower, a), step(upper, a + 1), a += 2;
-    } else {
-      step(as_it_is, a), a += 1;
-    }
   }
-  if (kPairs && m.depth % 2 == 1) step(lower, a);  // the last k has nothing beside it
 #pragma GCC unroll 4
   for (int p = 0; p < P; ++p) {
 #pragma GCC unroll 16
@@ -100,11 +58,72 @@ __attribute__((noinline)) void few_chunk(const Few& m) {
   }
 }
 
+// R rows by P panels over one chunk.
+template <class Step, class TB, int R, int P>
+__attribute__((noinline)) void few_chunk(const Few& m) {
+  constexpr int64_t row = kGemmChunk / Step::kDepth, kUnits = kPerWord<TB> / Step::kDepth;  // of a word
+  V sum[R][P][kVectors];
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+    for (int p = 0; p < P; ++p) {
+#pragma GCC unroll 2
+      for (int j = 0; j < kVectors; ++j) sum[r][p][j] = zero();
+    }
+  }
+  const float *a = m.a, *b = m.b;
+  const auto step = [&](auto unit, const float* at) __attribute__((always_inline)) {
+#pragma GCC unroll 4
+    for (int p = 0; p < P; ++p) {
+      V w[kVectors];
+#pragma GCC unroll 2
+      for (int j = 0; j < kVectors; ++j) w[j] = unit(load(b + p * m.panel_words + j * kW));
+#pragma GCC unroll 16
+      for (int r = 0; r < R; ++r) {
+        const V x = broadcast(at[r * row]);
+#pragma GCC unroll 2
+        for (int j = 0; j < kVectors; ++j) sum[r][p][j] = Step::step(x, w[j], sum[r][p][j]);
+      }
+    }
+  };
+  const auto as_it_is = [](V w) __attribute__((always_inline)) { return w; };
+  const auto first = [](V w) __attribute__((always_inline)) { return unit_of<TB, 0>(w); };
+  const auto second = [](V w) __attribute__((always_inline)) { return unit_of<TB, 1>(w); };
+  const auto third = [](V w) __attribute__((always_inline)) { return unit_of<TB, 2>(w); };
+  const auto fourth = [](V w) __attribute__((always_inline)) { return unit_of<TB, 3>(w); };
+  const int64_t whole = kUnits > 1 ? m.depth / kUnits : ceil_div(m.depth, Step::kDepth);
+  for (int64_t u = 0; u < whole; ++u, b += kPanel) {
+#pragma GCC unroll 4
+    for (int p = 0; p < P; ++p) {
+      const char* ahead = reinterpret_cast<const char*>(b + p * m.panel_words) + kFewAhead;
+#pragma GCC unroll 2
+      for (int64_t i = 0; i < 4 * kPanel; i += 64) __builtin_prefetch(ahead + i);
+    }
+    if constexpr (kUnits == 1) {
+      step(as_it_is, a);
+    } else {
+      step(first, a), step(second, a + 1);
+      if constexpr (kUnits == 4) step(third, a + 2), step(fourth, a + 3);
+    }
+    a += kUnits;
+  }
+  if constexpr (kUnits > 1) {  // the last word is not whole: what lies beside the last k is no part of A
+    const int64_t rest = m.depth % kUnits;
+    if (rest > 0) step(first, a);
+    if (rest > 1) step(second, a + 1);
+    if (rest > 2) step(third, a + 2);
+  }
+  few_totals<R, P>(m, sum);
+}
+
 template <class Step, class TB, int R, int P>
 HADAL_INLINE void few_panels(Few m, int64_t panels) {
-  for (; panels >= P; panels -= P, m.b += P * m.panel_words, m.totals += P * m.rows * kPanel)
-    few_chunk<Step, TB, R, P>(m);
-  for (; panels > 0; --panels, m.b += m.panel_words, m.totals += m.rows * kPanel) few_chunk<Step, TB, R, 1>(m);
+  const auto pass = [&m](int64_t n) __attribute__((always_inline)) {
+    m.b += n * m.panel_words, m.totals += n * m.rows * kPanel;
+    if (m.scales != nullptr) m.scales += n;
+  };
+  for (; panels >= P; panels -= P, pass(P)) few_chunk<Step, TB, R, P>(m);
+  for (; panels > 0; --panels, pass(1)) few_chunk<Step, TB, R, 1>(m);
 }
 
 // Rows in tiles of halving height, each with as many panels as fill the registers.
@@ -145,9 +164,15 @@ void few_block(const Block& x) {
       if (band == 0 && g.add)
         each_total(x, col, cols,
                    [&](auto type, int64_t c, int64_t n) { load_totals<element<decltype(type)>>(x, c, n); });
-      Few m{x.packed_a, panel_at<TB>(x, col, band), panel_words, 0, x.totals(col), x.rows, band == 0 && !g.add};
+      Few m{x.packed_a, panel_at<TB>(x, col, band), panel_words, 0, x.totals(col),
+            x.rows,     band == 0 && !g.add,        nullptr};
+      float scales[kFewPanels];
       for (int64_t k = band; k < end; k += kGemmChunk, m.begins = false) {
         m.depth = least(kGemmChunk, end - k);
+        if (g.b_type == DType::f8_e4m3) {
+          for (int64_t p = 0; p < panels; ++p) scales[p] = chunk_scale(x, col + p * kPanel, k);
+          m.scales = scales;
+        }
         few_rows<Step, TB>(m, x.rows, panels);
         m.a += kPackedPanel<Step>, m.b += panel_words_of<TB>(kGemmChunk);
       }

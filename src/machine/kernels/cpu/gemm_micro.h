@@ -60,6 +60,7 @@ struct Micro {
   bool to_bf16;
   const char* fetch;  // of from and to the farther one from the caches: asked for while the sums are made
   int64_t fetch_row;  // in bytes
+  float scale = 1;    // of the chunk's codes; 1: no codes
 };
 
 template <class T, int R, int NV>
@@ -101,6 +102,14 @@ __attribute__((noinline)) static void micro(const Micro& m) {
     }
     a += unit;
     b += NV * kW;
+  }
+  if (m.scale != 1.0f) {
+    const V scale = broadcast(m.scale);
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+      for (int j = 0; j < NV; ++j) sum[r][j] = mul(sum[r][j], scale);
+    }
   }
   if (m.from != nullptr) {
     const float* from = m.from;

@@ -97,6 +97,20 @@ HADAL_INLINE V load_e4m3(const uint8_t* p, int64_t n) {
   return {_mm256_castsi256_ps(_mm256_or_si256(magnitude, sign))};
 }
 
+// The code in byte i of every word, exactly; a NaN's code as 480.
+template <int i>
+HADAL_INLINE V widen_code(V words) {
+  const __m256i code = _mm256_castps_si256(words.v), top = i < 3 ? _mm256_slli_epi32(code, 24 - 8 * i) : code;
+  const __m256i bits = _mm256_and_si256(_mm256_srai_epi32(top, 4), _mm256_set1_epi32(int(0x87f00000)));
+  return {_mm256_mul_ps(_mm256_castsi256_ps(bits), _mm256_set1_ps(0x1p120f))};
+}
+// Whole numbers -127 .. 127.
+HADAL_INLINE void store_int8(int8_t* p, V a) {
+  const __m256i words = _mm256_cvtps_epi32(a.v);
+  const __m128i halves = _mm_packs_epi32(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packs_epi16(halves, halves));
+}
+
 HADAL_INLINE V add(V a, V b) { return {_mm256_add_ps(a.v, b.v)}; }
 HADAL_INLINE V sub(V a, V b) { return {_mm256_sub_ps(a.v, b.v)}; }
 HADAL_INLINE V mul(V a, V b) { return {_mm256_mul_ps(a.v, b.v)}; }

@@ -77,6 +77,18 @@ HADAL_INLINE V load_e4m3(const uint8_t* p, int64_t n) {
   return {_mm512_castsi512_ps(_mm512_or_si512(magnitude, sign))};
 }
 
+// The code in byte i of every word, exactly; a NaN's code as 480.
+template <int i>
+HADAL_INLINE V widen_code(V words) {
+  const __m512i code = _mm512_castps_si512(words.v), top = i < 3 ? _mm512_slli_epi32(code, 24 - 8 * i) : code;
+  const __m512i bits = _mm512_and_si512(_mm512_srai_epi32(top, 4), _mm512_set1_epi32(int(0x87f00000)));
+  return {_mm512_mul_ps(_mm512_castsi512_ps(bits), _mm512_set1_ps(0x1p120f))};
+}
+// Whole numbers -127 .. 127.
+HADAL_INLINE void store_int8(int8_t* p, V a) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(a.v)));
+}
+
 HADAL_INLINE V add(V a, V b) { return {_mm512_add_ps(a.v, b.v)}; }
 HADAL_INLINE V sub(V a, V b) { return {_mm512_sub_ps(a.v, b.v)}; }
 HADAL_INLINE V mul(V a, V b) { return {_mm512_mul_ps(a.v, b.v)}; }

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "base/bf16.h"
+#include "base/float_formats.h"
 #include "kernels/gemm_panels.h"
 
 namespace hadal::kernels::reference {
@@ -18,6 +19,7 @@ struct Tile {
   T a[kTileRows][kGemmChunk];  // zero past the edges of the product
   T b[kGemmChunk][kTileCols];
   T total[kTileRows][kTileCols];
+  T scale;  // of the chunk's codes
 };
 
 template <class T>
@@ -25,6 +27,7 @@ T element(const void* base, DType type, int64_t index) {
   switch (type) {
     case DType::f32: return T(static_cast<const float*>(base)[index]);
     case DType::bf16: return T(float(static_cast<const bf16*>(base)[index]));
+    case DType::f8_e4m3: return T(float(static_cast<const e4m3*>(base)[index]));
     default: return T(static_cast<const double*>(base)[index]);
   }
 }
@@ -50,7 +53,7 @@ void add_chunk(Tile<T>& tile, int64_t row, int64_t col, int64_t depth) {
     }
   }
   for (int64_t r = 0; r < kRows; ++r) {
-    for (int64_t c = 0; c < kCols; ++c) tile.total[row + r][col + c] += sum[r][c];
+    for (int64_t c = 0; c < kCols; ++c) tile.total[row + r][col + c] += sum[r][c] * tile.scale;
   }
 }
 
@@ -64,8 +67,11 @@ void load_chunk(const Gemm& args, const GemmProduct& p, Tile<T>& tile, int64_t r
     }
   }
   constexpr int64_t width = gemm_panel_cols(Isa::reference);
+  static_assert(kFp8Block == kGemmChunk && kFp8Block % kTileCols == 0);
+  const int64_t scales_row = (p.k + kFp8Block - 1) / kFp8Block;
+  tile.scale = p.b_scales == nullptr ? T(1) : T(p.b_scales[col / kFp8Block * scales_row + k / kFp8Block]);
   const auto b_index = [&](int64_t row_of_b, int64_t c) {
-    return args.b_is_panels ? gemm_panel_index(args.b_type, row_of_b, c, p.k, width)
+    return args.b_is_panels ? gemm_panel_index(panel_type_of(args.b_type), row_of_b, c, p.k, width)
                             : row_of_b * args.b_row + c * args.b_col;
   };
   for (int64_t i = 0; i < depth; ++i) {
