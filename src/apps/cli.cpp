@@ -126,6 +126,18 @@ void add_precision_option(Verb verb, std::optional<Precision>& precision) {
   verb.add_word("--precision", take, "fp64, fp32 or bf16; default: as trained, else as stored").one_of(names);
 }
 
+void add_weights_option(Verb verb, WeightFormat& weights) {
+  weights = WeightFormat::stored;
+  std::vector<std::string> names;
+  for (const char* name : EnumNames<WeightFormat>::all) names.push_back(name);
+  const auto take = [&weights](const std::string& name) { weights = parse_enum<WeightFormat>("weights", name); };
+  verb.add_word(
+          "--weights", take,
+          "how products read the weights: stored (the default: FP8 blocks as they are, others as values), values, "
+          "fp8, int8 (8.5 bits each) or int4 (4.5)")
+      .one_of(names);
+}
+
 void add_attention_form_option(Verb verb, std::optional<AttentionForm>& form) {
   std::vector<std::string> names;
   for (const char* name : EnumNames<AttentionForm>::all) names.push_back(name);

@@ -13,6 +13,7 @@ void add_model_options(Verb verb, ModelChoice& choice, const ModelChoiceOptions&
       .required();
   if (offered.precision) add_precision_option(verb, choice.load.precision);
   if (offered.ema) verb.add_flag("--ema", choice.load.ema, "the moving average of the weights");
+  if (offered.weights) add_weights_option(verb, choice.load.weights);
   if (offered.attention_form) add_attention_form_option(verb, choice.load.attention_form);
 }
 

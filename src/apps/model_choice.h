@@ -17,7 +17,7 @@ struct ModelChoice {
 
 // --model always; the others where the verb obeys them.
 struct ModelChoiceOptions {
-  bool precision = true, ema = false, attention_form = false;
+  bool precision = true, ema = false, attention_form = false, weights = false;
 };
 void add_model_options(Verb verb, ModelChoice& choice, const ModelChoiceOptions& offered = {});
 

@@ -18,6 +18,7 @@ int run_replay(ReplayOptions o) {
   if (o.common.isa == "best" && !receipt.isa.empty() && o.common.device == "cpu") o.common.isa = receipt.isa;
   const OwnedExec owned = o.common.exec();
   o.model.load.precision = parse_enum<Precision>("precision", receipt.precision);
+  o.model.load.weights = parse_enum<WeightFormat>("weights", receipt.weights);
   o.model.load.attention_form = parse_enum<AttentionForm>("attention form", receipt.attention_form);
   const TextModel loaded = o.model.open(owned.exec, o.common.quiet);
   const Receipt here = receipt_of(owned.exec, *loaded.model.transformer, receipt.model);

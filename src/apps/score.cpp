@@ -6,6 +6,7 @@
 // is scored once, in the window where it has the most context that the stride leaves it.
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <span>
 
 #include "apps/cli.h"
@@ -27,6 +28,7 @@ struct ScoreOptions {
   ModelChoice model;
   std::string input, output, bos = "auto";
   int64_t stride = 0;
+  bool cost = false;
   CommonOptions common;
 };
 
@@ -53,12 +55,15 @@ Scores scores_of(const Exec& exec, const Transformer& model, const std::vector<i
   return scores;
 }
 
-ordered_json score(const Exec& exec, TextModel& loaded, const TokenLine& line, int64_t stride) {
-  const Scores scores = scores_of(exec, *loaded.model.transformer, line.tokens, stride);
-  const auto& values = scores.log_probs;
-  loaded.model.check_intact();
+double sum_of(const Scores& scores) {
   double sum = 0;
-  for (double value : values) sum += value;
+  for (const double value : scores.log_probs) sum += value;
+  return sum;
+}
+
+ordered_json score_json(const Scores& scores, const TokenLine& line) {
+  const auto& values = scores.log_probs;
+  const double sum = sum_of(scores);
   ordered_json out = {{"tokens", line.tokens}, {"logprobs", values}, {"sum", sum}};
   if (scores.windows > 1) out["windows"] = scores.windows, out["stride"] = scores.stride;
   if (!line.is_text) return out;
@@ -68,9 +73,47 @@ ordered_json score(const Exec& exec, TextModel& loaded, const TokenLine& line, i
   return out;
 }
 
+// What a format of weights costs: all lines scored with it and with the values that it stands for.
+class FormatCost {
+ public:
+  FormatCost(const ScoreOptions& o, const Exec& exec) : exec_(exec), stride_(o.stride), format_(o.model.load.weights) {
+    check(format_ != WeightFormat::values, ErrorKind::invalid,
+          "--cost compares a format of weights with their values: say --weights stored, fp8, int8 or int4");
+    ModelChoice values = o.model;
+    values.load.weights = WeightFormat::values;
+    values_ = values.open(exec, true);
+  }
+  void add(const TokenLine& line, const Scores& scores) {
+    if (scores.log_probs.empty()) return;
+    all_text_ &= line.is_text;
+    units_ += line.is_text ? line.text_bytes : int64_t(scores.log_probs.size());
+    in_format_ += sum_of(scores);
+    in_values_ += sum_of(scores_of(exec_, *values_.model.transformer, line.tokens, stride_));
+    values_.model.check_intact();
+  }
+  std::string text() const {
+    if (units_ == 0) return "nothing was scored, so there is no cost";
+    const double one = -1 / std::log(2.0) / double(units_), cost = (in_format_ - in_values_) * one;
+    return fmt::format("weights as {}: {:.5f} bits per {}, as values {:.5f}: {:+.5f} ({:+.2f} %)", enum_name(format_),
+                       in_format_ * one, all_text_ ? "byte" : "token", in_values_ * one, cost,
+                       100 * cost / (in_values_ * one));
+  }
+
+ private:
+  const Exec& exec_;
+  int64_t stride_;
+  WeightFormat format_;
+  TextModel values_;
+  bool all_text_ = true;
+  int64_t units_ = 0;  // bytes; where a line was ids, tokens
+  double in_format_ = 0, in_values_ = 0;
+};
+
 int run_scoring(const ScoreOptions& o) {
   TokenLines lines(o.input);
   auto exec = o.common.exec();
+  std::optional<FormatCost> cost;
+  if (o.cost) cost.emplace(o, exec.exec);
   auto loaded = o.model.open(exec.exec, o.common.quiet);
   const int64_t positions = loaded.model.transformer->config().max_positions;
   check(o.stride <= positions, ErrorKind::invalid,
@@ -78,9 +121,14 @@ int run_scoring(const ScoreOptions& o) {
   lines.begin(loaded, o.bos, true);
   LineOutput out(o.output);
   try {
-    while (const auto line = lines.next())
-      out.write(json_text(score(exec.exec, loaded, *line, o.stride)) + "\n", lines.where());
+    while (const auto line = lines.next()) {
+      const Scores scores = scores_of(exec.exec, *loaded.model.transformer, line->tokens, o.stride);
+      loaded.model.check_intact();
+      if (cost) cost->add(*line, scores);
+      out.write(json_text(score_json(scores, *line)) + "\n", lines.where());
+    }
     out.commit();
+    if (cost) fmt::print(stderr, "{}\n", cost->text());
   } catch (const Error& error) {
     throw Error(error.kind(), error.what() + out.kept());
   }
@@ -93,7 +141,7 @@ void add_score(Verb root, Cli& cli) {
   auto o = std::make_shared<ScoreOptions>();
   o->input = o->output = "-";
   Verb verb = root.add_verb("score", "Log-probabilities of texts or token ids");
-  add_model_options(verb, o->model, {.ema = true});
+  add_model_options(verb, o->model, {.ema = true, .attention_form = true, .weights = true});
   verb.add_option("--input", o->input, "JSON lines with \"tokens\" or \"text\"; - is standard input").show_default();
   verb.add_option("--output", o->output, "JSON lines with logprobs; - is standard output").show_default();
   verb.add_option("--bos", o->bos,
@@ -105,9 +153,12 @@ void add_score(Verb root, Cli& cli) {
                   "tokens between the windows in which a text longer than the model's positions is read; 0 = half of "
                   "them")
       .not_negative();
+  verb.add_flag("--cost", o->cost,
+                "score with the weights' values too, and print on standard error what the format of --weights costs");
   add_place_options(verb, o->common);
   verb.add_examples({"echo '{\"text\": \"To be, or not to be\"}' | hadal score --model runs/shakespeare",
-                     "hadal score --model runs/demo --input texts.jsonl --output scores.jsonl --precision fp32"});
+                     "hadal score --model runs/demo --input texts.jsonl --output scores.jsonl --precision fp32",
+                     "hadal score --model DeepSeek-V2-Lite --input texts.jsonl --weights int4 --cost"});
   cli.on(verb, [o] { return run_scoring(*o); });
 }
 

@@ -98,7 +98,7 @@ void add_serve(Verb root, Cli& cli) {
   auto o = std::make_shared<ServeOptions>();
   o->serving.engine.drafts = EngineOptions::kAutomatic;
   Verb verb = root.add_verb("serve", "Serve a model over HTTP: OpenAI's API, and a page to try it");
-  add_model_options(verb, o->model, {.ema = true, .attention_form = true});
+  add_model_options(verb, o->model, {.ema = true, .attention_form = true, .weights = true});
   verb.add_option("--host", o->serving.http.host, "address to listen on; 0.0.0.0 lets other machines in")
       .show_default();
   verb.add_option("--port", o->serving.http.port, "port to listen on; 0 = any free one")

@@ -49,6 +49,26 @@ TEST_F(ModelVerbs, GenerateTakesAnyPromptThatFits) {
   EXPECT_LE(parse_json<json>(ids.out, "what it said")["tokens"].size(), 3u) << ids.err;
 }
 
+TEST_F(ModelVerbs, WeightsInFewerBitsWriteScoreAndAreProven) {
+  const auto lines = small_->root() / "few bits.jsonl";
+  atomic_write(lines, "{\"text\": \"the cat and the dog and the cat\"}\n");
+  const std::string input = " --input " + SmallRun::quoted(lines);
+  for (const std::string weights : {"fp8", "int8", "int4"}) {
+    const auto cost = verb("score", "--quiet --cost --weights " + weights + input);
+    EXPECT_EQ(cost.code, 0) << cost.err;
+    EXPECT_EQ(cost.err.rfind("weights as " + weights + ": ", 0), 0u) << cost.err;
+    EXPECT_NE(cost.err.find(" bits per byte, as values "), std::string::npos) << cost.err;
+    EXPECT_TRUE(parse_json<json>(cost.out, "scores")["bits_per_byte"].is_number());
+    EXPECT_EQ(verb("generate", "--prompt the --max-tokens 4 --quiet --weights " + weights).code, 0);
+    const auto proof = run_hadal("check engine --quiet --requests 2 --prompt-tokens 20 --max-tokens 8 --weights " +
+                                 weights + " --model " + SmallRun::quoted(small_->run()));
+    EXPECT_EQ(proof.code, 0) << proof.out << proof.err;
+  }
+  refused(verb("score", "--weights values --cost" + input), 2, {"--cost", "--weights stored"});
+  refused(verb("score", "--weights int3" + input), 2, {"int3", "int4"});
+  refused(verb("generate", "--precision fp64 --weights int8 --prompt the"), 1, {"int8", "fp32 or bf16"});
+}
+
 TEST_F(ModelVerbs, GenerateRefusesWhatCannotBeBeforeItPrints) {
   refused(verb("generate", "--prompt the --max-tokens 64"), 2, {"64 positions"});
   refused(verb("generate", "--prompt \"$(yes xyz | head -n 80)\""), 2, {"64 positions"});

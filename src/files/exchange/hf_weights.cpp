@@ -272,6 +272,26 @@ void HfWeights::read(const Exec& exec, const ParameterSpec& spec, const Tensor& 
   });
 }
 
+bool HfWeights::is_stored_as_codes(const ParameterSpec& spec) const {
+  const auto& list = stored(spec);
+  return block_.rows == kSquareTile.rows && block_.cols == kSquareTile.cols &&
+         std::all_of(list.begin(), list.end(), [](const StoredWeight& one) { return !one.scale_name.empty(); });
+}
+
+std::optional<Quantised> HfWeights::read_codes(const Exec& exec, const ParameterSpec& spec, DType source) const {
+  if (!is_stored_as_codes(spec)) return std::nullopt;
+  const auto& list = stored(spec);
+  Quantised result = Quantised::empty(exec, spec.shape, kSquareTile, source);
+  const bool stacked = spec.shape.size() == 3;
+  exec.compute->parallel_for(int64_t(list.size()), [&](int64_t i, int) {
+    const StoredWeight& one = list[size_t(i)];
+    const Quantised to = stacked ? result.slice(one.expert) : result;
+    files_->read_rows(one.name, one.first_row, one.rows, to.codes.raw());
+    to.scales.copy_from(files_->tensor(one.scale_name));
+  });
+  return result;
+}
+
 void drop_absent_mtp(HfConfig& config, const TensorFiles& files) {
   if (config.model.n_mtp == 0) return;
   for (const auto& name : files.names())

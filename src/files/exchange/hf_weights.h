@@ -7,6 +7,7 @@
 #pragma once
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,7 @@
 #include "exchange/fp8_blocks.h"
 #include "exchange/hf_config.h"
 #include "storage/tensor_files.h"
+#include "tensor/quantised.h"
 
 namespace hadal {
 
@@ -34,6 +36,10 @@ class HfWeights {
   // The parameter's values in any float type, destination of spec.shape: FP8 dequantised exactly, experts stacked.
   // Reads the files, not the map: memory grows by nothing but the destination.
   void read(const Exec& exec, const ParameterSpec& spec, const Tensor& destination) const;
+  // The parameter's codes and scales where all of it is stored as FP8 in blocks of 128 x 128, experts stacked; `source`
+  // is the type of the values meant. Memory grows by what is returned.
+  std::optional<Quantised> read_codes(const Exec& exec, const ParameterSpec& spec, DType source) const;
+  bool is_stored_as_codes(const ParameterSpec& spec) const;  // in such blocks
   // The parameter as a view of the mapped file, where it is stored whole and in this type; else an empty tensor.
   Tensor view(const ParameterSpec& spec, DType dtype) const;
   // Tensors that repeat another one and are not read: name -> name of the one they equal.

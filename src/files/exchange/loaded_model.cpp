@@ -39,6 +39,11 @@ void load_ema(const Exec& exec, const std::filesystem::path& directory, Transfor
 
 LoadedModel load_model(const std::filesystem::path& directory, const LoadOptions& options, const Exec& exec) {
   const double start = steady_seconds();
+  check(!options.training || options.weights == WeightFormat::values, ErrorKind::internal,
+        "a model in training has values for weights, not {}", enum_name(options.weights));
+  check(!options.ema || options.weights == WeightFormat::values || options.weights == WeightFormat::stored,
+        ErrorKind::unsupported, "the moving average of the weights is read as values, not in {}",
+        enum_name(options.weights));
   LoadedModel loaded;
   loaded.source = open_model(directory);
   const auto& from = loaded.source;
@@ -46,6 +51,7 @@ LoadedModel load_model(const std::filesystem::path& directory, const LoadOptions
   ModelOptions model_options;
   model_options.precision = options.precision.value_or(from.precision);
   model_options.attention_form = options.attention_form.value_or(from.attention_form);
+  model_options.weights = options.weights;
   model_options.training = options.training;
   model_options.bare = !options.training;
   loaded.transformer = std::make_unique<Transformer>(from.config.model, model_options, exec);
@@ -54,7 +60,9 @@ LoadedModel load_model(const std::filesystem::path& directory, const LoadOptions
   if (options.training) {
     load_masters(from, exec, model.parameters());
   } else {
-    loaded.counts = load_values(from, exec, model.parameters(), activation_dtype(model_options.precision));
+    loaded.counts =
+        load_values(from, exec, model.parameters(),
+                    {activation_dtype(model_options.precision), options.weights, model_options.attention_form});
   }
   if (options.ema) load_ema(exec, from.directory, model);
   model.refresh_values(exec);

@@ -16,6 +16,7 @@ namespace hadal {
 struct LoadOptions {
   std::optional<Precision> precision = {};           // none: as the model was trained, else as it is stored
   std::optional<AttentionForm> attention_form = {};  // none: as the model was trained
+  WeightFormat weights = WeightFormat::values;       // not of a model in training
   bool ema = false;       // the moving average of the weights instead of the weights, where the run kept one
   bool training = false;  // with masters and gradients
 };

@@ -9,8 +9,10 @@
 #include "base/text_format.h"
 #include "checkpoint/checkpoint.h"
 #include "config/config_io.h"
+#include "model/weight_format.h"
 #include "nn/box_view.h"
 #include "nn/norm.h"
+#include "ops/weight.h"
 
 namespace hadal {
 
@@ -88,33 +90,66 @@ void load_masters(const ModelDirectory& from, const Exec& exec, const Parameters
   from.files->check_intact();
 }
 
-LoadCounts load_values(const ModelDirectory& from, const Exec& exec, const Parameters& parameters, DType compute) {
-  LoadCounts counts;
-  const DType wide = statistics_dtype(compute);
-  std::vector<Parameter*> packed;
-  for (Parameter* parameter : parameters) {
-    const DType dtype = parameter->spec.high_precision ? wide : compute;
-    // On a device every weight is a copy.
-    const Tensor view = exec.memory->device() ? Tensor() : from.weights->view(parameter->spec, dtype);
-    const int64_t bytes = parameter->spec.count() * dtype_bytes(dtype);
-    (view ? counts.mapped_bytes : counts.packed_bytes) += bytes;
-    if (view) {
-      parameter->value = Weight(view);
-    } else {
-      packed.push_back(parameter);
-    }
+namespace {
+
+// What becomes of one parameter.
+struct Loading {
+  Parameter* parameter;
+  DType dtype;                      // of its values
+  std::optional<PanelType> panels;  // none: it stays a tensor
+  Tensor view;                      // of the file, where it can be used as it lies
+  int64_t bytes;                    // in memory
+};
+
+Loading loading_of(const ModelDirectory& from, const Exec& exec, Parameter& parameter, const ValueOptions& options) {
+  const ParameterSpec& spec = parameter.spec;
+  Loading one{&parameter, spec.high_precision ? statistics_dtype(options.compute) : options.compute, {}, {}, 0};
+  const bool on_device = exec.memory->device() != nullptr;  // there every weight is a copy
+  if (options.weights != WeightFormat::stored || (!on_device && from.weights->is_stored_as_codes(spec)))
+    one.panels = panel_type(spec, options.weights, options.attention_form);
+  if (!on_device) one.view = from.weights->view(spec, one.dtype);
+  one.bytes = one.panels ? ops::panel_bytes(exec, spec.shape, *one.panels) : spec.count() * dtype_bytes(one.dtype);
+  return one;
+}
+
+void load_one(const ModelDirectory& from, const Exec& exec, const Loading& one) {
+  Parameter& parameter = *one.parameter;
+  std::optional<Quantised> codes;
+  if (one.panels == PanelType::fp8) codes = from.weights->read_codes(exec, parameter.spec, one.dtype);
+  if (codes) {
+    parameter.value = Weight(std::move(*codes));
+  } else if (one.view) {
+    parameter.value = Weight(one.view);
+  } else {
+    parameter.value = Weight(Tensor::empty(exec, one.dtype, parameter.spec.shape));
+    from.weights->read(exec, parameter.spec, parameter.value.plain);
   }
+  if (one.panels) ops::pack(exec, parameter.value, *one.panels);
+}
+
+}  // namespace
+
+LoadCounts load_values(const ModelDirectory& from, const Exec& exec, const Parameters& parameters,
+                       const ValueOptions& options) {
+  LoadCounts counts;
+  const DType wide = statistics_dtype(options.compute);
   const OpenDevice* device = exec.memory->device();
+  const bool rounds = options.weights != WeightFormat::values && options.weights != WeightFormat::stored;
+  check(!rounds || (!device && options.compute != DType::f64), ErrorKind::unsupported,
+        "weights in {} are for the CPU, in fp32 or bf16; on {} in {} they are values", enum_name(options.weights),
+        device ? device_name(device->device()) : "the CPU", dtype_name(options.compute));
+  std::vector<Loading> all;
+  for (Parameter* parameter : parameters) {
+    all.push_back(loading_of(from, exec, *parameter, options));
+    const bool mapped = all.back().view && !all.back().panels;
+    (mapped ? counts.mapped_bytes : counts.packed_bytes) += all.back().bytes;
+  }
   const uint64_t available = available_memory(*exec.memory);
   check(uint64_t(counts.packed_bytes) <= available, ErrorKind::invalid,
         "{}: {} of its weights must be converted or stacked in memory{}, {} are available", from.directory.string(),
         format_bytes(double(counts.packed_bytes)), device ? fmt::format(" of {}", device_name(device->device())) : "",
         format_bytes(double(available)));
-  for (Parameter* parameter : packed) {
-    const DType dtype = parameter->spec.high_precision ? wide : compute;
-    parameter->value = Weight(Tensor::empty(exec, dtype, parameter->spec.shape));
-    from.weights->read(exec, parameter->spec, parameter->value.plain);
-  }
+  for (const Loading& one : all) load_one(from, exec, one);
   for (Parameter* parameter : parameters)
     if (parameter->value.dtype == wide) parameter->master = parameter->value.plain;
   from.files->check_intact();

@@ -33,14 +33,22 @@ ModelConfig read_model_config(const std::filesystem::path& path);
 
 struct LoadCounts {
   int64_t mapped_bytes = 0;  // used where the file lies in memory
-  int64_t packed_bytes = 0;  // copied, converted or stacked into memory of our own
+  int64_t packed_bytes = 0;  // copied, converted, stacked or rounded into memory of our own
 };
 
 // Fills the masters (and values of the same memory) of parameters that have memory; call refresh_values() afterwards.
 void load_masters(const ModelDirectory& from, const Exec& exec, const Parameters& parameters);
-// Gives bare parameters (ModelOptions::bare) the value that a model computing in `compute` reads: a view of the mapped
-// file where it is stored whole and in that type, else memory of its own. No masters. What computes with views ends
-// with files->check_intact(). Refused before anything is allocated when the packed part exceeds the memory available.
-LoadCounts load_values(const ModelDirectory& from, const Exec& exec, const Parameters& parameters, DType compute);
+// How a model's values are loaded.
+struct ValueOptions {
+  DType compute = DType::f32;  // what the model computes in
+  WeightFormat weights = WeightFormat::values;
+  AttentionForm attention_form = AttentionForm::up_projected;
+};
+// Gives bare parameters (ModelOptions::bare) the value that a model reads: panels where the format of weights says so
+// (model/weight_format.h), made of one parameter after another; else a view of the mapped file where it is stored whole
+// and in the type that is computed in, else memory of its own. No masters. What computes with views ends with
+// files->check_intact(). Refused before anything is allocated when what is no view exceeds the memory available.
+LoadCounts load_values(const ModelDirectory& from, const Exec& exec, const Parameters& parameters,
+                       const ValueOptions& options);
 
 }  // namespace hadal

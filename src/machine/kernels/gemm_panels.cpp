@@ -35,6 +35,20 @@ void pack_part(const PackPanels& p, int64_t first_col, int64_t begin, int64_t en
   }
 }
 
+// Codes whose rows lie along k: a word of a panel is four neighbours.
+void pack_code_words(const PackPanels& p, int64_t first_col, int64_t begin, int64_t end) {
+  const int64_t w = p.panel_cols, cols = std::min(w, p.n - first_col), words = (p.k + 3) / 4;
+  auto* to = static_cast<uint32_t*>(p.panels) + first_col * words + begin / 4 * w;
+  for (int64_t c = 0; c < w; ++c) {
+    const uint8_t* from = static_cast<const uint8_t*>(p.b) + (first_col + c) * p.b_col;
+    uint32_t* word = to + c;
+    for (int64_t k = begin; k < end; k += 4, word += w) {
+      *word = 0;
+      if (c < cols) std::memcpy(word, from + k, size_t(std::min<int64_t>(4, p.k - k)));
+    }
+  }
+}
+
 struct Integers {
   f16 scale;
   int8_t q[kIntegerGroup];
@@ -102,7 +116,7 @@ void pack_panels(const PackPanels& p) {
       p.from == DType::bf16 ? pack_integers<bf16>(p, first_col, begin, end)
                             : pack_integers<float>(p, first_col, begin, end);
     } else if (p.type == PanelType::fp8) {
-      pack_part<uint8_t, 4>(p, first_col, begin, end);
+      p.b_row == 1 ? pack_code_words(p, first_col, begin, end) : pack_part<uint8_t, 4>(p, first_col, begin, end);
     } else if (p.type == PanelType::bf16) {
       pack_part<uint16_t, 2>(p, first_col, begin, end);
     } else {

@@ -101,6 +101,14 @@ struct EnumNames<Precision> {
   static constexpr std::array all{"fp64", "fp32", "bf16", "auto"};
 };
 
+// How a model that only runs forward keeps the matrices of its products: as values of its precision; as they are
+// stored, which is FP8 for a released model; in FP8, or rounded to groups of int8 or int4.
+enum class WeightFormat { values, stored, fp8, int8, int4 };
+template <>
+struct EnumNames<WeightFormat> {
+  static constexpr std::array all{"values", "stored", "fp8", "int8", "int4"};
+};
+
 enum class AttentionForm { up_projected, absorbed };
 template <>
 struct EnumNames<AttentionForm> {

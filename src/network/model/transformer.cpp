@@ -129,7 +129,9 @@ struct Transformer::Impl {
     }
     if (options.attention_form == AttentionForm::absorbed)
       for (const BlockLayers& block : stage().layers().blocks) std::erase(result, block.mla.kv_b());
-    std::erase_if(result, [](const Parameter* p) { return p->value.dtype == DType::f64; });  // has no panels
+    std::erase_if(result, [](const Parameter* p) {
+      return p->value.dtype == DType::f64 || p->value.has(WeightForm::panels);  // has none; has them
+    });
     return result;
   }
 
@@ -170,7 +172,10 @@ void Transformer::initialize(const Exec& exec, uint64_t seed) {
 }
 
 void Transformer::refresh_values(const Exec& exec) {
-  for (const auto& parameter : impl_->parameters) refresh_value(exec, *parameter);
+  for (const auto& parameter : impl_->parameters) {
+    const bool packed = !parameter->master && !parameter->value.has(WeightForm::plain);  // as it was loaded
+    if (!packed) refresh_value(exec, *parameter);
+  }
 }
 
 int64_t Transformer::packed_bytes(const Exec& exec) const {

@@ -15,6 +15,7 @@ Receipt receipt_of(const Exec& exec, const Transformer& model, const std::string
   receipt.device = device_name(exec.device);
   receipt.isa = exec.device.kind == DeviceKind::cpu ? isa_name(exec.isa) : "";
   receipt.precision = enum_name(model.options().precision);
+  receipt.weights = enum_name(model.options().weights);
   receipt.attention_form = enum_name(model.options().attention_form);
   return receipt;
 }
@@ -31,6 +32,7 @@ Json receipt_json(const Receipt& receipt) {
           {"device", receipt.device},
           {"isa", receipt.isa},
           {"precision", receipt.precision},
+          {"weights", receipt.weights},
           {"attention_form", receipt.attention_form},
           {"prompt", asked.prompt},
           {"allowed_ids", asked.allowed_ids},
@@ -73,7 +75,7 @@ Receipt receipt_from_json(const std::string& text, const std::string& where) {
   std::vector<double> log_probs;
   member("model", receipt.model), member("weights_version", receipt.weights_version);
   member("device", receipt.device), member("isa", receipt.isa), member("precision", receipt.precision);
-  member("attention_form", receipt.attention_form);
+  member("weights", receipt.weights), member("attention_form", receipt.attention_form);
   member("prompt", asked.prompt), member("allowed_ids", asked.allowed_ids), member("min_tokens", asked.min_tokens);
   member("stop", asked.stop), member("temperature", s.temperature), member("top_k", s.top_k), member("top_p", s.top_p);
   member("min_p", s.min_p), member("seed", s.seed), member("repetition_penalty", s.repetition_penalty);

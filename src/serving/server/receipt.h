@@ -11,7 +11,7 @@
 namespace hadal {
 
 struct Receipt {
-  std::string model, device, isa, precision, attention_form;
+  std::string model, device, isa, precision, weights, attention_form;
   int64_t weights_version = 0;
   EngineRequest asked;              // without callbacks and max_tokens, on which no token depends
   std::vector<ScoredToken> tokens;  // without their top
