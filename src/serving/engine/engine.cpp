@@ -166,6 +166,7 @@ struct Engine::Impl {
         if (request->n_given > 0 || request->cached > 0 || request->scored > 1) begin_anew(*request);
       swaps.carry_out([&] {
         ++version;
+        count([&](EngineCounts& c) { c.weights_version = version; });
         blocks.emplace(n_blocks, kCacheBlock, options.prefix_cache);
       });
     }
@@ -368,6 +369,7 @@ bool Engine::step() { return impl_->step(); }
 
 void Engine::run(std::stop_token stop) {
   impl_->swaps.open();
+  const std::unique_ptr<WeightSwaps, void (*)(WeightSwaps*)> closes(&impl_->swaps, [](WeightSwaps* s) { s->close(); });
   while (!stop.stop_requested()) {
     if (step()) continue;
     std::unique_lock lock(impl_->mutex);
@@ -381,7 +383,6 @@ void Engine::run(std::stop_token stop) {
     for (const auto& request : impl_->running) impl_->cancelled.push_back(request->id);
   }
   impl_->take_calls();
-  impl_->swaps.close();
 }
 
 }  // namespace hadal

@@ -119,7 +119,8 @@ class CompletionJob : public Job {
     Json last = {{"index", choice.index},
                  {"text", unsaid ? whole_text(prompts[choice.prompt].text) : ""},
                  {"logprobs", nullptr},
-                 {"finish_reason", choice.finish}};
+                 {"finish_reason", choice.finish},
+                 {"weights_version", choice.result.weights_version}};
     if (settings.receipt) last["receipt"] = receipt(choice);
     send(std::move(last));
   }
@@ -172,7 +173,8 @@ class CompletionJob : public Job {
     Json one = {{"index", index},
                 {"text", (echo_ ? whole_text(prompt.text) : "") + choice.text},
                 {"logprobs", log_probs_of(choice)},
-                {"finish_reason", choice.finish}};
+                {"finish_reason", choice.finish},
+                {"weights_version", choice.result.weights_version}};
     if (settings.receipt) one["receipt"] = receipt(choice);
     if (!settings.return_token_ids) return one;
     one["token_ids"] = Json::array();
