@@ -8,12 +8,6 @@
 namespace hadal {
 namespace {
 
-struct ChatRequest {
-  AnswerSettings settings;
-  ServedPrompt prompt;
-  bool tools = false, thinking = false;
-};
-
 void check_names(const JsonFields& fields) {
   fields.check_names({setting_names(),
                       ignored_names(),
@@ -35,7 +29,10 @@ bool opens_thought(const std::string& prompt) {
   return end != std::string::npos && std::string_view(prompt).substr(0, end + 1).ends_with("<think>");
 }
 
-ChatRequest read_request(const Json& json, const ServedModel& model) {
+}  // namespace
+
+ChatRequest read_chat_request(const Json& json, const ServingParts& parts) {
+  const ServedModel& model = parts.model;
   const JsonFields fields(json);
   check_names(fields);
   model.check_name(fields);
@@ -58,6 +55,8 @@ ChatRequest read_request(const Json& json, const ServedModel& model) {
   request.thinking = opens_thought(request.prompt.text);
   return request;
 }
+
+namespace {
 
 // What came of one answer so far.
 struct Reply {
@@ -221,7 +220,7 @@ class ChatJob : public Job {
 }  // namespace
 
 void start_chat(const ServingParts& parts, const Json& json, std::shared_ptr<HttpReply> reply) {
-  std::make_shared<ChatJob>(parts, std::move(reply), read_request(json, parts.model))->run();
+  std::make_shared<ChatJob>(parts, std::move(reply), read_chat_request(json, parts))->run();
 }
 
 }  // namespace hadal

@@ -88,6 +88,7 @@ void Job::start(int64_t n, int64_t otherwise_tokens, bool prompt_log_probs) {
     if (const auto there = self.lock()) there->cancel();
   });
   if (settings.stream) reply->begin(200, "text/event-stream");
+  on_begun();
   for (int64_t i = 0; i < total; ++i) {
     EngineResult refused;
     try {

@@ -55,6 +55,7 @@ class Job : public std::enable_shared_from_this<Job> {
   void start(int64_t choices, int64_t otherwise_tokens, bool prompt_log_probs);
 
  protected:
+  virtual void on_begun() {}  // before anything runs; a stream has begun
   // On the engine's thread, in order for each choice. `text` is whole UTF-8, often empty; the last call has no token.
   virtual void on_text(Choice& choice, const std::string& text, const ScoredToken* token) = 0;
   virtual void on_choice_end(Choice& choice) = 0;                   // after its last text

@@ -11,6 +11,7 @@
 #include "server/completions.h"
 #include "server/embedded.h"
 #include "server/page.h"
+#include "server/responses.h"
 #include "server/token_requests.h"
 
 namespace hadal {
@@ -30,6 +31,7 @@ constexpr Endpoint kEndpoints[] = {{"GET", "/"},
                                    {"POST", "/detokenize"},
                                    {"POST", "/v1/completions"},
                                    {"POST", "/v1/chat/completions"},
+                                   {"POST", "/v1/responses"},
                                    {"POST", "/v1/weights"},
                                    {"POST", "/v1/embeddings"}};
 constexpr std::string_view kOneModel = "/v1/models/";
@@ -165,6 +167,8 @@ void Service::handle(const HttpRequest& request, const std::shared_ptr<HttpReply
         start_completion(parts_, json, reply);
       else if (endpoint == "/v1/chat/completions")
         start_chat(parts_, json, reply);
+      else if (endpoint == "/v1/responses")
+        start_response(parts_, json, reply);
       else if (endpoint == "/v1/weights")
         updates_.start(json, reply);
       else

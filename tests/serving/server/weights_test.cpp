@@ -11,7 +11,7 @@ namespace {
 
 namespace fs = std::filesystem;
 constexpr const char* kKey = "Authorization: Bearer sesame\r\n";
-constexpr int kLong = 3000;  // tokens of a request that is still being answered when other weights are there
+constexpr int kLong = 1500;  // tokens of a request that is still being answered when other weights are there
 
 bool in_time(const std::function<bool()>& reached) {
   for (int i = 0; i < 1600; ++i) {
