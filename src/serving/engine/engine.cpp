@@ -240,10 +240,11 @@ struct Engine::Impl {
     }
     const auto& stop = request.asked.stop;
     const bool stopped = std::find(stop.begin(), stop.end(), row.token.id) != stop.end();
-    ++request.n_given;
+    const bool first = request.n_given++ == 0;
     count([](EngineCounts& c) { ++c.generated_tokens; });
     bool goes_on = true;
     try {
+      if (first && request.asked.on_prompt) request.asked.on_prompt(request.result.prompt);
       if (request.asked.on_token) goes_on = request.asked.on_token(row.token);
     } catch (const std::exception& error) {
       return fail(&request, error);

@@ -58,6 +58,10 @@ EngineRequest Job::request_of(Choice& choice, int64_t max_tokens, bool prompt_lo
   const auto at = size_t(choice.index);
   request.on_token = [self, at](const ScoredToken& token) { return self->on_token(at, token); };
   request.on_end = [self, at](const EngineResult& result) { self->on_end(at, result); };
+  if (prompt_log_probs && settings.stream)
+    request.on_prompt = [self, at](const std::vector<ScoredToken>& prompt) {
+      self->choices[at].result.prompt = prompt;
+    };
   request.on_restart = [self, at] { self->on_restart(at); };
   return request;
 }

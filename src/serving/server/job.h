@@ -40,7 +40,7 @@ struct Choice {
   std::string finish;               // "stop", "length", "error", "cancelled"
   std::string error;
   int status = 500;  // of the answer, where there is an error
-  EngineResult result;
+  EngineResult result;  // at the end; in a stream its prompt is there with the first token
   EngineRequest asked;  // where a receipt is wanted
   double last_token_seconds = 0;
 };
