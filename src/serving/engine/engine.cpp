@@ -271,7 +271,11 @@ struct Engine::Impl {
     for (DrawnRow& row : rows) take(row);
     finish_read();
     std::erase_if(drafting, [&](const DraftRows& one) { return find_running(one.planned->request) == running.end(); });
-    if (states) make_drafts(exec, model, *cache, drafting, states);
+    try {
+      if (states) make_drafts(exec, model, *cache, drafting, states);
+    } catch (const std::exception&) {  // no text needs a draft: those of this step go on without
+      for (const DraftRows& one : drafting) one.planned->request->drafting = false, one.planned->request->draft = -1;
+    }
   }
 
   // Requests that only had their prompt read.
