@@ -20,9 +20,11 @@
 namespace hadal {
 namespace {
 
+constexpr int64_t kManyTokens = 100'000;  // enough to repay packing, if there is memory for it
+
 struct ServeOptions {
   ModelChoice model;
-  std::string name, key_file;
+  std::string name, key_file, updates;
   uint64_t cache_bytes = 0;
   ServingOptions serving;
   CommonOptions common;
@@ -52,6 +54,22 @@ std::string name_of(const ServeOptions& o) {
   return path.filename().string();
 }
 
+// Other weights are loaded as these were, by one thread: the engine's go on.
+UpdateOptions updates_of(const ServeOptions& o, const Exec& exec, const TextModel& loaded) {
+  check(exec.device.kind == DeviceKind::cpu, ErrorKind::unsupported,
+        "--allow-updates is not offered with --device {}: weights are exchanged in the host's memory alone",
+        device_name(exec.device));
+  LoadOptions load = o.model.load;
+  load.precision = loaded.model.transformer->options().precision;
+  load.attention_form = loaded.model.transformer->options().attention_form;
+  return {o.updates, [load, isa = exec.isa](const std::string& directory) {
+            const OwnedExec owned(1, isa);
+            TextModel fresh = load_text_model(directory, load, owned.exec);
+            pack_for(owned.exec, *fresh.model.transformer, kManyTokens);
+            return fresh;
+          }};
+}
+
 int run_serving(ServeOptions& o) {
   ServingOptions& serving = o.serving;
   serving.service.name = name_of(o);
@@ -59,6 +77,7 @@ int run_serving(ServeOptions& o) {
   auto exec = o.common.exec();
   const TextModel loaded = o.model.open(exec.exec, o.common.quiet);
   serving.engine.cache_bytes = int64_t(o.cache_bytes);
+  if (!o.updates.empty()) serving.service.updates = updates_of(o, exec.exec, loaded);
   return serve_until_stopped(exec.exec, loaded, serving, o.common.quiet);
 }
 
@@ -75,7 +94,6 @@ void say_start(const std::string& name, const TextModel& loaded, const Serving& 
 }  // namespace
 
 int serve_until_stopped(const Exec& exec, const TextModel& loaded, const ServingOptions& options, bool quiet) {
-  constexpr int64_t kManyTokens = 100'000;  // enough to repay packing, if there is memory for it
   pack_for(exec, *loaded.model.transformer, kManyTokens);
   Serving running(exec, loaded, options);
   if (!loaded.tokenizer)
@@ -107,6 +125,8 @@ void add_serve(Verb root, Cli& cli) {
   verb.add_option("--name", o->name, "the model's name in requests; default: that of its directory");
   verb.add_option("--api-key-file", o->key_file,
                   "a file whose one line is the key that requests must bring; or set HADAL_API_KEY");
+  verb.add_option("--allow-updates", o->updates,
+                  "POST /v1/weights exchanges the weights for those of a directory below this one; needs an API key");
   verb.add_texts("--allow-host", o->serving.http.names, "a further name of this server, that of a proxy (repeatable)");
   verb.add_size("--cache-bytes", o->cache_bytes, "memory for the latent cache of all requests",
                 "four texts of all positions, at most a quarter of the memory");

@@ -83,6 +83,26 @@ TEST_F(ServeVerb, AReceiptComesAgain) {
   says(result, 1, {"12 tokens and their log-probabilities came again, to the bit", "DIFFERS after "});
 }
 
+// The run that is served is loaded once more and put in its place.
+TEST_F(ServeVerb, OtherWeightsAreServedWhenAClientWithTheKeyAsks) {
+  const std::string directory = SmallRun::quoted(small_->run().parent_path());
+  const std::string ask =
+      "python3 -c \"import json,sys,urllib.request as u; f=lambda p,b,k: json.load(u.urlopen(u.Request("
+      "'http://127.0.0.1:'+sys.argv[1]+p, data=json.dumps(b).encode(), headers={'Content-Type':'application/json',"
+      "'Authorization':'Bearer '+k}))); c=lambda: f('/v1/completions',{'prompt':'the sea','max_tokens':9,'seed':1,"
+      "'ignore_eos':True},'sesame')['choices'][0]; a=c(); print(f('/v1/weights',{'directory':'run'},'sesame')); b=c(); "
+      "print('the same text', a['text']==b['text'], a['weights_version'], b['weights_version'])\" $port; "
+      "kill -TERM $pid; wait $pid; rm -f $log";
+  const auto result =
+      run_hadal("serve " + model() + " --port 0 --allow-updates " + directory + " > $log & " + kWait + ask,
+                "export HADAL_API_KEY=sesame; log=$(mktemp);");
+  says(result, 0, {"'weights_version': 1, 'directory': 'run', 'running': 'finish'", "the same text True 0 1"});
+  says(run_hadal("serve " + model() + " --port 0 --allow-updates " + directory), 2,
+       {"so there must be one", "--api-key"});
+  says(run_hadal("serve " + model() + " --port 0 --allow-updates /nowhere", "HADAL_API_KEY=x"), 2,
+       {"--allow-updates /nowhere must be a directory"});
+}
+
 TEST_F(ServeVerb, AChatNeedsATemplate) {
   says(run_hadal("chat " + model(), "echo hi |"), 1, {"no chat template", "hadal generate"});
 }

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""PyPI's `openai` client against a running `hadal serve`: completions, chats, streams, log-probabilities, errors.
+"""PyPI's `openai` client against a running `hadal serve`: completions, chats, responses, streams, log-probabilities,
+errors.
 
 usage: openai_client.py URL KEY MODEL
 
@@ -89,6 +90,68 @@ def chats(client, model):
     tried("tools and their answers")
 
 
+def responses(client, model):
+    asked = {"model": model, "input": "why?", "max_output_tokens": 20, "extra_body": {"seed": 3}}
+    one = client.responses.create(**asked)
+    assert one.object == "response" and one.status in ("completed", "incomplete")
+    assert one.usage.total_tokens == one.usage.input_tokens + one.usage.output_tokens
+    if one.status == "incomplete":
+        assert one.incomplete_details.reason == "max_output_tokens"
+    chat = client.chat.completions.create(model=model, messages=[{"role": "user", "content": "why?"}], seed=3,
+                                          max_completion_tokens=20)
+    assert one.output_text == chat.choices[0].message.content and one.output[-1].type == "message"
+    tried("response, which says what the chat says")
+
+    events = list(client.responses.create(**asked, stream=True))
+    kinds = [event.type for event in events]
+    assert kinds[:4] == ["response.created", "response.in_progress", "response.output_item.added",
+                         "response.content_part.added"], kinds
+    assert kinds[-4:-1] == ["response.output_text.done", "response.content_part.done", "response.output_item.done"]
+    assert kinds[-1] == "response." + one.status and set(kinds[4:-4]) == {"response.output_text.delta"}
+    assert [event.sequence_number for event in events] == list(range(len(events)))
+    assert "".join(event.delta for event in events if event.type == "response.output_text.delta") == one.output_text
+    assert events[-1].response.output_text == one.output_text and events[-1].response.usage == one.usage
+    tried("streamed response")
+
+    long = {**asked, "max_output_tokens": 200}
+    with client.responses.stream(**long) as stream:
+        text = "".join(event.delta for event in stream if event.type == "response.output_text.delta")
+    whole = client.responses.create(**long)
+    assert text == whole.output_text
+    if whole.status == "completed":
+        assert stream.get_final_response().output_text == text
+    tried("the client's own gathering of a response")
+
+    thinks = {**asked, "extra_body": {"seed": 3, "chat_template_kwargs": {"thinking": True}}}
+    thought = client.responses.create(**thinks)
+    assert thought.output[0].type == "reasoning" and thought.output[0].content[0].text
+    assert thought.usage.output_tokens_details.reasoning_tokens > 0
+    kinds = [event.type for event in client.responses.create(**thinks, stream=True)]
+    assert "response.reasoning_text.delta" in kinds and "response.reasoning_text.done" in kinds
+    tried("reasoning of a response")
+
+    tools = [{"type": "function", "name": "f", "parameters": {"type": "object", "properties": {}}, "strict": False}]
+    turns = [{"role": "user", "content": [{"type": "input_text", "text": "why?"}]}]
+    turns += [item.to_dict() for item in one.output]
+    turns += [{"type": "function_call", "call_id": "call_1", "name": "f", "arguments": "{}"},
+              {"type": "function_call_output", "call_id": "call_1", "output": "42"}]
+    more = client.responses.create(model=model, instructions="be brief", input=turns, tools=tools, max_output_tokens=5)
+    assert more.usage.input_tokens > one.usage.input_tokens and more.tools[0].name == "f"
+    tried("items of a response in the next one")
+
+    for stored in ({"previous_response_id": one.id}, {"store": True}, {"background": True},
+                   {"conversation": "conv_1"}, {"prompt": {"id": "p"}},
+                   {"input": [{"type": "item_reference", "id": one.id}]},
+                   {"text": {"format": {"type": "json_object"}}}):
+        try:
+            client.responses.create(**{**asked, **stored})
+        except openai.BadRequestError as error:
+            assert next(iter(stored)) in str(error), error
+        else:
+            raise AssertionError(f"not refused: {stored}")
+    tried("what is not offered of responses")
+
+
 def refusals(client, url, model):
     def refused(kind, call, word):
         try:
@@ -121,6 +184,7 @@ def main():
     tried("models")
     completions(client, model)
     chats(client, model)
+    responses(client, model)
     refusals(client, url, model)
     print(f"all {len(TRIED)} fine")
 

@@ -166,6 +166,7 @@ struct Engine::Impl {
         if (request->n_given > 0 || request->cached > 0 || request->scored > 1) begin_anew(*request);
       swaps.carry_out([&] {
         ++version;
+        count([&](EngineCounts& c) { c.weights_version = version; });
         blocks.emplace(n_blocks, kCacheBlock, options.prefix_cache);
       });
     }
@@ -239,10 +240,11 @@ struct Engine::Impl {
     }
     const auto& stop = request.asked.stop;
     const bool stopped = std::find(stop.begin(), stop.end(), row.token.id) != stop.end();
-    ++request.n_given;
+    const bool first = request.n_given++ == 0;
     count([](EngineCounts& c) { ++c.generated_tokens; });
     bool goes_on = true;
     try {
+      if (first && request.asked.on_prompt) request.asked.on_prompt(request.result.prompt);
       if (request.asked.on_token) goes_on = request.asked.on_token(row.token);
     } catch (const std::exception& error) {
       return fail(&request, error);
@@ -269,7 +271,11 @@ struct Engine::Impl {
     for (DrawnRow& row : rows) take(row);
     finish_read();
     std::erase_if(drafting, [&](const DraftRows& one) { return find_running(one.planned->request) == running.end(); });
-    if (states) make_drafts(exec, model, *cache, drafting, states);
+    try {
+      if (states) make_drafts(exec, model, *cache, drafting, states);
+    } catch (const std::exception&) {  // no text needs a draft: those of this step go on without
+      for (const DraftRows& one : drafting) one.planned->request->drafting = false, one.planned->request->draft = -1;
+    }
   }
 
   // Requests that only had their prompt read.
@@ -368,6 +374,7 @@ bool Engine::step() { return impl_->step(); }
 
 void Engine::run(std::stop_token stop) {
   impl_->swaps.open();
+  const std::unique_ptr<WeightSwaps, void (*)(WeightSwaps*)> closes(&impl_->swaps, [](WeightSwaps* s) { s->close(); });
   while (!stop.stop_requested()) {
     if (step()) continue;
     std::unique_lock lock(impl_->mutex);
@@ -381,7 +388,6 @@ void Engine::run(std::stop_token stop) {
     for (const auto& request : impl_->running) impl_->cancelled.push_back(request->id);
   }
   impl_->take_calls();
-  impl_->swaps.close();
 }
 
 }  // namespace hadal

@@ -36,6 +36,8 @@ struct EngineRequest {
   // request, as what it throws does. on_end: once, last.
   std::function<bool(const ScoredToken&)> on_token;
   std::function<void(const EngineResult&)> on_end;
+  // With prompt_log_probs, before the first token: those of the prompt, as the result will have them.
+  std::function<void(const std::vector<ScoredToken>&)> on_prompt;
   std::function<void()> on_restart;  // all that came is void, it begins anew (SwapWeights::restart)
 };
 

@@ -8,12 +8,6 @@
 namespace hadal {
 namespace {
 
-struct ChatRequest {
-  AnswerSettings settings;
-  ServedPrompt prompt;
-  bool tools = false, thinking = false;
-};
-
 void check_names(const JsonFields& fields) {
   fields.check_names({setting_names(),
                       ignored_names(),
@@ -35,7 +29,10 @@ bool opens_thought(const std::string& prompt) {
   return end != std::string::npos && std::string_view(prompt).substr(0, end + 1).ends_with("<think>");
 }
 
-ChatRequest read_request(const Json& json, const ServedModel& model) {
+}  // namespace
+
+ChatRequest read_chat_request(const Json& json, const ServingParts& parts) {
+  const ServedModel& model = parts.model;
   const JsonFields fields(json);
   check_names(fields);
   model.check_name(fields);
@@ -59,6 +56,8 @@ ChatRequest read_request(const Json& json, const ServedModel& model) {
   return request;
 }
 
+namespace {
+
 // What came of one answer so far.
 struct Reply {
   Reply(bool thinking, bool tools) : text(thinking, tools) {}
@@ -73,8 +72,9 @@ class ChatJob : public Job {
   ChatJob(const ServingParts& p, std::shared_ptr<HttpReply> r, ChatRequest request)
       : Job(p, std::move(r), {std::move(request.prompt)}, std::move(request.settings)),
         tools_(request.tools),
+        thinking_(request.thinking),
         name_(random_name("chatcmpl-")) {
-    for (int64_t i = 0; i < settings.n; ++i) replies_.emplace_back(request.thinking, tools_);
+    for (int64_t i = 0; i < settings.n; ++i) replies_.emplace_back(thinking_, tools_);
   }
 
   void run() { start(settings.n, parts.model.positions(), false); }
@@ -100,6 +100,8 @@ class ChatJob : public Job {
     send(choice, one, rest, Json(), Json());
     send_delta(choice, Json::object(), Json(), Json(), finish_of(choice));
   }
+
+  void on_choice_restart(Choice& choice) override { replies_[size_t(choice.index)] = Reply(thinking_, tools_); }
 
   void on_all_ended() override {
     const auto self = std::static_pointer_cast<ChatJob>(shared_from_this());
@@ -155,6 +157,7 @@ class ChatJob : public Job {
     Json one = {{"index", choice.index}, {"delta", std::move(delta)}, {"logprobs", std::move(log_probs)}};
     one["finish_reason"] = finish.empty() ? Json() : Json(finish);
     if (!ids.is_null()) one["token_ids"] = std::move(ids);
+    if (!finish.empty()) one["weights_version"] = choice.result.weights_version;
     if (settings.receipt && !finish.empty()) one["receipt"] = receipt(choice);
     Json chunk = frame("chat.completion.chunk", Json::array({std::move(one)}));
     if (settings.stream_usage) chunk["usage"] = nullptr;
@@ -185,6 +188,7 @@ class ChatJob : public Job {
     }
     Json json = {{"index", choice.index}, {"message", std::move(message)}, {"logprobs", nullptr}};
     json["finish_reason"] = finish_of(choice);
+    json["weights_version"] = choice.result.weights_version;
     if (settings.log_probs) {
       Json list = Json::array();
       for (const ScoredToken& token : choice.tokens) list.push_back(chat_log_prob(parts.model, token));
@@ -208,7 +212,7 @@ class ChatJob : public Job {
     reply->answer({.body = text_of_json(json) + "\n"});
   }
 
-  const bool tools_;
+  const bool tools_, thinking_;
   const std::string name_;
   std::vector<Reply> replies_;
 };
@@ -216,7 +220,7 @@ class ChatJob : public Job {
 }  // namespace
 
 void start_chat(const ServingParts& parts, const Json& json, std::shared_ptr<HttpReply> reply) {
-  std::make_shared<ChatJob>(parts, std::move(reply), read_request(json, parts.model))->run();
+  std::make_shared<ChatJob>(parts, std::move(reply), read_chat_request(json, parts))->run();
 }
 
 }  // namespace hadal

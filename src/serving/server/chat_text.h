@@ -24,6 +24,7 @@ class ChatText {
 
   std::vector<ChatPart> push(const std::string& text);
   std::vector<ChatPart> finish();
+  bool thinking() const { return state_ == State::thinking; }
 
  private:
   enum class State { start, thinking, speaking, calling };

@@ -72,8 +72,6 @@ CompletionRequest read_request(const Json& json, const ServedModel& model) {
   if (settings.stream && request.best_of > settings.n)
     refuse("best_of", "best_of = {} above n = {} cannot be streamed: the best is known at the end", request.best_of,
            settings.n);
-  if (settings.stream && request.echo && settings.log_probs)
-    refuse("echo", "echo with logprobs cannot be streamed; leave out stream");
   if (request.echo && fields.find("suffix") != nullptr) refuse("echo", "echo does not go with suffix");
   if (model.tokenizer() == nullptr) {
     settings.return_token_ids = true;
@@ -105,6 +103,7 @@ class CompletionJob : public Job {
     Json one = {{"index", choice.index}, {"text", std::move(out)}, {"logprobs", nullptr}, {"finish_reason", nullptr}};
     if (settings.log_probs && token != nullptr) {
       CompletionLogProbs log_probs(parts.model, offsets_[size_t(choice.index)]);
+      if (first) add_prompt(log_probs, choice);
       log_probs.add(*token);
       one["logprobs"] = log_probs.json();
     }
@@ -116,10 +115,14 @@ class CompletionJob : public Job {
   void on_choice_end(Choice& choice) override {
     if (!settings.stream || !choice.error.empty()) return;
     const bool unsaid = echo_ && choice.tokens.empty();  // max_tokens 0
+    TextOffsets offsets;
+    CompletionLogProbs log_probs(parts.model, offsets);
+    if (unsaid) add_prompt(log_probs, choice);
     Json last = {{"index", choice.index},
                  {"text", unsaid ? whole_text(prompts[choice.prompt].text) : ""},
-                 {"logprobs", nullptr},
-                 {"finish_reason", choice.finish}};
+                 {"logprobs", unsaid && settings.log_probs ? log_probs.json() : Json()},
+                 {"finish_reason", choice.finish},
+                 {"weights_version", choice.result.weights_version}};
     if (settings.receipt) last["receipt"] = receipt(choice);
     send(std::move(last));
   }
@@ -152,10 +155,8 @@ class CompletionJob : public Job {
     event(chunk);
   }
 
-  Json log_probs_of(const Choice& choice) const {
-    if (!settings.log_probs) return nullptr;
-    TextOffsets offsets;
-    CompletionLogProbs log_probs(parts.model, offsets);
+  // Those of the prompt, where it is echoed.
+  void add_prompt(CompletionLogProbs& log_probs, const Choice& choice) const {
     const ServedPrompt& prompt = prompts[choice.prompt];
     for (size_t i = 0; echo_ && i < choice.result.prompt.size(); ++i) {
       if (i == 0)
@@ -163,6 +164,13 @@ class CompletionJob : public Job {
       else
         log_probs.add(choice.result.prompt[i], i >= prompt.n_unwritten);
     }
+  }
+
+  Json log_probs_of(const Choice& choice) const {
+    if (!settings.log_probs) return nullptr;
+    TextOffsets offsets;
+    CompletionLogProbs log_probs(parts.model, offsets);
+    add_prompt(log_probs, choice);
     for (const ScoredToken& token : choice.tokens) log_probs.add(token);
     return log_probs.json();
   }
@@ -172,7 +180,8 @@ class CompletionJob : public Job {
     Json one = {{"index", index},
                 {"text", (echo_ ? whole_text(prompt.text) : "") + choice.text},
                 {"logprobs", log_probs_of(choice)},
-                {"finish_reason", choice.finish}};
+                {"finish_reason", choice.finish},
+                {"weights_version", choice.result.weights_version}};
     if (settings.receipt) one["receipt"] = receipt(choice);
     if (!settings.return_token_ids) return one;
     one["token_ids"] = Json::array();

@@ -58,6 +58,11 @@ EngineRequest Job::request_of(Choice& choice, int64_t max_tokens, bool prompt_lo
   const auto at = size_t(choice.index);
   request.on_token = [self, at](const ScoredToken& token) { return self->on_token(at, token); };
   request.on_end = [self, at](const EngineResult& result) { self->on_end(at, result); };
+  if (prompt_log_probs && settings.stream)
+    request.on_prompt = [self, at](const std::vector<ScoredToken>& prompt) {
+      self->choices[at].result.prompt = prompt;
+    };
+  request.on_restart = [self, at] { self->on_restart(at); };
   return request;
 }
 
@@ -87,6 +92,7 @@ void Job::start(int64_t n, int64_t otherwise_tokens, bool prompt_log_probs) {
     if (const auto there = self.lock()) there->cancel();
   });
   if (settings.stream) reply->begin(200, "text/event-stream");
+  on_begun();
   for (int64_t i = 0; i < total; ++i) {
     EngineResult refused;
     try {
@@ -97,11 +103,24 @@ void Job::start(int64_t n, int64_t otherwise_tokens, bool prompt_log_probs) {
       continue;
     } catch (const Error& error) {  // checked before, all but what the engine alone knows
       refused.error = error.what();
-      if (error.kind() == ErrorKind::invalid) choices[size_t(i)].status = 400;
+      refused.error_kind = error.kind();
     }
     refused.reason = EndReason::failed;
     on_end(size_t(i), refused);
   }
+}
+
+// Weights were exchanged. What a peer has been sent cannot be taken back, so a stream ends there.
+void Job::on_restart(size_t at) {
+  Choice& choice = choices[at];
+  if (settings.stream && !choice.tokens.empty()) {
+    decodings_[at]->error = "the weights were exchanged while this answer was being written; ask again";
+    choice.status = 503;
+    return;
+  }
+  decodings_[at] = std::make_unique<Decoding>(parts.model.tokenizer(), settings, std::move(decodings_[at]->end_ids));
+  choice.text.clear(), choice.tokens.clear();
+  on_choice_restart(choice);
 }
 
 void Job::cancel() {
@@ -117,6 +136,7 @@ void Job::cancel() {
 bool Job::on_token(size_t at, const ScoredToken& token) {
   Choice& choice = choices[at];
   Decoding& decoding = *decodings_[at];
+  if (!decoding.error.empty()) return false;
   try {
     const double now = steady_seconds();
     if (choice.tokens.empty())
@@ -140,6 +160,8 @@ void Job::on_end(size_t at, const EngineResult& result) {
   Decoding& decoding = *decodings_[at];
   choice.result = result;
   choice.error = decoding.error.empty() ? result.error : decoding.error;
+  if (!result.error.empty() && decoding.error.empty())
+    choice.status = api_error_of(Error(result.error_kind, result.error)).status;
   try {
     parts.model.check_intact();
     if (const std::string rest = decoding.finish(); !rest.empty()) on_text(choice, rest, nullptr);

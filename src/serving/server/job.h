@@ -40,7 +40,7 @@ struct Choice {
   std::string finish;               // "stop", "length", "error", "cancelled"
   std::string error;
   int status = 500;  // of the answer, where there is an error
-  EngineResult result;
+  EngineResult result;  // at the end; in a stream its prompt is there with the first token
   EngineRequest asked;  // where a receipt is wanted
   double last_token_seconds = 0;
 };
@@ -55,10 +55,12 @@ class Job : public std::enable_shared_from_this<Job> {
   void start(int64_t choices, int64_t otherwise_tokens, bool prompt_log_probs);
 
  protected:
+  virtual void on_begun() {}  // before anything runs; a stream has begun
   // On the engine's thread, in order for each choice. `text` is whole UTF-8, often empty; the last call has no token.
   virtual void on_text(Choice& choice, const std::string& text, const ScoredToken* token) = 0;
-  virtual void on_choice_end(Choice& choice) = 0;  // after its last text
-  virtual void on_all_ended() = 0;                 // once
+  virtual void on_choice_end(Choice& choice) = 0;                   // after its last text
+  virtual void on_choice_restart(Choice& choice) { (void)choice; }  // all its texts are void, others come
+  virtual void on_all_ended() = 0;                                  // once
 
   void event(const Json& json) { reply->piece("data: " + text_of_json(json) + "\n\n"); }
   static std::string text_of_json(const Json& json);
@@ -78,6 +80,7 @@ class Job : public std::enable_shared_from_this<Job> {
   EngineRequest request_of(Choice& choice, int64_t max_tokens, bool prompt_log_probs);
   bool on_token(size_t at, const ScoredToken& token);
   void on_end(size_t at, const EngineResult& result);
+  void on_restart(size_t at);
   void cancel();
 
   std::vector<std::unique_ptr<Decoding>> decodings_;

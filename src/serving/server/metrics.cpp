@@ -53,6 +53,7 @@ std::string Metrics::text(const EngineCounts& e, const HttpCounts& http) const {
   print_value(out, "hadal_generated_tokens_total", "counter", "New tokens.", e.generated_tokens);
   print_value(out, "hadal_preemptions_total", "counter", "Requests that had to give their blocks back for a while.",
               e.preemptions);
+  print_value(out, "hadal_weights_version", "gauge", "Exchanges of weights since the start.", e.weights_version);
   print_value(out, "hadal_http_connections", "gauge", "Open connections.", http.connections);
   print_value(out, "hadal_http_accepted_total", "counter", "Connections since the start.", http.accepted);
   print_value(out, "hadal_http_cut_off_total", "counter", "Connections that were closed for the server's sake.",

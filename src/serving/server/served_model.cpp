@@ -11,7 +11,7 @@
 namespace hadal {
 
 ServedModel::ServedModel(const TextModel& model, std::string name, int64_t positions)
-    : model_(&model), name_(std::move(name)), positions_(positions) {
+    : model_(&model), name_(std::move(name)), positions_(positions), files_(model.model.source.files) {
   using std::chrono::system_clock;
   created_ = std::chrono::duration_cast<std::chrono::seconds>(system_clock::now().time_since_epoch()).count();
   chat_ = read_chat_files(model.model.directory.string());
@@ -40,12 +40,19 @@ void ServedModel::check_intact() const {
   const double now = steady_seconds();
   if (!damaged_ && now - looked_ < 0.1) return;
   looked_ = now;
+  const std::lock_guard lock(mutex_);
   try {
-    model_->model.check_intact();
+    files_->check_intact();
   } catch (...) {
     damaged_ = true;
     throw;
   }
+}
+
+void ServedModel::watch(std::shared_ptr<const TensorFiles> files) {
+  const std::lock_guard lock(mutex_);
+  files_ = std::move(files);
+  damaged_ = false;
 }
 
 void ServedModel::check_name(const JsonFields& request) const {

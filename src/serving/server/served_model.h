@@ -1,8 +1,10 @@
 // ServedModel: the model behind the server with its words: names, prompts, texts of tokens. Shared by all requests and
-// changed by none.
+// changed by none; where weights are exchanged (weight_updates.h), words, names and settings stay.
 #pragma once
 #include <atomic>
 #include <cstdint>
+#include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -37,7 +39,9 @@ class ServedModel {
   SettingsLimits limits() const { return {vocabulary(), positions()}; }
 
   // Throws corrupt once a file changed under the mapped weights; looks at most every tenth of a second.
+  // watch(): from now on those of these files are served.
   void check_intact() const;
+  void watch(std::shared_ptr<const TensorFiles> files);
   // Refuses another model's name with 404.
   void check_name(const JsonFields& request) const;
 
@@ -65,6 +69,8 @@ class ServedModel {
   int64_t longest_token_ = 1;   // bytes
   mutable std::atomic<double> looked_ = 0;
   mutable std::atomic<bool> damaged_ = false;
+  mutable std::mutex mutex_;  // of what follows
+  std::shared_ptr<const TensorFiles> files_;
 };
 
 // What is no UTF-8 becomes U+FFFD, one for each longest beginning of a character.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/error.h"
 #include "base/hash.h"
 #include "base/json.h"
 #include "server/api_error.h"
@@ -10,6 +11,7 @@
 #include "server/completions.h"
 #include "server/embedded.h"
 #include "server/page.h"
+#include "server/responses.h"
 #include "server/token_requests.h"
 
 namespace hadal {
@@ -29,6 +31,8 @@ constexpr Endpoint kEndpoints[] = {{"GET", "/"},
                                    {"POST", "/detokenize"},
                                    {"POST", "/v1/completions"},
                                    {"POST", "/v1/chat/completions"},
+                                   {"POST", "/v1/responses"},
+                                   {"POST", "/v1/weights"},
                                    {"POST", "/v1/embeddings"}};
 constexpr std::string_view kOneModel = "/v1/models/";
 
@@ -55,8 +59,11 @@ HttpAnswer json_answer(const Json& json) { return {.body = json_text(json, {.los
 Service::Service(const TextModel& model, Engine& engine, const ServiceOptions& options)
     : model_(model, options.name, engine.longest_text()),
       engine_(engine),
+      updates_(options.updates, model_, engine),
       receipt_(options.receipt),
       parts_{model_, engine_, metrics_, open_choices_, receipt_, options.most_choices} {
+  check(options.updates.root.empty() || !options.key.empty(), ErrorKind::invalid,
+        "--allow-updates lets whoever has the API key exchange weights, so there must be one: --api-key-file");
   if (!options.key.empty()) key_ = hash_of(options.key);
 }
 
@@ -88,8 +95,12 @@ std::optional<HttpAnswer> Service::admit(const HttpRequest& head) const {
   std::string allowed;
   for (const Endpoint& one : kEndpoints) {
     if (path != one.path) continue;
-    if (method == one.method) return {};
     allowed = one.method;
+    if (method != allowed) continue;
+    const std::string refusal = path == "/v1/weights" ? updates_.refusal() : "";
+    if (refusal.empty()) return {};
+    metrics_.count_answer("refused", 403);
+    return error_answer(ApiError(403, refusal, "", "updates_not_allowed"));
   }
   if (allowed.empty()) {
     metrics_.count_answer("refused", 404);
@@ -119,6 +130,7 @@ Json Service::models() const {
                 {"owned_by", "hadal"},
                 {"root", model_.name()},
                 {"max_model_len", model_.positions()},
+                {"weights_version", engine_.weights_version()},
                 {"has_tokenizer", model_.tokenizer() != nullptr},
                 {"has_chat_template", model_.has_chat()},
                 {"has_fim", model_.tokenizer() != nullptr && model_.tokenizer()->fim_hole_id().has_value()}};
@@ -155,6 +167,10 @@ void Service::handle(const HttpRequest& request, const std::shared_ptr<HttpReply
         start_completion(parts_, json, reply);
       else if (endpoint == "/v1/chat/completions")
         start_chat(parts_, json, reply);
+      else if (endpoint == "/v1/responses")
+        start_response(parts_, json, reply);
+      else if (endpoint == "/v1/weights")
+        updates_.start(json, reply);
       else
         reply->answer(json_answer(endpoint == "/tokenize" ? tokenize(model_, json) : detokenize(model_, json)));
     }

@@ -10,6 +10,7 @@
 #include "server/http_server.h"
 #include "server/job.h"
 #include "server/receipt.h"
+#include "server/weight_updates.h"
 
 namespace hadal {
 
@@ -18,6 +19,7 @@ struct ServiceOptions {
   std::string key;              // empty: everybody may ask
   int64_t most_choices = 1024;  // under way at a time
   Receipt receipt;              // what all receipts have in common
+  UpdateOptions updates;        // who may exchange weights: those with the key, where there is one
 };
 
 class Service {
@@ -39,6 +41,7 @@ class Service {
 
   ServedModel model_;
   Engine& engine_;
+  WeightUpdates updates_;
   mutable Metrics metrics_;
   std::atomic<int64_t> open_choices_ = 0;
   Receipt receipt_;

@@ -104,6 +104,32 @@ TEST_F(Completions, LogProbabilitiesHaveAPlaceForEveryToken) {
   EXPECT_EQ(choice["text"].get<std::string>().rfind(prompt, 0), 0u);
 }
 
+TEST_F(Completions, AStreamHasTheLogProbabilitiesOfTheWholeAnswer) {
+  for (const bool echo : {false, true}) {
+    for (const int tokens : {0, 12}) {
+      Json request = {
+          {"prompt", {"the sé", "x"}}, {"max_tokens", tokens}, {"seed", 8}, {"echo", echo}, {"logprobs", 2}};
+      const Json whole = complete(request).json();
+      request["stream"] = true;
+      std::vector<Json> joined(2);
+      for (const Json& event : events_of(complete(request).body)) {
+        const Json& choice = event["choices"][0];
+        if (choice["logprobs"].is_null()) continue;
+        Json& all = joined[choice["index"].get<size_t>()];
+        for (const auto& [name, list] : choice["logprobs"].items())
+          for (const Json& one : list) all[name].push_back(one);
+      }
+      for (size_t i = 0; i < 2; ++i) {
+        const Json& expected = whole["choices"][i]["logprobs"];
+        EXPECT_EQ(expected["tokens"].empty(), !echo && tokens == 0);
+        if (!expected["tokens"].empty()) {
+          EXPECT_EQ(joined[i], expected);
+        }
+      }
+    }
+  }
+}
+
 TEST_F(Completions, NoTokensEchoThePromptAlone) {
   const Json choice = complete({{"prompt", "the sea"}, {"max_tokens", 0}, {"echo", true}}).json()["choices"][0];
   EXPECT_EQ(choice["text"], "the sea");

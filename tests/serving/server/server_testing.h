@@ -29,12 +29,14 @@ constexpr const char* kChatTemplate =
 
 struct TinyOptions {
   bool tokenizer = true, chat = true;
-  int64_t positions = 256;
+  int64_t positions = 256, dense_ffn_size = 48, words = 400;
+  uint64_t seed = 1;  // of the weights
   ServingOptions serving = {};
 };
 
 // The directory of the model alone.
-inline void write_tiny_model(const testing::TempDir& directory, const TinyOptions& options) {
+inline void write_tiny_model(const std::filesystem::path& directory, const TinyOptions& options) {
+  std::filesystem::create_directories(directory);
   ModelConfig m;
   m.vocab_size = 400;
   m.hidden_size = 32;
@@ -44,7 +46,7 @@ inline void write_tiny_model(const testing::TempDir& directory, const TinyOption
   m.qk_nope_head_dim = 8;
   m.qk_rope_head_dim = 4;
   m.v_head_dim = 8;
-  m.dense_ffn_size = 48;
+  m.dense_ffn_size = options.dense_ffn_size;
   m.expert_ffn_size = 16;
   m.n_routed_experts = 4;
   m.n_experts_per_token = 2;
@@ -55,7 +57,7 @@ inline void write_tiny_model(const testing::TempDir& directory, const TinyOption
   atomic_write(directory / "config.json", hf_config_to_json(config));
   OwnedExec owned(1);
   std::vector<NamedTensor> tensors;
-  uint64_t seed = 1;
+  uint64_t seed = options.seed * 1000;
   for (const auto& spec : parameter_list(m)) {
     Shape shape = spec.shape;
     if (spec.kind == ParameterKind::routed_expert) shape.erase(shape.begin());
@@ -67,14 +69,14 @@ inline void write_tiny_model(const testing::TempDir& directory, const TinyOption
     }
   }
   save_safetensors(directory / "model.safetensors", tensors, {{"format", "pt"}});
-  if (options.tokenizer) testing::small_tokenizer(400).save(directory.path());
+  if (options.tokenizer) testing::small_tokenizer(options.words).save(directory.string());
   if (options.chat) atomic_write(directory / "chat_template.jinja", kChatTemplate);
 }
 
 class Tiny {
  public:
   explicit Tiny(TinyOptions options = {}) : owned_(1) {
-    write_tiny_model(directory_, options);
+    write_tiny_model(directory_.path(), options);
     model = load_text_model(directory_.path(), {}, owned_.exec);
     options.serving.http.port = 0;
     if (options.serving.service.name.empty()) options.serving.service.name = "tiny";

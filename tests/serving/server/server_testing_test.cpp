@@ -115,14 +115,21 @@ std::vector<Json> events_of(const std::string& body, bool* done) {
   std::vector<Json> events;
   for (size_t at = 0; at < body.size();) {
     const size_t end = std::min(body.find("\n\n", at), body.size());
-    const std::string line = body.substr(at, end - at);
+    std::string line = body.substr(at, end - at), name;
     at = end + 2;
+    if (line.starts_with("event: ")) {  // of responses: the name that the JSON says too
+      name = line.substr(7, line.find('\n') - 7);
+      line.erase(0, line.find('\n') + 1);
+    }
     EXPECT_TRUE(line.starts_with("data: ")) << line;
     if (line == "data: [DONE]") {
       if (done != nullptr) *done = true;
       continue;
     }
     events.push_back(parse_json<Json>(line.substr(6), "an event"));
+    if (!name.empty()) {
+      EXPECT_EQ(events.back()["type"], name);
+    }
   }
   return events;
 }
