@@ -285,10 +285,11 @@ int64_t Transformer::cache_block_bytes(bool drafts) const {
   return hadal::cache_block_bytes(impl_->config, impl_->cache_form(drafts));
 }
 
-Tensor Transformer::extend(const Exec& exec, const LatentCache& cache, std::span<const Extension> texts,
-                           Tensor* states) const {
+Tensor Transformer::extend(const Exec& exec, const LatentCache& cache, std::span<const Extension> texts, Tensor* states,
+                           const Observer& observer) const {
   return impl_->generate(
-      exec, cache, texts, 0, [&](Flight& flight) { flight.wants_states = states != nullptr; },
+      exec, cache, texts, 0,
+      [&](Flight& flight) { flight.wants_states = states != nullptr, flight.observer = observer; },
       [&](Flight& flight) {
         if (states) *states = flight.streams[0].state;
       });

@@ -291,13 +291,23 @@ struct Engine::Impl {
     }
   }
 
+  Observer observer_of(const std::vector<PlannedRows>& planned) const {
+    if (!options.observer) return {};
+    std::vector<StepRow> rows;
+    for (const PlannedRows& p : planned)
+      for (int64_t i = 0; i < p.n_rows(); ++i) rows.push_back({p.request->id, p.request->cached + i});
+    return [this, rows = std::move(rows)](const std::string& name, const Tensor& value) {
+      options.observer(rows, name, value);
+    };
+  }
+
   void forward(std::vector<PlannedRows>& planned) {
     const bool drafts = std::any_of(planned.begin(), planned.end(), [](const auto& p) { return p.request->drafting; });
     for (const PlannedRows& p : planned)
       if (p.n_drafts > 0) p.request->tokens.push_back(p.request->draft);
     Tensor states;
     const std::vector<Extension> texts = extensions_of(planned);
-    const Tensor logits = model.extend(exec, *cache, texts, drafts ? &states : nullptr);
+    const Tensor logits = model.extend(exec, *cache, texts, drafts ? &states : nullptr, observer_of(planned));
     for (const PlannedRows& p : planned)
       if (p.n_drafts > 0) p.request->tokens.pop_back();
     use(planned, logits, states);
