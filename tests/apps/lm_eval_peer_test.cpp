@@ -1,4 +1,4 @@
-// PyPI's lm-eval against `hadal serve` (tests/oracle/lm_eval_client.py): its log-likelihoods are those of `hadal score`.
+// lm-eval of PyPI against `hadal serve` (tests/oracle/lm_eval_client.py): its log-likelihoods are `hadal score`'s.
 #include <fmt/format.h>
 
 #include "apps/command.h"
