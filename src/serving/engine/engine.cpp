@@ -121,7 +121,8 @@ struct Engine::Impl {
   void note() {
     const std::lock_guard lock(mutex);
     counts.waiting = int64_t(waiting.size() + inbox.size()), counts.running = int64_t(running.size());
-    counts.blocks_used = blocks->n_used(), counts.evictions = blocks->n_evicted();
+    counts.blocks_used = blocks->n_used(), counts.blocks_held = n_blocks - blocks->n_available();
+    counts.evictions = blocks->n_evicted();
   }
 
   // --- a step ---

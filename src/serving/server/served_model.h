@@ -36,8 +36,9 @@ class ServedModel {
   const ChatFiles& chat_files() const { return chat_; }
   SettingsLimits limits() const { return {vocabulary(), positions()}; }
 
-  // Throws corrupt once a file changed under the mapped weights; looks at most every tenth of a second.
-  void check_intact() const;
+  // Throws corrupt, naming it, once a file changed under the mapped weights. Looks again where the last look is longer
+  // ago than so many seconds: what was computed before a look that finds nothing was computed from the whole model.
+  void check_intact(double seconds = 0) const;
   // Refuses another model's name with 404.
   void check_name(const JsonFields& request) const;
 

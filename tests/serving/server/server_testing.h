@@ -3,6 +3,7 @@
 #pragma once
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -29,6 +30,7 @@ constexpr const char* kChatTemplate =
 
 struct TinyOptions {
   bool tokenizer = true, chat = true;
+  std::string chat_template = kChatTemplate;
   int64_t positions = 256;
   ServingOptions serving = {};
 };
@@ -68,7 +70,7 @@ inline void write_tiny_model(const testing::TempDir& directory, const TinyOption
   }
   save_safetensors(directory / "model.safetensors", tensors, {{"format", "pt"}});
   if (options.tokenizer) testing::small_tokenizer(400).save(directory.path());
-  if (options.chat) atomic_write(directory / "chat_template.jinja", kChatTemplate);
+  if (options.chat) atomic_write(directory / "chat_template.jinja", options.chat_template);
 }
 
 class Tiny {
@@ -91,6 +93,10 @@ class Tiny {
   TextModel model;
   std::unique_ptr<Serving> serving;
 };
+
+// Whether it becomes true in a while.
+bool soon(const std::function<bool()>& reached);
+int64_t open_descriptors();  // of this process
 
 struct Answer {
   int status = 0;  // 0: the connection was closed without one
