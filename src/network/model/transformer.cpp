@@ -196,8 +196,8 @@ void Transformer::begin_step(int64_t n_micro_batches) {
 void Transformer::begin_step(const Actions& actions) {
   std::map<Parameter*, int64_t> contributions;
   for (const auto& [number, stage] : impl_->stages) {
-    const int64_t n = std::count_if(actions.begin(), actions.end(), [&](const Action& action) {
-      return action.stage == number && action.kind == ActionKind::forward;
+    const int64_t n = std::count_if(actions.begin(), actions.end(), [own = number](const Action& action) {
+      return action.stage == own && action.kind == ActionKind::forward;
     });
     stage->count_contributions(n, contributions);
   }

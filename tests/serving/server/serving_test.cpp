@@ -110,6 +110,21 @@ TEST(Serving, SlowSendersAndReadersGetWhatOthersGet) {
   EXPECT_EQ(texts_of(events_of(body)), std::vector<std::string>{alone});
 }
 
+// Lets this process open so many more, as long as it lives.
+class FewDescriptors {
+ public:
+  explicit FewDescriptors(int64_t more) {
+    EXPECT_EQ(::getrlimit(RLIMIT_NOFILE, &before_), 0);
+    rlimit few = before_;
+    few.rlim_cur = rlim_t(open_descriptors() + more);
+    EXPECT_EQ(::setrlimit(RLIMIT_NOFILE, &few), 0);
+  }
+  ~FewDescriptors() { EXPECT_EQ(::setrlimit(RLIMIT_NOFILE, &before_), 0); }
+
+ private:
+  rlimit before_{};
+};
+
 // Of the process, below what the server allows: connections that idle make room, and who is served is served on.
 TEST(Serving, IdleConnectionsUpToTheLimitOfDescriptorsKeepNobodyOut) {
   TinyOptions options;
@@ -117,11 +132,7 @@ TEST(Serving, IdleConnectionsUpToTheLimitOfDescriptorsKeepNobodyOut) {
   Tiny tiny(options);
   const std::string alone = stream_text(tiny, 1, 200);
   EXPECT_TRUE(soon([&] { return tiny.serving->http_counts().connections == 0; }));
-  rlimit before{};
-  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
-  rlimit few = before;
-  few.rlim_cur = rlim_t(open_descriptors()) + 60;
-  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &few), 0);
+  const FewDescriptors few(60);
   Peer neighbour(tiny.port());
   neighbour.send(request_text("POST", "/v1/completions", stream_of(1, 200)));
   std::vector<std::unique_ptr<Peer>> idle;
@@ -131,13 +142,12 @@ TEST(Serving, IdleConnectionsUpToTheLimitOfDescriptorsKeepNobodyOut) {
     idle.erase(idle.begin());  // one for ourselves; the server has none but those of others who idle
     idle.push_back(std::make_unique<Peer>(tiny.port()));
     idle.back()->send(request_text("GET", "/health"));
-    EXPECT_EQ(idle.back()->answer().status, 200) << i;
+    ASSERT_EQ(idle.back()->answer().status, 200) << i;
   }
   bool done = false;
   EXPECT_EQ(texts_of(events_of(neighbour.answer().body, &done)), std::vector<std::string>{alone});
   EXPECT_TRUE(done);
   idle.clear();
-  EXPECT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
   EXPECT_EQ(ask(tiny.port(), "GET", "/health").status, 200);
 }
 
