@@ -42,7 +42,7 @@ install: build  ## copy the binary below PREFIX=/usr/local
 sanitize:  ## the fast tests under address+undefined and thread sanitizers; ends with the count of tests and reports
 	tools/sanitize.sh $(JOBS)
 
-fuzz:  ## libFuzzer over every reader of files and text, SECONDS=60 each (needs clang: ./setup --developer)
+fuzz:  ## libFuzzer over every reader of files, text and requests, SECONDS=60 each (needs clang: ./setup --developer)
 	tools/fuzz.sh $(or $(SECONDS),60) $(JOBS)
 
 soak:  ## a server under peers that break off for SECONDS=120, faults of ranks TIMES=20 in a row (SEED=n repeats)

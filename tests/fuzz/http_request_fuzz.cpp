@@ -51,16 +51,21 @@ HttpServer& server() {
   return *own;
 }
 
-// What comes back; the connection is reset at its end, so that no port waits for late packets.
-std::string answers_to(const std::string& bytes, bool ends) {
+sockaddr_in loopback(uint32_t machine, int port) {  // machine: of the 127.0.0.0/8 that are all this one
   sockaddr_in place{};
   place.sin_family = AF_INET;
-  place.sin_port = htons(uint16_t(server().port()));
-  place.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  place.sin_port = htons(uint16_t(port));
+  place.sin_addr.s_addr = htonl(INADDR_LOOPBACK + machine);
+  return place;
+}
+
+// What comes back. Ports of closed connections wait for late packets: 28000 of each address, so it changes.
+std::string answers_to(const std::string& bytes, bool ends) {
+  static uint32_t n = 0;
+  const sockaddr_in place = loopback(0, server().port()), own = loopback(++n % 65536, 0);
   const int peer = ::socket(AF_INET, SOCK_STREAM, 0);
-  const linger at_once{1, 0};
-  ::setsockopt(peer, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
-  require(::connect(peer, reinterpret_cast<sockaddr*>(&place), sizeof(place)) == 0);
+  require(::bind(peer, reinterpret_cast<const sockaddr*>(&own), sizeof(own)) == 0);
+  require(::connect(peer, reinterpret_cast<const sockaddr*>(&place), sizeof(place)) == 0);
   ::send(peer, bytes.data(), bytes.size(), MSG_NOSIGNAL);
   if (ends) ::shutdown(peer, SHUT_WR);
   std::string all(1 << 16, '\0');

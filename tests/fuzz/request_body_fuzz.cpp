@@ -59,7 +59,7 @@ struct Served {
     service = std::make_unique<Service>(model, *engine, service_options);
     handler = service->handler();
   }
-  testing::TempDir directory;
+  hadal::testing::TempDir directory;
   OwnedExec owned;
   TextModel model;
   std::unique_ptr<Engine> engine;
