@@ -42,13 +42,13 @@ install: build  ## copy the binary below PREFIX=/usr/local
 sanitize:  ## the fast tests under address+undefined and thread sanitizers; ends with the count of tests and reports
 	tools/sanitize.sh $(JOBS)
 
-fuzz:  ## libFuzzer over every reader of files and text, SECONDS=60 each (needs clang: ./setup --developer)
+fuzz:  ## libFuzzer over every reader of files, text and requests, SECONDS=60 each (needs clang: ./setup --developer)
 	tools/fuzz.sh $(or $(SECONDS),60) $(JOBS)
 
-soak:  ## faults of ranks, TIMES=20 in a row at other moments each time (SEED=n repeats)
+soak:  ## a server under peers that break off for SECONDS=120, faults of ranks TIMES=20 in a row (SEED=n repeats)
 	./setup --no-system --tests
 	$(MAKE) --no-print-directory all
-	tools/soak.sh $(BUILD) $(or $(TIMES),20) $(SEED)
+	tools/soak.sh $(BUILD) $(or $(TIMES),20) $(or $(SEED),$$(date +%s)) $(or $(SECONDS),120)
 
 mutants:  ## plant one fault for each known trap; every one must be caught
 	./setup --no-system --tests

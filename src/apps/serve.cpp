@@ -104,11 +104,18 @@ int serve_until_stopped(const Exec& exec, const TextModel& loaded, const Serving
                 quiet);
   const CleanStop polled("answering what runs, taking nothing new");
   say_start(options.service.name, loaded, running);
-  while (!interrupted()) {
+  std::exception_ptr damage;  // a file cut off or written over: nothing computed from it can be trusted any more
+  for (int64_t look = 0; !interrupted() && !damage; ++look) {
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
     running.check_alive();
+    try {
+      if (look % 20 == 0) running.check_intact();
+    } catch (const Error&) {
+      damage = std::current_exception();
+    }
   }
-  running.drain();
+  running.drain();  // who waits gets what it asked for, or hears of the damage
+  if (damage) std::rethrow_exception(damage);
   return kExitFine;
 }
 

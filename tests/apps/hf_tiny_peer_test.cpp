@@ -1,5 +1,5 @@
 // Directories that Hugging Face transformers wrote (tests/oracle/hf_tiny.py), given to --model as they are: our
-// log-probabilities and greedy tokens are its own.
+// log-probabilities and greedy tokens are its own, and the engine's are the trainer's forward's.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -62,6 +62,7 @@ class HuggingFaceDirectories : public ::testing::Test {
 
   void score_as_transformers_does() const;
   void generate_the_same_tokens() const;
+  void serve_every_request_as_alone() const;
   void say_that_transformers_dropped_the_mtp_modules() const;
   void without_a_tokenizer_the_text_verbs_say_so() const;
 
@@ -94,6 +95,22 @@ void HuggingFaceDirectories::generate_the_same_tokens() const {
   }
 }
 
+void HuggingFaceDirectories::serve_every_request_as_alone() const {
+  for (const std::string name : {"v3_one_file", "v3_bf16", "v3_fp8"}) {  // FP32, BF16, FP8
+    for (const char* form : {"absorbed", "up_projected"}) {
+      const auto result = run_hadal("check engine" + model(name) + "--quiet --json --attention-form " + form);
+      EXPECT_EQ(result.code, 0) << name << " " << form << ": " << result.out << result.err;
+      std::set<std::string> conditions;
+      for (const json& one : parse_json<json>(result.out, "what it said")) {
+        EXPECT_EQ(one["first"], "") << name << " " << form << ": " << one;
+        EXPECT_GT(one["tokens"], 100) << one;
+        conditions.insert(one["condition"]);
+      }
+      EXPECT_EQ(conditions.count("the trainer's forward") + conditions.count("preempted, blocks evicted"), 2u);
+    }
+  }
+}
+
 void HuggingFaceDirectories::say_that_transformers_dropped_the_mtp_modules() const {
   const auto result = run_hadal("generate" + model("v3_one_file") + "--prompt-tokens 5 --max-tokens 1 --json");
   EXPECT_EQ(result.code, 0);
@@ -114,6 +131,7 @@ void HuggingFaceDirectories::without_a_tokenizer_the_text_verbs_say_so() const {
 TEST_F(HuggingFaceDirectories, AreScoredAndContinuedAsByTransformersAndSayWhatTheyLack) {
   score_as_transformers_does();
   generate_the_same_tokens();
+  serve_every_request_as_alone();
   say_that_transformers_dropped_the_mtp_modules();
   without_a_tokenizer_the_text_verbs_say_so();
 }

@@ -5,6 +5,7 @@
 
 #include "apps/command.h"
 #include "apps/small_run.h"
+#include "server/server_testing.h"
 
 namespace hadal {
 namespace {
@@ -101,6 +102,34 @@ TEST_F(ServeVerb, OtherWeightsAreServedWhenAClientWithTheKeyAsks) {
        {"so there must be one", "--api-key"});
   says(run_hadal("serve " + model() + " --port 0 --allow-updates /nowhere", "HADAL_API_KEY=x"), 2,
        {"--allow-updates /nowhere must be a directory"});
+}
+
+// Reads the first event of a stream, cuts the file off, and prints what else the stream says but for texts.
+constexpr const char* kCutsOff = R"(import json, os, sys, urllib.request
+body = {"prompt": "x", "max_tokens": 8000, "ignore_eos": True, "stream": True}
+stream = urllib.request.urlopen(urllib.request.Request(
+    "http://127.0.0.1:%s/v1/completions" % sys.argv[1], data=json.dumps(body).encode()))
+stream.readline()
+os.truncate(sys.argv[2], 1000)
+print("".join(line.decode() for line in stream if b'"text"' not in line))
+)";
+
+// Who streams hears why, and so does who started it.
+TEST_F(ServeVerb, EndsWhereTheModelsFileIsCutOff) {
+  TinyOptions options;
+  options.positions = 8192;
+  const testing::TempDir model;
+  write_tiny_model(model.path(), options);
+  atomic_write(model / "cuts_off.py", kCutsOff);
+  const auto quoted = [&](const char* name) { return SmallRun::quoted(model / name) + " "; };
+  const auto result = run_hadal("serve --model " + SmallRun::quoted(model.path()) + " --port 0 > $log & " + kWait +
+                                    "python3 " + quoted("cuts_off.py") + "$port " + quoted("model.safetensors") +
+                                    "; wait $pid; code=$?; rm -f $log; exit $code",
+                                "log=$(mktemp);");
+  says(result, 1, {"\"error\"", "data: [DONE]"});
+  const std::string why = "model.safetensors: has 1000 bytes, ";
+  EXPECT_NE(result.out.find(why), std::string::npos) << "the peer: " << result.out;
+  EXPECT_NE(result.err.find(why), std::string::npos) << "the screen: " << result.err;
 }
 
 TEST_F(ServeVerb, AChatNeedsATemplate) {

@@ -1,6 +1,7 @@
 // The merges of byte-level BPE, and the rank of a pair of tokens: a flat hash table behind a bit for each pair that has
 // a merge (most pairs have none). Immutable and thread-safe.
 #pragma once
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 

@@ -116,7 +116,7 @@ struct MemoryPool::State {
 };
 
 MemoryPool::MemoryPool(std::unique_ptr<MemorySource> source, int64_t most)
-    : state_(std::make_unique<State>(std::make_shared<Shared>(std::move(source), size_t(most)))) {}
+    : state_(std::make_unique<State>(State{std::make_shared<Shared>(std::move(source), size_t(most))})) {}
 
 MemoryPool::~MemoryPool() {
   std::lock_guard lock(state_->shared->mutex);

@@ -201,8 +201,8 @@ void Transformer::begin_step(int64_t n_micro_batches) {
 void Transformer::begin_step(const Actions& actions) {
   std::map<Parameter*, int64_t> contributions;
   for (const auto& [number, stage] : impl_->stages) {
-    const int64_t n = std::count_if(actions.begin(), actions.end(), [&](const Action& action) {
-      return action.stage == number && action.kind == ActionKind::forward;
+    const int64_t n = std::count_if(actions.begin(), actions.end(), [own = number](const Action& action) {
+      return action.stage == own && action.kind == ActionKind::forward;
     });
     stage->count_contributions(n, contributions);
   }
@@ -290,10 +290,11 @@ int64_t Transformer::cache_block_bytes(bool drafts) const {
   return hadal::cache_block_bytes(impl_->config, impl_->cache_form(drafts));
 }
 
-Tensor Transformer::extend(const Exec& exec, const LatentCache& cache, std::span<const Extension> texts,
-                           Tensor* states) const {
+Tensor Transformer::extend(const Exec& exec, const LatentCache& cache, std::span<const Extension> texts, Tensor* states,
+                           const Observer& observer) const {
   return impl_->generate(
-      exec, cache, texts, 0, [&](Flight& flight) { flight.wants_states = states != nullptr; },
+      exec, cache, texts, 0,
+      [&](Flight& flight) { flight.wants_states = states != nullptr, flight.observer = observer; },
       [&](Flight& flight) {
         if (states) *states = flight.streams[0].state;
       });

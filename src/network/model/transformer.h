@@ -85,11 +85,12 @@ class Transformer {
   // Generation: the next tokens of several texts in one forward. They enter the cache; returned are the logits of those
   // wanted, text after text: [wanted, vocab] in F32 (F64), where the model computes; an empty tensor for none. A row's
   // bits do not depend on what else runs, on how a text is cut into calls, or on where its blocks lie.
-  // states: gets the states of all rows after the final norm, which draft() goes on from.
+  // states: gets the states of all rows after the final norm, which draft() goes on from. observer: gets what is
+  // computed on the way, row after row as the texts have them.
   std::shared_ptr<LatentCache> new_cache(const Exec& exec, int64_t n_blocks, bool drafts = false) const;
   int64_t cache_block_bytes(bool drafts = false) const;
-  Tensor extend(const Exec& exec, const LatentCache& cache, std::span<const Extension> texts,
-                Tensor* states = nullptr) const;
+  Tensor extend(const Exec& exec, const LatentCache& cache, std::span<const Extension> texts, Tensor* states = nullptr,
+                const Observer& observer = {}) const;
   // The first MTP module (§1.6) over rows whose states extend() gave: `texts` as they were given there, but for their
   // tokens: each is the one that follows that of its row. Logits are of the token behind it. The cache must have been
   // made for drafts.

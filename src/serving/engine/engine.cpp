@@ -122,7 +122,8 @@ struct Engine::Impl {
   void note() {
     const std::lock_guard lock(mutex);
     counts.waiting = int64_t(waiting.size() + inbox.size()), counts.running = int64_t(running.size());
-    counts.blocks_used = blocks->n_used(), counts.evictions = blocks->n_evicted();
+    counts.blocks_used = blocks->n_used(), counts.blocks_held = n_blocks - blocks->n_available();
+    counts.evictions = blocks->n_evicted();
   }
 
   // --- a step ---
@@ -286,6 +287,16 @@ struct Engine::Impl {
     for (ActiveRequest* request : read) finish(request, EndReason::length);
   }
 
+  Observer observer_of(const std::vector<PlannedRows>& planned) const {
+    if (!options.observer) return {};
+    std::vector<StepRow> rows;
+    for (const PlannedRows& p : planned)
+      for (int64_t i = 0; i < p.n_rows(); ++i) rows.push_back({p.request->id, p.request->cached + i});
+    return [this, rows = std::move(rows)](const std::string& name, const Tensor& value) {
+      options.observer(rows, name, value);
+    };
+  }
+
   // Where it fails, each text goes alone, so that only those end whose own fails.
   void forward(std::vector<PlannedRows>& planned) {
     const bool drafts = std::any_of(planned.begin(), planned.end(), [](const auto& p) { return p.request->drafting; });
@@ -297,7 +308,7 @@ struct Engine::Impl {
     };
     Tensor states, logits;
     try {
-      logits = model.extend(exec, *cache, extensions_of(planned), drafts ? &states : nullptr);
+      logits = model.extend(exec, *cache, extensions_of(planned), drafts ? &states : nullptr, observer_of(planned));
     } catch (const std::exception& error) {
       take_back();
       if (planned.size() == 1) return fail(planned[0].request, error);

@@ -18,7 +18,8 @@ namespace hadal {
 
 struct EngineCounts {
   int64_t waiting = 0, running = 0;
-  int64_t blocks = 0, blocks_used = 0;  // of the cache: all; held by requests or kept for prompts that begin alike
+  int64_t blocks = 0;                        // of the cache
+  int64_t blocks_used = 0, blocks_held = 0;  // held by requests or kept for prompts that begin alike; the former alone
   int64_t requests = 0, prompt_tokens = 0, cached_tokens = 0, generated_tokens = 0, preemptions = 0, evictions = 0;
   int64_t drafted_tokens = 0, accepted_tokens = 0;
   int64_t weights_version = 0;  // Engine::weights_version

@@ -3,10 +3,13 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <map>
+#include <numeric>
 
 #include "base/error.h"
 #include "base/random.h"
 #include "engine/engine.h"
+#include "engine/row_traces.h"
 #include "model/latent_cache.h"
 #include "nn/micro_batch.h"
 
@@ -16,7 +19,10 @@ namespace {
 struct Answer {
   std::vector<ScoredToken> prompt, text;  // prompt: from the second token on; empty where it was not asked for
 };
-using Answers = std::vector<Answer>;
+struct Answers {
+  std::vector<Answer> of;  // by request
+  RowTraces traces;        // of rows named by request
+};
 
 class Conditions {
  public:
@@ -51,20 +57,18 @@ class Conditions {
     const EngineOptions plain{.cache_blocks = all, .prefix_cache = false};
     begin("alone");
     Answers alone;
-    for (const EngineRequest& request : requests_) {
-      Engine engine(exec_, model_, plain);
-      Answers answer = answers(engine, {request}, true);
-      alone.push_back(std::move(answer.front()));
-    }
+    for (size_t r = 0; r < requests_.size(); ++r) serve(exec_, plain, {r}, true, 1, alone);
     begin("the trainer's forward");
     compare("the trainer's forward", alone, by_forward(alone));
     const auto condition = [&](const std::string& name, const Exec& exec, const EngineOptions& how, bool prompts,
                                int times = 1) {
       begin(name);
-      Engine engine(exec, model_, how);
-      for (int i = 1; i < times; ++i) answers(engine, requests_, prompts);
-      compare(name, alone, answers(engine, requests_, prompts));
-      return engine.counts();
+      std::vector<size_t> all(requests_.size());
+      std::iota(all.begin(), all.end(), size_t(0));
+      Answers now;
+      const EngineCounts counts = serve(exec, how, all, prompts, times, now);
+      compare(name, alone, now);
+      return counts;
     };
     condition("all in one batch", exec_, plain, true);
     for (const int64_t n : {int64_t(7), int64_t(64), int64_t(200)})
@@ -86,41 +90,65 @@ class Conditions {
     if (o_.begins) o_.begins(name);
   }
 
-  Answers answers(Engine& engine, std::vector<EngineRequest> requests, bool prompts) const {
-    Answers all(requests.size());
-    for (size_t r = 0; r < requests.size(); ++r) {
-      EngineRequest& request = requests[r];
-      request.prompt_log_probs = prompts;
-      request.on_token = [&all, r](const ScoredToken& token) {
-        all[r].text.push_back(token);
-        return true;
-      };
-      request.on_end = [&all, r](const EngineResult& result) {
-        check(result.reason != EndReason::failed, ErrorKind::corrupt, "request {}: {}", r, result.error);
-        if (!result.prompt.empty()) all[r].prompt.assign(result.prompt.begin() + 1, result.prompt.end());
-      };
-      engine.submit(std::move(request));
+  // These requests in one engine, so many times one after another; the last time counts.
+  EngineCounts serve(const Exec& exec, EngineOptions how, const std::vector<size_t>& which, bool prompts, int times,
+                     Answers& all) const {
+    std::map<uint64_t, size_t> request_of;  // by the engine's name
+    how.observer = [&](std::vector<StepRow> rows, const std::string& name, const Tensor& value) {
+      for (StepRow& row : rows) row.request = request_of.at(row.request);
+      all.traces.see(rows, name, value);
+    };
+    Engine engine(exec, model_, how);
+    all.of.resize(requests_.size());
+    for (int time = 0; time < times; ++time) {
+      for (const size_t r : which) {
+        Answer& answer = all.of[r] = Answer();
+        EngineRequest request = requests_[r];
+        request.prompt_log_probs = prompts;
+        request.on_token = [&answer](const ScoredToken& token) {
+          answer.text.push_back(token);
+          return true;
+        };
+        request.on_end = [&answer, r](const EngineResult& result) {
+          check(result.reason != EndReason::failed, ErrorKind::corrupt, "request {}: {}", r, result.error);
+          if (!result.prompt.empty()) answer.prompt.assign(result.prompt.begin() + 1, result.prompt.end());
+        };
+        request_of[engine.submit(std::move(request))] = r;
+      }
+      while (engine.step()) {
+      }
     }
-    while (engine.step()) {
-    }
-    return all;
+    return engine.counts();
   }
 
   Answers by_forward(const Answers& alone) const {
     Answers all;
-    for (size_t r = 0; r < alone.size(); ++r) {
+    for (size_t r = 0; r < alone.of.size(); ++r) {
       std::vector<int32_t> tokens = requests_[r].prompt;
-      for (const ScoredToken& token : alone[r].text) tokens.push_back(token.id);
+      for (const ScoredToken& token : alone.of[r].text) tokens.push_back(token.id);
       const int64_t n = int64_t(tokens.size()) - 1;
+      std::vector<StepRow> rows;
       std::vector<double> log_probs;
-      model_.forward(exec_, batch_of_tokens(tokens), {.log_probs = &log_probs}).check_routed();
+      Wants wants;
+      wants.log_probs = &log_probs;
+      wants.observer = [&](const std::string& name, const Tensor& value) { all.traces.see(rows, name, value); };
+      const MicroBatch batch = batch_of_tokens(tokens);
+      for (const int32_t position : batch.positions) rows.push_back({r, position});
+      model_.forward(exec_, batch, wants).check_routed();
       Answer answer;
       for (int64_t i = 0; i < n; ++i)
         (i + 1 < int64_t(requests_[r].prompt.size()) ? answer.prompt : answer.text)
             .push_back({tokens[size_t(i + 1)], log_probs[size_t(i)], {}});
-      all.push_back(std::move(answer));
+      all.of.push_back(std::move(answer));
     }
     return all;
+  }
+
+  // Of the token at this position, which the row before it predicts.
+  std::string place(const Answers& alone, const Answers& now, size_t r, int64_t position, const char* what) const {
+    const std::string layer = alone.traces.first_difference({r, position - 1}, now.traces);
+    return fmt::format("request {}, position {} ({}), {}", r, position, what,
+                       layer.empty() ? "behind the last layer" : "from " + layer + " on");
   }
 
   void compare(const std::string& name, const Answers& alone, const Answers& now) {
@@ -133,14 +161,15 @@ class Conditions {
             same_id ? std::abs(a[i].log_prob - b[i].log_prob) : std::numeric_limits<double>::infinity();
         ++condition.tokens;
         if (!(difference == 0) && condition.first.empty())
-          condition.first = fmt::format("request {}, position {} ({})", r, first + int64_t(i), what);
+          condition.first = place(alone, now, r, first + int64_t(i), what);
         condition.worst = difference > condition.worst ? difference : condition.worst;
         if (!same_id) return;  // what follows is another text
       }
     };
-    for (size_t r = 0; r < alone.size(); ++r) {
-      if (!now[r].prompt.empty()) tokens(r, "prompt", alone[r].prompt, now[r].prompt, 1);
-      tokens(r, "text", alone[r].text, now[r].text, int64_t(requests_[r].prompt.size()));
+    for (size_t r = 0; r < alone.of.size(); ++r) {
+      const Answer &a = alone.of[r], &b = now.of[r];
+      if (!b.prompt.empty()) tokens(r, "prompt", a.prompt, b.prompt, 1);
+      tokens(r, "text", a.text, b.text, int64_t(requests_[r].prompt.size()));
     }
     conditions_.push_back(std::move(condition));
   }

@@ -23,7 +23,7 @@ struct EngineCondition {
   std::string name;    // "all in one batch"
   int64_t tokens = 0;  // compared
   double worst = 0;    // largest difference of a log-probability; infinite where an id differs
-  std::string first;   // the first token that differs; empty: none
+  std::string first;   // the first token that differs, and the first layer where its bits do; empty: none
 };
 
 inline constexpr int64_t kEngineConditions = 10;  // at most

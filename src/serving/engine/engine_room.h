@@ -1,12 +1,21 @@
 // What an engine has room for: the options that say so, blocks of its cache, and which requests can never run in it.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <span>
+#include <string>
+#include <vector>
 
 #include "engine/request.h"
 #include "model/transformer.h"
 
 namespace hadal {
+
+// Whose token a row of a step is.
+struct StepRow {
+  uint64_t request = 0;  // as submit() named it
+  int64_t position = 0;
+};
 
 struct EngineOptions {
   // Of the latent cache: blocks; 0: bytes; 0: as many as so many texts of all positions take, at most a quarter of the
@@ -19,6 +28,8 @@ struct EngineOptions {
   // it costs and how many were right.
   static constexpr int64_t kAutomatic = -1;
   int64_t drafts = 0;
+  // Gets what every step computes on the way (Observer), with whose rows they are. For proofs: it is slow.
+  std::function<void(const std::vector<StepRow>& rows, const std::string& name, const Tensor& value)> observer = {};
 };
 
 // Whether drafts may be made at all, so that the cache keeps the MTP module's latents too.

@@ -74,6 +74,10 @@ ChatInputs chat_of_request(const JsonFields& fields) {
   if (const Json* variables = fields.find("chat_template_kwargs")) {
     if (!variables->is_object())
       refuse("chat_template_kwargs", "chat_template_kwargs = {} must be an object of variables", shown(*variables));
+    for (const char* name : {"messages", "tools", "documents", "add_generation_prompt"})
+      if (variables->contains(name))
+        refuse("chat_template_kwargs", "chat_template_kwargs.{} would not be used; give {} beside messages", name,
+               name);
     inputs.variables = json_text(*variables);
   }
   inputs.add_generation_prompt = fields.boolean("add_generation_prompt", true);

@@ -27,6 +27,8 @@ Refusal refused_framing(const HttpRequest& head, int minor) {
   if (codings > 0 && lengths > 0)
     return {{400, "both Content-Length and Transfer-Encoding: a body has one length; send either"}};
   if (lengths > 1) return {{400, fmt::format("{} fields Content-Length; send one", lengths)}};
+  if (const auto length = head.field("content-length"); length.find_first_not_of("0123456789") != length.npos)
+    return {{400, fmt::format("Content-Length '{}' is no number of bytes", std::string(length.substr(0, 60)))}};
   if (codings == 0) return {};
   const std::string coding = lower(head.field("transfer-encoding"));
   if (codings > 1 || coding != "chunked")

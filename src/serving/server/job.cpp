@@ -144,7 +144,7 @@ bool Job::on_token(size_t at, const ScoredToken& token) {
     else
       parts.metrics.next_token(now - choice.last_token_seconds);
     choice.last_token_seconds = now;
-    parts.model.check_intact();
+    parts.model.check_intact(0.1);  // now and then; at the end for certain
     const std::string text = decoding.push(token.id);
     choice.tokens.push_back(token);
     on_text(choice, text, &token);

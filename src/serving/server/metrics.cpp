@@ -46,6 +46,7 @@ std::string Metrics::text(const EngineCounts& e, const HttpCounts& http) const {
   print_value(out, "hadal_cache_blocks", "gauge", "Blocks of the latent cache.", e.blocks);
   print_value(out, "hadal_cache_blocks_used", "gauge", "Blocks held by requests or kept for prompts that begin alike.",
               e.blocks_used);
+  print_value(out, "hadal_cache_blocks_held", "gauge", "Blocks held by requests.", e.blocks_held);
   print_value(out, "hadal_engine_requests_total", "counter", "Requests given to the engine.", e.requests);
   print_value(out, "hadal_prompt_tokens_total", "counter", "Tokens of prompts.", e.prompt_tokens);
   print_value(out, "hadal_cached_tokens_total", "counter", "Tokens of prompts whose latents were there already.",

@@ -36,9 +36,9 @@ const Tokenizer& ServedModel::words() const {
   return *tokenizer();
 }
 
-void ServedModel::check_intact() const {
+void ServedModel::check_intact(double seconds) const {
   const double now = steady_seconds();
-  if (!damaged_ && now - looked_ < 0.1) return;
+  if (!damaged_ && now - looked_ < seconds) return;
   looked_ = now;
   const std::lock_guard lock(mutex_);
   try {

@@ -38,9 +38,10 @@ class ServedModel {
   const ChatFiles& chat_files() const { return chat_; }
   SettingsLimits limits() const { return {vocabulary(), positions()}; }
 
-  // Throws corrupt once a file changed under the mapped weights; looks at most every tenth of a second.
+  // Throws corrupt, naming it, once a file changed under the mapped weights. Looks again where the last look is longer
+  // ago than so many seconds: what was computed before a look that finds nothing was computed from the whole model.
   // watch(): from now on those of these files are served.
-  void check_intact() const;
+  void check_intact(double seconds = 0) const;
   void watch(std::shared_ptr<const TensorFiles> files);
   // Refuses another model's name with 404.
   void check_name(const JsonFields& request) const;

@@ -31,6 +31,8 @@ class Service {
   void watch(const HttpServer& server) { server_ = &server; }  // for its counts; null again before it goes
   void unwatch() { server_ = nullptr; }
 
+  void check_intact() const { model_.check_intact(); }  // of the served files: throws corrupt
+
  private:
   std::optional<HttpAnswer> admit(const HttpRequest& head) const;
   void handle(const HttpRequest& request, const std::shared_ptr<HttpReply>& reply);

@@ -32,6 +32,8 @@ class Serving {
   void drain() { server_->drain(); }
   // Throws what ended the engine, if something did.
   void check_alive() const;
+  // Throws corrupt, naming it, once a file of the weights that are served changed.
+  void check_intact() const { service_.check_intact(); }
 
  private:
   Engine engine_;

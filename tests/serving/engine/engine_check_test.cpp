@@ -37,20 +37,26 @@ TEST(EngineCheck, FindsNoDifferenceInAnyArithmeticAndForm) {
   }
 }
 
-TEST(EngineCheck, NamesTheConditionAndTheTokenThatDiffer) {
-  SmallModel small(small_config(), {});
-  EngineCheckOptions options;
-  options.begins = [&](const std::string& condition) {
-    if (condition != "64 rows a step") return;
-    const Tensor head = small.model.parameter("head").value.plain;
-    for (int64_t i = 0; i < head.count(); ++i) set_element(head, i, 1.01 * element(head, i));
-  };
-  for (const EngineCondition& c : check_engine(small.owned.exec, nullptr, small.model, options)) {
-    const bool before = c.name == "the trainer's forward" || c.name == "all in one batch" || c.name == "7 rows a step";
-    EXPECT_EQ(c.first.empty(), before) << c.name;
-    if (before) continue;
-    EXPECT_GT(c.worst, 0) << c.name;
-    EXPECT_EQ(c.first.find("request 0, position "), 0u) << c.first;
+TEST(EngineCheck, NamesTheConditionTheTokenAndTheFirstLayerThatDiffer) {
+  const std::pair<const char*, const char*> places[] = {
+      {"head", "behind the last layer"}, {"embedding", "from embedding on"}, {"layers.2.attention.o", "from layers.2"}};
+  for (const auto& [parameter, layer] : places) {
+    SmallModel small(small_config(), {});
+    EngineCheckOptions options;
+    options.begins = [&](const std::string& condition) {
+      if (condition != "64 rows a step") return;
+      const Tensor weight = small.model.parameter(parameter).value.plain;
+      for (int64_t i = 0; i < weight.count(); ++i) set_element(weight, i, 1.01 * element(weight, i));
+    };
+    for (const EngineCondition& c : check_engine(small.owned.exec, nullptr, small.model, options)) {
+      const bool before =
+          c.name == "the trainer's forward" || c.name == "all in one batch" || c.name == "7 rows a step";
+      EXPECT_EQ(c.first.empty(), before) << c.name;
+      if (before) continue;
+      EXPECT_GT(c.worst, 0) << c.name;
+      EXPECT_EQ(c.first.find("request 0, position "), 0u) << c.first;
+      EXPECT_NE(c.first.find(layer), std::string::npos) << parameter << " in " << c.name << ": " << c.first;
+    }
   }
 }
 

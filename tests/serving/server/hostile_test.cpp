@@ -84,8 +84,13 @@ TEST_F(Hostile, JsonThatIsNone) {
   refused("{\"prompt\": 'x'}", "not valid JSON");
   refused("{\"prompt\": \"x\", \"temperature\": 1e999}", "beyond what a double can hold");
   refused("{\"prompt\": \"x\", \"temperature\": Infinity}", "not valid JSON");
-  const Answer marked = ask(tiny_->port(), "POST", "/v1/completions", "\xef\xbb\xbf{\"prompt\": \"x\"}");
-  EXPECT_TRUE(marked.status == 200 || marked.status == 400);
+  refused("{\"prompt\": \"x\", \"stream_options\": {\"a\": 1, \"a\": 1}}", "stands twice");
+  refused("{\"prompt\": \"x\", \"logit_bias\": {\"1\": 1, \"1\": 2}}", "stands twice");
+  refused("{\"prompt\": \"\\ud800\\ud800\"}", "not valid JSON");
+  refused("{\"prompt\": \"\\udc00\"}", "not valid JSON");
+  refused("\xff\xfe{\0\"\0", "not valid JSON");
+  const std::string marked = "\xef\xbb\xbf{\"prompt\": \"x\", \"max_tokens\": 1}";  // which readers may pass over
+  EXPECT_EQ(ask(tiny_->port(), "POST", "/v1/completions", marked).status, 200);
   EXPECT_EQ(ask(tiny_->port(), "POST", "/v1/completions", R"({"prompt": "a\u0000b", "max_tokens": 1})").status, 200);
 }
 
@@ -150,6 +155,143 @@ TEST_F(Hostile, HeadsThatAreNone) {
   EXPECT_EQ(ask(tiny_->port(), "GET", "/../../etc/passwd").status, 404);
   EXPECT_EQ(ask(tiny_->port(), "GET", "/v1/models/%00").status, 404);
   EXPECT_EQ(raw("GET /health HTTP/1.0\r\n\r\n").status, 200);
+}
+
+// Where one body ends for us and another begins for a proxy, or the other way round.
+TEST_F(Hostile, NothingIsSmuggled) {
+  const std::string body = R"({"prompt": "x", "max_tokens": 1})",
+                    hidden = "GET /hidden HTTP/1.1\r\nHost: localhost\r\n\r\n";
+  const std::string head = "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\n", length = std::to_string(body.size());
+  const auto refused_with = [&](const std::string& fields, const std::string& after) {
+    Peer peer(tiny_->port());
+    peer.send(head + fields + "\r\n" + after + hidden);
+    const int status = peer.answer().status;
+    EXPECT_TRUE(status == 400 || status == 501) << fields << status;
+    EXPECT_EQ(peer.answer().status, 0) << fields << ": and what followed was answered";
+  };
+  refused_with("Content-Length: +" + length + "\r\n", body);
+  refused_with("Content-Length: " + length + ", " + length + "\r\n", body);
+  refused_with("Content-Length: 0x" + length + "\r\n", body);
+  refused_with("Content-Length: " + length + " 0\r\n", body);
+  refused_with("Content-Length : " + length + "\r\n", body);
+  refused_with("Content-Length: " + length + "\r\nTransfer-Encoding: identity\r\n", body);
+  refused_with("Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n", "0\r\n\r\n");
+  refused_with("Transfer-Encoding: identity, chunked\r\n", "0\r\n\r\n");
+  refused_with(
+      "Transfer-Encoding: \x0b"
+      "chunked\r\n",
+      "0\r\n\r\n");
+  refused_with("Transfer-Encoding : chunked\r\n", "0\r\n\r\n");
+  refused_with("X: y\rTransfer-Encoding: chunked\r\n", "0\r\n\r\n");
+  for (const std::string size : {"-1", "+5", "0x5", "5 5", " 5", "", "g", "5\n"})
+    refused_with("Transfer-Encoding: chunked\r\n", size + "\r\n" + body.substr(0, 5) + "\r\n0\r\n\r\n");
+  refused_with("Transfer-Encoding: chunked\r\n", "5\r\n" + body.substr(0, 9) + "\r\n0\r\n\r\n");  // more than it says
+  Peer split(tiny_->port());  // a field that goes on in the next line is one field
+  split.send(head + "X: y\r\n Transfer-Encoding: chunked\r\nContent-Length: " + length + "\r\n\r\n" + body + hidden);
+  EXPECT_EQ(split.answer().status, 200);
+  EXPECT_EQ(split.answer().status, 404);
+}
+
+TEST_F(Hostile, AHelloOfTlsGetsAnAnswerOrAClose) {
+  std::string hello = "\x16\x03\x01\x02";  // a record of 512 bytes, as curl sends to https://
+  RandomStream random{11, stream_id("test.hostile.tls"), 0};
+  hello += std::string("\0\1\0\1\xfc\3\3", 7);
+  while (hello.size() < 517) hello += char(random.below(256));
+  Peer peer(tiny_->port());
+  peer.send(hello);
+  const Answer answer = peer.answer();
+  EXPECT_TRUE(answer.status == 400 || answer.status == 0) << answer.status;
+  EXPECT_TRUE(peer.closed());
+}
+
+TEST_F(Hostile, NumbersAreTakenUpToTheirEdgesInBothEndpoints) {
+  const std::vector<std::string> values = {"-1", "0", "2147483648", "9223372036854775808", "1.5", "\"7\""};
+  const auto taken = [](const std::string& path, const std::string& name, const std::string& value) {
+    if (name == "top_k") return value == "-1" || value == "0";  // off
+    if (name == "max_tokens") return value == "0" && path == "/v1/completions";
+    return value == "0" && name != "n" && name != "best_of" && name != "max_completion_tokens";
+  };
+  const auto asks = [&](const std::string& path, const std::string& name, const std::string& more) {
+    const std::string least = name == "max_tokens" || name == "max_completion_tokens" ? "" : ", \"max_tokens\": 1";
+    for (const std::string& value : values) {
+      const Answer answer = ask(tiny_->port(), "POST", path, "{" + more + least + ", \"" + name + "\": " + value + "}");
+      EXPECT_EQ(answer.status, taken(path, name, value) ? 200 : 400) << path << " " << name << value << answer.body;
+      if (answer.status == 200) continue;
+      EXPECT_NE(answer.error().find(name + " = " + value), std::string::npos) << answer.error();
+    }
+  };
+  for (const char* name : {"n", "best_of", "logprobs", "top_k", "max_tokens", "min_tokens"})
+    asks("/v1/completions", name, "\"prompt\": \"x\"");
+  for (const char* name : {"n", "top_logprobs", "top_k", "max_tokens", "max_completion_tokens", "min_tokens"})
+    asks("/v1/chat/completions", name, R"("messages": [{"role": "user", "content": "x"}], "logprobs": true)");
+}
+
+TEST_F(Hostile, PromptsAtTheirEdges) {
+  const auto complete = [&](const Json& prompt, bool special = false) {
+    return post(tiny_->port(), "/v1/completions", {{"prompt", prompt}, {"max_tokens", 1}, {"parse_special", special}});
+  };
+  const Tokenizer& words = *tiny_->model.tokenizer;
+  const int begins = text_prompt(tiny_->model, "").empty() ? 400 : 200;
+  EXPECT_EQ(complete("").status, begins);
+  EXPECT_EQ(complete("<｜User｜>", true).status, 200);
+  EXPECT_EQ(complete({*words.eos_id(), *words.eos_id()}).status, 200);
+  EXPECT_EQ(complete(std::vector<int>(255, 5)).status, 200);
+  for (const Answer& answer : {complete(std::vector<int>(256, 5)), complete(std::string(1000000, 'a')),
+                               complete(Json::array({5, -1})), complete(Json::array({5, 400})),
+                               complete(Json::array({5, 9223372036854775807})), complete(Json::array({5, 2.5}))}) {
+    EXPECT_EQ(answer.status, 400);
+    EXPECT_FALSE(answer.error().empty());
+  }
+}
+
+// What it costs grows with its length alone, or this would take hours.
+TEST_F(Hostile, AWordOfAMillionLettersIsTokenised) {
+  RandomStream random{5, stream_id("test.hostile.word"), 0};
+  for (const bool mixed : {false, true}) {
+    std::string word(1000000, 'a');
+    for (char& c : word) c = mixed ? char('a' + random.below(26)) : c;
+    const Json json = {{"prompt", word}, {"add_special_tokens", false}};
+    const Answer answer = post(tiny_->port(), "/tokenize", json);
+    ASSERT_EQ(answer.status, 200) << answer.body.substr(0, 200);
+    std::string back;
+    for (const int32_t id : answer.json()["tokens"].get<std::vector<int32_t>>())
+      back += tiny_->model.tokenizer->token_bytes(id);
+    EXPECT_TRUE(back == word);
+  }
+}
+
+TEST_F(Hostile, TemplatesDoNotLetPeersIn) {
+  const auto chat = [&](const Tiny& tiny, const std::string& more, const std::string& content = "x") {
+    return ask(tiny.port(), "POST", "/v1/chat/completions",
+               R"({"max_tokens": 1, "messages": [{"role": "user", "content": ")" + content + "\"}]" + more + "}");
+  };
+  const auto tokens = [](const Answer& answer) { return answer.json()["usage"]["prompt_tokens"].get<int>(); };
+  EXPECT_EQ(tokens(chat(*tiny_, "", "{{ 7 * 7 }}")), tokens(chat(*tiny_, "", "{{ 8 * 8 }}"))) << "text stays text";
+  EXPECT_EQ(chat(*tiny_, "", "{% for i in range(1000000000) %}x{% endfor %}").status, 200);
+  for (const char* name : {"messages", "tools", "documents", "add_generation_prompt"}) {
+    const Answer answer = chat(*tiny_, std::string(R"(, "chat_template_kwargs": {")") + name + "\": [1]}");
+    EXPECT_EQ(answer.status, 400) << name << answer.body;
+    EXPECT_NE(answer.error().find(name), std::string::npos) << answer.error();
+  }
+  TinyOptions options;
+  options.chat_template =
+      "{% for m in messages %}{{ m.content }}{% endfor %}{% for i in range(n) %}{% for j in range(n) "
+      "%}{{ s * n }}{% endfor %}{% endfor %}{{ f.g.h }}";
+  Tiny tiny(options);
+  EXPECT_EQ(chat(tiny, R"(, "chat_template_kwargs": {"n": 1, "s": "x", "f": {"g": {"h": 1}}})").status, 200);
+  for (const char* variables :
+       {R"({"n": 1000000000, "s": "x", "f": {"g": {}}})", R"({"n": 100000, "s": "xxxxxxxxxxxxxxxx", "f": {"g": {}}})",
+        R"({"n": -9223372036854775808, "s": "x"})", R"({"n": "1", "s": 1})", R"({"n": [[[1]]], "s": {}})", "{}"}) {
+    const Answer answer = chat(tiny, std::string(", \"chat_template_kwargs\": ") + variables);
+    EXPECT_EQ(answer.status, 400) << variables << answer.body;
+    EXPECT_FALSE(answer.error().empty()) << variables;
+  }
+  std::string deep = "1";
+  for (int i = 0; i < 90; ++i) deep = "{\"type\": \"object\", \"properties\": " + deep + "}";
+  const std::string tool =
+      R"(, "tools": [{"type": "function", "function": {"name": "f", "parameters": )" + deep + "}}]";
+  const Answer nested = chat(*tiny_, tool);
+  EXPECT_EQ(nested.status, 400) << "longer than the model's positions";
 }
 
 TEST_F(Hostile, OtherSitesAreRefused) {

@@ -3,6 +3,7 @@
 #pragma once
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -29,6 +30,7 @@ constexpr const char* kChatTemplate =
 
 struct TinyOptions {
   bool tokenizer = true, chat = true;
+  std::string chat_template = kChatTemplate;
   int64_t positions = 256, dense_ffn_size = 48, words = 400;
   uint64_t seed = 1;  // of the weights
   ServingOptions serving = {};
@@ -70,7 +72,7 @@ inline void write_tiny_model(const std::filesystem::path& directory, const TinyO
   }
   save_safetensors(directory / "model.safetensors", tensors, {{"format", "pt"}});
   if (options.tokenizer) testing::small_tokenizer(options.words).save(directory.string());
-  if (options.chat) atomic_write(directory / "chat_template.jinja", kChatTemplate);
+  if (options.chat) atomic_write(directory / "chat_template.jinja", options.chat_template);
 }
 
 class Tiny {
@@ -93,6 +95,10 @@ class Tiny {
   TextModel model;
   std::unique_ptr<Serving> serving;
 };
+
+// Whether it becomes true in a while.
+bool soon(const std::function<bool()>& reached);
+int64_t open_descriptors();  // of this process
 
 struct Answer {
   int status = 0;  // 0: the connection was closed without one

@@ -4,12 +4,26 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <filesystem>
+#include <thread>
+
 #include "server/server_testing.h"
 
 namespace hadal {
 
 namespace {
 constexpr int kMilliseconds = 20000;
+}
+
+bool soon(const std::function<bool()>& reached) {
+  for (int i = 0; i < 1600 && !reached(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(25));
+  return reached();
+}
+
+int64_t open_descriptors() {
+  int64_t n = 0;
+  for (const auto& one : std::filesystem::directory_iterator("/proc/self/fd")) n += !one.path().empty();
+  return n;
 }
 
 Peer::Peer(int port) : socket_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {

@@ -1,4 +1,5 @@
 // The server as a whole: many streams at once, peers that leave, keys, limits of connections, ending.
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include <thread>
@@ -13,27 +14,41 @@ std::string stream_of(int seed, int tokens = 60) {
       Json{{"prompt", "the sea"}, {"max_tokens", tokens}, {"seed", seed}, {"stream", true}, {"ignore_eos", true}});
 }
 
-bool soon(const std::function<bool()>& reached) {
-  for (int i = 0; i < 1600 && !reached(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(25));
-  return reached();
+std::string stream_text(const Tiny& tiny, int seed, int tokens) {
+  bool done = false;
+  const Answer answer = ask(tiny.port(), "POST", "/v1/completions", stream_of(seed, tokens));
+  const auto texts = texts_of(events_of(answer.body, &done));
+  return done && texts.size() == 1 ? texts[0] : "not done: " + answer.head + answer.body;
 }
 
-TEST(Serving, FiftyStreamsAtOnceAreWhatEachIsAlone) {
+TEST(Serving, TwoHundredStreamsAtOnceAreWhatEachIsAlone) {
   Tiny tiny;
-  constexpr int kStreams = 50;
-  const auto text = [&](int seed) {
-    bool done = false;
-    const auto texts = texts_of(events_of(ask(tiny.port(), "POST", "/v1/completions", stream_of(seed)).body, &done));
-    return done && texts.size() == 1 ? texts[0] : "not done";
-  };
+  constexpr int kStreams = 200;
   std::vector<std::string> alone(kStreams), together(kStreams);
-  for (int i = 0; i < kStreams; ++i) alone[size_t(i)] = text(i);
+  for (int i = 0; i < kStreams; ++i) alone[size_t(i)] = stream_text(tiny, i, 30);
   std::vector<std::thread> threads;
-  for (int i = 0; i < kStreams; ++i) threads.emplace_back([&, i] { together[size_t(i)] = text(i); });
+  for (int i = 0; i < kStreams; ++i) threads.emplace_back([&, i] { together[size_t(i)] = stream_text(tiny, i, 30); });
   for (std::thread& thread : threads) thread.join();
   for (size_t i = 0; i < kStreams; ++i) EXPECT_EQ(together[i], alone[i]) << i;
   EXPECT_NE(alone[0], alone[1]);
   EXPECT_TRUE(soon([&] { return tiny.serving->engine_counts().running == 0; }));
+}
+
+// Each begins within the cache; none of them could go on if the others did not give back what they hold.
+TEST(Serving, ACacheThatFillsUpInTheMiddleChangesNoText) {
+  TinyOptions options;
+  options.serving.engine.cache_blocks = 6;
+  Tiny tiny(options);
+  constexpr int kStreams = 16;
+  std::vector<std::string> alone(kStreams), together(kStreams);
+  for (int i = 0; i < kStreams; ++i) alone[size_t(i)] = stream_text(tiny, i, 150);
+  EXPECT_EQ(tiny.serving->engine_counts().preemptions, 0);
+  std::vector<std::thread> threads;
+  for (int i = 0; i < kStreams; ++i) threads.emplace_back([&, i] { together[size_t(i)] = stream_text(tiny, i, 150); });
+  for (std::thread& thread : threads) thread.join();
+  for (size_t i = 0; i < kStreams; ++i) EXPECT_EQ(together[i], alone[i]) << i;
+  EXPECT_GT(tiny.serving->engine_counts().preemptions, 0);
+  EXPECT_TRUE(soon([&] { return tiny.serving->engine_counts().blocks_held == 0; }));
 }
 
 TEST(Serving, APeerThatLeavesCancelsItsRequest) {
@@ -53,39 +68,6 @@ TEST(Serving, APeerThatLeavesCancelsItsRequest) {
   }
 }
 
-int64_t open_descriptors() {
-  int64_t n = 0;
-  for (const auto& one : std::filesystem::directory_iterator("/proc/self/fd")) n += !one.path().empty();
-  return n;
-}
-
-// Peers that leave before, within and after their answers, in an order drawn from a seed.
-TEST(Serving, PeersThatComeAndGoLeaveNothingBehind) {
-  TinyOptions options;
-  options.serving.http.head_seconds = options.serving.http.body_seconds = options.serving.http.idle_seconds = 0.1;
-  Tiny tiny(options);
-  EXPECT_EQ(ask(tiny.port(), "POST", "/v1/completions", stream_of(1)).status, 200);
-  EXPECT_TRUE(soon([&] { return tiny.serving->http_counts().connections == 0; }));
-  const int64_t before = open_descriptors();
-  RandomStream random{3, stream_id("test.peers"), 0};
-  std::vector<std::unique_ptr<Peer>> peers;
-  for (int i = 0; i < 400; ++i) {
-    if (peers.size() < 30 && random.below(2) == 0) {
-      peers.push_back(std::make_unique<Peer>(tiny.port()));
-      const std::string request = request_text("POST", "/v1/completions", stream_of(i, int(1 + random.below(80))));
-      peers.back()->send(request.substr(0, random.below(4) == 0 ? random.below(request.size()) : request.size()));
-    } else if (!peers.empty()) {
-      const size_t at = random.below(peers.size());
-      if (random.below(3) == 0) peers[at]->answer(true);
-      peers.erase(peers.begin() + int64_t(at));
-    }
-  }
-  peers.clear();
-  EXPECT_TRUE(soon([&] { return tiny.serving->http_counts().connections == 0; }));
-  EXPECT_TRUE(soon([&] { return tiny.serving->engine_counts().running + tiny.serving->engine_counts().waiting == 0; }));
-  EXPECT_EQ(open_descriptors(), before);
-}
-
 TEST(Serving, AReaderThatDoesNotReadIsCutOff) {
   TinyOptions options;
   options.positions = 4096;
@@ -100,6 +82,72 @@ TEST(Serving, AReaderThatDoesNotReadIsCutOff) {
   peer.send(request_text("POST", "/v1/completions", json_text(request)));
   EXPECT_TRUE(soon([&] { return tiny.serving->http_counts().accepted == 1; }));
   EXPECT_TRUE(soon([&] { return tiny.serving->http_counts().connections == 0; }));
+  EXPECT_EQ(ask(tiny.port(), "GET", "/health").status, 200);
+}
+
+// In small pieces, now and then, of the request and of the answer.
+TEST(Serving, SlowSendersAndReadersGetWhatOthersGet) {
+  Tiny tiny;
+  const std::string alone = stream_text(tiny, 1, 60);
+  Peer peer(tiny.port());
+  int small = 2048;
+  ::setsockopt(peer.socket(), SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
+  const std::string request = request_text("POST", "/v1/completions", stream_of(1, 60), "Connection: close\r\n");
+  for (size_t at = 0; at < request.size(); at += 9) {
+    EXPECT_TRUE(peer.send(request.substr(at, 9)));
+    std::this_thread::sleep_for(std::chrono::milliseconds(3));
+  }
+  std::string all(1 << 20, '\0');
+  size_t size = 0;
+  for (ssize_t n = 1; n > 0; size += size_t(std::max<ssize_t>(n, 0))) {
+    n = ::recv(peer.socket(), all.data() + size, 100, 0);
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  all.resize(size);
+  std::string body;
+  for (size_t at = all.find("data: "); at != std::string::npos; at = all.find("data: ", at + 1))
+    body += all.substr(at, all.find("\n\n", at) + 2 - at);
+  EXPECT_EQ(texts_of(events_of(body)), std::vector<std::string>{alone});
+}
+
+// Lets this process open so many more, as long as it lives.
+class FewDescriptors {
+ public:
+  explicit FewDescriptors(int64_t more) {
+    EXPECT_EQ(::getrlimit(RLIMIT_NOFILE, &before_), 0);
+    rlimit few = before_;
+    few.rlim_cur = rlim_t(open_descriptors() + more);
+    EXPECT_EQ(::setrlimit(RLIMIT_NOFILE, &few), 0);
+  }
+  ~FewDescriptors() { EXPECT_EQ(::setrlimit(RLIMIT_NOFILE, &before_), 0); }
+
+ private:
+  rlimit before_{};
+};
+
+// Of the process, below what the server allows: connections that idle make room, and who is served is served on.
+TEST(Serving, IdleConnectionsUpToTheLimitOfDescriptorsKeepNobodyOut) {
+  TinyOptions options;
+  options.serving.http.connections = 100000;
+  Tiny tiny(options);
+  const std::string alone = stream_text(tiny, 1, 200);
+  EXPECT_TRUE(soon([&] { return tiny.serving->http_counts().connections == 0; }));
+  const FewDescriptors few(60);
+  Peer neighbour(tiny.port());
+  neighbour.send(request_text("POST", "/v1/completions", stream_of(1, 200)));
+  std::vector<std::unique_ptr<Peer>> idle;
+  while (idle.empty() || idle.back()->socket() >= 0) idle.push_back(std::make_unique<Peer>(tiny.port()));
+  EXPECT_GT(idle.size(), 25u);
+  for (int i = 0; i < 40; ++i) {
+    idle.erase(idle.begin());  // one for ourselves; the server has none but those of others who idle
+    idle.push_back(std::make_unique<Peer>(tiny.port()));
+    idle.back()->send(request_text("GET", "/health"));
+    ASSERT_EQ(idle.back()->answer().status, 200) << i;
+  }
+  bool done = false;
+  EXPECT_EQ(texts_of(events_of(neighbour.answer().body, &done)), std::vector<std::string>{alone});
+  EXPECT_TRUE(done);
+  idle.clear();
   EXPECT_EQ(ask(tiny.port(), "GET", "/health").status, 200);
 }
 
@@ -200,10 +248,24 @@ TEST(Serving, SaysWhatItCounts) {
 }
 
 TEST(Serving, AModelThatIsCutOffIsNotServedAnyMore) {
-  Tiny tiny;
+  TinyOptions options;
+  options.positions = 8192;
+  Tiny tiny(options);
+  Peer peer(tiny.port());
+  peer.send(request_text("POST", "/v1/completions", stream_of(1, 8000)));
+  EXPECT_EQ(peer.answer(true).status, 200);
+  const std::string brief = R"({"prompt": "x", "max_tokens": 1})";
+  EXPECT_EQ(ask(tiny.port(), "POST", "/v1/completions", brief).status, 200);
   std::filesystem::resize_file(tiny.directory() + "/model.safetensors", 1000);
-  EXPECT_TRUE(soon([&] { return ask(tiny.port(), "GET", "/health").status == 503; }));
-  EXPECT_EQ(ask(tiny.port(), "POST", "/v1/completions", R"({"prompt": "x", "max_tokens": 2})").status, 500);
+  const Answer next = ask(tiny.port(), "POST", "/v1/completions", brief);  // at once, and be it the last look's moment
+  EXPECT_EQ(next.status, 500) << next.body;
+  EXPECT_NE(next.error().find("model.safetensors: has 1000 bytes"), std::string::npos) << next.body;
+  EXPECT_EQ(ask(tiny.port(), "GET", "/health").status, 503);
+  std::string rest;
+  for (std::string more = "?"; !more.empty() && rest.find("[DONE]") == std::string::npos; rest += more)
+    more = peer.read_some();
+  EXPECT_NE(rest.find("model.safetensors: has 1000 bytes"), std::string::npos) << rest;
+  EXPECT_NE(rest.find("[DONE]"), std::string::npos);
 }
 
 }  // namespace

@@ -1,0 +1,25 @@
+// lm-eval of PyPI against `hadal serve` (tests/oracle/lm_eval_client.py): its log-likelihoods are `hadal score`'s.
+#include <fmt/format.h>
+
+#include "apps/command.h"
+#include "server/server_testing.h"
+
+namespace hadal {
+namespace {
+
+TEST(LmEval, FindsTheLogLikelihoodsOfScoreToTheBit) {
+  const std::string source = HADAL_SOURCE_DIR;
+  if (!std::filesystem::exists(source + "/.venv/bin/lm_eval"))
+    GTEST_SKIP() << "no .venv with lm-eval in the source directory; ./setup --tests makes it";
+  const testing::TempDir model;
+  write_tiny_model(model.path(), {});
+  const auto result =
+      run_hadal("version > /dev/null; " +
+                fmt::format("'{0}/.venv/bin/python' '{0}/tests/oracle/lm_eval_client.py' \"$HADAL\" '{1}'", source,
+                            model.path()));
+  EXPECT_EQ(result.code, 0) << result.out << result.err;
+  EXPECT_NE(result.out.find("13 log-likelihoods, 4 texts the same"), std::string::npos) << result.out;
+}
+
+}  // namespace
+}  // namespace hadal
