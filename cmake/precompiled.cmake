@@ -38,4 +38,8 @@ function(hadal_precompile target headers)
     set_property(SOURCE ${source} PROPERTY UNITY_GROUP group_${group})
   endforeach()
   set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_MODE GROUP)
+  # In a group no file is the main one, where GCC takes a class over unnamed types for a header's.
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    target_compile_options(${target} PRIVATE -Wno-subobject-linkage)
+  endif()
 endfunction()
