@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "dialogue/text_model.h"
+#include "grammar/grammars.h"
 #include "server/receipt.h"
 
 namespace hadal {
@@ -15,7 +16,7 @@ struct ReplayOptions {
 };
 
 int run_replay(ReplayOptions o) {
-  const Receipt receipt = receipt_from_json(read_file(o.receipt), o.receipt);
+  Receipt receipt = receipt_from_json(read_file(o.receipt), o.receipt);
   if (o.common.isa == "best" && !receipt.isa.empty() && o.common.device == "cpu") o.common.isa = receipt.isa;
   const OwnedExec owned = o.common.exec();
   LoadOptions load;
@@ -24,6 +25,8 @@ int run_replay(ReplayOptions o) {
   load.ema = o.ema;
   const TextModel loaded = load_text_model(o.model, load, owned.exec);
   print_notes(loaded.model.source.notices(), o.common.quiet);
+  std::optional<Grammars> grammars;
+  if (!receipt.format.empty()) receipt.asked.constraint = grammars.emplace(loaded.text()).constraint(receipt.format);
   const Receipt here = receipt_of(owned.exec, *loaded.model.transformer, receipt.model);
   if (here.isa != receipt.isa || here.device != receipt.device)
     print_notes({fmt::format("the receipt is of {} {}, this is {} {}: last bits may differ", receipt.device,

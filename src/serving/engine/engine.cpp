@@ -236,7 +236,10 @@ struct Engine::Impl {
   void take(DrawnRow& row) {
     if (find_running(row.request) == running.end()) return;  // it ended with a row before
     ActiveRequest& request = *row.request;
-    if (!row.error.empty()) return finish(&request, EndReason::failed, row.error);
+    if (!row.error.empty()) {
+      request.result.by_request = row.by_request;
+      return finish(&request, EndReason::failed, row.error);
+    }
     if (row.token.id < 0) return;
     if (!std::isfinite(row.token.log_prob))
       return finish(&request, EndReason::failed,
@@ -252,7 +255,7 @@ struct Engine::Impl {
     ++request.n_given;
     count([](EngineCounts& c) { ++c.generated_tokens; });
     const bool goes_on = !request.asked.on_token || request.asked.on_token(row.token);
-    if (stopped) return finish(&request, EndReason::stop);
+    if (stopped || (goes_on && row.last)) return finish(&request, EndReason::stop);
     if (!goes_on) return finish(&request, EndReason::cancelled);
     if (request.n_given == request.asked.max_tokens) finish(&request, EndReason::length);
   }

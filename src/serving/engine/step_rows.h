@@ -21,8 +21,10 @@ struct DrawnRow {
   ActiveRequest* request = nullptr;
   int64_t position = 0;
   bool draws = false;
-  ScoredToken token;  // id negative: none
-  std::string error;  // of the draw
+  ScoredToken token;        // id negative: none
+  std::string error;        // of the draw
+  bool by_request = false;  // the error, by what was asked for
+  bool last = false;        // the constraint allows nothing behind it
 };
 // Draws, and appends what was drawn to the requests' tokens; tells which drafts were accepted. `logits` are those that
 // `planned` wanted.

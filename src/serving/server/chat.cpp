@@ -1,8 +1,11 @@
 #include "server/chat.h"
 
+#include "grammar/formats.h"
 #include "server/api_error.h"
 #include "server/chat_text.h"
+#include "server/chat_tools.h"
 #include "server/completions.h"
+#include "server/constraints.h"
 #include "server/log_probs.h"
 
 namespace hadal {
@@ -17,17 +20,14 @@ struct ChatRequest {
 void check_names(const JsonFields& fields) {
   fields.check_names({setting_names(),
                       ignored_names(),
+                      constraint_names(),
                       {"messages", "tools", "tool_choice", "logprobs", "top_logprobs", "max_completion_tokens",
-                       "response_format", "documents", "chat_template_kwargs", "add_generation_prompt", "functions",
-                       "function_call", "audio", "modalities", "prediction", "web_search_options"}});
+                       "documents", "chat_template_kwargs", "add_generation_prompt", "functions", "function_call",
+                       "audio", "modalities", "prediction", "web_search_options"}});
   for (const char* name : {"functions", "function_call", "audio", "prediction", "web_search_options"})
     if (fields.find(name) != nullptr) refuse(name, "{} is not offered{}", name, name[0] == 'f' ? "; use tools" : "");
   if (const Json* kinds = fields.find("modalities"); kinds != nullptr && *kinds != Json::array({"text"}))
     refuse("modalities", "modalities = {} must be [\"text\"]", shown(*kinds));
-  if (const Json* format = fields.find("response_format")) {
-    if (!format->is_object() || !format->contains("type") || (*format)["type"] != "text")
-      refuse("response_format", "response_format = {} is not offered; {{\"type\": \"text\"}} is", shown(*format));
-  }
 }
 
 bool opens_thought(const std::string& prompt) {
@@ -35,7 +35,8 @@ bool opens_thought(const std::string& prompt) {
   return end != std::string::npos && std::string_view(prompt).substr(0, end + 1).ends_with("<think>");
 }
 
-ChatRequest read_request(const Json& json, const ServedModel& model) {
+ChatRequest read_request(const Json& json, const ServingParts& parts) {
+  const ServedModel& model = parts.model;
   const JsonFields fields(json);
   check_names(fields);
   model.check_name(fields);
@@ -52,10 +53,15 @@ ChatRequest read_request(const Json& json, const ServedModel& model) {
     if (!settings.log_probs) refuse("top_logprobs", "top_logprobs belongs to \"logprobs\": true");
     settings.n_top = *top;
   }
+  const std::optional<Json> answer = format_of_request(fields);
   ChatInputs inputs = chat_of_request(fields);
   request.tools = !inputs.tools.empty();
   request.prompt = prompt_of_chat(model, std::move(inputs));
   request.thinking = opens_thought(request.prompt.text);
+  if (std::optional<Json> format = format_with_tools(fields, model, answer)) {
+    if (request.thinking) format = format_after_thought(model.words(), std::move(*format));
+    constrain(settings, parts.grammars, *format, answer ? name_of_constraint(fields) : "tool_choice");
+  }
   return request;
 }
 
@@ -216,7 +222,7 @@ class ChatJob : public Job {
 }  // namespace
 
 void start_chat(const ServingParts& parts, const Json& json, std::shared_ptr<HttpReply> reply) {
-  std::make_shared<ChatJob>(parts, std::move(reply), read_request(json, parts.model))->run();
+  std::make_shared<ChatJob>(parts, std::move(reply), read_request(json, parts))->run();
 }
 
 }  // namespace hadal

@@ -12,6 +12,7 @@
 
 #include "dialogue/stop_strings.h"
 #include "engine/engine.h"
+#include "grammar/grammars.h"
 #include "server/api_error.h"
 #include "server/http_message.h"
 #include "server/metrics.h"
@@ -29,6 +30,7 @@ struct ServingParts {
   Metrics& metrics;
   std::atomic<int64_t>& open_choices;  // of all jobs
   const Receipt& receipt;              // what all receipts have in common
+  Grammars* grammars = nullptr;        // none for a model without tokenizer
   int64_t most_choices = 1024;         // more are told to come again
 };
 

@@ -13,6 +13,7 @@
 #include "base/random.h"
 #include "base/testing.h"
 #include "exchange/hf_config.h"
+#include "grammar/grammar_testing.h"
 #include "server/serving.h"
 #include "storage/safetensors.h"
 #include "text/text_testing.h"
@@ -77,6 +78,7 @@ class Tiny {
     write_tiny_model(directory_, options);
     model = load_text_model(directory_.path(), {}, owned_.exec);
     options.serving.http.port = 0;
+    options.serving.service.grammars = testing::grammar_limits();
     if (options.serving.service.name.empty()) options.serving.service.name = "tiny";
     serving = std::make_unique<Serving>(owned_.exec, model, options.serving);
   }
