@@ -16,8 +16,8 @@ using TokenTable = std::vector<std::string>;  // of each id its bytes; empty: ne
 std::string why_no_grammars();
 
 // Compiles a format for these tokens; the result is for constraint_of(). Takes any time and memory and may recurse to
-// any depth: it belongs into a child (compile_child.h). Throws invalid, saying why, for what is no format, what would be
-// followed in part alone, and what no text satisfies.
+// any depth: it belongs into a child (compile_child.h). Throws invalid, saying why, for what is no format, what would
+// be followed in part alone, and what no text satisfies.
 std::string compile_grammar(const TokenTable& tokens, const std::string& format);
 
 // The tokens as matching wants them: made once.

@@ -1,6 +1,6 @@
 // Compiling a grammar in a child process under limits: the compiler has no limit of time and may recurse, and what it
-// reads comes from strangers. The child is this program again (or another one of this house), started with kGrammarChild
-// as its only argument; it sets its own limits before it reads a byte:
+// reads comes from strangers. The child is this program again (or another one of this house), started with
+// kGrammarChild as its only argument; it sets its limits before it looks at the format:
 //   in:   limits, the tokens' bytes, the format       out:  'k' and the compiled grammar, or 'e' and why there is none
 #pragma once
 #include <cstdint>

@@ -46,8 +46,11 @@ Json format_of_choices(const std::vector<std::string>& choices) {
 
 Json format_of_calls(const Tokenizer& tokenizer, const std::vector<ToolFormat>& tools, bool fences, bool several) {
   const auto mark = [&](const char* name) { return mark_of(tokenizer, name); };
+  const Json end = mark("<｜tool▁call▁end｜>"), ends = mark("<｜tool▁calls▁end｜>");
   Json calls = Json::array();
-  for (const ToolFormat& tool : tools) {
+  for (ToolFormat tool : tools) {
+    // A mark in letters could stand in a string too.
+    if (end["type"] != "token") tool.arguments["excludes"] = {end["value"], "<｜tool▁calls▁end｜>"};
     Json parts = Json::array({mark("<｜tool▁call▁begin｜>")});
     if (fences) {
       parts.push_back(text_of("function"));
@@ -60,7 +63,7 @@ Json format_of_calls(const Tokenizer& tokenizer, const std::vector<ToolFormat>& 
       parts.push_back(mark("<｜tool▁sep｜>"));
       parts.push_back(tool.arguments);
     }
-    parts.push_back(mark("<｜tool▁call▁end｜>"));
+    parts.push_back(end);
     calls.push_back(sequence_of(std::move(parts)));
   }
   const Json call = one_of(std::move(calls));
@@ -69,7 +72,7 @@ Json format_of_calls(const Tokenizer& tokenizer, const std::vector<ToolFormat>& 
     const Json next = fences ? sequence_of(Json::array({text_of("\n"), call})) : call;
     all.push_back({{"type", "star"}, {"content", next}});
   }
-  all.push_back(mark("<｜tool▁calls▁end｜>"));
+  all.push_back(ends);
   return sequence_of(std::move(all));
 }
 
@@ -77,7 +80,8 @@ Json format_after_thought(const Tokenizer& tokenizer, Json format) {
   const Json end = mark_of(tokenizer, "</think>");
   const bool token = end["type"] == "token";
   Json thought = {{"type", "tag"}, {"begin", ""}};
-  thought["content"] = {{"type", token ? "any_tokens" : "any_text"}};
+  thought["content"] = {{"type", "any_text"}};
+  if (token) thought["content"]["excludes"] = {"</think>"};  // nor by its letters
   thought["end"] = token ? end : end["value"];
   return sequence_of(Json::array({std::move(thought), std::move(format)}));
 }

@@ -1,5 +1,5 @@
-// Formats: what an answer must be, as JSON in the language of XGrammar's structural tags. Added tokens are no text in it:
-// a mark that is one stands there by its id, so that no schema's string can hold it.
+// Formats: what an answer must be, as JSON in the language of XGrammar's structural tags. Added tokens are no text in
+// it: a mark that is one stands there by its id, so that no schema's string can hold it.
 //   {"type": "json_schema", "json_schema": {...}}   {"type": "regex", "pattern": "..."}   {"type": "grammar", ...}
 //   {"type": "sequence", "elements": [...]}         {"type": "or", "elements": [...]}     ...
 #pragma once

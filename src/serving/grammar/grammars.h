@@ -1,5 +1,5 @@
-// Grammars: formats as constraints on one model's tokens, compiled in a child under limits and kept for the next request
-// that asks the same; so is that one cannot be compiled.
+// Grammars: formats as constraints on one model's tokens, compiled in a child under limits and kept for the next
+// request that asks the same; so is that one cannot be compiled.
 #pragma once
 #include <list>
 #include <memory>
@@ -16,8 +16,8 @@ class Grammars {
  public:
   explicit Grammars(const Tokenizer& tokenizer, const GrammarLimits& limits = {});  // which must outlive it
 
-  // `format`: JSON (formats.h). Takes up to the limits' seconds; one call at a time compiles, others wait. Throws invalid,
-  // saying why, for what cannot be followed; unsupported where there is no library.
+  // `format`: JSON (formats.h). Takes up to the limits' seconds; one call at a time compiles, others wait. Throws
+  // invalid, saying why, for what cannot be followed; unsupported where there is no library.
   std::shared_ptr<const Constraint> constraint(const std::string& format);
 
  private:

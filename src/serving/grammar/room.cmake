@@ -1,4 +1,5 @@
-# The folder that answers grammar/backend.h: xgrammar/ where ./setup built the library into .xgrammar, else no_xgrammar/.
+# The folder that answers grammar/backend.h: xgrammar/ where ./setup built the library into .xgrammar, else
+# no_xgrammar/.
 set(HADAL_XGRAMMAR ${CMAKE_SOURCE_DIR}/.xgrammar CACHE PATH "what ./setup built of XGrammar")
 set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${HADAL_XGRAMMAR}/.stamp)
 set(backend no_xgrammar)

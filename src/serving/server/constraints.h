@@ -1,5 +1,5 @@
-// What a request says its answer must be: response_format, as OpenAI's API has it, and structured_outputs, as vLLM does;
-// tool_choice is the chat's (chat_tools.h). Read into formats (grammar/formats.h), then compiled.
+// What a request says its answer must be: response_format, as OpenAI's API has it, and structured_outputs, as vLLM
+// does; tool_choice is the chat's (chat_tools.h). Read into formats (grammar/formats.h), then compiled.
 #pragma once
 #include <memory>
 #include <optional>

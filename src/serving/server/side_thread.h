@@ -1,4 +1,5 @@
-// SideThread: work that takes seconds, one piece after the other on a thread of its own, so that workers go on answering.
+// SideThread: work that takes seconds, one piece after the other on a thread of its own, so that workers go on
+// answering.
 #pragma once
 #include <condition_variable>
 #include <deque>

@@ -1,6 +1,8 @@
-// Grammars on a small tokenizer: what is written at random by a constraint's masks satisfies it; what cannot be followed
-// is refused and says why, however it tries to hurt; the compiler's limits hold.
+// Grammars on a small tokenizer: what is written at random by a constraint's masks satisfies it; what cannot be
+// followed is refused and says why, however it tries to hurt; the compiler's limits hold.
 #include "grammar/grammars.h"
+
+#include <bit>
 
 #include "base/error.h"
 #include "base/expect_error.h"
@@ -106,15 +108,25 @@ TEST_F(GrammarsTest, AnObjectOfAnythingIsOne) {
     const std::string text = drawn(*any, seed);
     if (text.empty()) continue;
     ++whole;
-    try {
-      int64_t replaced = 0;  // bytes that are no character, in a string: a reader gets U+FFFD
-      EXPECT_TRUE(parse_json<Json>(strict_json(text, replaced), "what was written").is_object());
-    } catch (const Error& error) {  // JSON has them
-      EXPECT_NE(std::string(error.what()).find("a number beyond what a double can hold"), std::string::npos)
-          << error.what() << text;
-    }
+    int64_t replaced = 0;  // bytes that are no character, and numbers that no double holds
+    EXPECT_TRUE(parse_json<Json>(strict_json(text, replaced), "what was written").is_object());
   }
   EXPECT_GT(whole, 5);
+}
+
+TEST_F(GrammarsTest, AThoughtBeforeItIsFree) {
+  SKIP_WITHOUT_GRAMMARS();
+  const auto text = of(format_after_thought(tokenizer_, format_of_choices({"yes"})))->begin();
+  for (const int32_t id : tokenizer_.encode("{[anything </thin k> at all</think>ye", SpecialTokens::parse)) {
+    EXPECT_FALSE(text->may_end());
+    ASSERT_TRUE(text->allowed()[size_t(id / 32)] >> (id % 32) & 1) << tokenizer_.token_bytes(id);
+    text->accept(id);
+  }
+  int64_t allowed = 0;
+  for (const uint32_t word : text->allowed()) allowed += std::popcount(word);
+  EXPECT_EQ(allowed, 1);
+  text->accept(tokenizer_.encode("s").front());
+  EXPECT_TRUE(text->may_end());
 }
 
 TEST_F(GrammarsTest, ARequestOfTheSameFindsIt) {

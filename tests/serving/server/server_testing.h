@@ -30,6 +30,7 @@ constexpr const char* kChatTemplate =
 
 struct TinyOptions {
   bool tokenizer = true, chat = true;
+  std::string chat_template = kChatTemplate;
   int64_t positions = 256;
   ServingOptions serving = {};
 };
@@ -69,7 +70,7 @@ inline void write_tiny_model(const testing::TempDir& directory, const TinyOption
   }
   save_safetensors(directory / "model.safetensors", tensors, {{"format", "pt"}});
   if (options.tokenizer) testing::small_tokenizer(400).save(directory.path());
-  if (options.chat) atomic_write(directory / "chat_template.jinja", kChatTemplate);
+  if (options.chat) atomic_write(directory / "chat_template.jinja", options.chat_template);
 }
 
 class Tiny {

@@ -4,8 +4,8 @@
 
 namespace hadal {
 
-// The first warning since clear_warnings(), of this thread; empty: none. A warning is a part of a format that the library
-// would ignore.
+// The first warning since clear_warnings(), of this thread; empty: none. A warning is a part of a format that the
+// library would ignore.
 std::string first_warning();
 void clear_warnings();
 
