@@ -1,5 +1,5 @@
-// What the fuzzers of constraints share: a format is compiled as a server does it, in a child that may die of it, and what
-// comes back is followed for a while in this process, which may not.
+// What the fuzzers of constraints share: a format is compiled as a server does it, in a child that may die of it, and
+// what comes back is followed for a while in this process, which may not.
 #pragma once
 #include <sys/resource.h>
 #include <sys/wait.h>

@@ -1,5 +1,5 @@
-// libFuzzer: any text as an expression, or as a grammar, that an answer must follow: what the compiler makes of it can be
-// followed.
+// libFuzzer: any text as an expression, or as a grammar, that an answer must follow: what the compiler makes of it can
+// be followed.
 // room: grammar
 #include <cstdlib>
 #include <string>

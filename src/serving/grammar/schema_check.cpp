@@ -22,10 +22,27 @@ constexpr Names kStrings = {"minLength", "maxLength", "pattern", "format"};
 constexpr Names kArrays = {"prefixItems", "items", "unevaluatedItems", "minItems", "maxItems"};
 constexpr Names kObjects = {"properties",    "required",     "additionalProperties", "unevaluatedProperties",
                             "minProperties", "maxProperties"};
-// As in XGrammar's JSONFormatToRegexPattern.
-constexpr Names kFormats = {
-    "email",    "date", "time", "date-time",     "duration",     "ipv4",         "ipv6",
-    "hostname", "uuid", "uri",  "uri-reference", "uri-template", "json-pointer", "relative-json-pointer"};
+// Formats as patterns of what each reader of them takes: less than a format allows (XGrammar's own say more, as the 31st
+// of November).
+#define HADAL_DATE "[12]\\d{3}-((0[1-9]|1[0-2])-(0[1-9]|1\\d|2[0-8])|(0[13-9]|1[0-2])-(29|30)|(0[13578]|1[02])-31)"
+#define HADAL_TIME "([01]\\d|2[0-3]):[0-5]\\d:[0-5]\\d(\\.\\d{1,6})?(Z|[+-]([01]\\d|2[0-3]):[0-5]\\d)"
+#define HADAL_HOST "[a-z][a-z0-9]{0,20}(-[a-z0-9]{1,20}){0,2}(\\.[a-z][a-z0-9]{1,20}){1,3}"
+#define HADAL_BYTE "(25[0-5]|2[0-4]\\d|1\\d\\d|[1-9]\\d|\\d)"
+constexpr std::pair<const char*, const char*> kFormats[] = {
+    {"date", HADAL_DATE},
+    {"time", HADAL_TIME},
+    {"date-time", HADAL_DATE "T" HADAL_TIME},
+    {"duration", "P(\\d{1,3}W|\\d{1,3}D(T\\d{1,2}H(\\d{1,2}M)?)?|T\\d{1,3}[HMS])"},
+    {"email", "[A-Za-z0-9]{1,12}([._+-][A-Za-z0-9]{1,12}){0,3}@" HADAL_HOST},
+    {"hostname", HADAL_HOST},
+    {"ipv4", HADAL_BYTE "(\\." HADAL_BYTE "){3}"},
+    {"ipv6", "([0-9a-f]{1,4}:){7}[0-9a-f]{1,4}"},
+    {"uri", "https?://" HADAL_HOST "(/[A-Za-z0-9._~-]{1,30}){0,6}(\\?[A-Za-z0-9._~=&-]{1,60})?"},
+    {"uuid", "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"}};
+#undef HADAL_DATE
+#undef HADAL_TIME
+#undef HADAL_HOST
+#undef HADAL_BYTE
 
 bool has(Names names, const std::string& name) {
   return std::any_of(names.begin(), names.end(), [&](const char* one) { return name == one; });
@@ -160,11 +177,7 @@ class SchemaCheck {
     const bool format = schema.contains("format"), pattern = schema.contains("pattern");
     check(format + pattern + lengths <= 1, ErrorKind::invalid,
           "{}: only one of format, pattern and lengths is offered for a string", where);
-    if (format) {
-      const Json& name = schema["format"];
-      check(name.is_string() && has(kFormats, name.get<std::string>()), ErrorKind::invalid,
-            "{}.format = {} is not offered; {} are", where, brief(name), fmt::join(kFormats, ", "));
-    }
+    if (format) return of_format(schema, where);
     if (pattern) of_pattern(schema["pattern"], where + ".pattern");
     if (!lengths) return;
     const auto length = [&](const char* name, int64_t otherwise) {
@@ -179,6 +192,19 @@ class SchemaCheck {
     // XGrammar's own strings of some length have raw control characters, which JSON forbids; its patterns have not.
     schema["pattern"] = most == INT32_MAX ? fmt::format(".{{{},}}", least) : fmt::format(".{{{},{}}}", least, most);
     schema.erase("minLength"), schema.erase("maxLength");
+  }
+
+  static void of_format(Json& schema, const std::string& where) {
+    std::string names;
+    for (const auto& [name, pattern] : kFormats) {
+      if (schema["format"] == name) {
+        schema["pattern"] = pattern;
+        schema.erase("format");
+        return;
+      }
+      names += names.empty() ? name : fmt::format(", {}", name);
+    }
+    fail(ErrorKind::invalid, "{}.format = {} is not offered; {} are", where, brief(schema["format"]), names);
   }
 
   // Others XGrammar would read without thought of what a JSON string must escape.

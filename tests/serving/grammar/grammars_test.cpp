@@ -3,6 +3,7 @@
 #include "grammar/grammars.h"
 
 #include <bit>
+#include <regex>
 
 #include "base/error.h"
 #include "base/expect_error.h"
@@ -97,6 +98,23 @@ TEST_F(GrammarsTest, WhatIsWrittenSatisfiesTheConstraint) {
     EXPECT_TRUE(choice == "yes" || choice == "no" || choice == "per\"haps\n" || choice == "\xe6\xbc\xa2") << choice;
     const std::string nested = drawn(*of_ebnf, seed);
     EXPECT_EQ(nested, std::string(nested.size() / 2, '(') + "x" + std::string(nested.size() / 2, ')'));
+  }
+}
+
+// Patterns of strings have automata of their own.
+TEST_F(GrammarsTest, PatternsOfStringsAreFollowedToTheLetter) {
+  SKIP_WITHOUT_GRAMMARS();
+  for (const char* pattern : {"a(x\\.\\d{1,6})?b", "(a(b{1,2}c?)?|d{2,}e)*f", "(x(y{0,3}z)+){2}", "[^a-y\\W]{3}(a|)",
+                              "(ab?c{1,3})?(d(ef{2})?)?"}) {
+    const Json schema = {{"type", "string"}, {"pattern", pattern}};
+    const auto constraint = of(format_of_schema(schema, "schema"));
+    const std::regex expected(pattern);
+    for (uint64_t seed = 1; seed <= 25; ++seed) {
+      const std::string text = drawn(*constraint, seed);
+      if (text.empty()) continue;
+      const auto string = parse_json<Json>(text, "what was written").get<std::string>();
+      EXPECT_TRUE(std::regex_match(string, expected)) << pattern << " took " << string;
+    }
   }
 }
 
