@@ -110,7 +110,8 @@ SCHEMAS = [
     {"type": ["string", "null"], "maxLength": 3},
     *({"type": "string", "format": name} for name in ("date", "time", "date-time", "duration", "email", "hostname",
                                                        "ipv4", "ipv6", "uri", "uuid")),
-    {"oneOf": [{"type": "boolean"}, {"type": "integer", "multipleOf": 7, "minimum": 0, "maximum": 70}]}]
+    {"type": "integer", "multipleOf": 7, "minimum": 0, "maximum": 70},
+    {"oneOf": [{"type": "boolean"}, {"type": "integer"}]}]
 
 
 def structured(client, model):

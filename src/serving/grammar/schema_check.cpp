@@ -22,8 +22,8 @@ constexpr Names kStrings = {"minLength", "maxLength", "pattern", "format"};
 constexpr Names kArrays = {"prefixItems", "items", "unevaluatedItems", "minItems", "maxItems"};
 constexpr Names kObjects = {"properties",    "required",     "additionalProperties", "unevaluatedProperties",
                             "minProperties", "maxProperties"};
-// Formats as patterns of what each reader of them takes: less than a format allows (XGrammar's own say more, as the 31st
-// of November).
+// Formats as patterns of what each reader of them takes: less than a format allows (XGrammar's own say more, as the
+// 31st of November).
 #define HADAL_DATE "[12]\\d{3}-((0[1-9]|1[0-2])-(0[1-9]|1\\d|2[0-8])|(0[13-9]|1[0-2])-(29|30)|(0[13578]|1[02])-31)"
 #define HADAL_TIME "([01]\\d|2[0-3]):[0-5]\\d:[0-5]\\d(\\.\\d{1,6})?(Z|[+-]([01]\\d|2[0-3]):[0-5]\\d)"
 #define HADAL_HOST "[a-z][a-z0-9]{0,20}(-[a-z0-9]{1,20}){0,2}(\\.[a-z][a-z0-9]{1,20}){1,3}"
