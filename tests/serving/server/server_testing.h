@@ -33,6 +33,7 @@ struct TinyOptions {
   std::string chat_template = kChatTemplate;
   int64_t positions = 256;
   ServingOptions serving = {};
+  GrammarLimits grammars = testing::grammar_limits();
 };
 
 // The directory of the model alone.
@@ -79,7 +80,7 @@ class Tiny {
     write_tiny_model(directory_, options);
     model = load_text_model(directory_.path(), {}, owned_.exec);
     options.serving.http.port = 0;
-    options.serving.service.grammars = testing::grammar_limits();
+    options.serving.service.grammars = options.grammars;
     if (options.serving.service.name.empty()) options.serving.service.name = "tiny";
     serving = std::make_unique<Serving>(owned_.exec, model, options.serving);
   }
