@@ -5,6 +5,9 @@
 #include <time.h>
 #include <xgrammar/xgrammar.h>
 
+#include <algorithm>
+#include <span>
+
 #include "base/error.h"
 #include "grammar/xgrammar/log.h"
 #include "grammar/xgrammar/satisfiable.h"

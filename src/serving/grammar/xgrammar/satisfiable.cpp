@@ -1,6 +1,7 @@
 // A rule derives some text if its body does; bodies are looked at until nothing new turns out.
 #include "grammar/xgrammar/satisfiable.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <vector>
 
