@@ -180,7 +180,10 @@ void Service::handle(const HttpRequest& request, const std::shared_ptr<HttpReply
       throw ApiError(400, "embeddings are not offered: this is a model that writes text", "", "unsupported_endpoint");
     Json json = json_of_body(request.body);
     if (!may_be_constrained(json)) return post(endpoint, json, reply);
-    if (!compiling_.take([this, endpoint, json = std::move(json), reply] { post(endpoint, json, reply); }))
+    const auto work = [this, endpoint, json = std::move(json), reply] {
+      if (!reply->gone()) post(endpoint, json, reply);
+    };
+    if (!compiling_.take(work))
       throw ApiError(429, "too many requests wait for their constraints to be compiled; ask again later", "",
                      "overloaded");
   } catch (const std::exception& error) {
