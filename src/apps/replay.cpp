@@ -2,6 +2,7 @@
 #include "apps/model_choice.h"
 #include "base/error.h"
 #include "base/files.h"
+#include "grammar/grammars.h"
 #include "server/receipt.h"
 
 namespace hadal {
@@ -14,13 +15,15 @@ struct ReplayOptions {
 };
 
 int run_replay(ReplayOptions o) {
-  const Receipt receipt = receipt_from_json(read_file(o.receipt), o.receipt);
+  Receipt receipt = receipt_from_json(read_file(o.receipt), o.receipt);
   if (o.common.isa == "best" && !receipt.isa.empty() && o.common.device == "cpu") o.common.isa = receipt.isa;
   const OwnedExec owned = o.common.exec();
   o.model.load.precision = parse_enum<Precision>("precision", receipt.precision);
   o.model.load.weights = parse_enum<WeightFormat>("weights", receipt.weights);
   o.model.load.attention_form = parse_enum<AttentionForm>("attention form", receipt.attention_form);
   const TextModel loaded = o.model.open(owned.exec, o.common.quiet);
+  std::optional<Grammars> grammars;
+  if (!receipt.format.empty()) receipt.asked.constraint = grammars.emplace(loaded.text()).constraint(receipt.format);
   const Receipt here = receipt_of(owned.exec, *loaded.model.transformer, receipt.model);
   if (here.isa != receipt.isa || here.device != receipt.device)
     print_notes({fmt::format("the receipt is of {} {}, this is {} {}: last bits may differ", receipt.device,

@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
 """PyPI's `openai` client against a running `hadal serve`: completions, chats, responses, streams, log-probabilities,
-errors.
+errors; with --structured also structured output and forced tool calls, whose answers `jsonschema_rs` validates.
 
-usage: openai_client.py URL KEY MODEL
+usage: openai_client.py URL KEY MODEL [--structured]
 
 Prints one line per thing that was tried and ends with "all N fine"; an assertion that fails ends it with 1.
 """
+import json
+import re
 import sys
 
+import jsonschema_rs
 import openai
 
 TRIED = []
@@ -142,7 +145,7 @@ def responses(client, model):
     for stored in ({"previous_response_id": one.id}, {"store": True}, {"background": True},
                    {"conversation": "conv_1"}, {"prompt": {"id": "p"}},
                    {"input": [{"type": "item_reference", "id": one.id}]},
-                   {"text": {"format": {"type": "json_object"}}}):
+                   {"text": {"format": {"type": "xml"}}}):
         try:
             client.responses.create(**{**asked, **stored})
         except openai.BadRequestError as error:
@@ -150,6 +153,72 @@ def responses(client, model):
         else:
             raise AssertionError(f"not refused: {stored}")
     tried("what is not offered of responses")
+SCHEMAS = [
+    {"type": "object", "properties": {"city": {"type": "string", "minLength": 1, "maxLength": 8},
+                                      "days": {"type": "array", "minItems": 1, "maxItems": 2, "items": {
+                                          "enum": ["mon", "tue", 3, None]}},
+                                      "high": {"type": "number", "minimum": -5, "maximum": 40},
+                                      "low": {"type": "integer", "exclusiveMinimum": -9, "maximum": 12}},
+     "required": ["city", "days", "high", "low"], "additionalProperties": False},
+    {"anyOf": [{"type": "integer", "minimum": 0, "maximum": 500}, {"type": "boolean"}, {"$ref": "#/$defs/pair"}],
+     "$defs": {"pair": {"type": "array", "prefixItems": [{"type": "null"}, {"type": "boolean"}], "items": False,
+                        "minItems": 2}}},
+    {"type": "object", "properties": {"when": {"type": "string", "format": "date"},
+                                      "code": {"type": "string", "pattern": "^[A-Z]{2}[0-9]{1,3}$"},
+                                      "deeper": {"type": "object", "properties": {"a": {"const": "x"}},
+                                                 "required": ["a"]}}, "required": ["when", "code"]},
+    {"type": ["string", "null"], "maxLength": 3},
+    *({"type": "string", "format": name} for name in ("date", "time", "date-time", "duration", "email", "hostname",
+                                                       "ipv4", "ipv6", "uri", "uuid")),
+    {"type": "integer", "multipleOf": 7, "minimum": 0, "maximum": 70},
+    {"oneOf": [{"type": "boolean"}, {"type": "integer"}]}]
+
+
+def structured(client, model):
+    """Every answer of a model at random satisfies its schema, by a validator that nobody here wrote."""
+    messages = [{"role": "user", "content": "now"}]
+    for schema in SCHEMAS:
+        validator = jsonschema_rs.validator_for(schema, validate_formats=True)
+        form = {"type": "json_schema", "json_schema": {"name": "it", "strict": True, "schema": schema}}
+        for seed in range(12):
+            answer = client.chat.completions.create(model=model, messages=messages, seed=seed, response_format=form)
+            assert answer.choices[0].finish_reason == "stop", (schema, answer.choices[0])
+            validator.validate(json.loads(answer.choices[0].message.content))
+    tried("structured output, every answer valid")
+
+    with client.chat.completions.stream(model=model, messages=messages, response_format=form, seed=1) as events:
+        streamed = events.get_final_completion().choices[0].message.content
+    validator.validate(json.loads(streamed))
+    for name, value in {"regex": "[0-9]{4}-[ab]", "choice": ["left", "right"], "json": SCHEMAS[0]}.items():
+        answer = client.completions.create(model=model, prompt="x", max_tokens=200, seed=3,
+                                           extra_body={"structured_outputs": {name: value}}).choices[0]
+        assert answer.finish_reason == "stop", (name, answer)
+        if name == "regex":
+            assert re.fullmatch(value, answer.text), answer
+        elif name == "choice":
+            assert answer.text in value, answer
+        else:
+            jsonschema_rs.validate(value, json.loads(answer.text))
+    tried("structured_outputs")
+
+    form = {"type": "json_schema", "name": "it", "strict": True, "schema": SCHEMAS[0]}
+    for seed in range(4):
+        answer = client.responses.create(model=model, input="now", text={"format": form}, extra_body={"seed": seed})
+        jsonschema_rs.validate(SCHEMAS[0], json.loads(answer.output_text))
+    tried("structured response")
+
+    tools = [{"type": "function", "function": {"name": name, "parameters": SCHEMAS[i]}} for name, i in
+             (("weather", 0), ("other", 2))]
+    for seed in range(6):
+        for choice, names in (({"type": "function", "function": {"name": "other"}}, ["other"]),
+                              ("required", ["weather", "other"])):
+            answer = client.chat.completions.create(model=model, messages=messages, tools=tools, tool_choice=choice,
+                                                    parallel_tool_calls=False, seed=seed).choices[0]
+            (call,) = answer.message.tool_calls
+            assert call.function.name in names and answer.finish_reason == "tool_calls"
+            jsonschema_rs.validate(SCHEMAS[0 if call.function.name == "weather" else 2],
+                                   json.loads(call.function.arguments))
+    tried("forced tool calls, arguments valid")
 
 
 def refusals(client, url, model):
@@ -168,8 +237,7 @@ def refusals(client, url, model):
     refused(openai.NotFoundError, lambda: client.completions.create(model="other", prompt="x"), model)
     refused(openai.NotFoundError, lambda: client.models.retrieve("other"), model)
     refused(openai.BadRequestError, lambda: client.chat.completions.create(
-        model=model, messages=[{"role": "user", "content": "x"}], response_format={"type": "json_object"}),
-            "response_format")
+        model=model, messages=[{"role": "user", "content": "x"}], response_format={"type": "xml"}), "response_format")
     refused(openai.APIStatusError, lambda: client.embeddings.create(model=model, input="x"), "embeddings")
     stranger = openai.OpenAI(base_url=url + "/v1", api_key="wrong", max_retries=0)
     refused(openai.AuthenticationError, stranger.models.list, "key")
@@ -177,7 +245,7 @@ def refusals(client, url, model):
 
 
 def main():
-    url, key, model = sys.argv[1:]
+    url, key, model = sys.argv[1:4]
     client = openai.OpenAI(base_url=url + "/v1", api_key=key, max_retries=0, timeout=60)
     assert [m.id for m in client.models.list()] == [model]
     assert client.models.retrieve(model).max_model_len > 0
@@ -185,6 +253,8 @@ def main():
     completions(client, model)
     chats(client, model)
     responses(client, model)
+    if "--structured" in sys.argv:
+        structured(client, model)
     refusals(client, url, model)
     print(f"all {len(TRIED)} fine")
 

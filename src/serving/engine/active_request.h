@@ -20,6 +20,7 @@ struct ActiveRequest {
   bool drafting = false;        // an MTP module guesses ahead
   int32_t draft = -1;           // what it thinks comes next; negative: nothing
   CacheBlocks::Held held;
+  std::unique_ptr<ConstrainedText> constrained;  // where the text stands in its constraint, if it has one
   EngineResult result;
 
   int64_t n_prompt() const { return int64_t(asked.prompt.size()); }
@@ -32,6 +33,7 @@ struct ActiveRequest {
     tokens = asked.prompt;
     cached = 0, scored = 1, n_given = 0, draft = -1;
     result = {};
+    if (asked.constraint) constrained = asked.constraint->begin();
     if (asked.prompt_log_probs) result.prompt.push_back({asked.prompt.front(), 0, {}});
   }
 };

@@ -250,7 +250,7 @@ struct Engine::Impl {
     } catch (const std::exception& error) {
       return fail(&request, error);
     }
-    if (stopped) return finish(&request, EndReason::stop);
+    if (stopped || (goes_on && row.last)) return finish(&request, EndReason::stop);
     if (!goes_on) return finish(&request, EndReason::cancelled);
     if (request.n_given == request.asked.max_tokens) finish(&request, EndReason::length);
   }

@@ -2,16 +2,19 @@
 #pragma once
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "base/error.h"
+#include "engine/constraint.h"
 #include "engine/sampler.h"
 #include "engine/token_scores.h"
 
 namespace hadal {
 
-enum class EndReason { stop, length, cancelled, failed };  // stop: an id of `stop`; cancelled: cancel(), or on_token
+// stop: an id of `stop`, or all that the constraint allows was written; cancelled: cancel(), or on_token
+enum class EndReason { stop, length, cancelled, failed };
 
 struct EngineResult {
   EndReason reason = EndReason::length;
@@ -30,6 +33,9 @@ struct EngineRequest {
   std::vector<int32_t> stop;    // ids that end the text; the id itself is handed out last
   int64_t allowed_ids = 0;      // ids below this are drawn; 0 = the whole vocabulary
   SamplingOptions sampling;
+  // What the text may become; null: anything. An id of `stop` is drawn where it may end, and where it can only end it
+  // ends without one, whatever min_tokens says.
+  std::shared_ptr<const Constraint> constraint;
   int64_t n_top = 0;  // ScoredToken::top, of the text and of the prompt
   bool prompt_log_probs = false;
   // Both are called on the thread that steps; what they do is short. on_token: with every new id, false ends the

@@ -77,12 +77,17 @@ class Candidates {
   double temperature_;
 };
 
-// Calls for ids below n that are not suppressed, ascending.
-template <class Call>
-void each_allowed(int64_t n, std::vector<int32_t> never, Call call) {
+// Ids below n that are neither suppressed nor masked, ascending.
+std::vector<int32_t> ids_to_draw(int64_t n, std::vector<int32_t> never, std::span<const uint32_t> mask) {
   std::sort(never.begin(), never.end());
-  for (int32_t id = 0; id < n; ++id)
-    if (never.empty() || !std::binary_search(never.begin(), never.end(), id)) call(id);
+  std::vector<int32_t> ids;
+  ids.reserve(mask.empty() ? size_t(n) : 0);
+  const int64_t end = mask.empty() ? n : std::min(n, 32 * int64_t(mask.size()));
+  for (int32_t id = 0; id < end; ++id) {
+    if (!mask.empty() && (mask[size_t(id / 32)] >> (id % 32) & 1) == 0) continue;
+    if (never.empty() || !std::binary_search(never.begin(), never.end(), id)) ids.push_back(id);
+  }
+  return ids;
 }
 
 }  // namespace
@@ -90,7 +95,8 @@ void each_allowed(int64_t n, std::vector<int32_t> never, Call call) {
 // softmax(logits / temperature), cut to the best top_k, to the fewest that reach top_p, to those with min_p of the best
 // one's probability; then one draw, whose noise is a function of (seed, position): neighbours and restarts change no
 // text.
-int32_t sample_token(std::span<const float> logits, int64_t allowed, const SamplingOptions& options, int64_t position) {
+int32_t sample_token(std::span<const float> logits, int64_t allowed, const SamplingOptions& options, int64_t position,
+                     std::span<const uint32_t> mask) {
   const int64_t n = std::min<int64_t>(allowed, int64_t(logits.size()));
   check(n > 0, ErrorKind::internal, "no token may be drawn: {} logits, {} allowed", logits.size(), allowed);
   for (int64_t id = 0; id < n; ++id) {  // one NaN anywhere would break the order that sorting needs
@@ -98,16 +104,14 @@ int32_t sample_token(std::span<const float> logits, int64_t allowed, const Sampl
       throw NotFinite(fmt::format("the logit of token {} is {}; the model's weights are damaged or diverged", id,
                                   logits[size_t(id)]));
   }
-  int32_t best = -1;
-  each_allowed(n, options.suppressed, [&](int32_t id) {
-    if (best < 0 || logits[size_t(id)] > logits[size_t(best)]) best = id;
-  });
-  check(best >= 0, ErrorKind::invalid, "all {} tokens are suppressed, none can be drawn", n);
+  std::vector<int32_t> ids = ids_to_draw(n, options.suppressed, mask);
+  check(!ids.empty() || !mask.empty(), ErrorKind::invalid, "all {} tokens are suppressed, none can be drawn", n);
+  check(!ids.empty(), ErrorKind::invalid,
+        "no token can be drawn: what the constraint allows here is suppressed, or no token of this model spells it");
+  const int32_t best = *std::max_element(ids.begin(), ids.end(),
+                                         [&](int32_t a, int32_t b) { return logits[size_t(a)] < logits[size_t(b)]; });
   if (options.temperature == 0) return best;
 
-  std::vector<int32_t> ids;
-  ids.reserve(size_t(n));
-  each_allowed(n, options.suppressed, [&](int32_t id) { ids.push_back(id); });
   Candidates candidates(logits, std::move(ids), best, options.temperature);
   if (options.top_k > 0) candidates.keep(size_t(options.top_k));
   const double total = candidates.total();

@@ -27,8 +27,9 @@ void validate(const SamplingOptions& options);  // throws invalid
 
 // allowed: ids below this many are drawn (rows that only pad the vocabulary are not); position: of the token to be
 // drawn.
-// Throws invalid where every allowed id is suppressed.
-int32_t sample_token(std::span<const float> logits, int64_t allowed, const SamplingOptions& options, int64_t position);
+// mask: bit id % 32 of word id / 32 for each id that may be drawn; empty: all may. Throws invalid where none is left.
+int32_t sample_token(std::span<const float> logits, int64_t allowed, const SamplingOptions& options, int64_t position,
+                     std::span<const uint32_t> mask = {});
 
 // Applies penalties and biases to logits, before the draw. prompt and text are the ids so far; others than those of the
 // logits are passed over.

@@ -9,6 +9,31 @@
 namespace hadal {
 namespace {
 
+bool none(std::span<const uint32_t> mask) {
+  return std::all_of(mask.begin(), mask.end(), [](uint32_t word) { return word == 0; });
+}
+
+// Whether the text is all that its constraint allows.
+bool complete(const ActiveRequest& request) {
+  return request.constrained && request.constrained->may_end() && none(request.constrained->allowed());
+}
+
+// Which ids may come next; empty: all.
+std::vector<uint32_t> mask_of(const ActiveRequest& request) {
+  std::vector<uint32_t> mask;
+  if (!request.constrained) return mask;
+  const std::span<const uint32_t> allowed = request.constrained->allowed();
+  mask.assign(allowed.begin(), allowed.end());
+  const bool ends = request.constrained->may_end();
+  for (const int32_t id : request.asked.stop) {
+    if (id < 0) continue;
+    const auto word = size_t(id / 32);
+    if (word >= mask.size()) mask.resize(word + 1);
+    mask[word] = ends ? mask[word] | 1U << (id % 32) : mask[word] & ~(1U << (id % 32));
+  }
+  return mask;
+}
+
 int32_t draw(const ActiveRequest& request, const ModelConfig& config, std::span<const float> row) {
   std::vector<float> logits(row.begin(), row.end());
   const auto text = std::span(request.tokens).subspan(request.asked.prompt.size());
@@ -18,7 +43,14 @@ int32_t draw(const ActiveRequest& request, const ModelConfig& config, std::span<
     sampling.suppressed.insert(sampling.suppressed.end(), request.asked.stop.begin(), request.asked.stop.end());
   const int64_t vocab = config.vocab_size;
   const int64_t allowed = request.asked.allowed_ids > 0 ? std::min(request.asked.allowed_ids, vocab) : vocab;
-  return sample_token(logits, allowed, sampling, request.n_tokens());
+  return sample_token(logits, allowed, sampling, request.n_tokens(), mask_of(request));
+}
+
+// A token more, which was drawn.
+void write(ActiveRequest& request, int32_t id) {
+  const auto& stop = request.asked.stop;
+  request.tokens.push_back(id);
+  if (request.constrained && std::find(stop.begin(), stop.end(), id) == stop.end()) request.constrained->accept(id);
 }
 
 std::span<const float> values_of(const Tensor& row) { return {row.data<float>(), size_t(row.count())}; }
@@ -56,11 +88,12 @@ std::vector<DrawnRow> draw_rows(const Exec& exec, const ModelConfig& config, std
     ScoredRow one;
     if (values[r]) one.on_host = values_of(values[r]);
     const bool of_draft = row.draws && r > 0 && rows[r - 1].request == row.request && rows[r - 1].draws;
-    if (row.draws && (!of_draft || rows[r - 1].token.id == request.draft)) {
+    if (row.draws && (!of_draft || (rows[r - 1].token.id == request.draft && !rows[r - 1].last))) {
       try {
         row.token.id = one.id = draw(request, config, one.on_host);
-        request.tokens.push_back(one.id);
+        write(request, one.id);
         plan_of[r]->n_accepted += of_draft;
+        row.last = complete(request);
       } catch (const Error& error) {
         row.error.emplace(error.kind(), fmt::format("at position {}: {}", row.position + 1, error.what()));
       }

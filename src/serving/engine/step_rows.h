@@ -24,6 +24,7 @@ struct DrawnRow {
   bool draws = false;
   ScoredToken token;           // id negative: none
   std::optional<Error> error;  // of the draw
+  bool last = false;           // the constraint allows nothing behind it
 };
 // Draws, and appends what was drawn to the requests' tokens; tells which drafts were accepted. `logits` are those that
 // `planned` wanted.

@@ -1,8 +1,11 @@
 #include "server/chat.h"
 
+#include "grammar/formats.h"
 #include "server/api_error.h"
 #include "server/chat_text.h"
+#include "server/chat_tools.h"
 #include "server/completions.h"
+#include "server/constraints.h"
 #include "server/log_probs.h"
 
 namespace hadal {
@@ -11,17 +14,14 @@ namespace {
 void check_names(const JsonFields& fields) {
   fields.check_names({setting_names(),
                       ignored_names(),
+                      constraint_names(),
                       {"messages", "tools", "tool_choice", "logprobs", "top_logprobs", "max_completion_tokens",
-                       "response_format", "documents", "chat_template_kwargs", "add_generation_prompt", "functions",
-                       "function_call", "audio", "modalities", "prediction", "web_search_options"}});
+                       "documents", "chat_template_kwargs", "add_generation_prompt", "functions", "function_call",
+                       "audio", "modalities", "prediction", "web_search_options"}});
   for (const char* name : {"functions", "function_call", "audio", "prediction", "web_search_options"})
     if (fields.find(name) != nullptr) refuse(name, "{} is not offered{}", name, name[0] == 'f' ? "; use tools" : "");
   if (const Json* kinds = fields.find("modalities"); kinds != nullptr && *kinds != Json::array({"text"}))
     refuse("modalities", "modalities = {} must be [\"text\"]", shown(*kinds));
-  if (const Json* format = fields.find("response_format")) {
-    if (!format->is_object() || !format->contains("type") || (*format)["type"] != "text")
-      refuse("response_format", "response_format = {} is not offered; {{\"type\": \"text\"}} is", shown(*format));
-  }
 }
 
 bool opens_thought(const std::string& prompt) {
@@ -49,10 +49,15 @@ ChatRequest read_chat_request(const Json& json, const ServingParts& parts) {
     if (!settings.log_probs) refuse("top_logprobs", "top_logprobs belongs to \"logprobs\": true");
     settings.n_top = *top;
   }
+  const std::optional<Json> answer = format_of_request(fields);
   ChatInputs inputs = chat_of_request(fields);
   request.tools = !inputs.tools.empty();
   request.prompt = prompt_of_chat(model, std::move(inputs));
   request.thinking = opens_thought(request.prompt.text);
+  if (std::optional<Json> format = format_with_tools(fields, model, answer)) {
+    if (request.thinking) format = format_after_thought(model.words(), std::move(*format));
+    constrain(settings, parts.grammars, *format, answer ? name_of_constraint(fields) : "tool_choice");
+  }
   return request;
 }
 

@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "server/api_error.h"
 #include "server/chat.h"
+#include "server/chat_tools.h"
 #include "text/encode_chat.h"
 
 namespace hadal {
@@ -37,36 +38,12 @@ Json read_messages(const JsonFields& fields) {
   return list;
 }
 
-// Null: none, or none to be used.
-Json read_tools(const JsonFields& fields) {
-  const Json* tools = fields.find("tools");
-  const Json* choice = fields.find("tool_choice");
-  const bool some = tools != nullptr && !(tools->is_array() && tools->empty());
-  if (choice != nullptr && *choice != "none" && *choice != "auto") {
-    refuse("tool_choice", "tool_choice = {} is not offered: the model chooses (\"auto\") or may not (\"none\")",
-           shown(*choice));
-  }
-  if (choice != nullptr && !some) refuse("tool_choice", "tool_choice is given, but no tools are");
-  if (!some) return nullptr;
-  if (!tools->is_array()) refuse("tools", "tools = {} must be a list of functions", shown(*tools));
-  for (size_t i = 0; i < tools->size(); ++i) {
-    const Json& tool = (*tools)[i];
-    const bool fits = tool.is_object() && tool.contains("type") && tool["type"] == "function" &&
-                      tool.contains("function") && tool["function"].is_object() && tool["function"].contains("name") &&
-                      tool["function"]["name"].is_string();
-    if (!fits)
-      refuse("tools", "tools[{}] = {} must be {{\"type\": \"function\", \"function\": {{\"name\": ...}}}}", i,
-             shown(tool));
-  }
-  return choice != nullptr && *choice == "none" ? Json() : *tools;
-}
-
 }  // namespace
 
 ChatInputs chat_of_request(const JsonFields& fields) {
   ChatInputs inputs;
   inputs.messages = json_text(read_messages(fields));
-  if (const Json tools = read_tools(fields); !tools.is_null()) inputs.tools = json_text(tools);
+  if (const Json tools = tools_of_request(fields); !tools.is_null()) inputs.tools = json_text(tools);
   if (const Json* documents = fields.find("documents")) {
     if (!documents->is_array()) refuse("documents", "documents = {} must be a list of objects", shown(*documents));
     inputs.documents = json_text(*documents);

@@ -4,6 +4,7 @@
 #include <random>
 
 #include "server/api_error.h"
+#include "server/constraints.h"
 #include "server/log_probs.h"
 
 namespace hadal {
@@ -49,12 +50,12 @@ std::vector<ServedPrompt> read_prompts(const JsonFields& fields, const ServedMod
 void check_names(const JsonFields& fields) {
   fields.check_names({setting_names(),
                       ignored_names(),
-                      {"prompt", "suffix", "echo", "logprobs", "best_of", "parse_special", "response_format"}});
-  if (fields.find("response_format") != nullptr)
-    refuse("response_format", "response_format is not offered for completions");
+                      constraint_names(),
+                      {"prompt", "suffix", "echo", "logprobs", "best_of", "parse_special"}});
 }
 
-CompletionRequest read_request(const Json& json, const ServedModel& model) {
+CompletionRequest read_request(const Json& json, const ServingParts& parts) {
+  const ServedModel& model = parts.model;
   const JsonFields fields(json);
   check_names(fields);
   model.check_name(fields);
@@ -77,7 +78,9 @@ CompletionRequest read_request(const Json& json, const ServedModel& model) {
     settings.return_token_ids = true;
     if (!settings.stop.empty()) refuse("stop", "stop needs a tokenizer, which this model has not; use stop_token_ids");
   }
+  const std::optional<Json> format = format_of_request(fields);
   request.prompts = read_prompts(fields, model);
+  if (format) constrain(settings, parts.grammars, *format, name_of_constraint(fields));
   return request;
 }
 
@@ -226,7 +229,7 @@ class CompletionJob : public Job {
 }  // namespace
 
 void start_completion(const ServingParts& parts, const Json& json, std::shared_ptr<HttpReply> reply) {
-  std::make_shared<CompletionJob>(parts, std::move(reply), read_request(json, parts.model))->run();
+  std::make_shared<CompletionJob>(parts, std::move(reply), read_request(json, parts))->run();
 }
 
 std::string random_name(const char* prefix) {

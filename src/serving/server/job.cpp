@@ -49,6 +49,7 @@ EngineRequest Job::request_of(Choice& choice, int64_t max_tokens, bool prompt_lo
   request.stop = decodings_[size_t(choice.index)]->end_ids;
   if (const Tokenizer* tokenizer = parts.model.tokenizer()) request.allowed_ids = tokenizer->vocab_size();
   request.sampling = settings.sampling;
+  request.constraint = settings.constraint;
   const int64_t per_prompt = int64_t(choices.size() / prompts.size());
   request.sampling.seed = seed_of_choice(settings.sampling.seed, choice.index % per_prompt);
   request.n_top = settings.log_probs ? settings.n_top : 0;
@@ -187,6 +188,7 @@ Json Job::receipt(const Choice& choice) const {
   Receipt receipt = parts.receipt;
   receipt.weights_version = choice.result.weights_version;
   receipt.asked = choice.asked;
+  receipt.format = settings.format;
   receipt.tokens = choice.tokens;
   return receipt_json(receipt);
 }

@@ -12,6 +12,7 @@
 
 #include "dialogue/stop_strings.h"
 #include "engine/engine.h"
+#include "grammar/grammars.h"
 #include "server/api_error.h"
 #include "server/http_message.h"
 #include "server/metrics.h"
@@ -29,6 +30,7 @@ struct ServingParts {
   Metrics& metrics;
   std::atomic<int64_t>& open_choices;  // of all jobs
   const Receipt& receipt;              // what all receipts have in common
+  Grammars* grammars = nullptr;        // none for a model without tokenizer
   int64_t most_choices = 1024;         // more are told to come again
 };
 
@@ -39,7 +41,7 @@ struct Choice {
   std::vector<ScoredToken> tokens;  // all that were drawn, the one that ended the text included
   std::string finish;               // "stop", "length", "error", "cancelled"
   std::string error;
-  int status = 500;  // of the answer, where there is an error
+  int status = 500;     // of the answer, where there is an error
   EngineResult result;  // at the end; in a stream its prompt is there with the first token
   EngineRequest asked;  // where a receipt is wanted
   double last_token_seconds = 0;

@@ -48,6 +48,7 @@ Json receipt_json(const Receipt& receipt) {
           {"frequency_penalty", s.frequency_penalty},
           {"logit_bias", std::move(bias)},
           {"suppressed", s.suppressed},
+          {"format", receipt.format},
           {"tokens", std::move(tokens)},
           {"log_probs", std::move(log_probs)}};
 }
@@ -82,6 +83,7 @@ Receipt receipt_from_json(const std::string& text, const std::string& where) {
   member("presence_penalty", s.presence_penalty), member("frequency_penalty", s.frequency_penalty);
   member("logit_bias", s.logit_bias), member("suppressed", s.suppressed);
   member("tokens", tokens), member("log_probs", log_probs);
+  if (json.contains("format")) member("format", receipt.format);  // others are from before there were any
   check(tokens.size() == log_probs.size(), ErrorKind::invalid, "{}: {} tokens and {} log_probs", where, tokens.size(),
         log_probs.size());
   for (size_t i = 0; i < tokens.size(); ++i) receipt.tokens.push_back({tokens[i], log_probs[i], {}});
@@ -89,6 +91,8 @@ Receipt receipt_from_json(const std::string& text, const std::string& where) {
 }
 
 Replayed replay(const Exec& exec, const Transformer& model, const Receipt& receipt) {
+  check(receipt.format.empty() || receipt.asked.constraint, ErrorKind::internal,
+        "the receipt's format has not been compiled");
   EngineRequest request = receipt.asked;
   request.max_tokens = int64_t(receipt.tokens.size());
   request.min_tokens = std::min(request.min_tokens, request.max_tokens);

@@ -14,6 +14,7 @@ struct Receipt {
   std::string model, device, isa, precision, weights, attention_form;
   int64_t weights_version = 0;
   EngineRequest asked;              // without callbacks and max_tokens, on which no token depends
+  std::string format;               // of asked.constraint, which whoever replays compiles from it; empty: none
   std::vector<ScoredToken> tokens;  // without their top
 };
 

@@ -146,9 +146,17 @@ void check_settings(const JsonFields& fields) {
   if (!text->is_object()) refuse("text", "text = {} must be an object", shown(*text));
   const JsonFields inner(*text);
   inner.check_names({{"format", "verbosity"}});
-  const Json* format = inner.find("format");
-  if (format != nullptr && (!format->is_object() || !format->contains("type") || (*format)["type"] != "text"))
-    refuse("text.format", "text.format = {} is not offered; {{\"type\": \"text\"}} is", shown(*format));
+}
+
+// text.format, which has a schema's name and rules beside it, as a chat's response_format, which has them inside.
+std::optional<Json> response_format(const JsonFields& fields) {
+  const Json* text = fields.find("text");
+  const Json* format = text != nullptr ? JsonFields(*text).find("format") : nullptr;
+  if (format == nullptr) return std::nullopt;
+  if (!format->is_object() || format->value("type", Json()) != "json_schema") return *format;
+  Json schema = *format;
+  schema.erase("type");
+  return Json{{"type", "json_schema"}, {"json_schema", std::move(schema)}};
 }
 
 }  // namespace
@@ -162,13 +170,18 @@ Json chat_of_response(const Json& request, const ServedModel& model) {
   std::vector<std::string> shared = setting_names();
   for (const std::string& name : elsewhere) std::erase(shared, name);
   const JsonFields fields(request);
-  fields.check_names({own, shared, ignored_names(), {"tools", "tool_choice", "chat_template_kwargs", "documents"}});
+  fields.check_names(
+      {own,
+       shared,
+       ignored_names(),
+       {"tools", "tool_choice", "parallel_tool_calls", "chat_template_kwargs", "documents", "structured_outputs"}});
   check_settings(fields);
   Json chat = request;
   for (const std::string& name : own) chat.erase(name);
   chat["messages"] = messages_of(fields);
   if (const auto most = fields.integer("max_output_tokens", 1, model.positions()))
     chat["max_completion_tokens"] = *most;
+  if (const auto format = response_format(fields)) chat["response_format"] = *format;
   if (const Json* tools = fields.find("tools")) {
     if (!tools->is_array()) refuse("tools", "tools = {} must be a list of functions", shown(*tools));
     chat["tools"] = Json::array();

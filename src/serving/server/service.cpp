@@ -9,6 +9,7 @@
 #include "server/base64.h"
 #include "server/chat.h"
 #include "server/completions.h"
+#include "server/constraints.h"
 #include "server/embedded.h"
 #include "server/page.h"
 #include "server/responses.h"
@@ -34,6 +35,7 @@ constexpr Endpoint kEndpoints[] = {{"GET", "/"},
                                    {"POST", "/v1/responses"},
                                    {"POST", "/v1/weights"},
                                    {"POST", "/v1/embeddings"}};
+constexpr size_t kMostCompiling = 64;  // requests that wait for their constraints
 constexpr std::string_view kOneModel = "/v1/models/";
 
 // The endpoint's name, whatever stands behind it.
@@ -61,10 +63,12 @@ Service::Service(const TextModel& model, Engine& engine, const ServiceOptions& o
       engine_(engine),
       updates_(options.updates, model_, engine),
       receipt_(options.receipt),
-      parts_{model_, engine_, metrics_, open_choices_, receipt_, options.most_choices} {
+      parts_{model_, engine_, metrics_, open_choices_, receipt_, nullptr, options.most_choices},
+      compiling_(kMostCompiling) {
   check(options.updates.root.empty() || !options.key.empty(), ErrorKind::invalid,
         "--allow-updates lets whoever has the API key exchange weights, so there must be one: --api-key-file");
   if (!options.key.empty()) key_ = hash_of(options.key);
+  if (model.tokenizer) parts_.grammars = &grammars_.emplace(*model.tokenizer, options.grammars);
 }
 
 // Time tells nothing of the key: hashes of one length are compared to their end.
@@ -154,31 +158,52 @@ HttpAnswer Service::get(const std::string& path) const {
   return json_answer(models());
 }
 
+// Answers, now or as tokens come.
+void Service::post(const std::string& endpoint, const Json& json, const std::shared_ptr<HttpReply>& reply) {
+  try {
+    if (endpoint == "/v1/completions")
+      start_completion(parts_, json, reply);
+    else if (endpoint == "/v1/chat/completions")
+      start_chat(parts_, json, reply);
+    else if (endpoint == "/v1/responses")
+      start_response(parts_, json, reply);
+    else if (endpoint == "/v1/weights")
+      updates_.start(json, reply);
+    else
+      reply->answer(json_answer(endpoint == "/tokenize" ? tokenize(model_, json) : detokenize(model_, json)));
+    metrics_.count_answer(endpoint, 200);
+  } catch (const std::exception& error) {
+    refuse_request(endpoint, error, reply);
+  }
+}
+
+void Service::refuse_request(const std::string& endpoint, const std::exception& error,
+                             const std::shared_ptr<HttpReply>& reply) {
+  const ApiError known = api_error_of(error);
+  metrics_.count_answer(endpoint, known.status);
+  reply->answer(error_answer(known));
+}
+
 void Service::handle(const HttpRequest& request, const std::shared_ptr<HttpReply>& reply) {
   const std::string endpoint = endpoint_of(request.path);
   try {
     if (request.method != "POST") {
       reply->answer(get(request.path));
-    } else if (endpoint == "/v1/embeddings") {
-      throw ApiError(400, "embeddings are not offered: this is a model that writes text", "", "unsupported_endpoint");
-    } else {
-      const Json json = json_of_body(request.body);
-      if (endpoint == "/v1/completions")
-        start_completion(parts_, json, reply);
-      else if (endpoint == "/v1/chat/completions")
-        start_chat(parts_, json, reply);
-      else if (endpoint == "/v1/responses")
-        start_response(parts_, json, reply);
-      else if (endpoint == "/v1/weights")
-        updates_.start(json, reply);
-      else
-        reply->answer(json_answer(endpoint == "/tokenize" ? tokenize(model_, json) : detokenize(model_, json)));
+      metrics_.count_answer(endpoint, 200);
+      return;
     }
-    metrics_.count_answer(endpoint, 200);
+    if (endpoint == "/v1/embeddings")
+      throw ApiError(400, "embeddings are not offered: this is a model that writes text", "", "unsupported_endpoint");
+    Json json = json_of_body(request.body);
+    if (!may_be_constrained(json)) return post(endpoint, json, reply);
+    const auto work = [this, endpoint, json = std::move(json), reply] {
+      if (!reply->gone()) post(endpoint, json, reply);
+    };
+    if (!compiling_.take(work))
+      throw ApiError(429, "too many requests wait for their constraints to be compiled; ask again later", "",
+                     "overloaded");
   } catch (const std::exception& error) {
-    const ApiError known = api_error_of(error);
-    metrics_.count_answer(endpoint, known.status);
-    reply->answer(error_answer(known));
+    refuse_request(endpoint, error, reply);
   }
 }
 

@@ -10,6 +10,7 @@
 #include "server/http_server.h"
 #include "server/job.h"
 #include "server/receipt.h"
+#include "server/side_thread.h"
 #include "server/weight_updates.h"
 
 namespace hadal {
@@ -20,6 +21,7 @@ struct ServiceOptions {
   int64_t most_choices = 1024;  // under way at a time
   Receipt receipt;              // what all receipts have in common
   UpdateOptions updates;        // who may exchange weights: those with the key, where there is one
+  GrammarLimits grammars;
 };
 
 class Service {
@@ -37,6 +39,9 @@ class Service {
   std::optional<HttpAnswer> admit(const HttpRequest& head) const;
   void handle(const HttpRequest& request, const std::shared_ptr<HttpReply>& reply);
   bool knows_key(const HttpRequest& head) const;
+  void post(const std::string& endpoint, const Json& json, const std::shared_ptr<HttpReply>& reply);
+  void refuse_request(const std::string& endpoint, const std::exception& error,
+                      const std::shared_ptr<HttpReply>& reply);
   HttpAnswer get(const std::string& path) const;
   HttpAnswer health() const;
   Json models() const;
@@ -47,9 +52,11 @@ class Service {
   mutable Metrics metrics_;
   std::atomic<int64_t> open_choices_ = 0;
   Receipt receipt_;
+  std::optional<Grammars> grammars_;
   ServingParts parts_;
   std::optional<std::array<uint8_t, 32>> key_;  // its hash
   std::atomic<const HttpServer*> server_ = nullptr;
+  SideThread compiling_;  // last: it uses all of the others
 };
 
 }  // namespace hadal

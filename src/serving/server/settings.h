@@ -3,10 +3,12 @@
 // offered are refused.
 #pragma once
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "engine/constraint.h"
 #include "engine/sampler.h"
 #include "server/json_fields.h"
 #include "text/generation_config.h"
@@ -27,6 +29,8 @@ struct AnswerSettings {
   bool receipt = false;  // each answer with its receipt (receipt.h)
   bool log_probs = false;
   int64_t n_top = 0;
+  std::string format;  // that the answer must have (grammar/formats.h); empty: any
+  std::shared_ptr<const Constraint> constraint;
 };
 
 struct SettingsLimits {

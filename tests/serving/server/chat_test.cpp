@@ -127,7 +127,6 @@ TEST_F(Chats, ToolsReachTheTemplateUnlessNoneMayBeUsed) {
   EXPECT_GT(prompt({{"tools", tools}}), plain);
   EXPECT_GT(prompt({{"tools", tools}, {"tool_choice", "auto"}}), plain);
   EXPECT_EQ(prompt({{"tools", tools}, {"tool_choice", "none"}}), plain);
-  EXPECT_EQ(chat({{"tools", tools}, {"tool_choice", "required"}}).status, 400);
 }
 
 TEST_F(Chats, RefuseWhatIsNotOfferedByName) {
@@ -136,7 +135,7 @@ TEST_F(Chats, RefuseWhatIsNotOfferedByName) {
     EXPECT_EQ(answer.status, 400) << more << answer.body;
     EXPECT_EQ(answer.json()["error"]["param"], param) << more << answer.body;
   };
-  refused({{"response_format", {{"type", "json_object"}}}}, "response_format");
+  refused({{"response_format", {{"type", "xml"}}}}, "response_format");
   EXPECT_EQ(chat({{"response_format", {{"type", "text"}}}}).status, 200);
   refused({{"messages", Json::array()}}, "messages");
   refused({{"messages", "hi"}}, "messages");

@@ -167,7 +167,8 @@ TEST_F(Responses, RefuseByNameWhatIsStoredOrNotOffered) {
   EXPECT_EQ(respond({{"store", false}, {"background", nullptr}}).status, 200);
   refused({{"include", {"reasoning.encrypted_content"}}}, "include");
   refused({{"truncation", "auto"}}, "truncation");
-  refused({{"text", {{"format", {{"type", "json_object"}}}}}}, "text.format", "json_object");
+  refused({{"text", {{"format", {{"type", "xml"}}}}}}, "text.format", "text.format");
+  refused({{"response_format", {{"type", "text"}}}}, "response_format", "unknown field");
   EXPECT_EQ(respond({{"text", {{"format", {{"type", "text"}}}}}}).status, 200);
   refused({{"top_logprobs", 2}}, "top_logprobs");
   refused({{"reasoning", {{"summary", "auto"}}}}, "summary");

@@ -14,6 +14,7 @@
 #include "base/random.h"
 #include "base/testing.h"
 #include "exchange/hf_config.h"
+#include "grammar/grammar_testing.h"
 #include "server/serving.h"
 #include "storage/safetensors.h"
 #include "text/text_testing.h"
@@ -34,6 +35,7 @@ struct TinyOptions {
   int64_t positions = 256, dense_ffn_size = 48, words = 400;
   uint64_t seed = 1;  // of the weights
   ServingOptions serving = {};
+  GrammarLimits grammars = testing::grammar_limits();
 };
 
 // The directory of the model alone.
@@ -81,6 +83,7 @@ class Tiny {
     write_tiny_model(directory_.path(), options);
     model = load_text_model(directory_.path(), {}, owned_.exec);
     options.serving.http.port = 0;
+    options.serving.service.grammars = options.grammars;
     if (options.serving.service.name.empty()) options.serving.service.name = "tiny";
     serving = std::make_unique<Serving>(owned_.exec, model, options.serving);
   }

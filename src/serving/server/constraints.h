@@ -1,0 +1,30 @@
+// What a request says its answer must be: response_format (of /v1/responses: text.format), as OpenAI's API has it, and structured_outputs, as vLLM
+// does; tool_choice is the chat's (chat_tools.h). Read into formats (grammar/formats.h), then compiled.
+#pragma once
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "grammar/grammars.h"
+#include "server/settings.h"
+
+namespace hadal {
+
+// Names that format_of_request reads or refuses.
+const std::vector<std::string>& constraint_names();
+
+// Whether compiling may come into it, which takes longer than reading a request.
+bool may_be_constrained(const Json& request);
+
+// Nothing: any text. Throws ApiError, naming the field, for what is not offered.
+std::optional<Json> format_of_request(const JsonFields& fields);
+
+// The field that says so.
+const char* name_of_constraint(const JsonFields& fields);
+
+// Compiles the format into the settings. `name`: of the field that asks for it. Throws ApiError where it cannot be
+// followed. grammars null: the model has no tokenizer.
+void constrain(AnswerSettings& settings, Grammars* grammars, const Json& format, const char* name);
+
+}  // namespace hadal
