@@ -32,13 +32,14 @@ void fill(const Exec& exec, Transformer& model) {
   std::vector<float> run(kRun);
   for (int64_t i = 0; i < kRun; ++i) run[size_t(i)] = float(random_normal(1, stream_id("bench.engine"), uint64_t(i)));
   const auto fill_with = [&](const Tensor& tensor, double scale) {
-    exec.compute->parallel_for(tensor.count() / kRun + 1, [&](int64_t part, int) {
-      for (int64_t i = part * kRun; i < std::min(tensor.count(), (part + 1) * kRun); ++i) {
+    const bool half = tensor.dtype() == DType::bf16;
+    bf16* const halves = half ? tensor.data<bf16>() : nullptr;
+    float* const floats = half ? nullptr : tensor.data<float>();
+    const int64_t count = tensor.count();
+    exec.compute->parallel_for(count / kRun + 1, [&](int64_t part, int) {
+      for (int64_t i = part * kRun; i < std::min(count, (part + 1) * kRun); ++i) {
         const float x = run[size_t((i * 7 + part * 31) % kRun)] * float(scale);
-        if (tensor.dtype() == DType::bf16)
-          tensor.data<bf16>()[i] = bf16(x);
-        else
-          tensor.data<float>()[i] = x;
+        half ? void(halves[i] = bf16(x)) : void(floats[i] = x);
       }
     });
   };

@@ -130,10 +130,12 @@ class ResponseJob : public Job {
 }  // namespace
 
 void start_response(const ServingParts& parts, const Json& json, std::shared_ptr<HttpReply> reply) {
+  const Json chat = chat_of_response(json, parts.model);
   try {
-    ChatRequest request = read_chat_request(chat_of_response(json, parts.model), parts);
+    ChatRequest request = read_chat_request(chat, parts);
     std::make_shared<ResponseJob>(parts, std::move(reply), std::move(request), json)->run();
-  } catch (ApiError error) {  // in the words of this request
+  } catch (const ApiError& refused) {  // in the words of this request
+    ApiError error = refused;
     const std::string theirs = "response_format", ours = "text.format";
     for (std::string* text : {&error.message, &error.param}) {
       for (size_t at = 0; (at = text->find(theirs, at)) != std::string::npos; at += ours.size())

@@ -29,6 +29,7 @@ if(HADAL_SANITIZE MATCHES "thread")
 endif()
 add_executable(model_emulated_tests network/model/bits_test.cpp network/model/transformer_test.cpp
                training/train/step_test.cpp training/train/step_laws_test.cpp)
+target_compile_options(model_emulated_tests PRIVATE ${HADAL_TEST_OPTIONS})
 target_include_directories(model_emulated_tests PRIVATE ${folders_of_helpers})
 target_link_libraries(model_emulated_tests PRIVATE cuda_emulated hadal_train GTest::gtest_main)
 target_compile_definitions(model_emulated_tests PRIVATE HADAL_TESTS_ON_DEVICE=1

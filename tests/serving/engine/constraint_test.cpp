@@ -169,9 +169,10 @@ TEST(ConstrainedText, ThatCannotGoOnFailsItsRequestAlone) {
     EXPECT_EQ(got->end->error_kind, ErrorKind::invalid);
   }
   EXPECT_EQ(a.ids.size(), 5u);
-  EXPECT_EQ(a.end->error.find("no token can be drawn: what the constraint allows here"), 0u) << a.end->error;
+  EXPECT_EQ(a.end->error.find("at position 15: no token can be drawn: what the constraint allows here"), 0u)
+      << a.end->error;
   EXPECT_EQ(b.ids.size(), 4u);
-  EXPECT_EQ(b.end->error, "the rule says so");
+  EXPECT_EQ(b.end->error, "at position 14: the rule says so");
   EXPECT_EQ(c.ids.size(), 0u);
   EXPECT_TRUE(d == expected);
 }

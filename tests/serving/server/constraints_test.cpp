@@ -149,7 +149,7 @@ TEST_F(Constraints, ToolsAreCalledInTheTemplatesOwnFormat) {
   EXPECT_NE(all.find("<｜tool▁sep｜>look\n```json\n{"), std::string::npos) << all;
 }
 
-TEST_F(Constraints, WithDraftsAndNeighboursTheTextIsTheSame) {
+TEST_F(Constraints, WithNeighboursTheTextIsTheSame) {
   const Json format = {{"response_format", of_schema(kSchema)}};
   std::vector<std::string> alone;
   for (uint64_t seed = 1; seed <= 6; ++seed) alone.push_back(text_of(completion(format, seed)));
