@@ -39,8 +39,12 @@ std::string cpu_features() {
   add(__builtin_cpu_supports("avx512bf16"), "avx512bf16");
   return text;
 }
+// Products of bf16 pairs do twice the work of an FP32 multiply-add at the same rate on AMD's cores, and at a quarter of
+// it on Intel's (measured: 148 against 304 GFLOP/s on a Sapphire Rapids, 1145 against 573 on a Zen 5).
+bool has_slow_pairs() { return __builtin_cpu_is("intel"); }
 #else
 bool cpu_runs(Isa isa) { return isa == Isa::reference; }
+bool has_slow_pairs() { return false; }
 std::string cpu_features() { return "no vector kernels for this architecture"; }
 #endif
 
@@ -76,7 +80,10 @@ std::vector<Isa> available_isas() {
   return found;
 }
 
-Isa best_isa() { return available_isas().back(); }
+Isa best_isa() {
+  const Isa last = available_isas().back();
+  return last == Isa::avx512_bf16 && has_slow_pairs() ? Isa::avx512 : last;
+}
 
 const char* isa_name(Isa isa) {
   switch (isa) {
@@ -95,7 +102,7 @@ Isa parse_isa(const std::string& name) {
   } else if (name == "avx2") {
     isa = Isa::avx2;
   } else if (name == "avx512") {
-    isa = isa_available(Isa::avx512_bf16) ? Isa::avx512_bf16 : Isa::avx512;
+    isa = best_isa() == Isa::avx512_bf16 ? Isa::avx512_bf16 : Isa::avx512;
   } else if (name == "avx512_bf16") {
     isa = Isa::avx512_bf16;
   } else if (name == "best") {

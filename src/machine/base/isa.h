@@ -7,7 +7,7 @@ namespace hadal {
 
 enum class Isa { reference, avx2, avx512, avx512_bf16 };  // ascending: each machine that runs one runs those before it
 
-Isa best_isa();                          // the best of those available
+Isa best_isa();                          // the fastest of those available
 bool isa_available(Isa isa);             // compiled in and runnable here
 std::vector<Isa> available_isas();       // ascending, always starts with reference
 const char* isa_name(Isa isa);           // "reference", "avx2", "avx512", "avx512_bf16"

@@ -34,6 +34,14 @@ endfunction()
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64" AND NOT HADAL_FUZZ)  # fuzzing reads files, it needs no fast kernels
   hadal_isa(avx2 -mavx2 -mfma -mf16c)
   hadal_isa(avx512 -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mprefer-vector-width=512)
+  # Sums of integers are exact, so one more twin of their products, for AVX-512 with VNNI, changes no bit.
+  add_library(hadal_kernels_avx512_vnni OBJECT ${CMAKE_SOURCE_DIR}/src/machine/kernels/cpu/integer_gemm.cpp)
+  target_include_directories(hadal_kernels_avx512_vnni PRIVATE ${CMAKE_SOURCE_DIR}/src/machine)
+  target_compile_definitions(hadal_kernels_avx512_vnni PRIVATE HADAL_ISA=avx512_vnni HADAL_ISA_avx512_vnni=1)
+  target_compile_options(hadal_kernels_avx512_vnni PRIVATE -O3 -fno-math-errno -fno-trapping-math -Wno-uninitialized
+                         $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized> -mavx2 -mfma -mf16c -mavx512f -mavx512bw
+                         -mavx512dq -mavx512vl -mavx512vnni -mprefer-vector-width=512)
+  target_sources(hadal_kernels PRIVATE $<TARGET_OBJECTS:hadal_kernels_avx512_vnni>)
   hadal_isa(avx512_bf16 -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512bf16 -mavx512vnni
             -mprefer-vector-width=512)
 endif()

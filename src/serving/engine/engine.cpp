@@ -287,16 +287,6 @@ struct Engine::Impl {
     for (ActiveRequest* request : read) finish(request, EndReason::length);
   }
 
-  Observer observer_of(const std::vector<PlannedRows>& planned) const {
-    if (!options.observer) return {};
-    std::vector<StepRow> rows;
-    for (const PlannedRows& p : planned)
-      for (int64_t i = 0; i < p.n_rows(); ++i) rows.push_back({p.request->id, p.request->cached + i});
-    return [this, rows = std::move(rows)](const std::string& name, const Tensor& value) {
-      options.observer(rows, name, value);
-    };
-  }
-
   // Where it fails, each text goes alone, so that only those end whose own fails.
   void forward(std::vector<PlannedRows>& planned) {
     const bool drafts = std::any_of(planned.begin(), planned.end(), [](const auto& p) { return p.request->drafting; });
@@ -308,7 +298,8 @@ struct Engine::Impl {
     };
     Tensor states, logits;
     try {
-      logits = model.extend(exec, *cache, extensions_of(planned), drafts ? &states : nullptr, observer_of(planned));
+      logits =
+          model.extend(exec, *cache, extensions_of(planned), drafts ? &states : nullptr, observer_of(options, planned));
     } catch (const std::exception& error) {
       take_back();
       if (planned.size() == 1) return fail(planned[0].request, error);

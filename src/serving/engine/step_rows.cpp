@@ -66,6 +66,16 @@ std::vector<Extension> extensions_of(const std::vector<PlannedRows>& planned) {
   return texts;
 }
 
+Observer observer_of(const EngineOptions& options, const std::vector<PlannedRows>& planned) {
+  if (!options.observer) return {};
+  std::vector<StepRow> rows;
+  for (const PlannedRows& p : planned)
+    for (int64_t i = 0; i < p.n_rows(); ++i) rows.push_back({p.request->id, p.request->cached + i});
+  return [&options, rows = std::move(rows)](const std::string& name, const Tensor& value) {
+    options.observer(rows, name, value);
+  };
+}
+
 std::vector<DrawnRow> draw_rows(const Exec& exec, const ModelConfig& config, std::vector<PlannedRows>& planned,
                                 const Tensor& logits) {
   std::vector<DrawnRow> rows;

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "engine/active_request.h"
+#include "engine/engine_room.h"
 #include "model/latent_cache.h"
 #include "model/transformer.h"
 
@@ -16,6 +17,9 @@ namespace hadal {
 
 // The next tokens of texts, as a forward takes them. What it points to belongs to the requests.
 std::vector<Extension> extensions_of(const std::vector<PlannedRows>& planned);
+
+// Who is told of every value of the step's forward, with its rows; nobody where nobody asked. Options must outlive it.
+Observer observer_of(const EngineOptions& options, const std::vector<PlannedRows>& planned);
 
 // What a row of logits gave: the token after that at `position`, drawn or known.
 struct DrawnRow {

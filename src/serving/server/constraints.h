@@ -1,5 +1,6 @@
-// What a request says its answer must be: response_format (of /v1/responses: text.format), as OpenAI's API has it, and structured_outputs, as vLLM
-// does; tool_choice is the chat's (chat_tools.h). Read into formats (grammar/formats.h), then compiled.
+// What a request says its answer must be: response_format (of /v1/responses: text.format), as OpenAI's API has it, and
+// structured_outputs, as vLLM has it; tool_choice is the chat's (chat_tools.h). Read into formats (grammar/formats.h),
+// then compiled.
 #pragma once
 #include <memory>
 #include <optional>

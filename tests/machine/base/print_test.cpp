@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <clocale>
 #include <csignal>
 #include <filesystem>
@@ -171,7 +172,8 @@ TEST(InstructionSets, AreOrderedNamedAndRefusedWhenUnknown) {
   const auto all = available_isas();
   ASSERT_FALSE(all.empty());
   EXPECT_EQ(all.front(), Isa::reference);
-  EXPECT_EQ(all.back(), best_isa());
+  EXPECT_NE(std::find(all.begin(), all.end(), best_isa()), all.end());
+  EXPECT_GE(best_isa(), std::min(all.back(), Isa::avx512));  // slow products of bf16 pairs are passed over
   EXPECT_TRUE(std::is_sorted(all.begin(), all.end()));
   EXPECT_EQ(parse_isa("reference"), Isa::reference);
   try {

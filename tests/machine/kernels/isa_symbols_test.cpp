@@ -23,7 +23,7 @@ TEST(IsaSymbols, StayInTheNamespaceOfTheirInstructionSet) {
 #if !defined(HADAL_HAVE_avx2)
   GTEST_SKIP() << "no vector kernels for this architecture";
 #endif
-  for (const char* isa : {"avx2", "avx512", "avx512_bf16"}) {
+  for (const char* isa : {"avx2", "avx512", "avx512_vnni", "avx512_bf16"}) {
     EXPECT_EQ(check_symbols(std::string("hadal_kernels_") + isa + ".dir", isa), 0) << isa;
   }
 }

@@ -172,7 +172,7 @@ void run_few_rows(const Block& x) {
 template <class Step, class TA, class TB>
 void run_block(const Block& x) {
   if constexpr (TB::kPacked) {
-    if (x.few()) return few_block<Step, TA, typename TB::type>(x);
+    if (x.rows <= kFewTiles * kRows) return few_block<Step, TA, typename TB::type>(x);
   } else {
     if (x.stream) return stream_block<Step, TA, typename TB::type>(x);
     if (x.few()) return run_few_rows<Step, TA, TB>(x);
@@ -230,6 +230,12 @@ int64_t bytes_of_a(const Gemm& args) {
   return elements * (args.a_type == DType::bf16 ? 2 : 4);
 }
 
+int64_t most_rows(const Gemm& args) {
+  int64_t most = 0;
+  for (int64_t i = 0; i < args.n_products; ++i) most = args.products[i].m > most ? args.products[i].m : most;
+  return most;
+}
+
 // Enough tasks that a slow core costs little, but none so small that handing it out costs more than a share of its
 // work; and a multiple of the threads while there are few.
 Cut choose_cut(const Gemm& args) {
@@ -254,6 +260,7 @@ Cut choose_cut(const Gemm& args) {
     }
   }
   if (count_tasks(args, cut) > 2 * kTasksPerThread * threads || wanted < threads) return cut;
+  if (args.b_is_panels && most_rows(args) <= kFewTiles * kRows) return cut;  // each row block would read all of B
   for (Cut even = cut; even.more < least(threads, 8); ++even.more) {
     if (count_tasks(args, even) % threads == 0) return even;
   }

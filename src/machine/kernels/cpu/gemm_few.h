@@ -1,7 +1,7 @@
-// At most a tile of rows with a weight packed once (gemm_panels.h), as decoding has them: memory is what bounds it. The
+// A few tiles of rows with a weight packed once (gemm_panels.h), as decoding has them: memory is what bounds it. The
 // rows of A are packed for all of K; then the panels stream through, a few side by side, so that there are enough sums
-// to hide a multiply-add's latency even with one row, and bf16 is widened on its way from memory to the sums. These are
-// the sums of gemm_micro.h: per element one step per unit, ascending, chunk after chunk.
+// to hide a multiply-add's latency even with one row; bf16 and codes are widened on their way from memory to the sums.
+// These are the sums of gemm_micro.h: per element one step per unit, ascending, chunk after chunk.
 #pragma once
 #include "kernels/array.h"
 #include "kernels/cpu/gemm_block.h"
@@ -134,6 +134,7 @@ void few_rows(Few m, int64_t rows, int64_t panels) {
     int64_t done = 1;
     if (rows >= kRows) {
       few_panels<Step, TB, kRows, 1>(m, panels), done = kRows;
+      m.a += kPackedPanel<Step> - kRows * row;  // the next tile
     } else if (kRows > 8 && rows >= 8) {
       few_panels<Step, TB, (kRows > 8 ? 8 : 1), 1>(m, panels), done = 8;
     } else if (rows >= 4) {
@@ -153,11 +154,12 @@ template <class Step, class TA, class TB>
 void few_block(const Block& x) {
   const Gemm& g = x.args;
   const int64_t k_size = x.product.k, panel_words = panel_words_of<TB>(k_size);
-  constexpr int64_t kBand = kPackedA / kPackedPanel<StepF32> * kGemmChunk;  // of K, whose packed rows find room
-  for (int64_t band = 0; band < k_size; band += kBand) {
-    const int64_t end = least(k_size, band + kBand);
+  const int64_t tiles = ceil_div(x.rows, kRows);
+  const int64_t most = kPackedA / (tiles * kPackedPanel<StepF32>)*kGemmChunk;  // of K, whose packed rows find room
+  for (int64_t band = 0; band < k_size; band += most) {
+    const int64_t end = least(k_size, band + most);
     float* a = x.packed_a;
-    for (int64_t k = band; k < end; k += kGemmChunk, a += kPackedPanel<Step>)
+    for (int64_t k = band; k < end; k += kGemmChunk, a += tiles * kPackedPanel<Step>)
       pack_a_rows<Step>(a, at<TA>(x.product.a, x.row * g.a_row + k), g.a_row, x.rows, least(kGemmChunk, end - k));
     for (int64_t col = 0; col < x.cols; col += kFewPanels * kPanel) {
       const int64_t cols = least(kFewPanels * kPanel, x.cols - col), panels = ceil_div(cols, kPanel);
@@ -174,7 +176,7 @@ void few_block(const Block& x) {
           m.scales = scales;
         }
         few_rows<Step, TB>(m, x.rows, panels);
-        m.a += kPackedPanel<Step>, m.b += panel_words_of<TB>(kGemmChunk);
+        m.a += tiles * kPackedPanel<Step>, m.b += panel_words_of<TB>(kGemmChunk);
       }
       if (end == k_size)
         each_total(x, col, cols,

@@ -53,7 +53,7 @@ HADAL_INLINE I broadcast_word(const int8_t* p) {
 }
 
 // How a word of weights meets one of activations: each prepared once, then multiplied with many.
-#if defined(HADAL_ISA_avx512_bf16)  // always with VNNI
+#if defined(HADAL_ISA_avx512_bf16) || defined(HADAL_ISA_avx512_vnni)
 template <PanelType kType>
 struct Dot {
   using W = I;

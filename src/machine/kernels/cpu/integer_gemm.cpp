@@ -4,11 +4,17 @@
 
 #include "kernels/cpu/integer_dot.h"
 
+#if defined(HADAL_ISA_avx512)
+namespace hadal::kernels::avx512_vnni {
+void integer_gemm(const IntegerGemm& args);  // this file once more, where the CPU has VNNI
+}
+#endif
+
 namespace hadal::kernels::HADAL_ISA {
 namespace {
 
-constexpr int64_t kPanel = gemm_panel_cols(Isa::HADAL_ISA), kVectors = kPanel / kW;
-static_assert(kVectors == 2);
+constexpr int64_t kVectors = 2, kPanel = kVectors * kW;
+static_assert(kPanel == gemm_panel_cols(kW == 8 ? Isa::avx2 : Isa::avx512));
 constexpr int64_t kBandGroups = 16;  // of K: 17 KB of int8, 9 KB of int4 in panels of 32
 constexpr int64_t kBlockRows = 192;  // of a task: their codes over all of K stay in L2
 #if defined(HADAL_ISA_avx2)
@@ -191,6 +197,9 @@ void run_task(void* context, int64_t task, int worker) {
 }  // namespace
 
 void integer_gemm(const IntegerGemm& args) {
+#if defined(HADAL_ISA_avx512)
+  if (__builtin_cpu_supports("avx512vnni")) return avx512_vnni::integer_gemm(args);
+#endif
   const int64_t threads = args.lane->n_threads(), totals = threads * kBlockRows * kPanel * 4;
   const Workspace space(*args.lane, totals + 8 * (args.n_products + 1));
   auto* first_task = reinterpret_cast<int64_t*>(space.data + totals);
