@@ -71,6 +71,7 @@ std::vector<double> decode_steps(const Exec& exec, const Transformer& model, int
     EngineRequest request;
     for (int i = 0; i < 16; ++i) request.prompt.push_back(int32_t(random.below(32768)));
     request.max_tokens = tokens, request.sampling.seed = uint64_t(t);
+    request.sampling.top_k = 40;  // at random all are as likely, and a draw among all would walk through them
     engine.submit(std::move(request));
   }
   std::vector<double> seconds;

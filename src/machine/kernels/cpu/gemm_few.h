@@ -130,6 +130,7 @@ HADAL_INLINE void few_panels(Few m, int64_t panels) {
 template <class Step, class TB>
 void few_rows(Few m, int64_t rows, int64_t panels) {
   constexpr int64_t row = kGemmChunk / Step::kDepth;
+  constexpr int kWide = kW == 16 ? 2 : 1;  // 4 x 2 x 2 sums: half of AVX-512's registers, all of AVX2's
   while (rows > 0) {
     int64_t done = 1;
     if (rows >= kRows) {
@@ -138,7 +139,7 @@ void few_rows(Few m, int64_t rows, int64_t panels) {
     } else if (kRows > 8 && rows >= 8) {
       few_panels<Step, TB, (kRows > 8 ? 8 : 1), 1>(m, panels), done = 8;
     } else if (rows >= 4) {
-      few_panels<Step, TB, 4, 1>(m, panels), done = 4;
+      few_panels<Step, TB, 4, kWide>(m, panels), done = 4;
     } else if (rows >= 2) {
       few_panels<Step, TB, 2, 2>(m, panels), done = 2;
     } else {

@@ -16,135 +16,163 @@ namespace {
 constexpr int64_t kVectors = 2, kPanel = kVectors * kW;
 static_assert(kPanel == gemm_panel_cols(kW == 8 ? Isa::avx2 : Isa::avx512));
 constexpr int64_t kBandGroups = 16;  // of K: 17 KB of int8, 9 KB of int4 in panels of 32
+constexpr int64_t kFewRows = 12;     // up to so many, panels are read side by side
 constexpr int64_t kBlockRows = 192;  // of a task: their codes over all of K stay in L2
 #if defined(HADAL_ISA_avx2)
 constexpr int kTileRows = 4;
 #else
 constexpr int kTileRows = 6;
 #endif
-constexpr int64_t kAhead = 4096;  // bytes of a panel, asked for ahead of their use
+constexpr int64_t kSide = 4;  // panels side by side where there are few rows: streams from memory at once
+constexpr int64_t kWorkerTotals = (kBlockRows > kSide * kFewRows ? kBlockRows : kSide * kFewRows) * kPanel;
+// Bytes of a panel, asked for ahead of their use: of several panels the next lines, of one the band after this one.
+template <int P>
+constexpr int64_t kAhead = P > 1 ? 2048 : 16384;
 
 HADAL_INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 template <PanelType kType>
 constexpr int64_t kOffset = kType == PanelType::int8 ? 128 : 8;  // in the panel, q + kOffset
 
-// The dots of R rows with one group of a panel. x: the rows' groups, `row_groups` apart.
-template <PanelType kType, int R>
-HADAL_INLINE void dots(const IntegerGroup* x, int64_t row_groups, const uint8_t* group, I (&sum)[R][kVectors]) {
+// The dots of R rows with one group of P panels. x: the rows' groups, `row_groups` apart; the panels' `panel_bytes`.
+template <PanelType kType, int R, int P>
+HADAL_INLINE void dots(const IntegerGroup* x, int64_t row_groups, const uint8_t* group, int64_t panel_bytes,
+                       I (&sum)[P][R][kVectors]) {
   using D = Dot<kType>;
   constexpr int64_t kWords = kIntegerGroup / panel_word_depth(kType), kLine = 4 * kPanel;
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) {
     const I start = broadcast_int(int32_t(-kOffset<kType> * x[r * row_groups].sum));
-#pragma GCC unroll 2
-    for (int j = 0; j < kVectors; ++j) sum[r][j] = start;
+#pragma GCC unroll 4
+    for (int p = 0; p < P; ++p) sum[p][r][0] = sum[p][r][1] = start;
   }
-  const auto multiply = [&](const I(&w)[kVectors], int64_t k) __attribute__((always_inline)) {
-    typename D::W ready[kVectors];
-#pragma GCC unroll 2
-    for (int j = 0; j < kVectors; ++j) ready[j] = D::weights(w[j]);
+  const auto multiply = [&](const I(&w)[kVectors], int p, int64_t k) __attribute__((always_inline)) {
+    const typename D::W ready[kVectors] = {D::weights(w[0]), D::weights(w[1])};
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
       const typename D::X row = D::row(x[r * row_groups].q + k);
 #pragma GCC unroll 2
-      for (int j = 0; j < kVectors; ++j) sum[r][j] = D::step(sum[r][j], ready[j], row);
+      for (int j = 0; j < kVectors; ++j) sum[p][r][j] = D::step(sum[p][r][j], ready[j], row);
     }
   };
   const uint8_t* line = group + 2 * kPanel;
 #pragma GCC unroll 8
   for (int64_t u = 0; u < kWords; ++u, line += kLine) {
+#pragma GCC unroll 4
+    for (int p = 0; p < P; ++p) {
+      const uint8_t* at = line + p * panel_bytes;
 #pragma GCC unroll 2
-    for (int64_t i = 0; i < kLine; i += 64) __builtin_prefetch(line + kAhead + i);
-    I w[kVectors], part[kVectors];
-#pragma GCC unroll 2
-    for (int j = 0; j < kVectors; ++j) w[j] = load_bytes(line + j * (kLine / kVectors));
-    if constexpr (kType == PanelType::int8) {
-      multiply(w, 4 * u);
-    } else {
-#pragma GCC unroll 2
-      for (int j = 0; j < kVectors; ++j) part[j] = lower_nibbles(w[j]);
-      multiply(part, 8 * u);
-#pragma GCC unroll 2
-      for (int j = 0; j < kVectors; ++j) part[j] = upper_nibbles(w[j]);
-      multiply(part, 8 * u + 4);
+      for (int64_t i = 0; i < kLine; i += 64) __builtin_prefetch(at + kAhead<P> + i, 0, P > 1 ? 3 : 2);
+      const I w[kVectors] = {load_bytes(at), load_bytes(at + kLine / 2)};
+      if constexpr (kType == PanelType::int8) {
+        multiply(w, p, 4 * u);
+      } else {
+        const I low[kVectors] = {lower_nibbles(w[0]), lower_nibbles(w[1])};
+        multiply(low, p, 8 * u);
+        const I high[kVectors] = {upper_nibbles(w[0]), upper_nibbles(w[1])};
+        multiply(high, p, 8 * u + 4);
+      }
     }
   }
 }
 
-// R rows over `groups` groups of one panel; totals: [row][kPanel].
-template <PanelType kType, int R>
-__attribute__((noinline)) static void tile(const IntegerGroup* x, int64_t row_groups, const uint8_t* panel,
-                                           int64_t groups, float* totals, bool begins) {
-  V total[R][kVectors];
+// Where the running totals of a panel's rows lie: from one panel to the next, and from one row to the next kPanel.
+struct Totals {
+  float* first;
+  int64_t panel;
+  bool begin;  // they begin with this band
+};
+
+// R rows over `groups` groups of P panels.
+template <PanelType kType, int R, int P>
+__attribute__((noinline)) static void tile(const IntegerGroup* x, int64_t row_groups, const uint8_t* band,
+                                           int64_t panel_bytes, int64_t groups, Totals totals) {
+  V total[P][R][kVectors];
+  const auto each = [&](auto f) __attribute__((always_inline)) {
+#pragma GCC unroll 4
+    for (int p = 0; p < P; ++p) {
 #pragma GCC unroll 8
-  for (int r = 0; r < R; ++r) {
+      for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 2
-    for (int j = 0; j < kVectors; ++j) total[r][j] = begins ? zero() : load(totals + r * kPanel + j * kW);
-  }
-  for (int64_t g = 0; g < groups; ++g, ++x, panel += integer_group_bytes(kType, kPanel)) {
-    I sum[R][kVectors];
-    dots<kType, R>(x, row_groups, panel, sum);
-    V scale[kVectors];
-#pragma GCC unroll 2
-    for (int j = 0; j < kVectors; ++j) scale[j] = load_f16(panel + 2 * kW * j);
-#pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
-      const V row_scale = broadcast(x[r * row_groups].scale);
-#pragma GCC unroll 2
-      for (int j = 0; j < kVectors; ++j) total[r][j] = fma(to_float(sum[r][j]), mul(row_scale, scale[j]), total[r][j]);
+        for (int j = 0; j < kVectors; ++j) f(p, r, j, totals.first + p * totals.panel + r * kPanel + j * kW);
+      }
     }
+  };
+  each([&](int p, int r, int j, const float* at)
+           __attribute__((always_inline)) { total[p][r][j] = totals.begin ? zero() : load(at); });
+  for (int64_t g = 0; g < groups; ++g, ++x, band += integer_group_bytes(kType, kPanel)) {
+    I sum[P][R][kVectors];
+    dots<kType, R, P>(x, row_groups, band, panel_bytes, sum);
+    each([&](int p, int r, int j, const float*) __attribute__((always_inline)) {
+      const V scale = mul(broadcast(x[r * row_groups].scale), load_f16(band + p * panel_bytes + 2 * kW * j));
+      total[p][r][j] = fma(to_float(sum[p][r][j]), scale, total[p][r][j]);
+    });
   }
-#pragma GCC unroll 8
-  for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 2
-    for (int j = 0; j < kVectors; ++j) store(totals + r * kPanel + j * kW, total[r][j]);
-  }
+  each([&](int p, int r, int j, float* at) __attribute__((always_inline)) { store(at, total[p][r][j]); });
 }
 
 struct Block {
   const IntegerGemm& args;
   const IntegerProduct& product;
   int64_t row, rows, panel, panels;
-  float* totals;  // [rows][kPanel]
+  float* totals;  // [kSide or 1 panels][rows][kPanel]
+  int64_t side() const { return rows <= kFewRows ? kSide : 1; }
+  int64_t totals_of_panel() const { return rows * kPanel; }
 };
 
 template <class T>
-void load_totals(const Block& x, int64_t col, int64_t cols) {
+void load_totals(const Block& x, int64_t col, int64_t cols, float* totals) {
   for (int64_t r = 0; r < x.rows; ++r) {
     const T* c = static_cast<const T*>(x.product.c) + (x.row + r) * x.args.c_row + col;
     for (int64_t j = 0; j < kPanel; j += kW) {
       const int64_t left = cols - j;
-      store(x.totals + r * kPanel + j, load_n(c + j, left < 0 ? 0 : least(kW, left)));
+      store(totals + r * kPanel + j, load_n(c + j, left < 0 ? 0 : least(kW, left)));
     }
   }
 }
 template <class T>
-void store_totals(const Block& x, int64_t col, int64_t cols) {
+void store_totals(const Block& x, int64_t col, int64_t cols, const float* totals) {
   for (int64_t r = 0; r < x.rows; ++r) {
     T* c = static_cast<T*>(x.product.c) + (x.row + r) * x.args.c_row + col;
-    for (int64_t j = 0; j < cols; j += kW) store_n(c + j, load(x.totals + r * kPanel + j), least(kW, cols - j));
+    for (int64_t j = 0; j < cols; j += kW) store_n(c + j, load(totals + r * kPanel + j), least(kW, cols - j));
+  }
+}
+// f(first column, columns, totals) for each of the panels.
+template <class F>
+HADAL_INLINE void each_panel(const Block& x, int64_t panel, int64_t panels, F f) {
+  for (int64_t p = 0; p < panels; ++p) {
+    const int64_t col = (panel + p) * kPanel;
+    f(col, least(kPanel, x.product.n - col), x.totals + p * x.totals_of_panel());
   }
 }
 
+// R rows by all of the panels, P at a time.
+template <PanelType kType, int R, int P>
+HADAL_INLINE void tiles(const IntegerGroup* a, int64_t row_groups, const uint8_t* band, int64_t panel_bytes,
+                        int64_t panels, int64_t groups, Totals totals) {
+  for (; panels >= P; panels -= P, band += P * panel_bytes, totals.first += P * totals.panel)
+    tile<kType, R, P>(a, row_groups, band, panel_bytes, groups, totals);
+  for (; panels > 0; --panels, band += panel_bytes, totals.first += totals.panel)
+    tile<kType, R, 1>(a, row_groups, band, panel_bytes, groups, totals);
+}
+
 template <PanelType kType>
-void run_rows(const Block& x, const uint8_t* band, int64_t first, int64_t groups) {
+void run_rows(const Block& x, const uint8_t* band, int64_t panel_bytes, int64_t panels, int64_t first, int64_t groups) {
   const int64_t row_groups = integer_groups(x.product.k);
   const IntegerGroup* a = x.product.a + x.row * row_groups + first;
-  const bool begins = first == 0 && !x.args.add;
-  float* totals = x.totals;
+  Totals totals{x.totals, x.totals_of_panel(), first == 0 && !x.args.add};
   for (int64_t left = x.rows; left > 0;) {
     int64_t done = 1;
     if (left >= kTileRows) {
-      tile<kType, kTileRows>(a, row_groups, band, groups, totals, begins), done = kTileRows;
+      tiles<kType, kTileRows, 1>(a, row_groups, band, panel_bytes, panels, groups, totals), done = kTileRows;
     } else if (left >= 4 && kTileRows > 4) {
-      tile<kType, (kTileRows > 4 ? 4 : 1)>(a, row_groups, band, groups, totals, begins), done = 4;
+      tiles<kType, (kTileRows > 4 ? 4 : 1), 2>(a, row_groups, band, panel_bytes, panels, groups, totals), done = 4;
     } else if (left >= 2) {
-      tile<kType, 2>(a, row_groups, band, groups, totals, begins), done = 2;
+      tiles<kType, 2, 2>(a, row_groups, band, panel_bytes, panels, groups, totals), done = 2;
     } else {
-      tile<kType, 1>(a, row_groups, band, groups, totals, begins);
+      tiles<kType, 1, 4>(a, row_groups, band, panel_bytes, panels, groups, totals);
     }
-    left -= done, a += done * row_groups, totals += done * kPanel;
+    left -= done, a += done * row_groups, totals.first += done * kPanel;
   }
 }
 
@@ -152,16 +180,23 @@ template <PanelType kType>
 void run_block(const Block& x) {
   const int64_t groups = integer_groups(x.product.k), bytes = integer_group_bytes(kType, kPanel);
   const bool bf16_out = x.args.c_type == DType::bf16;
-  for (int64_t p = x.panel; p < x.panel + x.panels; ++p) {
-    const int64_t col = p * kPanel, cols = least(kPanel, x.product.n - col);
-    const auto* panel = static_cast<const uint8_t*>(x.product.b) + p * groups * bytes;
-    if (x.args.add) bf16_out ? load_totals<bf16>(x, col, cols) : load_totals<float>(x, col, cols);
-    for (int64_t g = 0; g < groups; g += kBandGroups)
-      run_rows<kType>(x, panel + g * bytes, g, least(kBandGroups, groups - g));
-    if (groups == 0 && !x.args.add) {
-      for (int64_t i = 0; i < x.rows * kPanel; ++i) x.totals[i] = 0;
+  for (int64_t panel = x.panel; panel < x.panel + x.panels; panel += x.side()) {
+    const int64_t panels = least(x.side(), x.panel + x.panels - panel);
+    const auto* words = static_cast<const uint8_t*>(x.product.b) + panel * groups * bytes;
+    if (groups == 0 || x.args.add) {
+      each_panel(x, panel, panels, [&](int64_t col, int64_t cols, float* totals) {
+        if (!x.args.add) {
+          for (int64_t i = 0; i < x.totals_of_panel(); ++i) totals[i] = 0;
+        } else {
+          bf16_out ? load_totals<bf16>(x, col, cols, totals) : load_totals<float>(x, col, cols, totals);
+        }
+      });
     }
-    bf16_out ? store_totals<bf16>(x, col, cols) : store_totals<float>(x, col, cols);
+    for (int64_t g = 0; g < groups; g += kBandGroups)
+      run_rows<kType>(x, words + g * bytes, groups * bytes, panels, g, least(kBandGroups, groups - g));
+    each_panel(x, panel, panels, [&](int64_t col, int64_t cols, const float* totals) {
+      bf16_out ? store_totals<bf16>(x, col, cols, totals) : store_totals<float>(x, col, cols, totals);
+    });
   }
 }
 
@@ -190,7 +225,7 @@ void run_task(void* context, int64_t task, int worker) {
                     least(kBlockRows, p.m - row),
                     panel,
                     least(job.task_panels, panels - panel),
-                    job.totals + worker * (kBlockRows * kPanel)};
+                    job.totals + worker * kWorkerTotals};
   job.args.type == PanelType::int8 ? run_block<PanelType::int8>(block) : run_block<PanelType::int4>(block);
 }
 
@@ -200,7 +235,7 @@ void integer_gemm(const IntegerGemm& args) {
 #if defined(HADAL_ISA_avx512)
   if (__builtin_cpu_supports("avx512vnni")) return avx512_vnni::integer_gemm(args);
 #endif
-  const int64_t threads = args.lane->n_threads(), totals = threads * kBlockRows * kPanel * 4;
+  const int64_t threads = args.lane->n_threads(), totals = threads * kWorkerTotals * 4;
   const Workspace space(*args.lane, totals + 8 * (args.n_products + 1));
   auto* first_task = reinterpret_cast<int64_t*>(space.data + totals);
   int64_t all = 0;  // panels of all products, once per block of rows
