@@ -105,7 +105,8 @@ Loading loading_of(const ModelDirectory& from, const Exec& exec, Parameter& para
   const ParameterSpec& spec = parameter.spec;
   Loading one{&parameter, spec.high_precision ? statistics_dtype(options.compute) : options.compute, {}, {}, 0};
   const bool on_device = exec.memory->device() != nullptr;  // there every weight is a copy
-  if (options.weights != WeightFormat::stored || (!on_device && from.weights->is_stored_as_codes(spec)))
+  const bool as_they_lie = !on_device && one.dtype != DType::f64 && from.weights->is_stored_as_codes(spec);
+  if (options.weights != WeightFormat::stored || as_they_lie)
     one.panels = panel_type(spec, options.weights, options.attention_form);
   if (!on_device) one.view = from.weights->view(spec, one.dtype);
   one.bytes = one.panels ? ops::panel_bytes(exec, spec.shape, *one.panels) : spec.count() * dtype_bytes(one.dtype);

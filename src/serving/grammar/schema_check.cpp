@@ -189,8 +189,11 @@ class SchemaCheck {
     };
     const int64_t least = length("minLength", 0), most = length("maxLength", INT32_MAX);
     check(least <= most, ErrorKind::invalid, "{}: minLength {} is above maxLength {}", where, least, most);
-    // XGrammar's own strings of some length have raw control characters, which JSON forbids; its patterns have not.
-    schema["pattern"] = most == INT32_MAX ? fmt::format(".{{{},}}", least) : fmt::format(".{{{},{}}}", least, most);
+    // XGrammar's own strings of some length have raw control characters, which JSON forbids, and its `.` surrogates,
+    // which are no characters: three signs of replacement to who reads them.
+    const std::string one = "[ !#-\\[\\]-\xED\x9F\xBF\xEE\x80\x80-\xF4\x8F\xBF\xBF]";
+    schema["pattern"] =
+        most == INT32_MAX ? fmt::format("{}{{{},}}", one, least) : fmt::format("{}{{{},{}}}", one, least, most);
     schema.erase("minLength"), schema.erase("maxLength");
   }
 

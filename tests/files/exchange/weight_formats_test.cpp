@@ -145,6 +145,12 @@ TEST_F(WeightFormatsTest, BlocksOfAnotherSizeAreReadAsValues) {
   EXPECT_EQ(score(as(WeightFormat::stored)), score(as(WeightFormat::values)));
 }
 
+TEST_F(WeightFormatsTest, StoredCodesAreValuesInFp64) {
+  store_fp8();
+  write();
+  EXPECT_EQ(score(as(WeightFormat::stored, Precision::fp64)), score(as(WeightFormat::values, Precision::fp64)));
+}
+
 TEST_F(WeightFormatsTest, WhatCannotBeIsRefusedByName) {
   write();
   EXPECT_ERROR(load_model(root_, as(WeightFormat::int8, Precision::fp64), owned_.exec), ErrorKind::unsupported,
