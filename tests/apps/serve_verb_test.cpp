@@ -94,9 +94,9 @@ TEST_F(ServeVerb, OtherWeightsAreServedWhenAClientWithTheKeyAsks) {
       "'ignore_eos':True},'sesame')['choices'][0]; a=c(); print(f('/v1/weights',{'directory':'run'},'sesame')); b=c(); "
       "print('the same text', a['text']==b['text'], a['weights_version'], b['weights_version'])\" $port; "
       "kill -TERM $pid; wait $pid; rm -f $log";
-  const auto result =
-      run_hadal("serve " + model() + " --port 0 --allow-updates " + directory + " > $log & " + kWait + ask,
-                "export HADAL_API_KEY=sesame; log=$(mktemp);");
+  const auto result = run_hadal(
+      "serve " + model() + " --weights int8 --port 0 --allow-updates " + directory + " > $log & " + kWait + ask,
+      "export HADAL_API_KEY=sesame; log=$(mktemp);");
   says(result, 0, {"'weights_version': 1, 'directory': 'run', 'running': 'finish'", "the same text True 0 1"});
   says(run_hadal("serve " + model() + " --port 0 --allow-updates " + directory), 2,
        {"so there must be one", "--api-key"});
