@@ -15,7 +15,7 @@ namespace {
 constexpr int64_t kTileRows = 64, kTileCols = 32, kRows = 2, kCols = 8;
 
 template <class T>
-struct Tile {
+struct alignas(64) Tile {      // indices lie behind the tiles of all workers
   T a[kTileRows][kGemmChunk];  // zero past the edges of the product
   T b[kGemmChunk][kTileCols];
   T total[kTileRows][kTileCols];
