@@ -182,9 +182,10 @@ class SchemaCheck {
     if (!lengths) return;
     const auto length = [&](const char* name, int64_t otherwise) {
       const Json& value = schema.contains(name) ? schema[name] : Json(otherwise);
-      const bool fits = value.is_number_integer() && value >= 0 && value <= INT32_MAX;
+      constexpr int64_t kLongest = 1000;  // characters: what compiles, and is followed, in time
+      const bool fits = value.is_number_integer() && value >= 0 && (value <= kLongest || value == otherwise);
       check(fits, ErrorKind::invalid, "{}.{} = {} must be a whole number from 0 to {}", where, name, brief(value),
-            INT32_MAX);
+            kLongest);
       return value.get<int64_t>();
     };
     const int64_t least = length("minLength", 0), most = length("maxLength", INT32_MAX);
