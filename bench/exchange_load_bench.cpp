@@ -133,7 +133,7 @@ void measure(const fs::path& folder, OwnedExec& owned, Times& best, uint8_t* buf
   {
     Transformer model(from.config.model, options, exec);
     const double before = steady_seconds();
-    const auto counts = load_values(from, exec, model.parameters(), {.compute = DType::bf16});
+    const auto counts = load_values(from, exec, model.parameters(), {.precision = Precision::bf16});
     best.fresh = std::min(best.fresh, steady_seconds() - before);
     best.packed = counts.packed_bytes, best.mapped = counts.mapped_bytes;
     model.forward(exec, batch);
@@ -143,7 +143,7 @@ void measure(const fs::path& folder, OwnedExec& owned, Times& best, uint8_t* buf
   {  // the pool gives the same memory again
     Transformer model(from.config.model, options, exec);
     const double before = steady_seconds();
-    load_values(from, exec, model.parameters(), {.compute = DType::bf16});
+    load_values(from, exec, model.parameters(), {.precision = Precision::bf16});
     best.again = std::min(best.again, steady_seconds() - before);
   }
   best.copy = std::min(best.copy, copy_seconds(from, exec, buffer));

@@ -128,8 +128,7 @@ void add_precision_option(Verb verb, std::optional<Precision>& precision) {
 
 void add_weights_option(Verb verb, WeightFormat& weights) {
   weights = WeightFormat::stored;
-  std::vector<std::string> names;
-  for (const char* name : EnumNames<WeightFormat>::all) names.push_back(name);
+  const std::vector<std::string> names(EnumNames<WeightFormat>::all.begin(), EnumNames<WeightFormat>::all.end());
   const auto take = [&weights](const std::string& name) { weights = parse_enum<WeightFormat>("weights", name); };
   verb.add_word(
           "--weights", take,
@@ -139,8 +138,7 @@ void add_weights_option(Verb verb, WeightFormat& weights) {
 }
 
 void add_attention_form_option(Verb verb, std::optional<AttentionForm>& form) {
-  std::vector<std::string> names;
-  for (const char* name : EnumNames<AttentionForm>::all) names.push_back(name);
+  const std::vector<std::string> names(EnumNames<AttentionForm>::all.begin(), EnumNames<AttentionForm>::all.end());
   const auto take = [&form](const std::string& name) { form = parse_enum<AttentionForm>("attention form", name); };
   verb.add_word("--attention-form", take, "absorbed (a small cache) or up_projected; default: as trained")
       .one_of(names);

@@ -60,9 +60,7 @@ LoadedModel load_model(const std::filesystem::path& directory, const LoadOptions
   if (options.training) {
     load_masters(from, exec, model.parameters());
   } else {
-    loaded.counts =
-        load_values(from, exec, model.parameters(),
-                    {activation_dtype(model_options.precision), options.weights, model_options.attention_form});
+    loaded.counts = load_values(from, exec, model.parameters(), model_options);
   }
   if (options.ema) load_ema(exec, from.directory, model);
   model.refresh_values(exec);

@@ -101,9 +101,10 @@ struct Loading {
   int64_t bytes;                    // in memory
 };
 
-Loading loading_of(const ModelDirectory& from, const Exec& exec, Parameter& parameter, const ValueOptions& options) {
+Loading loading_of(const ModelDirectory& from, const Exec& exec, Parameter& parameter, const ModelOptions& options) {
   const ParameterSpec& spec = parameter.spec;
-  Loading one{&parameter, spec.high_precision ? statistics_dtype(options.compute) : options.compute, {}, {}, 0};
+  const DType compute = activation_dtype(options.precision);
+  Loading one{&parameter, spec.high_precision ? statistics_dtype(compute) : compute, {}, {}, 0};
   const bool on_device = exec.memory->device() != nullptr;  // there every weight is a copy
   const bool as_they_lie = !on_device && one.dtype != DType::f64 && from.weights->is_stored_as_codes(spec);
   if (options.weights != WeightFormat::stored || as_they_lie)
@@ -131,14 +132,15 @@ void load_one(const ModelDirectory& from, const Exec& exec, const Loading& one) 
 }  // namespace
 
 LoadCounts load_values(const ModelDirectory& from, const Exec& exec, const Parameters& parameters,
-                       const ValueOptions& options) {
+                       const ModelOptions& options) {
   LoadCounts counts;
-  const DType wide = statistics_dtype(options.compute);
+  const DType compute = activation_dtype(options.precision);
+  const DType wide = statistics_dtype(compute);
   const OpenDevice* device = exec.memory->device();
   const bool rounds = options.weights != WeightFormat::values && options.weights != WeightFormat::stored;
-  check(!rounds || (!device && options.compute != DType::f64), ErrorKind::unsupported,
+  check(!rounds || (!device && compute != DType::f64), ErrorKind::unsupported,
         "weights in {} are for the CPU, in fp32 or bf16; on {} in {} they are values", enum_name(options.weights),
-        device ? device_name(device->device()) : "the CPU", dtype_name(options.compute));
+        device ? device_name(device->device()) : "the CPU", dtype_name(compute));
   std::vector<Loading> all;
   for (Parameter* parameter : parameters) {
     all.push_back(loading_of(from, exec, *parameter, options));

@@ -9,6 +9,7 @@
 
 #include "exchange/hf_config.h"
 #include "exchange/hf_weights.h"
+#include "model/options.h"
 #include "nn/parameter.h"
 
 namespace hadal {
@@ -38,17 +39,12 @@ struct LoadCounts {
 
 // Fills the masters (and values of the same memory) of parameters that have memory; call refresh_values() afterwards.
 void load_masters(const ModelDirectory& from, const Exec& exec, const Parameters& parameters);
-// How a model's values are loaded.
-struct ValueOptions {
-  DType compute = DType::f32;  // what the model computes in
-  WeightFormat weights = WeightFormat::values;
-  AttentionForm attention_form = AttentionForm::up_projected;
-};
-// Gives bare parameters (ModelOptions::bare) the value that a model reads: panels where the format of weights says so
-// (model/weight_format.h), made of one parameter after another; else a view of the mapped file where it is stored whole
-// and in the type that is computed in, else memory of its own. No masters. What computes with views ends with
-// files->check_intact(). Refused before anything is allocated when what is no view exceeds the memory available.
+// Gives bare parameters (ModelOptions::bare) the value that a model of these options (precision, weights, form) reads:
+// panels where the format of weights says so (model/weight_format.h), made of one parameter after another; else a view
+// of the mapped file where it is stored whole and in the type that is computed in, else memory of its own. No masters.
+// What computes with views ends with files->check_intact(). Refused before anything is allocated when what is no view
+// exceeds the memory available.
 LoadCounts load_values(const ModelDirectory& from, const Exec& exec, const Parameters& parameters,
-                       const ValueOptions& options);
+                       const ModelOptions& options);
 
 }  // namespace hadal

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "model/weight_format.h"
 
 namespace hadal {
 
@@ -70,15 +71,7 @@ class Layout {
 
 }  // namespace
 
-bool is_stored_as_fp8(const ParameterSpec& spec) {
-  switch (spec.kind) {
-    case ParameterKind::attention:
-    case ParameterKind::dense_ffn:
-    case ParameterKind::shared_expert:
-    case ParameterKind::routed_expert: return true;
-    default: return false;
-  }
-}
+bool is_stored_as_fp8(const ParameterSpec& spec) { return is_projection(spec); }
 
 std::vector<ReleasedTensor> released_tensors(const HfConfig& config) { return Layout(config).build(); }
 

@@ -89,7 +89,7 @@ void write_group(const PackPanels& p, const Integers& from, int64_t column, uint
 
 template <class T>
 void pack_integers(const PackPanels& p, int64_t first_col, int64_t begin, int64_t end) {
-  const int64_t groups = (p.k + kIntegerGroup - 1) / kIntegerGroup;
+  const int64_t groups = integer_groups(p.k);
   const int64_t bytes = integer_group_bytes(p.type, p.panel_cols);
   auto* group = static_cast<uint8_t*>(p.panels) + (first_col / p.panel_cols * groups + begin / kIntegerGroup) * bytes;
   for (int64_t k = begin; k < end; k += kIntegerGroup, group += bytes) {

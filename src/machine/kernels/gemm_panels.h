@@ -35,14 +35,14 @@ static constexpr int64_t panel_word_depth(PanelType type) {
   }
   return 1;
 }
+static constexpr int64_t integer_groups(int64_t k) { return (k + kIntegerGroup - 1) / kIntegerGroup; }
 static constexpr int64_t integer_group_bytes(PanelType type, int64_t panel_cols) {
   return panel_cols * (2 + 4 * (kIntegerGroup / panel_word_depth(type)));
 }
 
 static inline int64_t gemm_panel_bytes(PanelType type, int64_t k, int64_t n, int64_t panel_cols) {
   const int64_t panels = (n + panel_cols - 1) / panel_cols;
-  if (is_integer(type))
-    return panels * ((k + kIntegerGroup - 1) / kIntegerGroup) * integer_group_bytes(type, panel_cols);
+  if (is_integer(type)) return panels * integer_groups(k) * integer_group_bytes(type, panel_cols);
   const int64_t depth = panel_word_depth(type);
   return panels * panel_cols * ((k + depth - 1) / depth) * 4;
 }

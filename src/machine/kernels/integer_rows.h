@@ -23,8 +23,6 @@ struct IntegerRows {
   Lane* lane = nullptr;
 };
 
-static inline int64_t integer_groups(int64_t cols) { return (cols + kIntegerGroup - 1) / kIntegerGroup; }
-
 HADAL_DECLARE_KERNEL(integer_rows, IntegerRows)
 
 }  // namespace hadal::kernels

@@ -160,6 +160,7 @@ void keep_only(const Exec& exec, Weight& weight, WeightForm form) {
 }
 
 void refresh(const Exec& exec, Weight& weight) {
+  if (!weight.has(WeightForm::plain)) return;  // as it was stored or packed
   if (weight.has(WeightForm::codes)) make_codes(exec, weight);
   if (weight.has(WeightForm::panels)) make_panels(exec, weight, weight.panels.type);
   ++weight.version;

@@ -21,6 +21,6 @@ int64_t panel_bytes(const Exec& exec, const Shape& shape, PanelType type);
 // After the values changed: the plain form takes the master's (unless it is the same memory), every other form is made
 // from it. Called once by what changed them: an optimizer's step, a loader.
 void refresh(const Exec& exec, Weight& weight, const Tensor& master);
-void refresh(const Exec& exec, Weight& weight);  // the plain form was written itself
+void refresh(const Exec& exec, Weight& weight);  // the plain form was written itself; without one nothing was
 
 }  // namespace hadal::ops

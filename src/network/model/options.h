@@ -16,7 +16,7 @@ struct ModelOptions {
   AttentionForm attention_form = AttentionForm::up_projected;
   Recompute recompute = Recompute::none;
   WeightFormat weights = WeightFormat::values;  // how a loader keeps them (exchange/loaded_model.h)
-  bool training = false;          // allocate gradients
+  bool training = false;                        // allocate gradients
   bool bare = false;              // parameters get no memory: a loader gives their values (exchange/loaded_model.h)
   int64_t loss_chunk_tokens = 0;  // rows of logits at a time; 0 chooses
   Recipe recipe = {};             // formats of the products

@@ -172,10 +172,7 @@ void Transformer::initialize(const Exec& exec, uint64_t seed) {
 }
 
 void Transformer::refresh_values(const Exec& exec) {
-  for (const auto& parameter : impl_->parameters) {
-    const bool packed = !parameter->master && !parameter->value.has(WeightForm::plain);  // as it was loaded
-    if (!packed) refresh_value(exec, *parameter);
-  }
+  for (const auto& parameter : impl_->parameters) refresh_value(exec, *parameter);
 }
 
 int64_t Transformer::packed_bytes(const Exec& exec) const {

@@ -3,8 +3,6 @@
 #include "base/error.h"
 
 namespace hadal {
-namespace {
-
 bool is_projection(const ParameterSpec& spec) {
   switch (spec.kind) {
     case ParameterKind::attention:
@@ -14,8 +12,6 @@ bool is_projection(const ParameterSpec& spec) {
     default: return false;
   }
 }
-
-}  // namespace
 
 std::optional<PanelType> panel_type(const ParameterSpec& spec, WeightFormat format, AttentionForm form) {
   if (format == WeightFormat::values) return std::nullopt;

@@ -93,26 +93,21 @@ class Child {
     ::posix_spawn_file_actions_destroy(&files), ::posix_spawnattr_destroy(&how);
     check(error == 0, ErrorKind::io, "{}: the grammar's compiler does not start: {}", program, std::strerror(error));
   }
-  ~Child() { end(); }
-  Child(const Child&) = delete;
-  void kill() { ::kill(id_, SIGKILL); }
-  int end() {  // its status
-    if (id_ > 0) {
-      kill();  // what has said all it has to say; nothing for one that has ended
-      while (::waitpid(id_, &status_, 0) < 0 && errno == EINTR) continue;
-      id_ = 0;
-    }
-    return status_;
+  ~Child() {
+    if (id_ <= 0) return;
+    ::kill(id_, SIGKILL);
+    wait();
   }
-  int wait() {
-    while (::waitpid(id_, &status_, 0) < 0 && errno == EINTR) continue;
+  Child(const Child&) = delete;
+  int wait() {  // its status
+    int status = 0;
+    while (::waitpid(id_, &status, 0) < 0 && errno == EINTR) continue;
     id_ = 0;
-    return status_;
+    return status;
   }
 
  private:
   pid_t id_ = 0;
-  int status_ = 0;
 };
 
 // Sends all and reads all that comes back. False: too late, or too much.

@@ -285,13 +285,9 @@ void zero_block(const Block& x) {  // K = 0
 
 void run_task(void* context, int64_t task, int worker) {
   const Job& job = *static_cast<const Job*>(context);
-  int64_t low = 0, high = job.args.n_products;  // the product that holds the task
-  while (high - low > 1) {
-    const int64_t middle = (low + high) / 2;
-    (job.first_task[middle] <= task ? low : high) = middle;
-  }
-  const GemmProduct& p = job.args.products[low];
-  const int64_t index = task - job.first_task[low], row_blocks = job.cut.row_blocks(p),
+  const int64_t number = product_of(task, job.first_task, job.args.n_products);
+  const GemmProduct& p = job.args.products[number];
+  const int64_t index = task - job.first_task[number], row_blocks = job.cut.row_blocks(p),
                 col_blocks = job.cut.col_blocks(p);
   const int64_t i = index % row_blocks, j = index / row_blocks;
   const int64_t row_panels = job.cut.row_panels(p), col_panels = job.cut.col_panels(p);

@@ -20,7 +20,8 @@ struct Block {
   float* totals(int64_t c) const { return scratch + c / kPanel * (rows * kPanel); }
 };
 
-constexpr int64_t kFewTiles = 4;  // of rows, which a weight packed once is better read through for at once
+// Tiles of rows for which a weight packed once is better read through at once: where pairs bound the product, one.
+constexpr int64_t kFewTiles = kMultipliesPairs ? 1 : 4;
 constexpr int64_t kPackedA = (kGemmBlockRows / kRows) * kPackedPanel<StepF32>;
 static_assert(4 * (kPackedA + kGemmPanelCols * kGemmChunk + kGemmBlockRows * kGemmBlockCols) <= kGemmWorkerBytes);
 

@@ -3,11 +3,9 @@
 // column of B.
 #pragma once
 #include "kernels/cpu/gemm_micro.h"
+#include "kernels/cpu/product_tasks.h"
 
 namespace hadal::kernels::HADAL_ISA {
-
-static inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-static inline constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // Units from a line of elements that runs along K: floats, or bf16 widened.
 template <class Step, class T>

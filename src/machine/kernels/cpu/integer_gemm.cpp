@@ -3,6 +3,7 @@
 #include "kernels/integer_gemm.h"
 
 #include "kernels/cpu/integer_dot.h"
+#include "kernels/cpu/product_tasks.h"
 
 #if defined(HADAL_ISA_avx512)
 namespace hadal::kernels::avx512_vnni {
@@ -28,8 +29,6 @@ constexpr int64_t kWorkerTotals = (kBlockRows > kSide * kFewRows ? kBlockRows : 
 // Bytes of a panel, asked for ahead of their use: of several panels the next lines, of one the band after this one.
 template <int P>
 constexpr int64_t kAhead = P > 1 ? 2048 : 16384;
-
-HADAL_INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 template <PanelType kType>
 constexpr int64_t kOffset = kType == PanelType::int8 ? 128 : 8;  // in the panel, q + kOffset
@@ -200,8 +199,6 @@ void run_block(const Block& x) {
   }
 }
 
-HADAL_INLINE int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 struct Job {
   const IntegerGemm& args;
   int64_t task_panels;
@@ -211,13 +208,10 @@ struct Job {
 
 void run_task(void* context, int64_t task, int worker) {
   const Job& job = *static_cast<const Job*>(context);
-  int64_t low = 0, high = job.args.n_products;  // the product that holds the task
-  while (high - low > 1) {
-    const int64_t middle = (low + high) / 2;
-    (job.first_task[middle] <= task ? low : high) = middle;
-  }
-  const IntegerProduct& p = job.args.products[low];
-  const int64_t index = task - job.first_task[low], blocks = ceil_div(p.m, kBlockRows), panels = ceil_div(p.n, kPanel);
+  const int64_t number = product_of(task, job.first_task, job.args.n_products);
+  const IntegerProduct& p = job.args.products[number];
+  const int64_t index = task - job.first_task[number], blocks = ceil_div(p.m, kBlockRows),
+                panels = ceil_div(p.n, kPanel);
   const int64_t row = index % blocks * kBlockRows, panel = index / blocks * job.task_panels;
   const Block block{job.args,
                     p,

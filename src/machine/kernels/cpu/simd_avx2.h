@@ -111,6 +111,25 @@ HADAL_INLINE void store_int8(int8_t* p, V a) {
   _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packs_epi16(halves, halves));
 }
 
+// 32-bit integers, and the bytes and halves of their words.
+struct I {
+  __m256i v;
+};
+HADAL_INLINE I load_bytes(const void* p) { return {_mm256_loadu_si256(static_cast<const __m256i*>(p))}; }
+HADAL_INLINE I broadcast_int(int32_t x) { return {_mm256_set1_epi32(x)}; }
+HADAL_INLINE I add(I a, I b) { return {_mm256_add_epi32(a.v, b.v)}; }
+HADAL_INLINE V to_float(I a) { return {_mm256_cvtepi32_ps(a.v)}; }
+HADAL_INLINE V load_f16(const void* p) { return {_mm256_cvtph_ps(_mm_loadu_si128(static_cast<const __m128i*>(p)))}; }
+HADAL_INLINE I lower_nibbles(I a) { return {_mm256_and_si256(a.v, _mm256_set1_epi8(15))}; }
+HADAL_INLINE I upper_nibbles(I a) { return {_mm256_and_si256(_mm256_srli_epi16(a.v, 4), _mm256_set1_epi8(15))}; }
+HADAL_INLINE I even_bytes(I a) { return {_mm256_and_si256(a.v, _mm256_set1_epi16(255))}; }
+HADAL_INLINE I odd_bytes(I a) { return {_mm256_srli_epi16(a.v, 8)}; }
+HADAL_INLINE I even_signed(I a) { return {_mm256_srai_epi16(_mm256_slli_epi16(a.v, 8), 8)}; }
+HADAL_INLINE I odd_signed(I a) { return {_mm256_srai_epi16(a.v, 8)}; }
+HADAL_INLINE I pairs(I a, I b) { return {_mm256_madd_epi16(a.v, b.v)}; }              // of signed 16 bits, in 32
+HADAL_INLINE I pairs_of_bytes(I a, I b) { return {_mm256_maddubs_epi16(a.v, b.v)}; }  // unsigned by signed, in 16
+HADAL_INLINE I ones_of_16() { return {_mm256_set1_epi16(1)}; }
+
 HADAL_INLINE V add(V a, V b) { return {_mm256_add_ps(a.v, b.v)}; }
 HADAL_INLINE V sub(V a, V b) { return {_mm256_sub_ps(a.v, b.v)}; }
 HADAL_INLINE V mul(V a, V b) { return {_mm256_mul_ps(a.v, b.v)}; }

@@ -89,6 +89,25 @@ HADAL_INLINE void store_int8(int8_t* p, V a) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(a.v)));
 }
 
+// 32-bit integers, and the bytes and halves of their words.
+struct I {
+  __m512i v;
+};
+HADAL_INLINE I load_bytes(const void* p) { return {_mm512_loadu_si512(p)}; }
+HADAL_INLINE I broadcast_int(int32_t x) { return {_mm512_set1_epi32(x)}; }
+HADAL_INLINE I add(I a, I b) { return {_mm512_add_epi32(a.v, b.v)}; }
+HADAL_INLINE V to_float(I a) { return {_mm512_cvtepi32_ps(a.v)}; }
+HADAL_INLINE V load_f16(const void* p) { return {_mm512_cvtph_ps(_mm256_loadu_si256(static_cast<const __m256i*>(p)))}; }
+HADAL_INLINE I lower_nibbles(I a) { return {_mm512_and_si512(a.v, _mm512_set1_epi8(15))}; }
+HADAL_INLINE I upper_nibbles(I a) { return {_mm512_and_si512(_mm512_srli_epi16(a.v, 4), _mm512_set1_epi8(15))}; }
+HADAL_INLINE I even_bytes(I a) { return {_mm512_and_si512(a.v, _mm512_set1_epi16(255))}; }
+HADAL_INLINE I odd_bytes(I a) { return {_mm512_srli_epi16(a.v, 8)}; }
+HADAL_INLINE I even_signed(I a) { return {_mm512_srai_epi16(_mm512_slli_epi16(a.v, 8), 8)}; }
+HADAL_INLINE I odd_signed(I a) { return {_mm512_srai_epi16(a.v, 8)}; }
+HADAL_INLINE I pairs(I a, I b) { return {_mm512_madd_epi16(a.v, b.v)}; }
+HADAL_INLINE I pairs_of_bytes(I a, I b) { return {_mm512_maddubs_epi16(a.v, b.v)}; }
+HADAL_INLINE I ones_of_16() { return {_mm512_set1_epi16(1)}; }
+
 HADAL_INLINE V add(V a, V b) { return {_mm512_add_ps(a.v, b.v)}; }
 HADAL_INLINE V sub(V a, V b) { return {_mm512_sub_ps(a.v, b.v)}; }
 HADAL_INLINE V mul(V a, V b) { return {_mm512_mul_ps(a.v, b.v)}; }
