@@ -79,6 +79,20 @@ inline void run_gemm(const Exec& exec, const GemmForm& form, const GemmProducts&
   run_gemm(exec, form, products.list(), products.count());
 }
 
+// Calls f(expert, its first row, its rows) for every expert that has rows.
+template <class F>
+void each_group(const int32_t* begins, int64_t n_experts, F f) {
+  for (int64_t e = 0; e < n_experts; ++e)
+    if (begins[e + 1] > begins[e]) f(e, int64_t(begins[e]), int64_t(begins[e + 1] - begins[e]));
+}
+
+// The matrix of an expert; of FP8 panels also the scales of its codes.
+struct ExpertMatrix {
+  const void* elements = nullptr;
+  const float* scales = nullptr;
+  ExpertMatrix(const void* elements, const float* scales = nullptr) : elements(elements), scales(scales) {}
+};
+
 // Rows offsets[e] .. offsets[e+1] of a and c with expert e's matrix, which lies at matrix(e): in a stack, `stack`
 // elements behind the one before; -1: anywhere, which devices do not take.
 template <class Matrix>
@@ -86,21 +100,21 @@ void run_row_groups(const Exec& exec, const GemmForm& form, const Tensor& offset
                     Matrix matrix) {
   const int64_t rows = form.a.rows();
   if (!offsets.on_host()) {
-    check(stack >= 0, ErrorKind::unsupported,
+    check(stack >= 0 && !form.b_is_panels, ErrorKind::unsupported,
           "{}: on a device the experts' matrices lie in one stack, as plain tensors", form.op);
-    const kernels::GemmProduct all{form.a.raw(), matrix(0), form.c.raw(), rows, form.c.cols(), form.a.cols()};
+    const kernels::GemmProduct all{form.a.raw(), ExpertMatrix(matrix(0)).elements, form.c.raw(), rows, form.c.cols(),
+                                   form.a.cols()};
     return run_gemm(exec, form, &all, 1,
                     {.offsets = i32_vector(offsets, n_experts + 1, form.op), .n = n_experts, .stack = stack});
   }
   const int32_t* begins = group_offsets(form.op, offsets, n_experts, rows);
   GemmProducts products(exec, n_experts);
-  for (int64_t e = 0; e < n_experts; ++e) {
-    const int64_t first = begins[e], n = begins[e + 1] - first;
-    if (n == 0) continue;
-    products.add({element_address(form.a, first * form.a.row_stride()), matrix(e),
+  each_group(begins, n_experts, [&](int64_t e, int64_t first, int64_t n) {
+    const ExpertMatrix b = matrix(e);
+    products.add({element_address(form.a, first * form.a.row_stride()), b.elements,
                   const_cast<char*>(element_address(form.c, first * form.c.row_stride())), n, form.c.cols(),
-                  form.a.cols()});
-  }
+                  form.a.cols(), b.scales});
+  });
   run_gemm(exec, form, products);
 }
 

@@ -72,31 +72,21 @@ void linear_panels(const Exec& exec, const Tensor& y, const Tensor& x, const Wei
   run_gemm(exec, {"linear", y, x, w.panels.elements, false, true, write, true}, &one, 1);
 }
 
-void grouped_panels(const Exec& exec, const Tensor& y, const Tensor& x, const Weight& w, const Tensor& offsets,
-                    Write write) {
+void grouped_integers(const Exec& exec, const Tensor& y, const Tensor& x, const Weight& w, const Tensor& offsets,
+                      Write write) {
   const char* op = "grouped_linear";
-  const int32_t* begins = group_offsets(op, offsets, w.n_experts(), x.rows());
-  const auto row_of_y = [&](int64_t row) { return const_cast<char*>(element_address(y, row * y.row_stride())); };
-  if (kernels::is_integer(w.panels.type)) {
-    check_integer_result(op, y);
-    const RowIntegers rows(exec, x);
-    Workspace space(*exec.compute, w.n_experts() * int64_t(sizeof(kernels::IntegerProduct)));
-    auto* products = reinterpret_cast<kernels::IntegerProduct*>(space.data);
-    int64_t count = 0;
-    for (int64_t e = 0; e < w.n_experts(); ++e) {
-      const int64_t first = begins[e], n = begins[e + 1] - first;
-      if (n > 0) products[count++] = {rows.row(first), panels_of(w, e), row_of_y(first), n, w.out(), w.in()};
-    }
-    return run_integers(exec, y, w, write, products, count);
-  }
-  GemmProducts products(exec, w.n_experts());
-  for (int64_t e = 0; e < w.n_experts(); ++e) {
-    const int64_t first = begins[e], n = begins[e + 1] - first;
-    if (n == 0) continue;
-    products.add({element_address(x, first * x.row_stride()), panels_of(w, e), row_of_y(first), n, w.out(), w.in(),
-                  scales_of(w, e)});
-  }
-  run_gemm(exec, {op, y, x, w.panels.elements, false, true, write, true}, products);
+  check_integer_result(op, y);
+  const RowIntegers rows(exec, x);
+  const Workspace space(*exec.compute, w.n_experts() * int64_t(sizeof(kernels::IntegerProduct)));
+  auto* products = reinterpret_cast<kernels::IntegerProduct*>(space.data);
+  int64_t count = 0;
+  each_group(group_offsets(op, offsets, w.n_experts(), x.rows()), w.n_experts(),
+             [&](int64_t e, int64_t first, int64_t n) {
+               products[count++] = {
+                   rows.row(first), panels_of(w, e), const_cast<char*>(element_address(y, first * y.row_stride())), n,
+                   w.out(),         w.in()};
+             });
+  run_integers(exec, y, w, write, products, count);
 }
 
 void check_matrix(const char* op, const Weight& w) {
@@ -139,9 +129,12 @@ void grouped_linear(const Exec& exec, const Tensor& y, const Activation& x, cons
   const bool panels = reads_panels(exec, w);
   if (!panels && w.experts.empty()) return grouped_linear(exec, y, rows, values_of(exec, w), offsets, write);
   check_groups("grouped_linear", w, y, rows);
-  if (panels) return grouped_panels(exec, y, rows, w, offsets, write);
-  run_row_groups(exec, {"grouped_linear", y, rows, w.matrix(0), false, true, write}, offsets, w.n_experts(), -1,
-                 [&](int64_t e) { return w.matrix(e).raw(); });
+  if (panels && kernels::is_integer(w.panels.type)) return grouped_integers(exec, y, rows, w, offsets, write);
+  const Tensor b = panels ? w.panels.elements : w.matrix(0);
+  run_row_groups(exec, {"grouped_linear", y, rows, b, false, true, write, panels}, offsets, w.n_experts(), -1,
+                 [&](int64_t e) -> ExpertMatrix {
+                   return panels ? ExpertMatrix(panels_of(w, e), scales_of(w, e)) : ExpertMatrix(w.matrix(e).raw());
+                 });
 }
 
 void grouped_linear_backward_input(const Exec& exec, const Tensor& dx, const Activation& dy, const Weight& w,

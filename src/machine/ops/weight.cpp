@@ -123,6 +123,12 @@ void make_plain(const Exec& exec, Weight& weight) {
   hadal::dequantise(exec, weight.plain, weight.codes);
 }
 
+void drop_all_but(Weight& weight, WeightForm form) {
+  if (form != WeightForm::plain) weight.plain.reset(), weight.experts.clear();
+  if (form != WeightForm::codes) weight.codes = Quantised();
+  if (form != WeightForm::panels) weight.panels = Panels();
+}
+
 }  // namespace
 
 int64_t panel_bytes(const Exec& exec, const Weight& weight) {
@@ -141,8 +147,7 @@ void pack(const Exec& exec, Weight& weight, PanelType type) {
   if (weight.has(WeightForm::panels) && weight.panels.type == type) return;
   if (type != PanelType::fp8 || !weight.has(WeightForm::codes)) make_plain(exec, weight);
   make_panels(exec, weight, type);
-  weight.plain.reset(), weight.experts.clear();
-  weight.codes = Quantised();
+  drop_all_but(weight, WeightForm::panels);
 }
 
 void keep(const Exec& exec, Weight& weight, WeightForm form, Tile code_tile) {
@@ -154,9 +159,7 @@ void keep(const Exec& exec, Weight& weight, WeightForm form, Tile code_tile) {
 
 void keep_only(const Exec& exec, Weight& weight, WeightForm form) {
   keep(exec, weight, form);
-  if (form != WeightForm::plain) weight.plain.reset(), weight.experts.clear();
-  if (form != WeightForm::codes) weight.codes = Quantised();
-  if (form != WeightForm::panels) weight.panels = Panels();
+  drop_all_but(weight, form);
 }
 
 void refresh(const Exec& exec, Weight& weight) {
