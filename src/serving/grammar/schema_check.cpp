@@ -182,17 +182,17 @@ class SchemaCheck {
     if (!lengths) return;
     const auto length = [&](const char* name, int64_t otherwise) {
       const Json& value = schema.contains(name) ? schema[name] : Json(otherwise);
-      constexpr int64_t kLongest = 1000;  // characters: what compiles, and is followed, in time
-      const bool fits = value.is_number_integer() && value >= 0 && (value <= kLongest || value == otherwise);
+      const bool fits = value.is_number_integer() && value >= 0 && value <= INT32_MAX;
       check(fits, ErrorKind::invalid, "{}.{} = {} must be a whole number from 0 to {}", where, name, brief(value),
-            kLongest);
+            INT32_MAX);
       return value.get<int64_t>();
     };
     const int64_t least = length("minLength", 0), most = length("maxLength", INT32_MAX);
     check(least <= most, ErrorKind::invalid, "{}: minLength {} is above maxLength {}", where, least, most);
     // XGrammar's own strings of some length have raw control characters, which JSON forbids, and its `.` surrogates,
-    // which are no characters: three signs of replacement to who reads them.
-    const std::string one = "[ !#-\\[\\]-\xED\x9F\xBF\xEE\x80\x80-\xF4\x8F\xBF\xBF]";
+    // which are no characters: three signs of replacement to who reads them. One class of what lies below and above
+    // them would not do: repeated, its masks allow tokens that its matcher refuses.
+    const std::string one = "([ !#-\\[\\]-\xED\x9F\xBF]|[\xEE\x80\x80-\xF4\x8F\xBF\xBF])";
     schema["pattern"] =
         most == INT32_MAX ? fmt::format("{}{{{},}}", one, least) : fmt::format("{}{{{},{}}}", one, least, most);
     schema.erase("minLength"), schema.erase("maxLength");

@@ -92,6 +92,15 @@ TEST_F(Constraints, EveryFormIsFollowedInCompletionsAndChats) {
   EXPECT_EQ(any["message"]["content"].get<std::string>()[0], '{');
 }
 
+// Each token that the mask allows is one that the grammar takes, also inside a character of several tokens.
+TEST_F(Constraints, LongStringsAreFollowedFromCharacterToCharacter) {
+  for (uint64_t seed = 1; seed <= 24; ++seed) {
+    const char* name = seed % 2 == 0 ? "minLength" : "maxLength";
+    const Answer answer = completion({{"structured_outputs", {{"json", {{"type", "string"}, {name, 900}}}}}}, seed);
+    EXPECT_EQ(answer.status, 200) << answer.body;
+  }
+}
+
 TEST_F(Constraints, AStreamIsTheWholeAnswer) {
   const Json format = {{"response_format", of_schema(kSchema)}};
   Json streamed = format;
