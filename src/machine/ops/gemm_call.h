@@ -4,6 +4,7 @@
 #include "kernels/gemm.h"
 #include "ops/kernel_rows.h"
 #include "ops/write.h"
+#include "tensor/weight.h"
 
 namespace hadal::ops {
 
@@ -21,6 +22,14 @@ inline void check_operand(const char* op, const char* name, const Tensor& tensor
 
 inline const char* element_address(const Tensor& tensor, int64_t elements) {
   return static_cast<const char*>(tensor.raw()) + elements * dtype_bytes(tensor.dtype());
+}
+
+// Panels are read by the instruction set that they were packed for.
+inline void check_panel_width(const Exec& exec, const Panels& panels) {
+  const int64_t wanted = kernels::gemm_panel_cols(exec.isa);
+  check(panels.panel_cols == wanted, ErrorKind::unsupported,
+        "a weight is packed in panels of {} columns, but {} reads panels of {}; pack it again for this instruction set",
+        panels.panel_cols, isa_name(exec.isa), wanted);
 }
 
 // c, a, b in the kernel's sense: c[m,n] = a[m,k] b[k,n]; a transposed operand is stored the other way round.

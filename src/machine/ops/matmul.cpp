@@ -95,7 +95,28 @@ void grouped_linear_backward_weight(const Exec& exec, const Tensor& dw, const Te
   run_gemm(exec, form, products);
 }
 
+namespace {
+
+void head_matmul_panels(const Exec& exec, const HeadMatmul& args) {
+  const Panels& panels = *args.panels;
+  check_panel_width(exec, panels);
+  const int64_t m = args.a.rows(), k = args.a.cols(), n = args.c.cols();
+  check_operand("head_matmul", "c", args.c, m, n);
+  const int64_t bytes = kernels::gemm_panel_bytes(panels.type, k, n, panels.panel_cols);
+  check(panels.elements.rows() == args.n_heads && panels.elements.row_range(0, 1).bytes() == bytes && !args.transpose_a,
+        ErrorKind::internal, "head_matmul: panels {} are not those of {} heads [{}, {}]",
+        shape_text(panels.elements.shape()), args.n_heads, n, k);
+  GemmProducts products(exec, args.n_heads);
+  for (int64_t h = 0; h < args.n_heads; ++h)
+    products.add({element_address(args.a, h * args.a_head_stride), panels.elements.row_range(h, 1).raw(),
+                  const_cast<char*>(element_address(args.c, h * args.c_head_stride)), m, n, k});
+  run_gemm(exec, {"head_matmul", args.c, args.a, panels.elements, false, true, args.write, true}, products);
+}
+
+}  // namespace
+
 void head_matmul(const Exec& exec, const HeadMatmul& args) {
+  if (args.panels != nullptr) return head_matmul_panels(exec, args);
   const int64_t m = args.transpose_a ? args.a.cols() : args.a.rows(),
                 k = args.transpose_a ? args.a.rows() : args.a.cols();
   const int64_t n = args.transpose_b ? args.b.rows() : args.b.cols();
@@ -107,8 +128,7 @@ void head_matmul(const Exec& exec, const HeadMatmul& args) {
     products.add({element_address(args.a, h * args.a_head_stride), element_address(args.b, h * args.b_head_stride),
                   const_cast<char*>(element_address(args.c, h * args.c_head_stride)), m, n, k});
   }
-  run_gemm(exec, {"head_matmul", args.c, args.a, args.b, args.transpose_a, args.transpose_b, args.write},
-           products.list(), products.count());
+  run_gemm(exec, {"head_matmul", args.c, args.a, args.b, args.transpose_a, args.transpose_b, args.write}, products);
 }
 
 }  // namespace hadal::ops

@@ -7,7 +7,7 @@
 #include <span>
 
 #include "ops/write.h"
-#include "tensor/quantised.h"
+#include "tensor/weight.h"
 
 namespace hadal::ops {
 
@@ -31,8 +31,11 @@ void grouped_linear_backward_weight(const Exec& exec, const Tensor& dw, const Te
 // Per-head products of the absorbed form: for each h, C_h[M,N] = A_h[M,K] op(B_h), where X_h starts h * x_head_stride
 // elements after X's first element and rows keep X.row_stride(). transpose_b: B_h is [N,K], else [K,N].
 // transpose_a: A_h is [K,M] (weight gradients; then C is f32/f64 and usually Write::add).
+// Instead of b, panels of the heads' matrices as a weight keeps them (ops/weight.h), with the same bits; there is no
+// transpose_a then, and transpose_b says nothing.
 struct HeadMatmul {
   Tensor c, a, b;  // give each as a 2-D view of head 0: c[M,N], a[M,K] or [K,M], b[K,N] or [N,K]
+  const Panels* panels = nullptr;
   int64_t n_heads = 1;
   int64_t c_head_stride = 0, a_head_stride = 0, b_head_stride = 0;  // in elements
   bool transpose_a = false, transpose_b = false;

@@ -12,12 +12,8 @@ bool multiplies_codes(const Activation& x, const Weight& w) { return x.is_quanti
 // Whether the forward product reads panels. Those of another instruction set serve only beside a plain form.
 bool reads_panels(const Exec& exec, const Weight& w) {
   if (!w.has(WeightForm::panels)) return false;
-  const int64_t wanted = kernels::gemm_panel_cols(exec.isa);
-  if (w.panels.panel_cols == wanted) return true;
-  check(w.has(WeightForm::plain), ErrorKind::unsupported,
-        "a weight is packed in panels of {} columns, but {} reads panels of {}; pack it again for this instruction set",
-        w.panels.panel_cols, isa_name(exec.isa), wanted);
-  return false;
+  if (!w.has(WeightForm::plain)) check_panel_width(exec, w.panels);
+  return w.panels.panel_cols == kernels::gemm_panel_cols(exec.isa);
 }
 
 // Rows of x as integers, in the lane's workspace.

@@ -38,23 +38,29 @@ int64_t matrix_bytes(const Exec& exec, const Shape& shape, PanelType type) {
   return kernels::gemm_panel_bytes(type, shape.back(), shape[shape.size() - 2], kernels::gemm_panel_cols(exec.isa));
 }
 
-void check_place(const Exec& exec) {
-  check(exec.device.kind == DeviceKind::cpu, ErrorKind::unsupported,
-        "panels of weights are for the CPU's vector kernels; on {} keep the plain form", device_name(exec.device));
-}
-
-void pack_matrix(const Exec& exec, Weight& weight, int64_t expert, const Tensor& from) {
-  Panels& panels = weight.panels;
+// A matrix [out, in], or [in, out] transposed, as the i-th of the panels.
+void pack_matrix(const Exec& exec, Panels& panels, int64_t i, const Tensor& from, bool transposed = false) {
   kernels::pack_panels({.b = from.raw(),
-                        .b_row = 1,
-                        .b_col = from.row_stride(),
-                        .k = weight.in(),
-                        .n = weight.out(),
+                        .b_row = transposed ? from.row_stride() : 1,
+                        .b_col = transposed ? 1 : from.row_stride(),
+                        .k = transposed ? from.rows() : from.cols(),
+                        .n = transposed ? from.cols() : from.rows(),
                         .from = from.dtype(),
                         .type = panels.type,
-                        .panels = panels.elements.row_range(expert, 1).raw(),
+                        .panels = panels.elements.row_range(i, 1).raw(),
                         .panel_cols = panels.panel_cols,
                         .lane = exec.compute});
+}
+
+// Room for n matrices of this shape, if it is not there.
+void make_room(const Exec& exec, Panels& panels, PanelType type, int64_t n, const Shape& matrix) {
+  check(exec.device.kind == DeviceKind::cpu, ErrorKind::unsupported,
+        "panels of weights are for the CPU's vector kernels; on {} keep the plain form", device_name(exec.device));
+  const int64_t width = kernels::gemm_panel_cols(exec.isa);
+  if (panels && panels.panel_cols == width && panels.type == type) return;
+  const DType elements = element_type(type);
+  panels = {
+      Tensor::empty(exec, elements, {n, matrix_bytes(exec, matrix, type) / dtype_bytes(elements)}), {}, type, width};
 }
 
 // Panels look for no NaN among their codes: a block that has one gets a NaN for its scale.
@@ -86,22 +92,30 @@ void make_fp8_panels(const Exec& exec, Weight& weight) {
   weight.panels.scales.view(blocks).copy_from(exec, weight.codes.scales);
   for (int64_t e = 0; e < weight.n_experts(); ++e) {
     const Tensor codes = weight.is_stack() ? weight.codes.codes.slice(e) : weight.codes.codes;
-    pack_matrix(exec, weight, e, codes);
+    pack_matrix(exec, weight.panels, e, codes);
     mark_nan_blocks(exec, codes, static_cast<float*>(weight.panels.scales.row_range(e, 1).raw()));
   }
 }
 
 void make_panels(const Exec& exec, Weight& weight, PanelType type) {
-  check_place(exec);
   native_type(weight);
-  const int64_t width = kernels::gemm_panel_cols(exec.isa);
-  if (!weight.panels || weight.panels.panel_cols != width || weight.panels.type != type) {
-    const DType elements = element_type(type);
-    const int64_t count = matrix_bytes(exec, weight.shape, type) / dtype_bytes(elements);
-    weight.panels = {Tensor::empty(exec, elements, {weight.n_experts(), count}), {}, type, width};
-  }
+  make_room(exec, weight.panels, type, weight.n_experts(), weight.shape);
   if (type == PanelType::fp8) return make_fp8_panels(exec, weight);
-  for (int64_t e = 0; e < weight.n_experts(); ++e) pack_matrix(exec, weight, e, weight.matrix(e));
+  for (int64_t e = 0; e < weight.n_experts(); ++e) pack_matrix(exec, weight.panels, e, weight.matrix(e));
+}
+
+void make_heads(const Exec& exec, Weight& weight) {
+  const Heads& heads = weight.heads.heads;
+  check(!weight.is_stack() && weight.out() == heads.count * (heads.nope + heads.v), ErrorKind::internal,
+        "a weight {} is cut into {} heads of {} + {} rows", shape_text(weight.shape), heads.count, heads.nope, heads.v);
+  const PanelType type = native_type(weight);
+  make_room(exec, weight.heads.keys, type, heads.count, {weight.in(), heads.nope});
+  make_room(exec, weight.heads.values, type, heads.count, {heads.v, weight.in()});
+  for (int64_t h = 0; h < heads.count; ++h) {
+    const int64_t first = h * (heads.nope + heads.v);
+    pack_matrix(exec, weight.heads.keys, h, weight.plain.row_range(first, heads.nope), true);
+    pack_matrix(exec, weight.heads.values, h, weight.plain.row_range(first + heads.nope, heads.v));
+  }
 }
 
 void make(const Exec& exec, Weight& weight, WeightForm form, Tile code_tile) {
@@ -111,6 +125,7 @@ void make(const Exec& exec, Weight& weight, WeightForm form, Tile code_tile) {
       weight.codes = Quantised::empty(exec, weight.shape, code_tile, weight.dtype);
       return make_codes(exec, weight);
     case WeightForm::panels: return make_panels(exec, weight, native_type(weight));
+    case WeightForm::heads: return make_heads(exec, weight);
   }
 }
 
@@ -127,6 +142,7 @@ void drop_all_but(Weight& weight, WeightForm form) {
   if (form != WeightForm::plain) weight.plain.reset(), weight.experts.clear();
   if (form != WeightForm::codes) weight.codes = Quantised();
   if (form != WeightForm::panels) weight.panels = Panels();
+  if (form != WeightForm::heads) weight.heads = HeadPanels();
 }
 
 }  // namespace
@@ -150,6 +166,18 @@ void pack(const Exec& exec, Weight& weight, PanelType type) {
   drop_all_but(weight, WeightForm::panels);
 }
 
+void pack_heads(const Exec& exec, Weight& weight, const Heads& heads) {
+  if (weight.has(WeightForm::heads)) return;
+  weight.heads.heads = heads;
+  keep_only(exec, weight, WeightForm::heads);
+}
+
+int64_t head_panel_bytes(const Exec& exec, const Weight& weight, const Heads& heads) {
+  const PanelType type = native_type(weight);
+  return heads.count *
+         (matrix_bytes(exec, {weight.in(), heads.nope}, type) + matrix_bytes(exec, {heads.v, weight.in()}, type));
+}
+
 void keep(const Exec& exec, Weight& weight, WeightForm form, Tile code_tile) {
   const bool other_tiles = form == WeightForm::codes && !(weight.codes.tile == code_tile);
   if (weight.has(form) && !other_tiles) return;
@@ -166,6 +194,7 @@ void refresh(const Exec& exec, Weight& weight) {
   if (!weight.has(WeightForm::plain)) return;  // as it was stored or packed
   if (weight.has(WeightForm::codes)) make_codes(exec, weight);
   if (weight.has(WeightForm::panels)) make_panels(exec, weight, weight.panels.type);
+  if (weight.has(WeightForm::heads)) make_heads(exec, weight);
   ++weight.version;
 }
 

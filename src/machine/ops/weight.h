@@ -15,6 +15,11 @@ void keep_only(const Exec& exec, Weight& weight, WeightForm form);
 // such a weight. Throws unsupported as keep() does.
 void pack(const Exec& exec, Weight& weight, PanelType type);
 
+// Keeps nothing but the panels of these heads of a matrix [count * (nope + v), rank], in its dtype. Only head_matmul
+// reads such a weight (HeadMatmul::panels). Throws unsupported as keep() does, internal where the shapes disagree.
+void pack_heads(const Exec& exec, Weight& weight, const Heads& heads);
+int64_t head_panel_bytes(const Exec& exec, const Weight& weight, const Heads& heads);  // kept or not
+
 int64_t panel_bytes(const Exec& exec, const Weight& weight);  // of its panels in its dtype, kept or not
 int64_t panel_bytes(const Exec& exec, const Shape& shape, PanelType type);
 

@@ -40,6 +40,7 @@ bool Weight::has(WeightForm form) const {
     case WeightForm::plain: return plain || !experts.empty();
     case WeightForm::codes: return bool(codes.codes);
     case WeightForm::panels: return bool(panels);
+    case WeightForm::heads: return bool(heads);
   }
   return false;
 }
@@ -48,8 +49,8 @@ int64_t Weight::bytes() const {
   int64_t bytes = plain ? plain.bytes() : 0;
   for (const Tensor& expert : experts) bytes += expert.bytes();
   if (codes.codes) bytes += codes.codes.bytes() + codes.scales.bytes();
-  if (panels) bytes += panels.elements.bytes();
-  if (panels.scales) bytes += panels.scales.bytes();
+  for (const Tensor& part : {panels.elements, panels.scales, heads.keys.elements, heads.values.elements})
+    if (part) bytes += part.bytes();
   return bytes;
 }
 

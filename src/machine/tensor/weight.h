@@ -1,9 +1,10 @@
 // Weight: what products read of a parameter, a matrix [out, in] or those of all experts [experts, out, in]. One value
-// in up to three forms, so that each product finds the one that it multiplies and nothing is made anew at every call:
+// in up to four forms, so that each product finds the one that it multiplies and nothing is made anew at every call:
 //   plain   a tensor, f64, f32 or bf16; of experts also one tensor each, wherever they lie (mapped from a file)
 //   codes   FP8 in square tiles with their scales (§3.5), for products whose other operand comes as codes
 //   panels  packed for an instruction set (kernels/gemm_panels.h): for a few rows at a time, or because FP8, int8 and
 //           int4 are read there as they are kept
+//   heads   panels too, of a matrix that products of single heads read (kv_b in the absorbed form, §1.3)
 // The forms are made and refreshed together by ops/weight.h; `version` counts how often.
 #pragma once
 #include <vector>
@@ -15,14 +16,25 @@ namespace hadal {
 
 using kernels::PanelType;
 
-enum class WeightForm : uint8_t { plain, codes, panels };
+enum class WeightForm : uint8_t { plain, codes, panels, heads };
 
 struct Panels {
-  Tensor elements;  // [1 or experts, a matrix's panels]: f32, bf16, f8_e4m3, or u8, the bytes of integer groups
+  Tensor elements;  // [1, experts or heads; a matrix's panels]: f32, bf16, f8_e4m3, or u8, the bytes of integer groups
   Tensor scales;    // of FP8: f32 [1 or experts, scales of a matrix], of blocks of 128 x 128
   PanelType type = PanelType::f32;
   int64_t panel_cols = 0;  // of the instruction set they were packed for
   explicit operator bool() const { return bool(elements); }
+};
+
+// A matrix [count * (nope + v), rank] as its heads: of each nope rows W_UK,h and v rows W_UV,h.
+struct Heads {
+  int64_t count = 0, nope = 0, v = 0;
+};
+struct HeadPanels {
+  Heads heads;
+  Panels keys;    // of W_UK,h^T [rank, nope]: what y = x W_UK,h reads
+  Panels values;  // of W_UV,h [v, rank]: what y = x W_UV,h^T reads
+  explicit operator bool() const { return bool(keys); }
 };
 
 struct Weight {
@@ -30,6 +42,7 @@ struct Weight {
   std::vector<Tensor> experts;  // instead of plain: one [out, in] each, of one dtype
   Quantised codes;
   Panels panels;
+  HeadPanels heads;
   Shape shape;
   DType dtype = DType::f32;  // of the values meant
   int64_t version = 0;

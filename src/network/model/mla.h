@@ -50,6 +50,7 @@ class Mla {
 
   void each_parameter(const ParameterVisitor& visit) const;
   Parameter* kv_b() const { return w_.kv_b.weight; }
+  Heads heads() const { return by_head().parts(); }  // of kv_b
   // Bytes of what `drop` leaves of a forward, and of what `restore` makes again.
   int64_t kept_bytes(const PieceSizes& sizes, Recompute recompute) const;
   int64_t restored_bytes(const PieceSizes& sizes) const;

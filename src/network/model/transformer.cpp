@@ -119,19 +119,25 @@ struct Transformer::Impl {
     return logits;
   }
 
-  // What a generated token is multiplied with and nothing else reads: no embedding, no MTP module, no kv_b whose heads
-  // are read one by one.
-  std::vector<Parameter*> matrices() const {
-    std::vector<Parameter*> result;
+  // What a generated token is multiplied with and nothing else reads (no embedding, no MTP module), and is not packed
+  // yet. Those whose heads are read one by one come with their heads.
+  struct Packing {
+    Parameter* parameter;
+    std::optional<Heads> heads;
+  };
+  std::vector<Packing> to_pack() const {
+    std::vector<Packing> result;
     for (const auto& parameter : parameters) {
       const ParameterSpec& spec = parameter->spec;
-      if (is_matrix_product(spec) && spec.layer < config.n_layers) result.push_back(parameter.get());
+      const Weight& value = parameter->value;
+      if (!is_matrix_product(spec) || spec.layer >= config.n_layers || value.dtype == DType::f64) continue;
+      if (!value.has(WeightForm::panels) && !value.has(WeightForm::heads)) result.push_back({parameter.get(), {}});
     }
-    if (options.attention_form == AttentionForm::absorbed)
-      for (const BlockLayers& block : stage().layers().blocks) std::erase(result, block.mla.kv_b());
-    std::erase_if(result, [](const Parameter* p) {
-      return p->value.dtype == DType::f64 || p->value.has(WeightForm::panels);  // has none; has them
-    });
+    if (options.attention_form == AttentionForm::absorbed) {
+      for (const BlockLayers& block : stage().layers().blocks)
+        for (Packing& one : result)
+          if (one.parameter == block.mla.kv_b()) one.heads = block.mla.heads();
+    }
     return result;
   }
 
@@ -177,15 +183,16 @@ void Transformer::refresh_values(const Exec& exec) {
 
 int64_t Transformer::packed_bytes(const Exec& exec) const {
   int64_t bytes = 0;
-  for (const Parameter* parameter : impl_->matrices()) bytes += ops::panel_bytes(exec, parameter->value);
+  for (const auto& [parameter, heads] : impl_->to_pack())
+    bytes += heads ? ops::head_panel_bytes(exec, parameter->value, *heads) : ops::panel_bytes(exec, parameter->value);
   return bytes;
 }
 
 void Transformer::pack(const Exec& exec) {
   check(!impl_->options.training, ErrorKind::internal, "a model in training keeps its weights as tensors");
-  for (Parameter* parameter : impl_->matrices()) {
+  for (const auto& [parameter, heads] : impl_->to_pack()) {
     Weight& value = parameter->value;
-    ops::keep_only(exec, value, WeightForm::panels);
+    heads ? ops::pack_heads(exec, value, *heads) : ops::keep_only(exec, value, WeightForm::panels);
     parameter->master.reset();  // often the same memory
   }
 }

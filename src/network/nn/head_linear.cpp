@@ -19,9 +19,11 @@ Tensor HeadLinear::rope_part(const Tensor& x, int64_t head_size) const {
 
 void HeadLinear::absorb(const Exec& exec, const Tensor& absorbed, const Tensor& q) const {
   const Tensor operand = ops::dequantise(exec, kv_b.recipe.fprop_operand(exec, q));
+  const HeadPanels& panels = kv_b.weight->value.heads;
   ops::head_matmul(exec, {.c = absorbed.col_range(0, rank),
                           .a = operand.col_range(0, nope),
-                          .b = weight(exec, kv_b.recipe.fprop).row_range(0, nope),
+                          .b = panels ? Tensor() : weight(exec, kv_b.recipe.fprop).row_range(0, nope),
+                          .panels = panels ? &panels.keys : nullptr,
                           .n_heads = heads,
                           .c_head_stride = rank + rope,
                           .a_head_stride = nope + rope,
@@ -44,9 +46,11 @@ void HeadLinear::absorb_backward(const Exec& exec, const Tensor& dq, const Tenso
 
 void HeadLinear::values(const Exec& exec, const Tensor& o, const Tensor& z) const {
   const Tensor operand = ops::dequantise(exec, kv_b.recipe.fprop_operand(exec, z));
+  const HeadPanels& panels = kv_b.weight->value.heads;
   ops::head_matmul(exec, {.c = o.col_range(0, v),
                           .a = operand.col_range(0, rank),
-                          .b = weight(exec, kv_b.recipe.fprop).row_range(nope, v),
+                          .b = panels ? Tensor() : weight(exec, kv_b.recipe.fprop).row_range(nope, v),
+                          .panels = panels ? &panels.values : nullptr,
                           .n_heads = heads,
                           .c_head_stride = v,
                           .a_head_stride = rank,

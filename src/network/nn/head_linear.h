@@ -2,6 +2,7 @@
 // [nope, rank], which carry queries into the latent space, and W_UV,h [v, rank], which carry what attention read there
 // to values. Operands are rounded as kv_b's entry of the recipe says (codes and back) and multiplied in the model's
 // precision: products of single heads read no codes, and the weight is the one that the up-projected form multiplies.
+// Generation packs it as panels of heads, which forward alone reads.
 //   forward  q~_h = q_nope,h W_UK,h       o_h = z_h W_UV,h^T
 //   B        dq_nope,h = dq~_h W_UK,h^T   dz_h = do_h W_UV,h
 //   W        dW_UK,h += q_nope,h^T dq~_h  dW_UV,h += do_h^T z_h
@@ -25,6 +26,8 @@ struct HeadLinear {
     Tensor q, d_absorbed, d_o, z;
   };
   void backward_weight(const Exec& exec, const Operands& x) const;  // one contribution, in two halves
+
+  Heads parts() const { return {heads, nope, v}; }  // of kv_b, as its panels are packed
 
  private:
   Tensor weight(const Exec& exec, Format format) const;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <unordered_map>
 #include <utility>
 
@@ -29,8 +30,8 @@ void validate(const SamplingOptions& o) {
 
 namespace {
 
-// The ids that may be drawn, the likeliest first. Most draws need the order of a few of them alone, so it is made as it
-// is asked for.
+// The ids that may be drawn; where a filter asks for it, the likeliest first. Most draws need the order of a few of
+// them alone, so it is made as it is asked for.
 class Candidates {
  public:
   Candidates(std::span<const float> logits, std::vector<int32_t> ids, int32_t best, double temperature)
@@ -46,6 +47,14 @@ class Candidates {
     double sum = 0;
     for (const int32_t id : ids_) sum += weight_of(id);
     return sum;
+  }
+  // The id at which the weights, summed in the order of ids, pass a share of their total.
+  int32_t at_share(double share) const {
+    std::vector<double> sums(ids_.size());
+    double sum = 0;
+    for (size_t i = 0; i < ids_.size(); ++i) sums[i] = sum += weight_of(ids_[i]);
+    const auto at = std::upper_bound(sums.begin(), sums.end() - 1, share * sum);
+    return ids_[size_t(at - sums.begin())];
   }
   void keep(size_t n) {
     if (n >= ids_.size()) return;
@@ -65,8 +74,13 @@ class Candidates {
     };
     end = std::min(ids_.size(), std::max(end, 4 * sorted_ + 64));
     const auto from = ids_.begin() + int64_t(sorted_), to = ids_.begin() + int64_t(end);
-    if (to != ids_.end()) std::nth_element(from, to, ids_.end(), by_logit);
-    std::sort(from, to, by_logit);
+    constexpr size_t kFew = 16;  // of so many one: nearly all need one comparison with the least of those found
+    if (end - sorted_ <= (ids_.size() - sorted_) / kFew) {
+      std::partial_sort(from, to, ids_.end(), by_logit);
+    } else {
+      std::nth_element(from, to, ids_.end(), by_logit);
+      std::sort(from, to, by_logit);
+    }
     sorted_ = end;
   }
 
@@ -79,8 +93,13 @@ class Candidates {
 
 // Ids below n that are neither suppressed nor masked, ascending.
 std::vector<int32_t> ids_to_draw(int64_t n, std::vector<int32_t> never, std::span<const uint32_t> mask) {
-  std::sort(never.begin(), never.end());
   std::vector<int32_t> ids;
+  if (never.empty() && mask.empty()) {
+    ids.resize(size_t(n));
+    std::iota(ids.begin(), ids.end(), 0);
+    return ids;
+  }
+  std::sort(never.begin(), never.end());
   ids.reserve(mask.empty() ? size_t(n) : 0);
   const int64_t end = mask.empty() ? n : std::min(n, 32 * int64_t(mask.size()));
   for (int32_t id = 0; id < end; ++id) {
@@ -99,20 +118,23 @@ int32_t sample_token(std::span<const float> logits, int64_t allowed, const Sampl
                      std::span<const uint32_t> mask) {
   const int64_t n = std::min<int64_t>(allowed, int64_t(logits.size()));
   check(n > 0, ErrorKind::internal, "no token may be drawn: {} logits, {} allowed", logits.size(), allowed);
-  for (int64_t id = 0; id < n; ++id) {  // one NaN anywhere would break the order that sorting needs
-    if (!std::isfinite(logits[size_t(id)]))
-      throw NotFinite(fmt::format("the logit of token {} is {}; the model's weights are damaged or diverged", id,
-                                  logits[size_t(id)]));
-  }
+  // One NaN anywhere would break the order that sorting needs.
+  const auto sick = std::find_if_not(logits.begin(), logits.begin() + n, [](float x) { return std::isfinite(x); });
+  if (sick != logits.begin() + n)
+    throw NotFinite(fmt::format("the logit of token {} is {}; the model's weights are damaged or diverged",
+                                sick - logits.begin(), *sick));
   std::vector<int32_t> ids = ids_to_draw(n, options.suppressed, mask);
   check(!ids.empty() || !mask.empty(), ErrorKind::invalid, "all {} tokens are suppressed, none can be drawn", n);
   check(!ids.empty(), ErrorKind::invalid,
         "no token can be drawn: what the constraint allows here is suppressed, or no token of this model spells it");
-  const int32_t best = *std::max_element(ids.begin(), ids.end(),
-                                         [&](int32_t a, int32_t b) { return logits[size_t(a)] < logits[size_t(b)]; });
+  int32_t best = ids.front();
+  for (float most = logits[size_t(best)]; const int32_t id : ids)
+    if (logits[size_t(id)] > most) most = logits[size_t(best = id)];
   if (options.temperature == 0) return best;
 
   Candidates candidates(logits, std::move(ids), best, options.temperature);
+  const double share = random_uniform(options.seed, stream_id("engine.sample"), uint64_t(position));
+  if (options.top_k == 0 && options.top_p == 1 && options.min_p == 0) return candidates.at_share(share);
   if (options.top_k > 0) candidates.keep(size_t(options.top_k));
   const double total = candidates.total();
   size_t kept = candidates.size();
@@ -125,7 +147,7 @@ int32_t sample_token(std::span<const float> logits, int64_t allowed, const Sampl
       sum += weight;
     }
   }
-  double left = random_uniform(options.seed, stream_id("engine.sample"), uint64_t(position)) * sum;
+  double left = share * sum;
   for (size_t i = 0; i < kept; ++i) {
     left -= candidates.weight(i);
     if (left < 0) return candidates.id(i);

@@ -1,7 +1,8 @@
 // Sampler: logits in, one token id out. Penalties of what was written come first; ids that are suppressed are never
-// drawn. Temperature 0 takes the largest logit (lowest id on ties). Otherwise softmax of
-// logits / temperature, then top-k, top-p, min-p in that order, then one draw whose noise is a function of (seed,
-// position) only, so a text does not depend on what else runs.
+// drawn. Temperature 0 takes the largest logit (lowest id on ties). Otherwise softmax of logits / temperature, then
+// top-k, top-p, min-p in that order, then one draw whose noise is a function of (seed, position) only, so a text does
+// not depend on what else runs. The draw walks through what is left, the likeliest first; without a filter in the order
+// of ids.
 #pragma once
 #include <cstdint>
 #include <span>

@@ -81,6 +81,63 @@ TEST(Weight, GivesExpertsTheSameProductStackedApartAndAsPanels) {
   }
 }
 
+TEST(Weight, GivesHeadsTheSameProductsAsRowsAndAsPanels) {
+  const Heads heads{3, 20, 37};
+  constexpr int64_t kRank = 150, kRows = 4;
+  for (Isa isa : available_isas()) {
+    OwnedExec owned(2, isa);
+    const Exec& exec = owned.exec;
+    for (DType dtype : {DType::f32, DType::bf16}) {
+      const int64_t head = heads.nope + heads.v;
+      Weight weight(random_tensor(exec, dtype, {heads.count * head, kRank}, 1));
+      const Tensor q = random_tensor(exec, dtype, {kRows, heads.count * heads.nope}, 2),
+                   z = random_tensor(exec, dtype, {kRows, heads.count * kRank}, 3);
+      const auto products = [&](const Tensor& w, const HeadPanels& panels) {
+        const Tensor latent = Tensor::zeros(exec, dtype, {kRows, heads.count * kRank}),
+                     o = Tensor::zeros(exec, dtype, {kRows, heads.count * heads.v});
+        ops::head_matmul(exec, {.c = latent.col_range(0, kRank),
+                                .a = q.col_range(0, heads.nope),
+                                .b = w ? w.row_range(0, heads.nope) : w,
+                                .panels = w ? nullptr : &panels.keys,
+                                .n_heads = heads.count,
+                                .c_head_stride = kRank,
+                                .a_head_stride = heads.nope,
+                                .b_head_stride = head * kRank});
+        ops::head_matmul(exec, {.c = o.col_range(0, heads.v),
+                                .a = z.col_range(0, kRank),
+                                .b = w ? w.row_range(heads.nope, heads.v) : w,
+                                .panels = w ? nullptr : &panels.values,
+                                .n_heads = heads.count,
+                                .c_head_stride = heads.v,
+                                .a_head_stride = kRank,
+                                .b_head_stride = head * kRank,
+                                .transpose_b = true});
+        return std::pair(latent, o);
+      };
+      const auto expected = products(weight.plain, {});
+      const int64_t bytes = ops::head_panel_bytes(exec, weight, heads);
+      ops::pack_heads(exec, weight, heads);
+      EXPECT_TRUE(weight.has(WeightForm::heads) && !weight.has(WeightForm::plain));
+      EXPECT_EQ(weight.bytes(), bytes);
+      const auto packed = products({}, weight.heads);
+      EXPECT_TRUE(same_bits(packed.first, expected.first) && same_bits(packed.second, expected.second))
+          << isa_name(isa) << " " << dtype_name(dtype);
+      EXPECT_NE(refusal(ErrorKind::internal,
+                        [&] {
+                          products({}, {{}, weight.heads.values, weight.heads.keys});
+                        }),
+                "accepted");
+    }
+  }
+  OwnedExec owned(1);
+  Weight odd(random_tensor(owned.exec, DType::f32, {10, 4}, 1));
+  EXPECT_EQ(refusal(ErrorKind::internal,
+                    [&] {
+                      ops::pack_heads(owned.exec, odd, {2, 3, 3});
+                    }),
+            "a weight [10, 4] is cut into 2 heads of 3 + 3 rows");
+}
+
 TEST(Weight, KeepsCodesThatAreThoseMadeForEveryProduct) {
   for (Isa isa : available_isas()) {
     OwnedExec owned(2, isa);

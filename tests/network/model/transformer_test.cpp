@@ -213,13 +213,14 @@ TEST(Transformer, PackedWeightsGiveTheSameBitsAndNothingElseIsKept) {
       packed.model.pack(packed.owned.exec);
       int64_t bytes = 0;
       for (const Parameter* p : packed.model.parameters()) {
-        if (!p->value.has(WeightForm::panels)) continue;
+        if (!p->value.has(WeightForm::panels) && !p->value.has(WeightForm::heads)) continue;
         EXPECT_FALSE(p->value.has(WeightForm::plain) || p->master) << p->spec.name;
         bytes += p->value.bytes();
       }
       EXPECT_EQ(bytes, expected);
-      const bool kv_b = packed.model.parameter("layers.1.attention.kv_b").value.has(WeightForm::panels);
-      EXPECT_EQ(kv_b, expected > 0 && form == AttentionForm::up_projected);  // its heads are read one by one
+      const Weight& kv_b = packed.model.parameter("layers.1.attention.kv_b").value;
+      EXPECT_EQ(kv_b.has(WeightForm::panels), expected > 0 && form == AttentionForm::up_projected);
+      EXPECT_EQ(kv_b.has(WeightForm::heads), expected > 0 && form == AttentionForm::absorbed);
       EXPECT_TRUE(packed.model.parameter("embedding").value.has(WeightForm::plain));
       const MicroBatch text = make_batch({{23}}, false);
       CachedText a = plain.new_text(40), b = packed.new_text(40);

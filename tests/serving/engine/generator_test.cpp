@@ -95,19 +95,20 @@ TEST(Sampler, NoiseBelongsToSeedAndPositionWhateverElseIsDrawn) {
   EXPECT_NE(std::set<int32_t>(forward.begin(), forward.end()).size(), 1u) << "this test proves nothing";
 }
 
-// The same draw as sample_token makes, from all logits in order.
+// The same draw as sample_token makes, from all logits, in order where there is a filter.
 int32_t draw_from_sorted(const std::vector<float>& logits, const SamplingOptions& o, int64_t position) {
   std::vector<int32_t> ids(logits.size());
   std::iota(ids.begin(), ids.end(), 0);
-  std::stable_sort(ids.begin(), ids.end(), [&](int32_t a, int32_t b) { return logits[size_t(a)] > logits[size_t(b)]; });
+  const auto likelier = [&](int32_t a, int32_t b) { return logits[size_t(a)] > logits[size_t(b)]; };
+  if (o.top_k > 0 || o.top_p < 1 || o.min_p > 0) std::stable_sort(ids.begin(), ids.end(), likelier);
+  const double best = *std::max_element(logits.begin(), logits.end());
   if (o.top_k > 0) ids.resize(std::min(ids.size(), size_t(o.top_k)));
   std::vector<double> p;
   double total = 0, sum = 0;
-  for (int32_t id : ids)
-    p.push_back(std::exp((double(logits[size_t(id)]) - double(logits[size_t(ids[0])])) / o.temperature));
+  for (int32_t id : ids) p.push_back(std::exp((double(logits[size_t(id)]) - best) / o.temperature));
   for (double one : p) total += one;
   size_t kept = 0;
-  for (; kept < p.size() && p[kept] >= o.min_p * p[0] && (kept == 0 || sum < o.top_p * total); ++kept) sum += p[kept];
+  for (; kept < p.size() && p[kept] >= o.min_p && (kept == 0 || sum < o.top_p * total); ++kept) sum += p[kept];
   double left = random_uniform(o.seed, stream_id("engine.sample"), uint64_t(position)) * sum;
   for (size_t i = 0; i < kept; ++i)
     if ((left -= p[i]) < 0) return ids[i];
@@ -121,8 +122,11 @@ TEST(Sampler, DrawsWhatSortingAllLogitsDraws) {
     std::vector<float> logits(size_t(1 + random.below(700)));
     for (float& logit : logits) logit = float(random.below(40)) * 0.1f;  // many ties, also across the border of top-k
     for (int64_t k : {0, 1, 2, 7, 50, 699, 5000}) {
-      const SamplingOptions options{
-          .temperature = 0.7, .top_k = k, .top_p = position % 3 ? 0.8 : 1.0, .min_p = 0.01, .seed = 11};
+      const SamplingOptions options{.temperature = 0.7,
+                                    .top_k = k,
+                                    .top_p = position % 3 ? 0.8 : 1.0,
+                                    .min_p = position % 2 ? 0.01 : 0.0,
+                                    .seed = 11};
       const int32_t drawn = sample_token(logits, int64_t(logits.size()), options, position);
       ASSERT_EQ(drawn, draw_from_sorted(logits, options, position)) << logits.size() << " logits, top-k " << k;
       seen.insert(drawn);

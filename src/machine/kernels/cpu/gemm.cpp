@@ -240,9 +240,13 @@ int64_t most_rows(const Gemm& args) {
 // work; and a multiple of the threads while there are few.
 Cut choose_cut(const Gemm& args) {
   constexpr int64_t kTasksPerThread = 4, kWorthATask = int64_t(1) << 18;  // multiply-adds
+  constexpr int64_t kRowsOfReading = 4;  // B comes from memory no faster than so many rows are multiplied with it
   const int64_t threads = args.lane->n_threads();
   int64_t work = 0;
-  for (int64_t i = 0; i < args.n_products; ++i) work += args.products[i].m * args.products[i].n * args.products[i].k;
+  for (int64_t i = 0; i < args.n_products; ++i) {
+    const GemmProduct& p = args.products[i];
+    work += (p.m > kRowsOfReading ? p.m : kRowsOfReading) * p.n * p.k;
+  }
   const int64_t wanted = least(kTasksPerThread * threads, work / kWorthATask);
   constexpr int64_t kFarA = int64_t(4) << 20;  // bytes: past the second-level caches
   Cut cut;

@@ -123,7 +123,7 @@ HADAL_INLINE void few_panels(Few m, int64_t panels) {
     if (m.scales != nullptr) m.scales += n;
   };
   for (; panels >= P; panels -= P, pass(P)) few_chunk<Step, TB, R, P>(m);
-  for (; panels > 0; --panels, pass(1)) few_chunk<Step, TB, R, 1>(m);
+  if constexpr (P > 1) few_panels<Step, TB, R, P / 2>(m, panels);
 }
 
 // Rows in tiles of halving height, each with as many panels as fill the registers.

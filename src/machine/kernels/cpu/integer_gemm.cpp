@@ -26,7 +26,8 @@ constexpr int kTileRows = 6;
 #endif
 constexpr int64_t kSide = 4;  // panels side by side where there are few rows: streams from memory at once
 constexpr int64_t kWorkerTotals = (kBlockRows > kSide * kFewRows ? kBlockRows : kSide * kFewRows) * kPanel;
-// Bytes of a panel, asked for ahead of their use: of several panels the next lines, of one the band after this one.
+// Bytes of a panel, asked for ahead of their use: of panels side by side the next lines, and behind their end those of
+// the panels that follow all of them; of one panel the band after this one.
 template <int P>
 constexpr int64_t kAhead = P > 1 ? 2048 : 16384;
 
@@ -34,9 +35,10 @@ template <PanelType kType>
 constexpr int64_t kOffset = kType == PanelType::int8 ? 128 : 8;  // in the panel, q + kOffset
 
 // The dots of R rows with one group of P panels. x: the rows' groups, `row_groups` apart; the panels' `panel_bytes`.
+// `ahead`: where the lines lie that are asked for.
 template <PanelType kType, int R, int P>
 HADAL_INLINE void dots(const IntegerGroup* x, int64_t row_groups, const uint8_t* group, int64_t panel_bytes,
-                       I (&sum)[P][R][kVectors]) {
+                       int64_t ahead, I (&sum)[P][R][kVectors]) {
   using D = Dot<kType>;
   constexpr int64_t kWords = kIntegerGroup / panel_word_depth(kType), kLine = 4 * kPanel;
 #pragma GCC unroll 8
@@ -61,7 +63,7 @@ HADAL_INLINE void dots(const IntegerGroup* x, int64_t row_groups, const uint8_t*
     for (int p = 0; p < P; ++p) {
       const uint8_t* at = line + p * panel_bytes;
 #pragma GCC unroll 2
-      for (int64_t i = 0; i < kLine; i += 64) __builtin_prefetch(at + kAhead<P> + i, 0, P > 1 ? 3 : 2);
+      for (int64_t i = 0; i < kLine; i += 64) __builtin_prefetch(at + ahead + i, 0, P > 1 ? 3 : 2);
       const I w[kVectors] = {load_bytes(at), load_bytes(at + kLine / 2)};
       if constexpr (kType == PanelType::int8) {
         multiply(w, p, 4 * u);
@@ -82,10 +84,15 @@ struct Totals {
   bool begin;  // they begin with this band
 };
 
-// R rows over `groups` groups of P panels.
+// A band of K: so many groups of each panel, the first at `words`, and what of its panel lies from there to the end.
+struct Band {
+  const uint8_t* words;
+  int64_t panel_bytes, groups, left;
+};
+
+// R rows over a band of P panels.
 template <PanelType kType, int R, int P>
-__attribute__((noinline)) static void tile(const IntegerGroup* x, int64_t row_groups, const uint8_t* band,
-                                           int64_t panel_bytes, int64_t groups, Totals totals) {
+__attribute__((noinline)) static void tile(const IntegerGroup* x, int64_t row_groups, Band band, Totals totals) {
   V total[P][R][kVectors];
   const auto each = [&](auto f) __attribute__((always_inline)) {
 #pragma GCC unroll 4
@@ -99,11 +106,13 @@ __attribute__((noinline)) static void tile(const IntegerGroup* x, int64_t row_gr
   };
   each([&](int p, int r, int j, const float* at)
            __attribute__((always_inline)) { total[p][r][j] = totals.begin ? zero() : load(at); });
-  for (int64_t g = 0; g < groups; ++g, ++x, band += integer_group_bytes(kType, kPanel)) {
+  constexpr int64_t kGroup = integer_group_bytes(kType, kPanel);
+  for (int64_t g = 0; g < band.groups; ++g, ++x, band.words += kGroup, band.left -= kGroup) {
     I sum[P][R][kVectors];
-    dots<kType, R, P>(x, row_groups, band, panel_bytes, sum);
+    const int64_t ahead = kAhead<P> + (P > 1 && band.left <= kAhead<P> ? (P - 1) * band.panel_bytes : 0);
+    dots<kType, R, P>(x, row_groups, band.words, band.panel_bytes, ahead, sum);
     each([&](int p, int r, int j, const float*) __attribute__((always_inline)) {
-      const V scale = mul(broadcast(x[r * row_groups].scale), load_f16(band + p * panel_bytes + 2 * kW * j));
+      const V scale = mul(broadcast(x[r * row_groups].scale), load_f16(band.words + p * band.panel_bytes + 2 * kW * j));
       total[p][r][j] = fma(to_float(sum[p][r][j]), scale, total[p][r][j]);
     });
   }
@@ -145,31 +154,29 @@ HADAL_INLINE void each_panel(const Block& x, int64_t panel, int64_t panels, F f)
   }
 }
 
-// R rows by all of the panels, P at a time.
+// R rows by all of the panels, P at a time, and the rest by halves of it.
 template <PanelType kType, int R, int P>
-HADAL_INLINE void tiles(const IntegerGroup* a, int64_t row_groups, const uint8_t* band, int64_t panel_bytes,
-                        int64_t panels, int64_t groups, Totals totals) {
-  for (; panels >= P; panels -= P, band += P * panel_bytes, totals.first += P * totals.panel)
-    tile<kType, R, P>(a, row_groups, band, panel_bytes, groups, totals);
-  for (; panels > 0; --panels, band += panel_bytes, totals.first += totals.panel)
-    tile<kType, R, 1>(a, row_groups, band, panel_bytes, groups, totals);
+HADAL_INLINE void tiles(const IntegerGroup* a, int64_t row_groups, Band band, int64_t panels, Totals totals) {
+  for (; panels >= P; panels -= P, band.words += P * band.panel_bytes, totals.first += P * totals.panel)
+    tile<kType, R, P>(a, row_groups, band, totals);
+  if constexpr (P > 1) tiles<kType, R, P / 2>(a, row_groups, band, panels, totals);
 }
 
 template <PanelType kType>
-void run_rows(const Block& x, const uint8_t* band, int64_t panel_bytes, int64_t panels, int64_t first, int64_t groups) {
+void run_rows(const Block& x, const Band& band, int64_t panels, int64_t first) {
   const int64_t row_groups = integer_groups(x.product.k);
   const IntegerGroup* a = x.product.a + x.row * row_groups + first;
   Totals totals{x.totals, x.totals_of_panel(), first == 0 && !x.args.add};
   for (int64_t left = x.rows; left > 0;) {
     int64_t done = 1;
     if (left >= kTileRows) {
-      tiles<kType, kTileRows, 1>(a, row_groups, band, panel_bytes, panels, groups, totals), done = kTileRows;
+      tiles<kType, kTileRows, 1>(a, row_groups, band, panels, totals), done = kTileRows;
     } else if (left >= 4 && kTileRows > 4) {
-      tiles<kType, (kTileRows > 4 ? 4 : 1), 2>(a, row_groups, band, panel_bytes, panels, groups, totals), done = 4;
+      tiles<kType, (kTileRows > 4 ? 4 : 1), 2>(a, row_groups, band, panels, totals), done = 4;
     } else if (left >= 2) {
-      tiles<kType, 2, 2>(a, row_groups, band, panel_bytes, panels, groups, totals), done = 2;
+      tiles<kType, 2, 2>(a, row_groups, band, panels, totals), done = 2;
     } else {
-      tiles<kType, 1, 4>(a, row_groups, band, panel_bytes, panels, groups, totals);
+      tiles<kType, 1, 4>(a, row_groups, band, panels, totals);
     }
     left -= done, a += done * row_groups, totals.first += done * kPanel;
   }
@@ -191,8 +198,10 @@ void run_block(const Block& x) {
         }
       });
     }
-    for (int64_t g = 0; g < groups; g += kBandGroups)
-      run_rows<kType>(x, words + g * bytes, groups * bytes, panels, g, least(kBandGroups, groups - g));
+    for (int64_t g = 0; g < groups; g += kBandGroups) {
+      const Band band{words + g * bytes, groups * bytes, least(kBandGroups, groups - g), (groups - g) * bytes};
+      run_rows<kType>(x, band, panels, g);
+    }
     each_panel(x, panel, panels, [&](int64_t col, int64_t cols, const float* totals) {
       bf16_out ? store_totals<bf16>(x, col, cols, totals) : store_totals<float>(x, col, cols, totals);
     });
@@ -203,11 +212,13 @@ struct Job {
   const IntegerGemm& args;
   int64_t task_panels;
   const int64_t* first_task;  // of every product, and the end
-  float* totals;              // of every worker
+  int64_t threads;
+  float* totals;  // of every worker
 };
 
-void run_task(void* context, int64_t task, int worker) {
+void run_task(void* context, int64_t i, int worker) {
   const Job& job = *static_cast<const Job*>(context);
+  const int64_t task = task_in_stretches(i, job.first_task[job.args.n_products], job.threads);
   const int64_t number = product_of(task, job.first_task, job.args.n_products);
   const IntegerProduct& p = job.args.products[number];
   const int64_t index = task - job.first_task[number], blocks = ceil_div(p.m, kBlockRows),
@@ -244,7 +255,7 @@ void integer_gemm(const IntegerGemm& args) {
     tasks += ceil_div(ceil_div(p.n, kPanel), task_panels) * ceil_div(p.m, kBlockRows);
   }
   first_task[args.n_products] = tasks;
-  Job job{args, task_panels, first_task, reinterpret_cast<float*>(space.data)};
+  Job job{args, task_panels, first_task, threads, reinterpret_cast<float*>(space.data)};
   args.lane->pool().run(tasks, run_task, &job);
 }
 

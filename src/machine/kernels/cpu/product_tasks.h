@@ -17,4 +17,11 @@ static inline int64_t product_of(int64_t task, const int64_t* first_task, int64_
   return low;
 }
 
+// The task that is handed out as the i-th where every thread walks through a stretch of its own: what it asks memory
+// for behind the end of one task is then where its next one begins.
+static inline int64_t task_in_stretches(int64_t i, int64_t n_tasks, int64_t n_threads) {
+  const int64_t stretch = n_tasks / n_threads, longer = n_tasks % n_threads, number = i % n_threads;
+  return number * stretch + least(number, longer) + i / n_threads;
+}
+
 }  // namespace hadal::kernels::HADAL_ISA
