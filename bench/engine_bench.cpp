@@ -1,104 +1,161 @@
-// The engine on a random model of 3 billion weights, as a share of what the machine can do in the same run: decoding
-// against the speed at which memory is read (bytes: weights that a step's tokens touch), reading a prompt against
-// multiply-adds (FLOPs of the up-projected form).
-//   hidden 2048, 8 layers (1 dense of 6144), 64 experts of 1024 in 8 groups, 8 chosen of 4 groups, 1 shared,
-//   q_lora 768, kv_lora 512, 16 heads of 128 + 64 / 128, vocabulary 32768
-// Weights in BF16 (as tensors, and packed), FP8, int8 and int4. Choices of a random router are nearly even: n tokens
-// touch about E (1 - (1 - k/E)^n) experts of a layer.
+// The engine on a random model of 3 billion weights (bench/random_model.h), as a share of what the machine can do in
+// the same run: decoding against the speed at which memory is read (bytes: weights that a step's tokens touch, of the
+// experts those that they chose), attention behind 8192 tokens and reading a prompt against multiply-adds (a prompt's
+// in FLOPs of the up-projected form). Weights in BF16 (as tensors, and packed), FP8, int8 and int4.
+//   engine_bench [--model DIR] [--only "int4 decode"] [--threads N] [--isa NAME] [--seconds S] [--peak-candidate X]
+// Cases are FORMAT and decode, context or prefill. DIR is what `engine_worker write` made; without it the model is
+// written anew, 6 GB below TMPDIR.
+#include <set>
+
 #include "arch/arch.h"
 #include "base/random.h"
 #include "bench/harness.h"
+#include "bench/random_model.h"
 #include "engine/engine.h"
-#include "model/weight_format.h"
-#include "ops/weight.h"
+#include "engine/generator.h"
+#include "exchange/loaded_model.h"
+#include "model/latent_cache.h"
 
 namespace hadal::bench {
 namespace {
 
-ModelConfig config_of() {
-  ModelConfig c;
-  c.vocab_size = 32768, c.hidden_size = 2048, c.n_layers = 8, c.n_dense_layers = 1, c.n_heads = 16;
-  c.q_lora_rank = 768, c.kv_lora_rank = 512;
-  c.qk_nope_head_dim = 128, c.qk_rope_head_dim = 64, c.v_head_dim = 128;
-  c.dense_ffn_size = 6144, c.expert_ffn_size = 1024;
-  c.n_routed_experts = 64, c.n_shared_experts = 1, c.n_experts_per_token = 8, c.n_groups = 8, c.n_limited_groups = 4;
-  c.max_positions = 4096;
-  return c;
-}
-
-// One run of normal numbers over and over: as good as fresh ones for speed, and there in seconds.
-void fill(const Exec& exec, Transformer& model) {
-  constexpr int64_t kRun = 1 << 20;
-  std::vector<float> run(kRun);
-  for (int64_t i = 0; i < kRun; ++i) run[size_t(i)] = float(random_normal(1, stream_id("bench.engine"), uint64_t(i)));
-  const auto fill_with = [&](const Tensor& tensor, double scale) {
-    const bool half = tensor.dtype() == DType::bf16;
-    bf16* const halves = half ? tensor.data<bf16>() : nullptr;
-    float* const floats = half ? nullptr : tensor.data<float>();
-    const int64_t count = tensor.count();
-    exec.compute->parallel_for(count / kRun + 1, [&](int64_t part, int) {
-      for (int64_t i = part * kRun; i < std::min(count, (part + 1) * kRun); ++i) {
-        const float x = run[size_t((i * 7 + part * 31) % kRun)] * float(scale);
-        half ? void(halves[i] = bf16(x)) : void(floats[i] = x);
-      }
-    });
-  };
-  for (Parameter* p : model.parameters()) {
-    const bool norm = p->spec.kind == ParameterKind::norm;
-    for (const Tensor& tensor : {p->value.plain})
-      if (tensor) fill_with(tensor, norm ? 0.01 : 0.02);
-  }
-}
-
-// Bytes of the matrices that a step of so many tokens reads.
-double touched_bytes(const Transformer& model, double n_tokens) {
+// Bytes of the matrices that a step reads whose tokens choose so many experts of each layer.
+double touched_bytes(const Transformer& model, double chosen_experts) {
   const ModelConfig& config = model.config();
-  const double chosen = double(config.n_experts_per_token) / double(config.n_routed_experts);
   double bytes = 0;
   for (const Parameter* p : model.parameters()) {
-    if (!is_matrix_product(p->spec) || p->spec.layer >= config.n_layers) continue;
+    if (!is_matrix_product(p->spec)) continue;
     const bool experts = p->spec.kind == ParameterKind::routed_expert;
-    bytes += double(p->value.bytes()) * (experts ? 1 - std::pow(1 - chosen, n_tokens) : 1.0);
+    bytes += double(p->value.bytes()) * (experts ? chosen_experts / double(config.n_routed_experts) : 1.0);
   }
   return bytes;
 }
 
-// Seconds of each step of so many texts that are written at once, behind prompts of 16 tokens.
-std::vector<double> decode_steps(const Exec& exec, const Transformer& model, int64_t texts, int64_t tokens) {
-  Engine engine(exec, model, {.cache_blocks = 4 * texts, .prefix_cache = false});
+// An engine with so many unrelated texts behind prompts of 16 tokens, the same at every call.
+std::unique_ptr<Engine> engine_writing(const Exec& exec, const Transformer& model, int64_t texts, int64_t tokens,
+                                       EngineOptions options = {}) {
+  options.cache_blocks = 4 * texts, options.prefix_cache = false;
+  auto engine = std::make_unique<Engine>(exec, model, options);
   RandomStream random{3, stream_id("bench.prompt"), 0};
   for (int64_t t = 0; t < texts; ++t) {
     EngineRequest request;
-    for (int i = 0; i < 16; ++i) request.prompt.push_back(int32_t(random.below(32768)));
+    for (int i = 0; i < 16; ++i) request.prompt.push_back(int32_t(random.below(uint64_t(model.config().vocab_size))));
     request.max_tokens = tokens, request.sampling.seed = uint64_t(t);
     request.sampling.top_k = 40;  // at random all are as likely, and a draw among all would walk through them
-    engine.submit(std::move(request));
+    engine->submit(std::move(request));
   }
-  std::vector<double> seconds;
-  while (true) {
-    const double begin = steady_seconds();
-    if (!engine.step()) break;
-    seconds.push_back(steady_seconds() - begin);
-  }
-  seconds.erase(seconds.begin());  // the prompts
-  return seconds;
+  return engine;
 }
+
+struct Decoding {
+  double seconds = 0;  // of a step, the median
+  double outside = 0;  // share of the steps that is no forward: planning, drawing, handing out
+};
 
 double median(std::vector<double> values) {
   std::nth_element(values.begin(), values.begin() + int64_t(values.size() / 2), values.end());
   return values[values.size() / 2];
 }
 
+Decoding decode(const Exec& exec, const Transformer& model, int64_t texts, int64_t tokens) {
+  const auto engine = engine_writing(exec, model, texts, tokens);
+  engine->step();  // the prompts
+  const EngineCounts before = engine->counts();
+  std::vector<double> seconds;
+  while (true) {
+    const double begin = steady_seconds();
+    if (!engine->step()) break;
+    seconds.push_back(steady_seconds() - begin);
+  }
+  const EngineCounts after = engine->counts();
+  return {median(seconds), 1 - (after.forward_seconds - before.forward_seconds) /
+                                   std::max(1e-9, after.step_seconds - before.step_seconds)};
+}
+
+// How many experts of a layer the same steps choose, on average.
+double chosen_experts(const Exec& exec, const Transformer& model, int64_t texts, int64_t tokens) {
+  double sum = 0, seen = 0;
+  EngineOptions options;
+  options.observer = [&](const std::vector<StepRow>& rows, const std::string& name, const Tensor& value) {
+    if (!name.ends_with("moe.experts") || int64_t(rows.size()) != texts) return;
+    const int32_t* const ids = value.data<int32_t>();
+    sum += double(std::set<int32_t>(ids, ids + value.count()).size()), ++seen;
+  };
+  const auto engine = engine_writing(exec, model, texts, tokens, options);
+  while (engine->step()) {
+  }
+  return sum / seen;
+}
+
 void print_decoding(const Exec& exec, const Transformer& model, const char* name, ReadProbe& probe) {
   for (const int64_t texts : {int64_t(1), int64_t(4), int64_t(16)}) {
+    const int64_t tokens = texts == 1 ? 40 : 16;
     double dram = 0;
     best_seconds([&] { dram = std::max(dram, probe.rate()); });
-    const double seconds = median(decode_steps(exec, model, texts, texts == 1 ? 40 : 16));
+    const Decoding steps = decode(exec, model, texts, tokens);
     best_seconds([&] { dram = std::max(dram, probe.rate()); });
-    const double bytes = touched_bytes(model, double(texts));
-    std::printf("%-12s decode %2ld texts  %7.1f ms a step  %6.1f tokens/s  %5.1f GB/s  %3.0f%% of DRAM (%.1f GB/s)\n",
-                name, long(texts), 1e3 * seconds, double(texts) / seconds, 1e-9 * bytes / seconds,
-                100e-9 * bytes / seconds / dram, dram);
+    const double experts = chosen_experts(exec, model, texts, tokens);
+    const double rate = 1e-9 * touched_bytes(model, experts) / steps.seconds;
+    std::printf(
+        "%-12s decode %2ld texts  %7.1f ms a step  %6.1f tokens/s  %5.1f GB/s  %3.0f%% of DRAM (%.1f GB/s)  "
+        "%4.1f experts  %.1f%% outside the forward\n",
+        name, long(texts), 1e3 * steps.seconds, double(texts) / steps.seconds, rate, 100 * rate / dram, dram, experts,
+        100 * steps.outside);
+    std::fflush(stdout);
+  }
+}
+
+// A token more of each of so many texts whose tokens before it lie in the cache: any latents will do.
+class LongTexts {
+ public:
+  LongTexts(const Exec& exec, const Transformer& model, int64_t texts, int64_t context)
+      : exec_(exec), model_(model), per_text_(cache_blocks_of(context + 1)) {
+    cache_ = model.new_cache(exec, texts * per_text_);
+    for (LayerCache& layer : cache_->layers)
+      for (const Tensor& tensor : {layer.latent, layer.rope_key}) tensor.zero();
+    for (int64_t i = 0; i < texts * per_text_; ++i) blocks_.push_back(int32_t(i));
+    for (int64_t t = 0; t < texts; ++t) tokens_.push_back(int32_t(5 + 17 * t));
+  }
+  // All of them behind so many tokens.
+  void step(int64_t context) {
+    std::vector<Extension> extensions;
+    for (size_t t = 0; t < tokens_.size(); ++t) {
+      const auto blocks = std::span(blocks_).subspan(t * size_t(per_text_), size_t(cache_blocks_of(context + 1)));
+      extensions.push_back({std::span(tokens_).subspan(t, 1), context, blocks});
+    }
+    model_.extend(exec_, *cache_, extensions);
+  }
+
+ private:
+  const Exec& exec_;
+  const Transformer& model_;
+  int64_t per_text_;
+  std::shared_ptr<LatentCache> cache_;
+  std::vector<int32_t> blocks_, tokens_;
+};
+
+// What 8192 tokens before it cost a step, in turns with the peak: all of it is attention.
+void print_context(const Exec& exec, const Transformer& model, const char* name, const Options& options) {
+  constexpr int64_t kContext = 8192, kShort = 64;
+  Meter meter(exec.compute->pool(), exec.isa, options.sgemm);
+  const ModelConfig& c = model.config();
+  for (const int64_t texts : {int64_t(1), int64_t(16)}) {
+    LongTexts behind(exec, model, texts, kContext);
+    std::vector<double> near, far;
+    double peak = 0;
+    for (int turn = 0; turn < 12; ++turn) {
+      const auto timed = [&](int64_t context) { return best_seconds([&] { behind.step(context); }, 0); };
+      near.push_back(timed(kShort)), far.push_back(timed(kContext));
+      peak = std::max(peak, peak_gflops(exec.compute->pool(), exec.isa, false, far.back(), 0.01));
+    }
+    const double attention = median(far) - median(near);
+    const double latent = double(c.kv_lora_rank), d_qk = latent + double(c.qk_rope_head_dim);
+    const double flops = 2 * double(texts * c.n_layers * c.n_heads * (kContext - kShort)) * (d_qk + latent);
+    const double gflops = 1e-9 * flops / attention;
+    std::printf(
+        "%-12s behind 8192, %2ld texts  %7.1f ms a step, of which %7.1f for the context: %5.1f GFLOP/s  %3.0f%% of the "
+        "FP32 peak (%.0f)\n",
+        name, long(texts), 1e3 * median(far), 1e3 * attention, gflops, 100 * gflops / peak, peak);
     std::fflush(stdout);
   }
 }
@@ -133,38 +190,32 @@ struct Variant {
   bool packed;
 };
 
-// What --only is compared with.
-std::string decode_of(const Variant& variant) { return std::string(variant.name) + " decode"; }
-std::string prefill_of(const Variant& variant) { return std::string(variant.name) + " prefill"; }
-
-void measure(const Exec& exec, const Variant& variant, const Options& options) {
-  ModelOptions how;
-  how.precision = Precision::bf16, how.attention_form = AttentionForm::absorbed, how.weights = variant.weights;
-  Transformer model(config_of(), how, exec);
-  fill(exec, model);
-  model.refresh_values(exec);
-  for (Parameter* p : model.parameters()) {
-    const auto panels = panel_type(p->spec, variant.weights, how.attention_form);
-    if (!panels) continue;
-    ops::pack(exec, p->value, *panels);
-    p->master.reset();
-  }
+void measure(const Exec& exec, const std::filesystem::path& directory, const Variant& variant, const Options& options) {
+  // What --only is compared with.
+  const auto chosen = [&](const char* what) { return options.chosen(std::string(variant.name) + " " + what); };
+  if (!chosen("decode") && !chosen("context") && !chosen("prefill")) return;
+  const LoadedModel loaded = load_model(
+      directory, {.precision = Precision::bf16, .attention_form = AttentionForm::absorbed, .weights = variant.weights},
+      exec);
+  Transformer& model = *loaded.transformer;
   if (variant.packed) model.pack(exec);
   ReadProbe probe(exec.compute->pool());
-  if (options.chosen(decode_of(variant))) print_decoding(exec, model, variant.name, probe);
-  if (options.chosen(prefill_of(variant))) print_prefill(exec, model, variant.name, options);
+  if (chosen("decode")) print_decoding(exec, model, variant.name, probe);
+  if (chosen("context")) print_context(exec, model, variant.name, options);
+  if (chosen("prefill")) print_prefill(exec, model, variant.name, options);
 }
 
 int run(const Options& options) {
   const OwnedExec owned(options.threads, options.exact_isa());
+  const TemporaryFolder folder;
+  const std::filesystem::path directory = options.model.empty() ? folder.path.string() : options.model;
+  if (options.model.empty()) write_random_model(directory, serving_config());
   for (const Variant& variant : {Variant{"bf16", WeightFormat::values, false},
                                  {"bf16 packed", WeightFormat::values, true},
                                  {"fp8", WeightFormat::fp8, true},
                                  {"int8", WeightFormat::int8, true},
-                                 {"int4", WeightFormat::int4, true}}) {
-    if (options.chosen(decode_of(variant)) || options.chosen(prefill_of(variant)))
-      measure(owned.exec, variant, options);
-  }
+                                 {"int4", WeightFormat::int4, true}})
+    measure(owned.exec, directory, variant, options);
   return 0;
 }
 

@@ -2,9 +2,6 @@
 // experts are packed against a plain copy of the same bytes into memory that is already there, and how long a program
 // waits for its first result. Floors (exit 1 when missed): mapping below 100 ms, packing at 60 % of the copy, first
 // result within a second. usage: exchange_load_bench [GIGABYTES]
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -12,10 +9,10 @@
 #include <filesystem>
 #include <vector>
 
+#include "arch/parameter_list.h"
 #include "base/clock.h"
 #include "base/error.h"
-#include "base/random.h"
-#include "base/system_info.h"
+#include "bench/random_model.h"
 #include "exchange/model_directory.h"
 #include "model/transformer.h"
 
@@ -25,16 +22,6 @@ using namespace hadal;
 namespace fs = std::filesystem;
 
 constexpr double kGiga = 1e9;
-
-struct Folder {
-  fs::path path;
-  Folder() {
-    std::string name = (fs::temp_directory_path() / "hadal load bench XXXXXX").string();
-    check(mkdtemp(name.data()) != nullptr, ErrorKind::io, "cannot make {}", name);
-    path = name;
-  }
-  ~Folder() { fs::remove_all(path); }
-};
 
 ModelConfig model_of(double gigabytes) {
   ModelConfig c;
@@ -50,42 +37,6 @@ ModelConfig model_of(double gigabytes) {
   c.n_experts_per_token = 6;
   c.n_layers = 1 + std::max<int64_t>(1, int64_t((gigabytes - 0.28) / 0.206));
   return c;
-}
-
-// Two shards with an index, as published models have them.
-void write_model(const fs::path& folder, const ModelConfig& config) {
-  HfConfig hf;
-  hf.model = config;
-  atomic_write(folder / "config.json", hf_config_to_json(hf));
-  std::vector<uint16_t> noise(80 << 20), zeros(1024);
-  RandomStream random{1, stream_id("bench.load"), 0};
-  for (auto& value : noise) value = bf16(float(0.05 * (random.uniform() - 0.5))).bits;
-  std::vector<SafetensorsEntry> shards[2];
-  for (const auto& spec : parameter_list(config)) {
-    const bool experts = spec.kind == ParameterKind::routed_expert;
-    const Shape shape = experts ? Shape(spec.shape.begin() + 1, spec.shape.end()) : spec.shape;
-    const DType dtype = spec.kind == ParameterKind::router_bias ? DType::f32 : DType::bf16;
-    for (int64_t e = 0; e < spec.n_experts(); ++e) {
-      std::string name = spec.hf_name;
-      if (experts) name.replace(name.find("{e}"), 3, std::to_string(e));
-      shards[spec.layer > config.n_layers / 2].push_back({name, dtype, shape});
-    }
-  }
-  std::string map;
-  for (int shard = 0; shard < 2; ++shard) {
-    const std::string file = fmt::format("model-0000{}-of-00002.safetensors", shard + 1);
-    std::stable_sort(shards[shard].begin(), shards[shard].end(),  // by name within a layer, as transformers writes
-                     [](const auto& a, const auto& b) { return a.name < b.name; });
-    SafetensorsWriter writer(folder / file, shards[shard], {{"format", "pt"}});
-    for (const auto& entry : writer.entries()) {
-      // any bytes will do; norms and biases of this noise keep every value finite
-      uint16_t* at = entry.dtype == DType::f32 ? zeros.data() : noise.data() + random.below(1 << 16);
-      writer.write(entry.name, Tensor::wrap(at, entry.dtype, entry.shape));
-      map += fmt::format("{}\"{}\": \"{}\"", map.empty() ? "" : ",\n", entry.name, file);
-    }
-    writer.commit();
-  }
-  atomic_write(folder / "model.safetensors.index.json", fmt::format("{{\"weight_map\": {{{}}}}}", map));
 }
 
 // The expert tensors' bytes from the mapped files into `target`, in the same pieces on the same threads.
@@ -150,12 +101,10 @@ void measure(const fs::path& folder, OwnedExec& owned, Times& best, uint8_t* buf
 }
 
 int run(double gigabytes) {
-  const Folder folder;
+  const bench::TemporaryFolder folder;
   OwnedExec owned;
-  const auto config = model_of(gigabytes);
-  check(free_disk_bytes(folder.path) > uint64_t(1.3 * gigabytes * kGiga), ErrorKind::io, "not enough disk for {} GB",
-        gigabytes);
-  write_model(folder.path, config);
+  const ModelConfig config = model_of(gigabytes);
+  bench::write_random_model(folder.path, config, uint64_t(0.6 * gigabytes * kGiga));  // two shards
   Times best;
   uint8_t* buffer = nullptr;
   std::shared_ptr<void> memory;

@@ -14,6 +14,7 @@ int main_of(int argc, char** argv, const char* about, int (*run)(const Options&)
   app.add_option("--seconds", options.seconds, "time spent per case, type and direction");
   app.add_option("--peak-candidate", options.sgemm,
                  "GFLOP/s of another library's best FP32 product here: the peak is no lower");
+  app.add_option("--model", options.model, "engine_bench: what `engine_worker write` made");
   CLI11_PARSE(app, argc, argv);
   try {
     return run(options);

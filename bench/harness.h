@@ -21,6 +21,7 @@ struct Options {
   std::string isa = "best", only;
   double seconds = 0.25;  // per case, type and direction
   double sgemm = 0;       // GFLOP/s of the best other FP32 product measured on this machine
+  std::string model;      // of the engine's bench: a directory that is there
 
   bool chosen(const std::string& name) const { return name.find(only) != std::string::npos; }
   Isa exact_isa() const {  // "avx512" here means exactly that

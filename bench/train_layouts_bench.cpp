@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "base/clock.h"
-#include "base/random.h"
 #include "base/text_format.h"
+#include "bench/made_up_batch.h"
 #include "comm/rank_threads.h"
 #include "config/config_io.h"
 #include "train/rank_place.h"
@@ -40,21 +40,6 @@ Config bench_config(bool dense, int64_t micro_batch) {
   return config;
 }
 
-data::Batch made_up_batch(const Config& config) {
-  data::Batch batch;
-  RandomStream random{1, stream_id("bench"), 0};
-  for (int64_t s = 0; s < kSequences; ++s) {
-    data::Sequence sequence;
-    for (int64_t i = 0; i < kLength; ++i)
-      sequence.tokens.push_back(int32_t(random.below(uint64_t(config.model.vocab_size))));
-    sequence.targets.assign(sequence.tokens.begin() + 1, sequence.tokens.end());
-    sequence.targets.push_back(-1);
-    sequence.passages = {{.start = 0, .length = kLength}};
-    batch.sequences.push_back(std::move(sequence));
-  }
-  return batch;
-}
-
 struct Measured {
   double seconds = 1e300;  // of the fastest step but the first
   double worst_share = 0;  // of the ranks: peak of memory taken / promised, the one that is farthest from 1
@@ -72,7 +57,7 @@ void run_rank(const Config& config, std::shared_ptr<Transport> transport, int th
     sharding = std::make_unique<Sharding>(own.exec, place.placement(), model.parameters(), transport);
   Optimizer optimizer =
       sharding ? Optimizer(*sharding, config.optim, own.exec) : Optimizer(model.parameters(), config.optim, own.exec);
-  const data::Batch batch = made_up_batch(config);
+  const data::Batch batch = bench::made_up_batch(config);
   own.exec.memory->reset_peak();  // while they were made, masters were whole
   for (int step = 1; step <= steps; ++step) {
     place.world().barrier();

@@ -17,15 +17,14 @@ import hashlib
 import json
 import os
 import pathlib
-import queue
-import resource
 import statistics
 import subprocess
 import sys
 import sysconfig
 import tempfile
-import threading
 import time
+
+from worker import Worker
 
 HERE = pathlib.Path(__file__).resolve().parent
 TRIAL_STEPS = 3          # the first warms up (and compiles)
@@ -37,59 +36,23 @@ TRIAL_LIMIT = 150        # seconds; a row that needs more is given up and said s
 LOSS_STEP = 10
 
 
-def limit_memory():
-    """batched_mm copies the experts' weights for every token: a row that asks for more than the machine has must not
-    take it down."""
-    with open("/proc/meminfo", encoding="ascii") as file:
-        free = next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable"))
-    resource.setrlimit(resource.RLIMIT_DATA, (int(free * 0.8), int(free * 0.8)))
-
-
-class Row:
+class Row(Worker):
     """A process that does training steps on demand: write a number of steps, read one line of JSON."""
 
     def __init__(self, name, command, **facts):
-        self.name, self.command, self.facts = name, command, facts
-        self.rates, self.losses, self.answer, self.process, self.lines = [], [], None, None, queue.Queue()
-
-    def start(self):
-        self.errors = tempfile.TemporaryFile()
-        self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors,
-                                        text=True, preexec_fn=limit_memory)
-        threading.Thread(target=self.read_answers, daemon=True).start()
-
-    def read_answers(self):
-        for line in self.process.stdout:
-            self.lines.put(line)
-        self.lines.put("")  # it ended
+        super().__init__(command)
+        self.name, self.facts = name, facts
+        self.rates, self.losses, self.answer = [], [], None
 
     def steps(self, count, limit, warm=0):
         """Does `count` steps; the first `warm` of them are not timed. Returns an empty text, or why it did not work."""
-        self.process.stdin.write(f"{count}\n")
-        self.process.stdin.flush()
-        try:
-            line = self.lines.get(timeout=limit)
-        except queue.Empty:
-            self.stop()
-            return f"given up after {limit:.0f} s"
-        if not line:
-            return self.last_words()
-        self.answer = json.loads(line)
-        self.rates += self.answer["tokens_per_second"][warm:]
-        self.losses += self.answer["loss"]
+        answer, problem = self.ask(count, limit)
+        if problem:
+            return problem
+        self.answer = answer
+        self.rates += answer["tokens_per_second"][warm:]
+        self.losses += answer["loss"]
         return ""
-
-    def last_words(self):
-        self.process.wait()
-        self.errors.seek(0)
-        said = self.errors.read().decode(errors="replace").strip().splitlines()
-        telling = [line for line in said if "rror" in line] or said or [f"exit code {self.process.returncode}"]
-        return "failed: " + telling[-1].strip()[:120]
-
-    def stop(self):
-        if self.process and self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
 
     @property
     def speed(self):

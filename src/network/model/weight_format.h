@@ -13,7 +13,8 @@ bool is_projection(const ParameterSpec& spec);
 
 // The panels that the format makes of this parameter; none: it keeps its values. FP8 are the projections of attention
 // and FFNs, as in the released models; int8 and int4 are these too, and the head, which is never below int8. The
-// router, norms and the embedding keep their values, and so does kv_b where its heads are read one by one (absorbed: packed as panels of heads).
+// router, norms and the embedding keep their values, and so does kv_b where its heads are read one by one (absorbed),
+// which packing makes panels of heads.
 // `stored` is decided by the files: of those that would be FP8 it says fp8.
 std::optional<PanelType> panel_type(const ParameterSpec& spec, WeightFormat format, AttentionForm form);
 

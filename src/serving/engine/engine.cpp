@@ -11,6 +11,7 @@
 #include <mutex>
 #include <optional>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/not_finite.h"
 #include "engine/active_request.h"
@@ -38,6 +39,7 @@ struct Engine::Impl {
   std::optional<CacheBlocks> blocks;
 
   std::atomic<int64_t> version = 0;  // of the weights
+  std::atomic<double> step_seconds = 0, forward_seconds = 0;
   WeightSwaps swaps;
   std::deque<ActiveRequestPtr> waiting;  // of the thread that steps, in the order of ids
   std::vector<ActiveRequestPtr> running;
@@ -273,6 +275,7 @@ struct Engine::Impl {
     finish_read();
     std::erase_if(drafting, [&](const DraftRows& one) { return find_running(one.planned->request) == running.end(); });
     try {
+      const AddSeconds timing(forward_seconds);
       if (states) make_drafts(exec, model, *cache, drafting, states);
     } catch (const std::exception&) {  // no text needs a draft: those of this step go on without
       for (const DraftRows& one : drafting) one.planned->request->drafting = false, one.planned->request->draft = -1;
@@ -298,6 +301,7 @@ struct Engine::Impl {
     };
     Tensor states, logits;
     try {
+      const AddSeconds timing(forward_seconds);
       logits =
           model.extend(exec, *cache, extensions_of(planned), drafts ? &states : nullptr, observer_of(options, planned));
     } catch (const std::exception& error) {
@@ -320,6 +324,7 @@ struct Engine::Impl {
   }
 
   bool step() {
+    const AddSeconds timing(step_seconds);
     take_calls();
     admit(!exchange());
     std::vector<PlannedRows> planned = plan();
@@ -341,11 +346,9 @@ uint64_t Engine::submit(EngineRequest request) {
   active->asked = std::move(request);
   active->begin();
   const std::lock_guard lock(impl_->mutex);
-  ++impl_->counts.requests;
-  impl_->counts.prompt_tokens += active->n_prompt();
+  ++impl_->counts.requests, ++impl_->counts.waiting, impl_->counts.prompt_tokens += active->n_prompt();
   const uint64_t id = active->id = ++impl_->last_id;
   impl_->inbox.push_back(std::move(active));
-  ++impl_->counts.waiting;
   impl_->called.notify_all();
   return id;
 }
@@ -358,7 +361,9 @@ void Engine::cancel(uint64_t id) {
 
 EngineCounts Engine::counts() const {
   const std::lock_guard lock(impl_->mutex);
-  return impl_->counts;
+  EngineCounts counts = impl_->counts;
+  counts.step_seconds = impl_->step_seconds, counts.forward_seconds = impl_->forward_seconds;
+  return counts;
 }
 
 std::future<void> Engine::swap_weights(std::function<void()> change, SwapWeights how) {

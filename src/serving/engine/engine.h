@@ -22,7 +22,8 @@ struct EngineCounts {
   int64_t blocks_used = 0, blocks_held = 0;  // held by requests or kept for prompts that begin alike; the former alone
   int64_t requests = 0, prompt_tokens = 0, cached_tokens = 0, generated_tokens = 0, preemptions = 0, evictions = 0;
   int64_t drafted_tokens = 0, accepted_tokens = 0;
-  int64_t weights_version = 0;  // Engine::weights_version
+  int64_t weights_version = 0;                   // Engine::weights_version
+  double step_seconds = 0, forward_seconds = 0;  // of all steps; of the model in them
 };
 
 class Engine {

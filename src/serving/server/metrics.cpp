@@ -7,7 +7,8 @@
 namespace hadal {
 namespace {
 
-void print_value(std::string& out, const char* name, const char* kind, const char* help, int64_t value) {
+template <class Number>
+void print_value(std::string& out, const char* name, const char* kind, const char* help, Number value) {
   out += fmt::format("# HELP {} {}\n# TYPE {} {}\n{} {}\n", name, help, name, kind, name, value);
 }
 
@@ -54,6 +55,8 @@ std::string Metrics::text(const EngineCounts& e, const HttpCounts& http) const {
   print_value(out, "hadal_generated_tokens_total", "counter", "New tokens.", e.generated_tokens);
   print_value(out, "hadal_preemptions_total", "counter", "Requests that had to give their blocks back for a while.",
               e.preemptions);
+  print_value(out, "hadal_step_seconds_total", "counter", "What the engine's steps took.", e.step_seconds);
+  print_value(out, "hadal_forward_seconds_total", "counter", "What the model took in them.", e.forward_seconds);
   print_value(out, "hadal_weights_version", "gauge", "Exchanges of weights since the start.", e.weights_version);
   print_value(out, "hadal_http_connections", "gauge", "Open connections.", http.connections);
   print_value(out, "hadal_http_accepted_total", "counter", "Connections since the start.", http.accepted);

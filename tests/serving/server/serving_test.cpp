@@ -239,6 +239,12 @@ TEST(Serving, SaysWhatItCounts) {
         "hadal_http_requests_total{path=\"/v1/completions\",status=\"200\"} 1\n",
         "hadal_http_requests_total{path=\"/v1/completions\",status=\"400\"} 1\n"})
     EXPECT_NE(text.find(line), std::string::npos) << line << text;
+  const auto seconds = [&](const char* name) {
+    const size_t at = text.find(fmt::format("\nhadal_{}_seconds_total ", name));
+    return at == std::string::npos ? -1 : std::stod(text.substr(text.find(' ', at)));
+  };
+  EXPECT_GT(seconds("forward"), 0);
+  EXPECT_GE(seconds("step"), seconds("forward"));  // the model's part of the steps
   const Json models = ask(tiny.port(), "GET", "/v1/models").json();
   EXPECT_EQ(models["data"][0]["id"], "tiny");
   EXPECT_EQ(ask(tiny.port(), "GET", "/v1/models/tiny").json(), models["data"][0]);
