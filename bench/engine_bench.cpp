@@ -49,6 +49,7 @@ std::unique_ptr<Engine> engine_writing(const Exec& exec, const Transformer& mode
 
 struct Decoding {
   double seconds = 0;  // of a step, the median
+  double dram = 0;     // GB/s of reading memory between the steps, the median
   double outside = 0;  // share of the steps that is no forward: planning, drawing, handing out
 };
 
@@ -57,19 +58,22 @@ double median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
-Decoding decode(const Exec& exec, const Transformer& model, int64_t texts, int64_t tokens) {
+// In turns with memory: neighbours on the machine take their share of it from both.
+Decoding decode(const Exec& exec, const Transformer& model, int64_t texts, int64_t tokens, ReadProbe& probe) {
   const auto engine = engine_writing(exec, model, texts, tokens);
   engine->step();  // the prompts
   const EngineCounts before = engine->counts();
-  std::vector<double> seconds;
+  std::vector<double> seconds, dram;
   while (true) {
     const double begin = steady_seconds();
     if (!engine->step()) break;
     seconds.push_back(steady_seconds() - begin);
+    dram.push_back(probe.rate());
   }
   const EngineCounts after = engine->counts();
-  return {median(seconds), 1 - (after.forward_seconds - before.forward_seconds) /
-                                   std::max(1e-9, after.step_seconds - before.step_seconds)};
+  return {
+      median(seconds), median(dram),
+      1 - (after.forward_seconds - before.forward_seconds) / std::max(1e-9, after.step_seconds - before.step_seconds)};
 }
 
 // How many experts of a layer the same steps choose, on average.
@@ -89,18 +93,15 @@ double chosen_experts(const Exec& exec, const Transformer& model, int64_t texts,
 
 void print_decoding(const Exec& exec, const Transformer& model, const char* name, ReadProbe& probe) {
   for (const int64_t texts : {int64_t(1), int64_t(4), int64_t(16)}) {
-    const int64_t tokens = texts == 1 ? 40 : 16;
-    double dram = 0;
-    best_seconds([&] { dram = std::max(dram, probe.rate()); });
-    const Decoding steps = decode(exec, model, texts, tokens);
-    best_seconds([&] { dram = std::max(dram, probe.rate()); });
+    const int64_t tokens = texts == 1 ? 60 : 16;
+    const Decoding steps = decode(exec, model, texts, tokens, probe);
     const double experts = chosen_experts(exec, model, texts, tokens);
     const double rate = 1e-9 * touched_bytes(model, experts) / steps.seconds;
     std::printf(
         "%-12s decode %2ld texts  %7.1f ms a step  %6.1f tokens/s  %5.1f GB/s  %3.0f%% of DRAM (%.1f GB/s)  "
         "%4.1f experts  %.1f%% outside the forward\n",
-        name, long(texts), 1e3 * steps.seconds, double(texts) / steps.seconds, rate, 100 * rate / dram, dram, experts,
-        100 * steps.outside);
+        name, long(texts), 1e3 * steps.seconds, double(texts) / steps.seconds, rate, 100 * rate / steps.dram,
+        steps.dram, experts, 100 * steps.outside);
     std::fflush(stdout);
   }
 }
