@@ -3,14 +3,15 @@
 prompt of 16 tokens, and reading a prompt of 512.
 
 - llama.cpp (llama-cpp-python, compiled for this CPU by ./setup --llama) on our GGUF export of a model of 3 billion
-  weights (bench/random_model.h), at equal bits a weight: BF16, int8 against Q8_0, int4 against Q4_0.
-- Hugging Face transformers' generate() on a random model of bench-t2's shape; the best of {FP32, BF16} x {eager,
-  grouped_mm, batched_mm experts} after a short trial.
+  weights (bench/random_model.h), at equal bits a weight: BF16, int8 against Q8_0, int4 against Q4_0; repacked by it or
+  as the file has them, whichever decodes faster.
+- Hugging Face transformers' generate() on a random model of bench-t2's shape, the best of {FP32, BF16} x {eager,
+  grouped_mm, batched_mm experts}.
 
-Medians over all turns. Fails when a floor of the table is not held; a rival that is not installed is left out and said
-so. Needs 14 GB of disk below TMPDIR and 14 GB of memory.
+The best of a rival's rows is chosen by a short trial. Medians over all turns. Fails when a floor of the table is not
+held; a rival that is not installed is left out and said so. Needs 14 GB of disk below TMPDIR and 14 GB of memory.
 
-usage: serving_rivals_bench.py BUILD_DIR [--only TEXT] [--rounds N] [--config CONFIG.toml]
+usage: serving_rivals_bench.py BUILD_DIR [--only TEXT] [--rounds N] [--model DIR]
 """
 import argparse
 import os
@@ -83,6 +84,24 @@ def take_turns(servers, rounds):
             server.stop()
 
 
+def best_of(rows):
+    """The row that decodes fastest in a short trial, alive; says what every row does."""
+    best = None
+    for row in rows:
+        row.start()
+        problem = row.turn(2, 16) or row.turn(16, 16)
+        print(f"  tried {row.name:34s} {problem or f'{row.decode_rate:.1f} tok/s'}", flush=True)
+        if problem or (best and row.decode_rate < best.decode_rate):
+            row.stop()
+            continue
+        if best:
+            best.stop()
+        best = row
+    if best is None:
+        sys.exit("serving_rivals_bench: error: no row of this rival works; is .venv complete? (./setup --llama)")
+    return best
+
+
 def print_row(model, servers):
     for server in servers:
         decoding, prefills = sorted(server.decoding), sorted(server.prefills)
@@ -118,7 +137,9 @@ class Bench:
             run(self.build / "hadal", "export", "--model", directory, "--to", "gguf", "--dtype", gguf, "--output",
                 exported, "--shard-size", 0)
             ours = self.ours(directory, "--weights", weights)
-            theirs = Server(f"llama.cpp {gguf}", self.rival("llama.py", exported / f"model-{gguf}.gguf"))
+            file = exported / f"model-{gguf}.gguf"
+            theirs = best_of([Server(f"llama.cpp {gguf} repacked", self.rival("llama.py", file)),
+                              Server(f"llama.cpp {gguf} mapped", self.rival("llama.py", file, "--mapped"))])
             take_turns([ours, theirs], self.rounds)
             shutil.rmtree(exported)
             print_row("3B", [ours, theirs])
@@ -128,29 +149,13 @@ class Bench:
                                   PREFILL_FLOOR))
         return results
 
-    def best_generate(self, directory):
-        """The fastest row of transformers, alive."""
-        best = None
-        for dtype in ("fp32", "bf16"):
-            for experts in ("eager", "grouped_mm", "batched_mm"):
-                row = Server(f"transformers {dtype} {experts}",
-                             self.rival("generate.py", directory, "--dtype", dtype, "--experts", experts))
-                row.start()
-                problem = row.turn(1, 16) or row.turn(8, 16)
-                print(f"  tried {row.name:34s} {problem or f'{row.decode_rate:.1f} tok/s'}", flush=True)
-                slower = row if problem or (best and row.decode_rate < best.decode_rate) else best
-                best = best if slower is row else row
-                if slower:
-                    slower.stop()
-        if best is None:
-            sys.exit("serving_rivals_bench: error: no row of transformers works; is .venv complete? (./setup --tests)")
-        return best
-
     def generate(self):
         """The floor against transformers' generate()."""
         directory = self.scratch / "bench-t2"
         run(self.worker, "write", directory, HERE.parent / "configs/bench-t2.toml")
-        best = self.best_generate(directory)
+        best = best_of([Server(f"transformers {dtype} {experts}",
+                               self.rival("generate.py", directory, "--dtype", dtype, "--experts", experts))
+                        for dtype in ("fp32", "bf16") for experts in ("eager", "grouped_mm", "batched_mm")])
         ours = self.ours(directory, "--precision", "bf16")
         take_turns([ours, best], self.rounds)
         print_row("bench-t2", [ours, best])
@@ -170,7 +175,7 @@ def main():
     parser.add_argument("build", type=pathlib.Path)
     parser.add_argument("--only", default="", help="'llama bf16', 'llama int8', 'llama int4', 'generate', or a part")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--config", type=pathlib.Path, help="against llama.cpp: a model of this configuration instead")
+    parser.add_argument("--model", type=pathlib.Path, help="what `engine_worker write` made, not to write it anew")
     args = parser.parse_args()
     begin, results = time.perf_counter(), []
     with tempfile.TemporaryDirectory() as name:
@@ -179,10 +184,10 @@ def main():
             version = llama_version()
             print(version or "llama.cpp is LEFT OUT: llama-cpp-python is not installed; ./setup --llama compiles it")
             if version:
-                model = bench.scratch / "model"
-                run(bench.worker, "write", model, *([args.config] if args.config else []))
+                model = args.model or bench.scratch / "model"
+                if not args.model:
+                    run(bench.worker, "write", model)
                 results += bench.llama(model, args.only)
-                shutil.rmtree(model)
         if args.only in "generate":
             results += bench.generate()
     print()

@@ -48,7 +48,8 @@ class Worker:
         self.process.wait()
         self.errors.seek(0)
         said = self.errors.read().decode(errors="replace").strip().splitlines()
-        telling = [line for line in said if "rror" in line] or said or [f"exit code {self.process.returncode}"]
+        telling = [line for line in said if "rror" in line or "ASSERT" in line]
+        telling = telling or said or [f"exit code {self.process.returncode}"]
         return "failed: " + telling[-1].strip()[:120]
 
     def stop(self):

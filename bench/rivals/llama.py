@@ -5,11 +5,14 @@ Reads lines from standard input and answers each with one line of JSON, as bench
   prefill N   {"seconds": [one]} from a prompt of N tokens to the first one behind it
 Tokens are random, the same number of bits is read for each; the most likely next one is found, not used.
 
-usage: llama.py FILE.gguf [--threads N]        llama.py --version
+By default weights are repacked where the library can; --mapped reads them as they lie in the file.
+
+usage: llama.py FILE.gguf [--mapped] [--threads N]        llama.py --version
 """
 import argparse
 import ctypes
 import json
+import os
 import random
 import sys
 import time
@@ -21,10 +24,18 @@ CONTEXT, BATCH = 1024, 512
 
 
 class Model:
-    def __init__(self, file, threads):
-        self.model = llama_cpp.Llama(model_path=file, n_ctx=CONTEXT, n_batch=BATCH, n_ubatch=BATCH, n_threads=threads,
-                                     n_threads_batch=threads, n_gpu_layers=0, logits_all=False, verbose=False)
-        self.context, self.size = self.model._ctx.ctx, self.model.n_vocab()
+    def __init__(self, file, threads, mapped):
+        llama_cpp.llama_backend_init()
+        how = llama_cpp.llama_model_default_params()
+        how.use_extra_bufts = not mapped
+        model = llama_cpp.llama_model_load_from_file(file.encode(), how)
+        room = llama_cpp.llama_context_default_params()
+        room.n_ctx, room.n_batch, room.n_ubatch = CONTEXT, BATCH, BATCH
+        room.n_threads = room.n_threads_batch = threads
+        self.context = model and llama_cpp.llama_init_from_model(model, room)
+        if not self.context:
+            sys.exit(f"llama.cpp: error: it does not load {file}")
+        self.size = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(model))
 
     def forget(self):
         llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(self.context), True)
@@ -51,15 +62,18 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", nargs="?")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--mapped", action="store_true")
     parser.add_argument("--version", action="store_true", help="the package's version and what it was compiled for")
     args = parser.parse_args()
     if args.version:
         print(f"llama-cpp-python {llama_cpp.__version__}: {llama_cpp.llama_print_system_info().decode()}")
         return
-    model = Model(args.file, args.threads)
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # the library prints too
+    model = Model(args.file, args.threads, args.mapped)
     for line in sys.stdin:
         what, count = line.split()
-        print(json.dumps(dict(seconds=model.answer(what, int(count)))), flush=True)
+        print(json.dumps(dict(seconds=model.answer(what, int(count)))), file=answers, flush=True)
 
 
 if __name__ == "__main__":
