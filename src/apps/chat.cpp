@@ -202,7 +202,7 @@ int run_chat(const ChatOptions& o) {
 void add_chat(Verb root, Cli& cli) {
   auto o = std::make_shared<ChatOptions>();
   Verb verb = root.add_verb("chat", "Chat with a model in the terminal");
-  add_model_options(verb, o->model, {.ema = true, .weights = true});
+  add_model_options(verb, o->model, {.ema = true, .formats = true});
   verb.add_option("--system", o->system, "a system message before the chat");
   const auto note_given = add_draw_options(verb, o->draw);
   add_drafts_option(verb, o->drafts);

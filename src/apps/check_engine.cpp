@@ -52,8 +52,10 @@ int run_check_engine(CheckEngineOptions o) {
   Table table({"compared with each request alone", "tokens", "max |d log p|", "first difference"});
   for (const EngineCondition& c : all)
     table.add({c.name, std::to_string(c.tokens), distance_text(c.worst), c.first.empty() ? "-" : c.first});
-  fmt::print("{}\n{} ({}, {} form): {}\n", table.text(), loaded.model.directory.string(),
-             enum_name(model.options().precision), enum_name(model.options().attention_form),
+  const std::string cache =
+      model.options().cache == CacheFormat::fp8 ? fmt::format(", cache in {}", enum_name(model.options().cache)) : "";
+  fmt::print("{}\n{} ({}, {} form{}): {}\n", table.text(), loaded.model.directory.string(),
+             enum_name(model.options().precision), enum_name(model.options().attention_form), cache,
              agree ? "every id and every log-probability is the same, to the bit" : "DIFFERS");
   return agree ? kExitFine : kExitFailed;
 }
@@ -66,7 +68,7 @@ void add_check_engine(Verb verb, Cli& cli) {
       verb.add_verb("engine",
                     "Serve drawn requests alone, together, in pieces, from a shared cache, preempted, and compare "
                     "every id and log-probability with the trainer's forward");
-  add_model_options(sub, o->model, {.attention_form = true, .weights = true});
+  add_model_options(sub, o->model, {.attention_form = true, .formats = true});
   sub.add_option("--requests", o->drawn.requests, "as many").positive();
   sub.add_option("--prompt-tokens", o->drawn.prompt_tokens, "of a request, at most").positive();
   sub.add_option("--max-tokens", o->drawn.text_tokens, "that are drawn for a request, at most").positive();

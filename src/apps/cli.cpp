@@ -137,10 +137,20 @@ void add_weights_option(Verb verb, WeightFormat& weights) {
       .one_of(names);
 }
 
+void add_cache_option(Verb verb, CacheFormat& cache) {
+  const std::vector<std::string> names(EnumNames<CacheFormat>::all.begin(), EnumNames<CacheFormat>::all.end());
+  const auto take = [&cache](const std::string& name) { cache = parse_enum<CacheFormat>("cache", name); };
+  verb.add_word("--cache", take,
+                "how keys are kept and read: values of the precision (the default) or fp8 (latents as codes, 0.57 of "
+                "bf16's bytes for DeepSeek-V3; in the absorbed form)")
+      .one_of(names);
+}
+
 void add_attention_form_option(Verb verb, std::optional<AttentionForm>& form) {
   const std::vector<std::string> names(EnumNames<AttentionForm>::all.begin(), EnumNames<AttentionForm>::all.end());
   const auto take = [&form](const std::string& name) { form = parse_enum<AttentionForm>("attention form", name); };
-  verb.add_word("--attention-form", take, "absorbed (a small cache) or up_projected; default: as trained")
+  verb.add_word("--attention-form", take,
+                "absorbed (a small cache) or up_projected; default: as trained, absorbed with --cache fp8")
       .one_of(names);
 }
 

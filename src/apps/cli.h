@@ -50,6 +50,7 @@ void add_set_option(Verb verb, CommonOptions& options);                     // -
 void add_quiet_option(Verb verb, CommonOptions& options);                   // --quiet
 void add_precision_option(Verb verb, std::optional<Precision>& precision);  // --precision, which a model is loaded in
 void add_weights_option(Verb verb, WeightFormat& weights);                  // --weights
+void add_cache_option(Verb verb, CacheFormat& cache);                       // --cache
 void add_attention_form_option(Verb verb, std::optional<AttentionForm>& form);  // --attention-form
 
 // "hadal: note: ..." each, on standard error, unless quiet.

@@ -104,7 +104,7 @@ int run_generation(GenerateOptions o) {
 void add_generate(Verb root, Cli& cli) {
   auto o = std::make_shared<GenerateOptions>();
   Verb verb = root.add_verb("generate", "Write text with a model");
-  add_model_options(verb, o->model, {.ema = true, .weights = true});
+  add_model_options(verb, o->model, {.ema = true, .formats = true});
   add_prompt_options(verb, o->prompt);
   const auto note_given = add_draw_options(verb, o->draw);
   verb.add_flag(

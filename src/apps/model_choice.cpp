@@ -13,7 +13,10 @@ void add_model_options(Verb verb, ModelChoice& choice, const ModelChoiceOptions&
       .required();
   if (offered.precision) add_precision_option(verb, choice.load.precision);
   if (offered.ema) verb.add_flag("--ema", choice.load.ema, "the moving average of the weights");
-  if (offered.weights) add_weights_option(verb, choice.load.weights);
+  if (offered.formats) {
+    add_weights_option(verb, choice.load.weights);
+    add_cache_option(verb, choice.load.cache);
+  }
   if (offered.attention_form) add_attention_form_option(verb, choice.load.attention_form);
 }
 

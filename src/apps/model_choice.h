@@ -17,7 +17,8 @@ struct ModelChoice {
 
 // --model always; the others where the verb obeys them.
 struct ModelChoiceOptions {
-  bool precision = true, ema = false, attention_form = false, weights = false;
+  bool precision = true, ema = false, attention_form = false;
+  bool formats = false;  // of weights and of the cache
 };
 void add_model_options(Verb verb, ModelChoice& choice, const ModelChoiceOptions& offered = {});
 

@@ -20,6 +20,7 @@ int run_replay(ReplayOptions o) {
   const OwnedExec owned = o.common.exec();
   o.model.load.precision = parse_enum<Precision>("precision", receipt.precision);
   o.model.load.weights = parse_enum<WeightFormat>("weights", receipt.weights);
+  o.model.load.cache = parse_enum<CacheFormat>("cache", receipt.cache);
   o.model.load.attention_form = parse_enum<AttentionForm>("attention form", receipt.attention_form);
   const TextModel loaded = o.model.open(owned.exec, o.common.quiet);
   std::optional<Grammars> grammars;

@@ -73,14 +73,19 @@ ordered_json score_json(const Scores& scores, const TokenLine& line) {
   return out;
 }
 
-// What a format of weights costs: all lines scored with it and with the values that it stands for.
+// What formats of weights and cache cost: all lines scored with them and with the values that they stand for.
 class FormatCost {
  public:
-  FormatCost(const ScoreOptions& o, const Exec& exec) : exec_(exec), stride_(o.stride), format_(o.model.load.weights) {
-    check(format_ != WeightFormat::values, ErrorKind::invalid,
-          "--cost compares a format of weights with their values: say --weights stored, fp8, int8 or int4");
+  FormatCost(const ScoreOptions& o, const Exec& exec) : exec_(exec), stride_(o.stride) {
+    const LoadOptions& load = o.model.load;
+    const bool in_cache = load.cache != CacheFormat::values;
+    check(load.weights != WeightFormat::values || in_cache, ErrorKind::invalid,
+          "--cost compares formats with values: say --weights stored, fp8, int8 or int4, or --cache fp8");
+    formats_ = fmt::format("weights as {}", enum_name(load.weights));
+    if (in_cache) formats_ += fmt::format(", cache as {}", enum_name(load.cache));
     ModelChoice values = o.model;
-    values.load.weights = WeightFormat::values;
+    if (in_cache) values.load.attention_form = AttentionForm::absorbed;  // of the two the cache in FP8 has this alone
+    values.load.weights = WeightFormat::values, values.load.cache = CacheFormat::values;
     values_ = values.open(exec, true);
   }
   void add(const TokenLine& line, const Scores& scores) {
@@ -94,15 +99,14 @@ class FormatCost {
   std::string text() const {
     if (units_ == 0) return "nothing was scored, so there is no cost";
     const double one = -1 / std::log(2.0) / double(units_), cost = (in_format_ - in_values_) * one;
-    return fmt::format("weights as {}: {:.5f} bits per {}, as values {:.5f}: {:+.5f} ({:+.2f} %)", enum_name(format_),
-                       in_format_ * one, all_text_ ? "byte" : "token", in_values_ * one, cost,
-                       100 * cost / (in_values_ * one));
+    return fmt::format("{}: {:.5f} bits per {}, as values {:.5f}: {:+.5f} ({:+.2f} %)", formats_, in_format_ * one,
+                       all_text_ ? "byte" : "token", in_values_ * one, cost, 100 * cost / (in_values_ * one));
   }
 
  private:
   const Exec& exec_;
   int64_t stride_;
-  WeightFormat format_;
+  std::string formats_;
   TextModel values_;
   bool all_text_ = true;
   int64_t units_ = 0;  // bytes; where a line was ids, tokens
@@ -141,7 +145,7 @@ void add_score(Verb root, Cli& cli) {
   auto o = std::make_shared<ScoreOptions>();
   o->input = o->output = "-";
   Verb verb = root.add_verb("score", "Log-probabilities of texts or token ids");
-  add_model_options(verb, o->model, {.ema = true, .attention_form = true, .weights = true});
+  add_model_options(verb, o->model, {.ema = true, .attention_form = true, .formats = true});
   verb.add_option("--input", o->input, "JSON lines with \"tokens\" or \"text\"; - is standard input").show_default();
   verb.add_option("--output", o->output, "JSON lines with logprobs; - is standard output").show_default();
   verb.add_option("--bos", o->bos,
@@ -154,7 +158,8 @@ void add_score(Verb root, Cli& cli) {
                   "them")
       .not_negative();
   verb.add_flag("--cost", o->cost,
-                "score with the weights' values too, and print on standard error what the format of --weights costs");
+                "score with values of weights and cache too, and print on standard error what the formats of --weights "
+                "and --cache cost");
   add_place_options(verb, o->common);
   verb.add_examples({"echo '{\"text\": \"To be, or not to be\"}' | hadal score --model runs/shakespeare",
                      "hadal score --model runs/demo --input texts.jsonl --output scores.jsonl --precision fp32",

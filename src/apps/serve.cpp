@@ -81,13 +81,14 @@ int run_serving(ServeOptions& o) {
   return serve_until_stopped(exec.exec, loaded, serving, o.common.quiet);
 }
 
-void say_start(const std::string& name, const TextModel& loaded, const Serving& serving) {
+void say_start(const std::string& name, const TextModel& loaded, const Serving& serving, int64_t block_bytes) {
   const auto& transformer = *loaded.model.transformer;
   const LoadCounts& counts = loaded.model.counts;
-  fmt::print("hadal serves {} at {} in {}: {} of weights ({} mapped), {} cache blocks, texts of up to {} tokens\n",
-             name, serving.url(), enum_name(transformer.options().precision),
-             format_bytes(double(counts.mapped_bytes + counts.packed_bytes)), format_bytes(double(counts.mapped_bytes)),
-             serving.engine_counts().blocks, serving.longest_text());
+  fmt::print(
+      "hadal serves {} at {} in {}: {} of weights ({} mapped), {} cache blocks of {}, texts of up to {} tokens\n", name,
+      serving.url(), enum_name(transformer.options().precision),
+      format_bytes(double(counts.mapped_bytes + counts.packed_bytes)), format_bytes(double(counts.mapped_bytes)),
+      serving.engine_counts().blocks, format_bytes(double(block_bytes)), serving.longest_text());
   std::fflush(stdout);
 }
 
@@ -103,7 +104,8 @@ int serve_until_stopped(const Exec& exec, const TextModel& loaded, const Serving
     print_notes({fmt::format("whoever reaches {} may use this model: there is no --api-key-file", running.url())},
                 quiet);
   const CleanStop polled("answering what runs, taking nothing new");
-  say_start(options.service.name, loaded, running);
+  const Transformer& model = *loaded.model.transformer;
+  say_start(options.service.name, loaded, running, model.cache_block_bytes(may_draft(model, options.engine)));
   std::exception_ptr damage;  // a file cut off or written over: nothing computed from it can be trusted any more
   for (int64_t look = 0; !interrupted() && !damage; ++look) {
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
@@ -123,7 +125,7 @@ void add_serve(Verb root, Cli& cli) {
   auto o = std::make_shared<ServeOptions>();
   o->serving.engine.drafts = EngineOptions::kAutomatic;
   Verb verb = root.add_verb("serve", "Serve a model over HTTP: OpenAI's API, and a page to try it");
-  add_model_options(verb, o->model, {.ema = true, .attention_form = true, .weights = true});
+  add_model_options(verb, o->model, {.ema = true, .attention_form = true, .formats = true});
   verb.add_option("--host", o->serving.http.host, "address to listen on; 0.0.0.0 lets other machines in")
       .show_default();
   verb.add_option("--port", o->serving.http.port, "port to listen on; 0 = any free one")

@@ -64,9 +64,32 @@ TEST_F(ModelVerbs, WeightsInFewerBitsWriteScoreAndAreProven) {
                                  weights + " --model " + SmallRun::quoted(small_->run()));
     EXPECT_EQ(proof.code, 0) << proof.out << proof.err;
   }
-  refused(verb("score", "--weights values --cost" + input), 2, {"--cost", "--weights stored"});
+  refused(verb("score", "--weights values --cost" + input), 2, {"--cost", "--weights stored", "--cache fp8"});
   refused(verb("score", "--weights int3" + input), 2, {"int3", "int4"});
   refused(verb("generate", "--precision fp64 --weights int8 --prompt the"), 1, {"int8", "fp32 or bf16"});
+}
+
+TEST_F(ModelVerbs, ACacheInFp8WritesScoresAndIsProven) {
+  const auto lines = small_->root() / "cache.jsonl";
+  atomic_write(lines, "{\"text\": \"the cat and the dog and the cat\"}\n");
+  const std::string input = " --input " + SmallRun::quoted(lines);
+  const auto cost = verb("score", "--quiet --cost --cache fp8" + input);
+  EXPECT_EQ(cost.code, 0) << cost.err;
+  EXPECT_EQ(cost.err.rfind("weights as stored, cache as fp8: ", 0), 0u) << cost.err;
+  EXPECT_EQ(cost.out.find(verb("score", "--quiet --attention-form absorbed" + input).out), std::string::npos)
+      << "the same as with values: " << cost.out;
+  EXPECT_EQ(cost.out, verb("score", "--quiet --attention-form absorbed --cache fp8" + input).out);
+  EXPECT_EQ(verb("score", "--quiet --cost --weights values --cache fp8" + input).code, 0);
+  EXPECT_EQ(verb("generate", "--prompt the --max-tokens 4 --quiet --cache fp8").code, 0);
+  const auto proof =
+      run_hadal("check engine --quiet --requests 2 --prompt-tokens 20 --max-tokens 8 --cache fp8 --model " +
+                SmallRun::quoted(small_->run()));
+  EXPECT_EQ(proof.code, 0) << proof.out << proof.err;
+  for (const char* words : {"absorbed form, cache in fp8): every id", "the forward that scores"})
+    EXPECT_NE(proof.out.find(words), std::string::npos) << proof.out;
+  refused(verb("score", "--cache fp8 --attention-form up_projected" + input), 2, {"fp8", "choose the absorbed form"});
+  refused(verb("score", "--cache int8" + input), 2, {"int8", "fp8"});
+  refused(verb("generate", "--precision fp64 --cache fp8 --prompt the"), 1, {"fp8", "fp32 or bf16"});
 }
 
 TEST_F(ModelVerbs, GenerateRefusesWhatCannotBeBeforeItPrints) {

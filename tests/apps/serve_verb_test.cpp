@@ -39,7 +39,8 @@ TEST_F(ServeVerb, SaysWhereItServesAndEndsWhenTold) {
   const auto result =
       run_hadal("serve " + model() + " --port 0 > $log & " + kWait + "kill -TERM $pid; wait $pid", "log=$(mktemp);");
   says(result, 0,
-       {"hadal serves run at http://127.0.0.1:", "in bf16", "texts of up to 64 tokens", "once more to leave at once"});
+       {"hadal serves run at http://127.0.0.1:", "in bf16", " cache blocks of ", "texts of up to 64 tokens",
+        "once more to leave at once"});
 }
 
 // A request whose body is still on its way keeps the first signal waiting.
@@ -80,7 +81,7 @@ TEST_F(ServeVerb, AReceiptComesAgain) {
       model() +
       " --quiet && sed 's/\"seed\": [0-9]*/\"seed\": 5/' $log.json > $log.other && \"$HADAL\" replay $log.other " +
       model() + " --quiet; code=$?; rm -f $log $log.json $log.other; exit $code";
-  const auto result = run_hadal("serve " + model() + " --port 0 > $log & " + kWait + ask, "log=$(mktemp);");
+  const auto result = run_hadal("serve " + model() + " --cache fp8 --port 0 > $log & " + kWait + ask, "log=$(mktemp);");
   says(result, 1, {"12 tokens and their log-probabilities came again, to the bit", "DIFFERS after "});
 }
 

@@ -50,7 +50,9 @@ LoadedModel load_model(const std::filesystem::path& directory, const LoadOptions
   loaded.directory = from.directory;
   ModelOptions model_options;
   model_options.precision = options.precision.value_or(from.precision);
-  model_options.attention_form = options.attention_form.value_or(from.attention_form);
+  model_options.cache = options.cache;
+  model_options.attention_form = options.attention_form.value_or(
+      options.cache == CacheFormat::fp8 ? AttentionForm::absorbed : from.attention_form);
   model_options.weights = options.weights;
   model_options.training = options.training;
   model_options.bare = !options.training;

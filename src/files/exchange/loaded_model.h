@@ -15,8 +15,9 @@ namespace hadal {
 
 struct LoadOptions {
   std::optional<Precision> precision = {};           // none: as the model was trained, else as it is stored
-  std::optional<AttentionForm> attention_form = {};  // none: as the model was trained
-  WeightFormat weights = WeightFormat::values;       // not of a model in training
+  std::optional<AttentionForm> attention_form = {};  // none: as the model was trained; in FP8 caches absorbed
+  WeightFormat weights = WeightFormat::values;       // not of a model in training, as the next
+  CacheFormat cache = CacheFormat::values;
   bool ema = false;       // the moving average of the weights instead of the weights, where the run kept one
   bool training = false;  // with masters and gradients
 };

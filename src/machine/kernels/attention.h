@@ -29,6 +29,10 @@ struct Attention {
   bool values_are_keys = false;  // a value is the first d_v elements of its key (absorbed form): read once, not twice
   Rows o;                        // [Tq, n_heads * d_v]; written by forward
   Rows lse;                      // [Tq, n_heads] f32 (f64 with f64): log sum of exponentials; written by forward
+  // Without data, or keys are those of a cache in FP8 (§1.3; forward only): k_nope are E4M3 codes, kAttentionChunk of
+  // them to a scale here, F32 [Tk, chunks]; k_rope is BF16. An element is code * scale, which powers of two leave exact
+  // in f32 and bf16. Values are keys.
+  Rows k_scales;
   // Null, or what names the blocks of kAttentionTile rows in which keys lie (a paged cache, forward only): key j of a
   // segment is row j % kAttentionTile of block blocks[k_begin + j / kAttentionTile]. So no tile leaves its block.
   const int32_t* blocks = nullptr;
@@ -37,6 +41,7 @@ struct Attention {
   Lane* lane = nullptr;
 
   int64_t d_qk() const { return d_nope + d_rope; }
+  bool in_codes() const { return k_scales.data != nullptr; }
   bool shares_k() const { return k_head_stride == 0 && n_heads > 1; }
   int64_t key_row(const Segment& s, int64_t j) const {
     return blocks ? blocks[s.k_begin + j / kAttentionTile] * kAttentionTile + j % kAttentionTile : s.k_begin + j;

@@ -1,5 +1,5 @@
 // Rows by index: y[i] = w[ids[i]] (embedding lookup, gather into the experts' buffer) or y[ids[i]] = w[i] (into a
-// cache), and the gradient of the lookup.
+// cache), and the gradient of the lookup. FP8 codes are moved as they are, from codes to codes.
 #pragma once
 #include "kernels/array.h"
 #include "kernels/dispatch.h"

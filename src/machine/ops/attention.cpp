@@ -9,10 +9,7 @@ namespace {
 
 kernels::Rows rows_of(const Tensor& tensor) {
   if (!tensor) return {};
-  const DType dtype = tensor.dtype();
-  check(dtype == DType::f64 || dtype == DType::f32 || dtype == DType::bf16, ErrorKind::unsupported,
-        "attention takes F64, F32 or BF16, not {}", dtype_name(dtype));
-  return {tensor.raw(), tensor.row_stride(), dtype};
+  return {tensor.raw(), tensor.row_stride(), tensor.dtype()};
 }
 
 void check_tensor(const Tensor& tensor, const char* name, DType dtype, int64_t cols) {
@@ -57,14 +54,26 @@ void check_blocks(const AttentionInputs& in, const Segment& s) {
   }
 }
 
+// Of keys in FP8: their codes are k_nope and v.
+void check_codes(const AttentionInputs& in) {
+  check(in.values_are_keys && in.k_head_stride == 0 && in.q.dtype() != DType::f64, ErrorKind::invalid,
+        "attention: keys in FP8 are one head's, which values are too, for F32 or BF16 queries");
+  check_tensor(in.k_scales, "k_scales", DType::f32,
+               (in.d_nope + kernels::kAttentionChunk - 1) / kernels::kAttentionChunk);
+  check_same_rows(in.k_scales, "k_scales", in.k_nope);
+}
+
 void check_inputs(const AttentionInputs& in) {
   check_sizes(in);
-  const DType dtype = in.q.dtype();
+  const DType dtype = in.q.dtype(), of_keys = in.k_scales ? DType::f8_e4m3 : dtype;
+  check(dtype == DType::f64 || dtype == DType::f32 || dtype == DType::bf16, ErrorKind::unsupported,
+        "attention takes F64, F32 or BF16, not {}", dtype_name(dtype));
   check_tensor(in.q, "q", dtype, in.n_heads * (in.d_nope + in.d_rope));
   // A view of head 0 may be as narrow as a head; the caller vouches for the heads that lie a stride apart behind it.
-  check_tensor(in.k_nope, "k_nope", dtype, in.d_nope);
-  check_tensor(in.k_rope, "k_rope", dtype, in.d_rope);
-  check_tensor(in.v, "v", dtype, in.d_v);
+  check_tensor(in.k_nope, "k_nope", of_keys, in.d_nope);
+  check_tensor(in.k_rope, "k_rope", in.k_scales ? DType::bf16 : dtype, in.d_rope);
+  check_tensor(in.v, "v", of_keys, in.d_v);
+  if (in.k_scales) check_codes(in);
   check(in.d_nope == 0 || in.k_nope.rows() <= 1 ||
             in.k_nope.row_stride() >= span(in.n_heads, in.k_head_stride, in.d_nope),
         ErrorKind::invalid, "attention: {} key heads {} apart do not fit into rows {} apart", in.n_heads,
@@ -115,6 +124,7 @@ kernels::Attention kernel_args(const Exec& exec, const AttentionInputs& in, cons
           .values_are_keys = in.values_are_keys,
           .o = rows_of(o),
           .lse = rows_of(lse),
+          .k_scales = rows_of(in.k_scales),
           .blocks = in.blocks ? i32_vector(in.blocks, in.blocks.count(), "attention: table of blocks") : nullptr,
           .segments = in.segments->data(),
           .n_segments = int64_t(in.segments->size()),
@@ -131,7 +141,7 @@ void attention_forward(const Exec& exec, const AttentionInputs& in, const Tensor
 
 void attention_backward(const Exec& exec, const AttentionInputs& in, const Tensor& o, const Tensor& lse,
                         const Tensor& d_o, const AttentionGradients& out) {
-  check(!in.blocks, ErrorKind::internal, "attention: keys in blocks of a cache have no gradient");
+  check(!in.blocks && !in.k_scales, ErrorKind::internal, "attention: keys of a cache have no gradient");
   check_inputs(in);
   check_outputs(in, o, lse);
   const DType dtype = in.q.dtype();

@@ -26,6 +26,9 @@ struct AttentionInputs {
   int64_t n_heads = 0, d_nope = 0, d_rope = 0, d_v = 0;
   double scale = 1.0;
   bool values_are_keys = false;  // v is k_nope's first d_v columns: the same memory (absorbed form)
+  // Empty, or F32 [Tk, ceil(d_nope / 128)]: keys as a cache in FP8 keeps them (§1.3; forward only). k_nope are E4M3
+  // codes, 128 of them to one of these scales, powers of two; k_rope is BF16; values are keys, and q is F32 or BF16.
+  Tensor k_scales;
   // Empty, or I32 [n]: keys lie in blocks of kKeyBlock rows, named here in the order of each segment, whose k_begin is
   // its first entry (a paged cache; forward only). On a device what it names is not checked.
   Tensor blocks;

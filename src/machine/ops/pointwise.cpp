@@ -166,9 +166,14 @@ void cross_entropy(const Exec& exec, const Tensor& logits, const Tensor& targets
 
 namespace {
 
+// Numbers, or FP8 codes, which become no other type on the way.
 GatherRows by_index(const Exec& exec, const Tensor& dst, const Tensor& src, const Tensor& index) {
-  return {.y = kernel_rows(dst, "rows to write"),
-          .w = kernel_rows(src, "rows to read"),
+  const bool codes = src.dtype() == DType::f8_e4m3 && dst.dtype() == src.dtype();
+  const auto rows = [codes](const Tensor& t, const char* what) {
+    return codes ? Rows{t.raw(), t.row_stride(), t.dtype()} : kernel_rows(t, what);
+  };
+  return {.y = rows(dst, "rows to write"),
+          .w = rows(src, "rows to read"),
           .ids = i32_vector(index, index.count(), "index of rows"),
           .rows = index.count(),
           .cols = src.cols(),

@@ -75,7 +75,7 @@ ExactSum exact_sum(const Tensor& sums_on_host, int64_t which);
 void add_squares(const Exec& exec, const Tensor& x, const Tensor& sum);
 double sum_of_squares(const Exec& exec, const Tensor& x);  // waits for a device, as the next
 bool all_finite(const Exec& exec, const Tensor& x);
-// dst[i] = src[index[i]] (rows); dst must not alias src
+// dst[i] = src[index[i]] (rows); dst must not alias src. Here and in put_rows both may be FP8 codes.
 void gather_rows(const Exec& exec, const Tensor& dst, const Tensor& src, const Tensor& index);
 // dst[index[i]] = src[i] (rows): no two indexes may be equal
 void put_rows(const Exec& exec, const Tensor& dst, const Tensor& src, const Tensor& index);

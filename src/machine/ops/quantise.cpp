@@ -1,12 +1,17 @@
 #include "ops/quantise.h"
 
-#include <cstring>
-
 #include "base/error.h"
-#include "ops/kernel_rows.h"
 #include "ops/pointwise.h"
 
 namespace hadal::ops {
+namespace {
+
+void check_row_tiles(const Quantised& x) {
+  check(x.tile.rows == 1, ErrorKind::internal, "rows of codes in tiles of {} x {} cannot be moved one by one",
+        x.tile.rows, x.tile.cols);
+}
+
+}  // namespace
 
 Quantised quantise(const Exec& exec, const Tensor& x, Tile tile, ScaleRule rule) {
   const Quantised codes = Quantised::empty(exec, x.shape(), tile, x.dtype());
@@ -34,20 +39,21 @@ Activation gather_rows(const Exec& exec, const Activation& x, const Tensor& inde
     return y;
   }
   const Quantised& from = x.quantised();
-  check(from.tile.rows == 1, ErrorKind::internal, "rows of codes in tiles of {} x {} cannot be gathered",
-        from.tile.rows, from.tile.cols);
-  check(from.codes.on_host(), ErrorKind::unsupported, "rows of FP8 codes are gathered on the CPU alone so far");
-  const int32_t* rows = i32_vector(index, n, "index of rows");
-  check_ids(index, 0, from.rows(), "index of row");
+  check_row_tiles(from);
   const Quantised to = Quantised::empty(exec, {n, from.cols()}, from.tile, from.source);
-  const auto row = [](const Tensor& t, int64_t i) {
-    return static_cast<char*>(t.raw()) + i * t.row_stride() * dtype_bytes(t.dtype());
-  };
-  exec.compute->parallel_for(n, [&](int64_t i, int) {
-    std::memcpy(row(to.codes, i), row(from.codes, rows[i]), size_t(to.cols()));
-    std::memcpy(row(to.scales, i), row(from.scales, rows[i]), size_t(to.scales.cols()) * sizeof(float));
-  });
+  gather_rows(exec, to.codes, from.codes, index);
+  gather_rows(exec, to.scales, from.scales, index);
   return to;
+}
+
+void put_rows(const Exec& exec, const Activation& dst, const Activation& src, const Tensor& index) {
+  if (!dst.is_quantised()) return put_rows(exec, dst.tensor(), src.tensor(), index);
+  const Quantised &to = dst.quantised(), &from = src.quantised();
+  check_row_tiles(from);
+  check(to.tile == from.tile, ErrorKind::internal, "codes in tiles of {} x {} are put among some of {} x {}",
+        from.tile.rows, from.tile.cols, to.tile.rows, to.tile.cols);
+  put_rows(exec, to.codes, from.codes, index);
+  put_rows(exec, to.scales, from.scales, index);
 }
 
 }  // namespace hadal::ops

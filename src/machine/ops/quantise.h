@@ -13,5 +13,7 @@ Quantised quantise(const Exec& exec, const Activation& x, Tile tile, ScaleRule r
 Tensor dequantise(const Exec& exec, const Activation& x);
 // y[i] = x[index[i]]; of codes with row tiles, codes and scales travel together.
 Activation gather_rows(const Exec& exec, const Activation& x, const Tensor& index);
+// dst[index[i]] = src[i]: no two indexes may be equal. Both tensors, or both codes with the same row tiles.
+void put_rows(const Exec& exec, const Activation& dst, const Activation& src, const Tensor& index);
 
 }  // namespace hadal::ops

@@ -109,6 +109,14 @@ struct EnumNames<WeightFormat> {
   static constexpr std::array all{"values", "stored", "fp8", "int8", "int4"};
 };
 
+// How a model that generates keeps what its attention reads again of each token: as values of its precision, or in FP8:
+// the latent as codes, the rotary key in BF16 (model/latent_cache.h).
+enum class CacheFormat { values, fp8 };
+template <>
+struct EnumNames<CacheFormat> {
+  static constexpr std::array all{"values", "fp8"};
+};
+
 enum class AttentionForm { up_projected, absorbed };
 template <>
 struct EnumNames<AttentionForm> {

@@ -25,6 +25,8 @@ void check_extension(const Extension& text, const LatentCache& cache, const Mode
           token, config.vocab_size);
 }
 
+DType rope_key_dtype(const CacheForm& form) { return form.format == CacheFormat::fp8 ? DType::bf16 : form.dtype; }
+
 int64_t expanded_width(const ModelConfig& c) { return c.n_heads * (c.qk_nope_head_dim + c.v_head_dim); }
 
 }  // namespace
@@ -37,8 +39,11 @@ LatentCache make_cache(const Exec& exec, const ModelConfig& config, const CacheF
   const int64_t rows = n_blocks * kCacheBlock;
   for (int64_t layer = 0; layer < form.n_layers; ++layer) {
     LayerCache entry;
-    entry.latent = Tensor::empty(exec, form.dtype, {rows, config.kv_lora_rank});
-    entry.rope_key = Tensor::empty(exec, form.dtype, {rows, config.qk_rope_head_dim});
+    if (form.format == CacheFormat::fp8)
+      entry.latent = Quantised::empty(exec, {rows, config.kv_lora_rank}, kRowTile, form.dtype);
+    else
+      entry.latent = Tensor::empty(exec, form.dtype, {rows, config.kv_lora_rank});
+    entry.rope_key = Tensor::empty(exec, rope_key_dtype(form), {rows, config.qk_rope_head_dim});
     if (form.heads) entry.kv = Tensor::empty(exec, form.dtype, {rows, expanded_width(config)});
     cache.layers.push_back(std::move(entry));
   }
@@ -46,8 +51,11 @@ LatentCache make_cache(const Exec& exec, const ModelConfig& config, const CacheF
 }
 
 int64_t cache_block_bytes(const ModelConfig& config, const CacheForm& form) {
-  const int64_t width = config.kv_lora_rank + config.qk_rope_head_dim + (form.heads ? expanded_width(config) : 0);
-  return form.n_layers * kCacheBlock * width * dtype_bytes(form.dtype);
+  const int64_t each = dtype_bytes(form.dtype), rank = config.kv_lora_rank;
+  const int64_t latent =
+      form.format == CacheFormat::fp8 ? Quantised::bytes_of({kCacheBlock, rank}, kRowTile) : kCacheBlock * rank * each;
+  const int64_t rope_key = kCacheBlock * config.qk_rope_head_dim * dtype_bytes(rope_key_dtype(form));
+  return form.n_layers * (latent + rope_key + (form.heads ? kCacheBlock * expanded_width(config) * each : 0));
 }
 
 ExtensionRows rows_of(std::span<const Extension> texts, const LatentCache& cache, const ModelConfig& config) {

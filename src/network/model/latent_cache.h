@@ -30,10 +30,13 @@ struct Extension {
 };
 
 // How a cache keeps a token: in which type, and with the keys and values of all heads (up-projected form) or without.
+// In FP8 (of the absorbed form, §1.3) a token takes rank + 4 ceil(rank / 128) + 2 rope bytes a layer, 656 of V3: codes,
+// an F32 scale for each 128 of them, the rope key in BF16.
 struct CacheForm {
   DType dtype = DType::f32;
   bool heads = false;
   int64_t n_layers = 0;  // those of the model, then of its MTP modules, so many of them
+  CacheFormat format = CacheFormat::values;
 };
 LatentCache make_cache(const Exec& exec, const ModelConfig& config, const CacheForm& form, int64_t n_blocks);
 int64_t cache_block_bytes(const ModelConfig& config, const CacheForm& form);

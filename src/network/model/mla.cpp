@@ -74,6 +74,10 @@ RowsUnderWay Mla::start_keys(const Pass& pass, const Rows& rows, Saved& saved) c
   if (!rows.split) {
     saved.latent = w_.kv_a_norm.forward(exec, raw, saved.kv_norm);
     saved.rope_key = rope_key;
+    if (pass.cache == CacheFormat::fp8) {  // s = 2^ceil(log2(amax / 448)), as FlashMLA's cache has it (§1.3)
+      saved.latent = ops::quantise(exec, saved.latent, kRowTile, ScaleRule::power_of_two);
+      saved.rope_key = rope_key.to(exec, DType::bf16);
+    }
     return {};
   }
   const Tensor own = Tensor::empty(exec, pass.dtype, {raw.rows(), rank_ + rope_});
@@ -114,12 +118,12 @@ void Mla::expand(const Pass& pass, const Rows& rows, const Activation& x, Saved&
 
 void Mla::append_to_cache(const Pass& pass, const Rows& rows, const Saved& saved) const {
   ops::put_rows(pass.exec, rows.cache->latent, saved.latent, rows.cache_rows);
-  ops::put_rows(pass.exec, rows.cache->rope_key, saved.kv_a.col_range(rank_, rope_), rows.cache_rows);
+  ops::put_rows(pass.exec, rows.cache->rope_key, saved.rope_key, rows.cache_rows);
   if (!absorbed(pass)) ops::put_rows(pass.exec, rows.cache->kv, saved.kv, rows.cache_rows);
 }
 
 ops::AttentionInputs Mla::inputs(const Rows& rows, const Saved& saved) const {
-  const Tensor latent = rows.cache ? rows.cache->latent : saved.latent;
+  const Activation& latent = rows.cache ? rows.cache->latent : saved.latent;
   ops::AttentionInputs in;
   in.k_rope = rows.cache ? rows.cache->rope_key : saved.rope_key;
   in.n_heads = heads_;
@@ -129,7 +133,8 @@ ops::AttentionInputs Mla::inputs(const Rows& rows, const Saved& saved) const {
   in.blocks = rows.cache_blocks;
   if (saved.q_absorbed) {
     in.q = saved.q_absorbed;
-    in.k_nope = in.v = latent;
+    if (latent.is_quantised()) in.k_scales = latent.quantised().scales;
+    in.k_nope = in.v = latent.is_quantised() ? latent.quantised().codes : latent.tensor();
     in.d_nope = in.d_v = rank_;
     in.values_are_keys = true;
     return in;

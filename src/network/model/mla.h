@@ -5,6 +5,10 @@
 //   up-projected: [k_nope | v] per head = kv_b c;  o = attention(q, k, v)
 //   absorbed:     q~_h = q_nope_h W_UK,h;  z = attention([q~ | q_rope], [c | k_rope], c);  o_h = z_h W_UV,h^T
 //   y = o_proj(o)
+// Where keys are in FP8 (Pass::cache), in the absorbed form only, attention reads codes of c, 128 to a scale, and
+// k_rope in BF16: from a cache or without one (scoring), always what a cache keeps. So a key is the same to rows of its
+// own step and of later ones.
+//
 // Steps: project (to latents), expand (up-projections), attend, and the output product. Recompute::norms keeps the
 // latents and the attention's result, drops what norms and up-projections made; ::all drops everything and starts again
 // at project.
@@ -35,13 +39,14 @@ class Mla {
   struct Saved {            // own rows T, queries Q, keys K: all the same on one rank
     Tensor q_latent, kv_a;  // latents before their norms; kv_a [T, rank + rope] with the rotated key
     Norm::Saved q_norm, kv_norm;
-    Activation q_input;       // of all queries, as q_b reads it: the latent after its norm; empty: x
-    Tensor latent, rope_key;  // of all keys, the latent after its norm
-    Tensor q;                 // [Q, heads * (nope + rope)], rotated
-    Tensor kv;                // up-projected: [K, heads * (nope + v)]
-    Tensor q_absorbed;        // absorbed: [Q, heads * (rank + rope)]
-    Tensor z;                 // absorbed: [Q, heads * rank]
-    Tensor o, lse;            // [Q, heads * v], [Q, heads]
+    Activation q_input;  // of all queries, as q_b reads it: the latent after its norm; empty: x
+    Activation latent;   // of all keys, after its norm
+    Tensor rope_key;
+    Tensor q;                                                // [Q, heads * (nope + rope)], rotated
+    Tensor kv;                                               // up-projected: [K, heads * (nope + v)]
+    Tensor q_absorbed;                                       // absorbed: [Q, heads * (rank + rope)]
+    Tensor z;                                                // absorbed: [Q, heads * rank]
+    Tensor o, lse;                                           // [Q, heads * v], [Q, heads]
     Tensor dy, dq, dkv, dkv_a, dq_latent, d_o, dq_absorbed;  // from backward_input to backward_weight
   };
 

@@ -10,6 +10,18 @@ void check_precision(Precision precision, const Exec& exec) {
         device_name(exec.device));
 }
 
+void check_cache(const ModelOptions& options) {
+  if (options.cache == CacheFormat::values) return;
+  check(!options.training, ErrorKind::internal, "a model in training reads its keys as values, not in {}",
+        enum_name(options.cache));
+  check(options.precision != Precision::fp64, ErrorKind::unsupported,
+        "a cache in {} is for precision fp32 or bf16, not fp64", enum_name(options.cache));
+  check(options.attention_form == AttentionForm::absorbed, ErrorKind::invalid,
+        "a cache in {} keeps latents, which attention reads in the absorbed form; the {} form reads keys and values of "
+        "every head: choose the absorbed form, or a cache of values",
+        enum_name(options.cache), enum_name(options.attention_form));
+}
+
 DType activation_dtype(Precision precision) {
   switch (precision) {
     case Precision::fp64: return DType::f64;

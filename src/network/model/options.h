@@ -9,13 +9,16 @@
 namespace hadal {
 
 void check_precision(Precision precision, const Exec& exec);  // throws invalid for one that the place has not
-DType activation_dtype(Precision precision);                  // of activations, residual stream and most weights
+struct ModelOptions;
+void check_cache(const ModelOptions& options);  // throws invalid, unsupported for one that cannot be
+DType activation_dtype(Precision precision);    // of activations, residual stream and most weights
 
 struct ModelOptions {
   Precision precision = Precision::fp32;
   AttentionForm attention_form = AttentionForm::up_projected;
   Recompute recompute = Recompute::none;
   WeightFormat weights = WeightFormat::values;  // how a loader keeps them (exchange/loaded_model.h)
+  CacheFormat cache = CacheFormat::values;      // also of what is scored without a cache (Mla)
   bool training = false;                        // allocate gradients
   bool bare = false;              // parameters get no memory: a loader gives their values (exchange/loaded_model.h)
   int64_t loss_chunk_tokens = 0;  // rows of logits at a time; 0 chooses

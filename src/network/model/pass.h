@@ -16,9 +16,9 @@ namespace hadal {
 // Cache of one layer: normed latent and rotated rope key per position (§1.3). In the up-projected form also the keys
 // and values of all heads, so that each is made from its latent only once.
 struct LayerCache {
-  Tensor latent;    // [rows, kv_lora_rank]
-  Tensor rope_key;  // [rows, qk_rope_head_dim]
-  Tensor kv;        // [rows, heads * (nope + v)], up-projected form only
+  Activation latent;  // [rows, kv_lora_rank]; in FP8 codes in row tiles, the rope key then BF16
+  Tensor rope_key;    // [rows, qk_rope_head_dim]
+  Tensor kv;          // [rows, heads * (nope + v)], up-projected form only
 };
 
 struct Timeline;  // timeline.h
@@ -43,7 +43,8 @@ struct Pass {
   DType dtype;  // of activations
   AttentionForm form;
   Recompute recompute;
-  Tensor rope_table;           // [positions, rope dim]
+  Tensor rope_table;  // [positions, rope dim]
+  CacheFormat cache = CacheFormat::values;
   bool keep = false;           // a backward will follow
   double balance_alpha = 0;    // weight of the balance loss per sequence
   bool later_weights = false;  // W of the head comes as an action of its own, not with its B

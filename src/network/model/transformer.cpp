@@ -47,6 +47,10 @@ struct Transformer::Impl {
         links(share.links),
         doing(share.doing) {
     check_precision(options.precision, exec);
+    check_cache(options);
+    check(options.cache == CacheFormat::values || (!partners.tensor && !partners.context), ErrorKind::unsupported,
+          "layers that are cut over tensor or context ranks read their keys as values, not in {}",
+          enum_name(options.cache));
     for (const ParameterSpec& spec : parameter_list(config)) {
       const std::optional<Box> box = share.box ? share.box(spec) : Box::whole(spec.shape);
       if (!box) continue;
@@ -80,6 +84,7 @@ struct Transformer::Impl {
 
   Pass pass(const Exec& exec, PartClock& clock, const Tensor& table) const {
     Pass pass{exec, clock, dtype, options.attention_form, options.recompute, table};
+    pass.cache = options.cache;
     pass.partners = partners;
     pass.doing = doing;
     return pass;
@@ -87,7 +92,8 @@ struct Transformer::Impl {
 
   CacheForm cache_form(bool drafts) const {
     check(!drafts || config.n_mtp > 0, ErrorKind::invalid, "the model has no MTP module, which drafts are made by");
-    return {dtype, options.attention_form == AttentionForm::up_projected, config.n_layers + (drafts ? 1 : 0)};
+    return {dtype, options.attention_form == AttentionForm::up_projected, config.n_layers + (drafts ? 1 : 0),
+            options.cache};
   }
 
   // One forward of a stream over the next tokens of texts; returns the logits that are wanted.

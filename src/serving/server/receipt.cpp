@@ -17,6 +17,7 @@ Receipt receipt_of(const Exec& exec, const Transformer& model, const std::string
   receipt.precision = enum_name(model.options().precision);
   receipt.weights = enum_name(model.options().weights);
   receipt.attention_form = enum_name(model.options().attention_form);
+  receipt.cache = enum_name(model.options().cache);
   return receipt;
 }
 
@@ -34,6 +35,7 @@ Json receipt_json(const Receipt& receipt) {
           {"precision", receipt.precision},
           {"weights", receipt.weights},
           {"attention_form", receipt.attention_form},
+          {"cache", receipt.cache},
           {"prompt", asked.prompt},
           {"allowed_ids", asked.allowed_ids},
           {"min_tokens", asked.min_tokens},
@@ -84,6 +86,7 @@ Receipt receipt_from_json(const std::string& text, const std::string& where) {
   member("logit_bias", s.logit_bias), member("suppressed", s.suppressed);
   member("tokens", tokens), member("log_probs", log_probs);
   if (json.contains("format")) member("format", receipt.format);  // others are from before there were any
+  if (json.contains("cache")) member("cache", receipt.cache);
   check(tokens.size() == log_probs.size(), ErrorKind::invalid, "{}: {} tokens and {} log_probs", where, tokens.size(),
         log_probs.size());
   for (size_t i = 0; i < tokens.size(); ++i) receipt.tokens.push_back({tokens[i], log_probs[i], {}});

@@ -12,6 +12,7 @@ namespace hadal {
 
 struct Receipt {
   std::string model, device, isa, precision, weights, attention_form;
+  std::string cache = enum_name(CacheFormat::values);
   int64_t weights_version = 0;
   EngineRequest asked;              // without callbacks and max_tokens, on which no token depends
   std::string format;               // of asked.constraint, which whoever replays compiles from it; empty: none

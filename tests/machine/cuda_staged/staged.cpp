@@ -203,6 +203,7 @@ int64_t heads_of(const Attention& a, int64_t stride, int64_t d) { return d > 0 ?
 void inputs_of(Attention& a, Operands& o, const Reach& reach) {
   o.reads(a.q, reach.q, a.n_heads * a.d_qk()), o.reads(a.k_nope, reach.k, heads_of(a, a.k_head_stride, a.d_nope));
   o.reads(a.k_rope, reach.k, a.d_rope), o.reads(a.v, reach.k, heads_of(a, a.v_head_stride, a.d_v));
+  o.reads(a.k_scales, reach.k, (a.d_nope + kAttentionChunk - 1) / kAttentionChunk);
   o.reads(a.blocks, reach.blocks, 4);
 }
 void operands_of(Attention& a, Operands& o) {

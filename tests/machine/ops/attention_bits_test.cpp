@@ -2,8 +2,11 @@
 // neighbours and blocks of a cache do not change a bit.
 #include <gtest/gtest.h>
 
+#include <array>
+
 #include "attention_fixture.h"
 #include "base/testing.h"
+#include "ops/quantise.h"
 
 namespace hadal::attention_tests {
 namespace {
@@ -81,6 +84,108 @@ TEST(Attention, KeysInBlocksHaveTheBitsOfKeysInOrder) {
     EXPECT_NE(error_of([&] { problem.forward(owned.exec, exchanged); }).find("leaves the 200 query rows and the table"),
               std::string::npos);
   }
+}
+
+// One problem with the keys of a cache in FP8, and with their values.
+struct InCodes {
+  const Exec& exec;
+  Problem codes, values;
+
+  InCodes(const Exec& exec, const Sizes& sizes, DType dtype)
+      : exec(exec), codes(exec, sizes, dtype), values(exec, sizes, dtype) {
+    for (int64_t i = 0; i < codes.kv.count(); i += 3)  // tokens and columns of very different size
+      set_element(codes.kv, i, element(codes.kv, i) * std::exp2(-double(i % 9)));
+    codes.codes = ops::quantise(exec, codes.kv.col_range(0, sizes.d_nope), kRowTile, ScaleRule::power_of_two);
+    codes.k_rope = codes.k_rope.to(exec, DType::bf16);
+    values.kv = ops::dequantise(exec, codes.codes);
+    values.k_rope = codes.k_rope.to(exec, dtype);
+  }
+  // The rows of 150 keys and of 50 in four blocks.
+  Problem in_blocks() const {
+    const std::vector<int32_t> table = {2, 0, 1, 3};
+    const Tensor rows = Tensor::empty(exec, DType::i32, {200});
+    for (int64_t j = 0; j < 200; ++j) {
+      const int64_t at = j < 150 ? j : 192 + j - 150;
+      rows.data<int32_t>()[j] = table[size_t(at / 64)] * 64 + int32_t(at % 64);
+    }
+    Problem paged = codes;
+    paged.codes = Quantised::empty(exec, {256, codes.s.d_nope}, kRowTile, codes.dtype);
+    paged.k_rope = Tensor::zeros(exec, DType::bf16, {256, codes.k_rope.cols()});
+    ops::put_rows(exec, Activation(paged.codes), Activation(codes.codes), rows);
+    ops::put_rows(exec, paged.k_rope, codes.k_rope, rows);
+    paged.blocks = Tensor::from(exec, table, {4});
+    paged.s.segments = {{0, 70, 0, 150}, {70, 1, 3, 50}};
+    return paged;
+  }
+  template <class Change>
+  Results changed(Change change) const {
+    Problem problem = codes;
+    problem.codes.codes = copy_of(exec, codes.codes.codes), problem.codes.scales = copy_of(exec, codes.codes.scales);
+    problem.k_rope = copy_of(exec, codes.k_rope);
+    change(problem);
+    return results(problem);
+  }
+  Results results(const Problem& problem) const {
+    Results r;
+    problem.forward(exec, r);
+    return r;
+  }
+};
+
+uint8_t& code(Problem& p, int64_t i) { return static_cast<uint8_t*>(p.codes.codes.raw())[i]; }
+
+// In order and in blocks, in tiles of many rows and of few; codes, scales and rotary keys all count.
+TEST(Attention, KeysInCodesHaveTheBitsOfTheirValues) {
+  const std::vector<Segment> segments = {{0, 70, 0, 150}, {70, 1, 150, 50}};
+  const auto same = [](const Results& a, const Results& b) { return same_bits(a.o, b.o) && same_bits(a.lse, b.lse); };
+  for (const Place& place : places()) {
+    for (const DType dtype : {DType::f32, DType::bf16}) {
+      for (const auto& [heads, rank, rope] : {std::array{3, 20, 6}, {2, 132, 9}, {17, 132, 9}}) {
+        if (place.on_device && kernels_test::kDeviceStride > 1) continue;
+        if (place.one_way() && heads > 3) continue;  // tiles of more rows than a few are the vector kernels'
+        const ExecAt owned(place, 2);
+        const InCodes keys(owned.exec, {heads, rank, rope, rank, true, segments, 71, 200}, dtype);
+        SCOPED_TRACE(fmt::format("{} in {} on {}", text(keys.codes.s), dtype_name(dtype), place.name()));
+        const Results want = keys.results(keys.values);
+        EXPECT_TRUE(same(keys.results(keys.codes), want));
+        EXPECT_TRUE(same(keys.results(keys.in_blocks()), want));
+        const auto change_code = [](Problem& p) { code(p, p.s.d_nope - 1) ^= 0x80; };
+        const auto change_scale = [](Problem& p) { p.codes.scales.data<float>()[p.codes.scales.count() - 1] *= 2; };
+        const auto change_rope = [](Problem& p) { set_element(p.k_rope, p.s.d_rope - 1, 3); };
+        EXPECT_FALSE(same(keys.changed(change_code), want));
+        EXPECT_FALSE(same(keys.changed(change_scale), want));
+        EXPECT_FALSE(same(keys.changed(change_rope), want));
+        const Results nan = keys.changed([](Problem& p) { code(p, 5 * p.s.d_nope) = 0x7f; });
+        EXPECT_TRUE(std::isnan(element(nan.o, 0)));  // of its own text
+        EXPECT_TRUE(same_bits(nan.o.row_range(70, 1), want.o.row_range(70, 1)));
+        Results backward = want;
+        EXPECT_NE(error_of([&] { keys.codes.backward(owned.exec, backward); }).find("no gradient"), std::string::npos);
+      }
+    }
+  }
+}
+
+TEST(Attention, RefusesKeysInCodesThatNoCacheKeeps) {
+  const OwnedExec owned(1);
+  const Exec& exec = owned.exec;
+  const Problem problem(exec, {2, 130, 4, 130, true, {{0, 3, 0, 3}}, 3, 3}, DType::f32);
+  const auto refusal = [&](auto change) {
+    Problem wrong = problem;
+    wrong.codes = ops::quantise(exec, problem.kv.col_range(0, 130), kRowTile, ScaleRule::power_of_two);
+    wrong.k_rope = problem.k_rope.to(exec, DType::bf16);
+    change(wrong);
+    Results r;
+    return error_of([&] { wrong.forward(exec, r); });
+  };
+  EXPECT_EQ(refusal([](Problem&) {}), "");
+  EXPECT_EQ(refusal([&](Problem& p) { p.k_rope = problem.k_rope; }), "attention: k_rope is F32, but must be BF16");
+  EXPECT_EQ(refusal([&](Problem& p) { p.codes.codes = problem.kv; }), "attention: k_nope is F32, but must be F8_E4M3");
+  EXPECT_EQ(refusal([&](Problem& p) { p.codes.scales = p.codes.scales.col_range(0, 1); }),
+            "attention: k_scales has 1 columns, but needs 2");
+  EXPECT_NE(refusal([&](Problem& p) {
+              p.q = problem.q.to(exec, DType::f64), p.dtype = DType::f64;
+            }).find("keys in FP8 are one head's"),
+            std::string::npos);
 }
 
 TEST(Attention, NeighboursInTheCallDoNotChangeABit) {

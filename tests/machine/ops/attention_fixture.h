@@ -10,6 +10,7 @@
 #include "base/random.h"
 #include "kernels/places_fixture.h"
 #include "ops/attention.h"
+#include "tensor/quantised.h"
 
 namespace hadal::attention_tests {
 
@@ -58,6 +59,12 @@ inline Tensor random_tensor(const Exec& exec, DType dtype, Shape shape, uint64_t
   return tensor;
 }
 
+inline Tensor copy_of(const Exec& exec, const Tensor& from) {
+  Tensor tensor = Tensor::empty(exec, from.dtype(), from.shape());
+  std::memcpy(tensor.raw(), from.raw(), size_t(from.bytes()));
+  return tensor;
+}
+
 inline Tensor filled(const Exec& exec, DType dtype, Shape shape, double value) {
   Tensor tensor = Tensor::empty(exec, dtype, std::move(shape));
   for (int64_t i = 0; i < tensor.count(); ++i) set_element(tensor, i, value);
@@ -85,6 +92,7 @@ struct Problem {
     in.q = q.col_range(0, s.heads * d_qk());
     in.k_nope = kv.col_range(0, s.d_nope);
     in.k_rope = k_rope.col_range(0, s.d_rope);
+    if (codes.codes) in.k_nope = codes.codes, in.k_scales = codes.scales;
     in.v = s.absorbed ? in.k_nope : kv.col_range(s.d_nope, s.d_v);
     in.k_head_stride = in.v_head_stride = head_stride();
     in.n_heads = s.heads, in.d_nope = s.d_nope, in.d_rope = s.d_rope, in.d_v = s.d_v;
@@ -121,7 +129,8 @@ struct Problem {
   Sizes s;
   DType dtype;
   Tensor q, kv, k_rope, d_o;
-  Tensor blocks;  // where keys lie in blocks
+  Quantised codes;  // where keys are those of a cache in FP8 (absorbed): of kv
+  Tensor blocks;    // where keys lie in blocks
 };
 
 // The answer in FP64, rows as in the tensors; NaN where no segment writes.

@@ -168,7 +168,19 @@ TEST_P(CodeProducts, GatheredCodesAreTheCodesOfGatheredRows) {
   for (int64_t i = 0; i < 800; ++i) EXPECT_EQ(element(gathered.quantised().codes, i), element(expected.codes, i));
   for (int64_t i = 0; i < 8; ++i) EXPECT_EQ(element(gathered.quantised().scales, i), element(expected.scales, i));
   EXPECT_ERROR(ops::gather_rows(exec, Activation(ops::quantise(exec, x, kColumnTile)), index), ErrorKind::internal,
-               "rows of codes in tiles of 128 x 1 cannot be gathered");
+               "rows of codes in tiles of 128 x 1 cannot be moved one by one");
+}
+
+TEST_P(CodeProducts, CodesThatArePutSomewhereStandThere) {
+  const Quantised from = ops::quantise(exec, random({3, 200}, 1), kRowTile);
+  const Activation to = ops::quantise(exec, random({7, 200}, 2), kRowTile);
+  const Tensor index = Tensor::from(exec, std::vector<int32_t>{5, 0, 2}, {3});
+  ops::put_rows(exec, to, from, index);
+  const Activation back = ops::gather_rows(exec, to, index);
+  for (int64_t i = 0; i < 600; ++i) EXPECT_EQ(element(back.quantised().codes, i), element(from.codes, i));
+  for (int64_t i = 0; i < 6; ++i) EXPECT_EQ(element(back.quantised().scales, i), element(from.scales, i));
+  EXPECT_ERROR(ops::put_rows(exec, to, ops::quantise(exec, random({3, 200}, 1), Tile{1, 32}), index),
+               ErrorKind::internal, "codes in tiles of 1 x 32 are put among some of 1 x 128");
 }
 
 TEST_P(CodeProducts, RefuseTilesThatDoNotMeetAndFp64Results) {

@@ -85,6 +85,36 @@ TEST(ModelBits, ADocumentHasTheSameLogProbabilitiesPackedAndAlone) {
   }
 }
 
+// Returns the log-probabilities.
+std::vector<double> generation_equals_the_forward(const ModelOptions& options, Isa isa) {
+  SmallModel small(wide_config(), options, 2, isa);
+  MicroBatch batch = make_batch({{150}}, false);
+  std::vector<double> expected;
+  small.forward(batch, &expected);
+  for (const std::vector<int64_t>& steps : {std::vector<int64_t>{1, 1, 1, 1}, {64, 1, 1, 60, 5}, {130, 7}, {149}}) {
+    CachedText text = small.new_text(150);
+    int64_t done = 0;
+    for (int64_t n : steps) {
+      const std::vector<float> logits = small.extend(text, std::span(batch.tokens).subspan(size_t(done), size_t(n)));
+      done += n;
+      if (options.precision == Precision::fp64) {  // logits come as f32
+        double sum = 0;
+        for (float l : logits) sum += std::exp(double(l));
+        EXPECT_NEAR(double(logits[size_t(batch.tokens[size_t(done)])]) - std::log(sum), expected[size_t(done - 1)],
+                    1e-6);
+        continue;
+      }
+      const Tensor row = Tensor::from(small.owned.exec, logits, {1, 37}),
+                   loss = Tensor::empty(small.owned.exec, DType::f32, {1});
+      const int32_t target = batch.tokens[size_t(done)];
+      ops::cross_entropy(small.owned.exec, row, Tensor::from(small.owned.exec, std::vector<int32_t>{target}, {1}), 1.0,
+                         loss, false);
+      EXPECT_EQ(-element(loss, 0), expected[size_t(done - 1)]) << "after " << done << " tokens";
+    }
+  }
+  return expected;
+}
+
 TEST(ModelBits, GenerationFromTheCacheEqualsTheFullForward) {
   Cases cases;
   for (const auto& [precision, isa] : every_arithmetic()) {
@@ -93,33 +123,29 @@ TEST(ModelBits, GenerationFromTheCacheEqualsTheFullForward) {
       ModelOptions options;
       options.precision = precision;
       options.attention_form = form;
-      SmallModel small(wide_config(), options, 2, isa);
-      MicroBatch batch = make_batch({{150}}, false);
-      std::vector<double> expected;
-      small.forward(batch, &expected);
-      for (const std::vector<int64_t>& steps : {std::vector<int64_t>{1, 1, 1, 1}, {64, 1, 1, 60, 5}, {130, 7}, {149}}) {
-        CachedText text = small.new_text(150);
-        int64_t done = 0;
-        for (int64_t n : steps) {
-          const std::vector<float> logits =
-              small.extend(text, std::span(batch.tokens).subspan(size_t(done), size_t(n)));
-          done += n;
-          if (precision == Precision::fp64) {  // logits come as f32
-            double sum = 0;
-            for (float l : logits) sum += std::exp(double(l));
-            EXPECT_NEAR(double(logits[size_t(batch.tokens[size_t(done)])]) - std::log(sum), expected[size_t(done - 1)],
-                        1e-6);
-            continue;
-          }
-          const Tensor row = Tensor::from(small.owned.exec, logits, {1, 37}),
-                       loss = Tensor::empty(small.owned.exec, DType::f32, {1});
-          const int32_t target = batch.tokens[size_t(done)];
-          ops::cross_entropy(small.owned.exec, row, Tensor::from(small.owned.exec, std::vector<int32_t>{target}, {1}),
-                             1.0, loss, false);
-          EXPECT_EQ(-element(loss, 0), expected[size_t(done - 1)]) << "after " << done << " tokens";
-        }
-      }
+      generation_equals_the_forward(options, isa);
     }
+  }
+}
+
+// Keys in FP8 are the same from a cache and without one, and not those in values.
+TEST(ModelBits, GenerationFromACacheInFp8EqualsTheForwardThatScores) {
+  Cases cases;
+  for (const auto& [precision, isa] : every_arithmetic()) {
+    if (precision == Precision::fp64 || cases.left_out()) continue;
+    ModelOptions options;
+    options.precision = precision;
+    options.attention_form = AttentionForm::absorbed;
+    options.cache = CacheFormat::fp8;
+    const std::vector<double> in_codes = generation_equals_the_forward(options, isa);
+    options.cache = CacheFormat::values;
+    std::vector<double> in_values;
+    SmallModel(wide_config(), options, 2, isa).forward(make_batch({{150}}, false), &in_values);
+    double mean = 0;  // a route that flips moves a row far, not all of them
+    for (size_t i = 0; i < in_values.size(); ++i)
+      mean += std::abs(in_codes[i] - in_values[i]) / double(in_values.size());
+    EXPECT_GT(mean, 1e-4) << isa_name(isa);
+    EXPECT_LT(mean, 0.3) << isa_name(isa);
   }
 }
 

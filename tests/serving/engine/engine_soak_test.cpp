@@ -86,6 +86,16 @@ EngineCounts soak(SmallModel& small, const Soak& how, uint64_t seed, const std::
   return engine.counts();
 }
 
+TEST(EngineSoak, EveryRequestGetsWhatItGetsAloneFromACacheInFp8) {
+  ModelOptions options = options_of(Precision::bf16);
+  options.cache = CacheFormat::fp8;
+  SmallModel small(small_config(), options);
+  const EngineCounts counts = soak(small, {.drafts = 1}, 5, "cache in fp8");
+  EXPECT_GT(counts.preemptions, 0);
+  EXPECT_GT(counts.cached_tokens, 0);
+  EXPECT_GT(counts.accepted_tokens, 0);
+}
+
 TEST(EngineSoak, EveryRequestGetsWhatItGetsAlone) {
   for (const AttentionForm form : {AttentionForm::absorbed, AttentionForm::up_projected}) {
     SmallModel small(small_config(), options_of(Precision::bf16, form));

@@ -36,8 +36,9 @@ NextKeys next_keys(const Attention& a, const Segment& s, int64_t head, int64_t f
   int64_t n = nope ? a.d_nope - begin : a.d_qk() - begin;
   n = n < kAttentionChunk ? n : kAttentionChunk;
   if (left <= 0) return {};
-  return {reinterpret_cast<const char*>(row_of<const T>(rows, a.key_row(s, first)) + from),
-          rows.stride * int64_t(sizeof(T)), n * int64_t(sizeof(T)), left};
+  const int64_t bytes = !a.in_codes() ? int64_t(sizeof(T)) : nope ? 1 : int64_t(sizeof(bf16));  // of an element
+  const int64_t at = a.key_row(s, first) * rows.stride + from;
+  return {static_cast<const char*>(rows.data) + at * bytes, rows.stride * bytes, n * bytes, left};
 }
 
 // qt[word][kFewRows] from rows of words; rows that do not exist are zero.

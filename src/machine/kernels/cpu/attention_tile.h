@@ -173,10 +173,21 @@ HADAL_INLINE void put_piece(bf16* to, const bf16* from, int64_t n) {
   if (i < n) store(to + i, load_n(from + i, n - i));
 }
 
+struct Codes {  // E4M3, kAttentionChunk of them to a scale
+  const uint8_t* codes;
+  const float* scales;
+};
+template <class T>
+HADAL_INLINE void put_piece(T* to, Codes from, int64_t n) {
+  static_assert(kAttentionChunk % kW == 0);
+  for (int64_t i = 0; i < n; i += kW)
+    store(to + i, mul(load_e4m3(from.codes + i, n - i), broadcast(from.scales[i / kAttentionChunk])));
+}
+
 // One row of words: [x | y | zeros to the end of the last vector]. Runs over into the next row, which must be written
 // after.
-template <class U, class T>
-HADAL_INLINE void put_row(float* to, const T* x, int64_t nx, const T* y, int64_t ny) {
+template <class U, class X, class Y>
+HADAL_INLINE void put_row(float* to, X x, int64_t nx, Y y, int64_t ny) {
   const int64_t words = (nx + ny + U::kPer - 1) / U::kPer;
   store(to + (words + kW - 1) / kW * kW - kW, zero());
   if constexpr (U::kPer == 1) {
@@ -234,6 +245,11 @@ int64_t stage_keys(float* to, int64_t ld, const Attention& a, const Segment& s, 
   const int64_t n = s.n_k - tile_begin < kTile ? s.n_k - tile_begin : kTile, first = a.key_row(s, tile_begin);
   for (int64_t j = 0; j < n; ++j) {
     const int64_t row = first + j;
+    if (a.in_codes()) {
+      put_row<U>(to + j * ld, Codes{row_of<const uint8_t>(a.k_nope, row), row_of<const float>(a.k_scales, row)},
+                 a.d_nope, row_of<const bf16>(a.k_rope, row), a.d_rope);
+      continue;
+    }
     put_row<U>(to + j * ld, row_of<const T>(a.k_nope, row) + head * a.k_head_stride, a.d_nope,
                row_of<const T>(a.k_rope, row), a.d_rope);
   }
@@ -265,6 +281,10 @@ void prefetch_tile(const Attention& a, const Segment& s, int64_t head, int64_t t
   if (tile_begin >= s.n_k) return;
   const int64_t n = s.n_k - tile_begin < kTile ? s.n_k - tile_begin : kTile, first = a.key_row(s, tile_begin);
   for (int64_t j = 0; j < n; ++j) {
+    if (a.in_codes()) {
+      prefetch_row(row_of<const uint8_t>(a.k_nope, first + j), a.d_nope);
+      continue;
+    }
     prefetch_row(row_of<const T>(a.k_nope, first + j) + head * a.k_head_stride, a.d_nope);
     prefetch_row(row_of<const T>(a.v, first + j) + head * a.v_head_stride, a.d_v);
   }

@@ -19,13 +19,25 @@ __device__ float fold_eight(float sum) {
   return broadcast(sum + shuffle_xor(sum, 1), 0);
 }
 
-template <class T>
+template <class T, bool kInCodes>
 __global__ void __launch_bounds__(kAttentionThreads) attend(View<T> x) {
   const int64_t number = block_index() * kAttentionWarps + warp_index();
   if (number >= x.s.n_q * x.n_heads) return;
   const int64_t i = number / x.n_heads, head = number % x.n_heads, keys = x.position(i) + 1;
   const T* q = x.query(i, head);
   const float factor = float(x.scale) * kLog2e;
+  const auto score_of = [&](int64_t key) {
+    if constexpr (kInCodes)
+      return score(q, coded_key(x, key), x.d_nope, x.rope_of_codes.row(x.key_row(key)), x.d_rope);
+    else
+      return score(q, x.key(key, head), x.d_nope, x.key_rope(key), x.d_rope);
+  };
+  const auto value_at = [&](int64_t key, int64_t c) {
+    if constexpr (kInCodes)
+      return coded_key(x, key)[c];
+    else
+      return value_of(x.value(key, head)[c]);
+  };
   auto& room = shared<Exchange>().first[warp_index()];
   float m = -infinity(), l = 0, out[kColumns] = {}, acc[kColumns];
   for (int64_t tile = 0; tile < keys; tile += kAttentionTile) {
@@ -34,7 +46,7 @@ __global__ void __launch_bounds__(kAttentionThreads) attend(View<T> x) {
     HADAL_UNROLL
     for (int n = 0; n < kPairs; ++n) {
       const int64_t key = tile + lane_index() + kWarp * n;
-      s[n] = key < keys ? score(q, x.key(key, head), x.d_nope, x.key_rope(key), x.d_rope) : -infinity();
+      s[n] = key < keys ? score_of(key) : -infinity();
     }
     float largest = larger(s[0], s[1]);
     for (int bits = kWarp / 2; bits > 0; bits /= 2) largest = larger(largest, shuffle_xor(largest, bits));
@@ -45,7 +57,7 @@ __global__ void __launch_bounds__(kAttentionThreads) attend(View<T> x) {
     for (int n = 0; n < kPairs; ++n)
       p[n] = lane_index() + kWarp * n < seen ? power_of_two(fused(s[n], factor, -m)) : 0.0f;
     l = fused(l, alpha, sum_of_tile(p));
-    apply_tile(acc, p, room, seen, x.d_v, [&](int key, int64_t c) { return value_of(x.value(tile + key, head)[c]); });
+    apply_tile(acc, p, room, seen, x.d_v, [&](int key, int64_t c) { return value_at(tile + key, c); });
     HADAL_UNROLL
     for (int n = 0; n < kColumns; ++n) out[n] = fused(out[n], alpha, acc[n]);
   }
@@ -73,7 +85,8 @@ void attention_forward(DeviceStream stream, const Attention& a) {
       [&](auto type) {
         using T = element<decltype(type)>;
         for (int64_t s = 0; s < a.n_segments; ++s) {
-          launch(attend<T>, over_warps("attention_forward", a.segments[s].n_q * a.n_heads, sizeof(Exchange), stream),
+          launch(a.in_codes() ? attend<T, true> : attend<T, false>,
+                 over_warps("attention_forward", a.segments[s].n_q * a.n_heads, sizeof(Exchange), stream),
                  view_of<T>(a, a.segments[s]));
         }
       },

@@ -4,6 +4,7 @@
 // probabilities over a tile ascending from zero.
 #pragma once
 #include "kernels/attention.h"
+#include "kernels/cuda/e4m3.h"
 #include "kernels/cuda/rows.h"
 
 namespace hadal::kernels::cuda {
@@ -32,6 +33,9 @@ struct View {
   const int32_t* blocks;
   Segment s;
   double scale;
+  Lines<uint8_t> codes;  // of keys in FP8, as the next two (Attention::k_scales)
+  Lines<float> scales;
+  Lines<bf16> rope_of_codes;
 
   __device__ int64_t d_qk() const { return d_nope + d_rope; }
   __device__ int64_t position(int64_t query) const { return s.n_k - s.n_q + query; }
@@ -63,7 +67,23 @@ View<T> view_of(const Attention& a, const Segment& s) {
           a.d_v,
           a.blocks,
           s,
-          a.scale};
+          a.scale,
+          lines<uint8_t>(a.k_nope),
+          lines<float>(a.k_scales),
+          lines<bf16>(a.k_rope)};
+}
+
+// A key in FP8: codes times the scales of their chunks.
+struct CodedKey {
+  const uint8_t* codes;
+  const float* scales;
+
+  __device__ float operator[](int64_t c) const { return e4m3_value(codes[c]) * scales[c / kAttentionChunk]; }
+};
+template <class T>
+__device__ CodedKey coded_key(const View<T>& x, int64_t j) {
+  const int64_t row = x.key_row(j);
+  return {x.codes.row(row), x.scales.row(row)};
 }
 
 // A sum over d as it grows: chunks of kAttentionChunk from zero, added in order.
@@ -89,8 +109,8 @@ struct ChunkedSum {
 };
 
 // q . [k_nope | k_rope], by this lane alone.
-template <class T>
-__device__ float score(const T* q, const T* key, int64_t d_nope, const T* rope, int64_t d_rope) {
+template <class T, class Key, class Rope>
+__device__ float score(const T* q, const Key& key, int64_t d_nope, const Rope& rope, int64_t d_rope) {
   ChunkedSum sum;
   for (int64_t c = 0; c < d_nope; ++c) sum.add(value_of(q[c]), value_of(key[c]));
   for (int64_t c = 0; c < d_rope; ++c) sum.add(value_of(q[d_nope + c]), value_of(rope[c]));

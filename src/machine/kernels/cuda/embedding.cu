@@ -37,6 +37,9 @@ __global__ void __launch_bounds__(kBlock)
 }  // namespace
 
 void gather_rows(DeviceStream stream, const GatherRows& k) {
+  if (k.w.dtype == DType::f8_e4m3)
+    return launch(copy_rows<uint8_t>, over_elements("gather_rows", k.rows, k.cols, stream), lines<uint8_t>(k.y),
+                  lines<uint8_t>(k.w), k.ids, k.rows, k.cols, k.scatter);
   visit(
       "gather_rows",
       [&](auto w, auto y) {

@@ -8,6 +8,9 @@
 #include <limits>
 #include <type_traits>
 
+#include "base/float_formats.h"
+#include "kernels/reference/scalar.h"
+
 namespace hadal::kernels::reference {
 namespace {
 
@@ -36,12 +39,28 @@ struct HeadView {
   T* o(int64_t i) const { return a.o.row<T>(s.q_begin + i) + head * a.d_v; }
   A& lse(int64_t i) const { return a.lse.row<A>(s.q_begin + i)[head]; }
 
-  static A dot(const T* x, const T* y, int64_t n) {
+  template <class Y>
+  static A dot(const T* x, const Y& y, int64_t n) {
     A sum = 0;
-    for (int64_t c = 0; c < n; ++c) sum += A(x[c]) * A(y[c]);
+    for (int64_t c = 0; c < n; ++c) sum += A(x[c]) * A(get(y[c]));
     return sum;
   }
+  // A key of a cache in FP8: codes times the scales of their chunks.
+  struct Codes {
+    const e4m3* codes;
+    const float* scales;
+    A operator[](int64_t c) const { return A(float(codes[c])) * A(scales[c / kAttentionChunk]); }
+  };
+  Codes coded(int64_t j) const {
+    const int64_t row = a.key_row(s, j);
+    return {a.k_nope.row<const e4m3>(row), a.k_scales.row<const float>(row)};
+  }
+  A value(int64_t j, int64_t c) const { return a.in_codes() ? coded(j)[c] : A(v(j)[c]); }
   A score(int64_t i, int64_t j) const {
+    if (a.in_codes()) {
+      const bf16* rope = a.k_rope.row<const bf16>(a.key_row(s, j));
+      return (dot(q(i), coded(j), a.d_nope) + dot(q(i) + a.d_nope, rope, a.d_rope)) * A(a.scale);
+    }
     return (dot(q(i), k(j), a.d_nope) + dot(q(i) + a.d_nope, k_rope(j), a.d_rope)) * A(a.scale);
   }
   A probability(int64_t i, int64_t j) const { return std::exp(score(i, j) - lse(i)); }
@@ -78,7 +97,7 @@ void forward_row(const HeadView<T>& view, int64_t i, typename Accumulator<T>::ty
   A* out = p + view.s.n_k;
   for (int64_t c = 0; c < d_v; ++c) out[c] = 0;
   for (int64_t j = 0; j < n; ++j) {
-    for (int64_t c = 0; c < d_v; ++c) out[c] += p[j] * A(view.v(j)[c]);
+    for (int64_t c = 0; c < d_v; ++c) out[c] += p[j] * view.value(j, c);
   }
   for (int64_t c = 0; c < d_v; ++c) view.o(i)[c] = T(out[c] / sum);
   view.lse(i) = largest + std::log(sum);

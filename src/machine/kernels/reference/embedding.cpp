@@ -5,17 +5,17 @@
 namespace hadal::kernels::reference {
 
 void gather_rows(const GatherRows& k) {
-  visit_numbers(
-      [&](auto w, auto y) {
-        using W = element<decltype(w)>;
-        using Y = element<decltype(y)>;
-        each_row(k.lane, k.rows, k.cols, [&](int64_t r) {
-          const W* from = k.w.row<W>(k.scatter ? r : k.ids[r]);
-          Y* to = k.y.row<Y>(k.scatter ? k.ids[r] : r);
-          for (int64_t c = 0; c < k.cols; ++c) to[c] = Y(get(from[c]));
-        });
-      },
-      k.w.dtype, k.y.dtype);
+  const auto copy = [&](auto w, auto y) {
+    using W = element<decltype(w)>;
+    using Y = element<decltype(y)>;
+    each_row(k.lane, k.rows, k.cols, [&](int64_t r) {
+      const W* from = k.w.row<W>(k.scatter ? r : k.ids[r]);
+      Y* to = k.y.row<Y>(k.scatter ? k.ids[r] : r);
+      for (int64_t c = 0; c < k.cols; ++c) to[c] = Y(get(from[c]));
+    });
+  };
+  if (k.w.dtype == DType::f8_e4m3) return copy(Tag<uint8_t>{}, Tag<uint8_t>{});
+  visit_numbers(copy, k.w.dtype, k.y.dtype);
 }
 
 void scatter_add_rows(const ScatterAddRows& k) {
