@@ -225,6 +225,13 @@ TEST_F(ModelVerbs, AStopStringEndsTheTextBeforeIt) {
   refused(verb("generate", base + "--stop ''"), 2, {"stop"});
 }
 
+TEST_F(ModelVerbs, GenerateWritesTheSameWithAnyDrafts) {
+  const std::string base = "--prompt 'the sea' --max-tokens 50 --seed 4 --drafts ";
+  const std::string none = verb("generate", base + "0").out;
+  for (const char* drafts : {"1", "2", "8", "auto"}) EXPECT_EQ(verb("generate", base + drafts).out, none) << drafts;
+  refused(verb("generate", base + "9"), 2, {"--drafts", "9", "8"});
+}
+
 // Every token is scored once, in the window that leaves it the most context; the windows are those that were said.
 TEST_F(ModelVerbs, ScoreReadsTextsThatAreLongerThanTheModelInWindows) {
   const auto tokens_of = [](int64_t begin, int64_t end) {
