@@ -3,11 +3,13 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <regex>
 
 #include "apps/command.h"
 #include "apps/small_run.h"
 #include "base/json.h"
 #include "checkpoint/checkpoint.h"
+#include "grammar/backend.h"
 
 namespace hadal {
 namespace {
@@ -230,6 +232,33 @@ TEST_F(ModelVerbs, GenerateWritesTheSameWithAnyDrafts) {
   const std::string none = verb("generate", base + "0").out;
   for (const char* drafts : {"1", "2", "8", "auto"}) EXPECT_EQ(verb("generate", base + drafts).out, none) << drafts;
   refused(verb("generate", base + "9"), 2, {"--drafts", "9", "8"});
+}
+
+TEST_F(ModelVerbs, GenerateWritesTheFormThatIsAskedFor) {
+  const auto schema = small_->root() / "schema.json";
+  const std::string by_schema = "--json-schema " + SmallRun::quoted(schema);
+  const auto with_schema = [&](const std::string& text) {
+    atomic_write(schema, text);
+    return verb("generate", by_schema + " --prompt 'a ' --max-tokens 50");
+  };
+  refused(verb("generate", "--regex a " + by_schema), 2, {"--json-schema and --regex", "give one"});
+  refused(verb("generate", "--json-schema /nowhere.json"), 1, {"/nowhere.json"});
+  refused(with_schema("{\"type\": "), 2, {"schema.json", "not valid JSON"});
+  refused(with_schema(R"({"type": "object", "not": {}})"), 2, {"schema.json", "not"});
+  if (!why_no_grammars().empty()) GTEST_SKIP() << why_no_grammars();
+  refused(verb("generate", "--regex '(a'"), 2, {"--regex cannot be followed"});
+  const auto written = verb("generate", "--prompt 'a ' --max-tokens 40 --json --regex '[bc]{4}-[0-9]'");
+  const json said = parse_json<json>(written.out, "what it said");
+  EXPECT_TRUE(std::regex_match(said["text"].get<std::string>(), std::regex("[bc]{4}-[0-9]"))) << written.out;
+  EXPECT_TRUE(said["stopped"].get<bool>());
+  const auto object = with_schema(
+      R"({"type": "object", "properties": {"n": {"type": "integer", "minimum": 3, "maximum": 7}}, "required": ["n"]})");
+  EXPECT_EQ(object.err, "") << object.err;
+  const int n = parse_json<json>(object.out.substr(2), "what it wrote")["n"].get<int>();
+  EXPECT_TRUE(n >= 3 && n <= 7) << object.out;
+  const auto cut = verb("generate", "--max-tokens 3 --regex '[a-c]{30}'");
+  EXPECT_EQ(cut.code, 0);
+  EXPECT_NE(cut.err.find("the text is not whole"), std::string::npos) << cut.err;
 }
 
 // Every token is scored once, in the window that leaves it the most context; the windows are those that were said.
