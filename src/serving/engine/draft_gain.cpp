@@ -11,7 +11,6 @@ namespace hadal {
 namespace {
 
 constexpr int64_t kDraftsToJudgeBy = 100;
-constexpr uint64_t kTriesMore = 16;  // one request of so many
 
 TouchedWeights of_layers(const ModelConfig& config, int64_t first, int64_t end) {
   TouchedWeights sum;
@@ -51,7 +50,7 @@ double DraftGain::operator()(std::span<const double> right, int64_t n_texts) con
   return tokens * model_.by(n) / read;
 }
 
-int64_t DraftGain::choose(const DraftCounts& seen, int64_t n_texts, uint64_t request) const {
+int64_t DraftGain::choose(const DraftCounts& seen, int64_t n_texts) const {
   if (seen.tried[0] < kDraftsToJudgeBy) return 1;
   std::vector<double> right;
   double most = 1;
@@ -62,7 +61,7 @@ int64_t DraftGain::choose(const DraftCounts& seen, int64_t n_texts, uint64_t req
     const double gain = (*this)(right, n_texts);
     if (gain > most) most = gain, best = int64_t(right.size());
   }
-  return std::min(best + (request % kTriesMore == 0), kMostDrafts);
+  return best;
 }
 
 }  // namespace hadal

@@ -38,8 +38,8 @@ class DraftGain {
   explicit DraftGain(const ModelConfig& config);                            // lists all weights: once
   double operator()(std::span<const double> right, int64_t n_texts) const;  // right: r_1 .. r_k; 1 for none
   // How many gain most by what was seen: 1 until that suffices to judge by. A place that was not seen often enough
-  // counts as if each draft were right as often as the first. One request of 16 tries one more.
-  int64_t choose(const DraftCounts& seen, int64_t n_texts, uint64_t request) const;
+  // counts as if each draft were right as often as the first.
+  int64_t choose(const DraftCounts& seen, int64_t n_texts) const;
 
  private:
   int64_t n_modules_;

@@ -41,7 +41,8 @@ Tensor unsettled_states(const Exec& exec, int64_t n_modules, const std::vector<D
   for (const DraftedText& text : texts) {
     const ActiveRequest& request = *text.request;
     const int64_t n_before = text.cached - request.settled, n_new = request.cached - text.cached;
-    guessed.push_back({text.request, text.n_wanted, request.settled, n_before + n_new, int64_t(which.size())});
+    const int64_t wanted = request.writes() ? std::min(text.n_wanted, request.n_to_come() - 1) : 0;
+    guessed.push_back({text.request, wanted, request.settled, n_before + n_new, int64_t(which.size())});
     if (n_before > 0) ops::copy(exec, pool.row_range(kept, n_before), request.states);
     for (int64_t i = 0; i < n_before; ++i) which.push_back(int32_t(kept++));
     for (int64_t i = 0; i < n_new; ++i) which.push_back(int32_t(text.first_row + i));

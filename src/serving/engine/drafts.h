@@ -19,7 +19,7 @@ namespace hadal {
 struct DraftedText {
   ActiveRequest* request = nullptr;
   int64_t cached = 0, first_row = 0;  // tokens that were in the cache before the step; its first among the step's rows
-  int64_t n_wanted = 0;               // drafts; 0: the modules only follow the text
+  int64_t n_wanted = 0;               // drafts, once its prompt is read and where as many tokens are to come behind
 };
 
 // Runs the modules over the rows that entered the cache, of which `states` has the model's, and leaves the requests'

@@ -34,6 +34,7 @@ struct Engine::Impl {
   int64_t n_blocks;
   const int64_t n_modules;  // that guess
   const DraftGain draft_gain;
+  int64_t paying_drafts = 1;
   std::shared_ptr<LatentCache> cache;
   std::optional<CacheBlocks> blocks;
 
@@ -64,10 +65,10 @@ struct Engine::Impl {
     counts.blocks = n_blocks;
   }
 
-  // As asked, or as many as pay by what was seen.
+  // As asked, or as many as pay by what was seen; one request of 16 tries one more.
   int64_t drafts_for(const ActiveRequest& request) const {
     if (n_modules == 0 || options.drafts != EngineOptions::kAutomatic) return std::max<int64_t>(0, options.drafts);
-    return draft_gain.choose(counts.drafts, std::max<int64_t>(1, int64_t(running.size())), request.id);
+    return std::min(paying_drafts + (request.id % 16 == 0), kMostDrafts);
   }
 
   int64_t longest_text() const { return std::min(model.config().max_positions, n_blocks * kCacheBlock); }
@@ -183,8 +184,7 @@ struct Engine::Impl {
       if (next.scored >= next.n_prompt() || !next.asked.prompt_log_probs)
         next.cached = blocks->adopt(next.held, next.tokens);
       if (next.n_tokens() == next.n_prompt()) next.result.n_cached = next.cached;
-      next.drafting = drafts_for(next) > 0;
-      next.settled = next.cached;
+      next.drafting = drafts_for(next) > 0, next.settled = next.cached;
       count([&](EngineCounts& c) { c.cached_tokens += next.cached; });
       running.push_back(std::move(waiting.front()));
       waiting.pop_front();
@@ -276,10 +276,9 @@ struct Engine::Impl {
     finish_read();
     std::erase_if(drafting, [&](DraftedText& one) {
       if (find_running(one.request) == running.end()) return true;
-      const int64_t n = drafts_for(*one.request);
-      one.request->drafting = n > 0;
-      one.n_wanted = one.request->writes() ? std::min(n, one.request->n_to_come() - 1) : 0;
-      return n == 0;
+      one.n_wanted = drafts_for(*one.request);
+      one.request->drafting = one.n_wanted > 0;
+      return !one.request->drafting;
     });
     try {
       make_drafts(exec, model, *cache, options, drafting, states);
@@ -325,6 +324,7 @@ struct Engine::Impl {
 
   bool step() {
     take_calls();
+    paying_drafts = draft_gain.choose(counts.drafts, std::max<int64_t>(1, int64_t(running.size())));
     admit(!exchange());
     std::vector<PlannedRows> planned = plan();
     note();

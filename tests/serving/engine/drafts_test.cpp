@@ -152,14 +152,41 @@ TEST(Drafts, AreAsManyAsWereSeenToPay) {
     for (size_t i = 0; i < right.size(); ++i) counts.tried[i] = n, counts.right[i] = right[i];
     return counts;
   };
-  EXPECT_EQ(gain.choose({}, 1, 1), 1);               // to see
-  EXPECT_EQ(gain.choose(seen(99, {0}), 1, 1), 1);    // still
-  EXPECT_EQ(gain.choose(seen(100, {0}), 1, 1), 0);   // none
-  EXPECT_EQ(gain.choose(seen(100, {0}), 1, 16), 1);  // but now and then
-  EXPECT_EQ(gain.choose(seen(100, {50, 2}), 1, 1), 1);
-  EXPECT_EQ(gain.choose(seen(100, {90, 80, 1}), 1, 1), 2);
-  EXPECT_GT(gain.choose(seen(100, {95}), 1, 1), 3);  // as if all were right as often
-  EXPECT_EQ(gain.choose(seen(100, std::vector<int64_t>(8, 100)), 1, 16), kMostDrafts);
+  EXPECT_EQ(gain.choose({}, 1), 1);              // to see
+  EXPECT_EQ(gain.choose(seen(99, {0}), 1), 1);   // still
+  EXPECT_EQ(gain.choose(seen(100, {0}), 1), 0);  // none
+  EXPECT_EQ(gain.choose(seen(100, {50, 2}), 1), 1);
+  EXPECT_EQ(gain.choose(seen(100, {90, 80, 1}), 1), 2);
+  EXPECT_GT(gain.choose(seen(100, {95}), 1), 3);  // as if all were right as often
+  EXPECT_EQ(gain.choose(seen(100, std::vector<int64_t>(8, 100)), 1), kMostDrafts);
+}
+
+TEST(Drafts, FollowWhatTheEngineSaw) {
+  ModelConfig config = small_config();
+  config.n_layers = 8, config.n_mtp = 1;
+  SmallModel small(config, options_of());
+  EngineRequest request;
+  request.prompt = {3, 1, 4}, request.max_tokens = 300;
+  const Got expected = alone(small, request);
+  for (const bool right : {false, true}) {
+    EngineOptions options{.cache_blocks = 8, .drafts = EngineOptions::kAutomatic};
+    options.oracle = [&](uint64_t, int64_t position, std::span<int32_t> drafts) {
+      for (size_t i = 0; i < drafts.size(); ++i)
+        drafts[i] = (expected.ids[size_t(position) - 3 + i] + (right ? 0 : 1)) % 37;
+    };
+    Engine engine(small.owned.exec, small.model, options);
+    Got got;
+    engine.submit(into(request, got));
+    drain(engine);
+    EXPECT_TRUE(got == expected);
+    const DraftCounts counts = engine.counts().drafts;
+    if (right) {
+      EXPECT_GT(counts.tried[3], 10);  // many pay
+    } else {
+      EXPECT_EQ(counts.tried[0], 101);  // enough to judge by, and those that were on their way then
+      EXPECT_EQ(counts.tried[1], 0);
+    }
+  }
 }
 
 TEST(Drafts, AreCountedByTheirPlace) {
