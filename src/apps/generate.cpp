@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/cli.h"
+#include "apps/form_options.h"
 #include "apps/line_output.h"
 #include "apps/model_choice.h"
 #include "apps/prompt_options.h"
@@ -22,6 +23,7 @@ struct GenerateOptions {
   bool json = false, show_prompt = false;
   int64_t drafts = 0;
   std::shared_ptr<DrawOptions> draw = std::make_shared<DrawOptions>();
+  std::shared_ptr<FormOptions> form = std::make_shared<FormOptions>();
   CommonOptions common;
 };
 
@@ -77,6 +79,7 @@ int run_generation(GenerateOptions o) {
   DrawOptions& draw = *o.draw;
   follow_request(draw, read_prompt(*o.prompt), o.common.quiet);
   validate(draw.sampling);
+  const std::optional<Json> format = format_of_options(*o.form);
   auto exec = o.common.exec();
   auto loaded = o.model.open(exec.exec, o.common.quiet);
   const auto prompt = prompt_ids(*o.prompt, loaded, o.common.quiet);
@@ -85,8 +88,10 @@ int run_generation(GenerateOptions o) {
   draw.max_tokens = new_tokens(draw, *loaded.model.transformer, int64_t(prompt.size()));
   check(loaded.tokenizer || draw.stop_strings.empty(), ErrorKind::invalid, "--stop needs a tokenizer; {} has none",
         loaded.model.directory.string());
-  pack_for(exec.exec, *loaded.model.transformer, draw.max_tokens);
   EngineRequest request = request_of(draw, loaded, prompt);
+  const bool thinking = (o.prompt->has_message || o.prompt->has_chat) && opens_thought(loaded.text().decode(prompt));
+  if (format) request.constraint = constraint_of_options(*o.form, *format, loaded, thinking);
+  pack_for(exec.exec, *loaded.model.transformer, draw.max_tokens);
   Engine engine = engine_for(exec.exec, *loaded.model.transformer, request, o.drafts);
   if (o.json || !loaded.tokenizer) return print_json(draw, engine, loaded, std::move(request));
   auto print = [&](const std::string& fragment) {
@@ -94,8 +99,10 @@ int run_generation(GenerateOptions o) {
     write_out(fragment);
   };
   print(o.prompt->shown());
-  generate_text(engine, loaded.text(), std::move(request), draw.stop_strings, print);
+  const auto result = generate_text(engine, loaded.text(), std::move(request), draw.stop_strings, print);
   print("\n");
+  if (format && !result.stopped)
+    print_notes({"the text is not whole: --max-tokens or the model's positions cut it off"}, o.common.quiet);
   return kExitFine;
 }
 
@@ -110,6 +117,7 @@ void add_generate(Verb root, Cli& cli) {
   verb.add_flag(
       "--json", o->json,
       "print {\"tokens\": [...], \"text\": ..., \"stopped\": ..., \"seed\": ...} at the end instead of streaming");
+  add_form_options(verb, o->form);
   add_drafts_option(verb, o->drafts);
   verb.add_flag("--show-prompt", o->show_prompt,
                 "print the prompt as the model gets it, control tokens and all, and its token ids; then stop");
@@ -118,6 +126,7 @@ void add_generate(Verb root, Cli& cli) {
       {"hadal generate --model runs/shakespeare --prompt 'O, ' --max-tokens 100 --temperature 0.8",
        "hadal generate --model runs/demo --fim-prefix $'def add(a, b):\\n    return ' --fim-suffix $'\\n'",
        "hadal generate --model DeepSeek-V2-Lite-Chat --message 'Why is the sea salty?'",
+       "hadal generate --model runs/demo --prompt 'Weather: ' --regex '(sunny|rainy), [1-3]?[0-9] degrees'",
        "hadal generate --model runs/demo --prompt-tokens 1,2,3 --max-tokens 8 --temperature 0 --json"});
   cli.on(verb, [o, note_given] {
     note_given();

@@ -119,14 +119,16 @@ std::function<void()> add_draw_options(Verb verb, const std::shared_ptr<DrawOpti
 
 void add_drafts_option(Verb verb, int64_t& drafts) {
   const bool automatic = drafts == EngineOptions::kAutomatic;
+  std::vector<std::string> words = {"auto"};
+  for (int64_t n = 0; n <= kMostDrafts; ++n) words.push_back(std::to_string(n));
   const auto take = [&drafts](const std::string& text) {
-    drafts = text == "auto" ? EngineOptions::kAutomatic : text == "1" ? 1 : 0;
+    drafts = text == "auto" ? EngineOptions::kAutomatic : std::stoll(text);
   };
   verb.add_word("--drafts", take,
-                fmt::format("tokens that the model's MTP module guesses ahead: 0, 1, or auto: where that is faster; a "
-                            "text is the same with any; default: {}",
-                            automatic ? "auto" : "0"))
-      .one_of({"0", "1", "auto"});
+                fmt::format("tokens that the model's MTP modules guess ahead: 0 to {}, or auto: as many as are "
+                            "fastest; a text is the same with any; default: {}",
+                            kMostDrafts, automatic ? "auto" : "0"))
+      .one_of(words);
 }
 
 void follow_request(DrawOptions& o, const RequestSettings& request, bool quiet) {

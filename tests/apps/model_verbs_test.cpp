@@ -1,42 +1,19 @@
-// hadal generate, score and inspect with prompts, lines and directories that a careless or hostile user gives.
+// hadal generate and inspect with prompts, lines and directories that a careless or hostile user gives.
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <regex>
 
-#include "apps/command.h"
-#include "apps/small_run.h"
+#include "apps/model_verbs.h"
 #include "base/json.h"
 #include "checkpoint/checkpoint.h"
+#include "grammar/backend.h"
 
 namespace hadal {
 namespace {
 
 using nlohmann::json;
-
-class ModelVerbs : public ::testing::Test {
- protected:
-  static void SetUpTestSuite() {
-    small_ = std::make_unique<SmallRun>();
-    const auto trained = run_hadal(small_->train("run", "--steps 2"));
-    if (trained.code != 0) small_.reset();
-  }
-  static void TearDownTestSuite() { small_.reset(); }
-  void SetUp() override { ASSERT_TRUE(small_) << "training failed"; }
-
-  static CommandResult verb(const std::string& name, const std::string& rest, const std::string& before = "") {
-    return run_hadal(name + " --model " + SmallRun::quoted(small_->run()) + " " + rest, before);
-  }
-  static void refused(const CommandResult& result, int code, std::initializer_list<std::string> words) {
-    EXPECT_EQ(result.code, code) << result.out << result.err;
-    EXPECT_EQ(result.out, "");
-    EXPECT_EQ(std::count(result.err.begin(), result.err.end(), '\n'), 1) << result.err;
-    for (const auto& word : words)
-      EXPECT_NE(result.err.find(word), std::string::npos) << "'" << word << "' is not in: " << result.err;
-  }
-  static std::unique_ptr<SmallRun> small_;
-};
-std::unique_ptr<SmallRun> ModelVerbs::small_;
 
 TEST_F(ModelVerbs, GenerateTakesAnyPromptThatFits) {
   EXPECT_EQ(verb("generate", "").code, 0);  // from nothing, as far as the model's 64 positions go
@@ -248,99 +225,38 @@ TEST_F(ModelVerbs, AStopStringEndsTheTextBeforeIt) {
   refused(verb("generate", base + "--stop ''"), 2, {"stop"});
 }
 
-// Every token is scored once, in the window that leaves it the most context; the windows are those that were said.
-TEST_F(ModelVerbs, ScoreReadsTextsThatAreLongerThanTheModelInWindows) {
-  const auto tokens_of = [](int64_t begin, int64_t end) {
-    nlohmann::json ids = nlohmann::json::array();
-    for (int64_t i = begin; i < end; ++i) ids.push_back(10 + i * 37 % 250);
-    return ids;
-  };
-  const auto scored = [](const nlohmann::json& ids, const std::string& more = "") {
-    atomic_write(small_->root() / "long", json_text(nlohmann::json{{"tokens", ids}}) + "\n");
-    const auto said = verb("score", "--input " + SmallRun::quoted(small_->root() / "long") + " " + more);
-    EXPECT_EQ(said.code, 0) << said.err;
-    return parse_json<nlohmann::json>(said.out, "what it said");
-  };
-  const auto whole = scored(tokens_of(0, 65));  // 64 positions and a target: one window
-  EXPECT_FALSE(whole.contains("windows"));
-  const auto longer = scored(tokens_of(0, 150), "--stride 40");
-  EXPECT_EQ(longer["stride"], 40);
-  EXPECT_EQ(longer["windows"], 4);
-  ASSERT_EQ(longer["logprobs"].size(), 149u);
-  const auto second = scored(tokens_of(40, 105));
-  for (size_t i = 0; i < 64; ++i) EXPECT_EQ(longer["logprobs"][i], whole["logprobs"][i]) << i;
-  for (size_t i = 64; i < 104; ++i) EXPECT_EQ(longer["logprobs"][i], second["logprobs"][i - 40]) << i;
-  EXPECT_EQ(scored(tokens_of(0, 150))["stride"], 32);
-  refused(verb("score", "--stride 65"), 2, {"--stride 65", "64 positions"});
+TEST_F(ModelVerbs, GenerateWritesTheSameWithAnyDrafts) {
+  const std::string base = "--prompt 'the sea' --max-tokens 50 --seed 4 --drafts ";
+  const std::string none = verb("generate", base + "0").out;
+  for (const char* drafts : {"1", "2", "8", "auto"}) EXPECT_EQ(verb("generate", base + drafts).out, none) << drafts;
+  refused(verb("generate", base + "9"), 2, {"--drafts", "9", "8"});
 }
 
-TEST_F(ModelVerbs, ScoreNamesTheLineThatIsWrong) {
-  const auto with = [](const std::string& lines) {
-    atomic_write(small_->root() / "lines", lines);
-    return verb("score", "--input " + SmallRun::quoted(small_->root() / "lines") + " --output " +
-                             SmallRun::quoted(small_->root() / "scores"));
+TEST_F(ModelVerbs, GenerateWritesTheFormThatIsAskedFor) {
+  const auto schema = small_->root() / "schema.json";
+  const std::string by_schema = "--json-schema " + SmallRun::quoted(schema);
+  const auto with_schema = [&](const std::string& text) {
+    atomic_write(schema, text);
+    return verb("generate", by_schema + " --prompt 'a ' --max-tokens 50");
   };
-  refused(with("{\"tokens\": [1, 2]}\nnonsense\n"), 2, {"line 2"});
-  EXPECT_FALSE(std::filesystem::exists(small_->root() / "scores"));  // complete or absent
-  refused(with("{\"tokens\": [1, 300]}\n"), 2, {"300", "299"});
-  refused(with("{\"tokens\": [1, 18446744073709551615]}\n"), 2, {"18446744073709551615"});
-  refused(with("{\"tokens\": []}\n"), 2, {"no tokens"});
-  refused(with("{\"tokens\": [" + std::string(500'000, '[') + std::string(500'000, ']') + "]}\n"), 2, {"nested"});
-  refused(verb("score", "--input " + SmallRun::quoted(small_->root())), 2, {"directory"});
-  const auto fine = with("\n{\"tokens\": [7]}\n{\"text\": \"\"}\n{\"text\": \"the \xc3\xbc\"}\n");
-  EXPECT_EQ(fine.code, 0) << fine.err;
-}
-
-TEST_F(ModelVerbs, WhatWasScoredBeforeABadLineIsKept) {
-  const std::string good = "{\"text\": \"the sea\"}\n";
-  atomic_write(small_->root() / "lines", good + good + "nonsense\n" + good);
-  const std::string input = "--input " + SmallRun::quoted(small_->root() / "lines");
-  const auto printed = verb("score", input);
-  EXPECT_EQ(printed.code, 2);
-  EXPECT_EQ(std::count(printed.out.begin(), printed.out.end(), '\n'), 2);
-  EXPECT_NE(printed.err.find("line 3"), std::string::npos) << printed.err;
-  const auto output = small_->root() / "kept", partial = small_->root() / "kept.partial";
-  const auto filed = verb("score", input + " --output " + SmallRun::quoted(output));
-  EXPECT_EQ(filed.code, 2);
-  EXPECT_NE(filed.err.find("line 3"), std::string::npos) << filed.err;
-  EXPECT_NE(filed.err.find("kept.partial"), std::string::npos) << filed.err;
-  EXPECT_FALSE(std::filesystem::exists(output));
-  EXPECT_EQ(read_file(partial), printed.out);
-  atomic_write(small_->root() / "lines", good);
-  EXPECT_EQ(verb("score", input + " --output " + SmallRun::quoted(output)).code, 0);
-  EXPECT_FALSE(std::filesystem::exists(partial));
-  EXPECT_EQ(printed.out, read_file(output) + read_file(output));
-}
-
-TEST_F(ModelVerbs, AFullDiskIsNamedWithTheLine) {
-  const std::string lines = R"(printf '{"text":"a b"}\n\n{"text":"c"}\n' |)";
-  const std::string score = "score --quiet --model " + SmallRun::quoted(small_->run());
-  refused(run_hadal(score + " > /dev/full", lines), 1, {"standard input: line 1: cannot write", "standard output"});
-  const auto out = SmallRun::quoted(small_->root() / "out");
-  refused(run_hadal(score + " --output " + out, "ulimit -f 1; yes '{\"text\":\"a b c d\"}' | head -n 99 |"), 1,
-          {"standard input: line ", ": cannot write", "out.partial"});
-}
-
-TEST_F(ModelVerbs, ScoreReadsLinesAsPythonReadsThem) {
-  const auto scored = [](const std::string& line) {
-    atomic_write(small_->root() / "lines", line + "\n");
-    const auto result = verb("score", "--input " + SmallRun::quoted(small_->root() / "lines"));
-    EXPECT_EQ(result.code, 0) << line << result.err;
-    return result.code == 0 ? parse_json<json>(result.out, "what it said") : json();
-  };
-  const auto plain = scored(R"({"text": "the sea"})");
-  EXPECT_FALSE(plain.contains("replaced"));
-  for (const char* line : {R"({"text": "the sea", "id": 340282366920938463463374607431768211456, "x": 1e400})",
-                           R"({"x": [NaN, -Infinity, "\udead"], "text": "the sea"})",
-                           R"({"text": "the cold", "tokens": [5], "text": "the sea"})"})
-    EXPECT_EQ(scored(line), plain) << line;
-  const auto cut = scored(R"({"text": "the \ud83d sea"})"), whole = scored("{\"text\": \"the \xEF\xBF\xBD sea\"}");
-  EXPECT_EQ(cut["tokens"], whole["tokens"]);
-  EXPECT_EQ(cut["replaced"], 1);
-  EXPECT_EQ(scored(R"({"tokens": [5, 6], "tokens": [7, 8]})")["tokens"], json({7, 8}));
-  EXPECT_EQ(scored("\xEF\xBB\xBF{\"text\": \"the sea\"}"), plain);
-  refused(verb("score", "", "printf '\\377\\376{\\0' |"), 2, {"UTF-16", "iconv -f UTF-16"});
-  EXPECT_TRUE(scored(R"({"text": ""})")["bits_per_byte"].is_null());  // of nothing there is none
+  refused(verb("generate", "--regex a " + by_schema), 2, {"--json-schema and --regex", "give one"});
+  refused(verb("generate", "--json-schema /nowhere.json"), 1, {"/nowhere.json"});
+  refused(with_schema("{\"type\": "), 2, {"schema.json", "not valid JSON"});
+  refused(with_schema(R"({"type": "object", "not": {}})"), 2, {"schema.json", "not"});
+  if (!why_no_grammars().empty()) GTEST_SKIP() << why_no_grammars();
+  refused(verb("generate", "--regex '(a'"), 2, {"--regex cannot be followed"});
+  const auto written = verb("generate", "--prompt 'a ' --max-tokens 40 --json --regex '[bc]{4}-[0-9]'");
+  const json said = parse_json<json>(written.out, "what it said");
+  EXPECT_TRUE(std::regex_match(said["text"].get<std::string>(), std::regex("[bc]{4}-[0-9]"))) << written.out;
+  EXPECT_TRUE(said["stopped"].get<bool>());
+  const auto object = with_schema(
+      R"({"type": "object", "properties": {"n": {"type": "integer", "minimum": 3, "maximum": 7}}, "required": ["n"]})");
+  EXPECT_EQ(object.err, "") << object.err;
+  const int n = parse_json<json>(object.out.substr(2), "what it wrote")["n"].get<int>();
+  EXPECT_TRUE(n >= 3 && n <= 7) << object.out;
+  const auto cut = verb("generate", "--max-tokens 3 --regex '[a-c]{30}'");
+  EXPECT_EQ(cut.code, 0);
+  EXPECT_NE(cut.err.find("the text is not whole"), std::string::npos) << cut.err;
 }
 
 TEST_F(ModelVerbs, InspectRefusesDirectoriesAndImpossibleSizes) {

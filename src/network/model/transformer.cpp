@@ -90,10 +90,10 @@ struct Transformer::Impl {
     return pass;
   }
 
-  CacheForm cache_form(bool drafts) const {
-    check(!drafts || config.n_mtp > 0, ErrorKind::invalid, "the model has no MTP module, which drafts are made by");
-    return {dtype, options.attention_form == AttentionForm::up_projected, config.n_layers + (drafts ? 1 : 0),
-            options.cache};
+  CacheForm cache_form(int64_t n_mtp) const {
+    check(n_mtp <= config.n_mtp, ErrorKind::internal, "a cache for {} MTP modules of a model with {}", n_mtp,
+          config.n_mtp);
+    return {dtype, options.attention_form == AttentionForm::up_projected, config.n_layers + n_mtp, options.cache};
   }
 
   // One forward of a stream over the next tokens of texts; returns the logits that are wanted.
@@ -292,12 +292,12 @@ std::vector<LossSums> Transformer::forward(const Exec& exec, std::span<const Mic
   return sums;
 }
 
-std::shared_ptr<LatentCache> Transformer::new_cache(const Exec& exec, int64_t n_blocks, bool drafts) const {
-  return std::make_shared<LatentCache>(make_cache(exec, impl_->config, impl_->cache_form(drafts), n_blocks));
+std::shared_ptr<LatentCache> Transformer::new_cache(const Exec& exec, int64_t n_blocks, int64_t n_mtp) const {
+  return std::make_shared<LatentCache>(make_cache(exec, impl_->config, impl_->cache_form(n_mtp), n_blocks));
 }
 
-int64_t Transformer::cache_block_bytes(bool drafts) const {
-  return hadal::cache_block_bytes(impl_->config, impl_->cache_form(drafts));
+int64_t Transformer::cache_block_bytes(int64_t n_mtp) const {
+  return hadal::cache_block_bytes(impl_->config, impl_->cache_form(n_mtp));
 }
 
 Tensor Transformer::extend(const Exec& exec, const LatentCache& cache, std::span<const Extension> texts, Tensor* states,
@@ -310,22 +310,26 @@ Tensor Transformer::extend(const Exec& exec, const LatentCache& cache, std::span
       });
 }
 
-Tensor Transformer::draft(const Exec& exec, const LatentCache& cache, std::span<const Extension> texts,
-                          const Tensor& states) const {
-  check(int64_t(cache.layers.size()) > impl_->config.n_layers, ErrorKind::internal,
-        "this cache was not made for drafts");
+Tensor Transformer::draft(const Exec& exec, const LatentCache& cache, int64_t depth, std::span<const Extension> texts,
+                          const Tensor& states, Tensor* own) const {
+  const int64_t n_mtp = int64_t(cache.layers.size()) - impl_->config.n_layers;
+  check(depth >= 1 && depth <= n_mtp, ErrorKind::internal, "MTP module {} of a cache that was made for {}", depth,
+        n_mtp);
   return impl_->generate(
-      exec, cache, texts, 1,
-      [&](Flight& flight) {  // the rows of the depth, behind the states of the model's
+      exec, cache, texts, depth,
+      [&](Flight& flight) {  // the rows of the depth, behind the states of the one before
         Stream rows = std::move(flight.streams[0]);
         std::vector<int32_t> same(size_t(rows.n_rows()));
         std::iota(same.begin(), same.end(), 0);
         rows.rows_in = Tensor::from(exec, same, {rows.n_rows()});
         flight.streams.clear();
-        flight.streams.resize(2);
-        flight.streams[0].state = states, flight.streams[1] = std::move(rows);
+        flight.streams.resize(size_t(depth + 1));
+        flight.streams[size_t(depth - 1)].state = states, flight.streams[size_t(depth)] = std::move(rows);
+        flight.wants_states = own != nullptr;
       },
-      [](Flight&) {});
+      [&](Flight& flight) {
+        if (own) *own = flight.streams[size_t(depth)].state;
+      });
 }
 
 // bias_i += gamma * sign(mean load - load_i) (§2.4): an expert with more than the mean load is chosen less often in the

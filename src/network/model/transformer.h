@@ -87,15 +87,16 @@ class Transformer {
   // bits do not depend on what else runs, on how a text is cut into calls, or on where its blocks lie.
   // states: gets the states of all rows after the final norm, which draft() goes on from. observer: gets what is
   // computed on the way, row after row as the texts have them.
-  std::shared_ptr<LatentCache> new_cache(const Exec& exec, int64_t n_blocks, bool drafts = false) const;
-  int64_t cache_block_bytes(bool drafts = false) const;
+  // n_mtp: of so many MTP modules the cache keeps latents too.
+  std::shared_ptr<LatentCache> new_cache(const Exec& exec, int64_t n_blocks, int64_t n_mtp = 0) const;
+  int64_t cache_block_bytes(int64_t n_mtp = 0) const;
   Tensor extend(const Exec& exec, const LatentCache& cache, std::span<const Extension> texts, Tensor* states = nullptr,
                 const Observer& observer = {}) const;
-  // The first MTP module (§1.6) over rows whose states extend() gave: `texts` as they were given there, but for their
-  // tokens: each is the one that follows that of its row. Logits are of the token behind it. The cache must have been
-  // made for drafts.
-  Tensor draft(const Exec& exec, const LatentCache& cache, std::span<const Extension> texts,
-               const Tensor& states) const;
+  // MTP module `depth` (§1.6; 1 .. n_mtp) over rows of which the module before gave states, or extend() for the first:
+  // `texts` as they were given there, but for their tokens: each is the one `depth` behind that of its row. Logits are
+  // of the token behind it; own: gets the module's states of all rows. The cache must have been made for so many.
+  Tensor draft(const Exec& exec, const LatentCache& cache, int64_t depth, std::span<const Extension> texts,
+               const Tensor& states, Tensor* own = nullptr) const;
 
   // Auxiliary-loss-free balancing (§2.4): bias_i += gamma * sign(mean load - load_i), once per step from global counts.
   void update_selection_bias(const Exec& exec, const std::vector<std::vector<int64_t>>& global_load, double gamma);

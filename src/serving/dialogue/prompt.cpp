@@ -249,4 +249,9 @@ std::vector<int32_t> chat_prompt(const TextModel& loaded, ChatInputs inputs, con
   return encode_chat(loaded.text(), rendered_chat(loaded.model.directory.string(), std::move(inputs), wanted));
 }
 
+bool opens_thought(const std::string& prompt) {
+  const size_t end = prompt.find_last_not_of(" \t\r\n");
+  return end != std::string::npos && std::string_view(prompt).substr(0, end + 1).ends_with("<think>");
+}
+
 }  // namespace hadal

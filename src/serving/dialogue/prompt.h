@@ -56,5 +56,7 @@ std::vector<std::string> unused_variables(const std::string& directory, const Ch
 
 // Its ids; text of messages never becomes a control token.
 std::vector<int32_t> chat_prompt(const TextModel& loaded, ChatInputs inputs, const std::string& wanted = "");
+// Whether what comes next is a thought, by the end of a chat's prompt.
+bool opens_thought(const std::string& prompt);
 
 }  // namespace hadal

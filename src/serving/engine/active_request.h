@@ -7,6 +7,8 @@
 
 #include "engine/cache_blocks.h"
 #include "engine/request.h"
+#include "model/latent_cache.h"
+#include "tensor/tensor.h"
 
 namespace hadal {
 
@@ -17,21 +19,39 @@ struct ActiveRequest {
   int64_t cached = 0;           // of these, in the cache
   int64_t scored = 1;           // of the prompt, where its log-probabilities are asked for
   int64_t n_given = 0;          // of the text, handed out
-  bool drafting = false;        // an MTP module guesses ahead
-  int32_t draft = -1;           // what it thinks comes next; negative: nothing
   CacheBlocks::Held held;
+
+  // Where MTP modules guess ahead (drafts.h).
+  bool drafting = false;
+  std::vector<int32_t> drafts;  // what they think comes next
+  int64_t n_guessed = 0;        // of the tokens, at their end: drafts, as if they were drawn
+  int64_t settled = 0;          // rows that the modules do not write again
+  Tensor states;                // of the model, of the rows behind these that are cached
+
   std::unique_ptr<ConstrainedText> constrained;  // where the text stands in its constraint, if it has one
   EngineResult result;
 
   int64_t n_prompt() const { return int64_t(asked.prompt.size()); }
   int64_t n_tokens() const { return int64_t(tokens.size()); }
   int64_t n_left() const { return n_tokens() - cached; }
+  bool writes() const { return draws() && n_left() == 1; }  // with its next row
+  int64_t n_to_come() const { return asked.max_tokens - n_given; }
   bool draws() const { return asked.max_tokens > 0; }
+
+  // Blocks that it lacks for n more tokens in the cache.
+  int64_t blocks_to_add(int64_t n) const { return cache_blocks_of(cached + n) - int64_t(held.blocks.size()); }
+
+  // It has nothing in the cache any more.
+  void leave_cache() {
+    cached = 0;
+    drafts.clear(), states.reset();
+  }
 
   // To its prompt, at first or anew. It holds no blocks.
   void begin() {
     tokens = asked.prompt;
-    cached = 0, scored = 1, n_given = 0, draft = -1;
+    scored = 1, n_given = 0;
+    leave_cache();
     result = {};
     if (asked.constraint) constrained = asked.constraint->begin();
     if (asked.prompt_log_probs) result.prompt.push_back({asked.prompt.front(), 0, {}});
@@ -39,8 +59,28 @@ struct ActiveRequest {
 };
 using ActiveRequestPtr = std::unique_ptr<ActiveRequest>;
 
-// What one request does in a step: its next n tokens enter the cache, and behind them the draft as if it were drawn
-// already; logits of the last n_wanted of all these rows are made.
+// Guesses stand at the end of requests' tokens while it lives.
+class Guesses {
+ public:
+  Guesses() = default;
+  ~Guesses() {
+    for (ActiveRequest* request : requests_) {
+      request->tokens.resize(request->tokens.size() - size_t(request->n_guessed));
+      request->n_guessed = 0;
+    }
+  }
+  Guesses(const Guesses&) = delete;
+  void add(ActiveRequest& request, int32_t id) {
+    if (request.n_guessed == 0) requests_.push_back(&request);
+    request.tokens.push_back(id), ++request.n_guessed;
+  }
+
+ private:
+  std::vector<ActiveRequest*> requests_;
+};
+
+// What one request does in a step: its next n tokens enter the cache, and behind them drafts as if they were
+// drawn already; logits of the last n_wanted of all these rows are made.
 struct PlannedRows {
   ActiveRequest* request = nullptr;
   int64_t n = 0, n_drafts = 0, n_wanted = 0;

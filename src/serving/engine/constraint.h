@@ -1,6 +1,7 @@
 // What a text may become, in ids: the engine's side of constrained output. Who makes one knows texts and grammars
-// (grammar/grammars.h); the engine asks before each draw which ids may come, and says which one came. A draft is a draw
-// like any other, made only where it counts, so nothing is ever taken back. Log-probabilities know nothing of it.
+// (grammar/grammars.h); the engine asks before each draw which ids may come, and says which one came. Only what is
+// drawn is told, and a draft counts only where it is drawn, so nothing is ever taken back. Log-probabilities know
+// nothing of it.
 #pragma once
 #include <cstdint>
 #include <memory>

@@ -1,11 +1,16 @@
 #include "engine/draft_gain.h"
 
+#include <algorithm>
 #include <cmath>
+#include <numeric>
+#include <vector>
 
 #include "arch/arch.h"
 
 namespace hadal {
 namespace {
+
+constexpr int64_t kDraftsToJudgeBy = 100;
 
 TouchedWeights of_layers(const ModelConfig& config, int64_t first, int64_t end) {
   TouchedWeights sum;
@@ -27,12 +32,36 @@ TouchedWeights touched_weights_of_draft(const ModelConfig& config) {
   return of_layers(config, config.n_layers, config.n_layers + 1);
 }
 
-DraftGain::DraftGain(const ModelConfig& config)
-    : model_(touched_weights(config)), draft_(touched_weights_of_draft(config)) {}
+void DraftCounts::add(int64_t n_tried, int64_t n_right) {
+  for (int64_t place = 0; place < n_tried; ++place) ++tried[size_t(place)], right[size_t(place)] += place < n_right;
+}
+int64_t DraftCounts::all_tried() const { return std::accumulate(tried.begin(), tried.end(), int64_t(0)); }
+int64_t DraftCounts::all_right() const { return std::accumulate(right.begin(), right.end(), int64_t(0)); }
 
-double DraftGain::operator()(double accepted, int64_t n_texts) const {
-  const double n = double(n_texts), of_module = double(n_texts + int64_t(accepted * n));
-  return (1 + accepted) * model_.by(n) / (model_.by(2 * n) + draft_.by(of_module));
+DraftGain::DraftGain(const ModelConfig& config)
+    : n_modules_(config.n_mtp), model_(touched_weights(config)), module_(touched_weights_of_draft(config)) {}
+
+double DraftGain::operator()(std::span<const double> right, int64_t n_texts) const {
+  if (right.empty()) return 1;
+  const int64_t k = int64_t(right.size());
+  const double n = double(n_texts), tokens = std::accumulate(right.begin(), right.end(), 1.0);
+  double read = model_.by(n * double(1 + k));
+  for (int64_t i = 0; i < std::max(k, n_modules_); ++i) read += module_.by(i < n_modules_ ? n * tokens : n);
+  return tokens * model_.by(n) / read;
+}
+
+int64_t DraftGain::choose(const DraftCounts& seen, int64_t n_texts) const {
+  if (seen.tried[0] < kDraftsToJudgeBy) return 1;
+  std::vector<double> right;
+  double most = 1;
+  int64_t best = 0;
+  for (size_t place = 0; place < size_t(kMostDrafts); ++place) {
+    const bool judged = seen.tried[place] >= kDraftsToJudgeBy;
+    right.push_back(judged ? double(seen.right[place]) / double(seen.tried[place]) : right.back() * right.front());
+    const double gain = (*this)(right, n_texts);
+    if (gain > most) most = gain, best = int64_t(right.size());
+  }
+  return best;
 }
 
 }  // namespace hadal

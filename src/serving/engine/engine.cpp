@@ -16,6 +16,7 @@
 #include "base/not_finite.h"
 #include "engine/active_request.h"
 #include "engine/draft_gain.h"
+#include "engine/drafts.h"
 #include "engine/engine_room.h"
 #include "engine/step_rows.h"
 #include "model/latent_cache.h"
@@ -24,8 +25,6 @@ namespace hadal {
 namespace {
 
 constexpr int64_t kFewestPromptTokens = 64;  // of a step, whatever is being written beside it
-constexpr int64_t kDraftsToJudgeBy = 100;
-constexpr uint64_t kTryDraftsAgain = 16;  // of so many requests one
 
 }  // namespace
 
@@ -34,7 +33,9 @@ struct Engine::Impl {
   const Transformer& model;
   EngineOptions options;
   int64_t n_blocks;
+  const int64_t n_modules;  // that guess
   const DraftGain draft_gain;
+  int64_t paying_drafts = 1;
   std::shared_ptr<LatentCache> cache;
   std::optional<CacheBlocks> blocks;
 
@@ -56,33 +57,31 @@ struct Engine::Impl {
         model(model),
         options(options),
         n_blocks(cache_blocks_for(exec, model, options)),
+        n_modules(draft_modules(model, options)),
         draft_gain(model.config()),
-        cache(model.new_cache(exec, n_blocks, may_draft(model, options))),
+        cache(model.new_cache(exec, n_blocks, n_modules)),
         blocks(std::in_place, n_blocks, kCacheBlock, options.prefix_cache) {
-    check(options.max_running > 0 && options.step_tokens > 0, ErrorKind::invalid,
-          "an engine of {} requests at once and {} tokens a step; both must be at least 1", options.max_running,
-          options.step_tokens);
     counts.blocks = n_blocks;
   }
 
-  // Drafts as asked, or where they pay: measured on some first, and again and again.
-  bool drafts_now() {
-    if (options.drafts != EngineOptions::kAutomatic) return options.drafts > 0;
-    if (model.config().n_mtp == 0) return false;
-    EngineCounts now;
-    uint64_t newest = 0;
-    count([&](const EngineCounts& c) { now = c, newest = last_id; });
-    if (now.drafted_tokens < kDraftsToJudgeBy || newest % kTryDraftsAgain == 0) return true;
-    const double accepted = double(now.accepted_tokens) / double(now.drafted_tokens);
-    return draft_gain(accepted, int64_t(running.size()) + 1) > 1;
+  // As asked, or as many as pay by what was seen; one request of 16 tries one more.
+  int64_t drafts_for(const ActiveRequest& request) const {
+    if (n_modules == 0 || options.drafts != EngineOptions::kAutomatic) return std::max<int64_t>(0, options.drafts);
+    return std::min(paying_drafts + (request.id % 16 == 0), kMostDrafts);
   }
 
   int64_t longest_text() const { return std::min(model.config().max_positions, n_blocks * kCacheBlock); }
 
   // --- ends ---
 
+  // Whole blocks of what it has in the cache stay there for others.
+  void give_back(ActiveRequest& request) {
+    blocks->share(request.held, std::span(request.tokens).first(size_t(request.cached)));
+    blocks->release(request.held);
+    request.leave_cache();
+  }
   void finish(ActiveRequestPtr request, EndReason reason) {
-    blocks->release(request->held);
+    give_back(*request);
     request->result.reason = reason;
     request->result.weights_version = version;
     request->result.n_generated = request->n_given;
@@ -100,9 +99,7 @@ struct Engine::Impl {
     finish(std::move(taken), reason);
   }
   void fail(ActiveRequest* request, const std::exception& error) {
-    const auto* known = dynamic_cast<const Error*>(&error);
-    request->result.error = error.what();
-    request->result.error_kind = known ? known->kind() : ErrorKind::internal;
+    request->result.failed(error);
     finish(request, EndReason::failed);
   }
 
@@ -110,8 +107,7 @@ struct Engine::Impl {
   void preempt_youngest() {
     ActiveRequestPtr request = std::move(running.back());
     running.pop_back();
-    blocks->release(request->held);
-    request->cached = 0, request->draft = -1;
+    give_back(*request);
     waiting.push_front(std::move(request));
     count([](EngineCounts& c) { ++c.preemptions; });
   }
@@ -152,7 +148,7 @@ struct Engine::Impl {
 
   // Back to its prompt.
   void begin_anew(ActiveRequest& request) {
-    blocks->release(request.held);
+    give_back(request);
     request.begin();
     if (request.asked.on_restart) request.asked.on_restart();
   }
@@ -185,7 +181,7 @@ struct Engine::Impl {
       if (next.scored >= next.n_prompt() || !next.asked.prompt_log_probs)
         next.cached = blocks->adopt(next.held, next.tokens);
       if (next.n_tokens() == next.n_prompt()) next.result.n_cached = next.cached;
-      next.drafting = drafts_now();
+      next.drafting = drafts_for(next) > 0, next.settled = next.cached;
       count([&](EngineCounts& c) { c.cached_tokens += next.cached; });
       running.push_back(std::move(waiting.front()));
       waiting.pop_front();
@@ -195,7 +191,7 @@ struct Engine::Impl {
   // Blocks for n more tokens, if need be of younger requests. False: it had to give back its own.
   bool make_room(ActiveRequest& request, int64_t n) {
     while (true) {
-      const int64_t more = cache_blocks_of(request.cached + n) - int64_t(request.held.blocks.size());
+      const int64_t more = request.blocks_to_add(n);
       if (more <= 0 || blocks->grow(request.held, more)) return true;
       const bool self = running.back().get() == &request;
       check(!self || running.size() > 1, ErrorKind::internal, "{} blocks do not hold one text", n_blocks);
@@ -205,8 +201,8 @@ struct Engine::Impl {
   }
 
   std::vector<PlannedRows> plan() {
-    const int64_t writing =
-        std::count_if(running.begin(), running.end(), [](const auto& r) { return r->n_left() == 1; });
+    int64_t writing = 0;
+    for (const auto& request : running) writing += request->n_left() == 1 ? 1 + int64_t(request->drafts.size()) : 0;
     int64_t prompts = std::max(std::min(kFewestPromptTokens, options.step_tokens), options.step_tokens - writing);
     std::vector<PlannedRows> planned;
     for (size_t i = 0; i < running.size(); ++i) {  // the list may grow shorter behind this one
@@ -216,7 +212,8 @@ struct Engine::Impl {
       if (n == 0) continue;
       if (request.n_left() > 1) prompts -= n;
       PlannedRows one{.request = &request, .n = n, .draws = request.draws() && n == request.n_left()};
-      one.n_drafts = one.draws && request.draft >= 0 ? 1 : 0;
+      const int64_t n_drafts = int64_t(request.drafts.size());  // that take nothing from others
+      if (one.draws && request.blocks_to_add(n + n_drafts) <= blocks->n_available()) one.n_drafts = n_drafts;
       if (!make_room(request, one.n_rows())) break;
       if (request.asked.prompt_log_probs && request.scored < request.n_prompt())
         one.n_wanted = std::max<int64_t>(0, request.cached + n - std::max(request.cached, request.scored - 1));
@@ -260,25 +257,31 @@ struct Engine::Impl {
   // The rows of a step enter the cache; what they gave goes out; drafts are made for those who go on.
   void use(std::vector<PlannedRows>& planned, const Tensor& logits, const Tensor& states) {
     std::vector<DrawnRow> rows = draw_rows(exec, model.config(), planned, logits);
-    std::vector<DraftRows> drafting;
+    std::vector<DraftedText> drafting;
     int64_t first_row = 0;
     for (const PlannedRows& p : planned) {
       ActiveRequest& request = *p.request;
-      if (request.drafting) drafting.push_back({&p, request.cached, first_row});
+      if (request.drafting) drafting.push_back({&request, request.cached, first_row});
       first_row += p.n_rows();
       request.cached += p.n + p.n_accepted;
-      request.draft = -1;
-      blocks->share(request.held, std::span(request.tokens).first(size_t(request.cached)));
-      count([&](EngineCounts& c) { c.drafted_tokens += p.n_drafts, c.accepted_tokens += p.n_accepted; });
+      request.drafts.clear();
+      const int64_t written = request.drafting ? request.settled : request.cached;  // and never again
+      blocks->share(request.held, std::span(request.tokens).first(size_t(written)));
+      count([&](EngineCounts& c) { c.drafts.add(p.n_drafts, p.n_accepted); });
     }
     for (DrawnRow& row : rows) take(row);
     finish_read();
-    std::erase_if(drafting, [&](const DraftRows& one) { return find_running(one.planned->request) == running.end(); });
+    std::erase_if(drafting, [&](DraftedText& one) {
+      if (find_running(one.request) == running.end()) return true;
+      one.n_wanted = drafts_for(*one.request);
+      one.request->drafting = one.n_wanted > 0;
+      return !one.request->drafting;
+    });
     try {
       const AddSeconds timing(forward_seconds);
-      if (states) make_drafts(exec, model, *cache, drafting, states);
+      make_drafts(exec, model, *cache, options, drafting, states);
     } catch (const std::exception&) {  // no text needs a draft: those of this step go on without
-      for (const DraftRows& one : drafting) one.planned->request->drafting = false, one.planned->request->draft = -1;
+      for (const DraftedText& one : drafting) one.request->drafting = false, one.request->drafts.clear();
     }
   }
 
@@ -293,24 +296,19 @@ struct Engine::Impl {
   // Where it fails, each text goes alone, so that only those end whose own fails.
   void forward(std::vector<PlannedRows>& planned) {
     const bool drafts = std::any_of(planned.begin(), planned.end(), [](const auto& p) { return p.request->drafting; });
-    for (const PlannedRows& p : planned)
-      if (p.n_drafts > 0) p.request->tokens.push_back(p.request->draft);
-    const auto take_back = [&] {
-      for (const PlannedRows& p : planned)
-        if (p.n_drafts > 0) p.request->tokens.pop_back();
-    };
     Tensor states, logits;
     try {
+      Guesses guesses;
+      for (const PlannedRows& p : planned)
+        for (int64_t i = 0; i < p.n_drafts; ++i) guesses.add(*p.request, p.request->drafts[size_t(i)]);
       const AddSeconds timing(forward_seconds);
       logits =
           model.extend(exec, *cache, extensions_of(planned), drafts ? &states : nullptr, observer_of(options, planned));
     } catch (const std::exception& error) {
-      take_back();
       if (planned.size() == 1) return fail(planned[0].request, error);
       for (const PlannedRows& p : planned) step_with({p});
       return;
     }
-    take_back();
     use(planned, logits, states);
   }
 
@@ -326,6 +324,7 @@ struct Engine::Impl {
   bool step() {
     const AddSeconds timing(step_seconds);
     take_calls();
+    paying_drafts = draft_gain.choose(counts.drafts, std::max<int64_t>(1, int64_t(running.size())));
     admit(!exchange());
     std::vector<PlannedRows> planned = plan();
     note();

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/draft_gain.h"
 #include "engine/engine_room.h"
 #include "engine/weight_swaps.h"
 #include "model/transformer.h"
@@ -21,7 +22,7 @@ struct EngineCounts {
   int64_t blocks = 0;                        // of the cache
   int64_t blocks_used = 0, blocks_held = 0;  // held by requests or kept for prompts that begin alike; the former alone
   int64_t requests = 0, prompt_tokens = 0, cached_tokens = 0, generated_tokens = 0, preemptions = 0, evictions = 0;
-  int64_t drafted_tokens = 0, accepted_tokens = 0;
+  DraftCounts drafts;
   int64_t weights_version = 0;                   // Engine::weights_version
   double step_seconds = 0, forward_seconds = 0;  // of all steps; of the model in them
 };

@@ -77,8 +77,10 @@ class Conditions {
     for (const int64_t n : {int64_t(7), int64_t(64), int64_t(200)})
       condition(fmt::format("{} rows a step", n), exec_, {.cache_blocks = all, .step_tokens = n, .prefix_cache = false},
                 true);
-    if (model_.config().n_mtp > 0)
-      condition("drafts", exec_, {.cache_blocks = all, .prefix_cache = false, .drafts = 1}, true);
+    for (const int64_t n : {int64_t(1), int64_t(2)}) {
+      if (model_.config().n_mtp > 0)
+        condition(fmt::format("drafts: {}", n), exec_, {.cache_blocks = all, .prefix_cache = false, .drafts = n}, true);
+    }
     if (one_thread) condition("one thread", *one_thread, plain, true);
     const EngineCounts shared = condition("prompts found in the cache", exec_, {.cache_blocks = 2 * all}, false, 2);
     if (shared.cached_tokens == 0) conditions_.pop_back();  // prompts of less than a block

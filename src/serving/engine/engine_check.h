@@ -26,7 +26,7 @@ struct EngineCondition {
   std::string first;   // the first token that differs, and the first layer where its bits do; empty: none
 };
 
-inline constexpr int64_t kEngineConditions = 10;  // at most
+inline constexpr int64_t kEngineConditions = 11;  // at most
 
 // Throws invalid where the model has no room for a request. one_thread: another place for the same model, on a CPU.
 std::vector<EngineCondition> check_engine(const Exec& exec, const Exec* one_thread, const Transformer& model,

@@ -9,13 +9,22 @@
 
 namespace hadal {
 
-bool may_draft(const Transformer& model, const EngineOptions& options) {
-  return options.drafts > 0 || (options.drafts == EngineOptions::kAutomatic && model.config().n_mtp > 0);
+int64_t draft_modules(const Transformer& model, const EngineOptions& options) {
+  const int64_t drafts = options.drafts, n_mtp = model.config().n_mtp;
+  const bool automatic = drafts == EngineOptions::kAutomatic;
+  check(automatic || (drafts >= 0 && drafts <= kMostDrafts), ErrorKind::invalid, "drafts = {} must lie in 0 .. {}",
+        drafts, kMostDrafts);
+  check(drafts <= 0 || n_mtp > 0, ErrorKind::invalid,
+        "drafts = {}, but the model has no MTP module, which drafts are made by", drafts);
+  return std::min(n_mtp, automatic ? kMostDrafts : drafts);
 }
 
 int64_t cache_blocks_for(const Exec& exec, const Transformer& model, const EngineOptions& options) {
+  check(options.max_running > 0 && options.step_tokens > 0, ErrorKind::invalid,
+        "an engine of {} requests at once and {} tokens a step; both must be at least 1", options.max_running,
+        options.step_tokens);
   if (options.cache_blocks > 0) return options.cache_blocks;
-  const int64_t block = model.cache_block_bytes(may_draft(model, options));
+  const int64_t block = model.cache_block_bytes(draft_modules(model, options));
   if (options.cache_bytes == 0) {
     const int64_t fitting = int64_t(available_memory(*exec.memory) / 4) / block;
     return std::max<int64_t>(1, std::min(options.cache_texts * cache_blocks_of(model.config().max_positions), fitting));

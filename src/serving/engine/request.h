@@ -1,6 +1,7 @@
 // What a caller asks the engine for, and what it gets.
 #pragma once
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <string>
@@ -24,6 +25,10 @@ struct EngineResult {
   int64_t n_generated = 0;
   int64_t n_cached = 0;         // tokens of the prompt whose latents were there already
   int64_t weights_version = 0;  // by which all of it was computed (Engine::swap_weights)
+  void failed(const std::exception& why) {
+    const auto* known = dynamic_cast<const Error*>(&why);
+    error = why.what(), error_kind = known ? known->kind() : ErrorKind::internal;
+  }
 };
 
 struct EngineRequest {

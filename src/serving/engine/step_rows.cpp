@@ -1,10 +1,8 @@
 #include "engine/step_rows.h"
 
 #include <algorithm>
-#include <numeric>
 
 #include "base/error.h"
-#include "ops/pointwise.h"
 
 namespace hadal {
 namespace {
@@ -21,7 +19,7 @@ bool complete(const ActiveRequest& request) {
 // Which ids may come next; empty: all.
 std::vector<uint32_t> mask_of(const ActiveRequest& request) {
   std::vector<uint32_t> mask;
-  if (!request.constrained) return mask;
+  if (!request.constrained || request.n_guessed > 0) return mask;
   const std::span<const uint32_t> allowed = request.constrained->allowed();
   mask.assign(allowed.begin(), allowed.end());
   const bool ends = request.constrained->may_end();
@@ -34,6 +32,17 @@ std::vector<uint32_t> mask_of(const ActiveRequest& request) {
   return mask;
 }
 
+// A token more, which was drawn.
+void write(ActiveRequest& request, int32_t id) {
+  const auto& stop = request.asked.stop;
+  request.tokens.push_back(id);
+  if (request.constrained && std::find(stop.begin(), stop.end(), id) == stop.end()) request.constrained->accept(id);
+}
+
+std::span<const float> values_of(const Tensor& row) { return {row.data<float>(), size_t(row.count())}; }
+
+}  // namespace
+
 int32_t draw(const ActiveRequest& request, const ModelConfig& config, std::span<const float> row) {
   std::vector<float> logits(row.begin(), row.end());
   const auto text = std::span(request.tokens).subspan(request.asked.prompt.size());
@@ -45,17 +54,6 @@ int32_t draw(const ActiveRequest& request, const ModelConfig& config, std::span<
   const int64_t allowed = request.asked.allowed_ids > 0 ? std::min(request.asked.allowed_ids, vocab) : vocab;
   return sample_token(logits, allowed, sampling, request.n_tokens(), mask_of(request));
 }
-
-// A token more, which was drawn.
-void write(ActiveRequest& request, int32_t id) {
-  const auto& stop = request.asked.stop;
-  request.tokens.push_back(id);
-  if (request.constrained && std::find(stop.begin(), stop.end(), id) == stop.end()) request.constrained->accept(id);
-}
-
-std::span<const float> values_of(const Tensor& row) { return {row.data<float>(), size_t(row.count())}; }
-
-}  // namespace
 
 std::vector<Extension> extensions_of(const std::vector<PlannedRows>& planned) {
   std::vector<Extension> texts;
@@ -97,12 +95,13 @@ std::vector<DrawnRow> draw_rows(const Exec& exec, const ModelConfig& config, std
     ActiveRequest& request = *row.request;
     ScoredRow one;
     if (values[r]) one.on_host = values_of(values[r]);
-    const bool of_draft = row.draws && r > 0 && rows[r - 1].request == row.request && rows[r - 1].draws;
-    if (row.draws && (!of_draft || (rows[r - 1].token.id == request.draft && !rows[r - 1].last))) {
+    const int64_t draft = row.position - request.cached - plan_of[r]->n;  // that this row is of; negative: none
+    const bool right = draft < 0 || (rows[r - 1].token.id == request.drafts[size_t(draft)] && !rows[r - 1].last);
+    if (row.draws && right) {
       try {
         row.token.id = one.id = draw(request, config, one.on_host);
         write(request, one.id);
-        plan_of[r]->n_accepted += of_draft;
+        plan_of[r]->n_accepted += draft >= 0;
         row.last = complete(request);
       } catch (const Error& error) {
         row.error.emplace(error.kind(), fmt::format("at position {}: {}", row.position + 1, error.what()));
@@ -116,36 +115,6 @@ std::vector<DrawnRow> draw_rows(const Exec& exec, const ModelConfig& config, std
   std::vector<ScoredToken> scores = token_scores(exec, logits, asked);
   for (size_t r = 0; r < rows.size(); ++r) rows[r].token = std::move(scores[r]);
   return rows;
-}
-
-void make_drafts(const Exec& exec, const Transformer& model, const LatentCache& cache,
-                 const std::vector<DraftRows>& rows, const Tensor& states) {
-  std::vector<Extension> texts;
-  std::vector<int32_t> of_step;
-  std::vector<ActiveRequest*> wanting;
-  for (const DraftRows& one : rows) {
-    ActiveRequest& request = *one.planned->request;
-    const int64_t n = request.cached - one.cached;
-    const bool goes_on = one.planned->draws && request.n_given + 1 < request.asked.max_tokens;
-    texts.push_back({std::span(request.tokens).subspan(size_t(one.cached + 1), size_t(n)), one.cached,
-                     request.held.blocks, goes_on ? 1 : 0});
-    for (int64_t i = 0; i < n; ++i) of_step.push_back(int32_t(one.first_row + i));
-    if (goes_on) wanting.push_back(&request);
-  }
-  if (texts.empty()) return;
-  const int64_t n = int64_t(of_step.size());
-  const Tensor right = Tensor::empty(exec, states.dtype(), {n, states.cols()});
-  ops::gather_rows(exec, right, states, Tensor::from(exec, of_step, {n}));
-  const Tensor logits = model.draft(exec, cache, texts, right);
-  if (!logits) return;
-  const Tensor on_host = host_copy(logits.to(exec, DType::f32));
-  for (size_t r = 0; r < wanting.size(); ++r) {
-    try {
-      wanting[r]->draft = draw(*wanting[r], model.config(), values_of(on_host.row_range(int64_t(r), 1)));
-    } catch (const Error&) {  // a draft that is no number is none
-      wanting[r]->draft = -1;
-    }
-  }
 }
 
 }  // namespace hadal

@@ -1,10 +1,11 @@
-// What a step of the engine makes of the rows of its forward: draws, log-probabilities, and drafts for the next step.
+// What a step of the engine makes of the rows of its forward: draws and log-probabilities.
 //
-// A draft is a token that an MTP module (§1.6) thinks comes next. It runs as one more row of the next step, whose
-// logits count only if the token that the row before draws is the draft: so a text is the same with drafts and without.
+// A draft (drafts.h) runs as one more row, whose logits count only if the token that the row before draws is the draft:
+// so a text is the same with drafts and without.
 #pragma once
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "base/error.h"
@@ -21,6 +22,10 @@ std::vector<Extension> extensions_of(const std::vector<PlannedRows>& planned);
 // Who is told of every value of the step's forward, with its rows; nobody where nobody asked. Options must outlive it.
 Observer observer_of(const EngineOptions& options, const std::vector<PlannedRows>& planned);
 
+// What a request draws from a row of logits behind its tokens. Where these end in guesses its constraint, which knows
+// only what was drawn, is not asked. Throws what the sampler throws.
+int32_t draw(const ActiveRequest& request, const ModelConfig& config, std::span<const float> logits);
+
 // What a row of logits gave: the token after that at `position`, drawn or known.
 struct DrawnRow {
   ActiveRequest* request = nullptr;
@@ -34,14 +39,5 @@ struct DrawnRow {
 // `planned` wanted.
 std::vector<DrawnRow> draw_rows(const Exec& exec, const ModelConfig& config, std::vector<PlannedRows>& planned,
                                 const Tensor& logits);
-
-// Runs the MTP module over the rows of a step that proved right, for those of its requests that go on and draft; their
-// next drafts. `cached`: tokens that each had in the cache before the step. `states` are the step's.
-struct DraftRows {
-  const PlannedRows* planned = nullptr;
-  int64_t cached = 0, first_row = 0;  // of the step's rows
-};
-void make_drafts(const Exec& exec, const Transformer& model, const LatentCache& cache,
-                 const std::vector<DraftRows>& rows, const Tensor& states);
 
 }  // namespace hadal

@@ -1,5 +1,6 @@
 #include "server/chat.h"
 
+#include "dialogue/prompt.h"
 #include "grammar/formats.h"
 #include "server/api_error.h"
 #include "server/chat_text.h"
@@ -22,11 +23,6 @@ void check_names(const JsonFields& fields) {
     if (fields.find(name) != nullptr) refuse(name, "{} is not offered{}", name, name[0] == 'f' ? "; use tools" : "");
   if (const Json* kinds = fields.find("modalities"); kinds != nullptr && *kinds != Json::array({"text"}))
     refuse("modalities", "modalities = {} must be [\"text\"]", shown(*kinds));
-}
-
-bool opens_thought(const std::string& prompt) {
-  const size_t end = prompt.find_last_not_of(" \t\r\n");
-  return end != std::string::npos && std::string_view(prompt).substr(0, end + 1).ends_with("<think>");
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <span>
 
 namespace hadal {
 namespace {
@@ -10,6 +11,11 @@ namespace {
 template <class Number>
 void print_value(std::string& out, const char* name, const char* kind, const char* help, Number value) {
   out += fmt::format("# HELP {} {}\n# TYPE {} {}\n{} {}\n", name, help, name, kind, name, value);
+}
+
+void print_by_place(std::string& out, const char* name, const char* help, std::span<const int64_t> counts) {
+  out += fmt::format("# HELP {} {}\n# TYPE {} counter\n", name, help, name);
+  for (size_t i = 0; i < counts.size(); ++i) out += fmt::format("{}{{place=\"{}\"}} {}\n", name, i + 1, counts[i]);
 }
 
 }  // namespace
@@ -55,6 +61,10 @@ std::string Metrics::text(const EngineCounts& e, const HttpCounts& http) const {
   print_value(out, "hadal_generated_tokens_total", "counter", "New tokens.", e.generated_tokens);
   print_value(out, "hadal_preemptions_total", "counter", "Requests that had to give their blocks back for a while.",
               e.preemptions);
+  print_by_place(out, "hadal_tried_drafts_total", "Drafts by their place, the first of a text and step at 1.",
+                 e.drafts.tried);
+  print_by_place(out, "hadal_right_drafts_total", "Those of them that were drawn, as all before them were.",
+                 e.drafts.right);
   print_value(out, "hadal_step_seconds_total", "counter", "What the engine's steps took.", e.step_seconds);
   print_value(out, "hadal_forward_seconds_total", "counter", "What the model took in them.", e.forward_seconds);
   print_value(out, "hadal_weights_version", "gauge", "Exchanges of weights since the start.", e.weights_version);

@@ -116,8 +116,9 @@ TEST(ConstrainedText, IsOneTextAloneInABatchDraftedAndPreempted) {
   const EngineOptions conditions[] = {{.cache_blocks = 40, .prefix_cache = false},
                                       {.cache_blocks = 40, .step_tokens = 9},
                                       {.cache_blocks = 40, .drafts = 1},
+                                      {.cache_blocks = 40, .drafts = 4},
                                       {.cache_blocks = 6},
-                                      {.cache_blocks = 6, .drafts = 1}};
+                                      {.cache_blocks = 6, .drafts = 2}};
   int64_t preempted = 0, accepted = 0;
   for (const EngineOptions& options : conditions) {
     Engine engine(small.owned.exec, small.model, options);
@@ -127,7 +128,7 @@ TEST(ConstrainedText, IsOneTextAloneInABatchDraftedAndPreempted) {
     for (size_t r = 0; r < requests.size(); ++r)
       EXPECT_TRUE(got[r] == expected[r]) << "request " << r << ", " << options.cache_blocks << " blocks, "
                                          << options.drafts << " drafts";
-    preempted += engine.counts().preemptions, accepted += engine.counts().accepted_tokens;
+    preempted += engine.counts().preemptions, accepted += engine.counts().drafts.all_right();
   }
   EXPECT_GT(preempted, 0);
   EXPECT_GT(accepted, 0);
@@ -135,7 +136,7 @@ TEST(ConstrainedText, IsOneTextAloneInABatchDraftedAndPreempted) {
 
 TEST(ConstrainedText, EndsWhereNothingMayFollow) {
   SmallModel small(small_config(), options_of());
-  for (const int64_t drafts : {0, 1}) {
+  for (const int64_t drafts : {0, 1, 3}) {
     for (const int64_t width : {1, 5}) {
       EngineRequest request = ruled_request(2, 10, 50, {.width = width, .ends = 9, .most = 9});
       request.stop.clear();

@@ -27,7 +27,7 @@ TEST(EngineFaults, AnAnswerThatIsNotFiniteEndsItsRequestAlone) {
       bad_text = good;  // whose first token is the one with NaN
       bad_text.allowed_ids = 0, bad_text.sampling.logit_bias = {{36, 1e6}};
       const Got expected = alone(small, good);
-      Engine engine(small.owned.exec, small.model, {.cache_blocks = 8, .step_tokens = 90, .drafts = 1});
+      Engine engine(small.owned.exec, small.model, {.cache_blocks = 8, .step_tokens = 90, .drafts = 3});
       Got first, neighbour, b, c, later;
       engine.submit(into(good, first));
       for (int i = 0; i < 4; ++i) engine.step();  // it writes already
@@ -74,7 +74,7 @@ TEST(EngineFaults, AStepThatFailsEndsOnlyWhomItFailsAlone) {
   EXPECT_EQ(got[1].end->error, "no room");
   EXPECT_EQ(got[1].end->error_kind, ErrorKind::out_of_memory);
   int64_t drafts = 0;
-  const auto drafted = [&] { return engine.counts().drafted_tokens; };
+  const auto drafted = [&] { return engine.counts().drafts.all_tried(); };
   small.model.parameter("layers.3.attention.kv_a").await_value = [&](const Exec&) {
     if (++drafts == 5) fail(ErrorKind::out_of_memory, "no room");
     return false;

@@ -9,10 +9,7 @@
 
 #include "base/expect_error.h"
 #include "base/testing.h"
-#include "engine/draft_gain.h"
 #include "engine/engine_testing.h"
-#include "nn/head_loss.h"
-#include "ops/pointwise.h"
 
 namespace hadal {
 namespace {
@@ -77,66 +74,25 @@ TEST(Engine, DraftsChangeNoBit) {
         request.max_tokens = 90, request.n_top = 1, request.sampling.seed = 4;
         request.sampling.logit_bias = {{5, bias}};
         const Got plain = alone(small, request);
-        Got drafted;
-        Engine engine(small.owned.exec, small.model, {.cache_blocks = 8, .step_tokens = 50, .drafts = 1});
-        engine.submit(into(request, drafted));
-        int64_t steps = 0;
-        while (engine.step()) ++steps;
-        EXPECT_TRUE(drafted == plain) << "bias " << bias;
-        const EngineCounts counts = engine.counts();
-        EXPECT_EQ(steps, 2 + 89 - counts.accepted_tokens) << "bias " << bias;  // two of the prompt
-        EXPECT_GT(counts.drafted_tokens, 40);
-        if (bias == 100) {
-          EXPECT_EQ(counts.accepted_tokens, counts.drafted_tokens);
-        } else {
-          EXPECT_LT(counts.accepted_tokens, counts.drafted_tokens);
+        for (const int64_t drafts : {1, 2, 3}) {
+          Got drafted;
+          Engine engine(small.owned.exec, small.model, {.cache_blocks = 8, .step_tokens = 50, .drafts = drafts});
+          engine.submit(into(request, drafted));
+          int64_t steps = 0;
+          while (engine.step()) ++steps;
+          EXPECT_TRUE(drafted == plain) << "bias " << bias << ", drafts " << drafts;
+          const DraftCounts counts = engine.counts().drafts;
+          EXPECT_EQ(steps, 2 + 89 - counts.all_right()) << "bias " << bias;  // two of the prompt
+          EXPECT_GT(counts.tried[size_t(drafts - 1)], 15);
+          if (bias == 100) {
+            EXPECT_EQ(counts.all_right(), counts.all_tried());
+          } else {
+            EXPECT_LT(counts.all_right(), counts.all_tried());
+          }
         }
       }
     }
   }
-  ModelConfig without = small_config();
-  without.n_mtp = 0;
-  SmallModel small(without, options_of());
-  EXPECT_ERROR(Engine(small.owned.exec, small.model, {.drafts = 1}), ErrorKind::invalid, "the model has no MTP module");
-  Engine automatic(small.owned.exec, small.model, {.drafts = EngineOptions::kAutomatic});
-}
-
-// Decoding reads weights: a right draft saves what reading them again would cost, a wrong one costs more experts.
-TEST(Engine, DraftsPayWhereTheirBytesDo) {
-  ModelConfig config = small_config();
-  const DraftGain gain(config);
-  EXPECT_LT(gain(0, 1), 1);
-  EXPECT_GT(gain(0.9, 1), gain(0.5, 1));
-  EXPECT_GT(gain(0.9, 100), gain(0.9, 1));            // all experts are read anyway
-  config.n_routed_experts = 0, config.n_layers = 40;  // dense, and the module is a small part of it
-  EXPECT_GT(DraftGain(config)(0.9, 1), 1.5);
-  EXPECT_LT(DraftGain(config)(0.9, 1), 1.9);
-}
-
-// A draft is the module's own likeliest token: by the forward that trains, whose losses of depth 1 say which.
-TEST(Engine, DraftsAreWhatTheMtpModuleSays) {
-  SmallModel small(small_config(), options_of());
-  const Exec& exec = small.owned.exec;
-  RandomStream random{9, stream_id("test.engine"), 0};
-  const std::vector<int32_t> tokens = random_ids(random, 80);
-  const auto cache = small.model.new_cache(exec, 2, true);
-  const std::vector<int32_t> blocks = {1, 0};
-  Tensor states;
-  const int64_t n = 78;
-  const Extension text{std::span(tokens).first(size_t(n)), 0, blocks, 0},
-      next{std::span(tokens).subspan(1, size_t(n)), 0, blocks, n};
-  small.model.extend(exec, *cache, std::span(&text, 1), &states);
-  const Tensor logits = small.model.draft(exec, *cache, std::span(&next, 1), states);
-  const std::vector<int32_t> targets(tokens.begin() + 2, tokens.end());
-  const Tensor losses = Tensor::empty(exec, logits.dtype(), {n});
-  ops::cross_entropy(exec, logits, Tensor::from(exec, targets, {n}), 1.0, losses, false);
-  MicroBatch batch;
-  batch.tokens = tokens, batch.targets.assign(tokens.begin() + 1, tokens.end()), batch.targets.push_back(-1);
-  for (int64_t i = 0; i < 80; ++i) batch.positions.push_back(int32_t(i));
-  batch.segments = {{0, 80, 0, 80}}, batch.sequences = {{0, 80}};
-  const LossSums sums = small.forward(batch);
-  ASSERT_EQ(sums.mtp_count[0], n);
-  EXPECT_EQ(sum_of_losses(host_copy(losses)), sums.mtp[0]);
 }
 
 TEST(Engine, PromptsThatBeginAlikeShareBlocksAndGetTheSameBits) {

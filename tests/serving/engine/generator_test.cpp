@@ -270,7 +270,7 @@ TEST(Generator, DraftsChangeNoToken) {
   EngineRequest request;
   request.prompt = {3, 1, 4}, request.max_tokens = 40;
   const auto plain = generated(small, request).tokens;
-  for (const int64_t drafts : {int64_t(1), EngineOptions::kAutomatic})
+  for (const int64_t drafts : {int64_t(1), int64_t(3), EngineOptions::kAutomatic})
     EXPECT_EQ(generated(small, request, drafts).tokens, plain);
 }
 

@@ -32,7 +32,7 @@ constexpr const char* kChatTemplate =
 struct TinyOptions {
   bool tokenizer = true, chat = true;
   std::string chat_template = kChatTemplate;
-  int64_t positions = 256, dense_ffn_size = 48, words = 400;
+  int64_t positions = 256, dense_ffn_size = 48, words = 400, n_mtp = 0;
   uint64_t seed = 1;  // of the weights
   ServingOptions serving = {};
   GrammarLimits grammars = testing::grammar_limits();
@@ -55,6 +55,7 @@ inline void write_tiny_model(const std::filesystem::path& directory, const TinyO
   m.n_routed_experts = 4;
   m.n_experts_per_token = 2;
   m.max_positions = options.positions;
+  m.n_mtp = options.n_mtp;
   HfConfig config;
   config.model = m;
   config.dtype = "float32";
