@@ -105,7 +105,7 @@ int serve_until_stopped(const Exec& exec, const TextModel& loaded, const Serving
                 quiet);
   const CleanStop polled("answering what runs, taking nothing new");
   const Transformer& model = *loaded.model.transformer;
-  say_start(options.service.name, loaded, running, model.cache_block_bytes(may_draft(model, options.engine)));
+  say_start(options.service.name, loaded, running, model.cache_block_bytes(draft_modules(model, options.engine)));
   std::exception_ptr damage;  // a file cut off or written over: nothing computed from it can be trusted any more
   for (int64_t look = 0; !interrupted() && !damage; ++look) {
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
