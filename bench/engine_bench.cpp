@@ -113,7 +113,7 @@ class LongTexts {
       : exec_(exec), model_(model), per_text_(cache_blocks_of(context + 1)) {
     cache_ = model.new_cache(exec, texts * per_text_);
     for (LayerCache& layer : cache_->layers)
-      for (const Tensor& tensor : {layer.latent, layer.rope_key}) tensor.zero();
+      for (const Tensor& tensor : {layer.latent.tensor(), layer.rope_key}) tensor.zero();
     for (int64_t i = 0; i < texts * per_text_; ++i) blocks_.push_back(int32_t(i));
     for (int64_t t = 0; t < texts; ++t) tokens_.push_back(int32_t(5 + 17 * t));
   }

@@ -14,11 +14,16 @@ using namespace engine_testing;
 // The model that is served, and what it is by turns: its weights of version 0, 2, ... and of 1, 3, ...
 struct Models {
   SmallModel served, even, odd;
-  explicit Models(AttentionForm form)
-      : served(testing::small_config(), options_of(Precision::bf16, form)),
-        even(testing::small_config(), options_of(Precision::bf16, form)),
-        odd(testing::small_config(), options_of(Precision::bf16, form)) {
+  explicit Models(AttentionForm form, CacheFormat cache = CacheFormat::values)
+      : served(testing::small_config(), options(form, cache)),
+        even(testing::small_config(), options(form, cache)),
+        odd(testing::small_config(), options(form, cache)) {
     scale(odd, 2);
+  }
+  static ModelOptions options(AttentionForm form, CacheFormat cache) {
+    ModelOptions options = options_of(Precision::bf16, form);
+    options.cache = cache;
+    return options;
   }
   static void scale(SmallModel& small, double factor) {  // exact, and back
     const Tensor kv_a = small.model.parameter("layers.1.attention.kv_a").value.plain;
@@ -190,16 +195,6 @@ class SoakRun {
   Engine engine_;
 };
 
-TEST(EngineSoak, EveryRequestGetsWhatItGetsAloneFromACacheInFp8) {
-  ModelOptions options = options_of(Precision::bf16);
-  options.cache = CacheFormat::fp8;
-  SmallModel small(small_config(), options);
-  const EngineCounts counts = soak(small, {.drafts = 1}, 5, "cache in fp8");
-  EXPECT_GT(counts.preemptions, 0);
-  EXPECT_GT(counts.cached_tokens, 0);
-  EXPECT_GT(counts.accepted_tokens, 0);
-}
-
 TEST(EngineSoak, EveryRequestGetsWhatItGetsAlone) {
   for (const AttentionForm form : {AttentionForm::absorbed, AttentionForm::up_projected}) {
     SCOPED_TRACE(enum_name(form));
@@ -226,9 +221,12 @@ TEST(EngineSoak, EveryRequestGetsWhatItGetsAlone) {
 }
 
 TEST(EngineSoak, WithDraftsAndOtherWeightsInBetweenToo) {
-  for (const AttentionForm form : {AttentionForm::absorbed, AttentionForm::up_projected}) {
-    SCOPED_TRACE(enum_name(form));
-    Models models(form);
+  using Form = AttentionForm;
+  for (const auto& [form, cache] : {std::pair(Form::absorbed, CacheFormat::values),
+                                    {Form::up_projected, CacheFormat::values},
+                                    {Form::absorbed, CacheFormat::fp8}}) {
+    SCOPED_TRACE(fmt::format("{}, cache {}", enum_name(form), enum_name(cache)));
+    Models models(form, cache);
     const Happened all = SoakRun(models, {.drafts = 3, .swaps = true}, 4).run();
     EXPECT_GT(all.arrivals, 0);
     EXPECT_GT(all.cancels, 0);
