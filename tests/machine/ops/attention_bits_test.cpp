@@ -26,6 +26,31 @@ TEST(Attention, ThreadsDoNotChangeABit) {
   }
 }
 
+// A text alone, far into its context: threads share its tiles and its columns. Few rows, many, and more than they share.
+TEST(Attention, ThreadsThatShareATextDoNotChangeABit) {
+  for (const Place& place : places()) {
+    if (place.on_device) continue;
+    for (const DType dtype : {DType::f32, DType::bf16}) {
+      for (const auto& [heads, rank, queries] :
+           {std::array{3, 132, 1}, {16, 300, 1}, {5, 24, 3}, {40, 132, 1}, {3, 132, 20}, {9, 132, 9}}) {
+        const ExecAt one(place, 1), many(place, 3);
+        const Sizes sizes{heads, rank, 6, rank, true, {{0, queries, 0, 400}}, queries, 400};
+        Problem problem(one.exec, sizes, dtype);
+        SCOPED_TRACE(fmt::format("{} queries, {} in {} on {}", queries, text(sizes), dtype_name(dtype), place.name()));
+        const auto same = [&] {
+          Results want, got;
+          problem.forward(one.exec, want), problem.forward(many.exec, got);
+          return same_bits(got.o, want.o) && same_bits(got.lse, want.lse);
+        };
+        EXPECT_TRUE(same());
+        problem.codes = ops::quantise(one.exec, problem.kv.col_range(0, rank), kRowTile, ScaleRule::power_of_two);
+        problem.k_rope = problem.k_rope.to(one.exec, DType::bf16);
+        EXPECT_TRUE(same()) << "in codes";
+      }
+    }
+  }
+}
+
 // Rows of the whole pass = rows of a pass in chunks of queries (prefill), down to one query (decoding), of the same
 // document.
 TEST(Attention, ChunkedPrefillAndDecodingHaveTheBitsOfTheWholePass) {

@@ -59,18 +59,28 @@ __attribute__((noinline)) void few_block(float* st, const float* keys, int64_t l
 #pragma GCC unroll 2
     for (int v = 0; v < kFewVectors; ++v) acc[key][v] = zero();
   }
+  // Four keys to a pointer, the others in the instruction: sixteen pointers find no registers.
+  constexpr int kPointers = kFewKeys / 4;
+  const float* four[kPointers];
+#pragma GCC unroll 4
+  for (int i = 0; i < kPointers; ++i) four[i] = keys + 4 * i * ld;
   int64_t word = 0;
   for (int64_t part = 1; part <= kFewKeys; ++part) {
     next.ask();
-    for (const int64_t end = words * part / kFewKeys; word < end; ++word) {
+    for (const int64_t end = words * part / kFewKeys; word < end; ++word, qt += kFewRows) {
       V q[kFewVectors];
 #pragma GCC unroll 2
-      for (int v = 0; v < kFewVectors; ++v) q[v] = load(qt + word * kFewRows + v * kW);
-#pragma GCC unroll 16
-      for (int key = 0; key < kFewKeys; ++key) {
-        const V k = broadcast(keys[key * ld + word]);
+      for (int v = 0; v < kFewVectors; ++v) q[v] = load(qt + v * kW);
+#pragma GCC unroll 4
+      for (int i = 0; i < kPointers; ++i) {
+#pragma GCC unroll 4
+        for (int j = 0; j < 4; ++j) {
+          const V k = broadcast(four[i][j * ld]);
 #pragma GCC unroll 2
-        for (int v = 0; v < kFewVectors; ++v) acc[key][v] = U::multiply_add(k, q[v], acc[key][v]);
+          for (int v = 0; v < kFewVectors; ++v) acc[4 * i + j][v] = U::multiply_add(k, q[v], acc[4 * i + j][v]);
+        }
+        ++four[i];
+        asm("" : "+r"(four[i]));  // or the compiler makes a pointer of each key again
       }
     }
   }

@@ -3,6 +3,8 @@
 // a tile P V sums over keys ascending from zero; that sum is added to the output rescaled to the new maximum. With
 // AVX512-BF16 and bf16 rows both products multiply bf16 pairs, so probabilities are rounded to bf16 for P V; their sum
 // is not.
+// Where there are fewer tasks than threads (a few texts far into their context) threads share a task instead: scores
+// tile by tile, then the softmax over all tiles, then outputs by columns, each in the same order as above.
 #include "kernels/attention.h"
 #include "kernels/cpu/attention_few.h"
 #include "kernels/cpu/attention_plan.h"
@@ -150,24 +152,47 @@ struct ForwardTask {
     }
   }
 
-  void visit_block(int64_t first_row, int64_t tile_begin, float factor) const {
-    const int64_t n_rows = task.n_rows - first_row < kTile ? task.n_rows - first_row : kTile;
-    const Causal causal{s.n_k - s.n_q - tile_begin + 1, task.first_row + first_row, task.n_heads};
-    if (causal.limit(n_rows - 1) == 0) return;
-    int64_t begin = 0;
-    while (causal.limit(begin) == 0) ++begin;
-    const int64_t first = begin / kRows * kRows, whole = attention_round_up(n_rows, kRows);
+  // Up to kTile rows with a tile of keys: those of begin .. n_rows see something of it.
+  struct Visit {
+    Causal causal;
+    int64_t first_row, n_rows, begin = 0;
+    bool sees() const { return begin < n_rows; }
+    int64_t first() const { return begin / kRows * kRows; }
+    int64_t whole() const { return attention_round_up(n_rows, kRows); }
+  };
+  Visit visit(int64_t first_row, int64_t tile_begin) const {
+    Visit v{{s.n_k - s.n_q - tile_begin + 1, task.first_row + first_row, task.n_heads},
+            first_row,
+            task.n_rows - first_row < kTile ? task.n_rows - first_row : kTile};
+    while (v.sees() && v.causal.limit(v.begin) == 0) ++v.begin;
+    return v;
+  }
+  // `to` [kTile][kTile], or [kFewRows][kTile] with `room` for as many.
+  void score(const Visit& v, int64_t tile_begin, float* to, float* room) const {
     if (few()) {
-      score_few<U, T>({f.s, f.s + kFewRows * kTile, f.kt, f.stage, w.ld_qk, w.qk_words}, a, s, task.head,
-                      tile_begin + kTile);
+      score_few<U, T>({to, room, f.kt, f.stage, w.ld_qk, w.qk_words}, a, s, task.head, tile_begin + kTile);
     } else {
-      score_tile<U>({f.q + first_row * w.ld_qk, w.ld_qk, f.kt, kTile, f.s, kTile}, causal, first, whole, w.qk_words);
+      score_tile<U>({f.q + v.first_row * w.ld_qk, w.ld_qk, f.kt, kTile, to, kTile}, v.causal, v.first(), v.whole(),
+                    w.qk_words);
     }
+  }
+  void soften(const Visit& v, float factor) const {
+    softmax_tile<U>(f, f.m + v.first_row, f.l + v.first_row * kW, v.causal, v.begin, v.n_rows, factor);
+  }
+  // The columns of o from `col` on, by those of the values that lie at b.
+  void apply(const Visit& v, const float* b, int64_t ld_b, int64_t col, int64_t cols) const {
+    apply_tile<U, Into::rescale>(
+        {f.p, kTile / U::kPer, b, ld_b, f.o + v.first_row * w.ld_v_cols + col, w.ld_v_cols, f.alpha}, v.causal,
+        v.first(), v.whole(), cols);
+  }
+
+  void visit_block(int64_t first_row, int64_t tile_begin, float factor) const {
+    const Visit v = visit(first_row, tile_begin);
+    if (!v.sees()) return;
+    score(v, tile_begin, f.s, f.s + kFewRows * kTile);
+    soften(v, factor);
     const bool in_stage = U::kPer == 1 && a.values_are_keys;
-    softmax_tile<U>(f, f.m + first_row, f.l + first_row * kW, causal, begin, n_rows, factor);
-    apply_tile<U, Into::rescale>({f.p, kTile / U::kPer, in_stage ? f.stage : f.v, in_stage ? w.ld_qk : w.ld_v_cols,
-                                  f.o + first_row * w.ld_v_cols, w.ld_v_cols, f.alpha},
-                                 causal, first, whole, a.d_v);
+    apply(v, in_stage ? f.stage : f.v, in_stage ? w.ld_qk : w.ld_v_cols, 0, a.d_v);
   }
 
   void write() const {
@@ -191,15 +216,65 @@ struct ForwardTask {
   }
 };
 
+// A task of at most kTile rows, by all threads; f_of(worker) is a thread's workspace. Scores of all tiles lie in the
+// plan's partials: of each tile its rows, then what softmax makes of the rows' maxima.
+template <class U, class T, class Space>
+void run_together(const Attention& a, const AttentionTask& task, const AttentionWidths& w, float* scores, Space f_of) {
+  const ForwardTask<U, T> all{a, task, a.segments[task.segment], w, f_of(0)};
+  const float factor = float(a.scale) * kLog2e;
+  const int64_t rows = attention_together_rows(task.n_rows), tiles = all.position(task.n_rows - 1) / kTile + 1;
+  const auto scores_of = [&](int64_t tile) { return scores + tile * (rows + 1) * kTile; };
+  all.pack_queries();
+  a.lane->parallel_for(tiles, [&](int64_t tile, int worker) {
+    ForwardTask<U, T> one{a, task, all.s, w, f_of(worker)};
+    one.f.q = all.f.q;
+    if (one.few() && worker > 0) one.f.kt = all.f.kt;
+    one.pack_tile(tile * kTile);
+    const auto v = one.visit(0, tile * kTile);
+    if (v.sees()) one.score(v, tile * kTile, scores_of(tile), one.f.s);
+  });
+  ForwardTask<U, T> part = all;
+  const auto at_tile = [&](int64_t tile) {
+    part.f.s = part.f.p = scores_of(tile), part.f.alpha = scores_of(tile) + rows * kTile;
+    return part.visit(0, tile * kTile);
+  };
+  for (int64_t tile = 0; tile < tiles; ++tile)
+    if (const auto v = at_tile(tile); v.sees()) part.soften(v, factor);
+  a.lane->parallel_for((a.d_v + kAttentionChunk - 1) / kAttentionChunk, [&](int64_t i, int worker) {
+    const int64_t col = i * kAttentionChunk, cols = a.d_v - col < kAttentionChunk ? a.d_v - col : kAttentionChunk;
+    const int64_t ld = attention_lead(kAttentionChunk);
+    float* const values = f_of(worker).stage;
+    ForwardTask<U, T> own = all;
+    for (int64_t tile = 0; tile < tiles; ++tile) {
+      own.f.p = scores_of(tile), own.f.alpha = scores_of(tile) + rows * kTile;
+      const auto v = own.visit(0, tile * kTile);
+      if (!v.sees()) continue;
+      stage_key_columns<T>(values, ld, a, own.s, tile * kTile, col, cols);
+      own.apply(v, values, ld, col, cols);
+    }
+  });
+  all.write();
+}
+
 template <class U, class T>
 void forward(const Attention& a) {
   const AttentionWidths w = attention_widths(a, U::kPer == 2);
   const AttentionPlan plan(a, Isa::HADAL_ISA);
+  const auto space_of = [&](int worker, int64_t rows) {
+    AttentionSpace space{reinterpret_cast<float*>(plan.workers + worker * plan.worker_bytes), 0};
+    return attention_forward_space(space, w, rows);
+  };
+  if constexpr (U::kPer == 1) {
+    if (plan.together) {
+      for (int64_t i = 0; i < plan.n_tasks; ++i)
+        run_together<U, T>(a, plan.tasks[i], w, plan.partials,
+                           [&](int worker) { return space_of(worker, plan.tasks[i].n_rows); });
+      return;
+    }
+  }
   a.lane->parallel_for(plan.n_tasks, [&](int64_t i, int worker) {
     const AttentionTask& task = plan.tasks[i];
-    AttentionSpace space{reinterpret_cast<float*>(plan.workers + worker * plan.worker_bytes), 0};
-    const AttentionForwardSpace f = attention_forward_space(space, w, task.n_rows);
-    ForwardTask<U, T>{a, task, a.segments[task.segment], w, f}.run();
+    ForwardTask<U, T>{a, task, a.segments[task.segment], w, space_of(worker, task.n_rows)}.run();
   });
 }
 

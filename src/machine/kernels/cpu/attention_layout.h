@@ -66,6 +66,12 @@ static inline AttentionForwardSpace attention_forward_space(AttentionSpace& spac
   return f;
 }
 
+// Threads that share a task keep of each tile of keys the scores of so many rows, and a row of alphas.
+static inline int64_t attention_together_rows(int64_t n_rows) { return attention_round_up(n_rows, 16); }
+static inline int64_t attention_together_words(int64_t n_rows, int64_t n_keys) {
+  return (n_keys + kAttentionTile - 1) / kAttentionTile * (attention_together_rows(n_rows) + 1) * kAttentionTile + 16;
+}
+
 // rows: query positions from a tile border on, whole tiles.
 struct AttentionBackwardSpace {
   float *q, *d_o;               // [rows] of words

@@ -8,7 +8,8 @@
 namespace hadal::kernels {
 namespace {
 
-constexpr int64_t kPackedBytes = 768 * 1024;  // of packed queries and outputs per task: a second-level cache
+constexpr int64_t kPackedBytes = 768 * 1024;          // of packed queries and outputs per task: a second-level cache
+constexpr int64_t kKeysToShare = 4 * kAttentionTile;  // fewer are not worth three calls of all threads
 constexpr int64_t kMostRows = 512, kFewestRows = kAttentionTile;
 
 bool multiplies_pairs(const Attention& a, Isa isa) { return isa == Isa::avx512_bf16 && a.q.dtype == DType::bf16; }
@@ -53,7 +54,13 @@ AttentionPlan::Needs AttentionPlan::forward_needs(const Attention& a, Isa isa) {
     most_rows = std::max(most_rows, std::min(chunk, a.segments[s].n_q * group));
   AttentionSpace count;
   attention_forward_space(count, attention_widths(a, multiplies_pairs(a, isa)), most_rows);
-  return {.n_tasks = tasks_of(a, chunk), .worker_bytes = bytes_of(count)};
+  Needs needs{.n_tasks = tasks_of(a, chunk), .worker_bytes = bytes_of(count)};
+  int64_t keys = 0;
+  for (int64_t s = 0; s < a.n_segments; ++s) keys = std::max(keys, a.segments[s].n_k);
+  needs.together = needs.n_tasks < a.lane->n_threads() && keys >= kKeysToShare && most_rows <= kAttentionTile &&
+                   a.values_are_keys && !multiplies_pairs(a, isa);
+  if (needs.together) needs.partial_bytes = 4 * attention_together_words(most_rows, keys);
+  return needs;
 }
 
 AttentionPlan::Needs AttentionPlan::backward_needs(const Attention& a, Isa isa) {
@@ -73,6 +80,7 @@ AttentionPlan::Needs AttentionPlan::backward_needs(const Attention& a, Isa isa) 
 AttentionPlan::AttentionPlan(Lane& lane, const Needs& needs)
     : n_tasks(needs.n_tasks),
       worker_bytes(needs.worker_bytes),
+      together(needs.together),
       space_(lane, bytes_of_tasks(needs.n_tasks) + lane.n_threads() * needs.worker_bytes + needs.partial_bytes) {
   tasks = reinterpret_cast<AttentionTask*>(space_.data);
   workers = space_.data + bytes_of_tasks(needs.n_tasks);

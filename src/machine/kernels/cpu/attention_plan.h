@@ -24,11 +24,14 @@ class AttentionPlan {
   int64_t n_tasks = 0;
   char* workers = nullptr;  // worker_bytes of packed tiles per thread
   int64_t worker_bytes = 0;
-  float* partials = nullptr;  // backward: [head groups, all keys of all segments, shared columns]
+  // Backward: [head groups, all keys of all segments, shared columns]. Forward together: scores of a task.
+  float* partials = nullptr;
+  bool together = false;  // forward: threads share every task (attention_forward.cpp)
 
  private:
   struct Needs {
     int64_t n_tasks = 0, worker_bytes = 0, partial_bytes = 0;
+    bool together = false;
   };
   AttentionPlan(Lane& lane, const Needs& needs);
   static Needs forward_needs(const Attention& a, Isa isa);

@@ -256,6 +256,24 @@ int64_t stage_keys(float* to, int64_t ld, const Attention& a, const Segment& s, 
   clear_rows(to + n * ld, kTile - n, ld);
   return n;
 }
+// The same of keys that are values too, columns col .. col + cols of theirs; col is a multiple of kAttentionChunk.
+template <class T>
+void stage_key_columns(float* to, int64_t ld, const Attention& a, const Segment& s, int64_t tile_begin, int64_t col,
+                       int64_t cols) {
+  const int64_t n = s.n_k - tile_begin < kTile ? s.n_k - tile_begin : kTile, first = a.key_row(s, tile_begin);
+  for (int64_t j = 0; j < n; ++j) {
+    const int64_t row = first + j;
+    if (a.in_codes()) {
+      const Codes codes{row_of<const uint8_t>(a.k_nope, row) + col,
+                        row_of<const float>(a.k_scales, row) + col / kAttentionChunk};
+      put_row<Singles>(to + j * ld, codes, cols, codes, 0);
+      continue;
+    }
+    const T* const key = row_of<const T>(a.k_nope, row) + col;
+    put_row<Singles>(to + j * ld, key, cols, key, 0);
+  }
+  clear_rows(to + n * ld, kTile - n, ld);
+}
 template <class U, class T>
 void stage_values(float* to, int64_t ld, const Attention& a, const Segment& s, int64_t head, int64_t tile_begin) {
   const int64_t n = s.n_k - tile_begin < kTile ? s.n_k - tile_begin : kTile, first = a.key_row(s, tile_begin);
