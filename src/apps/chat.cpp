@@ -183,13 +183,14 @@ int run_chat(const ChatOptions& o) {
   check(!read_chat_files(loaded.model.directory.string()).templates.empty(), ErrorKind::not_found,
         "{}: this model has no chat template; 'hadal generate' lets it go on from a text",
         loaded.model.directory.string());
-  pack_for(exec.exec, *loaded.model.transformer, 1000);
+  const EngineOptions one_text{.cache_texts = 1, .max_running = 1, .drafts = o.drafts};
+  pack_for(exec.exec, *loaded.model.transformer, 1000, draft_modules(*loaded.model.transformer, one_text));
   const bool edited = is_terminal(0) && is_terminal(1);
   if (edited) print_notes({"/help lists what you can type"}, o.common.quiet);
   // A Ctrl-C that comes when the answer has just ended must not end the chat.
   std::optional<CleanStop> at_the_prompt;
   if (edited) at_the_prompt.emplace("nothing is being written; /quit ends");
-  Engine engine(exec.exec, *loaded.model.transformer, {.cache_texts = 1, .max_running = 1, .drafts = o.drafts});
+  Engine engine(exec.exec, *loaded.model.transformer, one_text);
   Chat chat(o, engine, loaded);
   Lines lines(edited);
   for (std::string line; lines.next(line);)

@@ -91,7 +91,8 @@ int run_generation(GenerateOptions o) {
   EngineRequest request = request_of(draw, loaded, prompt);
   const bool thinking = (o.prompt->has_message || o.prompt->has_chat) && opens_thought(loaded.text().decode(prompt));
   if (format) request.constraint = constraint_of_options(*o.form, *format, loaded, thinking);
-  pack_for(exec.exec, *loaded.model.transformer, draw.max_tokens);
+  const int64_t n_mtp = draft_modules(*loaded.model.transformer, {.drafts = o.drafts});
+  pack_for(exec.exec, *loaded.model.transformer, draw.max_tokens, n_mtp);
   Engine engine = engine_for(exec.exec, *loaded.model.transformer, request, o.drafts);
   if (o.json || !loaded.tokenizer) return print_json(draw, engine, loaded, std::move(request));
   auto print = [&](const std::string& fragment) {

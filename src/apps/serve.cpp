@@ -62,10 +62,11 @@ UpdateOptions updates_of(const ServeOptions& o, const Exec& exec, const TextMode
   LoadOptions load = o.model.load;
   load.precision = loaded.model.transformer->options().precision;
   load.attention_form = loaded.model.transformer->options().attention_form;
-  return {o.updates, [load, isa = exec.isa](const std::string& directory) {
+  return {o.updates, [load, isa = exec.isa, engine = o.serving.engine](const std::string& directory) {
             const OwnedExec owned(1, isa);
             TextModel fresh = load_text_model(directory, load, owned.exec);
-            pack_for(owned.exec, *fresh.model.transformer, kManyTokens);
+            pack_for(owned.exec, *fresh.model.transformer, kManyTokens,
+                     draft_modules(*fresh.model.transformer, engine));
             return fresh;
           }};
 }
@@ -95,7 +96,8 @@ void say_start(const std::string& name, const TextModel& loaded, const Serving& 
 }  // namespace
 
 int serve_until_stopped(const Exec& exec, const TextModel& loaded, const ServingOptions& options, bool quiet) {
-  pack_for(exec, *loaded.model.transformer, kManyTokens);
+  const int64_t n_mtp = draft_modules(*loaded.model.transformer, options.engine);
+  pack_for(exec, *loaded.model.transformer, kManyTokens, n_mtp);
   Serving running(exec, loaded, options);
   if (!loaded.tokenizer)
     print_notes({"this model has no tokenizer: prompts are token ids, answers have token_ids"}, quiet);
@@ -105,7 +107,7 @@ int serve_until_stopped(const Exec& exec, const TextModel& loaded, const Serving
                 quiet);
   const CleanStop polled("answering what runs, taking nothing new");
   const Transformer& model = *loaded.model.transformer;
-  say_start(options.service.name, loaded, running, model.cache_block_bytes(draft_modules(model, options.engine)));
+  say_start(options.service.name, loaded, running, model.cache_block_bytes(n_mtp));
   std::exception_ptr damage;  // a file cut off or written over: nothing computed from it can be trusted any more
   for (int64_t look = 0; !interrupted() && !damage; ++look) {
     std::this_thread::sleep_for(std::chrono::milliseconds(50));

@@ -125,25 +125,27 @@ struct Transformer::Impl {
     return logits;
   }
 
-  // What a generated token is multiplied with and nothing else reads (no embedding, no MTP module), and is not packed
-  // yet. Those whose heads are read one by one come with their heads.
+  // What a generated token is multiplied with and nothing else reads (no embedding), with so many MTP modules, and is
+  // not packed yet. Those whose heads are read one by one come with their heads.
   struct Packing {
     Parameter* parameter;
     std::optional<Heads> heads;
   };
-  std::vector<Packing> to_pack() const {
+  std::vector<Packing> to_pack(int64_t n_mtp) const {
     std::vector<Packing> result;
     for (const auto& parameter : parameters) {
       const ParameterSpec& spec = parameter->spec;
       const Weight& value = parameter->value;
-      if (!is_matrix_product(spec) || spec.layer >= config.n_layers || value.dtype == DType::f64) continue;
+      if (!is_matrix_product(spec) || spec.layer >= config.n_layers + n_mtp || value.dtype == DType::f64) continue;
       if (!value.has(WeightForm::panels) && !value.has(WeightForm::heads)) result.push_back({parameter.get(), {}});
     }
-    if (options.attention_form == AttentionForm::absorbed) {
-      for (const BlockLayers& block : stage().layers().blocks)
-        for (Packing& one : result)
-          if (one.parameter == block.mla.kv_b()) one.heads = block.mla.heads();
-    }
+    if (options.attention_form != AttentionForm::absorbed) return result;
+    const auto take_heads = [&](const Mla& mla) {
+      for (Packing& one : result)
+        if (one.parameter == mla.kv_b()) one.heads = mla.heads();
+    };
+    for (const BlockLayers& block : stage().layers().blocks) take_heads(block.mla);
+    for (const MtpLayers& module : stage().layers().mtp) take_heads(module.block.mla);
     return result;
   }
 
@@ -187,16 +189,16 @@ void Transformer::refresh_values(const Exec& exec) {
   for (const auto& parameter : impl_->parameters) refresh_value(exec, *parameter);
 }
 
-int64_t Transformer::packed_bytes(const Exec& exec) const {
+int64_t Transformer::packed_bytes(const Exec& exec, int64_t n_mtp) const {
   int64_t bytes = 0;
-  for (const auto& [parameter, heads] : impl_->to_pack())
+  for (const auto& [parameter, heads] : impl_->to_pack(n_mtp))
     bytes += heads ? ops::head_panel_bytes(exec, parameter->value, *heads) : ops::panel_bytes(exec, parameter->value);
   return bytes;
 }
 
-void Transformer::pack(const Exec& exec) {
+void Transformer::pack(const Exec& exec, int64_t n_mtp) {
   check(!impl_->options.training, ErrorKind::internal, "a model in training keeps its weights as tensors");
-  for (const auto& [parameter, heads] : impl_->to_pack()) {
+  for (const auto& [parameter, heads] : impl_->to_pack(n_mtp)) {
     Weight& value = parameter->value;
     heads ? ops::pack_heads(exec, value, *heads) : ops::keep_only(exec, value, WeightForm::panels);
     parameter->master.reset();  // often the same memory

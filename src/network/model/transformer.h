@@ -62,9 +62,10 @@ class Transformer {
   void initialize(const Exec& exec, uint64_t seed);  // from spec.init_std, keyed by (seed, name, element)
   void refresh_values(const Exec& exec);             // after loading masters or values: the values' other forms follow
   // For generation alone: what a token is multiplied with is kept as panels only (tensor/weight.h), which a product of
-  // few rows reads once and in order. Every result keeps its bits. Such a model is not written out any more.
-  void pack(const Exec& exec);
-  int64_t packed_bytes(const Exec& exec) const;  // that pack() takes
+  // few rows reads once and in order. Every result keeps its bits. Such a model is not written out any more. n_mtp: so
+  // many MTP modules too, which drafts are made by.
+  void pack(const Exec& exec, int64_t n_mtp = 0);
+  int64_t packed_bytes(const Exec& exec, int64_t n_mtp = 0) const;  // that pack() takes
   // A step begins: gradients are void, the first contribution writes over them. Of how many micro-batches, or which
   // actions, where that is known (negative: as many as come).
   void begin_step(int64_t n_micro_batches = -1);

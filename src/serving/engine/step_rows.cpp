@@ -77,31 +77,32 @@ Observer observer_of(const EngineOptions& options, const std::vector<PlannedRows
 std::vector<DrawnRow> draw_rows(const Exec& exec, const ModelConfig& config, std::vector<PlannedRows>& planned,
                                 const Tensor& logits) {
   std::vector<DrawnRow> rows;
-  std::vector<PlannedRows*> plan_of;
+  std::vector<size_t> first_row;  // of each text
   std::vector<Tensor> values;
   for (PlannedRows& p : planned) {
+    first_row.push_back(rows.size());
     for (int64_t i = p.n_rows() - p.n_wanted; i < p.n_rows(); ++i) {
       const bool draws = p.draws && i + 1 >= p.n, on_host = draws || p.request->asked.n_top > 0;
       values.push_back(on_host ? logits.row_range(int64_t(rows.size()), 1).to(exec, DType::f32) : Tensor());
       rows.push_back({p.request, p.request->cached + i, draws, {-1, 0, {}}, {}});
-      plan_of.push_back(&p);
     }
   }
   if (rows.empty()) return rows;
   values = host_copies(values);
-  std::vector<ScoredRow> asked;
-  for (size_t r = 0; r < rows.size(); ++r) {
+  first_row.push_back(rows.size());
+  std::vector<ScoredRow> asked(rows.size());
+  const auto draw_one = [&](size_t r, PlannedRows& planned_rows) {
     DrawnRow& row = rows[r];
     ActiveRequest& request = *row.request;
-    ScoredRow one;
+    ScoredRow& one = asked[r];
     if (values[r]) one.on_host = values_of(values[r]);
-    const int64_t draft = row.position - request.cached - plan_of[r]->n;  // that this row is of; negative: none
+    const int64_t draft = row.position - request.cached - planned_rows.n;  // that this row is of; negative: none
     const bool right = draft < 0 || (rows[r - 1].token.id == request.drafts[size_t(draft)] && !rows[r - 1].last);
     if (row.draws && right) {
       try {
         row.token.id = one.id = draw(request, config, one.on_host);
         write(request, one.id);
-        plan_of[r]->n_accepted += draft >= 0;
+        planned_rows.n_accepted += draft >= 0;
         row.last = complete(request);
       } catch (const Error& error) {
         row.error.emplace(error.kind(), fmt::format("at position {}: {}", row.position + 1, error.what()));
@@ -110,8 +111,10 @@ std::vector<DrawnRow> draw_rows(const Exec& exec, const ModelConfig& config, std
       row.token.id = one.id = request.asked.prompt[size_t(row.position + 1)];
     }
     one.n_top = one.id >= 0 ? request.asked.n_top : 0;
-    asked.push_back(one);
-  }
+  };
+  exec.compute->parallel_for(int64_t(planned.size()), [&](int64_t text, int) {
+    for (size_t r = first_row[size_t(text)]; r < first_row[size_t(text) + 1]; ++r) draw_one(r, planned[size_t(text)]);
+  });
   std::vector<ScoredToken> scores = token_scores(exec, logits, asked);
   for (size_t r = 0; r < rows.size(); ++r) rows[r].token = std::move(scores[r]);
   return rows;

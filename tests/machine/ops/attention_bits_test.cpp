@@ -26,7 +26,7 @@ TEST(Attention, ThreadsDoNotChangeABit) {
   }
 }
 
-// A text alone, far into its context: threads share its tiles and its columns. Few rows, many, and more than they share.
+// A text alone, far into its context: threads share its tiles and its columns. Few rows, many, more than they share.
 TEST(Attention, ThreadsThatShareATextDoNotChangeABit) {
   for (const Place& place : places()) {
     if (place.on_device) continue;

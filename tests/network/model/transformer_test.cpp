@@ -208,9 +208,13 @@ TEST(Transformer, PackedWeightsGiveTheSameBitsAndNothingElseIsKept) {
       ModelOptions options;
       options.precision = arithmetic.precision, options.attention_form = form;
       SmallModel plain(config, options, 2, arithmetic.isa), packed(config, options, 2, arithmetic.isa);
-      const int64_t expected = packed.model.packed_bytes(packed.owned.exec);
+      const int64_t n_mtp = form == AttentionForm::absorbed ? config.n_mtp : 0;
+      const int64_t expected = packed.model.packed_bytes(packed.owned.exec, n_mtp);
       EXPECT_EQ(expected == 0, arithmetic.precision == Precision::fp64);
-      packed.model.pack(packed.owned.exec);
+      packed.model.pack(packed.owned.exec, n_mtp);
+      EXPECT_EQ(packed.model.packed_bytes(packed.owned.exec, n_mtp), 0);
+      const Weight& guessing = packed.model.parameter("layers.4.moe.experts.up").value;
+      EXPECT_EQ(guessing.has(WeightForm::panels), expected > 0 && n_mtp > 0);
       int64_t bytes = 0;
       for (const Parameter* p : packed.model.parameters()) {
         if (!p->value.has(WeightForm::panels) && !p->value.has(WeightForm::heads)) continue;
