@@ -324,7 +324,8 @@ struct Engine::Impl {
   bool step() {
     const AddSeconds timing(step_seconds);
     take_calls();
-    paying_drafts = draft_gain.choose(counts.drafts, std::max<int64_t>(1, int64_t(running.size())));
+    if (n_modules > 0 && options.drafts == EngineOptions::kAutomatic)
+      paying_drafts = draft_gain.choose(counts.drafts, std::max<int64_t>(1, int64_t(running.size())));
     admit(!exchange());
     std::vector<PlannedRows> planned = plan();
     note();

@@ -228,29 +228,30 @@ void run_together(const Attention& a, const AttentionTask& task, const Attention
   a.lane->parallel_for(tiles, [&](int64_t tile, int worker) {
     ForwardTask<U, T> one{a, task, all.s, w, f_of(worker)};
     one.f.q = all.f.q;
-    if (one.few() && worker > 0) one.f.kt = all.f.kt;
+    if (one.few()) one.f.kt = all.f.kt;
     one.pack_tile(tile * kTile);
     const auto v = one.visit(0, tile * kTile);
     if (v.sees()) one.score(v, tile * kTile, scores_of(tile), one.f.s);
   });
-  ForwardTask<U, T> part = all;
   const auto at_tile = [&](int64_t tile) {
-    part.f.s = part.f.p = scores_of(tile), part.f.alpha = scores_of(tile) + rows * kTile;
-    return part.visit(0, tile * kTile);
+    ForwardTask<U, T> one = all;
+    one.f.s = one.f.p = scores_of(tile), one.f.alpha = scores_of(tile) + rows * kTile;
+    return one;
   };
-  for (int64_t tile = 0; tile < tiles; ++tile)
-    if (const auto v = at_tile(tile); v.sees()) part.soften(v, factor);
-  a.lane->parallel_for((a.d_v + kAttentionChunk - 1) / kAttentionChunk, [&](int64_t i, int worker) {
-    const int64_t col = i * kAttentionChunk, cols = a.d_v - col < kAttentionChunk ? a.d_v - col : kAttentionChunk;
-    const int64_t ld = attention_lead(kAttentionChunk);
+  for (int64_t tile = 0; tile < tiles; ++tile) {
+    const ForwardTask<U, T> one = at_tile(tile);
+    if (const auto v = one.visit(0, tile * kTile); v.sees()) one.soften(v, factor);
+  }
+  const int64_t width = a.d_v < kAttentionChunk ? a.d_v : kAttentionChunk, ld = attention_lead(width);
+  a.lane->parallel_for((a.d_v + width - 1) / width, [&](int64_t i, int worker) {
+    const int64_t col = i * width, cols = a.d_v - col < width ? a.d_v - col : width;
     float* const values = f_of(worker).stage;
-    ForwardTask<U, T> own = all;
     for (int64_t tile = 0; tile < tiles; ++tile) {
-      own.f.p = scores_of(tile), own.f.alpha = scores_of(tile) + rows * kTile;
-      const auto v = own.visit(0, tile * kTile);
+      const ForwardTask<U, T> one = at_tile(tile);
+      const auto v = one.visit(0, tile * kTile);
       if (!v.sees()) continue;
-      stage_key_columns<T>(values, ld, a, own.s, tile * kTile, col, cols);
-      own.apply(v, values, ld, col, cols);
+      stage_key_columns<T>(values, ld, a, one.s, tile * kTile, col, cols);
+      one.apply(v, values, ld, col, cols);
     }
   });
   all.write();

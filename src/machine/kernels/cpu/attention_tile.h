@@ -239,49 +239,46 @@ HADAL_INLINE void write_row(T* to, const float* from, int64_t n, float factor) {
   if (i < n) store_n(to + i, mul(load(from + i), broadcast(factor)), n - i);
 }
 
-// Stages keys tile_begin .. of a segment's head as rows of words; missing keys are zero. Returns how many there are.
-template <class U, class T>
-int64_t stage_keys(float* to, int64_t ld, const Attention& a, const Segment& s, int64_t head, int64_t tile_begin) {
+// Stages rows of keys or values tile_begin .. of a segment, put(to, row of the tensor); missing ones are zero. Returns
+// how many there are.
+template <class Put>
+HADAL_INLINE int64_t stage_rows(float* to, int64_t ld, const Attention& a, const Segment& s, int64_t tile_begin,
+                                Put put) {
   const int64_t n = s.n_k - tile_begin < kTile ? s.n_k - tile_begin : kTile, first = a.key_row(s, tile_begin);
-  for (int64_t j = 0; j < n; ++j) {
-    const int64_t row = first + j;
-    if (a.in_codes()) {
-      put_row<U>(to + j * ld, Codes{row_of<const uint8_t>(a.k_nope, row), row_of<const float>(a.k_scales, row)},
-                 a.d_nope, row_of<const bf16>(a.k_rope, row), a.d_rope);
-      continue;
-    }
-    put_row<U>(to + j * ld, row_of<const T>(a.k_nope, row) + head * a.k_head_stride, a.d_nope,
-               row_of<const T>(a.k_rope, row), a.d_rope);
-  }
+  for (int64_t j = 0; j < n; ++j) put(to + j * ld, first + j);
   clear_rows(to + n * ld, kTile - n, ld);
   return n;
 }
-// The same of keys that are values too, columns col .. col + cols of theirs; col is a multiple of kAttentionChunk.
+// A row's codes from `col` on, a multiple of kAttentionChunk.
+HADAL_INLINE Codes codes_of(const Attention& a, int64_t row, int64_t col = 0) {
+  return {row_of<const uint8_t>(a.k_nope, row) + col, row_of<const float>(a.k_scales, row) + col / kAttentionChunk};
+}
+// Keys of a head, as rows of words.
+template <class U, class T>
+int64_t stage_keys(float* to, int64_t ld, const Attention& a, const Segment& s, int64_t head, int64_t tile_begin) {
+  return stage_rows(to, ld, a, s, tile_begin, [&](float* at, int64_t row) {
+    if (a.in_codes())
+      put_row<U>(at, codes_of(a, row), a.d_nope, row_of<const bf16>(a.k_rope, row), a.d_rope);
+    else
+      put_row<U>(at, row_of<const T>(a.k_nope, row) + head * a.k_head_stride, a.d_nope, row_of<const T>(a.k_rope, row),
+                 a.d_rope);
+  });
+}
+// Of keys that are values too columns col .. col + cols; col is a multiple of kAttentionChunk.
 template <class T>
 void stage_key_columns(float* to, int64_t ld, const Attention& a, const Segment& s, int64_t tile_begin, int64_t col,
                        int64_t cols) {
-  const int64_t n = s.n_k - tile_begin < kTile ? s.n_k - tile_begin : kTile, first = a.key_row(s, tile_begin);
-  for (int64_t j = 0; j < n; ++j) {
-    const int64_t row = first + j;
-    if (a.in_codes()) {
-      const Codes codes{row_of<const uint8_t>(a.k_nope, row) + col,
-                        row_of<const float>(a.k_scales, row) + col / kAttentionChunk};
-      put_row<Singles>(to + j * ld, codes, cols, codes, 0);
-      continue;
-    }
-    const T* const key = row_of<const T>(a.k_nope, row) + col;
-    put_row<Singles>(to + j * ld, key, cols, key, 0);
-  }
-  clear_rows(to + n * ld, kTile - n, ld);
+  stage_rows(to, ld, a, s, tile_begin, [&](float* at, int64_t row) {
+    const auto put = [&](auto from) { put_row<Singles>(at, from, cols, from, 0); };
+    a.in_codes() ? put(codes_of(a, row, col)) : put(row_of<const T>(a.k_nope, row) + col);
+  });
 }
 template <class U, class T>
 void stage_values(float* to, int64_t ld, const Attention& a, const Segment& s, int64_t head, int64_t tile_begin) {
-  const int64_t n = s.n_k - tile_begin < kTile ? s.n_k - tile_begin : kTile, first = a.key_row(s, tile_begin);
-  for (int64_t j = 0; j < n; ++j) {
-    const T* v = row_of<const T>(a.v, first + j) + head * a.v_head_stride;
-    put_row<U>(to + j * ld, v, a.d_v, v, 0);
-  }
-  clear_rows(to + n * ld, kTile - n, ld);
+  stage_rows(to, ld, a, s, tile_begin, [&](float* at, int64_t row) {
+    const T* v = row_of<const T>(a.v, row) + head * a.v_head_stride;
+    put_row<U>(at, v, a.d_v, v, 0);
+  });
 }
 
 // Rows of a head are short and far apart, which hardware does not foresee: small heads would spend a fifth of the time
