@@ -24,7 +24,8 @@ constexpr int64_t kGemmChunk = 128;
 // B may also be panels packed for the instruction set (gemm_panels.h): then A's columns are contiguous, and the bits
 // are those of the product with what was packed (not on a GPU in bf16: panels go past its tensor cores). Panels of FP8
 // codes (b_type f8_e4m3, on the CPU) have a scale per block of 128 x 128; a chunk is summed over the codes, widened
-// exactly, one FP32 multiply-add per k, and joins the total as chunk_i * scale, rounded twice.
+// exactly and to bf16 where A is bf16 (so pairs are multiplied where the instruction set does so), and joins the total
+// as chunk_i * scale, rounded twice.
 struct GemmProduct {
   const void* a = nullptr;
   const void* b = nullptr;

@@ -35,17 +35,53 @@ void pack_part(const PackPanels& p, int64_t first_col, int64_t begin, int64_t en
   }
 }
 
-// Codes whose rows lie along k: a word of a panel is four neighbours.
-void pack_code_words(const PackPanels& p, int64_t first_col, int64_t begin, int64_t end) {
-  const int64_t w = p.panel_cols, cols = std::min(w, p.n - first_col), words = (p.k + 3) / 4;
-  auto* to = static_cast<uint32_t*>(p.panels) + first_col * words + begin / 4 * w;
+// Four codes, the first in the lowest byte, spread over their word; and back.
+inline uint32_t spread(uint32_t codes) {
+  const uint32_t near = (codes & 0x80) << 8 | (codes & 0x7f) << 4 | (codes & 0x8000) << 16 | (codes & 0x7f00) << 12;
+  const uint32_t second = codes >> 16, far = (second & 0x78) << 8 | (second & 7) | (second & 0x7800) << 16 |
+                                             (second & 0x700) << 8 | (second & 0x80) << 12 | (second & 0x8000) >> 12;
+  return near | far;
+}
+inline uint32_t gathered(uint32_t word) {
+  const uint32_t near = (word >> 8 & 0x80) | (word >> 4 & 0x7f) | (word >> 16 & 0x8000) | (word >> 12 & 0x7f00);
+  const uint32_t far = (word >> 8 & 0x78) | (word & 7) | (word >> 16 & 0x7800) | (word >> 8 & 0x700) |
+                       (word >> 12 & 0x80) | (word << 12 & 0x8000);
+  return near | far << 16;
+}
+// Not zero where one of the four codes is subnormal.
+inline uint32_t subnormal(uint32_t codes) {
+  const uint32_t exponents = codes & 0x78787878;
+  return (exponents - 0x01010101) & ~exponents & 0x80808080;
+}
+
+// A word of a panel is four codes along k.
+void pack_codes(const PackPanels& p, int64_t first_col, int64_t begin, int64_t end) {
+  const int64_t w = p.panel_cols, cols = std::min(w, p.n - first_col), lines = (p.k + 3) / 4;
+  auto* panel = reinterpret_cast<uint32_t*>(static_cast<char*>(p.panels) +
+                                            first_col / w * gemm_panel_stride(PanelType::fp8, p.k, w));
   for (int64_t c = 0; c < w; ++c) {
     const uint8_t* from = static_cast<const uint8_t*>(p.b) + (first_col + c) * p.b_col;
-    uint32_t* word = to + c;
+    uint32_t* word = panel + begin / 4 * w + c;
     for (int64_t k = begin; k < end; k += 4, word += w) {
+      const int64_t n = c < cols ? std::min<int64_t>(4, p.k - k) : 0;
       *word = 0;
-      if (c < cols) std::memcpy(word, from + k, size_t(std::min<int64_t>(4, p.k - k)));
+      if (p.b_row == 1) {
+        std::memcpy(word, from + k, size_t(n));
+      } else {
+        for (int64_t i = 0; i < n; ++i) *word |= uint32_t(from[(k + i) * p.b_row]) << 8 * i;
+      }
     }
+  }
+  if (!spreads_codes(w)) return;
+  uint32_t* marks = panel + w * lines;
+  const int64_t last = end == p.k ? mark_words(p.k) : end / kFp8Block;
+  std::fill(marks + begin / kFp8Block, marks + last, 0u);
+  for (int64_t k = begin; k < end; k += 4) {
+    uint32_t any = 0;
+    for (uint32_t* word = panel + k / 4 * w; word < panel + (k / 4 + 1) * w; word += 8) {
+      for (int i = 0; i < 8; ++i) any |= subnormal(word[i]), word[i] = spread(word[i]);
+    }
+    marks[k / kFp8Block] |= uint32_t(any != 0) << (k % kFp8Block / 4);
   }
 }
 
@@ -116,13 +152,21 @@ void pack_panels(const PackPanels& p) {
       p.from == DType::bf16 ? pack_integers<bf16>(p, first_col, begin, end)
                             : pack_integers<float>(p, first_col, begin, end);
     } else if (p.type == PanelType::fp8) {
-      p.b_row == 1 ? pack_code_words(p, first_col, begin, end) : pack_part<uint8_t, 4>(p, first_col, begin, end);
+      pack_codes(p, first_col, begin, end);
     } else if (p.type == PanelType::bf16) {
       pack_part<uint16_t, 2>(p, first_col, begin, end);
     } else {
       pack_part<uint32_t, 1>(p, first_col, begin, end);
     }
   });
+}
+
+uint8_t panel_code(const void* panels, int64_t k, int64_t n, int64_t depth, int64_t panel_cols) {
+  const auto* panel =
+      static_cast<const char*>(panels) + n / panel_cols * gemm_panel_stride(PanelType::fp8, depth, panel_cols);
+  uint32_t word;
+  std::memcpy(&word, panel + 4 * (k / 4 * panel_cols + n % panel_cols), 4);
+  return uint8_t((spreads_codes(panel_cols) ? gathered(word) : word) >> 8 * (k % 4));
 }
 
 void integer_group_values(PanelType type, const uint8_t* group, int64_t column, int64_t panel_cols, int8_t* q,

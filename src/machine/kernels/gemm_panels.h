@@ -5,6 +5,12 @@
 // lies past the last column or the last k is zero. A 4-byte word is one column of one k (f32), of a pair (bf16) or of
 // four k (fp8), the first of them in the lowest bits.
 //
+// Panels of 32 columns spread the bits of the four codes c0 .. c3 over a word, so that a pair of them is a few
+// instructions away from two bf16 of 2^-8 times their value: c0 in the lower half and c1 in the upper one have the sign
+// in bit 15 and the rest in bits 10..4; c2 and c3 have their exponent in bits 14..11 and their fraction in bits 2..0, and
+// the sign in bit 3 of the other's half. Subnormal codes need more: behind its lines such a panel has a word of marks
+// for every chunk of kFp8Block k, bit i for the codes of its line i.
+//
 // int8 and int4 come in groups of kIntegerGroup k that share a scale per column, value = scale * q. A panel is a list
 // of groups; a group is W scales (FP16) and then its words, a column each: int8 q + 128 of four k to a word; int4 q + 8
 // of eight k to a word, k 0..3 in the lower halves of its bytes, k 4..7 in the upper ones.
@@ -40,14 +46,21 @@ static constexpr int64_t integer_group_bytes(PanelType type, int64_t panel_cols)
   return panel_cols * (2 + 4 * (kIntegerGroup / panel_word_depth(type)));
 }
 
-static inline int64_t gemm_panel_bytes(PanelType type, int64_t k, int64_t n, int64_t panel_cols) {
-  const int64_t panels = (n + panel_cols - 1) / panel_cols;
-  if (is_integer(type)) return panels * integer_groups(k) * integer_group_bytes(type, panel_cols);
-  const int64_t depth = panel_word_depth(type);
-  return panels * panel_cols * ((k + depth - 1) / depth) * 4;
+// Whether panels of this width spread codes; the words of their marks, which fill lines of a cache.
+constexpr bool spreads_codes(int64_t panel_cols) { return panel_cols == 32; }
+static constexpr int64_t mark_words(int64_t k) { return ((k + kFp8Block - 1) / kFp8Block + 15) / 16 * 16; }
+
+// From one panel to the next.
+static constexpr int64_t gemm_panel_stride(PanelType type, int64_t k, int64_t panel_cols) {
+  if (is_integer(type)) return integer_groups(k) * integer_group_bytes(type, panel_cols);
+  const int64_t depth = panel_word_depth(type), lines = (k + depth - 1) / depth;
+  return 4 * (panel_cols * lines + (type == PanelType::fp8 && spreads_codes(panel_cols) ? mark_words(k) : 0));
+}
+static constexpr int64_t gemm_panel_bytes(PanelType type, int64_t k, int64_t n, int64_t panel_cols) {
+  return (n + panel_cols - 1) / panel_cols * gemm_panel_stride(type, k, panel_cols);
 }
 
-// Element (k, n) of panels of f32, bf16 or fp8, in elements.
+// Element (k, n) of panels of f32, bf16, or fp8 that is not spread, in elements.
 static inline int64_t gemm_panel_index(PanelType type, int64_t k, int64_t n, int64_t depth, int64_t panel_cols) {
   const int64_t per = panel_word_depth(type);
   return ((n / panel_cols * ((depth + per - 1) / per) + k / per) * panel_cols + n % panel_cols) * per + k % per;
@@ -68,6 +81,9 @@ struct PackPanels {
 //   int4  scale = FP16(value of largest magnitude / -8);    q likewise, in -8 .. 7
 // A group whose scale is zero becomes zeros; one with a NaN or an infinity has a NaN for its scale.
 void pack_panels(const PackPanels& args);
+
+// Code (k, n) of panels of fp8 `depth` deep (a test's way to read them).
+uint8_t panel_code(const void* panels, int64_t k, int64_t n, int64_t depth, int64_t panel_cols);
 
 // The values of one column's group as its panel holds them: to[kIntegerGroup], in the order of k (a test's and the
 // reference's way to read them).

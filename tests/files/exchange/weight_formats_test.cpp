@@ -75,8 +75,9 @@ TEST_F(WeightFormatsTest, CodesReachTheProductsAsTheyAreStored) {
       const auto* panels = static_cast<const uint8_t*>(value.panels.elements.row_range(e, 1).raw());
       for (int64_t n = 0; n < stored.dim(0); ++n) {
         for (int64_t k = 0; k < stored.dim(1); ++k, ++codes_seen) {
-          const int64_t at = kernels::gemm_panel_index(PanelType::fp8, k, n, stored.dim(1), width);
-          ASSERT_EQ(panels[at], static_cast<const uint8_t*>(stored.raw())[n * stored.dim(1) + k]) << spec.name;
+          ASSERT_EQ(kernels::panel_code(panels, k, n, stored.dim(1), width),
+                    static_cast<const uint8_t*>(stored.raw())[n * stored.dim(1) + k])
+              << spec.name;
         }
       }
       const Tensor& scales = tensors_[spec.hf_name_of(e) + "_scale_inv"];

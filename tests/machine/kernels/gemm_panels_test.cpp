@@ -180,14 +180,30 @@ struct Codes {
     }
     return total;
   }
-  std::vector<float> product_of(Isa isa, const std::vector<float>& x, int64_t m, int threads = 2) const {
+  // x holds m rows of f32 or bf16.
+  template <class T>
+  std::vector<float> product_of(Isa isa, const std::vector<T>& x, int64_t m, int threads = 2) const {
+    return multiplied(isa, x, m, threads, DType::f8_e4m3, codes.data());
+  }
+  // The product with the values that codes and scales stand for.
+  std::vector<float> product_of_values(Isa isa, const std::vector<bf16>& x, int64_t m) const {
+    std::vector<bf16> values(codes.size());
+    for (int64_t i = 0; i < n * k; ++i)
+      values[size_t(i)] = bf16(code(i / k, i % k) * scales[size_t(i / k / kFp8Block * blocks(k) + i % k / kFp8Block)]);
+    return multiplied(isa, x, m, 2, DType::bf16, values.data());
+  }
+
+ private:
+  template <class T>
+  std::vector<float> multiplied(Isa isa, const std::vector<T>& x, int64_t m, int threads, DType type,
+                                const void* b) const {
     Lane lane(threads, MemoryPool::create());
     const int64_t width = gemm_panel_cols(isa);
-    std::vector<char> packed(size_t(gemm_panel_bytes(PanelType::fp8, k, n, width)), 0x55);
-    pack_panels({codes.data(), 1, k, k, n, DType::f8_e4m3, PanelType::fp8, packed.data(), width, &lane});
+    std::vector<char> packed(size_t(gemm_panel_bytes(panel_type_of(type), k, n, width)), 0x55);
+    pack_panels({b, 1, k, k, n, type, panel_type_of(type), packed.data(), width, &lane});
     std::vector<float> c(size_t(m * n), -1);
-    const GemmProduct one{x.data(), packed.data(), c.data(), m, n, k, scales.data()};
-    Gemm args{.products = &one, .n_products = 1, .b_type = DType::f8_e4m3};
+    const GemmProduct one{x.data(), packed.data(), c.data(), m, n, k, type == DType::f8_e4m3 ? scales.data() : nullptr};
+    Gemm args{.products = &one, .n_products = 1, .a_type = sizeof(T) == 2 ? DType::bf16 : DType::f32, .b_type = type};
     args.a_row = k, args.c_row = n, args.b_is_panels = true, args.lane = &lane;
     gemm({.isa = isa}, args);
     return c;
@@ -223,15 +239,85 @@ TEST(GemmPanels, OfCodesAreMultipliedAsTheHeaderSays) {
   }
 }
 
+template <class T>
+void expect_the_same_rows(Isa isa, const Codes& w, const std::vector<T>& x, int64_t most) {
+  const auto all = w.product_of(isa, x, most, 1);
+  for (int64_t m = 1; m < most; m += m < 20 ? 1 : 23) {
+    const auto some = w.product_of(isa, x, m);
+    ASSERT_EQ(std::memcmp(some.data(), all.data(), some.size() * 4), 0) << isa_name(isa) << " " << m;
+  }
+}
+
+std::vector<bf16> random_bf16_rows(int64_t count) {
+  const auto bytes = random_numbers(DType::bf16, count, 4);
+  std::vector<bf16> values(static_cast<size_t>(count));
+  std::memcpy(values.data(), bytes.data(), bytes.size());
+  return values;
+}
+
 TEST(GemmPanels, OfCodesGiveARowTheSameBitsAmongAnyNumberOfRows) {
   const int64_t n = 150, k = 391, most = 130;
   const Codes w(n, k);
-  const auto x = random_rows(most * k);
   for (const Isa isa : available_isas()) {
-    const auto all = w.product_of(isa, x, most, 1);
-    for (int64_t m = 1; m < most; m += m < 20 ? 1 : 23) {
-      const auto some = w.product_of(isa, x, m);
-      ASSERT_EQ(std::memcmp(some.data(), all.data(), some.size() * 4), 0) << isa_name(isa) << " " << m;
+    expect_the_same_rows(isa, w, random_rows(most * k), most);
+    expect_the_same_rows(isa, w, random_bf16_rows(most * k), most);
+  }
+}
+
+// With scales that are powers of two the product of codes is that of the values, whose chunks are sums of the same
+// numbers times a power of two.
+TEST(GemmPanels, OfCodesWithPowersOfTwoForScalesHaveTheBitsOfTheProductOfTheirValues) {
+  enum { all_codes, no_subnormal, subnormals_alone, few_subnormals, kinds };
+  for (const Isa isa : available_isas()) {
+    for (int kind = 0; kind < kinds; ++kind) {
+      for (const int64_t k : {1, 3, 131, 391, 4700}) {
+        if (k == 4700 && kind != few_subnormals) continue;  // beyond what packed rows find room for
+        Codes w(150, k);
+        for (size_t i = 0; i < w.scales.size(); ++i) w.scales[i] = std::ldexp(1.0f, int(i % 7) - 9);
+        for (size_t i = 0; i < w.codes.size(); ++i) {
+          uint8_t& code = w.codes[i];
+          if (kind == no_subnormal || (kind == few_subnormals && i % 301 != 0)) code |= 0x10;
+          if (kind == subnormals_alone) code &= 0x87;
+          if ((code & 0x7f) == 0x7f) code &= 0xf0;
+        }
+        for (const int64_t m : {1, 3, 6, 12, 64}) {
+          if (k == 4700 && m > 6) continue;
+          const auto x = random_bf16_rows(m * k);
+          ASSERT_EQ(w.product_of(isa, x, m), w.product_of_values(isa, x, m))
+              << isa_name(isa) << " kind " << kind << " k " << k << " m " << m;
+        }
+      }
+    }
+  }
+}
+
+TEST(GemmPanels, OfCodesMarkTheLinesWithSubnormals) {
+  Lane lane(2, MemoryPool::create());
+  constexpr int64_t k = 1300, n = 70, width = 32, lines = k / 4;
+  std::vector<uint8_t> codes(size_t(k * n), 0x38);
+  const auto put = [&](int64_t row, int64_t col, uint8_t code) { codes[size_t(col * k + row)] = code; };
+  put(0, 0, 0x07), put(131, 31, 0x80), put(1299, 64, 0x01), put(640, 33, 0x08);  // the last is normal
+  std::vector<uint32_t> packed(size_t(gemm_panel_bytes(PanelType::fp8, k, n, width) / 4), 0x55555555);
+  pack_panels({codes.data(), 1, k, k, n, DType::f8_e4m3, PanelType::fp8, packed.data(), width, &lane});
+  const auto marks = [&](int64_t panel, int64_t chunk) {
+    return packed[size_t(panel * (gemm_panel_stride(PanelType::fp8, k, width) / 4) + lines * width + chunk)];
+  };
+  for (int64_t chunk = 0; chunk < 11; ++chunk) {
+    EXPECT_EQ(marks(0, chunk), chunk < 2 ? 1u : 0u) << chunk;
+    EXPECT_EQ(marks(1, chunk), 0u) << chunk;
+  }
+  for (int64_t chunk = 0; chunk < 10; ++chunk) EXPECT_EQ(marks(2, chunk), 0xffffffffu) << chunk;  // zeros past n
+}
+
+TEST(GemmPanels, OfCodesCanBeReadBack) {
+  Lane lane(2, MemoryPool::create());
+  const Codes w(70, 1300);
+  for (const int64_t width : {16, 32}) {
+    std::vector<char> packed(size_t(gemm_panel_bytes(PanelType::fp8, w.k, w.n, width)), 0x55);
+    pack_panels({w.codes.data(), 1, w.k, w.k, w.n, DType::f8_e4m3, PanelType::fp8, packed.data(), width, &lane});
+    for (int64_t n = 0; n < w.n; ++n) {
+      for (int64_t k = 0; k < w.k; ++k)
+        ASSERT_EQ(panel_code(packed.data(), k, n, w.k, width), w.codes[size_t(n * w.k + k)]);
     }
   }
 }

@@ -30,15 +30,17 @@ template <class Step, class T>
 const float* words_of(const Block& x, int64_t col, int64_t k, int64_t depth) {
   const float* words = panel_at<T>(x, col, k);
   if (sizeof(T) * Step::kDepth == 4) return words;
+  constexpr int64_t kUnits = kPerWord<T> / Step::kDepth;  // of a word
   for (int64_t i = 0; i < depth; i += kPerWord<T>, words += kPanel) {
-    float* to = x.panel_b + i * kPanel;
+    float* to = x.panel_b + i / Step::kDepth * kPanel;
     for (int64_t j = 0; j < kPanel; j += kW) {
       const V word = load(words + j);
-      store(to + j, unit_of<T, 0>(word));
-      store(to + kPanel + j, unit_of<T, 1>(word));
-      if (kPerWord<T> < 4) continue;
-      store(to + 2 * kPanel + j, unit_of<T, 2>(word));
-      store(to + 3 * kPanel + j, unit_of<T, 3>(word));
+      store(to + j, unit_of<Step, T, 0>(word));
+      store(to + kPanel + j, unit_of<Step, T, 1>(word));
+      if constexpr (kUnits == 4) {
+        store(to + 2 * kPanel + j, unit_of<Step, T, 2>(word));
+        store(to + 3 * kPanel + j, unit_of<Step, T, 3>(word));
+      }
     }
   }
   return x.panel_b;
@@ -125,8 +127,17 @@ void run_panel(const Block& x, int64_t col, int64_t cols, int64_t k) {
   const int64_t size = bf16_out ? 2 : 4;
   char* c = static_cast<char*>(x.product.c) + (x.row * g.c_row + x.col + col) * size;
   char* totals = reinterpret_cast<char*>(x.totals(col));
-  Micro m{x.packed_a, panel,      ceil_div(depth, Step::kDepth), x.totals(col), kPanel, totals, 4 * kPanel, false,
-          totals,     4 * kPanel, chunk_scale(x, col, k)};
+  Micro m{x.packed_a,
+          panel,
+          ceil_div(depth, Step::kDepth),
+          x.totals(col),
+          kPanel,
+          totals,
+          4 * kPanel,
+          false,
+          totals,
+          4 * kPanel,
+          chunk_scale<typename TB::type>(x, col, k)};
   if (k == 0 && !g.add) {
     m.from = nullptr;
   } else if (k == 0 && whole && !bf16_out) {
@@ -186,15 +197,16 @@ void run_block(const Block& x) {
 template <template <class> class B>
 void choose_types(const Block& x) {
   const bool a16 = x.args.a_type == DType::bf16, b16 = x.args.b_type == DType::bf16;
+#if defined(HADAL_ISA_avx512_bf16)
+  using StepOfPairs = StepBf16;
+#else
+  using StepOfPairs = StepF32;
+#endif
   if constexpr (B<float>::kPacked) {
     if (x.args.b_type == DType::f8_e4m3)
-      return a16 ? run_block<StepF32, bf16, B<Code>>(x) : run_block<StepF32, float, B<Code>>(x);
+      return a16 ? run_block<StepOfPairs, bf16, B<Code>>(x) : run_block<StepF32, float, B<Code>>(x);
   }
-#if defined(HADAL_ISA_avx512_bf16)
-  if (a16 && b16) return run_block<StepBf16, bf16, B<bf16>>(x);
-#else
-  if (a16 && b16) return run_block<StepF32, bf16, B<bf16>>(x);
-#endif
+  if (a16 && b16) return run_block<StepOfPairs, bf16, B<bf16>>(x);
   if (a16) return run_block<StepF32, bf16, B<float>>(x);
   if (b16) return run_block<StepF32, float, B<bf16>>(x);
   run_block<StepF32, float, B<float>>(x);

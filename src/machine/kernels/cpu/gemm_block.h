@@ -56,30 +56,50 @@ struct Code {  // E4M3, four to a word of a panel
   uint8_t bits;
 };
 
-// B packed once (gemm_panels.h): words of a panel `depth` deep, and those of the block's column col from k on.
+// B packed once (gemm_panels.h): words of its lines for `depth` k, from one panel to the next, and those of the block's
+// column col from k on.
 template <class T>
 constexpr int64_t kPerWord = int64_t(4 / sizeof(T));
 template <class T>
 constexpr int64_t panel_words_of(int64_t depth) {
   return ceil_div(depth, kPerWord<T>) * kPanel;
 }
-// Unit i of a word of a panel, as a float: of two bf16 or four codes.
-template <class T, int i>
-HADAL_INLINE V unit_of(V word) {
-  if constexpr (sizeof(T) == 1) return widen_code<i>(word);
-  return i == 0 ? lower_halves(word) : upper_halves(word);
+template <class T>
+constexpr int64_t panel_stride_of(int64_t k) {
+  constexpr PanelType type = sizeof(T) == 4 ? PanelType::f32 : sizeof(T) == 2 ? PanelType::bf16 : PanelType::fp8;
+  return gemm_panel_stride(type, k, kPanel) / 4;
 }
 template <class T>
 const float* panel_at(const Block& x, int64_t col, int64_t k) {
-  return static_cast<const float*>(x.product.b) + (x.col + col) / kPanel * panel_words_of<T>(x.product.k) +
+  return static_cast<const float*>(x.product.b) + (x.col + col) / kPanel * panel_stride_of<T>(x.product.k) +
          panel_words_of<T>(k);
 }
 
-// The scale of the codes of a panel's chunk; 1 where B is no codes.
+// Unit i of a word of a panel as the step reads it: a float of two bf16 or four codes, a pair of bf16 of four codes.
+// Codes come times kCodeUnit. kMarked: subnormal ones may be among them.
+template <class Step, class T, int i, bool kMarked = true>
+HADAL_INLINE V unit_of(V word) {
+#if defined(HADAL_ISA_avx512_bf16)
+  if constexpr (sizeof(T) == 1 && Step::kDepth == 2) return widen_code_pair<i, kMarked>(word);
+#endif
+  if constexpr (sizeof(T) == 1) return widen_code<i, kMarked>(word);
+  return i == 0 ? lower_halves(word) : upper_halves(word);
+}
+// Which lines have subnormal codes: a word of bits per chunk, behind the lines of a panel of spread codes.
+template <class T>
+constexpr bool kHasMarks = sizeof(T) == 1 && spreads_codes(kPanel);
+template <class T>
+HADAL_INLINE const float* marks_at(const Block& x, int64_t col, int64_t k) {
+  if (!kHasMarks<T>) return nullptr;
+  return panel_at<T>(x, col, 0) + panel_words_of<T>(x.product.k) + k / kGemmChunk;
+}
+
+// What the sums of a panel's chunk are to be multiplied by; 1 where B is no codes.
+template <class T>
 HADAL_INLINE float chunk_scale(const Block& x, int64_t col, int64_t k) {
   static_assert(kFp8Block == kGemmChunk && kFp8Block % kPanel == 0);
-  if (x.product.b_scales == nullptr) return 1;
-  return x.product.b_scales[(x.col + col) / kFp8Block * ceil_div(x.product.k, kFp8Block) + k / kFp8Block];
+  if (sizeof(T) != 1) return 1;
+  return x.product.b_scales[(x.col + col) / kFp8Block * ceil_div(x.product.k, kFp8Block) + k / kFp8Block] / kCodeUnit;
 }
 
 // The scratch totals of one panel of columns, from C (add) or to C.

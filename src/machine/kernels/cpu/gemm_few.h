@@ -18,6 +18,7 @@ struct Few {
   int64_t rows;         // of a panel's totals
   bool begins;          // the totals begin with this chunk
   const float* scales;  // of this chunk's codes, one per panel; null: B is no codes
+  const float* marks;   // of this chunk's codes in the first panel (marks_at); null: there are none
 };
 
 constexpr int64_t kFewAhead = 2048;  // bytes of a panel, asked for ahead of their use
@@ -87,12 +88,25 @@ __attribute__((noinline)) void few_chunk(const Few& m) {
     }
   };
   const auto as_it_is = [](V w) __attribute__((always_inline)) { return w; };
-  const auto first = [](V w) __attribute__((always_inline)) { return unit_of<TB, 0>(w); };
-  const auto second = [](V w) __attribute__((always_inline)) { return unit_of<TB, 1>(w); };
-  const auto third = [](V w) __attribute__((always_inline)) { return unit_of<TB, 2>(w); };
-  const auto fourth = [](V w) __attribute__((always_inline)) { return unit_of<TB, 3>(w); };
-  const int64_t whole = kUnits > 1 ? m.depth / kUnits : ceil_div(m.depth, Step::kDepth);
-  for (int64_t u = 0; u < whole; ++u, b += kPanel) {
+  const auto first = [](V w) __attribute__((always_inline)) { return unit_of<Step, TB, 0>(w); };
+  const auto second = [](V w) __attribute__((always_inline)) { return unit_of<Step, TB, 1>(w); };
+  const auto third = [](V w) __attribute__((always_inline)) { return unit_of<Step, TB, 2>(w); };
+  const auto fourth = [](V w) __attribute__((always_inline)) { return unit_of<Step, TB, 3>(w); };
+  const auto unmarked_first = [](V w) __attribute__((always_inline)) { return unit_of<Step, TB, 0, false>(w); };
+  const auto unmarked_second = [](V w) __attribute__((always_inline)) { return unit_of<Step, TB, 1, false>(w); };
+  const auto unmarked_third = [](V w) __attribute__((always_inline)) { return unit_of<Step, TB, 2, false>(w); };
+  const auto unmarked_fourth = [](V w) __attribute__((always_inline)) { return unit_of<Step, TB, 3, false>(w); };
+  uint32_t marks = 0;
+  if constexpr (kHasMarks<TB>) {
+#pragma GCC unroll 4
+    for (int p = 0; p < P; ++p) {
+      uint32_t of_panel;
+      __builtin_memcpy(&of_panel, m.marks + p * m.panel_words, 4);
+      marks |= of_panel;
+    }
+  }
+  const int64_t whole = kUnits > 1 ? m.depth / kPerWord<TB> : ceil_div(m.depth, Step::kDepth);
+  for (int64_t u = 0; u < whole; ++u, b += kPanel, marks >>= 1) {
 #pragma GCC unroll 4
     for (int p = 0; p < P; ++p) {
       const char* ahead = reinterpret_cast<const char*>(b + p * m.panel_words) + kFewAhead;
@@ -101,6 +115,9 @@ __attribute__((noinline)) void few_chunk(const Few& m) {
     }
     if constexpr (kUnits == 1) {
       step(as_it_is, a);
+    } else if (kHasMarks<TB> && (marks & 1) == 0) {
+      step(unmarked_first, a), step(unmarked_second, a + 1);
+      if constexpr (kUnits == 4) step(unmarked_third, a + 2), step(unmarked_fourth, a + 3);
     } else {
       step(first, a), step(second, a + 1);
       if constexpr (kUnits == 4) step(third, a + 2), step(fourth, a + 3);
@@ -108,10 +125,12 @@ __attribute__((noinline)) void few_chunk(const Few& m) {
     a += kUnits;
   }
   if constexpr (kUnits > 1) {  // the last word is not whole: what lies beside the last k is no part of A
-    const int64_t rest = m.depth % kUnits;
+    const int64_t rest = ceil_div(m.depth % kPerWord<TB>, Step::kDepth);
     if (rest > 0) step(first, a);
     if (rest > 1) step(second, a + 1);
-    if (rest > 2) step(third, a + 2);
+    if constexpr (kUnits == 4) {
+      if (rest > 2) step(third, a + 2);
+    }
   }
   few_totals<R, P>(m, sum);
 }
@@ -121,6 +140,7 @@ HADAL_INLINE void few_panels(Few m, int64_t panels) {
   const auto pass = [&m](int64_t n) __attribute__((always_inline)) {
     m.b += n * m.panel_words, m.totals += n * m.rows * kPanel;
     if (m.scales != nullptr) m.scales += n;
+    if (m.marks != nullptr) m.marks += n * m.panel_words;
   };
   for (; panels >= P; panels -= P, pass(P)) few_chunk<Step, TB, R, P>(m);
   if constexpr (P > 1) few_panels<Step, TB, R, P / 2>(m, panels);
@@ -138,9 +158,13 @@ void few_rows(Few m, int64_t rows, int64_t panels) {
       m.a += kPackedPanel<Step> - kRows * row;  // the next tile
     } else if (kRows > 8 && rows >= 8) {
       few_panels<Step, TB, (kRows > 8 ? 8 : 1), 1>(m, panels), done = 8;
+    } else if (kRows > 6 && rows >= 6) {
+      few_panels<Step, TB, (kRows > 6 ? 6 : 1), 1>(m, panels), done = 6;
     } else if (rows >= 4) {
       few_panels<Step, TB, 4, kWide>(m, panels), done = 4;
-    } else if (rows >= 2) {
+    } else if (rows == 3) {
+      few_panels<Step, TB, 3, kWide>(m, panels), done = 3;
+    } else if (rows == 2) {
       few_panels<Step, TB, 2, 2>(m, panels), done = 2;
     } else {
       few_panels<Step, TB, 1, 4>(m, panels);
@@ -154,7 +178,7 @@ constexpr int64_t kFewPanels = 4;  // streams from memory at once
 template <class Step, class TA, class TB>
 void few_block(const Block& x) {
   const Gemm& g = x.args;
-  const int64_t k_size = x.product.k, panel_words = panel_words_of<TB>(k_size);
+  const int64_t k_size = x.product.k, panel_words = panel_stride_of<TB>(k_size);
   const int64_t tiles = ceil_div(x.rows, kRows);
   const int64_t most = kPackedA / (tiles * kPackedPanel<StepF32>)*kGemmChunk;  // of K, whose packed rows find room
   for (int64_t band = 0; band < k_size; band += most) {
@@ -167,17 +191,18 @@ void few_block(const Block& x) {
       if (band == 0 && g.add)
         each_total(x, col, cols,
                    [&](auto type, int64_t c, int64_t n) { load_totals<element<decltype(type)>>(x, c, n); });
-      Few m{x.packed_a, panel_at<TB>(x, col, band), panel_words, 0, x.totals(col),
-            x.rows,     band == 0 && !g.add,        nullptr};
+      Few m{x.packed_a, panel_at<TB>(x, col, band), panel_words, 0, x.totals(col), x.rows, band == 0 && !g.add,
+            nullptr,    marks_at<TB>(x, col, band)};
       float scales[kFewPanels];
       for (int64_t k = band; k < end; k += kGemmChunk, m.begins = false) {
         m.depth = least(kGemmChunk, end - k);
         if (g.b_type == DType::f8_e4m3) {
-          for (int64_t p = 0; p < panels; ++p) scales[p] = chunk_scale(x, col + p * kPanel, k);
+          for (int64_t p = 0; p < panels; ++p) scales[p] = chunk_scale<TB>(x, col + p * kPanel, k);
           m.scales = scales;
         }
         few_rows<Step, TB>(m, x.rows, panels);
         m.a += tiles * kPackedPanel<Step>, m.b += panel_words_of<TB>(kGemmChunk);
+        if (m.marks != nullptr) ++m.marks;
       }
       if (end == k_size)
         each_total(x, col, cols,

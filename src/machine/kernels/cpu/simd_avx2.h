@@ -97,8 +97,9 @@ HADAL_INLINE V load_e4m3(const uint8_t* p, int64_t n) {
   return {_mm256_castsi256_ps(_mm256_or_si256(magnitude, sign))};
 }
 
-// The code in byte i of every word, exactly; a NaN's code as 480.
-template <int i>
+// The code in byte i of every word, exactly; a NaN's code as 480. All may be subnormal.
+constexpr float kCodeUnit = 1;
+template <int i, bool kMarked>
 HADAL_INLINE V widen_code(V words) {
   const __m256i code = _mm256_castps_si256(words.v), top = i < 3 ? _mm256_slli_epi32(code, 24 - 8 * i) : code;
   const __m256i bits = _mm256_and_si256(_mm256_srai_epi32(top, 4), _mm256_set1_epi32(int(0x87f00000)));

@@ -77,12 +77,32 @@ HADAL_INLINE V load_e4m3(const uint8_t* p, int64_t n) {
   return {_mm512_castsi512_ps(_mm512_or_si512(magnitude, sign))};
 }
 
-// The code in byte i of every word, exactly; a NaN's code as 480.
+// Codes 2i and 2i + 1 of words that spread four (gemm_panels.h): sign and the rest where a bf16 of 2^-120 times their
+// value has them, in the lower and the upper half; other bits are set too.
 template <int i>
+HADAL_INLINE __m512i spread_pair(V words) {
+  const __m512i w = _mm512_castps_si512(words.v);
+  if (i == 0) return w;
+  constexpr int kSecondIfSet = 0xca;
+  return _mm512_ternarylogic_epi32(_mm512_set1_epi32(0x00700070), _mm512_slli_epi32(w, 4), _mm512_ror_epi32(w, 4),
+                                   kSecondIfSet);
+}
+// Code i of such words as a float of kCodeUnit times its value, exactly; a NaN's code as 480. Shifting makes only normal
+// numbers: where subnormal codes may be among them (kMarked) these are looked up.
+constexpr float kCodeUnit = 0x1p-8f;
+template <int i, bool kMarked>
 HADAL_INLINE V widen_code(V words) {
-  const __m512i code = _mm512_castps_si512(words.v), top = i < 3 ? _mm512_slli_epi32(code, 24 - 8 * i) : code;
-  const __m512i bits = _mm512_and_si512(_mm512_srai_epi32(top, 4), _mm512_set1_epi32(int(0x87f00000)));
-  return {_mm512_mul_ps(_mm512_castsi512_ps(bits), _mm512_set1_ps(0x1p120f))};
+  constexpr int kFirstAndSecondOrThird = 0xea;
+  const __m512i pair = spread_pair<i / 2>(words), top = i % 2 == 0 ? _mm512_slli_epi32(pair, 16) : pair;
+  const __m512i bits = _mm512_ternarylogic_epi32(top, _mm512_set1_epi32(int(0x87f00000)), _mm512_set1_epi32(0x38000000),
+                                                 kFirstAndSecondOrThird);
+  if (!kMarked) return {_mm512_castsi512_ps(bits)};
+  const __m512 table = _mm512_setr_ps(0, 0x1p-17f, 0x2p-17f, 0x3p-17f, 0x4p-17f, 0x5p-17f, 0x6p-17f, 0x7p-17f, 0, 0, 0,
+                                      0, 0, 0, 0, 0);  // 0 .. 7 times 2^-9 kCodeUnit
+  const __mmask16 small = _mm512_testn_epi32_mask(bits, _mm512_set1_epi32(0x07800000));
+  const __m512 found = _mm512_permutexvar_ps(_mm512_srli_epi32(bits, 20), table);
+  const __m512 sign = _mm512_and_ps(_mm512_castsi512_ps(bits), _mm512_set1_ps(-0.0f));
+  return {_mm512_mask_or_ps(_mm512_castsi512_ps(bits), small, sign, found)};
 }
 // Whole numbers -127 .. 127.
 HADAL_INLINE void store_int8(int8_t* p, V a) {
@@ -218,6 +238,20 @@ HADAL_INLINE Pairs interleave_n(const bf16* even, const bf16* odd, int64_t n) { 
   const __mmask16 lanes = lanes_below(n);
   return interleave(_mm256_maskz_loadu_epi16(lanes, even),
                     odd == nullptr ? _mm256_setzero_si256() : _mm256_maskz_loadu_epi16(lanes, odd));
+}
+// Codes 2i and 2i + 1 of words that spread four, likewise, as bf16.
+template <int i, bool kMarked>
+HADAL_INLINE V widen_code_pair(V words) {
+  constexpr int kFirstAndSecondOrThird = 0xea;
+  const __m512i pair = _mm512_ternarylogic_epi32(spread_pair<i>(words), _mm512_set1_epi32(int(0x87f087f0)),
+                                                 _mm512_set1_epi32(0x38003800), kFirstAndSecondOrThird);
+  if (!kMarked) return {_mm512_castsi512_ps(pair)};
+  const __m512i table = _mm512_castsi128_si512(
+      _mm_setr_epi16(0, 0x3700, 0x3780, 0x37c0, 0x3800, 0x3820, 0x3840, 0x3860));  // 0 .. 7 times 2^-9 kCodeUnit
+  const __mmask32 small = _mm512_testn_epi16_mask(pair, _mm512_set1_epi16(0x0780));
+  const __m512i found = _mm512_permutexvar_epi16(_mm512_srli_epi16(pair, 4), table);
+  const __m512i sign = _mm512_and_si512(pair, _mm512_set1_epi16(int16_t(0x8000)));
+  return {_mm512_castsi512_ps(_mm512_mask_mov_epi16(pair, small, _mm512_or_si512(sign, found)))};
 }
 HADAL_INLINE V dot(V sum, Pairs a, Pairs b) { return {_mm512_dpbf16_ps(sum.v, a.v, b.v)}; }
 #endif
