@@ -9,7 +9,7 @@ int main_of(int argc, char** argv, const char* about, int (*run)(const Options&)
   Options options;
   CLI::App app{about};
   app.add_option("--threads", options.threads, "threads; 0 = all granted");
-  app.add_option("--isa", options.isa, "avx2, avx512, avx512_bf16, reference or best");
+  app.add_option("--isa", options.isa, "avx2, avx512, avx512_bf16, avx512_amx, reference or best");
   app.add_option("--only", options.only, "only cases whose name holds this");
   app.add_option("--seconds", options.seconds, "time spent per case, type and direction");
   app.add_option("--peak-candidate", options.sgemm,

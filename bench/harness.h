@@ -47,7 +47,7 @@ class Meter {
   }
   double f32() const { return f32_; }
   double pairs() const { return pairs_; }
-  bool has_pairs() const { return isa_ == Isa::avx512_bf16; }
+  bool has_pairs() const { return isa_ >= Isa::avx512_bf16; }
 
   // `enough` may ask for more turns when noise seems to hide the kernel's speed.
   template <class Body, class Enough>

@@ -71,6 +71,24 @@ __attribute__((target("avx512f,avx512bf16"))) inline double dot_avx512_bf16() {
   return loop_of<DotPairs, Sixteen, 24>();
 }
 #endif
+#if defined(__x86_64__)
+// Four tiles of sums of 16 x 16, 32 products of bf16 to each of them at a time.
+__attribute__((target("amx-tile,amx-bf16"))) inline double multiply_tiles() {
+  struct alignas(64) Configuration {
+    uint8_t palette = 1, start_row = 0, reserved[14] = {};
+    uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+    uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+  } configuration;
+  asm volatile("ldtilecfg %0" ::"m"(configuration));
+  for (int64_t i = 0; i < kLoops; ++i) {
+    asm volatile(
+        "tdpbf16ps %tmm7, %tmm4, %tmm0\n tdpbf16ps %tmm6, %tmm4, %tmm1\n"
+        "tdpbf16ps %tmm7, %tmm5, %tmm2\n tdpbf16ps %tmm6, %tmm5, %tmm3");
+  }
+  asm volatile("tilerelease");
+  return double(kLoops) * 4 * 16 * 16 * 32 * 2;
+}
+#endif
 inline double fma_plain() {
   float s[8] = {}, a = 1e-3f, b = 1.0f;
   for (int64_t i = 0; i < kLoops; ++i) {
@@ -91,8 +109,9 @@ inline double peak_gflops(ThreadPool& pool, Isa isa, bool bf16_pairs, double bud
   double (*loop)() = peak_detail::fma_plain;
 #if defined(__x86_64__)
   if (isa == Isa::avx2) loop = peak_detail::fma_avx2;
-  if (isa == Isa::avx512 || isa == Isa::avx512_bf16) loop = peak_detail::fma_avx512;
+  if (isa >= Isa::avx512) loop = peak_detail::fma_avx512;
   if (isa == Isa::avx512_bf16 && bf16_pairs) loop = peak_detail::dot_avx512_bf16;
+  if (isa == Isa::avx512_amx && bf16_pairs) loop = peak_detail::multiply_tiles;
 #endif
   std::vector<double> flops(size_t(pool.n_threads()) * 8);
   double best = 0;

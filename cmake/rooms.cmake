@@ -34,7 +34,7 @@ function(hadal_room name)
 
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${room}/*.cpp)
   if(name STREQUAL "kernels")
-    list(FILTER sources EXCLUDE REGEX "/kernels/(cpu|no_cuda)/")
+    list(FILTER sources EXCLUDE REGEX "/kernels/(cpu|amx|no_cuda)/")
   endif()
   if(name STREQUAL "comm")
     list(FILTER sources EXCLUDE REGEX "/comm/mpi/")

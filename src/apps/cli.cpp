@@ -115,7 +115,7 @@ void add_threads_option(Verb verb, CommonOptions& options) {
 
 void add_isa_option(Verb verb, CommonOptions& options) {
   verb.add_option("--isa", options.isa, "kernels: reference, avx2, avx512 or best")
-      .one_of({"reference", "avx2", "avx512", "avx512_bf16", "best"});
+      .one_of({"reference", "avx2", "avx512", "avx512_bf16", "avx512_amx", "best"});
 }
 
 void add_precision_option(Verb verb, std::optional<Precision>& precision) {

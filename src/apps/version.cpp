@@ -13,32 +13,14 @@
 namespace hadal {
 namespace {
 
+// Vector kernels are compiled all together or not at all.
 bool compiled(Isa isa) {
-  switch (isa) {
-    case Isa::reference: return true;
-    case Isa::avx2:
 #ifdef HADAL_HAVE_avx2
-      return true;
+  return true;
 #else
-      return false;
+  return isa == Isa::reference;
 #endif
-    case Isa::avx512:
-#ifdef HADAL_HAVE_avx512
-      return true;
-#else
-      return false;
-#endif
-    case Isa::avx512_bf16:
-#ifdef HADAL_HAVE_avx512_bf16
-      return true;
-#else
-      return false;
-#endif
-  }
-  return false;
 }
-
-constexpr Isa kIsas[] = {Isa::reference, Isa::avx2, Isa::avx512, Isa::avx512_bf16};
 
 const char* state(Isa isa) {
   if (!compiled(isa)) return "not compiled";

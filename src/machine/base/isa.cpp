@@ -4,12 +4,34 @@
 
 #include <fstream>
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+#endif
+
 #include "base/error.h"
 
 namespace hadal {
 namespace {
 
 #if defined(__x86_64__)
+// AMX-BF16, which Linux lends to a process that asks (its registers are large).
+bool has_tiles() {
+  constexpr unsigned kTile = 1u << 24, kBf16 = 1u << 22;
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0 || (d & kTile) == 0 || (d & kBf16) == 0) return false;
+#if defined(__linux__)
+  constexpr long kRequest = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+  static const bool granted = syscall(SYS_arch_prctl, kRequest, kTileData) == 0;
+  return granted;
+#else
+  return false;
+#endif
+}
+
 bool cpu_runs(Isa isa) {
   __builtin_cpu_init();
   const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
@@ -21,6 +43,7 @@ bool cpu_runs(Isa isa) {
     case Isa::avx512: return avx512;
     case Isa::avx512_bf16:
       return avx512 && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vnni");
+    case Isa::avx512_amx: return cpu_runs(Isa::avx512_bf16) && has_tiles();
   }
   return false;
 }
@@ -37,6 +60,7 @@ std::string cpu_features() {
   add(__builtin_cpu_supports("avx512vbmi"), "avx512vbmi");
   add(__builtin_cpu_supports("avx512vnni"), "avx512vnni");
   add(__builtin_cpu_supports("avx512bf16"), "avx512bf16");
+  add(has_tiles(), "amx");
   return text;
 }
 // Products of bf16 pairs do twice the work of an FP32 multiply-add at the same rate on AMD's cores, and at a quarter of
@@ -66,15 +90,13 @@ std::string cpu_model() {
   return "unknown CPU";
 }
 
-constexpr Isa kAll[] = {Isa::reference, Isa::avx2, Isa::avx512, Isa::avx512_bf16};
-
 }  // namespace
 
 bool isa_available(Isa isa) { return isa == Isa::reference || (kVectorKernels && cpu_runs(isa)); }
 
 std::vector<Isa> available_isas() {
   std::vector<Isa> found;
-  for (Isa isa : kAll) {
+  for (Isa isa : kIsas) {
     if (isa_available(isa)) found.push_back(isa);
   }
   return found;
@@ -91,6 +113,7 @@ const char* isa_name(Isa isa) {
     case Isa::avx2: return "avx2";
     case Isa::avx512: return "avx512";
     case Isa::avx512_bf16: return "avx512_bf16";
+    case Isa::avx512_amx: return "avx512_amx";
   }
   return "unknown";
 }
@@ -102,9 +125,11 @@ Isa parse_isa(const std::string& name) {
   } else if (name == "avx2") {
     isa = Isa::avx2;
   } else if (name == "avx512") {
-    isa = best_isa() == Isa::avx512_bf16 ? Isa::avx512_bf16 : Isa::avx512;
+    isa = best_isa() > Isa::avx512 ? best_isa() : Isa::avx512;
   } else if (name == "avx512_bf16") {
     isa = Isa::avx512_bf16;
+  } else if (name == "avx512_amx") {
+    isa = Isa::avx512_amx;
   } else if (name == "best") {
     isa = best_isa();
   } else {

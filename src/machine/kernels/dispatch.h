@@ -4,6 +4,7 @@
 // chooses:
 //   HADAL_DECLARE_KERNEL(scale, Scale)     in kernels/scale.h, inside namespace hadal::kernels
 //   kernels::scale(twin(exec, f64), args)  at the call
+// AMX has twins of its own, in amx/, of kernels declared by HADAL_DECLARE_TWINS alone; elsewhere it runs AVX-512's.
 // Objects with instruction-set flags must not emit weak symbols of other namespaces (an inline function of std or of a
 // shared header): the linker keeps one copy, perhaps the one with AVX-512 in it. tools/check_isa_symbols.sh proves that
 // they do not.
@@ -40,7 +41,8 @@ void run_on_device(const char* kernel, void (*DeviceKernels::*entry)(DeviceStrea
 
 // The choice itself, in one place for every kernel: by device, then by instruction set.
 #if defined(HADAL_HAVE_avx2)
-#define HADAL_DECLARE_KERNEL(name, Args)                                                                    \
+#define HADAL_DECLARE_KERNEL(name, Args) HADAL_DECLARE_TWINS(name, Args, avx512)
+#define HADAL_DECLARE_TWINS(name, Args, with_tiles)                                                         \
   namespace reference {                                                                                     \
   void name(const Args& args);                                                                              \
   }                                                                                                         \
@@ -53,6 +55,9 @@ void run_on_device(const char* kernel, void (*DeviceKernels::*entry)(DeviceStrea
   namespace avx512_bf16 {                                                                                   \
   void name(const Args& args);                                                                              \
   }                                                                                                         \
+  namespace with_tiles {                                                                                    \
+  void name(const Args& args);                                                                              \
+  }                                                                                                         \
   inline void name(const Twin& twin, const Args& args) {                                                    \
     if (twin.device.kind != DeviceKind::cpu) return run_on_device(#name, &DeviceKernels::name, twin, args); \
     switch (twin.isa) {                                                                                     \
@@ -60,10 +65,12 @@ void run_on_device(const char* kernel, void (*DeviceKernels::*entry)(DeviceStrea
       case Isa::avx2: return avx2::name(args);                                                              \
       case Isa::avx512: return avx512::name(args);                                                          \
       case Isa::avx512_bf16: return avx512_bf16::name(args);                                                \
+      case Isa::avx512_amx: return with_tiles::name(args);                                                  \
     }                                                                                                       \
   }
 #else
 #define HADAL_DECLARE_KERNEL(name, Args) HADAL_DECLARE_FORMULA(name, Args)
+#define HADAL_DECLARE_TWINS(name, Args, with_tiles) HADAL_DECLARE_FORMULA(name, Args)
 #endif
 
 // A kernel that has only its formula so far, which then serves every instruction set.

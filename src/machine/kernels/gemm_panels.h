@@ -7,7 +7,7 @@
 //
 // Panels of 32 columns spread the bits of the four codes c0 .. c3 over a word, so that a pair of them is a few
 // instructions away from two bf16 of 2^-8 times their value: c0 in the lower half and c1 in the upper one have the sign
-// in bit 15 and the rest in bits 10..4; c2 and c3 have their exponent in bits 14..11 and their fraction in bits 2..0, and
+// in bit 15 and the rest in bits 10..4; c2 and c3 have their exponent in bits 14..11, their fraction in bits 2..0, and
 // the sign in bit 3 of the other's half. Subnormal codes need more: behind its lines such a panel has a word of marks
 // for every chunk of kFp8Block k, bit i for the codes of its line i.
 //

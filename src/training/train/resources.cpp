@@ -93,7 +93,7 @@ MemoryPlan plan_memory(const Config& config, const ModelOptions& options, int n_
 Precision chosen_precision(Precision asked, const Exec& exec) {
   check_precision(asked, exec);
   if (asked != Precision::automatic) return asked;
-  return exec.device.kind != DeviceKind::cpu || exec.isa == Isa::avx512_bf16 ? Precision::bf16 : Precision::fp32;
+  return exec.device.kind != DeviceKind::cpu || exec.isa >= Isa::avx512_bf16 ? Precision::bf16 : Precision::fp32;
 }
 
 // Beside a device the copy for a checkpoint and the program are the host's.

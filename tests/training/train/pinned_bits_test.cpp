@@ -104,7 +104,8 @@ const std::vector<Pin>& pins() {
       {Isa::reference, Precision::bf16, "2cdda7eddb0ee842"},   {Isa::avx2, Precision::fp32, "d83ed90f0cca1b8c"},
       {Isa::avx2, Precision::bf16, "d1c1407d4652bce2"},        {Isa::avx512, Precision::fp32, "2572e77ac00a51dd"},
       {Isa::avx512, Precision::bf16, "c6ddc322bf810e83"},      {Isa::avx512_bf16, Precision::fp32, "2572e77ac00a51dd"},
-      {Isa::avx512_bf16, Precision::bf16, "4c9ac7a27138a913"},
+      {Isa::avx512_bf16, Precision::bf16, "4c9ac7a27138a913"}, {Isa::avx512_amx, Precision::fp32, "2572e77ac00a51dd"},
+      {Isa::avx512_amx, Precision::bf16, "546659982b8e9413"},
   };
   return list;
 }

@@ -197,7 +197,7 @@ void run_block(const Block& x) {
 template <template <class> class B>
 void choose_types(const Block& x) {
   const bool a16 = x.args.a_type == DType::bf16, b16 = x.args.b_type == DType::bf16;
-#if defined(HADAL_ISA_avx512_bf16)
+#if defined(HADAL_PAIRS)
   using StepOfPairs = StepBf16;
 #else
   using StepOfPairs = StepF32;

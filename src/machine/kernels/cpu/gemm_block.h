@@ -75,11 +75,13 @@ const float* panel_at(const Block& x, int64_t col, int64_t k) {
          panel_words_of<T>(k);
 }
 
-// Unit i of a word of a panel as the step reads it: a float of two bf16 or four codes, a pair of bf16 of four codes.
+// Unit i of a word of a panel as the step reads it: the word itself, a float of two bf16 or four codes, a pair of bf16
+// of four codes.
 // Codes come times kCodeUnit. kMarked: subnormal ones may be among them.
 template <class Step, class T, int i, bool kMarked = true>
 HADAL_INLINE V unit_of(V word) {
-#if defined(HADAL_ISA_avx512_bf16)
+  if constexpr (sizeof(T) * Step::kDepth == 4) return word;
+#if defined(HADAL_PAIRS)
   if constexpr (sizeof(T) == 1 && Step::kDepth == 2) return widen_code_pair<i, kMarked>(word);
 #endif
   if constexpr (sizeof(T) == 1) return widen_code<i, kMarked>(word);

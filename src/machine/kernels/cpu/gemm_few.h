@@ -59,6 +59,21 @@ HADAL_INLINE void few_totals(const Few& m, V (&sum)[R][P][kVectors]) {
   }
 }
 
+// Which lines of the chunk have marks in any of P panels.
+template <class TB, int P>
+HADAL_INLINE uint32_t few_marks(const Few& m) {
+  uint32_t marks = 0;
+  if constexpr (kHasMarks<TB>) {
+#pragma GCC unroll 4
+    for (int p = 0; p < P; ++p) {
+      uint32_t of_panel;
+      __builtin_memcpy(&of_panel, m.marks + p * m.panel_words, 4);
+      marks |= of_panel;
+    }
+  }
+  return marks;
+}
+
 // R rows by P panels over one chunk.
 template <class Step, class TB, int R, int P>
 __attribute__((noinline)) void few_chunk(const Few& m) {
@@ -73,65 +88,45 @@ __attribute__((noinline)) void few_chunk(const Few& m) {
     }
   }
   const float *a = m.a, *b = m.b;
-  const auto step = [&](auto unit, const float* at) __attribute__((always_inline)) {
+  const auto step = [&]<int kUnit, bool kMarked>() __attribute__((always_inline)) {
 #pragma GCC unroll 4
     for (int p = 0; p < P; ++p) {
       V w[kVectors];
 #pragma GCC unroll 2
-      for (int j = 0; j < kVectors; ++j) w[j] = unit(load(b + p * m.panel_words + j * kW));
+      for (int j = 0; j < kVectors; ++j) w[j] = unit_of<Step, TB, kUnit, kMarked>(load(b + p * m.panel_words + j * kW));
 #pragma GCC unroll 16
       for (int r = 0; r < R; ++r) {
-        const V x = broadcast(at[r * row]);
+        const V x = broadcast(a[r * row + kUnit]);
 #pragma GCC unroll 2
         for (int j = 0; j < kVectors; ++j) sum[r][p][j] = Step::step(x, w[j], sum[r][p][j]);
       }
     }
   };
-  const auto as_it_is = [](V w) __attribute__((always_inline)) { return w; };
-  const auto first = [](V w) __attribute__((always_inline)) { return unit_of<Step, TB, 0>(w); };
-  const auto second = [](V w) __attribute__((always_inline)) { return unit_of<Step, TB, 1>(w); };
-  const auto third = [](V w) __attribute__((always_inline)) { return unit_of<Step, TB, 2>(w); };
-  const auto fourth = [](V w) __attribute__((always_inline)) { return unit_of<Step, TB, 3>(w); };
-  const auto unmarked_first = [](V w) __attribute__((always_inline)) { return unit_of<Step, TB, 0, false>(w); };
-  const auto unmarked_second = [](V w) __attribute__((always_inline)) { return unit_of<Step, TB, 1, false>(w); };
-  const auto unmarked_third = [](V w) __attribute__((always_inline)) { return unit_of<Step, TB, 2, false>(w); };
-  const auto unmarked_fourth = [](V w) __attribute__((always_inline)) { return unit_of<Step, TB, 3, false>(w); };
-  uint32_t marks = 0;
-  if constexpr (kHasMarks<TB>) {
-#pragma GCC unroll 4
-    for (int p = 0; p < P; ++p) {
-      uint32_t of_panel;
-      __builtin_memcpy(&of_panel, m.marks + p * m.panel_words, 4);
-      marks |= of_panel;
+  const auto line = [&]<bool kMarked>(int64_t units) __attribute__((always_inline)) {
+    step.template operator()<0, kMarked>();
+    if constexpr (kUnits > 1) {
+      if (units > 1) step.template operator()<1, kMarked>();
     }
-  }
+    if constexpr (kUnits > 2) {
+      if (units > 2) step.template operator()<2, kMarked>();
+      if (units > 3) step.template operator()<3, kMarked>();
+    }
+  };
+  uint32_t marks = few_marks<TB, P>(m);
   const int64_t whole = kUnits > 1 ? m.depth / kPerWord<TB> : ceil_div(m.depth, Step::kDepth);
-  for (int64_t u = 0; u < whole; ++u, b += kPanel, marks >>= 1) {
+  for (int64_t u = 0; u < whole; ++u, a += kUnits, b += kPanel, marks >>= 1) {
 #pragma GCC unroll 4
     for (int p = 0; p < P; ++p) {
       const char* ahead = reinterpret_cast<const char*>(b + p * m.panel_words) + kFewAhead;
 #pragma GCC unroll 2
       for (int64_t i = 0; i < 4 * kPanel; i += 64) __builtin_prefetch(ahead + i);
     }
-    if constexpr (kUnits == 1) {
-      step(as_it_is, a);
-    } else if (kHasMarks<TB> && (marks & 1) == 0) {
-      step(unmarked_first, a), step(unmarked_second, a + 1);
-      if constexpr (kUnits == 4) step(unmarked_third, a + 2), step(unmarked_fourth, a + 3);
-    } else {
-      step(first, a), step(second, a + 1);
-      if constexpr (kUnits == 4) step(third, a + 2), step(fourth, a + 3);
-    }
-    a += kUnits;
+    kHasMarks<TB> && (marks & 1) == 0 ? line.template operator()<false>(kUnits)
+                                      : line.template operator()<true>(kUnits);
   }
-  if constexpr (kUnits > 1) {  // the last word is not whole: what lies beside the last k is no part of A
-    const int64_t rest = ceil_div(m.depth % kPerWord<TB>, Step::kDepth);
-    if (rest > 0) step(first, a);
-    if (rest > 1) step(second, a + 1);
-    if constexpr (kUnits == 4) {
-      if (rest > 2) step(third, a + 2);
-    }
-  }
+  // The last word is not whole: what lies beside the last k is no part of A.
+  if (kUnits > 1 && m.depth % kPerWord < TB >> 0)
+    line.template operator()<true>(ceil_div(m.depth % kPerWord<TB>, Step::kDepth));
   few_totals<R, P>(m, sum);
 }
 

@@ -36,7 +36,7 @@ struct StepF32 {
   static constexpr int64_t kDepth = 1;  // k per unit
   HADAL_INLINE V step(V a, V b, V sum) { return fma(a, b, sum); }
 };
-#if defined(HADAL_ISA_avx512_bf16)
+#if defined(HADAL_PAIRS)
 constexpr bool kMultipliesPairs = true;
 struct StepBf16 {
   static constexpr int64_t kDepth = 2;

@@ -18,7 +18,7 @@ struct Across {
   HADAL_INLINE V whole(const T* p, int64_t) { return load(p); }
   HADAL_INLINE V units(const T* p, int64_t, int64_t, int64_t n) { return n >= kW ? load(p) : load_n(p, n); }
 };
-#if defined(HADAL_ISA_avx512_bf16)
+#if defined(HADAL_PAIRS)
 template <>
 struct Along<StepBf16, bf16> {
   HADAL_INLINE V units(const bf16* p, int64_t depth) {

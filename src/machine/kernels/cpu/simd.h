@@ -14,6 +14,9 @@
 
 #define HADAL_INLINE static inline __attribute__((always_inline))
 
+#if defined(HADAL_ISA_avx512_bf16) || defined(HADAL_ISA_avx512_amx)
+#define HADAL_PAIRS 1  // products of bf16 pairs
+#endif
 #if defined(HADAL_ISA_avx2)
 #include "kernels/cpu/simd_avx2.h"
 #else

@@ -87,8 +87,8 @@ HADAL_INLINE __m512i spread_pair(V words) {
   return _mm512_ternarylogic_epi32(_mm512_set1_epi32(0x00700070), _mm512_slli_epi32(w, 4), _mm512_ror_epi32(w, 4),
                                    kSecondIfSet);
 }
-// Code i of such words as a float of kCodeUnit times its value, exactly; a NaN's code as 480. Shifting makes only normal
-// numbers: where subnormal codes may be among them (kMarked) these are looked up.
+// Code i of such words as a float of kCodeUnit times its value, exactly; a NaN's code as 480. Shifting makes only
+// normal numbers: where subnormal codes may be among them (kMarked) these are looked up.
 constexpr float kCodeUnit = 0x1p-8f;
 template <int i, bool kMarked>
 HADAL_INLINE V widen_code(V words) {
@@ -198,7 +198,7 @@ HADAL_INLINE void transpose(V (&x)[16]) {
   }
 }
 
-#if defined(HADAL_ISA_avx512_bf16)
+#if defined(HADAL_PAIRS)
 // 16 pairs of bf16, pair i in lane i; dot adds a.even * b.even and a.odd * b.odd to each float lane (one rounding each,
 // subnormals are zero).
 struct Pairs {

@@ -1,0 +1,213 @@
+// The product of kernels/gemm.h on the tile unit: A in bf16 with B in bf16, or in codes packed once. All other types
+// are AVX-512's.
+//
+// C is cut into blocks, one task each. A task walks K in spans; per span its rows of A are copied into tiles (they stay
+// in L2), then panel by panel of columns B is brought into the order that tiles read (a panel stays in L1; one packed
+// once is read where it lies) and 2 x 2 tiles of C at a time are multiplied. A few rows with a weight packed once read
+// through it instead (gemm_few.h), with as many rows in a tile as there are.
+#include "kernels/gemm.h"
+
+#include "kernels/amx/gemm_few.h"
+
+namespace hadal::kernels::avx512 {
+void gemm(const Gemm& args);
+}
+
+namespace hadal::kernels::HADAL_ISA {
+namespace {
+
+// Where the totals of a pair of tiles come from in a span (null: they begin) and go to, in elements.
+struct Totals {
+  const float* from;
+  int64_t from_row;
+  float* to;
+  int64_t to_row;
+};
+template <int kRowTiles>
+HADAL_INLINE void run_span(const Totals& t, const char* a, const char* b, int64_t steps) {
+  if (t.from == nullptr) {
+    zero_pairs<kRowTiles>();
+  } else {
+    load_pairs_of_tiles<kRowTiles>(t.from, t.from + kTileRows * t.from_row, t.from_row);
+  }
+  multiply_steps<kRowTiles>(a, a + steps * kTileBytes, b, steps);
+  store_pairs_of_tiles<kRowTiles>(t.to, t.to + kTileRows * t.to_row, t.to_row);
+}
+
+// A whose rows are k as tiles, as pack_rows makes them: squares of pairs are turned.
+void pack_columns(const TileBlock& x, int64_t k, int64_t depth, int64_t steps) {
+  const int64_t line = x.args.a_col;
+  for (int64_t row = 0; row < x.rows; row += kTileRows) {
+    for (int64_t s = 0; s < steps; ++s) {
+      const bf16* from = at<bf16>(x.product.a, x.row + row + (k + s * kTileDepth) * line);
+      const int64_t left = depth - s * kTileDepth, rows = x.rows - row;
+      V square[kW];
+      for (int64_t u = 0; u < kW; ++u) {
+        const bf16* unit = from + 2 * u * line;
+        if (left >= kTileDepth && rows >= kW) {
+          square[u] = Across<StepBf16, bf16>::whole(unit, line);
+        } else {
+          square[u] = left > 2 * u ? Across<StepBf16, bf16>::units(unit, line, left - 2 * u, rows) : zero();
+        }
+      }
+      transpose(square);
+      float* to = reinterpret_cast<float*>(x.a + (row / kTileRows * steps + s) * kTileBytes);
+      for (int64_t i = 0; i < kW; ++i) store(to + i * kTileLine / 4, square[i]);
+    }
+  }
+}
+
+// The panel of columns col .. of a span of B as tiles read it, [unit][kPanel], zeros up to a whole step.
+template <bool kPacked>
+const char* panel_of(const TileBlock& x, int64_t col, int64_t k, int64_t depth, int64_t steps) {
+  const int64_t units = ceil_div(depth, 2);
+  if (x.codes()) {
+    uint32_t marks;
+    __builtin_memcpy(&marks, marks_at<Code>(x, col, k), 4);
+    widen_codes(x.b, panel_at<Code>(x, col, k), marks, depth);
+    return reinterpret_cast<const char*>(x.b);
+  }
+  if constexpr (kPacked) {
+    const float* lines = panel_at<bf16>(x, col, k);
+    if (units == steps * kTileRows) return reinterpret_cast<const char*>(lines);
+    for (int64_t i = 0; i < units * kPanel; i += kW) store(x.b + i, load(lines + i));
+  } else {
+    const bf16* p = at<bf16>(x.product.b, k * x.args.b_row + (x.col + col) * x.args.b_col);
+    if (x.args.b_col == 1) {
+      pack_b_rows<StepBf16, bf16, kVectors>(x.b, p, x.args.b_row, x.cols - col, depth);
+    } else {
+      pack_b_transposed<StepBf16, bf16, kVectors>(x.b, p, x.args.b_col, x.cols - col, depth, {});
+    }
+  }
+  for (int64_t i = units * kPanel; i < steps * kTileRows * kPanel; i += kW) store(x.b + i, zero());
+  return reinterpret_cast<const char*>(x.b);
+}
+
+// Totals of rows row .. of a panel lie in the scratch between spans; the first takes them from C, the last writes them
+// there, itself where whole tiles of C are FP32.
+void run_tiles(const TileBlock& x, int64_t row, int64_t col, int64_t k, const char* b, int64_t steps, bool last) {
+  const Gemm& g = x.args;
+  const int64_t rows = least(2 * kTileRows, x.rows - row);
+  const char* a = x.a + row / kTileRows * steps * kTileBytes;
+  const auto run = [&](const Totals& t) __attribute__((always_inline)) {
+    rows > kTileRows ? run_span<2>(t, a, b, steps) : run_span<1>(t, a, b, steps);
+  };
+  float* scratch = x.totals_at(row, col);
+  const bool whole = g.c_type == DType::f32 && rows % kTileRows == 0 && x.cols - col >= kPanel && !x.codes();
+  float* c = static_cast<float*>(x.product.c) + (x.row + row) * g.c_row + x.col + col;  // if whole
+  if (k == 0 && g.add && !whole) totals_from_c(x, row, col, rows);
+  if (x.codes()) {
+    run({nullptr, 0, x.sums, kPanel});
+    add_scaled(scratch, x.sums, rows, chunk_scale<Code>(x, col, k), k == 0 && !g.add);
+  } else {
+    Totals t{scratch, kPanel, scratch, kPanel};
+    if (k == 0) t.from = !g.add ? nullptr : whole ? c : scratch, t.from_row = whole ? g.c_row : kPanel;
+    if (last && whole) t.to = c, t.to_row = g.c_row;
+    run(t);
+  }
+  if (last && !whole) totals_to_c(x, row, col, rows);
+}
+
+template <bool kPacked>
+void run_block(const TileBlock& x) {
+  if (kPacked && x.rows <= 2 * kTileRows) return few_block(x);
+  const TileUse use(kTileRows, kTileRows);
+  const int64_t k_size = x.product.k, span = x.codes() ? kGemmChunk : kSpan;
+  for (int64_t k = 0; k < k_size; k += span) {
+    const int64_t depth = least(span, k_size - k), steps = ceil_div(depth, kTileDepth);
+    if (x.args.a_col == 1) {
+      pack_rows(x, k, depth, steps, ceil_div(x.rows, kTileRows) * kTileRows);
+    } else {
+      pack_columns(x, k, depth, steps);
+    }
+    for (int64_t col = 0; col < x.cols; col += kPanel) {
+      const char* b = panel_of<kPacked>(x, col, k, depth, steps);
+      for (int64_t row = 0; row < x.rows; row += 2 * kTileRows)
+        run_tiles(x, row, col, k, b, steps, k + depth == k_size);
+    }
+  }
+}
+
+void zero_block(const TileBlock& x) {  // K = 0
+  if (x.args.add) return;
+  for (int64_t i = 0; i < kBytesOfTotals / 4; i += kW) store(x.totals + i, zero());
+  for (int64_t col = 0; col < x.cols; col += kPanel) totals_to_c(x, 0, col, x.rows);
+}
+
+// How all products are cut into blocks of whole pairs of tiles, as equal as that permits.
+struct Cut {
+  int64_t max_rows = kBlockRows, max_cols = kBlockCols;
+  int64_t row_blocks(const GemmProduct& p) const { return ceil_div(p.m, max_rows); }
+  int64_t col_blocks(const GemmProduct& p) const { return ceil_div(p.n, max_cols); }
+  int64_t tasks(const Gemm& args) const {
+    int64_t count = 0;
+    for (int64_t i = 0; i < args.n_products; ++i) count += row_blocks(args.products[i]) * col_blocks(args.products[i]);
+    return count;
+  }
+};
+
+// Enough tasks that a slow core costs little, but none so small that handing it out, and copying its rows of A once
+// more, cost more than a share of its work.
+Cut choose_cut(const Gemm& args) {
+  constexpr int64_t kTasksPerThread = 4, kWorthATask = int64_t(1) << 21, kRowsOfReading = 32;
+  const int64_t threads = args.lane->n_threads();
+  int64_t work = 0;
+  for (int64_t i = 0; i < args.n_products; ++i) {
+    const GemmProduct& p = args.products[i];
+    work += (p.m > kRowsOfReading ? p.m : kRowsOfReading) * p.n * p.k;
+  }
+  const int64_t wanted = least(kTasksPerThread * threads, work / kWorthATask);
+  Cut cut;
+  while (threads > 1 && cut.tasks(args) < wanted && (cut.max_rows > 96 || cut.max_cols > 64)) {
+    if (cut.max_rows > 96 && (cut.max_rows > cut.max_cols || cut.max_cols <= 64)) {
+      cut.max_rows /= 2;
+    } else {
+      cut.max_cols /= 2;
+    }
+  }
+  return cut;
+}
+
+struct Job {
+  const Gemm& args;
+  Cut cut;
+  int64_t* first_task;  // of every product, and the end
+  char* workers;        // kWorkerBytes each
+};
+
+void run_task(void* context, int64_t task, int worker) {
+  const Job& job = *static_cast<const Job*>(context);
+  const int64_t number = product_of(task, job.first_task, job.args.n_products);
+  const GemmProduct& p = job.args.products[number];
+  const int64_t index = task - job.first_task[number], row_blocks = job.cut.row_blocks(p),
+                col_blocks = job.cut.col_blocks(p);
+  const auto part = [](int64_t i, int64_t blocks, int64_t size, int64_t unit) {
+    return least(i * ceil_div(size, unit) / blocks * unit, size);
+  };
+  const int64_t i = index % row_blocks, j = index / row_blocks;
+  const int64_t row = part(i, row_blocks, p.m, 2 * kTileRows), end_row = part(i + 1, row_blocks, p.m, 2 * kTileRows);
+  const int64_t col = part(j, col_blocks, p.n, kPanel), end_col = part(j + 1, col_blocks, p.n, kPanel);
+  if (end_row == row || end_col == col) return;
+  const TileBlock x(job.args, p, job.workers + worker * kWorkerBytes, row, col, end_row - row, end_col - col);
+  if (p.k == 0) return zero_block(x);
+  job.args.b_is_panels ? run_block<true>(x) : run_block<false>(x);
+}
+
+}  // namespace
+
+void gemm(const Gemm& args) {
+  const bool tiles = args.a_type == DType::bf16 && (args.b_type == DType::bf16 || args.b_type == DType::f8_e4m3);
+  if (!tiles) return avx512::gemm(args);
+  const int64_t workers = args.lane->n_threads() * kWorkerBytes;
+  const Workspace space(*args.lane, workers + 8 * (args.n_products + 1));
+  Job job{args, choose_cut(args), reinterpret_cast<int64_t*>(space.data + workers), space.data};
+  int64_t tasks = 0;
+  for (int64_t i = 0; i < args.n_products; ++i) {
+    job.first_task[i] = tasks;
+    tasks += job.cut.row_blocks(args.products[i]) * job.cut.col_blocks(args.products[i]);
+  }
+  job.first_task[args.n_products] = tasks;
+  args.lane->pool().run(tasks, run_task, &job);
+}
+
+}  // namespace hadal::kernels::HADAL_ISA
