@@ -113,7 +113,6 @@ void grouped_linear_backward_weight(const Exec& exec, const Tensor& dw, const Ac
                                     const Tensor& offsets, const TokenTiles& tiles, Write write) {
   check(dw.shape().size() == 3, ErrorKind::internal, "grouped_linear_backward_weight: the gradient is {}",
         shape_text(dw.shape()));
-  const Tensor dy_rows = dequantise(exec, dy), x_rows = dequantise(exec, x);
   const Tensor host_offsets = host_copy(offsets);
   const int32_t* begins = group_offsets("grouped_linear_backward_weight", host_offsets, dw.dim(0), dy.rows());
   for (int64_t e = 0; e < dw.dim(0); ++e) {
@@ -122,8 +121,8 @@ void grouped_linear_backward_weight(const Exec& exec, const Tensor& dw, const Ac
       if (write == Write::overwrite) dw.slice(e).zero(exec);
       continue;
     }
-    linear_backward_weight(exec, dw.slice(e), quantise(exec, dy_rows.row_range(first, rows), tiles.tile, tiles.rule),
-                           quantise(exec, x_rows.row_range(first, rows), tiles.tile, tiles.rule), write);
+    linear_backward_weight(exec, dw.slice(e), quantise(exec, dy.row_range(first, rows), tiles.tile, tiles.dy),
+                           quantise(exec, x.row_range(first, rows), tiles.tile, tiles.x), write);
   }
 }
 

@@ -6,6 +6,8 @@
 namespace hadal {
 namespace {
 
+constexpr float kReleasedAmax = 1e-4f;
+
 int64_t tiles(int64_t size, int64_t tile) { return (size + tile - 1) / tile; }
 
 Shape scale_shape(const Shape& shape, Tile tile) {
@@ -46,9 +48,9 @@ kernels::Fp8Tiles tiles_of(const Exec& exec, const Tensor& values, const Quantis
 
 }  // namespace
 
-Quantised Quantised::empty(const Exec& exec, const Shape& shape, Tile tile, DType source) {
+Quantised Quantised::empty(const Exec& exec, const Shape& shape, Tile tile, DType source, ScaleRule rule) {
   return {Tensor::empty(exec, DType::f8_e4m3, shape), Tensor::empty(exec, DType::f32, scale_shape(shape, tile)), tile,
-          source};
+          source, rule};
 }
 
 int64_t Quantised::bytes_of(const Shape& shape, Tile tile) {
@@ -59,20 +61,25 @@ int64_t Quantised::bytes_of(const Shape& shape, Tile tile) {
 Quantised Quantised::row_range(int64_t first, int64_t count) const {
   check(codes.shape().size() == 2 && first % tile.rows == 0, ErrorKind::internal,
         "rows from {} of codes {} cut a tile of {} rows", first, shape_text(codes.shape()), tile.rows);
-  return {codes.row_range(first, count), scales.row_range(first / tile.rows, tiles(count, tile.rows)), tile, source};
+  return {codes.row_range(first, count), scales.row_range(first / tile.rows, tiles(count, tile.rows)), tile, source,
+          rule};
 }
 
 Quantised Quantised::col_range(int64_t first, int64_t count) const {
   check(codes.shape().size() == 2 && first % tile.cols == 0, ErrorKind::internal,
         "columns from {} of codes {} cut a tile of {} columns", first, shape_text(codes.shape()), tile.cols);
-  return {codes.col_range(first, count), scales.col_range(first / tile.cols, tiles(count, tile.cols)), tile, source};
+  return {codes.col_range(first, count), scales.col_range(first / tile.cols, tiles(count, tile.cols)), tile, source,
+          rule};
 }
 
-Quantised Quantised::slice(int64_t index) const { return {codes.slice(index), scales.slice(index), tile, source}; }
+Quantised Quantised::slice(int64_t index) const {
+  return {codes.slice(index), scales.slice(index), tile, source, rule};
+}
 
-void quantise(const Exec& exec, const Quantised& to, const Tensor& from, ScaleRule rule) {
+void quantise(const Exec& exec, const Quantised& to, const Tensor& from, AmaxFloor floor) {
   kernels::Fp8Tiles args = tiles_of(exec, from, to);
-  args.power_of_two = rule == ScaleRule::power_of_two;
+  args.power_of_two = to.rule == ScaleRule::power_of_two;
+  args.smallest_amax = floor == AmaxFloor::released ? kReleasedAmax : 0.0f;
   kernels::fp8_encode(kernels::twin(exec, from.dtype() == DType::f64), args);
 }
 

@@ -20,13 +20,19 @@ struct Tile {
 inline constexpr Tile kRowTile{1, 128}, kSquareTile{128, 128}, kColumnTile{128, 1};
 
 enum class ScaleRule : uint8_t { exact, power_of_two };
+// The least maximum of a tile. Weights, in training and in files, and the cache of latents have the released 1e-4;
+// activations and gradients none, since gradients of a mean over many tokens lie below any (a loss times 2^k then has
+// the same codes, and scales times 2^k).
+enum class AmaxFloor : uint8_t { none, released };
 
 struct Quantised {
   Tensor codes, scales;
   Tile tile;
-  DType source = DType::f32;  // of the tensor that the codes stand for, and of what products make from them
+  DType source = DType::f32;          // of the tensor that the codes stand for, and of what products make from them
+  ScaleRule rule = ScaleRule::exact;  // of its scales: only codes with powers of two may be made again in other tiles
 
-  static Quantised empty(const Exec& exec, const Shape& shape, Tile tile, DType source);
+  static Quantised empty(const Exec& exec, const Shape& shape, Tile tile, DType source,
+                         ScaleRule rule = ScaleRule::exact);
   static int64_t bytes_of(const Shape& shape, Tile tile);  // of codes and scales
   int64_t rows() const { return codes.rows(); }
   int64_t cols() const { return codes.cols(); }
@@ -36,10 +42,10 @@ struct Quantised {
   Quantised slice(int64_t index) const;  // one matrix of a stack
 };
 
-// The released quantiser (§3.5): s = max(amax of the tile, 1e-4) / 448, the next power of two for that rule; code =
-// e4m3(x / s), to nearest even. A NaN stays one; a tile with an infinity becomes zeros and NaN. to.codes and to.scales
-// are written.
-void quantise(const Exec& exec, const Quantised& to, const Tensor& from, ScaleRule rule);
+// The released quantiser (§3.5), by the rule of `to`: s = max(amax of the tile, floor) / 448, not below 2^-126; the
+// next power of two for that rule; 1 for a tile of zeros without a floor; code = e4m3(x / s), to nearest even. A NaN
+// stays one; a tile with an infinity becomes zeros and NaN. to.codes and to.scales are written.
+void quantise(const Exec& exec, const Quantised& to, const Tensor& from, AmaxFloor floor);
 void dequantise(const Exec& exec, const Tensor& to, const Quantised& from);  // to: f64, f32 or bf16
 
 class Activation {

@@ -93,6 +93,7 @@ ModelLayers wire_layers(const ModelConfig& config, const StagePart& part,
   if (part.head) {
     layers.final_norm = wiring.norm("final_norm", config.rms_eps);
     layers.head.head = wiring.linear(config.tie_embeddings ? "embedding" : "head", recipe.head);
+    if (config.tie_embeddings) layers.head.head.weight->codes_alone = false;  // rows are looked up in it too
   }
   for (int64_t layer = part.first_layer; layer < part.end_layer; ++layer) layers.blocks.push_back(wiring.block(layer));
   if (!part.head) return layers;

@@ -13,7 +13,7 @@ class RoutePiece : public MoePiece {
   void forward(const Pass& pass, Flight& flight) const override {
     auto& saved = saved_of(flight);
     Tensor& h = stream_of(flight).h;
-    saved.normed = normalise(pass, norm_, h, saved.norm, {}).tensor();
+    saved.normed = normalise(pass, norm_, h, saved.norm);
     give_replayed_routes(pass, flight, saved.routing.routes);
     moe_.route(pass, flight.rows(stream(), place_.block), saved.normed, saved.routing);
     flight.routed[size_t(place_.moe_index)] = {place_.layer,

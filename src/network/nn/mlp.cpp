@@ -75,7 +75,7 @@ void Mlp::backward_weight(const Exec& exec, const Activation& x, Saved& saved) c
   down.backward_weight(exec, saved.dy, saved.inner);
   saved.dy.reset();
   saved.inner.reset();
-  const Activation operand = gate.recipe.wgrad_operand(exec, x);
+  const Activation operand = gate.recipe.wgrad_operand_x(exec, x);
   gate.backward_weight(exec, saved.d_gate_up.col_range(0, width), operand);
   up.backward_weight(exec, saved.d_gate_up.col_range(width, width), operand);
   saved = Saved();

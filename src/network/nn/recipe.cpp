@@ -13,26 +13,30 @@ Activation in_format(const Exec& exec, const Activation& x, Format format, Tile 
 }  // namespace
 
 Activation GemmRecipe::fprop_operand(const Exec& exec, const Activation& x) const {
-  return in_format(exec, x, fprop, activation, scale_rule);
+  return in_format(exec, x, fprop, activation, x_scale);
 }
 
 Activation GemmRecipe::dgrad_operand(const Exec& exec, const Activation& dy) const {
-  return in_format(exec, dy, dgrad, activation, scale_rule);
+  return in_format(exec, dy, dgrad, activation, dy_scale);
 }
 
-Activation GemmRecipe::wgrad_operand(const Exec& exec, const Activation& x_or_dy) const {
-  return in_format(exec, x_or_dy, wgrad, token, scale_rule);
+Activation GemmRecipe::wgrad_operand_x(const Exec& exec, const Activation& x) const {
+  return in_format(exec, x, wgrad, token, x_scale);
+}
+
+Activation GemmRecipe::wgrad_operand_dy(const Exec& exec, const Activation& dy) const {
+  return in_format(exec, dy, wgrad, token, dy_scale);
 }
 
 Recipe Recipe::fp8() {
   GemmRecipe exact;
   exact.fprop = exact.dgrad = exact.wgrad = Format::fp8;
-  GemmRecipe power_of_two = exact;
-  power_of_two.scale_rule = ScaleRule::power_of_two;
   Recipe recipe;
-  recipe.q_a = recipe.q_b = recipe.kv_a = recipe.kv_b = exact;
-  recipe.ffn_gate_up = recipe.ffn_down = recipe.mtp_projection = exact;
-  recipe.o = recipe.experts_gate_up = recipe.experts_down = power_of_two;
+  for (GemmRecipe Recipe::*entry :
+       {&Recipe::q_a, &Recipe::q_b, &Recipe::kv_a, &Recipe::kv_b, &Recipe::o, &Recipe::ffn_gate_up, &Recipe::ffn_down,
+        &Recipe::experts_gate_up, &Recipe::experts_down})
+    recipe.*entry = exact;
+  recipe.o.x_scale = recipe.experts_gate_up.x_scale = recipe.experts_down.dy_scale = ScaleRule::power_of_two;
   return recipe;
 }
 

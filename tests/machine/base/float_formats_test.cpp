@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "base/bf16.h"
 
@@ -81,6 +82,38 @@ TEST(FloatFormats, ScalesRoundUpToPowersOfTwo) {
     EXPECT_EQ(e8m0(none).bits, 0xff) << none;
   }
   EXPECT_TRUE(std::isnan(value_of<e8m0>(0xff)));
+}
+
+TEST(FloatFormats, KnownValuesOfE4m3) {
+  const std::pair<float, int> known[] = {{0.1f, 0x1D},
+                                         {0.3f, 0x2A},
+                                         {1.0f / 3, 0x2B},
+                                         {1.0625f, 0x38},
+                                         {1.1875f, 0x3A},
+                                         {17, 0x58},
+                                         {19, 0x5A},
+                                         {255, 0x78},
+                                         {264, 0x78},
+                                         {272, 0x78},
+                                         {416, 0x7D},
+                                         {432, 0x7E},
+                                         {464, 0x7E},
+                                         {464.1f, 0x7E},
+                                         {500, 0x7E},
+                                         {std::numeric_limits<float>::infinity(), 0x7E},
+                                         {-0.0f, 0x80},
+                                         {0x1p-6f, 0x08},
+                                         {0.0146484375f, 0x08},
+                                         {0x1p-7f, 0x04},
+                                         {0x1p-10f, 0x00},
+                                         {0.00097656259765625f, 0x01},
+                                         {1.5f * 0x1p-9f, 0x02},
+                                         {2.5f * 0x1p-9f, 0x02},
+                                         {-2.71828f, 0xC3},
+                                         {std::numeric_limits<float>::quiet_NaN(), 0x7F}};
+  for (const auto& [value, code] : known) EXPECT_EQ(int(e4m3(value).bits), code) << value;
+  EXPECT_EQ(float(e4m3(-2.71828f)), -2.75f);
+  EXPECT_EQ(float(e4m3(0.1f)), 0.1015625f);
 }
 
 TEST(FloatFormats, KnownValues) {
