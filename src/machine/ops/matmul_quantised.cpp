@@ -33,6 +33,7 @@ void run(const Exec& exec, const Form& form, const Tensor& c, const Quantised& a
   const int64_t n = form.b_sums_rows ? b.cols() : b.rows(), b_k = form.b_sums_rows ? b.rows() : b.cols();
   check(k == b_k && c.rows() == m && c.cols() == n, ErrorKind::internal, "{}: codes of {} and {} do not make {}",
         form.op, shape_text(a.codes.shape()), shape_text(b.codes.shape()), shape_text(c.shape()));
+  check(!a.is_e5m6() && !b.is_e5m6(), ErrorKind::internal, "{}: E5M6 codes are kept, not multiplied", form.op);
   const int64_t chunk = form.a_sums_rows ? a.tile.rows : a.tile.cols;
   const int64_t b_chunk = form.b_sums_rows ? b.tile.rows : b.tile.cols;
   check(chunk == b_chunk && chunk <= kernels::kGemmChunk, ErrorKind::internal,

@@ -1,4 +1,6 @@
-// Quantised: a matrix as FP8 E4M3 codes with one FP32 scale per tile (§3.5): value = code * scale of its tile.
+// Quantised: a matrix as FP8 E4M3 codes with one FP32 scale per tile (§3.5): value = code * scale of its tile. Or E5M6
+// codes (12 bits, in two planes) of rows in tiles of 128 with a power of two as E8M0 (kernels/e5m6_tiles.h): what is
+// kept of an activation that attention's backward reads; no product multiplies these.
 //   codes [.., rows, cols] f8_e4m3; scales [.., ceil(rows / tile.rows), ceil(cols / tile.cols)] f32. Tiles at the right
 //   and lower edge may be partial; in a stack of matrices [E, rows, cols] none crosses from one matrix into the next.
 // Activation: what layers hand to one another and to the products, a Tensor or a Quantised. A plain Tensor converts to
@@ -33,7 +35,13 @@ struct Quantised {
 
   static Quantised empty(const Exec& exec, const Shape& shape, Tile tile, DType source,
                          ScaleRule rule = ScaleRule::exact);
+  Tensor lower = {};  // of E5M6: the lower halves [rows, ceil(cols / 2)] u8; codes then u8, scales f8_e8m0
+
+  static Quantised empty_e5m6(const Exec& exec, const Shape& shape, DType source);
   static int64_t bytes_of(const Shape& shape, Tile tile);  // of codes and scales
+  static int64_t e5m6_bytes_of(const Shape& shape);
+  bool is_e5m6() const { return bool(lower); }
+  int64_t bytes() const;
   int64_t rows() const { return codes.rows(); }
   int64_t cols() const { return codes.cols(); }
   int axis() const { return tile.rows > tile.cols ? 0 : 1; }  // along which a row or column tile runs
@@ -44,7 +52,8 @@ struct Quantised {
 
 // The released quantiser (§3.5), by the rule of `to`: s = max(amax of the tile, floor) / 448, not below 2^-126; the
 // next power of two for that rule; 1 for a tile of zeros without a floor; code = e4m3(x / s), to nearest even. A NaN
-// stays one; a tile with an infinity becomes zeros and NaN. to.codes and to.scales are written.
+// stays one; a tile with an infinity becomes zeros and NaN. to.codes and to.scales are written. E5M6: so with 65024,
+// powers of two and no floor; a tile with an infinity becomes NaN.
 void quantise(const Exec& exec, const Quantised& to, const Tensor& from, AmaxFloor floor);
 void dequantise(const Exec& exec, const Tensor& to, const Quantised& from);  // to: f64, f32 or bf16
 

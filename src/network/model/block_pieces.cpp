@@ -42,9 +42,9 @@ class AttentionPiece : public Piece {
     h = y;
     if (!pass.keep) {
       saved = {};
-    } else if (pass.recompute != Recompute::none) {
-      saved.normed.reset();
-      mla_.drop(pass.recompute, saved.mla);
+    } else {
+      if (pass.recompute != Recompute::none) saved.normed.reset();
+      mla_.keep(pass, saved.mla);
     }
   }
 
@@ -125,7 +125,7 @@ class DensePiece : public Piece {
     if (!pass.keep) {
       saved = {};
     } else {
-      if (pass.recompute == Recompute::all) saved.mlp.gate_up.reset();
+      pass.recompute == Recompute::all ? saved.mlp.gate_up.reset() : mlp_.keep(pass.exec, saved.mlp);
       if (pass.recompute != Recompute::none) saved.normed.reset();
     }
     flight.see(fmt::format("layers.{}.output", place_.layer), h);
@@ -136,7 +136,9 @@ class DensePiece : public Piece {
     Tensor& h = stream_of(flight).h;
     Tensor d_normed;
     if (const RowSplit* split = shared(flight)) {
+      const bool kept = mlp_.restore_kept(pass.exec, saved.mlp);
       if (!saved.normed) gather_input(pass, *split, saved.norm.x, saved);
+      if (!kept) mlp_.round(pass.exec, saved.mlp);
       d_normed = backward_shared(pass, *split, h, saved);
     } else {
       if (!saved.normed) saved.normed = normalise(pass, norm_, saved.norm.x, saved.norm);
@@ -170,9 +172,11 @@ class DensePiece : public Piece {
     PieceSizes q = s;  // what gate and up multiply
     if (is_cut()) q.rows = s.n_queries();
     PieceBytes bytes;
-    bytes.kept = s.bytes(hidden) + s.wide(1) + (all ? 0 : q.bytes(2 * width)) + (none ? q.bytes(hidden) : 0);
+    const bool codes = mlp_.kept != Kept::values;
+    bytes.kept = s.bytes(hidden) + s.wide(1) + (all ? 0 : 2 * kept_bytes(mlp_.kept, q.rows, width, s.dtype)) +
+                 (none ? q.bytes(hidden) : 0);
     bytes.forward = s.bytes(2 * hidden) + q.bytes(3 * width + (is_cut() ? 2 * hidden : 0));
-    bytes.backward = (all ? q.bytes(2 * width) : 0) + (none ? 0 : q.bytes(hidden)) + s.bytes(2 * hidden) +
+    bytes.backward = (all || codes ? q.bytes(2 * width) : 0) + (none ? 0 : q.bytes(hidden)) + s.bytes(2 * hidden) +
                      q.bytes(hidden + width + (is_cut() ? hidden : 0));
     bytes.waiting = s.bytes(2 * hidden) + s.wide(1) + q.bytes(2 * hidden + 3 * width);
     return bytes;

@@ -169,7 +169,11 @@ void Mla::restore(const Pass& pass, const Rows& rows, const Tensor& x, Saved& sa
   Input input{x, {}};  // what is multiplied with it is here, unless all is made again
   if (!saved.kv_a) project(pass, rows, input = input_of(pass, x), saved, under_way);
   expand(pass, rows, input, saved, under_way);
+  const bool made_again = !saved.o && !saved.kept_o;
+  if (saved.kept_o) saved.o = ops::dequantise(pass.exec, saved.kept_o), saved.kept_o.reset();
   attend(pass, rows, saved);
+  if (made_again)  // backward reads what is kept elsewhere
+    saved.o = ops::dequantise(pass.exec, hadal::keep(pass.exec, saved.o, w_.output, w_.o.recipe.x_scale));
 }
 
 void Mla::forward(const Pass& pass, const Rows& rows, const Tensor& y, const Tensor& x, ops::Write write,
@@ -202,16 +206,18 @@ void Mla::check_rows(const Rows& rows) const {
         q.box.size[0], q.spec.shape[0], shared ? "shared over tensor ranks" : "not shared over tensor ranks");
 }
 
-void Mla::drop(Recompute recompute, Saved& saved) const {
-  if (recompute == Recompute::all) saved = Saved();
-  if (recompute != Recompute::norms) return;
+void Mla::keep(const Pass& pass, Saved& saved) const {
+  if (pass.recompute == Recompute::all) saved = Saved();
+  if (w_.output != Kept::values && saved.o)
+    saved.kept_o = hadal::keep(pass.exec, saved.o, w_.output, w_.o.recipe.x_scale), saved.o.reset();
+  if (pass.recompute != Recompute::norms) return;
   saved.q_input.reset();
   saved.latent.reset();
   saved.rope_key.reset();
   saved.kv.reset();
   saved.q_absorbed.reset();
   if (w_.q_a.weight) saved.q.reset();
-  if (saved.z) saved.o.reset();
+  if (saved.z) saved.o.reset(), saved.kept_o.reset();
 }
 
 ops::AttentionGradients Mla::gradients(const Tensor& dq, const KeyGradients& d) const {

@@ -23,6 +23,7 @@
 #include "model/pass.h"
 #include "model/piece_sizes.h"
 #include "nn/head_linear.h"
+#include "nn/kept.h"
 #include "nn/linear.h"
 #include "nn/norm.h"
 #include "ops/attention.h"
@@ -35,6 +36,7 @@ class Mla {
   struct Weights {
     Linear q_a, q_b, kv_a, kv_b, o;
     Norm q_a_norm, kv_a_norm;
+    Kept output = Kept::values;  // o's input, for backward
   };
   struct Saved {            // own rows T, queries Q, keys K: all the same on one rank
     Tensor q_latent, kv_a;  // latents before their norms; kv_a [T, rank + rope] with the rotated key
@@ -47,6 +49,7 @@ class Mla {
     Tensor q_absorbed;                                       // absorbed: [Q, heads * (rank + rope)]
     Tensor z;                                                // absorbed: [Q, heads * rank]
     Tensor o, lse;                                           // [Q, heads * v], [Q, heads]
+    Activation kept_o;                                       // instead of o, from keep() to restore()
     Tensor dy, dq, dkv, dkv_a, dq_latent, d_o, dq_absorbed;  // from backward_input to backward_weight
   };
 
@@ -56,7 +59,7 @@ class Mla {
   void each_parameter(const ParameterVisitor& visit) const;
   Parameter* kv_b() const { return w_.kv_b.weight; }
   Heads heads() const { return by_head().parts(); }  // of kv_b
-  // Bytes of what `drop` leaves of a forward, and of what `restore` makes again.
+  // Bytes of what `keep` leaves of a forward, and of what `restore` makes again.
   int64_t kept_bytes(const PieceSizes& sizes, Recompute recompute) const;
   int64_t restored_bytes(const PieceSizes& sizes) const;
   int64_t backward_bytes(const PieceSizes& sizes) const;  // on top, while B runs
@@ -64,7 +67,7 @@ class Mla {
 
   void forward(const Pass& pass, const Rows& rows, const Tensor& y, const Tensor& x, ops::Write write,
                Saved& saved) const;
-  void drop(Recompute recompute, Saved& saved) const;  // after forward: forget what backward makes again
+  void keep(const Pass& pass, Saved& saved) const;  // after forward: what backward reads and does not make again
   void restore(const Pass& pass, const Rows& rows, const Tensor& x, Saved& saved) const;
   Tensor backward_input(const Pass& pass, const Rows& rows, const Tensor& dy,
                         Saved& saved) const;                                    // returns dx [T, hidden]
@@ -107,6 +110,7 @@ class Mla {
   bool absorbed(const Pass& pass) const { return pass.form == AttentionForm::absorbed; }
 
   int64_t restored_bytes_once(const PieceSizes& sizes) const;
+  int64_t saved_by_codes(const PieceSizes& sizes) const;
   HeadLinear by_head() const { return {w_.kv_b, heads_, nope_, rope_, v_, rank_}; }
 
   Weights w_;

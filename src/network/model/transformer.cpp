@@ -141,16 +141,17 @@ struct Transformer::Impl {
       const ParameterSpec& spec = parameter->spec;
       const Weight& value = parameter->value;
       if (!is_matrix_product(spec) || spec.layer >= config.n_layers + n_mtp || value.dtype == DType::f64) continue;
-      if (parameter->codes) continue;  // multiplied as they are
       if (!value.has(WeightForm::panels) && !value.has(WeightForm::heads)) result.push_back({parameter.get(), {}});
     }
-    if (options.attention_form != AttentionForm::absorbed) return result;
+    const auto as_codes = [](const Packing& one) { return one.parameter->codes && !one.heads; };  // as they are
+    if (options.attention_form != AttentionForm::absorbed) return std::erase_if(result, as_codes), result;
     const auto take_heads = [&](const Mla& mla) {
       for (Packing& one : result)
         if (one.parameter == mla.kv_b()) one.heads = mla.heads();
     };
     for (const BlockLayers& block : stage().layers().blocks) take_heads(block.mla);
     for (const MtpLayers& module : stage().layers().mtp) take_heads(module.block.mla);
+    std::erase_if(result, as_codes);
     return result;
   }
 

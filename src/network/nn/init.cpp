@@ -98,4 +98,10 @@ void refresh_value(const Exec& exec, Parameter& parameter) {
   if (parameter.codes) ops::keep_codes(exec, parameter.value, *parameter.codes, whole ? parameter.master : Tensor());
 }
 
+void keep_what_is_read(const Exec& exec, Parameter& parameter) {
+  if (!parameter.codes_alone) return;
+  ops::keep_codes(exec, parameter.value, *parameter.codes);
+  parameter.value = Weight(std::move(parameter.value.codes));
+}
+
 }  // namespace hadal

@@ -23,5 +23,7 @@ ParameterBytes parameter_bytes(const Parameter& parameter, DType compute, bool t
 void initialize_parameter(const Exec& exec, Parameter& parameter, uint64_t seed);  // writes master and value
 // After the master (or, without one, the plain value) was written: the value follows in every form that is read.
 void refresh_value(const Exec& exec, Parameter& parameter);
+// Of a parameter without a master, which only forward reads: codes alone, where all its products multiply them.
+void keep_what_is_read(const Exec& exec, Parameter& parameter);
 
 }  // namespace hadal

@@ -28,15 +28,21 @@ Activation GemmRecipe::wgrad_operand_dy(const Exec& exec, const Activation& dy) 
   return in_format(exec, dy, wgrad, token, dy_scale);
 }
 
+int64_t GemmRecipe::x_bytes(int64_t rows, int64_t cols, DType dtype) const {
+  return fprop == Format::fp8 ? Quantised::bytes_of({rows, cols}, activation) : rows * cols * dtype_bytes(dtype);
+}
+
+int64_t GemmRecipe::dy_bytes(int64_t rows, int64_t cols, DType dtype) const {
+  return dgrad == Format::fp8 ? Quantised::bytes_of({rows, cols}, activation) : rows * cols * dtype_bytes(dtype);
+}
+
 Recipe Recipe::fp8() {
   GemmRecipe exact;
   exact.fprop = exact.dgrad = exact.wgrad = Format::fp8;
   Recipe recipe;
-  for (GemmRecipe Recipe::*entry :
-       {&Recipe::q_a, &Recipe::q_b, &Recipe::kv_a, &Recipe::kv_b, &Recipe::o, &Recipe::ffn_gate_up, &Recipe::ffn_down,
-        &Recipe::experts_gate_up, &Recipe::experts_down})
-    recipe.*entry = exact;
+  for (GemmRecipe Recipe::*entry : fp8_linears()) recipe.*entry = exact;
   recipe.o.x_scale = recipe.experts_gate_up.x_scale = recipe.experts_down.dy_scale = ScaleRule::power_of_two;
+  recipe.attention_output = Kept::e5m6, recipe.swiglu_inputs = Kept::e4m3;
   return recipe;
 }
 

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 #include <utility>
+#include <vector>
 
 #include "base/bf16.h"
 
@@ -114,6 +115,51 @@ TEST(FloatFormats, KnownValuesOfE4m3) {
   for (const auto& [value, code] : known) EXPECT_EQ(int(e4m3(value).bits), code) << value;
   EXPECT_EQ(float(e4m3(-2.71828f)), -2.75f);
   EXPECT_EQ(float(e4m3(0.1f)), 0.1015625f);
+}
+
+TEST(FloatFormats, KnownValuesOfE5m6) {
+  const std::pair<float, int> known[] = {{1, 0x3C0},
+                                         {-1, 0xBC0},
+                                         {0.1f, 0x2E6},
+                                         {0.3f, 0x34D},
+                                         {1.0f / 3, 0x355},
+                                         {1.0078125f, 0x3C0},
+                                         {1.0234375f, 0x3C2},
+                                         {3.14159274f, 0x425},
+                                         {-2.71828f, 0xC17},
+                                         {255, 0x5C0},
+                                         {1000, 0x63D},
+                                         {12345, 0x720},
+                                         {65280, 0x7BF},
+                                         {1e6f, 0x7BF},
+                                         {std::numeric_limits<float>::infinity(), 0x7BF},
+                                         {0x1p-14f, 0x040},
+                                         {0x1p-14f - 0x1p-20f, 0x03F},
+                                         {0x1p-20f, 0x001},
+                                         {0x1p-21f, 0x000},
+                                         {1.001f * 0x1p-21f, 0x001},
+                                         {1.5f * 0x1p-20f, 0x002},
+                                         {2.5f * 0x1p-20f, 0x002},
+                                         {0.02f, 0x252}};
+  for (const auto& [value, code] : known) EXPECT_EQ(int(e5m6(value).bits), code) << value;
+  EXPECT_TRUE(std::isnan(float(e5m6(std::numeric_limits<float>::quiet_NaN()))));
+  EXPECT_EQ(float(e5m6(0.3f)), 0.30078125f);
+  EXPECT_EQ(float(e5m6(1e9f)), 65024.0f);
+}
+
+// The nearest of all codes, found by looking at each of them; of two as near the one whose last bit is 0. All codes,
+// all midpoints between two, and the numbers beside these.
+TEST(FloatFormats, E5m6IsTheNearestCode) {
+  std::vector<double> values;
+  for (unsigned bits = 0; bits <= 0x7bf; ++bits) values.push_back(value_of<e5m6>(bits));
+  for (size_t i = 0; i + 1 < values.size(); ++i) {
+    ASSERT_LT(values[i], values[i + 1]);
+    const float middle = float((values[i] + values[i + 1]) / 2);
+    EXPECT_EQ(int(e5m6::round(float(values[i]))), int(i));
+    EXPECT_EQ(int(e5m6::round(middle)), int(i % 2 == 0 ? i : i + 1)) << middle;
+    EXPECT_EQ(int(e5m6::round(std::nextafter(middle, 0.0f))), int(i)) << middle;
+    EXPECT_EQ(int(e5m6::round(-std::nextafter(middle, 1e9f))), int(0x800 + i + 1)) << middle;
+  }
 }
 
 TEST(FloatFormats, KnownValues) {

@@ -174,6 +174,60 @@ TEST_P(Fp8Vectors, CodesWithOtherScalesAreNotMadeAgain) {
   }
 }
 
+// E5M6 in two planes with scales of one byte, and the same tile as E4M3.
+TEST_P(Fp8Vectors, E5m6KeepsATileInTwelveBits) {
+  if (GetParam().on_device) GTEST_SKIP() << "kept on the CPU alone";
+  const Tensor x = tensor({1, 4}, {3, -0.0123291015625, 0.69921875, 150});
+  const Quantised wide = ops::quantise_e5m6(exec, x),
+                  narrow = ops::quantise(exec, x, kRowTile, ScaleRule::power_of_two);
+  EXPECT_EQ(bits_of(wide), (std::vector<int>{0x62, 0xC2, 0x59, 0x78}));  // 620 C25 59A 78B
+  const auto* lower = static_cast<const uint8_t*>(wide.lower.raw());
+  EXPECT_EQ((std::vector<int>{lower[0], lower[1]}), (std::vector<int>{0x50, 0xBA}));
+  EXPECT_EQ(static_cast<const uint8_t*>(wide.scales.raw())[0], 119);  // 2^-8
+  const Tensor back = ops::dequantise(exec, wide);
+  const double values[] = {3, -0.0123291015625, 0.703125, 150};
+  for (int64_t i = 0; i < 4; ++i) EXPECT_EQ(element(back, i), values[i]);
+  EXPECT_EQ(bits_of(narrow), (std::vector<int>{0x4C, 0x8D, 0x3B, 0x79}));
+  EXPECT_EQ(element(narrow.scales, 0), 0.5);
+
+  // 3C0, C17, 7BF, 001 under a scale of 1.
+  const Tensor planes = tensor({1, 4}, {1, -2.71875, 65024, 0x1p-20}, DType::f32);
+  const Quantised codes = ops::quantise_e5m6(exec, planes);
+  EXPECT_EQ(bits_of(codes), (std::vector<int>{0x3C, 0xC1, 0x7B, 0x00}));
+  const auto* nibbles = static_cast<const uint8_t*>(codes.lower.raw());
+  EXPECT_EQ((std::vector<int>{nibbles[0], nibbles[1]}), (std::vector<int>{0x70, 0x1F}));
+}
+
+// Odd widths, several tiles, both types of values: within half a step of the format.
+TEST_P(Fp8Vectors, E5m6IsWithinHalfAStep) {
+  if (GetParam().on_device) GTEST_SKIP() << "kept on the CPU alone";
+  for (const DType dtype : {DType::bf16, DType::f32}) {
+    std::vector<double> values;
+    for (int64_t i = 0; i < 5 * 301; ++i)
+      values.push_back(std::exp2(double(i * 7 % 13) - 6) * std::sin(double(i) * 1.7) * (i / 301 == 2 ? 0 : 1));
+    const Tensor x = tensor({5, 301}, values, dtype);
+    const Quantised codes = ops::quantise_e5m6(exec, x);
+    EXPECT_EQ(codes.bytes(), 5 * (301 + 151 + 3));
+    EXPECT_EQ(codes.bytes(), Quantised::e5m6_bytes_of({5, 301}));
+    const Tensor back = ops::dequantise(exec, codes), part = ops::dequantise(exec, codes.row_range(3, 2));
+    EXPECT_EQ(back.dtype(), dtype);
+    double largest = 0;
+    for (int64_t i = 0; i < x.count(); ++i) {
+      const double value = element(x, i);
+      EXPECT_LE(std::abs(element(back, i) - value), 0x1p-7 * std::abs(value)) << i;
+      if (value != 0) largest = std::max(largest, std::abs(element(back, i) / value - 1));
+      if (i >= 3 * 301) {
+        EXPECT_EQ(element(part, i - 3 * 301), element(back, i));
+      }
+    }
+    EXPECT_GT(largest, 0x1p-8);
+    const Activation again = ops::quantise(exec, Activation(codes), kColumnTile, ScaleRule::power_of_two);
+    EXPECT_FALSE(again.quantised().is_e5m6());
+    EXPECT_ERROR(ops::linear(exec, Tensor::zeros(exec, DType::f32, {5, 5}), Activation(codes), Activation(codes)),
+                 ErrorKind::internal, "E5M6 codes are kept, not multiplied");
+  }
+}
+
 TEST_P(Fp8Vectors, ZerosNotANumberAndInfinityWithoutAFloor) {
   const double nan = std::numeric_limits<double>::quiet_NaN(), inf = std::numeric_limits<double>::infinity();
   const Tensor x = tensor({4, 3}, {0, -0.0, 0, nan, 2, 0, nan, 0, 0, 1, inf, -inf});

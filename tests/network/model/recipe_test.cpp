@@ -83,6 +83,28 @@ TEST(ModelRecipe, RecomputationAndThreadsChangeNoBitOfFp8) {
   }
 }
 
+// The gate reads what the norm made, not the codes that are dispatched: where nothing before it is in FP8, its weights
+// are those of the high model, to the bit.
+TEST(ModelRecipe, TheRouterReadsNoCodes) {
+  Recipe recipe;
+  recipe.experts_gate_up = Recipe::fp8().experts_gate_up, recipe.experts_down = Recipe::fp8().experts_down;
+  const auto seen = [](const Recipe& recipe, const std::string& name) {
+    ModelConfig config = calm_config();
+    config.n_dense_layers = 0;
+    SmallModel small(config, options_of(recipe));
+    std::vector<double> values;
+    const Observer observer = [&](const std::string& what, const Tensor& tensor) {
+      if (what == name)
+        for (int64_t i = 0; i < tensor.count(); ++i) values.push_back(element(tensor, i));
+    };
+    small.model.forward(small.owned.exec, make_batch({{20, 11}}, true), {.observer = observer});
+    return values;
+  };
+  EXPECT_FALSE(seen(recipe, "layers.0.moe.weights").empty());
+  EXPECT_EQ(seen(recipe, "layers.0.moe.weights"), seen(Recipe::high(), "layers.0.moe.weights"));
+  EXPECT_NE(seen(recipe, "layers.0.output"), seen(Recipe::high(), "layers.0.output"));
+}
+
 // No floor and no absolute constant on the way of a gradient: a loss times 2^k has the same codes, and gradients times
 // 2^k, bit for bit.
 TEST(ModelRecipe, GradientsFollowTheScaleOfTheLossExactly) {

@@ -80,5 +80,20 @@ TEST(RankMemory, OfEveryAxisIsWhatIsPromised) {
   }
 }
 
+// Codes of weights instead of a copy, of what is kept and of what is dispatched; less than BF16 takes.
+TEST(RankMemory, OfFp8IsWhatIsPromised) {
+  for (const char* layout : {"dp=1", "pp=4", "pp=4,schedule=zb1p", "dp=2,ep=2", "cp=2"}) {
+    expect_promise_kept(layout, Precision::fp8, Recompute::norms);
+    expect_promise_kept(layout, Precision::fp8, Recompute::all);
+  }
+  expect_promise_kept("dp=1", Precision::fp8, Recompute::none);
+  expect_promise_kept("dp=1", Precision::fp8, Recompute::norms, AttentionForm::absorbed);
+  Config config = case_of("pp=4");
+  config.train.precision = Precision::bf16, config.train.recompute = Recompute::norms;
+  const double bf16 = measured(config)[0].taken;
+  config.train.precision = Precision::fp8;
+  EXPECT_LT(measured(config)[0].taken, 0.9 * bf16);
+}
+
 }  // namespace
 }  // namespace hadal
