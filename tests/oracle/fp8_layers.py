@@ -175,7 +175,7 @@ def mlp_cases(out, generator):
 
 def expert_cases(out, generator):
     first, second = Recipe("gate_up", x=POWER), Recipe("down", dy=POWER)
-    for sizes in [[0, 1, 127, 129]] if fault else [[0, 1, 127, 129], [128, 0, 3, 64]]:
+    for sizes in [[0, 1, 127, 129, 70]] if fault else [[0, 1, 127, 129, 70], [128, 0, 3, 64]]:
         rows, hidden, width, experts = sum(sizes), 140, 60, len(sizes)
         x, dy = random(generator, rows, hidden, size=0.3), random(generator, rows, hidden, size=1e-4)
         weight = torch.rand(rows, generator=generator)
