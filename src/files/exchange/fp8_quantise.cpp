@@ -13,7 +13,8 @@ void quantise_blocks(const Exec& exec, const Tensor& w, const Tensor& codes, con
         ErrorKind::internal, "codes {} {} and scales {} do not fit a weight of {}", dtype_name(codes.dtype()),
         shape_text(codes.shape()), shape_text(scales.shape()), shape_text(w.shape()));
   const Tensor wide = scales.dtype() == DType::f32 ? scales : Tensor::empty(exec, DType::f32, scales.shape());
-  quantise(exec, {codes, wide, kSquareTile, w.dtype()}, w, ue8m0 ? ScaleRule::power_of_two : ScaleRule::exact);
+  quantise(exec, {codes, wide, kSquareTile, w.dtype(), ue8m0 ? ScaleRule::power_of_two : ScaleRule::exact}, w,
+           AmaxFloor::released);
   if (wide.raw() != scales.raw()) scales.copy_from(exec, wide);
   for (int64_t row = 0; row < codes.rows(); ++row) {
     const auto* bits = static_cast<const uint8_t*>(codes.raw()) + row * codes.row_stride();

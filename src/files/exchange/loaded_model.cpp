@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "checkpoint/checkpoint.h"
+#include "nn/init.h"
 
 namespace hadal {
 
@@ -28,8 +29,10 @@ void load_ema(const Exec& exec, const std::filesystem::path& directory, Transfor
     if (model.options().training) {
       parameter->master.copy_from(exec, average);
     } else {  // the value may be the mapped file itself
-      parameter->value = Weight(average.to(exec, parameter->value.dtype));
+      const DType dtype = value_dtype(*parameter, activation_dtype(model.options().precision));
+      parameter->value = Weight(average.to(exec, dtype));
       if (parameter->master) parameter->master = parameter->value.plain;
+      keep_what_is_read(exec, *parameter);
     }
   }
   files.check_intact();
@@ -50,6 +53,7 @@ LoadedModel load_model(const std::filesystem::path& directory, const LoadOptions
   loaded.directory = from.directory;
   ModelOptions model_options;
   model_options.precision = options.precision.value_or(from.precision);
+  model_options.recipe = recipe_of(model_options.precision, from.fp8);
   model_options.cache = options.cache;
   model_options.attention_form = options.attention_form.value_or(
       options.cache == CacheFormat::fp8 ? AttentionForm::absorbed : from.attention_form);

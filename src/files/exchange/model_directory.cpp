@@ -11,6 +11,7 @@
 #include "config/config_io.h"
 #include "model/weight_format.h"
 #include "nn/box_view.h"
+#include "nn/init.h"
 #include "nn/norm.h"
 #include "ops/weight.h"
 
@@ -61,9 +62,10 @@ ModelDirectory open_model(const fs::path& path) {
   from.parameters = parameter_list(from.config.model);
   from.weights = std::make_shared<const HfWeights>(from.files, from.config, from.parameters);
   if (fs::exists(at.directory / "config.toml")) {
-    const auto trained = load_config((at.directory / "config.toml").string()).train;
-    from.precision = trained.precision;
-    from.attention_form = trained.attention_form;
+    const Config trained = load_config((at.directory / "config.toml").string());
+    from.precision = trained.train.precision;
+    from.attention_form = trained.train.attention_form;
+    from.fp8 = trained.fp8;
   } else {
     from.precision = at.hugging_face ? stored_precision(from) : Precision::fp32;
   }
@@ -104,12 +106,16 @@ struct Loading {
 Loading loading_of(const ModelDirectory& from, const Exec& exec, Parameter& parameter, const ModelOptions& options) {
   const ParameterSpec& spec = parameter.spec;
   const DType compute = activation_dtype(options.precision);
-  Loading one{&parameter, spec.high_precision ? statistics_dtype(compute) : compute, {}, {}, 0};
+  Loading one{&parameter, value_dtype(parameter, compute), {}, {}, 0};
   const bool on_device = exec.memory->device() != nullptr;  // there every weight is a copy
   const bool as_they_lie = !on_device && one.dtype != DType::f64 && from.weights->is_stored_as_codes(spec);
-  if (options.weights != WeightFormat::stored || as_they_lie)
+  if (!parameter.codes && (options.weights != WeightFormat::stored || as_they_lie))
     one.panels = panel_type(spec, options.weights, options.attention_form);
   if (!on_device) one.view = from.weights->view(spec, one.dtype);
+  if (parameter.codes_alone) {  // stored as such, or made of the values of the file, which go again
+    one.bytes = Quantised::bytes_of(spec.shape, parameter.codes->tile);
+    return one;
+  }
   one.bytes = one.panels ? ops::panel_bytes(exec, spec.shape, *one.panels) : spec.count() * dtype_bytes(one.dtype);
   return one;
 }
@@ -118,7 +124,10 @@ void load_one(const ModelDirectory& from, const Exec& exec, const Loading& one) 
   Parameter& parameter = *one.parameter;
   std::optional<Quantised> codes;
   if (one.panels == PanelType::fp8) codes = from.weights->read_codes(exec, parameter.spec, one.dtype);
+  if (parameter.codes && parameter.codes->tile == kSquareTile)
+    codes = from.weights->read_codes(exec, parameter.spec, parameter.codes->source);
   if (codes) {
+    if (parameter.codes) codes->rule = parameter.codes->rule;  // whatever theirs are: none is made anew
     parameter.value = Weight(std::move(*codes));
   } else if (one.view) {
     parameter.value = Weight(one.view);
@@ -127,6 +136,7 @@ void load_one(const ModelDirectory& from, const Exec& exec, const Loading& one) 
     from.weights->read(exec, parameter.spec, parameter.value.plain);
   }
   if (one.panels) ops::pack(exec, parameter.value, *one.panels);
+  keep_what_is_read(exec, parameter);
 }
 
 }  // namespace
@@ -137,6 +147,12 @@ LoadCounts load_values(const ModelDirectory& from, const Exec& exec, const Param
   const DType compute = activation_dtype(options.precision);
   const DType wide = statistics_dtype(compute);
   const OpenDevice* device = exec.memory->device();
+  const bool integers = options.weights == WeightFormat::int8 || options.weights == WeightFormat::int4;
+  check(options.precision != Precision::fp8 || !integers, ErrorKind::invalid,
+        "weights in {} do not go with precision fp8, whose products multiply codes of their own: choose --precision "
+        "bf16, "
+        "or leave --weights out",
+        enum_name(options.weights));
   const bool rounds = options.weights != WeightFormat::values && options.weights != WeightFormat::stored;
   check(!rounds || (!device && compute != DType::f64), ErrorKind::unsupported,
         "weights in {} are for the CPU, in fp32 or bf16; on {} in {} they are values", enum_name(options.weights),
@@ -144,7 +160,7 @@ LoadCounts load_values(const ModelDirectory& from, const Exec& exec, const Param
   std::vector<Loading> all;
   for (Parameter* parameter : parameters) {
     all.push_back(loading_of(from, exec, *parameter, options));
-    const bool mapped = all.back().view && !all.back().panels;
+    const bool mapped = all.back().view && !all.back().panels && !parameter->codes_alone;
     (mapped ? counts.mapped_bytes : counts.packed_bytes) += all.back().bytes;
   }
   const uint64_t available = available_memory(*exec.memory);

@@ -21,6 +21,7 @@ struct ModelDirectory {
   std::vector<ParameterSpec> parameters;  // of config.model
   Precision precision = Precision::fp32;  // as trained, else as stored
   AttentionForm attention_form = AttentionForm::up_projected;  // as trained, where that is known
+  Fp8Config fp8;                                               // likewise
   std::shared_ptr<const TensorFiles> files;
   std::shared_ptr<const HfWeights> weights;
 

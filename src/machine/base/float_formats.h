@@ -1,7 +1,8 @@
-// Small floating formats of the host beside bf16: IEEE half (f16), FP8 E4M3FN (no infinity, NaN = 0x7f, largest 448)
-// and the scale format E8M0 (powers of two from 2^-127 to 2^127, NaN = 0xff; no sign, no zero). Conversions round to
-// nearest even. f16 overflows to infinity as IEEE says; e4m3 saturates to +-448 as quantisers need; e8m0 rounds up to
-// the next power of two, as scales must (a smaller one would saturate what it divides).
+// Small floating formats of the host beside bf16: IEEE half (f16), FP8 E4M3FN (no infinity, NaN = 0x7f, largest 448),
+// the 12-bit E5M6 (the upper bits of a half: largest 65024 = 0x7bf, smallest normal 2^-14, subnormals of 2^-20) and the
+// scale format E8M0 (powers of two from 2^-127 to 2^127, NaN = 0xff; no sign, no zero). Conversions round to nearest
+// even. f16 overflows to infinity as IEEE says; e4m3 and e5m6 saturate, as quantisers need; e8m0 rounds up to the next
+// power of two, as scales must (a smaller one would saturate what it divides).
 #pragma once
 #include <bit>
 #include <cmath>
@@ -62,6 +63,29 @@ struct e4m3 {
   }
 };
 static_assert(sizeof(e4m3) == 1);
+
+struct e5m6 {
+  uint16_t bits;  // of 12
+
+  e5m6() = default;
+  explicit e5m6(float value) : bits(round(value)) {}
+  explicit operator float() const {
+    f16 half;
+    half.bits = uint16_t(bits << 4);
+    return float(half);
+  }
+  static uint16_t round(float value) {  // once, from FP32: by way of a half it would round twice
+    const uint32_t u = std::bit_cast<uint32_t>(value), magnitude = u & 0x7fffffffu;
+    const uint16_t sign = uint16_t(u >> 20 & 0x800u);
+    if (magnitude > 0x7f800000u) return uint16_t(sign | 0x7e0u);   // quiet NaN
+    if (magnitude >= 0x477e0000u) return uint16_t(sign | 0x7bfu);  // 65024 and above, infinity too
+    if (magnitude < 0x38800000u)                                   // below 2^-14: units of 2^-20
+      return uint16_t(sign | uint16_t(std::nearbyint(std::bit_cast<float>(magnitude) * 0x1p20f)));
+    const uint32_t rounded = magnitude + 0xffffu + (magnitude >> 17 & 1u);
+    return uint16_t(sign | uint16_t((rounded - 0x38000000u) >> 17));
+  }
+};
+static_assert(sizeof(e5m6) == 2);
 
 struct e8m0 {
   uint8_t bits;

@@ -45,6 +45,8 @@
   X(zero_rows, ZeroRows)
 #define HADAL_EACH_KERNEL(X)   \
   HADAL_EACH_DEVICE_KERNEL(X)  \
+  X(e5m6_decode, E5m6Tiles)    \
+  X(e5m6_encode, E5m6Tiles)    \
   X(integer_gemm, IntegerGemm) \
   X(integer_rows, IntegerRows) \
   X(rope_table, RopeTable)

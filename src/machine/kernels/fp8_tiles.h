@@ -1,7 +1,8 @@
 // Between values and FP8 E4M3 codes with one FP32 scale per tile (§3.5): value = code * scale of its tile.
 // A stack of matrices; tiles at the right and lower edge may be partial, none crosses from one matrix into the next.
-//   encode   s = max(amax of the tile, 1e-4) / 448, or the next power of two; code = e4m3(x / s), to nearest even.
-//            A NaN stays one; a tile with an infinity becomes zeros and NaN.
+//   encode   a = max(amax of the tile, smallest_amax); s = max(a / 448, 2^-126), or the next power of two, and 1
+//            where a = 0; code = e4m3(x / s), to nearest even. A NaN stays one; a tile with an infinity becomes zeros
+//            and NaN.
 //   decode   value = code * s, rounded once to f32 (and once more to bf16), exact in f64
 #pragma once
 #include "kernels/array.h"
@@ -9,7 +10,7 @@
 
 namespace hadal::kernels {
 
-inline constexpr float kLargestE4m3 = 448.0f, kSmallestAmax = 1e-4f;
+inline constexpr float kLargestE4m3 = 448.0f, kSmallestScale = 0x1p-126f;
 
 struct Fp8Tiles {
   Rows values;  // [matrices * rows, cols] f64, f32 or bf16
@@ -18,6 +19,7 @@ struct Fp8Tiles {
   int64_t codes_stride = 0, scales_stride = 0;
   int64_t matrices = 1, rows = 0, cols = 0, tile_rows = 1, tile_cols = 128;
   bool power_of_two = false;
+  float smallest_amax = 0;
   Lane* lane = nullptr;
 };
 

@@ -60,7 +60,7 @@ void grouped_linear_backward_input(const Exec& exec, const Tensor& dx, const Act
 // here, in tiles of `tile`.
 struct TokenTiles {
   Tile tile = kColumnTile;
-  ScaleRule rule = ScaleRule::exact;
+  ScaleRule dy = ScaleRule::exact, x = ScaleRule::exact;
 };
 void grouped_linear_backward_weight(const Exec& exec, const Tensor& dw, const Activation& dy, const Activation& x,
                                     const Tensor& offsets, const TokenTiles& tiles, Write write = Write::add);

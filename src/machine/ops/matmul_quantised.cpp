@@ -33,6 +33,7 @@ void run(const Exec& exec, const Form& form, const Tensor& c, const Quantised& a
   const int64_t n = form.b_sums_rows ? b.cols() : b.rows(), b_k = form.b_sums_rows ? b.rows() : b.cols();
   check(k == b_k && c.rows() == m && c.cols() == n, ErrorKind::internal, "{}: codes of {} and {} do not make {}",
         form.op, shape_text(a.codes.shape()), shape_text(b.codes.shape()), shape_text(c.shape()));
+  check(!a.is_e5m6() && !b.is_e5m6(), ErrorKind::internal, "{}: E5M6 codes are kept, not multiplied", form.op);
   const int64_t chunk = form.a_sums_rows ? a.tile.rows : a.tile.cols;
   const int64_t b_chunk = form.b_sums_rows ? b.tile.rows : b.tile.cols;
   check(chunk == b_chunk && chunk <= kernels::kGemmChunk, ErrorKind::internal,
@@ -113,7 +114,6 @@ void grouped_linear_backward_weight(const Exec& exec, const Tensor& dw, const Ac
                                     const Tensor& offsets, const TokenTiles& tiles, Write write) {
   check(dw.shape().size() == 3, ErrorKind::internal, "grouped_linear_backward_weight: the gradient is {}",
         shape_text(dw.shape()));
-  const Tensor dy_rows = dequantise(exec, dy), x_rows = dequantise(exec, x);
   const Tensor host_offsets = host_copy(offsets);
   const int32_t* begins = group_offsets("grouped_linear_backward_weight", host_offsets, dw.dim(0), dy.rows());
   for (int64_t e = 0; e < dw.dim(0); ++e) {
@@ -122,8 +122,8 @@ void grouped_linear_backward_weight(const Exec& exec, const Tensor& dw, const Ac
       if (write == Write::overwrite) dw.slice(e).zero(exec);
       continue;
     }
-    linear_backward_weight(exec, dw.slice(e), quantise(exec, dy_rows.row_range(first, rows), tiles.tile, tiles.rule),
-                           quantise(exec, x_rows.row_range(first, rows), tiles.tile, tiles.rule), write);
+    linear_backward_weight(exec, dw.slice(e), quantise(exec, dy.row_range(first, rows), tiles.tile, tiles.dy),
+                           quantise(exec, x.row_range(first, rows), tiles.tile, tiles.x), write);
   }
 }
 

@@ -7,21 +7,34 @@ namespace hadal::ops {
 namespace {
 
 void check_row_tiles(const Quantised& x) {
-  check(x.tile.rows == 1, ErrorKind::internal, "rows of codes in tiles of {} x {} cannot be moved one by one",
-        x.tile.rows, x.tile.cols);
+  check(x.tile.rows == 1 && !x.is_e5m6(), ErrorKind::internal,
+        "rows of codes in tiles of {} x {} cannot be moved one by one", x.tile.rows, x.tile.cols);
 }
 
 }  // namespace
 
-Quantised quantise(const Exec& exec, const Tensor& x, Tile tile, ScaleRule rule) {
-  const Quantised codes = Quantised::empty(exec, x.shape(), tile, x.dtype());
-  hadal::quantise(exec, codes, x, rule);
+Quantised quantise(const Exec& exec, const Tensor& x, Tile tile, ScaleRule rule, AmaxFloor floor) {
+  const Quantised codes = Quantised::empty(exec, x.shape(), tile, x.dtype(), rule);
+  hadal::quantise(exec, codes, x, floor);
   return codes;
 }
 
 Quantised quantise(const Exec& exec, const Activation& x, Tile tile, ScaleRule rule) {
-  if (x.is_quantised() && x.quantised().tile == tile) return x.quantised();
+  if (!x.is_quantised()) return quantise(exec, x.tensor(), tile, rule);
+  const Quantised& codes = x.quantised();
+  if (codes.tile == tile && codes.rule == rule && !codes.is_e5m6()) return codes;
+  check(codes.rule == ScaleRule::power_of_two && rule == ScaleRule::power_of_two, ErrorKind::internal,
+        "codes in tiles of {} x {} are made again in tiles of {} x {}; their scales are not powers of two: make both "
+        "from "
+        "the values",
+        codes.tile.rows, codes.tile.cols, tile.rows, tile.cols);
   return quantise(exec, dequantise(exec, x), tile, rule);
+}
+
+Quantised quantise_e5m6(const Exec& exec, const Tensor& x) {
+  const Quantised codes = Quantised::empty_e5m6(exec, x.shape(), x.dtype());
+  hadal::quantise(exec, codes, x, AmaxFloor::none);
+  return codes;
 }
 
 Tensor dequantise(const Exec& exec, const Activation& x) {
@@ -40,7 +53,7 @@ Activation gather_rows(const Exec& exec, const Activation& x, const Tensor& inde
   }
   const Quantised& from = x.quantised();
   check_row_tiles(from);
-  const Quantised to = Quantised::empty(exec, {n, from.cols()}, from.tile, from.source);
+  const Quantised to = Quantised::empty(exec, {n, from.cols()}, from.tile, from.source, from.rule);
   gather_rows(exec, to.codes, from.codes, index);
   gather_rows(exec, to.scales, from.scales, index);
   return to;

@@ -6,9 +6,13 @@
 
 namespace hadal::ops {
 
-Quantised quantise(const Exec& exec, const Tensor& x, Tile tile, ScaleRule rule = ScaleRule::exact);
-// Codes in these tiles: those at hand where the tiles agree, else made again from their values (1x128 to 128x1, §3.5).
+Quantised quantise(const Exec& exec, const Tensor& x, Tile tile, ScaleRule rule = ScaleRule::exact,
+                   AmaxFloor floor = AmaxFloor::none);
+// Codes in these tiles by this rule: those at hand where both agree, else made again from their values (1x128 to 128x1,
+// §3.5). That loses nothing where both scales are powers of two; other codes are refused with internal, since rounding
+// twice adds a third to their error: what is read in two tilings is kept in high precision.
 Quantised quantise(const Exec& exec, const Activation& x, Tile tile, ScaleRule rule = ScaleRule::exact);
+Quantised quantise_e5m6(const Exec& exec, const Tensor& x);
 // The tensor itself, or the values of the codes, in their source's dtype.
 Tensor dequantise(const Exec& exec, const Activation& x);
 // y[i] = x[index[i]]; of codes with row tiles, codes and scales travel together.

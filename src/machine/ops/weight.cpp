@@ -10,11 +10,12 @@
 namespace hadal::ops {
 namespace {
 
-// Anew, in memory that is there.
-void make_codes(const Exec& exec, Weight& weight) {
-  if (weight.experts.empty()) return hadal::quantise(exec, weight.codes, weight.plain, ScaleRule::exact);
+// Anew, in memory that is there; of the plain form or of `from`, which it rounds.
+void make_codes(const Exec& exec, Weight& weight, const Tensor& from = {}) {
+  if (from || weight.experts.empty())
+    return hadal::quantise(exec, weight.codes, from ? from : weight.plain, AmaxFloor::released);
   for (int64_t e = 0; e < weight.n_experts(); ++e)
-    hadal::quantise(exec, weight.codes.slice(e), weight.matrix(e), ScaleRule::exact);
+    hadal::quantise(exec, weight.codes.slice(e), weight.matrix(e), AmaxFloor::released);
 }
 
 PanelType native_type(const Weight& weight) {
@@ -118,11 +119,11 @@ void make_heads(const Exec& exec, Weight& weight) {
   }
 }
 
-void make(const Exec& exec, Weight& weight, WeightForm form, Tile code_tile) {
+void make(const Exec& exec, Weight& weight, WeightForm form) {
   switch (form) {
     case WeightForm::plain: return;
     case WeightForm::codes:
-      weight.codes = Quantised::empty(exec, weight.shape, code_tile, weight.dtype);
+      weight.codes = Quantised::empty(exec, weight.shape, kSquareTile, weight.dtype);
       return make_codes(exec, weight);
     case WeightForm::panels: return make_panels(exec, weight, native_type(weight));
     case WeightForm::heads: return make_heads(exec, weight);
@@ -178,11 +179,18 @@ int64_t head_panel_bytes(const Exec& exec, const Weight& weight, const Heads& he
          (matrix_bytes(exec, {weight.in(), heads.nope}, type) + matrix_bytes(exec, {heads.v, weight.in()}, type));
 }
 
-void keep(const Exec& exec, Weight& weight, WeightForm form, Tile code_tile) {
-  const bool other_tiles = form == WeightForm::codes && !(weight.codes.tile == code_tile);
-  if (weight.has(form) && !other_tiles) return;
+void keep(const Exec& exec, Weight& weight, WeightForm form) {
+  if (weight.has(form)) return;
   make_plain(exec, weight);
-  make(exec, weight, form, code_tile);
+  make(exec, weight, form);
+}
+
+void keep_codes(const Exec& exec, Weight& weight, const CodeForm& form, const Tensor& from) {
+  const Quantised& codes = weight.codes;
+  if (weight.has(WeightForm::codes) && CodeForm{codes.tile, codes.rule, codes.source} == form) return;
+  if (!from) make_plain(exec, weight);
+  weight.codes = Quantised::empty(exec, weight.shape, form.tile, form.source, form.rule);
+  make_codes(exec, weight, from);
 }
 
 void keep_only(const Exec& exec, Weight& weight, WeightForm form) {
@@ -190,12 +198,19 @@ void keep_only(const Exec& exec, Weight& weight, WeightForm form) {
   drop_all_but(weight, form);
 }
 
-void refresh(const Exec& exec, Weight& weight) {
-  if (!weight.has(WeightForm::plain)) return;  // as it was stored or packed
-  if (weight.has(WeightForm::codes)) make_codes(exec, weight);
+namespace {
+
+void renew_forms(const Exec& exec, Weight& weight, const Tensor& master) {
+  if (weight.has(WeightForm::codes)) make_codes(exec, weight, master);
   if (weight.has(WeightForm::panels)) make_panels(exec, weight, weight.panels.type);
   if (weight.has(WeightForm::heads)) make_heads(exec, weight);
   ++weight.version;
+}
+
+}  // namespace
+
+void refresh(const Exec& exec, Weight& weight) {
+  if (weight.has(WeightForm::plain)) renew_forms(exec, weight, {});  // else as it was stored or packed
 }
 
 void refresh(const Exec& exec, Weight& weight, const Tensor& master) {
@@ -206,7 +221,7 @@ void refresh(const Exec& exec, Weight& weight, const Tensor& master) {
         "a weight {} whose experts lie apart, as a file is mapped, has no master", shape_text(weight.shape));
   if (!has_plain) weight.plain = Tensor::empty(exec, weight.dtype, weight.shape);
   if (weight.plain.raw() != master.raw()) copy(exec, weight.plain, master);
-  refresh(exec, weight);
+  renew_forms(exec, weight, master);
   if (!has_plain) weight.plain.reset();
 }
 

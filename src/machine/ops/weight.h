@@ -4,9 +4,11 @@
 
 namespace hadal::ops {
 
-// Makes the form and keeps it: refresh() renews it from then on. Codes are of the plain value, in such tiles; panels
-// of its dtype, for exec's instruction set. Throws unsupported where there are none: F64, a device.
-void keep(const Exec& exec, Weight& weight, WeightForm form, Tile code_tile = kSquareTile);
+// Makes the form and keeps it: refresh() renews it from then on. Codes are of the plain value, by the released
+// quantiser; panels of its dtype, for exec's instruction set. Throws unsupported where there are none: F64, a device.
+void keep(const Exec& exec, Weight& weight, WeightForm form);
+// Codes in this form; made of `from`, where that is given: the master, which the plain value rounds.
+void keep_codes(const Exec& exec, Weight& weight, const CodeForm& form, const Tensor& from = {});
 // Keeps nothing but this form (panels alone serve generation; codes alone are a stored FP8 model).
 void keep_only(const Exec& exec, Weight& weight, WeightForm form);
 
@@ -23,8 +25,8 @@ int64_t head_panel_bytes(const Exec& exec, const Weight& weight, const Heads& he
 int64_t panel_bytes(const Exec& exec, const Weight& weight);  // of its panels in its dtype, kept or not
 int64_t panel_bytes(const Exec& exec, const Shape& shape, PanelType type);
 
-// After the values changed: the plain form takes the master's (unless it is the same memory), every other form is made
-// from it. Called once by what changed them: an optimizer's step, a loader.
+// After the values changed: the plain form takes the master's (unless it is the same memory), codes are made from the
+// master, every other form from the plain one. Called once by what changed them: an optimizer's step, a loader.
 void refresh(const Exec& exec, Weight& weight, const Tensor& master);
 void refresh(const Exec& exec, Weight& weight);  // the plain form was written itself; without one nothing was
 

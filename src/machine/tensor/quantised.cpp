@@ -1,10 +1,13 @@
 #include "tensor/quantised.h"
 
 #include "base/error.h"
+#include "kernels/e5m6_tiles.h"
 #include "kernels/fp8_tiles.h"
 
 namespace hadal {
 namespace {
+
+constexpr float kReleasedAmax = 1e-4f;
 
 int64_t tiles(int64_t size, int64_t tile) { return (size + tile - 1) / tile; }
 
@@ -44,12 +47,45 @@ kernels::Fp8Tiles tiles_of(const Exec& exec, const Tensor& values, const Quantis
           .lane = exec.compute};
 }
 
+kernels::E5m6Tiles e5m6_of(const Exec& exec, const Tensor& values, const Quantised& q) {
+  check(values.rows() == q.rows() && values.cols() == q.cols(), ErrorKind::internal,
+        "values of {} and E5M6 codes of {}", shape_text(values.shape()), shape_text(q.codes.shape()));
+  const DType dtype = values.dtype();
+  check(dtype == DType::f64 || dtype == DType::f32 || dtype == DType::bf16, ErrorKind::internal,
+        "{} has no E5M6 codes; F64, F32 and BF16 have", dtype_name(dtype));
+  const auto bytes = [](const Tensor& t) { return static_cast<uint8_t*>(t.raw()); };
+  return {.values = {values.raw(), values.row_stride(), dtype},
+          .upper = bytes(q.codes),
+          .lower = bytes(q.lower),
+          .scales = bytes(q.scales),
+          .upper_stride = q.codes.row_stride(),
+          .lower_stride = q.lower.row_stride(),
+          .scales_stride = q.scales.row_stride(),
+          .rows = q.rows(),
+          .cols = q.cols(),
+          .lane = exec.compute};
+}
+
 }  // namespace
 
-Quantised Quantised::empty(const Exec& exec, const Shape& shape, Tile tile, DType source) {
+Quantised Quantised::empty(const Exec& exec, const Shape& shape, Tile tile, DType source, ScaleRule rule) {
   return {Tensor::empty(exec, DType::f8_e4m3, shape), Tensor::empty(exec, DType::f32, scale_shape(shape, tile)), tile,
-          source};
+          source, rule};
 }
+
+Quantised Quantised::empty_e5m6(const Exec& exec, const Shape& shape, DType source) {
+  check(shape.size() == 2, ErrorKind::internal, "E5M6 codes of shape {}: a matrix", shape_text(shape));
+  Quantised q{Tensor::empty(exec, DType::u8, shape), Tensor::empty(exec, DType::f8_e8m0, scale_shape(shape, kRowTile)),
+              kRowTile, source, ScaleRule::power_of_two};
+  q.lower = Tensor::empty(exec, DType::u8, {shape[0], (shape[1] + 1) / 2});
+  return q;
+}
+
+int64_t Quantised::e5m6_bytes_of(const Shape& shape) {
+  return shape_count(shape) + shape[0] * ((shape[1] + 1) / 2) + shape_count(scale_shape(shape, kRowTile));
+}
+
+int64_t Quantised::bytes() const { return codes.bytes() + scales.bytes() + (lower ? lower.bytes() : 0); }
 
 int64_t Quantised::bytes_of(const Shape& shape, Tile tile) {
   return shape_count(shape) * dtype_bytes(DType::f8_e4m3) +
@@ -59,24 +95,36 @@ int64_t Quantised::bytes_of(const Shape& shape, Tile tile) {
 Quantised Quantised::row_range(int64_t first, int64_t count) const {
   check(codes.shape().size() == 2 && first % tile.rows == 0, ErrorKind::internal,
         "rows from {} of codes {} cut a tile of {} rows", first, shape_text(codes.shape()), tile.rows);
-  return {codes.row_range(first, count), scales.row_range(first / tile.rows, tiles(count, tile.rows)), tile, source};
+  Quantised part{codes.row_range(first, count), scales.row_range(first / tile.rows, tiles(count, tile.rows)), tile,
+                 source, rule};
+  if (is_e5m6()) part.lower = lower.row_range(first, count);
+  return part;
 }
 
 Quantised Quantised::col_range(int64_t first, int64_t count) const {
+  check(!is_e5m6(), ErrorKind::internal, "columns of E5M6 codes, two of which share a byte");
   check(codes.shape().size() == 2 && first % tile.cols == 0, ErrorKind::internal,
         "columns from {} of codes {} cut a tile of {} columns", first, shape_text(codes.shape()), tile.cols);
-  return {codes.col_range(first, count), scales.col_range(first / tile.cols, tiles(count, tile.cols)), tile, source};
+  return {codes.col_range(first, count), scales.col_range(first / tile.cols, tiles(count, tile.cols)), tile, source,
+          rule};
 }
 
-Quantised Quantised::slice(int64_t index) const { return {codes.slice(index), scales.slice(index), tile, source}; }
+Quantised Quantised::slice(int64_t index) const {
+  return {codes.slice(index), scales.slice(index), tile, source, rule};
+}
 
-void quantise(const Exec& exec, const Quantised& to, const Tensor& from, ScaleRule rule) {
+void quantise(const Exec& exec, const Quantised& to, const Tensor& from, AmaxFloor floor) {
+  if (to.is_e5m6())
+    return kernels::e5m6_encode(kernels::twin(exec, from.dtype() == DType::f64), e5m6_of(exec, from, to));
   kernels::Fp8Tiles args = tiles_of(exec, from, to);
-  args.power_of_two = rule == ScaleRule::power_of_two;
+  args.power_of_two = to.rule == ScaleRule::power_of_two;
+  args.smallest_amax = floor == AmaxFloor::released ? kReleasedAmax : 0.0f;
   kernels::fp8_encode(kernels::twin(exec, from.dtype() == DType::f64), args);
 }
 
 void dequantise(const Exec& exec, const Tensor& to, const Quantised& from) {
+  if (from.is_e5m6())
+    return kernels::e5m6_decode(kernels::twin(exec, to.dtype() == DType::f64), e5m6_of(exec, to, from));
   kernels::fp8_decode(kernels::twin(exec, to.dtype() == DType::f64), tiles_of(exec, to, from));
 }
 
@@ -90,9 +138,7 @@ const Quantised& Activation::quantised() const {
   return std::get<Quantised>(value_);
 }
 
-int64_t Activation::bytes() const {
-  return is_quantised() ? quantised().codes.bytes() + quantised().scales.bytes() : tensor().bytes();
-}
+int64_t Activation::bytes() const { return is_quantised() ? quantised().bytes() : tensor().bytes(); }
 
 Activation Activation::row_range(int64_t first, int64_t count) const {
   return is_quantised() ? Activation(quantised().row_range(first, count)) : tensor().row_range(first, count);

@@ -1,4 +1,6 @@
-// Quantised: a matrix as FP8 E4M3 codes with one FP32 scale per tile (§3.5): value = code * scale of its tile.
+// Quantised: a matrix as FP8 E4M3 codes with one FP32 scale per tile (§3.5): value = code * scale of its tile. Or E5M6
+// codes (12 bits, in two planes) of rows in tiles of 128 with a power of two as E8M0 (kernels/e5m6_tiles.h): what is
+// kept of an activation that attention's backward reads; no product multiplies these.
 //   codes [.., rows, cols] f8_e4m3; scales [.., ceil(rows / tile.rows), ceil(cols / tile.cols)] f32. Tiles at the right
 //   and lower edge may be partial; in a stack of matrices [E, rows, cols] none crosses from one matrix into the next.
 // Activation: what layers hand to one another and to the products, a Tensor or a Quantised. A plain Tensor converts to
@@ -20,14 +22,26 @@ struct Tile {
 inline constexpr Tile kRowTile{1, 128}, kSquareTile{128, 128}, kColumnTile{128, 1};
 
 enum class ScaleRule : uint8_t { exact, power_of_two };
+// The least maximum of a tile. Weights, in training and in files, and the cache of latents have the released 1e-4;
+// activations and gradients none, since gradients of a mean over many tokens lie below any (a loss times 2^k then has
+// the same codes, and scales times 2^k).
+enum class AmaxFloor : uint8_t { none, released };
 
 struct Quantised {
   Tensor codes, scales;
   Tile tile;
-  DType source = DType::f32;  // of the tensor that the codes stand for, and of what products make from them
+  DType source = DType::f32;          // of the tensor that the codes stand for, and of what products make from them
+  ScaleRule rule = ScaleRule::exact;  // of its scales: only codes with powers of two may be made again in other tiles
 
-  static Quantised empty(const Exec& exec, const Shape& shape, Tile tile, DType source);
+  static Quantised empty(const Exec& exec, const Shape& shape, Tile tile, DType source,
+                         ScaleRule rule = ScaleRule::exact);
+  Tensor lower = {};  // of E5M6: the lower halves [rows, ceil(cols / 2)] u8; codes then u8, scales f8_e8m0
+
+  static Quantised empty_e5m6(const Exec& exec, const Shape& shape, DType source);
   static int64_t bytes_of(const Shape& shape, Tile tile);  // of codes and scales
+  static int64_t e5m6_bytes_of(const Shape& shape);
+  bool is_e5m6() const { return bool(lower); }
+  int64_t bytes() const;
   int64_t rows() const { return codes.rows(); }
   int64_t cols() const { return codes.cols(); }
   int axis() const { return tile.rows > tile.cols ? 0 : 1; }  // along which a row or column tile runs
@@ -36,10 +50,11 @@ struct Quantised {
   Quantised slice(int64_t index) const;  // one matrix of a stack
 };
 
-// The released quantiser (§3.5): s = max(amax of the tile, 1e-4) / 448, the next power of two for that rule; code =
-// e4m3(x / s), to nearest even. A NaN stays one; a tile with an infinity becomes zeros and NaN. to.codes and to.scales
-// are written.
-void quantise(const Exec& exec, const Quantised& to, const Tensor& from, ScaleRule rule);
+// The released quantiser (§3.5), by the rule of `to`: s = max(amax of the tile, floor) / 448, not below 2^-126; the
+// next power of two for that rule; 1 for a tile of zeros without a floor; code = e4m3(x / s), to nearest even. A NaN
+// stays one; a tile with an infinity becomes zeros and NaN. to.codes and to.scales are written. E5M6: so with 65024,
+// powers of two and no floor; a tile with an infinity becomes NaN.
+void quantise(const Exec& exec, const Quantised& to, const Tensor& from, AmaxFloor floor);
 void dequantise(const Exec& exec, const Tensor& to, const Quantised& from);  // to: f64, f32 or bf16
 
 class Activation {

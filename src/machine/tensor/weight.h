@@ -37,6 +37,14 @@ struct HeadPanels {
   explicit operator bool() const { return bool(keys); }
 };
 
+// How codes are made of a weight.
+struct CodeForm {
+  Tile tile = kSquareTile;
+  ScaleRule rule = ScaleRule::exact;
+  DType source = DType::f32;  // what products make of them, whatever they were made from
+  bool operator==(const CodeForm&) const = default;
+};
+
 struct Weight {
   Tensor plain;                 // empty where only another form is kept
   std::vector<Tensor> experts;  // instead of plain: one [out, in] each, of one dtype

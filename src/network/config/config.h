@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "config/fp8_config.h"
 #include "config/model_config.h"
 
 namespace hadal {
@@ -107,7 +108,7 @@ struct OptimConfig {
 struct TrainConfig {
   Precision precision = Precision::fp32;
   AttentionForm attention_form = AttentionForm::up_projected;
-  Recompute recompute = Recompute::none;
+  Recompute recompute = Recompute::automatic;
   int64_t steps = 1000;
   int64_t batch_sequences = 16;       // global batch at full size
   Curve batch_ramp;                   // multiples of batch_sequences; empty = constant
@@ -122,9 +123,12 @@ struct TrainConfig {
   std::string start_model;  // directory whose weights the run starts from; empty = from initialisation
   template <class Self, class Visitor>
   static void visit(Self& c, Visitor&& v) {
-    v("precision", c.precision, "fp64, fp32, bf16 or auto (bf16 where the place multiplies it natively, else fp32)");
+    v("precision", c.precision,
+      "fp64, fp32, bf16, fp8 (BF16 tensors, FP8 products: see fp8) or auto (bf16 where the place multiplies it "
+      "natively, "
+      "else fp32)");
     v("attention_form", c.attention_form, "up_projected (cheaper in training) or absorbed");
-    v("recompute", c.recompute, "none, norms (norms and MLA up-projections) or all");
+    v("recompute", c.recompute, "none, norms (norms and MLA up-projections), all, or auto: norms in fp8, else none");
     v("steps", c.steps, "optimizer steps");
     v("batch_sequences", c.batch_sequences, "sequences in the global batch");
     v("batch_ramp", c.batch_ramp, "segments of the batch size, as multiples of batch_sequences");
@@ -204,6 +208,7 @@ struct Config {
   ModelConfig model;
   OptimConfig optim;
   TrainConfig train;
+  Fp8Config fp8;
   ParallelConfig parallel;
   CheckpointConfig checkpoint;
   ValidationConfig validation;
@@ -215,6 +220,7 @@ struct Config {
     v("model", c.model, "architecture");
     v("optim", c.optim, "optimizer");
     v("train", c.train, "training");
+    v("fp8", c.fp8, "recipe of train.precision = fp8");
     v("parallel", c.parallel, "ranks that train together");
     v("checkpoint", c.checkpoint, "checkpoints");
     v("validation", c.validation, "validation and samples");

@@ -215,6 +215,16 @@ std::string layout_text(const ParallelConfig& p) {
   return text.empty() ? "dp=1" : text;
 }
 
+std::string fp8_text(const Fp8Config& fp8) {
+  Config config;
+  config.train.precision = Precision::fp8, config.fp8 = fp8;
+  const auto tree = config_to_tree(config);
+  std::string text;
+  for (const auto& item : tree["fp8"].items())
+    text += (text.empty() ? "" : ", ") + item.key() + " = " + toml_value(item.value());
+  return text;
+}
+
 std::string config_to_toml(const Config& config) {
   std::string out;
   write_toml(config_to_tree(config), "", out);

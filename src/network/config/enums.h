@@ -93,12 +93,26 @@ struct EnumNames<MomentFormat> {
   static constexpr std::array all{"fp32", "bf16"};
 };
 
-// What a model computes in. `automatic` stands in configurations only: bf16 where the CPU multiplies it natively, else
+// What a model computes in: the type of its tensors; fp8: BF16 tensors, whose products multiply FP8 codes as [fp8] says
+// (config/fp8_config.h). `automatic` stands in configurations only: bf16 where the CPU multiplies it natively, else
 // fp32 (train/resources.h decides).
-enum class Precision { fp64, fp32, bf16, automatic };
+enum class Precision { fp64, fp32, bf16, fp8, automatic };
 template <>
 struct EnumNames<Precision> {
-  static constexpr std::array all{"fp64", "fp32", "bf16", "auto"};
+  static constexpr std::array all{"fp64", "fp32", "bf16", "fp8", "auto"};
+};
+
+enum class Fp8Scales { exact, power_of_two };
+template <>
+struct EnumNames<Fp8Scales> {
+  static constexpr std::array all{"exact", "power_of_two"};
+};
+
+// In which format FP8 training keeps an activation for its backward.
+enum class Fp8Kept { bf16, e4m3, e5m6 };
+template <>
+struct EnumNames<Fp8Kept> {
+  static constexpr std::array all{"bf16", "e4m3", "e5m6"};
 };
 
 // How a model that only runs forward keeps the matrices of its products: as values of its precision; as they are
@@ -124,10 +138,11 @@ struct EnumNames<AttentionForm> {
 };
 
 // What the backward pass makes again instead of keeping: nothing, norms and MLA up-projections (as in the report), all.
-enum class Recompute { none, norms, all };
+// `automatic` stands in configurations only: norms in FP8, else none.
+enum class Recompute { none, norms, all, automatic };
 template <>
 struct EnumNames<Recompute> {
-  static constexpr std::array all{"none", "norms", "all"};
+  static constexpr std::array all{"none", "norms", "all", "auto"};
 };
 
 enum class OnFull { stop, wait };  // what a checkpoint does that finds no room on the disk

@@ -2,6 +2,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include <fmt/ranges.h>
+
 #include "base/error.h"
 #include "base/limits.h"
 #include "config/config_io.h"
@@ -96,6 +98,21 @@ void check_data(const DataConfig& d) {
   }
 }
 
+void check_fp8(const Config& c) {
+  const Fp8Config& f = c.fp8;
+  check(c.train.precision == Precision::fp8 || f == Fp8Config(), ErrorKind::invalid,
+        "[fp8] says how train.precision = \"fp8\" multiplies, and the precision is \"{}\": leave it out, or choose fp8",
+        enum_name(c.train.precision));
+  check(f.tile == 128 || f.tile == 64 || f.tile == 32, ErrorKind::invalid, "fp8.tile = {} must be 128, 64 or 32",
+        f.tile);
+  for (const std::string& name : f.high)
+    check(std::find(kFp8Linears.begin(), kFp8Linears.end(), name) != kFp8Linears.end(), ErrorKind::invalid,
+          "fp8.high names \"{}\", which is none of the linears that are multiplied in FP8: {}", name,
+          fmt::join(kFp8Linears, ", "));
+  in_range("fp8.high_first_layers", f.high_first_layers, 0, c.model.n_layers);
+  in_range("fp8.high_last_layers", f.high_last_layers, 0, c.model.n_layers);
+}
+
 void check_training(const Config& c) {
   const auto& t = c.train;
   in_range("train.steps", t.steps, 1, int64_t(1) << 40);
@@ -170,6 +187,7 @@ void validate(const Config& config) {
   validate(config.model, false);
   check_data(config.data);
   check_training(config);
+  check_fp8(config);
   in_range("tokenizer.vocab_size", config.tokenizer.vocab_size, 1);
   in_range("parallel.dp", config.parallel.dp, 1, 1 << 20, "between 1 and 1048576");
   in_range("parallel.pp", config.parallel.pp, 1, 1 << 12, "between 1 and 4096");

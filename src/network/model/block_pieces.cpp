@@ -13,10 +13,9 @@ Tensor copy_of(const Pass& pass, const Tensor& x) {
   return y;
 }
 
-Activation normalise(const Pass& pass, const Norm& norm, const Tensor& x, Norm::Saved& saved,
-                     const GemmRecipe& reader) {
+Tensor normalise(const Pass& pass, const Norm& norm, const Tensor& x, Norm::Saved& saved) {
   PartClock::Scope scope(pass.clock, Part::norms);
-  return norm.forward(pass.exec, x, saved, reader);
+  return norm.forward(pass.exec, x, saved);
 }
 
 Tensor through_norm(const Pass& pass, const Norm& norm, const Tensor& dy, const Tensor& d_normed, Norm::Saved& saved) {
@@ -36,16 +35,16 @@ class AttentionPiece : public Piece {
   void forward(const Pass& pass, Flight& flight) const override {
     auto& saved = flight.blocks[size_t(block_)].attention;
     Tensor& h = stream_of(flight).h;
-    saved.normed = normalise(pass, norm_, h, saved.norm, mla_.input_recipe());
+    saved.normed = normalise(pass, norm_, h, saved.norm);
     PartClock::Scope scope(pass.clock, Part::attention);
     const Tensor y = copy_of(pass, h);
     mla_.forward(pass, flight.rows(stream(), block_), y, saved.normed, ops::Write::add, saved.mla);
     h = y;
     if (!pass.keep) {
       saved = {};
-    } else if (pass.recompute != Recompute::none) {
-      saved.normed.reset();
-      mla_.drop(pass.recompute, saved.mla);
+    } else {
+      if (pass.recompute != Recompute::none) saved.normed.reset();
+      mla_.keep(pass, saved.mla);
     }
   }
 
@@ -53,7 +52,7 @@ class AttentionPiece : public Piece {
     auto& saved = flight.blocks[size_t(block_)].attention;
     Tensor& h = stream_of(flight).h;
     const Rows rows = flight.rows(stream(), block_);
-    if (!saved.normed) saved.normed = normalise(pass, norm_, saved.norm.x, saved.norm, mla_.input_recipe());
+    if (!saved.normed) saved.normed = normalise(pass, norm_, saved.norm.x, saved.norm);
     Tensor d_normed;
     {
       PartClock::Scope scope(pass.clock, Part::attention);
@@ -118,7 +117,7 @@ class DensePiece : public Piece {
         mlp_.down_part(pass.exec, sum.row_range(part.begin, part.count), part.begin, ops::Write::overwrite, saved.mlp);
       }));
     } else {
-      saved.normed = normalise(pass, norm_, h, saved.norm, mlp_.gate.recipe);
+      saved.normed = normalise(pass, norm_, h, saved.norm);
       PartClock::Scope scope(pass.clock, Part::dense_ffn);
       mlp_.forward(pass.exec, y, saved.normed, ops::Write::add, saved.mlp);
     }
@@ -126,7 +125,7 @@ class DensePiece : public Piece {
     if (!pass.keep) {
       saved = {};
     } else {
-      if (pass.recompute == Recompute::all) saved.mlp.gate_up.reset();
+      pass.recompute == Recompute::all ? saved.mlp.gate_up.reset() : mlp_.keep(pass.exec, saved.mlp);
       if (pass.recompute != Recompute::none) saved.normed.reset();
     }
     flight.see(fmt::format("layers.{}.output", place_.layer), h);
@@ -137,10 +136,12 @@ class DensePiece : public Piece {
     Tensor& h = stream_of(flight).h;
     Tensor d_normed;
     if (const RowSplit* split = shared(flight)) {
+      const bool kept = mlp_.restore_kept(pass.exec, saved.mlp);
       if (!saved.normed) gather_input(pass, *split, saved.norm.x, saved);
+      if (!kept) mlp_.round(pass.exec, saved.mlp);
       d_normed = backward_shared(pass, *split, h, saved);
     } else {
-      if (!saved.normed) saved.normed = normalise(pass, norm_, saved.norm.x, saved.norm, mlp_.gate.recipe);
+      if (!saved.normed) saved.normed = normalise(pass, norm_, saved.norm.x, saved.norm);
       PartClock::Scope scope(pass.clock, Part::dense_ffn);
       d_normed = Tensor::empty(pass.exec, h.dtype(), {h.rows(), h.cols()});
       mlp_.restore(pass.exec, saved.normed, saved.mlp);
@@ -171,9 +172,11 @@ class DensePiece : public Piece {
     PieceSizes q = s;  // what gate and up multiply
     if (is_cut()) q.rows = s.n_queries();
     PieceBytes bytes;
-    bytes.kept = s.bytes(hidden) + s.wide(1) + (all ? 0 : q.bytes(2 * width)) + (none ? q.bytes(hidden) : 0);
+    const bool codes = mlp_.kept != Kept::values;
+    bytes.kept = s.bytes(hidden) + s.wide(1) + (all ? 0 : 2 * kept_bytes(mlp_.kept, q.rows, width, s.dtype)) +
+                 (none ? q.bytes(hidden) : 0);
     bytes.forward = s.bytes(2 * hidden) + q.bytes(3 * width + (is_cut() ? 2 * hidden : 0));
-    bytes.backward = (all ? q.bytes(2 * width) : 0) + (none ? 0 : q.bytes(hidden)) + s.bytes(2 * hidden) +
+    bytes.backward = (all || codes ? q.bytes(2 * width) : 0) + (none ? 0 : q.bytes(hidden)) + s.bytes(2 * hidden) +
                      q.bytes(hidden + width + (is_cut() ? hidden : 0));
     bytes.waiting = s.bytes(2 * hidden) + s.wide(1) + q.bytes(2 * hidden + 3 * width);
     return bytes;
@@ -187,14 +190,14 @@ class DensePiece : public Piece {
   // Norms own rows, gathers those of all queries, and multiplies each part by gate and up as it comes, where their
   // products are not here.
   void gather_input(const Pass& pass, const RowSplit& split, const Tensor& h, BlockSaved::Dense& saved) const {
-    const Tensor own = normalise(pass, norm_, h, saved.norm, {}).tensor();
+    const Tensor own = normalise(pass, norm_, h, saved.norm);
     PartClock::Scope scope(pass.clock, Part::dense_ffn);
     const bool multiply = !saved.mlp.gate_up;
     if (multiply) mlp_.start(pass.exec, h.dtype(), split.n_queries(), saved.mlp);
     const Tensor all = split.gather_in_parts(pass.exec, own, [&](const Tensor& rows, const ops::RowRange& part) {
       if (multiply) mlp_.gate_up_part(pass.exec, rows.row_range(part.begin, part.count), part.begin, saved.mlp);
     });
-    saved.normed = mlp_.gate.recipe.fprop_operand(pass.exec, all);
+    saved.normed = all;
   }
   Tensor backward_shared(const Pass& pass, const RowSplit& split, const Tensor& dy, BlockSaved::Dense& saved) const {
     PartClock::Scope scope(pass.clock, Part::dense_ffn);

@@ -22,7 +22,7 @@ void append_moe_pieces(const BlockLayers& layers, const BlockPlace& place, std::
 
 // Steps that several pieces share.
 Tensor copy_of(const Pass& pass, const Tensor& x);
-Activation normalise(const Pass& pass, const Norm& norm, const Tensor& x, Norm::Saved& saved, const GemmRecipe& reader);
+Tensor normalise(const Pass& pass, const Norm& norm, const Tensor& x, Norm::Saved& saved);
 // dx = dy (the residual's way) + the norm's gradient
 Tensor through_norm(const Pass& pass, const Norm& norm, const Tensor& dy, const Tensor& d_normed, Norm::Saved& saved);
 

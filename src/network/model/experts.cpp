@@ -12,7 +12,14 @@ Activation ExpertRows::sorted(const Exec& exec, const Activation& of_tokens) con
 }
 
 void Experts::restore(const Exec& exec, const ExpertRows& x, Saved& saved) const {
+  hadal::restore(exec, saved.gate_up, saved.codes);
   if (saved.gate_up || x.count() == 0) return;
+  multiply_gate_up(exec, x, saved);
+  keep(exec, saved);
+  hadal::restore(exec, saved.gate_up, saved.codes);
+}
+
+void Experts::multiply_gate_up(const Exec& exec, const ExpertRows& x, Saved& saved) const {
   const int64_t width = gate.out_features();
   saved.gate_up = Tensor::empty(exec, x.rows.dtype(), {x.count(), 2 * width});
   const Activation operand = gate.recipe.fprop_operand(exec, x.sorted(exec, x.rows));
@@ -25,7 +32,7 @@ void Experts::restore(const Exec& exec, const ExpertRows& x, Saved& saved) const
 Tensor Experts::forward(const Exec& exec, const ExpertRows& x, Saved& saved) const {
   const int64_t n = x.count(), width = gate.out_features();
   if (n == 0) return Tensor::empty(exec, x.rows.dtype(), {0, x.rows.cols()});
-  restore(exec, x, saved);
+  multiply_gate_up(exec, x, saved);
   const Tensor inner = Tensor::empty(exec, x.rows.dtype(), {n, width});
   ops::swiglu(exec, inner, saved.gate_up.col_range(0, width), saved.gate_up.col_range(width, width));
   const Tensor y = Tensor::empty(exec, x.rows.dtype(), {n, x.rows.cols()});

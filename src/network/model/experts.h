@@ -7,6 +7,7 @@
 #include <functional>
 #include <span>
 
+#include "nn/kept.h"
 #include "nn/linear.h"
 
 namespace hadal {
@@ -26,19 +27,23 @@ struct ExpertRows {
 class Experts {  // stacked weights [E, F, hidden], [E, hidden, F]
  public:
   struct Saved {
-    Tensor gate_up;    // [n, 2F]
-    Tensor d_gate_up;  // their gradients, in the same memory, from backward_input on
-    Tensor inner;      // [n, F] weight * silu(gate) * up, from backward_input on
-    Activation dy;     // as the rows of x stand, from backward_input to backward_weight
+    Tensor gate_up;     // [n, 2F]
+    SwigluCodes codes;  // instead, from keep() to restore()
+    Tensor d_gate_up;   // their gradients, in the same memory, from backward_input on
+    Tensor inner;       // [n, F] weight * silu(gate) * up, from backward_input on
+    Activation dy;      // as the rows of x stand, from backward_input to backward_weight
   };
   struct Gradients {
     Tensor rows;    // [n, hidden]
     Tensor weight;  // [n]
   };
   GroupedLinear gate, up, down;  // gate and up have one recipe
+  Kept kept = Kept::values;      // of gate's and up's outputs, for backward
 
   Tensor forward(const Exec& exec, const ExpertRows& x, Saved& saved) const;  // [n, hidden], not yet weighted
-  void restore(const Exec& exec, const ExpertRows& x, Saved& saved) const;    // what recomputation dropped, same bits
+  void keep(const Exec& exec, Saved& saved) const { hadal::keep(exec, kept, saved.gate_up, saved.codes); }
+  // For backward: what was kept, or what recomputation dropped made again, as it would have been kept; the same bits.
+  void restore(const Exec& exec, const ExpertRows& x, Saved& saved) const;
   // dy: rows of the tokens' gradients, not weighted, as those of x stand
   Gradients backward_input(const Exec& exec, const ExpertRows& x, const Activation& dy, Saved& saved) const;
   // One contribution over rows that came from several ranks: each rank's rows are added as one rank adds those of a
@@ -47,6 +52,9 @@ class Experts {  // stacked weights [E, F, hidden], [E, hidden, F]
   void backward_weight(const Exec& exec, std::span<const ExpertRows> x, std::span<Saved> saved,
                        const BeforeSource& before = {}) const;
   void each_parameter(const ParameterVisitor& visit) const;
+
+ private:
+  void multiply_gate_up(const Exec& exec, const ExpertRows& x, Saved& saved) const;
 };
 
 }  // namespace hadal

@@ -18,18 +18,19 @@ namespace hadal {
 struct BlockSaved {
   struct Attention {
     Norm::Saved norm;
-    Activation normed;  // plain, or codes made by the norm for all linears that read them
+    Tensor normed;  // never codes: products read them in two tilings, each made from the values
     Mla::Saved mla;
   } attention;
   struct Dense {
     Norm::Saved norm;
-    Activation normed;
+    Tensor normed;  // as above
     Mlp::Saved mlp;
   } dense;
   struct Experts {  // a MoE layer
     Norm::Saved norm;
     Tensor normed;     // plain: the router reads no codes
-    Activation input;  // normed as the experts read it, made once for the shared expert and for dispatch
+    Activation input;  // normed as the experts read it, made once for the shared expert and for dispatch; its codes
+                       // have powers of two for scales, and are what W makes its own from
     Routing routing;
     std::unique_ptr<ExpertTraffic> traffic;  // where experts lie on several ranks
     std::vector<ExpertRows> sent;            // by rank that it came from; kept whatever is recomputed
@@ -61,7 +62,7 @@ struct Stream {
   Tensor head_state;      // of all queries, where the vocabulary is cut and W of the head comes later
   struct Join {           // MTP's beginning
     Norm::Saved embedding_norm, hidden_norm;
-    Activation joined;  // [T, 2 * hidden], as the projection reads it
+    Tensor joined;  // [T, 2 * hidden]
     Tensor dy, d_embedding;
   } join;
   Tensor d_embedding;  // main stream: from B to W of the embedding; of all queries where the vocabulary is cut

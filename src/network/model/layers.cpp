@@ -20,10 +20,13 @@ class Wiring {
   Linear linear(const std::string& name, const GemmRecipe& recipe) const { return {weight(name, recipe), recipe}; }
   Norm norm(const std::string& name, double eps) const { return {find_(prefix_ + name), eps}; }
   Mlp mlp(const std::string& name, const GemmRecipe& gate_up, const GemmRecipe& down) const {
-    return {linear(name + "gate", gate_up), linear(name + "up", gate_up), linear(name + "down", down)};
+    return {linear(name + "gate", gate_up), linear(name + "up", gate_up), linear(name + "down", down),
+            recipe().swiglu_inputs};
   }
 
   BlockLayers block(int64_t layer) {
+    high_ = layer < recipe_.high_first_layers ||
+            (layer < config_.n_layers && layer >= config_.n_layers - recipe_.high_last_layers);
     prefix_ = fmt::format("layers.{}.", layer);
     BlockLayers block;
     block.attention_norm = norm("attention_norm", config_.rms_eps);
@@ -32,7 +35,7 @@ class Wiring {
     if (config_.is_moe_layer(layer)) {
       block.moe = moe();
     } else {
-      block.dense = mlp("ffn.", recipe_.ffn_gate_up, recipe_.ffn_down);
+      block.dense = mlp("ffn.", recipe().ffn_gate_up, recipe().ffn_down);
     }
     return block;
   }
@@ -51,35 +54,41 @@ class Wiring {
   Mla mla() const {
     Mla::Weights w;
     if (config_.q_lora_rank > 0) {
-      w.q_a = linear("attention.q_a", recipe_.q_a);
+      w.q_a = linear("attention.q_a", recipe().q_a);
       w.q_a_norm = norm("attention.q_a_norm", config_.latent_norm_eps);
-      w.q_b = linear("attention.q_b", recipe_.q_b);
+      w.q_b = linear("attention.q_b", recipe().q_b);
     } else {
-      w.q_b = linear("attention.q", recipe_.q_b);
+      w.q_b = linear("attention.q", recipe().q_b);
     }
-    w.kv_a = linear("attention.kv_a", recipe_.kv_a);
+    w.kv_a = linear("attention.kv_a", recipe().kv_a);
     w.kv_a_norm = norm("attention.kv_a_norm", config_.latent_norm_eps);
-    w.kv_b = linear("attention.kv_b", recipe_.kv_b);
-    w.o = linear("attention.o", recipe_.o);
+    w.kv_b = linear("attention.kv_b", recipe().kv_b);
+    w.o = linear("attention.o", recipe().o);
+    w.output = recipe().attention_output;
     return Mla(config_, w, softmax_scale(config_));
   }
 
   Moe moe() const {
     Moe moe;
-    moe.router = linear("moe.router", recipe_.router);
+    moe.router = linear("moe.router", recipe().router);
     if (config_.selection_bias) moe.bias = find_(prefix_ + "moe.bias");
-    moe.experts.gate = {weight("moe.experts.gate", recipe_.experts_gate_up), recipe_.experts_gate_up};
-    moe.experts.up = {weight("moe.experts.up", recipe_.experts_gate_up), recipe_.experts_gate_up};
-    moe.experts.down = {weight("moe.experts.down", recipe_.experts_down), recipe_.experts_down};
-    if (config_.n_shared_experts > 0) moe.shared = mlp("moe.shared.", recipe_.experts_gate_up, recipe_.experts_down);
+    moe.experts.gate = {weight("moe.experts.gate", recipe().experts_gate_up), recipe().experts_gate_up};
+    moe.experts.up = {weight("moe.experts.up", recipe().experts_gate_up), recipe().experts_gate_up};
+    moe.experts.down = {weight("moe.experts.down", recipe().experts_down), recipe().experts_down};
+    moe.experts.kept = recipe().swiglu_inputs;
+    if (config_.n_shared_experts > 0) moe.shared = mlp("moe.shared.", recipe().experts_gate_up, recipe().experts_down);
     moe.rule = route_rule(config_);
     moe.combine_wire = recipe_.combine;
     return moe;
   }
 
+  const Recipe& recipe() const { return high_ ? kHigh : recipe_; }
+
+  static inline const Recipe kHigh;
   const ModelConfig& config_;
   const std::function<Parameter*(const std::string&)>& find_;
   const Recipe& recipe_;
+  bool high_ = false;  // all linears of this layer
   std::string prefix_;
 };
 
@@ -93,6 +102,7 @@ ModelLayers wire_layers(const ModelConfig& config, const StagePart& part,
   if (part.head) {
     layers.final_norm = wiring.norm("final_norm", config.rms_eps);
     layers.head.head = wiring.linear(config.tie_embeddings ? "embedding" : "head", recipe.head);
+    if (config.tie_embeddings) layers.head.head.weight->codes_alone = false;  // rows are looked up in it too
   }
   for (int64_t layer = part.first_layer; layer < part.end_layer; ++layer) layers.blocks.push_back(wiring.block(layer));
   if (!part.head) return layers;

@@ -36,34 +36,35 @@ void Mla::rotate(const Pass& pass, const Rows& rows, const Tensor& q, const Tens
   }
 }
 
-GemmRecipe Mla::input_recipe() const {
-  const Linear& queries = w_.q_a.weight ? w_.q_a : w_.q_b;
-  return queries.recipe == w_.kv_a.recipe ? queries.recipe : GemmRecipe();
+bool Mla::one_input() const { return (w_.q_a.weight ? w_.q_a : w_.q_b).recipe.same_x(w_.kv_a.recipe); }
+
+Mla::Input Mla::input_of(const Pass& pass, const Tensor& x) const {
+  return {x, one_input() ? w_.kv_a.recipe.fprop_operand(pass.exec, x) : x};
 }
 
 // To the latents (§1.3): c_q = W_qa x, [c | k_rope] = W_kva x. The rotary key is one for all heads, is not normed (trap
 // 12) and is rotated here, so that cache and attention read it as it lies.
-void Mla::project(const Pass& pass, const Rows& rows, const Activation& x, Saved& saved, Latents& under_way) const {
-  const int64_t n = x.rows();
+void Mla::project(const Pass& pass, const Rows& rows, const Input& x, Saved& saved, Latents& under_way) const {
+  const int64_t n = x.values.rows();
   if (w_.q_a.weight) {
     saved.q_latent = Tensor::empty(pass.exec, pass.dtype, {n, w_.q_a.out_features()});
-    w_.q_a.forward(pass.exec, saved.q_latent, x);
+    w_.q_a.forward(pass.exec, saved.q_latent, x.operand);
   }
-  under_way.queries = start_queries(pass, rows, x, saved);
+  under_way.queries = start_queries(pass, rows, x.values, saved);
   saved.kv_a = Tensor::empty(pass.exec, pass.dtype, {n, rank_ + rope_});
-  w_.kv_a.forward(pass.exec, saved.kv_a, x);
+  w_.kv_a.forward(pass.exec, saved.kv_a, x.operand);
   rotate(pass, rows, Tensor(), saved.kv_a, false);
 }
 
 // What q_b reads, on its way to the rows' tensor ranks: latents after their norm, or x. Nothing where it is here.
-RowsUnderWay Mla::start_queries(const Pass& pass, const Rows& rows, const Activation& x, Saved& saved) const {
+RowsUnderWay Mla::start_queries(const Pass& pass, const Rows& rows, const Tensor& x, Saved& saved) const {
   if (saved.q_input) return {};
   if (w_.q_a.weight) {
     const Tensor normed = w_.q_a_norm.forward(pass.exec, saved.q_latent, saved.q_norm);
     return start_gather(pass.exec, rows.split, Extent::queries, normed);
   }
   if (!rows.split || !rows.split->tensor_cut()) return {};
-  return rows.split->start_gather(pass.exec, Extent::queries, ops::dequantise(pass.exec, x));
+  return rows.split->start_gather(pass.exec, Extent::queries, x);
 }
 
 // The same for what keys are made of: latent after its norm and rotary key, to all.
@@ -75,7 +76,7 @@ RowsUnderWay Mla::start_keys(const Pass& pass, const Rows& rows, Saved& saved) c
     saved.latent = w_.kv_a_norm.forward(exec, raw, saved.kv_norm);
     saved.rope_key = rope_key;
     if (pass.cache == CacheFormat::fp8) {  // s = 2^ceil(log2(amax / 448)), as FlashMLA's cache has it (§1.3)
-      saved.latent = ops::quantise(exec, saved.latent, kRowTile, ScaleRule::power_of_two);
+      saved.latent = ops::quantise(exec, saved.latent.tensor(), kRowTile, ScaleRule::power_of_two, AmaxFloor::released);
       saved.rope_key = rope_key.to(exec, DType::bf16);
     }
     return {};
@@ -89,12 +90,12 @@ RowsUnderWay Mla::start_keys(const Pass& pass, const Rows& rows, Saved& saved) c
 // From the latents to heads: q = W_qb norm(c_q) with its rope part rotated, [k_nope | v] = W_kvb norm(c); absorbed,
 // only the queries change. Makes what is missing, so forward and recomputation are one code. What queries are made of
 // travels while kv_a is multiplied, what keys are made of while queries are.
-void Mla::expand(const Pass& pass, const Rows& rows, const Activation& x, Saved& saved, Latents& under_way) const {
-  if (!under_way.queries) under_way.queries = start_queries(pass, rows, x, saved);
+void Mla::expand(const Pass& pass, const Rows& rows, const Input& x, Saved& saved, Latents& under_way) const {
+  if (!under_way.queries) under_way.queries = start_queries(pass, rows, x.values, saved);
   under_way.keys = start_keys(pass, rows, saved);
-  if (under_way.queries) saved.q_input = w_.q_b.recipe.fprop_operand(pass.exec, under_way.queries.wait());
-  const Activation& q_input = saved.q_input ? saved.q_input : x;
+  if (under_way.queries) saved.q_input = under_way.queries.wait();
   if (!saved.q) {
+    const Activation& q_input = saved.q_input ? Activation(saved.q_input) : x.operand;
     saved.q = Tensor::empty(pass.exec, pass.dtype, {q_input.rows(), heads_ * (nope_ + rope_)});
     w_.q_b.forward(pass.exec, saved.q, q_input);
     rotate(pass, rows, saved.q, Tensor(), false);
@@ -163,19 +164,25 @@ void Mla::attend(const Pass& pass, const Rows& rows, Saved& saved) const {
   }
 }
 
-void Mla::restore(const Pass& pass, const Rows& rows, const Activation& x, Saved& saved) const {
+void Mla::restore(const Pass& pass, const Rows& rows, const Tensor& x, Saved& saved) const {
   Latents under_way;
-  if (!saved.kv_a) project(pass, rows, x, saved, under_way);
-  expand(pass, rows, x, saved, under_way);
+  Input input{x, {}};  // what is multiplied with it is here, unless all is made again
+  if (!saved.kv_a) project(pass, rows, input = input_of(pass, x), saved, under_way);
+  expand(pass, rows, input, saved, under_way);
+  const bool made_again = !saved.o && !saved.kept_o;
+  if (saved.kept_o) saved.o = ops::dequantise(pass.exec, saved.kept_o), saved.kept_o.reset();
   attend(pass, rows, saved);
+  if (made_again)  // backward reads what is kept elsewhere
+    saved.o = ops::dequantise(pass.exec, hadal::keep(pass.exec, saved.o, w_.output, w_.o.recipe.x_scale));
 }
 
-void Mla::forward(const Pass& pass, const Rows& rows, const Tensor& y, const Activation& x, ops::Write write,
+void Mla::forward(const Pass& pass, const Rows& rows, const Tensor& y, const Tensor& x, ops::Write write,
                   Saved& saved) const {
   check_rows(rows);
   Latents under_way;
-  project(pass, rows, x, saved, under_way);
-  expand(pass, rows, x, saved, under_way);
+  const Input input = input_of(pass, x);
+  project(pass, rows, input, saved, under_way);
+  expand(pass, rows, input, saved, under_way);
   if (rows.cache) append_to_cache(pass, rows, saved);
   attend(pass, rows, saved);
   if (!rows.split || !rows.split->tensor_cut()) return w_.o.forward(pass.exec, y, saved.o, write);
@@ -199,16 +206,18 @@ void Mla::check_rows(const Rows& rows) const {
         q.box.size[0], q.spec.shape[0], shared ? "shared over tensor ranks" : "not shared over tensor ranks");
 }
 
-void Mla::drop(Recompute recompute, Saved& saved) const {
-  if (recompute == Recompute::all) saved = Saved();
-  if (recompute != Recompute::norms) return;
+void Mla::keep(const Pass& pass, Saved& saved) const {
+  if (pass.recompute == Recompute::all) saved = Saved();
+  if (w_.output != Kept::values && saved.o)
+    saved.kept_o = hadal::keep(pass.exec, saved.o, w_.output, w_.o.recipe.x_scale), saved.o.reset();
+  if (pass.recompute != Recompute::norms) return;
   saved.q_input.reset();
   saved.latent.reset();
   saved.rope_key.reset();
   saved.kv.reset();
   saved.q_absorbed.reset();
   if (w_.q_a.weight) saved.q.reset();
-  if (saved.z) saved.o.reset();
+  if (saved.z) saved.o.reset(), saved.kept_o.reset();
 }
 
 ops::AttentionGradients Mla::gradients(const Tensor& dq, const KeyGradients& d) const {
@@ -348,9 +357,9 @@ Tensor Mla::backward_input(const Pass& pass, const Rows& rows, const Tensor& dy,
 
 // dW = (gradient of its output)^T (its input) for each linear, from what backward_input left. Absorbed, kv_b's is made
 // in two halves, from queries and from values: the whole of kv_b was never multiplied (nn/head_linear.h).
-void Mla::backward_weight(const Pass& pass, const Activation& x, Saved& saved) const {
+void Mla::backward_weight(const Pass& pass, const Tensor& x, Saved& saved) const {
   const Exec& exec = pass.exec;
-  const Activation operand = input_recipe() == w_.kv_a.recipe ? w_.kv_a.recipe.wgrad_operand(exec, x) : x;
+  const Activation operand = one_input() ? w_.kv_a.recipe.wgrad_operand_x(exec, x) : x;
   w_.o.backward_weight(exec, saved.dy, saved.o);
   if (absorbed(pass)) {
     by_head().backward_weight(exec, {saved.q, saved.dq_absorbed, saved.d_o, saved.z});
@@ -364,7 +373,7 @@ void Mla::backward_weight(const Pass& pass, const Activation& x, Saved& saved) c
     w_.q_a_norm.backward_weight(exec, saved.q_norm);
     w_.q_a.backward_weight(exec, saved.dq_latent, operand);
   } else {
-    w_.q_b.backward_weight(exec, saved.dq, saved.q_input ? saved.q_input : operand);
+    w_.q_b.backward_weight(exec, saved.dq, saved.q_input ? Activation(saved.q_input) : operand);
   }
   saved = Saved();
 }

@@ -23,6 +23,7 @@
 #include "model/pass.h"
 #include "model/piece_sizes.h"
 #include "nn/head_linear.h"
+#include "nn/kept.h"
 #include "nn/linear.h"
 #include "nn/norm.h"
 #include "ops/attention.h"
@@ -35,18 +36,20 @@ class Mla {
   struct Weights {
     Linear q_a, q_b, kv_a, kv_b, o;
     Norm q_a_norm, kv_a_norm;
+    Kept output = Kept::values;  // o's input, for backward
   };
   struct Saved {            // own rows T, queries Q, keys K: all the same on one rank
     Tensor q_latent, kv_a;  // latents before their norms; kv_a [T, rank + rope] with the rotated key
     Norm::Saved q_norm, kv_norm;
-    Activation q_input;  // of all queries, as q_b reads it: the latent after its norm; empty: x
-    Activation latent;   // of all keys, after its norm
+    Tensor q_input;     // of all queries, what q_b reads: the latent after its norm; empty: x
+    Activation latent;  // of all keys, after its norm
     Tensor rope_key;
     Tensor q;                                                // [Q, heads * (nope + rope)], rotated
     Tensor kv;                                               // up-projected: [K, heads * (nope + v)]
     Tensor q_absorbed;                                       // absorbed: [Q, heads * (rank + rope)]
     Tensor z;                                                // absorbed: [Q, heads * rank]
     Tensor o, lse;                                           // [Q, heads * v], [Q, heads]
+    Activation kept_o;                                       // instead of o, from keep() to restore()
     Tensor dy, dq, dkv, dkv_a, dq_latent, d_o, dq_absorbed;  // from backward_input to backward_weight
   };
 
@@ -56,21 +59,19 @@ class Mla {
   void each_parameter(const ParameterVisitor& visit) const;
   Parameter* kv_b() const { return w_.kv_b.weight; }
   Heads heads() const { return by_head().parts(); }  // of kv_b
-  // Bytes of what `drop` leaves of a forward, and of what `restore` makes again.
+  // Bytes of what `keep` leaves of a forward, and of what `restore` makes again.
   int64_t kept_bytes(const PieceSizes& sizes, Recompute recompute) const;
   int64_t restored_bytes(const PieceSizes& sizes) const;
   int64_t backward_bytes(const PieceSizes& sizes) const;  // on top, while B runs
   int64_t waiting_bytes(const PieceSizes& sizes) const;   // of what a later W reads, but for x and dy
 
-  // As what x must come to serve all linears that read it: codes of this recipe, or plain where theirs differ.
-  GemmRecipe input_recipe() const;
-  void forward(const Pass& pass, const Rows& rows, const Tensor& y, const Activation& x, ops::Write write,
+  void forward(const Pass& pass, const Rows& rows, const Tensor& y, const Tensor& x, ops::Write write,
                Saved& saved) const;
-  void drop(Recompute recompute, Saved& saved) const;  // after forward: forget what backward makes again
-  void restore(const Pass& pass, const Rows& rows, const Activation& x, Saved& saved) const;
+  void keep(const Pass& pass, Saved& saved) const;  // after forward: what backward reads and does not make again
+  void restore(const Pass& pass, const Rows& rows, const Tensor& x, Saved& saved) const;
   Tensor backward_input(const Pass& pass, const Rows& rows, const Tensor& dy,
-                        Saved& saved) const;                                        // returns dx [T, hidden]
-  void backward_weight(const Pass& pass, const Activation& x, Saved& saved) const;  // empties saved
+                        Saved& saved) const;                                    // returns dx [T, hidden]
+  void backward_weight(const Pass& pass, const Tensor& x, Saved& saved) const;  // empties saved
 
  private:
   // Gradients of keys as attention writes them: up-projected kv [K, heads * (nope + v)]; absorbed the
@@ -81,9 +82,15 @@ class Mla {
   struct Latents {  // under way to all who read them
     RowsUnderWay queries, keys;
   };
-  void project(const Pass& pass, const Rows& rows, const Activation& x, Saved& saved, Latents& under_way) const;
-  void expand(const Pass& pass, const Rows& rows, const Activation& x, Saved& saved, Latents& under_way) const;
-  RowsUnderWay start_queries(const Pass& pass, const Rows& rows, const Activation& x, Saved& saved) const;
+  struct Input {  // x, and as all linears that read it multiply it: codes made once, where their recipes agree
+    Tensor values;
+    Activation operand;
+  };
+  bool one_input() const;
+  Input input_of(const Pass& pass, const Tensor& x) const;
+  void project(const Pass& pass, const Rows& rows, const Input& x, Saved& saved, Latents& under_way) const;
+  void expand(const Pass& pass, const Rows& rows, const Input& x, Saved& saved, Latents& under_way) const;
+  RowsUnderWay start_queries(const Pass& pass, const Rows& rows, const Tensor& x, Saved& saved) const;
   RowsUnderWay start_keys(const Pass& pass, const Rows& rows, Saved& saved) const;
   void attend(const Pass& pass, const Rows& rows, Saved& saved) const;
   void append_to_cache(const Pass& pass, const Rows& rows, const Saved& saved) const;
@@ -103,6 +110,7 @@ class Mla {
   bool absorbed(const Pass& pass) const { return pass.form == AttentionForm::absorbed; }
 
   int64_t restored_bytes_once(const PieceSizes& sizes) const;
+  int64_t saved_by_codes(const PieceSizes& sizes) const;
   HeadLinear by_head() const { return {w_.kv_b, heads_, nope_, rope_, v_, rank_}; }
 
   Weights w_;

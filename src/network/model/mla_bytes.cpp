@@ -8,8 +8,9 @@ int64_t Mla::kept_bytes(const PieceSizes& s, Recompute recompute) const {
   const int64_t q_rank = w_.q_a.weight ? w_.q_a.out_features() : 0;
   int64_t heads = heads_ * (s.form == AttentionForm::absorbed ? rank_ : v_);  // attention's result
   if (q_rank == 0) heads += heads_ * (nope_ + rope_);
-  const int64_t kept = s.bytes(q_rank + rank_ + rope_) + s.n_queries() * heads * dtype_bytes(s.dtype) + s.wide(2) +
-                       s.n_queries() * heads_ * dtype_bytes(statistics_dtype(s.dtype));
+  int64_t kept = s.bytes(q_rank + rank_ + rope_) + s.n_queries() * heads * dtype_bytes(s.dtype) + s.wide(2) +
+                 s.n_queries() * heads_ * dtype_bytes(statistics_dtype(s.dtype));
+  if (s.form != AttentionForm::absorbed || recompute == Recompute::none) kept -= saved_by_codes(s);
   return recompute == Recompute::none ? kept + restored_bytes_once(s) : kept;
 }
 
@@ -24,10 +25,20 @@ int64_t Mla::restored_bytes_once(const PieceSizes& s) const {
   return (s.n_queries() * queries + s.n_keys() * keys) * dtype_bytes(s.dtype);
 }
 
+// By keeping o's input as codes.
+int64_t Mla::saved_by_codes(const PieceSizes& s) const {
+  const int64_t cols = heads_ * v_;
+  return hadal::kept_bytes(Kept::values, s.n_queries(), cols, s.dtype) -
+         hadal::kept_bytes(w_.output, s.n_queries(), cols, s.dtype);
+}
+
 int64_t Mla::restored_bytes(const PieceSizes& s) const {
-  if (s.recompute == Recompute::none) return 0;
+  const bool codes = w_.output != Kept::values && (s.form != AttentionForm::absorbed || s.recompute == Recompute::none);
+  const int64_t values = codes ? hadal::kept_bytes(Kept::values, s.n_queries(), heads_ * v_, s.dtype) : 0;
+  if (s.recompute == Recompute::none) return values;
+  if (s.recompute == Recompute::norms) return restored_bytes_once(s) + values;
   const int64_t again = restored_bytes_once(s);
-  return s.recompute == Recompute::all ? again + kept_bytes(s, Recompute::norms) : again;
+  return again + kept_bytes(s, Recompute::norms);
 }
 
 // Where ranks share the rows, beside the gradients of heads: dy of all queries, what they sum up, gradients of keys on

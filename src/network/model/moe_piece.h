@@ -18,7 +18,7 @@ class MoePiece : public Piece {
  protected:
   BlockSaved::Experts& saved_of(Flight& flight) const { return flight.blocks[size_t(place_.block)].moe; }
   void restore_normed(const Pass& pass, BlockSaved::Experts& saved) const {  // what recomputation dropped
-    if (!saved.normed) saved.normed = normalise(pass, norm_, saved.norm.x, saved.norm, {}).tensor();
+    if (!saved.normed) saved.normed = normalise(pass, norm_, saved.norm.x, saved.norm);
   }
   int64_t hidden() const { return norm_.weight->box.size[0]; }
   bool has_rows(Flight& flight) const { return !stream_of(flight).empty(); }

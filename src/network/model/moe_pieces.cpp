@@ -13,7 +13,7 @@ class RoutePiece : public MoePiece {
   void forward(const Pass& pass, Flight& flight) const override {
     auto& saved = saved_of(flight);
     Tensor& h = stream_of(flight).h;
-    saved.normed = normalise(pass, norm_, h, saved.norm, {}).tensor();
+    saved.normed = normalise(pass, norm_, h, saved.norm);
     give_replayed_routes(pass, flight, saved.routing.routes);
     moe_.route(pass, flight.rows(stream(), place_.block), saved.normed, saved.routing);
     flight.routed[size_t(place_.moe_index)] = {place_.layer,
@@ -92,6 +92,7 @@ class SharedExpertsPiece : public MoePiece {
     PartClock::Scope scope(pass.clock, Part::shared_experts);
     moe_.shared.forward(pass.exec, stream_of(flight).h, saved.input, ops::Write::add, saved.shared);
     if (!pass.keep || pass.recompute == Recompute::all) saved.shared.gate_up.reset();
+    moe_.shared.keep(pass.exec, saved.shared);
   }
 
   void backward_input(const Pass& pass, Flight& flight) const override {
@@ -118,9 +119,10 @@ class SharedExpertsPiece : public MoePiece {
     const int64_t width = moe_.shared.gate.out_features();
     const bool all = s.recompute == Recompute::all;
     PieceBytes bytes;
-    bytes.kept = all ? 0 : s.bytes(2 * width);
+    const bool again = all || moe_.shared.kept != Kept::values;
+    bytes.kept = all ? 0 : 2 * kept_bytes(moe_.shared.kept, s.rows, width, s.dtype);
     bytes.forward = s.bytes(hidden() + 3 * width);
-    bytes.backward = (all ? s.bytes(2 * width) : 0) + s.bytes(2 * hidden() + width);
+    bytes.backward = (again ? s.bytes(2 * width) : 0) + s.bytes(2 * hidden() + width);
     bytes.waiting = s.bytes(3 * width + hidden());
     return bytes;
   }
@@ -137,6 +139,7 @@ class ExpertsPiece : public MoePiece {
     for (size_t s = 0; s < saved.sent.size(); ++s) {
       const Tensor outputs = moe_.experts.forward(pass.exec, saved.sent[s], saved.experts[s]);
       if (!pass.keep || pass.recompute == Recompute::all) saved.experts[s].gate_up.reset();
+      moe_.experts.keep(pass.exec, saved.experts[s]);
       if (!pass.keep) saved.sent[s] = {};
       if (saved.traffic) {
         saved.traffic->take_outputs(pass.exec, s, outputs, wire(pass, saved));
@@ -192,9 +195,11 @@ class ExpertsPiece : public MoePiece {
     const int64_t rows = (n_ranks() > 1 ? 2 * k : k) * hidden() / n_ranks();
     const bool all = s.recompute == Recompute::all;
     PieceBytes bytes;
-    bytes.kept = all ? 0 : s.bytes(2 * inner);
+    const Kept kept = moe_.experts.kept;
+    const bool again = all || kept != Kept::values;
+    bytes.kept = all ? 0 : 2 * kept_bytes(kept, s.rows * k, moe_.experts.gate.out_features(), s.dtype);
     bytes.forward = s.bytes((all ? 2 * inner / n_ranks() : 2 * inner) + inner / n_ranks() + rows + numbers_back());
-    bytes.backward = s.bytes((all ? 3 : 1) * inner / (s.plain_backward ? n_ranks() : 1)) + s.wide(k) +
+    bytes.backward = s.bytes((again ? 3 : 1) * inner / (s.plain_backward ? n_ranks() : 1)) + s.wide(k) +
                      (n_ranks() > 1 ? s.bytes(rows + numbers_out() + numbers_back()) : s.bytes(2 * rows));
     bytes.waiting = s.bytes(3 * inner + (n_ranks() > 1 ? numbers_out() : k * hidden()));
     return bytes;

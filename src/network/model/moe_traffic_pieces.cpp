@@ -60,7 +60,7 @@ class DispatchStartPiece : public TrafficPiece {
   }
   PieceBytes bytes(const PieceSizes& s) const override {  // what travelled is kept, and is never sent again
     const int64_t k = moe_.rule.top_k, rows = n_ranks() > 1 ? numbers_out() : k * hidden();
-    const int64_t kept = s.bytes(rows) + s.wide(k);
+    const int64_t kept = moe_.experts.gate.recipe.x_bytes(s.rows * rows / hidden(), hidden(), s.dtype) + s.wide(k);
     return {kept, s.bytes(numbers_out()), s.bytes(3 * numbers_back()), kept};
   }
 };

@@ -1,5 +1,7 @@
 #include "model/options.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 
 namespace hadal {
@@ -8,6 +10,35 @@ void check_precision(Precision precision, const Exec& exec) {
   check(precision != Precision::fp64 || exec.device.kind == DeviceKind::cpu, ErrorKind::invalid,
         "precision fp64 is that of the reference formulas and runs on the CPU alone; {} computes in fp32 and bf16",
         device_name(exec.device));
+  check(precision != Precision::fp8 || exec.device.kind == DeviceKind::cpu, ErrorKind::unsupported,
+        "precision fp8 runs on the CPU so far; on {} choose bf16 or fp32", device_name(exec.device));
+}
+
+Recipe recipe_of(Precision precision, const Fp8Config& config) {
+  if (precision != Precision::fp8) return Recipe::high();
+  Recipe recipe = Recipe::fp8();
+  const auto rule = [](ScaleRule report, Fp8Scales asked) {
+    return asked == Fp8Scales::power_of_two ? ScaleRule::power_of_two : report;
+  };
+  const std::array entries = Recipe::fp8_linears();
+  static_assert(entries.size() == kFp8Linears.size());
+  for (size_t i = 0; i < entries.size(); ++i) {
+    GemmRecipe& entry = recipe.*entries[i];
+    if (std::find(config.high.begin(), config.high.end(), kFp8Linears[i]) != config.high.end()) {
+      entry = {};
+      continue;
+    }
+    entry.x_scale = rule(entry.x_scale, config.input_scales);
+    entry.dy_scale = rule(entry.dy_scale, config.gradient_scales);
+    entry.weight_scale = rule(entry.weight_scale, config.weight_scales);
+    entry.activation = {1, config.tile}, entry.token = {config.tile, 1}, entry.weight = {config.tile, config.tile};
+  }
+  const auto kept = [](Fp8Kept asked) {
+    return asked == Fp8Kept::bf16 ? Kept::values : asked == Fp8Kept::e4m3 ? Kept::e4m3 : Kept::e5m6;
+  };
+  recipe.attention_output = kept(config.attention_output), recipe.swiglu_inputs = kept(config.swiglu_inputs);
+  recipe.high_first_layers = config.high_first_layers, recipe.high_last_layers = config.high_last_layers;
+  return recipe;
 }
 
 void check_cache(const ModelOptions& options) {
@@ -26,10 +57,11 @@ DType activation_dtype(Precision precision) {
   switch (precision) {
     case Precision::fp64: return DType::f64;
     case Precision::fp32: return DType::f32;
-    case Precision::bf16: return DType::bf16;
+    case Precision::bf16:
+    case Precision::fp8: return DType::bf16;
     case Precision::automatic: break;
   }
-  fail(ErrorKind::invalid, "precision \"{}\" is not one of fp64, fp32, bf16: a model computes in one of them",
+  fail(ErrorKind::invalid, "precision \"{}\" is not one of fp64, fp32, bf16, fp8: a model computes in one of them",
        enum_name(precision));
 }
 

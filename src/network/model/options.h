@@ -4,6 +4,7 @@
 #include "base/exec.h"
 
 #include "config/enums.h"
+#include "config/fp8_config.h"
 #include "nn/recipe.h"
 
 namespace hadal {
@@ -12,6 +13,8 @@ void check_precision(Precision precision, const Exec& exec);  // throws invalid 
 struct ModelOptions;
 void check_cache(const ModelOptions& options);  // throws invalid, unsupported for one that cannot be
 DType activation_dtype(Precision precision);    // of activations, residual stream and most weights
+// The formats of a model's products: the report's, as the configuration varies it, for fp8, else high.
+Recipe recipe_of(Precision precision, const Fp8Config& config);
 
 struct ModelOptions {
   Precision precision = Precision::fp32;

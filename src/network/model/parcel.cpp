@@ -34,7 +34,7 @@ void Parcel::check_end() const {
 
 RowFormat RowFormat::of(const Activation& rows) {
   RowFormat format{rows.dtype(), rows.cols(), {}};
-  if (rows.is_quantised()) format.codes = rows.quantised().tile;
+  if (rows.is_quantised()) format.codes = rows.quantised().tile, format.rule = rows.quantised().rule;
   check(!format.codes || format.codes->rows == 1, ErrorKind::internal,
         "codes in tiles of {} rows cannot travel by rows", format.codes ? format.codes->rows : 1);
   return format;
@@ -42,7 +42,7 @@ RowFormat RowFormat::of(const Activation& rows) {
 
 Activation RowFormat::next(Parcel& parcel, int64_t rows) const {
   if (!codes) return parcel.next(dtype, {rows, cols});
-  Quantised q{{}, {}, *codes, dtype};
+  Quantised q{{}, {}, *codes, dtype, rule};
   q.scales = parcel.next(DType::f32, {rows, (cols + codes->cols - 1) / codes->cols});
   q.codes = parcel.next(DType::f8_e4m3, {rows, cols});
   return q;

@@ -29,6 +29,7 @@ struct RowFormat {
   DType dtype = DType::f32;
   int64_t cols = 0;
   std::optional<Tile> codes;
+  ScaleRule rule = ScaleRule::exact;  // of codes
   static RowFormat of(const Activation& rows);
   Activation next(Parcel& parcel, int64_t rows) const;
 };

@@ -129,10 +129,9 @@ class JoinPiece : public Piece {
   Stream& before(Flight& flight) const { return flight.streams[size_t(stream() - 1)]; }
   void join(const Pass& pass, const Tensor& embedding, const Tensor& hidden, Stream::Join& saved) const {
     const int64_t width = embedding.cols();
-    const Tensor joined = Tensor::empty(pass.exec, pass.dtype, {embedding.rows(), 2 * width});
-    layers_.embedding_norm.forward(pass.exec, joined.col_range(0, width), embedding, saved.embedding_norm);
-    layers_.hidden_norm.forward(pass.exec, joined.col_range(width, width), hidden, saved.hidden_norm);
-    saved.joined = layers_.projection.recipe.fprop_operand(pass.exec, joined);
+    saved.joined = Tensor::empty(pass.exec, pass.dtype, {embedding.rows(), 2 * width});
+    layers_.embedding_norm.forward(pass.exec, saved.joined.col_range(0, width), embedding, saved.embedding_norm);
+    layers_.hidden_norm.forward(pass.exec, saved.joined.col_range(width, width), hidden, saved.hidden_norm);
   }
 
   const Embedding& embedding_;

@@ -12,6 +12,7 @@
 #include "model/flight_bytes.h"
 #include "model/latent_cache.h"
 #include "model/rope_cache.h"
+#include "model/weight_format.h"
 #include "nn/init.h"
 #include "ops/pointwise.h"
 #include "ops/weight.h"
@@ -54,8 +55,7 @@ struct Transformer::Impl {
     for (const ParameterSpec& spec : parameter_list(config)) {
       const std::optional<Box> box = share.box ? share.box(spec) : Box::whole(spec.shape);
       if (!box) continue;
-      parameters.push_back(options.bare ? bare_parameter(spec, *box)
-                                        : make_parameter(exec, spec, dtype, options.training, *box));
+      parameters.push_back(bare_parameter(spec, *box));
       by_name[spec.name] = parameters.back().get();
     }
     const auto find = [this](const std::string& name) { return this->find(name); };
@@ -63,6 +63,10 @@ struct Transformer::Impl {
     for (const auto& [number, part] : held)
       stages.emplace_back(
           number, std::make_unique<Stage>(config, part, find, options.recipe, options.loss_chunk_tokens, number));
+    for (const auto& parameter : parameters) {
+      if (parameter->codes) prepare_codes(*parameter, dtype);
+      if (!options.bare) give_memory(exec, *parameter, dtype, options.training);
+    }
   }
 
   const Stage& stage() const { return *stages.front().second; }
@@ -139,13 +143,15 @@ struct Transformer::Impl {
       if (!is_matrix_product(spec) || spec.layer >= config.n_layers + n_mtp || value.dtype == DType::f64) continue;
       if (!value.has(WeightForm::panels) && !value.has(WeightForm::heads)) result.push_back({parameter.get(), {}});
     }
-    if (options.attention_form != AttentionForm::absorbed) return result;
+    const auto as_codes = [](const Packing& one) { return one.parameter->codes && !one.heads; };  // as they are
+    if (options.attention_form != AttentionForm::absorbed) return std::erase_if(result, as_codes), result;
     const auto take_heads = [&](const Mla& mla) {
       for (Packing& one : result)
         if (one.parameter == mla.kv_b()) one.heads = mla.heads();
     };
     for (const BlockLayers& block : stage().layers().blocks) take_heads(block.mla);
     for (const MtpLayers& module : stage().layers().mtp) take_heads(module.block.mla);
+    std::erase_if(result, as_codes);
     return result;
   }
 

@@ -23,4 +23,17 @@ std::optional<PanelType> panel_type(const ParameterSpec& spec, WeightFormat form
   return format == WeightFormat::int8 ? PanelType::int8 : PanelType::int4;
 }
 
+void prepare_codes(Parameter& parameter, DType source) {
+  parameter.codes->source = source;
+  const auto whole_tiles = [&](size_t dim, int64_t tile) {
+    const int64_t begin = parameter.box.begin[dim], size = parameter.box.size[dim];
+    check(begin % tile == 0 && (size % tile == 0 || begin + size == parameter.spec.shape[dim]), ErrorKind::invalid,
+          "{} is cut at {} .. {} of {} over tensor ranks, and multiplied in FP8, where {} share a scale: choose fewer "
+          "tensor ranks (parallel.tp), or train.precision = \"bf16\"",
+          parameter.spec.name, begin, begin + size, parameter.spec.shape[dim], tile);
+  };
+  const size_t n = parameter.spec.shape.size();
+  whole_tiles(n - 2, parameter.codes->tile.rows), whole_tiles(n - 1, parameter.codes->tile.cols);
+}
+
 }  // namespace hadal

@@ -4,6 +4,7 @@
 
 #include "arch/parameter_list.h"
 #include "config/enums.h"
+#include "nn/parameter.h"
 #include "tensor/weight.h"
 
 namespace hadal {
@@ -17,5 +18,9 @@ bool is_projection(const ParameterSpec& spec);
 // which packing makes panels of heads.
 // `stored` is decided by the files: of those that would be FP8 it says fp8.
 std::optional<PanelType> panel_type(const ParameterSpec& spec, WeightFormat format, AttentionForm form);
+
+// A parameter whose products read codes: these stand for values of this type. Throws invalid where tensor ranks cut
+// a tile, which has one scale: whoever holds some of it would find another one for its part.
+void prepare_codes(Parameter& parameter, DType source);
 
 }  // namespace hadal

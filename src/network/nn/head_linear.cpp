@@ -70,11 +70,13 @@ void HeadLinear::values_backward(const Exec& exec, const Tensor& dz, const Tenso
 }
 
 void HeadLinear::backward_weight(const Exec& exec, const Operands& x) const {
-  const auto rounded = [&](const Tensor& t) { return ops::dequantise(exec, kv_b.recipe.wgrad_operand(exec, t)); };
+  const GemmRecipe& r = kv_b.recipe;
+  const auto gradient = [&](const Tensor& t) { return ops::dequantise(exec, r.wgrad_operand_dy(exec, t)); };
+  const auto input = [&](const Tensor& t) { return ops::dequantise(exec, r.wgrad_operand_x(exec, t)); };
   kv_b.weight->contribute([&](const Tensor& grad, ops::Write write) {
     ops::head_matmul(exec, {.c = grad.row_range(nope, v),
-                            .a = rounded(x.d_o).col_range(0, v),
-                            .b = rounded(x.z).col_range(0, rank),
+                            .a = gradient(x.d_o).col_range(0, v),
+                            .b = input(x.z).col_range(0, rank),
                             .n_heads = heads,
                             .c_head_stride = (nope + v) * rank,
                             .a_head_stride = v,
@@ -82,8 +84,8 @@ void HeadLinear::backward_weight(const Exec& exec, const Operands& x) const {
                             .transpose_a = true,
                             .write = write});
     ops::head_matmul(exec, {.c = grad.row_range(0, nope),
-                            .a = rounded(x.q).col_range(0, nope),
-                            .b = rounded(x.d_absorbed).col_range(0, rank),
+                            .a = input(x.q).col_range(0, nope),
+                            .b = gradient(x.d_absorbed).col_range(0, rank),
                             .n_heads = heads,
                             .c_head_stride = (nope + v) * rank,
                             .a_head_stride = nope + rope,

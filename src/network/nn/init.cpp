@@ -15,23 +15,30 @@ std::unique_ptr<Parameter> bare_parameter(const ParameterSpec& spec, const std::
   return parameter;
 }
 
+DType value_dtype(const Parameter& parameter, DType compute) {
+  return parameter.spec.high_precision || parameter.codes_alone ? statistics_dtype(compute) : compute;
+}
+
+void give_memory(const Exec& exec, Parameter& parameter, DType compute, bool training) {
+  const DType wide = statistics_dtype(compute), value = value_dtype(parameter, compute);
+  parameter.master = Tensor::zeros(exec, wide, parameter.box.size);
+  parameter.value = Weight(value == wide ? parameter.master : Tensor::zeros(exec, value, parameter.box.size));
+  if (training && parameter.spec.trained) parameter.grad = Tensor::zeros(exec, wide, parameter.box.size);
+}
+
 std::unique_ptr<Parameter> make_parameter(const Exec& exec, const ParameterSpec& spec, DType compute, bool training,
                                           const std::optional<Box>& box) {
   auto parameter = bare_parameter(spec, box);
-  const DType wide = statistics_dtype(compute);
-  const DType value = spec.high_precision ? wide : compute;
-  parameter->master = Tensor::zeros(exec, wide, parameter->box.size);
-  parameter->value = Weight(value == wide ? parameter->master : Tensor::zeros(exec, value, parameter->box.size));
-  if (training && spec.trained) parameter->grad = Tensor::zeros(exec, wide, parameter->box.size);
+  give_memory(exec, *parameter, compute, training);
   return parameter;
 }
 
 ParameterBytes parameter_bytes(const Parameter& parameter, DType compute, bool training, int64_t n_holders) {
   const DType wide = statistics_dtype(compute);
   const int64_t count = parameter.box.count(), of_wide = count * dtype_bytes(wide);
-  const bool apart = compute != wide && !parameter.spec.high_precision;  // the master from the value
+  const bool apart = value_dtype(parameter, compute) != wide;  // the master from the value
   ParameterBytes bytes{apart ? count * dtype_bytes(compute) + of_wide / n_holders : of_wide, 0};
-  if (parameter.code_tile) bytes.values += Quantised::bytes_of(parameter.box.size, *parameter.code_tile);
+  if (parameter.codes) bytes.values += Quantised::bytes_of(parameter.box.size, parameter.codes->tile);
   if (training && parameter.spec.trained) bytes.gradient = of_wide;
   return bytes;
 }
@@ -86,12 +93,15 @@ void initialize_parameter(const Exec& exec, Parameter& parameter, uint64_t seed)
 }
 
 void refresh_value(const Exec& exec, Parameter& parameter) {
-  if (parameter.master && parameter.master.count() == parameter.box.count()) {
-    ops::refresh(exec, parameter.value, parameter.master);
-  } else {
-    ops::refresh(exec, parameter.value);
-  }
-  if (parameter.code_tile) ops::keep(exec, parameter.value, WeightForm::codes, *parameter.code_tile);
+  const bool whole = parameter.master && parameter.master.count() == parameter.box.count();
+  whole ? ops::refresh(exec, parameter.value, parameter.master) : ops::refresh(exec, parameter.value);
+  if (parameter.codes) ops::keep_codes(exec, parameter.value, *parameter.codes, whole ? parameter.master : Tensor());
+}
+
+void keep_what_is_read(const Exec& exec, Parameter& parameter) {
+  if (!parameter.codes_alone) return;
+  ops::keep_codes(exec, parameter.value, *parameter.codes);
+  parameter.value = Weight(std::move(parameter.value.codes));
 }
 
 }  // namespace hadal

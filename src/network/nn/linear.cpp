@@ -7,7 +7,9 @@
 namespace hadal {
 
 void reads(const GemmRecipe& recipe, Parameter& parameter) {
-  if (recipe.reads_codes()) parameter.code_tile = recipe.weight;
+  if (!recipe.reads_codes()) return;
+  parameter.codes = CodeForm{recipe.weight, recipe.weight_scale};
+  parameter.codes_alone = recipe.fprop == Format::fp8 && recipe.dgrad == Format::fp8;
 }
 
 const Weight& weight_for(const GemmRecipe& recipe, Format format, const Parameter& parameter) {
@@ -29,7 +31,7 @@ void Linear::backward_input(const Exec& exec, const Tensor& dx, const Activation
 
 void Linear::weight_product(const Exec& exec, const Tensor& dw, const Activation& dy, const Activation& x,
                             ops::Write write) const {
-  ops::linear_backward_weight(exec, dw, recipe.wgrad_operand(exec, dy), recipe.wgrad_operand(exec, x), write);
+  ops::linear_backward_weight(exec, dw, recipe.wgrad_operand_dy(exec, dy), recipe.wgrad_operand_x(exec, x), write);
 }
 
 void Linear::backward_weight(const Exec& exec, const Activation& dy, const Activation& x) const {
@@ -51,7 +53,8 @@ void GroupedLinear::backward_input(const Exec& exec, const Tensor& dx, const Act
 void GroupedLinear::weight_product(const Exec& exec, const Tensor& dw, const Activation& dy, const Activation& x,
                                    const Tensor& offsets, ops::Write write) const {
   if (recipe.wgrad == Format::fp8)
-    return ops::grouped_linear_backward_weight(exec, dw, dy, x, offsets, {recipe.token, recipe.scale_rule}, write);
+    return ops::grouped_linear_backward_weight(exec, dw, dy, x, offsets,
+                                               {recipe.token, recipe.dy_scale, recipe.x_scale}, write);
   ops::grouped_linear_backward_weight(exec, dw, ops::dequantise(exec, dy), ops::dequantise(exec, x), offsets, write);
 }
 

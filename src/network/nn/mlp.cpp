@@ -24,14 +24,26 @@ void Mlp::down_part(const Exec& exec, const Tensor& y, int64_t first, ops::Write
   down.forward(exec, y, inner, write);
 }
 
+bool Mlp::restore_kept(const Exec& exec, Saved& saved) const {
+  hadal::restore(exec, saved.gate_up, saved.codes);
+  return bool(saved.gate_up);
+}
+
+void Mlp::round(const Exec& exec, Saved& saved) const {
+  keep(exec, saved);
+  hadal::restore(exec, saved.gate_up, saved.codes);
+}
+
 void Mlp::restore(const Exec& exec, const Activation& x, Saved& saved) const {
-  if (saved.gate_up) return;
+  if (restore_kept(exec, saved)) return;
   start(exec, x.dtype(), x.rows(), saved);
   gate_up_part(exec, x, 0, saved);
+  round(exec, saved);
 }
 
 void Mlp::forward(const Exec& exec, const Tensor& y, const Activation& x, ops::Write write, Saved& saved) const {
-  restore(exec, x, saved);
+  start(exec, x.dtype(), x.rows(), saved);
+  gate_up_part(exec, x, 0, saved);
   down_part(exec, y, 0, write, saved);
 }
 
@@ -75,7 +87,7 @@ void Mlp::backward_weight(const Exec& exec, const Activation& x, Saved& saved) c
   down.backward_weight(exec, saved.dy, saved.inner);
   saved.dy.reset();
   saved.inner.reset();
-  const Activation operand = gate.recipe.wgrad_operand(exec, x);
+  const Activation operand = gate.recipe.wgrad_operand_x(exec, x);
   gate.backward_weight(exec, saved.d_gate_up.col_range(0, width), operand);
   up.backward_weight(exec, saved.d_gate_up.col_range(width, width), operand);
   saved = Saved();

@@ -2,15 +2,18 @@
 // gate and up of a row lie side by side in one buffer [rows, 2F]. Both the dense layers and the shared expert are one
 // Mlp. gate and up have one recipe: codes of x serve both.
 #pragma once
+#include "nn/kept.h"
 #include "nn/linear.h"
 
 namespace hadal {
 
 struct Mlp {
   Linear gate, up, down;
+  Kept kept = Kept::values;  // of gate's and up's outputs, for backward
 
   struct Saved {
-    Tensor gate_up;  // [rows, 2F]
+    Tensor gate_up;     // [rows, 2F]
+    SwigluCodes codes;  // instead, from keep() to restore()
     // From backward_input to backward_weight: the gradients of gate and up, in the same memory; [rows, F] silu(gate) *
     // up made again; the output's gradient.
     Tensor d_gate_up, inner;
@@ -28,7 +31,11 @@ struct Mlp {
   void gate_up_backward_part(const Exec& exec, const Tensor& dx, int64_t first, ops::Write write, Saved& saved) const;
 
   void forward(const Exec& exec, const Tensor& y, const Activation& x, ops::Write write, Saved& saved) const;
-  void restore(const Exec& exec, const Activation& x, Saved& saved) const;  // what recomputation dropped, same bits
+  void keep(const Exec& exec, Saved& saved) const { hadal::keep(exec, kept, saved.gate_up, saved.codes); }
+  // For backward: what was kept, or what recomputation dropped made again, as it would have been kept; the same bits.
+  void restore(const Exec& exec, const Activation& x, Saved& saved) const;
+  bool restore_kept(const Exec& exec, Saved& saved) const;  // without making it again; whether it is here
+  void round(const Exec& exec, Saved& saved) const;         // what was made again
   void backward_input(const Exec& exec, const Tensor& dx, const Activation& dy, ops::Write write, Saved& saved) const;
   void backward_weight(const Exec& exec, const Activation& x, Saved& saved) const;
   void each_parameter(const ParameterVisitor& visit) const;

@@ -16,10 +16,6 @@ Tensor Norm::forward(const Exec& exec, const Tensor& x, Saved& saved) const {
   return y;
 }
 
-Activation Norm::forward(const Exec& exec, const Tensor& x, Saved& saved, const GemmRecipe& reader) const {
-  return reader.fprop_operand(exec, forward(exec, x, saved));
-}
-
 void Norm::backward_input(const Exec& exec, const Tensor& dx, const Tensor& dy, Saved& saved, bool add) const {
   ops::rms_norm_backward_input(exec, dx, dy, saved.x, weight->value.plain, saved.rstd, add);
   saved.dy = dy;

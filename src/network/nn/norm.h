@@ -2,7 +2,6 @@
 // Saved keeps x and rstd for backward_input, and the output's gradient for backward_weight.
 #pragma once
 #include "nn/parameter.h"
-#include "nn/recipe.h"
 
 namespace hadal {
 
@@ -20,8 +19,6 @@ struct Norm {
 
   void forward(const Exec& exec, const Tensor& y, const Tensor& x, Saved& saved) const;
   Tensor forward(const Exec& exec, const Tensor& x, Saved& saved) const;  // y new, in x's dtype
-  // y as the linears of this recipe read it: codes, where they do, are made here once for all of them.
-  Activation forward(const Exec& exec, const Tensor& x, Saved& saved, const GemmRecipe& reader) const;
   // dx (+)= gradient; keeps dy
   void backward_input(const Exec& exec, const Tensor& dx, const Tensor& dy, Saved& saved, bool add) const;
   void backward_weight(const Exec& exec, Saved& saved) const;  // empties saved

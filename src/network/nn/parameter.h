@@ -25,7 +25,9 @@ struct Parameter {
   Box box;
   Weight value;  // what kernels read, in every form that a reader wants; plain: f64, f32 or bf16 (f32 for specs
                  // kept in high precision)
-  std::optional<Tile> code_tile;  // products multiply it in FP8: refresh_value() (init.h) keeps codes in such tiles
+  // Products multiply it in FP8: refresh_value() (init.h) keeps such codes, made of the master.
+  std::optional<CodeForm> codes;
+  bool codes_alone = false;  // and no product reads anything else: the plain value is the master itself
   Tensor master;  // f32 (f64): what the optimizer updates; the same memory as value when the dtypes agree. Where ranks
                   // share the update (optim/sharding.h), memory of its own holds this rank's elements alone
   Tensor grad;    // f32 (f64), written through contribute(); empty when not training

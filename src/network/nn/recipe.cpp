@@ -13,26 +13,36 @@ Activation in_format(const Exec& exec, const Activation& x, Format format, Tile 
 }  // namespace
 
 Activation GemmRecipe::fprop_operand(const Exec& exec, const Activation& x) const {
-  return in_format(exec, x, fprop, activation, scale_rule);
+  return in_format(exec, x, fprop, activation, x_scale);
 }
 
 Activation GemmRecipe::dgrad_operand(const Exec& exec, const Activation& dy) const {
-  return in_format(exec, dy, dgrad, activation, scale_rule);
+  return in_format(exec, dy, dgrad, activation, dy_scale);
 }
 
-Activation GemmRecipe::wgrad_operand(const Exec& exec, const Activation& x_or_dy) const {
-  return in_format(exec, x_or_dy, wgrad, token, scale_rule);
+Activation GemmRecipe::wgrad_operand_x(const Exec& exec, const Activation& x) const {
+  return in_format(exec, x, wgrad, token, x_scale);
+}
+
+Activation GemmRecipe::wgrad_operand_dy(const Exec& exec, const Activation& dy) const {
+  return in_format(exec, dy, wgrad, token, dy_scale);
+}
+
+int64_t GemmRecipe::x_bytes(int64_t rows, int64_t cols, DType dtype) const {
+  return fprop == Format::fp8 ? Quantised::bytes_of({rows, cols}, activation) : rows * cols * dtype_bytes(dtype);
+}
+
+int64_t GemmRecipe::dy_bytes(int64_t rows, int64_t cols, DType dtype) const {
+  return dgrad == Format::fp8 ? Quantised::bytes_of({rows, cols}, activation) : rows * cols * dtype_bytes(dtype);
 }
 
 Recipe Recipe::fp8() {
   GemmRecipe exact;
   exact.fprop = exact.dgrad = exact.wgrad = Format::fp8;
-  GemmRecipe power_of_two = exact;
-  power_of_two.scale_rule = ScaleRule::power_of_two;
   Recipe recipe;
-  recipe.q_a = recipe.q_b = recipe.kv_a = recipe.kv_b = exact;
-  recipe.ffn_gate_up = recipe.ffn_down = recipe.mtp_projection = exact;
-  recipe.o = recipe.experts_gate_up = recipe.experts_down = power_of_two;
+  for (GemmRecipe Recipe::*entry : fp8_linears()) recipe.*entry = exact;
+  recipe.o.x_scale = recipe.experts_gate_up.x_scale = recipe.experts_down.dy_scale = ScaleRule::power_of_two;
+  recipe.attention_output = Kept::e5m6, recipe.swiglu_inputs = Kept::e4m3;
   return recipe;
 }
 

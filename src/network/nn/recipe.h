@@ -2,26 +2,39 @@
 // asks its own entry, so that FP8, another tile or another rule of scales changes no signature. What is not a linear
 // (embedding, norms, attention core) has no entry: it stays in the model's precision.
 #pragma once
+#include <array>
+
 #include "tensor/quantised.h"
 
 namespace hadal {
 
-enum class Format : uint8_t { high, fp8 };  // high: the precision of the model's tensors
+enum class Format : uint8_t { high, fp8 };         // high: the precision of the model's tensors
+enum class Kept : uint8_t { values, e4m3, e5m6 };  // for backward (nn/kept.h)
 
-// One kind of linear: y = x W^T (fprop), dx = dy W (dgrad), dW += dy^T x (wgrad).
+// One kind of linear: y = x W^T (fprop), dx = dy W (dgrad), dW += dy^T x (wgrad). Each operand has its own rule of
+// scales: powers of two where its codes are made again in other tiles, or travel.
 struct GemmRecipe {
   Format fprop = Format::high, dgrad = Format::high, wgrad = Format::high;
-  ScaleRule scale_rule = ScaleRule::exact;
+  ScaleRule x_scale = ScaleRule::exact, dy_scale = ScaleRule::exact, weight_scale = ScaleRule::exact;
   Tile activation = kRowTile, weight = kSquareTile, token = kColumnTile;
   bool operator==(const GemmRecipe&) const = default;
 
   // Operands as a pass reads them: an fp8 pass makes codes where it is not given some in its tiles, a high one makes
   // values of codes. Where several linears of one recipe read the same x, call it once: each takes what it is given.
+  // Wgrad's tiles run the other way: it is given values, or codes whose scales are powers of two (ops::quantise).
   Activation fprop_operand(const Exec& exec, const Activation& x) const;
   Activation dgrad_operand(const Exec& exec, const Activation& dy) const;
-  Activation wgrad_operand(const Exec& exec, const Activation& x_or_dy) const;
-  // Whether a product multiplies codes of the weight, which are kept with it then (Parameter::code_tile).
+  Activation wgrad_operand_x(const Exec& exec, const Activation& x) const;
+  Activation wgrad_operand_dy(const Exec& exec, const Activation& dy) const;
+  int64_t x_bytes(int64_t rows, int64_t cols, DType dtype) const;   // of fprop_operand's x
+  int64_t dy_bytes(int64_t rows, int64_t cols, DType dtype) const;  // of dgrad_operand's dy
+  // Whether a product multiplies codes of the weight, which are kept with it then (Parameter::codes).
   bool reads_codes() const { return fprop == Format::fp8 || dgrad == Format::fp8; }
+  // Whether readers of both recipes take the same operands.
+  bool same_x(const GemmRecipe& other) const {
+    return fprop == other.fprop && wgrad == other.wgrad && x_scale == other.x_scale && activation == other.activation &&
+           token == other.token;
+  }
 };
 
 struct Recipe {
@@ -33,10 +46,24 @@ struct Recipe {
   // model: the type of the activations.
   enum class Wire : uint8_t { model, bf16 } combine = Wire::model;
 
+  // What backward reads of a forward: the input of the linear after attention, where attention's backward reads it as
+  // its result (with scales of powers of two); and the inputs of every SwiGLU, whose output is made again.
+  Kept attention_output = Kept::values, swiglu_inputs = Kept::values;
+  // Layers of the main model at its beginning and at its end whose linears stay high, whatever their entries say.
+  int64_t high_first_layers = 0, high_last_layers = 0;
+
   static Recipe high() { return {}; }
-  // The report's: E4M3 in all three passes of every linear but router and head; power-of-two scales where it says so,
-  // of what is dispatched to experts and of the input of the linear after attention.
+  // The report's: E4M3 in all three passes of every linear but router, head and the projection of MTP modules, which
+  // the released files keep high too. Scales are FP32, but powers of two of the input of the linear after attention,
+  // and of what is dispatched: the experts' input, and in B the gradient of their output.
+  // Attention's output is kept in E5M6, inputs of SwiGLU in E4M3.
   static Recipe fp8();
+  // The entries that it multiplies in FP8, as the configuration names them (config/fp8_config.h).
+  static constexpr std::array<GemmRecipe Recipe::*, 9> fp8_linears() {
+    return {&Recipe::q_a,         &Recipe::q_b,         &Recipe::kv_a,     &Recipe::kv_b,
+            &Recipe::o,           &Recipe::ffn_gate_up, &Recipe::ffn_down, &Recipe::experts_gate_up,
+            &Recipe::experts_down};
+  }
 };
 
 }  // namespace hadal

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "comm/byte_text.h"
+#include "nn/init.h"
 #include "ops/pointwise.h"
 #include "ops/weight.h"
 
@@ -145,7 +146,8 @@ void Optimizer::step(const Exec& exec, double lr, double global_norm) {
   std::set<Parameter*> changed;
   for (const Slot& slot : slots_)
     if (!sharding_ || slot.range.is_whole()) changed.insert(slot.range.parameter);
-  for (Parameter* parameter : changed) ops::refresh(exec, parameter->value);
+  for (Parameter* parameter : changed)
+    parameter->codes ? refresh_value(exec, *parameter) : ops::refresh(exec, parameter->value);
 }
 
 std::vector<StateTensor> Optimizer::state() const {

@@ -21,12 +21,18 @@ int64_t micro_batches_each(const Config& config, int64_t sequences) {
   return (sequences + at_once - 1) / at_once;
 }
 
+Recompute chosen_recompute(const TrainConfig& config) {
+  if (config.recompute != Recompute::automatic) return config.recompute;
+  return config.precision == Precision::fp8 ? Recompute::norms : Recompute::none;
+}
+
 ModelOptions model_options(const Config& config, bool training) {
   ModelOptions options;
   options.precision = config.train.precision;
   options.attention_form = config.train.attention_form;
-  options.recompute = config.train.recompute;
+  options.recompute = chosen_recompute(config.train);
   options.training = training;
+  options.recipe = recipe_of(config.train.precision, config.fp8);
   return options;
 }
 
@@ -107,6 +113,7 @@ void resolve(Config& config, int64_t tokenizer_vocab, const Exec& exec, uint64_t
         "model.vocab_size = {} is smaller than the tokenizer's {} ids; raise it or set it to 0",
         config.model.vocab_size, tokenizer_vocab);
   config.train.precision = chosen_precision(config.train.precision, exec);
+  config.train.recompute = chosen_recompute(config.train);
   const auto options = model_options(config, true);
   const bool choose = config.train.micro_batch_sequences == 0;
   if (choose) {

@@ -33,6 +33,7 @@ ModelOptions model_options(const Config& config, bool training);
 
 // `asked` itself, or what "auto" means here. Throws invalid for what the place does not compute in.
 Precision chosen_precision(Precision asked, const Exec& exec);
+Recompute chosen_recompute(const TrainConfig& config);  // of auto: norms in fp8, else none
 // Bytes of a plan that are taken where the tensors lie (base/open_device.h, available_memory).
 int64_t needed_there(const MemoryPlan& plan, const Exec& exec);
 

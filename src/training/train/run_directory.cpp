@@ -25,7 +25,7 @@ Change kind_of_change(const std::string& key) {
   }
   // The steps to come compute something else, from the weights and moments that there are.
   for (const char* name : {"optim.lr", "optim.beta", "optim.eps", "optim.weight_decay", "optim.clip", "train.precision",
-                           "train.attention_form", "train.batch_sequences", "train.batch_ramp", "train.bias_",
+                           "fp8.", "train.attention_form", "train.batch_sequences", "train.batch_ramp", "train.bias_",
                            "train.balance_alpha", "train.mtp_weight"}) {
     if (key.rfind(name, 0) == 0) return Change::asked_for;
   }
@@ -86,6 +86,7 @@ RunDirectory::Reconciled RunDirectory::reconcile(const Config& given, const std:
   if (!has_config()) return result;
   const Config stored = with_absolute_paths(load_config(config().string()));
   if (asked.train.precision == Precision::automatic) asked.train.precision = stored.train.precision;
+  if (asked.train.recompute == Recompute::automatic) asked.train.recompute = stored.train.recompute;
   if (asked.train.micro_batch_sequences == 0) asked.train.micro_batch_sequences = stored.train.micro_batch_sequences;
   if (asked.train.start_model.empty()) asked.train.start_model = stored.train.start_model;
   if (asked.model.vocab_size == 0) asked.model.vocab_size = stored.model.vocab_size;

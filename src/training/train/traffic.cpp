@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <map>
 #include <optional>
+#include <set>
 
 #include "model/expert_visits.h"
 #include "model/moe.h"
 #include "model/row_split.h"
+#include "model/transformer.h"
 #include "nn/norm.h"
 #include "optim/sharding.h"
 #include "train/resources.h"
@@ -67,7 +69,14 @@ class Step {
         visit_(visit),
         narrow_(double(dtype_bytes(activation_dtype(config.train.precision)))),
         wide_(double(dtype_bytes(statistics_dtype(activation_dtype(config.train.precision))))),
-        gathers_(config.train.recompute == Recompute::none ? 1 : 2) {}
+        gathers_(chosen_recompute(config.train) == Recompute::none ? 1 : 2),
+        recipe_(recipe_of(config.train.precision, config.fp8)) {
+    ModelOptions bare = model_options(config, true);
+    bare.bare = true;
+    const Transformer model(config.model, bare, Exec());
+    for (const Parameter* parameter : model.parameters())
+      if (parameter->codes_alone) as_codes_.insert(parameter->spec.name);
+  }
 
   void parameters() const;
   void deal(const std::vector<MicroBatchShape>& micro_batches);
@@ -101,6 +110,8 @@ class Step {
   const Mesh& mesh_;
   const TransferVisitor& visit_;
   double narrow_, wide_, gathers_;
+  Recipe recipe_;
+  std::set<std::string> as_codes_;  // parameters whose products read codes alone: their values travel as masters
   Pipeline pipeline_;
   std::map<Place, HeldWork> held_;
 };
@@ -121,7 +132,8 @@ void Step::parameters() const {
       for (int i = 0; i < n; ++i) {
         const auto [begin, end] = owned_elements(holding.box, i, n);
         owned.gradients[size_t(i)] += double(end - begin) * wide_;
-        owned.values[size_t(i)] += double(end - begin) * (spec.high_precision ? wide_ : narrow_);
+        owned.values[size_t(i)] +=
+            double(end - begin) * (spec.high_precision || as_codes_.contains(spec.name) ? wide_ : narrow_);
       }
     }
   }
@@ -277,9 +289,13 @@ struct Step::Hop {
 
 void Step::hop(const Place& place, const Hop& hop) const {
   const double row = double(m_.hidden_size) * narrow_, number = wide_, id = 4;
+  // x in F, its gradient in B; of layers that [fp8] keeps high they are larger than this says.
+  const DType dtype = activation_dtype(config_.train.precision);
+  const double sent = double(recipe_.experts_gate_up.x_bytes(1, m_.hidden_size, dtype) +
+                             recipe_.experts_down.dy_bytes(1, m_.hidden_size, dtype));
   for (size_t to = 0; to < hop.members.size(); ++to) {
     const ExpertVisits visits = hop.there(to);
-    const double out = visits.tokens * (2 * row + id) + visits.pairs * (number + id);
+    const double out = visits.tokens * (sent + id) + visits.pairs * (number + id);
     const double back = 2 * row * (hop.by_group ? visits.groups : visits.pairs) + number * visits.pairs;
     for (size_t from = 0; from < hop.members.size(); ++from) {
       if (from == to) continue;

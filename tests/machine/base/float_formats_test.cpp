@@ -5,6 +5,8 @@
 
 #include <cmath>
 #include <limits>
+#include <utility>
+#include <vector>
 
 #include "base/bf16.h"
 
@@ -81,6 +83,83 @@ TEST(FloatFormats, ScalesRoundUpToPowersOfTwo) {
     EXPECT_EQ(e8m0(none).bits, 0xff) << none;
   }
   EXPECT_TRUE(std::isnan(value_of<e8m0>(0xff)));
+}
+
+TEST(FloatFormats, KnownValuesOfE4m3) {
+  const std::pair<float, int> known[] = {{0.1f, 0x1D},
+                                         {0.3f, 0x2A},
+                                         {1.0f / 3, 0x2B},
+                                         {1.0625f, 0x38},
+                                         {1.1875f, 0x3A},
+                                         {17, 0x58},
+                                         {19, 0x5A},
+                                         {255, 0x78},
+                                         {264, 0x78},
+                                         {272, 0x78},
+                                         {416, 0x7D},
+                                         {432, 0x7E},
+                                         {464, 0x7E},
+                                         {464.1f, 0x7E},
+                                         {500, 0x7E},
+                                         {std::numeric_limits<float>::infinity(), 0x7E},
+                                         {-0.0f, 0x80},
+                                         {0x1p-6f, 0x08},
+                                         {0.0146484375f, 0x08},
+                                         {0x1p-7f, 0x04},
+                                         {0x1p-10f, 0x00},
+                                         {0.00097656259765625f, 0x01},
+                                         {1.5f * 0x1p-9f, 0x02},
+                                         {2.5f * 0x1p-9f, 0x02},
+                                         {-2.71828f, 0xC3},
+                                         {std::numeric_limits<float>::quiet_NaN(), 0x7F}};
+  for (const auto& [value, code] : known) EXPECT_EQ(int(e4m3(value).bits), code) << value;
+  EXPECT_EQ(float(e4m3(-2.71828f)), -2.75f);
+  EXPECT_EQ(float(e4m3(0.1f)), 0.1015625f);
+}
+
+TEST(FloatFormats, KnownValuesOfE5m6) {
+  const std::pair<float, int> known[] = {{1, 0x3C0},
+                                         {-1, 0xBC0},
+                                         {0.1f, 0x2E6},
+                                         {0.3f, 0x34D},
+                                         {1.0f / 3, 0x355},
+                                         {1.0078125f, 0x3C0},
+                                         {1.0234375f, 0x3C2},
+                                         {3.14159274f, 0x425},
+                                         {-2.71828f, 0xC17},
+                                         {255, 0x5C0},
+                                         {1000, 0x63D},
+                                         {12345, 0x720},
+                                         {65280, 0x7BF},
+                                         {1e6f, 0x7BF},
+                                         {std::numeric_limits<float>::infinity(), 0x7BF},
+                                         {0x1p-14f, 0x040},
+                                         {0x1p-14f - 0x1p-20f, 0x03F},
+                                         {0x1p-20f, 0x001},
+                                         {0x1p-21f, 0x000},
+                                         {1.001f * 0x1p-21f, 0x001},
+                                         {1.5f * 0x1p-20f, 0x002},
+                                         {2.5f * 0x1p-20f, 0x002},
+                                         {0.02f, 0x252}};
+  for (const auto& [value, code] : known) EXPECT_EQ(int(e5m6(value).bits), code) << value;
+  EXPECT_TRUE(std::isnan(float(e5m6(std::numeric_limits<float>::quiet_NaN()))));
+  EXPECT_EQ(float(e5m6(0.3f)), 0.30078125f);
+  EXPECT_EQ(float(e5m6(1e9f)), 65024.0f);
+}
+
+// The nearest of all codes, found by looking at each of them; of two as near the one whose last bit is 0. All codes,
+// all midpoints between two, and the numbers beside these.
+TEST(FloatFormats, E5m6IsTheNearestCode) {
+  std::vector<double> values;
+  for (unsigned bits = 0; bits <= 0x7bf; ++bits) values.push_back(value_of<e5m6>(bits));
+  for (size_t i = 0; i + 1 < values.size(); ++i) {
+    ASSERT_LT(values[i], values[i + 1]);
+    const float middle = float((values[i] + values[i + 1]) / 2);
+    EXPECT_EQ(int(e5m6::round(float(values[i]))), int(i));
+    EXPECT_EQ(int(e5m6::round(middle)), int(i % 2 == 0 ? i : i + 1)) << middle;
+    EXPECT_EQ(int(e5m6::round(std::nextafter(middle, 0.0f))), int(i)) << middle;
+    EXPECT_EQ(int(e5m6::round(-std::nextafter(middle, 1e9f))), int(0x800 + i + 1)) << middle;
+  }
 }
 
 TEST(FloatFormats, KnownValues) {

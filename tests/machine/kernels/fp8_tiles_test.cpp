@@ -7,6 +7,7 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 #include "base/float_formats.h"
@@ -29,7 +30,8 @@ struct Sizes {
 };
 
 template <class T>
-Coded<T> encoded(const kernels_test::Place& place, const Sizes& s, const std::vector<T>& values, bool power_of_two) {
+Coded<T> encoded(const kernels_test::Place& place, const Sizes& s, const std::vector<T>& values, bool power_of_two,
+                 float smallest_amax = 0) {
   const kernels_test::ExecAt at(place, 2);
   const int64_t bands = (s.rows + s.tile_rows - 1) / s.tile_rows, across = (s.cols + s.tile_cols - 1) / s.tile_cols;
   Coded<T> r{values, std::vector<uint8_t>(values.size()), std::vector<float>(size_t(s.matrices * bands * across))};
@@ -44,6 +46,7 @@ Coded<T> encoded(const kernels_test::Place& place, const Sizes& s, const std::ve
                          .tile_rows = s.tile_rows,
                          .tile_cols = s.tile_cols,
                          .power_of_two = power_of_two,
+                         .smallest_amax = smallest_amax,
                          .lane = at.exec.compute});
   return r;
 }
@@ -56,13 +59,15 @@ void expect_the_formula() {
     std::vector<T> values;
     for (int64_t i = 0; i < s.matrices * s.rows * s.cols; ++i) {
       const double size = std::exp2(double(random_below(5, 1, uint64_t(i), 24)) - 18);
-      const double tiny = i / s.cols < s.tile_rows ? 1e-9 : 1;  // the first tiles lie below the smallest amax
+      // The first tiles lie below the smallest amax, the last row of tiles is zeros, or so small that its scale is.
+      const int64_t band = i / s.cols / s.tile_rows, last = (s.rows - 1) / s.tile_rows;
+      const double tiny = band == 0 ? 1e-9 : band != last ? 1 : i % 2 ? 0 : 1e-40;
       values.push_back(T(float(tiny * size * random_normal(3, 2, uint64_t(i)))));
     }
-    for (bool power_of_two : {false, true}) {
-      const auto formula = encoded(kernels_test::Place{}, s, values, power_of_two);
+    for (const auto& [power_of_two, floor] : {std::pair(false, 0.0f), {true, 0.0f}, {false, 1e-4f}, {true, 1e-4f}}) {
+      const auto formula = encoded(kernels_test::Place{}, s, values, power_of_two, floor);
       for (const kernels_test::Place& place : kernels_test::places()) {
-        const auto coded = encoded(place, s, values, power_of_two);
+        const auto coded = encoded(place, s, values, power_of_two, floor);
         EXPECT_EQ(coded.codes, formula.codes) << place.name() << " tiles " << s.tile_rows << "x" << s.tile_cols;
         EXPECT_EQ(coded.scales, formula.scales) << place.name() << " tiles " << s.tile_rows << "x" << s.tile_cols;
       }
@@ -92,6 +97,16 @@ TEST(Fp8Tiles, RoundEveryNumberAsTheHostDoes) {
     const auto coded = encoded(place, {1, int64_t(values.size()) / 128, 128, 1, 128}, values, false);
     for (size_t i = 0; i < values.size(); ++i)
       ASSERT_EQ(coded.codes[i], e4m3::round(values[i])) << place.name() << " " << values[i];
+  }
+}
+
+TEST(Fp8Tiles, ATileOfZerosHasScaleOne) {
+  for (const kernels_test::Place& place : kernels_test::places()) {
+    for (const Sizes& s : kSizes) {
+      const auto coded = encoded(place, s, std::vector<float>(size_t(s.matrices * s.rows * s.cols)), false);
+      for (const float scale : coded.scales) ASSERT_EQ(scale, 1.0f) << place.name();
+      for (const uint8_t code : coded.codes) ASSERT_EQ(code, 0) << place.name();
+    }
   }
 }
 

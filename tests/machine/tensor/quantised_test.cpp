@@ -24,9 +24,10 @@ class QuantisedTest : public ::testing::Test {
     }
     return t;
   }
-  Quantised codes_of(const Tensor& x, Tile tile, ScaleRule rule = ScaleRule::exact) {
-    const Quantised q = Quantised::empty(exec, x.shape(), tile, x.dtype());
-    quantise(exec, q, x, rule);
+  Quantised codes_of(const Tensor& x, Tile tile, ScaleRule rule = ScaleRule::exact,
+                     AmaxFloor floor = AmaxFloor::released) {
+    const Quantised q = Quantised::empty(exec, x.shape(), tile, x.dtype(), rule);
+    quantise(exec, q, x, floor);
     return q;
   }
   OwnedExec owned{2};

@@ -31,9 +31,9 @@ ModelConfig calm_config() {
   return config;
 }
 
-Outcome run_model(const ModelOptions& options, RouteReplay* routes, int threads = 2) {
+Outcome run_model(const ModelOptions& options, RouteReplay* routes, int threads = 2, double loss_scale = 1) {
   SmallModel small(calm_config(), options, threads);
-  const LossWeights weights = loss_weights(small_config());
+  const LossWeights weights = loss_weights(small_config(), loss_scale);
   const LossSums sums = small.forward_backward(make_batch({{70, 9}, {1, 80}}, true), weights, routes);
   return {sums.total(weights), all_gradients(small.model), gradient_hash(small.model)};
 }
@@ -83,7 +83,48 @@ TEST(ModelRecipe, RecomputationAndThreadsChangeNoBitOfFp8) {
   }
 }
 
-TEST(ModelRecipe, CodesAreMadeBeforeTheirReadersAndKept) {
+// The gate reads what the norm made, not the codes that are dispatched: where nothing before it is in FP8, its weights
+// are those of the high model, to the bit.
+TEST(ModelRecipe, TheRouterReadsNoCodes) {
+  Recipe recipe;
+  recipe.experts_gate_up = Recipe::fp8().experts_gate_up, recipe.experts_down = Recipe::fp8().experts_down;
+  const auto seen = [](const Recipe& recipe, const std::string& name) {
+    ModelConfig config = calm_config();
+    config.n_dense_layers = 0;
+    SmallModel small(config, options_of(recipe));
+    std::vector<double> values;
+    const Observer observer = [&](const std::string& what, const Tensor& tensor) {
+      if (what == name)
+        for (int64_t i = 0; i < tensor.count(); ++i) values.push_back(element(tensor, i));
+    };
+    small.model.forward(small.owned.exec, make_batch({{20, 11}}, true), {.observer = observer});
+    return values;
+  };
+  EXPECT_FALSE(seen(recipe, "layers.0.moe.weights").empty());
+  EXPECT_EQ(seen(recipe, "layers.0.moe.weights"), seen(Recipe::high(), "layers.0.moe.weights"));
+  EXPECT_NE(seen(recipe, "layers.0.output"), seen(Recipe::high(), "layers.0.output"));
+}
+
+// No floor and no absolute constant on the way of a gradient: a loss times 2^k has the same codes, and gradients times
+// 2^k, bit for bit.
+TEST(ModelRecipe, GradientsFollowTheScaleOfTheLossExactly) {
+  for (const Precision precision : {Precision::fp32, Precision::bf16}) {
+    for (const AttentionForm form : {AttentionForm::up_projected, AttentionForm::absorbed}) {
+      ModelOptions options = options_of(Recipe::fp8(), Recompute::norms, form);
+      options.precision = precision;
+      const Outcome once = run_model(options, nullptr);
+      for (const int k : {-20, 12}) {
+        const Outcome scaled = run_model(options, nullptr, 2, std::exp2(k));
+        ASSERT_EQ(scaled.gradients.size(), once.gradients.size());
+        for (size_t i = 0; i < once.gradients.size(); ++i)
+          ASSERT_EQ(scaled.gradients[i], std::ldexp(once.gradients[i], k))
+              << enum_name(precision) << " " << k << " " << i;
+      }
+    }
+  }
+}
+
+TEST(ModelRecipe, CodesAreMadeBeforeTheyAreDispatchedAndKept) {
   const ModelConfig config = small_config();
   SmallModel small(config, options_of(Recipe::fp8()));
   const Exec& exec = small.owned.exec;
@@ -98,9 +139,7 @@ TEST(ModelRecipe, CodesAreMadeBeforeTheirReadersAndKept) {
     Flight flight(exec, batch, stage.flight_sizes());
     stage.forward(pass, flight);
     const BlockSaved &dense = flight.blocks[0], &moe = flight.blocks[1];
-    EXPECT_EQ(dense.attention.normed.is_quantised(), fp8);  // for q_a and kv_a
-    EXPECT_EQ(dense.attention.mla.q_input.is_quantised(), fp8);
-    EXPECT_EQ(dense.dense.normed.is_quantised(), fp8);    // for gate and up
+    EXPECT_TRUE(dense.attention.normed && dense.attention.mla.q_input && dense.dense.normed);  // values: two tilings
     EXPECT_EQ(moe.moe.input.is_quantised(), fp8);         // for the shared expert and, dispatched, the routed ones
     EXPECT_EQ(moe.moe.sent[0].rows.is_quantised(), fp8);  // what travelled is what is kept
     if (!fp8) {                                           // no copy

@@ -58,7 +58,7 @@ TEST(Optimizer, RenewsTheCodesOfAWeightOncePerStep) {
   spec.name = "w", spec.shape = {60, 200}, spec.init_std = 0.1;
   for (const DType compute : {DType::f32, DType::bf16}) {
     const auto p = make_parameter(owned.exec, spec, compute, true);
-    p->code_tile = kSquareTile;
+    p->codes = CodeForm{kSquareTile, ScaleRule::exact, compute};
     initialize_parameter(owned.exec, *p, 3);
     for (int64_t i = 0; i < p->grad.count(); ++i) set_element(p->grad, i, random_normal(5, 0, uint64_t(i)));
     const int64_t version = p->value.version;
@@ -66,7 +66,7 @@ TEST(Optimizer, RenewsTheCodesOfAWeightOncePerStep) {
     Optimizer(halves, OptimConfig(), owned.exec).step(owned.exec, 0.05, 1.0);
     EXPECT_EQ(p->value.version, version + 1);
     const Quantised expected = Quantised::empty(owned.exec, spec.shape, kSquareTile, compute);
-    quantise(owned.exec, expected, p->value.plain, ScaleRule::exact);
+    quantise(owned.exec, expected, p->master, AmaxFloor::released);
     for (int64_t i = 0; i < 12000; ++i)
       ASSERT_EQ(element(p->value.codes.codes, i), element(expected.codes, i)) << dtype_name(compute) << " " << i;
   }

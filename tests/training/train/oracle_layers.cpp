@@ -238,7 +238,7 @@ void run_mla(Trial& t) {
     Mla::Saved saved;
     mla.forward(pass, rows, y, x, ops::Write::overwrite, saved);
     t.same("out.y", y);
-    mla.drop(pass.recompute, saved);
+    mla.keep(pass, saved);
     mla.restore(pass, rows, x, saved);
     const Tensor dx = mla.backward_input(pass, rows, t.tensor("dout.y"), saved);
     t.expect_no_gradient_yet();

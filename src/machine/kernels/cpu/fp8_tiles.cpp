@@ -5,12 +5,14 @@
 namespace hadal::kernels::HADAL_ISA {
 namespace {
 
-// max(amax, 1e-4) / 448: never subnormal, so the next power of two is one addition to its bits away.
-HADAL_INLINE float scale_of(float amax, bool power_of_two) {
-  const float scale = (amax > kSmallestAmax ? amax : kSmallestAmax) / kLargestE4m3;
+// Never subnormal, so the next power of two is one addition to its bits away.
+HADAL_INLINE float scale_of(float amax, const Fp8Tiles& k) {
+  const float largest = amax > k.smallest_amax ? amax : k.smallest_amax;
+  if (largest == 0) return 1.0f;
+  const float exact = largest / kLargestE4m3, scale = exact > kSmallestScale ? exact : kSmallestScale;
   uint32_t bits;
   __builtin_memcpy(&bits, &scale, 4);
-  if (!power_of_two || bits >= 0x7f800000u) return scale;
+  if (!k.power_of_two || bits >= 0x7f800000u) return scale;
   bits = (bits + 0x7fffffu) & 0xff800000u;
   float rounded;
   __builtin_memcpy(&rounded, &bits, 4);
@@ -26,13 +28,13 @@ HADAL_INLINE V load_codes(const uint8_t* p, int64_t n) { return load_e4m3(p, n);
 HADAL_INLINE V larger(V amax, V x) { return max(abs(x), amax); }
 
 template <class T>
-void encode_tile(const Fp8Band<T>& band, int64_t first, int64_t n_cols, float* to, bool power_of_two) {
+void encode_tile(const Fp8Band<T>& band, int64_t first, int64_t n_cols, float* to, const Fp8Tiles& k) {
   V amax = zero();
   for (int64_t r = 0; r < band.rows; ++r) {
     const T* x = band.values + r * band.values_stride + first;
     each_vector(n_cols, [&](int64_t c, auto n) { amax = larger(amax, load_lanes(x + c, n)); });
   }
-  *to = scale_of(reduce_max(amax), power_of_two);
+  *to = scale_of(reduce_max(amax), k);
   const V scale = broadcast(*to);
   for (int64_t r = 0; r < band.rows; ++r) {
     const T* x = band.values + r * band.values_stride + first;
@@ -43,14 +45,14 @@ void encode_tile(const Fp8Band<T>& band, int64_t first, int64_t n_cols, float* t
 
 // Tiles one column wide: a vector of them at once.
 template <class T>
-void encode_columns(const Fp8Band<T>& band, bool power_of_two) {
+void encode_columns(const Fp8Band<T>& band, const Fp8Tiles& k) {
   each_vector(band.cols, [&](int64_t c, auto n) {
     V amax = zero();
     for (int64_t r = 0; r < band.rows; ++r)
       amax = larger(amax, load_lanes(band.values + r * band.values_stride + c, n));
     float scales[kW];
     store(scales, amax);
-    for (int64_t i = 0; i < kW; ++i) scales[i] = scale_of(scales[i], power_of_two);
+    for (int64_t i = 0; i < kW; ++i) scales[i] = scale_of(scales[i], k);
     const V scale = load(scales);
     store_lanes(band.scales + c, scale, n);
     for (int64_t r = 0; r < band.rows; ++r) {
@@ -61,11 +63,11 @@ void encode_columns(const Fp8Band<T>& band, bool power_of_two) {
 }
 
 template <class T>
-void encode(const Fp8Band<T>& band, bool power_of_two) {
-  if (band.tile_cols == 1) return encode_columns(band, power_of_two);
+void encode(const Fp8Band<T>& band, const Fp8Tiles& k) {
+  if (band.tile_cols == 1) return encode_columns(band, k);
   for (int64_t first = 0, tile = 0; first < band.cols; first += band.tile_cols, ++tile) {
     const int64_t left = band.cols - first, n = left < band.tile_cols ? left : band.tile_cols;
-    encode_tile(band, first, n, band.scales + tile, power_of_two);
+    encode_tile(band, first, n, band.scales + tile, k);
   }
 }
 
@@ -96,7 +98,7 @@ void fp8_encode(const Fp8Tiles& k) {
   visit_small(
       [&](auto type) {
         using T = element<decltype(type)>;
-        each_band<T>(k, [&](const Fp8Band<T>& band) { encode(band, k.power_of_two); });
+        each_band<T>(k, [&](const Fp8Band<T>& band) { encode(band, k); });
       },
       k.values.dtype);
 }

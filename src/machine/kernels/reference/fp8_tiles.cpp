@@ -1,4 +1,4 @@
-// The released quantiser, tile by tile.
+// The quantiser, tile by tile.
 #include "kernels/fp8_tiles.h"
 
 #include <algorithm>
@@ -10,9 +10,11 @@
 namespace hadal::kernels::reference {
 namespace {
 
-float scale_of(float amax, bool power_of_two) {
-  const float scale = std::max(amax, kSmallestAmax) / kLargestE4m3;
-  if (!power_of_two || !std::isfinite(scale)) return scale;
+float scale_of(float amax, const Fp8Tiles& k) {
+  const float largest = std::max(amax, k.smallest_amax);
+  if (largest == 0) return 1.0f;
+  const float scale = std::max(largest / kLargestE4m3, kSmallestScale);
+  if (!k.power_of_two || !std::isfinite(scale)) return scale;
   int exponent = 0;
   const float fraction = std::frexp(scale, &exponent);  // scale = fraction * 2^exponent, fraction in [0.5, 1)
   return std::ldexp(1.0f, fraction == 0.5f ? exponent - 1 : exponent);
@@ -25,7 +27,7 @@ float code_value(uint8_t bits) {
 }
 
 template <class T>
-void encode(const Fp8Band<T>& band, bool power_of_two) {
+void encode(const Fp8Band<T>& band, const Fp8Tiles& k) {
   for (int64_t first = 0, tile = 0; first < band.cols; first += band.tile_cols, ++tile) {
     const int64_t end = std::min(band.cols, first + band.tile_cols);
     float amax = 0;
@@ -35,7 +37,7 @@ void encode(const Fp8Band<T>& band, bool power_of_two) {
         if (magnitude > amax) amax = magnitude;
       }
     }
-    const float scale = scale_of(amax, power_of_two);
+    const float scale = scale_of(amax, k);
     band.scales[tile] = scale;
     for (int64_t r = 0; r < band.rows; ++r) {
       for (int64_t c = first; c < end; ++c)
@@ -60,7 +62,7 @@ void fp8_encode(const Fp8Tiles& k) {
   visit_numbers(
       [&](auto type) {
         using T = element<decltype(type)>;
-        each_band<T>(k, [&](const Fp8Band<T>& band) { encode(band, k.power_of_two); });
+        each_band<T>(k, [&](const Fp8Band<T>& band) { encode(band, k); });
       },
       k.values.dtype);
 }

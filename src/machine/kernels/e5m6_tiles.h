@@ -1,0 +1,30 @@
+// Between values and E5M6 codes (base/float_formats.h) of rows in tiles of 128 columns, with one power of two per tile
+// as E8M0: value = code * scale. Two planes: the upper 8 bits of each code, and the lower 4 of two neighbours in a
+// byte, the even column's in its low half.
+//   encode   a = max |x| of the tile; s = the next power of two of max(a / 65024, 2^-126), 1 where a = 0;
+//            code = e5m6(x / s), to nearest even. A NaN stays one; a tile with an infinity becomes NaN.
+//   decode   value = code * s
+// Only the formula exists so far; it serves every instruction set.
+#pragma once
+#include "kernels/array.h"
+#include "kernels/dispatch.h"
+
+namespace hadal::kernels {
+
+inline constexpr int64_t kE5m6Tile = 128;
+inline constexpr float kLargestE5m6 = 65024.0f;
+
+struct E5m6Tiles {
+  Rows values;                // [rows, cols] f64, f32 or bf16
+  uint8_t* upper = nullptr;   // [rows, cols]
+  uint8_t* lower = nullptr;   // [rows, ceil(cols / 2)]
+  uint8_t* scales = nullptr;  // [rows, ceil(cols / 128)] E8M0
+  int64_t upper_stride = 0, lower_stride = 0, scales_stride = 0;
+  int64_t rows = 0, cols = 0;
+  Lane* lane = nullptr;
+};
+
+HADAL_DECLARE_FORMULA(e5m6_encode, E5m6Tiles)
+HADAL_DECLARE_FORMULA(e5m6_decode, E5m6Tiles)
+
+}  // namespace hadal::kernels

@@ -1,0 +1,75 @@
+// E5M6 codes of rows, tile by tile.
+#include "kernels/e5m6_tiles.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/float_formats.h"
+#include "kernels/fp8_tiles.h"
+#include "kernels/reference/scalar.h"
+
+namespace hadal::kernels::reference {
+namespace {
+
+e8m0 e5m6_scale(float amax) {
+  return e8m0(amax == 0 ? 1.0f : std::max(amax / kLargestE5m6, kSmallestScale));  // rounds up; infinity is its NaN
+}
+
+template <class T>
+void encode_row(const T* x, uint8_t* upper, uint8_t* lower, uint8_t* scales, int64_t cols) {
+  for (int64_t first = 0; first < cols; first += kE5m6Tile) {
+    const int64_t end = std::min(cols, first + kE5m6Tile);
+    float amax = 0;
+    for (int64_t c = first; c < end; ++c) {
+      const float magnitude = std::fabs(float(x[c]));
+      if (magnitude > amax) amax = magnitude;
+    }
+    const e8m0 scale = e5m6_scale(amax);
+    scales[first / kE5m6Tile] = scale.bits;
+    for (int64_t c = first; c < end; ++c) {
+      const uint16_t code = e5m6::round(float(x[c]) / float(scale));
+      upper[c] = uint8_t(code >> 4);
+      uint8_t& pair = lower[c / 2];
+      pair = c % 2 == 0 ? uint8_t(code & 15u) : uint8_t(pair | (code & 15u) << 4);
+    }
+  }
+}
+
+template <class T>
+void decode_row(T* x, const uint8_t* upper, const uint8_t* lower, const uint8_t* scales, int64_t cols) {
+  for (int64_t c = 0; c < cols; ++c) {
+    e5m6 code;
+    code.bits = uint16_t(upper[c] << 4 | (lower[c / 2] >> (c % 2 == 0 ? 0 : 4) & 15));
+    e8m0 scale;
+    scale.bits = scales[c / kE5m6Tile];
+    x[c] = T(accumulator<T>(float(code)) * accumulator<T>(float(scale)));
+  }
+}
+
+}  // namespace
+
+void e5m6_encode(const E5m6Tiles& k) {
+  visit_numbers(
+      [&](auto type) {
+        using T = element<decltype(type)>;
+        each_row(k.lane, k.rows, k.cols, [&](int64_t r) {
+          encode_row(k.values.row<T>(r), k.upper + r * k.upper_stride, k.lower + r * k.lower_stride,
+                     k.scales + r * k.scales_stride, k.cols);
+        });
+      },
+      k.values.dtype);
+}
+
+void e5m6_decode(const E5m6Tiles& k) {
+  visit_numbers(
+      [&](auto type) {
+        using T = element<decltype(type)>;
+        each_row(k.lane, k.rows, k.cols, [&](int64_t r) {
+          decode_row(k.values.row<T>(r), k.upper + r * k.upper_stride, k.lower + r * k.lower_stride,
+                     k.scales + r * k.scales_stride, k.cols);
+        });
+      },
+      k.values.dtype);
+}
+
+}  // namespace hadal::kernels::reference

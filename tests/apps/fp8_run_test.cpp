@@ -1,0 +1,161 @@
+// FP8 training as a user meets it: it learns, resumes to the bit, says and stores its recipe, refuses another one, and
+// what reads the run multiplies the codes that its next step would.
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "apps/command.h"
+#include "apps/run_metrics.h"
+#include "apps/small_run.h"
+#include "checkpoint/checkpoint.h"
+#include "exchange/loaded_model.h"
+
+namespace hadal {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+std::string q(const fs::path& path) { return SmallRun::quoted(path); }
+
+class Fp8Run : public ::testing::Test {
+ protected:
+  static std::string fp8(const std::string& more = "") { return "--set train.precision=fp8 " + more; }
+  // The weights and the optimizer's state of the last checkpoint.
+  static std::string state_of(const fs::path& run) {
+    const auto found = list_checkpoints(run / "checkpoints");
+    if (found.empty()) return "none";
+    std::string all;
+    for (const char* name : {"model.safetensors", "optimizer.safetensors", "state.json"})
+      all += sha256_hex(read_file(found.back() / name));
+    return all;
+  }
+  void refused(const std::string& arguments, std::initializer_list<const char*> words) {
+    const auto result = run_hadal(arguments);
+    EXPECT_EQ(result.code, 2) << result.out << result.err;
+    for (const char* word : words)
+      EXPECT_NE(result.err.find(word), std::string::npos) << "'" << word << "' is not in: " << result.err;
+  }
+  const SmallRun small;
+};
+
+TEST_F(Fp8Run, LearnsAsBf16DoesAndKeepsItsBits) {
+  ASSERT_EQ(run_hadal(small.train("bf16")).code, 0);
+  const auto whole = run_hadal(small.train("whole", fp8()));
+  ASSERT_EQ(whole.code, 0) << whole.err;
+  const auto high = steps_of(small.run("bf16")), low = steps_of(small.run("whole"));
+  ASSERT_EQ(low.size(), 24u);
+  ASSERT_EQ(high.size(), 24u);
+  const double first = low.front()["loss"], last = low.back()["loss"], other = high.back()["loss"];
+  EXPECT_LT(last, 0.9 * first);
+  EXPECT_NEAR(last, other, 0.02 * other);
+  EXPECT_NE(last, other);
+  const std::string log = read_file(small.run("whole") / "log.txt");
+  EXPECT_NE(log.find("precision fp8, attention up_projected, recompute norms"), std::string::npos) << log;
+  EXPECT_NE(log.find("fp8: tile = 128, input_scales = \"exact\""), std::string::npos) << log;
+  EXPECT_NE(read_file(list_checkpoints(small.run("whole") / "checkpoints").back() / "config.toml").find("[fp8]"),
+            std::string::npos);
+
+  const std::string bits = state_of(small.run("whole"));
+  ASSERT_EQ(run_hadal(small.train("parts", fp8("--stop-after 5"))).code, 0);
+  ASSERT_EQ(run_hadal("train " + q(small.run("parts")) + " --quiet --stop-after 11 --threads 1").code, 0);
+  ASSERT_EQ(run_hadal("train " + q(small.run("parts")) + " --quiet --threads 2").code, 0);
+  EXPECT_EQ(state_of(small.run("parts")), bits) << "stopped and resumed";
+  for (const char* recompute : {"none", "all"}) {
+    ASSERT_EQ(run_hadal(small.train(recompute, fp8("--set train.recompute=") + recompute)).code, 0);
+    EXPECT_EQ(state_of(small.run(recompute)), bits) << "recompute " << recompute;
+  }
+}
+
+TEST_F(Fp8Run, EveryKeyOfItsSectionActs) {
+  ASSERT_EQ(run_hadal(small.train("usual", fp8("--steps 3"))).code, 0);
+  const std::string usual = state_of(small.run("usual"));
+  const std::pair<const char*, const char*> keys[] = {
+      {"tile", "fp8.tile=32"},
+      {"input", "fp8.input_scales=power_of_two"},
+      {"gradient", "fp8.gradient_scales=power_of_two"},
+      {"weight", "fp8.weight_scales=power_of_two"},
+      {"output", "fp8.attention_output=bf16"},
+      {"inputs", "fp8.swiglu_inputs=bf16"},
+      {"high", "'fp8.high=[\"kv_b\"]'"},
+      {"first", "fp8.high_first_layers=1"},
+      {"last", "fp8.high_last_layers=1"},
+  };
+  std::vector<std::string> seen{usual};
+  for (const auto& [name, setting] : keys) {
+    const auto result = run_hadal(small.train(name, fp8("--steps 3 --set ") + setting));
+    ASSERT_EQ(result.code, 0) << result.err;
+    seen.push_back(state_of(small.run(name)));
+    for (size_t i = 0; i + 1 < seen.size(); ++i) EXPECT_NE(seen[i], seen.back()) << setting;
+  }
+}
+
+TEST_F(Fp8Run, AnotherRecipeOrPrecisionIsOnlyTakenWhenAskedFor) {
+  ASSERT_EQ(run_hadal(small.train("run", fp8("--stop-after 2"))).code, 0);
+  const std::string again = small.train("run", "--stop-after 4 ");
+  refused(again + fp8("--set fp8.tile=64 --set fp8.weight_scales=power_of_two"),
+          {"fp8.tile: 128 -> 64", "fp8.weight_scales: \"exact\" -> \"power_of_two\"", "--change fp8.tile=VALUE"});
+  refused(again, {"train.precision: \"fp8\" -> \"bf16\"", "--change train.precision=VALUE"});
+  EXPECT_EQ(run_hadal("train " + q(small.run()) + " --quiet --stop-after 3 --change fp8.tile=64").code, 0);
+  EXPECT_EQ(run_hadal("train " + q(small.run()) +
+                      " --quiet --stop-after 4 --change fp8.tile=128 --change train.precision=bf16")
+                .code,
+            0);
+  refused(again + fp8(), {"train.precision: \"bf16\" -> \"fp8\"", "--change train.precision=VALUE"});
+  EXPECT_EQ(run_hadal("train " + q(small.run()) + " --quiet --stop-after 5 --change train.precision=fp8").code, 0);
+}
+
+TEST_F(Fp8Run, RefusesSettingsThatContradict) {
+  refused(small.train("run", "--set fp8.tile=64"), {"[fp8]", "train.precision = \"fp8\"", "\"bf16\""});
+  refused(small.train("run", fp8("--set fp8.tile=100")), {"fp8.tile = 100", "128, 64 or 32"});
+  refused(small.train("run", fp8("--set 'fp8.high=[\"router\"]'")), {"fp8.high", "\"router\"", "kv_b"});
+  refused(small.train("run", fp8("--set fp8.high_last_layers=3")), {"fp8.high_last_layers = 3", "0 .. 2"});
+  refused(small.train("run", fp8("--set fp8.input_scales=mx")), {"mx", "exact, power_of_two"});
+}
+
+// What is served and scored is what was trained: the engine's log-probabilities are those of the forward of training,
+// and an export holds the codes that the next forward would use.
+TEST_F(Fp8Run, IsReadInItsOwnPrecision) {
+  ASSERT_EQ(run_hadal(small.train("run", fp8("--steps 6"))).code, 0);
+  const std::string model = " --model " + q(small.run());
+  for (const char* form : {"up_projected", "absorbed"}) {
+    const auto proof = run_hadal("check engine --quiet --requests 2 --prompt-tokens 20 --max-tokens 8" + model +
+                                 " --attention-form " + form);
+    EXPECT_EQ(proof.code, 0) << proof.out << proof.err;
+    EXPECT_NE(proof.out.find("fp8"), std::string::npos) << proof.out;
+  }
+  const auto text = run_hadal("generate" + model + " --prompt 'the sea' --max-tokens 8 --seed 3");
+  ASSERT_EQ(text.code, 0) << text.err;
+  const std::string input = "printf '{\"text\": \"the sea is deep and cold\"}\\n' |";
+  const auto sum = [&](const std::string& precision) {
+    const auto scored = run_hadal("score" + model + precision, input);
+    EXPECT_EQ(scored.code, 0) << scored.err;
+    return parse_json<json>(scored.out, "scores")["sum"].get<double>();
+  };
+  const double own = sum(""), bf16 = sum(" --precision bf16");
+  EXPECT_EQ(sum(" --precision fp8"), own);
+  EXPECT_NE(bf16, own);
+  EXPECT_NEAR(bf16, own, 0.02 * std::abs(own));
+  refused("generate" + model + " --prompt a --max-tokens 2 --weights int8", {"int8", "precision fp8"});
+
+  const fs::path exported = small.root() / "exported";
+  ASSERT_EQ(run_hadal("export" + model + " --to hf --dtype fp8 --output " + q(exported)).code, 0);
+  const OwnedExec exec(1);
+  const auto from_run = load_model(small.run(), {}, exec.exec);
+  const auto from_files = load_model(exported, {.precision = Precision::fp8}, exec.exec);
+  int64_t compared = 0;
+  for (const Parameter* parameter : from_run.transformer->parameters()) {
+    if (!parameter->codes) continue;
+    const Quantised &a = parameter->value.codes,
+                    &b = from_files.transformer->parameter(parameter->spec.name).value.codes;
+    for (const auto& [x, y] : {std::pair(&a.codes, &b.codes), {&a.scales, &b.scales}}) {
+      ASSERT_EQ(x->shape(), y->shape());
+      for (int64_t i = 0; i < x->count(); ++i) ASSERT_EQ(element(*x, i), element(*y, i)) << parameter->spec.name;
+      compared += x->count();
+    }
+  }
+  EXPECT_GT(compared, 5000);
+}
+
+}  // namespace
+}  // namespace hadal
