@@ -95,10 +95,10 @@ struct EnumNames<MomentFormat> {
 
 // What a model computes in. `automatic` stands in configurations only: bf16 where the CPU multiplies it natively, else
 // fp32 (train/resources.h decides).
-enum class Precision { fp64, fp32, bf16, automatic };
+enum class Precision { fp64, fp32, bf16, fp16, automatic };
 template <>
 struct EnumNames<Precision> {
-  static constexpr std::array all{"fp64", "fp32", "bf16", "auto"};
+  static constexpr std::array all{"fp64", "fp32", "bf16", "fp16", "auto"};
 };
 
 // How a model that only runs forward keeps the matrices of its products: as values of its precision; as they are
@@ -134,6 +134,12 @@ enum class OnFull { stop, wait };  // what a checkpoint does that finds no room 
 template <>
 struct EnumNames<OnFull> {
   static constexpr std::array all{"stop", "wait"};
+};
+
+enum class LossScaleUse { fp16, always };  // with which precisions losses are scaled
+template <>
+struct EnumNames<LossScaleUse> {
+  static constexpr std::array all{"fp16", "always"};
 };
 
 enum class OnNan { skip, stop };  // what a step with NaN or Inf does

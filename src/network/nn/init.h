@@ -9,7 +9,8 @@ namespace hadal {
 
 // Of a parameter the part `box`, or all of it; without memory: a loader gives its value.
 std::unique_ptr<Parameter> bare_parameter(const ParameterSpec& spec, const std::optional<Box>& box = {});
-// Values in `compute` (high-precision specs in f32 when that is bf16), masters f32 (f64), gradients zero if training.
+// Values in `compute` (high-precision specs in f32 when that has 16 bits), masters f32 (f64), gradients zero if
+// training.
 std::unique_ptr<Parameter> make_parameter(const Exec& exec, const ParameterSpec& spec, DType compute, bool training,
                                           const std::optional<Box>& box = {});
 // What make_parameter() and the readers' forms of a value take, where `n_holders` share masters that lie apart from it.

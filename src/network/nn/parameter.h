@@ -23,7 +23,7 @@ struct Parameter {
   ParameterSpec spec;  // names, global shape, kind, initialiser (arch/parameter_list.h)
   // This rank's part of spec.shape; the tensors below have its size. Others hold it too (layout/placement.h).
   Box box;
-  Weight value;  // what kernels read, in every form that a reader wants; plain: f64, f32 or bf16 (f32 for specs
+  Weight value;  // what kernels read, in every form that a reader wants; plain: f64, f32, bf16 or f16 (f32 for specs
                  // kept in high precision)
   std::optional<Tile> code_tile;  // products multiply it in FP8: refresh_value() (init.h) keeps codes in such tiles
   Tensor master;  // f32 (f64): what the optimizer updates; the same memory as value when the dtypes agree. Where ranks

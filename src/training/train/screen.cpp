@@ -18,6 +18,10 @@ std::string step_line(const StepResult& result, const StepFacts& facts) {
   for (size_t k = 0; k < result.mtp_loss.size(); ++k)
     line += fmt::format(" mtp{} {:.3f}", result.mtp_loss.size() > 1 ? std::to_string(k + 1) : "", result.mtp_loss[k]);
   if (!result.load.empty()) line += fmt::format(" | load {:.2f}", result.load_max_over_mean);
+  if (result.loss_scale > 0) {
+    line += fmt::format(" | scale {}", result.loss_scale);
+    if (result.overflows > 0) line += fmt::format(" ({} skipped)", result.overflows);
+  }
   line += fmt::format(" | grad {:.2f} | lr {:.2e} | {} tok/s mfu {:.0f} % | {} | {}/{} tok | ETA {}",
                       result.norms.global, result.lr, format_si(facts.tokens_per_second), 100 * facts.mfu,
                       format_bytes(double(facts.memory_bytes)), format_si(double(facts.tokens_done)),
