@@ -1,4 +1,4 @@
-// Dynamic loss scale (§ FP16 of docs/numerics.md). FP16 flushes gradients below 2^-25 to zero and overflows at 65520:
+// Dynamic loss scale (§3.6). FP16 flushes gradients below 2^-25 to zero and overflows at 65520:
 // every loss is multiplied by S = 2^k before the backward pass, and gradients are divided by S, exactly, before norm
 // and clip. S grows by `growth` after `growth_steps` steps without overflow. An overflow of gradients takes no update;
 // the first hysteresis - 1 of them are only counted, each later one lowers S by `backoff`, until S grows again. An

@@ -1,6 +1,7 @@
 // Live line and log lines.
 #include "train/screen.h"
 
+#include <cmath>
 #include <cstdio>
 
 #include "base/clock.h"
@@ -22,10 +23,11 @@ std::string step_line(const StepResult& result, const StepFacts& facts) {
     line += fmt::format(" | scale {}", result.loss_scale);
     if (result.overflows > 0) line += fmt::format(" ({} skipped)", result.overflows);
   }
-  line += fmt::format(" | grad {:.2f} | lr {:.2e} | {} tok/s mfu {:.0f} % | {} | {}/{} tok | ETA {}",
-                      result.norms.global, result.lr, format_si(facts.tokens_per_second), 100 * facts.mfu,
-                      format_bytes(double(facts.memory_bytes)), format_si(double(facts.tokens_done)),
-                      format_si(double(facts.tokens_done + facts.tokens_left)), format_duration(facts.eta_seconds));
+  const double norm = std::isnan(result.norms.global) ? std::abs(result.norms.global) : result.norms.global;  // no -nan
+  line += fmt::format(" | grad {:.2f} | lr {:.2e} | {} tok/s mfu {:.0f} % | {} | {}/{} tok | ETA {}", norm, result.lr,
+                      format_si(facts.tokens_per_second), 100 * facts.mfu, format_bytes(double(facts.memory_bytes)),
+                      format_si(double(facts.tokens_done)), format_si(double(facts.tokens_done + facts.tokens_left)),
+                      format_duration(facts.eta_seconds));
   return line;
 }
 

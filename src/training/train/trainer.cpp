@@ -253,7 +253,7 @@ void Trainer::one_step() {
   state_.updates = optimizer_->steps_done();
   if (scaler_) state_.loss_scale = scaler_->state();
   state_.tokens += batch.n_tokens();
-  if (result.skipped.empty()) state_.smooth(result.loss);
+  if (result.skipped.empty() || result.overflowed) state_.smooth(result.loss);  // of an overflow it is as good
   if (reporter_) reporter_->step(config_, result, state_, {steady_seconds() - begin, waits}, clock_);
   if (!ranks_.leads()) return;  // all have the same result: one counts, says so, or ends the run
   if (const std::string why = judge_step(config_, result, scaler_.get(), state_); !why.empty()) say(why);
