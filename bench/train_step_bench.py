@@ -107,10 +107,10 @@ def our_rows(worker, config, data, peaks, threads):
     isas = [peaks["best"]] + (["avx2"] if peaks["best"] != "avx2" and "avx2" in peaks["isas"] else [])
     rows = []
     for isa in isas:
-        for precision in ("fp32", "bf16"):
+        for precision in ("fp32", "bf16", "fp16"):
             command = [worker, "run", config, data, "--isa", isa, "--precision", precision, "--threads", threads]
             rows.append(Row(f"hadal {precision} {isa}", [str(word) for word in command], ours=True, precision=precision,
-                            isa=isa, peak=peaks["isas"][isa][precision]))
+                            isa=isa, peak=peaks["isas"][isa]["fp32" if precision == "fp16" else precision]))
     return rows
 
 
@@ -229,6 +229,8 @@ def floors(model, rows, best, reference):
         factor = by_name[isa, "bf16"].speed / by_name[isa, "fp32"].speed
         floor = 1.5 if isa == "avx512_bf16" else 0.8
         result.append((factor >= floor, f"{model}: bf16 is {factor:.2f}x fp32 with {isa} (floor {floor}x)"))
+        factor = by_name[isa, "fp16"].speed / by_name[isa, "fp32"].speed
+        result.append((factor >= 0.9, f"{model}: fp16 is {factor:.2f}x fp32 with {isa} (floor 0.9x)"))
     return result
 
 

@@ -6,13 +6,14 @@
 //   peak                            what this machine multiplies at best, per instruction set, GFLOP/s
 //   run CONFIG DATA                 from those weights on those tokens: reads numbers of steps from standard input,
 //                                   does them and answers each with one JSON line
-// usage: train_step_worker MODE ... [--threads N] [--isa NAME] [--precision fp32|bf16]
+// usage: train_step_worker MODE ... [--threads N] [--isa NAME] [--precision fp32|bf16|fp16]
 #include <charconv>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -198,6 +199,8 @@ void run(const Arguments& a) {
   load_model_tensors(TensorFiles::open(data, "weights"), parameter_list(model.config()), model.parameters());
   model.refresh_values(owned.exec);
   Optimizer optimizer(model.parameters(), config.optim, owned.exec);
+  std::optional<LossScaler> scaler;
+  if (LossScaler::is_used(config)) scaler.emplace(config.loss_scale);
   PartClock clock;
   int64_t step = 0;
   for (int64_t n = 0; std::cin >> n;) {
@@ -205,8 +208,9 @@ void run(const Arguments& a) {
     for (int64_t i = 0; i < n; ++i, ++step) {
       const double begin = steady_seconds();
       const auto batch = batch_of(tokens, step);
-      const auto result = train_step(owned.exec, model, optimizer, config, batch, step + 1, {.clock = &clock});
-      check(result.skipped.empty(), ErrorKind::internal, "step {}: {}", step + 1, result.skipped);
+      const auto result = train_step(owned.exec, model, optimizer, config, batch, step + 1,
+                                     {.scaler = scaler ? &*scaler : nullptr, .clock = &clock});
+      check(result.skipped.empty() || result.overflowed, ErrorKind::internal, "step {}: {}", step + 1, result.skipped);
       rates.push_back(double(result.tokens) / (steady_seconds() - begin));
       losses.push_back(result.loss);
     }

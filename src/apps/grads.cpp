@@ -1,5 +1,6 @@
 // hadal grads: the loss of given texts and the gradient of every parameter, by the trainer's own backward. For people
-// who port models: another implementation's gradients can be compared name by name.
+// who port models: another implementation's gradients can be compared name by name. In fp16 losses are scaled as when
+// training begins, and gradients are divided by that scale again, exactly.
 //   OUTPUT/gradients.safetensors   F32 (F64 with fp64) under Hugging Face names, experts one by one
 //   OUTPUT/loss.json               {"loss", "tokens", "texts", "mtp_losses"}: means over all predicted tokens
 #include <filesystem>
@@ -11,6 +12,7 @@
 #include "base/json.h"
 #include "checkpoint/checkpoint.h"
 #include "dialogue/token_lines.h"
+#include "optim/loss_scaler.h"
 
 namespace hadal {
 namespace {
@@ -30,17 +32,18 @@ std::vector<MicroBatch> read_batches(TokenLines& lines) {
 }
 
 // Weights that make sums over all texts the means of the training loss (§2.4).
-LossWeights mean_weights(const std::vector<MicroBatch>& batches, int64_t n_mtp, const GradsOptions& o) {
+LossWeights mean_weights(const std::vector<MicroBatch>& batches, int64_t n_mtp, const GradsOptions& o,
+                         double loss_scale) {
   LossWeights weights;
   int64_t targets = 0;
   for (const auto& batch : batches) targets += batch.n_tokens();
-  weights.main = 1.0 / double(targets);
+  weights.main = loss_scale / double(targets);
   for (int64_t k = 1; k <= n_mtp; ++k) {
     int64_t count = 0;
     for (const auto& batch : batches) count += std::max<int64_t>(0, batch.n_tokens() - k);
-    weights.mtp.push_back(o.mtp_weight / double(n_mtp) / double(std::max<int64_t>(1, count)));
+    weights.mtp.push_back(loss_scale * o.mtp_weight / double(n_mtp) / double(std::max<int64_t>(1, count)));
   }
-  weights.balance = o.balance_alpha / double(batches.size());
+  weights.balance = loss_scale * o.balance_alpha / double(batches.size());
   return weights;
 }
 
@@ -62,11 +65,13 @@ int run_gradients(const GradsOptions& o) {
   const auto batches = read_batches(lines);
   std::filesystem::create_directories(o.output);
   Transformer& model = *loaded.model.transformer;
-  const LossWeights weights = mean_weights(batches, model.config().n_mtp, o);
+  const double loss_scale = model.options().precision == Precision::fp16 ? LossScaleConfig().initial : 1.0;
+  const LossWeights weights = mean_weights(batches, model.config().n_mtp, o, loss_scale);
   model.begin_step(int64_t(batches.size()));
   const LossSums sums = model.forward_backward(exec.exec, batches, weights, {});
   sums.check_routed();
   loaded.model.check_intact();
+  unscale_gradients(exec.exec, model.parameters(), loss_scale);
   const auto json = losses(sums, batches.size());
   const auto directory = std::filesystem::path(o.output);
   save_safetensors(directory / "gradients.safetensors", gradient_tensors(model.parameters()),

@@ -1,6 +1,6 @@
 // Law 5 with real processes: a run that is killed 20 times at random milliseconds, at least 5 of them inside a
 // checkpoint write, ends with the same bytes as the run that nobody touched (weights, moments, EMA, expert biases,
-// counters, data cursor).
+// counters, data cursor). So does one in FP16 that skips steps because its loss scale begins too high.
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -34,14 +34,18 @@ std::map<std::string, std::string> state_hashes(const fs::path& run) {
 
 class Process {
  public:
-  Process(const SmallRun& small, const std::string& name, const std::string& steps) {
+  Process(const SmallRun& small, const std::string& name, const std::vector<std::string>& more) {
     pid_ = fork();
     if (pid_ != 0) return;
     const int null = open("/dev/null", O_WRONLY);
     dup2(null, 1), dup2(null, 2);
     const std::string config = small.config(), text = small.text(), run = small.run(name);
-    execl(HADAL_BINARY_DIR "/hadal", "hadal", "train", config.c_str(), "--text", text.c_str(), "--run", run.c_str(),
-          "--quiet", "--steps", steps.c_str(), nullptr);
+    std::vector<std::string> words{"hadal", "train", config, "--text", text, "--run", run, "--quiet"};
+    words.insert(words.end(), more.begin(), more.end());
+    std::vector<char*> arguments;
+    for (std::string& word : words) arguments.push_back(word.data());
+    arguments.push_back(nullptr);
+    execv(HADAL_BINARY_DIR "/hadal", arguments.data());
     _exit(127);
   }
   bool ended() {
@@ -72,10 +76,11 @@ bool writing(const fs::path& run) {
 
 void nap(double milliseconds) { usleep(useconds_t(milliseconds * 1000)); }
 
-TEST(KilledRun, EndsWithTheBytesOfTheUntouchedOne) {
+void expect_bytes_of_the_untouched_run(const std::vector<std::string>& more, int wanted_kills, int wanted_inside) {
   const SmallRun small;
-  const std::string steps = "60";
-  ASSERT_EQ(run_hadal(small.train("untouched", "--steps " + steps)).code, 0);
+  std::string options;
+  for (const std::string& word : more) options += word + " ";
+  ASSERT_EQ(run_hadal(small.train("untouched", options)).code, 0);
   const auto expected = state_hashes(small.run("untouched"));
   ASSERT_EQ(expected.at("name"), "step_00000060");
 
@@ -83,10 +88,10 @@ TEST(KilledRun, EndsWithTheBytesOfTheUntouchedOne) {
   const fs::path run = small.run("killed");
   int kills = 0, inside_a_write = 0;
   for (int attempt = 0; attempt < 400; ++attempt) {
-    Process process(small, "killed", steps);
-    const bool aim_at_write = kills >= 10 || inside_a_write < kills / 2;
+    Process process(small, "killed", more);
+    const bool aim_at_write = kills >= wanted_kills / 2 || inside_a_write < kills / 2;
     const double patience = steady_seconds() + 20, wait = 5 + 120 * random.uniform();
-    if (kills < 20 || inside_a_write < 5) {
+    if (kills < wanted_kills || inside_a_write < wanted_inside) {
       if (aim_at_write) {
         const double at = steady_seconds() + wait / 2000;
         while (!process.ended() && steady_seconds() < patience && (steady_seconds() < at || !writing(run))) nap(0.2);
@@ -102,16 +107,32 @@ TEST(KilledRun, EndsWithTheBytesOfTheUntouchedOne) {
     }
     while (!process.ended()) nap(5);
     ASSERT_TRUE(process.clean());
-    if (kills >= 20 && inside_a_write >= 5) break;
+    if (kills >= wanted_kills && inside_a_write >= wanted_inside) break;
     // It finished before it was killed often enough: begin again, the kills so far count.
     EXPECT_EQ(state_hashes(run), expected);
     fs::remove_all(run);
   }
-  EXPECT_GE(kills, 20);
-  EXPECT_GE(inside_a_write, 5);
+  EXPECT_GE(kills, wanted_kills);
+  EXPECT_GE(inside_a_write, wanted_inside);
   EXPECT_EQ(state_hashes(run), expected);
-  RecordProperty("kills", kills);
-  RecordProperty("inside_a_write", inside_a_write);
+}
+
+TEST(KilledRun, EndsWithTheBytesOfTheUntouchedOne) { expect_bytes_of_the_untouched_run({"--steps", "60"}, 20, 5); }
+
+TEST(KilledRun, InTheMiddleOfTheSkipsOfALossScaleToo) {
+  const std::vector<std::string> fp16{"--steps", "60",
+                                      "--set",   "train.precision=fp16",
+                                      "--set",   "loss_scale.initial=16777216",
+                                      "--set",   "loss_scale.growth_steps=4"};
+  expect_bytes_of_the_untouched_run(fp16, 10, 3);
+  const SmallRun small;
+  std::string options;
+  for (const std::string& word : fp16) options += word + " ";
+  ASSERT_EQ(run_hadal(small.train("run", options)).code, 0);
+  const std::string metrics = read_file(small.run() / "metrics.jsonl");
+  int64_t skips = 0;
+  for (size_t at = 0; (at = metrics.find("\"skipped\"", at)) != std::string::npos; ++at) ++skips;
+  EXPECT_GE(skips, 8) << "few skips to be killed in";
 }
 
 TEST(KilledRun, AnotherRunHasOtherBytes) {  // the comparison above can fail

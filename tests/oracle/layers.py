@@ -2,9 +2,11 @@
 DIR/layers.safetensors (CASE/in.NAME inputs, w.NAME weights, out.NAME results, dout.NAME their gradients, din.NAME and
 g.NAME what autograd makes of them for inputs and weights). Everything in double precision, from the oracle's formulas.
 
-usage: layers.py DIR [--faults]
+usage: layers.py DIR [--faults] [--fp16]
 With --faults: DIR/N for every fault of the list below, with only the cases of the kind that must notice: one formula is
 wrong, or every number is off by 1e-9.
+With --fp16: weights, inputs and gradients of results are FP16 numbers (what a model keeps high is FP32), so that a
+layer of FP16 is given the very same; and there are cases "store": float32 and what torch makes of them in FP16.
 """
 import argparse
 import itertools
@@ -135,9 +137,19 @@ class Outcome:
     facts: dict = field(default_factory=dict)      # numbers for the JSON
 
 
+KEPT_HIGH = ("norm", "moe.router", "moe.bias")  # parts of names
+
+
 class Writer:
-    def __init__(self, oracle, nudge):
-        self.oracle, self.nudge, self.tensors, self.cases = oracle, nudge, {}, []
+    def __init__(self, oracle, nudge, fp16):
+        self.oracle, self.nudge, self.fp16, self.tensors, self.cases = oracle, nudge, fp16, {}, []
+
+    def given(self, tensors, kind):
+        """The same in the numbers that a layer of FP16 has."""
+        if not self.fp16:
+            return tensors
+        high = {n for n in tensors if kind == "norm" or any(part in n for part in KEPT_HIGH)}
+        return {n: (t.float() if n in high else t.half()).double() for n, t in tensors.items()}
 
     def random(self, *shape):
         generator = torch.Generator().manual_seed(31 * len(self.tensors) + len(self.cases))
@@ -146,10 +158,12 @@ class Writer:
     def add(self, kind, weights, inputs, layer, config=None, batch=None, **facts):
         """layer(model, inputs) -> Outcome"""
         name = f"{kind}_{len(self.cases):03d}"
+        weights = self.given(weights, kind)
+        inputs = self.given(inputs, "")
         leaves = {n: w.clone().requires_grad_(not n.endswith("moe.bias")) for n, w in weights.items()}
         xs = {n: x.clone().requires_grad_() for n, x in inputs.items()}
         outcome = layer(self.oracle(Config(config or {}), leaves), xs)
-        gradients = {n: self.random(*y.shape) for n, y in outcome.outputs.items()}
+        gradients = self.given({n: self.random(*y.shape) for n, y in outcome.outputs.items()}, "")
         total = sum([(y * gradients[n]).sum() for n, y in outcome.outputs.items()],
                     torch.zeros((), dtype=torch.float64))
         total = total if outcome.extra is None else total + outcome.extra
@@ -296,14 +310,30 @@ def mtp(w):
               rows=rows)
 
 
+def store(w):
+    """All FP16 numbers, what lies half-way between neighbours, the floats beside those, and random patterns."""
+    codes = torch.arange(0x7c00, dtype=torch.int32).to(torch.int16).view(torch.float16).float()
+    middles = torch.cat([(codes[:-1] + codes[1:]) / 2, torch.tensor([65520.0])])
+    beside = [torch.nextafter(middles, torch.full_like(middles, to)) for to in (-torch.inf, torch.inf)]
+    generator = torch.Generator().manual_seed(5)
+    patterns = torch.randint(-2**31, 2**31 - 1, (200_003,), generator=generator).to(torch.int32).view(torch.float32)
+    published = torch.tensor([1e-8, 2.9e-8, 3e-8, 6.1e-5, 65519.9, 65520.0, torch.inf])
+    x = torch.cat([codes, middles, *beside, published, patterns[~patterns.isnan()]])
+    x = torch.cat([x, -x]).view(1, -1)
+    w.tensors["store_000/in.x"], w.tensors["store_000/out.y"] = x, x.half()
+    w.cases.append(dict(name="store_000", kind="store", config={}, facts={}))
+
+
 KINDS = dict(linear=linear, norm=norm, embedding=embedding, mlp=mlp, head=head, mla=mla, moe=moe, block=block, mtp=mtp)
 
 
-def write(directory, kinds, oracle, nudge):
+def write(directory, kinds, oracle, nudge, fp16):
     os.makedirs(directory, exist_ok=True)
-    writer = Writer(oracle, nudge)
+    writer = Writer(oracle, nudge, fp16)
     for kind in kinds:
         KINDS[kind](writer)
+    if fp16:
+        store(writer)
     save_file(writer.tensors, os.path.join(directory, "layers.safetensors"))
     with open(os.path.join(directory, "layers.json"), "w", encoding="utf-8") as out:
         json.dump(writer.cases, out)
@@ -313,13 +343,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("directory")
     parser.add_argument("--faults", action="store_true", help="DIR/N for every fault, with DIR/N/fault.txt")
+    parser.add_argument("--fp16", action="store_true", help="of FP16 numbers")
     args = parser.parse_args()
     torch.set_num_threads(1)
     if not args.faults:
-        return write(args.directory, KINDS, Layers, 0.0)
+        return write(args.directory, KINDS, Layers, 0.0, args.fp16)
     for i, (name, (kind, oracle)) in enumerate(FAULTS.items()):
         path = os.path.join(args.directory, str(i))
-        write(path, [kind], oracle, NUDGE if oracle is Layers else 0.0)
+        write(path, [kind], oracle, NUDGE if oracle is Layers else 0.0, args.fp16)
         with open(os.path.join(path, "fault.txt"), "w", encoding="utf-8") as out:
             out.write(name)
 

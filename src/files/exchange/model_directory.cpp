@@ -108,7 +108,8 @@ Loading loading_of(const ModelDirectory& from, const Exec& exec, Parameter& para
   const DType compute = activation_dtype(options.precision);
   Loading one{&parameter, value_dtype(parameter, compute), {}, {}, 0};
   const bool on_device = exec.memory->device() != nullptr;  // there every weight is a copy
-  const bool as_they_lie = !on_device && one.dtype != DType::f64 && from.weights->is_stored_as_codes(spec);
+  const bool as_they_lie =
+      !on_device && (one.dtype == DType::f32 || one.dtype == DType::bf16) && from.weights->is_stored_as_codes(spec);
   if (!parameter.codes && (options.weights != WeightFormat::stored || as_they_lie))
     one.panels = panel_type(spec, options.weights, options.attention_form);
   if (!on_device) one.view = from.weights->view(spec, one.dtype);
@@ -154,7 +155,7 @@ LoadCounts load_values(const ModelDirectory& from, const Exec& exec, const Param
         "or leave --weights out",
         enum_name(options.weights));
   const bool rounds = options.weights != WeightFormat::values && options.weights != WeightFormat::stored;
-  check(!rounds || (!device && compute != DType::f64), ErrorKind::unsupported,
+  check(!rounds || (!device && (compute == DType::f32 || compute == DType::bf16)), ErrorKind::unsupported,
         "weights in {} are for the CPU, in fp32 or bf16; on {} in {} they are values", enum_name(options.weights),
         device ? device_name(device->device()) : "the CPU", dtype_name(compute));
   std::vector<Loading> all;

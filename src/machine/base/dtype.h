@@ -6,11 +6,16 @@
 
 namespace hadal {
 
+struct f16;  // float_formats.h
+
 enum class DType : uint8_t { f64, f32, bf16, f16, f8_e4m3, i64, i32, u8, f8_e8m0 };
 
 int64_t dtype_bytes(DType dtype);
 // safetensors spelling: "F64", "F32", "BF16", "F16", "F8_E4M3", "I64", "I32", "U8", "F8_E8M0"
 const char* dtype_name(DType dtype);
+
+// Floating formats of 16 bits: what activations are stored in, and never sums.
+constexpr bool is_half(DType dtype) { return dtype == DType::bf16 || dtype == DType::f16; }
 
 template <class T>
 constexpr DType dtype_of();
@@ -25,6 +30,10 @@ constexpr DType dtype_of<float>() {
 template <>
 constexpr DType dtype_of<bf16>() {
   return DType::bf16;
+}
+template <>
+constexpr DType dtype_of<f16>() {
+  return DType::f16;
 }
 template <>
 constexpr DType dtype_of<int64_t>() {

@@ -13,8 +13,9 @@ struct AdamW {
   void *m = nullptr, *v = nullptr;
   DType dtype = DType::f32;   // of w and grad: f32 or f64
   DType moment = DType::f32;  // of m and v: f32, bf16 (f64 with f64)
-  bf16* value = nullptr;      // compute copy, or null
-  void* ema = nullptr;        // like w, or null: ema = ema_decay * ema + (1 - ema_decay) * w
+  void* value = nullptr;      // compute copy, or null
+  DType value_type = DType::bf16;
+  void* ema = nullptr;  // like w, or null: ema = ema_decay * ema + (1 - ema_decay) * w
   int64_t count = 0, step = 1;
   double lr = 0, beta1 = 0, beta2 = 0, eps = 0, weight_decay = 0, grad_scale = 1, ema_decay = 0;
   Lane* lane = nullptr;

@@ -1,7 +1,7 @@
 // What a kernel knows of a tensor: a pointer, a number format, and how far apart rows are. Columns are contiguous.
 // Functions here are static, inlined or templates on a caller's lambda: no symbol of theirs is shared between
-// instruction sets. A kernel's arguments are all f64 (reference kernels only), or any mix of f32 and bf16 where its
-// header names no format.
+// instruction sets. A kernel's arguments are all f64 (reference kernels only), or any mix of f32 with bf16 or with f16
+// where its header names no format.
 #pragma once
 #include <cstdint>
 
@@ -29,17 +29,28 @@ struct Tag {
 template <class TagT>
 using element = typename TagT::type;
 
-// Calls f(Tag<T>...) with the element types of formats that are f32 or bf16.
-template <class... T, class F>
-void visit_small(F&& f) {
+// Calls f(Tag<T>...) with the element types of formats that are f32 or Half's.
+template <class Half, class... T, class F>
+void visit_with(F&& f) {
   f(Tag<T>{}...);
 }
-template <class... T, class F, class... Nums>
-void visit_small(F&& f, DType dtype, Nums... rest) {
-  if (dtype == DType::bf16)
-    visit_small<T..., bf16>(f, rest...);
+template <class Half, class... T, class F, class... Nums>
+void visit_with(F&& f, DType dtype, Nums... rest) {
+  if (dtype == dtype_of<Half>())
+    visit_with<Half, T..., Half>(f, rest...);
   else
-    visit_small<T..., float>(f, rest...);
+    visit_with<Half, T..., float>(f, rest...);
+}
+[[noreturn]] void mixed_halves();  // throws internal
+// The same with bf16 or f16, whichever is among them: a model computes in one, so no kernel knows pairs of both.
+template <class F, class... Nums>
+void visit_small(F&& f, Nums... dtypes) {
+  const bool has_f16 = ((dtypes == DType::f16) || ...), has_bf16 = ((dtypes == DType::bf16) || ...);
+  if (has_f16 && has_bf16) mixed_halves();
+  if (has_f16)
+    visit_with<f16>(f, dtypes...);
+  else
+    visit_with<bf16>(f, dtypes...);
 }
 // The same, with f64 for all of them when the first is f64.
 template <class Same, class Ignored>

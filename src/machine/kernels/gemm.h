@@ -7,11 +7,12 @@
 // order, and rounded to C's type at the end. So `add` accumulates chunk by chunk: two calls on halves of K that end on
 // a chunk equal one call on all of it. Tiles, threads, m, n and neighbours change nothing. Where both operands are bf16
 // and the instruction set multiplies bf16 pairs (avx512_bf16), a step is one pair (k, k+1), an odd last k paired with
-// zero; elsewhere bf16 is widened to FP32, exactly. With AMX (avx512_amx) a step is 32 k of two bf16 operands: even and
-// odd k apart, one fused multiply-add each from zero, ascending; the two's sum joins the total at once (no chunks; of
-// codes it joins their chunk's), subnormals being zero. On a GPU, chunks of two bf16 operands whose rows begin at
-// multiples of 16 bytes are summed as its tensor cores do (tensor_core.h), from zero, 16 k to an instruction; the rest
-// has AVX2's bits. The reference multiplies and adds separately (it runs on machines without a fused unit).
+// zero; elsewhere bf16, and f16 everywhere, is widened to FP32, exactly. With AMX (avx512_amx) a step is 32 k of two
+// bf16 operands: even and odd k apart, one fused multiply-add each from zero, ascending; the two's sum joins the total
+// at once (no chunks; of codes it joins their chunk's), subnormals being zero. On a GPU, chunks of two bf16 operands
+// whose rows begin at multiples of 16 bytes are summed as its tensor cores do (tensor_core.h), from zero, 16 k to an
+// instruction; the rest has AVX2's bits. The reference multiplies and adds separately (it runs on machines without a
+// fused unit).
 #pragma once
 #include <cstdint>
 
@@ -50,7 +51,8 @@ struct Gemm {
   const GemmProduct* products = nullptr;
   int64_t n_products = 0;
   GemmGroups groups;
-  // f32 or bf16, of panels also f8_e4m3; f64 only if all three are, and only by the reference
+  // f32, bf16 or f16, beside panels f32 or bf16, of panels also f8_e4m3; f64 only if all three are, and only by the
+  // reference
   DType a_type = DType::f32, b_type = DType::f32, c_type = DType::f32;
   int64_t a_row = 0, a_col = 1, b_row = 0, b_col = 1, c_row = 0;  // in elements
   bool b_is_panels = false;                                       // b_row and b_col say nothing then

@@ -67,7 +67,7 @@ struct BalanceLoss {
 struct SlotGroups {
   const int32_t* experts = nullptr;  // [tokens, top_k] ascending within a token
   int64_t experts_per_group = 1;
-  DType wire = DType::f32;  // f32 or bf16 (f64 with f64); f32 rounds nothing
+  DType wire = DType::f32;  // f32, bf16 or f16 (f64 with f64); f32 rounds nothing
 };
 
 // y[t] (+)= sum over groups of round(sum over s of the group of weights[t,s] * x[position[t,s]])

@@ -9,7 +9,7 @@ namespace hadal::kernels {
 
 // y[i] = round(sum over begin[i] <= j < begin[i+1] of weights[j] * x[index[j]]); y has the type that travels.
 struct GroupSums {
-  Rows y, x;                      // f32 or bf16 (f64 with f64)
+  Rows y, x;                      // f32, bf16 or f16 (f64 with f64)
   const void* weights = nullptr;  // [begin[n]] f32 (f64), by place in the lists; null: the rows themselves are added
   const int32_t *begin = nullptr, *index = nullptr;
   int64_t n = 0, cols = 0;
@@ -18,7 +18,7 @@ struct GroupSums {
 
 // y[i] (+)= sum over begin[i] <= j < begin[i+1] of x[index[j]]; no list is empty.
 struct GroupTotals {
-  Rows y, x;  // f32 or bf16 (f64 with f64)
+  Rows y, x;  // f32, bf16 or f16 (f64 with f64)
   const int32_t *begin = nullptr, *index = nullptr;
   int64_t n = 0, cols = 0;
   bool add = false;

@@ -66,8 +66,8 @@ void check_codes(const AttentionInputs& in) {
 void check_inputs(const AttentionInputs& in) {
   check_sizes(in);
   const DType dtype = in.q.dtype(), of_keys = in.k_scales ? DType::f8_e4m3 : dtype;
-  check(dtype == DType::f64 || dtype == DType::f32 || dtype == DType::bf16, ErrorKind::unsupported,
-        "attention takes F64, F32 or BF16, not {}", dtype_name(dtype));
+  check(dtype == DType::f64 || dtype == DType::f32 || is_half(dtype), ErrorKind::unsupported,
+        "attention takes F64, F32, BF16 or F16, not {}", dtype_name(dtype));
   check_tensor(in.q, "q", dtype, in.n_heads * (in.d_nope + in.d_rope));
   // A view of head 0 may be as narrow as a head; the caller vouches for the heads that lie a stride apart behind it.
   check_tensor(in.k_nope, "k_nope", of_keys, in.d_nope);

@@ -10,8 +10,8 @@ namespace hadal::ops {
 
 inline DType gemm_type(const Tensor& tensor, const char* op, const char* name) {
   const DType dtype = tensor.dtype();
-  check(dtype == DType::f32 || dtype == DType::bf16 || dtype == DType::f64, ErrorKind::internal,
-        "{}: {} is {}, must be F64, F32 or BF16", op, name, dtype_name(dtype));
+  check(dtype == DType::f32 || is_half(dtype) || dtype == DType::f64, ErrorKind::internal,
+        "{}: {} is {}, must be F64, F32, BF16 or F16", op, name, dtype_name(dtype));
   return dtype;
 }
 
@@ -69,6 +69,9 @@ inline void run_gemm(const Exec& exec, const GemmForm& form, const kernels::Gemm
   const int doubles = int(args.a_type == DType::f64) + int(args.b_type == DType::f64) + int(args.c_type == DType::f64);
   check(doubles == 0 || doubles == 3, ErrorKind::internal, "{}: F64 mixes with nothing; got {} = {} x {}", form.op,
         dtype_name(form.c.dtype()), dtype_name(form.a.dtype()), dtype_name(form.b.dtype()));
+  check(!form.b_is_panels || (args.a_type != DType::f16 && args.c_type != DType::f16), ErrorKind::unsupported,
+        "{}: weights packed in panels are multiplied in F32 and BF16, not {} = {} x panels", form.op,
+        dtype_name(args.c_type), dtype_name(args.a_type));
   args.a_row = form.transpose_a ? 1 : form.a.row_stride();
   args.a_col = form.transpose_a ? form.a.row_stride() : 1;
   args.b_row = form.transpose_b ? 1 : form.b.row_stride();

@@ -9,11 +9,11 @@
 
 namespace hadal::ops {
 
-// A floating matrix as kernels see it: f64, f32 or bf16; anything else throws.
+// A floating matrix as kernels see it: f64, f32, bf16 or f16; anything else throws.
 inline kernels::Rows kernel_rows(const Tensor& tensor, const char* what) {
   const DType dtype = tensor.dtype();
-  check(dtype == DType::f64 || dtype == DType::f32 || dtype == DType::bf16, ErrorKind::invalid,
-        "{} is {}; this op takes F64, F32 or BF16", what, dtype_name(dtype));
+  check(dtype == DType::f64 || dtype == DType::f32 || is_half(dtype), ErrorKind::invalid,
+        "{} is {}; this op takes F64, F32, BF16 or F16", what, dtype_name(dtype));
   return {tensor.raw(), tensor.row_stride(), dtype};
 }
 

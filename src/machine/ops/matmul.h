@@ -1,7 +1,7 @@
 // Matrix products. Weights are stored [out, in]; activations [rows, features]. dtypes: f64 (reference kernels), f32,
-// bf16, or a mix of bf16 and f32 operands (then multiplied in f32). Outputs f64/f32/bf16; accumulation FP32 (FP64 for
-// f64). Bit contract: every sum over K runs ascending in chunks of 128, chunk sums added in order, so a row's result
-// does not depend on M, threads or neighbours. Operands may be strided views (Tensor::row_stride).
+// bf16, f16, or a mix of either and f32 operands (then multiplied in f32). Outputs f64/f32/bf16/f16; accumulation FP32
+// (FP64 for f64). Bit contract: every sum over K runs ascending in chunks of 128, chunk sums added in order, so a row's
+// result does not depend on M, threads or neighbours. Operands may be strided views (Tensor::row_stride).
 #pragma once
 #include <cstdint>
 #include <span>

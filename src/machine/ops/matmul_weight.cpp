@@ -33,9 +33,10 @@ class RowIntegers {
   Workspace space_;
 };
 
-void check_integer_result(const char* op, const Tensor& y) {
-  check(y.dtype() == DType::f32 || y.dtype() == DType::bf16, ErrorKind::internal,
-        "{}: the product with integer weights is F32 or BF16, not {}", op, dtype_name(y.dtype()));
+void check_integer_operands(const char* op, const Tensor& y, const Tensor& x) {
+  for (const DType dtype : {x.dtype(), y.dtype()})
+    check(dtype == DType::f32 || dtype == DType::bf16, ErrorKind::internal,
+          "{}: the product with integer weights takes and gives F32 or BF16, not {}", op, dtype_name(dtype));
 }
 
 void run_integers(const Exec& exec, const Tensor& y, const Weight& w, Write write,
@@ -59,7 +60,7 @@ void linear_panels(const Exec& exec, const Tensor& y, const Tensor& x, const Wei
   check_operand("linear", "x", x, x.rows(), w.in());
   check_operand("linear", "y", y, x.rows(), w.out());
   if (kernels::is_integer(w.panels.type)) {
-    check_integer_result("linear", y);
+    check_integer_operands("linear", y, x);
     const RowIntegers rows(exec, x);
     const kernels::IntegerProduct one{rows.row(0), panels_of(w, 0), y.raw(), x.rows(), w.out(), w.in()};
     return run_integers(exec, y, w, write, &one, 1);
@@ -71,7 +72,7 @@ void linear_panels(const Exec& exec, const Tensor& y, const Tensor& x, const Wei
 void grouped_integers(const Exec& exec, const Tensor& y, const Tensor& x, const Weight& w, const Tensor& offsets,
                       Write write) {
   const char* op = "grouped_linear";
-  check_integer_result(op, y);
+  check_integer_operands(op, y, x);
   const RowIntegers rows(exec, x);
   const Workspace space(*exec.compute, w.n_experts() * int64_t(sizeof(kernels::IntegerProduct)));
   auto* products = reinterpret_cast<kernels::IntegerProduct*>(space.data);

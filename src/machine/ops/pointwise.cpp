@@ -104,7 +104,8 @@ void rope_table(const Exec& exec, const Tensor& table, std::span<const double> f
                        .n_frequencies = int64_t(frequencies.size()),
                        .multiplier = multiplier,
                        .lane = exec.compute};
-  check(args.table.dtype != DType::bf16, ErrorKind::invalid, "the rope table is BF16, expected F32 or F64");
+  check(!is_half(args.table.dtype), ErrorKind::invalid, "the rope table is {}, expected F32 or F64",
+        dtype_name(args.table.dtype));
   check_shape(table, args.positions, 2 * args.n_frequencies, "rope table");
   kernels::rope_table(twin(exec, args.table.dtype == DType::f64), args);
 }
@@ -219,7 +220,8 @@ void scatter_add(const Exec& exec, const Tensor& to, const Tensor& from, const T
 }  // namespace
 
 void embedding_backward_weight(const Exec& exec, const Tensor& dw, const Tensor& dy, const Tensor& ids, Write write) {
-  check(dw.dtype() != DType::bf16, ErrorKind::invalid, "embedding dw is BF16, expected F32: gradients add up in FP32");
+  check(!is_half(dw.dtype()), ErrorKind::invalid, "embedding dw is {}, expected F32: gradients add up in FP32",
+        dtype_name(dw.dtype()));
   if (write == Write::overwrite) dw.zero(exec);  // most rows belong to no id of this micro-batch
   scatter_add(exec, dw, dy, ids, "embedding_backward_weight");
 }
@@ -242,14 +244,14 @@ void* adam_operand(const Tensor& tensor, int64_t count, const char* what) {
 void adamw(const Exec& exec, const AdamWArgs& a) {
   const int64_t count = a.w.count();
   const DType dtype = kernel_rows(a.w, "adamw w").dtype, moment = kernel_rows(a.m, "adamw m").dtype;
-  check(dtype != DType::bf16, ErrorKind::invalid, "adamw: the master weight is BF16, expected F32");
+  check(!is_half(dtype), ErrorKind::invalid, "adamw: the master weight is {}, expected F32", dtype_name(dtype));
   check(a.grad.dtype() == a.w.dtype(), ErrorKind::invalid, "adamw: grad is {}, the master weight {}",
         dtype_name(a.grad.dtype()), dtype_name(a.w.dtype()));
-  check(a.m.dtype() == a.v.dtype() && (dtype == DType::f64) == (moment == DType::f64), ErrorKind::invalid,
-        "adamw: moments are {} and {} beside a weight of {}", dtype_name(a.m.dtype()), dtype_name(a.v.dtype()),
-        dtype_name(a.w.dtype()));
-  check(!a.value || a.value.dtype() == DType::bf16, ErrorKind::invalid,
-        "adamw: the compute copy is {}, expected BF16 or none", dtype_name(a.value.dtype()));
+  check(a.m.dtype() == a.v.dtype() && moment != DType::f16 && (dtype == DType::f64) == (moment == DType::f64),
+        ErrorKind::invalid, "adamw: moments are {} and {} beside a weight of {}", dtype_name(a.m.dtype()),
+        dtype_name(a.v.dtype()), dtype_name(a.w.dtype()));
+  check(!a.value || is_half(a.value.dtype()), ErrorKind::invalid,
+        "adamw: the compute copy is {}, expected BF16, F16 or none", dtype_name(a.value.dtype()));
   check(!a.ema || a.ema.dtype() == a.w.dtype(), ErrorKind::invalid, "adamw: the average is {}, expected {}",
         dtype_name(a.ema.dtype()), dtype_name(a.w.dtype()));
   check(a.step >= 1, ErrorKind::invalid, "adamw: step is {}, the first step is 1", a.step);
@@ -259,7 +261,8 @@ void adamw(const Exec& exec, const AdamWArgs& a) {
                    .v = adam_operand(a.v, count, "v"),
                    .dtype = dtype,
                    .moment = moment,
-                   .value = a.value ? static_cast<bf16*>(adam_operand(a.value, count, "value")) : nullptr,
+                   .value = a.value ? adam_operand(a.value, count, "value") : nullptr,
+                   .value_type = a.value ? a.value.dtype() : DType::bf16,
                    .ema = a.ema ? adam_operand(a.ema, count, "ema") : nullptr,
                    .count = count,
                    .step = a.step,

@@ -1,6 +1,6 @@
-// Row-wise and element-wise operations of the model. Activations f64 / f32 / bf16; inner arithmetic FP32 (FP64 for
-// f64). Sums over rows (weight gradients) run in fixed chunks of 128 rows, chunk sums added in order: no dependence on
-// threads.
+// Row-wise and element-wise operations of the model. Activations f64 / f32 / bf16 / f16; inner arithmetic FP32 (FP64
+// for f64). Sums over rows (weight gradients) run in fixed chunks of 128 rows, chunk sums added in order: no dependence
+// on threads.
 #pragma once
 #include <cstdint>
 #include <span>
@@ -52,7 +52,7 @@ void swiglu_weighted_backward(const Exec& exec, const SwigluWeightedArgs& args);
 
 // In-place cross-entropy of a chunk of rows (§2.4, HAI-LLM's in-place form): loss[r] = logsumexp(logits[r]) - logits[r,
 // target[r]]; with gradient: logits[r] := (softmax(logits[r]) - onehot(target)) * scale. target -1: loss 0, gradient
-// row 0. logits f64/f32/bf16 [rows, V]; loss [rows] f32 (f64).
+// row 0. logits f64/f32/bf16/f16 [rows, V]; loss [rows] f32 (f64).
 void cross_entropy(const Exec& exec, const Tensor& logits, const Tensor& targets, double scale, const Tensor& loss,
                    bool gradient);
 
@@ -85,7 +85,7 @@ void add_rows(const Exec& exec, const Tensor& dst, const Tensor& src, const Tens
 
 // AdamW, fused (decoupled decay): m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2; w -= lr * (m_hat / (sqrt(v_hat) + eps) +
 // decay * w). w master f32 (f64), grad f32 (f64) times grad_scale (clipping), m, v f32 or bf16 (f64); value: compute
-// copy to refresh (bf16), or empty when master is the compute weight. ema: f32 or empty, ema = d ema + (1-d) w.
+// copy to refresh (bf16, f16), or empty when master is the compute weight. ema: f32 or empty, ema = d ema + (1-d) w.
 struct AdamWArgs {
   Tensor w, grad, m, v, value, ema;
   double lr, beta1, beta2, eps, weight_decay, grad_scale, ema_decay;

@@ -33,8 +33,8 @@ void check_rule(const RouteRule& rule) {
 Rows score_rows(const Tensor& tensor, int64_t rows, int64_t cols, DType dtype, const char* what) {
   const Rows result = kernel_rows(tensor, what);
   check_shape(tensor, rows, cols, what);
-  check(result.dtype == dtype && dtype != DType::bf16, ErrorKind::invalid,
-        "{} is {}; routing takes F32 (or F64 throughout)", what, dtype_name(tensor.dtype()));
+  check(result.dtype == dtype && !is_half(dtype), ErrorKind::invalid, "{} is {}; routing takes F32 (or F64 throughout)",
+        what, dtype_name(tensor.dtype()));
   return result;
 }
 
@@ -231,11 +231,10 @@ namespace {
 SlotGroups slot_groups(const CombineRule& rule, int64_t rows, bool f64, const char* what) {
   const int32_t* experts = i32_vector(rule.experts, rows, what);
   check(rule.experts_per_group >= 1, ErrorKind::invalid, "{}: groups of {} experts", what, rule.experts_per_group);
-  const bool fits = f64 ? rule.wire == DType::f64 : rule.wire == DType::f32 || rule.wire == DType::bf16;
+  const bool fits = f64 ? rule.wire == DType::f64 : rule.wire == DType::f32 || is_half(rule.wire);
   check(fits, ErrorKind::invalid, "{}: sums of groups in {}, expected {}", what, dtype_name(rule.wire),
-        f64 ? "F64" : "F32 or BF16");
-  const DType wire = f64 ? DType::f64 : rule.wire == DType::bf16 ? DType::bf16 : DType::f32;
-  return {.experts = experts, .experts_per_group = rule.experts_per_group, .wire = wire};
+        f64 ? "F64" : "F32, BF16 or F16");
+  return {.experts = experts, .experts_per_group = rule.experts_per_group, .wire = rule.wire};
 }
 
 }  // namespace

@@ -9,7 +9,8 @@ namespace {
 // The logits as kernels see them, after the checks that both ops make.
 kernels::Rows checked_logits(const Tensor& logits, const Tensor& targets) {
   const kernels::Rows rows = kernel_rows(logits, "a part's logits");
-  check(rows.dtype != DType::bf16, ErrorKind::invalid, "a part's logits are BF16, expected F32 or F64");
+  check(!is_half(rows.dtype), ErrorKind::invalid, "a part's logits are {}, expected F32 or F64",
+        dtype_name(rows.dtype));
   check(logits.cols() > 0, ErrorKind::invalid, "a part's logits have no columns");
   i32_vector(targets, logits.rows(), "a part's targets");
   check_ids(targets, -1, logits.cols(), "a part's target of row");

@@ -20,7 +20,7 @@ void make_codes(const Exec& exec, Weight& weight, const Tensor& from = {}) {
 
 PanelType native_type(const Weight& weight) {
   check(weight.dtype == DType::f32 || weight.dtype == DType::bf16, ErrorKind::unsupported,
-        "a weight of {} has no panels; F32 and BF16 have", dtype_name(weight.dtype));
+        "a weight of {} is not packed in panels; in fp32 and bf16 weights are", dtype_name(weight.dtype));
   return kernels::panel_type_of(weight.dtype);
 }
 

@@ -9,6 +9,7 @@
 #include <span>
 
 #include "base/error.h"
+#include "base/float_formats.h"
 #include "base/open_device.h"
 #include "kernels/convert.h"
 
@@ -77,6 +78,7 @@ Tensor Tensor::from(const Exec& exec, const std::vector<T>& values, Shape shape)
 template Tensor Tensor::from(const Exec&, const std::vector<double>&, Shape);
 template Tensor Tensor::from(const Exec&, const std::vector<float>&, Shape);
 template Tensor Tensor::from(const Exec&, const std::vector<bf16>&, Shape);
+template Tensor Tensor::from(const Exec&, const std::vector<f16>&, Shape);
 template Tensor Tensor::from(const Exec&, const std::vector<int64_t>&, Shape);
 template Tensor Tensor::from(const Exec&, const std::vector<int32_t>&, Shape);
 template Tensor Tensor::from(const Exec&, const std::vector<uint8_t>&, Shape);
@@ -107,6 +109,7 @@ T* Tensor::address() const {
 HADAL_ELEMENT_TYPE(double)
 HADAL_ELEMENT_TYPE(float)
 HADAL_ELEMENT_TYPE(bf16)
+HADAL_ELEMENT_TYPE(f16)
 HADAL_ELEMENT_TYPE(int64_t)
 HADAL_ELEMENT_TYPE(int32_t)
 HADAL_ELEMENT_TYPE(uint8_t)

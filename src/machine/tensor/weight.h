@@ -1,6 +1,6 @@
 // Weight: what products read of a parameter, a matrix [out, in] or those of all experts [experts, out, in]. One value
 // in up to four forms, so that each product finds the one that it multiplies and nothing is made anew at every call:
-//   plain   a tensor, f64, f32 or bf16; of experts also one tensor each, wherever they lie (mapped from a file)
+//   plain   a tensor, f64, f32, bf16 or f16; of experts also one tensor each, wherever they lie (mapped from a file)
 //   codes   FP8 in square tiles with their scales (§3.5), for products whose other operand comes as codes
 //   panels  packed for an instruction set (kernels/gemm_panels.h): for a few rows at a time, or because FP8, int8 and
 //           int4 are read there as they are kept

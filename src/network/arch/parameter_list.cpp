@@ -71,6 +71,7 @@ class ListBuilder {
 
   ParameterSpec& put(std::string name, std::string hf_name, std::vector<int64_t> shape, ParameterKind kind) {
     ParameterSpec spec;
+    spec.number = int64_t(list_.size());
     spec.name = std::move(name);
     spec.hf_name = std::move(hf_name);
     spec.shape = std::move(shape);

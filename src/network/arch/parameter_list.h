@@ -24,12 +24,13 @@ enum class ParameterKind {
 const char* kind_name(ParameterKind kind);
 
 struct ParameterSpec {
+  int64_t number = 0;          // in the list
   std::string name;            // "layers.3.attention.q_a", see parameter_list.cpp for the complete list
   std::string hf_name;         // "model.layers.3.self_attn.q_a_proj.weight"; "{e}" stands for the expert's index
   std::vector<int64_t> shape;  // [out, in], norms [n]; experts stacked [n_experts, out, in]
   ParameterKind kind = ParameterKind::attention;
   int64_t layer = -1;           // 0 .. n_layers + n_mtp - 1, -1 for embedding, final norm and head
-  bool high_precision = false;  // kept in f32 when computing in bf16: norms, router, router bias
+  bool high_precision = false;  // kept in f32 when computing in bf16 or fp16: norms, router, router bias
   bool trained = true;          // false: router bias (moved by its own rule, no gradient, no optimizer)
   bool decayed = true;          // weight decay applies (not to norms)
   double init_std = 0.0;        // N(0, init_std); norms start at 1, router bias at 0

@@ -124,9 +124,8 @@ struct TrainConfig {
   template <class Self, class Visitor>
   static void visit(Self& c, Visitor&& v) {
     v("precision", c.precision,
-      "fp64, fp32, bf16, fp8 (BF16 tensors, FP8 products: see fp8) or auto (bf16 where the place multiplies it "
-      "natively, "
-      "else fp32)");
+      "fp64, fp32, bf16, fp16 (losses then scaled, see loss_scale), fp8 (BF16 tensors, FP8 products: see fp8) or auto "
+      "(bf16 where the place multiplies it natively, else fp32)");
     v("attention_form", c.attention_form, "up_projected (cheaper in training) or absorbed");
     v("recompute", c.recompute, "none, norms (norms and MLA up-projections), all, or auto: norms in fp8, else none");
     v("steps", c.steps, "optimizer steps");
@@ -142,6 +141,24 @@ struct TrainConfig {
     v("seed", c.seed, "seed of initialisation");
     v("start_model", c.start_model,
       "model directory whose weights training starts from, as given with --model; empty initialises");
+  }
+};
+
+// The dynamic loss scale (optim/loss_scaler.h). Powers of two, so that scaling rounds nothing.
+struct LossScaleConfig {
+  LossScaleUse use = LossScaleUse::fp16;
+  double initial = 65536, growth = 2, backoff = 0.5, floor = 1, cap = 16777216;
+  int64_t growth_steps = 1000, hysteresis = 2;
+  template <class Self, class Visitor>
+  static void visit(Self& c, Visitor&& v) {
+    v("use", c.use, "fp16: with train.precision = \"fp16\" alone; always: with any precision, where it changes no bit");
+    v("initial", c.initial, "what losses are multiplied by at first; a power of two, as all scales here");
+    v("growth", c.growth, "factor after growth_steps steps without overflow");
+    v("growth_steps", c.growth_steps, "clean steps in a row after which the scale grows");
+    v("backoff", c.backoff, "factor on an overflow of gradients");
+    v("hysteresis", c.hysteresis, "overflows from which on the scale falls; counted anew when it grows");
+    v("floor", c.floor, "smallest scale; gradients that overflow there end the run");
+    v("cap", c.cap, "largest scale");
   }
 };
 
@@ -209,6 +226,7 @@ struct Config {
   OptimConfig optim;
   TrainConfig train;
   Fp8Config fp8;
+  LossScaleConfig loss_scale;
   ParallelConfig parallel;
   CheckpointConfig checkpoint;
   ValidationConfig validation;
@@ -221,6 +239,7 @@ struct Config {
     v("optim", c.optim, "optimizer");
     v("train", c.train, "training");
     v("fp8", c.fp8, "recipe of train.precision = fp8");
+    v("loss_scale", c.loss_scale, "loss scale of fp16");
     v("parallel", c.parallel, "ranks that train together");
     v("checkpoint", c.checkpoint, "checkpoints");
     v("validation", c.validation, "validation and samples");

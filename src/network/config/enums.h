@@ -96,10 +96,10 @@ struct EnumNames<MomentFormat> {
 // What a model computes in: the type of its tensors; fp8: BF16 tensors, whose products multiply FP8 codes as [fp8] says
 // (config/fp8_config.h). `automatic` stands in configurations only: bf16 where the CPU multiplies it natively, else
 // fp32 (train/resources.h decides).
-enum class Precision { fp64, fp32, bf16, fp8, automatic };
+enum class Precision { fp64, fp32, bf16, fp16, fp8, automatic };
 template <>
 struct EnumNames<Precision> {
-  static constexpr std::array all{"fp64", "fp32", "bf16", "fp8", "auto"};
+  static constexpr std::array all{"fp64", "fp32", "bf16", "fp16", "fp8", "auto"};
 };
 
 enum class Fp8Scales { exact, power_of_two };
@@ -149,6 +149,12 @@ enum class OnFull { stop, wait };  // what a checkpoint does that finds no room 
 template <>
 struct EnumNames<OnFull> {
   static constexpr std::array all{"stop", "wait"};
+};
+
+enum class LossScaleUse { fp16, always };  // with which precisions losses are scaled
+template <>
+struct EnumNames<LossScaleUse> {
+  static constexpr std::array all{"fp16", "always"};
 };
 
 enum class OnNan { skip, stop };  // what a step with NaN or Inf does

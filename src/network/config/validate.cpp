@@ -113,6 +113,30 @@ void check_fp8(const Config& c) {
   in_range("fp8.high_last_layers", f.high_last_layers, 0, c.model.n_layers);
 }
 
+void power_of_two(const char* key, double value) {
+  int exponent = 0;
+  check(std::isfinite(value) && std::frexp(value, &exponent) == 0.5 && std::abs(exponent) <= 100, ErrorKind::invalid,
+        "{} = {} must be a power of two, such as {}: other factors would round gradients", key, value,
+        value > 1 && value < 1e30 ? std::exp2(std::round(std::log2(value))) : 1.0);
+}
+
+void check_loss_scale(const LossScaleConfig& s) {
+  power_of_two("loss_scale.initial", s.initial);
+  power_of_two("loss_scale.growth", s.growth);
+  power_of_two("loss_scale.backoff", s.backoff);
+  power_of_two("loss_scale.floor", s.floor);
+  power_of_two("loss_scale.cap", s.cap);
+  check(s.growth >= 1, ErrorKind::invalid, "loss_scale.growth = {} must be at least 1", s.growth);
+  check(s.backoff < 1, ErrorKind::invalid, "loss_scale.backoff = {} must be below 1", s.backoff);
+  check(s.floor <= s.cap, ErrorKind::invalid, "loss_scale.floor = {} must not exceed loss_scale.cap = {}", s.floor,
+        s.cap);
+  check(s.floor <= s.initial && s.initial <= s.cap, ErrorKind::invalid,
+        "loss_scale.initial = {} must lie between loss_scale.floor = {} and loss_scale.cap = {}", s.initial, s.floor,
+        s.cap);
+  in_range("loss_scale.growth_steps", s.growth_steps, 1, int64_t(1) << 40);
+  in_range("loss_scale.hysteresis", s.hysteresis, 1, 1 << 20);
+}
+
 void check_training(const Config& c) {
   const auto& t = c.train;
   in_range("train.steps", t.steps, 1, int64_t(1) << 40);
@@ -136,6 +160,7 @@ void check_training(const Config& c) {
       o.moments != MomentFormat::bf16 || t.precision != Precision::fp64, ErrorKind::invalid,
       "optim.moments = \"bf16\" does not go with train.precision = \"fp64\", where moments are FP64 too: leave it out");
   check_curve("optim.lr_schedule", o.lr_schedule);
+  check_loss_scale(c.loss_scale);
   in_range("checkpoint.every_steps", c.checkpoint.every_steps, 0, int64_t(1) << 40);
   in_range("checkpoint.keep", c.checkpoint.keep, 1);
   const auto& v = c.validation;

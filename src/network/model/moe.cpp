@@ -20,7 +20,7 @@ ops::RouteRule route_rule(const ModelConfig& config) {
 }
 
 ops::CombineRule Moe::combine_rule(const Pass& pass, const Routing& routing) const {
-  const bool narrow = combine_wire == Recipe::Wire::bf16 && pass.dtype != DType::f64;
+  const bool narrow = combine_wire == Recipe::Wire::bf16 && pass.dtype == DType::f32;
   return {routing.routes.experts, rule.n_experts / rule.n_groups, narrow ? DType::bf16 : pass.dtype};
 }
 

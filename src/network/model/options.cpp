@@ -12,6 +12,8 @@ void check_precision(Precision precision, const Exec& exec) {
         device_name(exec.device));
   check(precision != Precision::fp8 || exec.device.kind == DeviceKind::cpu, ErrorKind::unsupported,
         "precision fp8 runs on the CPU so far; on {} choose bf16 or fp32", device_name(exec.device));
+  check(precision != Precision::fp16 || exec.device.kind == DeviceKind::cpu, ErrorKind::unsupported,
+        "precision fp16 has kernels for the CPU alone; {} computes in fp32 and bf16", device_name(exec.device));
 }
 
 Recipe recipe_of(Precision precision, const Fp8Config& config) {
@@ -45,8 +47,8 @@ void check_cache(const ModelOptions& options) {
   if (options.cache == CacheFormat::values) return;
   check(!options.training, ErrorKind::internal, "a model in training reads its keys as values, not in {}",
         enum_name(options.cache));
-  check(options.precision != Precision::fp64, ErrorKind::unsupported,
-        "a cache in {} is for precision fp32 or bf16, not fp64", enum_name(options.cache));
+  check(options.precision == Precision::fp32 || options.precision == Precision::bf16, ErrorKind::unsupported,
+        "a cache in {} is for precision fp32 or bf16, not {}", enum_name(options.cache), enum_name(options.precision));
   check(options.attention_form == AttentionForm::absorbed, ErrorKind::invalid,
         "a cache in {} keeps latents, which attention reads in the absorbed form; the {} form reads keys and values of "
         "every head: choose the absorbed form, or a cache of values",
@@ -59,9 +61,11 @@ DType activation_dtype(Precision precision) {
     case Precision::fp32: return DType::f32;
     case Precision::bf16:
     case Precision::fp8: return DType::bf16;
+    case Precision::fp16: return DType::f16;
     case Precision::automatic: break;
   }
-  fail(ErrorKind::invalid, "precision \"{}\" is not one of fp64, fp32, bf16, fp8: a model computes in one of them",
+  fail(ErrorKind::invalid,
+       "precision \"{}\" is not one of fp64, fp32, bf16, fp16, fp8: a model computes in one of them",
        enum_name(precision));
 }
 

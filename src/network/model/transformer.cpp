@@ -137,10 +137,12 @@ struct Transformer::Impl {
   };
   std::vector<Packing> to_pack(int64_t n_mtp) const {
     std::vector<Packing> result;
+    const DType dtype = activation_dtype(options.precision);
+    if (dtype != DType::f32 && dtype != DType::bf16) return result;  // of others no product reads panels
     for (const auto& parameter : parameters) {
       const ParameterSpec& spec = parameter->spec;
       const Weight& value = parameter->value;
-      if (!is_matrix_product(spec) || spec.layer >= config.n_layers + n_mtp || value.dtype == DType::f64) continue;
+      if (!is_matrix_product(spec) || spec.layer >= config.n_layers + n_mtp) continue;
       if (!value.has(WeightForm::panels) && !value.has(WeightForm::heads)) result.push_back({parameter.get(), {}});
     }
     const auto as_codes = [](const Packing& one) { return one.parameter->codes && !one.heads; };  // as they are

@@ -67,7 +67,7 @@ void HeadLoss::forward(const Exec& exec, const Rows& rows, Group* partners) cons
   each_chunk(exec, rows, {1.0, false, partners}, nullptr);
 }
 
-// bf16 products want bf16 operands on both sides.
+// Products of 16 bits want such operands on both sides.
 Tensor HeadLoss::gradient_operand(const Exec& exec, const Tensor& logits, DType dtype) const {
   if (logits.dtype() == dtype) return logits;
   const Tensor narrow = Tensor::empty(exec, dtype, {logits.rows(), logits.cols()});

@@ -9,8 +9,8 @@ namespace hadal {
 
 // Of a parameter the part `box`, or all of it; without memory: a loader gives its value.
 std::unique_ptr<Parameter> bare_parameter(const ParameterSpec& spec, const std::optional<Box>& box = {});
-// Its memory, after its readers said what they read (Parameter::codes): values in `compute` (f32 where that is bf16 and
-// the spec is of high precision or all products read codes), masters f32 (f64), gradients zero if training.
+// Its memory, after its readers said what they read (Parameter::codes): values in `compute` (f32 where that has 16 bits
+// and the spec is of high precision or all products read codes), masters f32 (f64), gradients zero if training.
 void give_memory(const Exec& exec, Parameter& parameter, DType compute, bool training);
 std::unique_ptr<Parameter> make_parameter(const Exec& exec, const ParameterSpec& spec, DType compute, bool training,
                                           const std::optional<Box>& box = {});  // both

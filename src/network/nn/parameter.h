@@ -23,7 +23,7 @@ struct Parameter {
   ParameterSpec spec;  // names, global shape, kind, initialiser (arch/parameter_list.h)
   // This rank's part of spec.shape; the tensors below have its size. Others hold it too (layout/placement.h).
   Box box;
-  Weight value;  // what kernels read, in every form that a reader wants; plain: f64, f32 or bf16 (f32 for specs
+  Weight value;  // what kernels read, in every form that a reader wants; plain: f64, f32, bf16 or f16 (f32 for specs
                  // kept in high precision)
   // Products multiply it in FP8: refresh_value() (init.h) keeps such codes, made of the master.
   std::optional<CodeForm> codes;

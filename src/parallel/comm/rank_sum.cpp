@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "base/float_formats.h"
 
 namespace hadal {
 namespace {
@@ -38,8 +39,10 @@ void sum_in_rank_order(DType dtype, MutableBytes to, const std::vector<const std
     case DType::f64: return sum<double, double>(to, sources);
     case DType::f32: return sum<float, float>(to, sources);
     case DType::bf16: return sum<bf16, float>(to, sources);
+    case DType::f16: return sum<f16, float>(to, sources);
     case DType::i64: return sum<int64_t, int64_t>(to, sources);
-    default: fail(ErrorKind::internal, "sums over ranks are made of F64, F32, BF16 or I64, not {}", dtype_name(dtype));
+    default:
+      fail(ErrorKind::internal, "sums over ranks are made of F64, F32, BF16, F16 or I64, not {}", dtype_name(dtype));
   }
 }
 

@@ -38,19 +38,28 @@ std::vector<OwnedRange> whole_parameters(const Parameters& parameters) {
   return ranges;
 }
 
+std::string NotFiniteGradient::text() const {
+  return layer < 0 ? parameter : fmt::format("layer {} ({})", layer, parameter);
+}
+
+void GradientSquares::note(const NotFiniteGradient& found) {
+  if (found && found.number >= not_finite.number) not_finite = found;
+}
+
 void GradientSquares::merge(const GradientSquares& other) {
   total.merge(other.total);
   for (const auto& [layer, sum] : other.per_layer) per_layer[layer].merge(sum);
-  if (not_finite.empty()) not_finite = other.not_finite;
+  note(other.not_finite);
 }
 
-GradientNorms norms_of(const GradientSquares& squares) {
+// Squares of gradients are scaled by S^2, roots by S: both exactly, as S is a power of two.
+GradientNorms norms_of(const GradientSquares& squares, double loss_scale) {
   GradientNorms norms;
   const int64_t layers = squares.per_layer.empty() ? 0 : squares.per_layer.rbegin()->first + 1;
   norms.per_layer.assign(size_t(layers) + 1, 0.0);
   for (const auto& [layer, sum] : squares.per_layer)
-    norms.per_layer[size_t(layer < 0 ? layers : layer)] = std::sqrt(sum.value());
-  norms.global = std::sqrt(squares.total.value());
+    norms.per_layer[size_t(layer < 0 ? layers : layer)] = std::sqrt(sum.value()) / loss_scale;
+  norms.global = std::sqrt(squares.total.value()) / loss_scale;
   norms.not_finite = squares.not_finite;
   return norms;
 }
@@ -76,7 +85,8 @@ GradientSquares over_ranks(const GradientSquares& own, Group& group) {
   ByteWriter writer;
   writer(own.total), writer(int64_t(own.per_layer.size()));
   for (const auto& [layer, sum] : own.per_layer) writer(layer), writer(sum);
-  writer(std::vector<char>(own.not_finite.begin(), own.not_finite.end()));
+  writer(own.not_finite.number), writer(own.not_finite.layer);
+  writer(std::vector<char>(own.not_finite.parameter.begin(), own.not_finite.parameter.end()));
   GradientSquares all;
   for (const std::string& sent : group.exchange(writer.text)) {
     ByteReader reader(sent);
@@ -85,16 +95,16 @@ GradientSquares over_ranks(const GradientSquares& own, Group& group) {
     reader(part.total), reader(layers);
     for (int64_t i = 0; i < layers; ++i) reader(layer), reader(part.per_layer[layer]);
     std::vector<char> name;
-    reader(name);
-    part.not_finite.assign(name.begin(), name.end());
+    reader(part.not_finite.number), reader(part.not_finite.layer), reader(name);
+    part.not_finite.parameter.assign(name.begin(), name.end());
     all.merge(part);
   }
   return all;
 }
 
-GradientNorms Optimizer::gradient_norms(const Exec& exec) const {
+GradientNorms Optimizer::gradient_norms(const Exec& exec, double loss_scale) const {
   const GradientSquares own = gradient_squares(exec);
-  return norms_of(sharding_ ? over_ranks(own, sharding_->world()) : own);
+  return norms_of(sharding_ ? over_ranks(own, sharding_->world()) : own, loss_scale);
 }
 
 GradientSquares Optimizer::gradient_squares(const Exec& exec) const {
@@ -106,9 +116,8 @@ GradientSquares Optimizer::gradient_squares(const Exec& exec) const {
     const Slot& slot = slots_[i];
     const Parameter& parameter = *slot.range.parameter;
     const ExactSum sum = ops::exact_sum(on_host, int64_t(i));
-    if (!std::isfinite(sum.value()) && squares.not_finite.empty() &&
-        !ops::all_finite(exec, slot.range.of(parameter.grad)))
-      squares.not_finite = parameter.spec.name;
+    if (!std::isfinite(sum.value()) && !ops::all_finite(exec, slot.range.of(parameter.grad)))
+      squares.note({parameter.spec.name, parameter.spec.number, parameter.spec.layer});
     squares.total.merge(sum);
     squares.per_layer[parameter.spec.layer].merge(sum);
   }
@@ -116,9 +125,9 @@ GradientSquares Optimizer::gradient_squares(const Exec& exec) const {
 }
 
 // g := g * min(1, clip / ||g||), the norm over all parameters (§2.3): the direction stays, its length is bounded. The
-// factor goes into AdamW's pass: scaled gradients are never written.
-void Optimizer::step(const Exec& exec, double lr, double global_norm) {
-  const double scale = config_.clip > 0 && global_norm > config_.clip ? config_.clip / global_norm : 1.0;
+// factor goes into AdamW's pass, with what undoes the loss scale: scaled gradients are never written.
+void Optimizer::step(const Exec& exec, double lr, double global_norm, double loss_scale) {
+  const double clip = config_.clip > 0 && global_norm > config_.clip ? config_.clip / global_norm : 1.0;
   if (sharding_) sharding_->await_values(exec);  // of parameters that no micro-batch has read
   ++steps_;
   for (Slot& slot : slots_) {
@@ -135,7 +144,7 @@ void Optimizer::step(const Exec& exec, double lr, double global_norm) {
     args.beta2 = config_.beta2;
     args.eps = config_.eps;
     args.weight_decay = parameter.spec.decayed ? config_.weight_decay : 0.0;
-    args.grad_scale = scale;
+    args.grad_scale = clip / loss_scale;
     args.ema_decay = config_.ema_decay;
     args.step = steps_;
     ops::adamw(exec, args);

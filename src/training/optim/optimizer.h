@@ -16,19 +16,30 @@ namespace hadal {
 
 // Sums of squares of gradients, without rounding beyond lines of 128 columns (kernels/elementwise.h): they may be
 // merged over ranks that own other parts of the parameters, and give one norm whatever the cut.
+// Gradients that hold NaN or Inf. These go down through the backward pass, so of several parameters the last one of the
+// list is named: there the pass met them first.
+struct NotFiniteGradient {
+  std::string parameter;  // empty: all are finite
+  int64_t number = -1, layer = -1;
+  explicit operator bool() const { return !parameter.empty(); }
+  std::string text() const;  // "layer 3 (layers.3.attention.o)"
+};
+
 struct GradientSquares {
   ExactSum total;
   std::map<int64_t, ExactSum> per_layer;  // by spec.layer; -1 is embedding, final norm and head
-  std::string not_finite;                 // first parameter with a NaN or Inf in its gradient, empty if none
+  NotFiniteGradient not_finite;
+  void note(const NotFiniteGradient& found);
   void merge(const GradientSquares& other);
 };
 
 struct GradientNorms {
   double global = 0;              // sqrt of the sum of squares of all gradients, before clipping
   std::vector<double> per_layer;  // by spec.layer; the last entry is embedding, final norm and head
-  std::string not_finite;         // first parameter with a NaN or Inf in its gradient, empty if none
+  NotFiniteGradient not_finite;
 };
-GradientNorms norms_of(const GradientSquares& squares);
+// Of gradients of losses that were multiplied by loss_scale, a power of two: those of the losses themselves.
+GradientNorms norms_of(const GradientSquares& squares, double loss_scale = 1);
 
 std::vector<OwnedRange> whole_parameters(const Parameters& parameters);  // of all that are trained
 
@@ -51,10 +62,10 @@ class Optimizer {
 
   Sharding* sharding() const { return sharding_; }           // null: this rank updates what it was given, alone
   GradientSquares gradient_squares(const Exec& exec) const;  // of what this rank owns
-  GradientNorms gradient_norms(const Exec& exec) const;      // over all ranks, the same on each
-  // One update with this learning rate; gradients are scaled by min(1, clip / norm). Counts the step for bias
-  // correction.
-  void step(const Exec& exec, double lr, double global_norm);
+  GradientNorms gradient_norms(const Exec& exec, double loss_scale = 1) const;  // over all ranks, the same on each
+  // One update with this learning rate; gradients are scaled by min(1, clip / norm), and divided by loss_scale. Counts
+  // the step for bias correction.
+  void step(const Exec& exec, double lr, double global_norm, double loss_scale = 1);
 
   int64_t steps_done() const { return steps_; }
   void set_steps_done(int64_t steps) { steps_ = steps; }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <optional>
 
 #include "base/error.h"
 #include "base/random.h"
@@ -148,6 +149,9 @@ void run_rank(const LayoutCase& c, Precision precision, const Exec& exec, RankPl
   config.train.precision = precision;
   // Narrow moments round at a hundred times what is allowed. In FP64 they are FP64.
   if (precision != Precision::bf16) config.optim.moments = MomentFormat::fp32;
+  config.loss_scale.initial = 256;  // gradients of models as narrow as these overflow at the usual one
+  std::optional<LossScaler> scaler;
+  if (LossScaler::is_used(config)) scaler.emplace(config.loss_scale);
   Transformer model(config.model, model_options(config, true), exec, place.share());
   model.initialize(exec, c.seed);
   const Parameters parameters = model.parameters();
@@ -160,8 +164,9 @@ void run_rank(const LayoutCase& c, Precision precision, const Exec& exec, RankPl
     const data::Batch batch = made_up_batch(c, step);
     std::vector<RouteReplay> of_step = replay ? routes[size_t(step - 1)] : std::vector<RouteReplay>();
     for (RouteReplay& one : of_step) one.replay = true;
-    const StepResult result =
-        train_step(exec, model, *optimizer, config, batch, step, {.place = &place, .routes = &of_step});
+    const StepResult result = train_step(exec, model, *optimizer, config, batch, step,
+                                         {.scaler = scaler ? &*scaler : nullptr, .place = &place, .routes = &of_step});
+    if (scaler) unscale_gradients(exec, parameters, result.loss_scale);
     StepRecord own;
     if (group.leads()) note_result(result, own);
     note_state(exec, place, parameters, *optimizer, own);
@@ -350,11 +355,13 @@ LayoutFindings check_layout(const LayoutCase& c, const Exec& exec, const std::sh
   validate(c.config.model);
   const Precision precision = c.config.train.precision;
   check(precision != Precision::automatic && precision != Precision::fp8, ErrorKind::invalid,
-        "a check of layouts needs a precision that has a bound: fp64, fp32 or bf16, not {}", enum_name(precision));
+        "a check of layouts needs a precision that has a bound: fp64, fp32, bf16 or fp16, not {}",
+        enum_name(precision));
   Placement(c.config.model, c.config.parallel);  // refused before any rank starts
   Routes routes;
   Record exact, one;
-  if (precision == Precision::bf16) exact = run_alone(c, Precision::fp64, exec, routes, false);
+  const bool half = precision == Precision::bf16 || precision == Precision::fp16;
+  if (half) exact = run_alone(c, Precision::fp64, exec, routes, false);
   one = run_alone(c, precision, exec, routes, !exact.empty());
   const bool replay = precision != Precision::fp64;  // no rounding flips a route there: routers are compared too
   const Record many = run_layout(c, exec, routes, replay, transport);

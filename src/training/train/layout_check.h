@@ -5,7 +5,8 @@
 //   fp64   every relative distance at most 1e-9: nothing but the order of sums may differ
 //   fp32   1e-5, and 1e-4 for moments and weights, times the step's number, with the routes of the one rank replayed (a
 //          rounding may not send a token elsewhere)
-//   bf16   no further from the fp64 run than 1.25 times the one rank's distance, all parameters and steps together
+//   bf16, fp16   no further from the fp64 run than 1.25 times the one rank's distance, all parameters and steps
+//          together; gradients of fp16 are compared without their loss scale
 #pragma once
 #include <functional>
 #include <memory>

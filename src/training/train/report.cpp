@@ -120,6 +120,14 @@ std::string loss_charts(const std::vector<RunRecord>& runs) {
          line_chart(validation, {.title = "held-out bits per byte"});
 }
 
+// Of runs that scale their losses.
+std::string loss_scales(const std::vector<RunRecord>& runs) {
+  std::vector<ChartLine> lines;
+  for (const auto& run : runs)
+    if (run.steps.back().contains("loss_scale")) lines.push_back(series(run.name, run.steps, "loss_scale"));
+  return lines.empty() ? "" : line_chart(lines, {.title = "loss scale", .log_y = true});
+}
+
 std::string layer_norms(const RunRecord& run) {
   std::vector<ChartLine> lines;
   for (const auto& step : run.steps) {
@@ -318,6 +326,7 @@ std::string report_html(const std::vector<std::filesystem::path>& directories) {
       "<h2>Optimisation</h2><div class=\"charts\">" +
       line_chart(of_all(runs, "lr"), {.title = "learning rate", .from_zero = true}) +
       line_chart(of_all(runs, "grad_norm"), {.title = "gradient norm before clipping", .log_y = true, .smooth = true});
+  page += loss_scales(runs);
   for (const auto& run : runs) page += layer_norms(run);
   page += "</div>\n<h2>Experts</h2><div class=\"charts\">" +
           line_chart(of_all(runs, "load"), {.title = "worst layer's max / mean load", .smooth = true});

@@ -135,6 +135,7 @@ void Reporter::step(const Config& config, const StepResult& result, const TrainS
                      {"data", time.waits.data},
                      {"experts", time.waits.experts},
                      {"hidden", time.waits.hidden}};
+  if (result.loss_scale > 0) line["loss_scale"] = result.loss_scale, line["overflows"] = result.overflows;
   if (!result.skipped.empty()) line["skipped"] = result.skipped;
   const int64_t every = std::max<int64_t>(1, config.train.steps / 200);
   if (result.step % every == 0 || result.step == 1) {

@@ -26,7 +26,7 @@ Change kind_of_change(const std::string& key) {
   // The steps to come compute something else, from the weights and moments that there are.
   for (const char* name : {"optim.lr", "optim.beta", "optim.eps", "optim.weight_decay", "optim.clip", "train.precision",
                            "fp8.", "train.attention_form", "train.batch_sequences", "train.batch_ramp", "train.bias_",
-                           "train.balance_alpha", "train.mtp_weight"}) {
+                           "train.balance_alpha", "train.mtp_weight", "loss_scale."}) {
     if (key.rfind(name, 0) == 0) return Change::asked_for;
   }
   return Change::never;

@@ -1,6 +1,7 @@
 // Live line and log lines.
 #include "train/screen.h"
 
+#include <cmath>
 #include <cstdio>
 
 #include "base/clock.h"
@@ -18,10 +19,15 @@ std::string step_line(const StepResult& result, const StepFacts& facts) {
   for (size_t k = 0; k < result.mtp_loss.size(); ++k)
     line += fmt::format(" mtp{} {:.3f}", result.mtp_loss.size() > 1 ? std::to_string(k + 1) : "", result.mtp_loss[k]);
   if (!result.load.empty()) line += fmt::format(" | load {:.2f}", result.load_max_over_mean);
-  line += fmt::format(" | grad {:.2f} | lr {:.2e} | {} tok/s mfu {:.0f} % | {} | {}/{} tok | ETA {}",
-                      result.norms.global, result.lr, format_si(facts.tokens_per_second), 100 * facts.mfu,
-                      format_bytes(double(facts.memory_bytes)), format_si(double(facts.tokens_done)),
-                      format_si(double(facts.tokens_done + facts.tokens_left)), format_duration(facts.eta_seconds));
+  if (result.loss_scale > 0) {
+    line += fmt::format(" | scale {}", result.loss_scale);
+    if (result.overflows > 0) line += fmt::format(" ({} skipped)", result.overflows);
+  }
+  const double norm = std::isnan(result.norms.global) ? std::abs(result.norms.global) : result.norms.global;  // no -nan
+  line += fmt::format(" | grad {:.2f} | lr {:.2e} | {} tok/s mfu {:.0f} % | {} | {}/{} tok | ETA {}", norm, result.lr,
+                      format_si(facts.tokens_per_second), 100 * facts.mfu, format_bytes(double(facts.memory_bytes)),
+                      format_si(double(facts.tokens_done)), format_si(double(facts.tokens_done + facts.tokens_left)),
+                      format_duration(facts.eta_seconds));
   return line;
 }
 

@@ -1,6 +1,7 @@
 // What a person sees of a running training: one live line on a terminal, plain lines in a log.
 //   step 120/1000 12 % │ loss 3.214 mtp 3.402 │ load 1.32 │ grad 0.81 │ lr 2.9e-03 │ 41.2k tok/s mfu 38 % │ 0.9 GiB │
 //     5.2M/48M tok │ ETA 3m12s
+// with a loss scale also: scale 65536, and how many steps it has skipped
 #pragma once
 #include <string>
 

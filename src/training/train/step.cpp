@@ -18,15 +18,21 @@ namespace hadal {
 namespace {
 
 // What turns sums into the global batch's means (§2.4): main 1 / targets, MTP depth k lambda / (D * targets_k), balance
-// alpha / sequences. Known before the first forward, so every micro-batch adds its exact share, whatever its size.
-LossWeights loss_weights(const Config& config, const std::vector<int64_t>& targets, double lambda, int64_t sequences) {
+// alpha / sequences, all times the loss scale. Known before the first forward, so every micro-batch adds its exact
+// share, whatever its size.
+struct WeightsOf {
+  double lambda;
+  int64_t sequences;
+  double loss_scale;
+};
+LossWeights loss_weights(const Config& config, const std::vector<int64_t>& targets, const WeightsOf& of) {
   LossWeights weights;
-  weights.main = targets[0] > 0 ? 1.0 / double(targets[0]) : 0.0;
+  weights.main = targets[0] > 0 ? of.loss_scale / double(targets[0]) : 0.0;
   const int64_t depths = int64_t(targets.size()) - 1;
   for (int64_t k = 1; k <= depths; ++k) {
-    weights.mtp.push_back(targets[k] > 0 ? lambda / (double(depths) * double(targets[k])) : 0.0);
+    weights.mtp.push_back(targets[k] > 0 ? of.loss_scale * of.lambda / (double(depths) * double(targets[k])) : 0.0);
   }
-  weights.balance = sequences > 0 ? config.train.balance_alpha / double(sequences) : 0.0;
+  weights.balance = of.sequences > 0 ? of.loss_scale * config.train.balance_alpha / double(of.sequences) : 0.0;
   return weights;
 }
 
@@ -48,17 +54,46 @@ void finish_gradients(Sharding& sharding, Timeline* timeline) {
 
 double mean_of(double sum, int64_t count) { return count > 0 ? sum / double(count) : 0.0; }
 
-// Empty when all is finite, else what is not.
-std::string not_finite(const StepResult& result) {
+void take_losses(const LossSums& sums, double loss_scale, StepResult& result) {
+  result.loss = mean_of(sums.main, sums.main_count);
+  for (size_t k = 0; k < sums.mtp.size(); ++k) result.mtp_loss.push_back(mean_of(sums.mtp[k], sums.mtp_count[k]));
+  result.balance_loss = sums.balance / loss_scale;  // summed with its weight
+  result.load = sums.expert_load;
+  result.load_max_over_mean = load_imbalance(sums.expert_load);
+}
+
+// Empty when all is finite, else which loss is not.
+std::string loss_not_finite(const StepResult& result) {
   if (!std::isfinite(result.loss)) return "the loss is not finite";
   for (size_t k = 0; k < result.mtp_loss.size(); ++k) {
     if (!std::isfinite(result.mtp_loss[k])) return fmt::format("the MTP loss of depth {} is not finite", k + 1);
   }
   if (!std::isfinite(result.balance_loss)) return "the balance loss is not finite";
-  if (!result.norms.not_finite.empty())
-    return fmt::format("the gradient of {} holds NaN or Inf", result.norms.not_finite);
-  if (!std::isfinite(result.norms.global)) return "the gradient norm overflows";
   return "";
+}
+
+// The same of gradients.
+std::string gradient_not_finite(const StepResult& result) {
+  if (!result.norms.not_finite) return std::isfinite(result.norms.global) ? "" : "the gradient norm overflows";
+  if (result.loss_scale == 0)
+    return fmt::format("the gradient of {} holds NaN or Inf", result.norms.not_finite.parameter);
+  return fmt::format("gradients overflow at a loss scale of {}, first in {}", result.loss_scale,
+                     result.norms.not_finite.text());
+}
+
+// Of a step without an update because of its forward.
+std::string behind_forward(const std::string& why, const StepResult& result) {
+  if (result.loss_scale == 0) return why;
+  return why +
+         fmt::format("; this came up in the forward, before any gradient, so that no loss scale cures it: it stays {}",
+                     result.loss_scale);
+}
+
+// Every rank's scaler hears the same: norms are those of all ranks.
+void tell(LossScaler& scaler, StepResult& result) {
+  result.overflowed = !result.skipped.empty();
+  result.overflowed ? scaler.overflow() : scaler.clean_step();
+  result.overflows = scaler.state().overflows;
 }
 
 }  // namespace
@@ -93,7 +128,9 @@ StepResult train_step(const Exec& exec, Transformer& model, Optimizer& optimizer
     return result;
   }
 
-  const auto weights = loss_weights(config, targets, result.lambda, result.sequences);
+  const double loss_scale = wanted.scaler ? wanted.scaler->scale() : 1.0;
+  if (wanted.scaler) result.loss_scale = loss_scale, result.overflows = wanted.scaler->state().overflows;
+  const auto weights = loss_weights(config, targets, {result.lambda, result.sequences, loss_scale});
   Sharding* sharding = optimizer.sharding();
   const auto work = work_of(parts, wanted.place);
   std::vector<RouteReplay> routes;
@@ -113,19 +150,20 @@ StepResult train_step(const Exec& exec, Transformer& model, Optimizer& optimizer
   for (size_t i = 0; i < routes.size(); ++i)
     if (work.numbers[i] >= 0) (*wanted.routes)[size_t(work.numbers[i])] = std::move(routes[i]);
   if (sums.fault) {  // a router met NaN: numbers flowed on, the step is decided here, once
-    result.skipped = sums.fault.text();
+    result.skipped = behind_forward(sums.fault.text(), result);
     return result;
   }
-  result.loss = mean_of(sums.main, sums.main_count);
-  for (size_t k = 0; k < sums.mtp.size(); ++k) result.mtp_loss.push_back(mean_of(sums.mtp[k], sums.mtp_count[k]));
-  result.balance_loss = sums.balance;
-  result.load = sums.expert_load;
-  result.load_max_over_mean = load_imbalance(sums.expert_load);
-  result.norms = optimizer.gradient_norms(exec);
-  result.skipped = not_finite(result);
+  take_losses(sums, loss_scale, result);
+  result.norms = optimizer.gradient_norms(exec, loss_scale);
+  if (const std::string why = loss_not_finite(result); !why.empty()) {
+    result.skipped = behind_forward(why, result);
+    return result;
+  }
+  result.skipped = gradient_not_finite(result);
+  if (wanted.scaler) tell(*wanted.scaler, result);
   if (!result.skipped.empty()) return result;
 
-  optimizer.step(exec, result.lr, result.norms.global);
+  optimizer.step(exec, result.lr, result.norms.global, loss_scale);
   if (result.gamma > 0) model.update_selection_bias(exec, sums.expert_load, result.gamma);
   const int64_t every = config.parallel.drift_steps;
   if (sharding && every > 0 && step % every == 0) sharding->check_replicas(exec);

@@ -9,6 +9,7 @@
 #include "config/config.h"
 #include "data/batch.h"
 #include "model/transformer.h"
+#include "optim/loss_scaler.h"
 #include "optim/optimizer.h"
 
 namespace hadal {
@@ -24,18 +25,24 @@ struct StepResult {
   double load_max_over_mean = 0;           // worst MoE layer
   std::vector<std::vector<int64_t>> load;  // [MoE layer][expert] tokens of the global batch
   std::string skipped;                     // why no update was made, empty if one was
+  bool overflowed = false;                 // it is that scaled gradients overflow: the scale reacts
+  double loss_scale = 0;                   // what losses were multiplied by; 0: by nothing
+  int64_t overflows = 0;                   // so far in the run
 };
 
 class RankPlace;
 
 struct StepWants {
+  LossScaler* scaler = nullptr;                // of losses, told what came of them; null: they are not scaled
   RankPlace* place = nullptr;                  // among the ranks of a layout; null: this rank computes all
   PartClock* clock = nullptr;                  // gets the times of its parts
   Timeline* timeline = nullptr;                // gets what ran when
   std::vector<RouteReplay>* routes = nullptr;  // of the global batch's micro-batches; a rank fills or reads its own
 };
 
-// step counts from 1. NaN or Inf in a loss, a router or a gradient: no update is made, `skipped` names the tensor.
+// step counts from 1. NaN or Inf in a loss, a router or a gradient: no update is made, `skipped` names the tensor. With
+// a loss scale, NaN or Inf in gradients of finite losses is an overflow, which the scaler hears of; in a loss or a
+// router it is none, as no scale cures it.
 // The ranks of a layout each do their part of the same global batch, and all return the same result.
 StepResult train_step(const Exec& exec, Transformer& model, Optimizer& optimizer, const Config& config,
                       const data::Batch& batch, int64_t step, const StepWants& wanted = {});

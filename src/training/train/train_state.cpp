@@ -18,6 +18,8 @@ std::string TrainState::to_json() const {
                        {"tokens", tokens},
                        {"skipped_in_row", skipped_in_row},
                        {"smoothed_loss", smoothed_loss}};
+  if (loss_scale)
+    LossScaler::State::visit(*loss_scale, [&](const char* name, const auto& x) { json["loss_scale"][name] = x; });
   json["cursor"] = parse_json<ordered_json>(cursor.to_json(), "the cursor");
   return json_text(json, {.indent = 1});
 }
@@ -45,6 +47,14 @@ TrainState TrainState::from_json(const std::string& text, const std::string& ori
               state.skipped_in_row >= 0,
           ErrorKind::corrupt, "{}: {} steps, {} updates, {} tokens and {} skipped cannot be", origin, state.step,
           state.updates, state.tokens, state.skipped_in_row);
+    if (json.contains("loss_scale")) {
+      const auto& stored = json.at("loss_scale");
+      LossScaler::State::visit(state.loss_scale.emplace(), [&](const char* name, auto& x) {
+        check(stored.at(name).is_number(), ErrorKind::corrupt, "{}: {} of the loss scale is {}, wanted a number",
+              origin, name, json_text(stored.at(name)));
+        x = stored.at(name).template get<std::remove_reference_t<decltype(x)>>();
+      });
+    }
     state.cursor = data::Cursor::from_json(json_text(json.at("cursor")));
     return state;
   } catch (const ordered_json::exception& error) {

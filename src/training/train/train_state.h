@@ -3,9 +3,11 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 
 #include "data/loader.h"
+#include "optim/loss_scaler.h"
 
 namespace hadal {
 
@@ -14,7 +16,8 @@ struct TrainState {
   int64_t updates = 0;  // optimizer steps made (bias correction)
   int64_t tokens = 0;   // tokens seen
   int64_t skipped_in_row = 0;
-  double smoothed_loss = 0;  // exponential mean shown on the screen
+  double smoothed_loss = 0;                     // exponential mean shown on the screen
+  std::optional<LossScaler::State> loss_scale;  // of a run that scales its losses
   data::Cursor cursor;
 
   void smooth(double loss) { smoothed_loss = smoothed_loss == 0 ? loss : 0.95 * smoothed_loss + (1 - 0.95) * loss; }

@@ -23,6 +23,7 @@
 #include "train/resources.h"
 #include "train/run_checkpoint.h"
 #include "train/run_data.h"
+#include "train/skipped_step.h"
 #include "train/start_model.h"
 #include "train/step_trace.h"
 #include "train/validation.h"
@@ -64,7 +65,6 @@ class Trainer {
   void restore();
   bool next_batch();
   void one_step();
-  void guard(const StepResult& result);
   void look(bool final);
   void validate_now(bool final);
   void samples();
@@ -86,6 +86,7 @@ class Trainer {
   std::unique_ptr<Transformer> model_;
   std::unique_ptr<Sharding> sharding_;
   std::unique_ptr<Optimizer> optimizer_;
+  std::unique_ptr<LossScaler> scaler_;  // null: losses are not scaled
   std::unique_ptr<CheckpointWriter> writer_;
   PartClock clock_;  // of the step that runs
   std::unique_ptr<StepTrace> trace_;
@@ -114,6 +115,7 @@ void Trainer::prepare() {
   if (ranks_.size() > 1) sharding_ = std::make_unique<Sharding>(exec_, place_->placement(), held, transport_);
   optimizer_ = sharding_ ? std::make_unique<Optimizer>(*sharding_, config_.optim, exec_)
                          : std::make_unique<Optimizer>(held, config_.optim, exec_);
+  if (LossScaler::is_used(config_)) scaler_ = std::make_unique<LossScaler>(config_.loss_scale);
   if (!shared_.checkpoint.empty()) restore();
   outcome_.resumed_from = state_.step;
   if (ranks_.size() > 1 || !request_.trace.empty()) trace_ = std::make_unique<StepTrace>(*place_, request_.trace);
@@ -202,27 +204,12 @@ void Trainer::restore() {
   load_moments(exec_, shared_.checkpoint, *optimizer_);
   state_ = TrainState::load(shared_.checkpoint);
   optimizer_->set_steps_done(state_.updates);
+  if (scaler_ && state_.loss_scale) scaler_->set_state(*state_.loss_scale);  // none: another precision until now
   saved_step_ = state_.step;
   outcome_.checkpoint = shared_.checkpoint.string();
   if (first_in_process_) shared_.loader->seek(state_.cursor);
   if (!ranks_.leads()) return;
   say(fmt::format("resuming {} at step {}", reporter_->directory().root().string(), state_.step));
-}
-
-void Trainer::guard(const StepResult& result) {
-  if (result.skipped.empty()) {
-    state_.skipped_in_row = 0;
-    return;
-  }
-  ++state_.skipped_in_row;
-  if (!ranks_.leads()) return;  // all have the same result; one says so, or ends the run
-  check(config_.train.on_nan != OnNan::stop, ErrorKind::failed, "step {}: {}; stopped, because train.on_nan = \"stop\"",
-        result.step, result.skipped);
-  check(state_.skipped_in_row <= config_.train.max_skips, ErrorKind::failed,
-        "step {}: {}; {} steps in a row were skipped, more than train.max_skips = {}: "
-        "lower optim.lr, or look at the data",
-        result.step, result.skipped, state_.skipped_in_row, config_.train.max_skips);
-  say(fmt::format("step {} skipped: {}", result.step, result.skipped));
 }
 
 // The batch of the next step, for all ranks; false: the loop is over, for all of them.
@@ -256,16 +243,20 @@ void Trainer::one_step() {
   transport_->doing().begin("step", step);
   const data::Batch& batch = shared_.batch;
   clock_ = PartClock();
-  const StepWants wants{place_.get(), &clock_, trace_ ? &trace_->timeline() : nullptr};
+  const StepWants wants{.scaler = scaler_.get(),
+                        .place = place_.get(),
+                        .clock = &clock_,
+                        .timeline = trace_ ? &trace_->timeline() : nullptr};
   const auto result = train_step(exec_, *model_, *optimizer_, config_, batch, step, wants);
   const StepWaits waits = trace_ ? trace_->end_step(steady_seconds() - begin) : StepWaits();
   state_.step = step;
   state_.updates = optimizer_->steps_done();
+  if (scaler_) state_.loss_scale = scaler_->state();
   state_.tokens += batch.n_tokens();
-  if (result.skipped.empty()) state_.smooth(result.loss);
+  if (result.skipped.empty() || result.overflowed) state_.smooth(result.loss);  // of an overflow it is as good
   if (reporter_) reporter_->step(config_, result, state_, {steady_seconds() - begin, waits}, clock_);
-  guard(result);
-  if (!ranks_.leads()) return;
+  if (!ranks_.leads()) return;  // all have the same result: one counts, says so, or ends the run
+  if (const std::string why = judge_step(config_, result, scaler_.get(), state_); !why.empty()) say(why);
   if (request_.hooks.on_step) request_.hooks.on_step(result);
   if (request_.hooks.enough && request_.hooks.enough()) finished_ = true;
 }

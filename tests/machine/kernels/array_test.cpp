@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "base/expect_error.h"
+
 #include <atomic>
 #include <vector>
 
@@ -38,7 +40,18 @@ TEST(KernelArray, VisitsTheElementTypesThatFormatsName) {
         EXPECT_TRUE((std::is_same_v<element<decltype(b)>, double>));
       },
       DType::f64, DType::f64);
-  EXPECT_EQ(calls, 2);
+  visit_numbers(
+      [&](auto a, auto b, auto c) {
+        ++calls;
+        EXPECT_TRUE((std::is_same_v<element<decltype(a)>, float>));
+        EXPECT_TRUE((std::is_same_v<element<decltype(b)>, f16>));
+        EXPECT_TRUE((std::is_same_v<element<decltype(c)>, f16>));
+      },
+      DType::f32, DType::f16, DType::f16);
+  EXPECT_EQ(calls, 3);
+  EXPECT_ERROR(visit_small([&](auto, auto) { ++calls; }, DType::f16, DType::bf16), ErrorKind::internal,
+               "BF16 together with F16");
+  EXPECT_EQ(calls, 3);
 }
 
 }  // namespace

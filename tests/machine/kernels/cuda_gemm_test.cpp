@@ -110,8 +110,18 @@ class CudaGemm : public ::testing::Test {
 
 TEST_F(CudaGemm, HasTheBitsOfAvx2OrOfTensorCoresWhateverTheStrides) {
   for (size_t i = 0; i < odd_problems().size(); i += size_t(kernels_test::kDeviceStride)) {
+    if (has_f16(odd_problems()[i])) continue;  // a device has no kernels for it
     Operands x(odd_problems()[i]);
     expect_bits(odd_problems()[i], x, 1);
+  }
+}
+
+TEST_F(CudaGemm, RefusesFp16ByName) {
+  for (const Problem& p : {Problem{3, 4, 5, Form::nn, DType::f16, DType::f16, DType::f32},
+                           Problem{16, 16, 16, Form::nn, DType::bf16, DType::bf16, DType::f16}}) {
+    Operands x(p);
+    EXPECT_ERROR(multiply(device(), 1, p, x), ErrorKind::unsupported,
+                 "kernel 'gemm' takes F32 and BF16 on a GPU, not F16");
   }
 }
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/bf16.h"
+#include "base/float_formats.h"
 #include "kernels/gemm.h"
 #include "kernels/places_fixture.h"
 
@@ -42,12 +43,16 @@ struct Matrix {
     if (type == DType::f32) std::memcpy(p, &narrow, 4);
     const bf16 half(narrow);
     if (type == DType::bf16) std::memcpy(p, &half, 2);
+    const f16 other_half(narrow);
+    if (type == DType::f16) std::memcpy(p, &other_half, 2);
   }
   double get(int64_t row, int64_t col) const {
     const char* p = bytes.data() + (row * stride + col) * size();
     double value;
     float narrow;
     bf16 half;
+    f16 other_half;
+    if (type == DType::f16) return std::memcpy(&other_half, p, 2), double(float(other_half));
     if (type == DType::f64) return std::memcpy(&value, p, 8), value;
     if (type == DType::f32) return std::memcpy(&narrow, p, 4), double(narrow);
     return std::memcpy(&half, p, 2), double(float(half));
@@ -62,6 +67,8 @@ struct Problem {
   bool add = false;
   int64_t pad = 0;
 };
+
+inline bool has_f16(const Problem& p) { return p.a == DType::f16 || p.b == DType::f16 || p.c == DType::f16; }
 
 struct Operands {
   Matrix a, b, c;
@@ -116,11 +123,11 @@ inline const std::vector<Problem>& odd_problems() {
                                 {12, 32, 127}, {29, 31, 257},  {1, 70, 300},   {5, 16, 2},
                                 {64, 48, 64},  {101, 96, 131}, {40, 100, 256}, {3, 1, 1000},
                                 {97, 65, 33},  {400, 40, 20},  {20, 530, 130}, {6, 15, 0}};
-    const DType types[][3] = {{DType::f32, DType::f32, DType::f32},
-                              {DType::bf16, DType::bf16, DType::bf16},
-                              {DType::bf16, DType::bf16, DType::f32},
-                              {DType::f32, DType::bf16, DType::bf16},
-                              {DType::bf16, DType::f32, DType::f32}};
+    const DType types[][3] = {{DType::f32, DType::f32, DType::f32},   {DType::bf16, DType::bf16, DType::bf16},
+                              {DType::bf16, DType::bf16, DType::f32}, {DType::f32, DType::bf16, DType::bf16},
+                              {DType::bf16, DType::f32, DType::f32},  {DType::f16, DType::f16, DType::f16},
+                              {DType::f16, DType::f16, DType::f32},   {DType::f32, DType::f16, DType::f16},
+                              {DType::f16, DType::f32, DType::f32}};
     for (const auto& s : sizes) {
       for (const auto& t : types) {
         for (Form form : kForms) {

@@ -1,3 +1,4 @@
+#include "base/float_formats.h"
 #include "ops/pointwise.h"
 #include "ops/rows_fixture.h"
 
@@ -11,6 +12,7 @@ using kernels_test::places;
 struct Setting {
   DType weight, moment;
   bool value, ema;
+  DType of_value = DType::bf16;
 };
 
 ops::AdamWArgs arguments(int64_t step) {
@@ -32,7 +34,7 @@ void compare(const Exec& exec, const Setting& s) {
   a.w = make(exec, s.weight, w), a.m = make(exec, s.moment, m), a.v = make(exec, s.moment, v);
   ema = w;
   if (s.ema) a.ema = make(exec, s.weight, ema);
-  if (s.value) a.value = Tensor::zeros(exec, DType::bf16, {1, n});
+  if (s.value) a.value = Tensor::zeros(exec, s.of_value, {1, n});
   for (int64_t step = 1; step <= 3; ++step) {
     Mat g = random_mat(1, n, 10 + uint64_t(step));
     a.grad = make(exec, s.weight, g), a.step = step;
@@ -57,7 +59,8 @@ void compare(const Exec& exec, const Setting& s) {
     expect_close(read(a.v), v, tolerance(s.moment), "v", absolute);
     if (s.ema) expect_close(read(a.ema), ema, 0, "ema", absolute);
     for (int64_t i = 0; s.value && i < n; ++i) {
-      EXPECT_EQ(element(a.value, i), double(float(bf16(float(element(a.w, i))))));
+      const float updated = float(element(a.w, i));
+      EXPECT_EQ(element(a.value, i), double(s.of_value == DType::f16 ? float(f16(updated)) : float(bf16(updated))));
     }
   }
 }
@@ -70,6 +73,7 @@ TEST(AdamW, FollowsTheFormulaWithEveryKindOfState) {
         for (bool ema : {false, true}) {
           SCOPED_TRACE(std::string(place.name()) + " moments " + dtype_name(moment));
           compare(owned.exec, {DType::f32, moment, value, ema});
+          if (value && !place.on_device) compare(owned.exec, {DType::f32, moment, value, ema, DType::f16});
         }
     if (!place.on_device) compare(owned.exec, {DType::f64, DType::f64, true, true});
   }
@@ -77,7 +81,7 @@ TEST(AdamW, FollowsTheFormulaWithEveryKindOfState) {
 
 TEST(AdamW, FirstStepMovesByTheLearningRateAgainstTheSignOfTheGradient) {
   each_kind([](const Exec& exec, DType dtype) {
-    if (dtype == DType::bf16) return;
+    if (is_half(dtype)) return;
     Mat w(1, 2), g(1, 2), zero(1, 2);
     g.v = {4.0, -0.001};
     ops::AdamWArgs a = arguments(1);
@@ -110,6 +114,9 @@ TEST(AdamW, RefusesStatesThatDoNotFit) {
   EXPECT_EQ(error_of([&] { ops::adamw(exec, a); }), "adamw: step is 0, the first step is 1");
   a.step = 1, a.m = Tensor::zeros(exec, DType::f32, {3});
   EXPECT_EQ(error_of([&] { ops::adamw(exec, a); }), "adamw: m is [3], expected 4 contiguous elements");
+  a.m = a.v = Tensor::zeros(exec, DType::f16, {4});
+  EXPECT_EQ(error_of([&] { ops::adamw(exec, a); }), "adamw: moments are F16 and F16 beside a weight of F32");
+  a.v = Tensor::zeros(exec, DType::f32, {4});
   a.m = Tensor::zeros(exec, DType::bf16, {4});
   EXPECT_EQ(error_of([&] { ops::adamw(exec, a); }), "adamw: moments are BF16 and F32 beside a weight of F32");
 }

@@ -30,7 +30,7 @@ TEST(Attention, ThreadsDoNotChangeABit) {
 TEST(Attention, ThreadsThatShareATextDoNotChangeABit) {
   for (const Place& place : places()) {
     if (place.on_device) continue;
-    for (const DType dtype : {DType::f32, DType::bf16}) {
+    for (const DType dtype : {DType::f32, DType::bf16, DType::f16}) {
       for (const auto& [heads, rank, queries] :
            {std::array{3, 132, 1}, {16, 300, 1}, {5, 24, 3}, {3, 8, 1}, {40, 132, 1}, {3, 132, 20}, {9, 132, 9}}) {
         const ExecAt one(place, 1), many(place, 3);
@@ -43,6 +43,7 @@ TEST(Attention, ThreadsThatShareATextDoNotChangeABit) {
           return same_bits(got.o, want.o) && same_bits(got.lse, want.lse);
         };
         EXPECT_TRUE(same());
+        if (dtype == DType::f16) continue;  // keys in codes are for the others
         problem.codes = ops::quantise(one.exec, problem.kv.col_range(0, rank), kRowTile, ScaleRule::power_of_two);
         problem.k_rope = problem.k_rope.to(one.exec, DType::bf16);
         EXPECT_TRUE(same()) << "in codes";

@@ -38,7 +38,8 @@ struct BitCase {
 inline std::vector<BitCase> bit_cases() {
   std::vector<BitCase> all;
   for (const Place& place : places()) {
-    for (DType dtype : {DType::f64, DType::f32, DType::bf16}) {
+    for (DType dtype : {DType::f64, DType::f32, DType::bf16, DType::f16}) {
+      if (dtype == DType::f16 && place.on_device) continue;
       if ((dtype == DType::f64) != place.has_f64()) continue;
       if (place.on_device && kernels_test::kDeviceStride > 1) continue;
       for (bool absorbed : {false, true}) {

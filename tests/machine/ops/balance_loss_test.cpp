@@ -38,7 +38,7 @@ double formula(const RouteRule& rule, const Mat& s, const std::vector<ops::RowRa
 
 TEST(BalanceLoss, IsTheFormulaOverSequencesAndGivesZeroGradientOutside) {
   each_kind([](const Exec& exec, DType dtype) {
-    if (dtype == DType::bf16) return;
+    if (is_half(dtype)) return;
     for (int64_t n : {1, 5, 16, 32, 70}) {
       const RouteRule rule{.n_experts = n, .top_k = std::min<int64_t>(4, n)};
       Mat s = random_mat(60, n, 1);
@@ -59,7 +59,7 @@ TEST(BalanceLoss, IsTheFormulaOverSequencesAndGivesZeroGradientOutside) {
 
 TEST(BalanceLoss, ByHand) {
   each_kind([](const Exec& exec, DType dtype) {
-    if (dtype == DType::bf16) return;
+    if (is_half(dtype)) return;
     const RouteRule rule{.n_experts = 4, .n_groups = 2, .n_limited_groups = 1, .top_k = 2};
     // Token 0 prefers experts 0 and 2 (in two groups: the group limit does not count here), token 1 experts 0 and 1.
     Mat s(2, 4);
@@ -94,7 +94,7 @@ TEST(BalanceLoss, GradientIsTheDerivativeThroughTheProbabilitiesOnly) {
 // Two ranks hold rows of both sequences: their choices are added up, and their shares are the loss of one rank.
 TEST(BalanceLoss, OfSequencesInPartsIsTheSumOfThePartsShares) {
   each_kind([](const Exec& exec, DType dtype) {
-    if (dtype == DType::bf16) return;
+    if (is_half(dtype)) return;
     const RouteRule rule{.n_experts = 6, .top_k = 2};
     Mat s = random_mat(20, 6, 1);
     for (double& x : s.v) x = 1 / (1 + std::exp(-x));

@@ -1,3 +1,4 @@
+#include "base/float_formats.h"
 #include "ops/pointwise.h"
 #include "ops/rows_fixture.h"
 
@@ -23,11 +24,15 @@ TEST(Elementwise, AddsScalesAndCopiesViewsOfAnyFormat) {
       expect_close(read(tb.view), wider, tolerance(wide(dtype)), "b += a", absolute);
       ops::scale(exec, ta.view, -0.25);
       for (double& x : a.v) x *= -0.25;
-      expect_close(read(ta.view), a, 0, "scaled by a power of two", 0);
+      expect_close(read(ta.view), a, 0, "scaled by a power of two", subnormal(dtype));
       ops::copy(exec, ty.view, tb.view);
       const Mat copied = read(ty.view), from = read(tb.view);
-      for (size_t i = 0; i < copied.v.size(); ++i)  // the rounding of base/bf16.h, to the bit
-        EXPECT_EQ(copied.v[i], dtype == DType::bf16 ? double(float(bf16(float(from.v[i])))) : from.v[i]);
+      for (size_t i = 0; i < copied.v.size(); ++i) {  // the roundings of base/bf16.h and float_formats.h, to the bit
+        const float value = float(from.v[i]);
+        EXPECT_EQ(copied.v[i], dtype == DType::bf16  ? double(float(bf16(value)))
+                               : dtype == DType::f16 ? double(float(f16(value)))
+                                                     : from.v[i]);
+      }
       ty.expect_surroundings_untouched(), tb.expect_surroundings_untouched();
     }
   });
@@ -37,12 +42,13 @@ TEST(Elementwise, ConvertsBetweenAllFormatsAndKeepsBitsWithinOne) {
   for (Isa isa : available_isas()) {
     OwnedExec owned(1, isa);
     const Exec& exec = owned.exec;
-    for (DType from : {DType::f64, DType::f32, DType::bf16})
-      for (DType to : {DType::f64, DType::f32, DType::bf16}) {
+    for (DType from : {DType::f64, DType::f32, DType::bf16, DType::f16})
+      for (DType to : {DType::f64, DType::f32, DType::bf16, DType::f16}) {
+        if (from != to && is_half(from) && is_half(to)) continue;  // no model computes in both
         Mat x = random_mat(3, 50, 4);
         Tensor tx = make(exec, from, x), ty = Tensor::zeros(exec, to, {3, 50});
         ops::copy(exec, ty, tx);
-        expect_close(read(ty), x, to == from ? 0 : tolerance(to), "converted", to == from ? 0 : 1e-9);
+        expect_close(read(ty), x, to == from ? 0 : tolerance(to), "converted", to == from ? 0 : 1e-9 + subnormal(to));
       }
     // not a number, infinities and subnormals survive a copy within a format
     Tensor odd = Tensor::from<bf16>(exec, {bf16(1e-40f), bf16(INFINITY), bf16(-INFINITY), bf16(NAN), bf16(-0.0f)}, {5});
@@ -103,16 +109,17 @@ TEST(Elementwise, SumOfSquaresIsExactInDoubleForAnyShape) {
       EXPECT_NEAR(ops::sum_of_squares(exec, tx.view), double(want), 1e-13 * double(want));
       EXPECT_NEAR(ops::sum_of_squares(exec, plain), double(want), 1e-13 * double(want));
     }
-    Mat huge(2, 33, 1e30);
+    Mat huge(2, 33, as_large(dtype, 1e30));
     Tensor t = make(exec, dtype, huge);
     EXPECT_NEAR(ops::sum_of_squares(exec, t) / (66 * huge.v[0] * huge.v[0]), 1, 1e-12);  // 1e60 is no float
   });
 }
 
 TEST(Elementwise, SumOfSquaresHasTheSameBitsInEveryVectorInstructionSetAndOnTheDevice) {
-  for (DType dtype : {DType::f32, DType::bf16}) {
+  for (DType dtype : {DType::f32, DType::bf16, DType::f16}) {
     std::vector<double> sums;
     for (const Place& place : places()) {
+      if (place.on_device && dtype == DType::f16) continue;
       if (place.has_f64()) continue;  // the reference adds one by one
       const ExecAt owned(place, 1);
       Mat x = random_mat(70, 1003, 6);
@@ -127,7 +134,7 @@ TEST(Elementwise, FindsOneValueThatIsNotFiniteAnywhere) {
     const double infinity = std::numeric_limits<double>::infinity();
     for (double bad : {std::nan(""), infinity, -infinity})
       for (int64_t at : {0, 6, 40, 41, 77, 83}) {
-        Mat x(2, 42, 3e38);
+        Mat x(2, 42, as_large(dtype, 3e38));
         Tensor t = make(exec, dtype, x);
         EXPECT_TRUE(ops::all_finite(exec, t));
         set_element(t, at, bad);
@@ -171,7 +178,7 @@ TEST(Elementwise, RefusesShapesThatDiffer) {
   EXPECT_EQ(error_of([&] { ops::add(exec, a, a, b); }), "add b is [4, 4], expected 2 rows of 8");
   EXPECT_EQ(error_of([&] { ops::copy(exec, a, b.row_range(0, 3)); }), "copy: 12 elements of shape [3, 4] into [2, 8]");
   EXPECT_EQ(error_of([&] { ops::scale(exec, Tensor::zeros(exec, DType::i32, {3}), 2); }),
-            "scale is I32; this op takes F64, F32 or BF16");
+            "scale is I32; this op takes F64, F32, BF16 or F16");
 }
 
 }  // namespace

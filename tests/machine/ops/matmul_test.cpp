@@ -25,7 +25,9 @@ Tensor filled(const Exec& exec, DType dtype, Shape shape, double phase) {
   return tensor;
 }
 
-double tolerance(DType dtype) { return dtype == DType::f64 ? 1e-13 : dtype == DType::f32 ? 4e-5 : 0.08; }
+double tolerance(DType dtype) {
+  return dtype == DType::f64 ? 1e-13 : dtype == DType::f32 ? 4e-5 : dtype == DType::f16 ? 0.01 : 0.08;
+}
 
 double at(const Tensor& t, int64_t row, int64_t col) { return element(t, row * t.cols() + col); }
 
@@ -35,7 +37,10 @@ struct Setting {
 };
 std::vector<Setting> settings() {
   std::vector<Setting> all{{{best_isa()}, DType::f64}};
-  for (const Place& place : places()) all.push_back({place, DType::f32}), all.push_back({place, DType::bf16});
+  for (const Place& place : places()) {
+    all.push_back({place, DType::f32}), all.push_back({place, DType::bf16});
+    if (!place.on_device) all.push_back({place, DType::f16});
+  }
   return all;
 }
 DType gradient_type(DType dtype) { return dtype == DType::f64 ? DType::f64 : DType::f32; }
@@ -199,7 +204,7 @@ TEST(Linear, RefusesShapesAndTypesThatDoNotFit) {
   EXPECT_ERROR(ops::linear(exec, y, x, tensor(DType::f64, {5, 6})), ErrorKind::internal,
                "linear: F64 mixes with nothing; got F32 = F32 x F64");
   EXPECT_ERROR(ops::linear(exec, y, x, tensor(DType::i32, {5, 6})), ErrorKind::internal,
-               "linear: the right operand is I32, must be F64, F32 or BF16");
+               "linear: the right operand is I32, must be F64, F32, BF16 or F16");
   EXPECT_ERROR(ops::linear_backward_weight(exec, tensor(DType::bf16, {5, 6}), y, x), ErrorKind::internal,
                "linear_backward_weight: the gradient is BF16, must be F32 or F64");
   const Tensor experts = tensor(DType::f32, {2, 5, 6});

@@ -103,7 +103,7 @@ std::vector<RouteRule> rules() {
 
 TEST(Route, IsTheFormulaForEveryRuleAndInstructionSet) {
   each_kind([](const Exec& exec, DType dtype) {
-    if (dtype == DType::bf16) return;
+    if (is_half(dtype)) return;
     for (const RouteRule& rule : rules()) {
       Mat logits = random_mat(200, rule.n_experts, 3, 1.5), bias = random_mat(1, rule.n_experts, 4, 0.3);
       make(exec, dtype, logits), make(exec, dtype, bias);
@@ -142,7 +142,7 @@ Mat logits_for(std::vector<double> probabilities) {
 
 TEST(Route, GroupLimitKeepsTheGroupWithTheBestPairNotTheBestExpert) {
   each_kind([](const Exec& exec, DType dtype) {
-    if (dtype == DType::bf16) return;
+    if (is_half(dtype)) return;
     // group 0 holds the best expert (0.9 + 0.1 = 1.0), group 1 the best pair (0.6 + 0.6 = 1.2)
     const Mat logits = logits_for({0.9, 0.1, 0.6, 0.6});
     RouteRule rule{.n_experts = 4, .n_groups = 2, .n_limited_groups = 1, .top_k = 2};
@@ -156,7 +156,7 @@ TEST(Route, GroupLimitKeepsTheGroupWithTheBestPairNotTheBestExpert) {
 
 TEST(Route, BiasChangesWhoIsChosenButNotTheWeights) {
   each_kind([](const Exec& exec, DType dtype) {
-    if (dtype == DType::bf16) return;
+    if (is_half(dtype)) return;
     const Mat logits = logits_for({0.8, 0.4, 0.2, 0.7});
     const RouteRule rule{.n_experts = 4, .top_k = 2, .scale = 3};
     EXPECT_EQ(run(exec, rule, logits, {}, dtype).experts, (std::vector<int32_t>{0, 3}));
@@ -169,7 +169,7 @@ TEST(Route, BiasChangesWhoIsChosenButNotTheWeights) {
 
 TEST(Route, AMaskedGroupNeverWinsOverNegativeBiasedScores) {
   each_kind([](const Exec& exec, DType dtype) {
-    if (dtype == DType::bf16) return;
+    if (is_half(dtype)) return;
     // all biased scores are below 0: a mask of 0 instead of minus infinity would choose from group 1
     const RouteRule rule{.n_experts = 4, .n_groups = 2, .n_limited_groups = 1, .top_k = 2};
     const Routed r = run(exec, rule, logits_for({0.5, 0.4, 0.3, 0.2}), {-2, -2, -2, -2}, dtype);
@@ -180,7 +180,7 @@ TEST(Route, AMaskedGroupNeverWinsOverNegativeBiasedScores) {
 
 TEST(Route, TiesGoToTheLowestIndexAmongExpertsAndGroups) {
   each_kind([](const Exec& exec, DType dtype) {
-    if (dtype == DType::bf16) return;
+    if (is_half(dtype)) return;
     for (int64_t experts : {4, 16, 40}) {
       const RouteRule plain{.n_experts = experts, .top_k = 3};
       EXPECT_EQ(run(exec, plain, Mat(1, experts, 0.3), {}, dtype).experts, (std::vector<int32_t>{0, 1, 2}));
@@ -196,7 +196,7 @@ TEST(Route, TiesGoToTheLowestIndexAmongExpertsAndGroups) {
 
 TEST(Route, ReplaysForcedExpertsInTheOrderGiven) {
   each_kind([](const Exec& exec, DType dtype) {
-    if (dtype == DType::bf16) return;
+    if (is_half(dtype)) return;
     const RouteRule rule{.n_experts = 4, .top_k = 2, .softmax = true, .normalize = false, .scale = 2};
     const Routed r = run(exec, rule, logits_for({0.8, 0.4, 0.2, 0.7}), {}, dtype, {1, 2});
     EXPECT_EQ(r.experts, (std::vector<int32_t>{1, 2}));
@@ -222,7 +222,7 @@ TEST(Route, RefusesForcedExpertsThatDoNotAscend) {
 // Numbers flow on: a router never stops a forward in the middle.
 TEST(Route, FindsTheFirstTokenWhoseLogitsAreNotANumberAndRoutesItToTheLowest) {
   each_kind([](const Exec& exec, DType dtype) {
-    if (dtype == DType::bf16) return;
+    if (is_half(dtype)) return;
     for (bool softmax : {false, true}) {
       Mat logits(900, 20);
       logits.at(899, 0) = logits.at(417, 19) = logits.at(600, 3) = std::nan("");
@@ -244,7 +244,7 @@ TEST(Route, FindsTheFirstTokenWhoseLogitsAreNotANumberAndRoutesItToTheLowest) {
 
 TEST(Route, ABiasThatIsNotFiniteSendsEveryTokenToTheLowest) {
   each_kind([](const Exec& exec, DType dtype) {
-    if (dtype == DType::bf16) return;
+    if (is_half(dtype)) return;
     for (const double bad : {std::nan(""), double(INFINITY), -double(INFINITY)}) {
       const Routed r = run(exec, {.n_experts = 4, .n_groups = 2, .top_k = 2}, Mat(3, 4), {0, bad, 0, 0}, dtype);
       EXPECT_EQ(r.found.bias_expert, 1);

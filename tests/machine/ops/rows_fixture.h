@@ -75,7 +75,14 @@ struct View {
 };
 
 // Relative error of one rounding in the format, with room for the arithmetic before it.
-inline double tolerance(DType dtype) { return dtype == DType::f64 ? 1e-12 : dtype == DType::f32 ? 4e-6 : 1.0 / 250; }
+inline double tolerance(DType dtype) {
+  return dtype == DType::f64 ? 1e-12 : dtype == DType::f32 ? 4e-6 : dtype == DType::f16 ? 1.0 / 1900 : 1.0 / 250;
+}
+
+// What rounding below a format's smallest normal number may cost beside that.
+inline double subnormal(DType dtype) { return dtype == DType::f16 ? 0x1p-25 : 0; }
+// A large number, as far as the format reaches.
+inline double as_large(DType dtype, double value) { return dtype == DType::f16 ? std::min(value, 6e4) : value; }
 
 inline void expect_close(const Mat& got, const Mat& want, double relative, const std::string& what,
                          double absolute = -1) {
@@ -90,12 +97,12 @@ inline void expect_close(const Mat& got, const Mat& want, double relative, const
           << what << " at row " << r << " column " << c;
 }
 
-// f(exec, dtype) for every instruction set of this machine with f32 and bf16, for the reference with f64, and for the
-// device with f32 and bf16 under several schedules.
+// f(exec, dtype) for every instruction set of this machine with f32, bf16 and f16, for the reference with f64, and for
+// the device with f32 and bf16 under several schedules.
 inline void each_kind(const std::function<void(const Exec&, DType)>& f) {
   for (Isa isa : available_isas()) {
     OwnedExec owned(2, isa);
-    for (DType dtype : {DType::f64, DType::f32, DType::bf16}) {
+    for (DType dtype : {DType::f64, DType::f32, DType::bf16, DType::f16}) {
       if (dtype == DType::f64 && isa != Isa::reference) continue;
       SCOPED_TRACE(std::string(isa_name(isa)) + " " + dtype_name(dtype));
       f(owned.exec, dtype);

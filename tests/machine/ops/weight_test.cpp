@@ -185,7 +185,7 @@ TEST(Weight, SaysWhichFormIsMissing) {
   Weight weight(random_tensor(exec, DType::f32, {40, 20}, 1));
   Weight wide(random_tensor(exec, DType::f64, {4, 4}, 1));
   EXPECT_EQ(refusal(ErrorKind::unsupported, [&] { ops::keep(exec, wide, WeightForm::panels); }),
-            "a weight of F64 has no panels; F32 and BF16 have");
+            "a weight of F64 is not packed in panels; in fp32 and bf16 weights are");
   ops::keep_only(exec, weight, WeightForm::panels);
   const Tensor y = random_tensor(exec, DType::f32, {3, 40}, 2), x = random_tensor(exec, DType::f32, {3, 20}, 3);
   EXPECT_EQ(refusal(ErrorKind::unsupported, [&] { ops::linear_backward_input(exec, x, y, weight); }),

@@ -93,6 +93,29 @@ TEST(Config, NamesTheWrongTypeAndTheRightOne) {
   expect_words(toml_error("run = 2020-01-01\n"), {"run", "date"});
 }
 
+TEST(Config, RefusesLossScalesThatWouldRoundOrContradict) {
+  const auto wrong = [](const std::string& keys) {
+    return toml_error("[train]\nprecision = \"fp16\"\n[loss_scale]\n" + keys + "\n");
+  };
+  EXPECT_EQ(wrong("initial = 1024\ngrowth_steps = 3\nuse = \"always\""), "no error");
+  EXPECT_EQ(wrong("initial = 1\ngrowth = 1\ncap = 1"), "no error");
+  expect_words(wrong("initial = 0"), {"loss_scale.initial = 0", "power of two", "such as 1:"});
+  expect_words(wrong("initial = 3"), {"loss_scale.initial = 3", "power of two", "such as 4:"});
+  expect_words(wrong("initial = -2"), {"loss_scale.initial = -2", "power of two"});
+  expect_words(wrong("initial = nan"), {"loss_scale.initial", "finite"});
+  expect_words(wrong("initial = inf"), {"loss_scale.initial", "finite"});
+  expect_words(wrong("growth = 3"), {"loss_scale.growth = 3", "power of two"});
+  expect_words(wrong("growth = 0.5"), {"loss_scale.growth = 0.5", "at least 1"});
+  expect_words(wrong("backoff = 1"), {"loss_scale.backoff = 1", "below 1"});
+  expect_words(wrong("floor = 8\ncap = 4"), {"loss_scale.floor = 8", "loss_scale.cap = 4"});
+  expect_words(wrong("initial = 4\nfloor = 8"), {"loss_scale.initial = 4", "loss_scale.floor = 8"});
+  expect_words(wrong("cap = 1024"), {"loss_scale.initial = 65536", "loss_scale.cap = 1024"});
+  expect_words(wrong("growth_steps = 0"), {"loss_scale.growth_steps = 0", "1 .."});
+  expect_words(wrong("hysteresis = 0"), {"loss_scale.hysteresis = 0", "1 .."});
+  expect_words(wrong("use = \"bf16\""), {"loss_scale.use", "fp16, always"});
+  expect_words(wrong("intial = 4"), {"loss_scale.intial", "loss_scale.initial"});
+}
+
 TEST(Config, RefusesImpossibleShapes) {
   const auto wrong = [](const std::string& model) { return toml_error("[model]\n" + model + "\n"); };
   expect_words(wrong("n_experts_per_token = 17"), {"n_experts_per_token = 17", "n_routed_experts = 16"});
@@ -115,7 +138,7 @@ TEST(Config, RefusesImpossibleShapes) {
   expect_words(toml_error("[data]\nsequence_length = 5000\n"), {"sequence_length = 5000", "max_positions = 4096"});
   expect_words(toml_error("[model]\nn_mtp = 8\n[data]\nsequence_length = 8\n"),
                {"sequence_length = 8", "n_mtp + 1 = 9"});
-  expect_words(toml_error("[train]\nprecision = \"fp4\"\n"), {"fp4", "fp64, fp32, bf16, fp8, auto"});
+  expect_words(toml_error("[train]\nprecision = \"fp4\"\n"), {"fp4", "fp64, fp32, bf16, fp16, fp8, auto"});
   expect_words(toml_error("[train]\nprecision = \"fp64\"\n[optim]\nmoments = \"bf16\"\n"),
                {"optim.moments = \"bf16\"", "train.precision = \"fp64\"", "leave it out"});
   expect_words(toml_error("[optim]\nlr_schedule = [{shape = \"step\"}]\n"), {"optim.lr_schedule.0.shape", "step"});

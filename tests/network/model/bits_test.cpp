@@ -132,7 +132,7 @@ TEST(ModelBits, GenerationFromTheCacheEqualsTheFullForward) {
 TEST(ModelBits, GenerationFromACacheInFp8EqualsTheForwardThatScores) {
   Cases cases;
   for (const auto& [precision, isa] : every_arithmetic()) {
-    if (precision == Precision::fp64 || cases.left_out()) continue;
+    if (precision == Precision::fp64 || precision == Precision::fp16 || cases.left_out()) continue;
     ModelOptions options;
     options.precision = precision;
     options.attention_form = AttentionForm::absorbed;

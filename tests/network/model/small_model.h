@@ -83,7 +83,8 @@ inline std::vector<Arithmetic> every_arithmetic() {
   if (kOnDevice) return {{Precision::fp32, best_isa()}, {Precision::bf16, best_isa()}};
   std::vector<Arithmetic> all = {{Precision::fp64, Isa::reference}};
   for (const Isa isa : available_isas())
-    for (const Precision precision : {Precision::fp32, Precision::bf16}) all.push_back({precision, isa});
+    for (const Precision precision : {Precision::fp32, Precision::bf16, Precision::fp16})
+      all.push_back({precision, isa});
   return all;
 }
 

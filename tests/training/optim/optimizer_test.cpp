@@ -173,9 +173,9 @@ TEST(Optimizer, NamesTheParameterWithNaN) {
   f.add("fine", {0}, {1});
   f.add("broken", {0, 0}, {1, std::numeric_limits<float>::quiet_NaN()});
   Optimizer optimizer(f.parameters, {}, f.owned.exec);
-  EXPECT_EQ(optimizer.gradient_norms(f.owned.exec).not_finite, "broken");
+  EXPECT_EQ(optimizer.gradient_norms(f.owned.exec).not_finite.parameter, "broken");
   set_element(f.all[1]->grad, 1, std::numeric_limits<float>::infinity());
-  EXPECT_EQ(optimizer.gradient_norms(f.owned.exec).not_finite, "broken");
+  EXPECT_EQ(optimizer.gradient_norms(f.owned.exec).not_finite.parameter, "broken");
 }
 
 TEST(Optimizer, KeepsAMovingAverageAndLeavesUntrainedParametersAlone) {

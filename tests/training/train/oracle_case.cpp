@@ -11,6 +11,7 @@
 #include "base/files.h"
 #include "base/json.h"
 #include "config/config_io.h"
+#include "optim/loss_scaler.h"
 
 namespace hadal::oracle {
 namespace {
@@ -102,6 +103,12 @@ class Comparer {
   const Way& way_;
   Findings& findings_;
 };
+
+LossWeights scaled(LossWeights weights, double factor) {
+  weights.main *= factor, weights.balance *= factor;
+  for (double& weight : weights.mtp) weight *= factor;
+  return weights;
+}
 
 void compare_losses(const Case& test_case, const LossSums& sums, Comparer& comparer) {
   const Expected& expected = test_case.expected;
@@ -243,12 +250,15 @@ void compare(const Case& test_case, const Way& way, std::vector<RouteReplay>& ro
   LossSums sums;
   for (size_t i = 0; i < batches.size(); ++i) {
     routes[i].replay = replay;
-    const LossSums part = model.forward_backward(owned.exec, batches[i], test_case.weights, &routes[i]);
+    const LossSums part =
+        model.forward_backward(owned.exec, batches[i], scaled(test_case.weights, way.loss_scale), &routes[i]);
     if (i == 0)
       sums = part;
     else
       sums.merge(part);
   }
+  sums.balance /= way.loss_scale;
+  unscale_gradients(owned.exec, model.parameters(), way.loss_scale);
   for (const Parameter* parameter : model.parameters())  // what was counted from the pieces is what came
     if (parameter->spec.trained && !parameter->complete())
       findings.failures.push_back(fmt::format("{}: {} of {} contributions to the gradient", parameter->spec.name,

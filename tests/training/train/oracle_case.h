@@ -82,6 +82,7 @@ struct Way {  // one way to run a case
   Isa isa = Isa::reference;
   Bounds bounds;
   std::string label;
+  double loss_scale = 1;  // a power of two: losses are multiplied by it, gradients compared without it
 };
 
 // Forward, backward and bias update of the case, against the oracle. routes: one per micro-batch, recorded when empty,

@@ -61,21 +61,28 @@ TEST(OracleGrid, LossesAndEveryGradientAgreeInFp64AndInEveryFp32InstructionSet) 
   }
 }
 
-TEST(OracleGrid, Bf16StaysNearInEveryInstructionSet) {
+TEST(OracleGrid, Bf16AndFp16StayNearInEveryInstructionSet) {
   NEED_PYTHON();
-  ScratchDirectory directory("oracle_bf16");
+  ScratchDirectory directory("oracle_halves");
   std::string every_fourth = "0";
   for (int i = 4; i < kCases; i += 4) every_fourth += fmt::format(",{}", i);
   run_python(fmt::format("generate.py '{}' --cases {} --only {}", directory.path().string(), kCases, every_fourth));
-  constexpr Bounds kBf16{0.03, 0.5, 2e-3};  // gradients: a sanity check, 8-bit significands through up to 5 layers
-  std::map<Isa, Findings> bf16;
+  constexpr Bounds kBf16{0.03, 0.5, 2e-3};    // gradients: a sanity check, 8-bit significands through up to 5 layers
+  constexpr Bounds kFp16{0.004, 0.04, 2e-4};  // three bits more
+  std::map<Isa, Findings> bf16, fp16;
   for (const auto& file : case_files(directory.path())) {
     const Case test_case = load_case(file);
     std::vector<RouteReplay> routes;
     Findings fp64;
     compare(test_case, fp64_reference(), routes, fp64);
-    for (Isa isa : available_isas())
+    for (Isa isa : available_isas()) {
       compare(test_case, {Precision::bf16, isa, kBf16, fmt::format("bf16 {}", isa_name(isa))}, routes, bf16[isa]);
+      compare(test_case, {Precision::fp16, isa, kFp16, fmt::format("fp16 {}", isa_name(isa)), 64}, routes, fp16[isa]);
+    }
+  }
+  for (const auto& [isa, findings] : fp16) {
+    report(fmt::format("fp16 {}", isa_name(isa)), findings);
+    expect_clean(fmt::format("fp16 {}", isa_name(isa)), findings);
   }
   for (const auto& [isa, findings] : bf16) {
     report(fmt::format("bf16 {}", isa_name(isa)), findings);

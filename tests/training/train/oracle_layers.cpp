@@ -28,8 +28,8 @@ using Json = nlohmann::json;
 // One way to run one case: its parameters, and what was found.
 class Trial {
  public:
-  Trial(const Json& json, const SafetensorsReader& file, LayerFindings& findings)
-      : json_(json), file_(file), findings_(findings), name_(json["name"]) {
+  Trial(const Json& json, const SafetensorsReader& file, const LayerNumbers& numbers, LayerFindings& findings)
+      : json_(json), file_(file), numbers_(numbers), findings_(findings), name_(json["name"]) {
     ++findings_.runs;
     const std::string prefix = name_ + "/w.";
     for (const SafetensorsEntry& entry : file.entries()) {
@@ -37,12 +37,17 @@ class Trial {
       ParameterSpec spec;
       spec.name = entry.name.substr(prefix.size());
       spec.shape = entry.shape;
-      auto& parameter = parameters_[spec.name] = make_parameter(exec(), spec, DType::f64, true);
+      for (const char* part : {"norm", "moe.router", "moe.bias"})
+        spec.high_precision = spec.high_precision || spec.name.find(part) != std::string::npos;
+      spec.high_precision = spec.high_precision || json_["kind"] == "norm";
+      auto& parameter = parameters_[spec.name] = make_parameter(exec(), spec, dtype(), true);
       parameter->master.copy_from(file.tensor(entry.name));
+      refresh_value(exec(), *parameter);
     }
   }
 
   const Exec& exec() const { return owned_.exec; }
+  DType dtype() const { return numbers_.dtype; }
   const Json& facts() const { return json_["facts"]; }
   ModelConfig config() const { return model_config_from_json(json_text(json_["config"]), name_); }
   MicroBatch batch() const { return parse_batch(json_text(json_["batch"])); }
@@ -53,12 +58,13 @@ class Trial {
     return found->second.get();
   }
   Linear linear(const std::string& name) const { return {parameter(name)}; }
-  Tensor tensor(const std::string& name) const { return file_.tensor(name_ + "/" + name).clone(exec()); }
-  Tensor space(const Tensor& like) const { return Tensor::empty(exec(), DType::f64, {like.rows(), like.cols()}); }
+  Tensor tensor(const std::string& name) const { return file_.tensor(name_ + "/" + name).to(exec(), dtype()); }
+  Tensor wanted(const std::string& name) const { return file_.tensor(name_ + "/" + name).clone(exec()); }
+  Tensor space(const Tensor& like) const { return Tensor::empty(exec(), dtype(), {like.rows(), like.cols()}); }
   Tensor ids(const std::vector<int32_t>& values) const {
     return Tensor::from(exec(), values, {int64_t(values.size())});
   }
-  Tensor rows_like(const Tensor& x, int64_t cols) const { return Tensor::empty(exec(), DType::f64, {x.rows(), cols}); }
+  Tensor rows_like(const Tensor& x, int64_t cols) const { return Tensor::empty(exec(), dtype(), {x.rows(), cols}); }
 
   void wrong(const std::string& what) { findings_.failures.push_back(fmt::format("{} [{}]: {}", name_, label_, what)); }
   template <class T>
@@ -67,10 +73,10 @@ class Trial {
       wrong(fmt::format("{} differ: ours {}, oracle {}", what, json_text(Json(ours)), json_text(theirs)));
   }
   void near(const char* what, double ours, double theirs) {
-    if (!(std::abs(ours - theirs) <= 1e-10 * std::abs(theirs) + 1e-13))
+    if (!(std::abs(ours - theirs) <= numbers_.bound * std::abs(theirs) + numbers_.floor))
       wrong(fmt::format("{} is {:.17g}, oracle {:.17g}", what, ours, theirs));
   }
-  void same(const std::string& what, const Tensor& ours) { same_as(what, ours, tensor(what)); }
+  void same(const std::string& what, const Tensor& ours) { same_as(what, ours, wanted(what)); }
 
   // B has run, W has not: no gradient may have moved.
   void expect_no_gradient_yet() {
@@ -108,16 +114,19 @@ class Trial {
     findings_.tensors_sizable += sizable;
     if (sizable && !(difference / size <= findings_.worst))
       findings_.worst = difference / size, findings_.worst_where = name_ + " " + what;
-    if (difference <= 1e-10 * size + 1e-13 * std::sqrt(double(theirs.count()))) return;
+    const bool one_sum = json_["kind"] == "linear" && what == "g.weight";
+    const double bound = one_sum ? numbers_.sum_bound : numbers_.bound;
+    if (difference <= bound * size + numbers_.floor * std::sqrt(double(theirs.count()))) return;
     findings_.tensors_failed += sizable;
     wrong(fmt::format("{}: ||difference|| {:.3e}, ||oracle|| {:.3e}", what, difference, size));
   }
 
   const Json& json_;
   const SafetensorsReader& file_;
+  const LayerNumbers& numbers_;
   LayerFindings& findings_;
   std::string name_, label_;
-  OwnedExec owned_{3, Isa::reference};
+  OwnedExec owned_{3, numbers_.isa};
   std::map<std::string, std::unique_ptr<Parameter>> parameters_;
 };
 
@@ -131,6 +140,21 @@ void run_linear(Trial& t) {
   t.same("din.x", dx);
   linear.backward_weight(t.exec(), dy, x);
   t.same_gradients();
+}
+
+// What torch makes of FP32 in FP16, bit for bit (NaN aside), and back.
+void run_store(Trial& t) {
+  const Tensor x = t.wanted("in.x"), y = t.wanted("out.y"), ours = x.to(t.exec(), DType::f16);
+  const auto* found = static_cast<const uint16_t*>(ours.raw());
+  const auto* theirs = static_cast<const uint16_t*>(y.raw());
+  for (int64_t i = 0; i < x.count(); ++i)
+    if (found[i] != theirs[i])
+      return t.wrong(fmt::format("{:a} becomes {:04x}, torch says {:04x}", element(x, i), found[i], theirs[i]));
+  const Tensor back = y.to(t.exec(), DType::f32);
+  for (int64_t i = 0; i < x.count(); ++i)
+    if (double(back.data<float>()[i]) != element(y, i))
+      return t.wrong(
+          fmt::format("{:04x} becomes {:a} instead of {:a}", theirs[i], back.data<float>()[i], element(y, i)));
 }
 
 void run_norm(Trial& t) {
@@ -148,7 +172,7 @@ void run_norm(Trial& t) {
 void run_embedding(Trial& t) {
   const Embedding embedding{t.parameter("weight")};
   const Tensor ids = t.ids(t.facts()["ids"].get<std::vector<int32_t>>());
-  t.same("out.y", embedding.forward(t.exec(), ids, DType::f64));
+  t.same("out.y", embedding.forward(t.exec(), ids, t.dtype()));
   embedding.backward_weight(t.exec(), t.tensor("dout.y"), ids);
   t.same_gradients();
 }
@@ -173,7 +197,7 @@ void run_mlp(Trial& t) {
 void run_head(Trial& t) {
   const Tensor h = t.tensor("in.h"), dh = t.space(h);
   const Tensor targets = t.ids(t.facts()["targets"].get<std::vector<int32_t>>());
-  const Tensor losses = Tensor::empty(t.exec(), DType::f64, {targets.count()});
+  const Tensor losses = Tensor::empty(t.exec(), statistics_dtype(t.dtype()), {targets.count()});
   const HeadLoss::Rows rows{h, targets, losses};
   const double loss = t.facts()["loss"], scale = t.facts()["scale"];
   for (const int64_t chunk : {0, 1, 7, 128}) {
@@ -202,12 +226,12 @@ void in_every_way(Trial& t, const StagePart& part, const Layer& layer) {
   const ModelConfig config = t.config();
   const auto find = [&](const std::string& name) { return t.parameter(name); };
   const ModelLayers layers = wire_layers(config, part, find);
-  const Tensor table = rope_table(t.exec(), config, DType::f64, 256);
+  const Tensor table = rope_table(t.exec(), config, statistics_dtype(t.dtype()), 256);
   for (const AttentionForm form : {AttentionForm::up_projected, AttentionForm::absorbed}) {
     for (const Recompute recompute : {Recompute::none, Recompute::norms, Recompute::all}) {
       t.label(fmt::format("form {} recompute {}", int(form), int(recompute)));
       PartClock clock;
-      Pass pass{t.exec(), clock, DType::f64, form, recompute, table};
+      Pass pass{t.exec(), clock, t.dtype(), form, recompute, table};
       pass.keep = true;
       pass.balance_alpha = t.facts().value("alpha", 0.0);
       layer(pass, layers);
@@ -252,8 +276,8 @@ void run_moe(Trial& t) {
   in_every_way(t, kFirstLayer, [&](const Pass& pass, const ModelLayers& layers) {
     const Moe& moe = layers.blocks[0].moe;
     Flight flight(t.exec(), t.batch(), {});
-    const Tensor x = t.tensor("in.x"), dy = t.tensor("dout.y"), dx = Tensor::zeros(t.exec(), DType::f64, x.shape());
-    const Tensor y = Tensor::zeros(t.exec(), DType::f64, {x.rows(), x.cols()});
+    const Tensor x = t.tensor("in.x"), dy = t.tensor("dout.y"), dx = Tensor::zeros(t.exec(), t.dtype(), x.shape());
+    const Tensor y = Tensor::zeros(t.exec(), t.dtype(), {x.rows(), x.cols()});
     Routing routing;
     Experts::Saved experts;
     Mlp::Saved shared;
@@ -316,8 +340,9 @@ void run_mtp(Trial& t) {
       ModelLayers layers = wired;
       ParameterSpec spec;
       spec.name = "given", spec.shape = t.tensor("in.embedding").shape();
-      const auto given = make_parameter(t.exec(), spec, DType::f64, true);
+      const auto given = make_parameter(t.exec(), spec, t.dtype(), true);
       given->master.copy_from(t.tensor("in.embedding"));
+      refresh_value(t.exec(), *given);
       layers.embedding.weight = given.get();
       const MtpLayers& mtp = layers.mtp[size_t(depth - 1)];
       std::vector<std::unique_ptr<Piece>> pieces;
@@ -334,7 +359,7 @@ void run_mtp(Trial& t) {
       stream.tokens = t.ids(ids);
       // The state before, at the rows that this depth reads.
       const Tensor hidden = t.tensor("in.hidden");
-      before.state = Tensor::zeros(t.exec(), DType::f64, {before.n_rows(), hidden.cols()});
+      before.state = Tensor::zeros(t.exec(), t.dtype(), {before.n_rows(), hidden.cols()});
       before.d_state = before.state.clone(t.exec());
       ops::add_rows(t.exec(), before.state, hidden, stream.rows_in);
       for (const auto& piece : pieces) piece->forward(pass, flight);
@@ -346,7 +371,7 @@ void run_mtp(Trial& t) {
         if (i == 0) t.same("din.embedding", stream.join.d_embedding);
         if (at_once) pieces[i]->backward_weight(pass, flight);
       }
-      const Tensor d_hidden = Tensor::empty(t.exec(), DType::f64, {hidden.rows(), hidden.cols()});
+      const Tensor d_hidden = Tensor::empty(t.exec(), t.dtype(), {hidden.rows(), hidden.cols()});
       ops::gather_rows(t.exec(), d_hidden, before.d_state, stream.rows_in);
       t.same("din.hidden", d_hidden);
       if (at_once) return;
@@ -358,14 +383,14 @@ void run_mtp(Trial& t) {
 
 }  // namespace
 
-LayerFindings compare_layers(const std::filesystem::path& directory) {
+LayerFindings compare_layers(const std::filesystem::path& directory, const LayerNumbers& numbers) {
   static const std::map<std::string, void (*)(Trial&)> runners = {
       {"linear", run_linear}, {"norm", run_norm}, {"embedding", run_embedding}, {"mlp", run_mlp}, {"head", run_head},
-      {"mla", run_mla},       {"moe", run_moe},   {"block", run_block},         {"mtp", run_mtp}};
+      {"mla", run_mla},       {"moe", run_moe},   {"block", run_block},         {"mtp", run_mtp}, {"store", run_store}};
   const SafetensorsReader file(directory / "layers.safetensors");
   LayerFindings findings;
   for (const Json& json : read_json<Json>(directory / "layers.json")) {
-    Trial trial(json, file, findings);
+    Trial trial(json, file, numbers, findings);
     ++findings.cases;
     runners.at(json["kind"])(trial);
   }

@@ -1,10 +1,13 @@
-// Single layers of the oracle (tests/oracle/layers.py): loading its cases, running the same layer of ours in double
-// precision in every way it can run, and comparing results, the gradient of every input and of every weight.
+// Single layers of the oracle (tests/oracle/layers.py): loading its cases, running the same layer of ours in every way
+// it can run, and comparing results, the gradient of every input and of every weight.
 #pragma once
 #include <cstdint>
 #include <filesystem>
 #include <string>
 #include <vector>
+
+#include "base/dtype.h"
+#include "base/isa.h"
 
 namespace hadal::oracle {
 
@@ -18,7 +21,15 @@ struct LayerFindings {
   std::string worst_where;
 };
 
-// The bound: ||difference|| <= 1e-10 ||oracle|| + 1e-13 sqrt(n).
-LayerFindings compare_layers(const std::filesystem::path& directory);
+// What our layers compute in, and how far they may be from the oracle, which computes in double precision:
+// ||difference|| <= bound ||oracle|| + floor sqrt(n); sum_bound for the weight gradient of a linear layer, whose
+// operands are given: nothing but its sums may differ.
+struct LayerNumbers {
+  DType dtype = DType::f64;
+  Isa isa = Isa::reference;
+  double bound = 1e-10, sum_bound = 1e-10, floor = 1e-13;
+};
+
+LayerFindings compare_layers(const std::filesystem::path& directory, const LayerNumbers& numbers = {});
 
 }  // namespace hadal::oracle

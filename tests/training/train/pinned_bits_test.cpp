@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "base/hash.h"
 #include "base/random.h"
@@ -77,8 +78,11 @@ std::string hash_of_state(Isa isa, Precision precision) {
   Transformer model(config.model, model_options(config, true), owned.exec);
   model.initialize(owned.exec, 3);
   Optimizer optimizer(model.parameters(), config.optim, owned.exec);
+  std::optional<LossScaler> scaler;
+  if (LossScaler::is_used(config)) scaler.emplace(config.loss_scale);
   for (int64_t step = 1; step <= kSteps; ++step) {
-    const StepResult result = train_step(owned.exec, model, optimizer, config, batch_of_step(step), step);
+    const StepResult result = train_step(owned.exec, model, optimizer, config, batch_of_step(step), step,
+                                         {.scaler = scaler ? &*scaler : nullptr});
     EXPECT_EQ(result.skipped, "");
     EXPECT_GT(result.norms.global, config.optim.clip) << "the norm enters the bits only where it clips";
   }
@@ -105,7 +109,9 @@ const std::vector<Pin>& pins() {
       {Isa::avx2, Precision::bf16, "d1c1407d4652bce2"},        {Isa::avx512, Precision::fp32, "2572e77ac00a51dd"},
       {Isa::avx512, Precision::bf16, "c6ddc322bf810e83"},      {Isa::avx512_bf16, Precision::fp32, "2572e77ac00a51dd"},
       {Isa::avx512_bf16, Precision::bf16, "4c9ac7a27138a913"}, {Isa::avx512_amx, Precision::fp32, "2572e77ac00a51dd"},
-      {Isa::avx512_amx, Precision::bf16, "546659982b8e9413"},
+      {Isa::avx512_amx, Precision::bf16, "546659982b8e9413"},  {Isa::reference, Precision::fp16, "825517d21f5a051c"},
+      {Isa::avx2, Precision::fp16, "5b451f8c1df6ef4e"},        {Isa::avx512, Precision::fp16, "353fdd1807f74e27"},
+      {Isa::avx512_bf16, Precision::fp16, "353fdd1807f74e27"}, {Isa::avx512_amx, Precision::fp16, "353fdd1807f74e27"},
   };
   return list;
 }
@@ -122,7 +128,7 @@ TEST(PinnedBits, TenStepsOfEverythingHaveTheStateTheyHad) {
 TEST(PinnedBits, EveryInstructionSetOfThisMachineIsPinned) {
   std::string missing;
   for (Isa isa : available_isas())
-    for (const Precision precision : {Precision::fp32, Precision::bf16}) {
+    for (const Precision precision : {Precision::fp32, Precision::bf16, Precision::fp16}) {
       const auto same = [&](const Pin& pin) { return pin.isa == isa && pin.precision == precision; };
       if (std::any_of(pins().begin(), pins().end(), same)) continue;
       missing += fmt::format(" {{Isa::{}, Precision::{}, \"{}\"}}", isa_name(isa), enum_name(precision),

@@ -1,20 +1,24 @@
 #include "kernels/adamw.h"
 
 #include <math.h>
+#include <type_traits>
 
 #include "kernels/cpu/vectors.h"
 
 namespace hadal::kernels::HADAL_ISA {
 namespace {
 
-// One pass over memory for everything that an element needs (§2.3): moments, weight, its bf16 copy, the moving average.
-// The moments are used before they are rounded for storage.
-template <class M, bool kValue, bool kEma>
+struct NoCopy {};
+
+// One pass over memory for everything that an element needs (§2.3): moments, weight, its copy of 16 bits (Value), the
+// moving average. The moments are used before they are rounded for storage.
+template <class M, class Value, bool kEma>
 void update(const AdamW& k, int64_t begin, int64_t end) {
   float* w = static_cast<float*>(k.w) + begin;
   const float* grad = static_cast<const float*>(k.grad) + begin;
   M *m = static_cast<M*>(k.m) + begin, *v = static_cast<M*>(k.v) + begin;
-  bf16* value = kValue ? k.value + begin : nullptr;
+  constexpr bool kValue = !std::is_same_v<Value, NoCopy>;
+  [[maybe_unused]] Value* value = static_cast<Value*>(k.value);
   float* ema = kEma ? static_cast<float*>(k.ema) + begin : nullptr;
   const V beta1 = broadcast(float(k.beta1)), rest1 = broadcast(float(1 - k.beta1));
   const V beta2 = broadcast(float(k.beta2)), rest2 = broadcast(float(1 - k.beta2));
@@ -33,27 +37,29 @@ void update(const AdamW& k, int64_t begin, int64_t end) {
     const V ratio = div(mul(first_moment, correct1), add(sqrt(mul(second_moment, correct2)), eps));
     const V updated = nfma(lr, fma(decay, old, ratio), old);
     store_lanes(w + i, updated, n);
-    if constexpr (kValue) store_lanes(value + i, updated, n);
+    if constexpr (kValue) store_lanes(value + begin + i, updated, n);
     if constexpr (kEma) store_lanes(ema + i, fma(ema_decay, load_lanes(ema + i, n), mul(ema_rest, updated)), n);
   });
 }
 
+template <class M, class Value>
+void update_copied(const AdamW& k, int64_t begin, int64_t end) {
+  k.ema ? update<M, Value, true>(k, begin, end) : update<M, Value, false>(k, begin, end);
+}
 template <class M>
 void update_any(const AdamW& k, int64_t begin, int64_t end) {
-  if (k.value && k.ema)
-    update<M, true, true>(k, begin, end);
-  else if (k.value)
-    update<M, true, false>(k, begin, end);
-  else if (k.ema)
-    update<M, false, true>(k, begin, end);
+  if (!k.value)
+    update_copied<M, NoCopy>(k, begin, end);
+  else if (k.value_type == DType::f16)
+    update_copied<M, f16>(k, begin, end);
   else
-    update<M, false, false>(k, begin, end);
+    update_copied<M, bf16>(k, begin, end);
 }
 
 }  // namespace
 
 void adamw(const AdamW& k) {
-  visit_small(
+  visit_with<bf16>(
       [&](auto moment) {
         parallel_blocks(k.lane, k.count, 16384,
                         [&](int64_t begin, int64_t end) { update_any<element<decltype(moment)>>(k, begin, end); });

@@ -256,6 +256,8 @@ void attention_backward(const AttentionBackward& b) {
 #endif
   if (b.forward.q.dtype == DType::bf16)
     backward<Words, bf16>(b);
+  else if (b.forward.q.dtype == DType::f16)
+    backward<Singles, f16>(b);
   else
     backward<Singles, float>(b);
 }

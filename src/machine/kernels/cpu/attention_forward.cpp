@@ -289,6 +289,8 @@ void attention_forward(const Attention& a) {
 #endif
   if (a.q.dtype == DType::bf16)
     forward<Words, bf16>(a);
+  else if (a.q.dtype == DType::f16)
+    forward<Singles, f16>(a);
   else
     forward<Singles, float>(a);
 }

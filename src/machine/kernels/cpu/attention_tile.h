@@ -157,12 +157,8 @@ void apply_across(const Product& all, const Causal& causal, int64_t cols) {
 
 // --- packing ---
 
-HADAL_INLINE void put_piece(float* to, const float* from, int64_t n) {
-  int64_t i = 0;
-  for (; i + kW <= n; i += kW) store(to + i, load(from + i));
-  if (i < n) store(to + i, load_n(from + i, n - i));
-}
-HADAL_INLINE void put_piece(float* to, const bf16* from, int64_t n) {
+template <class T>
+HADAL_INLINE void put_piece(float* to, const T* from, int64_t n) {
   int64_t i = 0;
   for (; i + kW <= n; i += kW) store(to + i, load(from + i));
   if (i < n) store(to + i, load_n(from + i, n - i));

@@ -15,12 +15,12 @@ void convert_rows(const Convert& k, int64_t begin, int64_t end) {
   }
 }
 
-HADAL_INLINE bool small(DType dtype) { return dtype == DType::f32 || dtype == DType::bf16; }
-
 }  // namespace
 
 void convert(const Convert& k) {
-  if (!small(k.x.dtype) || !small(k.y.dtype) || k.x.dtype == k.y.dtype) return reference::convert(k);
+  const bool narrows = k.x.dtype == DType::f32 && is_half(k.y.dtype),
+             widens = is_half(k.x.dtype) && k.y.dtype == DType::f32;
+  if (!narrows && !widens) return reference::convert(k);
   visit_small(
       [&](auto x, auto y) {
         parallel_blocks(k.lane, k.rows, rows_per_task(k.cols), [&](int64_t begin, int64_t end) {

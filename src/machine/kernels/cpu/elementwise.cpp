@@ -49,6 +49,7 @@ HADAL_INLINE Float4 four(const bf16* p) {
   __builtin_memcpy(&half, p, sizeof(half));
   return reinterpret_cast<Float4>(__builtin_convertvector(half, Word4) << 16);
 }
+HADAL_INLINE Float4 four(const f16* p) { return _mm_cvtph_ps(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))); }
 HADAL_INLINE Word8 bits8(const float* p) {
   Word8 bits;
   __builtin_memcpy(&bits, p, sizeof(bits));
@@ -58,6 +59,9 @@ HADAL_INLINE Word8 bits8(const bf16* p) {
   Half8 half;
   __builtin_memcpy(&half, p, sizeof(half));
   return __builtin_convertvector(half, Word8) << 16;
+}
+HADAL_INLINE Word8 bits8(const f16* p) {
+  return reinterpret_cast<Word8>(_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
 }
 
 // Squares of floats are exact in double; eight accumulators of four lanes, the rest of a line one by one.

@@ -95,7 +95,7 @@ void decode(const Fp8Band<T>& band) {
 }  // namespace
 
 void fp8_encode(const Fp8Tiles& k) {
-  visit_small(
+  visit_with<bf16>(
       [&](auto type) {
         using T = element<decltype(type)>;
         each_band<T>(k, [&](const Fp8Band<T>& band) { encode(band, k); });
@@ -104,7 +104,7 @@ void fp8_encode(const Fp8Tiles& k) {
 }
 
 void fp8_decode(const Fp8Tiles& k) {
-  visit_small(
+  visit_with<bf16>(
       [&](auto type) {
         using T = element<decltype(type)>;
         each_band<T>(k, [&](const Fp8Band<T>& band) { decode(band); });

@@ -6,6 +6,7 @@
 // the L1 panel from which it is used at once: a few rows (decoding) read the weights exactly once.
 #include "kernels/gemm.h"
 
+#include "kernels/array.h"
 #include "kernels/cpu/gemm_block.h"
 #include "kernels/cpu/gemm_few.h"
 #include "kernels/cpu/gemm_stream.h"
@@ -75,7 +76,7 @@ Ahead next_panel(const Block& x, int64_t col, int64_t k) {
     if (g.b_type == DType::bf16) return lines(panel_at<bf16>(x, col, k), 2);
     return lines(panel_at<float>(x, col, k), 1);
   }
-  const int64_t size = g.b_type == DType::bf16 ? 2 : 4;
+  const int64_t size = bytes_of(g.b_type);
   const char* first = static_cast<const char*>(x.product.b) + (k * g.b_row + (x.col + col) * g.b_col) * size;
   if (g.b_col == 1) return {first, g.b_row * size, cols * size, depth};
   return {first, g.b_col * size, depth * size, cols};
@@ -86,7 +87,7 @@ Ahead next_a(const Block& x, int64_t col, int64_t k) {
   const Gemm& g = x.args;
   k += kGemmChunk;
   if (!x.far_a || k >= x.product.k) return {};
-  const int64_t size = g.a_type == DType::bf16 ? 2 : 4, depth = least(kGemmChunk, x.product.k - k);
+  const int64_t size = bytes_of(g.a_type), depth = least(kGemmChunk, x.product.k - k);
   const bool by_rows = g.a_col == 1;
   const int64_t lines = by_rows ? x.rows : depth, bytes = (by_rows ? depth : x.rows) * size;
   const int64_t panels = ceil_div(x.cols, kPanel), panel = col / kPanel;
@@ -103,7 +104,7 @@ void run_rows(const Block& x, Micro m, Ahead b, Ahead a, bool fetch_is_c) {
     b.ask(share);
     a.ask(share_a);
     if (fetch_is_c && r + kRows < x.rows) {  // the next tile's rows of C: into L2 now, into L1 by its own call
-      Ahead c{m.fetch + kRows * m.fetch_row, m.fetch_row, (m.to_bf16 ? 2 : 4) * kPanel, kRows};
+      Ahead c{m.fetch + kRows * m.fetch_row, m.fetch_row, bytes_of(m.to_type) * kPanel, kRows};
       c.ask(kRows);
     }
     micro_rows<Step, kLayout, NV>(m, least(kRows, x.rows - r));
@@ -114,17 +115,25 @@ void run_rows(const Block& x, Micro m, Ahead b, Ahead a, bool fetch_is_c) {
   }
 }
 
+// Calls f(Tag<type of C>).
+template <class F>
+HADAL_INLINE void with_c_type(const Block& x, F f) {
+  if (x.args.c_type == DType::bf16) return f(Tag<bf16>{});
+  if (x.args.c_type == DType::f16) return f(Tag<f16>{});
+  f(Tag<float>{});
+}
+
 // Columns col .. col + cols of the block over one chunk. Totals wait in the scratch between chunks (rows of C may share
-// cache sets, and C may be bf16); the first chunk takes them from C and the last writes them to C where whole vectors
-// fit.
+// cache sets, and C may have 16 bits); the first chunk takes them from C and the last writes them to C where whole
+// vectors fit.
 template <class Step, class TB, int NV>
 void run_panel(const Block& x, int64_t col, int64_t cols, int64_t k) {
   const Gemm& g = x.args;
   const int64_t depth = least(kGemmChunk, x.product.k - k);
-  const bool bf16_out = g.c_type == DType::bf16, whole = cols == NV * kW, last = k + depth == x.product.k;
+  const bool whole = cols == NV * kW, last = k + depth == x.product.k;
   const Ahead next = next_panel(x, col, k);
   const float* panel = panel_of<Step, typename TB::type, NV>(TB{}, x, col, k, depth, x.few() ? next : Ahead{});
-  const int64_t size = bf16_out ? 2 : 4;
+  const int64_t size = bytes_of(g.c_type);
   char* c = static_cast<char*>(x.product.c) + (x.row * g.c_row + x.col + col) * size;
   char* totals = reinterpret_cast<char*>(x.totals(col));
   Micro m{x.packed_a,
@@ -134,20 +143,20 @@ void run_panel(const Block& x, int64_t col, int64_t cols, int64_t k) {
           kPanel,
           totals,
           4 * kPanel,
-          false,
+          DType::f32,
           totals,
           4 * kPanel,
           chunk_scale<typename TB::type>(x, col, k)};
   if (k == 0 && !g.add) {
     m.from = nullptr;
-  } else if (k == 0 && whole && !bf16_out) {
+  } else if (k == 0 && whole && g.c_type == DType::f32) {
     m.from = reinterpret_cast<const float*>(c), m.from_row = g.c_row;
     m.fetch = c, m.fetch_row = g.c_row * size;
   } else if (k == 0) {
-    bf16_out ? load_totals<bf16>(x, col, cols) : load_totals<float>(x, col, cols);
+    with_c_type(x, [&](auto type) { load_totals<element<decltype(type)>>(x, col, cols); });
   }
   if (last && whole) {
-    m.to = c, m.to_row = g.c_row * size, m.to_bf16 = bf16_out;
+    m.to = c, m.to_row = g.c_row * size, m.to_type = g.c_type;
     m.fetch = c, m.fetch_row = m.to_row;
   }
   if (g.a_col == 1) {
@@ -155,7 +164,7 @@ void run_panel(const Block& x, int64_t col, int64_t cols, int64_t k) {
   } else {
     run_rows<Step, PackedA::by_depth, NV>(x, m, next, next_a(x, col, k), m.fetch != totals);
   }
-  if (last && !whole) bf16_out ? store_totals<bf16>(x, col, cols) : store_totals<float>(x, col, cols);
+  if (last && !whole) with_c_type(x, [&](auto type) { store_totals<element<decltype(type)>>(x, col, cols); });
 }
 
 template <class Step, class TB>
@@ -196,6 +205,12 @@ void run_block(const Block& x) {
 
 template <template <class> class B>
 void choose_types(const Block& x) {
+  if constexpr (!B<float>::kPacked) {
+    const bool a16 = x.args.a_type == DType::f16, b16 = x.args.b_type == DType::f16;
+    if (a16 && b16) return run_block<StepF32, f16, B<f16>>(x);
+    if (a16) return run_block<StepF32, f16, B<float>>(x);
+    if (b16) return run_block<StepF32, float, B<f16>>(x);
+  }
   const bool a16 = x.args.a_type == DType::bf16, b16 = x.args.b_type == DType::bf16;
 #if defined(HADAL_PAIRS)
   using StepOfPairs = StepBf16;
@@ -239,7 +254,7 @@ int64_t count_tasks(const Gemm& args, const Cut& cut) {
 int64_t bytes_of_a(const Gemm& args) {
   int64_t elements = 0;
   for (int64_t i = 0; i < args.n_products; ++i) elements += args.products[i].m * args.products[i].k;
-  return elements * (args.a_type == DType::bf16 ? 2 : 4);
+  return elements * bytes_of(args.a_type);
 }
 
 int64_t most_rows(const Gemm& args) {
@@ -292,7 +307,7 @@ struct Job {
 
 void zero_block(const Block& x) {  // K = 0
   if (x.args.add) return;
-  const int64_t size = x.args.c_type == DType::bf16 ? 2 : 4;
+  const int64_t size = bytes_of(x.args.c_type);
   for (int64_t r = 0; r < x.rows; ++r) {
     char* c = static_cast<char*>(x.product.c) + ((x.row + r) * x.args.c_row + x.col) * size;
     for (int64_t i = 0; i < x.cols * size; ++i) c[i] = 0;

@@ -25,6 +25,8 @@ constexpr int64_t kFewTiles = kMultipliesPairs ? 1 : 4;
 constexpr int64_t kPackedA = (kGemmBlockRows / kRows) * kPackedPanel<StepF32>;
 static_assert(4 * (kPackedA + kGemmPanelCols * kGemmChunk + kGemmBlockRows * kGemmBlockCols) <= kGemmWorkerBytes);
 
+HADAL_INLINE int64_t bytes_of(DType type) { return type == DType::f32 ? 4 : 2; }  // of strided operands and of C
+
 template <class T>
 HADAL_INLINE const T* at(const void* base, int64_t index) {
   return static_cast<const T*>(base) + index;

@@ -55,9 +55,9 @@ struct Micro {
   int64_t units;      // of this chunk
   const float* from;  // the tile's totals so far; null: they begin with this chunk
   int64_t from_row;
-  char* to;        // the new totals: floats, or bf16 (rounded: the last chunk)
+  char* to;        // the new totals: floats, or bf16 or f16 (rounded: the last chunk)
   int64_t to_row;  // in bytes
-  bool to_bf16;
+  DType to_type;
   const char* fetch;  // of from and to the farther one from the caches: asked for while the sums are made
   int64_t fetch_row;  // in bytes
   float scale = 1;    // of the chunk's codes; 1: no codes
@@ -119,8 +119,10 @@ __attribute__((noinline)) static void micro(const Micro& m) {
       for (int j = 0; j < NV; ++j) sum[r][j] = add(load(from + j * kW), sum[r][j]);
     }
   }
-  if (m.to_bf16) {
+  if (m.to_type == DType::bf16) {
     store_sums<bf16>(m.to, m.to_row, sum);
+  } else if (m.to_type == DType::f16) {
+    store_sums<f16>(m.to, m.to_row, sum);
   } else {
     store_sums<float>(m.to, m.to_row, sum);
   }

@@ -1,4 +1,4 @@
-// Packing for gemm_micro.h: strided f32 or bf16 becomes dense 4-byte units; what lies past an edge becomes zero.
+// Packing for gemm_micro.h: strided f32, bf16 or f16 becomes dense 4-byte units; what lies past an edge becomes zero.
 // A source element (i, k) is p[i * line + k] ("along K") or p[k * line + i] ("across K"), i being a row of A or a
 // column of B.
 #pragma once
@@ -7,7 +7,7 @@
 
 namespace hadal::kernels::HADAL_ISA {
 
-// Units from a line of elements that runs along K: floats, or bf16 widened.
+// Units from a line of elements that runs along K: floats, or bf16 and f16 widened.
 template <class Step, class T>
 struct Along {
   HADAL_INLINE V units(const T* p, int64_t depth) { return depth >= kW ? load(p) : load_n(p, depth); }

@@ -75,7 +75,7 @@ struct Stream {
     const Block edge{g, x.product, true, x.far_a, x.row + row, x.col + col, rows, cols, nullptr, nullptr, totals};
     float* c = static_cast<float*>(x.product.c) + (x.row + row) * g.c_row + x.col + col;
     if (!whole && !begins) load_totals<float>(edge, 0, cols);
-    Micro m{packed, panel(col), 0, whole ? c : totals, whole ? g.c_row : kPanel, nullptr, 0, false, nullptr, 0};
+    Micro m{packed, panel(col), 0, whole ? c : totals, whole ? g.c_row : kPanel, nullptr, 0, DType::f32, nullptr, 0};
     m.to = reinterpret_cast<char*>(const_cast<float*>(m.from)), m.to_row = m.from_row * 4;
     const bool more = row + 2 * kRows <= x.rows;  // of the tile below, asked for now
     m.fetch = reinterpret_cast<const char*>(more ? c + kRows * g.c_row : m.from),

@@ -112,7 +112,8 @@ __attribute__((noinline)) static void tile(const IntegerGroup* x, int64_t row_gr
     const int64_t ahead = kAhead<P> + (P > 1 && band.left <= kAhead<P> ? (P - 1) * band.panel_bytes : 0);
     dots<kType, R, P>(x, row_groups, band.words, band.panel_bytes, ahead, sum);
     each([&](int p, int r, int j, const float*) __attribute__((always_inline)) {
-      const V scale = mul(broadcast(x[r * row_groups].scale), load_f16(band.words + p * band.panel_bytes + 2 * kW * j));
+      const V scale = mul(broadcast(x[r * row_groups].scale),
+                          load(reinterpret_cast<const f16*>(band.words + p * band.panel_bytes + 2 * kW * j)));
       total[p][r][j] = fma(to_float(sum[p][r][j]), scale, total[p][r][j]);
     });
   }

@@ -48,7 +48,7 @@ void round_rows(const IntegerRows& k) {
 }  // namespace
 
 void integer_rows(const IntegerRows& k) {
-  visit_small([&](auto type) { round_rows<element<decltype(type)>>(k); }, k.x.dtype);
+  visit_with<bf16>([&](auto type) { round_rows<element<decltype(type)>>(k); }, k.x.dtype);
 }
 
 }  // namespace hadal::kernels::HADAL_ISA

@@ -8,9 +8,6 @@
 namespace hadal::kernels::HADAL_ISA {
 namespace {
 
-HADAL_INLINE V rounded(V a, float) { return a; }
-HADAL_INLINE V rounded(V a, bf16) { return round_to_bf16(a); }
-
 // Whether slot s is the last of its group, for all slots of token t.
 HADAL_INLINE void mark_group_ends(const SlotGroups& groups, int64_t t, int64_t top_k, bool* ends) {
   const int32_t* experts = groups.experts + t * top_k;

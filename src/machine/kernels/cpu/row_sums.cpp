@@ -6,9 +6,6 @@
 namespace hadal::kernels::HADAL_ISA {
 namespace {
 
-HADAL_INLINE V rounded(V a, float) { return a; }
-HADAL_INLINE V rounded(V a, bf16) { return round_to_bf16(a); }
-
 template <class X, class Y>
 void sum_rows(const GroupSums& k, int64_t begin, int64_t end) {
   const float* weights = static_cast<const float*>(k.weights);

@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "base/bf16.h"
+#include "base/float_formats.h"
 #include "kernels/exponential.h"
 
 #define HADAL_INLINE static inline __attribute__((always_inline))
@@ -26,7 +27,10 @@
 namespace hadal::kernels::HADAL_ISA {
 
 HADAL_INLINE V zero() { return broadcast(0.0f); }
-HADAL_INLINE V round_to_bf16(V a) { return widen(narrow(a)); }
+// As a store of this type rounds.
+HADAL_INLINE V rounded(V a, float) { return a; }
+HADAL_INLINE V rounded(V a, bf16) { return widen(narrow(a)); }
+HADAL_INLINE V rounded(V a, f16) { return widen_f16(narrow_f16(a)); }
 HADAL_INLINE V neg(V a) { return sub(broadcast(-0.0f), a); }
 
 // The sum of all lanes in one fixed order: halves are folded until one lane is left.
@@ -95,7 +99,8 @@ HADAL_INLINE float log_scalar(float x) {
 }
 HADAL_INLINE V sigmoid(V x) { return div(broadcast(1.0f), add(broadcast(1.0f), exp(neg(x)))); }
 
-// Host conversions for scalar tails; bf16's own members are inline functions and must not be used here (dispatch.h).
+// Host conversions for scalar tails; members of bf16 and f16 are inline functions and must not be used here
+// (dispatch.h).
 HADAL_INLINE float to_float(float x) { return x; }
 HADAL_INLINE float to_float(bf16 x) {
   const uint32_t wide = uint32_t(x.bits) << 16;
@@ -103,7 +108,11 @@ HADAL_INLINE float to_float(bf16 x) {
   __builtin_memcpy(&value, &wide, 4);
   return value;
 }
+HADAL_INLINE float to_float(f16 x) { return _cvtsh_ss(x.bits); }
 HADAL_INLINE void store_scalar(float* p, float x) { *p = x; }
-HADAL_INLINE void store_scalar(bf16* p, float x) { store_n(p, broadcast(x), 1); }
+template <class T>
+HADAL_INLINE void store_scalar(T* p, float x) {
+  store_n(p, broadcast(x), 1);
+}
 
 }  // namespace hadal::kernels::HADAL_ISA

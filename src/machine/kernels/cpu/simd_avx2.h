@@ -56,6 +56,22 @@ HADAL_INLINE void store_n(bf16* p, V a, int64_t n) {
   for (int64_t i = 0; i < n; ++i) p[i].bits = part[i];
 }
 
+// IEEE half, subnormals too: to nearest even, from 65520 on infinity, NaN a quiet NaN.
+HADAL_INLINE V widen_f16(__m128i x) { return {_mm256_cvtph_ps(x)}; }
+HADAL_INLINE __m128i narrow_f16(V a) { return _mm256_cvtps_ph(a.v, _MM_FROUND_TO_NEAREST_INT); }
+HADAL_INLINE V load(const f16* p) { return widen_f16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))); }
+HADAL_INLINE V load_n(const f16* p, int64_t n) {
+  alignas(16) uint16_t part[8] = {};
+  for (int64_t i = 0; i < n; ++i) part[i] = p[i].bits;
+  return widen_f16(_mm_load_si128(reinterpret_cast<const __m128i*>(part)));
+}
+HADAL_INLINE void store(f16* p, V a) { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), narrow_f16(a)); }
+HADAL_INLINE void store_n(f16* p, V a, int64_t n) {
+  alignas(16) uint16_t part[8];
+  _mm_store_si128(reinterpret_cast<__m128i*>(part), narrow_f16(a));
+  for (int64_t i = 0; i < n; ++i) p[i].bits = part[i];
+}
+
 // FP8 E4M3: to nearest even, beyond 448 the largest code, NaN stays NaN.
 HADAL_INLINE void store_e4m3(uint8_t* p, V a, int64_t n) {
   const __m256i bits = _mm256_castps_si256(a.v), magnitude = _mm256_and_si256(bits, _mm256_set1_epi32(0x7fffffff));
@@ -120,7 +136,6 @@ HADAL_INLINE I load_bytes(const void* p) { return {_mm256_loadu_si256(static_cas
 HADAL_INLINE I broadcast_int(int32_t x) { return {_mm256_set1_epi32(x)}; }
 HADAL_INLINE I add(I a, I b) { return {_mm256_add_epi32(a.v, b.v)}; }
 HADAL_INLINE V to_float(I a) { return {_mm256_cvtepi32_ps(a.v)}; }
-HADAL_INLINE V load_f16(const void* p) { return {_mm256_cvtph_ps(_mm_loadu_si128(static_cast<const __m128i*>(p)))}; }
 HADAL_INLINE I lower_nibbles(I a) { return {_mm256_and_si256(a.v, _mm256_set1_epi8(15))}; }
 HADAL_INLINE I upper_nibbles(I a) { return {_mm256_and_si256(_mm256_srli_epi16(a.v, 4), _mm256_set1_epi8(15))}; }
 HADAL_INLINE I even_bytes(I a) { return {_mm256_and_si256(a.v, _mm256_set1_epi16(255))}; }

@@ -47,6 +47,14 @@ HADAL_INLINE V load_n(const bf16* p, int64_t n) { return widen(_mm256_maskz_load
 HADAL_INLINE void store(bf16* p, V a) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), narrow(a)); }
 HADAL_INLINE void store_n(bf16* p, V a, int64_t n) { _mm256_mask_storeu_epi16(p, lanes_below(n), narrow(a)); }
 
+// IEEE half, subnormals too: to nearest even, from 65520 on infinity, NaN a quiet NaN.
+HADAL_INLINE V widen_f16(__m256i x) { return {_mm512_cvtph_ps(x)}; }
+HADAL_INLINE __m256i narrow_f16(V a) { return _mm512_cvtps_ph(a.v, _MM_FROUND_TO_NEAREST_INT); }
+HADAL_INLINE V load(const f16* p) { return widen_f16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))); }
+HADAL_INLINE V load_n(const f16* p, int64_t n) { return widen_f16(_mm256_maskz_loadu_epi16(lanes_below(n), p)); }
+HADAL_INLINE void store(f16* p, V a) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), narrow_f16(a)); }
+HADAL_INLINE void store_n(f16* p, V a, int64_t n) { _mm256_mask_storeu_epi16(p, lanes_below(n), narrow_f16(a)); }
+
 // FP8 E4M3: to nearest even, beyond 448 the largest code, NaN stays NaN.
 HADAL_INLINE void store_e4m3(uint8_t* p, V a, int64_t n) {
   const __m512i bits = _mm512_castps_si512(a.v), magnitude = _mm512_and_si512(bits, _mm512_set1_epi32(0x7fffffff));
@@ -117,7 +125,6 @@ HADAL_INLINE I load_bytes(const void* p) { return {_mm512_loadu_si512(p)}; }
 HADAL_INLINE I broadcast_int(int32_t x) { return {_mm512_set1_epi32(x)}; }
 HADAL_INLINE I add(I a, I b) { return {_mm512_add_epi32(a.v, b.v)}; }
 HADAL_INLINE V to_float(I a) { return {_mm512_cvtepi32_ps(a.v)}; }
-HADAL_INLINE V load_f16(const void* p) { return {_mm512_cvtph_ps(_mm256_loadu_si256(static_cast<const __m256i*>(p)))}; }
 HADAL_INLINE I lower_nibbles(I a) { return {_mm512_and_si512(a.v, _mm512_set1_epi8(15))}; }
 HADAL_INLINE I upper_nibbles(I a) { return {_mm512_and_si512(_mm512_srli_epi16(a.v, 4), _mm512_set1_epi8(15))}; }
 HADAL_INLINE I even_bytes(I a) { return {_mm512_and_si512(a.v, _mm512_set1_epi16(255))}; }

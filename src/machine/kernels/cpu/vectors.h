@@ -34,6 +34,8 @@ HADAL_INLINE void store_exact(bf16* p, V a, int64_t n) {
   const auto narrowed = narrow_exact(a);
   __builtin_memcpy(p, &narrowed, size_t(n) * sizeof(bf16));
 }
+HADAL_INLINE void store_exact(f16* p, V a, Full) { store(p, a); }
+HADAL_INLINE void store_exact(f16* p, V a, int64_t n) { store_n(p, a, n); }
 HADAL_INLINE V keep_lanes(V a, V, Full) { return a; }  // lanes beyond the row := other
 HADAL_INLINE V keep_lanes(V a, V other, int64_t n) { return select(first_n(n), a, other); }
 

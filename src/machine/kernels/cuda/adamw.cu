@@ -58,16 +58,14 @@ __global__ void __launch_bounds__(kBlock) adamw_elements(State<M> s, Numbers n, 
 void adamw(DeviceStream stream, const AdamW& k) {
   check(k.dtype == DType::f32, ErrorKind::unsupported, "kernel 'adamw' takes F32 on a GPU, not {}",
         dtype_name(k.dtype));
+  check(!k.value || k.value_type == DType::bf16, ErrorKind::unsupported,
+        "kernel 'adamw' writes weights in BF16 on a GPU, not {}", dtype_name(k.value_type));
   visit(
       "adamw",
       [&](auto moment) {
         using M = element<decltype(moment)>;
-        const State<M> state{static_cast<float*>(k.w),
-                             static_cast<const float*>(k.grad),
-                             static_cast<M*>(k.m),
-                             static_cast<M*>(k.v),
-                             k.value,
-                             static_cast<float*>(k.ema)};
+        const State<M> state{static_cast<float*>(k.w), static_cast<const float*>(k.grad), static_cast<M*>(k.m),
+                             static_cast<M*>(k.v),     static_cast<bf16*>(k.value),       static_cast<float*>(k.ema)};
         launch(adamw_elements<M>, over_elements("adamw", 1, k.count, stream), state, numbers_of(k), k.count);
       },
       k.moment);

@@ -22,14 +22,14 @@ Lines<T> lines(const Rows& rows) {
   return {static_cast<T*>(rows.data), rows.stride};
 }
 
-// visit_small for a device, which has no kernels in FP64.
+// visit_small for a device, which has no kernels in FP64 and F16.
 template <class F, class... Nums>
 void visit(const char* kernel, F&& f, Nums... dtypes) {
   for (const DType dtype : {dtypes...}) {
     check(dtype == DType::f32 || dtype == DType::bf16, ErrorKind::unsupported,
           "kernel '{}' takes F32 and BF16 on a GPU, not {}", kernel, dtype_name(dtype));
   }
-  visit_small(f, dtypes...);
+  visit_with<bf16>(f, dtypes...);
 }
 
 // Elements of a block, several per thread.

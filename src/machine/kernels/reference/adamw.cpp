@@ -26,7 +26,10 @@ void update(const AdamW& k, int64_t begin, int64_t end) {
     v[i] = M(second);
     const A direction = first * correct_m / (std::sqrt(second * correct_v) + A(k.eps)) + A(k.weight_decay) * w[i];
     w[i] -= A(k.lr) * direction;
-    if (k.value) k.value[i] = bf16(float(w[i]));
+    if (k.value && k.value_type == DType::f16)
+      static_cast<f16*>(k.value)[i] = f16(float(w[i]));
+    else if (k.value)
+      static_cast<bf16*>(k.value)[i] = bf16(float(w[i]));
     if (ema) ema[i] = A(k.ema_decay) * ema[i] + A(1 - k.ema_decay) * w[i];
   }
 }

@@ -14,19 +14,10 @@
 namespace hadal::kernels::reference {
 namespace {
 
-template <class T>
-struct Accumulator {
-  using type = T;
-};
-template <>
-struct Accumulator<bf16> {
-  using type = float;
-};
-
 // One (segment, head) seen as rows of elements T; all arithmetic in A.
 template <class T>
 struct HeadView {
-  using A = typename Accumulator<T>::type;
+  using A = accumulator<T>;
   const Attention& a;
   const Segment& s;
   int64_t head;
@@ -85,8 +76,8 @@ int64_t longest_segment(const Attention& a) {
 // o_i = sum_j p_ij v_j with p = softmax over keys j <= i of (q_i . k_j) * scale (§1.3). lse_i = log sum_j exp s_ij is
 // kept: with it the backward makes every p again, and no matrix of scores is ever stored.
 template <class T>
-void forward_row(const HeadView<T>& view, int64_t i, typename Accumulator<T>::type* p) {
-  using A = typename Accumulator<T>::type;
+void forward_row(const HeadView<T>& view, int64_t i, accumulator<T>* p) {
+  using A = accumulator<T>;
   const int64_t n = view.position(i) + 1, d_v = view.a.d_v;
   A largest = -std::numeric_limits<A>::infinity(), sum = 0;
   for (int64_t j = 0; j < n; ++j) {
@@ -105,7 +96,7 @@ void forward_row(const HeadView<T>& view, int64_t i, typename Accumulator<T>::ty
 
 template <class T>
 void forward(const Attention& a) {
-  const WorkerRows<typename Accumulator<T>::type> space(*a.lane, longest_segment(a) + a.d_v);
+  const WorkerRows<accumulator<T>> space(*a.lane, longest_segment(a) + a.d_v);
   for (int64_t s = 0; s < a.n_segments; ++s) {
     const Segment& segment = a.segments[s];
     a.lane->parallel_for(segment.n_q * a.n_heads, [&](int64_t task, int worker) {
@@ -116,7 +107,7 @@ void forward(const Attention& a) {
 
 template <class T>
 struct Backward {
-  using A = typename Accumulator<T>::type;
+  using A = accumulator<T>;
   const AttentionBackward& b;
   const Attention& a;
 

@@ -27,6 +27,7 @@ T element(const void* base, DType type, int64_t index) {
   switch (type) {
     case DType::f32: return T(static_cast<const float*>(base)[index]);
     case DType::bf16: return T(float(static_cast<const bf16*>(base)[index]));
+    case DType::f16: return T(float(static_cast<const f16*>(base)[index]));
     case DType::f8_e4m3: return T(float(static_cast<const e4m3*>(base)[index]));
     default: return T(static_cast<const double*>(base)[index]);
   }
@@ -37,6 +38,7 @@ void set_element(void* base, DType type, int64_t index, T value) {
   switch (type) {
     case DType::f32: static_cast<float*>(base)[index] = float(value); break;
     case DType::bf16: static_cast<bf16*>(base)[index] = bf16(float(value)); break;
+    case DType::f16: static_cast<f16*>(base)[index] = f16(float(value)); break;
     default: static_cast<double*>(base)[index] = double(value); break;
   }
 }

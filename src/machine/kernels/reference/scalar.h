@@ -1,7 +1,8 @@
-// Scalars of the reference kernels: f64 computes in double, f32 and bf16 in float.
+// Scalars of the reference kernels: f64 computes in double, f32, bf16 and f16 in float.
 #pragma once
 #include <type_traits>
 
+#include "base/float_formats.h"
 #include "kernels/array.h"
 
 namespace hadal::kernels::reference {
