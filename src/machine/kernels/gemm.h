@@ -47,6 +47,17 @@ struct GemmGroups {
   bool along_k = false;
 };
 
+// Of operands whose elements are codes, widened to bf16: scales that hold for `tile` rows of A (columns of B) and a
+// chunk of k. Row i and chunk b have scales[row * (i / tile) + chunk * b]; the chunk joins the total as
+// (sa * sb) * chunk_b.
+struct ChunkScales {
+  const float* scales = nullptr;
+  int64_t row = 0, chunk = 1, tile = 1;
+};
+struct ProductScales {
+  ChunkScales a, b;
+};
+
 struct Gemm {
   const GemmProduct* products = nullptr;
   int64_t n_products = 0;
@@ -57,8 +68,12 @@ struct Gemm {
   int64_t a_row = 0, a_col = 1, b_row = 0, b_col = 1, c_row = 0;  // in elements
   bool b_is_panels = false;                                       // b_row and b_col say nothing then
   bool add = false;
+  const ProductScales* scales = nullptr;  // of each product; null: none. On the CPU alone
   Lane* lane = nullptr;
 };
+static inline const ProductScales* scales_of(const Gemm& g, const GemmProduct& product) {
+  return g.scales == nullptr ? nullptr : g.scales + (&product - g.products);
+}
 
 HADAL_DECLARE_TWINS(gemm, Gemm, avx512_amx)
 

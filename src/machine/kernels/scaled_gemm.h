@@ -2,7 +2,8 @@
 //   C[m,n] (+)= sum over b, ascending, of  sa[m,b] * sb[n,b] * (sum over k in b, ascending, of A[m,k] * B[n,k])
 // Both sums are FP32 (the products themselves are exact there), the outer one is promoted once per chunk; C is FP32 or
 // BF16, rounded at the end. With tiles of 128 this is the bit contract of kernels/gemm.h: m, n, threads and neighbours
-// change nothing. Only the reference exists so far; it serves every instruction set.
+// change nothing. On the CPU's vectors the product of codes widened to bf16 does this for tiles of 128 (kernels/gemm.h,
+// ops/matmul_quantised.cpp), in its order of sums.
 #pragma once
 #include <cstdint>
 

@@ -40,7 +40,8 @@ struct GemmForm {
   const Tensor& b;
   bool transpose_a = false, transpose_b = false;
   Write write = Write::overwrite;
-  bool b_is_panels = false;  // of [n, k], packed (kernels/gemm_panels.h)
+  bool b_is_panels = false;                        // of [n, k], packed (kernels/gemm_panels.h)
+  const kernels::ProductScales* scales = nullptr;  // of each product
 };
 
 // A list of products in the lane's workspace.
@@ -77,6 +78,7 @@ inline void run_gemm(const Exec& exec, const GemmForm& form, const kernels::Gemm
   args.b_row = form.transpose_b ? 1 : form.b.row_stride();
   args.b_col = form.transpose_b ? form.b.row_stride() : 1;
   args.b_is_panels = form.b_is_panels;
+  args.scales = form.scales;
   args.c_row = form.c.row_stride();
   args.add = form.write == Write::add;
   args.lane = exec.compute;

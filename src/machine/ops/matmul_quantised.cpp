@@ -1,7 +1,13 @@
-// Products of FP8 codes: which tiles meet along the summed dimension, and the strides of the one kernel. Shapes are
-// checked where plain tensors are (matmul.cpp) or here.
+// Products of FP8 codes: which tiles meet along the summed dimension, and the strides of the kernel. On the CPU's
+// vectors, codes whose scales hold for kGemmChunk elements are widened to bf16 once, exactly, and multiplied as such
+// with their scales (kernels/gemm.h); other tiles, the formulas and devices have a kernel of codes. Shapes are checked
+// where plain tensors are (matmul.cpp) or here.
+#include <vector>
+
 #include "base/error.h"
+#include "kernels/fp8_tiles.h"
 #include "kernels/scaled_gemm.h"
+#include "ops/gemm_call.h"
 #include "ops/kernel_rows.h"
 #include "ops/matmul.h"
 #include "ops/quantise.h"
@@ -27,8 +33,8 @@ struct Form {
   Write write;
 };
 
-// c = a b, summing columns or rows of each.
-void run(const Exec& exec, const Form& form, const Tensor& c, const Quantised& a, const Quantised& b) {
+// Checks c = a b, summing columns or rows of each; returns the summed elements that share a scale.
+int64_t check_product(const Form& form, const Tensor& c, const Quantised& a, const Quantised& b) {
   const int64_t m = form.a_sums_rows ? a.cols() : a.rows(), k = form.a_sums_rows ? a.rows() : a.cols();
   const int64_t n = form.b_sums_rows ? b.cols() : b.rows(), b_k = form.b_sums_rows ? b.rows() : b.cols();
   check(k == b_k && c.rows() == m && c.cols() == n, ErrorKind::internal, "{}: codes of {} and {} do not make {}",
@@ -41,15 +47,61 @@ void run(const Exec& exec, const Form& form, const Tensor& c, const Quantised& a
         b_chunk, kernels::kGemmChunk);
   check(c.dtype() == DType::f32 || c.dtype() == DType::bf16, ErrorKind::internal,
         "{}: the product of FP8 codes is F32 or BF16, not {}", form.op, dtype_name(c.dtype()));
+  return chunk;
+}
+
+bool widens_codes(const Exec& exec, int64_t chunk) {
+  return exec.device.kind == DeviceKind::cpu && exec.isa != Isa::reference && chunk == kernels::kGemmChunk;
+}
+
+// Codes as bf16, exactly, without their scales; a stack as one matrix.
+Tensor widened(const Exec& exec, const Tensor& codes) {
+  static float one = 1.0f;
+  constexpr int64_t kRowsOfATask = 8;
+  const Tensor values = Tensor::empty(exec, DType::bf16, {codes.rows(), codes.cols()});
+  kernels::Fp8Tiles args;
+  args.values = kernel_rows(values, "widened codes");
+  args.codes = static_cast<uint8_t*>(codes.raw());
+  args.codes_stride = codes.row_stride();
+  args.scales = &one;
+  args.rows = codes.rows();
+  args.cols = args.tile_cols = codes.cols();
+  args.tile_rows = kRowsOfATask;
+  args.lane = exec.compute;
+  kernels::fp8_decode(kernels::twin(exec, false), args);
+  return values;
+}
+
+kernels::ChunkScales chunk_scales(const Quantised& q, bool sum_rows) {
+  const ScaledOperand o = operand(q, sum_rows);
+  return {o.scales, o.scale_row, o.scale_col, o.tile};
+}
+
+kernels::ProductScales product_scales(const Form& form, const Quantised& a, const Quantised& b) {
+  return {chunk_scales(a, form.a_sums_rows), chunk_scales(b, form.b_sums_rows)};
+}
+
+// c = a b, summing columns or rows of each.
+void run(const Exec& exec, const Form& form, const Tensor& c, const Quantised& a, const Quantised& b) {
+  const int64_t chunk = check_product(form, c, a, b);
+  if (widens_codes(exec, chunk)) {
+    const Tensor wide_a = widened(exec, a.codes), wide_b = widened(exec, b.codes);
+    const kernels::GemmProduct product{wide_a.raw(), wide_b.raw(), c.raw(),
+                                       c.rows(),     c.cols(),     form.a_sums_rows ? a.rows() : a.cols()};
+    const kernels::ProductScales scales = product_scales(form, a, b);
+    GemmForm gemm{form.op, c, wide_a, wide_b, form.a_sums_rows, !form.b_sums_rows, form.write};
+    gemm.scales = &scales;
+    return run_gemm(exec, gemm, &product, 1);
+  }
   ScaledGemm args;
   args.a = operand(a, form.a_sums_rows);
   args.b = operand(b, form.b_sums_rows);
   args.c = c.raw();
   args.c_type = c.dtype();
   args.c_row = c.row_stride();
-  args.m = m;
-  args.n = n;
-  args.k = k;
+  args.m = c.rows();
+  args.n = c.cols();
+  args.k = form.a_sums_rows ? a.rows() : a.cols();
   args.chunk = chunk;
   args.add = form.write == Write::add;
   args.lane = exec.compute;
@@ -66,10 +118,27 @@ void run_groups(const Exec& exec, const Form& form, const Tensor& c, const Quant
   const int64_t groups = b.codes.dim(0);
   const Tensor host_offsets = host_copy(offsets);  // on a device a wait: a product takes one pair of matrices
   const int32_t* begins = group_offsets(form.op, host_offsets, groups, a.rows());
-  for (int64_t e = 0; e < groups; ++e) {
-    const int64_t first = begins[e], rows = begins[e + 1] - first;
-    if (rows > 0) run(exec, form, c.row_range(first, rows), a.row_range(first, rows), b.slice(e));
+  if (!widens_codes(exec, form.a_sums_rows ? a.tile.rows : a.tile.cols)) {
+    each_group(begins, groups, [&](int64_t e, int64_t first, int64_t rows) {
+      run(exec, form, c.row_range(first, rows), a.row_range(first, rows), b.slice(e));
+    });
+    return;
   }
+  const Tensor wide_a = widened(exec, a.codes), wide_b = widened(exec, b.codes);
+  const int64_t matrix = b.codes.dim(1) * b.codes.dim(2);
+  GemmProducts products(exec, groups);
+  std::vector<kernels::ProductScales> scales;
+  each_group(begins, groups, [&](int64_t e, int64_t first, int64_t rows) {
+    const Tensor c_rows = c.row_range(first, rows);
+    const Quantised a_rows = a.row_range(first, rows), b_of_e = b.slice(e);
+    check_product(form, c_rows, a_rows, b_of_e);
+    scales.push_back(product_scales(form, a_rows, b_of_e));
+    products.add({element_address(wide_a, first * wide_a.row_stride()), element_address(wide_b, e * matrix),
+                  c_rows.raw(), rows, c.cols(), a.cols()});
+  });
+  GemmForm gemm{form.op, c, wide_a, wide_b, form.a_sums_rows, !form.b_sums_rows, form.write};
+  gemm.scales = scales.data();
+  run_gemm(exec, gemm, products);
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstring>
 #include <vector>
 
 #include "base/error.h"
@@ -90,6 +91,31 @@ TEST_P(CodeProducts, AllThreePassesFollowTheFormula) {
       expect_formula(dw, {dyt, true}, {xt, true}, dw_before);
     }
   }
+}
+
+// Scales that are powers of two change no digit, so chunk by chunk the sums are those of the values.
+TEST_P(CodeProducts, WithPowersOfTwoHaveTheBitsOfTheProductOfTheirValues) {
+  if (GetParam().on_device || exec.isa == Isa::avx512_amx) GTEST_SKIP() << "values are not summed in chunks there";
+  const int64_t t = 150, n = 140, k = 300;
+  const Tensor x = random({t, k}, 1, DType::bf16), w = random({n, k}, 2, DType::bf16),
+               dy = random({t, n}, 3, DType::bf16);
+  const auto codes = [&](const Tensor& from, Tile tile) {
+    return ops::quantise(exec, from, tile, ScaleRule::power_of_two);
+  };
+  const auto expect_same = [&](const Shape& shape, auto product, const Quantised& a, const Quantised& b) {
+    const Tensor of_codes = zeros(shape), of_values = zeros(shape);
+    product(of_codes, Activation(a), Activation(b));
+    product(of_values, Activation(ops::dequantise(exec, a)), Activation(ops::dequantise(exec, b)));
+    EXPECT_EQ(std::memcmp(of_codes.raw(), of_values.raw(), size_t(of_codes.bytes())), 0);
+  };
+  const auto call = [&](auto op) {
+    return [&, op](const Tensor& c, const Activation& a, const Activation& b) { op(exec, c, a, b, ops::Write::add); };
+  };
+  using Op = void (*)(const Exec&, const Tensor&, const Activation&, const Activation&, ops::Write);
+  const Quantised wq = codes(w, kSquareTile);
+  expect_same({t, n}, call(Op(ops::linear)), codes(x, kRowTile), wq);
+  expect_same({t, k}, call(Op(ops::linear_backward_input)), codes(dy, kRowTile), wq);
+  expect_same({n, k}, call(Op(ops::linear_backward_weight)), codes(dy, kColumnTile), codes(x, kColumnTile));
 }
 
 TEST_P(CodeProducts, AreWithinTheFormatsBoundOfFp64AndNotCloser) {
@@ -198,13 +224,9 @@ TEST_P(CodeProducts, RefuseTilesThatDoNotMeetAndFp64Results) {
               ops::quantise(exec, w, Tile{32, 32}));  // finer tiles that meet
 }
 
-std::vector<kernels_test::Place> best_and_device() {
-  std::vector<kernels_test::Place> all = kernels_test::places();
-  std::erase_if(all, [](const kernels_test::Place& place) { return !place.on_device && place.isa != best_isa(); });
-  return all;
-}
-INSTANTIATE_TEST_SUITE_P(Places, CodeProducts, ::testing::ValuesIn(best_and_device()),
-                         [](const auto& info) { return info.param.on_device ? "Device" : "Cpu"; });
+INSTANTIATE_TEST_SUITE_P(Places, CodeProducts, ::testing::ValuesIn(kernels_test::places()), [](const auto& info) {
+  return std::string(info.param.on_device ? "device" : isa_name(info.param.isa));
+});
 
 }  // namespace
 }  // namespace hadal

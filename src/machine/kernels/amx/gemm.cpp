@@ -93,12 +93,16 @@ void run_tiles(const TileBlock& x, int64_t row, int64_t col, int64_t k, const ch
     rows > kTileRows ? run_span<2>(t, a, b, steps) : run_span<1>(t, a, b, steps);
   };
   float* scratch = x.totals_at(row, col);
-  const bool whole = g.c_type == DType::f32 && rows % kTileRows == 0 && x.cols - col >= kPanel && !x.codes();
+  const bool by_chunks = x.codes() || g.scales != nullptr;
+  const bool whole = g.c_type == DType::f32 && rows % kTileRows == 0 && x.cols - col >= kPanel && !by_chunks;
   float* c = static_cast<float*>(x.product.c) + (x.row + row) * g.c_row + x.col + col;  // if whole
   if (k == 0 && g.add && !whole) totals_from_c(x, row, col, rows);
-  if (x.codes()) {
+  if (by_chunks) {
+    SumScales scales;
+    if (x.codes()) scales.all = chunk_scale<Code>(x, col, k);
+    if (g.scales != nullptr) scales.rows = x.row_scales + row, scales.cols = x.col_scales;
     run({nullptr, 0, x.sums, kPanel});
-    add_scaled(scratch, x.sums, rows, chunk_scale<Code>(x, col, k), k == 0 && !g.add);
+    add_scaled(scratch, x.sums, rows, scales, k == 0 && !g.add);
   } else {
     Totals t{scratch, kPanel, scratch, kPanel};
     if (k == 0) t.from = !g.add ? nullptr : whole ? c : scratch, t.from_row = whole ? g.c_row : kPanel;
@@ -112,9 +116,11 @@ template <bool kPacked>
 void run_block(const TileBlock& x) {
   if (kPacked && x.rows <= 2 * kTileRows) return few_block(x);
   const TileUse use(kTileRows, kTileRows);
-  const int64_t k_size = x.product.k, span = x.codes() ? kGemmChunk : kSpan;
+  const ProductScales* scales = scales_of(x.args, x.product);
+  const int64_t k_size = x.product.k, span = x.codes() || x.args.scales != nullptr ? kGemmChunk : kSpan;
   for (int64_t k = 0; k < k_size; k += span) {
     const int64_t depth = least(span, k_size - k), steps = ceil_div(depth, kTileDepth);
+    if (scales != nullptr) gather_scales(x.row_scales, scales->a, x.row, x.rows, k);
     if (x.args.a_col == 1) {
       pack_rows(x, k, depth, steps, ceil_div(x.rows, kTileRows) * kTileRows);
     } else {
@@ -122,6 +128,7 @@ void run_block(const TileBlock& x) {
     }
     for (int64_t col = 0; col < x.cols; col += kPanel) {
       const char* b = panel_of<kPacked>(x, col, k, depth, steps);
+      if (scales != nullptr) gather_scales(x.col_scales, scales->b, x.col + col, least(kPanel, x.cols - col), k);
       for (int64_t row = 0; row < x.rows; row += 2 * kTileRows)
         run_tiles(x, row, col, k, b, steps, k + depth == k_size);
     }

@@ -14,7 +14,7 @@ constexpr int64_t kLineOfB = 4 * kPanel;                 // bytes of a unit (a p
 constexpr int64_t kStepOfB = kTileDepth / 2 * kLineOfB;  // of the units of a tile's depth
 constexpr int64_t kBytesOfA = 2 * kBlockRows * kSpan, kBytesOfB = kSpan / 2 * kLineOfB;
 constexpr int64_t kBytesOfTotals = 4 * kBlockRows * kBlockCols, kBytesOfSums = 2 * 4 * 2 * kTileRows * kPanel;
-constexpr int64_t kWorkerBytes = kBytesOfA + kBytesOfB + kBytesOfTotals + kBytesOfSums;
+constexpr int64_t kWorkerBytes = kBytesOfA + kBytesOfB + kBytesOfTotals + kBytesOfSums + 4 * (kBlockRows + kPanel);
 static_assert(kPanel == 2 * kTileCols && kSpan % kTileDepth == 0);
 
 // A task's block of C with the memory of its worker: A in tiles, one panel of B, running totals (per panel of columns
@@ -22,14 +22,17 @@ static_assert(kPanel == 2 * kTileCols && kSpan % kTileDepth == 0);
 struct TileBlock : Block {
   char* a;
   float *b, *totals, *sums;
+  float *row_scales, *col_scales;  // of the chunk
 
   TileBlock(const Gemm& args, const GemmProduct& product, char* memory, int64_t row, int64_t col, int64_t rows,
             int64_t cols)
-      : Block{args, product, false, false, row, col, rows, cols, nullptr, nullptr, nullptr},
+      : Block{args, product, false, false, row, col, rows, cols, nullptr, nullptr, nullptr, nullptr},
         a(memory),
         b(reinterpret_cast<float*>(memory + kBytesOfA)),
         totals(b + kBytesOfB / 4),
-        sums(totals + kBytesOfTotals / 4) {}
+        sums(totals + kBytesOfTotals / 4),
+        row_scales(sums + kBytesOfSums / 4),
+        col_scales(row_scales + kBlockRows) {}
   float* totals_at(int64_t r, int64_t c) const {
     return totals + (c / kPanel * ceil_div(rows, 2 * kTileRows) * 2 * kTileRows + r) * kPanel;
   }
@@ -98,11 +101,20 @@ HADAL_INLINE void multiply_steps(const char* upper, const char* lower, const cha
 }
 
 // A chunk's sums times the scale of its codes join the totals.
-HADAL_INLINE void add_scaled(float* totals, const float* sums, int64_t rows, float scale, bool begins) {
-  const V by = broadcast(scale);
-  for (int64_t i = 0; i < rows * kPanel; i += kW) {
-    const V sum = mul(load(sums + i), by);
-    store(totals + i, begins ? sum : add(load(totals + i), sum));
+struct SumScales {
+  float all = 1;
+  const float* rows = nullptr;  // instead of it, with those of the panel's columns
+  const float* cols = nullptr;
+};
+HADAL_INLINE void add_scaled(float* totals, const float* sums, int64_t rows, const SumScales& scales, bool begins) {
+  for (int64_t r = 0; r < rows; ++r) {
+#pragma GCC unroll 2
+    for (int64_t j = 0; j < kPanel; j += kW, totals += kW, sums += kW) {
+      const V by =
+          scales.rows == nullptr ? broadcast(scales.all) : mul(broadcast(scales.rows[r]), load(scales.cols + j));
+      const V sum = mul(by, load(sums));
+      store(totals, begins ? sum : add(load(totals), sum));
+    }
   }
 }
 

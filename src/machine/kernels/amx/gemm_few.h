@@ -66,7 +66,7 @@ HADAL_INLINE void few_codes(const TileBlock& x, int64_t col, const Band& band) {
     return x.sums + (chunk & 1) * (2 * kTileRows * kPanel);
   };
   const auto add = [&](int64_t chunk) __attribute__((always_inline)) {
-    add_scaled(totals, sums(chunk), x.rows, chunk_scale<Code>(x, col, band.k + chunk * kGemmChunk),
+    add_scaled(totals, sums(chunk), x.rows, {chunk_scale<Code>(x, col, band.k + chunk * kGemmChunk)},
                band.begins && chunk == 0);
   };
   const char* a = x.a;

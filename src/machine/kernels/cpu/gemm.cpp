@@ -110,6 +110,7 @@ void run_rows(const Block& x, Micro m, Ahead b, Ahead a, bool fetch_is_c) {
     micro_rows<Step, kLayout, NV>(m, least(kRows, x.rows - r));
     m.a += kPackedPanel<Step>;
     m.from += m.from == nullptr ? 0 : kRows * m.from_row;
+    m.row_scales += m.row_scales == nullptr ? 0 : kRows;
     m.to += kRows * m.to_row;
     m.fetch += kRows * m.fetch_row;
   }
@@ -147,6 +148,12 @@ void run_panel(const Block& x, int64_t col, int64_t cols, int64_t k) {
           totals,
           4 * kPanel,
           chunk_scale<typename TB::type>(x, col, k)};
+  if (const ProductScales* s = scales_of(g, x.product)) {
+    float* of_cols = x.scales + kGemmBlockRows;
+    gather_scales(of_cols, s->b, x.col + col, cols, k);
+    for (int64_t j = cols; j < NV * kW; ++j) of_cols[j] = 0;
+    m.row_scales = x.scales, m.col_scales = of_cols;
+  }
   if (k == 0 && !g.add) {
     m.from = nullptr;
   } else if (k == 0 && whole && g.c_type == DType::f32) {
@@ -337,7 +344,8 @@ void run_task(void* context, int64_t task, int worker) {
                 end_col - col,
                 memory,
                 memory + kPackedA,
-                memory + kPackedA + kGemmPanelCols * kGemmChunk};
+                memory + kPackedA + kGemmPanelCols * kGemmChunk,
+                memory + kPackedA + kGemmPanelCols * kGemmChunk + kGemmBlockRows * kGemmBlockCols};
   if (p.k == 0) return zero_block(x);
   job.args.b_is_panels ? choose_types<Panels>(x) : choose_types<Strided>(x);
 }

@@ -16,6 +16,7 @@ struct Block {
   float* packed_a;
   float* panel_b;
   float* scratch;                             // running totals: per panel of columns [rows][kPanel]
+  float* scales;                              // of the chunk, where the product has them: rows, then a panel's columns
   bool few() const { return rows <= kRows; }  // one tile of rows, as decoding has: memory is what bounds it
   float* totals(int64_t c) const { return scratch + c / kPanel * (rows * kPanel); }
 };
@@ -23,7 +24,8 @@ struct Block {
 // Tiles of rows for which a weight packed once is better read through at once: where pairs bound the product, one.
 constexpr int64_t kFewTiles = kMultipliesPairs ? 1 : 4;
 constexpr int64_t kPackedA = (kGemmBlockRows / kRows) * kPackedPanel<StepF32>;
-static_assert(4 * (kPackedA + kGemmPanelCols * kGemmChunk + kGemmBlockRows * kGemmBlockCols) <= kGemmWorkerBytes);
+static_assert(4 * (kPackedA + kGemmPanelCols * kGemmChunk + kGemmBlockRows * (kGemmBlockCols + 1) + kGemmPanelCols) <=
+              kGemmWorkerBytes);
 
 HADAL_INLINE int64_t bytes_of(DType type) { return type == DType::f32 ? 4 : 2; }  // of strided operands and of C
 
@@ -32,10 +34,17 @@ HADAL_INLINE const T* at(const void* base, int64_t index) {
   return static_cast<const T*>(base) + index;
 }
 
+// The scales of an operand's rows (columns of B) first .. in the chunk that begins at k.
+HADAL_INLINE void gather_scales(float* to, const ChunkScales& from, int64_t first, int64_t count, int64_t k) {
+  const float* scales = from.scales + from.chunk * (k / kGemmChunk);
+  for (int64_t i = 0; i < count; ++i) to[i] = scales[from.row * ((first + i) / from.tile)];
+}
+
 template <class Step, class T>
 void pack_a(const Block& x, int64_t k, int64_t depth) {
   const Gemm& g = x.args;
   const T* p = at<T>(x.product.a, x.row * g.a_row + k * g.a_col);
+  if (const ProductScales* s = scales_of(g, x.product)) gather_scales(x.scales, s->a, x.row, x.rows, k);
   if (g.a_col == 1) {
     pack_a_rows<Step>(x.packed_a, p, g.a_row, x.rows, depth);
   } else {

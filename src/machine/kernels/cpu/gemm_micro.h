@@ -14,9 +14,10 @@ namespace hadal::kernels::HADAL_ISA {
 // cache.
 constexpr int64_t kGemmBlockRows = 384, kGemmBlockCols = 256, kGemmPanelCols = 64;
 
-// Per worker: packed A, one packed panel of B, and a block of FP32 totals for outputs that are not FP32.
-constexpr int64_t kGemmWorkerBytes =
-    4 * (kGemmBlockRows * (kGemmChunk + 16) + kGemmPanelCols * kGemmChunk + kGemmBlockRows * kGemmBlockCols);
+// Per worker: packed A, one packed panel of B, a block of FP32 totals for outputs that are not FP32, and scales of rows
+// and of a panel's columns.
+constexpr int64_t kGemmWorkerBytes = 4 * (kGemmBlockRows * (kGemmChunk + 16) + kGemmPanelCols * kGemmChunk +
+                                          kGemmBlockRows * kGemmBlockCols + kGemmBlockRows + kGemmPanelCols);
 
 #if defined(HADAL_ISA_avx2)
 constexpr int64_t kRows = 6;  // 6 x 2 sums, 2 of B, 1 of A: 15 of 16 registers
@@ -61,6 +62,8 @@ struct Micro {
   const char* fetch;  // of from and to the farther one from the caches: asked for while the sums are made
   int64_t fetch_row;  // in bytes
   float scale = 1;    // of the chunk's codes; 1: no codes
+  const float* row_scales = nullptr;  // of the chunk: of the tile's rows, and of the panel's columns; null: none
+  const float* col_scales = nullptr;
 };
 
 template <class T, int R, int NV>
@@ -69,6 +72,27 @@ HADAL_INLINE void store_sums(char* to, const int64_t to_row, const V (&sum)[R][N
   for (int r = 0; r < R; ++r, to += to_row) {
 #pragma GCC unroll 4
     for (int j = 0; j < NV; ++j) store(reinterpret_cast<T*>(to) + j * kW, sum[r][j]);
+  }
+}
+
+// The chunk's sums times the scales of its codes.
+template <int R, int NV>
+HADAL_INLINE void scale_sums(const Micro& m, V (&sum)[R][NV]) {
+  if (m.scale != 1.0f) {
+    const V scale = broadcast(m.scale);
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+      for (int j = 0; j < NV; ++j) sum[r][j] = mul(sum[r][j], scale);
+    }
+  }
+  if (m.row_scales != nullptr) {
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) {
+      const V by_row = broadcast(m.row_scales[r]);
+#pragma GCC unroll 4
+      for (int j = 0; j < NV; ++j) sum[r][j] = mul(mul(by_row, load(m.col_scales + j * kW)), sum[r][j]);
+    }
   }
 }
 
@@ -103,14 +127,7 @@ __attribute__((noinline)) static void micro(const Micro& m) {
     a += unit;
     b += NV * kW;
   }
-  if (m.scale != 1.0f) {
-    const V scale = broadcast(m.scale);
-#pragma GCC unroll 16
-    for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 4
-      for (int j = 0; j < NV; ++j) sum[r][j] = mul(sum[r][j], scale);
-    }
-  }
+  scale_sums(m, sum);
   if (m.from != nullptr) {
     const float* from = m.from;
 #pragma GCC unroll 16
@@ -148,6 +165,7 @@ static void micro_rows(const Micro& panel, int64_t rows) {
     rows -= done;
     m.a += done * row;
     m.from += m.from == nullptr ? 0 : done * m.from_row;
+    m.row_scales += m.row_scales == nullptr ? 0 : done;
     m.to += done * m.to_row;
     m.fetch += done * m.fetch_row;
   }

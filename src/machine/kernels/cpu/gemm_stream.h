@@ -22,7 +22,7 @@ constexpr int64_t kStreamB = kGemmWorkerBytes / 4 - kStreamA - kStreamTotals;
 inline bool streams(const Gemm& g) {
   constexpr int64_t kLargeC = int64_t(1) << 21;  // elements
   const bool pairs = g.a_type == DType::bf16 && g.b_type == DType::bf16 && kMultipliesPairs;
-  if (g.a_col == 1 || g.c_type != DType::f32) return false;
+  if (g.a_col == 1 || g.c_type != DType::f32 || g.scales != nullptr) return false;
   int64_t elements = 0, products = 0;
   for (int64_t i = 0; i < g.n_products; ++i) {
     const GemmProduct& p = g.products[i];
@@ -72,7 +72,8 @@ struct Stream {
     const Gemm& g = x.args;
     const int64_t rows = least(kRows, x.rows - row);
     const bool whole = cols == NV * kW, begins = k == 0 && !g.add;
-    const Block edge{g, x.product, true, x.far_a, x.row + row, x.col + col, rows, cols, nullptr, nullptr, totals};
+    const Block edge{g,    x.product, true,    x.far_a, x.row + row, x.col + col,
+                     rows, cols,      nullptr, nullptr, totals,      nullptr};
     float* c = static_cast<float*>(x.product.c) + (x.row + row) * g.c_row + x.col + col;
     if (!whole && !begins) load_totals<float>(edge, 0, cols);
     Micro m{packed, panel(col), 0, whole ? c : totals, whole ? g.c_row : kPanel, nullptr, 0, DType::f32, nullptr, 0};

@@ -19,7 +19,7 @@ struct alignas(64) Tile {      // indices lie behind the tiles of all workers
   T a[kTileRows][kGemmChunk];  // zero past the edges of the product
   T b[kGemmChunk][kTileCols];
   T total[kTileRows][kTileCols];
-  T scale;  // of the chunk's codes
+  T row_scale[kTileRows], col_scale[kTileCols];  // of the chunk's codes
 };
 
 template <class T>
@@ -55,7 +55,8 @@ void add_chunk(Tile<T>& tile, int64_t row, int64_t col, int64_t depth) {
     }
   }
   for (int64_t r = 0; r < kRows; ++r) {
-    for (int64_t c = 0; c < kCols; ++c) tile.total[row + r][col + c] += sum[r][c] * tile.scale;
+    for (int64_t c = 0; c < kCols; ++c)
+      tile.total[row + r][col + c] += tile.row_scale[row + r] * tile.col_scale[col + c] * sum[r][c];
   }
 }
 
@@ -71,7 +72,15 @@ void load_chunk(const Gemm& args, const GemmProduct& p, Tile<T>& tile, int64_t r
   constexpr int64_t width = gemm_panel_cols(Isa::reference);
   static_assert(kFp8Block == kGemmChunk && kFp8Block % kTileCols == 0);
   const int64_t scales_row = (p.k + kFp8Block - 1) / kFp8Block;
-  tile.scale = p.b_scales == nullptr ? T(1) : T(p.b_scales[col / kFp8Block * scales_row + k / kFp8Block]);
+  const T scale = p.b_scales == nullptr ? T(1) : T(p.b_scales[col / kFp8Block * scales_row + k / kFp8Block]);
+  const ProductScales* scales = scales_of(args, p);
+  const auto scale_of = [&](const ChunkScales& s, int64_t i) {
+    return T(s.scales[s.row * (i / s.tile) + s.chunk * (k / kGemmChunk)]);
+  };
+  for (int64_t r = 0; r < kTileRows; ++r)
+    tile.row_scale[r] = scales ? scale_of(scales->a, std::min(row + r, p.m - 1)) : scale;
+  for (int64_t c = 0; c < kTileCols; ++c)
+    tile.col_scale[c] = scales ? scale_of(scales->b, std::min(col + c, p.n - 1)) : T(1);
   const auto b_index = [&](int64_t row_of_b, int64_t c) {
     return args.b_is_panels ? gemm_panel_index(panel_type_of(args.b_type), row_of_b, c, p.k, width)
                             : row_of_b * args.b_row + c * args.b_col;
