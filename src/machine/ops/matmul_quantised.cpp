@@ -2,6 +2,7 @@
 // vectors, codes whose scales hold for kGemmChunk elements are widened to bf16 once, exactly, and multiplied as such
 // with their scales (kernels/gemm.h); other tiles, the formulas and devices have a kernel of codes. Shapes are checked
 // where plain tensors are (matmul.cpp) or here.
+#include <algorithm>
 #include <vector>
 
 #include "base/error.h"
@@ -124,21 +125,30 @@ void run_groups(const Exec& exec, const Form& form, const Tensor& c, const Quant
     });
     return;
   }
-  const Tensor wide_a = widened(exec, a.codes), wide_b = widened(exec, b.codes);
-  const int64_t matrix = b.codes.dim(1) * b.codes.dim(2);
-  GemmProducts products(exec, groups);
-  std::vector<kernels::ProductScales> scales;
-  each_group(begins, groups, [&](int64_t e, int64_t first, int64_t rows) {
-    const Tensor c_rows = c.row_range(first, rows);
-    const Quantised a_rows = a.row_range(first, rows), b_of_e = b.slice(e);
-    check_product(form, c_rows, a_rows, b_of_e);
-    scales.push_back(product_scales(form, a_rows, b_of_e));
-    products.add({element_address(wide_a, first * wide_a.row_stride()), element_address(wide_b, e * matrix),
-                  c_rows.raw(), rows, c.cols(), a.cols()});
-  });
-  GemmForm gemm{form.op, c, wide_a, wide_b, form.a_sums_rows, !form.b_sums_rows, form.write};
-  gemm.scales = scales.data();
-  run_gemm(exec, gemm, products);
+  // A few experts at a time: all of them widened would be what codes are to save.
+  constexpr int64_t kWidened = int64_t(1) << 20;  // elements
+  const int64_t out = b.codes.dim(1), matrix = out * b.codes.dim(2), at_once = std::max<int64_t>(1, kWidened / matrix);
+  for (int64_t begin = 0; begin < groups; begin += at_once) {
+    const int64_t end = std::min(groups, begin + at_once);
+    const int64_t first_row = begins[begin], n_rows = begins[end] - first_row;
+    if (n_rows == 0) continue;
+    const Tensor wide_a = widened(exec, a.codes.row_range(first_row, n_rows));
+    const Tensor matrices = b.codes.view({groups * out, b.codes.dim(2)});
+    const Tensor wide_b = widened(exec, matrices.row_range(begin * out, (end - begin) * out));
+    GemmProducts products(exec, end - begin);
+    std::vector<kernels::ProductScales> scales;
+    each_group(begins + begin, end - begin, [&](int64_t e, int64_t first, int64_t rows) {
+      const Tensor c_rows = c.row_range(first, rows);
+      const Quantised a_rows = a.row_range(first, rows), b_of_e = b.slice(begin + e);
+      check_product(form, c_rows, a_rows, b_of_e);
+      scales.push_back(product_scales(form, a_rows, b_of_e));
+      products.add({element_address(wide_a, (first - first_row) * wide_a.row_stride()),
+                    element_address(wide_b, e * matrix), c_rows.raw(), rows, c.cols(), a.cols()});
+    });
+    GemmForm gemm{form.op, c, wide_a, wide_b, form.a_sums_rows, !form.b_sums_rows, form.write};
+    gemm.scales = scales.data();
+    run_gemm(exec, gemm, products);
+  }
 }
 
 }  // namespace

@@ -83,33 +83,54 @@ const char* panel_of(const TileBlock& x, int64_t col, int64_t k, int64_t depth, 
   return reinterpret_cast<const char*>(x.b);
 }
 
+// A span of a panel of B, in the order of tiles.
+struct Panel {
+  int64_t col, k, steps;
+  const char* b;
+  bool last;  // of K
+};
+HADAL_INLINE void multiply_rows(const TileBlock& x, int64_t row, const Panel& p, const Totals& t) {
+  const char* a = x.a + row / kTileRows * p.steps * kTileBytes;
+  x.rows - row > kTileRows ? run_span<2>(t, a, p.b, p.steps) : run_span<1>(t, a, p.b, p.steps);
+}
+
 // Totals of rows row .. of a panel lie in the scratch between spans; the first takes them from C, the last writes them
 // there, itself where whole tiles of C are FP32.
-void run_tiles(const TileBlock& x, int64_t row, int64_t col, int64_t k, const char* b, int64_t steps, bool last) {
+void run_tiles(const TileBlock& x, int64_t row, const Panel& p) {
   const Gemm& g = x.args;
   const int64_t rows = least(2 * kTileRows, x.rows - row);
-  const char* a = x.a + row / kTileRows * steps * kTileBytes;
-  const auto run = [&](const Totals& t) __attribute__((always_inline)) {
-    rows > kTileRows ? run_span<2>(t, a, b, steps) : run_span<1>(t, a, b, steps);
+  const bool whole = g.c_type == DType::f32 && rows % kTileRows == 0 && x.cols - p.col >= kPanel;
+  float* scratch = x.totals_at(row, p.col);
+  float* c = static_cast<float*>(x.product.c) + (x.row + row) * g.c_row + x.col + p.col;  // if whole
+  if (p.k == 0 && g.add && !whole) totals_from_c(x, row, p.col, rows);
+  Totals t{scratch, kPanel, scratch, kPanel};
+  if (p.k == 0) t.from = !g.add ? nullptr : whole ? c : scratch, t.from_row = whole ? g.c_row : kPanel;
+  if (p.last && whole) t.to = c, t.to_row = g.c_row;
+  multiply_rows(x, row, p, t);
+  if (p.last && !whole) totals_to_c(x, row, p.col, rows);
+}
+
+// The same chunk by chunk, where they have scales. A pair's sums join its totals while the next pair is multiplied.
+void run_chunk(const TileBlock& x, const Panel& p) {
+  const Gemm& g = x.args;
+  SumScales scales;
+  if (x.codes()) scales.all = chunk_scale<Code>(x, p.col, p.k);
+  scales.cols = x.col_scales;
+  const auto sums_of = [&](int64_t row) __attribute__((always_inline)) {
+    return x.sums + (row / (2 * kTileRows) & 1) * (2 * kTileRows * kPanel);
   };
-  float* scratch = x.totals_at(row, col);
-  const bool by_chunks = x.codes() || g.scales != nullptr;
-  const bool whole = g.c_type == DType::f32 && rows % kTileRows == 0 && x.cols - col >= kPanel && !by_chunks;
-  float* c = static_cast<float*>(x.product.c) + (x.row + row) * g.c_row + x.col + col;  // if whole
-  if (k == 0 && g.add && !whole) totals_from_c(x, row, col, rows);
-  if (by_chunks) {
-    SumScales scales;
-    if (x.codes()) scales.all = chunk_scale<Code>(x, col, k);
-    if (g.scales != nullptr) scales.rows = x.row_scales + row, scales.cols = x.col_scales;
-    run({nullptr, 0, x.sums, kPanel});
-    add_scaled(scratch, x.sums, rows, scales, k == 0 && !g.add);
-  } else {
-    Totals t{scratch, kPanel, scratch, kPanel};
-    if (k == 0) t.from = !g.add ? nullptr : whole ? c : scratch, t.from_row = whole ? g.c_row : kPanel;
-    if (last && whole) t.to = c, t.to_row = g.c_row;
-    run(t);
+  const auto join = [&](int64_t row) __attribute__((always_inline)) {
+    const int64_t rows = least(2 * kTileRows, x.rows - row);
+    if (g.scales != nullptr) scales.rows = x.row_scales + row;
+    if (p.k == 0 && g.add) totals_from_c(x, row, p.col, rows);
+    add_scaled(x.totals_at(row, p.col), sums_of(row), rows, scales, p.k == 0 && !g.add);
+    if (p.last) totals_to_c(x, row, p.col, rows);
+  };
+  for (int64_t row = 0; row < x.rows; row += 2 * kTileRows) {
+    multiply_rows(x, row, p, {nullptr, 0, sums_of(row), kPanel});
+    if (row > 0) join(row - 2 * kTileRows);
   }
-  if (last && !whole) totals_to_c(x, row, col, rows);
+  join((x.rows - 1) / (2 * kTileRows) * (2 * kTileRows));
 }
 
 template <bool kPacked>
@@ -117,7 +138,8 @@ void run_block(const TileBlock& x) {
   if (kPacked && x.rows <= 2 * kTileRows) return few_block(x);
   const TileUse use(kTileRows, kTileRows);
   const ProductScales* scales = scales_of(x.args, x.product);
-  const int64_t k_size = x.product.k, span = x.codes() || x.args.scales != nullptr ? kGemmChunk : kSpan;
+  const bool by_chunks = x.codes() || scales != nullptr;
+  const int64_t k_size = x.product.k, span = by_chunks ? kGemmChunk : kSpan;
   for (int64_t k = 0; k < k_size; k += span) {
     const int64_t depth = least(span, k_size - k), steps = ceil_div(depth, kTileDepth);
     if (scales != nullptr) gather_scales(x.row_scales, scales->a, x.row, x.rows, k);
@@ -129,8 +151,12 @@ void run_block(const TileBlock& x) {
     for (int64_t col = 0; col < x.cols; col += kPanel) {
       const char* b = panel_of<kPacked>(x, col, k, depth, steps);
       if (scales != nullptr) gather_scales(x.col_scales, scales->b, x.col + col, least(kPanel, x.cols - col), k);
-      for (int64_t row = 0; row < x.rows; row += 2 * kTileRows)
-        run_tiles(x, row, col, k, b, steps, k + depth == k_size);
+      const Panel panel{col, k, steps, b, k + depth == k_size};
+      if (by_chunks) {
+        run_chunk(x, panel);
+      } else {
+        for (int64_t row = 0; row < x.rows; row += 2 * kTileRows) run_tiles(x, row, panel);
+      }
     }
   }
 }
@@ -146,11 +172,6 @@ struct Cut {
   int64_t max_rows = kBlockRows, max_cols = kBlockCols;
   int64_t row_blocks(const GemmProduct& p) const { return ceil_div(p.m, max_rows); }
   int64_t col_blocks(const GemmProduct& p) const { return ceil_div(p.n, max_cols); }
-  int64_t tasks(const Gemm& args) const {
-    int64_t count = 0;
-    for (int64_t i = 0; i < args.n_products; ++i) count += row_blocks(args.products[i]) * col_blocks(args.products[i]);
-    return count;
-  }
 };
 
 // Enough tasks that a slow core costs little, but none so small that handing it out, and copying its rows of A once
@@ -165,7 +186,7 @@ Cut choose_cut(const Gemm& args) {
   }
   const int64_t wanted = least(kTasksPerThread * threads, work / kWorthATask);
   Cut cut;
-  while (threads > 1 && cut.tasks(args) < wanted && (cut.max_rows > 96 || cut.max_cols > 64)) {
+  while (threads > 1 && count_tasks(args, cut) < wanted && (cut.max_rows > 96 || cut.max_cols > 64)) {
     if (cut.max_rows > 96 && (cut.max_rows > cut.max_cols || cut.max_cols <= 64)) {
       cut.max_rows /= 2;
     } else {
@@ -175,15 +196,8 @@ Cut choose_cut(const Gemm& args) {
   return cut;
 }
 
-struct Job {
-  const Gemm& args;
-  Cut cut;
-  int64_t* first_task;  // of every product, and the end
-  char* workers;        // kWorkerBytes each
-};
-
 void run_task(void* context, int64_t task, int worker) {
-  const Job& job = *static_cast<const Job*>(context);
+  const auto& job = *static_cast<const ProductJob<Gemm, Cut>*>(context);
   const int64_t number = product_of(task, job.first_task, job.args.n_products);
   const GemmProduct& p = job.args.products[number];
   const int64_t index = task - job.first_task[number], row_blocks = job.cut.row_blocks(p),
@@ -205,16 +219,7 @@ void run_task(void* context, int64_t task, int worker) {
 void gemm(const Gemm& args) {
   const bool tiles = args.a_type == DType::bf16 && (args.b_type == DType::bf16 || args.b_type == DType::f8_e4m3);
   if (!tiles) return avx512::gemm(args);
-  const int64_t workers = args.lane->n_threads() * kWorkerBytes;
-  const Workspace space(*args.lane, workers + 8 * (args.n_products + 1));
-  Job job{args, choose_cut(args), reinterpret_cast<int64_t*>(space.data + workers), space.data};
-  int64_t tasks = 0;
-  for (int64_t i = 0; i < args.n_products; ++i) {
-    job.first_task[i] = tasks;
-    tasks += job.cut.row_blocks(args.products[i]) * job.cut.col_blocks(args.products[i]);
-  }
-  job.first_task[args.n_products] = tasks;
-  args.lane->pool().run(tasks, run_task, &job);
+  run_products(args, choose_cut(args), kWorkerBytes, run_task);
 }
 
 }  // namespace hadal::kernels::HADAL_ISA

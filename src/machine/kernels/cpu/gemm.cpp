@@ -251,13 +251,6 @@ struct Cut {
   }
 };
 
-int64_t count_tasks(const Gemm& args, const Cut& cut) {
-  int64_t tasks = 0;
-  for (int64_t i = 0; i < args.n_products; ++i)
-    tasks += cut.row_blocks(args.products[i]) * cut.col_blocks(args.products[i]);
-  return tasks;
-}
-
 int64_t bytes_of_a(const Gemm& args) {
   int64_t elements = 0;
   for (int64_t i = 0; i < args.n_products; ++i) elements += args.products[i].m * args.products[i].k;
@@ -305,13 +298,6 @@ Cut choose_cut(const Gemm& args) {
   return cut;
 }
 
-struct Job {
-  const Gemm& args;
-  Cut cut;
-  int64_t* first_task;  // of every product, and the end
-  char* workers;        // kGemmWorkerBytes each
-};
-
 void zero_block(const Block& x) {  // K = 0
   if (x.args.add) return;
   const int64_t size = bytes_of(x.args.c_type);
@@ -322,7 +308,7 @@ void zero_block(const Block& x) {  // K = 0
 }
 
 void run_task(void* context, int64_t task, int worker) {
-  const Job& job = *static_cast<const Job*>(context);
+  const auto& job = *static_cast<const ProductJob<Gemm, Cut>*>(context);
   const int64_t number = product_of(task, job.first_task, job.args.n_products);
   const GemmProduct& p = job.args.products[number];
   const int64_t index = task - job.first_task[number], row_blocks = job.cut.row_blocks(p),
@@ -352,17 +338,6 @@ void run_task(void* context, int64_t task, int worker) {
 
 }  // namespace
 
-void gemm(const Gemm& args) {
-  const int64_t workers = args.lane->n_threads() * kGemmWorkerBytes;
-  const Workspace space(*args.lane, workers + 8 * (args.n_products + 1));
-  Job job{args, choose_cut(args), reinterpret_cast<int64_t*>(space.data + workers), space.data};
-  int64_t tasks = 0;
-  for (int64_t i = 0; i < args.n_products; ++i) {
-    job.first_task[i] = tasks;
-    tasks += job.cut.row_blocks(args.products[i]) * job.cut.col_blocks(args.products[i]);
-  }
-  job.first_task[args.n_products] = tasks;
-  args.lane->pool().run(tasks, run_task, &job);
-}
+void gemm(const Gemm& args) { run_products(args, choose_cut(args), kGemmWorkerBytes, run_task); }
 
 }  // namespace hadal::kernels::HADAL_ISA

@@ -2,6 +2,8 @@
 #pragma once
 #include <cstdint>
 
+#include "base/lane.h"
+
 namespace hadal::kernels::HADAL_ISA {
 
 static inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -15,6 +17,37 @@ static inline int64_t product_of(int64_t task, const int64_t* first_task, int64_
     (first_task[middle] <= task ? low : high) = middle;
   }
   return low;
+}
+
+// The tasks of a list of products, as Cut divides them: row_blocks(product) times col_blocks(product) each.
+template <class Args, class Cut>
+struct ProductJob {
+  const Args& args;
+  Cut cut;
+  int64_t* first_task;  // of every product, and the end
+  char* workers;        // of each worker so many bytes
+};
+template <class Args, class Cut>
+static int64_t count_tasks(const Args& args, const Cut& cut) {
+  int64_t tasks = 0;
+  for (int64_t i = 0; i < args.n_products; ++i)
+    tasks += cut.row_blocks(args.products[i]) * cut.col_blocks(args.products[i]);
+  return tasks;
+}
+// Runs them all: run_task(the job, task, worker).
+template <class Args, class Cut>
+static void run_products(const Args& args, const Cut& cut, int64_t worker_bytes,
+                         void (*run_task)(void*, int64_t, int)) {
+  const int64_t workers = args.lane->n_threads() * worker_bytes;
+  const Workspace space(*args.lane, workers + 8 * (args.n_products + 1));
+  ProductJob<Args, Cut> job{args, cut, reinterpret_cast<int64_t*>(space.data + workers), space.data};
+  int64_t tasks = 0;
+  for (int64_t i = 0; i < args.n_products; ++i) {
+    job.first_task[i] = tasks;
+    tasks += cut.row_blocks(args.products[i]) * cut.col_blocks(args.products[i]);
+  }
+  job.first_task[args.n_products] = tasks;
+  args.lane->pool().run(tasks, run_task, &job);
 }
 
 // The task that is handed out as the i-th where every thread walks through a stretch of its own: what it asks memory
