@@ -83,6 +83,103 @@ HADAL_INLINE void few_codes(const TileBlock& x, int64_t col, const Band& band) {
   add((band.steps - 1) / kSteps);
 }
 
+// One to four rows: tiles take as long for them as for sixteen, so vectors take the tiles' steps instead, to the bit
+// (subnormals being zero: the caller sets the unit so). R rows by a panel over `steps` steps; totals [R][kPanel].
+template <class TB, int R>
+__attribute__((noinline)) void vector_steps(float* totals, const char* a, const float* words, uint32_t marks,
+                                            int64_t depth, bool begins) {
+  V total[R][kVectors];
+#pragma GCC unroll 4
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 2
+    for (int j = 0; j < kVectors; ++j) total[r][j] = begins ? zero() : load(totals + r * kPanel + j * kW);
+  }
+  for (int64_t k = 0; k < depth; k += kTileDepth, a += kTileBytes) {
+    V even[R][kVectors], odd[R][kVectors];
+#pragma GCC unroll 4
+    for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 2
+      for (int j = 0; j < kVectors; ++j) even[r][j] = odd[r][j] = zero();
+    }
+    const auto unit = [&](const V(&w)[kVectors], const char* at) __attribute__((always_inline)) {
+#pragma GCC unroll 4
+      for (int r = 0; r < R; ++r) {
+        const V x = broadcast(*reinterpret_cast<const float*>(at + r * kTileLine));
+        const V x_even = lower_halves(x), x_odd = upper_halves(x);
+#pragma GCC unroll 2
+        for (int j = 0; j < kVectors; ++j) {
+          even[r][j] = fma(x_even, lower_halves(w[j]), even[r][j]);
+          odd[r][j] = fma(x_odd, upper_halves(w[j]), odd[r][j]);
+        }
+      }
+    };
+    const int64_t lines = ceil_div(least(kTileDepth, depth - k), kPerWord<TB>);
+    const char* at = a;
+    for (int64_t i = 0; i < lines; ++i, words += kPanel, marks >>= 1) {
+      const auto pair = [&]<int kUnit, bool kMarked>() __attribute__((always_inline)) {
+        V w[kVectors];
+#pragma GCC unroll 2
+        for (int j = 0; j < kVectors; ++j) w[j] = unit_of<StepBf16, TB, kUnit, kMarked>(load(words + j * kW));
+        unit(w, at), at += 4;
+      };
+      for (int j = 0; j < kVectors; ++j)
+        __builtin_prefetch(reinterpret_cast<const char*>(words + j * kW) + kAhead, 0, 2);
+      if constexpr (sizeof(TB) == 2) {
+        pair.template operator()<0, true>();
+      } else if ((marks & 1) == 0) {
+        pair.template operator()<0, false>(), pair.template operator()<1, false>();
+      } else {
+        pair.template operator()<0, true>(), pair.template operator()<1, true>();
+      }
+    }
+#pragma GCC unroll 4
+    for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 2
+      for (int j = 0; j < kVectors; ++j) total[r][j] = add(total[r][j], add(even[r][j], odd[r][j]));
+    }
+  }
+#pragma GCC unroll 4
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 2
+    for (int j = 0; j < kVectors; ++j) store(totals + r * kPanel + j * kW, total[r][j]);
+  }
+}
+template <class TB>
+void vector_rows(int64_t rows, float* totals, const char* a, const float* words, uint32_t marks, int64_t depth,
+                 bool begins) {
+  constexpr unsigned kSubnormalsAreZero = 0x8040;
+  const unsigned before = _mm_getcsr();
+  _mm_setcsr(before | kSubnormalsAreZero);
+  if (rows == 1) {
+    vector_steps<TB, 1>(totals, a, words, marks, depth, begins);
+  } else if (rows == 2) {
+    vector_steps<TB, 2>(totals, a, words, marks, depth, begins);
+  } else {
+    rows == 3 ? vector_steps<TB, 3>(totals, a, words, marks, depth, begins)
+              : vector_steps<TB, 4>(totals, a, words, marks, depth, begins);
+  }
+  _mm_setcsr(before);
+}
+constexpr int64_t kVectorRows = 4;
+
+void vector_band(const TileBlock& x, const Band& band) {
+  for (int64_t col = 0; col < x.cols; col += kPanel) {
+    float* totals = x.totals_at(0, col);
+    if (!x.codes()) {
+      vector_rows<bf16>(x.rows, totals, x.a, panel_at<bf16>(x, col, band.k), 0, band.depth, band.begins);
+      continue;
+    }
+    const float* marks = marks_at<Code>(x, col, band.k);
+    for (int64_t k = 0; k < band.depth; k += kGemmChunk, ++marks) {
+      uint32_t of_chunk;
+      __builtin_memcpy(&of_chunk, marks, 4);
+      vector_rows<Code>(x.rows, x.sums, x.a + k / kTileDepth * kTileBytes, panel_at<Code>(x, col, band.k + k), of_chunk,
+                        least(kGemmChunk, band.depth - k), true);
+      add_scaled(totals, x.sums, x.rows, {chunk_scale<Code>(x, col, band.k + k)}, band.begins && k == 0);
+    }
+  }
+}
+
 template <int kRowTiles>
 void few_band(const TileBlock& x, const Band& band) {
   for (int64_t col = 0; col < x.cols; col += kPanel)
@@ -98,7 +195,11 @@ void few_block(const TileBlock& x) {
   for (int64_t k = 0; k < k_size; k += kBand) {
     const Band band{k, least(kBand, k_size - k), ceil_div(least(kBand, k_size - k), kTileDepth), k == 0 && !x.args.add};
     pack_rows(x, k, band.depth, band.steps, x.rows);
-    x.rows > kTileRows ? few_band<2>(x, band) : few_band<1>(x, band);
+    if (x.rows <= kVectorRows) {
+      vector_band(x, band);
+    } else {
+      x.rows > kTileRows ? few_band<2>(x, band) : few_band<1>(x, band);
+    }
   }
   for (int64_t col = 0; col < x.cols; col += kPanel) totals_to_c(x, 0, col, x.rows);
 }
