@@ -70,8 +70,6 @@ __attribute__((target("avx512f"))) inline double fma_avx512() { return loop_of<M
 __attribute__((target("avx512f,avx512bf16"))) inline double dot_avx512_bf16() {
   return loop_of<DotPairs, Sixteen, 24>();
 }
-#endif
-#if defined(__x86_64__)
 // Four tiles of sums of 16 x 16, 32 products of bf16 to each of them at a time.
 __attribute__((target("amx-tile,amx-bf16"))) inline double multiply_tiles() {
   struct alignas(64) Configuration {

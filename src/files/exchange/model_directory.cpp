@@ -150,9 +150,8 @@ LoadCounts load_values(const ModelDirectory& from, const Exec& exec, const Param
   const OpenDevice* device = exec.memory->device();
   const bool integers = options.weights == WeightFormat::int8 || options.weights == WeightFormat::int4;
   check(options.precision != Precision::fp8 || !integers, ErrorKind::invalid,
-        "weights in {} do not go with precision fp8, whose products multiply codes of their own: choose --precision "
-        "bf16, "
-        "or leave --weights out",
+        "weights in {} do not go with precision fp8, whose products multiply codes of their own: choose "
+        "--precision bf16, or leave --weights out",
         enum_name(options.weights));
   const bool rounds = options.weights != WeightFormat::values && options.weights != WeightFormat::stored;
   check(!rounds || (!device && (compute == DType::f32 || compute == DType::bf16)), ErrorKind::unsupported,

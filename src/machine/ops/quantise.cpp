@@ -25,8 +25,7 @@ Quantised quantise(const Exec& exec, const Activation& x, Tile tile, ScaleRule r
   if (codes.tile == tile && codes.rule == rule && !codes.is_e5m6()) return codes;
   check(codes.rule == ScaleRule::power_of_two && rule == ScaleRule::power_of_two, ErrorKind::internal,
         "codes in tiles of {} x {} are made again in tiles of {} x {}; their scales are not powers of two: make both "
-        "from "
-        "the values",
+        "from the values",
         codes.tile.rows, codes.tile.cols, tile.rows, tile.cols);
   return quantise(exec, dequantise(exec, x), tile, rule);
 }

@@ -62,9 +62,7 @@ template <bool kPacked>
 const char* panel_of(const TileBlock& x, int64_t col, int64_t k, int64_t depth, int64_t steps) {
   const int64_t units = ceil_div(depth, 2);
   if (x.codes()) {
-    uint32_t marks;
-    __builtin_memcpy(&marks, marks_at<Code>(x, col, k), 4);
-    widen_codes(x.b, panel_at<Code>(x, col, k), marks, depth);
+    widen_codes(x.b, panel_at<Code>(x, col, k), read_marks(marks_at<Code>(x, col, k)), depth);
     return reinterpret_cast<const char*>(x.b);
   }
   if constexpr (kPacked) {
@@ -178,21 +176,9 @@ struct Cut {
 // more, cost more than a share of its work.
 Cut choose_cut(const Gemm& args) {
   constexpr int64_t kTasksPerThread = 4, kWorthATask = int64_t(1) << 21, kRowsOfReading = 32;
-  const int64_t threads = args.lane->n_threads();
-  int64_t work = 0;
-  for (int64_t i = 0; i < args.n_products; ++i) {
-    const GemmProduct& p = args.products[i];
-    work += (p.m > kRowsOfReading ? p.m : kRowsOfReading) * p.n * p.k;
-  }
-  const int64_t wanted = least(kTasksPerThread * threads, work / kWorthATask);
   Cut cut;
-  while (threads > 1 && count_tasks(args, cut) < wanted && (cut.max_rows > 96 || cut.max_cols > 64)) {
-    if (cut.max_rows > 96 && (cut.max_rows > cut.max_cols || cut.max_cols <= 64)) {
-      cut.max_rows /= 2;
-    } else {
-      cut.max_cols /= 2;
-    }
-  }
+  if (args.lane->n_threads() > 1)
+    cut_finer(args, cut, wanted_tasks(args, kTasksPerThread, kWorthATask, kRowsOfReading));
   return cut;
 }
 

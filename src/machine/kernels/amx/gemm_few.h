@@ -56,8 +56,7 @@ HADAL_INLINE void few_codes(const TileBlock& x, int64_t col, const Band& band) {
   float* totals = x.totals_at(0, col);
   const auto widened = [&](int64_t s) __attribute__((always_inline)) { return x.b + (s & 1) * (kStepOfB / 4); };
   const auto widen = [&](int64_t s) __attribute__((always_inline)) {
-    uint32_t of_chunk;
-    __builtin_memcpy(&of_chunk, marks + s / kSteps, 4);
+    const uint32_t of_chunk = read_marks(marks + s / kSteps);
     const float* words = lines + panel_words_of<Code>(s * kTileDepth);
     widen_codes(widened(s), words, of_chunk >> s % kSteps * (kTileDepth / kPerWord<Code>),
                 least(kTileDepth, band.depth - s * kTileDepth));
@@ -84,7 +83,7 @@ HADAL_INLINE void few_codes(const TileBlock& x, int64_t col, const Band& band) {
 }
 
 // One to four rows: tiles take as long for them as for sixteen, so vectors take the tiles' steps instead, to the bit
-// (subnormals being zero: the caller sets the unit so). R rows by a panel over `steps` steps; totals [R][kPanel].
+// (subnormals being zero: the caller sets the unit so). R rows by a panel, `depth` deep; totals [R][kPanel].
 template <class TB, int R>
 __attribute__((noinline)) void vector_steps(float* totals, const char* a, const float* words, uint32_t marks,
                                             int64_t depth, bool begins) {
@@ -171,10 +170,8 @@ void vector_band(const TileBlock& x, const Band& band) {
     }
     const float* marks = marks_at<Code>(x, col, band.k);
     for (int64_t k = 0; k < band.depth; k += kGemmChunk, ++marks) {
-      uint32_t of_chunk;
-      __builtin_memcpy(&of_chunk, marks, 4);
-      vector_rows<Code>(x.rows, x.sums, x.a + k / kTileDepth * kTileBytes, panel_at<Code>(x, col, band.k + k), of_chunk,
-                        least(kGemmChunk, band.depth - k), true);
+      vector_rows<Code>(x.rows, x.sums, x.a + k / kTileDepth * kTileBytes, panel_at<Code>(x, col, band.k + k),
+                        read_marks(marks), least(kGemmChunk, band.depth - k), true);
       add_scaled(totals, x.sums, x.rows, {chunk_scale<Code>(x, col, band.k + k)}, band.begins && k == 0);
     }
   }

@@ -267,14 +267,9 @@ int64_t most_rows(const Gemm& args) {
 // work; and a multiple of the threads while there are few.
 Cut choose_cut(const Gemm& args) {
   constexpr int64_t kTasksPerThread = 4, kWorthATask = int64_t(1) << 18;  // multiply-adds
-  constexpr int64_t kRowsOfReading = 4;  // B comes from memory no faster than so many rows are multiplied with it
+  constexpr int64_t kRowsOfReading = 4;
   const int64_t threads = args.lane->n_threads();
-  int64_t work = 0;
-  for (int64_t i = 0; i < args.n_products; ++i) {
-    const GemmProduct& p = args.products[i];
-    work += (p.m > kRowsOfReading ? p.m : kRowsOfReading) * p.n * p.k;
-  }
-  const int64_t wanted = least(kTasksPerThread * threads, work / kWorthATask);
+  const int64_t wanted = wanted_tasks(args, kTasksPerThread, kWorthATask, kRowsOfReading);
   constexpr int64_t kFarA = int64_t(4) << 20;  // bytes: past the second-level caches
   Cut cut;
   cut.far_a = bytes_of_a(args) >= kFarA;
@@ -283,13 +278,7 @@ Cut choose_cut(const Gemm& args) {
     cut.stream = true, cut.max_rows = kStreamRows, cut.max_cols = kStreamCols;
   }
   if (threads == 1) return cut;
-  while (count_tasks(args, cut) < wanted && (cut.max_rows > 96 || cut.max_cols > 64)) {
-    if (cut.max_rows > 96 && (cut.max_rows > cut.max_cols || cut.max_cols <= 64)) {
-      cut.max_rows /= 2;
-    } else {
-      cut.max_cols /= 2;
-    }
-  }
+  cut_finer(args, cut, wanted);
   if (count_tasks(args, cut) > 2 * kTasksPerThread * threads || wanted < threads) return cut;
   if (args.b_is_panels && most_rows(args) <= kFewTiles * kRows) return cut;  // each row block would read all of B
   for (Cut even = cut; even.more < least(threads, 8); ++even.more) {

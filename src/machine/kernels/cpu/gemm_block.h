@@ -107,6 +107,12 @@ HADAL_INLINE const float* marks_at(const Block& x, int64_t col, int64_t k) {
   return panel_at<T>(x, col, 0) + panel_words_of<T>(x.product.k) + k / kGemmChunk;
 }
 
+HADAL_INLINE uint32_t read_marks(const float* word) {
+  uint32_t marks;
+  __builtin_memcpy(&marks, word, 4);
+  return marks;
+}
+
 // What the sums of a panel's chunk are to be multiplied by; 1 where B is no codes.
 template <class T>
 HADAL_INLINE float chunk_scale(const Block& x, int64_t col, int64_t k) {

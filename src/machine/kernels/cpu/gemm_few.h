@@ -65,11 +65,7 @@ HADAL_INLINE uint32_t few_marks(const Few& m) {
   uint32_t marks = 0;
   if constexpr (kHasMarks<TB>) {
 #pragma GCC unroll 4
-    for (int p = 0; p < P; ++p) {
-      uint32_t of_panel;
-      __builtin_memcpy(&of_panel, m.marks + p * m.panel_words, 4);
-      marks |= of_panel;
-    }
+    for (int p = 0; p < P; ++p) marks |= read_marks(m.marks + p * m.panel_words);
   }
   return marks;
 }

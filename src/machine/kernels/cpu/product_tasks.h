@@ -34,6 +34,28 @@ static int64_t count_tasks(const Args& args, const Cut& cut) {
     tasks += cut.row_blocks(args.products[i]) * cut.col_blocks(args.products[i]);
   return tasks;
 }
+// The tasks worth having: so many per thread, none with less than `worth` multiply-adds. B comes from memory no faster
+// than `rows_of_reading` rows are multiplied with it.
+template <class Args>
+static int64_t wanted_tasks(const Args& args, int64_t per_thread, int64_t worth, int64_t rows_of_reading) {
+  int64_t work = 0;
+  for (int64_t i = 0; i < args.n_products; ++i) {
+    const auto& p = args.products[i];
+    work += (p.m > rows_of_reading ? p.m : rows_of_reading) * p.n * p.k;
+  }
+  return least(per_thread * args.lane->n_threads(), work / worth);
+}
+// Halves the longer side of the largest block until there are so many, or blocks are small.
+template <class Args, class Cut>
+static void cut_finer(const Args& args, Cut& cut, int64_t wanted) {
+  while (count_tasks(args, cut) < wanted && (cut.max_rows > 96 || cut.max_cols > 64)) {
+    if (cut.max_rows > 96 && (cut.max_rows > cut.max_cols || cut.max_cols <= 64)) {
+      cut.max_rows /= 2;
+    } else {
+      cut.max_cols /= 2;
+    }
+  }
+}
 // Runs them all: run_task(the job, task, worker).
 template <class Args, class Cut>
 static void run_products(const Args& args, const Cut& cut, int64_t worker_bytes,

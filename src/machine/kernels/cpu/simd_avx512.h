@@ -98,9 +98,9 @@ HADAL_INLINE __m512i spread_pair(V words) {
 // Code i of such words as a float of kCodeUnit times its value, exactly; a NaN's code as 480. Shifting makes only
 // normal numbers: where subnormal codes may be among them (kMarked) these are looked up.
 constexpr float kCodeUnit = 0x1p-8f;
+constexpr int kFirstAndSecondOrThird = 0xea;  // a ternary logic's table
 template <int i, bool kMarked>
 HADAL_INLINE V widen_code(V words) {
-  constexpr int kFirstAndSecondOrThird = 0xea;
   const __m512i pair = spread_pair<i / 2>(words), top = i % 2 == 0 ? _mm512_slli_epi32(pair, 16) : pair;
   const __m512i bits = _mm512_ternarylogic_epi32(top, _mm512_set1_epi32(int(0x87f00000)), _mm512_set1_epi32(0x38000000),
                                                  kFirstAndSecondOrThird);
@@ -249,7 +249,6 @@ HADAL_INLINE Pairs interleave_n(const bf16* even, const bf16* odd, int64_t n) { 
 // Codes 2i and 2i + 1 of words that spread four, likewise, as bf16.
 template <int i, bool kMarked>
 HADAL_INLINE V widen_code_pair(V words) {
-  constexpr int kFirstAndSecondOrThird = 0xea;
   const __m512i pair = _mm512_ternarylogic_epi32(spread_pair<i>(words), _mm512_set1_epi32(int(0x87f087f0)),
                                                  _mm512_set1_epi32(0x38003800), kFirstAndSecondOrThird);
   if (!kMarked) return {_mm512_castsi512_ps(pair)};
