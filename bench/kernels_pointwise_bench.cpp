@@ -9,6 +9,7 @@
 #include "base/random.h"
 #include "bench/harness.h"
 #include "ops/pointwise.h"
+#include "ops/quantise.h"
 #include "ops/routing.h"
 
 namespace hadal {
@@ -40,6 +41,7 @@ const std::vector<Model> kModels = {
 struct Work {
   double read_bytes = 0, written_bytes = 0;
   std::function<void()> run;
+  double elements = 0;  // of codes
 };
 
 class Bench {
@@ -54,6 +56,8 @@ class Bench {
       losses();
       experts();
     }
+    dtype_ = DType::bf16;
+    codes();
     optimizer();
     routing();
   }
@@ -87,6 +91,9 @@ class Bench {
     const double ideal = works[0].read_bytes * 1e-9 / memory_.read + works[0].written_bytes * 1e-9 / memory_.write;
     std::string line = fmt::format("{:<36} {:9.1f} us {:7.1f} GB/s {:6.1f} %", name, seconds * 1e6,
                                    bytes * 1e-9 / seconds, 100 * ideal / seconds);
+    if (works[0].elements > 0)
+      line +=
+          fmt::format(" {:7.2f} G/s a thread", works[0].elements * 1e-9 / seconds / double(exec_.compute->n_threads()));
     if (tokens > 0) line += fmt::format(" {:7.1f} ns/token", seconds * 1e9 / tokens);
     std::puts(line.c_str());
     std::fflush(stdout);
@@ -170,6 +177,40 @@ class Bench {
       const double touched = double(t * d * 4);
       return Work{double(dy.bytes()) + touched, touched,
                   [=, this] { ops::embedding_backward_weight(exec_, dw, dy, ids); }};
+    });
+  }
+
+  void codes() {
+    const int64_t t = model_.tokens, d = model_.hidden;
+    const auto quantise = [&](const char* name, Tile tile, ScaleRule rule) {
+      measure(name, [&, t, d, tile, rule] {
+        Tensor x = rows(t, d);
+        const Quantised q = Quantised::empty(exec_, {t, d}, tile, dtype_, rule);
+        return Work{double(x.bytes()), double(q.bytes()), [=, this] { hadal::quantise(exec_, q, x, AmaxFloor::none); },
+                    double(t * d)};
+      });
+    };
+    quantise("quantise 1 x 128, exact,", kRowTile, ScaleRule::exact);
+    quantise("quantise 1 x 128, powers of two,", kRowTile, ScaleRule::power_of_two);
+    quantise("quantise 128 x 1, exact,", kColumnTile, ScaleRule::exact);
+    quantise("quantise 128 x 1, powers of two,", kColumnTile, ScaleRule::power_of_two);
+    dtype_ = DType::f32;
+    quantise("quantise 128 x 128, exact,", kSquareTile, ScaleRule::exact);
+    dtype_ = DType::bf16;
+    const auto back = [&](const char* name, const std::function<Quantised(const Tensor&)>& make) {
+      measure(name, [&, t, d, make] {
+        Tensor x = rows(t, d);
+        const Quantised q = make(x);
+        return Work{double(q.bytes()), double(x.bytes()), [=, this] { dequantise(exec_, x, q); }, double(t * d)};
+      });
+    };
+    back("dequantise 1 x 128", [&](const Tensor& x) { return ops::quantise(exec_, x, kRowTile); });
+    back("dequantise E5M6", [&](const Tensor& x) { return ops::quantise_e5m6(exec_, x); });
+    measure("quantise E5M6", [&, t, d] {
+      Tensor x = rows(t, d);
+      const Quantised q = Quantised::empty_e5m6(exec_, {t, d}, dtype_);
+      return Work{double(x.bytes()), double(q.bytes()), [=, this] { hadal::quantise(exec_, q, x, AmaxFloor::none); },
+                  double(t * d)};
     });
   }
 

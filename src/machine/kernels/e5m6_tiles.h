@@ -4,7 +4,6 @@
 //   encode   a = max |x| of the tile; s = the next power of two of max(a / 65024, 2^-126), 1 where a = 0;
 //            code = e5m6(x / s), to nearest even. A NaN stays one; a tile with an infinity becomes NaN.
 //   decode   value = code * s
-// Only the formula exists so far; it serves every instruction set.
 #pragma once
 #include "kernels/array.h"
 #include "kernels/dispatch.h"
@@ -24,7 +23,13 @@ struct E5m6Tiles {
   Lane* lane = nullptr;
 };
 
-HADAL_DECLARE_FORMULA(e5m6_encode, E5m6Tiles)
-HADAL_DECLARE_FORMULA(e5m6_decode, E5m6Tiles)
+// One tile, by the formula: for kernels that meet a NaN or an infinity.
+namespace reference {
+void e5m6_encode_tile(const float* x, uint8_t* upper, uint8_t* lower, uint8_t* scale, int64_t n);
+void e5m6_encode_tile(const bf16* x, uint8_t* upper, uint8_t* lower, uint8_t* scale, int64_t n);
+}  // namespace reference
+
+HADAL_DECLARE_KERNEL(e5m6_encode, E5m6Tiles)
+HADAL_DECLARE_KERNEL(e5m6_decode, E5m6Tiles)
 
 }  // namespace hadal::kernels

@@ -36,11 +36,12 @@ struct Fp8Band {
 template <class T, class F>
 void each_band(const Fp8Tiles& k, F&& f) {
   const int64_t bands = (k.rows + k.tile_rows - 1) / k.tile_rows;
-  parallel_blocks(k.lane, k.matrices * bands, 1, [&](int64_t task, int64_t) {
-    const int64_t first = task % bands * k.tile_rows, row = task / bands * k.rows + first;
-    const int64_t left = k.rows - first;
-    f(Fp8Band<T>{k.values.row<T>(row), k.codes + row * k.codes_stride, k.scales + task * k.scales_stride,
-                 k.values.stride, k.codes_stride, left < k.tile_rows ? left : k.tile_rows, k.cols, k.tile_cols});
+  parallel_blocks(k.lane, k.matrices * bands, rows_per_task(k.cols * k.tile_rows), [&](int64_t band, int64_t end) {
+    for (; band < end; ++band) {
+      const int64_t first = band % bands * k.tile_rows, row = band / bands * k.rows + first, left = k.rows - first;
+      f(Fp8Band<T>{k.values.row<T>(row), k.codes + row * k.codes_stride, k.scales + band * k.scales_stride,
+                   k.values.stride, k.codes_stride, left < k.tile_rows ? left : k.tile_rows, k.cols, k.tile_cols});
+    }
   });
 }
 

@@ -47,8 +47,8 @@ struct GemmGroups {
   bool along_k = false;
 };
 
-// Of operands whose elements are codes, widened to bf16: scales that hold for `tile` rows of A (columns of B) and a
-// chunk of k. Row i and chunk b have scales[row * (i / tile) + chunk * b]; the chunk joins the total as
+// Of two operands of FP8 codes, widened exactly (to bf16, so that pairs are multiplied where the instruction set does
+// so) as they are packed: scales that hold for `tile` rows of A (columns of B) and a chunk of k. Row i and chunk b have scales[row * (i / tile) + chunk * b]; the chunk joins the total as
 // (sa * sb) * chunk_b.
 struct ChunkScales {
   const float* scales = nullptr;
@@ -62,8 +62,8 @@ struct Gemm {
   const GemmProduct* products = nullptr;
   int64_t n_products = 0;
   GemmGroups groups;
-  // f32, bf16 or f16, beside panels f32 or bf16, of panels also f8_e4m3; f64 only if all three are, and only by the
-  // reference
+  // f32, bf16 or f16, beside panels f32 or bf16, of panels also f8_e4m3; A and B both f8_e4m3 with scales; f64 only if
+  // all three are, and only by the reference
   DType a_type = DType::f32, b_type = DType::f32, c_type = DType::f32;
   int64_t a_row = 0, a_col = 1, b_row = 0, b_col = 1, c_row = 0;  // in elements
   bool b_is_panels = false;                                       // b_row and b_col say nothing then

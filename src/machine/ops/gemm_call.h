@@ -8,8 +8,9 @@
 
 namespace hadal::ops {
 
-inline DType gemm_type(const Tensor& tensor, const char* op, const char* name) {
+inline DType gemm_type(const Tensor& tensor, const char* op, const char* name, bool codes = false) {
   const DType dtype = tensor.dtype();
+  if (codes && dtype == DType::f8_e4m3) return dtype;
   check(dtype == DType::f32 || is_half(dtype) || dtype == DType::f64, ErrorKind::internal,
         "{}: {} is {}, must be F64, F32, BF16 or F16", op, name, dtype_name(dtype));
   return dtype;
@@ -63,9 +64,8 @@ inline void run_gemm(const Exec& exec, const GemmForm& form, const kernels::Gemm
   args.groups = groups;
   args.products = products;
   args.n_products = n_products;
-  args.a_type = gemm_type(form.a, form.op, "the left operand");
-  const bool codes = form.b_is_panels && form.b.dtype() == DType::f8_e4m3;
-  args.b_type = codes ? DType::f8_e4m3 : gemm_type(form.b, form.op, "the right operand");
+  args.a_type = gemm_type(form.a, form.op, "the left operand", form.scales != nullptr);
+  args.b_type = gemm_type(form.b, form.op, "the right operand", form.scales != nullptr || form.b_is_panels);
   args.c_type = gemm_type(form.c, form.op, "the result");
   const int doubles = int(args.a_type == DType::f64) + int(args.b_type == DType::f64) + int(args.c_type == DType::f64);
   check(doubles == 0 || doubles == 3, ErrorKind::internal, "{}: F64 mixes with nothing; got {} = {} x {}", form.op,

@@ -1,12 +1,9 @@
 // Products of FP8 codes: which tiles meet along the summed dimension, and the strides of the kernel. On the CPU's
-// vectors, codes whose scales hold for kGemmChunk elements are widened to bf16 once, exactly, and multiplied as such
-// with their scales (kernels/gemm.h); other tiles, the formulas and devices have a kernel of codes. Shapes are checked
-// where plain tensors are (matmul.cpp) or here.
-#include <algorithm>
+// vectors, the packed product multiplies codes whose scales hold for kGemmChunk elements (kernels/gemm.h); other tiles,
+// the formulas and devices have a kernel of codes. Shapes are checked where plain tensors are (matmul.cpp) or here.
 #include <vector>
 
 #include "base/error.h"
-#include "kernels/fp8_tiles.h"
 #include "kernels/scaled_gemm.h"
 #include "ops/gemm_call.h"
 #include "ops/kernel_rows.h"
@@ -51,26 +48,8 @@ int64_t check_product(const Form& form, const Tensor& c, const Quantised& a, con
   return chunk;
 }
 
-bool widens_codes(const Exec& exec, int64_t chunk) {
+bool packs_codes(const Exec& exec, int64_t chunk) {
   return exec.device.kind == DeviceKind::cpu && exec.isa != Isa::reference && chunk == kernels::kGemmChunk;
-}
-
-// Codes as bf16, exactly, without their scales; a stack as one matrix.
-Tensor widened(const Exec& exec, const Tensor& codes) {
-  static float one = 1.0f;
-  constexpr int64_t kRowsOfATask = 8;
-  const Tensor values = Tensor::empty(exec, DType::bf16, {codes.rows(), codes.cols()});
-  kernels::Fp8Tiles args;
-  args.values = kernel_rows(values, "widened codes");
-  args.codes = static_cast<uint8_t*>(codes.raw());
-  args.codes_stride = codes.row_stride();
-  args.scales = &one;
-  args.rows = codes.rows();
-  args.cols = args.tile_cols = codes.cols();
-  args.tile_rows = kRowsOfATask;
-  args.lane = exec.compute;
-  kernels::fp8_decode(kernels::twin(exec, false), args);
-  return values;
 }
 
 kernels::ChunkScales chunk_scales(const Quantised& q, bool sum_rows) {
@@ -85,14 +64,11 @@ kernels::ProductScales product_scales(const Form& form, const Quantised& a, cons
 // c = a b, summing columns or rows of each.
 void run(const Exec& exec, const Form& form, const Tensor& c, const Quantised& a, const Quantised& b) {
   const int64_t chunk = check_product(form, c, a, b);
-  if (widens_codes(exec, chunk)) {
-    const Tensor wide_a = widened(exec, a.codes), wide_b = widened(exec, b.codes);
-    const kernels::GemmProduct product{wide_a.raw(), wide_b.raw(), c.raw(),
-                                       c.rows(),     c.cols(),     form.a_sums_rows ? a.rows() : a.cols()};
+  if (packs_codes(exec, chunk)) {
     const kernels::ProductScales scales = product_scales(form, a, b);
-    GemmForm gemm{form.op, c, wide_a, wide_b, form.a_sums_rows, !form.b_sums_rows, form.write};
+    GemmForm gemm{form.op, c, a.codes, b.codes, form.a_sums_rows, !form.b_sums_rows, form.write};
     gemm.scales = &scales;
-    return run_gemm(exec, gemm, &product, 1);
+    return run_gemm(exec, gemm, c.rows(), c.cols(), form.a_sums_rows ? a.rows() : a.cols());
   }
   ScaledGemm args;
   args.a = operand(a, form.a_sums_rows);
@@ -119,36 +95,24 @@ void run_groups(const Exec& exec, const Form& form, const Tensor& c, const Quant
   const int64_t groups = b.codes.dim(0);
   const Tensor host_offsets = host_copy(offsets);  // on a device a wait: a product takes one pair of matrices
   const int32_t* begins = group_offsets(form.op, host_offsets, groups, a.rows());
-  if (!widens_codes(exec, form.a_sums_rows ? a.tile.rows : a.tile.cols)) {
+  if (!packs_codes(exec, form.a_sums_rows ? a.tile.rows : a.tile.cols)) {
     each_group(begins, groups, [&](int64_t e, int64_t first, int64_t rows) {
       run(exec, form, c.row_range(first, rows), a.row_range(first, rows), b.slice(e));
     });
     return;
   }
-  // A few experts at a time: all of them widened would be what codes are to save.
-  constexpr int64_t kWidened = int64_t(1) << 20;  // elements
-  const int64_t out = b.codes.dim(1), matrix = out * b.codes.dim(2), at_once = std::max<int64_t>(1, kWidened / matrix);
-  for (int64_t begin = 0; begin < groups; begin += at_once) {
-    const int64_t end = std::min(groups, begin + at_once);
-    const int64_t first_row = begins[begin], n_rows = begins[end] - first_row;
-    if (n_rows == 0) continue;
-    const Tensor wide_a = widened(exec, a.codes.row_range(first_row, n_rows));
-    const Tensor matrices = b.codes.view({groups * out, b.codes.dim(2)});
-    const Tensor wide_b = widened(exec, matrices.row_range(begin * out, (end - begin) * out));
-    GemmProducts products(exec, end - begin);
-    std::vector<kernels::ProductScales> scales;
-    each_group(begins + begin, end - begin, [&](int64_t e, int64_t first, int64_t rows) {
-      const Tensor c_rows = c.row_range(first, rows);
-      const Quantised a_rows = a.row_range(first, rows), b_of_e = b.slice(begin + e);
-      check_product(form, c_rows, a_rows, b_of_e);
-      scales.push_back(product_scales(form, a_rows, b_of_e));
-      products.add({element_address(wide_a, (first - first_row) * wide_a.row_stride()),
-                    element_address(wide_b, e * matrix), c_rows.raw(), rows, c.cols(), a.cols()});
-    });
-    GemmForm gemm{form.op, c, wide_a, wide_b, form.a_sums_rows, !form.b_sums_rows, form.write};
-    gemm.scales = scales.data();
-    run_gemm(exec, gemm, products);
-  }
+  std::vector<kernels::ProductScales> scales;
+  GemmProducts products(exec, groups);
+  each_group(begins, groups, [&](int64_t e, int64_t first, int64_t rows) {
+    const Tensor c_rows = c.row_range(first, rows);
+    const Quantised a_rows = a.row_range(first, rows), b_of_e = b.slice(e);
+    check_product(form, c_rows, a_rows, b_of_e);
+    scales.push_back(product_scales(form, a_rows, b_of_e));
+    products.add({a_rows.codes.raw(), b_of_e.codes.raw(), c_rows.raw(), rows, c.cols(), a.cols()});
+  });
+  GemmForm gemm{form.op, c, a.codes, b.codes, form.a_sums_rows, !form.b_sums_rows, form.write};
+  gemm.scales = scales.data();
+  run_gemm(exec, gemm, products);
 }
 
 }  // namespace

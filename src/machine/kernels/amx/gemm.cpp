@@ -1,5 +1,5 @@
-// The product of kernels/gemm.h on the tile unit: A in bf16 with B in bf16, or in codes packed once. All other types
-// are AVX-512's.
+// The product of kernels/gemm.h on the tile unit: A in bf16 with B in bf16, or in codes packed once; both in codes. All
+// other types are AVX-512's.
 //
 // C is cut into blocks, one task each. A task walks K in spans; per span its rows of A are copied into tiles (they stay
 // in L2), then panel by panel of columns B is brought into the order that tiles read (a panel stays in L1; one packed
@@ -35,19 +35,20 @@ HADAL_INLINE void run_span(const Totals& t, const char* a, const char* b, int64_
 }
 
 // A whose rows are k as tiles, as pack_rows makes them: squares of pairs are turned.
+template <class T>
 void pack_columns(const TileBlock& x, int64_t k, int64_t depth, int64_t steps) {
   const int64_t line = x.args.a_col;
   for (int64_t row = 0; row < x.rows; row += kTileRows) {
     for (int64_t s = 0; s < steps; ++s) {
-      const bf16* from = at<bf16>(x.product.a, x.row + row + (k + s * kTileDepth) * line);
+      const T* from = at<T>(x.product.a, x.row + row + (k + s * kTileDepth) * line);
       const int64_t left = depth - s * kTileDepth, rows = x.rows - row;
       V square[kW];
       for (int64_t u = 0; u < kW; ++u) {
-        const bf16* unit = from + 2 * u * line;
+        const T* unit = from + 2 * u * line;
         if (left >= kTileDepth && rows >= kW) {
-          square[u] = Across<StepBf16, bf16>::whole(unit, line);
+          square[u] = Across<StepBf16, T>::whole(unit, line);
         } else {
-          square[u] = left > 2 * u ? Across<StepBf16, bf16>::units(unit, line, left - 2 * u, rows) : zero();
+          square[u] = left > 2 * u ? Across<StepBf16, T>::units(unit, line, left - 2 * u, rows) : zero();
         }
       }
       transpose(square);
@@ -58,10 +59,10 @@ void pack_columns(const TileBlock& x, int64_t k, int64_t depth, int64_t steps) {
 }
 
 // The panel of columns col .. of a span of B as tiles read it, [unit][kPanel], zeros up to a whole step.
-template <bool kPacked>
+template <class T, bool kPacked>
 const char* panel_of(const TileBlock& x, int64_t col, int64_t k, int64_t depth, int64_t steps) {
   const int64_t units = ceil_div(depth, 2);
-  if (x.codes()) {
+  if (x.spread_codes()) {
     widen_codes(x.b, panel_at<Code>(x, col, k), read_marks(marks_at<Code>(x, col, k)), depth);
     return reinterpret_cast<const char*>(x.b);
   }
@@ -70,11 +71,11 @@ const char* panel_of(const TileBlock& x, int64_t col, int64_t k, int64_t depth, 
     if (units == steps * kTileRows) return reinterpret_cast<const char*>(lines);
     for (int64_t i = 0; i < units * kPanel; i += kW) store(x.b + i, load(lines + i));
   } else {
-    const bf16* p = at<bf16>(x.product.b, k * x.args.b_row + (x.col + col) * x.args.b_col);
+    const T* p = at<T>(x.product.b, k * x.args.b_row + (x.col + col) * x.args.b_col);
     if (x.args.b_col == 1) {
-      pack_b_rows<StepBf16, bf16, kVectors>(x.b, p, x.args.b_row, x.cols - col, depth);
+      pack_b_rows<StepBf16, T, kVectors>(x.b, p, x.args.b_row, x.cols - col, depth);
     } else {
-      pack_b_transposed<StepBf16, bf16, kVectors>(x.b, p, x.args.b_col, x.cols - col, depth, {});
+      pack_b_transposed<StepBf16, T, kVectors>(x.b, p, x.args.b_col, x.cols - col, depth, {});
     }
   }
   for (int64_t i = units * kPanel; i < steps * kTileRows * kPanel; i += kW) store(x.b + i, zero());
@@ -112,7 +113,7 @@ void run_tiles(const TileBlock& x, int64_t row, const Panel& p) {
 void run_chunk(const TileBlock& x, const Panel& p) {
   const Gemm& g = x.args;
   SumScales scales;
-  if (x.codes()) scales.all = chunk_scale<Code>(x, p.col, p.k);
+  if (x.spread_codes()) scales.all = chunk_scale<Code>(x, p.col, p.k);
   scales.cols = x.col_scales;
   const auto sums_of = [&](int64_t row) __attribute__((always_inline)) {
     return x.sums + (row / (2 * kTileRows) & 1) * (2 * kTileRows * kPanel);
@@ -131,23 +132,23 @@ void run_chunk(const TileBlock& x, const Panel& p) {
   join((x.rows - 1) / (2 * kTileRows) * (2 * kTileRows));
 }
 
-template <bool kPacked>
+template <class T, bool kPacked>
 void run_block(const TileBlock& x) {
   if (kPacked && x.rows <= 2 * kTileRows) return few_block(x);
   const TileUse use(kTileRows, kTileRows);
   const ProductScales* scales = scales_of(x.args, x.product);
-  const bool by_chunks = x.codes() || scales != nullptr;
+  const bool by_chunks = x.spread_codes() || scales != nullptr;
   const int64_t k_size = x.product.k, span = by_chunks ? kGemmChunk : kSpan;
   for (int64_t k = 0; k < k_size; k += span) {
     const int64_t depth = least(span, k_size - k), steps = ceil_div(depth, kTileDepth);
     if (scales != nullptr) gather_scales(x.row_scales, scales->a, x.row, x.rows, k);
     if (x.args.a_col == 1) {
-      pack_rows(x, k, depth, steps, ceil_div(x.rows, kTileRows) * kTileRows);
+      pack_rows<T>(x, k, depth, steps, ceil_div(x.rows, kTileRows) * kTileRows);
     } else {
-      pack_columns(x, k, depth, steps);
+      pack_columns<T>(x, k, depth, steps);
     }
     for (int64_t col = 0; col < x.cols; col += kPanel) {
-      const char* b = panel_of<kPacked>(x, col, k, depth, steps);
+      const char* b = panel_of<T, kPacked>(x, col, k, depth, steps);
       if (scales != nullptr) gather_scales(x.col_scales, scales->b, x.col + col, least(kPanel, x.cols - col), k);
       const Panel panel{col, k, steps, b, k + depth == k_size};
       if (by_chunks) {
@@ -197,14 +198,15 @@ void run_task(void* context, int64_t task, int worker) {
   if (end_row == row || end_col == col) return;
   const TileBlock x(job.args, p, job.workers + worker * kWorkerBytes, row, col, end_row - row, end_col - col);
   if (p.k == 0) return zero_block(x);
-  job.args.b_is_panels ? run_block<true>(x) : run_block<false>(x);
+  if (job.args.b_is_panels) return run_block<bf16, true>(x);
+  job.args.a_type == DType::bf16 ? run_block<bf16, false>(x) : run_block<e4m3, false>(x);
 }
 
 }  // namespace
 
 void gemm(const Gemm& args) {
-  const bool tiles = args.a_type == DType::bf16 && (args.b_type == DType::bf16 || args.b_type == DType::f8_e4m3);
-  if (!tiles) return avx512::gemm(args);
+  const bool halves = args.a_type == DType::bf16 && (args.b_type == DType::bf16 || args.b_type == DType::f8_e4m3);
+  if (!halves && args.a_type != DType::f8_e4m3) return avx512::gemm(args);
   run_products(args, choose_cut(args), kWorkerBytes, run_task);
 }
 

@@ -36,19 +36,19 @@ struct TileBlock : Block {
   float* totals_at(int64_t r, int64_t c) const {
     return totals + (c / kPanel * ceil_div(rows, 2 * kTileRows) * 2 * kTileRows + r) * kPanel;
   }
-  bool codes() const { return args.b_type == DType::f8_e4m3; }
+  bool spread_codes() const { return args.b_is_panels && args.b_type == DType::f8_e4m3; }
 };
 
 // Rows of A from k on as tiles: [tile of rows][step][row][k]. What lies past the last k is zero; rows past the last one
 // are written, as zeros, up to `rows`.
+template <class T>
 HADAL_INLINE void pack_rows(const TileBlock& x, int64_t k, int64_t depth, int64_t steps, int64_t rows) {
-  const bf16* first = at<bf16>(x.product.a, x.row * x.args.a_row + k);
+  const T* first = at<T>(x.product.a, x.row * x.args.a_row + k);
   for (int64_t row = 0; row < rows; ++row) {
     char* to = x.a + row / kTileRows * steps * kTileBytes + row % kTileRows * kTileLine;
-    const bf16* from = first + row * x.args.a_row;
+    const T* from = first + row * x.args.a_row;
     for (int64_t left = depth; left > 0; left -= kTileDepth, from += kTileDepth, to += kTileBytes) {
-      const V line = row >= x.rows ? zero() : left >= kTileDepth ? load_words(from) : load_words_n(from, left);
-      store(reinterpret_cast<float*>(to), line);
+      store(reinterpret_cast<float*>(to), row >= x.rows ? zero() : Along<StepBf16, T>::units(from, left));
     }
   }
 }

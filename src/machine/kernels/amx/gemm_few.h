@@ -164,7 +164,7 @@ constexpr int64_t kVectorRows = 4;
 void vector_band(const TileBlock& x, const Band& band) {
   for (int64_t col = 0; col < x.cols; col += kPanel) {
     float* totals = x.totals_at(0, col);
-    if (!x.codes()) {
+    if (!x.spread_codes()) {
       vector_rows<bf16>(x.rows, totals, x.a, panel_at<bf16>(x, col, band.k), 0, band.depth, band.begins);
       continue;
     }
@@ -180,7 +180,7 @@ void vector_band(const TileBlock& x, const Band& band) {
 template <int kRowTiles>
 void few_band(const TileBlock& x, const Band& band) {
   for (int64_t col = 0; col < x.cols; col += kPanel)
-    x.codes() ? few_codes<kRowTiles>(x, col, band) : few_pairs<kRowTiles>(x, col, band);
+    x.spread_codes() ? few_codes<kRowTiles>(x, col, band) : few_pairs<kRowTiles>(x, col, band);
 }
 
 void few_block(const TileBlock& x) {
@@ -191,7 +191,7 @@ void few_block(const TileBlock& x) {
   }
   for (int64_t k = 0; k < k_size; k += kBand) {
     const Band band{k, least(kBand, k_size - k), ceil_div(least(kBand, k_size - k), kTileDepth), k == 0 && !x.args.add};
-    pack_rows(x, k, band.depth, band.steps, x.rows);
+    pack_rows<bf16>(x, k, band.depth, band.steps, x.rows);
     if (x.rows <= kVectorRows) {
       vector_band(x, band);
     } else {

@@ -201,7 +201,9 @@ void run_block(const Block& x) {
   if constexpr (TB::kPacked) {
     if (x.rows <= kFewTiles * kRows) return few_block<Step, TA, typename TB::type>(x);
   } else {
-    if (x.stream) return stream_block<Step, TA, typename TB::type>(x);
+    if constexpr (sizeof(TA) > 1) {  // codes have scales
+      if (x.stream) return stream_block<Step, TA, typename TB::type>(x);
+    }
     if (x.few()) return run_few_rows<Step, TA, TB>(x);
   }
   for (int64_t k = 0; k < x.product.k; k += kGemmChunk) {
@@ -210,6 +212,12 @@ void run_block(const Block& x) {
   }
 }
 
+#if defined(HADAL_PAIRS)
+using StepOfPairs = StepBf16;
+#else
+using StepOfPairs = StepF32;
+#endif
+
 template <template <class> class B>
 void choose_types(const Block& x) {
   if constexpr (!B<float>::kPacked) {
@@ -217,13 +225,9 @@ void choose_types(const Block& x) {
     if (a16 && b16) return run_block<StepF32, f16, B<f16>>(x);
     if (a16) return run_block<StepF32, f16, B<float>>(x);
     if (b16) return run_block<StepF32, float, B<f16>>(x);
+    if (x.args.a_type == DType::f8_e4m3) return run_block<StepOfPairs, e4m3, B<e4m3>>(x);
   }
   const bool a16 = x.args.a_type == DType::bf16, b16 = x.args.b_type == DType::bf16;
-#if defined(HADAL_PAIRS)
-  using StepOfPairs = StepBf16;
-#else
-  using StepOfPairs = StepF32;
-#endif
   if constexpr (B<float>::kPacked) {
     if (x.args.b_type == DType::f8_e4m3)
       return a16 ? run_block<StepOfPairs, bf16, B<Code>>(x) : run_block<StepF32, float, B<Code>>(x);

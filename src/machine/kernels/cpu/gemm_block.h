@@ -27,7 +27,9 @@ constexpr int64_t kPackedA = (kGemmBlockRows / kRows) * kPackedPanel<StepF32>;
 static_assert(4 * (kPackedA + kGemmPanelCols * kGemmChunk + kGemmBlockRows * (kGemmBlockCols + 1) + kGemmPanelCols) <=
               kGemmWorkerBytes);
 
-HADAL_INLINE int64_t bytes_of(DType type) { return type == DType::f32 ? 4 : 2; }  // of strided operands and of C
+HADAL_INLINE int64_t bytes_of(DType type) {  // of strided operands and of C
+  return type == DType::f32 ? 4 : type == DType::f8_e4m3 ? 1 : 2;
+}
 
 template <class T>
 HADAL_INLINE const T* at(const void* base, int64_t index) {

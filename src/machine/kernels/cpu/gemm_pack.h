@@ -1,4 +1,5 @@
-// Packing for gemm_micro.h: strided f32, bf16 or f16 becomes dense 4-byte units; what lies past an edge becomes zero.
+// Packing for gemm_micro.h: strided f32, bf16, f16 or E4M3 codes become dense 4-byte units; what lies past an edge
+// becomes zero.
 // A source element (i, k) is p[i * line + k] ("along K") or p[k * line + i] ("across K"), i being a row of A or a
 // column of B.
 #pragma once
@@ -7,7 +8,7 @@
 
 namespace hadal::kernels::HADAL_ISA {
 
-// Units from a line of elements that runs along K: floats, or bf16 and f16 widened.
+// Units from a line of elements that runs along K: floats, or what is widened to them.
 template <class Step, class T>
 struct Along {
   HADAL_INLINE V units(const T* p, int64_t depth) { return depth >= kW ? load(p) : load_n(p, depth); }
@@ -19,16 +20,14 @@ struct Across {
   HADAL_INLINE V units(const T* p, int64_t, int64_t, int64_t n) { return n >= kW ? load(p) : load_n(p, n); }
 };
 #if defined(HADAL_PAIRS)
-template <>
-struct Along<StepBf16, bf16> {
-  HADAL_INLINE V units(const bf16* p, int64_t depth) {
-    return depth >= 2 * kW ? load_words(p) : load_words_n(p, depth);
-  }
+template <class T>
+struct Along<StepBf16, T> {  // bf16, or codes widened to it
+  HADAL_INLINE V units(const T* p, int64_t depth) { return depth >= 2 * kW ? load_words(p) : load_words_n(p, depth); }
 };
-template <>
-struct Across<StepBf16, bf16> {
-  HADAL_INLINE V whole(const bf16* p, int64_t line) { return as_words(interleave(p, p + line)); }
-  HADAL_INLINE V units(const bf16* p, int64_t line, int64_t depth, int64_t n) {
+template <class T>
+struct Across<StepBf16, T> {
+  HADAL_INLINE V whole(const T* p, int64_t line) { return as_words(interleave(p, p + line)); }
+  HADAL_INLINE V units(const T* p, int64_t line, int64_t depth, int64_t n) {
     return as_words(interleave_n(p, depth > 1 ? p + line : nullptr, least(n, kW)));
   }
 };

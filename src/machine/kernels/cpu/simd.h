@@ -27,6 +27,8 @@
 namespace hadal::kernels::HADAL_ISA {
 
 HADAL_INLINE V zero() { return broadcast(0.0f); }
+HADAL_INLINE V load(const e4m3* p) { return load_e4m3(&p->bits, kW); }
+HADAL_INLINE V load_n(const e4m3* p, int64_t n) { return load_e4m3(&p->bits, n); }
 // As a store of this type rounds.
 HADAL_INLINE V rounded(V a, float) { return a; }
 HADAL_INLINE V rounded(V a, bf16) { return widen(narrow(a)); }

@@ -219,6 +219,26 @@ HADAL_INLINE V load_words(const bf16* p) { return {_mm512_loadu_ps(p)}; }
 HADAL_INLINE V load_words_n(const bf16* p, int64_t n) {  // the first n bf16, 0 <= n < 2 kW
   return {_mm512_castsi512_ps(_mm512_maskz_loadu_epi16(__mmask32((1u << n) - 1), p))};
 }
+// 32 codes as bf16, exactly; a NaN's stays one.
+HADAL_INLINE __m512i widen_codes(__m256i codes) {
+  constexpr int kFirstOrSecondAndThird = 0xf8;  // a ternary logic's table
+  const __m512i code = _mm512_cvtepu8_epi16(codes), rest = _mm512_set1_epi16(0x07f0);
+  const __m512i bits = _mm512_and_si512(_mm512_slli_epi16(code, 4), rest);
+  const __m512i subnormal = _mm512_castsi128_si512(
+      _mm_setr_epi16(0, 0x3b00, 0x3b80, 0x3bc0, 0x3c00, 0x3c20, 0x3c40, 0x3c60));  // 0 .. 7 times 2^-9
+  __m512i value = _mm512_add_epi16(bits, _mm512_set1_epi16(0x3c00));
+  value =
+      _mm512_mask_permutexvar_epi16(value, _mm512_testn_epi16_mask(bits, _mm512_set1_epi16(0x0780)), code, subnormal);
+  value = _mm512_mask_mov_epi16(value, _mm512_cmpeq_epi16_mask(bits, rest), _mm512_set1_epi16(0x7fc0));
+  return _mm512_ternarylogic_epi32(value, _mm512_slli_epi16(code, 8), _mm512_set1_epi16(int16_t(0x8000)),
+                                   kFirstOrSecondAndThird);
+}
+HADAL_INLINE V load_words(const e4m3* p) {
+  return {_mm512_castsi512_ps(widen_codes(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))))};
+}
+HADAL_INLINE V load_words_n(const e4m3* p, int64_t n) {
+  return {_mm512_castsi512_ps(widen_codes(_mm256_maskz_loadu_epi8(__mmask32((1u << n) - 1), p)))};
+}
 HADAL_INLINE Pairs as_pairs(V a) { return {reinterpret_cast<__m512bh>(a.v)}; }  // the same bits
 HADAL_INLINE V as_words(Pairs a) { return {reinterpret_cast<__m512>(a.v)}; }
 HADAL_INLINE Pairs broadcast_pair(const bf16* p) {
@@ -245,6 +265,19 @@ HADAL_INLINE Pairs interleave_n(const bf16* even, const bf16* odd, int64_t n) { 
   const __mmask16 lanes = lanes_below(n);
   return interleave(_mm256_maskz_loadu_epi16(lanes, even),
                     odd == nullptr ? _mm256_setzero_si256() : _mm256_maskz_loadu_epi16(lanes, odd));
+}
+HADAL_INLINE Pairs interleave(__m128i even, __m128i odd) {  // 16 codes each
+  const __m256i codes = _mm256_set_m128i(_mm_unpackhi_epi8(even, odd), _mm_unpacklo_epi8(even, odd));
+  return {reinterpret_cast<__m512bh>(widen_codes(codes))};
+}
+HADAL_INLINE Pairs interleave(const e4m3* even, const e4m3* odd) {
+  return interleave(_mm_loadu_si128(reinterpret_cast<const __m128i*>(even)),
+                    _mm_loadu_si128(reinterpret_cast<const __m128i*>(odd)));
+}
+HADAL_INLINE Pairs interleave_n(const e4m3* even, const e4m3* odd, int64_t n) {
+  const __mmask16 lanes = lanes_below(n);
+  return interleave(_mm_maskz_loadu_epi8(lanes, even),
+                    odd == nullptr ? _mm_setzero_si128() : _mm_maskz_loadu_epi8(lanes, odd));
 }
 // Codes 2i and 2i + 1 of words that spread four, likewise, as bf16.
 template <int i, bool kMarked>

@@ -16,23 +16,26 @@ e8m0 e5m6_scale(float amax) {
 }
 
 template <class T>
-void encode_row(const T* x, uint8_t* upper, uint8_t* lower, uint8_t* scales, int64_t cols) {
-  for (int64_t first = 0; first < cols; first += kE5m6Tile) {
-    const int64_t end = std::min(cols, first + kE5m6Tile);
-    float amax = 0;
-    for (int64_t c = first; c < end; ++c) {
-      const float magnitude = std::fabs(float(x[c]));
-      if (magnitude > amax) amax = magnitude;
-    }
-    const e8m0 scale = e5m6_scale(amax);
-    scales[first / kE5m6Tile] = scale.bits;
-    for (int64_t c = first; c < end; ++c) {
-      const uint16_t code = e5m6::round(float(x[c]) / float(scale));
-      upper[c] = uint8_t(code >> 4);
-      uint8_t& pair = lower[c / 2];
-      pair = c % 2 == 0 ? uint8_t(code & 15u) : uint8_t(pair | (code & 15u) << 4);
-    }
+void encode_tile(const T* x, uint8_t* upper, uint8_t* lower, uint8_t* to, int64_t n) {
+  float amax = 0;
+  for (int64_t c = 0; c < n; ++c) {
+    const float magnitude = std::fabs(float(x[c]));
+    if (magnitude > amax) amax = magnitude;
   }
+  const e8m0 scale = e5m6_scale(amax);
+  *to = scale.bits;
+  for (int64_t c = 0; c < n; ++c) {
+    const uint16_t code = e5m6::round(float(x[c]) / float(scale));
+    upper[c] = uint8_t(code >> 4);
+    uint8_t& pair = lower[c / 2];
+    pair = c % 2 == 0 ? uint8_t(code & 15u) : uint8_t(pair | (code & 15u) << 4);
+  }
+}
+
+template <class T>
+void encode_row(const T* x, uint8_t* upper, uint8_t* lower, uint8_t* scales, int64_t cols) {
+  for (int64_t first = 0; first < cols; first += kE5m6Tile, ++scales)
+    encode_tile(x + first, upper + first, lower + first / 2, scales, std::min(cols - first, kE5m6Tile));
 }
 
 template <class T>
@@ -47,6 +50,13 @@ void decode_row(T* x, const uint8_t* upper, const uint8_t* lower, const uint8_t*
 }
 
 }  // namespace
+
+void e5m6_encode_tile(const float* x, uint8_t* upper, uint8_t* lower, uint8_t* scale, int64_t n) {
+  encode_tile(x, upper, lower, scale, n);
+}
+void e5m6_encode_tile(const bf16* x, uint8_t* upper, uint8_t* lower, uint8_t* scale, int64_t n) {
+  encode_tile(x, upper, lower, scale, n);
+}
 
 void e5m6_encode(const E5m6Tiles& k) {
   visit_numbers(
