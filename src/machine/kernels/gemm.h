@@ -48,8 +48,8 @@ struct GemmGroups {
 };
 
 // Of two operands of FP8 codes, widened exactly (to bf16, so that pairs are multiplied where the instruction set does
-// so) as they are packed: scales that hold for `tile` rows of A (columns of B) and a chunk of k. Row i and chunk b have scales[row * (i / tile) + chunk * b]; the chunk joins the total as
-// (sa * sb) * chunk_b.
+// so) as they are packed: scales that hold for `tile` rows of A (columns of B) and a chunk of k. Row i and chunk b have
+// scales[row * (i / tile) + chunk * b]; the chunk joins the total as (sa * sb) * chunk_b.
 struct ChunkScales {
   const float* scales = nullptr;
   int64_t row = 0, chunk = 1, tile = 1;

@@ -21,17 +21,19 @@ const Weight& weight_for(const GemmRecipe& recipe, Format format, const Paramete
 }
 
 void Linear::forward(const Exec& exec, const Tensor& y, const Activation& x, ops::Write write) const {
-  ops::linear(exec, y, recipe.fprop_operand(exec, x), weight_for(recipe, recipe.fprop, *weight), write);
+  ops::linear(exec, y, recipe.fprop_operand(exec, x), weight_for(recipe, recipe.fprop, *weight), write,
+              recipe.accumulation);
 }
 
 void Linear::backward_input(const Exec& exec, const Tensor& dx, const Activation& dy, ops::Write write) const {
-  ops::linear_backward_input(exec, dx, recipe.dgrad_operand(exec, dy), weight_for(recipe, recipe.dgrad, *weight),
-                             write);
+  ops::linear_backward_input(exec, dx, recipe.dgrad_operand(exec, dy), weight_for(recipe, recipe.dgrad, *weight), write,
+                             recipe.accumulation);
 }
 
 void Linear::weight_product(const Exec& exec, const Tensor& dw, const Activation& dy, const Activation& x,
                             ops::Write write) const {
-  ops::linear_backward_weight(exec, dw, recipe.wgrad_operand_dy(exec, dy), recipe.wgrad_operand_x(exec, x), write);
+  ops::linear_backward_weight(exec, dw, recipe.wgrad_operand_dy(exec, dy), recipe.wgrad_operand_x(exec, x), write,
+                              recipe.accumulation);
 }
 
 void Linear::backward_weight(const Exec& exec, const Activation& dy, const Activation& x) const {
@@ -40,21 +42,21 @@ void Linear::backward_weight(const Exec& exec, const Activation& dy, const Activ
 
 void GroupedLinear::forward(const Exec& exec, const Tensor& y, const Activation& x, const Tensor& offsets,
                             ops::Write write) const {
-  ops::grouped_linear(exec, y, recipe.fprop_operand(exec, x), weight_for(recipe, recipe.fprop, *weight), offsets,
-                      write);
+  ops::grouped_linear(exec, y, recipe.fprop_operand(exec, x), weight_for(recipe, recipe.fprop, *weight), offsets, write,
+                      recipe.accumulation);
 }
 
 void GroupedLinear::backward_input(const Exec& exec, const Tensor& dx, const Activation& dy, const Tensor& offsets,
                                    ops::Write write) const {
   ops::grouped_linear_backward_input(exec, dx, recipe.dgrad_operand(exec, dy),
-                                     weight_for(recipe, recipe.dgrad, *weight), offsets, write);
+                                     weight_for(recipe, recipe.dgrad, *weight), offsets, write, recipe.accumulation);
 }
 
 void GroupedLinear::weight_product(const Exec& exec, const Tensor& dw, const Activation& dy, const Activation& x,
                                    const Tensor& offsets, ops::Write write) const {
   if (recipe.wgrad == Format::fp8)
-    return ops::grouped_linear_backward_weight(exec, dw, dy, x, offsets,
-                                               {recipe.token, recipe.dy_scale, recipe.x_scale}, write);
+    return ops::grouped_linear_backward_weight(
+        exec, dw, dy, x, offsets, {recipe.token, recipe.dy_scale, recipe.x_scale}, write, recipe.accumulation);
   ops::grouped_linear_backward_weight(exec, dw, ops::dequantise(exec, dy), ops::dequantise(exec, x), offsets, write);
 }
 
