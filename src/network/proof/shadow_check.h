@@ -41,6 +41,7 @@ class ShadowCheck : public ProductWatch {
 
   // In the order in which the products were first seen; what several ranks' rows of one expert make is one.
   const std::vector<ProductFinding>& findings() const { return findings_; }
+  int64_t layer() const { return layer_; }
   double seconds() const { return seconds_; }  // that it took
 
  private:

@@ -55,6 +55,11 @@ GradientReference::GradientReference(const ModelConfig& config, const Exec& exec
   model_ = std::make_unique<Transformer>(config, options, exec);
 }
 
+void GradientReference::scale_losses(double scale) {
+  weights_.main *= scale;
+  for (double& weight : weights_.mtp) weight *= scale;
+}
+
 GradientErrors GradientReference::errors_of(Transformer& model) {
   RouteReplay routes;
   model.begin_step(1);

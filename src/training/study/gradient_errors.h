@@ -24,6 +24,7 @@ class GradientReference {
   GradientErrors errors_of(Transformer& model);
   const MicroBatch& batch() const { return batch_; }
   const LossWeights& weights() const { return weights_; }
+  void scale_losses(double scale);  // as if their means were over 1 / scale as many tokens
 
  private:
   const Exec& exec_;
