@@ -94,6 +94,8 @@ Ablation run_ablation(const Config& config, const data::Prepared& prepared, cons
   all.place = fmt::format("{} threads, kernels {}", exec.compute->n_threads(), isa_name(exec.isa));
   const double lambda = config.model.n_mtp > 0 ? mtp_weight(config.train, 1) : 0.0;
   GradientReference reference(config.model, exec, text.frozen, lambda);
+  // As in a step: a floor loses gradients that are small because many tokens share the mean.
+  reference.scale_losses(double(all.frozen_tokens) / double(all.tokens_a_step));
   for (const Variant& variant : o.variants) {
     const VariantSetup setup = set_up(variant, config);
     all.results.push_back({variant, setup.missing, {}});

@@ -1,6 +1,7 @@
 #include "study/outliers.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <set>
 
@@ -68,13 +69,17 @@ SchemeError scheme_error(const Exec& exec, const Tensor& x, const Scheme& scheme
   const Tensor meant = Tensor::empty(exec, DType::f32, {x.rows(), x.cols()});
   dequantise(exec, meant, codes);
   std::vector<Squares> rows(size_t(x.rows()));
-  int64_t nonzero = 0, flushed = 0;
-  for (int64_t i = 0; i < values.count(); ++i) {
-    if (i == skip) continue;
-    const double value = values.data<float>()[i], code = meant.data<float>()[i];
-    rows[size_t(i / x.cols())].take(code, value);
-    nonzero += value != 0, flushed += value != 0 && code == 0;
-  }
+  std::atomic<int64_t> nonzero = 0, flushed = 0;
+  exec.compute->parallel_for(x.rows(), [&](int64_t r, int) {
+    int64_t row_nonzero = 0, row_flushed = 0;
+    for (int64_t i = r * x.cols(); i < (r + 1) * x.cols(); ++i) {
+      if (i == skip) continue;
+      const double value = values.data<float>()[i], code = meant.data<float>()[i];
+      rows[size_t(r)].take(code, value);
+      row_nonzero += value != 0, row_flushed += value != 0 && code == 0;
+    }
+    nonzero += row_nonzero, flushed += row_flushed;
+  });
   std::sort(rows.begin(), rows.end(), [](const Squares& a, const Squares& b) { return a.size < b.size; });
   Squares all, small;
   const size_t tenth = std::max<size_t>(1, rows.size() / 10);
@@ -82,7 +87,8 @@ SchemeError scheme_error(const Exec& exec, const Tensor& x, const Scheme& scheme
     all.add(rows[r]);
     if (r < tenth) small.add(rows[r]);
   }
-  return {all.error(), small.error(), nonzero > 0 ? double(flushed) / double(nonzero) : 0};
+  const double share = nonzero > 0 ? double(flushed) / double(nonzero) : 0;
+  return {all.error(), small.error(), share};
 }
 
 SchemeErrors scheme_errors(const Exec& exec, const Tensor& x, int64_t skip) {

@@ -106,6 +106,29 @@ ProductRow square_gradients(const Exec& exec, double sigma, double least) {
           {}};
 }
 
+// Gradients of a mean over many tokens are small; a floor of their tiles' maxima loses them.
+ProductRow floored(const Exec& exec, double deviation, double least) {
+  const Tensor drawn_dy = drawn(exec, 256, 256, "product.small");
+  const Tensor dy = Tensor::empty(exec, DType::f32, {256, 256});
+  for (int64_t i = 0; i < dy.count(); ++i) dy.data<float>()[i] = float(deviation * element(drawn_dy, i));
+  const auto dx = [&](const GemmRecipe& recipe) {
+    const DrawnLinear one(exec, recipe, 256, 384);
+    const Tensor result = Tensor::empty(exec, DType::f32, {256, 384});
+    one.linear().backward_input(exec, result, dy);
+    return result;
+  };
+  GemmRecipe other = rounded_recipe();
+  other.study.floor = AmaxFloor::released;
+  const Tensor high = dx({});
+  return {fmt::format("dx, gradients of deviation {:g}", deviation),
+          "dy without a floor",
+          "with one of 1e-4",
+          distance(dx(Recipe::fp8().q_b), high),
+          distance(dx(other), high),
+          least,
+          {}};
+}
+
 // Sums alone: the same codes, summed as the configuration says, against the sums of FP32.
 ProductRow unpromoted(const Exec& exec) {
   ProductRow row{"sums of codes over K = 4096, Gaussian", "promoted every 128", "never promoted", 0, 0, 5, {}};
@@ -161,6 +184,8 @@ ProductRow kept_outputs(const Exec& exec) {
 std::vector<ProductRow> product_errors(const Exec& exec) {
   std::vector<ProductRow> rows = {retiled(exec)};
   for (const double sigma : {1.0, 2.0, 3.0, 4.0}) rows.push_back(square_gradients(exec, sigma, sigma == 3 ? 3 : 0));
+  for (const double deviation : {1e-8, 1e-9, 1e-10})
+    rows.push_back(floored(exec, deviation, deviation < 5e-10 ? 20 : 0));
   rows.push_back(unpromoted(exec));
   rows.push_back(kept_outputs(exec));
   return rows;
