@@ -1,5 +1,6 @@
 // hadal precision: what FP8 does to numbers, to a model's gradients, and to training. Each verb prints a table and
 // writes a page.
+//   products   what single choices of the recipe are worth, by products of synthetic operands
 //   outliers   one outlier in synthetic data, and a model's own activations and gradients, under five ways to scale
 //   errors     a model's gradients of one batch under each variant of the recipe, against FP64 (precision_errors.cpp)
 //   ablate     trains the variants from the same start on the same batches (precision_ablate.cpp)
@@ -93,6 +94,36 @@ void add_outliers(Verb verb, Cli& cli) {
   cli.on(sub, [o] { return run_outliers(*o); });
 }
 
+int run_products(const CommonOptions& common) {
+  const OwnedExec owned = common.exec();
+  Table table({"product", "as the report has it", "error", "instead", "error", "ratio", "at least"});
+  std::vector<std::string> missing;
+  for (const ProductRow& row : product_errors(owned.exec)) {
+    if (!row.missing.empty()) {
+      missing.push_back(fmt::format("{} is left out: {}", row.what, row.missing));
+      continue;
+    }
+    table.add({row.what, row.ours, fmt::format("{:.3f} %", 100 * row.our_error), row.theirs,
+               fmt::format("{:.3f} %", 100 * row.their_error), fmt::format("{:.2f}", row.ratio()),
+               row.least > 0 ? fmt::format("{}", row.least) : ""});
+  }
+  print_notes(missing, common.quiet);
+  fmt::print("{}", table.text());
+  return kExitFine;
+}
+
+void add_products(Verb verb, Cli& cli) {
+  auto o = std::make_shared<CommonOptions>();
+  Verb sub = verb.add_verb("products",
+                           "What single choices of the recipe are worth, shown by products of synthetic operands: "
+                           "tiles, scales, a floor, promotion, what is kept of attention");
+  add_threads_option(sub, *o);
+  add_isa_option(sub, *o);
+  add_quiet_option(sub, *o);
+  sub.add_examples({"hadal precision products"});
+  cli.on(sub, [o] { return run_products(*o); });
+}
+
 }  // namespace
 
 MicroBatch batch_of_file(const TextModel& loaded, const std::string& text, int64_t n_tokens) {
@@ -117,6 +148,7 @@ void write_page(const std::string& file, const std::string& page) {
 void add_precision(Verb root, Cli& cli) {
   Verb verb = root.add_verb("precision", "See what FP8 does to numbers, to a model's gradients and to its training");
   verb.require_verb();
+  add_products(verb, cli);
   add_outliers(verb, cli);
   add_precision_errors(verb, cli);
   add_precision_ablate(verb, cli);

@@ -7,8 +7,8 @@
 #include "apps/run_config.h"
 #include "base/error.h"
 #include "base/interrupt.h"
-#include "base/progress.h"
 #include "base/open_device.h"
+#include "base/progress.h"
 #include "base/table.h"
 #include "config/config_io.h"
 #include "study/pages.h"
@@ -61,7 +61,9 @@ int run_ablate(AblateOptions o) {
           available_memory(*owned.exec.memory));
   validate(config.model);
   const CleanStop stop("stopping after this step, with a page of what is complete");
-  const int64_t n_variants = int64_t(o.study.variants.size());
+  const int64_t n_variants =
+      std::count_if(o.study.variants.begin(), o.study.variants.end(),
+                    [&](const Variant& variant) { return set_up(variant, config).missing.empty(); });
   Progress progress("training", o.study.steps * o.study.seeds * n_variants, {.unit = "steps", .quiet = o.common.quiet});
   o.study.stop = interrupted;
   o.study.done = [&](int64_t steps, const std::string& what) { progress.note(what), progress.add(steps); };

@@ -43,6 +43,12 @@ TEST_F(PrecisionVerb, ShowsOutliersAndGradientsOfARun) {
   refused("precision errors --model " + q(small.run()), {"--text"});
 }
 
+TEST_F(PrecisionVerb, ShowsWhatSingleChoicesAreWorth) {
+  const auto products = run_hadal("precision products");
+  ASSERT_EQ(products.code, 0) << products.err;
+  expect_words(products.out, {"dy in 128 x 128", "in E5M6", "with one of 1e-4", "from codes in 1 x 128"});
+}
+
 TEST_F(PrecisionVerb, TrainsVariantsFromOneStartOnOneText) {
   const std::string begin = "precision ablate " + q(small.config()) + " --text " + q(small.text()) + " --run " +
                             q(small.run("study")) + " --html " + page_at("ablation.html") +

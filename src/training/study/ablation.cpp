@@ -97,9 +97,7 @@ Ablation run_ablation(const Config& config, const data::Prepared& prepared, cons
   // As in a step: a floor loses gradients that are small because many tokens share the mean.
   reference.scale_losses(double(all.frozen_tokens) / double(all.tokens_a_step));
   for (const Variant& variant : o.variants) {
-    const VariantSetup setup = set_up(variant, config);
-    all.results.push_back({variant, setup.missing, {}});
-    if (!setup.missing.empty() && o.done) o.done(o.steps * o.seeds, variant.name + " is left out");
+    all.results.push_back({variant, set_up(variant, config).missing, {}});
   }
   // Seed by seed: what is done when somebody stops can be compared.
   for (int64_t seed = 0; seed < o.seeds && all.complete; ++seed) {

@@ -150,23 +150,24 @@ ProductRow unpromoted(const Exec& exec) {
   return row;
 }
 
-// One head, causal: dQ where backward reads the output O as kept. D = sum of dO O is what the rounding of O reaches.
+// Causal attention: dQ where backward reads the output O as kept. D = sum of dO O is what the rounding of O reaches.
 ProductRow kept_outputs(const Exec& exec) {
-  constexpr int64_t kTokens = 256, kNope = 48, kRope = 16, kValue = 64;
+  constexpr int64_t kTokens = 256, kHeads = 8, kNope = 48, kRope = 16, kValue = 64;
   const auto wide = [&](const Tensor& t) { return t.to(exec, DType::f32); };
-  const Tensor q = wide(drawn(exec, kTokens, kNope + kRope, "attention.q")),
-               k = wide(drawn(exec, kTokens, kNope, "attention.k")),
+  const Tensor q = wide(drawn(exec, kTokens, kHeads * (kNope + kRope), "attention.q")),
+               k = wide(drawn(exec, kTokens, kHeads * kNope, "attention.k")),
                rope = wide(drawn(exec, kTokens, kRope, "attention.rope")),
-               v = wide(drawn(exec, kTokens, kValue, "attention.v")),
-               d_o = wide(drawn(exec, kTokens, kValue, "attention.do"));
+               v = wide(drawn(exec, kTokens, kHeads * kValue, "attention.v")),
+               d_o = wide(drawn(exec, kTokens, kHeads * kValue, "attention.do"));
   const std::vector<Segment> segments = {{0, kTokens, 0, kTokens}};
   ops::AttentionInputs in;
   in.q = q, in.k_nope = k, in.k_rope = rope, in.v = v;
-  in.n_heads = 1, in.d_nope = kNope, in.d_rope = kRope, in.d_v = kValue;
+  in.n_heads = kHeads, in.k_head_stride = kNope, in.v_head_stride = kValue, in.d_nope = kNope, in.d_rope = kRope,
+  in.d_v = kValue;
   in.scale = 1 / std::sqrt(double(kNope + kRope));
   in.segments = &segments;
   const auto like = [&](const Tensor& t) { return Tensor::zeros(exec, DType::f32, {t.rows(), t.cols()}); };
-  const Tensor o = like(v), lse = Tensor::zeros(exec, DType::f32, {kTokens, 1});
+  const Tensor o = like(v), lse = Tensor::zeros(exec, DType::f32, {kTokens, kHeads});
   ops::attention_forward(exec, in, o, lse);
   const auto dq = [&](Kept kept) {
     const Tensor result = like(q);
