@@ -77,6 +77,8 @@ TEST_F(Fp8Run, EveryKeyOfItsSectionActs) {
       {"weight", "fp8.weight_scales=power_of_two"},
       {"output", "fp8.attention_output=bf16"},
       {"inputs", "fp8.swiglu_inputs=bf16"},
+      {"hopper", "fp8.accumulate=hopper"},
+      {"never", "fp8.accumulate=hopper_unpromoted"},
       {"high", "'fp8.high=[\"kv_b\"]'"},
       {"first", "fp8.high_first_layers=1"},
       {"last", "fp8.high_last_layers=1"},
@@ -144,6 +146,7 @@ TEST_F(Fp8Run, RefusesSettingsThatContradict) {
   refused(small.train("run", fp8("--set fp8.tile=100")), {"fp8.tile = 100", "128, 64 or 32"});
   refused(small.train("run", fp8("--set 'fp8.high=[\"router\"]'")), {"fp8.high", "\"router\"", "kv_b"});
   refused(small.train("run", fp8("--set fp8.high_last_layers=3")), {"fp8.high_last_layers = 3", "0 .. 2"});
+  refused(small.train("run", fp8("--set fp8.accumulate=fp22")), {"fp22", "fp32, hopper, hopper_unpromoted"});
   refused(small.train("run", fp8("--set fp8.input_scales=mx")), {"mx", "exact, power_of_two"});
 }
 

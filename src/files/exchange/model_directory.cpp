@@ -114,7 +114,7 @@ Loading loading_of(const ModelDirectory& from, const Exec& exec, Parameter& para
     one.panels = panel_type(spec, options.weights, options.attention_form);
   if (!on_device) one.view = from.weights->view(spec, one.dtype);
   if (parameter.codes_alone) {  // stored as such, or made of the values of the file, which go again
-    one.bytes = Quantised::bytes_of(spec.shape, parameter.codes->tile);
+    one.bytes = Quantised::bytes_of(spec.shape, parameter.codes->tile, scale_type(parameter.codes->rule));
     return one;
   }
   one.bytes = one.panels ? ops::panel_bytes(exec, spec.shape, *one.panels) : spec.count() * dtype_bytes(one.dtype);

@@ -49,7 +49,8 @@
   X(e5m6_encode, E5m6Tiles)    \
   X(integer_gemm, IntegerGemm) \
   X(integer_rows, IntegerRows) \
-  X(rope_table, RopeTable)
+  X(rope_table, RopeTable)     \
+  X(tensor_core_gemm, TensorCoreGemm)
 
 namespace hadal::kernels {
 

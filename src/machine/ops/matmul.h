@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <span>
 
+#include "kernels/scaled_gemm.h"
 #include "ops/write.h"
 #include "tensor/weight.h"
 
@@ -44,18 +45,21 @@ struct HeadMatmul {
 void head_matmul(const Exec& exec, const HeadMatmul& args);
 
 // The same products of activations and weights that may be FP8 codes (§3.5). Both codes: multiplied as codes, chunk by
-// chunk of the tiles along the summed dimension, which must agree (kernels/scaled_gemm.h; results f32 or bf16). One of
-// them: it is dequantised into a workspace first. None: the functions above.
-void linear(const Exec& exec, const Tensor& y, const Activation& x, const Activation& w,
-            Write write = Write::overwrite);
+// chunk of the tiles along the summed dimension, which must agree (kernels/scaled_gemm.h; results f32 or bf16), summed
+// in FP32 or as Hopper's tensor cores do. One of them: it is dequantised into a workspace first. None: the functions
+// above.
+using kernels::Accumulation;
+void linear(const Exec& exec, const Tensor& y, const Activation& x, const Activation& w, Write write = Write::overwrite,
+            Accumulation accumulation = Accumulation::fp32);
 void linear_backward_input(const Exec& exec, const Tensor& dx, const Activation& dy, const Activation& w,
-                           Write write = Write::overwrite);
+                           Write write = Write::overwrite, Accumulation accumulation = Accumulation::fp32);
 void linear_backward_weight(const Exec& exec, const Tensor& dw, const Activation& dy, const Activation& x,
-                            Write write = Write::add);
+                            Write write = Write::add, Accumulation accumulation = Accumulation::fp32);
 void grouped_linear(const Exec& exec, const Tensor& y, const Activation& x, const Activation& w, const Tensor& offsets,
-                    Write write = Write::overwrite);
+                    Write write = Write::overwrite, Accumulation accumulation = Accumulation::fp32);
 void grouped_linear_backward_input(const Exec& exec, const Tensor& dx, const Activation& dy, const Activation& w,
-                                   const Tensor& offsets, Write write = Write::overwrite);
+                                   const Tensor& offsets, Write write = Write::overwrite,
+                                   Accumulation accumulation = Accumulation::fp32);
 // Tiles over tokens begin at a group's first row, which no Quantised of all rows can say: each group becomes codes
 // here, in tiles of `tile`.
 struct TokenTiles {
@@ -63,6 +67,7 @@ struct TokenTiles {
   ScaleRule dy = ScaleRule::exact, x = ScaleRule::exact;
 };
 void grouped_linear_backward_weight(const Exec& exec, const Tensor& dw, const Activation& dy, const Activation& x,
-                                    const Tensor& offsets, const TokenTiles& tiles, Write write = Write::add);
+                                    const Tensor& offsets, const TokenTiles& tiles, Write write = Write::add,
+                                    Accumulation accumulation = Accumulation::fp32);
 
 }  // namespace hadal::ops

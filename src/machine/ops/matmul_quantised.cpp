@@ -1,7 +1,7 @@
 // Products of FP8 codes: which tiles meet along the summed dimension, and the strides of the kernel. On the CPU's
 // vectors, codes whose scales hold for kGemmChunk elements are widened to bf16 once, exactly, and multiplied as such
-// with their scales (kernels/gemm.h); other tiles, the formulas and devices have a kernel of codes. Shapes are checked
-// where plain tensors are (matmul.cpp) or here.
+// with their scales (kernels/gemm.h); other tiles, the formulas and devices have a kernel of codes, as have sums in
+// Hopper's way. Shapes are checked where plain tensors are (matmul.cpp) or here.
 #include <algorithm>
 #include <vector>
 
@@ -32,6 +32,7 @@ struct Form {
   const char* op;
   bool a_sums_rows, b_sums_rows;
   Write write;
+  Accumulation accumulation;
 };
 
 // Checks c = a b, summing columns or rows of each; returns the summed elements that share a scale.
@@ -51,8 +52,9 @@ int64_t check_product(const Form& form, const Tensor& c, const Quantised& a, con
   return chunk;
 }
 
-bool widens_codes(const Exec& exec, int64_t chunk) {
-  return exec.device.kind == DeviceKind::cpu && exec.isa != Isa::reference && chunk == kernels::kGemmChunk;
+bool widens_codes(const Exec& exec, const Form& form, int64_t chunk) {
+  return exec.device.kind == DeviceKind::cpu && exec.isa != Isa::reference && chunk == kernels::kGemmChunk &&
+         form.accumulation == Accumulation::fp32;
 }
 
 // Codes as bf16, exactly, without their scales; a stack as one matrix.
@@ -83,9 +85,10 @@ kernels::ProductScales product_scales(const Form& form, const Quantised& a, cons
 }
 
 // c = a b, summing columns or rows of each.
-void run(const Exec& exec, const Form& form, const Tensor& c, const Quantised& a, const Quantised& b) {
-  const int64_t chunk = check_product(form, c, a, b);
-  if (widens_codes(exec, chunk)) {
+void run(const Exec& exec, const Form& form, const Tensor& c, const Quantised& left, const Quantised& right) {
+  const int64_t chunk = check_product(form, c, left, right);
+  const Quantised a = left.with_wide_scales(exec), b = right.with_wide_scales(exec);
+  if (widens_codes(exec, form, chunk)) {
     const Tensor wide_a = widened(exec, a.codes), wide_b = widened(exec, b.codes);
     const kernels::GemmProduct product{wide_a.raw(), wide_b.raw(), c.raw(),
                                        c.rows(),     c.cols(),     form.a_sums_rows ? a.rows() : a.cols()};
@@ -106,20 +109,22 @@ void run(const Exec& exec, const Form& form, const Tensor& c, const Quantised& a
   args.chunk = chunk;
   args.add = form.write == Write::add;
   args.lane = exec.compute;
-  kernels::scaled_gemm(kernels::twin(exec, false), args);
+  if (form.accumulation == Accumulation::fp32) return kernels::scaled_gemm(kernels::twin(exec, false), args);
+  kernels::tensor_core_gemm(kernels::twin(exec, false), {args, form.accumulation == Accumulation::hopper});
 }
 
 bool both_codes(const Activation& a, const Activation& b) { return a.is_quantised() && b.is_quantised(); }
 
 // Rows offsets[e] .. offsets[e+1] of c and a with matrix e of the stack b.
-void run_groups(const Exec& exec, const Form& form, const Tensor& c, const Quantised& a, const Quantised& b,
+void run_groups(const Exec& exec, const Form& form, const Tensor& c, const Quantised& left, const Quantised& right,
                 const Tensor& offsets) {
+  const Quantised a = left.with_wide_scales(exec), b = right.with_wide_scales(exec);
   check(b.codes.shape().size() == 3, ErrorKind::internal, "{}: weights are {}, must be [experts, out, in]", form.op,
         shape_text(b.codes.shape()));
   const int64_t groups = b.codes.dim(0);
   const Tensor host_offsets = host_copy(offsets);  // on a device a wait: a product takes one pair of matrices
   const int32_t* begins = group_offsets(form.op, host_offsets, groups, a.rows());
-  if (!widens_codes(exec, form.a_sums_rows ? a.tile.rows : a.tile.cols)) {
+  if (!widens_codes(exec, form, form.a_sums_rows ? a.tile.rows : a.tile.cols)) {
     each_group(begins, groups, [&](int64_t e, int64_t first, int64_t rows) {
       run(exec, form, c.row_range(first, rows), a.row_range(first, rows), b.slice(e));
     });
@@ -153,44 +158,49 @@ void run_groups(const Exec& exec, const Form& form, const Tensor& c, const Quant
 
 }  // namespace
 
-void linear(const Exec& exec, const Tensor& y, const Activation& x, const Activation& w, Write write) {
-  if (both_codes(x, w)) return run(exec, {"linear", false, false, write}, y, x.quantised(), w.quantised());
+void linear(const Exec& exec, const Tensor& y, const Activation& x, const Activation& w, Write write,
+            Accumulation accumulation) {
+  if (both_codes(x, w))
+    return run(exec, {"linear", false, false, write, accumulation}, y, x.quantised(), w.quantised());
   linear(exec, y, dequantise(exec, x), dequantise(exec, w), write);
 }
 
-void linear_backward_input(const Exec& exec, const Tensor& dx, const Activation& dy, const Activation& w, Write write) {
+void linear_backward_input(const Exec& exec, const Tensor& dx, const Activation& dy, const Activation& w, Write write,
+                           Accumulation accumulation) {
   if (both_codes(dy, w))
-    return run(exec, {"linear_backward_input", false, true, write}, dx, dy.quantised(), w.quantised());
+    return run(exec, {"linear_backward_input", false, true, write, accumulation}, dx, dy.quantised(), w.quantised());
   linear_backward_input(exec, dx, dequantise(exec, dy), dequantise(exec, w), write);
 }
 
-void linear_backward_weight(const Exec& exec, const Tensor& dw, const Activation& dy, const Activation& x,
-                            Write write) {
+void linear_backward_weight(const Exec& exec, const Tensor& dw, const Activation& dy, const Activation& x, Write write,
+                            Accumulation accumulation) {
   if (both_codes(dy, x)) {
     check(dw.dtype() == DType::f32, ErrorKind::internal, "linear_backward_weight: the gradient is {}, must be F32",
           dtype_name(dw.dtype()));
-    return run(exec, {"linear_backward_weight", true, true, write}, dw, dy.quantised(), x.quantised());
+    return run(exec, {"linear_backward_weight", true, true, write, accumulation}, dw, dy.quantised(), x.quantised());
   }
   linear_backward_weight(exec, dw, dequantise(exec, dy), dequantise(exec, x), write);
 }
 
 void grouped_linear(const Exec& exec, const Tensor& y, const Activation& x, const Activation& w, const Tensor& offsets,
-                    Write write) {
+                    Write write, Accumulation accumulation) {
   if (both_codes(x, w))
-    return run_groups(exec, {"grouped_linear", false, false, write}, y, x.quantised(), w.quantised(), offsets);
+    return run_groups(exec, {"grouped_linear", false, false, write, accumulation}, y, x.quantised(), w.quantised(),
+                      offsets);
   grouped_linear(exec, y, dequantise(exec, x), dequantise(exec, w), offsets, write);
 }
 
 void grouped_linear_backward_input(const Exec& exec, const Tensor& dx, const Activation& dy, const Activation& w,
-                                   const Tensor& offsets, Write write) {
+                                   const Tensor& offsets, Write write, Accumulation accumulation) {
   if (both_codes(dy, w))
-    return run_groups(exec, {"grouped_linear_backward_input", false, true, write}, dx, dy.quantised(), w.quantised(),
-                      offsets);
+    return run_groups(exec, {"grouped_linear_backward_input", false, true, write, accumulation}, dx, dy.quantised(),
+                      w.quantised(), offsets);
   grouped_linear_backward_input(exec, dx, dequantise(exec, dy), dequantise(exec, w), offsets, write);
 }
 
 void grouped_linear_backward_weight(const Exec& exec, const Tensor& dw, const Activation& dy, const Activation& x,
-                                    const Tensor& offsets, const TokenTiles& tiles, Write write) {
+                                    const Tensor& offsets, const TokenTiles& tiles, Write write,
+                                    Accumulation accumulation) {
   check(dw.shape().size() == 3, ErrorKind::internal, "grouped_linear_backward_weight: the gradient is {}",
         shape_text(dw.shape()));
   const Tensor host_offsets = host_copy(offsets);
@@ -202,7 +212,7 @@ void grouped_linear_backward_weight(const Exec& exec, const Tensor& dw, const Ac
       continue;
     }
     linear_backward_weight(exec, dw.slice(e), quantise(exec, dy.row_range(first, rows), tiles.tile, tiles.dy),
-                           quantise(exec, x.row_range(first, rows), tiles.tile, tiles.x), write);
+                           quantise(exec, x.row_range(first, rows), tiles.tile, tiles.x), write, accumulation);
   }
 }
 

@@ -105,23 +105,25 @@ Tensor values_of(const Exec& exec, const Weight& w) {
   return dequantise(exec, w.codes);
 }
 
-void linear(const Exec& exec, const Tensor& y, const Activation& x, const Weight& w, Write write) {
+void linear(const Exec& exec, const Tensor& y, const Activation& x, const Weight& w, Write write,
+            Accumulation accumulation) {
   check_matrix("linear", w);
-  if (multiplies_codes(x, w)) return linear(exec, y, x, Activation(w.codes), write);
+  if (multiplies_codes(x, w)) return linear(exec, y, x, Activation(w.codes), write, accumulation);
   const Tensor rows = dequantise(exec, x);
   if (!reads_panels(exec, w)) return linear(exec, y, rows, values_of(exec, w), write);
   linear_panels(exec, y, rows, w, write);
 }
 
-void linear_backward_input(const Exec& exec, const Tensor& dx, const Activation& dy, const Weight& w, Write write) {
+void linear_backward_input(const Exec& exec, const Tensor& dx, const Activation& dy, const Weight& w, Write write,
+                           Accumulation accumulation) {
   check_matrix("linear_backward_input", w);
-  if (multiplies_codes(dy, w)) return linear_backward_input(exec, dx, dy, Activation(w.codes), write);
+  if (multiplies_codes(dy, w)) return linear_backward_input(exec, dx, dy, Activation(w.codes), write, accumulation);
   linear_backward_input(exec, dx, dequantise(exec, dy), values_of(exec, w), write);
 }
 
 void grouped_linear(const Exec& exec, const Tensor& y, const Activation& x, const Weight& w, const Tensor& offsets,
-                    Write write) {
-  if (multiplies_codes(x, w)) return grouped_linear(exec, y, x, Activation(w.codes), offsets, write);
+                    Write write, Accumulation accumulation) {
+  if (multiplies_codes(x, w)) return grouped_linear(exec, y, x, Activation(w.codes), offsets, write, accumulation);
   const Tensor rows = dequantise(exec, x);
   const bool panels = reads_panels(exec, w);
   if (!panels && w.experts.empty()) return grouped_linear(exec, y, rows, values_of(exec, w), offsets, write);
@@ -135,8 +137,9 @@ void grouped_linear(const Exec& exec, const Tensor& y, const Activation& x, cons
 }
 
 void grouped_linear_backward_input(const Exec& exec, const Tensor& dx, const Activation& dy, const Weight& w,
-                                   const Tensor& offsets, Write write) {
-  if (multiplies_codes(dy, w)) return grouped_linear_backward_input(exec, dx, dy, Activation(w.codes), offsets, write);
+                                   const Tensor& offsets, Write write, Accumulation accumulation) {
+  if (multiplies_codes(dy, w))
+    return grouped_linear_backward_input(exec, dx, dy, Activation(w.codes), offsets, write, accumulation);
   const Tensor rows = dequantise(exec, dy);
   if (w.experts.empty()) return grouped_linear_backward_input(exec, dx, rows, values_of(exec, w), offsets, write);
   check_groups("grouped_linear_backward_input", w, rows, dx);

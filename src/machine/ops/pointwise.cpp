@@ -167,11 +167,11 @@ void cross_entropy(const Exec& exec, const Tensor& logits, const Tensor& targets
 
 namespace {
 
-// Numbers, or FP8 codes, which become no other type on the way.
+// Numbers, or FP8 codes and scales of a byte, which become no other type on the way.
 GatherRows by_index(const Exec& exec, const Tensor& dst, const Tensor& src, const Tensor& index) {
-  const bool codes = src.dtype() == DType::f8_e4m3 && dst.dtype() == src.dtype();
-  const auto rows = [codes](const Tensor& t, const char* what) {
-    return codes ? Rows{t.raw(), t.row_stride(), t.dtype()} : kernel_rows(t, what);
+  const bool bytes = (src.dtype() == DType::f8_e4m3 || src.dtype() == DType::f8_e8m0) && dst.dtype() == src.dtype();
+  const auto rows = [bytes](const Tensor& t, const char* what) {
+    return bytes ? Rows{t.raw(), t.row_stride(), DType::f8_e4m3} : kernel_rows(t, what);
   };
   return {.y = rows(dst, "rows to write"),
           .w = rows(src, "rows to read"),

@@ -52,7 +52,7 @@ Activation gather_rows(const Exec& exec, const Activation& x, const Tensor& inde
   }
   const Quantised& from = x.quantised();
   check_row_tiles(from);
-  const Quantised to = Quantised::empty(exec, {n, from.cols()}, from.tile, from.source, from.rule);
+  const Quantised to = Quantised::empty(exec, {n, from.cols()}, from.tile, from.source, from.rule, from.scales.dtype());
   gather_rows(exec, to.codes, from.codes, index);
   gather_rows(exec, to.scales, from.scales, index);
   return to;
@@ -62,8 +62,9 @@ void put_rows(const Exec& exec, const Activation& dst, const Activation& src, co
   if (!dst.is_quantised()) return put_rows(exec, dst.tensor(), src.tensor(), index);
   const Quantised &to = dst.quantised(), &from = src.quantised();
   check_row_tiles(from);
-  check(to.tile == from.tile, ErrorKind::internal, "codes in tiles of {} x {} are put among some of {} x {}",
-        from.tile.rows, from.tile.cols, to.tile.rows, to.tile.cols);
+  check(to.tile == from.tile && to.scales.dtype() == from.scales.dtype(), ErrorKind::internal,
+        "codes in tiles of {} x {} with scales {} are put among some of {} x {} with scales {}", from.tile.rows,
+        from.tile.cols, dtype_name(from.scales.dtype()), to.tile.rows, to.tile.cols, dtype_name(to.scales.dtype()));
   put_rows(exec, to.codes, from.codes, index);
   put_rows(exec, to.scales, from.scales, index);
 }

@@ -68,8 +68,15 @@ kernels::E5m6Tiles e5m6_of(const Exec& exec, const Tensor& values, const Quantis
 
 }  // namespace
 
+DType scale_type(ScaleRule rule) { return rule == ScaleRule::exact ? DType::f32 : DType::f8_e8m0; }
+
 Quantised Quantised::empty(const Exec& exec, const Shape& shape, Tile tile, DType source, ScaleRule rule) {
-  return {Tensor::empty(exec, DType::f8_e4m3, shape), Tensor::empty(exec, DType::f32, scale_shape(shape, tile)), tile,
+  return empty(exec, shape, tile, source, rule, scale_type(rule));
+}
+
+Quantised Quantised::empty(const Exec& exec, const Shape& shape, Tile tile, DType source, ScaleRule rule,
+                           DType scales) {
+  return {Tensor::empty(exec, DType::f8_e4m3, shape), Tensor::empty(exec, scales, scale_shape(shape, tile)), tile,
           source, rule};
 }
 
@@ -87,9 +94,8 @@ int64_t Quantised::e5m6_bytes_of(const Shape& shape) {
 
 int64_t Quantised::bytes() const { return codes.bytes() + scales.bytes() + (lower ? lower.bytes() : 0); }
 
-int64_t Quantised::bytes_of(const Shape& shape, Tile tile) {
-  return shape_count(shape) * dtype_bytes(DType::f8_e4m3) +
-         shape_count(scale_shape(shape, tile)) * dtype_bytes(DType::f32);
+int64_t Quantised::bytes_of(const Shape& shape, Tile tile, DType scales) {
+  return shape_count(shape) * dtype_bytes(DType::f8_e4m3) + shape_count(scale_shape(shape, tile)) * dtype_bytes(scales);
 }
 
 Quantised Quantised::row_range(int64_t first, int64_t count) const {
@@ -113,9 +119,23 @@ Quantised Quantised::slice(int64_t index) const {
   return {codes.slice(index), scales.slice(index), tile, source, rule};
 }
 
+Quantised Quantised::with_wide_scales(const Exec& exec) const {
+  Quantised wide = *this;
+  if (scales.dtype() != DType::f32) wide.scales = scales.to(exec, DType::f32);
+  return wide;
+}
+
+// The kernels of E4M3 know scales in FP32: those of a byte, one for each tile, are narrowed behind and widened before.
 void quantise(const Exec& exec, const Quantised& to, const Tensor& from, AmaxFloor floor) {
   if (to.is_e5m6())
     return kernels::e5m6_encode(kernels::twin(exec, from.dtype() == DType::f64), e5m6_of(exec, from, to));
+  if (to.scales.dtype() == DType::f8_e8m0) {
+    check(to.rule != ScaleRule::exact, ErrorKind::internal, "scales in E8M0, which are powers of two, by another rule");
+    Quantised wide = to;
+    wide.scales = Tensor::empty(exec, DType::f32, to.scales.shape());
+    quantise(exec, wide, from, floor);
+    return to.scales.copy_from(exec, wide.scales);
+  }
   kernels::Fp8Tiles args = tiles_of(exec, from, to);
   args.power_of_two = to.rule == ScaleRule::power_of_two;
   args.smallest_amax = floor == AmaxFloor::released ? kReleasedAmax : 0.0f;
@@ -125,7 +145,7 @@ void quantise(const Exec& exec, const Quantised& to, const Tensor& from, AmaxFlo
 void dequantise(const Exec& exec, const Tensor& to, const Quantised& from) {
   if (from.is_e5m6())
     return kernels::e5m6_decode(kernels::twin(exec, to.dtype() == DType::f64), e5m6_of(exec, to, from));
-  kernels::fp8_decode(kernels::twin(exec, to.dtype() == DType::f64), tiles_of(exec, to, from));
+  kernels::fp8_decode(kernels::twin(exec, to.dtype() == DType::f64), tiles_of(exec, to, from.with_wide_scales(exec)));
 }
 
 const Tensor& Activation::tensor() const {

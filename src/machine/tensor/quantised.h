@@ -1,8 +1,9 @@
-// Quantised: a matrix as FP8 E4M3 codes with one FP32 scale per tile (§3.5): value = code * scale of its tile. Or E5M6
-// codes (12 bits, in two planes) of rows in tiles of 128 with a power of two as E8M0 (kernels/e5m6_tiles.h): what is
-// kept of an activation that attention's backward reads; no product multiplies these.
-//   codes [.., rows, cols] f8_e4m3; scales [.., ceil(rows / tile.rows), ceil(cols / tile.cols)] f32. Tiles at the right
-//   and lower edge may be partial; in a stack of matrices [E, rows, cols] none crosses from one matrix into the next.
+// Quantised: a matrix as FP8 E4M3 codes with one scale per tile (§3.5): value = code * scale of its tile. Or E5M6 codes
+// (12 bits, in two planes) of rows in tiles of 128 with a power of two as E8M0 (kernels/e5m6_tiles.h): what is kept of
+// an activation that attention's backward reads; no product multiplies these.
+//   codes [.., rows, cols] f8_e4m3; scales [.., ceil(rows / tile.rows), ceil(cols / tile.cols)] f32, or f8_e8m0 of
+//   powers of two, a byte each. Tiles at the right and lower edge may be partial; in a stack of matrices
+//   [E, rows, cols] none crosses from one matrix into the next.
 // Activation: what layers hand to one another and to the products, a Tensor or a Quantised. A plain Tensor converts to
 // it, so code that knows no codes stays as it is; codes made once (by a norm, before dispatch) serve every product that
 // reads them.
@@ -22,6 +23,7 @@ struct Tile {
 inline constexpr Tile kRowTile{1, 128}, kSquareTile{128, 128}, kColumnTile{128, 1};
 
 enum class ScaleRule : uint8_t { exact, power_of_two };
+DType scale_type(ScaleRule rule);  // in which such scales are kept: f32; powers of two f8_e8m0
 // The least maximum of a tile. Weights, in training and in files, and the cache of latents have the released 1e-4;
 // activations and gradients none, since gradients of a mean over many tokens lie below any (a loss times 2^k then has
 // the same codes, and scales times 2^k).
@@ -35,10 +37,11 @@ struct Quantised {
 
   static Quantised empty(const Exec& exec, const Shape& shape, Tile tile, DType source,
                          ScaleRule rule = ScaleRule::exact);
+  static Quantised empty(const Exec& exec, const Shape& shape, Tile tile, DType source, ScaleRule rule, DType scales);
   Tensor lower = {};  // of E5M6: the lower halves [rows, ceil(cols / 2)] u8; codes then u8, scales f8_e8m0
 
   static Quantised empty_e5m6(const Exec& exec, const Shape& shape, DType source);
-  static int64_t bytes_of(const Shape& shape, Tile tile);  // of codes and scales
+  static int64_t bytes_of(const Shape& shape, Tile tile, DType scales = DType::f32);  // of codes and scales
   static int64_t e5m6_bytes_of(const Shape& shape);
   bool is_e5m6() const { return bool(lower); }
   int64_t bytes() const;
@@ -47,13 +50,14 @@ struct Quantised {
   int axis() const { return tile.rows > tile.cols ? 0 : 1; }  // along which a row or column tile runs
   Quantised row_range(int64_t first, int64_t count) const;    // of one matrix; begins where a tile begins
   Quantised col_range(int64_t first, int64_t count) const;
-  Quantised slice(int64_t index) const;  // one matrix of a stack
+  Quantised slice(int64_t index) const;                // one matrix of a stack
+  Quantised with_wide_scales(const Exec& exec) const;  // the same codes with scales in f32, as kernels take them
 };
 
 // The released quantiser (§3.5), by the rule of `to`: s = max(amax of the tile, floor) / 448, not below 2^-126; the
 // next power of two for that rule; 1 for a tile of zeros without a floor; code = e4m3(x / s), to nearest even. A NaN
-// stays one; a tile with an infinity becomes zeros and NaN. to.codes and to.scales are written. E5M6: so with 65024,
-// powers of two and no floor; a tile with an infinity becomes NaN.
+// stays one; a tile with an infinity becomes zeros and NaN, and all NaN where scales are E8M0, whose NaN it gets.
+// to.codes and to.scales are written. E5M6: so with 65024, powers of two and no floor.
 void quantise(const Exec& exec, const Quantised& to, const Tensor& from, AmaxFloor floor);
 void dequantise(const Exec& exec, const Tensor& to, const Quantised& from);  // to: f64, f32 or bf16
 

@@ -108,6 +108,14 @@ struct EnumNames<Fp8Scales> {
   static constexpr std::array all{"exact", "power_of_two"};
 };
 
+// How products of FP8 codes are summed: in FP32; as Hopper's tensor cores do, promoted to FP32 after every chunk, or
+// never (kernels/scaled_gemm.h).
+enum class Fp8Accumulate { fp32, hopper, hopper_unpromoted };
+template <>
+struct EnumNames<Fp8Accumulate> {
+  static constexpr std::array all{"fp32", "hopper", "hopper_unpromoted"};
+};
+
 // In which format FP8 training keeps an activation for its backward.
 enum class Fp8Kept { bf16, e4m3, e5m6 };
 template <>

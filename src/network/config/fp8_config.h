@@ -20,6 +20,7 @@ struct Fp8Config {
   int64_t tile = 128;
   Fp8Scales input_scales = Fp8Scales::exact, gradient_scales = Fp8Scales::exact, weight_scales = Fp8Scales::exact;
   Fp8Kept attention_output = Fp8Kept::e5m6, swiglu_inputs = Fp8Kept::e4m3;
+  Fp8Accumulate accumulate = Fp8Accumulate::fp32;
   std::vector<std::string> high;
   int64_t high_first_layers = 0, high_last_layers = 0;
   int64_t shadow_every = 50;
@@ -32,6 +33,8 @@ struct Fp8Config {
     v("weight_scales", c.weight_scales, "of their weights: exact or power_of_two");
     v("attention_output", c.attention_output, "as kept for backward: e5m6, e4m3 or bf16");
     v("swiglu_inputs", c.swiglu_inputs, "of every FFN, as kept for backward: e4m3, e5m6 or bf16");
+    v("accumulate", c.accumulate,
+      "sums of products: fp32; hopper, the bits of its tensor cores (slow); or hopper_unpromoted, never moved to FP32");
     v("high", c.high,
       "linears that stay in BF16: q_a, q_b, kv_a, kv_b, o, ffn_gate_up, ffn_down, experts_gate_up, experts_down");
     v("high_first_layers", c.high_first_layers, "layers at the beginning whose linears all stay in BF16");

@@ -175,7 +175,8 @@ class DensePiece : public Piece {
     if (is_cut()) q.rows = s.n_queries();
     PieceBytes bytes;
     const bool codes = mlp_.kept != Kept::values;
-    bytes.kept = s.bytes(hidden) + s.wide(1) + (all ? 0 : 2 * kept_bytes(mlp_.kept, q.rows, width, s.dtype)) +
+    bytes.kept = s.bytes(hidden) + s.wide(1) +
+                 (all ? 0 : 2 * kept_bytes(mlp_.kept, q.rows, width, s.dtype, ScaleRule::exact)) +
                  (none ? q.bytes(hidden) : 0);
     bytes.forward = s.bytes(2 * hidden) + q.bytes(3 * width + (is_cut() ? 2 * hidden : 0));
     bytes.backward = (all || codes ? q.bytes(2 * width) : 0) + (none ? 0 : q.bytes(hidden)) + s.bytes(2 * hidden) +

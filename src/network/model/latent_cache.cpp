@@ -40,7 +40,8 @@ LatentCache make_cache(const Exec& exec, const ModelConfig& config, const CacheF
   for (int64_t layer = 0; layer < form.n_layers; ++layer) {
     LayerCache entry;
     if (form.format == CacheFormat::fp8)
-      entry.latent = Quantised::empty(exec, {rows, config.kv_lora_rank}, kRowTile, form.dtype, ScaleRule::power_of_two);
+      entry.latent = Quantised::empty(exec, {rows, config.kv_lora_rank}, kRowTile, form.dtype, ScaleRule::power_of_two,
+                                      DType::f32);
     else
       entry.latent = Tensor::empty(exec, form.dtype, {rows, config.kv_lora_rank});
     entry.rope_key = Tensor::empty(exec, rope_key_dtype(form), {rows, config.qk_rope_head_dim});

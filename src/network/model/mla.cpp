@@ -75,8 +75,12 @@ RowsUnderWay Mla::start_keys(const Pass& pass, const Rows& rows, Saved& saved) c
   if (!rows.split) {
     saved.latent = w_.kv_a_norm.forward(exec, raw, saved.kv_norm);
     saved.rope_key = rope_key;
-    if (pass.cache == CacheFormat::fp8) {  // s = 2^ceil(log2(amax / 448)), as FlashMLA's cache has it (§1.3)
-      saved.latent = ops::quantise(exec, saved.latent.tensor(), kRowTile, ScaleRule::power_of_two, AmaxFloor::released);
+    if (pass.cache == CacheFormat::fp8) {  // s = 2^ceil(log2(amax / 448)) in F32, as FlashMLA's cache has it (§1.3)
+      const Tensor& latent = saved.latent.tensor();
+      const Quantised codes =
+          Quantised::empty(exec, latent.shape(), kRowTile, latent.dtype(), ScaleRule::power_of_two, DType::f32);
+      quantise(exec, codes, latent, AmaxFloor::released);
+      saved.latent = codes;
       saved.rope_key = rope_key.to(exec, DType::bf16);
     }
     return {};

@@ -28,13 +28,13 @@ int64_t Mla::restored_bytes_once(const PieceSizes& s) const {
 // By keeping o's input as codes.
 int64_t Mla::saved_by_codes(const PieceSizes& s) const {
   const int64_t cols = heads_ * v_;
-  return hadal::kept_bytes(Kept::values, s.n_queries(), cols, s.dtype) -
-         hadal::kept_bytes(w_.output, s.n_queries(), cols, s.dtype);
+  return s.n_queries() * cols * dtype_bytes(s.dtype) -
+         hadal::kept_bytes(w_.output, s.n_queries(), cols, s.dtype, w_.o.recipe.x_scale);
 }
 
 int64_t Mla::restored_bytes(const PieceSizes& s) const {
   const bool codes = w_.output != Kept::values && (s.form != AttentionForm::absorbed || s.recompute == Recompute::none);
-  const int64_t values = codes ? hadal::kept_bytes(Kept::values, s.n_queries(), heads_ * v_, s.dtype) : 0;
+  const int64_t values = codes ? s.n_queries() * heads_ * v_ * dtype_bytes(s.dtype) : 0;
   if (s.recompute == Recompute::none) return values;
   if (s.recompute == Recompute::norms) return restored_bytes_once(s) + values;
   const int64_t again = restored_bytes_once(s);

@@ -120,7 +120,7 @@ class SharedExpertsPiece : public MoePiece {
     const bool all = s.recompute == Recompute::all;
     PieceBytes bytes;
     const bool again = all || moe_.shared.kept != Kept::values;
-    bytes.kept = all ? 0 : 2 * kept_bytes(moe_.shared.kept, s.rows, width, s.dtype);
+    bytes.kept = all ? 0 : 2 * kept_bytes(moe_.shared.kept, s.rows, width, s.dtype, ScaleRule::exact);
     bytes.forward = s.bytes(hidden() + 3 * width);
     bytes.backward = (again ? s.bytes(2 * width) : 0) + s.bytes(2 * hidden() + width);
     bytes.waiting = s.bytes(3 * width + hidden());
@@ -197,7 +197,8 @@ class ExpertsPiece : public MoePiece {
     PieceBytes bytes;
     const Kept kept = moe_.experts.kept;
     const bool again = all || kept != Kept::values;
-    bytes.kept = all ? 0 : 2 * kept_bytes(kept, s.rows * k, moe_.experts.gate.out_features(), s.dtype);
+    bytes.kept =
+        all ? 0 : 2 * kept_bytes(kept, s.rows * k, moe_.experts.gate.out_features(), s.dtype, ScaleRule::exact);
     bytes.forward = s.bytes((all ? 2 * inner / n_ranks() : 2 * inner) + inner / n_ranks() + rows + numbers_back());
     bytes.backward = s.bytes((again ? 3 : 1) * inner / (s.plain_backward ? n_ranks() : 1)) + s.wide(k) +
                      (n_ranks() > 1 ? s.bytes(rows + numbers_out() + numbers_back()) : s.bytes(2 * rows));

@@ -22,6 +22,9 @@ Recipe recipe_of(Precision precision, const Fp8Config& config) {
   const auto rule = [](ScaleRule report, Fp8Scales asked) {
     return asked == Fp8Scales::power_of_two ? ScaleRule::power_of_two : report;
   };
+  const auto accumulation = ops::Accumulation(config.accumulate);
+  static_assert(int(ops::Accumulation::hopper) == int(Fp8Accumulate::hopper) &&
+                int(ops::Accumulation::hopper_unpromoted) == int(Fp8Accumulate::hopper_unpromoted));
   const std::array entries = Recipe::fp8_linears();
   static_assert(entries.size() == kFp8Linears.size());
   for (size_t i = 0; i < entries.size(); ++i) {
@@ -33,6 +36,7 @@ Recipe recipe_of(Precision precision, const Fp8Config& config) {
     entry.x_scale = rule(entry.x_scale, config.input_scales);
     entry.dy_scale = rule(entry.dy_scale, config.gradient_scales);
     entry.weight_scale = rule(entry.weight_scale, config.weight_scales);
+    entry.accumulation = accumulation;
     entry.activation = {1, config.tile}, entry.token = {config.tile, 1}, entry.weight = {config.tile, config.tile};
   }
   const auto kept = [](Fp8Kept asked) {

@@ -34,7 +34,10 @@ void Parcel::check_end() const {
 
 RowFormat RowFormat::of(const Activation& rows) {
   RowFormat format{rows.dtype(), rows.cols(), {}};
-  if (rows.is_quantised()) format.codes = rows.quantised().tile, format.rule = rows.quantised().rule;
+  if (rows.is_quantised()) {
+    const Quantised& q = rows.quantised();
+    format.codes = q.tile, format.rule = q.rule, format.scales = q.scales.dtype();
+  }
   check(!format.codes || format.codes->rows == 1, ErrorKind::internal,
         "codes in tiles of {} rows cannot travel by rows", format.codes ? format.codes->rows : 1);
   return format;
@@ -43,7 +46,7 @@ RowFormat RowFormat::of(const Activation& rows) {
 Activation RowFormat::next(Parcel& parcel, int64_t rows) const {
   if (!codes) return parcel.next(dtype, {rows, cols});
   Quantised q{{}, {}, *codes, dtype, rule};
-  q.scales = parcel.next(DType::f32, {rows, (cols + codes->cols - 1) / codes->cols});
+  q.scales = parcel.next(scales, {rows, (cols + codes->cols - 1) / codes->cols});
   q.codes = parcel.next(DType::f8_e4m3, {rows, cols});
   return q;
 }

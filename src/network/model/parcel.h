@@ -29,7 +29,8 @@ struct RowFormat {
   DType dtype = DType::f32;
   int64_t cols = 0;
   std::optional<Tile> codes;
-  ScaleRule rule = ScaleRule::exact;  // of codes
+  ScaleRule rule = ScaleRule::exact;  // of codes, as the next
+  DType scales = DType::f32;
   static RowFormat of(const Activation& rows);
   Activation next(Parcel& parcel, int64_t rows) const;
 };

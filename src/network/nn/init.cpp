@@ -38,7 +38,8 @@ ParameterBytes parameter_bytes(const Parameter& parameter, DType compute, bool t
   const int64_t count = parameter.box.count(), of_wide = count * dtype_bytes(wide);
   const bool apart = value_dtype(parameter, compute) != wide;  // the master from the value
   ParameterBytes bytes{apart ? count * dtype_bytes(compute) + of_wide / n_holders : of_wide, 0};
-  if (parameter.codes) bytes.values += Quantised::bytes_of(parameter.box.size, parameter.codes->tile);
+  if (parameter.codes)
+    bytes.values += Quantised::bytes_of(parameter.box.size, parameter.codes->tile, scale_type(parameter.codes->rule));
   if (training && parameter.spec.trained) bytes.gradient = of_wide;
   return bytes;
 }

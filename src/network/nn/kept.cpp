@@ -13,10 +13,10 @@ Activation keep(const Exec& exec, const Tensor& x, Kept form, ScaleRule rule) {
   return x;
 }
 
-int64_t kept_bytes(Kept form, int64_t rows, int64_t cols, DType dtype) {
+int64_t kept_bytes(Kept form, int64_t rows, int64_t cols, DType dtype, ScaleRule rule) {
   switch (form) {
     case Kept::values: return rows * cols * dtype_bytes(dtype);
-    case Kept::e4m3: return Quantised::bytes_of({rows, cols}, kRowTile);
+    case Kept::e4m3: return Quantised::bytes_of({rows, cols}, kRowTile, scale_type(rule));
     case Kept::e5m6: return Quantised::e5m6_bytes_of({rows, cols});
   }
   return 0;

@@ -6,7 +6,7 @@
 namespace hadal {
 
 Activation keep(const Exec& exec, const Tensor& x, Kept form, ScaleRule rule);  // values: x itself
-int64_t kept_bytes(Kept form, int64_t rows, int64_t cols, DType dtype);
+int64_t kept_bytes(Kept form, int64_t rows, int64_t cols, DType dtype, ScaleRule rule);
 
 // Gate and up of a SwiGLU, whose values lie side by side in [rows, 2F], as codes: in tiles of their own, none of which
 // crosses from gate into up.

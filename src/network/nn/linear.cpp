@@ -37,7 +37,7 @@ void Linear::forward(const Exec& exec, const Tensor& y, const Activation& x, ops
   const Weight& w = weight_for(recipe, recipe.fprop, *weight);
   if (recipe.fprop == Format::rounded)
     return ops::linear(exec, y, rounded_x(exec, recipe, x), rounded_weight(exec, w), write);
-  ops::linear(exec, y, recipe.fprop_operand(exec, x), w, write);
+  ops::linear(exec, y, recipe.fprop_operand(exec, x), w, write, recipe.accumulation);
 }
 
 void Linear::backward_input(const Exec& exec, const Tensor& dx, const Activation& dy, ops::Write write) const {
@@ -45,7 +45,7 @@ void Linear::backward_input(const Exec& exec, const Tensor& dx, const Activation
   const Weight& w = weight_for(recipe, recipe.dgrad, *weight);
   if (recipe.dgrad == Format::rounded)
     return ops::linear_backward_input(exec, dx, rounded_dy(exec, recipe, dy), rounded_weight(exec, w), write);
-  ops::linear_backward_input(exec, dx, recipe.dgrad_operand(exec, dy), w, write);
+  ops::linear_backward_input(exec, dx, recipe.dgrad_operand(exec, dy), w, write, recipe.accumulation);
 }
 
 void Linear::weight_product(const Exec& exec, const Tensor& dw, const Activation& dy, const Activation& x,
@@ -54,7 +54,8 @@ void Linear::weight_product(const Exec& exec, const Tensor& dw, const Activation
   if (recipe.wgrad == Format::rounded)
     return ops::linear_backward_weight(exec, dw, rounded_token_dy(exec, recipe, dy), rounded_token_x(exec, recipe, x),
                                        write);
-  ops::linear_backward_weight(exec, dw, recipe.wgrad_operand_dy(exec, dy), recipe.wgrad_operand_x(exec, x), write);
+  ops::linear_backward_weight(exec, dw, recipe.wgrad_operand_dy(exec, dy), recipe.wgrad_operand_x(exec, x), write,
+                              recipe.accumulation);
 }
 
 void Linear::backward_weight(const Exec& exec, const Activation& dy, const Activation& x) const {
@@ -67,7 +68,7 @@ void GroupedLinear::forward(const Exec& exec, const Tensor& y, const Activation&
   const Weight& w = weight_for(recipe, recipe.fprop, *weight);
   if (recipe.fprop == Format::rounded)
     return ops::grouped_linear(exec, y, rounded_x(exec, recipe, x, offsets), rounded_weight(exec, w), offsets, write);
-  ops::grouped_linear(exec, y, recipe.fprop_operand(exec, x), w, offsets, write);
+  ops::grouped_linear(exec, y, recipe.fprop_operand(exec, x), w, offsets, write, recipe.accumulation);
 }
 
 void GroupedLinear::backward_input(const Exec& exec, const Tensor& dx, const Activation& dy, const Tensor& offsets,
@@ -77,7 +78,7 @@ void GroupedLinear::backward_input(const Exec& exec, const Tensor& dx, const Act
   if (recipe.dgrad == Format::rounded)
     return ops::grouped_linear_backward_input(exec, dx, rounded_dy(exec, recipe, dy, offsets), rounded_weight(exec, w),
                                               offsets, write);
-  ops::grouped_linear_backward_input(exec, dx, recipe.dgrad_operand(exec, dy), w, offsets, write);
+  ops::grouped_linear_backward_input(exec, dx, recipe.dgrad_operand(exec, dy), w, offsets, write, recipe.accumulation);
 }
 
 void GroupedLinear::weight_product(const Exec& exec, const Tensor& dw, const Activation& dy, const Activation& x,
@@ -87,8 +88,8 @@ void GroupedLinear::weight_product(const Exec& exec, const Tensor& dw, const Act
     return ops::grouped_linear_backward_weight(exec, dw, rounded_token_dy(exec, recipe, dy, offsets),
                                                rounded_token_x(exec, recipe, x, offsets), offsets, write);
   if (recipe.wgrad == Format::fp8)
-    return ops::grouped_linear_backward_weight(exec, dw, dy, x, offsets,
-                                               {recipe.token, recipe.dy_scale, recipe.x_scale}, write);
+    return ops::grouped_linear_backward_weight(
+        exec, dw, dy, x, offsets, {recipe.token, recipe.dy_scale, recipe.x_scale}, write, recipe.accumulation);
   ops::grouped_linear_backward_weight(exec, dw, ops::dequantise(exec, dy), ops::dequantise(exec, x), offsets, write);
 }
 

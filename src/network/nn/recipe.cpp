@@ -32,11 +32,13 @@ Activation GemmRecipe::wgrad_operand_dy(const Exec& exec, const Activation& dy) 
 }
 
 int64_t GemmRecipe::x_bytes(int64_t rows, int64_t cols, DType dtype) const {
-  return fprop == Format::fp8 ? Quantised::bytes_of({rows, cols}, activation) : rows * cols * dtype_bytes(dtype);
+  return fprop == Format::fp8 ? Quantised::bytes_of({rows, cols}, activation, scale_type(x_scale))
+                              : rows * cols * dtype_bytes(dtype);
 }
 
 int64_t GemmRecipe::dy_bytes(int64_t rows, int64_t cols, DType dtype) const {
-  return dgrad == Format::fp8 ? Quantised::bytes_of({rows, cols}, activation) : rows * cols * dtype_bytes(dtype);
+  return dgrad == Format::fp8 ? Quantised::bytes_of({rows, cols}, activation, scale_type(dy_scale))
+                              : rows * cols * dtype_bytes(dtype);
 }
 
 Recipe Recipe::fp8() {

@@ -4,6 +4,7 @@
 #pragma once
 #include <array>
 
+#include "ops/matmul.h"
 #include "tensor/quantised.h"
 
 namespace hadal {
@@ -30,7 +31,8 @@ struct GemmRecipe {
   Format fprop = Format::high, dgrad = Format::high, wgrad = Format::high;
   ScaleRule x_scale = ScaleRule::exact, dy_scale = ScaleRule::exact, weight_scale = ScaleRule::exact;
   Tile activation = kRowTile, weight = kSquareTile, token = kColumnTile;
-  Study study = {};  // of rounded
+  ops::Accumulation accumulation = ops::Accumulation::fp32;  // of products of codes
+  Study study = {};                                          // of rounded
   bool operator==(const GemmRecipe&) const = default;
 
   // Operands as a pass reads them: an fp8 pass makes codes where it is not given some in its tiles, others make

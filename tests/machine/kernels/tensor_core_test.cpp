@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/bf16.h"
+#include "base/float_formats.h"
 
 namespace hadal::kernels::tensor_core {
 namespace {
@@ -208,6 +209,34 @@ TEST(TensorCore, KeepsThirteenBitsOfFp8) {
   std::vector<uint8_t> one(32, 0);
   one[5] = 0x38;
   EXPECT_EQ(quickly<E4m3>(8192, one, ones), 8193.0f);
+}
+
+// FP8: c and products, the others being zeros.
+float sum_of_codes(float c, float a, float b, float a2 = 0, float b2 = 0, float a3 = 0, float b3 = 0) {
+  std::vector<uint8_t> left(32, 0), right(32, 0);
+  left[3] = e4m3::round(a), right[3] = e4m3::round(b);
+  left[17] = e4m3::round(a2), right[17] = e4m3::round(b2);
+  left[30] = e4m3::round(a3), right[30] = e4m3::round(b3);
+  const float sum = quickly<E4m3>(c, left, right);
+  EXPECT_EQ(sum, slowly<E4m3>(c, left, right));
+  return sum;
+}
+// One product of ones, or none, and 31 others.
+float sum_beside(float c, float one, float a, float b) {
+  std::vector<uint8_t> left(32, e4m3::round(a)), right(32, e4m3::round(b));
+  left[0] = right[0] = e4m3::round(one);
+  return quickly<E4m3>(c, left, right);
+}
+
+TEST(TensorCore, StepsOfFp8ByHand) {
+  EXPECT_EQ(sum_of_codes(0, 448, 448, 0x1p-6f, 1), 200704.0f);
+  EXPECT_EQ(sum_of_codes(0, 448, 448, 16, 1), 200720.0f);
+  EXPECT_EQ(sum_of_codes(0, 448, 448, 32, 1, -1, 1), 200736.0f);  // -1 is cut off
+  EXPECT_EQ(sum_beside(0, 1, 0x1p-7f, 0x1p-7f), 1.0f);
+  EXPECT_EQ(sum_beside(0, 1, 0x1p-7f, 0x1p-6f), 1.0037841796875f);
+  EXPECT_EQ(sum_beside(1, 0, 0x1p-7f, 0x1p-7f), 1.0f);
+  EXPECT_EQ(sum_of_codes(16383.9f, 0, 0), 16383.0f);  // towards zero
+  EXPECT_EQ(sum_of_codes(-16383.9f, 0, 0), -16383.0f);
 }
 
 }  // namespace

@@ -44,7 +44,8 @@ TEST(Attention, ThreadsThatShareATextDoNotChangeABit) {
         };
         EXPECT_TRUE(same());
         if (dtype == DType::f16) continue;  // keys in codes are for the others
-        problem.codes = ops::quantise(one.exec, problem.kv.col_range(0, rank), kRowTile, ScaleRule::power_of_two);
+        problem.codes = ops::quantise(one.exec, problem.kv.col_range(0, rank), kRowTile, ScaleRule::power_of_two)
+                            .with_wide_scales(one.exec);
         problem.k_rope = problem.k_rope.to(one.exec, DType::bf16);
         EXPECT_TRUE(same()) << "in codes";
       }
@@ -121,7 +122,8 @@ struct InCodes {
       : exec(exec), codes(exec, sizes, dtype), values(exec, sizes, dtype) {
     for (int64_t i = 0; i < codes.kv.count(); i += 3)  // tokens and columns of very different size
       set_element(codes.kv, i, element(codes.kv, i) * std::exp2(-double(i % 9)));
-    codes.codes = ops::quantise(exec, codes.kv.col_range(0, sizes.d_nope), kRowTile, ScaleRule::power_of_two);
+    codes.codes = ops::quantise(exec, codes.kv.col_range(0, sizes.d_nope), kRowTile, ScaleRule::power_of_two)
+                      .with_wide_scales(exec);
     codes.k_rope = codes.k_rope.to(exec, DType::bf16);
     values.kv = ops::dequantise(exec, codes.codes);
     values.k_rope = codes.k_rope.to(exec, dtype);
@@ -197,7 +199,8 @@ TEST(Attention, RefusesKeysInCodesThatNoCacheKeeps) {
   const Problem problem(exec, {2, 130, 4, 130, true, {{0, 3, 0, 3}}, 3, 3}, DType::f32);
   const auto refusal = [&](auto change) {
     Problem wrong = problem;
-    wrong.codes = ops::quantise(exec, problem.kv.col_range(0, 130), kRowTile, ScaleRule::power_of_two);
+    wrong.codes =
+        ops::quantise(exec, problem.kv.col_range(0, 130), kRowTile, ScaleRule::power_of_two).with_wide_scales(exec);
     wrong.k_rope = problem.k_rope.to(exec, DType::bf16);
     change(wrong);
     Results r;

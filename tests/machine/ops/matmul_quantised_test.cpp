@@ -109,9 +109,11 @@ TEST_P(CodeProducts, WithPowersOfTwoHaveTheBitsOfTheProductOfTheirValues) {
     EXPECT_EQ(std::memcmp(of_codes.raw(), of_values.raw(), size_t(of_codes.bytes())), 0);
   };
   const auto call = [&](auto op) {
-    return [&, op](const Tensor& c, const Activation& a, const Activation& b) { op(exec, c, a, b, ops::Write::add); };
+    return [&, op](const Tensor& c, const Activation& a, const Activation& b) {
+      op(exec, c, a, b, ops::Write::add, ops::Accumulation::fp32);
+    };
   };
-  using Op = void (*)(const Exec&, const Tensor&, const Activation&, const Activation&, ops::Write);
+  using Op = void (*)(const Exec&, const Tensor&, const Activation&, const Activation&, ops::Write, ops::Accumulation);
   const Quantised wq = codes(w, kSquareTile);
   expect_same({t, n}, call(Op(ops::linear)), codes(x, kRowTile), wq);
   expect_same({t, k}, call(Op(ops::linear_backward_input)), codes(dy, kRowTile), wq);
@@ -198,15 +200,22 @@ TEST_P(CodeProducts, GatheredCodesAreTheCodesOfGatheredRows) {
 }
 
 TEST_P(CodeProducts, CodesThatArePutSomewhereStandThere) {
-  const Quantised from = ops::quantise(exec, random({3, 200}, 1), kRowTile);
-  const Activation to = ops::quantise(exec, random({7, 200}, 2), kRowTile);
   const Tensor index = Tensor::from(exec, std::vector<int32_t>{5, 0, 2}, {3});
-  ops::put_rows(exec, to, from, index);
-  const Activation back = ops::gather_rows(exec, to, index);
-  for (int64_t i = 0; i < 600; ++i) EXPECT_EQ(element(back.quantised().codes, i), element(from.codes, i));
-  for (int64_t i = 0; i < 6; ++i) EXPECT_EQ(element(back.quantised().scales, i), element(from.scales, i));
+  Activation to;
+  for (const ScaleRule rule : {ScaleRule::power_of_two, ScaleRule::exact}) {  // scales of a byte, and of four
+    const Quantised from = ops::quantise(exec, random({3, 200}, 1), kRowTile, rule);
+    to = ops::quantise(exec, random({7, 200}, 2), kRowTile, rule);
+    ops::put_rows(exec, to, from, index);
+    const Activation back = ops::gather_rows(exec, to, index);
+    EXPECT_EQ(back.quantised().scales.dtype(), scale_type(rule));
+    for (int64_t i = 0; i < 600; ++i) EXPECT_EQ(element(back.quantised().codes, i), element(from.codes, i));
+    for (int64_t i = 0; i < 6; ++i) EXPECT_EQ(element(back.quantised().scales, i), element(from.scales, i));
+  }
+  EXPECT_ERROR(
+      ops::put_rows(exec, to, ops::quantise(exec, random({3, 200}, 1), kRowTile, ScaleRule::power_of_two), index),
+      ErrorKind::internal, "1 x 128 with scales F8_E8M0 are put among some of 1 x 128 with scales F32");
   EXPECT_ERROR(ops::put_rows(exec, to, ops::quantise(exec, random({3, 200}, 1), Tile{1, 32}), index),
-               ErrorKind::internal, "codes in tiles of 1 x 32 are put among some of 1 x 128");
+               ErrorKind::internal, "codes in tiles of 1 x 32 with scales F32 are put among some of 1 x 128");
 }
 
 TEST_P(CodeProducts, RefuseTilesThatDoNotMeetAndFp64Results) {

@@ -120,6 +120,36 @@ TEST_F(QuantisedTest, ZerosHaveTheSmallestScaleAndNanStaysNan) {
   EXPECT_EQ(element(q.codes, 128 + 4), 448.0);  // a NaN beside it does not disturb the scale
 }
 
+// A byte for each scale; a tile that holds an infinity has no scale, and is NaN.
+TEST_F(QuantisedTest, PowersOfTwoAreKeptInAByte) {
+  const Tensor x = random({9, 300}, DType::bf16);
+  set_element(x, 2 * 300 + 5, std::numeric_limits<double>::infinity());
+  const Quantised q = codes_of(x, kRowTile, ScaleRule::power_of_two, AmaxFloor::none), wide = q.with_wide_scales(exec);
+  EXPECT_EQ(q.scales.dtype(), DType::f8_e8m0);
+  EXPECT_EQ(q.bytes(), 9 * 300 + 9 * 3);
+  EXPECT_EQ(q.bytes(), Quantised::bytes_of({9, 300}, kRowTile, DType::f8_e8m0));
+  EXPECT_EQ(wide.scales.dtype(), DType::f32);
+  EXPECT_EQ(wide.codes.raw(), q.codes.raw());
+  EXPECT_EQ(static_cast<const uint8_t*>(q.scales.raw())[2 * 3], 0xff);
+  const Tensor back = Tensor::empty(exec, DType::f32, {9, 300}), part = Tensor::empty(exec, DType::f32, {4, 44});
+  dequantise(exec, back, q);
+  dequantise(exec, part, q.row_range(5, 4).col_range(256, 44));
+  for (int64_t i = 0; i < x.count(); ++i) {
+    const int64_t row = i / 300, col = i % 300;
+    const double scale = element(wide.scales, row * 3 + col / 128);
+    ASSERT_EQ(std::isnan(element(back, i)), row == 2 && col < 128) << i;
+    if (std::isnan(element(back, i))) continue;
+    ASSERT_EQ(element(back, i), element(q.codes, i) * scale) << i;
+    ASSERT_EQ(std::exp2(std::round(std::log2(scale))), scale);
+    if (row >= 5 && col >= 256) {
+      ASSERT_EQ(element(part, (row - 5) * 44 + col - 256), element(back, i));
+    }
+  }
+  EXPECT_ERROR(quantise(exec, Quantised::empty(exec, {9, 300}, kRowTile, DType::f32, ScaleRule::exact, DType::f8_e8m0),
+                        x, AmaxFloor::none),
+               ErrorKind::internal, "scales in E8M0, which are powers of two, by another rule");
+}
+
 TEST_F(QuantisedTest, RangesBeginWhereATileBegins) {
   const Tensor x = random({256, 300});
   const Quantised q = codes_of(x, kSquareTile);

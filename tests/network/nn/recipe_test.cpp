@@ -125,6 +125,43 @@ TEST_F(RecipeTest, FinerTilesAndPowerOfTwoScalesAreOneFieldOfTheRecipe) {
   }
 }
 
+// Every product of a linear, alone or of experts, is summed as its recipe says.
+TEST_F(RecipeTest, SumsAsHopperDoesInEveryPass) {
+  const auto w = weight({70, 300}, 1), experts = weight({2, 70, 300}, 4);
+  const Tensor x = random({300, 300}, 2), dy = random({300, 70}, 3);
+  const Tensor offsets = Tensor::from(exec, std::vector<int32_t>{0, 20, 300}, {3});
+  const auto passes = [&](ops::Accumulation accumulation, bool grouped) {
+    GemmRecipe recipe = Recipe::fp8().q_b;
+    recipe.accumulation = accumulation;
+    const Tensor y = empty({300, 70}), dx = empty({300, 300});
+    Parameter* parameter = read(grouped ? experts : w, recipe);
+    parameter->grad.zero(), parameter->expect(-1);
+    if (grouped) {
+      const GroupedLinear linear{parameter, recipe};
+      linear.forward(exec, y, x, offsets);
+      linear.backward_input(exec, dx, dy, offsets);
+      linear.backward_weight(exec, dy, x, offsets);
+    } else {
+      const Linear linear{parameter, recipe};
+      linear.forward(exec, y, x);
+      linear.backward_input(exec, dx, dy);
+      linear.backward_weight(exec, dy, x);
+    }
+    return Passes{values_of(y), values_of(dx), values_of(parameter->grad)};
+  };
+  using ops::Accumulation;
+  for (const bool grouped : {false, true}) {
+    const Passes exact = passes(Accumulation::fp32, grouped), promoted = passes(Accumulation::hopper, grouped),
+                 never = passes(Accumulation::hopper_unpromoted, grouped);
+    const auto expect_near = [&](std::vector<double> Passes::*of, bool chunks) {  // dx sums 70, the others 300
+      EXPECT_LT(distance(promoted.*of, exact.*of), 5e-4);
+      EXPECT_GT(distance(promoted.*of, exact.*of), 2e-5);
+      EXPECT_EQ(distance(never.*of, exact.*of) > 1.2 * distance(promoted.*of, exact.*of), chunks);
+    };
+    expect_near(&Passes::y, true), expect_near(&Passes::dx, false), expect_near(&Passes::dw, true);
+  }
+}
+
 TEST_F(RecipeTest, AnMlpTakesValuesOfANormAndCodesThatWereDispatched) {
   const auto gate = weight({96, 256}, 1), up = weight({96, 256}, 2), down = weight({256, 96}, 3);
   const Tensor x = random({140, 256}, 5), dy = random({140, 256}, 6);

@@ -1,4 +1,5 @@
-// Conversions between F32 and BF16, copies within any format, and zeros. Other pairs of formats are the host's.
+// Conversions between F32 and BF16, of scales between F32 and E8M0, copies within any format, and zeros. Other pairs of
+// formats are the host's.
 #include "kernels/convert.h"
 
 #include "kernels/cuda/kernels.h"
@@ -10,6 +11,17 @@ namespace {
 template <class Y, class X>
 __global__ void __launch_bounds__(kBlock) convert_elements(Lines<Y> y, Lines<X> x, int64_t rows, int64_t cols) {
   each_element(rows, cols, [&](int64_t r, int64_t c) { put(y.row(r) + c, value_of(x.row(r)[c])); });
+}
+
+// Scales that are powers of two from 2^-126 on, or infinite, which becomes the byte's NaN as a NaN does: their exponent.
+__global__ void __launch_bounds__(kBlock) narrow_scales(Lines<uint8_t> y, Lines<float> x, int64_t rows, int64_t cols) {
+  each_element(rows, cols, [&](int64_t r, int64_t c) { y.row(r)[c] = uint8_t(bits_of(x.row(r)[c]) >> 23); });
+}
+__global__ void __launch_bounds__(kBlock) widen_scales(Lines<float> y, Lines<uint8_t> x, int64_t rows, int64_t cols) {
+  each_element(rows, cols, [&](int64_t r, int64_t c) {
+    const uint32_t scale = x.row(r)[c];
+    y.row(r)[c] = float_of(scale == 0xff ? 0x7fc00000u : scale == 0 ? 0x400000u : scale << 23);
+  });
 }
 
 template <class T>
@@ -38,6 +50,10 @@ void convert(DeviceStream stream, const Convert& k) {
       launch(copy_elements<T>, how, lines<T>(k.y), lines<T>(k.x), k.rows, k.cols);
     });
   }
+  if (k.x.dtype == DType::f32 && k.y.dtype == DType::f8_e8m0)
+    return launch(narrow_scales, how, lines<uint8_t>(k.y), lines<float>(k.x), k.rows, k.cols);
+  if (k.x.dtype == DType::f8_e8m0 && k.y.dtype == DType::f32)
+    return launch(widen_scales, how, lines<float>(k.y), lines<uint8_t>(k.x), k.rows, k.cols);
   visit(
       "convert",
       [&](auto y, auto x) {
