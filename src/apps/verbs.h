@@ -17,6 +17,7 @@ HADAL_VERB(schedule)
 HADAL_VERB(export)
 HADAL_VERB(report)
 HADAL_VERB(check)
+HADAL_VERB(precision)
 HADAL_VERB(demo)
 HADAL_VERB(version)
 // clang-format on

@@ -92,6 +92,40 @@ TEST_F(Fp8Run, EveryKeyOfItsSectionActs) {
   }
 }
 
+// Looking on changes no bit, on one rank or two; layers take turns, and the report page shows what was seen.
+TEST_F(Fp8Run, IsLookedAtWithoutChangingABit) {
+  const std::string layout = " --layout dp=2 --threads 2";
+  for (const std::string& ranks : {std::string(), layout}) {
+    const std::string name = ranks.empty() ? "one" : "two";
+    ASSERT_EQ(run_hadal(small.train(name, fp8("--steps 9 --set fp8.shadow_every=0" + ranks))).code, 0);
+    const auto seen = run_hadal(small.train(name + " seen", fp8("--steps 9 --set fp8.shadow_every=2" + ranks)));
+    ASSERT_EQ(seen.code, 0) << seen.err;
+    EXPECT_EQ(state_of(small.run(name + " seen")), state_of(small.run(name)));
+    std::vector<std::vector<int64_t>> looks;
+    for (const json& line : lines_of(small.run(name + " seen"), "shadow")) {
+      looks.push_back({line["step"], line["rank"], line["layer"]});
+      EXPECT_EQ(line["products"].size(), line["layer"] == 0 ? 24u : 33u);
+      for (const json& product : line["products"]) {
+        EXPECT_GT(product["error"], 0.005) << product;
+        EXPECT_LT(product["error"], 0.06) << product;
+      }
+    }
+    // The first batches of the ramp are one micro-batch: the other rank has no rows to look at.
+    using Looks = std::vector<std::vector<int64_t>>;
+    EXPECT_EQ(looks, ranks.empty()
+                         ? Looks({{2, 0, 0}, {4, 0, 1}, {6, 0, 2}, {8, 0, 0}})
+                         : Looks({{2, 0, 0}, {4, 0, 1}, {4, 1, 1}, {6, 0, 2}, {6, 1, 2}, {8, 0, 0}, {8, 1, 0}}));
+  }
+  const auto report = run_hadal("report " + q(small.run("two seen")) + " -o " + q(small.root() / "page.html"));
+  ASSERT_EQ(report.code, 0) << report.err;
+  const std::string page = read_file(small.root() / "page.html");
+  for (const char* words : {"<h2>FP8</h2>", "error of dW", "log2(|x| / largest of its tile)", "binades"})
+    EXPECT_NE(page.find(words), std::string::npos) << words;
+  refused(small.train("one", fp8("--set fp8.shadow_every=-1")), {"fp8.shadow_every = -1"});
+  // It may change in a run's life: no bit depends on it.
+  EXPECT_EQ(run_hadal(small.train("one", fp8("--steps 10 --set fp8.shadow_every=5"))).code, 0);
+}
+
 TEST_F(Fp8Run, AnotherRecipeOrPrecisionIsOnlyTakenWhenAskedFor) {
   ASSERT_EQ(run_hadal(small.train("run", fp8("--stop-after 2"))).code, 0);
   const std::string again = small.train("run", "--stop-after 4 ");

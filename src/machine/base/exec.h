@@ -13,6 +13,7 @@ namespace hadal {
 namespace kernels {
 struct DeviceKernels;  // the table of a device's kernels (kernels/device_kernels.h)
 }
+class ProductWatch;
 
 struct Exec {
   Device device;
@@ -23,6 +24,7 @@ struct Exec {
   // Of a device other than the CPU: its kernels, and where they run. Lanes and instruction set are the host's then.
   const kernels::DeviceKernels* kernels = nullptr;
   DeviceStream stream;
+  ProductWatch* watch = nullptr;  // told of every product of a linear (nn/product_watch.h); null: nobody looks
 
   // The host's part of this place: the same lanes, tensors in the host's memory.
   Exec on_host() const;

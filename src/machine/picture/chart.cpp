@@ -177,6 +177,7 @@ std::string heat_map(const HeatMap& map, int width) {
       width, height, html_escape(map.title), kLeft, html_escape(map.title));
   for (size_t row = 0; row < rows; ++row) {
     for (size_t column = 0; column < columns && column < map.rows[row].size(); ++column) {
+      if (std::isnan(map.rows[row][column])) continue;
       const double share = std::clamp((map.rows[row][column] - map.low) / (map.high - map.low), 0.0, 1.0);
       svg +=
           fmt::format("<rect x=\"{:.1f}\" y=\"{}\" width=\"{:.1f}\" height=\"{}\" fill=\"hsl({:.0f} 70% {:.0f}%)\"/>",

@@ -23,7 +23,8 @@ struct ChartOptions {
 // each is drawn as a dot, so that one alone is seen. No two of the lines have one colour.
 std::string line_chart(const std::vector<ChartLine>& lines, const ChartOptions& options);
 
-// rows x columns of values, each row scaled by `high` (1 = the row's mean in load maps); x is the column's step.
+// rows x columns of values (NaN: no cell), each row scaled by `high` (1 = the row's mean in load maps); x is the
+// column's step.
 struct HeatMap {
   std::string title, row_label;
   std::vector<double> steps;

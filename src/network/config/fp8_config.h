@@ -23,6 +23,7 @@ struct Fp8Config {
   Fp8Accumulate accumulate = Fp8Accumulate::fp32;
   std::vector<std::string> high;
   int64_t high_first_layers = 0, high_last_layers = 0;
+  int64_t shadow_every = 50;
   bool operator==(const Fp8Config&) const = default;
   template <class Self, class Visitor>
   static void visit(Self& c, Visitor&& v) {
@@ -38,6 +39,8 @@ struct Fp8Config {
       "linears that stay in BF16: q_a, q_b, kv_a, kv_b, o, ffn_gate_up, ffn_down, experts_gate_up, experts_down");
     v("high_first_layers", c.high_first_layers, "layers at the beginning whose linears all stay in BF16");
     v("high_last_layers", c.high_last_layers, "layers at the end, before MTP modules, whose linears all stay in BF16");
+    v("shadow_every", c.shadow_every,
+      "steps between two looks at what FP8 does to a layer, in rotation: its products are repeated in FP32; 0: never");
   }
 };
 

@@ -111,6 +111,8 @@ void check_fp8(const Config& c) {
           fmt::join(kFp8Linears, ", "));
   in_range("fp8.high_first_layers", f.high_first_layers, 0, c.model.n_layers);
   in_range("fp8.high_last_layers", f.high_last_layers, 0, c.model.n_layers);
+  check(f.shadow_every >= 0, ErrorKind::invalid, "fp8.shadow_every = {} must be 0 (never) or a number of steps",
+        f.shadow_every);
 }
 
 void power_of_two(const char* key, double value) {

@@ -30,15 +30,16 @@ namespace {
 class AttentionPiece : public Piece {
  public:
   AttentionPiece(const BlockLayers& layers, const BlockPlace& place)
-      : Piece("attention", place.stream), norm_(layers.attention_norm), mla_(layers.mla), block_(place.block) {}
+      : Piece("attention", place.stream), norm_(layers.attention_norm), mla_(layers.mla), place_(place) {}
+  int64_t layer() const override { return place_.layer; }
 
   void forward(const Pass& pass, Flight& flight) const override {
-    auto& saved = flight.blocks[size_t(block_)].attention;
+    auto& saved = flight.blocks[size_t(place_.block)].attention;
     Tensor& h = stream_of(flight).h;
     saved.normed = normalise(pass, norm_, h, saved.norm);
     PartClock::Scope scope(pass.clock, Part::attention);
     const Tensor y = copy_of(pass, h);
-    mla_.forward(pass, flight.rows(stream(), block_), y, saved.normed, ops::Write::add, saved.mla);
+    mla_.forward(pass, flight.rows(stream(), place_.block), y, saved.normed, ops::Write::add, saved.mla);
     h = y;
     if (!pass.keep) {
       saved = {};
@@ -49,9 +50,9 @@ class AttentionPiece : public Piece {
   }
 
   void backward_input(const Pass& pass, Flight& flight) const override {
-    auto& saved = flight.blocks[size_t(block_)].attention;
+    auto& saved = flight.blocks[size_t(place_.block)].attention;
     Tensor& h = stream_of(flight).h;
-    const Rows rows = flight.rows(stream(), block_);
+    const Rows rows = flight.rows(stream(), place_.block);
     if (!saved.normed) saved.normed = normalise(pass, norm_, saved.norm.x, saved.norm);
     Tensor d_normed;
     {
@@ -63,7 +64,7 @@ class AttentionPiece : public Piece {
   }
 
   void backward_weight(const Pass& pass, Flight& flight) const override {
-    auto& saved = flight.blocks[size_t(block_)].attention;
+    auto& saved = flight.blocks[size_t(place_.block)].attention;
     {
       PartClock::Scope scope(pass.clock, Part::attention);
       mla_.backward_weight(pass, saved.normed, saved.mla);
@@ -95,7 +96,7 @@ class AttentionPiece : public Piece {
  private:
   const Norm& norm_;
   const Mla& mla_;
-  int64_t block_;
+  BlockPlace place_;
 };
 
 // Where ranks share the rows, each holds some of the inner width: gate and up multiply the rows of all queries, and
@@ -104,6 +105,7 @@ class DensePiece : public Piece {
  public:
   DensePiece(const BlockLayers& layers, const BlockPlace& place)
       : Piece("dense FFN", place.stream), norm_(layers.ffn_norm), mlp_(layers.dense), place_(place) {}
+  int64_t layer() const override { return place_.layer; }
 
   void forward(const Pass& pass, Flight& flight) const override {
     auto& saved = flight.blocks[size_t(place_.block)].dense;

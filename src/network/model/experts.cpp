@@ -2,13 +2,17 @@
 
 #include <algorithm>
 
+#include "nn/product_watch.h"
 #include "ops/pointwise.h"
 #include "ops/quantise.h"
 
 namespace hadal {
 
 Activation ExpertRows::sorted(const Exec& exec, const Activation& of_tokens) const {
-  return token ? ops::gather_rows(exec, of_tokens, token) : of_tokens;
+  if (!token) return of_tokens;
+  const Activation rows = ops::gather_rows(exec, of_tokens, token);
+  if (exec.watch) exec.watch->gathered(exec, of_tokens, rows, token);
+  return rows;
 }
 
 void Experts::restore(const Exec& exec, const ExpertRows& x, Saved& saved) const {

@@ -1,10 +1,22 @@
 #include "model/moe.h"
 
 #include "base/error.h"
+#include "nn/product_watch.h"
 #include "ops/pointwise.h"
 #include "ops/quantise.h"
 
 namespace hadal {
+
+namespace {
+
+// Rows that go to experts, each token's to all that it visits.
+Activation visiting_rows(const Exec& exec, const Activation& of_tokens, const Tensor& token) {
+  const Activation rows = ops::gather_rows(exec, of_tokens, token);
+  if (exec.watch) exec.watch->gathered(exec, of_tokens, rows, token);
+  return rows;
+}
+
+}  // namespace
 
 ops::RouteRule route_rule(const ModelConfig& config) {
   ops::RouteRule rule;
@@ -53,7 +65,7 @@ void Moe::route(const Pass& pass, const Rows& rows, const Tensor& x, Routing& ro
 ExpertRows Moe::dispatch(const Pass& pass, const Activation& x, const Routing& routing) const {
   PartClock::Scope scope(pass.clock, Part::dispatch);
   ExpertRows sent;
-  sent.rows = ops::gather_rows(pass.exec, x, routing.plan.token);
+  sent.rows = visiting_rows(pass.exec, x, routing.plan.token);
   if (pass.keep) {
     sent.weight = Tensor::empty(pass.exec, routing.routes.weights.dtype(), {sent.rows.rows()});
     ops::sort_pairs(pass.exec, sent.weight, routing.routes.weights, routing.plan);
@@ -74,7 +86,7 @@ void Moe::combine(const Pass& pass, const Tensor& y, const Tensor& expert_rows, 
 // experts. Codes are made per token, once, before rows are copied.
 Activation Moe::combine_backward(const Pass& pass, const Tensor& dy, const Routing& routing) const {
   PartClock::Scope scope(pass.clock, Part::dispatch);
-  return ops::gather_rows(pass.exec, experts.down.recipe.dgrad_operand(pass.exec, dy), routing.plan.token);
+  return visiting_rows(pass.exec, experts.down.recipe.dgrad_operand(pass.exec, dy), routing.plan.token);
 }
 
 // Dispatch copied a token to each of its experts, so dx is the sum of its rows' gradients, in the order of combine; and

@@ -12,6 +12,7 @@ class MoePiece : public Piece {
  public:
   MoePiece(const char* name, const BlockLayers& layers, const BlockPlace& place, Kind kind = Kind::compute)
       : Piece(name, place.stream, kind), norm_(layers.ffn_norm), moe_(layers.moe), place_(place) {}
+  int64_t layer() const override { return place_.layer; }
   // Other ranks' tokens may visit the experts here, and their owners wait.
   bool runs(const Pass& pass, bool has_rows) const override { return has_rows || experts_are_spread(pass.partners); }
 

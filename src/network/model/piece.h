@@ -39,6 +39,7 @@ class Piece {
   virtual void backward_weight(const Pass& pass, Flight& flight) const {}
   virtual void each_parameter(const ParameterVisitor& visit) const {}  // those that W contributes to, each once
   virtual PieceBytes bytes(const PieceSizes& sizes) const { return {}; }
+  virtual int64_t layer() const { return -1; }  // of the model, MTP modules' behind its own; -1: of none
   // Whether it runs where its stream has rows, or has none: then only where partners wait for what it sends.
   virtual bool runs(const Pass& pass, bool has_rows) const { return has_rows; }
 

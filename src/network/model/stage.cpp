@@ -5,6 +5,7 @@
 #include "model/block_pieces.h"
 #include "model/stream_pieces.h"
 #include "model/timeline.h"
+#include "nn/product_watch.h"
 
 namespace hadal {
 namespace {
@@ -56,6 +57,20 @@ class EventScope {
  private:
   Timeline* timeline_;
   PieceEvent event_;
+};
+
+// Who looks on at products hears whose they are.
+class WatchScope {
+ public:
+  WatchScope(const Pass& pass, const PieceStep& step, int64_t micro_batch) : watch_(pass.exec.watch) {
+    if (watch_) watch_->enter(step.piece->layer(), micro_batch, step.part == PiecePart::forward);
+  }
+  ~WatchScope() {
+    if (watch_) watch_->leave();
+  }
+
+ private:
+  ProductWatch* watch_;
 };
 
 // The first F of a step finds some values still under way: they come while the pieces before compute.
@@ -126,6 +141,7 @@ void Stage::run(const PieceStep& step, const Pass& pass, Flight& flight) const {
   if (step.part == PiecePart::forward) await_values(piece, pass, number_, flight.micro_batch);
   StreamScope scope(pass, piece);
   EventScope event(pass, step, number_, flight.micro_batch);
+  WatchScope watch(pass, step, flight.micro_batch);
   switch (step.part) {
     case PiecePart::forward: return piece.forward(pass, flight);
     case PiecePart::backward_input: return piece.backward_input(pass, flight);

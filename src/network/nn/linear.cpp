@@ -1,37 +1,59 @@
 #include "nn/linear.h"
 
 #include "base/error.h"
+#include "nn/product_watch.h"
+#include "nn/rounded.h"
 #include "ops/matmul_weight.h"
 #include "ops/quantise.h"
 
 namespace hadal {
+namespace {
+
+const Activation kNone;
+const Tensor kNoOffsets;
+
+void show(const Exec& exec, const ProductSeen& seen) {
+  if (exec.watch) exec.watch->product(exec, seen);
+}
+
+}  // namespace
 
 void reads(const GemmRecipe& recipe, Parameter& parameter) {
   if (!recipe.reads_codes()) return;
   parameter.codes = CodeForm{recipe.weight, recipe.weight_scale};
-  parameter.codes_alone = recipe.fprop == Format::fp8 && recipe.dgrad == Format::fp8;
+  parameter.codes_alone = recipe.fprop != Format::high && recipe.dgrad != Format::high;
 }
 
 const Weight& weight_for(const GemmRecipe& recipe, Format format, const Parameter& parameter) {
   const Weight& value = parameter.value;
-  check(format != Format::fp8 || (value.has(WeightForm::codes) && value.codes.tile == recipe.weight),
+  check(format == Format::high || (value.has(WeightForm::codes) && value.codes.tile == recipe.weight),
         ErrorKind::internal, "{} is multiplied in FP8 and keeps no codes in tiles of {} x {}", parameter.spec.name,
         recipe.weight.rows, recipe.weight.cols);
   return value;
 }
 
 void Linear::forward(const Exec& exec, const Tensor& y, const Activation& x, ops::Write write) const {
-  ops::linear(exec, y, recipe.fprop_operand(exec, x), weight_for(recipe, recipe.fprop, *weight), write,
-              recipe.accumulation);
+  show(exec, {Product::fprop, weight, recipe, x, kNone, kNoOffsets});
+  const Weight& w = weight_for(recipe, recipe.fprop, *weight);
+  if (recipe.fprop == Format::rounded)
+    return ops::linear(exec, y, rounded_x(exec, recipe, x), rounded_weight(exec, w), write);
+  ops::linear(exec, y, recipe.fprop_operand(exec, x), w, write, recipe.accumulation);
 }
 
 void Linear::backward_input(const Exec& exec, const Tensor& dx, const Activation& dy, ops::Write write) const {
-  ops::linear_backward_input(exec, dx, recipe.dgrad_operand(exec, dy), weight_for(recipe, recipe.dgrad, *weight), write,
-                             recipe.accumulation);
+  show(exec, {Product::dgrad, weight, recipe, kNone, dy, kNoOffsets});
+  const Weight& w = weight_for(recipe, recipe.dgrad, *weight);
+  if (recipe.dgrad == Format::rounded)
+    return ops::linear_backward_input(exec, dx, rounded_dy(exec, recipe, dy), rounded_weight(exec, w), write);
+  ops::linear_backward_input(exec, dx, recipe.dgrad_operand(exec, dy), w, write, recipe.accumulation);
 }
 
 void Linear::weight_product(const Exec& exec, const Tensor& dw, const Activation& dy, const Activation& x,
                             ops::Write write) const {
+  show(exec, {Product::wgrad, weight, recipe, x, dy, kNoOffsets});
+  if (recipe.wgrad == Format::rounded)
+    return ops::linear_backward_weight(exec, dw, rounded_token_dy(exec, recipe, dy), rounded_token_x(exec, recipe, x),
+                                       write);
   ops::linear_backward_weight(exec, dw, recipe.wgrad_operand_dy(exec, dy), recipe.wgrad_operand_x(exec, x), write,
                               recipe.accumulation);
 }
@@ -42,18 +64,29 @@ void Linear::backward_weight(const Exec& exec, const Activation& dy, const Activ
 
 void GroupedLinear::forward(const Exec& exec, const Tensor& y, const Activation& x, const Tensor& offsets,
                             ops::Write write) const {
-  ops::grouped_linear(exec, y, recipe.fprop_operand(exec, x), weight_for(recipe, recipe.fprop, *weight), offsets, write,
-                      recipe.accumulation);
+  show(exec, {Product::fprop, weight, recipe, x, kNone, offsets});
+  const Weight& w = weight_for(recipe, recipe.fprop, *weight);
+  if (recipe.fprop == Format::rounded)
+    return ops::grouped_linear(exec, y, rounded_x(exec, recipe, x, offsets), rounded_weight(exec, w), offsets, write);
+  ops::grouped_linear(exec, y, recipe.fprop_operand(exec, x), w, offsets, write, recipe.accumulation);
 }
 
 void GroupedLinear::backward_input(const Exec& exec, const Tensor& dx, const Activation& dy, const Tensor& offsets,
                                    ops::Write write) const {
-  ops::grouped_linear_backward_input(exec, dx, recipe.dgrad_operand(exec, dy),
-                                     weight_for(recipe, recipe.dgrad, *weight), offsets, write, recipe.accumulation);
+  show(exec, {Product::dgrad, weight, recipe, kNone, dy, offsets});
+  const Weight& w = weight_for(recipe, recipe.dgrad, *weight);
+  if (recipe.dgrad == Format::rounded)
+    return ops::grouped_linear_backward_input(exec, dx, rounded_dy(exec, recipe, dy, offsets), rounded_weight(exec, w),
+                                              offsets, write);
+  ops::grouped_linear_backward_input(exec, dx, recipe.dgrad_operand(exec, dy), w, offsets, write, recipe.accumulation);
 }
 
 void GroupedLinear::weight_product(const Exec& exec, const Tensor& dw, const Activation& dy, const Activation& x,
                                    const Tensor& offsets, ops::Write write) const {
+  show(exec, {Product::wgrad, weight, recipe, x, dy, offsets});
+  if (recipe.wgrad == Format::rounded)
+    return ops::grouped_linear_backward_weight(exec, dw, rounded_token_dy(exec, recipe, dy, offsets),
+                                               rounded_token_x(exec, recipe, x, offsets), offsets, write);
   if (recipe.wgrad == Format::fp8)
     return ops::grouped_linear_backward_weight(
         exec, dw, dy, x, offsets, {recipe.token, recipe.dy_scale, recipe.x_scale}, write, recipe.accumulation);

@@ -1,13 +1,16 @@
 #include "nn/recipe.h"
 
+#include "nn/product_watch.h"
 #include "ops/quantise.h"
 
 namespace hadal {
 namespace {
 
 Activation in_format(const Exec& exec, const Activation& x, Format format, Tile tile, ScaleRule rule) {
-  if (format == Format::fp8) return ops::quantise(exec, x, tile, rule);
-  return ops::dequantise(exec, x);
+  if (format != Format::fp8) return ops::dequantise(exec, x);
+  const Activation codes = ops::quantise(exec, x, tile, rule);
+  if (exec.watch) exec.watch->coded(exec, x, codes);
+  return codes;
 }
 
 }  // namespace

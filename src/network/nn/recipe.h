@@ -9,8 +9,21 @@
 
 namespace hadal {
 
-enum class Format : uint8_t { high, fp8 };         // high: the precision of the model's tensors
+// high: the precision of the model's tensors. fp8: codes are multiplied. rounded: operands are rounded to codes, in
+// tiles of any kind, and the FP32 values of these are multiplied (nn/rounded.h): deviations from the report's recipe,
+// which `hadal precision` studies and no configuration asks for.
+enum class Format : uint8_t { high, fp8, rounded };
 enum class Kept : uint8_t { values, e4m3, e5m6 };  // for backward (nn/kept.h)
+
+inline constexpr Tile kWholeTile{int64_t(1) << 40, int64_t(1) << 40};  // one scale for a whole tensor
+
+// What rounded products do beside their tiles and rules.
+struct Study {
+  Tile gradient = kRowTile;           // of dy in Dgrad
+  bool retiled = false;               // Wgrad's x is rounded as Fprop reads it before it is in Wgrad's tiles
+  AmaxFloor floor = AmaxFloor::none;  // of activations and gradients
+  bool operator==(const Study&) const = default;
+};
 
 // One kind of linear: y = x W^T (fprop), dx = dy W (dgrad), dW += dy^T x (wgrad). Each operand has its own rule of
 // scales: powers of two where its codes are made again in other tiles, or travel.
@@ -19,9 +32,10 @@ struct GemmRecipe {
   ScaleRule x_scale = ScaleRule::exact, dy_scale = ScaleRule::exact, weight_scale = ScaleRule::exact;
   Tile activation = kRowTile, weight = kSquareTile, token = kColumnTile;
   ops::Accumulation accumulation = ops::Accumulation::fp32;  // of products of codes
+  Study study = {};                                          // of rounded
   bool operator==(const GemmRecipe&) const = default;
 
-  // Operands as a pass reads them: an fp8 pass makes codes where it is not given some in its tiles, a high one makes
+  // Operands as a pass reads them: an fp8 pass makes codes where it is not given some in its tiles, others make
   // values of codes. Where several linears of one recipe read the same x, call it once: each takes what it is given.
   // Wgrad's tiles run the other way: it is given values, or codes whose scales are powers of two (ops::quantise).
   Activation fprop_operand(const Exec& exec, const Activation& x) const;
@@ -31,7 +45,7 @@ struct GemmRecipe {
   int64_t x_bytes(int64_t rows, int64_t cols, DType dtype) const;   // of fprop_operand's x
   int64_t dy_bytes(int64_t rows, int64_t cols, DType dtype) const;  // of dgrad_operand's dy
   // Whether a product multiplies codes of the weight, which are kept with it then (Parameter::codes).
-  bool reads_codes() const { return fprop == Format::fp8 || dgrad == Format::fp8; }
+  bool reads_codes() const { return fprop != Format::high || dgrad != Format::high; }
   // Whether readers of both recipes take the same operands.
   bool same_x(const GemmRecipe& other) const {
     return fprop == other.fprop && wgrad == other.wgrad && x_scale == other.x_scale && activation == other.activation &&

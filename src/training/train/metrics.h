@@ -7,6 +7,7 @@
 //               (steps skipped because of it so far)
 //   validation  step, bits_per_byte, loss, bytes, windows, final
 //   sample      step, prompt, text
+//   shadow      step, rank, layer, products [..]: what FP8 does to a layer's products (train/shadow_lines.h)
 // The screen, `hadal report` and tests read these lines; a line that cannot be written (full disk) never stops the run.
 #pragma once
 #include <cstdint>

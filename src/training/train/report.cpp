@@ -16,8 +16,10 @@
 #include "config/config_io.h"
 #include "data/prepare.h"
 #include "picture/chart.h"
+#include "picture/page.h"
 #include "train/metrics.h"
 #include "train/resources.h"
+#include "train/shadow_lines.h"
 
 namespace hadal {
 
@@ -25,32 +27,11 @@ using nlohmann::ordered_json;
 
 namespace {
 
-constexpr const char* kStyle = R"(
-:root{color-scheme:light dark;--bg:#fff;--ink:#1a1d21;--soft:#667;--grid:#e4e6ea;
-  --c0:#2563eb;--c1:#dc2626;--c2:#059669;--c3:#d97706;--c4:#7c3aed;--c5:#0891b2;--c6:#be185d;
-  --c7:#4d7c0f;--c8:#6b7280;--c9:#92400e}
-@media(prefers-color-scheme:dark){:root{--bg:#14161a;--ink:#e8eaed;--soft:#9aa3ad;--grid:#2b3038;
-  --c0:#60a5fa;--c1:#f87171;--c2:#34d399;--c3:#fbbf24;--c4:#a78bfa;--c5:#22d3ee;--c6:#f472b6;
-  --c7:#a3e635;--c8:#9ca3af;--c9:#fb923c}}
-body{background:var(--bg);color:var(--ink);font:15px/1.5 system-ui,sans-serif;margin:2rem auto;
-  max-width:1520px;padding:0 1rem}
-h1{font-size:1.5rem}h2{font-size:1.1rem;margin-top:2rem}
-table{border-collapse:collapse}td,th{padding:.15rem .9rem .15rem 0;text-align:left;font-variant-numeric:tabular-nums}
-th{color:var(--soft);font-weight:500}
-.charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(420px,100%),1fr));gap:1.2rem}
-svg{width:100%;height:auto}.wide{overflow-x:auto}summary{cursor:pointer;color:var(--soft)}
-.title{font-weight:600;font-size:14px;fill:var(--ink)}.tick{font-size:11px;fill:var(--soft)}
-.grid{stroke:var(--grid)}.line{fill:none;stroke-width:1.5}.raw{stroke-width:1;opacity:.35}
-pre{background:color-mix(in srgb,var(--grid) 45%,transparent);padding:.6rem .8rem;
-  white-space:pre-wrap;overflow-wrap:anywhere;border-radius:6px}
-.soft{color:var(--soft)}
-)";
-
 struct RunRecord {
   std::string name;
   std::filesystem::path directory;
   ordered_json start;
-  std::vector<ordered_json> steps, validations, samples, changes;
+  std::vector<ordered_json> steps, validations, samples, changes, shadows;
   Config config;
   bool has_config = false;
 };
@@ -71,6 +52,8 @@ RunRecord read_run(const std::filesystem::path& directory) {
       run.validations.push_back(std::move(line));
     else if (kind == "sample")
       run.samples.push_back(std::move(line));
+    else if (kind == "shadow")
+      run.shadows.push_back(std::move(line));
     else if (kind == "change")
       run.changes.push_back(std::move(line));
   }
@@ -207,6 +190,18 @@ std::string breakdown(const RunRecord& run) {
                           {"program", double(plan.program)}});
 }
 
+// What FP8 does to the products of each layer, of runs that were looked at.
+std::string fp8_part(const std::vector<RunRecord>& runs) {
+  std::string charts, tables;
+  for (const auto& run : runs) {
+    if (run.shadows.empty()) continue;
+    charts += shadow_charts(run.shadows, run.name);
+    tables += "<p>The products that are farthest off, last round, " + html_escape(run.name) + "</p>\n" +
+              shadow_table(run.shadows);
+  }
+  return charts.empty() ? "" : "<h2>FP8</h2><div class=\"charts\">" + charts + "</div>\n" + tables;
+}
+
 // The median share of what ranks waited, over the last steps; "-" of one rank.
 std::string median_wait(const RunRecord& run, const char* what) {
   std::vector<double> shares;
@@ -315,13 +310,8 @@ std::string report_html(const std::vector<std::filesystem::path>& directories) {
   for (const auto& directory : directories) runs.push_back(read_run(directory));
   std::string title = runs[0].name;
   for (size_t i = 1; i < runs.size(); ++i) title += " and " + runs[i].name;
-  std::string page = fmt::format(
-      "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
-      "content=\"width=device-width,initial-scale=1\"><title>{}</title><style>{}",
-      html_escape(title), kStyle);
-  for (int i = 0; i < 10; ++i) page += fmt::format(".line.c{0}{{stroke:var(--c{0})}}.fill.c{0}{{fill:var(--c{0})}}", i);
-  page += "</style></head><body>\n<h1>Training report: " + html_escape(title) + "</h1>\n" + summary(runs) +
-          change_list(runs) + "\n<h2>Loss</h2><div class=\"charts\">" + loss_charts(runs) + "</div>\n";
+  std::string page = page_head(title) + "<h1>Training report: " + html_escape(title) + "</h1>\n" + summary(runs) +
+                     change_list(runs) + "\n<h2>Loss</h2><div class=\"charts\">" + loss_charts(runs) + "</div>\n";
   page +=
       "<h2>Optimisation</h2><div class=\"charts\">" +
       line_chart(of_all(runs, "lr"), {.title = "learning rate", .from_zero = true}) +
@@ -337,7 +327,7 @@ std::string report_html(const std::vector<std::filesystem::path>& directories) {
       line_chart(of_all(runs, "tokens_per_second"), {.title = "tokens per second", .from_zero = true, .smooth = true}) +
       line_chart(of_all(runs, "memory_bytes", 1.0 / (1 << 20)), {.title = "resident memory (MiB)", .from_zero = true});
   for (const auto& run : runs) page += breakdown(run);
-  page += "</div>\n";
+  page += "</div>\n" + fp8_part(runs);
   for (const auto& run : runs) {
     if (!run.samples.empty()) page += "<h2>Samples, " + html_escape(run.name) + "</h2>\n" + sample_timeline(run);
   }

@@ -11,6 +11,7 @@
 #include "config/config_io.h"
 #include "optim/curves.h"
 #include "train/resources.h"
+#include "train/shadow_lines.h"
 
 namespace hadal {
 
@@ -168,6 +169,11 @@ void Reporter::validation(const Config& config, const TrainState& state, const V
 void Reporter::sample(const TrainState& state, const std::string& prompt, const std::string& text) {
   screen_.say(fmt::format("sample at step {}: {}", state.step, prompt + text));
   metrics_->write({{"kind", "sample"}, {"step", state.step}, {"prompt", prompt}, {"text", text}});
+}
+
+void Reporter::shadow(const ordered_json& line) {
+  metrics_->write(line);
+  if (const std::string why = shadow_warning(line); !why.empty()) screen_.warn(why);
 }
 
 void Reporter::failed(const std::string& why) {

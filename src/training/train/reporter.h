@@ -43,8 +43,9 @@ class Reporter {
   void validation(const Config& config, const TrainState& state, const ValidationResult& result, int64_t stride,
                   bool final);
   void sample(const TrainState& state, const std::string& prompt, const std::string& text);
-  void failed(const std::string& why);  // the run directory's log keeps it; the screen hears it from above
-  void end();                           // says so if lines were lost
+  void shadow(const nlohmann::ordered_json& line);  // of a shadow check; says so where FP8 is far off
+  void failed(const std::string& why);              // the run directory's log keeps it; the screen hears it from above
+  void end();                                       // says so if lines were lost
 
  private:
   int64_t tokens_left(const Config& config, const TrainState& state) const;

@@ -18,9 +18,9 @@ enum class Change { free, asked_for, never };
 // What a key of the configuration may do in the life of a run.
 Change kind_of_change(const std::string& key) {
   // Same bits, what the machine chose (micro-batches: rounding differs), or what reacts, observes and stores.
-  for (const char* name :
-       {"run", "parallel.", "train.steps", "checkpoint.", "validation.", "data.cache", "data.on_bad_line",
-        "tokenizer.path", "train.micro_batch_sequences", "train.recompute", "train.on_nan", "train.max_skips"}) {
+  for (const char* name : {"run", "parallel.", "train.steps", "checkpoint.", "validation.", "data.cache",
+                           "data.on_bad_line", "tokenizer.path", "train.micro_batch_sequences", "train.recompute",
+                           "train.on_nan", "train.max_skips", "fp8.shadow_every"}) {
     if (key.rfind(name, 0) == 0) return Change::free;
   }
   // The steps to come compute something else, from the weights and moments that there are.

@@ -45,6 +45,11 @@ void Screen::say(const std::string& text) {
   log_.info("{}", text);
 }
 
+void Screen::warn(const std::string& text) {
+  wipe();
+  log_.warn("{}", text);
+}
+
 void Screen::step(const StepResult& result, const StepFacts& facts) {
   if (quiet_) return;
   std::string line = step_line(result, facts);

@@ -23,6 +23,7 @@ class Screen {
   Screen(Log& log, bool quiet);
   ~Screen();
   void step(const StepResult& result, const StepFacts& facts);
+  void warn(const std::string& text);
   void say(const std::string& text);  // a line of its own; the live line moves on below it
 
  private:

@@ -44,6 +44,11 @@ RankPlace::Work work_of(const std::vector<MicroBatch>& parts, const RankPlace* p
   return work;
 }
 
+Exec watched(Exec exec, ProductWatch* watch) {
+  exec.watch = watch;
+  return exec;
+}
+
 void finish_gradients(Sharding& sharding, Timeline* timeline) {
   const double begin = timeline ? timeline->now() : 0;
   sharding.finish_gradients();
@@ -138,13 +143,11 @@ StepResult train_step(const Exec& exec, Transformer& model, Optimizer& optimizer
     wanted.routes->resize(parts.size());
     for (const int64_t j : work.numbers) routes.push_back(j < 0 ? RouteReplay() : (*wanted.routes)[size_t(j)]);
   }
-  Wants wants;
-  wants.clock = wanted.clock;
-  wants.timeline = wanted.timeline;
-  wants.routes = routes;
+  const Wants wants{.routes = routes, .clock = wanted.clock, .timeline = wanted.timeline};
   if (sharding) sharding->begin_step();
   model.begin_step(work.actions);
-  const LossSums own_sums = model.forward_backward(exec, work.batches, weights, wants, &work.actions);
+  const LossSums own_sums =
+      model.forward_backward(watched(exec, wanted.watch), work.batches, weights, wants, &work.actions);
   if (sharding) finish_gradients(*sharding, wanted.timeline);
   const LossSums sums = wanted.place ? over_ranks(own_sums, wanted.place->world()) : own_sums;
   for (size_t i = 0; i < routes.size(); ++i)

@@ -37,6 +37,7 @@ struct StepWants {
   RankPlace* place = nullptr;                  // among the ranks of a layout; null: this rank computes all
   PartClock* clock = nullptr;                  // gets the times of its parts
   Timeline* timeline = nullptr;                // gets what ran when
+  ProductWatch* watch = nullptr;               // looks on at its products
   std::vector<RouteReplay>* routes = nullptr;  // of the global batch's micro-batches; a rank fills or reads its own
 };
 

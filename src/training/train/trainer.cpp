@@ -23,6 +23,7 @@
 #include "train/resources.h"
 #include "train/run_checkpoint.h"
 #include "train/run_data.h"
+#include "train/shadow_lines.h"
 #include "train/skipped_step.h"
 #include "train/start_model.h"
 #include "train/step_trace.h"
@@ -243,10 +244,12 @@ void Trainer::one_step() {
   transport_->doing().begin("step", step);
   const data::Batch& batch = shared_.batch;
   clock_ = PartClock();
+  const auto shadow = due_shadow_check(config_, step, model_->parameters());
   const StepWants wants{.scaler = scaler_.get(),
                         .place = place_.get(),
                         .clock = &clock_,
-                        .timeline = trace_ ? &trace_->timeline() : nullptr};
+                        .timeline = trace_ ? &trace_->timeline() : nullptr,
+                        .watch = shadow.get()};
   const auto result = train_step(exec_, *model_, *optimizer_, config_, batch, step, wants);
   const StepWaits waits = trace_ ? trace_->end_step(steady_seconds() - begin) : StepWaits();
   state_.step = step;
@@ -255,6 +258,9 @@ void Trainer::one_step() {
   state_.tokens += batch.n_tokens();
   if (result.skipped.empty() || result.overflowed) state_.smooth(result.loss);  // of an overflow it is as good
   if (reporter_) reporter_->step(config_, result, state_, {steady_seconds() - begin, waits}, clock_);
+  tell_shadow(config_, step, shadow.get(), ranks_, [&](const auto& line) {
+    if (reporter_) reporter_->shadow(line);
+  });
   if (!ranks_.leads()) return;  // all have the same result: one counts, says so, or ends the run
   if (const std::string why = judge_step(config_, result, scaler_.get(), state_); !why.empty()) say(why);
   if (request_.hooks.on_step) request_.hooks.on_step(result);
