@@ -1,5 +1,5 @@
-// A run that is killed 20 times, at least 5 of them inside a checkpoint write, ends with the bytes of the untouched one;
-// so do one in FP8 and one in FP16 that skips steps because its loss scale begins too high.
+// A run that is killed 20 times, 5 of them inside a checkpoint write, ends with the bytes of the untouched one; so do
+// one in FP8 and one in FP16 that skips steps because its loss scale begins too high.
 #include "apps/killed_run.h"
 
 namespace hadal {
