@@ -83,7 +83,8 @@ TEST(OracleFp8Model, EveryGradientOfSampledModelsAndRecipesAgreesAndThoseOfFp32D
     least_median = std::min(least_median, high[high.size() / 2]);
     EXPECT_GE(high[high.size() / 2], kFarther) << test_case.name << ": FP32 is hardly farther\n" << test_case.summary;
   }
-  EXPECT_LE(again.size(), files.size() / 8) << "cases whose codes lie too near their borders";
+  if (again.size() > files.size() / 8)  // that is no chance
+    FAIL() << again.size() << " comparisons fail, the first: " << again.front().failures.front();
   for (const Drawn& drawn : again)
     for (const std::string& failure : failures_drawn_again(drawn)) ADD_FAILURE() << failure;
   std::printf("%lld gradients; worst %.3f of its bound (%s); FP32 %.0f bounds away or more, by the median\n",
