@@ -54,6 +54,7 @@ std::vector<LayoutCase> cases_of(const CheckOptions& o) {
     c.steps = o.steps;
     c.seed = uint64_t(o.seed);
     c.config.parallel = parse_layout(text);
+    fit_tiles(c.config);
     c.config.train.micro_batch_sequences = 1;
     c.config.train.batch_sequences =
         2 * c.config.parallel.dp * c.config.parallel.pp + 1;  // as many for each as make the ranks uneven

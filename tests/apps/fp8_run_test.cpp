@@ -67,6 +67,24 @@ TEST_F(Fp8Run, LearnsAsBf16DoesAndKeepsItsBits) {
   }
 }
 
+// What is made in another order nowhere has the same bits on many ranks: a pipeline's work, experts on two ranks, and
+// ranks of which one has the only micro-batch, which keep whole blocks of masters and so find the same codes.
+TEST_F(Fp8Run, RanksKeepItsBits) {
+  const auto bits = [&](const std::string& name, const std::string& more) {
+    const auto result = run_hadal(small.train(name, fp8("--steps 4 --set train.batch_ramp=[] ") + more));
+    EXPECT_EQ(result.code, 0) << result.err;
+    return state_of(small.run(name));
+  };
+  const std::string one = "--set train.batch_sequences=2 ", no_mtp = "--set model.n_mtp=0 ";
+  const std::string of_one = bits("one", one);
+  EXPECT_EQ(bits("zero", one + "--layout dp=3"), of_one);
+  EXPECT_EQ(bits("pipeline", no_mtp + "--layout pp=2"), bits("whole", no_mtp));
+  const std::string two = "--set train.batch_sequences=4 --layout ";
+  const std::string spread = bits("spread", two + "dp=2,ep=2");
+  EXPECT_EQ(spread, bits("replicas", two + "dp=2"));
+  EXPECT_NE(spread, of_one);
+}
+
 TEST_F(Fp8Run, EveryKeyOfItsSectionActs) {
   ASSERT_EQ(run_hadal(small.train("usual", fp8("--steps 3"))).code, 0);
   const std::string usual = state_of(small.run("usual"));

@@ -31,6 +31,14 @@ Config shrunk_in_width(Config config) {
   return config;
 }
 
+void fit_tiles(Config& config) {
+  if (config.train.precision != Precision::fp8 || config.parallel.tp == 1) return;
+  config.fp8.tile = 32;
+  ModelConfig& m = config.model;
+  m.qk_nope_head_dim = m.qk_rope_head_dim = m.v_head_dim = config.fp8.tile;
+  m.dense_ffn_size = 2 * config.fp8.tile * config.parallel.tp;
+}
+
 namespace {
 
 // Axes of more than one rank, by the case's number: every pair of the five meets in a pair, in triples and in fours.
@@ -110,6 +118,8 @@ LayoutCase random_layout_case(uint64_t seed, int64_t number, Precision precision
   config.optim.ema_decay = random.below(3) ? 0 : 0.9;
   config.optim.moments = precision == Precision::bf16 && random.below(2) ? MomentFormat::bf16 : MomentFormat::fp32;
   config = shrunk_in_width(config);
+  if (precision == Precision::fp8) config.fp8.tile = one_of({128, 64, 32});
+  fit_tiles(config);
   return c;
 }
 

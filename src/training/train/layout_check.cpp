@@ -267,8 +267,10 @@ class Comparison {
 
   void end() {
     for (const auto& [kind, pool] : pools_) {
-      // Beside single numbers, which are few, a step of BF16; beside all others a thousandth of it.
-      const double limit = 1.25 * std::sqrt(pool.one / pool.n) + (pool.single ? 4e-3 : 4e-6);
+      // Beside single numbers, which are few, a step of BF16, or the error of a product in FP8; beside all others a
+      // thousandth of BF16's.
+      const double of_single = precision_ == Precision::fp8 ? 4e-2 : 4e-3;
+      const double limit = 1.25 * std::sqrt(pool.one / pool.n) + (pool.single ? of_single : 4e-6);
       enter(kind, pool.worst, std::sqrt(pool.many / pool.n), limit);
     }
   }
@@ -354,14 +356,14 @@ void compare_step(int64_t step, const StepRecord& one, const StepRecord& many, c
 LayoutFindings check_layout(const LayoutCase& c, const Exec& exec, const std::shared_ptr<Transport>& transport) {
   validate(c.config.model);
   const Precision precision = c.config.train.precision;
-  check(precision != Precision::automatic && precision != Precision::fp8, ErrorKind::invalid,
-        "a check of layouts needs a precision that has a bound: fp64, fp32, bf16 or fp16, not {}",
+  check(precision != Precision::automatic, ErrorKind::invalid,
+        "a check of layouts needs a precision that has a bound: fp64, fp32, bf16, fp16 or fp8, not {}",
         enum_name(precision));
   Placement(c.config.model, c.config.parallel);  // refused before any rank starts
   Routes routes;
   Record exact, one;
-  const bool half = precision == Precision::bf16 || precision == Precision::fp16;
-  if (half) exact = run_alone(c, Precision::fp64, exec, routes, false);
+  const bool narrow = precision != Precision::fp64 && precision != Precision::fp32;
+  if (narrow) exact = run_alone(c, Precision::fp64, exec, routes, false);
   one = run_alone(c, precision, exec, routes, !exact.empty());
   const bool replay = precision != Precision::fp64;  // no rounding flips a route there: routers are compared too
   const Record many = run_layout(c, exec, routes, replay, transport);

@@ -5,7 +5,7 @@
 //   fp64   every relative distance at most 1e-9: nothing but the order of sums may differ
 //   fp32   1e-5, and 1e-4 for moments and weights, times the step's number, with the routes of the one rank replayed (a
 //          rounding may not send a token elsewhere)
-//   bf16, fp16   no further from the fp64 run than 1.25 times the one rank's distance, all parameters and steps
+//   bf16, fp16, fp8   no further from the fp64 run than 1.25 times the one rank's distance, all parameters and steps
 //          together; gradients of fp16 are compared without their loss scale
 #pragma once
 #include <functional>
@@ -50,6 +50,9 @@ LayoutFindings check_layout(const LayoutCase& layout_case, const Exec& exec,
 // The same model, narrow: hidden size, heads' sizes, latents, FFNs and vocabulary shrink; layers, heads, experts,
 // groups and MTP modules stay. Large widths make no other code run, only wait.
 Config shrunk_in_width(Config config);
+// Tensor ranks may cut no tile of a weight in FP8: where there are some, tiles of 32, and widths of which every head
+// and every rank's share of a dense FFN has whole ones.
+void fit_tiles(Config& config);
 
 // A case drawn from (seed, number): layout, model, batch, optimizer, recomputation, masks.
 LayoutCase random_layout_case(uint64_t seed, int64_t number, Precision precision);

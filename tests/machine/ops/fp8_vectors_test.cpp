@@ -196,6 +196,12 @@ TEST_P(Fp8Vectors, E5m6KeepsATileInTwelveBits) {
   EXPECT_EQ(bits_of(codes), (std::vector<int>{0x3C, 0xC1, 0x7B, 0x00}));
   const auto* nibbles = static_cast<const uint8_t*>(codes.lower.raw());
   EXPECT_EQ((std::vector<int>{nibbles[0], nibbles[1]}), (std::vector<int>{0x70, 0x1F}));
+
+  // Middles between two codes go to the even one: 1.0078125 to 3C0, 1.0234375 to 3C2; so do subnormal ones.
+  const Tensor middles = tensor({1, 5}, {1.0078125, 1.0234375, -1.5 * 0x1p-20, 2.5 * 0x1p-20, 65024}, DType::f32);
+  const Tensor back_again = ops::dequantise(exec, ops::quantise_e5m6(exec, middles));
+  const double evens[] = {1, 1.03125, -0x1p-19, 0x1p-19, 65024};
+  for (int64_t i = 0; i < 5; ++i) EXPECT_EQ(element(back_again, i), evens[i]);
 }
 
 // Odd widths, several tiles, both types of values: within half a step of the format.
@@ -225,6 +231,25 @@ TEST_P(Fp8Vectors, E5m6IsWithinHalfAStep) {
     EXPECT_FALSE(again.quantised().is_e5m6());
     EXPECT_ERROR(ops::linear(exec, Tensor::zeros(exec, DType::f32, {5, 5}), Activation(codes), Activation(codes)),
                  ErrorKind::internal, "E5M6 codes are kept, not multiplied");
+  }
+}
+
+// The ends of FP32: tiles of 3e38 and of denormals, whose scale is not below 2^-126, in every tiling and by both rules.
+TEST_P(Fp8Vectors, TilesAtTheEndsOfFp32) {
+  for (const Tile tile : {kRowTile, kColumnTile, kSquareTile}) {
+    for (const ScaleRule rule : {ScaleRule::exact, ScaleRule::power_of_two}) {
+      const Quantised large = ops::quantise(exec, tensor({1, 2}, {3e38, -1e38}, DType::f32), tile, rule),
+                      small = ops::quantise(exec, tensor({1, 2}, {1e-40, -1e-37}, DType::f32), tile, rule);
+      for (const Quantised* q : {&large, &small}) {
+        const double wanted[] = {q == &large ? 3e38 : 1e-40, q == &large ? -1e38 : -1e-37};
+        const double step = q == &large ? 0 : 0x1p-126 * 0x1p-10;  // half the least code's
+        const Tensor back = ops::dequantise(exec, *q);
+        for (int64_t i = 0; i < 2; ++i)
+          EXPECT_NEAR(element(back, i), wanted[i], std::max(0.0626 * std::abs(wanted[i]), step)) << i;
+      }
+      EXPECT_GE(element(small.scales, 0), 0x1p-126);
+      EXPECT_TRUE(std::isfinite(element(large.scales, 0)));
+    }
   }
 }
 

@@ -78,6 +78,24 @@ TEST(ExpertParallel, CodesTravelAndSumsAreRoundedToTheWire) {
   }
 }
 
+// More than a tile of tokens comes from every rank to the same experts: tiles of a weight gradient begin with each
+// rank's first row and end with its last, as where one rank runs all micro-batches.
+TEST(ExpertParallel, TilesOfTokensBeginWithEachRanksRows) {
+  for (const Form& form : {Form{2, 0}, Form{4, 2}}) {
+    for (const int64_t tile : {128, 32}) {
+      ExpertCase c = some_case(form);
+      for (int rank = 0; rank < c.ranks; ++rank)
+        c.batches[0][size_t(rank)] = make_batch({{131 + 7 * rank}, {2}}, true, 37, uint64_t(1 + rank));
+      for (const MicroBatch& batch : c.batches[0]) c.routes.push_back(same_routes(c.config, batch, {0, 5, 6}));
+      Fp8Config fp8;
+      fp8.tile = tile;
+      c.options.precision = Precision::fp8;
+      c.options.recipe = recipe_of(Precision::fp8, fp8);
+      same_bits(c, "tiles of tokens");
+    }
+  }
+}
+
 TEST(ExpertParallel, RecomputationSendsNothingTwiceAndChangesNoBit) {
   for (const Form& form : {Form{4, 0}, Form{8, 0}, Form{4, 2}}) {
     Traffic first;

@@ -28,7 +28,8 @@ LayoutFindings check_it(const LayoutCase& c) {
 
 class RandomLayouts : public ::testing::TestWithParam<Precision> {};
 INSTANTIATE_TEST_SUITE_P(LayoutCheck, RandomLayouts,
-                         ::testing::Values(Precision::fp64, Precision::fp32, Precision::bf16, Precision::fp16),
+                         ::testing::Values(Precision::fp64, Precision::fp32, Precision::bf16, Precision::fp16,
+                                           Precision::fp8),
                          [](const auto& info) { return std::string(enum_name(info.param)); });
 
 TEST_P(RandomLayouts, ComputeWhatOneRankComputes) {

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <limits>
 #include <map>
 
 #include "base/expect_error.h"
@@ -108,6 +109,46 @@ TEST(LossScale, OverflowsSkipStepsAndMoveNothingButTheScale) {
     }
     EXPECT_GE(skips, 3) << "nothing overflowed";
     EXPECT_GE(updates, 3) << "the scale never fitted";
+  }
+}
+
+// The published trace of a scale (O overflow, G clean) in a run: an infinity is put into a gradient where it says O.
+TEST(LossScale, FollowsThePublishedTraceWhereOverflowsAreInjected) {
+  const std::pair<char, double> trace[] = {{'O', 65536}, {'O', 32768}, {'O', 16384}, {'G', 16384},
+                                           {'G', 16384}, {'G', 32768}, {'O', 32768}, {'G', 32768},
+                                           {'O', 16384}, {'G', 16384}, {'G', 16384}, {'G', 32768}};
+  Config config = with_everything(Precision::fp16);
+  Rig rig(config, best_isa()), clean(config, best_isa());
+  LossScaleConfig scale;
+  scale.growth_steps = 3;
+  LossScaler scaler(scale);
+  bool inject = false;
+  Parameter& spoilt = rig.model.parameter("layers.1.moe.experts.up");
+  spoilt.on_complete = [&] {
+    if (inject) set_element(spoilt.grad, 5, std::numeric_limits<double>::infinity());
+  };
+  int64_t step = 0, updates = 0;
+  for (const auto& [what, after] : trace) {
+    inject = what == 'O';
+    const State before = state_of(rig);
+    const double used = scaler.scale();
+    const StepResult result = scaled_step(rig, &scaler, ++step);
+    EXPECT_EQ(result.overflowed, inject) << step << ": " << result.skipped;
+    EXPECT_EQ(result.loss_scale, used);
+    EXPECT_EQ(scaler.scale(), after) << step;
+    if (inject) {
+      EXPECT_NE(result.skipped.find("first in layer 1 (layers.1.moe.experts.up)"), std::string::npos) << result.skipped;
+      EXPECT_EQ(first_difference(state_of(rig), before), "") << step;
+      continue;
+    }
+    // A run that never overflowed, at that scale: the same norms, moments, averages and biases, to the bit.
+    LossScaleConfig same;
+    same.initial = used;
+    LossScaler constant(same);
+    const StepResult wanted = scaled_step(clean, &constant, step);
+    EXPECT_EQ(result.norms.global, wanted.norms.global);
+    EXPECT_EQ(first_difference(state_of(rig), state_of(clean)), "") << step;
+    EXPECT_EQ(rig.optimizer.steps_done(), ++updates);
   }
 }
 

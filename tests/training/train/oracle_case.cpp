@@ -91,6 +91,7 @@ class Comparer {
     error = std::sqrt(error), norm = std::sqrt(norm);
     const double bound = bounds.relative * norm + bounds.absolute * std::sqrt(double(theirs.count()));
     findings_.gradient.see(error / bound, case_.name + " " + name);
+    findings_.of_bound.push_back(error / bound);
     if (norm > 1e-3 * std::sqrt(double(theirs.count())))
       findings_.gradient_relative.see(error / norm, case_.name + " " + name);
     findings_.moved[name] |= size > 0;
@@ -192,6 +193,11 @@ Case load_case(const std::filesystem::path& json_path) {
   c.options.recompute = parse_enum<Recompute>("recompute", options["recompute"].get<std::string>());
   c.options.loss_chunk_tokens = options["loss_chunk_tokens"];
   c.options.training = true;
+  if (options.contains("fp8")) {  // settings as a user gives them
+    Config settings;
+    apply_overrides(settings, options["fp8"].get<std::vector<std::string>>());
+    c.options.recipe = recipe_of(Precision::fp8, settings.fp8);
+  }
   c.threads = options["threads"], c.split = options["split"];
   c.batch = parse_batch(json_text(json["batch"]));
   c.weights = {json["weights"]["main"], json["weights"]["mtp"].get<std::vector<double>>(), json["weights"]["balance"]};
@@ -241,6 +247,7 @@ void compare(const Case& test_case, const Way& way, std::vector<RouteReplay>& ro
   OwnedExec owned(test_case.threads, way.isa);
   ModelOptions options = test_case.options;
   options.precision = way.precision;
+  if (way.high) options.recipe = Recipe::high();
   Transformer model(test_case.config, options, owned.exec);
   load_weights(owned.exec, test_case, model, findings.failures);
   const std::vector<MicroBatch> batches = test_case.micro_batches();

@@ -69,6 +69,7 @@ struct Findings {
   Worst loss;                         // relative
   Worst gradient;                     // ||delta|| / (relative * ||g|| + absolute * sqrt(n)); 1 is the bound
   Worst gradient_relative;            // ||delta|| / ||g||, of gradients above 1e-3 a weight
+  std::vector<double> of_bound;       // every gradient's ||delta|| in units of its bound
   std::map<std::string, bool> moved;  // parameter -> some gradient of ours was not zero
   int64_t routes_equal = 0, routes_different = 0;
 };
@@ -83,6 +84,7 @@ struct Way {  // one way to run a case
   Bounds bounds;
   std::string label;
   double loss_scale = 1;  // a power of two: losses are multiplied by it, gradients compared without it
+  bool high = false;      // no product in FP8, whatever the case says
 };
 
 // Forward, backward and bias update of the case, against the oracle. routes: one per micro-batch, recorded when empty,
