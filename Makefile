@@ -37,7 +37,7 @@ bench: all  ## kernels against the machine's peak, training steps against Huggin
 	bench/run $(BUILD)
 
 precision: build  ## what BF16, FP8 … cost on a text, from five seeds; goes on after a stop; TEXT=path, OUT=path
-	python3 tools/precision.py $(BUILD)/hadal $(or $(OUT),runs/precision) $(if $(TEXT),--text "$(TEXT)")
+	python3 tools/precision.py $(BUILD)/hadal $(or $(OUT),runs/precision-study) $(if $(TEXT),--text "$(TEXT)")
 
 install: build  ## copy the binary below PREFIX=/usr/local
 	cmake --install $(BUILD) --prefix "$(PREFIX)"

@@ -2,6 +2,8 @@
 // vectors, the packed product multiplies codes whose scales hold for kGemmChunk elements (kernels/gemm.h); other tiles,
 // the formulas and devices have a kernel of codes, as have sums in Hopper's way. Shapes are checked where plain tensors
 // are (matmul.cpp) or here.
+#include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -121,6 +123,60 @@ void run_groups(const Exec& exec, const Form& form, const Tensor& c, const Quant
   run_gemm(exec, gemm, products);
 }
 
+// Codes of groups of rows in tiles that begin with each group's first row, made band by band on all threads.
+class GroupCodes {
+ public:
+  GroupCodes(const Exec& exec, const Activation& x, Tile tile, ScaleRule rule, const int32_t* begins, int64_t groups)
+      : begins_(begins) {
+    const Tensor values = values_for_codes(exec, x, tile, rule);
+    std::vector<std::pair<int64_t, int64_t>> bands;  // row, rows
+    for (int64_t e = 0; e < groups; ++e) {
+      first_band_.push_back(int64_t(bands.size()));
+      for (int64_t row = begins[e]; row < begins[e + 1]; row += tile.rows)
+        bands.emplace_back(row, std::min(tile.rows, begins[e + 1] - row));
+    }
+    first_band_.push_back(int64_t(bands.size()));
+    all_ = {Tensor::empty(exec, DType::f8_e4m3, values.shape()),
+            Tensor::empty(exec, DType::f32, {int64_t(bands.size()), values.cols()}), tile, values.dtype(), rule};
+    Exec serial = exec;
+    serial.compute = nullptr;
+    exec.compute->parallel_for(int64_t(bands.size()), [&](int64_t i, int) {
+      const auto [row, rows] = bands[size_t(i)];
+      hadal::quantise(serial, part(row, rows, i, 1), values.row_range(row, rows), AmaxFloor::none);
+    });
+  }
+  Quantised of(int64_t e) const {
+    const int64_t band = first_band_[size_t(e)];
+    return part(begins_[e], begins_[e + 1] - begins_[e], band, first_band_[size_t(e) + 1] - band);
+  }
+  const Tensor& codes() const { return all_.codes; }
+
+ private:
+  Quantised part(int64_t row, int64_t rows, int64_t band, int64_t bands) const {
+    return {all_.codes.row_range(row, rows), all_.scales.row_range(band, bands), all_.tile, all_.source, all_.rule};
+  }
+  const int32_t* begins_;
+  std::vector<int64_t> first_band_;
+  Quantised all_;
+};
+
+// dw[e] (+)= dy^T x over the rows of each group.
+void run_group_gradients(const Exec& exec, const Form& form, const Tensor& dw, const GroupCodes& dy,
+                         const GroupCodes& x, const int32_t* begins) {
+  std::vector<kernels::ProductScales> scales;
+  GemmProducts products(exec, dw.dim(0));
+  each_group(begins, dw.dim(0), [&](int64_t e, int64_t, int64_t rows) {
+    const Tensor c = dw.slice(e);
+    const Quantised a = dy.of(e), b = x.of(e);
+    check_product(form, c, a, b);
+    scales.push_back(product_scales(form, a, b));
+    products.add({a.codes.raw(), b.codes.raw(), c.raw(), c.rows(), c.cols(), rows});
+  });
+  GemmForm gemm{form.op, dw, dy.codes(), x.codes(), true, false, form.write};
+  gemm.scales = scales.data();
+  run_gemm(exec, gemm, products);
+}
+
 }  // namespace
 
 void linear(const Exec& exec, const Tensor& y, const Activation& x, const Activation& w, Write write,
@@ -166,19 +222,23 @@ void grouped_linear_backward_input(const Exec& exec, const Tensor& dx, const Act
 void grouped_linear_backward_weight(const Exec& exec, const Tensor& dw, const Activation& dy, const Activation& x,
                                     const Tensor& offsets, const TokenTiles& tiles, Write write,
                                     Accumulation accumulation) {
-  check(dw.shape().size() == 3, ErrorKind::internal, "grouped_linear_backward_weight: the gradient is {}",
+  check(dw.shape().size() == 3 && dw.dtype() == DType::f32, ErrorKind::internal,
+        "grouped_linear_backward_weight: the gradient is {} {}, must be F32 [experts, out, in]", dtype_name(dw.dtype()),
         shape_text(dw.shape()));
   const Tensor host_offsets = host_copy(offsets);
   const int32_t* begins = group_offsets("grouped_linear_backward_weight", host_offsets, dw.dim(0), dy.rows());
-  for (int64_t e = 0; e < dw.dim(0); ++e) {
-    const int64_t first = begins[e], rows = begins[e + 1] - first;
-    if (rows == 0) {
-      if (write == Write::overwrite) dw.slice(e).zero(exec);
-      continue;
-    }
+  for (int64_t e = 0; e < dw.dim(0); ++e)
+    if (begins[e + 1] == begins[e] && write == Write::overwrite) dw.slice(e).zero(exec);
+  const Form form{"grouped_linear_backward_weight", true, true, write, accumulation};
+  if (packs_codes(exec, form, tiles.tile.rows) && dy.rows() > 0) {
+    const GroupCodes dy_codes(exec, dy, tiles.tile, tiles.dy, begins, dw.dim(0));
+    const GroupCodes x_codes(exec, x, tiles.tile, tiles.x, begins, dw.dim(0));
+    return run_group_gradients(exec, form, dw, dy_codes, x_codes, begins);
+  }
+  each_group(begins, dw.dim(0), [&](int64_t e, int64_t first, int64_t rows) {
     linear_backward_weight(exec, dw.slice(e), quantise(exec, dy.row_range(first, rows), tiles.tile, tiles.dy),
                            quantise(exec, x.row_range(first, rows), tiles.tile, tiles.x), write, accumulation);
-  }
+  });
 }
 
 }  // namespace hadal::ops

@@ -20,14 +20,19 @@ Quantised quantise(const Exec& exec, const Tensor& x, Tile tile, ScaleRule rule,
 }
 
 Quantised quantise(const Exec& exec, const Activation& x, Tile tile, ScaleRule rule) {
-  if (!x.is_quantised()) return quantise(exec, x.tensor(), tile, rule);
+  const bool at_hand = x.is_quantised() && x.quantised().tile == tile && x.quantised().rule == rule;
+  if (at_hand && !x.quantised().is_e5m6()) return x.quantised();
+  return quantise(exec, values_for_codes(exec, x, tile, rule), tile, rule);
+}
+
+Tensor values_for_codes(const Exec& exec, const Activation& x, Tile tile, ScaleRule rule) {
+  if (!x.is_quantised()) return x.tensor();
   const Quantised& codes = x.quantised();
-  if (codes.tile == tile && codes.rule == rule && !codes.is_e5m6()) return codes;
   check(codes.rule == ScaleRule::power_of_two && rule == ScaleRule::power_of_two, ErrorKind::internal,
         "codes in tiles of {} x {} are made again in tiles of {} x {}; their scales are not powers of two: make both "
         "from the values",
         codes.tile.rows, codes.tile.cols, tile.rows, tile.cols);
-  return quantise(exec, dequantise(exec, x), tile, rule);
+  return dequantise(exec, x);
 }
 
 Quantised quantise_e5m6(const Exec& exec, const Tensor& x) {

@@ -12,6 +12,8 @@ Quantised quantise(const Exec& exec, const Tensor& x, Tile tile, ScaleRule rule 
 // §3.5). That loses nothing where both scales are powers of two; other codes are refused with internal, since rounding
 // twice adds a third to their error: what is read in two tilings is kept in high precision.
 Quantised quantise(const Exec& exec, const Activation& x, Tile tile, ScaleRule rule = ScaleRule::exact);
+// What such codes are made from: the tensor, or the values of codes, refused likewise.
+Tensor values_for_codes(const Exec& exec, const Activation& x, Tile tile, ScaleRule rule);
 Quantised quantise_e5m6(const Exec& exec, const Tensor& x);
 // The tensor itself, or the values of the codes, in their source's dtype.
 Tensor dequantise(const Exec& exec, const Activation& x);
