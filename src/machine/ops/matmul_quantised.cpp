@@ -1,7 +1,10 @@
 // Products of FP8 codes: which tiles meet along the summed dimension, and the strides of the kernel. On the CPU's
 // vectors, codes whose scales hold for kGemmChunk elements are widened to bf16 once, exactly, and multiplied as such
-// with their scales (kernels/gemm.h); other tiles, the formulas and devices have a kernel of codes, as have sums in
-// Hopper's way. Shapes are checked where plain tensors are (matmul.cpp) or here.
+// with their scales (kernels/gemm.h). Of finer tiles whose scales are powers of two, as those of MX, values are
+// multiplied, which bf16 holds exactly: the scaled products, summed in the order of BF16's (values below 2^-126, of
+// tiles whose maximum is below 2^-108, are zero where such products flush them; one that rounds up to 2^128 is
+// infinite). Other tiles, the formulas and devices have a kernel of codes, as have sums in Hopper's way. Shapes are
+// checked where plain tensors are (matmul.cpp) or here.
 #include <algorithm>
 #include <vector>
 
@@ -52,9 +55,19 @@ int64_t check_product(const Form& form, const Tensor& c, const Quantised& a, con
   return chunk;
 }
 
-bool widens_codes(const Exec& exec, const Form& form, int64_t chunk) {
-  return exec.device.kind == DeviceKind::cpu && exec.isa != Isa::reference && chunk == kernels::kGemmChunk &&
-         form.accumulation == Accumulation::fp32;
+// What is multiplied: codes, by their kernel; codes in bf16 with scales beside; values in bf16.
+enum class Operands { codes, widened, values };
+Operands operands_of(const Exec& exec, const Form& form, const Quantised& a, const Quantised& b) {
+  if (exec.device.kind != DeviceKind::cpu || exec.isa == Isa::reference || form.accumulation != Accumulation::fp32)
+    return Operands::codes;
+  const int64_t chunk = form.a_sums_rows ? a.tile.rows : a.tile.cols;
+  if (chunk == kernels::kGemmChunk) return Operands::widened;
+  return a.powers_of_two() && b.powers_of_two() ? Operands::values : Operands::codes;
+}
+
+// Kernels that are given scales take them in FP32.
+Quantised scales_as_read(const Exec& exec, Operands of, const Quantised& q) {
+  return of == Operands::values ? q : q.with_wide_scales(exec);
 }
 
 // Codes as bf16, exactly, without their scales; a stack as one matrix.
@@ -75,6 +88,13 @@ Tensor widened(const Exec& exec, const Tensor& codes) {
   return values;
 }
 
+// Codes times their scales, exactly.
+Tensor values_in_bf16(const Exec& exec, const Quantised& q) {
+  const Tensor values = Tensor::empty(exec, DType::bf16, q.codes.shape());
+  dequantise(exec, values, q);
+  return values.view({q.codes.rows(), q.codes.cols()});
+}
+
 kernels::ChunkScales chunk_scales(const Quantised& q, bool sum_rows) {
   const ScaledOperand o = operand(q, sum_rows);
   return {o.scales, o.scale_row, o.scale_col, o.tile};
@@ -87,14 +107,18 @@ kernels::ProductScales product_scales(const Form& form, const Quantised& a, cons
 // c = a b, summing columns or rows of each.
 void run(const Exec& exec, const Form& form, const Tensor& c, const Quantised& left, const Quantised& right) {
   const int64_t chunk = check_product(form, c, left, right);
-  const Quantised a = left.with_wide_scales(exec), b = right.with_wide_scales(exec);
-  if (widens_codes(exec, form, chunk)) {
-    const Tensor wide_a = widened(exec, a.codes), wide_b = widened(exec, b.codes);
+  const Operands of = operands_of(exec, form, left, right);
+  const Quantised a = scales_as_read(exec, of, left), b = scales_as_read(exec, of, right);
+  if (of != Operands::codes) {
+    const auto wide = [&](const Quantised& q) {
+      return of == Operands::values ? values_in_bf16(exec, q) : widened(exec, q.codes);
+    };
+    const Tensor wide_a = wide(a), wide_b = wide(b);
     const kernels::GemmProduct product{wide_a.raw(), wide_b.raw(), c.raw(),
                                        c.rows(),     c.cols(),     form.a_sums_rows ? a.rows() : a.cols()};
-    const kernels::ProductScales scales = product_scales(form, a, b);
+    kernels::ProductScales scales;
     GemmForm gemm{form.op, c, wide_a, wide_b, form.a_sums_rows, !form.b_sums_rows, form.write};
-    gemm.scales = &scales;
+    if (of == Operands::widened) scales = product_scales(form, a, b), gemm.scales = &scales;
     return run_gemm(exec, gemm, &product, 1);
   }
   ScaledGemm args;
@@ -118,13 +142,14 @@ bool both_codes(const Activation& a, const Activation& b) { return a.is_quantise
 // Rows offsets[e] .. offsets[e+1] of c and a with matrix e of the stack b.
 void run_groups(const Exec& exec, const Form& form, const Tensor& c, const Quantised& left, const Quantised& right,
                 const Tensor& offsets) {
-  const Quantised a = left.with_wide_scales(exec), b = right.with_wide_scales(exec);
+  const Operands of = operands_of(exec, form, left, right);
+  const Quantised a = scales_as_read(exec, of, left), b = scales_as_read(exec, of, right);
   check(b.codes.shape().size() == 3, ErrorKind::internal, "{}: weights are {}, must be [experts, out, in]", form.op,
         shape_text(b.codes.shape()));
   const int64_t groups = b.codes.dim(0);
   const Tensor host_offsets = host_copy(offsets);  // on a device a wait: a product takes one pair of matrices
   const int32_t* begins = group_offsets(form.op, host_offsets, groups, a.rows());
-  if (!widens_codes(exec, form, form.a_sums_rows ? a.tile.rows : a.tile.cols)) {
+  if (of == Operands::codes) {
     each_group(begins, groups, [&](int64_t e, int64_t first, int64_t rows) {
       run(exec, form, c.row_range(first, rows), a.row_range(first, rows), b.slice(e));
     });
@@ -132,26 +157,27 @@ void run_groups(const Exec& exec, const Form& form, const Tensor& c, const Quant
   }
   // A few experts at a time: all of them widened would be what codes are to save.
   constexpr int64_t kWidened = int64_t(1) << 20;  // elements
-  const int64_t out = b.codes.dim(1), matrix = out * b.codes.dim(2), at_once = std::max<int64_t>(1, kWidened / matrix);
+  const int64_t matrix = b.codes.dim(1) * b.codes.dim(2), at_once = std::max<int64_t>(1, kWidened / matrix);
   for (int64_t begin = 0; begin < groups; begin += at_once) {
     const int64_t end = std::min(groups, begin + at_once);
     const int64_t first_row = begins[begin], n_rows = begins[end] - first_row;
     if (n_rows == 0) continue;
-    const Tensor wide_a = widened(exec, a.codes.row_range(first_row, n_rows));
-    const Tensor matrices = b.codes.view({groups * out, b.codes.dim(2)});
-    const Tensor wide_b = widened(exec, matrices.row_range(begin * out, (end - begin) * out));
+    const Quantised rows_of_a = a.row_range(first_row, n_rows), matrices = b.slices(begin, end - begin);
+    const bool values = of == Operands::values;
+    const Tensor wide_a = values ? values_in_bf16(exec, rows_of_a) : widened(exec, rows_of_a.codes);
+    const Tensor wide_b = values ? values_in_bf16(exec, matrices) : widened(exec, matrices.codes);
     GemmProducts products(exec, end - begin);
     std::vector<kernels::ProductScales> scales;
     each_group(begins + begin, end - begin, [&](int64_t e, int64_t first, int64_t rows) {
       const Tensor c_rows = c.row_range(first, rows);
       const Quantised a_rows = a.row_range(first, rows), b_of_e = b.slice(begin + e);
       check_product(form, c_rows, a_rows, b_of_e);
-      scales.push_back(product_scales(form, a_rows, b_of_e));
+      if (!values) scales.push_back(product_scales(form, a_rows, b_of_e));
       products.add({element_address(wide_a, (first - first_row) * wide_a.row_stride()),
                     element_address(wide_b, e * matrix), c_rows.raw(), rows, c.cols(), a.cols()});
     });
     GemmForm gemm{form.op, c, wide_a, wide_b, form.a_sums_rows, !form.b_sums_rows, form.write};
-    gemm.scales = scales.data();
+    if (!values) gemm.scales = scales.data();
     run_gemm(exec, gemm, products);
   }
 }

@@ -23,7 +23,7 @@ Quantised quantise(const Exec& exec, const Activation& x, Tile tile, ScaleRule r
   if (!x.is_quantised()) return quantise(exec, x.tensor(), tile, rule);
   const Quantised& codes = x.quantised();
   if (codes.tile == tile && codes.rule == rule && !codes.is_e5m6()) return codes;
-  check(codes.rule == ScaleRule::power_of_two && rule == ScaleRule::power_of_two, ErrorKind::internal,
+  check(codes.powers_of_two() && rule != ScaleRule::exact, ErrorKind::internal,
         "codes in tiles of {} x {} are made again in tiles of {} x {}; their scales are not powers of two: make both "
         "from the values",
         codes.tile.rows, codes.tile.cols, tile.rows, tile.cols);

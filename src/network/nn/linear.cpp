@@ -8,26 +8,29 @@ namespace hadal {
 
 void reads(const GemmRecipe& recipe, Parameter& parameter) {
   if (!recipe.reads_codes()) return;
-  parameter.codes = CodeForm{recipe.weight, recipe.weight_scale};
+  parameter.codes = CodeForm{recipe.weight, recipe.turned_weight, recipe.weight_scale};
   parameter.codes_alone = recipe.fprop == Format::fp8 && recipe.dgrad == Format::fp8;
 }
 
-const Weight& weight_for(const GemmRecipe& recipe, Format format, const Parameter& parameter) {
+const Weight& weight_for(const GemmRecipe& recipe, GemmPass pass, const Parameter& parameter) {
   const Weight& value = parameter.value;
-  check(format != Format::fp8 || (value.has(WeightForm::codes) && value.codes.tile == recipe.weight),
+  const bool forward = pass == GemmPass::fprop;
+  const Tile tile = forward ? recipe.weight : recipe.turned_weight;
+  check((forward ? recipe.fprop : recipe.dgrad) != Format::fp8 ||
+            (value.has(WeightForm::codes) && (forward ? value.codes : value.codes_for_inputs()).tile == tile),
         ErrorKind::internal, "{} is multiplied in FP8 and keeps no codes in tiles of {} x {}", parameter.spec.name,
-        recipe.weight.rows, recipe.weight.cols);
+        tile.rows, tile.cols);
   return value;
 }
 
 void Linear::forward(const Exec& exec, const Tensor& y, const Activation& x, ops::Write write) const {
-  ops::linear(exec, y, recipe.fprop_operand(exec, x), weight_for(recipe, recipe.fprop, *weight), write,
+  ops::linear(exec, y, recipe.fprop_operand(exec, x), weight_for(recipe, GemmPass::fprop, *weight), write,
               recipe.accumulation);
 }
 
 void Linear::backward_input(const Exec& exec, const Tensor& dx, const Activation& dy, ops::Write write) const {
-  ops::linear_backward_input(exec, dx, recipe.dgrad_operand(exec, dy), weight_for(recipe, recipe.dgrad, *weight), write,
-                             recipe.accumulation);
+  ops::linear_backward_input(exec, dx, recipe.dgrad_operand(exec, dy), weight_for(recipe, GemmPass::dgrad, *weight),
+                             write, recipe.accumulation);
 }
 
 void Linear::weight_product(const Exec& exec, const Tensor& dw, const Activation& dy, const Activation& x,
@@ -42,14 +45,14 @@ void Linear::backward_weight(const Exec& exec, const Activation& dy, const Activ
 
 void GroupedLinear::forward(const Exec& exec, const Tensor& y, const Activation& x, const Tensor& offsets,
                             ops::Write write) const {
-  ops::grouped_linear(exec, y, recipe.fprop_operand(exec, x), weight_for(recipe, recipe.fprop, *weight), offsets, write,
-                      recipe.accumulation);
+  ops::grouped_linear(exec, y, recipe.fprop_operand(exec, x), weight_for(recipe, GemmPass::fprop, *weight), offsets,
+                      write, recipe.accumulation);
 }
 
 void GroupedLinear::backward_input(const Exec& exec, const Tensor& dx, const Activation& dy, const Tensor& offsets,
                                    ops::Write write) const {
   ops::grouped_linear_backward_input(exec, dx, recipe.dgrad_operand(exec, dy),
-                                     weight_for(recipe, recipe.dgrad, *weight), offsets, write, recipe.accumulation);
+                                     weight_for(recipe, GemmPass::dgrad, *weight), offsets, write, recipe.accumulation);
 }
 
 void GroupedLinear::weight_product(const Exec& exec, const Tensor& dw, const Activation& dy, const Activation& x,

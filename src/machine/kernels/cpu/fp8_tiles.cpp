@@ -5,11 +5,21 @@
 namespace hadal::kernels::HADAL_ISA {
 namespace {
 
+// The largest power of two that is not above it; 0 for subnormal numbers, and infinity is its own.
+HADAL_INLINE float power_below(float x) {
+  uint32_t bits;
+  __builtin_memcpy(&bits, &x, 4);
+  bits &= 0xff800000u;
+  __builtin_memcpy(&x, &bits, 4);
+  return x;
+}
+
 // Never subnormal, so the next power of two is one addition to its bits away.
 HADAL_INLINE float scale_of(float amax, const Fp8Tiles& k) {
   const float largest = amax > k.smallest_amax ? amax : k.smallest_amax;
   if (largest == 0) return 1.0f;
-  const float exact = largest / kLargestE4m3, scale = exact > kSmallestScale ? exact : kSmallestScale;
+  const float exact = k.ocp ? power_below(largest) * 0x1p-8f : largest / kLargestE4m3,
+              scale = exact > kSmallestScale ? exact : kSmallestScale;
   uint32_t bits;
   __builtin_memcpy(&bits, &scale, 4);
   if (!k.power_of_two || bits >= 0x7f800000u) return scale;
