@@ -123,7 +123,7 @@ void add_precision_option(Verb verb, std::optional<Precision>& precision) {
   for (const char* name : EnumNames<Precision>::all)
     if (name != std::string(enum_name(Precision::automatic))) names.push_back(name);
   const auto take = [&precision](const std::string& name) { precision = parse_enum<Precision>("precision", name); };
-  verb.add_word("--precision", take, "fp64, fp32, bf16, fp16 or fp8; default: as trained, else as stored")
+  verb.add_word("--precision", take, "fp64, fp32, bf16, fp16, fp8 or mxfp8; default: as trained, else as stored")
       .one_of(names);
 }
 

@@ -212,5 +212,62 @@ TEST_F(Fp8Run, IsReadInItsOwnPrecision) {
   EXPECT_GT(compared, 5000);
 }
 
+// The same in blocks of MX, which go with their own settings alone.
+TEST_F(Fp8Run, InBlocksOfMx) {
+  const auto mx = [](const std::string& more = "") { return "--set train.precision=mxfp8 " + more; };
+  const auto whole = run_hadal(small.train("whole", mx()));
+  ASSERT_EQ(whole.code, 0) << whole.err;
+  const auto steps = steps_of(small.run("whole"));
+  ASSERT_EQ(steps.size(), 24u);
+  EXPECT_LT(steps.back()["loss"].get<double>(), 0.9 * steps.front()["loss"].get<double>());
+  const std::string log = read_file(small.run("whole") / "log.txt");
+  EXPECT_NE(log.find("precision mxfp8, attention up_projected, recompute norms"), std::string::npos) << log;
+  EXPECT_NE(log.find("mxfp8: tile = 32, attention_output = \"e5m6\""), std::string::npos) << log;
+  EXPECT_NE(log.find("mx_scales = \"round_up\""), std::string::npos) << log;
+
+  const std::string bits = state_of(small.run("whole"));
+  ASSERT_EQ(run_hadal(small.train("parts", mx("--stop-after 11"))).code, 0);
+  ASSERT_EQ(run_hadal("train " + q(small.run("parts")) + " --quiet --threads 1").code, 0);
+  EXPECT_EQ(state_of(small.run("parts")), bits) << "stopped and resumed";
+  std::vector<std::string> seen;
+  for (const auto& [name, setting] : {std::pair("usual", ""),
+                                      {"fp8", "--set train.precision=fp8"},
+                                      {"ocp", "--set fp8.mx_scales=ocp"},
+                                      {"hopper", "--set fp8.accumulate=hopper"},
+                                      {"output", "--set fp8.attention_output=bf16"},
+                                      {"high", "--set 'fp8.high=[\"kv_b\"]'"}}) {
+    const auto result = run_hadal(small.train(name, mx("--steps 3 ") + setting));
+    ASSERT_EQ(result.code, 0) << result.err;
+    for (const std::string& other : seen) EXPECT_NE(state_of(small.run(name)), other) << name;
+    seen.push_back(state_of(small.run(name)));
+  }
+  refused(small.train("run", mx("--set fp8.tile=128")), {"fp8.tile = 128", "blocks of 32"});
+  refused(small.train("run", mx("--set fp8.weight_scales=power_of_two")), {"fp8.weight_scales", "fp8.mx_scales"});
+  refused(small.train("run", fp8("--set fp8.mx_scales=ocp")), {"fp8.mx_scales = \"ocp\"", "mxfp8"});
+  refused(small.train("run", mx("--set fp8.mx_scales=down")), {"down", "round_up, ocp"});
+  refused(small.train("whole", fp8()), {"train.precision: \"mxfp8\" -> \"fp8\""});
+  refused("train " + q(small.run("whole")) + " --change train.precision=fp8 --change fp8.tile=256", {"fp8.tile = 256"});
+
+  const std::string model = " --model " + q(small.run("whole"));
+  const auto proof = run_hadal("check engine --quiet --requests 2 --prompt-tokens 20 --max-tokens 8" + model);
+  EXPECT_EQ(proof.code, 0) << proof.out << proof.err;
+  EXPECT_EQ(run_hadal("generate" + model + " --prompt 'the sea' --max-tokens 8 --seed 3").code, 0);
+  const auto sum = [&](const std::string& more) {
+    const auto scored = run_hadal("score" + more, "printf '{\"text\": \"the sea is deep and cold\"}\\n' |");
+    EXPECT_EQ(scored.code, 0) << scored.err;
+    return parse_json<json>(scored.out, "scores")["sum"].get<double>();
+  };
+  const double own = sum(model), in_fp8 = sum(model + " --precision fp8");
+  EXPECT_EQ(sum(model + " --precision mxfp8"), own);
+  EXPECT_NE(in_fp8, own);
+  EXPECT_NEAR(in_fp8, own, 0.02 * std::abs(own));
+  // Files of other programs have no blocks of 32: FP8 becomes that of the released models; values give the same codes.
+  for (const char* dtype : {"fp8", "fp32"})
+    ASSERT_EQ(run_hadal("export" + model + " --to hf --dtype " + dtype + " --output " + q(small.root() / dtype)).code,
+              0);
+  EXPECT_EQ(sum(" --precision mxfp8 --model " + q(small.root() / "fp32")), own);
+  EXPECT_NEAR(sum(" --precision mxfp8 --model " + q(small.root() / "fp8")), own, 0.02 * std::abs(own));
+}
+
 }  // namespace
 }  // namespace hadal

@@ -14,15 +14,18 @@ import os
 import torch
 from safetensors.torch import save_file
 
-EXACT, POWER = "exact", "power_of_two"
+EXACT, POWER, OCP = "exact", "power_of_two", "ocp"
 FAULTS = ["floor on gradients", "gradients in square tiles", "weight gradient from codes with exact scales",
           "scales after the codes", "token tiles over two experts", "unrounded gate and up", "scale rounded down",
-          "codes of rounded weights", "scales of the other orientation"]
+          "codes of rounded weights", "scales of the other orientation", "blocks of weights for the other product"]
 fault = None
 
 
 def scale_of(amax, rule, floor):
     a = torch.clamp(amax.float(), min=floor)
+    if rule == OCP:  # 2^(floor(log2 a) - 8): frexp's exponent is one more
+        below = torch.ldexp(torch.ones_like(a), torch.frexp(a)[1] - 1 - 8)
+        return torch.where(a > 0, torch.clamp(below, min=2.0**-126), torch.ones_like(a))
     s = torch.clamp(a / torch.tensor(448.0), min=2.0**-126)
     if rule == POWER:
         mantissa, exponent = torch.frexp(s)  # s = mantissa * 2^exponent, mantissa in [0.5, 1)
@@ -54,8 +57,8 @@ class Codes:
 
 
 class Recipe:
-    def __init__(self, name, x=EXACT, dy=EXACT, w=EXACT, tile=128):
-        self.name, self.x, self.dy, self.w, self.tile = name, x, dy, w, tile
+    def __init__(self, name, x=EXACT, dy=EXACT, w=EXACT, tile=128, mx=False):
+        self.name, self.x, self.dy, self.w, self.tile, self.mx = name, x, dy, w, tile, mx
 
     def row(self, x, rule):
         return Codes(x, (1, self.tile), rule)
@@ -70,22 +73,28 @@ class Recipe:
             return Codes(dy, (self.tile, self.tile), self.dy)
         return self.row(dy, self.dy)
 
-    def weight(self, w):
+    def weight(self, w, turned=False):  # turned: for dx = dy W, which sums over the rows of W
         if fault == "codes of rounded weights":
             w = w.bfloat16().float()
-        return Codes(w, (self.tile, self.tile), self.w, 1e-4)
+        if fault == "blocks of weights for the other product":
+            turned = not turned
+        along = (self.tile, 1) if turned else (1, self.tile)
+        return Codes(w, along if self.mx else (self.tile, self.tile), self.w, 1e-4)
 
     # y = x W^T, dx = dy W, dW = dy^T x
     def forward(self, x, w):
         return self.row(x, self.x).values @ self.weight(w).values.T
 
     def backward(self, dy, w):
-        return self.gradient(dy).values @ self.weight(w).values
+        return self.gradient(dy).values @ self.weight(w, turned=True).values
 
     def weight_gradient(self, dy, x):
         if fault == "weight gradient from codes with exact scales":
             x = self.row(x, self.x).values
         return self.column(dy, self.dy).values.T @ self.column(x, self.x).values
+
+
+MX = Recipe("mx", POWER, POWER, POWER, 32, True)
 
 
 def silu(g):
@@ -109,7 +118,7 @@ class Writer:
 
     def case(self, kind, recipes, **facts):
         self.name = f"{kind} {len(self.cases)}"
-        rules = [dict(x=r.x, dy=r.dy, w=r.w, tile=r.tile) for r in recipes]
+        rules = [dict(x=r.x, dy=r.dy, w=r.w, tile=r.tile, mx=r.mx) for r in recipes]
         self.cases.append(dict(name=self.name, kind=kind, recipes=rules, facts=facts))
 
     def put(self, name, x):
@@ -137,8 +146,8 @@ SIZES = [(129, 129, 127, 1e-9), (150, 300, 140, 1.0), (1, 128, 128, 1e-3), (3, 2
 
 def linear_cases(out, generator):
     recipes = [Recipe("report"), Recipe("powers", POWER, POWER, POWER), Recipe("o", x=POWER), Recipe("down", dy=POWER),
-               Recipe("fine", tile=32)]
-    for recipe in recipes[:2] if fault else recipes:
+               Recipe("fine", tile=32), MX, Recipe("ocp", OCP, OCP, OCP, 32, True)]
+    for recipe in [*recipes[:2], MX] if fault else recipes:
         for rows, width, outs, size in SIZES[:1] if fault else SIZES:
             x, w = random(generator, rows, width), random(generator, outs, width, size=0.05)
             dy = random(generator, rows, outs, size=size)
@@ -147,14 +156,14 @@ def linear_cases(out, generator):
             out.codes("x", recipe.row(x, recipe.x)), out.codes("dy", recipe.gradient(dy))
             out.codes("x over tokens", recipe.column(x, recipe.x))
             out.codes("dy over tokens", recipe.column(dy, recipe.dy))
-            out.codes("weight", recipe.weight(w))
+            out.codes("weight", recipe.weight(w)), out.codes("turned weight", recipe.weight(w, turned=True))
             out.results(y=recipe.forward(x, w), dx=recipe.backward(dy, w), dw=recipe.weight_gradient(dy, x))
 
 
 def mlp_cases(out, generator):
     of_norm = (Recipe("gate_up"), Recipe("down"))
     dispatched = (Recipe("gate_up", x=POWER), Recipe("down", dy=POWER))
-    for first, second in [of_norm, dispatched]:
+    for first, second in [of_norm, dispatched] + ([] if fault else [(MX, MX)]):
         for rows, hidden, width in [(5, 129, 30)] if fault else [(140, 200, 150), (5, 129, 30)]:
             x, dy = random(generator, rows, hidden, size=0.3), random(generator, rows, hidden, size=1e-4)
             gate, up, down = (random(generator, *shape, size=0.03) for shape in
@@ -174,8 +183,9 @@ def mlp_cases(out, generator):
 
 
 def expert_cases(out, generator):
-    first, second = Recipe("gate_up", x=POWER), Recipe("down", dy=POWER)
-    for sizes in [[0, 1, 127, 129, 70]] if fault else [[0, 1, 127, 129, 70], [128, 0, 3, 64]]:
+    report, mx = (Recipe("gate_up", x=POWER), Recipe("down", dy=POWER)), (MX, MX)
+    cases = [(report, [0, 1, 127, 129, 70]), (report, [128, 0, 3, 64]), (mx, [0, 1, 31, 33, 70])]
+    for (first, second), sizes in cases[:1] if fault else cases:
         rows, hidden, width, experts = sum(sizes), 140, 60, len(sizes)
         x, dy = random(generator, rows, hidden, size=0.3), random(generator, rows, hidden, size=1e-4)
         weight = torch.rand(rows, generator=generator)
@@ -204,10 +214,11 @@ def expert_cases(out, generator):
             results["dx"][at] = first.backward(dg, gate[e]) + first.backward(du, up[e])
             before.append(dg)
             over = torch.cat(before) if fault == "token tiles over two experts" else dg
-            results["gate"][e] = first.column(over, EXACT).values[-sizes[e]:].T @ first.column(read[at], POWER).values
-            results["up"][e] = first.column(du, EXACT).values.T @ first.column(read[at], POWER).values
+            results["gate"][e] = (first.column(over, first.dy).values[-sizes[e]:].T @
+                                  first.column(read[at], POWER).values)
+            results["up"][e] = first.column(du, first.dy).values.T @ first.column(read[at], POWER).values
             results["down"][e] = (second.column(read_dy[at], POWER).values.T @
-                                  second.column((w * h).float(), EXACT).values)
+                                  second.column((w * h).float(), second.x).values)
         out.results(**results)
 
 

@@ -115,7 +115,8 @@ def main():
     sa, sb = (numpy.exp(random.normal(size=(rows, -(-depth // 128)))).astype(numpy.float32) for rows in (m, n))
     tensors |= {"product.a": left, "product.b": right, "product.sa": sa, "product.sb": sb}
     for name, promoted in (("promoted", True), ("unpromoted", False)):
-        sums = [[chain(left[i].tolist(), right[j].tolist(), sa[i], sb[j], promoted) for j in range(n)] for i in range(m)]
+        sums = [[chain(row.tolist(), column.tolist(), of_row, of_column, promoted)
+                 for column, of_column in zip(right, sb)] for row, of_row in zip(left, sa)]
         tensors["product." + name] = bits(sums)
     save_file(tensors, os.path.join(sys.argv[1], "tensor_core.safetensors"))
 

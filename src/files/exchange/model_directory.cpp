@@ -114,7 +114,7 @@ Loading loading_of(const ModelDirectory& from, const Exec& exec, Parameter& para
     one.panels = panel_type(spec, options.weights, options.attention_form);
   if (!on_device) one.view = from.weights->view(spec, one.dtype);
   if (parameter.codes_alone) {  // stored as such, or made of the values of the file, which go again
-    one.bytes = Quantised::bytes_of(spec.shape, parameter.codes->tile, scale_type(parameter.codes->rule));
+    one.bytes = Quantised::bytes_of(spec.shape, parameter.codes->tile, scale_type(parameter.codes->rule));  // one set
     return one;
   }
   one.bytes = one.panels ? ops::panel_bytes(exec, spec.shape, *one.panels) : spec.count() * dtype_bytes(one.dtype);
@@ -149,10 +149,10 @@ LoadCounts load_values(const ModelDirectory& from, const Exec& exec, const Param
   const DType wide = statistics_dtype(compute);
   const OpenDevice* device = exec.memory->device();
   const bool integers = options.weights == WeightFormat::int8 || options.weights == WeightFormat::int4;
-  check(options.precision != Precision::fp8 || !integers, ErrorKind::invalid,
-        "weights in {} do not go with precision fp8, whose products multiply codes of their own: choose "
+  check(!is_fp8(options.precision) || !integers, ErrorKind::invalid,
+        "weights in {} do not go with precision {}, whose products multiply codes of their own: choose "
         "--precision bf16, or leave --weights out",
-        enum_name(options.weights));
+        enum_name(options.weights), enum_name(options.precision));
   const bool rounds = options.weights != WeightFormat::values && options.weights != WeightFormat::stored;
   check(!rounds || (!device && (compute == DType::f32 || compute == DType::bf16)), ErrorKind::unsupported,
         "weights in {} are for the CPU, in fp32 or bf16; on {} in {} they are values", enum_name(options.weights),

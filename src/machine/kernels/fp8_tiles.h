@@ -1,8 +1,8 @@
 // Between values and FP8 E4M3 codes with one FP32 scale per tile (§3.5): value = code * scale of its tile.
 // A stack of matrices; tiles at the right and lower edge may be partial, none crosses from one matrix into the next.
 //   encode   a = max(amax of the tile, smallest_amax); s = max(a / 448, 2^-126), or the next power of two, and 1
-//            where a = 0; code = e4m3(x / s), to nearest even. A NaN stays one; a tile with an infinity becomes zeros
-//            and NaN.
+//            where a = 0; by OCP's rule max(2^(floor(log2 a) - 8), 2^-126); code = e4m3(x / s), to nearest even. A NaN
+//            stays one; a tile with an infinity becomes zeros and NaN.
 //   decode   value = code * s, rounded once to f32 (and once more to bf16), exact in f64
 #pragma once
 #include "kernels/array.h"
@@ -18,7 +18,7 @@ struct Fp8Tiles {
   float* scales = nullptr;  // a row per band of tiles
   int64_t codes_stride = 0, scales_stride = 0;
   int64_t matrices = 1, rows = 0, cols = 0, tile_rows = 1, tile_cols = 128;
-  bool power_of_two = false;
+  bool power_of_two = false, ocp = false;  // ocp: the power of two below, which may saturate codes
   float smallest_amax = 0;
   Lane* lane = nullptr;
 };

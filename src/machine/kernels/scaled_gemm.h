@@ -33,12 +33,12 @@ struct ScaledGemm {
 
 HADAL_DECLARE_FORMULA(scaled_gemm, ScaledGemm)
 
-// The same product as Hopper's tensor cores sum it (tensor_core.h), 32 k to an instruction, in an accumulator of 13 bits
-// behind the leading one. Slow; the same bits in every instruction set; on the CPU alone.
+// The same product as Hopper's tensor cores sum it (tensor_core.h), 32 k at a time, in an accumulator of 13 bits behind
+// the leading one. Slow; the same bits in every instruction set; on the CPU alone.
 //   hopper              a chunk's sum begins at zero and is promoted at its end, as the report does every 128 k (§3.3):
 //                       C += (sa * sb) * sum in FP32, rounded once.
-//   hopper_unpromoted   the sum stays in the accumulator over all of K. There it counts in units of the chunk's scales:
-//                       where these change, the accumulator is multiplied in FP32 by old / new, and the next
+//   hopper_unpromoted   the sum stays in the accumulator over all of K, where it counts in units of the chunk's scales:
+//                       where they change, the accumulator is multiplied in FP32 by old / new, and the next
 //                       instruction cuts it off as it aligns it. Where they do not change, as those of one scale per
 //                       row, this is what the tensor core does; with powers of two, what it would do with the values
 //                       themselves. At the end C += (sa * sb) * sum, by the last chunk's scales.

@@ -1,7 +1,9 @@
 // Products of FP8 codes: which tiles meet along the summed dimension, and the strides of the kernel. On the CPU's
-// vectors, the packed product multiplies codes whose scales hold for kGemmChunk elements (kernels/gemm.h); other tiles,
-// the formulas and devices have a kernel of codes, as have sums in Hopper's way. Shapes are checked where plain tensors
-// are (matmul.cpp) or here.
+// vectors, the packed product multiplies codes whose scales hold for kGemmChunk elements (kernels/gemm.h). Of finer
+// tiles whose scales are powers of two, as those of MX, values are multiplied, which bf16 holds exactly: the scaled
+// products, summed in the order of BF16's (values below 2^-126, of tiles whose maximum is below 2^-108, are zero where
+// such products flush them; one that rounds up to 2^128 is infinite). Other tiles, the formulas and devices have a
+// kernel of codes, as have sums in Hopper's way. Shapes are checked where plain tensors are (matmul.cpp) or here.
 #include <algorithm>
 #include <utility>
 #include <vector>
@@ -52,9 +54,27 @@ int64_t check_product(const Form& form, const Tensor& c, const Quantised& a, con
   return chunk;
 }
 
-bool packs_codes(const Exec& exec, const Form& form, int64_t chunk) {
-  return exec.device.kind == DeviceKind::cpu && exec.isa != Isa::reference && chunk == kernels::kGemmChunk &&
-         form.accumulation == Accumulation::fp32;
+// What is multiplied: codes, by their kernel; codes, packed, with scales beside; values in bf16.
+enum class Operands { codes, packed, values };
+bool takes_vectors(const Exec& exec, const Form& form) {
+  return exec.device.kind == DeviceKind::cpu && exec.isa != Isa::reference && form.accumulation == Accumulation::fp32;
+}
+Operands operands_of(const Exec& exec, const Form& form, const Quantised& a, const Quantised& b) {
+  if (!takes_vectors(exec, form)) return Operands::codes;
+  if ((form.a_sums_rows ? a.tile.rows : a.tile.cols) == kernels::kGemmChunk) return Operands::packed;
+  return a.powers_of_two() && b.powers_of_two() ? Operands::values : Operands::codes;
+}
+
+// Kernels that are given scales take them in FP32.
+Quantised scales_as_read(const Exec& exec, Operands of, const Quantised& q) {
+  return of == Operands::values ? q : q.with_wide_scales(exec);
+}
+
+// Codes times their scales, exactly; a stack as one matrix.
+Tensor values_in_bf16(const Exec& exec, const Quantised& q) {
+  const Tensor values = Tensor::empty(exec, DType::bf16, q.codes.shape());
+  dequantise(exec, values, q);
+  return values.view({q.codes.rows(), q.codes.cols()});
 }
 
 kernels::ChunkScales chunk_scales(const Quantised& q, bool sum_rows) {
@@ -69,12 +89,19 @@ kernels::ProductScales product_scales(const Form& form, const Quantised& a, cons
 // c = a b, summing columns or rows of each.
 void run(const Exec& exec, const Form& form, const Tensor& c, const Quantised& left, const Quantised& right) {
   const int64_t chunk = check_product(form, c, left, right);
-  const Quantised a = left.with_wide_scales(exec), b = right.with_wide_scales(exec);
-  if (packs_codes(exec, form, chunk)) {
+  const Operands of = operands_of(exec, form, left, right);
+  const Quantised a = scales_as_read(exec, of, left), b = scales_as_read(exec, of, right);
+  const int64_t summed = form.a_sums_rows ? a.rows() : a.cols();
+  if (of == Operands::packed) {
     const kernels::ProductScales scales = product_scales(form, a, b);
     GemmForm gemm{form.op, c, a.codes, b.codes, form.a_sums_rows, !form.b_sums_rows, form.write};
     gemm.scales = &scales;
-    return run_gemm(exec, gemm, c.rows(), c.cols(), form.a_sums_rows ? a.rows() : a.cols());
+    return run_gemm(exec, gemm, c.rows(), c.cols(), summed);
+  }
+  if (of == Operands::values) {
+    const Tensor wide_a = values_in_bf16(exec, a), wide_b = values_in_bf16(exec, b);
+    return run_gemm(exec, {form.op, c, wide_a, wide_b, form.a_sums_rows, !form.b_sums_rows, form.write}, c.rows(),
+                    c.cols(), summed);
   }
   ScaledGemm args;
   args.a = operand(a, form.a_sums_rows);
@@ -84,7 +111,7 @@ void run(const Exec& exec, const Form& form, const Tensor& c, const Quantised& l
   args.c_row = c.row_stride();
   args.m = c.rows();
   args.n = c.cols();
-  args.k = form.a_sums_rows ? a.rows() : a.cols();
+  args.k = summed;
   args.chunk = chunk;
   args.add = form.write == Write::add;
   args.lane = exec.compute;
@@ -94,16 +121,42 @@ void run(const Exec& exec, const Form& form, const Tensor& c, const Quantised& l
 
 bool both_codes(const Activation& a, const Activation& b) { return a.is_quantised() && b.is_quantised(); }
 
+// Rows of each group of c and a with its matrix of the stack b, a few experts at a time: the values of all of them would
+// be what codes are to save.
+void run_groups_of_values(const Exec& exec, const Form& form, const Tensor& c, const Quantised& a, const Quantised& b,
+                          const int32_t* begins) {
+  constexpr int64_t kWidened = int64_t(1) << 20;  // elements
+  const int64_t groups = b.codes.dim(0), matrix = b.codes.dim(1) * b.codes.dim(2);
+  const int64_t at_once = std::max<int64_t>(1, kWidened / matrix);
+  for (int64_t begin = 0; begin < groups; begin += at_once) {
+    const int64_t end = std::min(groups, begin + at_once);
+    const int64_t first_row = begins[begin], n_rows = begins[end] - first_row;
+    if (n_rows == 0) continue;
+    const Tensor wide_a = values_in_bf16(exec, a.row_range(first_row, n_rows));
+    const Tensor wide_b = values_in_bf16(exec, b.slices(begin, end - begin));
+    GemmProducts products(exec, end - begin);
+    each_group(begins + begin, end - begin, [&](int64_t e, int64_t first, int64_t rows) {
+      const Tensor c_rows = c.row_range(first, rows);
+      check_product(form, c_rows, a.row_range(first, rows), b.slice(begin + e));
+      products.add({element_address(wide_a, (first - first_row) * wide_a.row_stride()),
+                    element_address(wide_b, e * matrix), c_rows.raw(), rows, c.cols(), a.cols()});
+    });
+    run_gemm(exec, {form.op, c, wide_a, wide_b, form.a_sums_rows, !form.b_sums_rows, form.write}, products);
+  }
+}
+
 // Rows offsets[e] .. offsets[e+1] of c and a with matrix e of the stack b.
 void run_groups(const Exec& exec, const Form& form, const Tensor& c, const Quantised& left, const Quantised& right,
                 const Tensor& offsets) {
-  const Quantised a = left.with_wide_scales(exec), b = right.with_wide_scales(exec);
+  const Operands of = operands_of(exec, form, left, right);
+  const Quantised a = scales_as_read(exec, of, left), b = scales_as_read(exec, of, right);
   check(b.codes.shape().size() == 3, ErrorKind::internal, "{}: weights are {}, must be [experts, out, in]", form.op,
         shape_text(b.codes.shape()));
   const int64_t groups = b.codes.dim(0);
   const Tensor host_offsets = host_copy(offsets);  // on a device a wait: a product takes one pair of matrices
   const int32_t* begins = group_offsets(form.op, host_offsets, groups, a.rows());
-  if (!packs_codes(exec, form, form.a_sums_rows ? a.tile.rows : a.tile.cols)) {
+  if (of == Operands::values) return run_groups_of_values(exec, form, c, a, b, begins);
+  if (of == Operands::codes) {
     each_group(begins, groups, [&](int64_t e, int64_t first, int64_t rows) {
       run(exec, form, c.row_range(first, rows), a.row_range(first, rows), b.slice(e));
     });
@@ -230,7 +283,7 @@ void grouped_linear_backward_weight(const Exec& exec, const Tensor& dw, const Ac
   for (int64_t e = 0; e < dw.dim(0); ++e)
     if (begins[e + 1] == begins[e] && write == Write::overwrite) dw.slice(e).zero(exec);
   const Form form{"grouped_linear_backward_weight", true, true, write, accumulation};
-  if (packs_codes(exec, form, tiles.tile.rows) && dy.rows() > 0) {
+  if (takes_vectors(exec, form) && tiles.tile.rows == kernels::kGemmChunk && dy.rows() > 0) {
     const GroupCodes dy_codes(exec, dy, tiles.tile, tiles.dy, begins, dw.dim(0));
     const GroupCodes x_codes(exec, x, tiles.tile, tiles.x, begins, dw.dim(0));
     return run_group_gradients(exec, form, dw, dy_codes, x_codes, begins);

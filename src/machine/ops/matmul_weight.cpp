@@ -117,7 +117,7 @@ void linear(const Exec& exec, const Tensor& y, const Activation& x, const Weight
 void linear_backward_input(const Exec& exec, const Tensor& dx, const Activation& dy, const Weight& w, Write write,
                            Accumulation accumulation) {
   check_matrix("linear_backward_input", w);
-  if (multiplies_codes(dy, w)) return linear_backward_input(exec, dx, dy, Activation(w.codes), write, accumulation);
+  if (multiplies_codes(dy, w)) return linear_backward_input(exec, dx, dy, w.codes_for_inputs(), write, accumulation);
   linear_backward_input(exec, dx, dequantise(exec, dy), values_of(exec, w), write);
 }
 
@@ -139,7 +139,7 @@ void grouped_linear(const Exec& exec, const Tensor& y, const Activation& x, cons
 void grouped_linear_backward_input(const Exec& exec, const Tensor& dx, const Activation& dy, const Weight& w,
                                    const Tensor& offsets, Write write, Accumulation accumulation) {
   if (multiplies_codes(dy, w))
-    return grouped_linear_backward_input(exec, dx, dy, Activation(w.codes), offsets, write, accumulation);
+    return grouped_linear_backward_input(exec, dx, dy, w.codes_for_inputs(), offsets, write, accumulation);
   const Tensor rows = dequantise(exec, dy);
   if (w.experts.empty()) return grouped_linear_backward_input(exec, dx, rows, values_of(exec, w), offsets, write);
   check_groups("grouped_linear_backward_input", w, rows, dx);

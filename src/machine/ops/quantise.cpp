@@ -28,7 +28,7 @@ Quantised quantise(const Exec& exec, const Activation& x, Tile tile, ScaleRule r
 Tensor values_for_codes(const Exec& exec, const Activation& x, Tile tile, ScaleRule rule) {
   if (!x.is_quantised()) return x.tensor();
   const Quantised& codes = x.quantised();
-  check(codes.rule == ScaleRule::power_of_two && rule == ScaleRule::power_of_two, ErrorKind::internal,
+  check(codes.powers_of_two() && rule != ScaleRule::exact, ErrorKind::internal,
         "codes in tiles of {} x {} are made again in tiles of {} x {}; their scales are not powers of two: make both "
         "from the values",
         codes.tile.rows, codes.tile.cols, tile.rows, tile.cols);

@@ -12,10 +12,20 @@ namespace {
 
 // Anew, in memory that is there; of the plain form or of `from`, which it rounds.
 void make_codes(const Exec& exec, Weight& weight, const Tensor& from = {}) {
-  if (from || weight.experts.empty())
-    return hadal::quantise(exec, weight.codes, from ? from : weight.plain, AmaxFloor::released);
-  for (int64_t e = 0; e < weight.n_experts(); ++e)
-    hadal::quantise(exec, weight.codes.slice(e), weight.matrix(e), AmaxFloor::released);
+  for (const Quantised* set : {&weight.codes, &weight.turned}) {
+    if (!set->codes) continue;
+    if (from || weight.experts.empty()) {
+      hadal::quantise(exec, *set, from ? from : weight.plain, AmaxFloor::released);
+      continue;
+    }
+    for (int64_t e = 0; e < weight.n_experts(); ++e)
+      hadal::quantise(exec, set->slice(e), weight.matrix(e), AmaxFloor::released);
+  }
+}
+
+CodeForm form_of(const Weight& weight) {
+  const Quantised& codes = weight.codes;
+  return {codes.tile, weight.codes_for_inputs().tile, codes.rule, codes.source};
 }
 
 PanelType native_type(const Weight& weight) {
@@ -85,6 +95,7 @@ void mark_nan_blocks(const Exec& exec, const Tensor& codes, float* scales) {
 void make_fp8_panels(const Exec& exec, Weight& weight) {
   if (!weight.has(WeightForm::codes) || !(weight.codes.tile == kSquareTile)) {
     weight.codes = Quantised::empty(exec, weight.shape, kSquareTile, weight.dtype);
+    weight.turned = Quantised();
     make_codes(exec, weight);
   }
   const Shape blocks = weight.codes.scales.shape();
@@ -141,7 +152,7 @@ void make_plain(const Exec& exec, Weight& weight) {
 
 void drop_all_but(Weight& weight, WeightForm form) {
   if (form != WeightForm::plain) weight.plain.reset(), weight.experts.clear();
-  if (form != WeightForm::codes) weight.codes = Quantised();
+  if (form != WeightForm::codes) weight.codes = weight.turned = Quantised();
   if (form != WeightForm::panels) weight.panels = Panels();
   if (form != WeightForm::heads) weight.heads = HeadPanels();
 }
@@ -186,10 +197,11 @@ void keep(const Exec& exec, Weight& weight, WeightForm form) {
 }
 
 void keep_codes(const Exec& exec, Weight& weight, const CodeForm& form, const Tensor& from) {
-  const Quantised& codes = weight.codes;
-  if (weight.has(WeightForm::codes) && CodeForm{codes.tile, codes.rule, codes.source} == form) return;
+  if (weight.has(WeightForm::codes) && form_of(weight) == form) return;
   if (!from) make_plain(exec, weight);
   weight.codes = Quantised::empty(exec, weight.shape, form.tile, form.source, form.rule);
+  weight.turned =
+      form.two_sets() ? Quantised::empty(exec, weight.shape, form.turned, form.source, form.rule) : Quantised();
   make_codes(exec, weight, from);
 }
 

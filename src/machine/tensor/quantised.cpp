@@ -119,6 +119,14 @@ Quantised Quantised::slice(int64_t index) const {
   return {codes.slice(index), scales.slice(index), tile, source, rule};
 }
 
+Quantised Quantised::slices(int64_t first, int64_t count) const {
+  const auto some = [&](const Tensor& t) {
+    const int64_t rows = t.dim(1);
+    return t.view({t.dim(0) * rows, t.dim(2)}).row_range(first * rows, count * rows).view({count, rows, t.dim(2)});
+  };
+  return {some(codes), some(scales), tile, source, rule};
+}
+
 Quantised Quantised::with_wide_scales(const Exec& exec) const {
   Quantised wide = *this;
   if (scales.dtype() != DType::f32) wide.scales = scales.to(exec, DType::f32);
@@ -137,7 +145,8 @@ void quantise(const Exec& exec, const Quantised& to, const Tensor& from, AmaxFlo
     return to.scales.copy_from(exec, wide.scales);
   }
   kernels::Fp8Tiles args = tiles_of(exec, from, to);
-  args.power_of_two = to.rule == ScaleRule::power_of_two;
+  args.power_of_two = to.powers_of_two();
+  args.ocp = to.rule == ScaleRule::ocp;
   args.smallest_amax = floor == AmaxFloor::released ? kReleasedAmax : 0.0f;
   kernels::fp8_encode(kernels::twin(exec, from.dtype() == DType::f64), args);
 }

@@ -22,7 +22,13 @@ struct Tile {
 // W; weights, for both; the same activations for dW = dy^T x, which sums over tokens.
 inline constexpr Tile kRowTile{1, 128}, kSquareTile{128, 128}, kColumnTile{128, 1};
 
-enum class ScaleRule : uint8_t { exact, power_of_two };
+// The blocks of MX formats: rows of x, dy and, for y = x W^T, of W; columns of W for dx = dy W, and over tokens for
+// dW = dy^T x.
+inline constexpr Tile kMxRowTile{1, 32}, kMxColumnTile{32, 1};
+
+// exact: amax / 448 in FP32; power_of_two: the next power of two of that; ocp: 2^(floor(log2 amax) - 8), the rule of
+// the Open Compute Project's MX formats, under which what lies above 448 of it saturates (one block in five has such).
+enum class ScaleRule : uint8_t { exact, power_of_two, ocp };
 DType scale_type(ScaleRule rule);  // in which such scales are kept: f32; powers of two f8_e8m0
 // The least maximum of a tile. Weights, in training and in files, and the cache of latents have the released 1e-4;
 // activations and gradients none, since gradients of a mean over many tokens lie below any (a loss times 2^k then has
@@ -34,6 +40,7 @@ struct Quantised {
   Tile tile;
   DType source = DType::f32;          // of the tensor that the codes stand for, and of what products make from them
   ScaleRule rule = ScaleRule::exact;  // of its scales: only codes with powers of two may be made again in other tiles
+  bool powers_of_two() const { return rule != ScaleRule::exact; }
 
   static Quantised empty(const Exec& exec, const Shape& shape, Tile tile, DType source,
                          ScaleRule rule = ScaleRule::exact);
@@ -50,12 +57,13 @@ struct Quantised {
   int axis() const { return tile.rows > tile.cols ? 0 : 1; }  // along which a row or column tile runs
   Quantised row_range(int64_t first, int64_t count) const;    // of one matrix; begins where a tile begins
   Quantised col_range(int64_t first, int64_t count) const;
-  Quantised slice(int64_t index) const;                // one matrix of a stack
-  Quantised with_wide_scales(const Exec& exec) const;  // the same codes with scales in f32, as kernels take them
+  Quantised slice(int64_t index) const;                  // one matrix of a stack
+  Quantised slices(int64_t first, int64_t count) const;  // a stack of some of its matrices
+  Quantised with_wide_scales(const Exec& exec) const;    // the same codes with scales in f32, as kernels take them
 };
 
-// The released quantiser (§3.5), by the rule of `to`: s = max(amax of the tile, floor) / 448, not below 2^-126; the
-// next power of two for that rule; 1 for a tile of zeros without a floor; code = e4m3(x / s), to nearest even. A NaN
+// The released quantiser (§3.5), by the rule of `to`: s = max(amax of the tile, floor) / 448, not below 2^-126; a power
+// of two by its rule; 1 for a tile of zeros without a floor; code = e4m3(x / s), to nearest even. A NaN
 // stays one; a tile with an infinity becomes zeros and NaN, and all NaN where scales are E8M0, whose NaN it gets.
 // to.codes and to.scales are written. E5M6: so with 65024, powers of two and no floor.
 void quantise(const Exec& exec, const Quantised& to, const Tensor& from, AmaxFloor floor);

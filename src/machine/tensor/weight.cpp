@@ -35,6 +35,11 @@ Weight Weight::of_experts(std::vector<Tensor> experts) {
   return weight;
 }
 
+int64_t CodeForm::bytes(const Shape& shape) const {
+  const DType scales = scale_type(rule);
+  return Quantised::bytes_of(shape, tile, scales) + (two_sets() ? Quantised::bytes_of(shape, turned, scales) : 0);
+}
+
 bool Weight::has(WeightForm form) const {
   switch (form) {
     case WeightForm::plain: return plain || !experts.empty();
@@ -48,7 +53,8 @@ bool Weight::has(WeightForm form) const {
 int64_t Weight::bytes() const {
   int64_t bytes = plain ? plain.bytes() : 0;
   for (const Tensor& expert : experts) bytes += expert.bytes();
-  if (codes.codes) bytes += codes.codes.bytes() + codes.scales.bytes();
+  for (const Quantised* set : {&codes, &turned})
+    if (set->codes) bytes += set->bytes();
   for (const Tensor& part : {panels.elements, panels.scales, heads.keys.elements, heads.values.elements})
     if (part) bytes += part.bytes();
   return bytes;

@@ -1,7 +1,8 @@
 // Weight: what products read of a parameter, a matrix [out, in] or those of all experts [experts, out, in]. One value
 // in up to four forms, so that each product finds the one that it multiplies and nothing is made anew at every call:
 //   plain   a tensor, f64, f32, bf16 or f16; of experts also one tensor each, wherever they lie (mapped from a file)
-//   codes   FP8 in square tiles with their scales (§3.5), for products whose other operand comes as codes
+//   codes   FP8 in square tiles with their scales (§3.5), for products whose other operand comes as codes; in blocks of
+//           MX, which run along one dimension, two sets: for y = x W^T, and `turned` for dx = dy W
 //   panels  packed for an instruction set (kernels/gemm_panels.h): for a few rows at a time, or because FP8, int8 and
 //           int4 are read there as they are kept
 //   heads   panels too, of a matrix that products of single heads read (kv_b in the absorbed form, §1.3)
@@ -39,16 +40,18 @@ struct HeadPanels {
 
 // How codes are made of a weight.
 struct CodeForm {
-  Tile tile = kSquareTile;
+  Tile tile = kSquareTile, turned = kSquareTile;  // for y = x W^T, for dx = dy W: where they are equal, one set is both
   ScaleRule rule = ScaleRule::exact;
   DType source = DType::f32;  // what products make of them, whatever they were made from
   bool operator==(const CodeForm&) const = default;
+  bool two_sets() const { return !(tile == turned); }
+  int64_t bytes(const Shape& shape) const;  // of the codes of such a weight, with their scales
 };
 
 struct Weight {
   Tensor plain;                 // empty where only another form is kept
   std::vector<Tensor> experts;  // instead of plain: one [out, in] each, of one dtype
-  Quantised codes;
+  Quantised codes, turned;      // turned: empty where codes serve both products, or the weight only runs forward
   Panels panels;
   HeadPanels heads;
   Shape shape;
@@ -65,7 +68,8 @@ struct Weight {
   int64_t n_experts() const { return is_stack() ? shape[0] : 1; }
   int64_t out() const { return shape[shape.size() - 2]; }
   int64_t in() const { return shape.back(); }
-  int64_t bytes() const;                // of all forms
+  const Quantised& codes_for_inputs() const { return turned.codes ? turned : codes; }  // what dx = dy W reads
+  int64_t bytes() const;                                                               // of all forms
   Tensor matrix(int64_t expert) const;  // plain [out, in]; throws internal when there is none
 };
 

@@ -124,10 +124,13 @@ struct TrainConfig {
   template <class Self, class Visitor>
   static void visit(Self& c, Visitor&& v) {
     v("precision", c.precision,
-      "fp64, fp32, bf16, fp16 (losses then scaled, see loss_scale), fp8 (BF16 tensors, FP8 products: see fp8) or auto "
+      "fp64, fp32, bf16, fp16 (losses then scaled, see loss_scale), fp8 (BF16 tensors, FP8 products: see fp8), mxfp8 "
+      "(the "
+      "same in blocks of 32) or auto "
       "(bf16 where the place multiplies it natively, else fp32)");
     v("attention_form", c.attention_form, "up_projected (cheaper in training) or absorbed");
-    v("recompute", c.recompute, "none, norms (norms and MLA up-projections), all, or auto: norms in fp8, else none");
+    v("recompute", c.recompute,
+      "none, norms (norms and MLA up-projections), all, or auto: norms in fp8 and mxfp8, else none");
     v("steps", c.steps, "optimizer steps");
     v("batch_sequences", c.batch_sequences, "sequences in the global batch");
     v("batch_ramp", c.batch_ramp, "segments of the batch size, as multiples of batch_sequences");
@@ -238,7 +241,7 @@ struct Config {
     v("model", c.model, "architecture");
     v("optim", c.optim, "optimizer");
     v("train", c.train, "training");
-    v("fp8", c.fp8, "recipe of train.precision = fp8");
+    v("fp8", c.fp8, "recipe of train.precision = fp8 and mxfp8");
     v("loss_scale", c.loss_scale, "loss scale of fp16");
     v("parallel", c.parallel, "ranks that train together");
     v("checkpoint", c.checkpoint, "checkpoints");

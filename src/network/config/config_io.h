@@ -14,8 +14,9 @@ void apply_overrides(Config& config, const std::vector<std::string>& assignments
 // "dp=2,pp=4,schedule=dualpipe": the section [parallel] in short; what it does not name is as by default.
 ParallelConfig parse_layout(const std::string& text);
 std::string layout_text(const ParallelConfig& parallel);  // "dp=2,pp=4,schedule=dualpipe"; of one rank "dp=1"
-std::string fp8_text(const Fp8Config& config);            // all of the section [fp8]: "tile = 128, ..."
-std::string config_to_toml(const Config& config);         // complete, re-readable: load(config_to_toml(c)) == c
+// The section [fp8], as far as this precision reads it: "tile = 128, ..."
+std::string fp8_text(const Fp8Config& config, Precision precision);
+std::string config_to_toml(const Config& config);  // complete, re-readable: load(config_to_toml(c)) == c
 std::string config_to_json(const Config& config);
 Config config_from_json(const std::string& text, const std::string& origin);
 ModelConfig model_config_from_json(const std::string& text, const std::string& origin);  // our own field names

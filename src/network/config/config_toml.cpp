@@ -215,13 +215,16 @@ std::string layout_text(const ParallelConfig& p) {
   return text.empty() ? "dp=1" : text;
 }
 
-std::string fp8_text(const Fp8Config& fp8) {
+std::string fp8_text(const Fp8Config& fp8, Precision precision) {
   Config config;
-  config.train.precision = Precision::fp8, config.fp8 = fp8;
+  config.train.precision = precision, config.fp8 = fp8;
   const auto tree = config_to_tree(config);
   std::string text;
-  for (const auto& item : tree["fp8"].items())
+  for (const auto& item : tree["fp8"].items()) {
+    const bool of_fp8 = item.key() != "mx_scales" && item.key().ends_with("_scales");
+    if (precision == Precision::mxfp8 ? of_fp8 : item.key() == "mx_scales") continue;
     text += (text.empty() ? "" : ", ") + item.key() + " = " + toml_value(item.value());
+  }
   return text;
 }
 

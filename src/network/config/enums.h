@@ -94,18 +94,27 @@ struct EnumNames<MomentFormat> {
 };
 
 // What a model computes in: the type of its tensors; fp8: BF16 tensors, whose products multiply FP8 codes as [fp8] says
-// (config/fp8_config.h). `automatic` stands in configurations only: bf16 where the CPU multiplies it natively, else
-// fp32 (train/resources.h decides).
-enum class Precision { fp64, fp32, bf16, fp16, fp8, automatic };
+// (config/fp8_config.h); mxfp8: the same in blocks of MX. `automatic` stands in configurations only: bf16 where the CPU
+// multiplies it natively, else fp32 (train/resources.h decides).
+enum class Precision { fp64, fp32, bf16, fp16, fp8, mxfp8, automatic };
+constexpr bool is_fp8(Precision precision) { return precision == Precision::fp8 || precision == Precision::mxfp8; }
 template <>
 struct EnumNames<Precision> {
-  static constexpr std::array all{"fp64", "fp32", "bf16", "fp16", "fp8", "auto"};
+  static constexpr std::array all{"fp64", "fp32", "bf16", "fp16", "fp8", "mxfp8", "auto"};
 };
 
 enum class Fp8Scales { exact, power_of_two };
 template <>
 struct EnumNames<Fp8Scales> {
   static constexpr std::array all{"exact", "power_of_two"};
+};
+
+// The scale of a block of MX, a power of two: the next one of amax / 448, or OCP's 2^(floor(log2 amax) - 8), which
+// saturates the largest values of some blocks.
+enum class MxScales { round_up, ocp };
+template <>
+struct EnumNames<MxScales> {
+  static constexpr std::array all{"round_up", "ocp"};
 };
 
 // How products of FP8 codes are summed: in FP32; as Hopper's tensor cores do, promoted to FP32 after every chunk, or

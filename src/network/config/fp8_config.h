@@ -1,4 +1,5 @@
-// Fp8Config: what may vary of FP8 training (train.precision = "fp8"); the default is the report's recipe (§3.3, §3.5).
+// Fp8Config: what may vary of FP8 training (train.precision = "fp8" and "mxfp8"); the default of fp8 is the report's
+// recipe (§3.3, §3.5), in mxfp8 every operand is cut into blocks of 32 with a power of two for each.
 // nn/recipe.h says what becomes of it. Where codes are made again in other tiles, or travel, scales are powers of two
 // whatever is said here: of the input of the linear after attention, of what is dispatched to experts and of the
 // gradient of their output.
@@ -17,22 +18,26 @@ inline constexpr std::array kFp8Linears{
     "q_a", "q_b", "kv_a", "kv_b", "o", "ffn_gate_up", "ffn_down", "experts_gate_up", "experts_down"};
 
 struct Fp8Config {
-  int64_t tile = 128;
+  int64_t tile = 0;
   Fp8Scales input_scales = Fp8Scales::exact, gradient_scales = Fp8Scales::exact, weight_scales = Fp8Scales::exact;
   Fp8Kept attention_output = Fp8Kept::e5m6, swiglu_inputs = Fp8Kept::e4m3;
   Fp8Accumulate accumulate = Fp8Accumulate::fp32;
+  MxScales mx_scales = MxScales::round_up;
   std::vector<std::string> high;
   int64_t high_first_layers = 0, high_last_layers = 0;
   int64_t shadow_every = 50;
   bool operator==(const Fp8Config&) const = default;
   template <class Self, class Visitor>
   static void visit(Self& c, Visitor&& v) {
-    v("tile", c.tile, "elements along the summed dimension that share a scale: 128, 64 or 32 (of weights, squares)");
-    v("input_scales", c.input_scales, "of linears' inputs: exact (FP32) or power_of_two");
+    v("tile", c.tile,
+      "elements along the summed dimension that share a scale: 128, 64 or 32 (of weights, squares); in mxfp8 32, and "
+      "rows of a weight; 0 takes 128, or 32");
+    v("input_scales", c.input_scales, "of linears' inputs: exact (FP32) or power_of_two; in mxfp8 see mx_scales");
     v("gradient_scales", c.gradient_scales, "of the gradients of their outputs: exact or power_of_two");
     v("weight_scales", c.weight_scales, "of their weights: exact or power_of_two");
     v("attention_output", c.attention_output, "as kept for backward: e5m6, e4m3 or bf16");
     v("swiglu_inputs", c.swiglu_inputs, "of every FFN, as kept for backward: e4m3, e5m6 or bf16");
+    v("mx_scales", c.mx_scales, "of mxfp8, powers of two: round_up, or ocp, whose largest values saturate");
     v("accumulate", c.accumulate,
       "sums of products: fp32; hopper, the bits of its tensor cores (slow); or hopper_unpromoted, never moved to FP32");
     v("high", c.high,

@@ -100,11 +100,27 @@ void check_data(const DataConfig& d) {
 
 void check_fp8(const Config& c) {
   const Fp8Config& f = c.fp8;
-  check(c.train.precision == Precision::fp8 || f == Fp8Config(), ErrorKind::invalid,
+  const bool mx = c.train.precision == Precision::mxfp8;
+  Fp8Config said = f;
+  if (said.tile == 128) said.tile = 0;  // as a run in fp8 stores it
+  check(is_fp8(c.train.precision) || said == Fp8Config(), ErrorKind::invalid,
         "[fp8] says how train.precision = \"fp8\" multiplies, and the precision is \"{}\": leave it out, or choose fp8",
         enum_name(c.train.precision));
-  check(f.tile == 128 || f.tile == 64 || f.tile == 32, ErrorKind::invalid, "fp8.tile = {} must be 128, 64 or 32",
-        f.tile);
+  check(f.tile == 0 || f.tile == 128 || f.tile == 64 || f.tile == 32, ErrorKind::invalid,
+        "fp8.tile = {} must be 128, 64 or 32", f.tile);
+  check(!mx || f.tile == 0 || f.tile == 32, ErrorKind::invalid,
+        "fp8.tile = {}, but train.precision = \"mxfp8\" multiplies blocks of 32: leave it out, or choose fp8", f.tile);
+  for (const auto& [key, scales] : {std::pair("input_scales", f.input_scales),
+                                    {"gradient_scales", f.gradient_scales},
+                                    {"weight_scales", f.weight_scales}})
+    check(
+        !mx || scales == Fp8Scales::exact, ErrorKind::invalid,
+        "fp8.{} is for train.precision = \"fp8\"; in \"mxfp8\" all scales are powers of two by fp8.mx_scales: leave it "
+        "out",
+        key);
+  check(mx || f.mx_scales == MxScales::round_up, ErrorKind::invalid,
+        "fp8.mx_scales = \"{}\" is for train.precision = \"mxfp8\", not \"{}\"", enum_name(f.mx_scales),
+        enum_name(c.train.precision));
   for (const std::string& name : f.high)
     check(std::find(kFp8Linears.begin(), kFp8Linears.end(), name) != kFp8Linears.end(), ErrorKind::invalid,
           "fp8.high names \"{}\", which is none of the linears that are multiplied in FP8: {}", name,

@@ -10,15 +10,24 @@ void check_precision(Precision precision, const Exec& exec) {
   check(precision != Precision::fp64 || exec.device.kind == DeviceKind::cpu, ErrorKind::invalid,
         "precision fp64 is that of the reference formulas and runs on the CPU alone; {} computes in fp32 and bf16",
         device_name(exec.device));
-  check(precision != Precision::fp8 || exec.device.kind == DeviceKind::cpu, ErrorKind::unsupported,
-        "precision fp8 runs on the CPU so far; on {} choose bf16 or fp32", device_name(exec.device));
+  check(!is_fp8(precision) || exec.device.kind == DeviceKind::cpu, ErrorKind::unsupported,
+        "precision {} runs on the CPU so far; on {} choose bf16 or fp32", enum_name(precision),
+        device_name(exec.device));
   check(precision != Precision::fp16 || exec.device.kind == DeviceKind::cpu, ErrorKind::unsupported,
         "precision fp16 has kernels for the CPU alone; {} computes in fp32 and bf16", device_name(exec.device));
 }
 
+int64_t fp8_tile(Precision precision, const Fp8Config& config) {
+  if (precision == Precision::mxfp8) return kMxRowTile.cols;
+  return config.tile == 0 ? kRowTile.cols : config.tile;
+}
+
 Recipe recipe_of(Precision precision, const Fp8Config& config) {
-  if (precision != Precision::fp8) return Recipe::high();
-  Recipe recipe = Recipe::fp8();
+  if (!is_fp8(precision)) return Recipe::high();
+  const bool mx = precision == Precision::mxfp8;
+  const ScaleRule mx_rule = config.mx_scales == MxScales::ocp ? ScaleRule::ocp : ScaleRule::power_of_two;
+  const int64_t tile = fp8_tile(precision, config);
+  Recipe recipe = mx ? Recipe::mxfp8(mx_rule) : Recipe::fp8();
   const auto rule = [](ScaleRule report, Fp8Scales asked) {
     return asked == Fp8Scales::power_of_two ? ScaleRule::power_of_two : report;
   };
@@ -33,11 +42,12 @@ Recipe recipe_of(Precision precision, const Fp8Config& config) {
       entry = {};
       continue;
     }
+    entry.accumulation = accumulation;
+    if (mx) continue;
     entry.x_scale = rule(entry.x_scale, config.input_scales);
     entry.dy_scale = rule(entry.dy_scale, config.gradient_scales);
     entry.weight_scale = rule(entry.weight_scale, config.weight_scales);
-    entry.accumulation = accumulation;
-    entry.activation = {1, config.tile}, entry.token = {config.tile, 1}, entry.weight = {config.tile, config.tile};
+    entry.activation = {1, tile}, entry.token = {tile, 1}, entry.weight = entry.turned_weight = {tile, tile};
   }
   const auto kept = [](Fp8Kept asked) {
     return asked == Fp8Kept::bf16 ? Kept::values : asked == Fp8Kept::e4m3 ? Kept::e4m3 : Kept::e5m6;
@@ -64,12 +74,13 @@ DType activation_dtype(Precision precision) {
     case Precision::fp64: return DType::f64;
     case Precision::fp32: return DType::f32;
     case Precision::bf16:
-    case Precision::fp8: return DType::bf16;
+    case Precision::fp8:
+    case Precision::mxfp8: return DType::bf16;
     case Precision::fp16: return DType::f16;
     case Precision::automatic: break;
   }
   fail(ErrorKind::invalid,
-       "precision \"{}\" is not one of fp64, fp32, bf16, fp16, fp8: a model computes in one of them",
+       "precision \"{}\" is not one of fp64, fp32, bf16, fp16, fp8, mxfp8: a model computes in one of them",
        enum_name(precision));
 }
 

@@ -11,9 +11,11 @@ namespace hadal {
 
 void check_precision(Precision precision, const Exec& exec);  // throws invalid for one that the place has not
 struct ModelOptions;
-void check_cache(const ModelOptions& options);  // throws invalid, unsupported for one that cannot be
-DType activation_dtype(Precision precision);    // of activations, residual stream and most weights
-// The formats of a model's products: the report's, as the configuration varies it, for fp8, else high.
+void check_cache(const ModelOptions& options);                   // throws invalid, unsupported for one that cannot be
+DType activation_dtype(Precision precision);                     // of activations, residual stream and most weights
+int64_t fp8_tile(Precision precision, const Fp8Config& config);  // summed elements that share a scale
+// The formats of a model's products: for fp8 the report's, as the configuration varies it; for mxfp8 blocks of MX; else
+// high.
 Recipe recipe_of(Precision precision, const Fp8Config& config);
 
 struct ModelOptions {

@@ -33,7 +33,8 @@ void prepare_codes(Parameter& parameter, DType source) {
           parameter.spec.name, begin, begin + size, parameter.spec.shape[dim], tile);
   };
   const size_t n = parameter.spec.shape.size();
-  whole_tiles(n - 2, parameter.codes->tile.rows), whole_tiles(n - 1, parameter.codes->tile.cols);
+  for (const Tile& tile : {parameter.codes->tile, parameter.codes->turned})
+    whole_tiles(n - 2, tile.rows), whole_tiles(n - 1, tile.cols);
 }
 
 }  // namespace hadal

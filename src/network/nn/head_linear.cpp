@@ -6,9 +6,10 @@
 
 namespace hadal {
 
-// The weight as products read it: plain, or the values of its codes.
+// The weight as products read it: plain, or the values of its codes; of the two sets of MX always those for y = x W^T,
+// since a head's halves are summed along either dimension forward and backward.
 Tensor HeadLinear::weight(const Exec& exec, Format format) const {
-  const Weight& weight = weight_for(kv_b.recipe, format, *kv_b.weight);
+  const Weight& weight = weight_for(kv_b.recipe, GemmPass::fprop, *kv_b.weight);
   return format == Format::fp8 ? ops::dequantise(exec, weight.codes) : ops::values_of(exec, weight);
 }
 

@@ -38,8 +38,7 @@ ParameterBytes parameter_bytes(const Parameter& parameter, DType compute, bool t
   const int64_t count = parameter.box.count(), of_wide = count * dtype_bytes(wide);
   const bool apart = value_dtype(parameter, compute) != wide;  // the master from the value
   ParameterBytes bytes{apart ? count * dtype_bytes(compute) + of_wide / n_holders : of_wide, 0};
-  if (parameter.codes)
-    bytes.values += Quantised::bytes_of(parameter.box.size, parameter.codes->tile, scale_type(parameter.codes->rule));
+  if (parameter.codes) bytes.values += parameter.codes->bytes(parameter.box.size);
   if (training && parameter.spec.trained) bytes.gradient = of_wide;
   return bytes;
 }
@@ -101,7 +100,9 @@ void refresh_value(const Exec& exec, Parameter& parameter) {
 
 void keep_what_is_read(const Exec& exec, Parameter& parameter) {
   if (!parameter.codes_alone) return;
-  ops::keep_codes(exec, parameter.value, *parameter.codes);
+  CodeForm form = *parameter.codes;
+  form.turned = form.tile;  // no gradient is made of it
+  ops::keep_codes(exec, parameter.value, form);
   parameter.value = Weight(std::move(parameter.value.codes));
 }
 

@@ -20,21 +20,24 @@ void show(const Exec& exec, const ProductSeen& seen) {
 
 void reads(const GemmRecipe& recipe, Parameter& parameter) {
   if (!recipe.reads_codes()) return;
-  parameter.codes = CodeForm{recipe.weight, recipe.weight_scale};
+  parameter.codes = CodeForm{recipe.weight, recipe.turned_weight, recipe.weight_scale};
   parameter.codes_alone = recipe.fprop != Format::high && recipe.dgrad != Format::high;
 }
 
-const Weight& weight_for(const GemmRecipe& recipe, Format format, const Parameter& parameter) {
+const Weight& weight_for(const GemmRecipe& recipe, GemmPass pass, const Parameter& parameter) {
   const Weight& value = parameter.value;
-  check(format == Format::high || (value.has(WeightForm::codes) && value.codes.tile == recipe.weight),
+  const bool forward = pass == GemmPass::fprop;
+  const Tile tile = forward ? recipe.weight : recipe.turned_weight;
+  check((forward ? recipe.fprop : recipe.dgrad) == Format::high ||
+            (value.has(WeightForm::codes) && (forward ? value.codes : value.codes_for_inputs()).tile == tile),
         ErrorKind::internal, "{} is multiplied in FP8 and keeps no codes in tiles of {} x {}", parameter.spec.name,
-        recipe.weight.rows, recipe.weight.cols);
+        tile.rows, tile.cols);
   return value;
 }
 
 void Linear::forward(const Exec& exec, const Tensor& y, const Activation& x, ops::Write write) const {
   show(exec, {Product::fprop, weight, recipe, x, kNone, kNoOffsets});
-  const Weight& w = weight_for(recipe, recipe.fprop, *weight);
+  const Weight& w = weight_for(recipe, GemmPass::fprop, *weight);
   if (recipe.fprop == Format::rounded)
     return ops::linear(exec, y, rounded_x(exec, recipe, x), rounded_weight(exec, w), write);
   ops::linear(exec, y, recipe.fprop_operand(exec, x), w, write, recipe.accumulation);
@@ -42,7 +45,7 @@ void Linear::forward(const Exec& exec, const Tensor& y, const Activation& x, ops
 
 void Linear::backward_input(const Exec& exec, const Tensor& dx, const Activation& dy, ops::Write write) const {
   show(exec, {Product::dgrad, weight, recipe, kNone, dy, kNoOffsets});
-  const Weight& w = weight_for(recipe, recipe.dgrad, *weight);
+  const Weight& w = weight_for(recipe, GemmPass::dgrad, *weight);
   if (recipe.dgrad == Format::rounded)
     return ops::linear_backward_input(exec, dx, rounded_dy(exec, recipe, dy), rounded_weight(exec, w), write);
   ops::linear_backward_input(exec, dx, recipe.dgrad_operand(exec, dy), w, write, recipe.accumulation);
@@ -65,7 +68,7 @@ void Linear::backward_weight(const Exec& exec, const Activation& dy, const Activ
 void GroupedLinear::forward(const Exec& exec, const Tensor& y, const Activation& x, const Tensor& offsets,
                             ops::Write write) const {
   show(exec, {Product::fprop, weight, recipe, x, kNone, offsets});
-  const Weight& w = weight_for(recipe, recipe.fprop, *weight);
+  const Weight& w = weight_for(recipe, GemmPass::fprop, *weight);
   if (recipe.fprop == Format::rounded)
     return ops::grouped_linear(exec, y, rounded_x(exec, recipe, x, offsets), rounded_weight(exec, w), offsets, write);
   ops::grouped_linear(exec, y, recipe.fprop_operand(exec, x), w, offsets, write, recipe.accumulation);
@@ -74,7 +77,7 @@ void GroupedLinear::forward(const Exec& exec, const Tensor& y, const Activation&
 void GroupedLinear::backward_input(const Exec& exec, const Tensor& dx, const Activation& dy, const Tensor& offsets,
                                    ops::Write write) const {
   show(exec, {Product::dgrad, weight, recipe, kNone, dy, offsets});
-  const Weight& w = weight_for(recipe, recipe.dgrad, *weight);
+  const Weight& w = weight_for(recipe, GemmPass::dgrad, *weight);
   if (recipe.dgrad == Format::rounded)
     return ops::grouped_linear_backward_input(exec, dx, rounded_dy(exec, recipe, dy, offsets), rounded_weight(exec, w),
                                               offsets, write);

@@ -12,8 +12,9 @@ namespace hadal {
 
 // A linear with this recipe will read the parameter: from its next refresh_value() on it keeps what products read.
 void reads(const GemmRecipe& recipe, Parameter& parameter);
-// Its values, for a product of this format. Throws internal when codes of the recipe's tiles are wanted and not kept.
-const Weight& weight_for(const GemmRecipe& recipe, Format format, const Parameter& parameter);
+// Its values, for y = x W^T or dx = dy W. Throws internal when codes of the recipe's tiles are wanted and not kept.
+enum class GemmPass : uint8_t { fprop, dgrad };
+const Weight& weight_for(const GemmRecipe& recipe, GemmPass pass, const Parameter& parameter);
 
 struct Linear {
   Parameter* weight = nullptr;

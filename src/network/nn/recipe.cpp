@@ -51,4 +51,14 @@ Recipe Recipe::fp8() {
   return recipe;
 }
 
+Recipe Recipe::mxfp8(ScaleRule rule) {
+  Recipe recipe = fp8();
+  for (GemmRecipe Recipe::*entry : fp8_linears()) {
+    GemmRecipe& gemm = recipe.*entry;
+    gemm.x_scale = gemm.dy_scale = gemm.weight_scale = rule;
+    gemm.activation = gemm.weight = kMxRowTile, gemm.token = gemm.turned_weight = kMxColumnTile;
+  }
+  return recipe;
+}
+
 }  // namespace hadal

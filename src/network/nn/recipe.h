@@ -31,6 +31,7 @@ struct GemmRecipe {
   Format fprop = Format::high, dgrad = Format::high, wgrad = Format::high;
   ScaleRule x_scale = ScaleRule::exact, dy_scale = ScaleRule::exact, weight_scale = ScaleRule::exact;
   Tile activation = kRowTile, weight = kSquareTile, token = kColumnTile;
+  Tile turned_weight = kSquareTile;                          // of the weight in dgrad
   ops::Accumulation accumulation = ops::Accumulation::fp32;  // of products of codes
   Study study = {};                                          // of rounded
   bool operator==(const GemmRecipe&) const = default;
@@ -74,6 +75,9 @@ struct Recipe {
   // and of what is dispatched: the experts' input, and in B the gradient of their output.
   // Attention's output is kept in E5M6, inputs of SwiGLU in E4M3.
   static Recipe fp8();
+  // The same products in blocks of MX: in every operand 32 elements along the summed dimension share a power of two, so
+  // of each weight there are two sets of codes. What is kept stays as it is in fp8().
+  static Recipe mxfp8(ScaleRule rule = ScaleRule::power_of_two);
   // The entries that it multiplies in FP8, as the configuration names them (config/fp8_config.h).
   static constexpr std::array<GemmRecipe Recipe::*, 9> fp8_linears() {
     return {&Recipe::q_a,         &Recipe::q_b,         &Recipe::kv_a,     &Recipe::kv_b,

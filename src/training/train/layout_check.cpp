@@ -356,7 +356,7 @@ void compare_step(int64_t step, const StepRecord& one, const StepRecord& many, c
 LayoutFindings check_layout(const LayoutCase& c, const Exec& exec, const std::shared_ptr<Transport>& transport) {
   validate(c.config.model);
   const Precision precision = c.config.train.precision;
-  check(precision != Precision::automatic, ErrorKind::invalid,
+  check(precision != Precision::automatic && precision != Precision::mxfp8, ErrorKind::invalid,
         "a check of layouts needs a precision that has a bound: fp64, fp32, bf16, fp16 or fp8, not {}",
         enum_name(precision));
   Placement(c.config.model, c.config.parallel);  // refused before any rank starts

@@ -47,7 +47,8 @@ void Reporter::announce(const Config& config, const Exec& exec, const TrainState
   screen_.say(fmt::format("device {}, precision {}, attention {}, recompute {}", place_text(exec),
                           enum_name(config.train.precision), enum_name(config.train.attention_form),
                           enum_name(config.train.recompute)));
-  if (config.train.precision == Precision::fp8) screen_.say("fp8: " + fp8_text(config.fp8));
+  if (is_fp8(config.train.precision))
+    screen_.say(fmt::format("{}: {}", enum_name(config.train.precision), fp8_text(config.fp8, config.train.precision)));
   if (n_ranks > 1)
     screen_.say(
         fmt::format("layout {}: {} ranks as {}, each with {} thread(s) and a share of the "

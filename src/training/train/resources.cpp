@@ -23,7 +23,7 @@ int64_t micro_batches_each(const Config& config, int64_t sequences) {
 
 Recompute chosen_recompute(const TrainConfig& config) {
   if (config.recompute != Recompute::automatic) return config.recompute;
-  return config.precision == Precision::fp8 ? Recompute::norms : Recompute::none;
+  return is_fp8(config.precision) ? Recompute::norms : Recompute::none;
 }
 
 ModelOptions model_options(const Config& config, bool training) {
@@ -114,6 +114,7 @@ void resolve(Config& config, int64_t tokenizer_vocab, const Exec& exec, uint64_t
         config.model.vocab_size, tokenizer_vocab);
   config.train.precision = chosen_precision(config.train.precision, exec);
   config.train.recompute = chosen_recompute(config.train);
+  if (is_fp8(config.train.precision)) config.fp8.tile = fp8_tile(config.train.precision, config.fp8);
   const auto options = model_options(config, true);
   const bool choose = config.train.micro_batch_sequences == 0;
   if (choose) {

@@ -33,13 +33,14 @@ ModelOptions model_options(const Config& config, bool training);
 
 // `asked` itself, or what "auto" means here. Throws invalid for what the place does not compute in.
 Precision chosen_precision(Precision asked, const Exec& exec);
-Recompute chosen_recompute(const TrainConfig& config);  // of auto: norms in fp8, else none
+Recompute chosen_recompute(const TrainConfig& config);  // of auto: norms in fp8 and mxfp8, else none
 // Bytes of a plan that are taken where the tensors lie (base/open_device.h, available_memory).
 int64_t needed_there(const MemoryPlan& plan, const Exec& exec);
 
 // Replaces what the configuration leaves open: vocab_size 0 by the tokenizer's, precision "auto" by what the place
-// multiplies natively, micro_batch_sequences 0 by the largest that fits 4096 tokens and 80 % of the memory available.
-// Throws invalid when a model's vocabulary is smaller than the tokenizer's, or when not even one sequence fits.
+// multiplies natively, fp8.tile 0 by what the precision takes, micro_batch_sequences 0 by the largest that fits 4096
+// tokens and 80 % of the memory available. Throws invalid when a model's vocabulary is smaller than the tokenizer's, or
+// when not even one sequence fits.
 void resolve(Config& config, int64_t tokenizer_vocab, const Exec& exec, uint64_t available_bytes);
 
 // FLOP/s of a large matrix product with this run's kernels, precision and threads: the denominator of the utilisation

@@ -88,6 +88,7 @@ RunDirectory::Reconciled RunDirectory::reconcile(const Config& given, const std:
   if (asked.train.precision == Precision::automatic) asked.train.precision = stored.train.precision;
   if (asked.train.recompute == Recompute::automatic) asked.train.recompute = stored.train.recompute;
   if (asked.train.micro_batch_sequences == 0) asked.train.micro_batch_sequences = stored.train.micro_batch_sequences;
+  if (asked.fp8.tile == 0 && asked.train.precision == stored.train.precision) asked.fp8.tile = stored.fp8.tile;
   if (asked.train.start_model.empty()) asked.train.start_model = stored.train.start_model;
   if (asked.model.vocab_size == 0) asked.model.vocab_size = stored.model.vocab_size;
   keep_source_names(stored.data, asked.data);

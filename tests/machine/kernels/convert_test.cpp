@@ -6,8 +6,10 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <vector>
 
+#include "base/float_formats.h"
 #include "kernels/places_fixture.h"
 
 namespace hadal::kernels {
@@ -30,6 +32,34 @@ TEST(Convert, RoundsToBf16AsTheHostDoes) {
     convert(at.twin(), {{back.data(), n, DType::f32}, {y.data(), n, DType::bf16}, 1, n, at.exec.compute});
     for (size_t i = 0; i < x.size(); ++i)
       ASSERT_EQ(std::bit_cast<uint32_t>(back[i]), uint32_t(y[i].bits) << 16) << place.name();
+  }
+}
+
+// Every scale of a byte, and numbers of every kind rounded up to one; a device narrows powers of two alone.
+TEST(Convert, ScalesOfAByteAreThoseOfTheHost) {
+  std::vector<uint8_t> bytes(256);
+  for (size_t i = 0; i < 256; ++i) bytes[i] = uint8_t(i);
+  std::vector<float> numbers{0.0f, -0.0f, -1.0f, 0x1p-149f, 0x1p-128f, 0x1.8p-127f, 0x1.fp127f, 1e-40f};
+  numbers.push_back(std::numeric_limits<float>::infinity()), numbers.push_back(std::nanf(""));
+  for (uint32_t i = 0; i < 5000; ++i) numbers.push_back(std::bit_cast<float>(i * 859433u));
+  for (const kernels_test::Place& place : kernels_test::places()) {
+    const kernels_test::ExecAt at(place, 2);
+    std::vector<float> wide(256);
+    convert(at.twin(), {{wide.data(), 256, DType::f32}, {bytes.data(), 256, DType::f8_e8m0}, 1, 256, at.exec.compute});
+    for (size_t i = 0; i < 256; ++i) {
+      e8m0 scale;
+      scale.bits = bytes[i];
+      ASSERT_EQ(std::isnan(wide[i]), i == 255);
+      if (i < 255) {
+        ASSERT_EQ(wide[i], float(scale)) << place.name() << " " << i;
+      }
+    }
+    const std::vector<float>& from = place.on_device ? wide : numbers;
+    const auto n = int64_t(from.size());
+    std::vector<uint8_t> narrow(from.size());
+    convert(at.twin(), {{narrow.data(), n, DType::f8_e8m0}, {from.data(), n, DType::f32}, 1, n, at.exec.compute});
+    for (size_t i = 0; i < from.size(); ++i)
+      ASSERT_EQ(narrow[i], e8m0::round_up(from[i])) << place.name() << " " << from[i];
   }
 }
 

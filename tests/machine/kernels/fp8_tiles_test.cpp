@@ -31,7 +31,7 @@ struct Sizes {
 
 template <class T>
 Coded<T> encoded(const kernels_test::Place& place, const Sizes& s, const std::vector<T>& values, bool power_of_two,
-                 float smallest_amax = 0) {
+                 float smallest_amax = 0, bool ocp = false) {
   const kernels_test::ExecAt at(place, 2);
   const int64_t bands = (s.rows + s.tile_rows - 1) / s.tile_rows, across = (s.cols + s.tile_cols - 1) / s.tile_cols;
   Coded<T> r{values, std::vector<uint8_t>(values.size()), std::vector<float>(size_t(s.matrices * bands * across))};
@@ -46,12 +46,14 @@ Coded<T> encoded(const kernels_test::Place& place, const Sizes& s, const std::ve
                          .tile_rows = s.tile_rows,
                          .tile_cols = s.tile_cols,
                          .power_of_two = power_of_two,
+                         .ocp = ocp,
                          .smallest_amax = smallest_amax,
                          .lane = at.exec.compute});
   return r;
 }
 
-const Sizes kSizes[] = {{1, 3, 1000, 1, 128}, {2, 131, 200, 128, 128}, {1, 200, 77, 128, 1}, {3, 5, 70, 2, 5}};
+const Sizes kSizes[] = {{1, 3, 1000, 1, 128}, {2, 131, 200, 128, 128}, {1, 200, 77, 128, 1},
+                        {3, 5, 70, 2, 5},     {1, 3, 100, 1, 32},      {2, 70, 33, 32, 1}};
 
 template <class T>
 void expect_the_formula() {
@@ -64,10 +66,15 @@ void expect_the_formula() {
       const double tiny = band == 0 ? 1e-9 : band != last ? 1 : i % 2 ? 0 : 1e-40;
       values.push_back(T(float(tiny * size * random_normal(3, 2, uint64_t(i)))));
     }
-    for (const auto& [power_of_two, floor] : {std::pair(false, 0.0f), {true, 0.0f}, {false, 1e-4f}, {true, 1e-4f}}) {
-      const auto formula = encoded(kernels_test::Place{}, s, values, power_of_two, floor);
+    for (const auto& [power_of_two, floor, ocp] : {std::tuple(false, 0.0f, false),
+                                                   {true, 0.0f, false},
+                                                   {false, 1e-4f, false},
+                                                   {true, 1e-4f, false},
+                                                   {true, 0.0f, true},
+                                                   {true, 1e-4f, true}}) {
+      const auto formula = encoded(kernels_test::Place{}, s, values, power_of_two, floor, ocp);
       for (const kernels_test::Place& place : kernels_test::places()) {
-        const auto coded = encoded(place, s, values, power_of_two, floor);
+        const auto coded = encoded(place, s, values, power_of_two, floor, ocp);
         EXPECT_EQ(coded.codes, formula.codes) << place.name() << " tiles " << s.tile_rows << "x" << s.tile_cols;
         EXPECT_EQ(coded.scales, formula.scales) << place.name() << " tiles " << s.tile_rows << "x" << s.tile_cols;
       }

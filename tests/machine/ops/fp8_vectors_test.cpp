@@ -65,6 +65,37 @@ TEST_P(Fp8Vectors, ScalesOfTilesByTheirLargestMagnitude) {
        AmaxFloor::none);
 }
 
+// Blocks of MX: the exponent by OCP's rule and rounded up, and the code of the largest element under each.
+TEST_P(Fp8Vectors, ScalesOfBlocksOfMx) {
+  const auto expect = [&](float amax, int down, float down_value, int up, float up_value) {
+    for (const auto& [rule, exponent, value] :
+         {std::tuple(ScaleRule::ocp, down, down_value), {ScaleRule::power_of_two, up, up_value}}) {
+      const Quantised q = ops::quantise(exec,
+                                        tensor(
+                                            {1, 33},
+                                            [&] {
+                                              std::vector<double> row(33, 0.0);
+                                              row[5] = -amax, row[32] = 1;
+                                              return row;
+                                            }(),
+                                            DType::f32),
+                                        kMxRowTile, rule);
+      EXPECT_EQ(q.scales.dtype(), DType::f8_e8m0);
+      EXPECT_EQ(element(q.scales, 0), std::exp2(exponent)) << amax;
+      EXPECT_EQ(element(q.codes, 5), -value) << amax;
+      EXPECT_EQ(element(q.scales, 1), std::exp2(-8));
+    }
+  };
+  expect(1, -8, 256, -8, 256);
+  expect(1.75f, -8, 448, -8, 448);
+  expect(1.8f, -8, 448, -7, 224);  // 460.8 is clipped; 230.4
+  expect(449, 0, 448, 1, 224);
+  expect(500, 0, 448, 1, 256);
+  expect(512, 1, 256, 1, 256);
+  expect(0, 0, 0, 0, 0);
+  expect(0x1p-140f, -126, 0x1p-9f * 0, -126, 0);
+}
+
 struct Coded {
   std::vector<int> codes;
   std::vector<double> scales;

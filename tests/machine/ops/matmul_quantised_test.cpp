@@ -120,6 +120,58 @@ TEST_P(CodeProducts, WithPowersOfTwoHaveTheBitsOfTheProductOfTheirValues) {
   expect_same({n, k}, call(Op(ops::linear_backward_weight)), codes(dy, kColumnTile), codes(x, kColumnTile));
 }
 
+// Blocks of MX, whose weights have a set of codes for each product: their values, which BF16 holds, are multiplied as
+// BF16 is; by the formulas codes are. Whatever the sums' order, they are near those in double precision.
+TEST_P(CodeProducts, OfMxAreThoseOfTheirValues) {
+  const int64_t t = 75, n = 140, k = 150, experts = 3;
+  const std::vector<int32_t> offsets = {0, 40, 40, 75};
+  const Tensor begins = Tensor::from(exec, offsets, {4});
+  const Tensor x = random({t, k}, 1, DType::bf16), w = random({experts, n, k}, 2), dy = random({t, n}, 3, DType::bf16);
+  for (const ScaleRule rule : {ScaleRule::power_of_two, ScaleRule::ocp}) {
+    const auto codes = [&](const Tensor& from, Tile tile) { return ops::quantise(exec, from, tile, rule); };
+    const auto in_bf16 = [&](const Quantised& q) {
+      const Tensor values = Tensor::empty(exec, DType::bf16, q.codes.shape());
+      dequantise(exec, values, q);
+      const Tensor wide = Tensor::empty(exec, DType::f32, q.codes.shape());
+      dequantise(exec, wide, q);
+      for (int64_t i = 0; i < wide.count(); ++i) EXPECT_EQ(element(values, i), element(wide, i));  // exactly
+      return values;
+    };
+    const bool same = !GetParam().on_device && exec.isa != Isa::reference;
+    const auto expect_values = [&](const Shape& shape, auto product, const Quantised& a, const Quantised& b) {
+      const Tensor of_codes = zeros(shape), of_values = zeros(shape);
+      product(of_codes, Activation(a), Activation(b));
+      product(of_values, Activation(in_bf16(a)), Activation(in_bf16(b)));
+      if (same) EXPECT_EQ(std::memcmp(of_codes.raw(), of_values.raw(), size_t(of_codes.bytes())), 0);
+      double off = 0, size = 0;
+      for (int64_t i = 0; i < of_codes.count(); ++i) {
+        const double difference = element(of_codes, i) - element(of_values, i);
+        off += difference * difference, size += element(of_values, i) * element(of_values, i);
+      }
+      EXPECT_GT(size, 0);
+      EXPECT_LT(std::sqrt(off / size), 1e-6);
+    };
+    const Quantised rows = codes(x, kMxRowTile), of_dy = codes(dy, kMxRowTile), weights = codes(w, kMxRowTile),
+                    turned = codes(w, kMxColumnTile), columns = codes(x, kMxColumnTile),
+                    dy_columns = codes(dy, kMxColumnTile);
+    using A = const Activation&;
+    expect_values(
+        {t, n}, [&](const Tensor& c, A a, A b) { ops::linear(exec, c, a, b); }, rows, weights.slice(1));
+    expect_values(
+        {t, k}, [&](const Tensor& c, A a, A b) { ops::linear_backward_input(exec, c, a, b); }, of_dy, turned.slice(1));
+    expect_values(
+        {n, k}, [&](const Tensor& c, A a, A b) { ops::linear_backward_weight(exec, c, a, b); }, dy_columns, columns);
+    expect_values(
+        {t, n}, [&](const Tensor& c, A a, A b) { ops::grouped_linear(exec, c, a, b, begins); }, rows, weights);
+    expect_values(
+        {t, k}, [&](const Tensor& c, A a, A b) { ops::grouped_linear_backward_input(exec, c, a, b, begins); }, of_dy,
+        turned);
+  }
+  EXPECT_ERROR(ops::linear_backward_input(exec, zeros({t, k}), ops::quantise(exec, dy, kMxRowTile),
+                                          ops::quantise(exec, w.slice(0), kMxRowTile)),
+               ErrorKind::internal, "scales change every 32 and every 1 of the summed elements");
+}
+
 TEST_P(CodeProducts, AreWithinTheFormatsBoundOfFp64AndNotCloser) {
   const int64_t m = 20, n = 24, k = 1000;
   const Tensor x = random({m, k}, 1), w = random({n, k}, 2), y = zeros({m, n});

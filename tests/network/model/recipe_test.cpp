@@ -43,8 +43,11 @@ TEST(ModelRecipe, Fp8IsNearFp32WhenTheRoutesAreTheSame) {
   const Outcome high = run_model(options_of(Recipe::high()), &routes);
   routes.replay = true;
   EXPECT_EQ(run_model(options_of(Recipe::high()), &routes).hash, high.hash);
-  for (const AttentionForm form : {AttentionForm::up_projected, AttentionForm::absorbed}) {
-    const Outcome fp8 = run_model(options_of(Recipe::fp8(), Recompute::none, form), &routes);
+  for (const auto& [form, recipe] : {std::pair(AttentionForm::up_projected, Recipe::fp8()),
+                                     {AttentionForm::absorbed, Recipe::fp8()},
+                                     {AttentionForm::up_projected, Recipe::mxfp8()},
+                                     {AttentionForm::absorbed, Recipe::mxfp8(ScaleRule::ocp)}}) {
+    const Outcome fp8 = run_model(options_of(recipe, Recompute::none, form), &routes);
     EXPECT_NEAR(fp8.loss, high.loss, 0.002 * high.loss);
     EXPECT_NE(fp8.loss, high.loss);
     double off = 0, size = 0;
@@ -76,10 +79,12 @@ TEST(ModelRecipe, EveryEntryReachesItsProducts) {
 
 TEST(ModelRecipe, RecomputationAndThreadsChangeNoBitOfFp8) {
   for (const AttentionForm form : {AttentionForm::up_projected, AttentionForm::absorbed}) {
-    const uint64_t expected = run_model(options_of(Recipe::fp8(), Recompute::none, form), nullptr).hash;
-    for (const Recompute recompute : {Recompute::norms, Recompute::all})
-      EXPECT_EQ(run_model(options_of(Recipe::fp8(), recompute, form), nullptr).hash, expected);
-    EXPECT_EQ(run_model(options_of(Recipe::fp8(), Recompute::none, form), nullptr, 5).hash, expected);
+    for (const Recipe& recipe : {Recipe::fp8(), Recipe::mxfp8()}) {
+      const uint64_t expected = run_model(options_of(recipe, Recompute::none, form), nullptr).hash;
+      for (const Recompute recompute : {Recompute::norms, Recompute::all})
+        EXPECT_EQ(run_model(options_of(recipe, recompute, form), nullptr).hash, expected);
+      EXPECT_EQ(run_model(options_of(recipe, Recompute::none, form), nullptr, 5).hash, expected);
+    }
   }
 }
 
@@ -110,7 +115,8 @@ TEST(ModelRecipe, TheRouterReadsNoCodes) {
 TEST(ModelRecipe, GradientsFollowTheScaleOfTheLossExactly) {
   for (const Precision precision : {Precision::fp32, Precision::bf16}) {
     for (const AttentionForm form : {AttentionForm::up_projected, AttentionForm::absorbed}) {
-      ModelOptions options = options_of(Recipe::fp8(), Recompute::norms, form);
+      const bool mx = precision == Precision::bf16 && form == AttentionForm::absorbed;
+      ModelOptions options = options_of(mx ? Recipe::mxfp8() : Recipe::fp8(), Recompute::norms, form);
       options.precision = precision;
       const Outcome once = run_model(options, nullptr);
       for (const int k : {-20, 12}) {

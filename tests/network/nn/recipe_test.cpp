@@ -195,6 +195,41 @@ TEST_F(RecipeTest, AnMlpTakesValuesOfANormAndCodesThatWereDispatched) {
 }
 
 // Each operand by its own rule: powers of two where codes travel or are kept, FP32 elsewhere.
+// Blocks of MX run along the summed dimension of each product, so a weight has codes for y and others for dx; a model
+// that only runs forward keeps the first alone.
+TEST_F(RecipeTest, MxHasTwoSetsOfCodesOfAWeight) {
+  for (const ScaleRule rule : {ScaleRule::power_of_two, ScaleRule::ocp}) {
+    const GemmRecipe mx = Recipe::mxfp8(rule).q_b;
+    const auto w = weight({140, 300}, 1);
+    const Tensor x = random({150, 300}, 2), dy = random({150, 140}, 3), y = empty({150, 140}), dx = empty({150, 300});
+    const Linear linear{read(w, mx), mx}, high{read(w, {}), {}};
+    const auto expect_codes = [&](const Quantised& codes, Tile tile) {
+      const Quantised expected = ops::quantise(exec, w->master, tile, rule, AmaxFloor::released);
+      EXPECT_EQ(codes.tile, tile);
+      EXPECT_EQ(values_of(codes.codes), values_of(expected.codes));
+      EXPECT_EQ(values_of(codes.scales), values_of(expected.scales));
+    };
+    expect_codes(w->value.codes, kMxRowTile), expect_codes(w->value.codes_for_inputs(), kMxColumnTile);
+    EXPECT_EQ(w->codes->bytes({140, 300}), 2 * 140 * 300 + 140 * 10 + 5 * 300);
+    EXPECT_EQ(parameter_bytes(*w, DType::bf16, false).values, 140 * 300 * 4 + w->codes->bytes({140, 300}));
+    EXPECT_EQ(w->value.bytes(), 140 * 300 * 4 + w->codes->bytes({140, 300}));
+    w->master.copy_from(random({140, 300}, 7, 0.5));
+    refresh_value(exec, *w);  // both anew
+    expect_codes(w->value.codes, kMxRowTile), expect_codes(w->value.codes_for_inputs(), kMxColumnTile);
+    const auto passes = [&](const Linear& of) {
+      w->grad.zero(), w->expect(-1);
+      of.forward(exec, y, x), of.backward_input(exec, dx, dy), of.backward_weight(exec, dy, x);
+      return Passes{values_of(y), values_of(dx), values_of(w->grad)};
+    };
+    const Passes fp8 = passes(linear), exact = passes(high);
+    expect_fp8_of(fp8.y, exact.y, "y"), expect_fp8_of(fp8.dx, exact.dx, "dx"), expect_fp8_of(fp8.dw, exact.dw, "dw");
+    keep_what_is_read(exec, *w);
+    EXPECT_FALSE(w->value.turned.codes);
+    expect_codes(w->value.codes, kMxRowTile);
+    EXPECT_ERROR(linear.backward_input(exec, dx, dy), ErrorKind::internal, "keeps no codes in tiles of 32 x 1");
+  }
+}
+
 TEST_F(RecipeTest, EachOperandHasItsOwnRuleOfScales) {
   const Recipe fp8 = Recipe::fp8();
   const Tensor x = random({3, 200}, 1);

@@ -87,6 +87,7 @@ TEST(RankMemory, OfFp8IsWhatIsPromised) {
   expect_promise_kept("dp=1", Precision::fp8, Recompute::norms, AttentionForm::absorbed);
   expect_promise_kept("dp=2,ep=2", Precision::fp8, Recompute::norms);
   expect_promise_kept("pp=2,schedule=zb1p", Precision::fp8, Recompute::norms);
+  expect_promise_kept("dp=1", Precision::mxfp8, Recompute::norms);
   Config config = case_of("dp=1");
   config.train.precision = Precision::bf16, config.train.recompute = Recompute::norms;
   // So many that what a lane works with, the same for both, is a small part.

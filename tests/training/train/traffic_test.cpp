@@ -148,9 +148,14 @@ TEST(Traffic, OfExpertsIsTheExpectationOfEvenRouting) {
 // Codes go to experts and gradients' codes back, a byte a number and a scale; new values of parameters that are only
 // multiplied as codes travel as masters.
 TEST(Traffic, OfFp8IsWhatIsPredicted) {
-  for (const char* layout : {"dp=2", "dp=2,pp=2,schedule=zb1p", "cp=2", "dp=2,ep=2", "dp=4,ep=4,node_ranks=2"}) {
+  for (const auto& [layout, precision] : {std::pair("dp=2", Precision::fp8),
+                                          {"dp=2,pp=2,schedule=zb1p", Precision::fp8},
+                                          {"cp=2", Precision::fp8},
+                                          {"dp=2,ep=2", Precision::fp8},
+                                          {"dp=4,ep=4,node_ranks=2", Precision::fp8},
+                                          {"dp=2,ep=2", Precision::mxfp8}}) {
     Config config = case_of(layout);
-    config.train.precision = Precision::fp8;
+    config.train.precision = precision;
     config.model.n_experts_per_token = config.model.n_routed_experts;
     config.model.n_groups = config.model.n_limited_groups = 2;
     expect_as_predicted(config, kBatch);

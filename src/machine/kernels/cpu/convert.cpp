@@ -15,9 +15,43 @@ void convert_rows(const Convert& k, int64_t begin, int64_t end) {
   }
 }
 
+// Scales, as e8m0 rounds and reads them, without a branch for the compiler's vectors.
+HADAL_INLINE uint8_t e8m0_of(uint32_t bits) {
+  const uint32_t up = (bits >> 23) + ((bits & 0x7fffffu) != 0 ? 1u : 0u), small = bits <= 0x400000u ? 0u : up;
+  return uint8_t(bits == 0x80000000u ? 0u : bits > 0x7f000000u ? 0xffu : small);
+}
+HADAL_INLINE uint32_t bits_of_e8m0(uint32_t scale) {
+  return scale == 0xffu ? 0x7fc00000u : scale == 0 ? 0x400000u : scale << 23;
+}
+
+template <class F>
+void each_scale_row(const Convert& k, F f) {
+  parallel_blocks(k.lane, k.rows, rows_per_task(k.cols), [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) f(r);
+  });
+}
+
+void narrow_scales(const Convert& k) {
+  each_scale_row(k, [&](int64_t r) {
+    const uint32_t* x = k.x.row<uint32_t>(r);
+    uint8_t* y = k.y.row<uint8_t>(r);
+    for (int64_t c = 0; c < k.cols; ++c) y[c] = e8m0_of(x[c]);
+  });
+}
+
+void widen_scales(const Convert& k) {
+  each_scale_row(k, [&](int64_t r) {
+    const uint8_t* x = k.x.row<uint8_t>(r);
+    uint32_t* y = k.y.row<uint32_t>(r);
+    for (int64_t c = 0; c < k.cols; ++c) y[c] = bits_of_e8m0(x[c]);
+  });
+}
+
 }  // namespace
 
 void convert(const Convert& k) {
+  if (k.x.dtype == DType::f32 && k.y.dtype == DType::f8_e8m0) return narrow_scales(k);
+  if (k.x.dtype == DType::f8_e8m0 && k.y.dtype == DType::f32) return widen_scales(k);
   const bool narrows = k.x.dtype == DType::f32 && is_half(k.y.dtype),
              widens = is_half(k.x.dtype) && k.y.dtype == DType::f32;
   if (!narrows && !widens) return reference::convert(k);

@@ -1,4 +1,5 @@
-// Tiles of finite numbers, whose scales are no extremes, are made without the precautions that the others need.
+// Tiles of finite numbers, whose scales are no extremes and saturate nothing, are made without the precautions that the
+// others need.
 #include "kernels/fp8_tiles.h"
 
 #include "kernels/cpu/codes.h"
@@ -9,11 +10,21 @@ namespace {
 // Below it remainders of a division may be no normal numbers.
 constexpr float kPlainScale = 0x1p-60f;
 
+// The largest power of two that is not above it; 0 for subnormal numbers, and infinity is its own.
+HADAL_INLINE float power_below(float x) {
+  uint32_t bits;
+  __builtin_memcpy(&bits, &x, 4);
+  bits &= 0xff800000u;
+  __builtin_memcpy(&x, &bits, 4);
+  return x;
+}
+
 // Never subnormal, so the next power of two is one addition to its bits away.
 HADAL_INLINE float scale_of(float amax, const Fp8Tiles& k) {
   const float largest = amax > k.smallest_amax ? amax : k.smallest_amax;
   if (largest == 0) return 1.0f;
-  const float exact = largest / kLargestE4m3, scale = exact > kSmallestScale ? exact : kSmallestScale;
+  const float exact = k.ocp ? power_below(largest) * 0x1p-8f : largest / kLargestE4m3,
+              scale = exact > kSmallestScale ? exact : kSmallestScale;
   uint32_t bits;
   __builtin_memcpy(&bits, &scale, 4);
   if (!k.power_of_two || bits >= 0x7f800000u) return scale;
@@ -72,7 +83,7 @@ void encode_tile(const Fp8Band<T>& band, int64_t first, int64_t n_cols, float* t
   const int32_t bits = largest_bits(most, T());
   float amax;
   __builtin_memcpy(&amax, &bits, 4);
-  if (bits >= kInfinityBits) return encode_any_tile(band, first, n_cols, to, k);
+  if (bits >= kInfinityBits || k.ocp) return encode_any_tile(band, first, n_cols, to, k);
   *to = scale_of(amax, k);
   if (*to < kPlainScale) return encode_any_tile(band, first, n_cols, to, k);
   const V scale = broadcast(*to), inverse = broadcast(1.0f / *to);
@@ -114,6 +125,7 @@ void encode_any_columns(const Fp8Band<T>& band, int64_t first, int64_t n_cols, c
 constexpr int64_t kColumns = 1024;
 template <class T>
 void encode_columns(const Fp8Band<T>& band, int64_t first, int64_t n_cols, const Fp8Tiles& k) {
+  if (k.ocp) return encode_any_columns(band, first, n_cols, k);
   alignas(64) T most[kColumns];
   alignas(64) float scales[kColumns], inverses[kColumns];
   const int64_t padded = (n_cols + kPerVector<T> - 1) / kPerVector<T> * kPerVector<T>;

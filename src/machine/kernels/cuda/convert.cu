@@ -13,7 +13,7 @@ __global__ void __launch_bounds__(kBlock) convert_elements(Lines<Y> y, Lines<X> 
   each_element(rows, cols, [&](int64_t r, int64_t c) { put(y.row(r) + c, value_of(x.row(r)[c])); });
 }
 
-// Scales that are powers of two from 2^-126 on, or infinite, which becomes the byte's NaN as a NaN does: their exponent.
+// Scales that are powers of two from 2^-126 on, or infinite, which becomes the byte's NaN as NaN does: their exponent.
 __global__ void __launch_bounds__(kBlock) narrow_scales(Lines<uint8_t> y, Lines<float> x, int64_t rows, int64_t cols) {
   each_element(rows, cols, [&](int64_t r, int64_t c) { y.row(r)[c] = uint8_t(bits_of(x.row(r)[c]) >> 23); });
 }

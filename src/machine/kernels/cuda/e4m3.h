@@ -24,11 +24,13 @@ __device__ inline float e4m3_value(uint8_t code) {
   return float_of(magnitude | sign);
 }
 
-// max(amax, smallest) / 448, or the next power of two: never subnormal, so that is one addition to its bits away.
-__device__ inline float scale_of(float amax, float smallest, bool power_of_two) {
+// max(amax, smallest) / 448, or the next power of two: never subnormal, so that is one addition to its bits away. By
+// OCP's rule the power of two below amax, times 2^-8.
+__device__ inline float scale_of(float amax, float smallest, bool power_of_two, bool ocp) {
   const float largest = amax > smallest ? amax : smallest;
   if (largest == 0) return 1.0f;
-  const float exact = largest / kLargestE4m3, scale = exact > kSmallestScale ? exact : kSmallestScale;
+  const float exact = ocp ? float_of(bits_of(largest) & 0xff800000u) * 0x1p-8f : largest / kLargestE4m3,
+              scale = exact > kSmallestScale ? exact : kSmallestScale;
   const uint32_t bits = bits_of(scale);
   return power_of_two && bits < 0x7f800000u ? float_of((bits + 0x7fffffu) & 0xff800000u) : scale;
 }

@@ -55,7 +55,8 @@ __device__ void each_of_tile(const Tile& tile, F f) {
 }
 
 template <class T>
-__global__ void __launch_bounds__(kBlock) encode_tiles(Stack<T> s, int64_t tiles, float smallest, bool power_of_two) {
+__global__ void __launch_bounds__(kBlock) encode_tiles(Stack<T> s, int64_t tiles, float smallest, bool power_of_two,
+                                                       bool ocp) {
   const int64_t number = row_of_warp();
   if (number >= tiles) return;
   const Tile tile = tile_at(s, number);
@@ -64,7 +65,7 @@ __global__ void __launch_bounds__(kBlock) encode_tiles(Stack<T> s, int64_t tiles
     amax = larger(magnitude_of(value_of(s.values[r * s.values_stride + c])), amax);  // a NaN changes nothing
   });
   for (int bits = kWarp / 2; bits > 0; bits /= 2) amax = larger(shuffle_xor(amax, bits), amax);
-  const float scale = scale_of(amax, smallest, power_of_two);
+  const float scale = scale_of(amax, smallest, power_of_two, ocp);
   if (lane_index() == 0) *tile.scale = scale;
   each_of_tile(tile, [&](int64_t r, int64_t c) {
     s.codes[r * s.codes_stride + c] = e4m3_code(value_of(s.values[r * s.values_stride + c]) / scale);
@@ -90,7 +91,7 @@ void fp8_encode(DeviceStream stream, const Fp8Tiles& k) {
       [&](auto type) {
         using T = element<decltype(type)>;
         launch(encode_tiles<T>, over_rows("fp8_encode", tiles_of(k), stream), stack_of<T>(k), tiles_of(k),
-               k.smallest_amax, k.power_of_two);
+               k.smallest_amax, k.power_of_two, k.ocp);
       },
       k.values.dtype);
 }

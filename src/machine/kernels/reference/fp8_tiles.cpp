@@ -13,6 +13,8 @@ namespace {
 float scale_of(float amax, const Fp8Tiles& k) {
   const float largest = std::max(amax, k.smallest_amax);
   if (largest == 0) return 1.0f;
+  if (k.ocp)
+    return std::max(std::isfinite(largest) ? std::exp2(float(std::ilogb(largest) - 8)) : largest, kSmallestScale);
   const float scale = std::max(largest / kLargestE4m3, kSmallestScale);
   if (!k.power_of_two || !std::isfinite(scale)) return scale;
   int exponent = 0;
