@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/progress.h"
 #include "base/table.h"
 #include "base/text_format.h"
 #include "study/gradient_errors.h"
@@ -68,7 +69,9 @@ int run_outliers(OutliersOptions o) {
     TextModel loaded = o.model.open(owned.exec, o.common.quiet);
     const MicroBatch batch = batch_of_file(loaded, o.text, o.tokens);
     Transformer& model = *loaded.model.transformer;
-    tensors = tensor_outliers(owned.exec, model, batch, mean_weights(batch, model.config().n_mtp, 0.3));
+    Progress progress("looking", count_tensors(model), {.unit = "tensors", .quiet = o.common.quiet});
+    tensors = tensor_outliers(owned.exec, model, batch, mean_weights(batch, model.config().n_mtp, 0.3),
+                              [&] { progress.add(1); });
     loaded.model.check_intact();
     fmt::print("\n{} tensors of {}, those whose small rows suffer most from one scale\n{}", tensors.size(),
                o.model.directory, tensors_table(tensors));

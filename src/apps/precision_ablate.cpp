@@ -52,7 +52,13 @@ int run_ablate(AblateOptions o) {
         layout_text(config.parallel));
   const OwnedExec owned = o.common.exec();
   for (const std::string& name : o.only) o.study.variants.push_back(variant_named(name));
-  if (o.only.empty()) o.study.variants = variants();
+  std::vector<std::string> notes;
+  for (const Variant& variant : variants()) {
+    if (!o.only.empty()) break;
+    if (!variant.slow) o.study.variants.push_back(variant);
+    if (variant.slow)
+      notes.push_back(fmt::format("{0} is emulated, many times slower: --only {0} trains it", variant.name));
+  }
   data::PrepareOptions how;
   how.quiet = o.common.quiet;
   const data::Prepared prepared = data::prepare(config, owned.exec, how);
@@ -70,7 +76,6 @@ int run_ablate(AblateOptions o) {
   Ablation result = run_ablation(config, prepared, owned.exec, o.study);
   result.title = o.config;
   progress.finish();
-  std::vector<std::string> notes;
   for (const VariantResult& r : result.results)
     if (!r.missing.empty()) notes.push_back(fmt::format("{} is left out: {}", r.variant.name, r.missing));
   print_notes(notes, o.common.quiet);
@@ -91,7 +96,7 @@ void add_precision_ablate(Verb verb, Cli& cli) {
   sub.add_option("--seeds", o->study.seeds, "starts of each variant").positive().show_default();
   sub.add_texts("--only", o->only,
                 "a variant: report, dy128, retiled, tensor, unpromoted, output-e4m3, mx, floor, "
-                "bf16; repeatable; default: all");
+                "bf16; repeatable; default: all but unpromoted, which is slow");
   sub.add_option("--frozen-every", o->study.frozen_every,
                  "steps between two looks at the gradients of a frozen batch; 0: at the beginning and the end")
       .not_negative()

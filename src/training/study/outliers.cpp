@@ -21,6 +21,7 @@ bool is_fp8_linear(const ParameterSpec& spec) {
 
 class OutlierWatch : public ProductWatch {
  public:
+  explicit OutlierWatch(const std::function<void()>& one_done) : one_done_(one_done) {}
   std::vector<TensorRow> rows;
 
   void enter(int64_t, int64_t, bool forward) override { forward_ = forward; }
@@ -45,9 +46,11 @@ class OutlierWatch : public ProductWatch {
     }
     const double rms = std::sqrt(size / double(wide.count()));
     rows.push_back({seen.weight->spec.name, gradient, rms > 0 ? largest / rms : 0, scheme_errors(exec, wide)});
+    if (one_done_) one_done_();
   }
 
  private:
+  const std::function<void()>& one_done_;
   bool forward_ = false;
   std::set<std::pair<std::string, bool>> seen_;
 };
@@ -110,9 +113,16 @@ std::vector<OutlierRow> synthetic_outliers(const Exec& exec) {
   return rows;
 }
 
+int64_t count_tensors(const Transformer& model) {
+  int64_t count = 0;  // of each weight its input and its output's gradient
+  for (const Parameter* parameter : model.parameters())
+    if (is_fp8_linear(parameter->spec) && parameter->spec.shape.size() > 1) count += 2;
+  return count;
+}
+
 std::vector<TensorRow> tensor_outliers(const Exec& exec, Transformer& model, const MicroBatch& batch,
-                                       const LossWeights& weights) {
-  OutlierWatch watch;
+                                       const LossWeights& weights, const std::function<void()>& one_done) {
+  OutlierWatch watch(one_done);
   Exec watched = exec;
   watched.watch = &watch;
   model.begin_step(1);

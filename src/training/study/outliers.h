@@ -2,6 +2,7 @@
 // a model's own activations and gradients.
 #pragma once
 #include <array>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -42,6 +43,7 @@ struct TensorRow {
 // Of the linears that FP8 multiplies, in the order of F and of B, in one forward and backward of the batch. The model
 // is in training, its products in any format.
 std::vector<TensorRow> tensor_outliers(const Exec& exec, Transformer& model, const MicroBatch& batch,
-                                       const LossWeights& weights);
+                                       const LossWeights& weights, const std::function<void()>& one_done = {});
+int64_t count_tensors(const Transformer& model);  // that are looked at
 
 }  // namespace hadal

@@ -33,7 +33,7 @@ const std::vector<Entry>& entries() {
         "of activations, gradients and weights (of experts one per matrix); rounded, FP32 products"},
        {"train.precision=fp8"},
        [](GemmRecipe& r) { all_exact(r), r.activation = r.token = r.weight = r.study.gradient = kWholeTile; }},
-      {{"unpromoted", "Hopper without promotion", "sums of a tensor core of Hopper, never promoted to FP32"},
+      {{"unpromoted", "Hopper without promotion", "sums of a tensor core of Hopper, never promoted to FP32", true},
        {"train.precision=fp8", "fp8.accumulate=hopper_unpromoted"}},
       {{"output-e4m3", "attention output in E4M3", "what attention's backward reads is kept in E4M3 instead of E5M6"},
        {"train.precision=fp8", "fp8.attention_output=e4m3"}},

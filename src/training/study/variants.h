@@ -14,6 +14,7 @@ struct Variant {
   std::string name;   // on the command line
   std::string title;  // on a page
   std::string how;    // one sentence: what it does, and how
+  bool slow = false;  // emulated, many times slower than training: trained when it is named alone
 };
 const std::vector<Variant>& variants();
 // Throws invalid for a name that there is not, naming the nearest.

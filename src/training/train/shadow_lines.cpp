@@ -10,6 +10,7 @@
 
 #include "base/html.h"
 #include "base/json.h"
+#include "model/options.h"
 #include "picture/chart.h"
 
 namespace hadal {
@@ -25,8 +26,10 @@ constexpr const char* kOperands[] = {"x", "dy", "weight"};
 std::string percent(double share) { return fmt::format("{:.2f} %", 100 * share); }
 
 bool is_due(const Config& config, int64_t step) {
-  const int64_t every = config.train.precision == Precision::fp8 ? config.fp8.shadow_every : 0;
-  return every > 0 && step % every == 0;
+  if (config.fp8.shadow_every <= 0 || step % config.fp8.shadow_every != 0) return false;
+  const Recipe recipe = recipe_of(config.train.precision, config.fp8);
+  const std::array linears = Recipe::fp8_linears();
+  return std::any_of(linears.begin(), linears.end(), [&](auto linear) { return (recipe.*linear).reads_codes(); });
 }
 
 ordered_json operand_json(const OperandStats& s) {

@@ -134,6 +134,7 @@ TEST(ShadowCheck, SeesEveryProductOfALayerAndChangesNoBit) {
                                      "moe.shared.gate",  "moe.shared.up",  "moe.shared.down"};
   for (const int64_t layer : {0, 2, 3}) {  // dense, MoE, of an MTP module
     std::vector<double> errors;
+    int64_t values_once = 0;
     for (const Recompute recompute : {Recompute::none, Recompute::norms, Recompute::all}) {
       uint64_t hash = 0;
       const auto findings = findings_of(recompute, layer, hash);
@@ -144,6 +145,7 @@ TEST(ShadowCheck, SeesEveryProductOfALayerAndChangesNoBit) {
           for (const Product product : {Product::fprop, Product::dgrad, Product::wgrad})
             expected.emplace(fmt::format("layers.{}.{}", layer, name), product);
       std::vector<double> now;
+      int64_t values = 0;
       for (const ProductFinding& f : findings) {
         EXPECT_TRUE(seen.emplace(f.linear, f.product).second);
         EXPECT_EQ(f.layer, layer);
@@ -151,8 +153,11 @@ TEST(ShadowCheck, SeesEveryProductOfALayerAndChangesNoBit) {
         EXPECT_LT(f.error(), 0.06) << f.linear;
         EXPECT_FALSE(f.as_received) << f.linear;
         now.push_back(f.error());
+        values += f.x.count + f.dy.count;
       }
       EXPECT_EQ(seen, expected);
+      if (recompute == Recompute::none) values_once = values;
+      EXPECT_EQ(values, values_once) << "a forward that is made again is looked at again";
       // Backward reads what is kept, however it was made: the same operands, so the same findings.
       if (errors.empty()) errors = now;
       std::sort(now.begin(), now.end()), std::sort(errors.begin(), errors.end());

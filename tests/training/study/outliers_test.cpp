@@ -61,6 +61,7 @@ TEST(Outliers, OfAModelEveryFp8LinearShowsItsInputAndItsGradient) {
   }
   EXPECT_EQ(of_o, 2 * (small_config().n_layers + small_config().n_mtp));
   EXPECT_EQ(gradients * 2, int64_t(rows.size()));
+  EXPECT_EQ(count_tensors(small.model), int64_t(rows.size()));
 }
 
 }  // namespace
