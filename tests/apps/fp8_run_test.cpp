@@ -78,7 +78,8 @@ TEST_F(Fp8Run, EveryKeyOfItsSectionActs) {
       {"output", "fp8.attention_output=bf16"},
       {"inputs", "fp8.swiglu_inputs=bf16"},
       {"hopper", "fp8.accumulate=hopper"},
-      {"never", "fp8.accumulate=hopper_unpromoted"},
+      {"promoted", "fp8.accumulate=hopper --set fp8.tile=32"},
+      {"never", "fp8.accumulate=hopper_unpromoted --set fp8.tile=32"},
       {"high", "'fp8.high=[\"kv_b\"]'"},
       {"first", "fp8.high_first_layers=1"},
       {"last", "fp8.high_last_layers=1"},
@@ -211,10 +212,12 @@ TEST_F(Fp8Run, InBlocksOfMx) {
   EXPECT_NEAR(in_fp8, own, 0.02 * std::abs(own));
   // Files of other programs have no blocks of 32: FP8 becomes that of the released models; values give the same codes.
   for (const char* dtype : {"fp8", "fp32"})
-    ASSERT_EQ(run_hadal("export" + model + " --to hf --dtype " + dtype + " --output " + q(small.root() / dtype)).code,
+    ASSERT_EQ(run_hadal("export" + model + " --to hf --dtype " + dtype + " --output " +
+                        q(small.root() / (std::string("as_") + dtype)))
+                  .code,
               0);
-  EXPECT_EQ(sum(" --precision mxfp8 --model " + q(small.root() / "fp32")), own);
-  EXPECT_NEAR(sum(" --precision mxfp8 --model " + q(small.root() / "fp8")), own, 0.02 * std::abs(own));
+  EXPECT_EQ(sum(" --precision mxfp8 --model " + q(small.root() / "as_fp32")), own);
+  EXPECT_NEAR(sum(" --precision mxfp8 --model " + q(small.root() / "as_fp8")), own, 0.02 * std::abs(own));
 }
 
 }  // namespace
