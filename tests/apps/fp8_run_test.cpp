@@ -202,7 +202,7 @@ TEST_F(Fp8Run, InBlocksOfMx) {
   EXPECT_EQ(proof.code, 0) << proof.out << proof.err;
   EXPECT_EQ(run_hadal("generate" + model + " --prompt 'the sea' --max-tokens 8 --seed 3").code, 0);
   const auto sum = [&](const std::string& more) {
-    const auto scored = run_hadal("score" + more, "printf '{\"text\": \"the sea is deep and cold\"}\\n' |");
+    const auto scored = run_hadal("score --bos off" + more, "printf '{\"text\": \"the sea is deep and cold\"}\\n' |");
     EXPECT_EQ(scored.code, 0) << scored.err;
     return parse_json<json>(scored.out, "scores")["sum"].get<double>();
   };
