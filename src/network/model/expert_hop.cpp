@@ -21,8 +21,12 @@ Content walk(Parcel& parcel, const ContentSizes& sizes, std::optional<DType> num
   Content content;
   for (const int64_t n : sizes.numbers)
     if (numbers) content.numbers.push_back(parcel.next(*numbers, {n}));
-  for (const int64_t n : sizes.rows) content.rows.push_back(format.next(parcel, n));
+  const auto rows = [&] {
+    for (const int64_t n : sizes.rows) content.rows.push_back(format.next(parcel, n));
+  };
+  if (!format.codes) rows();
   for (const int64_t n : sizes.lists) content.lists.push_back(parcel.next(DType::i32, {n}));
+  if (format.codes) rows();  // bytes last: nothing behind them is to be aligned
   return content;
 }
 

@@ -138,7 +138,7 @@ TEST(Config, RefusesImpossibleShapes) {
   expect_words(toml_error("[data]\nsequence_length = 5000\n"), {"sequence_length = 5000", "max_positions = 4096"});
   expect_words(toml_error("[model]\nn_mtp = 8\n[data]\nsequence_length = 8\n"),
                {"sequence_length = 8", "n_mtp + 1 = 9"});
-  expect_words(toml_error("[train]\nprecision = \"fp4\"\n"), {"fp4", "fp64, fp32, bf16, fp16, fp8, auto"});
+  expect_words(toml_error("[train]\nprecision = \"fp4\"\n"), {"fp4", "fp64, fp32, bf16, fp16, fp8, mxfp8, auto"});
   expect_words(toml_error("[train]\nprecision = \"fp64\"\n[optim]\nmoments = \"bf16\"\n"),
                {"optim.moments = \"bf16\"", "train.precision = \"fp64\"", "leave it out"});
   expect_words(toml_error("[optim]\nlr_schedule = [{shape = \"step\"}]\n"), {"optim.lr_schedule.0.shape", "step"});
