@@ -103,8 +103,7 @@ void check_fp8(const Config& c) {
   check(c.train.precision == Precision::fp8 || f == Fp8Config(), ErrorKind::invalid,
         "[fp8] says how train.precision = \"fp8\" multiplies, and the precision is \"{}\": leave it out, or choose fp8",
         enum_name(c.train.precision));
-  check(f.tile == 128 || f.tile == 64 || f.tile == 32, ErrorKind::invalid, "fp8.tile = {} must be 128, 64 or 32",
-        f.tile);
+  check(is_fp8_tile(f.tile), ErrorKind::invalid, "fp8.tile = {} must be 128, 64 or 32", f.tile);
   for (const std::string& name : f.high)
     check(std::find(kFp8Linears.begin(), kFp8Linears.end(), name) != kFp8Linears.end(), ErrorKind::invalid,
           "fp8.high names \"{}\", which is none of the linears that are multiplied in FP8: {}", name,
