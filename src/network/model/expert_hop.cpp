@@ -7,7 +7,8 @@
 namespace hadal {
 namespace {
 
-// What a parcel holds of every block, kind by kind and not block by block, so that numbers of one size lie together.
+// What a parcel holds of every block, kind by kind and not block by block, so that numbers of one size lie together;
+// bytes, of codes, behind all others.
 struct Content {
   std::vector<Tensor> numbers;
   std::vector<Activation> rows;
@@ -21,8 +22,12 @@ Content walk(Parcel& parcel, const ContentSizes& sizes, std::optional<DType> num
   Content content;
   for (const int64_t n : sizes.numbers)
     if (numbers) content.numbers.push_back(parcel.next(*numbers, {n}));
-  for (const int64_t n : sizes.rows) content.rows.push_back(format.next(parcel, n));
+  const auto rows = [&] {
+    for (const int64_t n : sizes.rows) content.rows.push_back(format.next(parcel, n));
+  };
+  if (!format.codes) rows();
   for (const int64_t n : sizes.lists) content.lists.push_back(parcel.next(DType::i32, {n}));
+  if (format.codes) rows();
   return content;
 }
 
@@ -142,7 +147,7 @@ std::vector<TokenBlock> ExpertHop::unpack(const Exec& exec, Parcel parcel) {
   came_.emplace_back();
   for (size_t b = 0; b < n_blocks; ++b) {
     TokenBlock& block = blocks[b];
-    block.rows = content.rows[b];
+    block.rows = unpacked(exec, content.rows[b]);
     block.weights = content.numbers[b].clone(exec);  // stays when the message goes
     block.begin = {0};
     for (const int32_t count : list_of(content.lists[2 * b])) block.begin.push_back(block.begin.back() + count);
@@ -182,13 +187,13 @@ void ExpertHop::send_rows(const Exec& exec, const std::vector<Activation>& rows)
   exchange_.start(group_, std::move(parcels));
 }
 
-std::vector<Activation> ExpertHop::receive_rows() {
+std::vector<Activation> ExpertHop::receive_rows(const Exec& exec) {
   std::vector<Parcel> parcels = exchange_.wait();
   std::vector<Activation> all;
   for (size_t r = 0; r < parcels.size(); ++r) {
     ContentSizes sizes;
     for (const Sizes& came : came_[r]) sizes.rows.push_back(came.tokens);
-    for (Activation& rows : walk(parcels[r], sizes, {}, format_).rows) all.push_back(std::move(rows));
+    for (const Activation& rows : walk(parcels[r], sizes, {}, format_).rows) all.push_back(unpacked(exec, rows));
     parcels[r].check_end();
   }
   return all;

@@ -41,7 +41,7 @@ class ExpertHop {
   void send(const Exec& exec, const std::vector<TokenBlock>& blocks);
   std::vector<TokenBlock> receive(const Exec& exec);
   void send_rows(const Exec& exec, const std::vector<Activation>& rows);  // by block that went in
-  std::vector<Activation> receive_rows();
+  std::vector<Activation> receive_rows(const Exec& exec);
   void send_back(const Exec& exec, std::vector<RowsBack> back);  // by block that came out
   std::vector<RowsBack> receive_back(const Exec& exec);          // by block that went in
 

@@ -201,10 +201,12 @@ void ExpertTraffic::combine_backward_start(const Exec& exec, const Activation& d
   (across_ ? across_ : within_)->send_rows(exec, {dy});
 }
 
-void ExpertTraffic::combine_backward_pass_on(const Exec& exec) { within_->send_rows(exec, across_->receive_rows()); }
+void ExpertTraffic::combine_backward_pass_on(const Exec& exec) {
+  within_->send_rows(exec, across_->receive_rows(exec));
+}
 
 std::vector<Activation> ExpertTraffic::combine_backward_wait(const Exec& exec) {
-  std::vector<Activation> blocks = (within_ ? within_ : across_)->receive_rows(), by_source(blocks.size());
+  std::vector<Activation> blocks = (within_ ? within_ : across_)->receive_rows(exec), by_source(blocks.size());
   for (size_t b = 0; b < blocks.size(); ++b) {
     by_source[source_of(b)] = copy_of(exec, blocks[b]);
     blocks[b].reset();  // its message may go

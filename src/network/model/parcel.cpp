@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "base/float_formats.h"
 
 namespace hadal {
 namespace {
@@ -12,6 +13,15 @@ void copy_rows(const Exec& exec, const Tensor& to, const Tensor& from, const int
   const auto row = [&](const Tensor& t, int64_t i) { return static_cast<char*>(t.raw()) + i * t.row_stride() * each; };
   exec.compute->parallel_for(
       to.rows(), [&](int64_t i, int) { std::memcpy(row(to, i), row(from, index[i]), size_t(to.cols() * each)); });
+}
+
+void copy_scales(const Exec& exec, const Tensor& to, const Tensor& from, const int32_t* index) {
+  if (to.dtype() == from.dtype()) return copy_rows(exec, to, from, index);
+  auto* bytes = static_cast<e8m0*>(to.raw());
+  for (int64_t i = 0; i < to.rows(); ++i) {
+    const float* row = from.data<float>() + index[i] * from.row_stride();
+    for (int64_t c = 0; c < to.cols(); ++c) bytes[i * to.row_stride() + c] = e8m0(row[c]);
+  }
 }
 
 }  // namespace
@@ -43,7 +53,8 @@ RowFormat RowFormat::of(const Activation& rows) {
 Activation RowFormat::next(Parcel& parcel, int64_t rows) const {
   if (!codes) return parcel.next(dtype, {rows, cols});
   Quantised q{{}, {}, *codes, dtype, rule};
-  q.scales = parcel.next(DType::f32, {rows, (cols + codes->cols - 1) / codes->cols});
+  const DType of_scales = rule == ScaleRule::power_of_two ? DType::f8_e8m0 : DType::f32;
+  q.scales = parcel.next(of_scales, {rows, (cols + codes->cols - 1) / codes->cols});
   q.codes = parcel.next(DType::f8_e4m3, {rows, cols});
   return q;
 }
@@ -51,7 +62,14 @@ Activation RowFormat::next(Parcel& parcel, int64_t rows) const {
 void copy_rows(const Exec& exec, const Activation& to, const Activation& from, const int32_t* index) {
   if (!to.is_quantised()) return copy_rows(exec, to.tensor(), from.tensor(), index);
   copy_rows(exec, to.quantised().codes, from.quantised().codes, index);
-  copy_rows(exec, to.quantised().scales, from.quantised().scales, index);
+  copy_scales(exec, to.quantised().scales, from.quantised().scales, index);
+}
+
+Activation unpacked(const Exec& exec, const Activation& rows) {
+  if (!rows.is_quantised() || rows.quantised().scales.dtype() == DType::f32) return rows;
+  Quantised codes = rows.quantised();
+  codes.scales = codes.scales.to(exec, DType::f32);
+  return codes;
 }
 
 void ParcelExchange::start(Group& group, std::vector<Parcel> to) {

@@ -24,7 +24,8 @@ class Parcel {
   int64_t size_ = -1, at_ = 0;  // size: negative without memory
 };
 
-// What is known of the rows of an activation beside their number: plain numbers, or codes and their scales.
+// What is known of the rows of an activation beside their number: plain numbers, or codes and their scales, which
+// travel in a byte each where they are powers of two.
 struct RowFormat {
   DType dtype = DType::f32;
   int64_t cols = 0;
@@ -34,8 +35,10 @@ struct RowFormat {
   Activation next(Parcel& parcel, int64_t rows) const;
 };
 
-// to[i] = from[index[i]], whatever the rows hold.
+// to[i] = from[index[i]], whatever the rows hold; `to` is a place in a parcel.
 void copy_rows(const Exec& exec, const Activation& to, const Activation& from, const int32_t* index);
+// Rows of a parcel as products read them: a byte is a scale in FP32 again.
+Activation unpacked(const Exec& exec, const Activation& rows);
 
 // An exchange of parcels under way: of each member, in their order.
 class ParcelExchange {

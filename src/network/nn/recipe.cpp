@@ -32,10 +32,6 @@ int64_t GemmRecipe::x_bytes(int64_t rows, int64_t cols, DType dtype) const {
   return fprop == Format::fp8 ? Quantised::bytes_of({rows, cols}, activation) : rows * cols * dtype_bytes(dtype);
 }
 
-int64_t GemmRecipe::dy_bytes(int64_t rows, int64_t cols, DType dtype) const {
-  return dgrad == Format::fp8 ? Quantised::bytes_of({rows, cols}, activation) : rows * cols * dtype_bytes(dtype);
-}
-
 Recipe Recipe::fp8() {
   GemmRecipe exact;
   exact.fprop = exact.dgrad = exact.wgrad = Format::fp8;

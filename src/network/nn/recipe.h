@@ -26,8 +26,7 @@ struct GemmRecipe {
   Activation dgrad_operand(const Exec& exec, const Activation& dy) const;
   Activation wgrad_operand_x(const Exec& exec, const Activation& x) const;
   Activation wgrad_operand_dy(const Exec& exec, const Activation& dy) const;
-  int64_t x_bytes(int64_t rows, int64_t cols, DType dtype) const;   // of fprop_operand's x
-  int64_t dy_bytes(int64_t rows, int64_t cols, DType dtype) const;  // of dgrad_operand's dy
+  int64_t x_bytes(int64_t rows, int64_t cols, DType dtype) const;  // of fprop_operand's x
   // Whether a product multiplies codes of the weight, which are kept with it then (Parameter::codes).
   bool reads_codes() const { return fprop == Format::fp8 || dgrad == Format::fp8; }
   // Whether readers of both recipes take the same operands.

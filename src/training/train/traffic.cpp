@@ -7,6 +7,7 @@
 
 #include "model/expert_visits.h"
 #include "model/moe.h"
+#include "model/parcel.h"
 #include "model/row_split.h"
 #include "model/transformer.h"
 #include "nn/norm.h"
@@ -98,6 +99,7 @@ class Step {
   void context(const Place& place, const StreamWork& work, const Layers& layers) const;
   void experts(const Place& place, const StreamWork& work, double flights) const;
   struct Hop;
+  double row_bytes(Format format, Tile tile, ScaleRule rule) const;
   void hop(const Place& place, const Hop& hop) const;
   int64_t rank_of(const Place& place, int64_t place_in_stage) const {
     return place.seat * mesh_.stage_ranks() + place_in_stage;
@@ -287,12 +289,22 @@ struct Step::Hop {
   double headers = 0;                         // of a block of tokens
 };
 
+// A row on its way to experts.
+double Step::row_bytes(Format format, Tile tile, ScaleRule rule) const {
+  const bool codes = format == Format::fp8;
+  const RowFormat row{activation_dtype(config_.train.precision), m_.hidden_size,
+                      codes ? std::optional(tile) : std::nullopt, rule};
+  Parcel measure;
+  row.next(measure, 1);
+  return double(measure.bytes());
+}
+
 void Step::hop(const Place& place, const Hop& hop) const {
   const double row = double(m_.hidden_size) * narrow_, number = wide_, id = 4;
   // x in F, its gradient in B; of layers that [fp8] keeps high they are larger than this says.
-  const DType dtype = activation_dtype(config_.train.precision);
-  const double sent = double(recipe_.experts_gate_up.x_bytes(1, m_.hidden_size, dtype) +
-                             recipe_.experts_down.dy_bytes(1, m_.hidden_size, dtype));
+  const GemmRecipe &first = recipe_.experts_gate_up, &second = recipe_.experts_down;
+  const double sent = row_bytes(first.fprop, first.activation, first.x_scale) +
+                      row_bytes(second.dgrad, second.activation, second.dy_scale);
   for (size_t to = 0; to < hop.members.size(); ++to) {
     const ExpertVisits visits = hop.there(to);
     const double out = visits.tokens * (sent + id) + visits.pairs * (number + id);
