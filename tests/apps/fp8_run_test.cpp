@@ -9,6 +9,7 @@
 #include "apps/small_run.h"
 #include "checkpoint/checkpoint.h"
 #include "exchange/loaded_model.h"
+#include "storage/tensor_files.h"
 
 namespace hadal {
 namespace {
@@ -35,6 +36,38 @@ class Fp8Run : public ::testing::Test {
     EXPECT_EQ(result.code, 2) << result.out << result.err;
     for (const char* word : words)
       EXPECT_NE(result.err.find(word), std::string::npos) << "'" << word << "' is not in: " << result.err;
+  }
+  // Files in FP8 of this run hold the codes and scales that its next forward multiplies, and give them back.
+  void expect_codes_of_run_in_files(const std::string& name) {
+    const fs::path exported = small.root() / (name + " exported");
+    const auto result =
+        run_hadal("export --model " + q(small.run(name)) + " --to hf --dtype fp8 --output " + q(exported));
+    ASSERT_EQ(result.code, 0) << result.err;
+    const OwnedExec exec(1);
+    const auto from_run = load_model(small.run(name), {}, exec.exec);
+    const auto from_files = load_model(exported, {.precision = Precision::fp8}, exec.exec);
+    const TensorFiles files = TensorFiles::open(exported);
+    int64_t compared = 0, stored = 0;
+    for (const Parameter* parameter : from_run.transformer->parameters()) {
+      if (!parameter->codes) continue;
+      const Quantised &a = parameter->value.codes,
+                      &b = from_files.transformer->parameter(parameter->spec.name).value.codes;
+      for (const auto& [x, y] : {std::pair(&a.codes, &b.codes), {&a.scales, &b.scales}}) {
+        ASSERT_EQ(x->shape(), y->shape());
+        for (int64_t i = 0; i < x->count(); ++i) ASSERT_EQ(element(*x, i), element(*y, i)) << parameter->spec.name;
+        compared += x->count();
+      }
+      if (parameter->spec.n_experts() > 1) continue;
+      const std::string stored_name = parameter->spec.hf_name_of(0);
+      for (const auto& [x, of] : {std::pair(&a.codes, stored_name), {&a.scales, stored_name + "_scale_inv"}}) {
+        const Tensor y = files.tensor(of);
+        ASSERT_EQ(x->shape(), y.shape()) << of;
+        for (int64_t i = 0; i < x->count(); ++i) ASSERT_EQ(element(*x, i), element(y, i)) << of;
+        stored += x->count();
+      }
+    }
+    EXPECT_GT(compared, 5000);
+    EXPECT_GT(stored, 2000);
   }
   const SmallRun small;
 };
@@ -169,8 +202,16 @@ TEST_F(Fp8Run, RefusesSettingsThatContradict) {
   refused(small.train("run", fp8("--set fp8.input_scales=mx")), {"mx", "exact, power_of_two"});
 }
 
-// What is served and scored is what was trained: the engine's log-probabilities are those of the forward of training,
-// and an export holds the codes that the next forward would use.
+// An export holds the codes that the next forward would use, in the run's own tiles and by its rule of scales.
+TEST_F(Fp8Run, ExportsTheCodesOfItsNextForward) {
+  ASSERT_EQ(run_hadal(small.train("usual", fp8("--steps 4"))).code, 0);
+  expect_codes_of_run_in_files("usual");
+  ASSERT_EQ(
+      run_hadal(small.train("fine", fp8("--steps 4 --set fp8.tile=32 --set fp8.weight_scales=power_of_two"))).code, 0);
+  expect_codes_of_run_in_files("fine");
+}
+
+// What is served and scored is what was trained: the engine's log-probabilities are those of the forward of training.
 TEST_F(Fp8Run, IsReadInItsOwnPrecision) {
   ASSERT_EQ(run_hadal(small.train("run", fp8("--steps 6"))).code, 0);
   const std::string model = " --model " + q(small.run());
@@ -193,24 +234,6 @@ TEST_F(Fp8Run, IsReadInItsOwnPrecision) {
   EXPECT_NE(bf16, own);
   EXPECT_NEAR(bf16, own, 0.02 * std::abs(own));
   refused("generate" + model + " --prompt a --max-tokens 2 --weights int8", {"int8", "precision fp8"});
-
-  const fs::path exported = small.root() / "exported";
-  ASSERT_EQ(run_hadal("export" + model + " --to hf --dtype fp8 --output " + q(exported)).code, 0);
-  const OwnedExec exec(1);
-  const auto from_run = load_model(small.run(), {}, exec.exec);
-  const auto from_files = load_model(exported, {.precision = Precision::fp8}, exec.exec);
-  int64_t compared = 0;
-  for (const Parameter* parameter : from_run.transformer->parameters()) {
-    if (!parameter->codes) continue;
-    const Quantised &a = parameter->value.codes,
-                    &b = from_files.transformer->parameter(parameter->spec.name).value.codes;
-    for (const auto& [x, y] : {std::pair(&a.codes, &b.codes), {&a.scales, &b.scales}}) {
-      ASSERT_EQ(x->shape(), y->shape());
-      for (int64_t i = 0; i < x->count(); ++i) ASSERT_EQ(element(*x, i), element(*y, i)) << parameter->spec.name;
-      compared += x->count();
-    }
-  }
-  EXPECT_GT(compared, 5000);
 }
 
 // The same in blocks of MX, which go with their own settings alone.

@@ -50,6 +50,8 @@ struct ExportFile {
 struct ExportPlan {
   std::string to, dtype;  // as the user spells them
   uint64_t shard_bytes = 0;
+  BlockSize block;             // of what becomes FP8: as the run multiplies it, if it was trained in FP8
+  bool powers_of_two = false;  // its scales
   std::vector<ExportTensor> tensors;
   std::vector<ExportFile> files;
   std::vector<std::pair<std::string, std::string>> texts;  // file name, content; written after the files, in order

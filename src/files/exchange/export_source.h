@@ -15,6 +15,7 @@ class ExportSource {
   const HfConfig& config() const { return from_.config; }
   const ModelConfig& model() const { return from_.config.model; }
   const std::vector<ParameterSpec>& parameters() const { return from_.parameters; }
+  const Fp8Config& fp8() const { return from_.fp8; }  // as trained, else as stored
   const TensorFiles& files() const { return *from_.files; }
   const HfWeights& weights() const { return *from_.weights; }
   std::vector<std::string> notices() const { return from_.notices(); }

@@ -14,7 +14,7 @@ namespace hadal {
 
 namespace {
 
-constexpr int64_t kRowsPerBlock = 128;  // of FP8; chunks hold whole blocks
+constexpr int64_t kStepRows = 128;  // chunks hold whole blocks of FP8
 
 int64_t row_bytes(Encoding encoding, int64_t cols) {
   switch (encoding) {
@@ -96,7 +96,7 @@ Tensor ExportStream::as_f32(const Tensor& rows) const {
 void ExportStream::encode(const ExportTensor& tensor, const Tensor& rows, const Tensor& scales) {
   if (tensor.encoding == Encoding::fp8) {
     Tensor codes = Tensor::empty(exec_, DType::f8_e4m3, {rows.rows(), rows.cols()});
-    quantise_blocks(exec_, as_f32(rows), codes, scales, false);
+    quantise_blocks(exec_, as_f32(rows), codes, scales, plan_.powers_of_two, plan_.block);
     return put(codes);
   }
   const bool plain = tensor.encoding == Encoding::f32 || tensor.encoding == Encoding::bf16;
@@ -107,9 +107,9 @@ void ExportStream::write_rows(const ExportTensor& tensor, const ExportRows& from
   const StoredWeight& weight = from.weight;
   const bool zeros = weight.name.empty(), stored = tensor.encoding == Encoding::stored;
   const Shape shape = zeros ? tensor.shape : source_.files().entry(weight.name).shape;
-  const int64_t cols = shape.empty() ? 1 : shape.back();
+  const int64_t cols = shape.empty() ? 1 : shape.back(), block = plan_.block.rows;
   int64_t step = kExportChunkBytes / std::max<int64_t>(4, cols * 4);
-  step = std::max(step / kRowsPerBlock, int64_t(1)) * kRowsPerBlock;
+  step = std::max(step / kStepRows, int64_t(1)) * kStepRows;
   if (from.transposed) step = weight.rows;
   for (int64_t at = 0; at < weight.rows; at += step) {
     stop_if_interrupted("the same command continues where this one stopped");
@@ -122,8 +122,7 @@ void ExportStream::write_rows(const ExportTensor& tensor, const ExportRows& from
     }
     Tensor rows = zeros ? Tensor::zeros(exec_, DType::f32, {n, cols}) : source_.read_rows(exec_, weight, first, n);
     if (from.transposed) rows = transposed(exec_, as_f32(rows));
-    encode(tensor, rows,
-           scales ? scales.row_range(at / kRowsPerBlock, (n + kRowsPerBlock - 1) / kRowsPerBlock) : scales);
+    encode(tensor, rows, scales ? scales.row_range(at / block, (n + block - 1) / block) : scales);
   }
 }
 
@@ -131,7 +130,8 @@ Tensor ExportStream::write(const ExportTensor& tensor) {
   const uint64_t before = file_.size();
   Tensor scales;
   try {
-    if (tensor.encoding == Encoding::fp8) scales = Tensor::empty(exec_, DType::f32, scale_shape(tensor.shape, {}));
+    if (tensor.encoding == Encoding::fp8)
+      scales = Tensor::empty(exec_, DType::f32, scale_shape(tensor.shape, plan_.block));
     if (tensor.encoding == Encoding::fp8_scales) put(Tensor::zeros(exec_, DType::u8, {int64_t(tensor.bytes)}));
     for (const ExportRows& from : tensor.rows) write_rows(tensor, from, scales);
   } catch (const Error& error) {

@@ -12,11 +12,11 @@ constexpr int64_t kExportChunkBytes = 16 << 20;  // of F32 values; at least one 
 
 class ExportStream {
  public:
-  ExportStream(const Exec& exec, const ExportSource& source, AtomicFile& file, Progress& progress)
-      : exec_(exec), source_(source), file_(file), progress_(progress) {}
+  ExportStream(const Exec& exec, const ExportSource& source, const ExportPlan& plan, AtomicFile& file,
+               Progress& progress)
+      : exec_(exec), source_(source), plan_(plan), file_(file), progress_(progress) {}
 
-  // Appends the tensor's bytes. The scales of an fp8 tensor are returned [ceil(rows/128), ceil(cols/128)], else
-  // nothing.
+  // Appends the tensor's bytes. The scales of an fp8 tensor are returned, one per block of the plan, else nothing.
   Tensor write(const ExportTensor& tensor);
 
  private:
@@ -27,6 +27,7 @@ class ExportStream {
 
   const Exec& exec_;
   const ExportSource& source_;
+  const ExportPlan& plan_;
   AtomicFile& file_;
   Progress& progress_;
   const CleanStop polled_{"stopping; the same command goes on from here"};

@@ -170,7 +170,7 @@ class Exporter {
     AtomicFile file(directory_ / plan.name);
     file.write(plan.prefix);
     progress.add(int64_t(plan.prefix.size()));
-    ExportStream stream(exec_, source_, file, progress);
+    ExportStream stream(exec_, source_, plan_, file, progress);
     std::map<std::string, uint64_t> offsets;
     for (const auto& slot : plan.slots) {
       file.write(std::string(slot.offset - file.size(), '\0'));

@@ -18,9 +18,10 @@ Shape scale_shape(const Shape& codes, BlockSize block);  // [ceil(out / rows), c
 // f8_e4m3 [out, in]; scales is f32, bf16 or f8_e8m0 of scale_shape().
 void dequantise_blocks(const Exec& exec, const Tensor& codes, const Tensor& scales, const Tensor& out,
                        BlockSize block = {});
-// The released quantiser's rule, blocks of 128 x 128: s = max(amax, 1e-4) / 448 (rounded up to a power of two when
-// ue8m0), code = e4m3(w / s).
-void quantise_blocks(const Exec& exec, const Tensor& w, const Tensor& codes, const Tensor& scales, bool ue8m0);
+// The released quantiser's rule: s = max(amax, 1e-4) / 448 (rounded up to a power of two when ue8m0), code = e4m3(w /
+// s).
+void quantise_blocks(const Exec& exec, const Tensor& w, const Tensor& codes, const Tensor& scales, bool ue8m0,
+                     BlockSize block = {});
 
 // Throws corrupt naming `name`, the block and its value unless every scale is a finite number above zero.
 void check_scales(const Tensor& scales, const std::string& name);

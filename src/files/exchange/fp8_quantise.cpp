@@ -8,13 +8,15 @@
 
 namespace hadal {
 
-void quantise_blocks(const Exec& exec, const Tensor& w, const Tensor& codes, const Tensor& scales, bool ue8m0) {
-  check(codes.dtype() == DType::f8_e4m3 && codes.shape() == w.shape() && scales.shape() == scale_shape(w.shape(), {}),
-        ErrorKind::internal, "codes {} {} and scales {} do not fit a weight of {}", dtype_name(codes.dtype()),
-        shape_text(codes.shape()), shape_text(scales.shape()), shape_text(w.shape()));
+void quantise_blocks(const Exec& exec, const Tensor& w, const Tensor& codes, const Tensor& scales, bool ue8m0,
+                     BlockSize block) {
+  check(
+      codes.dtype() == DType::f8_e4m3 && codes.shape() == w.shape() && scales.shape() == scale_shape(w.shape(), block),
+      ErrorKind::internal, "codes {} {} and scales {} do not fit a weight of {}", dtype_name(codes.dtype()),
+      shape_text(codes.shape()), shape_text(scales.shape()), shape_text(w.shape()));
   const Tensor wide = scales.dtype() == DType::f32 ? scales : Tensor::empty(exec, DType::f32, scales.shape());
-  quantise(exec, {codes, wide, kSquareTile, w.dtype(), ue8m0 ? ScaleRule::power_of_two : ScaleRule::exact}, w,
-           AmaxFloor::released);
+  quantise(exec, {codes, wide, {block.rows, block.cols}, w.dtype(), ue8m0 ? ScaleRule::power_of_two : ScaleRule::exact},
+           w, AmaxFloor::released);
   if (wide.raw() != scales.raw()) scales.copy_from(exec, wide);
   for (int64_t row = 0; row < codes.rows(); ++row) {
     const auto* bits = static_cast<const uint8_t*>(codes.raw()) + row * codes.row_stride();

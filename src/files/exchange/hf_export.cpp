@@ -27,6 +27,8 @@ class HfPlanner {
       : source_(source), same_(request.dtype == target_name(source.main_dtype())) {
     plan_.to = "hf", plan_.dtype = request.dtype, plan_.shard_bytes = request.shard_bytes;
     plan_.notices = source.notices();
+    const Fp8Config& fp8 = source.fp8();
+    plan_.block = {fp8.tile, fp8.tile}, plan_.powers_of_two = fp8.weight_scales == Fp8Scales::power_of_two;
   }
 
   ExportPlan plan() {
@@ -68,8 +70,9 @@ class HfPlanner {
     } else if (plan_.dtype == "fp8" && is_stored_as_fp8(spec)) {
       const std::string scales = name + "_scale_inv";
       add({name, shape, Encoding::fp8, {{weight}}, scales, 0}, DType::f8_e4m3);
-      add({scales, scale_shape(shape, {}), Encoding::fp8_scales, {}, {}, 0}, DType::f32);
-      const auto cut = [](int64_t size) { return size > BlockSize{}.rows && size % BlockSize{}.rows != 0; };
+      add({scales, scale_shape(shape, plan_.block), Encoding::fp8_scales, {}, {}, 0}, DType::f32);
+      const int64_t block = plan_.block.rows;
+      const auto cut = [block](int64_t size) { return size > block && size % block != 0; };
       n_cut_ += cut(shape[0]) || cut(shape[1]);
     } else {
       const bool half = plan_.dtype == "f16";
@@ -152,7 +155,11 @@ class HfPlanner {
     HfConfig config = source_.config();
     config.dtype = plan_.dtype == "fp32" ? "float32" : plan_.dtype == "f16" ? "float16" : "bfloat16";
     config.fp8 = plan_.dtype == "fp8";
-    if (!config.fp8 || !same_) config.fp8_ue8m0 = false, config.fp8_block_rows = config.fp8_block_cols = 128;
+    const BlockSize block = config.fp8 ? plan_.block : BlockSize();
+    if (!config.fp8 || !same_) {
+      config.fp8_ue8m0 = config.fp8 && plan_.powers_of_two;
+      config.fp8_block_rows = block.rows, config.fp8_block_cols = block.cols;
+    }
     return hf_config_to_json(config);
   }
 

@@ -68,6 +68,10 @@ ModelDirectory open_model(const fs::path& path) {
     from.fp8 = trained.fp8;
   } else {
     from.precision = at.hugging_face ? stored_precision(from) : Precision::fp32;
+    const HfConfig& c = from.config;  // products in FP8 find the codes that are stored
+    if (c.fp8 && c.fp8_block_rows == c.fp8_block_cols && is_fp8_tile(c.fp8_block_rows))
+      from.fp8.tile = c.fp8_block_rows;
+    if (c.fp8 && c.fp8_ue8m0) from.fp8.weight_scales = Fp8Scales::power_of_two;
   }
   return from;
 }

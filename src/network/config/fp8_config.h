@@ -17,6 +17,8 @@ namespace hadal {
 inline constexpr std::array kFp8Linears{
     "q_a", "q_b", "kv_a", "kv_b", "o", "ffn_gate_up", "ffn_down", "experts_gate_up", "experts_down"};
 
+inline bool is_fp8_tile(int64_t size) { return size == 128 || size == 64 || size == 32; }
+
 struct Fp8Config {
   int64_t tile = 0;
   Fp8Scales input_scales = Fp8Scales::exact, gradient_scales = Fp8Scales::exact, weight_scales = Fp8Scales::exact;

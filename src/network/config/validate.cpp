@@ -106,8 +106,7 @@ void check_fp8(const Config& c) {
   check(is_fp8(c.train.precision) || said == Fp8Config(), ErrorKind::invalid,
         "[fp8] says how train.precision = \"fp8\" multiplies, and the precision is \"{}\": leave it out, or choose fp8",
         enum_name(c.train.precision));
-  check(f.tile == 0 || f.tile == 128 || f.tile == 64 || f.tile == 32, ErrorKind::invalid,
-        "fp8.tile = {} must be 128, 64 or 32", f.tile);
+  check(f.tile == 0 || is_fp8_tile(f.tile), ErrorKind::invalid, "fp8.tile = {} must be 128, 64 or 32", f.tile);
   check(!mx || f.tile == 0 || f.tile == 32, ErrorKind::invalid,
         "fp8.tile = {}, but train.precision = \"mxfp8\" multiplies blocks of 32: leave it out, or choose fp8", f.tile);
   for (const auto& [key, scales] : {std::pair("input_scales", f.input_scales),

@@ -10,6 +10,7 @@
 #include "model/timeline.h"
 #include "optim/curves.h"
 #include "train/micro_batches.h"
+#include "train/not_finite.h"
 #include "train/rank_losses.h"
 #include "train/rank_place.h"
 
@@ -86,8 +87,9 @@ std::string gradient_not_finite(const StepResult& result) {
                      result.norms.not_finite.text());
 }
 
-// Of a step without an update because of its forward.
-std::string behind_forward(const std::string& why, const StepResult& result) {
+// Of a step without an update because of its forward; where: what in it was not finite, if that is known.
+std::string behind_forward(const std::string& found, const std::string& where, const StepResult& result) {
+  const std::string why = where.empty() ? found : found + ": " + where;
   if (result.loss_scale == 0) return why;
   return why +
          fmt::format("; this came up in the forward, before any gradient, so that no loss scale cures it: it stays {}",
@@ -152,14 +154,14 @@ StepResult train_step(const Exec& exec, Transformer& model, Optimizer& optimizer
   const LossSums sums = wanted.place ? over_ranks(own_sums, wanted.place->world()) : own_sums;
   for (size_t i = 0; i < routes.size(); ++i)
     if (work.numbers[i] >= 0) (*wanted.routes)[size_t(work.numbers[i])] = std::move(routes[i]);
+  const auto where = [&] { return where_not_finite(exec, model, work.batches, !sharding); };
   if (sums.fault) {  // a router met NaN: numbers flowed on, the step is decided here, once
-    result.skipped = behind_forward(sums.fault.text(), result);
-    return result;
+    return result.skipped = behind_forward(sums.fault.text(), where(), result), result;
   }
   take_losses(sums, loss_scale, result);
   result.norms = optimizer.gradient_norms(exec, loss_scale);
   if (const std::string why = loss_not_finite(result); !why.empty()) {
-    result.skipped = behind_forward(why, result);
+    result.skipped = behind_forward(why, where(), result);
     return result;
   }
   result.skipped = gradient_not_finite(result);

@@ -182,9 +182,10 @@ TEST(LossScale, ALossThatIsNotFiniteIsNoOverflowOfGradients) {
   const State weights = state_of(rig);
   const StepResult result = scaled_step(rig, &scaler, 1);
   EXPECT_FALSE(result.overflowed);
-  EXPECT_EQ(result.skipped,
-            "the loss is not finite; this came up in the forward, before any gradient, so that no loss scale cures it: "
-            "it stays 65536");
+  EXPECT_EQ(
+      result.skipped,
+      "the loss is not finite: final_norm is the first that is not finite; this came up in the forward, before any "
+      "gradient, so that no loss scale cures it: it stays 65536");
   EXPECT_EQ(scaler.state(), before);
   EXPECT_EQ(first_difference(state_of(rig), weights), "");
 }

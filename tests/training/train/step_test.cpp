@@ -100,6 +100,30 @@ TEST(Step, NaNMakesNoUpdateAndNamesItsPlace) {
   }
 }
 
+// In every precision, codes included: the linear that holds it, or the layer in which it came up.
+TEST(Step, WhatIsNotFiniteIsNamedByLayerAndLinear) {
+  for (const Precision precision : {Precision::fp32, Precision::bf16, Precision::fp8}) {
+    Config config = small_config(precision);
+    config.train.micro_batch_sequences = 1;
+    for (const char* name : {"layers.0.ffn.down", "layers.1.moe.experts.gate", "layers.1.attention.kv_a"}) {
+      Rig s(config, best_isa());
+      set_element(s.model.parameter(name).master, 3, std::numeric_limits<float>::quiet_NaN());
+      s.model.refresh_values(s.owned.exec);
+      const auto result = train_step(s.owned.exec, s.model, s.optimizer, s.config, batch_of({12}), 1);
+      EXPECT_NE(result.skipped.find(std::string(name) + " holds NaN or Inf"), std::string::npos) << result.skipped;
+    }
+    Rig s(config, best_isa());
+    for (const char* name : {"layers.0.ffn.down", "layers.0.ffn.up"}) {
+      const Tensor& weights = s.model.parameter(name).master;
+      for (int64_t i = 0; i < weights.count(); ++i) set_element(weights, i, 1e25);  // their product is beyond FP32
+    }
+    s.model.refresh_values(s.owned.exec);
+    const auto result = train_step(s.owned.exec, s.model, s.optimizer, s.config, batch_of({12}), 1);
+    EXPECT_NE(result.skipped.find("layers.0.output is the first that is not finite"), std::string::npos)
+        << enum_name(precision) << ": " << result.skipped;
+  }
+}
+
 TEST(Step, OnlyNumbersThatAreNotFiniteAreSkipped) {
   Rig s(small_config(Precision::fp32));
   s.config.train.micro_batch_sequences = 2;

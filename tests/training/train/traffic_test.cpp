@@ -145,8 +145,8 @@ TEST(Traffic, OfExpertsIsTheExpectationOfEvenRouting) {
   }
 }
 
-// Codes go to experts and gradients' codes back, a byte a number and a scale; new values of parameters that are only
-// multiplied as codes travel as masters.
+// Codes go to experts and gradients' codes back, a byte a number and a byte a scale, which is a power of two; new
+// values of parameters that are only multiplied as codes travel as masters.
 TEST(Traffic, OfFp8IsWhatIsPredicted) {
   for (const auto& [layout, precision] : {std::pair("dp=2", Precision::fp8),
                                           {"dp=2,pp=2,schedule=zb1p", Precision::fp8},
@@ -160,6 +160,26 @@ TEST(Traffic, OfFp8IsWhatIsPredicted) {
     config.model.n_groups = config.model.n_limited_groups = 2;
     expect_as_predicted(config, kBatch);
   }
+}
+
+// The rows of a wide model's tokens go to experts in 0.504 of BF16's bytes, 7168 codes and 56 scales beside 14336; sums
+// of outputs come back in BF16.
+TEST(Traffic, OfFp8ToExpertsIsHalfOfBf16s) {
+  Config config = case_of("dp=2,ep=2");
+  ModelConfig& m = config.model;
+  m.hidden_size = 7168, m.n_layers = 1, m.n_dense_layers = 0, m.n_mtp = 0;
+  m.n_experts_per_token = m.n_routed_experts, m.n_groups = m.n_limited_groups = 1;
+  config.train.batch_sequences = 1;
+  const data::Batch batch = batch_of({9});  // of rank 0 alone
+  const auto bytes = [&](Precision precision, int64_t from, int64_t to) {
+    config.train.precision = precision;
+    return predicted(config, batch)[{int64_t(TrafficKind::experts), from, to}];
+  };
+  const double tokens = 9, pairs = 9 * double(m.n_routed_experts) / 2, rows = 2 * tokens;  // x, and dy
+  const double lists = 16 + 4 * tokens + 8 * pairs;                                        // counts, experts, weights
+  EXPECT_EQ(bytes(Precision::fp8, 0, 1), rows * (7168 + 56) + lists);
+  EXPECT_EQ(bytes(Precision::bf16, 0, 1), rows * 14336 + lists);
+  EXPECT_EQ(bytes(Precision::fp8, 1, 0), bytes(Precision::bf16, 1, 0));
 }
 
 }  // namespace
