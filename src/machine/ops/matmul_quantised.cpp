@@ -121,7 +121,7 @@ void run(const Exec& exec, const Form& form, const Tensor& c, const Quantised& l
 
 bool both_codes(const Activation& a, const Activation& b) { return a.is_quantised() && b.is_quantised(); }
 
-// Rows of each group of c and a with its matrix of the stack b, a few experts at a time: the values of all of them would
+// Rows of each group of c and a with its matrix of the stack b, a few experts at a time: values of all of them would
 // be what codes are to save.
 void run_groups_of_values(const Exec& exec, const Form& form, const Tensor& c, const Quantised& a, const Quantised& b,
                           const int32_t* begins) {

@@ -58,7 +58,7 @@ TEST(Optimizer, RenewsTheCodesOfAWeightOncePerStep) {
   spec.name = "w", spec.shape = {60, 200}, spec.init_std = 0.1;
   for (const DType compute : {DType::f32, DType::bf16}) {
     const auto p = make_parameter(owned.exec, spec, compute, true);
-    p->codes = CodeForm{kSquareTile, ScaleRule::exact, compute};
+    p->codes = CodeForm{kSquareTile, kSquareTile, ScaleRule::exact, compute};
     initialize_parameter(owned.exec, *p, 3);
     for (int64_t i = 0; i < p->grad.count(); ++i) set_element(p->grad, i, random_normal(5, 0, uint64_t(i)));
     const int64_t version = p->value.version;
