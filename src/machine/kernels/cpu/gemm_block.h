@@ -115,11 +115,11 @@ HADAL_INLINE uint32_t read_marks(const float* word) {
   return marks;
 }
 
-// What the sums of a panel's chunk are to be multiplied by; 1 where B is no codes.
+// What the sums of a panel's chunk are to be multiplied by; 1 where B is no panel of codes.
 template <class T>
 HADAL_INLINE float chunk_scale(const Block& x, int64_t col, int64_t k) {
   static_assert(kFp8Block == kGemmChunk && kFp8Block % kPanel == 0);
-  if (sizeof(T) != 1) return 1;
+  if (sizeof(T) != 1 || x.product.b_scales == nullptr) return 1;
   return x.product.b_scales[(x.col + col) / kFp8Block * ceil_div(x.product.k, kFp8Block) + k / kFp8Block] / kCodeUnit;
 }
 
