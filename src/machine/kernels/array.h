@@ -88,6 +88,14 @@ static inline int64_t rows_per_task(int64_t cols) {
   return rows < 1 ? 1 : rows;
 }
 
+// Calls f(r) for every row, in parallel.
+template <class F>
+void each_row(Lane* lane, int64_t rows, int64_t cols, F&& f) {
+  parallel_blocks(lane, rows, rows_per_task(cols), [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) f(r);
+  });
+}
+
 // Columns per task where every column is independent: about two tasks per thread, whole cache lines.
 static inline int64_t cols_per_task(int64_t cols, const Lane* lane) {
   const int64_t tasks = 2 * lane->n_threads();

@@ -23,6 +23,20 @@ struct E5m6Tiles {
   Lane* lane = nullptr;
 };
 
+template <class T>
+struct E5m6Row {
+  T* values;
+  uint8_t *upper, *lower, *scales;
+};
+// Calls f(row) for every row, in parallel.
+template <class T, class F>
+void each_e5m6_row(const E5m6Tiles& k, F&& f) {
+  each_row(k.lane, k.rows, k.cols, [&](int64_t r) {
+    f(E5m6Row<T>{k.values.row<T>(r), k.upper + r * k.upper_stride, k.lower + r * k.lower_stride,
+                 k.scales + r * k.scales_stride});
+  });
+}
+
 // One tile, by the formula: for kernels that meet a NaN or an infinity.
 namespace reference {
 void e5m6_encode_tile(const float* x, uint8_t* upper, uint8_t* lower, uint8_t* scale, int64_t n);

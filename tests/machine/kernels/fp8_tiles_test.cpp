@@ -107,6 +107,30 @@ TEST(Fp8Tiles, RoundEveryNumberAsTheHostDoes) {
   }
 }
 
+// Of every scale that a bf16 gives, the codes of every bf16 in the 19 binades below: where quotients are made without a
+// division they must have its codes.
+TEST(Fp8Tiles, EveryQuotientOfBf16HasTheCodeOfTheDivision) {
+  constexpr int kBinades = 19;
+  std::vector<bf16> values;
+  for (int most = 0; most < 128; ++most) {
+    const float amax = 1 + float(most) / 128;
+    for (int i = 0; i < 128 * kBinades; ++i) {
+      if (values.size() % 128 == 0) values.emplace_back(amax);
+      const float value = std::ldexp(1 + float(i % 128) / 128, -(i / 128));
+      values.emplace_back(value > amax ? value / 2 : value);
+    }
+    while (values.size() % 128 != 0) values.emplace_back(0.0f);
+  }
+  const Sizes sizes{1, int64_t(values.size()) / 128, 128, 1, 128};
+  const auto formula = encoded(kernels_test::Place{}, sizes, values, false);
+  for (const Isa isa : available_isas()) {  // devices divide
+    const kernels_test::Place place{isa};
+    const auto coded = encoded(place, sizes, values, false);
+    EXPECT_EQ(coded.codes == formula.codes, true) << place.name();
+    EXPECT_EQ(coded.scales == formula.scales, true) << place.name();
+  }
+}
+
 TEST(Fp8Tiles, ATileOfZerosHasScaleOne) {
   for (const kernels_test::Place& place : kernels_test::places()) {
     for (const Sizes& s : kSizes) {

@@ -17,6 +17,23 @@
 namespace hadal::kernels::HADAL_ISA {
 
 constexpr int32_t kInfinityBits = 0x7f800000;
+
+// The same of single numbers.
+HADAL_INLINE uint32_t bits_of(float x) {
+  uint32_t bits;
+  __builtin_memcpy(&bits, &x, 4);
+  return bits;
+}
+HADAL_INLINE float float_of(uint32_t bits) {
+  float x;
+  __builtin_memcpy(&x, &bits, 4);
+  return x;
+}
+HADAL_INLINE float next_power(float x) { return float_of((bits_of(x) + 0x7fffffu) & 0xff800000u); }
+HADAL_INLINE uint32_t bits_of_e8m0(uint32_t scale) {
+  return scale == 0xffu ? 0x7fc00000u : scale == 0 ? 0x400000u : scale << 23;
+}
+
 template <class T>
 constexpr int64_t kPerVector = kW * 4 / int64_t(sizeof(T));
 

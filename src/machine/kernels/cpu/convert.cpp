@@ -1,7 +1,7 @@
 // What training and loading convert in bulk; every other pair of formats is left to the formula.
 #include "kernels/convert.h"
 
-#include "kernels/cpu/vectors.h"
+#include "kernels/cpu/codes.h"
 
 namespace hadal::kernels::HADAL_ISA {
 namespace {
@@ -15,24 +15,14 @@ void convert_rows(const Convert& k, int64_t begin, int64_t end) {
   }
 }
 
-// Scales, as e8m0 rounds and reads them, without a branch for the compiler's vectors.
+// Scales, as e8m0 rounds them, without a branch for the compiler's vectors.
 HADAL_INLINE uint8_t e8m0_of(uint32_t bits) {
   const uint32_t up = (bits >> 23) + ((bits & 0x7fffffu) != 0 ? 1u : 0u), small = bits <= 0x400000u ? 0u : up;
   return uint8_t(bits == 0x80000000u ? 0u : bits > 0x7f000000u ? 0xffu : small);
 }
-HADAL_INLINE uint32_t bits_of_e8m0(uint32_t scale) {
-  return scale == 0xffu ? 0x7fc00000u : scale == 0 ? 0x400000u : scale << 23;
-}
-
-template <class F>
-void each_scale_row(const Convert& k, F f) {
-  parallel_blocks(k.lane, k.rows, rows_per_task(k.cols), [&](int64_t begin, int64_t end) {
-    for (int64_t r = begin; r < end; ++r) f(r);
-  });
-}
 
 void narrow_scales(const Convert& k) {
-  each_scale_row(k, [&](int64_t r) {
+  each_row(k.lane, k.rows, k.cols, [&](int64_t r) {
     const uint32_t* x = k.x.row<uint32_t>(r);
     uint8_t* y = k.y.row<uint8_t>(r);
     for (int64_t c = 0; c < k.cols; ++c) y[c] = e8m0_of(x[c]);
@@ -40,7 +30,7 @@ void narrow_scales(const Convert& k) {
 }
 
 void widen_scales(const Convert& k) {
-  each_scale_row(k, [&](int64_t r) {
+  each_row(k.lane, k.rows, k.cols, [&](int64_t r) {
     const uint8_t* x = k.x.row<uint8_t>(r);
     uint32_t* y = k.y.row<uint32_t>(r);
     for (int64_t c = 0; c < k.cols; ++c) y[c] = bits_of_e8m0(x[c]);

@@ -7,13 +7,6 @@
 namespace hadal::kernels::HADAL_ISA {
 namespace {
 
-HADAL_INLINE float e8m0_value(uint8_t bits) {
-  const uint32_t word = bits == 255 ? 0x7fc00000u : bits == 0 ? 0x00400000u : uint32_t(bits) << 23;
-  float value;
-  __builtin_memcpy(&value, &word, 4);
-  return value;
-}
-
 // One tile with a scale: what it divides is finite.
 template <class T>
 HADAL_INLINE void encode_tile(const T* x, uint8_t* upper, uint8_t* lower, V inverse, int64_t n) {
@@ -27,46 +20,37 @@ HADAL_INLINE void encode_tile(const T* x, uint8_t* upper, uint8_t* lower, V inve
 }
 
 template <class T>
-void encode_row(const T* x, uint8_t* upper, uint8_t* lower, uint8_t* scales, int64_t cols) {
-  for (int64_t first = 0; first < cols; first += kE5m6Tile, ++scales) {
+void encode_row(const E5m6Row<T>& row, int64_t cols) {
+  for (int64_t first = 0; first < cols; first += kE5m6Tile) {
     const int64_t n = cols - first < kE5m6Tile ? cols - first : kE5m6Tile;
-    const int32_t bits = largest_bits(fold_largest(bits_of(zero()), x + first, n), T());
+    const T* x = row.values + first;
+    uint8_t *upper = row.upper + first, *lower = row.lower + first / 2, *to = row.scales + first / kE5m6Tile;
+    const int32_t bits = largest_bits(fold_largest(bits_of(zero()), x, n), T());
     if (bits >= kInfinityBits) {
-      reference::e5m6_encode_tile(x + first, upper + first, lower + first / 2, scales, n);
+      reference::e5m6_encode_tile(x, upper, lower, to, n);
       continue;
     }
-    float amax;
-    __builtin_memcpy(&amax, &bits, 4);
-    const float exact = amax / kLargestE5m6;
-    const V scale = next_power(broadcast(amax == 0 ? 1.0f : exact > kSmallestScale ? exact : kSmallestScale));
-    const float power = hadal::kernels::HADAL_ISA::first(scale);
-    uint32_t word;
-    __builtin_memcpy(&word, &power, 4);
-    *scales = uint8_t(word >> 23);
-    encode_tile(x + first, upper + first, lower + first / 2, broadcast(1.0f / power), n);
+    const float amax = float_of(uint32_t(bits)), exact = amax / kLargestE5m6;
+    const float scale = next_power(amax == 0 ? 1.0f : exact > kSmallestScale ? exact : kSmallestScale);
+    *to = uint8_t(bits_of(scale) >> 23);
+    encode_tile(x, upper, lower, broadcast(1.0f / scale), n);
   }
 }
 
 template <class T>
-void decode_row(T* x, const uint8_t* upper, const uint8_t* lower, const uint8_t* scales, int64_t cols) {
-  for (int64_t first = 0; first < cols; first += kE5m6Tile, ++scales) {
+void decode_row(const E5m6Row<T>& row, int64_t cols) {
+  T* x = row.values;
+  for (int64_t first = 0; first < cols; first += kE5m6Tile) {
     const int64_t end = cols - first < kE5m6Tile ? cols : first + kE5m6Tile;
-    const V scale = broadcast(e8m0_value(*scales));
+    const V scale = broadcast(float_of(bits_of_e8m0(row.scales[first / kE5m6Tile])));
     int64_t c = first;
-    for (; c + kW <= end; c += kW) store_exact(x + c, mul(load_e5m6(upper + c, lower + c / 2), scale), Full{});
+    for (; c + kW <= end; c += kW) store_exact(x + c, mul(load_e5m6(row.upper + c, row.lower + c / 2), scale), Full{});
     if (c == end) continue;
     uint8_t high[kW] = {}, low[kW / 2] = {};
-    __builtin_memcpy(high, upper + c, size_t(end - c));
-    __builtin_memcpy(low, lower + c / 2, size_t(end - c + 1) / 2);
+    __builtin_memcpy(high, row.upper + c, size_t(end - c));
+    __builtin_memcpy(low, row.lower + c / 2, size_t(end - c + 1) / 2);
     store_exact(x + c, mul(load_e5m6(high, low), scale), end - c);
   }
-}
-
-template <class F>
-void each_row(const E5m6Tiles& k, F f) {
-  parallel_blocks(k.lane, k.rows, rows_per_task(k.cols), [&](int64_t begin, int64_t end) {
-    for (int64_t r = begin; r < end; ++r) f(r);
-  });
 }
 
 }  // namespace
@@ -75,10 +59,7 @@ void e5m6_encode(const E5m6Tiles& k) {
   visit_with<bf16>(
       [&](auto type) {
         using T = element<decltype(type)>;
-        each_row(k, [&](int64_t r) {
-          encode_row(k.values.row<T>(r), k.upper + r * k.upper_stride, k.lower + r * k.lower_stride,
-                     k.scales + r * k.scales_stride, k.cols);
-        });
+        each_e5m6_row<T>(k, [&](const E5m6Row<T>& row) { encode_row(row, k.cols); });
       },
       k.values.dtype);
 }
@@ -87,10 +68,7 @@ void e5m6_decode(const E5m6Tiles& k) {
   visit_with<bf16>(
       [&](auto type) {
         using T = element<decltype(type)>;
-        each_row(k, [&](int64_t r) {
-          decode_row(k.values.row<T>(r), k.upper + r * k.upper_stride, k.lower + r * k.lower_stride,
-                     k.scales + r * k.scales_stride, k.cols);
-        });
+        each_e5m6_row<T>(k, [&](const E5m6Row<T>& row) { decode_row(row, k.cols); });
       },
       k.values.dtype);
 }

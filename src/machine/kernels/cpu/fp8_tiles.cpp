@@ -11,13 +11,7 @@ namespace {
 constexpr float kPlainScale = 0x1p-60f;
 
 // The largest power of two that is not above it; 0 for subnormal numbers, and infinity is its own.
-HADAL_INLINE float power_below(float x) {
-  uint32_t bits;
-  __builtin_memcpy(&bits, &x, 4);
-  bits &= 0xff800000u;
-  __builtin_memcpy(&x, &bits, 4);
-  return x;
-}
+HADAL_INLINE float power_below(float x) { return float_of(bits_of(x) & 0xff800000u); }
 
 // Never subnormal, so the next power of two is one addition to its bits away.
 HADAL_INLINE float scale_of(float amax, const Fp8Tiles& k) {
@@ -25,13 +19,7 @@ HADAL_INLINE float scale_of(float amax, const Fp8Tiles& k) {
   if (largest == 0) return 1.0f;
   const float exact = k.ocp ? power_below(largest) * 0x1p-8f : largest / kLargestE4m3,
               scale = exact > kSmallestScale ? exact : kSmallestScale;
-  uint32_t bits;
-  __builtin_memcpy(&bits, &scale, 4);
-  if (!k.power_of_two || bits >= 0x7f800000u) return scale;
-  bits = (bits + 0x7fffffu) & 0xff800000u;
-  float rounded;
-  __builtin_memcpy(&rounded, &bits, 4);
-  return rounded;
+  return k.power_of_two && scale < float_of(kInfinityBits) ? next_power(scale) : scale;
 }
 // The same of finite numbers.
 HADAL_INLINE V scales_of(V amax, const Fp8Tiles& k) {
@@ -50,12 +38,25 @@ HADAL_INLINE V load_codes(const uint8_t* p, int64_t n) { return load_e4m3(p, n);
 // The larger magnitude; a NaN changes nothing.
 HADAL_INLINE V larger(V amax, V x) { return max(abs(x), amax); }
 
-// Calls f<Quotient>(): how quotients by finite scales are made.
-template <class T, class F>
-HADAL_INLINE void with_quotient(const Fp8Tiles& k, F f) {
+// Codes of finite numbers: scale(c) and inverse(c) are those of columns c .. of the part.
+template <Quotient kHow, class T, class Scale, class Inverse>
+HADAL_INLINE void store_quotients(const Fp8Band<T>& band, int64_t first, int64_t n_cols, Scale scale, Inverse inverse) {
+  for (int64_t r = 0; r < band.rows; ++r) {
+    const T* x = band.values + r * band.values_stride + first;
+    uint8_t* codes = band.codes + r * band.codes_stride + first;
+    each_vector(
+        n_cols, [&](int64_t c, auto n) __attribute__((always_inline)) {
+          const V value = load_lanes(x + c, n);
+          store_finite_e4m3(codes + c, quotient<kHow>(value, scale(c), inverse(c)), value, lanes(n));
+        });
+  }
+}
+template <class T, class Scale, class Inverse>
+HADAL_INLINE void encode_finite(const Fp8Band<T>& band, int64_t first, int64_t n_cols, const Fp8Tiles& k, Scale scale,
+                                Inverse inverse) {
   constexpr Quotient kExact = sizeof(T) == 2 ? Quotient::corrected : Quotient::divided;
-  if (k.power_of_two) return f.template operator()<Quotient::product>();
-  f.template operator()<kExact>();
+  if (k.power_of_two) return store_quotients<Quotient::product>(band, first, n_cols, scale, inverse);
+  store_quotients<kExact>(band, first, n_cols, scale, inverse);
 }
 
 // Codes of a tile whose numbers may be anything.
@@ -81,24 +82,12 @@ void encode_tile(const Fp8Band<T>& band, int64_t first, int64_t n_cols, float* t
   for (int64_t r = 0; r < band.rows; ++r)
     most = fold_largest(most, band.values + r * band.values_stride + first, n_cols);
   const int32_t bits = largest_bits(most, T());
-  float amax;
-  __builtin_memcpy(&amax, &bits, 4);
   if (bits >= kInfinityBits || k.ocp) return encode_any_tile(band, first, n_cols, to, k);
-  *to = scale_of(amax, k);
+  *to = scale_of(float_of(uint32_t(bits)), k);
   if (*to < kPlainScale) return encode_any_tile(band, first, n_cols, to, k);
   const V scale = broadcast(*to), inverse = broadcast(1.0f / *to);
-  with_quotient<T>(
-      k, [&]<Quotient kHow>() __attribute__((always_inline)) {
-        for (int64_t r = 0; r < band.rows; ++r) {
-          const T* x = band.values + r * band.values_stride + first;
-          uint8_t* codes = band.codes + r * band.codes_stride + first;
-          each_vector(
-              n_cols, [&](int64_t c, auto n) __attribute__((always_inline)) {
-                const V value = load_lanes(x + c, n);
-                store_finite_e4m3(codes + c, quotient<kHow>(value, scale, inverse), value, lanes(n));
-              });
-        }
-      });
+  encode_finite(
+      band, first, n_cols, k, [&](int64_t) { return scale; }, [&](int64_t) { return inverse; });
 }
 
 // Tiles one column wide: a vector of them at once.
@@ -148,19 +137,9 @@ void encode_columns(const Fp8Band<T>& band, int64_t first, int64_t n_cols, const
   if (largest_bits(all, T()) >= kInfinityBits || any(less(least_scale, broadcast(kPlainScale))))
     return encode_any_columns(band, first, n_cols, k);
   __builtin_memcpy(band.scales + first, scales, size_t(n_cols) * sizeof(float));
-  with_quotient<T>(
-      k, [&]<Quotient kHow>() __attribute__((always_inline)) {
-        for (int64_t r = 0; r < band.rows; ++r) {
-          const T* x = band.values + r * band.values_stride + first;
-          uint8_t* codes = band.codes + r * band.codes_stride + first;
-          each_vector(
-              n_cols, [&](int64_t c, auto n) __attribute__((always_inline)) {
-                const V value = load_lanes(x + c, n);
-                store_finite_e4m3(codes + c, quotient<kHow>(value, load(scales + c), load(inverses + c)), value,
-                                  lanes(n));
-              });
-        }
-      });
+  encode_finite(
+      band, first, n_cols, k, [&](int64_t c) { return load(scales + c); },
+      [&](int64_t c) { return load(inverses + c); });
 }
 
 template <class T>

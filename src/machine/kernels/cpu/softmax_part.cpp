@@ -42,15 +42,11 @@ void gradient_of_row(const SoftmaxGradient& k, int64_t r) {
 }  // namespace
 
 void softmax_statistics(const SoftmaxStatistics& k) {
-  parallel_blocks(k.lane, k.rows, rows_per_task(k.cols), [&](int64_t begin, int64_t end) {
-    for (int64_t r = begin; r < end; ++r) statistics_of_row(k, r);
-  });
+  each_row(k.lane, k.rows, k.cols, [&](int64_t r) { statistics_of_row(k, r); });
 }
 
 void softmax_gradient(const SoftmaxGradient& k) {
-  parallel_blocks(k.lane, k.rows, rows_per_task(k.cols), [&](int64_t begin, int64_t end) {
-    for (int64_t r = begin; r < end; ++r) gradient_of_row(k, r);
-  });
+  each_row(k.lane, k.rows, k.cols, [&](int64_t r) { gradient_of_row(k, r); });
 }
 
 }  // namespace hadal::kernels::HADAL_ISA

@@ -33,19 +33,20 @@ void encode_tile(const T* x, uint8_t* upper, uint8_t* lower, uint8_t* to, int64_
 }
 
 template <class T>
-void encode_row(const T* x, uint8_t* upper, uint8_t* lower, uint8_t* scales, int64_t cols) {
-  for (int64_t first = 0; first < cols; first += kE5m6Tile, ++scales)
-    encode_tile(x + first, upper + first, lower + first / 2, scales, std::min(cols - first, kE5m6Tile));
+void encode_row(const E5m6Row<T>& row, int64_t cols) {
+  for (int64_t first = 0; first < cols; first += kE5m6Tile)
+    encode_tile(row.values + first, row.upper + first, row.lower + first / 2, row.scales + first / kE5m6Tile,
+                std::min(cols - first, kE5m6Tile));
 }
 
 template <class T>
-void decode_row(T* x, const uint8_t* upper, const uint8_t* lower, const uint8_t* scales, int64_t cols) {
+void decode_row(const E5m6Row<T>& row, int64_t cols) {
   for (int64_t c = 0; c < cols; ++c) {
     e5m6 code;
-    code.bits = uint16_t(upper[c] << 4 | (lower[c / 2] >> (c % 2 == 0 ? 0 : 4) & 15));
+    code.bits = uint16_t(row.upper[c] << 4 | (row.lower[c / 2] >> (c % 2 == 0 ? 0 : 4) & 15));
     e8m0 scale;
-    scale.bits = scales[c / kE5m6Tile];
-    x[c] = T(accumulator<T>(float(code)) * accumulator<T>(float(scale)));
+    scale.bits = row.scales[c / kE5m6Tile];
+    row.values[c] = T(accumulator<T>(float(code)) * accumulator<T>(float(scale)));
   }
 }
 
@@ -62,10 +63,7 @@ void e5m6_encode(const E5m6Tiles& k) {
   visit_numbers(
       [&](auto type) {
         using T = element<decltype(type)>;
-        each_row(k.lane, k.rows, k.cols, [&](int64_t r) {
-          encode_row(k.values.row<T>(r), k.upper + r * k.upper_stride, k.lower + r * k.lower_stride,
-                     k.scales + r * k.scales_stride, k.cols);
-        });
+        each_e5m6_row<T>(k, [&](const E5m6Row<T>& row) { encode_row(row, k.cols); });
       },
       k.values.dtype);
 }
@@ -74,10 +72,7 @@ void e5m6_decode(const E5m6Tiles& k) {
   visit_numbers(
       [&](auto type) {
         using T = element<decltype(type)>;
-        each_row(k.lane, k.rows, k.cols, [&](int64_t r) {
-          decode_row(k.values.row<T>(r), k.upper + r * k.upper_stride, k.lower + r * k.lower_stride,
-                     k.scales + r * k.scales_stride, k.cols);
-        });
+        each_e5m6_row<T>(k, [&](const E5m6Row<T>& row) { decode_row(row, k.cols); });
       },
       k.values.dtype);
 }

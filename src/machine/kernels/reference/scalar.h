@@ -15,12 +15,4 @@ accumulator<T> get(T value) {
   return static_cast<accumulator<T>>(value);
 }
 
-// Calls f(r) for every row, in parallel.
-template <class F>
-void each_row(Lane* lane, int64_t rows, int64_t cols, F&& f) {
-  parallel_blocks(lane, rows, rows_per_task(cols), [&](int64_t begin, int64_t end) {
-    for (int64_t r = begin; r < end; ++r) f(r);
-  });
-}
-
 }  // namespace hadal::kernels::reference
