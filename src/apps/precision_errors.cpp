@@ -37,10 +37,8 @@ struct Measured {
 // The products of all layers, each alone, of a model of the report's recipe.
 std::vector<ProductFinding> shadow_of(const Exec& exec, Transformer& model, const GradientReference& reference) {
   ShadowCheck check(ShadowCheck::kEveryLayer);
-  Exec watched = exec;
-  watched.watch = &check;
   model.begin_step(1);
-  model.forward_backward(watched, reference.batch(), reference.weights());
+  model.forward_backward(with_watch(exec, &check), reference.batch(), reference.weights());
   return check.findings();
 }
 

@@ -37,9 +37,14 @@ struct Form {
   Accumulation accumulation;
 };
 
+int64_t summed_of(const Form& form, const Quantised& a) { return form.a_sums_rows ? a.rows() : a.cols(); }
+GemmForm gemm_form(const Form& form, const Tensor& c, const Tensor& a, const Tensor& b) {
+  return {form.op, c, a, b, form.a_sums_rows, !form.b_sums_rows, form.write};
+}
+
 // Checks c = a b, summing columns or rows of each; returns the summed elements that share a scale.
 int64_t check_product(const Form& form, const Tensor& c, const Quantised& a, const Quantised& b) {
-  const int64_t m = form.a_sums_rows ? a.cols() : a.rows(), k = form.a_sums_rows ? a.rows() : a.cols();
+  const int64_t m = form.a_sums_rows ? a.cols() : a.rows(), k = summed_of(form, a);
   const int64_t n = form.b_sums_rows ? b.cols() : b.rows(), b_k = form.b_sums_rows ? b.rows() : b.cols();
   check(k == b_k && c.rows() == m && c.cols() == n, ErrorKind::internal, "{}: codes of {} and {} do not make {}",
         form.op, shape_text(a.codes.shape()), shape_text(b.codes.shape()), shape_text(c.shape()));
@@ -91,17 +96,16 @@ void run(const Exec& exec, const Form& form, const Tensor& c, const Quantised& l
   const int64_t chunk = check_product(form, c, left, right);
   const Operands of = operands_of(exec, form, left, right);
   const Quantised a = scales_as_read(exec, of, left), b = scales_as_read(exec, of, right);
-  const int64_t summed = form.a_sums_rows ? a.rows() : a.cols();
+  const int64_t summed = summed_of(form, a);
   if (of == Operands::packed) {
     const kernels::ProductScales scales = product_scales(form, a, b);
-    GemmForm gemm{form.op, c, a.codes, b.codes, form.a_sums_rows, !form.b_sums_rows, form.write};
+    GemmForm gemm = gemm_form(form, c, a.codes, b.codes);
     gemm.scales = &scales;
     return run_gemm(exec, gemm, c.rows(), c.cols(), summed);
   }
   if (of == Operands::values) {
     const Tensor wide_a = values_in_bf16(exec, a), wide_b = values_in_bf16(exec, b);
-    return run_gemm(exec, {form.op, c, wide_a, wide_b, form.a_sums_rows, !form.b_sums_rows, form.write}, c.rows(),
-                    c.cols(), summed);
+    return run_gemm(exec, gemm_form(form, c, wide_a, wide_b), c.rows(), c.cols(), summed);
   }
   ScaledGemm args;
   args.a = operand(a, form.a_sums_rows);
@@ -141,8 +145,28 @@ void run_groups_of_values(const Exec& exec, const Form& form, const Tensor& c, c
       products.add({element_address(wide_a, (first - first_row) * wide_a.row_stride()),
                     element_address(wide_b, e * matrix), c_rows.raw(), rows, c.cols(), a.cols()});
     });
-    run_gemm(exec, {form.op, c, wide_a, wide_b, form.a_sums_rows, !form.b_sums_rows, form.write}, products);
+    run_gemm(exec, gemm_form(form, c, wide_a, wide_b), products);
   }
+}
+
+// The packed products of all groups in one call; operands(e, first row, rows): c, a and b of a group.
+struct GroupProduct {
+  Tensor c;
+  Quantised a, b;
+};
+template <class F>
+void run_packed_groups(const Exec& exec, GemmForm gemm, const Form& form, const int32_t* begins, int64_t groups,
+                       F operands) {
+  std::vector<kernels::ProductScales> scales;
+  GemmProducts products(exec, groups);
+  each_group(begins, groups, [&](int64_t e, int64_t first, int64_t rows) {
+    const GroupProduct p = operands(e, first, rows);
+    check_product(form, p.c, p.a, p.b);
+    scales.push_back(product_scales(form, p.a, p.b));
+    products.add({p.a.codes.raw(), p.b.codes.raw(), p.c.raw(), p.c.rows(), p.c.cols(), summed_of(form, p.a)});
+  });
+  gemm.scales = scales.data();
+  run_gemm(exec, gemm, products);
 }
 
 // Rows offsets[e] .. offsets[e+1] of c and a with matrix e of the stack b.
@@ -162,18 +186,10 @@ void run_groups(const Exec& exec, const Form& form, const Tensor& c, const Quant
     });
     return;
   }
-  std::vector<kernels::ProductScales> scales;
-  GemmProducts products(exec, groups);
-  each_group(begins, groups, [&](int64_t e, int64_t first, int64_t rows) {
-    const Tensor c_rows = c.row_range(first, rows);
-    const Quantised a_rows = a.row_range(first, rows), b_of_e = b.slice(e);
-    check_product(form, c_rows, a_rows, b_of_e);
-    scales.push_back(product_scales(form, a_rows, b_of_e));
-    products.add({a_rows.codes.raw(), b_of_e.codes.raw(), c_rows.raw(), rows, c.cols(), a.cols()});
-  });
-  GemmForm gemm{form.op, c, a.codes, b.codes, form.a_sums_rows, !form.b_sums_rows, form.write};
-  gemm.scales = scales.data();
-  run_gemm(exec, gemm, products);
+  run_packed_groups(exec, gemm_form(form, c, a.codes, b.codes), form, begins, groups,
+                    [&](int64_t e, int64_t first, int64_t rows) -> GroupProduct {
+                      return {c.row_range(first, rows), a.row_range(first, rows), b.slice(e)};
+                    });
 }
 
 // Codes of groups of rows in tiles that begin with each group's first row, made band by band on all threads.
@@ -212,23 +228,6 @@ class GroupCodes {
   std::vector<int64_t> first_band_;
   Quantised all_;
 };
-
-// dw[e] (+)= dy^T x over the rows of each group.
-void run_group_gradients(const Exec& exec, const Form& form, const Tensor& dw, const GroupCodes& dy,
-                         const GroupCodes& x, const int32_t* begins) {
-  std::vector<kernels::ProductScales> scales;
-  GemmProducts products(exec, dw.dim(0));
-  each_group(begins, dw.dim(0), [&](int64_t e, int64_t, int64_t rows) {
-    const Tensor c = dw.slice(e);
-    const Quantised a = dy.of(e), b = x.of(e);
-    check_product(form, c, a, b);
-    scales.push_back(product_scales(form, a, b));
-    products.add({a.codes.raw(), b.codes.raw(), c.raw(), c.rows(), c.cols(), rows});
-  });
-  GemmForm gemm{form.op, dw, dy.codes(), x.codes(), true, false, form.write};
-  gemm.scales = scales.data();
-  run_gemm(exec, gemm, products);
-}
 
 }  // namespace
 
@@ -286,7 +285,10 @@ void grouped_linear_backward_weight(const Exec& exec, const Tensor& dw, const Ac
   if (takes_vectors(exec, form) && tiles.tile.rows == kernels::kGemmChunk && dy.rows() > 0) {
     const GroupCodes dy_codes(exec, dy, tiles.tile, tiles.dy, begins, dw.dim(0));
     const GroupCodes x_codes(exec, x, tiles.tile, tiles.x, begins, dw.dim(0));
-    return run_group_gradients(exec, form, dw, dy_codes, x_codes, begins);
+    return run_packed_groups(exec, gemm_form(form, dw, dy_codes.codes(), x_codes.codes()), form, begins, dw.dim(0),
+                             [&](int64_t e, int64_t, int64_t) -> GroupProduct {
+                               return {dw.slice(e), dy_codes.of(e), x_codes.of(e)};
+                             });
   }
   each_group(begins, dw.dim(0), [&](int64_t e, int64_t first, int64_t rows) {
     linear_backward_weight(exec, dw.slice(e), quantise(exec, dy.row_range(first, rows), tiles.tile, tiles.dy),

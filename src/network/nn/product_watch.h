@@ -33,4 +33,17 @@ class ProductWatch {
   virtual void product(const Exec& exec, const ProductSeen& seen) = 0;
 };
 
+// The place with who looks on, or with nobody.
+inline Exec with_watch(Exec exec, ProductWatch* watch) {
+  exec.watch = watch;
+  return exec;
+}
+
+// The rows that the offsets name: of experts' rows the last may belong to none.
+inline int64_t rows_in_use(const Tensor& offsets, int64_t rows) {
+  if (!offsets) return rows;
+  const Tensor host = host_copy(offsets);
+  return host.data<int32_t>()[host.count() - 1];
+}
+
 }  // namespace hadal

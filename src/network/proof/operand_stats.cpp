@@ -55,8 +55,7 @@ void count_one(OperandStats& s, float x, float meant, uint8_t code, float larges
     return;
   }
   const float magnitude = std::fabs(x);
-  const double off = double(x) - double(meant);
-  s.off += off * off, s.size += double(x) * double(x);
+  s.take(double(meant), double(x));
   if (magnitude == 0) return;
   ++s.nonzero;
   s.flushed += (code & 0x7fu) == 0;
@@ -87,14 +86,12 @@ OperandStats stats_of(const Band& band) {
 
 void OperandStats::merge(const OperandStats& o) {
   count += o.count, nonzero += o.nonzero, flushed += o.flushed, saturated += o.saturated, subnormal += o.subnormal;
-  not_finite += o.not_finite, off += o.off, size += o.size;
+  not_finite += o.not_finite, add(o);
   largest_tile = std::max(largest_tile, o.largest_tile);
   if (o.smallest_tile > 0)
     smallest_tile = smallest_tile == 0 ? o.smallest_tile : std::min(smallest_tile, o.smallest_tile);
   for (size_t i = 0; i < histogram.size(); ++i) histogram[i] += o.histogram[i];
 }
-
-double OperandStats::error() const { return size > 0 ? std::sqrt(off / size) : 0; }
 
 double OperandStats::binades() const {
   return smallest_tile > 0 ? std::log2(double(largest_tile) / double(smallest_tile)) : 0;

@@ -5,23 +5,22 @@
 #include <array>
 #include <cstdint>
 
+#include "proof/squares.h"
 #include "tensor/quantised.h"
 
 namespace hadal {
 
-struct OperandStats {
+struct OperandStats : Squares {        // of the values against what their codes stand for
   static constexpr int kBuckets = 32;  // by -log2(|x| / amax of its tile), rounded down; the last holds all below
   int64_t count = 0, nonzero = 0;
-  int64_t flushed = 0;       // not zero, and its code is
-  int64_t saturated = 0;     // its code is the largest and falls short of it by more than rounding does
-  int64_t subnormal = 0;     // its code is subnormal
-  int64_t not_finite = 0;    // NaN or infinite, left out of all others
-  double off = 0, size = 0;  // sums of squares: value - what the code stands for, and the value
+  int64_t flushed = 0;     // not zero, and its code is
+  int64_t saturated = 0;   // its code is the largest and falls short of it by more than rounding does
+  int64_t subnormal = 0;   // its code is subnormal
+  int64_t not_finite = 0;  // NaN or infinite, left out of all others
   float largest_tile = 0, smallest_tile = 0;  // maxima of tiles that are not all zero
   std::array<int64_t, kBuckets> histogram{};
 
   void merge(const OperandStats& other);
-  double error() const;  // ||values - codes|| / ||values||
   double share(int64_t n) const { return nonzero > 0 ? double(n) / double(nonzero) : 0; }
   double binades() const;  // log2(largest tile / smallest)
 };

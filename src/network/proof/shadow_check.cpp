@@ -1,7 +1,6 @@
 #include "proof/shadow_check.h"
 
 #include <algorithm>
-#include <cmath>
 #include <set>
 
 #include "base/clock.h"
@@ -11,12 +10,6 @@
 
 namespace hadal {
 namespace {
-
-Exec without_watch(const Exec& exec) {
-  Exec plain = exec;
-  plain.watch = nullptr;
-  return plain;
-}
 
 Format format_of(const ProductSeen& seen) {
   return seen.product == Product::fprop   ? seen.recipe.fprop
@@ -58,31 +51,18 @@ Tensor result_of(const Exec& exec, const ProductSeen& seen, const GemmRecipe& re
   return run(exec, Linear{seen.weight, recipe}, seen, x, dy);
 }
 
-// The rows that the offsets name: of experts' rows the last may belong to none.
-int64_t rows_in_use(const Tensor& offsets, int64_t rows) {
-  if (!offsets) return rows;
-  const Tensor host = host_copy(offsets);
-  return host.data<int32_t>()[host.count() - 1];
-}
-
 void add_distance(const Exec& exec, const Tensor& a, const Tensor& b, int64_t rows, ProductFinding& finding) {
   constexpr int64_t kRows = 16;
-  struct Sums {
-    double off = 0, size = 0;
-  };
-  std::vector<Sums> parts(size_t((rows + kRows - 1) / kRows));
+  std::vector<Squares> parts(size_t((rows + kRows - 1) / kRows));
   const int64_t cols = a.cols();
   exec.compute->parallel_for(int64_t(parts.size()), [&](int64_t task, int) {
-    Sums sums;
+    Squares sums;
     const int64_t end = std::min(rows, (task + 1) * kRows) * cols;
     const float *x = a.data<float>(), *y = b.data<float>();
-    for (int64_t i = task * kRows * cols; i < end; ++i) {
-      const double off = double(x[i]) - double(y[i]);
-      sums.off += off * off, sums.size += double(y[i]) * double(y[i]);
-    }
+    for (int64_t i = task * kRows * cols; i < end; ++i) sums.take(double(x[i]), double(y[i]));
     parts[size_t(task)] = sums;
   });
-  for (const Sums& sums : parts) finding.off += sums.off, finding.size += sums.size;
+  for (const Squares& sums : parts) finding.add(sums);
 }
 
 // Of codes in the tiles of a pass, made as its product makes them.
@@ -102,8 +82,6 @@ OperandStats stats_in(const Exec& exec, const Activation& given, const Tensor& v
 const void* place_of(const Activation& codes) { return codes.quantised().codes.raw(); }
 
 }  // namespace
-
-double ProductFinding::error() const { return size > 0 ? std::sqrt(off / size) : 0; }
 
 const char* result_name(Product product) {
   return product == Product::fprop ? "y" : product == Product::dgrad ? "dx" : "dW";
@@ -127,7 +105,7 @@ ShadowCheck::Values ShadowCheck::values_of(const Exec& exec, const Activation& x
 void ShadowCheck::coded(const Exec& exec, const Activation& from, const Activation& codes) {
   if (!on_ || origins_.contains(place_of(codes))) return;
   const double begin = steady_seconds();
-  const Exec plain = without_watch(exec);
+  const Exec plain = with_watch(exec, nullptr);
   const Values values = values_of(plain, from);
   // A copy: layers write gradients over what they are gradients of.
   origins_[place_of(codes)] = {codes, values.tensor.clone(plain), {}, values.as_received};
@@ -155,7 +133,7 @@ void ShadowCheck::product(const Exec& watched, const ProductSeen& seen) {
   const bool again = seen.product == Product::fprop && !forward_;  // made again for backward
   if (!on_ || again || format_of(seen) != Format::fp8) return;
   const double begin = steady_seconds();
-  repeat(without_watch(watched), seen);
+  repeat(with_watch(watched, nullptr), seen);
   seconds_ += steady_seconds() - begin;
 }
 

@@ -16,14 +16,12 @@ namespace hadal {
 // Error of a product of two E4M3 operands: sqrt(2) * 2.65 %, whatever is summed.
 inline constexpr double kExpectedProductError = 0.037;
 
-struct ProductFinding {
-  std::string linear;  // name of its weight
+struct ProductFinding : Squares {  // of the result against that of values
+  std::string linear;              // name of its weight
   int64_t layer = 0;
   Product product = Product::fprop;
-  double off = 0, size = 0;    // sums of squares: difference of the results, the result of values
   OperandStats x, dy, weight;  // those that it multiplies; weight: of fprop alone
   bool as_received = false;    // an operand came as codes
-  double error() const;
 };
 const char* result_name(Product product);  // y, dx, dW
 

@@ -1,6 +1,6 @@
 #include "study/gradient_errors.h"
 
-#include "study/squares.h"
+#include "proof/squares.h"
 #include "train/micro_batches.h"
 
 namespace hadal {

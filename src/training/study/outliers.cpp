@@ -8,7 +8,7 @@
 #include "base/random.h"
 #include "nn/product_watch.h"
 #include "ops/quantise.h"
-#include "study/squares.h"
+#include "proof/squares.h"
 
 namespace hadal {
 namespace {
@@ -28,15 +28,11 @@ class OutlierWatch : public ProductWatch {
   void product(const Exec& watched, const ProductSeen& seen) override {
     const bool look = seen.product == Product::fprop ? forward_ : seen.product == Product::dgrad;
     if (!look || !is_fp8_linear(seen.weight->spec)) return;
-    Exec exec = watched;
-    exec.watch = nullptr;
+    const Exec exec = with_watch(watched, nullptr);
     const bool gradient = seen.product == Product::dgrad;
     if (!seen_.emplace(seen.weight->spec.name, gradient).second) return;
-    Tensor values = ops::dequantise(exec, gradient ? seen.dy : seen.x);
-    if (seen.offsets) {  // of rows that belong to an expert
-      const Tensor offsets = host_copy(seen.offsets);
-      values = values.row_range(0, offsets.data<int32_t>()[offsets.count() - 1]);
-    }
+    const Tensor all = ops::dequantise(exec, gradient ? seen.dy : seen.x);
+    const Tensor values = all.row_range(0, rows_in_use(seen.offsets, all.rows()));
     if (values.rows() == 0) return;
     double largest = 0, size = 0;
     const Tensor wide = values.to(exec, DType::f32);
@@ -62,7 +58,7 @@ const std::array<Scheme, 5>& schemes() {
                                           {"per row", {1, kWholeTile.cols}, ScaleRule::exact},
                                           {"128 x 128", kSquareTile, ScaleRule::exact},
                                           {"1 x 128", kRowTile, ScaleRule::exact},
-                                          {"1 x 32, powers of two", {1, 32}, ScaleRule::power_of_two}}};
+                                          {"1 x 32, powers of two", kMxRowTile, ScaleRule::power_of_two}}};
   return all;
 }
 
@@ -123,10 +119,8 @@ int64_t count_tensors(const Transformer& model) {
 std::vector<TensorRow> tensor_outliers(const Exec& exec, Transformer& model, const MicroBatch& batch,
                                        const LossWeights& weights, const std::function<void()>& one_done) {
   OutlierWatch watch(one_done);
-  Exec watched = exec;
-  watched.watch = &watch;
   model.begin_step(1);
-  model.forward_backward(watched, batch, weights).check_routed();
+  model.forward_backward(with_watch(exec, &watch), batch, weights).check_routed();
   return std::move(watch.rows);
 }
 

@@ -11,7 +11,7 @@
 #include "nn/linear.h"
 #include "ops/attention.h"
 #include "ops/quantise.h"
-#include "study/squares.h"
+#include "proof/squares.h"
 
 namespace hadal {
 namespace {
@@ -86,14 +86,17 @@ ProductRow retiled(const Exec& exec) {
           {}};
 }
 
+// dx of a linear of 384 channels.
+Tensor gradient_of_input(const Exec& exec, const GemmRecipe& recipe, const Tensor& dy) {
+  const DrawnLinear one(exec, recipe, dy.cols(), 384);
+  const Tensor result = Tensor::empty(exec, DType::f32, {dy.rows(), 384});
+  one.linear().backward_input(exec, result, dy);
+  return result;
+}
+
 ProductRow square_gradients(const Exec& exec, double sigma, double least) {
   const Tensor dy = drawn(exec, 512, 256, "product.tokens", sigma);
-  const auto dx = [&](const GemmRecipe& recipe) {
-    const DrawnLinear one(exec, recipe, 256, 384);
-    const Tensor result = Tensor::empty(exec, DType::f32, {512, 384});
-    one.linear().backward_input(exec, result, dy);
-    return result;
-  };
+  const auto dx = [&](const GemmRecipe& recipe) { return gradient_of_input(exec, recipe, dy); };
   GemmRecipe other = rounded_recipe();
   other.study.gradient = kSquareTile;
   const Tensor high = dx({});
@@ -111,12 +114,7 @@ ProductRow floored(const Exec& exec, double deviation, double least) {
   const Tensor drawn_dy = drawn(exec, 256, 256, "product.small");
   const Tensor dy = Tensor::empty(exec, DType::f32, {256, 256});
   for (int64_t i = 0; i < dy.count(); ++i) dy.data<float>()[i] = float(deviation * element(drawn_dy, i));
-  const auto dx = [&](const GemmRecipe& recipe) {
-    const DrawnLinear one(exec, recipe, 256, 384);
-    const Tensor result = Tensor::empty(exec, DType::f32, {256, 384});
-    one.linear().backward_input(exec, result, dy);
-    return result;
-  };
+  const auto dx = [&](const GemmRecipe& recipe) { return gradient_of_input(exec, recipe, dy); };
   GemmRecipe other = rounded_recipe();
   other.study.floor = AmaxFloor::released;
   const Tensor high = dx({});

@@ -8,6 +8,7 @@
 #include <numeric>
 
 #include "model/timeline.h"
+#include "nn/product_watch.h"
 #include "optim/curves.h"
 #include "train/micro_batches.h"
 #include "train/not_finite.h"
@@ -43,11 +44,6 @@ RankPlace::Work work_of(const std::vector<MicroBatch>& parts, const RankPlace* p
   RankPlace::Work work{parts, {}, one_stage(int64_t(parts.size()))};
   for (size_t j = 0; j < parts.size(); ++j) work.numbers.push_back(int64_t(j));
   return work;
-}
-
-Exec watched(Exec exec, ProductWatch* watch) {
-  exec.watch = watch;
-  return exec;
 }
 
 void finish_gradients(Sharding& sharding, Timeline* timeline) {
@@ -149,7 +145,7 @@ StepResult train_step(const Exec& exec, Transformer& model, Optimizer& optimizer
   if (sharding) sharding->begin_step();
   model.begin_step(work.actions);
   const LossSums own_sums =
-      model.forward_backward(watched(exec, wanted.watch), work.batches, weights, wants, &work.actions);
+      model.forward_backward(with_watch(exec, wanted.watch), work.batches, weights, wants, &work.actions);
   if (sharding) finish_gradients(*sharding, wanted.timeline);
   const LossSums sums = wanted.place ? over_ranks(own_sums, wanted.place->world()) : own_sums;
   for (size_t i = 0; i < routes.size(); ++i)
