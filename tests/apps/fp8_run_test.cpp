@@ -291,6 +291,8 @@ TEST_F(Fp8Run, InBlocksOfMx) {
                         q(small.root() / (std::string("as_") + dtype)))
                   .code,
               0);
+  const json stored = parse_json<json>(read_file(small.root() / "as_fp8" / "config.json"), "config.json");
+  EXPECT_EQ(stored["quantization_config"]["weight_block_size"], json({128, 128}));
   EXPECT_EQ(sum(" --precision mxfp8 --model " + q(small.root() / "as_fp32")), own);
   EXPECT_NEAR(sum(" --precision mxfp8 --model " + q(small.root() / "as_fp8")), own, 0.02 * std::abs(own));
 }

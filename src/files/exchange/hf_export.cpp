@@ -28,7 +28,7 @@ class HfPlanner {
     plan_.to = "hf", plan_.dtype = request.dtype, plan_.shard_bytes = request.shard_bytes;
     plan_.notices = source.notices();
     const Fp8Config& fp8 = source.fp8();
-    const int64_t tile = fp8.tile == 0 ? kSquareTile.rows : fp8.tile;
+    const int64_t tile = fp8_tile(Precision::fp8, fp8);
     plan_.block = {tile, tile}, plan_.powers_of_two = fp8.weight_scales == Fp8Scales::power_of_two;
   }
 

@@ -53,10 +53,7 @@ LoadedModel load_model(const std::filesystem::path& directory, const LoadOptions
   loaded.directory = from.directory;
   ModelOptions model_options;
   model_options.precision = options.precision.value_or(from.precision);
-  Fp8Config fp8 = from.fp8;
-  const bool mx = model_options.precision == Precision::mxfp8;
-  if (mx != (from.precision == Precision::mxfp8)) fp8.tile = 0;  // it is that of the precision trained in
-  model_options.recipe = recipe_of(model_options.precision, fp8);
+  model_options.recipe = recipe_of(model_options.precision, from.fp8);
   model_options.cache = options.cache;
   model_options.attention_form = options.attention_form.value_or(
       options.cache == CacheFormat::fp8 ? AttentionForm::absorbed : from.attention_form);

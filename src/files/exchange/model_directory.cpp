@@ -66,6 +66,7 @@ ModelDirectory open_model(const fs::path& path) {
     from.precision = trained.train.precision;
     from.attention_form = trained.train.attention_form;
     from.fp8 = trained.fp8;
+    if (trained.train.precision == Precision::mxfp8) from.fp8.tile = 0;  // its blocks are the precision's, no tiles
   } else {
     from.precision = at.hugging_face ? stored_precision(from) : Precision::fp32;
     const HfConfig& c = from.config;  // products in FP8 find the codes that are stored
