@@ -103,6 +103,7 @@ TEST(Step, NaNMakesNoUpdateAndNamesItsPlace) {
 // In every precision, codes included: the linear that holds it, or the layer in which it came up.
 TEST(Step, WhatIsNotFiniteIsNamedByLayerAndLinear) {
   for (const Precision precision : {Precision::fp32, Precision::bf16, Precision::fp8}) {
+    if (kOnDevice && is_fp8(precision)) continue;  // refused there
     Config config = small_config(precision);
     config.train.micro_batch_sequences = 1;
     for (const char* name : {"layers.0.ffn.down", "layers.1.moe.experts.gate", "layers.1.attention.kv_a"}) {
