@@ -12,14 +12,14 @@ import random
 
 import torch
 
-from fp8_layers import EXACT, POWER
+from fp8_layers import EXACT, OCP, POWER
 from fp8_model import FAULTS, KINDS, model_of
 from generate import run, write_case
 from grid import make_batch, random_weights
 from model import Config, LossWeights
 
 DRAWS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "fp8_draws.json")
-N_CASES = 64
+N_CASES, N_MX = 64, 16  # of the report's recipe and its variations, then of blocks of MX
 CASES_OF_FAULTS = [0, 1, 2, 4, 9, 11, 13, 19, 22, 38]
 
 
@@ -65,6 +65,9 @@ def sampled(index):
     kind = draw.choice(["none", "small", "far", "far"])
     c["selection_bias"] = kind != "none"
     settings = {name: draw.choice(levels) for name, levels in FP8.items()}
+    if index >= N_CASES:
+        kept = {name: settings[name] for name in ("attention_output", "swiglu_inputs")}
+        settings = dict(mx_scales=draw.choice(["round_up", OCP])) | kept
     settings["high"] = draw.sample(KINDS, draw.choice([0, 0, 1, 2]))
     for name in ("high_first_layers", "high_last_layers"):
         settings[name] = draw.choice([0, 0, 1]) if c["n_layers"] > 1 + settings.get("high_first_layers", 0) else 0
@@ -123,7 +126,8 @@ def best_draw(index):
 
 def assignments(settings):
     """As a user writes them."""
-    return [f"fp8.{name}={json.dumps(value)}" for name, value in settings.items()]
+    precision = "mxfp8" if "mx_scales" in settings else "fp8"
+    return [f"train.precision={precision}"] + [f"fp8.{name}={json.dumps(value)}" for name, value in settings.items()]
 
 
 def write(directory, numbers, again=0, fault=""):
@@ -147,12 +151,12 @@ def main():
     args = parser.parse_args()
     torch.set_num_threads(1)
     if args.choose_draws:
-        draws = [best_draw(i) for i in range(N_CASES)]
+        draws = [best_draw(i) for i in range(N_CASES + N_MX)]
         with open(DRAWS, "w", encoding="utf-8") as out:
             json.dump(draws, out)
         return
     if not args.faults:
-        return write(args.directory, map(int, args.only.split(",")) if args.only else range(N_CASES), args.again)
+        return write(args.directory, map(int, args.only.split(",")) if args.only else range(N_CASES + N_MX), args.again)
     for number, fault in enumerate(FAULTS):
         directory = os.path.join(args.directory, str(number))
         os.makedirs(directory)

@@ -5,7 +5,7 @@ is what was kept of them. Nothing of ours is used; the rules are those of the se
 import torch
 from torch.autograd import Function
 
-from fp8_layers import EXACT, POWER, Codes, Recipe, silu, swiglu_backward
+from fp8_layers import EXACT, OCP, POWER, Codes, Recipe, silu, swiglu_backward
 from model import Model
 
 KINDS = ["q_a", "q_b", "kv_a", "kv_b", "o", "ffn_gate_up", "ffn_down", "experts_gate_up", "experts_down"]
@@ -30,8 +30,8 @@ class Linear(Recipe):
     def column(self, x, rule):
         return Values(x) if self.high else super().column(x, rule)
 
-    def weight(self, w):
-        return Values(w) if self.high else super().weight(w)
+    def weight(self, w, turned=False):
+        return Values(w) if self.high else super().weight(w, turned)
 
     def forward(self, x, w):
         return self.row(x, self.x).values.to(x.dtype) @ self.weight(w).values.to(x.dtype).T
@@ -40,7 +40,7 @@ class Linear(Recipe):
         codes = self.row(dy, self.dy)
         if self.fault == "gradients in square tiles" and not self.high:
             codes = Codes(dy, (self.tile, self.tile), self.dy)
-        return codes.values.to(dy.dtype) @ self.weight(w).values.to(dy.dtype)
+        return codes.values.to(dy.dtype) @ self.weight(w, turned=True).values.to(dy.dtype)
 
     def weight_gradient(self, dy, x):
         if self.fault == "weight gradients of the forward's codes":
@@ -49,6 +49,13 @@ class Linear(Recipe):
 
 
 def linear_of(kind, fp8):
+    if "mx_scales" in fp8:  # blocks of 32 in every operand, and of weights two sets of codes
+        rule = OCP if fp8["mx_scales"] == OCP else POWER
+        linear = Linear(kind, rule, rule, rule, 32, mx=True)
+        linear.high = kind in fp8["high"]
+        if linear.high:
+            linear.x = EXACT
+        return linear
     asked = [fp8[name] == POWER for name in ("input_scales", "gradient_scales", "weight_scales")]
     x = POWER if asked[0] or kind in ("o", "experts_gate_up") else EXACT  # made again in other tiles, or sent
     dy = POWER if asked[1] or kind == "experts_down" else EXACT

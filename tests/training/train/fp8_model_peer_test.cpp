@@ -1,6 +1,6 @@
 // The whole model under the FP8 recipe, over FP32 tensors, against an oracle that quantises and multiplies on its own
 // (tests/oracle/fp8_model.py): sampled configurations and recipes, both forms of attention, experts with 0 to 300
-// tokens, MTP, the oracle's routes. Every gradient is near the oracle's, and those of plain FP32 are not.
+// tokens, MTP, blocks of MX, the oracle's routes. Every gradient is near the oracle's, and those of plain FP32 are not.
 // A value may lie so near a border of two codes that the rounding of FP32 moves it to the other side, and what follows
 // with it: such a case is drawn again, with other weights.
 #include <fmt/format.h>
@@ -64,7 +64,7 @@ TEST(OracleFp8Model, EveryGradientOfSampledModelsAndRecipesAgreesAndThoseOfFp32D
   ScratchDirectory directory("oracle_fp8_model");
   run_python(fmt::format("fp8_cases.py '{}'", directory.path().string()));
   const auto files = case_files(directory.path());
-  ASSERT_EQ(files.size(), 64u);
+  ASSERT_EQ(files.size(), 80u);
   std::set<int64_t> tokens_of_experts;
   std::vector<Drawn> again;
   Worst worst;

@@ -196,7 +196,7 @@ Case load_case(const std::filesystem::path& json_path) {
   if (options.contains("fp8")) {  // settings as a user gives them
     Config settings;
     apply_overrides(settings, options["fp8"].get<std::vector<std::string>>());
-    c.options.recipe = recipe_of(Precision::fp8, settings.fp8);
+    c.options.recipe = recipe_of(settings.train.precision, settings.fp8);
   }
   c.threads = options["threads"], c.split = options["split"];
   c.batch = parse_batch(json_text(json["batch"]));
