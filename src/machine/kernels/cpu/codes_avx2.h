@@ -25,20 +25,22 @@ HADAL_INLINE V next_power(V a) {
   return {_mm256_castsi256_ps(_mm256_and_si256(up, _mm256_set1_epi32(int(0xff800000))))};
 }
 
-// Magnitudes rounded to kFraction bits of fraction with the exponents of kBias and the smallest normal 2^(1 - kBias),
-// to nearest even: what is below in units of the smallest.
+// The code of a magnitude with kFraction bits of fraction and the exponents of kBias. A
+// number's unit is 2^-kFraction of its binade, or of the smallest normal's. Added to 2^23 units and a half of that, the
+// number is rounded to whole units, to nearest even, and these are the lowest bits of the sum; the code is their number
+// and, for each binade above the smallest normal's, 2^kFraction more. The even constant that this subtracts is added
+// with the 2^23 units, modulo the bits of a code.
 template <int kFraction, int kBias>
 HADAL_INLINE __m256i rounded_magnitude(__m256 a) {
-  constexpr int kDrop = 23 - kFraction;
-  const __m256i bits = _mm256_and_si256(_mm256_castps_si256(a), _mm256_set1_epi32(0x7fffffff));
-  const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, kDrop), _mm256_set1_epi32(1));
-  const __m256i half = _mm256_set1_epi32((1 << (kDrop - 1)) - 1 - ((127 - kBias) << 23));
-  const __m256i code = _mm256_srli_epi32(_mm256_add_epi32(_mm256_add_epi32(bits, odd), half), kDrop);
-  // Adding 2^23 rounds to whole units, which then are the lowest bits.
-  const __m256 units = _mm256_fmadd_ps(_mm256_castsi256_ps(bits), _mm256_set1_ps(float(1 << (kBias - 1 + kFraction))),
-                                       _mm256_set1_ps(0x1p23f));
-  const __m256i small = _mm256_and_si256(_mm256_castps_si256(units), _mm256_set1_epi32(0xffff));
-  return _mm256_blendv_epi8(code, small, _mm256_cmpgt_epi32(_mm256_set1_epi32((128 - kBias) << 23), bits));
+  constexpr int kCodes = 4 * (kBias + 1) << kFraction, kSubtracted = ((128 - kBias) << kFraction) % kCodes;
+  constexpr float kMagic = 0x1.8p23f / (1 << kFraction) + float(kCodes - kSubtracted) / (1 << kFraction);
+  const __m256i smallest = _mm256_set1_epi32((128 - kBias) << 23);
+  const __m256i bits = _mm256_castps_si256(a);
+  const __m256i binade = _mm256_max_epi32(_mm256_and_si256(bits, _mm256_set1_epi32(0x7f800000)), smallest);
+  const __m256 magnitude = _mm256_castsi256_ps(_mm256_and_si256(bits, _mm256_set1_epi32(0x7fffffff)));
+  const __m256 units = _mm256_fmadd_ps(_mm256_castsi256_ps(binade), _mm256_set1_ps(kMagic), magnitude);
+  const __m256i code = _mm256_add_epi32(_mm256_castps_si256(units), _mm256_srli_epi32(binade, 23 - kFraction));
+  return _mm256_and_si256(code, _mm256_set1_epi32((2 * (kBias + 1) << kFraction) - 1));
 }
 HADAL_INLINE __m256i with_sign(__m256i code, __m256 a, int shift, int bit) {
   return _mm256_or_si256(code,

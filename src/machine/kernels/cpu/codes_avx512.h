@@ -21,20 +21,21 @@ HADAL_INLINE V next_power(V a) {
   return {_mm512_castsi512_ps(_mm512_and_si512(up, _mm512_set1_epi32(int(0xff800000))))};
 }
 
-// Magnitudes rounded to kFraction bits of fraction with the exponents of kBias and the smallest normal 2^(1 - kBias),
-// to nearest even: what is below in units of the smallest.
+// The code of a magnitude with kFraction bits of fraction and the exponents of kBias; above the code's bits is what is to be cut off. A
+// number's unit is 2^-kFraction of its binade, or of the smallest normal's. Added to 2^23 units and a half of that, the
+// number is rounded to whole units, to nearest even, and these are the lowest bits of the sum; the code is their number
+// and, for each binade above the smallest normal's, 2^kFraction more. The even constant that this subtracts is added
+// with the 2^23 units, modulo the bits of a code.
 template <int kFraction, int kBias>
 HADAL_INLINE __m512i rounded_magnitude(__m512 a) {
-  constexpr int kDrop = 23 - kFraction;
-  const __m512i bits = _mm512_and_si512(_mm512_castps_si512(a), _mm512_set1_epi32(0x7fffffff));
-  const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, kDrop), _mm512_set1_epi32(1));
-  const __m512i half = _mm512_set1_epi32((1 << (kDrop - 1)) - 1 - ((127 - kBias) << 23));
-  const __m512i code = _mm512_srli_epi32(_mm512_add_epi32(_mm512_add_epi32(bits, odd), half), kDrop);
-  // Adding 2^23 rounds to whole units, which then are the lowest bits.
-  const __m512 units = _mm512_fmadd_ps(_mm512_castsi512_ps(bits), _mm512_set1_ps(float(1 << (kBias - 1 + kFraction))),
-                                       _mm512_set1_ps(0x1p23f));
-  const __mmask16 small = _mm512_cmplt_epi32_mask(bits, _mm512_set1_epi32((128 - kBias) << 23));
-  return _mm512_mask_and_epi32(code, small, _mm512_castps_si512(units), _mm512_set1_epi32(0xffff));
+  constexpr int kCodes = 4 * (kBias + 1) << kFraction, kSubtracted = ((128 - kBias) << kFraction) % kCodes;
+  constexpr float kMagic = 0x1.8p23f / (1 << kFraction) + float(kCodes - kSubtracted) / (1 << kFraction);
+  const __m512i smallest = _mm512_set1_epi32((128 - kBias) << 23);
+  const __m512i bits = _mm512_castps_si512(a);
+  const __m512i binade = _mm512_max_epi32(_mm512_and_si512(bits, _mm512_set1_epi32(0x7f800000)), smallest);
+  const __m512 magnitude = _mm512_castsi512_ps(_mm512_and_si512(bits, _mm512_set1_epi32(0x7fffffff)));
+  const __m512 units = _mm512_fmadd_ps(_mm512_castsi512_ps(binade), _mm512_set1_ps(kMagic), magnitude);
+  return _mm512_add_epi32(_mm512_castps_si512(units), _mm512_srli_epi32(binade, 23 - kFraction));
 }
 HADAL_INLINE __m512i with_sign(__m512i code, __m512 a, int shift, int bit) {
   constexpr int kFirstOrSecondAndThird = 0xf8;  // a ternary logic's table
