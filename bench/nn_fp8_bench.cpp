@@ -2,7 +2,8 @@
 // and a whole linear with all quantising: forward, backward of its input and of its weight.
 //   nn_fp8_bench [--threads N] [--isa NAME] [--only SUBSTRING] [--seconds S]
 // A line: shape; milliseconds of BF16 and its ratio to FP8's for each product (NT, NN, TN), their sum judged against a
-// floor; and the same for the whole linear. The run fails when a floor is missed.
+// floor; and the same for the whole linear. First the making of codes, of what was just written as in training (cold
+// memory: kernels_pointwise_bench), in elements a second of each thread. The run fails when a floor is missed.
 #include <functional>
 
 #include "base/bf16.h"
@@ -11,12 +12,14 @@
 #include "nn/linear.h"
 #include "ops/matmul_weight.h"
 #include "ops/quantise.h"
+#include "ops/weight.h"
 
 namespace hadal {
 namespace {
 
 constexpr double kSquareFloors[] = {0.90, 0.93}, kDenseFloor = 0.93, kGroupedFloor = 0.88, kLargeGroupedFloor = 0.92;
-constexpr double kLinearFloor = 0.85;
+constexpr double kLinearFloor = 0.85, kFewRowsFloor = 1.6;
+constexpr double kQuantise = 3, kQuantiseE5m6 = 2, kQuantiseAvx2 = 1.2;  // G elements a second and thread
 
 Tensor random_tensor(const Exec& exec, DType dtype, Shape shape) {
   const Tensor values = Tensor::empty(exec, DType::f32, shape);
@@ -112,6 +115,27 @@ struct Bench {
   const bench::Options& options;
   bench::Floors& floors;
 
+  // A few rows with packed weights in turn, together larger than any cache, as decoding reads them.
+  void print_few_rows(const std::string& name, int64_t rows) const {
+    constexpr int64_t kIn = 4096, kOut = 8192, kWeights = 6;
+    const Tensor x = random_tensor(exec, DType::bf16, {rows, kIn}), y = Tensor::empty(exec, DType::bf16, {rows, kOut});
+    const auto reader = [&](PanelType type) {
+      auto weights = std::make_shared<std::vector<Weight>>();
+      for (int64_t i = 0; i < kWeights; ++i) {
+        weights->emplace_back(random_tensor(exec, DType::bf16, {kOut, kIn}));
+        ops::pack(exec, weights->back(), type);
+      }
+      return [this, weights, x, y] {
+        for (const Weight& w : *weights) ops::linear(exec, y, x, w);
+      };
+    };
+    const bool memory_binds = rows == 1 && exec.isa != Isa::avx2;  // else it is the widening of codes
+    const double floor = memory_binds ? kFewRowsFloor : 0;
+    const auto [t, f] = in_turns(reader(PanelType::bf16), reader(PanelType::fp8), floor);
+    std::printf("%-32s  %7.3f ms %4.2f%s\n", name.c_str(), 1e3 * t, t / f,
+                floors.judge(name, floor, {t / f}, "BF16").c_str());
+  }
+
   // Best seconds of each, in turns; more of them while the floor seems missed.
   std::pair<double, double> in_turns(const std::function<void()>& high, const std::function<void()>& fp8,
                                      double floor) const {
@@ -122,6 +146,20 @@ struct Bench {
       b = std::min(b, bench::best_seconds(fp8, options.seconds / kTurns));
     }
     return {a, b};
+  }
+
+  // BF16 into codes of E4M3 or E5M6, as few rows as stay in the cache.
+  void print_quantise(const std::string& name) const {
+    const Tensor x = random_tensor(exec, DType::bf16, {512, 512});
+    const bool kept = name.ends_with("E5M6"), columns = name.find("128 x 1,") != std::string::npos;
+    const auto rule = name.ends_with("powers of two") ? ScaleRule::power_of_two : ScaleRule::exact;
+    const Quantised q = kept ? Quantised::empty_e5m6(exec, {512, 512}, DType::bf16)
+                             : Quantised::empty(exec, {512, 512}, columns ? kColumnTile : kRowTile, DType::bf16, rule);
+    const double seconds = bench::best_seconds([&] { quantise(exec, q, x, AmaxFloor::none); }, options.seconds);
+    const double rate = double(x.count()) / seconds * 1e-9 / exec.compute->n_threads();
+    const double wanted = exec.isa == Isa::avx2 ? kQuantiseAvx2 : kept ? kQuantiseE5m6 : kQuantise;
+    std::printf("%-32s  %5.2f G elements/s a thread%s\n", name.c_str(), rate,
+                floors.judge(name, 1.0, {rate / wanted}, fmt::format("{} G/s", wanted).c_str()).c_str());
   }
 
   void print(const Sizes& s) const {
@@ -168,8 +206,17 @@ int run(const bench::Options& options) {
   };
   bench::Floors floors;
   const Bench bench{owned.exec, options, floors};
+  std::vector<std::pair<std::string, std::function<void()>>> lines;
+  for (const char* name : {"quantise 1 x 128, exact", "quantise 1 x 128, powers of two", "quantise 128 x 1, exact",
+                           "quantise 128 x 1, powers of two", "quantise E5M6"})
+    lines.push_back({name, [&bench, name] { bench.print_quantise(name); }});
+  for (const int64_t rows : {1, 4}) {
+    const std::string name = fmt::format("few rows [{}x4096]x[8192x4096]", rows);
+    lines.push_back({name, [&bench, name, rows] { bench.print_few_rows(name, rows); }});
+  }
+  for (const Sizes& s : all) lines.push_back({s.name, [&bench, &s] { bench.print(s); }});
   floors.measure(
-      options, all, [](const Sizes& s) { return s.name; }, [&](const Sizes& s) { bench.print(s); });
+      options, lines, [](const auto& line) { return line.first; }, [](const auto& line) { line.second(); });
   return floors.exit_code();
 }
 

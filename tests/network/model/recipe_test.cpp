@@ -154,6 +154,42 @@ TEST(ModelRecipe, CodesAreMadeBeforeTheyAreDispatchedAndKept) {
   }
 }
 
+// Of layers as wide as those of configs/bench-t2.toml, what a forward leaves for backward: two thirds of BF16's bytes,
+// as the formats promise (63.3 of 96.0 kB a token).
+TEST(ModelRecipe, ATokenTakesTwoThirdsOfBf16sMemoryUntilBackward) {
+  ModelConfig config = small_config();
+  config.hidden_size = 512, config.n_layers = 4, config.n_dense_layers = 1, config.n_heads = 8, config.n_mtp = 0;
+  config.q_lora_rank = 192, config.kv_lora_rank = 128, config.qk_nope_head_dim = config.v_head_dim = 64;
+  config.qk_rope_head_dim = 32, config.dense_ffn_size = 1536, config.expert_ffn_size = 256;
+  config.n_routed_experts = 8, config.n_shared_experts = 2, config.n_experts_per_token = 6;
+  config.n_groups = config.n_limited_groups = 2, config.max_positions = 512;
+  const auto kept = [&](const Recipe& recipe) {
+    ModelOptions options = training_options(Precision::bf16);
+    options.recipe = recipe;
+    SmallModel small(config, options);
+    const Exec& exec = small.owned.exec;
+    const auto find = [&](const std::string& name) { return &small.model.parameter(name); };
+    PartClock clock;
+    Pass pass{exec,
+              clock,
+              DType::bf16,
+              AttentionForm::up_projected,
+              Recompute::norms,
+              rope_table(exec, config, DType::f32, 512)};
+    pass.keep = true;
+    const MicroBatch batch = make_batch({{512}}, true);
+    const Stage stage(config, {0, 4, true, false}, find, recipe);
+    const size_t before = exec.memory->bytes_in_use();
+    Flight flight(exec, batch, stage.flight_sizes());
+    stage.forward(pass, flight);
+    return double(exec.memory->bytes_in_use() - before);
+  };
+  const double bf16 = kept(Recipe::high()), fp8 = kept(Recipe::fp8());
+  std::printf("%.0f of %.0f bytes a token\n", fp8 / 512, bf16 / 512);
+  EXPECT_LE(fp8 / bf16, 0.68) << fp8 / 512 << " bytes a token in FP8, " << bf16 / 512 << " in BF16";
+  EXPECT_GE(fp8 / bf16, 0.55);
+}
+
 TEST(ModelRecipe, GenerationEqualsTheForwardOfTraining) {
   SmallModel small(small_config(), options_of(Recipe::fp8()));
   const MicroBatch batch = make_batch({{40}}, false);

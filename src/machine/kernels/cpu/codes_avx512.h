@@ -21,7 +21,7 @@ HADAL_INLINE V next_power(V a) {
   return {_mm512_castsi512_ps(_mm512_and_si512(up, _mm512_set1_epi32(int(0xff800000))))};
 }
 
-// The code of a magnitude with kFraction bits of fraction and the exponents of kBias; above the code's bits is what is to be cut off. A
+// The code of a magnitude with kFraction bits of fraction and the exponents of kBias; what lies above it is cut off. A
 // number's unit is 2^-kFraction of its binade, or of the smallest normal's. Added to 2^23 units and a half of that, the
 // number is rounded to whole units, to nearest even, and these are the lowest bits of the sum; the code is their number
 // and, for each binade above the smallest normal's, 2^kFraction more. The even constant that this subtracts is added
