@@ -1,6 +1,7 @@
 #include "apps/fresh_run.h"
 
 #include <utility>
+#include <vector>
 
 #include "apps/cli.h"
 #include "base/error.h"
@@ -14,11 +15,22 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr const char* kWritten[] = {"checkpoints",   "data",    "tokenizer", "text",       "config.toml",
-                                    "metrics.jsonl", "log.txt", "logs",      "report.html"};
+constexpr const char* kWritten[] = {"checkpoints", "data", "tokenizer",   "text",        "config.toml", "metrics.jsonl",
+                                    "log.txt",     "logs", "report.html", "phases.toml", "phases.json"};
 
 fs::path aside(const fs::path& run) { return run / "before_fresh"; }
 fs::path whole_mark(const fs::path& run) { return aside(run) / ".whole"; }
+
+// What a run wrote: files of these names, and a run of its own for each of its phases. `in`: the run's directory, or
+// where what it wrote stands aside.
+std::vector<std::string> written(const fs::path& in) {
+  std::vector<std::string> names(std::begin(kWritten), std::end(kWritten));
+  const bool phased = fs::exists(in / "phases.toml");
+  if (!fs::is_directory(in)) return names;
+  for (const auto& entry : fs::directory_iterator(in))
+    if (phased && entry.is_directory() && is_run(entry.path())) names.push_back(entry.path().filename().string());
+  return names;
+}
 
 void remove_whole(const fs::path& path) {
   std::error_code error;
@@ -40,18 +52,18 @@ bool others_use(const fs::path& run, const fs::path& name) {
 // as well.
 void set_aside(const fs::path& run) {
   make_directories(aside(run));
-  for (const char* name : kWritten)
+  for (const std::string& name : written(run))
     if (fs::exists(run / name) && !others_use(run, name)) move(run / name, aside(run) / name);
   atomic_write(whole_mark(run), "");
 }
 
 void put_back_locked(const fs::path& run) {
   if (fs::exists(whole_mark(run))) {
-    for (const char* name : kWritten)
+    for (const std::string& name : written(run))
       if (!others_use(run, name)) remove_whole(run / name);
     remove_whole(whole_mark(run));
   }
-  for (const char* name : kWritten)
+  for (const std::string& name : written(aside(run)))
     if (fs::exists(aside(run) / name)) move(aside(run) / name, run / name);
   remove_whole(aside(run));
 }

@@ -13,8 +13,10 @@
 #include "base/table.h"
 #include "base/text_format.h"
 #include "checkpoint/checkpoint.h"
+#include "checkpoint/phase_record.h"
 #include "config/config_io.h"
 #include "exchange/model_directory.h"
+#include "phases/kinds.h"
 
 namespace hadal {
 namespace {
@@ -33,6 +35,8 @@ struct Inspected {
   std::optional<ModelLocation> stored;  // a directory; absent for a configuration
   const ModelConfig& model() const { return config.model; }
 };
+
+const std::string& named(const InspectOptions& o) { return o.model.empty() ? o.config : o.model; }
 
 bool is_json(const std::string& path) { return std::filesystem::path(path).extension() == ".json"; }
 
@@ -62,7 +66,7 @@ void choose_storage(const InspectOptions& o, bool known, HfConfig& config) {
 Inspected read(const InspectOptions& o) {
   check(o.config.empty() != o.model.empty(), ErrorKind::invalid,
         "give one of: a configuration file, a model's directory, a config.json");
-  const std::string& path = o.model.empty() ? o.config : o.model;
+  const std::string& path = named(o);
   const bool directory = std::filesystem::is_directory(path), json = !directory && is_json(path);
   check(o.layout.empty() || !(directory || json), ErrorKind::invalid,
         "--layout shows how a configuration file's run lies on ranks; {} is a model", path);
@@ -80,8 +84,13 @@ Inspected read(const InspectOptions& o) {
   if (json) {
     inspected.config = read_model_json(path);
   } else {
-    Config config = load_config(path);
-    apply_overrides(config, o.common.set);
+    Config config;  // of one with phases, what is common to all
+    if (has_phases(path)) {
+      config = load_phases(path, training_kinds(), o.common.set).base;
+    } else {
+      config = load_config(path);
+      apply_overrides(config, o.common.set);
+    }
     if (config.model.vocab_size == 0) config.model.vocab_size = config.tokenizer.vocab_size;
     inspected.config.model = config.model;
     inspected.run = std::move(config);
@@ -201,11 +210,13 @@ int inspect_directory(const InspectOptions& o, Inspected inspected) {
     json["tokenizer"] = tokenizer_json(tokenizer);
     json["memory"] = memory_json(memory_fits(inspected.model()));
     if (o.tensors) json["tensors"] = listed_json(tensors);
+    if (has_phase_records(named(o))) json["phases"] = lineage_json(named(o));
     json["notices"] = open_model(at.directory).notices();
     fmt::print("{}\n", json_text(json, {.indent = 2}));
     return kExitFine;
   }
   fmt::print("{}\n", inspected.title);
+  print_lineage(named(o));
   print_architecture(inspected.config);
   if (o.tensors) print_listed(tensors);
   print_kinds(inspected.model());

@@ -45,6 +45,10 @@ void print_tokenizer(const TokenizerFacts& facts);
 nlohmann::ordered_json scales_json(const ScaleStatistics& scales);
 nlohmann::ordered_json tokenizer_json(const TokenizerFacts& facts);
 
+// ---- a run with phases: what it has been through, one line per phase that ended
+void print_lineage(const std::filesystem::path& run);
+nlohmann::ordered_json lineage_json(const std::filesystem::path& run);
+
 // ---- memory
 
 void print_memory(const std::vector<MemoryFit>& fits);

@@ -3,7 +3,9 @@
 
 #include "apps/inspect.h"
 #include "base/error.h"
+#include "base/table.h"
 #include "base/text_format.h"
+#include "checkpoint/phase_record.h"
 #include "text/chat_files.h"
 #include "text/tokenizer.h"
 
@@ -107,6 +109,33 @@ ordered_json memory_json(const std::vector<MemoryFit>& fits) {
                            {"fits", fit.fits},
                            {"context_tokens", fit.context_tokens}};
   return json;
+}
+
+void print_lineage(const std::filesystem::path& run) {
+  if (!has_phase_records(run)) return;
+  Table table({"phase", "kind", "from", "steps", "tokens", "bits per byte", "checkpoint", "model", "parent", "data"});
+  const auto first_digits = [](const std::string& hash) { return hash.empty() ? "-" : hash.substr(0, 12); };
+  for (const PhaseRecord& r : read_phase_records(run))
+    table.add({r.name, r.kind, r.from.empty() ? "-" : r.from, format_count(r.steps), format_count(r.tokens),
+               r.bits_per_byte > 0 ? fmt::format("{:.4f}", r.bits_per_byte) : "-", r.checkpoint, first_digits(r.model),
+               first_digits(r.parent), first_digits(r.data)});
+  fmt::print("{}\n", table.text());
+}
+
+nlohmann::ordered_json lineage_json(const std::filesystem::path& run) {
+  auto all = nlohmann::ordered_json::array();
+  for (const PhaseRecord& r : read_phase_records(run))
+    all.push_back({{"name", r.name},
+                   {"kind", r.kind},
+                   {"from", r.from},
+                   {"steps", r.steps},
+                   {"tokens", r.tokens},
+                   {"bits_per_byte", r.bits_per_byte},
+                   {"checkpoint", r.checkpoint},
+                   {"model", r.model},
+                   {"parent", r.parent},
+                   {"data", r.data}});
+  return all;
 }
 
 }  // namespace hadal

@@ -3,9 +3,11 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <optional>
 
 #include "base/error.h"
 #include "checkpoint/checkpoint.h"
+#include "checkpoint/phase_record.h"
 #include "config/config_io.h"
 #include "exchange/model_directory.h"
 #include "text/tokenizer.h"
@@ -34,20 +36,20 @@ void take_model(Config& config, const ModelConfig& theirs, const std::string& di
   config.model = theirs;
 }
 
-void start_from(Config& config, const std::string& model, bool is_run, bool fresh) {
-  const std::string directory = fs::weakly_canonical(fs::absolute(model)).string();
+// `stored`: the configuration of the run that is there already, or null.
+void start_from(Config& config, const RunArguments& arguments, bool is_run, const Config* stored) {
+  const std::string directory = fs::weakly_canonical(fs::absolute(arguments.model)).string();
   const std::string run = fs::weakly_canonical(fs::absolute(config.run)).string();
-  check(!fresh || !(directory + "/").starts_with(run + "/"), ErrorKind::invalid,
-        "--model {} lies in the run that --fresh gives up; name another directory for the new one: --run NEW", model);
-  const fs::path stored_file = fs::path(config.run) / "config.toml";
-  if (fs::exists(stored_file) && !fresh) {
-    const Config stored = load_config(stored_file.string());
-    check(!is_run || stored.train.start_model == directory, ErrorKind::invalid,
+  check(!arguments.fresh || !(directory + "/").starts_with(run + "/"), ErrorKind::invalid,
+        "--model {} lies in the run that --fresh gives up; name another directory for the new one: --run NEW",
+        arguments.model);
+  if (stored && !arguments.fresh) {
+    check(!is_run || stored->train.start_model == directory, ErrorKind::invalid,
           "{}: this run started from {}, not from {}; leave --model out to go on with it", config.run,
-          stored.train.start_model.empty() ? "newly drawn weights" : stored.train.start_model, directory);
-    if (stored.train.start_model == directory) {
-      take_model(config, stored.model, directory);
-      if (config.tokenizer.path.empty()) config.tokenizer.path = stored.tokenizer.path;
+          stored->train.start_model.empty() ? "newly drawn weights" : stored->train.start_model, directory);
+    if (stored->train.start_model == directory) {
+      take_model(config, stored->model, directory);
+      if (config.tokenizer.path.empty()) config.tokenizer.path = stored->tokenizer.path;
       config.train.start_model = directory;
       return;
     }
@@ -61,6 +63,28 @@ void start_from(Config& config, const std::string& model, bool is_run, bool fres
         "--set tokenizer.path=DIR",
         files.string());
   config.tokenizer.path = files.string();
+}
+
+void take_text(Config& config, const std::vector<std::string>& text) {
+  if (text.empty()) return;
+  config.data.sources.clear();
+  for (const std::string& name : text) {
+    check(name != "-", ErrorKind::invalid,
+          "--text -: the text is read more than once, and standard input cannot be; write it to a file");
+    SourceConfig source;
+    source.name = fs::path(name).filename().string();
+    source.paths = {name};
+    config.data.sources.push_back(source);
+  }
+}
+
+void check_set_and_change(const RunArguments& arguments) {
+  for (const std::string& change : arguments.change) {
+    const std::string key = change.substr(0, change.find('='));
+    const auto same = [&](const std::string& set) { return set.substr(0, set.find('=')) == key; };
+    check(std::none_of(arguments.set.begin(), arguments.set.end(), same), ErrorKind::invalid,
+          "{} was given with --set and with --change; leave one of them out", key);
+  }
 }
 
 }  // namespace
@@ -80,32 +104,48 @@ Config read_run_config(const std::string& path, const RunArguments& arguments) {
   check(!is_run || fs::exists(file), ErrorKind::not_found, "{}: no config.toml in it: not a run directory", path);
   Config config = load_config(file.string());
   if (is_run) config.run = path;
-  if (!arguments.text.empty()) {
-    config.data.sources.clear();
-    for (const std::string& name : arguments.text) {
-      check(name != "-", ErrorKind::invalid,
-            "--text -: the text is read more than once, and standard input cannot be; write it to a file");
-      SourceConfig source;
-      source.name = fs::path(name).filename().string();
-      source.paths = {name};
-      config.data.sources.push_back(source);
-    }
-  }
-  for (const std::string& change : arguments.change) {
-    const std::string key = change.substr(0, change.find('='));
-    const auto same = [&](const std::string& set) { return set.substr(0, set.find('=')) == key; };
-    check(std::none_of(arguments.set.begin(), arguments.set.end(), same), ErrorKind::invalid,
-          "{} was given with --set and with --change; leave one of them out", key);
-  }
+  take_text(config, arguments.text);
+  check_set_and_change(arguments);
   apply_overrides(config, arguments.set);
   apply_overrides(config, arguments.change, "--change");
   if (!arguments.run.empty()) config.run = arguments.run;
   if (config.run.empty()) config.run = (fs::path("runs") / fs::path(path).stem()).string();
   check_run_place(config.run);
   check_cache_place(config);
-  if (!arguments.model.empty()) start_from(config, arguments.model, is_run, arguments.fresh);
+  const fs::path stored_file = fs::path(config.run) / "config.toml";
+  std::optional<Config> stored;
+  if (!arguments.model.empty() && !arguments.fresh && fs::exists(stored_file))
+    stored = load_config(stored_file.string());
+  if (!arguments.model.empty()) start_from(config, arguments, is_run, stored ? &*stored : nullptr);
   validate(config);
   return config;
+}
+
+bool is_phased(const std::string& path) {
+  if (fs::is_directory(path)) return fs::exists(fs::path(path) / kPhasesFile);
+  return fs::is_regular_file(path) && has_phases(path);
+}
+
+PhasedConfig read_phased_config(const std::string& path, const RunArguments& arguments,
+                                std::span<const PhaseKind> kinds) {
+  const bool is_run = fs::is_directory(path);
+  const fs::path file = is_run ? fs::path(path) / kPhasesFile : fs::path(path);
+  check_set_and_change(arguments);
+  return load_phases(file.string(), kinds, arguments.set, [&](Config& config) {
+    if (is_run) config.run = path;
+    take_text(config, arguments.text);
+    if (!arguments.run.empty()) config.run = arguments.run;
+    if (config.run.empty()) config.run = (fs::path("runs") / fs::path(path).stem()).string();
+    check_run_place(config.run);
+    check(!fs::exists(fs::path(config.run) / "config.toml"), ErrorKind::invalid,
+          "{} holds a run without phases; name another directory: --run NEW", config.run);
+    check_cache_place(config);
+    if (arguments.model.empty()) return;
+    const fs::path kept = fs::path(config.run) / kPhasesFile;
+    std::optional<Config> stored;
+    if (!arguments.fresh && fs::exists(kept)) stored = load_phases(kept.string(), kinds).base;
+    start_from(config, arguments, is_run, stored ? &*stored : nullptr);
+  });
 }
 
 }  // namespace hadal

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "config/config.h"
+#include "config/phases.h"
 
 namespace hadal {
 
@@ -22,5 +23,12 @@ struct RunArguments {
 // and so is the tokenizer unless tokenizer.path names another; a run that started from it has both and needs the
 // directory no more.
 Config read_run_config(const std::string& path, const RunArguments& arguments);
+
+// Whether `path` is a configuration with phases, or the directory of a run that goes through some (config/phases.h).
+bool is_phased(const std::string& path);
+// The same of such a one; --text, --set and --model are common to all phases, and base.run is the run's directory. What
+// --change says is the first unfinished phase's, so it is the walk's to take it.
+PhasedConfig read_phased_config(const std::string& path, const RunArguments& arguments,
+                                std::span<const PhaseKind> kinds);
 
 }  // namespace hadal

@@ -8,6 +8,7 @@
 #include "base/files.h"
 #include "base/hash.h"
 #include "base/json.h"
+#include "checkpoint/phase_record.h"
 
 namespace hadal {
 
@@ -91,6 +92,7 @@ void remove_old_checkpoints(const fs::path& checkpoints, int64_t keep) {
 }
 
 ModelLocation locate_model(const fs::path& directory) {
+  if (const auto phase = phase_run(directory)) return locate_model(*phase);
   check(fs::exists(directory), ErrorKind::not_found, "{}: no such directory", directory.string());
   check(fs::is_directory(directory), ErrorKind::invalid,
         "{}: a file; --model takes a run directory or an exported model's directory", directory.string());

@@ -44,8 +44,8 @@ std::vector<std::filesystem::path> list_checkpoints(
     const std::filesystem::path& checkpoints);                                        // complete ones, oldest first
 void remove_old_checkpoints(const std::filesystem::path& checkpoints, int64_t keep);  // and leftovers *.partial
 
-// Where a model's files lie: `--model DIR` is a run directory (its last checkpoint), a checkpoint, an exported
-// directory or a Hugging Face directory.
+// Where a model's files lie: `--model DIR` is a run directory (its last checkpoint; of a run with phases that of the
+// last finished one, or RUN:NAME), a checkpoint, an exported directory or a Hugging Face directory.
 struct ModelLocation {
   std::filesystem::path directory;  // with safetensors and model.json or config.json
   bool is_checkpoint = false;       // has a manifest

@@ -3,7 +3,6 @@
 
 #include "base/clock.h"
 #include "base/error.h"
-#include "checkpoint/checkpoint.h"
 #include "nn/init.h"
 
 namespace hadal {
@@ -11,31 +10,14 @@ namespace hadal {
 namespace {
 
 void load_ema(const Exec& exec, const std::filesystem::path& directory, Transformer& model) {
-  check(tensor_file_in(directory, kOptimizerStem).has_value(), ErrorKind::not_found,
-        "{}: neither {} nor its index is in it; an exported model keeps no moving average", directory.string(),
-        tensor_file_name(kOptimizerStem, 0, 1));
-  if (std::filesystem::exists(directory / "manifest.json"))
-    verify_checkpoint(directory, CheckpointPart::optimizer);  // opening left it out
-  const TensorFiles files = TensorFiles::open(directory, kOptimizerStem);
-  const std::string where = files.file().string();
-  for (Parameter* parameter : model.parameters()) {
-    if (!parameter->spec.trained) continue;
-    const std::string name = "ema." + parameter->spec.name;
-    check(files.has(name), ErrorKind::not_found,
-          "{}: no '{}'; train with optim.ema_decay above 0 to keep a moving average", where, name);
-    const Tensor average = files.tensor(name);
-    check(average.shape() == parameter->spec.shape, ErrorKind::corrupt, "{}: '{}' has shape {}, the model needs {}",
-          where, name, shape_text(average.shape()), shape_text(parameter->spec.shape));
-    if (model.options().training) {
-      parameter->master.copy_from(exec, average);
-    } else {  // the value may be the mapped file itself
-      const DType dtype = value_dtype(*parameter, activation_dtype(model.options().precision));
-      parameter->value = Weight(average.to(exec, dtype));
-      if (parameter->master) parameter->master = parameter->value.plain;
-      keep_what_is_read(exec, *parameter);
-    }
-  }
-  files.check_intact();
+  if (model.options().training) return load_average_masters(directory, exec, model.parameters());
+  read_averages(directory, model.parameters(), [&](Parameter& parameter, const Tensor& average) {
+    // the value may be the mapped file itself
+    const DType dtype = value_dtype(parameter, activation_dtype(model.options().precision));
+    parameter.value = Weight(average.to(exec, dtype));
+    if (parameter.master) parameter.master = parameter.value.plain;
+    keep_what_is_read(exec, parameter);
+  });
 }
 
 }  // namespace

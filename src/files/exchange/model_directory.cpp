@@ -97,6 +97,35 @@ void load_masters(const ModelDirectory& from, const Exec& exec, const Parameters
   from.files->check_intact();
 }
 
+void read_averages(const fs::path& directory, const Parameters& parameters,
+                   const std::function<void(Parameter&, const Tensor&)>& take) {
+  check(tensor_file_in(directory, kOptimizerStem).has_value(), ErrorKind::not_found,
+        "{}: neither {} nor its index is in it; an exported model keeps no moving average", directory.string(),
+        tensor_file_name(kOptimizerStem, 0, 1));
+  if (fs::exists(directory / "manifest.json"))
+    verify_checkpoint(directory, CheckpointPart::optimizer);  // opening left it out
+  const TensorFiles files = TensorFiles::open(directory, kOptimizerStem);
+  const std::string where = files.file().string();
+  for (Parameter* parameter : parameters) {
+    if (!parameter->spec.trained) continue;
+    const std::string name = "ema." + parameter->spec.name;
+    check(files.has(name), ErrorKind::not_found,
+          "{}: no '{}'; train with optim.ema_decay above 0 to keep a moving average", where, name);
+    const Tensor average = files.tensor(name);
+    check(average.shape() == parameter->spec.shape, ErrorKind::corrupt, "{}: '{}' has shape {}, the model needs {}",
+          where, name, shape_text(average.shape()), shape_text(parameter->spec.shape));
+    take(*parameter, average);
+  }
+  files.check_intact();
+}
+
+void load_average_masters(const fs::path& directory, const Exec& exec, const Parameters& parameters) {
+  read_averages(directory, parameters, [&](Parameter& parameter, const Tensor& average) {
+    const bool whole = parameter.box == Box::whole(parameter.spec.shape);
+    parameter.master.copy_from(exec, whole ? average : part_of(average, parameter.box));
+  });
+}
+
 namespace {
 
 // What becomes of one parameter.

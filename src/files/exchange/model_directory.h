@@ -3,6 +3,7 @@
 // shards). All say the same things here, so that no verb knows which kind it reads.
 #pragma once
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -40,6 +41,11 @@ struct LoadCounts {
 
 // Fills the masters (and values of the same memory) of parameters that have memory; call refresh_values() afterwards.
 void load_masters(const ModelDirectory& from, const Exec& exec, const Parameters& parameters);
+// The moving averages of the weights that a run kept, instead; throws not_found where there are none. The second takes
+// tensors of whole parameters to wherever they shall go.
+void load_average_masters(const std::filesystem::path& directory, const Exec& exec, const Parameters& parameters);
+void read_averages(const std::filesystem::path& directory, const Parameters& parameters,
+                   const std::function<void(Parameter&, const Tensor&)>& take);
 // Gives bare parameters (ModelOptions::bare) the value that a model of these options (precision, weights, form) reads:
 // panels where the format of weights says so (model/weight_format.h), made of one parameter after another; else a view
 // of the mapped file where it is stored whole and in the type that is computed in, else memory of its own. No masters.

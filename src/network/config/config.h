@@ -121,6 +121,7 @@ struct TrainConfig {
   int64_t max_skips = 10;  // consecutive
   uint64_t seed = 1;
   std::string start_model;  // directory whose weights the run starts from; empty = from initialisation
+  bool start_average = false, start_moments = false, start_extends = false;
   template <class Self, class Visitor>
   static void visit(Self& c, Visitor&& v) {
     v("precision", c.precision,
@@ -144,6 +145,9 @@ struct TrainConfig {
     v("seed", c.seed, "seed of initialisation");
     v("start_model", c.start_model,
       "model directory whose weights training starts from, as given with --model; empty initialises");
+    v("start_average", c.start_average, "start from the moving average of its weights");
+    v("start_moments", c.start_moments, "go on with its moments and its moving average, of a run");
+    v("start_extends", c.start_extends, "model.yarn and model.max_positions are this run's, not that model's");
   }
 };
 

@@ -9,6 +9,7 @@
 #include "base/text_format.h"
 #include "config/config_io.h"
 #include "config/config_json.h"
+#include "config/config_tree.h"
 #include "config/visit.h"
 
 namespace hadal {
@@ -37,14 +38,6 @@ ordered_json tree_of(const toml::node& node, const std::string& origin, const st
   if (const auto* number = node.as_floating_point()) return number->get();
   if (const auto* truth = node.as_boolean()) return truth->get();
   fail(ErrorKind::invalid, "{}: {} is a date or time; no setting takes one", origin, path);
-}
-
-ordered_json tree_of_toml(const std::string& text, const std::string& origin) {
-  try {
-    return tree_of(toml::parse(text), origin, "");
-  } catch (const toml::parse_error& error) {
-    fail(ErrorKind::invalid, "{}: line {}: {}", origin, error.source().begin.line, std::string(error.description()));
-  }
 }
 
 // The value of an override: TOML if it reads as such, else a bare word is a string.
@@ -165,8 +158,26 @@ void differences(const ordered_json& a, const ordered_json& b, const std::string
 
 }  // namespace
 
+ordered_json tree_of_toml(const std::string& text, const std::string& origin) {
+  try {
+    return tree_of(toml::parse(text), origin, "");
+  } catch (const toml::parse_error& error) {
+    fail(ErrorKind::invalid, "{}: line {}: {}", origin, error.source().begin.line, std::string(error.description()));
+  }
+}
+
+std::string toml_of_tree(const ordered_json& tree) {
+  std::string out;
+  write_toml(tree, "", out);
+  return out;
+}
+
 Config config_from_toml(const std::string& text, const std::string& origin) {
-  return config_from_tree(tree_of_toml(text, origin), origin);
+  const ordered_json tree = tree_of_toml(text, origin);
+  check(!tree.contains("phase"), ErrorKind::invalid,
+        "{}: its run goes through phases, [[phase]], and this reads a configuration of one; 'hadal train' walks them",
+        origin);
+  return config_from_tree(tree, origin);
 }
 
 Config load_config(const std::string& path) { return config_from_toml(read_file(path), path); }
@@ -228,11 +239,7 @@ std::string fp8_text(const Fp8Config& fp8, Precision precision) {
   return text;
 }
 
-std::string config_to_toml(const Config& config) {
-  std::string out;
-  write_toml(config_to_tree(config), "", out);
-  return out;
-}
+std::string config_to_toml(const Config& config) { return toml_of_tree(config_to_tree(config)); }
 
 std::string config_help(const std::string& section) {
   std::string out;

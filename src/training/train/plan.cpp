@@ -16,7 +16,9 @@ namespace {
 
 constexpr int kRows = 6;
 
-std::string draw(const std::string& title, const std::vector<double>& values) {
+}  // namespace
+
+std::string draw_values(const std::string& title, const std::vector<double>& values) {
   static const char* const kBlocks[] = {" ", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
   const double high = *std::max_element(values.begin(), values.end()),
                low = *std::min_element(values.begin(), values.end());
@@ -36,8 +38,6 @@ std::string draw(const std::string& title, const std::vector<double>& values) {
   return out + "\n";
 }
 
-}  // namespace
-
 std::string draw_plan(const Config& config, int64_t columns) {
   const int64_t steps = config.train.steps, width = std::min(columns, steps);
   auto sampled = [&](const std::function<double(int64_t)>& f) {
@@ -50,12 +50,13 @@ std::string draw_plan(const Config& config, int64_t columns) {
       fmt::format("{} steps, {} sequences of {} tokens, {} tokens in all (at most: packing may leave padding)\n\n",
                   format_count(steps), format_count(sequences), format_count(config.data.sequence_length),
                   format_count(sequences * config.data.sequence_length));
-  out += draw("learning rate", sampled([&](int64_t step) { return learning_rate(config.optim, step, steps); }));
-  out += draw("batch (sequences)", sampled([&](int64_t step) { return double(batch_sequences(config.train, step)); }));
+  out += draw_values("learning rate", sampled([&](int64_t step) { return learning_rate(config.optim, step, steps); }));
+  out += draw_values("batch (sequences)",
+                     sampled([&](int64_t step) { return double(batch_sequences(config.train, step)); }));
   if (config.model.n_mtp > 0)
-    out += draw("MTP weight lambda", sampled([&](int64_t step) { return mtp_weight(config.train, step); }));
+    out += draw_values("MTP weight lambda", sampled([&](int64_t step) { return mtp_weight(config.train, step); }));
   if (config.model.selection_bias && config.model.n_routed_experts > 0) {
-    out += draw("bias speed gamma", sampled([&](int64_t step) { return bias_speed(config.train, step); }));
+    out += draw_values("bias speed gamma", sampled([&](int64_t step) { return bias_speed(config.train, step); }));
   }
   return out;
 }

@@ -18,6 +18,7 @@ std::string TrainState::to_json() const {
                        {"tokens", tokens},
                        {"skipped_in_row", skipped_in_row},
                        {"smoothed_loss", smoothed_loss}};
+  if (updates_before > 0) json["updates_before"] = updates_before;
   if (loss_scale)
     LossScaler::State::visit(*loss_scale, [&](const char* name, const auto& x) { json["loss_scale"][name] = x; });
   json["cursor"] = parse_json<ordered_json>(cursor.to_json(), "the cursor");
@@ -40,10 +41,12 @@ TrainState TrainState::from_json(const std::string& text, const std::string& ori
     TrainState state;
     state.step = json.at("step").get<int64_t>();
     state.updates = json.at("updates").get<int64_t>();
+    if (json.contains("updates_before")) state.updates_before = json.at("updates_before").get<int64_t>();
     state.tokens = json.at("tokens").get<int64_t>();
     state.skipped_in_row = json.at("skipped_in_row").get<int64_t>();
     state.smoothed_loss = json.at("smoothed_loss").get<double>();
-    check(state.step >= 0 && state.updates >= 0 && state.updates <= state.step && state.tokens >= 0 &&
+    const int64_t own = state.updates - state.updates_before;
+    check(state.step >= 0 && state.updates_before >= 0 && own >= 0 && own <= state.step && state.tokens >= 0 &&
               state.skipped_in_row >= 0,
           ErrorKind::corrupt, "{}: {} steps, {} updates, {} tokens and {} skipped cannot be", origin, state.step,
           state.updates, state.tokens, state.skipped_in_row);

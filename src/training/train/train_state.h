@@ -12,9 +12,10 @@
 namespace hadal {
 
 struct TrainState {
-  int64_t step = 0;     // optimizer steps attempted (skipped ones included)
-  int64_t updates = 0;  // optimizer steps made (bias correction)
-  int64_t tokens = 0;   // tokens seen
+  int64_t step = 0;            // optimizer steps attempted (skipped ones included)
+  int64_t updates = 0;         // optimizer steps made (bias correction)
+  int64_t updates_before = 0;  // of these, by the phase whose moments this run goes on with (train.start_moments)
+  int64_t tokens = 0;          // tokens seen
   int64_t skipped_in_row = 0;
   double smoothed_loss = 0;                     // exponential mean shown on the screen
   std::optional<LossScaler::State> loss_scale;  // of a run that scales its losses

@@ -110,12 +110,14 @@ void Trainer::prepare() {
   place_ = std::make_unique<RankPlace>(config_.model, config_.parallel, transport_);
   log_.open(RunDirectoryView(request_.config.run).logs(), place_->name());
   load_weights();
-  ranks_.barrier();
-  if (first_in_process_) shared_.start.reset();
   const Parameters held = model_->parameters();
   if (ranks_.size() > 1) sharding_ = std::make_unique<Sharding>(exec_, place_->placement(), held, transport_);
   optimizer_ = sharding_ ? std::make_unique<Optimizer>(*sharding_, config_.optim, exec_)
                          : std::make_unique<Optimizer>(held, config_.optim, exec_);
+  if (shared_.start && shared_.checkpoint.empty()) load_start_moments(config_, *shared_.start, exec_, *optimizer_);
+  state_.updates = state_.updates_before = optimizer_->steps_done();
+  ranks_.barrier();
+  if (first_in_process_) shared_.start.reset();
   if (LossScaler::is_used(config_)) scaler_ = std::make_unique<LossScaler>(config_.loss_scale);
   if (!shared_.checkpoint.empty()) restore();
   outcome_.resumed_from = state_.step;
@@ -192,9 +194,10 @@ void Trainer::load_weights() {
     load_model_tensors(TensorFiles::open(shared_.checkpoint), place_->placement().specs(), model_->parameters());
     model_->refresh_values(exec_);
   } else if (shared_.start) {
-    load_masters(*shared_.start, exec_, model_->parameters());
+    load_start_masters(config_, *shared_.start, exec_, model_->parameters());
     model_->refresh_values(exec_);
-    say(fmt::format("starting from the weights of {}", shared_.start->directory.string()));
+    say(fmt::format("starting from {} of {}", config_.train.start_average ? "the moving average" : "the weights",
+                    shared_.start->directory.string()));
   } else {
     model_->initialize(exec_, config_.train.seed);
   }

@@ -1,0 +1,257 @@
+// From the entries [[phase]] to one whole configuration for each.
+#include "config/phases.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <sstream>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/json.h"
+#include "base/text_format.h"
+#include "config/config_io.h"
+#include "config/config_json.h"
+#include "config/config_tree.h"
+
+namespace hadal {
+
+using nlohmann::ordered_json;
+
+namespace {
+
+constexpr const char* kSections[] = {"data", "optim", "train", "fp8", "loss_scale", "checkpoint", "validation"};
+constexpr const char* kOfModel[] = {"yarn", "max_positions"};
+// Beside sections; and names that a run's directory has for other things.
+constexpr const char* kKeys[] = {"name", "kind", "from", "moments", "start", "set"};
+constexpr const char* kTaken[] = {"checkpoints", "data", "tokenizer", "text", "logs", "lock", "before_fresh"};
+
+template <class List>
+bool holds(const List& list, const std::string& word) {
+  return std::find(std::begin(list), std::end(list), word) != std::end(list);
+}
+
+void merge(ordered_json& tree, const ordered_json& over) {
+  for (const auto& item : over.items()) {
+    ordered_json& place = tree[item.key()];
+    if (place.is_object() && item.value().is_object()) {
+      merge(place, item.value());
+    } else {
+      place = item.value();
+    }
+  }
+}
+
+struct File {
+  ordered_json base;    // without its phases
+  ordered_json phases;  // a list of tables
+};
+
+// --set phase.NAME.KEY=VALUE becomes an entry of that phase's list `set`.
+void set_in_phase(ordered_json& phases, const std::string& assignment) {
+  const std::string rest = assignment.substr(std::string("phase.").size());
+  const std::string name = rest.substr(0, rest.find('.'));
+  for (ordered_json& phase : phases) {
+    if (!phase.is_object() || phase.value("name", "") != name) continue;
+    check(rest.size() > name.size() + 1, ErrorKind::invalid, "--set {}: must be phase.NAME.KEY=VALUE", assignment);
+    phase["set"].push_back(rest.substr(name.size() + 1));
+    return;
+  }
+  fail(ErrorKind::invalid, "--set {}: there is no phase '{}'", assignment, name);
+}
+
+File read(const std::string& path, const std::vector<std::string>& set, const std::function<void(Config&)>& adjust) {
+  File file{tree_of_toml(read_file(path), path), ordered_json::array()};
+  if (file.base.contains("phase")) {
+    file.phases = file.base["phase"];
+    file.base.erase("phase");
+    check(file.phases.is_array() && !file.phases.empty(), ErrorKind::invalid,
+          "{}: 'phase' must be tables, each below its own [[phase]]", path);
+  }
+  std::vector<std::string> common;
+  for (const std::string& assignment : set) {
+    if (assignment.starts_with("phase.") && !file.phases.empty()) {
+      set_in_phase(file.phases, assignment);
+    } else {
+      common.push_back(assignment);
+    }
+  }
+  Config base = config_from_tree(file.base, path);
+  apply_overrides(base, common);
+  if (adjust) adjust(base);
+  file.base = config_to_tree(base);
+  return file;
+}
+
+std::string text_of(const ordered_json& entry, const char* key, const std::string& usual, const std::string& where) {
+  if (!entry.contains(key)) return usual;
+  check(entry[key].is_string(), ErrorKind::invalid, "{}: {} = {} must be a string", where, key,
+        json_text(entry[key], {.lossy = true}));
+  return entry[key].get<std::string>();
+}
+
+std::string one_of(const ordered_json& entry, const char* key, const std::vector<std::string>& words,
+                   const std::string& where) {
+  const std::string word = text_of(entry, key, words.front(), where);
+  check(holds(words, word), ErrorKind::invalid, "{}: {} = \"{}\" must be {}", where, key, word,
+        fmt::join(words, " or "));
+  return word;
+}
+
+void check_name(const std::string& name, const std::string& where) {
+  const bool plain = !name.empty() && name.size() <= 64 && name[0] != '-' &&
+                     name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-_") == std::string::npos;
+  check(
+      plain && !holds(kTaken, name), ErrorKind::invalid,
+      "{}: name = \"{}\" must be a word of small letters, digits, - and _ that names a directory of the run, and none "
+      "of {}",
+      where, name, fmt::join(kTaken, ", "));
+}
+
+// What a phase may say beside its own keys: sections, and of the model its context alone ("model.yarn").
+void check_place(const std::string& section, const std::string& of_model, const std::string& where) {
+  if (holds(kSections, section) || (section == "model" && holds(kOfModel, of_model))) return;
+  fail(ErrorKind::invalid, "{}: '{}' cannot be another in a phase; a phase may say {}, model.{}", where,
+       section + (section == "model" && !of_model.empty() ? "." + of_model : ""), fmt::join(kSections, ", "),
+       fmt::join(kOfModel, ", model."));
+}
+
+void check_sections(const ordered_json& entry, const std::string& where) {
+  for (const auto& item : entry.items()) {
+    if (holds(kKeys, item.key())) continue;
+    if (item.key() != "model" || !item.value().is_object() || item.value().empty()) {
+      check_place(item.key(), "", where);
+      continue;
+    }
+    for (const auto& of_model : item.value().items()) check_place(item.key(), of_model.key(), where);
+  }
+}
+
+std::vector<std::string> assignments_of(const ordered_json& entry, const std::string& where) {
+  std::vector<std::string> all;
+  if (!entry.contains("set")) return all;
+  const auto refuse = [&] { fail(ErrorKind::invalid, "{}: set must be a list of \"KEY=VALUE\"", where); };
+  if (!entry["set"].is_array()) refuse();
+  for (const ordered_json& assignment : entry["set"]) {
+    if (!assignment.is_string()) refuse();
+    const std::string key = assignment.get<std::string>().substr(0, assignment.get<std::string>().find('='));
+    std::stringstream parts(key);
+    std::string section, second;
+    std::getline(parts, section, '.'), std::getline(parts, second, '.');
+    check_place(section, second, where);
+    all.push_back(assignment.get<std::string>());
+  }
+  return all;
+}
+
+class Resolver {
+ public:
+  Resolver(const File& file, const std::string& path, std::span<const PhaseKind> kinds)
+      : file_(file), path_(path), kinds_(kinds) {
+    result_.base = config_from_tree(file.base, path);
+  }
+
+  PhasedConfig resolve() {
+    for (const ordered_json& entry : file_.phases) add(entry);
+    return std::move(result_);
+  }
+
+ private:
+  void add(const ordered_json& entry) {
+    const std::string number = fmt::format("{}: phase {}", path_, result_.phases.size() + 1);
+    check(entry.is_object(), ErrorKind::invalid, "{}: must be a table", number);
+    Phase phase;
+    phase.name = text_of(entry, "name", "", number);
+    check_name(phase.name, number);
+    check(!result_.find(phase.name), ErrorKind::invalid, "{}: there is a phase '{}' before it; names differ", number,
+          phase.name);
+    const std::string where = fmt::format("{}: phase '{}'", path_, phase.name);
+    check_sections(entry, where);
+    const PhaseKind& kind = kind_of(entry, where);
+    phase.kind = kind.name;
+    const Phase* before = before_of(entry, phase, where);
+    phase.keeps_moments = one_of(entry, "moments", {"restart", "keep"}, where) == "keep";
+    phase.starts_from_average = one_of(entry, "start", {"weights", "average"}, where) == "average";
+    check(before || (!phase.keeps_moments && !phase.starts_from_average), ErrorKind::invalid,
+          "{}: there is no phase before it whose moments or average it could start from", where);
+    phase.config = config_of(entry, kind, before, where);
+    try {
+      validate(phase.config);
+      check_context(phase, before);
+      kind.check(phase, before);
+    } catch (const Error& error) {
+      throw Error(error.kind(), fmt::format("{}: {}", where, error.what()));
+    }
+    result_.phases.push_back(std::move(phase));
+  }
+
+  const PhaseKind& kind_of(const ordered_json& entry, const std::string& where) const {
+    const std::string name = text_of(entry, "kind", "", where);
+    std::vector<std::string> known;
+    for (const PhaseKind& kind : kinds_) {
+      if (kind.name == name) return kind;
+      known.push_back(kind.name);
+    }
+    fail(ErrorKind::invalid, "{}: kind = \"{}\" must be one of {}", where, name, fmt::join(known, ", "));
+  }
+
+  const Phase* before_of(const ordered_json& entry, Phase& phase, const std::string& where) const {
+    if (result_.phases.empty()) {
+      check(!entry.contains("from"), ErrorKind::invalid, "{}: from = {}, but it is the first", where,
+            json_text(entry["from"], {.lossy = true}));
+      return nullptr;
+    }
+    phase.from = text_of(entry, "from", result_.phases.back().name, where);
+    const Phase* before = result_.find(phase.from);
+    std::vector<std::string> known;
+    for (const Phase& other : result_.phases) known.push_back(other.name);
+    check(before, ErrorKind::invalid, "{}: from = \"{}\" must be a phase before it: {}", where, phase.from,
+          fmt::join(known, ", "));
+    return before;
+  }
+
+  Config config_of(const ordered_json& entry, const PhaseKind& kind, const Phase* before, const std::string& where) {
+    Config common = result_.base;
+    if (before) common.model = before->config.model;
+    apply_overrides(common, kind.defaults(before), "the kind's default");
+    ordered_json tree = config_to_tree(common), own = entry;
+    for (const char* key : kKeys) own.erase(key);
+    merge(tree, own);
+    Config config = config_from_tree(tree, where);
+    apply_overrides(config, assignments_of(entry, where));
+    return config;
+  }
+
+  static void check_context(const Phase& phase, const Phase* before) {
+    if (!before) return;
+    check(phase.config.model.max_positions >= before->config.model.max_positions, ErrorKind::invalid,
+          "model.max_positions = {} is below the {} of phase '{}'; a context grows, or stays",
+          phase.config.model.max_positions, before->config.model.max_positions, before->name);
+  }
+
+  const File& file_;
+  const std::string& path_;
+  std::span<const PhaseKind> kinds_;
+  PhasedConfig result_;
+};
+
+}  // namespace
+
+const Phase* PhasedConfig::find(const std::string& name) const {
+  for (const Phase& phase : phases)
+    if (phase.name == name) return &phase;
+  return nullptr;
+}
+
+bool has_phases(const std::string& path) { return tree_of_toml(read_file(path), path).contains("phase"); }
+
+PhasedConfig load_phases(const std::string& path, std::span<const PhaseKind> kinds, const std::vector<std::string>& set,
+                         const std::function<void(Config&)>& adjust) {
+  File file = read(path, set, adjust);
+  PhasedConfig result = Resolver(file, path, kinds).resolve();
+  if (!file.phases.empty()) file.base["phase"] = std::move(file.phases);
+  result.toml = toml_of_tree(file.base);
+  return result;
+}
+
+}  // namespace hadal

@@ -1,0 +1,65 @@
+// Defaults and checks of the kinds of phases.
+#include "phases/kinds.h"
+
+#include "base/error.h"
+#include "optim/curves.h"
+
+namespace hadal {
+namespace {
+
+using Defaults = std::vector<std::string>;
+
+double last_learning_rate(const Config& config) {
+  return learning_rate(config.optim, config.train.steps, config.train.steps);
+}
+
+Defaults constant_learning_rate(double lr) {
+  return {fmt::format("optim.lr={:.17g}", lr), "optim.lr_schedule=[{ shape = \"constant\", to = 1.0, until = 1.0 }]"};
+}
+
+void check_extension(const Phase& phase, const Phase* before) {
+  check(before, ErrorKind::invalid, "kind = \"extend\", but there is no phase before it whose context it could extend");
+  const ModelConfig &model = phase.config.model, &former = before->config.model;
+  const int64_t length = phase.config.data.sequence_length, trained = before->config.data.sequence_length;
+  check(length > trained, ErrorKind::invalid,
+        "data.sequence_length = {} is no longer than the {} of phase '{}', which it extends", length, trained,
+        before->name);
+  const YarnConfig &yarn = model.yarn, &old = former.yarn;
+  if (old.factor > 1) {
+    const bool same = yarn.factor == old.factor && yarn.original_positions == old.original_positions &&
+                      yarn.beta_fast == old.beta_fast && yarn.beta_slow == old.beta_slow && yarn.mscale == old.mscale &&
+                      yarn.mscale_all_dim == old.mscale_all_dim;
+    check(same, ErrorKind::invalid,
+          "model.yarn is not that of phase '{}', under which its weights were trained (factor {:g} of {} positions): "
+          "every later phase keeps it; choose a factor for the longest context in the first extension",
+          before->name, old.factor, old.original_positions);
+  } else if (yarn.factor > 1) {
+    check(yarn.original_positions == trained, ErrorKind::invalid,
+          "model.yarn.original_positions = {} must be the length that was trained without YaRN, {} (phase '{}')",
+          yarn.original_positions, trained, before->name);
+  }
+  check(yarn.factor == 1 || yarn.factor * double(yarn.original_positions) >= double(length), ErrorKind::invalid,
+        "model.yarn.factor = {:g} times original_positions = {} does not reach data.sequence_length = {}: the factor "
+        "must be at least {:g}",
+        yarn.factor, yarn.original_positions, length, double(length) / double(yarn.original_positions));
+}
+
+}  // namespace
+
+std::vector<PhaseKind> training_kinds() {
+  return {{"pretrain", "training as the configuration says", [](const Phase*) { return Defaults(); },
+           [](const Phase&, const Phase*) {}},
+          {"extend", "longer sequences, under YaRN where model.yarn says so",
+           [](const Phase* before) {
+             return before ? constant_learning_rate(last_learning_rate(before->config)) : Defaults();
+           },
+           check_extension},
+          {"sft", "fine-tuning on dialogues, whose answers are trained",
+           [](const Phase*) {
+             return Defaults{"data.document_mask=document", "data.at_end=stop", "data.fim_rate=0",
+                             "train.bias_update_speed=0"};
+           },
+           [](const Phase&, const Phase*) {}}};
+}
+
+}  // namespace hadal

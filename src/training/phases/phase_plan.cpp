@@ -1,0 +1,90 @@
+// The phases of a run on one axis of tokens.
+#include <algorithm>
+
+#include "arch/arch.h"
+#include "base/table.h"
+#include "base/text_format.h"
+#include "optim/curves.h"
+#include "phases/phase_walk.h"
+#include "train/plan.h"
+
+namespace hadal {
+namespace {
+
+struct Planned {
+  const Phase* phase;
+  double tokens;  // at most: packing may leave padding, and a source may be used up before
+};
+
+std::vector<Planned> planned(const PhasedConfig& plan) {
+  std::vector<Planned> all;
+  for (const Phase& phase : plan.phases) {
+    const Config& c = phase.config;
+    all.push_back({&phase, double(total_sequences(c.train, 1, c.train.steps)) * double(c.data.sequence_length)});
+  }
+  return all;
+}
+
+std::string sources_of(const Config& config) {
+  std::string text;
+  for (const SourceConfig& source : config.data.sources) {
+    const std::string name = !source.name.empty() ? source.name : source.paths.empty() ? "?" : source.paths[0];
+    text += (text.empty() ? "" : ", ") + name;
+  }
+  return text;
+}
+
+std::string table_of(const std::vector<Planned>& all) {
+  Table table({"phase", "kind", "from", "steps", "tokens", "context", "learning rate", "FLOP", "sources"});
+  for (const Planned& one : all) {
+    const Config& c = one.phase->config;
+    const auto rate = [&](int64_t step) { return learning_rate(c.optim, step, c.train.steps); };
+    const double flops =
+        c.model.vocab_size > 0 ? one.tokens * count_flops(c.model, c.data.sequence_length).training_causal() : 0;
+    const auto& yarn = c.model.yarn;
+    table.add({one.phase->name, one.phase->kind, one.phase->from, format_count(c.train.steps), format_si(one.tokens),
+               format_count(c.data.sequence_length) + (yarn.factor > 1 ? fmt::format(" (x {:g})", yarn.factor) : ""),
+               fmt::format("{:.3g} to {:.3g}", rate(1), rate(c.train.steps)),
+               flops > 0 ? fmt::format("{:.3g}", flops) : "-", sources_of(c)});
+  }
+  return table.text() + "\n";
+}
+
+}  // namespace
+
+std::string draw_phases(const PhasedConfig& plan, int64_t columns) {
+  const std::vector<Planned> all = planned(plan);
+  double total = 0;
+  for (const Planned& one : all) total += one.tokens;
+  std::string out = table_of(all);
+  // Every phase has a column at least, else its share of the tokens.
+  struct Column {
+    const Config* config;
+    int64_t step;
+  };
+  std::vector<Column> axis;
+  std::string names(12, ' ');
+  for (const Planned& one : all) {
+    const int64_t width = std::max<int64_t>(1, int64_t(double(columns) * one.tokens / std::max(1.0, total)));
+    const int64_t steps = one.phase->config.train.steps;
+    for (int64_t i = 0; i < width; ++i)
+      axis.push_back({&one.phase->config, width == 1 ? steps : 1 + i * (steps - 1) / (width - 1)});
+    names += ("|" + one.phase->name).substr(0, size_t(width)) +
+             std::string(size_t(std::max<int64_t>(0, width - 1 - int64_t(one.phase->name.size()))), ' ');
+  }
+  const auto drawn = [&](const char* title, const std::function<double(const Column&)>& value) {
+    std::vector<double> values;
+    for (const Column& column : axis) values.push_back(value(column));
+    out += draw_values(title, values);
+  };
+  out += fmt::format("{} tokens in all (at most: packing may leave padding), a phase after the other:\n{}\n",
+                     format_si(total), names);
+  drawn("learning rate", [](const Column& c) { return learning_rate(c.config->optim, c.step, c.config->train.steps); });
+  drawn("batch (tokens)", [](const Column& c) {
+    return double(batch_sequences(c.config->train, c.step) * c.config->data.sequence_length);
+  });
+  drawn("context", [](const Column& c) { return double(c.config->data.sequence_length); });
+  return out;
+}
+
+}  // namespace hadal

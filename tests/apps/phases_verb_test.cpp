@@ -1,0 +1,152 @@
+// A run that goes through phases: one command, one resume, one lineage.
+#include <gtest/gtest.h>
+
+#include "apps/command.h"
+#include "apps/small_run.h"
+#include "base/json.h"
+#include "checkpoint/checkpoint.h"
+
+namespace hadal {
+namespace {
+
+namespace fs = std::filesystem;
+
+class PhasedRun : public ::testing::Test {
+ protected:
+  PhasedRun() {
+    atomic_write(life(), read_file(small_.config()) + R"(
+[[phase]]
+name = "base"
+kind = "pretrain"
+[phase.train]
+steps = 6
+[[phase]]
+name = "longer"
+kind = "extend"
+moments = "keep"
+[phase.data]
+sequence_length = 64
+[phase.train]
+steps = 4
+batch_sequences = 3
+[phase.model]
+max_positions = 128
+yarn = { factor = 4.0, original_positions = 32 }
+[[phase]]
+name = "last"
+kind = "pretrain"
+start = "average"
+[phase.train]
+steps = 3
+)");
+  }
+  fs::path life() const { return small_.root() / "life.toml"; }
+  std::string train(const std::string& run, const std::string& more = "") const {
+    return "train " + SmallRun::quoted(life()) + " --text " + SmallRun::quoted(small_.text()) + " --run " +
+           SmallRun::quoted(small_.run(run)) + " --quiet " + more;
+  }
+  std::string again(const std::string& run, const std::string& more = "") const {
+    return "train " + SmallRun::quoted(small_.run(run)) + " --quiet " + more;
+  }
+  std::string model(const std::string& run) const { return "--model " + SmallRun::quoted(small_.run(run)); }
+  SmallRun small_;
+};
+
+fs::path last_of(const fs::path& run) { return list_checkpoints(run / "checkpoints").back(); }
+
+// Every tensor and state; config.toml holds the run's own paths.
+std::map<std::string, std::string> bits_of(const fs::path& run) {
+  std::map<std::string, std::string> files;
+  for (const char* phase : {"base", "longer", "last"})
+    for (const char* name : {"model.safetensors", "optimizer.safetensors", "state.json"})
+      files[std::string(phase) + "/" + name] = sha256_hex(read_file(last_of(run / phase) / name));
+  return files;
+}
+
+TEST_F(PhasedRun, InterruptedAnywhereItHasTheBitsOfOneWalk) {
+  ASSERT_EQ(run_hadal(train("whole")).code, 0);
+  ASSERT_EQ(run_hadal(train("parts", "--until base")).code, 0);
+  ASSERT_EQ(run_hadal(again("parts", "--stop-after 2")).code, 0);  // in the second
+  const CommandResult stopped = run_hadal("inspect " + SmallRun::quoted(small_.run("parts")));
+  ASSERT_EQ(stopped.code, 0) << stopped.err;
+  EXPECT_NE(stopped.out.find("base"), std::string::npos);
+  EXPECT_EQ(stopped.out.find("longer"), std::string::npos);  // has not ended
+  const CommandResult ended = run_hadal(again("parts"));
+  ASSERT_EQ(ended.code, 0) << ended.err;
+  EXPECT_NE(ended.out.find("3 of 3 phases"), std::string::npos) << ended.out;
+  EXPECT_EQ(bits_of(small_.run("whole")), bits_of(small_.run("parts")));
+}
+
+TEST_F(PhasedRun, EachPhaseIsAModelAndTheLineageSaysWhoComesFromWhom) {
+  ASSERT_EQ(run_hadal(train("run")).code, 0);
+  const auto config = [&](const std::string& name) {
+    const CommandResult shown = run_hadal("inspect " + model(name) + " --json");
+    EXPECT_EQ(shown.code, 0) << shown.err;
+    return parse_json<nlohmann::json>(shown.out, "inspect");
+  };
+  const auto whole = config("run");
+  ASSERT_EQ(whole.at("phases").size(), 3u);
+  EXPECT_EQ(whole.at("phases")[1].at("parent"), whole.at("phases")[0].at("model"));
+  EXPECT_EQ(whole.at("phases")[2].at("from"), "longer");
+  EXPECT_NE(std::string(whole.at("name")).find("last/"), std::string::npos);
+  EXPECT_NE(std::string(config("run:base").at("name")).find("base/"), std::string::npos);
+  const fs::path texts = small_.root() / "texts.jsonl";
+  atomic_write(texts, "{\"text\": \"the sea is deep\"}\n");
+  const std::vector<std::string> verbs = {"score --input " + SmallRun::quoted(texts),
+                                          "generate --prompt 'the sea' --max-tokens 3"};
+  for (const std::string& verb : verbs)
+    for (const char* name : {"run", "run:longer"}) {
+      const CommandResult said = run_hadal(verb + " " + model(name));
+      EXPECT_EQ(said.code, 0) << said.err;
+    }
+  const CommandResult none = run_hadal("inspect " + model("run:nobody"));
+  EXPECT_EQ(none.code, 1);
+  EXPECT_NE(none.err.find("no phase 'nobody'"), std::string::npos) << none.err;
+}
+
+// The second phase keeps moments: its first checkpoint counts on from the first phase's updates.
+TEST_F(PhasedRun, MomentsAreKeptOrStartedAnewAsIsSaid) {
+  ASSERT_EQ(run_hadal(train("run")).code, 0);
+  const auto state = [&](const char* phase) {
+    return read_json<nlohmann::json>(last_of(small_.run() / phase) / "state.json");
+  };
+  EXPECT_EQ(state("longer").at("updates"), 6 + 4);
+  EXPECT_EQ(state("longer").at("step"), 4);
+  EXPECT_EQ(state("last").at("updates"), 3);
+}
+
+TEST_F(PhasedRun, WhatHasBegunStaysAndLaterPhasesMayBeEdited) {
+  ASSERT_EQ(run_hadal(train("run", "--until base")).code, 0);
+  CommandResult refused = run_hadal(train("run", "--set optim.lr=0.5"));
+  EXPECT_EQ(refused.code, 2);
+  EXPECT_NE(refused.err.find("optim.lr"), std::string::npos) << refused.err;
+  refused = run_hadal(train("run", "--set phase.base.train.steps=9"));
+  EXPECT_EQ(refused.code, 2);
+  EXPECT_NE(refused.err.find("phase 'base' has ended"), std::string::npos) << refused.err;
+  refused = run_hadal(train("run", "--phase last"));
+  EXPECT_EQ(refused.code, 2);
+  EXPECT_NE(refused.err.find("'longer', which has not ended"), std::string::npos) << refused.err;
+  const CommandResult edited = run_hadal(train("run", "--phase longer --set phase.longer.train.steps=2"));
+  EXPECT_EQ(edited.code, 0) << edited.err;
+  EXPECT_NE(edited.out.find("done: 2 steps"), std::string::npos) << edited.out;
+}
+
+TEST_F(PhasedRun, FreshStartsOverAndAnUnknownPhaseIsNamed) {
+  ASSERT_EQ(run_hadal(train("run")).code, 0);
+  const CommandResult unknown = run_hadal(train("run", "--until everything"));
+  EXPECT_EQ(unknown.code, 2);
+  EXPECT_NE(unknown.err.find("base, longer, last"), std::string::npos) << unknown.err;
+  const CommandResult fresh = run_hadal(train("run", "--fresh --until base"));
+  ASSERT_EQ(fresh.code, 0) << fresh.err;
+  EXPECT_FALSE(fs::exists(small_.run() / "longer"));
+  EXPECT_FALSE(fs::exists(small_.run() / "before_fresh"));
+}
+
+TEST_F(PhasedRun, RanksWalkTheSamePhases) {
+  const CommandResult ended = run_hadal(train("run", "--layout dp=2 --threads 2"));
+  ASSERT_EQ(ended.code, 0) << ended.err;
+  EXPECT_NE(ended.out.find("3 of 3 phases"), std::string::npos) << ended.out;
+}
+
+}  // namespace
+}  // namespace hadal

@@ -1,0 +1,109 @@
+// What the kinds of phases bring and refuse.
+#include "phases/kinds.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "phases/phase_walk.h"
+
+namespace hadal {
+namespace {
+
+PhasedConfig phases_of(const std::string& more) {
+  const auto file = std::filesystem::temp_directory_path() / fmt::format("hadal_kinds_{}.toml", getpid());
+  atomic_write(file, R"(
+[data]
+sequence_length = 128
+[model]
+max_positions = 128
+[optim]
+lr = 0.01
+[[phase]]
+name = "base"
+kind = "pretrain"
+[[phase]]
+name = "longer"
+kind = "extend"
+[phase.data]
+sequence_length = 1024
+[phase.model]
+max_positions = 4096
+yarn = { factor = 40.0, original_positions = 128 }
+)" + more);
+  try {
+    PhasedConfig plan = load_phases(file.string(), training_kinds());
+    std::filesystem::remove(file);
+    return plan;
+  } catch (...) {
+    std::filesystem::remove(file);
+    throw;
+  }
+}
+
+std::string error_of(const std::string& more) {
+  try {
+    phases_of(more);
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+void expect_words(const std::string& text, std::initializer_list<const char*> words) {
+  for (const char* word : words) EXPECT_NE(text.find(word), std::string::npos) << "'" << word << "' not in: " << text;
+}
+
+TEST(PhaseKinds, AnExtensionGoesOnAtTheLearningRateWhereTrainingEnded) {
+  const PhasedConfig plan = phases_of("");
+  const OptimConfig& optim = plan.phases[1].config.optim;
+  EXPECT_NEAR(optim.lr, 0.001, 1e-12);  // a tenth of the peak, by the usual schedule
+  ASSERT_EQ(optim.lr_schedule.size(), 1u);
+  EXPECT_EQ(optim.lr_schedule[0].shape, CurveShape::constant);
+}
+
+TEST(PhaseKinds, FineTuningLeavesTheRoutersBiasAlone) {
+  const PhasedConfig plan = phases_of("[[phase]]\nname = \"chat\"\nkind = \"sft\"\n");
+  const Config& config = plan.phases[2].config;
+  EXPECT_EQ(config.train.bias_update_speed, 0);
+  EXPECT_EQ(config.data.document_mask, DocumentMask::document);
+  EXPECT_EQ(config.data.at_end, AtEnd::stop);
+  EXPECT_EQ(config.model.yarn.factor, 40);
+}
+
+TEST(PhaseKinds, YarnReachesTheContextFromTheLengthThatWasTrainedAndStays) {
+  const std::string next = "[[phase]]\nname = \"longest\"\nkind = \"extend\"\n";
+  EXPECT_EQ(error_of(next + "data.sequence_length = 4096\n"), "no error");
+  expect_words(error_of(next + "data.sequence_length = 512\n"), {"phase 'longest'", "512", "1024", "longer"});
+  expect_words(error_of(next + "data.sequence_length = 4096\nmodel.yarn.factor = 32.0\n"),
+               {"phase 'longest'", "longer", "factor 40 of 128"});
+  expect_words(error_of(next + "data.sequence_length = 8192\nmodel.max_positions = 8192\n"),
+               {"phase 'longest'", "8192", "at least 64"});
+  const std::string other =
+      "[[phase]]\nname = \"other\"\nkind = \"extend\"\nfrom = \"base\"\ndata.sequence_length = 256\n"
+      "model.max_positions = 256\n";
+  EXPECT_EQ(error_of(other), "no error");  // without YaRN
+  expect_words(error_of(other + "model.yarn = { factor = 2.0, original_positions = 100 }\n"),
+               {"phase 'other'", "original_positions = 100", "128"});
+}
+
+TEST(PhaseKinds, ThePlanShowsAllPhasesOnOneAxis) {
+  const std::string plan = draw_phases(phases_of("[[phase]]\nname = \"chat\"\nkind = \"sft\"\n"));
+  expect_words(plan, {"base", "longer", "chat", "(x 40)", "learning rate", "context: 128 at the start"});
+}
+
+TEST(PhaseKinds, EveryShippedFileWithPhasesIsValid) {
+  int files = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(std::string(HADAL_SOURCE_DIR) + "/configs")) {
+    if (entry.path().extension() != ".toml" || !has_phases(entry.path().string())) continue;
+    EXPECT_NO_THROW(load_phases(entry.path().string(), training_kinds())) << entry.path();
+    ++files;
+  }
+  EXPECT_GE(files, 1);
+}
+
+}  // namespace
+}  // namespace hadal
