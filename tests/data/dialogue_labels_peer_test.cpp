@@ -58,6 +58,12 @@ bool is_given(const std::string& text, bool thoughts) {
   return text == "<｜Assistant｜>" || text == "<｜tool▁outputs▁end｜>";
 }
 
+bool spells_control_token(const std::string& line) {
+  for (const char* part : {"<｜", "<|", "think>"})
+    if (line.find(part) != std::string::npos) return true;
+  return false;
+}
+
 TEST(DialogueLabelsPeer, TheTrainedTokensAreTrlsButForWhatTheModelIsGivenAtEachTurn) {
   Writers writers;
   TempDir directory;
@@ -89,7 +95,10 @@ TEST(DialogueLabelsPeer, TheTrainedTokensAreTrlsButForWhatTheModelIsGivenAtEachT
         ++answers;
       }
       // All tokens are theirs too, unless people spell control tokens: TRL takes those for what they spell.
-      whole += samples.size() == 1 && samples[0].ids == one["ids"].get<std::vector<int32_t>>();
+      if (trls == kThoughts || spells_control_token(one["line"])) continue;
+      ASSERT_EQ(samples.size(), 1u) << name;
+      ASSERT_EQ(samples[0].ids, one["ids"].get<std::vector<int32_t>>()) << name;
+      ++whole;
     }
     ++seen[name.substr(0, name.find(' '))];
   });
@@ -98,7 +107,7 @@ TEST(DialogueLabelsPeer, TheTrainedTokensAreTrlsButForWhatTheModelIsGivenAtEachT
   EXPECT_EQ(seen.size(), 7u);
   EXPECT_GE(dialogues, 550);
   EXPECT_GE(answers, 2000);
-  EXPECT_GE(whole, 1000);
+  EXPECT_GE(whole, 600);
   std::printf("%lld answers of %lld dialogues compared\n", static_cast<long long>(answers),
               static_cast<long long>(dialogues));
 }
