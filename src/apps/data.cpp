@@ -1,7 +1,9 @@
-// hadal data: build makes the tokenised text of a configuration, explain shows what one batch is made of.
+// hadal data: build makes the tokenised text of a configuration, explain shows what one batch is made of; check is in
+// data_check.cpp.
 #include <nlohmann/json.hpp>
 
 #include "apps/cli.h"
+#include "apps/data_check.h"
 #include "apps/run_config.h"
 #include "base/error.h"
 #include "base/files.h"
@@ -23,6 +25,7 @@ struct DataOptions {
   std::string config, html;
   std::vector<std::string> text;
   int64_t step = 1, sequences = 8;
+  bool tokens = false;
   CommonOptions common;
 };
 
@@ -85,7 +88,8 @@ int explain(const DataOptions& o) {
   check(!batch.sequences.empty(), ErrorKind::invalid,
         "the text ends before step {} (data.at_end = \"stop\"): {} sequences in all", o.step, batch.first_sequence);
   data::ExplainOptions options;
-  options.step = o.step, options.max_sequences = o.sequences;
+  options.step = o.step, options.max_sequences = o.sequences, options.tokens = o.tokens;
+  options.colour = wants_colour(1), options.n_mtp = config.model.n_mtp;
   if (o.html.empty()) {
     fmt::print("{}", data::explain_text(batch, result.shards, result.tokenizer, config.data, options));
     return kExitFine;
@@ -106,7 +110,7 @@ void add_common(Verb verb, DataOptions& o) {
 }  // namespace
 
 void add_data(Verb root, Cli& cli) {
-  Verb verb = root.add_verb("data", "Tokenised text: build it, or show what a batch is made of");
+  Verb verb = root.add_verb("data", "Tokenised text: build it, show what a batch is made of, check dialogues");
   verb.require_verb();
   auto b = std::make_shared<DataOptions>();
   Verb build_verb = verb.add_verb("build",
@@ -123,10 +127,13 @@ void add_data(Verb root, Cli& cli) {
   add_common(explain_verb, *e);
   explain_verb.add_option("--step", e->step, "the optimizer step, from 1").positive();
   explain_verb.add_option("--sequences", e->sequences, "sequences printed; 0 prints all").not_negative();
+  explain_verb.add_flag("--tokens", e->tokens,
+                        "a line for every token: segment, position, and what is predicted there");
   explain_verb.add_option("--html", e->html, "write a page to this file instead");
   explain_verb.add_examples({"hadal data explain configs/shakespeare.toml --step 100",
                              "hadal data explain runs/demo --step 7 --html batch.html"});
   cli.on(explain_verb, [e] { return explain(*e); });
+  add_data_check(verb, cli);
 }
 
 }  // namespace hadal

@@ -23,4 +23,18 @@ int64_t Batch::n_padding() const {
   return n;
 }
 
+bool Batch::has_dialogues() const {
+  for (const Sequence& s : sequences)
+    for (const Passage& passage : s.passages)
+      if (passage.dialogue) return true;
+  return false;
+}
+
+int64_t Batch::epoch() const {
+  int64_t latest = 0;
+  for (const Sequence& s : sequences)
+    for (const Passage& passage : s.passages) latest = std::max(latest, passage.epoch + 1);
+  return latest;
+}
+
 }  // namespace hadal::data

@@ -7,6 +7,9 @@
 // Targets: the next token of the passage. After a part that its document continues, that continuation. After EOS: with
 // document_mask = none the first token of the next passage in the sequence (-1 at the end of the sequence), with
 // document: -1.
+// A passage of a dialogue is one sample, whole, with BOS and EOS as its chat template writes them:
+//   BOS system <｜User｜> question <｜Assistant｜> answer EOS ...
+// Its targets are the next tokens that are trained: the mask belongs to the token that is predicted.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -21,7 +24,7 @@ struct Passage {
   int64_t index = 0;                      // 0, 1, ...: which part of the document
   int64_t first_token = 0, n_tokens = 0;  // of the document, as tokenised in this epoch
   bool begins = true, ends = true;        // holds the document's first, last token
-  bool fim = false;
+  bool fim = false, dialogue = false;
   int64_t prefix = 0, suffix = 0, middle = 0;  // tokens of the three parts when fim
 };
 
@@ -39,6 +42,8 @@ struct Batch {
   int64_t n_tokens() const;
   int64_t n_targets() const;
   int64_t n_padding() const;
+  bool has_dialogues() const;
+  int64_t epoch() const;  // the latest of its passages', from 1; 0 without any
 };
 
 }  // namespace hadal::data

@@ -1,12 +1,8 @@
 // Listing, reading and dividing the corpus; see corpus.h for the order of decisions.
 #include "data/corpus.h"
 
-#include <sys/stat.h>
-
 #include <algorithm>
-#include <filesystem>
 #include <map>
-#include <set>
 #include <unordered_set>
 #include <utility>
 
@@ -17,6 +13,7 @@
 #include "base/interrupt.h"
 #include "base/utf8.h"
 #include "data/byte_stream.h"
+#include "data/dialogue.h"
 #include "data/document_reader.h"
 
 namespace hadal::data {
@@ -37,32 +34,6 @@ Hash128 document_hash(std::string_view text) {
 
 double as_share(uint64_t hash) { return double(hash >> 11) * 0x1p-53; }
 
-SourceFile stat_file(const fs::path& path) {
-  require_file(path, "the text is read more than once");
-  struct stat status {};
-  check(::stat(path.c_str(), &status) == 0, ErrorKind::not_found, "no such file: '{}'", path.string());
-  SourceFile file;
-  file.path = path.string();
-  file.bytes = int64_t(status.st_size);
-  file.modified_ns = int64_t(status.st_mtim.tv_sec) * 1'000'000'000 + status.st_mtim.tv_nsec;
-  return file;
-}
-
-// A name of the system for a file that has another one, such as /dev/stdin, means another file tomorrow.
-fs::path lasting_name(const fs::path& path) {
-  const std::string name = path.string();
-  if (!name.starts_with("/dev/") && !name.starts_with("/proc/")) return path;
-  std::error_code code;
-  const fs::path real = fs::canonical(path, code);
-  return code ? path : real;
-}
-
-std::string one_name(const fs::path& path) {  // of all that it may be named by
-  std::error_code code;
-  const fs::path real = fs::weakly_canonical(path, code);
-  return (code ? path : real).string();
-}
-
 bool named_explicitly(const DataConfig& config, size_t source, const std::string& file) {
   const auto& paths = config.sources[source].paths;
   return std::find(paths.begin(), paths.end(), file) != paths.end();
@@ -75,7 +46,7 @@ class Judge {
 
   DocumentFacts judge(std::string_view text, SourceCounts& counts) {
     const Hash128 hash = document_hash(text);
-    DocumentFacts facts{hash.a, int64_t(text.size()), Fate::training};
+    DocumentFacts facts{hash.a, int64_t(text.size()), Fate::training, whole_};
     counts.documents += 1, counts.bytes += facts.bytes;
     if (text.empty()) {
       facts.fate = Fate::empty, counts.empty += 1;
@@ -84,16 +55,20 @@ class Judge {
     } else if (!std::all_of(filters_.begin(), filters_.end(), [&](const Filter& f) { return f.keep(text); })) {
       facts.fate = Fate::filtered, counts.filtered += 1, counts.filtered_bytes += facts.bytes;
     } else {
-      if (config_.holdout == Holdout::hash && as_share(hash.a) < config_.holdout_fraction) facts.fate = Fate::held_out;
+      const bool by_hash = whole_ || config_.holdout == Holdout::hash;
+      if (by_hash && as_share(hash.a) < config_.holdout_fraction) facts.fate = Fate::held_out;
       count_split(counts, facts, split_point(text, facts, config_));
-      count_split(tails_.back(), facts, split_point(text, {hash.a, facts.bytes, Fate::training}, tail_config_));
+      DocumentFacts with_tail = facts;
+      if (!whole_) with_tail.fate = Fate::training;
+      count_split(tails_.back(), with_tail, split_point(text, with_tail, tail_config_));
     }
     digest_.update(&hash, sizeof hash);
     digest_.update(&facts.fate, 1);
     return facts;
   }
-  void begin_source(const std::string& name) {
+  void begin_source(const std::string& name, bool of_dialogues) {
     digest_.update(name), digest_.update("\n");
+    whole_ = of_dialogues;
     tails_.emplace_back();
   }
   std::string fingerprint() { return digest_.hex(); }
@@ -108,7 +83,7 @@ class Judge {
     if (by_hash.held_out_bytes > 0 && by_hash.training_bytes > 0) return false;
     if (tails.held_out_bytes == 0 || tails.training_bytes == 0) return false;
     for (DocumentFacts& document : facts)
-      if (document.fate == Fate::held_out) document.fate = Fate::training;
+      if (document.fate == Fate::held_out && !document.whole) document.fate = Fate::training;
     for (size_t s = 0; s < counts.size(); ++s) {
       SourceCounts& c = counts[s];
       c.training = c.held_out = c.training_bytes = c.held_out_bytes = 0;
@@ -136,6 +111,7 @@ class Judge {
 
   const DataConfig& config_;
   const DataConfig tail_config_ = with_tails(config_);
+  bool whole_ = false;               // of the source at hand
   std::vector<SourceCounts> tails_;  // what holding out tails would give, by source
   std::vector<Filter> filters_;
   std::unordered_set<Hash128, TakeFirst> seen_;
@@ -167,47 +143,11 @@ std::string skipped_in_words(const std::vector<SourceFiles>& sources) {
 int64_t split_point(std::string_view text, const DocumentFacts& facts, const DataConfig& config) {
   const int64_t bytes = int64_t(text.size());
   if (facts.fate == Fate::held_out) return 0;
-  if (facts.fate != Fate::training || config.holdout != Holdout::tail) return bytes;
+  if (facts.fate != Fate::training || facts.whole || config.holdout != Holdout::tail) return bytes;
   int64_t cut = bytes - int64_t(double(bytes) * config.holdout_fraction);
   // Back to the border of a character; at most three bytes, so that bytes which are no text cannot move it far.
   for (int i = 0; i < 3 && cut > 0 && cut < bytes && (text[size_t(cut)] & 0xC0) == 0x80; ++i) --cut;
   return cut;
-}
-
-std::string source_name(const DataConfig& config, size_t s) {
-  const SourceConfig& source = config.sources[s];
-  check(!source.paths.empty(), ErrorKind::invalid, "data.sources.{}.paths is empty: name a file, directory or glob", s);
-  if (!source.name.empty()) return source.name;
-  fs::path path(source.paths.front());
-  if (path.filename().empty()) path = path.parent_path();
-  return path.filename().string();
-}
-
-std::vector<SourceFiles> list_sources(const DataConfig& config) {
-  check(!config.sources.empty(), ErrorKind::invalid,
-        "there is no text to read: give data.sources at least one source with paths");
-  std::vector<SourceFiles> sources;
-  std::set<std::string> names;
-  for (size_t s = 0; s < config.sources.size(); ++s) {
-    const SourceConfig& source = config.sources[s];
-    SourceFiles files;
-    files.name = source_name(config, s);
-    files.text_field = source.text_field;
-    check(names.insert(files.name).second, ErrorKind::invalid,
-          "two sources are named '{}': give one of them another name with --set data.sources.{}.name=NAME", files.name,
-          s);
-    std::set<std::string> taken;
-    for (const std::string& pattern : source.paths) {
-      check(pattern != "-" || fs::exists(pattern), ErrorKind::invalid,
-            "'-': the text is read more than once, and standard input cannot be; write it to a file and name that");
-      for (const fs::path& path : list_files(pattern, &files.left_out)) {
-        SourceFile file = stat_file(lasting_name(path));
-        if (taken.insert(one_name(path)).second) files.files.push_back(std::move(file));
-      }
-    }
-    sources.push_back(std::move(files));
-  }
-  return sources;
 }
 
 namespace {
@@ -218,9 +158,11 @@ class FileScan {
   FileScan(const DataConfig& config, Judge& judge, Progress& progress, std::vector<DocumentFacts>& facts)
       : config_(config), judge_(judge), progress_(progress), facts_(facts) {}
 
-  void scan(size_t source, const std::string& text_field, SourceFile& file, SourceCounts& counts) {
+  void scan(size_t source, SourceFile& file, SourceCounts& counts) {
     const bool named = named_explicitly(config_, source, file.path);
-    ReaderOptions options{text_field, config_.on_bad_line, named};
+    const SourceConfig& of = config_.sources[source];
+    ReaderOptions options{of.text_field, config_.on_bad_line, named};
+    options.format = of.format;
     options.how_to_name_field = fmt::format("name another with --set data.sources.{}.text_field=FIELD", source);
     DocumentReader reader(file.path, options);
     ++counts.files;
@@ -279,8 +221,8 @@ Corpus Corpus::scan(const DataConfig& config, std::vector<Filter> filters, const
   for (size_t s = 0; s < corpus.sources_.size(); ++s) {
     SourceCounts counts;
     corpus.first_document_.push_back(corpus.n_documents());
-    judge.begin_source(corpus.sources_[s].name);
-    for (SourceFile& file : corpus.sources_[s].files) files.scan(s, corpus.sources_[s].text_field, file, counts);
+    judge.begin_source(corpus.sources_[s].name, corpus.sources_[s].format != SourceFormat::text);
+    for (SourceFile& file : corpus.sources_[s].files) files.scan(s, file, counts);
     corpus.counts_.push_back(counts);
   }
   corpus.first_document_.push_back(corpus.n_documents());
@@ -347,10 +289,15 @@ class Walk {
   }
   int64_t document() const { return document_ - 1; }  // number of the last one given
   const std::string& path() const { return file().path; }
+  std::string place() const { return fmt::format("'{}' line {}", path(), reader_->line()); }
 
  private:
   const SourceFile& file() const { return sources_[source_].files[file_]; }
-  ReaderOptions options() const { return {sources_[source_].text_field, on_bad_line_}; }
+  ReaderOptions options() const {
+    ReaderOptions options{sources_[source_].text_field, on_bad_line_};
+    options.format = sources_[source_].format;
+    return options;
+  }
   const std::vector<SourceFiles>& sources_;
   OnBadLine on_bad_line_;
   size_t source_ = 0, file_ = 0;
@@ -375,6 +322,13 @@ void Corpus::read(int64_t first, const Visitor& visit) const {
   }
 }
 
+std::string Corpus::place_of(int64_t document) const {
+  Walk walk(sources_, config_.on_bad_line, document);
+  std::string text;
+  check(walk.next(text), ErrorKind::internal, "document {} of {}", document, n_documents());
+  return walk.place();
+}
+
 std::function<bool(std::string&)> Corpus::training_texts(int64_t max_bytes) const {
   auto walk = std::make_shared<Walk>(sources_, config_.on_bad_line, 0);
   auto given = std::make_shared<int64_t>(0);
@@ -385,6 +339,7 @@ std::function<bool(std::string&)> Corpus::training_texts(int64_t max_bytes) cons
       if (known.fate != Fate::training) continue;
       check_unchanged(*walk, known, text);
       text.resize(size_t(split_point(text, known, config_)));
+      if (known.whole) text = words_of_dialogue(text);
       if (text.empty()) continue;
       if (max_bytes > 0 && *given + int64_t(text.size()) > max_bytes) text.resize(size_t(max_bytes - *given));
       *given += int64_t(text.size());

@@ -4,7 +4,8 @@
 // held-out document has a copy in training. holdout = "hash": a document is held out if its hash, as a number in [0,
 // 1), is below the fraction (whatever its place or source); "tail": the last fraction of every document's bytes, cut at
 // a character border. Where "hash" would hold out no document, or every one, as of a single file, tails are held out as
-// well: whoever asks for held-out text wants to see a figure. Order of documents: sources as configured, files by name,
+// well: whoever asks for held-out text wants to see a figure. Dialogues (dialogue.h) are documents in their one form;
+// they are never divided. Order of documents: sources as configured, files by name,
 // documents as they stand in the file.
 #pragma once
 #include <cstdint>
@@ -39,6 +40,7 @@ struct SourceFiles {
   std::string text_field;
   std::vector<SourceFile> files;
   std::vector<std::string> left_out;  // what directories and globs met and could not read, a sentence each
+  SourceFormat format = SourceFormat::text;
 };
 
 // The name of a source in tables and files: as configured, else the last part of its first path.
@@ -54,6 +56,7 @@ struct DocumentFacts {
   uint64_t hash = 0;  // first half of the 128-bit hash
   int64_t bytes = 0;
   Fate fate = Fate::training;
+  bool whole = false;  // a dialogue: never divided, held out by its hash whatever the configuration says
 };
 
 // A rule that may refuse a document, e.g. near-duplicate removal or quality. Rules run in order; the first to say no
@@ -71,6 +74,7 @@ struct SourceCounts {
   int64_t empty = 0;
   int64_t duplicates = 0, duplicate_bytes = 0;
   int64_t filtered = 0, filtered_bytes = 0;
+  int64_t refused = 0;  // dialogues from which nothing can be learned (dialogue_samples.h), among the two below
   int64_t training = 0, training_bytes = 0, training_tokens = 0;  // tokens without EOS and BOS; 0 until tokenised
   int64_t held_out = 0, held_out_bytes = 0, held_out_tokens = 0;  // tail mode: documents are counted on both sides
 };
@@ -100,6 +104,7 @@ class Corpus {
   // file no longer holds what scan() saw.
   using Visitor = std::function<bool(int64_t document, const std::string& text)>;
   void read(int64_t first, const Visitor& visit) const;
+  std::string place_of(int64_t document) const;  // "'FILE' line N"; reads its file again
 
   // Training text alone, document by document (held-out bytes cut off), up to max_bytes (0 = all): next(text) as
   // BpeTrainer::add_texts wants it. The corpus must outlive the function.

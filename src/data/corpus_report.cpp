@@ -6,6 +6,7 @@
 #include "base/table.h"
 #include "base/text_format.h"
 #include "data/file_names.h"
+#include "data/loader.h"
 
 namespace hadal::data {
 namespace {
@@ -79,12 +80,13 @@ std::string Corpus::table(const std::vector<SourceFiles>& sources, const std::ve
   SourceCounts sum;
   for (const auto& c : counts)
     sum.training_tokens += c.training_tokens, sum.filtered += c.filtered, sum.replaced += c.replaced,
-        sum.bad_lines += c.bad_lines;
+        sum.refused += c.refused, sum.bad_lines += c.bad_lines;
   const bool tokens = sum.training_tokens > 0, filtered = sum.filtered > 0;
   std::vector<std::string> head{"source", "files", "skipped", "documents", "bytes", "empty", "duplicates"};
   if (sum.bad_lines > 0) head.push_back("bad lines");
   if (sum.replaced > 0) head.push_back("U+FFFD");
   if (filtered) head.push_back("filtered");
+  if (sum.refused > 0) head.push_back("refused");
   for (const char* side : {"training", "held out"}) {
     head.push_back(side), head.push_back("bytes");
     if (tokens) head.push_back("tokens");
@@ -101,6 +103,7 @@ std::string Corpus::table(const std::vector<SourceFiles>& sources, const std::ve
     if (sum.bad_lines > 0) row.push_back(format_count(c.bad_lines));
     if (sum.replaced > 0) row.push_back(format_count(c.replaced));
     if (filtered) row.push_back(format_count(c.filtered));
+    if (sum.refused > 0) row.push_back(format_count(c.refused));
     row.push_back(format_count(c.training)), row.push_back(format_count(c.training_bytes));
     if (tokens) row.push_back(format_count(c.training_tokens));
     row.push_back(format_count(c.held_out)), row.push_back(format_count(c.held_out_bytes));
@@ -113,12 +116,30 @@ std::string Corpus::table(const std::vector<SourceFiles>& sources, const std::ve
     add(sources[s].name, c);
     all.files += c.files, all.skipped_files += c.skipped_files, all.documents += c.documents, all.bytes += c.bytes;
     all.empty += c.empty, all.duplicates += c.duplicates, all.filtered += c.filtered;
+    all.refused += c.refused;
     all.replaced += c.replaced, all.bad_lines += c.bad_lines;
     all.training += c.training, all.training_bytes += c.training_bytes, all.training_tokens += c.training_tokens;
     all.held_out += c.held_out, all.held_out_bytes += c.held_out_bytes, all.held_out_tokens += c.held_out_tokens;
   }
   if (counts.size() > 1) table.add_rule(), add("all", all);
   return table.text();
+}
+
+std::string corpus_table(const Shards& shards, const DataConfig& config) {
+  std::string text = Corpus::table(shards.index().sources, shards.index().counts);
+  std::vector<double> weights;
+  std::vector<int64_t> tokens;
+  for (int64_t s = 0; s < shards.n_sources(); ++s) {
+    weights.push_back(config.sources[size_t(s)].weight);
+    tokens.push_back(shards.n_tokens(Split::training, s));
+  }
+  if (shards.n_sources() < 2) return text;
+  text += "\nmixture:";
+  const std::vector<double> shares = mixture_weights(weights, tokens);
+  for (int64_t s = 0; s < shards.n_sources(); ++s) {
+    text += fmt::format("{} {} {}", s ? "," : "", shards.source_name(s), format_percent(shares[size_t(s)]));
+  }
+  return text + " of the training tokens\n";
 }
 
 }  // namespace hadal::data

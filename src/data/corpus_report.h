@@ -8,6 +8,9 @@
 
 namespace hadal::data {
 
+// The table of `hadal data build`: documents, bytes and tokens per source, kept and removed, and shares of the mixture.
+std::string corpus_table(const Shards& shards, const DataConfig& config);
+
 // Sentences, one per line: "read as plain text: 14 .md, 3 .csv; as JSON lines: 2 .jsonl", then notes of single files
 // and bad lines, the first ten of each and how many more there are.
 std::vector<std::string> corpus_notes(const std::vector<SourceFiles>& sources, const std::vector<SourceCounts>& counts);

@@ -12,8 +12,8 @@ constexpr std::string_view kSpace = " \t\r\n";
 
 class Guess {
  public:
-  Guess(std::string_view start, bool whole, std::string_view extension, std::string_view field)
-      : start_(start), whole_(whole), field_(field) {
+  Guess(std::string_view start, bool whole, std::string_view extension, std::string_view field, bool any_value)
+      : start_(start), whole_(whole), any_value_(any_value), field_(field) {
     lines_ = extension == ".jsonl" || extension == ".ndjson";
     json_ = extension == ".json";
   }
@@ -63,7 +63,7 @@ class Guess {
 
   FormGuess first_line(std::string_view object, const JsonMember& wanted, size_t end) const {
     if (lines_) return {Form::lines};
-    if (!wanted.is_string()) return lacks_field(object);
+    if (!is_wanted(wanted)) return lacks_field(object);
     const std::string_view second = next_line(end);
     const bool cut = !whole_ && end != std::string_view::npos && start_.find('\n', end + 1) == std::string_view::npos;
     if (cut && start_.size() < kEnough) return undecided();
@@ -72,8 +72,10 @@ class Guess {
   }
 
   FormGuess lacks_field(std::string_view object) const {
-    return text("its objects have no string '" + std::string(field_) + "' (fields: " + json_member_names(object) + ")");
+    return text("its objects have no " + std::string(any_value_ ? "'" : "string '") + std::string(field_) +
+                "' (fields: " + json_member_names(object) + ")");
   }
+  bool is_wanted(const JsonMember& member) const { return any_value_ ? !member.text.empty() : member.is_string(); }
 
   FormGuess list(size_t begin) const {
     const size_t element = start_.find_first_not_of(kSpace, begin + 1);
@@ -92,18 +94,19 @@ class Guess {
     if (fault) return no_json(fault);
     JsonMember wanted{field_};
     read_json_members(value, object, {&wanted, 1});
-    return wanted.is_string() ? FormGuess{Form::values} : lacks_field(object);
+    return is_wanted(wanted) ? FormGuess{Form::values} : lacks_field(object);
   }
 
   std::string_view start_;
-  bool whole_, lines_ = false, json_ = false;
+  bool whole_, any_value_, lines_ = false, json_ = false;
   std::string_view field_;
 };
 
 }  // namespace
 
-FormGuess guess_form(std::string_view start, bool whole, std::string_view extension, std::string_view field) {
-  return Guess(start, whole, extension, field).form();
+FormGuess guess_form(std::string_view start, bool whole, std::string_view extension, std::string_view field,
+                     bool any_value) {
+  return Guess(start, whole, extension, field, any_value).form();
 }
 
 }  // namespace hadal::data

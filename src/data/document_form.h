@@ -21,7 +21,8 @@ struct FormGuess {
 
 // `start` is the beginning of the text, or, if `whole`, all of it; `extension` is inner_extension() of the name. A file
 // named .jsonl or .ndjson is JSON whatever it begins with; any other is if it begins with an object, or a list of
-// objects, whose member `field` is a string.
-FormGuess guess_form(std::string_view start, bool whole, std::string_view extension, std::string_view field);
+// objects, whose member `field` is a string (any_value: is there).
+FormGuess guess_form(std::string_view start, bool whole, std::string_view extension, std::string_view field,
+                     bool any_value = false);
 
 }  // namespace hadal::data

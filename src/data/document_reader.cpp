@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/json_members.h"
 #include "base/utf8.h"
+#include "data/dialogue.h"
 #include "data/file_names.h"
 #include "data/foreign_formats.h"
 #include "data/text_stream.h"
@@ -30,6 +31,7 @@ struct DocumentReader::State {
   std::string buffer;           // unread bytes of the text
   size_t at = 0, searched = 0;  // start of the line in buffer; how far no line end was found
   int64_t line = 0, replaced = 0, bad_lines = 0;
+  int64_t document_line = 1;
   std::vector<BadLine> listed;
   bool ended = false, done = false;    // the stream gave its last byte; next() said so
   bool in_list = false, fresh = true;  // Form::values: inside of [ ]; no value stands since the last [ or comma
@@ -53,10 +55,19 @@ struct DocumentReader::State {
       return;
     }
     const std::string extension = inner_extension(path);
-    FormGuess guess = guess_form(buffer, ended, extension, options.text_field);
-    for (; guess.undecided; guess = guess_form(buffer, ended, extension, options.text_field))
+    const bool dialogues = options.format != SourceFormat::text;
+    const std::string field = dialogue_member(options.format, options.text_field);
+    FormGuess guess = guess_form(buffer, ended, extension, field, dialogues);
+    for (; guess.undecided; guess = guess_form(buffer, ended, extension, field, dialogues))
       fill(std::max<int64_t>(kBlock, int64_t(buffer.size())));
     form = guess.form;
+    if (dialogues && form == Form::text) {
+      not_text = "no dialogues";
+      refusal =
+          fmt::format("'{}' holds no dialogues of format = \"{}\": {}", path, enum_name(options.format),
+                      guess.no_json.empty() ? "it is neither JSON lines nor JSON with '" + field + "'" : guess.no_json);
+      return;
+    }
     const bool named_json = extension == ".json", named_lines = extension == ".jsonl" || extension == ".ndjson";
     check(guess.no_json.empty() || !named_json || !options.named, ErrorKind::invalid,
           "'{}' holds no texts: {}; {}, or name the file .txt to take it as it stands", path, guess.no_json,
@@ -122,6 +133,8 @@ struct DocumentReader::State {
     JsonMember wanted{options.text_field, &text};
     const JsonFault fault = read_json_members(json, whole_value, {&wanted, 1});
     if (fault) return fmt::format("not valid JSON ({})", fault.text());
+    if (options.format != SourceFormat::text)
+      return read_dialogue(whole_value, options.format, options.text_field, text, replaced);
     const std::string& field = options.text_field;
     if (whole_value.front() != '{') return fmt::format("a JSON object with the field '{}' was expected", field);
     if (wanted.text.empty())
@@ -145,6 +158,7 @@ struct DocumentReader::State {
       if (json.find_first_not_of(" \t\r") == std::string_view::npos) continue;
       if (json.starts_with(kMark)) json.remove_prefix(kMark.size());  // of a file that was appended to another
       const std::string reason = take(json, text);
+      document_line = line;
       if (reason.empty()) return true;
       bad(line, reason);
     }
@@ -193,6 +207,7 @@ struct DocumentReader::State {
       line += std::count(value.begin(), value.end(), '\n');
       at += length, fresh = false;
       const std::string reason = take(value, text);
+      document_line = number;
       if (reason.empty()) return true;
       bad(number, reason);
     }
@@ -230,6 +245,7 @@ std::vector<std::string> DocumentReader::notes() const {
 }
 
 int64_t DocumentReader::replaced() const { return state_->replaced + state_->bytes->replaced(); }
+int64_t DocumentReader::line() const { return state_->document_line; }
 int64_t DocumentReader::bad_lines() const { return state_->bad_lines; }
 const std::vector<BadLine>& DocumentReader::listed_bad_lines() const { return state_->listed; }
 int64_t DocumentReader::file_bytes_read() const { return state_->bytes->file_bytes_read(); }

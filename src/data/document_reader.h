@@ -1,7 +1,8 @@
 // Documents of one file: the whole text, or one per JSON object, in the member text_field (document_form.h tells
-// which). Compressed files are read through, and text comes as UTF-8 without a byte order mark (text_stream.h), which a
-// text that a program copied into JSON may bring along. Empty lines of JSONL are passed over. A line that is no JSON or
-// lacks its text throws corrupt with file, line and what to do, or is passed over and counted.
+// which), or a dialogue (dialogue.h). Compressed files are read through, and text comes as UTF-8 without a byte order
+// mark (text_stream.h), which a text that a program copied into JSON may bring along. Empty lines of JSONL are passed
+// over. A line that is no JSON or lacks its text throws corrupt with file, line and what to do, or is passed over and
+// counted.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -23,6 +24,7 @@ struct ReaderOptions {
   bool named = false;
   const char* how_to_skip = "data.on_bad_line = \"skip\"";  // completes "... passes over such lines"
   std::string how_to_name_field = "set text_field of the source";
+  SourceFormat format = SourceFormat::text;  // of dialogues: every object is one, given in the one form of dialogue.h
 };
 
 struct BadLine {
@@ -46,6 +48,7 @@ class DocumentReader {
   int64_t read(char* out, int64_t bytes);                // of a text, instead of next(): 0 at the end
   std::vector<std::string> notes() const;                // each completes "FILE ..."; complete after the end
   int64_t replaced() const;                              // lone surrogates, so far, that became U+FFFD
+  int64_t line() const;                                  // where the last document began, from 1
   int64_t bad_lines() const;                             // that were passed over so far
   const std::vector<BadLine>& listed_bad_lines() const;  // the first of them
   int64_t file_bytes_read() const;

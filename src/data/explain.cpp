@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "base/table.h"
 #include "data/explain_parts.h"
 
 namespace hadal::data {
@@ -26,6 +27,34 @@ std::string bar(const Sequence& sequence, int64_t length) {
   return text;
 }
 
+// Every token of a sequence: place, segment, position, itself, what the main model and the MTP modules predict there.
+std::string token_table(const Batch& batch, const Sequence& sequence, const Tokenizer& tokenizer, int64_t n_mtp) {
+  std::vector<std::string> head{"place", "segment", "position", "token", "target"};
+  for (int64_t depth = 1; depth <= n_mtp; ++depth) head.push_back(fmt::format("MTP {}", depth));
+  Table table(head);
+  for (size_t p = 0; p < sequence.passages.size(); ++p) {
+    const Passage& passage = sequence.passages[p];
+    for (int64_t at = passage.start; at < passage.start + passage.length; ++at) {
+      std::vector<std::string> row{std::to_string(at), std::to_string(batch.masked ? p : 0),
+                                   std::to_string(batch.masked ? at - passage.start : at),
+                                   "|" + token_text(tokenizer, sequence.tokens[size_t(at)]) + "|"};
+      for (int64_t depth = 0; depth <= n_mtp; ++depth) {
+        const int32_t target = target_of(batch, sequence, passage, at, depth);
+        row.push_back(target < 0 ? "-" : "|" + token_text(tokenizer, target) + "|");
+      }
+      table.add(row);
+    }
+  }
+  return table.text();
+}
+
+std::string part_line(const PassagePart& part, const ExplainOptions& options) {
+  if (part.special) return fmt::format("      {:>9}\n", part.name);
+  const bool coloured = options.colour && part.name == "trained";
+  return fmt::format("      {:>9} {:5} tokens  {}\"{}\"{}\n", part.name, part.tokens, coloured ? "\033[32m" : "",
+                     excerpt(part.text, options.excerpt_bytes), coloured ? "\033[0m" : "");
+}
+
 }  // namespace
 
 std::string explain_text(const Batch& batch, const Shards& shards, const Tokenizer& tokenizer, const DataConfig& config,
@@ -43,17 +72,12 @@ std::string explain_text(const Batch& batch, const Shards& shards, const Tokeniz
       const std::string positions = batch.masked ? fmt::format(", positions 0..{}, sees [{}, {})", passage.length - 1,
                                                                passage.start, passage.start + passage.length)
                                                  : "";
-      out += fmt::format("  {} [{}, {}) {}{}\n", char((passage.fim ? 'a' : 'A') + p % 26), passage.start,
-                         passage.start + passage.length, describe_passage(passage, shards), positions);
-      for (const PassagePart& part : parts_of(sequence, passage, tokenizer)) {
-        if (part.special) {
-          out += fmt::format("      {:>9}\n", part.name);
-        } else {
-          out += fmt::format("      {:>9} {:5} tokens  \"{}\"\n", part.name, part.tokens,
-                             excerpt(part.text, options.excerpt_bytes));
-        }
-      }
+      out += fmt::format("  {} [{}, {}) {}{}{}\n", char((passage.fim ? 'a' : 'A') + p % 26), passage.start,
+                         passage.start + passage.length, describe_passage(passage, shards),
+                         batch.masked ? fmt::format(", segment {}", p) : "", positions);
+      for (const PassagePart& part : parts_of(sequence, passage, tokenizer)) out += part_line(part, options);
     }
+    if (options.tokens) out += token_table(batch, sequence, tokenizer, options.n_mtp);
   }
   if (shown < n) out += fmt::format("\n({} more sequences; --sequences 0 prints all)\n", n - shown);
   return out;

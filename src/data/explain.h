@@ -14,6 +14,9 @@ struct ExplainOptions {
   int64_t step = 0;
   int64_t max_sequences = 8;   // of the text form; 0 = all
   int64_t excerpt_bytes = 48;  // of each end of a passage
+  bool tokens = false;         // of the text form: a line for each token, with segment, position and targets
+  bool colour = false;         // of the text form, for terminals: what of a dialogue is trained
+  int64_t n_mtp = 0;           // MTP depths whose targets are shown
 };
 
 std::string explain_text(const Batch& batch, const Shards& shards, const Tokenizer& tokenizer, const DataConfig& config,

@@ -5,6 +5,7 @@
 
 #include "base/html.h"
 #include "base/text_format.h"
+#include "data/dialogue_samples.h"
 #include "data/explain.h"
 #include "data/explain_parts.h"
 
@@ -40,6 +41,9 @@ p { margin: 2px 0; color: var(--dim); }
 .middle { background: repeating-linear-gradient(-45deg, hsl(var(--hue) 60% var(--deep)) 0 4px,
   hsl(var(--hue) 58% var(--light)) 4px 8px); }
 .special { background: hsl(var(--hue) 60% var(--deep)); min-width: 2px !important; }
+.context { background: hsl(var(--hue) 58% var(--light)); }
+.trained { background: hsl(var(--hue) 60% var(--deep)); }
+code .t { background: hsl(140 45% var(--light)); border-radius: 3px; box-shadow: inset 0 -2px hsl(140 50% 40%); }
 .mask { width: 64px; height: 64px; flex: none; border: 1px solid var(--line); border-radius: 4px;
   background: var(--pad); }
 .mask path { fill: var(--sees); }
@@ -85,12 +89,33 @@ std::string bar(const Sequence& sequence, const Shards& shards, const Tokenizer&
   return out + "</div>";
 }
 
-std::string details(const Sequence& sequence, const Shards& shards, const Tokenizer& tokenizer,
+// A dialogue token by token: what is trained is coloured, and each says where it stands and what is predicted there.
+std::string tokens_of(const Batch& batch, const Sequence& sequence, size_t number, const Tokenizer& tokenizer,
+                      int64_t n_mtp) {
+  const Passage& passage = sequence.passages[number];
+  std::string out = "<code>";
+  for (int64_t at = passage.start; at < passage.start + passage.length; ++at) {
+    std::string tip = fmt::format("place {}, segment {}, position {}, target {}", at, number, at - passage.start,
+                                  token_text(tokenizer, target_of(batch, sequence, passage, at, 0)));
+    for (int64_t depth = 1; depth <= n_mtp; ++depth)
+      tip += fmt::format(", MTP {} {}", depth, token_text(tokenizer, target_of(batch, sequence, passage, at, depth)));
+    out += fmt::format("<span{} title=\"{}\">{}</span>", is_trained(sequence, passage, at) ? " class=\"t\"" : "",
+                       html_escape(tip), html_escape(token_text(tokenizer, sequence.tokens[size_t(at)])));
+  }
+  return out + "</code>";
+}
+
+std::string details(const Batch& batch, const Sequence& sequence, const Shards& shards, const Tokenizer& tokenizer,
                     const ExplainOptions& options) {
   std::string out = fmt::format("<details><summary>{} passages</summary><table>", sequence.passages.size());
-  for (const Passage& passage : sequence.passages) {
+  for (size_t p = 0; p < sequence.passages.size(); ++p) {
+    const Passage& passage = sequence.passages[p];
     out += fmt::format("<tr><td class=\"n\">{}–{}</td><td>{}<br>", passage.start, passage.start + passage.length - 1,
                        html_escape(describe_passage(passage, shards)));
+    if (passage.dialogue) {
+      out += tokens_of(batch, sequence, p, tokenizer, options.n_mtp) + "</td></tr>";
+      continue;
+    }
     for (const PassagePart& part : parts_of(sequence, passage, tokenizer)) {
       out += part.special ? fmt::format("<b>{}</b> ", part.name)
                           : fmt::format("{} <code>{}</code> ", part.name == "text" ? "" : part.name,
@@ -119,6 +144,8 @@ std::string explain_html(const Batch& batch, const Shards& shards, const Tokeniz
     out += fmt::format("<span><i class=\"{0}\" style=\"--hue:{1}\"></i>{2}</span>", part, hue(0),
                        std::string_view(part) == "special" ? "special token" : fmt::format("FIM {}", part));
   }
+  if (has_dialogues(config))
+    out += fmt::format("<span><i class=\"trained\" style=\"--hue:{}\"></i>trained of a dialogue</span>", hue(0));
   out += "<span><i style=\"background:var(--pad)\"></i>padding</span></div>\n";
   for (size_t i = 0; i < batch.sequences.size(); ++i) {
     const Sequence& sequence = batch.sequences[i];
@@ -127,7 +154,7 @@ std::string explain_html(const Batch& batch, const Shards& shards, const Tokeniz
         "stream · {} tokens · {} padding</div>{}</div>{}</div>{}</div>\n",
         i, batch.first_sequence + int64_t(i), sequence.tokens.size(), sequence.padding,
         bar(sequence, shards, tokenizer, config.sequence_length), mask_picture(sequence, batch, config.sequence_length),
-        details(sequence, shards, tokenizer, options));
+        details(batch, sequence, shards, tokenizer, options));
   }
   return out + "</body></html>\n";
 }

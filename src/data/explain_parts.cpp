@@ -48,7 +48,40 @@ std::string excerpt(std::string_view text, int64_t bytes) {
   return visible_text(front(text, bytes)) + " … " + visible_text(back(text, bytes));
 }
 
+bool is_trained(const Sequence& sequence, const Passage& passage, int64_t place) {
+  return place > passage.start && sequence.targets[size_t(place - 1)] >= 0;
+}
+
+int32_t target_of(const Batch& batch, const Sequence& sequence, const Passage& passage, int64_t place, int64_t depth) {
+  const int64_t end = batch.masked ? passage.start + passage.length : int64_t(sequence.tokens.size());
+  return place + depth < end ? sequence.targets[size_t(place + depth)] : -1;
+}
+
+std::string token_text(const Tokenizer& tokenizer, int32_t id) {
+  return id < 0 ? "-" : visible_text(tokenizer.token_bytes(id));
+}
+
+namespace {
+
+// A dialogue's passage as runs of what is trained and what is not.
+std::vector<PassagePart> runs_of(const Sequence& sequence, const Passage& passage, const Tokenizer& tokenizer) {
+  std::vector<PassagePart> parts;
+  const int64_t end = passage.start + passage.length;
+  for (int64_t at = passage.start; at < end;) {
+    const bool trained = is_trained(sequence, passage, at);
+    int64_t n = 1;
+    while (at + n < end && is_trained(sequence, passage, at + n) == trained) ++n;
+    const std::span<const int32_t> ids(sequence.tokens.data() + at, size_t(n));
+    parts.push_back({trained ? "trained" : "context", at, n, false, tokenizer.decode(ids)});
+    at += n;
+  }
+  return parts;
+}
+
+}  // namespace
+
 std::vector<PassagePart> parts_of(const Sequence& sequence, const Passage& passage, const Tokenizer& tokenizer) {
+  if (passage.dialogue) return runs_of(sequence, passage, tokenizer);
   std::vector<PassagePart> parts;
   int64_t at = passage.start;
   const int64_t end = passage.start + passage.length;
@@ -74,6 +107,9 @@ std::vector<PassagePart> parts_of(const Sequence& sequence, const Passage& passa
 }
 
 std::string describe_passage(const Passage& passage, const Shards& shards) {
+  if (passage.dialogue)
+    return fmt::format("{} sample {}, epoch {}, {} tokens", shards.source_name(passage.source), passage.document,
+                       passage.epoch + 1, passage.n_tokens);
   std::string which = passage.begins && passage.ends ? "whole" : fmt::format("part {}", passage.index + 1);
   if (!(passage.begins && passage.ends)) which += passage.ends ? " (last)" : "";
   return fmt::format("{} document {}, epoch {}, {}, its tokens {}..{}{}", shards.source_name(passage.source),

@@ -19,6 +19,24 @@ TextCut cut_at_character(std::span<const std::string_view> tokens, int64_t max_b
   return cut;
 }
 
+namespace {
+
+// Samples of dialogues, whole, until `left` bytes of their answers are used up.
+void add_samples(const Shards& shards, int64_t source, const DataConfig& config, int64_t left,
+                 std::vector<HeldOutDocument>& documents) {
+  for (int64_t d = 0; d < shards.n_documents(Split::held_out, source) && left > 0; ++d) {
+    const DocumentRecord& record = shards.document(Split::held_out, source, d);
+    if (int64_t(record.n_tokens) > config.sequence_length || record.raw_bytes == 0) continue;
+    HeldOutDocument document{{}, int64_t(record.raw_bytes), source, d};
+    shards.tokens(Split::held_out, source, d, document.tokens);
+    shards.trained(Split::held_out, source, d, document.trained);
+    left -= document.raw_bytes;
+    documents.push_back(std::move(document));
+  }
+}
+
+}  // namespace
+
 std::vector<HeldOutDocument> heldout_documents(const Shards& shards, const Tokenizer& tokenizer,
                                                const DataConfig& config, int64_t max_bytes) {
   const auto eos = tokenizer.eos_id(), bos = tokenizer.bos_id();
@@ -31,6 +49,10 @@ std::vector<HeldOutDocument> heldout_documents(const Shards& shards, const Token
   for (int64_t s = 0; s < shards.n_sources(); ++s) {
     const int64_t bytes = shards.n_raw_bytes(Split::held_out, s);
     int64_t left = max_bytes > 0 ? std::min(bytes, int64_t(double(max_bytes) * double(bytes) / total + 0.5)) : bytes;
+    if (shards.of_dialogues(s)) {
+      add_samples(shards, s, config, left, documents);
+      continue;
+    }
     for (int64_t d = 0; d < shards.n_documents(Split::held_out, s) && left > 0; ++d) {
       HeldOutDocument document{{}, int64_t(shards.document(Split::held_out, s, d).raw_bytes), s, d};
       std::vector<int32_t> text;

@@ -12,11 +12,15 @@
 namespace hadal::data {
 
 // tokens = start token (BOS with data.add_bos, else EOS, which stands before a document in training), the text, EOS.
+// Of a dialogue: its sample, of which the trained tokens are scored, and raw_bytes are those of their text; never cut,
+// and left out where it is longer than a sequence.
 // All but the first are scored: bits per byte = sum of -log2 p(tokens[1..]) / raw_bytes.
 struct HeldOutDocument {
   std::vector<int32_t> tokens;
   int64_t raw_bytes = 0;
   int64_t source = 0, document = 0;
+  std::vector<uint8_t> trained = {};  // of a dialogue: which tokens are scored; empty: all but the first
+  bool is_scored(int64_t token) const { return trained.empty() || trained[size_t(token)]; }
 };
 // max_bytes (0 = all) is divided over the sources in proportion to their held-out text. Of each source come whole
 // documents until its part is used up; the last one may be longer: then it is cut at a token that ends a character,

@@ -13,19 +13,28 @@
 namespace hadal::data {
 namespace {
 
+// Where a passage ends, and what of it is trained (nothing said: all).
+struct PassageEnd {
+  int32_t continuation = -1;
+  std::vector<uint8_t> trained;
+};
+
 // Targets within a sequence; see batch.h.
-void set_targets(Sequence& sequence, const std::vector<int32_t>& continuations, bool masked) {
+void set_targets(Sequence& sequence, const std::vector<PassageEnd>& ends, bool masked) {
   const size_t n = sequence.tokens.size();
   sequence.targets.assign(n, -1);
   for (size_t i = 0; i + 1 < n; ++i) sequence.targets[i] = sequence.tokens[i + 1];
   for (size_t p = 0; p < sequence.passages.size(); ++p) {
     const Passage& passage = sequence.passages[p];
     const size_t last = size_t(passage.start + passage.length - 1);
-    if (continuations[p] >= 0) {
-      sequence.targets[last] = continuations[p];
+    if (ends[p].continuation >= 0) {
+      sequence.targets[last] = ends[p].continuation;
     } else if (masked) {
       sequence.targets[last] = -1;
     }
+    const std::vector<uint8_t>& trained = ends[p].trained;
+    for (size_t i = 0; i + 1 < trained.size(); ++i)
+      if (!trained[i + 1]) sequence.targets[size_t(passage.start) + i] = -1;
   }
 }
 
@@ -39,7 +48,7 @@ PassageRules make_rules(const Shards& shards, const Tokenizer& tokenizer, const 
   PassageRules rules;
   rules.shards = &shards, rules.tokenizer = &tokenizer;
   rules.sequence_length = config.sequence_length, rules.fim_rate = config.fim_rate, rules.split_fused = split_fused;
-  rules.stop_at_end = config.at_end == AtEnd::stop, rules.seed = config.seed;
+  rules.stop_at_end = config.at_end == AtEnd::stop, rules.epochs = config.epochs, rules.seed = config.seed;
   if (config.fim_rate > 0) {
     rules.special = fim_tokens(tokenizer);
     const int64_t least = kFimExtraTokens + 4;
@@ -78,6 +87,7 @@ struct Loader::State {
   }
   int64_t next_source() const;
   bool draw(DrawnPassage& passage);
+  bool at_epoch() const;
   void build_window();
   Sequence make_sequence(std::vector<DrawnPassage>& passages, std::vector<int64_t> bin, uint64_t number) const;
   bool ensure();
@@ -103,6 +113,15 @@ bool Loader::State::draw(DrawnPassage& passage) {
   return false;
 }
 
+// Whether what is drawn next is the first of an epoch in which no source has been yet.
+bool Loader::State::at_epoch() const {
+  const int64_t next = config.epochs > 1 ? next_source() : -1;
+  if (next < 0 || !sources[size_t(next)].ends_epoch()) return false;
+  int64_t latest = 0;
+  for (const PassageSource& source : sources) latest = std::max(latest, source.cursor().epoch);
+  return sources[size_t(next)].cursor().epoch == latest;
+}
+
 Sequence Loader::State::make_sequence(std::vector<DrawnPassage>& passages, std::vector<int64_t> bin,
                                       uint64_t number) const {
   // A part that does not end with EOS goes last, so that no other document follows it without a border.
@@ -112,16 +131,16 @@ Sequence Loader::State::make_sequence(std::vector<DrawnPassage>& passages, std::
   random_shuffle(closed, config.seed, stream_id("data.in_bin", uint64_t(window_number), number));
   std::copy(closed.begin(), closed.end(), bin.begin());
   Sequence sequence;
-  std::vector<int32_t> continuations;
+  std::vector<PassageEnd> ends;
   for (int64_t i : bin) {
     DrawnPassage& drawn = passages[size_t(i)];
     drawn.about.start = int64_t(sequence.tokens.size());
     sequence.tokens.insert(sequence.tokens.end(), drawn.tokens.begin(), drawn.tokens.end());
     sequence.passages.push_back(drawn.about);
-    continuations.push_back(drawn.continuation);
+    ends.push_back({drawn.continuation, std::move(drawn.trained)});
   }
   sequence.padding = config.sequence_length - int64_t(sequence.tokens.size());
-  set_targets(sequence, continuations, config.document_mask == DocumentMask::document);
+  set_targets(sequence, ends, config.document_mask == DocumentMask::document);
   return sequence;
 }
 
@@ -132,7 +151,8 @@ void Loader::State::build_window() {
   std::vector<PackItem> items;
   int64_t tokens = 0;
   DrawnPassage passage;
-  while (tokens < config.pack_window * config.sequence_length && draw(passage)) {
+  const int64_t most = config.pack_window * config.sequence_length;
+  while (tokens < most && !(tokens > 0 && at_epoch()) && draw(passage)) {
     tokens += passage.about.length;
     items.push_back({passage.about.length, passage.continuation >= 0});
     passages.push_back(std::move(passage));
@@ -151,6 +171,27 @@ bool Loader::State::ensure() {
   return position < int64_t(window.size());
 }
 
+// Dialogues need masks, and room.
+void Loader::check_dialogues(const State& state) {
+  const Shards& shards = *state.rules.shards;
+  for (int64_t s = 0; s < shards.n_sources(); ++s) {
+    if (!shards.of_dialogues(s)) continue;
+    check(state.config.document_mask == DocumentMask::document, ErrorKind::invalid,
+          "source '{}' holds dialogues, which must not see each other where they share a sequence: set "
+          "data.document_mask = \"document\"",
+          shards.source_name(s));
+    const PassageSource& source = state.sources[size_t(s)];
+    const int64_t stored = shards.n_documents(Split::training, s), dropped = source.n_dropped();
+    if (dropped == 0) continue;
+    const std::string how = fmt::format(
+        "source '{}': {} of {} samples are longer than data.sequence_length = {}, the longest has {} tokens",
+        shards.source_name(s), dropped, stored, state.config.sequence_length, source.longest_dropped());
+    check(state.config.on_long == OnLong::drop, ErrorKind::invalid,
+          "{}; they are never cut: raise it, or drop them with data.on_long = \"drop\"", how);
+    check(dropped < stored, ErrorKind::invalid, "{}: none is left; raise it", how);
+  }
+}
+
 Loader::Loader(const Shards& shards, const Tokenizer& tokenizer, const DataConfig& config, double split_fused)
     : state_(std::make_unique<State>()) {
   state_->config = config;
@@ -163,13 +204,15 @@ Loader::Loader(const Shards& shards, const Tokenizer& tokenizer, const DataConfi
   for (int64_t s = 0; s < shards.n_sources(); ++s) {
     state_->sources.emplace_back(state_->rules, s);
     weights.push_back(config.sources[size_t(s)].weight);
-    tokens.push_back(shards.n_tokens(Split::training, s));
+    tokens.push_back(state_->sources.back().n_tokens());
   }
+  check_dialogues(*state_);
   state_->weights = mixture_weights(weights, tokens);
   std::string settings =
       fmt::format("{}\n{}\n{} {} {} {} {} {} {} {}\n", shards.index().plan, shards.index().tokenizer_hash,
                   config.sequence_length, enum_name(config.document_mask), config.fim_rate, enum_name(config.at_end),
                   config.pack_window, config.add_bos, config.seed, split_fused);
+  if (config.epochs != 1) settings += fmt::format("{} epochs\n", config.epochs);
   for (double weight : state_->weights) settings += fmt::format("{} ", weight);
   state_->identity = sha256_hex(settings).substr(0, 32);
   state_->plan = shards.index().plan;
@@ -233,6 +276,31 @@ void Loader::seek(const Cursor& cursor) {
 int64_t Loader::n_sources() const { return int64_t(state_->sources.size()); }
 const std::vector<double>& Loader::weights() const { return state_->weights; }
 const std::string& Loader::identity() const { return state_->identity; }
+int64_t Loader::n_sequences() const {
+  check(state_->config.at_end == AtEnd::stop, ErrorKind::invalid,
+        "data.at_end = \"next_epoch\": the stream of sequences has no end to count to");
+  State walk = *state_;
+  for (int64_t s = 0; s < n_sources(); ++s) walk.sources[size_t(s)] = PassageSource(state_->rules, s);
+  walk.built = false, walk.window_number = walk.position = 0, walk.silent = true;
+  int64_t n = 0;
+  while (walk.ensure()) n += int64_t(walk.window.size()), walk.position = int64_t(walk.window.size());
+  return n;
+}
+
+std::vector<std::string> Loader::notes() const {
+  std::vector<std::string> notes;
+  for (int64_t s = 0; s < n_sources(); ++s) {
+    const PassageSource& source = state_->sources[size_t(s)];
+    if (source.n_dropped() == 0) continue;
+    notes.push_back(fmt::format(
+        "source '{}': {} of {} samples are dropped, as they are longer than data.sequence_length = {}: the longest has "
+        "{} tokens",
+        state_->rules.shards->source_name(s), source.n_dropped(), state_->rules.shards->n_documents(Split::training, s),
+        state_->config.sequence_length, source.longest_dropped()));
+  }
+  return notes;
+}
+
 double Loader::epochs(int64_t source) const { return state_->sources[size_t(source)].epochs(); }
 void Loader::on_message(std::function<void(const std::string&)> say) { state_->say = std::move(say); }
 

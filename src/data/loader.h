@@ -5,7 +5,10 @@
 //    second epoch on with the first part shortened by a draw from (seed, epoch, document), so that borders move).
 // 2. Fill in the middle: a part becomes FIM with data.fim_rate, drawn from (seed, epoch, document, part).
 // 3. Packing: passages worth pack_window sequences make a window; best fit decreasing puts them into sequences
-//    (packing.h), whose order and the order inside them are shuffled from (seed, window).
+//    (packing.h), whose order and the order inside them are shuffled from (seed, window). Where data.epochs are
+//    counted, a window also ends where the first source enters a later epoch.
+// A dialogue is never cut, split or filled in: its sample is one passage, or, where it is longer than a sequence, none
+// (data.on_long). data.at_end = "stop" gives every document data.epochs times.
 // The stream depends on shards, tokenizer and DataConfig alone: not on batch sizes, threads or ranks.
 #pragma once
 #include <cstdint>
@@ -25,7 +28,7 @@ namespace hadal::data {
 class Loader {
  public:
   // Both must outlive the loader. Throws invalid if the tokenizer does not fit the shards or lacks tokens that are
-  // needed.
+  // needed, if dialogues would see each other, or are too long and may not be dropped.
   Loader(const Shards& shards, const Tokenizer& tokenizer, const DataConfig& config, double split_fused = 0);
   ~Loader();
   Loader(Loader&&) noexcept;
@@ -40,11 +43,14 @@ class Loader {
   int64_t n_sources() const;
   const std::vector<double>& weights() const;  // of the mixture, sum 1; 0 for a source without training text
   const std::string& identity() const;
-  double epochs(int64_t source) const;  // passes over a source so far (windows drawn ahead included)
+  int64_t n_sequences() const;  // of the whole stream, with at_end = stop; draws it once, apart from this loader
+  std::vector<std::string> notes() const;  // of each source that drops dialogues: how many, and why
+  double epochs(int64_t source) const;     // passes over a source so far (windows drawn ahead included)
   void on_message(std::function<void(const std::string&)> say);  // "source X: epoch 2 begins", "source X is used up"
 
  private:
   struct State;
+  static void check_dialogues(const State& state);
   std::unique_ptr<State> state_;
 };
 

@@ -10,6 +10,25 @@
 
 namespace hadal::data {
 
+PassageSource::PassageSource(const PassageRules& rules, int64_t source)
+    : rules_(&rules), source_(source), of_dialogues_(rules.shards->of_dialogues(source)) {
+  n_tokens_ = rules.shards->n_tokens(Split::training, source);
+  if (of_dialogues_) choose_fitting();
+}
+
+void PassageSource::choose_fitting() {
+  n_tokens_ = 0;
+  for (int64_t d = 0; d < n_stored(); ++d) {
+    const int64_t length = int64_t(rules_->shards->document(Split::training, source_, d).n_tokens);
+    if (length > rules_->sequence_length) {
+      longest_dropped_ = std::max(longest_dropped_, length);
+      continue;
+    }
+    fitting_.push_back(d);
+    n_tokens_ += length;
+  }
+}
+
 // A stream of random numbers for one use in the document at hand (or, with document-free uses, in the epoch).
 uint64_t PassageSource::key(const char* use, uint64_t number) const {
   return stream_id(use, stream_id("data.place", uint64_t(source_), uint64_t(cursor_.epoch)), number);
@@ -18,7 +37,10 @@ uint64_t PassageSource::key(const char* use, uint64_t number) const {
 void PassageSource::load_order() {
   if (order_epoch_ == cursor_.epoch) return;
   order_.resize(size_t(n_documents()));
-  std::iota(order_.begin(), order_.end(), int64_t(0));
+  if (of_dialogues_)
+    order_ = fitting_;
+  else
+    std::iota(order_.begin(), order_.end(), int64_t(0));
   random_shuffle(order_, rules_->seed, key("data.shuffle", 0));
   order_epoch_ = cursor_.epoch;
 }
@@ -26,7 +48,7 @@ void PassageSource::load_order() {
 void PassageSource::load_document() {
   if (loaded_epoch_ == cursor_.epoch && loaded_position_ == cursor_.position) return;
   rules_->shards->tokens(Split::training, source_, document(), tokens_);
-  if (rules_->split_fused > 0) {
+  if (rules_->split_fused > 0 && !of_dialogues_) {
     tokens_ = split_fused_tokens(*rules_->tokenizer, tokens_, rules_->split_fused, rules_->seed,
                                  key("data.fused", uint64_t(document())));
   }
@@ -37,7 +59,7 @@ bool PassageSource::begin_document(const std::function<void(const std::string&)>
   if (cursor_.finished) return false;
   if (cursor_.position == n_documents()) {
     const std::string& name = rules_->shards->source_name(source_);
-    if (rules_->stop_at_end) {
+    if (rules_->stop_at_end && cursor_.epoch + 1 >= rules_->epochs) {
       cursor_.finished = true;
       if (say) say(fmt::format("source '{}' is used up", name));
       return false;
@@ -92,8 +114,20 @@ int64_t PassageSource::at_border(int64_t wanted, int64_t most) const {
   return wanted;
 }
 
+void PassageSource::give_sample(DrawnPassage& passage) {
+  const int64_t n = int64_t(tokens_.size());
+  passage = {};
+  passage.tokens = tokens_;
+  rules_->shards->trained(Split::training, source_, document(), passage.trained);
+  passage.about = {.length = n, .source = source_, .document = document(), .epoch = cursor_.epoch, .n_tokens = n};
+  passage.about.dialogue = true;
+  cursor_.drawn += n;
+  ++cursor_.position;
+}
+
 bool PassageSource::next(DrawnPassage& passage, const std::function<void(const std::string&)>& say) {
   if (!begin_document(say)) return false;
+  if (of_dialogues_) return give_sample(passage), true;
   const bool fim = draws_fim();
   const int64_t n = int64_t(tokens_.size()), take = part_length(fim);
   const std::span<const int32_t> part(tokens_.data() + cursor_.token, size_t(take));

@@ -18,6 +18,7 @@
 #include "data/byte_stream.h"
 #include "data/cache_users.h"
 #include "data/corpus_report.h"
+#include "data/dialogue_samples.h"
 #include "data/loader.h"
 #include "data/tokenise.h"
 #include "text/bpe_trainer.h"
@@ -47,8 +48,12 @@ std::string recipe(const Job& job) {
             {"holdout", enum_name(job.config.data.holdout)},
             {"holdout_fraction", job.config.data.holdout_fraction}};
   for (size_t s = 0; s < job.config.data.sources.size(); ++s) {
-    json["sources"].push_back(
-        {{"name", source_name(job.config.data, s)}, {"text_field", job.config.data.sources[s].text_field}});
+    const SourceConfig& source = job.config.data.sources[s];
+    json["sources"].push_back({{"name", source_name(job.config.data, s)}, {"text_field", source.text_field}});
+    if (source.format == SourceFormat::text) continue;
+    json["sources"].back()["format"] = enum_name(source.format);
+    json["sources"].back()["train_on"] = enum_name(source.train_on);
+    json["add_bos"] = job.config.data.add_bos;
   }
   json["filters"] = Json::array();
   for (const Filter& filter : job.options.filters) json["filters"].push_back(filter.name);
@@ -73,7 +78,8 @@ Tokenizer tokenizer_of(const Job& job, const std::string& hash, std::string& pat
   const std::string& copy = job.options.tokenizer;
   const auto load = [&](const std::string& from) -> std::optional<Tokenizer> {
     Tokenizer tokenizer = Tokenizer::load(path = from);
-    return tokenizer.content_hash() == hash ? std::optional(std::move(tokenizer)) : std::nullopt;
+    if (tokenizer.content_hash() != hash) return std::nullopt;
+    return with_chat_template(std::move(tokenizer), job.config.data);
   };
   if (!copy.empty() && fs::exists(copy))
     if (auto found = load(copy)) return std::move(*found);
@@ -111,13 +117,16 @@ std::optional<Prepared> reuse(const Job& job, Obstacle& obstacle) {
     const ShardIndex index = read_index(job.shards);
     if (index.recipe != recipe(job)) return obstacle.why = kOtherSettings, std::nullopt;
     for (const SourceCounts& counts : index.counts) {  // the one way in which it changes what a build gives
-      if (job.config.data.on_bad_line != OnBadLine::stop || counts.bad_lines == 0) continue;
+      if (job.config.data.on_bad_line != OnBadLine::stop || counts.bad_lines + counts.refused == 0) continue;
       obstacle.why = "it left out bad lines, and data.on_bad_line is \"stop\"";
       return std::nullopt;
     }
     const auto changes = source_changes(list_sources(job.config.data), index.sources);
     if (!changes.empty()) return obstacle.why = joined(changes), std::nullopt;
-    return open_cache(job, index);
+    Prepared found = open_cache(job, index);
+    const auto dialogues = dialogue_writer(found.tokenizer, job.config.data);
+    if (!dialogues || dialogues->hash() == index.chat_template) return found;
+    return obstacle.why = "dialogues are written with another chat template now", std::nullopt;
   } catch (const Error& error) {
     if (!is_damage(error) && error.kind() != ErrorKind::invalid) throw;
     obstacle = {error.what(), error.kind()};
@@ -303,11 +312,13 @@ Prepared build(const Job& job, const std::string& plan = {}, const Obstacle& obs
   if (job.options.notes)
     for (const std::string& note : corpus_notes(corpus.sources(), corpus.counts())) job.say("data: " + note);
   bool trained = false;
-  Tokenizer tokenizer = get_tokenizer(job, corpus, trained);
+  Tokenizer tokenizer = with_chat_template(get_tokenizer(job, corpus, trained), job.config.data);
+  const auto dialogues = dialogue_writer(tokenizer, job.config.data);
   ShardIndex index;
   index.recipe = recipe(job);
   index.tokenizer_hash = tokenizer.content_hash();
-  index.plan = sha256_hex(corpus.fingerprint() + index.recipe + index.tokenizer_hash);
+  if (dialogues) index.chat_template = dialogues->hash();
+  index.plan = sha256_hex(corpus.fingerprint() + index.recipe + index.tokenizer_hash + index.chat_template);
   index.sources = corpus.sources();
   check(
       plan.empty() || index.plan == plan, obstacle.kind,
@@ -318,6 +329,8 @@ Prepared build(const Job& job, const std::string& plan = {}, const Obstacle& obs
     check_not_shared(job.cache, job.config.run, "it is of other text or settings");
   if (trained) store_tokenizer(job, corpus, tokenizer);
   TokeniseJob work{corpus, tokenizer, job.shards, index.plan, job.options.unit_bytes, job.progress()};
+  work.dialogues = dialogues.get(), work.say = job.options.say;
+  if (dialogues) job.say("data: dialogues are written with " + dialogues->description());
   const TokeniseResult result = tokenise(work, job.exec);
   stop_if_interrupted("the next build continues from here");
   index.counts = corpus.counts();
@@ -326,6 +339,7 @@ Prepared build(const Job& job, const std::string& plan = {}, const Obstacle& obs
   for (size_t s = 0; s < index.counts.size(); ++s) {
     index.counts[s].training_tokens = result.training_tokens[s];
     index.counts[s].held_out_tokens = result.held_out_tokens[s];
+    index.counts[s].refused = result.refused[s];
   }
   write_index(job.shards, index);
   remove_strangers(job.shards, index.files);
@@ -364,23 +378,6 @@ fs::path cache_directory(const Config& config) {
   if (!config.data.cache.empty()) return config.data.cache;
   check(!config.run.empty(), ErrorKind::invalid, "neither data.cache nor run is set: no place for the tokenised text");
   return fs::path(config.run) / "data";
-}
-
-std::string corpus_table(const Shards& shards, const DataConfig& config) {
-  std::string text = Corpus::table(shards.index().sources, shards.index().counts);
-  std::vector<double> weights;
-  std::vector<int64_t> tokens;
-  for (int64_t s = 0; s < shards.n_sources(); ++s) {
-    weights.push_back(config.sources[size_t(s)].weight);
-    tokens.push_back(shards.n_tokens(Split::training, s));
-  }
-  if (shards.n_sources() < 2) return text;
-  text += "\nmixture:";
-  const std::vector<double> shares = mixture_weights(weights, tokens);
-  for (int64_t s = 0; s < shards.n_sources(); ++s) {
-    text += fmt::format("{} {} {}", s ? "," : "", shards.source_name(s), format_percent(shares[size_t(s)]));
-  }
-  return text + " of the training tokens\n";
 }
 
 Prepared prepare(const Config& config, const Exec& exec, const PrepareOptions& options) {

@@ -58,7 +58,4 @@ void check_same_text(const Config& config, const ShardIndex& index);
 // PATH"). A file of another time but the same size is read and compared by hash.
 std::vector<std::string> source_changes(const std::vector<SourceFiles>& now, const std::vector<SourceFiles>& then);
 
-// The table of `hadal data build`: documents, bytes and tokens per source, kept and removed, and shares of the mixture.
-std::string corpus_table(const Shards& shards, const DataConfig& config);
-
 }  // namespace hadal::data

@@ -45,11 +45,18 @@ SourceCounts counts_from_json(const Json& j) {
   c.files = j.at("files"), c.skipped_files = j.at("skipped_files"), c.documents = j.at("documents"),
   c.bytes = j.at("bytes");
   c.bad_lines = j.value("bad_lines", int64_t(0)), c.replaced = j.value("replaced", int64_t(0));  // older ones lack them
+  c.refused = j.value("refused", int64_t(0));
   c.empty = j.at("empty"), c.duplicates = j.at("duplicates"), c.duplicate_bytes = j.at("duplicate_bytes");
   c.filtered = j.at("filtered"), c.filtered_bytes = j.at("filtered_bytes");
   c.training = j.at("training"), c.training_bytes = j.at("training_bytes"), c.training_tokens = j.at("training_tokens");
   c.held_out = j.at("held_out"), c.held_out_bytes = j.at("held_out_bytes"), c.held_out_tokens = j.at("held_out_tokens");
   return c;
+}
+
+// What texts do not have is written where it is there alone: their index is what it was.
+void add_of_dialogues(const SourceFiles& source, const SourceCounts& counts, Json& json) {
+  if (source.format != SourceFormat::text) json["format"] = enum_name(source.format);
+  if (counts.refused > 0) json["counts"]["refused"] = counts.refused;
 }
 
 Json file_to_json(const SourceFile& f) {
@@ -80,6 +87,7 @@ Json sources_to_json(const ShardIndex& index) {
                        {"text_field", index.sources[s].text_field},
                        {"counts", counts_to_json(index.counts[s])},
                        {"files", files}});
+    add_of_dialogues(index.sources[s], index.counts[s], sources.back());
     if (!index.sources[s].left_out.empty()) sources.back()["left_out"] = index.sources[s].left_out;
   }
   return sources;
@@ -94,9 +102,11 @@ ShardIndex parse_index(const std::string& text) {
   for (const Json& s : json.at("sources")) {
     SourceFiles source{s.at("name"), s.at("text_field"), {}, s.value("left_out", std::vector<std::string>())};
     for (const Json& f : s.at("files")) source.files.push_back(file_from_json(f));
+    source.format = parse_enum<SourceFormat>("format", s.value("format", enum_name(SourceFormat::text)));
     index.sources.push_back(std::move(source));
     index.counts.push_back(counts_from_json(s.at("counts")));
   }
+  index.chat_template = json.value("chat_template", std::string());
   index.tails_instead = json.value("tails_instead", false);  // older ones lack it
   index.files = json.at("shards").get<std::vector<std::string>>();
   return index;
@@ -116,13 +126,14 @@ ShardIndex read_index(const std::filesystem::path& directory) {
 }
 
 void write_index(const std::filesystem::path& directory, const ShardIndex& index) {
-  const Json json{{"version", kIndexVersion},
-                  {"plan", index.plan},
-                  {"recipe", index.recipe},
-                  {"tokenizer", index.tokenizer_hash},
-                  {"sources", sources_to_json(index)},
-                  {"tails_instead", index.tails_instead},
-                  {"shards", index.files}};
+  Json json{{"version", kIndexVersion},
+            {"plan", index.plan},
+            {"recipe", index.recipe},
+            {"tokenizer", index.tokenizer_hash},
+            {"sources", sources_to_json(index)},
+            {"tails_instead", index.tails_instead},
+            {"shards", index.files}};
+  if (!index.chat_template.empty()) json["chat_template"] = index.chat_template;
   atomic_write(directory / "index.json", dump_line(json));
 }
 
@@ -141,13 +152,14 @@ Shards Shards::open(const std::filesystem::path& directory, const Exec& exec) {
   for (auto& documents : shards.documents_) documents.resize(index.sources.size());
   for (size_t i = 0; i < shards.files_.size(); ++i) {
     const ShardInfo& info = shards.files_[i].info();
-    check(info.plan == index.plan && info.tokenizer_hash == index.tokenizer_hash && info.source < shards.n_sources(),
+    check(info.plan == index.plan && info.tokenizer_hash == index.tokenizer_hash && info.source < shards.n_sources() &&
+              info.dialogues == shards.of_dialogues(info.source),
           ErrorKind::corrupt, "'{}' belongs to another build than its index; run `hadal data build` again",
           (directory / index.files[i]).string());
     Documents& documents = shards.documents_[size_t(info.split)][size_t(info.source)];
     if (info.n_documents > 0) documents.files.push_back({documents.n_documents, int64_t(i)});
     documents.n_documents += info.n_documents, documents.n_tokens += info.n_tokens;
-    documents.n_raw_bytes += info.n_raw_bytes;
+    documents.n_raw_bytes += info.n_raw_bytes, documents.n_trained += info.n_trained;
     shards.max_token_ = std::max(shards.max_token_, shards.files_[i].max_token());
   }
   for (size_t s = 0; s < index.sources.size(); ++s) {
@@ -179,6 +191,13 @@ int64_t Shards::n_raw_bytes(Split split, int64_t source) const { return document
 const DocumentRecord& Shards::document(Split split, int64_t source, int64_t document) const {
   const FileStart& start = file_of(split, source, document);
   return files_[size_t(start.file)].document(document - start.first_document);
+}
+
+int64_t Shards::n_trained(Split split, int64_t source) const { return documents(split, source).n_trained; }
+
+void Shards::trained(Split split, int64_t source, int64_t document, std::vector<uint8_t>& out) const {
+  const FileStart& start = file_of(split, source, document);
+  files_[size_t(start.file)].trained(document - start.first_document, out);
 }
 
 void Shards::tokens(Split split, int64_t source, int64_t document, std::vector<int32_t>& out) const {

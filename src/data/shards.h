@@ -20,6 +20,7 @@ struct ShardIndex {
   std::string tokenizer_hash;
   std::vector<SourceFiles> sources;  // fingerprints of the source files
   std::vector<SourceCounts> counts;
+  std::string chat_template;       // SHA-256 of what dialogues are written with; empty: there are none
   bool tails_instead = false;      // hashes held out no document, or all: the tail of each is held out
   std::vector<std::string> files;  // shard files, by source, unit, split
 };
@@ -39,6 +40,11 @@ class Shards {
   int64_t n_raw_bytes(Split split, int64_t source) const;
   const DocumentRecord& document(Split split, int64_t source, int64_t document) const;
   void tokens(Split split, int64_t source, int64_t document, std::vector<int32_t>& out) const;  // replaces out
+  // Whether a source's documents are samples of dialogues, with BOS and EOS as their template writes them, and which of
+  // a sample's tokens are trained, a byte each (replaces out; empties it for a text).
+  bool of_dialogues(int64_t source) const { return index_.sources[size_t(source)].format != SourceFormat::text; }
+  void trained(Split split, int64_t source, int64_t document, std::vector<uint8_t>& out) const;
+  int64_t n_trained(Split split, int64_t source) const;
   int32_t max_token() const { return max_token_; }
 
  private:
@@ -47,7 +53,7 @@ class Shards {
   };
   struct Documents {  // of one split of one source
     std::vector<FileStart> files;
-    int64_t n_documents = 0, n_tokens = 0, n_raw_bytes = 0;
+    int64_t n_documents = 0, n_tokens = 0, n_raw_bytes = 0, n_trained = 0;
   };
   const Documents& documents(Split split, int64_t source) const;
   const FileStart& file_of(Split split, int64_t source, int64_t document) const;

@@ -25,29 +25,36 @@ ShardInfo shard_info(const TokeniseJob& job, const Unit& unit, Split split) {
   info.token_bytes = job.tokenizer.vocab_size() <= 65536 ? 2 : 4;
   info.tokenizer_hash = job.tokenizer.content_hash();
   info.plan = job.plan;
+  info.dialogues = job.corpus.sources()[size_t(unit.source)].format != SourceFormat::text;
   return info;
 }
 
-// Token count of a finished shard of this very plan, or nothing: absent, damaged, or of another build.
-std::optional<int64_t> finished_tokens(const TokeniseJob& job, const Unit& unit, Split split) {
+// A finished shard of this very plan, or nothing: absent, damaged, of another build, or with less than is wanted.
+std::optional<ShardInfo> finished_shard(const TokeniseJob& job, const Unit& unit, Split split) {
   const fs::path path = job.directory / shard_name(unit, split);
   if (!fs::exists(path)) return std::nullopt;
   try {
     const ShardInfo found = ShardFile::open(path).info();
     const bool ours =
         found.plan == job.plan && found.source == unit.source && found.unit == unit.number && found.split == split;
-    return ours ? std::optional(found.n_tokens) : std::nullopt;
+    const bool complete = found.n_refused == 0 || job.corpus.config().on_bad_line == OnBadLine::skip;
+    return ours && complete ? std::optional(found) : std::nullopt;
   } catch (const Error&) {
     return std::nullopt;
   }
 }
 
 struct Waiting {
+  int64_t document = 0;  // corpus-wide
   std::string text;
   DocumentFacts facts;
   int64_t cut = 0;
-  std::vector<int32_t> tokens[2];  // [split]
+  std::vector<int32_t> tokens[2] = {};       // [split], of a text
+  std::vector<DialogueSample> samples = {};  // of a dialogue
+  std::string refused = {};                  // why it has none
 };
+
+constexpr int64_t kRefusedListed = 10;
 
 // Takes documents in order, encodes them in batches, writes them to the shards of the current unit.
 class UnitWriter {
@@ -63,8 +70,9 @@ class UnitWriter {
     }
   }
 
-  void add(const std::string& text, const DocumentFacts& facts) {
-    waiting_.push_back({text, facts, split_point(text, facts, job_.corpus.config()), {}});
+  void add(int64_t document, const std::string& text) {
+    const DocumentFacts& facts = job_.corpus.facts(document);
+    waiting_.push_back({document, text, facts, split_point(text, facts, job_.corpus.config())});
     bytes_ += facts.bytes;
     if (bytes_ >= kBatchBytes) flush();
   }
@@ -75,6 +83,7 @@ class UnitWriter {
       const ShardInfo info = writer->commit();
       auto& tokens = info.split == Split::training ? result_.training_tokens : result_.held_out_tokens;
       tokens[size_t(info.source)] += info.n_tokens;
+      result_.refused[size_t(info.source)] += info.n_refused;
       writer.reset();
     }
   }
@@ -83,17 +92,44 @@ class UnitWriter {
   void flush() {
     exec_.compute->parallel_for(2 * int64_t(waiting_.size()), [&](int64_t i, int) {
       Waiting& w = waiting_[size_t(i / 2)];
+      if (w.facts.whole) return i % 2 == 0 ? make_samples(w) : void();
       const std::string_view text(w.text);
       const std::string_view part = i % 2 == 0 ? text.substr(0, size_t(w.cut)) : text.substr(size_t(w.cut));
       job_.tokenizer.encode_to(part, SpecialTokens::as_text, w.tokens[i % 2]);
       progress_.add(int64_t(part.size()));
     });
     for (const Waiting& w : waiting_) {
+      if (w.facts.whole) {
+        put_samples(w);
+        continue;
+      }
       if (w.cut > 0) writers_[0]->add(w.tokens[0], w.cut, w.facts.hash);
       if (w.cut < w.facts.bytes) writers_[1]->add(w.tokens[1], w.facts.bytes - w.cut, w.facts.hash);
     }
     waiting_.clear();
     bytes_ = 0;
+  }
+
+  void make_samples(Waiting& w) const {
+    try {
+      w.samples = job_.dialogues->samples(w.text, job_.corpus.config().sources[size_t(unit_.source)].train_on);
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::invalid && error.kind() != ErrorKind::unsupported) throw;
+      w.refused = error.what();
+    }
+    progress_.add(w.facts.bytes);
+  }
+
+  void put_samples(const Waiting& w) {
+    ShardWriter& writer = *writers_[w.facts.fate == Fate::held_out];
+    for (const DialogueSample& sample : w.samples)
+      writer.add_sample(sample.ids, sample.trained, sample.trained_bytes, w.facts.hash);
+    if (w.refused.empty()) return;
+    const std::string why = job_.corpus.place_of(w.document) + ": " + w.refused;
+    check(job_.corpus.config().on_bad_line == OnBadLine::skip, ErrorKind::corrupt,
+          "{} (data.on_bad_line = \"skip\" passes over such dialogues)", why);
+    writers_[0]->refuse();
+    if (++listed_ <= kRefusedListed && job_.say) job_.say("skipped: " + why);
   }
 
   const TokeniseJob& job_;
@@ -103,7 +139,7 @@ class UnitWriter {
   Unit unit_;
   std::unique_ptr<ShardWriter> writers_[2];
   std::vector<Waiting> waiting_;
-  int64_t bytes_ = 0;
+  int64_t bytes_ = 0, listed_ = 0;
 };
 
 bool kept(const DocumentFacts& facts) { return facts.fate == Fate::training || facts.fate == Fate::held_out; }
@@ -113,11 +149,12 @@ std::vector<Unit> missing_units(const TokeniseJob& job, const std::vector<Unit>&
   std::vector<Unit> missing;
   for (const Unit& unit : units) {
     for (Split split : {Split::training, Split::held_out}) result.files.push_back(shard_name(unit, split));
-    const auto training = finished_tokens(job, unit, Split::training),
-               held_out = finished_tokens(job, unit, Split::held_out);
+    const auto training = finished_shard(job, unit, Split::training),
+               held_out = finished_shard(job, unit, Split::held_out);
     if (training && held_out) {
-      result.training_tokens[size_t(unit.source)] += *training;
-      result.held_out_tokens[size_t(unit.source)] += *held_out;
+      result.training_tokens[size_t(unit.source)] += training->n_tokens;
+      result.held_out_tokens[size_t(unit.source)] += held_out->n_tokens;
+      result.refused[size_t(unit.source)] += training->n_refused;
       ++result.units_kept;
     } else {
       missing.push_back(unit);
@@ -149,6 +186,7 @@ TokeniseResult tokenise(const TokeniseJob& job, const Exec& exec) {
   TokeniseResult result;
   result.training_tokens.assign(job.corpus.sources().size(), 0);
   result.held_out_tokens.assign(job.corpus.sources().size(), 0);
+  result.refused.assign(job.corpus.sources().size(), 0);
   const std::vector<Unit> units = cut_units(job.corpus, job.unit_bytes);
   result.units = int64_t(units.size());
   const std::vector<Unit> missing = missing_units(job, units, result);
@@ -163,7 +201,7 @@ TokeniseResult tokenise(const TokeniseJob& job, const Exec& exec) {
   job.corpus.read(missing.front().begin, [&](int64_t document, const std::string& text) {
     if (document < missing[current].begin) return true;  // of a unit that is there already
     if (!open) writer.begin(missing[current]), open = true;
-    if (kept(job.corpus.facts(document))) writer.add(text, job.corpus.facts(document));
+    if (kept(job.corpus.facts(document))) writer.add(document, text);
     if (document + 1 < missing[current].end) return true;
     writer.finish(), open = false;
     return ++current < missing.size();

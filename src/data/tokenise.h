@@ -1,6 +1,8 @@
 // The corpus as tokens on disk. It is cut into units, runs of documents of one source worth about unit_bytes of text; a
 // unit is one shard of training text and one of held-out text. Units depend on the corpus alone. Documents are encoded
-// in parallel and written in order, so the files do not depend on the number of threads.
+// in parallel and written in order, so the files do not depend on the number of threads. A dialogue gives samples
+// (dialogue_samples.h); one that gives none ends the build with its file and line, or, with data.on_bad_line = "skip",
+// is passed over and counted.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -10,6 +12,7 @@
 #include "base/exec.h"
 #include "base/progress.h"
 #include "data/corpus.h"
+#include "data/dialogue_samples.h"
 #include "text/tokenizer.h"
 
 namespace hadal::data {
@@ -21,11 +24,14 @@ struct TokeniseJob {
   std::string plan;
   int64_t unit_bytes = 64 << 20;
   ProgressOptions progress;
+  const DialogueWriter* dialogues = nullptr;         // where a source holds any
+  std::function<void(const std::string&)> say = {};  // which dialogues were passed over; may be empty
 };
 
 struct TokeniseResult {
   std::vector<std::string> files;                         // by source, unit, split
   std::vector<int64_t> training_tokens, held_out_tokens;  // by source
+  std::vector<int64_t> refused;                           // dialogues, by source
   int64_t units = 0, units_kept = 0;                      // kept: were there, complete and of this plan
 };
 

@@ -9,6 +9,7 @@
 
 #include "base/file_size_limit.h"
 #include "base/interrupt.h"
+#include "data/corpus_report.h"
 #include "data/data_testing.h"
 
 namespace hadal::data {

@@ -28,11 +28,13 @@ ChatLimits small_limits() {
 }
 
 void check_fragments(const std::vector<ChatFragment>& fragments, bool may_hold_mark) {
-  bool first = true, before = false;
+  const ChatFragment* before = nullptr;
   for (const ChatFragment& fragment : fragments) {
-    if (fragment.text.empty() || (!first && fragment.from_template == before)) std::abort();
+    const bool same = before && fragment.from_template == before->from_template &&
+                      fragment.generated == before->generated;
+    if (fragment.text.empty() || same) std::abort();
     if (fragment.from_template && !may_hold_mark && fragment.text.find(kMark) != std::string::npos) std::abort();
-    first = false, before = fragment.from_template;
+    before = &fragment;
   }
 }
 

@@ -8,6 +8,7 @@ namespace hadal {
 struct ChatFragment {
   std::string text;
   bool from_template = false;
+  bool generated = false;  // inside of {% generation %}
 };
 
 // What a template is given. JSON texts; an empty one counts as absent.

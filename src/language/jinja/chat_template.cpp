@@ -43,7 +43,7 @@ std::vector<ChatFragment> fragments_of(const MarkedText& text) {
   std::vector<ChatFragment> fragments;
   size_t begin = 0;
   for (const MarkedText::Stretch& stretch : text.stretches()) {
-    fragments.push_back({text.bytes().substr(begin, stretch.end - begin), stretch.from_template});
+    fragments.push_back({text.bytes().substr(begin, stretch.end - begin), stretch.from_template, stretch.generated});
     begin = stretch.end;
   }
   return fragments;

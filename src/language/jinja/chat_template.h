@@ -42,7 +42,7 @@ class ChatTemplate {
   ChatTemplate(ChatTemplate&&) noexcept;
   ChatTemplate& operator=(ChatTemplate&&) noexcept;
 
-  // May be called from any number of threads at once. Neighbouring fragments differ in from_template; none is empty.
+  // May be called from any number of threads at once. Neighbouring fragments differ in a mark; none is empty.
   std::vector<ChatFragment> render(const ChatInputs& inputs) const;
 
   // The same with nothing but these variables (a JSON object) and the special tokens: for templates of another kind.

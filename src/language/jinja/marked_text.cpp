@@ -4,13 +4,14 @@
 
 namespace hadal::jinja {
 
-void MarkedText::append(std::string_view bytes, bool from_template) {
+void MarkedText::append(std::string_view bytes, bool from_template, bool generated) {
   if (bytes.empty()) return;
   bytes_ += bytes;
-  if (!stretches_.empty() && stretches_.back().from_template == from_template) {
+  if (!stretches_.empty() && stretches_.back().from_template == from_template &&
+      stretches_.back().generated == generated) {
     stretches_.back().end = bytes_.size();
   } else {
-    stretches_.push_back({bytes_.size(), from_template});
+    stretches_.push_back({bytes_.size(), from_template, generated});
   }
 }
 
@@ -23,7 +24,7 @@ void MarkedText::append(const MarkedText& text, size_t begin, size_t end) {
                                   [](size_t at, const Stretch& r) { return at < r.end; });
   for (; begin < end && stretch != text.stretches_.end(); ++stretch) {
     const size_t stop = std::min(end, stretch->end);
-    append(std::string_view(text.bytes_).substr(begin, stop - begin), stretch->from_template);
+    append(std::string_view(text.bytes_).substr(begin, stop - begin), stretch->from_template, stretch->generated);
     begin = stop;
   }
 }

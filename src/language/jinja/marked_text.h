@@ -1,7 +1,7 @@
 // Text that remembers, byte by byte, who wrote it: the template's author (its literals, the tokenizer's own special
 // tokens, numbers) or the people in the messages. Every operation of the template language keeps these marks, so that
-// in the end only the author's letters can become control tokens. Always well-formed UTF-8; no stretch cuts a
-// character.
+// in the end only the author's letters can become control tokens; and whether it stands for a model's answer. Always
+// well-formed UTF-8; no stretch cuts a character.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -17,6 +17,7 @@ class MarkedText {
   struct Stretch {
     size_t end = 0;  // one behind its last byte; it begins where the stretch before ends
     bool from_template = false;
+    bool generated = false;  // written inside of {% generation %}: what a model is trained to write
   };
 
   MarkedText() = default;
@@ -29,13 +30,17 @@ class MarkedText {
   bool empty() const { return bytes_.empty(); }
   size_t size() const { return bytes_.size(); }  // in bytes
 
-  void append(std::string_view bytes, bool from_template);
+  void append(std::string_view bytes, bool from_template, bool generated = false);
   void append(const MarkedText& text) { append(text, 0, text.size()); }
   void append(const MarkedText& text, size_t begin, size_t end);  // bytes begin .. end-1 of it
   MarkedText part(size_t begin, size_t end) const {
     MarkedText out;
     out.append(*this, begin, end);
     return out;
+  }
+
+  void set_generated() {
+    for (Stretch& stretch : stretches_) stretch.generated = true;
   }
 
   // Text that is HTML already (what `safe` and `escape` give): what is joined to it with + or % is escaped first. A

@@ -86,7 +86,9 @@ void Interpreter::run_block_into(const Statement& statement) {
     assign(*statement.targets[0], value);
   } else {
     if (value.text() == nullptr) error(fmt::format("the filter of a block gives a {}, not a str", value.type_name()));
-    print(*value.text());
+    MarkedText text = *value.text();
+    if (statement.kind == StatementKind::generation) text.set_generated();
+    print(text);
   }
 }
 

@@ -7,12 +7,16 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/json.h"
+#include "text/tokenizer_files.h"
 
 namespace hadal {
 namespace {
 
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
+using TextFiles = std::vector<std::pair<std::string, std::string>>;  // name, text
+
+constexpr const char *kConfig = "tokenizer_config.json", *kMap = "special_tokens_map.json";
 
 // Every "..._token" of the object that is not known yet.
 void add_tokens(const Json& object, const fs::path& path, std::map<std::string, std::string>& tokens) {
@@ -63,17 +67,14 @@ std::vector<NamedTemplate> templates_of(const Json& config, const fs::path& path
   return templates;
 }
 
-// chat_template.jinja and additional_chat_templates/*.jinja.
-std::vector<NamedTemplate> templates_in_files(const fs::path& folder) {
+// chat_template.jinja and additional_chat_templates/*.jinja among files by name.
+std::vector<NamedTemplate> templates_in_files(const TextFiles& texts, const fs::path& folder) {
   std::vector<NamedTemplate> templates;
-  const fs::path own = folder / "chat_template.jinja", more = folder / "additional_chat_templates";
-  if (fs::exists(own)) templates.push_back({"default", read_file(own), own.string()});
-  std::vector<fs::path> others;
-  if (fs::is_directory(more))
-    for (const auto& entry : fs::directory_iterator(more))
-      if (entry.path().extension() == ".jinja") others.push_back(entry.path());
-  std::sort(others.begin(), others.end());
-  for (const fs::path& path : others) put(templates, {path.stem().string(), read_file(path), path.string()});
+  for (const auto& [name, text] : texts)
+    if (name == "chat_template.jinja") templates.push_back({"default", text, (folder / name).string()});
+  for (const auto& [name, text] : texts)
+    if (name.starts_with("additional_chat_templates/"))
+      put(templates, {fs::path(name).stem().string(), text, (folder / name).string()});
   return templates;
 }
 
@@ -91,20 +92,34 @@ const NamedTemplate* named(const ChatFiles& files, const std::string& name) {
 
 }  // namespace
 
-ChatFiles read_chat_files(const std::string& directory) {
-  const fs::path folder = directory, config_path = folder / "tokenizer_config.json",
-                 map_path = folder / "special_tokens_map.json";
+ChatFiles chat_files_of(const TextFiles& texts, const std::string& directory) {
+  const fs::path folder = directory;
+  const auto find = [&](const char* name) {
+    return std::find_if(texts.begin(), texts.end(), [&](const auto& file) { return file.first == name; });
+  };
+  const auto config_text = find(kConfig), map_text = find(kMap);
   ChatFiles files;
-  files.templates = templates_in_files(folder);
+  files.templates = templates_in_files(texts, folder);
+  const auto json = [&](const auto& file) {
+    return parse_json<Json>(file->second, (folder / file->first).string(), {.object = true});
+  };
   // The map goes before the names of the configuration, and counts not at all where that has its own added tokens.
-  const Json config = fs::exists(config_path) ? read_json<Json>(config_path, {.object = true}) : Json::object();
-  if (fs::exists(map_path) && !config.contains("added_tokens_decoder"))
-    add_tokens(read_json<Json>(map_path, {.object = true}), map_path, files.special_tokens);
-  if (fs::exists(config_path)) {
-    add_tokens(config, config_path, files.special_tokens);
-    if (files.templates.empty()) files.templates = templates_of(config, config_path);
+  const Json config = config_text != texts.end() ? json(config_text) : Json::object();
+  if (map_text != texts.end() && !config.contains("added_tokens_decoder"))
+    add_tokens(json(map_text), folder / kMap, files.special_tokens);
+  if (config_text != texts.end()) {
+    add_tokens(config, folder / kConfig, files.special_tokens);
+    if (files.templates.empty()) files.templates = templates_of(config, folder / kConfig);
   }
   return files;
+}
+
+ChatFiles read_chat_files(const std::string& directory) {
+  TextFiles texts;
+  for (const std::string& name : tokenizer_file_names(directory))
+    if (name == kConfig || name == kMap || name.ends_with(".jinja"))
+      texts.emplace_back(name, read_file(fs::path(directory) / name));
+  return chat_files_of(texts, directory);
 }
 
 const NamedTemplate* chosen_template(const ChatFiles& files, const TemplateChoice& choice,

@@ -9,6 +9,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "jinja/chat_template.h"
@@ -34,6 +35,8 @@ struct TemplateChoice {
 
 // Errors: corrupt (no JSON, wrong types).
 ChatFiles read_chat_files(const std::string& directory);
+// The same of files at hand, name and text (Tokenizer::files()); `directory` names them in messages.
+ChatFiles chat_files_of(const std::vector<std::pair<std::string, std::string>>& texts, const std::string& directory);
 
 // Null where there is no template at all. Throws not_found where none fits; the message lists the names.
 const NamedTemplate* chosen_template(const ChatFiles& files, const TemplateChoice& choice,

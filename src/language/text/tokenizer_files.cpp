@@ -43,6 +43,19 @@ std::vector<std::pair<std::string, std::string>> TokenizerFiles::by_name() const
   return all;
 }
 
+TokenizerFiles tokenizer_files_of(std::vector<std::pair<std::string, std::string>> texts) {
+  TokenizerFiles files;
+  for (auto& [name, text] : texts) {
+    const auto known = std::find_if(std::begin(kFiles), std::end(kFiles),
+                                    [&name = name](const auto& file) { return file.name == name; });
+    if (known != std::end(kFiles))
+      files.*known->text = std::move(text);
+    else
+      files.templates.emplace_back(name, std::move(text));
+  }
+  return files;
+}
+
 std::vector<std::string> tokenizer_file_names(const std::string& directory) {
   std::vector<std::string> names = template_names(directory);
   for (const auto& file : kFiles)

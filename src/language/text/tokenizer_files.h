@@ -21,6 +21,9 @@ struct TokenizerFiles {
   std::vector<std::pair<std::string, std::string>> by_name() const;  // those that are there: name, text
 };
 
+// Of such a list; the inverse of by_name().
+TokenizerFiles tokenizer_files_of(std::vector<std::pair<std::string, std::string>> texts);
+
 // The files of `directory` that belong to a tokenizer, those of templates included.
 std::vector<std::string> tokenizer_file_names(const std::string& directory);
 

@@ -31,12 +31,17 @@ struct SourceConfig {
       paths;            // files, directories or globs; .txt .md .py ... as text, .jsonl, either also .gz or .zst
   double weight = 0.0;  // share of training TOKENS; 0 = in proportion to its size
   std::string text_field = "text";
+  SourceFormat format = SourceFormat::text;
+  TrainOn train_on = TrainOn::assistant;  // of dialogues
   template <class Self, class Visitor>
   static void visit(Self& c, Visitor&& v) {
     v("name", c.name, "name in tables");
     v("paths", c.paths, "files, directories or globs");
     v("weight", c.weight, "share of the tokens seen in training; 0 takes its natural share");
-    v("text_field", c.text_field, "field of a JSONL line that holds the text");
+    v("text_field", c.text_field,
+      "field of a JSONL line that holds the text; of messages and sharegpt their list, where it has another name");
+    v("format", c.format, "text, or dialogues: alpaca, messages, sharegpt, prompt_completion");
+    v("train_on", c.train_on, "targets of a dialogue: every assistant's answer, the last answer, or all tokens");
   }
 };
 
@@ -50,8 +55,11 @@ struct DataConfig {
   DocumentMask document_mask = DocumentMask::none;
   double fim_rate = 0.0;  // report: 0.1
   AtEnd at_end = AtEnd::next_epoch;
-  int64_t pack_window = 1024;  // sequences packed together
-  bool add_bos = false;        // BOS before every document
+  int64_t epochs = 1;             // with at_end = stop
+  OnLong on_long = OnLong::drop;  // of dialogues
+  std::string chat_template;      // of dialogues: a name of the tokenizer's, or a file; empty = its own, else V3's
+  int64_t pack_window = 1024;     // sequences packed together
+  bool add_bos = false;           // BOS before every document
   uint64_t seed = 1;
   template <class Self, class Visitor>
   static void visit(Self& c, Visitor&& v) {
@@ -64,6 +72,11 @@ struct DataConfig {
     v("document_mask", c.document_mask, "none: attention crosses documents; document: masked, positions reset");
     v("fim_rate", c.fim_rate, "share of passages turned into fill-in-the-middle (report: 0.1)");
     v("at_end", c.at_end, "when the text is used up: next_epoch or stop");
+    v("epochs", c.epochs, "passes over every source before at_end = stop");
+    v("on_long", c.on_long, "a dialogue longer than a sequence is never cut: drop it and count it, or stop");
+    v("chat_template", c.chat_template,
+      "template that writes dialogues: one of the tokenizer's by name, or a file; empty takes its own, else "
+      "DeepSeek-V3's");
     v("pack_window", c.pack_window, "sequences packed best-fit together");
     v("add_bos", c.add_bos, "begin every document with BOS");
     v("seed", c.seed, "seed of shuffling, packing and fill-in-the-middle");
@@ -132,7 +145,7 @@ struct TrainConfig {
     v("attention_form", c.attention_form, "up_projected (cheaper in training) or absorbed");
     v("recompute", c.recompute,
       "none, norms (norms and MLA up-projections), all, or auto: norms in fp8 and mxfp8, else none");
-    v("steps", c.steps, "optimizer steps");
+    v("steps", c.steps, "optimizer steps; 0 takes as many as data.epochs give, with data.at_end = stop");
     v("batch_sequences", c.batch_sequences, "sequences in the global batch");
     v("batch_ramp", c.batch_ramp, "segments of the batch size, as multiples of batch_sequences");
     v("micro_batch_sequences", c.micro_batch_sequences, "sequences per forward; 0 chooses");

@@ -75,6 +75,26 @@ struct EnumNames<AtEnd> {
   static constexpr std::array all{"next_epoch", "stop"};
 };
 
+// How a file holds what is trained on: texts, or dialogues in one of the forms in which they are given away
+// (data/dialogue.h).
+enum class SourceFormat { text, alpaca, messages, sharegpt, prompt_completion };
+template <>
+struct EnumNames<SourceFormat> {
+  static constexpr std::array all{"text", "alpaca", "messages", "sharegpt", "prompt_completion"};
+};
+
+enum class TrainOn { assistant, last, all };  // which tokens of a dialogue are targets: every answer's, the last's, all
+template <>
+struct EnumNames<TrainOn> {
+  static constexpr std::array all{"assistant", "last", "all"};
+};
+
+enum class OnLong { drop, stop };  // what becomes of a dialogue that is longer than a sequence
+template <>
+struct EnumNames<OnLong> {
+  static constexpr std::array all{"drop", "stop"};
+};
+
 enum class OnBadLine { stop, skip };  // what a line of JSON does that is no JSON or lacks the text
 template <>
 struct EnumNames<OnBadLine> {

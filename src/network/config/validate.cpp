@@ -91,10 +91,18 @@ void check_data(const DataConfig& d) {
   in_range("data.holdout_fraction", d.holdout_fraction, 0, 0.9, "between 0 and 0.9");
   in_range("data.fim_rate", d.fim_rate, 0, 1, "between 0 and 1");
   in_range("data.pack_window", d.pack_window, 1, 1 << 24);
+  in_range("data.epochs", d.epochs, 1, 1 << 24);
+  check(d.epochs == 1 || d.at_end == AtEnd::stop, ErrorKind::invalid,
+        "data.epochs = {} says after how many passes data.at_end = \"stop\" stops, and at_end is \"{}\"", d.epochs,
+        enum_name(d.at_end));
   for (size_t i = 0; i < d.sources.size(); ++i) {
     check(!d.sources[i].paths.empty(), ErrorKind::invalid,
           "data.sources.{}.paths is empty: name at least one file, directory or glob", i);
     in_range(fmt::format("data.sources.{}.weight", i).c_str(), d.sources[i].weight, 0, 1e9, "at least 0");
+    check(d.sources[i].format == SourceFormat::text || d.document_mask == DocumentMask::document, ErrorKind::invalid,
+          "data.sources.{}.format = \"{}\": dialogues that share a sequence must not see each other: set "
+          "data.document_mask = \"document\"",
+          i, enum_name(d.sources[i].format));
   }
 }
 
@@ -156,7 +164,9 @@ void check_loss_scale(const LossScaleConfig& s) {
 
 void check_training(const Config& c) {
   const auto& t = c.train;
-  in_range("train.steps", t.steps, 1, int64_t(1) << 40);
+  check(t.steps != 0 || (c.data.at_end == AtEnd::stop && t.batch_ramp.empty()), ErrorKind::invalid,
+        "train.steps = 0 takes as many steps as data.epochs give: set data.at_end = \"stop\", and no train.batch_ramp");
+  in_range("train.steps", t.steps, 0, int64_t(1) << 40);
   in_range("train.batch_sequences", t.batch_sequences, 1, 1 << 24);
   in_range("train.micro_batch_sequences", t.micro_batch_sequences, 0, 1 << 24);
   in_range("train.max_skips", t.max_skips, 0);

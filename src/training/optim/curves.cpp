@@ -53,6 +53,10 @@ int64_t batch_sequences(const TrainConfig& config, int64_t step) {
   return std::max<int64_t>(1, std::llround(factor * double(config.batch_sequences)));
 }
 
+int64_t steps_of(int64_t sequences, const TrainConfig& config) {
+  return (sequences + config.batch_sequences - 1) / config.batch_sequences;
+}
+
 int64_t total_sequences(const TrainConfig& config, int64_t first, int64_t last) {
   int64_t total = 0;
   for (int64_t step = first; step <= last;) {

@@ -13,6 +13,7 @@ double curve_value(const Curve& curve, double start, int64_t step, int64_t total
 
 double learning_rate(const OptimConfig& config, int64_t step, int64_t total_steps);
 int64_t batch_sequences(const TrainConfig& config, int64_t step);  // at least 1
+int64_t steps_of(int64_t sequences, const TrainConfig& config);    // without a ramp; the last batch may be smaller
 // Of the steps first .. last together. Runs of equal batches are counted at once, so that a plan of 10^12 steps is no
 // more work than its ramp has values.
 int64_t total_sequences(const TrainConfig& config, int64_t first, int64_t last);

@@ -52,7 +52,7 @@ data::Batch made_up_batch(const LayoutCase& c, int64_t step) {
     sequence.targets.assign(sequence.tokens.begin() + 1, sequence.tokens.end());
     sequence.targets.push_back(-1);
     for (int32_t& target : sequence.targets)
-      if (random.below(8) == 0) target = -1;  // targets are spread unevenly over micro-batches
+      if (random.below(8) < c.untrained_eighths) target = -1;  // targets are spread unevenly over micro-batches
     const int64_t first = length / 3;
     sequence.passages = {{.start = 0, .length = first}, {.start = first, .length = length - first}};
     if (batch.masked && first > 0) sequence.targets[size_t(first - 1)] = -1;

@@ -3,8 +3,9 @@
 //   step        step, loss, mtp_loss [..], balance_loss, lr, lambda, gamma, grad_norm, sequences, tokens (done so far),
 //               seconds (of the step), tokens_per_second, mfu, memory_bytes, load (max/mean); every now and then also
 //               layer_norms [..], expert_load [[..]], parts {name: seconds of this step in the model's forward and
-//               backward}; skipped when no update was made; with a loss scale loss_scale (of this step) and overflows
-//               (steps skipped because of it so far)
+//               backward}; with dialogues trained (targets), padding (places), epoch; skipped when no update was
+//               made; with a loss scale loss_scale (of this step) and overflows (steps skipped because of it so
+//               far)
 //   validation  step, bits_per_byte, loss, bytes, windows, final
 //   sample      step, prompt, text
 //   shadow      step, rank, layer, products [..]: what FP8 does to a layer's products (train/shadow_lines.h)

@@ -7,6 +7,7 @@
 #include <functional>
 #include <vector>
 
+#include "base/error.h"
 #include "base/text_format.h"
 #include "optim/curves.h"
 
@@ -39,6 +40,9 @@ std::string draw_values(const std::string& title, const std::vector<double>& val
 }
 
 std::string draw_plan(const Config& config, int64_t columns) {
+  check(
+      config.train.steps > 0, ErrorKind::invalid,
+      "train.steps = 0 takes as many steps as data.epochs give, which shows once the text is tokenised: say --steps N");
   const int64_t steps = config.train.steps, width = std::min(columns, steps);
   auto sampled = [&](const std::function<double(int64_t)>& f) {
     std::vector<double> values;

@@ -114,6 +114,7 @@ void Reporter::step(const Config& config, const StepResult& result, const TrainS
   facts.mfu = facts.tokens_per_second * flops_per_token_ / std::max(1.0, product_flops_);
   facts.memory_bytes = of_device_ ? uint64_t(of_device_->bytes_reserved()) : current_rss_bytes();
   facts.eta_seconds = smoothed_seconds_ * double(config.train.steps - result.step);
+  facts.epochs = config.data.at_end == AtEnd::stop ? config.data.epochs : 0;
   screen_.step(result, facts);
 
   ordered_json line = {{"kind", "step"},
@@ -137,6 +138,8 @@ void Reporter::step(const Config& config, const StepResult& result, const TrainS
                      {"data", time.waits.data},
                      {"experts", time.waits.experts},
                      {"hidden", time.waits.hidden}};
+  if (result.dialogues)
+    line["trained"] = result.targets, line["padding"] = result.padding, line["epoch"] = result.epoch;
   if (result.loss_scale > 0) line["loss_scale"] = result.loss_scale, line["overflows"] = result.overflows;
   if (!result.skipped.empty()) line["skipped"] = result.skipped;
   const int64_t every = std::max<int64_t>(1, config.train.steps / 200);

@@ -57,6 +57,9 @@ Config with_absolute_paths(Config config) {
     source.name = data::source_name(config.data, s);
     for (std::string& path : source.paths) path = absolute_pattern(path);
   }
+  std::string& chat_template = config.data.chat_template;  // a file, or a name
+  if (std::filesystem::is_regular_file(chat_template))
+    chat_template = std::filesystem::absolute(chat_template).string();
   for (std::string* path : {&config.data.cache, &config.tokenizer.path}) {
     if (!path->empty()) *path = std::filesystem::absolute(*path).lexically_normal().string();
   }
@@ -89,6 +92,7 @@ RunDirectory::Reconciled RunDirectory::reconcile(const Config& given, const std:
   if (asked.train.recompute == Recompute::automatic) asked.train.recompute = stored.train.recompute;
   if (asked.train.micro_batch_sequences == 0) asked.train.micro_batch_sequences = stored.train.micro_batch_sequences;
   if (asked.fp8.tile == 0 && asked.train.precision == stored.train.precision) asked.fp8.tile = stored.fp8.tile;
+  if (asked.train.steps == 0) asked.train.steps = stored.train.steps;
   if (asked.train.start_model.empty()) asked.train.start_model = stored.train.start_model;
   if (asked.model.vocab_size == 0) asked.model.vocab_size = stored.model.vocab_size;
   keep_source_names(stored.data, asked.data);

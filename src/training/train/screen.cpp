@@ -1,6 +1,7 @@
 // Live line and log lines.
 #include "train/screen.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 
@@ -22,6 +23,13 @@ std::string step_line(const StepResult& result, const StepFacts& facts) {
   if (result.loss_scale > 0) {
     line += fmt::format(" | scale {}", result.loss_scale);
     if (result.overflows > 0) line += fmt::format(" ({} skipped)", result.overflows);
+  }
+  if (result.dialogues) {
+    const double per_second =
+        facts.tokens_per_second * double(result.targets) / double(std::max<int64_t>(1, result.tokens));
+    line += fmt::format(" | {} tok/s trained, padding {:.0f} %, epoch {}{}", format_si(per_second),
+                        100 * double(result.padding) / double(std::max<int64_t>(1, result.tokens + result.padding)),
+                        result.epoch, facts.epochs > 0 ? fmt::format("/{}", facts.epochs) : "");
   }
   const double norm = std::isnan(result.norms.global) ? std::abs(result.norms.global) : result.norms.global;  // no -nan
   line += fmt::format(" | grad {:.2f} | lr {:.2e} | {} tok/s mfu {:.0f} % | {} | {}/{} tok | ETA {}", norm, result.lr,

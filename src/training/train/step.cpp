@@ -122,6 +122,7 @@ StepResult train_step(const Exec& exec, Transformer& model, Optimizer& optimizer
       config.model.selection_bias && config.model.n_routed_experts > 0 ? bias_speed(config.train, step) : 0.0;
   result.sequences = int64_t(batch.sequences.size());
   result.tokens = batch.n_tokens();
+  result.dialogues = batch.has_dialogues(), result.padding = batch.n_padding(), result.epoch = batch.epoch();
 
   const auto parts = micro_batches(batch, config.train.micro_batch_sequences);
   const auto targets = count_targets(parts, config.model.n_mtp);

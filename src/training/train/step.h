@@ -22,6 +22,8 @@ struct StepResult {
   double lr = 0, lambda = 0, gamma = 0;
   GradientNorms norms;
   int64_t sequences = 0, tokens = 0, targets = 0;
+  bool dialogues = false;                  // some of its tokens are samples of dialogues
+  int64_t padding = 0, epoch = 0;          // places without tokens; the latest pass over a source, from 1
   double load_max_over_mean = 0;           // worst MoE layer
   std::vector<std::vector<int64_t>> load;  // [MoE layer][expert] tokens of the global batch
   std::string skipped;                     // why no update was made, empty if one was

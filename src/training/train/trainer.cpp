@@ -12,6 +12,7 @@
 #include "comm/group.h"
 #include "comm/rank_threads.h"
 #include "config/config_io.h"
+#include "data/corpus_report.h"
 #include "data/loader.h"
 #include "exchange/model_directory.h"
 #include "optim/curves.h"
@@ -153,8 +154,9 @@ void Trainer::prepare_run() {
   resolve(config, config.model.vocab_size == 0 ? tokenizer.vocab_size() : tokenizer.rows_needed(), exec_,
           available_memory(*exec_.memory));
   validate(config.model);
-  directory.store(config);
   open_loader();
+  if (config.train.steps == 0) config.train.steps = steps_of(shared_.loader->n_sequences(), config.train);
+  directory.store(config);
   if (existing.empty()) return;
   verify_checkpoint(existing.back());  // before anything large is allocated
   shared_.checkpoint = existing.back();
@@ -165,6 +167,7 @@ void Trainer::open_loader() {
   shared_.loader = std::make_unique<data::Loader>(shared_.prepared->shards, shared_.prepared->tokenizer, config.data,
                                                   config.tokenizer.split_fused);
   shared_.loader->on_message([this](const std::string& text) { say(text); });
+  for (const std::string& note : shared_.loader->notes()) say("data: " + note);
 }
 
 // The same run in another process.

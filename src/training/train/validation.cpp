@@ -19,7 +19,7 @@ void append_window(MicroBatch& batch, const data::HeldOutDocument& document, con
   for (int64_t i = window.begin; i < window.end; ++i) {
     batch.tokens.push_back(document.tokens[i]);
     batch.positions.push_back(int32_t(i - window.begin));
-    batch.targets.push_back(i + 1 >= window.scored ? document.tokens[i + 1] : -1);
+    batch.targets.push_back(i + 1 >= window.scored && document.is_scored(i + 1) ? document.tokens[i + 1] : -1);
   }
   batch.segments.push_back({begin, length, begin, length});
   batch.sequences.push_back({begin, length});

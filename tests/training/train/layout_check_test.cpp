@@ -56,6 +56,18 @@ TEST(LayoutCheck, RanksWithoutAMicroBatchTakePart) {
   EXPECT_TRUE(findings.agree()) << findings.first;
 }
 
+TEST(LayoutCheck, FewTrainedTokensSpreadUnevenlyAreAveragedOverAllRanks) {  // as in dialogues
+  for (const char* layout : {"dp=2", "dp=4", "pp=2", "dp=2,tp=2", "cp=2", "dp=2,ep=2"}) {
+    LayoutCase c = plain_case(1);
+    c.config.parallel = parse_layout(layout);
+    c.config.data.document_mask = DocumentMask::document;
+    c.lengths = {9, 14, 12, 2, 7, 30};
+    c.untrained_eighths = 7;
+    const LayoutFindings findings = check_it(c);
+    EXPECT_TRUE(findings.agree()) << layout << ": " << findings.first;
+  }
+}
+
 TEST(LayoutCheck, MovingAverageAndNarrowMomentsAreSharedToo) {
   LayoutCase c = plain_case(3, Precision::bf16);
   c.config.optim.ema_decay = 0.9;
