@@ -1,0 +1,20 @@
+// Tasks by name: the generators built in, and files.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "eval/problem_tasks.h"
+#include "eval/task.h"
+
+namespace hadal::eval {
+
+struct BuiltInTask {
+  std::string name, about;
+};
+std::vector<BuiltInTask> built_in_tasks();
+
+// A name of built_in_tasks(), or the path of a task file (.yaml, .yml). Throws invalid for what is neither, naming the
+// nearest.
+Task make_task(const std::string& name, const TaskOptions& options);
+
+}  // namespace hadal::eval
