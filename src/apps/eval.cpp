@@ -1,4 +1,6 @@
 // hadal eval: how good a model is at tasks: files in lm-eval's format, and generators that need no file.
+#include <unistd.h>
+
 #include <nlohmann/json.hpp>
 
 #include "apps/cli.h"
@@ -6,6 +8,7 @@
 #include "apps/line_output.h"
 #include "apps/model_choice.h"
 #include "base/error.h"
+#include "base/files.h"
 #include "base/json.h"
 #include "eval/asked_model.h"
 #include "eval/evaluate.h"
@@ -20,6 +23,9 @@ struct EvalOptions {
   std::vector<std::string> tasks;
   std::string to, bos = "auto", chat = "auto";
   eval::TaskOptions task;
+  eval::TaskSources sources;
+  std::vector<int32_t> needle_lengths;
+  std::string svg;
   bool json = false;
   CommonOptions common;
 };
@@ -34,6 +40,18 @@ eval::Json about_evaluation(const EvalOptions& o) {
           {"seed", o.task.seed},        {"bos", o.bos},     {"chat", o.chat}};
 }
 
+// The grid of each needle task, in colour on a terminal, and as a picture where one is asked for.
+void show_needles(const EvalOptions& o, const std::vector<eval::TaskResult>& results) {
+  for (const eval::TaskResult& result : results) {
+    if (result.task.name != "needle") continue;
+    const eval::NeedleGrid grid = eval::needle_grid(result);
+    if (!o.json) write_out(eval::needle_table(grid, ::isatty(1) != 0) + "\n");
+    if (!o.svg.empty()) atomic_write(o.svg, eval::needle_svg(grid, "needle: " + o.model.directory));
+    if (!o.to.empty())
+      atomic_write(std::filesystem::path(o.to) / "needle.svg", eval::needle_svg(grid, "needle: " + o.model.directory));
+  }
+}
+
 int run_eval(EvalOptions o) {
   check(!o.model.directory.empty(), ErrorKind::invalid, "--model is missing: the model that is to be evaluated");
   check(!o.tasks.empty(), ErrorKind::invalid, "--tasks is missing: names of tasks, or files, with commas between them");
@@ -45,11 +63,16 @@ int run_eval(EvalOptions o) {
   const eval::AskedModel asked = eval::asked_model(exec.exec, loaded, o.bos);
   check(o.chat != "on" || asked.chat, ErrorKind::invalid,
         "--chat on: {} has no chat template, and its tokenizer lacks the report's tokens of chats", o.model.directory);
+  o.sources.needle.lengths.assign(o.needle_lengths.begin(), o.needle_lengths.end());
+  o.sources.needle.positions = asked.transformer.config().max_positions;
+  o.sources.needle.n_tokens = [&](const std::string& text) {
+    return int64_t(asked.start.size() + asked.tokenizer.encode(text).size());
+  };
   std::vector<eval::Task> tasks;  // all of them first: what cannot be read is refused before any work
   for (const std::string& name : o.tasks) {
     eval::TaskOptions options = o.task;
     options.chat = asks_in_chat(o, name, asked);
-    tasks.push_back(eval::make_task(name, options));
+    tasks.push_back(eval::make_task(name, options, o.sources));
   }
   std::vector<eval::TaskResult> results;
   for (eval::Task& task : tasks) {
@@ -58,6 +81,7 @@ int run_eval(EvalOptions o) {
     loaded.model.check_intact();
   }
   if (!o.to.empty()) eval::write_results(o.to, results, about_evaluation(o));
+  show_needles(o, results);
   write_out(o.json ? json_text(eval::results_json(results, about_evaluation(o)), {.indent = 2, .lossy = true}) + "\n"
                    : eval::results_table(results));
   return kExitFine;
@@ -97,15 +121,23 @@ void add_eval(Verb root, Cli& cli) {
   verb.add_option("--bos", o->bos, "token before a text: on = BOS, off = none, auto = as trained")
       .one_of({"auto", "on", "off"})
       .show_default();
+  verb.add_option("--gsm8k", o->sources.gsm8k, "the test file of GSM8K, for the task gsm8k");
+  verb.add_option("--gsm8k-examples", o->sources.gsm8k_examples, "its training file, whose first lines are examples");
+  verb.add_option("--lengths", o->needle_lengths,
+                  "of needle: tokens, with commas between them; without it the model's positions and halves of them")
+      .separated_by(',');
+  verb.add_option("--svg", o->svg, "a file for the grid of needle as a picture");
   verb.add_option("--to", o->to, "a folder for results.json, samples_TASK.jsonl and TASK.html");
   verb.add_flag("--json", o->json, "print results.json instead of the table");
   add_place_options(verb, o->common);
   verb.add_examples({"hadal eval --model runs/life --tasks word_problems,arithmetic --limit 200 --to scores",
                      "hadal eval --model DeepSeek-V2-Lite --tasks tasks/my_task.yaml --few-shot 5",
                      "hadal eval --model runs/life --tasks word_problems --samples 8 --temperature 1",
+                     "hadal eval --model runs/life --tasks needle --lengths 256,1024 --svg needle.svg",
                      "hadal eval generate word_problems --split train --n 6000 --to problems.jsonl"});
   cli.on(verb, [o] { return run_eval(*o); });
   add_eval_generate(verb, cli);
+  add_eval_compare(verb, cli);
 }
 
 }  // namespace hadal

@@ -4,6 +4,7 @@
 
 namespace hadal {
 
-void add_eval_generate(Verb eval, Cli& cli);  // problems as training data
+void add_eval_generate(Verb eval, Cli& cli);  // problems and needles as training data
+void add_eval_compare(Verb eval, Cli& cli);   // two evaluations of the same items
 
 }  // namespace hadal

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "eval/generation_grades.h"
 #include "eval/python_value.h"
+#include "grading/maths_equal.h"
 #include "jinja/characters.h"
 
 namespace hadal::eval {
@@ -136,6 +137,7 @@ class TextGrader {
 
  private:
   bool equal(size_t metric, const std::string& answer, const std::string& expected) const {
+    if (names_[metric] == "maths_equal") return grading::maths_equal(expected, answer);
     return matches_[metric].equal(answer, expected);
   }
   GradedSample grade_one(const grading::FilterPipeline& filter, const ItemGold& gold, const Reply& reply) const {

@@ -175,9 +175,10 @@ void read_metrics(YamlFields& fields, TaskFile& file) {
 
 grading::Filter read_filter(const Json& given, const std::string& where) {
   using Kind = grading::Filter::Kind;
-  static const std::map<std::string, Kind> kKinds = {{"regex", Kind::regex},     {"remove_whitespace", Kind::strip},
-                                                     {"lowercase", Kind::lower}, {"uppercase", Kind::upper},
-                                                     {"map", Kind::map},         {"take_first", Kind::take_first}};
+  static const std::map<std::string, Kind> kKinds = {{"regex", Kind::regex},       {"remove_whitespace", Kind::strip},
+                                                     {"lowercase", Kind::lower},   {"uppercase", Kind::upper},
+                                                     {"map", Kind::map},           {"take_first", Kind::take_first},
+                                                     {"maths_answer", Kind::maths}};
   YamlFields fields(given, where);
   const std::string function = fields.text("function", "");
   const auto known = kKinds.find(function);

@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "eval/needle.h"
 #include "eval/problem_tasks.h"
 #include "eval/task.h"
 
@@ -13,8 +14,14 @@ struct BuiltInTask {
 };
 std::vector<BuiltInTask> built_in_tasks();
 
+// What tasks want to know besides: files of the user's, and the model's measures.
+struct TaskSources {
+  std::string gsm8k, gsm8k_examples;  // its test and training files
+  NeedleOptions needle;
+};
+
 // A name of built_in_tasks(), or the path of a task file (.yaml, .yml). Throws invalid for what is neither, naming the
 // nearest.
-Task make_task(const std::string& name, const TaskOptions& options);
+Task make_task(const std::string& name, const TaskOptions& options, const TaskSources& sources);
 
 }  // namespace hadal::eval

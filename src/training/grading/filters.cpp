@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "grading/maths_answer.h"
 #include "jinja/characters.h"
 
 namespace hadal::grading {
@@ -52,6 +53,11 @@ void FilterPipeline::step(const Filter& filter, const Pattern* pattern, Extracte
     case Filter::Kind::strip: value.answer = python_strip(value.answer); return;
     case Filter::Kind::lower: value.answer = python_lower(value.answer); return;
     case Filter::Kind::upper: value.answer = python_upper(value.answer); return;
+    case Filter::Kind::maths: {
+      Extracted taken = extract_maths(value.answer);
+      value.answer = std::move(taken.answer), value.found = taken.found, value.why += taken.why + "; ";
+      return;
+    }
     case Filter::Kind::take_first: return;
     case Filter::Kind::map: break;
   }

@@ -1,30 +1,24 @@
 // Filters: what is taken from a text as its answer, in lm-eval's terms. A pipeline of them turns what a model wrote
 // into the text that is compared; each step may be one of:
 //   regex (regex_pattern, group_select, fallback), remove_whitespace, lowercase, uppercase, map (mapping_dict,
-//   default_value), take_first (does nothing: every sample is graded).
+//   default_value), maths_answer (this project's own), take_first (does nothing: every sample is graded).
 #pragma once
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "grading/extracted.h"
 #include "grading/pattern.h"
 
 namespace hadal::grading {
 
 struct Filter {
-  enum class Kind { regex, strip, lower, upper, map, take_first };
+  enum class Kind { regex, strip, lower, upper, map, maths, take_first };
   Kind kind = Kind::take_first;
   std::string pattern;   // regex
   int64_t select = 0;    // which of its matches; negative from the end
   std::string fallback;  // where there is none, or of a map: for a text that it does not know
   std::vector<std::pair<std::string, std::string>> map;
-};
-
-// What a text became, and how.
-struct Extracted {
-  std::string answer;
-  bool found = true;  // no fallback was taken
-  std::string why;    // one line for people
 };
 
 class FilterPipeline {
