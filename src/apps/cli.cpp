@@ -181,7 +181,9 @@ Cli::Cli()
 Cli::~Cli() = default;
 
 void Cli::on(Verb verb, std::function<int()> action) {
-  verb.on_parsed([this, action = std::move(action)] { action_ = action; });
+  verb.on_parsed([this, action = std::move(action)] {
+    if (!action_) action_ = action;  // verbs of a verb are told first
+  });
 }
 
 int Cli::parse(int argc, const char* const* argv) {

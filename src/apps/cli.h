@@ -61,7 +61,7 @@ class Cli {
   Cli();
   ~Cli();
   int run(int argc, const char* const* argv);  // parses, runs, reports; the exit code
-  // The last parsed verb wins, so a verb with subcommands registers those (and requires one).
+  // The innermost parsed verb wins; a verb that only has verbs of its own registers those and requires one.
   void on(Verb verb, std::function<int()> action);
 
  private:

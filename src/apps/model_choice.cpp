@@ -9,8 +9,9 @@ TextModel ModelChoice::open(const Exec& exec, bool quiet) const {
 }
 
 void add_model_options(Verb verb, ModelChoice& choice, const ModelChoiceOptions& offered) {
-  verb.add_option("--model", choice.directory, "a run directory, an exported model or a Hugging Face directory")
-      .required();
+  Option model =
+      verb.add_option("--model", choice.directory, "a run directory, an exported model or a Hugging Face directory");
+  if (offered.required) model.required();
   if (offered.precision) add_precision_option(verb, choice.load.precision);
   if (offered.ema) verb.add_flag("--ema", choice.load.ema, "the moving average of the weights");
   if (offered.formats) {

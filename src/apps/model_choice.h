@@ -19,6 +19,7 @@ struct ModelChoice {
 struct ModelChoiceOptions {
   bool precision = true, ema = false, attention_form = false;
   bool formats = false;  // of weights and of the cache
+  bool required = true;  // false: a verb of this one may go without, and the verb itself asks for it
 };
 void add_model_options(Verb verb, ModelChoice& choice, const ModelChoiceOptions& offered = {});
 

@@ -15,6 +15,7 @@ using jinja::Value;
 
 struct ChatTemplate::State {
   ChatLimits limits;
+  TemplateStyle style;
   std::map<std::string, std::string> special_tokens;
   jinja::Block block;
 };
@@ -24,15 +25,25 @@ ChatTemplate::~ChatTemplate() = default;
 ChatTemplate::ChatTemplate(ChatTemplate&&) noexcept = default;
 ChatTemplate& ChatTemplate::operator=(ChatTemplate&&) noexcept = default;
 
-ChatTemplate ChatTemplate::parse(std::string_view source, std::map<std::string, std::string> special_tokens,
-                                 const ChatLimits& limits) {
+ChatTemplate ChatTemplate::parse_as(std::string_view source, const ChatLimits& limits, TemplateStyle style) {
   check(int64_t(source.size()) <= limits.source_bytes, ErrorKind::invalid,
         "chat template: {} bytes long, at most {} are allowed", source.size(), limits.source_bytes);
   auto state = std::make_unique<State>();
   state->limits = limits;
-  state->special_tokens = std::move(special_tokens);
-  state->block = jinja::parse_template(source, int(limits.parse_depth));
+  state->style = style;
+  state->block = jinja::parse_template(source, int(limits.parse_depth), style);
   return ChatTemplate(std::move(state));
+}
+
+ChatTemplate ChatTemplate::parse(std::string_view source, std::map<std::string, std::string> special_tokens,
+                                 const ChatLimits& limits) {
+  ChatTemplate parsed = parse_as(source, limits, TemplateStyle::chat);
+  parsed.state_->special_tokens = std::move(special_tokens);
+  return parsed;
+}
+
+ChatTemplate ChatTemplate::parse_text(std::string_view source, const ChatLimits& limits) {
+  return parse_as(source, limits, TemplateStyle::text);
 }
 
 namespace {
@@ -70,10 +81,15 @@ Variables special_variables(const std::map<std::string, std::string>& tokens) {
 }
 
 // Later ones win, as with keyword arguments over special tokens.
-std::vector<ChatFragment> run(const jinja::Block& block, const ChatLimits& limits, int64_t clock, Variables variables) {
+struct Program {
+  const jinja::Block& block;
+  const ChatLimits& limits;
+  TemplateStyle style;
+};
+std::vector<ChatFragment> run(const Program& program, int64_t clock, Variables variables) {
   std::reverse(variables.begin(), variables.end());
-  jinja::Interpreter interpreter(limits, clock);
-  return fragments_of(interpreter.render(block, variables));
+  jinja::Interpreter interpreter(program.limits, clock, program.style == TemplateStyle::text);
+  return fragments_of(interpreter.render(program.block, variables));
 }
 
 }  // namespace
@@ -87,7 +103,7 @@ std::vector<ChatFragment> ChatTemplate::render(const ChatInputs& inputs) const {
   variables.emplace_back("tools", optional_list(inputs.tools, "the tools"));
   variables.emplace_back("documents", optional_list(inputs.documents, "the documents"));
   variables.emplace_back("add_generation_prompt", Value(inputs.add_generation_prompt));
-  const auto rendered = [&] { return run(state_->block, state_->limits, inputs.clock, variables); };
+  const auto rendered = [&] { return run({state_->block, state_->limits, state_->style}, inputs.clock, variables); };
   if (!chat.has_text_parts()) return rendered();
   std::optional<std::vector<ChatFragment>> whole;  // whether the template takes lists shows when it is given one
   try {
@@ -108,7 +124,7 @@ std::vector<ChatFragment> ChatTemplate::render(const ChatInputs& inputs) const {
 std::vector<ChatFragment> ChatTemplate::render_variables(std::string_view json, int64_t clock) const {
   Variables variables = special_variables(state_->special_tokens);
   add_object(json, "the variables of the template", variables);
-  return run(state_->block, state_->limits, clock, std::move(variables));
+  return run({state_->block, state_->limits, state_->style}, clock, std::move(variables));
 }
 
 std::string chat_text(const std::vector<ChatFragment>& fragments) {

@@ -38,6 +38,8 @@ class ChatTemplate {
   // special_tokens: variables such as bos_token; the template may write them as control tokens.
   static ChatTemplate parse(std::string_view source, std::map<std::string, std::string> special_tokens = {},
                             const ChatLimits& limits = {});
+  // A template of single texts (TemplateStyle::text), for render_variables().
+  static ChatTemplate parse_text(std::string_view source, const ChatLimits& limits = {});
   ~ChatTemplate();
   ChatTemplate(ChatTemplate&&) noexcept;
   ChatTemplate& operator=(ChatTemplate&&) noexcept;
@@ -50,6 +52,7 @@ class ChatTemplate {
 
  private:
   struct State;
+  static ChatTemplate parse_as(std::string_view source, const ChatLimits& limits, TemplateStyle style);
   explicit ChatTemplate(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };

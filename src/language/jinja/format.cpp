@@ -131,6 +131,7 @@ void write_json(Interpreter& in, const Value& value, const JsonStyle& style, int
 }
 
 MarkedText Interpreter::to_text(const Value& value) {
+  refuse_undefined(value);
   if (value.is_undefined()) return {};
   if (value.text() != nullptr) {
     charge(value.text()->size());

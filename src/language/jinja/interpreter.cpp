@@ -53,6 +53,10 @@ void Interpreter::use_of_undefined(const Value& value) const {
   error(why ? why->why : "an undefined value is used");
 }
 
+void Interpreter::refuse_undefined(const Value& value) const {
+  if (strict_ && value.is_undefined()) use_of_undefined(value);
+}
+
 void Interpreter::finish(Arguments& arguments, size_t most) const {
   if (arguments.values.size() > most)
     error(fmt::format("{} takes at most {} arguments, not {}", arguments.of, most, arguments.values.size()));

@@ -34,7 +34,9 @@ struct Arguments {
 
 class Interpreter {
  public:
-  Interpreter(const ChatLimits& limits, int64_t clock) : clock(clock), limits_(limits) {}
+  // strict: what is undefined may only be tested and replaced.
+  Interpreter(const ChatLimits& limits, int64_t clock, bool strict = false)
+      : clock(clock), limits_(limits), strict_(strict) {}
   ~Interpreter();
   Interpreter(const Interpreter&) = delete;
   Interpreter& operator=(const Interpreter&) = delete;
@@ -47,6 +49,7 @@ class Interpreter {
   [[noreturn]] void error(const std::string& what) const;
   [[noreturn]] void unsupported(const std::string& what) const;
   [[noreturn]] void use_of_undefined(const Value& value) const;
+  void refuse_undefined(const Value& value) const;       // where the template is strict
   void finish(Arguments& arguments, size_t most) const;  // refuses arguments that nobody asked for
 
   // Making values, counted
@@ -124,6 +127,7 @@ class Interpreter {
   void bind_named(const Statement& macro, const Arguments& arguments);
 
   const ChatLimits& limits_;
+  const bool strict_;
   int64_t steps_ = 0, bytes_ = 0;
   int depth_ = 0, line_ = 0;
   Scope* scope_ = nullptr;

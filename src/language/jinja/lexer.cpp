@@ -17,7 +17,7 @@ namespace {
 bool is_word(char c) { return c == '_' || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'); }
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
-std::string with_unix_lines(std::string_view source) {
+std::string with_unix_lines(std::string_view source, bool keeps_last) {
   std::string out;
   out.reserve(source.size());
   for (size_t i = 0; i < source.size(); ++i) {
@@ -28,13 +28,13 @@ std::string with_unix_lines(std::string_view source) {
       out += source[i];
     }
   }
-  if (!out.empty() && out.back() == '\n') out.pop_back();
+  if (!keeps_last && !out.empty() && out.back() == '\n') out.pop_back();
   return out;
 }
 
 class Lexer {
  public:
-  explicit Lexer(std::string source) : source_(std::move(source)) {}
+  Lexer(std::string source, bool trims) : source_(std::move(source)), trims_(trims) {}
 
   std::vector<Token> cut() {
     while (at_ < source_.size()) cut_text();
@@ -88,7 +88,7 @@ class Lexer {
     std::string_view text = std::string_view(source_).substr(at_, end - at_);
     if (sign == '-') {
       text = text.substr(0, strip_range(text, false, true).second);
-    } else if (sign != '+' && kind != 0 && kind != '{') {
+    } else if (trims_ && sign != '+' && kind != 0 && kind != '{') {
       const size_t line_begin = text.rfind('\n') + 1;  // 0 when there is none
       const bool begins_line = line_begin > 0 || at_ == 0 || source_[at_ - 1] == '\n';
       if (begins_line && strip_range(text.substr(line_begin), true, false).first == text.size() - line_begin)
@@ -105,7 +105,7 @@ class Lexer {
     if (!std::string_view(source_).substr(at).starts_with(close)) return std::string::npos;
     at += 2;
     if (minus) return behind_spaces(at);
-    return !plus && at < source_.size() && source_[at] == '\n' ? at + 1 : at;
+    return trims_ && !plus && at < source_.size() && source_[at] == '\n' ? at + 1 : at;
   }
 
   void skip_comment(int begins) {
@@ -304,6 +304,7 @@ class Lexer {
   }
 
   const std::string source_;
+  const bool trims_;
   size_t at_ = 0;
   int line_ = 1;
   std::vector<Token> tokens_;
@@ -311,13 +312,14 @@ class Lexer {
 
 }  // namespace
 
-std::vector<Token> cut_template(std::string_view source) {
+std::vector<Token> cut_template(std::string_view source, TemplateStyle style) {
   const int64_t valid = utf8_valid_prefix(source);
   if (valid != int64_t(source.size())) {
     const int line = 1 + int(std::count(source.begin(), source.begin() + valid, '\n'));
     corrupt_template(line, fmt::format("byte {} is not UTF-8", valid));
   }
-  return Lexer(with_unix_lines(source)).cut();
+  const bool chat = style == TemplateStyle::chat;
+  return Lexer(with_unix_lines(source, !chat), chat).cut();
 }
 
 }  // namespace hadal::jinja

@@ -4,6 +4,11 @@
 
 namespace hadal {
 
+// How a template is read. chat: as transformers sets Jinja for chat templates. text: as Jinja itself is, for templates
+// of single texts (tasks of evaluation): tags take no white space that they were not told to take, the last line end
+// stays, and what is not defined may be tested and replaced, but neither printed, compared nor walked through.
+enum class TemplateStyle : uint8_t { chat, text };
+
 struct ChatLimits {
   int64_t source_bytes = 1 << 20;  // of the template
   int64_t parse_depth = 300;       // nested brackets, operators and blocks

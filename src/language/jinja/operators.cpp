@@ -8,6 +8,7 @@
 namespace hadal::jinja {
 
 bool Interpreter::truth(const Value& value) {
+  refuse_undefined(value);
   if (value.is_undefined() || value.is_none()) return false;
   if (value.is_bool() || value.is_integer()) return value.integer() != 0;
   if (value.is_float()) return value.number() != 0;
@@ -20,6 +21,7 @@ bool Interpreter::truth(const Value& value) {
 
 bool Interpreter::equal(const Value& a, const Value& b) {
   step();
+  refuse_undefined(a), refuse_undefined(b);
   if (a.is_number() && b.is_number()) {
     if (a.is_float() || b.is_float()) return a.number() == b.number();
     return a.integer() == b.integer();
@@ -100,6 +102,7 @@ const Value* Interpreter::look_up(const DictData& dict, const Value& key) {
 }
 
 std::vector<Value> Interpreter::iterate(const Value& value) {
+  refuse_undefined(value);
   std::vector<Value> items;
   if (const ListData* list = value.list()) {
     charge(list->items.size() * sizeof(Value));
@@ -121,6 +124,7 @@ std::vector<Value> Interpreter::iterate(const Value& value) {
 }
 
 int64_t Interpreter::length(const Value& value) {
+  refuse_undefined(value);
   if (value.text() != nullptr) return value.text()->n_characters();
   if (value.list() != nullptr && value.list()->kind != ListKind::generator) return int64_t(value.list()->items.size());
   if (value.dict() != nullptr) return int64_t(value.dict()->items.size());

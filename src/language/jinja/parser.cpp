@@ -316,6 +316,8 @@ std::unique_ptr<Statement> Parser::parse_with() {
   return statement;
 }
 
-Block parse_template(std::string_view source, int deepest) { return Parser(cut_template(source), deepest).parse(); }
+Block parse_template(std::string_view source, int deepest, TemplateStyle style) {
+  return Parser(cut_template(source, style), deepest).parse();
+}
 
 }  // namespace hadal::jinja

@@ -12,7 +12,7 @@
 
 namespace hadal::jinja {
 
-Block parse_template(std::string_view source, int deepest);
+Block parse_template(std::string_view source, int deepest, TemplateStyle style = TemplateStyle::chat);
 
 class Parser {
  public:

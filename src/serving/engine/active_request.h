@@ -36,6 +36,9 @@ struct ActiveRequest {
   int64_t n_left() const { return n_tokens() - cached; }
   bool writes() const { return draws() && n_left() == 1; }  // with its next row
   int64_t n_to_come() const { return asked.max_tokens - n_given; }
+  // Tokens that may come from the cache (all but the last of them): behind those, rows are asked for.
+  int64_t n_adoptable() const { return asked.prompt_log_probs && scored < n_prompt() ? scored : n_tokens(); }
+  bool began() const { return n_given > 0 || cached > 0 || scored > asked.scored_from; }
   bool draws() const { return asked.max_tokens > 0; }
 
   // Blocks that it lacks for n more tokens in the cache.
@@ -50,11 +53,11 @@ struct ActiveRequest {
   // To its prompt, at first or anew. It holds no blocks.
   void begin() {
     tokens = asked.prompt;
-    scored = 1, n_given = 0;
+    scored = asked.scored_from, n_given = 0;
     leave_cache();
     result = {};
     if (asked.constraint) constrained = asked.constraint->begin();
-    if (asked.prompt_log_probs) result.prompt.push_back({asked.prompt.front(), 0, {}});
+    if (asked.prompt_log_probs && scored == 1) result.prompt.push_back({asked.prompt.front(), 0, {}});
   }
 };
 using ActiveRequestPtr = std::unique_ptr<ActiveRequest>;

@@ -162,7 +162,7 @@ struct Engine::Impl {
       for (auto at = running.rbegin(); at != running.rend(); ++at) waiting.push_front(std::move(*at));
       running.clear();
       for (const ActiveRequestPtr& request : waiting)
-        if (request->n_given > 0 || request->cached > 0 || request->scored > 1) begin_anew(*request);
+        if (request->began()) begin_anew(*request);
       swaps.carry_out([&] {
         ++version;
         count([&](EngineCounts& c) { c.weights_version = version; });
@@ -178,8 +178,7 @@ struct Engine::Impl {
       ActiveRequest& next = *waiting.front();
       if (leaving && next.n_given == 0) return;
       if (!running.empty() && cache_blocks_of(next.n_tokens() + 1) > blocks->n_available()) return;
-      if (next.scored >= next.n_prompt() || !next.asked.prompt_log_probs)
-        next.cached = blocks->adopt(next.held, next.tokens);
+      next.cached = blocks->adopt(next.held, std::span(next.tokens).first(size_t(next.n_adoptable())));
       if (next.n_tokens() == next.n_prompt()) next.result.n_cached = next.cached;
       next.drafting = drafts_for(next) > 0, next.settled = next.cached;
       count([&](EngineCounts& c) { c.cached_tokens += next.cached; });

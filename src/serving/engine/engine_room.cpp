@@ -55,6 +55,8 @@ void check_request(const EngineRequest& r, const ModelConfig& config, int64_t n_
   check(r.n_top >= 0 && r.n_top <= config.vocab_size, ErrorKind::invalid,
         "{} of the most likely ids are asked for; it must be 0 .. {}", r.n_top, config.vocab_size);
   const int64_t n_prompt = int64_t(r.prompt.size());
+  check(r.scored_from == 1 || (r.scored_from > 1 && r.scored_from < n_prompt), ErrorKind::invalid,
+        "scored_from = {} must be 1, or lie in a prompt of {} tokens", r.scored_from, n_prompt);
   check(cache_blocks_of(n_prompt + r.max_tokens) <= n_blocks, ErrorKind::invalid,
         "{} prompt tokens and {} new ones make {}, more than the {} that the cache holds", n_prompt, r.max_tokens,
         n_prompt + r.max_tokens, n_blocks * kCacheBlock);

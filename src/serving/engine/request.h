@@ -43,6 +43,9 @@ struct EngineRequest {
   std::shared_ptr<const Constraint> constraint;
   int64_t n_top = 0;  // ScoredToken::top, of the text and of the prompt
   bool prompt_log_probs = false;
+  // The first token of the prompt whose log-probability is asked for: those before it may come from the cache, and
+  // EngineResult::prompt begins with it. 1: all, behind the first token, which nothing predicts and has log_prob 0.
+  int64_t scored_from = 1;
   // Both are called on the thread that steps; what they do is short. on_token: with every new id, false ends the
   // request, as what it throws does. on_end: once, last.
   std::function<bool(const ScoredToken&)> on_token;

@@ -53,6 +53,20 @@ TEST(TemplateLanguage, WhatIsUnknownFailsByNameWhenItIsReachedAndNotBefore) {
   EXPECT_EQ(rendered("{{ [].nosuch }}{{ [].__class__ is defined }}{{ {'_a': 1}._a }}{{ x.y if x }}"), "False1");
 }
 
+// Templates of single texts: Jinja's own settings, and what is undefined is no text.
+TEST(TemplateLanguage, TextsKeepTheirWhiteSpaceAndRefuseWhatIsUndefined) {
+  const auto text = [](const std::string& source) {
+    return chat_text(ChatTemplate::parse_text(source).render_variables(R"({"a": "x", "list": [1, 2]})"));
+  };
+  EXPECT_EQ(text("  {% if a %}\n b{% endif %}\n"), "  \n b\n");
+  EXPECT_EQ(text("  {%- if a -%}\n b{% endif %}\n"), "b\n");
+  EXPECT_EQ(rendered("  {% if a %}\n b{% endif %}\n", R"({"a": 1})"), " b");
+  EXPECT_EQ(text("{{ b is defined }}{{ b | default('none') }}{{ list }}"), "Falsenone[1, 2]");
+  for (const char* const source : {"{{ b }}", "{% if b %}{% endif %}", "{% for x in b %}{% endfor %}", "{{ b == 1 }}",
+                                   "{{ b | length }}", "{{ a.b }}", "{{ 'x' if not b }}"})
+    EXPECT_TRUE(has(testing::error_of([&] { text(source); }), source[3] == 'a' ? "'b'" : "'b' is undefined")) << source;
+}
+
 TEST(TemplateLanguage, TagsOfExtensionsThatTransformersDoesNotSwitchOnAreRefused) {
   for (const char* const tag : {"do", "trans", "debug"})
     EXPECT_TRUE(has(refusal(std::string("{% if x %}{% ") + tag + " %}{% endif %}", ErrorKind::unsupported), tag));

@@ -183,6 +183,30 @@ TEST(Engine, StopsAtIdsNotBeforeTheFewestAndReadsPromptsAlone) {
   EXPECT_EQ(read.prompt[2].log_prob, expected[1]);
 }
 
+// What scores continuations of one context: rows before the first token that is asked for come from the cache.
+TEST(Engine, ScoresTheEndOfAPromptFromTheCacheOfItsBeginning) {
+  SmallModel small(small_config(), options_of());
+  RandomStream random{12, stream_id("test.engine"), 0};
+  EngineRequest request;
+  request.prompt = random_ids(random, 150);
+  request.max_tokens = 0, request.prompt_log_probs = true, request.n_top = 1;
+  const std::vector<double> expected = by_forward(small, request.prompt);
+  Engine engine(small.owned.exec, small.model, {.cache_blocks = 12});
+  for (const int64_t from : {140, 100, 149, 64, 1}) {
+    Got got;
+    request.scored_from = from;
+    engine.submit(into(request, got));
+    drain(engine);
+    const int64_t first = std::max<int64_t>(1, from);
+    ASSERT_EQ(int64_t(got.prompt.size()), 150 - (from == 1 ? 0 : from)) << from;
+    for (int64_t i = first; i < 150; ++i)
+      ASSERT_EQ(got.prompt[got.prompt.size() - size_t(150 - i)].log_prob, expected[size_t(i - 1)]) << from << " " << i;
+    EXPECT_EQ(got.end->n_cached, from == 140 || from == 1 ? 0 : (from - 1) / 64 * 64) << from;
+  }
+  request.scored_from = 150;
+  EXPECT_ERROR(engine.submit(request), ErrorKind::invalid, "scored_from = 150");
+}
+
 // Weights exchanged while one request runs and another waits: each is answered by one set of weights alone, and what
 // the cache holds of the old ones is not used again.
 TEST(Engine, ExchangesWeightsBetweenStepsAndNeverMixesThem) {

@@ -1,0 +1,143 @@
+// hadal eval: how good a model is at tasks: files in lm-eval's format, and generators that need no file.
+#include <unistd.h>
+
+#include <nlohmann/json.hpp>
+
+#include "apps/cli.h"
+#include "apps/eval_verbs.h"
+#include "apps/line_output.h"
+#include "apps/model_choice.h"
+#include "base/error.h"
+#include "base/files.h"
+#include "base/json.h"
+#include "eval/asked_model.h"
+#include "eval/evaluate.h"
+#include "eval/result_files.h"
+#include "eval/task_list.h"
+
+namespace hadal {
+namespace {
+
+struct EvalOptions {
+  ModelChoice model;
+  std::vector<std::string> tasks;
+  std::string to, bos = "auto", chat = "auto";
+  eval::TaskOptions task;
+  eval::TaskSources sources;
+  std::vector<int32_t> needle_lengths;
+  std::string svg;
+  bool json = false;
+  CommonOptions common;
+};
+
+bool asks_in_chat(const EvalOptions& o, const std::string& task, const eval::AskedModel& model) {
+  if (o.chat != "auto") return o.chat == "on";
+  return !task.ends_with(".yaml") && !task.ends_with(".yml") && bool(model.chat);
+}
+
+eval::Json about_evaluation(const EvalOptions& o) {
+  return {{"model", o.model.directory}, {"tasks", o.tasks}, {"limit", o.task.limit}, {"samples", o.task.samples},
+          {"seed", o.task.seed},        {"bos", o.bos},     {"chat", o.chat}};
+}
+
+// The grid of each needle task, in colour on a terminal, and as a picture where one is asked for.
+void show_needles(const EvalOptions& o, const std::vector<eval::TaskResult>& results) {
+  for (const eval::TaskResult& result : results) {
+    if (result.task.name != "needle") continue;
+    const eval::NeedleGrid grid = eval::needle_grid(result);
+    if (!o.json) write_out(eval::needle_table(grid, ::isatty(1) != 0) + "\n");
+    if (!o.svg.empty()) atomic_write(o.svg, eval::needle_svg(grid, "needle: " + o.model.directory));
+    if (!o.to.empty())
+      atomic_write(std::filesystem::path(o.to) / "needle.svg", eval::needle_svg(grid, "needle: " + o.model.directory));
+  }
+}
+
+int run_eval(EvalOptions o) {
+  check(!o.model.directory.empty(), ErrorKind::invalid, "--model is missing: the model that is to be evaluated");
+  check(!o.tasks.empty(), ErrorKind::invalid, "--tasks is missing: names of tasks, or files, with commas between them");
+  check(o.task.samples == 1 || o.task.temperature != 0, ErrorKind::invalid,
+        "--samples {} at --temperature 0 are {} times the same answer", o.task.samples, o.task.samples);
+  if (o.task.samples > 1 && o.task.temperature < 0) o.task.temperature = 1;
+  auto exec = o.common.exec();
+  auto loaded = o.model.open(exec.exec, o.common.quiet);
+  const eval::AskedModel asked = eval::asked_model(exec.exec, loaded, o.bos);
+  check(o.chat != "on" || asked.chat, ErrorKind::invalid,
+        "--chat on: {} has no chat template, and its tokenizer lacks the report's tokens of chats", o.model.directory);
+  o.sources.needle.lengths.assign(o.needle_lengths.begin(), o.needle_lengths.end());
+  o.sources.needle.positions = asked.transformer.config().max_positions;
+  o.sources.needle.n_tokens = [&](const std::string& text) {
+    return int64_t(asked.start.size() + asked.tokenizer.encode(text).size());
+  };
+  std::vector<eval::Task> tasks;  // all of them first: what cannot be read is refused before any work
+  for (const std::string& name : o.tasks) {
+    eval::TaskOptions options = o.task;
+    options.chat = asks_in_chat(o, name, asked);
+    tasks.push_back(eval::make_task(name, options, o.sources));
+  }
+  std::vector<eval::TaskResult> results;
+  for (eval::Task& task : tasks) {
+    results.push_back(eval::evaluate(asked, std::move(task),
+                                     {.samples = o.task.samples, .seed = o.task.seed, .quiet = o.common.quiet}));
+    loaded.model.check_intact();
+  }
+  if (!o.to.empty()) eval::write_results(o.to, results, about_evaluation(o));
+  show_needles(o, results);
+  write_out(o.json ? json_text(eval::results_json(results, about_evaluation(o)), {.indent = 2, .lossy = true}) + "\n"
+                   : eval::results_table(results));
+  return kExitFine;
+}
+
+std::string tasks_help() {
+  std::string help = "tasks with commas between them: files (.yaml) in lm-eval's format, or ";
+  bool first = true;
+  for (const auto& task : eval::built_in_tasks())
+    help += (std::exchange(first, false) ? "" : ", ") + task.name + " (" + task.about + ")";
+  return help;
+}
+
+}  // namespace
+
+void add_eval(Verb root, Cli& cli) {
+  auto o = std::make_shared<EvalOptions>();
+  Verb verb = root.add_verb("eval", "How good a model is at tasks");
+  add_model_options(verb, o->model, {.ema = true, .attention_form = true, .formats = true, .required = false});
+  verb.add_option("--tasks", o->tasks, tasks_help()).separated_by(',');
+  verb.add_option("--limit", o->task.limit, "the first items of each task; 0 = all, of a generator its own number")
+      .not_negative()
+      .show_default();
+  verb.add_option("--few-shot", o->task.few_shot, "examples in front of each question; without it as the task says")
+      .not_negative();
+  verb.add_option("--samples", o->task.samples,
+                  "answers to each question; several are drawn, and judged together: pass@k and maj@N")
+      .positive()
+      .show_default();
+  verb.add_option("--temperature", o->task.temperature, "of drawn answers (1 with --samples); without it greedy")
+      .not_negative();
+  verb.add_option("--seed", o->task.seed, "of generated items and drawn answers").not_negative().show_default();
+  verb.add_option("--chat", o->chat,
+                  "ask through the model's chat template: on, off, auto = generated tasks do where the model has one")
+      .one_of({"auto", "on", "off"})
+      .show_default();
+  verb.add_option("--bos", o->bos, "token before a text: on = BOS, off = none, auto = as trained")
+      .one_of({"auto", "on", "off"})
+      .show_default();
+  verb.add_option("--gsm8k", o->sources.gsm8k, "the test file of GSM8K, for the task gsm8k");
+  verb.add_option("--gsm8k-examples", o->sources.gsm8k_examples, "its training file, whose first lines are examples");
+  verb.add_option("--lengths", o->needle_lengths,
+                  "of needle: tokens, with commas between them; without it the model's positions and halves of them")
+      .separated_by(',');
+  verb.add_option("--svg", o->svg, "a file for the grid of needle as a picture");
+  verb.add_option("--to", o->to, "a folder for results.json, samples_TASK.jsonl and TASK.html");
+  verb.add_flag("--json", o->json, "print results.json instead of the table");
+  add_place_options(verb, o->common);
+  verb.add_examples({"hadal eval --model runs/life --tasks word_problems,arithmetic --limit 200 --to scores",
+                     "hadal eval --model DeepSeek-V2-Lite --tasks tasks/my_task.yaml --few-shot 5",
+                     "hadal eval --model runs/life --tasks word_problems --samples 8 --temperature 1",
+                     "hadal eval --model runs/life --tasks needle --lengths 256,1024 --svg needle.svg",
+                     "hadal eval generate word_problems --split train --n 6000 --to problems.jsonl"});
+  cli.on(verb, [o] { return run_eval(*o); });
+  add_eval_generate(verb, cli);
+  add_eval_compare(verb, cli);
+}
+
+}  // namespace hadal
