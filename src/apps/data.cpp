@@ -12,6 +12,7 @@
 #include "data/corpus_report.h"
 #include "data/explain.h"
 #include "data/loader.h"
+#include "data/removed.h"
 #include "optim/curves.h"
 #include "train/metrics.h"
 #include "train/run_data.h"
@@ -22,10 +23,11 @@ namespace {
 namespace fs = std::filesystem;
 
 struct DataOptions {
-  std::string config, html;
+  std::string config, html, rule;
   std::vector<std::string> text;
   int64_t step = 1, sequences = 8;
-  bool tokens = false;
+  bool tokens = false, removed = false;
+  int64_t documents = 20;
   CommonOptions common;
 };
 
@@ -76,8 +78,26 @@ int64_t sequences_before(const Config& config, int64_t step) {
 }
 
 // Shows, and changes nothing: only where nothing was tokenised yet is that done first.
+int explain_removed(const Config& config, const DataOptions& o) {
+  const auto& sources = config.data.sources;
+  check(std::any_of(sources.begin(), sources.end(), [](const SourceConfig& s) { return !s.rules.empty(); }),
+        ErrorKind::invalid, "--removed: no source of {} has rules; set data.sources.0.rules=[\"gopher_quality\"]",
+        o.config);
+  const auto removed =
+      data::removed_documents(config.data, o.rule, o.documents, {.unit = "B", .quiet = o.common.quiet});
+  if (o.html.empty()) {
+    fmt::print("{}", data::removed_text(removed));
+    return kExitFine;
+  }
+  atomic_write(o.html, data::removed_html(removed));
+  fmt::print("{}\n", o.html);
+  return kExitFine;
+}
+
 int explain(const DataOptions& o) {
   const Config config = read_run_config(o.config, {o.text, o.common.set});
+  check(o.removed || o.rule.empty(), ErrorKind::invalid, "--rule {} belongs to --removed", o.rule);
+  if (o.removed) return explain_removed(config, o);
   const OwnedExec exec = o.common.exec();
   const bool exists = fs::exists(data::cache_directory(config) / "shards" / "index.json");
   const data::Prepared result =
@@ -129,9 +149,13 @@ void add_data(Verb root, Cli& cli) {
   explain_verb.add_option("--sequences", e->sequences, "sequences printed; 0 prints all").not_negative();
   explain_verb.add_flag("--tokens", e->tokens,
                         "a line for every token: segment, position, and what is predicted there");
+  explain_verb.add_flag("--removed", e->removed, "show documents that rules of a source removed instead");
+  explain_verb.add_option("--rule", e->rule, "of these the ones of one rule or rule set, such as gopher_quality");
+  explain_verb.add_option("--documents", e->documents, "of these at the most").not_negative().show_default();
   explain_verb.add_option("--html", e->html, "write a page to this file instead");
   explain_verb.add_examples({"hadal data explain configs/shakespeare.toml --step 100",
-                             "hadal data explain runs/demo --step 7 --html batch.html"});
+                             "hadal data explain runs/demo --step 7 --html batch.html",
+                             "hadal data explain web.toml --removed --rule gopher_quality.min_words"});
   cli.on(explain_verb, [e] { return explain(*e); });
   add_data_check(verb, cli);
 }

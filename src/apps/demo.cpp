@@ -105,7 +105,7 @@ struct Split {
 Split read_split(const Config& config) {
   ProgressOptions silent;
   silent.quiet = true;
-  const auto corpus = data::Corpus::scan(config.data, {}, silent);
+  const auto corpus = data::Corpus::scan(config.data, silent);
   Split split;
   split.hash = corpus.fingerprint();
   corpus.read(0, [&](int64_t document, const std::string& text) {

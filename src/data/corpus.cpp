@@ -15,6 +15,7 @@
 #include "data/byte_stream.h"
 #include "data/dialogue.h"
 #include "data/document_reader.h"
+#include "data/quality_rules.h"
 
 namespace hadal::data {
 namespace fs = std::filesystem;
@@ -42,9 +43,10 @@ bool named_explicitly(const DataConfig& config, size_t source, const std::string
 // Tells what becomes of each document, in corpus order.
 class Judge {
  public:
-  Judge(const DataConfig& config, std::vector<Filter> filters) : config_(config), filters_(std::move(filters)) {}
+  explicit Judge(const DataConfig& config) : config_(config) {}
 
-  DocumentFacts judge(std::string_view text, SourceCounts& counts) {
+  // May cut lines out of the text.
+  DocumentFacts judge(std::string& text, SourceCounts& counts) {
     const Hash128 hash = document_hash(text);
     DocumentFacts facts{hash.a, int64_t(text.size()), Fate::training, whole_};
     counts.documents += 1, counts.bytes += facts.bytes;
@@ -52,9 +54,11 @@ class Judge {
       facts.fate = Fate::empty, counts.empty += 1;
     } else if (!seen_.insert(hash).second) {
       facts.fate = Fate::duplicate, counts.duplicates += 1, counts.duplicate_bytes += facts.bytes;
-    } else if (!std::all_of(filters_.begin(), filters_.end(), [&](const Filter& f) { return f.keep(text); })) {
+    } else if (is_refused(text, counts)) {
       facts.fate = Fate::filtered, counts.filtered += 1, counts.filtered_bytes += facts.bytes;
     } else {
+      counts.cut_bytes += facts.bytes - int64_t(text.size());
+      facts.bytes = int64_t(text.size());
       const bool by_hash = whole_ || config_.holdout == Holdout::hash;
       if (by_hash && as_share(hash.a) < config_.holdout_fraction) facts.fate = Fate::held_out;
       count_split(counts, facts, split_point(text, facts, config_));
@@ -66,9 +70,10 @@ class Judge {
     digest_.update(&facts.fate, 1);
     return facts;
   }
-  void begin_source(const std::string& name, bool of_dialogues) {
+  void begin_source(const std::string& name, size_t source) {
     digest_.update(name), digest_.update("\n");
-    whole_ = of_dialogues;
+    whole_ = config_.sources[source].format != SourceFormat::text;
+    rules_.emplace(config_.sources[source]);
     tails_.emplace_back();
   }
   std::string fingerprint() { return digest_.hex(); }
@@ -94,6 +99,16 @@ class Judge {
   }
 
  private:
+  bool is_refused(std::string& text, SourceCounts& counts) {
+    if (rules_->empty()) return false;
+    const std::string before = text;
+    const auto refusal = rules_->judge(text);
+    if (!refusal) return false;
+    RuleCounts& rule = counts.by_rule[refusal->rule];
+    rule.documents += 1, rule.bytes += int64_t(before.size());
+    rule.alone += rules_->all(before).size() == 1;
+    return true;
+  }
   static void count_split(SourceCounts& counts, const DocumentFacts& facts, int64_t cut) {
     SourceCounts one;
     one.training = cut > 0, one.training_bytes = cut;
@@ -111,9 +126,9 @@ class Judge {
 
   const DataConfig& config_;
   const DataConfig tail_config_ = with_tails(config_);
-  bool whole_ = false;               // of the source at hand
-  std::vector<SourceCounts> tails_;  // what holding out tails would give, by source
-  std::vector<Filter> filters_;
+  bool whole_ = false;                 // of the source at hand
+  std::vector<SourceCounts> tails_;    // what holding out tails would give, by source
+  std::optional<QualityRules> rules_;  // of the source at hand
   std::unordered_set<Hash128, TakeFirst> seen_;
   Sha256 digest_;
 };
@@ -208,7 +223,7 @@ class FileScan {
 
 }  // namespace
 
-Corpus Corpus::scan(const DataConfig& config, std::vector<Filter> filters, const ProgressOptions& options) {
+Corpus Corpus::scan(const DataConfig& config, const ProgressOptions& options) {
   Corpus corpus;
   corpus.config_ = config;
   corpus.sources_ = list_sources(config);
@@ -216,12 +231,12 @@ Corpus Corpus::scan(const DataConfig& config, std::vector<Filter> filters, const
   for (const auto& source : corpus.sources_)
     for (const auto& file : source.files) total += file.bytes;
   Progress progress("reading", total, options);
-  Judge judge(config, std::move(filters));
+  Judge judge(config);
   FileScan files(config, judge, progress, corpus.facts_);
   for (size_t s = 0; s < corpus.sources_.size(); ++s) {
     SourceCounts counts;
     corpus.first_document_.push_back(corpus.n_documents());
-    judge.begin_source(corpus.sources_[s].name, corpus.sources_[s].format != SourceFormat::text);
+    judge.begin_source(corpus.sources_[s].name, s);
     for (SourceFile& file : corpus.sources_[s].files) files.scan(s, file, counts);
     corpus.counts_.push_back(counts);
   }
@@ -288,6 +303,7 @@ class Walk {
     }
   }
   int64_t document() const { return document_ - 1; }  // number of the last one given
+  size_t source() const { return source_; }
   const std::string& path() const { return file().path; }
   std::string place() const { return fmt::format("'{}' line {}", path(), reader_->line()); }
 
@@ -305,19 +321,30 @@ class Walk {
   std::unique_ptr<DocumentReader> reader_;
 };
 
-void check_unchanged(const Walk& walk, const DocumentFacts& facts, const std::string& text) {
-  check(int64_t(text.size()) == facts.bytes && document_hash(text).a == facts.hash, ErrorKind::corrupt,
+std::vector<QualityRules> rules_of(const DataConfig& config) {
+  std::vector<QualityRules> rules;
+  for (const SourceConfig& source : config.sources) rules.emplace_back(source);
+  return rules;
+}
+
+// The text as it was when scan() saw it, without the lines that rules cut.
+void make_as_judged(const Walk& walk, const DocumentFacts& facts, const std::vector<QualityRules>& rules,
+                    std::string& text) {
+  check(document_hash(text).a == facts.hash, ErrorKind::corrupt,
         "'{}' changed while it was being read: build the data again", walk.path());
+  const bool stays = facts.fate == Fate::training || facts.fate == Fate::held_out;
+  if (stays && rules[walk.source()].cut_lines()) rules[walk.source()].judge(text);
 }
 
 }  // namespace
 
 void Corpus::read(int64_t first, const Visitor& visit) const {
   Walk walk(sources_, config_.on_bad_line, first);
+  const std::vector<QualityRules> rules = rules_of(config_);
   std::string text;
   while (walk.next(text)) {
     stop_if_interrupted(kInterrupted);
-    check_unchanged(walk, facts(walk.document()), text);
+    make_as_judged(walk, facts(walk.document()), rules, text);
     if (!visit(walk.document(), text)) return;
   }
 }
@@ -332,12 +359,12 @@ std::string Corpus::place_of(int64_t document) const {
 std::function<bool(std::string&)> Corpus::training_texts(int64_t max_bytes) const {
   auto walk = std::make_shared<Walk>(sources_, config_.on_bad_line, 0);
   auto given = std::make_shared<int64_t>(0);
-  return [this, walk, given, max_bytes](std::string& text) {
+  return [this, walk, given, max_bytes, rules = rules_of(config_)](std::string& text) {
     while ((max_bytes == 0 || *given < max_bytes) && walk->next(text)) {
       stop_if_interrupted(kInterrupted);
       const DocumentFacts& known = facts(walk->document());
       if (known.fate != Fate::training) continue;
-      check_unchanged(*walk, known, text);
+      make_as_judged(*walk, known, rules, text);
       text.resize(size_t(split_point(text, known, config_)));
       if (known.whole) text = words_of_dialogue(text);
       if (text.empty()) continue;

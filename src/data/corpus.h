@@ -1,15 +1,16 @@
 // The corpus: every document of every source, in a fixed order, and what becomes of each.
 // Order of decisions: empty documents are dropped; exact duplicates (128-bit hash of the bytes, the first one stays)
-// are removed; filters may refuse a document; what is left is divided into training and held-out text, so that no
-// held-out document has a copy in training. holdout = "hash": a document is held out if its hash, as a number in [0,
-// 1), is below the fraction (whatever its place or source); "tail": the last fraction of every document's bytes, cut at
-// a character border. Where "hash" would hold out no document, or every one, as of a single file, tails are held out as
-// well: whoever asks for held-out text wants to see a figure. Dialogues (dialogue.h) are documents in their one form;
-// they are never divided. Order of documents: sources as configured, files by name,
-// documents as they stand in the file.
+// are removed; a source's rules may refuse a document, or cut lines out of it (quality_rules.h); what is left is split
+// into training and held-out text, so that no held-out document has a copy in training. holdout = "hash": a document is
+// held out if its hash, as a number in [0, 1), is below the fraction (whatever its place or source); "tail": the last
+// fraction of every document's bytes, cut at a character border. Where "hash" would hold out no document, or every one,
+// as of a single file, tails are held out as well: whoever asks for held-out text wants to see a figure. A dialogue is
+// held out whole or not at all. Order of documents: sources as configured, files by name, documents as they stand in
+// the file.
 #pragma once
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -59,11 +60,10 @@ struct DocumentFacts {
   bool whole = false;  // a dialogue: never divided, held out by its hash whatever the configuration says
 };
 
-// A rule that may refuse a document, e.g. near-duplicate removal or quality. Rules run in order; the first to say no
-// counts. keep() is called once per document, in corpus order, so a rule may remember what it saw.
-struct Filter {
-  std::string name;
-  std::function<bool(std::string_view)> keep;
+// What a rule of a source removed (quality_rules.h): documents that no rule before it had refused, and of these those
+// that no other rule would refuse.
+struct RuleCounts {
+  int64_t documents = 0, bytes = 0, alone = 0;
 };
 
 struct SourceCounts {
@@ -74,6 +74,8 @@ struct SourceCounts {
   int64_t empty = 0;
   int64_t duplicates = 0, duplicate_bytes = 0;
   int64_t filtered = 0, filtered_bytes = 0;
+  int64_t cut_bytes = 0;                      // of lines that rules cut out of documents that stay
+  std::map<std::string, RuleCounts> by_rule;  // "gopher_quality.min_words"
   int64_t refused = 0;  // dialogues from which nothing can be learned (dialogue_samples.h), among the two below
   int64_t training = 0, training_bytes = 0, training_tokens = 0;  // tokens without EOS and BOS; 0 until tokenised
   int64_t held_out = 0, held_out_bytes = 0, held_out_tokens = 0;  // tail mode: documents are counted on both sides
@@ -86,7 +88,7 @@ class Corpus {
  public:
   // Reads every document once. Throws for a file that is missing, unreadable or damaged, for a binary file named
   // explicitly, and if no training text is left.
-  static Corpus scan(const DataConfig& config, std::vector<Filter> filters = {}, const ProgressOptions& progress = {});
+  static Corpus scan(const DataConfig& config, const ProgressOptions& progress = {});
 
   // As it was applied: holdout is "tail" where "hash" held out nothing, or all.
   const DataConfig& config() const { return config_; }
@@ -97,7 +99,7 @@ class Corpus {
   const DocumentFacts& facts(int64_t document) const { return facts_[size_t(document)]; }
   int64_t first_document(int64_t source) const { return first_document_[size_t(source)]; }  // source may be n_sources
   int64_t training_bytes() const;
-  // 64 hexadecimal digits over every document's hash and fate, sources and filters' results: equal for equal corpora.
+  // 64 hexadecimal digits over every document's hash and fate, sources and rules' results: equal for equal corpora.
   const std::string& fingerprint() const { return fingerprint_; }
 
   // Documents again, from `first` (a corpus-wide number) on. The visitor returns false to stop. Throws corrupt if a

@@ -127,6 +127,8 @@ std::string Corpus::table(const std::vector<SourceFiles>& sources, const std::ve
 
 std::string corpus_table(const Shards& shards, const DataConfig& config) {
   std::string text = Corpus::table(shards.index().sources, shards.index().counts);
+  if (const std::string removed = removed_table(shards.index().sources, shards.index().counts); !removed.empty())
+    text += "\n" + removed;
   std::vector<double> weights;
   std::vector<int64_t> tokens;
   for (int64_t s = 0; s < shards.n_sources(); ++s) {
@@ -140,6 +142,20 @@ std::string corpus_table(const Shards& shards, const DataConfig& config) {
     text += fmt::format("{} {} {}", s ? "," : "", shards.source_name(s), format_percent(shares[size_t(s)]));
   }
   return text + " of the training tokens\n";
+}
+
+std::string removed_table(const std::vector<SourceFiles>& sources, const std::vector<SourceCounts>& counts) {
+  Table table({"source", "removed by", "documents", "share", "bytes", "by it alone"});
+  for (size_t s = 0; s < counts.size(); ++s) {
+    const SourceCounts& c = counts[s];
+    for (const auto& [rule, removed] : c.by_rule)
+      table.add({sources[s].name, rule, format_count(removed.documents),
+                 format_percent(double(removed.documents) / double(std::max<int64_t>(1, c.documents))),
+                 format_count(removed.bytes), format_count(removed.alone)});
+    if (c.cut_bytes > 0)
+      table.add({sources[s].name, "c4, lines of documents that stay", "-", "-", format_count(c.cut_bytes), "-"});
+  }
+  return table.empty() ? "" : table.text();
 }
 
 }  // namespace hadal::data

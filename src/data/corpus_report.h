@@ -15,6 +15,10 @@ std::string corpus_table(const Shards& shards, const DataConfig& config);
 // and bad lines, the first ten of each and how many more there are.
 std::vector<std::string> corpus_notes(const std::vector<SourceFiles>& sources, const std::vector<SourceCounts>& counts);
 
+// What rules removed, rule by rule: the first that fired counts, and of its documents those that no other would have
+// refused; empty without rules.
+std::string removed_table(const std::vector<SourceFiles>& sources, const std::vector<SourceCounts>& counts);
+
 // Where another text is held out than the configuration says, or none: a sentence about it; else empty.
 std::string heldout_note(const ShardIndex& index, const DataConfig& config);
 

@@ -20,6 +20,7 @@
 #include "data/corpus_report.h"
 #include "data/dialogue_samples.h"
 #include "data/loader.h"
+#include "data/quality_rules.h"
 #include "data/tokenise.h"
 #include "text/bpe_trainer.h"
 
@@ -50,13 +51,13 @@ std::string recipe(const Job& job) {
   for (size_t s = 0; s < job.config.data.sources.size(); ++s) {
     const SourceConfig& source = job.config.data.sources[s];
     json["sources"].push_back({{"name", source_name(job.config.data, s)}, {"text_field", source.text_field}});
+    if (!source.rules.empty()) json["sources"].back()["rules"] = parse_json<Json>(rules_recipe(source), "rules");
     if (source.format == SourceFormat::text) continue;
     json["sources"].back()["format"] = enum_name(source.format);
     json["sources"].back()["train_on"] = enum_name(source.train_on);
     json["add_bos"] = job.config.data.add_bos;
   }
-  json["filters"] = Json::array();
-  for (const Filter& filter : job.options.filters) json["filters"].push_back(filter.name);
+  json["filters"] = Json::array();  // as it always stood there
   if (job.config.tokenizer.path.empty()) {
     json["tokenizer"] = {{"vocab_size", job.config.tokenizer.vocab_size},
                          {"training_bytes", job.config.tokenizer.training_bytes}};
@@ -308,7 +309,7 @@ Prepared build(const Job& job, const std::string& plan = {}, const Obstacle& obs
   const CleanStop polled("stopping; the next build continues from here");
   make_directories(job.shards);
   const FileLock lock(job.cache / ".lock", "data cache");
-  Corpus corpus = Corpus::scan(job.config.data, job.options.filters, job.progress());
+  Corpus corpus = Corpus::scan(job.config.data, job.progress());
   if (job.options.notes)
     for (const std::string& note : corpus_notes(corpus.sources(), corpus.counts())) job.say("data: " + note);
   bool trained = false;

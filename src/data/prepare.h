@@ -28,8 +28,7 @@ struct PrepareOptions {
   bool quiet = false;                           // no progress lines
   std::function<void(const std::string&)> say;  // sentences for the log; may be empty
   bool notes = true;                            // corpus_notes() are among them when the corpus is read
-  std::vector<Filter> filters;
-  int64_t unit_bytes = 64 << 20;  // raw text per shard
+  int64_t unit_bytes = 64 << 20;                // raw text per shard
   // Where data are kept: a copy of the tokenizer (a run's own), tried first; and the plan of the data that a checkpoint
   // was trained on. Both may be empty.
   std::string tokenizer;

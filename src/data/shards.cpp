@@ -46,6 +46,10 @@ SourceCounts counts_from_json(const Json& j) {
   c.bytes = j.at("bytes");
   c.bad_lines = j.value("bad_lines", int64_t(0)), c.replaced = j.value("replaced", int64_t(0));  // older ones lack them
   c.refused = j.value("refused", int64_t(0));
+  c.cut_bytes = j.value("cut_bytes", int64_t(0));
+  if (j.contains("by_rule"))
+    for (const auto& rule : j.at("by_rule").items())
+      c.by_rule[rule.key()] = {rule.value().at("documents"), rule.value().at("bytes"), rule.value().at("alone")};
   c.empty = j.at("empty"), c.duplicates = j.at("duplicates"), c.duplicate_bytes = j.at("duplicate_bytes");
   c.filtered = j.at("filtered"), c.filtered_bytes = j.at("filtered_bytes");
   c.training = j.at("training"), c.training_bytes = j.at("training_bytes"), c.training_tokens = j.at("training_tokens");
@@ -57,6 +61,14 @@ SourceCounts counts_from_json(const Json& j) {
 void add_of_dialogues(const SourceFiles& source, const SourceCounts& counts, Json& json) {
   if (source.format != SourceFormat::text) json["format"] = enum_name(source.format);
   if (counts.refused > 0) json["counts"]["refused"] = counts.refused;
+}
+
+// Likewise of sources with rules.
+void add_of_rules(const SourceCounts& counts, Json& json) {
+  if (counts.cut_bytes > 0) json["counts"]["cut_bytes"] = counts.cut_bytes;
+  for (const auto& [rule, removed] : counts.by_rule)
+    json["counts"]["by_rule"][rule] = {
+        {"documents", removed.documents}, {"bytes", removed.bytes}, {"alone", removed.alone}};
 }
 
 Json file_to_json(const SourceFile& f) {
@@ -88,6 +100,7 @@ Json sources_to_json(const ShardIndex& index) {
                        {"counts", counts_to_json(index.counts[s])},
                        {"files", files}});
     add_of_dialogues(index.sources[s], index.counts[s], sources.back());
+    add_of_rules(index.counts[s], sources.back());
     if (!index.sources[s].left_out.empty()) sources.back()["left_out"] = index.sources[s].left_out;
   }
   return sources;

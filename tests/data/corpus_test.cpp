@@ -1,4 +1,5 @@
 #include "data/corpus.h"
+#include "data/corpus_report.h"
 
 #include <algorithm>
 #include <cstdlib>
@@ -148,12 +149,12 @@ TEST(Corpus, SkipsBinaryFilesOfADirectoryAndRefusesNamedOnes) {
   TempDir dir;
   write_text(dir / "d/a.txt", "text");
   write_text(dir / "d/b.bin", std::string("\0\1\2\3", 4));
-  const Corpus corpus = Corpus::scan(config_of({source_of("d", dir / "d")}), {}, kQuiet);
+  const Corpus corpus = Corpus::scan(config_of({source_of("d", dir / "d")}), kQuiet);
   EXPECT_EQ(corpus.counts()[0].skipped_files, 1);
   EXPECT_EQ(corpus.counts()[0].documents, 1);
   EXPECT_EQ(corpus.sources()[0].files[1].skipped, "binary");
   expect_error(ErrorKind::invalid, {"b.bin", "binary"},
-               [&] { Corpus::scan(config_of({source_of("d", dir / "d/b.bin")}), {}, kQuiet); });
+               [&] { Corpus::scan(config_of({source_of("d", dir / "d/b.bin")}), kQuiet); });
 }
 
 TEST(Corpus, SaysThatAFileIsUnreadable) {
@@ -166,7 +167,7 @@ TEST(Corpus, SaysThatAFileIsUnreadable) {
     fs::permissions(dir.path(), fs::perms::all);
     ASSERT_EQ(::seteuid(65534), 0);
   }
-  expect_error(ErrorKind::io, {"secret.txt", "ermission"}, [&] { Corpus::scan(config, {}, kQuiet); });
+  expect_error(ErrorKind::io, {"secret.txt", "ermission"}, [&] { Corpus::scan(config, kQuiet); });
   EXPECT_EQ(::seteuid(user), 0);
 }
 
@@ -174,10 +175,10 @@ TEST(Corpus, RefusesSourcesWithoutAnyText) {
   TempDir dir;
   write_text(dir / "empty.txt", "");
   expect_error(ErrorKind::invalid, {"no text", "1 documents"},
-               [&] { Corpus::scan(config_of({source_of("d", dir / "empty.txt")}), {}, kQuiet); });
+               [&] { Corpus::scan(config_of({source_of("d", dir / "empty.txt")}), kQuiet); });
   write_text(dir / "one.txt", "one document");
   expect_error(ErrorKind::invalid, {"held out", "tail"},
-               [&] { Corpus::scan(config_of({source_of("d", dir / "one.txt")}, Holdout::hash, 1.0), {}, kQuiet); });
+               [&] { Corpus::scan(config_of({source_of("d", dir / "one.txt")}, Holdout::hash, 1.0), kQuiet); });
 }
 
 TEST(Corpus, RemovesEmptyDocumentsAndExactDuplicatesAcrossSources) {
@@ -185,7 +186,7 @@ TEST(Corpus, RemovesEmptyDocumentsAndExactDuplicatesAcrossSources) {
   write_jsonl(dir / "a.jsonl", {"one", "", "two", "one", "x"});
   write_jsonl(dir / "b.jsonl", {"two", "three", "onE"});
   const Corpus corpus =
-      Corpus::scan(config_of({source_of("a", dir / "a.jsonl"), source_of("b", dir / "b.jsonl")}), {}, kQuiet);
+      Corpus::scan(config_of({source_of("a", dir / "a.jsonl"), source_of("b", dir / "b.jsonl")}), kQuiet);
   EXPECT_EQ(training(corpus), (std::vector<std::string>{"one", "two", "x", "three", "onE"}));
   const SourceCounts &a = corpus.counts()[0], &b = corpus.counts()[1];
   EXPECT_EQ(a.documents, 5);
@@ -210,7 +211,7 @@ TEST(Corpus, HoldsOutByHashWithoutACopyInTraining) {
   std::reverse(documents.begin(), documents.end());
   write_jsonl(dir / "b.jsonl", documents);
   auto split = [&](const std::string& file) {
-    const Corpus corpus = Corpus::scan(config_of({source_of("a", dir / file)}, Holdout::hash, 0.1), {}, kQuiet);
+    const Corpus corpus = Corpus::scan(config_of({source_of("a", dir / file)}, Holdout::hash, 0.1), kQuiet);
     std::set<std::string> held_out;
     corpus.read(0, [&](int64_t d, const std::string& text) {
       if (corpus.facts(d).fate == Fate::held_out) held_out.insert(text);
@@ -246,7 +247,7 @@ TEST(Corpus, TailModeHoldsOutTheEndOfEveryDocumentAtACharacterBorder) {
 TEST(Corpus, TrainingTextIsCappedAndLeavesOutWhatIsHeldOut) {
   TempDir dir;
   write_jsonl(dir / "a.jsonl", {"0123456789", "abcdefghij"});
-  const Corpus corpus = Corpus::scan(config_of({source_of("a", dir / "a.jsonl")}, Holdout::tail, 0.2), {}, kQuiet);
+  const Corpus corpus = Corpus::scan(config_of({source_of("a", dir / "a.jsonl")}, Holdout::tail, 0.2), kQuiet);
   EXPECT_EQ(training(corpus), (std::vector<std::string>{"01234567", "abcdefgh"}));
   EXPECT_EQ(training(corpus, 11), (std::vector<std::string>{"01234567", "abc"}));
   EXPECT_EQ(corpus.training_bytes(), 16);
@@ -258,7 +259,7 @@ TEST(Corpus, ReadsFromAnyDocumentOn) {
   write_text(dir / "d/b.txt", "3");
   write_jsonl(dir / "d/c.jsonl", {});
   write_jsonl(dir / "d/e.jsonl", {"4", "5"});
-  const Corpus corpus = Corpus::scan(config_of({source_of("a", dir / "d")}), {}, kQuiet);
+  const Corpus corpus = Corpus::scan(config_of({source_of("a", dir / "d")}), kQuiet);
   for (int64_t first = 0; first <= 6; ++first) {
     std::string read;
     corpus.read(first, [&](int64_t d, const std::string& text) {
@@ -270,26 +271,29 @@ TEST(Corpus, ReadsFromAnyDocumentOn) {
   }
 }
 
-TEST(Corpus, AsksFiltersInTheirPlace) {
+TEST(Corpus, AsksRulesBehindDuplicatesAndCountsWhatEachRemoved) {
   TempDir dir;
-  write_jsonl(dir / "a.jsonl", {"good", "bad one", "good", "bad two"});
-  std::vector<std::string> asked;
-  std::vector<Filter> filters{{"no bad", [&](std::string_view text) {
-                                 asked.emplace_back(text);
-                                 return text.substr(0, 3) != "bad";
-                               }}};
-  const Corpus corpus = Corpus::scan(config_of({source_of("a", dir / "a.jsonl")}), filters, kQuiet);
-  EXPECT_EQ(asked, (std::vector<std::string>{"good", "bad one", "bad two"})) << "duplicates are gone before";
-  EXPECT_EQ(corpus.counts()[0].filtered, 2);
-  EXPECT_EQ(corpus.counts()[0].filtered_bytes, 14);
-  EXPECT_EQ(training(corpus), std::vector<std::string>{"good"});
+  const std::string two = "A line that ends well.\nanother that does not", bad = "only a line { that does not";
+  write_jsonl(dir / "a.jsonl", {two, bad, two, bad, "too few words.", "Lorem ipsum is never here."});
+  auto config = config_of({source_of("a", dir / "a.jsonl")});
+  config.sources[0].rules = {"c4"};
+  config.sources[0].limits.c4.min_sentences = 1;
+  const Corpus corpus = Corpus::scan(config, kQuiet);
+  const SourceCounts& counts = corpus.counts()[0];
+  EXPECT_EQ(counts.duplicates, 2);
+  EXPECT_EQ(counts.filtered, 2);
+  EXPECT_EQ(counts.by_rule.at("c4.min_sentences").documents, 1);
+  EXPECT_EQ(counts.by_rule.at("c4.no_lorem_ipsum").documents, 1);
+  EXPECT_EQ(training(corpus), (std::vector<std::string>{"A line that ends well.", "too few words."}));
+  EXPECT_EQ(counts.cut_bytes, int64_t(std::string("\nanother that does not").size()));
   EXPECT_NE(Corpus::table(corpus.sources(), corpus.counts()).find("filtered"), std::string::npos);
+  EXPECT_NE(removed_table(corpus.sources(), corpus.counts()).find("c4.min_sentences"), std::string::npos);
 }
 
 TEST(Corpus, NoticesAFileThatChangesWhileItIsRead) {
   TempDir dir;
   write_jsonl(dir / "a.jsonl", {"one", "two"});
-  const Corpus corpus = Corpus::scan(config_of({source_of("a", dir / "a.jsonl")}), {}, kQuiet);
+  const Corpus corpus = Corpus::scan(config_of({source_of("a", dir / "a.jsonl")}), kQuiet);
   write_jsonl(dir / "a.jsonl", {"one", "tow"});
   expect_error(ErrorKind::corrupt, {"a.jsonl", "changed"},
                [&] { corpus.read(0, [](int64_t, const std::string&) { return true; }); });

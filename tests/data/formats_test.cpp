@@ -297,7 +297,7 @@ TEST(Formats, ADirectoryPassesOverWhatHoldsNoTextAndNamesIt) {
   DataConfig config;
   config.sources = {source_of("d", dir / "d")};
   config.holdout_fraction = 0;
-  const Corpus corpus = Corpus::scan(config, {}, kQuiet);
+  const Corpus corpus = Corpus::scan(config, kQuiet);
   EXPECT_EQ(corpus.counts()[0].skipped_files, 1);
   EXPECT_EQ(corpus.counts()[0].documents, 7);
   std::string notes;
@@ -308,9 +308,9 @@ TEST(Formats, ADirectoryPassesOverWhatHoldsNoTextAndNamesIt) {
   EXPECT_TRUE(has(notes, "f.json' is read as plain text: its objects have no string 'text' (fields: name)")) << notes;
   config.sources = {source_of("d", dir / "d/data.parquet")};
   expect_error(ErrorKind::invalid, {"data.parquet", "Parquet", "read_parquet"},
-               [&] { Corpus::scan(config, {}, kQuiet); });
+               [&] { Corpus::scan(config, kQuiet); });
   config.sources[0].paths = {(dir / "d/*.parquet").string()};
-  expect_error(ErrorKind::invalid, {"passed over: 1 Parquet file"}, [&] { Corpus::scan(config, {}, kQuiet); });
+  expect_error(ErrorKind::invalid, {"passed over: 1 Parquet file"}, [&] { Corpus::scan(config, kQuiet); });
 }
 
 }  // namespace

@@ -32,7 +32,7 @@ std::vector<std::string> not_chosen(int64_t n, double fraction) {
   for (uint64_t seed = 1; int64_t(documents.size()) < n; ++seed) {
     const std::string text = random_text(1000 + int64_t(seed), seed);
     write_jsonl(dir / "a.jsonl", {text, random_text(50, seed + 1000)});
-    const Corpus corpus = Corpus::scan(config_of(dir / "a.jsonl", Holdout::hash, fraction), {}, kQuiet);
+    const Corpus corpus = Corpus::scan(config_of(dir / "a.jsonl", Holdout::hash, fraction), kQuiet);
     if (corpus.facts(0).fate == Fate::training) documents.push_back(text);
   }
   return documents;
@@ -62,14 +62,14 @@ TEST(Holdout, WhereNoHashIsChosenTheTailsAreHeldOutAndTheIndexSaysSo) {
 TEST(Holdout, TheSplitIsThatOfTail) {
   TempDir dir;
   write_jsonl(dir / "a.jsonl", not_chosen(2, 0.1));
-  const Corpus fallen = Corpus::scan(config_of(dir / "a.jsonl", Holdout::hash, 0.1), {}, kQuiet);
-  const Corpus tail = Corpus::scan(config_of(dir / "a.jsonl", Holdout::tail, 0.1), {}, kQuiet);
+  const Corpus fallen = Corpus::scan(config_of(dir / "a.jsonl", Holdout::hash, 0.1), kQuiet);
+  const Corpus tail = Corpus::scan(config_of(dir / "a.jsonl", Holdout::tail, 0.1), kQuiet);
   EXPECT_EQ(training_text(fallen), training_text(tail));
   EXPECT_EQ(fallen.config().holdout, Holdout::tail);
   EXPECT_EQ(fallen.counts()[0].training_bytes, tail.counts()[0].training_bytes);
   EXPECT_EQ(fallen.counts()[0].held_out_bytes, tail.counts()[0].held_out_bytes);
   EXPECT_EQ(fallen.counts()[0].held_out, 2);
-  EXPECT_NE(fallen.fingerprint(), Corpus::scan(config_of(dir / "a.jsonl", Holdout::hash, 0), {}, kQuiet).fingerprint());
+  EXPECT_NE(fallen.fingerprint(), Corpus::scan(config_of(dir / "a.jsonl", Holdout::hash, 0), kQuiet).fingerprint());
 }
 
 TEST(Holdout, AFileThatIsHeldOutWholeByItsHashIsDividedInstead) {
@@ -79,14 +79,14 @@ TEST(Holdout, AFileThatIsHeldOutWholeByItsHashIsDividedInstead) {
     write_text(dir / "b.txt", random_text(1000, seed + 500));
     DataConfig both = config_of(dir / "a.txt", Holdout::hash, 0.5);
     both.sources[0].paths.push_back((dir / "b.txt").string());
-    const Corpus pair = Corpus::scan(both, {}, kQuiet);
+    const Corpus pair = Corpus::scan(both, kQuiet);
     if (pair.config().holdout == Holdout::hash && pair.facts(0).fate == Fate::held_out) break;
   }
-  const Corpus corpus = Corpus::scan(config_of(dir / "a.txt", Holdout::hash, 0.5), {}, kQuiet);
+  const Corpus corpus = Corpus::scan(config_of(dir / "a.txt", Holdout::hash, 0.5), kQuiet);
   EXPECT_EQ(corpus.config().holdout, Holdout::tail);
   EXPECT_EQ(corpus.facts(0).fate, Fate::training);
   EXPECT_EQ(training_text(corpus),
-            training_text(Corpus::scan(config_of(dir / "a.txt", Holdout::tail, 0.5), {}, kQuiet)));
+            training_text(Corpus::scan(config_of(dir / "a.txt", Holdout::tail, 0.5), kQuiet)));
   EXPECT_EQ(corpus.counts()[0].held_out_bytes, corpus.counts()[0].bytes - corpus.counts()[0].training_bytes);
 }
 
@@ -95,7 +95,7 @@ TEST(Holdout, ACorpusWithHeldOutTextKeepsItsSplit) {
   std::vector<std::string> documents;
   for (uint64_t i = 0; i < 400; ++i) documents.push_back(random_text(100, i));
   write_jsonl(dir / "a.jsonl", documents);
-  const Corpus corpus = Corpus::scan(config_of(dir / "a.jsonl", Holdout::hash, 0.02), {}, kQuiet);
+  const Corpus corpus = Corpus::scan(config_of(dir / "a.jsonl", Holdout::hash, 0.02), kQuiet);
   EXPECT_EQ(corpus.config().holdout, Holdout::hash);
   EXPECT_GT(corpus.counts()[0].held_out, 0);
   EXPECT_EQ(corpus.counts()[0].held_out + corpus.counts()[0].training, 400);
@@ -104,7 +104,7 @@ TEST(Holdout, ACorpusWithHeldOutTextKeepsItsSplit) {
 TEST(Holdout, NothingIsHeldOutUnasked) {
   TempDir dir;
   write_text(dir / "a.txt", random_text(5000, 1));
-  const Corpus corpus = Corpus::scan(config_of(dir / "a.txt", Holdout::hash, 0), {}, kQuiet);
+  const Corpus corpus = Corpus::scan(config_of(dir / "a.txt", Holdout::hash, 0), kQuiet);
   EXPECT_EQ(corpus.counts()[0].held_out_bytes, 0);
   EXPECT_EQ(corpus.config().holdout, Holdout::hash);
 }

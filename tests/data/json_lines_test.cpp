@@ -55,7 +55,7 @@ TEST(JsonLines, LoneSurrogatesOfTheTextBecomeU_FFFDAndAreCounted) {
   DataConfig config;
   config.sources = {source_of("a", dir / "a.jsonl")};
   config.holdout_fraction = 0;
-  const Corpus corpus = Corpus::scan(config, {}, kQuiet);
+  const Corpus corpus = Corpus::scan(config, kQuiet);
   EXPECT_EQ(corpus.counts()[0].replaced, 3);
   EXPECT_NE(Corpus::table(corpus.sources(), corpus.counts()).find("U+FFFD"), std::string::npos);
   auto none = corpus.counts();
@@ -93,9 +93,9 @@ TEST(JsonLines, BadLinesStopOrAreSkippedCountedAndListed) {
   config.sources = {source_of("a", dir / "a.jsonl"), source_of("b", dir / "b.jsonl")};
   config.holdout_fraction = 0;
   expect_error(ErrorKind::corrupt, {"a.jsonl", "line 2", "not valid JSON", "data.on_bad_line = \"skip\""},
-               [&] { Corpus::scan(config, {}, kQuiet); });
+               [&] { Corpus::scan(config, kQuiet); });
   config.on_bad_line = OnBadLine::skip;
-  const Corpus corpus = Corpus::scan(config, {}, kQuiet);
+  const Corpus corpus = Corpus::scan(config, kQuiet);
   EXPECT_EQ(corpus.counts()[0].bad_lines, 7);
   EXPECT_EQ(corpus.counts()[1].bad_lines, 12);
   std::vector<std::string> texts;

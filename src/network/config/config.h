@@ -7,6 +7,7 @@
 
 #include "config/fp8_config.h"
 #include "config/model_config.h"
+#include "config/rules_config.h"
 
 namespace hadal {
 
@@ -33,6 +34,8 @@ struct SourceConfig {
   std::string text_field = "text";
   SourceFormat format = SourceFormat::text;
   TrainOn train_on = TrainOn::assistant;  // of dialogues
+  std::vector<std::string> rules;         // rule sets that may refuse its documents
+  RulesConfig limits;
   template <class Self, class Visitor>
   static void visit(Self& c, Visitor&& v) {
     v("name", c.name, "name in tables");
@@ -42,6 +45,9 @@ struct SourceConfig {
       "field of a JSONL line that holds the text; of messages and sharegpt their list, where it has another name");
     v("format", c.format, "text, or dialogues: alpaca, messages, sharegpt, prompt_completion");
     v("train_on", c.train_on, "targets of a dialogue: every assistant's answer, the last answer, or all tokens");
+    v("rules", c.rules,
+      "rule sets that may refuse its documents: gopher_repetition, gopher_quality, c4, fineweb, code");
+    v("limits", c.limits, "what these hold documents to");
   }
 };
 

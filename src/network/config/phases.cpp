@@ -197,8 +197,9 @@ class Resolver {
 
   const Phase* before_of(const ordered_json& entry, Phase& phase, const std::string& where) const {
     if (result_.phases.empty()) {
-      check(!entry.contains("from"), ErrorKind::invalid, "{}: from = {}, but it is the first", where,
-            json_text(entry["from"], {.lossy = true}));
+      if (entry.contains("from"))
+        fail(ErrorKind::invalid, "{}: from = {}, but it is the first", where,
+             json_text(entry["from"], {.lossy = true}));
       return nullptr;
     }
     phase.from = text_of(entry, "from", result_.phases.back().name, where);

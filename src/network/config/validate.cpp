@@ -86,6 +86,30 @@ void check_curve(const std::string& key, const Curve& curve) {
   }
 }
 
+void check_rules(const SourceConfig& source, size_t i) {
+  const std::vector<std::string> known(std::begin(kRuleSets), std::end(kRuleSets));
+  for (const std::string& set : source.rules)
+    check(std::find(known.begin(), known.end(), set) != known.end(), ErrorKind::invalid,
+          "data.sources.{}.rules: '{}' is no rule set; did you mean '{}'?", i, set, nearest_name(set, known, 100));
+  check(source.rules.empty() || source.format == SourceFormat::text, ErrorKind::invalid,
+        "data.sources.{}.rules judge texts, and its format is \"{}\"; 'hadal data check' looks at dialogues", i,
+        enum_name(source.format));
+  const auto between = [&](const char* what, double low, double high) {
+    check(low == 0 || high == 0 || low <= high, ErrorKind::invalid,
+          "data.sources.{}.limits.gopher_quality: min_{} = {:g} is above max_{} = {:g}", i, what, low, what, high);
+  };
+  const GopherQualityConfig& quality = source.limits.gopher_quality;
+  between("words", double(quality.min_words), double(quality.max_words));
+  between("mean_word", quality.min_mean_word, quality.max_mean_word);
+  RulesConfig::visit(source.limits, [&](const char* set, const auto& limits, const char*) {
+    std::remove_cvref_t<decltype(limits)>::visit(limits, [&](const char* name, const auto& value, const char*) {
+      if constexpr (!std::is_same_v<std::remove_cvref_t<decltype(value)>, bool>)
+        in_range(fmt::format("data.sources.{}.limits.{}.{}", i, set, name).c_str(), double(value), 0, 1e9,
+                 "at least 0");
+    });
+  });
+}
+
 void check_data(const DataConfig& d) {
   in_range("data.sequence_length", d.sequence_length, 2, int64_t(1) << 24);
   in_range("data.holdout_fraction", d.holdout_fraction, 0, 0.9, "between 0 and 0.9");
@@ -103,6 +127,7 @@ void check_data(const DataConfig& d) {
           "data.sources.{}.format = \"{}\": dialogues that share a sequence must not see each other: set "
           "data.document_mask = \"document\"",
           i, enum_name(d.sources[i].format));
+    check_rules(d.sources[i], i);
   }
 }
 

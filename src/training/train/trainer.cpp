@@ -32,8 +32,7 @@
 
 namespace hadal {
 namespace {
-// What the ranks of one process have in common: written by the first before the others go on.
-struct Shared {
+struct Shared {  // what the ranks of one process have in common: written by the first before the others go on
   Config config;
   std::unique_ptr<data::Prepared> prepared;
   std::unique_ptr<data::Loader> loader;

@@ -56,6 +56,16 @@ TEST(Config, EveryShippedFileIsValid) {
   EXPECT_GE(files, 7);
 }
 
+TEST(Config, RefusesRulesThatAreNone) {
+  const auto source = [](const std::string& more) { return "[[data.sources]]\npaths = [\"x\"]\n" + more; };
+  expect_words(toml_error(source("rules = [\"gopher_qualty\"]")), {"rules", "'gopher_qualty'", "'gopher_quality'"});
+  expect_words(toml_error("[data]\ndocument_mask = \"document\"\n" + source("rules = [\"c4\"]\nformat = \"alpaca\"")),
+               {"rules", "alpaca"});
+  expect_words(toml_error(source("[data.sources.limits.gopher_quality]\nmin_words = 90\nmax_words = 80")),
+               {"min_words = 90", "max_words = 80"});
+  expect_words(toml_error(source("[data.sources.limits.c4]\nmax_word = -1")), {"limits.c4.max_word", "at least 0"});
+}
+
 TEST(Config, RefusesUnknownKeysWithTheNearestKnownOne) {
   expect_words(toml_error("[optim]\nlearning_rat = 1\n"), {"my.toml", "optim.learning_rat", "did you mean"});
   expect_words(toml_error("[model]\nhiden_size = 64\n"), {"model.hiden_size", "model.hidden_size"});
