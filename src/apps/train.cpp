@@ -9,6 +9,7 @@
 #include "base/text_format.h"
 #include "comm/mpi_transport.h"
 #include "config/config_io.h"
+#include "data/dialogue_samples.h"
 #include "dialogue/sample.h"
 #include "exchange/hf_config.h"
 #include "train/plan.h"
@@ -86,7 +87,7 @@ int run_training(TrainOptions& o) {
   request.quiet = o.common.quiet;
   request.stop_after_step = o.stop_after;
   request.trace = o.trace;
-  request.hooks.sample = sampler_of(request.config.data.add_bos);
+  request.hooks.sample = sampler_of(request.config.data.add_bos, data::has_dialogues(request.config.data));
   const auto outcome = request.transport ? train_as_process(request, exec.exec) : train(request, exec.exec);
   if (!leads) return kExitFine;
   fmt::print("{} {} steps{}{} in {}; model in {}\n",
