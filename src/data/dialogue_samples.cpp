@@ -70,6 +70,10 @@ int64_t ids_up_to_control_token(const Tokenizer& tokenizer, const std::vector<in
   return at == all ? found : 0;
 }
 
+bool marks_answers(const Fragments& text) {  // with {% generation %}
+  return std::any_of(text.begin(), text.end(), [](const ChatFragment& fragment) { return fragment.generated; });
+}
+
 }  // namespace
 
 int64_t DialogueSample::n_trained() const { return std::accumulate(trained.begin(), trained.end(), int64_t(0)); }
@@ -81,7 +85,8 @@ struct DialogueWriter::State {
   ChatTemplate plain, with_tools;
 
   DialogueSample of_texts(const Json& dialogue, TrainOn train_on) const;
-  std::optional<DialogueSample> sample_of(const RenderedDialogue& chat, Fragments whole,
+  // last: the answer that the whole is the text of, -1: none.
+  std::optional<DialogueSample> sample_of(const RenderedDialogue& chat, Fragments whole, int64_t last,
                                           const std::vector<int64_t>& answers) const;
   struct Place {  // of an answer in the whole, in bytes: where the messages before it end, and where it ends
     int64_t answer = 0, begin = 0, end = 0;
@@ -177,13 +182,16 @@ void DialogueWriter::State::finish(DialogueSample& sample) const {
 
 // Nothing where an answer is written otherwise than it would be at the end.
 std::optional<DialogueSample> DialogueWriter::State::sample_of(const RenderedDialogue& chat, Fragments whole,
+                                                               int64_t last,
                                                                const std::vector<int64_t>& answers) const {
   std::vector<Place> places;
   for (const int64_t answer : answers) {
-    const Fragments own = chat.up_to_answer(answer);
+    const Fragments own = answer == last ? whole : chat.up_to_answer(answer);
     const int64_t length = int64_t(chat_text(own).size());
     if (bytes_in_common(own, whole) < length) return std::nullopt;
-    places.push_back({answer, bytes_in_common(chat.first(answer, false), whole), length});
+    places.push_back({answer, 0, length});
+    if (!marks_answers(whole) && chat.thought(answer).empty()) continue;  // where it begins, its prompt will say
+    places.back().begin = bytes_in_common(chat.first(answer, false), whole);
     mark_thought(whole, places.back().begin, length);
   }
   check_tokens(whole);
@@ -252,10 +260,11 @@ std::vector<DialogueSample> DialogueWriter::samples(const std::string& dialogue,
     state_->finish(sample);
     return {std::move(sample)};
   }
-  if (auto one = state_->sample_of(chat, std::move(whole), answers)) return {std::move(*one)};
+  if (auto one = state_->sample_of(chat, std::move(whole), ends_with_it ? answers.back() : -1, answers))
+    return {std::move(*one)};
   std::vector<DialogueSample> samples;
   for (const int64_t answer : answers) {
-    auto one = state_->sample_of(chat, chat.up_to_answer(answer), {answer});
+    auto one = state_->sample_of(chat, chat.up_to_answer(answer), answer, {answer});
     check(one.has_value(), ErrorKind::internal, "an answer is no beginning of itself");
     samples.push_back(std::move(*one));
   }
