@@ -9,6 +9,7 @@
 #include "base/text_format.h"
 #include "comm/mpi_transport.h"
 #include "config/config_io.h"
+#include "data/dialogue_samples.h"
 #include "dialogue/sample.h"
 #include "exchange/hf_config.h"
 #include "phases/kinds.h"
@@ -138,7 +139,7 @@ int run_phases(TrainOptions& o) {
   walk.train = [&](const Phase& phase, const std::vector<std::string>& changes) {
     request.config = phase.config;
     request.changes = changes;
-    request.hooks.sample = sampler_of(phase.config.data.add_bos);
+    request.hooks.sample = sampler_of(phase.config.data.add_bos, data::has_dialogues(phase.config.data));
     return train_request(request, exec.exec);
   };
   const PhaseOutcome outcome = walk_phases(walk);
@@ -173,7 +174,7 @@ int run_training(TrainOptions& o) {
   if (leads) fresh = set_aside(o, request.config.run, {request.config});
   if (fresh) request.hooks.on_ready = [&] { fresh->ready(); };
   request.changes = o.change;
-  request.hooks.sample = sampler_of(request.config.data.add_bos);
+  request.hooks.sample = sampler_of(request.config.data.add_bos, data::has_dialogues(request.config.data));
   const auto outcome = train_request(request, exec.exec);
   if (leads) print_outcome(outcome, request.config.run);
   return kExitFine;

@@ -28,25 +28,21 @@ namespace fs = std::filesystem;
 
 constexpr const char* kTemplateFile = "chat_template.jinja";
 
-struct Chosen {
-  NamedTemplate one;
-  bool of_report = false;
-};
-
-bool names_a_file(const ChatFiles& files, const std::string& wanted) {
-  const bool known = std::any_of(files.templates.begin(), files.templates.end(),
-                                 [&](const NamedTemplate& one) { return one.name == wanted; });
-  return !wanted.empty() && !known && fs::is_regular_file(wanted);
+bool is_named(const ChatFiles& files, const std::string& wanted) {
+  return std::any_of(files.templates.begin(), files.templates.end(),
+                     [&](const NamedTemplate& one) { return one.name == wanted; });
 }
 
-Chosen choose(const ChatFiles& files, const std::string& wanted, bool tools) {
-  if (names_a_file(files, wanted)) return {{wanted, read_file(wanted), wanted}, false};
-  if (files.templates.empty()) {
-    check(wanted.empty(), ErrorKind::not_found,
-          "data.chat_template = \"{}\" is no file, and the tokenizer has no templates", wanted);
-    return {{"default", std::string(report_chat_template()), "DeepSeek-V3's chat template"}, true};
-  }
-  return {*chosen_template(files, {.name = wanted, .tools = tools}, "the tokenizer"), false};
+bool names_a_file(const ChatFiles& files, const std::string& wanted) {
+  return !wanted.empty() && !is_named(files, wanted) && fs::is_regular_file(wanted);
+}
+
+NamedTemplate choose(const ChatFiles& files, const std::string& wanted, bool tools) {
+  if (names_a_file(files, wanted)) return {wanted, read_file(wanted), wanted};
+  check(wanted.empty() || is_named(files, wanted), ErrorKind::not_found,
+        "data.chat_template = \"{}\" is no file and none of the tokenizer's templates", wanted);
+  if (files.templates.empty()) return {"default", std::string(report_chat_template()), "the report"};
+  return *chosen_template(files, {.name = wanted, .tools = tools}, "the tokenizer");
 }
 
 std::map<std::string, std::string> special_tokens(const Tokenizer& tokenizer, const ChatFiles& files) {
@@ -61,6 +57,23 @@ bool is_blank(std::string_view text) { return text.find_first_not_of(" \t\r\n") 
 // A text for messages: its end, or its beginning, visible.
 std::string quoted(const std::string& text) { return json_text(Json(text), {.lossy = true}); }
 
+// How many ids stand before this byte of a text, if the last of them is a control token, which no other token can grow
+// over; else 0. So it is where one swallowed blanks beside it: then the bytes of tokens do not make the text.
+int64_t ids_up_to_control_token(const Tokenizer& tokenizer, const std::vector<int32_t>& ids, const Fragments& text,
+                                int64_t byte) {
+  int64_t at = 0, found = 0, all = 0;
+  for (size_t i = 0; i < ids.size(); ++i) {
+    at += int64_t(tokenizer.token_bytes(ids[i]).size());
+    if (at == byte && tokenizer.is_added(ids[i])) found = int64_t(i) + 1;
+  }
+  for (const ChatFragment& fragment : text) all += int64_t(fragment.text.size());
+  return at == all ? found : 0;
+}
+
+bool marks_answers(const Fragments& text) {  // with {% generation %}
+  return std::any_of(text.begin(), text.end(), [](const ChatFragment& fragment) { return fragment.generated; });
+}
+
 }  // namespace
 
 int64_t DialogueSample::n_trained() const { return std::accumulate(trained.begin(), trained.end(), int64_t(0)); }
@@ -72,9 +85,13 @@ struct DialogueWriter::State {
   ChatTemplate plain, with_tools;
 
   DialogueSample of_texts(const Json& dialogue, TrainOn train_on) const;
-  std::optional<DialogueSample> sample_of(const RenderedDialogue& chat, Fragments whole,
+  // last: the answer that the whole is the text of, -1: none.
+  std::optional<DialogueSample> sample_of(const RenderedDialogue& chat, Fragments whole, int64_t last,
                                           const std::vector<int64_t>& answers) const;
-  void mark_answer(const RenderedDialogue& chat, const Fragments& whole, int64_t answer, DialogueSample& sample) const;
+  struct Place {  // of an answer in the whole, in bytes: where the messages before it end, and where it ends
+    int64_t answer = 0, begin = 0, end = 0;
+  };
+  void mark_answer(const RenderedDialogue& chat, const Fragments& whole, const Place& at, DialogueSample& sample) const;
   int64_t border(const RenderedDialogue& chat, int64_t answer, const Fragments& whole, int64_t byte,
                  const std::vector<int32_t>& ids) const;
   void finish(DialogueSample& sample) const;
@@ -84,6 +101,7 @@ struct DialogueWriter::State {
 // How many ids stand before this byte of the text; the ids of what stands there alone have to be these.
 int64_t DialogueWriter::State::border(const RenderedDialogue& chat, int64_t answer, const Fragments& whole,
                                       int64_t byte, const std::vector<int32_t>& ids) const {
+  if (const int64_t n = ids_up_to_control_token(tokenizer, ids, whole, byte); n > 0) return n;
   const std::vector<int32_t> before = encode_chat(tokenizer, cut_after(whole, byte));
   const bool fits = before.size() <= ids.size() && std::equal(before.begin(), before.end(), ids.begin());
   check(fits, ErrorKind::invalid, "{}: a token crosses the border of its answer, between {} and {}", chat.name(answer),
@@ -93,12 +111,11 @@ int64_t DialogueWriter::State::border(const RenderedDialogue& chat, int64_t answ
 }
 
 // Marks the tokens of one answer. `whole` begins with the dialogue up to it.
-void DialogueWriter::State::mark_answer(const RenderedDialogue& chat, const Fragments& whole, int64_t answer,
+void DialogueWriter::State::mark_answer(const RenderedDialogue& chat, const Fragments& whole, const Place& at,
                                         DialogueSample& sample) const {
   const std::vector<int32_t>& ids = sample.ids;
-  const Fragments before = chat.first(answer, false), prompt = chat.first(answer, true);
-  const int64_t begin = bytes_in_common(before, whole);
-  const int64_t end = int64_t(chat_text(chat.up_to_answer(answer)).size());
+  const auto [answer, begin, end] = at;
+  const Fragments prompt = chat.first(answer, true);
   const std::vector<ByteSpan> spans = generated_spans(whole, begin, end);
   const auto train = [&](int64_t from, int64_t to) {
     std::fill(sample.trained.begin() + from, sample.trained.begin() + to, 1);
@@ -165,19 +182,24 @@ void DialogueWriter::State::finish(DialogueSample& sample) const {
 
 // Nothing where an answer is written otherwise than it would be at the end.
 std::optional<DialogueSample> DialogueWriter::State::sample_of(const RenderedDialogue& chat, Fragments whole,
+                                                               int64_t last,
                                                                const std::vector<int64_t>& answers) const {
+  std::vector<Place> places;
   for (const int64_t answer : answers) {
-    const Fragments own = chat.up_to_answer(answer);
+    const Fragments own = answer == last ? whole : chat.up_to_answer(answer);
     const int64_t length = int64_t(chat_text(own).size());
     if (bytes_in_common(own, whole) < length) return std::nullopt;
-    mark_thought(whole, bytes_in_common(chat.first(answer, false), whole), length);
+    places.push_back({answer, 0, length});
+    if (!marks_answers(whole) && chat.thought(answer).empty()) continue;  // where it begins, its prompt will say
+    places.back().begin = bytes_in_common(chat.first(answer, false), whole);
+    mark_thought(whole, places.back().begin, length);
   }
   check_tokens(whole);
   DialogueSample sample;
   sample.ids = encode_chat(tokenizer, whole);
   sample.trained.assign(sample.ids.size(), 0);
   sample.n_answers = int64_t(answers.size());
-  for (const int64_t answer : answers) mark_answer(chat, whole, answer, sample);
+  for (const Place& place : places) mark_answer(chat, whole, place, sample);
   finish(sample);
   return sample;
 }
@@ -205,18 +227,18 @@ DialogueSample DialogueWriter::State::of_texts(const Json& dialogue, TrainOn tra
 
 DialogueWriter::DialogueWriter(const Tokenizer& tokenizer, const std::string& wanted, bool add_bos) {
   const ChatFiles files = chat_files_of(tokenizer.files(), "the tokenizer");
-  const Chosen plain = choose(files, wanted, false), tools = choose(files, wanted, true);
+  const NamedTemplate plain = choose(files, wanted, false), tools = choose(files, wanted, true);
   ChatFiles named = files;
   named.special_tokens = special_tokens(tokenizer, files);
-  state_ = std::make_unique<State>(State{
-      tokenizer, plain.one.source + (tools.one.source == plain.one.source ? "" : tools.one.source), plain.one.origin,
-      plain.of_report, add_bos, parse_template_of(plain.one, named), parse_template_of(tools.one, named)});
+  state_ = std::make_unique<State>(State{tokenizer, plain.source + (tools.source == plain.source ? "" : tools.source),
+                                         plain.origin, plain.source == report_chat_template(), add_bos,
+                                         parse_template_of(plain, named), parse_template_of(tools, named)});
 }
 DialogueWriter::~DialogueWriter() = default;
 
 std::string DialogueWriter::hash() const { return sha256_hex(state_->source); }
 std::string DialogueWriter::description() const {
-  return state_->of_report ? state_->origin : "'" + state_->origin + "'";
+  return state_->of_report ? "DeepSeek-V3's chat template" : "'" + state_->origin + "'";
 }
 
 std::vector<DialogueSample> DialogueWriter::samples(const std::string& dialogue, TrainOn train_on) const {
@@ -238,10 +260,11 @@ std::vector<DialogueSample> DialogueWriter::samples(const std::string& dialogue,
     state_->finish(sample);
     return {std::move(sample)};
   }
-  if (auto one = state_->sample_of(chat, std::move(whole), answers)) return {std::move(*one)};
+  if (auto one = state_->sample_of(chat, std::move(whole), ends_with_it ? answers.back() : -1, answers))
+    return {std::move(*one)};
   std::vector<DialogueSample> samples;
   for (const int64_t answer : answers) {
-    auto one = state_->sample_of(chat, chat.up_to_answer(answer), {answer});
+    auto one = state_->sample_of(chat, chat.up_to_answer(answer), answer, {answer});
     check(one.has_value(), ErrorKind::internal, "an answer is no beginning of itself");
     samples.push_back(std::move(*one));
   }

@@ -38,6 +38,17 @@ void set_targets(Sequence& sequence, const std::vector<PassageEnd>& ends, bool m
   }
 }
 
+// The weight of each target's loss: of the source that the target comes from.
+void set_weights(Sequence& sequence, const DataConfig& config) {
+  const auto plain = [](const SourceConfig& source) { return source.loss_weight == 1; };
+  if (std::all_of(config.sources.begin(), config.sources.end(), plain)) return;
+  for (const Passage& passage : sequence.passages) {
+    const float weight = float(config.sources[size_t(passage.source)].loss_weight);
+    if (!sequence.weights.empty()) sequence.weights.back() = weight;  // its target, if any, is this passage's first
+    sequence.weights.insert(sequence.weights.end(), size_t(passage.length), weight);
+  }
+}
+
 PassageRules make_rules(const Shards& shards, const Tokenizer& tokenizer, const DataConfig& config,
                         double split_fused) {
   check(shards.index().tokenizer_hash == tokenizer.content_hash() && shards.max_token() < tokenizer.vocab_size(),
@@ -140,6 +151,7 @@ Sequence Loader::State::make_sequence(std::vector<DrawnPassage>& passages, std::
     ends.push_back({drawn.continuation, std::move(drawn.trained)});
   }
   sequence.padding = config.sequence_length - int64_t(sequence.tokens.size());
+  set_weights(sequence, config);
   set_targets(sequence, ends, config.document_mask == DocumentMask::document);
   return sequence;
 }

@@ -70,7 +70,9 @@ std::string with_stand_ins(const Json& message, const StandIns& names, const std
 }  // namespace
 
 RenderedDialogue::RenderedDialogue(const ChatTemplate& chat, Json dialogue)
-    : chat_(chat), dialogue_(std::move(dialogue)) {}
+    : chat_(chat), dialogue_(std::move(dialogue)) {
+  for (const Json& message : dialogue_["messages"]) messages_.push_back(json_text(message));
+}
 
 bool RenderedDialogue::is_answer(int64_t message) const {
   return dialogue_["messages"][size_t(message)]["role"] == "assistant";
@@ -95,9 +97,15 @@ std::string RenderedDialogue::thought(int64_t message) const {
   return stripped(content.starts_with(kOpen) ? content.substr(kOpen.size()) : content);
 }
 
-Fragments RenderedDialogue::render(const Json& messages, bool asks) const {
+std::string RenderedDialogue::first_messages(int64_t n) const {
+  std::string list = "[";
+  for (int64_t i = 0; i < n; ++i) list += (i > 0 ? "," : "") + messages_[size_t(i)];
+  return list;
+}
+
+Fragments RenderedDialogue::render(std::string messages, bool asks) const {
   ChatInputs inputs;
-  inputs.messages = json_text(messages);
+  inputs.messages = std::move(messages);
   if (dialogue_.contains("tools")) inputs.tools = json_text(dialogue_["tools"]);
   inputs.add_generation_prompt = asks;
   inputs.reasoning_names = true;
@@ -105,22 +113,17 @@ Fragments RenderedDialogue::render(const Json& messages, bool asks) const {
   return chat_.render(inputs);
 }
 
-Fragments RenderedDialogue::first(int64_t n, bool asks) const {
-  const Json& all = dialogue_["messages"];
-  return render(Json(Json::array_t(all.begin(), all.begin() + n)), asks);
-}
+Fragments RenderedDialogue::first(int64_t n, bool asks) const { return render(first_messages(n) + "]", asks); }
 
 Fragments RenderedDialogue::up_to_answer(int64_t message) const {
   Fragments plain = first(message + 1, false);
   const std::string wanted = thought(message);
   if (wanted.empty() || chat_text(plain).find(wanted) != std::string::npos) return plain;
   const StandIns names(json_text(dialogue_));
-  const Json& all = dialogue_["messages"];
-  Json messages(Json::array_t(all.begin(), all.begin() + message + 1));
-  Json& answer = messages.back();
+  Json answer = dialogue_["messages"][size_t(message)];
   answer["content"] = with_stand_ins(answer, names, blanks_behind_open(chat_text(first(message, true))));
   answer.erase("reasoning_content");
-  Fragments kept = render(messages, false);
+  Fragments kept = render(first_messages(message) + (message > 0 ? "," : "") + json_text(answer) + "]", false);
   for (ChatFragment& fragment : kept)
     replace_all(fragment.text, names.open, kOpen), replace_all(fragment.text, names.close, kClose);
   check(chat_text(kept).find(wanted) != std::string::npos, ErrorKind::invalid,

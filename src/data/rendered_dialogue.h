@@ -31,10 +31,12 @@ class RenderedDialogue {
   void check_written(const std::string& text) const;
 
  private:
-  Fragments render(const nlohmann::ordered_json& messages, bool asks) const;
+  Fragments render(std::string messages, bool asks) const;
+  std::string first_messages(int64_t n) const;  // as JSON, the list's end missing
 
   const ChatTemplate& chat_;
   nlohmann::ordered_json dialogue_;
+  std::vector<std::string> messages_;  // as JSON
 };
 
 int64_t bytes_in_common(const Fragments& a, const Fragments& b);

@@ -36,6 +36,7 @@ struct SourceConfig {
   TrainOn train_on = TrainOn::assistant;  // of dialogues
   std::vector<std::string> rules;         // rule sets that may refuse its documents
   RulesConfig limits;
+  double loss_weight = 1.0;  // of each of its tokens' losses, beside the other sources'
   template <class Self, class Visitor>
   static void visit(Self& c, Visitor&& v) {
     v("name", c.name, "name in tables");
@@ -44,6 +45,8 @@ struct SourceConfig {
     v("text_field", c.text_field,
       "field of a JSONL line that holds the text; of messages and sharegpt their list, where it has another name");
     v("format", c.format, "text, or dialogues: alpaca, messages, sharegpt, prompt_completion");
+    v("loss_weight", c.loss_weight,
+      "weight of its tokens in the loss, which is the weighted sum over the sum of weights");
     v("train_on", c.train_on, "targets of a dialogue: every assistant's answer, the last answer, or all tokens");
     v("rules", c.rules,
       "rule sets that may refuse its documents: gopher_repetition, gopher_quality, c4, fineweb, code");

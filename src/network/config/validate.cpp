@@ -123,6 +123,8 @@ void check_data(const DataConfig& d) {
     check(!d.sources[i].paths.empty(), ErrorKind::invalid,
           "data.sources.{}.paths is empty: name at least one file, directory or glob", i);
     in_range(fmt::format("data.sources.{}.weight", i).c_str(), d.sources[i].weight, 0, 1e9, "at least 0");
+    in_range(fmt::format("data.sources.{}.loss_weight", i).c_str(), d.sources[i].loss_weight, 1e-6, 1e6,
+             "above 0 and at most 1e6");
     check(d.sources[i].format == SourceFormat::text || d.document_mask == DocumentMask::document, ErrorKind::invalid,
           "data.sources.{}.format = \"{}\": dialogues that share a sequence must not see each other: set "
           "data.document_mask = \"document\"",

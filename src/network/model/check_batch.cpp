@@ -8,6 +8,8 @@ void check_batch(const MicroBatch& batch, const ModelConfig& config) {
   const int64_t n = batch.n_tokens();
   check(int64_t(batch.positions.size()) == n && int64_t(batch.targets.size()) == n, ErrorKind::invalid,
         "a micro-batch of {} tokens has {} positions and {} targets", n, batch.positions.size(), batch.targets.size());
+  check(batch.weights.empty() || int64_t(batch.weights.size()) == n, ErrorKind::invalid,
+        "a micro-batch of {} tokens has {} weights of losses", n, batch.weights.size());
   for (int64_t i = 0; i < n; ++i) {
     const int32_t token = batch.tokens[size_t(i)], target = batch.targets[size_t(i)],
                   position = batch.positions[size_t(i)];

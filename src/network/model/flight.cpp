@@ -28,6 +28,8 @@ Stream make_stream(const Exec& exec, const MicroBatch& whole, RowSplit split) {
   stream.query_tokens = of_queries(whole.tokens);
   stream.query_positions = of_queries(whole.positions);
   stream.query_targets = of_queries(whole.targets);
+  if (!whole.weights.empty())
+    for (const int32_t row : stream.split.queries()) stream.query_weights.push_back(whole.weights[size_t(row)]);
   for (const ops::RowRange& sequence : whole.sequences) stream.lengths.push_back(sequence.count);
   return stream;
 }
@@ -108,7 +110,7 @@ LossSums Flight::sums() const {
   const Seen seen = bring_home(record);
   for (size_t k = 0; k < streams.size(); ++k) {
     const Tensor& losses = seen.losses[k];
-    const double loss = losses ? sum_of_losses(losses) : 0.0;
+    const double loss = losses ? sum_of_losses(losses, streams[k].batch.weights) : 0.0;
     const int64_t count = losses ? streams[k].n_targets : 0;
     if (k == 0) {
       sums.main = loss, sums.main_count = count;

@@ -52,6 +52,7 @@ struct Stream {
   std::vector<int64_t> lengths;                         // of the sequences, on all ranks
   Tensor tokens, positions, targets;                    // [T] i32
   Tensor query_tokens, query_positions, query_targets;  // where ranks share it: those of the queries
+  std::vector<float> query_weights;                     // of their losses; empty: 1 all
   Tensor rows_in;         // MTP: [T] i32, the same positions among the rows of depth k - 1
   int64_t n_targets = 0;  // rows that have one
 

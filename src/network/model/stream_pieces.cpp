@@ -248,7 +248,8 @@ class HeadPiece : public Piece {
   HeadLoss::Rows rows_of(const Pass& pass, const Stream& s, const Tensor& state) const {
     const int64_t n = state.rows();
     return {state, split_of(s) ? s.query_targets : s.targets,
-            Tensor::empty(pass.exec, statistics_dtype(pass.dtype), {n})};
+            Tensor::empty(pass.exec, statistics_dtype(pass.dtype), {n}),
+            split_of(s) ? s.query_weights : s.batch.weights};
   }
   void losses_and_gradient(const Pass& pass, const HeadLoss::Rows& rows, double scale, const Tensor& d_state) const {
     const WeightGradient when = pass.later_weights ? WeightGradient::later : WeightGradient::now;

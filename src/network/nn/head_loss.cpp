@@ -10,11 +10,27 @@
 
 namespace hadal {
 
-double sum_of_losses(const Tensor& losses) {
+double sum_of_losses(const Tensor& losses, std::span<const float> weights) {
   double sum = 0;
-  for (int64_t r = 0; r < losses.count(); ++r) sum += element(losses, r);
+  for (int64_t r = 0; r < losses.count(); ++r)
+    sum += weights.empty() ? element(losses, r) : double(weights[size_t(r)]) * element(losses, r);
   return sum;
 }
+
+namespace {
+
+// Rows [first, first + n) as runs of one weight: what a source's passages have in common.
+template <class Visit>
+void each_run(std::span<const float> weights, int64_t first, int64_t n, const Visit& visit) {
+  for (int64_t begin = 0; begin < n;) {
+    int64_t end = weights.empty() ? n : begin + 1;
+    while (end < n && weights[size_t(first + end)] == weights[size_t(first + begin)]) ++end;
+    visit(begin, end - begin, weights.empty() ? 1.0 : double(weights[size_t(first + begin)]));
+    begin = end;
+  }
+}
+
+}  // namespace
 
 // About 16 MiB of logits; a multiple of 128, so that the weight gradient's sums over rows are cut where they always
 // are.
@@ -36,6 +52,8 @@ void HeadLoss::each_chunk(const Exec& exec, const Rows& rows, const Task& task,
   const bool cut = task.partners && task.partners->size() > 1;
   check(rows.targets.count() == n_rows && rows.losses.count() == n_rows, ErrorKind::internal,
         "{} targets and {} losses for {} rows", rows.targets.count(), rows.losses.count(), n_rows);
+  check(rows.weights.empty() || int64_t(rows.weights.size()) == n_rows, ErrorKind::internal, "{} weights for {} rows",
+        rows.weights.size(), n_rows);
   check(cut || !is_slice_of_vocabulary(*head.weight), ErrorKind::internal,
         "the head holds {} of {} rows of the vocabulary and has no partners for the others", head.out_features(),
         head.weight->spec.shape[0]);
@@ -46,13 +64,16 @@ void HeadLoss::each_chunk(const Exec& exec, const Rows& rows, const Task& task,
     const int64_t n = std::min(chunk, n_rows - first);
     const Tensor logits = buffer.row_range(0, n);
     head.forward(exec, logits, rows.h.row_range(first, n));
-    const Tensor of = targets.row_range(first, n), to = losses.row_range(first, n);
-    if (cut) {
-      const Tensor own = own_targets.view({n_rows, 1}).row_range(first, n);
-      cross_entropy_of_parts(exec, {logits, of, own, to, task.scale, task.gradient}, *task.partners);
-    } else {
-      ops::cross_entropy(exec, logits, of, task.scale, to, task.gradient);
-    }
+    each_run(rows.weights, first, n, [&](int64_t begin, int64_t count, double weight) {
+      const Tensor part = logits.row_range(begin, count);
+      const Tensor of = targets.row_range(first + begin, count), to = losses.row_range(first + begin, count);
+      if (cut) {
+        const Tensor own = own_targets.view({n_rows, 1}).row_range(first + begin, count);
+        cross_entropy_of_parts(exec, {part, of, own, to, task.scale * weight, task.gradient}, *task.partners);
+      } else {
+        ops::cross_entropy(exec, part, of, task.scale * weight, to, task.gradient);
+      }
+    });
     if (use) use(logits, first);
   }
 }

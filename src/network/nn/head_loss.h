@@ -8,6 +8,7 @@
 // chunk (vocabulary.h). Null or of one member: not cut.
 #pragma once
 #include <functional>
+#include <span>
 
 #include "nn/linear.h"
 
@@ -25,6 +26,7 @@ struct HeadLoss {
     Tensor h;        // [rows, hidden]
     Tensor targets;  // [rows] i32, < 0: no target
     Tensor losses;   // [rows] f32 (f64), written: -log p(target), 0 without a target; the same on all members
+    std::span<const float> weights = {};  // [rows] of each loss in the gradient; empty: 1 all
   };
 
   static int64_t chunk_rows(int64_t vocab, int64_t rows, int64_t chunk_tokens);
@@ -32,8 +34,8 @@ struct HeadLoss {
   int64_t columns(const Group* partners) const;
 
   void forward(const Exec& exec, const Rows& rows, Group* partners = nullptr) const;
-  // The same; dh := gradient of scale * sum of the losses; with partners what the own rows of the vocabulary give to
-  // it, a partial sum that the caller adds up over the members.
+  // The same; dh := gradient of scale * sum of the weighted losses; with partners what the own rows of the vocabulary
+  // give to it, a partial sum that the caller adds up over the members.
   void forward_backward(const Exec& exec, const Rows& rows, double scale, const Tensor& dh, WeightGradient when,
                         Group* partners = nullptr) const;
   void backward_weight(const Exec& exec, const Rows& rows, double scale, Group* partners = nullptr) const;
@@ -50,6 +52,7 @@ struct HeadLoss {
   Tensor gradient_operand(const Exec& exec, const Tensor& logits, DType dtype) const;
 };
 
-double sum_of_losses(const Tensor& losses);  // in row order, FP64
+// In row order, FP64; each times its weight where there are some.
+double sum_of_losses(const Tensor& losses, std::span<const float> weights = {});
 
 }  // namespace hadal

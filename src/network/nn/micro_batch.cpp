@@ -42,6 +42,7 @@ MtpRows mtp_rows(const MicroBatch& batch, int64_t depth) {
       result.rows_in.push_back(int32_t(first_in + i));
       result.batch.tokens.push_back(batch.tokens[size_t(row + depth)]);
       result.batch.targets.push_back(batch.targets[size_t(row + depth)]);
+      if (!batch.weights.empty()) result.batch.weights.push_back(batch.weights[size_t(row + depth)]);
       result.batch.positions.push_back(batch.positions[size_t(row)]);
     }
     if (left > 0) result.batch.segments.push_back({begin, left, begin, left});

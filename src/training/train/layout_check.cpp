@@ -56,6 +56,10 @@ data::Batch made_up_batch(const LayoutCase& c, int64_t step) {
     const int64_t first = length / 3;
     sequence.passages = {{.start = 0, .length = first}, {.start = first, .length = length - first}};
     if (batch.masked && first > 0) sequence.targets[size_t(first - 1)] = -1;
+    if (c.weighted)
+      for (const data::Passage& passage : sequence.passages)
+        sequence.weights.insert(sequence.weights.end(), size_t(passage.length),
+                                passage.start == 0 ? 0.5f : float(s + 1));
     batch.sequences.push_back(std::move(sequence));
   }
   return batch;

@@ -24,6 +24,7 @@ struct LayoutCase {
   int64_t steps = 3;
   uint64_t seed = 1;                  // of weights and text
   std::vector<int64_t> lengths = {};  // of the sequences of a batch; none: drawn
+  bool weighted = false;              // losses of passages have weights of their own
   uint64_t untrained_eighths = 1;     // of tokens: no targets; many where dialogues are trained on
   // Tests put faults between ranks; empty: nothing.
   std::function<std::shared_ptr<Transport>(std::shared_ptr<Transport>)> wrap = {};

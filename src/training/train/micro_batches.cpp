@@ -28,6 +28,9 @@ void append_sequence(MicroBatch& batch, const data::Sequence& sequence, bool mas
         "a sequence of {} tokens has {} targets", length, sequence.targets.size());
   batch.tokens.insert(batch.tokens.end(), sequence.tokens.begin(), sequence.tokens.end());
   batch.targets.insert(batch.targets.end(), sequence.targets.begin(), sequence.targets.end());
+  if (!sequence.weights.empty()) batch.weights.resize(size_t(begin), 1.0f);
+  batch.weights.insert(batch.weights.end(), sequence.weights.begin(), sequence.weights.end());
+  if (!batch.weights.empty()) batch.weights.resize(size_t(begin + length), 1.0f);
   batch.sequences.push_back({begin, length});
   if (!masked) {
     append_segment(batch, begin, length);
@@ -52,6 +55,19 @@ std::vector<int64_t> count_targets(const std::vector<MicroBatch>& batches, int64
     for (int64_t depth = 1; depth <= n_mtp; ++depth) counts[depth] += valid_targets(mtp_rows(batch, depth).batch);
   }
   return counts;
+}
+
+std::vector<double> weigh_targets(const std::vector<MicroBatch>& batches, int64_t n_mtp) {
+  std::vector<double> sums(size_t(n_mtp + 1), 0.0);
+  const auto add = [](const MicroBatch& batch, double& sum) {
+    for (size_t i = 0; i < batch.targets.size(); ++i)
+      if (batch.targets[i] >= 0) sum += batch.weights.empty() ? 1.0 : double(batch.weights[i]);
+  };
+  for (const auto& batch : batches) {
+    add(batch, sums[0]);
+    for (int64_t depth = 1; depth <= n_mtp; ++depth) add(mtp_rows(batch, depth).batch, sums[size_t(depth)]);
+  }
+  return sums;
 }
 
 }  // namespace hadal

@@ -16,5 +16,7 @@ std::vector<MicroBatch> micro_batches(const data::Batch& batch, int64_t sequence
 
 // Targets of the whole global batch: [0] main loss, [k] MTP depth k. The denominators of the losses' means.
 std::vector<int64_t> count_targets(const std::vector<MicroBatch>& batches, int64_t n_mtp);
+// The same with every target counted as its weight.
+std::vector<double> weigh_targets(const std::vector<MicroBatch>& batches, int64_t n_mtp);
 
 }  // namespace hadal

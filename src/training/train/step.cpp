@@ -20,19 +20,19 @@ namespace hadal {
 namespace {
 
 // What turns sums into the global batch's means (§2.4): main 1 / targets, MTP depth k lambda / (D * targets_k), balance
-// alpha / sequences, all times the loss scale. Known before the first forward, so every micro-batch adds its exact
-// share, whatever its size.
+// alpha / sequences, all times the loss scale; targets are counted by their weights. Known before the first forward, so
+// every micro-batch adds its exact share, whatever its size.
 struct WeightsOf {
   double lambda;
   int64_t sequences;
   double loss_scale;
 };
-LossWeights loss_weights(const Config& config, const std::vector<int64_t>& targets, const WeightsOf& of) {
+LossWeights loss_weights(const Config& config, const std::vector<double>& targets, const WeightsOf& of) {
   LossWeights weights;
-  weights.main = targets[0] > 0 ? of.loss_scale / double(targets[0]) : 0.0;
+  weights.main = targets[0] > 0 ? of.loss_scale / targets[0] : 0.0;
   const int64_t depths = int64_t(targets.size()) - 1;
   for (int64_t k = 1; k <= depths; ++k) {
-    weights.mtp.push_back(targets[k] > 0 ? of.loss_scale * of.lambda / (double(depths) * double(targets[k])) : 0.0);
+    weights.mtp.push_back(targets[k] > 0 ? of.loss_scale * of.lambda / (double(depths) * targets[k]) : 0.0);
   }
   weights.balance = of.sequences > 0 ? of.loss_scale * config.train.balance_alpha / double(of.sequences) : 0.0;
   return weights;
@@ -54,11 +54,11 @@ void finish_gradients(Sharding& sharding, Timeline* timeline) {
       {.piece = "gradients", .part = 'W', .traffic = true, .begin = begin, .end = timeline->now()});
 }
 
-double mean_of(double sum, int64_t count) { return count > 0 ? sum / double(count) : 0.0; }
+double mean_of(double sum, double count) { return count > 0 ? sum / count : 0.0; }
 
-void take_losses(const LossSums& sums, double loss_scale, StepResult& result) {
-  result.loss = mean_of(sums.main, sums.main_count);
-  for (size_t k = 0; k < sums.mtp.size(); ++k) result.mtp_loss.push_back(mean_of(sums.mtp[k], sums.mtp_count[k]));
+void take_losses(const LossSums& sums, const std::vector<double>& targets, double loss_scale, StepResult& result) {
+  result.loss = mean_of(sums.main, targets[0]);
+  for (size_t k = 0; k < sums.mtp.size(); ++k) result.mtp_loss.push_back(mean_of(sums.mtp[k], targets[k + 1]));
   result.balance_loss = sums.balance / loss_scale;  // summed with its weight
   result.load = sums.expert_load;
   result.load_max_over_mean = load_imbalance(sums.expert_load);
@@ -134,7 +134,8 @@ StepResult train_step(const Exec& exec, Transformer& model, Optimizer& optimizer
 
   const double loss_scale = wanted.scaler ? wanted.scaler->scale() : 1.0;
   if (wanted.scaler) result.loss_scale = loss_scale, result.overflows = wanted.scaler->state().overflows;
-  const auto weights = loss_weights(config, targets, {result.lambda, result.sequences, loss_scale});
+  const auto weighted = weigh_targets(parts, config.model.n_mtp);
+  const auto weights = loss_weights(config, weighted, {result.lambda, result.sequences, loss_scale});
   Sharding* sharding = optimizer.sharding();
   const auto work = work_of(parts, wanted.place);
   std::vector<RouteReplay> routes;
@@ -155,7 +156,7 @@ StepResult train_step(const Exec& exec, Transformer& model, Optimizer& optimizer
   if (sums.fault) {  // a router met NaN: numbers flowed on, the step is decided here, once
     return result.skipped = behind_forward(sums.fault.text(), where(), result), result;
   }
-  take_losses(sums, loss_scale, result);
+  take_losses(sums, weighted, loss_scale, result);
   result.norms = optimizer.gradient_norms(exec, loss_scale);
   if (const std::string why = loss_not_finite(result); !why.empty()) {
     result.skipped = behind_forward(why, where(), result);

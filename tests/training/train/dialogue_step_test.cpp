@@ -133,5 +133,71 @@ TEST(DialogueStep, TheLossIsTheMeanOverTheTrainedTargetsOfTheGlobalBatch) {
   EXPECT_NEAR(losses[0], sum / double(targets), 1e-12 * losses[0]);
 }
 
+// Gradients of all parameters, in their order.
+std::vector<double> gradients_of(const data::Batch& batch, double& loss, double& mtp) {
+  auto config = testing::small_config(Precision::fp64);
+  config.train.micro_batch_sequences = 2;
+  config.train.balance_alpha = 0;
+  testing::Rig s(config);
+  const auto result = train_step(s.owned.exec, s.model, s.optimizer, s.config, batch, 1);
+  loss = result.loss, mtp = result.mtp_loss[0];
+  std::vector<double> all;
+  for (const Parameter* parameter : s.model.parameters())
+    for (int64_t i = 0; parameter->spec.trained && i < parameter->grad.count(); ++i)
+      all.push_back(element(parameter->grad, i));
+  return all;
+}
+
+TEST(DialogueStep, WeightsOfSourcesMakeAWeightedMean) {
+  const data::Batch whole = uneven_batch();
+  const float weights[] = {2.0f, 0.5f, 3.0f, 1.0f, 0.25f};
+  data::Batch weighted = whole;
+  for (size_t s = 0; s < whole.sequences.size(); ++s)
+    if (weights[s] != 1.0f) weighted.sequences[s].weights.assign(whole.sequences[s].tokens.size(), weights[s]);
+  // What each sequence alone gives, times its targets and weight.
+  double losses[2] = {0, 0}, sums[2] = {0, 0};
+  for (const int depth : {0, 1}) {
+    for (size_t s = 0; s < whole.sequences.size(); ++s) {
+      data::Batch alone;
+      alone.masked = true, alone.sequences = {whole.sequences[s]};
+      const auto counts = count_targets(micro_batches(alone, 1), 1);
+      if (counts[size_t(depth)] == 0) continue;
+      double of[2];
+      gradients_of(alone, of[0], of[1]);
+      losses[depth] += weights[s] * double(counts[size_t(depth)]) * of[depth];
+      sums[depth] += weights[s] * double(counts[size_t(depth)]);
+    }
+  }
+  double loss = 0, mtp = 0;
+  gradients_of(weighted, loss, mtp);
+  EXPECT_NEAR(loss, losses[0] / sums[0], 1e-12 * loss);
+  EXPECT_NEAR(mtp, losses[1] / sums[1], 1e-12 * mtp);
+  // Weight 2 is the sequence twice: the same gradient.
+  data::Batch twice = whole, doubled = whole;
+  doubled.sequences[1].weights.assign(whole.sequences[1].tokens.size(), 2.0f);
+  twice.sequences.push_back(whole.sequences[1]);
+  const std::vector<double> a = gradients_of(doubled, loss, mtp), b = gradients_of(twice, loss, mtp);
+  double error = 0, norm = 0;
+  ASSERT_EQ(a.size(), b.size());
+  for (size_t i = 0; i < a.size(); ++i) error += (a[i] - b[i]) * (a[i] - b[i]), norm += b[i] * b[i];
+  EXPECT_GT(norm, 0);
+  EXPECT_LE(std::sqrt(error / norm), 1e-12);
+}
+
+TEST(DialogueStep, WeightsComeFromTheSources) {
+  DialogueFixture f({messages_line({{"user", "q"}, {"assistant", "a"}})});
+  data::write_jsonl(f.directory / "text.jsonl", {"some"});
+  f.config.data.sources.push_back(data::source_of("text", f.directory / "text.jsonl"));
+  f.config.data.sources[1].loss_weight = 0.25;
+  const data::Prepared p = f.prepare();
+  data::Loader loader(p.shards, p.tokenizer, f.config.data);
+  const data::Batch batch = loader.next(1);
+  ASSERT_EQ(batch.sequences[0].weights.size(), batch.sequences[0].tokens.size());
+  for (const data::Passage& passage : batch.sequences[0].passages)
+    for (int64_t i = 0; i + 1 < passage.length; ++i)
+      EXPECT_EQ(batch.sequences[0].weights[size_t(passage.start + i)], passage.dialogue ? 1.0f : 0.25f);
+  EXPECT_EQ(weigh_targets(micro_batches(batch, 1), 1), (std::vector<double>{2 + 4 * 0.25, 2 + 3 * 0.25}));
+}
+
 }  // namespace
 }  // namespace hadal

@@ -63,8 +63,11 @@ TEST(LayoutCheck, FewTrainedTokensSpreadUnevenlyAreAveragedOverAllRanks) {  // a
     c.config.data.document_mask = DocumentMask::document;
     c.lengths = {9, 14, 12, 2, 7, 30};
     c.untrained_eighths = 7;
-    const LayoutFindings findings = check_it(c);
-    EXPECT_TRUE(findings.agree()) << layout << ": " << findings.first;
+    for (const bool weighted : {false, true}) {
+      c.weighted = weighted;
+      const LayoutFindings findings = check_it(c);
+      EXPECT_TRUE(findings.agree()) << layout << (weighted ? ", weighted: " : ": ") << findings.first;
+    }
   }
 }
 
