@@ -231,14 +231,19 @@ class Asking {
 
   // A whole text, in windows, by the trainer's own forward: a window has a target more than the engine's texts.
   void roll(const Job& job, const Request& request) {
-    const std::vector<int32_t> tokens = model_.tokenizer.encode(request.continuation);
+    std::vector<int32_t> tokens = model_.tokenizer.encode(request.continuation);
+    if (request.keeps_tokens && request.max_tokens > 0)
+      tokens.resize(std::min(tokens.size(), size_t(request.max_tokens)));
     const int32_t before = model_.start.empty() ? model_.empty_context : model_.start.back();
     Reply reply{.n_tokens = int64_t(tokens.size())};
     for (const RollingWindow& window : rolling_windows(tokens, before, config().max_positions)) {
       stop_if_interrupted("a text was not read to its end");
       std::vector<double> values;
       model_.transformer.forward(model_.exec, batch_of_tokens(window.tokens), {.log_probs = &values}).check_routed();
-      for (size_t i = size_t(window.scored - 1); i + 1 < window.tokens.size(); ++i) reply.log_prob += values[i];
+      for (size_t i = size_t(window.scored - 1); i + 1 < window.tokens.size(); ++i) {
+        reply.log_prob += values[i];
+        if (request.keeps_tokens) reply.token_log_probs.push_back(values[i]);
+      }
     }
     report_.prompt_tokens += reply.n_tokens;
     done(job, std::move(reply));

@@ -44,8 +44,11 @@ std::vector<MetricResult> metrics_of(const Task& task, const std::vector<std::ve
         check(item.size() == grades[0].size() && item[f].values.size() == task.metrics.size() &&
                   item[f].values[m].first == task.metrics[m].name,
               ErrorKind::internal, "{}: an item has other metrics than its task", task.name);
-        values.push_back(item[f].values[m].second.value), weights.push_back(item[f].values[m].second.weight);
+        const MetricValue& value = item[f].values[m].second;
+        if (value.weight == 0) continue;  // a ratio that the item says nothing of
+        values.push_back(value.value), weights.push_back(value.weight);
       }
+      if (values.empty()) continue;
       results.push_back(aggregate(task.metrics[m], grades[0][f].filter, values, weights));
     }
   }

@@ -56,6 +56,7 @@ Task problem_task(const ProblemKind& kind, const TaskOptions& options) {
     Item item{.id = i, .target = problem.answer};
     item.doc = {{"question", problem.question}, {"answer", problem.answer}, {"operands", problem.operands}};
     if (!problem.reasoning.empty()) item.doc["reasoning"] = problem.reasoning;
+    item.text = problem.question + " " + problem.written();
     item.requests = {request_of(kind, problem, options)};
     task.items.push_back(std::move(item));
   }

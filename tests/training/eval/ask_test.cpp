@@ -145,6 +145,8 @@ TEST(Ask, EndsATextAtTheFirstOfItsEnds) {
   EXPECT_FALSE(reply("one two", {"four"}, false).ended);
   EXPECT_TRUE(reply("one two", {"four"}, true).ended);
   EXPECT_EQ(reply("one two", {}, true).text, "one two");
+  EXPECT_EQ(reply("a\xff\xe2\x82", {}, true).text, "a\ufffd\ufffd")
+      << "whatever bytes a model writes, a text comes out";
 }
 
 TEST(Ask, WritesChatsByTheTemplateAndNeverLetsAMessageBecomeAMark) {
