@@ -73,6 +73,11 @@ TaskResult evaluate(const AskedModel& model, Task task, const AskOptions& option
     result.task.notes.push_back(
         fmt::format("{} prompts were longer than the model's {} positions and lost their beginning", result.asked.cut,
                     model.transformer.config().max_positions));
+  int64_t undecided = 0;
+  for (const auto& item : result.grades)
+    for (const Graded& graded : item) undecided += graded.undecided;
+  if (undecided > 0)
+    result.task.notes.push_back(fmt::format("{} answers cannot be read as mathematics and count as wrong", undecided));
   result.seconds = steady_seconds() - begin;
   return result;
 }

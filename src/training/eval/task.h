@@ -80,6 +80,7 @@ struct Graded {
   std::vector<std::string> extracted;  // of each sample; of choices: the chosen one
   std::vector<std::string> why;        // how it came to that, for people
   std::vector<std::pair<std::string, MetricValue>> values;
+  int64_t undecided = 0;  // samples whose answer cannot be read as what it is compared as: they count as wrong
 };
 
 struct Task {
