@@ -10,10 +10,12 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/json.h"
+#include "base/text_format.h"
 #include "eval/asked_model.h"
 #include "eval/evaluate.h"
 #include "eval/result_files.h"
 #include "eval/task_list.h"
+#include "eval/training_overlap.h"
 
 namespace hadal {
 namespace {
@@ -21,7 +23,7 @@ namespace {
 struct EvalOptions {
   ModelChoice model;
   std::vector<std::string> tasks;
-  std::string to, bos = "auto", chat = "auto";
+  std::string to, bos = "auto", chat = "auto", overlap = "auto";
   eval::TaskOptions task;
   eval::TaskSources sources;
   std::vector<int32_t> needle_lengths;
@@ -38,6 +40,23 @@ bool asks_in_chat(const EvalOptions& o, const std::string& task, const eval::Ask
 eval::Json about_evaluation(const EvalOptions& o) {
   return {{"model", o.model.directory}, {"tasks", o.tasks}, {"limit", o.task.limit}, {"samples", o.task.samples},
           {"seed", o.task.seed},        {"bos", o.bos},     {"chat", o.chat}};
+}
+
+// Whether items stand in the run's own training text, where that is not too much to read unasked.
+void look_into_training_text(const EvalOptions& o, const TextModel& loaded, std::vector<eval::Task>& tasks) {
+  if (o.overlap == "off") return;
+  const eval::TrainingText text = eval::training_text_of(o.model.directory);
+  for (const std::string& missing : text.missing)
+    print_notes({"the run's text " + missing + " is not there any more: nobody looked whether items stand in it"},
+                o.common.quiet);
+  constexpr int64_t kUnasked = 1 << 30;
+  if (o.overlap == "auto" && text.bytes > kUnasked) {
+    print_notes({"the run's text has " + format_bytes(double(text.bytes)) +
+                 ": --overlap on looks whether items of the tasks stand in it"},
+                o.common.quiet);
+    return;
+  }
+  eval::note_training_overlap(text, tasks, o.common.quiet);
 }
 
 // The grid of each needle task, in colour on a terminal, and as a picture where one is asked for.
@@ -74,6 +93,7 @@ int run_eval(EvalOptions o) {
     options.chat = asks_in_chat(o, name, asked);
     tasks.push_back(eval::make_task(name, options, o.sources));
   }
+  look_into_training_text(o, loaded, tasks);
   std::vector<eval::TaskResult> results;
   for (eval::Task& task : tasks) {
     results.push_back(eval::evaluate(asked, std::move(task),
@@ -123,10 +143,15 @@ void add_eval(Verb root, Cli& cli) {
       .show_default();
   verb.add_option("--gsm8k", o->sources.gsm8k, "the test file of GSM8K, for the task gsm8k");
   verb.add_option("--gsm8k-examples", o->sources.gsm8k_examples, "its training file, whose first lines are examples");
+  verb.add_option("--text", o->sources.text, "long texts for the task positions: plain, or JSON lines with \"text\"");
   verb.add_option("--lengths", o->needle_lengths,
                   "of needle: tokens, with commas between them; without it the model's positions and halves of them")
       .separated_by(',');
   verb.add_option("--svg", o->svg, "a file for the grid of needle as a picture");
+  verb.add_option("--overlap", o->overlap,
+                  "look for items in the text that the run was trained on: on, off, auto = up to 1 GiB of it")
+      .one_of({"auto", "on", "off"})
+      .show_default();
   verb.add_option("--to", o->to, "a folder for results.json, samples_TASK.jsonl and TASK.html");
   verb.add_flag("--json", o->json, "print results.json instead of the table");
   add_place_options(verb, o->common);

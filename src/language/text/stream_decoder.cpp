@@ -40,4 +40,27 @@ std::string StreamDecoder::finish() {
   return out;
 }
 
+std::string whole_text(const std::string& bytes) {
+  if (utf8_valid_prefix(bytes) == int64_t(bytes.size())) return bytes;
+  std::string text;
+  for (size_t at = 0; at < bytes.size();) {
+    const std::string_view rest = std::string_view(bytes).substr(at);
+    if (const int length = utf8_length(rest.data(), rest.data() + rest.size()); length > 0) {
+      text.append(rest.substr(0, size_t(length)));
+      at += size_t(length);
+      continue;
+    }
+    size_t broken = 1;
+    for (size_t n = std::min<size_t>(3, rest.size()); n > 1; --n) {
+      if (utf8_incomplete_suffix(rest.substr(0, n)) == int64_t(n)) {
+        broken = n;
+        break;
+      }
+    }
+    append_utf8(text, 0xFFFD);
+    at += broken;
+  }
+  return text;
+}
+
 }  // namespace hadal

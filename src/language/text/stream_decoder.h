@@ -26,4 +26,7 @@ class StreamDecoder {
 // Number of bytes at the end of `text` that begin a well-formed UTF-8 character without completing it (0..3).
 int64_t utf8_incomplete_suffix(std::string_view text);
 
+// What is no UTF-8 becomes U+FFFD, one for each longest beginning of a character, as Python does it.
+std::string whole_text(const std::string& bytes);
+
 }  // namespace hadal

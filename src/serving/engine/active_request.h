@@ -15,7 +15,7 @@ namespace hadal {
 struct ActiveRequest {
   uint64_t id = 0;
   EngineRequest asked;
-  std::vector<int32_t> tokens;  // prompt and text so far
+  std::vector<int32_t> tokens;  // prompt and text so far; where only scores are asked for without the last: no row
   int64_t cached = 0;           // of these, in the cache
   int64_t scored = 1;           // of the prompt, where its log-probabilities are asked for
   int64_t n_given = 0;          // of the text, handed out
@@ -53,6 +53,7 @@ struct ActiveRequest {
   // To its prompt, at first or anew. It holds no blocks.
   void begin() {
     tokens = asked.prompt;
+    if (asked.only_scores()) tokens.pop_back();
     scored = asked.scored_from, n_given = 0;
     leave_cache();
     result = {};

@@ -179,7 +179,7 @@ struct Engine::Impl {
       if (leaving && next.n_given == 0) return;
       if (!running.empty() && cache_blocks_of(next.n_tokens() + 1) > blocks->n_available()) return;
       next.cached = blocks->adopt(next.held, std::span(next.tokens).first(size_t(next.n_adoptable())));
-      if (next.n_tokens() == next.n_prompt()) next.result.n_cached = next.cached;
+      if (next.n_given == 0) next.result.n_cached = next.cached;
       next.drafting = drafts_for(next) > 0, next.settled = next.cached;
       count([&](EngineCounts& c) { c.cached_tokens += next.cached; });
       running.push_back(std::move(waiting.front()));

@@ -35,6 +35,16 @@ int64_t cache_blocks_for(const Exec& exec, const Transformer& model, const Engin
   return options.cache_bytes / block;
 }
 
+namespace {
+
+void check_ids(std::span<const int32_t> ids, const ModelConfig& config) {
+  for (const int32_t id : ids)
+    check(id >= 0 && id < config.vocab_size, ErrorKind::invalid, "token id {} must lie in 0 .. {}", id,
+          config.vocab_size - 1);
+}
+
+}  // namespace
+
 void check_prompt(std::span<const int32_t> prompt, int64_t max_tokens, const ModelConfig& config) {
   check(!prompt.empty(), ErrorKind::invalid, "the prompt is empty; give at least one token");
   check(max_tokens >= 0, ErrorKind::invalid, "max_tokens = {} must be at least 0", max_tokens);
@@ -42,14 +52,14 @@ void check_prompt(std::span<const int32_t> prompt, int64_t max_tokens, const Mod
   check(max_tokens <= room, ErrorKind::invalid,
         "{} prompt tokens and {} new ones make {}, more than the model's {} positions", n_prompt, max_tokens,
         n_prompt + std::min(max_tokens, INT64_MAX - n_prompt), config.max_positions);
-  for (const int32_t id : prompt)
-    check(id >= 0 && id < config.vocab_size, ErrorKind::invalid, "token id {} must lie in 0 .. {}", id,
-          config.vocab_size - 1);
+  check_ids(prompt, config);
 }
 
 void check_request(const EngineRequest& r, const ModelConfig& config, int64_t n_blocks) {
   validate(r.sampling);
-  check_prompt(r.prompt, r.max_tokens, config);
+  const auto rows = std::span(r.prompt).first(r.prompt.size() - (r.only_scores() ? 1 : 0));
+  check_prompt(rows, r.max_tokens, config);
+  check_ids(r.prompt, config);
   check(r.min_tokens >= 0 && r.min_tokens <= r.max_tokens, ErrorKind::invalid,
         "min_tokens = {} must lie in 0 .. max_tokens = {}", r.min_tokens, r.max_tokens);
   check(r.n_top >= 0 && r.n_top <= config.vocab_size, ErrorKind::invalid,
@@ -57,7 +67,7 @@ void check_request(const EngineRequest& r, const ModelConfig& config, int64_t n_
   const int64_t n_prompt = int64_t(r.prompt.size());
   check(r.scored_from == 1 || (r.scored_from > 1 && r.scored_from < n_prompt), ErrorKind::invalid,
         "scored_from = {} must be 1, or lie in a prompt of {} tokens", r.scored_from, n_prompt);
-  check(cache_blocks_of(n_prompt + r.max_tokens) <= n_blocks, ErrorKind::invalid,
+  check(cache_blocks_of(r.n_rows()) <= n_blocks, ErrorKind::invalid,
         "{} prompt tokens and {} new ones make {}, more than the {} that the cache holds", n_prompt, r.max_tokens,
         n_prompt + r.max_tokens, n_blocks * kCacheBlock);
   check(r.allowed_ids >= 0, ErrorKind::invalid, "allowed_ids = {} must be at least 0", r.allowed_ids);

@@ -46,6 +46,10 @@ struct EngineRequest {
   // The first token of the prompt whose log-probability is asked for: those before it may come from the cache, and
   // EngineResult::prompt begins with it. 1: all, behind the first token, which nothing predicts and has log_prob 0.
   int64_t scored_from = 1;
+  // Nothing is drawn, and the prompt's last token has no row: nothing is predicted behind it. So such a prompt may have
+  // one token more than the model has positions.
+  bool only_scores() const { return max_tokens == 0 && prompt_log_probs && prompt.size() > 1; }
+  int64_t n_rows() const { return int64_t(prompt.size()) + max_tokens - (only_scores() ? 1 : 0); }
   // Both are called on the thread that steps; what they do is short. on_token: with every new id, false ends the
   // request, as what it throws does. on_end: once, last.
   std::function<bool(const ScoredToken&)> on_token;

@@ -6,6 +6,7 @@
 #include "server/api_error.h"
 #include "server/constraints.h"
 #include "server/log_probs.h"
+#include "text/stream_decoder.h"
 
 namespace hadal {
 namespace {

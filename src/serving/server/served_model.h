@@ -74,9 +74,6 @@ class ServedModel {
   std::shared_ptr<const TensorFiles> files_;
 };
 
-// What is no UTF-8 becomes U+FFFD, one for each longest beginning of a character.
-std::string whole_text(const std::string& bytes);
-
 // Of a log-probability: JSON has no infinity.
 double log_prob_of(double value);
 

@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "server/api_error.h"
 #include "server/chat.h"
+#include "text/stream_decoder.h"
 
 namespace hadal {
 

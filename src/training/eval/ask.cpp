@@ -13,7 +13,6 @@
 #include "eval/reply_text.h"
 #include "jinja/characters.h"
 #include "model/latent_cache.h"
-#include "nn/micro_batch.h"
 
 namespace hadal::eval {
 
@@ -130,7 +129,7 @@ class Asking {
 
   void start(Job job) {
     const Request& request = items_[job.item].requests[job.request];
-    if (request.kind == RequestKind::rolling) return roll(job, request);
+    if (request.kind == RequestKind::rolling) return roll(std::move(job), request);
     check(request.chat.empty() || model_.chat, ErrorKind::invalid, "{}: the model has no form for chats", name_of(job));
     job.pair = encode_pair(model_, request);
     cut(job, request);
@@ -156,7 +155,7 @@ class Asking {
           positions);
     check(writes || n > job.pair.n_context, ErrorKind::invalid,
           "{}: the continuation '{}' has no token of its own behind its context", name_of(job), request.continuation);
-    const int64_t over = n - (positions - (writes ? request.max_tokens : 0));
+    const int64_t over = n - (writes ? positions - request.max_tokens : positions + 1);  // a target more than rows
     if (over <= 0) return;
     check(writes || over < job.pair.n_context, ErrorKind::invalid,
           "{}: a continuation of {} tokens is more than the model's {} positions hold", name_of(job),
@@ -220,29 +219,63 @@ class Asking {
   void end(const Job& job, const EngineResult& result, Reply reply) {
     --under_way_;
     report_.cached_tokens += result.n_cached;
+    note_failure(job, result);
+    done(job, std::move(reply));
+  }
+  void note_failure(const Job& job, const EngineResult& result) {
     if (result.reason == EndReason::failed && !error_)
       error_.emplace(result.error_kind, fmt::format("{}: {}", name_of(job), result.error));
-    done(job, std::move(reply));
   }
   void done(const Job& job, Reply reply) {
     all_[job.item][job.request][size_t(job.sample)] = std::move(reply);
     progress_->add(1);
   }
 
-  // A whole text, in windows, by the trainer's own forward: a window has a target more than the engine's texts.
-  void roll(const Job& job, const Request& request) {
-    const std::vector<int32_t> tokens = model_.tokenizer.encode(request.continuation);
+  // A whole text under way: windows that are read beside each other, summed in their order.
+  struct Rolling {
+    Job job;
+    Reply reply;
+    bool keeps_tokens = false;
+    std::vector<std::vector<double>> parts;  // of each window, what it scores
+    size_t left = 0;
+  };
+
+  void roll(Job job, const Request& request) {
+    std::vector<int32_t> tokens = model_.tokenizer.encode(request.continuation);
+    if (request.keeps_tokens && request.max_tokens > 0)
+      tokens.resize(std::min(tokens.size(), size_t(request.max_tokens)));
     const int32_t before = model_.start.empty() ? model_.empty_context : model_.start.back();
-    Reply reply{.n_tokens = int64_t(tokens.size())};
-    for (const RollingWindow& window : rolling_windows(tokens, before, config().max_positions)) {
-      stop_if_interrupted("a text was not read to its end");
-      std::vector<double> values;
-      model_.transformer.forward(model_.exec, batch_of_tokens(window.tokens), {.log_probs = &values}).check_routed();
-      for (size_t i = size_t(window.scored - 1); i + 1 < window.tokens.size(); ++i) reply.log_prob += values[i];
+    const auto windows = rolling_windows(tokens, before, config().max_positions);
+    const auto rolling = std::make_shared<Rolling>();
+    rolling->job = std::move(job), rolling->reply.n_tokens = int64_t(tokens.size());
+    rolling->keeps_tokens = request.keeps_tokens;
+    rolling->parts.resize(windows.size()), rolling->left = windows.size();
+    report_.prompt_tokens += int64_t(tokens.size());
+    for (size_t w = 0; w < windows.size(); ++w) {
+      EngineRequest asked{.prompt = windows[w].tokens, .max_tokens = 0};
+      asked.prompt_log_probs = true, asked.scored_from = windows[w].scored;
+      asked.on_end = [this, rolling, w,
+                      n = windows[w].tokens.size() - size_t(windows[w].scored)](const EngineResult& r) {
+        --under_way_;
+        note_failure(rolling->job, r);
+        for (size_t i = r.prompt.size() - std::min(n, r.prompt.size()); i < r.prompt.size(); ++i)
+          rolling->parts[w].push_back(r.prompt[i].log_prob);
+        if (--rolling->left == 0) end_rolling(*rolling);
+      };
+      if (!engine_) open_engine();
+      ++under_way_;
+      engine_->submit(std::move(asked));
     }
-    report_.prompt_tokens += reply.n_tokens;
-    done(job, std::move(reply));
-    follow(job);
+    if (windows.empty()) end_rolling(*rolling);
+  }
+  void end_rolling(Rolling& rolling) {
+    for (const std::vector<double>& part : rolling.parts)
+      for (const double value : part) {
+        rolling.reply.log_prob += value;
+        if (rolling.keeps_tokens) rolling.reply.token_log_probs.push_back(value);
+      }
+    done(rolling.job, std::move(rolling.reply));
+    follow(rolling.job);
   }
 
   const AskedModel& model_;

@@ -16,6 +16,9 @@
 
 namespace hadal::eval {
 
+// A chat and what follows it as ids.
+using ChatForm = std::function<std::vector<int32_t>(const std::vector<ChatTurn>& chat, const std::string& behind)>;
+
 // What is asked. Everything must outlive the asking.
 struct AskedModel {
   const Exec& exec;
@@ -24,9 +27,7 @@ struct AskedModel {
   std::vector<int32_t> start;  // before a text
   int32_t empty_context = 0;   // before the first token of a text that nothing else stands before
   std::vector<int32_t> stop;   // ids that end a text
-  // A chat and what follows it as ids, with the place where the latter begins; empty where the model has no form for
-  // chats.
-  std::function<std::vector<int32_t>(const std::vector<ChatTurn>& chat, const std::string& behind)> chat;
+  ChatForm chat;               // empty where the model has none
 };
 
 struct AskOptions {

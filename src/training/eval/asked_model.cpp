@@ -12,8 +12,6 @@
 namespace hadal::eval {
 namespace {
 
-using ChatIds = std::function<std::vector<int32_t>(const std::vector<ChatTurn>&, const std::string&)>;
-
 // What is scored behind a chat is text of people: it stands in a fragment of its own, and is encoded with the rest.
 void add_behind(std::vector<ChatFragment>& fragments, const std::string& behind) {
   if (behind.empty()) return;
@@ -23,7 +21,7 @@ void add_behind(std::vector<ChatFragment>& fragments, const std::string& behind)
     fragments.push_back({behind, false});
 }
 
-ChatIds by_template(const TextModel& loaded, ChatFiles files) {
+ChatForm by_template(const TextModel& loaded, ChatFiles files) {
   const auto kept = std::make_shared<const ChatFiles>(std::move(files));
   return [&loaded, kept](const std::vector<ChatTurn>& chat, const std::string& behind) {
     Json messages = Json::array();
@@ -35,11 +33,11 @@ ChatIds by_template(const TextModel& loaded, ChatFiles files) {
   };
 }
 
-ChatIds by_report(const TextModel& loaded) {
-  const Tokenizer& tokenizer = loaded.text();
+}  // namespace
+
+ChatForm report_chat_form(const Tokenizer& tokenizer, std::vector<int32_t> start) {
   const std::string user = "<｜User｜>", assistant = "<｜Assistant｜>";
   if (!tokenizer.find_token(user) || !tokenizer.find_token(assistant) || !tokenizer.eos_id()) return {};
-  std::vector<int32_t> start = text_start(loaded);
   if (tokenizer.bos_id()) start = {*tokenizer.bos_id()};
   const std::string end(tokenizer.token_bytes(*tokenizer.eos_id()));
   return [=, &tokenizer](const std::vector<ChatTurn>& chat, const std::string& behind) {
@@ -59,8 +57,6 @@ ChatIds by_report(const TextModel& loaded) {
   };
 }
 
-}  // namespace
-
 AskedModel asked_model(const Exec& exec, const TextModel& loaded, const std::string& bos) {
   const Tokenizer& tokenizer = loaded.text();
   AskedModel asked{exec, *loaded.model.transformer, tokenizer, text_start(loaded, bos), 0, loaded.stop, {}};
@@ -69,7 +65,8 @@ AskedModel asked_model(const Exec& exec, const TextModel& loaded, const std::str
         loaded.model.directory.string());
   asked.empty_context = *before;
   ChatFiles files = read_chat_files(loaded.model.directory.string());
-  asked.chat = files.templates.empty() ? by_report(loaded) : by_template(loaded, std::move(files));
+  asked.chat =
+      files.templates.empty() ? report_chat_form(tokenizer, text_start(loaded)) : by_template(loaded, std::move(files));
   return asked;
 }
 

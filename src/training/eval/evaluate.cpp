@@ -44,8 +44,11 @@ std::vector<MetricResult> metrics_of(const Task& task, const std::vector<std::ve
         check(item.size() == grades[0].size() && item[f].values.size() == task.metrics.size() &&
                   item[f].values[m].first == task.metrics[m].name,
               ErrorKind::internal, "{}: an item has other metrics than its task", task.name);
-        values.push_back(item[f].values[m].second.value), weights.push_back(item[f].values[m].second.weight);
+        const MetricValue& value = item[f].values[m].second;
+        if (value.weight == 0) continue;  // a ratio that the item says nothing of
+        values.push_back(value.value), weights.push_back(value.weight);
       }
+      if (values.empty()) continue;
       results.push_back(aggregate(task.metrics[m], grades[0][f].filter, values, weights));
     }
   }
@@ -70,6 +73,11 @@ TaskResult evaluate(const AskedModel& model, Task task, const AskOptions& option
     result.task.notes.push_back(
         fmt::format("{} prompts were longer than the model's {} positions and lost their beginning", result.asked.cut,
                     model.transformer.config().max_positions));
+  int64_t undecided = 0;
+  for (const auto& item : result.grades)
+    for (const Graded& graded : item) undecided += graded.undecided;
+  if (undecided > 0)
+    result.task.notes.push_back(fmt::format("{} answers cannot be read as mathematics and count as wrong", undecided));
   result.seconds = steady_seconds() - begin;
   return result;
 }

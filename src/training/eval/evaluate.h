@@ -28,7 +28,7 @@ struct TaskResult {
 // Throws invalid for a task without items.
 TaskResult evaluate(const AskedModel& model, Task task, const AskOptions& options);
 
-// The metrics of items that are graded already.
+// The metrics of items that are graded already; of a ratio those items that have a weight, and none where none has.
 std::vector<MetricResult> metrics_of(const Task& task, const std::vector<std::vector<Graded>>& grades);
 
 // For a terminal: task, filter, shots, metric, value, standard error; then the notes of all tasks.

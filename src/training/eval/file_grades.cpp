@@ -142,7 +142,10 @@ class TextGrader {
   }
   GradedSample grade_one(const grading::FilterPipeline& filter, const ItemGold& gold, const Reply& reply) const {
     const grading::Extracted taken = filter.apply(reply.text);
-    GradedSample sample{{taken.answer, taken.found}, taken.why, {}};
+    GradedSample sample{{taken.answer, taken.found}, taken.why, false, {}};
+    if (std::find(names_.begin(), names_.end(), "maths_equal") != names_.end() &&
+        !grading::readable_maths(taken.answer))
+      sample.undecided = true, sample.why += "; cannot be read as mathematics";
     for (size_t m = 0; m < names_.size(); ++m)
       sample.values.push_back(std::any_of(gold.texts.begin(), gold.texts.end(),
                                           [&](const std::string& text) { return equal(m, taken.answer, text); }));

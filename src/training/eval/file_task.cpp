@@ -119,6 +119,15 @@ void add_requests(const TaskFile& file, const Contexts& contexts, const TaskOpti
   }
 }
 
+// Question and right answer, whatever examples stand in front of it.
+std::string own_text(const TaskFile& file, const DocReader& reader, const Item& item, const ItemGold& gold) {
+  std::string text;
+  const Json question = file.output == OutputType::rolling ? Json("") : reader.text(item.doc);
+  if (question.is_string()) text = question.get<std::string>() + " ";
+  if (question.is_number_integer()) return text + item.choices.at(size_t(question.get<int64_t>())) + " " + item.target;
+  return text + (gold.texts.empty() ? item.target : gold.texts[0]);
+}
+
 }  // namespace
 
 Task task_of_file(TaskFile given, const TaskOptions& options) {
@@ -146,6 +155,7 @@ Task task_of_file(TaskFile given, const TaskOptions& options) {
       contexts = contexts_of({reader, shots, file->description, examples_for(examples, doc), options.chat}, doc);
     golds.push_back(gold_of(*file, item, contexts.by_choice ? reader.text(doc) : target, many_targets));
     item.gold = golds.back().choices;
+    item.text = own_text(*file, reader, item, golds.back());
     add_requests(*file, contexts, options, target, item);
     task.items.push_back(std::move(item));
   }

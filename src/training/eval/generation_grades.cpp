@@ -23,6 +23,7 @@ Graded grade_samples(const std::vector<std::string>& own, const std::string& fil
   for (const GradedSample& one : samples) {
     graded.extracted.push_back(one.answer.answer), graded.why.push_back(one.why);
     answers.push_back(one.answer);
+    graded.undecided += one.undecided;
     right += one.values.at(0) > 0;
   }
   for (size_t m = 0; m < own.size(); ++m) {

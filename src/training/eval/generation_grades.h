@@ -14,6 +14,7 @@ namespace hadal::eval {
 struct GradedSample {
   grading::SampledAnswer answer;
   std::string why;
+  bool undecided = false;      // the answer cannot be read as what it is compared as
   std::vector<double> values;  // of the task's own metrics; the first says whether it is right
 };
 

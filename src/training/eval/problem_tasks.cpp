@@ -56,6 +56,7 @@ Task problem_task(const ProblemKind& kind, const TaskOptions& options) {
     Item item{.id = i, .target = problem.answer};
     item.doc = {{"question", problem.question}, {"answer", problem.answer}, {"operands", problem.operands}};
     if (!problem.reasoning.empty()) item.doc["reasoning"] = problem.reasoning;
+    item.text = problem.question + " " + problem.written();
     item.requests = {request_of(kind, problem, options)};
     task.items.push_back(std::move(item));
   }
@@ -65,6 +66,7 @@ Task problem_task(const ProblemKind& kind, const TaskOptions& options) {
       const ProblemVerdict verdict = judge_problem(kind, item.target, answer_text(reply.text, chat), reply.ended);
       samples.push_back({{verdict.answer, verdict.well_formed},
                          verdict.why,
+                         false,
                          {verdict.right ? 1.0 : 0.0, verdict.well_formed ? 1.0 : 0.0}});
     }
     const auto same = [](const std::string& a, const std::string& b) { return a == b; };

@@ -37,7 +37,7 @@ void ReplyText::clear() {
 }
 
 Reply ReplyText::reply() {
-  text_ += decoder_.finish();
+  text_ = whole_text(text_ + decoder_.finish());
   for (const std::string& text : until_) text_ = text_.substr(0, text_.find(text));
   return {.text = text_, .ended = stopped_, .n_tokens = n_tokens_};
 }

@@ -26,6 +26,7 @@ struct Request {
   std::string context;         // a text; of a chat empty
   std::vector<ChatTurn> chat;  // in place of the context where it is not empty
   std::string continuation;
+  bool keeps_tokens = false;  // of rolling: Reply::token_log_probs, and only the first max_tokens tokens count
   // Of a generation.
   std::vector<std::string> until;  // ends before the first of these
   int64_t max_tokens = 0;
@@ -37,15 +38,17 @@ struct Request {
 struct Reply {
   double log_prob = 0;  // natural; of log_likelihood and rolling
   bool greedy = false;
-  std::string text;      // of a generation
-  bool ended = false;    // it came to an id or a text that ends it, not to max_tokens
-  int64_t n_tokens = 0;  // written, or scored
+  std::string text;                     // of a generation
+  bool ended = false;                   // it came to an id or a text that ends it, not to max_tokens
+  int64_t n_tokens = 0;                 // written, or scored
+  std::vector<double> token_log_probs;  // where the request keeps them, in the order of the text
 };
 // Of one request: one reply, or as many as samples were asked for.
 using Replies = std::vector<Reply>;
 
 struct Item {
   int64_t id = 0;
+  std::string text;                  // its own question and answer, without examples, to be looked for elsewhere
   Json doc;                          // the line of the task's file, or what the generator drew
   std::string target;                // the right answer, for people
   std::vector<std::string> choices;  // of a task of choices
@@ -77,6 +80,7 @@ struct Graded {
   std::vector<std::string> extracted;  // of each sample; of choices: the chosen one
   std::vector<std::string> why;        // how it came to that, for people
   std::vector<std::pair<std::string, MetricValue>> values;
+  int64_t undecided = 0;  // samples whose answer cannot be read as what it is compared as: they count as wrong
 };
 
 struct Task {

@@ -4,6 +4,7 @@
 #include "base/text_format.h"
 #include "eval/file_task.h"
 #include "eval/gsm8k_task.h"
+#include "eval/positions_task.h"
 
 namespace hadal::eval {
 
@@ -11,6 +12,7 @@ std::vector<BuiltInTask> built_in_tasks() {
   std::vector<BuiltInTask> tasks;
   for (const ProblemKind& kind : problem_kinds()) tasks.push_back({std::string(kind.name), std::string(kind.about)});
   tasks.push_back({"needle", "a fact in a long text, by length and depth"});
+  tasks.push_back({"positions", "bits per token by position in long texts, --text"});
   tasks.push_back({"gsm8k", "from your file, --gsm8k"});
   return tasks;
 }
@@ -18,8 +20,9 @@ std::vector<BuiltInTask> built_in_tasks() {
 Task make_task(const std::string& name, const TaskOptions& options, const TaskSources& sources) {
   if (name.ends_with(".yaml") || name.ends_with(".yml")) return task_of_file(read_task_file(name), options);
   if (name == "needle") return needle_task(sources.needle, options);
+  if (name == "positions") return positions_task(sources.text, sources.needle.positions, options);
   if (name == "gsm8k") return gsm8k_task(sources.gsm8k, sources.gsm8k_examples, options);
-  std::vector<std::string> names = {"needle", "gsm8k"};
+  std::vector<std::string> names = {"needle", "positions", "gsm8k"};
   for (const ProblemKind& kind : problem_kinds()) {
     if (kind.name == name) return problem_task(kind, options);
     names.emplace_back(kind.name);

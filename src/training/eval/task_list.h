@@ -17,6 +17,7 @@ std::vector<BuiltInTask> built_in_tasks();
 // What tasks want to know besides: files of the user's, and the model's measures.
 struct TaskSources {
   std::string gsm8k, gsm8k_examples;  // its test and training files
+  std::string text;                   // of positions
   NeedleOptions needle;
 };
 

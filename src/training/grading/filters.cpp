@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/utf8.h"
 #include "grading/maths_answer.h"
 #include "jinja/characters.h"
 
@@ -12,11 +13,22 @@ std::string python_strip(std::string_view text) {
   const auto [begin, end] = jinja::strip_range(text, true, true);
   return std::string(text.substr(begin, end - begin));
 }
+namespace {
+
+// Cases of characters are told of characters alone.
+const std::string_view& checked(const std::string_view& text) {
+  check(utf8_valid_prefix(text) == int64_t(text.size()), ErrorKind::internal, "an answer of {} bytes is no UTF-8",
+        text.size());
+  return text;
+}
+
+}  // namespace
+
 std::string python_lower(std::string_view text) {
-  return jinja::with_case(jinja::MarkedText(std::string(text), true), jinja::Case::lower).bytes();
+  return jinja::with_case(jinja::MarkedText(std::string(checked(text)), true), jinja::Case::lower).bytes();
 }
 std::string python_upper(std::string_view text) {
-  return jinja::with_case(jinja::MarkedText(std::string(text), true), jinja::Case::upper).bytes();
+  return jinja::with_case(jinja::MarkedText(std::string(checked(text)), true), jinja::Case::upper).bytes();
 }
 
 FilterPipeline::FilterPipeline(std::string name, std::vector<Filter> filters)

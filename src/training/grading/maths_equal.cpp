@@ -284,6 +284,8 @@ bool same(const MathsNode& gold, const MathsNode& answer) {
 
 }  // namespace
 
+bool readable_maths(std::string_view answer) { return parse_maths(answer) != nullptr; }
+
 MathsVerdict compare_maths(std::string_view gold, std::string_view answer) {
   const MathsPtr a = parse_maths(gold), b = parse_maths(answer);
   if (!a || !b) return MathsVerdict::undecided;

@@ -11,6 +11,7 @@ namespace hadal::grading {
 enum class MathsVerdict { equal, different, undecided };  // undecided: one of the two is no answer that can be read
 
 MathsVerdict compare_maths(std::string_view gold, std::string_view answer);
+bool readable_maths(std::string_view answer);
 inline bool maths_equal(std::string_view gold, std::string_view answer) {
   return compare_maths(gold, answer) == MathsVerdict::equal;
 }

@@ -203,7 +203,19 @@ TEST(Engine, ScoresTheEndOfAPromptFromTheCacheOfItsBeginning) {
       ASSERT_EQ(got.prompt[got.prompt.size() - size_t(150 - i)].log_prob, expected[size_t(i - 1)]) << from << " " << i;
     EXPECT_EQ(got.end->n_cached, from == 140 || from == 1 ? 0 : (from - 1) / 64 * 64) << from;
   }
-  request.scored_from = 150;
+  request.prompt = random_ids(random, small.model.config().max_positions + 1);  // nothing is predicted behind the last
+  request.scored_from = 1;
+  Got whole;
+  Engine wide(small.owned.exec, small.model, {.cache_blocks = cache_blocks_of(small.model.config().max_positions)});
+  wide.submit(into(request, whole));
+  drain(wide);
+  EXPECT_EQ(whole.prompt.size(), request.prompt.size());
+  EXPECT_EQ(whole.prompt.back().log_prob, by_forward(small, request.prompt).back());
+  request.prompt.push_back(1);
+  EXPECT_ERROR(wide.submit(request), ErrorKind::invalid, "positions");
+  request.prompt = {1, 2, 1000};
+  EXPECT_ERROR(wide.submit(request), ErrorKind::invalid, "token id 1000");
+  request.prompt = random_ids(random, 150), request.scored_from = 150;
   EXPECT_ERROR(engine.submit(request), ErrorKind::invalid, "scored_from = 150");
 }
 

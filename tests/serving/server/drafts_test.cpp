@@ -5,7 +5,8 @@ namespace hadal {
 namespace {
 
 TinyOptions with_drafts(int64_t n) {
-  TinyOptions options{.n_mtp = 1};
+  TinyOptions options;
+  options.n_mtp = 1;
   options.serving.engine.drafts = n;
   return options;
 }

@@ -77,22 +77,50 @@ TEST(Ask, EncodesContextAndContinuationTogether) {
   const Tokenizer& tokenizer = tiny.asked().tokenizer;
   int64_t spanning = 0;
   for (const char* const context : {"the se", "the  ", "wor", "a b", "l'", "\u00a0x\u00a0"})
-    for (const char* const behind : {"a", " the", "ld", "e", "'s"}) {
+    for (const char* const behind : {"a", " the", "ld", "e", "'s", "  "}) {
       const EncodedPair pair = encode_pair(tiny.asked(), {RequestKind::log_likelihood, context, {}, behind});
       EXPECT_EQ(pair.ids, tokenizer.encode(std::string(context) + behind));
       std::string stripped = context;
       while (stripped.ends_with(' ')) stripped.pop_back();
       if (stripped.ends_with("\u00a0")) stripped.resize(stripped.size() - 2);
       EXPECT_EQ(pair.n_context, int64_t(tokenizer.encode(stripped).size()));
-      auto apart = tokenizer.encode(context);
-      const auto rest = tokenizer.encode(behind);
-      apart.insert(apart.end(), rest.begin(), rest.end());
-      spanning += apart != pair.ids;
     }
+  for (int32_t id = 256; id < int32_t(tokenizer.vocab_size()); ++id) {  // words that the border cuts
+    const std::string word(tokenizer.token_bytes(id));
+    if (word.size() < 2 || word.find_first_not_of("abcdefghijklmnopqrstuvwxyz") != std::string::npos) continue;
+    const EncodedPair pair =
+        encode_pair(tiny.asked(), {RequestKind::log_likelihood, word.substr(0, 1), {}, word.substr(1)});
+    EXPECT_EQ(pair.ids, tokenizer.encode(word));
+    EXPECT_EQ(pair.n_context, 1);
+    spanning += pair.ids.size() == 1;
+  }
   EXPECT_GT(spanning, 3) << "some tokens must span the border, or this test says nothing";
   const EncodedPair empty = encode_pair(tiny.asked(), {RequestKind::log_likelihood, "", {}, "sea"});
   EXPECT_EQ(empty.ids.front(), tiny.asked().empty_context);
   EXPECT_EQ(empty.n_context, 1);
+}
+
+TEST(Ask, RollsOverTextsByTheTrainersForward) {
+  const AskedTiny tiny({.positions = 32});
+  std::vector<Item> items;
+  for (const size_t n : {0, 1, 31, 32, 33, 150})
+    items.push_back({.id = int64_t(items.size()),
+                     .requests = {{.kind = RequestKind::rolling, .continuation = std::string(n, 'q')}}});
+  AskReport report;
+  const auto replies = ask(tiny.asked(), items, {}, report);
+  for (size_t i = 0; i < items.size(); ++i) {
+    const auto tokens = tiny.asked().tokenizer.encode(items[i].requests[0].continuation);
+    double sum = 0;
+    for (const RollingWindow& window : rolling_windows(tokens, tiny.asked().empty_context, 32)) {
+      std::vector<double> values;
+      tiny.asked()
+          .transformer.forward(tiny.exec(), batch_of_tokens(window.tokens), {.log_probs = &values})
+          .check_routed();
+      for (size_t at = size_t(window.scored - 1); at + 1 < window.tokens.size(); ++at) sum += values[at];
+    }
+    EXPECT_EQ(replies[i][0][0].log_prob, sum) << i;
+    EXPECT_EQ(replies[i][0][0].n_tokens, int64_t(tokens.size()));
+  }
 }
 
 TEST(Ask, RollsOverATextScoringEachTokenOnce) {
@@ -145,6 +173,8 @@ TEST(Ask, EndsATextAtTheFirstOfItsEnds) {
   EXPECT_FALSE(reply("one two", {"four"}, false).ended);
   EXPECT_TRUE(reply("one two", {"four"}, true).ended);
   EXPECT_EQ(reply("one two", {}, true).text, "one two");
+  EXPECT_EQ(reply("a\xff\xe2\x82", {}, true).text, "a\ufffd\ufffd")
+      << "whatever bytes a model writes, a text comes out";
 }
 
 TEST(Ask, WritesChatsByTheTemplateAndNeverLetsAMessageBecomeAMark) {

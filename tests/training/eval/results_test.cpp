@@ -6,11 +6,20 @@
 #include "eval/eval_testing.h"
 #include "eval/item_page.h"
 #include "eval/needle.h"
+#include "eval/positions_task.h"
 #include "eval/result_files.h"
 #include "eval/task_list.h"
+#include "eval/training_overlap.h"
 
 namespace hadal::eval {
 namespace {
+
+std::string small_words(int n) {
+  std::string text;
+  for (int i = 0; i < n; ++i)
+    text += std::string(1, char('a' + i * 7 % 26)) + std::string(1, char('a' + i * i % 25)) + " ";
+  return text;
+}
 
 // Four items; reply i is right where `right` has it.
 TaskResult small_result(const std::vector<double>& right, const std::string& text = "<script>alert(1)</script>") {
@@ -149,6 +158,55 @@ TEST(Needles, MakeAGridForTerminalsAndPages) {
   EXPECT_EQ(svg.find("<title>"), std::string::npos);
   EXPECT_TRUE(testing::has(svg, "a &lt;title&gt;"));
   EXPECT_GT(result.asked.cached_tokens, 0);
+}
+
+TEST(Positions, CountBitsByWhereATokenStands) {
+  const AskedTiny tiny;
+  const testing::TempDir folder;
+  atomic_write(folder / "long.jsonl",
+               json_text(Json{{"text", small_words(900)}}) + "\n" + json_text(Json{{"text", "ab"}}) + "\n");
+  TaskResult result = evaluate(tiny.asked(), positions_task(folder / "long.jsonl", 256, {}), {});
+  ASSERT_EQ(result.metrics.size(), 2u);
+  EXPECT_EQ(result.metrics[0].name, "bits_64_127");
+  EXPECT_EQ(result.metrics[1].name, "bits_128_255");
+  const Reply& reply = result.replies[0][0][0];
+  ASSERT_EQ(reply.token_log_probs.size(), 256u);
+  double sum = 0;
+  for (size_t i = 128; i < 256; ++i) sum += reply.token_log_probs[i];
+  EXPECT_NEAR(result.metrics[1].value, -sum / 128 / std::log(2), 1e-12);
+  atomic_write(folder / "plain.txt", small_words(3000));
+  EXPECT_GT(positions_task(folder / "plain.txt", 256, {}).items.size(), 2u);
+  atomic_write(folder / "short.txt", "ab");
+  EXPECT_TRUE(evaluate(tiny.asked(), positions_task(folder / "short.txt", 256, {}), {}).metrics.empty());
+  EXPECT_ERROR(positions_task("", 256, {}), ErrorKind::invalid, "--text FILE");
+  EXPECT_ERROR(positions_task(folder / "plain.txt", 100, {}), ErrorKind::invalid, "100 positions");
+}
+
+TEST(TrainingOverlap, FindsItemsThatTheRunHasRead) {
+  const testing::TempDir folder;
+  const std::string shown =
+      "How many legs does a grey cat have when it sleeps under the old wooden table? It has four.";
+  atomic_write(folder / "a.txt",
+               "Other words. HOW many legs does a grey cat have -- when it sleeps under\nthe old, wooden table?");
+  atomic_write(folder / "b.jsonl", "{\"text\": \"x\\nThe s\\u00e9a is\\u0020deep and very cold\\n\"}\n");
+  std::vector<Task> tasks(2);
+  for (const char* const text :
+       {shown.c_str(), "the s\u00e9a is deep and very cold", "the sea is deep and very warm", "too short",
+        "How many legs does a brown dog have when it runs around the old wooden table"}) {
+    tasks[0].items.push_back({.id = int64_t(tasks[0].items.size()), .text = text});
+  }
+  tasks[1].items = {{.id = 0, .text = "none of this stands in any file at all"}};
+  note_training_overlap({{folder / "a.txt", folder / "b.jsonl"}, {}, 200}, tasks, true);
+  ASSERT_EQ(tasks[0].notes.size(), 1u);
+  EXPECT_TRUE(testing::has(tasks[0].notes[0], "2 of 4 items")) << tasks[0].notes[0];
+  EXPECT_TRUE(testing::has(tasks[0].notes[0], "(items 0, 1)")) << tasks[0].notes[0];
+  EXPECT_TRUE(tasks[1].notes.empty());
+  EXPECT_TRUE(training_text_of(folder.path()).files.empty());
+  atomic_write(folder / "config.toml",
+               "[[data.sources]]\npaths = [\"" + (folder / "a.txt") + "\", \"" + (folder / "gone.txt") + "\"]\n");
+  const TrainingText text = training_text_of(folder.path());
+  EXPECT_EQ(text.files.size(), 1u);
+  EXPECT_EQ(text.missing.size(), 1u);
 }
 
 TEST(Tasks, AreFoundByNameAndElseTheNearestIsNamed) {
