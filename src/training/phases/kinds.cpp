@@ -1,6 +1,8 @@
 // Defaults and checks of the kinds of phases.
 #include "phases/kinds.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "optim/curves.h"
 
@@ -10,7 +12,8 @@ namespace {
 using Defaults = std::vector<std::string>;
 
 double last_learning_rate(const Config& config) {
-  return learning_rate(config.optim, config.train.steps, config.train.steps);
+  const int64_t steps = std::max<int64_t>(1, config.train.steps);
+  return learning_rate(config.optim, steps, steps);
 }
 
 Defaults constant_learning_rate(double lr) {
@@ -56,8 +59,8 @@ std::vector<PhaseKind> training_kinds() {
            check_extension},
           {"sft", "fine-tuning on dialogues, whose answers are trained",
            [](const Phase*) {
-             return Defaults{"data.document_mask=document", "data.at_end=stop", "data.fim_rate=0",
-                             "train.bias_update_speed=0"};
+             return Defaults{"data.document_mask=document", "data.at_end=stop",    "data.fim_rate=0",
+                             "train.bias_update_speed=0",   "train.batch_ramp=[]", "train.steps=0"};
            },
            [](const Phase&, const Phase*) {}}};
 }

@@ -14,13 +14,15 @@ namespace {
 struct Planned {
   const Phase* phase;
   double tokens;  // at most: packing may leave padding, and a source may be used up before
+  int64_t steps;  // 1 where data.epochs give as many as they do, which shows once the text is tokenised
 };
 
 std::vector<Planned> planned(const PhasedConfig& plan) {
   std::vector<Planned> all;
   for (const Phase& phase : plan.phases) {
     const Config& c = phase.config;
-    all.push_back({&phase, double(total_sequences(c.train, 1, c.train.steps)) * double(c.data.sequence_length)});
+    const double sequences = c.train.steps > 0 ? double(total_sequences(c.train, 1, c.train.steps)) : 0;
+    all.push_back({&phase, sequences * double(c.data.sequence_length), std::max<int64_t>(1, c.train.steps)});
   }
   return all;
 }
@@ -38,14 +40,18 @@ std::string table_of(const std::vector<Planned>& all) {
   Table table({"phase", "kind", "from", "steps", "tokens", "context", "learning rate", "FLOP", "sources"});
   for (const Planned& one : all) {
     const Config& c = one.phase->config;
-    const auto rate = [&](int64_t step) { return learning_rate(c.optim, step, c.train.steps); };
+    const auto rate = [&](int64_t step) { return learning_rate(c.optim, step, one.steps); };
+    const bool by_epochs = c.train.steps == 0;
     const double flops =
         c.model.vocab_size > 0 ? one.tokens * count_flops(c.model, c.data.sequence_length).training_causal() : 0;
     const auto& yarn = c.model.yarn;
-    table.add({one.phase->name, one.phase->kind, one.phase->from, format_count(c.train.steps), format_si(one.tokens),
-               format_count(c.data.sequence_length) + (yarn.factor > 1 ? fmt::format(" (x {:g})", yarn.factor) : ""),
-               fmt::format("{:.3g} to {:.3g}", rate(1), rate(c.train.steps)),
-               flops > 0 ? fmt::format("{:.3g}", flops) : "-", sources_of(c)});
+    table.add(
+        {one.phase->name, one.phase->kind, one.phase->from,
+         by_epochs ? fmt::format("{} epochs", c.data.epochs) : format_count(c.train.steps),
+         by_epochs ? "-" : format_si(one.tokens),
+         format_count(c.data.sequence_length) + (yarn.factor > 1 ? fmt::format(" (x {:g})", yarn.factor) : ""),
+         by_epochs ? fmt::format("{:.3g}", c.optim.lr) : fmt::format("{:.3g} to {:.3g}", rate(1), rate(one.steps)),
+         flops > 0 ? fmt::format("{:.3g}", flops) : "-", sources_of(c)});
   }
   return table.text() + "\n";
 }
@@ -60,15 +66,15 @@ std::string draw_phases(const PhasedConfig& plan, int64_t columns) {
   // Every phase has a column at least, else its share of the tokens.
   struct Column {
     const Config* config;
-    int64_t step;
+    int64_t step, steps;
   };
   std::vector<Column> axis;
   std::string names(12, ' ');
   for (const Planned& one : all) {
     const int64_t width = std::max<int64_t>(1, int64_t(double(columns) * one.tokens / std::max(1.0, total)));
-    const int64_t steps = one.phase->config.train.steps;
+    const int64_t steps = one.steps;
     for (int64_t i = 0; i < width; ++i)
-      axis.push_back({&one.phase->config, width == 1 ? steps : 1 + i * (steps - 1) / (width - 1)});
+      axis.push_back({&one.phase->config, width == 1 ? steps : 1 + i * (steps - 1) / (width - 1), steps});
     names += ("|" + one.phase->name).substr(0, size_t(width)) +
              std::string(size_t(std::max<int64_t>(0, width - 1 - int64_t(one.phase->name.size()))), ' ');
   }
@@ -79,7 +85,7 @@ std::string draw_phases(const PhasedConfig& plan, int64_t columns) {
   };
   out += fmt::format("{} tokens in all (at most: packing may leave padding), a phase after the other:\n{}\n",
                      format_si(total), names);
-  drawn("learning rate", [](const Column& c) { return learning_rate(c.config->optim, c.step, c.config->train.steps); });
+  drawn("learning rate", [](const Column& c) { return learning_rate(c.config->optim, c.step, c.steps); });
   drawn("batch (tokens)", [](const Column& c) {
     return double(batch_sequences(c.config->train, c.step) * c.config->data.sequence_length);
   });

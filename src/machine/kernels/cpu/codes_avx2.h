@@ -25,11 +25,7 @@ HADAL_INLINE V next_power(V a) {
   return {_mm256_castsi256_ps(_mm256_and_si256(up, _mm256_set1_epi32(int(0xff800000))))};
 }
 
-// The code of a magnitude with kFraction bits of fraction and the exponents of kBias. A
-// number's unit is 2^-kFraction of its binade, or of the smallest normal's. Added to 2^23 units and a half of that, the
-// number is rounded to whole units, to nearest even, and these are the lowest bits of the sum; the code is their number
-// and, for each binade above the smallest normal's, 2^kFraction more. The even constant that this subtracts is added
-// with the 2^23 units, modulo the bits of a code.
+// The code of a magnitude with kFraction bits of fraction and the exponents of kBias, as on AVX-512 (codes_avx512.h).
 template <int kFraction, int kBias>
 HADAL_INLINE __m256i rounded_magnitude(__m256 a) {
   constexpr int kCodes = 4 * (kBias + 1) << kFraction, kSubtracted = ((128 - kBias) << kFraction) % kCodes;
