@@ -103,6 +103,7 @@ int explain(const DataOptions& o) {
   const data::Prepared result =
       prepared(config, o, exec.exec, exists || has_begun(config) ? data::OnChange::look : data::OnChange::rebuild);
   data::Loader loader(result.shards, result.tokenizer, config.data, config.tokenizer.split_fused);
+  print_notes(loader.notes(), o.common.quiet);
   loader.skip(sequences_before(config, o.step));
   const data::Batch batch = loader.next(batch_sequences(config.train, o.step));
   check(!batch.sequences.empty(), ErrorKind::invalid,

@@ -58,7 +58,7 @@ TEST(CommandLine, AnUnknownOptionGetsAGuessWhateverElseIsWrong) {
 
 TEST(CommandLine, TheParsersOwnWordsDoNotShineThrough) {
   is_wrong_use("train a b c", "'b', 'c' were not expected (see hadal train --help)");
-  is_wrong_use("data", "say which: build, explain (see hadal data --help)");
+  is_wrong_use("data", "say which: build, explain, check (see hadal data --help)");
   is_wrong_use("generate --model", "--model needs a value");
   is_wrong_use("generate --model a --model b", "--model was given 2 times");
   is_wrong_use("generate --model x --isa avx3", "--isa: 'avx3' is none of reference, avx2");
