@@ -132,7 +132,7 @@ class Asking {
     if (request.kind == RequestKind::rolling) return roll(std::move(job), request);
     check(request.chat.empty() || model_.chat, ErrorKind::invalid, "{}: the model has no form for chats", name_of(job));
     job.pair = encode_pair(model_, request);
-    cut(job, request);
+    const int64_t max_tokens = cut(job, request);
     report_.prompt_tokens += int64_t(job.pair.ids.size());
     EngineRequest asked;
     asked.prompt = job.pair.ids;
@@ -140,29 +140,33 @@ class Asking {
     if (request.kind == RequestKind::log_likelihood)
       prepare_scores(asked, shared);
     else
-      prepare_text(asked, shared, request);
+      prepare_text(asked, shared, request, max_tokens);
     if (!engine_) open_engine();
     ++under_way_;
     engine_->submit(std::move(asked));
   }
 
-  // The beginning of what is too long goes, as in lm-eval; what must be scored never does.
-  void cut(Job& job, const Request& request) {
+  // The beginning of what is too long goes, as in lm-eval; what must be scored never does. Returns how many tokens may
+  // be written.
+  int64_t cut(Job& job, const Request& request) {
     const int64_t positions = config().max_positions, n = int64_t(job.pair.ids.size());
     const bool writes = request.kind == RequestKind::generate;
-    check(!writes || request.max_tokens < positions, ErrorKind::invalid,
-          "{}: {} new tokens leave no room for a context in the model's {} positions", name_of(job), request.max_tokens,
+    const int64_t room = std::max<int64_t>(1, positions - n);
+    const int64_t max_tokens = request.yields ? std::min(request.max_tokens, room) : request.max_tokens;
+    check(!writes || max_tokens < positions, ErrorKind::invalid,
+          "{}: {} new tokens leave no room for a context in the model's {} positions", name_of(job), max_tokens,
           positions);
     check(writes || n > job.pair.n_context, ErrorKind::invalid,
           "{}: the continuation '{}' has no token of its own behind its context", name_of(job), request.continuation);
-    const int64_t over = n - (writes ? positions - request.max_tokens : positions + 1);  // a target more than rows
-    if (over <= 0) return;
+    const int64_t over = n - (writes ? positions - max_tokens : positions + 1);  // a target more than rows
+    if (over <= 0) return max_tokens;
     check(writes || over < job.pair.n_context, ErrorKind::invalid,
           "{}: a continuation of {} tokens is more than the model's {} positions hold", name_of(job),
           n - job.pair.n_context, positions);
     job.pair.ids.erase(job.pair.ids.begin(), job.pair.ids.begin() + over);
     job.pair.n_context -= std::min(over, job.pair.n_context);
     ++report_.cut;
+    return max_tokens;
   }
 
   // Room for all that is under way, if memory has it (cache_blocks_for). A token has a byte at least.
@@ -197,9 +201,9 @@ class Asking {
     };
   }
 
-  void prepare_text(EngineRequest& asked, const std::shared_ptr<Job>& job, const Request& request) {
+  void prepare_text(EngineRequest& asked, const std::shared_ptr<Job>& job, const Request& request, int64_t max_tokens) {
     const auto text = std::make_shared<ReplyText>(model_.tokenizer, model_.stop, request);
-    asked.max_tokens = request.max_tokens, asked.stop = model_.stop;
+    asked.max_tokens = max_tokens, asked.stop = model_.stop;
     asked.allowed_ids = model_.tokenizer.vocab_size();
     asked.sampling.temperature = request.samples ? request.temperature : 0;
     asked.sampling.seed = random_bits(

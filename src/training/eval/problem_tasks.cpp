@@ -10,7 +10,8 @@ namespace {
 constexpr int64_t kItems = 500;
 
 Request request_of(const ProblemKind& kind, const Problem& problem, const TaskOptions& options) {
-  Request request{.kind = RequestKind::generate, .max_tokens = 2 * kind.longest + 8, .keeps_marks = true};
+  Request request{
+      .kind = RequestKind::generate, .max_tokens = 2 * kind.longest + 8, .yields = true, .keeps_marks = true};
   request.samples = options.temperature > 0;
   if (request.samples) request.temperature = options.temperature;
   if (!options.chat) request.until = {"\n"};

@@ -30,6 +30,7 @@ struct Request {
   // Of a generation.
   std::vector<std::string> until;  // ends before the first of these
   int64_t max_tokens = 0;
+  bool yields = false;       // fewer tokens, one at least, rather than a context that loses its beginning
   bool samples = false;      // drawn at `temperature`, else greedy
   double temperature = 1;    // where it samples
   bool keeps_marks = false;  // control tokens that are written (</think>) stay in the text

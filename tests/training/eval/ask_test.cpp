@@ -149,6 +149,10 @@ TEST(Ask, CutsTheBeginningOfWhatIsTooLongAndCountsIt) {
                     {.kind = RequestKind::generate, .context = longer, .max_tokens = 5}}}};
   ask(tiny.asked(), items, {}, report);
   EXPECT_EQ(report.cut, 2);
+  items[0].requests = {
+      {.kind = RequestKind::generate, .context = "The sea is deep", .max_tokens = 300, .yields = true}};
+  EXPECT_LT(ask(tiny.asked(), items, {}, report)[0][0][0].n_tokens, 40);
+  EXPECT_EQ(report.cut, 2) << "a request that yields keeps its context";
   items[0].requests = {{.kind = RequestKind::log_likelihood, .context = "a", .continuation = longer}};
   EXPECT_ERROR(ask(tiny.asked(), items, {}, report), ErrorKind::invalid, "item 3");
   items[0].requests = {{.kind = RequestKind::generate, .context = "a", .max_tokens = 40}};
