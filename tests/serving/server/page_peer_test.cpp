@@ -25,8 +25,8 @@ void browse(const TinyOptions& given, const std::string& kind) {
 }
 
 TEST(Page, ChatsStopsAndRegeneratesAsTheApiAnswers) { browse({}, "chat"); }
-TEST(Page, OpensOnCompletionWithoutAChatTemplate) { browse({.chat = false}, "text"); }
-TEST(Page, WorksWithIdsWithoutATokenizer) { browse({.tokenizer = false, .chat = false}, "ids"); }
+TEST(Page, OpensOnCompletionWithoutAChatTemplate) { browse({{.chat = false}}, "text"); }
+TEST(Page, WorksWithIdsWithoutATokenizer) { browse({{.tokenizer = false, .chat = false}}, "ids"); }
 
 }  // namespace
 }  // namespace hadal
