@@ -80,9 +80,9 @@ TEST(CommandLine, NothingAtAllShowsTheHelpAndIsWrongUse) {
 // The names below "Subcommands:" in a help text.
 std::vector<std::string> subcommands(const std::string& help) {
   std::vector<std::string> names;
-  const size_t start = help.find("Subcommands:");
+  const size_t start = help.find("Subcommands:"), end = help.find("\n\n", start);  // examples follow
   if (start == std::string::npos) return names;
-  for (size_t at = help.find("\n  ", start); at != std::string::npos; at = help.find("\n  ", at + 1)) {
+  for (size_t at = help.find("\n  ", start); at < end && at != std::string::npos; at = help.find("\n  ", at + 1)) {
     if (help[at + 3] != ' ') names.push_back(help.substr(at + 3, help.find(' ', at + 3) - at - 3));
   }
   return names;

@@ -27,6 +27,31 @@ struct Descriptor {
   }
 };
 
+// What is there and is neither file nor directory, as /dev/null or a pipe: it is written into, and stays what it is.
+bool is_stream(const fs::path& path) {
+  std::error_code code;
+  const fs::file_status status = fs::status(path, code);
+  return fs::exists(status) && !fs::is_regular_file(status) && !fs::is_directory(status);
+}
+
+void copy_into(const Descriptor& from, uint64_t bytes, const fs::path& stream) {
+  const Descriptor to{::open(stream.c_str(), O_WRONLY | O_CLOEXEC)};
+  if (to.fd < 0) fail_errno("write", stream);
+  char part[1 << 16];
+  for (uint64_t at = 0; at < bytes;) {
+    const ssize_t got = ::pread(from.fd, part, sizeof part, off_t(at));
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) fail_errno("write", stream);
+    for (ssize_t given = 0; given < got;) {
+      const ssize_t wrote = ::write(to.fd, part + given, size_t(got - given));
+      if (wrote < 0 && errno == EINTR) continue;
+      if (wrote < 0) fail_errno("write", stream);
+      given += wrote;
+    }
+    at += uint64_t(got);
+  }
+}
+
 fs::path directory_of(const fs::path& path) {
   fs::path parent = path.parent_path();
   return parent.empty() ? fs::path(".") : parent;
@@ -74,7 +99,7 @@ MappedFile::~MappedFile() {
 
 AtomicFile::AtomicFile(const fs::path& path) : path_(path) {
   static std::atomic<uint64_t> counter{0};  // only keeps temporaries of one process apart
-  temporary_ = path;
+  temporary_ = is_stream(path) ? fs::temp_directory_path() / "hadal" : path;
   temporary_ += fmt::format(".tmp.{}.{}", ::getpid(), counter.fetch_add(1));
   file_ = ::open(temporary_.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
   if (file_ < 0) fail_errno("write", path_);
@@ -104,6 +129,10 @@ void AtomicFile::write_at(uint64_t offset, const void* data, size_t bytes) {
 
 void AtomicFile::commit() {
   check(file_ >= 0, ErrorKind::internal, "'{}' was already committed", path_.string());
+  if (is_stream(path_)) {
+    ::unlink(temporary_.c_str());
+    return copy_into(Descriptor{std::exchange(file_, -1)}, size_, path_);
+  }
   if (::fsync(file_) != 0 && errno != EINVAL && errno != EROFS) fail_errno("write", path_);
   const int closed = ::close(std::exchange(file_, -1));
   if (closed != 0 || ::rename(temporary_.c_str(), path_.c_str()) != 0) {

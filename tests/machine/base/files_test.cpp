@@ -3,12 +3,16 @@
 
 #include <gtest/gtest.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <csignal>
+#include <fstream>
 #include <functional>
+#include <sstream>
+#include <thread>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -46,6 +50,19 @@ TEST_F(Files, WritesAtomicallyAndReadsBackAnyBytes) {
   atomic_write(dir_ / "a b.bin", "new");
   EXPECT_EQ(read_file(dir_ / "a b.bin"), "new");
   EXPECT_EQ(std::distance(fs::directory_iterator(dir_), {}), 1) << "a temporary was left";
+}
+
+TEST_F(Files, WhatIsNoFileIsWrittenIntoAndStaysWhatItIs) {
+  const fs::path pipe = dir_ / "pipe";
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  const std::string text(200000, 'x');  // more than a pipe holds
+  std::ostringstream read;
+  std::thread reader([&] { read << std::ifstream(pipe).rdbuf(); });
+  atomic_write(pipe, text);
+  reader.join();
+  EXPECT_EQ(read.str(), text);
+  EXPECT_TRUE(fs::is_fifo(pipe));
+  EXPECT_EQ(std::distance(fs::directory_iterator(dir_), {}), 1);
 }
 
 TEST_F(Files, LeavesTheOldFileWhenAWriteIsGivenUp) {
