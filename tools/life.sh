@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# The walk in small (configs/life.toml): makes its texts and tokenizer in runs/life-data, trains all phases in runs/life,
+# asks for needles before and after the extensions and for word problems at the end. Goes on where it was stopped.
+# usage: life.sh HADAL
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+hadal=$1
+data=runs/life-data
+mkdir -p $data
+generate() {  # FILE, then what is generated
+  [ -e "$data/$1" ] || "$hadal" eval generate "${@:2}" --to "$data/$1"
+}
+generate short.jsonl needle --n 30000 --bytes 150,200,300,400
+generate longer.jsonl needle --n 6000 --first 30000 --bytes 400,1000,2000,3300
+generate longest.jsonl needle --n 1500 --first 40000 --bytes 2000,6000,9000,13000
+generate problems.jsonl word_problems --n 60000
+# Few merges, of words alone: digits stay single tokens, so that sums are no table to be memorised.
+[ -e $data/tokenizer/tokenizer.json ] ||
+  "$hadal" tokenizer train --input $data/short.jsonl --vocab-size 512 --output $data/tokenizer --quiet
+"$hadal" train configs/life.toml
+"$hadal" eval --model runs/life:base --tasks needle --lengths 128 --limit 64
+"$hadal" eval --model runs/life:longest --tasks needle --lengths 128,1024,4096 --limit 16
+"$hadal" eval --model runs/life --tasks word_problems --limit 200
