@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The walk in small (configs/life.toml): makes its texts and tokenizer in runs/life-data, trains all phases in runs/life,
-# asks for needles before and after the extensions and for word problems at the end. Goes on where it was stopped.
+# The walk in small (configs/life.toml): makes its texts and tokenizer in runs/life-data, trains all phases in
+# runs/life, asks for needles before and after the extensions and for word problems at the end. Goes on where it was
+# stopped.
 # usage: life.sh HADAL
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
