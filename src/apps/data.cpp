@@ -77,7 +77,6 @@ int64_t sequences_before(const Config& config, int64_t step) {
   return n;
 }
 
-// Shows, and changes nothing: only where nothing was tokenised yet is that done first.
 int explain_removed(const Config& config, const DataOptions& o) {
   const auto& sources = config.data.sources;
   check(std::any_of(sources.begin(), sources.end(), [](const SourceConfig& s) { return !s.rules.empty(); }),
@@ -94,6 +93,7 @@ int explain_removed(const Config& config, const DataOptions& o) {
   return kExitFine;
 }
 
+// Shows, and changes nothing: only where nothing was tokenised yet is that done first.
 int explain(const DataOptions& o) {
   const Config config = read_run_config(o.config, {o.text, o.common.set});
   check(o.removed || o.rule.empty(), ErrorKind::invalid, "--rule {} belongs to --removed", o.rule);

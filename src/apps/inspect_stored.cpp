@@ -124,17 +124,7 @@ void print_lineage(const std::filesystem::path& run) {
 
 nlohmann::ordered_json lineage_json(const std::filesystem::path& run) {
   auto all = nlohmann::ordered_json::array();
-  for (const PhaseRecord& r : read_phase_records(run))
-    all.push_back({{"name", r.name},
-                   {"kind", r.kind},
-                   {"from", r.from},
-                   {"steps", r.steps},
-                   {"tokens", r.tokens},
-                   {"bits_per_byte", r.bits_per_byte},
-                   {"checkpoint", r.checkpoint},
-                   {"model", r.model},
-                   {"parent", r.parent},
-                   {"data", r.data}});
+  for (const PhaseRecord& record : read_phase_records(run)) all.push_back(record_json(record));
   return all;
 }
 

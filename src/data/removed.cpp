@@ -1,11 +1,10 @@
 // Removed documents beside the rule that removed them.
 #include "data/removed.h"
 
-#include <algorithm>
+#include <fmt/ranges.h>
 
-#include "base/table.h"
+#include "base/html.h"
 #include "base/text_format.h"
-#include "base/utf8.h"
 
 namespace hadal::data {
 namespace {
@@ -25,18 +24,6 @@ std::string measured(const Refusal& refusal) {
   return fmt::format("{}: {:.4g}, limit {:.4g}", refusal.rule, refusal.value, refusal.limit);
 }
 
-std::string joined(const std::vector<std::string>& names) {
-  std::string text;
-  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
-  return text;
-}
-
-std::string escaped(std::string_view text) {
-  std::string out;
-  for (const char c : text) out += c == '<' ? "&lt;" : c == '>' ? "&gt;" : c == '&' ? "&amp;" : std::string(1, c);
-  return out;
-}
-
 }  // namespace
 
 RemovedDocuments removed_documents(const DataConfig& config, const std::string& rule, int64_t most,
@@ -49,13 +36,10 @@ RemovedDocuments removed_documents(const DataConfig& config, const std::string& 
   corpus.read(0, [&](int64_t document, const std::string& text) {
     while (document >= corpus.first_document(int64_t(source) + 1)) ++source;
     if (corpus.facts(document).fate != Fate::filtered) return true;
-    const std::vector<Refusal> all = rules[source].all(text);
-    std::string copy = text;
-    const auto first = rules[source].judge(copy);
-    if (!first || !first->rule.starts_with(rule) || ++removed.n > most) return true;
-    RemovedDocument one{corpus.sources()[source].name, corpus.place_of(document), *first, {}, one_line(text)};
-    for (const Refusal& other : all)
-      if (other.rule != first->rule) one.others.push_back(other.rule);
+    const std::vector<Refusal> all = rules[source].all(text);  // in the order in which they are asked
+    if (all.empty() || !all.front().rule.starts_with(rule) || ++removed.n > most) return true;
+    RemovedDocument one{corpus.sources()[source].name, corpus.place_of(document), all.front(), {}, one_line(text)};
+    for (size_t i = 1; i < all.size(); ++i) one.others.push_back(all[i].rule);
     removed.shown.push_back(std::move(one));
     return true;
   });
@@ -66,7 +50,7 @@ std::string removed_text(const RemovedDocuments& removed) {
   std::string out;
   for (const RemovedDocument& one : removed.shown) {
     out += fmt::format("{}\n  {}{}\n  {}\n", one.place, measured(one.refusal),
-                       one.others.empty() ? "" : "; also " + joined(one.others), one.begin);
+                       one.others.empty() ? "" : fmt::format("; also {}", fmt::join(one.others, ", ")), one.begin);
   }
   return out + fmt::format("{} of {} removed documents\n", format_count(int64_t(removed.shown.size())),
                            format_count(removed.n));
@@ -81,8 +65,8 @@ std::string removed_html(const RemovedDocuments& removed) {
   out += fmt::format("<p>{} of {}</p><table><tr><th>where<th>rule<th>also<th>begins with",
                      format_count(int64_t(removed.shown.size())), format_count(removed.n));
   for (const RemovedDocument& one : removed.shown)
-    out += fmt::format("<tr><td>{}<td>{}<td>{}<td>{}", escaped(one.place), escaped(measured(one.refusal)),
-                       escaped(joined(one.others)), escaped(one.begin));
+    out += fmt::format("<tr><td>{}<td>{}<td>{}<td>{}", html_escape(one.place), html_escape(measured(one.refusal)),
+                       html_escape(fmt::format("{}", fmt::join(one.others, ", "))), html_escape(one.begin));
   return out + "</table>\n";
 }
 

@@ -93,9 +93,8 @@ void compare_gradients(const PeerCase& peer, const Parameters& parameters, Worst
   for (const Parameter* parameter : parameters) {
     if (!parameter->spec.trained) continue;
     for (int64_t e = 0; e < parameter->spec.n_experts(); ++e) {
-      std::string name = parameter->spec.hf_name;
+      const std::string name = parameter->spec.hf_name_of(e);
       const bool stacked = parameter->spec.kind == ParameterKind::routed_expert;
-      if (stacked) name.replace(name.find("{e}"), 3, std::to_string(e));
       ASSERT_TRUE(peer.tensors->has("g." + name)) << peer.name() << ": transformers has no gradient of " << name;
       const Tensor theirs = peer.tensors->tensor("g." + name);
       const Tensor ours = stacked ? parameter->grad.slice(e) : parameter->grad;

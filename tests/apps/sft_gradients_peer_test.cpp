@@ -75,9 +75,8 @@ Worst worst_gradient(const SafetensorsReader& expected, const Parameters& parame
   for (const Parameter* parameter : parameters) {
     if (!parameter->spec.trained) continue;
     for (int64_t e = 0; e < parameter->spec.n_experts(); ++e) {
-      std::string name = parameter->spec.hf_name;
+      const std::string name = parameter->spec.hf_name_of(e);
       const bool stacked = parameter->spec.kind == ParameterKind::routed_expert;
-      if (stacked) name.replace(name.find("{e}"), 3, std::to_string(e));
       const Tensor theirs = expected.tensor("g." + name);
       const Tensor ours = stacked ? parameter->grad.slice(e) : parameter->grad;
       double error = 0, norm = 0;

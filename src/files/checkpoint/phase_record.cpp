@@ -25,6 +25,19 @@ PhaseRecord record_of(const ordered_json& json) {
 
 }  // namespace
 
+ordered_json record_json(const PhaseRecord& r) {
+  return {{"name", r.name},
+          {"kind", r.kind},
+          {"from", r.from},
+          {"steps", r.steps},
+          {"tokens", r.tokens},
+          {"bits_per_byte", r.bits_per_byte},
+          {"checkpoint", r.checkpoint},
+          {"model", r.model},
+          {"parent", r.parent},
+          {"data", r.data}};
+}
+
 bool has_phase_records(const fs::path& run) { return fs::is_regular_file(file_of(run)); }
 
 std::vector<PhaseRecord> read_phase_records(const fs::path& run) {
@@ -43,17 +56,7 @@ std::vector<PhaseRecord> read_phase_records(const fs::path& run) {
 
 void write_phase_records(const fs::path& run, const std::vector<PhaseRecord>& records) {
   ordered_json json{{"format", kFormat}, {"phases", ordered_json::array()}};
-  for (const PhaseRecord& r : records)
-    json["phases"].push_back({{"name", r.name},
-                              {"kind", r.kind},
-                              {"from", r.from},
-                              {"steps", r.steps},
-                              {"tokens", r.tokens},
-                              {"bits_per_byte", r.bits_per_byte},
-                              {"checkpoint", r.checkpoint},
-                              {"model", r.model},
-                              {"parent", r.parent},
-                              {"data", r.data}});
+  for (const PhaseRecord& record : records) json["phases"].push_back(record_json(record));
   atomic_write(file_of(run), json_text(json, {.indent = 1}) + "\n");
 }
 

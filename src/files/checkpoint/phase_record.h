@@ -6,6 +6,7 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <vector>
@@ -22,6 +23,7 @@ struct PhaseRecord {
   std::string model, parent, data;
 };
 
+nlohmann::ordered_json record_json(const PhaseRecord& record);  // as it stands in the file
 bool has_phase_records(const std::filesystem::path& run);
 std::vector<PhaseRecord> read_phase_records(const std::filesystem::path& run);  // none: nothing ended yet
 void write_phase_records(const std::filesystem::path& run, const std::vector<PhaseRecord>& records);

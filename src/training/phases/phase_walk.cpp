@@ -1,7 +1,7 @@
 // Phase after phase.
 #include "phases/phase_walk.h"
 
-#include <algorithm>
+#include <fmt/ranges.h>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -41,9 +41,7 @@ class Walker {
     for (const Phase& phase : walk_.plan.phases) known.push_back(phase.name);
     for (const auto& [option, name] : {std::pair("--phase", walk_.only), {"--until", walk_.until}}) {
       if (name.empty() || walk_.plan.find(name)) continue;
-      std::string all;
-      for (const std::string& one : known) all += (all.empty() ? "" : ", ") + one;
-      fail(ErrorKind::invalid, "{} {}: the phases are {}", option, name, all);
+      fail(ErrorKind::invalid, "{} {}: the phases are {}", option, name, fmt::join(known, ", "));
     }
   }
 
