@@ -4,6 +4,7 @@
 
 #include "apps/command.h"
 #include "apps/small_run.h"
+#include "base/expect_words.h"
 
 namespace hadal {
 namespace {
@@ -14,9 +15,6 @@ class PrecisionVerb : public ::testing::Test {
  protected:
   std::string q(const fs::path& path) { return SmallRun::quoted(path); }
   std::string page_at(const std::string& name) { return q(small.root() / name); }
-  void expect_words(const std::string& text, std::initializer_list<const char*> words) {
-    for (const char* word : words) EXPECT_NE(text.find(word), std::string::npos) << word << " is not in: " << text;
-  }
   void refused(const std::string& arguments, std::initializer_list<const char*> words) {
     const auto result = run_hadal(arguments);
     EXPECT_EQ(result.code, 2) << result.out << result.err;

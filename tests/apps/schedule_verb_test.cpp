@@ -5,15 +5,12 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/command.h"
+#include "base/expect_words.h"
 #include "base/files.h"
 #include "base/json.h"
 
 namespace hadal {
 namespace {
-
-void expect_words(const std::string& text, const std::vector<std::string>& words) {
-  for (const std::string& word : words) EXPECT_NE(text.find(word), std::string::npos) << word << "\n" << text;
-}
 
 std::string shown(const std::string& arguments) {
   const CommandResult result = run_hadal("schedule " + arguments);

@@ -133,6 +133,12 @@ Config config_from_tree(const ordered_json& tree, const std::string& origin) {
   return config;
 }
 
+SweepConfig sweep_config_from_tree(const ordered_json& tree, const std::string& origin) {
+  SweepConfig config;
+  Reader{origin}.read(config, tree, "");
+  return config;
+}
+
 std::string config_to_json(const Config& config) { return json_text(config_to_tree(config), {.indent = 2}); }
 std::string model_config_to_json(const ModelConfig& config) {
   return json_text(model_config_to_tree(config), {.indent = 2});

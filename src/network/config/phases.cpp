@@ -13,6 +13,7 @@
 #include "config/config_io.h"
 #include "config/config_json.h"
 #include "config/config_tree.h"
+#include "config/entries.h"
 
 namespace hadal {
 
@@ -25,22 +26,6 @@ constexpr const char* kOfModel[] = {"yarn", "max_positions"};
 // Beside sections; and names that a run's directory has for other things.
 constexpr const char* kKeys[] = {"name", "kind", "from", "moments", "start", "set"};
 constexpr const char* kTaken[] = {"checkpoints", "data", "tokenizer", "text", "logs", "lock", "before_fresh"};
-
-template <class List>
-bool holds(const List& list, const std::string& word) {
-  return std::find(std::begin(list), std::end(list), word) != std::end(list);
-}
-
-void merge(ordered_json& tree, const ordered_json& over) {
-  for (const auto& item : over.items()) {
-    ordered_json& place = tree[item.key()];
-    if (place.is_object() && item.value().is_object()) {
-      merge(place, item.value());
-    } else {
-      place = item.value();
-    }
-  }
-}
 
 struct File {
   ordered_json base;    // without its phases
@@ -83,29 +68,12 @@ File read(const std::string& path, const std::vector<std::string>& set, const st
   return file;
 }
 
-std::string text_of(const ordered_json& entry, const char* key, const std::string& usual, const std::string& where) {
-  if (!entry.contains(key)) return usual;
-  check(entry[key].is_string(), ErrorKind::invalid, "{}: {} = {} must be a string", where, key,
-        json_text(entry[key], {.lossy = true}));
-  return entry[key].get<std::string>();
-}
-
 std::string one_of(const ordered_json& entry, const char* key, const std::vector<std::string>& words,
                    const std::string& where) {
   const std::string word = text_of(entry, key, words.front(), where);
   check(holds(words, word), ErrorKind::invalid, "{}: {} = \"{}\" must be {}", where, key, word,
         fmt::join(words, " or "));
   return word;
-}
-
-void check_name(const std::string& name, const std::string& where) {
-  const bool plain = !name.empty() && name.size() <= 64 && name[0] != '-' &&
-                     name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-_") == std::string::npos;
-  check(
-      plain && !holds(kTaken, name), ErrorKind::invalid,
-      "{}: name = \"{}\" must be a word of small letters, digits, - and _ that names a directory of the run, and none "
-      "of {}",
-      where, name, fmt::join(kTaken, ", "));
 }
 
 // What a phase may say beside its own keys: sections, and of the model its context alone ("model.yarn").
@@ -128,18 +96,12 @@ void check_sections(const ordered_json& entry, const std::string& where) {
 }
 
 std::vector<std::string> assignments_of(const ordered_json& entry, const std::string& where) {
-  std::vector<std::string> all;
-  if (!entry.contains("set")) return all;
-  const auto refuse = [&] { fail(ErrorKind::invalid, "{}: set must be a list of \"KEY=VALUE\"", where); };
-  if (!entry["set"].is_array()) refuse();
-  for (const ordered_json& assignment : entry["set"]) {
-    if (!assignment.is_string()) refuse();
-    const std::string key = assignment.get<std::string>().substr(0, assignment.get<std::string>().find('='));
-    std::stringstream parts(key);
+  const std::vector<std::string> all = list_of_texts(entry, "set", "\"KEY=VALUE\"", where);
+  for (const std::string& assignment : all) {
+    std::stringstream parts(assignment.substr(0, assignment.find('=')));
     std::string section, second;
     std::getline(parts, section, '.'), std::getline(parts, second, '.');
     check_place(section, second, where);
-    all.push_back(assignment.get<std::string>());
   }
   return all;
 }
@@ -162,7 +124,7 @@ class Resolver {
     check(entry.is_object(), ErrorKind::invalid, "{}: must be a table", number);
     Phase phase;
     phase.name = text_of(entry, "name", "", number);
-    check_name(phase.name, number);
+    check_directory_name(phase.name, kTaken, number);
     check(!result_.find(phase.name), ErrorKind::invalid, "{}: there is a phase '{}' before it; names differ", number,
           phase.name);
     const std::string where = fmt::format("{}: phase '{}'", path_, phase.name);
@@ -217,7 +179,7 @@ class Resolver {
     apply_overrides(common, kind.defaults(before), "the kind's default");
     ordered_json tree = config_to_tree(common), own = entry;
     for (const char* key : kKeys) own.erase(key);
-    merge(tree, own);
+    merge_tables(tree, own);
     Config config = config_from_tree(tree, where);
     apply_overrides(config, assignments_of(entry, where));
     return config;

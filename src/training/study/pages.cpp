@@ -6,34 +6,12 @@
 
 #include "base/html.h"
 #include "picture/chart.h"
-#include "picture/page.h"
+#include "study/html_table.h"
 
 namespace hadal {
 namespace {
 
 std::string percent(double share) { return fmt::format("{:.2f} %", 100 * share); }
-
-// A table whose cells are text already escaped, or numbers.
-class HtmlTable {
- public:
-  explicit HtmlTable(const std::vector<std::string>& head) { row(head, "th"); }
-  void add(const std::vector<std::string>& cells) { row(cells, "td"); }
-  std::string text() const { return "<div class=\"wide\"><table>" + rows_ + "</table></div>\n"; }
-
- private:
-  void row(const std::vector<std::string>& cells, const char* kind) {
-    rows_ += "<tr>";
-    for (const std::string& cell : cells) rows_ += fmt::format("<{0}>{1}</{0}>", kind, cell);
-    rows_ += "</tr>\n";
-  }
-  std::string rows_;
-};
-
-std::string page_of(const std::string& title, const std::string& body) {
-  return page_head(title) + "<h1>" + html_escape(title) + "</h1>\n" + body + "</body></html>\n";
-}
-
-std::string charts(const std::string& all) { return "<div class=\"charts\">" + all + "</div>\n"; }
 
 std::string products_part(const std::vector<ProductRow>& rows) {
   HtmlTable table(

@@ -9,6 +9,7 @@
 #include <functional>
 
 #include "base/error.h"
+#include "base/expect_words.h"
 #include "config/config_io.h"
 #include "config/phases.h"
 
@@ -27,11 +28,6 @@ std::string error_of(const std::function<void()>& action) {
 
 std::string toml_error(const std::string& text) {
   return error_of([&] { validate(config_from_toml(text, "my.toml")); });
-}
-
-void expect_words(const std::string& text, std::initializer_list<const char*> words) {
-  for (const char* word : words)
-    EXPECT_NE(text.find(word), std::string::npos) << "'" << word << "' is not in: " << text;
 }
 
 TEST(Config, ComesBackFromItsOwnText) {

@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "base/error.h"
+#include "base/expect_words.h"
 #include "base/files.h"
 #include "config/config_io.h"
 
@@ -42,10 +43,6 @@ std::string error_of(const std::string& text, const std::vector<std::string>& se
     return error.what();
   }
   return "no error";
-}
-
-void expect_words(const std::string& text, std::initializer_list<const char*> words) {
-  for (const char* word : words) EXPECT_NE(text.find(word), std::string::npos) << "'" << word << "' not in: " << text;
 }
 
 constexpr const char* kTwo = R"(

@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "base/error.h"
+#include "base/expect_words.h"
 #include "base/files.h"
 #include "phases/phase_walk.h"
 
@@ -51,10 +52,6 @@ std::string error_of(const std::string& more) {
     return error.what();
   }
   return "no error";
-}
-
-void expect_words(const std::string& text, std::initializer_list<const char*> words) {
-  for (const char* word : words) EXPECT_NE(text.find(word), std::string::npos) << "'" << word << "' not in: " << text;
 }
 
 TEST(PhaseKinds, AnExtensionGoesOnAtTheLearningRateWhereTrainingEnded) {

@@ -1,0 +1,33 @@
+// What files whose configuration is a common part and entries on top of it share: phases, and arms of a sweep. Private to
+// the room.
+#pragma once
+#include <algorithm>
+#include <iterator>
+#include <nlohmann/json.hpp>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace hadal {
+
+template <class List>
+bool holds(const List& list, const std::string& word) {
+  return std::find(std::begin(list), std::end(list), word) != std::end(list);
+}
+
+// Tables of `over` into those of `tree`; all else replaces what stood there.
+void merge_tables(nlohmann::ordered_json& tree, const nlohmann::ordered_json& over);
+
+// entry[key], which must be a string; `usual` where there is none. Throws invalid, beginning with `where`.
+std::string text_of(const nlohmann::ordered_json& entry, const char* key, const std::string& usual,
+                    const std::string& where);
+
+// entry[key], a list of strings, which messages call `what`; none where there is no such key.
+std::vector<std::string> list_of_texts(const nlohmann::ordered_json& entry, const char* key, const char* what,
+                                       const std::string& where);
+
+// Throws invalid unless `name` is a word of small letters, digits, - and _ that is none of `taken`, which the directory
+// that it will stand in has for other things.
+void check_directory_name(const std::string& name, std::span<const char* const> taken, const std::string& where);
+
+}  // namespace hadal

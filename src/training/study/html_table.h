@@ -1,0 +1,23 @@
+// Tables and frames of the pages of this room.
+#pragma once
+#include <string>
+#include <vector>
+
+namespace hadal {
+
+// Its cells are text already escaped, or numbers.
+class HtmlTable {
+ public:
+  explicit HtmlTable(const std::vector<std::string>& head) { row(head, "th"); }
+  void add(const std::vector<std::string>& cells) { row(cells, "td"); }
+  std::string text() const { return "<div class=\"wide\"><table>" + rows_ + "</table></div>\n"; }
+
+ private:
+  void row(const std::vector<std::string>& cells, const char* kind);
+  std::string rows_;
+};
+
+std::string page_of(const std::string& title, const std::string& body);
+std::string charts(const std::string& all);  // beside each other where there is room
+
+}  // namespace hadal
