@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "config/config.h"
-#include "config/sweep.h"
+#include "config/sweep_config.h"
 
 namespace hadal {
 

@@ -1,5 +1,5 @@
-// What files whose configuration is a common part and entries on top of it share: phases, and arms of a sweep. Private to
-// the room.
+// What files share whose configuration is a common part and entries on top of it: phases, and arms of a sweep. Private
+// to the room.
 #pragma once
 #include <algorithm>
 #include <iterator>

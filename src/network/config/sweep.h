@@ -1,32 +1,16 @@
-// A sweep: models of several kinds (arms) trained on the same text with the same FLOPs, to see which makes more of them.
-// One file: what stands outside of [sweep] and [[arm]] is common to all runs, an entry [[arm]] says
+// A sweep: models of several kinds (arms) trained on the same text with the same FLOPs, to see which makes more of
+// them. One file: what stands outside of [sweep] and [[arm]] is common to all runs, an entry [[arm]] says
 //   name, title   what it is called, as a directory and on the page
 //   set           a list of "KEY=VALUE" on top, as --set gives them
 // and, in [arm.model], [arm.train], [arm.optim], keys that are others than outside.
 #pragma once
-#include <cstdint>
 #include <string>
 #include <vector>
 
 #include "config/config.h"
+#include "config/sweep_config.h"
 
 namespace hadal {
-
-struct SweepConfig {
-  std::vector<double> budgets;         // FLOPs of training of one run, ascending
-  std::vector<double> learning_rates;  // ascending; each arm tries them at the smallest budget with the first seed
-  std::vector<int64_t> seeds = {1, 2, 3};
-  std::string baseline;     // the arm that others are compared with; empty: the first
-  double tolerance = 0.02;  // by which the arms' FLOPs of a token may differ
-  template <class Self, class Visitor>
-  static void visit(Self& c, Visitor&& v) {
-    v("budgets", c.budgets, "FLOPs of training of one run, ascending");
-    v("learning_rates", c.learning_rates, "ascending; each arm tries them at the smallest budget with the first seed");
-    v("seeds", c.seeds, "of weights and of the order of the text");
-    v("baseline", c.baseline, "the arm that the others are compared with; empty: the first");
-    v("tolerance", c.tolerance, "by which the arms' FLOPs of a token (forward, without MTP) may differ, as a share");
-  }
-};
 
 struct SweepArm {
   std::string name, title;

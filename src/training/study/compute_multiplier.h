@@ -18,9 +18,9 @@ struct ComputeMultiplier {
 };
 
 // At flops[at]: with L = a - b ln C fitted to the baseline's runs by least squares, and D the mean over seeds of its
-// loss less the other's, exp(D / b). The interval is of a bootstrap: seeds are drawn with replacement, the same for both
-// (they share their text, so noise that is common to a seed cancels) and for each budget anew. Few seeds make it too
-// narrow. Both have the same FLOPs and as many seeds at each.
+// loss less the other's, exp(D / b). The interval is of a bootstrap: seeds are drawn with replacement, the same for
+// both (they share their text, so noise that is common to a seed cancels) and for each budget anew. Few seeds make it
+// too narrow. Both have the same FLOPs and as many seeds at each.
 ComputeMultiplier compute_multiplier(const LossesByFlops& model, const LossesByFlops& baseline, size_t at,
                                      int64_t draws = 2000, uint64_t seed = 1);
 

@@ -49,8 +49,8 @@ struct SweepResult {
 };
 
 // The arms' figures and all runs, none of them done. `vocabulary` stands for model.vocab_size = 0. Throws invalid where
-// FLOPs of a token differ by more than the tolerance, naming the widest and the narrowest arm, or where a budget is less
-// than one step.
+// FLOPs of a token differ by more than the tolerance, naming the narrowest and the widest arm, or where a budget is
+// less than one step.
 SweepResult plan_sweep(const Sweep& sweep, int64_t vocabulary);
 
 struct SweepOptions {
