@@ -8,6 +8,21 @@
 namespace hadal {
 namespace {
 
+// Of rows with these targets and weights those that have a target.
+Stream::Scored scored_of(const Exec& exec, const std::vector<int32_t>& targets, const std::vector<float>& weights) {
+  std::vector<int32_t> rows, of_rows;
+  Stream::Scored scored;
+  for (size_t row = 0; row < targets.size(); ++row) {
+    if (targets[row] < 0) continue;
+    rows.push_back(int32_t(row)), of_rows.push_back(targets[row]);
+    if (!weights.empty()) scored.weights.push_back(weights[row]);
+  }
+  const int64_t n = int64_t(rows.size());
+  scored.targets = Tensor::from(exec, of_rows, {n});
+  if (rows.size() < targets.size()) scored.rows = Tensor::from(exec, rows, {n});
+  return scored;
+}
+
 Stream make_stream(const Exec& exec, const MicroBatch& whole, RowSplit split) {
   Stream stream;
   const bool cut = split.cut();
@@ -17,19 +32,21 @@ Stream make_stream(const Exec& exec, const MicroBatch& whole, RowSplit split) {
   const int64_t n = batch.n_tokens();
   stream.tokens = Tensor::from(exec, batch.tokens, {n});
   stream.positions = Tensor::from(exec, batch.positions, {n});
-  stream.targets = Tensor::from(exec, batch.targets, {n});
   stream.n_targets = std::count_if(batch.targets.begin(), batch.targets.end(), [](int32_t t) { return t >= 0; });
+  stream.scored = scored_of(exec, batch.targets, batch.weights);
   if (!cut) return stream;
-  const auto of_queries = [&](const std::vector<int32_t>& all) {
-    std::vector<int32_t> values;
+  const auto of_queries = [&]<class T>(const std::vector<T>& all) {
+    std::vector<T> values;
     for (const int32_t row : stream.split.queries()) values.push_back(all[size_t(row)]);
+    return values;
+  };
+  const auto on_device = [&](const std::vector<int32_t>& values) {
     return Tensor::from(exec, values, {int64_t(values.size())});
   };
-  stream.query_tokens = of_queries(whole.tokens);
-  stream.query_positions = of_queries(whole.positions);
-  stream.query_targets = of_queries(whole.targets);
-  if (!whole.weights.empty())
-    for (const int32_t row : stream.split.queries()) stream.query_weights.push_back(whole.weights[size_t(row)]);
+  stream.query_tokens = on_device(of_queries(whole.tokens));
+  stream.query_positions = on_device(of_queries(whole.positions));
+  stream.scored_queries = scored_of(exec, of_queries(whole.targets),
+                                    whole.weights.empty() ? std::vector<float>() : of_queries(whole.weights));
   for (const ops::RowRange& sequence : whole.sequences) stream.lengths.push_back(sequence.count);
   return stream;
 }

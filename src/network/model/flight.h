@@ -49,10 +49,13 @@ struct BlockSaved {
 struct Stream {
   MicroBatch batch;  // without segments where ranks share it
   RowSplit split;
-  std::vector<int64_t> lengths;                         // of the sequences, on all ranks
-  Tensor tokens, positions, targets;                    // [T] i32
-  Tensor query_tokens, query_positions, query_targets;  // where ranks share it: those of the queries
-  std::vector<float> query_weights;                     // of their losses; empty: 1 all
+  std::vector<int64_t> lengths;          // of the sequences, on all ranks
+  Tensor tokens, positions;              // [T] i32
+  Tensor query_tokens, query_positions;  // where ranks share it: those of the queries
+  struct Scored {                        // those of some rows that have a target
+    Tensor rows, targets;                // [m] i32; rows empty: all of them
+    std::vector<float> weights;          // [m] of their losses; empty: 1 all
+  } scored, scored_queries;
   Tensor rows_in;         // MTP: [T] i32, the same positions among the rows of depth k - 1
   int64_t n_targets = 0;  // rows that have one
 

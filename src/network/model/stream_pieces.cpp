@@ -220,7 +220,7 @@ class HeadPiece : public Piece {
     if (pass.later_weights) {
       PartClock::Scope scope(pass.clock, Part::head_loss);
       const HeadLoss::Rows rows = rows_of(pass, s, s.head_state ? s.head_state : s.state);  // losses of F stay
-      if (rows.h.rows() == 0) {
+      if (rows.count() == 0) {
         head_.head.weight->contribute_nothing();
       } else {
         head_.backward_weight(pass.exec, rows, scale(flight), partners(pass));
@@ -237,7 +237,8 @@ class HeadPiece : public Piece {
     const DType wide = statistics_dtype(s.dtype);
     const int64_t logits = chunk * columns * (dtype_bytes(wide) + (wide != s.dtype ? dtype_bytes(s.dtype) : 0));
     const int64_t states = cut ? 2 * rows * head_.head.in_features() * dtype_bytes(s.dtype) : 0;
-    return {s.wide(1), logits + states, 0, s.wide(1) + states / 2, logits};
+    const int64_t scored = chunk * head_.head.in_features() * 2 * dtype_bytes(s.dtype);  // their states, and gradients
+    return {s.wide(1), logits + states + scored, 0, s.wide(1) + states / 2, logits + scored};
   }
 
  private:
@@ -246,15 +247,16 @@ class HeadPiece : public Piece {
     return tensor_ranks_cut(*head_.head.weight) ? pass.partners.tensor : nullptr;
   }
   HeadLoss::Rows rows_of(const Pass& pass, const Stream& s, const Tensor& state) const {
-    const int64_t n = state.rows();
-    return {state, split_of(s) ? s.query_targets : s.targets,
-            Tensor::empty(pass.exec, statistics_dtype(pass.dtype), {n}),
-            split_of(s) ? s.query_weights : s.batch.weights};
+    const Stream::Scored& scored = split_of(s) ? s.scored_queries : s.scored;
+    return {state, scored.targets, Tensor::empty(pass.exec, statistics_dtype(pass.dtype), {state.rows()}),
+            scored.weights, scored.rows};
   }
+  // No row of it may have a target: all are other ranks', or of a user's words.
   void losses_and_gradient(const Pass& pass, const HeadLoss::Rows& rows, double scale, const Tensor& d_state) const {
     const WeightGradient when = pass.later_weights ? WeightGradient::later : WeightGradient::now;
-    if (rows.h.rows() > 0) return head_.forward_backward(pass.exec, rows, scale, d_state, when, partners(pass));
-    if (when == WeightGradient::now) head_.head.weight->contribute_nothing();  // all rows are other ranks'
+    if (rows.count() > 0) return head_.forward_backward(pass.exec, rows, scale, d_state, when, partners(pass));
+    rows.losses.zero(pass.exec), d_state.zero(pass.exec);
+    if (when == WeightGradient::now) head_.head.weight->contribute_nothing();
   }
   static Tensor own_losses(const RowSplit& split, const Tensor& losses) {
     const ops::RowRange own = split.own_among_queries();

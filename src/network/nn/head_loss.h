@@ -22,11 +22,15 @@ struct HeadLoss {
   Linear head;               // [vocab, hidden]; the embedding's parameter when tied
   int64_t chunk_tokens = 0;  // 0 = chunk_rows() chooses
 
+  // Of rows without a target no logits are made where `scored` lists those that have one: of most of a dialogue's, and
+  // of half of a window's in validation.
   struct Rows {
     Tensor h;        // [rows, hidden]
-    Tensor targets;  // [rows] i32, < 0: no target
+    Tensor targets;  // [rows] i32, < 0: no target; with `scored` [m]
     Tensor losses;   // [rows] f32 (f64), written: -log p(target), 0 without a target; the same on all members
-    std::span<const float> weights = {};  // [rows] of each loss in the gradient; empty: 1 all
+    std::span<const float> weights = {};  // of each loss in the gradient, as many as targets; empty: 1 all
+    Tensor scored = {};                   // [m] i32, ascending: which rows the targets are of; empty: all
+    int64_t count() const { return targets.count(); }
   };
 
   static int64_t chunk_rows(int64_t vocab, int64_t rows, int64_t chunk_tokens);
@@ -47,8 +51,14 @@ struct HeadLoss {
     bool gradient = false;
     Group* partners = nullptr;
   };
+  struct Chunk {  // n rows with targets, from first on
+    Tensor logits, h;
+    int64_t first = 0, n = 0;
+  };
   void each_chunk(const Exec& exec, const Rows& rows, const Task& task,
-                  const std::function<void(const Tensor& logits, int64_t first)>& use) const;
+                  const std::function<void(const Chunk&)>& use) const;
+  void cross_entropy(const Exec& exec, const Rows& rows, const Task& task, const Chunk& chunk,
+                     const Tensor& own_targets) const;
   Tensor gradient_operand(const Exec& exec, const Tensor& logits, DType dtype) const;
 };
 

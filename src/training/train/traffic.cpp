@@ -19,7 +19,8 @@ namespace {
 // Of a stream (the main model, an MTP depth) of one micro-batch: whose rows are whose, [context * tensor].
 struct StreamRows {
   std::vector<int64_t> own;
-  int64_t sequences = 0;  // that have any
+  std::vector<int64_t> scored;  // of these, those that have a target: all but each document's last
+  int64_t sequences = 0;        // that have any
 };
 
 std::vector<StreamRows> rows_of(const MicroBatchShape& shape, int64_t n_streams, int64_t context, int64_t tensor) {
@@ -30,14 +31,18 @@ std::vector<StreamRows> rows_of(const MicroBatchShape& shape, int64_t n_streams,
     for (const int64_t length : documents) sequences.back().count += length, n += length;
   }
   const std::vector<int32_t> owner = row_owners(sequences, n, context, tensor);
-  std::vector<StreamRows> streams(size_t(n_streams), {std::vector<int64_t>(size_t(context * tensor), 0), 0});
+  const std::vector<int64_t> none(size_t(context * tensor), 0);
+  std::vector<StreamRows> streams(size_t(n_streams), {none, none, 0});
   for (int64_t k = 0; k < n_streams; ++k) {
     StreamRows& of = streams[size_t(k)];
     int64_t begin = 0;
     for (const SequenceShape& documents : shape) {
       bool any = false;
       for (const int64_t length : documents) {  // each document is one row shorter at the next depth
-        for (int64_t i = 0; i < length - k; ++i) ++of.own[size_t(owner[size_t(begin + i)])], any = true;
+        for (int64_t i = 0; i < length - k; ++i) {
+          const auto rank = size_t(owner[size_t(begin + i)]);
+          ++of.own[rank], of.scored[rank] += i + 1 < length - k ? 1 : 0, any = true;
+        }
         begin += length;
       }
       of.sequences += any ? 1 : 0;
@@ -48,7 +53,7 @@ std::vector<StreamRows> rows_of(const MicroBatchShape& shape, int64_t n_streams,
 
 // What a rank computes of a stream at a stage, summed over the micro-batches of a step.
 struct RankWork {
-  double rows = 0;                               // its own
+  double rows = 0, scored = 0;                   // its own, and those of them that have a target
   double tensor_counts = 0, context_counts = 0;  // of each sequence's choices of experts, those that it adds up
 };
 using StreamWork = std::vector<RankWork>;  // by place among the ranks of a stage
@@ -168,7 +173,7 @@ void Step::deal(const std::vector<MicroBatchShape>& micro_batches) {
           const auto share = [&](int64_t r, int64_t n) { return double(n_counts * (r + 1) / n - n_counts * r / n); };
           for (int64_t r = 0; r < p.cp * p.tp; ++r) {
             RankWork& work = held.streams[k][size_t(data * p.cp * p.tp + r)];
-            work.rows += double(streams[k].own[size_t(r)]);
+            work.rows += double(streams[k].own[size_t(r)]), work.scored += double(streams[k].scored[size_t(r)]);
             work.tensor_counts += share(r % p.tp, p.tp), work.context_counts += share(r / p.tp, p.cp);
           }
         }
@@ -246,8 +251,8 @@ void Step::tensor(const Place& place, const StreamWork& work, const Layers& l) c
   };
   for (int64_t s = 0; s < mesh_.stage_ranks(); ++s) {
     const Seat seat = mesh_.seat(s);
-    double of_queries = 0;
-    for (int64_t t = 0; t < p.tp; ++t) of_queries += work[size_t(at(seat.data, seat.context, t))].rows;
+    double scored = 0;  // of the queries
+    for (int64_t t = 0; t < p.tp; ++t) scored += work[size_t(at(seat.data, seat.context, t))].scored;
     for (int64_t t = 0; t < p.tp; ++t) {
       if (t == seat.tensor) continue;
       const int64_t other = at(seat.data, seat.context, t);
@@ -255,7 +260,7 @@ void Step::tensor(const Place& place, const StreamWork& work, const Layers& l) c
       double bytes = own.rows * gathered * narrow_ + peer.rows * (summed * wide_ + l.embeddings * hidden * narrow_);
       bytes += l.attentions * keys *
                (over_context(seat.data, seat.tensor) * gathers_ * narrow_ + over_context(seat.data, t) * wide_);
-      bytes += of_queries * of_logits * wide_ + counts * (own.tensor_counts + peer.tensor_counts);
+      bytes += scored * of_logits * wide_ + counts * (own.tensor_counts + peer.tensor_counts);
       visit_(TrafficKind::tensor, rank_of(place, s), rank_of(place, other), bytes);
     }
   }

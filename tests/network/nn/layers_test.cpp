@@ -147,6 +147,44 @@ TEST_F(Layers, HeadLossHasTheDerivativesOfItsForwardNowAndLater) {
   EXPECT_TRUE(weight->complete());
 }
 
+// Of listed rows alone, what comes out is what all rows with their targets give, but for the order of W's sums.
+TEST_F(Layers, HeadLossLeavesOutRowsWithoutTargetsAndComputesTheSame) {
+  auto weight = random_parameter(exec, {11, 6}, 15);
+  HeadLoss head;
+  head.head = {weight.get()};
+  head.chunk_tokens = 128;
+  const int64_t rows = 400;
+  const Tensor h = random_tensor(exec, {rows, 6}, 16);
+  std::vector<int32_t> targets(rows, -1), scored, of_scored;
+  std::vector<float> weights(rows, 9), of_weights;
+  for (int64_t r = 0; r < rows; ++r) {
+    if (random_below(1, 3, uint64_t(r), 5) < 2) continue;
+    targets[size_t(r)] = int32_t(random_below(1, 2, uint64_t(r), 11)), weights[size_t(r)] = r < 200 ? 0.5f : 2.0f;
+    scored.push_back(int32_t(r)), of_scored.push_back(targets[size_t(r)]), of_weights.push_back(weights[size_t(r)]);
+  }
+  ASSERT_GT(scored.size(), 128u);  // two chunks
+  const HeadLoss::Rows all{h, i32(exec, targets), Tensor::empty(exec, DType::f64, {rows}), weights};
+  const HeadLoss::Rows some{h, i32(exec, of_scored), Tensor::empty(exec, DType::f64, {rows}), of_weights,
+                            i32(exec, scored)};
+  const auto computed = [&](const HeadLoss::Rows& of) {
+    const Tensor dh = random_tensor(exec, {rows, 6}, 17);  // all of it is written
+    weight->expect(1);
+    head.forward_backward(exec, of, 0.25, dh, WeightGradient::now);
+    const std::vector<double> grad = values_of(weight->grad), losses = values_of(of.losses);
+    weight->expect(1);
+    head.backward_weight(exec, of, 0.25);
+    EXPECT_EQ(values_of(weight->grad), grad);
+    head.forward(exec, of);
+    EXPECT_EQ(values_of(of.losses), losses);
+    return std::tuple(losses, values_of(dh), grad);
+  };
+  const auto [losses, dh, grad] = computed(all);
+  const auto [some_losses, some_dh, some_grad] = computed(some);
+  EXPECT_EQ(some_losses, losses);
+  EXPECT_EQ(some_dh, dh);
+  for (size_t i = 0; i < grad.size(); ++i) EXPECT_NEAR(some_grad[i], grad[i], 1e-12);
+}
+
 TEST_F(Layers, HeadLossDoesNotDependOnItsChunks) {
   auto weight = random_parameter(exec, {11, 6}, 15);
   const HeadLoss::Rows rows{random_tensor(exec, {300, 6}, 16), i32(exec, std::vector<int32_t>(300, 4)),
