@@ -151,8 +151,8 @@ def report(rows, rival):
     print(f"{word} {best.name} is {ratio:.2f} times as fast as {rival.name} (floor {floor():g})")
     word = "held" if best.peak <= rival.peak else "FAILED"
     missed += best.peak > rival.peak
-    print(f"{word} its memory, {best.peak / 2**20:,.0f} MiB with the program's own, against {rival.peak / 2**20:,.0f} MiB "
-          "above that of interpreter and packages (no higher)")
+    print(f"{word} its memory, {best.peak / 2**20:,.0f} MiB with the program's own, against "
+          f"{rival.peak / 2**20:,.0f} MiB above that of interpreter and packages (no higher)")
     return missed
 
 

@@ -14,6 +14,7 @@ generate() {  # FILE, then what is generated
 generate short.jsonl needle --n 30000 --bytes 150,200,300,400
 generate longer.jsonl needle --n 6000 --first 30000 --bytes 400,1000,2000,3300
 generate longest.jsonl needle --n 1500 --first 40000 --bytes 2000,6000,9000,13000
+generate unseen.jsonl needle --n 48 --first 60000 --bytes 16000  # for bits per token by position
 generate problems.jsonl word_problems --n 60000
 # Few merges, of words alone: digits stay single tokens, so that sums are no table to be memorised.
 [ -e $data/tokenizer/tokenizer.json ] ||
@@ -21,4 +22,5 @@ generate problems.jsonl word_problems --n 60000
 "$hadal" train configs/life.toml
 "$hadal" eval --model runs/life:base --tasks needle --lengths 128 --limit 64
 "$hadal" eval --model runs/life:longest --tasks needle --lengths 128,1024,4096 --limit 16
+"$hadal" eval --model runs/life:longest --tasks positions --text $data/unseen.jsonl
 "$hadal" eval --model runs/life --tasks word_problems --limit 200
