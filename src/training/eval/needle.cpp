@@ -42,7 +42,9 @@ struct Needle {
   std::string question() const { return fmt::format("The secret number of the {} is", key); }
 };
 
-// Keys and values of the split alone; a half of each belongs to the test.
+// Keys and values of the split alone; a half of each belongs to the test. Values have four digits: were they few,
+// a model that knows which digits follow each other in training would be held back from writing others, however well it
+// finds them.
 Needle needle_of(Split split, RandomStream& random) {
   const auto fits = [&](const std::string& word) { return is_test_half(word) == (split == Split::test); };
   Needle needle;
@@ -51,7 +53,7 @@ Needle needle_of(Split split, RandomStream& random) {
   while (!fits("key:" + needle.key));
   const auto number = [&] {
     while (true) {
-      const int64_t n = 10 + int64_t(random.below(90));
+      const int64_t n = 1000 + int64_t(random.below(9000));
       if (fits(fmt::format("value:{}", n))) return n;
     }
   };
@@ -170,7 +172,7 @@ std::string needle_text(Split split, uint64_t seed, int64_t index, int64_t bytes
   RandomStream random{seed, stream_id("eval.needle.text", uint64_t(split), uint64_t(index)), 0};
   const Needle needle = needle_of(split, random);
   std::vector<const char*> sentences;
-  int64_t size = int64_t(needle.fact().size() + needle.question().size()) + 5;
+  int64_t size = int64_t(needle.fact().size() + needle.question().size()) + 7;
   while (size < bytes) {
     sentences.push_back(kFiller[random.below(std::size(kFiller))]);
     size += int64_t(std::char_traits<char>::length(sentences.back())) + 1;

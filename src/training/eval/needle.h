@@ -1,7 +1,7 @@
 // Needle in a haystack: one fact in the midst of a long text, asked for at its end, for lengths of the text and depths
 // of the fact in it. Keys and values of the test are none of those in training data made by needle_text().
 //
-//   The river runs past the old mill. ... The secret number of the green harbour is 47. ... Nobody came that day.
+//   The river runs past the old mill. ... The secret number of the green harbour is 4071. ... Nobody came that day.
 //   The secret number of the green harbour is ___
 //
 // Graded twice: whether greedy decoding writes the value, and its rank among 16 candidates by log-probability (chance:
