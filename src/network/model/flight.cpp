@@ -28,6 +28,8 @@ Stream make_stream(const Exec& exec, const MicroBatch& whole, RowSplit split) {
   stream.query_tokens = of_queries(whole.tokens);
   stream.query_positions = of_queries(whole.positions);
   stream.query_targets = of_queries(whole.targets);
+  stream.key_positions = Tensor::from(exec, whole.positions, {whole.n_tokens()});
+  stream.query_rows = Tensor::from(exec, stream.split.queries(), {stream.split.n_queries()});
   if (!whole.weights.empty())
     for (const int32_t row : stream.split.queries()) stream.query_weights.push_back(whole.weights[size_t(row)]);
   for (const ops::RowRange& sequence : whole.sequences) stream.lengths.push_back(sequence.count);
@@ -77,7 +79,7 @@ Rows Flight::rows(int64_t stream, int64_t block) {
   if (s.split.cut()) {
     rows.split = &s.split;
     rows.segments = &s.split.segments();
-    rows.query_positions = s.query_positions;
+    rows.query_positions = s.query_positions, rows.key_positions = s.key_positions, rows.query_rows = s.query_rows;
     rows.lengths = s.lengths;
   }
   if (cache.cache) {
