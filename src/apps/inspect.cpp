@@ -128,9 +128,13 @@ void print_kinds(const ModelConfig& model) {
 void print_architecture(const HfConfig& config) {
   const auto& m = config.model;
   const bool hf = !config.model_type.empty();
-  fmt::print("{}{} layers ({} dense), width {}, {} heads, latent {}{}", hf ? config.model_type + ": " : std::string(),
-             m.n_layers, m.n_dense_layers, m.hidden_size, m.n_heads, m.kv_lora_rank,
-             m.q_lora_rank > 0 ? fmt::format(" (queries {})", m.q_lora_rank) : "");
+  fmt::print("{}{} layers ({} dense), width {}, {} heads, ", hf ? config.model_type + ": " : std::string(), m.n_layers,
+             m.n_dense_layers, m.hidden_size, m.n_heads);
+  if (m.is_latent()) {
+    fmt::print("latent {}{}", m.kv_lora_rank, m.q_lora_rank > 0 ? fmt::format(" (queries {})", m.q_lora_rank) : "");
+  } else {
+    fmt::print("{} of keys and values, of {}", m.key_value_heads(), m.whole_head_dim());
+  }
   if (m.n_routed_experts > 0)
     fmt::print(", {} of {} experts + {} shared, {} gate{}", m.n_experts_per_token, m.n_routed_experts,
                m.n_shared_experts, enum_name(m.score_function),
@@ -161,11 +165,13 @@ void print_sizes(const ModelConfig& model, int64_t context) {
              format_si(flops.training_full()));
   if (counts.mtp > 0) fmt::print("  training, MTP adds        {}FLOP\n", format_si(3 * flops.mtp));
   fmt::print("\ncache per token in BF16:\n");
-  fmt::print("  latent (MLA)              {} B\n", format_count(cache.latent));
-  fmt::print("  multi-head attention      {} B ({:.1f} x)\n", format_count(cache.mha),
-             double(cache.mha) / double(cache.latent));
-  fmt::print("  8 key/value heads (GQA)   {} B ({:.1f} x)\n", format_count(cache.gqa8),
-             double(cache.gqa8) / double(cache.latent));
+  const auto line = [&](const std::string& what, int64_t bytes) {
+    fmt::print("  {:<25} {} B{}\n", what, format_count(bytes),
+               bytes == cache.own ? "" : fmt::format(" ({:.1f} x)", double(bytes) / double(cache.own)));
+  };
+  line(model.is_latent() ? "latent (MLA)" : fmt::format("{} key/value heads", model.key_value_heads()), cache.own);
+  line("multi-head attention", cache.mha);
+  line("8 key/value heads (GQA)", cache.gqa8);
   const double weights = 2.0 * double(counts.total + counts.mtp), training = 16.0 * double(counts.total + counts.mtp);
   fmt::print("\ntraining state: {} (BF16 weights, FP32 gradients, masters, moments: 18 B each); {} available here\n",
              format_bytes(training + weights), format_bytes(double(memory_info().available)));
@@ -187,7 +193,7 @@ nlohmann::ordered_json sizes_json(const Inspected& inspected, int64_t context) {
           {"forward_flops_attention_full", flops.attention_full},
           {"training_flops_causal", flops.training_causal()},
           {"training_flops_full", flops.training_full()},
-          {"cache_bytes_latent", cache.latent},
+          {model.is_latent() ? "cache_bytes_latent" : "cache_bytes_heads", cache.own},
           {"cache_bytes_mha", cache.mha},
           {"cache_bytes_gqa8", cache.gqa8}};
 }

@@ -1,6 +1,7 @@
 // A stranger's model is ours: random models of Hugging Face transformers (tests/oracle/hf_grid.py), loaded from the
 // directories that it saved, against what it computed: log-probabilities in FP32 and BF16, loss, every gradient, greedy
-// text, twenty steps of AdamW; a few of them through the command line. Bounds are those of docs/numerics.md.
+// text, twenty steps of AdamW; a few of them through the command line. Those with Llama's attention also back again: as
+// checkpoints of ours, exported, in transformers. Bounds are those of docs/numerics.md.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
@@ -13,7 +14,10 @@
 #include "apps/command.h"
 #include "base/files.h"
 #include "base/json.h"
+#include "checkpoint/checkpoint.h"
+#include "config/config_io.h"
 #include "engine/generator.h"
+#include "exchange/exporter.h"
 #include "exchange/loaded_model.h"
 #include "optim/optimizer.h"
 #include "storage/safetensors.h"
@@ -24,7 +28,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr int kCases = 64;
+constexpr int kCases = 64, kHeadsCases = 44;  // of latent attention, of Llama's
 constexpr double kLogProb = 2e-4, kGradient = 1e-4, kLoss = 1e-4, kBf16Ratio = 1.25, kTie = 1e-4;
 
 struct PeerCase {
@@ -39,9 +43,9 @@ PeerCase read_case(const std::filesystem::path& directory) {
           std::make_shared<SafetensorsReader>(directory / "expected.safetensors.data")};
 }
 
-std::vector<PeerCase> all_cases(const std::filesystem::path& directory) {
+std::vector<PeerCase> all_cases(const std::filesystem::path& directory, int n) {
   std::vector<PeerCase> cases;
-  for (int i = 0; i < kCases; ++i) cases.push_back(read_case(directory / fmt::format("case_{:03d}", i)));
+  for (int i = 0; i < n; ++i) cases.push_back(read_case(directory / fmt::format("case_{:03d}", i)));
   return cases;
 }
 
@@ -100,8 +104,10 @@ void compare_gradients(const PeerCase& peer, const Parameters& parameters, Worst
       const Tensor ours = stacked ? parameter->grad.slice(e) : parameter->grad;
       ++seen;
       double error = 0, norm = 0;
+      const int64_t cols = theirs.cols(), head = parameter->spec.rotated_head;  // rows of q and k in their order
       for (int64_t i = 0; i < theirs.count(); ++i) {
-        const double a = element(ours, i), b = element(theirs, i);
+        const int64_t row = head > 0 ? row_of_half_split(i / cols, head) : i / cols;
+        const double a = element(ours, row * cols + i % cols), b = element(theirs, i);
         error += (a - b) * (a - b), norm += b * b;
       }
       const double relative = norm > 0 ? std::sqrt(error / norm) : std::sqrt(error);
@@ -223,22 +229,51 @@ void twenty_steps_of_adamw_give_the_same_losses(const Cases& cases) {
               worst.where.c_str());
 }
 
-TEST(HfGrid, LogProbabilitiesGradientsGreedyTextAndTrainingAgreeWithTransformers) {
-  if (!python_available()) GTEST_SKIP() << "no .venv in the source directory; ./setup makes it";
-  const ScratchDirectory scratch("hf_grid");
-  std::string half[2];  // of the cases, each made by a process of its own
-  for (int i = 0; i < kCases; ++i) half[i % 2] += (half[i % 2].empty() ? "" : ",") + std::to_string(i);
+// Cases made by two processes at once.
+Cases made_cases(const ScratchDirectory& scratch, int n, const std::string& options) {
+  std::string half[2];
+  for (int i = 0; i < n; ++i) half[i % 2] += (half[i % 2].empty() ? "" : ",") + std::to_string(i);
   const auto make = [&](const std::string& cases) {
-    run_python(fmt::format("hf_grid.py '{}' --cases {} --only {}", scratch.path().string(), kCases, cases));
+    run_python(fmt::format("hf_grid.py '{}' {} --cases {} --only {}", scratch.path().string(), options, n, cases));
   };
   auto other = std::async(std::launch::async, [&] { make(half[1]); });
   make(half[0]);
   other.get();
-  const Cases cases = all_cases(scratch.path());
+  return all_cases(scratch.path(), n);
+}
+
+// As a checkpoint of ours keeps it (model.json, rows in our order), exported in FP32.
+void export_again(const PeerCase& peer, const std::filesystem::path& to) {
+  OwnedExec owned(2);
+  const auto loaded = load(peer, Precision::fp32, true, owned.exec);
+  const std::filesystem::path ours = to.string() + ".ours";
+  make_directories(ours);
+  atomic_write(ours / "model.json", model_config_to_json(loaded.transformer->config()));
+  save_safetensors(ours / "model.safetensors", model_tensors(loaded.transformer->parameters()), {{"format", "pt"}});
+  const ExportSource source(open_model(ours));
+  write_export(owned.exec, source, plan_hf(source, {"fp32"}), {to, uint64_t(1) << 40, true});
+}
+
+TEST(HfGrid, LogProbabilitiesGradientsGreedyTextAndTrainingAgreeWithTransformers) {
+  if (!python_available()) GTEST_SKIP() << "no .venv in the source directory; ./setup makes it";
+  const ScratchDirectory scratch("hf_grid");
+  const Cases cases = made_cases(scratch, kCases, "");
   log_probabilities_loss_and_every_gradient_agree(cases);
   bf16_is_as_near_to_fp32_as_transformers_itself(cases);
   greedy_text_is_the_same(cases);
   twenty_steps_of_adamw_give_the_same_losses(cases);
+}
+
+TEST(HfGrid, ModelsWithLlamasAttentionAgreeWithTransformersAndComeBackToIt) {
+  if (!python_available()) GTEST_SKIP() << "no .venv in the source directory; ./setup makes it";
+  const ScratchDirectory scratch("hf_grid_heads");
+  const Cases cases = made_cases(scratch, kHeadsCases, "--heads");
+  log_probabilities_loss_and_every_gradient_agree(cases);
+  bf16_is_as_near_to_fp32_as_transformers_itself(cases);
+  greedy_text_is_the_same(cases);
+  twenty_steps_of_adamw_give_the_same_losses(cases);
+  for (const PeerCase& peer : cases) export_again(peer, peer.directory / "back");
+  EXPECT_NO_THROW(run_python(fmt::format("hf_back.py '{}'", scratch.path().string())));
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
-"""Holds the oracle itself against a stranger: Hugging Face transformers' DeepseekV3 and DeepseekV2, in double
-precision, where the families overlap (no MTP, no document masks, no balance loss). Logits and every gradient of the
-cross-entropy must agree.
+"""Holds the oracle itself against a stranger: Hugging Face transformers' DeepseekV3, DeepseekV2, Llama and Glm4Moe, in
+double precision, where the families overlap (no MTP, no document masks, no balance loss). Logits and every gradient of
+the cross-entropy must agree.
 
 transformers casts some steps to float; while it runs here, those casts are lifted. Prints one line per case and the
 worst error; exits 1 if anything differs by more than 1e-12 of its norm.
@@ -9,7 +9,8 @@ import contextlib
 import sys
 
 import torch
-from transformers import DeepseekV2Config, DeepseekV2ForCausalLM, DeepseekV3Config, DeepseekV3ForCausalLM
+from transformers import (DeepseekV2Config, DeepseekV2ForCausalLM, DeepseekV3Config, DeepseekV3ForCausalLM,
+                          Glm4MoeConfig, Glm4MoeForCausalLM, LlamaConfig, LlamaForCausalLM)
 
 from grid import random_weights
 from model import Batch, Config, LossWeights, Model
@@ -21,6 +22,7 @@ BASE = dict(vocab_size=37, hidden_size=24, n_layers=3, n_dense_layers=1, n_heads
             routed_scale=2.5)
 YARN = dict(factor=4.0, original_positions=16, mscale=0.707, mscale_all_dim=1.0, beta_fast=32.0, beta_slow=1.0)
 V2 = dict(score_function="softmax", group_score="max", selection_bias=False, normalize_top_k=False)
+HEADS = dict(attention="gqa", n_heads=6, n_kv_heads=2, head_dim=8)
 CASES = {
     "v3": {},
     "v3 negative bias": dict(bias="negative"),
@@ -31,6 +33,13 @@ CASES = {
     "v2 group-limited softmax": dict(**V2),
     "v2 greedy softmax, direct q, YaRN": dict(**V2, n_groups=1, n_limited_groups=1, q_lora_rank=0,
                                               yarn=YARN | dict(mscale=1.0)),
+    "llama, groups of three": dict(**HEADS, n_routed_experts=0),
+    "llama, a head for all, YaRN, tied": dict(HEADS, n_kv_heads=1, n_routed_experts=0, yarn=YARN, tie_embeddings=True),
+    "llama, every head its own": dict(attention="mha", n_heads=4, head_dim=0, n_routed_experts=0),
+    "glm4_moe": dict(HEADS, head_dim=10),
+    "glm4_moe, every head its own, negative bias, YaRN": dict(attention="mha", n_heads=3, head_dim=14, yarn=YARN,
+                                                              bias="negative", n_shared_experts=2),
+    "glm4_moe, one group, not normalised": dict(HEADS, n_groups=1, n_limited_groups=1, normalize_top_k=False),
 }
 
 
@@ -60,6 +69,31 @@ def double_throughout():
             setattr(torch.Tensor, name, function)
 
 
+def experts(c):
+    return dict(
+        first_k_dense_replace=c.n_dense_layers, moe_intermediate_size=c.expert_ffn_size,
+        n_routed_experts=c.n_routed_experts, n_shared_experts=c.n_shared_experts,
+        num_experts_per_tok=c.n_experts_per_token, n_group=c.n_groups, topk_group=c.n_limited_groups,
+        routed_scaling_factor=c.routed_scale, norm_topk_prob=c.normalize_top_k)
+
+
+def stranger_with_heads(c, common):
+    common |= dict(num_key_value_heads=c.kv_heads(), head_dim=c.whole_head(), attention_bias=False)
+    if c.n_routed_experts == 0:
+        return LlamaForCausalLM(LlamaConfig(**common)).double().eval()
+    common["rope_parameters"] = common["rope_parameters"] | dict(partial_rotary_factor=1.0)
+    model = Glm4MoeForCausalLM(Glm4MoeConfig(**common, **experts(c), use_qk_norm=False, num_mtp_layers=0))
+    model.config._experts_implementation = "eager"
+    return model.double().eval()
+
+
+def in_their_order(c, ours, rows):
+    """Rows of Llama's q and k, where pairs are (i, i + d/2) of a head; ours are (2i, 2i + 1). Others as they are."""
+    if c.is_latent() or not ours.endswith(("attention.q", "attention.k")):
+        return rows
+    return rows.view(-1, c.whole_head() // 2, 2, rows.shape[1]).transpose(1, 2).reshape(rows.shape)
+
+
 def stranger(c):
     """The transformers model of this configuration, and whether it is V3."""
     rope = dict(rope_type="default", rope_theta=c.rope_theta)
@@ -68,17 +102,16 @@ def stranger(c):
                     original_max_position_embeddings=c.yarn["original_positions"], beta_fast=c.yarn["beta_fast"],
                     beta_slow=c.yarn["beta_slow"], mscale=c.yarn["mscale"], mscale_all_dim=c.yarn["mscale_all_dim"])
     common = dict(
-        vocab_size=c.vocab_size, hidden_size=c.hidden_size, num_hidden_layers=c.n_layers,
-        first_k_dense_replace=c.n_dense_layers, num_attention_heads=c.n_heads, num_key_value_heads=c.n_heads,
-        q_lora_rank=c.q_lora_rank or None, kv_lora_rank=c.kv_lora_rank,
-        qk_nope_head_dim=c.qk_nope_head_dim, qk_rope_head_dim=c.qk_rope_head_dim, v_head_dim=c.v_head_dim,
-        intermediate_size=c.dense_ffn_size, moe_intermediate_size=c.expert_ffn_size,
-        n_routed_experts=c.n_routed_experts, n_shared_experts=c.n_shared_experts,
-        num_experts_per_tok=c.n_experts_per_token, n_group=c.n_groups,
-        topk_group=c.n_limited_groups, routed_scaling_factor=c.routed_scale, norm_topk_prob=c.normalize_top_k,
-        rms_norm_eps=c.rms_eps, max_position_embeddings=int(c.yarn["factor"] * c.yarn["original_positions"]),
+        vocab_size=c.vocab_size, hidden_size=c.hidden_size, num_hidden_layers=c.n_layers, num_attention_heads=c.n_heads,
+        intermediate_size=c.dense_ffn_size, rms_norm_eps=c.rms_eps,
+        max_position_embeddings=int(c.yarn["factor"] * c.yarn["original_positions"]),
         tie_word_embeddings=c.tie_embeddings, rope_parameters=rope, use_cache=False, bos_token_id=None,
         eos_token_id=None, pad_token_id=None)
+    if not c.is_latent():
+        return stranger_with_heads(c, common)
+    common |= experts(c) | dict(
+        num_key_value_heads=c.n_heads, q_lora_rank=c.q_lora_rank or None, kv_lora_rank=c.kv_lora_rank,
+        qk_nope_head_dim=c.qk_nope_head_dim, qk_rope_head_dim=c.qk_rope_head_dim, v_head_dim=c.v_head_dim)
     is_v3 = c.score_function == "sigmoid"
     if is_v3:
         model = DeepseekV3ForCausalLM(DeepseekV3Config(**common, num_mtp_layers=0))
@@ -92,8 +125,8 @@ def stranger(c):
 def their_names(c):
     """our name -> (their name, row slice or None); experts' gate and up are stacked in one tensor of theirs."""
     names = {"embedding": "model.embed_tokens.weight", "final_norm": "model.norm.weight", "head": "lm_head.weight"}
-    attention = dict(q="q_proj", q_a="q_a_proj", q_a_norm="q_a_layernorm", q_b="q_b_proj", kv_a="kv_a_proj_with_mqa",
-                     kv_a_norm="kv_a_layernorm", kv_b="kv_b_proj", o="o_proj")
+    attention = dict(k="k_proj", v="v_proj", q="q_proj", q_a="q_a_proj", q_a_norm="q_a_layernorm", q_b="q_b_proj",
+                     kv_a="kv_a_proj_with_mqa", kv_a_norm="kv_a_layernorm", kv_b="kv_b_proj", o="o_proj")
     for layer in range(c.n_layers):
         ours, theirs = f"layers.{layer}.", f"model.layers.{layer}."
         names[ours + "attention_norm"] = theirs + "input_layernorm.weight"
@@ -129,7 +162,7 @@ def check_case(name, changes):
     state = dict(theirs.named_parameters()) | dict(theirs.named_buffers())
     with torch.no_grad():
         for ours, w in weights.items():
-            part(state, names[ours]).copy_(w)
+            part(state, names[ours]).copy_(in_their_order(c, ours, w))
     frequencies = Model(c, {}).rope_frequencies(length)
     rotary = theirs.model.rotary_emb
     if not torch.allclose(rotary.inv_freq.double(), frequencies, rtol=2e-6, atol=0):
@@ -155,7 +188,7 @@ def check_case(name, changes):
         place = names[ours]
         gradients = {n: p.grad if p.grad is not None else torch.zeros_like(p) for n, p in theirs.named_parameters()}
         other = part(gradients, place)
-        error = float((w.grad - other).norm() / (other.norm() + 1e-12))
+        error = float((in_their_order(c, ours, w.grad) - other).norm() / (other.norm() + 1e-12))
         if error > worst:
             worst, where = error, ours
     return f"{name}: loss {float(loss.detach()):.12f}, worst relative error {worst:.1e} at {where}", worst

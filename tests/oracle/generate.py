@@ -11,7 +11,7 @@ import os
 import torch
 from safetensors.torch import save_file
 
-from grid import build, sample
+from grid import build, grid
 from model import Config, LossWeights, Model
 
 GAMMA = 0.25
@@ -89,12 +89,12 @@ def chosen_draws(n_cases):
     """The committed choices of best_draw for the grid of this many cases; the first draw where there is none."""
     with open(DRAWS, encoding="utf-8") as file:
         draws = json.load(file).get(str(n_cases), [])
-    return draws or [0] * n_cases
+    return draws or [0] * len(grid(n_cases))
 
 
-def choose_draws(cases):
+def choose_draws(n_cases, cases):
     with open(DRAWS, "w", encoding="utf-8") as out:
-        json.dump({str(len(cases)): [best_draw(choice, i) for i, choice in enumerate(cases)]}, out)
+        json.dump({str(n_cases): [best_draw(choice, i) for i, choice in enumerate(cases)]}, out)
 
 
 def describe(config, options, traits):
@@ -149,9 +149,9 @@ def main():
                         help="write draws.json (after a change of the grid), nothing else")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    cases = sample(args.cases)
+    cases = grid(args.cases)
     if args.choose_draws:
-        return choose_draws(cases)
+        return choose_draws(args.cases, cases)
     os.makedirs(args.directory, exist_ok=True)
     draws = chosen_draws(args.cases)
     if args.mutants:

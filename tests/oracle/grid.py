@@ -56,6 +56,16 @@ FACTORS = dict(
     targets=[dict(masked_targets=False, open_end=False), dict(masked_targets=True, open_end=True)],
     split=[dict(split=False), dict(split=True)],
 )
+# Llama's attention in place of the latent one, in cases of their own (heads()): what they say of heads.
+HEADS = [dict(attention="mha", n_heads=1, head_dim=6), dict(attention="mha", n_heads=3, head_dim=10),
+         dict(attention="mha", n_heads=2, head_dim=8, n_kv_heads=2), dict(attention="gqa", n_heads=2, n_kv_heads=1,
+                                                                          head_dim=8),
+         dict(attention="gqa", n_heads=4, n_kv_heads=2, head_dim=4), dict(attention="gqa", n_heads=6, n_kv_heads=2,
+                                                                          head_dim=6),
+         dict(attention="gqa", n_heads=6, n_kv_heads=3, head_dim=2), dict(attention="gqa", n_heads=3, n_kv_heads=3,
+                                                                          head_dim=14),
+         dict(attention="gqa", n_heads=4, n_kv_heads=1, head_dim=136)]  # more than a chunk of 128
+LATENT_KEYS = ("q_lora_rank", "kv_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim", "latent_norm_eps")
 OPTION_KEYS = ("attention_form", "recompute", "loss_chunk_tokens", "threads", "split")
 TRAIT_KEYS = ("bias", "lengths", "masked", "masked_targets", "open_end")
 
@@ -82,6 +92,18 @@ def sample(n_cases, seed=20):
     if missing and n_cases >= 200:
         raise SystemExit(f"{len(missing)} pairs of levels never meet in {n_cases} cases")
     return cases
+
+
+def heads(n_cases, seed=21):
+    """Cases with Llama's attention, each of HEADS in turn."""
+    draw = random.Random(seed)
+    return [{f: draw.randrange(len(levels)) for f, levels in FACTORS.items()} | dict(attention=i % len(HEADS))
+            for i in range(n_cases)]
+
+
+def grid(n_cases):
+    """So many cases of latent attention, and a fifth as many of Llama's behind them."""
+    return sample(n_cases) + heads(n_cases // 5)
 
 
 def split_documents(begin, count, draw):
@@ -138,7 +160,9 @@ def build(choice, index, attempt=0):
     attempt)."""
     merged = {}
     for factor, level in choice.items():
-        merged.update(FACTORS[factor][level])
+        merged.update((FACTORS | dict(attention=HEADS))[factor][level])
+    if "attention" in choice:
+        merged = {k: v for k, v in merged.items() if k not in LATENT_KEYS} | dict(attention_form="up_projected")
     options = {k: merged.pop(k) for k in OPTION_KEYS}
     traits = {k: merged.pop(k) for k in TRAIT_KEYS}
     draw = random.Random(1000 + index)

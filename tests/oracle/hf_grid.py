@@ -1,7 +1,7 @@
 """Random models of Hugging Face transformers, saved as its users save them, with what transformers computes from them.
 
-usage: hf_grid.py DIRECTORY [--cases 64] [--only 3,4]     writes DIRECTORY/case_NNN/{model directory, expected.json,
-expected.safetensors}
+usage: hf_grid.py DIRECTORY [--heads] [--cases 64] [--only 3,4]     writes DIRECTORY/case_NNN/{model directory,
+expected.json, expected.safetensors}; with --heads models with Llama's attention (Llama, Glm4Moe)
 
 Configurations are sampled so that every pair of levels meets. A draw is kept only if it can show mistakes:
 log-probabilities spread by a nat, every expert receives tokens, FP32 and FP64 choose the same experts, greedy text has
@@ -17,7 +17,7 @@ import torch
 import transformers
 from safetensors.torch import save_file
 
-from check_oracle_against_transformers import double_throughout, part, stranger, their_names
+from check_oracle_against_transformers import double_throughout, in_their_order, part, stranger, their_names
 from grid import random_weights
 from hf_measure import adamw_losses, greedy, log_probs, routes, trace
 from hf_storage import per_expert, save_model, to_bf16
@@ -56,26 +56,31 @@ FACTORS = dict(
     files=[dict(files="one"), dict(files="sharded")],
     spelling=[dict(spelling="new"), dict(spelling="old")],
 )
+HEADS = {f: levels for f, levels in FACTORS.items() if f not in ("q_lora", "kv_lora", "head_dims")} | dict(
+    family=[dict(family="llama"), dict(family="glm4_moe")],
+    heads=[dict(attention="gqa", n_heads=4, n_kv_heads=2), dict(attention="mha", n_heads=3),
+           dict(attention="gqa", n_heads=6, n_kv_heads=2), dict(attention="gqa", n_heads=4, n_kv_heads=1)],
+    head_dim=[dict(head_dim=16), dict(head_dim=10), dict(head_dim=0), dict(head_dim=6)])
 OPTION_KEYS = ("family", "bias", "storage", "files", "spelling")
 
 
 def pairs(choice):
-    names = list(FACTORS)
+    names = list(choice)
     return {(i, choice[names[i]], j, choice[names[j]]) for i in range(len(names)) for j in range(i)}
 
 
-def sample(n_cases, seed=4):
+def sample(n_cases, seed=4, factors=FACTORS):
     draw = random.Random(seed)
-    sizes = [len(levels) for levels in FACTORS.values()]
+    sizes = [len(levels) for levels in factors.values()]
     missing = {(i, a, j, b) for i in range(len(sizes)) for j in range(i) for a in range(sizes[i])
                for b in range(sizes[j])}
     cases = []
     for _ in range(n_cases):
-        candidates = [{f: draw.randrange(len(levels)) for f, levels in FACTORS.items()} for _ in range(60)]
+        candidates = [{f: draw.randrange(len(levels)) for f, levels in factors.items()} for _ in range(60)]
         best = max(candidates, key=lambda c: len(pairs(c) & missing))
         missing -= pairs(best)
         cases.append(best)
-    if missing and n_cases >= 60:
+    if missing and n_cases >= (60 if factors is FACTORS else 40):
         raise SystemExit(f"{len(missing)} pairs of levels never meet in {n_cases} cases")
     return cases
 
@@ -84,7 +89,7 @@ def describe(choice):
     """(model configuration in our field names, options)"""
     merged = {}
     for factor, level in choice.items():
-        merged.update(FACTORS[factor][level])
+        merged.update((HEADS if "head_dim" in choice else FACTORS)[factor][level])
     options = {k: merged.pop(k) for k in OPTION_KEYS}
     family = options["family"]
     if family in ("v2", "v2_lite"):  # no bias, no normalisation (transformers knows none there), group maximum
@@ -98,6 +103,13 @@ def describe(choice):
         merged.update(n_groups=1, n_limited_groups=1)
     if family == "v2_lite":
         merged.update(q_lora_rank=0)
+    if family in ("llama", "glm4_moe"):
+        size = 2 * merged["n_heads"]  # of a head by default: whole and even, which Llama wants of any
+        merged["hidden_size"] += -merged["hidden_size"] % size
+    if family == "llama":
+        merged.update(n_routed_experts=0, n_shared_experts=0, n_groups=1, n_limited_groups=1, n_experts_per_token=1,
+                      n_dense_layers=merged["n_layers"])
+        options["bias"] = "none"
     merged["max_positions"] = 256
     return merged, options
 
@@ -132,7 +144,7 @@ class Draw:
         names, state = their_names(self.c), dict(theirs.named_parameters()) | dict(theirs.named_buffers())
         with torch.no_grad():
             for ours, w in self.weights.items():
-                part(state, names[ours]).copy_(w)
+                part(state, names[ours]).copy_(in_their_order(self.c, ours, w))
         shutil.rmtree(directory, ignore_errors=True)
         save_model(directory, theirs, self.options)
         self.theirs = theirs
@@ -216,10 +228,9 @@ class Draw:
     def summary(self):
         c, o = self.c, self.options
         return (f"{o['family']} {o['storage']} {o['files']} rope {o['spelling']}; hidden {c.hidden_size}, {c.n_layers} "
-                "layers "
-                f"({c.n_dense_layers} dense), q_lora {c.q_lora_rank}, {c.n_routed_experts} experts in {c.n_groups} "
-                "groups, top "
-                f"{c.n_experts_per_token}, shared {c.n_shared_experts}, yarn {c.yarn['factor']:g}, bias {o['bias']}")
+                f"layers ({c.n_dense_layers} dense), {c.attention}, q_lora {c.q_lora_rank}, {c.n_routed_experts} "
+                f"experts in {c.n_groups} groups, top {c.n_experts_per_token}, shared {c.n_shared_experts}, "
+                f"yarn {c.yarn['factor']:g}, bias {o['bias']}")
 
 
 def make_case(directory, index, choice):
@@ -242,6 +253,7 @@ def make_case(directory, index, choice):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("directory")
+    parser.add_argument("--heads", action="store_true")
     parser.add_argument("--cases", type=int, default=64)
     parser.add_argument("--only", help="comma-separated case numbers")
     args = parser.parse_args()
@@ -249,7 +261,7 @@ def main():
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()
     os.makedirs(args.directory, exist_ok=True)
-    choices = sample(args.cases)
+    choices = sample(args.cases, 5, HEADS) if args.heads else sample(args.cases)
     for i in [int(i) for i in args.only.split(",")] if args.only else range(args.cases):
         draw = make_case(args.directory, i, choices[i])
         print(f"case {i}: {draw.summary()}", flush=True)

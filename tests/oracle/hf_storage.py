@@ -77,6 +77,8 @@ def edit_config(directory, change):
 def old_spelling(config):
     rope = config.pop("rope_parameters")
     config["rope_theta"] = rope["rope_theta"]
+    if "partial_rotary_factor" in rope:
+        config["partial_rotary_factor"] = rope.pop("partial_rotary_factor")
     config["rope_scaling"] = None
     if rope["rope_type"] == "yarn":
         config["rope_scaling"] = {"type": "yarn",

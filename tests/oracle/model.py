@@ -10,28 +10,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-DEFAULTS = dict(
-    vocab_size=0, hidden_size=256, n_layers=4, n_dense_layers=1, n_heads=4, q_lora_rank=0, kv_lora_rank=64,
-    qk_nope_head_dim=32, qk_rope_head_dim=16, v_head_dim=32, dense_ffn_size=768, expert_ffn_size=128,
-    n_routed_experts=16, n_shared_experts=1, n_experts_per_token=4, n_groups=1, n_limited_groups=1,
-    score_function="sigmoid", group_score="top2_sum", selection_bias=True, normalize_top_k=True, routed_scale=1.0,
-    n_mtp=0, rms_eps=1e-6, latent_norm_eps=1e-6, rope_theta=10000.0, max_positions=4096, tie_embeddings=False,
-    init_std=0.0)
-YARN_DEFAULTS = dict(factor=1.0, original_positions=4096, beta_fast=32.0, beta_slow=1.0, mscale=1.0, mscale_all_dim=1.0)
-
-
-class Config:
-    """Attribute access to the JSON form of ModelConfig; unknown keys are refused."""
-
-    def __init__(self, values):
-        unknown = set(values) - set(DEFAULTS) - {"yarn"} | set(values.get("yarn", {})) - set(YARN_DEFAULTS)
-        if unknown:
-            raise ValueError(f"unknown model keys {sorted(unknown)}")
-        self.__dict__.update(DEFAULTS | {k: v for k, v in values.items() if k != "yarn"})
-        self.yarn = YARN_DEFAULTS | values.get("yarn", {})
-
-    def is_moe(self, layer):
-        return self.n_routed_experts > 0 and layer >= self.n_dense_layers
+from model_config import Config, is_norm, parameter_shapes  # noqa: F401 (others find them here)
 
 
 @dataclass
@@ -69,57 +48,6 @@ class Result:
     expert_load: list = field(default_factory=list)  # likewise: tokens per expert
 
 
-def parameter_shapes(c):
-    """Names and shapes, in the project's naming."""
-    shapes = {"embedding": (c.vocab_size, c.hidden_size)}
-
-    def ffn(prefix, width):
-        shapes[prefix + "gate"] = shapes[prefix + "up"] = (width, c.hidden_size)
-        shapes[prefix + "down"] = (c.hidden_size, width)
-
-    def block(layer):
-        p, qk = f"layers.{layer}.", c.qk_nope_head_dim + c.qk_rope_head_dim
-        shapes[p + "attention_norm"] = shapes[p + "ffn_norm"] = (c.hidden_size,)
-        a = p + "attention."
-        if c.q_lora_rank:
-            shapes[a + "q_a"] = (c.q_lora_rank, c.hidden_size)
-            shapes[a + "q_a_norm"] = (c.q_lora_rank,)
-            shapes[a + "q_b"] = (c.n_heads * qk, c.q_lora_rank)
-        else:
-            shapes[a + "q"] = (c.n_heads * qk, c.hidden_size)
-        shapes[a + "kv_a"] = (c.kv_lora_rank + c.qk_rope_head_dim, c.hidden_size)
-        shapes[a + "kv_a_norm"] = (c.kv_lora_rank,)
-        shapes[a + "kv_b"] = (c.n_heads * (c.qk_nope_head_dim + c.v_head_dim), c.kv_lora_rank)
-        shapes[a + "o"] = (c.hidden_size, c.n_heads * c.v_head_dim)
-        if not c.is_moe(layer):
-            ffn(p + "ffn.", c.dense_ffn_size)
-            return
-        experts, width = c.n_routed_experts, c.expert_ffn_size
-        shapes[p + "moe.router"] = (experts, c.hidden_size)
-        if c.selection_bias:
-            shapes[p + "moe.bias"] = (experts,)
-        shapes[p + "moe.experts.gate"] = shapes[p + "moe.experts.up"] = (experts, width, c.hidden_size)
-        shapes[p + "moe.experts.down"] = (experts, c.hidden_size, width)
-        if c.n_shared_experts:
-            ffn(p + "moe.shared.", c.n_shared_experts * width)
-
-    for layer in range(c.n_layers):
-        block(layer)
-    shapes["final_norm"] = (c.hidden_size,)
-    if not c.tie_embeddings:
-        shapes["head"] = (c.vocab_size, c.hidden_size)
-    for layer in range(c.n_layers, c.n_layers + c.n_mtp):
-        p = f"layers.{layer}.mtp."
-        shapes[p + "embedding_norm"] = shapes[p + "hidden_norm"] = shapes[p + "final_norm"] = (c.hidden_size,)
-        shapes[p + "projection"] = (c.hidden_size, 2 * c.hidden_size)
-        block(layer)
-    return shapes
-
-
-def is_norm(name):
-    return name.endswith("norm")
-
-
 def mscale(factor, m):
     return 1.0 if factor <= 1 else 0.1 * m * math.log(factor) + 1.0
 
@@ -137,7 +65,7 @@ class Model:
         return self.c.yarn["original_positions"]
 
     def rope_frequencies(self, length):
-        c, d, y = self.c, self.c.qk_rope_head_dim, self.c.yarn
+        c, d, y = self.c, self.c.rotary_dim(), self.c.yarn
         plain = [c.rope_theta ** (-2 * i / d) for i in range(d // 2)]
         if not self.yarn_on(length):
             return torch.tensor(plain, dtype=torch.float64)
@@ -159,6 +87,8 @@ class Model:
         return mscale(y["factor"], y["mscale"]) / mscale(y["factor"], y["mscale_all_dim"])
 
     def softmax_scale(self, length):
+        if not self.c.is_latent():
+            return self.c.whole_head() ** -0.5
         scale = (self.c.qk_nope_head_dim + self.c.qk_rope_head_dim) ** -0.5
         if not self.yarn_on(length):
             return scale
@@ -201,6 +131,8 @@ class Model:
     # ---- attention, §1.3 ----
     def attention(self, x, prefix, batch, rows):
         c, n = self.c, len(rows)
+        if not c.is_latent():
+            return self.grouped_attention(x, prefix, batch, rows)
         if c.q_lora_rank:
             latent = self.norm(x @ self.w[prefix + "q_a"].T, prefix + "q_a_norm", self.latent_eps())
             q = latent @ self.w[prefix + "q_b"].T
@@ -209,16 +141,40 @@ class Model:
         q_nope, q_rope = q.view(n, c.n_heads, -1).split([c.qk_nope_head_dim, c.qk_rope_head_dim], dim=-1)
         latent, k_rope = self.split_latent(x @ self.w[prefix + "kv_a"].T, prefix)
         k_nope, v = self.split_kv(latent @ self.w[prefix + "kv_b"].T)
+        cos, sin, length = self.cos_sin(x, batch, rows)
+        q_rope = self.rotate(q_rope, cos[:, None], sin[:, None])
+        k_rope = self.rotate(k_rope, cos, sin)
+        scores = torch.einsum("ihd,jhd->hij", q_nope, k_nope) + torch.einsum("ihd,jd->hij", q_rope, k_rope)
+        out = torch.einsum("hij,jhd->ihd", self.probabilities(scores, batch, rows, length), v)
+        return out.reshape(n, -1) @ self.w[prefix + "o"].T
+
+    def cos_sin(self, x, batch, rows):
         positions = torch.tensor(self.positions(batch, rows), dtype=torch.float64)
         length = max(count for _, count in batch.sequences)
         angles = positions[:, None] * self.rope_frequencies(length)
         cos, sin = ((f(angles) * self.rope_multiplier(length)).to(x.dtype) for f in (torch.cos, torch.sin))
-        q_rope = self.rotate(q_rope, cos[:, None], sin[:, None])
-        k_rope = self.rotate(k_rope, cos, sin)
-        scores = torch.einsum("ihd,jhd->hij", q_nope, k_nope) + torch.einsum("ihd,jd->hij", q_rope, k_rope)
-        mask = torch.tensor([[self.may_see(i, j, batch, rows) for j in range(n)] for i in range(n)])
-        scores = (scores * self.softmax_scale(length)).masked_fill(~mask, -math.inf)
-        out = torch.einsum("hij,jhd->ihd", torch.softmax(scores, dim=-1), v)
+        return cos, sin, length
+
+    def probabilities(self, scores, batch, rows, length):
+        mask = torch.tensor([[self.may_see(i, j, batch, rows) for j in range(len(rows))] for i in range(len(rows))])
+        return torch.softmax((scores * self.softmax_scale(length)).masked_fill(~mask, -math.inf), dim=-1)
+
+    # ---- Llama's attention: heads of their own, or groups of query heads that share one ----
+    def kv_head_of(self, head):
+        return head // (self.c.n_heads // self.c.kv_heads())
+
+    def rotated_value(self, v, cos, sin):
+        return v
+
+    def grouped_attention(self, x, prefix, batch, rows):
+        n, d = len(rows), self.c.whole_head()
+        q, k, v = ((x @ self.w[prefix + name].T).view(n, -1, d) for name in "qkv")
+        cos, sin, length = self.cos_sin(x, batch, rows)
+        q, k = self.rotate(q, cos[:, None], sin[:, None]), self.rotate(k, cos[:, None], sin[:, None])
+        v = self.rotated_value(v, cos[:, None], sin[:, None])
+        shared = [self.kv_head_of(head) for head in range(self.c.n_heads)]
+        scores = torch.einsum("ihd,jhd->hij", q, k[:, shared])
+        out = torch.einsum("hij,jhd->ihd", self.probabilities(scores, batch, rows, length), v[:, shared])
         return out.reshape(n, -1) @ self.w[prefix + "o"].T
 
     # ---- mixture of experts, §1.5 ----

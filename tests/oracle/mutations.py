@@ -10,6 +10,7 @@ from typing import Callable
 
 import torch
 
+from head_mutations import head_mutants
 from model import Model, mscale
 
 
@@ -40,7 +41,7 @@ def has(**wanted):
         config, options, traits, batch = case[:4]
         found = {**config, **options, **traits}
         return len(batch.tokens) >= 16 and all(
-            w(found.get(k)) if callable(w) else found.get(k) == w for k, w in wanted.items())
+            k in found and w(found[k]) if callable(w) else found.get(k) == w for k, w in wanted.items())
     return test
 
 
@@ -217,7 +218,7 @@ class KvBSplitInHalf(Model):
 
 
 @mutant("latent_eps_is_rms_eps", "37", "latent norms use rms_norm_eps",
-        lambda case: case[0]["rms_eps"] != case[0]["latent_norm_eps"])
+        lambda case: case[0]["rms_eps"] != case[0].get("latent_norm_eps", case[0]["rms_eps"]))
 class LatentEpsIsRmsEps(Model):
     def latent_eps(self):
         return self.c.rms_eps
@@ -369,3 +370,6 @@ class LocalTokenMean(Model):
 class MaskedTargetCounted(Model):
     def nll(self, logits, targets):
         return super().nll(logits, [max(t, 0) for t in targets])
+
+
+head_mutants(mutant, has)

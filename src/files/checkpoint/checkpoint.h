@@ -28,7 +28,8 @@ std::filesystem::path checkpoint_path(const std::filesystem::path& checkpoints, 
 
 // Tensors of the parameters' master weights under Hugging Face names; experts are slices of the stacked tensor.
 std::vector<NamedTensor> model_tensors(const Parameters& parameters);
-// The same of gradients; the router's bias, which has none, is not among them.
+// The same of gradients, rows of Llama's q and k in Hugging Face's order too (row_of_half_split), so that they compare;
+// the router's bias, which has none, is not among them.
 std::vector<NamedTensor> gradient_tensors(const Parameters& parameters);
 // Fills masters, or the boxes of them that this rank holds, from tensors of such names. Missing, surplus or misshapen
 // ones are errors that name them.

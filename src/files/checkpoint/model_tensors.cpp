@@ -35,6 +35,17 @@ void fill(const Parameter& parameter, int64_t expert, const Tensor& stored) {
   if (slot >= 0 && slot < box.size[0]) parameter.master.slice(slot).copy_from(stored);
 }
 
+// Rows in the order in which Hugging Face keeps them (ParameterSpec::rotated_head).
+Tensor half_split_rows(const Tensor& ours, int64_t head) {
+  if (head == 0) return ours;
+  const Tensor host = host_copy(ours);
+  const auto memory = std::make_shared<std::vector<std::byte>>(size_t(host.bytes()));
+  const Tensor theirs = Tensor::wrap(memory->data(), host.dtype(), host.shape(), -1, memory);
+  for (int64_t row = 0; row < host.rows(); ++row)
+    theirs.row_range(row, 1).copy_from(host.row_range(row_of_half_split(row, head), 1));
+  return theirs;
+}
+
 }  // namespace
 
 std::vector<NamedTensor> model_tensors(const Parameters& parameters) {
@@ -45,8 +56,10 @@ std::vector<NamedTensor> model_tensors(const Parameters& parameters) {
 
 std::vector<NamedTensor> gradient_tensors(const Parameters& parameters) {
   std::vector<NamedTensor> tensors;
-  for (const Parameter* parameter : parameters)
-    if (parameter->spec.trained) append(parameter->spec, parameter->grad, tensors);
+  for (const Parameter* parameter : parameters) {
+    const ParameterSpec& spec = parameter->spec;
+    if (spec.trained) append(spec, half_split_rows(parameter->grad, spec.rotated_head), tensors);
+  }
   return tensors;
 }
 

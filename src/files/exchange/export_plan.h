@@ -26,6 +26,7 @@ enum class Encoding {
 struct ExportRows {
   StoredWeight weight;      // first_row and rows say which rows
   bool transposed = false;  // written as [cols, rows]
+  int64_t half_split = 0;   // rows of a head, which is written in Llama's order (row_of_half_split); 0: as it is
 };
 
 struct ExportTensor {

@@ -103,6 +103,19 @@ void ExportStream::encode(const ExportTensor& tensor, const Tensor& rows, const 
   put(encode_rows(exec_, plain ? rows : as_f32(rows), tensor.encoding));
 }
 
+// Rows [at, at + n) of what is written: those of the weight, or of its heads in Llama's order.
+Tensor ExportStream::read_in_order(const ExportRows& from, int64_t at, int64_t n, const RowReader& read) const {
+  const int64_t first = from.weight.first_row;
+  if (from.half_split == 0) return read(first + at, n);
+  Tensor all;
+  for (int64_t i = 0; i < n; ++i) {
+    const Tensor row = read(first + row_of_half_split(at + i, from.half_split), 1);
+    if (!all) all = Tensor::empty(exec_, row.dtype(), {n, row.cols()});
+    all.row_range(i, 1).copy_from(row);
+  }
+  return all;
+}
+
 void ExportStream::write_rows(const ExportTensor& tensor, const ExportRows& from, const Tensor& scales) {
   const StoredWeight& weight = from.weight;
   const bool zeros = weight.name.empty(), stored = tensor.encoding == Encoding::stored;
@@ -113,14 +126,19 @@ void ExportStream::write_rows(const ExportTensor& tensor, const ExportRows& from
   if (from.transposed) step = weight.rows;
   for (int64_t at = 0; at < weight.rows; at += step) {
     stop_if_interrupted("the same command continues where this one stopped");
-    const int64_t n = std::min(step, weight.rows - at), first = weight.first_row + at;
+    const int64_t n = std::min(step, weight.rows - at);
     if (stored) {
-      Tensor bytes = Tensor::empty(exec_, source_.files().entry(weight.name).dtype, {n, cols});
-      source_.files().read_rows(weight.name, first, n, bytes.raw());
-      put(bytes);
+      put(read_in_order(from, at, n, [&](int64_t row, int64_t count) {
+        Tensor bytes = Tensor::empty(exec_, source_.files().entry(weight.name).dtype, {count, cols});
+        source_.files().read_rows(weight.name, row, count, bytes.raw());
+        return bytes;
+      }));
       continue;
     }
-    Tensor rows = zeros ? Tensor::zeros(exec_, DType::f32, {n, cols}) : source_.read_rows(exec_, weight, first, n);
+    Tensor rows = zeros ? Tensor::zeros(exec_, DType::f32, {n, cols})
+                        : read_in_order(from, at, n, [&](int64_t row, int64_t count) {
+                            return source_.read_rows(exec_, weight, row, count);
+                          });
     if (from.transposed) rows = transposed(exec_, as_f32(rows));
     encode(tensor, rows, scales ? scales.row_range(at / block, (n + block - 1) / block) : scales);
   }

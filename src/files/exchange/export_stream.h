@@ -1,6 +1,8 @@
 // One tensor of an export: read a few rows at a time, encoded on all threads, written behind each other. Memory is a
 // few times kExportChunkBytes, however large the tensor.
 #pragma once
+#include <functional>
+
 #include "base/files.h"
 #include "base/interrupt.h"
 #include "base/progress.h"
@@ -20,6 +22,8 @@ class ExportStream {
   Tensor write(const ExportTensor& tensor);
 
  private:
+  using RowReader = std::function<Tensor(int64_t first, int64_t count)>;
+  Tensor read_in_order(const ExportRows& from, int64_t at, int64_t n, const RowReader& read) const;
   void write_rows(const ExportTensor& tensor, const ExportRows& from, const Tensor& scales);
   void encode(const ExportTensor& tensor, const Tensor& rows, const Tensor& scales);
   Tensor as_f32(const Tensor& rows) const;

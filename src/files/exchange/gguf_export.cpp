@@ -192,6 +192,10 @@ class GgufPlanner {
 ExportPlan plan_gguf(const ExportSource& source, const ExportRequest& request, const GgufVocabulary* vocabulary,
                      const std::string& name) {
   check_export_dtype("gguf", request.dtype);
+  check(source.model().is_latent(), ErrorKind::unsupported,
+        "model.attention = \"{}\" cannot be written to GGUF: its architecture deepseek2 has latent attention; "
+        "--to hf writes this model",
+        enum_name(source.model().attention));
   return GgufPlanner(source, request).plan(vocabulary, name);
 }
 

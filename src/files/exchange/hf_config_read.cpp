@@ -18,21 +18,26 @@ namespace {
 
 constexpr const char* kFamily =
     "Hadal reads models of the DeepSeek-V3 family: model_type deepseek_v3 (V3, V3.1, R1, Moonlight), deepseek_v2 (V2, "
-    "V2-Lite) and kimi_k2";
+    "V2-Lite) and kimi_k2; and with Llama's attention llama and glm4_moe";
 
-enum class Rules { v2, v3 };
+enum class Rules { v2, v3, llama, glm4_moe };
+bool has_heads(Rules rules) { return rules == Rules::llama || rules == Rules::glm4_moe; }
 
 // ---- which family --------------------------------------------------------------------------------------------------
 
 std::optional<Rules> rules_of_architecture(const std::string& name) {
   if (name == "DeepseekV2ForCausalLM") return Rules::v2;
   if (name == "DeepseekV3ForCausalLM") return Rules::v3;
+  if (name == "LlamaForCausalLM") return Rules::llama;
+  if (name == "Glm4MoeForCausalLM") return Rules::glm4_moe;
   return std::nullopt;
 }
 
 std::optional<Rules> rules_of_model_type(const std::string& name) {
   if (name == "deepseek_v2") return Rules::v2;
   if (name == "deepseek_v3" || name == "kimi_k2") return Rules::v3;
+  if (name == "llama") return Rules::llama;
+  if (name == "glm4_moe") return Rules::glm4_moe;
   return std::nullopt;
 }
 
@@ -66,7 +71,8 @@ Rules read_family(const HfFields& fields, HfConfig& config) {
   check(!by_type || !by_class || *by_type == *by_class, ErrorKind::invalid,
         "{}: model_type = \"{}\" contradicts architectures = [\"{}\"]", fields.where(), config.model_type, class_name);
   const Rules rules = by_type ? *by_type : *by_class;
-  if (!by_type) config.model_type = rules == Rules::v2 ? "deepseek_v2" : "deepseek_v3";
+  static constexpr std::array kTypes{"deepseek_v2", "deepseek_v3", "llama", "glm4_moe"};  // as Rules
+  if (!by_type) config.model_type = kTypes[size_t(rules)];
   return rules;
 }
 
@@ -81,11 +87,12 @@ void refuse_foreign_rules(const HfFields& fields, Rules rules) {
     fields.unsupported("moe_layer_freq", "every layer from first_k_dense_replace on has experts (1)");
   for (const char* key :
        {"sliding_window", "attn_logit_softcapping", "final_logit_softcapping", "layer_types", "text_config",
-        rules == Rules::v2 ? "num_local_experts" : "num_experts", "compression_config"})
+        rules == Rules::v2 || rules == Rules::llama ? "num_local_experts" : "num_experts", "compression_config"})
     if (fields.has(key)) fields.unsupported(key, "a model of this family has no such rule");
 }
 
 void check_widths(const HfFields& fields, const ModelConfig& m) {
+  if (!m.is_latent()) return;
   if (const auto heads = fields.whole("num_key_value_heads", 1); heads && *heads != m.n_heads)
     fields.wrong("num_key_value_heads",
                  fmt::format("num_attention_heads = {}, or absent: latent attention shares no heads", m.n_heads));
@@ -111,15 +118,11 @@ void read_mtp(const HfFields& fields, Rules rules, HfConfig& config) {
         "{}: num_nextn_predict_layers = {} contradicts num_mtp_layers = {}", fields.where(), mtp.value_or(0),
         other.value_or(0));
   config.mtp_stated = fields.contains("num_nextn_predict_layers") || fields.contains("num_mtp_layers");
-  const int64_t unsaid = rules == Rules::v3 && !config.mtp_stated ? 1 : 0;
+  const int64_t unsaid = (rules == Rules::v3 || rules == Rules::glm4_moe) && !config.mtp_stated ? 1 : 0;
   config.model.n_mtp = mtp ? *mtp : other.value_or(unsaid);
 }
 
-void read_sizes(const HfFields& fields, ModelConfig& m) {
-  m.vocab_size = fields.size("vocab_size");
-  m.hidden_size = fields.size("hidden_size");
-  m.n_layers = fields.size("num_hidden_layers");
-  m.n_heads = fields.size("num_attention_heads");
+void read_latents(const HfFields& fields, ModelConfig& m) {
   check(fields.contains("q_lora_rank"), ErrorKind::invalid,
         "{}: q_lora_rank is missing; it must be a size, or null for queries without a latent", fields.where());
   m.q_lora_rank = fields.whole("q_lora_rank", 1).value_or(0);
@@ -127,12 +130,20 @@ void read_sizes(const HfFields& fields, ModelConfig& m) {
   m.qk_nope_head_dim = fields.size("qk_nope_head_dim");
   m.qk_rope_head_dim = fields.size("qk_rope_head_dim", 2);
   m.v_head_dim = fields.size("v_head_dim");
+  m.latent_norm_eps = fields.number("latent_norm_eps").value_or(1e-6);
+}
+
+void read_sizes(const HfFields& fields, Rules rules, ModelConfig& m) {
+  m.vocab_size = fields.size("vocab_size");
+  m.hidden_size = fields.size("hidden_size");
+  m.n_layers = fields.size("num_hidden_layers");
+  m.n_heads = fields.size("num_attention_heads");
+  has_heads(rules) ? read_hf_heads(fields, m) : read_latents(fields, m);
   m.dense_ffn_size = fields.size("intermediate_size");
   m.max_positions = fields.size("max_position_embeddings");
   refuse_nulls(fields);
   m.tie_embeddings = fields.truth("tie_word_embeddings").value_or(false);
-  m.rms_eps = fields.number("rms_norm_eps").value_or(1e-6);
-  m.latent_norm_eps = fields.number("latent_norm_eps").value_or(1e-6);
+  m.rms_eps = fields.number("rms_norm_eps").value_or(rules == Rules::glm4_moe ? 1e-5 : 1e-6);
   m.init_std = fields.number("initializer_range").value_or(0.0);
   if (fields.has("initializer_range") && m.init_std == 0)
     fields.wrong("initializer_range", "above 0, or absent: weights drawn as zeros never learn");
@@ -140,7 +151,10 @@ void read_sizes(const HfFields& fields, ModelConfig& m) {
 
 void read_dense_layers(const HfFields& fields, Rules rules, HfConfig& config) {
   auto& m = config.model;
-  m.n_dense_layers = fields.whole("first_k_dense_replace", 0).value_or(rules == Rules::v2 ? 0 : 3);
+  m.n_dense_layers = fields.whole("first_k_dense_replace", 0)
+                         .value_or(rules == Rules::v2   ? 0
+                                   : rules == Rules::v3 ? 3
+                                                        : 1);
   if (m.n_routed_experts == 0) m.n_dense_layers = m.n_layers;
   if (m.n_dense_layers <= m.n_layers) return;
   const char* left_out = fields.contains("first_k_dense_replace") ? "" : " (left out: the class's default)";
@@ -187,13 +201,18 @@ void read_v3_gate(const HfFields& fields, ModelConfig& m) {
   m.group_score = GroupScore::top2_sum;
   m.selection_bias = method == "noaux_tc";
   m.normalize_top_k = fields.truth("norm_topk_prob").value_or(!fields.contains("norm_topk_prob"));  // null is false
-  const bool grouped = m.n_routed_experts > 0 && method == "noaux_tc";  // V3's own numbers, where none are said
+  // V3's own numbers, where none are said
+  const bool grouped = m.is_latent() && m.n_routed_experts > 0 && method == "noaux_tc";
   m.n_groups = fields.contains("n_group") ? fields.size("n_group") : grouped ? 8 : 1;
   m.n_limited_groups = fields.contains("topk_group") ? fields.size("topk_group") : grouped ? 4 : 1;
   if (method == "greedy" && m.n_groups > 1) fields.wrong("n_group", "1 with topk_method \"greedy\"");
 }
 
 void read_experts(const HfFields& fields, Rules rules, ModelConfig& m) {
+  if (rules == Rules::llama) {
+    m.n_routed_experts = m.n_shared_experts = 0;
+    return;
+  }
   const char* const other = rules == Rules::v2 ? "num_experts" : "num_local_experts";  // transformers' second name
   const char* const key = fields.contains("n_routed_experts") || !fields.has(other) ? "n_routed_experts" : other;
   check(fields.contains(key), ErrorKind::invalid,
@@ -205,7 +224,7 @@ void read_experts(const HfFields& fields, Rules rules, ModelConfig& m) {
   // The family's classes differ in what they take where it is left out.
   if (m.n_routed_experts > 0 && !fields.contains("n_shared_experts")) fields.size("n_shared_experts");
   m.n_shared_experts = fields.whole("n_shared_experts", 0).value_or(0);
-  m.routed_scale = fields.number("routed_scaling_factor").value_or(rules == Rules::v2 ? 1.0 : 2.5);
+  m.routed_scale = fields.number("routed_scaling_factor").value_or(rules == Rules::v3 ? 2.5 : 1.0);
   if (m.n_routed_experts > 0) {
     m.expert_ffn_size = fields.size("moe_intermediate_size");
     m.n_experts_per_token = fields.size("num_experts_per_tok");
@@ -277,7 +296,7 @@ void replace_all(std::string& text, const std::string& from, const std::string& 
 
 void validate_in_their_words(const ModelConfig& model, const HfFields& fields, const std::string& where) {
   // Longer names first: model.n_layers must not be found inside another.
-  static constexpr std::array<std::array<const char*, 2>, 17> kNames = {
+  static constexpr std::array<std::array<const char*, 2>, 18> kNames = {
       {{"model.n_experts_per_token", "num_experts_per_tok"},
        {"model.n_routed_experts", "n_routed_experts"},
        {"model.n_limited_groups", "topk_group"},
@@ -290,6 +309,7 @@ void validate_in_their_words(const ModelConfig& model, const HfFields& fields, c
        {"model.n_groups", "n_group"},
        {"model.n_layers", "num_hidden_layers"},
        {"model.n_heads", "num_attention_heads"},
+       {"model.n_kv_heads", "num_key_value_heads"},
        {"model.n_mtp", "num_nextn_predict_layers"},
        {"model.rms_eps", "rms_norm_eps"},
        {"model.init_std", "initializer_range"},
@@ -319,7 +339,8 @@ HfConfig hf_config_from_json(std::string_view text, const std::string& where) {
   const Rules rules = read_family(fields, config);
   refuse_foreign_rules(fields, rules);
   read_quantisation(fields, config);
-  read_sizes(fields, config.model);
+  read_sizes(fields, rules, config.model);
+  config.half_split = has_heads(rules);
   read_mtp(fields, rules, config);
   read_experts(fields, rules, config.model);
   read_dense_layers(fields, rules, config);

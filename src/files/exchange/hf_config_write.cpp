@@ -15,10 +15,20 @@ namespace {
 // V2's class has the softmax gate, V3's the sigmoid one; what lies between has no class in transformers.
 bool writes_as_v2(const ModelConfig& m) { return m.n_routed_experts > 0 && m.score_function == ScoreFunction::softmax; }
 
+const char* class_of(const ModelConfig& m) {
+  if (!m.is_latent()) return m.n_routed_experts > 0 ? "Glm4MoeForCausalLM" : "LlamaForCausalLM";
+  return writes_as_v2(m) ? "DeepseekV2ForCausalLM" : "DeepseekV3ForCausalLM";
+}
+const char* type_of(const ModelConfig& m) {
+  if (!m.is_latent()) return m.n_routed_experts > 0 ? "glm4_moe" : "llama";
+  return writes_as_v2(m) ? "deepseek_v2" : "deepseek_v3";
+}
+
 void check_expressible(const ModelConfig& m) {
   validate(m);
+  if (!m.is_latent()) return check_hf_heads(m);
   if (m.n_routed_experts == 0) return;
-  const char* name = writes_as_v2(m) ? "DeepseekV2ForCausalLM" : "DeepseekV3ForCausalLM";
+  const char* name = class_of(m);
   auto refuse = [&](bool no_class, const std::string& setting, const char* right) {
     check(!no_class, ErrorKind::unsupported,
           "model.{} with model.score_function = \"{}\" cannot be written for Hugging Face: {} has {}", setting,
@@ -108,17 +118,17 @@ std::string hf_config_obstacle(ModelConfig model) {
 std::string hf_config_to_json(const HfConfig& config) {
   const auto& m = config.model;
   check_expressible(m);
-  const bool v2 = writes_as_v2(m);
-  ordered_json json = {{"architectures", ordered_json::array({v2 ? "DeepseekV2ForCausalLM" : "DeepseekV3ForCausalLM"})},
-                       {"model_type", v2 ? "deepseek_v2" : "deepseek_v3"},
+  const bool dense_class = !m.is_latent() && m.n_routed_experts == 0;  // Llama's knows nothing of experts
+  ordered_json json = {{"architectures", ordered_json::array({class_of(m)})},
+                       {"model_type", type_of(m)},
                        {"vocab_size", m.vocab_size},
                        {"hidden_size", m.hidden_size},
-                       {"intermediate_size", m.dense_ffn_size},
-                       {"moe_intermediate_size", m.expert_ffn_size},
-                       {"num_hidden_layers", m.n_layers},
-                       {"num_nextn_predict_layers", m.n_mtp}};
-  write_attention(m, json);
-  write_experts(m, json);
+                       {"intermediate_size", m.dense_ffn_size}};
+  if (!dense_class) json["moe_intermediate_size"] = m.expert_ffn_size;
+  json["num_hidden_layers"] = m.n_layers;
+  if (!dense_class) json["num_nextn_predict_layers"] = m.n_mtp;
+  m.is_latent() ? write_attention(m, json) : write_hf_heads(m, json);
+  if (!dense_class) write_experts(m, json);
   json["hidden_act"] = "silu";
   json["max_position_embeddings"] = m.max_positions;
   write_hf_rope(m, json);

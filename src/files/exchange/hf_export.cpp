@@ -66,11 +66,11 @@ class HfPlanner {
     if (!weight.scale_name.empty()) used_.insert(weight.scale_name);
     const DType stored = source_.files().entry(weight.name).dtype;
     if (same_) {
-      add({name, shape, Encoding::stored, {{weight}}, {}, 0}, stored);
+      add({name, shape, Encoding::stored, {rows_of(weight, spec)}, {}, 0}, stored);
       if (!weight.scale_name.empty()) stored_scales(name, weight);
     } else if (plan_.dtype == "fp8" && is_stored_as_fp8(spec)) {
       const std::string scales = name + "_scale_inv";
-      add({name, shape, Encoding::fp8, {{weight}}, scales, 0}, DType::f8_e4m3);
+      add({name, shape, Encoding::fp8, {rows_of(weight, spec)}, scales, 0}, DType::f8_e4m3);
       add({scales, scale_shape(shape, plan_.block), Encoding::fp8_scales, {}, {}, 0}, DType::f32);
       const int64_t block = plan_.block.rows;
       const auto cut = [block](int64_t size) { return size > block && size % block != 0; };
@@ -82,8 +82,13 @@ class HfPlanner {
       const Encoding encoding = dtype == DType::f32   ? Encoding::f32
                                 : dtype == DType::f16 ? Encoding::f16
                                                       : Encoding::bf16;
-      add({name, shape, stored == dtype ? Encoding::stored : encoding, {{weight}}, {}, 0}, dtype);
+      add({name, shape, stored == dtype ? Encoding::stored : encoding, {rows_of(weight, spec)}, {}, 0}, dtype);
     }
+  }
+
+  // Llama's q and k in the order that its readers expect, unless they lie so.
+  static ExportRows rows_of(const StoredWeight& weight, const ParameterSpec& spec) {
+    return {weight, false, weight.half_split > 0 ? 0 : spec.rotated_head};
   }
 
   void stored_scales(const std::string& name, const StoredWeight& weight) {

@@ -47,6 +47,11 @@ class HfFields {
   std::string path_;
 };
 
+// Llama's attention (hf_heads.cpp): its sizes; what of such a model no class of transformers has; its keys.
+void read_hf_heads(const HfFields& fields, ModelConfig& model);
+void check_hf_heads(const ModelConfig& model);
+void write_hf_heads(const ModelConfig& model, nlohmann::ordered_json& json);
+
 void read_hf_rope(const HfFields& fields, HfConfig& config);  // needs model.max_positions
 void write_hf_rope(const ModelConfig& model, nlohmann::ordered_json& json);
 void check_hf_keys(const HfFields& fields, const nlohmann::ordered_json& json,

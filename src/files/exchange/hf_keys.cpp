@@ -11,7 +11,7 @@ namespace hadal {
 
 namespace {
 
-constexpr std::array<std::string_view, 46> kRead = {"architectures",
+constexpr std::array<std::string_view, 48> kRead = {"architectures",
                                                     "num_experts",
                                                     "num_local_experts",
                                                     "model_type",
@@ -31,6 +31,8 @@ constexpr std::array<std::string_view, 46> kRead = {"architectures",
                                                     "qk_nope_head_dim",
                                                     "qk_rope_head_dim",
                                                     "qk_head_dim",
+                                                    "use_qk_norm",
+                                                    "partial_rotary_factor",
                                                     "v_head_dim",
                                                     "intermediate_size",
                                                     "moe_intermediate_size",

@@ -41,7 +41,7 @@ std::string rope_kind(const HfFields& rope) {
 }
 
 // cos/sin multiplier: mscale / mscale_all_dim as released; attention_factor may state it outright.
-void read_mscale(const HfFields& rope, YarnConfig& yarn, std::vector<std::string>& notices) {
+void read_mscale(const HfFields& rope, YarnConfig& yarn, bool latent, std::vector<std::string>& notices) {
   const auto mscale = rope.number("mscale"), all_dim = rope.number("mscale_all_dim"),
              stated = rope.number("attention_factor");
   yarn.mscale = mscale.value_or(1.0);  // the released code's defaults: multiplier 0.1 ln(factor) + 1, softmax untouched
@@ -67,6 +67,10 @@ void read_mscale(const HfFields& rope, YarnConfig& yarn, std::vector<std::string
     return;
   }
   const double theirs = transformers_multiplier(yarn, mscale.has_value(), all_dim.has_value());
+  if (!latent) {  // there is no released code but transformers'
+    if (!near(theirs, released_multiplier(yarn))) yarn.mscale = 1, yarn.mscale_all_dim = 0;
+    return;
+  }
   if (!near(theirs, released_multiplier(yarn)))
     notices.push_back(fmt::format(
         "{}mscale and mscale_all_dim are not both given: cos and sin are multiplied by {:.6g} as in the released code; "
@@ -95,7 +99,7 @@ void read_yarn(const HfFields& rope, HfConfig& config) {
          yarn.beta_fast, yarn.beta_slow);
   if (!rope.truth("truncate").value_or(true))
     rope.unsupported("truncate", "the family rounds the ramp's ends to whole pairs");
-  read_mscale(rope, yarn, config.notices);
+  read_mscale(rope, yarn, config.model.is_latent(), config.notices);
 }
 
 void check_rope_keys(const HfFields& rope, const ordered_json& object, bool yarn, std::vector<std::string>& notices) {
@@ -106,7 +110,7 @@ void check_rope_keys(const HfFields& rope, const ordered_json& object, bool yarn
                                                        "mscale",           "mscale_all_dim",
                                                        "attention_factor", "truncate"};
   if (rope.has("partial_rotary_factor") && *rope.number("partial_rotary_factor") != 1)
-    rope.unsupported("partial_rotary_factor", "the rotary part is qk_rope_head_dim wide and turns as a whole");
+    rope.unsupported("partial_rotary_factor", "the rotary part of a head turns as a whole (1)");
   for (const auto& item : object.items()) {
     bool known = false;
     for (const char* key : kPlain) known = known || item.key() == key;
@@ -147,7 +151,23 @@ ordered_json yarn_json(const YarnConfig& yarn) {
 
 }  // namespace
 
+namespace {
+
+// Glm4Moe's class turns half of each head where the file says nothing.
+void check_rotary_share(const HfFields& fields, const HfConfig& config) {
+  const auto stated = fields.number("partial_rotary_factor");
+  if (stated && *stated != 1) fields.unsupported("partial_rotary_factor", "heads turn as a whole (1)");
+  if (config.model_type != "glm4_moe" || stated) return;
+  check(fields.has("rope_parameters") && fields.section("rope_parameters").has("partial_rotary_factor"),
+        ErrorKind::unsupported,
+        "{}: partial_rotary_factor is missing, which glm4_moe takes for 0.5; Hadal turns heads as a whole (1)",
+        fields.where());
+}
+
+}  // namespace
+
 void read_hf_rope(const HfFields& fields, HfConfig& config) {
+  check_rotary_share(fields, config);
   std::optional<double> theta = fields.number("rope_theta");
   auto agree = [&](std::optional<double> inner, const char* section) {
     if (!inner) return;
@@ -166,7 +186,7 @@ void read_hf_rope(const HfFields& fields, HfConfig& config) {
   config.model.rope_theta = theta.value_or(10000.0);
   check(config.model.rope_theta >= 1.0000001 && config.model.rope_theta <= 1e12, ErrorKind::invalid,
         "{}: rope_theta = {} must be above 1", fields.where(), config.model.rope_theta);
-  if (!fields.truth("rope_interleave").value_or(!fields.contains("rope_interleave")))
+  if (config.model.is_latent() && !fields.truth("rope_interleave").value_or(!fields.contains("rope_interleave")))
     fields.unsupported("rope_interleave", "released weights of this family are interleaved in pairs (2i, 2i+1)");
 }
 
@@ -174,6 +194,8 @@ void write_hf_rope(const ModelConfig& model, ordered_json& json) {
   json["rope_theta"] = model.rope_theta;
   const bool plain = yarn_text(model.yarn) == yarn_text(YarnConfig{});
   ordered_json parameters = {{"rope_type", plain ? "default" : "yarn"}, {"rope_theta", model.rope_theta}};
+  if (!model.is_latent() && model.n_routed_experts > 0)
+    json["partial_rotary_factor"] = parameters["partial_rotary_factor"] = 1.0;
   json["rope_scaling"] = nullptr;
   if (!plain) {
     const ordered_json yarn = yarn_json(model.yarn);

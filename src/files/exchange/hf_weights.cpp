@@ -61,6 +61,7 @@ struct HfWeights::Mapping {
       Shape shape = spec.shape;
       const int64_t rows = shape.size() == 2 ? shape[0] : 1;
       if (take(spec.hf_name, shape, list)) list.back().rows = rows;
+      if (config.half_split && !list.empty()) list.back().half_split = spec.rotated_head;
     } else if (!files.has(spec.hf_name_of(0)) && map_fused(spec, list)) {
     } else {
       for (int64_t expert = 0; expert < spec.n_experts(); ++expert) {
@@ -191,7 +192,8 @@ const std::vector<StoredWeight>& HfWeights::stored(const ParameterSpec& spec) co
 
 Tensor HfWeights::view(const ParameterSpec& spec, DType dtype) const {
   const auto& list = stored(spec);
-  if (list.size() != 1 || list[0].expert >= 0 || files_->entry(list[0].name).dtype != dtype) return {};
+  if (list.size() != 1 || list[0].expert >= 0 || list[0].half_split > 0 || files_->entry(list[0].name).dtype != dtype)
+    return {};
   return files_->tensor(list[0].name);
 }
 
@@ -203,7 +205,7 @@ constexpr int64_t kTaskBytes = 16 << 20;  // many large pages: two threads in on
 struct Chunk {
   const StoredWeight* stored;
   int64_t first, count;  // rows of the stored weight's part
-  Tensor destination;    // [count, cols]
+  Tensor destination;    // [count, cols]; of heads in Llama's order the whole parameter, whose rows are put in ours
 };
 
 // About a megabyte each, cut at block borders.
@@ -216,7 +218,7 @@ std::vector<Chunk> chunks_of(const std::vector<StoredWeight>& list, const Tensor
     const Tensor whole = stored.expert < 0 ? destination : destination.slice(stored.expert);
     for (int64_t row = 0; row < stored.rows; row += step) {
       const int64_t count = std::min(step, stored.rows - row);
-      chunks.push_back({&stored, row, count, whole.row_range(row, count)});
+      chunks.push_back({&stored, row, count, stored.half_split > 0 ? whole : whole.row_range(row, count)});
     }
   }
   return chunks;
@@ -225,11 +227,14 @@ std::vector<Chunk> chunks_of(const std::vector<StoredWeight>& list, const Tensor
 // Where tasks of neighbouring chunks begin, each for one thread; the last entry is the end.
 std::vector<size_t> tasks_of(const std::vector<Chunk>& chunks, int n_threads) {
   int64_t total = 0, in_task = 0;
-  for (const auto& chunk : chunks) total += chunk.destination.bytes();
+  const auto bytes_of = [](const Chunk& chunk) {
+    return chunk.count * chunk.destination.cols() * dtype_bytes(chunk.destination.dtype());
+  };
+  for (const auto& chunk : chunks) total += bytes_of(chunk);
   const int64_t wanted = std::min(kTaskBytes, total / n_threads + 1);
   std::vector<size_t> begins = {0};
   for (size_t i = 0; i < chunks.size(); ++i) {
-    in_task += chunks[i].destination.bytes();
+    in_task += bytes_of(chunks[i]);
     if (in_task < wanted && i + 1 < chunks.size()) continue;
     begins.push_back(i + 1);
     in_task = 0;
@@ -252,20 +257,27 @@ void HfWeights::read(const Exec& exec, const ParameterSpec& spec, const Tensor& 
   const auto chunks = chunks_of(stored(spec), destination, block_.rows);
   const auto tasks = tasks_of(chunks, exec.compute->n_threads());
   std::vector<std::vector<uint8_t>> buffers(size_t(exec.compute->n_threads()));
-  const auto read_chunk = [&](const Chunk& chunk, int worker) {
+  const auto read_rows = [&](const Chunk& chunk, const Tensor& to, int worker) {
     const StoredWeight& stored = *chunk.stored;
     const DType dtype = files_->entry(stored.name).dtype;
-    const int64_t first = stored.first_row + chunk.first, cols = chunk.destination.cols();
-    if (dtype == chunk.destination.dtype())
-      return files_->read_rows(stored.name, first, chunk.count, chunk.destination.raw());
+    const int64_t first = stored.first_row + chunk.first, cols = to.cols();
+    if (dtype == to.dtype()) return files_->read_rows(stored.name, first, chunk.count, to.raw());
     auto& buffer = buffers[size_t(worker)];
     buffer.resize(std::max(buffer.size(), size_t(chunk.count * cols * dtype_bytes(dtype))));
     files_->read_rows(stored.name, first, chunk.count, buffer.data());
     const Tensor source = Tensor::wrap(buffer.data(), dtype, {chunk.count, cols});
-    if (stored.scale_name.empty()) return chunk.destination.copy_from(exec, source);
+    if (stored.scale_name.empty()) return to.copy_from(exec, source);
     const Tensor scales = files_->tensor(stored.scale_name);
     const int64_t block = first / block_.rows, n_blocks = (chunk.count + block_.rows - 1) / block_.rows;
-    dequantise_blocks(exec, source, scales.row_range(block, n_blocks), chunk.destination, block_);
+    dequantise_blocks(exec, source, scales.row_range(block, n_blocks), to, block_);
+  };
+  const auto read_chunk = [&](const Chunk& chunk, int worker) {
+    const int64_t head = chunk.stored->half_split;
+    if (head == 0) return read_rows(chunk, chunk.destination, worker);
+    const Tensor rows = Tensor::empty(exec, destination.dtype(), {chunk.count, destination.cols()});
+    read_rows(chunk, rows, worker);
+    for (int64_t i = 0; i < chunk.count; ++i)
+      chunk.destination.row_range(row_of_half_split(chunk.first + i, head), 1).copy_from(rows.row_range(i, 1));
   };
   exec.compute->parallel_for(int64_t(tasks.size()) - 1, [&](int64_t task, int worker) {
     for (size_t i = tasks[size_t(task)]; i < tasks[size_t(task) + 1]; ++i) read_chunk(chunks[i], worker);
@@ -275,7 +287,8 @@ void HfWeights::read(const Exec& exec, const ParameterSpec& spec, const Tensor& 
 bool HfWeights::is_stored_as_codes(const ParameterSpec& spec) const {
   const auto& list = stored(spec);
   return block_.rows == kSquareTile.rows && block_.cols == kSquareTile.cols &&
-         std::all_of(list.begin(), list.end(), [](const StoredWeight& one) { return !one.scale_name.empty(); });
+         std::all_of(list.begin(), list.end(),
+                     [](const StoredWeight& one) { return !one.scale_name.empty() && one.half_split == 0; });
 }
 
 std::optional<Quantised> HfWeights::read_codes(const Exec& exec, const ParameterSpec& spec, DType source) const {

@@ -25,6 +25,7 @@ struct StoredWeight {
   std::string scale_name;  // empty unless the codes are FP8
   int64_t expert = -1;     // index in the stacked parameter; -1 for the whole
   int64_t first_row = 0, rows = 0;
+  int64_t half_split = 0;  // rows of a head, which are in Llama's order (row_of_half_split); 0: all are as ours
 };
 
 class HfWeights {

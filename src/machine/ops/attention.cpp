@@ -131,9 +131,42 @@ kernels::Attention kernel_args(const Exec& exec, const AttentionInputs& in, cons
           .lane = exec.compute};
 }
 
+// Grouped heads: number g of the key/value heads, with the queries that share it, which is attention of shared heads.
+struct KeyValueHead {
+  int64_t g = 0, shared_by = 0;
+
+  Tensor of_queries(const Tensor& x, int64_t d) const { return x.col_range(g * shared_by * d, shared_by * d); }
+  Tensor of_keys(const Tensor& x, int64_t stride, int64_t d) const { return x.col_range(g * stride, d); }
+  AttentionInputs inputs(const AttentionInputs& in) const {
+    AttentionInputs one = in;
+    one.q = of_queries(in.q, in.d_nope);
+    one.k_nope = of_keys(in.k_nope, in.k_head_stride, in.d_nope);
+    one.v = of_keys(in.v, in.v_head_stride, in.d_v);
+    one.n_heads = shared_by;
+    one.n_kv_heads = one.k_head_stride = one.v_head_stride = 0;
+    return one;
+  }
+};
+
+// Runs run(head) for each of the key/value heads that others share, where there are such groups.
+template <class Run>
+bool in_groups(const AttentionInputs& in, const Run& run) {
+  if (in.n_kv_heads == 0 || in.n_kv_heads == in.n_heads) return false;
+  check(in.n_kv_heads > 0 && in.n_heads % in.n_kv_heads == 0, ErrorKind::invalid,
+        "attention: {} key/value heads do not divide {} heads", in.n_kv_heads, in.n_heads);
+  check(in.d_rope == 0 && !in.values_are_keys, ErrorKind::invalid,
+        "attention: groups of heads share keys and values of their own, and no rotary key");
+  for (int64_t g = 0; g < in.n_kv_heads; ++g) run(KeyValueHead{g, in.n_heads / in.n_kv_heads});
+  return true;
+}
+
 }  // namespace
 
 void attention_forward(const Exec& exec, const AttentionInputs& in, const Tensor& o, const Tensor& lse) {
+  if (in_groups(in, [&](const KeyValueHead& head) {
+        attention_forward(exec, head.inputs(in), head.of_queries(o, in.d_v), head.of_queries(lse, 1));
+      }))
+    return;
   check_inputs(in);
   check_outputs(in, o, lse);
   kernels::attention_forward(kernels::twin(exec, in.q.dtype() == DType::f64), kernel_args(exec, in, o, lse));
@@ -142,6 +175,15 @@ void attention_forward(const Exec& exec, const AttentionInputs& in, const Tensor
 void attention_backward(const Exec& exec, const AttentionInputs& in, const Tensor& o, const Tensor& lse,
                         const Tensor& d_o, const AttentionGradients& out) {
   check(!in.blocks && !in.k_scales, ErrorKind::internal, "attention: keys of a cache have no gradient");
+  if (in_groups(in, [&](const KeyValueHead& head) {
+        attention_backward(exec, head.inputs(in), head.of_queries(o, in.d_v), head.of_queries(lse, 1),
+                           head.of_queries(d_o, in.d_v),
+                           {.dq = head.of_queries(out.dq, in.d_nope),
+                            .dk_nope = head.of_keys(out.dk_nope, in.k_head_stride, in.d_nope),
+                            .dv = head.of_keys(out.dv, in.v_head_stride, in.d_v),
+                            .dk_rope = Tensor()});
+      }))
+    return;
   check_inputs(in);
   check_outputs(in, o, lse);
   const DType dtype = in.q.dtype();

@@ -1,6 +1,7 @@
 // Causal attention over segments, tiled: no score matrix is stored; workspace grows linearly with the number of tokens.
 // One kernel serves both forms of MLA (§1.3): up-projected (key/value heads = query heads) and absorbed (one key/value
-// head, the latent, shared: head strides 0, value = latent). The rotary key is always shared by all heads.
+// head, the latent, shared: head strides 0, value = latent). The rotary key is always shared by all heads. Grouped
+// heads (GQA) are the second once for each key/value head, which the query heads of its group share.
 //   score_ij = (q_nope_i . k_nope_j + q_rope_i . k_rope_j) * scale, j <= i inside the segment;  o_i =
 //     softmax(score_i) v
 // Bit contract: key tiles are aligned to the position inside the segment (document) and merged in index order; a row's
@@ -24,6 +25,9 @@ struct AttentionInputs {
   Tensor v;       // view like k_nope, heads v_head_stride apart
   int64_t k_head_stride = 0, v_head_stride = 0;  // 0 = one shared head (absorbed form)
   int64_t n_heads = 0, d_nope = 0, d_rope = 0, d_v = 0;
+  // 0: what the strides say. Else key/value heads, of which head h reads number h / (n_heads / n_kv_heads). k_nope and
+  // v show all of them, their strides apart, and there is no k_rope.
+  int64_t n_kv_heads = 0;
   double scale = 1.0;
   bool values_are_keys = false;  // v is k_nope's first d_v columns: the same memory (absorbed form)
   // Empty, or F32 [Tk, ceil(d_nope / 128)]: keys as a cache in FP8 keeps them (§1.3; forward only). k_nope are E4M3
@@ -42,6 +46,7 @@ struct AttentionGradients {
   Tensor dq;  // like q
   Tensor dk_nope,
       dv;  // views with the same strides as k_nope and v (own buffers); shared heads: summed over heads in order
+           // (of a group)
   Tensor dk_rope;  // [Tk, d_rope], summed over heads in order
 };
 // Overwrites all gradients of rows inside the segments. Rows in no segment are left alone.

@@ -40,7 +40,7 @@ ParameterCounts count_parameters(const ModelConfig& config) {
 
 FlopCounts count_flops(const ModelConfig& config, int64_t context) {
   FlopCounts flops;
-  const double per_head = 2.0 * double(config.qk_head_dim() + config.v_head_dim);
+  const double per_head = 2.0 * double(config.qk_head_dim() + config.value_head_dim());
   const double full = double(config.n_heads) * per_head * double(context);
   const double causal = full * (double(context) + 1) / (2.0 * double(context));
   for (const auto& spec : parameter_list(config)) {
@@ -56,9 +56,11 @@ FlopCounts count_flops(const ModelConfig& config, int64_t context) {
 
 CacheBytes cache_bytes(const ModelConfig& config) {
   const int64_t bf16 = 2;
-  const int64_t key_value = config.qk_head_dim() + config.v_head_dim;
+  const int64_t key_value = config.qk_head_dim() + config.value_head_dim();
   CacheBytes bytes;
-  bytes.latent = bf16 * config.n_layers * (config.kv_lora_rank + config.qk_rope_head_dim);
+  bytes.own =
+      bf16 * config.n_layers *
+      (config.is_latent() ? config.kv_lora_rank + config.qk_rope_head_dim : config.key_value_heads() * key_value);
   bytes.mha = bf16 * config.n_layers * config.n_heads * key_value;
   bytes.gqa8 = bf16 * config.n_layers * std::min<int64_t>(8, config.n_heads) * key_value;
   return bytes;
@@ -69,8 +71,8 @@ CacheBytes cache_bytes(const ModelConfig& config) {
 // length of the text at hand plays no part (traps 9, 10).
 std::vector<double> rope_frequencies(const ModelConfig& config) {
   const auto& yarn = config.yarn;
-  const int64_t pairs = config.qk_rope_head_dim / 2;
-  const double dims = double(config.qk_rope_head_dim);
+  const int64_t pairs = config.rotary_dim() / 2;
+  const double dims = double(config.rotary_dim());
   std::vector<double> frequencies(pairs);
   // Index of the pair that turns `rotations` times within the original context.
   auto correction = [&](double rotations) {
@@ -93,9 +95,10 @@ double rope_multiplier(const ModelConfig& config) {
          yarn_mscale(config.yarn.factor, config.yarn.mscale_all_dim);
 }
 
-// m(s, mscale_all_dim)^2 / sqrt(d_nope + d_rope): a stretched context sharpens its scores (§1.4, trap 7).
+// m(s, mscale_all_dim)^2 / sqrt(d_nope + d_rope): a stretched context sharpens its scores (§1.4, trap 7). Llama's
+// attention, all of whose head is rotated, does the same by cos and sin alone (rope_multiplier).
 double softmax_scale(const ModelConfig& config) {
-  const double mscale = yarn_mscale(config.yarn.factor, config.yarn.mscale_all_dim);
+  const double mscale = config.is_latent() ? yarn_mscale(config.yarn.factor, config.yarn.mscale_all_dim) : 1.0;
   return mscale * mscale / std::sqrt(double(config.qk_head_dim()));
 }
 

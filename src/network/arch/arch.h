@@ -29,13 +29,12 @@ struct FlopCounts {             // per token, multiply and add counted as two
 FlopCounts count_flops(const ModelConfig& config, int64_t context);
 
 struct CacheBytes {
-  int64_t latent = 0, mha = 0, gqa8 = 0;
-};  // per token, BF16: ours, full multi-head, 8 key/value heads
+  int64_t own = 0, mha = 0, gqa8 = 0;
+};  // per token, BF16: this model's, full multi-head, 8 key/value heads
 CacheBytes cache_bytes(const ModelConfig& config);
 
-std::vector<double> rope_frequencies(
-    const ModelConfig& config);                     // [qk_rope_head_dim / 2], YaRN applied when factor > 1
-double rope_multiplier(const ModelConfig& config);  // on cos and sin
-double softmax_scale(const ModelConfig& config);    // 1/sqrt(qk_head_dim) * mscale^2
+std::vector<double> rope_frequencies(const ModelConfig& config);  // [rotary_dim / 2], YaRN applied when factor > 1
+double rope_multiplier(const ModelConfig& config);                // on cos and sin
+double softmax_scale(const ModelConfig& config);                  // 1/sqrt(qk_head_dim), of mla * mscale^2
 
 }  // namespace hadal

@@ -106,7 +106,17 @@ class ListBuilder {
   void attention() {
     const auto& c = config_;
     const auto kind = ParameterKind::attention;
-    const int64_t q_out = c.n_heads * c.qk_head_dim();
+    const int64_t q_out = c.n_heads * c.qk_head_dim(), o_in = c.n_heads * c.value_head_dim();
+    if (!c.is_latent()) {
+      matrix(ours("attention.q"), theirs("self_attn.q_proj.weight"), {q_out, c.hidden_size}, kind);
+      list_.back().rotated_head = c.whole_head_dim();
+      const int64_t kv_out = c.key_value_heads() * c.whole_head_dim();
+      matrix(ours("attention.k"), theirs("self_attn.k_proj.weight"), {kv_out, c.hidden_size}, kind);
+      list_.back().rotated_head = c.whole_head_dim();
+      matrix(ours("attention.v"), theirs("self_attn.v_proj.weight"), {kv_out, c.hidden_size}, kind);
+      matrix(ours("attention.o"), theirs("self_attn.o_proj.weight"), {c.hidden_size, o_in}, kind);
+      return;
+    }
     if (c.q_lora_rank > 0) {
       matrix(ours("attention.q_a"), theirs("self_attn.q_a_proj.weight"), {c.q_lora_rank, c.hidden_size}, kind);
       norm(ours("attention.q_a_norm"), theirs("self_attn.q_a_layernorm.weight"), c.q_lora_rank);
@@ -119,7 +129,7 @@ class ListBuilder {
     norm(ours("attention.kv_a_norm"), theirs("self_attn.kv_a_layernorm.weight"), c.kv_lora_rank);
     matrix(ours("attention.kv_b"), theirs("self_attn.kv_b_proj.weight"),
            {c.n_heads * (c.qk_nope_head_dim + c.v_head_dim), c.kv_lora_rank}, kind);
-    matrix(ours("attention.o"), theirs("self_attn.o_proj.weight"), {c.hidden_size, c.n_heads * c.v_head_dim}, kind);
+    matrix(ours("attention.o"), theirs("self_attn.o_proj.weight"), {c.hidden_size, o_in}, kind);
   }
 
   void ffn(const std::string& prefix, const std::string& hf_prefix, int64_t size, ParameterKind kind) {

@@ -34,12 +34,19 @@ struct ParameterSpec {
   bool trained = true;          // false: router bias (moved by its own rule, no gradient, no optimizer)
   bool decayed = true;          // weight decay applies (not to norms)
   double init_std = 0.0;        // N(0, init_std); norms start at 1, router bias at 0
+  int64_t rotated_head = 0;     // of Llama's q and k: rows of a head, all rotated; else 0
   int64_t count() const;
   int64_t n_experts() const { return kind == ParameterKind::routed_expert ? shape[0] : 1; }
   std::string hf_name_of(int64_t expert) const;  // hf_name with the index in place; of other parameters hf_name itself
 };
 
 std::vector<ParameterSpec> parameter_list(const ModelConfig& config);
+// Pairs that turn together are rows 2i and 2i + 1 of a head here, and i and d/2 + i in Hugging Face's Llama and what
+// follows it: row `row` there is this row here, of heads of d rows.
+inline int64_t row_of_half_split(int64_t row, int64_t d) {
+  const int64_t i = row % d;
+  return row - i + (i < d / 2 ? 2 * i : 2 * (i - d / 2) + 1);
+}
 double default_init_std(const ModelConfig& config);  // init_std or 0.006 * sqrt(7168 / hidden_size)
 
 }  // namespace hadal

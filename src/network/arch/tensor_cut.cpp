@@ -12,6 +12,11 @@ TensorCut tensor_cut(const ParameterSpec& spec, const ModelConfig& c) {
     case ParameterKind::embedding:
     case ParameterKind::head: return {0, 1};
     case ParameterKind::attention:
+      // Query heads stay with the keys and values that they share.
+      if (!c.is_latent()) {
+        const int64_t shared = c.n_heads / c.key_value_heads() * c.whole_head_dim();
+        return is("attention.o") ? TensorCut{1, shared} : TensorCut{0, is("attention.q") ? shared : c.whole_head_dim()};
+      }
       if (is("attention.q") || is("attention.q_b")) return {0, c.qk_head_dim()};
       if (is("attention.kv_b")) return {0, c.qk_nope_head_dim + c.v_head_dim};
       if (is("attention.o")) return {1, c.v_head_dim};
@@ -34,7 +39,10 @@ Box tensor_box(const ParameterSpec& spec, const ModelConfig& config, int64_t ran
   const int64_t n = tensor_pieces(spec, config);
   check(n >= size, ErrorKind::invalid,
         "layout: {} tensor ranks cannot share {}: it has {} {} to be cut at; tp = {} is the most", size, spec.name, n,
-        spec.kind == ParameterKind::attention ? "heads" : "indexes", n);
+        spec.kind != ParameterKind::attention ? "indexes"
+        : config.is_latent()                  ? "heads"
+                                              : "key/value heads (model.n_kv_heads)",
+        n);
   box.begin[d] = n * rank / size * cut.unit;
   box.size[d] = n * (rank + 1) / size * cut.unit - box.begin[d];
   return box;

@@ -8,7 +8,7 @@ namespace hadal {
 
 struct TensorCut {
   int dimension = -1;  // of the shape; -1: every tensor rank holds all of the parameter
-  int64_t unit = 1;    // indexes that stay together: a head's
+  int64_t unit = 1;    // indexes that stay together: a head's, or those of all query heads of a key/value head
   explicit operator bool() const { return dimension >= 0; }
 };
 

@@ -151,7 +151,7 @@ struct TrainConfig {
       "(the "
       "same in blocks of 32) or auto "
       "(bf16 where the place multiplies it natively, else fp32)");
-    v("attention_form", c.attention_form, "up_projected (cheaper in training) or absorbed");
+    v("attention_form", c.attention_form, "of mla: up_projected (cheaper in training) or absorbed");
     v("recompute", c.recompute,
       "none, norms (norms and MLA up-projections), all, or auto: norms in fp8 and mxfp8, else none");
     v("steps", c.steps, "optimizer steps; 0 takes as many as data.epochs give, with data.at_end = stop");

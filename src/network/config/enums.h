@@ -168,6 +168,14 @@ struct EnumNames<CacheFormat> {
   static constexpr std::array all{"values", "fp8"};
 };
 
+// What attention keeps of a token: a latent for all heads (V3), keys and values of every head, or of groups of heads.
+enum class AttentionKind { mla, mha, gqa };
+template <>
+struct EnumNames<AttentionKind> {
+  static constexpr std::array all{"mla", "mha", "gqa"};
+};
+
+// How latent attention computes: with keys and values of every head, or against the latent itself.
 enum class AttentionForm { up_projected, absorbed };
 template <>
 struct EnumNames<AttentionForm> {

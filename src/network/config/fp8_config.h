@@ -43,7 +43,9 @@ struct Fp8Config {
     v("accumulate", c.accumulate,
       "sums of products: fp32; hopper, the bits of its tensor cores (slow); or hopper_unpromoted, never moved to FP32");
     v("high", c.high,
-      "linears that stay in BF16: q_a, q_b, kv_a, kv_b, o, ffn_gate_up, ffn_down, experts_gate_up, experts_down");
+      "linears that stay in BF16: q_a, q_b, kv_a, kv_b, o, ffn_gate_up, ffn_down, experts_gate_up, experts_down; of "
+      "mha "
+      "and gqa q_b is q, kv_a is k and v");
     v("high_first_layers", c.high_first_layers, "layers at the beginning whose linears all stay in BF16");
     v("high_last_layers", c.high_last_layers, "layers at the end, before MTP modules, whose linears all stay in BF16");
     v("shadow_every", c.shadow_every,

@@ -1,6 +1,6 @@
-// ModelConfig: the sizes and rules of one DeepSeek-V3-family model. Field names are ours; Hugging Face's stand in
-// brackets. Each struct lists its fields once, in visit(): TOML and JSON in and out, dotted overrides, help and
-// checkpoints read that.
+// ModelConfig: sizes and rules of a model of DeepSeek-V3's family, or one with Llama's attention. Names of fields are
+// ours, Hugging Face's stand in brackets. Each struct lists its fields once, in visit(): TOML and JSON in and out,
+// dotted overrides, help and checkpoints read that.
 #pragma once
 #include <cstdint>
 
@@ -29,11 +29,14 @@ struct YarnConfig {
 };
 
 struct ModelConfig {
-  int64_t vocab_size = 0;           // [vocab_size] rows of embedding and head; 0 = take the tokenizer's
-  int64_t hidden_size = 256;        // [hidden_size]
-  int64_t n_layers = 4;             // [num_hidden_layers], without MTP modules
-  int64_t n_dense_layers = 1;       // [first_k_dense_replace]
-  int64_t n_heads = 4;              // [num_attention_heads]
+  int64_t vocab_size = 0;                        // [vocab_size] rows of embedding and head; 0 = take the tokenizer's
+  int64_t hidden_size = 256;                     // [hidden_size]
+  int64_t n_layers = 4;                          // [num_hidden_layers], without MTP modules
+  int64_t n_dense_layers = 1;                    // [first_k_dense_replace]
+  AttentionKind attention = AttentionKind::mla;  // [model_type]
+  int64_t n_heads = 4;                           // [num_attention_heads]
+  int64_t n_kv_heads = 0;                        // [num_key_value_heads] of gqa; mha has n_heads, 0 says so too
+  int64_t head_dim = 0;             // [head_dim] of mha and gqa, even; 0 = hidden_size / n_heads. The next five: of mla
   int64_t q_lora_rank = 0;          // [q_lora_rank]; 0 = direct q_proj
   int64_t kv_lora_rank = 64;        // [kv_lora_rank]
   int64_t qk_nope_head_dim = 32;    // [qk_nope_head_dim]
@@ -67,12 +70,16 @@ struct ModelConfig {
     v("hidden_size", c.hidden_size, "width of the residual stream");
     v("n_layers", c.n_layers, "transformer layers, without MTP modules");
     v("n_dense_layers", c.n_dense_layers, "leading layers with a dense FFN");
+    v("attention", c.attention,
+      "mla (latent attention), mha (keys and values of every head) or gqa (of groups of heads)");
     v("n_heads", c.n_heads, "attention heads");
-    v("q_lora_rank", c.q_lora_rank, "width of the query latent; 0 projects queries directly");
-    v("kv_lora_rank", c.kv_lora_rank, "width of the key/value latent");
-    v("qk_nope_head_dim", c.qk_nope_head_dim, "query/key size per head without position");
-    v("qk_rope_head_dim", c.qk_rope_head_dim, "size of the rotary part, shared key; even");
-    v("v_head_dim", c.v_head_dim, "value size per head");
+    v("n_kv_heads", c.n_kv_heads, "key/value heads of gqa, each shared by n_heads / n_kv_heads query heads");
+    v("head_dim", c.head_dim, "size of a head in mha and gqa, all of it rotated; even; 0 takes hidden_size / n_heads");
+    v("q_lora_rank", c.q_lora_rank, "mla: width of the query latent; 0 projects queries directly");
+    v("kv_lora_rank", c.kv_lora_rank, "mla: width of the key/value latent");
+    v("qk_nope_head_dim", c.qk_nope_head_dim, "mla: query/key size per head without position");
+    v("qk_rope_head_dim", c.qk_rope_head_dim, "mla: size of the rotary part, shared key; even");
+    v("v_head_dim", c.v_head_dim, "mla: value size per head");
     v("dense_ffn_size", c.dense_ffn_size, "inner width of dense FFNs");
     v("expert_ffn_size", c.expert_ffn_size, "inner width of one expert");
     v("n_routed_experts", c.n_routed_experts, "routed experts per MoE layer; 0 makes every layer dense");
@@ -87,7 +94,7 @@ struct ModelConfig {
     v("routed_scale", c.routed_scale, "factor on the routed experts' weights");
     v("n_mtp", c.n_mtp, "multi-token prediction modules");
     v("rms_eps", c.rms_eps, "epsilon of RMSNorm");
-    v("latent_norm_eps", c.latent_norm_eps, "epsilon of the two latent norms");
+    v("latent_norm_eps", c.latent_norm_eps, "mla: epsilon of the two latent norms");
     v("rope_theta", c.rope_theta, "base of the rotary frequencies");
     v("max_positions", c.max_positions, "longest position the model is meant for");
     v("tie_embeddings", c.tie_embeddings, "head shares the embedding's weight");
@@ -95,7 +102,14 @@ struct ModelConfig {
     v("yarn", c.yarn, "YaRN context extension");
   }
 
-  int64_t qk_head_dim() const { return qk_nope_head_dim + qk_rope_head_dim; }
+  // Of each kind of attention: heads that have keys and values, elements of a query or key, of a value, and those of
+  // them that are rotated.
+  bool is_latent() const { return attention == AttentionKind::mla; }
+  int64_t key_value_heads() const { return attention == AttentionKind::gqa ? n_kv_heads : n_heads; }
+  int64_t qk_head_dim() const { return is_latent() ? qk_nope_head_dim + qk_rope_head_dim : whole_head_dim(); }
+  int64_t value_head_dim() const { return is_latent() ? v_head_dim : whole_head_dim(); }
+  int64_t rotary_dim() const { return is_latent() ? qk_rope_head_dim : whole_head_dim(); }
+  int64_t whole_head_dim() const { return head_dim > 0 ? head_dim : hidden_size / n_heads; }          // mha, gqa
   bool is_moe_layer(int64_t layer) const { return n_routed_experts > 0 && layer >= n_dense_layers; }  // MTP modules too
 };
 

@@ -44,15 +44,58 @@ void check_experts(const ModelConfig& m) {
   in_range("model.routed_scale", m.routed_scale, 1e-6, 1e6, "above 0");
 }
 
+// Of Llama's attention: what it is told, and that it is told nothing of the latent one, and this nothing of it.
+void check_heads(const ModelConfig& m) {
+  const ModelConfig nothing_said;
+  const auto other = [&](const char* key, const auto& value, const auto& unsaid, const char* kinds) {
+    check(value == unsaid, ErrorKind::invalid,
+          "model.{} = {} belongs to model.attention = {}, and the attention is \"{}\": leave it out", key, value, kinds,
+          enum_name(m.attention));
+  };
+  if (m.is_latent()) {
+    other("n_kv_heads", m.n_kv_heads, nothing_said.n_kv_heads, "\"gqa\"");
+    other("head_dim", m.head_dim, nothing_said.head_dim, "\"mha\" and \"gqa\"");
+    return;
+  }
+  other("q_lora_rank", m.q_lora_rank, nothing_said.q_lora_rank, "\"mla\"");
+  other("kv_lora_rank", m.kv_lora_rank, nothing_said.kv_lora_rank, "\"mla\"");
+  other("qk_nope_head_dim", m.qk_nope_head_dim, nothing_said.qk_nope_head_dim, "\"mla\"");
+  other("qk_rope_head_dim", m.qk_rope_head_dim, nothing_said.qk_rope_head_dim, "\"mla\"");
+  other("v_head_dim", m.v_head_dim, nothing_said.v_head_dim, "\"mla\"");
+  other("latent_norm_eps", m.latent_norm_eps, nothing_said.latent_norm_eps, "\"mla\"");
+  if (m.attention == AttentionKind::mha) {
+    check(
+        m.n_kv_heads == 0 || m.n_kv_heads == m.n_heads, ErrorKind::invalid,
+        "model.n_kv_heads = {}, but in model.attention = \"mha\" each of the model.n_heads = {} has keys and values of "
+        "its own: leave it out, or choose \"gqa\"",
+        m.n_kv_heads, m.n_heads);
+  } else {
+    check(m.n_kv_heads >= 1 && m.n_kv_heads <= m.n_heads && m.n_heads % m.n_kv_heads == 0, ErrorKind::invalid,
+          "model.n_kv_heads = {} must divide model.n_heads = {}: as many query heads share each key/value head",
+          m.n_kv_heads, m.n_heads);
+  }
+  in_range("model.head_dim", m.head_dim, 0, 1 << 20);
+  check(m.head_dim > 0 || m.hidden_size % m.n_heads == 0, ErrorKind::invalid,
+        "model.head_dim = 0 takes hidden_size / n_heads = {} / {}, which is no whole number: say how large heads are",
+        m.hidden_size, m.n_heads);
+  check(m.whole_head_dim() % 2 == 0, ErrorKind::invalid, "model.head_dim = {} must be even: it is rotated in pairs",
+        m.whole_head_dim());
+}
+
 // Roughly, in floating point: sizes that pass may be multiplied in 64 bits ever after.
-double weights(const ModelConfig& m) {
+double attention_weights(const ModelConfig& m) {
+  if (!m.is_latent())
+    return 2 * double(m.hidden_size) * (double(m.n_heads) + double(m.key_value_heads())) * double(m.whole_head_dim());
   const double hidden = double(m.hidden_size), heads = double(m.n_heads),
                qk = double(m.qk_nope_head_dim) + double(m.qk_rope_head_dim);
   const double nope_v = double(m.qk_nope_head_dim) + double(m.v_head_dim),
                latent = double(m.kv_lora_rank) + double(m.qk_rope_head_dim);
   const double q = m.q_lora_rank > 0 ? double(m.q_lora_rank) * (hidden + heads * qk) : hidden * heads * qk;
-  const double attention =
-      q + hidden * latent + double(m.kv_lora_rank) * heads * nope_v + heads * double(m.v_head_dim) * hidden;
+  return q + hidden * latent + double(m.kv_lora_rank) * heads * nope_v + heads * double(m.v_head_dim) * hidden;
+}
+
+double weights(const ModelConfig& m) {
+  const double hidden = double(m.hidden_size), attention = attention_weights(m);
   const double experts = double(m.expert_ffn_size) * (double(m.n_routed_experts) + double(m.n_shared_experts));
   const double ffn = 3 * hidden * std::max(double(m.dense_ffn_size), m.n_routed_experts > 0 ? experts : 0.0);
   return 2 * double(m.vocab_size) * hidden +
@@ -64,7 +107,7 @@ double activations(const Config& c) {
   const auto& m = c.model;
   const double tokens = double(std::max<int64_t>(1, c.train.micro_batch_sequences)) * double(c.data.sequence_length);
   const double heads =
-      double(m.n_heads) * double(m.qk_nope_head_dim + 2 * m.qk_rope_head_dim + m.v_head_dim + m.kv_lora_rank);
+      double(m.n_heads) * double(m.qk_head_dim() + m.rotary_dim() + m.value_head_dim() + m.kv_lora_rank);
   const double inner = std::max(double(m.dense_ffn_size),
                                 double(m.expert_ffn_size) * double(m.n_experts_per_token + m.n_shared_experts));
   const double layer =
@@ -159,6 +202,11 @@ void check_fp8(const Config& c) {
     check(std::find(kFp8Linears.begin(), kFp8Linears.end(), name) != kFp8Linears.end(), ErrorKind::invalid,
           "fp8.high names \"{}\", which is none of the linears that are multiplied in FP8: {}", name,
           fmt::join(kFp8Linears, ", "));
+  for (const std::string& name : f.high)
+    check(c.model.is_latent() || (name != "q_a" && name != "kv_b"), ErrorKind::invalid,
+          "fp8.high names \"{}\", which model.attention = \"{}\" has not: its queries are \"q_b\", keys and values "
+          "\"kv_a\"",
+          name, enum_name(c.model.attention));
   in_range("fp8.high_first_layers", f.high_first_layers, 0, c.model.n_layers);
   in_range("fp8.high_last_layers", f.high_last_layers, 0, c.model.n_layers);
   check(f.shadow_every >= 0, ErrorKind::invalid, "fp8.shadow_every = {} must be 0 (never) or a number of steps",
@@ -191,6 +239,9 @@ void check_loss_scale(const LossScaleConfig& s) {
 
 void check_training(const Config& c) {
   const auto& t = c.train;
+  check(c.model.is_latent() || t.attention_form == AttentionForm::up_projected, ErrorKind::invalid,
+        "train.attention_form = \"{}\" is a form of latent attention, and model.attention is \"{}\": leave it out",
+        enum_name(t.attention_form), enum_name(c.model.attention));
   check(t.steps != 0 || (c.data.at_end == AtEnd::stop && t.batch_ramp.empty()), ErrorKind::invalid,
         "train.steps = 0 takes as many steps as data.epochs give: set data.at_end = \"stop\", and no train.batch_ramp");
   in_range("train.steps", t.steps, 0, int64_t(1) << 40);
@@ -240,6 +291,7 @@ void validate(const ModelConfig& m, bool vocab_known) {
   check(m.qk_rope_head_dim % 2 == 0, ErrorKind::invalid,
         "model.qk_rope_head_dim = {} must be even: it is rotated in pairs", m.qk_rope_head_dim);
   in_range("model.v_head_dim", m.v_head_dim, 1, 1 << 20);
+  check_heads(m);
   in_range("model.dense_ffn_size", m.dense_ffn_size, 1);
   in_range("model.n_routed_experts", m.n_routed_experts, 0, kMaxExperts);
   in_range("model.n_mtp", m.n_mtp, 0, 64);

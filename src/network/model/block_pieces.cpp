@@ -27,10 +27,13 @@ Tensor through_norm(const Pass& pass, const Norm& norm, const Tensor& dy, const 
 
 namespace {
 
+// Attention: Mla or GroupedAttention, and where in a block's record it keeps what its backward needs.
+template <class Attention>
 class AttentionPiece : public Piece {
  public:
-  AttentionPiece(const BlockLayers& layers, const BlockPlace& place)
-      : Piece("attention", place.stream), norm_(layers.attention_norm), mla_(layers.mla), place_(place) {}
+  using SavedIn = typename Attention::Saved BlockSaved::Attention::*;
+  AttentionPiece(const Norm& norm, const Attention& attention, SavedIn saved, const BlockPlace& place)
+      : Piece("attention", place.stream), norm_(norm), attention_(attention), saved_(saved), place_(place) {}
   int64_t layer() const override { return place_.layer; }
 
   void forward(const Pass& pass, Flight& flight) const override {
@@ -39,13 +42,13 @@ class AttentionPiece : public Piece {
     saved.normed = normalise(pass, norm_, h, saved.norm);
     PartClock::Scope scope(pass.clock, Part::attention);
     const Tensor y = copy_of(pass, h);
-    mla_.forward(pass, flight.rows(stream(), place_.block), y, saved.normed, ops::Write::add, saved.mla);
+    attention_.forward(pass, flight.rows(stream(), place_.block), y, saved.normed, ops::Write::add, saved.*saved_);
     h = y;
     if (!pass.keep) {
       saved = {};
     } else {
       if (pass.recompute != Recompute::none) saved.normed.reset();
-      mla_.keep(pass, saved.mla);
+      attention_.keep(pass, saved.*saved_);
     }
   }
 
@@ -57,8 +60,8 @@ class AttentionPiece : public Piece {
     Tensor d_normed;
     {
       PartClock::Scope scope(pass.clock, Part::attention);
-      mla_.restore(pass, rows, saved.normed, saved.mla);
-      d_normed = mla_.backward_input(pass, rows, h, saved.mla);
+      attention_.restore(pass, rows, saved.normed, saved.*saved_);
+      d_normed = attention_.backward_input(pass, rows, h, saved.*saved_);
     }
     h = through_norm(pass, norm_, h, d_normed, saved.norm);
   }
@@ -67,7 +70,7 @@ class AttentionPiece : public Piece {
     auto& saved = flight.blocks[size_t(place_.block)].attention;
     {
       PartClock::Scope scope(pass.clock, Part::attention);
-      mla_.backward_weight(pass, saved.normed, saved.mla);
+      attention_.backward_weight(pass, saved.normed, saved.*saved_);
     }
     PartClock::Scope scope(pass.clock, Part::norms);
     norm_.backward_weight(pass.exec, saved.norm);
@@ -76,26 +79,27 @@ class AttentionPiece : public Piece {
 
   void each_parameter(const ParameterVisitor& visit) const override {
     visit(*norm_.weight);
-    mla_.each_parameter(visit);
+    attention_.each_parameter(visit);
   }
 
   PieceBytes bytes(const PieceSizes& s) const override {
     const int64_t hidden = norm_.weight->box.size[0];
     PieceBytes bytes;
     const bool none = s.recompute == Recompute::none;
-    bytes.kept = s.bytes(hidden) + s.wide(1) + mla_.kept_bytes(s, s.recompute) + (none ? s.bytes(hidden) : 0);
-    bytes.forward = s.bytes(2 * hidden) + mla_.kept_bytes(s, Recompute::none);
+    bytes.kept = s.bytes(hidden) + s.wide(1) + attention_.kept_bytes(s, s.recompute) + (none ? s.bytes(hidden) : 0);
+    bytes.forward = s.bytes(2 * hidden) + attention_.kept_bytes(s, Recompute::none);
     if (s.split()) bytes.forward += s.n_queries() * hidden * dtype_bytes(statistics_dtype(s.dtype));
-    bytes.backward =
-        mla_.restored_bytes(s) + (none ? 0 : s.bytes(hidden)) + s.bytes(2 * hidden) + mla_.backward_bytes(s);
+    bytes.backward = attention_.restored_bytes(s) + (none ? 0 : s.bytes(hidden)) + s.bytes(2 * hidden) +
+                     attention_.backward_bytes(s);
     bytes.waiting = s.bytes(3 * hidden) + s.wide(1) + s.n_queries() * hidden * dtype_bytes(s.dtype) +
-                    mla_.waiting_bytes(s);  // x, normed, its gradient; dy
+                    attention_.waiting_bytes(s);  // x, normed, its gradient; dy
     return bytes;
   }
 
  private:
   const Norm& norm_;
-  const Mla& mla_;
+  const Attention& attention_;
+  SavedIn saved_;
   BlockPlace place_;
 };
 
@@ -227,7 +231,13 @@ class DensePiece : public Piece {
 
 void append_block_pieces(const BlockLayers& layers, const BlockPlace& place,
                          std::vector<std::unique_ptr<Piece>>& pieces) {
-  pieces.push_back(std::make_unique<AttentionPiece>(layers, place));
+  using Saved = BlockSaved::Attention;
+  if (layers.grouped) {
+    pieces.push_back(std::make_unique<AttentionPiece<GroupedAttention>>(layers.attention_norm, layers.grouped,
+                                                                        &Saved::grouped, place));
+  } else {
+    pieces.push_back(std::make_unique<AttentionPiece<Mla>>(layers.attention_norm, layers.mla, &Saved::mla, place));
+  }
   if (layers.is_moe()) {
     append_moe_pieces(layers, place, pieces);
   } else {

@@ -47,6 +47,8 @@ Stream make_stream(const Exec& exec, const MicroBatch& whole, RowSplit split) {
   stream.query_positions = on_device(of_queries(whole.positions));
   stream.scored_queries = scored_of(exec, of_queries(whole.targets),
                                     whole.weights.empty() ? std::vector<float>() : of_queries(whole.weights));
+  stream.key_positions = Tensor::from(exec, whole.positions, {whole.n_tokens()});
+  stream.query_rows = Tensor::from(exec, stream.split.queries(), {stream.split.n_queries()});
   for (const ops::RowRange& sequence : whole.sequences) stream.lengths.push_back(sequence.count);
   return stream;
 }
@@ -94,7 +96,7 @@ Rows Flight::rows(int64_t stream, int64_t block) {
   if (s.split.cut()) {
     rows.split = &s.split;
     rows.segments = &s.split.segments();
-    rows.query_positions = s.query_positions;
+    rows.query_positions = s.query_positions, rows.key_positions = s.key_positions, rows.query_rows = s.query_rows;
     rows.lengths = s.lengths;
   }
   if (cache.cache) {

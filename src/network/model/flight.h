@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "model/expert_traffic.h"
+#include "model/grouped_attention.h"
 #include "model/latent_cache.h"
 #include "model/losses.h"
 #include "model/mla.h"
@@ -18,8 +19,9 @@ namespace hadal {
 struct BlockSaved {
   struct Attention {
     Norm::Saved norm;
-    Tensor normed;  // never codes: products read them in two tilings, each made from the values
-    Mla::Saved mla;
+    Tensor normed;   // never codes: products read them in two tilings, each made from the values
+    Mla::Saved mla;  // or, in a model of Llama's attention:
+    GroupedAttention::Saved grouped;
   } attention;
   struct Dense {
     Norm::Saved norm;
@@ -52,6 +54,7 @@ struct Stream {
   std::vector<int64_t> lengths;          // of the sequences, on all ranks
   Tensor tokens, positions;              // [T] i32
   Tensor query_tokens, query_positions;  // where ranks share it: those of the queries
+  Tensor key_positions, query_rows;      // and of all rows; which of these the queries are
   struct Scored {                        // those of some rows that have a target
     Tensor rows, targets;                // [m] i32; rows empty: all of them
     std::vector<float> weights;          // [m] of their losses; empty: 1 all

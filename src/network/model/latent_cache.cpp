@@ -27,7 +27,10 @@ void check_extension(const Extension& text, const LatentCache& cache, const Mode
 
 DType rope_key_dtype(const CacheForm& form) { return form.format == CacheFormat::fp8 ? DType::bf16 : form.dtype; }
 
-int64_t expanded_width(const ModelConfig& c) { return c.n_heads * (c.qk_nope_head_dim + c.v_head_dim); }
+int64_t expanded_width(const ModelConfig& c) {
+  if (!c.is_latent()) return c.key_value_heads() * 2 * c.whole_head_dim();
+  return c.n_heads * (c.qk_nope_head_dim + c.v_head_dim);
+}
 
 }  // namespace
 
@@ -38,21 +41,22 @@ LatentCache make_cache(const Exec& exec, const ModelConfig& config, const CacheF
   cache.n_blocks = n_blocks;
   const int64_t rows = n_blocks * kCacheBlock;
   for (int64_t layer = 0; layer < form.n_layers; ++layer) {
-    LayerCache entry;
+    LayerCache& entry = cache.layers.emplace_back();
+    if (form.heads || !config.is_latent()) entry.kv = Tensor::empty(exec, form.dtype, {rows, expanded_width(config)});
+    if (!config.is_latent()) continue;
     if (form.format == CacheFormat::fp8)
       entry.latent = Quantised::empty(exec, {rows, config.kv_lora_rank}, kRowTile, form.dtype, ScaleRule::power_of_two,
                                       DType::f32);
     else
       entry.latent = Tensor::empty(exec, form.dtype, {rows, config.kv_lora_rank});
     entry.rope_key = Tensor::empty(exec, rope_key_dtype(form), {rows, config.qk_rope_head_dim});
-    if (form.heads) entry.kv = Tensor::empty(exec, form.dtype, {rows, expanded_width(config)});
-    cache.layers.push_back(std::move(entry));
   }
   return cache;
 }
 
 int64_t cache_block_bytes(const ModelConfig& config, const CacheForm& form) {
   const int64_t each = dtype_bytes(form.dtype), rank = config.kv_lora_rank;
+  if (!config.is_latent()) return form.n_layers * kCacheBlock * expanded_width(config) * each;
   const int64_t latent =
       form.format == CacheFormat::fp8 ? Quantised::bytes_of({kCacheBlock, rank}, kRowTile) : kCacheBlock * rank * each;
   const int64_t rope_key = kCacheBlock * config.qk_rope_head_dim * dtype_bytes(rope_key_dtype(form));

@@ -1,7 +1,7 @@
-// LatentCache: what texts under way keep of their tokens (§1.3), in blocks of kCacheBlock tokens. A block is one range
-// of rows in every layer; which blocks hold which text, in what order, is the caller's table (Extension), so that texts
-// that begin alike may share theirs. A block is a tile of attention: its keys are summed up in the same order wherever
-// it lies.
+// LatentCache: what texts under way keep of their tokens (§1.3), of Llama's attention keys and values, in blocks of
+// kCacheBlock tokens. A block is a range of rows in every layer; which blocks hold which text, in what order, is the
+// caller's table (Extension), so that texts that begin alike may share theirs. A block is a tile of attention: its keys
+// are summed up in the same order wherever it lies.
 #pragma once
 #include <cstdint>
 #include <span>
@@ -29,7 +29,8 @@ struct Extension {
   int64_t wanted = 1;               // of how many of the last tokens logits are wanted
 };
 
-// How a cache keeps a token: in which type, and with the keys and values of all heads (up-projected form) or without.
+// How a cache keeps a token: in which type, and with the keys and values of all heads (up-projected form of the latent
+// attention) or without.
 // In FP8 (of the absorbed form, §1.3) a token takes rank + 4 ceil(rank / 128) + 2 rope bytes a layer, 656 of V3: codes,
 // an F32 scale for each 128 of them, the rope key in BF16.
 struct CacheForm {

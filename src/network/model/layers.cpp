@@ -30,7 +30,11 @@ class Wiring {
     prefix_ = fmt::format("layers.{}.", layer);
     BlockLayers block;
     block.attention_norm = norm("attention_norm", config_.rms_eps);
-    block.mla = mla();
+    if (config_.is_latent()) {
+      block.mla = mla();
+    } else {
+      block.grouped = grouped();
+    }
     block.ffn_norm = norm("ffn_norm", config_.rms_eps);
     if (config_.is_moe_layer(layer)) {
       block.moe = moe();
@@ -66,6 +70,17 @@ class Wiring {
     w.o = linear("attention.o", recipe().o);
     w.output = recipe().attention_output;
     return Mla(config_, w, softmax_scale(config_));
+  }
+
+  // Queries, and keys and values, have the entries of those latent attention's linears that read x too.
+  GroupedAttention grouped() const {
+    GroupedAttention::Weights w;
+    w.q = linear("attention.q", recipe().q_b);
+    w.k = linear("attention.k", recipe().kv_a);
+    w.v = linear("attention.v", recipe().kv_a);
+    w.o = linear("attention.o", recipe().o);
+    w.output = recipe().attention_output;
+    return GroupedAttention(config_, w, softmax_scale(config_));
   }
 
   Moe moe() const {

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "layout/stage_parts.h"
+#include "model/grouped_attention.h"
 #include "model/mla.h"
 #include "model/moe.h"
 #include "nn/embedding.h"
@@ -15,6 +16,7 @@ namespace hadal {
 struct BlockLayers {  // h += Attention(norm(h)); h += FFN(norm(h)) (§1.2)
   Norm attention_norm;
   Mla mla;
+  GroupedAttention grouped;  // in mla's place where the model has Llama's attention
   Norm ffn_norm;
   Mlp dense;  // gate.weight null: a MoE layer
   Moe moe;

@@ -1,6 +1,6 @@
 #include "model/mla.h"
 
-#include "base/error.h"
+#include "model/attention_parts.h"
 #include "ops/pointwise.h"
 #include "ops/quantise.h"
 
@@ -182,32 +182,14 @@ void Mla::restore(const Pass& pass, const Rows& rows, const Tensor& x, Saved& sa
 
 void Mla::forward(const Pass& pass, const Rows& rows, const Tensor& y, const Tensor& x, ops::Write write,
                   Saved& saved) const {
-  check_rows(rows);
+  check_attention_rows(*w_.q_b.weight, rows);
   Latents under_way;
   const Input input = input_of(pass, x);
   project(pass, rows, input, saved, under_way);
   expand(pass, rows, input, saved, under_way);
   if (rows.cache) append_to_cache(pass, rows, saved);
   attend(pass, rows, saved);
-  if (!rows.split || !rows.split->tensor_cut()) return w_.o.forward(pass.exec, y, saved.o, write);
-  const int64_t n = saved.o.rows();
-  const Tensor of_heads = Tensor::empty(pass.exec, statistics_dtype(pass.dtype), {n, w_.o.out_features()});
-  const Tensor sum = rows.split->reduce_in_parts(pass.exec, of_heads, [&](const ops::RowRange& part) {
-    w_.o.forward(pass.exec, of_heads.row_range(part.begin, part.count), saved.o.row_range(part.begin, part.count));
-  });
-  if (write == ops::Write::add) {
-    ops::add_to(pass.exec, y, sum);
-  } else {
-    ops::copy(pass.exec, y, sum);
-  }
-}
-
-// Partners and boxes are told apart (ModelShare); here they must fit.
-void Mla::check_rows(const Rows& rows) const {
-  const Parameter& q = *w_.q_b.weight;
-  const bool cut = q.box.size[0] < q.spec.shape[0], shared = rows.split && rows.split->tensor_cut();
-  check(cut == shared, ErrorKind::internal, "{}: this rank holds {} of {} rows, and the micro-batch is {}", q.spec.name,
-        q.box.size[0], q.spec.shape[0], shared ? "shared over tensor ranks" : "not shared over tensor ranks");
+  output_forward(pass, rows, w_.o, y, saved.o, write);
 }
 
 void Mla::keep(const Pass& pass, Saved& saved) const {
@@ -224,35 +206,16 @@ void Mla::keep(const Pass& pass, Saved& saved) const {
   if (saved.z) saved.o.reset(), saved.kept_o.reset();
 }
 
-ops::AttentionGradients Mla::gradients(const Tensor& dq, const KeyGradients& d) const {
-  if (d.value) return {dq, d.kv, d.value, d.rope_key};
-  return {dq, d.kv.col_range(0, nope_), d.kv.col_range(nope_, v_), d.rope_key};
-}
-
-// Writes dq and the keys' gradients. Keys of a document in which this rank's queries are two runs are written twice,
-// and added up; keys that no query of this rank sees get zeros.
+// Writes dq and the keys' gradients.
 void Mla::attend_backward(const Pass& pass, const Rows& rows, const Tensor& d_result, const Tensor& dq,
                           const KeyGradients& d_keys, Saved& saved) const {
-  const Exec& exec = pass.exec;
-  ops::AttentionInputs in = inputs(rows, saved);
   const Tensor& result = absorbed(pass) ? saved.z : saved.o;
-  if (!rows.split) return ops::attention_backward(exec, in, result, saved.lse, d_result, gradients(dq, d_keys));
-  const auto zeros = [&](const Tensor& like) {
-    return like ? Tensor::zeros(exec, like.dtype(), {like.rows(), like.cols()}) : Tensor();
-  };
-  for (const Tensor* d : {&d_keys.kv, &d_keys.value, &d_keys.rope_key})
-    if (*d) d->zero(exec);
-  for (const std::vector<ops::Segment>& segments : rows.split->passes()) {
-    const bool first = &segments == &rows.split->passes().front();
-    const KeyGradients more =
-        first ? d_keys : KeyGradients{zeros(d_keys.kv), zeros(d_keys.value), zeros(d_keys.rope_key)};
-    in.segments = &segments;
-    ops::attention_backward(exec, in, result, saved.lse, d_result, gradients(dq, more));
-    if (first) continue;
-    ops::add_to(exec, d_keys.kv, more.kv);
-    if (d_keys.value) ops::add_to(exec, d_keys.value, more.value);
-    ops::add_to(exec, d_keys.rope_key, more.rope_key);
-  }
+  attention_backward_of_runs(
+      pass.exec, rows, inputs(rows, saved), {result, saved.lse, d_result}, {d_keys.kv, d_keys.value, d_keys.rope_key},
+      [&](const std::vector<Tensor>& d) {
+        if (d[1]) return ops::AttentionGradients{dq, d[0], d[1], d[2]};
+        return ops::AttentionGradients{dq, d[0].col_range(0, nope_), d[0].col_range(nope_, v_), d[2]};
+      });
 }
 
 // Attention gives d q, d [k_nope | v] of every head and, summed over heads, d k_rope. d norm(c) = d kv W_kvb.
@@ -283,21 +246,6 @@ void Mla::backward_absorbed(const Pass& pass, const Rows& rows, const Tensor& d_
   by_head().absorb_backward(pass.exec, saved.dq, saved.dq_absorbed);
 }
 
-// dy, of all queries → do
-void Mla::backward_output(const Pass& pass, const Rows& rows, const Tensor& dy, Saved& saved) const {
-  const Exec& exec = pass.exec;
-  const int64_t n = rows.split ? rows.split->n_queries() : dy.rows();
-  saved.d_o = Tensor::empty(exec, pass.dtype, {n, heads_ * v_});
-  if (rows.split && rows.split->tensor_cut()) {
-    saved.dy = rows.split->gather_in_parts(exec, dy, [&](const Tensor& all, const ops::RowRange& part) {
-      w_.o.backward_input(exec, saved.d_o.row_range(part.begin, part.count), all.row_range(part.begin, part.count));
-    });
-  } else {
-    saved.dy = dy;
-    w_.o.backward_input(exec, saved.d_o, dy);
-  }
-}
-
 // dq → d of what q_b read, to its owners: of the latent after its norm, or of x.
 RowsUnderWay Mla::start_queries_back(const Pass& pass, const Rows& rows, Saved& saved) const {
   const DType dtype = rows.split ? statistics_dtype(pass.dtype) : pass.dtype;
@@ -311,7 +259,8 @@ RowsUnderWay Mla::start_queries_back(const Pass& pass, const Rows& rows, Saved& 
 // The keys' gradients travel to their owners while those of the queries are made, and these while dx is.
 Tensor Mla::backward_input(const Pass& pass, const Rows& rows, const Tensor& dy, Saved& saved) const {
   const Exec& exec = pass.exec;
-  backward_output(pass, rows, dy, saved);
+  saved.dy = dy;
+  saved.d_o = output_backward(pass, rows, w_.o, saved.dy);
   saved.dq = Tensor::empty(exec, pass.dtype, {saved.d_o.rows(), heads_ * (nope_ + rope_)});
   saved.dkv_a = Tensor::empty(exec, pass.dtype, {dy.rows(), rank_ + rope_});
   const Tensor own_rope_key = saved.dkv_a.col_range(rank_, rope_);

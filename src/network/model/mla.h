@@ -103,10 +103,7 @@ class Mla {
                          Saved& saved) const;
   void attend_backward(const Pass& pass, const Rows& rows, const Tensor& d_result, const Tensor& dq,
                        const KeyGradients& d_keys, Saved& saved) const;
-  ops::AttentionGradients gradients(const Tensor& dq, const KeyGradients& d_keys) const;
-  void backward_output(const Pass& pass, const Rows& rows, const Tensor& dy, Saved& saved) const;
   RowsUnderWay start_queries_back(const Pass& pass, const Rows& rows, Saved& saved) const;
-  void check_rows(const Rows& rows) const;
   bool absorbed(const Pass& pass) const { return pass.form == AttentionForm::absorbed; }
 
   int64_t restored_bytes_once(const PieceSizes& sizes) const;

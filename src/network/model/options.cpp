@@ -57,7 +57,22 @@ Recipe recipe_of(Precision precision, const Fp8Config& config) {
   return recipe;
 }
 
-void check_cache(const ModelOptions& options) {
+namespace {
+
+void check_heads(const ModelConfig& config, const ModelOptions& options) {
+  check(options.cache == CacheFormat::values, ErrorKind::unsupported,
+        "a cache in {} keeps latents, and this model's attention is {}, which keeps keys and values: choose a cache of "
+        "values",
+        enum_name(options.cache), enum_name(config.attention));
+  check(options.attention_form == AttentionForm::up_projected, ErrorKind::invalid,
+        "the {} form is one of latent attention (mla), and this model's attention is {}: leave it out",
+        enum_name(options.attention_form), enum_name(config.attention));
+}
+
+}  // namespace
+
+void check_attention(const ModelConfig& config, const ModelOptions& options) {
+  if (!config.is_latent()) return check_heads(config, options);
   if (options.cache == CacheFormat::values) return;
   check(!options.training, ErrorKind::internal, "a model in training reads its keys as values, not in {}",
         enum_name(options.cache));

@@ -5,13 +5,15 @@
 
 #include "config/enums.h"
 #include "config/fp8_config.h"
+#include "config/model_config.h"
 #include "nn/recipe.h"
 
 namespace hadal {
 
 void check_precision(Precision precision, const Exec& exec);  // throws invalid for one that the place has not
 struct ModelOptions;
-void check_cache(const ModelOptions& options);                   // throws invalid, unsupported for one that cannot be
+// Of form and cache. Throws invalid, unsupported for what cannot be, and for what only latent attention has.
+void check_attention(const ModelConfig& config, const ModelOptions& options);
 DType activation_dtype(Precision precision);                     // of activations, residual stream and most weights
 int64_t fp8_tile(Precision precision, const Fp8Config& config);  // summed elements that share a scale
 // The formats of a model's products: for fp8 the report's, as the configuration varies it; for mxfp8 blocks of MX; else

@@ -14,11 +14,12 @@
 namespace hadal {
 
 // Cache of one layer: normed latent and rotated rope key per position (§1.3). In the up-projected form also the keys
-// and values of all heads, so that each is made from its latent only once.
+// and values of all heads, so that each is made from its latent only once. Llama's attention keeps keys and values of
+// its key/value heads alone.
 struct LayerCache {
   Activation latent;  // [rows, kv_lora_rank]; in FP8 codes in row tiles, the rope key then BF16
   Tensor rope_key;    // [rows, qk_rope_head_dim]
-  Tensor kv;          // [rows, heads * (nope + v)], up-projected form only
+  Tensor kv;          // [rows, heads * (nope + v)], up-projected form only; or [rows, 2 * kv heads * d], [k | v]
 };
 
 struct Timeline;  // timeline.h
@@ -28,10 +29,10 @@ struct Rows {
   Tensor positions;                                     // [n] i32
   const std::vector<ops::Segment>* segments = nullptr;  // queries: these rows; keys: these rows, or the cache's
   std::span<const ops::RowRange> sequences;             // for the balance loss
-  // Where ranks share the micro-batch: how, the queries' positions, and rows of each sequence on all ranks. Queries and
-  // keys of the segments are then those of the split.
+  // Where ranks share the micro-batch: how, the positions of its queries and of its keys, which of these the queries
+  // are, and rows of each sequence on all ranks. Queries and keys of the segments are then those of the split.
   const RowSplit* split = nullptr;
-  Tensor query_positions;
+  Tensor query_positions, key_positions, query_rows;
   std::span<const int64_t> lengths;
   const LayerCache* cache = nullptr;
   Tensor cache_rows, cache_blocks;  // I32: the cache's row of each of these rows; blocks in which segments' keys lie

@@ -17,7 +17,7 @@ Tensor RopeCache::table(const Exec& exec, const ModelConfig& config, DType dtype
 }
 
 Tensor rope_table(const Exec& exec, const ModelConfig& config, DType dtype, int64_t n_positions) {
-  const Tensor table = Tensor::empty(exec, dtype, {n_positions, config.qk_rope_head_dim});
+  const Tensor table = Tensor::empty(exec, dtype, {n_positions, config.rotary_dim()});
   ops::rope_table(exec, table, rope_frequencies(config), rope_multiplier(config));
   return table;
 }

@@ -48,7 +48,7 @@ struct Transformer::Impl {
         links(share.links),
         doing(share.doing) {
     check_precision(options.precision, exec);
-    check_cache(options);
+    check_attention(config, options);
     check(options.cache == CacheFormat::values || (!partners.tensor && !partners.context), ErrorKind::unsupported,
           "layers that are cut over tensor or context ranks read their keys as values, not in {}",
           enum_name(options.cache));
@@ -393,7 +393,7 @@ int64_t Transformer::moving_bytes(int64_t micro_batch_tokens, int64_t sequence_l
   }
   const int64_t most = options.training ? most_flight_bytes(actions, of_stage) : largest_forward;
   const int64_t table = std::min(impl_->config.max_positions, std::max<int64_t>(sequence_length, 256)) *
-                        impl_->config.qk_rope_head_dim * dtype_bytes(wide);
+                        impl_->config.rotary_dim() * dtype_bytes(wide);
   return table + n_threads * kWorkspacePerThread + most;
 }
 

@@ -13,12 +13,15 @@ namespace hadal {
 Config shrunk_in_width(Config config) {
   ModelConfig& m = config.model;
   const auto at_most = [](int64_t& value, int64_t limit) { value = std::min(value, limit); };
+  if (!m.is_latent()) m.head_dim = std::min<int64_t>(m.whole_head_dim(), 8);
   at_most(m.hidden_size, 48);
-  at_most(m.q_lora_rank, 20);
-  at_most(m.kv_lora_rank, 16);
-  at_most(m.qk_nope_head_dim, 8);
-  at_most(m.qk_rope_head_dim, 4);
-  at_most(m.v_head_dim, 8);
+  if (m.is_latent()) {
+    at_most(m.q_lora_rank, 20);
+    at_most(m.kv_lora_rank, 16);
+    at_most(m.qk_nope_head_dim, 8);
+    at_most(m.qk_rope_head_dim, 4);
+    at_most(m.v_head_dim, 8);
+  }
   at_most(m.dense_ffn_size, 56);
   at_most(m.expert_ffn_size, 12);
   if (m.vocab_size == 0 || m.vocab_size > 131) m.vocab_size = 131;  // odd, and more than a line of 128
@@ -35,7 +38,11 @@ void fit_tiles(Config& config) {
   if (config.train.precision != Precision::fp8 || config.parallel.tp == 1) return;
   config.fp8.tile = 32;
   ModelConfig& m = config.model;
-  m.qk_nope_head_dim = m.qk_rope_head_dim = m.v_head_dim = config.fp8.tile;
+  if (m.is_latent()) {
+    m.qk_nope_head_dim = m.qk_rope_head_dim = m.v_head_dim = config.fp8.tile;
+  } else {
+    m.head_dim = config.fp8.tile;
+  }
   m.dense_ffn_size = 2 * config.fp8.tile * config.parallel.tp;
 }
 
@@ -82,6 +89,27 @@ int64_t stages_of(const ParallelConfig& p) { return p.pp * p.chunks * (p.schedul
 
 }  // namespace
 
+namespace {
+
+// A third of the cases have Llama's attention in place of the latent one.
+void draw_attention(uint64_t seed, int64_t number, Config& config) {
+  RandomStream random{seed, stream_id("layout case, attention") + uint64_t(config.train.precision), uint64_t(number)};
+  ModelConfig& m = config.model;
+  const uint64_t kind = random.below(6);
+  if (kind > 1) return;
+  const ModelConfig unsaid;
+  m.attention = kind == 0 ? AttentionKind::gqa : AttentionKind::mha;
+  m.q_lora_rank = unsaid.q_lora_rank;
+  m.head_dim = 2 * int64_t(1 + random.below(4));
+  if (m.attention == AttentionKind::gqa) {
+    m.n_kv_heads = std::max(int64_t(1 + random.below(3)), config.parallel.tp);
+    m.n_heads = m.n_kv_heads * int64_t(1 + random.below(3));
+  }
+  config.train.attention_form = AttentionForm::up_projected;
+}
+
+}  // namespace
+
 LayoutCase random_layout_case(uint64_t seed, int64_t number, Precision precision) {
   RandomStream random{seed, stream_id("layout case"), uint64_t(number)};
   const auto one_of = [&](std::initializer_list<int64_t> values) {
@@ -117,6 +145,7 @@ LayoutCase random_layout_case(uint64_t seed, int64_t number, Precision precision
   config.optim.clip = random.below(4) ? 0.05 : 0;
   config.optim.ema_decay = random.below(3) ? 0 : 0.9;
   config.optim.moments = precision == Precision::bf16 && random.below(2) ? MomentFormat::bf16 : MomentFormat::fp32;
+  draw_attention(seed, number, config);
   config = shrunk_in_width(config);
   if (precision == Precision::fp8) config.fp8.tile = one_of({128, 64, 32});
   fit_tiles(config);
@@ -126,11 +155,13 @@ LayoutCase random_layout_case(uint64_t seed, int64_t number, Precision precision
 std::string layout_case_text(const LayoutCase& c) {
   const ModelConfig& m = c.config.model;
   return fmt::format(
-      "{}: {} layers ({} dense), {} experts in {} groups, {} MTP, {} sequences by {}, recompute {}, {}, mask {}, clip "
+      "{}: {}, {} layers ({} dense), {} experts in {} groups, {} MTP, {} sequences by {}, recompute {}, {}, mask {}, "
+      "clip "
       "{}",
-      layout_text(c.config.parallel), m.n_layers, m.n_dense_layers, m.n_routed_experts, m.n_groups, m.n_mtp,
-      c.config.train.batch_sequences, c.config.train.micro_batch_sequences, enum_name(c.config.train.recompute),
-      enum_name(c.config.train.attention_form), enum_name(c.config.data.document_mask), c.config.optim.clip);
+      layout_text(c.config.parallel), enum_name(m.attention), m.n_layers, m.n_dense_layers, m.n_routed_experts,
+      m.n_groups, m.n_mtp, c.config.train.batch_sequences, c.config.train.micro_batch_sequences,
+      enum_name(c.config.train.recompute), enum_name(c.config.train.attention_form),
+      enum_name(c.config.data.document_mask), c.config.optim.clip);
 }
 
 }  // namespace hadal

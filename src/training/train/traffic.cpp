@@ -232,10 +232,18 @@ bool Step::weights_come_later(int64_t seat) const {
   return std::any_of(list.begin(), list.end(), [](const Action& a) { return a.kind == ActionKind::backward_weight; });
 }
 
+// Numbers of a row of which attention's keys are made, and those that queries take beside them.
+double keys_width(const ModelConfig& m) {
+  return double(m.is_latent() ? m.kv_lora_rank + m.qk_rope_head_dim : m.hidden_size);
+}
+double queries_width(const ModelConfig& m) {
+  if (!m.is_latent()) return 0;
+  return double(m.q_lora_rank > 0 ? m.q_lora_rank : m.hidden_size);
+}
+
 void Step::tensor(const Place& place, const StreamWork& work, const Layers& l) const {
   const ParallelConfig& p = mesh_.sizes();
-  const double hidden = double(m_.hidden_size), keys = double(m_.kv_lora_rank + m_.qk_rope_head_dim);
-  const double queries = m_.q_lora_rank > 0 ? double(m_.q_lora_rank) : hidden;
+  const double hidden = double(m_.hidden_size), keys = keys_width(m_), queries = queries_width(m_);
   const double gathered = l.attentions * (gathers_ * queries + hidden) + l.dense * (gathers_ + 1) * hidden +
                           (l.embeddings + l.heads) * hidden;
   const double summed = l.attentions * (hidden + queries) + l.dense * 2 * hidden + l.heads * hidden;
@@ -268,7 +276,7 @@ void Step::tensor(const Place& place, const StreamWork& work, const Layers& l) c
 
 void Step::context(const Place& place, const StreamWork& work, const Layers& l) const {
   const ParallelConfig& p = mesh_.sizes();
-  const double keys = l.attentions * double(m_.kv_lora_rank + m_.qk_rope_head_dim);
+  const double keys = l.attentions * keys_width(m_);
   const double counts = config_.train.balance_alpha != 0 ? l.moe * 8 : 0;
   for (int64_t s = 0; s < mesh_.stage_ranks(); ++s) {
     const Seat seat = mesh_.seat(s);

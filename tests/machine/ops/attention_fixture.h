@@ -24,10 +24,14 @@ struct Sizes {
   bool absorbed = false;  // one latent head (d_v == d_nope): keys and values are the same view
   std::vector<Segment> segments;
   int64_t q_rows = 0, k_rows = 0;
+  int64_t kv_heads = 0;  // shared by groups of heads, without a rotary key; 0: every head has its own
+
+  int64_t n_kv() const { return absorbed ? 1 : kv_heads > 0 ? kv_heads : heads; }
 };
 
 inline std::string text(const Sizes& s) {
-  return fmt::format("{} heads {}+{}/{}{}", s.heads, s.d_nope, s.d_rope, s.d_v, s.absorbed ? " absorbed" : "");
+  return fmt::format("{} heads ({}) {}+{}/{}{}", s.heads, s.n_kv(), s.d_nope, s.d_rope, s.d_v,
+                     s.absorbed ? " absorbed" : "");
 }
 
 struct BitCase {
@@ -85,7 +89,7 @@ struct Problem {
     d_o = random_tensor(exec, dtype, {s.q_rows, s.heads * s.d_v}, 4, size);
   }
   int64_t d_qk() const { return s.d_nope + s.d_rope; }
-  int64_t kv_cols() const { return s.absorbed ? s.d_nope : s.heads * (s.d_nope + s.d_v); }
+  int64_t kv_cols() const { return s.absorbed ? s.d_nope : s.n_kv() * (s.d_nope + s.d_v); }
   int64_t head_stride() const { return s.absorbed ? 0 : s.d_nope + s.d_v; }
 
   ops::AttentionInputs inputs() const {
@@ -99,10 +103,17 @@ struct Problem {
     in.n_heads = s.heads, in.d_nope = s.d_nope, in.d_rope = s.d_rope, in.d_v = s.d_v;
     in.scale = 1 / std::sqrt(double(d_qk()));
     in.values_are_keys = s.absorbed;
+    if (s.kv_heads > 0) {
+      in.n_kv_heads = s.kv_heads, in.k_rope = Tensor();
+      in.k_nope = all_heads(kv), in.v = all_heads(kv, s.d_nope);
+    }
     in.blocks = blocks;
     in.segments = &s.segments;
     return in;
   }
+
+  // From that column of the first head to the end of the last.
+  Tensor all_heads(const Tensor& x, int64_t first = 0) const { return x.col_range(first, kv_cols() - first); }
 
   void forward(const Exec& exec, Results& r) const {
     r.o = filled(exec, dtype, {s.q_rows, s.heads * s.d_v}, -77);
@@ -119,6 +130,7 @@ struct Problem {
     out.dk_nope = r.dkv.col_range(0, s.d_nope);
     out.dv = s.absorbed ? r.dv_latent.col_range(0, s.d_v) : r.dkv.col_range(s.d_nope, s.d_v);
     out.dk_rope = r.dk_rope;
+    if (s.kv_heads > 0) out.dk_nope = all_heads(r.dkv), out.dv = all_heads(r.dkv, s.d_nope), out.dk_rope = Tensor();
     ops::attention_backward(exec, inputs(), r.o, r.lse, d_o, out);
   }
   Results run(const Exec& exec) const {
@@ -159,7 +171,7 @@ class Naive {
 
   Answer solve() {
     const double nothing = std::numeric_limits<double>::quiet_NaN();
-    const int64_t kv_heads = s_.absorbed ? 1 : s_.heads;
+    const int64_t kv_heads = s_.n_kv();
     a_.o.assign(size_t(s_.q_rows * s_.heads * s_.d_v), nothing);
     a_.lse.assign(size_t(s_.q_rows * s_.heads), nothing);
     a_.dq.assign(size_t(s_.q_rows * s_.heads * p_.d_qk()), nothing);
@@ -181,12 +193,14 @@ class Naive {
   static void clear(std::vector<double>& x, int64_t first, int64_t n, int64_t cols) {
     for (int64_t i = first * cols; i < (first + n) * cols; ++i) x[size_t(i)] = 0;
   }
-  const double* k(int64_t row, int64_t h) const { return &kv_[size_t(row * p_.kv.cols() + h * p_.head_stride())]; }
+  const double* k(int64_t row, int64_t h) const {
+    return &kv_[size_t(row * p_.kv.cols() + h / (s_.heads / s_.n_kv()) * p_.head_stride())];
+  }
   const double* v(int64_t row, int64_t h) const { return k(row, h) + (s_.absorbed ? 0 : s_.d_nope); }
 
   void row(const Segment& g, int64_t i, int64_t h) {
-    const int64_t n = g.n_k - g.n_q + i + 1, r = g.q_begin + i, kv_heads = s_.absorbed ? 1 : s_.heads;
-    const int64_t kv_h = s_.absorbed ? 0 : h;
+    const int64_t n = g.n_k - g.n_q + i + 1, r = g.q_begin + i, kv_heads = s_.n_kv();
+    const int64_t kv_h = h / (s_.heads / kv_heads);
     const double* q = &q_[size_t(r * p_.q.cols() + h * p_.d_qk())];
     const double* d_o = &do_[size_t((r * s_.heads + h) * s_.d_v)];
     const double scale = 1 / std::sqrt(double(p_.d_qk()));
@@ -267,7 +281,7 @@ inline Worst compare(const Problem& p, const Results& r, const Answer& want) {
   take("dk_rope", values(r.dk_rope, r.dk_rope.cols()), want.dk_rope);
   std::vector<double> dk, dv;
   for (int64_t row = 0; row < p.s.k_rows; ++row) {
-    for (int64_t h = 0; h < (p.s.absorbed ? 1 : p.s.heads); ++h) {
+    for (int64_t h = 0; h < p.s.n_kv(); ++h) {
       const int64_t first = row * r.dkv.cols() + h * p.head_stride();
       for (int64_t c = 0; c < p.s.d_nope; ++c) dk.push_back(element(r.dkv, first + c));
       for (int64_t c = 0; c < p.s.d_v; ++c) {

@@ -40,6 +40,11 @@ std::vector<Sizes> grid() {
     add({2, 128, 64, 128, absorbed, {}, 0, 0}, {{0, 129, 0, 129}}, 129, 129);
     add({2, 150, 10, absorbed ? 150 : 66, absorbed, {}, 0, 0}, {{0, 40, 0, 104}}, 40, 104);
   }
+  for (const auto& [heads, kv_heads] : {std::pair(6, 2), {4, 1}, {3, 3}, {10, 5}}) {
+    Sizes grouped{heads, heads == 6 ? 130 : 14, 0, heads == 6 ? 130 : 14, false, {}, 0, 0};
+    grouped.kv_heads = kv_heads;
+    add(grouped, mixed, 210, 410);
+  }
   add({9, 16, 8, 16, true, {}, 0, 0}, {{0, 1, 0, 130}, {1, 1, 130, 64}, {2, 0, 194, 3}}, 2, 200);
   return all;
 }
@@ -253,6 +258,9 @@ TEST(Attention, RefusesWhatDoesNotFitAndSaysWhat) {
   EXPECT_NE(spoilt([](ops::AttentionInputs& in) { in.k_head_stride = 2; }).find("overlap"), std::string::npos);
   EXPECT_NE(spoilt([](ops::AttentionInputs& in) { in.k_head_stride = 100; }).find("do not fit into rows"),
             std::string::npos);
+  EXPECT_NE(spoilt([](ops::AttentionInputs& in) { in.n_kv_heads = 3; }).find("3 key/value heads do not divide 2 heads"),
+            std::string::npos);
+  EXPECT_NE(spoilt([](ops::AttentionInputs& in) { in.n_kv_heads = 1; }).find("and no rotary key"), std::string::npos);
   EXPECT_NE(spoilt([](ops::AttentionInputs& in) { in.segments = nullptr; }).find("no segments"), std::string::npos);
   EXPECT_NE(spoilt([&](ops::AttentionInputs& in) {
               in.k_rope = in.k_rope.to(owned.exec, DType::bf16);

@@ -29,8 +29,49 @@ TEST(Arch, CountsTheFlopsAndCacheBytesOfDeepSeekV3) {
   EXPECT_NEAR(flops.attention_causal, 10.2e9, 0.1e9);
   EXPECT_NEAR(flops.training_causal(), 250e9, 1e9);
   EXPECT_NEAR(flops.training_full(), 281e9, 1e9);
-  EXPECT_EQ(cache_bytes(model).latent, 70'272);
+  EXPECT_EQ(cache_bytes(model).own, 70'272);
   EXPECT_EQ(cache_bytes(model).mha, 61 * 128 * (192 + 128) * 2);
+}
+
+// Parameters of attention per layer, and values cached per token and layer, of a width of 256: latent as in bench-t1,
+// and with four heads of 64.
+TEST(Arch, CountsEveryAttentionOfASmallWidth) {
+  const auto of_attention = [](const ModelConfig& model) {
+    int64_t n = 0;
+    for (const auto& spec : parameter_list(model))
+      if (spec.layer == 0 && spec.name.find(".attention.") != std::string::npos) n += spec.count();
+    return n;
+  };
+  const ModelConfig latent = shipped("bench-t1");
+  EXPECT_EQ(of_attention(latent), 112'640 + 96 + 64);  // and its norms
+  EXPECT_EQ(cache_bytes(latent).own, 2 * 4 * 80);
+  ModelConfig heads;
+  heads.vocab_size = 100, heads.hidden_size = 256, heads.n_heads = 4, heads.n_layers = 3;
+  heads.attention = AttentionKind::mha;
+  EXPECT_EQ(of_attention(heads), 262'144);
+  EXPECT_EQ(cache_bytes(heads).own, 2 * 3 * 512);
+  EXPECT_EQ(cache_bytes(heads).own, cache_bytes(heads).mha);
+  heads.attention = AttentionKind::gqa, heads.n_kv_heads = 2;
+  EXPECT_EQ(of_attention(heads), 196'608);
+  EXPECT_EQ(cache_bytes(heads).own, 2 * 3 * 256);
+  // Scores and values of four heads, whoever shares keys: 2 (64 + 64) 4 per pair of tokens and layer.
+  EXPECT_DOUBLE_EQ(count_flops(heads, 1000).attention_full, 3 * 4 * 2 * 128 * 1000.0);
+  EXPECT_DOUBLE_EQ(rope_frequencies(heads)[1], std::pow(10000.0, -2.0 / 64));
+  EXPECT_EQ(rope_frequencies(heads).size(), 32u);
+}
+
+// transformers' Llama puts all of YaRN's mscale into cos and sin, none into the scale of scores.
+TEST(Arch, AppliesYarnToLlamasAttentionAsTransformersDoes) {
+  ModelConfig model;
+  model.vocab_size = 100, model.attention = AttentionKind::mha, model.head_dim = 64;
+  model.yarn.factor = 4, model.yarn.mscale_all_dim = 0;
+  EXPECT_DOUBLE_EQ(softmax_scale(model), 0.125);
+  EXPECT_DOUBLE_EQ(rope_multiplier(model), 0.1 * std::log(4.0) + 1);
+}
+
+TEST(Arch, RowsOfHalfSplitHeadsArePermutedWithinHeads) {
+  const std::vector<int64_t> of_six = {0, 2, 4, 1, 3, 5, 6, 8, 10, 7, 9, 11};
+  for (int64_t row = 0; row < 12; ++row) EXPECT_EQ(row_of_half_split(row, 6), of_six[size_t(row)]) << row;
 }
 
 TEST(Arch, CountsTheSiblings) {

@@ -46,6 +46,34 @@ TEST(TensorCut, BoxesOfAllRanksTileEveryParameterThatIsCut) {
     EXPECT_EQ(cut[kind], 0) << kind_name(kind);
 }
 
+// Whatever the number of ranks: each has the query heads of its key/value heads, and no others.
+TEST(TensorCut, QueryHeadsStayWithTheKeysThatTheyShare) {
+  ModelConfig config;
+  config.vocab_size = 100, config.attention = AttentionKind::gqa;
+  config.n_heads = 15, config.n_kv_heads = 5, config.head_dim = 6;
+  std::map<std::string, ParameterSpec> specs;
+  for (const ParameterSpec& spec : parameter_list(config)) specs[spec.name] = spec;
+  for (const int64_t size : {1, 2, 3, 5}) {
+    int64_t end = 0;
+    for (int64_t rank = 0; rank < size; ++rank) {
+      const auto box = [&](const char* name) { return tensor_box(specs.at(name), config, rank, size); };
+      const Box q = box("layers.0.attention.q"), k = box("layers.0.attention.k"), o = box("layers.0.attention.o");
+      EXPECT_EQ(k, box("layers.0.attention.v"));
+      EXPECT_EQ(k.begin[0], end);
+      EXPECT_EQ(k.size[0] % 6, 0);
+      EXPECT_EQ(q.begin[0], 3 * k.begin[0]);
+      EXPECT_EQ(q.size[0], 3 * k.size[0]);
+      EXPECT_EQ(o.begin[1], q.begin[0]);
+      EXPECT_EQ(o.size[1], q.size[0]);
+      end += k.size[0];
+    }
+    EXPECT_EQ(end, 5 * 6);
+  }
+  for (const char* name : {"layers.0.attention.q", "layers.0.attention.k", "layers.0.attention.o"})
+    EXPECT_ERROR(tensor_box(specs.at(name), config, 0, 6), ErrorKind::invalid, "6 tensor ranks", name,
+                 "5 key/value heads (model.n_kv_heads)", "tp = 5 is the most");
+}
+
 TEST(TensorCut, RefusesMoreRanksThanHeads) {
   const ModelConfig config = released("deepseek-v3-671b");
   for (const ParameterSpec& spec : parameter_list(config))

@@ -157,6 +157,33 @@ void expect_names() {
   EXPECT_FALSE(find_enum<E>("") || find_enum<E>("x"));
 }
 
+TEST(Config, HeadsAreThoseOfTheAttentionThatHasThem) {
+  const auto model = [](const std::string& lines) { return "[model]\nhidden_size = 96\nn_heads = 6\n" + lines; };
+  EXPECT_EQ(toml_error(model("attention = \"mha\"")), "no error");
+  EXPECT_EQ(toml_error(model("attention = \"mha\"\nn_kv_heads = 6\nhead_dim = 10")), "no error");
+  EXPECT_EQ(toml_error(model("attention = \"gqa\"\nn_kv_heads = 3")), "no error");
+  EXPECT_EQ(toml_error(model("attention = \"gqa\"\nn_kv_heads = 1\n[fp8]\nhigh = []")), "no error");
+  expect_words(toml_error(model("attention = \"gqa\"")), {"model.n_kv_heads = 0", "must divide model.n_heads = 6"});
+  expect_words(toml_error(model("attention = \"gqa\"\nn_kv_heads = 4")), {"model.n_kv_heads = 4", "must divide"});
+  expect_words(toml_error(model("attention = \"gqa\"\nn_kv_heads = 12")), {"model.n_kv_heads = 12", "must divide"});
+  expect_words(toml_error(model("attention = \"mha\"\nn_kv_heads = 3")), {"model.n_kv_heads = 3", "choose \"gqa\""});
+  expect_words(toml_error(model("attention = \"mha\"\nhead_dim = 7")), {"model.head_dim = 7", "even"});
+  expect_words(toml_error("[model]\nhidden_size = 96\nn_heads = 7\nattention = \"mha\""),
+               {"model.head_dim = 0", "96 / 7"});
+  // Keys of the other kind, by name.
+  expect_words(toml_error(model("n_kv_heads = 3")), {"model.n_kv_heads = 3", "belongs to", "\"gqa\"", "\"mla\""});
+  expect_words(toml_error(model("head_dim = 16")), {"model.head_dim = 16", "belongs to", "\"mla\""});
+  for (const char* key : {"q_lora_rank", "kv_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim"})
+    expect_words(toml_error(model(std::string("attention = \"mha\"\n") + key + " = 18")),
+                 {key, "= 18", "belongs to model.attention = \"mla\"", "\"mha\""});
+  expect_words(toml_error(model("attention = \"mha\"\nlatent_norm_eps = 1e-3")),
+               {"model.latent_norm_eps", "belongs to"});
+  expect_words(toml_error(model("attention = \"mha\"\n[train]\nattention_form = \"absorbed\"")),
+               {"train.attention_form = \"absorbed\"", "latent attention", "\"mha\""});
+  expect_words(toml_error(model("attention = \"mha\"\n[train]\nprecision = \"fp8\"\n[fp8]\nhigh = [\"kv_b\"]")),
+               {"fp8.high names \"kv_b\"", "\"mha\""});
+}
+
 TEST(Config, EnumerationsHaveOneNameEach) {
   expect_names<ScoreFunction>(), expect_names<GroupScore>(), expect_names<Holdout>(), expect_names<DocumentMask>();
   expect_names<AtEnd>(), expect_names<CurveShape>(), expect_names<MomentFormat>(), expect_names<Precision>();

@@ -11,8 +11,6 @@ namespace {
 
 using namespace hadal::testing;
 
-constexpr AttentionForm kForms[] = {AttentionForm::up_projected, AttentionForm::absorbed};
-
 struct Outcome {
   double loss;
   uint64_t gradients;
@@ -30,13 +28,13 @@ Outcome outcome(const ModelConfig& config, const ModelOptions& options, int thre
 TEST(ModelBits, RecomputationChangesNothing) {
   Cases cases;
   for (const auto& [precision, isa] : every_arithmetic()) {
-    for (const AttentionForm form : kForms) {
+    for (const Attention& attention : kAttentions) {
       for (const int64_t q_rank : {10, 0}) {
         if (cases.left_out()) continue;
-        ModelConfig config = small_config();
-        config.q_lora_rank = q_rank;
+        ModelConfig config = attention.in(small_config());
+        if (config.is_latent()) config.q_lora_rank = q_rank;
         ModelOptions options = training_options(precision);
-        options.attention_form = form;
+        options.attention_form = attention.form;
         const Outcome expected = outcome(config, options, 2, isa);
         for (const Recompute recompute : {Recompute::norms, Recompute::all}) {
           options.recompute = recompute;
@@ -49,22 +47,23 @@ TEST(ModelBits, RecomputationChangesNothing) {
 
 TEST(ModelBits, ThreadsChangeNothing) {
   for (const auto& [precision, isa] : every_arithmetic()) {
-    const ModelOptions options = training_options(precision);
-    const Outcome expected = outcome(wide_config(), options, 1, isa);
-    for (const int threads : {2, 5})
-      EXPECT_EQ(outcome(wide_config(), options, threads, isa), expected) << isa_name(isa);
+    for (const ModelConfig& config : {wide_config(), with_heads(wide_config(), 2, 3)}) {
+      const ModelOptions options = training_options(precision);
+      const Outcome expected = outcome(config, options, 1, isa);
+      for (const int threads : {2, 5}) EXPECT_EQ(outcome(config, options, threads, isa), expected) << isa_name(isa);
+    }
   }
 }
 
 TEST(ModelBits, ADocumentHasTheSameLogProbabilitiesPackedAndAlone) {
   Cases cases;
   for (const auto& [precision, isa] : every_arithmetic()) {
-    for (const AttentionForm form : kForms) {
+    for (const Attention& attention : kAttentions) {
       if (cases.left_out()) continue;
       ModelOptions options;
       options.precision = precision;
-      options.attention_form = form;
-      SmallModel small(wide_config(), options, 2, isa);
+      options.attention_form = attention.form;
+      SmallModel small(attention.in(wide_config()), options, 2, isa);
       const MicroBatch packed = make_batch({{33, 70}, {5, 1, 90}}, true);
       std::vector<double> together;
       small.forward(packed, &together);
@@ -86,8 +85,8 @@ TEST(ModelBits, ADocumentHasTheSameLogProbabilitiesPackedAndAlone) {
 }
 
 // Returns the log-probabilities.
-std::vector<double> generation_equals_the_forward(const ModelOptions& options, Isa isa) {
-  SmallModel small(wide_config(), options, 2, isa);
+std::vector<double> generation_equals_the_forward(const ModelConfig& config, const ModelOptions& options, Isa isa) {
+  SmallModel small(config, options, 2, isa);
   MicroBatch batch = make_batch({{150}}, false);
   std::vector<double> expected;
   small.forward(batch, &expected);
@@ -118,12 +117,12 @@ std::vector<double> generation_equals_the_forward(const ModelOptions& options, I
 TEST(ModelBits, GenerationFromTheCacheEqualsTheFullForward) {
   Cases cases;
   for (const auto& [precision, isa] : every_arithmetic()) {
-    for (const AttentionForm form : kForms) {
+    for (const Attention& attention : kAttentions) {
       if (cases.left_out()) continue;
       ModelOptions options;
       options.precision = precision;
-      options.attention_form = form;
-      generation_equals_the_forward(options, isa);
+      options.attention_form = attention.form;
+      generation_equals_the_forward(attention.in(wide_config(), 2, kOnDevice ? 6 : 132), options, isa);
     }
   }
 }
@@ -137,7 +136,7 @@ TEST(ModelBits, GenerationFromACacheInFp8EqualsTheForwardThatScores) {
     options.precision = precision;
     options.attention_form = AttentionForm::absorbed;
     options.cache = CacheFormat::fp8;
-    const std::vector<double> in_codes = generation_equals_the_forward(options, isa);
+    const std::vector<double> in_codes = generation_equals_the_forward(wide_config(), options, isa);
     options.cache = CacheFormat::values;
     std::vector<double> in_values;
     SmallModel(wide_config(), options, 2, isa).forward(make_batch({{150}}, false), &in_values);
@@ -156,11 +155,11 @@ TEST(ModelBits, TextsThatShareForwardsGetTheBitsThatEachGetsAlone) {
   const std::vector<std::vector<int64_t>> chunks = {
       {1, 63, 1, 1, 70}, {100, 1, 1, 1, 1}, {5, 5, 60, 60, 3}, {0, 0, 140, 1, 1}};
   for (const auto& [precision, isa] : every_arithmetic()) {
-    for (const AttentionForm form : kForms) {
+    for (const Attention& attention : kAttentions) {
       if (cases.left_out()) continue;
       ModelOptions options;
-      options.precision = precision, options.attention_form = form;
-      SmallModel small(wide_config(), options, 2, isa);
+      options.precision = precision, options.attention_form = attention.form;
+      SmallModel small(attention.in(wide_config()), options, 2, isa);
       const Exec& exec = small.owned.exec;
       std::vector<std::vector<int32_t>> tokens;
       std::vector<CachedText> alone;
@@ -198,8 +197,8 @@ struct OneLayer {
   OneLayer(SmallModel& small, int64_t layer, AttentionForm form, Recompute recompute)
       : exec(small.owned.exec),
         find([&small](const std::string& name) { return &small.model.parameter(name); }),
-        stage(small_config(), {layer, layer + 1, false, false}, find),
-        pass{exec, clock, DType::f32, form, recompute, rope_table(exec, small_config(), DType::f32, 64)} {
+        stage(small.model.config(), {layer, layer + 1, false, false}, find),
+        pass{exec, clock, DType::f32, form, recompute, rope_table(exec, small.model.config(), DType::f32, 64)} {
     pass.keep = true;
     pass.balance_alpha = 0.1;
   }
@@ -219,16 +218,16 @@ struct OneLayer {
 // B must leave every gradient as it was, W may run any time later and empties what was kept.
 TEST(ModelBits, BackwardInputTouchesNoGradientAndBackwardWeightMayRunLater) {
   Cases cases;
-  for (const AttentionForm form : kForms) {
+  for (const Attention& attention : kAttentions) {
     for (const Recompute recompute : {Recompute::none, Recompute::norms, Recompute::all}) {
       if (cases.left_out()) continue;
-      SmallModel small(small_config(), training_options(Precision::fp32));
+      SmallModel small(attention.in(small_config()), training_options(Precision::fp32));
       const Exec& exec = small.owned.exec;
       const MicroBatch batch = make_batch({{20, 11}}, true);
       const Tensor ids = Tensor::from(exec, batch.tokens, {batch.n_tokens()});
       const Tensor x = Embedding{&small.model.parameter("embedding")}.forward(exec, ids, DType::f32);
       for (int64_t layer : {0, 1}) {
-        OneLayer one(small, layer, form, recompute);
+        OneLayer one(small, layer, attention.form, recompute);
         const auto flight = one.forward(batch, x);
         const Tensor y = flight->streams[0].h;
         small.model.begin_step();
@@ -248,8 +247,9 @@ TEST(ModelBits, BackwardInputTouchesNoGradientAndBackwardWeightMayRunLater) {
         one.stage.backward_weight(one.pass, *first);
         EXPECT_EQ(gradient_hash(small.model), at_once);
         const BlockSaved& kept = first->blocks[0];
-        EXPECT_FALSE(kept.attention.mla.o || kept.attention.norm.x || kept.dense.norm.x || kept.moe.norm.x ||
-                     kept.moe.routing.routes.scores || !kept.moe.sent.empty() || !kept.moe.experts.empty());
+        EXPECT_FALSE(kept.attention.mla.o || kept.attention.grouped.o || kept.attention.norm.x || kept.dense.norm.x ||
+                     kept.moe.norm.x || kept.moe.routing.routes.scores || !kept.moe.sent.empty() ||
+                     !kept.moe.experts.empty());
         one.stage.backward_weight(one.pass, *second);
         EXPECT_NE(gradient_hash(small.model), at_once);
       }

@@ -8,7 +8,6 @@ namespace {
 
 using namespace hadal::testing;
 
-constexpr AttentionForm kAttentionForms[] = {AttentionForm::up_projected, AttentionForm::absorbed};
 constexpr Recompute kRecomputes[] = {Recompute::none, Recompute::norms, Recompute::all};
 
 SharedCase context_case(int64_t ranks, bool masked = true) {
@@ -22,14 +21,15 @@ TEST(ContextParallel, GivesTheLossesAndGradientsOfOneRank) {
     for (const bool masked : {true, false}) EXPECT_EQ(difference(context_case(ranks, masked)), "") << ranks << masked;
 }
 
-TEST(ContextParallel, InBothFormsOfAttentionWhateverIsRecomputedAndWhereverWRuns) {
-  for (const AttentionForm form : kAttentionForms) {
+TEST(ContextParallel, InEveryAttentionWhateverIsRecomputedAndWhereverWRuns) {
+  for (const Attention& attention : kAttentions) {
     for (const Recompute recompute : kRecomputes) {
       SharedCase c = context_case(2);
-      c.options.attention_form = form;
+      c.config = attention.in(c.config);
+      c.options.attention_form = attention.form;
       c.options.recompute = recompute;
       c.actions = halves_apart();
-      EXPECT_EQ(difference(c), "") << enum_name(form) << " " << enum_name(recompute);
+      EXPECT_EQ(difference(c), "") << attention.text() << " " << enum_name(recompute);
     }
   }
 }
@@ -69,11 +69,12 @@ TEST(ContextParallel, ReadsAndRecordsRoutesOfTheWholeMicroBatch) {
 // Every row's loss, and so its hidden state, has the bits of one rank.
 TEST(ContextParallel, KeepsTheBitsOfEveryRowsLoss) {
   for (const Precision precision : {Precision::fp32, Precision::bf16}) {
-    for (const AttentionForm form : kAttentionForms) {
+    for (const Attention& attention : kAttentions) {
       SharedCase c = context_case(3);
-      c.config = wide_config();
-      c.options = ModelOptions{.precision = precision, .attention_form = form};
-      if (form == AttentionForm::up_projected && precision == Precision::bf16) c.options.recipe = Recipe::fp8();
+      c.config = attention.in(wide_config());
+      c.options = ModelOptions{.precision = precision, .attention_form = attention.form};
+      if (attention.form == AttentionForm::up_projected && precision == Precision::bf16)
+        c.options.recipe = Recipe::fp8();
       const MicroBatch batch = make_batch({{70, 9}, {1, 150}}, true);
       SmallModel one(c.config, c.options, 1);
       std::vector<double> wanted, found(size_t(batch.n_tokens()), 0.0);
@@ -85,7 +86,7 @@ TEST(ContextParallel, KeepsTheBitsOfEveryRowsLoss) {
         const std::lock_guard lock(mutex);
         for (size_t i = 0; i < own.size(); ++i) found[i] += own[i];
       });
-      EXPECT_EQ(found, wanted) << enum_name(precision) << " " << enum_name(form);
+      EXPECT_EQ(found, wanted) << enum_name(precision) << " " << attention.text();
     }
   }
 }

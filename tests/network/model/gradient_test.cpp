@@ -71,6 +71,12 @@ TEST(ModelGradient, IsTheDerivativeWithDirectQueriesAndSoftmaxRouting) {
   expect_gradients(config, AttentionForm::absorbed, false);
 }
 
+TEST(ModelGradient, IsTheDerivativeWithLlamasAttention) {
+  for (const auto& [kv_heads, shared] : {std::pair(3, 1), {2, 3}, {1, 4}})
+    for (const bool masked : {false, true})
+      expect_gradients(with_heads(small_config(), kv_heads, shared), AttentionForm::up_projected, masked);
+}
+
 TEST(ModelGradient, IsTheDerivativeWithTiedEmbeddingsAndNoExperts) {
   ModelConfig config = small_config();
   config.tie_embeddings = true;

@@ -31,23 +31,23 @@ ModelConfig calm_config() {
   return config;
 }
 
-Outcome run_model(const ModelOptions& options, RouteReplay* routes, int threads = 2, double loss_scale = 1) {
-  SmallModel small(calm_config(), options, threads);
+Outcome run_model(const ModelOptions& options, RouteReplay* routes, int threads = 2, double loss_scale = 1,
+                  const ModelConfig& config = calm_config()) {
+  SmallModel small(config, options, threads);
   const LossWeights weights = loss_weights(small_config(), loss_scale);
   const LossSums sums = small.forward_backward(make_batch({{70, 9}, {1, 80}}, true), weights, routes);
   return {sums.total(weights), all_gradients(small.model), gradient_hash(small.model)};
 }
 
-TEST(ModelRecipe, Fp8IsNearFp32WhenTheRoutesAreTheSame) {
+// In every recipe, against FP32, whose routes it takes.
+template <class Recipes>
+void expect_near_fp32(const ModelConfig& config, const Recipes& recipes) {
   RouteReplay routes;
-  const Outcome high = run_model(options_of(Recipe::high()), &routes);
+  const Outcome high = run_model(options_of(Recipe::high()), &routes, 2, 1, config);
   routes.replay = true;
-  EXPECT_EQ(run_model(options_of(Recipe::high()), &routes).hash, high.hash);
-  for (const auto& [form, recipe] : {std::pair(AttentionForm::up_projected, Recipe::fp8()),
-                                     {AttentionForm::absorbed, Recipe::fp8()},
-                                     {AttentionForm::up_projected, Recipe::mxfp8()},
-                                     {AttentionForm::absorbed, Recipe::mxfp8(ScaleRule::ocp)}}) {
-    const Outcome fp8 = run_model(options_of(recipe, Recompute::none, form), &routes);
+  EXPECT_EQ(run_model(options_of(Recipe::high()), &routes, 2, 1, config).hash, high.hash);
+  for (const auto& [form, recipe] : recipes) {
+    const Outcome fp8 = run_model(options_of(recipe, Recompute::none, form), &routes, 2, 1, config);
     EXPECT_NEAR(fp8.loss, high.loss, 0.002 * high.loss);
     EXPECT_NE(fp8.loss, high.loss);
     double off = 0, size = 0;
@@ -58,6 +58,17 @@ TEST(ModelRecipe, Fp8IsNearFp32WhenTheRoutesAreTheSame) {
     EXPECT_LT(std::sqrt(off / size), 0.08);
     EXPECT_GT(std::sqrt(off / size), 0.01);
   }
+}
+
+TEST(ModelRecipe, Fp8IsNearFp32WhenTheRoutesAreTheSame) {
+  using enum AttentionForm;
+  expect_near_fp32(calm_config(), std::vector{std::pair(up_projected, Recipe::fp8()),
+                                              {absorbed, Recipe::fp8()},
+                                              {up_projected, Recipe::mxfp8()},
+                                              {absorbed, Recipe::mxfp8(ScaleRule::ocp)}});
+  for (const int64_t shared : {1, 2})
+    expect_near_fp32(with_heads(calm_config(), 2, shared), std::vector{std::pair(up_projected, Recipe::fp8()),
+                                                                       {up_projected, Recipe::mxfp8(ScaleRule::ocp)}});
 }
 
 TEST(ModelRecipe, EveryEntryReachesItsProducts) {
@@ -78,12 +89,15 @@ TEST(ModelRecipe, EveryEntryReachesItsProducts) {
 }
 
 TEST(ModelRecipe, RecomputationAndThreadsChangeNoBitOfFp8) {
-  for (const AttentionForm form : {AttentionForm::up_projected, AttentionForm::absorbed}) {
+  for (const Attention& attention : kAttentions) {
+    const ModelConfig config = attention.in(calm_config());
     for (const Recipe& recipe : {Recipe::fp8(), Recipe::mxfp8()}) {
-      const uint64_t expected = run_model(options_of(recipe, Recompute::none, form), nullptr).hash;
-      for (const Recompute recompute : {Recompute::norms, Recompute::all})
-        EXPECT_EQ(run_model(options_of(recipe, recompute, form), nullptr).hash, expected);
-      EXPECT_EQ(run_model(options_of(recipe, Recompute::none, form), nullptr, 5).hash, expected);
+      const auto hash = [&](Recompute recompute, int threads) {
+        return run_model(options_of(recipe, recompute, attention.form), nullptr, threads, 1, config).hash;
+      };
+      const uint64_t expected = hash(Recompute::none, 2);
+      for (const Recompute recompute : {Recompute::norms, Recompute::all}) EXPECT_EQ(hash(recompute, 2), expected);
+      EXPECT_EQ(hash(Recompute::none, 5), expected);
     }
   }
 }

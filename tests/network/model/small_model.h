@@ -44,6 +44,34 @@ inline ModelConfig small_config() {
   return c;
 }
 
+// Llama's attention in place of the latent one: `shared` query heads to a key/value head.
+inline ModelConfig with_heads(ModelConfig c, int64_t kv_heads = 2, int64_t shared = 2, int64_t head_dim = 6) {
+  const ModelConfig unsaid;
+  c.attention = shared > 1 ? AttentionKind::gqa : AttentionKind::mha;
+  c.n_kv_heads = shared > 1 ? kv_heads : 0;
+  c.n_heads = kv_heads * shared;
+  c.head_dim = head_dim;
+  c.q_lora_rank = unsaid.q_lora_rank, c.kv_lora_rank = unsaid.kv_lora_rank;
+  c.qk_nope_head_dim = unsaid.qk_nope_head_dim, c.qk_rope_head_dim = unsaid.qk_rope_head_dim;
+  c.v_head_dim = unsaid.v_head_dim;
+  return c;
+}
+
+// Every kind of attention and its forms.
+struct Attention {
+  AttentionForm form;
+  AttentionKind kind;
+  ModelConfig in(const ModelConfig& latent, int64_t kv_heads = 2, int64_t head_dim = 6) const {
+    if (kind == AttentionKind::mla) return latent;
+    return with_heads(latent, kv_heads, kind == AttentionKind::gqa ? 2 : 1, head_dim);
+  }
+  std::string text() const { return std::string(enum_name(kind)) + " " + enum_name(form); }
+};
+inline constexpr Attention kAttentions[] = {{AttentionForm::up_projected, AttentionKind::mla},
+                                            {AttentionForm::absorbed, AttentionKind::mla},
+                                            {AttentionForm::up_projected, AttentionKind::gqa},
+                                            {AttentionForm::up_projected, AttentionKind::mha}};
+
 // The same, with weights and activations of some size, for measurements of memory.
 inline ModelConfig memory_config() {
   ModelConfig c = small_config();

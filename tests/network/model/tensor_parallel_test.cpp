@@ -8,7 +8,6 @@ namespace {
 
 using namespace hadal::testing;
 
-constexpr AttentionForm kBothForms[] = {AttentionForm::up_projected, AttentionForm::absorbed};
 constexpr Recompute kRecomputes[] = {Recompute::none, Recompute::norms, Recompute::all};
 
 SharedCase tensor_case(int64_t tensor, int64_t context = 1, bool masked = true) {
@@ -22,16 +21,17 @@ TEST(TensorParallel, GivesTheLossesAndGradientsOfOneRank) {
     for (const bool masked : {true, false}) EXPECT_EQ(difference(tensor_case(ranks, 1, masked)), "") << ranks << masked;
 }
 
-TEST(TensorParallel, InBothFormsOfAttentionWhateverIsRecomputedAndWhereverWRuns) {
-  for (const AttentionForm form : kBothForms) {
+TEST(TensorParallel, InEveryAttentionWhateverIsRecomputedAndWhereverWRuns) {
+  for (const Attention& attention : kAttentions) {
     for (const Recompute recompute : kRecomputes) {
       for (const int64_t q_rank : {10, 0}) {
         SharedCase c = tensor_case(2);
-        c.config.q_lora_rank = q_rank;
-        c.options.attention_form = form;
+        c.config = attention.in(c.config, 3);
+        if (c.config.is_latent()) c.config.q_lora_rank = q_rank;
+        c.options.attention_form = attention.form;
         c.options.recompute = recompute;
         c.actions = halves_apart();
-        EXPECT_EQ(difference(c), "") << enum_name(form) << " " << enum_name(recompute) << " " << q_rank;
+        EXPECT_EQ(difference(c), "") << attention.text() << " " << enum_name(recompute) << " " << q_rank;
       }
     }
   }
@@ -42,13 +42,14 @@ TEST(TensorAndContextParallel, GiveTheLossesAndGradientsOfOneRank) {
     EXPECT_EQ(difference(tensor_case(tensor, context)), "") << tensor << " x " << context;
 }
 
-TEST(TensorAndContextParallel, InBothFormsOfAttentionWhateverIsRecomputed) {
-  for (const AttentionForm form : kBothForms) {
+TEST(TensorAndContextParallel, InEveryAttentionWhateverIsRecomputed) {
+  for (const Attention& attention : kAttentions) {
     for (const Recompute recompute : kRecomputes) {
       SharedCase c = tensor_case(2, 2, false);
-      c.options.attention_form = form;
+      c.config = attention.in(c.config);
+      c.options.attention_form = attention.form;
       c.options.recompute = recompute;
-      EXPECT_EQ(difference(c), "") << enum_name(form) << " " << enum_name(recompute);
+      EXPECT_EQ(difference(c), "") << attention.text() << " " << enum_name(recompute);
     }
   }
 }
@@ -154,14 +155,15 @@ TEST(TensorAndContextParallel, SendWhatTheFormulaSays) {
 
 TEST(TensorAndContextParallel, EstimateTheMemoryOfARank) {
   for (const auto& [tensor, context] : {std::pair(2, 1), {1, 2}, {2, 2}}) {
-    for (const AttentionForm form : kBothForms) {
+    for (const Attention& attention : kAttentions) {
       for (const Recompute recompute : kRecomputes) {
-        if (form == AttentionForm::absorbed && tensor * context == 2) continue;  // both ways at once will do
+        if (attention.form == AttentionForm::absorbed && tensor * context == 2) continue;  // both ways at once will do
         SharedCase c = tensor_case(tensor, context);
         c.config = memory_config();
         c.config.n_heads = 4;
+        c.config = attention.in(c.config, 4, 24);
         c.options = training_options(Precision::fp32);
-        c.options.attention_form = form;
+        c.options.attention_form = attention.form;
         c.options.recompute = recompute;
         c.options.loss_chunk_tokens = 256;
         c.batches = {make_batch({{256}, {256}, {256}, {256}, {256}}, false, 300)};
@@ -172,7 +174,7 @@ TEST(TensorAndContextParallel, EstimateTheMemoryOfARank) {
           for (const Parameter* p : small.model.parameters()) estimate += double(p->master.bytes() + p->grad.bytes());
           const double taken = double(small.owned.exec.memory->peak_bytes());
           EXPECT_NEAR(estimate / taken, 1.0, 0.1)
-              << c.tensor << " x " << c.context << ", recompute " << enum_name(recompute) << ", " << enum_name(form);
+              << c.tensor << " x " << c.context << ", recompute " << enum_name(recompute) << ", " << attention.text();
         });
       }
     }

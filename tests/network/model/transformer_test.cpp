@@ -241,6 +241,29 @@ TEST(Transformer, PackedWeightsGiveTheSameBitsAndNothingElseIsKept) {
                "a model in training keeps its weights as tensors");
 }
 
+TEST(Transformer, RefusesWhatOnlyLatentAttentionHas) {
+  const ModelConfig config = with_heads(small_config());
+  ModelOptions options;
+  options.attention_form = AttentionForm::absorbed;
+  EXPECT_ERROR(SmallModel(config, options), ErrorKind::invalid, "the absorbed form is one of latent attention (mla)",
+               "attention is gqa");
+  options.cache = CacheFormat::fp8;
+  EXPECT_ERROR(SmallModel(config, options), ErrorKind::unsupported, "a cache in fp8 keeps latents", "gqa");
+}
+
+// Keys and values of the key/value heads, and nothing else: 2 g d numbers per token and layer.
+TEST(Transformer, ItsCacheOfLlamasAttentionHoldsKeysAndValuesOfTheirHeads) {
+  const ModelConfig config = with_heads(small_config(), 2, 3, 6);
+  SmallModel small(config, {.precision = Precision::bf16});
+  const auto cache = small.model.new_cache(small.owned.exec, 3);
+  ASSERT_EQ(cache->layers.size(), size_t(config.n_layers));
+  for (const LayerCache& layer : cache->layers) {
+    EXPECT_EQ(layer.kv.shape(), (Shape{3 * kCacheBlock, 2 * 2 * 6}));
+    EXPECT_FALSE(layer.rope_key || layer.latent);
+  }
+  EXPECT_EQ(small.model.cache_block_bytes(), kCacheBlock * config.n_layers * 2 * 2 * 6 * 2);
+}
+
 // A trainer and an engine use one set of weights at once: each brings its own place.
 TEST(Transformer, TwoPlacesComputeWithOneSetOfWeightsAtOnce) {
   SmallModel small(small_config(), training_options(Precision::fp32));
@@ -302,13 +325,13 @@ TEST(Transformer, TimesItsParts) {
 
 TEST(Transformer, EstimatesItsMemory) {
   for (const Precision precision : {Precision::fp32, Precision::bf16}) {
-    for (const AttentionForm form : {AttentionForm::up_projected, AttentionForm::absorbed}) {
+    for (const Attention& attention : kAttentions) {
       for (const Recompute recompute : {Recompute::none, Recompute::norms, Recompute::all}) {
         ModelOptions options = training_options(precision);
-        options.attention_form = form;
+        options.attention_form = attention.form;
         options.recompute = recompute;
         options.loss_chunk_tokens = 256;
-        SmallModel small(memory_config(), options);
+        SmallModel small(attention.in(memory_config(), 3, 24), options);
         small.forward_backward(make_batch({{256}, {256}, {256}, {256}, {256}, {256}, {256}, {256}}, false, 300),
                                loss_weights(memory_config()));
         const double taken = double(small.owned.exec.memory->peak_bytes());
@@ -318,8 +341,8 @@ TEST(Transformer, EstimatesItsMemory) {
           estimate += double(bytes.values + bytes.gradient);
         }
         EXPECT_NEAR(estimate / taken, 1.0, 0.1)
-            << "recompute " << int(recompute) << " form " << int(form) << " precision " << int(precision) << ": taken "
-            << taken << ", estimated " << estimate;
+            << "recompute " << int(recompute) << ", " << attention.text() << ", precision " << int(precision)
+            << ": taken " << taken << ", estimated " << estimate;
       }
     }
   }

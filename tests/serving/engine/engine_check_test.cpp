@@ -18,10 +18,10 @@ using testing::SmallModel;
 
 TEST(EngineCheck, FindsNoDifferenceInAnyArithmeticAndForm) {
   for (const auto& [precision, isa] : testing::every_arithmetic()) {
-    for (const AttentionForm form : {AttentionForm::absorbed, AttentionForm::up_projected}) {
+    for (const testing::Attention& attention : testing::kAttentions) {
       ModelOptions options;
-      options.precision = precision, options.attention_form = form;
-      SmallModel small(small_config(), options, 2, isa);
+      options.precision = precision, options.attention_form = attention.form;
+      SmallModel small(attention.in(small_config()), options, 2, isa);
       const OwnedExec one(1, isa);
       std::set<std::string> names;
       for (const EngineCondition& c : check_engine(small.owned.exec, &one.exec, small.model, {})) {

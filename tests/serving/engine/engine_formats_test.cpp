@@ -41,11 +41,11 @@ TEST(EngineFormats, KeepEveryBitWhateverElseRuns) {
   for (const auto& [precision, isa] : testing::every_arithmetic()) {
     if (precision == Precision::fp64 || precision == Precision::fp16) continue;  // values alone
     for (const WeightFormat format : {WeightFormat::fp8, WeightFormat::int8, WeightFormat::int4}) {
-      for (const AttentionForm form : {AttentionForm::absorbed, AttentionForm::up_projected}) {
-        if (form == AttentionForm::up_projected && format != WeightFormat::int4) continue;
+      for (const testing::Attention& attention : testing::kAttentions) {
+        if (attention.form == AttentionForm::up_projected && format != WeightFormat::int4) continue;
         ModelOptions options;
-        options.precision = precision, options.attention_form = form, options.weights = format;
-        SmallModel small(small_config(), options, 2, isa);
+        options.precision = precision, options.attention_form = attention.form, options.weights = format;
+        SmallModel small(attention.in(small_config()), options, 2, isa);
         ASSERT_GT(pack_as(small, format), 20);
         expect_every_bit(small, isa, enum_name(format));
       }

@@ -10,14 +10,15 @@ namespace hadal {
 namespace {
 
 using namespace engine_testing;
+using testing::Attention;
 
 // The model that is served, and what it is by turns: its weights of version 0, 2, ... and of 1, 3, ...
 struct Models {
   SmallModel served, even, odd;
-  explicit Models(AttentionForm form, CacheFormat cache = CacheFormat::values)
-      : served(testing::small_config(), options(form, cache)),
-        even(testing::small_config(), options(form, cache)),
-        odd(testing::small_config(), options(form, cache)) {
+  explicit Models(const Attention& attention, CacheFormat cache = CacheFormat::values)
+      : served(attention.in(testing::small_config()), options(attention.form, cache)),
+        even(attention.in(testing::small_config()), options(attention.form, cache)),
+        odd(attention.in(testing::small_config()), options(attention.form, cache)) {
     scale(odd, 2);
   }
   static ModelOptions options(AttentionForm form, CacheFormat cache) {
@@ -26,8 +27,9 @@ struct Models {
     return options;
   }
   static void scale(SmallModel& small, double factor) {  // exact, and back
-    const Tensor kv_a = small.model.parameter("layers.1.attention.kv_a").value.plain;
-    for (int64_t i = 0; i < kv_a.count(); ++i) set_element(kv_a, i, factor * element(kv_a, i));
+    const char* name = small.model.config().is_latent() ? "layers.1.attention.kv_a" : "layers.1.attention.v";
+    const Tensor values = small.model.parameter(name).value.plain;
+    for (int64_t i = 0; i < values.count(); ++i) set_element(values, i, factor * element(values, i));
   }
 };
 
@@ -196,9 +198,9 @@ class SoakRun {
 };
 
 TEST(EngineSoak, EveryRequestGetsWhatItGetsAlone) {
-  for (const AttentionForm form : {AttentionForm::absorbed, AttentionForm::up_projected}) {
-    SCOPED_TRACE(enum_name(form));
-    Models models(form);
+  for (const Attention& attention : testing::kAttentions) {
+    SCOPED_TRACE(attention.text());
+    Models models(attention);
     const auto run = [&](const Soak& how, uint64_t seed, const char* trace) {
       SCOPED_TRACE(trace);
       const Happened all = SoakRun(models, how, seed).run();
@@ -221,12 +223,12 @@ TEST(EngineSoak, EveryRequestGetsWhatItGetsAlone) {
 }
 
 TEST(EngineSoak, WithDraftsAndOtherWeightsInBetweenToo) {
-  using Form = AttentionForm;
-  for (const auto& [form, cache] : {std::pair(Form::absorbed, CacheFormat::values),
-                                    {Form::up_projected, CacheFormat::values},
-                                    {Form::absorbed, CacheFormat::fp8}}) {
-    SCOPED_TRACE(fmt::format("{}, cache {}", enum_name(form), enum_name(cache)));
-    Models models(form, cache);
+  std::vector<std::pair<Attention, CacheFormat>> kinds;
+  for (const Attention& attention : testing::kAttentions) kinds.emplace_back(attention, CacheFormat::values);
+  kinds.emplace_back(Attention{AttentionForm::absorbed, AttentionKind::mla}, CacheFormat::fp8);
+  for (const auto& [attention, cache] : kinds) {
+    SCOPED_TRACE(fmt::format("{}, cache {}", attention.text(), enum_name(cache)));
+    Models models(attention, cache);
     const Happened all = SoakRun(models, {.drafts = 3, .swaps = true}, 4).run();
     EXPECT_GT(all.arrivals, 0);
     EXPECT_GT(all.cancels, 0);
