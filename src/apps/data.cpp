@@ -1,5 +1,6 @@
 // hadal data: build makes the tokenised text of a configuration, explain shows what one batch is made of; check is in
 // data_check.cpp.
+#include <charconv>
 #include <nlohmann/json.hpp>
 
 #include "apps/cli.h"
@@ -23,10 +24,10 @@ namespace {
 namespace fs = std::filesystem;
 
 struct DataOptions {
-  std::string config, html, rule;
+  std::string config, html, rule, sample;
   std::vector<std::string> text;
   int64_t step = 1, sequences = 8;
-  bool tokens = false, removed = false;
+  bool tokens = false, removed = false, dry_run = false;
   int64_t documents = 20;
   CommonOptions common;
 };
@@ -41,9 +42,42 @@ data::Prepared prepared(const Config& config, const DataOptions& o, const Exec& 
   return prepare_run_data(config, exec, options, !o.text.empty());
 }
 
+// "1%" or "0.01".
+double share_of(const std::string& text) {
+  const bool percent = text.ends_with('%');
+  double share = 0;
+  const char* end = text.data() + text.size() - percent;
+  const auto [at, code] = std::from_chars(text.data(), end, share);
+  if (percent) share /= 100;
+  check(code == std::errc() && at == end && share > 0 && share <= 1, ErrorKind::invalid,
+        "--sample {}: a share of the documents was expected, such as 1% or 0.01", text);
+  return share;
+}
+
+// What a build would keep and remove; nothing is written.
+int dry_run(const DataOptions& o, const Config& config, const Exec& exec) {
+  const double sample = o.sample.empty() ? 1 : share_of(o.sample);
+  const auto corpus = data::Corpus::scan(config.data, {.unit = "B", .quiet = o.common.quiet},
+                                         {.pool = &exec.compute->pool(), .sample = sample});
+  for (const std::string& note : data::corpus_notes(corpus.sources(), corpus.counts())) fmt::print("{}\n", note);
+  for (const std::string& note : corpus.notes()) fmt::print("{}\n", note);
+  fmt::print("{}", data::Corpus::table(corpus.sources(), corpus.counts()));
+  if (const std::string removed = data::removed_table(corpus.sources(), corpus.counts()); !removed.empty())
+    fmt::print("\n{}", removed);
+  if (sample < 1)
+    fmt::print("{} of the documents, by their hashes; {}\n", format_percent(sample),
+               config.data.near_duplicates.across == Across::off
+                   ? "shares are those of the whole as far as a sample tells"
+                   : "near duplicates of the whole are more: both of a pair are in a sample seldom");
+  fmt::print("nothing was written\n");
+  return kExitFine;
+}
+
 int build(const DataOptions& o) {
   const Config config = read_run_config(o.config, {o.text, o.common.set});
   const OwnedExec exec = o.common.exec();
+  check(o.sample.empty() || o.dry_run, ErrorKind::invalid, "--sample {} belongs to --dry-run", o.sample);
+  if (o.dry_run) return dry_run(o, config, exec.exec);
   const data::Prepared result =
       prepared(config, o, exec.exec, has_begun(config) ? data::OnChange::keep : data::OnChange::rebuild);
   for (const data::SourceFiles& source : result.shards.index().sources) {
@@ -55,6 +89,7 @@ int build(const DataOptions& o) {
   }
   const data::ShardIndex& index = result.shards.index();
   for (const std::string& note : data::corpus_notes(index.sources, index.counts)) fmt::print("{}\n", note);
+  for (const std::string& note : index.notes) fmt::print("{}\n", note);
   fmt::print("{}", data::corpus_table(result.shards, config.data));
   if (const std::string note = data::heldout_note(index, config.data); !note.empty()) fmt::print("{}\n", note);
   fmt::print("tokenizer  {} ({} tokens{})\n", result.tokenizer_path, format_count(result.tokenizer.vocab_size()),
@@ -79,11 +114,16 @@ int64_t sequences_before(const Config& config, int64_t step) {
 
 int explain_removed(const Config& config, const DataOptions& o) {
   const auto& sources = config.data.sources;
-  check(std::any_of(sources.begin(), sources.end(), [](const SourceConfig& s) { return !s.rules.empty(); }),
-        ErrorKind::invalid, "--removed: no source of {} has rules; set data.sources.0.rules=[\"gopher_quality\"]",
+  const bool rules =
+      std::any_of(sources.begin(), sources.end(), [](const SourceConfig& s) { return !s.rules.empty(); });
+  check(rules || config.data.near_duplicates.across != Across::off || !config.data.decontaminate.files.empty(),
+        ErrorKind::invalid,
+        "--removed: no source of {} has rules, and neither data.near_duplicates nor data.decontaminate is set; set "
+        "data.sources.0.rules=[\"gopher_quality\"]",
         o.config);
-  const auto removed =
-      data::removed_documents(config.data, o.rule, o.documents, {.unit = "B", .quiet = o.common.quiet});
+  const OwnedExec exec = o.common.exec();
+  const auto removed = data::removed_documents(config.data, o.rule, o.documents, {.unit = "B", .quiet = o.common.quiet},
+                                               {.pool = &exec.exec.compute->pool()});
   if (o.html.empty()) {
     fmt::print("{}", data::removed_text(removed));
     return kExitFine;
@@ -135,10 +175,14 @@ void add_data(Verb root, Cli& cli) {
   verb.require_verb();
   auto b = std::make_shared<DataOptions>();
   Verb build_verb = verb.add_verb("build",
-                                  "Read the sources, remove duplicates, hold text out, train the tokenizer "
-                                  "if none is given, write tokenised shards");
+                                  "Read the sources, remove duplicates, what rules refuse, near duplicates "
+                                  "(data.near_duplicates) and evaluation items (data.decontaminate), hold text out, "
+                                  "train the tokenizer if none is given, write tokenised shards");
   add_common(build_verb, *b);
-  build_verb.add_examples({"hadal data build configs/shakespeare.toml --text tinyshakespeare.txt",
+  build_verb.add_flag("--dry-run", b->dry_run, "read the sources, show what would be kept and removed, write nothing");
+  build_verb.add_option("--sample", b->sample, "of --dry-run: share of the documents that are looked at, such as 1%");
+  build_verb.add_examples({"hadal data build web.toml --dry-run --sample 1% --set data.near_duplicates.across=all",
+                           "hadal data build configs/shakespeare.toml --text tinyshakespeare.txt",
                            "hadal data build my.toml --set data.cache=shared/cache --set data.holdout_fraction=0.01"});
   cli.on(build_verb, [b] { return build(*b); });
 
@@ -150,13 +194,17 @@ void add_data(Verb root, Cli& cli) {
   explain_verb.add_option("--sequences", e->sequences, "sequences printed; 0 prints all").not_negative();
   explain_verb.add_flag("--tokens", e->tokens,
                         "a line for every token: segment, position, and what is predicted there");
-  explain_verb.add_flag("--removed", e->removed, "show documents that rules of a source removed instead");
-  explain_verb.add_option("--rule", e->rule, "of these the ones of one rule or rule set, such as gopher_quality");
+  explain_verb.add_flag("--removed", e->removed,
+                        "show documents that rules removed instead, and what they were held against");
+  explain_verb.add_option(
+      "--rule", e->rule,
+      "of these the ones of one rule or rule set, such as gopher_quality, near_duplicates, decontaminate");
   explain_verb.add_option("--documents", e->documents, "of these at the most").not_negative().show_default();
   explain_verb.add_option("--html", e->html, "write a page to this file instead");
   explain_verb.add_examples({"hadal data explain configs/shakespeare.toml --step 100",
                              "hadal data explain runs/demo --step 7 --html batch.html",
-                             "hadal data explain web.toml --removed --rule gopher_quality.min_words"});
+                             "hadal data explain web.toml --removed --rule gopher_quality.min_words",
+                             "hadal data explain web.toml --removed --rule near_duplicates"});
   cli.on(explain_verb, [e] { return explain(*e); });
   add_data_check(verb, cli);
 }

@@ -3,6 +3,7 @@
 #include "apps/cli.h"
 #include "base/error.h"
 #include "checkpoint/checkpoint.h"
+#include "data/decontaminate.h"
 #include "data/dialogue_check.h"
 #include "exchange/model_directory.h"
 #include "text/generation_config.h"
@@ -11,7 +12,7 @@ namespace hadal {
 namespace {
 
 struct CheckOptions {
-  std::vector<std::string> files;
+  std::vector<std::string> files, against;
   std::string model, format, train_on = enum_name(TrainOn::assistant), field = "text", chat_template;
   int64_t length = 0, listed = 5;
 };
@@ -33,6 +34,9 @@ int run_check(const CheckOptions& o) {
   options.sequence_length = o.length > 0 ? o.length : read_model_config(o.model).max_positions;
   options.stop = stop_ids(tokenizer, directory);
   options.listed = o.listed;
+  const data::Decontaminator decontaminator({.files = o.against});
+  options.evaluation = &decontaminator;
+  if (!o.against.empty()) fmt::print("held against {}\n", decontaminator.summary());
   fmt::print("written with {}; a sequence has {} tokens\n", writer.description(), options.sequence_length);
   int64_t refused = 0;
   for (const std::string& file : o.files) {
@@ -49,9 +53,10 @@ int run_check(const CheckOptions& o) {
 
 void add_data_check(Verb data, Cli& cli) {
   auto o = std::make_shared<CheckOptions>();
-  Verb verb = data.add_verb("check",
-                            "Look through files of dialogues as a model would be trained on them: roles, lengths, what "
-                            "is trained, empty and endless answers, duplicates; 1 if a build would refuse a line");
+  Verb verb = data.add_verb(
+      "check",
+      "Look through files of dialogues as a model would be trained on them: roles, lengths, what "
+      "is trained, empty and endless answers, duplicates, evaluation items; 1 if a build would refuse a line");
   verb.add_option("files", o->files, "JSON or JSON lines, also .gz or .zst").required();
   verb.add_option("--model", o->model, "the model to be trained: its tokenizer, chat template and longest sequence")
       .required();
@@ -63,8 +68,11 @@ void add_data_check(Verb data, Cli& cli) {
   verb.add_option("--field", o->field, "name of the list of messages, where it has another than usual");
   verb.add_option("--chat-template", o->chat_template, "as data.chat_template: a name of the model's, or a file");
   verb.add_option("--length", o->length, "tokens of a sequence; default: the model's max_positions").positive();
+  verb.add_option("--against", o->against,
+                  "evaluation files: say which dialogues hold items of them (data.decontaminate would remove these)");
   verb.add_option("--list", o->listed, "findings listed of each kind").not_negative().show_default();
   verb.add_examples({"hadal data check chats.jsonl --model models/moonlight",
+                     "hadal data check chats.jsonl --model runs/demo --against gsm8k_test.jsonl",
                      "hadal data check alpaca.json --model runs/demo --length 512 --list 20"});
   cli.on(verb, [o] { return run_check(*o); });
 }

@@ -1,6 +1,7 @@
 // The corpus: every document of every source, in a fixed order, and what becomes of each.
 // Order of decisions: empty documents are dropped; exact duplicates (128-bit hash of the bytes, the first one stays)
-// are removed; a source's rules may refuse a document, or cut lines out of it (quality_rules.h); what is left is split
+// are removed; a source's rules may refuse a document, or cut lines out of it (quality_rules.h); documents that hold
+// evaluation items go (decontaminate.h), and of what is left near duplicates (near_duplicates.h). The rest is split
 // into training and held-out text, so that no held-out document has a copy in training. holdout = "hash": a document is
 // held out if its hash, as a number in [0, 1), is below the fraction (whatever its place or source); "tail": the last
 // fraction of every document's bytes, cut at a character border. Where "hash" would hold out no document, or every one,
@@ -9,6 +10,7 @@
 // the file.
 #pragma once
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -18,8 +20,10 @@
 #include <vector>
 
 #include "base/progress.h"
+#include "base/thread_pool.h"
 #include "config/config.h"
 #include "data/document_reader.h"
+#include "data/near_duplicates.h"
 
 namespace hadal::data {
 
@@ -51,13 +55,16 @@ std::string source_name(const DataConfig& config, size_t source);
 // sources, a source without paths, or two sources of one name. A file named twice is taken once.
 std::vector<SourceFiles> list_sources(const DataConfig& config);
 
-enum class Fate : uint8_t { training, held_out, empty, duplicate, filtered };
+constexpr const char* kScanInterrupted = "the next build continues where this one stopped";
+
+enum class Fate : uint8_t { training, held_out, empty, duplicate, filtered, near_duplicate };
 
 struct DocumentFacts {
   uint64_t hash = 0;  // first half of the 128-bit hash
   int64_t bytes = 0;
   Fate fate = Fate::training;
-  bool whole = false;  // a dialogue: never divided, held out by its hash whatever the configuration says
+  bool whole = false;     // a dialogue: never divided, held out by its hash whatever the configuration says
+  uint8_t to_border = 0;  // bytes that holdout = "tail" cuts off beside its fraction, down to a character's border
 };
 
 // What a rule of a source removed (quality_rules.h): documents that no rule before it had refused, and of these those
@@ -83,12 +90,20 @@ struct SourceCounts {
 
 // Where a document's text is divided: [0, cut) is training text, [cut, bytes) is held out.
 int64_t split_point(std::string_view text, const DocumentFacts& facts, const DataConfig& config);
+int64_t split_point(const DocumentFacts& facts, const DataConfig& config);  // of one that was scanned
+uint8_t to_border(std::string_view text, double holdout_fraction);          // DocumentFacts::to_border of it
+
+struct ScanOptions {
+  ThreadPool* pool = nullptr;  // null: the caller's thread alone; the corpus is the same
+  double sample = 1;           // share of the documents that are looked at, by their hashes; below 1 for counts alone
+};
 
 class Corpus {
  public:
-  // Reads every document once. Throws for a file that is missing, unreadable or damaged, for a binary file named
-  // explicitly, and if no training text is left.
-  static Corpus scan(const DataConfig& config, const ProgressOptions& progress = {});
+  // Reads every document once, and those that may be near duplicates twice. Throws for a file that is missing,
+  // unreadable or damaged, for a binary file named explicitly, for an evaluation file that is a source as well, and if
+  // no training text is left. Memory: two batches of text (batches.h) and at most 200 bytes a document.
+  static Corpus scan(const DataConfig& config, const ProgressOptions& progress = {}, const ScanOptions& options = {});
 
   // As it was applied: holdout is "tail" where "hash" held out nothing, or all.
   const DataConfig& config() const { return config_; }
@@ -99,6 +114,8 @@ class Corpus {
   const DocumentFacts& facts(int64_t document) const { return facts_[size_t(document)]; }
   int64_t first_document(int64_t source) const { return first_document_[size_t(source)]; }  // source may be n_sources
   int64_t training_bytes() const;
+  const std::vector<NearDuplicate>& near_duplicates() const { return near_duplicates_; }  // by document
+  const std::vector<std::string>& notes() const { return notes_; }                        // of the rules, sentences
   // 64 hexadecimal digits over every document's hash and fate, sources and rules' results: equal for equal corpora.
   const std::string& fingerprint() const { return fingerprint_; }
 
@@ -116,10 +133,13 @@ class Corpus {
   static std::string table(const std::vector<SourceFiles>& sources, const std::vector<SourceCounts>& counts);
 
  private:
+  friend class Scan;
   DataConfig config_;
   std::vector<SourceFiles> sources_;
   std::vector<SourceCounts> counts_;
-  std::vector<DocumentFacts> facts_;
+  std::deque<DocumentFacts> facts_;  // no vector: one that grows takes three times its size
+  std::vector<NearDuplicate> near_duplicates_;
+  std::vector<std::string> notes_;
   std::vector<int64_t> first_document_;
   std::string fingerprint_;
 };

@@ -145,15 +145,21 @@ std::string corpus_table(const Shards& shards, const DataConfig& config) {
 }
 
 std::string removed_table(const std::vector<SourceFiles>& sources, const std::vector<SourceCounts>& counts) {
-  Table table({"source", "removed by", "documents", "share", "bytes", "by it alone"});
+  Table table({"source", "removed by", "documents", "share", "bytes", "tokens, about", "by it alone"});
   for (size_t s = 0; s < counts.size(); ++s) {
     const SourceCounts& c = counts[s];
+    // As many per byte as what stays has; unknown before that is tokenised.
+    const auto tokens = [&](int64_t bytes) {
+      if (c.training_tokens == 0) return std::string("-");
+      return format_count(int64_t(double(bytes) * double(c.training_tokens) / double(c.training_bytes)));
+    };
     for (const auto& [rule, removed] : c.by_rule)
       table.add({sources[s].name, rule, format_count(removed.documents),
                  format_percent(double(removed.documents) / double(std::max<int64_t>(1, c.documents))),
-                 format_count(removed.bytes), format_count(removed.alone)});
+                 format_count(removed.bytes), tokens(removed.bytes), format_count(removed.alone)});
     if (c.cut_bytes > 0)
-      table.add({sources[s].name, "c4, lines of documents that stay", "-", "-", format_count(c.cut_bytes), "-"});
+      table.add({sources[s].name, "c4, lines of documents that stay", "-", "-", format_count(c.cut_bytes),
+                 tokens(c.cut_bytes), "-"});
   }
   return table.empty() ? "" : table.text();
 }

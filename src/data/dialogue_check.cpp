@@ -16,6 +16,7 @@
 #include "data/dialogue.h"
 #include "data/document_reader.h"
 #include "data/explain_parts.h"
+#include "data/words.h"
 
 namespace hadal::data {
 namespace {
@@ -38,6 +39,7 @@ class Checker {
     const std::string words = words_of_dialogue(dialogue);
     if (const auto spelt = names_.find(words, 0); spelt.id >= 0)
       found(Lint::spelt_control, line, "spells " + words.substr(spelt.begin, spelt.end - spelt.begin));
+    look_for_items(words, line);
     try {
       for (const DialogueSample& sample : writer_.samples(dialogue, options_.source.train_on)) look_at(sample, line);
     } catch (const Error& error) {
@@ -60,6 +62,15 @@ class Checker {
  private:
   bool ends_a_text(int32_t id) const {
     return std::find(options_.stop.begin(), options_.stop.end(), id) != options_.stop.end();
+  }
+
+  void look_for_items(const std::string& words, int64_t line) {
+    if (options_.evaluation == nullptr || options_.evaluation->empty()) return;
+    const bool folds = options_.evaluation->config().fold_numbers;
+    const auto item = options_.evaluation->find(normal_words(characters_of(words), folds));
+    if (!item) return;
+    found(Lint::contaminated, line,
+          fmt::format("shares {} words with {}", item->words, options_.evaluation->item_in_words(item->item)));
   }
 
   void look_at(const DialogueSample& sample, int64_t line) {
@@ -130,10 +141,11 @@ std::string DialogueCheck::text(const DialogueCheckOptions& options) const {
   Table table({"finding", "how many", "what becomes of it"});
   for (size_t i = 0; i < kLints; ++i) {
     const Lint lint = Lint(i);
-    const char* fate = keeps_from_training(lint) ? "ends a build, or is passed over (data.on_bad_line)"
-                       : lint == Lint::too_long  ? "dropped, or ends the start (data.on_long)"
-                       : lint == Lint::duplicate ? "removed"
-                                                 : "is trained on";
+    const char* fate = keeps_from_training(lint)    ? "ends a build, or is passed over (data.on_bad_line)"
+                       : lint == Lint::too_long     ? "dropped, or ends the start (data.on_long)"
+                       : lint == Lint::duplicate    ? "removed"
+                       : lint == Lint::contaminated ? "is trained on, or removed (data.decontaminate)"
+                                                    : "is trained on";
     if (counts[i] > 0) table.add({kLintNames[i], format_count(counts[i]), fate});
   }
   out += table.empty() ? "nothing to find fault with\n" : table.text();

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "config/config.h"
+#include "data/decontaminate.h"
 #include "data/dialogue_samples.h"
 #include "text/tokenizer.h"
 
@@ -21,9 +22,10 @@ enum class Lint {
   no_end,         // an answer whose last trained token ends no text: the model would not learn to stop
   duplicate,      // of an earlier dialogue
   spelt_control,  // people's text that spells a control token: it is trained as letters
+  contaminated,   // holds an evaluation item
 };
-constexpr std::array kLintNames{"bad line", "refused",   "too long",           "empty answer",
-                                "no end",   "duplicate", "spelt control token"};
+constexpr std::array kLintNames{
+    "bad line", "refused", "too long", "empty answer", "no end", "duplicate", "spelt control token", "contaminated"};
 constexpr size_t kLints = kLintNames.size();
 constexpr bool keeps_from_training(Lint lint) { return lint == Lint::bad_line || lint == Lint::refused; }
 
@@ -34,10 +36,11 @@ struct LintFinding {
 };
 
 struct DialogueCheckOptions {
-  SourceConfig source;          // format, text_field, train_on
-  int64_t sequence_length = 0;  // 0: no sample is too long
-  std::vector<int32_t> stop;    // ids that end a text
-  int64_t listed = 5;           // findings of each kind that are kept
+  SourceConfig source;                         // format, text_field, train_on
+  int64_t sequence_length = 0;                 // 0: no sample is too long
+  std::vector<int32_t> stop;                   // ids that end a text
+  int64_t listed = 5;                          // findings of each kind that are kept
+  const Decontaminator* evaluation = nullptr;  // items that no dialogue should hold; null: nobody asks
 };
 
 struct DialogueCheck {

@@ -19,8 +19,9 @@
 #include "data/cache_users.h"
 #include "data/corpus_report.h"
 #include "data/dialogue_samples.h"
+#include "data/evaluation_items.h"
 #include "data/loader.h"
-#include "data/quality_rules.h"
+#include "data/recipe.h"
 #include "data/tokenise.h"
 #include "text/bpe_trainer.h"
 
@@ -43,28 +44,7 @@ struct Job {
   ProgressOptions progress() const { return {.unit = "B", .quiet = options.quiet}; }
 };
 
-// Everything of the configuration that decides the shards, beside the files' content and the tokenizer's.
-std::string recipe(const Job& job) {
-  Json json{{"format", 1},
-            {"holdout", enum_name(job.config.data.holdout)},
-            {"holdout_fraction", job.config.data.holdout_fraction}};
-  for (size_t s = 0; s < job.config.data.sources.size(); ++s) {
-    const SourceConfig& source = job.config.data.sources[s];
-    json["sources"].push_back({{"name", source_name(job.config.data, s)}, {"text_field", source.text_field}});
-    if (!source.rules.empty()) json["sources"].back()["rules"] = parse_json<Json>(rules_recipe(source), "rules");
-    if (source.format == SourceFormat::text) continue;
-    json["sources"].back()["format"] = enum_name(source.format);
-    json["sources"].back()["train_on"] = enum_name(source.train_on);
-    json["add_bos"] = job.config.data.add_bos;
-  }
-  json["filters"] = Json::array();  // as it always stood there
-  if (job.config.tokenizer.path.empty()) {
-    json["tokenizer"] = {{"vocab_size", job.config.tokenizer.vocab_size},
-                         {"training_bytes", job.config.tokenizer.training_bytes}};
-  }
-  json["unit_bytes"] = job.options.unit_bytes;
-  return dump(json);
-}
+std::string recipe(const Job& job) { return shard_recipe(job.config, job.options.unit_bytes); }
 
 std::string joined(const std::vector<std::string>& lines) {
   std::string text;
@@ -124,6 +104,8 @@ std::optional<Prepared> reuse(const Job& job, Obstacle& obstacle) {
     }
     const auto changes = source_changes(list_sources(job.config.data), index.sources);
     if (!changes.empty()) return obstacle.why = joined(changes), std::nullopt;
+    if (evaluation_hash(job.config.data.decontaminate) != index.evaluation)
+      return obstacle.why = "the evaluation files of data.decontaminate are others now", std::nullopt;
     Prepared found = open_cache(job, index);
     const auto dialogues = dialogue_writer(found.tokenizer, job.config.data);
     if (!dialogues || dialogues->hash() == index.chat_template) return found;
@@ -309,9 +291,11 @@ Prepared build(const Job& job, const std::string& plan = {}, const Obstacle& obs
   const CleanStop polled("stopping; the next build continues from here");
   make_directories(job.shards);
   const FileLock lock(job.cache / ".lock", "data cache");
-  Corpus corpus = Corpus::scan(job.config.data, job.progress());
-  if (job.options.notes)
+  Corpus corpus = Corpus::scan(job.config.data, job.progress(), {.pool = &job.exec.compute->pool()});
+  if (job.options.notes) {
     for (const std::string& note : corpus_notes(corpus.sources(), corpus.counts())) job.say("data: " + note);
+    for (const std::string& note : corpus.notes()) job.say("data: " + note);
+  }
   bool trained = false;
   Tokenizer tokenizer = with_chat_template(get_tokenizer(job, corpus, trained), job.config.data);
   const auto dialogues = dialogue_writer(tokenizer, job.config.data);
@@ -321,6 +305,7 @@ Prepared build(const Job& job, const std::string& plan = {}, const Obstacle& obs
   if (dialogues) index.chat_template = dialogues->hash();
   index.plan = sha256_hex(corpus.fingerprint() + index.recipe + index.tokenizer_hash + index.chat_template);
   index.sources = corpus.sources();
+  index.evaluation = evaluation_hash(job.config.data.decontaminate), index.notes = corpus.notes();
   check(
       plan.empty() || index.plan == plan, obstacle.kind,
       "the data in '{}' cannot go on being used: {}; and the text is not the one they were made from, with which they "

@@ -17,9 +17,9 @@ namespace hadal::data {
 namespace {
 
 struct Text {
-  explicit Text(std::string_view bytes) : characters(characters_of(bytes)), words(words_of(characters)) {}
-  std::vector<uint32_t> characters;
-  std::vector<WordSpan> words;
+  explicit Text(const SplitText& split) : characters(split.characters), words(split.words()) {}
+  const std::vector<uint32_t>& characters;
+  const std::vector<WordSpan>& words;
   double size() const { return double(std::max<size_t>(1, characters.size())); }
   double n_words() const { return double(std::max<size_t>(1, words.size())); }
   uint32_t at(int64_t i) const { return characters[size_t(i)]; }
@@ -28,9 +28,8 @@ struct Text {
 // Where refusals go; whether the next rule is still asked.
 class Verdicts {
  public:
-  Verdicts(const char* set, bool first_alone, std::vector<Refusal>& found)
-      : set_(set), first_alone_(first_alone), found_(found) {}
-  bool settled() const { return first_alone_ && !found_.empty(); }
+  Verdicts(const char* set, size_t most, std::vector<Refusal>& found) : set_(set), most_(most), found_(found) {}
+  bool settled() const { return found_.size() >= most_; }
   void above(const char* rule, double value, double limit) {
     if (!settled() && limit > 0 && value > limit) found_.push_back({fmt::format("{}.{}", set_, rule), value, limit});
   }
@@ -43,7 +42,7 @@ class Verdicts {
 
  private:
   const char* set_;
-  bool first_alone_;
+  size_t most_;
   std::vector<Refusal>& found_;
 };
 
@@ -207,12 +206,11 @@ QualityRules::QualityRules(const SourceConfig& source) : limits_(source.limits) 
     if (std::find(source.rules.begin(), source.rules.end(), set) != source.rules.end()) sets_.push_back(set);
 }
 
-std::vector<Refusal> QualityRules::ask(std::string& text, bool first_alone) const {
+std::vector<Refusal> QualityRules::ask(std::string& text, size_t most, std::optional<SplitText>& split) const {
   std::vector<Refusal> found;
-  std::optional<Text> seen;
-  const auto now = [&]() -> const Text& { return seen ? *seen : seen.emplace(text); };
+  const auto now = [&] { return Text(split ? *split : split.emplace(text)); };
   for (const std::string& set : sets_) {
-    Verdicts verdicts(set.c_str(), first_alone, found);
+    Verdicts verdicts(set.c_str(), most, found);
     if (verdicts.settled()) break;
     if (set == "gopher_quality") gopher_quality(now(), limits_.gopher_quality, verdicts);
     if (set == "gopher_repetition") gopher_repetition(now(), limits_.gopher_repetition, verdicts);
@@ -223,19 +221,25 @@ std::vector<Refusal> QualityRules::ask(std::string& text, bool first_alone) cons
     verdicts.holds("no_lorem_ipsum", limits_.c4.no_lorem_ipsum, lines.lorem_ipsum);
     verdicts.holds("no_brackets", limits_.c4.no_brackets, lines.brackets);
     verdicts.below("min_sentences", double(lines.sentences), double(limits_.c4.min_sentences));
-    if (text != lines.text) text = std::move(lines.text), seen.reset();
+    if (text != lines.text) text = std::move(lines.text), split.reset();
   }
   return found;
 }
 
 std::optional<Refusal> QualityRules::judge(std::string& text) const {
-  const std::vector<Refusal> found = ask(text, true);
+  std::optional<SplitText> split;
+  const std::vector<Refusal> found = ask(text, 1, split);
   return found.empty() ? std::nullopt : std::optional(found.front());
 }
 
 std::vector<Refusal> QualityRules::all(std::string_view text) const {
   std::string copy(text);
-  return ask(copy, false);
+  std::optional<SplitText> split;
+  return ask(copy, SIZE_MAX, split);
+}
+
+void QualityRules::cut(std::string& text) const {
+  if (cuts_) text = c4_lines(text, limits_.c4).text;
 }
 
 std::string rules_recipe(const SourceConfig& source) {

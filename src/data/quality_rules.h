@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "config/config.h"
+#include "data/words.h"
 
 namespace hadal::data {
 
@@ -26,11 +27,15 @@ class QualityRules {
 
   // The first rule that refuses it; or none, and then `text` is what is left of it.
   std::optional<Refusal> judge(std::string& text) const;
-  // Every rule that would refuse it on its own, for counts of how many a rule removes alone.
+  // Every rule that would refuse it on its own.
   std::vector<Refusal> all(std::string_view text) const;
+  // The first `most` of these; and if there is none, `text` is what is left of it. `split` may hold the text's split,
+  // and does so afterwards, of what is left, if a rule asked for one.
+  std::vector<Refusal> ask(std::string& text, size_t most, std::optional<SplitText>& split) const;
+  // What is left of a document that no rule refuses.
+  void cut(std::string& text) const;
 
  private:
-  std::vector<Refusal> ask(std::string& text, bool first_alone) const;
   std::vector<std::string> sets_;
   RulesConfig limits_;
   bool cuts_ = false;

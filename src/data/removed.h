@@ -14,17 +14,19 @@ struct RemovedDocument {
   Refusal refusal;
   std::vector<std::string> others;  // rules that would refuse it too
   std::string begin;                // its first characters, in one line
+  std::vector<std::string> beside;  // what it was held against: the evaluation item, the document that stays
 };
 
 struct RemovedDocuments {
   std::vector<RemovedDocument> shown;
-  int64_t n = 0;  // in all
+  int64_t n = 0;                // in all
+  std::string largest_cluster;  // of near duplicates, a sentence with its least similar pair; or empty
 };
 
 // The first `most` documents that rule `rule` (or one whose name begins so; empty: any) removed, in corpus order. Reads
 // the sources twice. Throws what Corpus::scan() throws.
 RemovedDocuments removed_documents(const DataConfig& config, const std::string& rule, int64_t most,
-                                   const ProgressOptions& progress = {});
+                                   const ProgressOptions& progress = {}, const ScanOptions& options = {});
 
 std::string removed_text(const RemovedDocuments& removed);
 std::string removed_html(const RemovedDocuments& removed);  // a page of its own

@@ -120,6 +120,8 @@ ShardIndex parse_index(const std::string& text) {
     index.counts.push_back(counts_from_json(s.at("counts")));
   }
   index.chat_template = json.value("chat_template", std::string());
+  index.evaluation = json.value("evaluation", std::string());
+  index.notes = json.value("notes", std::vector<std::string>());
   index.tails_instead = json.value("tails_instead", false);  // older ones lack it
   index.files = json.at("shards").get<std::vector<std::string>>();
   return index;
@@ -147,6 +149,8 @@ void write_index(const std::filesystem::path& directory, const ShardIndex& index
             {"tails_instead", index.tails_instead},
             {"shards", index.files}};
   if (!index.chat_template.empty()) json["chat_template"] = index.chat_template;
+  if (!index.evaluation.empty()) json["evaluation"] = index.evaluation;
+  if (!index.notes.empty()) json["notes"] = index.notes;
   atomic_write(directory / "index.json", dump_line(json));
 }
 

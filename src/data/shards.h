@@ -21,6 +21,8 @@ struct ShardIndex {
   std::vector<SourceFiles> sources;  // fingerprints of the source files
   std::vector<SourceCounts> counts;
   std::string chat_template;       // SHA-256 of what dialogues are written with; empty: there are none
+  std::string evaluation;          // hash of the evaluation files that documents were held against; empty: none
+  std::vector<std::string> notes;  // of the corpus's rules (Corpus::notes)
   bool tails_instead = false;      // hashes held out no document, or all: the tail of each is held out
   std::vector<std::string> files;  // shard files, by source, unit, split
 };

@@ -29,6 +29,21 @@ using CharacterSpan = std::pair<int64_t, int64_t>;  // begin, end
 // Lines as Python's splitlines() tells them: none behind the last line's end.
 std::vector<CharacterSpan> lines_of(const std::vector<uint32_t>& characters);
 CharacterSpan stripped(const std::vector<uint32_t>& characters, CharacterSpan span);  // of white space at both ends
+
+// A text, split once for all who look at it.
+struct SplitText {
+  explicit SplitText(std::string_view text) : characters(characters_of(text)) {}
+  const std::vector<WordSpan>& words() const {  // when they are asked for first
+    if (!split_) words_ = words_of(characters), split_ = true;
+    return words_;
+  }
+  const std::vector<uint32_t> characters;
+
+ private:
+  mutable std::vector<WordSpan> words_;
+  mutable bool split_ = false;
+};
+
 uint64_t hash_of(const std::vector<uint32_t>& characters, CharacterSpan span);
 
 }  // namespace hadal::data

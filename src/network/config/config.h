@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "config/duplicates_config.h"
 #include "config/fp8_config.h"
 #include "config/model_config.h"
 #include "config/rules_config.h"
@@ -36,7 +37,9 @@ struct SourceConfig {
   TrainOn train_on = TrainOn::assistant;  // of dialogues
   std::vector<std::string> rules;         // rule sets that may refuse its documents
   RulesConfig limits;
-  double loss_weight = 1.0;  // of each of its tokens' losses, beside the other sources'
+  bool near_duplicates = true;  // data.near_duplicates looks at it
+  bool keep_numbers = false;    // its numbers stay apart there, whatever fold_numbers says
+  double loss_weight = 1.0;     // of each of its tokens' losses, beside the other sources'
   template <class Self, class Visitor>
   static void visit(Self& c, Visitor&& v) {
     v("name", c.name, "name in tables");
@@ -51,6 +54,8 @@ struct SourceConfig {
     v("rules", c.rules,
       "rule sets that may refuse its documents: gopher_repetition, gopher_quality, c4, fineweb, code");
     v("limits", c.limits, "what these hold documents to");
+    v("near_duplicates", c.near_duplicates, "its documents are among those that data.near_duplicates compares");
+    v("keep_numbers", c.keep_numbers, "numbers are told apart in it whatever data.near_duplicates.fold_numbers says");
   }
 };
 
@@ -60,6 +65,8 @@ struct DataConfig {
   Holdout holdout = Holdout::hash;
   double holdout_fraction = 0.02;
   OnBadLine on_bad_line = OnBadLine::stop;
+  NearDuplicatesConfig near_duplicates;
+  DecontaminateConfig decontaminate;
   int64_t sequence_length = 256;
   DocumentMask document_mask = DocumentMask::none;
   double fim_rate = 0.0;  // report: 0.1
@@ -77,6 +84,8 @@ struct DataConfig {
     v("holdout", c.holdout, "held-out split: hash (by document) or tail (last part of every document)");
     v("holdout_fraction", c.holdout_fraction, "share of documents or bytes held out");
     v("on_bad_line", c.on_bad_line, "a JSON line that is no JSON or lacks its text: stop, or skip it and count it");
+    v("near_duplicates", c.near_duplicates, "documents that are almost copies of earlier ones");
+    v("decontaminate", c.decontaminate, "documents that hold items of evaluations");
     v("sequence_length", c.sequence_length, "tokens per sequence");
     v("document_mask", c.document_mask, "none: attention crosses documents; document: masked, positions reset");
     v("fim_rate", c.fim_rate, "share of passages turned into fill-in-the-middle (report: 0.1)");

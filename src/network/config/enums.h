@@ -101,6 +101,12 @@ struct EnumNames<OnBadLine> {
   static constexpr std::array all{"stop", "skip"};
 };
 
+enum class Across { off, source, all };  // among which documents near duplicates are looked for
+template <>
+struct EnumNames<Across> {
+  static constexpr std::array all{"off", "source", "all"};
+};
+
 enum class CurveShape { constant, linear, cosine };
 template <>
 struct EnumNames<CurveShape> {

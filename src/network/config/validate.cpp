@@ -153,7 +153,39 @@ void check_rules(const SourceConfig& source, size_t i) {
   });
 }
 
+void check_near_duplicates(const NearDuplicatesConfig& n) {
+  NearDuplicatesConfig untouched;
+  untouched.across = n.across;
+  check(n.across != Across::off || n == untouched, ErrorKind::invalid,
+        "data.near_duplicates has settings, and across = \"off\" compares nothing: set across to \"all\" or "
+        "\"source\", or leave the section out");
+  in_range("data.near_duplicates.threshold", n.threshold, 0.01, 1, "between 0.01 and 1");
+  in_range("data.near_duplicates.buckets", n.buckets, 1, 256);
+  in_range("data.near_duplicates.hashes", n.hashes, 1, 64);
+  in_range("data.near_duplicates.ngram", n.ngram, 1, 64);
+  check(
+      n.found(n.threshold) >= 0.5, ErrorKind::invalid,
+      "data.near_duplicates.threshold = {:g}: {} buckets of {} hashes find {:.1f} % of the pairs that are so similar; "
+      "raise it, set more buckets, or fewer hashes",
+      n.threshold, n.buckets, n.hashes, 100 * n.found(n.threshold));
+}
+
+void check_decontaminate(const DecontaminateConfig& d) {
+  DecontaminateConfig untouched;
+  check(!d.files.empty() || d == untouched, ErrorKind::invalid,
+        "data.decontaminate has settings and no files: name the evaluation files, or leave the section out");
+  in_range("data.decontaminate.ngram", d.ngram, 2, 64);
+  in_range("data.decontaminate.min_words", d.min_words, 1, 64);
+  check(
+      d.min_words <= d.ngram, ErrorKind::invalid,
+      "data.decontaminate.min_words = {} is above ngram = {}: items of fewer words than ngram are looked for whole, if "
+      "they have min_words",
+      d.min_words, d.ngram);
+}
+
 void check_data(const DataConfig& d) {
+  check_near_duplicates(d.near_duplicates);
+  check_decontaminate(d.decontaminate);
   in_range("data.sequence_length", d.sequence_length, 2, int64_t(1) << 24);
   in_range("data.holdout_fraction", d.holdout_fraction, 0, 0.9, "between 0 and 0.9");
   in_range("data.fim_rate", d.fim_rate, 0, 1, "between 0 and 1");

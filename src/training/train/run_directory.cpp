@@ -57,6 +57,7 @@ Config with_absolute_paths(Config config) {
     source.name = data::source_name(config.data, s);
     for (std::string& path : source.paths) path = absolute_pattern(path);
   }
+  for (std::string& path : config.data.decontaminate.files) path = absolute_pattern(path);
   std::string& chat_template = config.data.chat_template;  // a file, or a name
   if (std::filesystem::is_regular_file(chat_template))
     chat_template = std::filesystem::absolute(chat_template).string();
