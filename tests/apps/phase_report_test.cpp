@@ -7,6 +7,7 @@
 #include "apps/small_run.h"
 #include "base/html.h"
 #include "data/prepare.h"
+#include "phases/phase_report.h"
 
 namespace hadal {
 namespace {
@@ -71,7 +72,8 @@ TEST_F(PageOfPhases, ShowsAllOfThemOnOneAxisAndEscapesWhatItIsTold) {
   const CommandResult ended = train();
   ASSERT_EQ(ended.code, 0) << ended.err;
   EXPECT_NE(ended.err.find("page of all phases"), std::string::npos) << ended.err;
-  const std::string page = read_file(run() / "report.html");
+  const std::string page = phase_report_html(run());
+  EXPECT_EQ(read_file(run() / "report.html"), page);
   EXPECT_EQ(html_fault(page), "");
   for (const char* phase : {"base", "longer", "chat"}) {
     EXPECT_GE(count_of(page, std::string("<title>") + phase + "</title></rect>"), 8u) << "a band in each chart";

@@ -32,7 +32,8 @@ class MetricsWriter {
   MetricsWriter(const MetricsWriter&) = delete;
   MetricsWriter& operator=(const MetricsWriter&) = delete;
   void write(const nlohmann::ordered_json& line);
-  bool failed() const { return failed_; }  // a line could not be written
+  bool holds(const nlohmann::ordered_json& line) const;  // a kept line says the same of that step
+  bool failed() const { return failed_; }                // a line could not be written
 
  private:
   static std::string mark(const nlohmann::ordered_json& line);  // empty: lines of this kind may repeat

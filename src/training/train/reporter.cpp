@@ -192,6 +192,12 @@ void Reporter::validation(const Config& config, const TrainState& state, const V
   metrics_->write(line);
 }
 
+bool Reporter::lacks_validation(const Config& config, const TrainState& state) const {
+  const int64_t every = config.validation.every_steps;
+  if (state.step == 0 || state.step >= config.train.steps || every <= 0 || state.step % every != 0) return false;
+  return !metrics_->holds({{"kind", "validation"}, {"step", state.step}, {"final", false}});
+}
+
 // How the loader packs: the passages of some sequences, by source and length.
 void Reporter::packing(const data::Batch& batch) {
   constexpr size_t kSequences = 24;

@@ -43,6 +43,8 @@ class Reporter {
             const StepTime& time, PartClock& clock);
   void validation(const Config& config, const TrainState& state, const ValidationResult& result, int64_t stride,
                   bool final);
+  // Whether a validation was due after the step at which the run goes on, and is not in its metrics.
+  bool lacks_validation(const Config& config, const TrainState& state) const;
   void sample(const TrainState& state, const std::string& prompt, const std::string& text);
   void shadow(const nlohmann::ordered_json& line);  // of a shadow check; says so where FP8 is far off
   void failed(const std::string& why);              // the run directory's log keeps it; the screen hears it from above

@@ -351,18 +351,18 @@ void Trainer::walk() {
   exec_.memory->trim();  // what reading the weights and measuring took
   if (first_in_process_) polled.emplace("stopping after the current step, with a checkpoint");
   const auto due = [this](int64_t every) { return every > 0 && state_.step % every == 0; };
+  // Of a run that was killed behind a checkpoint, in the validation of the same step.
+  if (ranks_.tell(0, reporter_ && reporter_->lacks_validation(config_, state_) ? "look" : "") == "look") look(false);
   while (next_batch()) {
     one_step();
-    const bool last = ranks_.tell(0, finished_ || state_.step >= config_.train.steps ? "last" : "") == "last";
-    if (last) continue;
+    if (ranks_.tell(0, finished_ || state_.step >= config_.train.steps ? "last" : "") == "last") continue;
     if (due(config_.checkpoint.every_steps)) save();
     if (due(config_.validation.every_steps)) look(false);
   }
   if (trace_) trace_->finish();
   save();
   writer_->finish();
-  const bool stopped = ranks_.tell(0, outcome_.interrupted ? "stopped" : "") == "stopped";
-  if (stopped) {
+  if (ranks_.tell(0, outcome_.interrupted ? "stopped" : "") == "stopped") {
     say(fmt::format("stopped after step {} of {}; checkpoint {} is complete, the same command goes on from it",
                     state_.step, config_.train.steps, outcome_.checkpoint));
   } else {
