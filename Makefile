@@ -4,7 +4,8 @@ JOBS := $(shell tools/jobs.sh)
 PREFIX ?= /usr/local
 NPROC := $(shell nproc)
 
-.PHONY: help build all test proof demo bench format lint install clean sanitize fuzz mutants soak precision life
+.PHONY: help build all test proof demo bench format lint install clean sanitize fuzz mutants soak precision \
+        life assistant
 
 help:            ## this list
 	@sed -n 's/^\([a-z]*\): .*## \(.*\)/  make \1\t\2/p; s/^\([a-z]*\):  *## \(.*\)/  make \1\t\2/p' Makefile \
@@ -38,6 +39,9 @@ bench: all  ## kernels against the machine's peak, training steps against Huggin
 
 life: build  ## the walk in small: pre-training, two extensions of the context, fine-tuning, evaluation
 	tools/life.sh $(BUILD)/hadal
+
+assistant: build  ## fine-tune the model of make demo on dialogues made here; evaluation before and after, then chat
+	tools/assistant.sh $(BUILD)/hadal
 
 precision: build  ## what BF16, FP8 … cost on a text, from five seeds; goes on after a stop; TEXT=path, OUT=path
 	python3 tools/precision.py $(BUILD)/hadal $(or $(OUT),runs/precision-study) $(if $(TEXT),--text "$(TEXT)")

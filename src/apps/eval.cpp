@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/cli.h"
+#include "apps/eval_record.h"
 #include "apps/eval_verbs.h"
 #include "apps/line_output.h"
 #include "apps/model_choice.h"
@@ -28,7 +29,7 @@ struct EvalOptions {
   eval::TaskSources sources;
   std::vector<int32_t> needle_lengths;
   std::string svg;
-  bool json = false;
+  bool json = false, record = false;
   CommonOptions common;
 };
 
@@ -74,6 +75,7 @@ void show_needles(const EvalOptions& o, const std::vector<eval::TaskResult>& res
 int run_eval(EvalOptions o) {
   check(!o.model.directory.empty(), ErrorKind::invalid, "--model is missing: the model that is to be evaluated");
   check(!o.tasks.empty(), ErrorKind::invalid, "--tasks is missing: names of tasks, or files, with commas between them");
+  if (o.record) run_of_record(o.model.directory);  // refused before any work
   check(o.task.samples == 1 || o.task.temperature != 0, ErrorKind::invalid,
         "--samples {} at --temperature 0 are {} times the same answer", o.task.samples, o.task.samples);
   if (o.task.samples > 1 && o.task.temperature < 0) o.task.temperature = 1;
@@ -101,6 +103,7 @@ int run_eval(EvalOptions o) {
     loaded.model.check_intact();
   }
   if (!o.to.empty()) eval::write_results(o.to, results, about_evaluation(o));
+  if (o.record) record_in_run(o.model.directory, results, about_evaluation(o));
   show_needles(o, results);
   write_out(o.json ? json_text(eval::results_json(results, about_evaluation(o)), {.indent = 2, .lossy = true}) + "\n"
                    : eval::results_table(results));
@@ -153,6 +156,8 @@ void add_eval(Verb root, Cli& cli) {
       .one_of({"auto", "on", "off"})
       .show_default();
   verb.add_option("--to", o->to, "a folder for results.json, samples_TASK.jsonl and TASK.html");
+  verb.add_flag("--record", o->record,
+                "keep the results in the run (evals/TASK.json in its directory), for the page of hadal report");
   verb.add_flag("--json", o->json, "print results.json instead of the table");
   add_place_options(verb, o->common);
   verb.add_examples({"hadal eval --model runs/life --tasks word_problems,arithmetic --limit 200 --to scores",

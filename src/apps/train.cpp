@@ -13,6 +13,7 @@
 #include "dialogue/sample.h"
 #include "exchange/hf_config.h"
 #include "phases/kinds.h"
+#include "phases/phase_report.h"
 #include "phases/phase_walk.h"
 #include "train/plan.h"
 #include "train/run_data.h"
@@ -107,6 +108,17 @@ void print_outcome(const TrainOutcome& outcome, const std::string& run) {
              format_duration(outcome.seconds), run);
 }
 
+// What was trained stands, whether or not its page can be written.
+void write_phase_report(const std::string& run, bool quiet) {
+  const auto page = std::filesystem::path(run) / "report.html";
+  try {
+    atomic_write(page, phase_report_html(run));
+  } catch (const Error& error) {
+    return print_notes({fmt::format("no page of the run: {}", error.what())}, quiet);
+  }
+  print_notes({"page of all phases: " + page.string()}, quiet);
+}
+
 int run_phases(TrainOptions& o) {
   const std::vector<PhaseKind> kinds = training_kinds();
   if (!o.fresh && !o.run_directory.empty()) put_back_with_note(o.run_directory, o.common.quiet);
@@ -145,6 +157,7 @@ int run_phases(TrainOptions& o) {
   const PhaseOutcome outcome = walk_phases(walk);
   if (!walk.leads) return kExitFine;
   if (outcome.last.steps > 0) print_outcome(outcome.last, run);
+  write_phase_report(run, o.common.quiet);
   fmt::print("{} of {} phases have ended{}\n", outcome.records.size(), walk.plan.phases.size(),
              outcome.records.size() < walk.plan.phases.size() ? fmt::format("; 'hadal train {}' goes on", run) : "");
   return kExitFine;

@@ -32,6 +32,7 @@ struct Sequence {
   std::vector<int32_t> tokens;    // at most data.sequence_length
   std::vector<int32_t> targets;   // as many; -1 = none
   std::vector<float> weights;     // as many: of each target's loss, that of the source it comes from; empty: 1 all
+  std::vector<int32_t> domains;   // as many: of each target that of its source (domains.h); empty: there is but one
   std::vector<Passage> passages;  // in order, covering all tokens
   int64_t padding = 0;            // sequence_length - tokens
 };

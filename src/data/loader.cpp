@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/random.h"
+#include "data/domains.h"
 #include "data/packing.h"
 #include "data/passage_source.h"
 
@@ -38,15 +39,21 @@ void set_targets(Sequence& sequence, const std::vector<PassageEnd>& ends, bool m
   }
 }
 
-// The weight of each target's loss: of the source that the target comes from.
-void set_weights(Sequence& sequence, const DataConfig& config) {
-  const auto plain = [](const SourceConfig& source) { return source.loss_weight == 1; };
-  if (std::all_of(config.sources.begin(), config.sources.end(), plain)) return;
+// What each target has of the source that it comes from.
+template <class T>
+void set_by_source(const Sequence& sequence, const std::vector<T>& of_source, std::vector<T>& of_target) {
   for (const Passage& passage : sequence.passages) {
-    const float weight = float(config.sources[size_t(passage.source)].loss_weight);
-    if (!sequence.weights.empty()) sequence.weights.back() = weight;  // its target, if any, is this passage's first
-    sequence.weights.insert(sequence.weights.end(), size_t(passage.length), weight);
+    const T& value = of_source[size_t(passage.source)];
+    if (!of_target.empty()) of_target.back() = value;  // its target, if any, is this passage's first
+    of_target.insert(of_target.end(), size_t(passage.length), value);
   }
+}
+
+void set_weights(Sequence& sequence, const DataConfig& config) {
+  std::vector<float> weights;
+  for (const SourceConfig& source : config.sources) weights.push_back(float(source.loss_weight));
+  const auto plain = [](float weight) { return weight == 1; };
+  if (!std::all_of(weights.begin(), weights.end(), plain)) set_by_source(sequence, weights, sequence.weights);
 }
 
 PassageRules make_rules(const Shards& shards, const Tokenizer& tokenizer, const DataConfig& config,
@@ -79,6 +86,7 @@ PassageRules make_rules(const Shards& shards, const Tokenizer& tokenizer, const 
 
 struct Loader::State {
   DataConfig config;
+  Domains domains;
   PassageRules rules;
   std::vector<PassageSource> sources;
   std::vector<double> weights;
@@ -152,6 +160,7 @@ Sequence Loader::State::make_sequence(std::vector<DrawnPassage>& passages, std::
   }
   sequence.padding = config.sequence_length - int64_t(sequence.tokens.size());
   set_weights(sequence, config);
+  if (domains.several()) set_by_source(sequence, domains.of_source, sequence.domains);
   set_targets(sequence, ends, config.document_mask == DocumentMask::document);
   return sequence;
 }
@@ -207,6 +216,7 @@ void Loader::check_dialogues(const State& state) {
 Loader::Loader(const Shards& shards, const Tokenizer& tokenizer, const DataConfig& config, double split_fused)
     : state_(std::make_unique<State>()) {
   state_->config = config;
+  state_->domains = domains_of(config);
   state_->rules = make_rules(shards, tokenizer, config, split_fused);
   check(int64_t(config.sources.size()) == shards.n_sources(), ErrorKind::invalid,
         "the configuration has {} sources, the tokenised text {}: build the data again", config.sources.size(),

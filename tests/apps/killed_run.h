@@ -32,14 +32,12 @@ inline std::map<std::string, std::string> state_hashes(const std::filesystem::pa
 
 class Process {
  public:
-  Process(const SmallRun& small, const std::string& name, const std::vector<std::string>& more) {
+  explicit Process(std::vector<std::string> words) {  // of `hadal`
     pid_ = fork();
     if (pid_ != 0) return;
     const int null = open("/dev/null", O_WRONLY);
     dup2(null, 1), dup2(null, 2);
-    const std::string config = small.config(), text = small.text(), run = small.run(name);
-    std::vector<std::string> words{"hadal", "train", config, "--text", text, "--run", run, "--quiet"};
-    words.insert(words.end(), more.begin(), more.end());
+    words.insert(words.begin(), "hadal");
     std::vector<char*> arguments;
     for (std::string& word : words) arguments.push_back(word.data());
     arguments.push_back(nullptr);
@@ -85,9 +83,11 @@ inline void expect_bytes_of_the_untouched_run(const std::vector<std::string>& mo
 
   RandomStream random{7, stream_id("test.kill"), 0};
   const std::filesystem::path run = small.run("killed");
+  std::vector<std::string> words{"train", small.config(), "--text", small.text(), "--run", run, "--quiet"};
+  words.insert(words.end(), more.begin(), more.end());
   int kills = 0, inside_a_write = 0;
   for (int attempt = 0; attempt < 400; ++attempt) {
-    Process process(small, "killed", more);
+    Process process(words);
     const bool aim_at_write = kills >= wanted_kills / 2 || inside_a_write < kills / 2;
     const double patience = steady_seconds() + 20, wait = 5 + 120 * random.uniform();
     if (kills < wanted_kills || inside_a_write < wanted_inside) {

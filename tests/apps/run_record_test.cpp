@@ -61,6 +61,33 @@ TrainRequest request_of(const SmallRun& small) {
   return request;
 }
 
+// A run that was killed in the validation behind a checkpoint has no line of it; the run that goes on makes up for it.
+TEST(Validation, ThatAKillTookIsMadeBehindTheCheckpointItBelongsTo) {
+  const SmallRun small;
+  TrainRequest request = request_of(small);
+  request.config.validation.every_steps = 4;
+  request.config.train.steps = 8;
+  request.config.run = small.run("untouched").string();
+  train(request, OwnedExec(1).exec);
+  request.config.run = small.run().string();
+  request.stop_after_step = 4;
+  train(request, OwnedExec(1).exec);
+  std::string kept;
+  std::istringstream lines(read_file(small.run() / "metrics.jsonl"));
+  for (std::string line; std::getline(lines, line);)
+    if (line.find("\"validation\"") == std::string::npos) kept += line + "\n";
+  atomic_write(small.run() / "metrics.jsonl", kept);
+  request.stop_after_step = 0;
+  train(request, OwnedExec(1).exec);
+  const auto expected = lines_of(small.run("untouched"), "validation"), found = lines_of(small.run(), "validation");
+  ASSERT_EQ(found.size(), 2u);
+  ASSERT_EQ(expected.size(), 2u);
+  for (size_t i = 0; i < 2; ++i) {
+    EXPECT_EQ(found[i]["step"], expected[i]["step"]);
+    EXPECT_EQ(found[i]["bits_per_byte"], expected[i]["bits_per_byte"]);
+  }
+}
+
 TEST(Memory, OfValidationIsGivenBackBeforeTheNextStep) {
   const SmallRun small;
   const OwnedExec owned(1);

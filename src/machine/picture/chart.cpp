@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "base/html.h"
+#include "base/utf8.h"
 #include "picture/axis.h"
 
 namespace hadal {
@@ -31,6 +32,7 @@ void limits(const std::vector<ChartLine>& lines, const ChartOptions& options, Ax
     }
   }
   if (!(x.low <= x.high)) x = {0, 1}, y = {options.log_y ? 0.1 : 0.0, 1};
+  if (!options.bands.empty()) x.low = options.bands.front().begin, x.high = options.bands.back().end;
   if (x.low == x.high) x.high = x.low + 1;
   y.log = options.log_y;
   if (options.from_zero && !y.log) y.low = std::min(0.0, y.low);
@@ -137,6 +139,27 @@ std::string legend_of(const std::vector<ChartLine>& lines, const ChartOptions& o
   return svg;
 }
 
+// Behind everything: every second one shaded, each with its name at its top, cut where it is too narrow for it.
+std::string drawn_bands(const Axis& x, const ChartOptions& o) {
+  std::string svg;
+  for (size_t i = 0; i < o.bands.size(); ++i) {
+    const ChartBand& band = o.bands[i];
+    const double wide = o.width - kLeft - kRight, begin = kLeft + x.place(band.begin) * wide;
+    const double width = kLeft + x.place(band.end) * wide - begin;
+    svg += fmt::format(
+        "<rect class=\"band\" x=\"{:.1f}\" y=\"{}\" width=\"{:.1f}\" height=\"{}\" fill-opacity=\"{}\">"
+        "<title>{}</title></rect>\n",
+        begin, kTop, width, o.height - kTop - kBottom, i % 2 == 0 ? "0.5" : "0", html_escape(band.name));
+    const size_t fits = size_t(std::max(0.0, (width - 6) / 6.2));
+    std::string name = band.name.substr(0, fits);
+    name.resize(size_t(utf8_valid_prefix(name)));
+    if (!name.empty())
+      svg += fmt::format("<text class=\"tick\" x=\"{:.1f}\" y=\"{}\">{}</text>\n", begin + 3, kTop + 11,
+                         html_escape(name));
+  }
+  return svg;
+}
+
 }  // namespace
 
 std::string line_chart(const std::vector<ChartLine>& lines, const ChartOptions& o) {
@@ -148,6 +171,7 @@ std::string line_chart(const std::vector<ChartLine>& lines, const ChartOptions& 
   std::string svg = fmt::format(
       "<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\"><text class=\"title\" x=\"{}\" y=\"16\">{}</text>\n",
       o.width, o.height + 14 * legend_rows, html_escape(o.title), kLeft, html_escape(o.title));
+  svg += drawn_bands(x, o);
   for (double value : ticks(y)) {
     const double place = kTop + (1 - y.place(value)) * height;
     svg += fmt::format(

@@ -12,11 +12,18 @@ struct ChartLine {
   std::vector<std::pair<double, double>> points;  // x ascending; a NaN y breaks the line
 };
 
+// A named part of the x axis, shaded in turns.
+struct ChartBand {
+  std::string name;
+  double begin = 0, end = 0;
+};
+
 struct ChartOptions {
   std::string title, x_label = "step", y_label;
   bool log_y = false, from_zero = false;
   bool smooth = false;  // for noisy lines: a running mean over the faint line itself
   int width = 720, height = 260;
+  std::vector<ChartBand> bands;  // behind the lines; where there are some the x axis is what they cover
 };
 
 // Long lines are thinned to the extremes of each pixel column, so that spikes stay visible; of lines with few points

@@ -22,7 +22,7 @@ th{color:var(--soft);font-weight:500}
 .charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(420px,100%),1fr));gap:1.2rem}
 svg{width:100%;height:auto}.wide{overflow-x:auto}summary{cursor:pointer;color:var(--soft)}
 .title{font-weight:600;font-size:14px;fill:var(--ink)}.tick{font-size:11px;fill:var(--soft)}
-.grid{stroke:var(--grid)}.line{fill:none;stroke-width:1.5}.raw{stroke-width:1;opacity:.35}
+.grid{stroke:var(--grid)}.band{fill:var(--grid)}.line{fill:none;stroke-width:1.5}.raw{stroke-width:1;opacity:.35}
 pre{background:color-mix(in srgb,var(--grid) 45%,transparent);padding:.6rem .8rem;
   white-space:pre-wrap;overflow-wrap:anywhere;border-radius:6px}
 .soft{color:var(--soft)}

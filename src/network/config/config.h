@@ -28,7 +28,8 @@ struct TokenizerConfig {
 };
 
 struct SourceConfig {
-  std::string name;  // shown in tables; default: last path component
+  std::string name;    // shown in tables; default: last path component
+  std::string domain;  // under which its losses are told, together with other sources' of it; empty: its name
   std::vector<std::string>
       paths;            // files, directories or globs; .txt .md .py ... as text, .jsonl, either also .gz or .zst
   double weight = 0.0;  // share of training TOKENS; 0 = in proportion to its size
@@ -43,6 +44,8 @@ struct SourceConfig {
   template <class Self, class Visitor>
   static void visit(Self& c, Visitor&& v) {
     v("name", c.name, "name in tables");
+    v("domain", c.domain,
+      "what losses, bits per byte and expert load are told by; sources may share one; empty is its name");
     v("paths", c.paths, "files, directories or globs");
     v("weight", c.weight, "share of the tokens seen in training; 0 takes its natural share");
     v("text_field", c.text_field,

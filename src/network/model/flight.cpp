@@ -53,6 +53,18 @@ Stream make_stream(const Exec& exec, const MicroBatch& whole, RowSplit split) {
   return stream;
 }
 
+std::vector<ExactSum> losses_by_domain(const Tensor& losses, const MicroBatch& batch) {
+  std::vector<ExactSum> sums;
+  for (size_t row = 0; row < batch.domains.size(); ++row) {
+    if (batch.targets[row] < 0) continue;
+    const size_t domain = size_t(batch.domains[row]);
+    if (sums.size() <= domain) sums.resize(domain + 1);
+    const double loss = element(losses, int64_t(row));
+    sums[domain].add(batch.weights.empty() ? loss : double(batch.weights[row]) * loss);
+  }
+  return sums;
+}
+
 // Of one micro-batch's rows the experts of this rank's own, [own, k], put among those of all.
 void record_routes(const Tensor& experts, const RowSplit& split, std::vector<int32_t>& recorded) {
   const int32_t* of_own = experts.data<int32_t>();
@@ -133,6 +145,7 @@ LossSums Flight::sums() const {
     const int64_t count = losses ? streams[k].n_targets : 0;
     if (k == 0) {
       sums.main = loss, sums.main_count = count;
+      if (losses) sums.domains = losses_by_domain(losses, streams[k].batch);
     } else {
       sums.mtp.push_back(loss), sums.mtp_count.push_back(count);
     }

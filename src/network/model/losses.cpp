@@ -23,6 +23,8 @@ double LossSums::total(const LossWeights& weights) const {
 void LossSums::merge(const LossSums& other) {
   main += other.main;
   main_count += other.main_count;
+  domains.resize(std::max(domains.size(), other.domains.size()));
+  for (size_t d = 0; d < other.domains.size(); ++d) domains[d].merge(other.domains[d]);
   balance += other.balance;
   mtp.resize(std::max(mtp.size(), other.mtp.size()));
   mtp_count.resize(std::max(mtp_count.size(), other.mtp_count.size()));

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/exact_sum.h"
 #include "tensor/tensor.h"
 
 namespace hadal {
@@ -34,6 +35,9 @@ struct RoutingFault {
 struct LossSums {
   double main = 0;  // sum of -log p over valid targets
   int64_t main_count = 0;
+  // `main` by the domains that the micro-batches tell (MicroBatch::domains), rounded nowhere: the same for any order
+  // and any layout, and their sum is the whole. Empty: none tells any.
+  std::vector<ExactSum> domains;
   std::vector<double> mtp;
   std::vector<int64_t> mtp_count;
   double balance = 0;                             // already weighted

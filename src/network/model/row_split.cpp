@@ -126,6 +126,7 @@ MicroBatch RowSplit::own_part(const MicroBatch& batch) const {
     part.positions.push_back(batch.positions[size_t(row)]);
     part.targets.push_back(batch.targets[size_t(row)]);
     if (!batch.weights.empty()) part.weights.push_back(batch.weights[size_t(row)]);
+    if (!batch.domains.empty()) part.domains.push_back(batch.domains[size_t(row)]);
   }
   const auto rows_before = [&](int64_t row) { return std::lower_bound(own_.begin(), own_.end(), row) - own_.begin(); };
   for (const ops::RowRange& sequence : batch.sequences) {

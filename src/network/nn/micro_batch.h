@@ -17,6 +17,7 @@ struct MicroBatch {
   std::vector<int32_t> positions;        // [T] rotary positions
   std::vector<int32_t> targets;          // [T] next token, -1 = no target (end of segment, or loss masked)
   std::vector<float> weights;            // [T] of each target's loss; empty: 1 all
+  std::vector<int32_t> domains;          // [T] of each target: where it belongs in LossSums::domains; empty: untold
   std::vector<ops::Segment> segments;    // attention bounds; q and k ranges equal
   std::vector<ops::RowRange> sequences;  // for the sequence-wise balance loss
   int64_t n_tokens() const { return int64_t(tokens.size()); }

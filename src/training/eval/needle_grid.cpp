@@ -1,9 +1,9 @@
 // The grid of a needle task: means by length and depth, as text and as a picture.
 #include <algorithm>
-#include <array>
 
 #include "base/error.h"
 #include "eval/needle.h"
+#include "picture/grid.h"
 #include "picture/svg.h"
 
 namespace hadal::eval {
@@ -20,14 +20,6 @@ void collect(std::vector<int64_t>& values, int64_t value) {
   if (at == values.end() || *at != value) values.insert(at, value);
 }
 
-// From red over yellow to green.
-std::array<int, 3> colour_of(double share) {
-  const double x = std::clamp(share, 0.0, 1.0);
-  const auto mix = [](double from, double to, double part) { return int(from + (to - from) * part + 0.5); };
-  if (x < 0.5) return {mix(200, 220, 2 * x), mix(60, 180, 2 * x), mix(60, 70, 2 * x)};
-  return {mix(220, 60, 2 * x - 1), mix(180, 150, 2 * x - 1), mix(70, 90, 2 * x - 1)};
-}
-
 std::string rows_of(const NeedleGrid& grid, const std::vector<double>& values, const std::string& title, bool colour) {
   std::string text = title + "\n" + fmt::format("{:>9}", "tokens");
   for (const int64_t depth : grid.depths) text += fmt::format("{:>6}", fmt::format("{}%", depth));
@@ -36,7 +28,7 @@ std::string rows_of(const NeedleGrid& grid, const std::vector<double>& values, c
     text += fmt::format("{:>9}", grid.lengths[l]);
     for (size_t d = 0; d < grid.depths.size(); ++d) {
       const double value = values[l * grid.depths.size() + d];
-      const auto [r, g, b] = colour_of(value);
+      const auto [r, g, b] = share_colour(value);
       text += colour ? fmt::format(" \x1b[48;2;{};{};{}m\x1b[38;2;0;0;0m{:5.2f}\x1b[0m", r, g, b, value)
                      : fmt::format(" {:5.2f}", value);
     }
@@ -88,7 +80,7 @@ std::string needle_svg(const NeedleGrid& grid, const std::string& title) {
       svg += fmt::format("<text class=\"e\" x=\"{}\" y=\"{}\">{}</text>\n", kLeft - 8, y + 20, grid.lengths[l]);
       for (size_t d = 0; d < grid.depths.size(); ++d) {
         const double value = values[l * grid.depths.size() + d];
-        const auto [r, g, b] = colour_of(value);
+        const auto [r, g, b] = share_colour(value);
         const int x = kLeft + int(d) * kCell;
         svg += fmt::format(
             "<rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" fill=\"rgb({},{},{})\"/>"

@@ -20,7 +20,8 @@ const std::vector<ProblemKind>& problem_kinds() {
   static const std::vector<ProblemKind> kinds = {
       {"word_problems", "stories of two steps of arithmetic, with reasoning", word_problem, 48, true},
       {"arithmetic", "sums, differences and products of two numbers", arithmetic_problem, 4, false},
-      {"recall", "which of eight things that were just said belongs to a name", recall_problem, 12, false}};
+      {"recall", "which of eight things that were just said belongs to a name", recall_problem, 12, false},
+      {"reading", "questions on a short text, a quarter of which it does not answer", reading_problem, 40, false}};
   return kinds;
 }
 

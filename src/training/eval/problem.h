@@ -1,7 +1,7 @@
-// Problems with one right answer, drawn from a seed: what the tasks word_problems, arithmetic and recall ask, and what
-// training data of them is made of. A problem is a function of (kind, split, seed, index) alone. About a tenth of all
-// operand tuples, by a hash that knows no seed, belongs to the split `test`; the others to `train`: no tuple is in
-// both, whatever seeds they are drawn with.
+// Problems with one right answer, drawn from a seed: what the tasks word_problems, arithmetic, recall and reading ask,
+// and what training data of them is made of. A problem is a function of (kind, split, seed, index) alone. About a tenth
+// of all operand tuples, by a hash that knows no seed, belongs to the split `test`; the others to `train`: no tuple is
+// in both, whatever seeds they are drawn with.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -45,6 +45,7 @@ ProblemVerdict judge_problem(const ProblemKind& kind, const std::string& expecte
 Problem word_problem(Split split, uint64_t seed, int64_t index);
 Problem arithmetic_problem(Split split, uint64_t seed, int64_t index);
 Problem recall_problem(Split split, uint64_t seed, int64_t index);
+Problem reading_problem(Split split, uint64_t seed, int64_t index);
 
 // Whether a tuple is withheld for the test.
 bool is_test_tuple(std::string_view operands);

@@ -55,8 +55,13 @@ std::string MetricsWriter::mark(const ordered_json& line) {
   return json_text(key, {.lossy = true});
 }
 
+bool MetricsWriter::holds(const ordered_json& line) const {
+  const auto key = mark(line);
+  return !key.empty() && kept_.contains(key);
+}
+
 void MetricsWriter::write(const ordered_json& line) {
-  if (const auto key = mark(line); !key.empty() && kept_.count(key)) return;
+  if (holds(line)) return;
   const std::string text = json_text(line, {.lossy = true}) + "\n";
   // After a failure the last line may be torn: a new one begins, so that only that line is lost.
   const bool whole = !failed_ || std::fputc('\n', file_) != EOF;

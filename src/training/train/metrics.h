@@ -5,8 +5,10 @@
 //               layer_norms [..], expert_load [[..]], parts {name: seconds of this step in the model's forward and
 //               backward}; with dialogues trained (targets), padding (places), epoch; skipped when no update was
 //               made; with a loss scale loss_scale (of this step) and overflows (steps skipped because of it so
-//               far)
-//   validation  step, bits_per_byte, loss, bytes, windows, final
+//               far); where sources have several domains, domains {name: {loss, targets}} of those in the batch
+//   packing     step 1: sources [..], sequences [{passages [[source, tokens] ..], padding} ..] of its batch
+//   validation  step, bits_per_byte, loss, bytes, windows, final; of several domains {name: {bits_per_byte, loss,
+//               tokens, bytes, load (max/mean), expert_load [[..]]}}
 //   sample      step, prompt, text
 //   shadow      step, rank, layer, products [..]: what FP8 does to a layer's products (train/shadow_lines.h)
 // The screen, `hadal report` and tests read these lines; a line that cannot be written (full disk) never stops the run.
@@ -30,7 +32,8 @@ class MetricsWriter {
   MetricsWriter(const MetricsWriter&) = delete;
   MetricsWriter& operator=(const MetricsWriter&) = delete;
   void write(const nlohmann::ordered_json& line);
-  bool failed() const { return failed_; }  // a line could not be written
+  bool holds(const nlohmann::ordered_json& line) const;  // a kept line says the same of that step
+  bool failed() const { return failed_; }                // a line could not be written
 
  private:
   static std::string mark(const nlohmann::ordered_json& line);  // empty: lines of this kind may repeat

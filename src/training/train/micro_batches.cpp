@@ -31,6 +31,7 @@ void append_sequence(MicroBatch& batch, const data::Sequence& sequence, bool mas
   if (!sequence.weights.empty()) batch.weights.resize(size_t(begin), 1.0f);
   batch.weights.insert(batch.weights.end(), sequence.weights.begin(), sequence.weights.end());
   if (!batch.weights.empty()) batch.weights.resize(size_t(begin + length), 1.0f);
+  batch.domains.insert(batch.domains.end(), sequence.domains.begin(), sequence.domains.end());
   batch.sequences.push_back({begin, length});
   if (!masked) {
     append_segment(batch, begin, length);
@@ -68,6 +69,20 @@ std::vector<double> weigh_targets(const std::vector<MicroBatch>& batches, int64_
     for (int64_t depth = 1; depth <= n_mtp; ++depth) add(mtp_rows(batch, depth).batch, sums[size_t(depth)]);
   }
   return sums;
+}
+
+std::vector<DomainTargets> targets_by_domain(const std::vector<MicroBatch>& batches) {
+  std::vector<DomainTargets> found;
+  for (const MicroBatch& batch : batches) {
+    for (size_t i = 0; i < batch.domains.size(); ++i) {
+      const size_t domain = size_t(batch.domains[i]);
+      if (found.size() <= domain) found.resize(domain + 1);
+      if (batch.targets[i] < 0) continue;
+      ++found[domain].count;
+      found[domain].weight += batch.weights.empty() ? 1.0 : double(batch.weights[i]);
+    }
+  }
+  return found;
 }
 
 }  // namespace hadal

@@ -19,4 +19,11 @@ std::vector<int64_t> count_targets(const std::vector<MicroBatch>& batches, int64
 // The same with every target counted as its weight.
 std::vector<double> weigh_targets(const std::vector<MicroBatch>& batches, int64_t n_mtp);
 
+// The main loss's by domain: how many, and counted as their weights. Empty where the batches tell no domains.
+struct DomainTargets {
+  int64_t count = 0;
+  double weight = 0;
+};
+std::vector<DomainTargets> targets_by_domain(const std::vector<MicroBatch>& batches);
+
 }  // namespace hadal

@@ -8,7 +8,7 @@ namespace {
 template <class Sums, class Visitor>
 void visit(Sums& sums, Visitor& v) {
   v(sums.main), v(sums.main_count), v(sums.mtp), v(sums.mtp_count), v(sums.balance), v(sums.expert_load);
-  v(sums.fault);
+  v(sums.fault), v(sums.domains);
 }
 
 }  // namespace

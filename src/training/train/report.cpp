@@ -9,16 +9,15 @@
 #include <nlohmann/json.hpp>
 
 #include "arch/arch.h"
-#include "base/error.h"
 #include "base/html.h"
 #include "base/text_format.h"
 #include "base/thread_pool.h"
-#include "config/config_io.h"
-#include "data/prepare.h"
 #include "picture/chart.h"
 #include "picture/page.h"
-#include "train/metrics.h"
+#include "train/evaluation_record.h"
+#include "train/report_sections.h"
 #include "train/resources.h"
+#include "train/run_record.h"
 #include "train/shadow_lines.h"
 
 namespace hadal {
@@ -26,49 +25,6 @@ namespace hadal {
 using nlohmann::ordered_json;
 
 namespace {
-
-struct RunRecord {
-  std::string name;
-  std::filesystem::path directory;
-  ordered_json start;
-  std::vector<ordered_json> steps, validations, samples, changes, shadows;
-  Config config;
-  bool has_config = false;
-};
-
-RunRecord read_run(const std::filesystem::path& directory) {
-  const auto path = directory / "metrics.jsonl";
-  check(std::filesystem::exists(path), ErrorKind::not_found,
-        "{}: no metrics.jsonl in it: not a run directory, or a run that has not begun", directory.string());
-  RunRecord run;
-  run.directory = directory;
-  run.name = directory.filename().empty() ? directory.parent_path().filename().string() : directory.filename().string();
-  for (auto& line : read_metrics(path)) {
-    const auto kind = line["kind"].get<std::string>();
-    if (kind == "start") run.start = line;
-    if (kind == "step")
-      run.steps.push_back(std::move(line));
-    else if (kind == "validation")
-      run.validations.push_back(std::move(line));
-    else if (kind == "sample")
-      run.samples.push_back(std::move(line));
-    else if (kind == "shadow")
-      run.shadows.push_back(std::move(line));
-    else if (kind == "change")
-      run.changes.push_back(std::move(line));
-  }
-  check(!run.steps.empty(), ErrorKind::not_found, "{}: no step in it yet", path.string());
-  if (std::filesystem::exists(directory / "config.toml")) {
-    run.config = load_config((directory / "config.toml").string());
-    run.has_config = true;
-  }
-  return run;
-}
-
-double number(const ordered_json& line, const char* key) {
-  const auto it = line.find(key);
-  return it != line.end() && it->is_number() ? it->get<double>() : std::numeric_limits<double>::quiet_NaN();
-}
 
 ChartLine series(const std::string& name, const std::vector<ordered_json>& lines, const char* key, double scale = 1) {
   ChartLine line{name, {}};
@@ -263,25 +219,7 @@ std::string provenance(const RunRecord& run) {
                      html_escape(run.start.value("cpu", "unknown CPU")), run.start.value("threads", 0),
                      html_escape(run.start.value("isa", "?")), html_escape(run.start.value("precision", "?")),
                      html_escape(run.start.value("time", "?")));
-  if (!run.has_config) return out;
-  Config config = run.config;
-  config.run = run.directory.string();
-  try {
-    const data::ShardIndex index = data::read_index(data::cache_directory(config) / "shards");
-    out +=
-        "<div class=\"wide\"><table><tr><th>source</th><th>documents</th><th>training tokens</th>"
-        "<th>held-out tokens</th></tr>";
-    for (size_t s = 0; s < index.sources.size() && s < index.counts.size(); ++s)
-      out += fmt::format("<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>", html_escape(index.sources[s].name),
-                         format_count(index.counts[s].documents), format_count(index.counts[s].training_tokens),
-                         format_count(index.counts[s].held_out_tokens));
-    out += fmt::format("</table></div>\n<p class=\"soft\">text, split and tokenizer {}, tokenizer {}</p>\n",
-                       html_escape(index.plan.substr(0, 16)), html_escape(index.tokenizer_hash.substr(0, 16)));
-  } catch (const Error& error) {  // a report shows what there is
-    out += fmt::format("<p class=\"soft\">{}</p>\n", html_escape(error.what()));
-  }
-  return out + "<details><summary>configuration</summary><pre>" + html_escape(config_to_toml(run.config)) +
-         "</pre></details>\n";
+  return out + data_section(run) + packing_picture(run) + configuration_details(run);
 }
 
 std::string change_list(const std::vector<RunRecord>& runs) {
@@ -294,13 +232,43 @@ std::string change_list(const std::vector<RunRecord>& runs) {
   return items.empty() ? "" : "<h2>Settings changed on the way</h2>\n<ul>" + items + "</ul>\n";
 }
 
-std::string sample_timeline(const RunRecord& run) {
-  std::string out;
-  for (const auto& sample : run.samples) {
-    out += fmt::format("<p class=\"soft\">step {:.0f}</p><pre><b>{}</b>{}</pre>\n", number(sample, "step"),
-                       html_escape(sample.value("prompt", "")), html_escape(sample.value("text", "")));
+// What evaluations kept in the run (--record).
+std::string evaluations(const RunRecord& run) {
+  const auto records = read_evaluations(run.directory);
+  if (records.empty()) return "";
+  std::string rows;
+  for (const EvaluationRecord& record : records)
+    for (const auto& metric : record.metrics)
+      rows += fmt::format("<tr><td>{}</td><td>{}</td><td>{:.4f}</td><td>{}</td><td>{}</td><td>{}</td></tr>\n",
+                          html_escape(record.task), html_escape(metric.name), metric.value,
+                          metric.error ? fmt::format("{:.4f}", *metric.error) : "-", record.items,
+                          html_escape(record.checkpoint));
+  return "<h2>Evaluations, " + html_escape(run.name) +
+         "</h2>\n<div class=\"wide\"><table><tr><th>task</th><th>metric</th><th>value</th><th>standard error</th>"
+         "<th>items</th><th>checkpoint</th></tr>\n" +
+         rows + "</table></div>\n<div class=\"charts\">" + evaluation_grids(records) + "</div>\n" +
+         evaluation_samples(records);
+}
+
+// By domain: loss of the batches, held-out bits per byte, the worst layer's load.
+std::string domain_part(const std::vector<RunRecord>& runs) {
+  std::string charts;
+  for (const RunRecord& run : runs) {
+    const auto chart = [&](const MetricLines& lines, const char* key, const ChartOptions& options) {
+      std::vector<ChartLine> drawn;
+      for (const std::string& domain : domains_in(lines)) {
+        ChartLine line{domain, {}};
+        for (const auto& entry : lines) line.points.emplace_back(number(entry, "step"), of_domain(entry, domain, key));
+        drawn.push_back(std::move(line));
+      }
+      if (!drawn.empty()) charts += line_chart(drawn, options);
+    };
+    chart(run.steps, "loss", {.title = "training loss by domain, " + run.name, .smooth = true});
+    chart(run.validations, "bits_per_byte", {.title = "held-out bits per byte by domain, " + run.name});
+    chart(run.validations, "load", {.title = "worst layer's max / mean load by domain, held out, " + run.name});
+    charts += domain_loads(run);
   }
-  return out;
+  return charts.empty() ? "" : "<h2>Domains</h2><div class=\"charts\">" + charts + "</div>\n";
 }
 
 }  // namespace
@@ -311,7 +279,8 @@ std::string report_html(const std::vector<std::filesystem::path>& directories) {
   std::string title = runs[0].name;
   for (size_t i = 1; i < runs.size(); ++i) title += " and " + runs[i].name;
   std::string page = page_head(title) + "<h1>Training report: " + html_escape(title) + "</h1>\n" + summary(runs) +
-                     change_list(runs) + "\n<h2>Loss</h2><div class=\"charts\">" + loss_charts(runs) + "</div>\n";
+                     change_list(runs) + "\n<h2>Loss</h2><div class=\"charts\">" + loss_charts(runs) + "</div>\n" +
+                     domain_part(runs);
   page +=
       "<h2>Optimisation</h2><div class=\"charts\">" +
       line_chart(of_all(runs, "lr"), {.title = "learning rate", .from_zero = true}) +
@@ -329,6 +298,7 @@ std::string report_html(const std::vector<std::filesystem::path>& directories) {
   for (const auto& run : runs) page += breakdown(run);
   page += "</div>\n" + fp8_part(runs);
   for (const auto& run : runs) {
+    page += evaluations(run);
     if (!run.samples.empty()) page += "<h2>Samples, " + html_escape(run.name) + "</h2>\n" + sample_timeline(run);
   }
   for (const auto& run : runs) page += provenance(run);

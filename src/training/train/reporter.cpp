@@ -9,6 +9,7 @@
 #include "base/system_info.h"
 #include "base/text_format.h"
 #include "config/config_io.h"
+#include "data/corpus.h"
 #include "optim/curves.h"
 #include "train/resources.h"
 #include "train/shadow_lines.h"
@@ -31,6 +32,12 @@ std::string place_text(const Exec& exec) {
 }
 
 }  // namespace
+
+void Reporter::open_metrics(const DataConfig& data, int64_t step) {
+  metrics_ = std::make_unique<MetricsWriter>(directory_.metrics(), step);
+  domains_ = data::domains_of(data);
+  for (size_t s = 0; s < data.sources.size(); ++s) sources_.push_back(data::source_name(data, s));
+}
 
 void Reporter::announce(const Config& config, const Exec& exec, const TrainState& state,
                         const std::vector<std::string>& changed, const std::string& transport) {
@@ -99,8 +106,9 @@ int64_t Reporter::tokens_left(const Config& config, const TrainState& state) con
   return int64_t(per_step * double(config.train.steps - state.step));
 }
 
-void Reporter::step(const Config& config, const StepResult& result, const TrainState& state, const StepTime& time,
-                    PartClock& clock) {
+void Reporter::step(const Config& config, const data::Batch& batch, const StepResult& result, const TrainState& state,
+                    const StepTime& time, PartClock& clock) {
+  if (result.step == 1) packing(batch);
   const double seconds = time.seconds;
   sequences_left_ -= result.sequences;
   smoothed_seconds_ = smoothed_seconds_ == 0 ? seconds : 0.9 * smoothed_seconds_ + 0.1 * seconds;
@@ -115,6 +123,7 @@ void Reporter::step(const Config& config, const StepResult& result, const TrainS
   facts.memory_bytes = of_device_ ? uint64_t(of_device_->bytes_reserved()) : current_rss_bytes();
   facts.eta_seconds = smoothed_seconds_ * double(config.train.steps - result.step);
   facts.epochs = config.data.at_end == AtEnd::stop ? config.data.epochs : 0;
+  if (domains_.several()) facts.domains = domains_.names;
   screen_.step(result, facts);
 
   ordered_json line = {{"kind", "step"},
@@ -141,6 +150,9 @@ void Reporter::step(const Config& config, const StepResult& result, const TrainS
   if (result.dialogues)
     line["trained"] = result.targets, line["padding"] = result.padding, line["epoch"] = result.epoch;
   if (result.loss_scale > 0) line["loss_scale"] = result.loss_scale, line["overflows"] = result.overflows;
+  for (size_t d = 0; d < result.domains.size(); ++d)
+    if (result.domains[d].targets > 0)
+      line["domains"][domains_.names[d]] = {{"loss", result.domains[d].loss}, {"targets", result.domains[d].targets}};
   if (!result.skipped.empty()) line["skipped"] = result.skipped;
   const int64_t every = std::max<int64_t>(1, config.train.steps / 200);
   if (result.step % every == 0 || result.step == 1) {
@@ -159,15 +171,44 @@ void Reporter::validation(const Config& config, const TrainState& state, const V
       "validation at step {}: {:.4f} bits per byte ({} held-out bytes, {} windows of {} tokens, stride {}, {})",
       state.step, result.bits_per_byte, format_count(result.bytes), format_count(result.windows),
       config.data.sequence_length, stride, format_duration(result.seconds)));
-  metrics_->write({{"kind", "validation"},
-                   {"step", state.step},
-                   {"bits_per_byte", result.bits_per_byte},
-                   {"loss", result.loss},
-                   {"bytes", result.bytes},
-                   {"windows", result.windows},
-                   {"stride", stride},
-                   {"seconds", result.seconds},
-                   {"final", final}});
+  ordered_json line = {{"kind", "validation"}, {"step", state.step},        {"bits_per_byte", result.bits_per_byte},
+                       {"loss", result.loss},  {"bytes", result.bytes},     {"windows", result.windows},
+                       {"stride", stride},     {"seconds", result.seconds}, {"final", final}};
+  std::string told;
+  for (size_t d = 0; d < result.domains.size(); ++d) {
+    const DomainResult& one = result.domains[d];
+    if (one.tokens == 0) continue;
+    const double load = load_imbalance(one.load);
+    told += fmt::format("{}{} {:.4f}{}", told.empty() ? "" : ", ", domains_.names[d], one.bits_per_byte,
+                        load > 0 ? fmt::format(" (load {:.2f})", load) : "");
+    line["domains"][domains_.names[d]] = {{"bits_per_byte", one.bits_per_byte},
+                                          {"loss", one.loss},
+                                          {"tokens", one.tokens},
+                                          {"bytes", one.bytes},
+                                          {"load", load},
+                                          {"expert_load", one.load}};
+  }
+  if (!told.empty()) screen_.say("by domain, bits per byte: " + told);
+  metrics_->write(line);
+}
+
+bool Reporter::lacks_validation(const Config& config, const TrainState& state) const {
+  const int64_t every = config.validation.every_steps;
+  if (state.step == 0 || state.step >= config.train.steps || every <= 0 || state.step % every != 0) return false;
+  return !metrics_->holds({{"kind", "validation"}, {"step", state.step}, {"final", false}});
+}
+
+// How the loader packs: the passages of some sequences, by source and length.
+void Reporter::packing(const data::Batch& batch) {
+  constexpr size_t kSequences = 24;
+  ordered_json sequences = ordered_json::array();
+  for (size_t s = 0; s < batch.sequences.size() && s < kSequences; ++s) {
+    ordered_json passages = ordered_json::array();
+    for (const data::Passage& passage : batch.sequences[s].passages)
+      passages.push_back({passage.source, passage.length});
+    sequences.push_back({{"passages", passages}, {"padding", batch.sequences[s].padding}});
+  }
+  metrics_->write({{"kind", "packing"}, {"step", 1}, {"sources", sources_}, {"sequences", sequences}});
 }
 
 void Reporter::sample(const TrainState& state, const std::string& prompt, const std::string& text) {

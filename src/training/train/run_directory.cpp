@@ -23,6 +23,7 @@ Change kind_of_change(const std::string& key) {
                            "train.on_nan", "train.max_skips", "fp8.shadow_every"}) {
     if (key.rfind(name, 0) == 0) return Change::free;
   }
+  if (key.starts_with("data.sources") && key.ends_with(".domain")) return Change::free;
   // The steps to come compute something else, from the weights and moments that there are.
   for (const char* name : {"optim.lr", "optim.beta", "optim.eps", "optim.weight_decay", "optim.clip", "train.precision",
                            "fp8.", "train.attention_form", "train.batch_sequences", "train.batch_ramp", "train.bias_",

@@ -14,9 +14,27 @@ namespace {
 constexpr double kPlainSeconds = 10;
 }
 
+namespace {
+
+// Of as many as fit beside the other figures; metrics.jsonl has all.
+std::string domain_losses(const StepResult& result, const StepFacts& facts) {
+  constexpr size_t kShown = 4;
+  std::string text;
+  for (size_t d = 0; d < result.domains.size() && d < std::min(kShown, facts.domains.size()); ++d) {
+    const DomainLoss& one = result.domains[d];
+    text += fmt::format("{}{} {}", text.empty() ? " (" : ", ", facts.domains[d],
+                        one.targets > 0 ? fmt::format("{:.3f}", one.loss) : "-");
+  }
+  if (text.empty()) return text;
+  return text + (result.domains.size() > kShown ? ", ...)" : ")");
+}
+
+}  // namespace
+
 std::string step_line(const StepResult& result, const StepFacts& facts) {
   std::string line = fmt::format("step {}/{} {:.0f} % | loss {:.4f}", result.step, facts.total_steps,
                                  100.0 * double(result.step) / double(facts.total_steps), facts.smoothed_loss);
+  line += domain_losses(result, facts);
   for (size_t k = 0; k < result.mtp_loss.size(); ++k)
     line += fmt::format(" mtp{} {:.3f}", result.mtp_loss.size() > 1 ? std::to_string(k + 1) : "", result.mtp_loss[k]);
   if (!result.load.empty()) line += fmt::format(" | load {:.2f}", result.load_max_over_mean);

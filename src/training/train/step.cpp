@@ -64,6 +64,18 @@ void take_losses(const LossSums& sums, const std::vector<double>& targets, doubl
   result.load_max_over_mean = load_imbalance(sums.expert_load);
 }
 
+// By domain, and the whole as what they add up to: so it does not depend on the order of sums either.
+void take_domains(const LossSums& sums, const std::vector<MicroBatch>& parts, double weight, StepResult& result) {
+  const std::vector<DomainTargets> targets = targets_by_domain(parts);
+  ExactSum all;
+  for (size_t d = 0; d < targets.size(); ++d) {
+    const ExactSum one = d < sums.domains.size() ? sums.domains[d] : ExactSum();
+    all.merge(one);
+    result.domains.push_back({mean_of(one.value(), targets[d].weight), targets[d].count});
+  }
+  if (!targets.empty()) result.loss = mean_of(all.value(), weight);
+}
+
 // Empty when all is finite, else which loss is not.
 std::string loss_not_finite(const StepResult& result) {
   if (!std::isfinite(result.loss)) return "the loss is not finite";
@@ -125,9 +137,8 @@ StepResult train_step(const Exec& exec, Transformer& model, Optimizer& optimizer
   result.dialogues = batch.has_dialogues(), result.padding = batch.n_padding(), result.epoch = batch.epoch();
 
   const auto parts = micro_batches(batch, config.train.micro_batch_sequences);
-  const auto targets = count_targets(parts, config.model.n_mtp);
-  result.targets = targets[0];
-  if (targets[0] == 0) {
+  result.targets = count_targets(parts, config.model.n_mtp)[0];
+  if (result.targets == 0) {
     result.skipped = fmt::format("no token of this batch of {} sequences has a target", result.sequences);
     return result;
   }
@@ -157,6 +168,7 @@ StepResult train_step(const Exec& exec, Transformer& model, Optimizer& optimizer
     return result.skipped = behind_forward(sums.fault.text(), where(), result), result;
   }
   take_losses(sums, weighted, loss_scale, result);
+  take_domains(sums, parts, weighted[0], result);
   result.norms = optimizer.gradient_norms(exec, loss_scale);
   if (const std::string why = loss_not_finite(result); !why.empty()) {
     result.skipped = behind_forward(why, where(), result);

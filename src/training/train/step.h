@@ -14,11 +14,17 @@
 
 namespace hadal {
 
+struct DomainLoss {  // of the targets of one domain
+  double loss = 0;   // their mean -log p, weighted as in the whole; 0 without any
+  int64_t targets = 0;
+};
+
 struct StepResult {
   int64_t step = 0;
-  double loss = 0;               // mean -log p over the global batch's targets
-  std::vector<double> mtp_loss;  // the same per depth
-  double balance_loss = 0;       // weighted by alpha
+  double loss = 0;                  // mean -log p over the global batch's targets
+  std::vector<DomainLoss> domains;  // where sources have several: the weighted mean of these is the loss
+  std::vector<double> mtp_loss;     // the same per depth
+  double balance_loss = 0;          // weighted by alpha
   double lr = 0, lambda = 0, gamma = 0;
   GradientNorms norms;
   int64_t sequences = 0, tokens = 0, targets = 0;

@@ -127,7 +127,7 @@ void Trainer::prepare() {
   how.stop = interrupted;
   if (reporter_) how.say = [this](const std::string& text) { reporter_->log().warn("{}", text); };
   writer_ = std::make_unique<CheckpointWriter>(RunDirectoryView(request_.config.run).checkpoints(), transport_, how);
-  if (reporter_) reporter_->open_metrics(state_.step);
+  if (reporter_) reporter_->open_metrics(config_.data, state_.step);
 }
 
 // The run directory, the text and the configuration, for all ranks.
@@ -262,7 +262,7 @@ void Trainer::one_step() {
   if (scaler_) state_.loss_scale = scaler_->state();
   state_.tokens += batch.n_tokens();
   if (result.skipped.empty() || result.overflowed) state_.smooth(result.loss);  // of an overflow it is as good
-  if (reporter_) reporter_->step(config_, result, state_, {steady_seconds() - begin, waits}, clock_);
+  if (reporter_) reporter_->step(config_, batch, result, state_, {steady_seconds() - begin, waits}, clock_);
   tell_shadow(config_, step, shadow.get(), ranks_, [&](const auto& line) {
     if (reporter_) reporter_->shadow(line);
   });
@@ -283,13 +283,13 @@ void Trainer::look(bool final) {
 
 void Trainer::validate_now(bool final) {
   const auto& v = config_.validation;
-  const data::Prepared& prepared = *shared_.prepared;
-  const auto documents =
-      data::heldout_documents(prepared.shards, prepared.tokenizer, config_.data, final ? 0 : v.max_bytes);
+  const data::Prepared& text = *shared_.prepared;
+  const auto documents = data::heldout_documents(text.shards, text.tokenizer, config_.data, final ? 0 : v.max_bytes);
   if (documents.empty()) return;
   const int64_t stride = v.stride > 0 ? v.stride : std::max<int64_t>(1, config_.data.sequence_length / 2);
-  const auto result = validate_bits_per_byte(exec_, *model_, documents,
-                                             {config_.data.sequence_length, stride, 4096, interrupted, place_.get()});
+  const auto result = validate_bits_per_byte(
+      exec_, *model_, documents,
+      {config_.data.sequence_length, stride, 4096, interrupted, place_.get(), data::domains_of(config_.data)});
   if (!result.complete) return say(fmt::format("validation at step {} was interrupted", state_.step));
   outcome_.bits_per_byte = result.bits_per_byte;
   if (reporter_) reporter_->validation(config_, state_, result, stride, final);
@@ -351,18 +351,18 @@ void Trainer::walk() {
   exec_.memory->trim();  // what reading the weights and measuring took
   if (first_in_process_) polled.emplace("stopping after the current step, with a checkpoint");
   const auto due = [this](int64_t every) { return every > 0 && state_.step % every == 0; };
+  // Of a run that was killed behind a checkpoint, in the validation of the same step.
+  if (ranks_.tell(0, reporter_ && reporter_->lacks_validation(config_, state_) ? "look" : "") == "look") look(false);
   while (next_batch()) {
     one_step();
-    const bool last = ranks_.tell(0, finished_ || state_.step >= config_.train.steps ? "last" : "") == "last";
-    if (last) continue;
+    if (ranks_.tell(0, finished_ || state_.step >= config_.train.steps ? "last" : "") == "last") continue;
     if (due(config_.checkpoint.every_steps)) save();
     if (due(config_.validation.every_steps)) look(false);
   }
   if (trace_) trace_->finish();
   save();
   writer_->finish();
-  const bool stopped = ranks_.tell(0, outcome_.interrupted ? "stopped" : "") == "stopped";
-  if (stopped) {
+  if (ranks_.tell(0, outcome_.interrupted ? "stopped" : "") == "stopped") {
     say(fmt::format("stopped after step {} of {}; checkpoint {} is complete, the same command goes on from it",
                     state_.step, config_.train.steps, outcome_.checkpoint));
   } else {

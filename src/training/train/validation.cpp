@@ -14,20 +14,54 @@ namespace hadal {
 
 namespace {
 
-void append_window(MicroBatch& batch, const data::HeldOutDocument& document, const data::ScoringWindow& window) {
-  const int64_t begin = batch.n_tokens(), length = window.end - window.begin;
-  for (int64_t i = window.begin; i < window.end; ++i) {
-    batch.tokens.push_back(document.tokens[i]);
-    batch.positions.push_back(int32_t(i - window.begin));
-    batch.targets.push_back(i + 1 >= window.scored && document.is_scored(i + 1) ? document.tokens[i + 1] : -1);
-  }
-  batch.segments.push_back({begin, length, begin, length});
-  batch.sequences.push_back({begin, length});
-}
+// Windows of one domain that one forward reads.
+struct Windows {
+  MicroBatch batch;
+  size_t domain = 0;
 
-struct Scored {  // of one forward
-  double nats = 0;
+  void append(const data::HeldOutDocument& document, const data::ScoringWindow& window) {
+    const int64_t begin = batch.n_tokens(), length = window.end - window.begin;
+    for (int64_t i = window.begin; i < window.end; ++i) {
+      batch.tokens.push_back(document.tokens[i]);
+      batch.positions.push_back(int32_t(i - window.begin));
+      batch.targets.push_back(i + 1 >= window.scored && document.is_scored(i + 1) ? document.tokens[i + 1] : -1);
+    }
+    batch.domains.resize(size_t(begin + length), 0);  // a forward has one: its sum is exact whoever holds the rows
+    batch.segments.push_back({begin, length, begin, length});
+    batch.sequences.push_back({begin, length});
+  }
+};
+
+struct Scored {  // of some forwards
+  ExactSum nats;
   int64_t tokens = 0;
+  std::vector<std::vector<int64_t>> load;
+
+  void add(const LossSums& sums) {
+    for (const ExactSum& one : sums.domains) nats.merge(one);
+    tokens += sums.main_count;
+    add_load(sums.expert_load);
+  }
+  void merge(const Scored& other) {
+    nats.merge(other.nats);
+    tokens += other.tokens;
+    add_load(other.load);
+  }
+  double loss() const { return tokens > 0 ? nats.value() / double(tokens) : 0; }
+  double bits_per(int64_t bytes) const { return bytes > 0 ? nats.value() / std::log(2.0) / double(bytes) : 0; }
+  template <class Self, class Visitor>
+  static void visit(Self& self, Visitor& v) {
+    v(self.nats), v(self.tokens), v(self.load);
+  }
+
+ private:
+  void add_load(const std::vector<std::vector<int64_t>>& other) {
+    load.resize(std::max(load.size(), other.size()));
+    for (size_t l = 0; l < other.size(); ++l) {
+      load[l].resize(std::max(load[l].size(), other[l].size()));
+      for (size_t e = 0; e < other[l].size(); ++e) load[l][e] += other[l][e];
+    }
+  }
 };
 
 // Forwards, some at a time: a rank alone does one, the ranks of a layout as many as keep all of them busy.
@@ -61,8 +95,7 @@ class Forwards {
  private:
   static void add(const LossSums& sums, Scored& scored) {
     sums.check_routed();
-    scored.nats += sums.main;
-    scored.tokens += sums.main_count;
+    scored.add(sums);
   }
 
   // A forward's losses lie where its head is, elsewhere there is nothing of it.
@@ -73,12 +106,14 @@ class Forwards {
     for (size_t i = 0; i < sums.size(); ++i)
       if (work.numbers[i] >= 0) add(sums[i], own[size_t(work.numbers[i])]);
     ByteWriter writer;
-    writer(own);
+    for (const Scored& one : own) Scored::visit(one, writer);
     for (const std::string& sent : place_->world().exchange(writer.text)) {
       ByteReader reader(sent);
-      std::vector<Scored> theirs;
-      reader(theirs);
-      for (size_t i = 0; i < scored.size(); ++i) scored[i].nats += theirs[i].nats, scored[i].tokens += theirs[i].tokens;
+      for (Scored& one : scored) {
+        Scored theirs;
+        Scored::visit(theirs, reader);
+        one.merge(theirs);
+      }
     }
   }
 
@@ -102,29 +137,45 @@ ValidationResult validate_bits_per_byte(const Exec& exec, const Transformer& mod
   result.windows = int64_t(windows.size());
 
   const Forwards forwards(exec, model, options.place);
-  double nats = 0;
-  std::vector<MicroBatch> batches(1);  // the last is being filled
+  const size_t n_domains = std::max<size_t>(1, options.domains.names.size());
+  const auto domain_of = [&](const data::HeldOutDocument& document) {
+    return options.domains.several() ? size_t(options.domains.of_source[size_t(document.source)]) : 0;
+  };
+  std::vector<Scored> by_domain(n_domains);
+  std::vector<Windows> batches(1);     // the last is being filled
   const auto flush = [&](int64_t n) {  // the first n
-    const std::vector<MicroBatch> full(batches.begin(), batches.begin() + n);
+    std::vector<MicroBatch> full;
+    for (int64_t i = 0; i < n; ++i) full.push_back(std::move(batches[size_t(i)].batch));
+    const std::vector<Scored> scored = forwards.score(full);
+    for (int64_t i = 0; i < n; ++i) by_domain[batches[size_t(i)].domain].merge(scored[size_t(i)]);
     batches.erase(batches.begin(), batches.begin() + n);
-    for (const Scored& one : forwards.score(full)) {  // in the order of the text: the same sum on any number of ranks
-      nats += one.nats;
-      result.tokens += one.tokens;
-    }
   };
   for (const auto& window : windows) {
-    if (batches.back().n_tokens() + window.end - window.begin > options.batch_tokens && !batches.back().tokens.empty())
-      batches.emplace_back();
+    const data::HeldOutDocument& document = documents[size_t(window.document)];
+    const size_t domain = domain_of(document);
+    const bool full = batches.back().batch.n_tokens() + window.end - window.begin > options.batch_tokens;
+    if ((full || domain != batches.back().domain) && !batches.back().batch.tokens.empty()) batches.emplace_back();
     if (int64_t(batches.size()) > forwards.at_a_time()) flush(forwards.at_a_time());
-    if (batches.size() == 1 && batches.back().tokens.empty() && forwards.stopped(options.stop)) {
+    if (batches.size() == 1 && batches.back().batch.tokens.empty() && forwards.stopped(options.stop)) {
       result.complete = false;
       return result;
     }
-    append_window(batches.back(), documents[window.document], window);
+    batches.back().domain = domain;
+    batches.back().append(document, window);
   }
   flush(int64_t(batches.size()));
-  result.loss = result.tokens > 0 ? nats / double(result.tokens) : 0;
-  result.bits_per_byte = nats / std::log(2.0) / double(result.bytes);
+  Scored all;
+  for (const Scored& one : by_domain) all.merge(one);
+  result.tokens = all.tokens, result.loss = all.loss(), result.bits_per_byte = all.bits_per(result.bytes);
+  if (options.domains.several()) {
+    result.domains.resize(n_domains);
+    for (const auto& document : documents) result.domains[domain_of(document)].bytes += document.raw_bytes;
+    for (size_t d = 0; d < n_domains; ++d) {
+      DomainResult& one = result.domains[d];
+      one.tokens = by_domain[d].tokens, one.loss = by_domain[d].loss(), one.load = std::move(by_domain[d].load);
+      one.bits_per_byte = by_domain[d].bits_per(one.bytes);
+    }
+  }
   result.seconds = steady_seconds() - start;
   return result;
 }

@@ -66,6 +66,38 @@ TEST(Problems, OfWordsReasonInTwoStepsThatAreTrue) {
   for (const int64_t count : counts) EXPECT_EQ(count, 100);
 }
 
+// The answer is a sentence of the text about whom the question names, or the text says nothing of what is asked.
+TEST(Problems, OfReadingAreAnsweredByTheTextOrBySayingSo) {
+  const std::pair<const char*, const char*> asked_and_told[] = {
+      {"live?", " lives in "}, {"work as?", " works as a "}, {"What pet has ", " has a "}, {"like?", " likes "}};
+  int64_t unknown = 0;
+  for (int64_t i = 0; i < 400; ++i) {
+    const Problem p = reading_problem(i % 2 == 0 ? Split::train : Split::test, 5, i / 2);
+    const size_t end = p.question.rfind(". ") + 2;
+    const std::string text = p.question.substr(0, end), question = p.question.substr(end);
+    const std::string name =
+        p.operands.substr(p.operands.find(',') + 1, p.operands.rfind(',') - p.operands.find(',') - 1);
+    EXPECT_NE(question.find(name), std::string::npos) << p.question;
+    EXPECT_NE(text.find(name), std::string::npos) << "asked of somebody who is not in the text: " << p.question;
+    size_t kinds = 0;
+    for (const auto& [ask, tell] : asked_and_told) {
+      if (question.find(ask) == std::string::npos) continue;
+      ++kinds;
+      const size_t said = text.find(name + tell);
+      if (p.answer == "I don't know.") {
+        ++unknown;
+        EXPECT_EQ(said, std::string::npos) << p.question;
+      } else {
+        ASSERT_NE(said, std::string::npos) << p.question;
+        EXPECT_EQ(p.answer, text.substr(said, text.find('.', said) + 1 - said));
+      }
+    }
+    EXPECT_EQ(kinds, 1u) << question;
+    EXPECT_LE(int64_t(p.written().size()), problem_kind("reading").longest);
+  }
+  EXPECT_EQ(unknown, 100);
+}
+
 TEST(Problems, AreJudgedByTheWholeForm) {
   const ProblemKind& kind = problem_kind("word_problems");
   const auto right = [&](const std::string& text, bool ended = true) {

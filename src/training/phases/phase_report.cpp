@@ -1,0 +1,244 @@
+#include "phases/phase_report.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+
+#include "base/error.h"
+#include "base/html.h"
+#include "base/text_format.h"
+#include "checkpoint/phase_record.h"
+#include "phases/kinds.h"
+#include "picture/page.h"
+#include "train/evaluation_record.h"
+#include "train/report_sections.h"
+
+namespace hadal {
+
+namespace fs = std::filesystem;
+using nlohmann::ordered_json;
+
+namespace {
+
+struct ShownPhase {
+  Phase phase;
+  RunRecord run;
+  const PhaseRecord* ended = nullptr;
+  double begin = 0, tokens = 0;  // on the axis of all phases
+  std::vector<EvaluationRecord> evaluations;
+};
+
+struct Walked {
+  std::string name;
+  std::vector<PhaseRecord> records;
+  std::vector<ShownPhase> phases;
+  std::vector<std::string> waiting;  // phases that have made no step
+};
+
+bool has_steps(const fs::path& run) {
+  try {
+    return fs::exists(run / "metrics.jsonl") && !read_run(run).steps.empty();
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::not_found) throw;
+    return false;
+  }
+}
+
+Walked read_walk(const fs::path& run) {
+  Walked walk;
+  walk.name = run.filename().empty() ? run.parent_path().filename().string() : run.filename().string();
+  walk.records = read_phase_records(run);
+  double at = 0;
+  for (const Phase& phase : load_phases((run / kPhasesFile).string(), training_kinds()).phases) {
+    if (!has_steps(run / phase.name)) {
+      walk.waiting.push_back(phase.name);
+      continue;
+    }
+    ShownPhase shown{phase, read_run(run / phase.name)};
+    for (const PhaseRecord& record : walk.records)
+      if (record.name == phase.name) shown.ended = &record;
+    shown.begin = at, shown.tokens = number(shown.run.steps.back(), "tokens");
+    at += shown.tokens;
+    shown.evaluations = read_evaluations(run / phase.name);
+    walk.phases.push_back(std::move(shown));
+  }
+  check(!walk.phases.empty(), ErrorKind::not_found, "{}: none of its phases has made a step yet", run.string());
+  return walk;
+}
+
+// Lines of a phase on the axis: steps say their tokens, others the step behind which they stand.
+class Axes {
+ public:
+  explicit Axes(const ShownPhase& phase) : phase_(phase) {
+    for (const auto& step : phase.run.steps) tokens_[number(step, "step")] = number(step, "tokens");
+  }
+  double place(const ordered_json& line) const {
+    const auto found = tokens_.find(number(line, "step"));
+    return phase_.begin + (found != tokens_.end() ? found->second : 0);
+  }
+
+ private:
+  const ShownPhase& phase_;
+  std::map<double, double> tokens_;
+};
+
+using Value = std::function<double(const ShownPhase& phase, const ordered_json& line)>;
+using Lines = MetricLines RunRecord::*;
+
+// One line over all phases, broken between them.
+ChartLine over_phases(const Walked& walk, const std::string& name, Lines lines, const Value& value) {
+  ChartLine line{name, {}};
+  for (const ShownPhase& phase : walk.phases) {
+    const Axes axes(phase);
+    for (const auto& entry : phase.run.*lines) line.points.emplace_back(axes.place(entry), value(phase, entry));
+    if (!line.points.empty()) line.points.emplace_back(line.points.back().first, NAN);
+  }
+  return line;
+}
+
+std::string chart(const Walked& walk, const std::vector<ChartLine>& lines, ChartOptions options) {
+  for (const ShownPhase& phase : walk.phases)
+    options.bands.push_back({phase.phase.name, phase.begin, phase.begin + phase.tokens});
+  options.x_label = "tokens";
+  return line_chart(lines, options);
+}
+
+std::string key_chart(const Walked& walk, Lines lines, const char* key, const ChartOptions& options) {
+  const auto value = [&](const ShownPhase&, const ordered_json& line) { return number(line, key); };
+  return chart(walk, {over_phases(walk, key, lines, value)}, options);
+}
+
+std::string domain_chart(const Walked& walk, Lines lines, const char* key, const ChartOptions& options) {
+  std::vector<std::string> names;
+  for (const ShownPhase& phase : walk.phases)
+    for (const std::string& name : domains_in(phase.run.*lines))
+      if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+  std::vector<ChartLine> drawn;
+  for (const std::string& name : names)
+    drawn.push_back(over_phases(
+        walk, name, lines, [&](const ShownPhase&, const ordered_json& line) { return of_domain(line, name, key); }));
+  return drawn.empty() ? "" : chart(walk, drawn, options);
+}
+
+std::string one_axis(const Walked& walk) {
+  const Lines steps = &RunRecord::steps, validations = &RunRecord::validations;
+  const auto context = over_phases(walk, "context", steps, [](const ShownPhase& phase, const ordered_json&) {
+    return double(phase.phase.config.data.sequence_length);
+  });
+  const auto batch = over_phases(walk, "batch", steps, [](const ShownPhase& phase, const ordered_json& line) {
+    return number(line, "sequences") * double(phase.phase.config.data.sequence_length);
+  });
+  std::string charts = key_chart(walk, steps, "loss", {.title = "training loss (nats per token)", .log_y = true});
+  charts += key_chart(walk, validations, "bits_per_byte", {.title = "held-out bits per byte (each phase's own text)"});
+  charts += key_chart(walk, steps, "lr", {.title = "learning rate", .from_zero = true});
+  charts += chart(walk, {context}, {.title = "context (tokens of a sequence)", .log_y = true});
+  charts += chart(walk, {batch}, {.title = "batch (places for tokens)", .from_zero = true});
+  charts += key_chart(walk, steps, "grad_norm", {.title = "gradient norm before clipping", .log_y = true});
+  charts += key_chart(walk, steps, "load", {.title = "worst layer's max / mean load"});
+  charts += key_chart(walk, steps, "tokens_per_second", {.title = "tokens per second", .from_zero = true});
+  charts += domain_chart(walk, steps, "loss", {.title = "training loss by domain"});
+  charts += domain_chart(walk, validations, "bits_per_byte", {.title = "held-out bits per byte by domain"});
+  charts += domain_chart(walk, validations, "load", {.title = "max / mean load by domain, held out"});
+  return "<h2>All phases on one axis</h2><div class=\"charts\">" + charts + "</div>\n";
+}
+
+std::string cells(const std::vector<std::string>& texts, const char* tag = "td") {
+  std::string row = "<tr>";
+  for (const std::string& text : texts) row += fmt::format("<{0}>{1}</{0}>", tag, html_escape(text));
+  return row + "</tr>\n";
+}
+
+std::string lineage(const Walked& walk) {
+  std::string rows = cells({"phase", "kind", "from", "steps", "tokens", "context", "learning rate", "last loss",
+                            "bits per byte", "model", "state"},
+                           "th");
+  for (const ShownPhase& shown : walk.phases) {
+    const auto &first = shown.run.steps.front(), &last = shown.run.steps.back();
+    const auto& validations = shown.run.validations;
+    rows += cells({shown.phase.name, shown.phase.kind, shown.phase.from.empty() ? "-" : shown.phase.from,
+                   format_count(int64_t(number(last, "step"))), format_count(int64_t(shown.tokens)),
+                   format_count(shown.phase.config.data.sequence_length),
+                   fmt::format("{:.3g} to {:.3g}", number(first, "lr"), number(last, "lr")),
+                   fmt::format("{:.4f}", number(last, "loss")),
+                   validations.empty() ? "-" : fmt::format("{:.4f}", number(validations.back(), "bits_per_byte")),
+                   shown.ended ? shown.ended->model.substr(0, 12) : "-", shown.ended ? "ended" : "has begun"});
+  }
+  std::string out = "<div class=\"wide\"><table>" + rows + "</table></div>\n";
+  for (const std::string& name : walk.waiting) out += "<p class=\"soft\">" + html_escape(name) + ": no step yet</p>\n";
+  return out;
+}
+
+// A row for each task and metric, a column for each phase.
+std::string evaluation_table(const Walked& walk) {
+  std::vector<std::string> head{"task", "metric"}, keys;
+  std::map<std::string, std::map<std::string, std::string>> values;  // [task, metric][phase]
+  for (const ShownPhase& shown : walk.phases) {
+    head.push_back(shown.phase.name);
+    for (const EvaluationRecord& record : shown.evaluations)
+      for (const auto& metric : record.metrics) {
+        const std::string key =
+            record.task + '\n' + metric.name + (metric.filter == "none" ? "" : ", " + metric.filter);
+        if (!values.contains(key)) keys.push_back(key);
+        values[key][shown.phase.name] =
+            fmt::format("{:.4f}{} of {} items", metric.value,
+                        metric.error ? fmt::format(" ± {:.4f}", *metric.error) : "", record.items);
+      }
+  }
+  if (keys.empty()) return "";
+  std::string rows = cells(head, "th");
+  for (const std::string& key : keys) {
+    std::vector<std::string> row{key.substr(0, key.find('\n')), key.substr(key.find('\n') + 1)};
+    for (const ShownPhase& shown : walk.phases) {
+      const auto found = values[key].find(shown.phase.name);
+      row.push_back(found != values[key].end() ? found->second : "-");
+    }
+    rows += cells(row);
+  }
+  return "<div class=\"wide\"><table>" + rows + "</table></div>\n";
+}
+
+// A part of every phase under a heading of its own; nothing where no phase has it.
+std::string by_phase(const Walked& walk, const std::string& title,
+                     const std::function<std::string(const ShownPhase&)>& part) {
+  std::string all;
+  for (const ShownPhase& shown : walk.phases)
+    if (const std::string text = part(shown); !text.empty())
+      all += "<h3>" + html_escape(shown.phase.name) + "</h3>\n" + text;
+  return all.empty() ? "" : "<h2>" + title + "</h2>\n" + all;
+}
+
+std::string evaluation_part(const Walked& walk) {
+  const std::string table = evaluation_table(walk);
+  if (table.empty()) return "";
+  std::string grids;
+  for (const ShownPhase& shown : walk.phases) {
+    std::vector<EvaluationRecord> named = shown.evaluations;
+    for (EvaluationRecord& record : named)
+      for (Grid& grid : record.grids) grid.title = shown.phase.name + ": " + grid.title;
+    grids += evaluation_grids(named);
+  }
+  return "<h2>Evaluations</h2>\n" + table + (grids.empty() ? "" : "<div class=\"charts\">" + grids + "</div>\n") +
+         by_phase(walk, "What was asked, and what it answered",
+                  [](const ShownPhase& shown) { return evaluation_samples(shown.evaluations); });
+}
+
+}  // namespace
+
+std::string phase_report_html(const fs::path& run) {
+  const Walked walk = read_walk(run);
+  constexpr size_t kSamples = 3;
+  std::string page = page_head(walk.name) + "<h1>Training report: " + html_escape(walk.name) + "</h1>\n" +
+                     lineage(walk) + one_axis(walk);
+  page += evaluation_part(walk);
+  page += by_phase(walk, "What it wrote at the end of a phase",
+                   [](const ShownPhase& shown) { return sample_timeline(shown.run, kSamples); });
+  page += by_phase(walk, "Texts", [](const ShownPhase& shown) { return data_section(shown.run); });
+  page += by_phase(walk, "Packed sequences", [](const ShownPhase& shown) { return packing_picture(shown.run); });
+  page += by_phase(walk, "Experts by domain", [](const ShownPhase& shown) { return domain_loads(shown.run); });
+  page += by_phase(walk, "Configurations", [](const ShownPhase& shown) { return configuration_details(shown.run); });
+  return page + "</body></html>\n";
+}
+
+}  // namespace hadal
