@@ -9,6 +9,7 @@
 #include "apps/small_run.h"
 #include "checkpoint/checkpoint.h"
 #include "exchange/loaded_model.h"
+#include "model/weight_format.h"
 #include "storage/tensor_files.h"
 
 namespace hadal {
@@ -38,7 +39,7 @@ class Fp8Run : public ::testing::Test {
       EXPECT_NE(result.err.find(word), std::string::npos) << "'" << word << "' is not in: " << result.err;
   }
   // Files in FP8 of this run hold the codes and scales that its next forward multiplies, and give them back.
-  void expect_codes_of_run_in_files(const std::string& name) {
+  void expect_codes_of_run_in_files(const std::string& name, int64_t wanted_high = 0) {
     const fs::path exported = small.root() / (name + " exported");
     const auto result =
         run_hadal("export --model " + q(small.run(name)) + " --to hf --dtype fp8 --output " + q(exported));
@@ -47,9 +48,13 @@ class Fp8Run : public ::testing::Test {
     const auto from_run = load_model(small.run(name), {}, exec.exec);
     const auto from_files = load_model(exported, {.precision = Precision::fp8}, exec.exec);
     const TensorFiles files = TensorFiles::open(exported);
-    int64_t compared = 0, stored = 0;
+    int64_t compared = 0, stored = 0, high = 0;
     for (const Parameter* parameter : from_run.transformer->parameters()) {
-      if (!parameter->codes) continue;
+      if (!parameter->codes) {
+        const std::string name = parameter->spec.hf_name_of(0);
+        if (is_projection(parameter->spec)) ++high, EXPECT_EQ(files.entry(name).dtype, DType::bf16) << name;
+        continue;
+      }
       const Quantised &a = parameter->value.codes,
                       &b = from_files.transformer->parameter(parameter->spec.name).value.codes;
       for (const auto& [x, y] : {std::pair(&a.codes, &b.codes), {&a.scales, &b.scales}}) {
@@ -67,6 +72,9 @@ class Fp8Run : public ::testing::Test {
       }
     }
     EXPECT_GT(compared, 5000);
+    EXPECT_EQ(high, wanted_high);
+    const std::string config = read_file(exported / "config.json");
+    EXPECT_EQ(config.find("modules_to_not_convert") != std::string::npos, wanted_high > 0);
     EXPECT_GT(stored, 2000);
   }
   const SmallRun small;
@@ -209,6 +217,10 @@ TEST_F(Fp8Run, ExportsTheCodesOfItsNextForward) {
   ASSERT_EQ(
       run_hadal(small.train("fine", fp8("--steps 4 --set fp8.tile=32 --set fp8.weight_scales=power_of_two"))).code, 0);
   expect_codes_of_run_in_files("fine");
+  // What the run keeps high is stored as values, and named in config.json: attention's output of both layers and of the
+  // MTP module.
+  ASSERT_EQ(run_hadal(small.train("mixed", fp8("--steps 4 --set 'fp8.high=[\"o\"]'"))).code, 0);
+  expect_codes_of_run_in_files("mixed", 3);
 }
 
 // What is served and scored is what was trained: the engine's log-probabilities are those of the forward of training.

@@ -82,7 +82,8 @@ enum GgufTokenType : int32_t { kGgufNormal = 1, kGgufControl = 3, kGgufUserDefin
 void check_export_dtype(const std::string& to, const std::string& dtype);
 
 // Same type in and out: every tensor byte for byte. Else matrices become `dtype`; in fp8 those of attention and FFNs,
-// while router, norms, embedding, head and the MTP projection stay BF16 and the router's bias F32.
+// while router, norms, embedding, head, the MTP projection and what a run keeps high (fp8.high) stay BF16 and the
+// router's bias F32.
 ExportPlan plan_hf(const ExportSource& source, const ExportRequest& request);
 // vocabulary may be null: a model of token ids. `name` stands in general.name. Notices say what GGUF cannot hold.
 ExportPlan plan_gguf(const ExportSource& source, const ExportRequest& request, const GgufVocabulary* vocabulary,

@@ -21,6 +21,7 @@ struct HfConfig {
   bool fp8 = false;                // quantization_config.quant_method == "fp8"
   int64_t fp8_block_rows = 128, fp8_block_cols = 128;
   bool fp8_ue8m0 = false;                 // scale_fmt: scales are powers of two
+  std::vector<std::string> fp8_high;      // modules_to_not_convert: modules whose weights are values all the same
   std::vector<int64_t> bos_ids, eos_ids;  // empty: null or absent
   int64_t pad_id = -1;                    // -1: null or absent
   bool half_split = false;                // rows of q and k are in Llama's order (ParameterSpec::rotated_head)

@@ -99,6 +99,7 @@ void write_storage(const HfConfig& config, ordered_json& json) {
                         {"activation_scheme", "dynamic"},
                         {"weight_block_size", ordered_json::array({config.fp8_block_rows, config.fp8_block_cols})}};
   if (config.fp8_ue8m0) quant["scale_fmt"] = "ue8m0";
+  if (!config.fp8_high.empty()) quant["modules_to_not_convert"] = config.fp8_high;
   json["quantization_config"] = quant;
 }
 

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "exchange/export_plan.h"
 #include "exchange/released_tensors.h"
+#include "model/transformer.h"
 
 namespace hadal {
 
@@ -21,6 +22,22 @@ const char* target_name(DType dtype) {
   }
 }
 
+// Of the parameters that are stored in FP8 as a rule those of linears that the run keeps high (fp8.high, first and last
+// layers): its next forward reads their values.
+std::set<std::string> kept_high(const ModelConfig& config, const Fp8Config& fp8) {
+  std::set<std::string> names;
+  if (fp8.high.empty() && fp8.high_first_layers == 0 && fp8.high_last_layers == 0) return names;
+  ModelOptions options;
+  options.precision = Precision::fp8, options.training = true, options.bare = true;
+  options.recipe = recipe_of(Precision::fp8, fp8);
+  const Transformer model(config, options, Exec());
+  for (const Parameter* parameter : model.parameters())
+    if (is_stored_as_fp8(parameter->spec) && !parameter->codes) names.insert(parameter->spec.name);
+  return names;
+}
+
+std::string module_of(const std::string& tensor) { return tensor.substr(0, tensor.rfind(".weight")); }
+
 class HfPlanner {
  public:
   HfPlanner(const ExportSource& source, const ExportRequest& request)
@@ -28,6 +45,7 @@ class HfPlanner {
     plan_.to = "hf", plan_.dtype = request.dtype, plan_.shard_bytes = request.shard_bytes;
     plan_.notices = source.notices();
     const Fp8Config& fp8 = source.fp8();
+    if (request.dtype == "fp8" && !same_) high_ = kept_high(source.model(), fp8);
     const int64_t tile = fp8_tile(Precision::fp8, fp8);
     plan_.block = {tile, tile}, plan_.powers_of_two = fp8.weight_scales == Fp8Scales::power_of_two;
   }
@@ -68,7 +86,7 @@ class HfPlanner {
     if (same_) {
       add({name, shape, Encoding::stored, {rows_of(weight, spec)}, {}, 0}, stored);
       if (!weight.scale_name.empty()) stored_scales(name, weight);
-    } else if (plan_.dtype == "fp8" && is_stored_as_fp8(spec)) {
+    } else if (plan_.dtype == "fp8" && is_stored_as_fp8(spec) && !high_.contains(spec.name)) {
       const std::string scales = name + "_scale_inv";
       add({name, shape, Encoding::fp8, {rows_of(weight, spec)}, scales, 0}, DType::f8_e4m3);
       add({scales, scale_shape(shape, plan_.block), Encoding::fp8_scales, {}, {}, 0}, DType::f32);
@@ -76,6 +94,7 @@ class HfPlanner {
       const auto cut = [block](int64_t size) { return size > block && size % block != 0; };
       n_cut_ += cut(shape[0]) || cut(shape[1]);
     } else {
+      if (plan_.dtype == "fp8" && is_stored_as_fp8(spec)) named_high_.push_back(module_of(name));
       const bool half = plan_.dtype == "f16";
       const bool bias_stays = spec.kind == ParameterKind::router_bias && stored != (half ? DType::f16 : DType::bf16);
       const DType dtype = plan_.dtype == "fp32" || bias_stays ? DType::f32 : half ? DType::f16 : DType::bf16;
@@ -161,6 +180,7 @@ class HfPlanner {
     HfConfig config = source_.config();
     config.dtype = plan_.dtype == "fp32" ? "float32" : plan_.dtype == "f16" ? "float16" : "bfloat16";
     config.fp8 = plan_.dtype == "fp8";
+    if (!same_) config.fp8_high = named_high_;
     const BlockSize block = config.fp8 ? plan_.block : BlockSize();
     if (!config.fp8 || !same_) {
       config.fp8_ue8m0 = config.fp8 && plan_.powers_of_two;
@@ -174,7 +194,9 @@ class HfPlanner {
   ExportPlan plan_;
   std::vector<DType> dtypes_;  // of plan_.tensors
   std::set<std::string> used_;
-  int64_t n_cut_ = 0;  // matrices with partial FP8 blocks beside whole ones
+  std::set<std::string> high_;           // parameters that the run multiplies in high precision, though others in FP8
+  std::vector<std::string> named_high_;  // the modules of these, under the released names
+  int64_t n_cut_ = 0;                    // matrices with partial FP8 blocks beside whole ones
 };
 
 }  // namespace

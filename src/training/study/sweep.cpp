@@ -32,7 +32,7 @@ SweptArm figures_of(const SweepArm& arm, const Sweep& sweep, int64_t vocabulary,
   const FlopCounts flops = count_flops(one.model, arm.config.data.sequence_length);
   one.forward_flops = flops.linear + flops.attention_causal;
   one.training_flops = 3 * (one.forward_flops + flops.mtp);
-  one.cache_bytes = cache_bytes(one.model).latent;
+  one.cache_bytes = cache_bytes(one.model).own;
   const auto run_of = [&](double budget, int64_t seed, double rate) {
     SweepRun run;
     run.budget = budget, run.seed = seed, run.learning_rate = rate;

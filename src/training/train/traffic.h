@@ -10,8 +10,8 @@
 //   tensor     to each other of the group: of each attention latents of queries R q_lora_rank e (R H e without) and of
 //              keys, of all context ranks, as above; dy R H e; sums of parts P H w and P q_lora_rank w; of a dense FFN
 //              and of the head rows R H e, sums P H w (FFN: both ways); of an embedding R H e and P H e; of each row
-//              that has a target (all but a document's last) four wide numbers. Llama's attention gathers R H e for keys and
-//              queries alike
+//              that has a target (all but a document's last) four wide numbers. Llama's attention gathers R H e for
+//              keys and queries alike
 //   experts    of each token to each rank that it visits: forward its row (H e), a weight and an id for each expert
 //              there, and a count; backward dy; back a row for each routing group there (for each expert, where groups
 //              do not lie whole) both ways, and d weights. How many visit whom, the routers choose: what is said here
