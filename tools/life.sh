@@ -20,7 +20,8 @@ generate problems.jsonl word_problems --n 60000
 [ -e $data/tokenizer/tokenizer.json ] ||
   "$hadal" tokenizer train --input $data/short.jsonl --vocab-size 512 --output $data/tokenizer --quiet
 "$hadal" train configs/life.toml
-"$hadal" eval --model runs/life:base --tasks needle --lengths 128 --limit 64
-"$hadal" eval --model runs/life:longest --tasks needle --lengths 128,1024,4096 --limit 16
-"$hadal" eval --model runs/life:longest --tasks positions --text $data/unseen.jsonl
-"$hadal" eval --model runs/life --tasks word_problems --limit 200
+"$hadal" eval --model runs/life:base --tasks needle --lengths 128 --limit 64 --record
+"$hadal" eval --model runs/life:longest --tasks needle --lengths 128,1024,4096 --limit 16 --record
+"$hadal" eval --model runs/life:longest --tasks positions --text $data/unseen.jsonl --record
+"$hadal" eval --model runs/life --tasks word_problems --limit 200 --record
+"$hadal" report runs/life

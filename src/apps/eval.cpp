@@ -164,6 +164,7 @@ void add_eval(Verb root, Cli& cli) {
                      "hadal eval --model DeepSeek-V2-Lite --tasks tasks/my_task.yaml --few-shot 5",
                      "hadal eval --model runs/life --tasks word_problems --samples 8 --temperature 1",
                      "hadal eval --model runs/life --tasks needle --lengths 256,1024 --svg needle.svg",
+                     "hadal eval --model runs/life:base --tasks needle --record     (on the page of hadal report)",
                      "hadal eval generate word_problems --split train --n 6000 --to problems.jsonl"});
   cli.on(verb, [o] { return run_eval(*o); });
   add_eval_generate(verb, cli);

@@ -213,6 +213,11 @@ void Loader::check_dialogues(const State& state) {
   }
 }
 
+PassageSource Loader::source_at(const State& state, int64_t source) {
+  const SourceConfig& config = state.config.sources[size_t(source)];
+  return PassageSource(state.rules, source, {config.long_tokens, config.long_weight});
+}
+
 Loader::Loader(const Shards& shards, const Tokenizer& tokenizer, const DataConfig& config, double split_fused)
     : state_(std::make_unique<State>()) {
   state_->config = config;
@@ -224,7 +229,7 @@ Loader::Loader(const Shards& shards, const Tokenizer& tokenizer, const DataConfi
   std::vector<double> weights;
   std::vector<int64_t> tokens;
   for (int64_t s = 0; s < shards.n_sources(); ++s) {
-    state_->sources.emplace_back(state_->rules, s);
+    state_->sources.push_back(source_at(*state_, s));
     weights.push_back(config.sources[size_t(s)].weight);
     tokens.push_back(state_->sources.back().n_tokens());
   }
@@ -236,6 +241,8 @@ Loader::Loader(const Shards& shards, const Tokenizer& tokenizer, const DataConfi
                   config.pack_window, config.add_bos, config.seed, split_fused);
   if (config.epochs != 1) settings += fmt::format("{} epochs\n", config.epochs);
   for (double weight : state_->weights) settings += fmt::format("{} ", weight);
+  for (const SourceConfig& source : config.sources)
+    if (source.long_weight != 1) settings += fmt::format("long {} {} ", source.long_tokens, source.long_weight);
   state_->identity = sha256_hex(settings).substr(0, 32);
   state_->plan = shards.index().plan;
 }
@@ -302,7 +309,7 @@ int64_t Loader::n_sequences() const {
   check(state_->config.at_end == AtEnd::stop, ErrorKind::invalid,
         "data.at_end = \"next_epoch\": the stream of sequences has no end to count to");
   State walk = *state_;
-  for (int64_t s = 0; s < n_sources(); ++s) walk.sources[size_t(s)] = PassageSource(state_->rules, s);
+  for (int64_t s = 0; s < n_sources(); ++s) walk.sources[size_t(s)] = source_at(*state_, s);
   walk.built = false, walk.window_number = walk.position = 0, walk.silent = true;
   int64_t n = 0;
   while (walk.ensure()) n += int64_t(walk.window.size()), walk.position = int64_t(walk.window.size());

@@ -25,6 +25,8 @@
 
 namespace hadal::data {
 
+class PassageSource;
+
 class Loader {
  public:
   // Both must outlive the loader. Throws invalid if the tokenizer does not fit the shards or lacks tokens that are
@@ -51,6 +53,7 @@ class Loader {
  private:
   struct State;
   static void check_dialogues(const State& state);
+  static PassageSource source_at(const State& state, int64_t source);
   std::unique_ptr<State> state_;
 };
 

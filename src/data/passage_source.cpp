@@ -2,6 +2,7 @@
 #include "data/passage_source.h"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 #include <utility>
 
@@ -10,16 +11,22 @@
 
 namespace hadal::data {
 
-PassageSource::PassageSource(const PassageRules& rules, int64_t source)
-    : rules_(&rules), source_(source), of_dialogues_(rules.shards->of_dialogues(source)) {
+PassageSource::PassageSource(const PassageRules& rules, int64_t source, const LongDocuments& long_documents)
+    : rules_(&rules), source_(source), long_(long_documents), of_dialogues_(rules.shards->of_dialogues(source)) {
   n_tokens_ = rules.shards->n_tokens(Split::training, source);
   if (of_dialogues_) choose_fitting();
+  if (!weighs_long()) return;
+  double of_long = 0;
+  for (int64_t d = 0; d < n_stored(); ++d)
+    if (length_of(d) >= long_.tokens) of_long += double(length_of(d));
+  n_tokens_ += int64_t((long_.weight - 1) * of_long);
+  load_order();
 }
 
 void PassageSource::choose_fitting() {
   n_tokens_ = 0;
   for (int64_t d = 0; d < n_stored(); ++d) {
-    const int64_t length = int64_t(rules_->shards->document(Split::training, source_, d).n_tokens);
+    const int64_t length = length_of(d);
     if (length > rules_->sequence_length) {
       longest_dropped_ = std::max(longest_dropped_, length);
       continue;
@@ -34,13 +41,24 @@ uint64_t PassageSource::key(const char* use, uint64_t number) const {
   return stream_id(use, stream_id("data.place", uint64_t(source_), uint64_t(cursor_.epoch)), number);
 }
 
+int64_t PassageSource::times(int64_t document) const {
+  if (length_of(document) < long_.tokens) return 1;
+  const double whole = std::floor(long_.weight);
+  return int64_t(whole) +
+         (random_uniform(rules_->seed, key("data.long", uint64_t(document)), 0) < long_.weight - whole ? 1 : 0);
+}
+
 void PassageSource::load_order() {
   if (order_epoch_ == cursor_.epoch) return;
-  order_.resize(size_t(n_documents()));
-  if (of_dialogues_)
+  if (of_dialogues_) {
     order_ = fitting_;
-  else
+  } else if (weighs_long()) {
+    order_.clear();
+    for (int64_t d = 0; d < n_documents(); ++d) order_.insert(order_.end(), size_t(times(d)), d);
+  } else {
+    order_.resize(size_t(n_documents()));
     std::iota(order_.begin(), order_.end(), int64_t(0));
+  }
   random_shuffle(order_, rules_->seed, key("data.shuffle", 0));
   order_epoch_ = cursor_.epoch;
 }
@@ -57,7 +75,7 @@ void PassageSource::load_document() {
 
 bool PassageSource::begin_document(const std::function<void(const std::string&)>& say) {
   if (cursor_.finished) return false;
-  if (cursor_.position == n_documents()) {
+  while (cursor_.position == n_in_epoch()) {  // an epoch may be empty, where few are given on average
     const std::string& name = rules_->shards->source_name(source_);
     if (rules_->stop_at_end && cursor_.epoch + 1 >= rules_->epochs) {
       cursor_.finished = true;
@@ -66,6 +84,7 @@ bool PassageSource::begin_document(const std::function<void(const std::string&)>
     }
     ++cursor_.epoch;
     cursor_.position = 0;
+    if (weighs_long()) load_order();
     if (say) say(fmt::format("source '{}' begins epoch {}", name, cursor_.epoch + 1));
   }
   load_order();
@@ -168,11 +187,12 @@ bool PassageSource::next(DrawnPassage& passage, const std::function<void(const s
 
 void PassageSource::seek(const SourceCursor& cursor) {
   const SourceCursor& c = cursor;
-  bool fine =
-      c.epoch >= 0 && c.position >= 0 && c.position <= n_documents() && c.token >= 0 && c.part >= 0 && c.drawn >= 0;
+  bool fine = c.epoch >= 0 && c.position >= 0 && c.token >= 0 && c.part >= 0 && c.drawn >= 0;
   cursor_ = cursor;
   loaded_epoch_ = loaded_position_ = -1;
-  if (fine && c.position < n_documents()) {
+  if (fine && weighs_long()) load_order();
+  fine = fine && c.position <= n_in_epoch();
+  if (fine && c.position < n_in_epoch()) {
     load_order();
     load_document();
     fine = c.token == 0 || c.token < int64_t(tokens_.size());
@@ -184,10 +204,11 @@ void PassageSource::seek(const SourceCursor& cursor) {
 }
 
 double PassageSource::epochs() const {
-  if (n_documents() == 0) return 0;
+  const int64_t n = n_in_epoch();
+  if (n == 0) return double(cursor_.epoch);
   double place = double(cursor_.position);
   if (cursor_.token > 0) place += double(cursor_.token) / double(tokens_.size());
-  return double(cursor_.epoch) + place / double(n_documents());
+  return double(cursor_.epoch) + place / double(n);
 }
 
 }  // namespace hadal::data

@@ -49,7 +49,7 @@ TEST_F(DomainsOfARun, AreTheSameBitsOnEveryLayout) {
   const auto last = without_times(lines_of(small_.run("one"), "validation").back());
   ASSERT_EQ(last.at("domains").size(), 2u) << last;
   EXPECT_GT(last.at("domains").at("sums").at("load").get<double>(), 1);
-  for (const std::string layout : {"dp=2", "pp=2", "dp=2,ep=2"}) {
+  for (const std::string layout : {"dp=2", "pp=2", "cp=2", "dp=2,ep=2"}) {
     const std::string ranks = "--layout " + layout + " --threads 2";
     const CommandResult other = train(SmallRun::quoted(config()), layout, ranks + " --stop-after 1");
     ASSERT_EQ(other.code, 0) << other.err;

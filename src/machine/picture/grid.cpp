@@ -28,7 +28,7 @@ std::array<int, 3> share_colour(double share) {
 std::string grid_chart(const Grid& grid) {
   constexpr int kTop = 58, kHigh = 22, kLetter = 7;
   const int left = 20 + kLetter * letters_of(grid.rows), cell = 14 + kLetter * letters_of(grid.columns);
-  const int width = std::max(left + cell * int(grid.columns.size()) + 20, left + kLetter * int(grid.title.size()));
+  const int width = std::max(left + cell * int(grid.columns.size()) + 20, left + 9 * int(grid.title.size()));
   const int height = kTop + kHigh * int(grid.rows.size()) + 12;
   const std::string title = html_escape(grid.title);
   std::string svg = fmt::format(

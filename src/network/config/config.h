@@ -38,9 +38,15 @@ struct SourceConfig {
   TrainOn train_on = TrainOn::assistant;  // of dialogues
   std::vector<std::string> rules;         // rule sets that may refuse its documents
   RulesConfig limits;
+<<<<<<< HEAD
   bool near_duplicates = true;  // data.near_duplicates looks at it
   bool keep_numbers = false;    // its numbers stay apart there, whatever fold_numbers says
   double loss_weight = 1.0;     // of each of its tokens' losses, beside the other sources'
+=======
+  double loss_weight = 1.0;  // of each of its tokens' losses, beside the other sources'
+  int64_t long_tokens = 0;   // a document of as many is long; 0: none is
+  double long_weight = 1.0;  // how often a long document is given in an epoch, on average
+>>>>>>> look-part2
   template <class Self, class Visitor>
   static void visit(Self& c, Visitor&& v) {
     v("name", c.name, "name in tables");
@@ -53,6 +59,8 @@ struct SourceConfig {
     v("format", c.format, "text, or dialogues: alpaca, messages, sharegpt, prompt_completion");
     v("loss_weight", c.loss_weight,
       "weight of its tokens in the loss, which is the weighted sum over the sum of weights");
+    v("long_tokens", c.long_tokens, "tokens from which on a document is long, for long_weight; 0: none is");
+    v("long_weight", c.long_weight, "how often a long document is given in each epoch, on average");
     v("train_on", c.train_on, "targets of a dialogue: every assistant's answer, the last answer, or all tokens");
     v("rules", c.rules,
       "rule sets that may refuse its documents: gopher_repetition, gopher_quality, c4, fineweb, code");

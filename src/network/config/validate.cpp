@@ -200,6 +200,14 @@ void check_data(const DataConfig& d) {
     in_range(fmt::format("data.sources.{}.weight", i).c_str(), d.sources[i].weight, 0, 1e9, "at least 0");
     in_range(fmt::format("data.sources.{}.loss_weight", i).c_str(), d.sources[i].loss_weight, 1e-6, 1e6,
              "above 0 and at most 1e6");
+    in_range(fmt::format("data.sources.{}.long_weight", i).c_str(), d.sources[i].long_weight, 0.01, 100,
+             "between 0.01 and 100");
+    check(d.sources[i].long_weight == 1 || d.sources[i].long_tokens > 0, ErrorKind::invalid,
+          "data.sources.{}.long_weight = {:g}, but long_tokens is {}: say from how many tokens on a document is long",
+          i, d.sources[i].long_weight, d.sources[i].long_tokens);
+    check(d.sources[i].long_weight == 1 || d.sources[i].format == SourceFormat::text, ErrorKind::invalid,
+          "data.sources.{}.long_weight = {:g} weighs texts, and its format is \"{}\"", i, d.sources[i].long_weight,
+          enum_name(d.sources[i].format));
     check(d.sources[i].format == SourceFormat::text || d.document_mask == DocumentMask::document, ErrorKind::invalid,
           "data.sources.{}.format = \"{}\": dialogues that share a sequence must not see each other: set "
           "data.document_mask = \"document\"",

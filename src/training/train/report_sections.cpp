@@ -86,7 +86,9 @@ std::string packing_picture(const RunRecord& run) {
   }
   const int height = kTop + kRow * int(sequences.size()) + 22;
   std::string svg = fmt::format(
-      "<svg viewBox=\"0 0 {} {}\" role=\"img\"><text class=\"title\" x=\"0\" y=\"16\">{}</text>\n", kWidth, height,
+      "<svg viewBox=\"0 0 {0} {1}\" style=\"max-width:{0}px\" role=\"img\"><text class=\"title\" x=\"0\" "
+      "y=\"16\">{2}</text>\n",
+      kWidth, height,
       html_escape(fmt::format("packed sequences of step 1, {} tokens each: a bar a document, by source", longest)));
   for (size_t row = 0; row < sequences.size(); ++row) {
     double at = 0;
