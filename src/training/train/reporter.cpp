@@ -30,6 +30,10 @@ std::string place_text(const Exec& exec) {
   return fmt::format("{} ({}, driver {}) beside {}", device_name(exec.device), info.name, info.driver, cpu);
 }
 
+std::string attention_text(const Config& config) {
+  return config.model.is_latent() ? enum_name(config.train.attention_form) : enum_name(config.model.attention);
+}
+
 }  // namespace
 
 void Reporter::announce(const Config& config, const Exec& exec, const TrainState& state,
@@ -44,10 +48,9 @@ void Reporter::announce(const Config& config, const Exec& exec, const TrainState
   sequences_left_ = total_sequences(config.train, state.step + 1, config.train.steps);
   flops_per_token_ = 3 * (flops.linear + flops.attention_causal + flops.mtp);
   product_flops_ = double(n_ranks) * measure_product_flops(exec, options.precision);
-  screen_.say(fmt::format(
-      "device {}, precision {}, attention {}, recompute {}", place_text(exec), enum_name(config.train.precision),
-      config.model.is_latent() ? enum_name(config.train.attention_form) : enum_name(config.model.attention),
-      enum_name(config.train.recompute)));
+  screen_.say(fmt::format("device {}, precision {}, attention {}, recompute {}", place_text(exec),
+                          enum_name(config.train.precision), attention_text(config),
+                          enum_name(config.train.recompute)));
   if (is_fp8(config.train.precision))
     screen_.say(fmt::format("{}: {}", enum_name(config.train.precision), fp8_text(config.fp8, config.train.precision)));
   if (n_ranks > 1)
