@@ -19,6 +19,7 @@ struct Case {
   int64_t n_segments, n_q, n_k, heads, d_nope, d_rope, d_v;
   bool absorbed = false, backward = true;
   double floor = 0.5;
+  int64_t kv_heads = 0;  // of Llama's attention, which has no rotary key; 0: the latent one's
 };
 
 const std::vector<Case> kCases = {
@@ -32,7 +33,12 @@ const std::vector<Case> kCases = {
     {"3b absorbed decode 8x1 of 2048 16h 512+64/512", 8, 1, 2048, 16, 512, 64, 512, true, false},
     {"3b absorbed decode 1x1 of 8192 16h 512+64/512", 1, 1, 8192, 16, 512, 64, 512, true, false, 0.6},
     {"3b absorbed decode 16x1 of 8192 16h 512+64/512", 16, 1, 8192, 16, 512, 64, 512, true, false, 0.6},
+    {"mha 4x512 16h 128", 4, 512, 512, 16, 128, 0, 128, false, true, 0.5, 16},
+    {"gqa 4x512 16h on 4 128", 4, 512, 512, 16, 128, 0, 128, false, true, 0.5, 4},
+    {"gqa decode 16x1 of 8192 16h on 4 128", 16, 1, 8192, 16, 128, 0, 128, false, false, 0.0, 4},
 };
+
+int64_t kv_heads(const Case& c) { return c.kv_heads > 0 ? c.kv_heads : c.heads; }
 
 Tensor random_tensor(const Exec& exec, DType dtype, Shape shape, uint64_t stream) {
   Tensor wide = Tensor::empty(exec, DType::f32, std::move(shape));
@@ -44,17 +50,18 @@ Tensor random_tensor(const Exec& exec, DType dtype, Shape shape, uint64_t stream
 struct Problem {
   Problem(const Exec& exec, const Case& c, DType dtype) {
     const int64_t tq = c.n_segments * c.n_q, tk = c.n_segments * c.n_k, d_qk = c.d_nope + c.d_rope;
-    const int64_t kv_cols = c.absorbed ? c.d_nope : c.heads * (c.d_nope + c.d_v);
+    const int64_t kv_cols = c.absorbed ? c.d_nope : kv_heads(c) * (c.d_nope + c.d_v);
     for (int64_t s = 0; s < c.n_segments; ++s) segments.push_back({s * c.n_q, c.n_q, s * c.n_k, c.n_k});
     kv = random_tensor(exec, dtype, {tk, kv_cols}, 2);
     dkv = random_tensor(exec, dtype, {tk, kv_cols}, 2);
     in.q = random_tensor(exec, dtype, {tq, c.heads * d_qk}, 1);
     in.k_nope = kv;
     in.v = c.absorbed ? kv : kv.col_range(c.d_nope, kv_cols - c.d_nope);
-    in.k_rope = random_tensor(exec, dtype, {tk, c.d_rope}, 3);
+    if (c.d_rope > 0) in.k_rope = random_tensor(exec, dtype, {tk, c.d_rope}, 3);
     in.k_head_stride = in.v_head_stride = c.absorbed ? 0 : c.d_nope + c.d_v;
     in.values_are_keys = c.absorbed;
     in.n_heads = c.heads, in.d_nope = c.d_nope, in.d_rope = c.d_rope, in.d_v = c.d_v;
+    in.n_kv_heads = c.kv_heads;
     in.scale = 1 / std::sqrt(double(d_qk));
     in.segments = &segments;
     o = random_tensor(exec, dtype, {tq, c.heads * c.d_v}, 4);
@@ -63,7 +70,7 @@ struct Problem {
     out.dq = random_tensor(exec, dtype, in.q.shape(), 7);
     out.dk_nope = dkv;
     out.dv = c.absorbed ? random_tensor(exec, dtype, {tk, c.d_v}, 8) : dkv.col_range(c.d_nope, kv_cols - c.d_nope);
-    out.dk_rope = random_tensor(exec, dtype, {tk, c.d_rope}, 9);
+    if (c.d_rope > 0) out.dk_rope = random_tensor(exec, dtype, {tk, c.d_rope}, 9);
   }
   ops::AttentionInputs in;
   ops::AttentionGradients out;

@@ -54,8 +54,11 @@ int run_check_engine(CheckEngineOptions o) {
     table.add({c.name, std::to_string(c.tokens), distance_text(c.worst), c.first.empty() ? "-" : c.first});
   const std::string cache =
       model.options().cache == CacheFormat::fp8 ? fmt::format(", cache in {}", enum_name(model.options().cache)) : "";
-  fmt::print("{}\n{} ({}, {} form{}): {}\n", table.text(), loaded.model.directory.string(),
-             enum_name(model.options().precision), enum_name(model.options().attention_form), cache,
+  const ModelConfig& config = model.config();
+  const std::string attention = config.is_latent() ? fmt::format("{} form", enum_name(model.options().attention_form))
+                                                   : enum_name(config.attention);
+  fmt::print("{}\n{} ({}, {}{}): {}\n", table.text(), loaded.model.directory.string(),
+             enum_name(model.options().precision), attention, cache,
              agree ? "every id and every log-probability is the same, to the bit" : "DIFFERS");
   return agree ? kExitFine : kExitFailed;
 }

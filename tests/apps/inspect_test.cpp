@@ -129,7 +129,7 @@ TEST(Inspect, RefusesWhatItIsNot) {
     EXPECT_EQ(result.code, code) << result.out;
     EXPECT_NE(result.err.find(words), std::string::npos) << result.err;
   };
-  refused(kSeeds + "refused_0_model_type.json", 1, "model_type = \"llama\"");
+  refused(kSeeds + "refused_0_model_type.json", 1, "model_type = \"gpt2\"");
   refused(kSeeds + "refused_6_hidden_size.json", 2, "hidden_size = 0");
   refused(kSeeds + "deepseek_v3.json --set model.n_layers=3", 2, "--set");
   refused(kV3 + " --model x", 2, "give one of");

@@ -94,7 +94,9 @@ TEST_F(PageOfPhases, ShowsAllOfThemOnOneAxisAndEscapesWhatItIsTold) {
   }
   for (size_t i = 0; i < 3; ++i) {
     EXPECT_NEAR(widths[i] / widths[0], tokens[i] / tokens[0], 0.01);
-    if (i > 0) EXPECT_NEAR(begins[i], begins[i - 1] + widths[i - 1], 0.2);
+    if (i > 0) {
+      EXPECT_NEAR(begins[i], begins[i - 1] + widths[i - 1], 0.2);
+    }
   }
   EXPECT_NE(page.find("training loss by domain"), std::string::npos);
   EXPECT_NE(page.find("packed sequences of step 1, 64 tokens each"), std::string::npos);

@@ -43,9 +43,12 @@ TEST(QualityRulesPeer, RefuseWhatDatatroveRefusesForTheSameFirstReason) {
       const std::string ours = refusal ? refusal->rule : "", theirs = document.at(set);
       ++met[theirs];
       wrong += ours != theirs;
-      if (wrong <= 10)
+      if (wrong <= 10) {
         EXPECT_EQ(ours, theirs) << set << ", value " << (refusal ? refusal->value : 0) << ": " << text.substr(0, 300);
-      if (ours.empty() && std::string(set) == "c4") EXPECT_EQ(left, document.at("left"));
+      }
+      if (ours.empty() && std::string(set) == "c4") {
+        EXPECT_EQ(left, document.at("left"));
+      }
     }
   }
   EXPECT_EQ(wrong, 0);

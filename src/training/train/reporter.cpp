@@ -31,6 +31,10 @@ std::string place_text(const Exec& exec) {
   return fmt::format("{} ({}, driver {}) beside {}", device_name(exec.device), info.name, info.driver, cpu);
 }
 
+std::string attention_text(const Config& config) {
+  return config.model.is_latent() ? enum_name(config.train.attention_form) : enum_name(config.model.attention);
+}
+
 }  // namespace
 
 void Reporter::open_metrics(const DataConfig& data, int64_t step) {
@@ -52,7 +56,7 @@ void Reporter::announce(const Config& config, const Exec& exec, const TrainState
   flops_per_token_ = 3 * (flops.linear + flops.attention_causal + flops.mtp);
   product_flops_ = double(n_ranks) * measure_product_flops(exec, options.precision);
   screen_.say(fmt::format("device {}, precision {}, attention {}, recompute {}", place_text(exec),
-                          enum_name(config.train.precision), enum_name(config.train.attention_form),
+                          enum_name(config.train.precision), attention_text(config),
                           enum_name(config.train.recompute)));
   if (is_fp8(config.train.precision))
     screen_.say(fmt::format("{}: {}", enum_name(config.train.precision), fp8_text(config.fp8, config.train.precision)));

@@ -179,14 +179,14 @@ struct BadCase {
 
 const BadCase kBad[] = {
     // other families and rules, by name
-    {"deepseek_v3", R"({"model_type": "llama"})", ErrorKind::unsupported, R"(model_type = "llama")"},
+    {"deepseek_v3", R"({"model_type": "gpt2"})", ErrorKind::unsupported, R"(model_type = "gpt2")"},
     {"deepseek_v3", R"({"model_type": "qwen3_moe"})", ErrorKind::unsupported,
      "Hadal reads models of the DeepSeek-V3 family"},
     {"deepseek_v3", R"({"model_type": "deepseek_v32"})", ErrorKind::unsupported, "V3.2's sparse attention"},
     {"deepseek_v3", R"({"model_type": "deepseek_v4"})", ErrorKind::unsupported, R"("deepseek_v4")"},
     {"deepseek_v3", R"({"index_topk": 2048})", ErrorKind::unsupported, "index_topk = 2048"},
     {"deepseek_v3", R"({"index_n_heads": 64})", ErrorKind::unsupported, "sparse attention"},
-    {"deepseek_v3", R"({"architectures": ["LlamaForCausalLM"]})", ErrorKind::unsupported, "LlamaForCausalLM"},
+    {"deepseek_v3", R"({"architectures": ["GPT2LMHeadModel"]})", ErrorKind::unsupported, "GPT2LMHeadModel"},
     {"deepseek_v3", R"({"architectures": ["DeepseekV2ForCausalLM"]})", ErrorKind::invalid, "contradicts architectures"},
     {"deepseek_v3", R"({"architectures": "DeepseekV3ForCausalLM"})", ErrorKind::invalid, "a list of one name"},
     {"deepseek_v3", R"({"architectures": null, "model_type": null})", ErrorKind::unsupported, "neither model_type nor"},
