@@ -38,15 +38,11 @@ struct SourceConfig {
   TrainOn train_on = TrainOn::assistant;  // of dialogues
   std::vector<std::string> rules;         // rule sets that may refuse its documents
   RulesConfig limits;
-<<<<<<< HEAD
   bool near_duplicates = true;  // data.near_duplicates looks at it
   bool keep_numbers = false;    // its numbers stay apart there, whatever fold_numbers says
   double loss_weight = 1.0;     // of each of its tokens' losses, beside the other sources'
-=======
-  double loss_weight = 1.0;  // of each of its tokens' losses, beside the other sources'
-  int64_t long_tokens = 0;   // a document of as many is long; 0: none is
-  double long_weight = 1.0;  // how often a long document is given in an epoch, on average
->>>>>>> look-part2
+  int64_t long_tokens = 0;      // a document of as many is long; 0: none is
+  double long_weight = 1.0;     // how often a long document is given in an epoch, on average
   template <class Self, class Visitor>
   static void visit(Self& c, Visitor&& v) {
     v("name", c.name, "name in tables");
