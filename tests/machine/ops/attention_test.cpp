@@ -45,6 +45,9 @@ std::vector<Sizes> grid() {
     grouped.kv_heads = kv_heads;
     add(grouped, mixed, 210, 410);
   }
+  Sizes few{4, 10, 0, 10, false, {}, 0, 0};  // for the device too
+  few.kv_heads = 2;
+  add(few, {{0, 33, 0, 33}, {33, 2, 33, 9}}, 35, 42);
   add({9, 16, 8, 16, true, {}, 0, 0}, {{0, 1, 0, 130}, {1, 1, 130, 64}, {2, 0, 194, 3}}, 2, 200);
   return all;
 }
