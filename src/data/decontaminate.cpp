@@ -38,7 +38,8 @@ void Decontaminator::Groups::make_filter() {
   const uint64_t bits = std::bit_ceil(std::max<uint64_t>(64, items.size() * 16));
   mask = bits - 1;
   filter.assign(bits / 64, 0);
-  for (const auto& [hash, item] : items) filter[(hash & mask) >> 6] |= uint64_t(1) << (hash & 63);
+  for (const auto& [hash, item] : items)
+    for (const uint64_t bit : {hash & mask, (hash >> 32) & mask}) filter[bit >> 6] |= uint64_t(1) << (bit & 63);
 }
 
 std::optional<Contamination> Decontaminator::find(const std::vector<NormalWord>& words) const {

@@ -40,8 +40,8 @@ class Decontaminator {
     uint64_t mask = 0;
     void make_filter();
     bool holds(uint64_t hash) const {
-      const uint64_t bit = hash & mask;
-      return (filter[bit >> 6] >> (bit & 63) & 1) && items.contains(hash);
+      const uint64_t bit = hash & mask, other = (hash >> 32) & mask;
+      return (filter[bit >> 6] >> (bit & 63) & filter[other >> 6] >> (other & 63) & 1) && items.contains(hash);
     }
   };
   struct Item {
