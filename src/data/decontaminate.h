@@ -31,7 +31,7 @@ class Decontaminator {
 
   const DecontaminateConfig& config() const { return config_; }
   std::string item_in_words(int64_t item) const;  // its place and beginning
-  std::string summary() const;                    // "1,319 items of 1 file; 12 are too short to be looked for in texts"
+  std::string summary() const;                    // "1,319 evaluation items of 1 file; 12 of fewer than ..."
 
  private:
   struct Groups {  // of one length

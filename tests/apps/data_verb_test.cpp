@@ -100,7 +100,7 @@ TEST_F(DataVerb, ADryRunShowsWhatWouldGoAndWritesNothing) {
   const CommandResult dry = run_hadal("data build" + on + "--dry-run", cd);
   EXPECT_EQ(dry.code, 0) << dry.err;
   for (const char* part :
-       {"near_duplicates", "decontaminate.short_item", "1 evaluation items of 1 file", "nothing was written"})
+       {"near_duplicates", "decontaminate.short_item", "1 evaluation item of 1 file", "nothing was written"})
     EXPECT_NE(dry.out.find(part), std::string::npos) << part << "\n" << dry.out;
   EXPECT_FALSE(fs::exists(dir_ / "runs"));
   const CommandResult sample = run_hadal("data build" + on + "--dry-run --sample 50%", cd);
