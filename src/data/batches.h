@@ -22,7 +22,7 @@ void in_batches(ThreadPool* pool, Read read, Work work, Take take) {
       Item item;
       more = read(item);
       if (!more) break;
-      bytes += item.bytes();
+      bytes += item.bytes() + int64_t(sizeof(Item));
       batch.push_back(std::move(item));
     }
     return batch;

@@ -11,18 +11,56 @@ namespace hadal::data {
 namespace {
 
 std::string bytes_of(const std::vector<uint32_t>& characters, CharacterSpan span) {
-  std::string text;
-  for (int64_t i = span.first; i < span.second; ++i) append_utf8(text, characters[size_t(i)]);
+  std::string text(size_t(4 * (span.second - span.first)), '\0');
+  char* out = text.data();
+  for (int64_t i = span.first; i < span.second; ++i) out = write_utf8(out, characters[size_t(i)]);
+  text.resize(size_t(out - text.data()));
   return text;
 }
 
-std::string in_small_letters(std::string text) {
-  for (char& c : text) c = char(c >= 'A' && c <= 'Z' ? c + 32 : c);
-  return text;
+// Phrases of a line, in either case.
+struct Phrases {
+  bool lorem_ipsum = false, javascript = false, policy = false;
+};
+
+constexpr std::array<std::string_view, 8> kPhrases{"lorem ipsum",   "javascript",   "terms of use",   "privacy policy",
+                                                   "cookie policy", "uses cookies", "use of cookies", "use cookies"};
+
+// For each of a phrase's first letters: bit p of [i][c] says that c, in either case, is the letter i of phrase p.
+constexpr size_t kLettersAsked = 3;
+using PhraseLetters = std::array<std::array<uint8_t, 256>, kLettersAsked>;
+constexpr PhraseLetters kPhraseLetters = [] {
+  PhraseLetters letters{};
+  for (size_t p = 0; p < kPhrases.size(); ++p)
+    for (size_t i = 0; i < kLettersAsked; ++i) {
+      const auto c = size_t(kPhrases[p][i]);
+      letters[i][c] |= uint8_t(1 << p), letters[i][c - 32] |= uint8_t(1 << p);
+    }
+  return letters;
+}();
+
+Phrases phrases_in(std::string_view line) {
+  const auto small = [](char c) { return c >= 'A' && c <= 'Z' ? char(c + 32) : c; };
+  const auto stands_at = [&](size_t at, std::string_view phrase) {
+    if (line.size() - at < phrase.size()) return false;
+    for (size_t i = 0; i < phrase.size(); ++i)
+      if (small(line[at + i]) != phrase[i]) return false;
+    return true;
+  };
+  uint32_t found = 0;
+  for (size_t at = 0; at + kLettersAsked <= line.size(); ++at) {
+    uint32_t may = 255;
+    for (size_t i = 0; i < kLettersAsked; ++i) may &= kPhraseLetters[i][static_cast<unsigned char>(line[at + i])];
+    if (may == 0) continue;
+    for (size_t p = 0; p < kPhrases.size(); ++p)
+      if (may >> p & 1) found |= uint32_t(stands_at(at, kPhrases[p])) << p;
+  }
+  return {(found & 1) != 0, (found & 2) != 0, found > 3};
 }
 
 // "[12]", "[]", "[edit]" and "[citation needed]".
 std::string without_citations(const std::string& line) {
+  if (line.find('[') == std::string::npos) return line;
   std::string out;
   for (size_t i = 0; i < line.size();) {
     size_t end = std::string::npos;
@@ -60,30 +98,29 @@ Words words_between_spaces(const std::vector<uint32_t>& characters, CharacterSpa
 
 // Ends of sentences in a row count once, where white space or the end follows; what is left over is a sentence too.
 int64_t sentences_in(const std::string& line) {
-  const std::vector<uint32_t> characters = characters_of(line);
   int64_t sentences = 0;
   bool open = false;
-  for (size_t i = 0; i < characters.size(); ++i) {
-    if (is_space(characters[i])) continue;
-    open = true;
-    const bool last = i + 1 == characters.size() || is_space(characters[i + 1]);
-    const bool quoted = characters[i] == '"' || characters[i] == '\'' || characters[i] == 0x201D;
-    if (last && (ends_sentence(characters[i]) || (quoted && i > 0 && ends_sentence(characters[i - 1]))))
-      ++sentences, open = false;
+  uint32_t before = 0, c = ' ';  // what was read last, and before that
+  const auto next = [&](uint32_t after) {
+    if (!is_space(c)) {
+      open = true;
+      const bool quoted = c == '"' || c == '\'' || c == 0x201D;
+      if (is_space(after) && (ends_sentence(c) || (quoted && ends_sentence(before)))) ++sentences, open = false;
+    }
+    before = c, c = after;
+  };
+  for (const char *at = line.data(), *end = at + line.size(); at < end;) {
+    const int length = utf8_length(at, end);
+    next(length > 0 ? utf8_decode(at, length) : 0xFFFD);
+    at += std::max(length, 1);
   }
+  next(' ');  // the end of the line
   return sentences + open;
 }
 
 bool ends_well(const std::string& line) {
   static constexpr std::string_view kEnds = ".?!\"'";
   return !line.empty() && kEnds.find(line.back()) != std::string_view::npos && !line.ends_with("...");
-}
-
-bool is_policy(const std::string& small) {
-  static constexpr std::array<std::string_view, 6> kPhrases{"terms of use", "privacy policy", "cookie policy",
-                                                            "uses cookies", "use of cookies", "use cookies"};
-  return std::any_of(kPhrases.begin(), kPhrases.end(),
-                     [&](std::string_view phrase) { return small.find(phrase) != std::string::npos; });
 }
 
 }  // namespace
@@ -100,16 +137,18 @@ C4Lines c4_lines(std::string_view text, const C4Config& limits) {
     if (limits.no_citations) line = without_citations(line);
     if (limits.ends_in_punctuation && !ends_well(line)) continue;
     if (words.n < limits.min_words_of_line) continue;
-    const std::string small = in_small_letters(line);
-    if (small.find("lorem ipsum") != std::string::npos) left.lorem_ipsum = true;
+    const Phrases phrases = phrases_in(line);
+    if (phrases.lorem_ipsum) left.lorem_ipsum = true;
     if (limits.no_lorem_ipsum && left.lorem_ipsum) break;
-    if (limits.no_javascript && small.find("javascript") != std::string::npos) continue;
+    if (limits.no_javascript && phrases.javascript) continue;
     if (line.find('{') != std::string::npos) left.brackets = true;
     if (limits.no_brackets && left.brackets) break;
-    if (limits.no_policy && is_policy(small)) continue;
+    if (limits.no_policy && phrases.policy) continue;
     left.sentences += sentences_in(line);
     left.text += (first ? "" : "\n") + line, first = false;
   }
+  const auto is_plain = [](char c) { return c > ' ' && c < 0x7F; };
+  if (left.text.empty() || (is_plain(left.text.front()) && is_plain(left.text.back()))) return left;
   const std::vector<uint32_t> joined = characters_of(left.text);
   const CharacterSpan inner = stripped(joined, {0, int64_t(joined.size())});
   if (inner.second - inner.first < int64_t(joined.size())) left.text = bytes_of(joined, inner);

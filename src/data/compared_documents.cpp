@@ -55,10 +55,13 @@ std::string ComparedDocuments::as_left(std::string text, size_t source) const {
 }
 
 void ComparedDocuments::take(int64_t document, size_t source, const std::string& text) {
-  if (const auto first = firsts_.find(document); first != firsts_.end())
-    first->second = {source, as_left(text, source)};
-  if (const auto member = cluster_groups_.find(document); member != cluster_groups_.end())
-    member->second = features_.groups(as_left(text, source), source);
+  const auto first = firsts_.find(document);
+  const auto member = cluster_groups_.find(document);
+  if (first == firsts_.end() && member == cluster_groups_.end()) return;
+  const bool gone = corpus_.facts(document).fate == Fate::near_duplicate;  // the others are read as they are left
+  const std::string left = gone ? as_left(text, source) : text;
+  if (first != firsts_.end()) first->second = {source, left};
+  if (member != cluster_groups_.end()) member->second = features_.groups(left, source);
 }
 
 std::vector<std::string> ComparedDocuments::spellings(const std::string& text, size_t source) const {

@@ -78,7 +78,7 @@ bool CorpusReader::take(ReadDocument& document) {
     return false;
   }
   const Hash128 hash = document_hash(text);
-  if (sample_ < 1 && as_share(hash.b) >= sample_) return false;
+  if (!in_sample(hash, sample_)) return false;
   if (outside > 0) file().notes.push_back(fmt::format(kOutside, outside));
   ++file().n_documents;
   document.document = int64_t(facts.size()), document.source = source_;

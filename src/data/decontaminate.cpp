@@ -38,7 +38,8 @@ void Decontaminator::Groups::make_filter() {
   const uint64_t bits = std::bit_ceil(std::max<uint64_t>(64, items.size() * 16));
   mask = bits - 1;
   filter.assign(bits / 64, 0);
-  for (const auto& [hash, item] : items) filter[(hash & mask) >> 6] |= uint64_t(1) << (hash & 63);
+  for (const auto& [hash, item] : items)
+    for (const uint64_t bit : {hash & mask, (hash >> 32) & mask}) filter[bit >> 6] |= uint64_t(1) << (bit & 63);
 }
 
 std::optional<Contamination> Decontaminator::find(const std::vector<NormalWord>& words) const {
@@ -62,8 +63,10 @@ std::string Decontaminator::item_in_words(int64_t item) const {
 }
 
 std::string Decontaminator::summary() const {
-  std::string text = fmt::format("{} evaluation items of {} {}", format_count(int64_t(items_.size())), n_files_,
-                                 n_files_ == 1 ? "file" : "files");
+  const auto counted = [](int64_t n, const char* what) {
+    return fmt::format("{} {}{}", format_count(n), what, n == 1 ? "" : "s");
+  };
+  std::string text = counted(int64_t(items_.size()), "evaluation item") + " of " + counted(n_files_, "file");
   if (n_short_ > 0)
     text += fmt::format("; {} of fewer than {} words are found only where they are all of a document",
                         format_count(n_short_), config_.min_words);

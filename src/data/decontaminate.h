@@ -31,7 +31,7 @@ class Decontaminator {
 
   const DecontaminateConfig& config() const { return config_; }
   std::string item_in_words(int64_t item) const;  // its place and beginning
-  std::string summary() const;                    // "1,319 items of 1 file; 12 are too short to be looked for in texts"
+  std::string summary() const;                    // "1,319 evaluation items of 1 file; 12 of fewer than ..."
 
  private:
   struct Groups {  // of one length
@@ -40,8 +40,8 @@ class Decontaminator {
     uint64_t mask = 0;
     void make_filter();
     bool holds(uint64_t hash) const {
-      const uint64_t bit = hash & mask;
-      return (filter[bit >> 6] >> (bit & 63) & 1) && items.contains(hash);
+      const uint64_t bit = hash & mask, other = (hash >> 32) & mask;
+      return (filter[bit >> 6] >> (bit & 63) & filter[other >> 6] >> (other & 63) & 1) && items.contains(hash);
     }
   };
   struct Item {

@@ -18,4 +18,7 @@ inline Hash128 document_hash(std::string_view text) {
 
 inline double as_share(uint64_t hash) { return double(hash >> 11) * 0x1p-53; }  // in [0, 1)
 
+// Whether a document is among those that a look at a share of all takes; by another half than its split (corpus.h).
+inline bool in_sample(const Hash128& hash, double sample) { return sample >= 1 || as_share(hash.b) < sample; }
+
 }  // namespace hadal::data

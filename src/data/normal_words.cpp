@@ -28,14 +28,18 @@ std::vector<uint32_t> make_roles() {
   for (const FoldedRun& run : kFoldedRuns)
     for (uint32_t i = 0; i < run.n; ++i) {
       uint32_t& role = roles[run.first + i * run.step];
-      if ((role & kRoles) == kLetter) role = kLetter | (run.to + i * run.to_step);
+      if (role & kCharacter) role = (role & kRoles) | (run.to + i * run.to_step);
     }
   return roles;
 }
 
-uint32_t role_of(uint32_t c) {
+const uint32_t* known_roles() {
   static const std::vector<uint32_t> roles = make_roles();
-  if (c < roles.size()) return roles[c];
+  return roles.data();
+}
+
+uint32_t role_in(const uint32_t* roles, uint32_t c) {
+  if (c < CharacterKinds::kKnown) return roles[c];
   return character_kinds().of(c) == CharacterKind::mark ? uint32_t(kAccent) : uint32_t(kBorder);
 }
 
@@ -50,7 +54,8 @@ uint64_t mixed(uint64_t x) {
 // Where a number ends that begins at `at`: digits, and once more behind a point or comma between two of them.
 int64_t end_of_number(const std::vector<uint32_t>& characters, int64_t at) {
   const int64_t n = int64_t(characters.size());
-  const auto is_digit = [&](int64_t i) { return i < n && (role_of(characters[size_t(i)]) & kRoles) == kDigit; };
+  const uint32_t* roles = known_roles();
+  const auto is_digit = [&](int64_t i) { return i < n && (role_in(roles, characters[size_t(i)]) & kRoles) == kDigit; };
   while (is_digit(at)) ++at;
   if (at >= n || !joins_digits(characters[size_t(at)]) || !is_digit(at + 1)) return at;
   for (++at; is_digit(at);) ++at;
@@ -60,11 +65,15 @@ int64_t end_of_number(const std::vector<uint32_t>& characters, int64_t at) {
 // Calls take(character) for what is compared of the word at `at`, and returns where it ends.
 template <class Take>
 int64_t read_word(const std::vector<uint32_t>& characters, int64_t at, bool fold_numbers, Take take) {
+  const uint32_t* roles = known_roles();
   for (const int64_t n = int64_t(characters.size()), begin = at; at < n;) {
-    const uint32_t role = role_of(characters[size_t(at)]);
+    const uint32_t role = role_in(roles, characters[size_t(at)]);
+    if ((role & kRoles) == kLetter) {  // most of all
+      take(role & kCharacter), ++at;
+      continue;
+    }
     switch (role & kRoles) {
       case kAccent: ++at; continue;
-      case kLetter: take(role & kCharacter), ++at; continue;
       case kDigit:
         take(fold_numbers ? '0' : role & kCharacter);
         at = fold_numbers ? end_of_number(characters, at) : at + 1;
@@ -84,8 +93,9 @@ int64_t read_word(const std::vector<uint32_t>& characters, int64_t at, bool fold
 std::vector<NormalWord> normal_words(const std::vector<uint32_t>& characters, bool fold_numbers) {
   std::vector<NormalWord> words;
   words.reserve(characters.size() / 5);
+  const uint32_t* roles = known_roles();
   for (int64_t at = 0, n = int64_t(characters.size()); at < n;) {
-    const uint32_t role = role_of(characters[size_t(at)]) & kRoles;
+    const uint32_t role = role_in(roles, characters[size_t(at)]) & kRoles;
     if (role == kBorder || role == kAccent) {  // a mark that follows no letter
       ++at;
       continue;

@@ -84,6 +84,7 @@ void gopher_quality(const Text& text, const GopherQualityConfig& limits, Verdict
   std::array<bool, kStopWords.size()> met{};
   for (const WordSpan& word : text.words) {
     words += !word.symbols_alone, characters += word.symbols_alone ? 0 : word.size(), with_letters += word.has_letter;
+    if (word.size() > 4) continue;
     for (size_t i = 0; i < kStopWords.size(); ++i)
       met[i] |=
           word.size() == int64_t(kStopWords[i].size()) && starts_with(text, {word.begin, word.end}, kStopWords[i]);
@@ -93,8 +94,13 @@ void gopher_quality(const Text& text, const GopherQualityConfig& limits, Verdict
   verdicts.above("max_words", double(words), double(limits.max_words));
   verdicts.below("min_mean_word", mean, limits.min_mean_word);
   verdicts.above("max_mean_word", mean, limits.max_mean_word);
-  verdicts.above("max_hashes", double(count_of(text, whole(text), U"#")) / text.n_words(), limits.max_hashes);
-  const int64_t ellipses = count_of(text, whole(text), U"...") + count_of(text, whole(text), U"…");
+  int64_t hashes = 0, ellipses = 0, points = 0;  // points in a row; three are an ellipsis
+  for (const uint32_t c : text.characters) {
+    hashes += c == '#', ellipses += c == 0x2026;
+    points = c == '.' ? points + 1 : 0;
+    if (points == 3) ++ellipses, points = 0;
+  }
+  verdicts.above("max_hashes", double(hashes) / text.n_words(), limits.max_hashes);
   verdicts.above("max_ellipses", double(ellipses) / text.n_words(), limits.max_ellipses);
   const auto lines = lines_of(text.characters);
   const auto bullet = [&](const CharacterSpan& line) {

@@ -147,7 +147,7 @@ class Scan {
     const std::vector<uint32_t> candidates = near_.candidates();
     if (candidates.empty()) return;
     Progress progress("comparing", int64_t(candidates.size()), {.unit = "documents", .quiet = progress_.quiet});
-    Walk walk(corpus_.sources_, config_.on_bad_line, candidates.front());
+    Walk walk(corpus_.sources_, config_.on_bad_line, candidates.front(), options_.sample);
     size_t at = 0;
     const auto read = [&](Compared& one) {
       if (at == candidates.size()) return false;

@@ -6,8 +6,8 @@
 
 namespace hadal::data {
 
-Walk::Walk(const std::vector<SourceFiles>& sources, OnBadLine on_bad_line, int64_t first)
-    : sources_(sources), on_bad_line_(on_bad_line) {
+Walk::Walk(const std::vector<SourceFiles>& sources, OnBadLine on_bad_line, int64_t first, double sample)
+    : sources_(sources), on_bad_line_(on_bad_line), sample_(sample) {
   skip_to(first);
 }
 
@@ -39,6 +39,7 @@ bool Walk::next(std::string& text) {
     if (!reader_) reader_ = std::make_unique<DocumentReader>(file().path, options());
     check(reader_->next(text), ErrorKind::corrupt, "'{}' changed while it was being read: build the data again",
           file().path);
+    if (sample_ < 1 && !in_sample(document_hash(text), sample_)) continue;
     ++in_file_, ++document_;
     return true;
   }

@@ -12,8 +12,8 @@ namespace hadal::data {
 
 class Walk {
  public:
-  // next() gives documents from `first` on. Files in front of it are not read.
-  Walk(const std::vector<SourceFiles>& sources, OnBadLine on_bad_line, int64_t first);
+  // next() gives documents from `first` on. Files in front of it are not read. sample: as it was scanned with.
+  Walk(const std::vector<SourceFiles>& sources, OnBadLine on_bad_line, int64_t first, double sample = 1);
   bool next(std::string& text);    // false at the end; throws corrupt for a file that has fewer than it had
   void skip_to(int64_t document);  // which next() gives then, if it gave none behind it
 
@@ -30,6 +30,7 @@ class Walk {
   void next_file();
   const std::vector<SourceFiles>& sources_;
   OnBadLine on_bad_line_;
+  double sample_;
   size_t source_ = 0, file_ = 0;
   int64_t in_file_ = 0, document_ = 0;
   std::unique_ptr<DocumentReader> reader_;

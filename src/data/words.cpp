@@ -2,11 +2,11 @@
 #include "data/words.h"
 
 #include <algorithm>
+#include <array>
 #include <iterator>
 
 #include "base/hash.h"
 #include "base/utf8.h"
-#include "text/character_kinds.h"
 
 namespace hadal::data {
 namespace {
@@ -32,29 +32,46 @@ constexpr uint32_t kSentenceEnds[][2] = {
     {0x16A6E, 0x16A6F}, {0x16AF5, 0x16AF5}, {0x16B37, 0x16B38}, {0x16B44, 0x16B44}, {0x16E98, 0x16E98},
     {0x1BC9F, 0x1BC9F}, {0x1DA88, 0x1DA88}};
 
-bool is_apostrophe(uint32_t c) { return c == '\'' || c == 0x2019; }
+// What a character is to a word.
+enum Part : uint8_t { kPartSpace = 1, kPartWord = 2, kPartLetter = 4, kPartSymbol = 8, kPartApostrophe = 16 };
 
-bool in_word(CharacterKind kind) {
-  return kind == CharacterKind::letter || kind == CharacterKind::mark || kind == CharacterKind::number;
+uint8_t look_up_part(uint32_t c) {
+  if (is_space(c)) return kPartSpace;
+  const CharacterKind kind = character_kinds().of(c);
+  uint8_t part = c == '\'' || c == 0x2019 ? kPartApostrophe : 0;
+  if (kind == CharacterKind::letter) part |= kPartLetter;
+  if (kind == CharacterKind::letter || kind == CharacterKind::mark || kind == CharacterKind::number) part |= kPartWord;
+  if (kind == CharacterKind::punctuation || c < 0x20 || (c >= 0x7F && c < 0xA0)) part |= kPartSymbol;
+  return part;
+}
+
+using Parts = std::array<uint8_t, 0x400>;  // of most characters
+
+const Parts& known_parts() {
+  static const Parts parts = [] {
+    Parts made{};
+    for (uint32_t c = 0; c < made.size(); ++c) made[c] = look_up_part(c);
+    return made;
+  }();
+  return parts;
 }
 
 }  // namespace
 
 std::vector<uint32_t> characters_of(std::string_view text) {
-  std::vector<uint32_t> characters;
-  characters.reserve(text.size());
-  for (size_t i = 0; i < text.size();) {
-    const int length = utf8_length(text.data() + i, text.data() + text.size());
-    characters.push_back(length > 0 ? utf8_decode(text.data() + i, length) : 0xFFFD);
-    i += size_t(std::max(length, 1));
+  std::vector<uint32_t> characters(text.size());
+  uint32_t* out = characters.data();
+  for (const char *at = text.data(), *end = at + text.size(); at < end;) {
+    if (static_cast<unsigned char>(*at) < 0x80) {
+      *out++ = uint32_t(*at++);
+      continue;
+    }
+    const int length = utf8_length(at, end);
+    *out++ = length > 0 ? utf8_decode(at, length) : 0xFFFD;
+    at += std::max(length, 1);
   }
+  characters.resize(size_t(out - characters.data()));
   return characters;
-}
-
-bool is_space(uint32_t c) { return is_white_space(c) || (c >= 0x1C && c <= 0x1F); }
-
-bool is_line_end(uint32_t c) {
-  return (c >= 0x0A && c <= 0x0D) || (c >= 0x1C && c <= 0x1E) || c == 0x85 || c == 0x2028 || c == 0x2029;
 }
 
 bool ends_sentence(uint32_t c) {
@@ -65,34 +82,31 @@ bool ends_sentence(uint32_t c) {
 }
 
 std::vector<WordSpan> words_of(const std::vector<uint32_t>& characters) {
-  const CharacterKinds& kinds = character_kinds();
   const int64_t n = int64_t(characters.size());
+  const Parts& known = known_parts();
+  const auto part = [&](int64_t at) -> uint8_t {
+    if (at >= n) return kPartSpace;
+    const uint32_t c = characters[size_t(at)];
+    return c < known.size() ? known[c] : look_up_part(c);
+  };
   std::vector<WordSpan> words;
+  words.reserve(characters.size() / 4);
   for (int64_t i = 0; i < n;) {
-    const uint32_t c = characters[size_t(i)];
-    if (is_space(c)) {
+    uint8_t what = part(i);
+    if (what & kPartSpace) {
       ++i;
       continue;
     }
-    WordSpan word{i, i + 1};
-    CharacterKind kind = kinds.of(c);
-    if (in_word(kind)) {
-      word.has_letter = kind == CharacterKind::letter;
-      const auto is_inside = [&](int64_t at) { return at < n && in_word(kinds.of(characters[size_t(at)])); };
-      for (;; ++word.end) {
-        if (is_inside(word.end)) {
-          word.has_letter |= kinds.of(characters[size_t(word.end)]) == CharacterKind::letter;
-        } else if (!(word.end < n && is_apostrophe(characters[size_t(word.end)]) && is_inside(word.end + 1))) {
-          break;
-        }
-      }
-    } else {
-      word.symbols_alone = kind == CharacterKind::punctuation || c < 0x20 || (c >= 0x7F && c < 0xA0);
-    }
-    for (int64_t at = word.begin; at < word.end; ++at)
-      word.hash = word.hash * kHashBase + characters[size_t(at)] + 1, word.power *= kHashBase;
-    words.push_back(word);
-    i = word.end;
+    WordSpan& word = words.emplace_back();
+    word.begin = i;
+    uint8_t met = 0;
+    do {
+      met |= what;
+      word.hash = word.hash * kHashBase + characters[size_t(i)] + 1, word.power *= kHashBase;
+      what = part(++i);
+    } while ((met & kPartWord) && ((what & kPartWord) || ((what & kPartApostrophe) && (part(i + 1) & kPartWord))));
+    word.end = i;
+    word.has_letter = met & kPartLetter, word.symbols_alone = (met & kPartSymbol) && !(met & kPartWord);
   }
   return words;
 }

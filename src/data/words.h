@@ -7,6 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include "text/character_kinds.h"
+
 namespace hadal::data {
 
 struct WordSpan {
@@ -22,8 +24,12 @@ inline constexpr uint64_t kHashBase = 0x9e3779b97f4a7c15ull;
 std::vector<uint32_t> characters_of(std::string_view text);
 std::vector<WordSpan> words_of(const std::vector<uint32_t>& characters);
 
-bool is_space(uint32_t character);                  // white space, and the separators U+001C to U+001F
-bool is_line_end(uint32_t character);               // \n \r \v \f, U+001C to U+001E, U+0085, U+2028, U+2029
+inline bool is_space(uint32_t c) {  // white space, and the separators U+001C to U+001F
+  return c < 0x80 ? c == ' ' || (c >= 0x09 && c <= 0x0D) || (c >= 0x1C && c <= 0x1F) : is_white_space(c);
+}
+inline bool is_line_end(uint32_t c) {  // \n \r \v \f, U+001C to U+001E, U+0085, U+2028, U+2029
+  return (c >= 0x0A && c <= 0x0D) || (c >= 0x1C && c <= 0x1E) || c == 0x85 || c == 0x2028 || c == 0x2029;
+}
 bool ends_sentence(uint32_t character);             // the marks that end sentences, of all scripts
 using CharacterSpan = std::pair<int64_t, int64_t>;  // begin, end
 // Lines as Python's splitlines() tells them: none behind the last line's end.

@@ -87,5 +87,39 @@ TEST_F(DataVerb, AFullDiskIsAnErrorOfExitCodeOne) {
   EXPECT_EQ(data("build").code, 0) << "the next build works";
 }
 
+TEST_F(DataVerb, ADryRunShowsWhatWouldGoAndWritesNothing) {
+  std::ofstream lines(dir_ / "docs.jsonl");
+  const std::string story = "the old man went down to the sea with his boat in the morning and came back at noon ";
+  for (int i = 0; i < 40; ++i) lines << "{\"text\": \"" << i % 20 * 7919 << " " << story << i / 20 << "\"}\n";
+  lines << "{\"text\": \"somebody asks here: what is the name of the ship, and who built it?\"}\n";
+  lines.close();
+  std::ofstream(dir_ / "test.jsonl") << "{\"question\": \"What is the name of the ship, and who built it?\"}\n";
+  std::ofstream(dir_ / "my.toml", std::ios::app) << "[data.near_duplicates]\nacross = \"all\"\nfold_numbers = false\n"
+                                                 << "[data.decontaminate]\nfiles = [\"test.jsonl\"]\n";
+  const std::string cd = "cd '" + dir_.string() + "' && ", on = " my.toml --text docs.jsonl ";
+  const CommandResult dry = run_hadal("data build" + on + "--dry-run", cd);
+  EXPECT_EQ(dry.code, 0) << dry.err;
+  for (const char* part :
+       {"near_duplicates", "decontaminate.short_item", "1 evaluation item of 1 file", "nothing was written"})
+    EXPECT_NE(dry.out.find(part), std::string::npos) << part << "\n" << dry.out;
+  EXPECT_FALSE(fs::exists(dir_ / "runs"));
+  const CommandResult sample = run_hadal("data build" + on + "--dry-run --sample 50%", cd);
+  EXPECT_NE(sample.out.find("50.0 % of the documents"), std::string::npos) << sample.out << sample.err;
+  const CommandResult wrong = run_hadal("data build" + on + "--dry-run --sample 0", cd);
+  EXPECT_EQ(wrong.code, 2);
+  EXPECT_NE(wrong.err.find("such as 1% or 0.01"), std::string::npos) << wrong.err;
+  EXPECT_EQ(run_hadal("data build" + on + "--sample 1%", cd).code, 2) << "a sample is for a dry run alone";
+  const CommandResult built = run_hadal("data build" + on, cd);
+  EXPECT_EQ(built.code, 0) << built.err;
+  EXPECT_NE(built.out.find("tokens, about"), std::string::npos) << built.out;
+  const CommandResult shown = run_hadal("data explain" + on + "--removed --rule decontaminate", cd);
+  EXPECT_NE(shown.out.find("evaluation item: 'test.jsonl' line 1"), std::string::npos) << shown.out << shown.err;
+  EXPECT_NE(shown.out.find("1 of 1 removed"), std::string::npos) << shown.out;
+  fs::remove(dir_ / "test.jsonl");
+  const CommandResult absent = run_hadal("data build" + on + "--dry-run", cd);
+  EXPECT_EQ(absent.code, 1);
+  EXPECT_NE(absent.err.find("test.jsonl"), std::string::npos) << absent.err;
+}
+
 }  // namespace
 }  // namespace hadal

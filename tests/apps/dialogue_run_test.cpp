@@ -106,6 +106,15 @@ TEST_F(DialogueRun, CheckAndExplainShowWhatWillBeTrained) {
       run_hadal("data check " + SmallRun::quoted(small_.root() / "bad.jsonl") + model + " --format messages");
   EXPECT_EQ(bad.code, 1);
   EXPECT_NE(bad.out.find("line 2: bad line: 'messages' is 2"), std::string::npos) << bad.out;
+  atomic_write(small_.root() / "asked.jsonl",
+               "{\"messages\": [{\"role\": \"user\", \"content\": \"What is the NAME of that ship\"}, "
+               "{\"role\": \"assistant\", \"content\": \"x\"}]}\n");
+  atomic_write(small_.root() / "test.jsonl", "{\"question\": \"What is the name of that ship?\"}\n");
+  const CommandResult held = run_hadal("data check " + SmallRun::quoted(small_.root() / "asked.jsonl") + model +
+                                       " --against " + SmallRun::quoted(small_.root() / "test.jsonl"));
+  EXPECT_EQ(held.code, 0) << held.err;
+  for (const char* part : {"held against 1 evaluation item of 1 file", "line 1: contaminated: shares 7 words with"})
+    EXPECT_NE(held.out.find(part), std::string::npos) << part << "\n" << held.out;
   ASSERT_EQ(tune("shown", "--quiet").code, 0);
   const CommandResult shown = run_hadal("data explain " + SmallRun::quoted(small_.run("shown")) + " --tokens");
   EXPECT_EQ(shown.code, 0) << shown.err;

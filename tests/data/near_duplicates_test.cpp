@@ -249,6 +249,8 @@ TEST(Corpus, OfASampleHoldsTheSameDocumentsWhateverTheirPlace) {
   };
   EXPECT_NEAR(double(counted("a.jsonl").documents), 200, 41);
   EXPECT_EQ(counted("a.jsonl").bytes, counted("b.jsonl").bytes);
+  const Corpus half = Corpus::scan(alike({source_of("a", dir / "a.jsonl")}), kQuiet, {.sample = 0.5});
+  EXPECT_GT(half.near_duplicates().size(), 50u) << "pairs in it are compared";
 }
 
 TEST(Prepare, ABuildThatRemovesNearDuplicatesGoesOnWhereItStopped) {
