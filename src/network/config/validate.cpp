@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/limits.h"
+#include "base/text_format.h"
 #include "config/config_io.h"
 
 namespace hadal {
