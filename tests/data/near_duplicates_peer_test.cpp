@@ -52,7 +52,9 @@ TEST_F(NearDuplicatesPeer, WordsAreDatatrovesAndLettersPythons) {
     for (const bool folds : {true, false}) {
       const auto ours = spelt(line.at("text"), folds), theirs = line.at(folds ? "words" : "kept").get<decltype(ours)>();
       ++n, wrong += ours != theirs;
-      if (wrong <= 5) EXPECT_EQ(ours, theirs) << line.at("text");
+      if (wrong <= 5) {
+        EXPECT_EQ(ours, theirs) << line.at("text");
+      }
     }
   });
   EXPECT_EQ(n, 4000);
@@ -69,7 +71,9 @@ TEST_F(NearDuplicatesPeer, WordsAreDatatrovesAndLettersPythons) {
     ++letters;
     const bool same = words.size() == 1 && words[0] == line.at(1).get<std::string>();
     unlike += !same;
-    if (!same && unlike <= 5) EXPECT_TRUE(same) << code;
+    if (!same && unlike <= 5) {
+      EXPECT_TRUE(same) << code;
+    }
   });
   EXPECT_EQ(unlike, 0);
   EXPECT_GT(letters, 100'000);

@@ -129,13 +129,10 @@ class Runner {
     return true;
   }
 
-  // True: the run has ended, and its figures are read. One that is of another configuration is refused.
+  // True: the run has ended, and its figures are read. One whose steps are of another configuration is refused.
   static bool read(const Config& config, const SweptArm& arm, SweepRun& run) {
     if (!fs::exists(fs::path(config.run) / "config.toml")) return false;
-    const auto differences = RunDirectory(config.run).reconcile(config).differences;
-    check(differences.empty(), ErrorKind::invalid,
-          "{} was trained with another configuration ({}); name another directory with --run, or delete it", config.run,
-          differences.empty() ? "" : differences.front());
+    RunDirectory(config.run).reconcile(config);
     std::vector<double> speeds;
     run.curve.clear();
     const double step_flops = arm.training_flops;
