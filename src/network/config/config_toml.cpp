@@ -177,6 +177,8 @@ Config config_from_toml(const std::string& text, const std::string& origin) {
   check(!tree.contains("phase"), ErrorKind::invalid,
         "{}: its run goes through phases, [[phase]], and this reads a configuration of one; 'hadal train' walks them",
         origin);
+  check(!tree.contains("arm") && !tree.contains("sweep"), ErrorKind::invalid,
+        "{}: it compares models, [[arm]], and this reads a configuration of one run; hadal sweep {}", origin, origin);
   return config_from_tree(tree, origin);
 }
 

@@ -10,8 +10,10 @@
 
 #include "base/error.h"
 #include "base/expect_words.h"
+#include "base/files.h"
 #include "config/config_io.h"
 #include "config/phases.h"
+#include "config/sweep.h"
 
 namespace hadal {
 namespace {
@@ -46,7 +48,9 @@ TEST(Config, EveryShippedFileIsValid) {
   int files = 0;
   for (const auto& entry : std::filesystem::directory_iterator(std::string(HADAL_SOURCE_DIR) + "/configs")) {
     if (entry.path().extension() != ".toml" || has_phases(entry.path().string())) continue;
-    EXPECT_NO_THROW(validate(load_config(entry.path().string()))) << entry.path();
+    const bool sweep = read_file(entry.path()).find("[[arm]]") != std::string::npos;
+    EXPECT_NO_THROW(sweep ? void(load_sweep(entry.path().string())) : validate(load_config(entry.path().string())))
+        << entry.path();
     ++files;
   }
   EXPECT_GE(files, 7);
@@ -60,6 +64,11 @@ TEST(Config, RefusesRulesThatAreNone) {
   expect_words(toml_error(source("[data.sources.limits.gopher_quality]\nmin_words = 90\nmax_words = 80")),
                {"min_words = 90", "max_words = 80"});
   expect_words(toml_error(source("[data.sources.limits.c4]\nmax_word = -1")), {"limits.c4.max_word", "at least 0"});
+}
+
+TEST(Config, FilesOfPhasesAndSweepsAreSentToTheirVerbs) {
+  expect_words(toml_error("[[arm]]\nname = \"x\"\n"), {"my.toml", "[[arm]]", "hadal sweep my.toml"});
+  expect_words(toml_error("[sweep]\nseeds = [1]\n"), {"hadal sweep my.toml"});
 }
 
 TEST(Config, RefusesUnknownKeysWithTheNearestKnownOne) {
