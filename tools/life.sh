@@ -12,9 +12,10 @@ generate() {  # FILE, then what is generated
   [ -e "$data/$1" ] || "$hadal" eval generate "${@:2}" --to "$data/$1"
 }
 generate short.jsonl needle --n 30000 --bytes 150,200,300,400
-generate longer.jsonl needle --n 6000 --first 30000 --bytes 400,1000,2000,3300
-generate longest.jsonl needle --n 1500 --first 40000 --bytes 2000,6000,9000,13000
-generate unseen.jsonl needle --n 48 --first 60000 --bytes 16000  # for bits per token by position
+# Many lengths: of few a model learns where a text must end, and is surprised by those that go on.
+generate longer.jsonl needle --n 6000 --first 30000 --bytes 400,800,1300,1900,2500,3100,3700
+generate longest.jsonl needle --n 1500 --first 40000 --bytes 2000,4000,6000,8000,10000,12000,14000,15500
+generate unseen.jsonl needle --n 48 --first 60000 --bytes 20000  # for bits per token by position
 generate problems.jsonl word_problems --n 60000
 # Few merges, of words alone: digits stay single tokens, so that sums are no table to be memorised.
 [ -e $data/tokenizer/tokenizer.json ] ||
