@@ -3,8 +3,9 @@
 256 tokens, 8 a step, the same weights and two threads on both sides, in turns. Tokens are those of samples, padding not
 counted; the first step of a turn is not timed.
 
-The rival is the fastest of {FP32, BF16 autocast} x {eager, grouped_mm, batched_mm experts} x {2, 8 sequences at a time}
-by a short trial. Fails when a floor of the table is not held; without TRL it says so and passes.
+The rival is the fastest of {FP32, BF16 autocast} x {eager, grouped_mm experts} x {2, 8 sequences at a time} by a short
+trial; batched_mm experts were 20 times slower where they were tried. Fails when a floor of the table is not held;
+without TRL it says so and passes.
 
 usage: sft_rivals_bench.py BUILD_DIR [--rounds N] [--steps N]
 """
@@ -123,7 +124,7 @@ class Rival(Worker):
 def best_rival(python, model, folder):
     found = []
     for dtype in ("fp32", "bf16"):
-        for experts in ("eager", "grouped_mm", "batched_mm"):
+        for experts in ("eager", "grouped_mm"):
             for micro in (2, 8):
                 rival = Rival(python, model, folder, dtype, experts, micro)
                 rival.start()
