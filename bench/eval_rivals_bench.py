@@ -21,6 +21,7 @@ import sysconfig
 import tempfile
 import time
 
+from made_up_model import make_model
 from worker import Worker
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -52,17 +53,6 @@ def write_tasks(folder):
                        "generation_kwargs: {until: ['@@@@'], max_gen_toks: 32, do_sample: false}"]}
     for name, lines in tasks.items():
         (folder / f"{name}.yaml").write_text("\n".join([f"task: {name}", *common, *lines]) + "\n", encoding="utf-8")
-
-
-def make_model(hadal, folder):
-    """One step on some text gives bench-t1's shape its tokenizer and weights."""
-    (folder / "text.txt").write_text(" ".join(words() * 4), encoding="utf-8")
-    subprocess.run([hadal, "train", HERE.parent / "configs/bench-t1.toml", "--text", folder / "text.txt", "--run",
-                    folder / "run", "--steps", "1", "--set", "train.precision=fp32", "--quiet"], check=True,
-                   stdout=subprocess.DEVNULL)
-    subprocess.run([hadal, "export", "--model", folder / "run", "--to", "hf", "--dtype", "fp32", "--output",
-                    folder / "hf", "--quiet"], check=True, stdout=subprocess.DEVNULL)
-    return folder / "hf"
 
 
 def our_turn(hadal, model, folder, task):
@@ -108,7 +98,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix="hadal_eval_bench_") as name:
         folder = pathlib.Path(name)
         write_tasks(folder)
-        model = make_model(hadal, folder)
+        model = make_model(hadal, folder, " ".join(words() * 4))
         rivals = [Rival(python, model, folder, experts) for experts in ("eager", "grouped_mm", "batched_mm")]
         for rival in rivals:
             rival.start()

@@ -20,6 +20,7 @@ import sys
 import sysconfig
 import tempfile
 
+from made_up_model import make_model
 from worker import Worker
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -33,8 +34,12 @@ def floor():
         return 2.0 if "avx512f" in file.read() else 1.3
 
 
+def library_text():
+    return (pathlib.Path(sysconfig.get_path("stdlib")) / "argparse.py").read_text(encoding="utf-8")
+
+
 def write_pairs(path):
-    source = (pathlib.Path(sysconfig.get_path("stdlib")) / "argparse.py").read_text(encoding="utf-8").split()
+    source = library_text().split()
     draw = random.Random(1)
 
     def some(low, high):
@@ -45,18 +50,6 @@ def write_pairs(path):
     with open(path, "w", encoding="utf-8") as file:
         for _ in range(PAIRS):
             file.write(json.dumps({"prompt": some(5, 30) + ":", "completion": " " + some(5, 30)}) + "\n")
-
-
-def make_model(hadal, folder):
-    """One step on some text gives bench-t1's shape its tokenizer and weights."""
-    text = (pathlib.Path(sysconfig.get_path("stdlib")) / "argparse.py").read_text(encoding="utf-8")
-    (folder / "text.txt").write_text(text * 4, encoding="utf-8")
-    subprocess.run([hadal, "train", HERE.parent / "configs/bench-t1.toml", "--text", folder / "text.txt", "--run",
-                    folder / "run", "--steps", "1", "--set", "train.precision=fp32", "--quiet"], check=True,
-                   stdout=subprocess.DEVNULL)
-    subprocess.run([hadal, "export", "--model", folder / "run", "--to", "hf", "--dtype", "fp32", "--output",
-                    folder / "hf", "--quiet"], check=True, stdout=subprocess.DEVNULL)
-    return folder / "hf"
 
 
 CONFIG = """[[data.sources]]
@@ -171,7 +164,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix="hadal_sft_bench_") as name:
         folder = pathlib.Path(name)
         write_pairs(folder / "pairs.jsonl")
-        model = make_model(hadal, folder)
+        model = make_model(hadal, folder, library_text() * 4)
         rival = best_rival(python, model, folder)
         if not rival:
             print("sft_rivals: no row of TRL ran")

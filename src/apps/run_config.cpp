@@ -65,6 +65,17 @@ void start_from(Config& config, const RunArguments& arguments, bool is_run, cons
   config.tokenizer.path = files.string();
 }
 
+void check_set_and_change(const RunArguments& arguments) {
+  for (const std::string& change : arguments.change) {
+    const std::string key = change.substr(0, change.find('='));
+    const auto same = [&](const std::string& set) { return set.substr(0, set.find('=')) == key; };
+    check(std::none_of(arguments.set.begin(), arguments.set.end(), same), ErrorKind::invalid,
+          "{} was given with --set and with --change; leave one of them out", key);
+  }
+}
+
+}  // namespace
+
 void take_text(Config& config, const std::vector<std::string>& text) {
   if (text.empty()) return;
   config.data.sources.clear();
@@ -78,16 +89,7 @@ void take_text(Config& config, const std::vector<std::string>& text) {
   }
 }
 
-void check_set_and_change(const RunArguments& arguments) {
-  for (const std::string& change : arguments.change) {
-    const std::string key = change.substr(0, change.find('='));
-    const auto same = [&](const std::string& set) { return set.substr(0, set.find('=')) == key; };
-    check(std::none_of(arguments.set.begin(), arguments.set.end(), same), ErrorKind::invalid,
-          "{} was given with --set and with --change; leave one of them out", key);
-  }
-}
-
-}  // namespace
+std::string default_run(const std::string& path) { return (fs::path("runs") / fs::path(path).stem()).string(); }
 
 Config read_run_config(const std::string& path, const RunArguments& arguments) {
   const bool is_run = fs::is_directory(path);
@@ -109,7 +111,7 @@ Config read_run_config(const std::string& path, const RunArguments& arguments) {
   apply_overrides(config, arguments.set);
   apply_overrides(config, arguments.change, "--change");
   if (!arguments.run.empty()) config.run = arguments.run;
-  if (config.run.empty()) config.run = (fs::path("runs") / fs::path(path).stem()).string();
+  if (config.run.empty()) config.run = default_run(path);
   check_run_place(config.run);
   check_cache_place(config);
   const fs::path stored_file = fs::path(config.run) / "config.toml";
@@ -135,7 +137,7 @@ PhasedConfig read_phased_config(const std::string& path, const RunArguments& arg
     if (is_run) config.run = path;
     take_text(config, arguments.text);
     if (!arguments.run.empty()) config.run = arguments.run;
-    if (config.run.empty()) config.run = (fs::path("runs") / fs::path(path).stem()).string();
+    if (config.run.empty()) config.run = default_run(path);
     check_run_place(config.run);
     check(!fs::exists(fs::path(config.run) / "config.toml"), ErrorKind::invalid,
           "{} holds a run without phases; name another directory: --run NEW", config.run);

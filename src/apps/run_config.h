@@ -24,6 +24,11 @@ struct RunArguments {
 // directory no more.
 Config read_run_config(const std::string& path, const RunArguments& arguments);
 
+// --text: replaces data.sources by these, each a source of its own; standard input is refused. None: as it is.
+void take_text(Config& config, const std::vector<std::string>& text);
+// Where a run of this configuration file lies unless it is told: runs/NAME of the file.
+std::string default_run(const std::string& path);
+
 // Whether `path` is a configuration with phases, or the directory of a run that goes through some (config/phases.h).
 bool is_phased(const std::string& path);
 // The same of such a one; --text, --set and --model are common to all phases, and base.run is the run's directory. What

@@ -2,13 +2,13 @@
 #include <filesystem>
 
 #include "apps/cli.h"
+#include "apps/run_config.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/interrupt.h"
 #include "base/progress.h"
 #include "data/prepare.h"
 #include "study/sweep.h"
-#include "train/resources.h"
 #include "train/run_place.h"
 
 namespace hadal {
@@ -24,16 +24,10 @@ struct SweepVerb {
 Sweep read(const SweepVerb& o) {
   Sweep sweep = load_sweep(o.file, o.common.set);
   if (!o.run.empty()) sweep.run = o.run;
-  if (sweep.run.empty()) sweep.run = (std::filesystem::path("runs") / std::filesystem::path(o.file).stem()).string();
+  if (sweep.run.empty()) sweep.run = default_run(o.file);
   check_run_place(sweep.run);
   for (SweepArm& arm : sweep.arms) {
-    for (size_t i = 0; i < o.text.size(); ++i) {
-      if (i == 0) arm.config.data.sources.clear();
-      SourceConfig source;
-      source.name = std::filesystem::path(o.text[i]).filename().string();
-      source.paths = {o.text[i]};
-      arm.config.data.sources.push_back(source);
-    }
+    take_text(arm.config, o.text);
     check(!arm.config.data.sources.empty(), ErrorKind::invalid,
           "no text to train on: name some with --text FILE, or list data.sources in {}", o.file);
     check(arm.config.parallel.ranks() == 1, ErrorKind::invalid, "{}: a sweep trains on one rank: leave [parallel] out",
@@ -44,11 +38,9 @@ Sweep read(const SweepVerb& o) {
 
 // Builds the text that all arms read, and says how large its vocabulary is.
 int64_t prepare_text(const Sweep& sweep, const Exec& exec, bool quiet) {
-  Config config = sweep.arms.front().config;
-  config.run = sweep.run;
   data::PrepareOptions how;
   how.quiet = quiet;
-  return data::prepare(config, exec, how).tokenizer.vocab_size();
+  return data::prepare(text_config(sweep), exec, how).tokenizer.vocab_size();
 }
 
 void write_results(const SweepResult& result) {
@@ -68,7 +60,6 @@ int run(const SweepVerb& o) {
   const CleanStop stop("stopping after this step, with a page of what is complete");
   Progress progress("training", int64_t(result.all_flops() / 1e9), {.unit = "GFLOP", .quiet = o.common.quiet});
   SweepOptions options;
-  options.quiet = o.common.quiet;
   double since_last_run = 0;
   options.step = [&](double flops, const std::string& what) {
     since_last_run += flops;

@@ -3,6 +3,7 @@
 // nobody touched: weights, moments, lineage, results, and the page's tables.
 #include "apps/killed_run.h"
 #include "apps/run_metrics.h"
+#include "apps/three_phases.h"
 #include "checkpoint/phase_record.h"
 
 namespace hadal {
@@ -10,32 +11,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using Words = std::vector<std::string>;
-
-constexpr const char* kPhases = R"(
-[[phase]]
-name = "base"
-kind = "pretrain"
-[phase.train]
-steps = 12
-[[phase]]
-name = "longer"
-kind = "extend"
-moments = "keep"
-[phase.data]
-sequence_length = 64
-[phase.train]
-steps = 8
-batch_sequences = 3
-[phase.model]
-max_positions = 128
-yarn = { factor = 4.0, original_positions = 32 }
-[[phase]]
-name = "last"
-kind = "pretrain"
-start = "average"
-[phase.train]
-steps = 8
-)";
 
 std::vector<Words> commands_of(const SmallRun& small, const fs::path& run) {
   const auto evaluated = [&](const std::string& phase, const std::string& task) {
@@ -73,7 +48,7 @@ std::map<std::string, std::string> outcome_of(const fs::path& run) {
 
 TEST(WalkKilledTwentyTimes, EndsWithTheBytesOfTheUntouchedWalk) {
   const SmallRun small;
-  atomic_write(small.root() / "life.toml", read_file(small.config()) + kPhases);
+  atomic_write(small.root() / "life.toml", read_file(small.config()) + three_phases(12, 8, 8));
   const fs::path run = small.run("life");
   const std::vector<Words> commands = commands_of(small, run);
   const auto walk_in_peace = [&](size_t first) {

@@ -3,6 +3,7 @@
 
 #include "apps/command.h"
 #include "apps/small_run.h"
+#include "apps/three_phases.h"
 #include "base/json.h"
 #include "checkpoint/checkpoint.h"
 
@@ -13,33 +14,7 @@ namespace fs = std::filesystem;
 
 class PhasedRun : public ::testing::Test {
  protected:
-  PhasedRun() {
-    atomic_write(life(), read_file(small_.config()) + R"(
-[[phase]]
-name = "base"
-kind = "pretrain"
-[phase.train]
-steps = 6
-[[phase]]
-name = "longer"
-kind = "extend"
-moments = "keep"
-[phase.data]
-sequence_length = 64
-[phase.train]
-steps = 4
-batch_sequences = 3
-[phase.model]
-max_positions = 128
-yarn = { factor = 4.0, original_positions = 32 }
-[[phase]]
-name = "last"
-kind = "pretrain"
-start = "average"
-[phase.train]
-steps = 3
-)");
-  }
+  PhasedRun() { atomic_write(life(), read_file(small_.config()) + three_phases(6, 4, 3)); }
   fs::path life() const { return small_.root() / "life.toml"; }
   std::string train(const std::string& run, const std::string& more = "") const {
     return "train " + SmallRun::quoted(life()) + " --text " + SmallRun::quoted(small_.text()) + " --run " +

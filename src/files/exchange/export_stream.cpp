@@ -107,13 +107,12 @@ void ExportStream::encode(const ExportTensor& tensor, const Tensor& rows, const 
 Tensor ExportStream::read_in_order(const ExportRows& from, int64_t at, int64_t n, const RowReader& read) const {
   const int64_t first = from.weight.first_row;
   if (from.half_split == 0) return read(first + at, n);
-  Tensor all;
-  for (int64_t i = 0; i < n; ++i) {
-    const Tensor row = read(first + row_of_half_split(at + i, from.half_split), 1);
-    if (!all) all = Tensor::empty(exec_, row.dtype(), {n, row.cols()});
-    all.row_range(i, 1).copy_from(row);
-  }
-  return all;
+  const int64_t head = from.half_split, begin = at / head * head, end = (at + n + head - 1) / head * head;
+  const Tensor ours = read(first + begin, end - begin);  // whole heads: a row's place is in its own
+  const Tensor theirs = Tensor::empty(exec_, ours.dtype(), {n, ours.cols()});
+  for (int64_t i = 0; i < n; ++i)
+    theirs.row_range(i, 1).copy_from(ours.row_range(row_of_half_split(at + i, from.half_split) - begin, 1));
+  return theirs;
 }
 
 void ExportStream::write_rows(const ExportTensor& tensor, const ExportRows& from, const Tensor& scales) {

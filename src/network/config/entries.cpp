@@ -3,8 +3,8 @@
 
 #include <fmt/ranges.h>
 
-#include "base/error.h"
 #include "base/json.h"
+#include "config/config_json.h"
 
 namespace hadal {
 
@@ -41,7 +41,9 @@ std::vector<std::string> list_of_texts(const ordered_json& entry, const char* ke
   return all;
 }
 
-void check_directory_name(const std::string& name, std::span<const char* const> taken, const std::string& where) {
+std::string new_name(const ordered_json& entry, const char* what, std::span<const char* const> taken,
+                     const std::function<bool(const std::string&)>& exists, const std::string& where) {
+  const std::string name = text_of(entry, "name", "", where);
   const bool plain = !name.empty() && name.size() <= 64 && name[0] != '-' &&
                      name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-_") == std::string::npos;
   check(
@@ -49,6 +51,16 @@ void check_directory_name(const std::string& name, std::span<const char* const> 
       "{}: name = \"{}\" must be a word of small letters, digits, - and _ that names a directory of the run, and none "
       "of {}",
       where, name, fmt::join(taken, ", "));
+  check(!exists(name), ErrorKind::invalid, "{}: there is {} '{}' before it; names differ", where, what, name);
+  return name;
+}
+
+Config with_entry(const Config& common, const ordered_json& entry, std::span<const char* const> own_keys,
+                  const std::string& where) {
+  ordered_json tree = config_to_tree(common), own = entry;
+  for (const char* key : own_keys) own.erase(key);
+  merge_tables(tree, own);
+  return config_from_tree(tree, where);
 }
 
 }  // namespace hadal

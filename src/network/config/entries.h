@@ -2,11 +2,15 @@
 // to the room.
 #pragma once
 #include <algorithm>
+#include <functional>
 #include <iterator>
 #include <nlohmann/json.hpp>
 #include <span>
 #include <string>
 #include <vector>
+
+#include "base/error.h"
+#include "config/config.h"
 
 namespace hadal {
 
@@ -26,8 +30,23 @@ std::string text_of(const nlohmann::ordered_json& entry, const char* key, const 
 std::vector<std::string> list_of_texts(const nlohmann::ordered_json& entry, const char* key, const char* what,
                                        const std::string& where);
 
-// Throws invalid unless `name` is a word of small letters, digits, - and _ that is none of `taken`, which the directory
-// that it will stand in has for other things.
-void check_directory_name(const std::string& name, std::span<const char* const> taken, const std::string& where);
+// entry["name"]: a word of small letters, digits, - and _ that is none of `taken`, which the directory that it will
+// stand in has for other things, and that no entry before it has. Throws invalid; `what` is "a phase", "an arm".
+std::string new_name(const nlohmann::ordered_json& entry, const char* what, std::span<const char* const> taken,
+                     const std::function<bool(const std::string&)>& exists, const std::string& where);
+
+// `common` with what the entry says on top, but for `own_keys`, which mean something else. Throws invalid.
+Config with_entry(const Config& common, const nlohmann::ordered_json& entry, std::span<const char* const> own_keys,
+                  const std::string& where);
+
+// Errors of `checks` begin with `where`.
+template <class Checks>
+void naming(const std::string& where, const Checks& checks) {
+  try {
+    checks();
+  } catch (const Error& error) {
+    throw Error(error.kind(), fmt::format("{}: {}", where, error.what()));
+  }
+}
 
 }  // namespace hadal

@@ -123,10 +123,8 @@ class Resolver {
     const std::string number = fmt::format("{}: phase {}", path_, result_.phases.size() + 1);
     check(entry.is_object(), ErrorKind::invalid, "{}: must be a table", number);
     Phase phase;
-    phase.name = text_of(entry, "name", "", number);
-    check_directory_name(phase.name, kTaken, number);
-    check(!result_.find(phase.name), ErrorKind::invalid, "{}: there is a phase '{}' before it; names differ", number,
-          phase.name);
+    phase.name = new_name(
+        entry, "a phase", kTaken, [&](const std::string& name) { return result_.find(name) != nullptr; }, number);
     const std::string where = fmt::format("{}: phase '{}'", path_, phase.name);
     check_sections(entry, where);
     const PhaseKind& kind = kind_of(entry, where);
@@ -137,13 +135,11 @@ class Resolver {
     check(before || (!phase.keeps_moments && !phase.starts_from_average), ErrorKind::invalid,
           "{}: there is no phase before it whose moments or average it could start from", where);
     phase.config = config_of(entry, kind, before, where);
-    try {
+    naming(where, [&] {
       validate(phase.config);
       check_context(phase, before);
       kind.check(phase, before);
-    } catch (const Error& error) {
-      throw Error(error.kind(), fmt::format("{}: {}", where, error.what()));
-    }
+    });
     result_.phases.push_back(std::move(phase));
   }
 
@@ -177,10 +173,7 @@ class Resolver {
     Config common = result_.base;
     if (before) common.model = before->config.model;
     apply_overrides(common, kind.defaults(before), "the kind's default");
-    ordered_json tree = config_to_tree(common), own = entry;
-    for (const char* key : kKeys) own.erase(key);
-    merge_tables(tree, own);
-    Config config = config_from_tree(tree, where);
+    Config config = with_entry(common, entry, kKeys, where);
     apply_overrides(config, assignments_of(entry, where));
     return config;
   }

@@ -118,23 +118,14 @@ class Resolver {
     const std::string number = fmt::format("{}: arm {}", path_, all_.arms.size() + 1);
     check(entry.is_object(), ErrorKind::invalid, "{}: must be a table", number);
     SweepArm arm;
-    arm.name = text_of(entry, "name", "", number);
-    check_directory_name(arm.name, kTaken, number);
-    check(!all_.find(arm.name), ErrorKind::invalid, "{}: there is an arm '{}' before it; names differ", number,
-          arm.name);
+    arm.name = new_name(
+        entry, "an arm", kTaken, [&](const std::string& name) { return all_.find(name) != nullptr; }, number);
     const std::string where = fmt::format("{}: arm '{}'", path_, arm.name);
     arm.title = text_of(entry, "title", arm.name, where);
     check_sections(entry, where);
-    ordered_json tree = config_to_tree(common_), own = entry;
-    for (const char* key : kKeys) own.erase(key);
-    merge_tables(tree, own);
-    arm.config = config_from_tree(tree, where);
+    arm.config = with_entry(common_, entry, kKeys, where);
     apply_overrides(arm.config, assignments_of(entry, arm.name, where));
-    try {
-      validate(arm.config);
-    } catch (const Error& error) {
-      throw Error(error.kind(), fmt::format("{}: {}", where, error.what()));
-    }
+    naming(where, [&] { validate(arm.config); });
     check_common(arm.config, common_, where);
     all_.arms.push_back(std::move(arm));
   }

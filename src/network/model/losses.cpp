@@ -14,6 +14,14 @@ std::string RoutingFault::text() const {
   return fmt::format("the selection bias of expert {} is not finite, in layer {}", bias_expert, layer);
 }
 
+void add_load(std::vector<std::vector<int64_t>>& load, const std::vector<std::vector<int64_t>>& other) {
+  load.resize(std::max(load.size(), other.size()));
+  for (size_t l = 0; l < other.size(); ++l) {
+    load[l].resize(std::max(load[l].size(), other[l].size()));
+    for (size_t e = 0; e < other[l].size(); ++e) load[l][e] += other[l][e];
+  }
+}
+
 double LossSums::total(const LossWeights& weights) const {
   double sum = main * weights.main + balance;
   for (size_t k = 0; k < mtp.size() && k < weights.mtp.size(); ++k) sum += mtp[k] * weights.mtp[k];
@@ -29,11 +37,7 @@ void LossSums::merge(const LossSums& other) {
   mtp.resize(std::max(mtp.size(), other.mtp.size()));
   mtp_count.resize(std::max(mtp_count.size(), other.mtp_count.size()));
   for (size_t k = 0; k < other.mtp.size(); ++k) mtp[k] += other.mtp[k], mtp_count[k] += other.mtp_count[k];
-  expert_load.resize(std::max(expert_load.size(), other.expert_load.size()));
-  for (size_t l = 0; l < other.expert_load.size(); ++l) {
-    expert_load[l].resize(std::max(expert_load[l].size(), other.expert_load[l].size()));
-    for (size_t e = 0; e < other.expert_load[l].size(); ++e) expert_load[l][e] += other.expert_load[l][e];
-  }
+  add_load(expert_load, other.expert_load);
   if (!fault) fault = other.fault;
 }
 

@@ -60,4 +60,7 @@ struct RouteReplay {
 // modules follow as layers n_layers ..., on fewer rows); "final_norm". Tensors are views, good until it returns.
 using Observer = std::function<void(const std::string& name, const Tensor& value)>;
 
+// Adds an expert_load to another, which grows where it has fewer layers or experts.
+void add_load(std::vector<std::vector<int64_t>>& load, const std::vector<std::vector<int64_t>>& other);
+
 }  // namespace hadal

@@ -6,12 +6,14 @@
 #include <cmath>
 #include <functional>
 #include <map>
+#include <optional>
 
 #include "base/error.h"
 #include "base/html.h"
 #include "base/text_format.h"
 #include "checkpoint/phase_record.h"
 #include "phases/kinds.h"
+#include "picture/html_table.h"
 #include "picture/page.h"
 #include "train/evaluation_record.h"
 #include "train/report_sections.h"
@@ -27,8 +29,15 @@ struct ShownPhase {
   Phase phase;
   RunRecord run;
   const PhaseRecord* ended = nullptr;
-  double begin = 0, tokens = 0;  // on the axis of all phases
-  std::vector<EvaluationRecord> evaluations;
+  double begin = 0, tokens = 0;             // on the axis of all phases
+  std::map<double, double> tokens_at = {};  // behind each step
+  std::vector<EvaluationRecord> evaluations = {};
+
+  // Steps say their tokens, other lines the step behind which they stand.
+  double place(const ordered_json& line) const {
+    const auto found = tokens_at.find(number(line, "step"));
+    return begin + (found != tokens_at.end() ? found->second : 0);
+  }
 };
 
 struct Walked {
@@ -38,12 +47,13 @@ struct Walked {
   std::vector<std::string> waiting;  // phases that have made no step
 };
 
-bool has_steps(const fs::path& run) {
+// Nothing of a phase that has made no step.
+std::optional<RunRecord> begun_run(const fs::path& run) {
   try {
-    return fs::exists(run / "metrics.jsonl") && !read_run(run).steps.empty();
+    return read_run(run);
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::not_found) throw;
-    return false;
+    return std::nullopt;
   }
 }
 
@@ -53,37 +63,23 @@ Walked read_walk(const fs::path& run) {
   walk.records = read_phase_records(run);
   double at = 0;
   for (const Phase& phase : load_phases((run / kPhasesFile).string(), training_kinds()).phases) {
-    if (!has_steps(run / phase.name)) {
+    std::optional<RunRecord> begun = begun_run(run / phase.name);
+    if (!begun) {
       walk.waiting.push_back(phase.name);
       continue;
     }
-    ShownPhase shown{phase, read_run(run / phase.name)};
+    ShownPhase shown{phase, std::move(*begun)};
     for (const PhaseRecord& record : walk.records)
       if (record.name == phase.name) shown.ended = &record;
     shown.begin = at, shown.tokens = number(shown.run.steps.back(), "tokens");
     at += shown.tokens;
+    for (const auto& step : shown.run.steps) shown.tokens_at[number(step, "step")] = number(step, "tokens");
     shown.evaluations = read_evaluations(run / phase.name);
     walk.phases.push_back(std::move(shown));
   }
   check(!walk.phases.empty(), ErrorKind::not_found, "{}: none of its phases has made a step yet", run.string());
   return walk;
 }
-
-// Lines of a phase on the axis: steps say their tokens, others the step behind which they stand.
-class Axes {
- public:
-  explicit Axes(const ShownPhase& phase) : phase_(phase) {
-    for (const auto& step : phase.run.steps) tokens_[number(step, "step")] = number(step, "tokens");
-  }
-  double place(const ordered_json& line) const {
-    const auto found = tokens_.find(number(line, "step"));
-    return phase_.begin + (found != tokens_.end() ? found->second : 0);
-  }
-
- private:
-  const ShownPhase& phase_;
-  std::map<double, double> tokens_;
-};
 
 using Value = std::function<double(const ShownPhase& phase, const ordered_json& line)>;
 using Lines = MetricLines RunRecord::*;
@@ -92,8 +88,7 @@ using Lines = MetricLines RunRecord::*;
 ChartLine over_phases(const Walked& walk, const std::string& name, Lines lines, const Value& value) {
   ChartLine line{name, {}};
   for (const ShownPhase& phase : walk.phases) {
-    const Axes axes(phase);
-    for (const auto& entry : phase.run.*lines) line.points.emplace_back(axes.place(entry), value(phase, entry));
+    for (const auto& entry : phase.run.*lines) line.points.emplace_back(phase.place(entry), value(phase, entry));
     if (!line.points.empty()) line.points.emplace_back(line.points.back().first, NAN);
   }
   return line;
@@ -145,28 +140,21 @@ std::string one_axis(const Walked& walk) {
   return "<h2>All phases on one axis</h2><div class=\"charts\">" + charts + "</div>\n";
 }
 
-std::string cells(const std::vector<std::string>& texts, const char* tag = "td") {
-  std::string row = "<tr>";
-  for (const std::string& text : texts) row += fmt::format("<{0}>{1}</{0}>", tag, html_escape(text));
-  return row + "</tr>\n";
-}
-
 std::string lineage(const Walked& walk) {
-  std::string rows = cells({"phase", "kind", "from", "steps", "tokens", "context", "learning rate", "last loss",
-                            "bits per byte", "model", "state"},
-                           "th");
+  HtmlTable table({"phase", "kind", "from", "steps", "tokens", "context", "learning rate", "last loss", "bits per byte",
+                   "model", "state"});
   for (const ShownPhase& shown : walk.phases) {
     const auto &first = shown.run.steps.front(), &last = shown.run.steps.back();
     const auto& validations = shown.run.validations;
-    rows += cells({shown.phase.name, shown.phase.kind, shown.phase.from.empty() ? "-" : shown.phase.from,
-                   format_count(int64_t(number(last, "step"))), format_count(int64_t(shown.tokens)),
-                   format_count(shown.phase.config.data.sequence_length),
-                   fmt::format("{:.3g} to {:.3g}", number(first, "lr"), number(last, "lr")),
-                   fmt::format("{:.4f}", number(last, "loss")),
-                   validations.empty() ? "-" : fmt::format("{:.4f}", number(validations.back(), "bits_per_byte")),
-                   shown.ended ? shown.ended->model.substr(0, 12) : "-", shown.ended ? "ended" : "has begun"});
+    table.add(escaped({shown.phase.name, shown.phase.kind, shown.phase.from.empty() ? "-" : shown.phase.from,
+                       format_count(int64_t(number(last, "step"))), format_count(int64_t(shown.tokens)),
+                       format_count(shown.phase.config.data.sequence_length),
+                       fmt::format("{:.3g} to {:.3g}", number(first, "lr"), number(last, "lr")),
+                       fmt::format("{:.4f}", number(last, "loss")),
+                       validations.empty() ? "-" : fmt::format("{:.4f}", number(validations.back(), "bits_per_byte")),
+                       shown.ended ? shown.ended->model.substr(0, 12) : "-", shown.ended ? "ended" : "has begun"}));
   }
-  std::string out = "<div class=\"wide\"><table>" + rows + "</table></div>\n";
+  std::string out = table.text();
   for (const std::string& name : walk.waiting) out += "<p class=\"soft\">" + html_escape(name) + ": no step yet</p>\n";
   return out;
 }
@@ -188,16 +176,16 @@ std::string evaluation_table(const Walked& walk) {
       }
   }
   if (keys.empty()) return "";
-  std::string rows = cells(head, "th");
+  HtmlTable table(escaped(head));
   for (const std::string& key : keys) {
     std::vector<std::string> row{key.substr(0, key.find('\n')), key.substr(key.find('\n') + 1)};
     for (const ShownPhase& shown : walk.phases) {
       const auto found = values[key].find(shown.phase.name);
       row.push_back(found != values[key].end() ? found->second : "-");
     }
-    rows += cells(row);
+    table.add(escaped(row));
   }
-  return "<div class=\"wide\"><table>" + rows + "</table></div>\n";
+  return table.text();
 }
 
 // A part of every phase under a heading of its own; nothing where no phase has it.
@@ -220,7 +208,7 @@ std::string evaluation_part(const Walked& walk) {
       for (Grid& grid : record.grids) grid.title = shown.phase.name + ": " + grid.title;
     grids += evaluation_grids(named);
   }
-  return "<h2>Evaluations</h2>\n" + table + (grids.empty() ? "" : "<div class=\"charts\">" + grids + "</div>\n") +
+  return "<h2>Evaluations</h2>\n" + table + (grids.empty() ? "" : charts(grids)) +
          by_phase(walk, "What was asked, and what it answered",
                   [](const ShownPhase& shown) { return evaluation_samples(shown.evaluations); });
 }

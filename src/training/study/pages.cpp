@@ -6,7 +6,7 @@
 
 #include "base/html.h"
 #include "picture/chart.h"
-#include "study/html_table.h"
+#include "picture/html_table.h"
 
 namespace hadal {
 namespace {

@@ -9,7 +9,6 @@
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "base/isa.h"
-#include "base/text_format.h"
 #include "config/config_io.h"
 #include "data/prepare.h"
 #include "study/pages.h"
@@ -96,13 +95,7 @@ class Runner {
     config.run = (fs::path(result_.sweep.run) / arm.name /
                   fmt::format("flops-{:g}-lr-{:g}-seed-{}", run.budget, run.learning_rate, run.seed))
                      .string();
-    config.data.cache = data::cache_directory(config_of_data()).string();
-    return config;
-  }
-
-  Config config_of_data() const {
-    Config config = result_.sweep.arms.front().config;
-    config.run = result_.sweep.run;
+    config.data.cache = data::cache_directory(text_config(result_.sweep)).string();
     return config;
   }
 
@@ -187,6 +180,12 @@ SweepResult plan_sweep(const Sweep& sweep, int64_t vocabulary) {
     result.arms.push_back(figures_of(arm, sweep, vocabulary, result.tokens_a_step));
   check_flops_agree(result.arms, sweep.config.tolerance);
   return result;
+}
+
+Config text_config(const Sweep& sweep) {
+  Config config = sweep.arms.front().config;
+  config.run = sweep.run;
+  return config;
 }
 
 void run_sweep(SweepResult& result, const Exec& exec, const SweepOptions& options) {

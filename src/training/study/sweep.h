@@ -53,8 +53,10 @@ struct SweepResult {
 // less than one step.
 SweepResult plan_sweep(const Sweep& sweep, int64_t vocabulary);
 
+// What prepares the text that all arms read, in the sweep's directory.
+Config text_config(const Sweep& sweep);
+
 struct SweepOptions {
-  bool quiet = false;
   std::function<void(const std::string&)> say;                      // sentences; may be empty
   std::function<void(double flops, const std::string& what)> step;  // after every step of training; may be empty
   std::function<void(const SweepResult&)> after_run;                // may be empty

@@ -7,7 +7,7 @@
 #include "base/table.h"
 #include "base/text_format.h"
 #include "picture/chart.h"
-#include "study/html_table.h"
+#include "picture/html_table.h"
 #include "study/pages.h"
 #include "study/sweep.h"
 
@@ -210,11 +210,7 @@ std::string sweep_page(const SweepResult& result) {
   const std::string sentence = sweep_sentence(result);
   if (!sentence.empty()) body += "<p><b>" + html_escape(sentence) + "</b></p>\n";
   HtmlTable table(head_of(result));
-  for (const SweptArm& arm : result.arms) {
-    std::vector<std::string> cells = cells_of(result, arm);
-    for (std::string& cell : cells) cell = html_escape(cell);
-    table.add(cells);
-  }
+  for (const SweptArm& arm : result.arms) table.add(escaped(cells_of(result, arm)));
   body += table.text() + charts_part(result) + multipliers_part(result) + tries_part(result);
   return page_of("Models of equal FLOPs, compared by what they learn", body);
 }

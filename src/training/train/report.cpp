@@ -13,6 +13,7 @@
 #include "base/text_format.h"
 #include "base/thread_pool.h"
 #include "picture/chart.h"
+#include "picture/html_table.h"
 #include "picture/page.h"
 #include "train/evaluation_record.h"
 #include "train/report_sections.h"
@@ -236,17 +237,13 @@ std::string change_list(const std::vector<RunRecord>& runs) {
 std::string evaluations(const RunRecord& run) {
   const auto records = read_evaluations(run.directory);
   if (records.empty()) return "";
-  std::string rows;
+  HtmlTable table({"task", "metric", "value", "standard error", "items", "checkpoint"});
   for (const EvaluationRecord& record : records)
     for (const auto& metric : record.metrics)
-      rows += fmt::format("<tr><td>{}</td><td>{}</td><td>{:.4f}</td><td>{}</td><td>{}</td><td>{}</td></tr>\n",
-                          html_escape(record.task), html_escape(metric.name), metric.value,
-                          metric.error ? fmt::format("{:.4f}", *metric.error) : "-", record.items,
-                          html_escape(record.checkpoint));
-  return "<h2>Evaluations, " + html_escape(run.name) +
-         "</h2>\n<div class=\"wide\"><table><tr><th>task</th><th>metric</th><th>value</th><th>standard error</th>"
-         "<th>items</th><th>checkpoint</th></tr>\n" +
-         rows + "</table></div>\n<div class=\"charts\">" + evaluation_grids(records) + "</div>\n" +
+      table.add(escaped({record.task, metric.name, fmt::format("{:.4f}", metric.value),
+                         metric.error ? fmt::format("{:.4f}", *metric.error) : "-", std::to_string(record.items),
+                         record.checkpoint}));
+  return "<h2>Evaluations, " + html_escape(run.name) + "</h2>\n" + table.text() + charts(evaluation_grids(records)) +
          evaluation_samples(records);
 }
 

@@ -10,6 +10,7 @@
 #include "config/config_io.h"
 #include "data/prepare.h"
 #include "picture/grid.h"
+#include "picture/html_table.h"
 
 namespace hadal {
 
@@ -17,35 +18,23 @@ using nlohmann::ordered_json;
 
 namespace {
 
-std::string table_row(const std::vector<std::string>& cells, const char* tag = "td") {
-  std::string row = "<tr>";
-  for (const std::string& cell : cells) row += fmt::format("<{0}>{1}</{0}>", tag, html_escape(cell));
-  return row + "</tr>\n";
-}
-
-std::string table_of(const std::vector<std::string>& head, const std::string& rows) {
-  return "<div class=\"wide\"><table>" + table_row(head, "th") + rows + "</table></div>\n";
-}
-
 // What was removed, whatever removed it: documents, bytes, and those that nothing else would have removed.
-std::string removed_rows(const std::string& source, const data::SourceCounts& counts) {
-  std::string rows;
+void add_removed(HtmlTable& table, const std::string& source, const data::SourceCounts& counts) {
   const auto share = [&](int64_t n) {
     return format_percent(double(n) / double(std::max<int64_t>(1, counts.documents)));
   };
   const auto add = [&](const char* by, int64_t n, int64_t bytes) {
-    if (n > 0) rows += table_row({source, by, format_count(n), share(n), bytes > 0 ? format_count(bytes) : "-", "-"});
+    if (n > 0) table.add(escaped({source, by, format_count(n), share(n), bytes > 0 ? format_count(bytes) : "-", "-"}));
   };
   add("empty", counts.empty, 0);
   add("a copy of another document", counts.duplicates, counts.duplicate_bytes);
   for (const auto& [rule, removed] : counts.by_rule)
-    rows += table_row({source, rule, format_count(removed.documents), share(removed.documents),
-                       format_count(removed.bytes), format_count(removed.alone)});
+    table.add(escaped({source, rule, format_count(removed.documents), share(removed.documents),
+                       format_count(removed.bytes), format_count(removed.alone)}));
   add("nothing to learn from in it", counts.refused, 0);
   add("no document: a bad line", counts.bad_lines, 0);
   if (counts.cut_bytes > 0)
-    rows += table_row({source, "lines of documents that stay", "-", "-", format_count(counts.cut_bytes), "-"});
-  return rows;
+    table.add(escaped({source, "lines of documents that stay", "-", "-", format_count(counts.cut_bytes), "-"}));
 }
 
 }  // namespace
@@ -54,17 +43,18 @@ std::string data_section(const RunRecord& run) {
   if (!run.has_config) return "";
   try {
     const data::ShardIndex index = data::read_index(data::cache_directory(run.config) / "shards");
-    std::string sources, removed;
+    HtmlTable sources({"source", "documents", "training tokens", "held-out tokens"}),
+        removed({"source", "removed by", "documents", "share", "bytes", "alone"});
     for (size_t s = 0; s < index.sources.size() && s < index.counts.size(); ++s) {
       const data::SourceCounts& counts = index.counts[s];
-      sources += table_row({index.sources[s].name, format_count(counts.documents), format_count(counts.training_tokens),
-                            format_count(counts.held_out_tokens)});
-      removed += removed_rows(index.sources[s].name, counts);
+      sources.add(escaped({index.sources[s].name, format_count(counts.documents), format_count(counts.training_tokens),
+                           format_count(counts.held_out_tokens)}));
+      add_removed(removed, index.sources[s].name, counts);
     }
-    std::string out = table_of({"source", "documents", "training tokens", "held-out tokens"}, sources);
+    std::string out = sources.text();
     if (!removed.empty())
       out += "<p>Removed documents: the first that asks counts; alone: no other rule would have removed it</p>\n" +
-             table_of({"source", "removed by", "documents", "share", "bytes", "alone"}, removed);
+             removed.text();
     return out + fmt::format("<p class=\"soft\">text, split and tokenizer {}, tokenizer {}</p>\n",
                              html_escape(index.plan.substr(0, 16)), html_escape(index.tokenizer_hash.substr(0, 16)));
   } catch (const Error& error) {  // a page shows what there is

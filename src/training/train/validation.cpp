@@ -40,27 +40,18 @@ struct Scored {  // of some forwards
   void add(const LossSums& sums) {
     for (const ExactSum& one : sums.domains) nats.merge(one);
     tokens += sums.main_count;
-    add_load(sums.expert_load);
+    add_load(load, sums.expert_load);
   }
   void merge(const Scored& other) {
     nats.merge(other.nats);
     tokens += other.tokens;
-    add_load(other.load);
+    add_load(load, other.load);
   }
   double loss() const { return tokens > 0 ? nats.value() / double(tokens) : 0; }
   double bits_per(int64_t bytes) const { return bytes > 0 ? nats.value() / std::log(2.0) / double(bytes) : 0; }
   template <class Self, class Visitor>
   static void visit(Self& self, Visitor& v) {
     v(self.nats), v(self.tokens), v(self.load);
-  }
-
- private:
-  void add_load(const std::vector<std::vector<int64_t>>& other) {
-    load.resize(std::max(load.size(), other.size()));
-    for (size_t l = 0; l < other.size(); ++l) {
-      load[l].resize(std::max(load[l].size(), other[l].size()));
-      for (size_t e = 0; e < other[l].size(); ++e) load[l][e] += other[l][e];
-    }
   }
 };
 

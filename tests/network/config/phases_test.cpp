@@ -2,13 +2,11 @@
 #include "config/phases.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
-
-#include <filesystem>
 
 #include "base/error.h"
 #include "base/expect_words.h"
 #include "base/files.h"
+#include "base/testing.h"
 #include "config/config_io.h"
 
 namespace hadal {
@@ -23,16 +21,10 @@ std::vector<PhaseKind> kinds() {
 }
 
 PhasedConfig phases_of(const std::string& text, const std::vector<std::string>& set = {}) {
-  const auto file = std::filesystem::temp_directory_path() / fmt::format("hadal_phases_{}.toml", getpid());
+  const testing::TempDir folder;
+  const std::string file = folder / "my.toml";
   atomic_write(file, text);
-  try {
-    PhasedConfig plan = load_phases(file.string(), kinds(), set);
-    std::filesystem::remove(file);
-    return plan;
-  } catch (...) {
-    std::filesystem::remove(file);
-    throw;
-  }
+  return load_phases(file, kinds(), set);
 }
 
 std::string error_of(const std::string& text, const std::vector<std::string>& set = {}) {

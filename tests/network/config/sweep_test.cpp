@@ -2,13 +2,11 @@
 #include "config/sweep.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
-
-#include <filesystem>
 
 #include "base/error.h"
 #include "base/expect_words.h"
 #include "base/files.h"
+#include "base/testing.h"
 
 namespace hadal {
 namespace {
@@ -39,16 +37,10 @@ weight_decay = 0.25
 )";
 
 Sweep sweep_of(const std::string& text, const std::vector<std::string>& set = {}) {
-  const auto file = std::filesystem::temp_directory_path() / fmt::format("hadal_sweep_{}.toml", getpid());
+  const testing::TempDir folder;
+  const std::string file = folder / "my.toml";
   atomic_write(file, text);
-  try {
-    Sweep sweep = load_sweep(file.string(), set);
-    std::filesystem::remove(file);
-    return sweep;
-  } catch (...) {
-    std::filesystem::remove(file);
-    throw;
-  }
+  return load_sweep(file, set);
 }
 
 std::string error_of(const std::string& text, const std::vector<std::string>& set = {}) {

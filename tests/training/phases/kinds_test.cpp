@@ -2,20 +2,19 @@
 #include "phases/kinds.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
-
-#include <filesystem>
 
 #include "base/error.h"
 #include "base/expect_words.h"
 #include "base/files.h"
+#include "base/testing.h"
 #include "phases/phase_walk.h"
 
 namespace hadal {
 namespace {
 
 PhasedConfig phases_of(const std::string& more) {
-  const auto file = std::filesystem::temp_directory_path() / fmt::format("hadal_kinds_{}.toml", getpid());
+  const testing::TempDir folder;
+  const std::string file = folder / "my.toml";
   atomic_write(file, R"(
 [data]
 sequence_length = 128
@@ -35,14 +34,7 @@ sequence_length = 1024
 max_positions = 4096
 yarn = { factor = 40.0, original_positions = 128 }
 )" + more);
-  try {
-    PhasedConfig plan = load_phases(file.string(), training_kinds());
-    std::filesystem::remove(file);
-    return plan;
-  } catch (...) {
-    std::filesystem::remove(file);
-    throw;
-  }
+  return load_phases(file, training_kinds());
 }
 
 std::string error_of(const std::string& more) {

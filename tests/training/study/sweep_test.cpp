@@ -157,7 +157,7 @@ TEST_F(SweepTest, StepsSpendTheBudget) {
 TEST_F(SweepTest, GoesOnWhereItWasStoppedWithTheSameResults) {
   SweepResult whole = plan_sweep(load(), 280);
   int64_t steps = 0;
-  run_sweep(whole, exec_.exec, {.quiet = true, .step = [&](double, const std::string&) { ++steps; }});
+  run_sweep(whole, exec_.exec, {.step = [&](double, const std::string&) { ++steps; }});
   ASSERT_TRUE(whole.complete());
   int64_t planned = 0;
   for (const SweptArm& arm : whole.arms) {
@@ -172,7 +172,7 @@ TEST_F(SweepTest, GoesOnWhereItWasStoppedWithTheSameResults) {
 
   SweepResult again = plan_sweep(load({fmt::format("run={}/again", root_.string())}), 280);
   int64_t left = planned / 2;
-  SweepOptions stopping{.quiet = true};
+  SweepOptions stopping;
   stopping.step = [&](double, const std::string&) {
     if (--left == 0) request_interrupt();
   };
@@ -185,7 +185,7 @@ TEST_F(SweepTest, GoesOnWhereItWasStoppedWithTheSameResults) {
   clear_interrupt();
   SweepResult resumed = plan_sweep(load({fmt::format("run={}/again", root_.string())}), 280);
   int64_t more = 0;
-  run_sweep(resumed, exec_.exec, {.quiet = true, .step = [&](double, const std::string&) { ++more; }});
+  run_sweep(resumed, exec_.exec, {.step = [&](double, const std::string&) { ++more; }});
   EXPECT_EQ(more, planned - planned / 2);
   for (size_t a = 0; a < whole.arms.size(); ++a)
     for (size_t i = 0; i < whole.arms[a].runs.size(); ++i)
@@ -199,10 +199,10 @@ TEST_F(SweepTest, GoesOnWhereItWasStoppedWithTheSameResults) {
 
 TEST_F(SweepTest, ARunOfAnotherConfigurationIsRefused) {
   SweepResult first = plan_sweep(load({"sweep.seeds=[1]", "sweep.budgets=[8e7]"}), 280);
-  run_sweep(first, exec_.exec, {.quiet = true});
+  run_sweep(first, exec_.exec, {});
   SweepResult other = plan_sweep(load({"sweep.seeds=[1]", "sweep.budgets=[8e7]", "optim.weight_decay=0.3"}), 280);
   try {
-    run_sweep(other, exec_.exec, {.quiet = true});
+    run_sweep(other, exec_.exec, {});
     FAIL() << "no error";
   } catch (const Error& error) {
     expect_words(error.what(), {"weight_decay"});

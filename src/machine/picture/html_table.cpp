@@ -1,5 +1,5 @@
-// HTML that all pages of this room have.
-#include "study/html_table.h"
+// HTML that pages share.
+#include "picture/html_table.h"
 
 #include <fmt/format.h>
 
@@ -12,6 +12,12 @@ void HtmlTable::row(const std::vector<std::string>& cells, const char* kind) {
   rows_ += "<tr>";
   for (const std::string& cell : cells) rows_ += fmt::format("<{0}>{1}</{0}>", kind, cell);
   rows_ += "</tr>\n";
+  ++n_rows_;
+}
+
+std::vector<std::string> escaped(std::vector<std::string> cells) {
+  for (std::string& cell : cells) cell = html_escape(cell);
+  return cells;
 }
 
 std::string page_of(const std::string& title, const std::string& body) {
