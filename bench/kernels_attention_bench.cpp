@@ -3,7 +3,8 @@
 // backward 3 d_qk + 2 d_v multiply-adds per pair. All against the FP32 peak (the better of an FMA loop and the
 // candidate); bf16 also, in brackets, against that of bf16 pairs. Floor: 50 % of the FP32 peak for every figure, 60 %
 // for decoding behind 8192 tokens; the run fails when one is missed. Decoding reads each key once for 16 heads, 17
-// multiply-adds per byte: it is not the memory that bounds it either.
+// multiply-adds per byte: it is not the memory that bounds it either. With four heads to a key that is two (BF16) or
+// one, and memory does: no floor, but what is read in GB/s.
 //   kernels_attention_bench [--threads N] [--isa NAME] [--only SUBSTRING] [--seconds S] [--peak-candidate GFLOPS]
 #include <cmath>
 
@@ -85,6 +86,10 @@ double flops(const Case& c, bool backward) {
   return 2 * pairs * (backward ? 3 * d_qk + 2 * d_v : d_qk + d_v);
 }
 
+double key_bytes(const Case& c, DType dtype) {
+  return double(c.n_segments * c.n_k * kv_heads(c) * (c.d_nope + c.d_v) * dtype_bytes(dtype));
+}
+
 void print_case(const Exec& exec, const bench::Options& options, const Case& c, const bench::Meter& meter,
                 bench::Floors& floors) {
   std::string line;
@@ -104,6 +109,7 @@ void print_case(const Exec& exec, const bench::Options& options, const Case& c, 
       shares.push_back(share(r));
       line +=
           fmt::format("  {} {:5.1f} {:5.1f}%", backward ? "bwd" : "fwd", shares.back() * r.f32, 100 * shares.back());
+      if (c.floor == 0) line += fmt::format(" {:4.1f} GB/s", key_bytes(c, dtype) * 1e-9 / r.seconds);
       if (dtype == DType::bf16 && meter.has_pairs())
         line += fmt::format(" ({:4.1f}%)", 100 * shares.back() * r.f32 / r.pairs);
     }

@@ -25,6 +25,9 @@ struct Attention {
   Rows k_nope, k_rope, v;  // first element of key 0 of head 0; [Tk, d_rope]; like k_nope
   int64_t k_head_stride = 0, v_head_stride = 0;
   int64_t n_heads = 1, d_nope = 0, d_rope = 0, d_v = 0;
+  // Heads that read one head of keys and values (forward only; backward is called once for each of these): head h reads
+  // number h / group.
+  int64_t group = 1;
   double scale = 1;              // > 0
   bool values_are_keys = false;  // a value is the first d_v elements of its key (absorbed form): read once, not twice
   Rows o;                        // [Tq, n_heads * d_v]; written by forward

@@ -26,6 +26,8 @@ void check_same_rows(const Tensor& tensor, const char* name, const Tensor& like)
         tensor.rows(), like.rows());
 }
 
+int64_t key_heads(const AttentionInputs& in) { return in.n_kv_heads > 0 ? in.n_kv_heads : in.n_heads; }
+
 // Columns that n_heads heads of `width` take, `stride` apart, in a row.
 int64_t span(int64_t n_heads, int64_t stride, int64_t width) { return (n_heads - 1) * stride + width; }
 
@@ -39,6 +41,11 @@ void check_sizes(const AttentionInputs& in) {
   check(in.v_head_stride == 0 || in.v_head_stride >= in.d_v, ErrorKind::invalid,
         "attention: value heads {} apart overlap; 0 shares one head, else at least {}", in.v_head_stride, in.d_v);
   check(in.segments != nullptr, ErrorKind::invalid, "attention: no segments given");
+  if (in.n_kv_heads == 0 || in.n_kv_heads == in.n_heads) return;
+  check(in.n_kv_heads > 0 && in.n_heads % in.n_kv_heads == 0, ErrorKind::invalid,
+        "attention: {} key/value heads do not divide {} heads", in.n_kv_heads, in.n_heads);
+  check(in.d_rope == 0 && !in.values_are_keys, ErrorKind::invalid,
+        "attention: groups of heads share keys and values of their own, and no rotary key");
 }
 
 void check_blocks(const AttentionInputs& in, const Segment& s) {
@@ -75,11 +82,11 @@ void check_inputs(const AttentionInputs& in) {
   check_tensor(in.v, "v", of_keys, in.d_v);
   if (in.k_scales) check_codes(in);
   check(in.d_nope == 0 || in.k_nope.rows() <= 1 ||
-            in.k_nope.row_stride() >= span(in.n_heads, in.k_head_stride, in.d_nope),
-        ErrorKind::invalid, "attention: {} key heads {} apart do not fit into rows {} apart", in.n_heads,
+            in.k_nope.row_stride() >= span(key_heads(in), in.k_head_stride, in.d_nope),
+        ErrorKind::invalid, "attention: {} key heads {} apart do not fit into rows {} apart", key_heads(in),
         in.k_head_stride, in.k_nope.row_stride());
-  check(in.v.rows() <= 1 || in.v.row_stride() >= span(in.n_heads, in.v_head_stride, in.d_v), ErrorKind::invalid,
-        "attention: {} value heads {} apart do not fit into rows {} apart", in.n_heads, in.v_head_stride,
+  check(in.v.rows() <= 1 || in.v.row_stride() >= span(key_heads(in), in.v_head_stride, in.d_v), ErrorKind::invalid,
+        "attention: {} value heads {} apart do not fit into rows {} apart", key_heads(in), in.v_head_stride,
         in.v.row_stride());
   if (in.d_nope > 0) check_same_rows(in.k_nope, "k_nope", in.v);
   if (in.d_rope > 0) check_same_rows(in.k_rope, "k_rope", in.v);
@@ -120,6 +127,7 @@ kernels::Attention kernel_args(const Exec& exec, const AttentionInputs& in, cons
           .d_nope = in.d_nope,
           .d_rope = in.d_rope,
           .d_v = in.d_v,
+          .group = in.n_heads / key_heads(in),
           .scale = in.scale,
           .values_are_keys = in.values_are_keys,
           .o = rows_of(o),
@@ -131,7 +139,8 @@ kernels::Attention kernel_args(const Exec& exec, const AttentionInputs& in, cons
           .lane = exec.compute};
 }
 
-// Grouped heads: number g of the key/value heads, with the queries that share it, which is attention of shared heads.
+// Backward of grouped heads: number g of the key/value heads, with the queries that share it, which is attention of
+// shared heads.
 struct KeyValueHead {
   int64_t g = 0, shared_by = 0;
 
@@ -148,25 +157,9 @@ struct KeyValueHead {
   }
 };
 
-// Runs run(head) for each of the key/value heads that others share, where there are such groups.
-template <class Run>
-bool in_groups(const AttentionInputs& in, const Run& run) {
-  if (in.n_kv_heads == 0 || in.n_kv_heads == in.n_heads) return false;
-  check(in.n_kv_heads > 0 && in.n_heads % in.n_kv_heads == 0, ErrorKind::invalid,
-        "attention: {} key/value heads do not divide {} heads", in.n_kv_heads, in.n_heads);
-  check(in.d_rope == 0 && !in.values_are_keys, ErrorKind::invalid,
-        "attention: groups of heads share keys and values of their own, and no rotary key");
-  for (int64_t g = 0; g < in.n_kv_heads; ++g) run(KeyValueHead{g, in.n_heads / in.n_kv_heads});
-  return true;
-}
-
 }  // namespace
 
 void attention_forward(const Exec& exec, const AttentionInputs& in, const Tensor& o, const Tensor& lse) {
-  if (in_groups(in, [&](const KeyValueHead& head) {
-        attention_forward(exec, head.inputs(in), head.of_queries(o, in.d_v), head.of_queries(lse, 1));
-      }))
-    return;
   check_inputs(in);
   check_outputs(in, o, lse);
   kernels::attention_forward(kernels::twin(exec, in.q.dtype() == DType::f64), kernel_args(exec, in, o, lse));
@@ -175,16 +168,19 @@ void attention_forward(const Exec& exec, const AttentionInputs& in, const Tensor
 void attention_backward(const Exec& exec, const AttentionInputs& in, const Tensor& o, const Tensor& lse,
                         const Tensor& d_o, const AttentionGradients& out) {
   check(!in.blocks && !in.k_scales, ErrorKind::internal, "attention: keys of a cache have no gradient");
-  if (in_groups(in, [&](const KeyValueHead& head) {
-        attention_backward(exec, head.inputs(in), head.of_queries(o, in.d_v), head.of_queries(lse, 1),
-                           head.of_queries(d_o, in.d_v),
-                           {.dq = head.of_queries(out.dq, in.d_nope),
-                            .dk_nope = head.of_keys(out.dk_nope, in.k_head_stride, in.d_nope),
-                            .dv = head.of_keys(out.dv, in.v_head_stride, in.d_v),
-                            .dk_rope = Tensor()});
-      }))
-    return;
   check_inputs(in);
+  if (key_heads(in) < in.n_heads) {
+    for (int64_t g = 0; g < in.n_kv_heads; ++g) {
+      const KeyValueHead head{g, in.n_heads / in.n_kv_heads};
+      attention_backward(exec, head.inputs(in), head.of_queries(o, in.d_v), head.of_queries(lse, 1),
+                         head.of_queries(d_o, in.d_v),
+                         {.dq = head.of_queries(out.dq, in.d_nope),
+                          .dk_nope = head.of_keys(out.dk_nope, in.k_head_stride, in.d_nope),
+                          .dv = head.of_keys(out.dv, in.v_head_stride, in.d_v),
+                          .dk_rope = Tensor()});
+    }
+    return;
+  }
   check_outputs(in, o, lse);
   const DType dtype = in.q.dtype();
   check_tensor(d_o, "d_o", dtype, in.n_heads * in.d_v);

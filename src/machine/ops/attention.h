@@ -1,7 +1,7 @@
 // Causal attention over segments, tiled: no score matrix is stored; workspace grows linearly with the number of tokens.
 // One kernel serves both forms of MLA (§1.3): up-projected (key/value heads = query heads) and absorbed (one key/value
-// head, the latent, shared: head strides 0, value = latent). The rotary key is always shared by all heads. Grouped
-// heads (GQA) are the second once for each key/value head, which the query heads of its group share.
+// head, the latent, shared: head strides 0, value = latent). The rotary key is always shared by all heads. Of grouped
+// heads (GQA) those of a group share a key/value head; backward is that of shared heads, once for each group.
 //   score_ij = (q_nope_i . k_nope_j + q_rope_i . k_rope_j) * scale, j <= i inside the segment;  o_i =
 //     softmax(score_i) v
 // Bit contract: key tiles are aligned to the position inside the segment (document) and merged in index order; a row's

@@ -50,6 +50,11 @@ inline std::vector<BitCase> bit_cases() {
         all.push_back({place, dtype, {3, 20, 6, absorbed ? 20 : 12, absorbed, {{0, 200, 0, 200}}, 200, 200}});
       }
       all.push_back({place, dtype, {2, 132, 10, 40, false, {{0, 200, 0, 200}}, 200, 200}});  // two chunks of a head
+      if (place.on_device || place.has_f64()) continue;
+      for (const auto& [heads, kv_heads] : {std::pair(6, 3), {3, 3}, {16, 2}}) {  // grouped, 1 to 8 heads to a key
+        const int64_t d = heads == 6 ? 134 : 20, d_v = heads == 3 ? 28 : 41;
+        all.push_back({place, dtype, {heads, d, 0, d_v, false, {{0, 200, 0, 200}}, 200, 200, kv_heads}});
+      }
     }
   }
   return all;

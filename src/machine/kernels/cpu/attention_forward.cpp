@@ -6,6 +6,7 @@
 // Where there are fewer tasks than threads (a few texts far into their context) threads share a task instead: scores
 // tile by tile, then the softmax over all tiles, then outputs by columns, each in the same order as above.
 #include "kernels/attention.h"
+#include "kernels/cpu/attention_direct.h"
 #include "kernels/cpu/attention_few.h"
 #include "kernels/cpu/attention_plan.h"
 
@@ -99,7 +100,7 @@ void softmax_tile(const AttentionForwardSpace& f, float* m, float* l, const Caus
 template <class U, class T>
 struct ForwardTask {
   const Attention& a;
-  const AttentionTask& task;
+  AttentionTask task;
   const Segment& s;
   AttentionWidths w;
   AttentionForwardSpace f;
@@ -112,7 +113,10 @@ struct ForwardTask {
     return task.n_heads == 1 ? task.head : task.head + (task.first_row + row) % task.n_heads;
   }
 
-  bool few() const { return task.n_rows <= kFewRows; }
+  int64_t key_head() const { return task.head / a.group; }
+  // Few rows, as decoding has them: keys and values are read where they lie, or at least keys not transposed.
+  bool direct() const { return attention_is_direct(a, task.n_rows, U::kPer == 2); }
+  bool few() const { return task.n_rows <= kFewRows && !direct(); }
 
   void pack_queries() const {
     for (int64_t row = 0; row < task.n_rows; ++row) {
@@ -122,7 +126,7 @@ struct ForwardTask {
       put_row<U>(f.q + row * w.ld_qk, q, a.d_qk(), q, 0);
       f.m[row] = -__builtin_inff();
     }
-    const int64_t whole = attention_round_up(task.n_rows, few() ? kFewRows : kRows);
+    const int64_t whole = attention_round_up(task.n_rows, few() ? kFewRows : kDirectRows);
     clear_rows(f.q + task.n_rows * w.ld_qk, whole - task.n_rows, w.ld_qk);
     clear_rows(f.o, whole, w.ld_v_cols);
     clear_rows(f.l, task.n_rows, kW);
@@ -133,7 +137,7 @@ struct ForwardTask {
   // absorbed form) are not staged again.
   void pack_tile(int64_t tile_begin) const {
     if (!a.values_are_keys) pack_values(tile_begin);
-    stage_keys<U, T>(f.stage, w.ld_qk, a, s, task.head, tile_begin);
+    stage_keys<U, T>(f.stage, w.ld_qk, a, s, key_head(), tile_begin);
     if (!few()) transpose_tile(f.kt, f.stage, w.ld_qk, w.qk_words);
 #if defined(HADAL_ISA_avx512_bf16)
     if constexpr (U::kPer == 2) {
@@ -143,10 +147,10 @@ struct ForwardTask {
   }
   void pack_values(int64_t tile_begin) const {
     if constexpr (U::kPer == 1) {
-      stage_values<U, T>(f.v, w.ld_v_cols, a, s, task.head, tile_begin);
+      stage_values<U, T>(f.v, w.ld_v_cols, a, s, key_head(), tile_begin);
     } else {
 #if defined(HADAL_ISA_avx512_bf16)
-      stage_values<U, T>(f.stage, w.ld_v, a, s, task.head, tile_begin);
+      stage_values<U, T>(f.stage, w.ld_v, a, s, key_head(), tile_begin);
       pair_rows(f.v, w.ld_v_cols, f.stage, w.ld_v, kTile, a.d_v);
 #endif
     }
@@ -170,7 +174,7 @@ struct ForwardTask {
   // `to` [kTile][kTile], or [kFewRows][kTile] with `room` for as many.
   void score(const Visit& v, int64_t tile_begin, float* to, float* room) const {
     if (few()) {
-      score_few<U, T>({to, room, f.kt, f.stage, w.ld_qk, w.qk_words}, a, s, task.head, tile_begin + kTile);
+      score_few<U, T>({to, room, f.kt, f.stage, w.ld_qk, w.qk_words}, a, s, key_head(), tile_begin + kTile);
     } else {
       score_tile<U>({f.q + v.first_row * w.ld_qk, w.ld_qk, f.kt, kTile, to, kTile}, v.causal, v.first(), v.whole(),
                     w.qk_words);
@@ -195,6 +199,34 @@ struct ForwardTask {
     apply(v, in_stage ? f.stage : f.v, in_stage ? w.ld_qk : w.ld_v_cols, 0, a.d_v);
   }
 
+  // The same rows of the heads that read the i-th head of keys after this one.
+  ForwardTask later(int64_t i) const {
+    ForwardTask x = *this;
+    x.task.head += i * task.n_heads;
+    const int64_t row = i * kDirectRows;
+    x.f.q += row * w.ld_qk, x.f.o += row * w.ld_v_cols, x.f.m += row, x.f.l += row * kW;
+    return x;
+  }
+
+  void run_directly(float factor) const {
+    for (int64_t i = 0; i < task.times; ++i) later(i).pack_queries();
+    for (int64_t tile = 0; tile <= position(task.n_rows - 1); tile += kTile)
+      for (int64_t i = 0; i < task.times; ++i) later(i).visit_directly(tile, factor);
+    for (int64_t i = 0; i < task.times; ++i) later(i).write();
+  }
+
+  void visit_directly(int64_t tile_begin, float factor) const {
+    const Visit v = visit(0, tile_begin);
+    if (!v.sees()) return;
+    const auto keys = direct_tile<T>(a.k_nope, key_head() * a.k_head_stride, a, s, tile_begin);
+    const auto values = direct_tile<T>(a.v, key_head() * a.v_head_stride, a, s, tile_begin);
+    with_direct_rows(task.n_rows, [&]<int R>() { score_direct<U, T, R>(f.s, keys, f.q, w.ld_qk, w.qk_words); });
+    soften(v, factor);
+    const int64_t seen = (v.causal.limit(v.n_rows - 1) + U::kPer - 1) / U::kPer;
+    const DirectOutputs outputs{f.p, f.o, w.ld_v_cols, f.alpha, v.begin, v.n_rows, seen};
+    with_direct_rows(task.n_rows, [&]<int R>() { apply_direct<U, T, R>(outputs, values, a.d_v); });
+  }
+
   void write() const {
     for (int64_t row = 0; row < task.n_rows; ++row) {
       const float sum = reduce_add(load(f.l + row * kW));
@@ -205,11 +237,12 @@ struct ForwardTask {
 
   void run() const {
     const float factor = float(a.scale) * kLog2e;
-    prefetch_tile<T>(a, s, task.head, 0);
+    if (direct()) return run_directly(factor);
+    prefetch_tile<T>(a, s, key_head(), 0);
     pack_queries();
     for (int64_t tile = 0; tile <= position(task.n_rows - 1); tile += kTile) {
       pack_tile(tile);
-      if (!few() || !a.values_are_keys) prefetch_tile<T>(a, s, task.head, tile + kTile);
+      if (!few() || !a.values_are_keys) prefetch_tile<T>(a, s, key_head(), tile + kTile);
       for (int64_t row = 0; row < task.n_rows; row += kTile) visit_block(row, tile, factor);
     }
     write();

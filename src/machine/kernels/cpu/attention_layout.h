@@ -15,6 +15,13 @@ static inline int64_t attention_lead(int64_t words) {
   return whole % 64 == 0 ? whole + 16 : whole;
 }
 
+// Few rows without a rotary key or codes: keys and values are read where they lie (attention_direct.h). A task takes
+// several heads of keys then, since the heads of a row lie side by side in memory.
+constexpr int64_t kDirectRows = 8, kDirectHeads = kAttentionTile / kDirectRows;
+static inline bool attention_is_direct(const Attention& a, int64_t n_rows, bool pairs) {
+  return n_rows <= kDirectRows && a.d_rope == 0 && !a.values_are_keys && !a.in_codes() && (!pairs || a.d_nope % 2 == 0);
+}
+
 // Hands out consecutive pieces; with a null base it only counts.
 struct AttentionSpace {
   float* base = nullptr;

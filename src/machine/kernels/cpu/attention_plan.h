@@ -8,9 +8,9 @@ namespace hadal::kernels {
 
 // A unit of work that no other task shares sums with: rows first_row .. first_row+n_rows of one segment and heads
 // head .. head+n_heads. Row r is query r / n_heads of head head + r % n_heads (backward: all queries, one head after
-// another).
+// another). `times` so often, for the n_heads heads after these and so on (forward: attention_is_direct).
 struct AttentionTask {
-  int64_t segment = 0, head = 0, n_heads = 1, first_row = 0, n_rows = 0;
+  int64_t segment = 0, head = 0, n_heads = 1, first_row = 0, n_rows = 0, times = 1;
   double cost = 0;
 };
 

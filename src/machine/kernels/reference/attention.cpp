@@ -24,9 +24,9 @@ struct HeadView {
 
   int64_t position(int64_t query) const { return s.n_k - s.n_q + query; }
   const T* q(int64_t i) const { return a.q.row<T>(s.q_begin + i) + head * a.d_qk(); }
-  const T* k(int64_t j) const { return a.k_nope.row<T>(a.key_row(s, j)) + head * a.k_head_stride; }
+  const T* k(int64_t j) const { return a.k_nope.row<T>(a.key_row(s, j)) + head / a.group * a.k_head_stride; }
   const T* k_rope(int64_t j) const { return a.k_rope.row<T>(a.key_row(s, j)); }
-  const T* v(int64_t j) const { return a.v.row<T>(a.key_row(s, j)) + head * a.v_head_stride; }
+  const T* v(int64_t j) const { return a.v.row<T>(a.key_row(s, j)) + head / a.group * a.v_head_stride; }
   T* o(int64_t i) const { return a.o.row<T>(s.q_begin + i) + head * a.d_v; }
   A& lse(int64_t i) const { return a.lse.row<A>(s.q_begin + i)[head]; }
 
