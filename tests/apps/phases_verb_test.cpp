@@ -117,6 +117,31 @@ TEST_F(PhasedRun, FreshStartsOverAndAnUnknownPhaseIsNamed) {
   EXPECT_FALSE(fs::exists(small_.run() / "before_fresh"));
 }
 
+// Of the last phase, whose own text is another, an item of the first one's text is known as well.
+TEST_F(PhasedRun, AnEvaluationFindsItemsInTheTextsOfPhasesBefore) {
+  const fs::path other = small_.root() / "other.txt", task = small_.root() / "t.yaml";
+  atomic_write(other, small_text(3000, 2));
+  atomic_write(life(), read_file(small_.config()) + three_phases(2, 1, 1) + "[[phase.data.sources]]\npaths = [\"" +
+                           other.string() + "\"]\n");
+  ASSERT_EQ(run_hadal(train("run")).code, 0);
+  atomic_write(small_.root() / "t.jsonl",
+               json_text(nlohmann::json{{"q", small_text(30)}, {"c", {"deep", "cold"}}, {"g", 0}}) + "\n");
+  atomic_write(task,
+               "task: sea\ndataset_path: json\ndataset_kwargs: {data_files: {test: t.jsonl}}\ntest_split: test\n"
+               "output_type: multiple_choice\ndoc_to_text: q\ndoc_to_choice: c\ndoc_to_target: g\n");
+  for (const char* name : {"run", "run:last", "run:base"}) {
+    const CommandResult said = run_hadal("eval " + model(name) + " --quiet --tasks " + SmallRun::quoted(task));
+    ASSERT_EQ(said.code, 0) << said.err;
+    EXPECT_NE(said.out.find("1 of 1 items stand in the text"), std::string::npos) << name << "\n" << said.out;
+  }
+  const CommandResult exported =
+      run_hadal("export " + model("run") + " --to hf --quiet --output " + SmallRun::quoted(small_.run("theirs")));
+  ASSERT_EQ(exported.code, 0) << exported.err;
+  const CommandResult unknown =
+      run_hadal("eval " + model("theirs") + " --overlap on --tasks " + SmallRun::quoted(task));
+  EXPECT_NE(unknown.err.find("is no run, and nothing says on what text"), std::string::npos) << unknown.err;
+}
+
 TEST_F(PhasedRun, RanksWalkTheSamePhases) {
   const CommandResult ended = run_hadal(train("run", "--layout dp=2 --threads 2"));
   ASSERT_EQ(ended.code, 0) << ended.err;
