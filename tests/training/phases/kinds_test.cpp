@@ -82,6 +82,26 @@ TEST(PhaseKinds, YarnReachesTheContextFromTheLengthThatWasTrainedAndStays) {
                {"phase 'other'", "original_positions = 100", "128"});
 }
 
+// Under another YaRN the weights would see other angles than they were trained with, whatever the kind.
+TEST(PhaseKinds, NoKindOfPhaseChangesTheYarnThatWeightsWereTrainedUnder) {
+  for (const std::string kind : {"sft", "pretrain"}) {
+    const std::string next = "[[phase]]\nname = \"next\"\nkind = \"" + kind + "\"\n";
+    EXPECT_EQ(error_of(next), "no error");
+    for (const char* change : {"factor = 1", "factor = 16.0", "beta_fast = 16.0", "original_positions = 256"})
+      expect_words(error_of(next + "model.yarn." + change + "\n"), {"phase 'next'", "longer", "factor 40 of 128"});
+    EXPECT_EQ(error_of(next + "from = \"base\"\n"), "no error");  // whose weights know none
+    expect_words(error_of(next + "from = \"base\"\nmodel.yarn = { factor = 2.0, original_positions = 64 }\n"),
+                 {"phase 'next'", "original_positions = 64", "128"});
+  }
+}
+
+TEST(PhaseKinds, FineTuningAsksForDialogues) {
+  const std::string chat = "[[phase]]\nname = \"chat\"\nkind = \"sft\"\n[[phase.data.sources]]\npaths = [\"a.txt\"]\n";
+  expect_words(error_of(chat), {"phase 'chat'", "dialogues", "a.txt", "format"});
+  EXPECT_EQ(error_of(chat + "format = \"alpaca\"\n"), "no error");
+  EXPECT_EQ(error_of(chat + "[[phase.data.sources]]\npaths = [\"b.jsonl\"]\nformat = \"messages\"\n"), "no error");
+}
+
 TEST(PhaseKinds, ThePlanShowsAllPhasesOnOneAxis) {
   const std::string plan = draw_phases(phases_of("[[phase]]\nname = \"chat\"\nkind = \"sft\"\n"));
   expect_words(plan, {"base", "longer", "chat", "(x 40)", "learning rate", "context: 128 at the start"});
