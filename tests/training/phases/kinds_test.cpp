@@ -10,6 +10,7 @@
 #include "config/config_io.h"
 #include "config/sweep.h"
 #include "optim/curves.h"
+#include "phases/phase_text.h"
 #include "phases/phase_walk.h"
 
 namespace hadal {
@@ -105,6 +106,31 @@ TEST(PhaseKinds, FineTuningAsksForDialogues) {
 TEST(PhaseKinds, ThePlanShowsAllPhasesOnOneAxis) {
   const std::string plan = draw_phases(phases_of("[[phase]]\nname = \"chat\"\nkind = \"sft\"\n"));
   expect_words(plan, {"base", "longer", "chat", "(x 40)", "learning rate", "context: 128 at the start"});
+}
+
+// Where the model's vocabulary is not written and steps are told by epochs.
+TEST(PhaseKinds, ThePlanCountsTokensAndFlopsOfWhatIsNotTokenisedYet) {
+  const testing::TempDir folder;
+  atomic_write(folder / "chats.jsonl", "");
+  std::filesystem::resize_file(folder / "chats.jsonl", 40 << 20);
+  const auto chat = [&](const std::string& paths) {
+    return phases_of(
+        "[[phase]]\nname = \"chat\"\nkind = \"sft\"\ndata.epochs = 3\ntrain.batch_sequences = 8\n"
+        "[[phase.data.sources]]\nname = \"chats\"\nformat = \"messages\"\npaths = [\"" +
+        paths + "\"]\n");
+  };
+  const PhasedConfig plan = chat(folder / "chats.jsonl");
+  const PhaseSize base = phase_size(plan, plan.phases[0]), tuned = phase_size(plan, plan.phases[2]);
+  EXPECT_EQ(base.vocab_size, 4096);  // of the tokenizer that will be trained
+  EXPECT_FALSE(base.vocab_guessed || base.tokens_guessed);
+  EXPECT_EQ(tuned.tokens, 3 * (10 << 20));
+  EXPECT_EQ(tuned.steps, 3 * (10 << 20) / (8 * 128));
+  EXPECT_TRUE(tuned.tokens_guessed);
+  const std::string drawn = draw_phases(plan);
+  EXPECT_EQ(drawn.substr(0, drawn.find("\n\n")).find(" - "), std::string::npos) << drawn;
+  expect_words(drawn,
+               {"3 epochs", "about 31.5 M", "1.08e-05 to 0.001", "about 6.95e+14", "about 49.9 M tokens in all"});
+  EXPECT_NE(draw_phases(chat("nowhere.jsonl")).find(" - "), std::string::npos);
 }
 
 TEST(PhaseKinds, EveryShippedFileWithPhasesIsValid) {
