@@ -91,7 +91,8 @@ void take_text(Config& config, const std::vector<std::string>& text) {
 
 std::string default_run(const std::string& path) { return (fs::path("runs") / fs::path(path).stem()).string(); }
 
-Config read_run_config(const std::string& path, const RunArguments& arguments) {
+Config read_run_config(const std::string& named, const RunArguments& arguments) {
+  const std::string path = phase_run(named).value_or(named).string();
   const bool is_run = fs::is_directory(path);
   if (is_run) check_run_place(path);
   const fs::path file = is_run ? fs::path(path) / "config.toml" : fs::path(path);

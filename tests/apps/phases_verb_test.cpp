@@ -4,6 +4,7 @@
 #include "apps/command.h"
 #include "apps/small_run.h"
 #include "apps/three_phases.h"
+#include "base/expect_words.h"
 #include "base/json.h"
 #include "checkpoint/checkpoint.h"
 
@@ -115,6 +116,39 @@ TEST_F(PhasedRun, FreshStartsOverAndAnUnknownPhaseIsNamed) {
   ASSERT_EQ(fresh.code, 0) << fresh.err;
   EXPECT_FALSE(fs::exists(small_.run() / "longer"));
   EXPECT_FALSE(fs::exists(small_.run() / "before_fresh"));
+}
+
+// Before a walk: the text of all phases, one after another, as training then finds it.
+TEST_F(PhasedRun, TextIsBuiltAndShownPhaseByPhase) {
+  const std::string on = SmallRun::quoted(life()) + " --text " + SmallRun::quoted(small_.text()) +
+                         " --set run=" + SmallRun::quoted(small_.run()) + " --quiet ";
+  const auto data = [](const std::string& rest) {
+    const CommandResult result = run_hadal("data " + rest);
+    EXPECT_EQ(result.code, 0) << result.err;
+    return result;
+  };
+  expect_words(data("build " + on + "--dry-run").out,
+               {"phase base (pretrain)", "phase longer (extend)", "nothing was"});
+  EXPECT_FALSE(fs::exists(small_.run()));
+  expect_words(data("explain " + on + "--phase longer").out, {"sequences x 64"});  // and the tokenizer before it
+  EXPECT_FALSE(fs::exists(small_.run() / "last"));
+  expect_words(data("build " + on).out, {"phase base (pretrain)", "phase longer (extend)", "phase last (pretrain)"});
+  expect_words(data("explain " + on).out, {"sequences x 32"});
+  std::map<std::string, fs::file_time_type> written;
+  for (const char* phase : {"base", "longer", "last"})
+    for (const auto& file : fs::directory_iterator(small_.run() / phase / "data" / "shards"))
+      written[file.path()] = fs::last_write_time(file);
+  ASSERT_EQ(run_hadal(train("run", "--until longer")).code, 0);
+  for (const auto& [file, when] : written) EXPECT_EQ(fs::last_write_time(file), when) << file;
+  const std::string run = "explain " + SmallRun::quoted(small_.run());
+  expect_words(data(run).out, {"sequences x 64"});  // the last that has begun
+  expect_words(data(run).err, {"phase longer (extend) of 3", "--phase NAME"});
+  expect_words(data("explain " + SmallRun::quoted(small_.run("run:base"))).out, {"sequences x 32"});
+  expect_words(data(run + " --phase base").out, {"sequences x 32"});
+  expect_words(data("build " + SmallRun::quoted(small_.run()) + " --phase base").out, {"up to date"});
+  EXPECT_EQ(run_hadal("inspect " + SmallRun::quoted(small_.run("run:base"))).code, 0);
+  expect_words(run_hadal("data " + run + " --phase nobody").err, {"--phase nobody", "base, longer, last"});
+  expect_words(run_hadal("data build " + SmallRun::quoted(small_.config()) + " --phase base").err, {"has no phases"});
 }
 
 // Of the last phase, whose own text is another, an item of the first one's text is known as well.
