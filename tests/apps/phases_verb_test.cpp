@@ -157,6 +157,9 @@ TEST_F(PhasedRun, AnEvaluationFindsItemsInTheTextsOfPhasesBefore) {
   atomic_write(other, small_text(3000, 2));
   atomic_write(life(), read_file(small_.config()) + three_phases(2, 1, 1) + "[[phase.data.sources]]\npaths = [\"" +
                            other.string() + "\"]\n");
+  const CommandResult shared = run_hadal(train("run", "--set data.cache=/tmp/shared"));
+  EXPECT_EQ(shared.code, 2);
+  expect_words(shared.err, {"data.cache", "/tmp/shared", "'base' and 'last'"});
   ASSERT_EQ(run_hadal(train("run")).code, 0);
   atomic_write(small_.root() / "t.jsonl",
                json_text(nlohmann::json{{"q", small_text(30)}, {"c", {"deep", "cold"}}, {"g", 0}}) + "\n");
