@@ -25,7 +25,7 @@ test:  ## every test, with its Python peers in .venv; ends with the count
 	$(MAKE) --no-print-directory all
 	python3 tools/run_tests.py $(BUILD)
 
-proof:  ## what takes too long for `make test`: the oracle's own negative controls
+proof:  ## what takes minutes: kills in runs and over phases, 20,000 documents and their memory, traps, layouts
 	./setup --no-system --tests
 	$(MAKE) --no-print-directory all
 	python3 tools/run_tests.py $(BUILD) --labels proof

@@ -5,7 +5,7 @@
 
 #include "apps/cli.h"
 #include "apps/data_check.h"
-#include "apps/run_config.h"
+#include "apps/data_config.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
@@ -24,7 +24,7 @@ namespace {
 namespace fs = std::filesystem;
 
 struct DataOptions {
-  std::string config, html, rule, sample;
+  std::string config, phase, html, rule, sample;
   std::vector<std::string> text;
   int64_t step = 1, sequences = 8;
   bool tokens = false, removed = false, dry_run = false;
@@ -73,11 +73,17 @@ int dry_run(const DataOptions& o, const Config& config, const Exec& exec) {
   return kExitFine;
 }
 
-int build(const DataOptions& o) {
-  const Config config = read_run_config(o.config, {o.text, o.common.set});
+// A phase takes the tokenizer that the first one's text makes.
+void build_tokenizer(const AskedText& text, const DataOptions& o, const Exec& exec) {
+  if (text.first && !fs::exists(text.config.tokenizer.path)) prepared(*text.first, o, exec, data::OnChange::rebuild);
+}
+
+int build(const DataOptions& o, const AskedText& text) {
+  const Config& config = text.config;
   const OwnedExec exec = o.common.exec();
   check(o.sample.empty() || o.dry_run, ErrorKind::invalid, "--sample {} belongs to --dry-run", o.sample);
   if (o.dry_run) return dry_run(o, config, exec.exec);
+  build_tokenizer(text, o, exec.exec);
   const data::Prepared result =
       prepared(config, o, exec.exec, has_begun(config) ? data::OnChange::keep : data::OnChange::rebuild);
   for (const data::SourceFiles& source : result.shards.index().sources) {
@@ -97,6 +103,17 @@ int build(const DataOptions& o) {
   fmt::print("shards     {} ({}{})\n", (data::cache_directory(config) / "shards").string(),
              result.built ? "built now" : "up to date",
              result.units_kept > 0 ? fmt::format(", {} units of an earlier build kept", result.units_kept) : "");
+  return kExitFine;
+}
+
+// Every phase, one after another, as training comes to them.
+int build_all(const DataOptions& o) {
+  bool another = false;
+  for (const AskedText& text : asked_texts(o.config, {o.text, o.common.set}, o.phase)) {
+    if (!text.name.empty())
+      fmt::print("{}phase {} ({})\n", std::exchange(another, true) ? "\n" : "", text.name, text.kind);
+    build(o, text);
+  }
   return kExitFine;
 }
 
@@ -135,10 +152,17 @@ int explain_removed(const Config& config, const DataOptions& o) {
 
 // Shows, and changes nothing: only where nothing was tokenised yet is that done first.
 int explain(const DataOptions& o) {
-  const Config config = read_run_config(o.config, {o.text, o.common.set});
+  const std::vector<AskedText> all = asked_texts(o.config, {o.text, o.common.set}, o.phase);
+  const AskedText& text = likeliest(all);
+  const Config& config = text.config;
+  if (all.size() > 1)
+    print_notes(
+        {fmt::format("this is phase {} ({}) of {}; --phase NAME shows another", text.name, text.kind, all.size())},
+        o.common.quiet);
   check(o.removed || o.rule.empty(), ErrorKind::invalid, "--rule {} belongs to --removed", o.rule);
   if (o.removed) return explain_removed(config, o);
   const OwnedExec exec = o.common.exec();
+  build_tokenizer(text, o, exec.exec);
   const bool exists = fs::exists(data::cache_directory(config) / "shards" / "index.json");
   const data::Prepared result =
       prepared(config, o, exec.exec, exists || has_begun(config) ? data::OnChange::look : data::OnChange::rebuild);
@@ -161,7 +185,8 @@ int explain(const DataOptions& o) {
 }
 
 void add_common(Verb verb, DataOptions& o) {
-  verb.add_option("config", o.config, "a configuration file (TOML), or a run directory").required();
+  verb.add_option("config", o.config, "a configuration file (TOML), a run directory, or RUN:NAME, a phase of one")
+      .required();
   verb.add_option("--text", o.text, "text instead of the configuration's sources: files, directories, globs");
   add_set_option(verb, o.common);
   add_threads_option(verb, o.common);
@@ -179,17 +204,21 @@ void add_data(Verb root, Cli& cli) {
                                   "(data.near_duplicates) and evaluation items (data.decontaminate), hold text out, "
                                   "train the tokenizer if none is given, write tokenised shards");
   add_common(build_verb, *b);
+  build_verb.add_option("--phase", b->phase, "of a configuration with phases: this one's text alone");
   build_verb.add_flag("--dry-run", b->dry_run, "read the sources, show what would be kept and removed, write nothing");
   build_verb.add_option("--sample", b->sample, "of --dry-run: share of the documents that are looked at, such as 1%");
   build_verb.add_examples({"hadal data build web.toml --dry-run --sample 1% --set data.near_duplicates.across=all",
                            "hadal data build configs/shakespeare.toml --text tinyshakespeare.txt",
+                           "hadal data build configs/life.toml --phase chat    (one of its phases)",
                            "hadal data build my.toml --set data.cache=shared/cache --set data.holdout_fraction=0.01"});
-  cli.on(build_verb, [b] { return build(*b); });
+  cli.on(build_verb, [b] { return build_all(*b); });
 
   auto e = std::make_shared<DataOptions>();
   Verb explain_verb =
       verb.add_verb("explain", "Show the sequences, documents, padding, FIM parts and masks of one step");
   add_common(explain_verb, *e);
+  explain_verb.add_option("--phase", e->phase,
+                          "of a configuration with phases; without it the last that has begun, or the first");
   explain_verb.add_option("--step", e->step, "the optimizer step, from 1").positive();
   explain_verb.add_option("--sequences", e->sequences, "sequences printed; 0 prints all").not_negative();
   explain_verb.add_flag("--tokens", e->tokens,
@@ -203,6 +232,7 @@ void add_data(Verb root, Cli& cli) {
   explain_verb.add_option("--html", e->html, "write a page to this file instead");
   explain_verb.add_examples({"hadal data explain configs/shakespeare.toml --step 100",
                              "hadal data explain runs/demo --step 7 --html batch.html",
+                             "hadal data explain runs/life:chat --tokens",
                              "hadal data explain web.toml --removed --rule gopher_quality.min_words",
                              "hadal data explain web.toml --removed --rule near_duplicates"});
   cli.on(explain_verb, [e] { return explain(*e); });

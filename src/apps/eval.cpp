@@ -50,6 +50,10 @@ void look_into_training_text(const EvalOptions& o, const TextModel& loaded, std:
   for (const std::string& missing : text.missing)
     print_notes({"the run's text " + missing + " is not there any more: nobody looked whether items stand in it"},
                 o.common.quiet);
+  if (o.overlap == "on" && text.files.empty() && text.missing.empty())
+    print_notes({o.model.directory + " is no run, and nothing says on what text it was trained: nobody looked whether "
+                                     "items stand in it"},
+                o.common.quiet);
   constexpr int64_t kUnasked = 1 << 30;
   if (o.overlap == "auto" && text.bytes > kUnasked) {
     print_notes({"the run's text has " + format_bytes(double(text.bytes)) +

@@ -67,7 +67,7 @@ Inspected read(const InspectOptions& o) {
   check(o.config.empty() != o.model.empty(), ErrorKind::invalid,
         "give one of: a configuration file, a model's directory, a config.json");
   const std::string& path = named(o);
-  const bool directory = std::filesystem::is_directory(path), json = !directory && is_json(path);
+  const bool directory = std::filesystem::is_directory(path) || phase_run(path), json = !directory && is_json(path);
   check(o.layout.empty() || !(directory || json), ErrorKind::invalid,
         "--layout shows how a configuration file's run lies on ranks; {} is a model", path);
   check(o.svg.empty() || !(directory || json), ErrorKind::invalid,
@@ -289,7 +289,7 @@ void add_inspect(Verb root, Cli& cli) {
   Verb verb = root.add_verb("inspect",
                             "Parameters, tensors, FLOPs, cache and memory of a configuration or a model; "
                             "FP8 scales and tokenizer of a directory");
-  verb.add_option("config", o->config, "a configuration file (TOML), a config.json, or a model's directory");
+  verb.add_option("config", o->config, "a configuration file (TOML), a config.json, a model's directory, or RUN:NAME");
   verb.add_option("--layout", o->layout,
                   "how a configuration's run lies on ranks, such as dp=2,pp=4: mesh, stages, memory, traffic");
   verb.add_option("--svg", o->svg, "draw the layout into this file: who is where, who sends whom how much in a step");

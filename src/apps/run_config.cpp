@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <map>
 #include <optional>
 
 #include "base/error.h"
@@ -65,6 +66,24 @@ void start_from(Config& config, const RunArguments& arguments, bool is_run, cons
   config.tokenizer.path = files.string();
 }
 
+// One cache holds the tokens of one text: a phase of another would take the place of those of the phase before it.
+void check_caches(const PhasedConfig& plan, const std::string& path) {
+  const auto text_of = [](const Config& config) {
+    std::vector<std::pair<std::vector<std::string>, SourceFormat>> text;
+    for (const SourceConfig& source : config.data.sources) text.emplace_back(source.paths, source.format);
+    return text;
+  };
+  std::map<std::string, const Phase*> users;
+  for (const Phase& phase : plan.phases) {
+    if (phase.config.data.cache.empty()) continue;
+    const Phase& first = *users.emplace(phase.config.data.cache, &phase).first->second;
+    check(text_of(first.config) == text_of(phase.config), ErrorKind::invalid,
+          "{}: data.cache = \"{}\" is that of the phases '{}' and '{}', whose text is not the same; leave it out, or "
+          "give each its own in [phase.data]",
+          path, phase.config.data.cache, first.name, phase.name);
+  }
+}
+
 void check_set_and_change(const RunArguments& arguments) {
   for (const std::string& change : arguments.change) {
     const std::string key = change.substr(0, change.find('='));
@@ -91,7 +110,8 @@ void take_text(Config& config, const std::vector<std::string>& text) {
 
 std::string default_run(const std::string& path) { return (fs::path("runs") / fs::path(path).stem()).string(); }
 
-Config read_run_config(const std::string& path, const RunArguments& arguments) {
+Config read_run_config(const std::string& named, const RunArguments& arguments) {
+  const std::string path = phase_run(named).value_or(named).string();
   const bool is_run = fs::is_directory(path);
   if (is_run) check_run_place(path);
   const fs::path file = is_run ? fs::path(path) / "config.toml" : fs::path(path);
@@ -133,7 +153,7 @@ PhasedConfig read_phased_config(const std::string& path, const RunArguments& arg
   const bool is_run = fs::is_directory(path);
   const fs::path file = is_run ? fs::path(path) / kPhasesFile : fs::path(path);
   check_set_and_change(arguments);
-  return load_phases(file.string(), kinds, arguments.set, [&](Config& config) {
+  const PhasedConfig plan = load_phases(file.string(), kinds, arguments.set, [&](Config& config) {
     if (is_run) config.run = path;
     take_text(config, arguments.text);
     if (!arguments.run.empty()) config.run = arguments.run;
@@ -148,6 +168,8 @@ PhasedConfig read_phased_config(const std::string& path, const RunArguments& arg
     if (!arguments.fresh && fs::exists(kept)) stored = load_phases(kept.string(), kinds).base;
     start_from(config, arguments, is_run, stored ? &*stored : nullptr);
   });
+  check_caches(plan, path);
+  return plan;
 }
 
 }  // namespace hadal

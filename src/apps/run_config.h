@@ -21,8 +21,8 @@ struct RunArguments {
 // Checked. config.run is the run directory itself, else as given, else what the file says, else runs/NAME of the file.
 // With a model to start from, the model section is that of its directory (a section that says otherwise is refused),
 // and so is the tokenizer unless tokenizer.path names another; a run that started from it has both and needs the
-// directory no more.
-Config read_run_config(const std::string& path, const RunArguments& arguments);
+// directory no more. `named`: a file, a run directory, or of a run with phases what --model says of it (RUN:NAME).
+Config read_run_config(const std::string& named, const RunArguments& arguments);
 
 // --text: replaces data.sources by these, each a source of its own; standard input is refused. None: as it is.
 void take_text(Config& config, const std::vector<std::string>& text);

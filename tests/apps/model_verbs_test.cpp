@@ -69,6 +69,23 @@ TEST_F(ModelVerbs, ACacheInFp8WritesScoresAndIsProven) {
   refused(verb("generate", "--precision fp64 --cache fp8 --prompt the"), 1, {"fp8", "fp32 or bf16"});
 }
 
+TEST_F(ModelVerbs, AnAverageThatWasNotKeptIsRefusedWithTheWayToOne) {
+  EXPECT_EQ(verb("generate", "--prompt the --max-tokens 2 --ema").code, 0);
+  ASSERT_EQ(run_hadal(small_->train("plain", "--steps 1 --set optim.ema_decay=0")).code, 0);
+  const auto exported = SmallRun::quoted(small_->run("exported"));
+  ASSERT_EQ(verb("export", "--to hf --quiet --output " + exported).code, 0);
+  const auto lines = small_->root() / "for an average.jsonl";
+  atomic_write(lines, "{\"text\": \"the sea\"}\n");
+  for (const std::string& asked :
+       {std::string("generate --prompt the "), "score --input " + SmallRun::quoted(lines) + " ",
+        std::string("eval --tasks recall ")}) {
+    refused(run_hadal(asked + "--quiet --ema --model " + SmallRun::quoted(small_->run("plain"))), 1,
+            {"optimizer.safetensors", "no 'ema.", "optim.ema_decay above 0"});
+    refused(run_hadal(asked + "--quiet --ema --model " + exported), 1,
+            {"exported", "an exported model keeps no moving average"});
+  }
+}
+
 TEST_F(ModelVerbs, GenerateRefusesWhatCannotBeBeforeItPrints) {
   refused(verb("generate", "--prompt the --max-tokens 64"), 2, {"64 positions"});
   refused(verb("generate", "--prompt \"$(yes xyz | head -n 80)\""), 2, {"64 positions"});

@@ -4,6 +4,7 @@
 #include "apps/command.h"
 #include "apps/small_run.h"
 #include "apps/three_phases.h"
+#include "base/expect_words.h"
 #include "base/json.h"
 #include "checkpoint/checkpoint.h"
 
@@ -115,6 +116,67 @@ TEST_F(PhasedRun, FreshStartsOverAndAnUnknownPhaseIsNamed) {
   ASSERT_EQ(fresh.code, 0) << fresh.err;
   EXPECT_FALSE(fs::exists(small_.run() / "longer"));
   EXPECT_FALSE(fs::exists(small_.run() / "before_fresh"));
+}
+
+// Before a walk: the text of all phases, one after another, as training then finds it.
+TEST_F(PhasedRun, TextIsBuiltAndShownPhaseByPhase) {
+  const std::string on = SmallRun::quoted(life()) + " --text " + SmallRun::quoted(small_.text()) +
+                         " --set run=" + SmallRun::quoted(small_.run()) + " --quiet ";
+  const auto data = [](const std::string& rest) {
+    const CommandResult result = run_hadal("data " + rest);
+    EXPECT_EQ(result.code, 0) << result.err;
+    return result;
+  };
+  expect_words(data("build " + on + "--dry-run").out,
+               {"phase base (pretrain)", "phase longer (extend)", "nothing was"});
+  EXPECT_FALSE(fs::exists(small_.run()));
+  expect_words(data("explain " + on + "--phase longer").out, {"sequences x 64"});  // and the tokenizer before it
+  EXPECT_FALSE(fs::exists(small_.run() / "last"));
+  expect_words(data("build " + on).out, {"phase base (pretrain)", "phase longer (extend)", "phase last (pretrain)"});
+  expect_words(data("explain " + on).out, {"sequences x 32"});
+  std::map<std::string, fs::file_time_type> written;
+  for (const char* phase : {"base", "longer", "last"})
+    for (const auto& file : fs::directory_iterator(small_.run() / phase / "data" / "shards"))
+      written[file.path()] = fs::last_write_time(file);
+  ASSERT_EQ(run_hadal(train("run", "--until longer")).code, 0);
+  for (const auto& [file, when] : written) EXPECT_EQ(fs::last_write_time(file), when) << file;
+  const std::string run = "explain " + SmallRun::quoted(small_.run());
+  expect_words(data(run).out, {"sequences x 64"});  // the last that has begun
+  expect_words(data(run).err, {"phase longer (extend) of 3", "--phase NAME"});
+  expect_words(data("explain " + SmallRun::quoted(small_.run("run:base"))).out, {"sequences x 32"});
+  expect_words(data(run + " --phase base").out, {"sequences x 32"});
+  expect_words(data("build " + SmallRun::quoted(small_.run()) + " --phase base").out, {"up to date"});
+  EXPECT_EQ(run_hadal("inspect " + SmallRun::quoted(small_.run("run:base"))).code, 0);
+  expect_words(run_hadal("data " + run + " --phase nobody").err, {"--phase nobody", "base, longer, last"});
+  expect_words(run_hadal("data build " + SmallRun::quoted(small_.config()) + " --phase base").err, {"has no phases"});
+}
+
+// Of the last phase, whose own text is another, an item of the first one's text is known as well.
+TEST_F(PhasedRun, AnEvaluationFindsItemsInTheTextsOfPhasesBefore) {
+  const fs::path other = small_.root() / "other.txt", task = small_.root() / "t.yaml";
+  atomic_write(other, small_text(3000, 2));
+  atomic_write(life(), read_file(small_.config()) + three_phases(2, 1, 1) + "[[phase.data.sources]]\npaths = [\"" +
+                           other.string() + "\"]\n");
+  const CommandResult shared = run_hadal(train("run", "--set data.cache=/tmp/shared"));
+  EXPECT_EQ(shared.code, 2);
+  expect_words(shared.err, {"data.cache", "/tmp/shared", "'base' and 'last'"});
+  ASSERT_EQ(run_hadal(train("run")).code, 0);
+  atomic_write(small_.root() / "t.jsonl",
+               json_text(nlohmann::json{{"q", small_text(30)}, {"c", {"deep", "cold"}}, {"g", 0}}) + "\n");
+  atomic_write(task,
+               "task: sea\ndataset_path: json\ndataset_kwargs: {data_files: {test: t.jsonl}}\ntest_split: test\n"
+               "output_type: multiple_choice\ndoc_to_text: q\ndoc_to_choice: c\ndoc_to_target: g\n");
+  for (const char* name : {"run", "run:last", "run:base"}) {
+    const CommandResult said = run_hadal("eval " + model(name) + " --quiet --tasks " + SmallRun::quoted(task));
+    ASSERT_EQ(said.code, 0) << said.err;
+    EXPECT_NE(said.out.find("1 of 1 items stand in the text"), std::string::npos) << name << "\n" << said.out;
+  }
+  const CommandResult exported =
+      run_hadal("export " + model("run") + " --to hf --quiet --output " + SmallRun::quoted(small_.run("theirs")));
+  ASSERT_EQ(exported.code, 0) << exported.err;
+  const CommandResult unknown =
+      run_hadal("eval " + model("theirs") + " --overlap on --tasks " + SmallRun::quoted(task));
+  EXPECT_NE(unknown.err.find("is no run, and nothing says on what text"), std::string::npos) << unknown.err;
 }
 
 TEST_F(PhasedRun, RanksWalkTheSamePhases) {

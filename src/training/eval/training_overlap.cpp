@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 #include <set>
 #include <unordered_map>
 
@@ -11,10 +12,14 @@
 #include "base/interrupt.h"
 #include "base/progress.h"
 #include "base/utf8.h"
+#include "checkpoint/phase_record.h"
 #include "config/config_io.h"
 #include "data/text_stream.h"
 
 namespace hadal::eval {
+
+namespace fs = std::filesystem;
+
 namespace {
 
 constexpr size_t kWindow = 13, kFewest = 6;
@@ -153,23 +158,63 @@ class Overlap {
   size_t n_ = 0;
 };
 
-}  // namespace
-
-TrainingText training_text_of(const std::filesystem::path& run) {
-  TrainingText text;
-  if (!std::filesystem::exists(run / "config.toml")) return text;
-  for (const SourceConfig& source : load_config((run / "config.toml").string()).data.sources) {
-    for (const std::string& pattern : source.paths) {
-      try {
-        for (const auto& file : list_files(pattern)) text.files.push_back(file);
-      } catch (const Error&) {
-        text.missing.push_back(pattern);
-      }
+// The sources of a run and of all that it came from, each file once.
+class Lineage {
+ public:
+  void follow(fs::path run) {
+    run = fs::weakly_canonical(fs::absolute(run));
+    while (fs::exists(run / "config.toml") && runs_.insert(run).second) {
+      const Config config = load_config((run / "config.toml").string());
+      for (const SourceConfig& source : config.data.sources)
+        for (const std::string& pattern : source.paths) add(pattern);
+      if (config.train.start_model.empty()) return;
+      const auto start = started_from(run, config.train.start_model);
+      if (!start) return miss(fmt::format("of {}, from which it started,", config.train.start_model));
+      run = fs::weakly_canonical(fs::absolute(*start));
     }
   }
-  std::error_code ignored;
-  for (const auto& file : text.files) text.bytes += int64_t(std::filesystem::file_size(file, ignored));
-  return text;
+
+  TrainingText text() && {
+    std::error_code ignored;
+    for (const auto& file : text_.files) text_.bytes += int64_t(fs::file_size(file, ignored));
+    return std::move(text_);
+  }
+
+ private:
+  void add(const std::string& pattern) {
+    if (!patterns_.insert(pattern).second) return;
+    try {
+      for (const auto& file : list_files(pattern))
+        if (files_.insert(file).second) text_.files.push_back(file);
+    } catch (const Error&) {
+      miss(pattern);
+    }
+  }
+  void miss(const std::string& what) { text_.missing.push_back(what); }
+
+  // The directory as it was noted; of a run with phases that lies elsewhere now, the phase beside it.
+  static std::optional<fs::path> started_from(const fs::path& run, const fs::path& noted) {
+    try {
+      if (const auto phase = phase_run(noted)) return phase;
+    } catch (const Error&) {
+      return std::nullopt;
+    }
+    if (fs::exists(noted)) return noted;
+    const fs::path beside = run.parent_path() / noted.filename();
+    return fs::exists(run.parent_path() / kPhasesFile) && fs::exists(beside) ? std::optional(beside) : std::nullopt;
+  }
+
+  TrainingText text_;
+  std::set<fs::path> runs_, files_;
+  std::set<std::string> patterns_;
+};
+
+}  // namespace
+
+TrainingText training_text_of(const fs::path& model) {
+  Lineage lineage;
+  lineage.follow(phase_run(model).value_or(model));
+  return std::move(lineage).text();
 }
 
 void note_training_overlap(const TrainingText& text, std::vector<Task>& tasks, bool quiet) {

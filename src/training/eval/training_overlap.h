@@ -14,11 +14,13 @@ namespace hadal::eval {
 
 struct TrainingText {
   std::vector<std::filesystem::path> files;
-  std::vector<std::string> missing;  // patterns that name no file any more
+  std::vector<std::string> missing;  // patterns that name no file any more; runs before it that are gone
   int64_t bytes = 0;                 // of the files as they lie
 };
-// Of the configuration's sources in a run directory, or none for any other directory.
-TrainingText training_text_of(const std::filesystem::path& run);
+// Of the sources of a run and of every run or phase from whose weights it started, one before the other; none where the
+// directory is no run's. `model`: as --model says it, RUN:NAME of a run with phases too (checkpoint/phase_record.h, and
+// throws what that throws).
+TrainingText training_text_of(const std::filesystem::path& model);
 
 // Reads the files once for all tasks and adds a note to each task whose items stand there: how many of how many that
 // are long enough, and the first ones. progress: label on standard error. Throws what reading throws.

@@ -1,6 +1,8 @@
 // Defaults and checks of the kinds of phases.
 #include "phases/kinds.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 
 #include "base/error.h"
@@ -20,14 +22,12 @@ Defaults constant_learning_rate(double lr) {
   return {fmt::format("optim.lr={:.17g}", lr), "optim.lr_schedule=[{ shape = \"constant\", to = 1.0, until = 1.0 }]"};
 }
 
-void check_extension(const Phase& phase, const Phase* before) {
-  check(before, ErrorKind::invalid, "kind = \"extend\", but there is no phase before it whose context it could extend");
-  const ModelConfig &model = phase.config.model, &former = before->config.model;
+// Weights keep the angles that they were trained under: a phase of any kind has the YaRN of the phase before, or brings
+// the first one, which reaches from the length that was trained to the new one.
+void check_yarn(const Phase& phase, const Phase* before) {
+  if (!before) return;
+  const YarnConfig &yarn = phase.config.model.yarn, &old = before->config.model.yarn;
   const int64_t length = phase.config.data.sequence_length, trained = before->config.data.sequence_length;
-  check(length > trained, ErrorKind::invalid,
-        "data.sequence_length = {} is no longer than the {} of phase '{}', which it extends", length, trained,
-        before->name);
-  const YarnConfig &yarn = model.yarn, &old = former.yarn;
   if (old.factor > 1) {
     const bool same = yarn.factor == old.factor && yarn.original_positions == old.original_positions &&
                       yarn.beta_fast == old.beta_fast && yarn.beta_slow == old.beta_slow && yarn.mscale == old.mscale &&
@@ -47,11 +47,32 @@ void check_extension(const Phase& phase, const Phase* before) {
         yarn.factor, yarn.original_positions, length, double(length) / double(yarn.original_positions));
 }
 
+void check_extension(const Phase& phase, const Phase* before) {
+  check(before, ErrorKind::invalid, "kind = \"extend\", but there is no phase before it whose context it could extend");
+  const int64_t length = phase.config.data.sequence_length, trained = before->config.data.sequence_length;
+  check(length > trained, ErrorKind::invalid,
+        "data.sequence_length = {} is no longer than the {} of phase '{}', which it extends", length, trained,
+        before->name);
+  check_yarn(phase, before);
+}
+
+void check_tuning(const Phase& phase, const Phase* before) {
+  std::vector<std::string> texts;
+  for (const SourceConfig& source : phase.config.data.sources) {
+    if (source.format != SourceFormat::text) return check_yarn(phase, before);
+    texts.push_back(source.name.empty() ? fmt::format("{}", fmt::join(source.paths, ", ")) : source.name);
+  }
+  check(texts.empty(), ErrorKind::invalid,
+        "kind = \"sft\" is trained on dialogues, and its sources are plain text ({}): give one of them a format "
+        "(alpaca, messages, sharegpt, prompt_completion), or make it kind = \"pretrain\"",
+        fmt::join(texts, ", "));
+  check_yarn(phase, before);
+}
+
 }  // namespace
 
 std::vector<PhaseKind> training_kinds() {
-  return {{"pretrain", "training as the configuration says", [](const Phase*) { return Defaults(); },
-           [](const Phase&, const Phase*) {}},
+  return {{"pretrain", "training as the configuration says", [](const Phase*) { return Defaults(); }, check_yarn},
           {"extend", "longer sequences, under YaRN where model.yarn says so",
            [](const Phase* before) {
              return before ? constant_learning_rate(last_learning_rate(before->config)) : Defaults();
@@ -62,7 +83,7 @@ std::vector<PhaseKind> training_kinds() {
              return Defaults{"data.document_mask=document", "data.at_end=stop",    "data.fim_rate=0",
                              "train.bias_update_speed=0",   "train.batch_ramp=[]", "train.steps=0"};
            },
-           [](const Phase&, const Phase*) {}}};
+           check_tuning}};
 }
 
 }  // namespace hadal

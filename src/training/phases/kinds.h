@@ -8,11 +8,11 @@
 namespace hadal {
 
 // pretrain  what the configuration says
-// extend    longer sequences: the learning rate stays where the phase before ended (§4.3 of the report). With
-//           model.yarn.factor above 1, YaRN's original context is the length that was trained without it, its factor
-//           reaches the new one, and later extensions leave it as it is
+// extend    longer sequences: the learning rate stays where the phase before ended (§4.3 of the report)
 // sft       fine-tuning on dialogues: sequences of whole samples that do not see each other, as many steps as
-//           data.epochs give, a fixed router bias
+//           data.epochs give, a fixed router bias; at least one source is of dialogues
+// In all of them model.yarn is that of the phase before once its factor is above 1. The phase that brings it takes the
+// length that was trained without it as YaRN's original context, and a factor that reaches its own length.
 std::vector<PhaseKind> training_kinds();
 
 }  // namespace hadal

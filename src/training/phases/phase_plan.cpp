@@ -5,6 +5,7 @@
 #include "base/table.h"
 #include "base/text_format.h"
 #include "optim/curves.h"
+#include "phases/phase_text.h"
 #include "phases/phase_walk.h"
 #include "train/plan.h"
 
@@ -13,18 +14,26 @@ namespace {
 
 struct Planned {
   const Phase* phase;
-  double tokens;  // at most: packing may leave padding, and a source may be used up before
-  int64_t steps;  // 1 where data.epochs give as many as they do, which shows once the text is tokenised
+  PhaseSize size;
 };
 
 std::vector<Planned> planned(const PhasedConfig& plan) {
   std::vector<Planned> all;
-  for (const Phase& phase : plan.phases) {
-    const Config& c = phase.config;
-    const double sequences = c.train.steps > 0 ? double(total_sequences(c.train, 1, c.train.steps)) : 0;
-    all.push_back({&phase, sequences * double(c.data.sequence_length), std::max<int64_t>(1, c.train.steps)});
-  }
+  for (const Phase& phase : plan.phases) all.push_back({&phase, phase_size(plan, phase)});
   return all;
+}
+
+std::string guessed(bool about, const std::string& value) { return (about ? "about " : "") + value; }
+
+std::string tokens_of(const PhaseSize& size) {
+  return size.tokens > 0 ? guessed(size.tokens_guessed, format_si(size.tokens)) : "-";
+}
+
+std::string flops_of(const Planned& one) {
+  ModelConfig model = one.phase->config.model;
+  model.vocab_size = one.size.vocab_size;
+  const double flops = one.size.tokens * count_flops(model, one.phase->config.data.sequence_length).training_causal();
+  return flops > 0 ? guessed(one.size.tokens_guessed || one.size.vocab_guessed, fmt::format("{:.3g}", flops)) : "-";
 }
 
 std::string sources_of(const Config& config) {
@@ -40,18 +49,13 @@ std::string table_of(const std::vector<Planned>& all) {
   Table table({"phase", "kind", "from", "steps", "tokens", "context", "learning rate", "FLOP", "sources"});
   for (const Planned& one : all) {
     const Config& c = one.phase->config;
-    const auto rate = [&](int64_t step) { return learning_rate(c.optim, step, one.steps); };
+    const auto rate = [&](int64_t step) { return learning_rate(c.optim, step, one.size.steps); };
     const bool by_epochs = c.train.steps == 0;
-    const double flops =
-        c.model.vocab_size > 0 ? one.tokens * count_flops(c.model, c.data.sequence_length).training_causal() : 0;
     const auto& yarn = c.model.yarn;
-    table.add(
-        {one.phase->name, one.phase->kind, one.phase->from,
-         by_epochs ? fmt::format("{} epochs", c.data.epochs) : format_count(c.train.steps),
-         by_epochs ? "-" : format_si(one.tokens),
-         format_count(c.data.sequence_length) + (yarn.factor > 1 ? fmt::format(" (x {:g})", yarn.factor) : ""),
-         by_epochs ? fmt::format("{:.3g}", c.optim.lr) : fmt::format("{:.3g} to {:.3g}", rate(1), rate(one.steps)),
-         flops > 0 ? fmt::format("{:.3g}", flops) : "-", sources_of(c)});
+    table.add({one.phase->name, one.phase->kind, one.phase->from,
+               by_epochs ? fmt::format("{} epochs", c.data.epochs) : format_count(c.train.steps), tokens_of(one.size),
+               format_count(c.data.sequence_length) + (yarn.factor > 1 ? fmt::format(" (x {:g})", yarn.factor) : ""),
+               fmt::format("{:.3g} to {:.3g}", rate(1), rate(one.size.steps)), flops_of(one), sources_of(c)});
   }
   return table.text() + "\n";
 }
@@ -61,7 +65,8 @@ std::string table_of(const std::vector<Planned>& all) {
 std::string draw_phases(const PhasedConfig& plan, int64_t columns) {
   const std::vector<Planned> all = planned(plan);
   double total = 0;
-  for (const Planned& one : all) total += one.tokens;
+  bool about = false;
+  for (const Planned& one : all) total += one.size.tokens, about = about || one.size.tokens_guessed;
   std::string out = table_of(all);
   // Every phase has a column at least, else its share of the tokens.
   struct Column {
@@ -71,8 +76,8 @@ std::string draw_phases(const PhasedConfig& plan, int64_t columns) {
   std::vector<Column> axis;
   std::string names(12, ' ');
   for (const Planned& one : all) {
-    const int64_t width = std::max<int64_t>(1, int64_t(double(columns) * one.tokens / std::max(1.0, total)));
-    const int64_t steps = one.steps;
+    const int64_t width = std::max<int64_t>(1, int64_t(double(columns) * one.size.tokens / std::max(1.0, total)));
+    const int64_t steps = one.size.steps;
     for (int64_t i = 0; i < width; ++i)
       axis.push_back({&one.phase->config, width == 1 ? steps : 1 + i * (steps - 1) / (width - 1), steps});
     names += ("|" + one.phase->name).substr(0, size_t(width)) +
@@ -84,7 +89,7 @@ std::string draw_phases(const PhasedConfig& plan, int64_t columns) {
     out += draw_values(title, values);
   };
   out += fmt::format("{} tokens in all (at most: packing may leave padding), a phase after the other:\n{}\n",
-                     format_si(total), names);
+                     guessed(about, format_si(total)), names);
   drawn("learning rate", [](const Column& c) { return learning_rate(c.config->optim, c.step, c.steps); });
   drawn("batch (tokens)", [](const Column& c) {
     return double(batch_sequences(c.config->train, c.step) * c.config->data.sequence_length);

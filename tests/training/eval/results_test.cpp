@@ -1,7 +1,10 @@
 // What an evaluation leaves: aggregates with their errors, files in lm-eval's shape, pages without code of strangers,
 // comparisons, and grids of needles.
+#include <set>
+
 #include "base/files.h"
 #include "base/json.h"
+#include "checkpoint/phase_record.h"
 #include "eval/compare.h"
 #include "eval/eval_testing.h"
 #include "eval/item_page.h"
@@ -207,6 +210,62 @@ TEST(TrainingOverlap, FindsItemsThatTheRunHasRead) {
   const TrainingText text = training_text_of(folder.path());
   EXPECT_EQ(text.files.size(), 1u);
   EXPECT_EQ(text.missing.size(), 1u);
+}
+
+// A run with phases as it lies on disk: each phase notes where it started.
+class TextOfPhases : public ::testing::Test {
+ protected:
+  TextOfPhases() {
+    make_directories(run());
+    atomic_write(run() / "phases.toml", "");
+    write_phase_records(run(), {{.name = "base"}, {.name = "chat", .from = "base"}});
+    phase("base", "");
+    phase("chat", (run() / "base").string());
+  }
+  std::filesystem::path folder() const { return folder_.path(); }
+  std::filesystem::path run() const { return folder() / "run"; }
+  std::string text(const std::string& name) const { return folder_ / (name + ".txt"); }
+  void phase(const std::filesystem::path& name, const std::string& start) {
+    const std::string word = name.filename().string();
+    atomic_write(text(word), word);
+    make_directories(run() / name);
+    atomic_write(run() / name / "config.toml",
+                 "[[data.sources]]\npaths = [\"" + text(word) + "\"]\n[train]\nstart_model = \"" + start + "\"\n");
+  }
+  std::set<std::string> names(const std::filesystem::path& model) const {
+    std::set<std::string> found;
+    for (const auto& file : training_text_of(model).files) found.insert(file.stem());
+    return found;
+  }
+  testing::TempDir folder_;
+};
+using Names = std::set<std::string>;
+
+TEST_F(TextOfPhases, IsThatOfAPhaseAndOfThoseBeforeIt) {
+  EXPECT_EQ(names(run()), (Names{"base", "chat"}));
+  EXPECT_EQ(names(run().string() + ":chat"), (Names{"base", "chat"}));
+  EXPECT_EQ(names(run() / "chat" / ""), (Names{"base", "chat"}));
+  EXPECT_EQ(names(run().string() + ":base"), (Names{"base"}));
+  EXPECT_EQ(training_text_of(run()).bytes, 8);
+}
+
+TEST_F(TextOfPhases, GoesOnIntoTheRunThatAnotherStartedFrom) {
+  phase("../plain", run().string() + ":base");
+  EXPECT_EQ(names(folder() / "plain"), (Names{"base", "plain"}));
+  phase("../plain", run().string());
+  EXPECT_EQ(names(folder() / "plain"), (Names{"base", "chat", "plain"}));
+  phase("../plain", (folder() / "plain").string());  // in a circle
+  EXPECT_EQ(names(folder() / "plain"), (Names{"plain"}));
+}
+
+TEST_F(TextOfPhases, IsFoundBesideAPhaseThatLiesElsewhereNowAndElseSaidToBeGone) {
+  std::filesystem::rename(run(), folder() / "moved");
+  EXPECT_EQ(names(folder_ / "moved:chat"), (Names{"base", "chat"}));
+  std::filesystem::remove_all(folder() / "moved" / "base");
+  const TrainingText text = training_text_of(folder() / "moved");
+  EXPECT_EQ(text.files.size(), 1u);
+  ASSERT_EQ(text.missing.size(), 1u);
+  EXPECT_TRUE(testing::has(text.missing[0], "run/base, from which it started")) << text.missing[0];
 }
 
 TEST(Tasks, AreFoundByNameAndElseTheNearestIsNamed) {

@@ -7,6 +7,10 @@
 #include "base/expect_words.h"
 #include "base/files.h"
 #include "base/testing.h"
+#include "config/config_io.h"
+#include "config/sweep.h"
+#include "optim/curves.h"
+#include "phases/phase_text.h"
 #include "phases/phase_walk.h"
 
 namespace hadal {
@@ -79,9 +83,54 @@ TEST(PhaseKinds, YarnReachesTheContextFromTheLengthThatWasTrainedAndStays) {
                {"phase 'other'", "original_positions = 100", "128"});
 }
 
+// Under another YaRN the weights would see other angles than they were trained with, whatever the kind.
+TEST(PhaseKinds, NoKindOfPhaseChangesTheYarnThatWeightsWereTrainedUnder) {
+  for (const std::string kind : {"sft", "pretrain"}) {
+    const std::string next = "[[phase]]\nname = \"next\"\nkind = \"" + kind + "\"\n";
+    EXPECT_EQ(error_of(next), "no error");
+    for (const char* change : {"factor = 1", "factor = 16.0", "beta_fast = 16.0", "original_positions = 256"})
+      expect_words(error_of(next + "model.yarn." + change + "\n"), {"phase 'next'", "longer", "factor 40 of 128"});
+    EXPECT_EQ(error_of(next + "from = \"base\"\n"), "no error");  // whose weights know none
+    expect_words(error_of(next + "from = \"base\"\nmodel.yarn = { factor = 2.0, original_positions = 64 }\n"),
+                 {"phase 'next'", "original_positions = 64", "128"});
+  }
+}
+
+TEST(PhaseKinds, FineTuningAsksForDialogues) {
+  const std::string chat = "[[phase]]\nname = \"chat\"\nkind = \"sft\"\n[[phase.data.sources]]\npaths = [\"a.txt\"]\n";
+  expect_words(error_of(chat), {"phase 'chat'", "dialogues", "a.txt", "format"});
+  EXPECT_EQ(error_of(chat + "format = \"alpaca\"\n"), "no error");
+  EXPECT_EQ(error_of(chat + "[[phase.data.sources]]\npaths = [\"b.jsonl\"]\nformat = \"messages\"\n"), "no error");
+}
+
 TEST(PhaseKinds, ThePlanShowsAllPhasesOnOneAxis) {
   const std::string plan = draw_phases(phases_of("[[phase]]\nname = \"chat\"\nkind = \"sft\"\n"));
   expect_words(plan, {"base", "longer", "chat", "(x 40)", "learning rate", "context: 128 at the start"});
+}
+
+// Where the model's vocabulary is not written and steps are told by epochs.
+TEST(PhaseKinds, ThePlanCountsTokensAndFlopsOfWhatIsNotTokenisedYet) {
+  const testing::TempDir folder;
+  atomic_write(folder / "chats.jsonl", "");
+  std::filesystem::resize_file(folder / "chats.jsonl", 40 << 20);
+  const auto chat = [&](const std::string& paths) {
+    return phases_of(
+        "[[phase]]\nname = \"chat\"\nkind = \"sft\"\ndata.epochs = 3\ntrain.batch_sequences = 8\n"
+        "[[phase.data.sources]]\nname = \"chats\"\nformat = \"messages\"\npaths = [\"" +
+        paths + "\"]\n");
+  };
+  const PhasedConfig plan = chat(folder / "chats.jsonl");
+  const PhaseSize base = phase_size(plan, plan.phases[0]), tuned = phase_size(plan, plan.phases[2]);
+  EXPECT_EQ(base.vocab_size, 4096);  // of the tokenizer that will be trained
+  EXPECT_FALSE(base.vocab_guessed || base.tokens_guessed);
+  EXPECT_EQ(tuned.tokens, 3 * (10 << 20));
+  EXPECT_EQ(tuned.steps, 3 * (10 << 20) / (8 * 128));
+  EXPECT_TRUE(tuned.tokens_guessed);
+  const std::string drawn = draw_phases(plan);
+  EXPECT_EQ(drawn.substr(0, drawn.find("\n\n")).find(" - "), std::string::npos) << drawn;
+  expect_words(drawn,
+               {"3 epochs", "about 31.5 M", "1.08e-05 to 0.001", "about 6.95e+14", "about 49.9 M tokens in all"});
+  EXPECT_NE(draw_phases(chat("nowhere.jsonl")).find(" - "), std::string::npos);
 }
 
 TEST(PhaseKinds, EveryShippedFileWithPhasesIsValid) {
@@ -92,6 +141,65 @@ TEST(PhaseKinds, EveryShippedFileWithPhasesIsValid) {
     ++files;
   }
   EXPECT_GE(files, 1);
+}
+
+double rate_of(const Config& config, double share) {  // 0: of the first step, 1: of the last
+  const int64_t steps = config.train.steps > 0 ? config.train.steps : 1000;
+  return learning_rate(config.optim, 1 + int64_t(share * double(steps - 1)), steps);
+}
+
+// §4.2, §4.3 and §5.1 of the report.
+TEST(PhaseKinds, TheWholeLifeOfV3HasTheReportsLearningRates) {
+  const PhasedConfig life = load_phases(std::string(HADAL_SOURCE_DIR) + "/configs/v3-life.toml", training_kinds());
+  ASSERT_EQ(life.phases.size(), 4u);
+  const std::vector<std::pair<double, double>> rates = {
+      {2.2e-4 / 2000, 7.3e-6}, {7.3e-6, 7.3e-6}, {7.3e-6, 7.3e-6}, {5e-6, 1e-6}};
+  for (size_t i = 0; i < rates.size(); ++i) {
+    const Config& config = life.phases[i].config;
+    EXPECT_NEAR(rate_of(config, 0), rates[i].first, 1e-4 * rates[i].first) << life.phases[i].name;
+    EXPECT_NEAR(rate_of(config, 1), rates[i].second, 1e-4 * rates[i].second) << life.phases[i].name;
+  }
+}
+
+void expect_rate_is_reached(const Config& config, const std::string& what) {
+  double peak = 0;
+  for (int i = 0; i <= 1000; ++i) peak = std::max(peak, rate_of(config, i / 1000.0));
+  EXPECT_NEAR(peak, config.optim.lr, 1e-3 * config.optim.lr) << what;
+}
+
+// Of a file of any sort: its phases, its arms, or the one that it is.
+std::vector<Config> configs_of(const std::string& file) {
+  std::vector<Config> all;
+  if (has_phases(file))
+    for (const Phase& phase : load_phases(file, training_kinds()).phases) all.push_back(phase.config);
+  else if (read_file(file).find("[[arm]]") != std::string::npos)
+    for (const SweepArm& arm : load_sweep(file).arms) all.push_back(arm.config);
+  else
+    all.push_back(load_config(file));
+  return all;
+}
+
+// A schedule that starts with a fall from nowhere never comes to the rate it is a share of.
+TEST(PhaseKinds, EveryShippedScheduleReachesItsLearningRate) {
+  const std::filesystem::path root = HADAL_SOURCE_DIR;
+  for (const auto& entry : std::filesystem::directory_iterator(root / "configs")) {
+    if (entry.path().extension() != ".toml") continue;
+    for (const Config& config : configs_of(entry.path())) expect_rate_is_reached(config, entry.path());
+  }
+  const testing::TempDir folder;
+  int shown = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(root / "docs")) {
+    if (entry.path().extension() != ".md") continue;
+    const std::string page = read_file(entry.path());
+    for (size_t at = page.find("```toml\n"); at != std::string::npos; at = page.find("```toml\n", at + 1)) {
+      const std::string block = page.substr(at + 8, page.find("\n```", at + 8) - at - 7);
+      if (block.find("lr_schedule = [") == std::string::npos) continue;
+      atomic_write(folder / "shown.toml", block);
+      expect_rate_is_reached(load_config(folder / "shown.toml"), entry.path().string() + ":\n" + block);
+      ++shown;
+    }
+  }
+  EXPECT_GE(shown, 1);
 }
 
 }  // namespace
