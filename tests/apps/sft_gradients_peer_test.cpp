@@ -10,6 +10,8 @@
 
 #include "base/files.h"
 #include "base/json.h"
+#include "comm/group.h"
+#include "comm/rank_threads.h"
 #include "data/dialogue_testing.h"
 #include "exchange/loaded_model.h"
 #include "storage/safetensors.h"
@@ -94,7 +96,43 @@ struct Way {
   const char* name;
   const data::Batch* batch;
   int64_t sequences_each;
+  int ranks = 1;  // that share the micro-batches
 };
+
+// One step of one of the ranks that share a way's micro-batches, behind which every rank has the gradients of all.
+// Losses are divided by the targets of the whole batch, whoever trains them. Rank 0 compares.
+void compare(const Way& way, const std::filesystem::path& directory, Group& ranks) {
+  const Json facts = read_json<Json>(directory / "expected.json");
+  OwnedExec owned(ranks.size() > 1 ? 1 : 2);
+  LoadOptions options;
+  options.precision = Precision::fp32, options.training = true;
+  auto loaded = load_model(directory, options, owned.exec);
+  Transformer& model = *loaded.transformer;
+  const auto parts = micro_batches(*way.batch, way.sequences_each);
+  const auto targets = count_targets(parts, model.config().n_mtp);
+  std::vector<std::decay_t<decltype(parts[0])>> own;
+  for (size_t i = size_t(ranks.rank()); i < parts.size(); i += size_t(ranks.size())) own.push_back(parts[i]);
+  LossWeights weights;
+  weights.main = 1.0 / double(targets[0]);
+  weights.mtp.assign(size_t(model.config().n_mtp), 0.0);
+  model.begin_step(int64_t(own.size()));
+  LossSums sums = model.forward_backward(owned.exec, own, weights, {});
+  const auto add_up = [&](DType dtype, void* data, int64_t bytes) {
+    ranks.start_all_reduce(dtype, {{static_cast<std::byte*>(data), size_t(bytes)}}).wait();
+  };
+  if (ranks.size() > 1) {
+    add_up(DType::f64, &sums.main, sizeof sums.main);
+    for (const Parameter* parameter : model.parameters())
+      if (parameter->spec.trained) add_up(DType::f32, parameter->grad.raw(), parameter->grad.bytes());
+  }
+  if (!ranks.leads()) return;
+  EXPECT_EQ(targets[0], facts["trained"].get<int64_t>());
+  EXPECT_NEAR(sums.main / double(targets[0]), facts["loss"].get<double>(), kLoss) << way.name;
+  const Worst worst = worst_gradient(SafetensorsReader(directory / "expected.safetensors.data"), model.parameters());
+  EXPECT_LE(worst.value, kGradient) << way.name << ": " << worst.where;
+  std::printf("WORST\tgradient of samples, %s\t%.1e of %.0e\t%s\n", way.name, worst.value, kGradient,
+              worst.where.c_str());
+}
 
 TEST(SftGradientsPeer, LossAndEveryGradientAreThoseOfTransformersFedOneSampleAtATime) {
   if (!python_available()) GTEST_SKIP() << "no .venv in the source directory; ./setup makes it";
@@ -112,28 +150,17 @@ TEST(SftGradientsPeer, LossAndEveryGradientAreThoseOfTransformersFedOneSampleAtA
   const int64_t all = 1000;
   for (int number = 0; number < 3; ++number) {
     const auto directory = scratch.path() / fmt::format("case_{}", number);
-    const Json facts = read_json<Json>(directory / "expected.json");
-    const SafetensorsReader expected(directory / "expected.safetensors.data");
     for (const Way& way : {Way{"packed", &packed, all}, Way{"unpacked", &single, all}, Way{"accumulated", &single, 1},
-                           Way{"packed and accumulated", &packed, 2}}) {
-      OwnedExec owned(2);
-      LoadOptions options;
-      options.precision = Precision::fp32, options.training = true;
-      auto loaded = load_model(directory, options, owned.exec);
-      Transformer& model = *loaded.transformer;
-      const auto parts = micro_batches(*way.batch, way.sequences_each);
-      const auto targets = count_targets(parts, model.config().n_mtp);
-      EXPECT_EQ(targets[0], facts["trained"].get<int64_t>());
-      LossWeights weights;
-      weights.main = 1.0 / double(targets[0]);
-      weights.mtp.assign(size_t(model.config().n_mtp), 0.0);
-      model.begin_step(int64_t(parts.size()));
-      const LossSums sums = model.forward_backward(owned.exec, parts, weights, {});
-      EXPECT_NEAR(sums.main / double(sums.main_count), facts["loss"].get<double>(), kLoss) << way.name;
-      const Worst worst = worst_gradient(expected, model.parameters());
-      EXPECT_LE(worst.value, kGradient) << way.name << ": " << worst.where;
-      std::printf("WORST\tgradient of samples, %s\t%.1e of %.0e\t%s\n", way.name, worst.value, kGradient,
-                  worst.where.c_str());
+                           Way{"packed and accumulated", &packed, 2}, Way{"of two ranks", &packed, 1, 2}}) {
+      if (way.ranks == 1) {
+        Group alone = Group::self();
+        compare(way, directory, alone);
+        continue;
+      }
+      run_rank_threads(way.ranks, [&](std::shared_ptr<Transport> transport) {
+        Group ranks(transport, "data");
+        compare(way, directory, ranks);
+      });
     }
   }
 }
