@@ -9,6 +9,18 @@
 #include "config/config_io.h"
 
 namespace hadal {
+namespace {
+
+void add_watchdog(Verb verb, RankOptions& options) {
+  verb.add_option(
+          "--watchdog", options.watchdog,
+          "seconds without a sign of life after which a rank that is a process counts as lost, and the job ends")
+      .within(0.5, 1e6)
+      .show_default();
+}
+
+}  // namespace
+
 void add_rank_options(Verb verb, RankOptions& options) {
   verb.add_option("--ranks", options.ranks,
                   "ranks that divide batch, optimizer and cores among themselves; may be another number at every start "
@@ -18,11 +30,13 @@ void add_rank_options(Verb verb, RankOptions& options) {
       "--layout", options.layout,
       "the same by axes, such as dp=2 or dp=2,pp=4,schedule=dualpipe; axes: dp, pp, ep, tp, cp (docs/parallelism.md)");
   add_transport_option(verb, options.transport);
-  verb.add_option(
-          "--watchdog", options.watchdog,
-          "seconds without a sign of life after which a rank that is a process counts as lost, and the job ends")
-      .within(0.5, 1e6)
-      .show_default();
+  add_watchdog(verb, options);
+}
+
+void add_count_of_ranks(Verb verb, RankOptions& options, const std::string& help) {
+  verb.add_option("--ranks", options.ranks, help).positive();
+  add_transport_option(verb, options.transport);
+  add_watchdog(verb, options);
 }
 
 std::shared_ptr<Transport> open_ranks(const RankOptions& options, Config& config, CommonOptions& common) {

@@ -15,6 +15,8 @@ struct RankOptions {
   double watchdog = 30;
 };
 void add_rank_options(Verb verb, RankOptions& options);  // --ranks, --layout, --transport, --watchdog
+// --ranks with this help, --transport, --watchdog: of verbs whose ranks have no layout.
+void add_count_of_ranks(Verb verb, RankOptions& options, const std::string& help);
 void add_transport_option(Verb verb, std::string& transport);
 
 // Brings config.parallel and options together and opens the transport of ranks that are processes, whose threads divide

@@ -11,10 +11,14 @@ namespace hadal::data {
 
 constexpr int64_t kBytesAtOnce = 4 << 20;  // of the texts that are in memory at once there are two batches
 
+struct NothingMore {
+  void operator()() const {}
+};
+
 // read(item) gives false at the end, item.bytes() is its size; work(item) runs in any order and on any thread, beside
-// read(); take(item) in order, never beside either of them.
-template <class Item, class Read, class Work, class Take>
-void in_batches(ThreadPool* pool, Read read, Work work, Take take) {
+// read(); take(item) in order, never beside either of them, and behind the last of a batch after_batch().
+template <class Item, class Read, class Work, class Take, class AfterBatch = NothingMore>
+void in_batches(ThreadPool* pool, Read read, Work work, Take take, AfterBatch after_batch = {}) {
   bool more = true;
   const auto read_batch = [&] {
     std::vector<Item> batch;
@@ -44,6 +48,7 @@ void in_batches(ThreadPool* pool, Read read, Work work, Take take) {
       for (int64_t i = 0; i < n_tasks; ++i) task(i, 0);
     }
     for (Item& item : batch) take(item);
+    after_batch();
   }
 }
 

@@ -21,6 +21,7 @@
 
 #include "base/progress.h"
 #include "base/thread_pool.h"
+#include "comm/group.h"
 #include "config/config.h"
 #include "data/document_reader.h"
 #include "data/near_duplicates.h"
@@ -96,6 +97,7 @@ uint8_t to_border(std::string_view text, double holdout_fraction);          // D
 struct ScanOptions {
   ThreadPool* pool = nullptr;  // null: the caller's thread alone; the corpus is the same
   double sample = 1;           // share of the documents that are looked at, by their hashes; below 1 for counts alone
+  Group* ranks = nullptr;      // that divide the work, each calling scan(); null: this one alone
 };
 
 class Corpus {
@@ -103,6 +105,8 @@ class Corpus {
   // Reads every document once, and those that may be near duplicates twice. Throws for a file that is missing,
   // unreadable or damaged, for a binary file named explicitly, for an evaluation file that is a source as well, and if
   // no training text is left. Memory: two batches of text (batches.h) and at most 200 bytes a document.
+  // Of several ranks each reads its share of the files and has the same corpus afterwards, but for counts(), which are
+  // whole on the first rank alone. An error of one rank ends the others' waits, and so all of them.
   static Corpus scan(const DataConfig& config, const ProgressOptions& progress = {}, const ScanOptions& options = {});
 
   // As it was applied: holdout is "tail" where "hash" held out nothing, or all.

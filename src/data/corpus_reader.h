@@ -1,5 +1,5 @@
-// The first reading of a corpus: one document after another, in corpus order, with what is known of it at once: its
-// hash, and whether it stood before. Notes in the lists of files what is found on the way.
+// The first reading of a rank's share of a corpus: one document after another, in corpus order, with what is known of
+// it at once: its hash, and whether it stood in the share before. Notes in the lists of files what is found on the way.
 #pragma once
 #include <cstdint>
 #include <deque>
@@ -9,15 +9,38 @@
 
 #include "base/progress.h"
 #include "data/corpus.h"
-#include "data/document_hash.h"
 #include "data/document_reader.h"
 #include "data/features.h"
+#include "data/file_shares.h"
+#include "data/first_documents.h"
 
 namespace hadal::data {
 
+// What a document tells by itself; what becomes of it is decided from these in corpus order (corpus_ledger.h).
+struct Finding {
+  Hash128 hash;
+  int64_t bytes = 0, left = 0;  // as read, and behind rules that cut lines
+  uint16_t rule = 0;            // that refuses it: its place in Findings::rules and 1; 0: none
+  uint8_t to_border = 0;        // DocumentFacts::to_border
+  bool alone = false;           // no other rule would refuse it
+  bool copy = false;            // of an earlier one of the share
+};
+static_assert(sizeof(Finding) == 40);
+
+// Of a file, beside what its SourceFile holds.
+struct FileCounts {
+  int64_t replaced = 0, bad_lines = 0;
+};
+
+struct Findings {
+  std::deque<Finding> documents;  // of the share, in order
+  std::vector<std::string> rules;
+  std::vector<FileCounts> files;  // of the share, in order
+};
+
 struct ReadDocument {
   std::string text;
-  int64_t document = 0;  // corpus-wide
+  int64_t number = 0;  // in the share
   size_t source = 0;
   uint8_t to_border = 0;
   bool is_new = false;  // neither empty nor a copy of an earlier one
@@ -25,67 +48,31 @@ struct ReadDocument {
   int64_t bytes() const { return int64_t(text.size()); }
 };
 
-// The first document of each hash. A document takes 4 bytes in a table that is never more than 70 % full; the hashes
-// are the caller's.
-class FirstDocuments {
- public:
-  // Whether no document before it has the hash of `document`. hash_of(document) is that of an earlier one.
-  template <class HashOf>
-  bool add(const Hash128& hash, int64_t document, HashOf hash_of) {
-    if (n_ * 10 >= slots_.size() * 7) grow(hash_of);
-    uint32_t& slot = slots_[slot_of(hash, hash_of)];
-    if (slot != 0) return false;
-    slot = uint32_t(document) + 1, ++n_;
-    return true;
-  }
-  void clear() { slots_ = {}, n_ = 0; }
-
- private:
-  template <class HashOf>
-  size_t slot_of(const Hash128& hash, HashOf hash_of) const {
-    size_t slot = size_t(hash.a) & (slots_.size() - 1);
-    while (slots_[slot] != 0 && !(hash_of(slots_[slot] - 1) == hash)) slot = (slot + 1) & (slots_.size() - 1);
-    return slot;
-  }
-  template <class HashOf>
-  void grow(HashOf hash_of) {
-    std::vector<uint32_t> before(std::max<size_t>(1024, slots_.size() * 2));
-    before.swap(slots_);
-    for (const uint32_t number : before)
-      if (number != 0) slots_[slot_of(hash_of(number - 1), hash_of)] = number;
-  }
-
-  std::vector<uint32_t> slots_;  // number + 1; a power of two
-  size_t n_ = 0;
-};
-
 class CorpusReader {
  public:
-  // Fills sources and counts (files, documents, bytes, empty ones and copies) as it goes, and its own lists. sample:
-  // the share of the documents that are looked at, by hash.
-  CorpusReader(const DataConfig& config, double sample, std::vector<SourceFiles>& sources,
-               std::vector<SourceCounts>& counts, const ProgressOptions& progress);
+  // Of the files `share` of `sources`. sample: the share of the documents that are looked at, by hash.
+  CorpusReader(const DataConfig& config, double sample, std::vector<SourceFiles>& sources, std::vector<FilePlace> share,
+               Progress& progress);
+  // Enters it in findings.documents, as one that stays whole. Throws what is wrong with files and lines.
   bool next(ReadDocument& document);
-  void finish() { progress_.finish(), firsts_.clear(); }
+  void finish() { firsts_.clear(); }
 
-  std::deque<DocumentFacts> facts;
-  std::deque<uint64_t> second_hashes;  // the other half
-  std::vector<int64_t> first_document;
+  Findings findings;
 
  private:
   bool open_next_file();
   void close_file();
   bool take(ReadDocument& document);
-  const SourceConfig& source() const { return config_.sources[source_]; }
-  SourceFile& file() { return sources_[source_].files[file_]; }
+  const SourceConfig& source() const { return config_.sources[share_[at_].source]; }
+  SourceFile& file() { return sources_[share_[at_].source].files[share_[at_].file]; }
 
   const DataConfig& config_;
   double sample_;
   std::vector<SourceFiles>& sources_;
-  std::vector<SourceCounts>& counts_;
-  Progress progress_;
+  std::vector<FilePlace> share_;
+  Progress& progress_;
   FirstDocuments firsts_;
-  size_t source_ = 0, file_ = 0;
+  size_t at_ = 0;
   std::unique_ptr<DocumentReader> reader_;
   bool named_ = false;  // the file, by the user
   bool text_found_ = false;

@@ -1,5 +1,5 @@
-// Corpus::scan() in two passes: features of documents by all threads, as they are read (features.h); then decisions, in
-// corpus order. Documents that may be near duplicates are read once more in between, to compare them.
+// Corpus::scan() in two passes: features of documents by all ranks and threads, as they are read (features.h); then
+// decisions, in corpus order. Documents that may be near duplicates are read once more in between, to compare them.
 #include <algorithm>
 #include <filesystem>
 #include <map>
@@ -11,9 +11,12 @@
 #include "base/text_format.h"
 #include "data/batches.h"
 #include "data/corpus.h"
+#include "data/corpus_ledger.h"
 #include "data/corpus_reader.h"
 #include "data/evaluation_items.h"
-#include "data/walk.h"
+#include "data/gather_findings.h"
+#include "data/near_duplicate_search.h"
+#include "data/rank_progress.h"
 
 namespace hadal::data {
 namespace {
@@ -85,29 +88,45 @@ void check_no_source_is_asked_for(const DataConfig& config, const std::vector<So
 
 class Scan {
  public:
-  Scan(Corpus& corpus, const ProgressOptions& progress, const ScanOptions& options)
+  Scan(Corpus& corpus, const ProgressOptions& progress, const ScanOptions& options, Group& ranks)
       : corpus_(corpus),
         config_(corpus.config_),
         progress_(progress),
         options_(options),
+        ranks_(ranks),
         features_(config_),
-        near_(config_.near_duplicates),
-        reader_(config_, options.sample, corpus.sources_, corpus.counts_, progress) {}
+        keys_(config_.near_duplicates.buckets),
+        ledger_(config_, corpus.sources_.size(), ranks.size() > 1) {}
 
   void run() {
-    const auto read = [&](ReadDocument& document) { return reader_.next(document); };
-    in_batches<ReadDocument>(
-        options_.pool, read, [&](ReadDocument& document) { look_at(document); },
-        [&](const ReadDocument& document) { take(document); });
-    reader_.finish();
-    find_near_duplicates();
-    corpus_.facts_ = std::move(reader_.facts);
-    corpus_.first_document_ = std::move(reader_.first_document);
+    const FileShares shares(corpus_.sources_, ranks_.size());
+    Findings own = read_share(shares);
+    gather_findings(ranks_, shares, std::move(own), corpus_.sources_, ledger_);
+    if (config_.near_duplicates.across != Across::off) find_near(shares);
+    corpus_.counts_ = std::move(ledger_.counts);
+    corpus_.facts_ = std::move(ledger_.facts);
+    corpus_.first_document_ = std::move(ledger_.first_document);
     decide();
     add_notes();
   }
 
  private:
+  Findings read_share(const FileShares& shares) {
+    const std::vector<FilePlace> share = shares.of_rank(ranks_.rank());
+    int64_t bytes = 0;
+    for (const FilePlace& place : share) bytes += corpus_.sources_[place.source].files[place.file].bytes;
+    Progress progress(progress_label(ranks_, "reading"), bytes, progress_);
+    CorpusReader reader(config_, options_.sample, corpus_.sources_, share, progress);
+    const auto read = [&](ReadDocument& document) { return reader.next(document); };
+    findings_ = &reader.findings;
+    in_batches<ReadDocument>(
+        options_.pool, read, [&](ReadDocument& document) { look_at(document); },
+        [&](const ReadDocument& document) { take(document); });
+    reader.finish();
+    progress.finish();
+    return std::move(reader.findings);
+  }
+
   void look_at(ReadDocument& document) const {
     if (!document.is_new) return;
     document.features = features_.of(document.text, document.source);
@@ -116,60 +135,55 @@ class Scan {
 
   void take(const ReadDocument& document) {
     if (!document.is_new) return;
-    DocumentFacts& facts = reader_.facts[size_t(document.document)];
-    SourceCounts& counts = corpus_.counts_[document.source];
+    Finding& found = findings_->documents[size_t(document.number)];
     if (const auto& refusals = document.features.refusals; !refusals.empty()) {
-      facts.fate = Fate::filtered;
-      count_removed(counts, refusals.front().rule, facts.bytes, refusals.size() == 1);
+      found.rule = number_of(refusals.front().rule), found.alone = refusals.size() == 1;
       return;
     }
-    counts.cut_bytes += facts.bytes - document.bytes();
-    facts.bytes = document.bytes(), facts.to_border = document.to_border;
+    found.left = document.bytes(), found.to_border = document.to_border;
     if (document.features.keys.empty()) return;
     const bool of_source = config_.near_duplicates.across == Across::source;
-    near_.add(document.document, document.features.keys, of_source ? document.source + 1 : 0);
+    keys_.add(document.number, document.features.keys, of_source ? document.source + 1 : 0);
   }
 
-  static void count_removed(SourceCounts& counts, const std::string& rule, int64_t bytes, bool alone) {
-    RuleCounts& by = counts.by_rule[rule];
-    by.documents += 1, by.bytes += bytes, by.alone += alone;
-    counts.filtered += 1, counts.filtered_bytes += bytes;
+  uint16_t number_of(const std::string& rule) {  // as Finding::rule
+    std::vector<std::string>& rules = findings_->rules;
+    const auto at = std::find(rules.begin(), rules.end(), rule);
+    const auto number = uint16_t(at - rules.begin() + 1);
+    if (at == rules.end()) rules.push_back(rule);
+    return number;
   }
 
-  struct Compared {
-    std::string text;
-    size_t source = 0;
-    std::vector<uint64_t> groups;
-    int64_t bytes() const { return int64_t(text.size()); }
-  };
+  void find_near(const FileShares& shares) {
+    number_as_in_corpus(shares);
+    NearDuplicatesFound found = find_near_duplicates(
+        ranks_, {config_, features_, corpus_.sources_, ledger_.facts, options_.sample, options_.pool, progress_.quiet},
+        std::move(keys_));
+    n_broken_off_ = found.n_broken_off;
+    corpus_.near_duplicates_ = std::move(found.gone);
+    for (const NearDuplicate& gone : corpus_.near_duplicates_) ledger_.facts[gone.document].fate = Fate::near_duplicate;
+  }
 
-  void find_near_duplicates() {
-    const std::vector<uint32_t> candidates = near_.candidates();
-    if (candidates.empty()) return;
-    Progress progress("comparing", int64_t(candidates.size()), {.unit = "documents", .quiet = progress_.quiet});
-    Walk walk(corpus_.sources_, config_.on_bad_line, candidates.front(), options_.sample);
-    size_t at = 0;
-    const auto read = [&](Compared& one) {
-      if (at == candidates.size()) return false;
-      stop_if_interrupted(kScanInterrupted);
-      const int64_t document = candidates[at++];
-      walk.skip_to(document);
-      check(walk.next(one.text), ErrorKind::internal, "document {} is gone", document);
-      walk.check_unchanged(one.text, reader_.facts[size_t(document)]);
-      one.source = walk.source();
-      return true;
-    };
-    const auto work = [&](Compared& one) {
-      features_.cut(one.text, one.source);
-      one.groups = features_.groups(one.text, one.source);
-    };
-    in_batches<Compared>(options_.pool, read, work, [&](const Compared& one) {
-      near_.add_groups(one.groups);
-      progress.add(1);
+  // The keys of this rank's documents, numbered in its share so far; without those that are copies of other shares'.
+  void number_as_in_corpus(const FileShares& shares) {
+    std::vector<std::pair<int64_t, int64_t>> ends;  // of each file of the share: in the share, and how far off it is
+    int64_t in_corpus = 0, in_share = 0;
+    for (size_t s = 0; s < corpus_.sources_.size(); ++s) {
+      for (size_t f = 0; f < corpus_.sources_[s].files.size(); ++f) {
+        const int64_t n = corpus_.sources_[s].files[f].n_documents;
+        if (shares.rank_of({s, f}) == ranks_.rank()) {
+          in_share += n;
+          ends.emplace_back(in_share, in_corpus + n - in_share);
+        }
+        in_corpus += n;
+      }
+    }
+    size_t file = 0;
+    keys_.renumber([&](uint32_t document) -> int64_t {
+      while (document >= ends[file].first) ++file;
+      const int64_t number = document + ends[file].second;
+      return ledger_.facts[size_t(number)].fate == Fate::training ? number : -1;
     });
-    corpus_.near_duplicates_ = near_.decide();
-    for (const NearDuplicate& gone : corpus_.near_duplicates_) reader_.facts[gone.document].fate = Fate::near_duplicate;
-    progress.finish();
   }
 
   // Which of those that stay are held out; counts, and the fingerprint.
@@ -191,13 +205,14 @@ class Scan {
           add_split(counts, split_of(facts, config_));
           add_split(tails[s], split_of(with_tail, tail_config));
         }
-        const Hash128 hash{facts.hash, reader_.second_hashes[size_t(d)]};
+        if (!ranks_.leads()) continue;
+        const Hash128 hash{facts.hash, ledger_.second_hashes[size_t(d)]};
         digest.update(&hash, sizeof hash);
         digest.update(&facts.fate, 1);
       }
     }
     if (hold_out_tails(tails)) corpus_.config_.holdout = Holdout::tail, digest.update("tail");
-    corpus_.fingerprint_ = digest.hex();
+    corpus_.fingerprint_ = digest.hex();  // the first rank's
   }
 
   // Where hashes hold out no document, or every one: holds out the tail of each instead. Returns whether it did.
@@ -220,38 +235,56 @@ class Scan {
 
   void add_notes() {
     if (!features_.decontaminator().empty()) corpus_.notes_.push_back(features_.decontaminator().summary());
-    if (near_.n_broken_off() > 0)
+    if (n_broken_off_ > 0)
       corpus_.notes_.push_back(fmt::format(
           "near duplicates: {} documents were not compared with all of a bucket, which holds thousands that are not "
           "alike; set more data.near_duplicates.hashes",
-          format_count(near_.n_broken_off())));
+          format_count(n_broken_off_)));
   }
 
   Corpus& corpus_;
   const DataConfig config_;
   const ProgressOptions& progress_;
   const ScanOptions& options_;
+  Group& ranks_;
   const FeatureMaker features_;
-  NearDuplicates near_;
-  CorpusReader reader_;
+  BucketKeys keys_;
+  CorpusLedger ledger_;
+  Findings* findings_ = nullptr;  // while reading
+  int64_t n_broken_off_ = 0;
 };
 
-Corpus Corpus::scan(const DataConfig& config, const ProgressOptions& progress, const ScanOptions& options) {
-  Corpus corpus;
-  corpus.config_ = config;
-  corpus.sources_ = list_sources(config);
-  check_no_source_is_asked_for(config, corpus.sources_);
-  Scan(corpus, progress, options).run();
-  if (options.sample < 1) return corpus;
+namespace {
+
+void check_text_is_left(const Corpus& corpus, double holdout_fraction) {
   int64_t held_out = 0, documents = 0;
-  for (const auto& counts : corpus.counts_) held_out += counts.held_out, documents += counts.documents;
+  for (const auto& counts : corpus.counts()) held_out += counts.held_out, documents += counts.documents;
   check(corpus.training_bytes() > 0 || held_out == 0, ErrorKind::invalid,
         "all text is held out, none is left for training: lower data.holdout_fraction ({}) or set data.holdout to "
         "\"tail\"",
-        config.holdout_fraction);
+        holdout_fraction);
   check(corpus.training_bytes() > 0, ErrorKind::invalid,
-        "the sources hold no text ({} documents, all empty or removed){}{}", documents, rule_in_words(corpus.counts_),
-        skipped_in_words(corpus.sources_));
+        "the sources hold no text ({} documents, all empty or removed){}{}", documents, rule_in_words(corpus.counts()),
+        skipped_in_words(corpus.sources()));
+}
+
+}  // namespace
+
+Corpus Corpus::scan(const DataConfig& config, const ProgressOptions& progress, const ScanOptions& options) {
+  Group alone = Group::self();
+  Group& ranks = options.ranks ? *options.ranks : alone;
+  Corpus corpus;
+  corpus.config_ = config;
+  if (ranks.leads()) {
+    corpus.sources_ = list_sources(config);
+    check_no_source_is_asked_for(config, corpus.sources_);
+  }
+  tell_sources(ranks, corpus.sources_);
+  ProgressOptions shown = progress;
+  shown.quiet = progress.quiet || !ranks.leads();
+  Scan(corpus, shown, options, ranks).run();
+  if (ranks.leads() && options.sample >= 1) check_text_is_left(corpus, config.holdout_fraction);
+  corpus.fingerprint_ = ranks.tell(0, corpus.fingerprint_);
   return corpus;
 }
 

@@ -7,6 +7,8 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "comm/byte_text.h"
+#include "data/rank_progress.h"
 #include "data/shard_file.h"
 
 namespace hadal::data {
@@ -54,13 +56,19 @@ struct Waiting {
   std::string refused = {};                  // why it has none
 };
 
-constexpr int64_t kRefusedListed = 10;
+constexpr size_t kRefusedListed = 10;
+
+// What the shards of a unit hold; nothing yet where it is not made.
+struct UnitTokens {
+  int64_t training = 0, held_out = 0, refused = 0;
+  bool made = false;
+};
 
 // Takes documents in order, encodes them in batches, writes them to the shards of the current unit.
 class UnitWriter {
  public:
-  UnitWriter(const TokeniseJob& job, const Exec& exec, TokeniseResult& result, Progress& progress)
-      : job_(job), exec_(exec), result_(result), progress_(progress) {}
+  UnitWriter(const TokeniseJob& job, const Exec& exec, Progress& progress)
+      : job_(job), exec_(exec), progress_(progress) {}
 
   void begin(const Unit& unit) {
     unit_ = unit;
@@ -77,16 +85,13 @@ class UnitWriter {
     if (bytes_ >= kBatchBytes) flush();
   }
 
-  void finish() {
+  UnitTokens finish() {
     flush();
-    for (auto& writer : writers_) {
-      const ShardInfo info = writer->commit();
-      auto& tokens = info.split == Split::training ? result_.training_tokens : result_.held_out_tokens;
-      tokens[size_t(info.source)] += info.n_tokens;
-      result_.refused[size_t(info.source)] += info.n_refused;
-      writer.reset();
-    }
+    const ShardInfo training = writers_[0]->commit(), held_out = writers_[1]->commit();
+    for (auto& writer : writers_) writer.reset();
+    return {training.n_tokens, held_out.n_tokens, training.n_refused, true};
   }
+  const std::vector<std::string>& passed_over() const { return passed_over_; }  // dialogues, the first of them
 
  private:
   void flush() {
@@ -129,38 +134,97 @@ class UnitWriter {
     check(job_.corpus.config().on_bad_line == OnBadLine::skip, ErrorKind::corrupt,
           "{} (data.on_bad_line = \"skip\" passes over such dialogues)", why);
     writers_[0]->refuse();
-    if (++listed_ <= kRefusedListed && job_.say) job_.say("skipped: " + why);
+    if (passed_over_.size() < kRefusedListed) passed_over_.push_back(why);
   }
 
   const TokeniseJob& job_;
   const Exec& exec_;
-  TokeniseResult& result_;
   Progress& progress_;
   Unit unit_;
   std::unique_ptr<ShardWriter> writers_[2];
   std::vector<Waiting> waiting_;
-  int64_t bytes_ = 0, listed_ = 0;
+  std::vector<std::string> passed_over_;
+  int64_t bytes_ = 0;
 };
 
 bool kept(const DocumentFacts& facts) { return facts.fate == Fate::training || facts.fate == Fate::held_out; }
 
-// Units of which both shards are there are counted as they are; the others are returned.
-std::vector<Unit> missing_units(const TokeniseJob& job, const std::vector<Unit>& units, TokeniseResult& result) {
-  std::vector<Unit> missing;
-  for (const Unit& unit : units) {
-    for (Split split : {Split::training, Split::held_out}) result.files.push_back(shard_name(unit, split));
-    const auto training = finished_shard(job, unit, Split::training),
-               held_out = finished_shard(job, unit, Split::held_out);
-    if (training && held_out) {
-      result.training_tokens[size_t(unit.source)] += training->n_tokens;
-      result.held_out_tokens[size_t(unit.source)] += held_out->n_tokens;
-      result.refused[size_t(unit.source)] += training->n_refused;
-      ++result.units_kept;
-    } else {
-      missing.push_back(unit);
+// What a unit's shards hold if both are there.
+UnitTokens tokens_there(const TokeniseJob& job, const Unit& unit) {
+  const auto training = finished_shard(job, unit, Split::training),
+             held_out = finished_shard(job, unit, Split::held_out);
+  if (!training || !held_out) return {};
+  return {training->n_tokens, held_out->n_tokens, training->n_refused, true};
+}
+
+// What any rank has made is known to all.
+void exchange_tokens(Group& ranks, std::vector<UnitTokens>& tokens) {
+  if (ranks.size() == 1) return;
+  ByteWriter own;
+  for (size_t u = 0; u < tokens.size(); ++u)
+    if (tokens[u].made) own(int64_t(u)), own(tokens[u]);
+  for (const std::string& text : ranks.exchange(own.text)) {
+    ByteReader in(text);
+    for (size_t at = 0; at < text.size() / (sizeof(int64_t) + sizeof(UnitTokens)); ++at) {
+      int64_t unit = 0;
+      in(unit), in(tokens[size_t(unit)]);
     }
   }
-  return missing;
+}
+
+// Of units that are missing a rank's run: all ranks have about as many bytes of text, and none needs to read what the
+// others do.
+std::vector<size_t> own_run(const Group& ranks, const std::vector<Unit>& units, const std::vector<size_t>& missing) {
+  int64_t bytes = 0, before = 0;
+  for (const size_t u : missing) bytes += units[u].bytes;
+  std::vector<size_t> own;
+  for (const size_t u : missing) {
+    const int64_t middle = before + units[u].bytes / 2;
+    if (int(double(middle) / double(bytes) * ranks.size()) == ranks.rank()) own.push_back(u);
+    before += units[u].bytes;
+  }
+  return own;
+}
+
+// The first dialogues that were passed over, of all ranks: their runs follow each other.
+void say_passed_over(const TokeniseJob& job, Group& ranks, const std::vector<std::string>& own) {
+  ByteWriter out;
+  out(own);
+  size_t said = 0;
+  for (const std::string& text : ranks.exchange(out.text)) {
+    std::vector<std::string> whys;
+    ByteReader in(text);
+    in(whys);
+    for (const std::string& why : whys)
+      if (++said <= kRefusedListed && ranks.leads() && job.say) job.say("skipped: " + why);
+  }
+}
+
+// Makes these units, which rise.
+void make_units(const TokeniseJob& job, const Exec& exec, Group& ranks, const std::vector<Unit>& units,
+                const std::vector<size_t>& wanted, std::vector<UnitTokens>& tokens) {
+  int64_t bytes = 0;
+  for (const size_t u : wanted) bytes += units[u].bytes;
+  ProgressOptions shown = job.progress;
+  shown.quiet = shown.quiet || !ranks.leads();
+  Progress progress(progress_label(ranks, "tokenising"), bytes, shown);
+  UnitWriter writer(job, exec, progress);
+  size_t current = 0;
+  bool open = false;
+  const auto take = [&](int64_t document, const std::string& text) {
+    const Unit& unit = units[wanted[current]];
+    if (document < unit.begin) return true;  // of a unit that is there already
+    if (!open) writer.begin(unit), open = true;
+    if (kept(job.corpus.facts(document))) writer.add(document, text);
+    if (document + 1 < unit.end) return true;
+    tokens[wanted[current]] = writer.finish(), open = false;
+    return ++current < wanted.size();
+  };
+  if (!wanted.empty()) job.corpus.read(units[wanted.front()].begin, take);
+  check(current == wanted.size(), ErrorKind::corrupt,
+        "the sources hold less text than a moment ago: build the data again");
+  progress.finish();
+  say_passed_over(job, ranks, writer.passed_over());
 }
 
 }  // namespace
@@ -183,32 +247,34 @@ std::vector<Unit> cut_units(const Corpus& corpus, int64_t unit_bytes) {
 }
 
 TokeniseResult tokenise(const TokeniseJob& job, const Exec& exec) {
-  TokeniseResult result;
-  result.training_tokens.assign(job.corpus.sources().size(), 0);
-  result.held_out_tokens.assign(job.corpus.sources().size(), 0);
-  result.refused.assign(job.corpus.sources().size(), 0);
+  Group alone = Group::self();
+  Group& ranks = job.ranks ? *job.ranks : alone;
   const std::vector<Unit> units = cut_units(job.corpus, job.unit_bytes);
-  result.units = int64_t(units.size());
-  const std::vector<Unit> missing = missing_units(job, units, result);
-  if (missing.empty()) return result;
-  fs::remove(job.directory / "index.json");  // until the new files are complete, the old index speaks of none of them
-  int64_t bytes = 0;
-  for (const Unit& unit : missing) bytes += unit.bytes;
-  Progress progress("tokenising", bytes, job.progress);
-  UnitWriter writer(job, exec, result, progress);
-  size_t current = 0;
-  bool open = false;
-  job.corpus.read(missing.front().begin, [&](int64_t document, const std::string& text) {
-    if (document < missing[current].begin) return true;  // of a unit that is there already
-    if (!open) writer.begin(missing[current]), open = true;
-    if (kept(job.corpus.facts(document))) writer.add(document, text);
-    if (document + 1 < missing[current].end) return true;
-    writer.finish(), open = false;
-    return ++current < missing.size();
-  });
-  check(current == missing.size(), ErrorKind::corrupt,
-        "the sources hold less text than a moment ago: build the data again");
-  progress.finish();
+  std::vector<UnitTokens> tokens(units.size());
+  for (size_t u = size_t(ranks.rank()); u < units.size(); u += size_t(ranks.size()))
+    tokens[u] = tokens_there(job, units[u]);
+  exchange_tokens(ranks, tokens);
+  std::vector<size_t> missing;
+  for (size_t u = 0; u < units.size(); ++u)
+    if (!tokens[u].made) missing.push_back(u);
+  if (!missing.empty()) {
+    // until the new files are complete, the old index speaks of none of them
+    if (ranks.leads()) fs::remove(job.directory / "index.json");
+    ranks.barrier();
+    make_units(job, exec, ranks, units, own_run(ranks, units, missing), tokens);
+    exchange_tokens(ranks, tokens);
+  }
+  const size_t n_sources = job.corpus.sources().size();
+  TokeniseResult result{
+      {}, std::vector<int64_t>(n_sources), std::vector<int64_t>(n_sources), std::vector<int64_t>(n_sources)};
+  result.units = int64_t(units.size()), result.units_kept = int64_t(units.size() - missing.size());
+  for (size_t u = 0; u < units.size(); ++u) {
+    const auto source = size_t(units[u].source);
+    for (Split split : {Split::training, Split::held_out}) result.files.push_back(shard_name(units[u], split));
+    result.training_tokens[source] += tokens[u].training;
+    result.held_out_tokens[source] += tokens[u].held_out;
+    result.refused[source] += tokens[u].refused;
+  }
   return result;
 }
 

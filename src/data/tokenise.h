@@ -1,6 +1,7 @@
 // The corpus as tokens on disk. It is cut into units, runs of documents of one source worth about unit_bytes of text; a
 // unit is one shard of training text and one of held-out text. Units depend on the corpus alone. Documents are encoded
-// in parallel and written in order, so the files do not depend on the number of threads. A dialogue gives samples
+// in parallel and written in order, so the files do not depend on the number of threads. Ranks divide the units that
+// are missing: each makes a run of them, worth about as much text as the others'. A dialogue gives samples
 // (dialogue_samples.h); one that gives none ends the build with its file and line, or, with data.on_bad_line = "skip",
 // is passed over and counted.
 #pragma once
@@ -11,6 +12,7 @@
 
 #include "base/exec.h"
 #include "base/progress.h"
+#include "comm/group.h"
 #include "data/corpus.h"
 #include "data/dialogue_samples.h"
 #include "text/tokenizer.h"
@@ -26,6 +28,7 @@ struct TokeniseJob {
   ProgressOptions progress;
   const DialogueWriter* dialogues = nullptr;         // where a source holds any
   std::function<void(const std::string&)> say = {};  // which dialogues were passed over; may be empty
+  Group* ranks = nullptr;                            // that divide the work, each calling tokenise(); null: this alone
 };
 
 struct TokeniseResult {
@@ -42,6 +45,7 @@ struct Unit {
 };
 std::vector<Unit> cut_units(const Corpus& corpus, int64_t unit_bytes);
 
+// The same on every rank; the first one alone says what there is to say.
 TokeniseResult tokenise(const TokeniseJob& job, const Exec& exec);
 
 }  // namespace hadal::data

@@ -1,6 +1,7 @@
 // hadal data as users meet it.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <fstream>
 
 #include "apps/command.h"
@@ -40,6 +41,23 @@ TEST_F(DataVerb, BuildPrintsTheTableAndThenFindsEverythingUpToDate) {
   EXPECT_EQ(third.code, 0);
   EXPECT_NE(third.err.find("changed: my text.txt"), std::string::npos) << third.err;
   EXPECT_NE(third.out.find("built now"), std::string::npos);
+}
+
+TEST_F(DataVerb, RanksAsThreadsPrintAndWriteWhatOneDoes) {
+  std::ofstream(dir_ / "b.txt") << "another text of few words, and again another text of few words\n";
+  const std::string more = "--text b.txt --set data.cache=";
+  const CommandResult one = data("build", more + "one"), three = data("build", more + "three --ranks 3");
+  EXPECT_EQ(one.code, 0) << one.err;
+  EXPECT_EQ(three.code, 0) << three.err;
+  std::string out = three.out;
+  for (size_t at = out.find("three/"); at != std::string::npos; at = out.find("three/")) out.replace(at, 5, "one");
+  EXPECT_EQ(out.substr(0, out.find("tokenizer ")), one.out.substr(0, one.out.find("tokenizer ")));
+  EXPECT_EQ(run_hadal("version > /dev/null", "cd '" + dir_.string() + "' && diff -r -x .lock one three;").out, "");
+  EXPECT_EQ(data("build", "--dry-run --ranks 3").out, data("build", "--dry-run").out);
+  const CommandResult missing = data("build", "--ranks 2 --text nowhere.txt");
+  EXPECT_NE(missing.code, 0);
+  EXPECT_NE(missing.err.find("hadal: error: rank 0: "), std::string::npos) << missing.err;
+  EXPECT_EQ(std::count(missing.err.begin(), missing.err.end(), '\n'), 1) << missing.err;
 }
 
 TEST_F(DataVerb, LinksAreFollowedAndThoseToNothingNamed) {

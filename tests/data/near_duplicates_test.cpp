@@ -188,11 +188,14 @@ TEST(NearDuplicates, AreShownBesideTheOneThatStaysWithTheWordsThatDiffer) {
 
 TEST(NearDuplicates, ABucketOfThousandsThatAreNotAlikeIsBrokenOffAndCounted) {
   const NearDuplicatesConfig config{.across = Across::all, .buckets = 2, .hashes = 1};
-  NearDuplicates near(config);
   const uint64_t n = 1500;
-  for (uint64_t d = 0; d < n; ++d) near.add(int64_t(d), std::vector<uint64_t>{7, d == n - 1 ? n - 2 : d}, 0);
-  ASSERT_EQ(near.candidates().size(), n);
-  for (uint64_t d = 0; d < n; ++d) near.add_groups(std::vector<uint64_t>{d == n - 1 ? n - 2 : d});
+  std::vector<uint32_t> documents(n);
+  std::iota(documents.begin(), documents.end(), 0u);
+  NearDuplicates near(config, documents);
+  for (uint32_t d = n; d-- > 0;) {
+    const uint64_t own = d == n - 1 ? n - 2 : d;
+    near.give(d, std::vector<uint64_t>{7, own}, std::vector<uint64_t>{own});
+  }
   const auto gone = near.decide();
   EXPECT_EQ(gone, (std::vector<NearDuplicate>{{uint32_t(n - 1), uint32_t(n - 2)}})) << "found by its other bucket";
   EXPECT_GT(near.n_broken_off(), 0);

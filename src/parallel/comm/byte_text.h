@@ -1,5 +1,5 @@
-// Numbers as bytes, for what ranks exchange as texts (Group::exchange): one after the other, lists with their length in
-// front. Ranks of one run are one program on one kind of machine.
+// Numbers and texts as bytes, for what ranks exchange as texts (Group::exchange): one after the other, lists and texts
+// with their length in front. Ranks of one run are one program on one kind of machine.
 #pragma once
 #include <cstdint>
 #include <cstring>
@@ -23,6 +23,10 @@ class ByteWriter {
     (*this)(int64_t(values.size()));
     for (const T& value : values) (*this)(value);
   }
+  void operator()(const std::string& value) {
+    (*this)(int64_t(value.size()));
+    text += value;
+  }
   std::string text;
 };
 
@@ -42,6 +46,13 @@ class ByteReader {
     check(n >= 0 && uint64_t(n) <= text_.size(), ErrorKind::internal, "what a rank sent holds a list of {}", n);
     values.resize(size_t(n));
     for (T& value : values) (*this)(value);
+  }
+  void operator()(std::string& value) {
+    int64_t n = 0;
+    (*this)(n);
+    check(n >= 0 && uint64_t(n) <= text_.size() - at_, ErrorKind::internal, "what a rank sent holds a text of {}", n);
+    value.assign(text_, at_, size_t(n));
+    at_ += size_t(n);
   }
 
  private:

@@ -314,12 +314,13 @@ void MpiTransport::tell_last_waits(std::function<void(const std::string&)> telle
   state_->teller = std::move(teller);
 }
 
-void MpiTransport::fail(const std::string& reason) {
+bool MpiTransport::fail(const std::string& reason) {
   const std::lock_guard lock(state_->mutex);
   const std::string& why = state_->failure.empty() ? reason : state_->failure;
   if (!state_->failure_known) state_->tell_all(failure_packet(why));
   state_->failing = true;
   state_->for_thread.notify_all();
+  return !state_->failure_known;
 }
 
 }  // namespace hadal

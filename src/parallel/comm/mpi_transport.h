@@ -32,8 +32,9 @@ class MpiTransport : public Transport {
   Message receive(int from, const Label& wanted) override;
   void tell_last_waits(std::function<void(const std::string&)> teller) override;
 
-  // This rank ends for this reason: the others' waits end with it. Nothing may be sent or awaited any more.
-  void fail(const std::string& reason);
+  // This rank ends for this reason: the others' waits end with it. Nothing may be sent or awaited any more. Returns
+  // whether that is news: no other rank has told this one before why it ends.
+  bool fail(const std::string& reason);
 
  private:
   struct State;
