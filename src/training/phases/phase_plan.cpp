@@ -46,8 +46,9 @@ std::string table_of(const std::vector<Planned>& all) {
         c.model.vocab_size > 0 ? one.tokens * count_flops(c.model, c.data.sequence_length).training_causal() : 0;
     const auto& yarn = c.model.yarn;
     table.add(
-        {one.phase->name, one.phase->kind, one.phase->from,
-         by_epochs ? fmt::format("{} epochs", c.data.epochs) : format_count(c.train.steps),
+        {one.phase->name,
+         one.phase->kind + (one.phase->control_of.empty() ? "" : ", control of " + one.phase->control_of),
+         one.phase->from, by_epochs ? fmt::format("{} epochs", c.data.epochs) : format_count(c.train.steps),
          by_epochs ? "-" : format_si(one.tokens),
          format_count(c.data.sequence_length) + (yarn.factor > 1 ? fmt::format(" (x {:g})", yarn.factor) : ""),
          by_epochs ? fmt::format("{:.3g}", c.optim.lr) : fmt::format("{:.3g} to {:.3g}", rate(1), rate(one.steps)),
@@ -60,8 +61,8 @@ std::string table_of(const std::vector<Planned>& all) {
 
 std::string draw_phases(const PhasedConfig& plan, int64_t columns) {
   const std::vector<Planned> all = planned(plan);
-  double total = 0;
-  for (const Planned& one : all) total += one.tokens;
+  double total = 0, beside = 0;  // of controls, which are on no axis
+  for (const Planned& one : all) (one.phase->control_of.empty() ? total : beside) += one.tokens;
   std::string out = table_of(all);
   // Every phase has a column at least, else its share of the tokens.
   struct Column {
@@ -71,6 +72,7 @@ std::string draw_phases(const PhasedConfig& plan, int64_t columns) {
   std::vector<Column> axis;
   std::string names(12, ' ');
   for (const Planned& one : all) {
+    if (!one.phase->control_of.empty()) continue;
     const int64_t width = std::max<int64_t>(1, int64_t(double(columns) * one.tokens / std::max(1.0, total)));
     const int64_t steps = one.steps;
     for (int64_t i = 0; i < width; ++i)
@@ -83,8 +85,9 @@ std::string draw_phases(const PhasedConfig& plan, int64_t columns) {
     for (const Column& column : axis) values.push_back(value(column));
     out += draw_values(title, values);
   };
-  out += fmt::format("{} tokens in all (at most: packing may leave padding), a phase after the other:\n{}\n",
-                     format_si(total), names);
+  out +=
+      fmt::format("{} tokens in all (at most: packing may leave padding), a phase after the other{}:\n{}\n",
+                  format_si(total), beside > 0 ? fmt::format("; {} more in controls", format_si(beside)) : "", names);
   drawn("learning rate", [](const Column& c) { return learning_rate(c.config->optim, c.step, c.steps); });
   drawn("batch (tokens)", [](const Column& c) {
     return double(batch_sequences(c.config->train, c.step) * c.config->data.sequence_length);
