@@ -24,11 +24,19 @@ void NearDuplicates::add(int64_t document, std::span<const uint64_t> keys, uint6
   for (const uint64_t key : keys) keys_.push_back(key + domain * 0x9e3779b97f4a7c15ull);
 }
 
+void NearDuplicates::forget(int64_t document) {
+  const auto at = std::lower_bound(documents_.begin(), documents_.end(), document);
+  if (at != documents_.end() && *at == document) forgotten_.insert(uint32_t(at - documents_.begin()));
+}
+
 template <class Take>
 void NearDuplicates::each_bucket(Take take) {
-  std::vector<Keyed> order(documents_.size());
+  std::vector<Keyed> order;
+  order.reserve(documents_.size());
   for (int64_t bucket = 0; bucket < config_.buckets; ++bucket) {
-    for (uint32_t entry = 0; entry < order.size(); ++entry) order[entry] = {key(entry, bucket), entry};
+    order.clear();
+    for (uint32_t entry = 0; entry < documents_.size(); ++entry)
+      if (!forgotten_.contains(entry)) order.push_back({key(entry, bucket), entry});
     std::sort(order.begin(), order.end());
     for (size_t begin = 0, end = 0; begin < order.size(); begin = end) {
       while (end < order.size() && order[end].key == order[begin].key) ++end;

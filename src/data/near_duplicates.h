@@ -29,6 +29,8 @@ class NearDuplicates {
 
   // `document` rises from call to call. Documents with different `domain` are not compared.
   void add(int64_t document, std::span<const uint64_t> keys, uint64_t domain);
+  // Before candidates(): as if it had not been added.
+  void forget(int64_t document);
   // Ascending; empty: nothing more is to be done.
   std::vector<uint32_t> candidates();
   // Ascending and without repetition; of the candidates, in their order, each once.
@@ -60,6 +62,7 @@ class NearDuplicates {
 
   NearDuplicatesConfig config_;
   std::deque<uint32_t> documents_;              // by entry
+  std::set<uint32_t> forgotten_;                // entries
   std::deque<uint64_t> keys_;                   // [entry][bucket]
   std::vector<uint32_t> candidates_, parents_;  // entries; of each entry one of its cluster, itself at its first
   ScratchNumbers scratch_;

@@ -10,6 +10,7 @@
 #include "base/interrupt.h"
 #include "base/text_format.h"
 #include "data/batches.h"
+#include "data/common_groups.h"
 #include "data/corpus.h"
 #include "data/corpus_reader.h"
 #include "data/evaluation_items.h"
@@ -91,6 +92,7 @@ class Scan {
         progress_(progress),
         options_(options),
         features_(config_),
+        common_(config_.decontaminate),
         near_(config_.near_duplicates),
         reader_(config_, options.sample, corpus.sources_, corpus.counts_, progress) {}
 
@@ -100,6 +102,7 @@ class Scan {
         options_.pool, read, [&](ReadDocument& document) { look_at(document); },
         [&](const ReadDocument& document) { take(document); });
     reader_.finish();
+    remove_contaminated();
     find_near_duplicates();
     corpus_.facts_ = std::move(reader_.facts);
     corpus_.first_document_ = std::move(reader_.first_document);
@@ -118,6 +121,11 @@ class Scan {
     if (!document.is_new) return;
     DocumentFacts& facts = reader_.facts[size_t(document.document)];
     SourceCounts& counts = corpus_.counts_[document.source];
+    if (const auto& met = document.features.met; !met.empty()) {
+      const auto& refusals = document.features.refusals;
+      common_.add({document.document, facts.bytes, document.source, refusals.empty() ? "" : refusals.front().rule},
+                  met);
+    }
     if (const auto& refusals = document.features.refusals; !refusals.empty()) {
       facts.fate = Fate::filtered;
       count_removed(counts, refusals.front().rule, facts.bytes, refusals.size() == 1);
@@ -128,6 +136,23 @@ class Scan {
     if (document.features.keys.empty()) return;
     const bool of_source = config_.near_duplicates.across == Across::source;
     near_.add(document.document, document.features.keys, of_source ? document.source + 1 : 0);
+  }
+
+  // Those that hold evaluation items beyond what is common; until now they counted as documents that stay.
+  void remove_contaminated() {
+    for (const Suspect& suspect : common_.contaminated()) {
+      SourceCounts& counts = corpus_.counts_[suspect.source];
+      DocumentFacts& facts = reader_.facts[size_t(suspect.document)];
+      if (!suspect.rule.empty()) {  // refused already, and now not by that rule alone
+        counts.by_rule[suspect.rule].alone -= 1;
+        continue;
+      }
+      counts.cut_bytes -= suspect.bytes - facts.bytes;
+      facts.fate = Fate::filtered, facts.bytes = suspect.bytes;
+      near_.forget(suspect.document);
+      count_removed(counts, contamination_rule(!suspect.by_ngram), facts.bytes, true);
+    }
+    corpus_.common_groups_ = common_.hashes();
   }
 
   static void count_removed(SourceCounts& counts, const std::string& rule, int64_t bytes, bool alone) {
@@ -220,6 +245,8 @@ class Scan {
 
   void add_notes() {
     if (!features_.decontaminator().empty()) corpus_.notes_.push_back(features_.decontaminator().summary());
+    if (const std::string common = common_.summary(features_.decontaminator()); !common.empty())
+      corpus_.notes_.push_back(common);
     if (near_.n_broken_off() > 0)
       corpus_.notes_.push_back(fmt::format(
           "near duplicates: {} documents were not compared with all of a bucket, which holds thousands that are not "
@@ -232,6 +259,7 @@ class Scan {
   const ProgressOptions& progress_;
   const ScanOptions& options_;
   const FeatureMaker features_;
+  CommonGroups common_;
   NearDuplicates near_;
   CorpusReader reader_;
 };

@@ -31,8 +31,8 @@ void write_phase_records(const std::filesystem::path& run, const std::vector<Pha
 std::string manifest_hash(const std::filesystem::path& checkpoint);  // 32 digits
 
 // What `--model` may say of a run with phases: "RUN" is the run of the last finished phase of its main line, "RUN:NAME"
-// that of phase NAME, finished or not. Nothing: it is no such run. Throws not_found where no phase has ended, or none is
-// called so.
+// that of phase NAME, finished or not. Nothing: it is no such run. Throws not_found where no phase has ended, or none
+// is called so.
 std::optional<std::filesystem::path> phase_run(const std::filesystem::path& named);
 
 }  // namespace hadal
