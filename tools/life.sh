@@ -21,10 +21,12 @@ generate problems.jsonl word_problems --n 60000
 [ -e $data/tokenizer/tokenizer.json ] ||
   "$hadal" tokenizer train --input $data/short.jsonl --vocab-size 512 --output $data/tokenizer --quiet
 "$hadal" train configs/life.toml
-# Before the first extension, after each, and the steps of the first one without YaRN.
-for phase in base longer longer-plain longest; do
-  "$hadal" eval --model runs/life:$phase --tasks needle --lengths 128,1024,4096 --limit 8 --record
+# Before the first extension, after it, and its steps without YaRN.
+for phase in base longer longer-plain; do
+  "$hadal" eval --model runs/life:$phase --tasks needle --lengths 128,1024 --limit 16 --record
   "$hadal" eval --model runs/life:$phase --tasks positions --text $data/unseen.jsonl --record
 done
+"$hadal" eval --model runs/life:longest --tasks needle --lengths 128,1024,4096 --limit 16 --record
+"$hadal" eval --model runs/life:longest --tasks positions --text $data/unseen.jsonl --record
 "$hadal" eval --model runs/life --tasks word_problems --limit 200 --record
 "$hadal" report runs/life
