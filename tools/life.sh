@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The walk in small (configs/life.toml): makes its texts and tokenizer in runs/life-data, trains all phases in
-# runs/life, asks for needles before and after the extensions and for word problems at the end. Goes on where it was
-# stopped.
+# runs/life, asks for needles and bits by position before and after the extensions and without YaRN, and for word
+# problems at the end. Goes on where it was stopped.
 # usage: life.sh HADAL
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -21,7 +21,11 @@ generate problems.jsonl word_problems --n 60000
 [ -e $data/tokenizer/tokenizer.json ] ||
   "$hadal" tokenizer train --input $data/short.jsonl --vocab-size 512 --output $data/tokenizer --quiet
 "$hadal" train configs/life.toml
-"$hadal" eval --model runs/life:base --tasks needle --lengths 128 --limit 64 --record
+# Before the first extension, after it, and its steps without YaRN.
+for phase in base longer longer-plain; do
+  "$hadal" eval --model runs/life:$phase --tasks needle --lengths 128,1024 --limit 16 --record
+  "$hadal" eval --model runs/life:$phase --tasks positions --text $data/unseen.jsonl --record
+done
 "$hadal" eval --model runs/life:longest --tasks needle --lengths 128,1024,4096 --limit 16 --record
 "$hadal" eval --model runs/life:longest --tasks positions --text $data/unseen.jsonl --record
 "$hadal" eval --model runs/life --tasks word_problems --limit 200 --record

@@ -119,7 +119,9 @@ class Corpus {
   int64_t first_document(int64_t source) const { return first_document_[size_t(source)]; }  // source may be n_sources
   int64_t training_bytes() const;
   const std::vector<NearDuplicate>& near_duplicates() const { return near_duplicates_; }  // by document
-  const std::vector<std::string>& notes() const { return notes_; }                        // of the rules, sentences
+  // Hashes of groups of words of evaluation items that are common in it (common_groups.h), ascending.
+  const std::vector<uint64_t>& common_groups() const { return common_groups_; }
+  const std::vector<std::string>& notes() const { return notes_; }  // of the rules, sentences
   // 64 hexadecimal digits over every document's hash and fate, sources and rules' results: equal for equal corpora.
   const std::string& fingerprint() const { return fingerprint_; }
 
@@ -143,6 +145,7 @@ class Corpus {
   std::vector<SourceCounts> counts_;
   std::deque<DocumentFacts> facts_;  // no vector: one that grows takes three times its size
   std::vector<NearDuplicate> near_duplicates_;
+  std::vector<uint64_t> common_groups_;
   std::vector<std::string> notes_;
   std::vector<int64_t> first_document_;
   std::string fingerprint_;

@@ -42,11 +42,15 @@ void Decontaminator::Groups::make_filter() {
     for (const uint64_t bit : {hash & mask, (hash >> 32) & mask}) filter[bit >> 6] |= uint64_t(1) << (bit & 63);
 }
 
+bool Decontaminator::looks_for(int64_t n, int64_t n_words) const {
+  return !by_length_[size_t(n)].items.empty() && (n >= config_.min_words || n == n_words);
+}
+
 std::optional<Contamination> Decontaminator::find(const std::vector<NormalWord>& words) const {
   const int64_t n_words = int64_t(words.size());
   for (int64_t n = std::min(config_.ngram, n_words); n > 0; --n) {
     const Groups& groups = by_length_[size_t(n)];
-    if (groups.items.empty() || (n < config_.min_words && n != n_words)) continue;
+    if (!looks_for(n, n_words)) continue;
     for (RollingGroup group(words, n); group.next();) {
       if (!groups.holds(group.hash())) continue;
       Contamination found{int64_t(groups.items.at(group.hash())), group.at(), n, n < config_.ngram};
@@ -55,6 +59,33 @@ std::optional<Contamination> Decontaminator::find(const std::vector<NormalWord>&
     }
   }
   return std::nullopt;
+}
+
+std::vector<MetGroup> Decontaminator::all_in(const std::vector<NormalWord>& words) const {
+  std::vector<MetGroup> met;
+  const int64_t n_words = int64_t(words.size());
+  for (int64_t n = std::min(config_.ngram, n_words); n > 0; --n) {
+    if (!looks_for(n, n_words)) continue;
+    for (RollingGroup group(words, n); group.next();)
+      if (by_length_[size_t(n)].holds(group.hash())) met.push_back({group.hash(), n});
+  }
+  std::sort(met.begin(), met.end(), [](const MetGroup& a, const MetGroup& b) { return a.hash < b.hash; });
+  met.erase(std::unique(met.begin(), met.end(), [](const MetGroup& a, const MetGroup& b) { return a.hash == b.hash; }),
+            met.end());
+  return met;
+}
+
+void Decontaminator::leave_out(const std::vector<uint64_t>& hashes) {
+  for (Groups& groups : by_length_) {
+    for (const uint64_t hash : hashes) groups.items.erase(hash);
+    groups.make_filter();
+  }
+}
+
+int64_t Decontaminator::item_of(uint64_t hash) const {
+  for (const Groups& groups : by_length_)
+    if (const auto found = groups.items.find(hash); found != groups.items.end()) return int64_t(found->second);
+  fail(ErrorKind::internal, "a group of words of no evaluation item");
 }
 
 std::string Decontaminator::item_in_words(int64_t item) const {

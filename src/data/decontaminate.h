@@ -20,6 +20,12 @@ struct Contamination {
   bool whole_item = false;    // of fewer words than ngram
 };
 
+// A group of words that a document has in common with an item.
+struct MetGroup {
+  uint64_t hash = 0;
+  int64_t words = 0;  // ngram, or fewer: all of an item
+};
+
 class Decontaminator {
  public:
   // Reads the evaluation files (evaluation_items.h); memory: about 20 bytes per group of words in them.
@@ -28,8 +34,13 @@ class Decontaminator {
 
   // Of words as normal_words(characters, config.fold_numbers) makes them. May be asked by several threads at once.
   std::optional<Contamination> find(const std::vector<NormalWord>& words) const;
+  // All of them, each once, by their hashes.
+  std::vector<MetGroup> all_in(const std::vector<NormalWord>& words) const;
+  // Groups of these hashes are found no more (common_groups.h).
+  void leave_out(const std::vector<uint64_t>& hashes);
 
   const DecontaminateConfig& config() const { return config_; }
+  int64_t item_of(uint64_t hash) const;           // the first that has a group
   std::string item_in_words(int64_t item) const;  // its place and beginning
   std::string summary() const;                    // "1,319 evaluation items of 1 file; 12 of fewer than ..."
 
@@ -48,6 +59,7 @@ class Decontaminator {
     std::string place, begin;
   };
   int64_t add(const std::string& text, uint32_t item);  // its words
+  bool looks_for(int64_t n, int64_t n_words) const;     // groups of n words, in a document of so many
 
   DecontaminateConfig config_;
   std::vector<Item> items_;

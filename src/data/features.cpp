@@ -8,11 +8,17 @@
 
 namespace hadal::data {
 
-FeatureMaker::FeatureMaker(const DataConfig& config)
+std::string contamination_rule(bool whole_item) {
+  return std::string(kDecontaminateRule) + (whole_item ? ".short_item" : ".ngram");
+}
+
+FeatureMaker::FeatureMaker(const DataConfig& config, const std::vector<uint64_t>* common)
     : config_(config),
+      only_meets_(config.decontaminate.common_above > 0 && common == nullptr),
       decontaminator_(config.decontaminate),
       min_hash_(config.near_duplicates.buckets, config.near_duplicates.hashes) {
   for (const SourceConfig& source : config.sources) rules_.emplace_back(source);
+  if (common != nullptr) decontaminator_.leave_out(*common);
 }
 
 std::string FeatureMaker::words_in(const std::string& text, size_t source) const {
@@ -27,13 +33,12 @@ std::vector<Refusal> FeatureMaker::ask(std::string& text, size_t source, size_t 
                                        std::optional<SplitText>& split) const {
   std::vector<Refusal> found;
   if (!rules_[source].empty()) found = rules_[source].ask(text, most, split);
-  if (found.size() >= most || decontaminator_.empty()) return found;
+  if (found.size() >= most || decontaminator_.empty() || only_meets_) return found;
   if (!split) split.emplace(words_in(text, source));
   const auto item = decontaminator_.find(normal_words(split->characters, decontaminator_.config().fold_numbers));
   if (!item) return found;
-  const char* which = item->whole_item ? ".short_item" : ".ngram";
   const int64_t limit = item->whole_item ? decontaminator_.config().min_words : decontaminator_.config().ngram;
-  found.push_back({std::string(kDecontaminateRule) + which, double(item->words), double(limit)});
+  found.push_back({contamination_rule(item->whole_item), double(item->words), double(limit)});
   return found;
 }
 
@@ -41,6 +46,10 @@ DocumentFeatures FeatureMaker::of(std::string& text, size_t source) const {
   DocumentFeatures features;
   std::optional<SplitText> split;
   features.refusals = ask(text, source, 2, split);
+  if (only_meets_ && !decontaminator_.empty() && features.refusals.size() < 2) {
+    if (!split) split.emplace(words_in(text, source));
+    features.met = decontaminator_.all_in(normal_words(split->characters, decontaminator_.config().fold_numbers));
+  }
   if (!features.refusals.empty() || config_.near_duplicates.across == Across::off) return features;
   if (!config_.sources[source].near_duplicates) return features;
   if (!split) split.emplace(words_in(text, source));

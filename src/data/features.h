@@ -17,15 +17,19 @@ namespace hadal::data {
 constexpr const char* kDecontaminateRule = "decontaminate";  // .ngram, .short_item
 constexpr const char* kNearDuplicateRule = "near_duplicates";
 
+std::string contamination_rule(bool whole_item);
+
 struct DocumentFeatures {
   std::vector<Refusal> refusals;  // the first that fired, and one more if another would refuse it too
+  std::vector<MetGroup> met;      // where it is not known yet which of them are common: instead of a refusal
   std::vector<uint64_t> keys;     // of its buckets; empty where it is not compared with others
 };
 
 class FeatureMaker {
  public:
-  // Reads the evaluation files, if there are any.
-  explicit FeatureMaker(const DataConfig& config);
+  // Reads the evaluation files, if there are any. common: of the whole corpus (Corpus::common_groups()); null while it
+  // is being read.
+  explicit FeatureMaker(const DataConfig& config, const std::vector<uint64_t>* common = nullptr);
 
   // Of a document of a source. Of one that stays, `text` is what rules leave of it.
   DocumentFeatures of(std::string& text, size_t source) const;
@@ -45,6 +49,7 @@ class FeatureMaker {
   std::vector<Refusal> ask(std::string& text, size_t source, size_t most, std::optional<SplitText>& split) const;
 
   const DataConfig& config_;
+  bool only_meets_;                  // groups of evaluation items: which of them are common is not known
   std::vector<QualityRules> rules_;  // by source
   Decontaminator decontaminator_;
   MinHash min_hash_;

@@ -33,4 +33,23 @@ std::vector<FilePlace> FileShares::of_rank(int rank) const {
   return places;
 }
 
+ShareNumbers::ShareNumbers(const FileShares& shares, int rank, const std::vector<SourceFiles>& sources) {
+  int64_t in_corpus = 0, in_share = 0;
+  for (size_t s = 0; s < sources.size(); ++s) {
+    for (size_t f = 0; f < sources[s].files.size(); ++f) {
+      const int64_t n = sources[s].files[f].n_documents;
+      if (shares.rank_of({s, f}) == rank) {
+        in_share += n;
+        ends_.push_back({in_share, in_corpus + n - in_share});
+      }
+      in_corpus += n;
+    }
+  }
+}
+
+int64_t ShareNumbers::in_corpus(int64_t document) {
+  while (document >= ends_[file_].in_share) ++file_;
+  return document + ends_[file_].distance;
+}
+
 }  // namespace hadal::data

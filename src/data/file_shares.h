@@ -26,4 +26,19 @@ class FileShares {
   std::vector<int> ranks_;          // by file
 };
 
+// Where documents of a rank's share stand in the corpus, once all files were read (SourceFile::n_documents).
+class ShareNumbers {
+ public:
+  ShareNumbers(const FileShares& shares, int rank, const std::vector<SourceFiles>& sources);
+  // `document`, a number in the share, rises from call to call.
+  int64_t in_corpus(int64_t document);
+
+ private:
+  struct FileEnd {
+    int64_t in_share, distance;  // how far off the corpus's number is
+  };
+  std::vector<FileEnd> ends_;  // of each file of the share
+  size_t file_ = 0;
+};
+
 }  // namespace hadal::data

@@ -133,6 +133,12 @@ void tell_facts(Group& ranks, CorpusLedger& ledger) {
   }
 }
 
+template <class Archive, class Of>
+void visit_suspect(Archive& archive, Of& one) {
+  archive(one.suspect.document), archive(one.suspect.bytes), archive(one.suspect.source), archive(one.suspect.rule);
+  archive(one.met);
+}
+
 }  // namespace
 
 void tell_sources(Group& ranks, std::vector<SourceFiles>& sources) {
@@ -166,6 +172,22 @@ void gather_findings(Group& ranks, const FileShares& shares, Findings own, std::
     send_documents(ranks, std::move(own.documents));
   }
   if (ranks.size() > 1) tell_facts(ranks, ledger);
+}
+
+std::vector<MetSuspect> gather_suspects(Group& ranks, const std::vector<MetSuspect>& own) {
+  ByteWriter out;
+  out(int64_t(own.size()));
+  for (const MetSuspect& one : own) visit_suspect(out, one);
+  std::vector<MetSuspect> all;
+  for (const std::string& text : ranks.exchange(out.text)) {
+    ByteReader in(text);
+    int64_t n = 0;
+    in(n);
+    for (int64_t i = 0; i < n; ++i) visit_suspect(in, all.emplace_back());
+  }
+  std::sort(all.begin(), all.end(),
+            [](const MetSuspect& a, const MetSuspect& b) { return a.suspect.document < b.suspect.document; });
+  return all;
 }
 
 }  // namespace hadal::data

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "comm/group.h"
+#include "data/common_groups.h"
 #include "data/corpus_ledger.h"
 #include "data/file_shares.h"
 
@@ -16,5 +17,8 @@ void tell_sources(Group& ranks, std::vector<SourceFiles>& sources);
 // rank's alone. Messages: 40 bytes of each document to the first rank, 24 from it.
 void gather_findings(Group& ranks, const FileShares& shares, Findings own, std::vector<SourceFiles>& sources,
                      CorpusLedger& ledger);
+
+// Suspects of all ranks, under their numbers in the corpus, in its order; the same on every rank.
+std::vector<MetSuspect> gather_suspects(Group& ranks, const std::vector<MetSuspect>& own);
 
 }  // namespace hadal::data

@@ -31,6 +31,7 @@ void add_decontaminate(RecipeJson& json, const DecontaminateConfig& config) {
                            {"ngram", config.ngram},
                            {"min_words", config.min_words},
                            {"fold_numbers", config.fold_numbers}};
+  if (config.common_above > 0) json["decontaminate"]["common_above"] = config.common_above;
 }
 
 }  // namespace

@@ -25,7 +25,11 @@ std::string measured(const Refusal& refusal) {
 class Shower {
  public:
   Shower(const Corpus& corpus, const std::string& rule, int64_t most)
-      : corpus_(corpus), rule_(rule), most_(most), features_(corpus.config()), pairs_(corpus, features_) {
+      : corpus_(corpus),
+        rule_(rule),
+        most_(most),
+        features_(corpus.config(), &corpus.common_groups()),
+        pairs_(corpus, features_) {
     if (!of_rule(kNearDuplicateRule)) return;
     pairs_.want_largest_cluster();
     const auto& gone = corpus.near_duplicates();

@@ -10,6 +10,7 @@
 #include "base/interrupt.h"
 #include "base/text_format.h"
 #include "data/batches.h"
+#include "data/common_groups.h"
 #include "data/corpus.h"
 #include "data/corpus_ledger.h"
 #include "data/corpus_reader.h"
@@ -95,6 +96,7 @@ class Scan {
         options_(options),
         ranks_(ranks),
         features_(config_),
+        common_(config_.decontaminate),
         keys_(config_.near_duplicates.buckets),
         ledger_(config_, corpus.sources_.size(), ranks.size() > 1) {}
 
@@ -102,6 +104,7 @@ class Scan {
     const FileShares shares(corpus_.sources_, ranks_.size());
     Findings own = read_share(shares);
     gather_findings(ranks_, shares, std::move(own), corpus_.sources_, ledger_);
+    remove_contaminated(shares);
     if (config_.near_duplicates.across != Across::off) find_near(shares);
     corpus_.counts_ = std::move(ledger_.counts);
     corpus_.facts_ = std::move(ledger_.facts);
@@ -136,6 +139,10 @@ class Scan {
   void take(const ReadDocument& document) {
     if (!document.is_new) return;
     Finding& found = findings_->documents[size_t(document.number)];
+    if (const auto& met = document.features.met; !met.empty()) {
+      const auto& refusals = document.features.refusals;
+      suspect({document.number, found.bytes, document.source, refusals.empty() ? "" : refusals.front().rule}, met);
+    }
     if (const auto& refusals = document.features.refusals; !refusals.empty()) {
       found.rule = number_of(refusals.front().rule), found.alone = refusals.size() == 1;
       return;
@@ -154,6 +161,39 @@ class Scan {
     return number;
   }
 
+  // One rank leaves out at once what is common already; of several none knows how many documents of others are copies.
+  void suspect(Suspect suspect, const std::vector<MetGroup>& met) {
+    if (ranks_.size() == 1)
+      common_.add(std::move(suspect), met);
+    else
+      suspects_.push_back({std::move(suspect), met});
+  }
+
+  // Those that hold evaluation items beyond what is common; until now they counted as documents that stay.
+  void remove_contaminated(const FileShares& shares) {
+    if (ranks_.size() > 1) {
+      ShareNumbers numbers(shares, ranks_.rank(), corpus_.sources_);
+      for (MetSuspect& one : suspects_) one.suspect.document = numbers.in_corpus(one.suspect.document);
+      std::erase_if(suspects_, [&](const MetSuspect& one) {
+        return ledger_.facts[size_t(one.suspect.document)].fate == Fate::duplicate;
+      });
+      for (MetSuspect& one : gather_suspects(ranks_, std::exchange(suspects_, {})))
+        common_.add(std::move(one.suspect), one.met);
+    }
+    for (const Suspect& suspect : common_.contaminated()) {
+      SourceCounts& counts = ledger_.counts[suspect.source];  // the first rank's
+      DocumentFacts& facts = ledger_.facts[size_t(suspect.document)];
+      if (!suspect.rule.empty()) {  // refused already, and now not by that rule alone
+        counts.by_rule[suspect.rule].alone -= 1;
+        continue;
+      }
+      counts.cut_bytes -= suspect.bytes - facts.bytes;
+      facts.fate = Fate::filtered, facts.bytes = suspect.bytes;
+      count_removed(counts, contamination_rule(!suspect.by_ngram), facts.bytes, true);
+    }
+    corpus_.common_groups_ = common_.hashes();
+  }
+
   void find_near(const FileShares& shares) {
     number_as_in_corpus(shares);
     NearDuplicatesFound found = find_near_duplicates(
@@ -164,24 +204,11 @@ class Scan {
     for (const NearDuplicate& gone : corpus_.near_duplicates_) ledger_.facts[gone.document].fate = Fate::near_duplicate;
   }
 
-  // The keys of this rank's documents, numbered in its share so far; without those that are copies of other shares'.
+  // The keys of this rank's documents, numbered in its share so far; without those that do not stay.
   void number_as_in_corpus(const FileShares& shares) {
-    std::vector<std::pair<int64_t, int64_t>> ends;  // of each file of the share: in the share, and how far off it is
-    int64_t in_corpus = 0, in_share = 0;
-    for (size_t s = 0; s < corpus_.sources_.size(); ++s) {
-      for (size_t f = 0; f < corpus_.sources_[s].files.size(); ++f) {
-        const int64_t n = corpus_.sources_[s].files[f].n_documents;
-        if (shares.rank_of({s, f}) == ranks_.rank()) {
-          in_share += n;
-          ends.emplace_back(in_share, in_corpus + n - in_share);
-        }
-        in_corpus += n;
-      }
-    }
-    size_t file = 0;
+    ShareNumbers numbers(shares, ranks_.rank(), corpus_.sources_);
     keys_.renumber([&](uint32_t document) -> int64_t {
-      while (document >= ends[file].first) ++file;
-      const int64_t number = document + ends[file].second;
+      const int64_t number = numbers.in_corpus(document);
       return ledger_.facts[size_t(number)].fate == Fate::training ? number : -1;
     });
   }
@@ -235,6 +262,8 @@ class Scan {
 
   void add_notes() {
     if (!features_.decontaminator().empty()) corpus_.notes_.push_back(features_.decontaminator().summary());
+    if (const std::string common = common_.summary(features_.decontaminator()); !common.empty())
+      corpus_.notes_.push_back(common);
     if (n_broken_off_ > 0)
       corpus_.notes_.push_back(fmt::format(
           "near duplicates: {} documents were not compared with all of a bucket, which holds thousands that are not "
@@ -248,6 +277,8 @@ class Scan {
   const ScanOptions& options_;
   Group& ranks_;
   const FeatureMaker features_;
+  CommonGroups common_;
+  std::vector<MetSuspect> suspects_;  // of this rank's share, where there are several
   BucketKeys keys_;
   CorpusLedger ledger_;
   Findings* findings_ = nullptr;  // while reading

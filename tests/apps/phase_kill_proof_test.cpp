@@ -1,6 +1,7 @@
-// A walk through phases with evaluations behind it, killed twenty times at random milliseconds: while it makes its
-// shards, in steps, checkpoints, validations, between phases, in evaluations. It ends with the bytes of the walk that
-// nobody touched: weights, moments, lineage, results, and the page's tables.
+// A walk through phases with evaluations behind it, killed twenty times at random milliseconds: while it holds
+// documents against rules, evaluation items and each other (signatures), makes shards, in steps, checkpoints,
+// validations, between phases, in evaluations. It ends with the bytes of the walk that nobody touched: weights,
+// moments, shards, lineage, results, and the page's tables.
 #include "apps/killed_run.h"
 #include "apps/run_metrics.h"
 #include "apps/three_phases.h"
@@ -12,12 +13,45 @@ namespace {
 namespace fs = std::filesystem;
 using Words = std::vector<std::string>;
 
+constexpr const char* kPhases[] = {"base", "longer", "last"};
+
+// Documents of sixty words; among them short ones, near duplicates, and some that hold an evaluation item.
+std::string hard_corpus() {
+  const std::string item = "no wind blows where the cold fish goes down to a deep and light sea";
+  std::string lines;
+  for (int i = 0; i < 1500; ++i) {
+    const bool near = i % 5 == 4;  // of the document before it: one more word
+    std::string text = small_text(i % 11 == 0 ? 8 : 60, uint64_t(near ? i - 1 : i) + 100) + (near ? "again" : "");
+    if (i % 7 == 3) text += item;
+    for (char& c : text) c = c == '\n' ? ' ' : c;
+    lines += "{\"text\": \"" + text + "\"}\n";
+  }
+  return lines;
+}
+
+void write_corpus(const SmallRun& small) {
+  const auto path = [&](const char* name) { return "'" + (small.root() / name).string() + "'"; };
+  atomic_write(small.root() / "corpus.jsonl", hard_corpus());
+  atomic_write(small.root() / "item.txt", "No wind blows where the cold fish goes down to a deep and light sea?\n");
+  atomic_write(small.root() / "life.toml", read_file(small.config()) + "[[data.sources]]\nname = 'corpus'\npaths = [" +
+                                               path("corpus.jsonl") + "]\nrules = ['gopher_quality']\n" + R"(
+[data.sources.limits.gopher_quality]
+min_words = 30
+min_stop_words = 0
+min_mean_word = 0
+[data.near_duplicates]
+across = "all"
+[data.decontaminate]
+common_above = 1000
+files = [)" + path("item.txt") + "]\n" + three_phases(12, 8, 8));
+}
+
 std::vector<Words> commands_of(const SmallRun& small, const fs::path& run) {
   const auto evaluated = [&](const std::string& phase, const std::string& task) {
     return Words{"eval",    "--quiet", "--record", "--model", run.string() + ":" + phase,
                  "--tasks", task,      "--limit",  "12"};
   };
-  return {{"train", small.root() / "life.toml", "--text", small.text(), "--run", run, "--quiet"},
+  return {{"train", small.root() / "life.toml", "--run", run, "--quiet"},
           evaluated("base", "arithmetic"),
           evaluated("last", "arithmetic"),
           {"eval", "--quiet", "--record", "--model", run.string() + ":last", "--tasks", "needle", "--lengths", "120"},
@@ -27,7 +61,7 @@ std::vector<Words> commands_of(const SmallRun& small, const fs::path& run) {
 // What must be the same, by name. Lines of metrics lose their times.
 std::map<std::string, std::string> outcome_of(const fs::path& run) {
   std::map<std::string, std::string> found{{"phases.json", read_file(run / "phases.json")}};
-  for (const char* phase : {"base", "longer", "last"}) {
+  for (const char* phase : kPhases) {
     for (const auto& [name, hash] : state_hashes(run / phase)) found[std::string(phase) + "/" + name] = hash;
     for (const char* kind : {"validation", "packing"})
       for (nlohmann::json line : lines_of(run / phase, kind)) {
@@ -36,6 +70,8 @@ std::map<std::string, std::string> outcome_of(const fs::path& run) {
       }
     for (const auto& line : steps_of(run / phase))
       found[std::string(phase) + "/losses"] += json_text(line["loss"]) + "\n";
+    for (const auto& [name, hash] : all_files(run / phase / "data" / "shards"))
+      found[std::string(phase) + "/shards"] += name + " " + hash + "\n";
     if (fs::exists(run / phase / "evals"))
       for (const auto& file : fs::directory_iterator(run / phase / "evals"))
         found[std::string(phase) + "/" + file.path().filename().string()] = read_file(file.path());
@@ -46,46 +82,60 @@ std::map<std::string, std::string> outcome_of(const fs::path& run) {
   return found;
 }
 
+// What a walk is about: comparing the documents of a phase ("signatures"), writing its shards, or training it.
+std::string place_in(const fs::path& run) {
+  const size_t phase = std::min<size_t>(2, read_phase_records(run).size());
+  const fs::path shards = run / kPhases[phase] / "data" / "shards";
+  if (fs::exists(shards / "index.json")) return "phase " + std::to_string(phase + 1);
+  std::error_code none;
+  for (const auto& entry : fs::directory_iterator(shards, none))
+    if (entry.path().filename().string().find(".shard") != std::string::npos) return "shards";
+  return "signatures";
+}
+
+void walk_in_peace(const std::vector<Words>& commands) {
+  for (const Words& words : commands) {
+    Process process(words);
+    while (!process.ended()) nap(5);
+    ASSERT_TRUE(process.clean()) << words[0];
+  }
+}
+
 TEST(WalkKilledTwentyTimes, EndsWithTheBytesOfTheUntouchedWalk) {
   const SmallRun small;
-  atomic_write(small.root() / "life.toml", read_file(small.config()) + three_phases(12, 8, 8));
+  write_corpus(small);
   const fs::path run = small.run("life");
   const std::vector<Words> commands = commands_of(small, run);
-  const auto walk_in_peace = [&](size_t first) {
-    for (size_t c = first; c < commands.size(); ++c) {
-      Process process(commands[c]);
-      while (!process.ended()) nap(5);
-      ASSERT_TRUE(process.clean()) << commands[c][0];
-    }
-  };
-  walk_in_peace(0);
+  walk_in_peace(commands);
   const auto expected = outcome_of(run);
-  ASSERT_EQ(expected.size(), 3 * 9u + 2 + 3);
+  ASSERT_EQ(expected.size(), 3 * 10u + 2 + 3);
+  for (const char* rule : {"gopher_quality.min_words", "decontaminate.ngram", "near_duplicates"})
+    ASSERT_NE(expected.at("tables").find(std::string("<td>corpus</td><td>") + rule), std::string::npos) << rule;
   fs::remove_all(run);
 
-  // Where it was killed: in which phase's training, in evaluations, and how often inside a checkpoint's write.
+  // Where it was killed, and how often inside a checkpoint's write.
   RandomStream random{7, stream_id("test.kill_walk"), 0};
-  std::map<std::string, int> kills{{"phase 1", 0}, {"phase 2", 0}, {"phase 3", 0}, {"evaluation", 0}};
+  std::map<std::string, int> kills;
+  for (const char* place : {"signatures", "shards", "phase 1", "phase 2", "phase 3", "evaluation"}) kills[place] = 0;
   int all = 0, inside_a_write = 0;
   const auto enough = [&] {
     return all >= 20 && inside_a_write >= 2 &&
            std::all_of(kills.begin(), kills.end(), [](const auto& place) { return place.second >= 3; });
   };
   // Phases that were killed often enough are waited for, so that the others have their turn.
-  const auto phase_now = [&] {
-    return "phase " + std::to_string(std::min<size_t>(3, read_phase_records(run).size() + 1));
-  };
   const auto spared = [&](const std::string& place) { return kills.at(place) >= 7; };
   for (int attempt = 0; attempt < 400 && !enough(); ++attempt) {
     size_t next = 0;
     for (; next < commands.size(); ++next) {
       Process process(commands[next]);
       const bool trains = next == 0;
-      while (!process.ended() && spared(trains ? phase_now() : "evaluation")) nap(2);
-      nap(trains ? 5 + 700 * random.uniform() : 2 + 120 * random.uniform());
-      const std::string place = trains ? phase_now() : "evaluation";
+      while (!process.ended() && spared(trains ? place_in(run) : "evaluation")) nap(2);
+      const bool aims_at_shards = trains && kills.at("shards") < 3;  // which take milliseconds
+      while (!process.ended() && aims_at_shards && place_in(run) == "signatures") nap(0.5);
+      nap(aims_at_shards ? 30 * random.uniform() : trains ? 5 + 700 * random.uniform() : 2 + 120 * random.uniform());
+      const std::string place = trains ? place_in(run) : "evaluation";
       if (!process.ended() && !spared(place)) {
-        for (const char* phase : {"base", "longer", "last"}) inside_a_write += writing(run / phase);
+        for (const char* phase : kPhases) inside_a_write += writing(run / phase);
         process.kill_now();
         ++all, ++kills[place];
         break;
@@ -99,7 +149,7 @@ TEST(WalkKilledTwentyTimes, EndsWithTheBytesOfTheUntouchedWalk) {
   }
   EXPECT_TRUE(enough()) << all << " kills, " << inside_a_write << " inside a checkpoint's write";
   for (const auto& [place, n] : kills) RecordProperty(place, n);
-  walk_in_peace(0);
+  walk_in_peace(commands);
   EXPECT_EQ(outcome_of(run), expected);
 }
 

@@ -2,11 +2,14 @@
 #include <gtest/gtest.h>
 
 #include "apps/command.h"
+#include "apps/html_check.h"
+#include "apps/run_metrics.h"
 #include "apps/small_run.h"
 #include "apps/three_phases.h"
 #include "base/expect_words.h"
 #include "base/json.h"
 #include "checkpoint/checkpoint.h"
+#include "checkpoint/phase_record.h"
 
 namespace hadal {
 namespace {
@@ -177,6 +180,41 @@ TEST_F(PhasedRun, AnEvaluationFindsItemsInTheTextsOfPhasesBefore) {
   const CommandResult unknown =
       run_hadal("eval " + model("theirs") + " --overlap on --tasks " + SmallRun::quoted(task));
   EXPECT_NE(unknown.err.find("is no run, and nothing says on what text"), std::string::npos) << unknown.err;
+}
+
+TEST_F(PhasedRun, AControlStandsBesideTheMainLineAndOnItsPage) {
+  atomic_write(life(), read_file(life()) + kControlPhase);
+  ASSERT_EQ(run_hadal(train("run", "--set model.max_positions=128")).code, 0);
+  const fs::path run = small_.run("run");
+  const auto records = read_phase_records(run);
+  ASSERT_EQ(records.size(), 4u);
+  EXPECT_EQ(records[3].control_of, "longer");
+  EXPECT_EQ(records[3].parent, records[0].model);
+  EXPECT_EQ(records[3].data, records[1].data) << "the same text and tokens";
+  EXPECT_NE(records[3].model, records[1].model);
+  EXPECT_EQ(phase_run(run), run / "last") << "ended before the control, and is still what RUN means";
+  const auto longer = steps_of(run / "longer"), plain = steps_of(run / "plain");
+  ASSERT_EQ(longer.size(), plain.size());
+  for (size_t i = 0; i < longer.size(); ++i)
+    for (const char* key : {"step", "tokens", "sequences", "lr"}) EXPECT_EQ(longer[i][key], plain[i][key]) << key;
+  EXPECT_NE(longer[0]["loss"], plain[0]["loss"]) << "the same batch read with other angles";
+  const CommandResult shown = run_hadal("inspect " + SmallRun::quoted(run));
+  EXPECT_NE(shown.out.find("extend, control of longer"), std::string::npos) << shown.out;
+
+  for (const char* phase : {"base", "longer", "plain"}) {
+    const CommandResult asked = run_hadal("eval --quiet " + model(std::string("run:") + phase) +
+                                          " --tasks needle,positions --lengths 120 --limit 11 --record --text " +
+                                          SmallRun::quoted(small_.text()));
+    ASSERT_EQ(asked.code, 0) << asked.err;
+  }
+  ASSERT_EQ(run_hadal("report " + SmallRun::quoted(run)).code, 0);
+  const std::string page = read_file(run / "report.html");
+  EXPECT_EQ(html_fault(page), "");
+  for (const char* part : {"before, after, and the same steps without YaRN", "before: base", "after: longer",
+                           "without YaRN: plain", "64 to 127", "the same without YaRN"})
+    EXPECT_NE(page.find(part), std::string::npos) << part;
+  EXPECT_EQ(page.find("<title>plain</title>"), std::string::npos) << "a band of its own on the axis of tokens";
+  EXPECT_EQ(page.find("Not asked alike"), std::string::npos);
 }
 
 TEST_F(PhasedRun, RanksWalkTheSamePhases) {

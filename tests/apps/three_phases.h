@@ -36,4 +36,7 @@ steps = {}
                      base, longer, last);
 }
 
+// Behind them: the second once more without YaRN.
+inline constexpr const char* kControlPhase = "[[phase]]\nname = \"plain\"\ncontrol_of = \"longer\"\n";
+
 }  // namespace hadal

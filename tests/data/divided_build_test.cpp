@@ -20,10 +20,11 @@ Config build_of(const TempDir& dir, const DataConfig& data, const std::string& c
 }
 
 TEST(DividedBuild, HasTheBytesOfOneRankWhateverTheNumberOfRanks) {
-  for (const uint64_t seed : {1u, 2u}) {
+  for (const uint64_t seed : {1u, 2u, 3u}) {
     TempDir dir;
     DataConfig data = made_corpus(dir, seed);
     if (seed == 2) data.near_duplicates.across = Across::source, data.holdout = Holdout::tail;
+    if (seed == 3) data.decontaminate.common_above = 3;
     const Divided one = build_on_ranks(1, build_of(dir, data, "1"));
     const auto wanted = files_below(dir / "1");
     ASSERT_GT(wanted.size(), 10u);
@@ -38,6 +39,7 @@ TEST(DividedBuild, HasTheBytesOfOneRankWhateverTheNumberOfRanks) {
     EXPECT_GT(cut, 20);
     EXPECT_EQ(rules, (std::set<std::string>{"decontaminate", "gopher_quality", "near_duplicates"}))
         << "something to do";
+    EXPECT_EQ(index.notes.size(), seed == 3 ? 2u : 1u) << "groups of words that are common";
     for (const int n : {2, 3, 5}) {
       const Divided many = build_on_ranks(n, build_of(dir, data, std::to_string(n)));
       EXPECT_TRUE(many.built);

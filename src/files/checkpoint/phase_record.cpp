@@ -19,23 +19,24 @@ constexpr const char* kFormat = "hadal-phases-1";
 fs::path file_of(const fs::path& run) { return run / "phases.json"; }
 
 PhaseRecord record_of(const ordered_json& json) {
-  return {json.at("name"),          json.at("kind"),       json.at("from"),  json.at("steps"),  json.at("tokens"),
-          json.at("bits_per_byte"), json.at("checkpoint"), json.at("model"), json.at("parent"), json.at("data")};
+  return {json.at("name"),  json.at("kind"),   json.at("from"),          json.value("control_of", ""),
+          json.at("steps"), json.at("tokens"), json.at("bits_per_byte"), json.at("checkpoint"),
+          json.at("model"), json.at("parent"), json.at("data")};
 }
 
 }  // namespace
 
 ordered_json record_json(const PhaseRecord& r) {
-  return {{"name", r.name},
-          {"kind", r.kind},
-          {"from", r.from},
-          {"steps", r.steps},
-          {"tokens", r.tokens},
-          {"bits_per_byte", r.bits_per_byte},
-          {"checkpoint", r.checkpoint},
-          {"model", r.model},
-          {"parent", r.parent},
-          {"data", r.data}};
+  ordered_json json{{"name", r.name}, {"kind", r.kind}, {"from", r.from}};
+  if (!r.control_of.empty()) json["control_of"] = r.control_of;
+  json.update({{"steps", r.steps},
+               {"tokens", r.tokens},
+               {"bits_per_byte", r.bits_per_byte},
+               {"checkpoint", r.checkpoint},
+               {"model", r.model},
+               {"parent", r.parent},
+               {"data", r.data}});
+  return json;
 }
 
 bool has_phase_records(const fs::path& run) { return fs::is_regular_file(file_of(run)); }
@@ -75,10 +76,12 @@ std::optional<fs::path> phase_run(const fs::path& named) {
     return phase;
   }
   if (!fs::exists(named / kPhasesFile)) return std::nullopt;
-  const auto records = read_phase_records(named);
-  check(!records.empty(), ErrorKind::not_found,
+  std::string last;  // of the main line
+  for (const PhaseRecord& record : read_phase_records(named))
+    if (record.control_of.empty()) last = record.name;
+  check(!last.empty(), ErrorKind::not_found,
         "{}: none of its phases has ended; {}:NAME is the last checkpoint of phase NAME", text, text);
-  return named / records.back().name;
+  return named / last;
 }
 
 }  // namespace hadal

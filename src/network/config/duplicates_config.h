@@ -39,6 +39,7 @@ struct DecontaminateConfig {
   std::vector<std::string> fields;
   int64_t ngram = 13, min_words = 6;
   bool fold_numbers = false;
+  int64_t common_above = 0;
   bool operator==(const DecontaminateConfig&) const = default;
   template <class Self, class Visitor>
   static void visit(Self& c, Visitor&& v) {
@@ -48,6 +49,8 @@ struct DecontaminateConfig {
     v("min_words", c.min_words, "shorter items are looked for whole, of so many words at least");
     v("fold_numbers", c.fold_numbers,
       "every number is the same word, so that other numbers in the same text are found");
+    v("common_above", c.common_above,
+      "words in a row that more documents of the corpus than this hold are common and remove none (GPT-3: 10); 0: off");
   }
 };
 

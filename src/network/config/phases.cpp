@@ -24,7 +24,7 @@ namespace {
 constexpr const char* kSections[] = {"data", "optim", "train", "fp8", "loss_scale", "checkpoint", "validation"};
 constexpr const char* kOfModel[] = {"yarn", "max_positions"};
 // Beside sections; and names that a run's directory has for other things.
-constexpr const char* kKeys[] = {"name", "kind", "from", "moments", "start", "set"};
+constexpr const char* kKeys[] = {"name", "kind", "from", "moments", "start", "set", "control_of"};
 constexpr const char* kTaken[] = {"checkpoints", "data", "tokenizer", "text", "logs", "lock", "before_fresh"};
 
 struct File {
@@ -126,6 +126,7 @@ class Resolver {
     phase.name = new_name(
         entry, "a phase", kTaken, [&](const std::string& name) { return result_.find(name) != nullptr; }, number);
     const std::string where = fmt::format("{}: phase '{}'", path_, phase.name);
+    if (entry.contains("control_of")) return add_control(entry, phase.name, where);
     check_sections(entry, where);
     const PhaseKind& kind = kind_of(entry, where);
     phase.kind = kind.name;
@@ -135,6 +136,40 @@ class Resolver {
     check(before || (!phase.keeps_moments && !phase.starts_from_average), ErrorKind::invalid,
           "{}: there is no phase before it whose moments or average it could start from", where);
     phase.config = config_of(entry, kind, before, where);
+    add_checked(std::move(phase), kind, before, where);
+  }
+
+  void add_control(const ordered_json& entry, const std::string& name, const std::string& where) {
+    for (const auto& item : entry.items())
+      check(item.key() == "name" || item.key() == "control_of", ErrorKind::invalid,
+            "{}: '{}' beside control_of; a control is another phase without YaRN and differs in nothing else", where,
+            item.key());
+    const std::string of = text_of(entry, "control_of", "", where);
+    const Phase* other = result_.find(of);
+    std::vector<std::string> known;
+    for (const Phase& phase : result_.phases)
+      if (under_yarn(phase) && !phase.from.empty()) known.push_back(phase.name);
+    check(holds(known, of), ErrorKind::invalid,
+          "{}: control_of = \"{}\" must be a phase before it that is trained under YaRN{}", where, of,
+          known.empty() ? ", and there is none" : fmt::format(": {}", fmt::join(known, ", ")));
+    check(!result_.control_of(of), ErrorKind::invalid, "{}: control_of = \"{}\" has a control already", where, of);
+    const Phase* before = result_.find(other->from);
+    if (under_yarn(*before)) {
+      const Phase* control = result_.control_of(before->name);
+      check(control, ErrorKind::invalid,
+            "{}: '{}' starts from '{}', whose weights were trained under YaRN: a control of '{}' must stand before it",
+            where, of, before->name, before->name);
+      before = control;
+    }
+    Phase phase = *other;
+    phase.name = name, phase.from = before->name, phase.control_of = of;
+    phase.config.model.yarn = YarnConfig();
+    add_checked(std::move(phase), kind_named(other->kind, where), before, where);
+  }
+
+  static bool under_yarn(const Phase& phase) { return phase.config.model.yarn.factor > 1; }
+
+  void add_checked(Phase phase, const PhaseKind& kind, const Phase* before, const std::string& where) {
     naming(where, [&] {
       validate(phase.config);
       check_context(phase, before);
@@ -144,7 +179,10 @@ class Resolver {
   }
 
   const PhaseKind& kind_of(const ordered_json& entry, const std::string& where) const {
-    const std::string name = text_of(entry, "kind", "", where);
+    return kind_named(text_of(entry, "kind", "", where), where);
+  }
+
+  const PhaseKind& kind_named(const std::string& name, const std::string& where) const {
     std::vector<std::string> known;
     for (const PhaseKind& kind : kinds_) {
       if (kind.name == name) return kind;
@@ -160,13 +198,14 @@ class Resolver {
              json_text(entry["from"], {.lossy = true}));
       return nullptr;
     }
-    phase.from = text_of(entry, "from", result_.phases.back().name, where);
-    const Phase* before = result_.find(phase.from);
-    std::vector<std::string> known;
-    for (const Phase& other : result_.phases) known.push_back(other.name);
-    check(before, ErrorKind::invalid, "{}: from = \"{}\" must be a phase before it: {}", where, phase.from,
-          fmt::join(known, ", "));
-    return before;
+    std::vector<std::string> known;  // on the main line
+    for (const Phase& other : result_.phases)
+      if (other.control_of.empty()) known.push_back(other.name);
+    phase.from = text_of(entry, "from", known.back(), where);
+    check(holds(known, phase.from), ErrorKind::invalid, "{}: from = \"{}\" must be a phase before it: {}{}", where,
+          phase.from, fmt::join(known, ", "),
+          result_.find(phase.from) ? "; that one is a control, from which nothing else goes on" : "");
+    return result_.find(phase.from);
   }
 
   Config config_of(const ordered_json& entry, const PhaseKind& kind, const Phase* before, const std::string& where) {
@@ -196,6 +235,12 @@ class Resolver {
 const Phase* PhasedConfig::find(const std::string& name) const {
   for (const Phase& phase : phases)
     if (phase.name == name) return &phase;
+  return nullptr;
+}
+
+const Phase* PhasedConfig::control_of(const std::string& name) const {
+  for (const Phase& phase : phases)
+    if (phase.control_of == name) return &phase;
   return nullptr;
 }
 

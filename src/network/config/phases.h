@@ -6,6 +6,9 @@
 //   moments            "restart" (default) or "keep" Adam's moments and the moving average of that phase
 //   start              "weights" (default) or "average": which of them it starts from
 //   set                a list of "KEY=VALUE" on top, as --set gives them
+//   control_of         alone beside the name: the phase of that name once more without YaRN, all else the same: what an
+//                      extension is held against. It starts where that phase starts, or from the control of it, and
+//                      stands beside the main line: nothing but another control goes on from it
 // and, in [phase.data], [phase.optim], [phase.train] …, keys that are others than outside. The model is that of the
 // phase before: of it only model.yarn and model.max_positions may change, and the tokenizer never does.
 #pragma once
@@ -20,6 +23,7 @@ namespace hadal {
 
 struct Phase {
   std::string name, kind, from;  // from: empty of the first
+  std::string control_of;        // empty: it is on the main line
   bool keeps_moments = false, starts_from_average = false;
   Config config;  // whole, but for run, start_model and tokenizer.path, which whoever walks the phases fills in
 };
@@ -38,6 +42,7 @@ struct PhasedConfig {
   std::vector<Phase> phases;  // in order; empty: the configuration has none
   std::string toml;           // the same as a text that can be read again: what a run keeps
   const Phase* find(const std::string& name) const;
+  const Phase* control_of(const std::string& name) const;  // null: it has none
 };
 
 bool has_phases(const std::string& path);  // a TOML file with [[phase]] in it

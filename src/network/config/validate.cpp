@@ -177,6 +177,7 @@ void check_decontaminate(const DecontaminateConfig& d) {
         "data.decontaminate has settings and no files: name the evaluation files, or leave the section out");
   in_range("data.decontaminate.ngram", d.ngram, 2, 64);
   in_range("data.decontaminate.min_words", d.min_words, 1, 64);
+  in_range("data.decontaminate.common_above", d.common_above, 0, 1'000'000);
   check(
       d.min_words <= d.ngram, ErrorKind::invalid,
       "data.decontaminate.min_words = {} is above ngram = {}: items of fewer words than ngram are looked for whole, if "

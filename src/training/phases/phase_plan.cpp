@@ -52,8 +52,10 @@ std::string table_of(const std::vector<Planned>& all) {
     const auto rate = [&](int64_t step) { return learning_rate(c.optim, step, one.size.steps); };
     const bool by_epochs = c.train.steps == 0;
     const auto& yarn = c.model.yarn;
-    table.add({one.phase->name, one.phase->kind, one.phase->from,
-               by_epochs ? fmt::format("{} epochs", c.data.epochs) : format_count(c.train.steps), tokens_of(one.size),
+    table.add({one.phase->name,
+               one.phase->kind + (one.phase->control_of.empty() ? "" : ", control of " + one.phase->control_of),
+               one.phase->from, by_epochs ? fmt::format("{} epochs", c.data.epochs) : format_count(c.train.steps),
+               tokens_of(one.size),
                format_count(c.data.sequence_length) + (yarn.factor > 1 ? fmt::format(" (x {:g})", yarn.factor) : ""),
                fmt::format("{:.3g} to {:.3g}", rate(1), rate(one.size.steps)), flops_of(one), sources_of(c)});
   }
@@ -64,9 +66,12 @@ std::string table_of(const std::vector<Planned>& all) {
 
 std::string draw_phases(const PhasedConfig& plan, int64_t columns) {
   const std::vector<Planned> all = planned(plan);
-  double total = 0;
+  double total = 0, beside = 0;  // of controls, which are on no axis
   bool about = false;
-  for (const Planned& one : all) total += one.size.tokens, about = about || one.size.tokens_guessed;
+  for (const Planned& one : all) {
+    (one.phase->control_of.empty() ? total : beside) += one.size.tokens;
+    about = about || one.size.tokens_guessed;
+  }
   std::string out = table_of(all);
   // Every phase has a column at least, else its share of the tokens.
   struct Column {
@@ -76,6 +81,7 @@ std::string draw_phases(const PhasedConfig& plan, int64_t columns) {
   std::vector<Column> axis;
   std::string names(12, ' ');
   for (const Planned& one : all) {
+    if (!one.phase->control_of.empty()) continue;
     const int64_t width = std::max<int64_t>(1, int64_t(double(columns) * one.size.tokens / std::max(1.0, total)));
     const int64_t steps = one.size.steps;
     for (int64_t i = 0; i < width; ++i)
@@ -88,8 +94,9 @@ std::string draw_phases(const PhasedConfig& plan, int64_t columns) {
     for (const Column& column : axis) values.push_back(value(column));
     out += draw_values(title, values);
   };
-  out += fmt::format("{} tokens in all (at most: packing may leave padding), a phase after the other:\n{}\n",
-                     guessed(about, format_si(total)), names);
+  out += fmt::format("{} tokens in all (at most: packing may leave padding), a phase after the other{}:\n{}\n",
+                     guessed(about, format_si(total)),
+                     beside > 0 ? fmt::format("; {} more in controls", format_si(beside)) : "", names);
   drawn("learning rate", [](const Column& c) { return learning_rate(c.config->optim, c.step, c.steps); });
   drawn("batch (tokens)", [](const Column& c) {
     return double(batch_sequences(c.config->train, c.step) * c.config->data.sequence_length);

@@ -12,6 +12,7 @@
 #include "base/html.h"
 #include "base/text_format.h"
 #include "checkpoint/phase_record.h"
+#include "phases/extension_part.h"
 #include "phases/kinds.h"
 #include "picture/html_table.h"
 #include "picture/page.h"
@@ -33,6 +34,7 @@ struct ShownPhase {
   std::map<double, double> tokens_at = {};  // behind each step
   std::vector<EvaluationRecord> evaluations = {};
 
+  bool is_control() const { return !phase.control_of.empty(); }
   // Steps say their tokens, other lines the step behind which they stand.
   double place(const ordered_json& line) const {
     const auto found = tokens_at.find(number(line, "step"));
@@ -45,6 +47,12 @@ struct Walked {
   std::vector<PhaseRecord> records;
   std::vector<ShownPhase> phases;
   std::vector<std::string> waiting;  // phases that have made no step
+
+  const ShownPhase* find(const std::string& phase) const {
+    for (const ShownPhase& shown : phases)
+      if (shown.phase.name == phase) return &shown;
+    return nullptr;
+  }
 };
 
 // Nothing of a phase that has made no step.
@@ -72,7 +80,11 @@ Walked read_walk(const fs::path& run) {
     for (const PhaseRecord& record : walk.records)
       if (record.name == phase.name) shown.ended = &record;
     shown.begin = at, shown.tokens = number(shown.run.steps.back(), "tokens");
-    at += shown.tokens;
+    if (!shown.is_control()) {
+      at += shown.tokens;
+    } else if (const ShownPhase* other = walk.find(phase.control_of)) {
+      shown.begin = other->begin;
+    }
     for (const auto& step : shown.run.steps) shown.tokens_at[number(step, "step")] = number(step, "tokens");
     shown.evaluations = read_evaluations(run / phase.name);
     walk.phases.push_back(std::move(shown));
@@ -84,10 +96,12 @@ Walked read_walk(const fs::path& run) {
 using Value = std::function<double(const ShownPhase& phase, const ordered_json& line)>;
 using Lines = MetricLines RunRecord::*;
 
-// One line over all phases, broken between them.
-ChartLine over_phases(const Walked& walk, const std::string& name, Lines lines, const Value& value) {
+// One line over the phases of the main line, or over controls in the places of what they repeat; broken between them.
+ChartLine over_phases(const Walked& walk, const std::string& name, Lines lines, const Value& value,
+                      bool controls = false) {
   ChartLine line{name, {}};
   for (const ShownPhase& phase : walk.phases) {
+    if (phase.is_control() != controls || (controls && !walk.find(phase.phase.control_of))) continue;
     for (const auto& entry : phase.run.*lines) line.points.emplace_back(phase.place(entry), value(phase, entry));
     if (!line.points.empty()) line.points.emplace_back(line.points.back().first, NAN);
   }
@@ -96,14 +110,17 @@ ChartLine over_phases(const Walked& walk, const std::string& name, Lines lines, 
 
 std::string chart(const Walked& walk, const std::vector<ChartLine>& lines, ChartOptions options) {
   for (const ShownPhase& phase : walk.phases)
-    options.bands.push_back({phase.phase.name, phase.begin, phase.begin + phase.tokens});
+    if (!phase.is_control()) options.bands.push_back({phase.phase.name, phase.begin, phase.begin + phase.tokens});
   options.x_label = "tokens";
   return line_chart(lines, options);
 }
 
 std::string key_chart(const Walked& walk, Lines lines, const char* key, const ChartOptions& options) {
   const auto value = [&](const ShownPhase&, const ordered_json& line) { return number(line, key); };
-  return chart(walk, {over_phases(walk, key, lines, value)}, options);
+  std::vector<ChartLine> drawn{over_phases(walk, key, lines, value)};
+  if (ChartLine controls = over_phases(walk, "the same without YaRN", lines, value, true); !controls.points.empty())
+    drawn.push_back(std::move(controls));
+  return chart(walk, drawn, options);
 }
 
 std::string domain_chart(const Walked& walk, Lines lines, const char* key, const ChartOptions& options) {
@@ -146,9 +163,10 @@ std::string lineage(const Walked& walk) {
   for (const ShownPhase& shown : walk.phases) {
     const auto &first = shown.run.steps.front(), &last = shown.run.steps.back();
     const auto& validations = shown.run.validations;
-    table.add(escaped({shown.phase.name, shown.phase.kind, shown.phase.from.empty() ? "-" : shown.phase.from,
-                       format_count(int64_t(number(last, "step"))), format_count(int64_t(shown.tokens)),
-                       format_count(shown.phase.config.data.sequence_length),
+    table.add(escaped({shown.phase.name,
+                       shown.phase.kind + (shown.is_control() ? ", control of " + shown.phase.control_of : ""),
+                       shown.phase.from.empty() ? "-" : shown.phase.from, format_count(int64_t(number(last, "step"))),
+                       format_count(int64_t(shown.tokens)), format_count(shown.phase.config.data.sequence_length),
                        fmt::format("{:.3g} to {:.3g}", number(first, "lr"), number(last, "lr")),
                        fmt::format("{:.4f}", number(last, "loss")),
                        validations.empty() ? "-" : fmt::format("{:.4f}", number(validations.back(), "bits_per_byte")),
@@ -198,17 +216,44 @@ std::string by_phase(const Walked& walk, const std::string& title,
   return all.empty() ? "" : "<h2>" + title + "</h2>\n" + all;
 }
 
+// Before an extension: the last phase of its ancestors that knew no YaRN.
+std::vector<ContextExtension> extensions_of(const Walked& walk) {
+  const auto under_yarn = [](const ShownPhase& shown) { return shown.phase.config.model.yarn.factor > 1; };
+  std::vector<ContextExtension> all;
+  for (const ShownPhase& shown : walk.phases) {
+    if (shown.phase.kind != "extend" || !under_yarn(shown)) continue;
+    const ShownPhase* before = walk.find(shown.phase.from);
+    while (before && under_yarn(*before)) before = walk.find(before->phase.from);
+    ContextExtension extension{shown.phase.name, {}};
+    if (before) extension.sides.push_back({"before", before->phase.name, before->evaluations});
+    extension.sides.push_back({"after", shown.phase.name, shown.evaluations});
+    for (const ShownPhase& other : walk.phases)
+      if (other.phase.control_of == shown.phase.name)
+        extension.sides.push_back({"without YaRN", other.phase.name, other.evaluations});
+    if (extension.can_be_compared()) all.push_back(std::move(extension));
+  }
+  return all;
+}
+
 std::string evaluation_part(const Walked& walk) {
   const std::string table = evaluation_table(walk);
   if (table.empty()) return "";
+  const std::vector<ContextExtension> extensions = extensions_of(walk);
+  const auto compared = [&](const std::string& phase) {
+    return std::any_of(extensions.begin(), extensions.end(), [&](const ContextExtension& extension) {
+      return std::any_of(extension.sides.begin(), extension.sides.end(),
+                         [&](const ExtensionSide& side) { return side.phase == phase; });
+    });
+  };
   std::string grids;
   for (const ShownPhase& shown : walk.phases) {
+    if (compared(shown.phase.name)) continue;  // its grids stand there
     std::vector<EvaluationRecord> named = shown.evaluations;
     for (EvaluationRecord& record : named)
       for (Grid& grid : record.grids) grid.title = shown.phase.name + ": " + grid.title;
     grids += evaluation_grids(named);
   }
-  return "<h2>Evaluations</h2>\n" + table + (grids.empty() ? "" : charts(grids)) +
+  return "<h2>Evaluations</h2>\n" + table + (grids.empty() ? "" : charts(grids)) + extension_part(extensions) +
          by_phase(walk, "What was asked, and what it answered",
                   [](const ShownPhase& shown) { return evaluation_samples(shown.evaluations); });
 }

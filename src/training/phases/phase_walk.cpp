@@ -59,9 +59,11 @@ class Walker {
     const PhaseRecord* record = record_of(phase.name);
     if (!record || !walk_.leads) return;
     const Phase whole = filled(phase);
-    check(record->kind == phase.kind && record->from == phase.from, ErrorKind::invalid,
-          "phase '{}' has ended as kind = \"{}\" from = \"{}\"; add another phase instead of changing it", phase.name,
-          record->kind, record->from);
+    check(record->kind == phase.kind && record->from == phase.from && record->control_of == phase.control_of,
+          ErrorKind::invalid,
+          "phase '{}' has ended as kind = \"{}\" from = \"{}\"{}; add another phase instead of changing it", phase.name,
+          record->kind, record->from,
+          record->control_of.empty() ? "" : fmt::format(" control_of = \"{}\"", record->control_of));
     for (const std::string& difference : RunDirectory(place(phase.name)).reconcile(whole.config).differences)
       check(!difference.starts_with("train.steps:"), ErrorKind::invalid,
             "phase '{}' has ended ({}); add another phase instead of changing it", phase.name, difference);
@@ -98,7 +100,7 @@ class Walker {
     outcome_.last = walk_.train(whole, changes);
     outcome_.interrupted = outcome_.last.interrupted;
     if (outcome_.interrupted) return;
-    PhaseRecord record{phase.name, phase.kind, phase.from};
+    PhaseRecord record{phase.name, phase.kind, phase.from, phase.control_of};
     if (walk_.leads) record = finished(phase);
     outcome_.records.push_back(std::move(record));
     if (walk_.leads) write_phase_records(run_, outcome_.records);
@@ -106,7 +108,9 @@ class Walker {
 
   std::string announcement(const Phase& phase, bool begun) const {
     const size_t number = size_t(&phase - walk_.plan.phases.data()) + 1;
-    std::string text = fmt::format("phase {} of {}: {} ({})", number, walk_.plan.phases.size(), phase.name, phase.kind);
+    std::string text =
+        fmt::format("phase {} of {}: {} ({}{})", number, walk_.plan.phases.size(), phase.name, phase.kind,
+                    phase.control_of.empty() ? "" : fmt::format(", the steps of {} without YaRN", phase.control_of));
     if (begun) return text + ", goes on";
     if (phase.from.empty()) return text;
     return text + fmt::format(", from the {} of {}, moments {}",
@@ -119,7 +123,7 @@ class Walker {
     const auto saved = last_of(phase.name);
     check(!saved.empty(), ErrorKind::internal, "phase '{}' ended without a checkpoint", phase.name);
     const TrainState state = TrainState::load(saved.back());
-    PhaseRecord record{phase.name, phase.kind, phase.from, state.step, state.tokens};
+    PhaseRecord record{phase.name, phase.kind, phase.from, phase.control_of, state.step, state.tokens};
     record.bits_per_byte = outcome_.last.bits_per_byte;
     record.checkpoint = saved.back().filename().string();
     record.model = manifest_hash(saved.back());

@@ -103,6 +103,55 @@ TEST(PhaseKinds, FineTuningAsksForDialogues) {
   EXPECT_EQ(error_of(chat + "[[phase.data.sources]]\npaths = [\"b.jsonl\"]\nformat = \"messages\"\n"), "no error");
 }
 
+const std::string kControl = "[[phase]]\nname = \"plain\"\ncontrol_of = \"longer\"\n";
+
+TEST(PhaseControls, IsThePhaseWithoutYarnAndNothingElseDiffers) {
+  const PhasedConfig plan = phases_of(kControl + "[[phase]]\nname = \"chat\"\nkind = \"sft\"\n");
+  ASSERT_EQ(plan.phases.size(), 4u);
+  const Phase &longer = plan.phases[1], &plain = plan.phases[2];
+  EXPECT_EQ(plain.from, "base");
+  EXPECT_EQ(plain.control_of, "longer");
+  EXPECT_EQ(plain.kind, "extend");
+  EXPECT_EQ(plain.config.model.yarn.factor, 1);
+  Config same = plain.config;
+  same.model.yarn = longer.config.model.yarn;
+  EXPECT_EQ(config_to_toml(same), config_to_toml(longer.config));
+  EXPECT_NE(config_to_toml(plain.config), config_to_toml(longer.config));
+  EXPECT_EQ(plan.phases[3].from, "longer") << "the main line goes on without the control";
+  EXPECT_EQ(plan.phases[3].config.model.yarn.factor, 40);
+  EXPECT_EQ(plan.control_of("longer"), &plain);
+  EXPECT_EQ(plan.control_of("base"), nullptr);
+}
+
+TEST(PhaseControls, OfALaterExtensionGoesOnFromTheControlOfTheEarlierOne) {
+  const std::string longest = "[[phase]]\nname = \"longest\"\nkind = \"extend\"\ndata.sequence_length = 4096\n";
+  const std::string later = "[[phase]]\nname = \"plainest\"\ncontrol_of = \"longest\"\n";
+  EXPECT_EQ(phases_of(longest + kControl + later).phases.back().from, "plain");
+  expect_words(error_of(longest + later),
+               {"phase 'plainest'", "'longest' starts from 'longer'", "a control of 'longer'"});
+}
+
+TEST(PhaseControls, AreRefusedWhereTheyWouldShowNothing) {
+  const auto of = [](const std::string& name) {
+    return "[[phase]]\nname = \"plain\"\ncontrol_of = \"" + name + "\"\n";
+  };
+  expect_words(error_of(of("base")), {"phase 'plain'", "control_of = \"base\"", "under YaRN: longer"});
+  expect_words(error_of(of("nobody")), {"control_of = \"nobody\"", "under YaRN: longer"});
+  expect_words(error_of(kControl + "train.steps = 3\n"), {"phase 'plain'", "'train' beside control_of"});
+  expect_words(error_of(kControl + "kind = \"extend\"\n"), {"'kind' beside control_of"});
+  expect_words(error_of(kControl + "[[phase]]\nname = \"again\"\ncontrol_of = \"longer\"\n"),
+               {"phase 'again'", "has a control already"});
+  expect_words(error_of(kControl + "[[phase]]\nname = \"chat\"\nkind = \"sft\"\nfrom = \"plain\"\n"),
+               {"phase 'chat'", "from = \"plain\"", "base, longer; that one is a control"});
+}
+
+TEST(PhaseControls, StandOnNoAxisOfThePlan) {
+  const std::string alone = draw_phases(phases_of("")), beside = draw_phases(phases_of(kControl));
+  expect_words(beside, {"plain", "extend, control of longer", "more in controls"});
+  const auto axis = [](const std::string& plan) { return plan.substr(plan.find("\nlearning rate")); };
+  EXPECT_EQ(axis(alone), axis(beside));
+}
+
 TEST(PhaseKinds, ThePlanShowsAllPhasesOnOneAxis) {
   const std::string plan = draw_phases(phases_of("[[phase]]\nname = \"chat\"\nkind = \"sft\"\n"));
   expect_words(plan, {"base", "longer", "chat", "(x 40)", "learning rate", "context: 128 at the start"});
