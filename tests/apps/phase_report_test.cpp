@@ -18,7 +18,8 @@ constexpr const char* kHostile = "<script>alert(\"1\")</script> & <b>";
 
 std::string toml_text(const std::string& text) { return "'" + text + "'"; }
 
-// Three phases over two sources: one with a hostile name and a rule that removes most of it, one of dialogues.
+// Three phases over sources with a hostile name, with a rule that removes all, with near duplicates and an evaluation
+// item; and over dialogues.
 class PageOfPhases : public ::testing::Test {
  protected:
   PageOfPhases() {
@@ -26,6 +27,12 @@ class PageOfPhases : public ::testing::Test {
     for (int i = 0; i < 20; ++i) removed += "{\"text\": \"short " + std::to_string(i) + "\"}\n";
     for (int i = 0; i < 40; ++i)
       dialogues += "{\"prompt\": \"is " + std::to_string(i) + " a number\", \"completion\": \"yes <i>it is</i>\"}\n";
+    const std::string page = small_text(60, 5), item = "which of these nine small words is the one that is asked for";
+    std::string copies;
+    for (const std::string& text : {page, page + "more", small_text(60, 6) + item, small_text(60, 7)})
+      copies += json_text(nlohmann::json{{"text", text}}) + "\n";
+    atomic_write(small_.root() / "copies.jsonl", copies);
+    atomic_write(small_.root() / "item.txt", item + "\n");
     atomic_write(small_.root() / "removed.jsonl", removed);
     atomic_write(small_.root() / "dialogues.jsonl", dialogues);
     const auto source = [&](const std::string& name, const fs::path& path, const std::string& more) {
@@ -33,7 +40,10 @@ class PageOfPhases : public ::testing::Test {
     };
     atomic_write(life(), read_file(small_.config()) + "prompts = [" + toml_text(kHostile) + "]\n[[data.sources]]\n" +
                              source(kHostile, small_.text(), "domain = 'sea'\n") + "[[data.sources]]\n" +
-                             source("rubbish", small_.root() / "removed.jsonl", "rules = ['gopher_quality']\n") + R"(
+                             source("rubbish", small_.root() / "removed.jsonl", "rules = ['gopher_quality']\n") +
+                             "[[data.sources]]\n" + source("copies", small_.root() / "copies.jsonl", "") +
+                             "[data.near_duplicates]\nacross = 'source'\n[data.decontaminate]\nngram = 12\nfiles = [" +
+                             toml_text((small_.root() / "item.txt").string()) + "]\n" + R"(
 [[phase]]
 name = "base"
 kind = "pretrain"
@@ -58,7 +68,7 @@ sequence_length = 128
 [phase.train]
 batch_sequences = 4
 [[phase.data.sources]]
-)" + source("dialogues", small_.root() / "dialogues.jsonl", "format = 'prompt_completion'\n"));
+)" + source("dialogues", small_.root() / "dialogues.jsonl", "format = 'prompt_completion'\nnear_duplicates = false\n"));
   }
   fs::path life() const { return small_.root() / "life.toml"; }
   fs::path run() const { return small_.run("life"); }
@@ -107,6 +117,14 @@ TEST_F(PageOfPhases, ShowsAllOfThemOnOneAxisAndEscapesWhatItIsTold) {
   EXPECT_NE(page.find("<tr><td>rubbish</td><td>" + rule + "</td><td>" + std::to_string(removed.documents) + "</td>"),
             std::string::npos);
   EXPECT_EQ(removed.documents, 20);
+  for (const char* of_copies : {"near_duplicates", "decontaminate.ngram"}) {
+    const data::RuleCounts& gone = index.counts[2].by_rule.at(of_copies);
+    EXPECT_EQ(gone.documents, 1) << of_copies;
+    EXPECT_NE(page.find(fmt::format("<tr><td>copies</td><td>{}</td><td>1</td><td>25.0 %</td><td>{}</td><td>1</td></tr>",
+                                    of_copies, gone.bytes)),
+              std::string::npos)
+        << of_copies;
+  }
 }
 
 TEST_F(PageOfPhases, ShowsAPhaseThatHasBegunAndNamesThoseThatHaveNot) {

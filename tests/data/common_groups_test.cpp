@@ -107,8 +107,8 @@ TEST(CommonGroups, DocumentsThatARuleRefusesDoNotCount) {
 }
 
 TEST(CommonGroups, WhatGoesLeavesNoNearDuplicateBehind) {
-  std::string words, others;
-  for (int i = 0; i < 300; ++i) words += fmt::format("word{} ", i);
+  std::string words;
+  for (int i = 0; i < 300; ++i) words += std::string{char('a' + i % 17), char('a' + i % 23), ' '};
   for (const bool item_first : {true, false}) {
     const std::string held = words + kQuestion, free = words + "and that was all there is to say of it";
     Corpora corpora({item_first ? held : free, item_first ? free : held}, 10);
