@@ -122,15 +122,18 @@ class Deliveries {
     words.insert(words.end(), groups.begin(), groups.end());
   }
 
-  // All ranks deliver what they have; whether one has more.
+  // All ranks deliver what they have; whether one has more. What stays here is not sent.
   bool exchange(bool more) {
+    const auto here = size_t(ranks_.rank());
     std::vector<ConstBytes> to;
     for (std::vector<uint64_t>& words : to_) words.front() = more, to.push_back(std::as_bytes(std::span(words)));
+    to[here] = {};
     std::vector<Message> received;
     ranks_.start_all_to_all(to, received).wait();
+    bool any = take(to_[here]);
     for (std::vector<uint64_t>& words : to_) words.resize(1);
-    bool any = false;
-    for (Message& message : received) any |= take(numbers_in<uint64_t>(std::exchange(message, {})));
+    for (size_t rank = 0; rank < received.size(); ++rank)
+      if (rank != here) any |= take(numbers_in<uint64_t>(std::exchange(received[rank], {})));
     return any;
   }
 
