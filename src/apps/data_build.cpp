@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <charconv>
 #include <filesystem>
+#include <optional>
 
 #include "apps/rank_options.h"
 #include "base/error.h"
@@ -115,7 +116,6 @@ std::string in_words(const std::vector<AskedText>& texts) {
 void run_as_process(const BuildOptions& o, const std::shared_ptr<MpiTransport>& mpi) {
   try {
     Group ranks(mpi, "data");
-    const CleanStop polled("stopping; the next build continues from here");
     if (!ranks.leads()) ranks.barrier();  // what is wrong for all the first one says
     check(o.ranks.ranks == 0 || o.ranks.ranks == mpi->size(), ErrorKind::invalid,
           "--ranks {}, but {} processes were started; leave it out", o.ranks.ranks, mpi->size());
@@ -127,8 +127,9 @@ void run_as_process(const BuildOptions& o, const std::shared_ptr<MpiTransport>& 
     run_rank(o, texts, exec.exec, ranks);
   } catch (const std::exception& error) {  // the transport's end ends the process
     const bool is_news = mpi->fail(error.what());
-    if (is_news && (mpi->rank() == 0 || !interrupted()))
-      fmt::print(stderr, "hadal: error: rank {}: {}\n", mpi->rank(), error.what());
+    const char* text = is_news ? error.what() : "interrupted; the next build continues from here";
+    if (interrupted() ? mpi->rank() == 0 : is_news)  // all were asked to stop: the first one answers
+      fmt::print(stderr, "hadal: error: rank {}: {}\n", mpi->rank(), text);
     std::fflush(stderr);
     throw;
   }
@@ -136,6 +137,8 @@ void run_as_process(const BuildOptions& o, const std::shared_ptr<MpiTransport>& 
 
 int run_build(BuildOptions& o) {
   const auto n_ranks = int(std::max<int64_t>(1, o.ranks.ranks));
+  std::optional<CleanStop> polled;  // of each process, also while it meets the others
+  if (started_by_mpi()) polled.emplace("stopping; the next build continues from here");
   const auto transport = open_processes(o.ranks.transport, n_ranks, o.common, o.ranks.watchdog);
   if (transport) {
     run_as_process(o, std::static_pointer_cast<MpiTransport>(transport));
