@@ -123,8 +123,11 @@ TEST_F(PhasedRun, FreshStartsOverAndAnUnknownPhaseIsNamed) {
 
 // Before a walk: the text of all phases, one after another, as training then finds it.
 TEST_F(PhasedRun, TextIsBuiltAndShownPhaseByPhase) {
-  const std::string on = SmallRun::quoted(life()) + " --text " + SmallRun::quoted(small_.text()) +
-                         " --set run=" + SmallRun::quoted(small_.run()) + " --quiet ";
+  const auto in = [&](const fs::path& run) {
+    return SmallRun::quoted(life()) + " --text " + SmallRun::quoted(small_.text()) +
+           " --set run=" + SmallRun::quoted(run) + " --quiet ";
+  };
+  const std::string on = in(small_.run());
   const auto data = [](const std::string& rest) {
     const CommandResult result = run_hadal("data " + rest);
     EXPECT_EQ(result.code, 0) << result.err;
@@ -137,10 +140,13 @@ TEST_F(PhasedRun, TextIsBuiltAndShownPhaseByPhase) {
   EXPECT_FALSE(fs::exists(small_.run() / "last"));
   expect_words(data("build " + on).out, {"phase base (pretrain)", "phase longer (extend)", "phase last (pretrain)"});
   expect_words(data("explain " + on).out, {"sequences x 32"});
+  const fs::path divided = small_.run("divided");
+  data("build " + in(divided) + "--ranks 2");
   std::map<std::string, fs::file_time_type> written;
   for (const char* phase : {"base", "longer", "last"})
     for (const auto& file : fs::directory_iterator(small_.run() / phase / "data" / "shards"))
-      written[file.path()] = fs::last_write_time(file);
+      written[file.path()] = fs::last_write_time(file),
+      EXPECT_EQ(read_file(file.path()), read_file(divided / phase / "data" / "shards" / file.path().filename()));
   ASSERT_EQ(run_hadal(train("run", "--until longer")).code, 0);
   for (const auto& [file, when] : written) EXPECT_EQ(fs::last_write_time(file), when) << file;
   const std::string run = "explain " + SmallRun::quoted(small_.run());
