@@ -2,6 +2,8 @@
 #include <gtest/gtest.h>
 
 #include "apps/command.h"
+#include "apps/html_check.h"
+#include "apps/run_metrics.h"
 #include "apps/small_run.h"
 #include "base/json.h"
 #include "checkpoint/checkpoint.h"
@@ -102,6 +104,32 @@ TEST_F(Averages, OfAModelThatKeepsNoneAreRefusedByName) {
   const CommandResult without = run_hadal("export --to hf --output nowhere --ema " + model("without"));
   EXPECT_EQ(without.code, 1);
   EXPECT_NE(without.err.find("train with optim.ema_decay above 0"), std::string::npos) << without.err;
+  EXPECT_TRUE(lines_of(small_->run("without"), "average").empty());
+}
+
+// The line says what a model of the averages alone would have been validated at.
+TEST_F(Averages, AreValidatedOnceWhereARunEnds) {
+  const auto lines = lines_of(small_->run(), "average"), validations = lines_of(small_->run(), "validation");
+  ASSERT_EQ(lines.size(), 1u);
+  EXPECT_EQ(lines[0].at("step"), 3);
+  EXPECT_EQ(lines[0].at("bytes"), validations.back().at("bytes"));
+  EXPECT_NE(lines[0].at("bits_per_byte"), validations.back().at("bits_per_byte"));
+  // A new run from the average that learns nothing ends at the same figure.
+  const CommandResult still =
+      run_hadal(small_->train("still",
+                              "--steps 1 --set optim.lr=0 --set train.bias_update_speed=0 --set optim.ema_decay=0 "
+                              "--set train.start_average=true " +
+                                  model()));
+  ASSERT_EQ(still.code, 0) << still.err;
+  EXPECT_EQ(lines_of(small_->run("still"), "validation").back().at("bits_per_byte"), lines[0].at("bits_per_byte"));
+  // Opened again it ends as it did, and ranks agree on it.
+  ASSERT_EQ(run_hadal(small_->train("run", "--steps 3 --set optim.lr=0.02")).code, 0);
+  EXPECT_EQ(lines_of(small_->run(), "average").size(), 1u);
+  fs::copy(small_->run(), small_->run("ranks"), fs::copy_options::recursive);
+  fs::remove(small_->run("ranks") / "metrics.jsonl");
+  ASSERT_EQ(run_hadal("train " + SmallRun::quoted(small_->run("ranks")) + " --quiet --layout dp=2 --threads 2").code,
+            0);
+  EXPECT_EQ(lines_of(small_->run("ranks"), "average").at(0).at("bits_per_byte"), lines[0].at("bits_per_byte"));
 }
 
 }  // namespace
