@@ -132,5 +132,23 @@ TEST_F(Averages, AreValidatedOnceWhereARunEnds) {
   EXPECT_EQ(lines_of(small_->run("ranks"), "average").at(0).at("bits_per_byte"), lines[0].at("bits_per_byte"));
 }
 
+TEST_F(Averages, StandBesideTheWeightsOnThePage) {
+  const std::string ask = "eval --quiet --tasks arithmetic --limit 3 --few-shot 1 --record " + model();
+  fine(ask);
+  fine(ask + " --ema");
+  const auto kept = [&](const char* name) { return read_json<nlohmann::json>(small_->run() / "evals" / name); };
+  EXPECT_EQ(kept("arithmetic.json").at("asked").at("ema"), false);
+  EXPECT_EQ(kept("arithmetic.ema.json").at("asked").at("ema"), true);
+  EXPECT_EQ(kept("arithmetic.json").at("asked").at("few_shot"), 1);
+  fine("report " + SmallRun::quoted(small_->run()));
+  const std::string page = read_file(small_->run() / "report.html");
+  EXPECT_EQ(html_fault(page), "");
+  EXPECT_NE(page.find("<th>step_00000003</th><th>step_00000003, average</th>"), std::string::npos);
+  EXPECT_NE(page.find("arithmetic, average: 3 of 3 items"), std::string::npos);
+  const double bits = lines_of(small_->run(), "average").at(0).at("bits_per_byte");
+  EXPECT_NE(page.find(fmt::format("<th>bits per byte of the moving average</th><td>{:.4f}</td>", bits)),
+            std::string::npos);
+}
+
 }  // namespace
 }  // namespace hadal
