@@ -22,7 +22,7 @@ generate problems.jsonl word_problems --n 60000
   "$hadal" tokenizer train --input $data/short.jsonl --vocab-size 512 --output $data/tokenizer --quiet
 for seconds in ${KILL_AFTER-40 100 160}; do
   code=0
-  timeout -s KILL "$seconds" "$hadal" train configs/life.toml "${@:2}" || code=$?
+  timeout --foreground -s KILL "$seconds" "$hadal" train configs/life.toml "${@:2}" || code=$?
   [ $code -eq 0 ] && break
   [ $code -eq 137 ] || exit $code
   echo "life.sh: killed after $seconds seconds; the same command goes on"
