@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# The walk in small (configs/life.toml): makes its texts and tokenizer in runs/life-data, trains all phases in
-# runs/life, asks for needles and bits by position before and after the extensions and without YaRN, and for word
-# problems at the end. Goes on where it was stopped.
-# usage: life.sh HADAL
+# The walk in small (configs/life.toml): makes its texts and tokenizer in runs/life-data, and walks it in runs/life with
+# its evaluations, killed on the way as often as KILL_AFTER says (seconds of each start; "" kills none). Then looks at
+# what was found: ends with 1, naming them, where floors are missed. Goes on where it was stopped.
+# usage: [KILL_AFTER="40 100 160"] life.sh HADAL [hadal train's own options ...]
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 hadal=$1
@@ -20,13 +20,12 @@ generate problems.jsonl word_problems --n 60000
 # Few merges, of words alone: digits stay single tokens, so that sums are no table to be memorised.
 [ -e $data/tokenizer/tokenizer.json ] ||
   "$hadal" tokenizer train --input $data/short.jsonl --vocab-size 512 --output $data/tokenizer --quiet
-"$hadal" train configs/life.toml
-# Before the first extension, after it, and its steps without YaRN.
-for phase in base longer longer-plain; do
-  "$hadal" eval --model runs/life:$phase --tasks needle --lengths 128,1024 --limit 16 --record
-  "$hadal" eval --model runs/life:$phase --tasks positions --text $data/unseen.jsonl --record
+for seconds in ${KILL_AFTER-40 100 160}; do
+  code=0
+  timeout --foreground -s KILL "$seconds" "$hadal" train configs/life.toml "${@:2}" || code=$?
+  [ $code -eq 0 ] && break
+  [ $code -eq 137 ] || exit $code
+  echo "life.sh: killed after $seconds seconds; the same command goes on"
 done
-"$hadal" eval --model runs/life:longest --tasks needle --lengths 128,1024,4096 --limit 16 --record
-"$hadal" eval --model runs/life:longest --tasks positions --text $data/unseen.jsonl --record
-"$hadal" eval --model runs/life --tasks word_problems --limit 200 --record
-"$hadal" report runs/life
+"$hadal" train configs/life.toml "${@:2}"
+python3 tools/life_floors.py runs/life

@@ -71,7 +71,7 @@ void add_check_engine(Verb verb, Cli& cli) {
       verb.add_verb("engine",
                     "Serve drawn requests alone, together, in pieces, from a shared cache, preempted, and compare "
                     "every id and log-probability with the trainer's forward");
-  add_model_options(sub, o->model, {.attention_form = true, .formats = true});
+  add_model_options(sub, o->model, {.ema = true, .attention_form = true, .formats = true});
   sub.add_option("--requests", o->drawn.requests, "as many").positive();
   sub.add_option("--prompt-tokens", o->drawn.prompt_tokens, "of a request, at most").positive();
   sub.add_option("--max-tokens", o->drawn.text_tokens, "that are drawn for a request, at most").positive();

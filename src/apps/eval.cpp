@@ -6,62 +6,38 @@
 #include "apps/cli.h"
 #include "apps/eval_record.h"
 #include "apps/eval_verbs.h"
+#include "apps/evaluation.h"
 #include "apps/line_output.h"
-#include "apps/model_choice.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/json.h"
-#include "base/text_format.h"
-#include "eval/asked_model.h"
-#include "eval/evaluate.h"
 #include "eval/result_files.h"
 #include "eval/task_list.h"
-#include "eval/training_overlap.h"
 
 namespace hadal {
 namespace {
 
 struct EvalOptions {
-  ModelChoice model;
+  EvaluationRequest asked;  // its tasks are made of the following
   std::vector<std::string> tasks;
-  std::string to, bos = "auto", chat = "auto", overlap = "auto";
   eval::TaskOptions task;
   eval::TaskSources sources;
   std::vector<int32_t> needle_lengths;
-  std::string svg;
+  std::string to, svg;
   bool json = false, record = false;
   CommonOptions common;
 };
 
-bool asks_in_chat(const EvalOptions& o, const std::string& task, const eval::AskedModel& model) {
-  if (o.chat != "auto") return o.chat == "on";
-  return !task.ends_with(".yaml") && !task.ends_with(".yml") && bool(model.chat);
-}
-
 eval::Json about_evaluation(const EvalOptions& o) {
-  return {{"model", o.model.directory}, {"tasks", o.tasks}, {"limit", o.task.limit}, {"samples", o.task.samples},
-          {"seed", o.task.seed},        {"bos", o.bos},     {"chat", o.chat}};
-}
-
-// Whether items stand in the run's own training text, where that is not too much to read unasked.
-void look_into_training_text(const EvalOptions& o, const TextModel& loaded, std::vector<eval::Task>& tasks) {
-  if (o.overlap == "off") return;
-  const eval::TrainingText text = eval::training_text_of(o.model.directory);
-  for (const std::string& missing : text.missing)
-    print_notes({"the run's text " + missing + " is not there any more: nobody looked whether items stand in it"},
-                o.common.quiet);
-  if (o.overlap == "on" && text.files.empty() && text.missing.empty())
-    print_notes({o.model.directory + " is no run, and nothing says on what text it was trained: nobody looked whether "
-                                     "items stand in it"},
-                o.common.quiet);
-  constexpr int64_t kUnasked = 1 << 30;
-  if (o.overlap == "auto" && text.bytes > kUnasked) {
-    print_notes({"the run's text has " + format_bytes(double(text.bytes)) +
-                 ": --overlap on looks whether items of the tasks stand in it"},
-                o.common.quiet);
-    return;
-  }
-  eval::note_training_overlap(text, tasks, o.common.quiet);
+  return {{"model", o.asked.model.directory},
+          {"ema", o.asked.model.load.ema},
+          {"tasks", o.tasks},
+          {"limit", o.task.limit},
+          {"few_shot", o.task.few_shot},
+          {"samples", o.task.samples},
+          {"seed", o.task.seed},
+          {"bos", o.asked.bos},
+          {"chat", o.asked.chat}};
 }
 
 // The grid of each needle task, in colour on a terminal, and as a picture where one is asked for.
@@ -70,44 +46,27 @@ void show_needles(const EvalOptions& o, const std::vector<eval::TaskResult>& res
     if (result.task.name != "needle") continue;
     const eval::NeedleGrid grid = eval::needle_grid(result);
     if (!o.json) write_out(eval::needle_table(grid, ::isatty(1) != 0) + "\n");
-    if (!o.svg.empty()) atomic_write(o.svg, eval::needle_svg(grid, "needle: " + o.model.directory));
+    if (!o.svg.empty()) atomic_write(o.svg, eval::needle_svg(grid, "needle: " + o.asked.model.directory));
     if (!o.to.empty())
-      atomic_write(std::filesystem::path(o.to) / "needle.svg", eval::needle_svg(grid, "needle: " + o.model.directory));
+      atomic_write(std::filesystem::path(o.to) / "needle.svg",
+                   eval::needle_svg(grid, "needle: " + o.asked.model.directory));
   }
 }
 
 int run_eval(EvalOptions o) {
-  check(!o.model.directory.empty(), ErrorKind::invalid, "--model is missing: the model that is to be evaluated");
+  check(!o.asked.model.directory.empty(), ErrorKind::invalid, "--model is missing: the model that is to be evaluated");
   check(!o.tasks.empty(), ErrorKind::invalid, "--tasks is missing: names of tasks, or files, with commas between them");
-  if (o.record) run_of_record(o.model.directory);  // refused before any work
+  if (o.record) run_of_record(o.asked.model.directory);  // refused before any work
   check(o.task.samples == 1 || o.task.temperature != 0, ErrorKind::invalid,
         "--samples {} at --temperature 0 are {} times the same answer", o.task.samples, o.task.samples);
   if (o.task.samples > 1 && o.task.temperature < 0) o.task.temperature = 1;
-  auto exec = o.common.exec();
-  auto loaded = o.model.open(exec.exec, o.common.quiet);
-  const eval::AskedModel asked = eval::asked_model(exec.exec, loaded, o.bos);
-  check(o.chat != "on" || asked.chat, ErrorKind::invalid,
-        "--chat on: {} has no chat template, and its tokenizer lacks the report's tokens of chats", o.model.directory);
   o.sources.needle.lengths.assign(o.needle_lengths.begin(), o.needle_lengths.end());
-  o.sources.needle.positions = asked.transformer.config().max_positions;
-  o.sources.needle.n_tokens = [&](const std::string& text) {
-    return int64_t(asked.start.size() + asked.tokenizer.encode(text).size());
-  };
-  std::vector<eval::Task> tasks;  // all of them first: what cannot be read is refused before any work
-  for (const std::string& name : o.tasks) {
-    eval::TaskOptions options = o.task;
-    options.chat = asks_in_chat(o, name, asked);
-    tasks.push_back(eval::make_task(name, options, o.sources));
-  }
-  look_into_training_text(o, loaded, tasks);
-  std::vector<eval::TaskResult> results;
-  for (eval::Task& task : tasks) {
-    results.push_back(eval::evaluate(asked, std::move(task),
-                                     {.samples = o.task.samples, .seed = o.task.seed, .quiet = o.common.quiet}));
-    loaded.model.check_intact();
-  }
+  o.asked.quiet = o.common.quiet;
+  for (const std::string& name : o.tasks) o.asked.tasks.push_back({name, o.task, o.sources});
+  const auto exec = o.common.exec();
+  const std::vector<eval::TaskResult> results = evaluate_model(o.asked, exec.exec);
   if (!o.to.empty()) eval::write_results(o.to, results, about_evaluation(o));
-  if (o.record) record_in_run(o.model.directory, results, about_evaluation(o));
+  if (o.record) record_in_run(o.asked.model.directory, results, about_evaluation(o));
   show_needles(o, results);
   write_out(o.json ? json_text(eval::results_json(results, about_evaluation(o)), {.indent = 2, .lossy = true}) + "\n"
                    : eval::results_table(results));
@@ -127,7 +86,7 @@ std::string tasks_help() {
 void add_eval(Verb root, Cli& cli) {
   auto o = std::make_shared<EvalOptions>();
   Verb verb = root.add_verb("eval", "How good a model is at tasks");
-  add_model_options(verb, o->model, {.ema = true, .attention_form = true, .formats = true, .required = false});
+  add_model_options(verb, o->asked.model, {.ema = true, .attention_form = true, .formats = true, .required = false});
   verb.add_option("--tasks", o->tasks, tasks_help()).separated_by(',');
   verb.add_option("--limit", o->task.limit, "the first items of each task; 0 = all, of a generator its own number")
       .not_negative()
@@ -141,11 +100,11 @@ void add_eval(Verb root, Cli& cli) {
   verb.add_option("--temperature", o->task.temperature, "of drawn answers (1 with --samples); without it greedy")
       .not_negative();
   verb.add_option("--seed", o->task.seed, "of generated items and drawn answers").not_negative().show_default();
-  verb.add_option("--chat", o->chat,
+  verb.add_option("--chat", o->asked.chat,
                   "ask through the model's chat template: on, off, auto = generated tasks do where the model has one")
       .one_of({"auto", "on", "off"})
       .show_default();
-  verb.add_option("--bos", o->bos, "token before a text: on = BOS, off = none, auto = as trained")
+  verb.add_option("--bos", o->asked.bos, "token before a text: on = BOS, off = none, auto = as trained")
       .one_of({"auto", "on", "off"})
       .show_default();
   verb.add_option("--gsm8k", o->sources.gsm8k, "the test file of GSM8K, for the task gsm8k");
@@ -155,7 +114,7 @@ void add_eval(Verb root, Cli& cli) {
                   "of needle: tokens, with commas between them; without it the model's positions and halves of them")
       .separated_by(',');
   verb.add_option("--svg", o->svg, "a file for the grid of needle as a picture");
-  verb.add_option("--overlap", o->overlap,
+  verb.add_option("--overlap", o->asked.overlap,
                   "look for items in the text that the run was trained on: on, off, auto = up to 1 GiB of it")
       .one_of({"auto", "on", "off"})
       .show_default();

@@ -68,8 +68,11 @@ void record_in_run(const std::string& model, const std::vector<eval::TaskResult>
   const fs::path run = run_of_record(model);
   const auto checkpoints = list_checkpoints(run / "checkpoints");
   for (const eval::TaskResult& result : results) {
-    EvaluationRecord record{result.task.name, checkpoints.empty() ? "" : checkpoints.back().filename().string(), about,
-                            int64_t(result.task.items.size())};
+    EvaluationRecord record{.task = result.task.name,
+                            .average = about.value("ema", false),
+                            .checkpoint = checkpoints.empty() ? "" : checkpoints.back().filename().string(),
+                            .asked = about,
+                            .items = int64_t(result.task.items.size())};
     for (const auto& metric : result.metrics)
       record.metrics.push_back({metric.name, metric.filter, metric.value, metric.error});
     record.notes = result.task.notes, record.grids = grids_of(result), record.samples = samples_of(result);

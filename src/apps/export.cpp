@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "apps/cli.h"
+#include "apps/model_choice.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/json.h"
@@ -17,7 +17,8 @@ namespace {
 namespace fs = std::filesystem;
 
 struct ExportOptions {
-  std::string model, to, dtype = "bf16", output;
+  ModelChoice model;
+  std::string to, dtype = "bf16", output;
   uint64_t shard_bytes = kShardBytes;
   CommonOptions common;
 };
@@ -83,7 +84,7 @@ void add_companions(const ModelDirectory& from, ExportPlan& plan) {
 }
 
 std::string model_name(const ExportOptions& o) {
-  fs::path path = fs::path(o.model).lexically_normal();
+  fs::path path = fs::path(o.model.directory).lexically_normal();
   if (!path.has_filename()) path = path.parent_path();  // "runs/demo/"
   return path.filename().string();
 }
@@ -109,7 +110,8 @@ ExportPlan make_plan(const ExportOptions& o, const ModelDirectory& from, const E
 
 int run_export_verb(const ExportOptions& o) {
   check_export_dtype(o.to, o.dtype);
-  ModelDirectory from = open_model(o.model);
+  ModelDirectory from = open_model(o.model.directory);
+  if (o.model.load.ema) from = averages_of(from);
   if (!from.hugging_face && Tokenizer::is_in(from.directory.string()))
     set_special_ids(from.config, Tokenizer::load(from.directory.string()));
   const ExportSource source(from);
@@ -128,7 +130,7 @@ int run_export_verb(const ExportOptions& o) {
 void add_export(Verb root, Cli& cli) {
   auto o = std::make_shared<ExportOptions>();
   Verb verb = root.add_verb("export", "Write a model for others: Hugging Face transformers or llama.cpp");
-  verb.add_option("--model", o->model, "a run directory, a checkpoint or a Hugging Face directory").required();
+  add_model_options(verb, o->model, {.precision = false, .ema = true});
   verb.add_option("--to", o->to, "hf: safetensors under the released names; gguf: architecture deepseek2")
       .required()
       .one_of({"hf", "gguf"});
@@ -147,6 +149,7 @@ void add_export(Verb root, Cli& cli) {
   add_quiet_option(verb, o->common);
   verb.add_examples({"hadal export --model runs/shakespeare --to hf --output shakespeare-hf",
                      "hadal export --model runs/shakespeare --to gguf --dtype q8_0 --output shakespeare-gguf",
+                     "hadal export --model runs/life:base --ema --to hf --output base-average-hf",
                      "hadal export --model DeepSeek-V3-bf16 --to hf --dtype fp8 --output DeepSeek-V3-fp8"});
   cli.on(verb, [o] { return run_export_verb(*o); });
 }

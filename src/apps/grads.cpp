@@ -87,7 +87,7 @@ void add_grads(Verb root, Cli& cli) {
   auto o = std::make_shared<GradsOptions>();
   o->model.load.training = true;
   Verb verb = root.add_verb("grads", "Loss and every parameter's gradient on given texts");
-  add_model_options(verb, o->model);
+  add_model_options(verb, o->model, {.ema = true});
   verb.add_option("--input", o->input, "JSON lines with \"tokens\" or \"text\"; - is standard input").show_default();
   verb.add_option("--output", o->output, "directory for gradients.safetensors and loss.json").required();
   verb.add_option("--bos", o->bos, "token before a text, as for score").one_of({"auto", "on", "off"}).show_default();

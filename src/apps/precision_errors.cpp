@@ -107,7 +107,7 @@ void add_precision_errors(Verb verb, Cli& cli) {
   Verb sub = verb.add_verb("errors",
                            "A model's gradients of one batch under each variant of the FP8 recipe, against FP64 (by "
                            "plain formulas: for small models)");
-  add_model_options(sub, o->model, {.precision = false});
+  add_model_options(sub, o->model, {.precision = false, .ema = true});
   sub.add_option("--text", o->text, "a file whose first tokens are the batch").required();
   sub.add_option("--tokens", o->tokens, "as many of them").positive().show_default();
   sub.add_option("--mtp-weight", o->lambda, "lambda of the MTP losses").not_negative().show_default();

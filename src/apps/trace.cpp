@@ -57,7 +57,7 @@ int run_trace(const TraceOptions& o) {
 void add_trace(Verb root, Cli& cli) {
   auto o = std::make_shared<TraceOptions>();
   Verb verb = root.add_verb("trace", "Hidden states, experts and weights of every layer, to keep or compare");
-  add_model_options(verb, o->model);
+  add_model_options(verb, o->model, {.ema = true});
   verb.add_option("--tokens", o->tokens, "token ids, separated by commas").separated_by(',').required();
   verb.add_option("--output", o->output,
                   "safetensors file: tokens, embedding, layers.N.output, layers.N.moe.experts, "

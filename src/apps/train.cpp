@@ -3,6 +3,7 @@
 #include "apps/fresh_run.h"
 #include "apps/rank_options.h"
 #include "apps/run_config.h"
+#include "apps/run_evaluations.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/files.h"
@@ -126,6 +127,8 @@ int run_phases(TrainOptions& o) {
   walk.plan = read_phased_config(o.config, arguments_of(o), kinds);
   if (o.steps > 0)
     fail(ErrorKind::invalid, "--steps {}: say of which phase: --set phase.NAME.train.steps={}", o.steps, o.steps);
+  for (const Phase& phase : walk.plan.phases)
+    check_evaluations(phase.config.evaluation, !o.plan, fmt::format("{}: phase '{}'", o.config, phase.name));
   if (o.plan) {
     fmt::print("{}", draw_phases(walk.plan));
     return kExitFine;
@@ -154,6 +157,7 @@ int run_phases(TrainOptions& o) {
     request.hooks.sample = sampler_of(phase.config.data.add_bos, data::has_dialogues(phase.config.data));
     return train_request(request, exec.exec);
   };
+  walk.evaluate = [&](const Phase& phase) { evaluate_run(phase.config, exec.exec, o.common.quiet); };
   const PhaseOutcome outcome = walk_phases(walk);
   if (!walk.leads) return kExitFine;
   if (outcome.last.steps > 0) print_outcome(outcome.last, run);
@@ -172,6 +176,7 @@ int run_training(TrainOptions& o) {
   if (is_phased(o.config)) return run_phases(o);
   TrainRequest request = request_of(o);
   request.config = configure(o);
+  check_evaluations(request.config.evaluation, !o.plan, o.config);
   if (o.plan) {
     fmt::print("{}", draw_plan(request.config));
     return kExitFine;
@@ -190,6 +195,7 @@ int run_training(TrainOptions& o) {
   request.hooks.sample = sampler_of(request.config.data.add_bos, data::has_dialogues(request.config.data));
   const auto outcome = train_request(request, exec.exec);
   if (leads) print_outcome(outcome, request.config.run);
+  if (leads && !outcome.interrupted) evaluate_run(request.config, exec.exec, o.common.quiet);
   return kExitFine;
 }
 

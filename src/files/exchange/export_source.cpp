@@ -53,6 +53,7 @@ std::string ExportSource::identity() const {
                                 item.last_write_time().time_since_epoch().count()));
   }
   std::sort(lines.begin(), lines.end());
+  if (from_.averages) lines.emplace_back("the moving averages\n");
   return fmt::format("{}", fmt::join(lines, ""));
 }
 

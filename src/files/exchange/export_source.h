@@ -28,7 +28,8 @@ class ExportSource {
   // `scale_name`) dequantised exactly, to F32.
   Tensor read_rows(const Exec& exec, const StoredWeight& weight, int64_t first, int64_t count) const;
 
-  // Names, sizes and times of change of the files: the same text means the same weights.
+  // Names, sizes and times of change of the files, and whether the averages in them are meant: the same text means the
+  // same weights.
   std::string identity() const;
 
  private:

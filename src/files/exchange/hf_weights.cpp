@@ -184,6 +184,25 @@ HfWeights::HfWeights(std::shared_ptr<const TensorFiles> files, const HfConfig& c
   Mapping{*this, *files_, config, {}, {}}.run(specs);
 }
 
+HfWeights::HfWeights(const HfWeights& weights, const TensorFiles& averages, const std::vector<ParameterSpec>& specs)
+    : block_(weights.block_), notices_(weights.notices_) {
+  auto files = std::make_shared<TensorFiles>();
+  for (const auto& spec : specs) {
+    if (!spec.trained) {
+      stored_[spec.name] = weights.stored(spec);
+      for (const StoredWeight& weight : weights.stored(spec)) files->add(weights.files(), weight.name);
+      continue;
+    }
+    const std::string name = average_name(spec);
+    files->add(averages, name);
+    const bool stacked = spec.kind == ParameterKind::routed_expert;
+    const int64_t rows = stacked ? spec.shape[1] : spec.shape.size() == 2 ? spec.shape[0] : 1;
+    for (int64_t expert = 0; expert < (stacked ? spec.n_experts() : 1); ++expert)
+      stored_[spec.name].push_back({name, "", stacked ? expert : -1, expert * rows, rows});
+  }
+  files_ = std::move(files);
+}
+
 const std::vector<StoredWeight>& HfWeights::stored(const ParameterSpec& spec) const {
   const auto found = stored_.find(spec.name);
   check(found != stored_.end(), ErrorKind::internal, "parameter '{}' was not mapped", spec.name);

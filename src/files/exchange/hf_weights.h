@@ -28,10 +28,18 @@ struct StoredWeight {
   int64_t half_split = 0;  // rows of a head, which are in Llama's order (row_of_half_split); 0: all are as ours
 };
 
+// The moving average of a parameter, among the tensors that a checkpoint keeps beside the weights.
+inline std::string average_name(const ParameterSpec& spec) { return "ema." + spec.name; }
+
 class HfWeights {
  public:
   HfWeights(std::shared_ptr<const TensorFiles> files, const HfConfig& config, const std::vector<ParameterSpec>& specs);
 
+  // The moving averages of a run's weights as its weights: of parameters that are trained "ema.NAME" of `averages`,
+  // stacked as ours are, and what is never averaged (the router's bias) of `weights`.
+  HfWeights(const HfWeights& weights, const TensorFiles& averages, const std::vector<ParameterSpec>& specs);
+
+  std::shared_ptr<const TensorFiles> shared_files() const { return files_; }
   const TensorFiles& files() const { return *files_; }
   const std::vector<StoredWeight>& stored(const ParameterSpec& spec) const;  // one, or one per expert in order
   // The parameter's values in any float type, destination of spec.shape: FP8 dequantised exactly, experts stacked.

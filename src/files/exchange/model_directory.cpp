@@ -97,32 +97,56 @@ void load_masters(const ModelDirectory& from, const Exec& exec, const Parameters
   from.files->check_intact();
 }
 
-void read_averages(const fs::path& directory, const Parameters& parameters,
-                   const std::function<void(Parameter&, const Tensor&)>& take) {
+namespace {
+
+TensorFiles open_averages(const fs::path& directory) {
   check(tensor_file_in(directory, kOptimizerStem).has_value(), ErrorKind::not_found,
         "{}: neither {} nor its index is in it; an exported model keeps no moving average", directory.string(),
         tensor_file_name(kOptimizerStem, 0, 1));
   if (fs::exists(directory / "manifest.json"))
     verify_checkpoint(directory, CheckpointPart::optimizer);  // opening left it out
-  const TensorFiles files = TensorFiles::open(directory, kOptimizerStem);
-  const std::string where = files.file().string();
+  return TensorFiles::open(directory, kOptimizerStem);
+}
+
+void check_average(const TensorFiles& files, const ParameterSpec& spec) {
+  const std::string where = files.file().string(), name = average_name(spec);
+  check(files.has(name), ErrorKind::not_found,
+        "{}: no '{}'; train with optim.ema_decay above 0 to keep a moving average", where, name);
+  const Shape& shape = files.entry(name).shape;
+  check(shape == spec.shape, ErrorKind::corrupt, "{}: '{}' has shape {}, the model needs {}", where, name,
+        shape_text(shape), shape_text(spec.shape));
+}
+
+}  // namespace
+
+void read_averages(const fs::path& directory, const Parameters& parameters,
+                   const std::function<void(Parameter&, const Tensor&)>& take) {
+  const TensorFiles files = open_averages(directory);
   for (Parameter* parameter : parameters) {
     if (!parameter->spec.trained) continue;
-    const std::string name = "ema." + parameter->spec.name;
-    check(files.has(name), ErrorKind::not_found,
-          "{}: no '{}'; train with optim.ema_decay above 0 to keep a moving average", where, name);
-    const Tensor average = files.tensor(name);
-    check(average.shape() == parameter->spec.shape, ErrorKind::corrupt, "{}: '{}' has shape {}, the model needs {}",
-          where, name, shape_text(average.shape()), shape_text(parameter->spec.shape));
-    take(*parameter, average);
+    check_average(files, parameter->spec);
+    take(*parameter, files.tensor(average_name(parameter->spec)));
   }
   files.check_intact();
+}
+
+ModelDirectory averages_of(const ModelDirectory& from) {
+  const TensorFiles files = open_averages(from.directory);
+  for (const ParameterSpec& spec : from.parameters)
+    if (spec.trained) check_average(files, spec);
+  ModelDirectory averaged = from;
+  averaged.averages = true;
+  averaged.weights = std::make_shared<const HfWeights>(*from.weights, files, from.parameters);
+  averaged.files = averaged.weights->shared_files();
+  return averaged;
 }
 
 void load_average_masters(const fs::path& directory, const Exec& exec, const Parameters& parameters) {
   read_averages(directory, parameters, [&](Parameter& parameter, const Tensor& average) {
     const bool whole = parameter.box == Box::whole(parameter.spec.shape);
-    parameter.master.copy_from(exec, whole ? average : part_of(average, parameter.box));
+    const bool has_master = parameter.master && parameter.master.count() == parameter.box.count();
+    (has_master ? parameter.master : parameter.value.plain)
+        .copy_from(exec, whole ? average : part_of(average, parameter.box));
   });
 }
 

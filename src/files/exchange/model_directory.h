@@ -23,6 +23,7 @@ struct ModelDirectory {
   Precision precision = Precision::fp32;  // as trained, else as stored
   AttentionForm attention_form = AttentionForm::up_projected;  // as trained, where that is known
   Fp8Config fp8;                                               // likewise
+  bool averages = false;  // the weights are the moving averages that a run kept: see averages_of()
   std::shared_ptr<const TensorFiles> files;
   std::shared_ptr<const HfWeights> weights;
 
@@ -41,11 +42,13 @@ struct LoadCounts {
 
 // Fills the masters (and values of the same memory) of parameters that have memory; call refresh_values() afterwards.
 void load_masters(const ModelDirectory& from, const Exec& exec, const Parameters& parameters);
-// The moving averages of the weights that a run kept, instead; throws not_found where there are none. The second takes
-// tensors of whole parameters to wherever they shall go.
+// The moving averages of the weights that a run kept, instead, in the values where masters are shared out among ranks;
+// throws not_found where there are none. The second takes tensors of whole parameters to wherever they shall go.
 void load_average_masters(const std::filesystem::path& directory, const Exec& exec, const Parameters& parameters);
 void read_averages(const std::filesystem::path& directory, const Parameters& parameters,
                    const std::function<void(Parameter&, const Tensor&)>& take);
+// The same directory with these averages for its weights, for whoever reads tensors themselves; throws as above.
+ModelDirectory averages_of(const ModelDirectory& from);
 // Gives bare parameters (ModelOptions::bare) the value that a model of these options (precision, weights, form) reads:
 // panels where the format of weights says so (model/weight_format.h), made of one parameter after another; else a view
 // of the mapped file where it is stored whole and in the type that is computed in, else memory of its own. No masters.

@@ -123,6 +123,16 @@ void TensorFiles::open_index(const fs::path& file, const std::string& single) {
                                    index.total_size, bytes()));
 }
 
+void TensorFiles::add(const TensorFiles& from, const std::string& name) {
+  if (shards_.empty()) directory_ = from.directory_, file_ = from.file_;
+  const auto& shard = from.shards_[from.place(name).shard];
+  const auto found = std::find(shards_.begin(), shards_.end(), shard);
+  const auto number = size_t(found - shards_.begin());
+  if (found == shards_.end()) shards_.push_back(shard);
+  check(places_.emplace(name, Place{number, from.place(name).entry}).second, ErrorKind::internal,
+        "'{}' is there already", name);
+}
+
 std::vector<std::string> TensorFiles::names() const {
   std::vector<std::string> names;
   for (const auto& [name, place] : places_) names.push_back(name);

@@ -21,6 +21,10 @@ class TensorFiles {
   // not_found when there is neither a STEM.safetensors nor an index, corrupt with what is wrong.
   static TensorFiles open(const std::filesystem::path& directory, const std::string& stem = kModelStem);
 
+  // One more tensor, of other files: a choice among several sets is made of an empty one, which then is where the first
+  // of them is.
+  void add(const TensorFiles& from, const std::string& name);
+
   const std::filesystem::path& directory() const { return directory_; }
   const std::filesystem::path& file() const { return file_; }  // what they were opened by: the one file, or the index
   int64_t n_files() const { return int64_t(shards_.size()); }

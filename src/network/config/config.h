@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "config/duplicates_config.h"
+#include "config/evaluation_config.h"
 #include "config/fp8_config.h"
 #include "config/model_config.h"
 #include "config/rules_config.h"
@@ -275,6 +276,7 @@ struct Config {
   ParallelConfig parallel;
   CheckpointConfig checkpoint;
   ValidationConfig validation;
+  EvaluationConfig evaluation;
   template <class Self, class Visitor>
   static void visit(Self& c, Visitor&& v) {
     v("run", c.run, "run directory; default runs/NAME of the configuration file");
@@ -288,6 +290,7 @@ struct Config {
     v("parallel", c.parallel, "ranks that train together");
     v("checkpoint", c.checkpoint, "checkpoints");
     v("validation", c.validation, "validation and samples");
+    v("evaluation", c.evaluation, "what the model is asked at the end");
   }
 };
 

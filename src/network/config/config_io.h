@@ -23,6 +23,8 @@ ModelConfig model_config_from_json(const std::string& text, const std::string& o
 std::string model_config_to_json(const ModelConfig& config);
 void validate(const Config& config);  // all cross-checks; throws invalid naming key, value and what is right
 void validate(const ModelConfig& config, bool vocab_known = true);
+// Of a run that keeps a moving average of its weights, or none, and whose model has so many positions.
+void validate(const EvaluationConfig& evaluation, bool keeps_average, int64_t positions);
 std::string config_help(const std::string& section = "");                       // every key, default and meaning
 std::vector<std::string> config_differences(const Config& a, const Config& b);  // "optim.lr: 0.001 -> 0.002"
 

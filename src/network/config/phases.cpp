@@ -21,7 +21,8 @@ using nlohmann::ordered_json;
 
 namespace {
 
-constexpr const char* kSections[] = {"data", "optim", "train", "fp8", "loss_scale", "checkpoint", "validation"};
+constexpr const char* kSections[] = {"data",       "optim",      "train",      "fp8",
+                                     "loss_scale", "checkpoint", "validation", "evaluation"};
 constexpr const char* kOfModel[] = {"yarn", "max_positions"};
 // Beside sections; and names that a run's directory has for other things.
 constexpr const char* kKeys[] = {"name", "kind", "from", "moments", "start", "set", "control_of"};

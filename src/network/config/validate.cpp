@@ -361,6 +361,7 @@ void validate(const Config& config) {
   check_data(config.data);
   check_training(config);
   check_fp8(config);
+  validate(config.evaluation, config.optim.ema_decay > 0, config.model.max_positions);
   in_range("tokenizer.vocab_size", config.tokenizer.vocab_size, 1);
   in_range("parallel.dp", config.parallel.dp, 1, 1 << 20, "between 1 and 1048576");
   in_range("parallel.pp", config.parallel.pp, 1, 1 << 12, "between 1 and 4096");

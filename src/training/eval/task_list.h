@@ -14,6 +14,9 @@ struct BuiltInTask {
 };
 std::vector<BuiltInTask> built_in_tasks();
 
+// Throws invalid for a name that is none of these, and no task file's either, naming the nearest.
+void check_built_in(const std::string& name);
+
 // What tasks want to know besides: files of the user's, and the model's measures.
 struct TaskSources {
   std::string gsm8k, gsm8k_examples;  // its test and training files

@@ -159,51 +159,26 @@ std::string one_axis(const Walked& walk) {
 
 std::string lineage(const Walked& walk) {
   HtmlTable table({"phase", "kind", "from", "steps", "tokens", "context", "learning rate", "last loss", "bits per byte",
-                   "model", "state"});
+                   "of the average", "model", "state"});
   for (const ShownPhase& shown : walk.phases) {
     const auto &first = shown.run.steps.front(), &last = shown.run.steps.back();
-    const auto& validations = shown.run.validations;
-    table.add(escaped({shown.phase.name,
-                       shown.phase.kind + (shown.is_control() ? ", control of " + shown.phase.control_of : ""),
-                       shown.phase.from.empty() ? "-" : shown.phase.from, format_count(int64_t(number(last, "step"))),
-                       format_count(int64_t(shown.tokens)), format_count(shown.phase.config.data.sequence_length),
-                       fmt::format("{:.3g} to {:.3g}", number(first, "lr"), number(last, "lr")),
-                       fmt::format("{:.4f}", number(last, "loss")),
-                       validations.empty() ? "-" : fmt::format("{:.4f}", number(validations.back(), "bits_per_byte")),
-                       shown.ended ? shown.ended->model.substr(0, 12) : "-", shown.ended ? "ended" : "has begun"}));
+    table.add(escaped(
+        {shown.phase.name, shown.phase.kind + (shown.is_control() ? ", control of " + shown.phase.control_of : ""),
+         shown.phase.from.empty() ? "-" : shown.phase.from, format_count(int64_t(number(last, "step"))),
+         format_count(int64_t(shown.tokens)), format_count(shown.phase.config.data.sequence_length),
+         fmt::format("{:.3g} to {:.3g}", number(first, "lr"), number(last, "lr")),
+         fmt::format("{:.4f}", number(last, "loss")), last_bits(shown.run.validations), last_bits(shown.run.averages),
+         shown.ended ? shown.ended->model.substr(0, 12) : "-", shown.ended ? "ended" : "has begun"}));
   }
   std::string out = table.text();
   for (const std::string& name : walk.waiting) out += "<p class=\"soft\">" + html_escape(name) + ": no step yet</p>\n";
   return out;
 }
 
-// A row for each task and metric, a column for each phase.
-std::string evaluation_table(const Walked& walk) {
-  std::vector<std::string> head{"task", "metric"}, keys;
-  std::map<std::string, std::map<std::string, std::string>> values;  // [task, metric][phase]
-  for (const ShownPhase& shown : walk.phases) {
-    head.push_back(shown.phase.name);
-    for (const EvaluationRecord& record : shown.evaluations)
-      for (const auto& metric : record.metrics) {
-        const std::string key =
-            record.task + '\n' + metric.name + (metric.filter == "none" ? "" : ", " + metric.filter);
-        if (!values.contains(key)) keys.push_back(key);
-        values[key][shown.phase.name] =
-            fmt::format("{:.4f}{} of {} items", metric.value,
-                        metric.error ? fmt::format(" ± {:.4f}", *metric.error) : "", record.items);
-      }
-  }
-  if (keys.empty()) return "";
-  HtmlTable table(escaped(head));
-  for (const std::string& key : keys) {
-    std::vector<std::string> row{key.substr(0, key.find('\n')), key.substr(key.find('\n') + 1)};
-    for (const ShownPhase& shown : walk.phases) {
-      const auto found = values[key].find(shown.phase.name);
-      row.push_back(found != values[key].end() ? found->second : "-");
-    }
-    table.add(escaped(row));
-  }
-  return table.text();
+std::string evaluations_by_phase(const Walked& walk) {
+  std::vector<EvaluationColumn> columns;
+  for (const ShownPhase& shown : walk.phases) add_columns(columns, shown.phase.name, shown.evaluations);
+  return evaluation_table(columns);
 }
 
 // A part of every phase under a heading of its own; nothing where no phase has it.
@@ -236,7 +211,7 @@ std::vector<ContextExtension> extensions_of(const Walked& walk) {
 }
 
 std::string evaluation_part(const Walked& walk) {
-  const std::string table = evaluation_table(walk);
+  const std::string table = evaluations_by_phase(walk);
   if (table.empty()) return "";
   const std::vector<ContextExtension> extensions = extensions_of(walk);
   const auto compared = [&](const std::string& phase) {

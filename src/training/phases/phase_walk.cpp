@@ -29,7 +29,10 @@ class Walker {
     for (const Phase& phase : walk_.plan.phases) check_unchanged(phase);
     if (walk_.leads) atomic_write(run_ / kPhasesFile, walk_.plan.toml);
     for (const Phase& phase : walk_.plan.phases) {
-      if (asked(phase) && !record_of(phase.name)) one(phase);
+      if (asked(phase)) {
+        if (!record_of(phase.name)) one(phase);
+        if (!outcome_.interrupted && walk_.leads && walk_.evaluate) walk_.evaluate(filled(phase));
+      }
       if (outcome_.interrupted || phase.name == walk_.until) break;
     }
     return std::move(outcome_);

@@ -23,6 +23,9 @@ struct PhaseWalk {
   std::function<void(const std::string&)> say;  // may be empty
   // Trains a phase whose configuration is whole: run, start, tokenizer.
   std::function<TrainOutcome(const Phase& phase, const std::vector<std::string>& changes)> train;
+  // Asks the model of a phase that has ended, in this walk or before, what its configuration wants to know and the run
+  // does not keep yet; of several processes in the leading one. May be empty.
+  std::function<void(const Phase& phase)> evaluate;
 };
 
 struct PhaseOutcome {

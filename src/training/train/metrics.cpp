@@ -47,7 +47,7 @@ MetricsWriter::~MetricsWriter() {
 
 std::string MetricsWriter::mark(const ordered_json& line) {
   const std::string kind = line.value("kind", "");
-  if (kind != "validation" && kind != "sample") return "";
+  if (kind != "validation" && kind != "average" && kind != "sample") return "";
   ordered_json key;
   for (const char* name : {"kind", "step", "final", "prompt", "text"}) {
     if (line.contains(name)) key[name] = line[name];

@@ -9,6 +9,7 @@
 //   packing     step 1: sources [..], sequences [{passages [[source, tokens] ..], padding} ..] of its batch
 //   validation  step, bits_per_byte, loss, bytes, windows, final; of several domains {name: {bits_per_byte, loss,
 //               tokens, bytes, load (max/mean), expert_load [[..]]}}
+//   average     step, bits_per_byte, loss, bytes, windows: of the moving average on the same text, at the run's end
 //   sample      step, prompt, text
 //   shadow      step, rank, layer, products [..]: what FP8 does to a layer's products (train/shadow_lines.h)
 // The screen, `hadal report` and tests read these lines; a line that cannot be written (full disk) never stops the run.
@@ -25,8 +26,8 @@ namespace hadal {
 class MetricsWriter {
  public:
   // Keeps existing lines of steps up to `last_step` (a resumed run repeats what came after), drops the rest and torn
-  // lines. A validation or sample that a kept line already holds is not written again: a finished run may be opened any
-  // number of times.
+  // lines. A validation, average or sample that a kept line already holds is not written again: a finished run may be
+  // opened any number of times.
   MetricsWriter(const std::filesystem::path& path, int64_t last_step);
   ~MetricsWriter();
   MetricsWriter(const MetricsWriter&) = delete;

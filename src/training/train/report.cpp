@@ -170,12 +170,13 @@ std::string median_wait(const RunRecord& run, const char* what) {
 }
 
 std::string summary(const std::vector<RunRecord>& runs) {
-  constexpr int kRows = 12;
+  constexpr int kRows = 13;
   std::string head = "<tr><th></th>", rows[kRows];
   const char* names[kRows] = {"steps",
                               "tokens",
                               "final loss",
                               "bits per byte",
+                              "bits per byte of the moving average",
                               "tokens per second (median of the last 100)",
                               "model-FLOPs utilisation",
                               "parameters",
@@ -197,7 +198,8 @@ std::string summary(const std::vector<RunRecord>& runs) {
         fmt::format("{:.0f}", number(last, "step")),
         format_count(int64_t(number(last, "tokens"))),
         fmt::format("{:.4f}", number(last, "loss")),
-        run.validations.empty() ? "-" : fmt::format("{:.4f}", number(run.validations.back(), "bits_per_byte")),
+        last_bits(run.validations),
+        last_bits(run.averages),
         format_count(int64_t(speed[speed.size() / 2])),
         format_percent(mfu[mfu.size() / 2]),
         format_count(int64_t(run.start.value("parameters", int64_t(0)))),
@@ -237,14 +239,12 @@ std::string change_list(const std::vector<RunRecord>& runs) {
 std::string evaluations(const RunRecord& run) {
   const auto records = read_evaluations(run.directory);
   if (records.empty()) return "";
-  HtmlTable table({"task", "metric", "value", "standard error", "items", "checkpoint"});
-  for (const EvaluationRecord& record : records)
-    for (const auto& metric : record.metrics)
-      table.add(escaped({record.task, metric.name, fmt::format("{:.4f}", metric.value),
-                         metric.error ? fmt::format("{:.4f}", *metric.error) : "-", std::to_string(record.items),
-                         record.checkpoint}));
-  return "<h2>Evaluations, " + html_escape(run.name) + "</h2>\n" + table.text() + charts(evaluation_grids(records)) +
-         evaluation_samples(records);
+  std::map<std::string, std::vector<EvaluationRecord>> by_checkpoint;
+  for (const EvaluationRecord& record : records) by_checkpoint[record.checkpoint].push_back(record);
+  std::vector<EvaluationColumn> columns;
+  for (const auto& [checkpoint, of_it] : by_checkpoint) add_columns(columns, checkpoint, of_it);
+  return "<h2>Evaluations, " + html_escape(run.name) + "</h2>\n" + evaluation_table(columns) +
+         charts(evaluation_grids(records)) + evaluation_samples(records);
 }
 
 // By domain: loss of the batches, held-out bits per byte, the worst layer's load.

@@ -169,15 +169,14 @@ void Reporter::step(const Config& config, const data::Batch& batch, const StepRe
   metrics_->write(line);
 }
 
-void Reporter::validation(const Config& config, const TrainState& state, const ValidationResult& result, int64_t stride,
-                          bool final) {
+void Reporter::validation(const Config& config, const TrainState& state, const ValidationResult& result, bool final) {
   screen_.say(fmt::format(
       "validation at step {}: {:.4f} bits per byte ({} held-out bytes, {} windows of {} tokens, stride {}, {})",
       state.step, result.bits_per_byte, format_count(result.bytes), format_count(result.windows),
-      config.data.sequence_length, stride, format_duration(result.seconds)));
-  ordered_json line = {{"kind", "validation"}, {"step", state.step},        {"bits_per_byte", result.bits_per_byte},
-                       {"loss", result.loss},  {"bytes", result.bytes},     {"windows", result.windows},
-                       {"stride", stride},     {"seconds", result.seconds}, {"final", final}};
+      config.data.sequence_length, result.stride, format_duration(result.seconds)));
+  ordered_json line = {{"kind", "validation"},    {"step", state.step},        {"bits_per_byte", result.bits_per_byte},
+                       {"loss", result.loss},     {"bytes", result.bytes},     {"windows", result.windows},
+                       {"stride", result.stride}, {"seconds", result.seconds}, {"final", final}};
   std::string told;
   for (size_t d = 0; d < result.domains.size(); ++d) {
     const DomainResult& one = result.domains[d];
@@ -194,6 +193,18 @@ void Reporter::validation(const Config& config, const TrainState& state, const V
   }
   if (!told.empty()) screen_.say("by domain, bits per byte: " + told);
   metrics_->write(line);
+}
+
+void Reporter::average(const TrainState& state, const ValidationResult& result) {
+  screen_.say(fmt::format("moving average at step {}: {:.4f} bits per byte ({})", state.step, result.bits_per_byte,
+                          format_duration(result.seconds)));
+  metrics_->write({{"kind", "average"},
+                   {"step", state.step},
+                   {"bits_per_byte", result.bits_per_byte},
+                   {"loss", result.loss},
+                   {"bytes", result.bytes},
+                   {"windows", result.windows},
+                   {"seconds", result.seconds}});
 }
 
 bool Reporter::lacks_validation(const Config& config, const TrainState& state) const {

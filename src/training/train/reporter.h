@@ -41,8 +41,8 @@ class Reporter {
                 const std::vector<std::string>& changed, const std::string& transport);
   void step(const Config& config, const data::Batch& batch, const StepResult& result, const TrainState& state,
             const StepTime& time, PartClock& clock);
-  void validation(const Config& config, const TrainState& state, const ValidationResult& result, int64_t stride,
-                  bool final);
+  void validation(const Config& config, const TrainState& state, const ValidationResult& result, bool final);
+  void average(const TrainState& state, const ValidationResult& result);  // of the moving average, at the end
   // Whether a validation was due after the step at which the run goes on, and is not in its metrics.
   bool lacks_validation(const Config& config, const TrainState& state) const;
   void sample(const TrainState& state, const std::string& prompt, const std::string& text);

@@ -1,6 +1,7 @@
 #include "train/run_checkpoint.h"
 
 #include "base/error.h"
+#include "base/interrupt.h"
 #include "checkpoint/checkpoint.h"
 #include "config/config_io.h"
 #include "nn/box_view.h"
@@ -58,6 +59,13 @@ CheckpointContent checkpoint_content(const std::vector<ParameterSpec>& specs, co
   }
   content.optimizer = optimizer_file(specs, held, optimizer);
   return content;
+}
+
+CheckpointWriterOptions writer_options(const CheckpointConfig& config) {
+  CheckpointWriterOptions how{config.keep, config.asynchronous};
+  how.wait_for_room = config.on_full == OnFull::wait;
+  how.stop = interrupted;
+  return how;
 }
 
 std::map<std::string, std::string> checkpoint_texts(const Config& config, const TrainState& state,

@@ -25,6 +25,8 @@ TensorFile optimizer_file(const std::vector<ParameterSpec>& specs, const Paramet
 CheckpointContent checkpoint_content(const std::vector<ParameterSpec>& specs, const Parameters& held,
                                      const Optimizer& optimizer);
 
+CheckpointWriterOptions writer_options(const CheckpointConfig& config);  // that stop where the program does
+
 // The texts beside them.
 std::map<std::string, std::string> checkpoint_texts(const Config& config, const TrainState& state,
                                                     const Tokenizer& tokenizer);

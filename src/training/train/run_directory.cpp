@@ -18,7 +18,7 @@ enum class Change { free, asked_for, never };
 // What a key of the configuration may do in the life of a run.
 Change kind_of_change(const std::string& key) {
   // Same bits, what the machine chose (micro-batches: rounding differs), or what reacts, observes and stores.
-  for (const char* name : {"run", "parallel.", "train.steps", "checkpoint.", "validation.", "data.cache",
+  for (const char* name : {"run", "parallel.", "train.steps", "checkpoint.", "validation.", "evaluation.", "data.cache",
                            "data.on_bad_line", "tokenizer.path", "train.micro_batch_sequences", "train.recompute",
                            "train.on_nan", "train.max_skips", "fp8.shadow_every"}) {
     if (key.rfind(name, 0) == 0) return Change::free;
@@ -62,8 +62,13 @@ Config with_absolute_paths(Config config) {
   std::string& chat_template = config.data.chat_template;  // a file, or a name
   if (std::filesystem::is_regular_file(chat_template))
     chat_template = std::filesystem::absolute(chat_template).string();
-  for (std::string* path : {&config.data.cache, &config.tokenizer.path}) {
-    if (!path->empty()) *path = std::filesystem::absolute(*path).lexically_normal().string();
+  const auto make_absolute = [](std::string& path) {
+    if (!path.empty()) path = std::filesystem::absolute(path).lexically_normal().string();
+  };
+  for (std::string* path : {&config.data.cache, &config.tokenizer.path}) make_absolute(*path);
+  for (EvaluationTaskConfig& task : config.evaluation.tasks) {
+    if (task.name.ends_with(".yaml") || task.name.ends_with(".yml")) make_absolute(task.name);
+    make_absolute(task.file), make_absolute(task.examples);
   }
   return config;
 }

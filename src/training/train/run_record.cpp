@@ -28,6 +28,8 @@ RunRecord read_run(const std::filesystem::path& directory) {
       run.packing = std::move(line);
     else if (kind == "validation")
       run.validations.push_back(std::move(line));
+    else if (kind == "average")
+      run.averages.push_back(std::move(line));
     else if (kind == "sample")
       run.samples.push_back(std::move(line));
     else if (kind == "shadow")
@@ -47,6 +49,10 @@ RunRecord read_run(const std::filesystem::path& directory) {
 double number(const ordered_json& line, const char* key) {
   const auto it = line.find(key);
   return it != line.end() && it->is_number() ? it->get<double>() : std::numeric_limits<double>::quiet_NaN();
+}
+
+std::string last_bits(const MetricLines& lines) {
+  return lines.empty() ? "-" : fmt::format("{:.4f}", number(lines.back(), "bits_per_byte"));
 }
 
 std::vector<std::string> domains_in(const MetricLines& lines) {

@@ -17,7 +17,7 @@ struct RunRecord {
   std::filesystem::path directory;
   nlohmann::ordered_json start;    // of the last start
   nlohmann::ordered_json packing;  // null of a run that is older than such lines
-  MetricLines steps, validations, samples, changes, shadows;
+  MetricLines steps, validations, averages, samples, changes, shadows;
   Config config;
   bool has_config = false;
 };
@@ -28,6 +28,7 @@ RunRecord read_run(const std::filesystem::path& directory);
 double number(const nlohmann::ordered_json& line, const char* key);  // NaN: it has none
 // Names of domains in the lines, in the order in which they come up; none where there are no several.
 std::vector<std::string> domains_in(const MetricLines& lines);
+std::string last_bits(const MetricLines& lines);  // bits per byte of the last one; "-" without any
 double of_domain(const nlohmann::ordered_json& line, const std::string& domain, const char* key);  // NaN likewise
 
 }  // namespace hadal

@@ -42,7 +42,6 @@ struct Shared {  // what the ranks of one process have in common: written by the
 };
 
 constexpr const char* kNotBegun = "no step was made; the same command begins again";
-
 class Trainer {
  public:
   Trainer(const TrainRequest& request, const Exec& exec, std::shared_ptr<Transport> transport, Shared& shared)
@@ -67,7 +66,7 @@ class Trainer {
   bool next_batch();
   void one_step();
   void look(bool final);
-  void validate_now(bool final);
+  void validate_now(bool final, bool average = false);
   void samples();
   void save();
   void say(const std::string& text) {
@@ -122,9 +121,7 @@ void Trainer::prepare() {
   if (!shared_.checkpoint.empty()) restore();
   outcome_.resumed_from = state_.step;
   if (ranks_.size() > 1 || !request_.trace.empty()) trace_ = std::make_unique<StepTrace>(*place_, request_.trace);
-  CheckpointWriterOptions how{config_.checkpoint.keep, config_.checkpoint.asynchronous};
-  how.wait_for_room = config_.checkpoint.on_full == OnFull::wait;
-  how.stop = interrupted;
+  CheckpointWriterOptions how = writer_options(config_.checkpoint);
   if (reporter_) how.say = [this](const std::string& text) { reporter_->log().warn("{}", text); };
   writer_ = std::make_unique<CheckpointWriter>(RunDirectoryView(request_.config.run).checkpoints(), transport_, how);
   if (reporter_) reporter_->open_metrics(config_.data, state_.step);
@@ -278,21 +275,25 @@ void Trainer::look(bool final) {
   exec_.memory->trim();
   validate_now(final);
   if (ranks_.leads() && !interrupted()) samples();
+  if (final && optimizer_->has_ema()) {  // it takes the place of the weights, which are saved
+    load_average_masters(outcome_.checkpoint, exec_, model_->parameters());
+    model_->refresh_values(exec_);
+    validate_now(true, true);
+  }
   exec_.memory->trim();
 }
 
-void Trainer::validate_now(bool final) {
-  const auto& v = config_.validation;
+void Trainer::validate_now(bool final, bool average) {
   const data::Prepared& text = *shared_.prepared;
-  const auto documents = data::heldout_documents(text.shards, text.tokenizer, config_.data, final ? 0 : v.max_bytes);
+  const int64_t most = final ? 0 : config_.validation.max_bytes;
+  const auto documents = data::heldout_documents(text.shards, text.tokenizer, config_.data, most);
   if (documents.empty()) return;
-  const int64_t stride = v.stride > 0 ? v.stride : std::max<int64_t>(1, config_.data.sequence_length / 2);
-  const auto result = validate_bits_per_byte(
-      exec_, *model_, documents,
-      {config_.data.sequence_length, stride, 4096, interrupted, place_.get(), data::domains_of(config_.data)});
+  const auto result =
+      validate_bits_per_byte(exec_, *model_, documents, validation_options(config_, interrupted, place_.get()));
   if (!result.complete) return say(fmt::format("validation at step {} was interrupted", state_.step));
+  if (average) return reporter_ ? reporter_->average(state_, result) : void();
   outcome_.bits_per_byte = result.bits_per_byte;
-  if (reporter_) reporter_->validation(config_, state_, result, stride, final);
+  if (reporter_) reporter_->validation(config_, state_, result, final);
 }
 
 void Trainer::samples() {
@@ -332,8 +333,7 @@ TrainOutcome Trainer::run() {
     throw;
   }
   log_.say(fmt::format("done after step {}", state_.step));
-  outcome_.steps = state_.step;
-  outcome_.seconds = steady_seconds() - started;
+  outcome_.steps = state_.step, outcome_.seconds = steady_seconds() - started;
   return outcome_;
 }
 

@@ -115,13 +115,21 @@ class Forwards {
 
 }  // namespace
 
+ValidationOptions validation_options(const Config& config, const std::function<bool()>& stop, RankPlace* place) {
+  ValidationOptions options{.sequence_length = config.data.sequence_length, .stop = stop, .place = place};
+  options.stride =
+      config.validation.stride > 0 ? config.validation.stride : std::max<int64_t>(1, config.data.sequence_length / 2);
+  options.domains = data::domains_of(config.data);
+  return options;
+}
+
 ValidationResult validate_bits_per_byte(const Exec& exec, const Transformer& model,
                                         const std::vector<data::HeldOutDocument>& documents,
                                         const ValidationOptions& options) {
   check(!documents.empty(), ErrorKind::invalid, "no held-out text: raise data.holdout_fraction, or give more text");
   const double start = steady_seconds();
   ValidationResult result;
-  result.documents = int64_t(documents.size());
+  result.documents = int64_t(documents.size()), result.stride = options.stride;
   for (const auto& document : documents) result.bytes += document.raw_bytes;
   check(result.bytes > 0, ErrorKind::invalid, "the held-out documents are empty");
   const auto windows = data::scoring_windows(documents, options.sequence_length, options.stride);

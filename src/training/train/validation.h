@@ -26,6 +26,7 @@ struct ValidationResult {
   double bits_per_byte = 0;
   double loss = 0;  // mean -log p per token (natural)
   int64_t tokens = 0, bytes = 0, documents = 0, windows = 0;
+  int64_t stride = 0;                 // of the options
   std::vector<DomainResult> domains;  // of the options; their sums are exactly those of the whole
   double seconds = 0;
   bool complete = true;  // false: asked to stop on the way; bits_per_byte and loss are then meaningless
@@ -38,6 +39,9 @@ struct ValidationOptions {
   RankPlace* place = nullptr;               // among ranks that do the forwards together, with one result; null: alone
   data::Domains domains = {};  // of the documents' sources; where there are several, results are told by them too
 };
+
+// As the configuration of a run says.
+ValidationOptions validation_options(const Config& config, const std::function<bool()>& stop, RankPlace* place);
 
 // Throws invalid for no documents.
 ValidationResult validate_bits_per_byte(const Exec& exec, const Transformer& model,
