@@ -1,7 +1,7 @@
-// A walk through phases with evaluations behind it, killed twenty times at random milliseconds: while it holds
-// documents against rules, evaluation items and each other (signatures), makes shards, in steps, checkpoints,
-// validations, between phases, in evaluations. It ends with the bytes of the walk that nobody touched: weights,
-// moments, shards, lineage, results, and the page's tables.
+// A walk through phases, the last of them on dialogues, with evaluations in and behind it, killed twenty times at
+// random milliseconds: while it holds documents against rules, evaluation items and each other (signatures), makes
+// shards, in steps, checkpoints, validations, between phases (border), in evaluations. It ends with the bytes of the
+// walk that nobody touched: weights, moments, shards, lineage, results, and the page's tables.
 #include "apps/killed_run.h"
 #include "apps/run_metrics.h"
 #include "apps/three_phases.h"
@@ -29,9 +29,30 @@ std::string hard_corpus() {
   return lines;
 }
 
+std::string dialogues() {
+  std::string lines;
+  for (int i = 0; i < 60; ++i)
+    lines += "{\"messages\": [{\"role\": \"user\", \"content\": \"is it " + std::to_string(i) +
+             "?\"}, {\"role\": \"assistant\", \"content\": \"" + std::string(size_t(i % 7 + 1), 'a') + "\"}]}\n";
+  return lines;
+}
+
+// The base is asked in the walk, and the last phase learns from dialogues.
+std::string phases_of(const std::string& chats) {
+  std::string text = three_phases(12, 8, 8);
+  const auto put = [&](const std::string& before, const std::string& after) {
+    text.replace(text.find(before), before.size(), after);
+  };
+  put("steps = 12\n", "steps = 12\n[phase.evaluation]\ntasks = [{ name = \"arithmetic\", limit = 12 }]\n");
+  const size_t last = text.rfind("kind = \"pretrain\"");
+  return text.substr(0, last) + "kind = \"sft\"\nstart = \"average\"\n[[phase.data.sources]]\npaths = [" + chats +
+         "]\nformat = \"messages\"\n[phase.data]\nepochs = 3\n[phase.train]\nbatch_sequences = 4\n";
+}
+
 void write_corpus(const SmallRun& small) {
   const auto path = [&](const char* name) { return "'" + (small.root() / name).string() + "'"; };
   atomic_write(small.root() / "corpus.jsonl", hard_corpus());
+  atomic_write(small.root() / "chats.jsonl", dialogues());
   atomic_write(small.root() / "item.txt", "No wind blows where the cold fish goes down to a deep and light sea?\n");
   atomic_write(small.root() / "life.toml", read_file(small.config()) + "[[data.sources]]\nname = 'corpus'\npaths = [" +
                                                path("corpus.jsonl") + "]\nrules = ['gopher_quality']\n" + R"(
@@ -43,7 +64,7 @@ min_mean_word = 0
 across = "all"
 [data.decontaminate]
 common_above = 1000
-files = [)" + path("item.txt") + "]\n" + three_phases(12, 8, 8));
+files = [)" + path("item.txt") + "]\n" + phases_of(path("chats.jsonl")));
 }
 
 std::vector<Words> commands_of(const SmallRun& small, const fs::path& run) {
@@ -52,7 +73,6 @@ std::vector<Words> commands_of(const SmallRun& small, const fs::path& run) {
                  "--tasks", task,      "--limit",  "12"};
   };
   return {{"train", small.root() / "life.toml", "--run", run, "--quiet"},
-          evaluated("base", "arithmetic"),
           evaluated("last", "arithmetic"),
           {"eval", "--quiet", "--record", "--model", run.string() + ":last", "--tasks", "needle", "--lengths", "120"},
           {"report", run}};
@@ -82,9 +102,12 @@ std::map<std::string, std::string> outcome_of(const fs::path& run) {
   return found;
 }
 
-// What a walk is about: comparing the documents of a phase ("signatures"), writing its shards, or training it.
+// What a walk is about: comparing the documents of a phase ("signatures"), writing its shards, training it, asking it,
+// or on its way to the next.
 std::string place_in(const fs::path& run) {
-  const size_t phase = std::min<size_t>(2, read_phase_records(run).size());
+  const size_t ended = read_phase_records(run).size(), phase = std::min<size_t>(2, ended);
+  if (ended > 0 && !fs::exists(run / "base" / "evals" / "arithmetic.json")) return "evaluation";
+  if ((ended == 1 || ended == 2) && !fs::exists(run / kPhases[ended])) return "border";
   const fs::path shards = run / kPhases[phase] / "data" / "shards";
   if (fs::exists(shards / "index.json")) return "phase " + std::to_string(phase + 1);
   std::error_code none;
@@ -116,7 +139,8 @@ TEST(WalkKilledTwentyTimes, EndsWithTheBytesOfTheUntouchedWalk) {
   // Where it was killed, and how often inside a checkpoint's write.
   RandomStream random{7, stream_id("test.kill_walk"), 0};
   std::map<std::string, int> kills;
-  for (const char* place : {"signatures", "shards", "phase 1", "phase 2", "phase 3", "evaluation"}) kills[place] = 0;
+  for (const char* place : {"signatures", "shards", "phase 1", "phase 2", "phase 3", "border", "evaluation"})
+    kills[place] = 0;
   int all = 0, inside_a_write = 0;
   const auto enough = [&] {
     return all >= 20 && inside_a_write >= 2 &&
@@ -127,12 +151,15 @@ TEST(WalkKilledTwentyTimes, EndsWithTheBytesOfTheUntouchedWalk) {
   for (int attempt = 0; attempt < 400 && !enough(); ++attempt) {
     size_t next = 0;
     for (; next < commands.size(); ++next) {
+      const bool trains = next == 0, lies_at_border = place_in(run) == "border";
       Process process(commands[next]);
-      const bool trains = next == 0;
       while (!process.ended() && spared(trains ? place_in(run) : "evaluation")) nap(2);
       const bool aims_at_shards = trains && kills.at("shards") < 3;  // which take milliseconds
       while (!process.ended() && aims_at_shards && place_in(run) == "signatures") nap(0.5);
-      nap(aims_at_shards ? 30 * random.uniform() : trains ? 5 + 700 * random.uniform() : 2 + 120 * random.uniform());
+      const bool aims_at_border = trains && !aims_at_shards && !lies_at_border && kills.at("border") < 3;
+      while (!process.ended() && aims_at_border && place_in(run) != "border") nap(0.1);  // milliseconds as well
+      if (!aims_at_border)
+        nap(aims_at_shards ? 30 * random.uniform() : trains ? 5 + 700 * random.uniform() : 2 + 120 * random.uniform());
       const std::string place = trains ? place_in(run) : "evaluation";
       if (!process.ended() && !spared(place)) {
         for (const char* phase : kPhases) inside_a_write += writing(run / phase);

@@ -144,9 +144,10 @@ TEST_F(PhasedRun, TextIsBuiltAndShownPhaseByPhase) {
   data("build " + in(divided) + "--ranks 2");
   std::map<std::string, fs::file_time_type> written;
   for (const char* phase : {"base", "longer", "last"})
-    for (const auto& file : fs::directory_iterator(small_.run() / phase / "data" / "shards"))
-      written[file.path()] = fs::last_write_time(file),
+    for (const auto& file : fs::directory_iterator(small_.run() / phase / "data" / "shards")) {
+      written[file.path()] = fs::last_write_time(file);
       EXPECT_EQ(read_file(file.path()), read_file(divided / phase / "data" / "shards" / file.path().filename()));
+    }
   ASSERT_EQ(run_hadal(train("run", "--until longer")).code, 0);
   for (const auto& [file, when] : written) EXPECT_EQ(fs::last_write_time(file), when) << file;
   const std::string run = "explain " + SmallRun::quoted(small_.run());
