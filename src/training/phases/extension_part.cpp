@@ -20,7 +20,7 @@ constexpr const char* kPositions = "positions";
 
 const EvaluationRecord* record_of(const ExtensionSide& side, const std::string& task) {
   for (const EvaluationRecord& record : side.evaluations)
-    if (record.task == task) return &record;
+    if (record.task == task && !record.average) return &record;
   return nullptr;
 }
 

@@ -9,13 +9,13 @@ namespace hadal {
 namespace {
 
 EvaluationRecord needle(double value, int64_t items = 2) {
-  EvaluationRecord record{"needle", "step_1", {{"limit", 2}, {"seed", 1}}, items};
+  EvaluationRecord record{"needle", false, "step_1", {{"limit", 2}, {"seed", 1}}, items};
   record.grids = {{"likeliest", "depth", "tokens", {"1024"}, {"0%", "100%"}, {value, 1}}};
   return record;
 }
 
 EvaluationRecord positions(std::vector<std::pair<std::string, double>> bits) {
-  EvaluationRecord record{"positions", "step_1", {{"limit", 2}, {"seed", 1}}, 2};
+  EvaluationRecord record{"positions", false, "step_1", {{"limit", 2}, {"seed", 1}}, 2};
   for (const auto& [name, value] : bits) record.metrics.push_back({name, "none", value, 0.25});
   return record;
 }
@@ -26,7 +26,9 @@ ContextExtension extension(std::vector<EvaluationRecord> before, std::vector<Eva
 }
 
 TEST(ExtensionPart, PutsGridsBesideEachOtherAndBucketsIntoOneTable) {
-  const auto all = extension({needle(0.125), positions({{"bits_64_127", 1.5}})},
+  EvaluationRecord of_average = needle(0.875);
+  of_average.average = true;
+  const auto all = extension({of_average, needle(0.125), positions({{"bits_64_127", 1.5}})},
                              {needle(0.75), positions({{"bits_64_127", 1.25}, {"bits_128_255", 1.0}})},
                              {needle(0.5), positions({{"bits_64_127", 1.75}, {"bits_128_255", 3.0}})});
   ASSERT_TRUE(all.can_be_compared());
@@ -37,6 +39,7 @@ TEST(ExtensionPart, PutsGridsBesideEachOtherAndBucketsIntoOneTable) {
                       "<tr><td>128 to 255</td><td>-</td><td>1.0000 ± 0.2500</td><td>3.0000 ± 0.2500</td>"});
   EXPECT_EQ(part.find("<plain>"), std::string::npos);
   EXPECT_EQ(part.find("Not asked alike"), std::string::npos);
+  EXPECT_EQ(part.find(">0.88<"), std::string::npos) << "weights are compared";
 }
 
 TEST(ExtensionPart, SaysWhichSideWasNotAskedAlike) {
