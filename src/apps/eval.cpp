@@ -24,7 +24,7 @@ namespace {
 struct EvalOptions {
   ModelChoice model;
   std::vector<std::string> tasks;
-  std::string to, bos = "auto", chat = "auto", overlap = "auto";
+  std::string to, bos = "auto", chat = "auto", overlap = "auto", example_turns = "on";
   eval::TaskOptions task;
   eval::TaskSources sources;
   std::vector<int32_t> needle_lengths;
@@ -39,8 +39,9 @@ bool asks_in_chat(const EvalOptions& o, const std::string& task, const eval::Ask
 }
 
 eval::Json about_evaluation(const EvalOptions& o) {
-  return {{"model", o.model.directory}, {"tasks", o.tasks}, {"limit", o.task.limit}, {"samples", o.task.samples},
-          {"seed", o.task.seed},        {"bos", o.bos},     {"chat", o.chat}};
+  return {
+      {"model", o.model.directory}, {"tasks", o.tasks}, {"limit", o.task.limit}, {"samples", o.task.samples},
+      {"seed", o.task.seed},        {"bos", o.bos},     {"chat", o.chat},        {"example_turns", o.example_turns}};
 }
 
 // Whether items stand in the run's own training text, where that is not too much to read unasked.
@@ -93,6 +94,7 @@ int run_eval(EvalOptions o) {
   for (const std::string& name : o.tasks) {
     eval::TaskOptions options = o.task;
     options.chat = asks_in_chat(o, name, asked);
+    options.example_turns = o.example_turns == "on";
     tasks.push_back(eval::make_task(name, options, o.sources));
   }
   look_into_training_text(o, loaded, tasks);
@@ -140,6 +142,10 @@ void add_eval(Verb root, Cli& cli) {
   verb.add_option("--chat", o->chat,
                   "ask through the model's chat template: on, off, auto = generated tasks do where the model has one")
       .one_of({"auto", "on", "off"})
+      .show_default();
+  verb.add_option("--example-turns", o->example_turns,
+                  "in a chat, examples are turns of their own (on) or stand in the message of the question (off)")
+      .one_of({"on", "off"})
       .show_default();
   verb.add_option("--bos", o->bos, "token before a text: on = BOS, off = none, auto = as trained")
       .one_of({"auto", "on", "off"})
