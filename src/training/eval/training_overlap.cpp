@@ -11,6 +11,7 @@
 #include "base/interrupt.h"
 #include "base/progress.h"
 #include "base/utf8.h"
+#include "checkpoint/phase_record.h"
 #include "config/config_io.h"
 #include "data/text_stream.h"
 
@@ -155,20 +156,29 @@ class Overlap {
 
 }  // namespace
 
-TrainingText training_text_of(const std::filesystem::path& run) {
+TrainingText training_text_of(const std::filesystem::path& model) {
+  namespace fs = std::filesystem;
   TrainingText text;
-  if (!std::filesystem::exists(run / "config.toml")) return text;
-  for (const SourceConfig& source : load_config((run / "config.toml").string()).data.sources) {
-    for (const std::string& pattern : source.paths) {
-      try {
-        for (const auto& file : list_files(pattern)) text.files.push_back(file);
-      } catch (const Error&) {
-        text.missing.push_back(pattern);
+  std::set<fs::path> runs, files;
+  fs::path run = phase_run(model).value_or(model);
+  while (fs::exists(run / "config.toml") && runs.insert(run).second) {
+    const Config config = load_config((run / "config.toml").string());
+    for (const SourceConfig& source : config.data.sources) {
+      for (const std::string& pattern : source.paths) {
+        try {
+          for (const auto& file : list_files(pattern))
+            if (files.insert(file).second) text.files.push_back(file);
+        } catch (const Error&) {
+          text.missing.push_back(pattern);
+        }
       }
     }
+    const fs::path start = config.train.start_model;
+    if (start.empty() || !fs::exists(start)) break;
+    run = phase_run(start).value_or(start);
   }
   std::error_code ignored;
-  for (const auto& file : text.files) text.bytes += int64_t(std::filesystem::file_size(file, ignored));
+  for (const auto& file : text.files) text.bytes += int64_t(fs::file_size(file, ignored));
   return text;
 }
 

@@ -17,8 +17,10 @@ struct TrainingText {
   std::vector<std::string> missing;  // patterns that name no file any more
   int64_t bytes = 0;                 // of the files as they lie
 };
-// Of the configuration's sources in a run directory, or none for any other directory.
-TrainingText training_text_of(const std::filesystem::path& run);
+// Of the sources of a run, and of those that it started from where they are still there: the phases before it, and the
+// run that was fine-tuned. `model` as in locate_model(); none for a directory that is no run. Throws not_found for a
+// phase that there is not.
+TrainingText training_text_of(const std::filesystem::path& model);
 
 // Reads the files once for all tasks and adds a note to each task whose items stand there: how many of how many that
 // are long enough, and the first ones. progress: label on standard error. Throws what reading throws.

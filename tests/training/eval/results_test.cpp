@@ -2,6 +2,7 @@
 // comparisons, and grids of needles.
 #include "base/files.h"
 #include "base/json.h"
+#include "checkpoint/phase_record.h"
 #include "eval/compare.h"
 #include "eval/eval_testing.h"
 #include "eval/item_page.h"
@@ -207,6 +208,40 @@ TEST(TrainingOverlap, FindsItemsThatTheRunHasRead) {
   const TrainingText text = training_text_of(folder.path());
   EXPECT_EQ(text.files.size(), 1u);
   EXPECT_EQ(text.missing.size(), 1u);
+}
+
+// A phase remembers what the phases before it were trained on, and a fine-tuned run what the run was that it came from.
+TEST(TrainingOverlap, LooksIntoTheTextOfAllThatARunCameFrom) {
+  const testing::TempDir folder;
+  const auto run = [&](const std::string& name, const std::string& start) {
+    std::filesystem::create_directories(folder / name);
+    atomic_write(folder / (name + ".txt"), "text of " + name);
+    atomic_write(folder / (name + "/config.toml"),
+                 "[[data.sources]]\npaths = [\"" + (folder / (name + ".txt")) + "\"]\n" +
+                     (start.empty() ? "" : "[train]\nstart_model = \"" + (folder / start) + "\"\n"));
+  };
+  const auto texts = [&](const std::string& model) {
+    std::string names;
+    for (const auto& file : training_text_of(folder / model).files) names += file.stem().string() + " ";
+    return names;
+  };
+  run("old", "");
+  std::filesystem::create_directories(folder / "life");
+  run("life/base", "old");
+  run("life/longer", "life/base");
+  run("life/chat", "life/longer");
+  atomic_write(folder / "life/phases.toml", "");
+  write_phase_records(folder / "life", {{.name = "base"}, {.name = "longer", .from = "base"}});
+  EXPECT_EQ(texts("life"), "longer base old ") << "the last phase that has ended";
+  EXPECT_EQ(texts("life:chat"), "chat longer base old ");
+  EXPECT_EQ(texts("life:base"), "base old ");
+  run("tuned", "life");
+  EXPECT_EQ(texts("tuned"), "tuned longer base old ");
+  run("old", "tuned");  // a circle, as links may make one
+  EXPECT_EQ(texts("old"), "old tuned longer base ");
+  EXPECT_ERROR(training_text_of(folder / "life:nothing"), ErrorKind::not_found, "nothing");
+  std::filesystem::remove_all(folder / "old");
+  EXPECT_EQ(texts("life:base"), "base ");
 }
 
 TEST(Tasks, AreFoundByNameAndElseTheNearestIsNamed) {
