@@ -20,6 +20,7 @@ namespace {
 struct EvalOptions {
   EvaluationRequest asked;  // its tasks are made of the following
   std::vector<std::string> tasks;
+  std::string example_turns = "on";
   eval::TaskOptions task;
   eval::TaskSources sources;
   std::vector<int32_t> needle_lengths;
@@ -37,7 +38,8 @@ eval::Json about_evaluation(const EvalOptions& o) {
           {"samples", o.task.samples},
           {"seed", o.task.seed},
           {"bos", o.asked.bos},
-          {"chat", o.asked.chat}};
+          {"chat", o.asked.chat},
+          {"example_turns", o.example_turns}};
 }
 
 // The grid of each needle task, in colour on a terminal, and as a picture where one is asked for.
@@ -61,6 +63,7 @@ int run_eval(EvalOptions o) {
         "--samples {} at --temperature 0 are {} times the same answer", o.task.samples, o.task.samples);
   if (o.task.samples > 1 && o.task.temperature < 0) o.task.temperature = 1;
   o.sources.needle.lengths.assign(o.needle_lengths.begin(), o.needle_lengths.end());
+  o.task.example_turns = o.example_turns == "on";
   o.asked.quiet = o.common.quiet;
   for (const std::string& name : o.tasks) o.asked.tasks.push_back({name, o.task, o.sources});
   const auto exec = o.common.exec();
@@ -103,6 +106,10 @@ void add_eval(Verb root, Cli& cli) {
   verb.add_option("--chat", o->asked.chat,
                   "ask through the model's chat template: on, off, auto = generated tasks do where the model has one")
       .one_of({"auto", "on", "off"})
+      .show_default();
+  verb.add_option("--example-turns", o->example_turns,
+                  "in a chat, examples are turns of their own (on) or stand in the message of the question (off)")
+      .one_of({"on", "off"})
       .show_default();
   verb.add_option("--bos", o->asked.bos, "token before a text: on = BOS, off = none, auto = as trained")
       .one_of({"auto", "on", "off"})

@@ -8,8 +8,10 @@
 #include "base/files.h"
 #include "base/json.h"
 #include "base/text_format.h"
+#include "dialogue/text_model.h"
 #include "exchange/exporter.h"
 #include "exchange/gguf_vocabulary.h"
+#include "text/bos_files.h"
 
 namespace hadal {
 namespace {
@@ -64,11 +66,26 @@ void add_tokenizer_code(const fs::path& directory, std::vector<std::pair<std::st
         "it is not in the directory, so that only the weights will load there");
 }
 
+// A run with data.add_bos learnt that BOS begins a text, which its tokenizer's files do not say.
+bool lacks_bos(const ModelDirectory& from) {
+  return !from.hugging_face && trained_with_bos(from.directory.string()) && Tokenizer::is_in(from.directory.string()) &&
+         !Tokenizer::load(from.directory.string()).adds_bos();
+}
+
+void put_bos(const Tokenizer& tokenizer, std::vector<std::pair<std::string, std::string>>& texts) {
+  const int32_t id = start_token(tokenizer, true);
+  for (auto& [name, text] : texts) {
+    if (name == "tokenizer.json") text = tokenizer_json_with_bos(text, std::string(tokenizer.token_bytes(id)), id);
+    if (name == "tokenizer_config.json") text = tokenizer_config_with_bos(text);
+  }
+}
+
 // The texts go before those of the plan: config.json stays the last file of a whole directory.
 void add_companions(const ModelDirectory& from, ExportPlan& plan) {
   std::vector<std::pair<std::string, std::string>> texts;
   for (const char* name : kCompanions)
     if (fs::exists(from.directory / name)) texts.emplace_back(name, read_file(from.directory / name));
+  if (lacks_bos(from)) put_bos(Tokenizer::load(from.directory.string()), texts);
   add_tokenizer_code(from.directory, texts, plan.notices);
   const size_t own = texts.size();
   const auto chats = from.directory / "additional_chat_templates";
@@ -102,7 +119,8 @@ ExportPlan make_plan(const ExportOptions& o, const ModelDirectory& from, const E
     return plan;
   }
   std::vector<std::string> notices;
-  const auto vocabulary = gguf_vocabulary(Tokenizer::load(from.directory.string()), from.directory, notices);
+  GgufVocabulary vocabulary = gguf_vocabulary(Tokenizer::load(from.directory.string()), from.directory, notices);
+  vocabulary.add_bos |= lacks_bos(from);
   ExportPlan plan = plan_gguf(source, request, &vocabulary, model_name(o));
   plan.notices.insert(plan.notices.end(), notices.begin(), notices.end());
   return plan;

@@ -73,6 +73,36 @@ TEST_F(ExportVerb, ARunTakenAwayIsReadBackAndSaysTheSame) {
     EXPECT_EQ(read_file(small_->run("again") / name), read_file(small_->run("away") / name)) << name;
 }
 
+// What a run was trained with stands before a text of the exported model too, here and in transformers.
+TEST_F(ExportVerb, ARunTrainedWithBosTellsOthersToPutItBeforeTexts) {
+  ASSERT_EQ(run_hadal(small_->train("with_bos", "--steps 2 --set data.add_bos=true")).code, 0);
+  const auto away = [&](const std::string& from, const std::string& output, const std::string& to) {
+    return run_hadal("export --model " + SmallRun::quoted(small_->run(from)) + " --output " +
+                     SmallRun::quoted(small_->run(output)) + " --quiet --to " + to);
+  };
+  ASSERT_EQ(away("with_bos", "bos_away", "hf --dtype fp32").code, 0);
+  const auto score = [&](const std::string& model) {
+    const auto result = run_hadal("score --precision fp32 --quiet --model " + SmallRun::quoted(small_->run(model)),
+                                  "echo '{\"text\": \"one two\"}' |");
+    EXPECT_EQ(result.code, 0) << result.err;
+    return result.out;
+  };
+  EXPECT_EQ(score("bos_away"), score("with_bos"));
+  const json config = read_json<json>(small_->run("bos_away") / "tokenizer_config.json");
+  EXPECT_EQ(config["add_bos_token"], true);
+  ASSERT_EQ(away("bos_away", "bos_again", "hf --dtype fp32").code, 0);
+  for (const char* const name : {"tokenizer.json", "tokenizer_config.json"})
+    EXPECT_EQ(read_file(small_->run("bos_again") / name), read_file(small_->run("bos_away") / name)) << name;
+  const std::string python = HADAL_SOURCE_DIR "/.venv/bin/python";
+  if (!fs::exists(python)) return;
+  const auto theirs =
+      run_hadal("version > /dev/null; '" + python +
+                "' -c \"from tokenizers import Tokenizer; import sys; t = Tokenizer.from_file(sys.argv[1]); "
+                "print(t.encode('one two').ids[0], t.encode('one', 'two').ids.count(0))\" " +
+                SmallRun::quoted(small_->run("bos_away") / "tokenizer.json"));
+  EXPECT_EQ(theirs.out, "0 2\n") << theirs.err;
+}
+
 TEST_F(ExportVerb, ChatTemplatesInFilesOfTheirOwnGoAlong) {
   ASSERT_EQ(take("--to hf --dtype fp32 --quiet", "templates").code, 0);
   const fs::path from = small_->run("templates"), more = from / "additional_chat_templates";

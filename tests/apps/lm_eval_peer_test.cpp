@@ -33,6 +33,7 @@ TEST(LmEval, FindsWhatEvalFindsOnTheSameTaskFiles) {
       fmt::format("'{0}/.venv/bin/python' '{0}/tests/oracle/lm_eval_tasks.py' \"$HADAL\" '{1}'", source, model.path()));
   EXPECT_EQ(result.code, 0) << result.out << result.err;
   EXPECT_NE(result.out.find("18 tasks, 408 items"), std::string::npos) << result.out;
+  EXPECT_NE(result.out.find("in chats 360 items"), std::string::npos) << result.out;
 }
 
 }  // namespace

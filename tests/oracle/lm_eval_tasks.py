@@ -138,11 +138,11 @@ def write_tasks(gsm8k):
         write("gsm8k.yaml", "\n".join(["task: gsm8k", *lines]) + "\n")
 
 
-def ours(hadal, model, names, limit):
+def ours(hadal, model, names, limit, *options):
     out = os.path.join(FOLDER.name, "ours")
     tasks = ",".join(os.path.join(FOLDER.name, name + ".yaml") for name in names)
-    subprocess.run([hadal, "eval", "--model", model, "--tasks", tasks, "--to", out, "--quiet", "--limit", str(limit)],
-                   check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([hadal, "eval", "--model", model, "--tasks", tasks, "--to", out, "--quiet", "--limit", str(limit),
+                    *options], check=True, stdout=subprocess.DEVNULL)
     with open(os.path.join(out, "results.json"), encoding="utf-8") as file:
         results = json.load(file)["results"]
     samples = {}
@@ -152,17 +152,17 @@ def ours(hadal, model, names, limit):
     return results, samples
 
 
-def theirs(client, names, limit):
-    found = lm_eval.simple_evaluate(model=client, tasks=names, bootstrap_iters=1000, limit=limit or None,
+def theirs(client, names, limit, **options):
+    found = lm_eval.simple_evaluate(model=client, tasks=names, bootstrap_iters=1000, limit=limit or None, **options,
                                     task_manager=TaskManager(include_path=FOLDER.name, include_defaults=False))
     return found["results"], found["samples"]
 
 
 class Comparison:
-    """tolerance 0: the same bits."""
+    """tolerance 0: the same bits. render: turns of a chat as lm-eval's client writes them."""
 
-    def __init__(self, tolerance, labels, marks):
-        self.tolerance, self.labels, self.marks = tolerance, labels, marks
+    def __init__(self, tolerance, labels, marks, render=None):
+        self.tolerance, self.labels, self.marks, self.render = tolerance, labels, marks, render
         self.items = self.scores = 0
 
     def near(self, a, b, where):
@@ -176,6 +176,8 @@ class Comparison:
         assert len(a["arguments"]) == len(b["arguments"]), where
         for i, argument in enumerate(b["arguments"]):
             mine = a["arguments"][f"gen_args_{i}"]
+            if isinstance(mine["arg_0"], list):
+                mine["arg_0"] = self.render(mine["arg_0"])
             assert mine["arg_0"] == argument[0], (where, mine["arg_0"], argument[0])
             if len(argument) > 1 and isinstance(argument[1], str):
                 assert mine["arg_1"] == argument[1], (where, mine["arg_1"], argument[1])
@@ -219,11 +221,27 @@ class Comparison:
             assert near, (name, key, results[key], value)
 
 
+def compare_chats(hadal, model, client):
+    """Through the chat template: examples as turns, as is lm-eval's default, and in the question's message."""
+    def render(turns):
+        return client.apply_chat_template(turns, add_generation_prompt=turns[-1]["role"] != "assistant")
+
+    items = scores = 0
+    for turns in ("on", "off"):
+        results, samples = ours(hadal, model, list(TASKS), 0, "--chat", "on", "--example-turns", turns)
+        their_results, their_samples = theirs(client, list(TASKS), 0, apply_chat_template=True,
+                                              fewshot_as_multiturn=turns == "on")
+        compared = Comparison(2e-4, f"chat, example turns {turns}", [], render)
+        for name in TASKS:
+            compared.task(name, results[name], samples[name], their_results[name], their_samples[name])
+        items, scores = items + compared.items, scores + compared.scores
+    return f"in chats {items} items, {scores} scores the same"
+
+
 def main():
     hadal, model, *gsm8k = sys.argv[1:]
     write_tasks(gsm8k[0] if gsm8k else None)
     runs = [(list(TASKS), 0), (list(LONG), 0)] + ([(["gsm8k"], 200)] if gsm8k else [])
-    said = None
     server = subprocess.Popen([hadal, "serve", "--model", model, "--port", "0", "--name", "served"],
                               stdout=subprocess.PIPE, text=True)
     try:
@@ -248,8 +266,8 @@ def main():
                     compared.task(name, results[name], samples[name], their_results[name], their_samples[name])
                 items, scores = items + compared.items, scores + compared.scores
             n_tasks += len(names)
-        said = f"{n_tasks} tasks, {items} items, {scores} scores the same"
-        print(said)
+        print(f"{n_tasks} tasks, {items} items, {scores} scores the same;",
+              compare_chats(hadal, model, clients[0][0]))
     finally:
         server.terminate()
         server.wait()

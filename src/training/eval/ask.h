@@ -16,7 +16,7 @@
 
 namespace hadal::eval {
 
-// A chat and what follows it as ids.
+// A chat and what follows it as ids. Where its last turn is an assistant's, the model goes on with it.
 using ChatForm = std::function<std::vector<int32_t>(const std::vector<ChatTurn>& chat, const std::string& behind)>;
 
 // What is asked. Everything must outlive the asking.

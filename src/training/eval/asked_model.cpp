@@ -5,7 +5,9 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "data/rendered_dialogue.h"
 #include "dialogue/prompt.h"
+#include "jinja/characters.h"
 #include "text/chat_files.h"
 #include "text/encode_chat.h"
 
@@ -21,13 +23,28 @@ void add_behind(std::vector<ChatFragment>& fragments, const std::string& behind)
     fragments.push_back({behind, false});
 }
 
+// The chat up to where its last message, which the model goes on with, ends: what stands behind its words is the
+// template's, and is cut off. As transformers' continue_final_message.
+std::vector<ChatFragment> cut_behind(const std::vector<ChatFragment>& fragments, const std::string& message) {
+  const auto [begin, end] = jinja::strip_range(message, true, true);
+  const std::string text = chat_text(fragments), words = message.substr(begin, end - begin);
+  const size_t at = text.rfind(words);
+  check(at != std::string::npos, ErrorKind::invalid,
+        "the chat template does not write '{}', which the answer is to begin with, as it stands", message);
+  const std::string with_blanks = message.substr(begin);
+  const bool kept = text.compare(at, with_blanks.size(), with_blanks) == 0;
+  return data::cut_after(fragments, int64_t(at + (kept ? with_blanks : words).size()));
+}
+
 ChatForm by_template(const TextModel& loaded, ChatFiles files) {
   const auto kept = std::make_shared<const ChatFiles>(std::move(files));
   return [&loaded, kept](const std::vector<ChatTurn>& chat, const std::string& behind) {
     Json messages = Json::array();
     for (const ChatTurn& turn : chat) messages.push_back({{"role", turn.role}, {"content", turn.content}});
-    ChatInputs inputs{.messages = json_text(messages), .add_generation_prompt = true};
+    const bool begun = !chat.empty() && chat.back().role == "assistant";
+    ChatInputs inputs{.messages = json_text(messages), .add_generation_prompt = !begun};
     auto fragments = rendered_chat(*kept, loaded.model.directory.string(), std::move(inputs));
+    if (begun) fragments = cut_behind(fragments, chat.back().content);
     add_behind(fragments, behind);
     return encode_chat(loaded.text(), fragments);
   };
@@ -43,12 +60,13 @@ ChatForm report_chat_form(const Tokenizer& tokenizer, std::vector<int32_t> start
   return [=, &tokenizer](const std::vector<ChatTurn>& chat, const std::string& behind) {
     std::vector<ChatFragment> fragments;
     for (const ChatTurn& turn : chat) {
+      const bool begun = turn.role == "assistant" && &turn == &chat.back();
       if (turn.role == "user" || turn.role == "assistant")
         fragments.push_back({turn.role == "user" ? user : assistant, true});
       if (!turn.content.empty()) fragments.push_back({turn.content, false});
-      if (turn.role == "assistant") fragments.push_back({end, true});
+      if (turn.role == "assistant" && !begun) fragments.push_back({end, true});
     }
-    fragments.push_back({assistant, true});
+    if (chat.empty() || chat.back().role != "assistant") fragments.push_back({assistant, true});
     add_behind(fragments, behind);
     std::vector<int32_t> ids = start;
     const auto rest = encode_chat(tokenizer, fragments);

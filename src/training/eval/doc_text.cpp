@@ -1,6 +1,7 @@
 #include "eval/doc_text.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "base/error.h"
 #include "base/json.h"
@@ -149,15 +150,26 @@ std::string plain_text(const std::vector<Message>& messages) {
   return text;
 }
 
-// One message of a user (and one of the system): examples stand in it as they stand in a text.
-std::vector<ChatTurn> as_chat(std::vector<Message> messages) {
+// Examples as turns of their own, or in the one message of the user as they stand in a text. What the answer begins
+// with is the last message, an assistant's: the model goes on with it.
+std::vector<ChatTurn> as_chat(std::vector<Message> messages, bool example_turns) {
   std::vector<ChatTurn> chat;
+  if (example_turns) {
+    for (const Message& message : messages) chat.push_back({message.role, message.content});
+    return chat;
+  }
   if (messages.front().role == "system") {
     chat.push_back({"system", messages.front().content});
     messages.erase(messages.begin());
   }
+  std::optional<ChatTurn> begun;
+  if (messages.back().role == "assistant") {
+    begun = {"assistant", messages.back().content};
+    messages.pop_back();
+  }
   messages.back().delimiter.clear();
   chat.push_back({"user", plain_text(messages)});
+  if (begun) chat.push_back(*begun);
   return chat;
 }
 
@@ -185,7 +197,7 @@ Contexts contexts_of(const ContextParts& parts, const Json& doc) {
     if (contexts.by_choice) fields.target_delimiter.clear();
     add_turn(all, fields, question, prefix, nullptr);
     if (parts.chat)
-      contexts.chats.push_back(as_chat(std::move(all)));
+      contexts.chats.push_back(as_chat(std::move(all), parts.example_turns));
     else
       contexts.texts.push_back(plain_text(all));
   }

@@ -52,6 +52,7 @@ struct ContextParts {
   std::string description;
   std::vector<const Json*> examples;
   bool chat = false;
+  bool example_turns = true;  // of a chat: examples are turns of their own
 };
 Contexts contexts_of(const ContextParts& parts, const Json& doc);
 

@@ -9,6 +9,7 @@
 #include "eval/generation_grades.h"
 #include "eval/python_value.h"
 #include "eval/task_docs.h"
+#include "jinja/characters.h"
 
 namespace hadal::eval {
 namespace {
@@ -73,8 +74,11 @@ Request with_context(RequestKind kind, const Contexts& contexts, size_t choice) 
 }
 
 void add_choices(const TaskFile& file, const Contexts& contexts, Item& item) {
-  const bool chat = !contexts.chats.empty();
-  const std::string delimiter = chat ? "" : file.fields.target_delimiter;
+  // In a chat a choice begins a message, or goes on behind what the answer begins with.
+  const std::string& prefix = file.fields.gen_prefix;
+  const bool begins =
+      !contexts.chats.empty() && (prefix.empty() || jinja::strip_range(prefix, false, true).second < prefix.size());
+  const std::string delimiter = begins ? "" : file.fields.target_delimiter;
   for (size_t c = 0; c < item.choices.size(); ++c) {
     Request request = with_context(RequestKind::log_likelihood, contexts, c);
     request.continuation = delimiter + (contexts.by_choice ? item.target : item.choices[c]);
@@ -152,7 +156,8 @@ Task task_of_file(TaskFile given, const TaskOptions& options) {
     item.target = python_text(target);
     Contexts contexts{.texts = {""}};
     if (file->output != OutputType::rolling)
-      contexts = contexts_of({reader, shots, file->description, examples_for(examples, doc), options.chat}, doc);
+      contexts = contexts_of(
+          {reader, shots, file->description, examples_for(examples, doc), options.chat, options.example_turns}, doc);
     golds.push_back(gold_of(*file, item, contexts.by_choice ? reader.text(doc) : target, many_targets));
     item.gold = golds.back().choices;
     item.text = own_text(*file, reader, item, golds.back());

@@ -14,6 +14,8 @@ struct TaskOptions {
   double temperature = -1;  // of samples; negative: greedy, or as the task says
   uint64_t seed = 1;        // of a generator
   bool chat = false;        // asks through the model's chat template
+  // Of a chat of a task from a file: examples are turns of their own, else they stand in the question's message.
+  bool example_turns = true;
 };
 
 Task problem_task(const ProblemKind& kind, const TaskOptions& options);

@@ -198,5 +198,21 @@ TEST(Ask, WritesChatsByTheTemplateAndNeverLetsAMessageBecomeAMark) {
   EXPECT_EQ(report.front(), *tokenizer.bos_id());
 }
 
+TEST(Ask, GoesOnWithAnAnswerThatAChatBegins) {
+  for (const bool own : {true, false}) {
+    const AskedTiny tiny({.chat = own});
+    const auto text = [&](const std::string& begun, const std::string& behind) {
+      const auto ids = tiny.asked().chat({{"user", "q So"}, {"assistant", begun}}, behind);
+      const std::string all = tiny.asked().tokenizer.decode(ids);
+      return all.substr(all.find("<｜User｜>"));
+    };
+    EXPECT_EQ(text("So", " yes"), "<｜User｜>q So<｜Assistant｜>So yes") << own;
+    EXPECT_EQ(text("So ", "yes"), "<｜User｜>q So<｜Assistant｜>So yes") << own;
+  }
+  const AskedTiny shouting({.chat_template = "{% for m in messages %}{{ m.content | upper }}{% endfor %}"});
+  EXPECT_ERROR(shouting.asked().chat({{"user", "q"}, {"assistant", "So"}}, ""), ErrorKind::invalid,
+               "does not write 'So'");
+}
+
 }  // namespace
 }  // namespace hadal::eval

@@ -104,14 +104,24 @@ TEST_F(TaskFiles, MakeTheTextsOfExamplesAndItems) {
                              "fewshot_config: {sampler: first_n}\n");
   EXPECT_EQ(prefixed.items[1].requests[0].context, "One? So a\n\nAnd? So");
   EXPECT_EQ(prefixed.items[0].requests[0].context, "One? So a\n\nIs it? So");
-  const Task chat = task(std::string(kBase) + kChoice +
-                             "description: D\nnum_fewshot: 1\nfewshot_split: train\n"
-                             "fewshot_config: {sampler: first_n}\n",
-                         {.chat = true});
-  ASSERT_EQ(chat.items[0].requests[0].chat.size(), 2u);
-  EXPECT_EQ(chat.items[0].requests[0].chat[0].content, "D");
-  EXPECT_EQ(chat.items[0].requests[0].chat[1].content, "One? a\n\nIs it? ");
-  EXPECT_EQ(chat.items[0].requests[0].continuation, "yes");
+}
+
+// As lm-eval's default, --fewshot_as_multiturn, and without it.
+TEST_F(TaskFiles, MakeExamplesTurnsOfAChatOrPartOfItsQuestion) {
+  const std::string yaml = std::string(kBase) + kChoice +
+                           "description: D\nnum_fewshot: 1\nfewshot_split: train\n"
+                           "fewshot_config: {sampler: first_n}\n";
+  const auto chat = [&](const std::string& more, bool example_turns) {
+    std::string text;
+    const Task made = task(yaml + more, {.chat = true, .example_turns = example_turns});
+    for (const ChatTurn& turn : made.items[0].requests[0].chat) text += "[" + turn.role + "]" + turn.content;
+    return text + "|" + made.items[0].requests[0].continuation;
+  };
+  EXPECT_EQ(chat("", true), "[system]D[user]One?[assistant]a[user]Is it? |yes");
+  EXPECT_EQ(chat("", false), "[system]D[user]One? a\n\nIs it? |yes");
+  EXPECT_EQ(chat("gen_prefix: So\n", true), "[system]D[user]One?[assistant]So a[user]Is it? [assistant]So| yes");
+  EXPECT_EQ(chat("gen_prefix: So\n", false), "[system]D[user]One? So a\n\nIs it? [assistant]So| yes");
+  EXPECT_EQ(chat("gen_prefix: 'So '\n", true), "[system]D[user]One?[assistant]So a[user]Is it? [assistant]So |yes");
 }
 
 // An item whose answer stands among its own examples says nothing of a model.
