@@ -46,7 +46,8 @@ std::string phases_of(const std::string& chats) {
   put("steps = 12\n", "steps = 12\n[phase.evaluation]\ntasks = [{ name = \"arithmetic\", limit = 12 }]\n");
   const size_t last = text.rfind("kind = \"pretrain\"");
   return text.substr(0, last) + "kind = \"sft\"\nstart = \"average\"\n[[phase.data.sources]]\npaths = [" + chats +
-         "]\nformat = \"messages\"\n[phase.data]\nepochs = 3\n[phase.train]\nbatch_sequences = 4\n";
+         "]\nformat = \"messages\"\n[phase.data]\nepochs = 3\nholdout_fraction = 0.2\n[phase.train]\nbatch_sequences = "
+         "4\n";
 }
 
 void write_corpus(const SmallRun& small) {
@@ -131,7 +132,9 @@ TEST(WalkKilledTwentyTimes, EndsWithTheBytesOfTheUntouchedWalk) {
   const std::vector<Words> commands = commands_of(small, run);
   walk_in_peace(commands);
   const auto expected = outcome_of(run);
-  ASSERT_EQ(expected.size(), 3 * 10u + 2 + 3);
+  std::string names;
+  for (const auto& [name, value] : expected) names += name + "\n";
+  ASSERT_EQ(expected.size(), 3 * 10u + 2 + 3) << names;
   for (const char* rule : {"gopher_quality.min_words", "decontaminate.ngram", "near_duplicates"})
     ASSERT_NE(expected.at("tables").find(std::string("<td>corpus</td><td>") + rule), std::string::npos) << rule;
   fs::remove_all(run);
