@@ -5,10 +5,10 @@ PREFIX ?= /usr/local
 NPROC := $(shell nproc)
 
 .PHONY: help build all test proof demo bench format lint install clean sanitize fuzz mutants soak precision \
-        life assistant
+        life assistant gsm8k
 
 help:            ## this list
-	@sed -n 's/^\([a-z]*\): .*## \(.*\)/  make \1\t\2/p; s/^\([a-z]*\):  *## \(.*\)/  make \1\t\2/p' Makefile \
+	@sed -n 's/^\([a-z0-9]*\): .*## \(.*\)/  make \1\t\2/p; s/^\([a-z0-9]*\):  *## \(.*\)/  make \1\t\2/p' Makefile \
 	  | expand -t 18 | sort -u
 
 $(BUILD)/build.ninja: CMakeLists.txt CMakePresets.json
@@ -42,6 +42,10 @@ life: build  ## the walk in small: pre-training, two extensions of the context, 
 
 assistant: build  ## fine-tune the model of make demo on dialogues made here; evaluation before and after, then chat
 	tools/assistant.sh $(BUILD)/hadal
+
+gsm8k: build  ## GSM8K from end to end, GSM8K=folder with its two files: training, evaluation, export
+	@[ -n "$(GSM8K)" ] || { echo "make: GSM8K=folder names gsm8k_train.jsonl and gsm8k_test.jsonl" >&2; exit 1; }
+	tools/gsm8k.py $(BUILD)/hadal "$(GSM8K)"
 
 precision: build  ## what BF16, FP8 … cost on a text, from five seeds; goes on after a stop; TEXT=path, OUT=path
 	python3 tools/precision.py $(BUILD)/hadal $(or $(OUT),runs/precision-study) $(if $(TEXT),--text "$(TEXT)")
