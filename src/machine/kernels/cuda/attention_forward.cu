@@ -24,19 +24,20 @@ __global__ void __launch_bounds__(kAttentionThreads) attend(View<T> x) {
   const int64_t number = block_index() * kAttentionWarps + warp_index();
   if (number >= x.s.n_q * x.n_heads) return;
   const int64_t i = number / x.n_heads, head = number % x.n_heads, keys = x.position(i) + 1;
+  const int64_t key_head = head / x.group;
   const T* q = x.query(i, head);
   const float factor = float(x.scale) * kLog2e;
   const auto score_of = [&](int64_t key) {
     if constexpr (kInCodes)
       return score(q, coded_key(x, key), x.d_nope, x.rope_of_codes.row(x.key_row(key)), x.d_rope);
     else
-      return score(q, x.key(key, head), x.d_nope, x.key_rope(key), x.d_rope);
+      return score(q, x.key(key, key_head), x.d_nope, x.key_rope(key), x.d_rope);
   };
   const auto value_at = [&](int64_t key, int64_t c) {
     if constexpr (kInCodes)
       return coded_key(x, key)[c];
     else
-      return value_of(x.value(key, head)[c]);
+      return value_of(x.value(key, key_head)[c]);
   };
   auto& room = shared<Exchange>().first[warp_index()];
   float m = -infinity(), l = 0, out[kColumns] = {}, acc[kColumns];

@@ -43,11 +43,10 @@ struct View {
     return blocks ? blocks[s.k_begin + j / kAttentionTile] * kAttentionTile + j % kAttentionTile : s.k_begin + j;
   }
   __device__ const T* query(int64_t i, int64_t head) const { return q.row(s.q_begin + i) + head * d_qk(); }
-  __device__ const T* key(int64_t j, int64_t head) const {
-    return k_nope.row(key_row(j)) + head / group * k_head_stride;
-  }
+  // head: of the keys.
+  __device__ const T* key(int64_t j, int64_t head) const { return k_nope.row(key_row(j)) + head * k_head_stride; }
   __device__ const T* key_rope(int64_t j) const { return k_rope.row(key_row(j)); }
-  __device__ const T* value(int64_t j, int64_t head) const { return v.row(key_row(j)) + head / group * v_head_stride; }
+  __device__ const T* value(int64_t j, int64_t head) const { return v.row(key_row(j)) + head * v_head_stride; }
   // Element c of a whole key.
   __device__ float key_at(int64_t j, int64_t head, int64_t c) const {
     return c < d_nope ? value_of(key(j, head)[c]) : value_of(key_rope(j)[c - d_nope]);
