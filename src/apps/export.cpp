@@ -67,12 +67,10 @@ void add_tokenizer_code(const fs::path& directory, std::vector<std::pair<std::st
 }
 
 // A run with data.add_bos learnt that BOS begins a text, which its tokenizer's files do not say.
-bool lacks_bos(const ModelDirectory& from) {
-  return !from.hugging_face && trained_with_bos(from.directory.string()) && Tokenizer::is_in(from.directory.string()) &&
-         !Tokenizer::load(from.directory.string()).adds_bos();
-}
+bool learnt_bos(const ModelDirectory& from) { return !from.hugging_face && trained_with_bos(from.directory.string()); }
 
 void put_bos(const Tokenizer& tokenizer, std::vector<std::pair<std::string, std::string>>& texts) {
+  if (tokenizer.adds_bos()) return;
   const int32_t id = start_token(tokenizer, true);
   for (auto& [name, text] : texts) {
     if (name == "tokenizer.json") text = tokenizer_json_with_bos(text, std::string(tokenizer.token_bytes(id)), id);
@@ -85,7 +83,8 @@ void add_companions(const ModelDirectory& from, ExportPlan& plan) {
   std::vector<std::pair<std::string, std::string>> texts;
   for (const char* name : kCompanions)
     if (fs::exists(from.directory / name)) texts.emplace_back(name, read_file(from.directory / name));
-  if (lacks_bos(from)) put_bos(Tokenizer::load(from.directory.string()), texts);
+  if (learnt_bos(from) && Tokenizer::is_in(from.directory.string()))
+    put_bos(Tokenizer::load(from.directory.string()), texts);
   add_tokenizer_code(from.directory, texts, plan.notices);
   const size_t own = texts.size();
   const auto chats = from.directory / "additional_chat_templates";
@@ -119,8 +118,9 @@ ExportPlan make_plan(const ExportOptions& o, const ModelDirectory& from, const E
     return plan;
   }
   std::vector<std::string> notices;
-  GgufVocabulary vocabulary = gguf_vocabulary(Tokenizer::load(from.directory.string()), from.directory, notices);
-  vocabulary.add_bos |= lacks_bos(from);
+  const Tokenizer tokenizer = Tokenizer::load(from.directory.string());
+  GgufVocabulary vocabulary = gguf_vocabulary(tokenizer, from.directory, notices);
+  vocabulary.add_bos |= learnt_bos(from) && !tokenizer.adds_bos();
   ExportPlan plan = plan_gguf(source, request, &vocabulary, model_name(o));
   plan.notices.insert(plan.notices.end(), notices.begin(), notices.end());
   return plan;

@@ -116,10 +116,9 @@ void print_lineage(const std::filesystem::path& run) {
   Table table({"phase", "kind", "from", "steps", "tokens", "bits per byte", "checkpoint", "model", "parent", "data"});
   const auto first_digits = [](const std::string& hash) { return hash.empty() ? "-" : hash.substr(0, 12); };
   for (const PhaseRecord& r : read_phase_records(run))
-    table.add({r.name, r.kind + (r.control_of.empty() ? "" : ", control of " + r.control_of),
-               r.from.empty() ? "-" : r.from, format_count(r.steps), format_count(r.tokens),
-               r.bits_per_byte > 0 ? fmt::format("{:.4f}", r.bits_per_byte) : "-", r.checkpoint, first_digits(r.model),
-               first_digits(r.parent), first_digits(r.data)});
+    table.add({r.name, kind_in_words(r.kind, r.control_of), r.from.empty() ? "-" : r.from, format_count(r.steps),
+               format_count(r.tokens), r.bits_per_byte > 0 ? fmt::format("{:.4f}", r.bits_per_byte) : "-", r.checkpoint,
+               first_digits(r.model), first_digits(r.parent), first_digits(r.data)});
   fmt::print("{}\n", table.text());
 }
 

@@ -39,6 +39,10 @@ ordered_json record_json(const PhaseRecord& r) {
   return json;
 }
 
+std::string kind_in_words(const std::string& kind, const std::string& control_of) {
+  return control_of.empty() ? kind : kind + ", control of " + control_of;
+}
+
 bool has_phase_records(const fs::path& run) { return fs::is_regular_file(file_of(run)); }
 
 std::vector<PhaseRecord> read_phase_records(const fs::path& run) {

@@ -25,6 +25,8 @@ struct PhaseRecord {
 };
 
 nlohmann::ordered_json record_json(const PhaseRecord& record);  // as it stands in the file
+// "extend", or "extend, control of NAME".
+std::string kind_in_words(const std::string& kind, const std::string& control_of);
 bool has_phase_records(const std::filesystem::path& run);
 std::vector<PhaseRecord> read_phase_records(const std::filesystem::path& run);  // none: nothing ended yet
 void write_phase_records(const std::filesystem::path& run, const std::vector<PhaseRecord>& records);

@@ -4,6 +4,7 @@
 #include "arch/arch.h"
 #include "base/table.h"
 #include "base/text_format.h"
+#include "checkpoint/phase_record.h"
 #include "optim/curves.h"
 #include "phases/phase_text.h"
 #include "phases/phase_walk.h"
@@ -52,10 +53,8 @@ std::string table_of(const std::vector<Planned>& all) {
     const auto rate = [&](int64_t step) { return learning_rate(c.optim, step, one.size.steps); };
     const bool by_epochs = c.train.steps == 0;
     const auto& yarn = c.model.yarn;
-    table.add({one.phase->name,
-               one.phase->kind + (one.phase->control_of.empty() ? "" : ", control of " + one.phase->control_of),
-               one.phase->from, by_epochs ? fmt::format("{} epochs", c.data.epochs) : format_count(c.train.steps),
-               tokens_of(one.size),
+    table.add({one.phase->name, kind_in_words(one.phase->kind, one.phase->control_of), one.phase->from,
+               by_epochs ? fmt::format("{} epochs", c.data.epochs) : format_count(c.train.steps), tokens_of(one.size),
                format_count(c.data.sequence_length) + (yarn.factor > 1 ? fmt::format(" (x {:g})", yarn.factor) : ""),
                fmt::format("{:.3g} to {:.3g}", rate(1), rate(one.size.steps)), flops_of(one), sources_of(c)});
   }

@@ -162,13 +162,13 @@ std::string lineage(const Walked& walk) {
                    "of the average", "model", "state"});
   for (const ShownPhase& shown : walk.phases) {
     const auto &first = shown.run.steps.front(), &last = shown.run.steps.back();
-    table.add(escaped(
-        {shown.phase.name, shown.phase.kind + (shown.is_control() ? ", control of " + shown.phase.control_of : ""),
-         shown.phase.from.empty() ? "-" : shown.phase.from, format_count(int64_t(number(last, "step"))),
-         format_count(int64_t(shown.tokens)), format_count(shown.phase.config.data.sequence_length),
-         fmt::format("{:.3g} to {:.3g}", number(first, "lr"), number(last, "lr")),
-         fmt::format("{:.4f}", number(last, "loss")), last_bits(shown.run.validations), last_bits(shown.run.averages),
-         shown.ended ? shown.ended->model.substr(0, 12) : "-", shown.ended ? "ended" : "has begun"}));
+    table.add(escaped({shown.phase.name, kind_in_words(shown.phase.kind, shown.phase.control_of),
+                       shown.phase.from.empty() ? "-" : shown.phase.from, format_count(int64_t(number(last, "step"))),
+                       format_count(int64_t(shown.tokens)), format_count(shown.phase.config.data.sequence_length),
+                       fmt::format("{:.3g} to {:.3g}", number(first, "lr"), number(last, "lr")),
+                       fmt::format("{:.4f}", number(last, "loss")), last_bits(shown.run.validations),
+                       last_bits(shown.run.averages), shown.ended ? shown.ended->model.substr(0, 12) : "-",
+                       shown.ended ? "ended" : "has begun"}));
   }
   std::string out = table.text();
   for (const std::string& name : walk.waiting) out += "<p class=\"soft\">" + html_escape(name) + ": no step yet</p>\n";
