@@ -86,36 +86,33 @@ struct Words {
 Words words_between_spaces(const std::vector<uint32_t>& characters, CharacterSpan span) {
   Words words;
   int64_t length = 0;
-  for (int64_t i = span.first; i <= span.second; ++i) {
-    if (i < span.second && !is_space(characters[size_t(i)])) {
-      ++length;
-      continue;
-    }
-    words.n += length > 0, words.longest = std::max(words.longest, length), length = 0;
+  for (int64_t i = span.first; i < span.second; ++i) {
+    const int64_t inside = !is_space(characters[size_t(i)]);
+    words.n += inside & int64_t(length == 0);
+    length = (length + 1) * inside;
+    words.longest = std::max(words.longest, length);
   }
   return words;
 }
 
+// Whether a sentence may end at c, as far as one can tell at a glance.
+bool may_end(uint32_t c) {
+  constexpr uint64_t kEnds =
+      uint64_t(1) << '.' | uint64_t(1) << '?' | uint64_t(1) << '!' | uint64_t(1) << '"' | uint64_t(1) << '\'';
+  return c < 64 ? kEnds >> c & 1 : c >= 0x80;
+}
+
 // Ends of sentences in a row count once, where white space or the end follows; what is left over is a sentence too.
-int64_t sentences_in(const std::string& line) {
-  int64_t sentences = 0;
-  bool open = false;
-  uint32_t before = 0, c = ' ';  // what was read last, and before that
-  const auto next = [&](uint32_t after) {
-    if (!is_space(c)) {
-      open = true;
-      const bool quoted = c == '"' || c == '\'' || c == 0x201D;
-      if (is_space(after) && (ends_sentence(c) || (quoted && ends_sentence(before)))) ++sentences, open = false;
-    }
-    before = c, c = after;
-  };
-  for (const char *at = line.data(), *end = at + line.size(); at < end;) {
-    const int length = utf8_length(at, end);
-    next(length > 0 ? utf8_decode(at, length) : 0xFFFD);
-    at += std::max(length, 1);
+int64_t sentences_in(const std::vector<uint32_t>& characters, CharacterSpan span) {
+  int64_t sentences = 0, behind = span.first;  // the last one's end
+  for (int64_t i = span.first; i < span.second; ++i) {
+    const uint32_t c = characters[size_t(i)];
+    if (!may_end(c) || (i + 1 < span.second && !is_space(characters[size_t(i) + 1]))) continue;
+    const bool quoted = (c == '"' || c == '\'' || c == 0x201D) && i > span.first;
+    if (ends_sentence(c) || (quoted && ends_sentence(characters[size_t(i) - 1]))) ++sentences, behind = i + 1;
   }
-  next(' ');  // the end of the line
-  return sentences + open;
+  const CharacterSpan rest = stripped(characters, {behind, span.second});
+  return sentences + (rest.first < rest.second);
 }
 
 bool ends_well(const std::string& line) {
@@ -134,6 +131,7 @@ C4Lines c4_lines(std::string_view text, const C4Config& limits) {
     const Words words = words_between_spaces(characters, span);
     if (limits.max_word > 0 && words.longest > limits.max_word) continue;
     std::string line = bytes_of(characters, span);
+    const size_t with_citations = line.size();
     if (limits.no_citations) line = without_citations(line);
     if (limits.ends_in_punctuation && !ends_well(line)) continue;
     if (words.n < limits.min_words_of_line) continue;
@@ -144,7 +142,12 @@ C4Lines c4_lines(std::string_view text, const C4Config& limits) {
     if (line.find('{') != std::string::npos) left.brackets = true;
     if (limits.no_brackets && left.brackets) break;
     if (limits.no_policy && phrases.policy) continue;
-    left.sentences += sentences_in(line);
+    if (line.size() == with_citations) {
+      left.sentences += sentences_in(characters, span);
+    } else {
+      const std::vector<uint32_t> shorter = characters_of(line);
+      left.sentences += sentences_in(shorter, {0, int64_t(shorter.size())});
+    }
     left.text += (first ? "" : "\n") + line, first = false;
   }
   const auto is_plain = [](char c) { return c > ' ' && c < 0x7F; };

@@ -7,6 +7,8 @@
 #include <span>
 #include <vector>
 
+#include "base/isa.h"
+
 namespace hadal::data {
 
 class MinHash {
@@ -19,6 +21,7 @@ class MinHash {
 
  private:
   int64_t buckets_, hashes_;
+  Isa isa_ = best_isa();
   std::vector<uint64_t> factors_, offsets_;  // of bucket 0, then of 1 ...
 };
 

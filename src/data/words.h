@@ -25,9 +25,11 @@ std::vector<uint32_t> characters_of(std::string_view text);
 std::vector<WordSpan> words_of(const std::vector<uint32_t>& characters);
 
 inline bool is_space(uint32_t c) {  // white space, and the separators U+001C to U+001F
-  return c < 0x80 ? c == ' ' || (c >= 0x09 && c <= 0x0D) || (c >= 0x1C && c <= 0x1F) : is_white_space(c);
+  constexpr uint64_t kSpaces = uint64_t(0x1F) << 0x09 | uint64_t(0x1F) << 0x1C;  // up to ' '
+  return c < 0x80 ? c <= ' ' && (kSpaces >> c & 1) : is_white_space(c);
 }
-inline bool is_line_end(uint32_t c) {  // \n \r \v \f, U+001C to U+001E, U+0085, U+2028, U+2029
+inline bool is_line_end(uint32_t c) {        // \n \r \v \f, U+001C to U+001E, U+0085, U+2028, U+2029
+  if (c - 0x1F < 0x85 - 0x1F) return false;  // most of all
   return (c >= 0x0A && c <= 0x0D) || (c >= 0x1C && c <= 0x1E) || c == 0x85 || c == 0x2028 || c == 0x2029;
 }
 bool ends_sentence(uint32_t character);             // the marks that end sentences, of all scripts

@@ -40,37 +40,48 @@ void run_on_device(const char* kernel, void (*DeviceKernels::*entry)(DeviceStrea
 }  // namespace hadal::kernels
 
 // The choice itself, in one place for every kernel: by device, then by instruction set.
-#if defined(HADAL_HAVE_avx2)
 #define HADAL_DECLARE_KERNEL(name, Args) HADAL_DECLARE_TWINS(name, Args, avx512)
 #define HADAL_DECLARE_TWINS(name, Args, with_tiles)                                                         \
-  namespace reference {                                                                                     \
-  void name(const Args& args);                                                                              \
-  }                                                                                                         \
-  namespace avx2 {                                                                                          \
-  void name(const Args& args);                                                                              \
-  }                                                                                                         \
-  namespace avx512 {                                                                                        \
-  void name(const Args& args);                                                                              \
-  }                                                                                                         \
-  namespace avx512_bf16 {                                                                                   \
-  void name(const Args& args);                                                                              \
-  }                                                                                                         \
-  namespace with_tiles {                                                                                    \
-  void name(const Args& args);                                                                              \
-  }                                                                                                         \
+  HADAL_DECLARE_HOST_TWINS(name, Args, with_tiles)                                                          \
   inline void name(const Twin& twin, const Args& args) {                                                    \
     if (twin.device.kind != DeviceKind::cpu) return run_on_device(#name, &DeviceKernels::name, twin, args); \
-    switch (twin.isa) {                                                                                     \
-      case Isa::reference: return reference::name(args);                                                    \
-      case Isa::avx2: return avx2::name(args);                                                              \
-      case Isa::avx512: return avx512::name(args);                                                          \
-      case Isa::avx512_bf16: return avx512_bf16::name(args);                                                \
-      case Isa::avx512_amx: return with_tiles::name(args);                                                  \
-    }                                                                                                       \
+    name(twin.isa, args);                                                                                   \
+  }
+
+// A kernel of the host's own work, which no device has: called with an instruction set.
+#define HADAL_DECLARE_HOST_KERNEL(name, Args) HADAL_DECLARE_HOST_TWINS(name, Args, avx512)
+#if defined(HADAL_HAVE_avx2)
+#define HADAL_DECLARE_HOST_TWINS(name, Args, with_tiles)     \
+  namespace reference {                                      \
+  void name(const Args& args);                               \
+  }                                                          \
+  namespace avx2 {                                           \
+  void name(const Args& args);                               \
+  }                                                          \
+  namespace avx512 {                                         \
+  void name(const Args& args);                               \
+  }                                                          \
+  namespace avx512_bf16 {                                    \
+  void name(const Args& args);                               \
+  }                                                          \
+  namespace with_tiles {                                     \
+  void name(const Args& args);                               \
+  }                                                          \
+  inline void name(Isa isa, const Args& args) {              \
+    switch (isa) {                                           \
+      case Isa::reference: return reference::name(args);     \
+      case Isa::avx2: return avx2::name(args);               \
+      case Isa::avx512: return avx512::name(args);           \
+      case Isa::avx512_bf16: return avx512_bf16::name(args); \
+      case Isa::avx512_amx: return with_tiles::name(args);   \
+    }                                                        \
   }
 #else
-#define HADAL_DECLARE_KERNEL(name, Args) HADAL_DECLARE_FORMULA(name, Args)
-#define HADAL_DECLARE_TWINS(name, Args, with_tiles) HADAL_DECLARE_FORMULA(name, Args)
+#define HADAL_DECLARE_HOST_TWINS(name, Args, with_tiles) \
+  namespace reference {                                  \
+  void name(const Args& args);                           \
+  }                                                      \
+  inline void name([[maybe_unused]] Isa isa, const Args& args) { reference::name(args); }
 #endif
 
 // A kernel that has only its formula so far, which then serves every instruction set.

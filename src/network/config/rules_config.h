@@ -94,6 +94,7 @@ struct CodeConfig {
   int64_t max_line = 1000;
   double min_letters_and_digits = 0.25;
   bool no_generated = true;
+  bool no_xml = true;
   bool operator==(const CodeConfig&) const = default;
   template <class Self, class Visitor>
   static void visit(Self& c, Visitor&& v) {
@@ -101,6 +102,7 @@ struct CodeConfig {
     v("max_line", c.max_line, "characters of the longest line, at most");
     v("min_letters_and_digits", c.min_letters_and_digits, "share of characters, at least");
     v("no_generated", c.no_generated, "refuse files whose first lines say that a program wrote them");
+    v("no_xml", c.no_xml, "refuse files with '<?xml version=' in their first 100 characters");
   }
 };
 

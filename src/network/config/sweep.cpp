@@ -98,6 +98,8 @@ class Resolver {
           ErrorKind::invalid, "{}: sweep.seeds names one twice: {}", path_, fmt::join(all_.config.seeds, ", "));
     common_ = config_from_tree(base_, path_);
     apply_overrides(common_, set_.common);
+    check(common_.evaluation.tasks.empty(), ErrorKind::invalid,
+          "{}: a sweep compares losses on held-out text and asks no tasks: take [evaluation] out", path_);
     all_.run = common_.run;
     for (const ordered_json& entry : arms_) add(entry);
     for (const auto& [name, assignment] : set_.arms)
