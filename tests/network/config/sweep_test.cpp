@@ -89,7 +89,7 @@ TEST(SweepFile, RefusesWhatMakesNoComparison) {
   expect_words(error_of(kAll, {"sweep.learning_rates=[0.0]"}), {"sweep.learning_rates", "positive"});
   expect_words(error_of(kAll, {"sweep.seeds=[1,1]"}), {"sweep.seeds", "twice"});
   expect_words(error_of(kAll, {"sweep.baseline=\"v4\""}), {"v4", "v3, plain"});
-  expect_words(error_of("[[evaluation.tasks]]\nname = \"recall\"\n" + kAll), {"[evaluation]", "asks no tasks"});
+  expect_words(error_of(kAll + "[[evaluation.tasks]]\nname = \"recall\"\n"), {"[evaluation]", "asks no tasks"});
   expect_words(error_of(kAll, {"sweep.budget=[1e9]"}), {"unknown key 'budget'", "budgets"});
   expect_words(error_of(kAll + "[[arm]]\nname = \"v3\"\n"), {"arm 3", "'v3' before it"});
   expect_words(error_of(kAll + "[[arm]]\nname = \"data\"\n"), {"name = \"data\""});
