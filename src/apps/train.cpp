@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/files.h"
+#include "base/open_device.h"
 #include "base/text_format.h"
 #include "comm/mpi_transport.h"
 #include "config/config_io.h"
@@ -178,7 +179,9 @@ int run_training(TrainOptions& o) {
   request.config = configure(o);
   check_evaluations(request.config.evaluation, !o.plan, o.config);
   if (o.plan) {
-    fmt::print("{}", draw_plan(request.config));
+    const OwnedExec own = o.common.exec();
+    fmt::print("{}{}", draw_plan(request.config),
+               draw_memory(request.config, own.exec, available_memory(*own.exec.memory)));
     return kExitFine;
   }
   check_has_text(request.config, o.config);

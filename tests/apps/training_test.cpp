@@ -304,5 +304,35 @@ TEST(Plan, IsDrawnWithoutTraining) {
   EXPECT_FALSE(fs::exists(small.run()));
 }
 
+// "activations and workspace  12.3 MiB" of `hadal train --plan`, in bytes.
+double planned_activations(const SmallRun& small, const std::string& more) {
+  const auto result = run_hadal("train " + SmallRun::quoted(small.config()) + " --plan " + more);
+  EXPECT_EQ(result.code, 0) << result.err;
+  const std::string key = "activations and workspace";
+  const size_t at = result.out.find(key);
+  if (at == std::string::npos) return 0;
+  std::istringstream rest(result.out.substr(at + key.size()));
+  double value = 0;
+  std::string unit;
+  rest >> value >> unit;
+  for (const char* each : {"KiB", "MiB", "GiB"}) {
+    value *= 1024;
+    if (unit == each) return value;
+  }
+  return 0;
+}
+
+TEST(Plan, SaysWhatMemoryAPrecisionTakes) {
+  const SmallRun small;
+  const std::string wide =
+      "--set model.hidden_size=256 --set model.expert_ffn_size=128 --set model.dense_ffn_size=256 "
+      "--set train.micro_batch_sequences=2 ";
+  const double bf16 = planned_activations(small, wide + "--set train.precision=bf16 --set train.recompute=norms");
+  const double fp8 = planned_activations(small, wide + "--set train.precision=fp8");
+  EXPECT_GT(bf16, 0);
+  EXPECT_LT(fp8, bf16);
+  EXPECT_GT(fp8, bf16 / 3);
+}
+
 }  // namespace
 }  // namespace hadal

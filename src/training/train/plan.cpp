@@ -8,8 +8,11 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/table.h"
 #include "base/text_format.h"
+#include "config/config_io.h"
 #include "optim/curves.h"
+#include "train/resources.h"
 
 namespace hadal {
 
@@ -63,6 +66,34 @@ std::string draw_plan(const Config& config, int64_t columns) {
     out += draw_values("bias speed gamma", sampled([&](int64_t step) { return bias_speed(config.train, step); }));
   }
   return out;
+}
+
+std::string draw_memory(Config config, const Exec& exec, uint64_t available_bytes) {
+  const int64_t vocabulary = config.model.vocab_size > 0 ? config.model.vocab_size : config.tokenizer.vocab_size;
+  try {
+    resolve(config, vocabulary, exec, available_bytes);
+  } catch (const Error& error) {
+    return fmt::format("memory: {}\n", error.what());
+  }
+  const MemoryPlan plan = plan_memory(config, model_options(config, true), exec.compute->n_threads());
+  const std::pair<const char*, int64_t> parts[] = {{"weights and masters", plan.weights},
+                                                   {"gradients", plan.gradients},
+                                                   {"moments and EMA", plan.optimizer},
+                                                   {"activations and workspace", plan.activations},
+                                                   {"blocks that wait for their next use", plan.spare},
+                                                   {"copy for a checkpoint", plan.checkpoint_copy},
+                                                   {"program", plan.program}};
+  Table table({"memory", "bytes"});
+  for (const auto& [what, bytes] : parts)
+    if (bytes > 0) table.add({what, format_bytes(double(bytes))});
+  table.add_rule();
+  table.add({"in all", format_bytes(double(plan.total()))});
+  const int64_t ranks = config.parallel.ranks();
+  return table.text() +
+         fmt::format("{}{}, micro-batches of {} sequences, recompute {}, a vocabulary of {}; {} available\n",
+                     ranks > 1 ? fmt::format("all {} ranks together, ", ranks) : "", enum_name(config.train.precision),
+                     config.train.micro_batch_sequences, enum_name(config.train.recompute),
+                     format_count(config.model.vocab_size), format_bytes(double(available_bytes)));
 }
 
 }  // namespace hadal
