@@ -8,6 +8,7 @@ usage: precision.py BINARY OUT [--text FILE] [--seeds 5] [--no-shakespeare] [--s
   --text FILE       the book; without it the sources of Python's standard library on this machine
   --second FILE     another text: one run of 300 steps in BF16 and FP8, and the scores of its weights; without it, where
                     --text is given, the same sources
+Ends with what is promised beside what was found, and with code 1 where a promise is not kept.
 """
 import argparse
 import json
@@ -23,6 +24,7 @@ HERE = pathlib.Path(__file__).resolve().parent.parent
 COLOURS = {"fp32": "#777777", "bf16": "#1f77b4", "fp8": "#d62728", "mxfp8": "#9467bd", "fp16": "#2ca02c"}
 LIBRARY_BYTES = 1_200_000
 PASSAGE_CHARACTERS = 450
+MOST_OF_MEDIAN, MOST_OF_SCORE = 0.25, 0.15  # percent above BF16: medians over seeds; the same weights
 
 
 def library_text(out):
@@ -149,6 +151,38 @@ def table_of_scores(results, name):
     return "\n".join(lines) + "\n"
 
 
+def verdicts(results):
+    """[(sentence, whether the promise is kept)] for all that was measured."""
+    found = []
+    last = {}
+    for name, run in results["runs"].items():
+        if name.startswith("seed"):
+            last.setdefault(run["precision"], []).append(run["validations"][-1][1])
+    if "bf16" in last and "fp8" in last:
+        above = 100 * (statistics.median(last["fp8"]) / statistics.median(last["bf16"]) - 1)
+        found.append((f"median of {len(last['fp8'])} seeds, fp8 against bf16: {above:+.3f} % "
+                      f"(promised: at most +{MOST_OF_MEDIAN} %)", above <= MOST_OF_MEDIAN))
+    worst = {}
+    for key, value in results["scores"].items():
+        run, step, precision = key.split()
+        base = results["scores"].get(f"{run} {step} bf16")
+        if base and precision not in ("bf16", "fp32"):
+            above = 100 * (value / base - 1)
+            worst[run, precision] = max(worst.get((run, precision), (-math.inf, "")), (above, step))
+    for (run, precision), (above, step) in sorted(worst.items()):
+        found.append((f"the weights of {run}, {precision} against bf16: {above:+.3f} % at step {step}, the most of all "
+                      f"(promised: at most +{MOST_OF_SCORE} %)", above <= MOST_OF_SCORE))
+    return found
+
+
+def times(results):
+    """How long the runs took, in one sentence."""
+    seconds = {n: r["seconds"] for n, r in results["runs"].items() if "seconds" in r}
+    bf16 = [s for n, s in seconds.items() if n.startswith("seed") and n.endswith("bf16")]
+    longest = f"; the longest in BF16 of configs/precision.toml {max(bf16) / 60:.1f} minutes" if bf16 else ""
+    return f"{len(seconds)} runs in {sum(seconds.values()) / 60:.0f} minutes{longest}\n" if seconds else ""
+
+
 def curves(results, prefix="seed"):
     """Validations of all runs as one picture; a colour per precision."""
     runs = [r for n, r in results["runs"].items() if n.startswith(prefix)]
@@ -184,7 +218,9 @@ def write_tables(study):
     tables = [table_of_runs(results, "seed", "configs/precision.toml, bits per byte of the last validation"),
               table_of_runs(results, "shakespeare", "configs/shakespeare.toml"),
               table_of_runs(results, "second", "Another text, 300 steps"), table_of_scores(results, "seed-1-bf16"),
-              table_of_scores(results, "second-1-bf16")]
+              table_of_scores(results, "second-1-bf16"),
+              "".join(f"- {'kept' if kept else 'NOT KEPT'}: {text}\n" for text, kept in verdicts(results)),
+              times(results)]
     (study.out / "results.md").write_text("\n".join(t for t in tables if t))
     (study.out / "curves.svg").write_text(curves(results))
 
@@ -224,6 +260,7 @@ def main():
     write_tables(study)
     print((options.out / "results.md").read_text())
     print(f"precision: tables in {options.out / 'results.md'}, curves in {options.out / 'curves.svg'}")
+    sys.exit(0 if all(kept for _, kept in verdicts(study.results)) else 1)
 
 
 if __name__ == "__main__":
