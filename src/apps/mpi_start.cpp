@@ -61,6 +61,23 @@ std::vector<std::string> mpirun_command(int64_t n_ranks, const std::vector<std::
   return command;
 }
 
+// As a shell takes it: what went wrong can be tried again by hand.
+std::string shell_line(const std::vector<std::string>& words) {
+  constexpr const char* kPlain = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-+=./,:@%";
+  std::string line;
+  for (const std::string& word : words) {
+    if (!line.empty()) line += ' ';
+    if (!word.empty() && word.find_first_not_of(kPlain) == std::string::npos) {
+      line += word;
+      continue;
+    }
+    line += '\'';
+    for (const char c : word) line += c == '\'' ? std::string("'\\''") : std::string(1, c);
+    line += '\'';
+  }
+  return line;
+}
+
 // In the child. In a group of its own, so that the terminal's Ctrl-C reaches this program alone; what a terminal would
 // say it cannot read. Reports through `failed` why there is no mpirun.
 [[noreturn]] void become(const std::vector<std::string>& command, const sigset_t& signals, int failed) {
@@ -80,7 +97,7 @@ std::vector<std::string> mpirun_command(int64_t n_ranks, const std::vector<std::
   _exit(127);
 }
 
-// Until the child has ended; its exit code.
+// Until the child has ended; how, as waitpid() says it.
 int look_after(pid_t child, const sigset_t& signals) {
   bool asked = false;
   while (true) {
@@ -88,7 +105,7 @@ int look_after(pid_t child, const sigset_t& signals) {
     sigwait(&signals, &number);
     if (number == SIGCHLD) {
       if (waitpid(child, &status, WNOHANG) != child) continue;
-      return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+      return status;
     }
     if (number == SIGTSTP) {
       kill(child, SIGTSTP);
@@ -102,12 +119,26 @@ int look_after(pid_t child, const sigset_t& signals) {
   }
 }
 
+// Ends with the exit code of an mpirun that ended so. Of one that failed the line is said again, also where it was not
+// said before: the ranks' own reasons stand above it, or there are none.
+[[noreturn]] void end_like(int status, const std::string& line) {
+  const int code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  if (code != 0) {
+    const std::string how = WIFEXITED(status) ? fmt::format("ended with exit code {}", code)
+                                              : fmt::format("was ended by signal {}", WTERMSIG(status));
+    print_notes({fmt::format("mpirun {}; it was run as: {}", how, line),
+                 "if nothing above says why, run that line by hand; where it starts no process, leave --transport mpi "
+                 "out: ranks are threads then"},
+                false);
+  }
+  std::_Exit(code);
+}
+
 }  // namespace
 
 void run_under_mpirun(int64_t n_ranks, bool quiet) {
   const std::vector<std::string> command = mpirun_command(n_ranks, own_arguments(), geteuid() == 0);
-  std::string line;
-  for (const std::string& word : command) line += (line.empty() ? "" : " ") + word;
+  const std::string line = shell_line(command);
   print_notes({"starting " + line}, quiet);
   sigset_t signals, before;
   sigemptyset(&signals);
@@ -121,11 +152,12 @@ void run_under_mpirun(int64_t n_ranks, bool quiet) {
   close(failed[1]);
   if (child > 0 && read(failed[0], &error, sizeof error) < 0) error = errno;
   close(failed[0]);
-  if (error == 0) std::_Exit(look_after(child, signals));
+  if (error == 0) end_like(look_after(child, signals), line);
   sigprocmask(SIG_SETMASK, &before, nullptr);
   fail(ErrorKind::unsupported,
-       "mpirun cannot be started ({}): install openmpi-bin (./setup --tests), or use ranks as threads: --ranks {}",
-       std::strerror(error), n_ranks);
+       "mpirun cannot be started ({}): install openmpi-bin (./setup --tests), or leave --transport mpi out: ranks are "
+       "threads then; the line would have been: {}",
+       std::strerror(error), line);
 }
 
 }  // namespace hadal

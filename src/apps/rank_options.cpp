@@ -53,9 +53,6 @@ std::shared_ptr<Transport> open_ranks(const RankOptions& options, Config& config
 
 std::shared_ptr<Transport> open_processes(const std::string& transport, int64_t n_ranks, CommonOptions& common,
                                           double watchdog) {
-  check(transport != "nccl", ErrorKind::unsupported,
-        "--transport nccl: this program computes on CPUs alone and has no NCCL in it; ranks are threads or, with "
-        "--transport mpi, processes");
   const bool launched = started_by_mpi();
   if (transport == "threads" || (transport == "auto" && !launched)) return nullptr;
   if (!launched) run_under_mpirun(n_ranks, common.quiet);
@@ -68,7 +65,10 @@ void add_transport_option(Verb verb, std::string& transport) {
   verb.add_option("--transport", transport,
                   "threads: ranks are threads of this process; mpi: processes, started by mpirun or srun, or by this "
                   "command itself; auto: mpi where such a launcher started it, else threads")
-      .one_of({"auto", "threads", "mpi", "nccl"});
+      .refusing("nccl",
+                "nccl: several ranks compute on CPUs alone, and NCCL carries what lies on GPUs; give threads, "
+                "or mpi for ranks that are processes")
+      .one_of({"auto", "threads", "mpi"});
 }
 
 }  // namespace hadal

@@ -49,6 +49,14 @@ class RankFaults : public MpiRun {
     ASSERT_EQ(run_hadal("train " + SmallRun::quoted(small.run(again)) + steps).code, 0);
     EXPECT_EQ(last_checkpoint(small.run(run)), last_checkpoint(small.run(again)));
   }
+  // The same command as threads, to which nothing happens.
+  void expect_bits_of_undisturbed(const std::string& run, const std::string& more) {
+    const std::string again = run + " again";
+    ASSERT_EQ(run_hadal(small.train(again, more)).code, 0);
+    const auto wanted = last_checkpoint(small.run(again));
+    EXPECT_GT(wanted.size(), 3u);
+    EXPECT_EQ(last_checkpoint(small.run(run)), wanted);
+  }
   std::string log_of(const std::string& run, int rank) const {
     return read_file(small.run(run) / "logs" / fmt::format("rank_{:04d}.log", rank));
   }
@@ -109,10 +117,34 @@ TEST_F(RankFaults, RanksThatStandStillForAWhileGoOn) {
   const auto one = ended("run", started(kPipeline.n_ranks, "run", "--steps 30" + layout(kPipeline)) + "RANK=" + rank +
                                     "; kill -STOP $RANK; sleep 5; kill -CONT $RANK;");
   EXPECT_TRUE(has(one.out, "rc 0") && has(one.out, "done: 30 steps")) << one.out << one.err;
+  expect_bits_of_undisturbed("run", "--steps 30" + layout(kPipeline));
   // all at once, longer than the watchdog waits: none of them could have heard of the others
   const auto all = ended("all", started(2, "all", "--steps 30 --watchdog 2") + "RANKS=$(" + processes_of("all") +
                                     "); kill -STOP $RANKS; sleep 3; kill -CONT $RANKS;");
   EXPECT_TRUE(has(all.out, "rc 0") && has(all.out, "done: 30 steps")) << all.out << all.err;
+  expect_bits_of_undisturbed("all", "--steps 30 --ranks 2");
+}
+
+// The first rank judges a step; what it throws ends the others, who say its reason. So does the same command again.
+TEST_P(RankFaultsIn, NaNWithStopEndsTheJobAndEachRankSaysWhy) {
+  const Case& one = GetParam();
+  const std::string diverging = layout(one) +
+                                " --steps 30 --set train.on_nan=stop --set optim.clip=0 --set optim.lr=100 "
+                                "--set model.init_std=10 --set train.precision=fp32";
+  for (const char* time : {"first", "again"}) {
+    SCOPED_TRACE(time);
+    const auto stopped =
+        ended("run", "timeout 120 " + mpirun(one.n_ranks) + " $HADAL " + small.train("run", diverging) + " & JOB=$!;");
+    EXPECT_FALSE(has(stopped.out, "rc 0") || has(stopped.out, "rc 124")) << stopped.out;
+    const std::string why = "stopped, because train.on_nan = \"stop\"";
+    EXPECT_TRUE(has(stopped.err, "hadal: error: rank 0: step ") && has(stopped.err, why)) << stopped.err;
+    for (int rank = 0; rank < one.n_ranks; ++rank) {
+      const std::string log = log_of("run", rank);
+      EXPECT_TRUE(has(log, why)) << log;
+      EXPECT_TRUE(rank == 0 || has(log, "rank 0 ended: step ")) << log;
+    }
+  }
+  for (const fs::path& checkpoint : list_checkpoints(small.run("run") / "checkpoints")) verify_checkpoint(checkpoint);
 }
 
 TEST_F(RankFaults, AFullDiskOfOneRankEndsAllAndKeepsTheLastCheckpoint) {

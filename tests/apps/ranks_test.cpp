@@ -72,6 +72,22 @@ TEST(Ranks, StoppedAndResumedHasTheBitsOfUninterrupted) {
   EXPECT_EQ(last_checkpoint(small.run("stopped")), last_checkpoint(small.run("whole")));
 }
 
+TEST(Ranks, NaNWithStopEndsAllWithOneLine) {
+  for (const char* layout : {"dp=3", "dp=2,pp=2,ep=2"}) {
+    const SmallRun small;
+    const auto stopped = run_hadal(small.train("run", std::string("--layout ") + layout +
+                                                          " --steps 30 --set train.on_nan=stop --set optim.clip=0 "
+                                                          "--set optim.lr=100 --set model.init_std=10 "
+                                                          "--set train.precision=fp32"));
+    EXPECT_EQ(stopped.code, 1);
+    EXPECT_TRUE(stopped.err.starts_with("hadal: error: rank 0: step ")) << stopped.err;
+    EXPECT_TRUE(stopped.err.ends_with("; stopped, because train.on_nan = \"stop\"\n")) << stopped.err;
+    EXPECT_EQ(std::count(stopped.err.begin(), stopped.err.end(), '\n'), 1) << stopped.err;
+    for (int rank = 0; rank < 3; ++rank)
+      EXPECT_TRUE(has(read_file(small.run() / "logs" / fmt::format("rank_{:04d}.log", rank)), "train.on_nan")) << rank;
+  }
+}
+
 TEST(Ranks, ATraceShowsWhatEachDidWhen) {
   const SmallRun small;
   const std::string file = (small.root() / "trace.json").string();

@@ -30,6 +30,12 @@ constexpr double kLastWait = 0.6;  // mpirun's SIGKILL follows its SIGTERM by a 
 
 double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
 
+// The longest sleep when nothing has moved for so many seconds: a millisecond, and after that a share of the wait, so
+// that none becomes much longer by it and who waits for long hardly wakes.
+std::chrono::microseconds longest_sleep(double idle_seconds) {
+  return std::chrono::microseconds(int64_t(1e6 * std::clamp(idle_seconds / 64, 1e-3, 10e-3)));
+}
+
 const MpiModule* load_module() {
   const fs::path program = fs::read_symlink("/proc/self/exe").parent_path();
   const fs::path beside = program / "hadal_mpi.so", installed = program / "../lib/hadal/hadal_mpi.so";
@@ -206,7 +212,7 @@ bool MpiTransport::State::over() {
   return seconds_since(end_since) > 3;  // others may be gone already: what cannot be delivered soon is not
 }
 
-// Moves what there is; where nothing moves, sleeps: first for moments, then for a millisecond.
+// Moves what there is; where nothing moves, sleeps: first for moments.
 void MpiTransport::State::run() {
   mpi->start();
   {
@@ -221,7 +227,9 @@ void MpiTransport::State::run() {
   }
   assemblers.resize(size_t(size));
   receiving.resize(size_t(size));
-  auto idle = std::chrono::microseconds(20);
+  constexpr std::chrono::microseconds kMoment(20);
+  auto idle = kMoment;
+  auto last_moved = Clock::now();
   while (true) {
     bool moved = false;
     try {
@@ -235,11 +243,12 @@ void MpiTransport::State::run() {
     std::unique_lock lock(mutex);
     if (over()) break;
     if (moved) {
-      idle = std::chrono::microseconds(20);
+      idle = kMoment;
+      last_moved = Clock::now();
       continue;
     }
     for_thread.wait_for(lock, idle, [&] { return !outgoing.empty(); });
-    idle = std::min(idle * 2, std::chrono::microseconds(1000));
+    idle = std::min(idle * 2, longest_sleep(seconds_since(last_moved)));
   }
   if (failing || !failure.empty()) {
     if (!failing) fmt::print(stderr, "hadal: error: rank {}, done with its work: {}\n", rank, failure);

@@ -124,7 +124,7 @@ std::vector<std::string> RankPlace::notes(const Config& config, int64_t next_ste
   if (placement_.mesh().n_ranks() > 1 && fillers > 0)
     notes.push_back(
         fmt::format("a step of {} micro-batches is filled up with {} of no rows, which cost no more than "
-                    "their messages: {} data ranks and the schedule take multiples of {}",
+                    "their messages: {} data ranks and the schedule take {} next",
                     n, fillers, dp, n + fillers));
   if (!holds_whole_model() && config.validation.samples > 0)
     notes.push_back("no samples are written on the way: no rank holds the whole model");

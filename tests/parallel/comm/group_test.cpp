@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstring>
+#include <ctime>
 #include <thread>
 
 #include "base/error.h"
@@ -306,6 +307,22 @@ TEST(Group, RanksThatDoDifferentThingsAreTold) {
   });
   EXPECT_NE(format.find("of F64"), std::string::npos) << format;
   EXPECT_NE(format.find("of I64"), std::string::npos) << format;
+}
+
+double thread_cpu_seconds() {
+  timespec time{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return double(time.tv_sec) + 1e-9 * double(time.tv_nsec);
+}
+
+TEST(Group, ARankThatWaitsSleeps) {
+  on_ranks(2, [](Group& group) {
+    group.barrier();
+    if (group.leads()) std::this_thread::sleep_for(std::chrono::milliseconds(300));
+    const double before = thread_cpu_seconds();
+    group.barrier();
+    EXPECT_LT(thread_cpu_seconds() - before, 0.01) << "0.1 s in 3 s; rank " << group.rank();
+  });
 }
 
 // While ranks wait for each other in their own threads, and others of theirs for each other, nobody takes it for a

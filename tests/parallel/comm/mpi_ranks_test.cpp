@@ -1,7 +1,9 @@
 // Collectives over processes have the bits that they have over threads. Each test starts itself again under mpirun.
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
@@ -79,6 +81,25 @@ TEST(MpiRanks, LongMessagesTravelInSeveralPackets) {
     group.start_broadcast(0, DType::u8, {std::as_writable_bytes(std::span(data))}).wait();
     for (size_t i = 0; i < data.size(); i += 4099) ASSERT_EQ(data[i], uint8_t(i / 4099)) << i;
     group.barrier();
+  });
+}
+
+// CPU seconds of this process and all its threads.
+double process_seconds() {
+  rusage used{};
+  getrusage(RUSAGE_SELF, &used);
+  const auto seconds = [](const timeval& time) { return double(time.tv_sec) + 1e-6 * double(time.tv_usec); };
+  return seconds(used.ru_utime) + seconds(used.ru_stime);
+}
+
+TEST(MpiRanks, ARankThatWaitsForThreeSecondsHardlyUsesACpu) {
+  under_mpirun(2, [](std::shared_ptr<MpiTransport> transport) {
+    Group group(transport, "all");
+    group.barrier();
+    const double before = process_seconds();
+    if (group.leads()) std::this_thread::sleep_for(std::chrono::seconds(3));
+    group.barrier();
+    EXPECT_LT(process_seconds() - before, 0.1) << "rank " << group.rank();
   });
 }
 
