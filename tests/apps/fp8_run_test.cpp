@@ -128,6 +128,29 @@ TEST_F(Fp8Run, RanksKeepItsBits) {
   EXPECT_NE(spread, of_one);
 }
 
+// Schedules that split B from W, with what W reads kept in codes meanwhile: where every stage has each micro-batch's
+// gradients in their order, the bits of one rank; DualPipe, whose stages add up two ranks' halves, those of two data
+// ranks with these halves, which the control tells from one rank's.
+TEST_F(Fp8Run, SchedulesThatSplitBackwardKeepItsBits) {
+  for (const std::string precision : {"fp8", "mxfp8"}) {
+    const auto bits = [&](const std::string& layout) {
+      const std::string name = precision + " " + layout;
+      const auto result = run_hadal(
+          small.train(name, "--set train.precision=" + precision +
+                                " --set model.n_mtp=0 --set model.n_layers=4 --set train.batch_ramp=[] --set "
+                                "train.batch_sequences=8 --set train.micro_batch_sequences=1 --steps 3 --layout " +
+                                layout));
+      EXPECT_EQ(result.code, 0) << result.err;
+      return state_of(small.run(name));
+    };
+    const std::string one = bits("dp=1"), halves = bits("dp=2");
+    for (const char* schedule : {"1f1b", "zb1p", "dualpipev"})
+      EXPECT_EQ(bits(std::string("pp=2,schedule=") + schedule), one) << precision << " " << schedule;
+    EXPECT_EQ(bits("pp=2,schedule=dualpipe"), halves) << precision;
+    EXPECT_NE(halves, one) << precision;
+  }
+}
+
 TEST_F(Fp8Run, EveryKeyOfItsSectionActs) {
   ASSERT_EQ(run_hadal(small.train("usual", fp8("--steps 3"))).code, 0);
   const std::string usual = state_of(small.run("usual"));

@@ -56,6 +56,13 @@ class Codes:
         self.values = self.codes.double() * scales.double()
 
 
+def together(parts, join=torch.cat):
+    """Codes of several matrices as those of one."""
+    made = Codes.__new__(Codes)
+    made.codes, made.scales = join([p.codes.view(torch.uint8) for p in parts]), join([p.scales for p in parts])
+    return made
+
+
 class Recipe:
     def __init__(self, name, x=EXACT, dy=EXACT, w=EXACT, tile=128, mx=False):
         self.name, self.x, self.dy, self.w, self.tile, self.mx = name, x, dy, w, tile, mx
@@ -128,6 +135,13 @@ class Writer:
         self.put("c." + name, c.codes.view(torch.uint8).int())
         self.put("s." + name, c.scales)
 
+    def weights(self, first, second, *matrices):
+        """Codes of gate, up and down, or of stacks of them, for both products."""
+        for name, recipe, w in zip(("gate", "up", "down"), (first, first, second), matrices):
+            for turned in (False, True):
+                made = [recipe.weight(one, turned) for one in w.view(-1, *w.shape[-2:])]
+                self.codes(f"weight {name} {int(turned)}", together(made, torch.stack if w.dim() > 2 else torch.cat))
+
     def results(self, **tensors):
         for name, x in tensors.items():
             self.put("out." + name, x.double())
@@ -171,11 +185,15 @@ def mlp_cases(out, generator):
             out.case("mlp", [first, second])
             out.put("in.x", x), out.put("in.dy", dy)
             out.put("w.gate", gate), out.put("w.up", up), out.put("w.down", down)
+            out.codes("x", first.row(x, first.x)), out.codes("dy", second.gradient(dy))
             g, u = first.forward(x, gate), first.forward(x, up)
             y = second.forward((silu(g) * u).float(), down)
+            out.codes("kept gate", Codes(g.float(), (1, 128))), out.codes("kept up", Codes(u.float(), (1, 128)))
             g, u = kept(g.float()), kept(u.float())
             dh = second.backward(dy, down)
             dg, du = (d.float() for d in swiglu_backward(dh, g, u))
+            out.codes("dg", first.gradient(dg)), out.codes("du", first.gradient(du))
+            out.weights(first, second, gate, up, down)
             h = (silu(g) * u).float()
             read = x if first.x == EXACT else first.row(x, POWER).values.float()  # codes travel where these are powers
             out.results(y=y, dx=first.backward(dg, gate) + first.backward(du, up), gate=first.weight_gradient(dg, read),
@@ -198,7 +216,7 @@ def expert_cases(out, generator):
         results = dict(y=torch.zeros(rows, hidden), dx=torch.zeros(rows, hidden), dweight=torch.zeros(rows),
                        gate=torch.zeros_like(gate), up=torch.zeros_like(up), down=torch.zeros_like(down))
         results = {name: t.double() for name, t in results.items()}
-        before = []  # gradients of the experts before
+        before, coded = [], dict(zip(("kept gate", "kept up", "dg", "du"), ([], [], [], [])))
         read, read_dy = first.row(x, POWER).values.float(), second.gradient(dy).values.float()
         for e in range(experts):
             if sizes[e] == 0:
@@ -206,13 +224,15 @@ def expert_cases(out, generator):
             at = slice(offsets[e], offsets[e + 1])
             g, u = first.forward(x[at], gate[e]), first.forward(x[at], up[e])
             results["y"][at] = second.forward((silu(g) * u).float(), down[e])
+            coded["kept gate"].append(Codes(g.float(), (1, 128))), coded["kept up"].append(Codes(u.float(), (1, 128)))
             g, u = kept(g.float()), kept(u.float())
             dh, w = second.backward(dy[at], down[e]), weight[at].double()[:, None]
             h = silu(g) * u
             results["dweight"][at] = (dh * h).sum(-1)
             dg, du = (d.float() for d in swiglu_backward(w * dh, g, u))
+            coded["dg"].append(first.gradient(dg)), coded["du"].append(first.gradient(du))
             results["dx"][at] = first.backward(dg, gate[e]) + first.backward(du, up[e])
-            before.append(dg)
+            before.append(dg)  # gradients of the experts before
             over = torch.cat(before) if fault == "token tiles over two experts" else dg
             results["gate"][e] = (first.column(over, first.dy).values[-sizes[e]:].T @
                                   first.column(read[at], POWER).values)
@@ -220,6 +240,10 @@ def expert_cases(out, generator):
             results["down"][e] = (second.column(read_dy[at], POWER).values.T @
                                   second.column((w * h).float(), second.x).values)
         out.results(**results)
+        for name, parts in coded.items():
+            out.codes(name, together(parts))
+        out.codes("x", first.row(x, POWER)), out.codes("dy", second.gradient(dy))
+        out.weights(first, second, gate, up, down)
 
 
 def write(directory):

@@ -1,7 +1,5 @@
 // FP8 codes of every instruction set, and of the emulated device, are those of the formula, bit by bit; what the
 // formula itself must give is tested in tensor/quantised_test.cpp.
-#include "kernels/fp8_tiles.h"
-
 #include <gtest/gtest.h>
 
 #include <bit>
@@ -12,45 +10,12 @@
 
 #include "base/float_formats.h"
 #include "base/random.h"
-#include "kernels/places_fixture.h"
+#include "kernels/fp8_tiles_fixture.h"
 
 namespace hadal::kernels {
 namespace {
 
-template <class T>
-struct Coded {
-  std::vector<T> values;
-  std::vector<uint8_t> codes;
-  std::vector<float> scales;
-  bool operator==(const Coded&) const = default;
-};
-
-struct Sizes {
-  int64_t matrices, rows, cols, tile_rows, tile_cols;
-};
-
-template <class T>
-Coded<T> encoded(const kernels_test::Place& place, const Sizes& s, const std::vector<T>& values, bool power_of_two,
-                 float smallest_amax = 0, bool ocp = false) {
-  const kernels_test::ExecAt at(place, 2);
-  const int64_t bands = (s.rows + s.tile_rows - 1) / s.tile_rows, across = (s.cols + s.tile_cols - 1) / s.tile_cols;
-  Coded<T> r{values, std::vector<uint8_t>(values.size()), std::vector<float>(size_t(s.matrices * bands * across))};
-  fp8_encode(at.twin(), {.values = {r.values.data(), s.cols, dtype_of<T>()},
-                         .codes = r.codes.data(),
-                         .scales = r.scales.data(),
-                         .codes_stride = s.cols,
-                         .scales_stride = across,
-                         .matrices = s.matrices,
-                         .rows = s.rows,
-                         .cols = s.cols,
-                         .tile_rows = s.tile_rows,
-                         .tile_cols = s.tile_cols,
-                         .power_of_two = power_of_two,
-                         .ocp = ocp,
-                         .smallest_amax = smallest_amax,
-                         .lane = at.exec.compute});
-  return r;
-}
+using kernels_test::Coded, kernels_test::Sizes, kernels_test::encoded;
 
 const Sizes kSizes[] = {{1, 3, 1000, 1, 128}, {2, 131, 200, 128, 128}, {1, 200, 77, 128, 1},
                         {3, 5, 70, 2, 5},     {1, 3, 100, 1, 32},      {2, 70, 33, 32, 1}};

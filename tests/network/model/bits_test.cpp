@@ -272,10 +272,13 @@ TEST(ModelBits, WeightGradientsMayRunAfterAnotherMicroBatchsForwardAndBackward) 
                                            make_batch({{1, 2}, {3}}, true, 37, 2),
                                            make_batch({{kOnDevice ? 30 : 130}}, false, 37, 3)};
   Cases cases;
-  for (const Precision precision : {kFinest, Precision::fp32, Precision::bf16}) {
+  std::vector<Precision> precisions = {kFinest, Precision::fp32, Precision::bf16};
+  if (!kOnDevice) precisions.insert(precisions.end(), {Precision::fp8, Precision::mxfp8});
+  for (const Precision precision : precisions) {
     for (const Recompute recompute : {Recompute::none, Recompute::norms, Recompute::all}) {
       if (cases.left_out()) continue;
       ModelOptions options = training_options(precision);
+      options.recipe = recipe_of(precision, {});
       options.recompute = recompute;
       SmallModel small(small_config(), options);
       const LossWeights weights = loss_weights(small_config());
