@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "apps/command.h"
+#include "apps/run_metrics.h"
 #include "apps/small_run.h"
 #include "config/config_io.h"
 #include "exchange/model_directory.h"
@@ -59,6 +60,34 @@ TEST_F(StartModel, TakesWeightsSizesBiasAndTokenizerAndKeepsThem) {
   EXPECT_EQ(stored.train.start_model, fs::canonical(start()).string());
   EXPECT_EQ(stored.model.hidden_size, 24);
   EXPECT_EQ(read_file(after.directory / "tokenizer.json"), read_file(start() / "tokenizer.json"));
+}
+
+// Nothing is learnt, so that the checkpoint behind the first step holds what every rank loaded.
+TEST_F(StartModel, EveryLayoutStartsFromTheSameBitsAndTheSameLoss) {
+  for (const std::string dtype : {"bf16", "fp8"}) {
+    const fs::path from = small_.root() / dtype;
+    const auto exported = run_hadal("export --to hf --dtype " + dtype + " --model " +
+                                    SmallRun::quoted(small_.run("first")) + " --output " + SmallRun::quoted(from));
+    ASSERT_EQ(exported.code, 0) << exported.err;
+    const auto weights_and_loss = [&](const std::string& layout) {
+      const std::string name = dtype + " " + layout;
+      const auto result =
+          run_hadal(train("--model " + SmallRun::quoted(from) + " --steps 1 --threads 2 --set optim.lr=0 " +
+                              "--set optim.weight_decay=0 --set train.bias_update_speed=0 " +
+                              "--set train.precision=bf16 --set train.micro_batch_sequences=1 --layout " + layout,
+                          name));
+      EXPECT_EQ(result.code, 0) << layout << ": " << result.err;
+      const fs::path run = small_.run(name);
+      return std::pair(read_file(open_model(run).directory / "model.safetensors"),
+                       steps_of(run).at(0)["loss"].get<double>());
+    };
+    const auto [weights, loss] = weights_and_loss("dp=1");
+    for (const std::string layout : {"dp=2,ep=2", "cp=2,ep=2", "tp=2", "pp=2"}) {
+      const auto [found_weights, found_loss] = weights_and_loss(layout);
+      EXPECT_TRUE(found_weights == weights) << layout << " from " << dtype;
+      EXPECT_EQ(found_loss, loss) << layout << " from " << dtype;
+    }
+  }
 }
 
 TEST_F(StartModel, ResumesWithoutTheDirectory) {

@@ -63,7 +63,7 @@ fs::path checkpoint_path(const fs::path& checkpoints, int64_t step) {
 }
 
 void verify_checkpoint(const fs::path& checkpoint, CheckpointPart part) { verify(checkpoint, part, true); }
-void verify_checkpoint_sizes(const fs::path& checkpoint) { verify(checkpoint, CheckpointPart::all, false); }
+void verify_checkpoint_sizes(const fs::path& checkpoint, CheckpointPart part) { verify(checkpoint, part, false); }
 
 std::vector<fs::path> list_checkpoints(const fs::path& checkpoints) {
   std::vector<fs::path> found;

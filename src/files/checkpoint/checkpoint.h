@@ -40,7 +40,8 @@ void load_model_tensors(const TensorFiles& files, const std::vector<ParameterSpe
 // corrupt, naming file and reason.
 enum class CheckpointPart { all, model, optimizer };
 void verify_checkpoint(const std::filesystem::path& checkpoint, CheckpointPart part = CheckpointPart::all);
-void verify_checkpoint_sizes(const std::filesystem::path& checkpoint);  // the same without reading what is in the files
+// The same without reading what is in the files.
+void verify_checkpoint_sizes(const std::filesystem::path& checkpoint, CheckpointPart part = CheckpointPart::all);
 std::vector<std::filesystem::path> list_checkpoints(
     const std::filesystem::path& checkpoints);                                        // complete ones, oldest first
 void remove_old_checkpoints(const std::filesystem::path& checkpoints, int64_t keep);  // and leftovers *.partial

@@ -29,20 +29,19 @@ Tensor ExportSource::read_rows(const Exec& exec, const StoredWeight& weight, int
   const int64_t cols = entry.shape.back();
   if (entry.dtype != DType::f8_e4m3) {
     Tensor rows = Tensor::empty(exec, entry.dtype, {count, cols});
-    files().read_rows(weight.name, first, count, rows.raw());
+    files().read_part(weight.name, first, 0, rows);
     return rows;
   }
-  // whole blocks of rows, because a block has one scale
-  const int64_t block_rows = block().rows, before = first % block_rows, from = first - before;
-  const int64_t n_scales = (before + count + block_rows - 1) / block_rows;
-  Tensor codes = Tensor::empty(exec, DType::f8_e4m3, {before + count, cols});
-  files().read_rows(weight.name, from, before + count, codes.raw());
+  const int64_t block_rows = block().rows, block_row = first / block_rows;
+  const int64_t n_scales = (first + count + block_rows - 1) / block_rows - block_row;
+  Tensor codes = Tensor::empty(exec, DType::f8_e4m3, {count, cols});
+  files().read_part(weight.name, first, 0, codes);
   const auto& scale_entry = files().entry(weight.scale_name);
   Tensor scales = Tensor::empty(exec, scale_entry.dtype, {n_scales, scale_entry.shape.back()});
-  files().read_rows(weight.scale_name, from / block_rows, n_scales, scales.raw());
-  Tensor values = Tensor::empty(exec, DType::f32, {before + count, cols});
-  dequantise_blocks(exec, codes, scales, values, block());
-  return values.row_range(before, count);
+  files().read_part(weight.scale_name, block_row, 0, scales);
+  Tensor values = Tensor::empty(exec, DType::f32, {count, cols});
+  dequantise_blocks(exec, codes, scales, values, block(), {.row = first % block_rows});
+  return values;
 }
 
 std::string ExportSource::identity() const {

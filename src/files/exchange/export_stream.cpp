@@ -129,7 +129,7 @@ void ExportStream::write_rows(const ExportTensor& tensor, const ExportRows& from
     if (stored) {
       put(read_in_order(from, at, n, [&](int64_t row, int64_t count) {
         Tensor bytes = Tensor::empty(exec_, source_.files().entry(weight.name).dtype, {count, cols});
-        source_.files().read_rows(weight.name, row, count, bytes.raw());
+        source_.files().read_part(weight.name, row, 0, bytes);
         return bytes;
       }));
       continue;

@@ -12,12 +12,18 @@ struct BlockSize {
   int64_t rows = 128, cols = 128;
 };
 
+// How many rows and columns of its first block a part of a matrix leaves out.
+struct BlockOffset {
+  int64_t row = 0, col = 0;
+};
+
 Shape scale_shape(const Shape& codes, BlockSize block);  // [ceil(out / rows), ceil(in / cols)]
 
 // One rounding to float (codes have 4 significant bits), and one more to the type of `out`: any float type. codes is
-// f8_e4m3 [out, in]; scales is f32, bf16 or f8_e8m0 of scale_shape().
+// f8_e4m3 [out, in], all of a matrix or a part of one that begins `at` inside a block; scales, f32, bf16 or f8_e8m0,
+// are those of all blocks that it touches.
 void dequantise_blocks(const Exec& exec, const Tensor& codes, const Tensor& scales, const Tensor& out,
-                       BlockSize block = {});
+                       BlockSize block = {}, BlockOffset at = {});
 // The released quantiser's rule: s = max(amax, 1e-4) / 448 (rounded up to a power of two when ue8m0), code = e4m3(w /
 // s).
 void quantise_blocks(const Exec& exec, const Tensor& w, const Tensor& codes, const Tensor& scales, bool ue8m0,

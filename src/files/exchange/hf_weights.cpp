@@ -35,7 +35,8 @@ struct HfWeights::Mapping {
   HfWeights& weights;
   const TensorFiles& files;
   const HfConfig& config;
-  std::set<std::string> used, missing;
+  const FileCheck file_check;
+  std::set<std::string> used = {}, missing = {};
   const std::string where = files.directory().string();
 
   void run(const std::vector<ParameterSpec>& specs) {
@@ -167,8 +168,9 @@ struct HfWeights::Mapping {
 
   void take_copy(const std::string& name, const std::string& original, const char* reason) {
     const auto &copy = files.entry(name), &main = files.entry(original);
-    const bool same = copy.dtype == main.dtype && copy.shape == main.shape &&
-                      std::memcmp(files.tensor(name).raw(), files.tensor(original).raw(), copy.end - copy.begin) == 0;
+    bool same = copy.dtype == main.dtype && copy.shape == main.shape;
+    if (same && file_check == FileCheck::contents)
+      same = std::memcmp(files.tensor(name).raw(), files.tensor(original).raw(), copy.end - copy.begin) == 0;
     files.check_intact();
     check(same, ErrorKind::corrupt,
           "{}: tensor '{}' ({} {}) must equal '{}' ({} {}), of which it is a copy ({}); it does not", where, name,
@@ -179,9 +181,9 @@ struct HfWeights::Mapping {
 };
 
 HfWeights::HfWeights(std::shared_ptr<const TensorFiles> files, const HfConfig& config,
-                     const std::vector<ParameterSpec>& specs)
+                     const std::vector<ParameterSpec>& specs, FileCheck file_check)
     : files_(std::move(files)), block_{config.fp8_block_rows, config.fp8_block_cols} {
-  Mapping{*this, *files_, config, {}, {}}.run(specs);
+  Mapping{*this, *files_, config, file_check}.run(specs);
 }
 
 HfWeights::HfWeights(const HfWeights& weights, const TensorFiles& averages, const std::vector<ParameterSpec>& specs)
@@ -216,112 +218,11 @@ Tensor HfWeights::view(const ParameterSpec& spec, DType dtype) const {
   return files_->tensor(list[0].name);
 }
 
-namespace {
-
-constexpr int64_t kChunkBytes = 1 << 20;
-constexpr int64_t kTaskBytes = 16 << 20;  // many large pages: two threads in one page would both clear it
-
-struct Chunk {
-  const StoredWeight* stored;
-  int64_t first, count;  // rows of the stored weight's part
-  Tensor destination;    // [count, cols]; of heads in Llama's order the whole parameter, whose rows are put in ours
-};
-
-// About a megabyte each, cut at block borders.
-std::vector<Chunk> chunks_of(const std::vector<StoredWeight>& list, const Tensor& destination, int64_t block_rows) {
-  std::vector<Chunk> chunks;
-  const int64_t cols = destination.cols();
-  const int64_t wanted = kChunkBytes / std::max<int64_t>(1, cols * dtype_bytes(destination.dtype()));
-  const int64_t step = std::max<int64_t>(1, wanted / block_rows) * block_rows;
-  for (const auto& stored : list) {
-    const Tensor whole = stored.expert < 0 ? destination : destination.slice(stored.expert);
-    for (int64_t row = 0; row < stored.rows; row += step) {
-      const int64_t count = std::min(step, stored.rows - row);
-      chunks.push_back({&stored, row, count, stored.half_split > 0 ? whole : whole.row_range(row, count)});
-    }
-  }
-  return chunks;
-}
-
-// Where tasks of neighbouring chunks begin, each for one thread; the last entry is the end.
-std::vector<size_t> tasks_of(const std::vector<Chunk>& chunks, int n_threads) {
-  int64_t total = 0, in_task = 0;
-  const auto bytes_of = [](const Chunk& chunk) {
-    return chunk.count * chunk.destination.cols() * dtype_bytes(chunk.destination.dtype());
-  };
-  for (const auto& chunk : chunks) total += bytes_of(chunk);
-  const int64_t wanted = std::min(kTaskBytes, total / n_threads + 1);
-  std::vector<size_t> begins = {0};
-  for (size_t i = 0; i < chunks.size(); ++i) {
-    in_task += bytes_of(chunks[i]);
-    if (in_task < wanted && i + 1 < chunks.size()) continue;
-    begins.push_back(i + 1);
-    in_task = 0;
-  }
-  return begins;
-}
-
-}  // namespace
-
-void HfWeights::read(const Exec& exec, const ParameterSpec& spec, const Tensor& destination) const {
-  check(destination.shape() == spec.shape && destination.contiguous(), ErrorKind::internal,
-        "'{}' of shape {} is read into {}", spec.name, shape_text(spec.shape), shape_text(destination.shape()));
-  if (destination.count() == 0) return;
-  if (!destination.on_host()) {
-    const Exec host = exec.on_host();
-    const Tensor read_here = Tensor::empty(host, destination.dtype(), destination.shape());
-    read(host, spec, read_here);
-    return destination.copy_from(read_here);
-  }
-  const auto chunks = chunks_of(stored(spec), destination, block_.rows);
-  const auto tasks = tasks_of(chunks, exec.compute->n_threads());
-  std::vector<std::vector<uint8_t>> buffers(size_t(exec.compute->n_threads()));
-  const auto read_rows = [&](const Chunk& chunk, const Tensor& to, int worker) {
-    const StoredWeight& stored = *chunk.stored;
-    const DType dtype = files_->entry(stored.name).dtype;
-    const int64_t first = stored.first_row + chunk.first, cols = to.cols();
-    if (dtype == to.dtype()) return files_->read_rows(stored.name, first, chunk.count, to.raw());
-    auto& buffer = buffers[size_t(worker)];
-    buffer.resize(std::max(buffer.size(), size_t(chunk.count * cols * dtype_bytes(dtype))));
-    files_->read_rows(stored.name, first, chunk.count, buffer.data());
-    const Tensor source = Tensor::wrap(buffer.data(), dtype, {chunk.count, cols});
-    if (stored.scale_name.empty()) return to.copy_from(exec, source);
-    const Tensor scales = files_->tensor(stored.scale_name);
-    const int64_t block = first / block_.rows, n_blocks = (chunk.count + block_.rows - 1) / block_.rows;
-    dequantise_blocks(exec, source, scales.row_range(block, n_blocks), to, block_);
-  };
-  const auto read_chunk = [&](const Chunk& chunk, int worker) {
-    const int64_t head = chunk.stored->half_split;
-    if (head == 0) return read_rows(chunk, chunk.destination, worker);
-    const Tensor rows = Tensor::empty(exec, destination.dtype(), {chunk.count, destination.cols()});
-    read_rows(chunk, rows, worker);
-    for (int64_t i = 0; i < chunk.count; ++i)
-      chunk.destination.row_range(row_of_half_split(chunk.first + i, head), 1).copy_from(rows.row_range(i, 1));
-  };
-  exec.compute->parallel_for(int64_t(tasks.size()) - 1, [&](int64_t task, int worker) {
-    for (size_t i = tasks[size_t(task)]; i < tasks[size_t(task) + 1]; ++i) read_chunk(chunks[i], worker);
-  });
-}
-
 bool HfWeights::is_stored_as_codes(const ParameterSpec& spec) const {
   const auto& list = stored(spec);
   return block_.rows == kSquareTile.rows && block_.cols == kSquareTile.cols &&
          std::all_of(list.begin(), list.end(),
                      [](const StoredWeight& one) { return !one.scale_name.empty() && one.half_split == 0; });
-}
-
-std::optional<Quantised> HfWeights::read_codes(const Exec& exec, const ParameterSpec& spec, DType source) const {
-  if (!is_stored_as_codes(spec)) return std::nullopt;
-  const auto& list = stored(spec);
-  Quantised result = Quantised::empty(exec, spec.shape, kSquareTile, source);
-  const bool stacked = spec.shape.size() == 3;
-  exec.compute->parallel_for(int64_t(list.size()), [&](int64_t i, int) {
-    const StoredWeight& one = list[size_t(i)];
-    const Quantised to = stacked ? result.slice(one.expert) : result;
-    files_->read_rows(one.name, one.first_row, one.rows, to.codes.raw());
-    to.scales.copy_from(files_->tensor(one.scale_name));
-  });
-  return result;
 }
 
 void drop_absent_mtp(HfConfig& config, const TensorFiles& files) {

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "arch/box.h"
 #include "arch/parameter_list.h"
 #include "exchange/fp8_blocks.h"
 #include "exchange/hf_config.h"
@@ -28,12 +29,17 @@ struct StoredWeight {
   int64_t half_split = 0;  // rows of a head, which are in Llama's order (row_of_half_split); 0: all are as ours
 };
 
+// What opening reads beside headers and scales. contents: a checkpoint's hashes, and whether copies are copies. sizes:
+// nothing, since another rank of the same run has looked at the contents.
+enum class FileCheck { contents, sizes };
+
 // The moving average of a parameter, among the tensors that a checkpoint keeps beside the weights.
 inline std::string average_name(const ParameterSpec& spec) { return "ema." + spec.name; }
 
 class HfWeights {
  public:
-  HfWeights(std::shared_ptr<const TensorFiles> files, const HfConfig& config, const std::vector<ParameterSpec>& specs);
+  HfWeights(std::shared_ptr<const TensorFiles> files, const HfConfig& config, const std::vector<ParameterSpec>& specs,
+            FileCheck file_check = FileCheck::contents);
 
   // The moving averages of a run's weights as its weights: of parameters that are trained "ema.NAME" of `averages`,
   // stacked as ours are, and what is never averaged (the router's bias) of `weights`.
@@ -42,9 +48,14 @@ class HfWeights {
   std::shared_ptr<const TensorFiles> shared_files() const { return files_; }
   const TensorFiles& files() const { return *files_; }
   const std::vector<StoredWeight>& stored(const ParameterSpec& spec) const;  // one, or one per expert in order
-  // The parameter's values in any float type, destination of spec.shape: FP8 dequantised exactly, experts stacked.
-  // Reads the files, not the map: memory grows by nothing but the destination.
-  void read(const Exec& exec, const ParameterSpec& spec, const Tensor& destination) const;
+  // Of a parameter's box (or of all of it) the values in any float type, destination of the box's size: FP8 dequantised
+  // exactly, experts stacked. Reads of the files what the box needs alone, an expert, row or column outside of it never
+  // (but whole heads where their rows are in Llama's order), and not through the map, scales excepted: memory grows by
+  // nothing but the destination.
+  void read(const Exec& exec, const ParameterSpec& spec, const Box& box, const Tensor& destination) const;
+  void read(const Exec& exec, const ParameterSpec& spec, const Tensor& destination) const {
+    read(exec, spec, Box::whole(spec.shape), destination);
+  }
   // The parameter's codes and scales where all of it is stored as FP8 in blocks of 128 x 128, experts stacked; `source`
   // is the type of the values meant. Memory grows by what is returned.
   std::optional<Quantised> read_codes(const Exec& exec, const ParameterSpec& spec, DType source) const;

@@ -50,9 +50,12 @@ std::vector<std::string> ModelDirectory::notices() const {
   return all;
 }
 
-ModelDirectory open_model(const fs::path& path) {
+ModelDirectory open_model(const fs::path& path, FileCheck file_check) {
   const auto at = locate_model(path);
-  if (at.is_checkpoint) verify_checkpoint(at.directory, CheckpointPart::model);
+  const bool contents = file_check == FileCheck::contents;
+  if (at.is_checkpoint)
+    contents ? verify_checkpoint(at.directory, CheckpointPart::model)
+             : verify_checkpoint_sizes(at.directory, CheckpointPart::model);
   ModelDirectory from;
   from.directory = at.directory;
   from.hugging_face = at.hugging_face;
@@ -60,7 +63,7 @@ ModelDirectory open_model(const fs::path& path) {
   from.files = std::make_shared<const TensorFiles>(TensorFiles::open(at.directory));
   drop_absent_mtp(from.config, *from.files);
   from.parameters = parameter_list(from.config.model);
-  from.weights = std::make_shared<const HfWeights>(from.files, from.config, from.parameters);
+  from.weights = std::make_shared<const HfWeights>(from.files, from.config, from.parameters, file_check);
   if (fs::exists(at.directory / "config.toml")) {
     const Config trained = load_config((at.directory / "config.toml").string());
     from.precision = trained.train.precision;
@@ -85,15 +88,8 @@ ModelConfig read_model_config(const fs::path& path) {
 }
 
 void load_masters(const ModelDirectory& from, const Exec& exec, const Parameters& parameters) {
-  for (const Parameter* parameter : parameters) {
-    if (parameter->box == Box::whole(parameter->spec.shape)) {
-      from.weights->read(exec, parameter->spec, parameter->master);
-      continue;
-    }
-    const Tensor whole = Tensor::empty(exec, parameter->master.dtype(), parameter->spec.shape);
-    from.weights->read(exec, parameter->spec, whole);
-    parameter->master.copy_from(exec, part_of(whole, parameter->box));
-  }
+  for (const Parameter* parameter : parameters)
+    from.weights->read(exec, parameter->spec, parameter->box, parameter->master);
   from.files->check_intact();
 }
 

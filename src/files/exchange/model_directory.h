@@ -30,8 +30,9 @@ struct ModelDirectory {
   std::vector<std::string> notices() const;  // of configuration and weights, one sentence each
 };
 
-// `path` as in locate_model(). A checkpoint's hashes are verified. Every tensor is mapped to its parameter, or refused.
-ModelDirectory open_model(const std::filesystem::path& path);
+// `path` as in locate_model(). A checkpoint's hashes are verified, or its sizes alone. Every tensor is mapped to its
+// parameter, or refused.
+ModelDirectory open_model(const std::filesystem::path& path, FileCheck file_check = FileCheck::contents);
 // The configuration alone: no tensor is looked at, but n_mtp is what the files hold.
 ModelConfig read_model_config(const std::filesystem::path& path);
 
@@ -41,6 +42,7 @@ struct LoadCounts {
 };
 
 // Fills the masters (and values of the same memory) of parameters that have memory; call refresh_values() afterwards.
+// Of each its box alone is read, and nothing else takes memory: ranks share out the files as they share out the model.
 void load_masters(const ModelDirectory& from, const Exec& exec, const Parameters& parameters);
 // The moving averages of the weights that a run kept, instead, in the values where masters are shared out among ranks;
 // throws not_found where there are none. The second takes tensors of whole parameters to wherever they shall go.

@@ -42,6 +42,7 @@ class SafetensorsReader {
   Tensor tensor(const std::string& name) const;
   // Copies bytes of a tensor from the file, not through the map; throws corrupt where the file ends too early.
   void read(const std::string& name, uint64_t offset, void* destination, size_t bytes) const;
+  uint64_t bytes_read() const { return file_->bytes_read(); }  // by read(), so far
   void check_intact() const { file_->check_intact(); }
 
  private:

@@ -161,13 +161,24 @@ uint64_t TensorFiles::bytes() const {
 
 Tensor TensorFiles::tensor(const std::string& name) const { return shards_[place(name).shard]->tensor(name); }
 
-void TensorFiles::read_rows(const std::string& name, int64_t first, int64_t count, void* destination) const {
+void TensorFiles::read_part(const std::string& name, int64_t row, int64_t col, const Tensor& to) const {
   const Place& at = place(name);
-  const Shape& shape = at.entry->shape;
-  const int64_t cols = shape.empty() ? 1 : shape.back();
-  const uint64_t row_bytes = uint64_t(cols * dtype_bytes(at.entry->dtype));
-  check(first >= 0 && count >= 0, ErrorKind::internal, "rows {} .. {} of '{}'", first, first + count, name);
-  shards_[at.shard]->read(name, uint64_t(first) * row_bytes, destination, size_t(count) * row_bytes);
+  const SafetensorsEntry& entry = *at.entry;
+  const int64_t cols = entry.shape.empty() ? 1 : entry.shape.back(), size = dtype_bytes(entry.dtype);
+  check(to.dtype() == entry.dtype && to.on_host() && row >= 0 && col >= 0 && col + to.cols() <= cols,
+        ErrorKind::internal, "{} {} from row {} and column {} of '{}' {} {}", dtype_name(to.dtype()),
+        shape_text(to.shape()), row, col, name, dtype_name(entry.dtype), shape_text(entry.shape));
+  if (to.count() == 0) return;
+  const int64_t at_once = to.cols() == cols && to.contiguous() ? to.rows() : 1;  // rows that lie behind each other
+  for (int64_t i = 0; i < to.rows(); i += at_once)
+    shards_[at.shard]->read(name, uint64_t(((row + i) * cols + col) * size), to.row_range(i, at_once).raw(),
+                            size_t(at_once * to.cols() * size));
+}
+
+uint64_t TensorFiles::bytes_read() const {
+  uint64_t bytes = 0;
+  for (const auto& shard : shards_) bytes += shard->bytes_read();
+  return bytes;
 }
 
 void TensorFiles::check_intact() const {

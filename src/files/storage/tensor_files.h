@@ -38,10 +38,12 @@ class TensorFiles {
   // A read-only view of the map. What reads through it must end with check_intact(): a file that was cut off or written
   // over meanwhile reads as zeros there, and only this call says so.
   Tensor tensor(const std::string& name) const;
-  // Copies the rows [first, first + count) of the 2-D view of a tensor, as stored, without touching the map. Throws
-  // corrupt where the file ends too early.
-  void read_rows(const std::string& name, int64_t first, int64_t count, void* destination) const;
-  void check_intact() const;  // throws corrupt naming the file that changed since open()
+  // Fills `to`, of the stored dtype and in the host's memory, with the rectangle of a tensor's 2-D view that begins at
+  // (row, col) and is as large as `to`. Reads these bytes alone, and not through the map. Throws corrupt where the
+  // file ends too early.
+  void read_part(const std::string& name, int64_t row, int64_t col, const Tensor& to) const;
+  uint64_t bytes_read() const;  // by read_part(), so far, of all files
+  void check_intact() const;    // throws corrupt naming the file that changed since open()
 
  private:
   struct Place {

@@ -139,7 +139,7 @@ void GuardedMap::read_at(uint64_t offset, void* destination, size_t bytes) const
     if (got < 0) fail_system("read", path_);
     check(got > 0, ErrorKind::corrupt, "{}: ends at byte {}, {} when it was opened: cut off while in use",
           path_.string(), offset, size_);
-    to += got, bytes -= size_t(got), offset += uint64_t(got);
+    to += got, bytes -= size_t(got), offset += uint64_t(got), bytes_read_ += uint64_t(got);
   }
 }
 

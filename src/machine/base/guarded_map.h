@@ -4,6 +4,7 @@
 // without the map, and fails where the file ends. Nothing ever writes to the file: the map is private, a write through
 // private_data() changes this process's copy of the page.
 #pragma once
+#include <atomic>
 #include <cstdint>
 #include <filesystem>
 #include <string_view>
@@ -25,13 +26,15 @@ class GuardedMap {
   size_t size() const { return size_; }
   std::string_view text() const { return {reinterpret_cast<const char*>(data_), size_}; }
   void read_at(uint64_t offset, void* destination, size_t bytes) const;  // throws corrupt, io
-  void check_intact() const;  // throws corrupt: cut off or changed since it was opened
+  uint64_t bytes_read() const { return bytes_read_; }  // by read_at(), so far; what the map was asked for nobody counts
+  void check_intact() const;                           // throws corrupt: cut off or changed since it was opened
 
  private:
   std::filesystem::path path_;
   int file_ = -1, region_ = -1;
   uint8_t* data_ = nullptr;
   size_t size_ = 0;
+  mutable std::atomic<uint64_t> bytes_read_ = 0;
   uint64_t device_ = 0, inode_ = 0;
   int64_t changed_seconds_ = 0, changed_nanoseconds_ = 0;
 };

@@ -8,9 +8,9 @@
 
 namespace hadal {
 
-std::unique_ptr<ModelDirectory> open_start_model(const Config& config) {
+std::unique_ptr<ModelDirectory> open_start_model(const Config& config, FileCheck file_check) {
   if (config.train.start_model.empty()) return nullptr;
-  auto start = std::make_unique<ModelDirectory>(open_model(config.train.start_model));
+  auto start = std::make_unique<ModelDirectory>(open_model(config.train.start_model, file_check));
   Config asked, theirs;
   asked.model = config.model;
   theirs.model = start->config.model;

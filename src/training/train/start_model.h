@@ -8,11 +8,12 @@
 
 namespace hadal {
 
-// Opened and checked whole against the configuration; null when a run starts from newly drawn weights.
-std::unique_ptr<ModelDirectory> open_start_model(const Config& config);
+// Opened and checked whole against the configuration, by ranks after the first one the files by their sizes alone; null
+// when a run starts from newly drawn weights.
+std::unique_ptr<ModelDirectory> open_start_model(const Config& config, FileCheck file_check);
 
-// Masters from it: its weights, or with train.start_average the moving average that it keeps (the router's bias is
-// never averaged and comes with the weights).
+// Masters of this rank's boxes from it: its weights, or with train.start_average the moving average that it keeps (the
+// router's bias is never averaged and comes with the weights).
 void load_start_masters(const Config& config, const ModelDirectory& start, const Exec& exec,
                         const Parameters& parameters);
 

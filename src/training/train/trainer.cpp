@@ -137,7 +137,7 @@ void Trainer::prepare_run() {
   changed_ = std::move(reconciled.differences);
   validate(config);
   const auto existing = list_checkpoints(directory.checkpoints());
-  if (existing.empty()) shared_.start = open_start_model(config);
+  if (existing.empty()) shared_.start = open_start_model(config, FileCheck::contents);
   data::PrepareOptions options;
   options.quiet = request_.quiet;
   options.say = [this](const std::string& text) { say(text); };
@@ -175,7 +175,7 @@ void Trainer::open_run(const std::string& told, const std::string& checkpoint) {
   Config& config = shared_.config = load_config(run.config().string());
   config.run = request_.config.run;
   if (checkpoint.empty()) {
-    shared_.start = open_start_model(config);
+    shared_.start = open_start_model(config, FileCheck::sizes);
   } else {
     shared_.checkpoint = run.checkpoints() / checkpoint;
     verify_checkpoint_sizes(shared_.checkpoint);

@@ -15,6 +15,8 @@
 #include "base/json.h"
 #include "base/random.h"
 #include "exchange/model_directory.h"
+#include "exchange/released_tensors.h"
+#include "tensor/quantised.h"
 
 namespace hadal::testing {
 
@@ -68,6 +70,29 @@ class HfDirectory : public ::testing::Test {
     return tensor.to(owned_.exec, dtype);
   }
 
+  void store(DType dtype) {
+    for (auto& [name, tensor] : tensors_) tensor = tensor.to(owned_.exec, dtype);
+  }
+  // As the released models store it: projections in FP8 blocks, the rest BF16.
+  void store_fp8(BlockSize block = {}) {
+    config_.fp8 = true, config_.fp8_block_rows = block.rows, config_.fp8_block_cols = block.cols;
+    config_.dtype = "bfloat16";
+    const auto specs = parameter_list(config_.model);
+    for (const ParameterSpec& spec : specs) {
+      for (int64_t e = 0; e < spec.n_experts(); ++e) {
+        Tensor& tensor = tensors_[spec.hf_name_of(e)];
+        if (!is_stored_as_fp8(spec)) {
+          if (!spec.high_precision) tensor = tensor.to(owned_.exec, DType::bf16);
+          continue;
+        }
+        const Shape shape = tensor.shape();
+        Quantised codes = Quantised::empty(owned_.exec, shape, {block.rows, block.cols}, DType::f32);
+        quantise(owned_.exec, codes, tensor, AmaxFloor::released);
+        tensor = codes.codes;
+        tensors_[spec.hf_name_of(e) + "_scale_inv"] = codes.scales;
+      }
+    }
+  }
   // Everything in one file, or in n shards by turns with an index.
   void write(int n_shards = 0) {
     atomic_write(root_ / "config.json", config_json_.empty() ? hf_config_to_json(config_) : config_json_);

@@ -26,9 +26,16 @@ TEST_F(TensorFilesTest, ShardsHoldWhatOneFileHolds) {
   }
   EXPECT_EQ(files.bytes(), bytes);
   EXPECT_TRUE(files.notices().empty());
-  std::vector<float> row(24);
-  files.read_rows("model.embed_tokens.weight", 7, 1, row.data());
-  for (int i = 0; i < 24; ++i) EXPECT_EQ(row[i], element(tensors_["model.embed_tokens.weight"], 7 * 24 + i));
+  const Tensor part = Tensor::zeros(owned_.exec, DType::f32, {5, 10}), strided = part.row_range(1, 3).col_range(2, 6);
+  files.read_part("model.embed_tokens.weight", 7, 4, strided);
+  EXPECT_EQ(files.bytes_read(), 3u * 6 * sizeof(float));
+  for (int64_t r = 0; r < 5; ++r) {
+    for (int64_t c = 0; c < 10; ++c) {
+      const bool in = r >= 1 && r < 4 && c >= 2 && c < 8;
+      EXPECT_EQ(element(part, r * 10 + c),
+                in ? element(tensors_["model.embed_tokens.weight"], (6 + r) * 24 + 2 + c) : 0);
+    }
+  }
   try {
     files.entry("model.embed_tokens.weigh");
     ADD_FAILURE();
@@ -168,8 +175,8 @@ TEST_F(TensorFilesTest, AShardCutOffBeforeOrAfterOpeningIsNamed) {
     EXPECT_EQ(error.kind(), ErrorKind::corrupt);
     EXPECT_NE(std::string(error.what()).find(shard_name(1)), std::string::npos) << error.what();
   }
-  std::vector<uint8_t> bytes(size_t(cut.bytes()));
-  EXPECT_ERROR(files.read_rows(name, 0, cut.rows(), bytes.data()), ErrorKind::corrupt, "cut off while in use");
+  const Tensor read = Tensor::empty(owned_.exec, cut.dtype(), cut.shape());
+  EXPECT_ERROR(files.read_part(name, 0, 0, read), ErrorKind::corrupt, "cut off while in use");
 }
 
 }  // namespace
