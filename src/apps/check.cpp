@@ -45,20 +45,11 @@ std::vector<LayoutCase> cases_of(const CheckOptions& o) {
   if (o.config.empty()) return cases;
   Config config = load_config(o.config);
   apply_overrides(config, o.common.set);
-  config = shrunk_in_width(config);
-  config.train.precision = precision;
   const std::vector<std::string> layouts = o.layouts.empty() ? std::vector<std::string>{"dp=2"} : o.layouts;
   for (const std::string& text : layouts) {
-    LayoutCase c;
-    c.config = config;
+    LayoutCase c = layout_case_of(config, parse_layout(text), precision);
     c.steps = o.steps;
     c.seed = uint64_t(o.seed);
-    c.config.parallel = parse_layout(text);
-    fit_tiles(c.config);
-    c.config.train.micro_batch_sequences = 1;
-    c.config.train.batch_sequences =
-        2 * c.config.parallel.dp * c.config.parallel.pp + 1;  // as many for each as make the ranks uneven
-    c.config.train.batch_ramp.clear();
     cases.push_back(std::move(c));
   }
   return cases;
@@ -123,15 +114,21 @@ int run_layouts(const CheckOptions& given) {
       for (const LayoutRow& row : one.findings.rows)
         rows.push_back(
             {{"quantity", row.quantity}, {"distance", row.distance}, {"limit", row.limit}, {"worst", row.worst}});
-      json.push_back(
-          {{"case", one.name}, {"agrees", one.findings.agree()}, {"first", one.findings.first}, {"rows", rows}});
+      json.push_back({{"case", one.name},
+                      {"exercised", one.findings.exercised.text()},
+                      {"agrees", one.findings.agree()},
+                      {"first", one.findings.first},
+                      {"first_parameter", one.findings.first_parameter},
+                      {"rows", rows}});
     }
     fmt::print("{}\n", json_text(json, {.indent = 1}));
     return failed ? kExitFailed : kExitFine;
   }
   for (size_t i = 0; i < all.size(); ++i) {
-    const std::string verdict = all[i].findings.agree() ? "agrees" : "DIFFERS: " + all[i].findings.first;
-    if (!all[i].findings.agree() || all.size() <= 8) fmt::print("case {}, {}: {}\n", i, all[i].name, verdict);
+    const LayoutFindings& findings = all[i].findings;
+    const std::string verdict = findings.agree() ? "agrees" : "DIFFERS: " + findings.difference();
+    if (!findings.agree() || all.size() <= 8)
+      fmt::print("case {}, {}: {}\n  exercised: {}\n", i, all[i].name, verdict, findings.exercised.text());
   }
   fmt::print("\n{}\n{} of {} layouts compute what one rank computes ({}, {} steps)\n", table_of(all),
              int64_t(all.size()) - failed, all.size(), enum_name(o.precision.value_or(Precision::fp64)), o.steps);

@@ -46,6 +46,25 @@ void fit_tiles(Config& config) {
   m.dense_ffn_size = 2 * config.fp8.tile * config.parallel.tp;
 }
 
+LayoutCase layout_case_of(const Config& config, const ParallelConfig& parallel, Precision precision) {
+  LayoutCase c;
+  c.config = shrunk_in_width(config);
+  c.config.parallel = parallel;
+  TrainConfig& train = c.config.train;
+  train.precision = precision;
+  fit_tiles(c.config);
+  train.micro_batch_sequences = 1;
+  train.batch_sequences = 2 * parallel.dp * parallel.pp + 1;  // as many for each as make the ranks uneven
+  train.batch_ramp.clear();
+  if (train.recompute == Recompute::none || train.recompute == Recompute::automatic) train.recompute = Recompute::all;
+  c.config.data.document_mask = DocumentMask::document;
+  constexpr double kBites = 0.05;  // far below the norms of models this narrow
+  double& clip = c.config.optim.clip;
+  clip = clip > 0 ? std::min(clip, kBites) : kBites;
+  c.idle_expert = true;
+  return c;
+}
+
 namespace {
 
 // Axes of more than one rank, by the case's number: every pair of the five meets in a pair, in triples and in fours.

@@ -1,8 +1,6 @@
 #include "train/layout_check.h"
 
 #include <algorithm>
-#include <cmath>
-#include <map>
 #include <optional>
 
 #include "base/error.h"
@@ -11,7 +9,10 @@
 #include "comm/rank_threads.h"
 #include "comm/transport_over.h"
 #include "config/config_io.h"
-#include "nn/box_view.h"
+#include "nn/init.h"
+#include "ops/pointwise.h"
+#include "train/layout_comparison.h"
+#include "train/micro_batches.h"
 #include "train/rank_place.h"
 #include "train/resources.h"
 #include "train/run_checkpoint.h"
@@ -21,21 +22,12 @@
 namespace hadal {
 namespace {
 
-using Numbers = std::vector<double>;
-
-using BoxValues = std::map<std::string, std::pair<Box, Numbers>>;  // by parameter
-
-// What a step leaves, under names "gradient of X", "loss" ...; values are kept for every rank.
-struct StepRecord {
-  std::vector<std::pair<std::string, Numbers>> quantities;  // kind, NUL, parameter (or nothing)
-  std::vector<BoxValues> values;                            // [rank]
-};
 using Record = std::vector<StepRecord>;
 using Routes = std::vector<std::vector<RouteReplay>>;  // [step][micro-batch]
 
-Numbers numbers_of(const Exec& exec, const Tensor& tensor) {
+std::vector<double> numbers_of(const Exec& exec, const Tensor& tensor) {
   const Tensor wide = tensor.to(exec, DType::f64);
-  return Numbers(wide.data<double>(), wide.data<double>() + wide.count());
+  return std::vector<double>(wide.data<double>(), wide.data<double>() + wide.count());
 }
 
 data::Batch made_up_batch(const LayoutCase& c, int64_t step) {
@@ -66,8 +58,8 @@ data::Batch made_up_batch(const LayoutCase& c, int64_t step) {
 }
 
 void note_result(const StepResult& result, StepRecord& record) {
-  const auto note = [&](const std::string& kind, Numbers numbers) {
-    record.quantities.emplace_back(kind + '\0', std::move(numbers));
+  const auto note = [&](const std::string& kind, std::vector<double> numbers) {
+    record.quantities.push_back({kind, "", std::move(numbers)});
   };
   check(result.skipped.empty(), ErrorKind::failed, "step {} was skipped: {}", result.step, result.skipped);
   note("loss", {result.loss});
@@ -75,14 +67,14 @@ void note_result(const StepResult& result, StepRecord& record) {
   note("balance loss", {result.balance_loss});
   note("gradient norm", {result.norms.global});
   note("norms of layers", result.norms.per_layer);
-  for (const auto& layer : result.load) note("expert load", Numbers(layer.begin(), layer.end()));
+  for (const auto& layer : result.load) note("expert load", std::vector<double>(layer.begin(), layer.end()));
 }
 
 std::string weight_kind(const std::string& parameter) {
   return parameter.ends_with("moe.bias") ? "selection bias" : "weight";
 }
 
-// "m.NAME" to kind and parameter.
+// "m.NAME" to kind, NUL, parameter: as tensors are called on their way to the first rank.
 std::string quantity_of_state(const std::string& name) {
   const size_t dot = name.find('.');
   const char* kind = name[0] == 'm' ? "first moment" : name[0] == 'v' ? "second moment" : "moving average";
@@ -115,12 +107,14 @@ void note_state(const Exec& exec, RankPlace& place, const Parameters& held, Opti
     file.tensors.push_back({quantity_of_state(entry.name), entry.dtype, entry.shape});
   for (TensorPart& part : state.parts)
     file.parts.push_back({quantity_of_state(part.name), part.row, part.col, part.elements});
-  for (const NamedTensor& one : bring_together(exec, place.world(), file))
-    record.quantities.emplace_back(one.name, numbers_of(exec, one.tensor));
+  for (const NamedTensor& one : bring_together(exec, place.world(), file)) {
+    const size_t end = one.name.find('\0');
+    record.quantities.push_back({one.name.substr(0, end), one.name.substr(end + 1), numbers_of(exec, one.tensor)});
+  }
 }
 
 // What every rank computes with, on the first.
-std::vector<BoxValues> values_of_all(const Exec& exec, RankPlace& place, const Parameters& parameters) {
+std::vector<std::vector<HeldValue>> values_of_all(const Exec& exec, RankPlace& place, const Parameters& parameters) {
   ByteWriter writer;
   for (const Parameter* parameter : parameters) writer(numbers_of(exec, parameter->value.plain));
   Group& group = place.world();
@@ -128,22 +122,33 @@ std::vector<BoxValues> values_of_all(const Exec& exec, RankPlace& place, const P
   to[0] = std::as_bytes(std::span(writer.text));
   std::vector<Message> received;
   group.start_all_to_all(to, received).wait();
-  std::vector<BoxValues> all;
+  std::vector<std::vector<HeldValue>> all;
   if (!group.leads()) return all;
   for (int64_t rank = 0; rank < group.size(); ++rank) {
     const Message& message = received[size_t(rank)];
     const std::string text(reinterpret_cast<const char*>(message.data.get()), size_t(message.bytes));
     ByteReader reader(text);
-    BoxValues values;
+    std::vector<HeldValue> values;
     for (const ParameterSpec& spec : place.placement().specs()) {
       const auto holding = place.placement().holding_of(spec, rank);
       if (!holding) continue;
-      values[spec.name].first = holding->box;
-      reader(values[spec.name].second);
+      values.push_back({spec.name, holding->box, {}});
+      reader(values.back().numbers);
     }
     all.push_back(std::move(values));
   }
   return all;
+}
+
+// Routers' scores lie between 0 and 1: no token chooses an expert whose score is lower by more, unless it must.
+void take_tokens_from_last_experts(const Exec& exec, const Parameters& parameters) {
+  for (Parameter* parameter : parameters) {
+    if (parameter->spec.kind != ParameterKind::router_bias) continue;
+    std::vector<double> moves(size_t(parameter->master.count()));
+    moves.back() = -1.25;
+    ops::shift(exec, parameter->master, moves);
+    refresh_value(exec, *parameter);
+  }
 }
 
 // One rank of a run. Routes are recorded where there are none, else replayed.
@@ -159,6 +164,7 @@ void run_rank(const LayoutCase& c, Precision precision, const Exec& exec, RankPl
   Transformer model(config.model, model_options(config, true), exec, place.share());
   model.initialize(exec, c.seed);
   const Parameters parameters = model.parameters();
+  if (c.idle_expert) take_tokens_from_last_experts(exec, parameters);
   Group& group = place.world();
   std::unique_ptr<Sharding> sharding;
   if (group.size() > 1) sharding = std::make_unique<Sharding>(exec, place.placement(), parameters, place.transport());
@@ -215,144 +221,33 @@ Record run_layout(const LayoutCase& c, const Exec& exec, const Routes& routes, b
   return of_first;
 }
 
-double norm(const Numbers& numbers) {
-  double sum = 0;
-  for (const double x : numbers) sum += x * x;
-  return std::sqrt(sum);
-}
-
-// Relative to what is wanted, or to `least`, if that is larger.
-double distance(const Numbers& wanted, const Numbers& found, double least) {
-  if (wanted.size() != found.size()) return INFINITY;
-  Numbers difference(wanted.size());
-  for (size_t i = 0; i < wanted.size(); ++i) difference[i] = wanted[i] - found[i];
-  const double absolute = norm(difference);
-  if (!(absolute > 0)) return std::isnan(absolute) ? INFINITY : 0;
-  const double size = std::max(norm(wanted), least);
-  return size > 0 ? absolute / size : INFINITY;
-}
-
-// Rows of the table, in the order in which quantities appear in a step: the first that differs is the nearest to the
-// cause.
-class Comparison {
- public:
-  explicit Comparison(Precision precision) : precision_(precision) {}
-
-  // The largest norm of each kind in a step. What is far smaller may be nothing but rounding (the gradient of a router
-  // that chooses one expert, whose weight is then 1): its distance is taken relative to a small share of the largest.
-  void begin_step(const StepRecord& one) {
-    largest_.clear();
-    for (const auto& [name, numbers] : one.quantities) {
-      double& largest = largest_[name.substr(0, name.find('\0'))];
-      largest = std::max(largest, norm(numbers));
+// What the one rank's steps made run.
+LayoutExercise exercised_by(const LayoutCase& c, const Record& record) {
+  LayoutExercise e;
+  e.least_targets = INT64_MAX;
+  const Config& config = c.config;
+  for (int64_t step = 1; step <= c.steps; ++step) {
+    const auto parts = micro_batches(made_up_batch(c, step), config.train.micro_batch_sequences);
+    e.micro_batches = int64_t(parts.size());
+    for (const MicroBatch& part : parts) {
+      const int64_t targets = count_targets({part}, 0)[0];
+      e.least_targets = std::min(e.least_targets, targets), e.most_targets = std::max(e.most_targets, targets);
     }
-  }
-
-  void compare(int64_t step, const std::string& kind, const std::string& parameter, const Numbers& one,
-               const Numbers& many) {
-    const double least = largest_[kind] * (precision_ == Precision::fp64 ? 1e-4 : 1e-2);
-    // Each step begins from weights in which the roundings of those before have left something.
-    enter(kind, place_text(parameter, step), distance(one, many, least), double(step) * limit_of(kind));
-  }
-
-  // Where roundings of the precision itself are large, both are held against the fp64 run. A single number's distance
-  // is luck, so a kind's parameters and steps are judged together, by the mean of their squared distances.
-  void compare_with(int64_t step, const Numbers& exact, const std::string& kind, const std::string& parameter,
-                    const Numbers& one, const Numbers& many) {
-    const double least = largest_[kind] * 1e-2, of_one = distance(exact, one, least),
-                 of_many = distance(exact, many, least);
-    Pool& pool = pools_[kind];
-    pool.one += of_one * of_one, pool.many += of_many * of_many, ++pool.n;
-    pool.single = pool.single || parameter.empty();
-    if (of_many - of_one < pool.most) return;
-    pool.most = of_many - of_one;
-    pool.worst = place_text(parameter, step);
-  }
-
-  void end() {
-    for (const auto& [kind, pool] : pools_) {
-      // Beside single numbers, which are few, a step of BF16, or the error of a product in FP8; beside all others a
-      // thousandth of BF16's.
-      const double of_single = precision_ == Precision::fp8 ? 4e-2 : 4e-3;
-      const double limit = 1.25 * std::sqrt(pool.one / pool.n) + (pool.single ? of_single : 4e-6);
-      enter(kind, pool.worst, std::sqrt(pool.many / pool.n), limit);
+    bool idle = false;
+    for (const auto& [kind, parameter, numbers] : record[size_t(step - 1)].quantities) {
+      if (kind == "MTP loss")
+        e.mtp_depths = std::count_if(numbers.begin(), numbers.end(), [](double x) { return x > 0; });
+      if (kind == "gradient norm") e.clipped_steps += config.optim.clip > 0 && numbers[0] > config.optim.clip;
+      if (kind == "expert load") idle = idle || std::count(numbers.begin(), numbers.end(), 0.0) > 0;
     }
+    e.idle_steps += idle;
   }
-
-  LayoutFindings findings;
-
- private:
-  struct Pool {
-    double one = 0, many = 0, n = 0, most = -INFINITY;
-    bool single = false;
-    std::string worst;
-  };
-  static std::string place_text(const std::string& parameter, int64_t step) {
-    return parameter.empty() ? fmt::format("step {}", step) : fmt::format("{}, step {}", parameter, step);
-  }
-  void enter(const std::string& kind, const std::string& where, double found, double limit) {
-    LayoutRow& row = row_of(kind);
-    if (row.worst.empty() || found - limit > row.distance - row.limit) row = {kind, found, limit, where};
-    if (found <= limit || !findings.first.empty()) return;
-    findings.first = fmt::format("{} ({}) differs by {:.2e}, more than {:.2e}", kind, where, found, limit);
-  }
-  double limit_of(const std::string& kind) const {
-    if (kind == "expert load") return 0;
-    if (precision_ == Precision::fp64) return 1e-9;
-    // Adam divides by the size of the gradients: where they are rounding alone, so is the update.
-    const bool behind_adam = kind.ends_with("moment") || kind.starts_with("weight") || kind == "moving average";
-    return behind_adam ? 1e-4 : 1e-5;
-  }
-  LayoutRow& row_of(const std::string& kind) {
-    for (LayoutRow& row : findings.rows)
-      if (row.quantity == kind) return row;
-    return findings.rows.emplace_back(LayoutRow{kind, 0, 0, ""});
-  }
-  Precision precision_;
-  std::map<std::string, double> largest_;
-  std::map<std::string, Pool> pools_;  // by kind
-};
-
-// What a box says of a whole parameter.
-Numbers part_of_numbers(const std::pair<Box, Numbers>& whole, const Box& box) {
-  Numbers copy = whole.second, numbers;
-  const Tensor part = part_of(Tensor::wrap(copy.data(), DType::f64, whole.first.size), box);
-  for (int64_t row = 0; row < part.rows(); ++row) {
-    const double* begin = part.data<double>() + row * part.row_stride();
-    numbers.insert(numbers.end(), begin, begin + part.cols());
-  }
-  return numbers;
-}
-
-void compare_step(int64_t step, const StepRecord& one, const StepRecord& many, const StepRecord* exact,
-                  Comparison& comparison) {
-  check(one.quantities.size() == many.quantities.size(), ErrorKind::internal,
-        "one rank's step has {} quantities, the layout's {}", one.quantities.size(), many.quantities.size());
-  comparison.begin_step(one);
-  for (size_t i = 0; i < one.quantities.size(); ++i) {
-    const auto& [name, numbers] = one.quantities[i];
-    check(many.quantities[i].first == name, ErrorKind::internal, "quantities come in another order");
-    const std::string kind = name.substr(0, name.find('\0')), parameter = name.substr(kind.size() + 1);
-    if (exact) {
-      comparison.compare_with(step, exact->quantities[i].second, kind, parameter, numbers, many.quantities[i].second);
-    } else {
-      comparison.compare(step, kind, parameter, numbers, many.quantities[i].second);
-    }
-  }
-  for (size_t rank = 0; rank < many.values.size(); ++rank) {
-    for (const auto& [parameter, value] : many.values[rank]) {
-      const auto& [box, numbers] = value;
-      const auto of = [&, &name = parameter, &box = box](const StepRecord& record) {
-        return part_of_numbers(record.values[0].at(name), box);
-      };
-      const std::string kind = fmt::format("weight on rank {}", rank);
-      if (exact) {
-        comparison.compare_with(step, of(*exact), kind, parameter, of(one), numbers);
-      } else {
-        comparison.compare(step, kind, parameter, of(one), numbers);
-      }
-    }
-  }
+  e.steps = c.steps;
+  e.micro_batches_of_a_rank = (e.micro_batches + config.parallel.dp - 1) / config.parallel.dp;
+  e.masked = config.data.document_mask == DocumentMask::document;
+  e.recompute = chosen_recompute(config.train);
+  e.clip = config.optim.clip;
+  return e;
 }
 
 }  // namespace
@@ -372,11 +267,9 @@ LayoutFindings check_layout(const LayoutCase& c, const Exec& exec, const std::sh
   const bool replay = precision != Precision::fp64;  // no rounding flips a route there: routers are compared too
   const Record many = run_layout(c, exec, routes, replay, transport);
   if (transport && transport->rank() != 0) return {};
-  Comparison comparison(precision);
-  for (size_t s = 0; s < one.size(); ++s)
-    compare_step(int64_t(s) + 1, one[s], many[s], exact.empty() ? nullptr : &exact[s], comparison);
-  comparison.end();
-  return comparison.findings;
+  LayoutFindings findings = compare_records(precision, one, many, exact);
+  findings.exercised = exercised_by(c, one);
+  return findings;
 }
 
 }  // namespace hadal

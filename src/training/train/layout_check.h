@@ -16,6 +16,7 @@
 #include "base/exec.h"
 #include "comm/transport.h"
 #include "config/config.h"
+#include "train/layout_findings.h"
 
 namespace hadal {
 
@@ -26,21 +27,9 @@ struct LayoutCase {
   std::vector<int64_t> lengths = {};  // of the sequences of a batch; none: drawn
   bool weighted = false;              // losses of passages have weights of their own
   uint64_t untrained_eighths = 1;     // of tokens: no targets; many where dialogues are trained on
+  bool idle_expert = false;           // each router with a selection bias keeps its last expert without tokens
   // Tests put faults between ranks; empty: nothing.
   std::function<std::shared_ptr<Transport>(std::shared_ptr<Transport>)> wrap = {};
-};
-
-struct LayoutRow {
-  std::string quantity;  // "gradient", "weight on rank 1"
-  double distance = 0;   // relative, the largest over parameters and steps
-  double limit = 0;
-  std::string worst;  // "layers.1.ffn.gate, step 2"
-};
-
-struct LayoutFindings {
-  std::vector<LayoutRow> rows;
-  std::string first;  // the first quantity that differs, its parameter, step and distance; empty: all agree
-  bool agree() const { return first.empty(); }
 };
 
 // exec: its instruction set and threads, which the ranks divide among themselves. transport: of ranks that are
@@ -55,6 +44,11 @@ Config shrunk_in_width(Config config);
 // Tensor ranks may cut no tile of a weight in FP8: where there are some, tiles of 32, and widths of which every head
 // and every rank's share of a dense FFN has whole ones.
 void fit_tiles(Config& config);
+
+// A configuration's model, narrow, in a layout, over batches that make run what its own might not: several
+// micro-batches on every data rank, more on some than on others; masked documents, recomputation, a clip below the norm
+// of gradients, an expert without tokens where routers have a selection bias.
+LayoutCase layout_case_of(const Config& config, const ParallelConfig& parallel, Precision precision);
 
 // A case drawn from (seed, number): layout, model, batch, optimizer, recomputation, masks.
 LayoutCase random_layout_case(uint64_t seed, int64_t number, Precision precision);

@@ -31,7 +31,7 @@ std::string first_with(const std::string& layout, const FaultyTransport::Change&
   c.wrap = [change](std::shared_ptr<Transport> inner) {
     return std::make_shared<FaultyTransport>(std::move(inner), change);
   };
-  return check_it(c).first;
+  return check_it(c).difference();
 }
 
 template <class T>

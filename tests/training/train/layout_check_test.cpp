@@ -143,7 +143,7 @@ std::string first_with(const FaultyTransport::Change& change) {
   c.wrap = [change](std::shared_ptr<Transport> inner) {
     return std::make_shared<FaultyTransport>(std::move(inner), change);
   };
-  return check_it(c).first;
+  return check_it(c).difference();
 }
 
 template <class T>
@@ -161,6 +161,7 @@ TEST(LayoutCheck, FindsAGradientCountedTwice) {
     if (from == 1 && message.label.operation == "reduce_scatter of holders 0 1") scale(message, 2.0);
   });
   EXPECT_NE(first.find("gradient norm (step 1)"), std::string::npos) << first;
+  EXPECT_NE(first.find("the first parameter that differs: gradient (embedding, step 1)"), std::string::npos) << first;
 }
 
 TEST(LayoutCheck, FindsAGradientThatIsLost) {
@@ -191,7 +192,7 @@ std::string first_in_pipeline(const FaultyTransport::Change& change) {
   c.wrap = [change](std::shared_ptr<Transport> inner) {
     return std::make_shared<FaultyTransport>(std::move(inner), change);
   };
-  return check_it(c).first;
+  return check_it(c).difference();
 }
 
 TEST(LayoutCheck, FindsActivationsOfAnotherMicroBatch) {
@@ -213,6 +214,7 @@ TEST(LayoutCheck, FindsAGradientThatDoesNotTravelBack) {
     if (message.label.operation.find("gradients") != std::string::npos) scale(message, 0.0);
   });
   EXPECT_NE(first.find("gradient norm (step 1)"), std::string::npos) << first;
+  EXPECT_NE(first.find("the first parameter that differs: gradient (embedding, step 1)"), std::string::npos) << first;
 }
 
 // The copies of a DualPipe pair that do not add up their gradients.
@@ -221,6 +223,7 @@ TEST(LayoutCheck, FindsDirectionsThatAreNotAddedUp) {
     if (message.label.operation == "reduce_scatter of holders 0 1") scale(message, 0.0);
   });
   EXPECT_NE(first.find("gradient norm (step 1)"), std::string::npos) << first;
+  EXPECT_NE(first.find("the first parameter that differs: gradient (embedding, step 1)"), std::string::npos) << first;
 }
 
 // Copies prove every so often that they are equal; here a bit of the values that rank 1 gets is lost.
@@ -257,6 +260,52 @@ TEST(LayoutCheck, ShrinksWidthsAndKeepsWhatMakesOtherCodeRun) {
   EXPECT_EQ(narrow.model.n_mtp, 1);
   EXPECT_EQ(narrow.model.hidden_size, 48);
   EXPECT_EQ(narrow.model.expert_ffn_size, 12);
+}
+
+// ---- a user's own model ----
+
+TEST(LayoutCheck, AUsersModelMakesEverythingRunThatAStepHas) {
+  for (const char* name : {"shakespeare", "deepseek-v2-lite-16b"}) {
+    Config config = load_config(std::string(HADAL_SOURCE_DIR) + "/configs/" + name + ".toml");
+    config.model.n_layers = 3;
+    LayoutCase c = layout_case_of(config, parse_layout("dp=2"), Precision::fp64);
+    c.steps = 2;
+    const LayoutFindings findings = check_it(c);
+    EXPECT_TRUE(findings.agree()) << name << ": " << findings.difference();
+    const LayoutExercise& e = findings.exercised;
+    EXPECT_EQ(e.micro_batches, 5) << name;
+    EXPECT_EQ(e.micro_batches_of_a_rank, 3) << name;
+    EXPECT_LT(e.least_targets, e.most_targets) << name;
+    EXPECT_TRUE(e.masked) << name;
+    EXPECT_EQ(e.mtp_depths, config.model.n_mtp) << name;
+    EXPECT_NE(e.recompute, Recompute::none) << name;
+    EXPECT_EQ(e.clipped_steps, 2) << name << ": " << e.text();
+    EXPECT_EQ(e.idle_steps, 2) << name << ": " << e.text();
+  }
+}
+
+TEST(LayoutCheck, AUsersOwnRecomputationAndNarrowerClipStay) {
+  Config config = small_config(Precision::fp32);
+  config.train.recompute = Recompute::norms;
+  config.optim.clip = 0.01;
+  const LayoutCase c = layout_case_of(config, parse_layout("pp=2"), Precision::fp32);
+  EXPECT_EQ(c.config.train.recompute, Recompute::norms);
+  EXPECT_EQ(c.config.optim.clip, 0.01);
+}
+
+// What a check says of what ran is counted there: with a high clip, all tokens at every expert and equal sequences.
+TEST(LayoutCheck, WhatDoesNotRunIsNotSaidToRun) {
+  LayoutCase c = plain_case(2);
+  c.config.optim.clip = 1e6;
+  c.config.model.n_experts_per_token = c.config.model.n_routed_experts;
+  c.config.model.n_mtp = 0;
+  c.idle_expert = true;
+  c.lengths = {9, 9};
+  c.untrained_eighths = 0;
+  const LayoutExercise e = check_it(c).exercised;
+  EXPECT_EQ(e.text(),
+            "2 micro-batches a step (up to 1 on a data rank) of 8 to 8 targets, no document mask, no MTP, "
+            "recompute none, gradients clipped to 1000000 in 0 of 3 steps, an expert without tokens in 0 of 3");
 }
 
 TEST(LayoutCheck, FortyCasesHaveEveryPairOfAxesAndManyFours) {
