@@ -142,8 +142,9 @@ TEST_F(TaskFiles, GradeChoicesByCharactersBytesAndMutualInformation) {
   const auto graded = [&](std::vector<double> scores) {
     std::vector<Replies> replies;
     for (const double score : scores) replies.push_back({{.log_prob = score, .greedy = score > -1}});
+    const std::vector<Graded> judged = made.grade(made.items[0], replies);
     std::vector<double> values;
-    for (const auto& [name, value] : made.grade(made.items[0], replies)[0].values) values.push_back(value.value);
+    for (const auto& [name, value] : judged[0].values) values.push_back(value.value);
     return values;
   };
   // "yes" has 3 characters and bytes, "n\u00f6" 2 characters and 3 bytes; the second is right.
