@@ -76,15 +76,8 @@ std::string draw_memory(Config config, const Exec& exec, uint64_t available_byte
     return fmt::format("memory: {}\n", error.what());
   }
   const MemoryPlan plan = plan_memory(config, model_options(config, true), exec.compute->n_threads());
-  const std::pair<const char*, int64_t> parts[] = {{"weights and masters", plan.weights},
-                                                   {"gradients", plan.gradients},
-                                                   {"moments and EMA", plan.optimizer},
-                                                   {"activations and workspace", plan.activations},
-                                                   {"blocks that wait for their next use", plan.spare},
-                                                   {"copy for a checkpoint", plan.checkpoint_copy},
-                                                   {"program", plan.program}};
   Table table({"memory", "bytes"});
-  for (const auto& [what, bytes] : parts)
+  for (const auto& [what, bytes] : plan.parts())
     if (bytes > 0) table.add({what, format_bytes(double(bytes))});
   table.add_rule();
   table.add({"in all", format_bytes(double(plan.total()))});

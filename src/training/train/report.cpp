@@ -137,14 +137,9 @@ std::string breakdown(const RunRecord& run) {
   if (!run.has_config) return out;
   const auto options = model_options(run.config, true);
   const auto plan = plan_memory(run.config, options, run.start.value("threads", granted_threads()));
+  const auto parts = plan.parts();
   return out + share_bar(fmt::format("memory by part (estimate, {}), {}", format_bytes(double(plan.total())), run.name),
-                         {{"weights and masters", double(plan.weights)},
-                          {"gradients", double(plan.gradients)},
-                          {"activations and workspace", double(plan.activations)},
-                          {"moments and EMA", double(plan.optimizer)},
-                          {"blocks that wait for their next use", double(plan.spare)},
-                          {"checkpoint copy", double(plan.checkpoint_copy)},
-                          {"program", double(plan.program)}});
+                         {parts.begin(), parts.end()});
 }
 
 // What FP8 does to the products of each layer, of runs that were looked at.

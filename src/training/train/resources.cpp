@@ -52,6 +52,16 @@ void add_parameter(const Config& config, const ModelOptions& options, const Para
 
 }  // namespace
 
+std::vector<std::pair<std::string, int64_t>> MemoryPlan::parts() const {
+  return {{"weights and masters", weights},
+          {"gradients", gradients},
+          {"activations and workspace", activations},
+          {"moments and EMA", optimizer},
+          {"blocks that wait for their next use", spare},
+          {"checkpoint copy", checkpoint_copy},
+          {"program", program}};
+}
+
 MemoryPlan plan_rank_memory(const Config& config, const ModelOptions& options, const Placement& placement, int64_t rank,
                             int n_threads) {
   MemoryPlan plan;

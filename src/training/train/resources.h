@@ -2,6 +2,8 @@
 #pragma once
 #include <cstdint>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "base/exec.h"
 #include "config/config.h"
@@ -20,6 +22,7 @@ struct MemoryPlan {
   int64_t program = 64 << 20;   // code, tokenizer, data windows
   int64_t in_use() const { return weights + gradients + optimizer + activations; }  // the most at once
   int64_t total() const { return in_use() + spare + checkpoint_copy + program; }
+  std::vector<std::pair<std::string, int64_t>> parts() const;  // all of total(), each named for people
 };
 
 // Of one rank of a layout.
