@@ -22,22 +22,20 @@
 namespace hadal {
 namespace {
 
-// The words of this program's own command, without --transport, which the started ranks know by themselves.
+// The words of this program's own command, without --transport mpi, which the started ranks know by themselves.
 std::vector<std::string> own_arguments() {
   const std::string line = read_file("/proc/self/cmdline");
-  std::vector<std::string> words;
+  std::vector<std::string> kept;
   for (size_t at = 0; at < line.size();) {
     const size_t end = std::min(line.find('\0', at), line.size());
-    words.push_back(line.substr(at, end - at));
+    kept.push_back(line.substr(at, end - at));
     at = end + 1;
   }
-  std::vector<std::string> kept;
-  for (size_t i = 1; i < words.size(); ++i) {
-    if (words[i] == "--transport") {
-      ++i;
-    } else if (!words[i].starts_with("--transport=")) {
-      kept.push_back(words[i]);
-    }
+  kept.erase(kept.begin());
+  std::erase(kept, "--transport=mpi");
+  for (auto word = kept.begin(); word != kept.end();) {
+    const bool both = *word == "--transport" && word + 1 != kept.end() && *(word + 1) == "mpi";
+    word = both ? kept.erase(word, word + 2) : word + 1;
   }
   return kept;
 }

@@ -67,12 +67,6 @@ Option Option::one_of(const std::vector<std::string>& words) {
   return *this;
 }
 
-Option Option::refusing(const std::string& word, const std::string& reason) {
-  const auto refusal = [word, reason](const std::string& text) { return text == word ? reason : ""; };
-  option_->check(CLI::Validator(refusal, ""));
-  return *this;
-}
-
 Option Option::positive() {
   option_->check(in_words(CLI::PositiveNumber, "is not above 0"));
   return *this;

@@ -22,7 +22,6 @@ class Option {
   Option required();
   Option show_default();  // --help prints the value that the variable has at this moment
   Option one_of(const std::vector<std::string>& words);
-  Option refusing(const std::string& word, const std::string& reason);  // said before one_of() would
   Option positive();
   Option not_negative();
   template <class T>

@@ -6,6 +6,8 @@
 #include "base/error.h"
 #include "base/thread_pool.h"
 #include "comm/mpi_transport.h"
+#include "comm/nccl_cards.h"
+#include "comm/nccl_transport.h"
 #include "config/config_io.h"
 
 namespace hadal {
@@ -55,8 +57,12 @@ std::shared_ptr<Transport> open_processes(const std::string& transport, int64_t 
                                           double watchdog) {
   const bool launched = started_by_mpi();
   if (transport == "threads" || (transport == "auto" && !launched)) return nullptr;
+  const bool nccl = transport == "nccl";
+  if (!launched && nccl) check_nccl_can_start(n_ranks);
   if (!launched) run_under_mpirun(n_ranks, common.quiet);
-  std::shared_ptr<Transport> opened = MpiTransport::open({.silent_seconds = watchdog});
+  std::shared_ptr<MpiTransport> opened;
+  if (nccl) opened = NcclTransport::open({.silent_seconds = watchdog});
+  if (!nccl) opened = MpiTransport::open({.silent_seconds = watchdog});
   if (common.threads == 0) common.threads = std::max(1, granted_threads() / mpi_ranks_on_this_machine());
   return opened;
 }
@@ -64,11 +70,9 @@ std::shared_ptr<Transport> open_processes(const std::string& transport, int64_t 
 void add_transport_option(Verb verb, std::string& transport) {
   verb.add_option("--transport", transport,
                   "threads: ranks are threads of this process; mpi: processes, started by mpirun or srun, or by this "
-                  "command itself; auto: mpi where such a launcher started it, else threads")
-      .refusing("nccl",
-                "nccl: several ranks compute on CPUs alone, and NCCL carries what lies on GPUs; give threads, "
-                "or mpi for ranks that are processes")
-      .one_of({"auto", "threads", "mpi"});
+                  "command itself; nccl: such processes whose long messages go through a card of each; auto: mpi where "
+                  "such a launcher started it, else threads")
+      .one_of({"auto", "threads", "mpi", "nccl"});
 }
 
 }  // namespace hadal

@@ -20,8 +20,9 @@ void add_count_of_ranks(Verb verb, RankOptions& options, const std::string& help
 void add_transport_option(Verb verb, std::string& transport);
 
 // Brings config.parallel and options together and opens the transport of ranks that are processes, whose threads divide
-// the machine's cores where `common` does not say how many. Null: ranks are threads of this process. With --transport
-// mpi outside of mpirun the program is started anew under mpirun, and this does not return.
+// the machine's cores where `common` does not say how many. Null: ranks are threads of this process; else the transport
+// is an MpiTransport. With --transport mpi or nccl outside of mpirun the program is started anew under mpirun, and this
+// does not return.
 std::shared_ptr<Transport> open_ranks(const RankOptions& options, Config& config, CommonOptions& common);
 
 // The second half of it: the transport of so many processes, or null where ranks are threads.

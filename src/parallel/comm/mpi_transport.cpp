@@ -1,13 +1,10 @@
 #include "comm/mpi_transport.h"
 
-#include <dlfcn.h>
-
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <cstdlib>
 #include <deque>
-#include <filesystem>
 #include <list>
 #include <map>
 #include <mutex>
@@ -16,13 +13,14 @@
 
 #include "base/error.h"
 #include "base/interrupt.h"
+#include "comm/group.h"
 #include "comm/mpi/module.h"
+#include "comm/open_module.h"
 #include "comm/packets.h"
 
 namespace hadal {
 namespace {
 
-namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
 constexpr double kStoodStill = 1;  // seconds without a turn of the thread, which sleeps for milliseconds
@@ -37,25 +35,13 @@ std::chrono::microseconds longest_sleep(double idle_seconds) {
 }
 
 const MpiModule* load_module() {
-  const fs::path program = fs::read_symlink("/proc/self/exe").parent_path();
-  const fs::path beside = program / "hadal_mpi.so", installed = program / "../lib/hadal/hadal_mpi.so";
-  // Global: MPI opens plugins of its own, which look for its symbols.
-  void* library = nullptr;
-  for (const fs::path& path : {beside, program.parent_path() / "hadal_mpi.so", installed}) {
-    if (!fs::exists(path)) continue;
-    library = dlopen(path.c_str(), RTLD_NOW | RTLD_GLOBAL);
-    check(library != nullptr, ErrorKind::unsupported,
-          "MPI cannot be opened: {}; install it with ./setup --tests, or use ranks as threads: --ranks N", dlerror());
-    break;
-  }
-  check(
-      library != nullptr, ErrorKind::unsupported,
-      "this program was built without MPI ({} is not there): install openmpi-bin and libopenmpi-dev (./setup --tests) "
-      "and build again, or use ranks as threads: --ranks N",
-      beside.string());
-  const auto function = reinterpret_cast<MpiModuleFunction>(dlsym(library, kMpiModuleSymbol));
-  check(function != nullptr, ErrorKind::unsupported, "{} is of another version of this program", beside.string());
-  return function();
+  return reinterpret_cast<MpiModuleFunction>(open_module(
+      {.file = "hadal_mpi.so",
+       .symbol = kMpiModuleSymbol,
+       .library = "MPI",
+       .when_shut = "install it with ./setup --tests, or use ranks as threads: --ranks N",
+       .when_built = "install openmpi-bin and libopenmpi-dev (./setup --tests) and build again, or use ranks as "
+                     "threads: --ranks N"}))();
 }
 
 const char* first_of(std::initializer_list<const char*> names) {
@@ -85,11 +71,14 @@ struct MpiTransport::State {
   // Guarded by the mutex:
   std::deque<std::pair<int, Packet>> outgoing;
   std::map<Key, Message> inbox;
+  std::vector<int64_t> announced;        // of each rank: messages that come by other means
   std::string failure;                   // why this rank cannot go on
   bool failure_known = false;            // to the others, from the rank that told this one
   std::vector<Clock::time_point> heard;  // of each rank
   std::vector<bool> gone;                // of each rank: has said that it is done
   bool started = false, ending = false, failing = false, told_leaving = false;
+  uint64_t listened = 0;
+  Listener listener;  // of the channel `listened`; set before a message of it can come
   // Of the thread alone:
   struct Sending {
     Packet packet;
@@ -111,6 +100,11 @@ struct MpiTransport::State {
   bool send_some();
   bool receive_some();
   void take(int from, const std::vector<std::byte>& packet);
+  void put(int from, Message message) {  // with the mutex held
+    const Key key{from, message.label.channel, message.label.number};
+    inbox.emplace(key, std::move(message));
+    for_caller.notify_all();
+  }
   void tell_all(const Packet& packet) {  // with the mutex held
     for (int r = 0; r < size; ++r)
       if (r != rank) outgoing.emplace_back(r, packet);
@@ -161,8 +155,12 @@ bool MpiTransport::State::receive_some() {
 
 void MpiTransport::State::take(int from, const std::vector<std::byte>& packet) {
   Assembler::Result result = assemblers[size_t(from)].take(packet);
-  const std::lock_guard lock(mutex);
+  std::unique_lock lock(mutex);
   heard[size_t(from)] = Clock::now();
+  if (result.message && listener && result.message->label.channel == listened) {
+    lock.unlock();
+    return listener(from, *result.message);
+  }
   if (result.kind == PacketKind::failure) {
     failure_known = failure_known || failure.empty();
     say_failure(fmt::format("rank {} ended: {}", from, result.reason));
@@ -170,9 +168,7 @@ void MpiTransport::State::take(int from, const std::vector<std::byte>& packet) {
     gone[size_t(from)] = true;
     for_caller.notify_all();
   } else if (result.message) {
-    const Key key{from, result.message->label.channel, result.message->label.number};
-    inbox.emplace(key, std::move(*result.message));
-    for_caller.notify_all();
+    put(from, std::move(*result.message));
   }
 }
 
@@ -221,6 +217,7 @@ void MpiTransport::State::run() {
     size = mpi->size();
     heard.assign(size_t(size), Clock::now());
     gone.assign(size_t(size), false);
+    announced.assign(size_t(size), 0);
     last_turn = Clock::now();
     started = true;
     for_caller.notify_all();
@@ -258,28 +255,70 @@ void MpiTransport::State::run() {
   mpi->finish();
 }
 
-MpiTransport::MpiTransport(std::unique_ptr<State> state) : state_(std::move(state)) {}
-
-std::shared_ptr<MpiTransport> MpiTransport::open(const MpiOptions& options) {
-  auto state = std::make_unique<State>();
-  state->options = options;
-  state->mpi = load_module();
-  State& s = *state;
+MpiTransport::MpiTransport(const MpiOptions& options) : state_(std::make_unique<State>()) {
+  State& s = *state_;
+  s.options = options;
+  s.mpi = load_module();
   s.thread = std::thread([&s] { s.run(); });
-  {
-    std::unique_lock lock(s.mutex);
-    s.for_caller.wait(lock, [&] { return s.started; });
-  }
-  return std::shared_ptr<MpiTransport>(new MpiTransport(std::move(state)));
+  std::unique_lock lock(s.mutex);
+  s.for_caller.wait(lock, [&] { return s.started; });
 }
 
-MpiTransport::~MpiTransport() {
+std::shared_ptr<MpiTransport> MpiTransport::open(const MpiOptions& options) {
+  std::shared_ptr<MpiTransport> transport(new MpiTransport(options));
+  greet(transport, "");
+  return transport;
+}
+
+std::vector<std::string> MpiTransport::greet(const std::shared_ptr<MpiTransport>& transport, const std::string& word) {
+  std::vector<std::string> words = Group(transport, "greeting").exchange(transport->name() + "\n" + word);
+  for (std::string& other : words) {
+    const std::string name = other.substr(0, other.find('\n'));
+    check(name == transport->name(), ErrorKind::invalid,
+          "one rank was started with --transport {}, another with {}: start all with the same words", name,
+          transport->name());
+    other.erase(0, name.size() + 1);
+  }
+  return words;
+}
+
+MpiTransport::~MpiTransport() { end(); }
+
+void MpiTransport::end() {
+  if (!state_->thread.joinable()) return;
   {
     const std::lock_guard lock(state_->mutex);
     state_->ending = true;
     state_->for_thread.notify_all();
   }
   state_->thread.join();
+}
+
+void MpiTransport::listen(uint64_t channel, Listener listener) {
+  const std::lock_guard lock(state_->mutex);
+  state_->listened = channel;
+  state_->listener = std::move(listener);
+}
+
+void MpiTransport::announce(int from) {
+  const std::lock_guard lock(state_->mutex);
+  ++state_->announced[size_t(from)];
+}
+
+void MpiTransport::deliver(int from, Message message) {
+  const std::lock_guard lock(state_->mutex);
+  --state_->announced[size_t(from)];
+  state_->put(from, std::move(message));
+}
+
+void MpiTransport::lose(const std::string& reason) {
+  const std::lock_guard lock(state_->mutex);
+  state_->say_failure(reason);
+}
+
+std::string MpiTransport::failure() const {
+  const std::lock_guard lock(state_->mutex);
+  return state_->failing && state_->failure.empty() ? "this rank ends" : state_->failure;
 }
 
 int MpiTransport::rank() const { return state_->rank; }
@@ -306,7 +345,8 @@ Message MpiTransport::receive(int from, const Label& wanted) {
       s.inbox.erase(found);
       return message;
     }
-    if (s.failure.empty() && s.gone[size_t(from)]) s.say_failure(fmt::format("rank {} has ended its work", from));
+    if (s.failure.empty() && s.gone[size_t(from)] && s.announced[size_t(from)] == 0)
+      s.say_failure(fmt::format("rank {} has ended its work", from));
     if (!s.failure.empty()) throw Error(ErrorKind::failed, fmt::format("{}; rank {} {}", s.failure, s.rank, what()));
     if (!told && s.teller && interrupted() && seconds_since(begin) > kLastWait) {
       told = true;

@@ -3,8 +3,11 @@
 // gives no sign of life for long the others say so and end. Every rank says what it waited for then. A process that
 // itself stood still (SIGSTOP, a suspended machine) gives the others their time anew.
 #pragma once
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "comm/transport.h"
 
@@ -36,9 +39,23 @@ class MpiTransport : public Transport {
   // whether that is news: no other rank has told this one before why it ends.
   bool fail(const std::string& reason);
 
+ protected:
+  explicit MpiTransport(const MpiOptions& options);
+  // What every rank says at first, in rank order. Throws invalid where not all speak over the same transport.
+  static std::vector<std::string> greet(const std::shared_ptr<MpiTransport>& transport, const std::string& word);
+
+  // For a transport that sends some messages by other means, and over MPI what must be said about them. All but end()
+  // may be called from any thread.
+  using Listener = std::function<void(int from, const Message& message)>;
+  void listen(uint64_t channel, Listener listener);  // is told, on MPI's thread, what comes in this channel
+  void announce(int from);                  // a message of `from` is under way: it may end and this still comes
+  void deliver(int from, Message message);  // here it is
+  void lose(const std::string& reason);     // every wait of this rank ends for this reason
+  std::string failure() const;              // for which this rank cannot go on; "": none
+  void end();                               // waits for what was sent, and for the other ranks
+
  private:
   struct State;
-  explicit MpiTransport(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };
 

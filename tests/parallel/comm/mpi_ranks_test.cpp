@@ -1,63 +1,26 @@
 // Collectives over processes have the bits that they have over threads. Each test starts itself again under mpirun.
+#include "comm/mpi_transport.h"
+
 #include <gtest/gtest.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
 #include <chrono>
-#include <cmath>
-#include <cstdlib>
-#include <cstring>
-#include <filesystem>
 #include <thread>
 
-#include "base/error.h"
-#include "base/random.h"
-#include "comm/group.h"
-#include "comm/mpi_transport.h"
 #include "comm/rank_threads.h"
+#include "comm/under_mpirun.h"
 
 namespace hadal {
 namespace {
 
-std::string mpirun(int n) {
-  return fmt::format("mpirun -n {} --oversubscribe --bind-to none --mca btl_vader_single_copy_mechanism none {} ", n,
-                     geteuid() == 0 ? "--allow-run-as-root" : "");
-}
+using testing::all_collectives;
 
 // Runs `body` as each of n processes, all in this test's name.
 void under_mpirun(int n, const std::function<void(std::shared_ptr<MpiTransport>)>& body) {
   if (started_by_mpi()) return body(MpiTransport::open());
-  if (!std::filesystem::exists(std::string(HADAL_BINARY_DIR) + "/hadal_mpi.so") ||
-      std::system((mpirun(1) + "true > /dev/null 2> /dev/null").c_str()) != 0)
-    GTEST_SKIP() << "mpirun starts nothing here (./setup --tests installs it)";
-  const testing::TestInfo& test = *testing::UnitTest::GetInstance()->current_test_info();
-  const std::string command =
-      fmt::format("timeout 120 {} '{}' --gtest_filter={}.{} > /dev/null", mpirun(n),
-                  std::filesystem::read_symlink("/proc/self/exe").string(), test.test_suite_name(), test.name());
-  EXPECT_EQ(std::system(command.c_str()), 0) << command;
-}
-
-// Everything once, as one text of bits.
-std::string all_collectives(Group& group) {
-  const size_t n = size_t(group.size());
-  std::vector<float> values;
-  for (size_t i = 0; i < 1000 * n; ++i)
-    values.push_back(float(std::ldexp(random_normal(1, uint64_t(group.rank()), i), int(i % 20))));
-  const auto bytes = [](auto& of, size_t begin, size_t count) {
-    return std::as_writable_bytes(std::span(of).subspan(begin, count));
-  };
-  std::vector<Share> shares;
-  for (size_t r = 0; r < n; ++r) shares.push_back({bytes(values, 1000 * r, 1000)});
-  group.start_reduce_scatter(DType::f32, shares).wait();
-  group.start_all_gather(DType::f32, shares).wait();
-  group.start_all_reduce(DType::f32, {bytes(values, 3, 500)}).wait();
-  std::string text(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float));
-  for (const std::string& part : group.exchange(std::string(size_t(group.rank()) * 3, 'r'))) text += part;
-  text += group.tell(int(n) - 1, fmt::format("rank {}", group.rank()));
-  std::vector<double> passed = {double(group.rank())}, got = {-1};
-  group.send((group.rank() + 1) % int(n), DType::f64, {bytes(passed, 0, 1)});
-  group.start_receive((group.rank() + int(n) - 1) % int(n), DType::f64, {bytes(got, 0, 1)}).wait();
-  return text + fmt::format(" got {}", got[0] == (group.rank() + int(n) - 1) % int(n));
+  if (!testing::mpirun_starts()) GTEST_SKIP() << "mpirun starts nothing here (./setup --tests installs it)";
+  const testing::Started started = testing::start_again(n);
+  EXPECT_EQ(started.code, 0) << started.command << "\n" << started.text;
 }
 
 TEST(MpiRanks, CollectivesHaveTheBitsOfThreads) {
