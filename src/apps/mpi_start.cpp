@@ -125,7 +125,7 @@ int look_after(pid_t child, const sigset_t& signals) {
     const std::string how = WIFEXITED(status) ? fmt::format("ended with exit code {}", code)
                                               : fmt::format("was ended by signal {}", WTERMSIG(status));
     print_notes({fmt::format("mpirun {}; it was run as: {}", how, line),
-                 "if nothing above says why, run that line by hand; where it starts no process, leave --transport mpi "
+                 "if nothing above says why, run that line by hand; where it starts no process, leave --transport "
                  "out: ranks are threads then"},
                 false);
   }
@@ -153,7 +153,7 @@ void run_under_mpirun(int64_t n_ranks, bool quiet) {
   if (error == 0) end_like(look_after(child, signals), line);
   sigprocmask(SIG_SETMASK, &before, nullptr);
   fail(ErrorKind::unsupported,
-       "mpirun cannot be started ({}): install openmpi-bin (./setup --tests), or leave --transport mpi out: ranks are "
+       "mpirun cannot be started ({}): install openmpi-bin (./setup --tests), or leave --transport out: ranks are "
        "threads then; the line would have been: {}",
        std::strerror(error), line);
 }

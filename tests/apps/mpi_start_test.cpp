@@ -41,7 +41,7 @@ TEST_F(MpiStart, OfAFailureTheLineIsSaidAsAShellTakesIt) {
   ASSERT_TRUE(failed.err.starts_with(before + "mpirun -n 2 --oversubscribe")) << failed.err << "with --quiet";
   EXPECT_TRUE(has(failed.err,
                   "\nhadal: note: if nothing above says why, run that line by hand; where it starts no "
-                  "process, leave --transport mpi out: ranks are threads then\n"))
+                  "process, leave --transport out: ranks are threads then\n"))
       << failed.err;
   const std::string line = failed.err.substr(before.size(), failed.err.find('\n', before.size()) - before.size());
   const std::string given = read_file(words());
@@ -71,7 +71,7 @@ TEST_F(MpiStart, WithoutMpirunTheLineThatWouldHaveRunIsSaid) {
   EXPECT_EQ(missing.code, 1);
   EXPECT_TRUE(
       missing.err.starts_with("hadal: error: mpirun cannot be started (No such file or directory): install "
-                              "openmpi-bin (./setup --tests), or leave --transport mpi out: "))
+                              "openmpi-bin (./setup --tests), or leave --transport out: "))
       << missing.err;
   EXPECT_TRUE(has(missing.err, "the line would have been: mpirun -n 2 --oversubscribe ")) << missing.err;
   EXPECT_EQ(std::count(missing.err.begin(), missing.err.end(), '\n'), 1) << missing.err;

@@ -15,6 +15,7 @@ target_link_libraries(nccl_stand_in PRIVATE cuda_stand_in)
 add_custom_target(nccl_for_tests DEPENDS nccl_stand_in)
 if(TARGET hadal_nccl)
   add_dependencies(nccl_for_tests hadal_nccl)
+  file(REMOVE ${CMAKE_CURRENT_BINARY_DIR}/hadal_nccl.so)  # of a time without the headers
 else()
   hadal_nccl_module(hadal_nccl_of_tests ${nccl_stand_in}/include)
   set_target_properties(hadal_nccl_of_tests PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR})
