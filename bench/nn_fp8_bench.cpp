@@ -8,8 +8,7 @@
 
 #include "base/bf16.h"
 #include "bench/harness.h"
-#include "nn/init.h"
-#include "nn/linear.h"
+#include "bench/linear_operands.h"
 #include "ops/matmul_weight.h"
 #include "ops/quantise.h"
 #include "ops/weight.h"
@@ -21,60 +20,12 @@ constexpr double kSquareFloors[] = {0.90, 0.93}, kDenseFloor = 0.93, kGroupedFlo
 constexpr double kLinearFloor = 0.85, kFewRowsFloor = 1.6;
 constexpr double kQuantise = 3, kQuantiseE5m6 = 2, kQuantiseAvx2 = 1.2;  // G elements a second and thread
 
-Tensor random_tensor(const Exec& exec, DType dtype, Shape shape) {
-  const Tensor values = Tensor::empty(exec, DType::f32, shape);
-  uint32_t state = 12345;
-  for (float& value : std::span(values.data<float>(), size_t(values.count()))) {
-    state = state * 1664525u + 1013904223u;
-    value = float(int32_t(state) >> 8) * 0x1p-23f;
-  }
-  return values.to(exec, dtype);
-}
-
-std::unique_ptr<Parameter> random_weight(const Exec& exec, const GemmRecipe& recipe, Shape shape) {
-  ParameterSpec spec;
-  spec.name = "weight";
-  spec.shape = shape;
-  auto parameter = bare_parameter(spec);
-  reads(recipe, *parameter);
-  give_memory(exec, *parameter, DType::bf16, true);
-  parameter->master.copy_from(exec, random_tensor(exec, DType::f32, shape));
-  refresh_value(exec, *parameter);
-  return parameter;
-}
-
-struct Sizes {
-  std::string name;
-  int64_t experts, rows, in, out;  // experts 0: a single weight
-  double product_floor, linear_floor;
-  double flops() const { return 6.0 * double(rows) * double(in) * double(out); }
-};
-
-Tensor even_offsets(const Exec& exec, const Sizes& s) {
-  std::vector<int32_t> offsets;
-  for (int64_t e = 0; e <= s.experts; ++e) offsets.push_back(int32_t(s.rows * e / std::max<int64_t>(1, s.experts)));
-  return Tensor::from<int32_t>(exec, offsets, {s.experts + 1});
-}
+using namespace bench;
 
 // The products of one precision: of codes that were made before, or of bf16.
 struct Products {
   std::function<void()> forward, input, weight;
 };
-
-struct Operands {
-  Tensor x, y, dx, dw, offsets;
-  std::unique_ptr<Parameter> weight;
-};
-
-Operands operands(const Exec& exec, const Sizes& s, const GemmRecipe& recipe) {
-  const Shape shape = s.experts ? Shape{s.experts, s.out, s.in} : Shape{s.out, s.in};
-  return {random_tensor(exec, DType::bf16, {s.rows, s.in}),
-          random_tensor(exec, DType::bf16, {s.rows, s.out}),
-          Tensor::empty(exec, DType::bf16, {s.rows, s.in}),
-          Tensor::zeros(exec, DType::f32, shape),
-          even_offsets(exec, s),
-          random_weight(exec, recipe, shape)};
-}
 
 Products products(const Exec& exec, const std::shared_ptr<Operands>& o, const GemmRecipe& recipe, bool grouped) {
   const bool codes = recipe.reads_codes();
@@ -93,46 +44,32 @@ Products products(const Exec& exec, const std::shared_ptr<Operands>& o, const Ge
           [=, &exec] { ops::linear_backward_weight(exec, o->dw, dyt, xt, ops::Write::overwrite); }};
 }
 
-std::function<void()> whole_linear(const Exec& exec, const std::shared_ptr<Operands>& o, const GemmRecipe& recipe,
-                                   bool grouped) {
-  return [=, &exec] {
-    if (grouped) {
-      const GroupedLinear linear{o->weight.get(), recipe};
-      linear.forward(exec, o->y, o->x, o->offsets);
-      linear.backward_input(exec, o->dx, o->y, o->offsets);
-      linear.weight_product(exec, o->dw, o->y, o->x, o->offsets, ops::Write::overwrite);
-    } else {
-      const Linear linear{o->weight.get(), recipe};
-      linear.forward(exec, o->y, o->x);
-      linear.backward_input(exec, o->dx, o->y);
-      linear.weight_product(exec, o->dw, o->y, o->x, ops::Write::overwrite);
-    }
-  };
-}
-
 struct Bench {
   const Exec& exec;
   const bench::Options& options;
   bench::Floors& floors;
 
-  // A few rows with packed weights in turn, together larger than any cache, as decoding reads them.
-  void print_few_rows(const std::string& name, int64_t rows) const {
+  // A few rows with weights in turn, together larger than any cache, as decoding reads them: values with panels of
+  // codes, or codes with codes, as a run in FP8 keeps them; beside BF16 in panels, or in tensors.
+  void print_few_rows(const std::string& name, int64_t rows, bool panels) const {
     constexpr int64_t kIn = 4096, kOut = 8192, kWeights = 6;
     const Tensor x = random_tensor(exec, DType::bf16, {rows, kIn}), y = Tensor::empty(exec, DType::bf16, {rows, kOut});
-    const auto reader = [&](PanelType type) {
+    const auto reader = [&](bool fp8) {
       auto weights = std::make_shared<std::vector<Weight>>();
       for (int64_t i = 0; i < kWeights; ++i) {
         weights->emplace_back(random_tensor(exec, DType::bf16, {kOut, kIn}));
-        ops::pack(exec, weights->back(), type);
+        if (panels) ops::pack(exec, weights->back(), fp8 ? PanelType::fp8 : PanelType::bf16);
+        if (!panels && fp8) weights->back() = Weight(ops::quantise(exec, weights->back().plain, kSquareTile));
       }
-      return [this, weights, x, y] {
-        for (const Weight& w : *weights) ops::linear(exec, y, x, w);
+      const Activation operand = !panels && fp8 ? Activation(ops::quantise(exec, x, kRowTile)) : Activation(x);
+      return [this, weights, operand, y] {
+        for (const Weight& w : *weights) ops::linear(exec, y, operand, w);
       };
     };
     const bool memory_binds = rows == 1 && exec.isa != Isa::avx2;  // else it is the widening of codes
     const double floor = memory_binds ? kFewRowsFloor : 0;
-    const auto [t, f] = in_turns(reader(PanelType::bf16), reader(PanelType::fp8), floor);
-    std::printf("%-32s  %7.3f ms %4.2f%s\n", name.c_str(), 1e3 * t, t / f,
+    const auto [t, f] = in_turns(reader(false), reader(true), floor);
+    std::printf("%-36s  %7.3f ms %4.2f%s\n", name.c_str(), 1e3 * t, t / f,
                 floors.judge(name, floor, {t / f}, "BF16").c_str());
   }
 
@@ -210,10 +147,11 @@ int run(const bench::Options& options) {
   for (const char* name : {"quantise 1 x 128, exact", "quantise 1 x 128, powers of two", "quantise 128 x 1, exact",
                            "quantise 128 x 1, powers of two", "quantise E5M6"})
     lines.push_back({name, [&bench, name] { bench.print_quantise(name); }});
-  for (const int64_t rows : {1, 4}) {
-    const std::string name = fmt::format("few rows [{}x4096]x[8192x4096]", rows);
-    lines.push_back({name, [&bench, name, rows] { bench.print_few_rows(name, rows); }});
-  }
+  for (const bool panels : {true, false})
+    for (const int64_t rows : {1, 4}) {
+      const std::string name = fmt::format("few rows {} [{}x4096]x[8192x4096]", panels ? "packed" : "codes", rows);
+      lines.push_back({name, [&bench, name, rows, panels] { bench.print_few_rows(name, rows, panels); }});
+    }
   for (const Sizes& s : all) lines.push_back({s.name, [&bench, &s] { bench.print(s); }});
   floors.measure(
       options, lines, [](const auto& line) { return line.first; }, [](const auto& line) { line.second(); });

@@ -9,8 +9,11 @@ plain row of its precision; on the machines seen compilation won at most a quart
 turns, round by round, in processes that stay alive, so that a machine that slows down slows both alike; our rows of
 AVX2 take turns by themselves. Fails when a floor of the table is not held.
 
+FP8 is judged beside BF16 of the same turns: speed, peak memory, what the shadow check adds to a step where each layer
+is looked at in turn, and the bytes that tokens send to experts. What Hopper's emulated sums cost is said, not judged.
+
 usage: train_step_bench.py BUILD_DIR [--models bench-t1,bench-t2] [--rounds N] [--steps-per-round N] [--rivals TEXT]
-       [--json FILE]
+       [--isa NAME] [--json FILE]
 """
 import argparse
 import hashlib
@@ -34,6 +37,15 @@ BATCHES = 12
 TEXT_BYTES = 4_000_000
 TRIAL_LIMIT = 150        # seconds; a row that needs more is given up and said so
 LOSS_STEP = 10
+# FP8 beside BF16: tokens a second, where AVX2's floors are higher; MiB of peak memory; share of a run's time that the
+# shadow check takes, with fp8.shadow_every as it is by default; bytes sent to experts.
+FP8_SPEED = {"bench-t1": 0.75, "bench-t2": 0.82}
+FP8_SPEED_AVX2 = {"bench-t1": 0.80, "bench-t2": 0.87}
+FP8_SAVES_MIB = {"bench-t2": 120}
+SHADOW_EVERY, SHADOW_SHARE = 50, 0.03
+DISPATCH_SHARE = 0.52
+FP16_SPEED = 0.9
+EMULATED = "bench-t1"    # the model whose step is emulated
 
 
 class Row(Worker):
@@ -43,6 +55,7 @@ class Row(Worker):
         super().__init__(command)
         self.name, self.facts = name, facts
         self.rates, self.losses, self.answer = [], [], None
+        self.look_seconds = 0.0  # of the shadow check of a layer: the mean over all layers
 
     def steps(self, count, limit, warm=0):
         """Does `count` steps; the first `warm` of them are not timed. Returns an empty text, or why it did not work."""
@@ -53,6 +66,13 @@ class Row(Worker):
         self.rates += answer["tokens_per_second"][warm:]
         self.losses += answer["loss"]
         return ""
+
+    def look(self, limit):
+        """A step for each layer of FP8, with the shadow check of that layer."""
+        answer, problem = self.ask(f"{self.answer['layers_of_codes']} looked", limit)
+        if not problem:
+            self.look_seconds = statistics.mean(answer["look_seconds"])
+        return problem
 
     @property
     def speed(self):
@@ -72,6 +92,7 @@ def parse():
     parser.add_argument("--json", type=pathlib.Path, help="also write every figure here")
     parser.add_argument("--rivals", default="",
                         help="only rival rows whose name contains this; 'none': no rival and no floor that needs one")
+    parser.add_argument("--isa", default="", help="only our rows of this instruction set")
     return parser.parse_args()
 
 
@@ -103,15 +124,29 @@ def measure_peaks(worker, threads):
     return peaks
 
 
-def our_rows(worker, config, data, peaks, threads):
+def our_rows(worker, config, data, peaks, threads, wanted):
     isas = [peaks["best"]] + (["avx2"] if peaks["best"] != "avx2" and "avx2" in peaks["isas"] else [])
     rows = []
-    for isa in isas:
-        for precision in ("fp32", "bf16", "fp16"):
+    for isa in [wanted] if wanted else isas:
+        for precision in ("fp32", "bf16", "fp16", "fp8"):
             command = [worker, "run", config, data, "--isa", isa, "--precision", precision, "--threads", threads]
+            pairs = precision in ("bf16", "fp8")
             rows.append(Row(f"hadal {precision} {isa}", [str(word) for word in command], ours=True, precision=precision,
-                            isa=isa, peak=peaks["isas"][isa]["fp32" if precision == "fp16" else precision]))
+                            isa=isa, peak=peaks["isas"][isa]["bf16" if pairs else "fp32"]))
     return rows
+
+
+def emulation_factor(fp8):
+    """How many times as long a step of FP8 takes with Hopper's sums: one of these, the median of three without."""
+    rows = [Row("hopper", fp8.command + ["--set", "fp8.accumulate=hopper"]), Row("fp8", fp8.command)]
+    try:
+        for row, steps in zip(rows, (1, TRIAL_STEPS + 1)):
+            row.start()
+            must(row, row.steps(steps, 600, warm=steps > 1))
+    finally:
+        for row in rows:
+            row.stop()
+    return rows[1].speed / rows[0].speed
 
 
 def rival_rows(data, facts, peaks, threads):
@@ -182,6 +217,8 @@ def take_turns(rows, rounds, steps):
                 must(row, row.steps(steps, 600))
         for row in rows:
             must(row, row.steps(max(0, LOSS_STEP - len(row.losses)), 600))
+            if row.facts["precision"] == "fp8":
+                must(row, row.look(600))
     finally:
         for row in rows:
             row.stop()
@@ -207,7 +244,7 @@ def print_table(model, facts, rows, best):
               f"{row.peak_bytes / 2**20:9.0f}", flush=True)
 
 
-def floors(model, rows, best, reference):
+def floors(model, facts, rows, best, reference):
     """(held, sentence) of every floor of this model."""
     ours = [row for row in rows if row.facts["ours"]]
     by_name = {(row.facts["isa"], row.facts["precision"]): row for row in ours}
@@ -230,29 +267,54 @@ def floors(model, rows, best, reference):
         floor = 1.5 if isa == "avx512_bf16" else 0.8
         result.append((factor >= floor, f"{model}: bf16 is {factor:.2f}x fp32 with {isa} (floor {floor}x)"))
         factor = by_name[isa, "fp16"].speed / by_name[isa, "fp32"].speed
-        result.append((factor >= 0.9, f"{model}: fp16 is {factor:.2f}x fp32 with {isa} (floor 0.9x)"))
+        result.append((factor >= FP16_SPEED, f"{model}: fp16 is {factor:.2f}x fp32 with {isa} (floor {FP16_SPEED}x)"))
+        result += fp8_floors(model, isa, by_name[isa, "bf16"], by_name[isa, "fp8"], facts["length"] * facts["batch"])
+    share = facts["dispatch"]["fp8"] / facts["dispatch"]["bf16"]
+    result.append((share <= DISPATCH_SHARE,
+                   f"{model}: fp8 sends {share:.3f} of bf16's bytes to experts (limit {DISPATCH_SHARE})"))
+    return result
+
+
+def fp8_floors(model, isa, bf16, fp8, tokens_a_step):
+    result = []
+    floor = (FP8_SPEED_AVX2 if isa == "avx2" else FP8_SPEED).get(model)
+    if floor:
+        factor = fp8.speed / bf16.speed
+        result.append((factor >= floor, f"{model}: fp8 is {factor:.2f}x bf16 with {isa} (floor {floor}x)"))
+    if model in FP8_SAVES_MIB:
+        saved = (bf16.peak_bytes - fp8.peak_bytes) / 2**20
+        result.append((saved >= FP8_SAVES_MIB[model],
+                       f"{model}: peak memory of fp8 with {isa} is {saved:.0f} MiB below bf16's "
+                       f"(floor {FP8_SAVES_MIB[model]} MiB)"))
+    share = fp8.look_seconds / (SHADOW_EVERY * tokens_a_step / fp8.speed)
+    result.append((share <= SHADOW_SHARE, f"{model}: the shadow check takes {share:.2%} of fp8's time with {isa} "
+                                          f"(limit {SHADOW_SHARE:.0%})"))
     return result
 
 
 def bench_model(model, args, worker, peaks, text, scratch):
     config, data = HERE.parent / "configs" / f"{model}.toml", scratch / model
     facts = ask([worker, "prepare", config, text, data, BATCHES])
+    facts["dispatch"] = ask([worker, "dispatch", config])
     print(f"\n{model}: trying the rivals", flush=True)
     rivals, reference = [], None
     if args.rivals != "none":
         rows = [row for row in rival_rows(data, facts, peaks, peaks["threads"]) if args.rivals in row.name]
         rivals, reference = try_rivals(rows)
-    ours = our_rows(worker, config, data, peaks, peaks["threads"])
-    first = [row for row in ours if row.facts["isa"] == peaks["best"]] + rivals
+    ours = our_rows(worker, config, data, peaks, peaks["threads"], args.isa)
+    first = [row for row in ours if row.facts["isa"] == ours[0].facts["isa"]] + rivals
     take_turns(first, args.rounds, args.steps_per_round)
     take_turns([row for row in ours if row not in first], args.rounds, args.steps_per_round)
     rows = ours + rivals + ([reference] if reference and reference not in rivals else [])
     best = max(rivals, key=lambda row: row.speed) if rivals else None
     print_table(model, facts, rows, best)
+    if model == EMULATED:
+        fp8 = next(row for row in ours if row.facts["precision"] == "fp8")
+        print(f"with Hopper's sums a step of {fp8.name} takes {emulation_factor(fp8):.0f} times as long")
     record = dict(model=model, facts=facts, rows=[dict(name=r.name, median=r.speed, rates=r.rates, losses=r.losses,
                                                        **r.answer | {"loss": None})
                                                   for r in rows])
-    return floors(model, rows, best, reference), record
+    return floors(model, facts, rows, best, reference), record
 
 
 def main():

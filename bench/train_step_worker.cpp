@@ -5,8 +5,11 @@
 //                                   [steps, batch, length + 1]
 //   peak                            what this machine multiplies at best, per instruction set, GFLOP/s
 //   run CONFIG DATA                 from those weights on those tokens: reads numbers of steps from standard input,
-//                                   does them and answers each with one JSON line
-// usage: train_step_worker MODE ... [--threads N] [--isa NAME] [--precision fp32|bf16|fp16]
+//                                   does them and answers each with one JSON line; behind "looked", with FP8's shadow
+//                                   check in each of them, whose seconds it answers too
+//   dispatch CONFIG                 bytes that a rank of two expert ranks sends the other for its tokens, in BF16 and
+//                                   FP8: rows and gradients to experts, their weights and ids
+// usage: train_step_worker MODE ... [--threads N] [--isa NAME] [--precision fp32|bf16|fp16|fp8|mxfp8] [--set KEY=VALUE]
 #include <charconv>
 #include <cstdio>
 #include <filesystem>
@@ -27,9 +30,11 @@
 #include "checkpoint/checkpoint.h"
 #include "config/config_io.h"
 #include "nn/part_clock.h"
+#include "proof/shadow_check.h"
 #include "text/bpe_trainer.h"
 #include "train/resources.h"
 #include "train/step.h"
+#include "train/traffic.h"
 
 namespace hadal {
 namespace {
@@ -40,7 +45,7 @@ using nlohmann::json;
 void tell(const json& answer) { std::cout << json_text(answer) << std::endl; }
 
 struct Arguments {
-  std::vector<std::string> words;
+  std::vector<std::string> words, set;
   Precision precision = Precision::fp32;
   Isa isa = best_isa();
   int threads = 0;
@@ -62,8 +67,10 @@ Arguments parse(int argc, char** argv) {
       a.isa = parse_isa(value);
     else if (word == "--threads")
       a.threads = std::stoi(value);
+    else if (word == "--set")
+      a.set.push_back(value);
     else
-      fail(ErrorKind::invalid, "unknown option {}; there are --threads, --isa and --precision", word);
+      fail(ErrorKind::invalid, "unknown option {}; there are --threads, --isa, --precision and --set", word);
   }
   return a;
 }
@@ -187,6 +194,7 @@ void run(const Arguments& a) {
   OwnedExec owned(a.threads, a.isa);
   Config config = load_config(a.words[1]);
   config.train.precision = a.precision;
+  apply_overrides(config, a.set);
   const fs::path data = a.words[2];
   const SafetensorsReader reader(data / "tokens.safetensors");
   const Tensor tokens = reader.tensor("tokens").clone(owned.exec);
@@ -203,21 +211,31 @@ void run(const Arguments& a) {
   if (LossScaler::is_used(config)) scaler.emplace(config.loss_scale);
   PartClock clock;
   int64_t step = 0;
-  for (int64_t n = 0; std::cin >> n;) {
-    json rates = json::array(), losses = json::array(), parts = json::object();
+  const std::vector<int64_t> layers = layers_of_codes(model.parameters());
+  for (std::string line; std::getline(std::cin, line);) {
+    const int64_t n = std::stoll(line);
+    const bool looked = line.ends_with(" looked");
+    json rates = json::array(), losses = json::array(), looks = json::array(), parts = json::object();
     for (int64_t i = 0; i < n; ++i, ++step) {
+      std::optional<ShadowCheck> check_of_layer;
+      if (looked) check_of_layer.emplace(layers.at(size_t(i) % layers.size()));
       const double begin = steady_seconds();
       const auto batch = batch_of(tokens, step);
       const auto result = train_step(owned.exec, model, optimizer, config, batch, step + 1,
-                                     {.scaler = scaler ? &*scaler : nullptr, .clock = &clock});
+                                     {.scaler = scaler ? &*scaler : nullptr,
+                                      .clock = &clock,
+                                      .watch = check_of_layer ? &*check_of_layer : nullptr});
       check(result.skipped.empty() || result.overflowed, ErrorKind::internal, "step {}: {}", step + 1, result.skipped);
       rates.push_back(double(result.tokens) / (steady_seconds() - begin));
       losses.push_back(result.loss);
+      if (looked) looks.push_back(check_of_layer->seconds());
     }
     for (const auto& [name, seconds] : clock.take()) parts[name] = seconds / double(std::max<int64_t>(n, 1));
     const uint64_t highest = peak_rss_bytes();
     tell(json{{"tokens_per_second", rates},
               {"loss", losses},
+              {"look_seconds", looks},
+              {"layers_of_codes", layers.size()},
               {"baseline_bytes", baseline},
               {"peak_bytes", highest},
               {"peak_above_baseline_bytes", highest - baseline},
@@ -225,6 +243,28 @@ void run(const Arguments& a) {
               {"isa", isa_name(a.isa)},
               {"parts_seconds", parts}});
   }
+}
+
+// Of the tokens of one rank; the other has none of its own. By formula, which tests hold against what is sent.
+void dispatch(const Arguments& a) {
+  check(a.words.size() == 2, ErrorKind::invalid, "usage: train_step_worker dispatch CONFIG");
+  Config config = load_config(a.words[1]);
+  apply_overrides(config, a.set);
+  config.parallel = parse_layout("dp=2,ep=2");
+  config.train.recompute = Recompute::norms;
+  config.train.attention_form = AttentionForm::up_projected;
+  config.train.micro_batch_sequences = 1;
+  json answer;
+  for (const Precision precision : {Precision::bf16, Precision::fp8}) {
+    config.train.precision = precision;
+    double bytes = 0;
+    each_transfer(config, Placement(config.model, config.parallel), {{{config.data.sequence_length}}},
+                  [&](TrafficKind kind, int64_t from, int64_t, double sent) {
+                    if (kind == TrafficKind::experts && from == 0) bytes += sent;
+                  });
+    answer[enum_name(precision)] = bytes;
+  }
+  tell(answer);
 }
 
 int main_checked(int argc, char** argv) {
@@ -236,8 +276,10 @@ int main_checked(int argc, char** argv) {
     peak(a);
   else if (mode == "run")
     run(a);
+  else if (mode == "dispatch")
+    dispatch(a);
   else
-    fail(ErrorKind::invalid, "give a mode: prepare, peak or run");
+    fail(ErrorKind::invalid, "give a mode: prepare, peak, run or dispatch");
   return 0;
 }
 

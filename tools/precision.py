@@ -6,8 +6,8 @@ scored in each. Runs one after another; a second call goes on where the first on
 usage: precision.py BINARY OUT [--text FILE] [--seeds 5] [--no-shakespeare] [--second FILE]
   OUT/runs/…        a run each, OUT/results.json every figure, OUT/results.md the tables, OUT/curves.svg the curves
   --text FILE       the book; without it the sources of Python's standard library on this machine
-  --second FILE     another text: one run of 300 steps in BF16 and FP8, and the scores of its weights; without it, where
-                    --text is given, the same sources
+  --second FILE     another text: one run of 300 steps in BF16 and FP8, and the scores of its weights; without it these
+                    sources, or, where they are the book, this program's own
 Ends with what is promised beside what was found, and with code 1 where a promise is not kept.
 """
 import argparse
@@ -27,17 +27,29 @@ PASSAGE_CHARACTERS = 450
 MOST_OF_MEDIAN, MOST_OF_SCORE = 0.25, 0.15  # percent above BF16: medians over seeds; the same weights
 
 
-def library_text(out):
-    """Sources of Python's standard library as one file, in the order of their names."""
-    path = out / "library.txt"
+def joined(path, sources):
+    """Sources as one file, in the order of their names; written once, since runs must go on with the same text."""
     if not path.exists():
         text = ""
-        for source in sorted(pathlib.Path(sysconfig.get_paths()["stdlib"]).glob("*.py")):
+        for source in sorted(sources):
             text += source.read_text(errors="replace") + "\n"
             if len(text) > LIBRARY_BYTES:
                 break
         path.write_text(text[:LIBRARY_BYTES])
     return path
+
+
+def library_text(out):
+    return joined(out / "library.txt", pathlib.Path(sysconfig.get_paths()["stdlib"]).glob("*.py"))
+
+
+def own_text(out):
+    return joined(out / "own.txt", [p for p in (HERE / "src").rglob("*") if p.suffix in (".h", ".cpp")])
+
+
+def chosen_texts(text, second, out):
+    """The book and the second text: what is given, else the library's sources, and our own where these are the book."""
+    return text or library_text(out), second or (library_text(out) if text else own_text(out))
 
 
 def held_out(text, out, fraction=0.1):
@@ -236,8 +248,7 @@ def main():
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     study = Study(options.binary.resolve(), options.out)
-    text = options.text or library_text(options.out)
-    second = options.second or (library_text(options.out) if options.text else None)
+    text, second = chosen_texts(options.text, options.second, options.out)
     formats = [p for p in ("mxfp8", "fp16") if study.known(p)]
     held, n_bytes = held_out(text, options.out)
 
@@ -249,10 +260,9 @@ def main():
         write_tables(study)
     for precision in formats:
         study.train(f"seed-1-{precision}", "precision.toml", text, precision, 1)
-    if second:
-        for precision in ("bf16", "fp8"):
-            study.train(f"second-1-{precision}", "precision.toml", second, precision, 1, ["train.steps=300"])
-        study.score("second-1-bf16", ["bf16", "fp8"], *held_out(second, options.out))
+    for precision in ("bf16", "fp8"):
+        study.train(f"second-1-{precision}", "precision.toml", second, precision, 1, ["train.steps=300"])
+    study.score("second-1-bf16", ["bf16", "fp8"], *held_out(second, options.out))
     write_tables(study)
     if not options.no_shakespeare:
         for precision in ("bf16", "fp8"):

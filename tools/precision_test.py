@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
-"""precision.py: what keeps every promise passes; a median or a score above its bound is named, and only that."""
+"""precision.py: what keeps every promise passes; a median or a score above its bound is named, and only that. There
+are always two texts."""
 import copy
 import pathlib
 import sys
+import tempfile
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
@@ -52,6 +54,23 @@ class Verdicts(unittest.TestCase):
     def test_times_are_of_all_runs(self):
         self.assertEqual(precision.times(self.results),
                          "6 runs in 12 minutes; the longest in BF16 of configs/precision.toml 3.0 minutes\n")
+
+
+class Texts(unittest.TestCase):
+    def test_there_is_always_a_second_text_of_another_kind(self):
+        with tempfile.TemporaryDirectory() as name:
+            out, book = pathlib.Path(name), pathlib.Path("book.txt")
+            library, own = precision.chosen_texts(None, None, out)
+            self.assertIn("import ", library.read_text())
+            self.assertIn("namespace hadal", own.read_text())
+            self.assertEqual(precision.chosen_texts(book, None, out), (book, library))
+            self.assertEqual(precision.chosen_texts(book, own, out), (book, own))
+
+    def test_a_text_that_was_made_stays_as_it_is(self):
+        with tempfile.TemporaryDirectory() as name:
+            path = precision.own_text(pathlib.Path(name))
+            path.write_text("what runs have begun with")
+            self.assertEqual(precision.own_text(pathlib.Path(name)).read_text(), "what runs have begun with")
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ namespace {
 struct AblateOptions {
   std::string config, run, html;
   std::vector<std::string> text, only;
+  bool slow = false;
   AblationOptions study;
   CommonOptions common;
 };
@@ -50,14 +51,16 @@ int run_ablate(AblateOptions o) {
   Config config = read_run_config(o.config, arguments);
   check(config.parallel.ranks() == 1, ErrorKind::invalid, "variants are trained on one rank: leave the layout {} out",
         layout_text(config.parallel));
+  check(!o.slow || o.only.empty(), ErrorKind::invalid, "--slow trains every variant: leave it or --only out");
   const OwnedExec owned = o.common.exec();
   for (const std::string& name : o.only) o.study.variants.push_back(variant_named(name));
   std::vector<std::string> notes;
   for (const Variant& variant : variants()) {
     if (!o.only.empty()) break;
-    if (!variant.slow) o.study.variants.push_back(variant);
-    if (variant.slow)
-      notes.push_back(fmt::format("{0} is emulated, many times slower: --only {0} trains it", variant.name));
+    if (!variant.slow || o.slow)
+      o.study.variants.push_back(variant);
+    else
+      notes.push_back(fmt::format("{} is emulated, many times slower: --slow trains it too", variant.name));
   }
   data::PrepareOptions how;
   how.quiet = o.common.quiet;
@@ -97,6 +100,7 @@ void add_precision_ablate(Verb verb, Cli& cli) {
   sub.add_texts("--only", o->only,
                 "a variant: report, dy128, retiled, tensor, unpromoted, output-e4m3, mx, floor, "
                 "bf16; repeatable; default: all but unpromoted, which is slow");
+  sub.add_flag("--slow", o->slow, "unpromoted too, whose sums are emulated: for small models");
   sub.add_option("--frozen-every", o->study.frozen_every,
                  "steps between two looks at the gradients of a frozen batch; 0: at the beginning and the end")
       .not_negative()
@@ -109,7 +113,8 @@ void add_precision_ablate(Verb verb, Cli& cli) {
   add_threads_option(sub, o->common);
   add_isa_option(sub, o->common);
   add_quiet_option(sub, o->common);
-  sub.add_examples({"hadal precision ablate configs/shakespeare.toml --steps 300 --seeds 3 --html ablation.html",
+  sub.add_examples({"hadal precision ablate configs/ablation.toml --slow --steps 60 --seeds 2 --html all.html",
+                    "hadal precision ablate configs/shakespeare.toml --steps 300 --seeds 3 --html ablation.html",
                     "hadal precision ablate configs/shakespeare.toml --only report --only bf16 --html two.html"});
   cli.on(sub, [o] { return run_ablate(*o); });
 }

@@ -68,7 +68,22 @@ TEST_F(PrecisionVerb, TrainsVariantsFromOneStartOnOneText) {
   EXPECT_EQ(without_time(first.out), without_time(second.out));
   refused(begin + " --only mxx", {"no variant 'mxx'", "did you mean 'mx'?"});
   refused(begin + " --set parallel.dp=2", {"one rank"});
+  refused(begin + " --slow", {"--slow", "--only"});
   refused("precision ablate " + q(small.config()), {"--html"});
+}
+
+TEST_F(PrecisionVerb, TrainsTheEmulatedVariantOnlyWhereAsked) {
+  const std::string begin = "precision ablate " + q(small.config()) + " --text " + q(small.text()) + " --run " +
+                            q(small.run("study")) + " --html " + page_at("ablation.html") +
+                            " --steps 1 --frozen-every 0 --frozen-tokens 8";
+  const auto without = run_hadal(begin), with = run_hadal(begin + " --slow");
+  ASSERT_EQ(without.code, 0) << without.err;
+  ASSERT_EQ(with.code, 0) << with.err;
+  expect_words(without.out, {"report", "dy128", "retiled", "tensor", "output-e4m3", "mx", "floor", "bf16"});
+  expect_words(without.err, {"unpromoted", "--slow"});
+  EXPECT_EQ(without.out.find("unpromoted"), std::string::npos) << without.out;
+  expect_words(with.out, {"report", "unpromoted", "mx"});
+  EXPECT_EQ(with.err.find("--slow"), std::string::npos) << with.err;
 }
 
 }  // namespace
