@@ -153,7 +153,7 @@ TEST_F(NcclRanks, AFailureOnACardEndsTheWaitsOfAllWithNcclsWords) {
   if (started_by_mpi()) return;
   EXPECT_NE(started.code, 0);
   const std::string words =
-      "rank 1 cannot receive send in all no. 2 (8000 bytes) from rank 0 over NCCL: NCCL: remote process exited or "
+      "rank 1 cannot receive send in all no. 2 (8000 bytes) from rank 0 over NCCL: remote process exited or "
       "there "
       "was a network error (the stand-in was asked to fail)";
   EXPECT_TRUE(has(started.text, "rank 1 says: " + words + "; rank 1 waits for rank 0 in send in all no. 2"))
