@@ -10,8 +10,9 @@ if(MPI_FOUND)
   install(TARGETS hadal_mpi LIBRARY DESTINATION lib/hadal)
 endif()
 
-# hadal_nccl.so, opened at run time where ranks speak over NCCL, from the headers of NCCL and of CUDA alone; without
-# them it is not built, and --transport nccl says so. Where libnccl.so.2 was beside the header it is looked for there.
+# hadal_nccl.so, opened at run time where ranks speak over NCCL, from the headers of NCCL (2.14 or newer) and of CUDA
+# alone; without them it is not built, and --transport nccl says so. Where libnccl.so.2 was beside the header it is
+# looked for there.
 find_path(HADAL_NCCL_INCLUDE nccl.h PATHS ${CMAKE_SOURCE_DIR}/.nccl/nvidia/nccl/include)
 find_path(HADAL_CUDA_INCLUDE cuda_runtime.h
           PATHS /usr/local/cuda/include ${CMAKE_SOURCE_DIR}/.cuda/nvidia/cu13/include)
@@ -23,7 +24,13 @@ function(hadal_nccl_module name)  # from these folders of headers
   target_link_options(${name} PRIVATE LINKER:--enable-new-dtags)  # LD_LIBRARY_PATH comes first
   set_target_properties(${name} PROPERTIES PREFIX "" OUTPUT_NAME hadal_nccl)
 endfunction()
+set(nccl_version 0)
 if(HADAL_NCCL_INCLUDE AND HADAL_CUDA_INCLUDE)
+  file(STRINGS ${HADAL_NCCL_INCLUDE}/nccl.h nccl_version REGEX "define NCCL_VERSION_CODE")
+  string(REGEX REPLACE ".* " "" nccl_version "${nccl_version}")  # 23203 of 2.32.3
+endif()
+if(nccl_version GREATER_EQUAL 21400)
+  message(STATUS "ranks over NCCL: ${HADAL_NCCL_INCLUDE}/nccl.h")
   hadal_nccl_module(hadal_nccl ${HADAL_NCCL_INCLUDE} ${HADAL_CUDA_INCLUDE})
   set_target_properties(hadal_nccl PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}
                         BUILD_RPATH ${HADAL_NCCL_INCLUDE}/../lib INSTALL_RPATH ${HADAL_NCCL_INCLUDE}/../lib)

@@ -2,7 +2,6 @@
 #include "comm/mpi_transport.h"
 
 #include <gtest/gtest.h>
-#include <sys/resource.h>
 
 #include <chrono>
 #include <thread>
@@ -47,22 +46,14 @@ TEST(MpiRanks, LongMessagesTravelInSeveralPackets) {
   });
 }
 
-// CPU seconds of this process and all its threads.
-double process_seconds() {
-  rusage used{};
-  getrusage(RUSAGE_SELF, &used);
-  const auto seconds = [](const timeval& time) { return double(time.tv_sec) + 1e-6 * double(time.tv_usec); };
-  return seconds(used.ru_utime) + seconds(used.ru_stime);
-}
-
 TEST(MpiRanks, ARankThatWaitsForThreeSecondsHardlyUsesACpu) {
   under_mpirun(2, [](std::shared_ptr<MpiTransport> transport) {
     Group group(transport, "all");
     group.barrier();
-    const double before = process_seconds();
+    const double before = testing::process_seconds();
     if (group.leads()) std::this_thread::sleep_for(std::chrono::seconds(3));
     group.barrier();
-    EXPECT_LT(process_seconds() - before, 0.1) << "rank " << group.rank();
+    EXPECT_LT(testing::process_seconds() - before, 0.1) << "rank " << group.rank();
   });
 }
 

@@ -1,6 +1,7 @@
 // Ranks whose long messages NCCL carries, over stand-ins for CUDA's driver and NCCL (nccl_stand_in/stand_in.h): the
 // bits of threads, whatever order messages are asked for in, and what is said where a card or NCCL fails.
 #include <gtest/gtest.h>
+#include <signal.h>
 
 #include <chrono>
 #include <functional>
@@ -24,9 +25,9 @@ using testing::Started;
 using Body = std::function<void(std::shared_ptr<NcclTransport>)>;
 constexpr NcclOptions kOptions{.silent_seconds = 30, .least_bytes = 100};
 
-Started over_nccl(int n, const Body& body, const std::string& environment = "") {
+Started over_nccl(int n, const Body& body, const std::string& environment = "", const NcclOptions& options = kOptions) {
   if (started_by_mpi()) {
-    body(NcclTransport::open(kOptions));
+    body(NcclTransport::open(options));
     return {.code = 0, .text = "", .command = ""};
   }
   return testing::start_again(
@@ -152,12 +153,47 @@ TEST_F(NcclRanks, AFailureOnACardEndsTheWaitsOfAllWithNcclsWords) {
   if (started_by_mpi()) return;
   EXPECT_NE(started.code, 0);
   const std::string words =
-      "rank 1 cannot receive send in all no. 2 (8000 bytes) from rank 0 over NCCL: NCCL: remote process exited or "
+      "rank 1 cannot receive send in all no. 2 (8000 bytes) from rank 0 over NCCL: remote process exited or "
       "there "
       "was a network error (the stand-in was asked to fail)";
   EXPECT_TRUE(has(started.text, "rank 1 says: " + words + "; rank 1 waits for rank 0 in send in all no. 2"))
       << started.text;
   EXPECT_TRUE(has(started.text, "rank 0 says: rank 1 ended: " + words)) << started.text;
+}
+
+TEST_F(NcclRanks, ARankThatStandsStillForEverEndsTheWaits) {
+  const auto body = [](std::shared_ptr<NcclTransport> transport) {
+    Group group(transport, "all");
+    group.barrier();
+    if (group.rank() == 1) raise(SIGSTOP);
+    std::vector<int64_t> values(2000);
+    std::vector<Share> shares = {{bytes_of(values, 0, 1000)}, {bytes_of(values, 1000, 1000)}};
+    try {
+      group.start_all_gather(DType::i64, shares).wait();
+    } catch (const std::exception& error) {
+      fmt::print(stderr, "rank {} says: {}\n", transport->rank(), error.what());
+      transport->fail(error.what());
+      throw;
+    }
+  };
+  const Started started = over_nccl(2, body, "", {.silent_seconds = 3, .least_bytes = 100});
+  if (started_by_mpi()) return;
+  EXPECT_NE(started.code, 0);
+  EXPECT_TRUE(has(started.text, "rank 0 says: rank 1 has given no sign of life for 3.")) << started.text;
+}
+
+TEST_F(NcclRanks, ARankThatWaitsForThreeSecondsHardlyUsesACpu) {
+  const auto body = [](std::shared_ptr<NcclTransport> transport) {
+    Group group(transport, "all");
+    std::vector<int64_t> values(1000);
+    group.start_broadcast(0, DType::i64, {bytes_of(values, 0, 1000)}).wait();
+    group.barrier();
+    const double before = testing::process_seconds();
+    if (group.leads()) std::this_thread::sleep_for(std::chrono::seconds(3));
+    group.start_broadcast(0, DType::i64, {bytes_of(values, 0, 1000)}).wait();
+    EXPECT_LT(testing::process_seconds() - before, 0.1) << "rank " << group.rank();
+  };
+  expect_fine(over_nccl(2, body));
 }
 
 TEST_F(NcclRanks, WithoutACardForEachNoneStarts) {

@@ -1,6 +1,7 @@
 // Tests as several processes: each starts itself again under mpirun. And what they say to each other.
 #pragma once
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -47,6 +48,14 @@ inline Started start_again(int n, const std::string& environment = "") {
   const int status = pclose(pipe);
   started.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   return started;
+}
+
+// CPU seconds of this process and all its threads.
+inline double process_seconds() {
+  rusage used{};
+  getrusage(RUSAGE_SELF, &used);
+  const auto seconds = [](const timeval& time) { return double(time.tv_sec) + 1e-6 * double(time.tv_usec); };
+  return seconds(used.ru_utime) + seconds(used.ru_stime);
 }
 
 template <class T>

@@ -62,10 +62,10 @@ const char* cuda(CUresult result, const char* what) {
   return say(std::string(what) + ": " + text + " (CUDA error " + std::to_string(int(result)) + ")");
 }
 
-// What is in progress done() waits for.
+// What is in progress done() waits for. `what`: the call that says so, or null: what was begun before.
 const char* nccl(ncclResult_t result, const char* what) {
   if (result == ncclSuccess || result == ncclInProgress) return nullptr;
-  std::string text = std::string(what) + ": " + call.ncclGetErrorString(result);
+  std::string text = (what ? std::string(what) + ": " : "") + call.ncclGetErrorString(result);
   const char* last = call.ncclGetLastError(communicator);
   if (last != nullptr && *last != '\0') text += std::string(" (") + last + ")";
   while (text.back() == '\n') text.pop_back();
@@ -160,7 +160,7 @@ const char* done(int* is) {
   ncclResult_t state = ncclSuccess;
   if (communicator != nullptr) {
     const ncclResult_t asked = call.ncclCommGetAsyncError(communicator, &state);
-    if (const char* error = nccl(asked == ncclSuccess ? state : asked, "NCCL")) return error;
+    if (const char* error = nccl(asked == ncclSuccess ? state : asked, nullptr)) return error;
     if (state == ncclInProgress) return nullptr;
   }
   const CUresult result = call.cuStreamQuery(stream);

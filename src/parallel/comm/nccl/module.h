@@ -26,7 +26,7 @@ struct NcclModule {
   const char* (*send)(int to, int64_t at, int64_t bytes);  // begins; of the card's side of the stage, from `at`
   const char* (*receive)(int from, int64_t at, int64_t bytes);
   const char* (*done)(int* is);
-  void (*close)();  // what is under way ends at once, here
+  void (*close)();  // what is under way ends at once, here; the stage stays as long as the process
 };
 
 using NcclModuleFunction = const NcclModule* (*)();
