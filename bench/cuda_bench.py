@@ -2,7 +2,11 @@
 """Hadal's products and attention on a GPU beside PyTorch's on the same card: TFLOP/s, the share of the card's peak (the
 best product of 8192^3 that PyTorch reaches in this run), and the ratio.
 
-usage: cuda_bench.py PROGRAMS      the folder of cuda_kernels_bench; without PyTorch our figures stand alone
+Both are timed by events of the device, over random operands of which as many copies take turns as are several times the
+L2 cache together.
+
+usage: cuda_bench.py PROGRAMS [SMALL]   the folder of cuda_kernels_bench; without PyTorch our figures stand alone;
+                                        SMALL: sizes divided by so much
 """
 import json
 import re
@@ -10,35 +14,43 @@ import statistics
 import subprocess
 import sys
 
-RUNS, TURNS = 7, 4
+RUNS, BEYOND_L2 = 7, 160 << 20
 
 
-def torch_seconds(torch, call):
+def turns_of(count):
+    """How many copies of operands of so many numbers of two bytes take turns."""
+    return max(2, BEYOND_L2 // (2 * count) + 1)
+
+
+def torch_seconds(torch, turns, call):
     """Median over runs, by events of the device."""
     call(0)
     times = []
     for _ in range(RUNS):
         begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         begin.record()
-        for i in range(2 * TURNS):
-            call(i % TURNS)
+        for i in range(2 * turns):
+            call(i % turns)
         end.record()
         torch.cuda.synchronize()
-        times.append(begin.elapsed_time(end) / 1000 / (2 * TURNS))
+        times.append(begin.elapsed_time(end) / 1000 / (2 * turns))
     return statistics.median(times)
 
 
+def random(torch, dtype, *shape):
+    return torch.rand(*shape, device="cuda").mul_(2).sub_(1).to(dtype)
+
+
 def torch_product(torch, dtype, m, n, k):
-    operands = [(torch.rand(m, k, device="cuda").mul_(2).sub_(1).to(dtype),
-                 torch.rand(n, k, device="cuda").mul_(2).sub_(1).to(dtype)) for _ in range(TURNS)]
-    return torch_seconds(torch, lambda i: torch.nn.functional.linear(*operands[i]))
+    operands = [(random(torch, dtype, m, k), random(torch, dtype, n, k)) for _ in range(turns_of(m * k + n * k))]
+    return torch_seconds(torch, len(operands), lambda i: torch.nn.functional.linear(*operands[i]))
 
 
 def torch_attention(torch, tokens, heads):
-    q, k = (torch.rand(1, heads, tokens, 192, device="cuda", dtype=torch.bfloat16) for _ in range(2))
-    v = torch.rand(1, heads, tokens, 128, device="cuda", dtype=torch.bfloat16)
+    operands = [[random(torch, torch.bfloat16, 1, heads, tokens, d) for d in (192, 192, 128)]
+                for _ in range(turns_of(tokens * heads * 512))]
     attend = torch.nn.functional.scaled_dot_product_attention
-    return torch_seconds(torch, lambda i: attend(q, k, v, is_causal=True))
+    return torch_seconds(torch, len(operands), lambda i: attend(*operands[i], is_causal=True))
 
 
 def rival(torch, name):
@@ -52,9 +64,10 @@ def rival(torch, name):
 
 
 def main():
-    if len(sys.argv) != 2:
+    if len(sys.argv) not in (2, 3):
         sys.exit(__doc__)
-    done = subprocess.run([f"{sys.argv[1]}/cuda_kernels_bench"], capture_output=True, text=True)
+    done = subprocess.run([f"{sys.argv[1]}/cuda_kernels_bench", "cuda:0", *sys.argv[2:]], capture_output=True,
+                          text=True)
     if done.returncode != 0:
         sys.exit(done.stderr.strip() or f"cuda_kernels_bench ended with {done.returncode}")
     ours = [json.loads(line) for line in done.stdout.splitlines()]

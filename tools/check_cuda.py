@@ -1,16 +1,20 @@
 #!/usr/bin/env python3
-"""The compiled truth about a CUDA kernel, no GPU needed: the source builds for sm_90a; no kernel of it spills registers
-or has a stack; none adds floating-point numbers atomically, or calls a device function that was not inlined (read from
-the PTX, and from the machine code where cuobjdump is there); ptxas names no kernel whose wgmma it serialises or whose
+"""The compiled truth about a CUDA kernel, no GPU needed: the source builds for sm_90a; no kernel of it spills
+registers, has a stack or takes more registers than its budget (128, so that two blocks of 256 threads share a
+multiprocessor, or what the source says: "compiled truth: at most 168 registers"); none adds floating-point numbers
+atomically, or calls a device function that was not inlined; ptxas names no kernel whose wgmma it serialises or whose
 setmaxnreg it ignores (C75xx). Where a source says "compiled truth: wgmma.mma_async (HGMMA), ...", each of its kernels
-holds these instructions, of the PTX and, in brackets, of the machine.
+holds these instructions, of the PTX and, in brackets, of the machine. What is read from the machine code is a check of
+its own, since it needs cuobjdump.
 
 What was compiled before is kept in WORK, and compiled again when the source or a header of it has changed.
 
-usage: check_cuda.py WORK SOURCE.cu      last line: the kernels and their registers
-       check_cuda.py WORK --planted      compiles faults on purpose; each must be found
-Exit code 77 where nvcc is missing or too old.
+usage: check_cuda.py WORK SOURCE.cu                last line: the kernels and their registers
+       check_cuda.py WORK --machine-code SOURCE.cu the same of its machine code
+       check_cuda.py WORK [--machine-code] --planted   compiles faults on purpose; each must be found
+Exit code 77, and why, where nvcc or cuobjdump is missing or too old.
 """
+import os
 import pathlib
 import re
 import shutil
@@ -21,6 +25,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 # Beside PATH: where CUDA installs itself, and where ./setup --cuda puts it.
 PLACES = f"/usr/local/cuda/bin:{ROOT}/.cuda/nvidia/cu13/bin"
 SKIPPED, OLDEST = 77, 13
+BUDGET = 128  # registers
 FLAGS = ["-std=c++20", "-gencode=arch=compute_90a,code=sm_90a", "-fmad=false", "-cudart", "static",
          "-DFMT_USE_CONSTEXPR=1"]
 
@@ -55,15 +60,34 @@ PLANTED = {
              wait_for_products<0>();
              for (int i = 0; i < kOwnElements; ++i) p[128 + i * 128 + threadIdx.x] = sum[i];
            }""",
+    "takes 3":  # some thirty registers
+        """// compiled truth: at most 16 registers
+           __global__ void k(float* p) {
+             float x[24];
+             _Pragma("unroll") for (int i = 0; i < 24; ++i) x[i] = p[i * 32 + threadIdx.x];
+             __syncthreads();
+             _Pragma("unroll") for (int i = 0; i < 24; ++i) p[(i * 7 % 24) * 32 + threadIdx.x] = x[i] * x[23 - i];
+           }""",
     "holds no wgmma.mma_async":
         """// compiled truth: wgmma.mma_async (HGMMA)
            __global__ void k(float* p) { p[0] = 1.0f; }""",
 }
+PLANTED_IN_MACHINE_CODE = {
+    "adds floating-point numbers atomically": PLANTED["adds floating-point numbers atomically"],
+    "has a stack": PLANTED["has a stack"],
+    "holds no HGMMA":
+        """// compiled truth: st.global (HGMMA)
+           __global__ void k(float* p) { p[0] = 1.0f; }""",
+}
+
+
+def find_program(name):
+    return shutil.which(name) or shutil.which(name, path=PLACES)
 
 
 def find_nvcc():
     """(path, None), or (None, why there is none)."""
-    path = shutil.which("nvcc") or shutil.which("nvcc", path=PLACES)
+    path = find_program("nvcc")
     if path is None:
         return None, "nvcc is not on this machine"
     text = subprocess.run([path, "--version"], capture_output=True, text=True, check=True).stdout
@@ -118,59 +142,73 @@ def entries_in(text, begin):
     return [(name, text[start:end]) for (name, start), end in zip(places, ends)]
 
 
-def missing(claims, ptx, sass):
+def missing(instructions, text, begin):
     """What kernels lack of the instructions that their source claims."""
-    for of_ptx, of_machine in claims:
-        for name, text in entries_in(ptx, r"\.entry\s+(\w+)"):
-            if of_ptx not in text:
-                yield f"{name} holds no {of_ptx}"
-        for name, text in entries_in(sass, r"Function : (\w+)"):
-            if of_machine not in text:
-                yield f"{name} holds no {of_machine}"
+    for name, kernel in entries_in(text, begin):
+        for instruction in instructions:
+            if instruction not in kernel:
+                yield f"{name} holds no {instruction}"
 
 
-def breaches(source, ptx, said, made):
-    for name, _, stack, spilled in kernels_in(said):
+def claims_of(source):
+    """([instruction of the PTX], [of the machine], registers that a kernel may take)."""
+    lines = " ".join(re.findall(r"compiled truth: (.*)", source))
+    pairs = re.findall(r"([\w.]+) \((\w+)\)", lines)
+    budget = re.search(r"at most (\d+) registers", lines)
+    return [ptx for ptx, _ in pairs], [machine for _, machine in pairs], int(budget.group(1)) if budget else BUDGET
+
+
+def breaches(source, ptx, said):
+    instructions, _, budget = claims_of(source)
+    for name, registers, stack, spilled in kernels_in(said):
         if spilled:
             yield f"{name} spills {spilled} bytes"
         if stack:
             yield f"{name} has a stack of {stack} bytes"
+        if registers > budget:
+            yield f"{name} takes {registers} registers, more than {budget}"
     for line in re.findall(r"^\s*((?:@\S+\s+)?(?:atom|red)\b[^\n;]*\.b?f(?:16|32|64)\w*\b[^\n;]*);", ptx, re.M):
         yield f"adds floating-point numbers atomically: {line}"
     for line in re.findall(r"^\s*(call\b[^;]*);", ptx, re.M):
         yield f"calls a device function: {' '.join(line.split())}"
     for line in re.findall(r"^.*\(C75\d\d\).*$", said, re.M):
         yield f"ptxas warns: {line}"
-    sass = ""
-    if cuobjdump := shutil.which("cuobjdump") or shutil.which("cuobjdump", path=PLACES):
-        sass = subprocess.run([cuobjdump, "--dump-sass", str(made)], capture_output=True, text=True, check=True).stdout
-        for line in re.findall(r"((?:RED|ATOM)\w*\.[\w.]*F(?:16|32|64)[\w.]*)", sass):
-            yield f"adds floating-point numbers atomically: {line}"
-        for line in re.findall(r"\b((?:LDL|STL)[\w.]*)", sass):
-            yield f"has a stack: {line}"
-    claims = [claim for line in re.findall(r"compiled truth: (.*)", source) for claim in
-              re.findall(r"([\w.]+) \((\w+)\)", line)]
-    yield from missing(claims, ptx, sass)
+    yield from missing(instructions, ptx, r"\.entry\s+(\w+)")
 
 
-def check(nvcc, source, work):
+def breaches_of_machine_code(source, made):
+    cuobjdump = find_program("cuobjdump")
+    sass = subprocess.run([cuobjdump, "--dump-sass", str(made)], capture_output=True, text=True, check=True,
+                          env={**os.environ, "PATH": f"{pathlib.Path(cuobjdump).parent}:{os.environ['PATH']}"}).stdout
+    for line in re.findall(r"((?:RED|ATOM)\w*\.[\w.]*F(?:16|32|64)[\w.]*)", sass):
+        yield f"adds floating-point numbers atomically: {line}"
+    for line in re.findall(r"\b((?:LDL|STL)[\w.]*)", sass):
+        yield f"has a stack: {line}"
+    yield from missing(claims_of(source)[1], sass, r"Function : (\w+)")
+
+
+def check(nvcc, source, work, machine_code):
     ptx, said, made = compile_source(nvcc, source, work)
-    found = list(breaches(source.read_text(), ptx, said, made))
+    text = source.read_text()
+    kernels = kernels_in(said)
+    if machine_code and not kernels:
+        print(f"{source.name}: no kernels")
+        return []
+    found = list(breaches_of_machine_code(text, made) if machine_code else breaches(text, ptx, said))
     for breach in found:
         print(f"{source.name}: {breach}")
-    kernels = kernels_in(said)
     print(f"{source.name}: {len(kernels)} kernels, at most {max((k[1] for k in kernels), default=0)} registers, "
-          f"{len(found)} breaches")
+          f"{len(found)} breaches{' in their machine code' if machine_code else ''}")
     return found
 
 
-def check_planted(nvcc, work):
+def check_planted(nvcc, work, machine_code):
     missed = []
-    for number, (fault, text) in enumerate(PLANTED.items()):
+    for number, (fault, text) in enumerate((PLANTED_IN_MACHINE_CODE if machine_code else PLANTED).items()):
         work.mkdir(parents=True, exist_ok=True)
-        source = work / f"planted{number}.cu"
+        source = work / f"planted{number}{'s' if machine_code else ''}.cu"
         source.write_text(f"// {fault}\n{text}\n")
-        if not any(fault in breach for breach in check(nvcc, source, work)):
+        if not any(fault in breach for breach in check(nvcc, source, work, machine_code)):
             missed.append(fault)
     for fault in missed:
         print(f"not found: a kernel that {fault}")
@@ -178,14 +216,18 @@ def check_planted(nvcc, work):
 
 
 def main():
-    work, what = pathlib.Path(sys.argv[1]), sys.argv[2]
+    machine_code = "--machine-code" in sys.argv
+    work, what = (word for word in sys.argv[1:] if word != "--machine-code")
+    work = pathlib.Path(work)
     nvcc, why = find_nvcc()
-    if nvcc is None:
+    if nvcc and machine_code and not find_program("cuobjdump"):
+        why = "cuobjdump is not on this machine; ./setup --cuda brings it"
+    if why:
         print(f"skipped: {why}")
         return SKIPPED
     if what == "--planted":
-        return 1 if check_planted(nvcc, work) else 0
-    return 1 if check(nvcc, pathlib.Path(what).resolve(), work) else 0
+        return 1 if check_planted(nvcc, work, machine_code) else 0
+    return 1 if check(nvcc, pathlib.Path(what).resolve(), work, machine_code) else 0
 
 
 if __name__ == "__main__":

@@ -45,9 +45,30 @@ def tests(program, pattern):
     return ["{programs}/" + program, "--gtest_filter=" + pattern]
 
 
-def sanitizer(tool):
-    return ["compute-sanitizer", "--tool", tool, "--error-exitcode", "9", *tests(
-        "ops_device_tests", "RmsNorm*:Matmul*Grouped*:Attention*Small*:Routing*Plan*")]
+# Under a tool of compute-sanitizer everything takes many times as long: one test or a few of each kind of kernel, rows,
+# products, groups, attention, routing; and the products on tensor cores.
+SANITIZED = {"ops_device_tests": "RmsNorm.*:Linear.*:CudaGroups.*:CudaAttention.HasTheBits*:Route.Ties*:"
+                                 "RouteBackward.*:DispatchPlan.*",
+             "kernels_device_tests": "CudaGemm.HasTheBitsOfTensorCores*:CudaGemm.GivesGroups*:*CudaProbes*"}
+SANITIZER = "compute-sanitizer"
+CUDA_PLACES = "/usr/local/cuda/bin"  # beside PATH
+
+
+def sanitizers():
+    steps = []
+    for tool, what in (("memcheck", "accesses outside memory"), ("racecheck", "races in shared memory"),
+                       ("synccheck", "barriers that not all reach"),
+                       ("initcheck", "memory that is read before it is written")):
+        for program, pattern in SANITIZED.items():
+            name = tool + ("" if program.startswith("ops") else "-tensor")
+            steps.append(Step(name, what, [SANITIZER, "--tool", tool, "--target-processes", "all",
+                                           "--error-exitcode", "9", *tests(program, pattern)], 60, [SANITIZER]))
+    return steps
+
+
+def find_program(name):
+    """Its path, or None; in PATH, or where CUDA installs itself."""
+    return shutil.which(name) or shutil.which(name, path=CUDA_PLACES)
 
 
 # The seconds are upper bounds; their sum is more than a session of device time, so the order matters.
@@ -64,10 +85,7 @@ STEPS = [
          ["sh", str(ROOT / "tools/device_train.sh"), "{programs}/hadal", "{out}/run", "{train_steps}"], 120),
     Step("bench", "products and attention beside PyTorch's",
          [sys.executable, str(ROOT / "bench/cuda_bench.py"), "{programs}"], 90),
-    Step("memcheck", "accesses outside memory", sanitizer("memcheck"), 90, ["compute-sanitizer"]),
-    Step("racecheck", "races in shared memory", sanitizer("racecheck"), 90, ["compute-sanitizer"]),
-    Step("synccheck", "barriers that not all reach", sanitizer("synccheck"), 60, ["compute-sanitizer"]),
-    Step("initcheck", "memory that is read before it is written", sanitizer("initcheck"), 60, ["compute-sanitizer"]),
+    *sanitizers(),
 ]
 
 
@@ -113,6 +131,21 @@ def failing_cases(text):
                   - {"1", "2", "3"})
 
 
+def facts_of(step, text):
+    """What a report keeps of a step's output beside its status: the card, and the lines of the bench."""
+    if step.name == "probe":
+        found = re.search(r'"device": "cuda:0",\s*"name": "([^"]*)",\s*"driver": "([^"]*)"', text)
+        return {"card": found.group(1), "driver": found.group(2)} if found else {}
+    if step.name == "bench":
+        lines = []
+        for row in re.findall(r"^\| ((?:product|attention) .*) \|$", text, re.M):
+            name, speed, share = [cell.strip() for cell in row.split("|")][:3]
+            lines.append({"name": name, "tflops": float(speed),
+                          **({"share": float(share.rstrip("%")) / 100} if share else {})})
+        return {"bench": lines}
+    return {}
+
+
 class Report:
     def __init__(self, out, facts):
         self.out, self.facts, self.steps = pathlib.Path(out), facts, []
@@ -129,7 +162,7 @@ class Report:
     def write(self):
         (self.out / "report.json").write_text(json.dumps({**self.facts, "steps": self.steps}, indent=1) + "\n")
         lines = ["# Device check", ""]
-        lines += [f"- {key}: {value}" for key, value in self.facts.items()]
+        lines += [f"- {key}: {value}" for key, value in self.facts.items() if key != "bench"]
         lines += ["", "| step | what | status | seconds | tests |", "|---|---|---|---|---|"]
         for step in self.steps:
             tests_said = ", ".join(f"{n} {word}" for word, n in step.get("tests", {}).items())
@@ -154,7 +187,7 @@ def run_steps(steps, programs, report, seconds, only=(), train_steps=300):
         if only and step.name not in only:
             continue
         entry = {"name": step.name, "what": step.what}
-        missing = [need for need in step.needs if shutil.which(need) is None]
+        missing = [need for need in step.needs if find_program(need) is None]
         left = end - time.monotonic()
         if missing:
             report.add(**entry, status="skipped", why=f"{', '.join(missing)} is not on this machine")
@@ -162,7 +195,8 @@ def run_steps(steps, programs, report, seconds, only=(), train_steps=300):
         if left < 1:
             report.add(**entry, status="skipped", why="the time is used up")
             continue
-        command = [word.format(programs=programs, out=report.out, train_steps=train_steps) for word in step.command]
+        command = [find_program(word) if word in step.needs else
+                   word.format(programs=programs, out=report.out, train_steps=train_steps) for word in step.command]
         log = report.out / f"{step.name}.log"
         limit = min(step.limit, left)
         try:
@@ -172,6 +206,7 @@ def run_steps(steps, programs, report, seconds, only=(), train_steps=300):
             continue
         text = log.read_text(errors="replace")
         entry.update(seconds=round(took, 1), tests=counts(text))
+        report.facts.update(facts_of(step, text))
         without = nothing_ran(step, text, entry["tests"]) if code == 0 else ""
         if code == 0 and not without:
             report.add(**entry, status="passed")
@@ -195,9 +230,7 @@ def build(out):
         if shutil.which(tool) is None:
             return None, f"no portable build with these sources, and no {tool} to build one"
     folder = ROOT / "build" / "cuda"
-    targets = [word for program in portable.PROGRAMS
-               for word in ("--target", pathlib.Path(program).name)]
-    for command in (["cmake", "--preset", "cuda"], ["cmake", "--build", str(folder), *targets]):
+    for command in (["cmake", "--preset", "cuda"], portable.build_command(folder)):
         code, _ = run_limited(command, BUILD_LIMIT, out / "build.log")
         if code != 0:
             return None, (f"'{' '.join(command)}' " + ("took too long" if code is None else f"ended with {code}") +

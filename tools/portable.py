@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Gathers what a build for CUDA needs on another machine: the binary, the tests for a device, and their shared
-libraries beside them, with the hash of the sources that they were made of. What every Linux has (the C library, the
-loader) stays there.
+libraries beside them, with the hash of the sources that they were made of: the build is brought up to date first, and
+sources that change meanwhile are an error. What every Linux has (the C library, the loader) stays there.
 
 usage: portable.py BUILD OUT        for example: portable.py build/cuda build/portable
 """
@@ -20,17 +20,17 @@ OF_THE_SYSTEM = re.compile(r"^(ld-linux|libc\.|libm\.|libdl\.|librt\.|libpthread
 
 
 def source_files():
-    for folder, patterns in (("src", ("*.h", "*.cpp", "*.cu", "*.cmake", "*.in", "*.html", "*.json")),
-                             ("tests", ("*.h", "*.cpp", "*.cmake", "CMakeLists.txt", "*.json")),
-                             ("cmake", ("*.cmake",))):
-        for pattern in patterns:
-            yield from (ROOT / folder).rglob(pattern)
+    """Whatever may change what the programs do: all below these folders but Python."""
+    for folder in ("src", "tests", "bench", "cmake"):
+        for path in (ROOT / folder).rglob("*"):
+            if path.is_file() and path.suffix not in (".py", ".pyc", ".md"):
+                yield path
     yield from (ROOT / "CMakeLists.txt", ROOT / "CMakePresets.json")
 
 
 def source_hash():
     whole = hashlib.sha256()
-    for path in sorted(set(source_files())):
+    for path in sorted(source_files()):
         whole.update(f"{path.relative_to(ROOT)}\0".encode())
         whole.update(hashlib.sha256(path.read_bytes()).digest())
     return whole.hexdigest()
@@ -43,9 +43,17 @@ def libraries_of(program):
             yield pathlib.Path(path)
 
 
-def gather(build, out):
+def build_command(build):
+    targets = [word for program in PROGRAMS for word in ("--target", pathlib.Path(program).name)]
+    return ["cmake", "--build", str(build), *targets]
+
+
+def gather(build, out, names=PROGRAMS, bring_up_to_date=None):
     build, out = pathlib.Path(build), pathlib.Path(out)
-    programs = [build / program for program in PROGRAMS]
+    made_of = source_hash()
+    if subprocess.run(bring_up_to_date or build_command(build), stdout=subprocess.DEVNULL).returncode != 0:
+        sys.exit(f"portable: {build} cannot be built from the sources as they are")
+    programs = [build / program for program in names]
     missing = [str(program) for program in programs if not program.exists()]
     if missing:
         sys.exit(f"portable: {', '.join(missing)} is not built")
@@ -62,7 +70,9 @@ def gather(build, out):
         starter.chmod(0o755)
         for library in libraries_of(program):
             shutil.copy(library, out / "lib" / library.name)
-    (out / HASH).write_text(source_hash() + "\n")
+    if source_hash() != made_of:
+        sys.exit("portable: the sources have changed meanwhile; try again")
+    (out / HASH).write_text(made_of + "\n")
     return out
 
 

@@ -27,20 +27,34 @@ const char* state(Isa isa) {
   return isa_available(isa) ? "runs here" : "compiled, this CPU does not run it";
 }
 
-// Devices that programs may use here; none: why.
+// The cards of this machine, each with what is wrong with it; without any: why.
 struct Devices {
-  std::vector<std::pair<Device, DeviceInfo>> found;
+  struct Entry {
+    Device device;
+    DeviceInfo info;
+    std::string why_not;  // empty: programs may use it
+  };
+  std::vector<Entry> found;
   std::string why_none;
 };
 Devices devices() {
   Devices result;
   const kernels::DeviceBackend* backend = kernels::cuda_backend();
   if (backend == nullptr) return {{}, "this hadal was built without CUDA"};
+  int count = 0;
   try {
-    for (int i = 0; i < backend->driver->count(); ++i)
-      result.found.push_back({{DeviceKind::cuda, i}, backend->driver->info(i)});
+    count = backend->driver->count();
   } catch (const Error& error) {
-    result.why_none = error.what();
+    return {{}, error.what()};
+  }
+  for (int i = 0; i < count; ++i) {
+    Devices::Entry entry{{DeviceKind::cuda, i}, {}, ""};
+    try {
+      entry.info = backend->driver->info(i);
+    } catch (const Error& error) {
+      entry.why_not = error.what();
+    }
+    result.found.push_back(std::move(entry));
   }
   return result;
 }
@@ -55,9 +69,12 @@ void print_text() {
              format_bytes(double(memory.total)), memory.cgroup_limited ? " (control group limit)" : "");
   fmt::print("kernels    {}\n", isa_name(best_isa()));
   const Devices all = devices();
-  for (const auto& [device, info] : all.found)
-    fmt::print("{:<10} {}, driver {}, {} free of {}\n", device_name(device), info.name, info.driver,
-               format_bytes(double(info.free_bytes)), format_bytes(double(info.total_bytes)));
+  for (const auto& [device, info, why_not] : all.found)
+    fmt::print("{:<10} {}\n", device_name(device),
+               why_not.empty()
+                   ? fmt::format("{}, driver {}, {} free of {}", info.name, info.driver,
+                                 format_bytes(double(info.free_bytes)), format_bytes(double(info.total_bytes)))
+                   : "cannot be used: " + why_not);
   if (!all.why_none.empty()) fmt::print("cuda       none: {}\n", all.why_none);
   fmt::print("\n");
   Table table({"instruction set", "state"});
@@ -76,12 +93,18 @@ void print_json() {
   for (Isa isa : kIsas)
     json["instruction_sets"][isa_name(isa)] = {{"compiled", compiled(isa)}, {"runs", isa_available(isa)}};
   json["devices"] = nlohmann::ordered_json::array();
-  for (const auto& [device, info] : devices().found)
-    json["devices"].push_back({{"device", device_name(device)},
-                               {"name", info.name},
-                               {"driver", info.driver},
-                               {"free_bytes", info.free_bytes},
-                               {"total_bytes", info.total_bytes}});
+  const Devices all = devices();
+  for (const auto& [device, info, why_not] : all.found) {
+    if (why_not.empty())
+      json["devices"].push_back({{"device", device_name(device)},
+                                 {"name", info.name},
+                                 {"driver", info.driver},
+                                 {"free_bytes", info.free_bytes},
+                                 {"total_bytes", info.total_bytes}});
+    else
+      json["unusable_devices"].push_back({{"device", device_name(device)}, {"why", why_not}});
+  }
+  if (!all.why_none.empty()) json["no_device"] = all.why_none;
   fmt::print("{}\n", json_text(json, {.indent = 2}));
 }
 

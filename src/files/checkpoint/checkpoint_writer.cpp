@@ -12,6 +12,7 @@
 #include "checkpoint/checkpoint.h"
 #include "comm/byte_text.h"
 #include "storage/shared_tensor_files.h"
+#include "tensor/late_copies.h"
 
 namespace hadal {
 
@@ -217,19 +218,38 @@ void CheckpointWriter::write(const CheckpointContent& content) {
   if (group_.leads()) remove_old_checkpoints(checkpoints_, options_.keep);
 }
 
+void CheckpointWriter::await_copies() {
+  if (copied_.valid()) copied_.wait();
+}
+
 void CheckpointWriter::save(const Exec& exec, CheckpointContent content) {
   finish();
   if (!options_.asynchronous) return write(content);
+  std::vector<Tensor> own;
   for (TensorFile* file : {&content.model, &content.optimizer})
     for (TensorPart& part : file->parts)
-      part.elements = part.elements.on_host() ? part.elements.clone(exec) : host_copy(part.elements);
-  thread_ = std::thread([this, content = std::move(content)] {
-    try {
-      write(content);
-    } catch (...) {
-      error_ = std::current_exception();
-    }
-  });
+      own.push_back(part.elements.on_host() ? part.elements.clone(exec) : part.elements);
+  LateCopies late = late_host_copies(own);
+  auto next = late.copies.begin();
+  for (TensorFile* file : {&content.model, &content.optimizer})
+    for (TensorPart& part : file->parts) part.elements = *next++;
+  std::promise<void> copied;
+  copied_ = copied.get_future();
+  thread_ = std::thread(
+      [this, content = std::move(content), arrive = std::move(late.arrive), copied = std::move(copied)]() mutable {
+        try {
+          try {
+            arrive();
+          } catch (...) {
+            copied.set_value();
+            throw;
+          }
+          copied.set_value();
+          write(content);
+        } catch (...) {
+          error_ = std::current_exception();
+        }
+      });
 }
 
 }  // namespace hadal

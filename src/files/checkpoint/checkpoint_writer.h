@@ -7,6 +7,7 @@
 #include <exception>
 #include <filesystem>
 #include <functional>
+#include <future>
 #include <map>
 #include <memory>
 #include <string>
@@ -35,8 +36,10 @@ struct CheckpointWriterOptions {
   std::function<void(const std::string&)> say;  // told when waiting begins and ends, from the writing thread; or empty
 };
 
-// Writes in the background from copies taken in save(); one at a time. An error of a writer is thrown on every rank by
-// the next save() or by finish(). The copies cost as much memory as the state itself while a checkpoint is written.
+// Writes in the background from copies on the host; one at a time. Copies of the host's tensors are taken in save();
+// what lies on a device comes while it goes on, and stands still only when the state is about to change
+// (await_copies()). An error of a writer is thrown on every rank by the next save() or by finish(). The copies cost as
+// much of the host's memory as the state itself while a checkpoint is written.
 class CheckpointWriter {
  public:
   // One on every rank of the transport. They save and finish together; what their threads say to each other travels in
@@ -45,6 +48,7 @@ class CheckpointWriter {
                    CheckpointWriterOptions options);
   ~CheckpointWriter();
   void save(const Exec& exec, CheckpointContent content);  // exec: where the copies lie
+  void await_copies();                                     // before the tensors that were saved are written to, or go
   void finish();                                           // waits; throws what the writers threw
 
  private:
@@ -57,6 +61,7 @@ class CheckpointWriter {
   Group group_;  // of thread_ while there is one
   CheckpointWriterOptions options_;
   std::thread thread_;
+  std::future<void> copied_;           // by thread_: nothing is read from the run's tensors any more
   std::atomic<bool> leaving_ = false;  // nobody waits for room any more
   std::exception_ptr error_;           // written by thread_, read after it was joined
 };

@@ -12,6 +12,7 @@
 #include "base/float_formats.h"
 #include "base/open_device.h"
 #include "kernels/convert.h"
+#include "tensor/stretches.h"
 
 namespace hadal {
 int64_t shape_count(const Shape& shape) {
@@ -179,22 +180,11 @@ void convert_in_place(const Exec* exec, const Tensor& to, const Tensor& from) {
   kernels::convert(exec ? kernels::twin(*exec, false) : kernels::Twin{}, args);
 }
 
-// A contiguous tensor of the host's for the copy of one.
+// A contiguous tensor of the host's, beside all pools.
 Tensor host_buffer(DType dtype, const Shape& shape) {
   const size_t bytes = size_t(std::max<int64_t>(1, shape_count(shape) * dtype_bytes(dtype)));
   std::shared_ptr<void> owner(::operator new(bytes), [](void* memory) { ::operator delete(memory); });
   return Tensor::wrap(owner.get(), dtype, shape, -1, owner);
-}
-
-// f(first element of a row, bytes of it); one long row where they are contiguous.
-template <class F>
-void each_stretch(const Tensor& tensor, F f) {
-  const int64_t each = dtype_bytes(tensor.dtype());
-  if (tensor.contiguous()) return f(int64_t(0), tensor.count() * each);
-  for (int64_t row = 0; row < tensor.rows(); ++row) f(row * tensor.row_stride(), tensor.cols() * each);
-}
-char* place_in(const Tensor& tensor, int64_t element) {
-  return static_cast<char*>(tensor.raw()) + element * dtype_bytes(tensor.dtype());
 }
 
 void upload(const Tensor& to, const Tensor& from) {
@@ -251,30 +241,6 @@ void zero_all(const Exec* exec, const Tensor& tensor) {
 }
 
 }  // namespace
-
-std::vector<Tensor> host_copies(const std::vector<Tensor>& tensors) {
-  std::vector<Tensor> copies;
-  std::vector<OpenDevice::Download> parts;
-  OpenDevice* device = nullptr;
-  for (const Tensor& tensor : tensors) {
-    if (tensor.on_host()) {
-      copies.push_back(tensor);
-      continue;
-    }
-    check(device == nullptr || device == tensor.device(), ErrorKind::internal, "tensors of several devices at once");
-    device = tensor.device();
-    copies.push_back(host_buffer(tensor.dtype(), tensor.shape()));
-    char* next = static_cast<char*>(copies.back().raw());
-    each_stretch(tensor, [&](int64_t element, int64_t bytes) {
-      parts.push_back({next, place_in(tensor, element), bytes});
-      next += bytes;
-    });
-  }
-  if (device) device->download(parts);
-  return copies;
-}
-
-Tensor host_copy(const Tensor& tensor) { return host_copies({tensor}).front(); }
 
 Tensor Tensor::clone(const Exec& exec) const { return to(exec, dtype_); }
 

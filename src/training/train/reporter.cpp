@@ -123,7 +123,7 @@ void Reporter::step(const Config& config, const data::Batch& batch, const StepRe
   facts.smoothed_loss = state.smoothed_loss;
   facts.seconds = seconds;
   facts.tokens_per_second = double(result.tokens) / std::max(1e-9, seconds);
-  facts.mfu = facts.tokens_per_second * flops_per_token_ / std::max(1.0, product_flops_);
+  facts.mfu = product_flops_ > 0 ? facts.tokens_per_second * flops_per_token_ / product_flops_ : 0;
   facts.memory_bytes = of_device_ ? uint64_t(of_device_->bytes_reserved()) : current_rss_bytes();
   facts.eta_seconds = smoothed_seconds_ * double(config.train.steps - result.step);
   facts.epochs = config.data.at_end == AtEnd::stop ? config.data.epochs : 0;

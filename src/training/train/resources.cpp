@@ -3,11 +3,14 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 
 #include "arch/arch.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/open_device.h"
+#include "base/random.h"
+#include "base/table.h"
 #include "base/text_format.h"
 #include "nn/init.h"
 #include "nn/norm.h"
@@ -117,7 +120,32 @@ int64_t needed_there(const MemoryPlan& plan, const Exec& exec) {
   return exec.memory->device() ? plan.in_use() + plan.spare : plan.total();
 }
 
-void resolve(Config& config, int64_t tokenizer_vocab, const Exec& exec, uint64_t available_bytes) {
+namespace {
+
+// What needs how much, the largest first.
+std::string needs_table(const MemoryPlan& plan, bool device) {
+  auto parts = plan.parts();
+  std::stable_sort(parts.begin(), parts.end(), [](const auto& a, const auto& b) { return a.second > b.second; });
+  Table table({"what", "bytes"});
+  for (const auto& [name, bytes] : parts) {
+    const bool of_host = name == "checkpoint copy" || name == "program";
+    if (bytes > 0 && !(device && of_host)) table.add({name, format_bytes(double(bytes))});
+  }
+  return table.text();
+}
+
+// What a program cannot have because another one has it.
+std::string held_by_others(const OpenDevice& device) {
+  const DeviceInfo info = device.info();
+  const int64_t held = info.total_bytes - info.free_bytes;
+  if (held < info.total_bytes / 20) return "";  // the driver's own, about
+  return fmt::format(", {} of whose {} are in use", format_bytes(double(held)), format_bytes(double(info.total_bytes)));
+}
+
+}  // namespace
+
+void resolve(Config& config, int64_t tokenizer_vocab, const Exec& exec, uint64_t available_bytes,
+             const std::function<void(const std::string&)>& say) {
   if (config.model.vocab_size == 0) config.model.vocab_size = tokenizer_vocab;
   check(config.model.vocab_size >= tokenizer_vocab, ErrorKind::invalid,
         "model.vocab_size = {} is smaller than the tokenizer's {} ids; raise it or set it to 0",
@@ -140,33 +168,61 @@ void resolve(Config& config, int64_t tokenizer_vocab, const Exec& exec, uint64_t
     }
   }
   const auto plan = plan_memory(config, options, exec.compute->n_threads());
+  if (uint64_t(needed_there(plan, exec)) <= available_bytes) return;
+  const bool device = exec.memory->device() != nullptr;
+  if (say) say("what this run needs, by part:\n" + needs_table(plan, device));
   const auto text = [](int64_t bytes) { return format_bytes(double(bytes)); };
-  check(
-      uint64_t(needed_there(plan, exec)) <= available_bytes, ErrorKind::invalid,
-      "this run needs about {} of memory ({} weights, gradients and activations, {} optimizer{}), {} are available{}: "
-      "use a smaller model, train.micro_batch_sequences = 1, {}",
-      text(needed_there(plan, exec)), text(plan.weights + plan.gradients + plan.activations), text(plan.optimizer),
-      exec.memory->device() ? "" : fmt::format(", {} for checkpoints", text(plan.checkpoint_copy)),
-      text(int64_t(available_bytes)), exec.memory->device() ? " on " + device_name(exec.device) : "",
-      exec.memory->device() ? "or train.recompute = \"all\""
-                            : "train.recompute = \"all\", or checkpoint.asynchronous = false");
+  fail(ErrorKind::invalid,
+       "this run needs about {} of memory ({} weights, gradients and activations, {} optimizer{}), {} are available{}: "
+       "use a smaller model, train.micro_batch_sequences = 1, {}",
+       text(needed_there(plan, exec)), text(plan.weights + plan.gradients + plan.activations), text(plan.optimizer),
+       device ? "" : fmt::format(", {} for checkpoints", text(plan.checkpoint_copy)), text(int64_t(available_bytes)),
+       device ? " on " + device_name(exec.device) + held_by_others(*exec.memory->device()) : "",
+       device ? "or train.recompute = \"all\"" : "train.recompute = \"all\", or checkpoint.asynchronous = false");
 }
 
 namespace {
 
-// Queued work is timed between two waits, and products grow until one takes a while.
-double measure_device_flops(const Exec& exec, DType dtype) {
+// Numbers as products meet them (zeros, which switch no transistor, would be faster), in rows that repeat.
+Tensor random_square(const Exec& exec, DType dtype, int64_t n, uint64_t seed) {
+  constexpr int64_t kRows = 64;
+  std::vector<float> values(size_t(kRows * n));
+  for (size_t i = 0; i < values.size(); ++i) values[i] = float(2 * random_uniform(seed, 1, i) - 1);
+  const Tensor rows = Tensor::from(exec, values, {kRows, n}), square = Tensor::empty(exec, dtype, {n, n});
+  for (int64_t row = 0; row < n; row += kRows) square.row_range(row, kRows).copy_from(exec, rows);
+  return square;
+}
+
+// FLOP/s of a product of this size; seconds: that it took. Nothing, where the memory does not suffice for one. The
+// first call loads the kernel and warms the card.
+std::optional<double> device_flops(const Exec& exec, DType dtype, int64_t n, double& seconds) {
   OpenDevice& device = *exec.memory->device();
-  for (int64_t n = 256;; n *= 2) {
-    const Tensor a = Tensor::zeros(exec, dtype, {n, n}), b = Tensor::zeros(exec, dtype, {n, n}),
-                 c = Tensor::zeros(exec, dtype, {n, n});
+  try {
+    const Tensor a = random_square(exec, dtype, n, 1), b = random_square(exec, dtype, n, 2),
+                 c = Tensor::empty(exec, dtype, {n, n});
+    ops::linear(exec, c, a, b);
     device.wait();
     const double start = steady_seconds();
     ops::linear(exec, c, a, b);
     device.wait();
-    const double seconds = steady_seconds() - start;
-    if (seconds > 5e-3 || n >= 8192) return 2.0 * double(n) * double(n) * double(n) / seconds;
+    seconds = std::max(1e-9, steady_seconds() - start);
+  } catch (const Error& error) {
+    if (error.kind() == ErrorKind::out_of_memory) return std::nullopt;
+    throw;
   }
+  return 2.0 * double(n) * double(n) * double(n) / seconds;
+}
+
+// Queued work is timed between two waits, and products grow until one takes a while, or the memory is full: the run
+// was told that its own fits. 0: not even the smallest does.
+double measure_device_flops(const Exec& exec, DType dtype) {
+  double best = 0, seconds = 0;
+  for (int64_t n = 128; n <= 8192 && seconds < 5e-3; n *= 2) {
+    const auto flops = device_flops(exec, dtype, n, seconds);
+    if (!flops) break;
+    best = *flops;
+  }
+  return best;
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // What a run needs against what the machine grants, decided before anything large is allocated.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -43,11 +44,12 @@ int64_t needed_there(const MemoryPlan& plan, const Exec& exec);
 // Replaces what the configuration leaves open: vocab_size 0 by the tokenizer's, precision "auto" by what the place
 // multiplies natively, fp8.tile 0 by what the precision takes, micro_batch_sequences 0 by the largest that fits 4096
 // tokens and 80 % of the memory available. Throws invalid when a model's vocabulary is smaller than the tokenizer's, or
-// when not even one sequence fits.
-void resolve(Config& config, int64_t tokenizer_vocab, const Exec& exec, uint64_t available_bytes);
+// when not even one sequence fits; before it does, `say` is told what needs how much.
+void resolve(Config& config, int64_t tokenizer_vocab, const Exec& exec, uint64_t available_bytes,
+             const std::function<void(const std::string&)>& say = {});
 
 // FLOP/s of a large matrix product with this run's kernels, precision and threads: the denominator of the utilisation
-// shown.
+// shown. On a device of products as large as its memory allows, 0 where it allows none.
 double measure_product_flops(const Exec& exec, Precision precision);
 
 }  // namespace hadal

@@ -177,7 +177,7 @@ StepResult train_step(const Exec& exec, Transformer& model, Optimizer& optimizer
   result.skipped = gradient_not_finite(result);
   if (wanted.scaler) tell(*wanted.scaler, result);
   if (!result.skipped.empty()) return result;
-
+  if (wanted.before_update) wanted.before_update();
   optimizer.step(exec, result.lr, result.norms.global, loss_scale);
   if (result.gamma > 0) model.update_selection_bias(exec, sums.expert_load, result.gamma);
   const int64_t every = config.parallel.drift_steps;

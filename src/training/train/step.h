@@ -3,6 +3,7 @@
 // memory.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -46,6 +47,7 @@ struct StepWants {
   PartClock* clock = nullptr;                  // gets the times of its parts
   Timeline* timeline = nullptr;                // gets what ran when
   ProductWatch* watch = nullptr;               // looks on at its products
+  std::function<void()> before_update;         // called before parameters and moments change; may be empty
   std::vector<RouteReplay>* routes = nullptr;  // of the global batch's micro-batches; a rank fills or reads its own
 };
 

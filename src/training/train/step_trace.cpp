@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/files.h"
 #include "base/json.h"
+#include "base/open_device.h"
 #include "comm/byte_text.h"
 
 namespace hadal {
@@ -64,9 +65,13 @@ StepWaits shares_of(const std::vector<RankWaits>& ranks, double seconds) {
   return all;
 }
 
-StepTrace::StepTrace(RankPlace& place, std::string file) : place_(place), file_(std::move(file)) {
+StepTrace::StepTrace(RankPlace& place, std::string file, OpenDevice* device)
+    : place_(place), file_(std::move(file)), device_(device) {
   place_.world().barrier();  // all count from about the same moment
-  timeline_.now = [origin = steady_seconds()] { return steady_seconds() - origin; };
+  timeline_.now = [this, origin = steady_seconds()] {
+    if (device_ && !file_.empty() && steps_ < kSteps) device_->wait();
+    return steady_seconds() - origin;
+  };
 }
 
 StepWaits StepTrace::end_step(double seconds) {
@@ -98,7 +103,11 @@ void StepTrace::write() {
     first = false;
   }
   kept_.clear();
-  if (place_.world().leads()) atomic_write(file_, all + "]}\n");
+  all += "]";
+  if (device_)
+    all += fmt::format(",\"otherData\":{{\"times\":\"of {}, which the host waited for behind each piece\"}}",
+                       device_name(device_->device()));
+  if (place_.world().leads()) atomic_write(file_, all + "}\n");
 }
 
 }  // namespace hadal

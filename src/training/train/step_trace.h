@@ -9,6 +9,8 @@
 
 namespace hadal {
 
+class OpenDevice;
+
 // Shares of a step's forward and backward, the mean of all ranks.
 struct StepWaits {
   double pipeline = 0;  // waiting for a neighbour's activations or gradients: the bubble, as it is felt
@@ -30,8 +32,9 @@ class StepTrace {
  public:
   static constexpr int64_t kSteps = 3;  // that a trace holds
 
-  // file: of the trace; empty: none is written.
-  StepTrace(RankPlace& place, std::string file);
+  // file: of the trace; empty: none is written. device: where the pieces run, waited for behind each piece of the steps
+  // that are kept, so that a piece has the time that it took and not that in which it was queued; null: this CPU.
+  StepTrace(RankPlace& place, std::string file, OpenDevice* device = nullptr);
 
   Timeline& timeline() { return timeline_; }  // of the step that runs
   // After a step, on all ranks: what it waited; after the last of kSteps the file is written.
@@ -43,6 +46,7 @@ class StepTrace {
 
   RankPlace& place_;
   std::string file_;
+  OpenDevice* device_;
   Timeline timeline_;
   std::vector<PieceEvent> kept_;
   int64_t steps_ = 0;

@@ -40,7 +40,6 @@ struct Shared {  // what the ranks of one process have in common: written by the
   std::filesystem::path checkpoint;       // to go on from; empty: none
   std::unique_ptr<ModelDirectory> start;  // whose weights a new run starts from; or null
 };
-
 constexpr const char* kNotBegun = "no step was made; the same command begins again";
 class Trainer {
  public:
@@ -120,7 +119,8 @@ void Trainer::prepare() {
   if (LossScaler::is_used(config_)) scaler_ = std::make_unique<LossScaler>(config_.loss_scale);
   if (!shared_.checkpoint.empty()) restore();
   outcome_.resumed_from = state_.step;
-  if (ranks_.size() > 1 || !request_.trace.empty()) trace_ = std::make_unique<StepTrace>(*place_, request_.trace);
+  if (ranks_.size() > 1 || !request_.trace.empty())
+    trace_ = std::make_unique<StepTrace>(*place_, request_.trace, exec_.memory->device());
   CheckpointWriterOptions how = writer_options(config_.checkpoint);
   if (reporter_) how.say = [this](const std::string& text) { reporter_->log().warn("{}", text); };
   writer_ = std::make_unique<CheckpointWriter>(RunDirectoryView(request_.config.run).checkpoints(), transport_, how);
@@ -148,7 +148,7 @@ void Trainer::prepare_run() {
   prepared.tokenizer.save(directory.tokenizer().string());
   const Tokenizer& tokenizer = prepared.tokenizer;
   resolve(config, config.model.vocab_size == 0 ? tokenizer.vocab_size() : tokenizer.rows_needed(), exec_,
-          available_memory(*exec_.memory));
+          available_memory(*exec_.memory), [this](const std::string& text) { say(text); });
   validate(config.model);
   open_loader();
   if (config.train.steps == 0) config.train.steps = steps_of(shared_.loader->n_sequences(), config.train);
@@ -251,11 +251,11 @@ void Trainer::one_step() {
                         .place = place_.get(),
                         .clock = &clock_,
                         .timeline = trace_ ? &trace_->timeline() : nullptr,
-                        .watch = shadow.get()};
+                        .watch = shadow.get(),
+                        .before_update = [this] { writer_->await_copies(); }};
   const auto result = train_step(exec_, *model_, *optimizer_, config_, batch, step, wants);
   const StepWaits waits = trace_ ? trace_->end_step(steady_seconds() - begin) : StepWaits();
-  state_.step = step;
-  state_.updates = optimizer_->steps_done();
+  state_.step = step, state_.updates = optimizer_->steps_done();
   if (scaler_) state_.loss_scale = scaler_->state();
   state_.tokens += batch.n_tokens();
   if (result.skipped.empty() || result.overflowed) state_.smooth(result.loss);  // of an overflow it is as good

@@ -7,5 +7,6 @@ namespace hadal::staged {
 bool device_is_there() { return kernels::cuda::device_is_there(); }
 const char* device_title() { return "the GPU"; }
 void begin_schedule(uint64_t) {}
+std::optional<int64_t> synchronisations() { return std::nullopt; }
 
 }  // namespace hadal::staged

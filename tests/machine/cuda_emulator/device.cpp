@@ -3,10 +3,16 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <csignal>
 #include <cstring>
+#include <filesystem>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/error.h"
+#include "cuda_emulator/machine.h"
+#include "kernels/cuda/hopper/runtime.h"
 
 namespace hadal::emulator {
 namespace {
@@ -45,8 +51,10 @@ uint64_t Device::next_random() {
 
 void* Device::allocate(int64_t bytes) {
   const std::lock_guard lock(mutex_);
-  check(bytes_ + bytes <= kMemory, ErrorKind::out_of_memory, "device memory: {} bytes asked for, {} of {} in use",
-        bytes, bytes_, kMemory);
+  if (bytes > free_bytes()) {
+    last_error_ = kernels::cuda::kNoMemory;
+    return nullptr;
+  }
   bytes_ += bytes;
   auto memory = std::make_unique<Guarded>(bytes, 256);
   const uint64_t at = word_of(memory->data());
@@ -54,9 +62,48 @@ void* Device::allocate(int64_t bytes) {
   return reinterpret_cast<void*>(at | kTag);
 }
 
+int64_t Device::free_bytes() const { return std::max<int64_t>(0, machine().memory - machine().others - bytes_); }
+
+void Device::stand_still() {
+  Machine& around = machine();
+  if (++synchronisations_ != around.event_at) return;
+  if (around.interrupt) std::raise(SIGINT);
+  if (around.taken) around.others = around.memory;
+}
+
+void Device::count_copy_to() {
+  const std::lock_guard lock(mutex_);
+  if (++copies_to_ != machine().cut_at) return;
+  const std::filesystem::path file = machine().cut_file;
+  std::filesystem::resize_file(file, std::filesystem::file_size(file) / 2);
+}
+
+void* Device::allocate_pinned(int64_t bytes) {
+  const std::lock_guard lock(mutex_);
+  void* memory = ::operator new(size_t(bytes));
+  pinned_[word_of(memory)] = bytes;
+  return memory;
+}
+
+void Device::release_pinned(void* memory) {
+  const std::lock_guard lock(mutex_);
+  check(memory == nullptr || pinned_.erase(word_of(memory)) == 1, ErrorKind::invalid,
+        "release of {}, which is no pinned memory", memory);
+  ::operator delete(memory);
+}
+
+bool Device::is_pinned(const void* memory, int64_t bytes) const {
+  const std::lock_guard lock(mutex_);
+  const auto next = pinned_.upper_bound(word_of(memory));
+  if (next == pinned_.begin()) return false;
+  const auto& [begin, size] = *std::prev(next);
+  return word_of(memory) + uint64_t(bytes) <= begin + uint64_t(size);
+}
+
 void Device::release(void* tagged) {
   if (tagged == nullptr) return;
   const std::lock_guard lock(mutex_);
+  stand_still();
   const auto found = live_.find(word_of(tagged) & ~kTagBits);
   check(is_tagged(word_of(tagged)) && found != live_.end(), ErrorKind::invalid,
         "release of {}, which is no memory of the device, or was released before", tagged);
@@ -145,7 +192,7 @@ void Device::give(Stream* stream, Work work) {
     work.count = work.records ? ++work.event->recorded : work.event->recorded;
   }
   stream->queue.push_back(std::move(work));
-  if (!shuffled_) return wait_for(stream);
+  if (!shuffled_) return run_all(stream);
   while (next_random() % 4 == 0 && run_one(nullptr)) {
   }
 }
@@ -163,7 +210,7 @@ bool Device::run_one(Stream* only) {
   Stream* stream = ready[shuffled_ ? next_random() % ready.size() : 0];
   const Work work = std::move(stream->queue.front());
   stream->queue.pop_front();
-  if (work.records) work.event->fired = work.count;
+  if (work.records) work.event->fired = work.count, work.event->seconds = steady_seconds();
   if (!work.run) return true;
   try {
     work.run();
@@ -183,6 +230,11 @@ void Device::drop_all() {
 void Device::wait_for(Stream* stream) {
   const std::lock_guard lock(mutex_);
   check(streams_.contains(stream), ErrorKind::invalid, "waiting for a stream that does not exist");
+  stand_still();
+  run_all(stream);
+}
+
+void Device::run_all(Stream* stream) {
   while (!stream->queue.empty()) {
     if (run_one(nullptr)) continue;
     const std::string what = stream->queue.front().what;
@@ -194,9 +246,17 @@ void Device::wait_for(Stream* stream) {
 void Device::wait_for(Event* event) {
   const std::lock_guard lock(mutex_);
   check(events_.contains(event), ErrorKind::invalid, "waiting for an event that does not exist");
+  stand_still();
   const uint64_t count = event->recorded;
   while (event->fired < count)
     check(run_one(nullptr), ErrorKind::internal, "the host waits for an event that never fires");
+}
+
+double Device::seconds_of(const Event* event) const {
+  const std::lock_guard lock(mutex_);
+  check(events_.contains(const_cast<Event*>(event)) && event->recorded > 0 && event->fired == event->recorded,
+        ErrorKind::invalid, "the time of an event that has not fired");
+  return event->seconds;
 }
 
 }  // namespace hadal::emulator

@@ -22,6 +22,9 @@ endif()
 # The binary with the emulated device in the place of a GPU: what verbs do with --device cuda:0.
 add_executable(hadal_emulated ${CMAKE_SOURCE_DIR}/src/apps/main.cpp)
 target_link_libraries(hadal_emulated PRIVATE hadal_apps cuda_emulated)
+# The bench of kernels, to see that it runs (tools/device_check_test.py): nothing here is fast.
+add_executable(cuda_kernels_bench_emulated ${CMAKE_SOURCE_DIR}/bench/cuda_kernels_bench.cpp)
+target_link_libraries(cuda_kernels_bench_emulated PRIVATE cuda_emulated hadal_ops nlohmann_json::nlohmann_json)
 # The laws of models and steps once more, with the emulated device in the place of the CPU (model/test_place.h): all but
 # what is FP64's, the CPU's panels', its clock's and its memory's. Under the thread sanitizer they would take hours.
 if(HADAL_SANITIZE MATCHES "thread")

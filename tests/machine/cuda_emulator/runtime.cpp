@@ -2,16 +2,17 @@
 #include "kernels/cuda/hopper/runtime.h"
 
 #include <cstring>
-#include <new>
 
 #include "base/error.h"
 #include "cuda_emulator/device.h"
+#include "cuda_emulator/machine.h"
 
 namespace hadal::kernels::cuda {
 namespace {
 
 using emulator::Device;
 using emulator::Event;
+using emulator::machine;
 using emulator::Stream;
 
 Stream* stream_of(DeviceStream stream) { return static_cast<Stream*>(stream.handle); }
@@ -27,36 +28,63 @@ void check_host(const void* memory, int64_t bytes, const char* what) {
         "{}: {} is device memory, expected the host's", what, memory);
 }
 
+// As on a device: the copy has run when the call returns.
+void wait_unless_pinned(const void* host, int64_t bytes, DeviceStream stream) {
+  if (bytes > 0 && !Device::get().is_pinned(host, bytes)) Device::get().wait_for(stream_of(stream));
+}
+
 }  // namespace
 
-void check_cuda(int status, const char* what) {
-  check(status == 0, ErrorKind::internal, "{}: status {}", what, status);
+std::string status_text(int status) {
+  switch (status) {
+    case kNoMemory: return "out of memory (cudaErrorMemoryAllocation)";
+    case kDriverTooOld:
+      return "CUDA driver version is insufficient for CUDA runtime version (cudaErrorInsufficientDriver)";
+    case kNoCard: return "no CUDA-capable device is detected (cudaErrorNoDevice)";
+    default: return fmt::format("status {}", status);
+  }
 }
 
-int device_count() { return 1; }
-bool device_is_there() { return true; }
+int take_last_error() { return Device::get().take_last_error(); }
+
+int count_cards(int& count) {
+  count = int(machine().cards.size());
+  if (machine().driver < 13000) return kDriverTooOld;  // what CUDA says of none too
+  return count > 0 ? kFine : kNoCard;
+}
+
+int driver_version() { return machine().driver; }
+
 void use_device(int index) {
-  check(index == 0, ErrorKind::invalid, "device {} is chosen; the emulated machine has device 0 alone", index);
-}
-DeviceInfo device_info(int index) {
-  use_device(index);
-  const int64_t total = Device::kMemory;
-  return {"the emulated device", "none", total - Device::get().bytes(), total};
+  check(index >= 0 && index < int(machine().cards.size()), ErrorKind::internal, "choosing a device: there is no {}",
+        index);
 }
 
-void* allocate(int64_t bytes) { return Device::get().allocate(bytes); }
+Card card_of(int index) {
+  use_device(index);
+  const auto [major, minor] = machine().cards[size_t(index)];
+  return {"the emulated device", major, minor, Device::get().free_bytes(), machine().memory};
+}
+
+void* allocate(int64_t bytes) {
+  void* memory = Device::get().allocate(bytes);
+  check_cuda(memory ? kFine : kNoMemory, "device memory");
+  return memory;
+}
 void release(void* memory) { Device::get().release(memory); }
 
-void* allocate_pinned(int64_t bytes) { return ::operator new(size_t(bytes)); }
-void release_pinned(void* memory) { ::operator delete(memory); }
+void* allocate_pinned(int64_t bytes) { return Device::get().allocate_pinned(bytes); }
+void release_pinned(void* memory) { Device::get().release_pinned(memory); }
 
 void copy_to_device(void* to, const void* from, int64_t bytes, DeviceStream stream) {
   const char* what = "copy to the device";
   check_host(from, bytes, what);
   Device::get().address(to, bytes, what);
+  Device::get().count_copy_to();
   give(stream, what, [=] {
     if (bytes > 0) std::memcpy(Device::get().address(to, bytes, what), from, size_t(bytes));
   });
+  wait_unless_pinned(from, bytes, stream);
 }
 
 void copy_to_host(void* to, const void* from, int64_t bytes, DeviceStream stream) {
@@ -66,6 +94,7 @@ void copy_to_host(void* to, const void* from, int64_t bytes, DeviceStream stream
   give(stream, what, [=] {
     if (bytes > 0) std::memcpy(to, Device::get().address(from, bytes, what), size_t(bytes));
   });
+  wait_unless_pinned(to, bytes, stream);
 }
 
 void copy_on_device(void* to, const void* from, int64_t bytes, DeviceStream stream) {
@@ -89,6 +118,10 @@ DeviceStream make_stream() { return {Device::get().make_stream()}; }
 void close_stream(DeviceStream stream) { Device::get().close(stream_of(stream)); }
 void wait_for(DeviceStream stream) { Device::get().wait_for(stream_of(stream)); }
 DeviceEvent make_event() { return {Device::get().make_event()}; }
+DeviceEvent make_timed_event() { return make_event(); }
+double seconds_between(DeviceEvent begin, DeviceEvent end) {
+  return Device::get().seconds_of(event_of(end)) - Device::get().seconds_of(event_of(begin));
+}
 void close_event(DeviceEvent event) { Device::get().close(event_of(event)); }
 
 void record(DeviceEvent event, DeviceStream stream) {

@@ -1,4 +1,5 @@
 // The probes' kernels: one layer, compiled by nvcc for a GPU and as C++ for the emulated device.
+// compiled truth: at most 168 registers
 #include "cuda_staged/probes.h"
 
 #include "kernels/cuda/hopper/asynchronous.h"

@@ -5,6 +5,7 @@
 #pragma once
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 
 #include "base/exec.h"
@@ -15,6 +16,8 @@ namespace hadal::staged {
 bool device_is_there();
 const char* device_title();          // for messages
 void begin_schedule(uint64_t seed);  // of everything from now on, where schedules can be chosen
+// How often the host has stood still for the device so far, whoever made it; none where nobody counts.
+std::optional<int64_t> synchronisations();
 
 // seed: of its schedules.
 class StagedExec {

@@ -6,6 +6,7 @@
 
 #include "base/expect_error.h"
 #include "cuda_emulator/device.h"
+#include "cuda_emulator/machine.h"
 #include "cuda_emulator/planted.h"
 #include "kernels/cuda/hopper/simt.h"
 
@@ -147,6 +148,81 @@ TEST_F(CudaMemory, InterleavesStreamsAtRandomWithinTheirEvents) {
     EXPECT_EQ(first > 0, !ordered);
     EXPECT_GT(second, 0);
   }
+}
+
+// A copy from or to memory that is not pinned stops the host; one from or to pinned memory does not.
+TEST_F(CudaMemory, WaitsInCopiesOfMemoryThatIsNotPinned) {
+  auto& device = emulator::Device::get();
+  std::vector<float> pageable(4);
+  auto* pinned = static_cast<float*>(allocate_pinned(16));
+  float* p = floats(4);
+  const auto stops = [&](const std::function<void()>& copy) {
+    const int64_t before = device.synchronisations();
+    copy();
+    return device.synchronisations() - before;
+  };
+  EXPECT_EQ(stops([&] { copy_to_device(p, pageable.data(), 16, stream); }), 1);
+  EXPECT_EQ(stops([&] { copy_to_host(pageable.data(), p, 16, stream); }), 1);
+  EXPECT_EQ(stops([&] { copy_to_device(p, pinned, 16, stream), copy_to_host(pinned, p, 16, stream); }), 0);
+  EXPECT_EQ(stops([&] { copy_to_host(pinned + 1, p, 16, stream); }), 1);  // past its end
+  EXPECT_EQ(stops([&] { wait_for(stream); }), 1);
+  const DeviceEvent event = make_event();
+  EXPECT_EQ(stops([&] { record(event, stream), wait_for_event(event); }), 1);
+  EXPECT_EQ(stops([&] { release(allocate(8)); }), 1);
+  close_event(event), release_pinned(pinned);
+  expect_failure([&] { release_pinned(pageable.data()); }, "which is no pinned memory");
+}
+
+// What failed and was told leaves nothing behind that the next launch would be blamed for.
+TEST_F(CudaMemory, ForgetsAnErrorThatWasTold) {
+  emulator::Machine narrow;
+  narrow.memory = emulator::Device::get().bytes() + (1 << 20);
+  const emulator::OnMachine small(narrow);
+  float* p = floats(4);
+  EXPECT_ERROR(allocate(2 << 20), ErrorKind::out_of_memory, "device memory: out of memory (cudaErrorMemoryAllocation)");
+  EXPECT_EQ(failure([&] { add({p, 1}, p, 1, stream); }), "no error");
+  wait_for(stream);
+  emulator::Device::get().allocate(2 << 20);  // as a call whose status nobody looks at
+  expect_failure([&] { add({p, 1}, p, 1, stream); }, "add_one: out of memory");
+  EXPECT_EQ(failure([&] { add({p, 1}, p, 1, stream); }), "no error");
+  wait_for(stream);
+}
+
+TEST_F(CudaMemory, TellsTheTimeBetweenTwoEvents) {
+  const DeviceEvent begin = make_timed_event(), end = make_timed_event();
+  float* p = floats(4);
+  expect_failure([&] { seconds_between(begin, end); }, "an event that has not fired");
+  record(begin, stream);
+  add({p, 1}, p, 1, stream);
+  record(end, stream);
+  wait_for(stream);
+  EXPECT_GE(seconds_between(begin, end), 0);
+  close_event(begin), close_event(end);
+}
+
+// What is wrong with a machine, and what would be right.
+TEST_F(CudaMemory, SaysWhyAMachineHasNoDevice) {
+  const auto on = [](const std::string& text, const std::function<void()>& ask) {
+    const emulator::OnMachine other(emulator::parse_machine(text));
+    return failure(ask);
+  };
+  const auto count = [] { device_count(); };
+  EXPECT_EQ(on("driver=0", count),
+            "there is no NVIDIA driver on this machine; CUDA 13 needs NVIDIA's driver 580 or newer");
+  EXPECT_EQ(on("driver=12080", count),
+            "the NVIDIA driver of this machine is too old: it offers CUDA 12.8; CUDA 13 needs NVIDIA's driver 580 or "
+            "newer");
+  EXPECT_EQ(on("cards=none", count),
+            "the NVIDIA driver sees no card on this machine (or CUDA_VISIBLE_DEVICES hides it)");
+  EXPECT_EQ(on("cards=8.0,9.0", [] { device_info(0); }),
+            "cuda:0 (the emulated device) is of compute capability 8.0; the kernels are compiled for 9.0 (H100, H200) "
+            "and run on no other");
+  EXPECT_EQ(on("cards=8.0,9.0", [] { device_info(1); }), "no error");
+  for (const char* none : {"driver=0", "driver=12080", "cards=none"}) {
+    const emulator::OnMachine other(emulator::parse_machine(none));
+    EXPECT_FALSE(device_is_there()) << none;
+  }
+  EXPECT_EQ(emulator::Device::get().take_last_error(), kFine);
 }
 
 TEST_F(CudaMemory, RefusesLaunchesThatNoDeviceTakes) {

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "cuda_staged/device_rig.h"
+#include "train/resources.h"
 #include "train/small_step.h"
 
 namespace hadal {
@@ -16,7 +17,8 @@ using staged::DeviceRig;
 struct Trained {
   std::vector<double> losses, norms;
   std::vector<double> weights;  // after the last step
-  std::vector<int64_t> waits;   // of the host for the device, by step
+  std::vector<int64_t> waits;   // of the host for the device, by step: as the program counts them
+  std::vector<int64_t> stops;   // and as the device does, where it does
 };
 
 // Three steps of batches of several micro-batches, one with masks between passages.
@@ -27,10 +29,11 @@ Trained three_steps(const Config& config, const Exec& exec) {
   Trained run;
   const OpenDevice* device = exec.memory->device();
   for (int step = 1; step <= 3; ++step) {
-    const int64_t before = device ? device->waits() : 0;
+    const int64_t before = device ? device->waits() : 0, stops = staged::synchronisations().value_or(0);
     const StepResult result = train_step(exec, model, optimizer, config, batch_of({14, 9, 11 + step}, step == 2), step);
     EXPECT_EQ(result.skipped, "");
     run.waits.push_back(device ? device->waits() - before : 0);
+    if (device && staged::synchronisations()) run.stops.push_back(*staged::synchronisations() - stops);
     run.losses.push_back(result.loss), run.norms.push_back(result.norms.global);
   }
   for (const Parameter* p : model.parameters()) {
@@ -83,22 +86,38 @@ TEST(CudaStep, TrainsAsTheFormulasDo) {
 
 TEST(CudaStep, HasTheSameBitsUnderEverySchedule) {
   if (!staged::runs_whole_steps()) GTEST_SKIP() << "no device, or one that is too slow here";
-  Trained first;
-  for (const uint64_t seed : {1, 2, 3}) {
-    DeviceRig device(seed);
-    const Trained run = three_steps(config_of(Precision::fp32), device.exec);
-    if (first.weights.empty()) first = run;
-    EXPECT_EQ(run.losses, first.losses) << "schedule " << seed;
-    EXPECT_EQ(run.norms, first.norms);
-    EXPECT_TRUE(run.weights == first.weights);
+  for (const Precision precision : {Precision::fp32, Precision::bf16}) {
+    SCOPED_TRACE(precision == Precision::fp32 ? "fp32" : "bf16");
+    Trained first;
+    for (const uint64_t seed : {1, 2, 3}) {
+      DeviceRig device(seed);
+      const Trained run = three_steps(config_of(precision), device.exec);
+      if (first.weights.empty()) first = run;
+      EXPECT_EQ(run.losses, first.losses) << "schedule " << seed;
+      EXPECT_EQ(run.norms, first.norms);
+      EXPECT_TRUE(run.weights == first.weights);
+    }
   }
 }
 
-// Losses, loads and findings of a micro-batch come home together, so do the squares of all gradients.
+// Losses, loads and findings of a micro-batch come home together, so do the squares of all gradients. Nothing else
+// makes the host stand still: no copy of memory that is not pinned, no memory that goes back to the device.
 TEST(CudaStep, WaitsForTheDeviceOncePerMicroBatchAndOncePerStep) {
   if (!staged::runs_whole_steps()) GTEST_SKIP() << "no device, or one that is too slow here";
   DeviceRig device(7);
-  for (const int64_t waits : three_steps(config_of(Precision::bf16), device.exec).waits) EXPECT_EQ(waits, 3 + 1);
+  const Trained run = three_steps(config_of(Precision::bf16), device.exec);
+  EXPECT_EQ(run.waits, std::vector<int64_t>(3, 3 + 1));
+  if (staged::synchronisations()) {
+    EXPECT_EQ(run.stops, std::vector<int64_t>(3, 3 + 1));
+  }
+}
+
+// The peak that a run is measured against: with little memory of the smaller products, with none at all unknown.
+TEST(CudaStep, MeasuresItsPeakInWhatMemoryThereIs) {
+  if (!staged::runs_whole_steps()) GTEST_SKIP() << "no device, or one that is too slow here";
+  const DeviceRig device(7, 256 << 10), full(7, 16 << 10);
+  EXPECT_GT(measure_product_flops(device.exec, Precision::bf16), 0);
+  EXPECT_EQ(measure_product_flops(full.exec, Precision::bf16), 0);
 }
 
 }  // namespace

@@ -230,7 +230,11 @@ TEST(Resources, ResolveAutomaticValuesAndRefuseWhatCannotFit) {
       resolve(small, 51, avx2, uint64_t(1) << 32), ErrorKind::invalid,
       "model.vocab_size = 50 is smaller than the tokenizer's 51 ids");  // vocabulary smaller than the tokenizer's
   auto large = small_config(Precision::fp32);
-  EXPECT_ERROR(resolve(large, 50, avx2, 1 << 20), ErrorKind::invalid, "this run needs about", "are available");
+  std::string told;
+  EXPECT_ERROR(resolve(large, 50, avx2, 1 << 20, [&](const std::string& text) { told += text; }), ErrorKind::invalid,
+               "this run needs about", "are available");
+  for (const char* part : {"\nweights and masters ", "\ngradients ", "\nmoments and EMA ", "\ncheckpoint copy "})
+    EXPECT_NE(told.find(part), std::string::npos) << part << told;
 }
 
 TEST(Resources, PlanTheWorkspaceOfTheThreadsThatAreUsed) {

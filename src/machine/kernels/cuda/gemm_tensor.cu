@@ -8,6 +8,7 @@
 // behind the group's end are overwritten with zeros (`cleared`), by threads, so a fence stands between them and wgmma.
 //
 // compiled truth: wgmma.mma_async (HGMMA), cp.async.bulk.tensor (UTMALDG), mbarrier.try_wait (SYNCS)
+// compiled truth: at most 168 registers
 #include "kernels/cuda/gemm_tensor.h"
 
 #include "kernels/cuda/hopper/asynchronous.h"

@@ -13,59 +13,35 @@ cudaEvent_t event_of(DeviceEvent event) { return static_cast<cudaEvent_t>(event.
 
 }  // namespace
 
-void check_cuda(int status, const char* what) {
-  if (status == cudaSuccess) return;
+static_assert(kFine == cudaSuccess && kNoMemory == cudaErrorMemoryAllocation &&
+              kDriverTooOld == cudaErrorInsufficientDriver && kNoCard == cudaErrorNoDevice);
+
+std::string status_text(int status) {
   const auto error = cudaError_t(status);
-  const ErrorKind kind = error == cudaErrorMemoryAllocation ? ErrorKind::out_of_memory : ErrorKind::internal;
-  fail(kind, "{}: {} ({})", what, cudaGetErrorString(error), cudaGetErrorName(error));
+  return fmt::format("{} ({})", cudaGetErrorString(error), cudaGetErrorName(error));
 }
 
-namespace {
+int take_last_error() { return cudaGetLastError(); }
 
-constexpr int kMajor = 9, kMinor = 0;  // sm_90a: what the kernels are compiled for
-constexpr const char* kDriverNeeded = "CUDA 13 needs NVIDIA's driver 580 or newer";
-
-std::string version_text(int version) { return fmt::format("{}.{}", version / 1000, version % 1000 / 10); }
+int count_cards(int& count) { return cudaGetDeviceCount(&count); }
 
 int driver_version() {
   int version = 0;
   return cudaDriverGetVersion(&version) == cudaSuccess ? version : 0;
 }
 
-}  // namespace
-
-bool device_is_there() {
-  int count = 0;
-  return cudaGetDeviceCount(&count) == cudaSuccess && count > 0;
-}
-
-int device_count() {
-  int count = 0;
-  const cudaError_t status = cudaGetDeviceCount(&count);
-  if (status == cudaSuccess && count > 0) return count;
-  cudaGetLastError();  // or the next call would report it
-  const int version = driver_version();
-  check(version > 0, ErrorKind::unsupported, "there is no NVIDIA driver on this machine; {}", kDriverNeeded);
-  check(status != cudaErrorInsufficientDriver, ErrorKind::unsupported,
-        "the NVIDIA driver of this machine is too old: it offers CUDA {}; {}", version_text(version), kDriverNeeded);
-  check(status == cudaSuccess || status == cudaErrorNoDevice, ErrorKind::unsupported, "CUDA does not start: {} ({})",
-        cudaGetErrorString(status), cudaGetErrorName(status));
-  fail(ErrorKind::unsupported, "the NVIDIA driver sees no card on this machine (or CUDA_VISIBLE_DEVICES hides it)");
-}
-
 void use_device(int index) { check_cuda(cudaSetDevice(index), "choosing a device"); }
 
-DeviceInfo device_info(int index) {
+Card card_of(int index) {
   cudaDeviceProp properties;
   check_cuda(cudaGetDeviceProperties(&properties, index), "properties of a device");
-  check(properties.major == kMajor && properties.minor == kMinor, ErrorKind::unsupported,
-        "cuda:{} is a {} of compute capability {}.{}; the kernels are compiled for {}.{} (H100, H200) and run on no "
-        "other",
-        index, properties.name, properties.major, properties.minor, kMajor, kMinor);
+  Card card{properties.name, properties.major, properties.minor, 0, int64_t(properties.totalGlobalMem)};
+  if (!runs_on(card)) return card;  // to ask for what is free begins work with it
   use_device(index);
   size_t free = 0, total = 0;
   check_cuda(cudaMemGetInfo(&free, &total), "memory of a device");
-  return {properties.name, version_text(driver_version()), int64_t(free), int64_t(total)};
+  card.free_bytes = int64_t(free), card.total_bytes = int64_t(total);
+  return card;
 }
 
 void* allocate(int64_t bytes) {
@@ -130,6 +106,18 @@ void wait_for_event(DeviceEvent event) { check_cuda(cudaEventSynchronize(event_o
 
 void order_after(DeviceEvent event, DeviceStream stream) {
   check_cuda(cudaStreamWaitEvent(stream_of(stream), event_of(event), 0), "waiting for an event");
+}
+
+DeviceEvent make_timed_event() {
+  cudaEvent_t event = nullptr;
+  check_cuda(cudaEventCreate(&event), "a new event");
+  return {event};
+}
+
+double seconds_between(DeviceEvent begin, DeviceEvent end) {
+  float milliseconds = 0;
+  check_cuda(cudaEventElapsedTime(&milliseconds, event_of(begin), event_of(end)), "time between events");
+  return double(milliseconds) / 1000;
 }
 
 }  // namespace hadal::kernels::cuda

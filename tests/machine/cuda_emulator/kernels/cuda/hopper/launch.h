@@ -74,6 +74,7 @@ void launch(void (*kernel)(Params...), const Launch& how, typename SameType<Para
                        [&] { std::apply(kernel, seen); });
   };
   device.give(static_cast<emulator::Stream*>(how.stream.handle), {.what = "kernel '" + name + "'", .run = run});
+  check_cuda(device.take_last_error(), how.name);  // as the launch on a device
 }
 
 }  // namespace hadal::kernels::cuda
