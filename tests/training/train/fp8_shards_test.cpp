@@ -220,6 +220,8 @@ class Operands {
   void note(const char* name, int64_t size, const Activation& x) {
     const Tensor values = ops::dequantise(exec_, x);
     parts[name] = {first_head_ * size, values.to(exec_, DType::f32)};
+    // Another power of two changes the codes of E5M6, and hardly a value.
+    if (x.is_quantised()) parts[name + std::string(", codes")] = {first_head_ * size, x.quantised().codes};
   }
 
   static constexpr int64_t kRows = 5;
