@@ -91,8 +91,8 @@ kernels::ProductScales product_scales(const Form& form, const Quantised& a, cons
   return {chunk_scales(a, form.a_sums_rows), chunk_scales(b, form.b_sums_rows)};
 }
 
-// c = a b, summing columns or rows of each.
-void run(const Exec& exec, const Form& form, const Tensor& c, const Quantised& left, const Quantised& right) {
+// c = a b, summing columns or rows of each, of operands whose tiles begin where they do.
+void run_aligned(const Exec& exec, const Form& form, const Tensor& c, const Quantised& left, const Quantised& right) {
   const int64_t chunk = check_product(form, c, left, right);
   const Operands of = operands_of(exec, form, left, right);
   const Quantised a = scales_as_read(exec, of, left), b = scales_as_read(exec, of, right);
@@ -121,6 +121,46 @@ void run(const Exec& exec, const Form& form, const Tensor& c, const Quantised& l
   args.lane = exec.compute;
   if (form.accumulation == Accumulation::fp32) return kernels::scaled_gemm(kernels::twin(exec, false), args);
   kernels::tensor_core_gemm(kernels::twin(exec, false), {args, form.accumulation == Accumulation::hopper});
+}
+
+// Of one matrix.
+Quantised range(const Quantised& q, bool rows, int64_t first, int64_t count) {
+  return rows ? q.row_range(first, count) : q.col_range(first, count);
+}
+int64_t within_tile(const Quantised& q, bool rows) { return rows ? q.origin.rows : q.origin.cols; }
+
+// Operands that begin inside of a tile, as parts of a cut matrix do: the first tile's part and the rest are products of
+// their own, of the summed dimension one added to the other, so each chunk's sum joins the total as those of the whole
+// matrix do.
+void run(const Exec& exec, const Form& form, const Tensor& c, const Quantised& a, const Quantised& b) {
+  if (a.origin == TileOrigin() && b.origin == TileOrigin()) return run_aligned(exec, form, c, a, b);
+  const int64_t chunk = check_product(form, c, a, b), k = summed_of(form, a);
+  const int64_t within = within_tile(a, form.a_sums_rows);
+  check(within == within_tile(b, form.b_sums_rows) && within_tile(a, !form.a_sums_rows) == 0, ErrorKind::internal,
+        "{}: operands begin at {} and {} of the tiles that are summed", form.op, within,
+        within_tile(b, form.b_sums_rows));
+  if (within > 0) {
+    const int64_t first = std::min(k, chunk - within);
+    check(first == k || c.dtype() == DType::f32, ErrorKind::internal, "{}: a sum in two parts is F32, not {}", form.op,
+          dtype_name(c.dtype()));
+    Form more = form;
+    const auto part = [&](int64_t begin, int64_t count) {
+      Quantised x = range(a, form.a_sums_rows, begin, count), w = range(b, form.b_sums_rows, begin, count);
+      (form.a_sums_rows ? x.origin.rows : x.origin.cols) = 0;
+      (form.b_sums_rows ? w.origin.rows : w.origin.cols) = 0;
+      run(exec, more, c, x, w);
+    };
+    part(0, first);
+    more.write = Write::add;
+    if (first < k) part(first, k - first);
+    return;
+  }
+  const bool rows = !form.b_sums_rows;
+  const int64_t n = c.cols(), first = std::min(n, (rows ? b.tile.rows : b.tile.cols) - within_tile(b, rows));
+  Quantised front = range(b, rows, 0, first);
+  front.origin = {};
+  run_aligned(exec, form, c.col_range(0, first), a, front);
+  if (first < n) run_aligned(exec, form, c.col_range(first, n - first), a, range(b, rows, first, n - first));
 }
 
 bool both_codes(const Activation& a, const Activation& b) { return a.is_quantised() && b.is_quantised(); }

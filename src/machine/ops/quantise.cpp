@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "ops/pointwise.h"
+#include "tensor/shared_tiles.h"
 
 namespace hadal::ops {
 namespace {
@@ -13,16 +14,18 @@ void check_row_tiles(const Quantised& x) {
 
 }  // namespace
 
-Quantised quantise(const Exec& exec, const Tensor& x, Tile tile, ScaleRule rule, AmaxFloor floor) {
-  const Quantised codes = Quantised::empty(exec, x.shape(), tile, x.dtype(), rule);
-  hadal::quantise(exec, codes, x, floor);
+Quantised quantise(const Exec& exec, const Tensor& x, Tile tile, ScaleRule rule, AmaxFloor floor,
+                   const CutMatrix* cut) {
+  const Quantised codes =
+      Quantised::empty(exec, x.shape(), tile, x.dtype(), rule, scale_type(rule), origin_of(cut, tile));
+  hadal::quantise(exec, codes, x, floor, cut);
   return codes;
 }
 
-Quantised quantise(const Exec& exec, const Activation& x, Tile tile, ScaleRule rule) {
+Quantised quantise(const Exec& exec, const Activation& x, Tile tile, ScaleRule rule, const CutMatrix* cut) {
   const bool at_hand = x.is_quantised() && x.quantised().tile == tile && x.quantised().rule == rule;
   if (at_hand && !x.quantised().is_e5m6()) return x.quantised();
-  return quantise(exec, values_for_codes(exec, x, tile, rule), tile, rule);
+  return quantise(exec, values_for_codes(exec, x, tile, rule), tile, rule, AmaxFloor::none, cut);
 }
 
 Tensor values_for_codes(const Exec& exec, const Activation& x, Tile tile, ScaleRule rule) {
@@ -35,9 +38,9 @@ Tensor values_for_codes(const Exec& exec, const Activation& x, Tile tile, ScaleR
   return dequantise(exec, x);
 }
 
-Quantised quantise_e5m6(const Exec& exec, const Tensor& x) {
-  const Quantised codes = Quantised::empty_e5m6(exec, x.shape(), x.dtype());
-  hadal::quantise(exec, codes, x, AmaxFloor::none);
+Quantised quantise_e5m6(const Exec& exec, const Tensor& x, const CutMatrix* cut) {
+  const Quantised codes = Quantised::empty_e5m6(exec, x.shape(), x.dtype(), origin_of(cut, kRowTile));
+  hadal::quantise(exec, codes, x, AmaxFloor::none, cut);
   return codes;
 }
 

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "ops/pointwise.h"
 #include "ops/quantise.h"
+#include "tensor/shared_tiles.h"
 
 namespace hadal::ops {
 namespace {
@@ -15,7 +16,7 @@ void make_codes(const Exec& exec, Weight& weight, const Tensor& from = {}) {
   for (const Quantised* set : {&weight.codes, &weight.turned}) {
     if (!set->codes) continue;
     if (from || weight.experts.empty()) {
-      hadal::quantise(exec, *set, from ? from : weight.plain, AmaxFloor::released);
+      hadal::quantise(exec, *set, from ? from : weight.plain, AmaxFloor::released, weight.cut.get());
       continue;
     }
     for (int64_t e = 0; e < weight.n_experts(); ++e)
@@ -25,7 +26,7 @@ void make_codes(const Exec& exec, Weight& weight, const Tensor& from = {}) {
 
 CodeForm form_of(const Weight& weight) {
   const Quantised& codes = weight.codes;
-  return {codes.tile, weight.codes_for_inputs().tile, codes.rule, codes.source};
+  return {codes.tile, weight.codes_for_inputs().tile, codes.rule, codes.source, weight.cut};
 }
 
 PanelType native_type(const Weight& weight) {
@@ -199,9 +200,13 @@ void keep(const Exec& exec, Weight& weight, WeightForm form) {
 void keep_codes(const Exec& exec, Weight& weight, const CodeForm& form, const Tensor& from) {
   if (weight.has(WeightForm::codes) && form_of(weight) == form) return;
   if (!from) make_plain(exec, weight);
-  weight.codes = Quantised::empty(exec, weight.shape, form.tile, form.source, form.rule);
-  weight.turned =
-      form.two_sets() ? Quantised::empty(exec, weight.shape, form.turned, form.source, form.rule) : Quantised();
+  const auto set = [&](Tile tile) {
+    return Quantised::empty(exec, weight.shape, tile, form.source, form.rule, scale_type(form.rule),
+                            origin_of(form.cut.get(), tile));
+  };
+  weight.cut = form.cut;
+  weight.codes = set(form.tile);
+  weight.turned = form.two_sets() ? set(form.turned) : Quantised();
   make_codes(exec, weight, from);
 }
 

@@ -1,5 +1,8 @@
 #include "tensor/quantised.h"
 
+#include <algorithm>
+#include <utility>
+
 #include "base/error.h"
 #include "kernels/e5m6_tiles.h"
 #include "kernels/fp8_tiles.h"
@@ -11,13 +14,13 @@ constexpr float kReleasedAmax = 1e-4f;
 
 int64_t tiles(int64_t size, int64_t tile) { return (size + tile - 1) / tile; }
 
-Shape scale_shape(const Shape& shape, Tile tile) {
+Shape scale_shape(const Shape& shape, Tile tile, TileOrigin origin = {}) {
   check(shape.size() == 2 || shape.size() == 3, ErrorKind::internal, "codes of shape {}: a matrix or a stack of them",
         shape_text(shape));
   check(tile.rows > 0 && tile.cols > 0, ErrorKind::internal, "tiles of {} x {}", tile.rows, tile.cols);
   Shape result = shape;
-  result[shape.size() - 2] = tiles(shape[shape.size() - 2], tile.rows);
-  result.back() = tiles(shape.back(), tile.cols);
+  result[shape.size() - 2] = tiles(origin.rows + shape[shape.size() - 2], tile.rows);
+  result.back() = tiles(origin.cols + shape.back(), tile.cols);
   return result;
 }
 
@@ -74,17 +77,25 @@ Quantised Quantised::empty(const Exec& exec, const Shape& shape, Tile tile, DTyp
   return empty(exec, shape, tile, source, rule, scale_type(rule));
 }
 
-Quantised Quantised::empty(const Exec& exec, const Shape& shape, Tile tile, DType source, ScaleRule rule,
-                           DType scales) {
-  return {Tensor::empty(exec, DType::f8_e4m3, shape), Tensor::empty(exec, scales, scale_shape(shape, tile)), tile,
-          source, rule};
+Quantised Quantised::empty(const Exec& exec, const Shape& shape, Tile tile, DType source, ScaleRule rule, DType scales,
+                           TileOrigin origin) {
+  check(shape.size() == 2 || origin == TileOrigin(), ErrorKind::internal, "a stack {} cut out of a larger one",
+        shape_text(shape));
+  Quantised q{Tensor::empty(exec, DType::f8_e4m3, shape), Tensor::empty(exec, scales, scale_shape(shape, tile, origin)),
+              tile, source, rule};
+  q.origin = origin;
+  return q;
 }
 
-Quantised Quantised::empty_e5m6(const Exec& exec, const Shape& shape, DType source) {
-  check(shape.size() == 2, ErrorKind::internal, "E5M6 codes of shape {}: a matrix", shape_text(shape));
-  Quantised q{Tensor::empty(exec, DType::u8, shape), Tensor::empty(exec, DType::f8_e8m0, scale_shape(shape, kRowTile)),
-              kRowTile, source, ScaleRule::power_of_two};
+Quantised Quantised::empty_e5m6(const Exec& exec, const Shape& shape, DType source, TileOrigin origin) {
+  check(shape.size() == 2 && origin.cols % 2 == 0, ErrorKind::internal,
+        "E5M6 codes of shape {} from column {} of a tile: a matrix that begins at an even one", shape_text(shape),
+        origin.cols);
+  Quantised q{Tensor::empty(exec, DType::u8, shape),
+              Tensor::empty(exec, DType::f8_e8m0, scale_shape(shape, kRowTile, origin)), kRowTile, source,
+              ScaleRule::power_of_two};
   q.lower = Tensor::empty(exec, DType::u8, {shape[0], (shape[1] + 1) / 2});
+  q.origin = origin;
   return q;
 }
 
@@ -99,20 +110,46 @@ int64_t Quantised::bytes_of(const Shape& shape, Tile tile, DType scales) {
 }
 
 Quantised Quantised::row_range(int64_t first, int64_t count) const {
-  check(codes.shape().size() == 2 && first % tile.rows == 0, ErrorKind::internal,
+  check(codes.shape().size() == 2 && (first == 0 || (origin.rows + first) % tile.rows == 0), ErrorKind::internal,
         "rows from {} of codes {} cut a tile of {} rows", first, shape_text(codes.shape()), tile.rows);
-  Quantised part{codes.row_range(first, count), scales.row_range(first / tile.rows, tiles(count, tile.rows)), tile,
-                 source, rule};
+  Quantised part = *this;
+  part.origin.rows = first == 0 ? origin.rows : 0;
+  part.codes = codes.row_range(first, count);
+  part.scales =
+      scales.row_range((origin.rows + first) / tile.rows, count == 0 ? 0 : tiles(part.origin.rows + count, tile.rows));
   if (is_e5m6()) part.lower = lower.row_range(first, count);
   return part;
 }
 
 Quantised Quantised::col_range(int64_t first, int64_t count) const {
-  check(!is_e5m6(), ErrorKind::internal, "columns of E5M6 codes, two of which share a byte");
-  check(codes.shape().size() == 2 && first % tile.cols == 0, ErrorKind::internal,
+  check(!is_e5m6() || first % 2 == 0, ErrorKind::internal, "E5M6 codes from column {}, two of which share a byte",
+        first);
+  check(codes.shape().size() == 2 && (first == 0 || (origin.cols + first) % tile.cols == 0), ErrorKind::internal,
         "columns from {} of codes {} cut a tile of {} columns", first, shape_text(codes.shape()), tile.cols);
-  return {codes.col_range(first, count), scales.col_range(first / tile.cols, tiles(count, tile.cols)), tile, source,
-          rule};
+  Quantised part = *this;
+  part.origin.cols = first == 0 ? origin.cols : 0;
+  part.codes = codes.col_range(first, count);
+  part.scales =
+      scales.col_range((origin.cols + first) / tile.cols, count == 0 ? 0 : tiles(part.origin.cols + count, tile.cols));
+  if (is_e5m6()) part.lower = lower.col_range(first / 2, (count + 1) / 2);
+  return part;
+}
+
+std::vector<Quantised::Aligned> Quantised::aligned() const {
+  if (origin == TileOrigin()) return {{0, 0, *this}};
+  const auto first_of = [](int64_t origin, int64_t tile, int64_t n) {
+    return origin == 0 ? n : std::min(tile - origin, n);
+  };
+  const int64_t upper = first_of(origin.rows, tile.rows, rows()), left = first_of(origin.cols, tile.cols, cols());
+  std::vector<Aligned> parts;
+  for (const auto& [row, n_rows] : {std::pair(int64_t(0), upper), std::pair(upper, rows() - upper)}) {
+    for (const auto& [col, n_cols] : {std::pair(int64_t(0), left), std::pair(left, cols() - left)}) {
+      if (n_rows == 0 || n_cols == 0) continue;
+      parts.push_back({row, col, row_range(row, n_rows).col_range(col, n_cols)});
+      parts.back().codes.origin = {};
+    }
+  }
+  return parts;
 }
 
 Quantised Quantised::slice(int64_t index) const {
@@ -133,15 +170,27 @@ Quantised Quantised::with_wide_scales(const Exec& exec) const {
   return wide;
 }
 
+namespace {
+
+// f(values, codes) for the parts that kernels take.
+template <class F>
+void each_aligned(const Tensor& values, const Quantised& codes, F&& f) {
+  if (codes.origin == TileOrigin()) return f(values, codes);
+  for (const Quantised::Aligned& part : codes.aligned()) {
+    const Tensor rows = values.row_range(part.first_row, part.codes.rows());
+    f(rows.col_range(part.first_col, part.codes.cols()), part.codes);
+  }
+}
+
 // The kernels of E4M3 know scales in FP32: those of a byte, one for each tile, are narrowed behind and widened before.
-void quantise(const Exec& exec, const Quantised& to, const Tensor& from, AmaxFloor floor) {
+void encode(const Exec& exec, const Quantised& to, const Tensor& from, AmaxFloor floor) {
   if (to.is_e5m6())
     return kernels::e5m6_encode(kernels::twin(exec, from.dtype() == DType::f64), e5m6_of(exec, from, to));
   if (to.scales.dtype() == DType::f8_e8m0) {
     check(to.rule != ScaleRule::exact, ErrorKind::internal, "scales in E8M0, which are powers of two, by another rule");
     Quantised wide = to;
     wide.scales = Tensor::empty(exec, DType::f32, to.scales.shape());
-    quantise(exec, wide, from, floor);
+    encode(exec, wide, from, floor);
     return to.scales.copy_from(exec, wide.scales);
   }
   kernels::Fp8Tiles args = tiles_of(exec, from, to);
@@ -151,10 +200,20 @@ void quantise(const Exec& exec, const Quantised& to, const Tensor& from, AmaxFlo
   kernels::fp8_encode(kernels::twin(exec, from.dtype() == DType::f64), args);
 }
 
-void dequantise(const Exec& exec, const Tensor& to, const Quantised& from) {
+void decode(const Exec& exec, const Tensor& to, const Quantised& from) {
   if (from.is_e5m6())
     return kernels::e5m6_decode(kernels::twin(exec, to.dtype() == DType::f64), e5m6_of(exec, to, from));
   kernels::fp8_decode(kernels::twin(exec, to.dtype() == DType::f64), tiles_of(exec, to, from.with_wide_scales(exec)));
+}
+
+}  // namespace
+
+void quantise(const Exec& exec, const Quantised& to, const Tensor& from, AmaxFloor floor) {
+  each_aligned(from, to, [&](const Tensor& x, const Quantised& codes) { encode(exec, codes, x, floor); });
+}
+
+void dequantise(const Exec& exec, const Tensor& to, const Quantised& from) {
+  each_aligned(to, from, [&](const Tensor& x, const Quantised& codes) { decode(exec, x, codes); });
 }
 
 const Tensor& Activation::tensor() const {

@@ -3,21 +3,20 @@
 // an activation that attention's backward reads; no product multiplies these.
 //   codes [.., rows, cols] f8_e4m3; scales [.., ceil(rows / tile.rows), ceil(cols / tile.cols)] f32, or f8_e8m0 of
 //   powers of two, a byte each. Tiles at the right and lower edge may be partial; in a stack of matrices
-//   [E, rows, cols] none crosses from one matrix into the next.
+//   [E, rows, cols] none crosses from one matrix into the next. Of a matrix cut out of a larger one (cut_matrix.h)
+//   those at the left or upper edge may be partial too: `origin` says where in its tile it begins.
 // Activation: what layers hand to one another and to the products, a Tensor or a Quantised. A plain Tensor converts to
 // it, so code that knows no codes stays as it is; codes made once (by a norm, before dispatch) serve every product that
 // reads them.
 #pragma once
 #include <variant>
+#include <vector>
 
+#include "tensor/cut_matrix.h"
 #include "tensor/tensor.h"
 
 namespace hadal {
 
-struct Tile {
-  int64_t rows = 1, cols = 128;
-  bool operator==(const Tile&) const = default;
-};
 // A product needs its tiles along the dimension that it sums: activations and their gradients for y = x W^T and dx = dy
 // W; weights, for both; the same activations for dW = dy^T x, which sums over tokens.
 inline constexpr Tile kRowTile{1, 128}, kSquareTile{128, 128}, kColumnTile{128, 1};
@@ -44,10 +43,13 @@ struct Quantised {
 
   static Quantised empty(const Exec& exec, const Shape& shape, Tile tile, DType source,
                          ScaleRule rule = ScaleRule::exact);
-  static Quantised empty(const Exec& exec, const Shape& shape, Tile tile, DType source, ScaleRule rule, DType scales);
+  static Quantised empty(const Exec& exec, const Shape& shape, Tile tile, DType source, ScaleRule rule, DType scales,
+                         TileOrigin origin = {});
   Tensor lower = {};  // of E5M6: the lower halves [rows, ceil(cols / 2)] u8; codes then u8, scales f8_e8m0
+  TileOrigin origin = {};
 
-  static Quantised empty_e5m6(const Exec& exec, const Shape& shape, DType source);
+  // Of a part that begins at an even column: two columns share a byte.
+  static Quantised empty_e5m6(const Exec& exec, const Shape& shape, DType source, TileOrigin origin = {});
   static int64_t bytes_of(const Shape& shape, Tile tile, DType scales = DType::f32);  // of codes and scales
   static int64_t e5m6_bytes_of(const Shape& shape);
   bool is_e5m6() const { return bool(lower); }
@@ -55,17 +57,27 @@ struct Quantised {
   int64_t rows() const { return codes.rows(); }
   int64_t cols() const { return codes.cols(); }
   int axis() const { return tile.rows > tile.cols ? 0 : 1; }  // along which a row or column tile runs
-  Quantised row_range(int64_t first, int64_t count) const;    // of one matrix; begins where a tile begins
+  Quantised row_range(int64_t first, int64_t count) const;    // of one matrix; begins where it or a tile begins
   Quantised col_range(int64_t first, int64_t count) const;
   Quantised slice(int64_t index) const;                  // one matrix of a stack
   Quantised slices(int64_t first, int64_t count) const;  // a stack of some of its matrices
   Quantised with_wide_scales(const Exec& exec) const;    // the same codes with scales in f32, as kernels take them
+
+  // As kernels take them, whose tiles begin with the matrix: itself, or its parts before and behind the first edges of
+  // tiles.
+  struct Aligned;
+  std::vector<Aligned> aligned() const;
+};
+struct Quantised::Aligned {
+  int64_t first_row = 0, first_col = 0;
+  Quantised codes;  // without an origin
 };
 
 // The released quantiser (§3.5), by the rule of `to`: s = max(amax of the tile, floor) / 448, not below 2^-126; a power
 // of two by its rule; 1 for a tile of zeros without a floor; code = e4m3(x / s), to nearest even. A NaN
 // stays one; a tile with an infinity becomes zeros and NaN, and all NaN where scales are E8M0, whose NaN it gets.
-// to.codes and to.scales are written. E5M6: so with 65024, powers of two and no floor.
+// to.codes and to.scales are written. E5M6: so with 65024, powers of two and no floor. Of a part of a cut matrix see
+// tensor/shared_tiles.h.
 void quantise(const Exec& exec, const Quantised& to, const Tensor& from, AmaxFloor floor);
 void dequantise(const Exec& exec, const Tensor& to, const Quantised& from);  // to: f64, f32 or bf16
 

@@ -8,9 +8,11 @@
 //   heads   panels too, of a matrix that products of single heads read (kv_b in the absorbed form, §1.3)
 // The forms are made and refreshed together by ops/weight.h; `version` counts how often.
 #pragma once
+#include <memory>
 #include <vector>
 
 #include "kernels/gemm_panels.h"
+#include "tensor/cut_matrix.h"
 #include "tensor/quantised.h"
 
 namespace hadal {
@@ -42,9 +44,12 @@ struct HeadPanels {
 struct CodeForm {
   Tile tile = kSquareTile, turned = kSquareTile;  // for y = x W^T, for dx = dy W: where they are equal, one set is both
   ScaleRule rule = ScaleRule::exact;
-  DType source = DType::f32;  // what products make of them, whatever they were made from
+  DType source = DType::f32;                  // what products make of them, whatever they were made from
+  std::shared_ptr<const CutMatrix> cut = {};  // whose part the weight is; null: a whole one
   bool operator==(const CodeForm&) const = default;
   bool two_sets() const { return !(tile == turned); }
+  // Whether ranks make the codes together, all of them at the same time.
+  bool shared() const { return cut && (cut->cuts(tile) || cut->cuts(turned)); }
   int64_t bytes(const Shape& shape) const;  // of the codes of such a weight, with their scales
 };
 
@@ -52,6 +57,7 @@ struct Weight {
   Tensor plain;                 // empty where only another form is kept
   std::vector<Tensor> experts;  // instead of plain: one [out, in] each, of one dtype
   Quantised codes, turned;      // turned: empty where codes serve both products, or the weight only runs forward
+  std::shared_ptr<const CutMatrix> cut;  // whose part the codes are of (CodeForm)
   Panels panels;
   HeadPanels heads;
   Shape shape;

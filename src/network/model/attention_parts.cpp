@@ -16,14 +16,19 @@ void output_forward(const Pass& pass, const Rows& rows, const Linear& linear, co
                     ops::Write write) {
   if (!rows.split || !rows.split->tensor_cut()) return linear.forward(pass.exec, y, o, write);
   const Tensor of_heads = Tensor::empty(pass.exec, statistics_dtype(pass.dtype), {o.rows(), linear.out_features()});
+  const Activation operand = linear.fprop_operand(pass.exec, o);
   const Tensor sum = rows.split->reduce_in_parts(pass.exec, of_heads, [&](const ops::RowRange& part) {
-    linear.forward(pass.exec, of_heads.row_range(part.begin, part.count), o.row_range(part.begin, part.count));
+    linear.forward(pass.exec, of_heads.row_range(part.begin, part.count), operand.row_range(part.begin, part.count));
   });
   if (write == ops::Write::add) {
     ops::add_to(pass.exec, y, sum);
   } else {
     ops::copy(pass.exec, y, sum);
   }
+}
+
+Activation kept_output(const Exec& exec, const Linear& linear, const Tensor& o, Kept form) {
+  return keep(exec, o, form, linear.recipe.x_scale, linear.weight->cut_along(1));
 }
 
 Tensor output_backward(const Pass& pass, const Rows& rows, const Linear& linear, Tensor& dy) {

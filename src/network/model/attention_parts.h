@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "model/pass.h"
+#include "nn/kept.h"
 #include "nn/linear.h"
 #include "ops/attention.h"
 
@@ -16,6 +17,8 @@ void check_attention_rows(const Parameter& q, const Rows& rows);
 // y (+)= W_o o: of own rows, the sum over all ranks' heads; o [Q, heads * v] has this rank's.
 void output_forward(const Pass& pass, const Rows& rows, const Linear& linear, const Tensor& y, const Tensor& o,
                     ops::Write write);
+// What of o, this linear's input, is kept for backward.
+Activation kept_output(const Exec& exec, const Linear& linear, const Tensor& o, Kept form);
 // Returns do [Q, heads * v]; `dy` of own rows becomes that of all queries, which W reads.
 Tensor output_backward(const Pass& pass, const Rows& rows, const Linear& linear, Tensor& dy);
 

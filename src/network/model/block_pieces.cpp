@@ -119,8 +119,9 @@ class DensePiece : public Piece {
       gather_input(pass, *split, h, saved);
       PartClock::Scope scope(pass.clock, Part::dense_ffn);
       const Tensor sum = Tensor::empty(pass.exec, statistics_dtype(h.dtype()), {split->n_queries(), h.cols()});
+      const Activation inner = mlp_.inner(pass.exec, saved.mlp);
       ops::add_to(pass.exec, y, split->reduce_in_parts(pass.exec, sum, [&](const ops::RowRange& part) {
-        mlp_.down_part(pass.exec, sum.row_range(part.begin, part.count), part.begin, ops::Write::overwrite, saved.mlp);
+        mlp_.down.forward(pass.exec, sum.row_range(part.begin, part.count), inner.row_range(part.begin, part.count));
       }));
     } else {
       saved.normed = normalise(pass, norm_, h, saved.norm);
@@ -215,9 +216,9 @@ class DensePiece : public Piece {
     });
     mlp_.swiglu_backward(exec, all, saved.mlp);
     const Tensor dx = Tensor::empty(exec, statistics_dtype(dy.dtype()), {split.n_queries(), dy.cols()});
+    const Mlp::Gradients gradients = mlp_.gradients(exec, saved.mlp);
     const Tensor sum = split.reduce_in_parts(exec, dx, [&](const ops::RowRange& part) {
-      mlp_.gate_up_backward_part(exec, dx.row_range(part.begin, part.count), part.begin, ops::Write::overwrite,
-                                 saved.mlp);
+      mlp_.gate_up_backward_part(exec, dx.row_range(part.begin, part.count), gradients, part.begin);
     });
     return in_dtype(exec, sum, dy.dtype());
   }

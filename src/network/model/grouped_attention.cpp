@@ -85,7 +85,7 @@ void GroupedAttention::forward(const Pass& pass, const Rows& rows, const Tensor&
 void GroupedAttention::keep(const Pass& pass, Saved& saved) const {
   if (pass.recompute == Recompute::all) saved = Saved();
   if (w_.output != Kept::values && saved.o)
-    saved.kept_o = hadal::keep(pass.exec, saved.o, w_.output, w_.o.recipe.x_scale), saved.o.reset();
+    saved.kept_o = kept_output(pass.exec, w_.o, saved.o, w_.output), saved.o.reset();
   if (pass.recompute == Recompute::norms) saved.x.reset(), saved.q_x.reset();
 }
 
@@ -93,7 +93,7 @@ void GroupedAttention::restore(const Pass& pass, const Rows& rows, const Tensor&
   const bool made_again = !saved.o && !saved.kept_o;
   project(pass, rows, x, saved);
   attend(pass, rows, saved);
-  if (made_again) saved.kept_o = hadal::keep(pass.exec, saved.o, w_.output, w_.o.recipe.x_scale);
+  if (made_again) saved.kept_o = kept_output(pass.exec, w_.o, saved.o, w_.output);
   saved.o = saved.kept_o ? ops::dequantise(pass.exec, saved.kept_o) : saved.o;  // what is kept, recomputed or not
   saved.kept_o.reset();
 }

@@ -177,7 +177,7 @@ void Mla::restore(const Pass& pass, const Rows& rows, const Tensor& x, Saved& sa
   if (saved.kept_o) saved.o = ops::dequantise(pass.exec, saved.kept_o), saved.kept_o.reset();
   attend(pass, rows, saved);
   if (made_again)  // backward reads what is kept elsewhere
-    saved.o = ops::dequantise(pass.exec, hadal::keep(pass.exec, saved.o, w_.output, w_.o.recipe.x_scale));
+    saved.o = ops::dequantise(pass.exec, kept_output(pass.exec, w_.o, saved.o, w_.output));
 }
 
 void Mla::forward(const Pass& pass, const Rows& rows, const Tensor& y, const Tensor& x, ops::Write write,
@@ -195,7 +195,7 @@ void Mla::forward(const Pass& pass, const Rows& rows, const Tensor& y, const Ten
 void Mla::keep(const Pass& pass, Saved& saved) const {
   if (pass.recompute == Recompute::all) saved = Saved();
   if (w_.output != Kept::values && saved.o)
-    saved.kept_o = hadal::keep(pass.exec, saved.o, w_.output, w_.o.recipe.x_scale), saved.o.reset();
+    saved.kept_o = kept_output(pass.exec, w_.o, saved.o, w_.output), saved.o.reset();
   if (pass.recompute != Recompute::norms) return;
   saved.q_input.reset();
   saved.latent.reset();

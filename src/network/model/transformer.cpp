@@ -64,7 +64,7 @@ struct Transformer::Impl {
       stages.emplace_back(
           number, std::make_unique<Stage>(config, part, find, options.recipe, options.loss_chunk_tokens, number));
     for (const auto& parameter : parameters) {
-      if (parameter->codes) prepare_codes(*parameter, dtype);
+      prepare_codes(*parameter, dtype, options.recipe, config, partners.tensor);
       if (!options.bare) give_memory(exec, *parameter, dtype, options.training);
     }
   }

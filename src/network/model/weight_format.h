@@ -5,9 +5,12 @@
 #include "arch/parameter_list.h"
 #include "config/enums.h"
 #include "nn/parameter.h"
+#include "nn/recipe.h"
 #include "tensor/weight.h"
 
 namespace hadal {
+
+class Group;
 
 // Of attention and FFNs, experts among them: what the released models store as FP8.
 bool is_projection(const ParameterSpec& spec);
@@ -19,8 +22,9 @@ bool is_projection(const ParameterSpec& spec);
 // `stored` is decided by the files: of those that would be FP8 it says fp8.
 std::optional<PanelType> panel_type(const ParameterSpec& spec, WeightFormat format, AttentionForm form);
 
-// A parameter whose products read codes: these stand for values of this type. Throws invalid where tensor ranks cut
-// a tile, which has one scale: whoever holds some of it would find another one for its part.
-void prepare_codes(Parameter& parameter, DType source);
+// A parameter whose products may read codes: these stand for values of this type, and where `tensor` ranks hold parts
+// of the matrix, they make the codes of tiles that lie on several of them together. The group must outlive it; null:
+// one rank. Throws invalid where what is kept of its input is cut inside of a pair of E5M6 codes.
+void prepare_codes(Parameter& parameter, DType source, const Recipe& recipe, const ModelConfig& config, Group* tensor);
 
 }  // namespace hadal

@@ -18,8 +18,16 @@ Tensor HeadLinear::rope_part(const Tensor& x, int64_t head_size) const {
   return x.view({x.rows() * heads, head_size}).col_range(head_size - rope, rope);
 }
 
+Tensor HeadLinear::operand(const Exec& exec, Pass pass, const Tensor& x, int64_t size) const {
+  CutMatrix columns;
+  const CutMatrix* cut = kv_b.weight->cut_along(0);
+  if (cut) columns = cut->columns(nope + v, size), cut = &columns;
+  const GemmRecipe& r = kv_b.recipe;
+  return ops::dequantise(exec, pass == Pass::fprop ? r.fprop_operand(exec, x, cut) : r.dgrad_operand(exec, x, cut));
+}
+
 void HeadLinear::absorb(const Exec& exec, const Tensor& absorbed, const Tensor& q) const {
-  const Tensor operand = ops::dequantise(exec, kv_b.recipe.fprop_operand(exec, q));
+  const Tensor operand = this->operand(exec, Pass::fprop, q, nope + rope);
   const HeadPanels& panels = kv_b.weight->value.heads;
   ops::head_matmul(exec, {.c = absorbed.col_range(0, rank),
                           .a = operand.col_range(0, nope),
@@ -33,7 +41,7 @@ void HeadLinear::absorb(const Exec& exec, const Tensor& absorbed, const Tensor& 
 }
 
 void HeadLinear::absorb_backward(const Exec& exec, const Tensor& dq, const Tensor& d_absorbed) const {
-  const Tensor operand = ops::dequantise(exec, kv_b.recipe.dgrad_operand(exec, d_absorbed));
+  const Tensor operand = this->operand(exec, Pass::dgrad, d_absorbed, rank + rope);
   ops::head_matmul(exec, {.c = dq.col_range(0, nope),
                           .a = operand.col_range(0, rank),
                           .b = weight(exec, kv_b.recipe.dgrad).row_range(0, nope),
@@ -46,7 +54,7 @@ void HeadLinear::absorb_backward(const Exec& exec, const Tensor& dq, const Tenso
 }
 
 void HeadLinear::values(const Exec& exec, const Tensor& o, const Tensor& z) const {
-  const Tensor operand = ops::dequantise(exec, kv_b.recipe.fprop_operand(exec, z));
+  const Tensor operand = this->operand(exec, Pass::fprop, z, rank);
   const HeadPanels& panels = kv_b.weight->value.heads;
   ops::head_matmul(exec, {.c = o.col_range(0, v),
                           .a = operand.col_range(0, rank),
@@ -60,7 +68,7 @@ void HeadLinear::values(const Exec& exec, const Tensor& o, const Tensor& z) cons
 }
 
 void HeadLinear::values_backward(const Exec& exec, const Tensor& dz, const Tensor& d_o) const {
-  const Tensor operand = ops::dequantise(exec, kv_b.recipe.dgrad_operand(exec, d_o));
+  const Tensor operand = this->operand(exec, Pass::dgrad, d_o, v);
   ops::head_matmul(exec, {.c = dz.col_range(0, rank),
                           .a = operand.col_range(0, v),
                           .b = weight(exec, kv_b.recipe.dgrad).row_range(nope, v),

@@ -31,6 +31,9 @@ struct HeadLinear {
 
  private:
   Tensor weight(const Exec& exec, Format format) const;
+  // A product's operand, of `size` columns a head, in codes and back: as recipe.fprop_operand or .dgrad_operand say.
+  enum class Pass : uint8_t { fprop, dgrad };
+  Tensor operand(const Exec& exec, Pass pass, const Tensor& x, int64_t size) const;
   Tensor rope_part(const Tensor& x, int64_t head_size) const;
 };
 

@@ -4,11 +4,11 @@
 
 namespace hadal {
 
-Activation keep(const Exec& exec, const Tensor& x, Kept form, ScaleRule rule) {
+Activation keep(const Exec& exec, const Tensor& x, Kept form, ScaleRule rule, const CutMatrix* cut) {
   switch (form) {
     case Kept::values: return x;
-    case Kept::e4m3: return ops::quantise(exec, x, kRowTile, rule);
-    case Kept::e5m6: return ops::quantise_e5m6(exec, x);
+    case Kept::e4m3: return ops::quantise(exec, x, kRowTile, rule, AmaxFloor::none, cut);
+    case Kept::e5m6: return ops::quantise_e5m6(exec, x, cut);
   }
   return x;
 }
@@ -22,11 +22,11 @@ int64_t kept_bytes(Kept form, int64_t rows, int64_t cols, DType dtype, ScaleRule
   return 0;
 }
 
-void keep(const Exec& exec, Kept form, Tensor& gate_up, SwigluCodes& codes) {
+void keep(const Exec& exec, Kept form, Tensor& gate_up, SwigluCodes& codes, const CutMatrix* cut) {
   if (form == Kept::values || !gate_up) return;
   const int64_t width = gate_up.cols() / 2;
-  codes.gate = keep(exec, gate_up.col_range(0, width), form, ScaleRule::exact);
-  codes.up = keep(exec, gate_up.col_range(width, width), form, ScaleRule::exact);
+  codes.gate = keep(exec, gate_up.col_range(0, width), form, ScaleRule::exact, cut);
+  codes.up = keep(exec, gate_up.col_range(width, width), form, ScaleRule::exact, cut);
   gate_up.reset();
 }
 

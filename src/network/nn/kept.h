@@ -5,7 +5,8 @@
 
 namespace hadal {
 
-Activation keep(const Exec& exec, const Tensor& x, Kept form, ScaleRule rule);  // values: x itself
+// Values: x itself. `cut`: x are a rank's part of the columns (tensor/cut_matrix.h).
+Activation keep(const Exec& exec, const Tensor& x, Kept form, ScaleRule rule, const CutMatrix* cut = nullptr);
 int64_t kept_bytes(Kept form, int64_t rows, int64_t cols, DType dtype, ScaleRule rule);
 
 // Gate and up of a SwiGLU, whose values lie side by side in [rows, 2F], as codes: in tiles of their own, none of which
@@ -14,8 +15,8 @@ struct SwigluCodes {
   Activation gate, up;
   explicit operator bool() const { return bool(gate); }
 };
-// Codes take the values' place; values kept as such stay.
-void keep(const Exec& exec, Kept form, Tensor& gate_up, SwigluCodes& codes);
+// Codes take the values' place; values kept as such stay. `cut`: of the columns of each.
+void keep(const Exec& exec, Kept form, Tensor& gate_up, SwigluCodes& codes, const CutMatrix* cut = nullptr);
 void restore(const Exec& exec, Tensor& gate_up, SwigluCodes& codes);  // and back: rounded; nothing without codes
 
 }  // namespace hadal

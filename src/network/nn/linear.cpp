@@ -35,7 +35,16 @@ const Weight& weight_for(const GemmRecipe& recipe, GemmPass pass, const Paramete
   return value;
 }
 
-void Linear::forward(const Exec& exec, const Tensor& y, const Activation& x, ops::Write write) const {
+Activation Linear::dgrad_operand(const Exec& exec, const Activation& dy) const {
+  const CutMatrix* rows = weight->cut_along(0);
+  if (!rows) return recipe.dgrad_operand(exec, dy);
+  const CutMatrix outputs = rows->columns(1, 1);
+  return recipe.dgrad_operand(exec, dy, &outputs);
+}
+
+// Codes that ranks make together are made before they are shown: who looks on makes none of its own.
+void Linear::forward(const Exec& exec, const Tensor& y, const Activation& given, ops::Write write) const {
+  const Activation x = weight->cut_along(1) ? fprop_operand(exec, given) : given;
   show(exec, {Product::fprop, weight, recipe, x, kNone, kNoOffsets});
   const Weight& w = weight_for(recipe, GemmPass::fprop, *weight);
   if (recipe.fprop == Format::rounded)
@@ -43,7 +52,8 @@ void Linear::forward(const Exec& exec, const Tensor& y, const Activation& x, ops
   ops::linear(exec, y, recipe.fprop_operand(exec, x), w, write, recipe.accumulation);
 }
 
-void Linear::backward_input(const Exec& exec, const Tensor& dx, const Activation& dy, ops::Write write) const {
+void Linear::backward_input(const Exec& exec, const Tensor& dx, const Activation& given, ops::Write write) const {
+  const Activation dy = weight->cut_along(0) ? dgrad_operand(exec, given) : given;
   show(exec, {Product::dgrad, weight, recipe, kNone, dy, kNoOffsets});
   const Weight& w = weight_for(recipe, GemmPass::dgrad, *weight);
   if (recipe.dgrad == Format::rounded)

@@ -22,6 +22,13 @@ struct Linear {
 
   int64_t out_features() const { return weight->box.size[0]; }
   int64_t in_features() const { return weight->box.size[1]; }
+  // What forward makes of x, and backward_input of dy, before the product; each takes what it is given of it. Where the
+  // summed dimension is cut over tensor ranks, these make the codes of shared tiles together: all of them at the same
+  // time, of the same rows. Who takes rows in an order of its own makes it of all rows first.
+  Activation fprop_operand(const Exec& exec, const Activation& x) const {
+    return recipe.fprop_operand(exec, x, weight->cut_along(1));
+  }
+  Activation dgrad_operand(const Exec& exec, const Activation& dy) const;
   void forward(const Exec& exec, const Tensor& y, const Activation& x, ops::Write write = ops::Write::overwrite) const;
   void backward_input(const Exec& exec, const Tensor& dx, const Activation& dy,
                       ops::Write write = ops::Write::overwrite) const;

@@ -16,12 +16,16 @@ void Mlp::gate_up_part(const Exec& exec, const Activation& x, int64_t first, Sav
   up.forward(exec, rows.col_range(width, width), operand);
 }
 
-void Mlp::down_part(const Exec& exec, const Tensor& y, int64_t first, ops::Write write, Saved& saved) const {
+Activation Mlp::inner(const Exec& exec, const Saved& saved) const {
   const int64_t width = gate.out_features();
-  const Tensor rows = saved.gate_up.row_range(first, y.rows());
+  const Tensor& rows = saved.gate_up;
   const Tensor inner = Tensor::empty(exec, rows.dtype(), {rows.rows(), width});
   ops::swiglu(exec, inner, rows.col_range(0, width), rows.col_range(width, width));
-  down.forward(exec, y, inner, write);
+  return down.fprop_operand(exec, inner);
+}
+
+void Mlp::keep(const Exec& exec, Saved& saved) const {
+  hadal::keep(exec, kept, saved.gate_up, saved.codes, down.weight->cut_along(1));
 }
 
 bool Mlp::restore_kept(const Exec& exec, Saved& saved) const {
@@ -44,7 +48,7 @@ void Mlp::restore(const Exec& exec, const Activation& x, Saved& saved) const {
 void Mlp::forward(const Exec& exec, const Tensor& y, const Activation& x, ops::Write write, Saved& saved) const {
   start(exec, x.dtype(), x.rows(), saved);
   gate_up_part(exec, x, 0, saved);
-  down_part(exec, y, 0, write, saved);
+  down.forward(exec, y, inner(exec, saved), write);
 }
 
 void Mlp::start_backward(const Exec& exec, Saved& saved) const {
@@ -65,12 +69,15 @@ void Mlp::swiglu_backward(const Exec& exec, const Activation& dy, Saved& saved) 
   saved.dy = dy;
 }
 
-void Mlp::gate_up_backward_part(const Exec& exec, const Tensor& dx, int64_t first, ops::Write write,
-                                Saved& saved) const {
+Mlp::Gradients Mlp::gradients(const Exec& exec, const Saved& saved) const {
   const int64_t width = gate.out_features();
-  const Tensor d = saved.d_gate_up.row_range(first, dx.rows());
-  gate.backward_input(exec, dx, d.col_range(0, width), write);
-  up.backward_input(exec, dx, d.col_range(width, width), ops::Write::add);
+  return {gate.dgrad_operand(exec, saved.d_gate_up.col_range(0, width)),
+          up.dgrad_operand(exec, saved.d_gate_up.col_range(width, width))};
+}
+
+void Mlp::gate_up_backward_part(const Exec& exec, const Tensor& dx, const Gradients& of_all, int64_t first) const {
+  gate.backward_input(exec, dx, of_all.gate.row_range(first, dx.rows()));
+  up.backward_input(exec, dx, of_all.up.row_range(first, dx.rows()), ops::Write::add);
 }
 
 // dx = W_gate^T dg + W_up^T du (§1.2).
@@ -79,7 +86,9 @@ void Mlp::backward_input(const Exec& exec, const Tensor& dx, const Activation& d
   start_backward(exec, saved);
   down_backward_part(exec, dy, 0, saved);
   swiglu_backward(exec, dy, saved);
-  gate_up_backward_part(exec, dx, 0, write, saved);
+  const int64_t width = gate.out_features();
+  gate.backward_input(exec, dx, saved.d_gate_up.col_range(0, width), write);
+  up.backward_input(exec, dx, saved.d_gate_up.col_range(width, width), ops::Write::add);
 }
 
 void Mlp::backward_weight(const Exec& exec, const Activation& x, Saved& saved) const {

@@ -21,17 +21,22 @@ struct Mlp {
   };
 
   // Where the inner width is cut over ranks, rows come from others and go to them in parts. These do some rows
-  // [first, first + x.rows()) of a pass; `start...` makes their buffers.
+  // [first, first + x.rows()) of a pass; `start...` makes their buffers. What is summed over the inner width, inner()
+  // and gradients(), is made of all rows before (Linear::fprop_operand).
   void start(const Exec& exec, DType dtype, int64_t rows, Saved& saved) const;
   void gate_up_part(const Exec& exec, const Activation& x, int64_t first, Saved& saved) const;
-  void down_part(const Exec& exec, const Tensor& y, int64_t first, ops::Write write, Saved& saved) const;
+  Activation inner(const Exec& exec, const Saved& saved) const;  // [rows, F], as down reads it
   void start_backward(const Exec& exec, Saved& saved) const;
   void down_backward_part(const Exec& exec, const Activation& dy, int64_t first, Saved& saved) const;
   void swiglu_backward(const Exec& exec, const Activation& dy, Saved& saved) const;  // of all rows
-  void gate_up_backward_part(const Exec& exec, const Tensor& dx, int64_t first, ops::Write write, Saved& saved) const;
+  struct Gradients {
+    Activation gate, up;  // [rows, F] each, as gate and up read them
+  };
+  Gradients gradients(const Exec& exec, const Saved& saved) const;
+  void gate_up_backward_part(const Exec& exec, const Tensor& dx, const Gradients& of_all, int64_t first) const;
 
   void forward(const Exec& exec, const Tensor& y, const Activation& x, ops::Write write, Saved& saved) const;
-  void keep(const Exec& exec, Saved& saved) const { hadal::keep(exec, kept, saved.gate_up, saved.codes); }
+  void keep(const Exec& exec, Saved& saved) const;
   // For backward: what was kept, or what recomputation dropped made again, as it would have been kept; the same bits.
   void restore(const Exec& exec, const Activation& x, Saved& saved) const;
   bool restore_kept(const Exec& exec, Saved& saved) const;  // without making it again; whether it is here

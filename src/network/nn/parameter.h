@@ -23,6 +23,8 @@ struct Parameter {
   ParameterSpec spec;  // names, global shape, kind, initialiser (arch/parameter_list.h)
   // This rank's part of spec.shape; the tensors below have its size. Others hold it too (layout/placement.h).
   Box box;
+  // Of a matrix that tensor ranks hold parts of: how they make codes whose tiles lie on several of them.
+  std::shared_ptr<const CutMatrix> cut;
   Weight value;  // what kernels read, in every form that a reader wants; plain: f64, f32, bf16 or f16 (f32 for specs
                  // kept in high precision)
   // Products multiply it in FP8: refresh_value() (init.h) keeps such codes, made of the master.
@@ -35,6 +37,12 @@ struct Parameter {
   // Of ranks that share the update: new values may still be under way. Whoever reads `value` calls it before, as the
   // stage does for its pieces; says whether it had to be asked for. May be empty: the values are here.
   std::function<bool(const Exec&)> await_value;
+
+  // Where the cut goes through the rows (axis 0: outputs of a linear) or the columns (1: inputs); null: it does not.
+  const CutMatrix* cut_along(int axis) const { return cut && cut->axis == axis ? cut.get() : nullptr; }
+
+  // Whether tensor ranks make its codes together: all of them at the same time, in the parameters' order.
+  bool shares_codes() const { return codes && codes->shared(); }
 
   // A step begins: `contributions` will come (negative: nobody counted). What the gradient holds is void.
   void expect(int64_t contributions);

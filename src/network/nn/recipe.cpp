@@ -6,21 +6,22 @@
 namespace hadal {
 namespace {
 
-Activation in_format(const Exec& exec, const Activation& x, Format format, Tile tile, ScaleRule rule) {
+Activation in_format(const Exec& exec, const Activation& x, Format format, Tile tile, ScaleRule rule,
+                     const CutMatrix* cut = nullptr) {
   if (format != Format::fp8) return ops::dequantise(exec, x);
-  const Activation codes = ops::quantise(exec, x, tile, rule);
+  const Activation codes = ops::quantise(exec, x, tile, rule, cut);
   if (exec.watch) exec.watch->coded(exec, x, codes);
   return codes;
 }
 
 }  // namespace
 
-Activation GemmRecipe::fprop_operand(const Exec& exec, const Activation& x) const {
-  return in_format(exec, x, fprop, activation, x_scale);
+Activation GemmRecipe::fprop_operand(const Exec& exec, const Activation& x, const CutMatrix* cut) const {
+  return in_format(exec, x, fprop, activation, x_scale, cut);
 }
 
-Activation GemmRecipe::dgrad_operand(const Exec& exec, const Activation& dy) const {
-  return in_format(exec, dy, dgrad, activation, dy_scale);
+Activation GemmRecipe::dgrad_operand(const Exec& exec, const Activation& dy, const CutMatrix* cut) const {
+  return in_format(exec, dy, dgrad, activation, dy_scale, cut);
 }
 
 Activation GemmRecipe::wgrad_operand_x(const Exec& exec, const Activation& x) const {

@@ -39,8 +39,9 @@ struct GemmRecipe {
   // Operands as a pass reads them: an fp8 pass makes codes where it is not given some in its tiles, others make
   // values of codes. Where several linears of one recipe read the same x, call it once: each takes what it is given.
   // Wgrad's tiles run the other way: it is given values, or codes whose scales are powers of two (ops::quantise).
-  Activation fprop_operand(const Exec& exec, const Activation& x) const;
-  Activation dgrad_operand(const Exec& exec, const Activation& dy) const;
+  // `cut`: of columns, where x or dy are a rank's part of them (tensor/cut_matrix.h).
+  Activation fprop_operand(const Exec& exec, const Activation& x, const CutMatrix* cut = nullptr) const;
+  Activation dgrad_operand(const Exec& exec, const Activation& dy, const CutMatrix* cut = nullptr) const;
   Activation wgrad_operand_x(const Exec& exec, const Activation& x) const;
   Activation wgrad_operand_dy(const Exec& exec, const Activation& dy) const;
   int64_t x_bytes(int64_t rows, int64_t cols, DType dtype) const;   // of fprop_operand's x

@@ -100,6 +100,14 @@ double OperandStats::binades() const {
 OperandStats operand_stats(const Exec& exec, const Tensor& values, const Quantised& codes) {
   check(!codes.is_e5m6() && values.rows() == codes.rows() && values.cols() == codes.cols(), ErrorKind::internal,
         "statistics of {} values and {} codes", shape_text(values.shape()), shape_text(codes.codes.shape()));
+  OperandStats all;
+  if (!(codes.origin == TileOrigin())) {  // a rank's part: of tiles at its ends what is here
+    for (const Quantised::Aligned& part : codes.aligned()) {
+      const Tensor rows = values.row_range(part.first_row, part.codes.rows());
+      all.merge(operand_stats(exec, rows.col_range(part.first_col, part.codes.cols()), part.codes));
+    }
+    return all;
+  }
   const Tensor x = values.dtype() == DType::f32 ? values : values.to(exec, DType::f32);
   const Tensor meant = Tensor::empty(exec, DType::f32, codes.codes.shape());
   dequantise(exec, meant, codes);
@@ -116,7 +124,6 @@ OperandStats operand_stats(const Exec& exec, const Tensor& values, const Quantis
                                     std::min(tile_rows, rows - first), codes.cols(), x.row_stride(),
                                     codes.codes.row_stride(), codes.tile.cols});
   });
-  OperandStats all;
   for (const OperandStats& part : parts) all.merge(part);
   return all;
 }

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <set>
 
 #include "base/error.h"
 #include "comm/byte_text.h"
@@ -150,13 +149,25 @@ void Optimizer::step(const Exec& exec, double lr, double global_norm, double los
     ops::adamw(exec, args);
   }
   if (sharding_) sharding_->send_values();
-  // Once per step: products of the next one find the other forms (codes) as new as the values. Of those that come from
-  // other ranks too, when they have arrived.
-  std::set<Parameter*> changed;
-  for (const Slot& slot : slots_)
-    if (!sharding_ || slot.range.is_whole()) changed.insert(slot.range.parameter);
-  for (Parameter* parameter : changed)
+  refresh_forms(exec);
+}
+
+// Once per step: products of the next one find the other forms (codes) as new as the values. Of those that come from
+// other ranks too, when they have arrived; but codes that tensor ranks make together are awaited here, where all do so.
+void Optimizer::refresh_forms(const Exec& exec) const {
+  std::vector<Parameter*> together;
+  if (sharding_) together = sharding_->trained();
+  for (const Slot& slot : slots_) {
+    Parameter* parameter = slot.range.parameter;
+    if (!sharding_) together.push_back(parameter);
+    if (parameter->shares_codes() || (sharding_ && !slot.range.is_whole())) continue;
     parameter->codes ? refresh_value(exec, *parameter) : ops::refresh(exec, parameter->value);
+  }
+  for (Parameter* parameter : together) {
+    if (!parameter->shares_codes()) continue;
+    if (parameter->await_value) parameter->await_value(exec);
+    refresh_value(exec, *parameter);
+  }
 }
 
 std::vector<StateTensor> Optimizer::state() const {

@@ -79,6 +79,7 @@ class Optimizer {
     OwnedRange range;
     Tensor m, v, ema;  // [count]; of a whole parameter in its shape
   };
+  void refresh_forms(const Exec& exec) const;
   OptimConfig config_;
   Sharding* sharding_ = nullptr;
   std::vector<Slot> slots_;

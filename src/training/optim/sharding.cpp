@@ -158,7 +158,8 @@ void Sharding::send_values() {
 bool Sharding::await_values_of(const Exec& exec, Bucket& bucket) {
   if (!bucket.values.pending()) return false;
   bucket.values.wait();
-  for (Parameter* parameter : bucket.parameters) ops::refresh(exec, parameter->value);
+  for (Parameter* parameter : bucket.parameters)
+    if (!parameter->shares_codes()) ops::refresh(exec, parameter->value);
   return true;
 }
 

@@ -34,25 +34,12 @@ Config shrunk_in_width(Config config) {
   return config;
 }
 
-void fit_tiles(Config& config) {
-  if (config.train.precision != Precision::fp8 || config.parallel.tp == 1) return;
-  config.fp8.tile = 32;
-  ModelConfig& m = config.model;
-  if (m.is_latent()) {
-    m.qk_nope_head_dim = m.qk_rope_head_dim = m.v_head_dim = config.fp8.tile;
-  } else {
-    m.head_dim = config.fp8.tile;
-  }
-  m.dense_ffn_size = 2 * config.fp8.tile * config.parallel.tp;
-}
-
 LayoutCase layout_case_of(const Config& config, const ParallelConfig& parallel, Precision precision) {
   LayoutCase c;
   c.config = shrunk_in_width(config);
   c.config.parallel = parallel;
   TrainConfig& train = c.config.train;
   train.precision = precision;
-  fit_tiles(c.config);
   train.micro_batch_sequences = 1;
   train.batch_sequences = 2 * parallel.dp * parallel.pp + 1;  // as many for each as make the ranks uneven
   train.batch_ramp.clear();
@@ -167,7 +154,6 @@ LayoutCase random_layout_case(uint64_t seed, int64_t number, Precision precision
   draw_attention(seed, number, config);
   config = shrunk_in_width(config);
   if (precision == Precision::fp8) config.fp8.tile = one_of({128, 64, 32});
-  fit_tiles(config);
   return c;
 }
 

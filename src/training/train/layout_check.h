@@ -41,9 +41,6 @@ LayoutFindings check_layout(const LayoutCase& layout_case, const Exec& exec,
 // The same model, narrow: hidden size, heads' sizes, latents, FFNs and vocabulary shrink; layers, heads, experts,
 // groups and MTP modules stay. Large widths make no other code run, only wait.
 Config shrunk_in_width(Config config);
-// Tensor ranks may cut no tile of a weight in FP8: where there are some, tiles of 32, and widths of which every head
-// and every rank's share of a dense FFN has whole ones.
-void fit_tiles(Config& config);
 
 // A configuration's model, narrow, in a layout, over batches that make run what its own might not: several
 // micro-batches on every data rank, more on some than on others; masked documents, recomputation, a clip below the norm

@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -91,6 +92,72 @@ TEST_P(CodeProducts, AllThreePassesFollowTheFormula) {
       expect_formula(dw, {dyt, true}, {xt, true}, dw_before);
     }
   }
+}
+
+// Codes of a part of a matrix, from `first` on along the rows or columns, in the tiles of the whole.
+Quantised part_of(const Exec& exec, const Quantised& whole, bool rows, int64_t first, int64_t count) {
+  const int64_t tile = rows ? whole.tile.rows : whole.tile.cols, within = first % tile;
+  const Tensor codes = rows ? whole.codes.row_range(first, count) : whole.codes.col_range(first, count);
+  const int64_t tiles = (within + count + tile - 1) / tile;
+  const Tensor scales =
+      rows ? whole.scales.row_range(first / tile, tiles) : whole.scales.col_range(first / tile, tiles);
+  Quantised part{codes, scales, whole.tile, whole.source, whole.rule};
+  part.origin = rows ? TileOrigin{within, 0} : TileOrigin{0, within};
+  return part;
+}
+
+// Two ranks' parts of the summed dimension, cut inside of a tile, add up to the whole product; their parts of what is
+// not summed have its bits.
+TEST_P(CodeProducts, OfPartsThatBeginInsideOfATileAreThoseOfTheWhole) {
+  if (GetParam().on_device) GTEST_SKIP() << "a device has no FP8 training";
+  const int64_t t = 33, n = 300, k = 290;
+  const Tensor x = random({t, k}, 1), w = random({n, k}, 2), dy = random({t, n}, 3);
+  for (const ScaleRule rule : {ScaleRule::exact, ScaleRule::power_of_two}) {
+    for (const Tile tile : {kSquareTile, Tile{32, 32}}) {
+      const Tile row{1, tile.cols};
+      const Quantised xq = ops::quantise(exec, x, row, rule), wq = ops::quantise(exec, w, tile, rule),
+                      dyq = ops::quantise(exec, dy, row, rule);
+      const Tensor y = zeros({t, n}), dx = zeros({t, k});
+      ops::linear(exec, y, xq, wq);
+      ops::linear_backward_input(exec, dx, dyq, wq);
+      for (const int64_t cut : {int64_t(20), int64_t(150), int64_t(289)}) {
+        const auto near = [&](const Tensor& sum, const Tensor& whole) {
+          double size = 0;
+          for (int64_t i = 0; i < whole.count(); ++i) size = std::max(size, std::abs(element(whole, i)));
+          for (int64_t i = 0; i < whole.count(); ++i)
+            ASSERT_NEAR(element(sum, i), element(whole, i), 1e-6 * size) << i << " cut at " << cut;
+        };
+        const auto same = [&](const Tensor& part, const Tensor& whole, int64_t first) {
+          for (int64_t i = 0; i < part.count(); ++i)
+            ASSERT_EQ(element(part, i), element(whole, i / part.cols() * whole.cols() + first + i % part.cols()))
+                << i << " cut at " << cut;
+        };
+        const Tensor sum = zeros({t, n}), sum_dx = zeros({t, k});
+        for (const auto& [first, count] : {std::pair(int64_t(0), cut), std::pair(cut, k - cut)}) {
+          const Quantised w_part = part_of(exec, wq, false, first, count);
+          ops::linear(exec, sum, part_of(exec, xq, false, first, count), w_part, ops::Write::add);
+          const Tensor some = zeros({t, count});
+          ops::linear_backward_input(exec, some, dyq, w_part);
+          same(some, dx, first);
+        }
+        near(sum, y);
+        for (const auto& [first, count] : {std::pair(int64_t(0), cut), std::pair(cut, n - cut)}) {
+          const Quantised w_part = part_of(exec, wq, true, first, count);
+          ops::linear_backward_input(exec, sum_dx, part_of(exec, dyq, false, first, count), w_part, ops::Write::add);
+          const Tensor some = zeros({t, count});
+          ops::linear(exec, some, xq, w_part);
+          same(some, y, first);
+        }
+        near(sum_dx, dx);
+      }
+    }
+  }
+  const Quantised xq = part_of(exec, ops::quantise(exec, x, kRowTile), false, 20, 200);
+  const Quantised wq = ops::quantise(exec, w, kSquareTile);
+  EXPECT_ERROR(ops::linear(exec, zeros({t, n}), xq, part_of(exec, wq, false, 21, 200)), ErrorKind::internal,
+               "operands begin at 20 and 21 of the tiles that are summed");
+  EXPECT_ERROR(ops::linear(exec, zeros({t, n}, DType::bf16), xq, part_of(exec, wq, false, 20, 200)),
+               ErrorKind::internal, "a sum in two parts is F32, not BF16");
 }
 
 // Scales that are powers of two change no digit, so chunk by chunk the sums are those of the values.

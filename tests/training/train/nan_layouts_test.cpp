@@ -148,7 +148,7 @@ INSTANTIATE_TEST_SUITE_P(
         Plant{"dp=3",
               2,
               {"layers.0.ffn.up", "layers.0.ffn.down"},
-              {"layers.0.output is the first that is not finite on rank 2"},
+              {"layers.0.ffn.down is the first linear whose output is not finite on rank 2"},
               1e25f},
         Plant{"pp=2",
               1,

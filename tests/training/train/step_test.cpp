@@ -100,7 +100,7 @@ TEST(Step, NaNMakesNoUpdateAndNamesItsPlace) {
   }
 }
 
-// In every precision, codes included: the linear that holds it, or the layer in which it came up.
+// In every precision, codes included: the linear that holds it, or the one that made it of what is finite.
 TEST(Step, WhatIsNotFiniteIsNamedByLayerAndLinear) {
   for (const Precision precision : {Precision::fp32, Precision::bf16, Precision::fp8}) {
     if (kOnDevice && is_fp8(precision)) continue;  // refused there
@@ -120,8 +120,20 @@ TEST(Step, WhatIsNotFiniteIsNamedByLayerAndLinear) {
     }
     s.model.refresh_values(s.owned.exec);
     const auto result = train_step(s.owned.exec, s.model, s.optimizer, s.config, batch_of({12}), 1);
-    EXPECT_NE(result.skipped.find("layers.0.output is the first that is not finite"), std::string::npos)
+    EXPECT_NE(result.skipped.find("layers.0.ffn.down is the first linear whose output is not finite"),
+              std::string::npos)
         << enum_name(precision) << ": " << result.skipped;
+    Rig experts(config, best_isa());
+    for (const char* name : {"layers.1.moe.experts.down", "layers.1.moe.experts.up"}) {
+      const Tensor& weights = experts.model.parameter(name).master;
+      for (int64_t i = 0; i < weights.count(); ++i) set_element(weights, i, 1e25);
+    }
+    experts.model.refresh_values(experts.owned.exec);
+    const auto skipped =
+        train_step(experts.owned.exec, experts.model, experts.optimizer, experts.config, batch_of({12}), 1).skipped;
+    EXPECT_NE(skipped.find("layers.1.moe.experts.down is the first linear whose output is not finite"),
+              std::string::npos)
+        << enum_name(precision) << ": " << skipped;
   }
 }
 
