@@ -57,7 +57,8 @@ std::shared_ptr<Transport> open_processes(const std::string& transport, int64_t 
   if (transport == "threads" || (transport == "auto" && !launched)) return nullptr;
   if (!launched) run_under_mpirun(n_ranks, common.quiet);
   std::shared_ptr<Transport> opened = MpiTransport::open({.silent_seconds = watchdog});
-  if (common.threads == 0) common.threads = std::max(1, granted_threads() / mpi_ranks_on_this_machine());
+  common.processes = mpi_ranks_on_this_machine();
+  if (common.threads == 0) common.threads = std::max(1, granted_threads() / common.processes);
   return opened;
 }
 

@@ -389,7 +389,7 @@ TrainOutcome train(const TrainRequest& request, const Exec& exec) {
   if (n_ranks == 1) return Trainer(request, exec, std::make_shared<SelfTransport>(), shared).run();
   TrainOutcome outcome;
   run_rank_threads(n_ranks, [&](std::shared_ptr<Transport> transport) {
-    const OwnedExec own(std::max(1, exec.compute->n_threads() / n_ranks), exec.isa);
+    const OwnedExec own = place_of_rank(exec, n_ranks);
     const bool leads = transport->rank() == 0;
     const TrainOutcome of_rank = Trainer(request, own.exec, std::move(transport), shared).run();
     if (leads) outcome = of_rank;
