@@ -31,13 +31,13 @@ RankPlace::RankPlace(const ModelConfig& model, const ParallelConfig& parallel, s
   const Mesh& mesh = placement_.mesh();
   check_started(placement_, world_.size());
   seat_ = mesh.seat(rank());
-  tensor_ = group_of("tensor", mesh.tensor_group(rank()));
-  context_ = group_of("context", mesh.context_group(rank()));
-  experts_ = group_of("experts", mesh.expert_group(rank()));
-  experts_across_ = group_of("experts across nodes", mesh.experts_across(rank()));
-  experts_within_ = group_of("experts within a node", mesh.experts_within(rank()));
-  activations_ = group_of("pipeline activations", mesh.pipeline_group(rank()));
-  gradients_ = group_of("pipeline gradients", mesh.pipeline_group(rank()));
+  tensor_ = group_of("tensor", mesh.tensor_group(rank()), travels_.tensor);
+  context_ = group_of("context", mesh.context_group(rank()), travels_.context);
+  experts_ = group_of("experts", mesh.expert_group(rank()), travels_.experts);
+  experts_across_ = group_of("experts across nodes", mesh.experts_across(rank()), travels_.experts);
+  experts_within_ = group_of("experts within a node", mesh.experts_within(rank()), travels_.experts);
+  activations_ = group_of("pipeline activations", mesh.pipeline_group(rank()), travels_.pipeline);
+  gradients_ = group_of("pipeline gradients", mesh.pipeline_group(rank()), travels_.pipeline);
 }
 
 Placement placement_of(const Config& config) {
@@ -47,9 +47,11 @@ Placement placement_of(const Config& config) {
 }
 
 // Null where there is nobody else.
-std::unique_ptr<Group> RankPlace::group_of(const char* axis, const std::vector<int>& members) const {
+std::unique_ptr<Group> RankPlace::group_of(const char* axis, const std::vector<int>& members, TravelLog& log) const {
   if (members.size() < 2) return nullptr;
-  return std::make_unique<Group>(transport_, fmt::format("{} from rank {}", axis, members.front()), members);
+  auto group = std::make_unique<Group>(transport_, fmt::format("{} from rank {}", axis, members.front()), members);
+  group->watch(&log);
+  return group;
 }
 
 ModelShare RankPlace::share() const {

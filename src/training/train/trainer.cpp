@@ -250,7 +250,7 @@ void Trainer::one_step() {
   const StepWants wants{.scaler = scaler_.get(),
                         .place = place_.get(),
                         .clock = &clock_,
-                        .timeline = trace_ ? &trace_->timeline() : nullptr,
+                        .timeline = trace_ ? &trace_->begin_step(sharding_.get()) : nullptr,
                         .watch = shadow.get()};
   const auto result = train_step(exec_, *model_, *optimizer_, config_, batch, step, wants);
   const StepWaits waits = trace_ ? trace_->end_step(steady_seconds() - begin) : StepWaits();
