@@ -116,9 +116,7 @@ RankPlace::Work RankPlace::forward_work(const std::vector<MicroBatch>& global) c
 
 std::vector<std::string> RankPlace::notes(const Config& config, int64_t next_step) const {
   std::vector<std::string> notes;
-  constexpr int64_t kShownRanks = 16;
-  if (const int64_t n = placement_.mesh().n_ranks(); n > 1 && n <= kShownRanks)
-    notes.push_back(mesh_text(config.model, placement_));
+  if (placement_.mesh().n_ranks() > 1) notes.push_back(mesh_text(config.model, placement_));
   const int64_t dp = placement_.mesh().sizes().dp, each = std::max<int64_t>(1, config.train.micro_batch_sequences);
   const int64_t n = of_each(batch_sequences(config.train, next_step), each);
   const int64_t on_each = micro_batches_each(config, batch_sequences(config.train, next_step));
