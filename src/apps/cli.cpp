@@ -92,7 +92,7 @@ OwnedExec CommonOptions::exec() const {
   if (wanted.kind == DeviceKind::cpu) {
     check(most == 0, ErrorKind::invalid, "--memory {} limits the memory of a device; with --device cpu there is none",
           memory);
-    return OwnedExec(threads, parse_isa(isa));
+    return OwnedExec(threads, parse_isa(isa), processes);
   }
   const kernels::DeviceBackend* backend = kernels::cuda_backend();
   check(backend != nullptr, ErrorKind::unsupported,

@@ -33,7 +33,8 @@ constexpr int kExitFine = 0, kExitFailed = 1, kExitWrongUse = 2;
 
 // Options that several verbs share; a verb adds those that it obeys.
 struct CommonOptions {
-  int threads = 0;  // 0: all that the machine grants
+  int threads = 0;    // 0: all that the machine grants
+  int processes = 1;  // ranks of this program on this machine that take as many each
   std::string isa = "best";
   std::vector<std::string> set;  // dotted overrides "optim.lr=1e-4", in order
   bool quiet = false;

@@ -152,7 +152,7 @@ int run_build(BuildOptions& o) {
     return kExitFine;
   }
   run_rank_threads(n_ranks, [&](std::shared_ptr<Transport> of_rank) {
-    const OwnedExec own(std::max(1, exec.exec.compute->n_threads() / n_ranks), exec.exec.isa);
+    const OwnedExec own = place_of_rank(exec.exec, n_ranks);
     Group ranks(std::move(of_rank), "data");
     run_rank(o, texts, own.exec, ranks);
   });

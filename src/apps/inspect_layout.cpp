@@ -1,7 +1,5 @@
 #include "apps/inspect_layout.h"
 
-#include <fmt/ranges.h>
-
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -12,6 +10,7 @@
 #include "base/table.h"
 #include "base/text_format.h"
 #include "config/config_io.h"
+#include "layout/box_text.h"
 #include "layout/mesh_text.h"
 #include "train/resources.h"
 #include "train/traffic.h"
@@ -95,7 +94,7 @@ void print_mesh(const Config& config, const Placement& placement) {
                p.node_ranks > 0 && p.ep > p.node_ranks
                    ? fmt::format("; two hops over {} nodes of {}", p.ep / p.node_ranks, p.node_ranks)
                    : std::string());
-  if (mesh.n_ranks() <= 32) fmt::print("\n{}", mesh_text(config.model, placement));
+  fmt::print("\n{}\n", mesh_text(config.model, placement));
 }
 
 void print_traffic(const Config& config, const LayoutFacts& facts) {
@@ -135,17 +134,16 @@ void print_layout(const Config& asked) {
   Table table({"pipeline seat", "stages", "parameters", "weights", "gradients", "optimizer", "activations", "total"});
   for (size_t seat = 0; seat < facts.seats.size(); ++seat) {
     const SeatFacts& of = facts.seats[seat];
-    std::vector<std::string> stages;
-    for (const HeldStage& stage : of.stages) stages.push_back(stage_text(stage));
     const auto bytes = [](int64_t n) { return format_bytes(double(n)); };
-    table.add({std::to_string(seat), fmt::format("{}", fmt::join(stages, "; ")), format_count(of.parameters),
-               bytes(of.memory.weights), bytes(of.memory.gradients), bytes(of.memory.optimizer),
-               bytes(of.memory.activations), bytes(of.memory.total())});
+    table.add({std::to_string(seat), stages_text(placement, int64_t(seat) * placement.mesh().stage_ranks()),
+               format_count(of.parameters), bytes(of.memory.weights), bytes(of.memory.gradients),
+               bytes(of.memory.optimizer), bytes(of.memory.activations), bytes(of.memory.total())});
   }
   fmt::print("each rank of a pipeline seat holds, in memory of its own:\n{}", table.text());
   fmt::print("the ranks' parts make up {} parameters", format_count(facts.unique_main));
   if (facts.unique_mtp > 0) fmt::print(", and {} of MTP", format_count(facts.unique_mtp));
   fmt::print("\n\n");
+  if (config.parallel.ranks() > 1) fmt::print("{}\n", boxes_text(placement));
   if (config.parallel.ranks() > 1) print_traffic(config, facts);
 }
 
@@ -170,6 +168,16 @@ nlohmann::ordered_json layout_json(const Config& asked) {
                      {"activation_bytes", of.memory.activations},
                      {"total_bytes", of.memory.total()}});
   }
+  nlohmann::ordered_json boxes = nlohmann::ordered_json::array();
+  for (const CutParameter& cut : cut_parameters(placement)) {
+    nlohmann::ordered_json held = nlohmann::ordered_json::array();
+    for (const CutParameter::Range& range : cut.held) held.push_back({range.begin, range.end});
+    boxes.push_back({{"parameter", cut.name},
+                     {"axis", cut.axis},
+                     {"unit", cut.unit},
+                     {"held_by_seat", held},
+                     {"holders", cut.n_holders}});
+  }
   nlohmann::ordered_json sent = nlohmann::ordered_json::object();
   for (const TrafficKind kind : kTrafficKinds)
     if (const LayoutFacts::Sent& of = facts.sent[size_t(kind)]; of.all > 0)
@@ -180,6 +188,7 @@ nlohmann::ordered_json layout_json(const Config& asked) {
           {"parameters", facts.unique_main},
           {"mtp_parameters", facts.unique_mtp},
           {"pipeline_seats", seats},
+          {"boxes", boxes},
           {"sent_in_a_step", sent}};
 }
 

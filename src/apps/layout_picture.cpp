@@ -1,8 +1,9 @@
 #include "apps/layout_picture.h"
 
-#include <fmt/ranges.h>
+#include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
 
 #include "config/config_io.h"
 #include "layout/mesh_text.h"
@@ -14,17 +15,21 @@ namespace {
 
 constexpr int64_t kMostSquares = 64;
 
-std::string range_text(int64_t first, int64_t count) {
-  return count == 1 ? std::to_string(first) : fmt::format("{}-{}", first, first + count - 1);
-}
-
-// The ranks of a square along each axis, as far as these differ between squares, and their experts.
+// The ranks of a square, the ranges of their seats along the axes that are cut, and their experts.
 std::vector<std::string> place_text(const Config& config, const Mesh& mesh, int64_t first, int64_t count) {
   std::vector<std::string> lines = {"rank " + range_text(first, count)};
   const ParallelConfig& p = mesh.sizes();
-  if (p.ep == 1 || count > p.ep) return lines;
-  const int64_t each = config.model.n_routed_experts / p.ep;
-  lines.push_back("experts " + range_text(mesh.expert_seat(first) * each, count * each));
+  const auto along = [&](const char* axis, int64_t size, int64_t each, const std::function<int64_t(int64_t)>& seat) {
+    if (size == 1) return;
+    int64_t least = size, most = 0;
+    for (int64_t rank = first; rank < first + count; ++rank)
+      least = std::min(least, seat(rank)), most = std::max(most, seat(rank));
+    lines.push_back(fmt::format("{} {}", axis, range_text(least * each, (most - least + 1) * each)));
+  };
+  along("data", p.dp, 1, [&](int64_t rank) { return mesh.seat(rank).data; });
+  along("context", p.cp, 1, [&](int64_t rank) { return mesh.seat(rank).context; });
+  along("tensor", p.tp, 1, [&](int64_t rank) { return mesh.seat(rank).tensor; });
+  along("experts", p.ep, config.model.n_routed_experts / p.ep, [&](int64_t rank) { return mesh.expert_seat(rank); });
   return lines;
 }
 
@@ -32,9 +37,7 @@ std::vector<PlaceRow> rows_of(const Config& config, const Placement& placement, 
   const Mesh& mesh = placement.mesh();
   std::vector<PlaceRow> rows;
   for (int64_t first = 0; first < mesh.n_ranks(); first += std::max(of_square, mesh.stage_ranks())) {
-    std::vector<std::string> stages;
-    for (const HeldStage& stage : placement.stages_of(first)) stages.push_back(stage_text(stage));
-    PlaceRow row{fmt::format("{}", fmt::join(stages, "; ")), {}};
+    PlaceRow row{stages_text(placement, first), {}};
     if (of_square > mesh.stage_ranks()) row.label += " and on";
     for (int64_t at = first; at < first + std::max(of_square, mesh.stage_ranks()); at += of_square)
       row.places.push_back(place_text(config, mesh, at, of_square));

@@ -63,7 +63,8 @@ std::shared_ptr<Transport> open_processes(const std::string& transport, int64_t 
   std::shared_ptr<MpiTransport> opened;
   if (nccl) opened = NcclTransport::open({.silent_seconds = watchdog});
   if (!nccl) opened = MpiTransport::open({.silent_seconds = watchdog});
-  if (common.threads == 0) common.threads = std::max(1, granted_threads() / mpi_ranks_on_this_machine());
+  common.processes = mpi_ranks_on_this_machine();
+  if (common.threads == 0) common.threads = std::max(1, granted_threads() / common.processes);
   return opened;
 }
 

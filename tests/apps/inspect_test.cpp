@@ -57,6 +57,14 @@ TEST(Inspect, ListsTheReleasedTensorsOfDeepSeekV3) {
   EXPECT_EQ(inspected(kV3 + " --tensors --dtype bf16")["stored"].count("F8_E4M3"), 0u);
 }
 
+// Whatever the widths of columns are.
+std::string squeezed(const std::string& table) {
+  std::string text;
+  for (const char c : table)
+    if (c != ' ' || (!text.empty() && text.back() != ' ' && text.back() != '\n')) text += c;
+  return text;
+}
+
 // The report's layout: 2048 ranks, a DualPipe of 16, experts over 64.
 TEST(Inspect, ShowsTheReportsLayoutBeforeAnythingIsAllocated) {
   const std::string layout = " --layout dp=128,pp=16,ep=64,schedule=dualpipe";
@@ -76,9 +84,44 @@ TEST(Inspect, ShowsTheReportsLayoutBeforeAnythingIsAllocated) {
   const auto text = run_hadal("inspect " + kV3 + layout);
   EXPECT_NE(text.out.find("671,026,419,200 parameters"), std::string::npos) << text.out;
   EXPECT_NE(text.out.find("0: embedding, layers 0-3; 15: layer 60, head"), std::string::npos) << text.out;
+  // Who is where: a row for each pipeline seat, a group along each axis.
+  const std::string table = squeezed(text.out);
+  for (const char* words : {"0-127 0: embedding, layers 0-3; 15: layer 60, head 0 0-127 0-255, 4 each\n",
+                            "1920-2047 0: embedding, layers 0-3; 15: layer 60, head 15 0-127 0-255, 4 each\n",
+                            "pipeline 16 128 0, 128 .. 1920 127, 255 .. 2047\n", "experts 64 32 0-63 1984-2047\n"})
+    EXPECT_NE(table.find(words), std::string::npos) << words << text.out;
   const auto refused = run_hadal("inspect " + kV3 + " --layout dp=100,ep=64");
   EXPECT_EQ(refused.code, 2);
   EXPECT_NE(refused.err.find("ep = 4 fits"), std::string::npos) << refused.err;
+}
+
+json ranges(const std::string& text) { return parse_json<json>(text, "ranges"); }
+
+// Which heads, rows and experts a rank holds, by its seat.
+TEST(Inspect, ShowsTheBoxesOfALayout) {
+  const std::string layout = " --layout dp=2,tp=4,pp=2,ep=8";
+  const json boxes = inspected(kV3 + layout)["layout"]["boxes"];
+  std::map<std::string, json> of;
+  for (const json& box : boxes) of[box["parameter"]] = box;
+  EXPECT_EQ(of["embedding"]["held_by_seat"], ranges("[[0,32320],[32320,64640],[64640,96960],[96960,129280]]"));
+  EXPECT_EQ(of["embedding"]["holders"], 2 * 2) << "data ranks of the first stage and of the last, whose MTP reads it";
+  EXPECT_EQ(of["layers.*.attention.kv_b"]["unit"], "heads");
+  EXPECT_EQ(of["layers.*.attention.kv_b"]["held_by_seat"], ranges("[[0,32],[32,64],[64,96],[96,128]]"));
+  EXPECT_EQ(of["layers.*.attention.o"]["held_by_seat"], of["layers.*.attention.kv_b"]["held_by_seat"]);
+  EXPECT_EQ(of["layers.*.ffn.down"]["unit"], "columns");
+  EXPECT_EQ(of["layers.*.moe.experts.up"]["held_by_seat"][7], ranges("[224,256]"));
+  EXPECT_EQ(of["layers.*.moe.experts.up"]["holders"], 1);
+  EXPECT_FALSE(of.contains("layers.*.moe.router"));
+  const auto text = run_hadal("inspect " + kV3 + layout);
+  const std::string table = squeezed(text.out);
+  for (const char* words :
+       {"layers.*.attention.q_b [24576, 1536] tensor heads 0-31 | 32-63 | 64-95 | 96-127 2 ranks\n",
+        "layers.*.moe.experts.gate [256, 2048, 7168] experts experts 0-31 | 32-63 | .. | 224-255 1 rank\n",
+        "whole on every rank of their stages: layers.*.attention_norm, layers.*.attention.q_a, "})
+    EXPECT_NE(table.find(words), std::string::npos) << words << text.out;
+  EXPECT_NE(
+      run_hadal("inspect " + kV3 + " --layout dp=2").out.find("each rank holds the parameters of its stages whole"),
+      std::string::npos);
 }
 
 // Of each kind of traffic what the squares of its matrix say, added up.

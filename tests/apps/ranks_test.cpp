@@ -110,8 +110,14 @@ TEST(Ranks, ATraceShowsWhatEachDidWhen) {
     EXPECT_GT(events["receive B"] + events["receive F"], 0);
   }
   const auto waits = steps_of(small.run("run"))[1]["waits"];
-  EXPECT_GE(waits["hidden"].get<double>(), 0);
   EXPECT_LE(waits["pipeline"].get<double>(), 1);
+  for (const char* kind : {"gradients", "values", "pipeline", "experts"}) {
+    ASSERT_TRUE(waits["traffic"].contains(kind)) << kind << json_text(waits);
+    EXPECT_GE(waits["traffic"][kind]["hidden"].get<double>(), 0);
+    EXPECT_LE(waits["traffic"][kind]["hidden"].get<double>(), 1);
+    EXPECT_GE(waits["traffic"][kind]["waited"].get<double>(), 0);
+  }
+  EXPECT_FALSE(waits["traffic"].contains("tensor")) << "no tensor ranks";
 
   // The report has what was measured: a row of the table and a chart each.
   ASSERT_EQ(run_hadal("report " + SmallRun::quoted(small.run())).code, 0);
@@ -122,6 +128,10 @@ TEST(Ranks, ATraceShowsWhatEachDidWhen) {
   EXPECT_GT(bubbles[0], 0);
   EXPECT_TRUE(has(page, "neighbours (median of the last 100 steps)</th><td>" + format_percent(bubbles[2]) + "</td>"));
   EXPECT_TRUE(has(page, "<th>layout</th><td>dp=2,pp=2,ep=2,schedule=dualpipe</td>"));
+  std::vector<double> hidden;
+  for (const auto& step : steps_of(small.run())) hidden.push_back(step["waits"]["traffic"]["gradients"]["hidden"]);
+  std::sort(hidden.begin(), hidden.end());
+  EXPECT_TRUE(has(page, "by kind (the same)</th><td>gradients " + format_percent(hidden[2]) + ", values "));
   for (const char* chart : {"bubble: waiting for pipeline neighbours, % of a step",
                             "waiting for experts' rows, % of a step", "traffic hidden behind computing, %"})
     EXPECT_TRUE(has(page, chart)) << chart;

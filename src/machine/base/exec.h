@@ -33,14 +33,18 @@ struct Exec {
 // An Exec with its own lanes and memory, for programs and tests. The traffic lane is one thread that mostly
 // waits.
 struct OwnedExec {
-  explicit OwnedExec(int n_threads = 0, Isa isa = best_isa());
+  // n_pools: so many such places compute at once on these cores (ThreadPool).
+  explicit OwnedExec(int n_threads = 0, Isa isa = best_isa(), int n_pools = 1);
   // Tensors and kernels on a device; most: bytes of its memory, 0: as many as there are.
   OwnedExec(int n_threads, std::shared_ptr<OpenDevice> device, const kernels::DeviceKernels& kernels, int64_t most = 0);
   std::unique_ptr<Lane> compute, traffic;
   Exec exec;
 
  private:
-  OwnedExec(int n_threads, Isa isa, std::shared_ptr<MemoryPool> memory);
+  OwnedExec(int n_threads, Isa isa, int n_pools, std::shared_ptr<MemoryPool> memory);
 };
+
+// For one of so many ranks that divide the threads of this place among themselves: one each at least.
+OwnedExec place_of_rank(const Exec& exec, int n_ranks);
 
 }  // namespace hadal

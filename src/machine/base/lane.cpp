@@ -4,7 +4,8 @@
 
 namespace hadal {
 
-Lane::Lane(int n_threads, std::shared_ptr<MemoryPool> memory) : pool_(n_threads), memory_(std::move(memory)) {}
+Lane::Lane(int n_threads, std::shared_ptr<MemoryPool> memory, int n_pools)
+    : pool_(n_threads, n_pools), memory_(std::move(memory)) {}
 Lane::~Lane() = default;
 
 ThreadPool& Lane::pool() { return pool_; }

@@ -20,8 +20,8 @@ class Lane {
  public:
   static constexpr int64_t kKept = int64_t(16) << 20;  // bytes
 
-  // n_threads as a ThreadPool takes it. Workspace comes from `memory` and is counted there.
-  Lane(int n_threads, std::shared_ptr<MemoryPool> memory);
+  // n_threads and n_pools as a ThreadPool takes them. Workspace comes from `memory` and is counted there.
+  Lane(int n_threads, std::shared_ptr<MemoryPool> memory, int n_pools = 1);
   ~Lane();
   Lane(const Lane&) = delete;
   Lane& operator=(const Lane&) = delete;

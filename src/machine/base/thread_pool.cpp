@@ -72,6 +72,7 @@ class Inside {
 
 struct ThreadPool::State {
   int n_threads = 1;
+  bool spins = true;
   std::vector<std::thread> workers;
   std::mutex call_mutex;  // one parallel_for at a time
 
@@ -140,7 +141,7 @@ struct ThreadPool::State {
       auto fresh = [&] {
         return generation.load(std::memory_order_acquire) != seen || stop.load(std::memory_order_relaxed);
       };
-      if (!spin_until(fresh)) {
+      if (!seen_soon(fresh)) {
         std::unique_lock lock(mutex);
         sleepers.fetch_add(1, std::memory_order_seq_cst);
         wake.wait(lock, [&] { return generation.load(std::memory_order_seq_cst) != seen || stop.load(); });
@@ -155,15 +156,22 @@ struct ThreadPool::State {
     }
   }
 
+  template <class Condition>
+  bool seen_soon(Condition&& condition) const {
+    return spins ? spin_until(condition) : condition();
+  }
+
   void run_serial(int64_t count, Function f, void* c, int worker) {
     for (int64_t i = 0; i < count; ++i) f(c, i, worker);
   }
 };
 
-ThreadPool::ThreadPool(int n_threads) : state_(std::make_unique<State>()) {
+ThreadPool::ThreadPool(int n_threads, int n_pools) : state_(std::make_unique<State>()) {
   check(n_threads >= 0 && n_threads <= 4096, ErrorKind::invalid,
         "thread count {} is not in 0..4096 (0 = all granted cores)", n_threads);
-  state_->n_threads = n_threads == 0 ? granted_threads() : n_threads;
+  const int granted = granted_threads();
+  state_->n_threads = n_threads == 0 ? granted : n_threads;
+  state_->spins = int64_t(state_->n_threads) * n_pools <= granted;
   state_->workers.reserve(size_t(state_->n_threads));
   for (int worker = 1; worker < state_->n_threads; ++worker) {
     try {
@@ -179,6 +187,7 @@ ThreadPool::ThreadPool(int n_threads) : state_(std::make_unique<State>()) {
 ThreadPool::~ThreadPool() = default;
 
 int ThreadPool::n_threads() const { return state_->n_threads; }
+bool ThreadPool::spins() const { return state_->spins; }
 
 void ThreadPool::run(int64_t n_tasks, Function function, void* context) {
   State& s = *state_;
@@ -204,7 +213,7 @@ void ThreadPool::run(int64_t n_tasks, Function function, void* context) {
   s.work(0);
   s.gate.fetch_and(~State::kOpen, std::memory_order_seq_cst);
   auto empty = [&] { return s.gate.load(std::memory_order_seq_cst) == 0; };
-  if (!spin_until(empty)) {
+  if (!s.seen_soon(empty)) {
     std::unique_lock lock(s.mutex);
     s.caller_sleeps.store(true, std::memory_order_seq_cst);
     s.done.wait(lock, empty);

@@ -1,6 +1,7 @@
 #include "picture/matrix.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
@@ -14,7 +15,7 @@ namespace hadal {
 namespace {
 
 constexpr int kWidth = 960, kCellsLeft = 24, kCellsTop = 40;
-constexpr int kBoxHeight = 30, kGap = 4, kLabel = 268;  // kLabel: where boxes begin, behind their row's label
+constexpr int kGap = 4, kLabel = 268;  // kLabel: where boxes begin, behind their row's label
 constexpr int kInRow = 3, kSide = 264, kAcross = 312, kDown = 316;  // of matrices
 constexpr double kCharacter = 5.2;                                  // width of one in a box
 constexpr size_t kMostInLabel = 45;                                 // of a row
@@ -23,6 +24,14 @@ double box_width(const std::vector<PlaceRow>& rows) {
   size_t most = 1;
   for (const PlaceRow& row : rows) most = std::max(most, row.places.size());
   return std::min(120.0, double(kWidth - kLabel - kCellsLeft) / double(most));
+}
+
+// Of the box with most lines.
+int box_height(const std::vector<PlaceRow>& rows) {
+  size_t most = 2;
+  for (const PlaceRow& row : rows)
+    for (const auto& lines : row.places) most = std::max(most, lines.size());
+  return 8 + 11 * int(most);
 }
 
 // kind: a class of the style, or none.
@@ -37,15 +46,17 @@ std::string shortened(const std::string& label) {
 
 std::string boxes_of(const std::vector<PlaceRow>& rows) {
   const double width = box_width(rows);
+  const int height = box_height(rows);
   std::string svg;
   for (size_t r = 0; r < rows.size(); ++r) {
-    const double y = kCellsTop + double(r) * (kBoxHeight + kGap);
+    const double y = kCellsTop + double(r) * (height + kGap);
     svg += text_at("e", kLabel - 8, y + 19, shortened(rows[r].label)) + "\n";
     for (size_t p = 0; p < rows[r].places.size(); ++p) {
       const double x = kLabel + double(p) * width, wide = std::max(1.0, width - kGap);
-      svg += fmt::format("<rect class=\"b k0 l\" x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\"/>", svg_number(x),
-                         svg_number(y), svg_number(wide), kBoxHeight);
       const std::vector<std::string>& lines = rows[r].places[p];
+      svg += fmt::format("<rect class=\"b k0 l\" x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\"><title>{}</title></rect>",
+                         svg_number(x), svg_number(y), svg_number(wide), height,
+                         html_escape(fmt::format("{}", fmt::join(lines, ", "))));
       for (size_t i = 0; i < lines.size(); ++i) {
         if (kCharacter * double(lines[i].size()) <= wide)
           svg += text_at("n", x + wide / 2, y + (lines.size() == 1 ? 18 : 13 + 11 * double(i)), lines[i]);
@@ -98,7 +109,7 @@ std::string matrix_at(const MatrixPicture& picture, size_t number, const Axis& s
 }  // namespace
 
 std::string matrix_svg(const MatrixPicture& picture) {
-  const int below = kCellsTop + int(picture.rows.size()) * (kBoxHeight + kGap) + 20;
+  const int below = kCellsTop + int(picture.rows.size()) * (box_height(picture.rows) + kGap) + 20;
   const int lines = (int(picture.matrices.size()) + kInRow - 1) / kInRow;
   std::string svg = svg_head(kWidth, below + 14 + lines * kDown, picture.title, kCellsLeft) + boxes_of(picture.rows);
   svg += text_at("", kCellsLeft, below, picture.note) + "\n";

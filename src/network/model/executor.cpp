@@ -103,6 +103,7 @@ class Run {
     FlightSizes sizes = stage_of(action).flight_sizes();
     if (pass_.generates >= 0) sizes.n_mtp = 0;
     flight = std::make_unique<Flight>(pass_.exec, batches_[size_t(action.micro_batch)], sizes, pass_.partners);
+    flight->stage = action.stage;
     flight->micro_batch = action.micro_batch;
     if (hooks_.begin) hooks_.begin(*flight, action.micro_batch);
     return *flight;

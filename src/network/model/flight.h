@@ -111,6 +111,7 @@ struct Flight {
   std::vector<Stream> streams;      // [0] main, [k] MTP depth k
   std::vector<BlockSaved> blocks;   // by block of the stage
   std::vector<RoutedLayer> routed;  // by MoE layer of the model
+  int64_t stage = 0;                // of the model, where it is
   int64_t micro_batch = 0;          // which of those that a list of actions names
   LossWeights weights;
   RouteReplay* routes = nullptr;

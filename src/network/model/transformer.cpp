@@ -1,7 +1,6 @@
 #include "model/transformer.h"
 
 #include <algorithm>
-#include <cmath>
 #include <map>
 #include <numeric>
 #include <unordered_map>
@@ -289,12 +288,14 @@ LossSums Transformer::forward(const Exec& exec, const MicroBatch& batch, const W
 }
 
 std::vector<LossSums> Transformer::forward(const Exec& exec, std::span<const MicroBatch> batches,
-                                           const Actions& actions) const {
+                                           const Actions& actions, const FlightObserver& observer) const {
   const Tensor table = impl_->prepare(exec, batches, {});
   PartClock clock;
   const Pass pass = impl_->pass(exec, clock, table);
   std::vector<LossSums> sums(batches.size());
   FlightHooks hooks;
+  if (observer)
+    hooks.begin = [&](Flight& flight, int64_t) { flight.observer = std::bind_front(observer, std::cref(flight)); };
   hooks.after_forward = [&](Flight& flight, int64_t m) { sums[size_t(m)].merge(flight.sums()); };
   clock.start();
   impl_->execute(actions, pass, batches, hooks);
@@ -360,9 +361,8 @@ void Transformer::update_selection_bias(const Exec& exec, const std::vector<std:
     const Tensor& bias = parameter.master;
     check(int64_t(load.size()) == bias.count(), ErrorKind::invalid, "loads of {} experts for a router of {}",
           load.size(), bias.count());
-    int64_t total = 0;
-    for (const int64_t one : load) total += one;
-    const double mean = double(total) / double(bias.count());
+    const auto total = double(std::accumulate(load.begin(), load.end(), int64_t(0)));
+    const double mean = total / double(bias.count());
     std::vector<double> moves;
     for (const int64_t one : load) {
       const double gap = mean - double(one);

@@ -24,6 +24,7 @@ namespace hadal {
 
 class PartClock;
 class Stage;
+struct Flight;
 struct Timeline;
 struct LatentCache;  // model/latent_cache.h, as the next
 struct Extension;
@@ -80,8 +81,10 @@ class Transformer {
                             RouteReplay* routes = nullptr);
   // Forward only: losses as above. The balance loss, which has a weight only in training, stays 0.
   LossSums forward(const Exec& exec, const MicroBatch& batch, const Wants& wants = {}) const;
-  // Forward only of several, on the ranks of a pipeline together.
-  std::vector<LossSums> forward(const Exec& exec, std::span<const MicroBatch> batches, const Actions& actions) const;
+  // Forward only of several, on the ranks of a pipeline together. observer: is told whose forward it is too.
+  using FlightObserver = std::function<void(const Flight& flight, const std::string& name, const Tensor& value)>;
+  std::vector<LossSums> forward(const Exec& exec, std::span<const MicroBatch> batches, const Actions& actions,
+                                const FlightObserver& observer = {}) const;
 
   // Generation: the next tokens of several texts in one forward. They enter the cache; returned are the logits of those
   // wanted, text after text: [wanted, vocab] in F32 (F64), where the model computes; an empty tensor for none. A row's

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <numeric>
+#include <optional>
 
 #include "base/error.h"
 #include "base/random.h"
@@ -67,7 +68,7 @@ void Group::post(int to, const Label& label, const Share& share) {
 
 void Group::post(int to, const Label& label, std::shared_ptr<std::byte[]> data, int64_t bytes) {
   traffic_.bytes += bytes, ++traffic_.messages;
-  transport_->send(members_[size_t(to)], {label, std::move(data), bytes});
+  transport_->send(members_[size_t(to)], {label, std::move(data), bytes, now()});
 }
 
 void Group::post_to_all(const Label& label, const Share& share) {
@@ -119,21 +120,44 @@ void Group::check_shares(const char* operation, size_t n_parts) const {
         size());
 }
 
+Ticket Group::noted(const char* operation, std::function<double()> finish) {
+  return Ticket([this, operation, finish = std::move(finish)] {
+    Travel travel{.operation = operation, .asked = now()};
+    travel.left = finish();
+    travel.here = now();
+    if (log_ && log_->now) log_->travels.push_back(travel);
+  });
+}
+
+Ticket Group::leaving_now(const char* operation, std::function<void()> finish) {
+  return noted(operation, [left = now(), finish = std::move(finish)] { return finish(), left; });
+}
+
 Ticket Group::start_reduce_scatter(DType dtype, std::vector<Share> shares) {
   check_shares("reduce_scatter", shares.size());
   const Label label = next("reduce_scatter", dtype);
   if (size() == 1) return {};
   post_others(label, shares);
-  return Ticket([this, label, own = std::move(shares[size_t(rank_)])] { add_up(label, own); });
+  return leaving_now("reduce_scatter", [this, label, own = std::move(shares[size_t(rank_)])] { add_up(label, own); });
 }
 
 LeavingShares Group::begin_reduce_scatter(DType dtype, std::vector<Share> shares) {
   check_shares("reduce_scatter", shares.size());
   const Label label = next("reduce_scatter", dtype);
   if (size() == 1) return {};
-  const auto all = std::make_shared<std::vector<Share>>(std::move(shares));
-  return {[this, label, all](int r) { post(r, label, (*all)[size_t(r)]); },
-          Ticket([this, label, all] { add_up(label, (*all)[size_t(rank_)]); })};
+  struct Leaving {
+    std::vector<Share> shares;
+    std::optional<double> left;  // the first of them
+  };
+  const auto all = std::make_shared<Leaving>(std::move(shares));
+  const auto leave = [this, label, all](int r) {
+    post(r, label, all->shares[size_t(r)]);
+    if (!all->left) all->left = now();
+  };
+  return {leave, noted("reduce_scatter", [this, label, all] {
+            add_up(label, all->shares[size_t(rank_)]);
+            return all->left.value_or(now());
+          })};
 }
 
 std::vector<Ticket> Group::start_all_gather_by_rank(DType dtype, const std::vector<Share>& shares) {
@@ -143,7 +167,8 @@ std::vector<Ticket> Group::start_all_gather_by_rank(DType dtype, const std::vect
   std::vector<Ticket> tickets(shares.size());
   for (int r = 0; r < size(); ++r) {
     const Share share = shares[size_t(r)];
-    if (r != rank_) tickets[size_t(r)] = Ticket([=, this] { deal_out(take(r, label, share_bytes(share)), share); });
+    if (r == rank_) continue;
+    tickets[size_t(r)] = leaving_now("all_gather", [=, this] { deal_out(take(r, label, share_bytes(share)), share); });
   }
   return tickets;
 }
@@ -153,7 +178,7 @@ Ticket Group::start_all_gather(DType dtype, std::vector<Share> shares) {
   const Label label = next("all_gather", dtype);
   if (size() == 1) return {};
   post_to_all(label, shares[size_t(rank_)]);
-  return Ticket([this, label, shares = std::move(shares)] { fill_others(label, shares); });
+  return leaving_now("all_gather", [this, label, shares = std::move(shares)] { fill_others(label, shares); });
 }
 
 Ticket Group::start_gather(int root, DType dtype, std::vector<Share> shares) {
@@ -163,7 +188,7 @@ Ticket Group::start_gather(int root, DType dtype, std::vector<Share> shares) {
     post(root, label, shares[size_t(rank_)]);
     return {};
   }
-  return Ticket([this, label, shares = std::move(shares)] { fill_others(label, shares); });
+  return leaving_now("gather", [this, label, shares = std::move(shares)] { fill_others(label, shares); });
 }
 
 Ticket Group::start_all_to_all(const std::vector<ConstBytes>& to, std::vector<Message>& received) {
@@ -184,7 +209,7 @@ Ticket Group::start_all_to_all(std::vector<Message> to, std::vector<Message>& re
     if (r != rank_) post(r, label, std::move(to[size_t(r)].data), to[size_t(r)].bytes);
   received[size_t(rank_)] = std::move(to[size_t(rank_)]);
   received[size_t(rank_)].label = label;
-  return Ticket([this, label, &received] {
+  return leaving_now("all_to_all", [this, label, &received] {
     for (int r = 0; r < size(); ++r)
       if (r != rank_) received[size_t(r)] = take(r, label, -1);
   });
@@ -193,7 +218,8 @@ Ticket Group::start_all_to_all(std::vector<Message> to, std::vector<Message>& re
 Ticket Group::start_broadcast(int root, DType dtype, Share share) {
   const Label label = next("broadcast", dtype);
   if (rank_ != root)
-    return Ticket([this, label, root, share] { deal_out(take(root, label, share_bytes(share)), share); });
+    return leaving_now("broadcast",
+                       [this, label, root, share] { deal_out(take(root, label, share_bytes(share)), share); });
   post_to_all(label, share);
   return {};
 }
@@ -214,7 +240,7 @@ Ticket Group::start_all_reduce(DType dtype, Share share) {
   }
   const Label sum = next("all_reduce", dtype), copy = next("all_reduce's sums", dtype);
   post_others(sum, shares);
-  return Ticket([this, sum, copy, shares = std::move(shares)] {
+  return leaving_now("all_reduce", [this, sum, copy, shares = std::move(shares)] {
     add_up(sum, shares[size_t(rank_)]);
     post_to_all(copy, shares[size_t(rank_)]);
     fill_others(copy, shares);
@@ -228,8 +254,11 @@ void Group::send(int to, DType dtype, const Share& share) {
 
 Ticket Group::start_receive(int from, DType dtype, Share share) {
   const Label label{stream_id(name_, 1), received_[size_t(from)]++, fmt::format("send in {}", name_), dtype};
-  return Ticket(
-      [this, label, from, share = std::move(share)] { deal_out(take(from, label, share_bytes(share)), share); });
+  return noted("send", [this, label, from, share = std::move(share)] {
+    const Message message = take(from, label, share_bytes(share));
+    deal_out(message, share);
+    return message.left;
+  });
 }
 
 std::vector<std::string> Group::exchange(const std::string& own) {

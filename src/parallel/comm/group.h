@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "comm/transport.h"
+#include "comm/travel.h"
 
 namespace hadal {
 
@@ -58,6 +59,7 @@ class Group {
   bool leads() const { return rank_ == 0; }
   const std::string& name() const { return name_; }
   const Traffic& traffic() const { return traffic_; }
+  void watch(TravelLog* log) { log_ = log; }  // gets what comes in start_...() from now on; must outlive this, or null
 
   // shares[r] goes to rank r, where the shares of all are added into that rank's own share, shares[rank()], in place.
   Ticket start_reduce_scatter(DType dtype, std::vector<Share> shares);
@@ -93,6 +95,10 @@ class Group {
   void add_up(const Label& label, const Share& own);
   void fill_others(const Label& label, const std::vector<Share>& shares);  // with what the other ranks sent
   void check_shares(const char* operation, size_t n_parts) const;
+  double now() const { return log_ && log_->now ? log_->now() : 0; }
+  // finish() tells when what it waits for had left.
+  Ticket noted(const char* operation, std::function<double()> finish);
+  Ticket leaving_now(const char* operation, std::function<void()> finish);
 
   std::shared_ptr<Transport> transport_;
   std::string name_;
@@ -102,6 +108,7 @@ class Group {
   int64_t operations_ = 0;
   std::vector<int64_t> sent_, received_;  // between two ranks, by rank
   Traffic traffic_;
+  TravelLog* log_ = nullptr;
 };
 
 }  // namespace hadal

@@ -16,8 +16,9 @@ struct Header {
   uint32_t dtype = 0;
   uint32_t name_bytes = 0;
   int64_t bytes = 0;
+  double left = 0;
 };
-static_assert(sizeof(Header) == 40);
+static_assert(sizeof(Header) == 48);
 
 Packet packet_of(const Header& header, const std::string& name) {
   Packet packet;
@@ -42,6 +43,7 @@ std::vector<Packet> packets_of(const Message& message, int64_t most_bytes) {
   header.dtype = uint32_t(message.label.dtype);
   header.name_bytes = uint32_t(message.label.operation.size());
   header.bytes = message.bytes;
+  header.left = message.left;
   std::vector<Packet> packets = {packet_of(header, message.label.operation)};
   int64_t at = 0;
   while (true) {
@@ -83,7 +85,8 @@ Assembler::Result Assembler::take(ConstBytes packet) {
     at = sizeof header + header.name_bytes;
     pending_ = Message{{header.channel, header.number, name, DType(header.dtype)},
                        std::make_shared_for_overwrite<std::byte[]>(size_t(header.bytes)),
-                       header.bytes};
+                       header.bytes,
+                       header.left};
     filled_ = 0;
   }
   result.kind = PacketKind::message;

@@ -1,6 +1,6 @@
 // Messages as packets of bytes: a header and the operation's name, then the data, cut where a packet would grow too
 // long. What comes from one rank comes in order, so a packet without a header goes on with the message before.
-//   header  magic u32 | kind u32 | channel u64 | number i64 | dtype u32 | name's length u32 | bytes i64
+//   header  magic u32 | kind u32 | channel u64 | number i64 | dtype u32 | name's length u32 | bytes i64 | left f64
 #pragma once
 #include <cstddef>
 #include <cstdint>

@@ -34,6 +34,7 @@ struct Message {
   Label label;
   std::shared_ptr<std::byte[]> data;  // what goes to several ranks is one piece of memory: who gets it only reads
   int64_t bytes = 0;
+  double left = 0;     // by the sender's clock, where it has one (travel.h)
   double arrives = 0;  // on a virtual clock (virtual_clock.h)
   ConstBytes view() const { return {data.get(), size_t(bytes)}; }
 };

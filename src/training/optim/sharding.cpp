@@ -123,6 +123,10 @@ std::vector<Share> Sharding::shares_of(const Circle& circle, const Bucket& bucke
   return shares;
 }
 
+void Sharding::watch(TravelLog* log) {
+  for (auto& [holders, circle] : circles_) circle.group->watch(log);
+}
+
 void Sharding::begin_step() {
   for (auto& [holders, circle] : circles_) {
     circle.next = 0;

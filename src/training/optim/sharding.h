@@ -46,6 +46,7 @@ class Sharding {
   Sharding& operator=(const Sharding&) = delete;
 
   Group& world() { return world_; }  // of all ranks of the layout
+  void watch(TravelLog* log);        // gets sums of gradients (reduce_scatter) and new values (all_gather)
   const Placement& placement() const { return placement_; }
   const std::vector<Parameter*>& trained() const { return trained_; }
   DType wide() const { return trained_.front()->grad.dtype(); }  // of gradients, masters and EMA

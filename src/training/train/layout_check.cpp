@@ -202,11 +202,11 @@ Record run_layout(const LayoutCase& c, const Exec& exec, const Routes& routes, b
                   const std::shared_ptr<Transport>& processes) {
   Record of_first;
   const ParallelConfig& parallel = c.config.parallel;
-  const int n = int(parallel.ranks()), threads = std::max(1, exec.compute->n_threads() / n);
+  const int n = int(parallel.ranks());
   const auto body = [&](std::shared_ptr<Transport> transport) {
     if (c.wrap) transport = c.wrap(transport);
     RankPlace place(c.config.model, parallel, transport);
-    OwnedExec own(threads, exec.isa);
+    const OwnedExec own = place_of_rank(exec, n);
     Record record;
     Routes of_rank = replay ? routes : Routes();
     run_rank(c, c.config.train.precision, own.exec, place, of_rank, replay, record);

@@ -31,13 +31,13 @@ RankPlace::RankPlace(const ModelConfig& model, const ParallelConfig& parallel, s
   const Mesh& mesh = placement_.mesh();
   check_started(placement_, world_.size());
   seat_ = mesh.seat(rank());
-  tensor_ = group_of("tensor", mesh.tensor_group(rank()));
-  context_ = group_of("context", mesh.context_group(rank()));
-  experts_ = group_of("experts", mesh.expert_group(rank()));
-  experts_across_ = group_of("experts across nodes", mesh.experts_across(rank()));
-  experts_within_ = group_of("experts within a node", mesh.experts_within(rank()));
-  activations_ = group_of("pipeline activations", mesh.pipeline_group(rank()));
-  gradients_ = group_of("pipeline gradients", mesh.pipeline_group(rank()));
+  tensor_ = group_of("tensor", mesh.tensor_group(rank()), travels_.tensor);
+  context_ = group_of("context", mesh.context_group(rank()), travels_.context);
+  experts_ = group_of("experts", mesh.expert_group(rank()), travels_.experts);
+  experts_across_ = group_of("experts across nodes", mesh.experts_across(rank()), travels_.experts);
+  experts_within_ = group_of("experts within a node", mesh.experts_within(rank()), travels_.experts);
+  activations_ = group_of("pipeline activations", mesh.pipeline_group(rank()), travels_.pipeline);
+  gradients_ = group_of("pipeline gradients", mesh.pipeline_group(rank()), travels_.pipeline);
 }
 
 Placement placement_of(const Config& config) {
@@ -47,9 +47,11 @@ Placement placement_of(const Config& config) {
 }
 
 // Null where there is nobody else.
-std::unique_ptr<Group> RankPlace::group_of(const char* axis, const std::vector<int>& members) const {
+std::unique_ptr<Group> RankPlace::group_of(const char* axis, const std::vector<int>& members, TravelLog& log) const {
   if (members.size() < 2) return nullptr;
-  return std::make_unique<Group>(transport_, fmt::format("{} from rank {}", axis, members.front()), members);
+  auto group = std::make_unique<Group>(transport_, fmt::format("{} from rank {}", axis, members.front()), members);
+  group->watch(&log);
+  return group;
 }
 
 ModelShare RankPlace::share() const {
@@ -114,9 +116,7 @@ RankPlace::Work RankPlace::forward_work(const std::vector<MicroBatch>& global) c
 
 std::vector<std::string> RankPlace::notes(const Config& config, int64_t next_step) const {
   std::vector<std::string> notes;
-  constexpr int64_t kShownRanks = 16;
-  if (const int64_t n = placement_.mesh().n_ranks(); n > 1 && n <= kShownRanks)
-    notes.push_back(mesh_text(config.model, placement_));
+  if (placement_.mesh().n_ranks() > 1) notes.push_back(mesh_text(config.model, placement_));
   const int64_t dp = placement_.mesh().sizes().dp, each = std::max<int64_t>(1, config.train.micro_batch_sequences);
   const int64_t n = of_each(batch_sequences(config.train, next_step), each);
   const int64_t on_each = micro_batches_each(config, batch_sequences(config.train, next_step));

@@ -19,6 +19,14 @@ Placement placement_of(const Config& config);
 // Throws invalid, naming a layout near this one, where another number of ranks was started than it has.
 void check_started(const Placement& placement, int64_t started);
 
+// What comes to a rank from its partners along each axis, and from those that hold the same parameters.
+struct RankTravels {
+  TravelLog tensor, context, experts, pipeline, holders;
+  void begin(const std::function<double()>& now) {  // anew, by this clock
+    for (TravelLog* log : {&tensor, &context, &experts, &pipeline, &holders}) *log = {.now = now};
+  }
+};
+
 class RankPlace {
  public:
   // Throws invalid where the transport has another number of ranks than the layout, or the model cannot have it.
@@ -29,6 +37,7 @@ class RankPlace {
   const Placement& placement() const { return placement_; }
   const std::shared_ptr<Transport>& transport() const { return transport_; }
   Group& world() { return world_; }
+  RankTravels& travels() { return travels_; }  // noted from its begin() on; of holders, where a Sharding is told to
   int rank() const { return world_.rank(); }
   ModelShare share() const;        // for the model of this rank, which must not outlive this
   bool holds_whole_model() const;  // so that it can generate alone
@@ -47,13 +56,14 @@ class RankPlace {
   std::vector<std::string> notes(const Config& config, int64_t next_step) const;
 
  private:
-  std::unique_ptr<Group> group_of(const char* axis, const std::vector<int>& members) const;
+  std::unique_ptr<Group> group_of(const char* axis, const std::vector<int>& members, TravelLog& log) const;
   Work deal(const std::vector<MicroBatch>& global, int64_t n_own) const;
 
   std::shared_ptr<Transport> transport_;
   Placement placement_;
   Group world_;
   Seat seat_;
+  RankTravels travels_;
   std::unique_ptr<Group> tensor_, context_, experts_, experts_across_, experts_within_, activations_, gradients_;
 };
 

@@ -2,6 +2,7 @@
 #include "train/report.h"
 
 #include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -16,6 +17,7 @@
 #include "picture/html_table.h"
 #include "picture/page.h"
 #include "train/evaluation_record.h"
+#include "train/report_ranks.h"
 #include "train/report_sections.h"
 #include "train/resources.h"
 #include "train/run_record.h"
@@ -105,28 +107,6 @@ std::string load_map(const RunRecord& run) {
   return map.rows.empty() ? "" : heat_map(map);
 }
 
-// Where ranks share the work: how long they wait for each other, and what of the traffic to experts is hidden.
-std::string wait_charts(const std::vector<RunRecord>& runs) {
-  const auto of = [&](const char* what) {
-    std::vector<ChartLine> all;
-    for (const auto& run : runs) {
-      ChartLine line{run.name, {}};
-      for (const auto& step : run.steps)
-        if (step.contains("waits") && step["waits"].contains(what))  // older ones lack some
-          line.points.emplace_back(number(step, "step"), 100 * step["waits"][what].get<double>());
-      if (!line.points.empty()) all.push_back(std::move(line));
-    }
-    return all;
-  };
-  if (of("pipeline").empty()) return "";
-  return "</div>\n<h2>Ranks</h2><div class=\"charts\">" +
-         line_chart(of("pipeline"),
-                    {.title = "bubble: waiting for pipeline neighbours, % of a step", .from_zero = true}) +
-         line_chart(of("data"), {.title = "waiting for gradients and new values, % of a step", .from_zero = true}) +
-         line_chart(of("experts"), {.title = "waiting for experts' rows, % of a step", .from_zero = true}) +
-         line_chart(of("hidden"), {.title = "experts' traffic hidden behind computing, %", .from_zero = true});
-}
-
 std::string breakdown(const RunRecord& run) {
   std::map<std::string, double> seconds;
   for (const auto& step : run.steps) {
@@ -154,16 +134,6 @@ std::string fp8_part(const std::vector<RunRecord>& runs) {
   return charts.empty() ? "" : "<h2>FP8</h2><div class=\"charts\">" + charts + "</div>\n" + tables;
 }
 
-// The median share of what ranks waited, over the last steps; "-" of one rank.
-std::string median_wait(const RunRecord& run, const char* what) {
-  std::vector<double> shares;
-  for (size_t i = run.steps.size() > 100 ? run.steps.size() - 100 : 0; i < run.steps.size(); ++i)
-    if (run.steps[i].contains("waits")) shares.push_back(run.steps[i]["waits"][what].get<double>());
-  if (shares.empty()) return "-";
-  std::sort(shares.begin(), shares.end());
-  return format_percent(shares[shares.size() / 2]);
-}
-
 std::string summary(const std::vector<RunRecord>& runs) {
   constexpr int kRows = 13;
   std::string head = "<tr><th></th>", rows[kRows];
@@ -179,7 +149,7 @@ std::string summary(const std::vector<RunRecord>& runs) {
                               "skipped steps",
                               "layout",
                               "bubble: waiting for pipeline neighbours (median of the last 100 steps)",
-                              "experts' traffic hidden behind computing (the same)"};
+                              "traffic hidden behind computing, by kind (the same)"};
   for (const auto& run : runs) {
     head += "<th>" + html_escape(run.name) + "</th>";
     const auto& last = run.steps.back();
@@ -201,8 +171,8 @@ std::string summary(const std::vector<RunRecord>& runs) {
         html_escape(run.start.value("isa", "?") + ", " + run.start.value("precision", "?")),
         std::to_string(skipped),
         html_escape(run.start.value("layout", "dp=1")),
-        median_wait(run, "pipeline"),
-        median_wait(run, "hidden")};
+        median_bubble(run),
+        median_hidden(run)};
     for (int i = 0; i < kRows; ++i) rows[i] += "<td>" + cells[i] + "</td>";
   }
   std::string table = "<div class=\"wide\"><table>" + head + "</tr>";

@@ -110,6 +110,21 @@ int64_t Reporter::tokens_left(const Config& config, const TrainState& state) con
   return int64_t(per_step * double(config.train.steps - state.step));
 }
 
+namespace {
+
+// rank_seconds: of the step, of all ranks together.
+ordered_json waits_json(const StepWaits& waits, double rank_seconds) {
+  ordered_json json = {{"pipeline", waits.pipeline}, {"data", waits.data}, {"experts", waits.experts}};
+  for (const TrafficKind kind : kTrafficKinds) {
+    const TravelTimes& times = waits.travels[size_t(kind)];
+    if (times.under_way > 0)
+      json["traffic"][traffic_name(kind)] = {{"waited", times.waited / rank_seconds}, {"hidden", times.hidden()}};
+  }
+  return json;
+}
+
+}  // namespace
+
 void Reporter::step(const Config& config, const data::Batch& batch, const StepResult& result, const TrainState& state,
                     const StepTime& time, PartClock& clock) {
   if (result.step == 1) packing(batch);
@@ -146,11 +161,7 @@ void Reporter::step(const Config& config, const data::Batch& batch, const StepRe
                        {"mfu", facts.mfu},
                        {"memory_bytes", facts.memory_bytes},
                        {"load", result.load_max_over_mean}};
-  if (config.parallel.ranks() > 1)
-    line["waits"] = {{"pipeline", time.waits.pipeline},
-                     {"data", time.waits.data},
-                     {"experts", time.waits.experts},
-                     {"hidden", time.waits.hidden}};
+  if (config.parallel.ranks() > 1) line["waits"] = waits_json(time.waits, seconds * double(config.parallel.ranks()));
   if (result.dialogues)
     line["trained"] = result.targets, line["padding"] = result.padding, line["epoch"] = result.epoch;
   if (result.loss_scale > 0) line["loss_scale"] = result.loss_scale, line["overflows"] = result.overflows;

@@ -163,7 +163,7 @@ StepResult train_step(const Exec& exec, Transformer& model, Optimizer& optimizer
   const LossSums sums = wanted.place ? over_ranks(own_sums, wanted.place->world()) : own_sums;
   for (size_t i = 0; i < routes.size(); ++i)
     if (work.numbers[i] >= 0) (*wanted.routes)[size_t(work.numbers[i])] = std::move(routes[i]);
-  const auto where = [&] { return where_not_finite(exec, model, work.batches, wanted.place); };
+  const auto where = [&] { return where_not_finite(exec, model, parts, wanted.place); };
   if (sums.fault) {  // a router met NaN: numbers flowed on, the step is decided here, once
     return result.skipped = behind_forward(sums.fault.text(), where(), result), result;
   }

@@ -1,7 +1,7 @@
 #include "train/step_trace.h"
 
+#include <algorithm>
 #include <cstring>
-#include <map>
 #include <nlohmann/json.hpp>
 
 #include "base/clock.h"
@@ -37,29 +37,38 @@ std::string trace_of_rank(const std::vector<PieceEvent>& events, RankPlace& plac
 
 RankWaits waits_of(const std::vector<PieceEvent>& events) {
   RankWaits waits;
-  std::map<std::tuple<char, int64_t, int64_t>, double> left;  // when rows of a micro-batch's F or B left
   for (const PieceEvent& e : events) {
     if (!e.traffic) continue;
-    if (is(e, "receive") || is(e, "values") || is(e, "gradients")) {
-      (is(e, "receive") ? waits.pipeline : waits.data) += e.end - e.begin;
-      continue;
+    const double seconds = e.end - e.begin;
+    if (is(e, "receive")) {
+      waits.pipeline += seconds;
+    } else if (is(e, "values") || is(e, "gradients")) {
+      waits.data += seconds;
+    } else if (e.ends) {
+      waits.experts += seconds;
     }
-    const std::tuple key{e.part, e.stage, e.micro_batch};
-    if (e.ends) {
-      waits.experts += e.end - e.begin;
-      if (const auto found = left.find(key); found != left.end()) waits.under_way += e.end - found->second;
-    }
-    if (e.starts) left[key] = e.end;
   }
   return waits;
 }
 
+void add_travels(const RankTravels& travels, RankWaits& waits) {
+  const auto add = [&](TrafficKind kind, const std::vector<Travel>& of) {
+    waits.travels[size_t(kind)].add(times_of(of));
+  };
+  add(TrafficKind::pipeline, travels.pipeline.travels), add(TrafficKind::experts, travels.experts.travels);
+  add(TrafficKind::tensor, travels.tensor.travels), add(TrafficKind::context, travels.context.travels);
+  std::vector<Travel> sums, values;
+  for (const Travel& one : travels.holders.travels)
+    (std::strcmp(one.operation, "reduce_scatter") == 0 ? sums : values).push_back(one);
+  add(TrafficKind::gradients, sums), add(TrafficKind::values, values);
+}
+
 StepWaits shares_of(const std::vector<RankWaits>& ranks, double seconds) {
   StepWaits all;
-  double under_way = 0;
-  for (const RankWaits& one : ranks)
-    all.pipeline += one.pipeline, all.data += one.data, all.experts += one.experts, under_way += one.under_way;
-  if (under_way > 0) all.hidden = 1 - all.experts / under_way;  // ranks without such rows do not count
+  for (const RankWaits& one : ranks) {
+    all.pipeline += one.pipeline, all.data += one.data, all.experts += one.experts;
+    for (size_t kind = 0; kind < all.travels.size(); ++kind) all.travels[kind].add(one.travels[kind]);
+  }
   const double time = seconds * double(ranks.size());
   if (time > 0) all.pipeline /= time, all.data /= time, all.experts /= time;
   return all;
@@ -68,20 +77,34 @@ StepWaits shares_of(const std::vector<RankWaits>& ranks, double seconds) {
 StepTrace::StepTrace(RankPlace& place, std::string file, OpenDevice* device)
     : place_(place), file_(std::move(file)), device_(device) {
   place_.world().barrier();  // all count from about the same moment
-  timeline_.now = [this, origin = steady_seconds()] {
+  origin_ = steady_seconds();
+  timeline_.now = [this] {
     if (device_ && !file_.empty() && steps_ < kSteps) device_->wait();
-    return steady_seconds() - origin;
+    return steady_seconds() - origin_;
   };
 }
 
+Timeline& StepTrace::begin_step(Sharding* sharding) {
+  place_.travels().begin(timeline_.now);
+  if (sharding) sharding->watch(&place_.travels().holders);
+  return timeline_;
+}
+
 StepWaits StepTrace::end_step(double seconds) {
+  RankWaits own = waits_of(timeline_.events);
+  add_travels(place_.travels(), own);
   ByteWriter writer;
-  writer(waits_of(timeline_.events));
+  writer(own), writer(timeline_.now());
   std::vector<RankWaits> ranks;
+  double latest = 0;
   for (const std::string& text : place_.world().exchange(writer.text)) {
     ByteReader reader(text);
-    reader(ranks.emplace_back());
+    double now = 0;
+    reader(ranks.emplace_back()), reader(now);
+    latest = std::max(latest, now);
   }
+  // What the last rank has said is here on all of them at about the same moment: clocks of several machines stay one.
+  origin_ = steady_seconds() - latest;
   const StepWaits all = shares_of(ranks, seconds);
   if (!file_.empty() && steps_ < kSteps) kept_.insert(kept_.end(), timeline_.events.begin(), timeline_.events.end());
   timeline_.events.clear();

@@ -250,7 +250,7 @@ void Trainer::one_step() {
   const StepWants wants{.scaler = scaler_.get(),
                         .place = place_.get(),
                         .clock = &clock_,
-                        .timeline = trace_ ? &trace_->timeline() : nullptr,
+                        .timeline = trace_ ? &trace_->begin_step(sharding_.get()) : nullptr,
                         .watch = shadow.get(),
                         .before_update = [this] { writer_->await_copies(); }};
   const auto result = train_step(exec_, *model_, *optimizer_, config_, batch, step, wants);
@@ -389,7 +389,7 @@ TrainOutcome train(const TrainRequest& request, const Exec& exec) {
   if (n_ranks == 1) return Trainer(request, exec, std::make_shared<SelfTransport>(), shared).run();
   TrainOutcome outcome;
   run_rank_threads(n_ranks, [&](std::shared_ptr<Transport> transport) {
-    const OwnedExec own(std::max(1, exec.compute->n_threads() / n_ranks), exec.isa);
+    const OwnedExec own = place_of_rank(exec, n_ranks);
     const bool leads = transport->rank() == 0;
     const TrainOutcome of_rank = Trainer(request, own.exec, std::move(transport), shared).run();
     if (leads) outcome = of_rank;

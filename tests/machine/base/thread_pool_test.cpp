@@ -120,6 +120,18 @@ TEST(ThreadPool, ServesCallersFromSeveralThreadsInTurn) {
   EXPECT_EQ(count.load(), 4 * 200 * 5);
 }
 
+TEST(ThreadPool, SpinsOnlyWhereEveryThreadHasACore) {
+  const int cores = granted_threads();
+  EXPECT_TRUE(ThreadPool(0).spins());
+  EXPECT_TRUE(ThreadPool(1, cores).spins());
+  EXPECT_FALSE(ThreadPool(cores + 1).spins());
+  EXPECT_FALSE(ThreadPool(1, cores + 1).spins()) << "ranks beside each other";
+  ThreadPool many(cores + 3, 2);
+  std::atomic<int64_t> sum{0};
+  for (int job = 0; job < 200; ++job) many.parallel_for(job, [&](int64_t i, int) { sum.fetch_add(i); });
+  EXPECT_EQ(sum.load(), 200 * 199 * 198 / 6);
+}
+
 TEST(ThreadPool, GrantsAtLeastOneCoreAndRefusesNegativeCounts) {
   EXPECT_GE(granted_threads(), 1);
   EXPECT_EQ(ThreadPool(0).n_threads(), granted_threads());

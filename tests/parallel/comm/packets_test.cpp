@@ -14,7 +14,8 @@ namespace {
 Message message_of(const std::string& text) {
   Message message{{7, 9, "all_gather of data", DType::f32},
                   std::make_shared_for_overwrite<std::byte[]>(text.size()),
-                  int64_t(text.size())};
+                  int64_t(text.size()),
+                  12.5};
   std::memcpy(message.data.get(), text.data(), text.size());
   return message;
 }
@@ -31,6 +32,7 @@ TEST(Packets, MessagesOfAnySizeComeBackWhole) {
         ASSERT_EQ(result.message.has_value(), i + 1 == packets.size()) << bytes << " bytes by " << most;
         if (!result.message) continue;
         EXPECT_EQ(result.message->label, (Label{7, 9, "all_gather of data", DType::f32}));
+        EXPECT_EQ(result.message->left, 12.5);
         EXPECT_EQ(std::string(reinterpret_cast<const char*>(result.message->data.get()), bytes), text);
       }
     }

@@ -10,6 +10,7 @@
 #include "comm/virtual_clock.h"
 #include "model/timeline.h"
 #include "train/rank_place.h"
+#include "train/step_trace.h"
 
 namespace hadal::testing {
 
@@ -36,6 +37,7 @@ struct ClockedCase {
 struct ClockedRank {
   std::vector<PieceEvent> events;
   double end = 0;
+  RankWaits waits = {};
 };
 
 // Seconds of the traffic pieces between (kind "dispatch", "combine"), and how much of them was waited for.
@@ -134,9 +136,12 @@ inline std::vector<ClockedRank> clocked_step(const ClockedCase& c) {
     weights.mtp.assign(size_t(c.model.n_mtp), 0.1);
     Wants wants;
     wants.timeline = &timeline;
+    place.travels().begin(timeline.now);
     model.begin_step(work.actions);
     model.forward_backward(owned.exec, work.batches, weights, wants, &work.actions);
-    ranks[size_t(place.rank())] = {std::move(timeline.events), clock.now()};
+    RankWaits waits = waits_of(timeline.events);
+    add_travels(place.travels(), waits);
+    ranks[size_t(place.rank())] = {std::move(timeline.events), clock.now(), waits};
   });
   return ranks;
 }

@@ -8,6 +8,7 @@
 #include "config/config_io.h"
 #include "schedule/simulate.h"
 #include "train/clocked_step.h"
+#include "train/pair_overlap.h"
 #include "train/step_trace.h"
 
 namespace hadal {
@@ -71,40 +72,6 @@ TEST(Overlap, LinksTakeTheirTime) {
   EXPECT_DOUBLE_EQ(makespan(clocked_step(c)), 2 * 6 + 2 * 0.75);
 }
 
-// Of every pair, each all-to-all is started before and awaited after a compute piece of the other micro-batch.
-std::string not_overlapped(const std::vector<PieceEvent>& events, const Actions& list) {
-  std::map<std::pair<int64_t, int64_t>, std::pair<int64_t, int64_t>> partner;  // (stage, F's micro-batch) <-> B's
-  for (size_t i = 0; i + 1 < list.size(); ++i) {
-    if (!list[i].overlaps_next) continue;
-    partner[{list[i].stage, list[i].micro_batch}] = {list[i + 1].stage, list[i + 1].micro_batch};
-  }
-  const auto starts = [](const PieceEvent& e) {
-    const std::string piece = e.piece;
-    return e.traffic && (piece.ends_with("pass on") || piece.ends_with(e.part == 'F' ? "start" : "wait"));
-  };
-  for (size_t i = 0; i < events.size(); ++i) {
-    const PieceEvent& start = events[i];
-    if (!starts(start)) continue;
-    // Whose pair it is in: F's of the pair, or B's of another's.
-    std::pair<int64_t, int64_t> other{-1, -1};
-    for (const auto& [f, b] : partner) {
-      if (start.part == 'F' && f == std::pair{start.stage, start.micro_batch}) other = b;
-      if (start.part == 'B' && b == std::pair{start.stage, start.micro_batch}) other = f;
-    }
-    if (other.first < 0) continue;  // no pair
-    bool computed = false;
-    for (size_t k = i + 1; k < events.size(); ++k) {
-      const PieceEvent& e = events[k];
-      const bool own = e.stage == start.stage && e.micro_batch == start.micro_batch && e.part == start.part;
-      if (own && e.traffic) break;  // its wait, or what passes it on
-      computed = computed || (!e.traffic && e.end > e.begin && std::pair{e.stage, e.micro_batch} == other);
-    }
-    if (!computed)
-      return fmt::format("{} {} of stage {}, micro-batch {}", start.piece, start.part, start.stage, start.micro_batch);
-  }
-  return "";
-}
-
 ClockedCase dualpipe_case(int64_t ranks, int64_t n) {
   ClockedCase c;
   c.model = even_model(ranks);
@@ -152,8 +119,8 @@ struct Told {
 Told told(const std::vector<ClockedRank>& ranks) {
   Told sum;
   std::vector<RankWaits> waits;
-  for (const ClockedRank& rank : ranks) sum.waited += waited(rank.events), waits.push_back(waits_of(rank.events));
-  sum.hidden = shares_of(waits, 1).hidden;
+  for (const ClockedRank& rank : ranks) sum.waited += waited(rank.events), waits.push_back(rank.waits);
+  sum.hidden = shares_of(waits, 1).travels[size_t(TrafficKind::experts)].hidden();
   return sum;
 }
 
@@ -192,20 +159,6 @@ TEST(Overlap, WithOneComputePieceItIsTheHopAcrossNodesThatHides) {
 TEST(Overlap, NothingIsPassedOnWhereThereIsOneHop) {
   for (const auto& rank : clocked_step(dualpipe_case(2, 4)))
     for (const PieceEvent& e : rank.events) EXPECT_EQ(std::string(e.piece).find("pass on"), std::string::npos);
-}
-
-TEST(Overlap, AHopThatIsPassedOnCountsFromItsOwnStart) {
-  const auto event = [](const char* piece, bool starts, bool ends, double begin, double end) {
-    return PieceEvent{
-        .piece = piece, .traffic = starts || ends, .starts = starts, .ends = ends, .begin = begin, .end = end};
-  };
-  const StepWaits waits =
-      shares_of({waits_of({event("dispatch start", true, false, 0, 0), event("attention", false, false, 0, 1),
-                           event("dispatch pass on", true, true, 1, 1.5), event("experts", false, false, 1.5, 3),
-                           event("dispatch wait", false, true, 3, 3.5)})},
-                4);
-  EXPECT_DOUBLE_EQ(waits.experts, 1.0 / 4);
-  EXPECT_DOUBLE_EQ(waits.hidden, 1 - 1.0 / (1.5 + 2));
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include "train/clocked_step.h"
 #include "train/small_step.h"
 #include "train/step.h"
+#include "train/step_trace.h"
 
 namespace hadal {
 namespace {
@@ -35,6 +36,8 @@ int64_t bytes_of_a_step(const ModelConfig& model) {
 struct Seen {
   double seconds = 0;  // of a step, after the first
   double loss = 0;     // of the last
+  RankWaits waits;     // as the trainer would measure them
+  double hidden(TrafficKind kind) const { return waits.travels[size_t(kind)].hidden(); }
 };
 
 // Attention and experts of a layer take a second each for F, B and W; the update's traffic as long as all of them.
@@ -57,6 +60,8 @@ Seen steps_of_data_ranks(bool wait_at_the_end, int64_t bucket_bytes) {
       const std::string piece = event.piece;
       clock.advance(piece == "attention" || piece == "experts" ? 1 : 0);
     };
+    place.travels().begin(timeline.now);
+    sharding.watch(&place.travels().holders);
     double first = 0;
     for (int64_t step = 1; step <= kOverlapSteps; ++step) {
       const StepResult result = train_step(owned.exec, model, optimizer, config, batch_of({8, 8, 8, 8}), step,
@@ -66,6 +71,7 @@ Seen steps_of_data_ranks(bool wait_at_the_end, int64_t bucket_bytes) {
       if (step == 1) first = clock.now();
       if (place.rank() == 0) seen = {(clock.now() - first) / double(kOverlapSteps - 1), result.loss};
     }
+    if (place.rank() == 0) add_travels(place.travels(), seen.waits);
   });
   return seen;
 }
@@ -81,6 +87,12 @@ TEST(ShardingOverlap, MostOfWhatTheUpdateSendsTravelsWhileTheRanksCompute) {
   const Seen at_once = steps_of_data_ranks(true, kLayer), in_one = steps_of_data_ranks(false, INT64_MAX);
   EXPECT_LT(hidden(at_once), 0.5);
   EXPECT_LT(hidden(in_one), 0.1);
+  // What is measured of each kind tells which of them it is.
+  for (const TrafficKind kind : {TrafficKind::gradients, TrafficKind::values})
+    EXPECT_GE(overlapped.hidden(kind), 0.6) << traffic_name(kind);
+  EXPECT_LT(at_once.hidden(TrafficKind::values), 0.01);
+  EXPECT_GE(at_once.hidden(TrafficKind::gradients), 0.6);
+  EXPECT_LT(in_one.hidden(TrafficKind::gradients), 0.01);
   EXPECT_EQ(overlapped.loss, at_once.loss);
   EXPECT_EQ(overlapped.loss, in_one.loss);
   RecordProperty("hidden", std::to_string(hidden(overlapped)));
