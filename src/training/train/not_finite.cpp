@@ -23,23 +23,29 @@ constexpr int64_t kNone = std::numeric_limits<int64_t>::max();
 class FirstLinear : public ProductWatch {
  public:
   struct Found {
-    int64_t number = kNone;  // among the products of this rank
+    int64_t number = kNone;  // among the products since the last call of take()
     std::string text;        // empty: none
   };
   void product(const Exec& watched, const ProductSeen& seen) override {
     if (seen.product != Product::fprop) return;
+    const ParameterKind kind = seen.weight->spec.kind;
+    Found& found = kind == ParameterKind::head || kind == ParameterKind::embedding ? of_head_ : found_;
     const int64_t number = n_products_++;
-    if (!found_.text.empty()) return;
+    if (!found.text.empty()) return;
     const Exec exec = with_watch(watched, nullptr);
     const int64_t rows = rows_in_use(seen.offsets, seen.x.rows());  // behind them is anything
     if (rows == 0) return;
     const auto finite = [&](const Tensor& tensor) { return ops::all_finite(exec, tensor.row_range(0, rows)); };
     const bool reads = !finite(ops::dequantise(exec, seen.x));
     if (!reads && finite(result(exec, seen))) return;
-    found_ = {number, fmt::format("{} is the first linear whose {} is not finite", seen.weight->spec.name,
-                                  reads ? "input" : "output")};
+    found = {number, fmt::format("{} is the first linear whose {} is not finite", seen.weight->spec.name,
+                                 reads ? "input" : "output")};
   }
-  Found take() { return std::exchange(found_, {}); }  // since the last call
+  Found take() {
+    n_products_ = 0;
+    return std::exchange(found_, {});
+  }
+  const Found& of_head() const { return of_head_; }  // behind which nothing is shown
 
  private:
   static Tensor result(const Exec& exec, const ProductSeen& seen) {
@@ -52,7 +58,7 @@ class FirstLinear : public ProductWatch {
     }
     return y;
   }
-  Found found_;
+  Found found_, of_head_;
   int64_t n_products_ = 0;
 };
 
@@ -64,18 +70,19 @@ std::string weight_not_finite(const Exec& exec, const Transformer& model) {
   return "";
 }
 
-// What a forward shows, and where it stands in the order in which one rank computes: micro-batch of the global batch,
-// stage of the model, number among what that stage shows, and of what led there the linear.
+// What a forward shows, and where it stands: stage of the model, number among what that stage shows, of what led there
+// the linear, and micro-batch of the global batch. The layer counts first: what is not finite in one rank's tokens goes
+// to other ranks' experts, whose micro-batch may be an earlier one.
 struct Output {
-  int64_t micro_batch = kNone, stage = 0, number = 0, linear = 0;
+  int64_t stage = kNone, number = 0, linear = 0, micro_batch = 0;
   std::string text;  // empty: none
   bool operator<(const Output& other) const {
-    return std::tie(micro_batch, stage, number, linear) <
-           std::tie(other.micro_batch, other.stage, other.number, other.linear);
+    return std::tie(stage, number, linear, micro_batch) <
+           std::tie(other.stage, other.number, other.linear, other.micro_batch);
   }
   template <class Self, class Visitor>
   static void visit(Self& self, Visitor& v) {
-    v(self.micro_batch), v(self.stage), v(self.number), v(self.linear), v(self.text);
+    v(self.stage), v(self.number), v(self.linear), v(self.micro_batch), v(self.text);
   }
 };
 
@@ -92,21 +99,18 @@ Output output_not_finite(const Exec& exec, const Transformer& model, const std::
   const RankPlace::Work work = forward_work(global, place);
   std::map<std::pair<int64_t, int64_t>, int64_t> shown;  // by micro-batch and stage
   FirstLinear linears;
-  Output first, last;
-  const auto take = [&](const std::string& otherwise) {
-    const FirstLinear::Found found = linears.take();
-    last.linear = found.number, last.text = found.text.empty() ? otherwise : found.text;
-    if (!last.text.empty() && last < first) first = last;
-  };
+  Output first;
   model.forward(with_watch(exec, &linears), work.batches, work.actions,
                 [&](const Flight& flight, const std::string& name, const Tensor& x) {
                   const int64_t micro_batch = work.numbers[size_t(flight.micro_batch)];
-                  last = {micro_batch, flight.stage, shown[{micro_batch, flight.stage}]++, 0, ""};
+                  const int64_t number = shown[{micro_batch, flight.stage}]++;
+                  const FirstLinear::Found found = linears.take();
                   const bool finite = x.dtype() == DType::i32 || x.count() == 0 || ops::all_finite(exec, x);
-                  take(finite ? "" : name + " is the first that is not finite");
+                  Output here{flight.stage, number, found.number, micro_batch, found.text};
+                  if (here.text.empty() && !finite) here.text = name + " is the first that is not finite";
+                  if (!here.text.empty() && here < first) first = here;
                 });
-  ++last.number;
-  take("");  // behind all that is shown
+  if (first.text.empty() && !linears.of_head().text.empty()) first = {kNone - 1, 0, 0, 0, linears.of_head().text};
   return first;
 }
 

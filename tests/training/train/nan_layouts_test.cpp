@@ -163,26 +163,29 @@ INSTANTIATE_TEST_SUITE_P(
               {"layers.1.attention.kv_a"},
               {"layers.1.attention.kv_a holds NaN or Inf on rank 3"}}));
 
-// All weights are finite; what they make is not, from this layer on. Of ranks that see it the one that computes it
-// first in the model is named: under DualPipe the first rank holds the last stage too.
+// All weights are finite; what they make is not, from this linear on. Of ranks that see it the one that computes it
+// first in the model is named: under DualPipe the first rank holds the last stage too, and experts of other ranks are
+// sent what is not finite.
 Plant overflow(const char* layout, int rank, const char* said) {
   return {layout, rank, {"layers.0.ffn.up", "layers.0.ffn.down"}, {said}, 1e25f};
 }
 
 INSTANTIATE_TEST_SUITE_P(
     Outputs, NaNIn,
-    ::testing::Values(
-        overflow("tp=2", 1, "layers.0.output is the first that is not finite on rank 0"),
-        overflow("cp=2", 1, "layers.0.output is the first that is not finite on rank 1"),
-        overflow("pp=2", 0, "layers.0.output is the first that is not finite on rank 0"),
-        overflow("dp=2,ep=2", 1, "layers.0.output is the first that is not finite on rank 1"),
-        overflow("pp=2,schedule=dualpipe", 1, "layers.0.output is the first that is not finite on rank 1"),
-        overflow("dp=2,pp=2,ep=2,schedule=dualpipe", 3, "layers.0.output is the first that is not finite on rank 3"),
-        Plant{"dp=2,tp=2,pp=2",
-              6,
-              {"layers.3.attention.o", "layers.3.attention.kv_b"},
-              {"layers.3.moe.weights is the first that is not finite on rank 6"},
-              1e25f}));
+    ::testing::Values(overflow("tp=2", 1, "layers.0.ffn.down is the first linear whose output is not finite on rank 1"),
+                      overflow("cp=2", 1, "layers.0.ffn.down is the first linear whose output is not finite on rank 1"),
+                      overflow("pp=2", 0, "layers.0.ffn.down is the first linear whose output is not finite on rank 0"),
+                      overflow("dp=2,ep=2", 1,
+                               "layers.0.ffn.down is the first linear whose output is not finite on rank 1"),
+                      overflow("pp=2,schedule=dualpipe", 1,
+                               "layers.0.ffn.down is the first linear whose output is not finite on rank 1"),
+                      overflow("dp=2,pp=2,ep=2,schedule=dualpipe", 3,
+                               "layers.0.ffn.down is the first linear whose output is not finite on rank 3"),
+                      Plant{"dp=2,tp=2,pp=2",
+                            6,
+                            {"layers.3.attention.o", "layers.3.attention.kv_b"},
+                            {"layers.3.attention.o is the first linear whose input is not finite on rank 6"},
+                            1e25f}));
 
 INSTANTIATE_TEST_SUITE_P(
     Messages, NaNIn,
