@@ -14,13 +14,19 @@ namespace hadal {
 // Partners and boxes are told apart (ModelShare); here they must fit: `q` is cut over tensor ranks where rows are.
 void check_attention_rows(const Parameter& q, const Rows& rows);
 
-// y (+)= W_o o: of own rows, the sum over all ranks' heads; o [Q, heads * v] has this rank's.
+// y (+)= W_o o: of own rows, the sum over all ranks' heads; o [Q, heads * v] gets this rank's from attend(part), which
+// is called for all queries, or where tensor ranks share them part by part: each travels while the next is made.
 void output_forward(const Pass& pass, const Rows& rows, const Linear& linear, const Tensor& y, const Tensor& o,
-                    ops::Write write);
+                    ops::Write write, const RowSplit::MakerOfPart& attend);
 // What of o, this linear's input, is kept for backward.
 Activation kept_output(const Exec& exec, const Linear& linear, const Tensor& o, Kept form);
-// Returns do [Q, heads * v]; `dy` of own rows becomes that of all queries, which W reads.
-Tensor output_backward(const Pass& pass, const Rows& rows, const Linear& linear, Tensor& dy);
+// Returns do [Q, heads * v]; `dy` of own rows becomes that of all queries, which W reads. `under_way`: what was sent
+// ahead of it (Piece::send_ahead), or nothing.
+Tensor output_backward(const Pass& pass, const Rows& rows, const Linear& linear, PartsUnderWay& under_way, Tensor& dy);
+
+// ops::attention_forward of this rank's heads for these queries of all of them.
+void attend_forward(const Exec& exec, ops::AttentionInputs in, const ops::RowRange& part, const Tensor& o,
+                    const Tensor& lse);
 
 struct AttentionResult {  // of a forward, and its gradient
   Tensor result, lse, d_result;

@@ -57,13 +57,31 @@ class AttentionPiece : public Piece {
     Tensor& h = stream_of(flight).h;
     const Rows rows = flight.rows(stream(), place_.block);
     if (!saved.normed) saved.normed = normalise(pass, norm_, saved.norm.x, saved.norm);
-    Tensor d_normed;
     {
       PartClock::Scope scope(pass.clock, Part::attention);
       attention_.restore(pass, rows, saved.normed, saved.*saved_);
-      d_normed = attention_.backward_input(pass, rows, h, saved.*saved_);
+      saved.d_normed = attention_.backward_input(pass, rows, h, saved.dy, saved.*saved_);
     }
+    if (!ends_later()) end_backward(pass, flight);
+  }
+
+  bool ends_later() const override { return attention_.is_cut(); }
+  void end_backward(const Pass& pass, Flight& flight) const override {
+    auto& saved = flight.blocks[size_t(place_.block)].attention;
+    Tensor d_normed;
+    {
+      PartClock::Scope scope(pass.clock, Part::attention);
+      d_normed = saved.d_normed.wait();
+    }
+    Tensor& h = stream_of(flight).h;
     h = through_norm(pass, norm_, h, d_normed, saved.norm);
+  }
+  bool has_long_weight() const override { return true; }
+
+  bool sends_ahead() const override { return attention_.is_cut(); }
+  void send_ahead(const Pass& pass, Flight& flight) const override {  // to the heads of all tensor ranks
+    const Stream& s = stream_of(flight);
+    flight.blocks[size_t(place_.block)].attention.dy = s.split.start_parts(pass.exec, Extent::queries, s.h);
   }
 
   void backward_weight(const Pass& pass, Flight& flight) const override {
@@ -116,13 +134,7 @@ class DensePiece : public Piece {
     Tensor& h = stream_of(flight).h;
     const Tensor y = copy_of(pass, h);
     if (const RowSplit* split = shared(flight)) {
-      gather_input(pass, *split, h, saved);
-      PartClock::Scope scope(pass.clock, Part::dense_ffn);
-      const Tensor sum = Tensor::empty(pass.exec, statistics_dtype(h.dtype()), {split->n_queries(), h.cols()});
-      const Activation inner = mlp_.inner(pass.exec, saved.mlp);
-      ops::add_to(pass.exec, y, split->reduce_in_parts(pass.exec, sum, [&](const ops::RowRange& part) {
-        mlp_.down.forward(pass.exec, sum.row_range(part.begin, part.count), inner.row_range(part.begin, part.count));
-      }));
+      ops::add_to(pass.exec, y, forward_shared(pass, *split, h, saved));
     } else {
       saved.normed = normalise(pass, norm_, h, saved.norm);
       PartClock::Scope scope(pass.clock, Part::dense_ffn);
@@ -144,7 +156,7 @@ class DensePiece : public Piece {
     Tensor d_normed;
     if (const RowSplit* split = shared(flight)) {
       const bool kept = mlp_.restore_kept(pass.exec, saved.mlp);
-      if (!saved.normed) gather_input(pass, *split, saved.norm.x, saved);
+      if (!saved.normed) restore_shared(pass, *split, saved);
       if (!kept) mlp_.round(pass.exec, saved.mlp);
       d_normed = backward_shared(pass, *split, h, saved);
     } else {
@@ -155,6 +167,13 @@ class DensePiece : public Piece {
       mlp_.backward_input(pass.exec, d_normed, h, ops::Write::overwrite, saved.mlp);
     }
     h = through_norm(pass, norm_, h, d_normed, saved.norm);
+  }
+
+  bool has_long_weight() const override { return true; }
+  bool sends_ahead() const override { return is_cut(); }
+  void send_ahead(const Pass& pass, Flight& flight) const override {
+    flight.blocks[size_t(place_.block)].dense.dy =
+        shared(flight)->start_parts(pass.exec, Extent::queries, stream_of(flight).h);
   }
 
   void backward_weight(const Pass& pass, Flight& flight) const override {
@@ -195,32 +214,67 @@ class DensePiece : public Piece {
   const RowSplit* shared(const Flight& flight) const {
     return tensor_split(*mlp_.gate.weight, flight.streams[size_t(stream())]);
   }
-  // Norms own rows, gathers those of all queries, and multiplies each part by gate and up as it comes, where their
-  // products are not here.
-  void gather_input(const Pass& pass, const RowSplit& split, const Tensor& h, BlockSaved::Dense& saved) const {
+  void gate_up(const Pass& pass, const Tensor& all, const ops::RowRange& part, BlockSaved::Dense& saved) const {
+    mlp_.gate_up_part(pass.exec, all.row_range(part.begin, part.count), part.begin, saved.mlp);
+  }
+  // Norms own rows and gathers those of all queries; each part of other ranks' goes through gate, up and down once it
+  // is here, and its sums leave. Own rows are multiplied by gate and up first, by down last.
+  Tensor forward_shared(const Pass& pass, const RowSplit& split, const Tensor& h, BlockSaved::Dense& saved) const {
     const Tensor own = normalise(pass, norm_, h, saved.norm);
     PartClock::Scope scope(pass.clock, Part::dense_ffn);
-    const bool multiply = !saved.mlp.gate_up;
-    if (multiply) mlp_.start(pass.exec, h.dtype(), split.n_queries(), saved.mlp);
-    const Tensor all = split.gather_in_parts(pass.exec, own, [&](const Tensor& rows, const ops::RowRange& part) {
-      if (multiply) mlp_.gate_up_part(pass.exec, rows.row_range(part.begin, part.count), part.begin, saved.mlp);
+    PartsUnderWay rows = split.start_parts(pass.exec, Extent::queries, own);
+    mlp_.start(pass.exec, h.dtype(), split.n_queries(), saved.mlp);
+    const ops::RowRange own_part = split.own_among_queries();
+    // Codes that ranks make together are made of all rows first: each rank takes parts in an order of its own.
+    const bool together = mlp_.down.shares_fprop_codes();
+    Activation inner;
+    if (together) {
+      rows.each([&](const ops::RowRange& part) { gate_up(pass, rows.all(), part, saved); });
+      inner = mlp_.inner(pass.exec, {0, split.n_queries()}, saved.mlp);
+    } else if (own_part.count > 0) {
+      gate_up(pass, rows.all(), own_part, saved);
+    }
+    const auto inner_of = [&](const ops::RowRange& part) {
+      if (together) return inner.row_range(part.begin, part.count);
+      rows.await(part);
+      if (part.begin != own_part.begin || own_part.count == 0) gate_up(pass, rows.all(), part, saved);
+      return mlp_.inner(pass.exec, part, saved.mlp);
+    };
+    const Tensor y = Tensor::empty(pass.exec, statistics_dtype(h.dtype()), {split.n_queries(), h.cols()});
+    RowsUnderWay sums = split.start_reduce_in_parts(pass.exec, Extent::queries, y, [&](const ops::RowRange& part) {
+      mlp_.down.forward(pass.exec, y.row_range(part.begin, part.count), inner_of(part));
     });
-    saved.normed = all;
+    saved.normed = rows.finish();
+    return sums.wait();
+  }
+  // Rows of all queries again, and gate's and up's products where they are not here.
+  void restore_shared(const Pass& pass, const RowSplit& split, BlockSaved::Dense& saved) const {
+    const Tensor own = normalise(pass, norm_, saved.norm.x, saved.norm);
+    PartClock::Scope scope(pass.clock, Part::dense_ffn);
+    const bool multiply = !saved.mlp.gate_up;
+    if (multiply) mlp_.start(pass.exec, own.dtype(), split.n_queries(), saved.mlp);
+    PartsUnderWay rows = split.start_parts(pass.exec, Extent::queries, own);
+    rows.each([&](const ops::RowRange& part) {
+      if (multiply) gate_up(pass, rows.all(), part, saved);
+    });
+    saved.normed = rows.finish();
   }
   Tensor backward_shared(const Pass& pass, const RowSplit& split, const Tensor& dy, BlockSaved::Dense& saved) const {
     PartClock::Scope scope(pass.clock, Part::dense_ffn);
     const Exec& exec = pass.exec;
     mlp_.start_backward(exec, saved.mlp);
-    const Tensor all = split.gather_in_parts(exec, dy, [&](const Tensor& rows, const ops::RowRange& part) {
-      mlp_.down_backward_part(exec, rows.row_range(part.begin, part.count), part.begin, saved.mlp);
+    PartsUnderWay& rows = saved.dy;
+    if (!rows) rows = split.start_parts(exec, Extent::queries, dy);
+    rows.each([&](const ops::RowRange& part) {
+      mlp_.down_backward_part(exec, rows.all().row_range(part.begin, part.count), part.begin, saved.mlp);
     });
-    mlp_.swiglu_backward(exec, all, saved.mlp);
+    mlp_.swiglu_backward(exec, rows.finish(), saved.mlp);
     const Tensor dx = Tensor::empty(exec, statistics_dtype(dy.dtype()), {split.n_queries(), dy.cols()});
     const Mlp::Gradients gradients = mlp_.gradients(exec, saved.mlp);
-    const Tensor sum = split.reduce_in_parts(exec, dx, [&](const ops::RowRange& part) {
+    RowsUnderWay sums = split.start_reduce_in_parts(exec, Extent::queries, dx, [&](const ops::RowRange& part) {
       mlp_.gate_up_backward_part(exec, dx.row_range(part.begin, part.count), gradients, part.begin);
     });
-    return in_dtype(exec, sum, dy.dtype());
+    return in_dtype(exec, sums.wait(), dy.dtype());
   }
 
   const Norm& norm_;

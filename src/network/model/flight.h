@@ -22,11 +22,14 @@ struct BlockSaved {
     Tensor normed;   // never codes: products read them in two tilings, each made from the values
     Mla::Saved mla;  // or, in a model of Llama's attention:
     GroupedAttention::Saved grouped;
+    PartsUnderWay dy;       // sent ahead of B
+    RowsUnderWay d_normed;  // from B to its end
   } attention;
   struct Dense {
     Norm::Saved norm;
     Tensor normed;  // as above
     Mlp::Saved mlp;
+    PartsUnderWay dy;  // as above
   } dense;
   struct Experts {  // a MoE layer
     Norm::Saved norm;
@@ -72,6 +75,7 @@ struct Stream {
     Tensor joined;  // [T, 2 * hidden]
     Tensor dy, d_embedding;
   } join;
+  RowsUnderWay d_embedding_rows;  // sent ahead of B of the embedding
   Tensor d_embedding;  // main stream: from B to W of the embedding; of all queries where the vocabulary is cut
 
   bool empty() const { return split.cut() ? split.n_keys() == 0 : batch.tokens.empty(); }  // on all ranks

@@ -27,28 +27,35 @@ void GroupedAttention::rotate(const Pass& pass, const Rows& rows, const Tensor& 
   ops::rope(pass.exec, args);
 }
 
-// What q, k and v read, where ranks share the rows: x of all of them. Nothing where it is here.
-void GroupedAttention::gather(const Pass& pass, const Rows& rows, const Tensor& x, Saved& saved) const {
-  if (!rows.split || saved.x) return;
-  saved.x = rows.split->start_gather(pass.exec, Extent::keys, x).wait();
-  if (rows.split->n_queries() == rows.split->n_keys()) return;
-  saved.q_x = Tensor::empty(pass.exec, pass.dtype, {rows.split->n_queries(), x.cols()});
-  ops::gather_rows(pass.exec, saved.q_x, saved.x, rows.query_rows);
-}
-
-// q = rope(W_q x), [k | v] = [rope(W_k x) | W_v x].
+// q = rope(W_q x), [k | v] = [rope(W_k x) | W_v x]. Where ranks share the rows, x of all of them, each part multiplied
+// once it is here; what is here already is not made again.
 void GroupedAttention::project(const Pass& pass, const Rows& rows, const Tensor& x, Saved& saved) const {
-  gather(pass, rows, x, saved);
-  if (saved.q) return;
   const Exec& exec = pass.exec;
-  const Tensor& all = saved.x ? saved.x : x;
-  const Activation operand = w_.k.recipe.fprop_operand(exec, all);
-  const Activation of_queries = saved.q_x ? Activation(saved.q_x) : one_input() ? operand : Activation(all);
-  saved.kv = Tensor::empty(exec, pass.dtype, {all.rows(), 2 * kv_heads_ * d_});
-  w_.k.forward(exec, keys(saved.kv), operand);
-  w_.v.forward(exec, values(saved.kv), operand);
-  saved.q = Tensor::empty(exec, pass.dtype, {of_queries.rows(), heads_ * d_});
-  w_.q.forward(exec, saved.q, of_queries);
+  PartsUnderWay under_way = start_parts(exec, saved.x ? nullptr : rows.split, Extent::keys, saved.x ? saved.x : x);
+  const Tensor all = under_way.all();
+  const int64_t n_queries = rows.split ? rows.split->n_queries() : all.rows();
+  const bool multiply = !saved.q, queries_apart = n_queries < all.rows();
+  if (multiply) {
+    saved.kv = Tensor::empty(exec, pass.dtype, {all.rows(), 2 * kv_heads_ * d_});
+    saved.q = Tensor::empty(exec, pass.dtype, {n_queries, heads_ * d_});
+  }
+  under_way.each([&](const ops::RowRange& part) {
+    if (!multiply) return;
+    const Tensor values = all.row_range(part.begin, part.count), kv = saved.kv.row_range(part.begin, part.count);
+    const Activation operand = w_.k.recipe.fprop_operand(exec, values);
+    w_.k.forward(exec, keys(kv), operand);
+    w_.v.forward(exec, this->values(kv), operand);
+    if (queries_apart) return;
+    w_.q.forward(exec, saved.q.row_range(part.begin, part.count), one_input() ? operand : Activation(values));
+  });
+  under_way.finish();
+  if (rows.split) saved.x = all;
+  if (queries_apart && !saved.q_x) {
+    saved.q_x = Tensor::empty(exec, pass.dtype, {n_queries, x.cols()});
+    ops::gather_rows(exec, saved.q_x, saved.x, rows.query_rows);
+  }
+  if (!multiply) return;
+  if (queries_apart) w_.q.forward(exec, saved.q, saved.q_x);
   rotate(pass, rows, saved.q, saved.kv, false);
 }
 
@@ -65,12 +72,11 @@ ops::AttentionInputs GroupedAttention::inputs(const Rows& rows, const Saved& sav
   return in;
 }
 
-void GroupedAttention::attend(const Pass& pass, const Rows& rows, Saved& saved) const {
-  if (saved.lse && (saved.o || saved.kept_o)) return;
-  const int64_t n = saved.q.rows();
-  saved.o = Tensor::empty(pass.exec, pass.dtype, {n, heads_ * d_});
-  saved.lse = Tensor::empty(pass.exec, statistics_dtype(pass.dtype), {n, heads_});
-  if (n > 0) ops::attention_forward(pass.exec, inputs(rows, saved), saved.o, saved.lse);
+bool GroupedAttention::begin_attending(const Pass& pass, Saved& saved) const {
+  if (saved.lse && (saved.o || saved.kept_o)) return false;
+  saved.o = Tensor::empty(pass.exec, pass.dtype, {saved.q.rows(), heads_ * d_});
+  saved.lse = Tensor::empty(pass.exec, statistics_dtype(pass.dtype), {saved.q.rows(), heads_});
+  return true;
 }
 
 void GroupedAttention::forward(const Pass& pass, const Rows& rows, const Tensor& y, const Tensor& x, ops::Write write,
@@ -78,8 +84,10 @@ void GroupedAttention::forward(const Pass& pass, const Rows& rows, const Tensor&
   check_attention_rows(*w_.q.weight, rows);
   project(pass, rows, x, saved);
   if (rows.cache) ops::put_rows(pass.exec, rows.cache->kv, saved.kv, rows.cache_rows);
-  attend(pass, rows, saved);
-  output_forward(pass, rows, w_.o, y, saved.o, write);
+  begin_attending(pass, saved);
+  output_forward(pass, rows, w_.o, y, saved.o, write, [&](const ops::RowRange& part) {
+    attend_forward(pass.exec, inputs(rows, saved), part, saved.o, saved.lse);
+  });
 }
 
 void GroupedAttention::keep(const Pass& pass, Saved& saved) const {
@@ -92,7 +100,8 @@ void GroupedAttention::keep(const Pass& pass, Saved& saved) const {
 void GroupedAttention::restore(const Pass& pass, const Rows& rows, const Tensor& x, Saved& saved) const {
   const bool made_again = !saved.o && !saved.kept_o;
   project(pass, rows, x, saved);
-  attend(pass, rows, saved);
+  if (begin_attending(pass, saved))
+    attend_forward(pass.exec, inputs(rows, saved), {0, saved.q.rows()}, saved.o, saved.lse);
   if (made_again) saved.kept_o = kept_output(pass.exec, w_.o, saved.o, w_.output);
   saved.o = saved.kept_o ? ops::dequantise(pass.exec, saved.kept_o) : saved.o;  // what is kept, recomputed or not
   saved.kept_o.reset();
@@ -100,10 +109,11 @@ void GroupedAttention::restore(const Pass& pass, const Rows& rows, const Tensor&
 
 // dy → do → attention → dq, d [k | v] → rotated back (a rotation's transpose is its inverse) → dx, the sum of what
 // keys, values and queries say, brought to the rows' owners. No gradient of a weight is touched.
-Tensor GroupedAttention::backward_input(const Pass& pass, const Rows& rows, const Tensor& dy, Saved& saved) const {
+RowsUnderWay GroupedAttention::backward_input(const Pass& pass, const Rows& rows, const Tensor& dy, PartsUnderWay& sent,
+                                              Saved& saved) const {
   const Exec& exec = pass.exec;
   saved.dy = dy;
-  const Tensor d_o = output_backward(pass, rows, w_.o, saved.dy);
+  const Tensor d_o = output_backward(pass, rows, w_.o, sent, saved.dy);
   saved.dq = Tensor::empty(exec, pass.dtype, {saved.q.rows(), saved.q.cols()});
   saved.dkv = Tensor::empty(exec, pass.dtype, {saved.kv.rows(), saved.kv.cols()});
   attention_backward_of_runs(exec, rows, inputs(rows, saved), {saved.o, saved.lse, d_o}, {saved.dkv},
@@ -116,16 +126,20 @@ Tensor GroupedAttention::backward_input(const Pass& pass, const Rows& rows, cons
   const int64_t hidden = w_.q.in_features();
   const DType dtype = rows.split ? statistics_dtype(pass.dtype) : pass.dtype;
   const Tensor dx = Tensor::empty(exec, dtype, {saved.dkv.rows(), hidden});
-  w_.k.backward_input(exec, dx, keys(saved.dkv));
-  w_.v.backward_input(exec, dx, values(saved.dkv), ops::Write::add);
-  if (saved.q_x) {
-    const Tensor of_queries = Tensor::empty(exec, dtype, {saved.dq.rows(), hidden});
-    w_.q.backward_input(exec, of_queries, saved.dq);
+  const Activation dk = w_.k.dgrad_operand(exec, keys(saved.dkv)), dv = w_.v.dgrad_operand(exec, values(saved.dkv));
+  const Activation dq = w_.q.dgrad_operand(exec, saved.dq);  // of all rows first (Linear)
+  const auto make = [&](const ops::RowRange& part) {
+    const Tensor of_part = dx.row_range(part.begin, part.count);
+    w_.k.backward_input(exec, of_part, dk.row_range(part.begin, part.count));
+    w_.v.backward_input(exec, of_part, dv.row_range(part.begin, part.count), ops::Write::add);
+    if (!saved.q_x) return w_.q.backward_input(exec, of_part, dq.row_range(part.begin, part.count), ops::Write::add);
+    const Tensor of_queries = Tensor::empty(exec, dtype, {saved.dq.rows(), hidden});  // and `part` is all rows
+    w_.q.backward_input(exec, of_queries, dq);
     ops::add_rows(exec, dx, of_queries, rows.query_rows);
-  } else {
-    w_.q.backward_input(exec, dx, saved.dq, ops::Write::add);
-  }
-  return rows.split ? in_dtype(exec, rows.split->start_reduce(exec, Extent::keys, dx).wait(), pass.dtype) : dx;
+  };
+  return RowsUnderWay([&pass, sums = start_reduce_in_parts(exec, rows.split, Extent::keys, dx, make)]() mutable {
+    return in_dtype(pass.exec, sums.wait(), pass.dtype);
+  });
 }
 
 // dW = (gradient of its output)^T (its input) for each linear, from what backward_input left.

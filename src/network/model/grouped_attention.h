@@ -50,15 +50,16 @@ class GroupedAttention {
                Saved& saved) const;
   void keep(const Pass& pass, Saved& saved) const;  // after forward: what backward reads and does not make again
   void restore(const Pass& pass, const Rows& rows, const Tensor& x, Saved& saved) const;
-  Tensor backward_input(const Pass& pass, const Rows& rows, const Tensor& dy,
-                        Saved& saved) const;                                    // returns dx [T, hidden]
+  bool is_cut() const { return w_.q.weight->box.size[0] < w_.q.weight->spec.shape[0]; }  // over tensor ranks
+  // Gives dx [T, hidden], which waits for sums that are under way. `sent`: of dy, what was sent ahead.
+  RowsUnderWay backward_input(const Pass& pass, const Rows& rows, const Tensor& dy, PartsUnderWay& sent,
+                              Saved& saved) const;
   void backward_weight(const Pass& pass, const Tensor& x, Saved& saved) const;  // empties saved
 
  private:
-  void gather(const Pass& pass, const Rows& rows, const Tensor& x, Saved& saved) const;
   void project(const Pass& pass, const Rows& rows, const Tensor& x, Saved& saved) const;
   void rotate(const Pass& pass, const Rows& rows, const Tensor& q, const Tensor& kv, bool inverse) const;
-  void attend(const Pass& pass, const Rows& rows, Saved& saved) const;
+  bool begin_attending(const Pass& pass, Saved& saved) const;  // whether its result is to be made
   ops::AttentionInputs inputs(const Rows& rows, const Saved& saved) const;
   bool one_input() const { return w_.q.recipe.same_x(w_.k.recipe); }  // codes of x made once
   Tensor keys(const Tensor& kv) const { return kv.col_range(0, kv_heads_ * d_); }

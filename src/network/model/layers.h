@@ -21,6 +21,7 @@ struct BlockLayers {  // h += Attention(norm(h)); h += FFN(norm(h)) (§1.2)
   Mlp dense;  // gate.weight null: a MoE layer
   Moe moe;
   bool is_moe() const { return dense.gate.weight == nullptr; }
+  bool attention_is_cut() const { return grouped ? grouped.is_cut() : mla.is_cut(); }  // over tensor ranks
 };
 
 // One depth of multi-token prediction (§1.6, traps 20, 21). For rows i whose token i+k lies in the same segment:

@@ -9,16 +9,19 @@
 // k_rope in BF16: from a cache or without one (scoring), always what a cache keeps. So a key is the same to rows of its
 // own step and of later ones.
 //
-// Steps: project (to latents), expand (up-projections), attend, and the output product. Recompute::norms keeps the
-// latents and the attention's result, drops what norms and up-projections made; ::all drops everything and starts again
-// at project.
+// Steps: project (to latents), expand keys and queries (up-projections), attend, and the output product.
+// Recompute::norms keeps the latents and the attention's result, drops what norms and up-projections made; ::all drops
+// everything and starts again at project.
 //
-// Where ranks share the rows (row_split.h), project runs on own rows, and expand brings their normed latents together,
+// Where ranks share the rows (row_split.h), project runs on own rows, and their normed latents are brought together,
 // the hidden state never: those of the queries over tensor ranks, those of the keys, with the rotary key, over all.
 // q_b, kv_b and o hold this rank's heads. What heads make of rows is summed up at the rows' owners: y over tensor
 // ranks, gradients of latents over the ranks that read them. What recomputation dropped is brought together again.
-// Direct queries have no latent: there x itself is gathered.
+// Direct queries have no latent: there x itself is gathered. All of it goes in parts: keys are made of those latents
+// that are here; then queries go through q_b, attention and o part by part, each part's sums leaving at once.
 #pragma once
+#include <optional>
+
 #include "config/model_config.h"
 #include "model/pass.h"
 #include "model/piece_sizes.h"
@@ -69,8 +72,10 @@ class Mla {
                Saved& saved) const;
   void keep(const Pass& pass, Saved& saved) const;  // after forward: what backward reads and does not make again
   void restore(const Pass& pass, const Rows& rows, const Tensor& x, Saved& saved) const;
-  Tensor backward_input(const Pass& pass, const Rows& rows, const Tensor& dy,
-                        Saved& saved) const;                                    // returns dx [T, hidden]
+  bool is_cut() const { return w_.q_b.weight->box.size[0] < w_.q_b.weight->spec.shape[0]; }  // over tensor ranks
+  // Gives dx [T, hidden], which waits for sums that are under way. `sent`: of dy, what was sent ahead.
+  RowsUnderWay backward_input(const Pass& pass, const Rows& rows, const Tensor& dy, PartsUnderWay& sent,
+                              Saved& saved) const;
   void backward_weight(const Pass& pass, const Tensor& x, Saved& saved) const;  // empties saved
 
  private:
@@ -80,29 +85,46 @@ class Mla {
     Tensor kv, value, rope_key;
   };
   struct Latents {  // under way to all who read them
-    RowsUnderWay queries, keys;
+    PartsUnderWay keys, queries;
+  };
+  struct Missing {  // of what queries are made to
+    bool q, absorbed, scores, values;
   };
   struct Input {  // x, and as all linears that read it multiply it: codes made once, where their recipes agree
     Tensor values;
     Activation operand;
   };
   bool one_input() const;
+  bool absorbs_together(const Pass& pass) const;  // in codes that tensor ranks make together
   Input input_of(const Pass& pass, const Tensor& x) const;
-  void project(const Pass& pass, const Rows& rows, const Input& x, Saved& saved, Latents& under_way) const;
-  void expand(const Pass& pass, const Rows& rows, const Input& x, Saved& saved, Latents& under_way) const;
-  RowsUnderWay start_queries(const Pass& pass, const Rows& rows, const Tensor& x, Saved& saved) const;
-  RowsUnderWay start_keys(const Pass& pass, const Rows& rows, Saved& saved) const;
-  void attend(const Pass& pass, const Rows& rows, Saved& saved) const;
+  void project(const Pass& pass, const Rows& rows, const Input& x, Saved& saved) const;
+  Latents start_latents(const Pass& pass, const Rows& rows, const Tensor& x, Saved& saved) const;
+  std::optional<Tensor> own_queries(const Pass& pass, const Rows& rows, const Tensor& x, Saved& saved) const;
+  PartsUnderWay start_keys(const Pass& pass, const Rows& rows, Saved& saved) const;
+  void expand_keys(const Pass& pass, PartsUnderWay& keys, Saved& saved) const;
+  Missing begin_queries(const Pass& pass, const Rows& rows, const Input& x, Saved& saved) const;
+  void expand_queries(const Pass& pass, const Rows& rows, const Input& x, const ops::RowRange& part,
+                      const Missing& missing, PartsUnderWay& queries, Saved& saved) const;
+  void attend(const Pass& pass, const Rows& rows, const ops::RowRange& part, const Missing& missing,
+              Saved& saved) const;
   void append_to_cache(const Pass& pass, const Rows& rows, const Saved& saved) const;
   ops::AttentionInputs inputs(const Rows& rows, const Saved& saved) const;
-  void rotate(const Pass& pass, const Rows& rows, const Tensor& q, const Tensor& kv_a, bool inverse) const;
-  // d_latent and d_rope_key: of all keys, overwritten.
-  void backward_up_projected(const Pass& pass, const Rows& rows, const Tensor& d_latent, const Tensor& d_rope_key,
-                             Saved& saved) const;
+  void rotate_queries(const Pass& pass, const Rows& rows, const ops::RowRange& part, const Tensor& q,
+                      bool inverse) const;
+  void rotate_key(const Pass& pass, const Rows& rows, const Tensor& kv_a, bool inverse) const;
+  // d_latent and d_rope_key: of all keys, overwritten; up-projected d_latent is made of saved.dkv, then.
+  void backward_up_projected(const Pass& pass, const Rows& rows, const Tensor& d_rope_key, Saved& saved) const;
   void backward_absorbed(const Pass& pass, const Rows& rows, const Tensor& d_latent, const Tensor& d_rope_key,
                          Saved& saved) const;
   void attend_backward(const Pass& pass, const Rows& rows, const Tensor& d_result, const Tensor& dq,
                        const KeyGradients& d_keys, Saved& saved) const;
+  RowsUnderWay start_keys_back(const Pass& pass, const Rows& rows, const Tensor& d_latent, const Tensor& d_rope_key,
+                               Saved& saved) const;
+  struct GradientsBack {  // on their way to the rows' owners; or d_latent that is here
+    Tensor d_latent;
+    RowsUnderWay keys, queries;
+  };
+  Tensor end_backward(const Pass& pass, const Rows& rows, GradientsBack& back, Saved& saved) const;
   RowsUnderWay start_queries_back(const Pass& pass, const Rows& rows, Saved& saved) const;
   bool absorbed(const Pass& pass) const { return pass.form == AttentionForm::absorbed; }
 

@@ -130,7 +130,8 @@ class SharedExpertsPiece : public MoePiece {
 
 class ExpertsPiece : public MoePiece {
  public:
-  ExpertsPiece(const BlockLayers& layers, const BlockPlace& place) : MoePiece("experts", layers, place) {}
+  ExpertsPiece(const BlockLayers& layers, const BlockPlace& place)
+      : MoePiece("experts", layers, place), hides_rows_(layers.attention_is_cut() && n_ranks() == 1) {}
 
   void forward(const Pass& pass, Flight& flight) const override {
     auto& saved = saved_of(flight);
@@ -170,7 +171,7 @@ class ExpertsPiece : public MoePiece {
         saved.d_sent = std::move(d);
       }
     };
-    if (pass.plain_backward) {  // W with it: what it multiplies is there for one source at a time
+    if (weight_is_with_input(pass.plain_backward)) {  // W with it: what it multiplies is there for one source at a time
       moe_.experts.backward_weight(pass.exec, saved.sent, saved.experts, of_source);
       saved.sent.clear();
     } else {
@@ -180,12 +181,14 @@ class ExpertsPiece : public MoePiece {
   }
 
   void backward_weight(const Pass& pass, Flight& flight) const override {
-    if (pass.plain_backward) return;
+    if (weight_is_with_input(pass.plain_backward)) return;
     auto& saved = saved_of(flight);
     PartClock::Scope scope(pass.clock, Part::experts);
     moe_.experts.backward_weight(pass.exec, saved.sent, saved.experts);
     saved.sent.clear();
   }
+
+  bool has_long_weight() const override { return hides_rows_; }
 
   void each_parameter(const ParameterVisitor& visit) const override { moe_.experts.each_parameter(visit); }
 
@@ -200,11 +203,17 @@ class ExpertsPiece : public MoePiece {
     bytes.kept =
         all ? 0 : 2 * kept_bytes(kept, s.rows * k, moe_.experts.gate.out_features(), s.dtype, ScaleRule::exact);
     bytes.forward = s.bytes((all ? 2 * inner / n_ranks() : 2 * inner) + inner / n_ranks() + rows + numbers_back());
-    bytes.backward = s.bytes((again ? 3 : 1) * inner / (s.plain_backward ? n_ranks() : 1)) + s.wide(k) +
-                     (n_ranks() > 1 ? s.bytes(rows + numbers_out() + numbers_back()) : s.bytes(2 * rows));
+    bytes.backward = s.bytes((again ? 3 : 1) * inner / (weight_is_with_input(s.plain_backward) ? n_ranks() : 1)) +
+                     s.wide(k) + (n_ranks() > 1 ? s.bytes(rows + numbers_out() + numbers_back()) : s.bytes(2 * rows));
     bytes.waiting = s.bytes(3 * inner + (n_ranks() > 1 ? numbers_out() : k * hidden()));
     return bytes;
   }
+
+ private:
+  // What W multiplies is kept from B to W where those are apart, of all sources; else of one source at a time.
+  bool weight_is_with_input(bool plain_backward) const { return plain_backward && !hides_rows_; }
+
+  bool hides_rows_;  // of tensor ranks: W runs while these travel (Stage::backward)
 };
 
 }  // namespace

@@ -49,8 +49,8 @@ struct Pass {
   bool keep = false;           // a backward will follow
   double balance_alpha = 0;    // weight of the balance loss per sequence
   bool later_weights = false;  // W of the head comes as an action of its own, not with its B
-  // No W is an action of its own and no pair runs piece by piece: nothing comes between a B and its W, so that experts
-  // run both for one rank's rows after another.
+  // No W is an action of its own and no pair runs piece by piece: nothing must come between a B and its W, so that
+  // experts run both for one rank's rows after another (but where their W hides rows of tensor ranks).
   bool plain_backward = false;
   // Generation: one stream alone runs, 0 or an MTP depth, and the rows that a flight wants (Flight::wanted) go through
   // the head, which leaves logits instead of losses. Negative: no generation.

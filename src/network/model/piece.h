@@ -3,7 +3,7 @@
 // of an MTP depth, final norm, head. Each has F, B and W over a flight:
 //   forward          F: reads and replaces the stream's state h, leaves in the flight what its backward needs
 //   backward_input   B: finds in h the gradient of its output and leaves there that of its input; touches no
-//                    parameter's gradient (but experts', where W would follow at once: Pass::plain_backward)
+//                    parameter's gradient (but experts', where W would follow at once)
 //   backward_weight  W: any time later, once; contributes to each of its parameters once, and empties what was kept
 // Recomputation happens inside a piece. Where ranks share a micro-batch (row_split.h), the latents of attention and the
 // rows of a dense FFN that it dropped are gathered again: all partners run the same pieces in the same order, and kept
@@ -37,6 +37,14 @@ class Piece {
   virtual void forward(const Pass& pass, Flight& flight) const = 0;
   virtual void backward_input(const Pass& pass, Flight& flight) const = 0;
   virtual void backward_weight(const Pass& pass, Flight& flight) const {}
+  // Of pieces that tensor ranks cut. B begins with rows of the gradient of its output that partners have: they are sent
+  // when that stands in h, behind the B of the piece above. And it may end with sums that are still under way, which
+  // end_backward() then waits for. W's of pieces above run after both, so that what travels is hidden (stage.h).
+  virtual bool sends_ahead() const { return false; }
+  virtual void send_ahead(const Pass& pass, Flight& flight) const {}
+  virtual bool ends_later() const { return false; }
+  virtual void end_backward(const Pass& pass, Flight& flight) const {}
+  virtual bool has_long_weight() const { return false; }               // W takes about as long as such rows do
   virtual void each_parameter(const ParameterVisitor& visit) const {}  // those that W contributes to, each once
   virtual PieceBytes bytes(const PieceSizes& sizes) const { return {}; }
   virtual int64_t layer() const { return -1; }  // of the model, MTP modules' behind its own; -1: of none
@@ -56,11 +64,12 @@ class Piece {
   Kind kind_;
 };
 
-enum class PiecePart : uint8_t { forward, backward_input, backward_weight };
+enum class PiecePart : uint8_t { forward, backward_input, backward_weight, backward_end };
 
 struct PieceStep {
   const Piece* piece = nullptr;
   PiecePart part = PiecePart::forward;
+  const Piece* below = nullptr;  // of the end of B: the piece whose B is next on this stream, where it sends ahead
   bool is_traffic() const { return piece->kind() != Piece::Kind::compute; }
   bool starts_traffic() const {  // in B the wait starts
     return is_traffic() && piece->kind() != (is_forward() ? Piece::Kind::traffic_wait : Piece::Kind::traffic_start);

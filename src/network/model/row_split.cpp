@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "base/error.h"
-#include "comm/group.h"
 #include "ops/pointwise.h"
 
 namespace hadal {
@@ -146,21 +145,26 @@ std::vector<int32_t> RowSplit::own_rows_in(const RowSplit& before, std::span<con
 }
 
 // Over context ranks first, each with the tensor rank of its own number, then over tensor ranks: no row comes twice.
-RowsUnderWay RowSplit::start_gather(const Exec& exec, Extent extent, const Tensor& own) const {
+Ticket RowSplit::start_gather_into(Extent extent, const Tensor& all) const {
   Group *tensor = partners_.tensor, *context = extent == Extent::keys ? partners_.context : nullptr;
-  if (size_of(tensor) * size_of(context) == 1) return RowsUnderWay(own);
-  const int64_t n = extent == Extent::keys ? n_keys() : n_queries();
-  const Tensor all = Tensor::empty(exec, own.dtype(), {n, own.cols()});
-  put_own(exec, extent, own, all);
-  const auto over_tensor = [=, this, dtype = own.dtype()] {
-    return tensor ? tensor->start_all_gather(dtype,
+  const auto over_tensor = [=, this] {
+    return tensor ? tensor->start_all_gather(all.dtype(),
                                              shares_of(all, extent == Extent::keys ? tensor_keys_ : tensor_queries_))
                   : Ticket();
   };
-  Ticket first = context ? context->start_all_gather(own.dtype(), shares_of(all, context_keys_)) : over_tensor();
-  return RowsUnderWay([=]() mutable {
+  Ticket first = context ? context->start_all_gather(all.dtype(), shares_of(all, context_keys_)) : over_tensor();
+  return Ticket([=]() mutable {
     first.wait();
     if (context) over_tensor().wait();
+  });
+}
+
+RowsUnderWay RowSplit::start_gather(const Exec& exec, Extent extent, const Tensor& own) const {
+  if (size_of(partners_.tensor) * (extent == Extent::keys ? n_context() : 1) == 1) return RowsUnderWay(own);
+  const Tensor all = Tensor::empty(exec, own.dtype(), {extent == Extent::keys ? n_keys() : n_queries(), own.cols()});
+  put_own(exec, extent, own, all);
+  return RowsUnderWay([all, ticket = start_gather_into(extent, all)]() mutable {
+    ticket.wait();
     return all;
   });
 }
@@ -238,31 +242,65 @@ ops::RowRange RowSplit::part_of(int64_t rank, int64_t part) const {
   return {rows.begin + begin, end - begin};
 }
 
-Tensor RowSplit::gather_in_parts(const Exec& exec, const Tensor& own, const UseOfPart& use) const {
-  const Tensor all = Tensor::empty(exec, own.dtype(), {n_queries(), own.cols()});
-  put_own(exec, Extent::queries, own, all);
+void PartsUnderWay::await(const ops::RowRange& rows) {
+  for (Part& part : parts_) {
+    if (part.rows.begin >= rows.begin + rows.count || part.rows.begin + part.rows.count <= rows.begin) continue;
+    for (Ticket& ticket : part.tickets) ticket.wait();
+  }
+}
+
+void PartsUnderWay::each(const Use& use) {
+  for (const Part& part : parts_) {
+    await(part.rows);
+    if (part.rows.count > 0) use(part.rows);
+  }
+}
+
+Tensor PartsUnderWay::finish() {
+  for (Part& part : parts_)
+    for (Ticket& ticket : part.tickets) ticket.wait();
+  parts_.clear(), pending_ = false;
+  return std::exchange(all_, {});
+}
+
+// Rows of other tensor ranks are then one run for each of them, and keys are the queries.
+bool RowSplit::over_tensor_alone(Extent extent) const {
+  return tensor_cut() && (extent == Extent::queries || n_context() == 1);
+}
+
+PartsUnderWay RowSplit::start_parts(const Exec& exec, Extent extent, const Tensor& own) const {
+  const int64_t n = extent == Extent::keys ? n_keys() : n_queries();
+  if (size_of(partners_.tensor) * (extent == Extent::keys ? n_context() : 1) == 1) return PartsUnderWay(own);
+  const Tensor all = Tensor::empty(exec, own.dtype(), {n, own.cols()});
+  put_own(exec, extent, own, all);
+  if (!over_tensor_alone(extent)) {
+    std::vector<Ticket> ticket = {start_gather_into(extent, all)};
+    return {all, {PartsUnderWay::Part{{0, n}, ticket}}};
+  }
+  std::vector<PartsUnderWay::Part> parts = {PartsUnderWay::Part{own_among_queries(), {}}};
   const auto others = neighbours();
-  std::vector<std::vector<Ticket>> tickets;  // by part and rank
   for (int64_t part = 0; part < n_parts(); ++part) {
     std::vector<Runs> runs;
     for (int64_t t = 0; t < n_tensor(); ++t) runs.push_back({part_of(t, part)});
-    tickets.push_back(partners_.tensor->start_all_gather_by_rank(all.dtype(), shares_of(all, runs)));
-  }
-  if (n_own() > 0) use(all, own_among_queries());
-  for (int64_t part = 0; part < n_parts(); ++part) {
+    const auto tickets = partners_.tensor->start_all_gather_by_rank(all.dtype(), shares_of(all, runs));
     for (const std::vector<int64_t>& ranks : others) {
-      ops::RowRange rows;
+      PartsUnderWay::Part together;
       for (const int64_t t : ranks) {
-        tickets[size_t(part)][size_t(t)].wait();
-        rows = joined(rows, part_of(t, part));
+        together.tickets.push_back(tickets[size_t(t)]);
+        together.rows = joined(together.rows, part_of(t, part));
       }
-      if (rows.count > 0) use(all, rows);
+      parts.push_back(std::move(together));
     }
   }
-  return all;
+  return {all, std::move(parts)};
 }
 
-Tensor RowSplit::reduce_in_parts(const Exec& exec, const Tensor& summands, const MakerOfPart& make) const {
+RowsUnderWay RowSplit::start_reduce_in_parts(const Exec& exec, Extent extent, const Tensor& summands,
+                                             const MakerOfPart& make) const {
+  if (!over_tensor_alone(extent)) {
+    if (summands.rows() > 0) make({0, summands.rows()});
+    return start_reduce(exec, extent, summands);
+  }
   const auto others = neighbours();
   std::vector<LeavingShares> parts;
   for (int64_t part = 0; part < n_parts(); ++part) {
@@ -279,8 +317,10 @@ Tensor RowSplit::reduce_in_parts(const Exec& exec, const Tensor& summands, const
     }
   }
   if (n_own() > 0) make(own_among_queries());
-  for (LeavingShares& part : parts) part.sums.wait();
-  return own_of(exec, Extent::queries, summands);
+  return RowsUnderWay([=, this, &exec]() mutable {
+    for (LeavingShares& part : parts) part.sums.wait();
+    return own_of(exec, Extent::queries, summands);
+  });
 }
 
 void RowSplit::add_up(const Tensor& counts) const {

@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "comm/group.h"
 #include "nn/micro_batch.h"
 #include "nn/partners.h"
 
@@ -33,6 +34,30 @@ class RowsUnderWay {
 
  private:
   std::function<Tensor()> finish_;
+};
+
+// Rows that come in parts, so that some are multiplied while others travel.
+class PartsUnderWay {
+ public:
+  struct Part {
+    ops::RowRange rows;
+    std::vector<Ticket> tickets;
+  };
+  using Use = std::function<void(const ops::RowRange& part)>;
+  PartsUnderWay() = default;
+  explicit PartsUnderWay(const Tensor& here) : all_(here), parts_{Part{{0, here.rows()}, {}}}, pending_(true) {}
+  PartsUnderWay(const Tensor& all, std::vector<Part> parts) : all_(all), parts_(std::move(parts)), pending_(true) {}
+  explicit operator bool() const { return pending_; }
+
+  const Tensor& all() const { return all_; }
+  void await(const ops::RowRange& rows);  // these alone
+  void each(const Use& use);              // of each part once it is here, own rows first
+  Tensor finish();                        // once: all rows, which are here then
+
+ private:
+  Tensor all_;
+  std::vector<Part> parts_;
+  bool pending_ = false;
 };
 
 enum class Extent : uint8_t { queries, keys };
@@ -71,13 +96,12 @@ class RowSplit {
   // Summands of all rows [n_queries or n_keys, w], which are used up → the sums of the own ones [n_own, w], over tensor
   // ranks in their order and then over context ranks.
   RowsUnderWay start_reduce(const Exec& exec, Extent extent, const Tensor& summands) const;
-  // The same over tensor ranks alone, in parts of the queries' rows, so that products of one part run while others
-  // travel. use(all, part) is called for each part of `all` once it is here, own rows first.
-  using UseOfPart = std::function<void(const Tensor& all, const ops::RowRange& part)>;
-  Tensor gather_in_parts(const Exec& exec, const Tensor& own, const UseOfPart& use) const;
-  // make(part) is called for each part and writes it into `summands`; own rows last.
+  // The same in parts, where tensor ranks alone have to say something: products of one part run while others travel.
+  PartsUnderWay start_parts(const Exec& exec, Extent extent, const Tensor& own) const;
+  // make(part) is called for each part, in start_parts' order but own rows last, and writes it into `summands`.
   using MakerOfPart = std::function<void(const ops::RowRange& part)>;
-  Tensor reduce_in_parts(const Exec& exec, const Tensor& summands, const MakerOfPart& make) const;
+  RowsUnderWay start_reduce_in_parts(const Exec& exec, Extent extent, const Tensor& summands,
+                                     const MakerOfPart& make) const;
   // `counts` i64 become their sums over all partners.
   void add_up(const Tensor& counts) const;
 
@@ -92,8 +116,10 @@ class RowSplit {
   const Runs& own_runs(Extent extent) const;
   Tensor own_of(const Exec& exec, Extent extent, const Tensor& all) const;
   void put_own(const Exec& exec, Extent extent, const Tensor& own, const Tensor& all) const;
-  ops::RowRange rows_of_tensor_rank(int64_t rank) const;  // among queries
-  int64_t n_parts() const;                                // that each tensor rank's rows travel in
+  bool over_tensor_alone(Extent extent) const;
+  Ticket start_gather_into(Extent extent, const Tensor& all) const;  // in which own rows stand
+  ops::RowRange rows_of_tensor_rank(int64_t rank) const;             // among queries
+  int64_t n_parts() const;                                           // that each tensor rank's rows travel in
   ops::RowRange part_of(int64_t rank, int64_t part) const;
   std::vector<std::vector<int64_t>> neighbours() const;
 
@@ -115,8 +141,17 @@ inline Tensor in_dtype(const Exec& exec, const Tensor& rows, DType dtype) {
 inline RowsUnderWay start_gather(const Exec& exec, const RowSplit* split, Extent extent, const Tensor& own) {
   return split ? split->start_gather(exec, extent, own) : RowsUnderWay(own);
 }
+inline PartsUnderWay start_parts(const Exec& exec, const RowSplit* split, Extent extent, const Tensor& own) {
+  return split ? split->start_parts(exec, extent, own) : PartsUnderWay(own);
+}
 inline RowsUnderWay start_reduce(const Exec& exec, const RowSplit* split, Extent extent, const Tensor& summands) {
   return split ? split->start_reduce(exec, extent, summands) : RowsUnderWay(summands);
+}
+inline RowsUnderWay start_reduce_in_parts(const Exec& exec, const RowSplit* split, Extent extent,
+                                          const Tensor& summands, const RowSplit::MakerOfPart& make) {
+  if (split) return split->start_reduce_in_parts(exec, extent, summands, make);
+  make({0, summands.rows()});
+  return RowsUnderWay(summands);
 }
 
 }  // namespace hadal

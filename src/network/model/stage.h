@@ -34,15 +34,17 @@ class Stage {
   const ModelLayers& layers() const { return layers_; }
   const std::vector<std::unique_ptr<Piece>>& pieces() const { return pieces_; }
 
-  // F of every piece in order; B and W of each from the last.
+  // F of every piece in order; B and W of each from the last, as in backward().
   const std::vector<PieceStep>& forward_steps() const { return forward_steps_; }
   const std::vector<PieceStep>& backward_steps() const { return backward_steps_; }
   // Before a piece's F its parameters' values have arrived from ranks that share their update.
   void run(const PieceStep& step, const Pass& pass, Flight& flight) const;
 
-  void forward(const Pass& pass, Flight& flight) const;         // F of every piece
-  void backward(const Pass& pass, Flight& flight) const;        // B and W of each piece in turn, from the last: frees
-                                                                // a piece's memory before the next begins
+  void forward(const Pass& pass, Flight& flight) const;  // F of every piece
+  // B and W of each piece in turn, from the last: frees a piece's memory before the next begins. Of a part of a model
+  // that tensor ranks cut, W's wait for moments at which rows travel: at most those of a layer and of the attention
+  // above it.
+  void backward(const Pass& pass, Flight& flight) const;
   void backward_input(const Pass& pass, Flight& flight) const;  // B of every piece
   // W of every piece. Those that share a parameter come in the order of forward() and backward(), so that a W that runs
   // later adds the same bits: the heads as in F, which makes their gradients, all others from the last.
@@ -53,6 +55,9 @@ class Stage {
   StageBytes bytes(const PieceSizes& sizes) const;
 
  private:
+  void list_steps();
+  int64_t backward_bytes(const std::map<const Piece*, PieceBytes>& of, int64_t held) const;  // held: when B begins
+
   int64_t number_ = 0;  // of all stages of the model
   FlightSizes sizes_;
   int64_t hidden_ = 0;

@@ -20,8 +20,9 @@ Tensor embed(const Pass& pass, const Embedding& embedding, const Stream& stream)
   return start_reduce(pass.exec, split, Extent::queries, rows).wait();
 }
 // What W reads: the gradient of the embedding of own rows, or of all queries.
-Tensor embedding_gradient(const Pass& pass, const Embedding& embedding, const Stream& stream, const Tensor& d_own) {
-  return start_gather(pass.exec, tensor_split(*embedding.weight, stream), Extent::queries, d_own).wait();
+RowsUnderWay embedding_gradient(const Pass& pass, const Embedding& embedding, const Stream& stream,
+                                const Tensor& d_own) {
+  return start_gather(pass.exec, tensor_split(*embedding.weight, stream), Extent::queries, d_own);
 }
 void contribute_embedding(const Pass& pass, const Embedding& embedding, const Stream& stream, const Tensor& d) {
   embedding.backward_weight(pass.exec, d,
@@ -40,8 +41,14 @@ class EmbeddingPiece : public Piece {
   }
   void backward_input(const Pass& pass, Flight& flight) const override {
     Stream& stream = stream_of(flight);
-    stream.d_embedding = embedding_gradient(pass, embedding_, stream, stream.h);
+    if (!stream.d_embedding_rows) send_ahead(pass, flight);
+    stream.d_embedding = stream.d_embedding_rows.wait();
     stream.h.reset();
+  }
+  bool sends_ahead() const override { return tensor_ranks_cut(*embedding_.weight); }
+  void send_ahead(const Pass& pass, Flight& flight) const override {
+    Stream& stream = stream_of(flight);
+    stream.d_embedding_rows = embedding_gradient(pass, embedding_, stream, stream.h);
   }
   void backward_weight(const Pass& pass, Flight& flight) const override {
     PartClock::Scope scope(pass.clock, Part::embedding);
@@ -97,7 +104,7 @@ class JoinPiece : public Piece {
                                           saved.embedding_norm, false);
     layers_.hidden_norm.backward_input(pass.exec, d_hidden, d_joined.col_range(width, width), saved.hidden_norm, false);
     ops::add_rows(pass.exec, before(flight).d_state, d_hidden, stream.rows_in);
-    saved.d_embedding = embedding_gradient(pass, embedding_, stream, saved.d_embedding);
+    saved.d_embedding = embedding_gradient(pass, embedding_, stream, saved.d_embedding).wait();
   }
 
   void backward_weight(const Pass& pass, Flight& flight) const override {

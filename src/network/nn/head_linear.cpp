@@ -26,6 +26,13 @@ Tensor HeadLinear::operand(const Exec& exec, Pass pass, const Tensor& x, int64_t
   return ops::dequantise(exec, pass == Pass::fprop ? r.fprop_operand(exec, x, cut) : r.dgrad_operand(exec, x, cut));
 }
 
+bool HeadLinear::shares_fprop_codes() const {
+  const CutMatrix* rows = kv_b.weight->cut_along(0);
+  if (!rows || kv_b.recipe.fprop != Format::fp8) return false;
+  const Tile tile = kv_b.recipe.activation;
+  return rows->columns(nope + v, nope + rope).cuts(tile) || rows->columns(nope + v, rank).cuts(tile);
+}
+
 void HeadLinear::absorb(const Exec& exec, const Tensor& absorbed, const Tensor& q) const {
   const Tensor operand = this->operand(exec, Pass::fprop, q, nope + rope);
   const HeadPanels& panels = kv_b.weight->value.heads;

@@ -27,6 +27,9 @@ struct HeadLinear {
   };
   void backward_weight(const Exec& exec, const Operands& x) const;  // one contribution, in two halves
 
+  // Whether absorb() and values() make codes together with other tensor ranks (Linear::fprop_operand).
+  bool shares_fprop_codes() const;
+
   Heads parts() const { return {heads, nope, v}; }  // of kv_b, as its panels are packed
 
  private:

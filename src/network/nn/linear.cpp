@@ -42,6 +42,11 @@ Activation Linear::dgrad_operand(const Exec& exec, const Activation& dy) const {
   return recipe.dgrad_operand(exec, dy, &outputs);
 }
 
+bool Linear::shares_fprop_codes() const {
+  const CutMatrix* columns = weight->cut_along(1);
+  return columns && recipe.fprop == Format::fp8 && columns->cuts(recipe.activation);
+}
+
 // Codes that ranks make together are made before they are shown: who looks on makes none of its own.
 void Linear::forward(const Exec& exec, const Tensor& y, const Activation& given, ops::Write write) const {
   const Activation x = weight->cut_along(1) ? fprop_operand(exec, given) : given;

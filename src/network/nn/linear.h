@@ -29,6 +29,7 @@ struct Linear {
     return recipe.fprop_operand(exec, x, weight->cut_along(1));
   }
   Activation dgrad_operand(const Exec& exec, const Activation& dy) const;
+  bool shares_fprop_codes() const;  // whether fprop_operand is such codes
   void forward(const Exec& exec, const Tensor& y, const Activation& x, ops::Write write = ops::Write::overwrite) const;
   void backward_input(const Exec& exec, const Tensor& dx, const Activation& dy,
                       ops::Write write = ops::Write::overwrite) const;

@@ -16,9 +16,9 @@ void Mlp::gate_up_part(const Exec& exec, const Activation& x, int64_t first, Sav
   up.forward(exec, rows.col_range(width, width), operand);
 }
 
-Activation Mlp::inner(const Exec& exec, const Saved& saved) const {
+Activation Mlp::inner(const Exec& exec, const ops::RowRange& part, const Saved& saved) const {
   const int64_t width = gate.out_features();
-  const Tensor& rows = saved.gate_up;
+  const Tensor rows = saved.gate_up.row_range(part.begin, part.count);
   const Tensor inner = Tensor::empty(exec, rows.dtype(), {rows.rows(), width});
   ops::swiglu(exec, inner, rows.col_range(0, width), rows.col_range(width, width));
   return down.fprop_operand(exec, inner);
@@ -48,7 +48,7 @@ void Mlp::restore(const Exec& exec, const Activation& x, Saved& saved) const {
 void Mlp::forward(const Exec& exec, const Tensor& y, const Activation& x, ops::Write write, Saved& saved) const {
   start(exec, x.dtype(), x.rows(), saved);
   gate_up_part(exec, x, 0, saved);
-  down.forward(exec, y, inner(exec, saved), write);
+  down.forward(exec, y, inner(exec, {0, y.rows()}, saved), write);
 }
 
 void Mlp::start_backward(const Exec& exec, Saved& saved) const {

@@ -4,6 +4,7 @@
 #pragma once
 #include "nn/kept.h"
 #include "nn/linear.h"
+#include "ops/routing.h"
 
 namespace hadal {
 
@@ -22,10 +23,11 @@ struct Mlp {
 
   // Where the inner width is cut over ranks, rows come from others and go to them in parts. These do some rows
   // [first, first + x.rows()) of a pass; `start...` makes their buffers. What is summed over the inner width, inner()
-  // and gradients(), is made of all rows before (Linear::fprop_operand).
+  // and gradients(), is made of all rows before where ranks share its codes (Linear::fprop_operand).
   void start(const Exec& exec, DType dtype, int64_t rows, Saved& saved) const;
   void gate_up_part(const Exec& exec, const Activation& x, int64_t first, Saved& saved) const;
-  Activation inner(const Exec& exec, const Saved& saved) const;  // [rows, F], as down reads it
+  Activation inner(const Exec& exec, const ops::RowRange& part,
+                   const Saved& saved) const;  // [rows, F], as down reads it
   void start_backward(const Exec& exec, Saved& saved) const;
   void down_backward_part(const Exec& exec, const Activation& dy, int64_t first, Saved& saved) const;
   void swiglu_backward(const Exec& exec, const Activation& dy, Saved& saved) const;  // of all rows

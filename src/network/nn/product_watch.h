@@ -1,12 +1,16 @@
 // ProductWatch: who looks on while linears multiply (Exec::watch): the shadow check of FP8 training, and what
 // `hadal precision` sees of a model's own activations and gradients. It is told which piece runs, what became codes,
-// which rows of codes were gathered, and of every product with its operands. It changes none of them: what it computes
-// goes into tensors of its own, on an Exec without a watch. Called by one thread at a time, the one that computes.
+// which rows of codes were gathered, of every product with its operands, and of attention. It changes none of them:
+// what it computes goes into tensors of its own, on an Exec without a watch. Called by one thread at a time, the one
+// that computes.
 #pragma once
 #include "tensor/quantised.h"
 
 namespace hadal {
 
+namespace ops {
+struct AttentionInputs;  // ops/attention.h
+}
 struct GemmRecipe;  // nn/recipe.h
 struct Parameter;   // nn/parameter.h
 
@@ -31,6 +35,8 @@ class ProductWatch {
   virtual void coded(const Exec& exec, const Activation& from, const Activation& codes) {}
   virtual void gathered(const Exec& exec, const Activation& from, const Activation& to, const Tensor& index) {}
   virtual void product(const Exec& exec, const ProductSeen& seen) = 0;
+  // What heads make of scores, between the products of a layer.
+  virtual void attention(const Exec& exec, const ops::AttentionInputs& in, bool forward) {}
 };
 
 // The place with who looks on, or with nobody.

@@ -141,7 +141,9 @@ Hidden hidden_under_products(int tensor, bool in_parts) {
     double begin = clock.now();
     const auto hidden = [&] { return 1 - (clock.now() - begin - travel) / travel; };
     if (in_parts) {
-      split.gather_in_parts(owned.exec, own, [&](const Tensor&, const ops::RowRange& part) { multiply(part.count); });
+      PartsUnderWay parts = split.start_parts(owned.exec, Extent::queries, own);
+      parts.each([&](const ops::RowRange& part) { multiply(part.count); });
+      parts.finish();
     } else {
       split.start_gather(owned.exec, Extent::queries, own).wait();
       multiply(n);
@@ -151,7 +153,8 @@ Hidden hidden_under_products(int tensor, bool in_parts) {
     group.barrier();
     begin = clock.now();
     if (in_parts) {
-      split.reduce_in_parts(owned.exec, all, [&](const ops::RowRange& part) { multiply(part.count); });
+      const auto make = [&](const ops::RowRange& part) { multiply(part.count); };
+      split.start_reduce_in_parts(owned.exec, Extent::queries, all, make).wait();
     } else {
       multiply(n);
       split.start_reduce(owned.exec, Extent::queries, all).wait();
@@ -174,6 +177,43 @@ TEST(RowSplit, PartsTravelUnderTheProductsOfOthers) {
   }
 }
 
+// Own rows come first, each row once, and where it belongs; sums of parts reach the rows' owner.
+TEST(RowSplit, EveryRowOfEveryPartIsThatOfItsOwner) {
+  for (const int tensor : {2, 3}) {
+    const MicroBatch batch = make_batch({{300 * tensor + 1}}, false);
+    run_rank_threads(tensor, [&](std::shared_ptr<Transport> transport) {
+      Group group(transport, "tensor");
+      const RowSplit split(batch, {.tensor = &group});
+      OwnedExec owned(1);
+      std::vector<double> own;
+      for (const int32_t row : split.own()) own.push_back(row);
+      const int64_t n = split.n_queries();
+      for (const Extent extent : {Extent::queries, Extent::keys}) {
+        PartsUnderWay rows = split.start_parts(owned.exec, extent, Tensor::from(owned.exec, own, {split.n_own(), 1}));
+        std::vector<ops::RowRange> parts;
+        std::vector<int> seen(size_t(n), 0);
+        rows.each([&](const ops::RowRange& part) {
+          parts.push_back(part);
+          for (int64_t i = part.begin; i < part.begin + part.count; ++i) {
+            ++seen[size_t(i)];
+            EXPECT_EQ(element(rows.all(), i), double(i));
+          }
+        });
+        EXPECT_EQ(seen, std::vector<int>(size_t(n), 1));
+        EXPECT_GT(parts.size(), size_t(tensor));
+        EXPECT_EQ(parts.front().begin, split.own_among_queries().begin);
+        rows.finish();
+        const Tensor summands = Tensor::zeros(owned.exec, DType::f64, {n, 1});
+        const auto make = [&](const ops::RowRange& part) {
+          for (int64_t i = part.begin; i < part.begin + part.count; ++i) set_element(summands, i, double(i + 1));
+        };
+        const Tensor sums = split.start_reduce_in_parts(owned.exec, extent, summands, make).wait();
+        for (int64_t i = 0; i < split.n_own(); ++i) EXPECT_EQ(element(sums, i), (own[size_t(i)] + 1) * tensor);
+      }
+    });
+  }
+}
+
 TEST(RowSplit, FewRowsAreMultipliedTogetherWithTheirNeighbours) {
   constexpr int kRanks = 8, kEach = 48;
   const MicroBatch batch = make_batch({{kRanks * kEach}}, false);
@@ -186,21 +226,22 @@ TEST(RowSplit, FewRowsAreMultipliedTogetherWithTheirNeighbours) {
     for (const int32_t row : split.own()) own.push_back(row);
     std::vector<int> seen(rows.size(), 0);
     int products = 0;
-    split.gather_in_parts(owned.exec, Tensor::from(owned.exec, own, {kEach, 1}),
-                          [&](const Tensor& all, const ops::RowRange& part) {
-                            ++products;
-                            for (int64_t i = part.begin; i < part.begin + part.count; ++i) {
-                              ++seen[size_t(i)];
-                              EXPECT_EQ(element(all, i), double(i));
-                            }
-                          });
+    PartsUnderWay parts = split.start_parts(owned.exec, Extent::queries, Tensor::from(owned.exec, own, {kEach, 1}));
+    parts.each([&](const ops::RowRange& part) {
+      ++products;
+      for (int64_t i = part.begin; i < part.begin + part.count; ++i) {
+        ++seen[size_t(i)];
+        EXPECT_EQ(element(parts.all(), i), double(i));
+      }
+    });
     EXPECT_EQ(seen, std::vector<int>(rows.size(), 1));
     EXPECT_LE(products, 4) << "the own rows, those behind them, those before them";
     const Tensor summands = Tensor::zeros(owned.exec, DType::f64, {kRanks * kEach, 1});
-    const Tensor sums = split.reduce_in_parts(owned.exec, summands, [&](const ops::RowRange& part) {
+    const auto make = [&](const ops::RowRange& part) {
       summands.row_range(part.begin, part.count)
           .copy_from(Tensor::from(owned.exec, rows, {int64_t(rows.size()), 1}).row_range(part.begin, part.count));
-    });
+    };
+    const Tensor sums = split.start_reduce_in_parts(owned.exec, Extent::queries, summands, make).wait();
     for (int64_t i = 0; i < kEach; ++i) EXPECT_EQ(element(sums, i), own[size_t(i)] * kRanks);
   });
 }

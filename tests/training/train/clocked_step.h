@@ -7,8 +7,11 @@
 #include <map>
 
 #include "comm/rank_threads.h"
+#include "comm/transport_over.h"
 #include "comm/virtual_clock.h"
 #include "model/timeline.h"
+#include "nn/product_watch.h"
+#include "ops/attention.h"
 #include "train/rank_place.h"
 #include "train/step_trace.h"
 
@@ -29,15 +32,20 @@ struct ClockedCase {
   ParallelConfig parallel;
   int64_t micro_batches = 8;  // of each data rank
   int64_t rows = 4;           // of each
-  std::function<double(const PieceEvent&)> cost;
+  int64_t sequences = 1;      // that these rows are
+  std::function<double(const PieceEvent&)> cost = [](const PieceEvent&) { return 0.0; };
+  double each_product = 0;  // seconds of a multiplication and addition of linears and attention, where it comes
   Links links = [](int, int) { return LinkSpeed{}; };
-  bool overlap = true;  // F&B pairs run piece by piece; else one after the other
+  bool overlap = true;       // F&B pairs run piece by piece; else one after the other
+  bool sends_block = false;  // who sends computes nothing until it has left
 };
 
 struct ClockedRank {
   std::vector<PieceEvent> events;
   double end = 0;
   RankWaits waits = {};
+  double products = 0, experts_products = 0;  // seconds of all products; of those of MoE layers' FFNs
+  int64_t sent_bytes = 0;
 };
 
 // Seconds of the traffic pieces between (kind "dispatch", "combine"), and how much of them was waited for.
@@ -48,17 +56,73 @@ inline double waited(const std::vector<PieceEvent>& events, bool traffic = true)
   return seconds;
 }
 
-inline MicroBatch plain_batch(int64_t rows, int64_t vocabulary, int64_t number) {
+inline MicroBatch plain_batch(int64_t rows, int64_t vocabulary, int64_t number, int64_t sequences = 1) {
   MicroBatch batch;
+  const int64_t each = rows / sequences;
   for (int64_t i = 0; i < rows; ++i) {
     batch.tokens.push_back(int32_t((number * 7 + i * 3) % vocabulary));
     batch.targets.push_back(int32_t((number * 5 + i) % vocabulary));
-    batch.positions.push_back(int32_t(i));
+    batch.positions.push_back(int32_t(i % each));
   }
-  batch.segments.push_back({0, rows, 0, rows});
-  batch.sequences.push_back({0, rows});
+  for (int64_t s = 0; s < sequences; ++s) {
+    batch.segments.push_back({s * each, each, s * each, each});
+    batch.sequences.push_back({s * each, each});
+  }
   return batch;
 }
+
+// Multiplications (each with an addition) that attention takes: scores and values, backward the scores again.
+inline double products_of(const ops::AttentionInputs& in, bool forward) {
+  double pairs = 0;
+  for (const ops::Segment& s : *in.segments)
+    pairs += double(s.n_q) * double(s.n_k - s.n_q) + double(s.n_q) * double(s.n_q + 1) / 2;
+  const double keys = double(in.d_nope + in.d_rope), values = double(in.d_v);
+  return pairs * double(in.n_heads) * (forward ? keys + values : 3 * keys + 2 * values);
+}
+
+// Moves a clock on by what products cost, where they come: also while rows travel.
+class ProductCosts : public ProductWatch {
+ public:
+  ProductCosts(VirtualClock& clock, double each) : clock_(clock), each_(each) {}
+  void product(const Exec&, const ProductSeen& seen) override {
+    const int64_t rows = seen.x ? seen.x.rows() : seen.dy.rows();
+    const std::vector<int64_t>& size = seen.weight->box.size;
+    const size_t n = size.size();
+    const double count = double(rows_in_use(seen.offsets, rows)) * double(size[n - 1] * size[n - 2]);
+    add(count, seen.weight->spec.name.find(".moe.") != std::string::npos);
+  }
+  void attention(const Exec&, const ops::AttentionInputs& in, bool forward) override {
+    add(products_of(in, forward), false);
+  }
+  double seconds() const { return seconds_; }
+  double experts_seconds() const { return experts_; }
+
+ private:
+  void add(double products, bool experts) {
+    clock_.advance(products * each_);
+    seconds_ += products * each_;
+    experts_ += experts ? products * each_ : 0;
+  }
+  VirtualClock& clock_;
+  double each_, seconds_ = 0, experts_ = 0;
+};
+
+// Counts what a rank sends, and may make it wait until it has left.
+class CountedSends : public TransportOver {
+ public:
+  CountedSends(std::shared_ptr<Transport> inner, VirtualClock& clock, bool block)
+      : TransportOver(std::move(inner)), clock_(clock), block_(block) {}
+  void send(int to, Message message) override {
+    bytes += message.bytes;
+    TransportOver::send(to, std::move(message));
+    if (block_) clock_.wait_until(clock_.leave(0, {}));
+  }
+  int64_t bytes = 0;
+
+ private:
+  VirtualClock& clock_;
+  bool block_;
+};
 
 // CPU seconds of this thread.
 inline double thread_seconds() {
@@ -116,11 +180,12 @@ inline std::vector<ClockedRank> clocked_step(const ClockedCase& c) {
   std::vector<ClockedRank> ranks(static_cast<size_t>(c.parallel.ranks()));
   std::vector<MicroBatch> global;
   for (int64_t m = 0; m < c.micro_batches * c.parallel.dp; ++m)
-    global.push_back(plain_batch(c.rows, c.model.vocab_size, m));
+    global.push_back(plain_batch(c.rows, c.model.vocab_size, m, c.sequences));
   run_rank_threads(int(ranks.size()), [&](std::shared_ptr<Transport> transport) {
     OwnedExec owned(1);
     VirtualClock clock;
-    RankPlace place(c.model, c.parallel, on_clock(transport, clock, c.links));
+    const auto counted = std::make_shared<CountedSends>(on_clock(transport, clock, c.links), clock, c.sends_block);
+    RankPlace place(c.model, c.parallel, counted);
     ModelOptions options;
     options.training = true;
     Transformer model(c.model, options, owned.exec, place.share());
@@ -136,12 +201,15 @@ inline std::vector<ClockedRank> clocked_step(const ClockedCase& c) {
     weights.mtp.assign(size_t(c.model.n_mtp), 0.1);
     Wants wants;
     wants.timeline = &timeline;
+    ProductCosts costs(clock, c.each_product);
+    const Exec exec = with_watch(owned.exec, &costs);
     place.travels().begin(timeline.now);
     model.begin_step(work.actions);
-    model.forward_backward(owned.exec, work.batches, weights, wants, &work.actions);
+    model.forward_backward(exec, work.batches, weights, wants, &work.actions);
     RankWaits waits = waits_of(timeline.events);
     add_travels(place.travels(), waits);
-    ranks[size_t(place.rank())] = {std::move(timeline.events), clock.now(), waits};
+    ranks[size_t(place.rank())] = {std::move(timeline.events), clock.now(),   waits, costs.seconds(),
+                                   costs.experts_seconds(),    counted->bytes};
   });
   return ranks;
 }

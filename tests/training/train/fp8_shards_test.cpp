@@ -198,7 +198,7 @@ class Operands {
     saved.gate_up.col_range(0, heads_).copy_from(columns(1, 8));
     saved.gate_up.col_range(heads_, heads_).copy_from(columns(1, 9));
     saved.d_gate_up = saved.gate_up.clone(exec_);
-    note("inner", 1, mlp.inner(exec_, saved));
+    note("inner", 1, mlp.inner(exec_, {0, saved.gate_up.rows()}, saved));
     const Mlp::Gradients gradients = mlp.gradients(exec_, saved);
     note("gate's gradient", 1, gradients.gate), note("up's gradient", 1, gradients.up);
     mlp.round(exec_, saved);
