@@ -55,6 +55,7 @@ std::shared_ptr<Transport> open_processes(const std::string& transport, int64_t 
                                           double watchdog) {
   const bool launched = started_by_mpi();
   if (transport == "threads" || (transport == "auto" && !launched)) return nullptr;
+  check_built_with_mpi();  // before processes are started that could only say so
   if (!launched) run_under_mpirun(n_ranks, common.quiet);
   std::shared_ptr<Transport> opened = MpiTransport::open({.silent_seconds = watchdog});
   common.processes = mpi_ranks_on_this_machine();

@@ -36,25 +36,26 @@ std::chrono::microseconds longest_sleep(double idle_seconds) {
   return std::chrono::microseconds(int64_t(1e6 * std::clamp(idle_seconds / 64, 1e-3, 10e-3)));
 }
 
-const MpiModule* load_module() {
+// Beside the program, above a folder of tests, or where it is installed.
+fs::path module_file() {
   const fs::path program = fs::read_symlink("/proc/self/exe").parent_path();
-  const fs::path beside = program / "hadal_mpi.so", installed = program / "../lib/hadal/hadal_mpi.so";
+  const fs::path beside = program / "hadal_mpi.so";
+  for (const fs::path& path : {beside, program.parent_path() / "hadal_mpi.so", program / "../lib/hadal/hadal_mpi.so"})
+    if (fs::exists(path)) return path;
+  fail(ErrorKind::unsupported,
+       "this program was built without MPI ({} is not there): install openmpi-bin and libopenmpi-dev (./setup --tests) "
+       "and build again, or use ranks as threads: --ranks N",
+       beside.string());
+}
+
+const MpiModule* load_module() {
+  const fs::path file = module_file();
   // Global: MPI opens plugins of its own, which look for its symbols.
-  void* library = nullptr;
-  for (const fs::path& path : {beside, program.parent_path() / "hadal_mpi.so", installed}) {
-    if (!fs::exists(path)) continue;
-    library = dlopen(path.c_str(), RTLD_NOW | RTLD_GLOBAL);
-    check(library != nullptr, ErrorKind::unsupported,
-          "MPI cannot be opened: {}; install it with ./setup --tests, or use ranks as threads: --ranks N", dlerror());
-    break;
-  }
-  check(
-      library != nullptr, ErrorKind::unsupported,
-      "this program was built without MPI ({} is not there): install openmpi-bin and libopenmpi-dev (./setup --tests) "
-      "and build again, or use ranks as threads: --ranks N",
-      beside.string());
+  void* library = dlopen(file.c_str(), RTLD_NOW | RTLD_GLOBAL);
+  check(library != nullptr, ErrorKind::unsupported,
+        "MPI cannot be opened: {}; install it with ./setup --tests, or use ranks as threads: --ranks N", dlerror());
   const auto function = reinterpret_cast<MpiModuleFunction>(dlsym(library, kMpiModuleSymbol));
-  check(function != nullptr, ErrorKind::unsupported, "{} is of another version of this program", beside.string());
+  check(function != nullptr, ErrorKind::unsupported, "{} is of another version of this program", file.string());
   return function();
 }
 
@@ -72,6 +73,14 @@ int mpi_ranks_on_this_machine() {
   const char* value = first_of({"OMPI_COMM_WORLD_LOCAL_SIZE", "SLURM_NTASKS_PER_NODE"});
   return value ? std::max(1, std::atoi(value)) : 1;
 }
+
+std::string mpi_rank_name() {
+  const char* rank = first_of({"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"});
+  const char* size = first_of({"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_NTASKS"});
+  return rank && size && std::atoi(size) > 1 ? fmt::format("rank {}", rank) : "";
+}
+
+void check_built_with_mpi() { module_file(); }
 
 struct MpiTransport::State {
   using Key = std::tuple<int, uint64_t, int64_t>;  // from, channel, number
