@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "base/open_device.h"
 #include "base/text_format.h"
+#include "comm/mpi_transport.h"
 #include "kernels/devices.h"
 
 namespace hadal {
@@ -45,7 +46,8 @@ void say(const std::string& line) { std::fwrite(line.data(), 1, line.size(), std
 
 void print_error(const std::string& text) {
   const bool colour = wants_colour(2);
-  std::string line = text;
+  const std::string rank = mpi_rank_name();
+  std::string line = rank.empty() || text.starts_with("rank ") ? text : rank + ": " + text;
   while (!line.empty() && line.back() == '\n') line.pop_back();
   say(fmt::format("hadal: {}error:{} {}\n", colour ? "\033[31m" : "", colour ? "\033[0m" : "", line));
 }

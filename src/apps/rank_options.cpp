@@ -58,6 +58,7 @@ std::shared_ptr<Transport> open_processes(const std::string& transport, int64_t 
   const bool launched = started_by_mpi();
   if (transport == "threads" || (transport == "auto" && !launched)) return nullptr;
   const bool nccl = transport == "nccl";
+  check_built_with_mpi();  // before processes are started that could only say so
   if (!launched && nccl) check_nccl_can_start(n_ranks);
   if (!launched) run_under_mpirun(n_ranks, common.quiet);
   std::shared_ptr<MpiTransport> opened;

@@ -10,6 +10,7 @@
 #include "base/open_device.h"
 #include "base/text_format.h"
 #include "comm/mpi_transport.h"
+#include "comm/reason.h"
 #include "config/config_io.h"
 #include "data/dialogue_samples.h"
 #include "dialogue/sample.h"
@@ -64,9 +65,9 @@ TrainOutcome train_as_process(const TrainRequest& request, const Exec& exec) {
   try {
     return train(request, exec);
   } catch (const std::exception& error) {  // the transport's end ends the process
-    fmt::print(stderr, "hadal: error: rank {}: {}\n", mpi->rank(), error.what());
+    fmt::print(stderr, "hadal: error: rank {}: {}\n", mpi->rank(), reason_of(error));
     std::fflush(stderr);
-    mpi->fail(error.what());
+    mpi->fail(reason_of(error));
     throw;
   }
 }

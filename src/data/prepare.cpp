@@ -171,7 +171,7 @@ Prepared open_or_build(const BuildJob& job) {
   }
   std::string plan = job.options.plan;
   if (auto found = keep(job, plan, obstacle)) return std::move(*found);
-  check(job.options.on_change == OnChange::keep, obstacle.kind, "the data in '{}' cannot be shown: {}",
+  check(job.options.on_change == OnChange::keep, obstacle.kind, "the data in '{}' cannot be read: {}",
         job.cache.string(), obstacle.why);
   obstacle.why = obstacle.why.substr(0, obstacle.why.find("; run `hadal data build`"));  // it is being done
   job.say("data: making again what is missing, because: " + obstacle.why);

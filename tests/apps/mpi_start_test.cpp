@@ -1,5 +1,5 @@
-// hadal --transport mpi where mpirun fails, is killed or is not there: the line that was run, and what to try. No MPI
-// is needed: mpirun is a script.
+// hadal --transport mpi where mpirun fails, is killed or is not there, or the program was built without MPI: the line
+// that was run, and what to try. No MPI is needed: mpirun is a script, and the module an empty file.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -18,6 +18,12 @@ using testing::has;
 
 class MpiStart : public ::testing::Test {
  protected:
+  // As a build makes them, in a folder of their own.
+  void SetUp() override {
+    fs::create_directory(dir_ / "build");
+    fs::copy(HADAL_BINARY_DIR "/hadal", binary());
+    atomic_write(module(), "");
+  }
   // An mpirun that writes the words it was given, one a line, and then does this.
   void make_mpirun(const std::string& then) const {
     atomic_write(dir_ / "mpirun", "#!/bin/sh\nprintf '%s\\n' \"$@\" > \"" + words() + "\"\n" + then + "\n");
@@ -25,8 +31,10 @@ class MpiStart : public ::testing::Test {
   }
   std::string path() const { return "PATH='" + dir_.path() + "':$PATH"; }
   CommandResult train() const {
-    return run_hadal(small_.train("run", "--ranks 2 --transport mpi --trace \"it's\""), path());
+    return run_hadal(small_.train("run", "--ranks 2 --transport mpi --trace \"it's\""), path(), binary());
   }
+  std::string binary() const { return dir_ / "build/hadal"; }
+  std::string module() const { return dir_ / "build/hadal_mpi.so"; }
   std::string words() const { return dir_ / "words"; }
 
   testing::TempDir dir_;
@@ -66,8 +74,8 @@ TEST_F(MpiStart, OfSuccessNothingIsSaidQuietly) {
 }
 
 TEST_F(MpiStart, WithoutMpirunTheLineThatWouldHaveRunIsSaid) {
-  const auto missing =
-      run_hadal(small_.train("run", "--ranks 2 --transport mpi"), "PATH='" + dir_.path() + "'");  // nothing is there
+  const auto missing = run_hadal(small_.train("run", "--ranks 2 --transport mpi"), "PATH='" + dir_.path() + "'",
+                                 binary());  // nothing is there
   EXPECT_EQ(missing.code, 1);
   EXPECT_TRUE(
       missing.err.starts_with("hadal: error: mpirun cannot be started (No such file or directory): install "
@@ -75,6 +83,31 @@ TEST_F(MpiStart, WithoutMpirunTheLineThatWouldHaveRunIsSaid) {
       << missing.err;
   EXPECT_TRUE(has(missing.err, "the line would have been: mpirun -n 2 --oversubscribe ")) << missing.err;
   EXPECT_EQ(std::count(missing.err.begin(), missing.err.end(), '\n'), 1) << missing.err;
+}
+
+// A build without MPI's headers makes no module: one line says so, before a process is started or anything made.
+TEST_F(MpiStart, OfABuildWithoutMpiItIsSaidWhatToInstall) {
+  fs::remove(module());
+  make_mpirun("exit 0");
+  const std::string launched = "OMPI_COMM_WORLD_SIZE=1 OMPI_COMM_WORLD_RANK=0 ";  // by an mpirun that is there
+  for (const auto& [before, more] : {std::pair{path(), "--ranks 2 --transport mpi"}, {launched, ""}}) {
+    const auto refused = run_hadal(small_.train("run", more), before, binary());
+    EXPECT_EQ(refused.code, 1);
+    EXPECT_EQ(refused.err, "hadal: error: this program was built without MPI (" + module() +
+                               " is not there): install openmpi-bin and libopenmpi-dev (./setup --tests) and build "
+                               "again, or use ranks as threads: --ranks N\n");
+    EXPECT_FALSE(fs::exists(words())) << "mpirun was started";
+    EXPECT_FALSE(fs::exists(small_.run()));
+  }
+  EXPECT_EQ(run_hadal(small_.train("run", "--ranks 2 --steps 1"), "", binary()).code, 0) << "threads need none";
+}
+
+TEST_F(MpiStart, AModuleThatIsNoneIsNamed) {
+  const auto refused = run_hadal(small_.train("run"), "OMPI_COMM_WORLD_SIZE=1", binary());
+  EXPECT_EQ(refused.code, 1);
+  EXPECT_TRUE(refused.err.starts_with("hadal: error: MPI cannot be opened: " + module() + ": file too short"))
+      << refused.err;
+  EXPECT_TRUE(has(refused.err, "use ranks as threads: --ranks N")) << refused.err;
 }
 
 }  // namespace

@@ -179,6 +179,7 @@ TEST_F(RankFaults, AFullDiskOfOneRankIsWaitedForByAll) {
   for (const fs::path& checkpoint : list_checkpoints(small.run("run") / "checkpoints")) verify_checkpoint(checkpoint);
 }
 
+// Of a checkpoint, and of the text's tokens, which no other rank than the first makes again.
 TEST_F(RankFaults, ATruncatedFileThatOneRankSeesIsNamed) {
   std::string namespaces;
   for (const char* how : {"-m", "-rm"})
@@ -187,20 +188,52 @@ TEST_F(RankFaults, ATruncatedFileThatOneRankSeesIsNamed) {
       namespaces = how;
   if (namespaces.empty()) GTEST_SKIP() << "no mount of one's own here";
   ASSERT_EQ(run_hadal(small.train("run", "--steps 9 --stop-after 2 --ranks 2")).code, 0);
-  const fs::path file = small.run("run") / "checkpoints" / "step_00000002" / "optimizer.safetensors";
-  const fs::path shorter = small.root() / "shorter";
-  const std::string whole = read_file(file);
-  atomic_write(shorter, whole.substr(0, whole.size() - 1));
   const std::string train = "train " + SmallRun::quoted(small.run("run")) + " --quiet --ranks 2";
-  const auto result = run_hadal(train + " : -n 1 unshare " + namespaces +
-                                    " sh -c 'mount --bind \"$0\" \"$1\" && shift && exec \"$@\"' " +
-                                    SmallRun::quoted(shorter) + " " + SmallRun::quoted(file) + " $HADAL " + train,
-                                mpirun(1));
-  EXPECT_NE(result.code, 0);
-  EXPECT_TRUE(has(result.err, "rank 1: " + file.string())) << result.err;
-  EXPECT_TRUE(has(result.err, "truncated")) << result.err;
-  EXPECT_EQ(read_file(file), whole);
+  const fs::path shorter = small.root() / "shorter";
+  for (const auto& [name, why] : {std::pair{"checkpoints/step_00000002/optimizer.safetensors", "truncated"},
+                                  {"data/shards/000-00000.train.shard", "is damaged"}}) {
+    const fs::path file = small.run("run") / name;
+    const std::string whole = read_file(file);
+    atomic_write(shorter, whole.substr(0, whole.size() - 1));
+    const auto result = run_hadal(train + " : -n 1 unshare " + namespaces +
+                                      " sh -c 'mount --bind \"$0\" \"$1\" && shift && exec \"$@\"' " +
+                                      SmallRun::quoted(shorter) + " " + SmallRun::quoted(file) + " $HADAL " + train,
+                                  mpirun(1));
+    EXPECT_NE(result.code, 0);
+    EXPECT_TRUE(has(result.err, "error: rank 1: ") && has(result.err, file.string())) << result.err;
+    EXPECT_TRUE(has(result.err, why) && has(result.err, "rank 0: rank 1 ended: ")) << result.err;
+    EXPECT_EQ(run_hadal("version > /dev/null", processes_of("run") + ";").out, "") << "a process is left";
+    EXPECT_EQ(read_file(file), whole);
+  }
   EXPECT_EQ(run_hadal(train, mpirun(2)).code, 0);
+}
+
+// In the middle of a step, and not the first rank: it cannot have the memory that it asks for.
+TEST_F(RankFaults, ARankWithoutMemoryEndsTheJobAndIsNamedByAll) {
+  const int victim = 1 + int(draw(kPipeline.n_ranks - 1, "starve rank"));
+  const auto starved = ended("run", started(kPipeline.n_ranks, "run", endless(kPipeline)) +
+                                        "prlimit --as=100000000 --pid " + process_of("run", victim) + ";");
+  EXPECT_FALSE(has(starved.out, "rc 0") || has(starved.out, "rc 124")) << starved.out;
+  EXPECT_TRUE(has(starved.err, fmt::format("error: rank {}: ", victim))) << starved.err;
+  EXPECT_TRUE(has(log_of("run", victim), "error ended at ")) << log_of("run", victim);
+  for (int rank = 0; rank < kPipeline.n_ranks; ++rank) {
+    if (rank == victim) continue;
+    EXPECT_TRUE(has(log_of("run", rank), fmt::format("rank {} ended: ", victim))) << log_of("run", rank);
+  }
+  expect_goes_on("run", kPipeline);
+}
+
+// Before it speaks to the others.
+TEST_F(RankFaults, WhatOneRankRefusesAtItsStartIsNamedWithIt) {
+  const std::string train = small.train("run", "--steps 3");
+  for (const auto& [bad, why] : {std::pair{" --set model.n_heads=0", "model.n_heads = 0 must lie in"},
+                                 {" --set model.n_haeds=2", "n_haeds"},
+                                 {" --text nothing.txt", "nothing.txt"}}) {
+    const auto refused = run_hadal(train + " : -n 1 $HADAL " + train + bad, mpirun(1));
+    EXPECT_NE(refused.code, 0);
+    EXPECT_TRUE(has(refused.err, "hadal: error: rank 1: ") && has(refused.err, why)) << refused.err;
+    EXPECT_EQ(run_hadal("version > /dev/null", processes_of("run") + ";").out, "") << "a process is left";
+  }
 }
 
 TEST_F(RankFaults, AnotherConfigurationOrProgramIsRefusedByName) {

@@ -20,7 +20,8 @@ namespace {
 using testing::not_overlapped;
 
 constexpr int64_t kMicroBatches = 8;  // of each of two data ranks
-// Stages that are alike, each layer with experts: else a half of a pair is done before the other.
+// Stages that are alike: each layer has experts, and these are larger than the head, which would take a layer's place.
+// Else one half of a pair is done before the other.
 constexpr int64_t kLayers = 4;
 
 struct Trace {
@@ -52,7 +53,7 @@ Trace read_trace(const std::filesystem::path& file) {
 // The lists of a step's actions, by pipeline seat.
 std::vector<Actions> lists_of(const std::string& layout) {
   ModelConfig model;
-  model.n_layers = kLayers, model.n_routed_experts = 4;
+  model.vocab_size = 300, model.n_layers = kLayers, model.n_dense_layers = 0, model.n_routed_experts = 4;
   return make_plan(Placement(model, parse_layout(layout)).pipeline(kMicroBatches)).ranks;
 }
 
@@ -76,37 +77,23 @@ std::vector<PieceEvent> without_overlap(std::vector<PieceEvent> events, const Ac
 }
 
 void train_with_trace(const SmallRun& small, const std::string& layout, const std::filesystem::path& file) {
-  const std::vector<std::string> words = {"hadal",
-                                          "train",
-                                          small.config().string(),
-                                          "--text",
-                                          small.text().string(),
-                                          "--run",
-                                          small.run().string(),
-                                          "--quiet",
-                                          "--steps",
-                                          "2",
-                                          "--layout",
-                                          layout,
-                                          "--trace",
-                                          file.string(),
-                                          "--set",
-                                          "train.batch_ramp=[]",
-                                          "--set",
-                                          fmt::format("train.batch_sequences={}", 2 * kMicroBatches),
-                                          "--set",
-                                          "train.micro_batch_sequences=1",
-                                          "--set",
-                                          fmt::format("model.n_layers={}", kLayers),
-                                          "--set",
-                                          "model.n_dense_layers=0",
-                                          "--set",
-                                          "model.n_mtp=0"};
+  std::vector<std::string> words = {"hadal", "train", small.config().string(), "--quiet", "--steps", "2"};
+  for (const auto& [option, value] : {std::pair{"--text", small.text().string()},
+                                      {"--run", small.run().string()},
+                                      {"--layout", layout},
+                                      {"--trace", file.string()}})
+    words.insert(words.end(), {option, value});
+  for (const std::string& setting :
+       {std::string("train.batch_ramp=[]"), fmt::format("train.batch_sequences={}", 2 * kMicroBatches),
+        std::string("train.micro_batch_sequences=1"), fmt::format("model.n_layers={}", kLayers),
+        std::string("model.n_dense_layers=0"), std::string("model.expert_ffn_size=64"), std::string("model.n_mtp=0")})
+    words.insert(words.end(), {"--set", setting});
   std::vector<const char*> arguments;
   for (const std::string& word : words) arguments.push_back(word.c_str());
   ::testing::internal::CaptureStdout();
   const int code = Cli().run(int(arguments.size()), arguments.data());
-  EXPECT_EQ(code, kExitFine) << ::testing::internal::GetCapturedStdout();
+  const std::string said = ::testing::internal::GetCapturedStdout();
+  EXPECT_EQ(code, kExitFine) << said;
 }
 
 class TraceOfPairs : public ::testing::TestWithParam<const char*> {};

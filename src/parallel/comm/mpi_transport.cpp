@@ -34,14 +34,17 @@ std::chrono::microseconds longest_sleep(double idle_seconds) {
   return std::chrono::microseconds(int64_t(1e6 * std::clamp(idle_seconds / 64, 1e-3, 10e-3)));
 }
 
-const MpiModule* load_module() {
-  return reinterpret_cast<MpiModuleFunction>(open_module(
-      {.file = "hadal_mpi.so",
-       .symbol = kMpiModuleSymbol,
-       .library = "MPI",
-       .when_shut = "install it with ./setup --tests, or use ranks as threads: --ranks N",
-       .when_built = "install openmpi-bin and libopenmpi-dev (./setup --tests) and build again, or use ranks as "
-                     "threads: --ranks N"}))();
+const ModuleFile kModule = {
+    .file = "hadal_mpi.so",
+    .symbol = kMpiModuleSymbol,
+    .library = "MPI",
+    .when_shut = "install it with ./setup --tests, or use ranks as threads: --ranks N",
+    .when_built =
+        "install openmpi-bin and libopenmpi-dev (./setup --tests) and build again, or use ranks as threads: "
+        "--ranks N"};
+
+const MpiModule* load_module() { return reinterpret_cast<MpiModuleFunction>(open_module(kModule))(); }
+
 }
 
 const char* first_of(std::initializer_list<const char*> names) {
@@ -58,6 +61,14 @@ int mpi_ranks_on_this_machine() {
   const char* value = first_of({"OMPI_COMM_WORLD_LOCAL_SIZE", "SLURM_NTASKS_PER_NODE"});
   return value ? std::max(1, std::atoi(value)) : 1;
 }
+
+std::string mpi_rank_name() {
+  const char* rank = first_of({"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"});
+  const char* size = first_of({"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_NTASKS"});
+  return rank && size && std::atoi(size) > 1 ? fmt::format("rank {}", rank) : "";
+}
+
+void check_built_with_mpi() { module_path(kModule); }
 
 struct MpiTransport::State {
   using Key = std::tuple<int, uint64_t, int64_t>;  // from, channel, number

@@ -20,6 +20,8 @@ struct MpiOptions {
 // Whether this process was started by an MPI launcher, and as one of how many on this machine.
 bool started_by_mpi();
 int mpi_ranks_on_this_machine();  // 1 where nobody says
+std::string mpi_rank_name();      // "rank 3", as the launcher of several processes says; empty where there is one
+void check_built_with_mpi();      // throws unsupported, with what to install, where the module is not there
 
 class MpiTransport : public Transport {
  public:

@@ -13,8 +13,11 @@ struct ModuleFile {
   std::string when_built;  // what to do where it is not there
 };
 
-// The module's function: of the file beside the program, one folder up, or where `make install` puts it. Throws
-// unsupported, with what to do, where that is not to be had.
+// Where the module's file lies: beside the program, one folder up, or where `make install` puts it. Throws unsupported,
+// with what to do, where it does not.
+std::string module_path(const ModuleFile& module);
+
+// The module's function. Throws unsupported, with what to do, where that is not to be had.
 void* open_module(const ModuleFile& module);
 
 }  // namespace hadal

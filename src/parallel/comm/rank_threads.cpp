@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "comm/reason.h"
 
 namespace hadal {
 namespace {
@@ -167,7 +168,7 @@ void run_one(World& world, int rank, const std::function<void(std::shared_ptr<Tr
     body(std::make_shared<ThreadTransport>(world, rank));
     world.returned(rank);
   } catch (const std::exception& error) {
-    world.failed(rank, error.what(), std::current_exception());
+    world.failed(rank, reason_of(error), std::current_exception());
   }
 }
 
@@ -206,6 +207,8 @@ void run_rank_threads(int n_ranks, const std::function<void(std::shared_ptr<Tran
   } catch (const Error& error) {
     if (n_ranks == 1) throw;
     throw Error(error.kind(), fmt::format("rank {}: {}", world.first_rank(), error.what()));
+  } catch (const std::bad_alloc& error) {
+    throw Error(ErrorKind::out_of_memory, fmt::format("rank {}: {}", world.first_rank(), reason_of(error)));
   }
 }
 

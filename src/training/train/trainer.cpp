@@ -9,8 +9,8 @@
 #include "base/interrupt.h"
 #include "base/open_device.h"
 #include "checkpoint/checkpoint.h"
-#include "comm/group.h"
 #include "comm/rank_threads.h"
+#include "comm/reason.h"
 #include "config/config_io.h"
 #include "data/corpus_report.h"
 #include "data/loader.h"
@@ -182,7 +182,7 @@ void Trainer::open_run(const std::string& told, const std::string& checkpoint) {
   }
   data::PrepareOptions options;
   options.quiet = true;
-  options.on_change = data::OnChange::keep;
+  options.on_change = data::OnChange::look;  // what is damaged the first rank makes again, for all
   shared_.prepared = std::make_unique<data::Prepared>(prepare_run_data(config, exec_, options, false));
   open_loader();
 }
@@ -328,8 +328,8 @@ TrainOutcome Trainer::run() {
   try {
     walk();
   } catch (const std::exception& error) {  // the run directory's log keeps it; the screen hears it from above
-    log_.failed(error.what());
-    if (reporter_) reporter_->failed(error.what());
+    log_.failed(reason_of(error));
+    if (reporter_) reporter_->failed(reason_of(error));
     throw;
   }
   log_.say(fmt::format("done after step {}", state_.step));
