@@ -1,6 +1,7 @@
 // Drawn operands of a linear, of one weight or of a stack of experts' weights, and the whole linear as training runs
 // it: what the benches of FP8 share.
 #pragma once
+#include <cmath>
 #include <functional>
 #include <memory>
 #include <string>
@@ -10,12 +11,13 @@
 
 namespace hadal::bench {
 
-inline Tensor random_tensor(const Exec& exec, DType dtype, Shape shape) {
+// Uniform in (-1, 1); binades: of these, each times a power of two down to 2^-binades.
+inline Tensor random_tensor(const Exec& exec, DType dtype, Shape shape, int binades = 0) {
   const Tensor values = Tensor::empty(exec, DType::f32, shape);
   uint32_t state = 12345;
   for (float& value : std::span(values.data<float>(), size_t(values.count()))) {
     state = state * 1664525u + 1013904223u;
-    value = float(int32_t(state) >> 8) * 0x1p-23f;
+    value = std::ldexp(float(int32_t(state) >> 8), -23 - int(state >> 3 & 0xff) * binades / 255);
   }
   return values.to(exec, dtype);
 }
@@ -36,6 +38,7 @@ struct Sizes {
   std::string name;
   int64_t experts, rows, in, out;  // experts 0: a single weight
   double product_floor = 0, linear_floor = 0;
+  int binades = 0;  // over which x and dy spread: many codes are subnormal
   double flops() const { return 6.0 * double(rows) * double(in) * double(out); }
 };
 
@@ -52,8 +55,8 @@ struct Operands {
 
 inline Operands operands(const Exec& exec, const Sizes& s, const GemmRecipe& recipe) {
   const Shape shape = s.experts ? Shape{s.experts, s.out, s.in} : Shape{s.out, s.in};
-  return {random_tensor(exec, DType::bf16, {s.rows, s.in}),
-          random_tensor(exec, DType::bf16, {s.rows, s.out}),
+  return {random_tensor(exec, DType::bf16, {s.rows, s.in}, s.binades),
+          random_tensor(exec, DType::bf16, {s.rows, s.out}, s.binades),
           Tensor::empty(exec, DType::bf16, {s.rows, s.in}),
           Tensor::zeros(exec, DType::f32, shape),
           even_offsets(exec, s),

@@ -134,6 +134,7 @@ int run(const bench::Options& options) {
       {"square 512", 0, 512, 512, 512, kSquareFloors[0], 0},
       {"square 1024", 0, 1024, 1024, 1024, kSquareFloors[1], 0},
       {"T2 dense", 0, 2048, 512, 1536, kDenseFloor, kLinearFloor},
+      {"T2 dense, 16 binades", 0, 2048, 512, 1536, kDenseFloor, kLinearFloor, 16},
       {"T2 dense down", 0, 2048, 1536, 512, kDenseFloor, kLinearFloor},
       {"T1 experts up", 16, 8192, 256, 128, kGroupedFloor, 0},
       {"T1 experts down", 16, 8192, 128, 256, kGroupedFloor, 0},

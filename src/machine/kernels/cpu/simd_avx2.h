@@ -96,7 +96,8 @@ HADAL_INLINE void store_e4m3(uint8_t* p, V a, int64_t n) {
     for (int64_t i = 0; i < n; ++i) p[i] = uint8_t(bytes >> 8 * i);
   }
 }
-// Bits shifted into a float's exponent and fraction, times 2^120: exact for every code, subnormal ones too.
+// As a half of 2^-8 times its value, exactly, subnormal ones too: widening these takes no longer than others, while
+// multiplying a subnormal float takes a hundred times as long.
 HADAL_INLINE V load_e4m3(const uint8_t* p, int64_t n) {
   int64_t bytes = 0;
   if (n >= 8) {
@@ -104,13 +105,11 @@ HADAL_INLINE V load_e4m3(const uint8_t* p, int64_t n) {
   } else {
     for (int64_t i = 0; i < n; ++i) bytes |= int64_t(p[i]) << 8 * i;
   }
-  const __m256i code = _mm256_cvtepu8_epi32(_mm_cvtsi64_si128(bytes));
-  const __m256i rest = _mm256_slli_epi32(_mm256_and_si256(code, _mm256_set1_epi32(0x7f)), 20);
-  const __m256 value = _mm256_mul_ps(_mm256_castsi256_ps(rest), _mm256_set1_ps(0x1p120f));
-  const __m256i nan = _mm256_cmpeq_epi32(rest, _mm256_set1_epi32(0x7f00000));
-  const __m256i magnitude = _mm256_blendv_epi8(_mm256_castps_si256(value), _mm256_set1_epi32(0x7fc00000), nan);
-  const __m256i sign = _mm256_slli_epi32(_mm256_and_si256(code, _mm256_set1_epi32(0x80)), 24);
-  return {_mm256_castsi256_ps(_mm256_or_si256(magnitude, sign))};
+  const __m128i code = _mm_cvtepu8_epi16(_mm_cvtsi64_si128(bytes)), largest = _mm_set1_epi16(0x3f80);
+  const __m128i rest = _mm_and_si128(_mm_slli_epi16(code, 7), largest);
+  const __m128i magnitude = _mm_blendv_epi8(rest, _mm_set1_epi16(0x7e00), _mm_cmpeq_epi16(rest, largest));  // NaN
+  const __m128i sign = _mm_and_si128(_mm_slli_epi16(code, 8), _mm_set1_epi16(int16_t(0x8000)));
+  return {_mm256_mul_ps(_mm256_cvtph_ps(_mm_or_si128(magnitude, sign)), _mm256_set1_ps(0x1p8f))};
 }
 
 // The code in byte i of every word, exactly; a NaN's code as 480. All may be subnormal.
