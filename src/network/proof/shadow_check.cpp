@@ -1,6 +1,7 @@
 #include "proof/shadow_check.h"
 
 #include <algorithm>
+#include <iterator>
 #include <set>
 
 #include "base/clock.h"
@@ -95,10 +96,14 @@ void ShadowCheck::enter(int64_t layer, int64_t micro_batch, bool forward) {
 ShadowCheck::Values ShadowCheck::values_of(const Exec& exec, const Activation& x) const {
   if (!x) return {};
   if (!x.is_quantised()) return {x.tensor(), false};
-  const auto found = origins_.find(place_of(x));
-  if (found == origins_.end()) return {ops::dequantise(exec, x), true};
-  const Origin& origin = found->second;
-  if (!origin.index) return {origin.values, origin.as_received};
+  const auto after = origins_.upper_bound(place_of(x));  // x may be some rows of codes that were seen
+  if (after == origins_.begin()) return {ops::dequantise(exec, x), true};
+  const auto& [place, origin] = *std::prev(after);
+  const auto distance = static_cast<const uint8_t*>(place_of(x)) - static_cast<const uint8_t*>(place);
+  const int64_t stride = origin.codes.quantised().codes.row_stride(), first = distance / stride;
+  if (distance % stride != 0 || first + x.rows() > origin.codes.rows()) return {ops::dequantise(exec, x), true};
+  if (!origin.index) return {origin.values.row_range(first, x.rows()), origin.as_received};
+  if (first > 0 || x.rows() < origin.codes.rows()) return {ops::dequantise(exec, x), true};
   return {ops::gather_rows(exec, origin.values, origin.index).tensor(), origin.as_received};
 }
 

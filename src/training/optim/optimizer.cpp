@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "base/error.h"
 #include "comm/byte_text.h"
@@ -157,8 +158,10 @@ void Optimizer::step(const Exec& exec, double lr, double global_norm, double los
 void Optimizer::refresh_forms(const Exec& exec) const {
   std::vector<Parameter*> together;
   if (sharding_) together = sharding_->trained();
+  const Parameter* before = nullptr;  // ranges of one parameter follow one another
   for (const Slot& slot : slots_) {
     Parameter* parameter = slot.range.parameter;
+    if (std::exchange(before, parameter) == parameter) continue;
     if (!sharding_) together.push_back(parameter);
     if (parameter->shares_codes() || (sharding_ && !slot.range.is_whole())) continue;
     parameter->codes ? refresh_value(exec, *parameter) : ops::refresh(exec, parameter->value);

@@ -19,7 +19,8 @@
 //
 // With recomputation what was gathered in F is gathered again; where W comes later, so are the numbers of logits. The
 // balance loss adds up 8 bytes for each sequence and expert over tensor and context ranks. Losses, norms and signs of
-// life, a few numbers of each rank, are not counted.
+// life, a few numbers of each rank, are not counted; nor are the maxima by which tensor ranks scale tiles of FP8 that
+// they cut (tensor/shared_tiles.h): 4 bytes a row for each product that sums what is cut.
 #pragma once
 #include <cstdint>
 #include <functional>

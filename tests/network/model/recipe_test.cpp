@@ -1,5 +1,6 @@
 // The whole model under the report's FP8 recipe: near FP32 with the same routes, codes kept where it says so, and
 // everything that must not change a bit changes none.
+#include "config/config_io.h"
 #include "model/rope_cache.h"
 #include "model/small_model.h"
 #include "model/stage.h"
@@ -169,7 +170,7 @@ TEST(ModelRecipe, CodesAreMadeBeforeTheyAreDispatchedAndKept) {
 }
 
 // Of layers as wide as those of configs/bench-t2.toml, what a forward leaves for backward: two thirds of BF16's bytes,
-// as the formats promise (63.3 of 96.0 kB a token).
+// as the formats promise.
 TEST(ModelRecipe, ATokenTakesTwoThirdsOfBf16sMemoryUntilBackward) {
   ModelConfig config = small_config();
   config.hidden_size = 512, config.n_layers = 4, config.n_dense_layers = 1, config.n_heads = 8, config.n_mtp = 0;
@@ -202,6 +203,47 @@ TEST(ModelRecipe, ATokenTakesTwoThirdsOfBf16sMemoryUntilBackward) {
   std::printf("%.0f of %.0f bytes a token\n", fp8 / 512, bf16 / 512);
   EXPECT_LE(fp8 / bf16, 0.68) << fp8 / 512 << " bytes a token in FP8, " << bf16 / 512 << " in BF16";
   EXPECT_GE(fp8 / bf16, 0.55);
+}
+
+// The same by the formula of the memory plan, of whole models, attention and FFNs of all layers of the main model:
+// 63.3 of 96.0 kB a token of configs/bench-t2.toml, 5.99 of 8.66 MB of V3. Beside that the rows that went to experts,
+// one for each, half as large as codes, and the lists that say whose they are.
+TEST(ModelRecipe, ATokensBytesUntilBackwardAreThoseOfTheFormats) {
+  struct Kept {
+    double all = 0, formats = 0;
+  };
+  const auto kept = [](const ModelConfig& config, const Recipe& recipe) {
+    ModelOptions options = training_options(Precision::bf16);
+    options.recipe = recipe, options.bare = true;
+    const OwnedExec owned(1);
+    const Transformer model(config, options, owned.exec);
+    constexpr int64_t kTokens = 4096;
+    Kept kept;
+    for (const auto& piece : model.stage().pieces()) {
+      if (piece->layer() < 0 || piece->layer() >= config.n_layers) continue;
+      const double bytes =
+          double(piece->bytes({.rows = kTokens, .dtype = DType::bf16, .recompute = Recompute::norms}).kept) / kTokens;
+      kept.all += bytes;
+      const std::string name = piece->name();
+      const bool lists = name == "route";  // ids and places, four a choice
+      if (name != "dispatch start") kept.formats += bytes - (lists ? 16.0 * double(config.n_experts_per_token) : 0);
+    }
+    return kept;
+  };
+  const auto model_of = [](const std::string& name) {
+    return load_config(std::string(HADAL_SOURCE_DIR) + "/configs/" + name + ".toml").model;
+  };
+  const ModelConfig t2 = model_of("bench-t2"), v3 = model_of("deepseek-v3-671b");
+  const Kept t2_bf16 = kept(t2, Recipe::high()), t2_fp8 = kept(t2, Recipe::fp8());
+  EXPECT_EQ(t2_bf16.formats, 96040);
+  EXPECT_EQ(t2_fp8.formats, 63272);
+  EXPECT_EQ(t2_bf16.all, 139888);
+  EXPECT_EQ(t2_fp8.all, 85784);
+  const Kept v3_bf16 = kept(v3, Recipe::high()), v3_fp8 = kept(v3, Recipe::fp8());
+  EXPECT_NEAR(v3_bf16.formats, 8.66e6, 5e3);
+  EXPECT_NEAR(v3_fp8.formats, 5.99e6, 5e3);
+  EXPECT_NEAR(v3_bf16.all, 15.32e6, 5e3);
+  EXPECT_NEAR(v3_fp8.all, 9.35e6, 5e3);
 }
 
 TEST(ModelRecipe, GenerationEqualsTheForwardOfTraining) {

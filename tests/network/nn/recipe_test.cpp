@@ -288,6 +288,27 @@ TEST_F(RecipeTest, CodesInTheTilesOfAPassAreTakenAsTheyAre) {
   EXPECT_FALSE(high.wgrad_operand_x(exec, codes).is_quantised());
 }
 
+// A tile of tokens that is one expert's, whole, and in one channel zero: scale 1, codes 0, a column of zeros in dW.
+TEST_F(RecipeTest, AnExpertOfOneTileOfTokensMayHaveAChannelOfZeros) {
+  const Tensor offsets = Tensor::from(exec, std::vector<int32_t>{0, 128, 255}, {3});
+  const GemmRecipe recipe = Recipe::fp8().experts_gate_up;
+  const auto w = weight({2, 60, 140}, 1);
+  const GroupedLinear linear{read(w, recipe), recipe};
+  const Tensor x = random({255, 140}, 2), dy = random({255, 60}, 3);
+  for (int64_t r = 0; r < 128; ++r) set_element(x, r * 140 + 7, 0), set_element(dy, r * 60 + 11, 0);
+  w->grad.zero(), w->expect(-1);
+  linear.backward_weight(exec, dy, x, offsets);
+  const auto one = weight({60, 140}, 1);
+  const Linear alone{read(one, recipe), recipe};
+  one->grad.zero(), one->expect(-1);
+  alone.backward_weight(exec, dy.row_range(0, 128), x.row_range(0, 128));
+  for (int64_t i = 0; i < 60 * 140; ++i) {
+    const double value = element(w->grad, i);
+    ASSERT_EQ(value, element(one->grad, i)) << i;
+    ASSERT_EQ(value == 0, i % 140 == 7 || i / 140 == 11) << i;
+  }
+}
+
 TEST_F(RecipeTest, ExpertsMultiplyCodesInEveryPass) {
   const Tensor offsets = Tensor::from(exec, std::vector<int32_t>{0, 130, 130, 200}, {4});
   const auto w = weight({3, 60, 140}, 1);

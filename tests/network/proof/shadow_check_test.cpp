@@ -45,7 +45,9 @@ TEST(ShadowCheck, GaussianOperandsHaveTheExpectedError) {
     const Exec& exec = one.owned.exec;
     const Tensor x = one.random({300, 384}, 2), dy = one.random({300, 160}, 3);
     const Tensor y = Tensor::empty(exec, DType::f32, {300, 160}), dx = Tensor::empty(exec, DType::f32, {300, 384});
-    linear.forward(exec, y, recipe.fprop_operand(exec, x));  // codes made before: their values are known
+    const Activation codes = recipe.fprop_operand(exec, x);  // made before: their values are known, also in parts
+    linear.forward(exec, y.row_range(0, 130), codes.row_range(0, 130));
+    linear.forward(exec, y.row_range(130, 170), codes.row_range(130, 170));
     linear.backward_input(exec, dx, dy);
     linear.backward_weight(exec, dy, x);
     ASSERT_EQ(one.check.findings().size(), 3u);
@@ -56,7 +58,7 @@ TEST(ShadowCheck, GaussianOperandsHaveTheExpectedError) {
     const ProductFinding &of_y = one.check.findings()[0], &of_dx = one.check.findings()[1];
     EXPECT_NEAR(of_y.x.error(), powers ? 0.0266 : 0.0257, 0.0005);
     EXPECT_EQ(of_y.x.count, 300 * 384);
-    EXPECT_EQ(of_y.weight.count, 160 * 384);
+    EXPECT_EQ(of_y.weight.count, 2 * 160 * 384);  // of each part
     EXPECT_EQ(of_dx.dy.count, 300 * 160);
     EXPECT_EQ(of_dx.x.count, 0);
   }
