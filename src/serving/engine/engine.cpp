@@ -1,4 +1,4 @@
-// A step: admit, plan rows (one of each text that is written, then prompts, oldest first), one forward, draw. When
+// A step: admit, plan rows (one of each text that is written, and some of prompts), one forward, draw. When
 // blocks run out the youngest request gives its own back and begins anew later, from what it has written: the oldest
 // always goes on.
 #include "engine/engine.h"
@@ -22,11 +22,6 @@
 #include "model/latent_cache.h"
 
 namespace hadal {
-namespace {
-
-constexpr int64_t kFewestPromptTokens = 64;  // of a step, whatever is being written beside it
-
-}  // namespace
 
 struct Engine::Impl {
   const Exec exec;
@@ -153,37 +148,40 @@ struct Engine::Impl {
     if (request.asked.on_restart) request.asked.on_restart();
   }
 
-  // Exchanges weights where someone asked for it and nobody runs on the old ones. False: those who run must end first,
-  // and nobody new joins them.
+  // Exchanges weights where someone asked for it and nobody writes with the old ones. False: those who have begun to
+  // write must end first, and nobody else joins them. Where the change fails, nothing has happened to anyone.
   bool exchange() {
     while (const std::optional<SwapWeights> how = swaps.next()) {
       const bool under_way = std::any_of(waiting.begin(), waiting.end(), [](const auto& r) { return r->n_given > 0; });
       if (*how == SwapWeights::finish && (!running.empty() || under_way)) return false;
-      for (auto at = running.rbegin(); at != running.rend(); ++at) waiting.push_front(std::move(*at));
-      running.clear();
-      for (const ActiveRequestPtr& request : waiting)
-        if (request->began()) begin_anew(*request);
       swaps.carry_out([&] {
         ++version;
         count([&](EngineCounts& c) { c.weights_version = version; });
+        for (auto at = running.rbegin(); at != running.rend(); ++at) waiting.push_front(std::move(*at));
+        running.clear();
+        for (const ActiveRequestPtr& request : waiting)
+          if (request->began()) begin_anew(*request);
         blocks.emplace(n_blocks, kCacheBlock, options.prefix_cache);
       });
     }
     return true;
   }
 
-  // Those who wait join while what they read fits; alone, anyone does (check_request).
+  // Those who wait join, the first first, while what they read fits; alone, anyone does (check_request). Leaving: those
+  // alone who have begun to write, past whoever waits before them.
   void admit(bool leaving) {
-    while (!waiting.empty() && int64_t(running.size()) < options.max_running) {
-      ActiveRequest& next = *waiting.front();
-      if (leaving && next.n_given == 0) return;
+    while (int64_t(running.size()) < options.max_running) {
+      const auto may_join = [&](const auto& request) { return !leaving || request->n_given > 0; };
+      const auto at = std::find_if(waiting.begin(), waiting.end(), may_join);
+      if (at == waiting.end()) return;
+      ActiveRequest& next = **at;
       if (!running.empty() && cache_blocks_of(next.n_tokens() + 1) > blocks->n_available()) return;
       next.cached = blocks->adopt(next.held, std::span(next.tokens).first(size_t(next.n_adoptable())));
       if (next.n_given == 0) next.result.n_cached = next.cached;
       next.drafting = drafts_for(next) > 0, next.settled = next.cached;
       count([&](EngineCounts& c) { c.cached_tokens += next.cached; });
-      running.push_back(std::move(waiting.front()));
-      waiting.pop_front();
+      running.push_back(std::move(*at));
+      waiting.erase(at);
     }
   }
 
@@ -200,16 +198,12 @@ struct Engine::Impl {
   }
 
   std::vector<PlannedRows> plan() {
-    int64_t writing = 0;
-    for (const auto& request : running) writing += request->n_left() == 1 ? 1 + int64_t(request->drafts.size()) : 0;
-    int64_t prompts = std::max(std::min(kFewestPromptTokens, options.step_tokens), options.step_tokens - writing);
+    std::vector<int64_t> rows = rows_to_read(running, options.step_tokens);
     std::vector<PlannedRows> planned;
     for (size_t i = 0; i < running.size(); ++i) {  // the list may grow shorter behind this one
       ActiveRequest& request = *running[i];
-      int64_t n = request.n_left();
-      if (n > 1) n = std::min(n, prompts);
+      const int64_t n = rows[i];
       if (n == 0) continue;
-      if (request.n_left() > 1) prompts -= n;
       PlannedRows one{.request = &request, .n = n, .draws = request.draws() && n == request.n_left()};
       const int64_t n_drafts = int64_t(request.drafts.size());  // that take nothing from others
       if (one.draws && request.blocks_to_add(n + n_drafts) <= blocks->n_available()) one.n_drafts = n_drafts;

@@ -55,6 +55,30 @@ int32_t draw(const ActiveRequest& request, const ModelConfig& config, std::span<
   return sample_token(logits, allowed, sampling, request.n_tokens(), mask_of(request));
 }
 
+std::vector<int64_t> rows_to_read(const std::vector<ActiveRequestPtr>& running, int64_t step_tokens) {
+  std::vector<int64_t> rows(running.size());
+  std::vector<size_t> prompts;  // the oldest first
+  int64_t writing = 0;
+  for (size_t i = 0; i < running.size(); ++i) {
+    if (running[i]->n_left() > 1)
+      prompts.push_back(i);
+    else if (running[i]->n_left() == 1)
+      rows[i] = 1, writing += 1 + int64_t(running[i]->drafts.size());
+  }
+  int64_t left = std::max(std::min(kFewestPromptTokens, step_tokens), step_tokens - writing);
+  const auto give = [&](int64_t most) {
+    for (const size_t i : prompts) {
+      const int64_t more = std::min(running[i]->n_left() - rows[i], most);
+      rows[i] += more, most -= more, left -= more;
+    }
+  };
+  give((left + 1) / 2);
+  std::stable_sort(prompts.begin(), prompts.end(),
+                   [&](size_t a, size_t b) { return running[a]->n_left() - rows[a] < running[b]->n_left() - rows[b]; });
+  give(left);
+  return rows;
+}
+
 std::vector<Extension> extensions_of(const std::vector<PlannedRows>& planned) {
   std::vector<Extension> texts;
   for (const PlannedRows& p : planned) {

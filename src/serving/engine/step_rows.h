@@ -16,6 +16,13 @@
 
 namespace hadal {
 
+// How many tokens of each request enter the cache in a step of about `step_tokens` rows: of a text that is written its
+// last one (beside which its drafts run), and of prompts what the texts leave, at least kFewestPromptTokens. Half of
+// that goes to the oldest prompts, so that each has its turn, the rest to those of which the least is left, so that a
+// short one does not wait for a long one. `running`: the oldest first.
+inline constexpr int64_t kFewestPromptTokens = 64;
+std::vector<int64_t> rows_to_read(const std::vector<ActiveRequestPtr>& running, int64_t step_tokens);
+
 // The next tokens of texts, as a forward takes them. What it points to belongs to the requests.
 std::vector<Extension> extensions_of(const std::vector<PlannedRows>& planned);
 
