@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cmath>
 #include <condition_variable>
 #include <deque>
 #include <mutex>
@@ -13,13 +12,9 @@
 
 #include "base/clock.h"
 #include "base/error.h"
-#include "base/not_finite.h"
 #include "engine/active_request.h"
-#include "engine/draft_gain.h"
 #include "engine/drafts.h"
-#include "engine/engine_room.h"
 #include "engine/step_rows.h"
-#include "model/latent_cache.h"
 
 namespace hadal {
 
@@ -30,13 +25,15 @@ struct Engine::Impl {
   int64_t n_blocks;
   const int64_t n_modules;  // that guess
   const DraftGain draft_gain;
+  const TouchedWeights touched;  // bytes
   int64_t paying_drafts = 1;
   std::shared_ptr<LatentCache> cache;
   std::optional<CacheBlocks> blocks;
 
   std::atomic<int64_t> version = 0;  // of the weights
-  std::atomic<double> step_seconds = 0, forward_seconds = 0;
+  std::atomic<double> step_seconds = 0, forward_seconds = 0, weight_bytes = 0;
   WeightSwaps swaps;
+  Helpers helpers;                       // that follow constraints
   std::deque<ActiveRequestPtr> waiting;  // of the thread that steps, in the order of ids
   std::vector<ActiveRequestPtr> running;
 
@@ -54,6 +51,7 @@ struct Engine::Impl {
         n_blocks(cache_blocks_for(exec, model, options)),
         n_modules(draft_modules(model, options)),
         draft_gain(model.config()),
+        touched(touched_bytes(model.config(), model.parameters())),
         cache(model.new_cache(exec, n_blocks, n_modules)),
         blocks(std::in_place, n_blocks, kCacheBlock, options.prefix_cache) {
     counts.blocks = n_blocks;
@@ -66,8 +64,6 @@ struct Engine::Impl {
   }
 
   int64_t longest_text() const { return std::min(model.config().max_positions, n_blocks * kCacheBlock); }
-
-  // --- ends ---
 
   // Whole blocks of what it has in the cache stay there for others.
   void give_back(ActiveRequest& request) {
@@ -118,8 +114,6 @@ struct Engine::Impl {
     counts.blocks_used = blocks->n_used(), counts.blocks_held = n_blocks - blocks->n_available();
     counts.evictions = blocks->n_evicted();
   }
-
-  // --- a step ---
 
   void take_calls() {
     std::vector<ActiveRequestPtr> ended;
@@ -222,29 +216,35 @@ struct Engine::Impl {
     ActiveRequest& request = *row.request;
     if (row.error) return fail(&request, *row.error);
     if (row.token.id < 0) return;
-    if (!std::isfinite(row.token.log_prob))
-      return fail(&request, NotFinite(fmt::format("at position {}: the log-probability of token {} is {}; the model's "
-                                                  "weights are damaged or diverged",
-                                                  row.position + 1, row.token.id, row.token.log_prob)));
     if (!row.draws) {
       request.result.prompt.push_back(std::move(row.token));
       ++request.scored;
       return;
     }
-    const auto& stop = request.asked.stop;
-    const bool stopped = std::find(stop.begin(), stop.end(), row.token.id) != stop.end();
-    const bool first = request.n_given++ == 0;
     count([](EngineCounts& c) { ++c.generated_tokens; });
     bool goes_on = true;
     try {
-      if (first && request.asked.on_prompt) request.asked.on_prompt(request.result.prompt);
-      if (request.asked.on_token) goes_on = request.asked.on_token(row.token);
+      goes_on = request.hand_out(row.token);
     } catch (const std::exception& error) {
       return fail(&request, error);
     }
-    if (stopped || (goes_on && row.last)) return finish(&request, EndReason::stop);
+    if (request.stops_at(row.token.id) || (goes_on && row.last)) return finish(&request, EndReason::stop);
     if (!goes_on) return finish(&request, EndReason::cancelled);
-    if (request.n_given == request.asked.max_tokens) finish(&request, EndReason::length);
+    if (request.n_given == request.asked.max_tokens && !request.held_up) finish(&request, EndReason::length);
+  }
+
+  // Texts go on whose constraints have found out what may come next: perhaps nothing.
+  void let_go_on() {
+    std::vector<ActiveRequest*> found;
+    for (const auto& request : running)
+      if (request->held_up && request->constrained->ready()) found.push_back(request.get());
+    for (ActiveRequest* request : found) {
+      try {
+        if (const auto end = request->let_go_on()) finish(request, *end);
+      } catch (const std::exception& error) {
+        fail(request, error);
+      }
+    }
   }
 
   // The rows of a step enter the cache; what they gave goes out; drafts are made for those who go on.
@@ -302,6 +302,7 @@ struct Engine::Impl {
       for (const PlannedRows& p : planned) step_with({p});
       return;
     }
+    weight_bytes += touched.by(double(n_rows_of(planned)));
     use(planned, logits, states);
   }
 
@@ -317,12 +318,17 @@ struct Engine::Impl {
   bool step() {
     const AddSeconds timing(step_seconds);
     take_calls();
+    let_go_on();
     if (n_modules > 0 && options.drafts == EngineOptions::kAutomatic)
       paying_drafts = draft_gain.choose(counts.drafts, std::max<int64_t>(1, int64_t(running.size())));
     admit(!exchange());
     std::vector<PlannedRows> planned = plan();
     note();
-    if (planned.empty()) return false;
+    if (planned.empty()) {
+      const bool held_up = std::any_of(running.begin(), running.end(), [](const auto& r) { return r->held_up; });
+      if (held_up) helpers.wait(std::chrono::milliseconds(20));  // and then looks whether somebody called
+      return held_up;
+    }
     step_with(std::move(planned));
     note();
     return true;
@@ -336,7 +342,7 @@ Engine::~Engine() = default;
 uint64_t Engine::submit(EngineRequest request) {
   check_request(request, impl_->model.config(), impl_->n_blocks);
   auto active = std::make_unique<ActiveRequest>();
-  active->asked = std::move(request);
+  active->asked = std::move(request), active->helpers = &impl_->helpers;
   active->begin();
   const std::lock_guard lock(impl_->mutex);
   ++impl_->counts.requests, ++impl_->counts.waiting, impl_->counts.prompt_tokens += active->n_prompt();
@@ -356,6 +362,7 @@ EngineCounts Engine::counts() const {
   const std::lock_guard lock(impl_->mutex);
   EngineCounts counts = impl_->counts;
   counts.step_seconds = impl_->step_seconds, counts.forward_seconds = impl_->forward_seconds;
+  counts.weight_bytes = impl_->weight_bytes;
   return counts;
 }
 
