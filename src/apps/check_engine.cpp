@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/model_choice.h"
+#include "apps/score.h"
 #include "base/error.h"
 #include "base/json.h"
 #include "base/progress.h"
@@ -26,14 +27,13 @@ struct CheckEngineOptions {
 
 std::string distance_text(double distance) { return distance == 0 ? "0" : fmt::format("{:.1e}", distance); }
 
-int print_json(const std::vector<EngineCondition>& all, bool agree) {
+void print_json(const std::vector<EngineCondition>& all) {
   nlohmann::ordered_json json = nlohmann::ordered_json::array();
   for (const EngineCondition& one : all) {
     json.push_back({{"condition", one.name}, {"tokens", one.tokens}, {"first", one.first}});
     json.back()["worst"] = std::isfinite(one.worst) ? nlohmann::ordered_json(one.worst) : nullptr;  // another id
   }
   fmt::print("{}\n", json_text(json, {.indent = 1}));
-  return agree ? kExitFine : kExitFailed;
 }
 
 int run_check_engine(CheckEngineOptions o) {
@@ -46,24 +46,34 @@ int run_check_engine(CheckEngineOptions o) {
   if (loaded.tokenizer) o.drawn.allowed_ids = loaded.tokenizer->vocab_size();
   Progress progress("checking", kEngineConditions, {.unit = "conditions", .quiet = o.common.quiet || o.json});
   o.drawn.begins = [&](const std::string&) { progress.add(1); };
+  o.drawn.scorer = "hadal score";
+  o.drawn.score = [&](const std::vector<int32_t>& tokens) { return scores_of(owned.exec, model, tokens).log_probs; };
   const std::vector<EngineCondition> all = check_engine(owned.exec, one ? &one->exec : nullptr, model, o.drawn);
-  const bool agree = std::all_of(all.begin(), all.end(), [](const auto& c) { return c.first.empty(); });
-  if (o.json) return print_json(all, agree);
-  Table table({"compared with each request alone", "tokens", "max |d log p|", "first difference"});
-  for (const EngineCondition& c : all)
-    table.add({c.name, std::to_string(c.tokens), distance_text(c.worst), c.first.empty() ? "-" : c.first});
   const std::string cache =
       model.options().cache == CacheFormat::fp8 ? fmt::format(", cache in {}", enum_name(model.options().cache)) : "";
   const ModelConfig& config = model.config();
   const std::string attention = config.is_latent() ? fmt::format("{} form", enum_name(model.options().attention_form))
                                                    : enum_name(config.attention);
-  fmt::print("{}\n{} ({}, {}{}): {}\n", table.text(), loaded.model.directory.string(),
-             enum_name(model.options().precision), attention, cache,
-             agree ? "every id and every log-probability is the same, to the bit" : "DIFFERS");
-  return agree ? kExitFine : kExitFailed;
+  return print_engine_check(all, o.json,
+                            fmt::format("{} ({}, {}{})", loaded.model.directory.string(),
+                                        enum_name(model.options().precision), attention, cache));
 }
 
 }  // namespace
+
+int print_engine_check(const std::vector<EngineCondition>& all, bool json, const std::string& model) {
+  const bool agree = std::all_of(all.begin(), all.end(), [](const auto& c) { return c.first.empty(); });
+  if (json) {
+    print_json(all);
+  } else {
+    Table table({"compared with each request alone", "tokens", "max |d log p|", "first difference"});
+    for (const EngineCondition& c : all)
+      table.add({c.name, std::to_string(c.tokens), distance_text(c.worst), c.first.empty() ? "-" : c.first});
+    fmt::print("{}\n{}: {}\n", table.text(), model,
+               agree ? "every id and every log-probability is the same, to the bit" : "DIFFERS");
+  }
+  return agree ? kExitFine : kExitFailed;
+}
 
 void add_check_engine(Verb verb, Cli& cli) {
   auto o = std::make_shared<CheckEngineOptions>();

@@ -92,8 +92,8 @@ OwnedExec CommonOptions::exec() const {
   const Device wanted = parse_device(device);
   const int64_t most = memory.empty() ? 0 : parse_bytes("--memory", memory);
   if (wanted.kind == DeviceKind::cpu) {
-    check(most == 0, ErrorKind::invalid, "--memory {} limits the memory of a device; with --device cpu there is none",
-          memory);
+    check(most == 0, ErrorKind::invalid,
+          "--memory {} limits the memory of a device, and of hadal serve; with --device cpu there is none", memory);
     return OwnedExec(threads, parse_isa(isa), processes);
   }
   const kernels::DeviceBackend* backend = kernels::cuda_backend();
@@ -108,7 +108,8 @@ OwnedExec CommonOptions::exec() const {
 
 void add_device_option(Verb verb, CommonOptions& options) {
   verb.add_option("--device", options.device, "where to compute: cpu, or cuda:0 (with a build for CUDA)");
-  verb.add_option("--memory", options.memory, "the most of the device's memory to take, e.g. 40GiB; default: all");
+  verb.add_option("--memory", options.memory,
+                  "the most memory to take of the device, e.g. 40GiB; of hadal serve also on the CPU; default: all");
 }
 
 void add_threads_option(Verb verb, CommonOptions& options) {
@@ -153,7 +154,7 @@ void add_attention_form_option(Verb verb, std::optional<AttentionForm>& form) {
   const std::vector<std::string> names(EnumNames<AttentionForm>::all.begin(), EnumNames<AttentionForm>::all.end());
   const auto take = [&form](const std::string& name) { form = parse_enum<AttentionForm>("attention form", name); };
   verb.add_word("--attention-form", take,
-                "absorbed (a small cache) or up_projected; default: as trained, absorbed with --cache fp8")
+                "absorbed (a small cache) or up_projected; default: as trained, absorbed where that is not recorded")
       .one_of(names);
 }
 

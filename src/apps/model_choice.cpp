@@ -17,6 +17,7 @@ void add_model_options(Verb verb, ModelChoice& choice, const ModelChoiceOptions&
   if (offered.formats) {
     add_weights_option(verb, choice.load.weights);
     add_cache_option(verb, choice.load.cache);
+    choice.load.unrecorded_form = AttentionForm::absorbed;
   }
   if (offered.attention_form) add_attention_form_option(verb, choice.load.attention_form);
 }

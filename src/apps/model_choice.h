@@ -18,7 +18,9 @@ struct ModelChoice {
 // --model always; the others where the verb obeys them.
 struct ModelChoiceOptions {
   bool precision = true, ema = false, attention_form = false;
-  bool formats = false;  // of weights and of the cache
+  // Of weights and of the cache: of verbs that serve, or say what serving would. Where no form of attention is recorded
+  // they take the absorbed one.
+  bool formats = false;
   bool required = true;  // false: a verb of this one may go without, and the verb itself asks for it
 };
 void add_model_options(Verb verb, ModelChoice& choice, const ModelChoiceOptions& offered = {});

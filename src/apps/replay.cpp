@@ -25,17 +25,17 @@ int run_replay(ReplayOptions o) {
   const TextModel loaded = o.model.open(owned.exec, o.common.quiet);
   std::optional<Grammars> grammars;
   if (!receipt.format.empty()) receipt.asked.constraint = grammars.emplace(loaded.text()).constraint(receipt.format);
-  const Receipt here = receipt_of(owned.exec, *loaded.model.transformer, receipt.model);
-  if (here.isa != receipt.isa || here.device != receipt.device)
-    print_notes({fmt::format("the receipt is of {} {}, this is {} {}: last bits may differ", receipt.device,
-                             receipt.isa, here.device, here.isa)},
-                o.common.quiet);
+  Receipt here = receipt_of(owned.exec, *loaded.model.transformer, receipt.model);
+  here.weights_identity = loaded.model.source.files->identity();
+  const std::string other = what_is_other(receipt, here);
+  if (!other.empty()) print_notes({other}, o.common.quiet);
   const Replayed replayed = replay(owned.exec, *loaded.model.transformer, receipt);
   if (replayed.first.empty()) {
     fmt::print("{} tokens and their log-probabilities came again, to the bit\n", replayed.same);
     return kExitFine;
   }
-  fmt::print("DIFFERS after {} of {} tokens: {}\n", replayed.same, receipt.tokens.size(), replayed.first);
+  fmt::print("DIFFERS after {} of {} tokens: {}{}{}\n", replayed.same, receipt.tokens.size(), replayed.first,
+             other.empty() ? "" : "; ", other);
   return kExitFailed;
 }
 

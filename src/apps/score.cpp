@@ -4,6 +4,8 @@
 // number "replaced". logprobs[i] is the natural log of the probability of tokens[i+1] given those
 // before it. A text longer than the model's positions is read in windows, as validation reads held-out text: each token
 // is scored once, in the window where it has the most context that the stride leaves it.
+#include "apps/score.h"
+
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -20,22 +22,6 @@
 #include "dialogue/token_lines.h"
 
 namespace hadal {
-namespace {
-
-using nlohmann::ordered_json;
-
-struct ScoreOptions {
-  ModelChoice model;
-  std::string input, output, bos = "auto";
-  int64_t stride = 0;
-  bool cost = false;
-  CommonOptions common;
-};
-
-struct Scores {
-  std::vector<double> log_probs;  // of all tokens but the first
-  int64_t windows = 0, stride = 0;
-};
 
 Scores scores_of(const Exec& exec, const Transformer& model, const std::vector<int32_t>& tokens, int64_t stride) {
   Scores scores;
@@ -54,6 +40,18 @@ Scores scores_of(const Exec& exec, const Transformer& model, const std::vector<i
   }
   return scores;
 }
+
+namespace {
+
+using nlohmann::ordered_json;
+
+struct ScoreOptions {
+  ModelChoice model;
+  std::string input, output, bos = "auto";
+  int64_t stride = 0;
+  bool cost = false;
+  CommonOptions common;
+};
 
 double sum_of(const Scores& scores) {
   double sum = 0;

@@ -7,14 +7,17 @@
 #include <cstdlib>
 #include <filesystem>
 #include <thread>
+#include <utility>
 
 #include "apps/model_choice.h"
 #include "apps/sampling_options.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/interrupt.h"
+#include "base/read_probe.h"
 #include "base/text_format.h"
 #include "dialogue/text_model.h"
+#include "schedule/schedule.h"
 #include "server/serving.h"
 
 namespace hadal {
@@ -62,22 +65,45 @@ UpdateOptions updates_of(const ServeOptions& o, const Exec& exec, const TextMode
   LoadOptions load = o.model.load;
   load.precision = loaded.model.transformer->options().precision;
   load.attention_form = loaded.model.transformer->options().attention_form;
-  return {o.updates, [load, isa = exec.isa, engine = o.serving.engine](const std::string& directory) {
+  return {o.updates, [load, isa = exec.isa, engine = o.serving.engine,
+                      room = o.serving.packing_room](const std::string& directory) {
             const OwnedExec owned(1, isa);
             TextModel fresh = load_text_model(directory, load, owned.exec);
-            pack_for(owned.exec, *fresh.model.transformer, kManyTokens,
-                     draft_modules(*fresh.model.transformer, engine));
+            pack_for(owned.exec, *fresh.model.transformer, kManyTokens, draft_modules(*fresh.model.transformer, engine),
+                     room);
             return fresh;
           }};
+}
+
+// --memory on the CPU: what the weights and the working memory of a step leave is the cache's, and what that leaves may
+// hold the weights once more, packed. Throws invalid, saying the least that can, where nothing is left.
+void share_memory(int64_t most, const Exec& exec, const TextModel& loaded, ServingOptions& serving) {
+  const Transformer& model = *loaded.model.transformer;
+  EngineOptions& engine = serving.engine;
+  const int64_t weights = loaded.model.counts.mapped_bytes + loaded.model.counts.packed_bytes;
+  const int64_t step = model.moving_bytes(engine.step_tokens, model.config().max_positions, exec.compute->n_threads(),
+                                          forward_only(1), {});
+  const int64_t block = model.cache_block_bytes(draft_modules(model, engine));
+  const int64_t asked = std::max(engine.cache_bytes, block), least = weights + step + asked,
+                left = most - weights - step;
+  check(left >= asked, ErrorKind::invalid,
+        "--memory {}: the weights take {}, a step of {} tokens {} and {} {}; the least that can serve is {}KiB",
+        format_bytes(double(most)), format_bytes(double(weights)), engine.step_tokens, format_bytes(double(step)),
+        engine.cache_bytes > 0 ? "--cache-bytes" : "the cache of one short text", format_bytes(double(asked)),
+        (least + 1023) / 1024);
+  if (engine.cache_bytes == 0) engine.cache_bytes = std::min(left, block * cache_blocks_for(exec, model, engine));
+  serving.packing_room = left - engine.cache_bytes;
 }
 
 int run_serving(ServeOptions& o) {
   ServingOptions& serving = o.serving;
   serving.service.name = name_of(o);
   serving.service.key = read_key(o);
+  const std::string memory = o.common.device == "cpu" ? std::exchange(o.common.memory, "") : "";
   auto exec = o.common.exec();
   const TextModel loaded = o.model.open(exec.exec, o.common.quiet);
   serving.engine.cache_bytes = int64_t(o.cache_bytes);
+  if (!memory.empty()) share_memory(parse_bytes("--memory", memory), exec.exec, loaded, serving);
   if (!o.updates.empty()) serving.service.updates = updates_of(o, exec.exec, loaded);
   return serve_until_stopped(exec.exec, loaded, serving, o.common.quiet);
 }
@@ -95,9 +121,11 @@ void say_start(const std::string& name, const TextModel& loaded, const Serving& 
 
 }  // namespace
 
-int serve_until_stopped(const Exec& exec, const TextModel& loaded, const ServingOptions& options, bool quiet) {
+int serve_until_stopped(const Exec& exec, const TextModel& loaded, const ServingOptions& given, bool quiet) {
+  ServingOptions options = given;
+  if (exec.device.kind == DeviceKind::cpu) options.service.memory_read_speed = memory_read_speed(exec.compute->pool());
   const int64_t n_mtp = draft_modules(*loaded.model.transformer, options.engine);
-  pack_for(exec, *loaded.model.transformer, kManyTokens, n_mtp);
+  pack_for(exec, *loaded.model.transformer, kManyTokens, n_mtp, options.packing_room);
   Serving running(exec, loaded, options);
   if (!loaded.tokenizer)
     print_notes({"this model has no tokenizer: prompts are token ids, answers have token_ids"}, quiet);

@@ -37,5 +37,26 @@ TEST(Demo, EndsInItsTimeAndSaysWhatItDidNotReach) {
       << "no step begins when nine tenths of the time are over";
 }
 
+// A model of some steps, served by the program that trained it: a reply streams.
+TEST(Demo, ServesWhatItHasTrained) {
+  const SmallRun small;
+  atomic_write(small.text(), repeated_noise());
+  const std::string ask =
+      "pid=$!; for i in $(seq 2400); do grep -q http://127 $log && break; sleep 0.1; done; "
+      "port=$(sed -n 's/.*127.0.0.1:\\([0-9]*\\) .*/\\1/p' $log); python3 -c \"import sys, urllib.request as u\n"
+      "print(u.urlopen(u.Request('http://127.0.0.1:'+sys.argv[1]+'/v1/completions', data=b'{\\\"prompt\\\": "
+      "\\\"abc\\\", \\\"max_tokens\\\": 5, \\\"ignore_eos\\\": true, \\\"stream\\\": true}')).read().decode())\" "
+      "$port; kill -TERM $pid; wait $pid; code=$?; rm -f $log; exit $code";
+  const auto said =
+      run_hadal("demo --text " + SmallRun::quoted(small.text()) + " --run " + SmallRun::quoted(small.run()) +
+                    " -q --steps 4 --set data.sequence_length=32 --set train.batch_sequences=1 --set "
+                    "validation.samples=0 --set tokenizer.vocab_size=300 --serve --port 0 > $log & " +
+                    ask,
+                "log=$(mktemp);");
+  ASSERT_EQ(said.code, 0) << said.out << said.err;
+  EXPECT_NE(said.out.find("\"finish_reason\":\"length\""), std::string::npos) << said.out;
+  EXPECT_NE(said.out.find("data: [DONE]"), std::string::npos) << said.out;
+}
+
 }  // namespace
 }  // namespace hadal

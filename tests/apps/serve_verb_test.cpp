@@ -5,6 +5,7 @@
 
 #include "apps/command.h"
 #include "apps/small_run.h"
+#include "apps/terminal.h"
 #include "server/server_testing.h"
 
 namespace hadal {
@@ -131,6 +132,86 @@ TEST_F(ServeVerb, EndsWhereTheModelsFileIsCutOff) {
   const std::string why = "model.safetensors: has 1000 bytes, ";
   EXPECT_NE(result.out.find(why), std::string::npos) << "the peer: " << result.out;
   EXPECT_NE(result.err.find(why), std::string::npos) << "the screen: " << result.err;
+}
+
+// Runs record the form that they were trained in; other directories do not, and serving takes the one with the small
+// cache. hadal score says what serving would.
+TEST_F(ServeVerb, AttentionIsAbsorbedWhereNoOtherFormIsRecorded) {
+  const testing::TempDir tiny;
+  write_tiny_model(tiny.path(), {});
+  const std::string few = "check engine --quiet --requests 1 --prompt-tokens 8 --max-tokens 3 ";
+  says(run_hadal(few + model()), 0, {"up_projected form"});
+  says(run_hadal(few + "--model " + SmallRun::quoted(tiny.path())), 0, {"absorbed form"});
+  says(run_hadal(few + "--attention-form up_projected --model " + SmallRun::quoted(tiny.path())), 0,
+       {"up_projected form"});
+  atomic_write(tiny / "texts.jsonl", "{\"text\": \"the sea is deep and cold\"}\n");
+  const auto score = [&](const std::string& more) {
+    return run_hadal("score --quiet --precision bf16 --model " + SmallRun::quoted(tiny.path()) + " --input " +
+                     SmallRun::quoted(tiny / "texts.jsonl") + more)
+        .out;
+  };
+  EXPECT_EQ(score(""), score(" --attention-form absorbed"));
+  EXPECT_NE(score(""), score(" --attention-form up_projected"));
+}
+
+// Neither keys nor what people write stand in what the server prints, whatever is asked of it.
+TEST_F(ServeVerb, PrintsNoSecrets) {
+  const std::string ask =
+      "for key in sesame-right sesame-wrong; do for body in '{\"prompt\": \"my private words\", \"max_tokens\": 3}' "
+      "'{\"prompt\": \"my private words\", \"max_tokens\": -3}' '{my private words'; do python3 -c \"import sys,"
+      "urllib.request as u, urllib.error as e\ntry: print(u.urlopen(u.Request('http://127.0.0.1:'+sys.argv[1]+"
+      "'/v1/completions', data=sys.argv[3].encode(), headers={'Authorization': 'Bearer '+sys.argv[2]})).status)\n"
+      "except e.HTTPError as error: print(error.code)\" $port $key \"$body\"; done; done; kill -TERM $pid; wait $pid; "
+      "cat $log; rm -f $log";
+  const auto result = run_hadal("serve " + model() + " --port 0 > $log 2>&1 & " + kWait + ask,
+                                "export HADAL_API_KEY=sesame-right; log=$(mktemp);");
+  says(result, 0, {"hadal serves", "200\n400\n400\n401\n401\n401\n"});
+  for (const char* secret : {"sesame", "private"})
+    EXPECT_EQ((result.out + result.err).find(secret), std::string::npos) << result.out << result.err;
+  const auto refused = run_hadal("serve " + model() + " --port 0", "HADAL_API_KEY='two words'");
+  EXPECT_EQ((refused.out + refused.err).find("two words"), std::string::npos) << "a key that is refused is not shown";
+}
+
+// In a terminal: Ctrl-C stops an answer and not the chat, and the line before comes again by the arrow.
+TEST_F(ServeVerb, AChatInATerminalStopsAnswersAndRemembersLines) {
+  TinyOptions options;
+  options.positions = 1 << 16;
+  options.generation_config = R"({"eos_token_id": [399]})";
+  const testing::TempDir model;
+  write_tiny_model(model.path(), options);
+  Terminal terminal(
+      {HADAL_BINARY_DIR "/hadal", "chat", "--quiet", "--temperature", "0", "--threads", "1", "--model", model.path()});
+  terminal.until("> ");
+  for (const char* line : {"why is it so?\n", "\x1b[A\n"}) {
+    terminal.type(line);
+    terminal.until("why is it so?\r\n");  // typed, or brought back
+    terminal.at_least(20);                // it answers
+    terminal.type("\x03");
+    terminal.until("[stopped]");
+    terminal.until("> ");
+  }
+  terminal.type("half a line\x03");  // gives up the line
+  terminal.until("> ");
+  terminal.type("/quit\n");
+  EXPECT_EQ(terminal.exit_status(), 0);
+}
+
+// With too little memory it says the least that can, which can.
+TEST_F(ServeVerb, TakesNoMoreMemoryThanItMay) {
+  const auto refused = run_hadal("serve " + model() + " --port 0 --memory 100KiB");
+  says(refused, 2, {"KiB: the weights take ", "the cache of one short text", "the least that can serve is "});
+  const size_t at = refused.err.find("can serve is ") + 13;
+  const std::string least = refused.err.substr(at, refused.err.find("KiB", at) - at);
+  const auto with = [&](const std::string& options) {
+    return run_hadal("serve " + model() + " --port 0 " + options + " > $log & " + kWait + "kill -TERM $pid; wait $pid",
+                     "log=$(mktemp);");
+  };
+  says(with("--memory " + least + "KiB"), 0, {", 1 cache blocks of ", "texts of up to 64 tokens"});
+  says(run_hadal("serve " + model() + " --port 0 --memory " + std::to_string(std::stoll(least) - 1) + "KiB"), 2,
+       {"the least that can serve is "});
+  says(with("--memory 4GiB"), 0, {", 4 cache blocks of "});
+  says(run_hadal("serve " + model() + " --port 0 --memory " + least + "KiB --cache-bytes 1GiB"), 2,
+       {"--cache-bytes 1"});
 }
 
 TEST_F(ServeVerb, AChatNeedsATemplate) {

@@ -3,7 +3,8 @@
 
 usage: page_browser.py URL KEY chat|text|ids [PICTURES]
 
-Checks that what the page shows is what the API answers; stop, regenerate, keyboard, dark, 400 pixels; that nothing is
+Checks that what the page shows is what the API answers, whatever the model's generation_config.json says; stop,
+regenerate, keyboard, dark, 400 pixels; that nothing is
 asked of anybody else and the console is silent. With PICTURES, a directory, it leaves screenshots there. Ends with
 "page fine"; 77 where there is no browser.
 """
@@ -37,11 +38,12 @@ def check_chat(page, url, key, model):
     idle(page)
     shown = page.locator(".message.assistant .body").last.text_content()
     asked = {"messages": [{"role": "user", "content": "why is it so?"}], "seed": 11, "max_tokens": 40,
-             "temperature": 0.8, "top_p": 0.95}
+             "temperature": 0.8, "top_p": 0.95, "top_k": 0}
     assert shown == api(url, key, "/v1/chat/completions", asked)["choices"][0]["message"]["content"], shown
     page.locator(".message.assistant .token").first.hover()
     assert "%" in page.locator("#tip").text_content() and page.locator("#tip").is_visible()
 
+    walk_tokens(page, ".message.assistant .body")
     page.fill("#seed", "12")
     page.click("#again")
     idle(page)
@@ -56,15 +58,38 @@ def check_chat(page, url, key, model):
 
 def check_stop(page, positions):
     page.fill("#seed", "")
-    page.click("#tab-text")
     page.fill("#max_tokens", str(positions - 50))
-    page.fill("#before", "go on")
-    page.press("#before", "Control+Enter")
-    page.wait_for_selector("#out .token")
-    page.keyboard.press("Escape")
+    page.fill("#ask", "why?")
+    page.press("#ask", "Enter")
+    page.wait_for_selector(".message.assistant .token")
+    page.click("#chat-stop")
     idle(page)
-    assert page.locator("#out .token").count() < positions - 60, "Escape stopped nothing"
-    assert page.locator("#out .wrong").count() == 0
+    assert page.locator(".message.assistant .token").count() < positions - 60, "the button of the chat stopped nothing"
+    assert page.locator(".message.wrong").count() == 0 and page.locator("#chat-stop").is_disabled()
+    page.click("#fresh")
+    page.click("#tab-text")
+    page.fill("#before", "go on")
+    for stop in (lambda: page.keyboard.press("Escape"), lambda: page.click("#text-stop")):
+        page.press("#before", "Control+Enter")
+        page.wait_for_selector("#out .token")
+        stop()
+        idle(page)
+        assert page.locator("#out .token").count() < positions - 60, "nothing was stopped"
+        assert page.locator("#out .wrong").count() == 0 and page.locator("#text-stop").is_disabled()
+
+
+def walk_tokens(page, text):
+    """By keys alone: from the text into its tokens, whose probabilities are shown."""
+    page.focus(text)
+    tips = []
+    for key in ("ArrowRight", "ArrowRight", "ArrowLeft"):
+        page.keyboard.press(key)
+        assert page.evaluate("document.activeElement.className") == "token"
+        assert page.locator("#tip").is_visible() and "%" in page.locator("#tip").text_content()
+        tips.append(page.locator("#tip").text_content())
+    assert tips[0] == tips[2] != tips[1], tips
+    page.focus("#seed")
+    assert not page.locator("#tip").is_visible()
 
 
 def check_text(page, url, key):
@@ -74,9 +99,12 @@ def check_text(page, url, key):
     page.click("#write")
     page.wait_for_selector("#out .token")
     idle(page)
-    asked = {"prompt": "the sea", "seed": 5, "max_tokens": 30, "temperature": 0.8, "top_p": 0.95}
+    asked = {"prompt": "the sea", "seed": 5, "max_tokens": 30, "temperature": 0.8, "top_p": 0.95, "top_k": 0}
     text = api(url, key, "/v1/completions", asked)["choices"][0]["text"]
     assert page.locator("#out").text_content() == "the sea" + text
+    followed = api(url, key, "/v1/completions", {**asked, "top_k": None})["choices"][0]["text"]
+    assert text != followed, "the model's own top_k is one that changes the text"
+    walk_tokens(page, "#out")
     page.click("#tab-hole")
     page.fill("#behind", "the end")
     page.click("#write")

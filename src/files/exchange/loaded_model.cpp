@@ -20,6 +20,13 @@ void load_ema(const Exec& exec, const std::filesystem::path& directory, Transfor
   });
 }
 
+AttentionForm form_of(const LoadOptions& options, const ModelDirectory& from) {
+  if (options.attention_form) return *options.attention_form;
+  if (options.cache == CacheFormat::fp8) return AttentionForm::absorbed;
+  return from.attention_form.value_or(from.config.model.is_latent() ? options.unrecorded_form
+                                                                    : AttentionForm::up_projected);
+}
+
 }  // namespace
 
 LoadedModel load_model(const std::filesystem::path& directory, const LoadOptions& options, const Exec& exec) {
@@ -37,8 +44,7 @@ LoadedModel load_model(const std::filesystem::path& directory, const LoadOptions
   model_options.precision = options.precision.value_or(from.precision);
   model_options.recipe = recipe_of(model_options.precision, from.fp8);
   model_options.cache = options.cache;
-  model_options.attention_form = options.attention_form.value_or(
-      options.cache == CacheFormat::fp8 ? AttentionForm::absorbed : from.attention_form);
+  model_options.attention_form = form_of(options, from);
   model_options.weights = options.weights;
   model_options.training = options.training;
   model_options.bare = !options.training;

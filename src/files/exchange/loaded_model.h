@@ -16,7 +16,9 @@ namespace hadal {
 struct LoadOptions {
   std::optional<Precision> precision = {};           // none: as the model was trained, else as it is stored
   std::optional<AttentionForm> attention_form = {};  // none: as the model was trained; in FP8 caches absorbed
-  WeightFormat weights = WeightFormat::values;       // not of a model in training, as the next
+  // Where that is not known, of latent attention. What writes from a cache takes the absorbed form, which keeps less.
+  AttentionForm unrecorded_form = AttentionForm::up_projected;
+  WeightFormat weights = WeightFormat::values;  // not of a model in training, as the next
   CacheFormat cache = CacheFormat::values;
   bool ema = false;       // the moving average of the weights instead of the weights, where the run kept one
   bool training = false;  // with masters and gradients

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,8 +22,8 @@ struct ModelDirectory {
   HfConfig config;                        // of our own files: `model` and what their config.toml says of nothing else
   std::vector<ParameterSpec> parameters;  // of config.model
   Precision precision = Precision::fp32;  // as trained, else as stored
-  AttentionForm attention_form = AttentionForm::up_projected;  // as trained, where that is known
-  Fp8Config fp8;                                               // likewise
+  std::optional<AttentionForm> attention_form;  // as trained, where that is known
+  Fp8Config fp8;                                // likewise
   bool averages = false;  // the weights are the moving averages that a run kept: see averages_of()
   std::shared_ptr<const TensorFiles> files;
   std::shared_ptr<const HfWeights> weights;

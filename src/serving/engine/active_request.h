@@ -1,11 +1,15 @@
 // A request under way: what it was asked for, what it has, and what it does in a step of the engine.
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "engine/cache_blocks.h"
+#include "engine/followed_text.h"
 #include "engine/request.h"
 #include "model/latent_cache.h"
 #include "tensor/tensor.h"
@@ -28,7 +32,9 @@ struct ActiveRequest {
   int64_t settled = 0;          // rows that the modules do not write again
   Tensor states;                // of the model, of the rows behind these that are cached
 
-  std::unique_ptr<ConstrainedText> constrained;  // where the text stands in its constraint, if it has one
+  Helpers* helpers = nullptr;
+  std::unique_ptr<FollowedText> constrained;  // where the text stands in its constraint, if it has one
+  bool held_up = false;                       // until that has found out what may come next: no row that draws
   EngineResult result;
 
   int64_t n_prompt() const { return int64_t(asked.prompt.size()); }
@@ -40,6 +46,24 @@ struct ActiveRequest {
   int64_t n_adoptable() const { return asked.prompt_log_probs && scored < n_prompt() ? scored : n_tokens(); }
   bool began() const { return n_given > 0 || cached > 0 || scored > asked.scored_from; }
   bool draws() const { return asked.max_tokens > 0; }
+  int64_t n_readable() const { return n_left() - (draws() && held_up ? 1 : 0); }
+  bool stops_at(int32_t id) const { return std::find(asked.stop.begin(), asked.stop.end(), id) != asked.stop.end(); }
+  // Its constraint has found out what may come next. An end: nothing may. Throws what following it threw.
+  std::optional<EndReason> let_go_on() {
+    held_up = false;
+    try {
+      if (constrained->complete() && n_given > 0) return EndReason::stop;
+    } catch (const Error& error) {
+      fail(error.kind(), "at position {}: {}", n_tokens() - 1, error.what());
+    }
+    if (draws() && n_given == asked.max_tokens) return EndReason::length;
+    return {};
+  }
+  // False: the caller wants no more.
+  bool hand_out(const ScoredToken& token) {
+    if (n_given++ == 0 && asked.on_prompt) asked.on_prompt(result.prompt);
+    return !asked.on_token || asked.on_token(token);
+  }
 
   // Blocks that it lacks for n more tokens in the cache.
   int64_t blocks_to_add(int64_t n) const { return cache_blocks_of(cached + n) - int64_t(held.blocks.size()); }
@@ -57,7 +81,8 @@ struct ActiveRequest {
     scored = asked.scored_from, n_given = 0;
     leave_cache();
     result = {};
-    if (asked.constraint) constrained = asked.constraint->begin();
+    if (asked.constraint) constrained = std::make_unique<FollowedText>(*helpers, asked.constraint->begin());
+    held_up = constrained != nullptr;
     if (asked.prompt_log_probs && scored == 1) result.prompt.push_back({asked.prompt.front(), 0, {}});
   }
 };

@@ -12,24 +12,46 @@ namespace {
 
 constexpr int64_t kDraftsToJudgeBy = 100;
 
-TouchedWeights of_layers(const ModelConfig& config, int64_t first, int64_t end) {
+double chosen_share(const ModelConfig& config) {
+  return config.n_routed_experts > 0 ? double(config.n_experts_per_token) / double(config.n_routed_experts) : 0;
+}
+
+// size: what is counted of a weight.
+template <class Weights, class Size>
+TouchedWeights of_layers(const ModelConfig& config, const Weights& weights, int64_t first, int64_t end, Size size) {
   TouchedWeights sum;
-  sum.always = double(config.vocab_size) * double(config.hidden_size);  // the head
-  if (config.n_routed_experts > 0) sum.chosen = double(config.n_experts_per_token) / double(config.n_routed_experts);
-  for (const ParameterSpec& spec : parameter_list(config)) {
-    if (!is_matrix_product(spec) || spec.layer < first || spec.layer >= end) continue;
-    (spec.n_experts() > 1 ? sum.experts : sum.always) += double(spec.count());
+  sum.chosen = chosen_share(config);
+  for (const auto& weight : weights) {
+    const auto& [spec, n] = size(weight);
+    const bool head = spec.kind == (config.tie_embeddings ? ParameterKind::embedding : ParameterKind::head);
+    if (!head && (!is_matrix_product(spec) || spec.layer < first || spec.layer >= end)) continue;
+    (spec.n_experts() > 1 ? sum.experts : sum.always) += n;
   }
   return sum;
+}
+TouchedWeights elements_of_layers(const ModelConfig& config, int64_t first, int64_t end) {
+  return of_layers(config, parameter_list(config), first, end,
+                   [](const ParameterSpec& spec) { return std::pair(spec, double(spec.count())); });
+}
+TouchedWeights bytes_of_layers(const ModelConfig& config, const Parameters& parameters, int64_t first, int64_t end) {
+  return of_layers(config, parameters, first, end, [](const Parameter* parameter) {
+    return std::pair(parameter->spec, double(parameter->value.bytes()));
+  });
 }
 
 }  // namespace
 
 double TouchedWeights::by(double n_tokens) const { return always + experts * (1 - std::pow(1 - chosen, n_tokens)); }
 
-TouchedWeights touched_weights(const ModelConfig& config) { return of_layers(config, 0, config.n_layers); }
+TouchedWeights touched_weights(const ModelConfig& config) { return elements_of_layers(config, 0, config.n_layers); }
 TouchedWeights touched_weights_of_draft(const ModelConfig& config) {
-  return of_layers(config, config.n_layers, config.n_layers + 1);
+  return elements_of_layers(config, config.n_layers, config.n_layers + 1);
+}
+TouchedWeights touched_bytes(const ModelConfig& config, const Parameters& parameters) {
+  return bytes_of_layers(config, parameters, 0, config.n_layers);
+}
+TouchedWeights touched_bytes_of_draft(const ModelConfig& config, const Parameters& parameters) {
+  return bytes_of_layers(config, parameters, config.n_layers, config.n_layers + 1);
 }
 
 void DraftCounts::add(int64_t n_tried, int64_t n_right) {

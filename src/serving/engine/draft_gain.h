@@ -5,6 +5,7 @@
 #include <span>
 
 #include "config/model_config.h"
+#include "nn/parameter.h"
 
 namespace hadal {
 
@@ -28,6 +29,9 @@ struct TouchedWeights {
 // Of the model's layers and its head; of one more layer, its MTP module's, and the head.
 TouchedWeights touched_weights(const ModelConfig& config);
 TouchedWeights touched_weights_of_draft(const ModelConfig& config);
+// The same in bytes, by the forms in which products read them.
+TouchedWeights touched_bytes(const ModelConfig& config, const Parameters& parameters);
+TouchedWeights touched_bytes_of_draft(const ModelConfig& config, const Parameters& parameters);
 
 // For n texts with k drafts each, of which the one at place j is right, as all before it, in a share r_j of steps:
 //   gain = tokens / (weights read / weights read without drafts),  tokens = 1 + r_1 + ... + r_k

@@ -1,11 +1,10 @@
-// A step: admit, plan rows (one of each text that is written, then prompts, oldest first), one forward, draw. When
+// A step: admit, plan rows (one of each text that is written, and some of prompts), one forward, draw. When
 // blocks run out the youngest request gives its own back and begins anew later, from what it has written: the oldest
 // always goes on.
 #include "engine/engine.h"
 
 #include <algorithm>
 #include <atomic>
-#include <cmath>
 #include <condition_variable>
 #include <deque>
 #include <mutex>
@@ -13,20 +12,11 @@
 
 #include "base/clock.h"
 #include "base/error.h"
-#include "base/not_finite.h"
 #include "engine/active_request.h"
-#include "engine/draft_gain.h"
 #include "engine/drafts.h"
-#include "engine/engine_room.h"
 #include "engine/step_rows.h"
-#include "model/latent_cache.h"
 
 namespace hadal {
-namespace {
-
-constexpr int64_t kFewestPromptTokens = 64;  // of a step, whatever is being written beside it
-
-}  // namespace
 
 struct Engine::Impl {
   const Exec exec;
@@ -35,13 +25,15 @@ struct Engine::Impl {
   int64_t n_blocks;
   const int64_t n_modules;  // that guess
   const DraftGain draft_gain;
+  const TouchedWeights touched;  // bytes
   int64_t paying_drafts = 1;
   std::shared_ptr<LatentCache> cache;
   std::optional<CacheBlocks> blocks;
 
   std::atomic<int64_t> version = 0;  // of the weights
-  std::atomic<double> step_seconds = 0, forward_seconds = 0;
+  std::atomic<double> step_seconds = 0, forward_seconds = 0, weight_bytes = 0;
   WeightSwaps swaps;
+  Helpers helpers;                       // that follow constraints
   std::deque<ActiveRequestPtr> waiting;  // of the thread that steps, in the order of ids
   std::vector<ActiveRequestPtr> running;
 
@@ -59,6 +51,7 @@ struct Engine::Impl {
         n_blocks(cache_blocks_for(exec, model, options)),
         n_modules(draft_modules(model, options)),
         draft_gain(model.config()),
+        touched(touched_bytes(model.config(), model.parameters())),
         cache(model.new_cache(exec, n_blocks, n_modules)),
         blocks(std::in_place, n_blocks, kCacheBlock, options.prefix_cache) {
     counts.blocks = n_blocks;
@@ -71,8 +64,6 @@ struct Engine::Impl {
   }
 
   int64_t longest_text() const { return std::min(model.config().max_positions, n_blocks * kCacheBlock); }
-
-  // --- ends ---
 
   // Whole blocks of what it has in the cache stay there for others.
   void give_back(ActiveRequest& request) {
@@ -124,8 +115,6 @@ struct Engine::Impl {
     counts.evictions = blocks->n_evicted();
   }
 
-  // --- a step ---
-
   void take_calls() {
     std::vector<ActiveRequestPtr> ended;
     {
@@ -153,37 +142,40 @@ struct Engine::Impl {
     if (request.asked.on_restart) request.asked.on_restart();
   }
 
-  // Exchanges weights where someone asked for it and nobody runs on the old ones. False: those who run must end first,
-  // and nobody new joins them.
+  // Exchanges weights where someone asked for it and nobody writes with the old ones. False: those who have begun to
+  // write must end first, and nobody else joins them. Where the change fails, nothing has happened to anyone.
   bool exchange() {
     while (const std::optional<SwapWeights> how = swaps.next()) {
       const bool under_way = std::any_of(waiting.begin(), waiting.end(), [](const auto& r) { return r->n_given > 0; });
       if (*how == SwapWeights::finish && (!running.empty() || under_way)) return false;
-      for (auto at = running.rbegin(); at != running.rend(); ++at) waiting.push_front(std::move(*at));
-      running.clear();
-      for (const ActiveRequestPtr& request : waiting)
-        if (request->began()) begin_anew(*request);
       swaps.carry_out([&] {
         ++version;
         count([&](EngineCounts& c) { c.weights_version = version; });
+        for (auto at = running.rbegin(); at != running.rend(); ++at) waiting.push_front(std::move(*at));
+        running.clear();
+        for (const ActiveRequestPtr& request : waiting)
+          if (request->began()) begin_anew(*request);
         blocks.emplace(n_blocks, kCacheBlock, options.prefix_cache);
       });
     }
     return true;
   }
 
-  // Those who wait join while what they read fits; alone, anyone does (check_request).
+  // Those who wait join, the first first, while what they read fits; alone, anyone does (check_request). Leaving: those
+  // alone who have begun to write, past whoever waits before them.
   void admit(bool leaving) {
-    while (!waiting.empty() && int64_t(running.size()) < options.max_running) {
-      ActiveRequest& next = *waiting.front();
-      if (leaving && next.n_given == 0) return;
+    while (int64_t(running.size()) < options.max_running) {
+      const auto may_join = [&](const auto& request) { return !leaving || request->n_given > 0; };
+      const auto at = std::find_if(waiting.begin(), waiting.end(), may_join);
+      if (at == waiting.end()) return;
+      ActiveRequest& next = **at;
       if (!running.empty() && cache_blocks_of(next.n_tokens() + 1) > blocks->n_available()) return;
       next.cached = blocks->adopt(next.held, std::span(next.tokens).first(size_t(next.n_adoptable())));
       if (next.n_given == 0) next.result.n_cached = next.cached;
       next.drafting = drafts_for(next) > 0, next.settled = next.cached;
       count([&](EngineCounts& c) { c.cached_tokens += next.cached; });
-      running.push_back(std::move(waiting.front()));
-      waiting.pop_front();
+      running.push_back(std::move(*at));
+      waiting.erase(at);
     }
   }
 
@@ -200,16 +192,12 @@ struct Engine::Impl {
   }
 
   std::vector<PlannedRows> plan() {
-    int64_t writing = 0;
-    for (const auto& request : running) writing += request->n_left() == 1 ? 1 + int64_t(request->drafts.size()) : 0;
-    int64_t prompts = std::max(std::min(kFewestPromptTokens, options.step_tokens), options.step_tokens - writing);
+    std::vector<int64_t> rows = rows_to_read(running, options.step_tokens);
     std::vector<PlannedRows> planned;
     for (size_t i = 0; i < running.size(); ++i) {  // the list may grow shorter behind this one
       ActiveRequest& request = *running[i];
-      int64_t n = request.n_left();
-      if (n > 1) n = std::min(n, prompts);
+      const int64_t n = rows[i];
       if (n == 0) continue;
-      if (request.n_left() > 1) prompts -= n;
       PlannedRows one{.request = &request, .n = n, .draws = request.draws() && n == request.n_left()};
       const int64_t n_drafts = int64_t(request.drafts.size());  // that take nothing from others
       if (one.draws && request.blocks_to_add(n + n_drafts) <= blocks->n_available()) one.n_drafts = n_drafts;
@@ -228,29 +216,35 @@ struct Engine::Impl {
     ActiveRequest& request = *row.request;
     if (row.error) return fail(&request, *row.error);
     if (row.token.id < 0) return;
-    if (!std::isfinite(row.token.log_prob))
-      return fail(&request, NotFinite(fmt::format("at position {}: the log-probability of token {} is {}; the model's "
-                                                  "weights are damaged or diverged",
-                                                  row.position + 1, row.token.id, row.token.log_prob)));
     if (!row.draws) {
       request.result.prompt.push_back(std::move(row.token));
       ++request.scored;
       return;
     }
-    const auto& stop = request.asked.stop;
-    const bool stopped = std::find(stop.begin(), stop.end(), row.token.id) != stop.end();
-    const bool first = request.n_given++ == 0;
     count([](EngineCounts& c) { ++c.generated_tokens; });
     bool goes_on = true;
     try {
-      if (first && request.asked.on_prompt) request.asked.on_prompt(request.result.prompt);
-      if (request.asked.on_token) goes_on = request.asked.on_token(row.token);
+      goes_on = request.hand_out(row.token);
     } catch (const std::exception& error) {
       return fail(&request, error);
     }
-    if (stopped || (goes_on && row.last)) return finish(&request, EndReason::stop);
+    if (request.stops_at(row.token.id) || (goes_on && row.last)) return finish(&request, EndReason::stop);
     if (!goes_on) return finish(&request, EndReason::cancelled);
-    if (request.n_given == request.asked.max_tokens) finish(&request, EndReason::length);
+    if (request.n_given == request.asked.max_tokens && !request.held_up) finish(&request, EndReason::length);
+  }
+
+  // Texts go on whose constraints have found out what may come next: perhaps nothing.
+  void let_go_on() {
+    std::vector<ActiveRequest*> found;
+    for (const auto& request : running)
+      if (request->held_up && request->constrained->ready()) found.push_back(request.get());
+    for (ActiveRequest* request : found) {
+      try {
+        if (const auto end = request->let_go_on()) finish(request, *end);
+      } catch (const std::exception& error) {
+        fail(request, error);
+      }
+    }
   }
 
   // The rows of a step enter the cache; what they gave goes out; drafts are made for those who go on.
@@ -308,6 +302,7 @@ struct Engine::Impl {
       for (const PlannedRows& p : planned) step_with({p});
       return;
     }
+    weight_bytes += touched.by(double(n_rows_of(planned)));
     use(planned, logits, states);
   }
 
@@ -323,12 +318,17 @@ struct Engine::Impl {
   bool step() {
     const AddSeconds timing(step_seconds);
     take_calls();
+    let_go_on();
     if (n_modules > 0 && options.drafts == EngineOptions::kAutomatic)
       paying_drafts = draft_gain.choose(counts.drafts, std::max<int64_t>(1, int64_t(running.size())));
     admit(!exchange());
     std::vector<PlannedRows> planned = plan();
     note();
-    if (planned.empty()) return false;
+    if (planned.empty()) {
+      const bool held_up = std::any_of(running.begin(), running.end(), [](const auto& r) { return r->held_up; });
+      if (held_up) helpers.wait(std::chrono::milliseconds(20));  // and then looks whether somebody called
+      return held_up;
+    }
     step_with(std::move(planned));
     note();
     return true;
@@ -342,7 +342,7 @@ Engine::~Engine() = default;
 uint64_t Engine::submit(EngineRequest request) {
   check_request(request, impl_->model.config(), impl_->n_blocks);
   auto active = std::make_unique<ActiveRequest>();
-  active->asked = std::move(request);
+  active->asked = std::move(request), active->helpers = &impl_->helpers;
   active->begin();
   const std::lock_guard lock(impl_->mutex);
   ++impl_->counts.requests, ++impl_->counts.waiting, impl_->counts.prompt_tokens += active->n_prompt();
@@ -362,6 +362,7 @@ EngineCounts Engine::counts() const {
   const std::lock_guard lock(impl_->mutex);
   EngineCounts counts = impl_->counts;
   counts.step_seconds = impl_->step_seconds, counts.forward_seconds = impl_->forward_seconds;
+  counts.weight_bytes = impl_->weight_bytes;
   return counts;
 }
 

@@ -25,6 +25,9 @@ struct EngineCounts {
   DraftCounts drafts;
   int64_t weights_version = 0;                   // Engine::weights_version
   double step_seconds = 0, forward_seconds = 0;  // of all steps; of the model in them
+  // Of weights that the model's forwards read in that time: all matrices, and of experts what even routing of a step's
+  // rows touches. Those of MTP modules are not counted.
+  double weight_bytes = 0;
 };
 
 class Engine {

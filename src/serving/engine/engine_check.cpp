@@ -63,17 +63,23 @@ class Conditions {
         model_.options().cache == CacheFormat::values ? "the trainer's forward" : "the forward that scores";
     begin(forward);
     compare(forward, alone, by_forward(alone));
+    if (o_.score) {
+      begin(o_.scorer);
+      compare(o_.scorer, alone, by_score(alone));
+    }
     const auto condition = [&](const std::string& name, const Exec& exec, const EngineOptions& how, bool prompts,
-                               int times = 1) {
+                               int times = 1, bool backwards = false) {
       begin(name);
       std::vector<size_t> all(requests_.size());
       std::iota(all.begin(), all.end(), size_t(0));
+      if (backwards) std::reverse(all.begin(), all.end());
       Answers now;
       const EngineCounts counts = serve(exec, how, all, prompts, times, now);
       compare(name, alone, now);
       return counts;
     };
     condition("all in one batch", exec_, plain, true);
+    condition("in other slots and blocks", exec_, plain, true, 1, true);
     for (const int64_t n : {int64_t(7), int64_t(64), int64_t(200)})
       condition(fmt::format("{} rows a step", n), exec_, {.cache_blocks = all, .step_tokens = n, .prefix_cache = false},
                 true);
@@ -129,9 +135,7 @@ class Conditions {
   Answers by_forward(const Answers& alone) const {
     Answers all;
     for (size_t r = 0; r < alone.of.size(); ++r) {
-      std::vector<int32_t> tokens = requests_[r].prompt;
-      for (const ScoredToken& token : alone.of[r].text) tokens.push_back(token.id);
-      const int64_t n = int64_t(tokens.size()) - 1;
+      const std::vector<int32_t> tokens = tokens_of(alone, r);
       std::vector<StepRow> rows;
       std::vector<double> log_probs;
       Wants wants;
@@ -140,13 +144,32 @@ class Conditions {
       const MicroBatch batch = batch_of_tokens(tokens);
       for (const int32_t position : batch.positions) rows.push_back({r, position});
       model_.forward(exec_, batch, wants).check_routed();
-      Answer answer;
-      for (int64_t i = 0; i < n; ++i)
-        (i + 1 < int64_t(requests_[r].prompt.size()) ? answer.prompt : answer.text)
-            .push_back({tokens[size_t(i + 1)], log_probs[size_t(i)], {}});
-      all.of.push_back(std::move(answer));
+      all.of.push_back(answer_of(r, tokens, log_probs));
     }
     return all;
+  }
+
+  Answers by_score(const Answers& alone) const {
+    Answers all;
+    all.traces = alone.traces;  // it tells of no layer
+    for (size_t r = 0; r < alone.of.size(); ++r) {
+      const std::vector<int32_t> tokens = tokens_of(alone, r);
+      all.of.push_back(answer_of(r, tokens, o_.score(tokens)));
+    }
+    return all;
+  }
+
+  std::vector<int32_t> tokens_of(const Answers& alone, size_t r) const {
+    std::vector<int32_t> tokens = requests_[r].prompt;
+    for (const ScoredToken& token : alone.of[r].text) tokens.push_back(token.id);
+    return tokens;
+  }
+  Answer answer_of(size_t r, const std::vector<int32_t>& tokens, const std::vector<double>& log_probs) const {
+    Answer answer;
+    for (size_t i = 0; i + 1 < tokens.size(); ++i)
+      (i + 1 < requests_[r].prompt.size() ? answer.prompt : answer.text)
+          .push_back({tokens[i + 1], log_probs.at(i), {}});
+    return answer;
   }
 
   // Of the token at this position, which the row before it predicts.

@@ -17,6 +17,9 @@ struct EngineCheckOptions {
   int64_t allowed_ids = 0;  // ids below this stand in prompts and are drawn; 0 = the whole vocabulary
   uint64_t seed = 1;
   std::function<void(const std::string& condition)> begins;  // called before each condition
+  // What else scores a text: log-probabilities of its tokens but the first; compared too, by this name.
+  std::string scorer;
+  std::function<std::vector<double>(const std::vector<int32_t>& tokens)> score;
 };
 
 struct EngineCondition {
@@ -26,7 +29,7 @@ struct EngineCondition {
   std::string first;   // the first token that differs, and the first layer where its bits do; empty: none
 };
 
-inline constexpr int64_t kEngineConditions = 11;  // at most
+inline constexpr int64_t kEngineConditions = 13;  // at most
 
 // Throws invalid where the model has no room for a request. one_thread: another place for the same model, on a CPU.
 std::vector<EngineCondition> check_engine(const Exec& exec, const Exec* one_thread, const Transformer& model,

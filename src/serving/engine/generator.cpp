@@ -11,7 +11,7 @@
 
 namespace hadal {
 
-bool pack_for(const Exec& exec, Transformer& model, int64_t n_tokens, int64_t n_mtp) {
+bool pack_for(const Exec& exec, Transformer& model, int64_t n_tokens, int64_t n_mtp, int64_t room) {
   if (exec.device.kind != DeviceKind::cpu) return false;  // panels are for vector kernels
   // After so many readings of all weights what packing took is saved (measured, docs/benchmarks.md).
   constexpr int64_t kReadingsToPack = 16;
@@ -19,7 +19,7 @@ bool pack_for(const Exec& exec, Transformer& model, int64_t n_tokens, int64_t n_
   const int64_t embedding = counts.activated - counts.activated_no_embedding;
   if (n_tokens * counts.activated_no_embedding < kReadingsToPack * (counts.total - embedding)) return false;
   const int64_t bytes = model.packed_bytes(exec, n_mtp);
-  if (bytes == 0 || uint64_t(bytes) > memory_info().available / 2) return false;
+  if (bytes == 0 || bytes > room || uint64_t(bytes) > memory_info().available / 2) return false;
   model.pack(exec, n_mtp);
   return true;
 }

@@ -14,8 +14,8 @@ struct GenerateResult {
 
 // Packs the weights (Transformer::pack) where `n_tokens` repay it: packing reads and writes all of them once, and each
 // token then reads its share of them faster. False, and nothing is done, where they do not, or memory is short.
-// n_mtp: of the MTP modules those that draft (draft_modules).
-bool pack_for(const Exec& exec, Transformer& model, int64_t n_tokens, int64_t n_mtp = 0);
+// n_mtp: of the MTP modules those that draft (draft_modules). room: bytes that it may take.
+bool pack_for(const Exec& exec, Transformer& model, int64_t n_tokens, int64_t n_mtp = 0, int64_t room = INT64_MAX);
 
 // An engine with room for this request alone. drafts as in EngineOptions. Throws invalid for a prompt that the model
 // cannot go on from, or one that leaves no room for max_tokens, naming the numbers.

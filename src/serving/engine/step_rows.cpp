@@ -1,25 +1,21 @@
 #include "engine/step_rows.h"
 
 #include <algorithm>
+#include <chrono>
+#include <cmath>
 
 #include "base/error.h"
 
 namespace hadal {
 namespace {
 
-bool none(std::span<const uint32_t> mask) {
-  return std::all_of(mask.begin(), mask.end(), [](uint32_t word) { return word == 0; });
-}
-
-// Whether the text is all that its constraint allows.
-bool complete(const ActiveRequest& request) {
-  return request.constrained && request.constrained->may_end() && none(request.constrained->allowed());
-}
+// For all constraints of a step together: those that take longer hold up their own texts alone.
+constexpr std::chrono::milliseconds kPatience(5);
 
 // Which ids may come next; empty: all.
 std::vector<uint32_t> mask_of(const ActiveRequest& request) {
   std::vector<uint32_t> mask;
-  if (!request.constrained || request.n_guessed > 0) return mask;
+  if (!request.constrained || request.n_guessed > 0 || request.held_up) return mask;
   const std::span<const uint32_t> allowed = request.constrained->allowed();
   mask.assign(allowed.begin(), allowed.end());
   const bool ends = request.constrained->may_end();
@@ -34,9 +30,8 @@ std::vector<uint32_t> mask_of(const ActiveRequest& request) {
 
 // A token more, which was drawn.
 void write(ActiveRequest& request, int32_t id) {
-  const auto& stop = request.asked.stop;
   request.tokens.push_back(id);
-  if (request.constrained && std::find(stop.begin(), stop.end(), id) == stop.end()) request.constrained->accept(id);
+  if (request.constrained && !request.stops_at(id)) request.constrained->accept(id);
 }
 
 std::span<const float> values_of(const Tensor& row) { return {row.data<float>(), size_t(row.count())}; }
@@ -55,6 +50,31 @@ int32_t draw(const ActiveRequest& request, const ModelConfig& config, std::span<
   return sample_token(logits, allowed, sampling, request.n_tokens(), mask_of(request));
 }
 
+std::vector<int64_t> rows_to_read(const std::vector<ActiveRequestPtr>& running, int64_t step_tokens) {
+  std::vector<int64_t> rows(running.size());
+  std::vector<size_t> prompts;  // the oldest first
+  int64_t writing = 0;
+  for (size_t i = 0; i < running.size(); ++i) {
+    if (running[i]->n_readable() > 1)
+      prompts.push_back(i);
+    else if (running[i]->n_readable() == 1)
+      rows[i] = 1, writing += 1 + int64_t(running[i]->drafts.size());
+  }
+  int64_t left = std::max(std::min(kFewestPromptTokens, step_tokens), step_tokens - writing);
+  const auto give = [&](int64_t most) {
+    for (const size_t i : prompts) {
+      const int64_t more = std::min(running[i]->n_readable() - rows[i], most);
+      rows[i] += more, most -= more, left -= more;
+    }
+  };
+  give((left + 1) / 2);
+  std::stable_sort(prompts.begin(), prompts.end(), [&](size_t a, size_t b) {
+    return running[a]->n_readable() - rows[a] < running[b]->n_readable() - rows[b];
+  });
+  give(left);
+  return rows;
+}
+
 std::vector<Extension> extensions_of(const std::vector<PlannedRows>& planned) {
   std::vector<Extension> texts;
   for (const PlannedRows& p : planned) {
@@ -62,6 +82,12 @@ std::vector<Extension> extensions_of(const std::vector<PlannedRows>& planned) {
     texts.push_back({next, p.request->cached, p.request->held.blocks, p.n_wanted});
   }
   return texts;
+}
+
+int64_t n_rows_of(const std::vector<PlannedRows>& planned) {
+  int64_t n = 0;
+  for (const PlannedRows& p : planned) n += p.n_rows();
+  return n;
 }
 
 Observer observer_of(const EngineOptions& options, const std::vector<PlannedRows>& planned) {
@@ -91,19 +117,22 @@ std::vector<DrawnRow> draw_rows(const Exec& exec, const ModelConfig& config, std
   values = host_copies(values);
   first_row.push_back(rows.size());
   std::vector<ScoredRow> asked(rows.size());
+  const auto by = FollowedText::Clock::now() + kPatience;
   const auto draw_one = [&](size_t r, PlannedRows& planned_rows) {
     DrawnRow& row = rows[r];
     ActiveRequest& request = *row.request;
     ScoredRow& one = asked[r];
     if (values[r]) one.on_host = values_of(values[r]);
     const int64_t draft = row.position - request.cached - planned_rows.n;  // that this row is of; negative: none
-    const bool right = draft < 0 || (rows[r - 1].token.id == request.drafts[size_t(draft)] && !rows[r - 1].last);
+    const bool right =
+        draft < 0 || (rows[r - 1].token.id == request.drafts[size_t(draft)] && !rows[r - 1].last && !request.held_up);
     if (row.draws && right) {
       try {
         row.token.id = one.id = draw(request, config, one.on_host);
         write(request, one.id);
         planned_rows.n_accepted += draft >= 0;
-        row.last = complete(request);
+        request.held_up = request.constrained && !request.constrained->ready(by);
+        row.last = request.constrained && !request.held_up && request.constrained->complete();
       } catch (const Error& error) {
         row.error.emplace(error.kind(), fmt::format("at position {}: {}", row.position + 1, error.what()));
       }
@@ -116,7 +145,15 @@ std::vector<DrawnRow> draw_rows(const Exec& exec, const ModelConfig& config, std
     for (size_t r = first_row[size_t(text)]; r < first_row[size_t(text) + 1]; ++r) draw_one(r, planned[size_t(text)]);
   });
   std::vector<ScoredToken> scores = token_scores(exec, logits, asked);
-  for (size_t r = 0; r < rows.size(); ++r) rows[r].token = std::move(scores[r]);
+  for (size_t r = 0; r < rows.size(); ++r) {
+    DrawnRow& row = rows[r];
+    row.token = std::move(scores[r]);
+    if (!row.error && row.token.id >= 0 && !std::isfinite(row.token.log_prob))
+      row.error.emplace(ErrorKind::failed,
+                        fmt::format("at position {}: the log-probability of token {} is {}; the model's weights are "
+                                    "damaged or diverged",
+                                    row.position + 1, row.token.id, row.token.log_prob));
+  }
   return rows;
 }
 

@@ -24,22 +24,32 @@ TokenTable table_of(const Tokenizer& tokenizer) {
 
 Grammars::Grammars(const Tokenizer& tokenizer, const GrammarLimits& limits) : tokenizer_(tokenizer), limits_(limits) {}
 
-std::shared_ptr<const Constraint> Grammars::constraint(const std::string& format) {
+std::shared_ptr<const Constraint> Grammars::kept(const std::string& format) {
   check(why_no_grammars().empty(), ErrorKind::unsupported, "{}", why_no_grammars());
   const std::lock_guard lock(mutex_);
   const auto at = std::find_if(kept_.begin(), kept_.end(), [&](const Kept& one) { return one.format == format; });
-  if (at != kept_.end())
-    kept_.splice(kept_.begin(), kept_, at);
-  else
-    kept_.push_front(compile(format));
+  if (at == kept_.end()) return nullptr;
+  kept_.splice(kept_.begin(), kept_, at);
+  check(at->refusal.empty(), ErrorKind::invalid, "{}", at->refusal);
+  return at->constraint;
+}
+
+std::shared_ptr<const Constraint> Grammars::constraint(const std::string& format) {
+  const std::lock_guard compiling(compiling_);
+  if (auto known = kept(format)) return known;
+  keep(compile(format));
+  return kept(format);
+}
+
+void Grammars::keep(Kept one) {
+  const std::lock_guard lock(mutex_);
+  kept_.push_front(std::move(one));
   int64_t bytes = 0;
-  for (const Kept& one : kept_) bytes += one.bytes;
+  for (const Kept& each : kept_) bytes += each.bytes;
   while (kept_.size() > 1 && (kept_.size() > kMostKept || bytes > kMostKeptBytes)) {
     bytes -= kept_.back().bytes;
     kept_.pop_back();
   }
-  check(kept_.front().refusal.empty(), ErrorKind::invalid, "{}", kept_.front().refusal);
-  return kept_.front().constraint;
 }
 
 Grammars::Kept Grammars::compile(const std::string& format) {

@@ -13,12 +13,13 @@ namespace hadal {
 namespace {
 
 void check_names(const JsonFields& fields) {
-  fields.check_names({setting_names(),
-                      ignored_names(),
-                      constraint_names(),
-                      {"messages", "tools", "tool_choice", "logprobs", "top_logprobs", "max_completion_tokens",
-                       "documents", "chat_template_kwargs", "add_generation_prompt", "functions", "function_call",
-                       "audio", "modalities", "prediction", "web_search_options"}});
+  fields.check_names(
+      {setting_names(),
+       names_without_effect(),
+       constraint_names(),
+       {"messages", "tools", "tool_choice", "parallel_tool_calls", "reasoning_effort", "logprobs", "top_logprobs",
+        "max_completion_tokens", "documents", "chat_template_kwargs", "add_generation_prompt", "functions",
+        "function_call", "audio", "modalities", "prediction", "web_search_options"}});
   for (const char* name : {"functions", "function_call", "audio", "prediction", "web_search_options"})
     if (fields.find(name) != nullptr) refuse(name, "{} is not offered{}", name, name[0] == 'f' ? "; use tools" : "");
   if (const Json* kinds = fields.find("modalities"); kinds != nullptr && *kinds != Json::array({"text"}))
@@ -46,13 +47,13 @@ ChatRequest read_chat_request(const Json& json, const ServingParts& parts) {
     settings.n_top = *top;
   }
   const std::optional<Json> answer = format_of_request(fields);
-  ChatInputs inputs = chat_of_request(fields);
+  ChatInputs inputs = chat_of_request(fields, model);
   request.tools = !inputs.tools.empty();
   request.prompt = prompt_of_chat(model, std::move(inputs));
   request.thinking = opens_thought(request.prompt.text);
   if (std::optional<Json> format = format_with_tools(fields, model, answer)) {
     if (request.thinking) format = format_after_thought(model.words(), std::move(*format));
-    constrain(settings, parts.grammars, *format, answer ? name_of_constraint(fields) : "tool_choice");
+    constrain(settings, parts, *format, answer ? name_of_constraint(fields) : "tool_choice");
   }
   return request;
 }
@@ -158,8 +159,7 @@ class ChatJob : public Job {
     Json one = {{"index", choice.index}, {"delta", std::move(delta)}, {"logprobs", std::move(log_probs)}};
     one["finish_reason"] = finish.empty() ? Json() : Json(finish);
     if (!ids.is_null()) one["token_ids"] = std::move(ids);
-    if (!finish.empty()) one["weights_version"] = choice.result.weights_version;
-    if (settings.receipt && !finish.empty()) one["receipt"] = receipt(choice);
+    if (!finish.empty()) sign(one, choice);
     Json chunk = frame("chat.completion.chunk", Json::array({std::move(one)}));
     if (settings.stream_usage) chunk["usage"] = nullptr;
     event(chunk);
@@ -175,6 +175,7 @@ class ChatJob : public Job {
             {"object", object},
             {"created", created},
             {"model", parts.model.name()},
+            {"system_fingerprint", fingerprint()},
             {"choices", std::move(of_choices)}};
   }
 
@@ -189,13 +190,12 @@ class ChatJob : public Job {
     }
     Json json = {{"index", choice.index}, {"message", std::move(message)}, {"logprobs", nullptr}};
     json["finish_reason"] = finish_of(choice);
-    json["weights_version"] = choice.result.weights_version;
+    sign(json, choice);
     if (settings.log_probs) {
       Json list = Json::array();
       for (const ScoredToken& token : choice.tokens) list.push_back(chat_log_prob(parts.model, token));
       json["logprobs"] = {{"content", std::move(list)}, {"refusal", nullptr}};
     }
-    if (settings.receipt) json["receipt"] = receipt(choice);
     if (settings.return_token_ids) {
       json["token_ids"] = Json::array();
       for (const ScoredToken& token : choice.tokens) json["token_ids"].push_back(token.id);

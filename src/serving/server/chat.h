@@ -19,7 +19,7 @@ struct ChatRequest {
 ChatRequest read_chat_request(const Json& request, const ServingParts& parts);
 
 // The chat of a request as a template takes it. Throws ApiError.
-ChatInputs chat_of_request(const JsonFields& fields);
+ChatInputs chat_of_request(const JsonFields& fields, const ServedModel& model);
 // Its ids and text by the model's template.
 ServedPrompt prompt_of_chat(const ServedModel& model, ChatInputs inputs);
 

@@ -38,16 +38,9 @@ Json read_messages(const JsonFields& fields) {
   return list;
 }
 
-}  // namespace
-
-ChatInputs chat_of_request(const JsonFields& fields) {
-  ChatInputs inputs;
-  inputs.messages = json_text(read_messages(fields));
-  if (const Json tools = tools_of_request(fields); !tools.is_null()) inputs.tools = json_text(tools);
-  if (const Json* documents = fields.find("documents")) {
-    if (!documents->is_array()) refuse("documents", "documents = {} must be a list of objects", shown(*documents));
-    inputs.documents = json_text(*documents);
-  }
+// Variables of the template: chat_template_kwargs, and what OpenAI's API says beside them.
+Json variables_of(const JsonFields& fields, const ServedModel& model) {
+  Json all;
   if (const Json* variables = fields.find("chat_template_kwargs")) {
     if (!variables->is_object())
       refuse("chat_template_kwargs", "chat_template_kwargs = {} must be an object of variables", shown(*variables));
@@ -55,8 +48,31 @@ ChatInputs chat_of_request(const JsonFields& fields) {
       if (variables->contains(name))
         refuse("chat_template_kwargs", "chat_template_kwargs.{} would not be used; give {} beside messages", name,
                name);
-    inputs.variables = json_text(*variables);
+    all = *variables;
   }
+  constexpr const char* kEffort = "reasoning_effort";
+  const auto effort = fields.text(kEffort);
+  if (!effort) return all;
+  const auto& templates = model.chat_files().templates;
+  const bool read = std::any_of(templates.begin(), templates.end(),
+                                [](const NamedTemplate& one) { return one.source.find(kEffort) != std::string::npos; });
+  if (!read) refuse(kEffort, "{} would change nothing: this model's chat template does not read it", kEffort);
+  if (all.contains(kEffort)) refuse(kEffort, "{} stands in chat_template_kwargs too; give one", kEffort);
+  all[kEffort] = *effort;
+  return all;
+}
+
+}  // namespace
+
+ChatInputs chat_of_request(const JsonFields& fields, const ServedModel& model) {
+  ChatInputs inputs;
+  inputs.messages = json_text(read_messages(fields));
+  if (const Json tools = tools_of_request(fields); !tools.is_null()) inputs.tools = json_text(tools);
+  if (const Json* documents = fields.find("documents")) {
+    if (!documents->is_array()) refuse("documents", "documents = {} must be a list of objects", shown(*documents));
+    inputs.documents = json_text(*documents);
+  }
+  if (const Json variables = variables_of(fields, model); !variables.is_null()) inputs.variables = json_text(variables);
   inputs.add_generation_prompt = fields.boolean("add_generation_prompt", true);
   return inputs;
 }

@@ -50,7 +50,7 @@ std::vector<ServedPrompt> read_prompts(const JsonFields& fields, const ServedMod
 
 void check_names(const JsonFields& fields) {
   fields.check_names({setting_names(),
-                      ignored_names(),
+                      names_without_effect(),
                       constraint_names(),
                       {"prompt", "suffix", "echo", "logprobs", "best_of", "parse_special"}});
 }
@@ -81,7 +81,7 @@ CompletionRequest read_request(const Json& json, const ServingParts& parts) {
   }
   const std::optional<Json> format = format_of_request(fields);
   request.prompts = read_prompts(fields, model);
-  if (format) constrain(settings, parts.grammars, *format, name_of_constraint(fields));
+  if (format) constrain(settings, parts, *format, name_of_constraint(fields));
   return request;
 }
 
@@ -125,9 +125,8 @@ class CompletionJob : public Job {
     Json last = {{"index", choice.index},
                  {"text", unsaid ? whole_text(prompts[choice.prompt].text) : ""},
                  {"logprobs", unsaid && settings.log_probs ? log_probs.json() : Json()},
-                 {"finish_reason", choice.finish},
-                 {"weights_version", choice.result.weights_version}};
-    if (settings.receipt) last["receipt"] = receipt(choice);
+                 {"finish_reason", choice.finish}};
+    sign(last, choice);
     send(std::move(last));
   }
 
@@ -150,6 +149,7 @@ class CompletionJob : public Job {
             {"object", "text_completion"},
             {"created", created},
             {"model", parts.model.name()},
+            {"system_fingerprint", fingerprint()},
             {"choices", std::move(of_choices)}};
   }
 
@@ -184,9 +184,8 @@ class CompletionJob : public Job {
     Json one = {{"index", index},
                 {"text", (echo_ ? whole_text(prompt.text) : "") + choice.text},
                 {"logprobs", log_probs_of(choice)},
-                {"finish_reason", choice.finish},
-                {"weights_version", choice.result.weights_version}};
-    if (settings.receipt) one["receipt"] = receipt(choice);
+                {"finish_reason", choice.finish}};
+    sign(one, choice);
     if (!settings.return_token_ids) return one;
     one["token_ids"] = Json::array();
     for (const ScoredToken& token : choice.tokens) one["token_ids"].push_back(token.id);

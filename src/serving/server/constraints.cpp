@@ -90,15 +90,6 @@ const std::vector<std::string>& constraint_names() {
   return names;
 }
 
-bool may_be_constrained(const Json& request) {
-  for (const char* name : {kResponse, kStructured, "tool_choice"}) {
-    const auto at = request.find(name);
-    if (at != request.end() && !at->is_null() && *at != "auto" && *at != "none") return true;
-  }
-  const auto text = request.find("text");  // of /v1/responses
-  return text != request.end() && text->is_object() && text->contains("format");
-}
-
 std::optional<Json> format_of_request(const JsonFields& fields) {
   for (const char* name : {"guided_json", "guided_regex", "guided_choice", "guided_grammar"})
     if (fields.find(name) != nullptr)
@@ -115,15 +106,17 @@ const char* name_of_constraint(const JsonFields& fields) {
   return fields.find(kStructured) != nullptr ? kStructured : kResponse;
 }
 
-void constrain(AnswerSettings& settings, Grammars* grammars, const Json& format, const char* name) {
-  if (grammars == nullptr) refuse(name, "{} needs a tokenizer, which this model has not", name);
+void constrain(AnswerSettings& settings, const ServingParts& parts, const Json& format, const char* name) {
+  if (parts.grammars == nullptr) refuse(name, "{} needs a tokenizer, which this model has not", name);
   try {
     settings.format = json_text(format);
-    settings.constraint = grammars->constraint(settings.format);
+    settings.constraint =
+        parts.compiles ? parts.grammars->constraint(settings.format) : parts.grammars->kept(settings.format);
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::invalid && error.kind() != ErrorKind::unsupported) throw;
     throw ApiError(400, fmt::format("{} cannot be followed: {}", name, error.what()), name);
   }
+  if (!settings.constraint) throw FormNotCompiled();
 }
 
 }  // namespace hadal

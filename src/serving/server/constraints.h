@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "grammar/grammars.h"
+#include "server/job.h"
 #include "server/settings.h"
 
 namespace hadal {
@@ -15,17 +16,17 @@ namespace hadal {
 // Names that format_of_request reads or refuses.
 const std::vector<std::string>& constraint_names();
 
-// Whether compiling may come into it, which takes longer than reading a request.
-bool may_be_constrained(const Json& request);
-
 // Nothing: any text. Throws ApiError, naming the field, for what is not offered.
 std::optional<Json> format_of_request(const JsonFields& fields);
 
 // The field that says so.
 const char* name_of_constraint(const JsonFields& fields);
 
-// Compiles the format into the settings. `name`: of the field that asks for it. Throws ApiError where it cannot be
-// followed. grammars null: the model has no tokenizer.
-void constrain(AnswerSettings& settings, Grammars* grammars, const Json& format, const char* name);
+// A form that is not kept yet, which takes seconds to compile: the request is read anew where it may wait for that.
+struct FormNotCompiled {};
+
+// Puts the format into the settings. `name`: of the field that asks for it. Throws ApiError where it cannot be
+// followed, and FormNotCompiled where it must be compiled first and that is not for here (ServingParts::compiles).
+void constrain(AnswerSettings& settings, const ServingParts& parts, const Json& format, const char* name);
 
 }  // namespace hadal

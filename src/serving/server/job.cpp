@@ -50,8 +50,7 @@ EngineRequest Job::request_of(Choice& choice, int64_t max_tokens, bool prompt_lo
   if (const Tokenizer* tokenizer = parts.model.tokenizer()) request.allowed_ids = tokenizer->vocab_size();
   request.sampling = settings.sampling;
   request.constraint = settings.constraint;
-  const int64_t per_prompt = int64_t(choices.size() / prompts.size());
-  request.sampling.seed = seed_of_choice(settings.sampling.seed, choice.index % per_prompt);
+  request.sampling.seed = seed_of(choice);
   request.n_top = settings.log_probs ? settings.n_top : 0;
   request.prompt_log_probs = prompt_log_probs;
   if (settings.receipt) choice.asked = request;
@@ -184,9 +183,26 @@ void Job::on_end(size_t at, const EngineResult& result) {
   on_all_ended();
 }
 
+uint64_t Job::seed_of(const Choice& choice) const {
+  return seed_of_choice(settings.sampling.seed, choice.index % int64_t(choices.size() / prompts.size()));
+}
+
+void Job::sign(Json& answer, const Choice& choice) const {
+  answer["weights_version"] = choice.result.weights_version;
+  answer["seed"] = seed_of(choice);
+  if (settings.receipt) answer["receipt"] = receipt(choice);
+}
+
+std::string Job::fingerprint() const {
+  const Receipt& r = parts.receipt;
+  return fmt::format("{}-{}-{}-{}-{}-{}", parts.model.identity(parts.engine.weights_version()).substr(0, 12),
+                     r.isa.empty() ? r.device : r.isa, r.precision, r.weights, r.attention_form, r.cache);
+}
+
 Json Job::receipt(const Choice& choice) const {
   Receipt receipt = parts.receipt;
   receipt.weights_version = choice.result.weights_version;
+  receipt.weights_identity = parts.model.identity(receipt.weights_version);
   receipt.asked = choice.asked;
   receipt.format = settings.format;
   receipt.tokens = choice.tokens;

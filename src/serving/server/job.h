@@ -31,6 +31,7 @@ struct ServingParts {
   std::atomic<int64_t>& open_choices;  // of all jobs
   const Receipt& receipt;              // what all receipts have in common
   Grammars* grammars = nullptr;        // none for a model without tokenizer
+  bool compiles = false;               // forms of answers may be compiled here, which takes seconds
   int64_t most_choices = 1024;         // more are told to come again
 };
 
@@ -67,7 +68,10 @@ class Job : public std::enable_shared_from_this<Job> {
   void event(const Json& json) { reply->piece("data: " + text_of_json(json) + "\n\n"); }
   static std::string text_of_json(const Json& json);
   Json usage() const;
-  Json receipt(const Choice& choice) const;
+  // What an answer follows from: in every answer the version of the weights and its seed, on request all (receipt.h).
+  void sign(Json& answer, const Choice& choice) const;
+  // What else it follows from, in one word: the same word, request and seed, the same answer.
+  std::string fingerprint() const;
   std::optional<ApiError> failure() const;  // of the first choice that failed
 
   const ServingParts parts;
@@ -79,6 +83,8 @@ class Job : public std::enable_shared_from_this<Job> {
 
  private:
   struct Decoding;
+  uint64_t seed_of(const Choice& choice) const;
+  Json receipt(const Choice& choice) const;
   EngineRequest request_of(Choice& choice, int64_t max_tokens, bool prompt_log_probs);
   bool on_token(size_t at, const ScoredToken& token);
   void on_end(size_t at, const EngineResult& result);

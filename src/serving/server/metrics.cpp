@@ -36,8 +36,9 @@ void Histogram::print(std::string& out, const std::string& name, const char* hel
   out += fmt::format("{}_bucket{{le=\"+Inf\"}} {}\n{}_sum {}\n{}_count {}\n", name, n_, name, sum_, name, n_);
 }
 
-Metrics::Metrics()
-    : first_token_({0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 30, 60}),
+Metrics::Metrics(double memory_read_speed)
+    : memory_read_speed_(memory_read_speed),
+      first_token_({0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 30, 60}),
       next_token_({0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1, 2.5}),
       whole_({0.01, 0.05, 0.1, 0.3, 0.5, 1, 2.5, 5, 10, 15, 20, 30, 60, 120, 300, 600}) {}
 
@@ -61,12 +62,24 @@ std::string Metrics::text(const EngineCounts& e, const HttpCounts& http) const {
   print_value(out, "hadal_generated_tokens_total", "counter", "New tokens.", e.generated_tokens);
   print_value(out, "hadal_preemptions_total", "counter", "Requests that had to give their blocks back for a while.",
               e.preemptions);
+  print_value(out, "hadal_evictions_total", "counter", "Blocks kept for prompts that made room for others.",
+              e.evictions);
   print_by_place(out, "hadal_tried_drafts_total", "Drafts by their place, the first of a text and step at 1.",
                  e.drafts.tried);
   print_by_place(out, "hadal_right_drafts_total", "Those of them that were drawn, as all before them were.",
                  e.drafts.right);
   print_value(out, "hadal_step_seconds_total", "counter", "What the engine's steps took.", e.step_seconds);
   print_value(out, "hadal_forward_seconds_total", "counter", "What the model took in them.", e.forward_seconds);
+  print_value(out, "hadal_weight_bytes_total", "counter",
+              "Weights that the model read in that time; of experts what even routing touches.", e.weight_bytes);
+  if (memory_read_speed_ > 0) {
+    print_value(out, "hadal_memory_read_speed", "gauge", "Bytes a second that this machine's memory is read at.",
+                memory_read_speed_);
+    const double speed = e.forward_seconds > 0 ? e.weight_bytes / e.forward_seconds : 0;
+    print_value(out, "hadal_memory_read_share", "gauge",
+                "The share of that speed at which the model read its weights, since the start.",
+                speed / memory_read_speed_);
+  }
   print_value(out, "hadal_weights_version", "gauge", "Exchanges of weights since the start.", e.weights_version);
   print_value(out, "hadal_http_connections", "gauge", "Open connections.", http.connections);
   print_value(out, "hadal_http_accepted_total", "counter", "Connections since the start.", http.accepted);

@@ -28,7 +28,7 @@ class Histogram {
 
 class Metrics {
  public:
-  Metrics();
+  explicit Metrics(double memory_read_speed = 0);  // of this machine, bytes a second; 0: not known
   void count_answer(const std::string& endpoint, int status);
   void first_token(double seconds) { first_token_.add(seconds); }
   void next_token(double seconds) { next_token_.add(seconds); }
@@ -36,6 +36,7 @@ class Metrics {
   std::string text(const EngineCounts& engine, const HttpCounts& http) const;
 
  private:
+  const double memory_read_speed_;
   mutable std::mutex mutex_;
   std::map<std::pair<std::string, int>, int64_t> answers_;
   Histogram first_token_, next_token_, whole_;

@@ -1,5 +1,7 @@
 #include "server/receipt.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 
 #include "base/error.h"
@@ -30,6 +32,7 @@ Json receipt_json(const Receipt& receipt) {
   return {{"receipt", 1},
           {"model", receipt.model},
           {"weights_version", receipt.weights_version},
+          {"weights_identity", receipt.weights_identity},
           {"device", receipt.device},
           {"isa", receipt.isa},
           {"precision", receipt.precision},
@@ -87,10 +90,22 @@ Receipt receipt_from_json(const std::string& text, const std::string& where) {
   member("tokens", tokens), member("log_probs", log_probs);
   if (json.contains("format")) member("format", receipt.format);  // others are from before there were any
   if (json.contains("cache")) member("cache", receipt.cache);
+  if (json.contains("weights_identity")) member("weights_identity", receipt.weights_identity);
   check(tokens.size() == log_probs.size(), ErrorKind::invalid, "{}: {} tokens and {} log_probs", where, tokens.size(),
         log_probs.size());
   for (size_t i = 0; i < tokens.size(); ++i) receipt.tokens.push_back({tokens[i], log_probs[i], {}});
   return receipt;
+}
+
+std::string what_is_other(const Receipt& receipt, const Receipt& here) {
+  std::vector<std::string> all;
+  if (!receipt.weights_identity.empty() && here.weights_identity != receipt.weights_identity)
+    all.push_back(fmt::format("the receipt is of other weights ({}; these are {}): another text is to be expected",
+                              receipt.weights_identity, here.weights_identity));
+  if (here.isa != receipt.isa || here.device != receipt.device)
+    all.push_back(fmt::format("the receipt is of {} {}, this is {} {}: last bits may differ", receipt.device,
+                              receipt.isa, here.device, here.isa));
+  return fmt::format("{}", fmt::join(all, "; "));
 }
 
 Replayed replay(const Exec& exec, const Transformer& model, const Receipt& receipt) {

@@ -14,6 +14,7 @@ struct Receipt {
   std::string model, device, isa, precision, weights, attention_form;
   std::string cache = enum_name(CacheFormat::values);
   int64_t weights_version = 0;
+  std::string weights_identity;     // of the files (TensorFiles::identity); empty: not known
   EngineRequest asked;              // without callbacks and max_tokens, on which no token depends
   std::string format;               // of asked.constraint, which whoever replays compiles from it; empty: none
   std::vector<ScoredToken> tokens;  // without their top
@@ -25,6 +26,9 @@ Receipt receipt_of(const Exec& exec, const Transformer& model, const std::string
 Json receipt_json(const Receipt& receipt);
 // Throws invalid, naming the member, for what is none.
 Receipt receipt_from_json(const std::string& text, const std::string& where);
+
+// What is other `here` than where the answer came from, in words, so that other bits surprise nobody; empty: nothing.
+std::string what_is_other(const Receipt& receipt, const Receipt& here);
 
 struct Replayed {
   int64_t same = 0;   // tokens that came again, the first so many

@@ -99,8 +99,8 @@ class ResponseJob : public Job {
     json["usage"] = ended ? usage_of_response() : Json();
     json["metadata"] = asked("metadata", Json::object());
     if (!ended) return json;
-    json["weights_version"] = choices[0].result.weights_version;
-    if (settings.receipt) json["receipt"] = receipt(choices[0]);
+    sign(json, choices[0]);
+    json["system_fingerprint"] = fingerprint();
     return json;
   }
 
@@ -136,11 +136,12 @@ void start_response(const ServingParts& parts, const Json& json, std::shared_ptr
     std::make_shared<ResponseJob>(parts, std::move(reply), std::move(request), json)->run();
   } catch (const ApiError& refused) {  // in the words of this request
     ApiError error = refused;
-    const std::string theirs = "response_format", ours = "text.format";
-    for (std::string* text : {&error.message, &error.param}) {
-      for (size_t at = 0; (at = text->find(theirs, at)) != std::string::npos; at += ours.size())
-        text->replace(at, theirs.size(), ours);
-    }
+    const std::pair<std::string, std::string> words[] = {{"response_format", "text.format"},
+                                                         {"reasoning_effort", "reasoning.effort"}};
+    for (std::string* text : {&error.message, &error.param})
+      for (const auto& [theirs, ours] : words)
+        for (size_t at = 0; (at = text->find(theirs, at)) != std::string::npos; at += ours.size())
+          text->replace(at, theirs.size(), ours);
     throw error;
   }
 }

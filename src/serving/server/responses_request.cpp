@@ -146,6 +146,8 @@ void check_settings(const JsonFields& fields) {
   if (!text->is_object()) refuse("text", "text = {} must be an object", shown(*text));
   const JsonFields inner(*text);
   inner.check_names({{"format", "verbosity"}});
+  if (inner.find("verbosity") != nullptr)
+    refuse("text", "text.verbosity is not offered; say in instructions how long the answer shall be");
 }
 
 // text.format, which has a schema's name and rules beside it, as a chat's response_format, which has them inside.
@@ -173,7 +175,7 @@ Json chat_of_response(const Json& request, const ServedModel& model) {
   fields.check_names(
       {own,
        shared,
-       ignored_names(),
+       names_without_effect(),
        {"tools", "tool_choice", "parallel_tool_calls", "chat_template_kwargs", "documents", "structured_outputs"}});
   check_settings(fields);
   Json chat = request;
@@ -182,6 +184,8 @@ Json chat_of_response(const Json& request, const ServedModel& model) {
   if (const auto most = fields.integer("max_output_tokens", 1, model.positions()))
     chat["max_completion_tokens"] = *most;
   if (const auto format = response_format(fields)) chat["response_format"] = *format;
+  if (const Json* reasoning = fields.find("reasoning"); reasoning != nullptr && reasoning->contains("effort"))
+    chat["reasoning_effort"] = (*reasoning)["effort"];
   if (const Json* tools = fields.find("tools")) {
     if (!tools->is_array()) refuse("tools", "tools = {} must be a list of functions", shown(*tools));
     chat["tools"] = Json::array();

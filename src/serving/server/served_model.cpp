@@ -14,6 +14,7 @@ ServedModel::ServedModel(const TextModel& model, std::string name, int64_t posit
     : model_(&model), name_(std::move(name)), positions_(positions), files_(model.model.source.files) {
   using std::chrono::system_clock;
   created_ = std::chrono::duration_cast<std::chrono::seconds>(system_clock::now().time_since_epoch()).count();
+  identities_.push_back(files_->identity());
   chat_ = read_chat_files(model.model.directory.string());
   if (!model.tokenizer) return;
   start_ = text_start(model);
@@ -49,10 +50,16 @@ void ServedModel::check_intact(double seconds) const {
   }
 }
 
-void ServedModel::watch(std::shared_ptr<const TensorFiles> files) {
+void ServedModel::watch(std::shared_ptr<const TensorFiles> files, std::string identity) {
   const std::lock_guard lock(mutex_);
   files_ = std::move(files);
+  identities_.push_back(std::move(identity));
   damaged_ = false;
+}
+
+std::string ServedModel::identity(int64_t weights_version) const {
+  const std::lock_guard lock(mutex_);
+  return identities_.at(size_t(weights_version));
 }
 
 void ServedModel::check_name(const JsonFields& request) const {

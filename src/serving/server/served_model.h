@@ -42,7 +42,9 @@ class ServedModel {
   // ago than so many seconds: what was computed before a look that finds nothing was computed from the whole model.
   // watch(): from now on those of these files are served.
   void check_intact(double seconds = 0) const;
-  void watch(std::shared_ptr<const TensorFiles> files);
+  void watch(std::shared_ptr<const TensorFiles> files, std::string identity);
+  // Of the weights of each version (TensorFiles::identity), as receipts have it.
+  std::string identity(int64_t weights_version) const;
   // Refuses another model's name with 404.
   void check_name(const JsonFields& request) const;
 
@@ -72,6 +74,7 @@ class ServedModel {
   mutable std::atomic<bool> damaged_ = false;
   mutable std::mutex mutex_;  // of what follows
   std::shared_ptr<const TensorFiles> files_;
+  std::vector<std::string> identities_;  // by version
 };
 
 // Of a log-probability: JSON has no infinity.

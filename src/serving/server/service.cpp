@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/json.h"
@@ -35,7 +36,7 @@ constexpr Endpoint kEndpoints[] = {{"GET", "/"},
                                    {"POST", "/v1/responses"},
                                    {"POST", "/v1/weights"},
                                    {"POST", "/v1/embeddings"}};
-constexpr size_t kMostCompiling = 64;  // requests that wait for their constraints
+constexpr size_t kMostCompiling = 16;  // requests that wait for the forms of their answers to be compiled
 constexpr std::string_view kOneModel = "/v1/models/";
 
 // The endpoint's name, whatever stands behind it.
@@ -62,8 +63,10 @@ Service::Service(const TextModel& model, Engine& engine, const ServiceOptions& o
     : model_(model, options.name, engine.longest_text()),
       engine_(engine),
       updates_(options.updates, model_, engine),
+      metrics_(options.memory_read_speed),
       receipt_(options.receipt),
-      parts_{model_, engine_, metrics_, open_choices_, receipt_, nullptr, options.most_choices},
+      parts_{model_, engine_, metrics_, open_choices_, receipt_, nullptr, false, options.most_choices},
+      longest_wait_(options.longest_wait),
       compiling_(kMostCompiling) {
   check(options.updates.root.empty() || !options.key.empty(), ErrorKind::invalid,
         "--allow-updates lets whoever has the API key exchange weights, so there must be one: --api-key-file");
@@ -158,15 +161,16 @@ HttpAnswer Service::get(const std::string& path) const {
   return json_answer(models());
 }
 
-// Answers, now or as tokens come.
-void Service::post(const std::string& endpoint, const Json& json, const std::shared_ptr<HttpReply>& reply) {
+// Answers, now or as tokens come. Throws FormNotCompiled, and nothing has happened.
+void Service::post(const ServingParts& parts, const std::string& endpoint, const Json& json,
+                   const std::shared_ptr<HttpReply>& reply) {
   try {
     if (endpoint == "/v1/completions")
-      start_completion(parts_, json, reply);
+      start_completion(parts, json, reply);
     else if (endpoint == "/v1/chat/completions")
-      start_chat(parts_, json, reply);
+      start_chat(parts, json, reply);
     else if (endpoint == "/v1/responses")
-      start_response(parts_, json, reply);
+      start_response(parts, json, reply);
     else if (endpoint == "/v1/weights")
       updates_.start(json, reply);
     else
@@ -175,6 +179,24 @@ void Service::post(const std::string& endpoint, const Json& json, const std::sha
   } catch (const std::exception& error) {
     refuse_request(endpoint, error, reply);
   }
+}
+
+// On a thread of its own, one after the other: nobody waits for these but those who must compile too.
+void Service::post_compiling(const std::string& endpoint, Json json, const std::shared_ptr<HttpReply>& reply) {
+  const auto work = [this, endpoint, json = std::move(json), reply, since = steady_seconds()] {
+    if (reply->gone()) return;
+    if (steady_seconds() - since > longest_wait_)
+      return refuse_request(
+          endpoint,
+          ApiError(503, "the forms of other answers took too long to compile; ask again later", "", "overloaded"),
+          reply);
+    ServingParts parts = parts_;
+    parts.compiles = true;
+    post(parts, endpoint, json, reply);
+  };
+  if (!compiling_.take(work))
+    throw ApiError(429, "too many requests wait for the forms of their answers to be compiled; ask again later", "",
+                   "overloaded");
 }
 
 void Service::refuse_request(const std::string& endpoint, const std::exception& error,
@@ -195,13 +217,11 @@ void Service::handle(const HttpRequest& request, const std::shared_ptr<HttpReply
     if (endpoint == "/v1/embeddings")
       throw ApiError(400, "embeddings are not offered: this is a model that writes text", "", "unsupported_endpoint");
     Json json = json_of_body(request.body);
-    if (!may_be_constrained(json)) return post(endpoint, json, reply);
-    const auto work = [this, endpoint, json = std::move(json), reply] {
-      if (!reply->gone()) post(endpoint, json, reply);
-    };
-    if (!compiling_.take(work))
-      throw ApiError(429, "too many requests wait for their constraints to be compiled; ask again later", "",
-                     "overloaded");
+    try {
+      post(parts_, endpoint, json, reply);
+    } catch (const FormNotCompiled&) {
+      post_compiling(endpoint, std::move(json), reply);
+    }
   } catch (const std::exception& error) {
     refuse_request(endpoint, error, reply);
   }

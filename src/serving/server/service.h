@@ -22,6 +22,8 @@ struct ServiceOptions {
   Receipt receipt;              // what all receipts have in common
   UpdateOptions updates;        // who may exchange weights: those with the key, where there is one
   GrammarLimits grammars;
+  double memory_read_speed = 0;  // bytes a second (base/read_probe.h), for the metrics; 0: not known
+  double longest_wait = 30;      // seconds, for the form of an answer that must be compiled behind others
 };
 
 class Service {
@@ -39,7 +41,9 @@ class Service {
   std::optional<HttpAnswer> admit(const HttpRequest& head) const;
   void handle(const HttpRequest& request, const std::shared_ptr<HttpReply>& reply);
   bool knows_key(const HttpRequest& head) const;
-  void post(const std::string& endpoint, const Json& json, const std::shared_ptr<HttpReply>& reply);
+  void post(const ServingParts& parts, const std::string& endpoint, const Json& json,
+            const std::shared_ptr<HttpReply>& reply);
+  void post_compiling(const std::string& endpoint, Json json, const std::shared_ptr<HttpReply>& reply);
   void refuse_request(const std::string& endpoint, const std::exception& error,
                       const std::shared_ptr<HttpReply>& reply);
   HttpAnswer get(const std::string& path) const;
@@ -54,6 +58,7 @@ class Service {
   Receipt receipt_;
   std::optional<Grammars> grammars_;
   ServingParts parts_;
+  const double longest_wait_;
   std::optional<std::array<uint8_t, 32>> key_;  // its hash
   std::atomic<const HttpServer*> server_ = nullptr;
   SideThread compiling_;  // last: it uses all of the others

@@ -16,6 +16,7 @@ struct ServingOptions {
   HttpOptions http;
   ServiceOptions service;
   EngineOptions engine;
+  int64_t packing_room = INT64_MAX;  // bytes that packed weights may take beside the others
 };
 
 class Serving {

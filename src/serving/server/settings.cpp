@@ -10,6 +10,8 @@ namespace hadal {
 namespace {
 
 constexpr int64_t kMostStops = 64, kMostStopBytes = 1024;
+constexpr const char* kLabels[] = {"user",         "safety_identifier", "request_id",
+                                   "service_tier", "prompt_cache_key",  "prompt_cache_retention"};
 
 void read_bias(const JsonFields& fields, int64_t vocabulary, SamplingOptions& sampling) {
   const Json* bias = fields.find("logit_bias");
@@ -48,6 +50,22 @@ void read_sampling(const JsonFields& fields, const SettingsLimits& limits, Sampl
   s.seed = seed ? *seed : uint64_t(device()) << 32 | device();
 }
 
+void check_without_effect(const JsonFields& fields) {
+  for (const char* label : kLabels) fields.text(label);
+  fields.boolean("spaces_between_special_tokens");
+  if (const Json* labels = fields.find("metadata"); labels != nullptr && !labels->is_object())
+    refuse("metadata", "metadata = {} must be an object", shown(*labels));
+}
+
+// What would change what is kept, what is written, or who comes first.
+void refuse_not_offered(const JsonFields& fields) {
+  if (fields.boolean("store")) refuse("store", "store = true is not offered: this server stores nothing");
+  if (fields.find("verbosity") != nullptr)
+    refuse("verbosity", "verbosity is not offered; say in a message how long the answer shall be");
+  if (const int64_t priority = fields.integer("priority", INT32_MIN, INT32_MAX).value_or(0); priority != 0)
+    refuse("priority", "priority = {} is not offered; 0 is: requests come in their order", priority);
+}
+
 void follow_makers(const GenerationConfig& makers, AnswerSettings& settings) {
   SamplingOptions& s = settings.sampling;
   s.temperature = makers.sampling_temperature(s.temperature);
@@ -65,6 +83,8 @@ AnswerSettings read_settings(const JsonFields& fields, const SettingsLimits& lim
                              const std::optional<GenerationConfig>& makers) {
   AnswerSettings settings;
   if (makers) follow_makers(*makers, settings);
+  refuse_not_offered(fields);
+  check_without_effect(fields);
   read_sampling(fields, limits, settings.sampling);
   settings.n = fields.integer("n", 1, kMostChoices).value_or(1);
   settings.max_tokens = fields.integer("max_tokens", limits.least_max_tokens, limits.positions);
@@ -85,6 +105,9 @@ AnswerSettings read_settings(const JsonFields& fields, const SettingsLimits& lim
     const JsonFields inner(*options);
     inner.check_names({{"include_usage", "include_obfuscation", "continuous_usage_stats"}});
     settings.stream_usage = inner.boolean("include_usage");
+    inner.boolean("include_obfuscation");  // changes no text
+    if (inner.boolean("continuous_usage_stats"))
+      refuse("stream_options", "stream_options.continuous_usage_stats is not offered; include_usage is, at the end");
   }
   return settings;
 }
@@ -110,24 +133,19 @@ const std::vector<std::string>& setting_names() {
                                                  "stream_options",
                                                  "return_token_ids",
                                                  "receipt",
-                                                 "skip_special_tokens"};
+                                                 "skip_special_tokens",
+                                                 "store",
+                                                 "verbosity",
+                                                 "priority"};
   return names;
 }
 
-const std::vector<std::string>& ignored_names() {
-  static const std::vector<std::string> names = {"user",
-                                                 "metadata",
-                                                 "store",
-                                                 "service_tier",
-                                                 "safety_identifier",
-                                                 "prompt_cache_key",
-                                                 "verbosity",
-                                                 "priority",
-                                                 "request_id",
-                                                 "reasoning_effort",
-                                                 "prompt_cache_retention",
-                                                 "parallel_tool_calls",
-                                                 "spaces_between_special_tokens"};
+const std::vector<std::string>& names_without_effect() {
+  static const std::vector<std::string> names = [] {
+    std::vector<std::string> all(std::begin(kLabels), std::end(kLabels));
+    all.insert(all.end(), {"metadata", "spaces_between_special_tokens"});
+    return all;
+  }();
   return names;
 }
 

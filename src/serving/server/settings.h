@@ -1,6 +1,6 @@
 // What a request says of how its answer is drawn and given, in the names of OpenAI's API and, for what that lacks, of
-// vLLM's. Fields of both that change nothing here are known by name; those that would change the answer and are not
-// offered are refused.
+// vLLM's. Fields of both that can change no answer are taken and have no effect; those that would change something and
+// are not offered are refused.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -43,9 +43,10 @@ struct SettingsLimits {
 AnswerSettings read_settings(const JsonFields& fields, const SettingsLimits& limits,
                              const std::optional<GenerationConfig>& makers);
 
-// Names that read_settings reads, and names of the API that change nothing here.
+// Names that read_settings reads or refuses; and names of the API that can change no answer: labels, what others are
+// billed by, hints to caches. Clients send them, and their types are checked.
 const std::vector<std::string>& setting_names();
-const std::vector<std::string>& ignored_names();
+const std::vector<std::string>& names_without_effect();
 
 // The seed of one of several answers; that of the first is the request's own.
 uint64_t seed_of_choice(uint64_t seed, int64_t choice);

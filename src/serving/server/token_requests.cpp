@@ -20,7 +20,7 @@ Json tokenize(const ServedModel& model, const Json& json) {
     if (fields.find("prompt") != nullptr) refuse("prompt", "prompt and messages are both given; give one");
     if (fields.boolean("continue_final_message"))
       refuse("continue_final_message", "continue_final_message is not offered");
-    ids = prompt_of_chat(model, chat_of_request(fields)).ids;
+    ids = prompt_of_chat(model, chat_of_request(fields, model)).ids;
   } else {
     const auto text = fields.text("prompt");
     if (!text) refuse("prompt", "prompt is missing: a text; or messages of a chat");

@@ -117,11 +117,12 @@ Json WeightUpdates::exchange(const Asked& asked, const HttpReply& reply, std::st
   const TextModel& served = model_.text_model();
   check_same_kind(served, fresh, asked.directory);
   fresh.model.check_intact();
+  const std::string identity = fresh.model.source.files->identity();
   const double loaded = steady_seconds();
   const auto change = [&] {
     check_wanted();
     exchange_values(*served.model.transformer, *fresh.model.transformer);
-    model_.watch(fresh.model.source.files);
+    model_.watch(fresh.model.source.files, identity);
   };
   check_wanted();
   engine_.swap_weights(change, asked.how == "finish" ? SwapWeights::finish : SwapWeights::restart).get();

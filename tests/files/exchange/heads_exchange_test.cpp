@@ -65,7 +65,8 @@ const char* const kK = "model.layers.1.self_attn.k_proj.weight";
 const char* const kV = "model.layers.1.self_attn.v_proj.weight";
 
 TEST_F(HeadsExchange, RowsOfQueriesAndKeysTurnInPairsAndThoseOfValuesStay) {
-  const LoadedModel loaded = load_model(root_ / "llama", {.precision = Precision::fp32}, owned_.exec);
+  const LoadedModel loaded = load_model(
+      root_ / "llama", {.precision = Precision::fp32, .unrecorded_form = AttentionForm::absorbed}, owned_.exec);
   const auto ours = [&](const char* name) { return loaded.transformer->parameter(name).value.plain; };
   expect_rows_in_our_order(ours("layers.1.attention.q"), stored("llama", kQ), 6);
   expect_rows_in_our_order(ours("layers.1.attention.k"), stored("llama", kK), 6);

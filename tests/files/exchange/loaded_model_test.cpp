@@ -75,6 +75,26 @@ TEST_F(LoadedModelTest, WeightsOfTheRightTypeAreTheFileItselfAndMemoryHoldsOnlyT
   EXPECT_EQ(int64_t(exec.memory->peak_bytes()), packed);
 }
 
+// As trained where that is recorded; else as the caller prefers; a cache of latents alone leaves no choice.
+TEST_F(LoadedModelTest, TheFormOfAttentionIsThatOfTheTrainingElseTheCallers) {
+  write();
+  const auto form = [&](const LoadOptions& options) {
+    return load_model(root_, options, owned_.exec).transformer->options().attention_form;
+  };
+  using enum AttentionForm;
+  EXPECT_EQ(form({}), up_projected);
+  EXPECT_EQ(form({.unrecorded_form = absorbed}), absorbed);
+  EXPECT_EQ(form({.attention_form = up_projected, .unrecorded_form = absorbed}), up_projected);
+  EXPECT_EQ(form({.cache = CacheFormat::fp8}), absorbed);
+  Config trained;
+  trained.model = config_.model;
+  for (const AttentionForm recorded : {up_projected, absorbed}) {
+    trained.train.attention_form = recorded;
+    atomic_write(root_ / "config.toml", config_to_toml(trained));
+    EXPECT_EQ(form({.unrecorded_form = recorded == absorbed ? up_projected : absorbed}), recorded);
+  }
+}
+
 TEST_F(LoadedModelTest, AFileCutOffUnderAModelIsAnError) {
   write();
   auto loaded = load_model(root_, {}, owned_.exec);

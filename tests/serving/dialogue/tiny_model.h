@@ -23,7 +23,8 @@ struct TinyModel {
   bool tokenizer = true, chat = true;
   std::string chat_template = kChatTemplate;
   int64_t positions = 256, dense_ffn_size = 48, words = 400, n_mtp = 0;
-  uint64_t seed = 1;  // of the weights
+  uint64_t seed = 1;              // of the weights
+  std::string generation_config;  // the file's text; empty: none
 };
 
 // The directory of the model alone.
@@ -63,6 +64,7 @@ inline void write_tiny_model(const std::filesystem::path& directory, const TinyM
   }
   save_safetensors(directory / "model.safetensors", tensors, {{"format", "pt"}});
   if (options.tokenizer) testing::small_tokenizer(options.words).save(directory.string());
+  if (!options.generation_config.empty()) atomic_write(directory / "generation_config.json", options.generation_config);
   if (options.chat) atomic_write(directory / "chat_template.jinja", options.chat_template);
 }
 

@@ -30,8 +30,9 @@ TEST(EngineCheck, FindsNoDifferenceInAnyArithmeticAndForm) {
         EXPECT_GT(c.tokens, 50) << c.name;
         names.insert(c.name);
       }
-      for (const char* name : {"the trainer's forward", "all in one batch", "7 rows a step", "drafts: 1", "drafts: 2",
-                               "one thread", "prompts found in the cache", "preempted, blocks evicted"})
+      for (const char* name :
+           {"the trainer's forward", "all in one batch", "in other slots and blocks", "7 rows a step", "drafts: 1",
+            "drafts: 2", "one thread", "prompts found in the cache", "preempted, blocks evicted"})
         EXPECT_EQ(names.count(name), 1u) << name;
     }
   }
@@ -49,14 +50,36 @@ TEST(EngineCheck, NamesTheConditionTheTokenAndTheFirstLayerThatDiffer) {
       for (int64_t i = 0; i < weight.count(); ++i) set_element(weight, i, 1.01 * element(weight, i));
     };
     for (const EngineCondition& c : check_engine(small.owned.exec, nullptr, small.model, options)) {
-      const bool before =
-          c.name == "the trainer's forward" || c.name == "all in one batch" || c.name == "7 rows a step";
+      const bool before = c.name == "the trainer's forward" || c.name == "all in one batch" ||
+                          c.name == "in other slots and blocks" || c.name == "7 rows a step";
       EXPECT_EQ(c.first.empty(), before) << c.name;
       if (before) continue;
       EXPECT_GT(c.worst, 0) << c.name;
       EXPECT_EQ(c.first.find("request 0, position "), 0u) << c.first;
       EXPECT_NE(c.first.find(layer), std::string::npos) << parameter << " in " << c.name << ": " << c.first;
     }
+  }
+}
+
+TEST(EngineCheck, AsksWhoElseScoresTexts) {
+  SmallModel small(small_config(), {});
+  EngineCheckOptions options;
+  options.requests = 2, options.scorer = "another";
+  double by = 0;
+  options.score = [&](const std::vector<int32_t>& tokens) {
+    std::vector<double> log_probs;
+    small.forward(batch_of_tokens(tokens), &log_probs);
+    log_probs.back() += by;
+    return log_probs;
+  };
+  for (const bool differs : {false, true}) {
+    by = differs ? 1e-12 : 0;
+    int64_t n_different = 0;
+    for (const EngineCondition& c : check_engine(small.owned.exec, nullptr, small.model, options)) {
+      EXPECT_EQ(c.first.empty(), !differs || c.name != "another") << c.name << c.first;
+      n_different += !c.first.empty();
+    }
+    EXPECT_EQ(n_different, differs);
   }
 }
 

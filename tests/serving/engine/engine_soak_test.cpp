@@ -76,8 +76,10 @@ class SoakRun {
       if (int64_t(events_.size()) < how_.requests && random_.below(3) == 0) arrive();
       if (!events_.empty() && random_.below(25) == 0) cancel(*events_[size_t(random_.below(events_.size()))]);
       if (how_.swaps && random_.below(40) == 0) swap();
-      engine_.step();
-      happened_.evictions = std::max(happened_.evictions, engine_.counts().evictions);
+      const bool stepped = engine_.step();
+      const EngineCounts now = engine_.counts();
+      EXPECT_TRUE(stepped || now.waiting + now.running == 0) << "it stands still, and " << now.waiting << " wait";
+      happened_.evictions = std::max(happened_.evictions, now.evictions);
       ended = std::count_if(events_.begin(), events_.end(), [](const auto& e) { return e->got.end.has_value(); });
       if (step > 100000) ADD_FAILURE() << "it never ends";
       if (::testing::Test::HasFailure()) break;
@@ -123,7 +125,10 @@ class SoakRun {
       compare(event, token);
       return keep(token);
     };
-    asked.on_restart = [this, &event] { ++happened_.restarts, event.got.ids.clear(), event.got.log_probs.clear(); };
+    asked.on_restart = [this, &event] {
+      EXPECT_TRUE(event.got.ids.empty() || event.version < engine_.weights_version()) << "begun anew for nothing";
+      ++happened_.restarts, event.got.ids.clear(), event.got.log_probs.clear();
+    };
     event.id = engine_.submit(asked);
     ++happened_.arrivals;
   }

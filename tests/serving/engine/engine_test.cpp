@@ -62,6 +62,36 @@ TEST(Engine, LogProbabilitiesAreTheTrainersToTheBit) {
   }
 }
 
+// Of a step that trains, with its backward, on the very weights that are served: one target at a time, its loss is the
+// engine's log-probability.
+TEST(Engine, LogProbabilitiesAreThoseOfATrainingStepToTheBit) {
+  for (const Precision precision : {Precision::fp32, Precision::bf16}) {
+    for (const AttentionForm form : {AttentionForm::absorbed, AttentionForm::up_projected}) {
+      ModelOptions options = options_of(precision, form);
+      options.training = true;
+      SmallModel small(small_config(), options);
+      RandomStream random{15, stream_id("test.engine"), 0};
+      EngineRequest request;
+      request.prompt = random_ids(random, 90);
+      request.max_tokens = 0, request.prompt_log_probs = true;
+      const Got scored = alone(small, request);
+      ASSERT_EQ(scored.prompt.size(), 90u);
+      LossWeights weights{.main = 1};
+      weights.mtp.assign(size_t(small.model.config().n_mtp), 0.5);
+      for (const size_t row : {0u, 1u, 40u, 63u, 64u, 88u}) {
+        MicroBatch batch = batch_of_tokens(request.prompt);
+        for (size_t i = 0; i < batch.targets.size(); ++i)
+          if (i != row) batch.targets[i] = -1;
+        small.model.begin_step();
+        const LossSums sums = small.forward_backward(batch, weights);
+        EXPECT_EQ(sums.main_count, 1);
+        EXPECT_EQ(-sums.main, scored.prompt[row + 1].log_prob) << "row " << row;
+      }
+      EXPECT_TRUE(alone(small, request) == scored) << "training changed no weight";
+    }
+  }
+}
+
 // The same text with drafts and without, in every arithmetic, whether none, some or all of them are right.
 TEST(Engine, DraftsChangeNoBit) {
   for (const auto& [precision, isa] : testing::every_arithmetic()) {
@@ -287,6 +317,26 @@ TEST(Engine, AnEngineThatHasEndedRefusesWeights) {
   EXPECT_ERROR(waiting.get(), ErrorKind::failed, "the engine has ended");
   EXPECT_ERROR(engine.swap_weights([] {}, SwapWeights::restart).get(), ErrorKind::failed, "the engine has ended");
   EXPECT_EQ(engine.weights_version(), 0);
+}
+
+// Each step reads all matrices once, whatever it computes with them, and of the experts those that its rows choose.
+TEST(Engine, CountsTheBytesOfWeightsThatItsStepsRead) {
+  for (const auto& [precision, bytes] : {std::pair(Precision::fp32, 4.0), {Precision::bf16, 2.0}}) {
+    SmallModel small(small_config(), options_of(precision));
+    const ModelConfig& config = small.model.config();
+    const TouchedWeights elements = touched_weights(config);
+    const TouchedWeights touched = touched_bytes(config, small.model.parameters());
+    EXPECT_EQ(touched.experts, bytes * elements.experts);
+    EXPECT_GE(touched.always, bytes * elements.always);  // routers stay in fp32
+    EXPECT_LT(touched.always, 1.1 * bytes * elements.always);
+    EngineRequest request;
+    request.prompt = {3, 1, 4, 1, 5}, request.max_tokens = 8;
+    Engine engine(small.owned.exec, small.model, {.cache_blocks = 8});
+    engine.submit(request);
+    drain(engine);
+    EXPECT_NEAR(engine.counts().weight_bytes, touched.by(5) + 7 * touched.by(1), 1);
+    EXPECT_GT(touched.by(5), touched.by(1));
+  }
 }
 
 TEST(Engine, RunsOnAThreadOfItsOwnAndEndsWhatIsLeft) {

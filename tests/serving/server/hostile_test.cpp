@@ -18,17 +18,22 @@ class Hostile : public ::testing::Test {
     http.head_seconds = 0.5, http.body_seconds = 0.7, http.idle_seconds = 1.5;
     tiny_ = std::make_unique<Tiny>(options);
     alone_ = text_of(stream_request());
-    ASSERT_GT(alone_.size(), 100u);
+    ASSERT_GT(alone_.size(), 10000u);
+    ASSERT_NE(alone_.find("token_logprobs"), std::string::npos);
   }
   static void TearDownTestSuite() { tiny_.reset(); }
 
   static std::string stream_request() {
-    return R"({"prompt": "the sea", "max_tokens": 240, "seed": 6, "ignore_eos": true, "stream": true})";
+    return R"({"prompt": "the sea", "max_tokens": 240, "seed": 6, "ignore_eos": true, "stream": true,
+        "logprobs": 2})";
   }
+  // Of a stream: its text, and the log-probabilities of every token and of those that might have come, to the bit.
   static std::string text_of(const std::string& request) {
     bool done = false;
-    const auto texts = texts_of(events_of(ask(tiny_->port(), "POST", "/v1/completions", request).body, &done));
-    return done && texts.size() == 1 ? texts[0] : "";
+    std::string all;
+    for (const Json& event : events_of(ask(tiny_->port(), "POST", "/v1/completions", request).body, &done))
+      for (const Json& choice : event["choices"]) all += json_text(choice);
+    return done ? all : "";
   }
   void SetUp() override {
     neighbour_ = std::thread([this] {
@@ -204,15 +209,17 @@ TEST_F(Hostile, AHelloOfTlsGetsAnAnswerOrAClose) {
   EXPECT_TRUE(peer.closed());
 }
 
-TEST_F(Hostile, NumbersAreTakenUpToTheirEdgesInBothEndpoints) {
+TEST_F(Hostile, NumbersAreTakenUpToTheirEdgesInAllEndpoints) {
   const std::vector<std::string> values = {"-1", "0", "2147483648", "9223372036854775808", "1.5", "\"7\""};
   const auto taken = [](const std::string& path, const std::string& name, const std::string& value) {
     if (name == "top_k") return value == "-1" || value == "0";  // off
     if (name == "max_tokens") return value == "0" && path == "/v1/completions";
-    return value == "0" && name != "n" && name != "best_of" && name != "max_completion_tokens";
+    return value == "0" && name != "n" && name != "best_of" && name != "max_completion_tokens" &&
+           name != "max_output_tokens";
   };
   const auto asks = [&](const std::string& path, const std::string& name, const std::string& more) {
-    const std::string least = name == "max_tokens" || name == "max_completion_tokens" ? "" : ", \"max_tokens\": 1";
+    const std::string most = path == "/v1/responses" ? "max_output_tokens" : "max_tokens";
+    const std::string least = name.starts_with("max_") ? "" : ", \"" + most + "\": 1";
     for (const std::string& value : values) {
       const Answer answer = ask(tiny_->port(), "POST", path, "{" + more + least + ", \"" + name + "\": " + value + "}");
       EXPECT_EQ(answer.status, taken(path, name, value) ? 200 : 400) << path << " " << name << value << answer.body;
@@ -224,6 +231,7 @@ TEST_F(Hostile, NumbersAreTakenUpToTheirEdgesInBothEndpoints) {
     asks("/v1/completions", name, "\"prompt\": \"x\"");
   for (const char* name : {"n", "top_logprobs", "top_k", "max_tokens", "max_completion_tokens", "min_tokens"})
     asks("/v1/chat/completions", name, R"("messages": [{"role": "user", "content": "x"}], "logprobs": true)");
+  for (const char* name : {"top_k", "max_output_tokens", "min_tokens"}) asks("/v1/responses", name, R"("input": "x")");
 }
 
 TEST_F(Hostile, PromptsAtTheirEdges) {

@@ -13,6 +13,7 @@ void browse(const TinyOptions& given, const std::string& kind) {
   if (!std::filesystem::exists(python)) GTEST_SKIP() << "no .venv in the source directory; ./setup --tests makes it";
   TinyOptions options = given;
   options.positions = 1024;
+  options.generation_config = R"({"top_k": 1})";  // what the page's settings say counts more
   options.serving.service.key = "sesame";
   Tiny tiny(options);
   const testing::TempDir scratch;

@@ -45,6 +45,50 @@ TEST(Receipt, AnAnswerComesAgainFromIt) {
   EXPECT_NE(replay(owned.exec, model, spoilt).first, "");
 }
 
+// The same request, seed and fingerprint write the same text.
+TEST(Receipt, EveryAnswerSaysItsSeedAndWhatElseItFollowsFrom) {
+  Tiny tiny;
+  const Json of_text = {{"prompt", "the sea"}, {"max_tokens", 12}, {"n", 2}};
+  const Json first = post(tiny.port(), "/v1/completions", of_text).json();
+  for (const Json& choice : first["choices"]) {
+    Json again = of_text;
+    again["n"] = 1, again["seed"] = choice["seed"];
+    const Json second = post(tiny.port(), "/v1/completions", again).json();
+    EXPECT_EQ(second["choices"][0]["text"], choice["text"]);
+    EXPECT_EQ(second["system_fingerprint"], first["system_fingerprint"]);
+    again["stream"] = true;
+    const std::vector<Json> events = events_of(post(tiny.port(), "/v1/completions", again).body);
+    EXPECT_EQ(events.back()["choices"][0]["seed"], choice["seed"]);
+    EXPECT_EQ(events.back()["system_fingerprint"], first["system_fingerprint"]);
+  }
+  const Json of_chat = {{"messages", {{{"role", "user"}, {"content", "why?"}}}}, {"max_tokens", 4}, {"seed", 5}};
+  const Json chat = post(tiny.port(), "/v1/chat/completions", of_chat).json();
+  EXPECT_EQ(chat["choices"][0]["seed"], 5);
+  EXPECT_EQ(chat["system_fingerprint"], first["system_fingerprint"]);
+  const Json response = post(tiny.port(), "/v1/responses", {{"input", "why?"}, {"seed", 5}}).json();
+  EXPECT_EQ(response["seed"], 5);
+  EXPECT_EQ(response["system_fingerprint"], first["system_fingerprint"]);
+  TinyOptions options;
+  options.seed = 2;  // of the weights
+  const Tiny other(options);
+  EXPECT_NE(post(other.port(), "/v1/completions", of_text).json()["system_fingerprint"], first["system_fingerprint"]);
+}
+
+TEST(Receipt, SaysWhatIsOtherWhereItIsReplayed) {
+  Receipt receipt;
+  receipt.device = "cpu", receipt.isa = "avx2", receipt.weights_identity = "1234";
+  EXPECT_EQ(what_is_other(receipt, receipt), "");
+  Receipt here = receipt;
+  here.isa = "avx512_bf16";
+  EXPECT_EQ(what_is_other(receipt, here), "the receipt is of cpu avx2, this is cpu avx512_bf16: last bits may differ");
+  here.weights_identity = "5678";
+  EXPECT_EQ(what_is_other(receipt, here)
+                .find("the receipt is of other weights (1234; these are 5678): another text is to be expected; "),
+            0u);
+  receipt.weights_identity = "";  // of before there was one
+  EXPECT_EQ(what_is_other(receipt, here).find("weights"), std::string::npos);
+}
+
 TEST(Receipt, RefusesWhatIsNoneAndNamesTheMember) {
   EXPECT_ERROR(receipt_from_json("[1]", "here"), ErrorKind::invalid, "here: no receipt");
   EXPECT_ERROR(receipt_from_json("{", "here"), ErrorKind::invalid, "here: no receipt");

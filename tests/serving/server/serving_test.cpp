@@ -230,7 +230,9 @@ TEST(Serving, APortInUseIsSaidWithWhatToDo) {
 }
 
 TEST(Serving, SaysWhatItCounts) {
-  Tiny tiny;
+  TinyOptions options;
+  options.serving.service.memory_read_speed = 1e12;
+  Tiny tiny(options);
   ask(tiny.port(), "POST", "/v1/completions", R"({"prompt": "x", "max_tokens": 7, "ignore_eos": true})");
   ask(tiny.port(), "POST", "/v1/completions", "{}");
   const std::string text = ask(tiny.port(), "GET", "/metrics").body;
@@ -243,6 +245,14 @@ TEST(Serving, SaysWhatItCounts) {
     const size_t at = text.find(fmt::format("\nhadal_{}_seconds_total ", name));
     return at == std::string::npos ? -1 : std::stod(text.substr(text.find(' ', at)));
   };
+  EXPECT_NE(text.find("\nhadal_evictions_total 0\n"), std::string::npos);
+  const auto value = [&](const std::string& name) {
+    const size_t at = text.find("\n" + name + " ");
+    return at == std::string::npos ? -1 : std::stod(text.substr(at + name.size() + 2));
+  };
+  EXPECT_EQ(value("hadal_memory_read_speed"), 1e12);
+  EXPECT_GT(value("hadal_weight_bytes_total"), 0);
+  EXPECT_NEAR(value("hadal_memory_read_share"), value("hadal_weight_bytes_total") / seconds("forward") / 1e12, 1e-6);
   EXPECT_GT(seconds("forward"), 0);
   EXPECT_GE(seconds("step"), seconds("forward"));  // the model's part of the steps
   const Json models = ask(tiny.port(), "GET", "/v1/models").json();
