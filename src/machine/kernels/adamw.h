@@ -7,6 +7,16 @@
 
 namespace hadal::kernels {
 
+// What the updates of a step share on a device, made there: so the host queues them before it has read the norm.
+struct UpdateControl {
+  // F64 [2], or null: the factor of gradients, min(1, clip / norm) / loss_scale (clip 0: 1 / loss_scale), instead of
+  // grad_scale; and not 0 where nothing may be updated, as some gradient is not finite.
+  double* values = nullptr;
+  const void* squares = nullptr;  // [n] ExactSum of which they are made before this update; null: they were
+  int64_t n = 0;
+  double clip = 0, loss_scale = 1;
+};
+
 struct AdamW {
   void* w = nullptr;           // f32 (f64), [count]
   const void* grad = nullptr;  // like w
@@ -19,6 +29,7 @@ struct AdamW {
   int64_t count = 0, step = 1;
   double lr = 0, beta1 = 0, beta2 = 0, eps = 0, weight_decay = 0, grad_scale = 1, ema_decay = 0;
   Lane* lane = nullptr;
+  UpdateControl control;  // of devices alone
 };
 
 HADAL_DECLARE_KERNEL(adamw, AdamW)

@@ -8,7 +8,7 @@
 #include "base/error.h"
 #include "comm/byte_text.h"
 #include "nn/init.h"
-#include "ops/pointwise.h"
+#include "ops/step_control.h"
 #include "ops/weight.h"
 
 namespace hadal {
@@ -107,10 +107,16 @@ GradientNorms Optimizer::gradient_norms(const Exec& exec, double loss_scale) con
   return norms_of(sharding_ ? over_ranks(own, sharding_->world()) : own, loss_scale);
 }
 
-GradientSquares Optimizer::gradient_squares(const Exec& exec) const {
-  GradientSquares squares;
+GradientSquares Optimizer::gradient_squares(const Exec& exec) const { return squares_of(exec, sums_of_squares(exec)); }
+
+Tensor Optimizer::sums_of_squares(const Exec& exec) const {
   const Tensor sums = ops::exact_sums(exec, int64_t(slots_.size()));
   for (size_t i = 0; i < slots_.size(); ++i) add_squares_of(exec, slots_[i].range, sums.row_range(int64_t(i), 1));
+  return sums;
+}
+
+GradientSquares Optimizer::squares_of(const Exec& exec, const Tensor& sums) const {
+  GradientSquares squares;
   const Tensor on_host = host_copy(sums);  // one wait for a device
   for (size_t i = 0; i < slots_.size(); ++i) {
     const Slot& slot = slots_[i];
@@ -128,6 +134,19 @@ GradientSquares Optimizer::gradient_squares(const Exec& exec) const {
 // factor goes into AdamW's pass, with what undoes the loss scale: scaled gradients are never written.
 void Optimizer::step(const Exec& exec, double lr, double global_norm, double loss_scale) {
   const double clip = config_.clip > 0 && global_norm > config_.clip ? config_.clip / global_norm : 1.0;
+  update(exec, lr, clip / loss_scale, nullptr);
+}
+
+GradientNorms Optimizer::update_behind_norms(const Exec& exec, double lr, double loss_scale) {
+  const Tensor sums = sums_of_squares(exec);
+  ops::StepControl control{Tensor::empty(exec, DType::f64, {2}), sums, config_.clip, loss_scale};
+  update(exec, lr, 0, &control);
+  const GradientNorms norms = norms_of(squares_of(exec, sums), loss_scale);
+  if (!std::isfinite(norms.global)) --steps_;  // the device has seen it too
+  return norms;
+}
+
+void Optimizer::update(const Exec& exec, double lr, double grad_scale, ops::StepControl* control) {
   if (sharding_) sharding_->await_values(exec);  // of parameters that no micro-batch has read
   ++steps_;
   for (Slot& slot : slots_) {
@@ -144,10 +163,15 @@ void Optimizer::step(const Exec& exec, double lr, double global_norm, double los
     args.beta2 = config_.beta2;
     args.eps = config_.eps;
     args.weight_decay = parameter.spec.decayed ? config_.weight_decay : 0.0;
-    args.grad_scale = clip / loss_scale;
+    args.grad_scale = grad_scale;
     args.ema_decay = config_.ema_decay;
     args.step = steps_;
-    ops::adamw(exec, args);
+    if (!control) {
+      ops::adamw(exec, args);
+      continue;
+    }
+    ops::adamw(exec, args, *control);
+    control->squares.reset();  // the first update has read them
   }
   if (sharding_) sharding_->send_values();
   refresh_forms(exec);

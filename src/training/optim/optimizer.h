@@ -14,6 +14,10 @@
 
 namespace hadal {
 
+namespace ops {
+struct StepControl;
+}
+
 // Sums of squares of gradients, without rounding beyond lines of 128 columns (kernels/elementwise.h): they may be
 // merged over ranks that own other parts of the parameters, and give one norm whatever the cut.
 // Gradients that hold NaN or Inf. These go down through the backward pass, so of several parameters the last one of the
@@ -67,6 +71,11 @@ class Optimizer {
   // the step for bias correction.
   void step(const Exec& exec, double lr, double global_norm, double loss_scale = 1);
 
+  // On a device that one rank has for itself the update need not wait for the norms: update_behind_norms() makes both
+  // with one wait behind them. Where a gradient is not finite, nothing was updated and no step counted.
+  bool updates_behind_norms(const Exec& exec) const { return exec.memory->device() != nullptr && !sharding_; }
+  GradientNorms update_behind_norms(const Exec& exec, double lr, double loss_scale = 1);
+
   int64_t steps_done() const { return steps_; }
   void set_steps_done(int64_t steps) { steps_ = steps; }
   std::vector<StateTensor> state() const;  // views of what this rank keeps, to be saved or filled
@@ -80,6 +89,11 @@ class Optimizer {
     Tensor m, v, ema;  // [count]; of a whole parameter in its shape
   };
   void refresh_forms(const Exec& exec) const;
+  Tensor sums_of_squares(const Exec& exec) const;  // by slot, where the gradients lie
+  GradientSquares squares_of(const Exec& exec, const Tensor& sums) const;
+  // control: of a device, or null, and then gradients are multiplied by grad_scale.
+  void update(const Exec& exec, double lr, double grad_scale, ops::StepControl* control);
+
   OptimConfig config_;
   Sharding* sharding_ = nullptr;
   std::vector<Slot> slots_;

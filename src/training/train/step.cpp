@@ -164,21 +164,21 @@ StepResult train_step(const Exec& exec, Transformer& model, Optimizer& optimizer
   for (size_t i = 0; i < routes.size(); ++i)
     if (work.numbers[i] >= 0) (*wanted.routes)[size_t(work.numbers[i])] = std::move(routes[i]);
   const auto where = [&] { return where_not_finite(exec, model, parts, wanted.place); };
-  if (sums.fault) {  // a router met NaN: numbers flowed on, the step is decided here, once
-    return result.skipped = behind_forward(sums.fault.text(), where(), result), result;
-  }
+  // Where a router met NaN, numbers flowed on: the step is decided here, once.
+  if (sums.fault) return result.skipped = behind_forward(sums.fault.text(), where(), result), result;
   take_losses(sums, weighted, loss_scale, result);
   take_domains(sums, parts, weighted[0], result);
-  result.norms = optimizer.gradient_norms(exec, loss_scale);
-  if (const std::string why = loss_not_finite(result); !why.empty()) {
-    result.skipped = behind_forward(why, where(), result);
-    return result;
-  }
+  const std::string bad_loss = loss_not_finite(result);
+  if (bad_loss.empty() && wanted.before_update) wanted.before_update();
+  const bool updated = bad_loss.empty() && optimizer.updates_behind_norms(exec);  // unless a gradient is not finite
+  result.norms =
+      updated ? optimizer.update_behind_norms(exec, result.lr, loss_scale) : optimizer.gradient_norms(exec, loss_scale);
+  if (!bad_loss.empty()) return result.skipped = behind_forward(bad_loss, where(), result), result;
   result.skipped = gradient_not_finite(result);
   if (wanted.scaler) tell(*wanted.scaler, result);
   if (!result.skipped.empty()) return result;
-  if (wanted.before_update) wanted.before_update();
-  optimizer.step(exec, result.lr, result.norms.global, loss_scale);
+
+  if (!updated) optimizer.step(exec, result.lr, result.norms.global, loss_scale);
   if (result.gamma > 0) model.update_selection_bias(exec, sums.expert_load, result.gamma);
   const int64_t every = config.parallel.drift_steps;
   if (sharding && every > 0 && step % every == 0) sharding->check_replicas(exec);

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "cuda_staged/device_rig.h"
+#include "kernels/adamw.h"
 #include "train/resources.h"
 #include "train/small_step.h"
 
@@ -110,6 +111,60 @@ TEST(CudaStep, WaitsForTheDeviceOncePerMicroBatchAndOncePerStep) {
   if (staged::synchronisations()) {
     EXPECT_EQ(run.stops, std::vector<int64_t>(3, 3 + 1));
   }
+}
+
+int64_t waits_at_update = -1;
+const OpenDevice* watched = nullptr;
+
+// The update is queued before the host has heard of the norm: its factor comes from the device.
+TEST(CudaStep, QueuesTheUpdateBeforeItWaitsForTheNorm) {
+  if (!staged::runs_whole_steps()) GTEST_SKIP() << "no device, or one that is too slow here";
+  const auto device = staged::open_device();
+  kernels::DeviceKernels table = *kernels::cuda_backend()->kernels;
+  table.adamw = [](DeviceStream stream, const kernels::AdamW& args) {
+    waits_at_update = watched->waits();
+    kernels::cuda_backend()->kernels->adamw(stream, args);
+  };
+  const OwnedExec owned(1, device, table);
+  const Config config = config_of(Precision::bf16);
+  Transformer model(config.model, model_options(config, true), owned.exec);
+  model.initialize(owned.exec, 3);
+  Optimizer optimizer(model.parameters(), config.optim, owned.exec);
+  watched = device.get();
+  const int64_t before = device->waits();
+  train_step(owned.exec, model, optimizer, config, batch_of({14, 9, 11}, false), 1);
+  EXPECT_EQ(waits_at_update - before, 3);  // of its micro-batches
+  EXPECT_EQ(device->waits() - before, 3 + 1);
+}
+
+// What the device finds not to be finite changes no weight and no moment, and no step is counted.
+TEST(CudaStep, UpdatesNothingWhereGradientsAreNotFinite) {
+  if (!staged::runs_whole_steps()) GTEST_SKIP() << "no device, or one that is too slow here";
+  const DeviceRig device(7);
+  const Config config = config_of(Precision::fp32);
+  Transformer model(config.model, model_options(config, true), device.exec);
+  model.initialize(device.exec, 3);
+  Optimizer optimizer(model.parameters(), config.optim, device.exec);
+  train_step(device.exec, model, optimizer, config, batch_of({14, 9}, false), 1);
+  const auto state = [&] {
+    std::vector<double> all;
+    for (const Parameter* p : model.parameters()) all.push_back(element(p->master, p->master.count() - 1));
+    for (const StateTensor& s : optimizer.state()) all.push_back(element(s.tensor, s.tensor.count() - 1));
+    return all;
+  };
+  const auto before = state();
+  Parameter* last = nullptr;
+  for (Parameter* p : model.parameters())
+    if (p->spec.trained) last = p;
+  set_element(last->grad, 0, std::nan(""));
+  const GradientNorms norms = optimizer.update_behind_norms(device.exec, 0.1);
+  EXPECT_EQ(norms.not_finite.parameter, last->spec.name);
+  EXPECT_EQ(state(), before);
+  EXPECT_EQ(optimizer.steps_done(), 1);
+  set_element(last->grad, 0, 0.5);
+  EXPECT_TRUE(std::isfinite(optimizer.update_behind_norms(device.exec, 0.1).global));
+  EXPECT_NE(state(), before);
+  EXPECT_EQ(optimizer.steps_done(), 2);
 }
 
 // The peak that a run is measured against: with little memory of the smaller products, with none at all unknown.
