@@ -45,8 +45,6 @@ const ModuleFile kModule = {
 
 const MpiModule* load_module() { return reinterpret_cast<MpiModuleFunction>(open_module(kModule))(); }
 
-}
-
 const char* first_of(std::initializer_list<const char*> names) {
   for (const char* name : names)
     if (const char* value = std::getenv(name)) return value;

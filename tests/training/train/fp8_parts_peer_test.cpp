@@ -97,7 +97,8 @@ class Part {
     mla.forward(pass, rows, y, x, ops::Write::overwrite, saved);
     mla.keep(pass, saved);
     mla.restore(pass, rows, x, saved);
-    const Tensor dx = mla.backward_input(pass, rows, given("dout.y"), saved);
+    PartsUnderWay nothing_sent;
+    const Tensor dx = mla.backward_input(pass, rows, given("dout.y"), nothing_sent, saved).wait();
     mla.backward_weight(pass, x, saved);
     return {{"out.y", y}, {"din.x", dx}};
   }

@@ -259,15 +259,15 @@ void run_mla(Trial& t) {
     Flight flight(t.exec(), t.batch(), {});
     const Rows rows = flight.rows(0, 0);
     const Tensor x = t.tensor("in.x"), y = t.space(x);
-    Mla::Saved saved;
-    mla.forward(pass, rows, y, x, ops::Write::overwrite, saved);
+    BlockSaved::Attention of;
+    mla.forward(pass, rows, y, x, ops::Write::overwrite, of.mla);
     t.same("out.y", y);
-    mla.keep(pass, saved);
-    mla.restore(pass, rows, x, saved);
-    const Tensor dx = mla.backward_input(pass, rows, t.tensor("dout.y"), saved);
+    mla.keep(pass, of.mla);
+    mla.restore(pass, rows, x, of.mla);
+    const Tensor dx = mla.backward_input(pass, rows, t.tensor("dout.y"), of.dy, of.mla).wait();
     t.expect_no_gradient_yet();
     t.same("din.x", dx);
-    mla.backward_weight(pass, x, saved);
+    mla.backward_weight(pass, x, of.mla);
   });
 }
 
