@@ -33,7 +33,9 @@ class Averages : public ::testing::Test {
     return result.out;
   }
   static std::string scores(const std::string& of) {
-    return fine("score --quiet --precision fp32 --bos off --input " + SmallRun::quoted(texts()) + " " + of);
+    // the form that the run records and its exports do not
+    return fine("score --quiet --precision fp32 --attention-form up_projected --bos off --input " +
+                SmallRun::quoted(texts()) + " " + of);
   }
   static void export_as(const std::string& name, const std::string& how) {
     fine("export --quiet " + how + " " + model() + " --output " + SmallRun::quoted(small_->run(name)));

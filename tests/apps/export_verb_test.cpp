@@ -82,8 +82,9 @@ TEST_F(ExportVerb, ARunTrainedWithBosTellsOthersToPutItBeforeTexts) {
   };
   ASSERT_EQ(away("with_bos", "bos_away", "hf --dtype fp32").code, 0);
   const auto score = [&](const std::string& model) {
-    const auto result = run_hadal("score --precision fp32 --quiet --model " + SmallRun::quoted(small_->run(model)),
-                                  "echo '{\"text\": \"one two\"}' |");
+    const auto result = run_hadal(
+        "score --precision fp32 --attention-form up_projected --quiet --model " + SmallRun::quoted(small_->run(model)),
+        "echo '{\"text\": \"one two\"}' |");
     EXPECT_EQ(result.code, 0) << result.err;
     return result.out;
   };
