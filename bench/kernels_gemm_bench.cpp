@@ -64,7 +64,7 @@ Case decode_case(const Exec& exec, DType dtype, bool packed, int64_t tokens, int
   const Tensor x = random_tensor(exec, dtype, {tokens, in}), y = Tensor::empty(exec, dtype, {tokens, out});
   const double bytes = double(in * out * dtype_bytes(dtype));
   auto weights = std::make_shared<std::vector<Weight>>();
-  while (double(weights->size()) * bytes < double(bench::ReadProbe::kBytes)) {
+  while (double(weights->size()) * bytes < double(ReadProbe::kBytes)) {
     weights->emplace_back(random_tensor(exec, dtype, {out, in}));
     if (packed) ops::keep_only(exec, weights->back(), WeightForm::panels);
   }
@@ -133,7 +133,7 @@ struct Bench {
   const Exec& exec;
   const bench::Options& options;
   const bench::Meter& meter;
-  bench::ReadProbe& read_probe;
+  ReadProbe& read_probe;
   bench::Floors& floors;
 
   // Kernel and memory take turns; more of them while the floor seems missed.
@@ -189,7 +189,7 @@ int run(const bench::Options& options) {
               isa_name(isa), owned.compute->n_threads(), meter.f32(), meter.pairs(), memory.read, memory.write);
   std::printf("%-46s  f32, of its peak%15s| bf16, of the f32 peak (of the pairs')\n", "", "");
   bench::Floors floors;
-  bench::ReadProbe read_probe(owned.compute->pool());
+  ReadProbe read_probe(owned.compute->pool());
   const Bench bench{owned.exec, options, meter, read_probe, floors};
   floors.measure(
       options, all_cases(owned.exec), [](const auto& row) { return row.first; },
