@@ -70,13 +70,15 @@ class Lines {
   bool read(std::string& part) {
     if (edit_ == nullptr) return bool(std::getline(std::cin, part));
     int n = 0;
+    clear_interrupt();  // one that came behind the answer before
     const char* const text = el_gets(edit_, &n);
-    if (interrupted()) {  // it gave up the line
-      clear_interrupt();
+    const bool here = text != nullptr && n > 0, stopped = interrupted();
+    clear_interrupt();
+    if (!here && stopped) {  // it gave up the line; one that is here came behind an interrupt that met no reading
       part.clear();
       return true;
     }
-    if (text == nullptr || n <= 0) return false;
+    if (!here) return false;
     part.assign(text, size_t(n));
     while (!part.empty() && (part.back() == '\n' || part.back() == '\r')) part.pop_back();
     HistEvent event;

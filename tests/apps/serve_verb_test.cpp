@@ -189,9 +189,11 @@ TEST_F(ServeVerb, AChatInATerminalStopsAnswersAndRemembersLines) {
     terminal.type("\x03");
     terminal.until("[stopped]");
     terminal.until("> ");
+    terminal.until_edited();
   }
   terminal.type("half a line\x03");  // gives up the line
   terminal.until("> ");
+  terminal.until_edited();
   terminal.type("/quit\n");
   EXPECT_EQ(terminal.exit_status(), 0);
 }

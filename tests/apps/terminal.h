@@ -5,6 +5,7 @@
 #include <pty.h>
 #include <signal.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -48,6 +49,15 @@ class Terminal {
   void at_least(size_t bytes) {
     while (seen_.size() < bytes && more()) continue;
     EXPECT_GE(seen_.size(), bytes);
+  }
+  // Until keys are read one by one: a prompt is shown a moment before.
+  void until_edited() {
+    for (int i = 0; i < 3000; ++i) {
+      termios settings{};
+      if (::tcgetattr(terminal_, &settings) == 0 && (settings.c_lflag & ICANON) == 0) return;
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+    ADD_FAILURE() << "it reads whole lines still: " << seen_;
   }
   // 0 .. 255 once it has ended, which must be in a while.
   int exit_status() {

@@ -11,13 +11,9 @@ TEST(Receipt, AnAnswerComesAgainFromIt) {
   Tiny tiny;
   OwnedExec owned(1);
   const Transformer& model = *tiny.model.model.transformer;
-  const Json of_text = {{"prompt", "the sea"},
-                        {"max_tokens", 20},
-                        {"n", 2},
-                        {"receipt", true},
-                        {"top_p", 0.9},
-                        {"repetition_penalty", 1.2},
-                        {"logit_bias", {{"7", 2.5}, {"9", -100}}}};
+  const Json of_text = {{"prompt", "the sea"}, {"max_tokens", 20},          {"n", 2},
+                        {"seed", 3},           {"min_tokens", 6},           {"receipt", true},
+                        {"top_p", 0.9},        {"repetition_penalty", 1.2}, {"logit_bias", {{"7", 2.5}, {"9", -100}}}};
   const Json of_chat = {{"messages", {{{"role", "user"}, {"content", "why?"}}}}, {"max_tokens", 9}, {"receipt", true}};
   std::vector<Json> receipts;
   const Json texts = post(tiny.port(), "/v1/completions", of_text).json();
@@ -39,6 +35,7 @@ TEST(Receipt, AnAnswerComesAgainFromIt) {
     EXPECT_GT(again.same, 0);
   }
   Receipt spoilt = receipt_from_json(json_text(receipts[0]), "here");
+  ASSERT_GT(spoilt.tokens.size(), 3u);
   spoilt.tokens[3].log_prob += 1e-12;
   EXPECT_EQ(replay(owned.exec, model, spoilt).first.find("the log-probability of token 3 is "), 0u);
   spoilt.asked.sampling.seed += 1;
