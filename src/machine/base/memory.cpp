@@ -154,6 +154,20 @@ std::shared_ptr<void> MemoryPool::allocate(size_t bytes) {
   return std::shared_ptr<void>(data, [shared, block, bytes](void* p) { shared->give(p, block, bytes); });
 }
 
+std::shared_ptr<void> MemoryPool::adopt(std::shared_ptr<void> memory, size_t bytes) {
+  std::shared_ptr<Shared> shared = state_->shared;
+  {
+    std::lock_guard lock(shared->mutex);
+    shared->in_use += bytes;
+    shared->peak = std::max(shared->peak, shared->in_use);
+  }
+  void* data = memory.get();
+  return std::shared_ptr<void>(data, [shared, bytes, memory = std::move(memory)](void*) {
+    std::lock_guard lock(shared->mutex);
+    shared->in_use -= bytes;
+  });
+}
+
 size_t MemoryPool::bytes_in_use() const {
   std::lock_guard lock(state_->shared->mutex);
   return state_->shared->in_use;

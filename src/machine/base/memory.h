@@ -31,10 +31,12 @@ class MemoryPool : public std::enable_shared_from_this<MemoryPool> {
   ~MemoryPool();
 
   std::shared_ptr<void> allocate(size_t bytes);  // uninitialised; returned to the pool when the last reference goes
-  size_t bytes_in_use() const;                   // as requested by callers
-  size_t peak_bytes() const;                     // highest bytes_in_use since the last reset_peak
-  size_t bytes_reserved() const;                 // taken from the system
-  size_t peak_reserved() const;                  // highest bytes_reserved since the last reset_peak
+  // Memory of others, of so many bytes, counted as in use here too as long as what is returned lives.
+  std::shared_ptr<void> adopt(std::shared_ptr<void> memory, size_t bytes);
+  size_t bytes_in_use() const;    // as requested by callers
+  size_t peak_bytes() const;      // highest bytes_in_use since the last reset_peak
+  size_t bytes_reserved() const;  // taken from the system
+  size_t peak_reserved() const;   // highest bytes_reserved since the last reset_peak
   void reset_peak();
   void trim();                 // gives unused blocks back to the system
   OpenDevice* device() const;  // whose memory it is; null: the host's

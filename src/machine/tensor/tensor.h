@@ -46,6 +46,7 @@ class Tensor {
   int64_t bytes() const { return count() * dtype_bytes(dtype_); }
 
   void* raw() const { return data_; }
+  const std::shared_ptr<void>& owner() const { return owner_; }  // of the memory; null: somebody else keeps it
   template <class T>
   T* data() const;  // for the host: throws internal when T is not the dtype, or the memory a device's
   template <class T>

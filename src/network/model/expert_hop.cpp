@@ -34,14 +34,18 @@ Tensor walk_header(Parcel& parcel, int64_t n_blocks) { return parcel.next(DType:
 
 template <class T>
 void pick_as(const Tensor& to, const Tensor& from, const std::vector<int32_t>& index) {
-  for (size_t i = 0; i < index.size(); ++i) to.data<T>()[i] = from.data<T>()[index[i]];
+  T* out = to.data<T>();
+  const T* in = from.data<T>();
+  for (size_t i = 0; i < index.size(); ++i) out[i] = in[index[i]];
 }
 void pick(const Tensor& to, const Tensor& from, const std::vector<int32_t>& index) {
   to.dtype() == DType::f64 ? pick_as<double>(to, from, index) : pick_as<float>(to, from, index);
 }
 template <class T>
 void place_as(const Tensor& to, const Tensor& from, const std::vector<int32_t>& index) {
-  for (size_t i = 0; i < index.size(); ++i) to.data<T>()[index[i]] = from.data<T>()[i];
+  T* out = to.data<T>();
+  const T* in = from.data<T>();
+  for (size_t i = 0; i < index.size(); ++i) out[index[i]] = in[i];
 }
 void place(const Tensor& to, const Tensor& from, const std::vector<int32_t>& index) {
   to.dtype() == DType::f64 ? place_as<double>(to, from, index) : place_as<float>(to, from, index);
@@ -58,6 +62,7 @@ std::vector<int32_t> list_of(const Tensor& tensor) {
 
 std::vector<int32_t> expert_runs(const TokenBlock& block, int64_t experts_per_group) {
   std::vector<int32_t> bounds;
+  bounds.reserve(size_t(block.n_pairs()) + 1);
   for (int64_t t = 0; t < block.n_tokens(); ++t) {
     const int32_t first = block.begin[size_t(t)];
     for (int32_t p = first; p < block.begin[size_t(t) + 1]; ++p) {

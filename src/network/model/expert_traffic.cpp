@@ -21,10 +21,15 @@ Tensor numbers_at(const Exec& exec, const Tensor& numbers, const std::vector<int
   return picked;
 }
 
-Activation copy_of(const Exec& exec, const Activation& x) {
-  if (!x.is_quantised()) return x.tensor().clone(exec);
+// What came in a message, as memory of this rank; on a device it is copied there.
+Tensor kept(const Exec& exec, const Tensor& x) {
+  if (!x.owner() || exec.memory->device()) return x.clone(exec);
+  return Tensor::wrap(x.raw(), x.dtype(), x.shape(), x.row_stride(), exec.memory->adopt(x.owner(), size_t(x.bytes())));
+}
+Activation kept(const Exec& exec, const Activation& x) {
+  if (!x.is_quantised()) return kept(exec, x.tensor());
   Quantised codes = x.quantised();
-  codes.codes = codes.codes.clone(exec), codes.scales = codes.scales.clone(exec);
+  codes.codes = kept(exec, codes.codes), codes.scales = kept(exec, codes.scales);
   return codes;
 }
 
@@ -122,7 +127,7 @@ ExpertRows ExpertTraffic::arrived(const Exec& exec, const TokenBlock& block, std
       position[size_t(p)] = row;
     }
   }
-  return {copy_of(exec, block.rows), list(exec, token), numbers_at(exec, block.weights, pair), list(exec, offsets)};
+  return {kept(exec, block.rows), list(exec, token), numbers_at(exec, block.weights, pair), list(exec, offsets)};
 }
 
 // Blocks came by member within the node, and for each of these by node.
@@ -141,7 +146,7 @@ std::vector<ExpertRows> ExpertTraffic::dispatch_wait(const Exec& exec) {
   std::vector<ExpertRows> by_source(blocks.size());
   for (size_t b = 0; b < blocks.size(); ++b) {
     by_source[source_of(b)] = arrived(exec, blocks[b], position_[b]);
-    blocks[b].rows.reset();  // its message may go
+    blocks[b].rows.reset();  // kept as long as the experts need them
   }
   if (!within_) crossed_ = std::move(blocks);
   return by_source;
@@ -206,8 +211,8 @@ void ExpertTraffic::combine_backward_pass_on(const Exec& exec) { within_->send_r
 std::vector<Activation> ExpertTraffic::combine_backward_wait(const Exec& exec) {
   std::vector<Activation> blocks = (within_ ? within_ : across_)->receive_rows(), by_source(blocks.size());
   for (size_t b = 0; b < blocks.size(); ++b) {
-    by_source[source_of(b)] = copy_of(exec, blocks[b]);
-    blocks[b].reset();  // its message may go
+    by_source[source_of(b)] = kept(exec, blocks[b]);
+    blocks[b].reset();
   }
   return by_source;
 }

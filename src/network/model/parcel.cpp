@@ -16,7 +16,7 @@ void copy_rows(const Exec& exec, const Tensor& to, const Tensor& from, const int
 
 }  // namespace
 
-Parcel::Parcel(int64_t bytes) : data_(std::make_shared_for_overwrite<std::byte[]>(size_t(bytes))), size_(bytes) {}
+Parcel::Parcel(int64_t bytes) : data_(message_memory(bytes)), size_(bytes) {}
 
 Parcel::Parcel(Message message) : data_(std::move(message.data)), size_(message.bytes) {}
 

@@ -174,10 +174,13 @@ RowsUnderWay RowSplit::start_reduce(const Exec& exec, Extent extent, const Tenso
   Group *tensor = partners_.tensor, *context = extent == Extent::keys ? partners_.context : nullptr;
   if (size_of(tensor) * size_of(context) == 1) return RowsUnderWay(summands);
   const auto over_context = [=, this] {
-    return context ? context->start_reduce_scatter(summands.dtype(), shares_of(summands, context_keys_)) : Ticket();
+    return context
+               ? context->start_reduce_scatter(summands.dtype(), shares_of(summands, context_keys_), summands.owner())
+               : Ticket();
   };
   const auto& runs = extent == Extent::keys ? tensor_keys_ : tensor_queries_;
-  Ticket first = tensor ? tensor->start_reduce_scatter(summands.dtype(), shares_of(summands, runs)) : over_context();
+  Ticket first = tensor ? tensor->start_reduce_scatter(summands.dtype(), shares_of(summands, runs), summands.owner())
+                        : over_context();
   return RowsUnderWay([=, this, &exec]() mutable {
     first.wait();
     if (tensor) over_context().wait();
@@ -214,8 +217,9 @@ ops::RowRange RowSplit::rows_of_tensor_rank(int64_t rank) const {
 
 ops::RowRange RowSplit::own_among_queries() const { return rows_of_tensor_rank(this_tensor()); }
 
-// Few, and not of few rows: each is a product and a message of its own.
+// Few, and not of few rows: each is a product and a message of its own, which only pays where their way takes time.
 int64_t RowSplit::n_parts() const {
+  if (partners_.tensor->instant()) return 1;
   int64_t most = 0;
   for (int64_t t = 0; t < n_tensor(); ++t) most = std::max(most, rows_of_tensor_rank(t).count);
   return std::clamp<int64_t>(most / kFewestRows, 1, kMostParts);
@@ -229,7 +233,8 @@ std::vector<std::vector<int64_t>> RowSplit::neighbours() const {
   int64_t rows = 0;
   for (int64_t i = 1; i < n_tensor(); ++i) {
     const int64_t t = (this_tensor() + i) % n_tensor();
-    if (i == 1 || t == 0 || rows >= 2 * kFewestRows || in_parts) result.emplace_back(), rows = 0;
+    const bool enough = !partners_.tensor->instant() && (in_parts || rows >= 2 * kFewestRows);
+    if (i == 1 || t == 0 || enough) result.emplace_back(), rows = 0;
     result.back().push_back(t);
     rows += rows_of_tensor_rank(t).count;
   }
@@ -282,7 +287,7 @@ PartsUnderWay RowSplit::start_parts(const Exec& exec, Extent extent, const Tenso
   for (int64_t part = 0; part < n_parts(); ++part) {
     std::vector<Runs> runs;
     for (int64_t t = 0; t < n_tensor(); ++t) runs.push_back({part_of(t, part)});
-    const auto tickets = partners_.tensor->start_all_gather_by_rank(all.dtype(), shares_of(all, runs));
+    const auto tickets = partners_.tensor->start_all_gather_by_rank(all.dtype(), shares_of(all, runs), all.owner());
     for (const std::vector<int64_t>& ranks : others) {
       PartsUnderWay::Part together;
       for (const int64_t t : ranks) {
@@ -302,11 +307,15 @@ RowsUnderWay RowSplit::start_reduce_in_parts(const Exec& exec, Extent extent, co
     return start_reduce(exec, extent, summands);
   }
   const auto others = neighbours();
+  const Tensor own = Tensor::empty(exec, summands.dtype(), {n_own(), summands.cols()});
   std::vector<LeavingShares> parts;
   for (int64_t part = 0; part < n_parts(); ++part) {
     std::vector<Runs> runs;
     for (int64_t t = 0; t < n_tensor(); ++t) runs.push_back({part_of(t, part)});
-    parts.push_back(partners_.tensor->begin_reduce_scatter(summands.dtype(), shares_of(summands, runs)));
+    ops::RowRange sums = part_of(this_tensor(), part);
+    sums.begin -= own_among_queries().begin;
+    parts.push_back(partners_.tensor->begin_reduce_scatter(summands.dtype(), shares_of(summands, runs),
+                                                           summands.owner(), share_of(own, {sums})));
   }
   for (int64_t part = 0; part < n_parts(); ++part) {
     for (const std::vector<int64_t>& ranks : others) {
@@ -317,9 +326,9 @@ RowsUnderWay RowSplit::start_reduce_in_parts(const Exec& exec, Extent extent, co
     }
   }
   if (n_own() > 0) make(own_among_queries());
-  return RowsUnderWay([=, this, &exec]() mutable {
+  return RowsUnderWay([own, summands, parts]() mutable {
     for (LeavingShares& part : parts) part.sums.wait();
-    return own_of(exec, Extent::queries, summands);
+    return own;
   });
 }
 

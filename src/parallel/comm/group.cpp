@@ -12,9 +12,10 @@
 namespace hadal {
 namespace {
 
-// Copies of what lies apart, and back.
-std::shared_ptr<std::byte[]> joined(const Share& share, int64_t bytes) {
-  auto data = std::make_shared_for_overwrite<std::byte[]>(size_t(bytes));
+// A copy of what lies apart, or of what somebody may write to: all but one piece of memory that is used up.
+std::shared_ptr<std::byte[]> message_of(const Share& share, int64_t bytes, const std::shared_ptr<void>& used_up) {
+  if (used_up && share.size() == 1) return {used_up, share[0].data()};
+  std::shared_ptr<std::byte[]> data = message_memory(bytes);
   size_t at = 0;
   for (const MutableBytes& piece : share) {
     if (!piece.empty()) std::memcpy(data.get() + at, piece.data(), piece.size());
@@ -61,9 +62,9 @@ Label Group::next(const char* operation, DType dtype) {
   return {channel_, operations_++, fmt::format("{} of {}", operation, name_), dtype};
 }
 
-void Group::post(int to, const Label& label, const Share& share) {
+void Group::post(int to, const Label& label, const Share& share, const std::shared_ptr<void>& used_up) {
   const int64_t bytes = share_bytes(share);
-  post(to, label, joined(share, bytes), bytes);
+  post(to, label, message_of(share, bytes, used_up), bytes);
 }
 
 void Group::post(int to, const Label& label, std::shared_ptr<std::byte[]> data, int64_t bytes) {
@@ -71,9 +72,9 @@ void Group::post(int to, const Label& label, std::shared_ptr<std::byte[]> data, 
   transport_->send(members_[size_t(to)], {label, std::move(data), bytes, now()});
 }
 
-void Group::post_to_all(const Label& label, const Share& share) {
+void Group::post_to_all(const Label& label, const Share& share, const std::shared_ptr<void>& used_up) {
   const int64_t bytes = share_bytes(share);
-  const std::shared_ptr<std::byte[]> data = joined(share, bytes);
+  const std::shared_ptr<std::byte[]> data = message_of(share, bytes, used_up);
   for (int r = 0; r < size(); ++r)
     if (r != rank_) post(r, label, data, bytes);
 }
@@ -91,22 +92,22 @@ Message Group::take(int from, const Label& label, int64_t bytes) {
   return message;
 }
 
-void Group::post_others(const Label& label, const std::vector<Share>& shares) {
+void Group::post_others(const Label& label, const std::vector<Share>& shares, const std::shared_ptr<void>& used_up) {
   for (int r = 0; r < size(); ++r)
-    if (r != rank_) post(r, label, shares[size_t(r)]);
+    if (r != rank_) post(r, label, shares[size_t(r)], used_up);
 }
 
-void Group::add_up(const Label& label, const Share& own) {
+void Group::add_up(const Label& label, const Share& own, const Share& to) {
   std::vector<Message> messages(static_cast<size_t>(size()));
   for (int r = 0; r < size(); ++r)
     if (r != rank_) messages[size_t(r)] = take(r, label, share_bytes(own));
   size_t at = 0;
   std::vector<const std::byte*> sources(messages.size());
-  for (const MutableBytes& piece : own) {
+  for (size_t i = 0; i < own.size(); ++i) {
     for (int r = 0; r < size(); ++r)
-      sources[size_t(r)] = r == rank_ ? piece.data() : messages[size_t(r)].data.get() + at;
-    sum_in_rank_order(label.dtype, piece, sources);
-    at += piece.size();
+      sources[size_t(r)] = r == rank_ ? own[i].data() : messages[size_t(r)].data.get() + at;
+    sum_in_rank_order(label.dtype, to[i], sources);
+    at += own[i].size();
   }
 }
 
@@ -133,37 +134,42 @@ Ticket Group::leaving_now(const char* operation, std::function<void()> finish) {
   return noted(operation, [left = now(), finish = std::move(finish)] { return finish(), left; });
 }
 
-Ticket Group::start_reduce_scatter(DType dtype, std::vector<Share> shares) {
+Ticket Group::start_reduce_scatter(DType dtype, std::vector<Share> shares, const std::shared_ptr<void>& used_up) {
   check_shares("reduce_scatter", shares.size());
   const Label label = next("reduce_scatter", dtype);
   if (size() == 1) return {};
-  post_others(label, shares);
-  return leaving_now("reduce_scatter", [this, label, own = std::move(shares[size_t(rank_)])] { add_up(label, own); });
+  post_others(label, shares, used_up);
+  return leaving_now("reduce_scatter",
+                     [this, label, own = std::move(shares[size_t(rank_)])] { add_up(label, own, own); });
 }
 
-LeavingShares Group::begin_reduce_scatter(DType dtype, std::vector<Share> shares) {
+LeavingShares Group::begin_reduce_scatter(DType dtype, std::vector<Share> shares, const std::shared_ptr<void>& used_up,
+                                          Share sums) {
   check_shares("reduce_scatter", shares.size());
   const Label label = next("reduce_scatter", dtype);
   if (size() == 1) return {};
   struct Leaving {
     std::vector<Share> shares;
+    Share sums;
     std::optional<double> left;  // the first of them
   };
-  const auto all = std::make_shared<Leaving>(std::move(shares));
-  const auto leave = [this, label, all](int r) {
-    post(r, label, all->shares[size_t(r)]);
+  const auto all = std::make_shared<Leaving>(std::move(shares), std::move(sums));
+  const auto leave = [this, label, all, used_up](int r) {
+    post(r, label, all->shares[size_t(r)], used_up);
     if (!all->left) all->left = now();
   };
   return {leave, noted("reduce_scatter", [this, label, all] {
-            add_up(label, all->shares[size_t(rank_)]);
+            const Share& own = all->shares[size_t(rank_)];
+            add_up(label, own, all->sums.empty() ? own : all->sums);
             return all->left.value_or(now());
           })};
 }
 
-std::vector<Ticket> Group::start_all_gather_by_rank(DType dtype, const std::vector<Share>& shares) {
+std::vector<Ticket> Group::start_all_gather_by_rank(DType dtype, const std::vector<Share>& shares,
+                                                    const std::shared_ptr<void>& used_up) {
   check_shares("all_gather", shares.size());
   const Label label = next("all_gather", dtype);
-  post_to_all(label, shares[size_t(rank_)]);
+  post_to_all(label, shares[size_t(rank_)], used_up);
   std::vector<Ticket> tickets(shares.size());
   for (int r = 0; r < size(); ++r) {
     const Share share = shares[size_t(r)];
@@ -194,7 +200,7 @@ Ticket Group::start_gather(int root, DType dtype, std::vector<Share> shares) {
 Ticket Group::start_all_to_all(const std::vector<ConstBytes>& to, std::vector<Message>& received) {
   std::vector<Message> copies;
   for (const ConstBytes& bytes : to) {
-    copies.push_back({{}, std::make_shared_for_overwrite<std::byte[]>(bytes.size()), int64_t(bytes.size())});
+    copies.push_back({{}, message_memory(int64_t(bytes.size())), int64_t(bytes.size())});
     if (!bytes.empty()) std::memcpy(copies.back().data.get(), bytes.data(), bytes.size());
   }
   return start_all_to_all(std::move(copies), received);
@@ -241,7 +247,7 @@ Ticket Group::start_all_reduce(DType dtype, Share share) {
   const Label sum = next("all_reduce", dtype), copy = next("all_reduce's sums", dtype);
   post_others(sum, shares);
   return leaving_now("all_reduce", [this, sum, copy, shares = std::move(shares)] {
-    add_up(sum, shares[size_t(rank_)]);
+    add_up(sum, shares[size_t(rank_)], shares[size_t(rank_)]);
     post_to_all(copy, shares[size_t(rank_)]);
     fill_others(copy, shares);
   });

@@ -58,16 +58,23 @@ class Group {
   int size() const { return int(members_.size()); }
   bool leads() const { return rank_ == 0; }
   const std::string& name() const { return name_; }
+  bool instant() const { return transport_->instant(); }
   const Traffic& traffic() const { return traffic_; }
   void watch(TravelLog* log) { log_ = log; }  // gets what comes in start_...() from now on; must outlive this, or null
 
   // shares[r] goes to rank r, where the shares of all are added into that rank's own share, shares[rank()], in place.
-  Ticket start_reduce_scatter(DType dtype, std::vector<Share> shares);
-  LeavingShares begin_reduce_scatter(DType dtype, std::vector<Share> shares);
+  // used_up: the memory that all shares lie in, where nobody writes to the others' any more once they leave. A share
+  // that lies in one piece then goes as it lies, without a copy. Null: buffers are the caller's again after wait().
+  Ticket start_reduce_scatter(DType dtype, std::vector<Share> shares, const std::shared_ptr<void>& used_up = nullptr);
+  // `sums`, where given, gets them instead of the own share.
+  LeavingShares begin_reduce_scatter(DType dtype, std::vector<Share> shares,
+                                     const std::shared_ptr<void>& used_up = nullptr, Share sums = {});
   // shares[rank()] goes to all, who find it in their shares[rank].
   Ticket start_all_gather(DType dtype, std::vector<Share> shares);
   // The same with a ticket for each rank's share (none pending for the own), waited for in any order.
-  std::vector<Ticket> start_all_gather_by_rank(DType dtype, const std::vector<Share>& shares);
+  // used_up: the memory of the own share, which nobody writes to any more; as above.
+  std::vector<Ticket> start_all_gather_by_rank(DType dtype, const std::vector<Share>& shares,
+                                               const std::shared_ptr<void>& used_up = nullptr);
   // shares[rank()] goes to `root`, who finds it in its shares[rank]; others' shares but their own may be empty.
   Ticket start_gather(int root, DType dtype, std::vector<Share> shares);
   // to[r] goes to rank r; `received` gets what the ranks sent here, in their order, whatever its size.
@@ -87,12 +94,15 @@ class Group {
 
  private:
   Label next(const char* operation, DType dtype);
-  void post(int to, const Label& label, const Share& share);
+  void post(int to, const Label& label, const Share& share, const std::shared_ptr<void>& used_up = nullptr);
   void post(int to, const Label& label, std::shared_ptr<std::byte[]> data, int64_t bytes);
-  void post_to_all(const Label& label, const Share& share);  // the same to each other rank
+  // The same to each other rank.
+  void post_to_all(const Label& label, const Share& share, const std::shared_ptr<void>& used_up = nullptr);
   Message take(int from, const Label& label, int64_t bytes);
-  void post_others(const Label& label, const std::vector<Share>& shares);  // to each rank its share
-  void add_up(const Label& label, const Share& own);
+  // To each rank its share.
+  void post_others(const Label& label, const std::vector<Share>& shares,
+                   const std::shared_ptr<void>& used_up = nullptr);
+  void add_up(const Label& label, const Share& own, const Share& to);
   void fill_others(const Label& label, const std::vector<Share>& shares);  // with what the other ranks sent
   void check_shares(const char* operation, size_t n_parts) const;
   double now() const { return log_ && log_->now ? log_->now() : 0; }

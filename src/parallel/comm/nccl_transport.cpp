@@ -163,7 +163,7 @@ void NcclTransport::Courier::give(NcclWire& wire, int to) {
 }
 
 void NcclTransport::Courier::take(NcclWire& wire, int from, Message& message) {
-  message.data = std::make_shared_for_overwrite<std::byte[]>(size_t(message.bytes));
+  message.data = message_memory(message.bytes);
   say(from, said(kGo, ""));
   carry("receive", message, "from", from, [&] { wire.receive(from, {message.data.get(), size_t(message.bytes)}); });
   ranks.deliver(from, std::move(message));

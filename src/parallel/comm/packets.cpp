@@ -84,7 +84,7 @@ Assembler::Result Assembler::take(ConstBytes packet) {
     }
     at = sizeof header + header.name_bytes;
     pending_ = Message{{header.channel, header.number, name, DType(header.dtype)},
-                       std::make_shared_for_overwrite<std::byte[]>(size_t(header.bytes)),
+                       message_memory(header.bytes),
                        header.bytes,
                        header.left};
     filled_ = 0;

@@ -16,19 +16,20 @@ template <class Stored, class Sum>
 void sum(MutableBytes to, const std::vector<const std::byte*>& sources) {
   const size_t count = to.size() / sizeof(Stored);
   Sum total[kBlock];
-  Stored part[kBlock];
+  const auto load = [](const std::byte* from) {  // messages need no alignment
+    Stored value;
+    std::memcpy(&value, from, sizeof value);
+    return Sum(value);
+  };
   for (size_t begin = 0; begin < count; begin += kBlock) {
-    const size_t n = std::min(kBlock, count - begin);
-    for (size_t s = 0; s < sources.size(); ++s) {
-      std::memcpy(part, sources[s] + begin * sizeof(Stored), n * sizeof(Stored));  // messages need no alignment
-      if (s == 0) {
-        for (size_t i = 0; i < n; ++i) total[i] = Sum(part[i]);
-      } else {
-        for (size_t i = 0; i < n; ++i) total[i] += Sum(part[i]);
-      }
+    const size_t n = std::min(kBlock, count - begin), at = begin * sizeof(Stored);
+    for (size_t i = 0; i < n; ++i) total[i] = load(sources[0] + at + i * sizeof(Stored));
+    for (size_t s = 1; s < sources.size(); ++s)
+      for (size_t i = 0; i < n; ++i) total[i] += load(sources[s] + at + i * sizeof(Stored));
+    for (size_t i = 0; i < n; ++i) {
+      const Stored value(total[i]);
+      std::memcpy(to.data() + at + i * sizeof(Stored), &value, sizeof value);
     }
-    for (size_t i = 0; i < n; ++i) part[i] = Stored(total[i]);
-    std::memcpy(to.data() + begin * sizeof(Stored), part, n * sizeof(Stored));
   }
 }
 

@@ -152,6 +152,7 @@ class ThreadTransport : public Transport {
   int rank() const override { return rank_; }
   int size() const override { return world_.size(); }
   std::string name() const override { return "threads"; }
+  bool instant() const override { return true; }
   void send(int to, Message message) override { world_.send(rank_, to, std::move(message)); }
   Message receive(int from, const Label& wanted) override {
     return world_.receive(from, rank_, wanted, std::this_thread::get_id() == own_ ? &doing() : nullptr);

@@ -1,8 +1,21 @@
 #include "comm/transport.h"
 
 #include "base/error.h"
+#include "base/memory.h"
 
 namespace hadal {
+namespace {
+
+constexpr int64_t kLargeMessage = 64 << 10;  // from here on the C library tidies up whenever one is freed
+
+}  // namespace
+
+std::shared_ptr<std::byte[]> message_memory(int64_t bytes) {
+  if (bytes < kLargeMessage) return std::make_shared_for_overwrite<std::byte[]>(size_t(bytes));
+  static const std::shared_ptr<MemoryPool> pool = MemoryPool::create();
+  std::shared_ptr<void> block = pool->allocate(size_t(bytes));
+  return {block, static_cast<std::byte*>(block.get())};
+}
 
 std::string Doing::text() const {
   std::string text = part;

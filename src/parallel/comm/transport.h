@@ -39,6 +39,10 @@ struct Message {
   ConstBytes view() const { return {data.get(), size_t(bytes)}; }
 };
 
+// Memory for a message. Large blocks are kept for messages to come: the C library would join them with their neighbours
+// and take them apart again, many times a step.
+std::shared_ptr<std::byte[]> message_memory(int64_t bytes);
+
 class Transport {
  public:
   virtual ~Transport() = default;
@@ -46,6 +50,8 @@ class Transport {
   virtual int size() const = 0;
   virtual std::string name() const = 0;                    // "threads"
   virtual bool alone_in_process() const { return false; }  // else ranks may share what a process has once
+  // Whether a message is there once it is sent: no way of it can be hidden under what is computed meanwhile.
+  virtual bool instant() const { return false; }
   // Takes the message and returns at once; the receiver may not have asked for it yet.
   virtual void send(int to, Message message) = 0;
   // Waits for the message of `from` with this channel and number. Throws failed, naming ranks and what they wait for,

@@ -17,7 +17,17 @@ class FirstRanks : public TransportOver {
   int n_;
 };
 
+class AsIfFar : public TransportOver {
+ public:
+  using TransportOver::TransportOver;
+  bool instant() const override { return false; }
+};
+
 }  // namespace
+
+std::shared_ptr<Transport> as_if_far(std::shared_ptr<Transport> transport) {
+  return std::make_shared<AsIfFar>(std::move(transport));
+}
 
 std::shared_ptr<Transport> first_ranks(std::shared_ptr<Transport> transport, int n) {
   if (n == transport->size()) return transport;

@@ -18,6 +18,7 @@ class ClockedTransport : public TransportOver {
  public:
   ClockedTransport(std::shared_ptr<Transport> inner, VirtualClock& clock, Links links)
       : TransportOver(std::move(inner)), clock_(clock), links_(std::move(links)) {}
+  bool instant() const override { return false; }
   void send(int to, Message message) override {
     message.arrives = clock_.leave(message.bytes, links_(rank(), to));
     TransportOver::send(to, std::move(message));

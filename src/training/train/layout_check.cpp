@@ -214,7 +214,7 @@ Record run_layout(const LayoutCase& c, const Exec& exec, const Routes& routes, b
     place.world().barrier();  // nothing of this case is under way when the next begins
   };
   if (!processes) {
-    run_rank_threads(n, body);
+    run_rank_threads(n, [&](std::shared_ptr<Transport> transport) { body(as_if_far(std::move(transport))); });
   } else if (processes->rank() < n) {
     body(first_ranks(processes, n));
   }

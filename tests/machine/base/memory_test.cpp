@@ -24,6 +24,24 @@ TEST(MemoryPool, AlignsSmallBlocksTo64BytesAndLargeOnesTo2MiB) {
   std::memset(large.get(), 1, 5u << 20);
 }
 
+TEST(MemoryPool, CountsMemoryOfOthersAsLongAsItIsKept) {
+  auto pool = MemoryPool::create();
+  auto memory = std::make_shared<int>(7);
+  std::weak_ptr<int> lives = memory;
+  auto kept = pool->adopt(memory, 1000);
+  EXPECT_EQ(kept.get(), memory.get());
+  memory.reset();
+  auto again = kept;
+  kept.reset();
+  EXPECT_EQ(pool->bytes_in_use(), 1000u);
+  EXPECT_EQ(pool->bytes_reserved(), 0u);
+  EXPECT_FALSE(lives.expired());
+  again.reset();
+  EXPECT_EQ(pool->bytes_in_use(), 0u);
+  EXPECT_EQ(pool->peak_bytes(), 1000u);
+  EXPECT_TRUE(lives.expired());
+}
+
 TEST(MemoryPool, CountsWhatCallersAskedForExactly) {
   auto pool = MemoryPool::create();
   auto a = pool->allocate(1000);

@@ -1,6 +1,7 @@
 // Whose rows are whose: every row has one owner, context ranks get as much work, and segments say what queries see.
 #include "model/row_split.h"
 
+#include "comm/transport_over.h"
 #include "comm/virtual_clock.h"
 #include "model/shared_batches.h"
 
@@ -179,10 +180,10 @@ TEST(RowSplit, PartsTravelUnderTheProductsOfOthers) {
 
 // Own rows come first, each row once, and where it belongs; sums of parts reach the rows' owner.
 TEST(RowSplit, EveryRowOfEveryPartIsThatOfItsOwner) {
-  for (const int tensor : {2, 3}) {
+  for (const auto& [tensor, far] : std::vector<std::pair<int, bool>>{{2, true}, {3, true}, {3, false}}) {
     const MicroBatch batch = make_batch({{300 * tensor + 1}}, false);
-    run_rank_threads(tensor, [&](std::shared_ptr<Transport> transport) {
-      Group group(transport, "tensor");
+    run_rank_threads(tensor, [&, tensor = tensor, far = far](std::shared_ptr<Transport> transport) {
+      Group group(far ? as_if_far(transport) : transport, "tensor");
       const RowSplit split(batch, {.tensor = &group});
       OwnedExec owned(1);
       std::vector<double> own;
@@ -200,7 +201,7 @@ TEST(RowSplit, EveryRowOfEveryPartIsThatOfItsOwner) {
           }
         });
         EXPECT_EQ(seen, std::vector<int>(size_t(n), 1));
-        EXPECT_GT(parts.size(), size_t(tensor));
+        EXPECT_EQ(parts.size() > size_t(tensor), far) << parts.size();
         EXPECT_EQ(parts.front().begin, split.own_among_queries().begin);
         rows.finish();
         const Tensor summands = Tensor::zeros(owned.exec, DType::f64, {n, 1});
