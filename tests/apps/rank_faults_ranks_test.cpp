@@ -208,7 +208,7 @@ TEST_F(RankFaults, ATruncatedFileThatOneRankSeesIsNamed) {
   EXPECT_EQ(run_hadal(train, mpirun(2)).code, 0);
 }
 
-// In the middle of a step, and not the first rank: it cannot have the memory that it asks for.
+// In the middle of a run, and not the first rank: it cannot have the memory that it asks for.
 TEST_F(RankFaults, ARankWithoutMemoryEndsTheJobAndIsNamedByAll) {
   const int victim = 1 + int(draw(kPipeline.n_ranks - 1, "starve rank"));
   const auto starved = ended("run", started(kPipeline.n_ranks, "run", endless(kPipeline)) +
@@ -218,7 +218,10 @@ TEST_F(RankFaults, ARankWithoutMemoryEndsTheJobAndIsNamedByAll) {
   EXPECT_TRUE(has(log_of("run", victim), "error ended at ")) << log_of("run", victim);
   for (int rank = 0; rank < kPipeline.n_ranks; ++rank) {
     if (rank == victim) continue;
-    EXPECT_TRUE(has(log_of("run", rank), fmt::format("rank {} ended: ", victim))) << log_of("run", rank);
+    const std::string log = log_of("run", rank);  // memory may first be short where it saves
+    EXPECT_TRUE(has(log, fmt::format("rank {} ended: ", victim)) ||
+                has(log, fmt::format("rank {} could not save: ", victim)))
+        << log;
   }
   expect_goes_on("run", kPipeline);
 }

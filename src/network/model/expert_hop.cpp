@@ -1,5 +1,6 @@
 #include "model/expert_hop.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "base/error.h"
@@ -74,8 +75,15 @@ std::vector<int32_t> expert_runs(const TokenBlock& block, int64_t experts_per_gr
   return bounds;
 }
 
-ExpertHop::ExpertHop(Group& group, std::vector<int32_t> member_of, int64_t experts_per_group)
-    : group_(group), member_of_(std::move(member_of)), experts_per_group_(experts_per_group) {}
+ExpertHop::ExpertHop(Group& group, std::vector<int32_t> member_of, int64_t experts_per_group,
+                     std::vector<int32_t> slot_of)
+    : group_(group),
+      member_of_(std::move(member_of)),
+      slot_of_(std::move(slot_of)),
+      experts_per_group_(experts_per_group) {
+  check(slot_of_.empty() || experts_per_group == 1, ErrorKind::internal,
+        "rows of groups of {} experts have no slot of one expert", experts_per_group);
+}
 
 // By member, what of a block goes there.
 std::vector<ExpertHop::Sent> ExpertHop::choose(const TokenBlock& block) const {
@@ -91,6 +99,10 @@ std::vector<ExpertHop::Sent> ExpertHop::choose(const TokenBlock& block) const {
   const std::vector<int32_t> runs = expert_runs(block, experts_per_group_);
   for (size_t r = 0; r + 1 < runs.size(); ++r)
     of[size_t(member_of_[size_t(block.experts[size_t(runs[r])])])].runs.push_back(int32_t(r));
+  if (slot_of_.empty()) return of;
+  const auto slot = [&](int32_t run) { return slot_of_[size_t(block.experts[size_t(run)])]; };  // a run is a pair
+  for (Sent& sent : of)
+    std::stable_sort(sent.runs.begin(), sent.runs.end(), [&](int32_t a, int32_t b) { return slot(a) < slot(b); });
   return of;
 }
 
@@ -211,15 +223,22 @@ void ExpertHop::send_back(const Exec& exec, std::vector<RowsBack> back) {
   for (const std::vector<Sizes>& came : came_) {
     ContentSizes sizes;
     for (const Sizes& one : came) sizes.rows.push_back(one.runs), sizes.numbers.push_back(one.pairs);
+    const auto next = [&](int64_t due) {
+      const RowsBack one = std::move(back[block++]);  // goes when it is packed
+      check(one.rows.rows() == due, ErrorKind::internal, "{} rows go back for {} that are due", one.rows.rows(), due);
+      return one;
+    };
+    if (came.size() == 1 && !numbers_ && Parcel::may_hold(back[block].rows)) {  // as they lie
+      parcels.emplace_back(next(came[0].runs).rows);
+      continue;
+    }
     Parcel measure;
     walk(measure, sizes, numbers_, format_);
     parcels.emplace_back(measure.bytes());
     const Content content = walk(parcels.back(), sizes, numbers_, format_);
-    for (size_t b = 0; b < came.size(); ++b, ++block) {
-      const RowsBack one = std::move(back[block]);  // goes when it is packed
-      check(int64_t(one.index.size()) == came[b].runs, ErrorKind::internal, "{} rows go back for {} that are due",
-            one.index.size(), came[b].runs);
-      copy_rows(exec, content.rows[b], one.rows, one.index.data());
+    for (size_t b = 0; b < came.size(); ++b) {
+      const RowsBack one = next(came[b].runs);
+      content.rows[b].tensor().copy_from(exec, one.rows);
       if (numbers_ && one.numbers.count() > 0)
         std::memcpy(content.numbers[b].raw(), one.numbers.raw(), size_t(one.numbers.bytes()));
     }

@@ -4,7 +4,7 @@
 //   send / receive            F: rows of tokens, and which experts each visits there with which weights
 //   send_rows / receive_rows  B: other rows of the same tokens
 //   send_back / receive_back  both: back again, for each token a row for each run of its experts in one routing group
-//                             (or for each expert), and a number for each expert
+//                             (or for each expert, as experts sort them), and a number for each expert
 // A send returns at once. All members of the group call the same in the same order, also those without rows: each
 // message is due to somebody.
 #pragma once
@@ -28,21 +28,22 @@ std::vector<int32_t> expert_runs(const TokenBlock& block, int64_t experts_per_gr
 
 struct RowsBack {              // of one block
   Tensor rows;                 // [m, hidden]
-  std::vector<int32_t> index;  // of each run the row that holds it
+  std::vector<int32_t> index;  // of each run the row that holds it; both ends of a hop know it, it does not travel
   Tensor numbers;              // [pairs] f32 (f64), or none
 };
 
 class ExpertHop {
  public:
   // member_of: of every expert of the model. What comes back are runs of experts in one group of so many, which must
-  // lie whole on a member.
-  ExpertHop(Group& group, std::vector<int32_t> member_of, int64_t experts_per_group);
+  // lie whole on a member. They come in their order; where slot_of is given, of every expert of the model its number
+  // on its member, rows of single experts come sorted by that, and of one expert in the order of tokens.
+  ExpertHop(Group& group, std::vector<int32_t> member_of, int64_t experts_per_group, std::vector<int32_t> slot_of = {});
 
   void send(const Exec& exec, const std::vector<TokenBlock>& blocks);
   std::vector<TokenBlock> receive(const Exec& exec);
   void send_rows(const Exec& exec, const std::vector<Activation>& rows);  // by block that went in
   std::vector<Activation> receive_rows();
-  void send_back(const Exec& exec, std::vector<RowsBack> back);  // by block that came out
+  void send_back(const Exec& exec, std::vector<RowsBack> back);  // by block that came out; rows are used up
   std::vector<RowsBack> receive_back(const Exec& exec);          // by block that went in
 
  private:
@@ -50,7 +51,7 @@ class ExpertHop {
     int64_t tokens = 0, pairs = 0, runs = 0;
   };
   struct Sent {                                // of one block to one member
-    std::vector<int32_t> tokens, pairs, runs;  // numbers in the block
+    std::vector<int32_t> tokens, pairs, runs;  // numbers in the block; runs in the order that they come back in
     std::vector<int32_t> counts;               // of pairs, by token
   };
   std::vector<Sent> choose(const TokenBlock& block) const;
@@ -58,7 +59,7 @@ class ExpertHop {
   std::vector<TokenBlock> unpack(const Exec& exec, Parcel parcel);
 
   Group& group_;
-  std::vector<int32_t> member_of_;
+  std::vector<int32_t> member_of_, slot_of_;
   int64_t experts_per_group_;
   std::vector<std::vector<Sent>> sent_;   // [member][block]
   std::vector<std::vector<Sizes>> came_;  // the same

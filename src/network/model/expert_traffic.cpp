@@ -93,7 +93,7 @@ ExpertTraffic::ExpertTraffic(const Partners& partners, const ops::RouteRule& rul
           rule.n_groups, n_across_);
     across_ = std::make_unique<ExpertHop>(*across, nodes, experts_per_group_);
   }
-  if (within) within_ = std::make_unique<ExpertHop>(*within, places_in_node(places_, int(n_within_)), 1);
+  if (within) within_ = std::make_unique<ExpertHop>(*within, places_in_node(places_, int(n_within_)), 1, places_.slot);
 }
 
 void ExpertTraffic::dispatch_start(const Exec& exec, const Activation& x, const ops::Routes& routes) {

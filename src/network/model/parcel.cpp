@@ -20,6 +20,9 @@ Parcel::Parcel(int64_t bytes) : data_(message_memory(bytes)), size_(bytes) {}
 
 Parcel::Parcel(Message message) : data_(std::move(message.data)), size_(message.bytes) {}
 
+Parcel::Parcel(const Tensor& rows)
+    : data_(rows.owner(), static_cast<std::byte*>(rows.raw())), size_(rows.bytes()), at_(rows.bytes()) {}
+
 Tensor Parcel::next(DType dtype, const Shape& shape) {
   const int64_t each = dtype_bytes(dtype), begin = (at_ + each - 1) / each * each;
   at_ = begin + shape_count(shape) * each;

@@ -14,6 +14,8 @@ class Parcel {
   Parcel() = default;              // without memory: its tensors may not be touched, it measures
   explicit Parcel(int64_t bytes);  // to be filled
   explicit Parcel(Message message);
+  explicit Parcel(const Tensor& rows);  // that nobody writes to any more: their memory itself
+  static bool may_hold(const Tensor& rows) { return rows.on_host() && rows.contiguous() && rows.owner(); }
   Tensor next(DType dtype, const Shape& shape);  // throws internal where the parcel is shorter
   int64_t bytes() const { return at_; }          // walked so far
   void check_end() const;                        // throws internal where something is left
