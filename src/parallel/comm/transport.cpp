@@ -6,12 +6,13 @@
 namespace hadal {
 namespace {
 
-constexpr int64_t kLargeMessage = 64 << 10;  // from here on the C library tidies up whenever one is freed
+// From the first on the C library tidies up whenever a block is freed; those from the second on are too much to keep.
+constexpr int64_t kLargeMessage = 64 << 10, kLargestKept = 64 << 20;
 
 }  // namespace
 
 std::shared_ptr<std::byte[]> message_memory(int64_t bytes) {
-  if (bytes < kLargeMessage) return std::make_shared_for_overwrite<std::byte[]>(size_t(bytes));
+  if (bytes < kLargeMessage || bytes > kLargestKept) return std::make_shared_for_overwrite<std::byte[]>(size_t(bytes));
   static const std::shared_ptr<MemoryPool> pool = MemoryPool::create();
   std::shared_ptr<void> block = pool->allocate(size_t(bytes));
   return {block, static_cast<std::byte*>(block.get())};

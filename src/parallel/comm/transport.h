@@ -39,8 +39,8 @@ struct Message {
   ConstBytes view() const { return {data.get(), size_t(bytes)}; }
 };
 
-// Memory for a message. Large blocks are kept for messages to come: the C library would join them with their neighbours
-// and take them apart again, many times a step.
+// Memory for a message. Blocks of 64 KiB to 64 MiB are kept for messages to come: the C library would join them with
+// their neighbours and take them apart again, many times a step.
 std::shared_ptr<std::byte[]> message_memory(int64_t bytes);
 
 class Transport {
