@@ -37,7 +37,7 @@ std::vector<std::vector<uint32_t>> documents_of_all(Group& ranks, const BucketKe
 
 Message keys_of(const BucketKeys& keys, size_t bucket) {
   const size_t n = bucket < keys.buckets() ? keys.size() : 0;
-  Message message{{}, std::make_shared_for_overwrite<std::byte[]>(n * 8), int64_t(n * 8)};
+  Message message{{}, message_memory(int64_t(n) * 8), int64_t(n * 8)};
   for (size_t at = 0; at < n; ++at) {
     const uint64_t key = keys.key(at, bucket);
     std::memcpy(message.data.get() + at * 8, &key, 8);

@@ -89,6 +89,11 @@ struct Shared {
     return data;
   }
 
+  void count(size_t bytes) {
+    in_use += bytes;
+    peak = std::max(peak, in_use);
+  }
+
   void give(void* data, size_t block, size_t requested) {
     std::lock_guard lock(mutex);
     in_use -= requested;
@@ -148,8 +153,7 @@ std::shared_ptr<void> MemoryPool::allocate(size_t bytes) {
            text(shared->in_use), shared->most > 0 ? " of at most " + text(shared->most) : "", left.empty() ? "" : "; ",
            left);
     }
-    shared->in_use += bytes;
-    shared->peak = std::max(shared->peak, shared->in_use);
+    shared->count(bytes);
   }
   return std::shared_ptr<void>(data, [shared, block, bytes](void* p) { shared->give(p, block, bytes); });
 }
@@ -158,8 +162,7 @@ std::shared_ptr<void> MemoryPool::adopt(std::shared_ptr<void> memory, size_t byt
   std::shared_ptr<Shared> shared = state_->shared;
   {
     std::lock_guard lock(shared->mutex);
-    shared->in_use += bytes;
-    shared->peak = std::max(shared->peak, shared->in_use);
+    shared->count(bytes);
   }
   void* data = memory.get();
   return std::shared_ptr<void>(data, [shared, bytes, memory = std::move(memory)](void*) {
