@@ -64,11 +64,6 @@ struct Decoding {
   double outside = 0;  // share of the steps that is no forward: planning, drawing, handing out
 };
 
-double median(std::vector<double> values) {
-  std::nth_element(values.begin(), values.begin() + int64_t(values.size() / 2), values.end());
-  return values[values.size() / 2];
-}
-
 // In turns with memory: neighbours on the machine take their share of it from both.
 Decoding decode(const Exec& exec, const Transformer& model, int64_t texts, int64_t tokens, ReadProbe& probe) {
   const auto engine = engine_writing(exec, model, texts, tokens);

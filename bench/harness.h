@@ -32,6 +32,11 @@ struct Options {
   }
 };
 
+inline double median(std::vector<double> values) {
+  std::nth_element(values.begin(), values.begin() + int64_t(values.size() / 2), values.end());
+  return values[values.size() / 2];
+}
+
 // Cores come and go on shared machines and clocks change: kernel and peak take turns, for as long at once and in all,
 // and the best of either counts.
 class Meter {

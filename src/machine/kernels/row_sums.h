@@ -7,18 +7,30 @@
 
 namespace hadal::kernels {
 
+// Rows as they came, from several places: all of one format, those of an empty place are not touched.
+struct RowSources {
+  const Rows* of = nullptr;  // [n_sources]
+  int64_t n_sources = 0;
+  template <class T>
+  [[gnu::always_inline]] const T* row(const int32_t* place) const {
+    return of[place[0]].row<T>(place[1]);
+  }
+};
+
 // y[i] = round(sum over begin[i] <= j < begin[i+1] of weights[j] * x[index[j]]); y has the type that travels.
 struct GroupSums {
-  Rows y, x;                      // f32, bf16 or f16 (f64 with f64)
+  Rows y;  // f32, bf16 or f16 (f64 with f64), as x
+  RowSources x;
   const void* weights = nullptr;  // [begin[n]] f32 (f64), by place in the lists; null: the rows themselves are added
-  const int32_t *begin = nullptr, *index = nullptr;
+  const int32_t *begin = nullptr, *index = nullptr;  // index[j]: two numbers, which source and which of its rows
   int64_t n = 0, cols = 0;
   Lane* lane = nullptr;
 };
 
 // y[i] (+)= sum over begin[i] <= j < begin[i+1] of x[index[j]]; no list is empty.
 struct GroupTotals {
-  Rows y, x;  // f32, bf16 or f16 (f64 with f64)
+  Rows y;
+  RowSources x;
   const int32_t *begin = nullptr, *index = nullptr;
   int64_t n = 0, cols = 0;
   bool add = false;

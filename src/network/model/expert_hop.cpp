@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <span>
 
 #include "base/error.h"
 
@@ -50,6 +51,17 @@ void place_as(const Tensor& to, const Tensor& from, const std::vector<int32_t>& 
 }
 void place(const Tensor& to, const Tensor& from, const std::vector<int32_t>& index) {
   to.dtype() == DType::f64 ? place_as<double>(to, from, index) : place_as<float>(to, from, index);
+}
+
+Parcel pack_numbers(DType dtype, std::span<const RowsBack> back, const ContentSizes& sizes) {
+  Parcel measure;
+  walk(measure, sizes, dtype, {});
+  Parcel parcel(measure.bytes());
+  const Content content = walk(parcel, sizes, dtype, {});
+  for (size_t b = 0; b < back.size(); ++b)
+    if (back[b].numbers.count() > 0)
+      std::memcpy(content.numbers[b].raw(), back[b].numbers.raw(), size_t(back[b].numbers.bytes()));
+  return parcel;
 }
 
 void put(const Tensor& to, const std::vector<int32_t>& values) {
@@ -218,58 +230,59 @@ std::vector<Activation> ExpertHop::receive_rows() {
 void ExpertHop::send_back(const Exec& exec, std::vector<RowsBack> back) {
   format_ = RowFormat::of(back[0].rows);
   numbers_ = back[0].numbers ? std::optional(back[0].numbers.dtype()) : std::nullopt;
-  std::vector<Parcel> parcels;
-  size_t block = 0;
+  std::vector<Parcel> parcels, of_numbers;
+  auto block = back.begin();
   for (const std::vector<Sizes>& came : came_) {
-    ContentSizes sizes;
-    for (const Sizes& one : came) sizes.rows.push_back(one.runs), sizes.numbers.push_back(one.pairs);
-    const auto next = [&](int64_t due) {
-      const RowsBack one = std::move(back[block++]);  // goes when it is packed
-      check(one.rows.rows() == due, ErrorKind::internal, "{} rows go back for {} that are due", one.rows.rows(), due);
-      return one;
-    };
-    if (came.size() == 1 && !numbers_ && Parcel::may_hold(back[block].rows)) {  // as they lie
-      parcels.emplace_back(next(came[0].runs).rows);
+    ContentSizes rows, numbers;
+    for (const Sizes& one : came) rows.rows.push_back(one.runs), numbers.numbers.push_back(one.pairs);
+    const std::span<RowsBack> due(block, block + int64_t(came.size()));
+    block += int64_t(came.size());
+    if (numbers_) of_numbers.push_back(pack_numbers(*numbers_, due, numbers));
+    for (size_t b = 0; b < due.size(); ++b)
+      check(due[b].rows.rows() == came[b].runs, ErrorKind::internal, "{} rows go back for {} that are due",
+            due[b].rows.rows(), came[b].runs);
+    if (due.size() == 1 && Parcel::may_hold(due[0].rows)) {  // as they lie
+      parcels.emplace_back(std::exchange(due[0].rows, {}));
       continue;
     }
     Parcel measure;
-    walk(measure, sizes, numbers_, format_);
+    walk(measure, rows, {}, format_);
     parcels.emplace_back(measure.bytes());
-    const Content content = walk(parcels.back(), sizes, numbers_, format_);
-    for (size_t b = 0; b < came.size(); ++b) {
-      const RowsBack one = next(came[b].runs);
-      content.rows[b].tensor().copy_from(exec, one.rows);
-      if (numbers_ && one.numbers.count() > 0)
-        std::memcpy(content.numbers[b].raw(), one.numbers.raw(), size_t(one.numbers.bytes()));
-    }
+    const Content content = walk(parcels.back(), rows, {}, format_);
+    for (size_t b = 0; b < due.size(); ++b)
+      content.rows[b].tensor().copy_from(exec, std::exchange(due[b].rows, {}));  // goes when it is packed
   }
+  if (numbers_) numbers_exchange_.start(group_, std::move(of_numbers));
   exchange_.start(group_, std::move(parcels));
 }
 
-std::vector<RowsBack> ExpertHop::receive_back(const Exec& exec) {
-  std::vector<Parcel> parcels = exchange_.wait();
-  std::vector<Content> contents;
+std::vector<RowsThatCame> ExpertHop::receive_back(const Exec& exec) {
+  std::vector<Parcel> parcels = exchange_.wait(), of_numbers;
+  if (numbers_) of_numbers = numbers_exchange_.wait();
+  std::vector<RowsThatCame> back(n_pairs_.size());
+  if (numbers_)
+    for (size_t b = 0; b < back.size(); ++b) back[b].numbers = Tensor::empty(exec, *numbers_, {n_pairs_[b]});
+  for (RowsThatCame& came : back) came.rows.reserve(parcels.size());
   for (size_t r = 0; r < parcels.size(); ++r) {
-    ContentSizes sizes;
+    ContentSizes rows, numbers;
     for (const Sent& sent : sent_[r])
-      sizes.rows.push_back(int64_t(sent.runs.size())), sizes.numbers.push_back(int64_t(sent.pairs.size()));
-    contents.push_back(walk(parcels[r], sizes, numbers_, format_));
+      rows.rows.push_back(int64_t(sent.runs.size())), numbers.numbers.push_back(int64_t(sent.pairs.size()));
+    const Content content = walk(parcels[r], rows, {}, format_);
     parcels[r].check_end();
+    for (size_t b = 0; b < back.size(); ++b) back[b].rows.push_back(content.rows[b].tensor());
+    if (!numbers_) continue;
+    const Content beside = walk(of_numbers[r], numbers, numbers_, {});
+    of_numbers[r].check_end();
+    for (size_t b = 0; b < back.size(); ++b) place(back[b].numbers, beside.numbers[b], sent_[r][b].pairs);
   }
-  std::vector<RowsBack> back(n_pairs_.size());
   for (size_t b = 0; b < back.size(); ++b) {
-    int64_t n = 0;
-    for (const std::vector<Sent>& sent : sent_) n += int64_t(sent[b].runs.size());
-    back[b].rows = Tensor::empty(exec, format_.dtype, {n, format_.cols});
-    back[b].index.resize(size_t(n));
-    if (numbers_) back[b].numbers = Tensor::empty(exec, *numbers_, {n_pairs_[b]});
-    int32_t row = 0;
-    for (size_t r = 0; r < parcels.size(); ++r) {
-      const Sent& sent = sent_[r][b];
-      const Tensor& rows = contents[r].rows[b].tensor();
-      back[b].rows.row_range(row, rows.rows()).copy_from(exec, rows);
-      if (numbers_) place(back[b].numbers, contents[r].numbers[b], sent.pairs);
-      for (const int32_t run : sent.runs) back[b].index[size_t(run)] = row++;
+    size_t n_runs = 0;
+    for (const std::vector<Sent>& sent : sent_) n_runs += sent[b].runs.size();
+    back[b].places.resize(2 * n_runs);
+    for (size_t r = 0; r < sent_.size(); ++r) {
+      int32_t row = 0;
+      for (const int32_t run : sent_[r][b].runs)
+        back[b].places[2 * size_t(run)] = int32_t(r), back[b].places[2 * size_t(run) + 1] = row++;
     }
   }
   return back;

@@ -26,10 +26,15 @@ struct TokenBlock {
 // Of each token in turn its runs of experts that lie in one group of so many: their bounds among the pairs [runs + 1].
 std::vector<int32_t> expert_runs(const TokenBlock& block, int64_t experts_per_group);
 
-struct RowsBack {              // of one block
-  Tensor rows;                 // [m, hidden]
-  std::vector<int32_t> index;  // of each run the row that holds it; both ends of a hop know it, it does not travel
-  Tensor numbers;              // [pairs] f32 (f64), or none
+struct RowsBack {  // of one block, to be sent
+  Tensor rows;     // [runs, hidden]
+  Tensor numbers;  // [pairs] f32 (f64), or none
+};
+struct RowsThatCame {        // of one block
+  std::vector<Tensor> rows;  // [.., hidden], by member, where the message lies
+  std::vector<int32_t>
+      places;      // of each run which of these, and which row of it; both ends know it, it does not travel
+  Tensor numbers;  // as above
 };
 
 class ExpertHop {
@@ -44,7 +49,7 @@ class ExpertHop {
   void send_rows(const Exec& exec, const std::vector<Activation>& rows);  // by block that went in
   std::vector<Activation> receive_rows();
   void send_back(const Exec& exec, std::vector<RowsBack> back);  // by block that came out; rows are used up
-  std::vector<RowsBack> receive_back(const Exec& exec);          // by block that went in
+  std::vector<RowsThatCame> receive_back(const Exec& exec);      // by block that went in
 
  private:
   struct Sizes {
@@ -61,12 +66,12 @@ class ExpertHop {
   Group& group_;
   std::vector<int32_t> member_of_, slot_of_;
   int64_t experts_per_group_;
-  std::vector<std::vector<Sent>> sent_;   // [member][block]
-  std::vector<std::vector<Sizes>> came_;  // the same
-  std::vector<int64_t> n_pairs_;          // of the blocks that went in
-  ParcelExchange exchange_;
-  RowFormat format_;              // of the rows under way
-  std::optional<DType> numbers_;  // of the numbers beside them
+  std::vector<std::vector<Sent>> sent_;         // [member][block]
+  std::vector<std::vector<Sizes>> came_;        // the same
+  std::vector<int64_t> n_pairs_;                // of the blocks that went in
+  ParcelExchange exchange_, numbers_exchange_;  // numbers that go back have messages of their own: rows go as they lie
+  RowFormat format_;                            // of the rows under way
+  std::optional<DType> numbers_;                // of the numbers that go with them
 };
 
 }  // namespace hadal

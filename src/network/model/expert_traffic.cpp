@@ -1,6 +1,7 @@
 #include "model/expert_traffic.h"
 
 #include <numeric>
+#include <ranges>
 
 #include "base/error.h"
 #include "ops/pointwise.h"
@@ -31,6 +32,22 @@ Activation kept(const Exec& exec, const Activation& x) {
   Quantised codes = x.quantised();
   codes.codes = kept(exec, codes.codes), codes.scales = kept(exec, codes.scales);
   return codes;
+}
+
+std::vector<RowsThatCame> received_back(const Exec& exec, ExpertHop& hop) {
+  std::vector<RowsThatCame> back = hop.receive_back(exec);
+  for (RowsThatCame& came : back)
+    for (Tensor& rows : came.rows) rows = kept(exec, rows);
+  return back;
+}
+
+// Rows of one tensor as ops::RowLists names them.
+template <class Rows>
+std::vector<int32_t> places_in_one(const Rows& rows) {
+  std::vector<int32_t> places;
+  places.reserve(2 * rows.size());
+  for (const int32_t row : rows) places.insert(places.end(), {0, row});
+  return places;
 }
 
 // Of every expert its member's number divided by, or modulo, the size of a node.
@@ -155,8 +172,9 @@ std::vector<ExpertRows> ExpertTraffic::dispatch_wait(const Exec& exec) {
 // What comes back from the experts; where nothing travels inside a node, sums of groups.
 void ExpertTraffic::take_back(const Exec& exec, size_t source, RowsBack of_pairs) {
   const size_t b = block_of(source);
+  if (!within_) of_pairs.rows = sums_of_groups(exec, crossed_[b], {of_pairs.rows}, places_in_one(position_[b]));
   back_.resize(position_.size());
-  back_[b] = within_ ? std::move(of_pairs) : sums_of_groups(exec, crossed_[b], of_pairs);
+  back_[b] = std::move(of_pairs);
 }
 
 void ExpertTraffic::start_back(const Exec& exec) {
@@ -164,40 +182,43 @@ void ExpertTraffic::start_back(const Exec& exec) {
 }
 
 void ExpertTraffic::pass_back_on(const Exec& exec) {
-  std::vector<RowsBack> back = within_->receive_back(exec);
-  for (size_t b = 0; b < back.size(); ++b) back[b] = sums_of_groups(exec, crossed_[b], back[b]);
-  across_->send_back(exec, std::move(back));
+  std::vector<RowsBack> sums;
+  for (RowsThatCame& came : received_back(exec, *within_)) {
+    sums.push_back({sums_of_groups(exec, crossed_[sums.size()], came.rows, came.places), came.numbers});
+    came.rows.clear();
+  }
+  across_->send_back(exec, std::move(sums));
 }
 
-RowsBack ExpertTraffic::sums_of_groups(const Exec& exec, const TokenBlock& block, const RowsBack& of_pairs) const {
+Tensor ExpertTraffic::sums_of_groups(const Exec& exec, const TokenBlock& block, const std::vector<Tensor>& of_pairs,
+                                     const std::vector<int32_t>& places) const {
   const std::vector<int32_t> bounds = expert_runs(block, experts_per_group_);
-  const int64_t n = int64_t(bounds.size()) - 1;
-  RowsBack sums{Tensor::empty(exec, wire_, {n, of_pairs.rows.cols()}), std::vector<int32_t>(size_t(n)),
-                of_pairs.numbers};
-  std::iota(sums.index.begin(), sums.index.end(), 0);
-  ops::group_sums(exec, sums.rows, of_pairs.rows, {list(exec, bounds), list(exec, of_pairs.index)},
-                  weighted_ ? block.weights : Tensor());
+  const Tensor sums = Tensor::empty(exec, wire_, {int64_t(bounds.size()) - 1, of_pairs[0].cols()});
+  ops::group_sums(exec, sums, of_pairs, {list(exec, bounds), list(exec, places)}, weighted_ ? block.weights : Tensor());
   return sums;
 }
 
-RowsBack ExpertTraffic::wait_back(const Exec& exec, const Tensor& y, ops::Write write) {
+Tensor ExpertTraffic::wait_back(const Exec& exec, const Tensor& y, ops::Write write) {
   const TokenBlock& own = own_[0];
-  RowsBack back = std::move((across_ ? across_ : within_)->receive_back(exec)[0]);
-  if (!across_) back = sums_of_groups(exec, own, back);
-  if (own.n_tokens() == 0) return back;
+  RowsThatCame back = std::move(received_back(exec, *(across_ ? across_ : within_))[0]);
+  if (!across_) {
+    back.rows = {sums_of_groups(exec, own, back.rows, back.places)};
+    back.places = places_in_one(std::views::iota(int32_t(0), int32_t(back.rows[0].rows())));
+  }
+  if (own.n_tokens() == 0) return back.numbers;
   const std::vector<int32_t> bounds = expert_runs(own, experts_per_group_);
   std::vector<int32_t> begin = {0};  // of each token's groups
   for (int64_t t = 1, run = 0; t <= own.n_tokens(); ++t) {
     while (bounds[size_t(run)] < own.begin[size_t(t)]) ++run;
     begin.push_back(int32_t(run));
   }
-  ops::group_totals(exec, y, back.rows, {list(exec, begin), list(exec, back.index)}, write);
-  return back;
+  ops::group_totals(exec, y, back.rows, {list(exec, begin), list(exec, back.places)}, write);
+  return back.numbers;
 }
 
 void ExpertTraffic::take_outputs(const Exec& exec, size_t source, const Tensor& outputs, DType wire) {
   wire_ = wire, weighted_ = true;
-  take_back(exec, source, {outputs, position_[block_of(source)], {}});
+  take_back(exec, source, {outputs, {}});
 }
 
 void ExpertTraffic::combine_wait(const Exec& exec, const Tensor& y) { wait_back(exec, y, ops::Write::add); }
@@ -220,11 +241,11 @@ std::vector<Activation> ExpertTraffic::combine_backward_wait(const Exec& exec) {
 void ExpertTraffic::take_gradients(const Exec& exec, size_t source, const Experts::Gradients& d, DType wire) {
   wire_ = wire, weighted_ = false;
   const std::vector<int32_t>& position = position_[block_of(source)];
-  take_back(exec, source, {d.rows, position, numbers_at(exec, d.weight, position)});
+  take_back(exec, source, {d.rows, numbers_at(exec, d.weight, position)});
 }
 
 Tensor ExpertTraffic::dispatch_backward_wait(const Exec& exec, const Tensor& dx, ops::Write write) {
-  return wait_back(exec, dx, write).numbers;
+  return wait_back(exec, dx, write);
 }
 
 }  // namespace hadal

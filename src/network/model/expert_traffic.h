@@ -62,8 +62,9 @@ class ExpertTraffic {
   void take_back(const Exec& exec, size_t source, RowsBack of_pairs);
   void start_back(const Exec& exec);
   void pass_back_on(const Exec& exec);
-  RowsBack sums_of_groups(const Exec& exec, const TokenBlock& block, const RowsBack& of_pairs) const;
-  RowsBack wait_back(const Exec& exec, const Tensor& y, ops::Write write);  // y (+)= the totals of this rank's tokens
+  Tensor sums_of_groups(const Exec& exec, const TokenBlock& block, const std::vector<Tensor>& of_pairs,
+                        const std::vector<int32_t>& places) const;
+  Tensor wait_back(const Exec& exec, const Tensor& y, ops::Write write);  // y (+)= totals of own tokens; the numbers
 
   ExpertPlaces places_;
   int64_t n_slots_, experts_per_group_;

@@ -66,15 +66,25 @@ void operands_of(GatherRows& k, Operands& o) {
 void operands_of(ScatterAddRows& k, Operands& o) {
   o.writes(k.dw, beyond(k.ids, k.rows), k.cols), o.reads(k.dy, k.rows, k.cols), o.reads(k.ids, k.rows, 4);
 }
+void sources_of(RowSources& x, const int32_t* index, int64_t n, int64_t cols, Operands& o) {
+  Rows* sources = o.keep(x.of, x.n_sources);
+  x.of = sources;
+  std::vector<int64_t> beyond(size_t(x.n_sources), 0);  // one past the last row that is named
+  for (int64_t j = 0; j < n; ++j) {
+    int64_t& of = beyond[size_t(index[2 * j])];
+    of = std::max(of, int64_t(index[2 * j + 1]) + 1);
+  }
+  for (int64_t i = 0; i < x.n_sources; ++i) o.reads(sources[i], beyond[size_t(i)], cols);
+}
 void operands_of(GroupSums& k, Operands& o) {
   const int64_t n = k.n > 0 ? k.begin[k.n] : 0;
-  o.writes(k.y, k.n, k.cols), o.reads(k.x, beyond(k.index, n), k.cols), o.reads(k.weights, n, 4);
-  o.reads(k.begin, k.n + 1, 4), o.reads(k.index, n, 4);
+  o.writes(k.y, k.n, k.cols), sources_of(k.x, k.index, n, k.cols, o), o.reads(k.weights, n, 4);
+  o.reads(k.begin, k.n + 1, 4), o.reads(k.index, 2 * n, 4);
 }
 void operands_of(GroupTotals& k, Operands& o) {
   const int64_t n = k.n > 0 ? k.begin[k.n] : 0;
-  o.writes(k.y, k.n, k.cols), o.reads(k.x, beyond(k.index, n), k.cols);
-  o.reads(k.begin, k.n + 1, 4), o.reads(k.index, n, 4);
+  o.writes(k.y, k.n, k.cols), sources_of(k.x, k.index, n, k.cols, o);
+  o.reads(k.begin, k.n + 1, 4), o.reads(k.index, 2 * n, 4);
 }
 void operands_of(RmsNorm& k, Operands& o) {
   o.writes(k.y, k.rows, k.cols), o.reads(k.x, k.rows, k.cols);

@@ -22,6 +22,25 @@ Tensor list(const Exec& exec, const std::vector<int32_t>& values) {
   return Tensor::from(exec, values, {int64_t(values.size())});
 }
 
+// Rows of a tensor that is cut in two, the second of which has distance between its rows, with an empty one between.
+struct Cut {
+  Cut(const Exec& exec, const Tensor& x) : at(x.rows() / 3) {
+    const Tensor wide = Tensor::empty(exec, x.dtype(), {x.rows() - at, x.cols() + 3});
+    const Tensor apart = wide.col_range(3, x.cols());
+    for (int64_t r = 0; r < apart.rows(); ++r)
+      for (int64_t c = 0; c < x.cols(); ++c)
+        set_element(wide, r * wide.cols() + 3 + c, element(x, (at + r) * x.cols() + c));
+    pieces = {x.row_range(0, at), Tensor::empty(exec, x.dtype(), {0, x.cols()}), apart};
+  }
+  Tensor places(const Exec& exec, const std::vector<int32_t>& rows) const {
+    std::vector<int32_t> result;
+    for (const int32_t row : rows) result.insert(result.end(), {row < at ? 0 : 2, row < at ? row : int32_t(row - at)});
+    return Tensor::from(exec, result, {int64_t(rows.size()), 2});
+  }
+  int64_t at;
+  std::vector<Tensor> pieces;
+};
+
 Tensor numbers(const Exec& exec, DType dtype, const Shape& shape, uint64_t seed) {
   const Tensor tensor = Tensor::empty(exec, dtype, shape);
   for (int64_t i = 0; i < tensor.count(); ++i) set_element(tensor, i, random_normal(seed, 1, uint64_t(i)));
@@ -49,11 +68,15 @@ struct Trial {
   Tensor in_halves(const Tensor& to, bool weighted, ops::Write write) const {
     const int64_t n = int64_t(sums.size()) - 1;
     const Tensor of_groups = Tensor::empty(exec, wire, {n, kCols});
-    ops::group_sums(exec, of_groups, x, {list(exec, sums), plan.position.view({kTokens * kSlots})},
+    const Cut pairs(exec, x);
+    const int32_t* position = plan.position.data<int32_t>();
+    ops::group_sums(exec, of_groups, pairs.pieces,
+                    {list(exec, sums), pairs.places(exec, {position, position + kTokens * kSlots})},
                     weighted ? weights.view({kTokens * kSlots}) : Tensor());
     std::vector<int32_t> index(static_cast<size_t>(n));
     std::iota(index.begin(), index.end(), 0);
-    ops::group_totals(exec, to, of_groups, {list(exec, totals), list(exec, index)}, write);
+    const Cut groups(exec, of_groups);
+    ops::group_totals(exec, to, groups.pieces, {list(exec, totals), groups.places(exec, index)}, write);
     return to;
   }
 
@@ -92,12 +115,19 @@ TEST(RowSums, HaveTheBitsOfCombineAndOfItsMirror) {
 TEST(RowSums, ListsMustNameRowsThatAreThere) {
   const Trial t(Place{best_isa()}, DType::f32, DType::f32);
   const Tensor y = Tensor::empty(t.exec, DType::f32, {1, Trial::kCols});
-  EXPECT_ERROR(ops::group_sums(t.exec, y, t.x, {list(t.exec, {0, 1}), list(t.exec, {15})}, {}), ErrorKind::invalid,
-               "index of row 0 is 15, expected 0 to 14");
-  EXPECT_ERROR(ops::group_totals(t.exec, y, t.x, {list(t.exec, {0, 0}), list(t.exec, {})}, ops::Write::add),
+  const auto sums = [&](const std::vector<Tensor>& x, const std::vector<int32_t>& begin,
+                        const std::vector<int32_t>& index) {
+    ops::group_sums(t.exec, y, x, {list(t.exec, begin), list(t.exec, index)}, {});
+  };
+  EXPECT_ERROR(sums({t.x}, {0, 1}, {0, 15}), ErrorKind::invalid, "row 0 is row 15 of tensor 0, expected 0 to 14");
+  EXPECT_ERROR(sums({t.x}, {0, 1}, {1, 0}), ErrorKind::invalid, "row 0 is to be found in tensor 1, expected 0 to 0");
+  EXPECT_ERROR(sums({t.x}, {0, 1}, {0, -1}), ErrorKind::invalid, "row 0 is row -1 of tensor 0");
+  EXPECT_ERROR(sums({t.x}, {0, 2}, {0, 1}), ErrorKind::internal, "must name all");
+  EXPECT_ERROR(sums({}, {0, 0}, {}), ErrorKind::internal, "no rows to sum");
+  EXPECT_ERROR(sums({t.x, Tensor::empty(t.exec, DType::bf16, {0, Trial::kCols})}, {0, 1}, {0, 1}), ErrorKind::invalid,
+               "BF16 rows of 37 are summed beside F32 rows of 37");
+  EXPECT_ERROR(ops::group_totals(t.exec, y, {t.x}, {list(t.exec, {0, 0}), list(t.exec, {})}, ops::Write::add),
                ErrorKind::internal, "must name at least 1");
-  EXPECT_ERROR(ops::group_sums(t.exec, y, t.x, {list(t.exec, {0, 2}), list(t.exec, {1})}, {}), ErrorKind::internal,
-               "must name all");
 }
 
 }  // namespace

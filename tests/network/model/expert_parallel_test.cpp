@@ -263,7 +263,9 @@ struct Formula {
 void expect_traffic(const ExpertCase& c, const Formula& f, const std::vector<RankRecord>& records) {
   const int nodes = c.nodes > 0 ? c.nodes : c.ranks, size = c.ranks / nodes;
   std::vector<Traffic> across(size_t(c.ranks)), within(size_t(c.ranks));
-  const auto add = [](Traffic& traffic, int64_t bytes) { traffic.bytes += bytes, traffic.messages += 2; };
+  const auto add = [](Traffic& traffic, int64_t bytes, int64_t messages) {
+    traffic.bytes += bytes, traffic.messages += messages;
+  };
   for (int64_t round = 0; round < c.rounds(); ++round) {
     for (size_t layer = 0; layer < 4; ++layer) {
       for (int owner = 0; owner < c.ranks; ++owner) {
@@ -271,13 +273,13 @@ void expect_traffic(const ExpertCase& c, const Formula& f, const std::vector<Ran
         for (int node = 0; node < nodes; ++node) {
           const int entry = node * size + owner % size;
           const Sizes to_node = f.sizes(routes, [&](int32_t e) { return f.member(e) / size == node; });
-          if (entry != owner) add(across[size_t(owner)], f.out(to_node));
-          if (entry != owner) add(across[size_t(entry)], f.back(to_node.runs, to_node));
+          if (entry != owner) add(across[size_t(owner)], f.out(to_node), 2);
+          if (entry != owner) add(across[size_t(entry)], f.back(to_node.runs, to_node), 3);
           for (int holder = node * size; holder < (node + 1) * size; ++holder) {
             if (holder == entry) continue;
             const Sizes s = f.sizes(routes, [&](int32_t e) { return f.member(e) == holder; });
-            add(within[size_t(entry)], f.out(s));
-            add(within[size_t(holder)], f.back(s.pairs, s));
+            add(within[size_t(entry)], f.out(s), 2);
+            add(within[size_t(holder)], f.back(s.pairs, s), 3);
           }
         }
       }

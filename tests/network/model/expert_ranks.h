@@ -139,6 +139,7 @@ inline std::vector<RankRecord> run_ranks(const ExpertCase& c) {
     record = run_step(c, small, batches, routes);
     record.all = experts.traffic();
     if (across) record.across = across->traffic(), record.within = within->traffic();
+    experts.barrier();  // until then others read rows of this rank, which are counted here
     run_forwards(small, batches, routes, record);
   });
   return records;

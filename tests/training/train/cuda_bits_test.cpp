@@ -64,9 +64,10 @@ void quantise_and_multiply(const Exec& exec) {
 void sum_and_share(const Exec& exec) {
   const Tensor x = random_tensor(exec, DType::f32, {6, 33}, 7), y = Tensor::zeros(exec, DType::f32, {2, 33});
   const ops::RowLists lists{Tensor::from(exec, std::vector<int32_t>{0, 4, 6}, {3}),
-                            Tensor::from(exec, std::vector<int32_t>{3, 1, 0, 5, 2, 4}, {6})};
-  ops::group_sums(exec, y, x, lists, random_tensor(exec, DType::f32, {6}, 8));
-  ops::group_totals(exec, y, x, lists, ops::Write::add);
+                            Tensor::from(exec, std::vector<int32_t>{0, 3, 0, 1, 0, 0, 1, 1, 0, 2, 1, 0}, {6, 2})};
+  const std::vector<Tensor> in_two = {x.row_range(0, 4), x.row_range(4, 2)};
+  ops::group_sums(exec, y, in_two, lists, random_tensor(exec, DType::f32, {6}, 8));
+  ops::group_totals(exec, y, in_two, lists, ops::Write::add);
   const Tensor logits = random_tensor(exec, DType::f32, {6, 50}, 9), of = Tensor::zeros(exec, DType::f32, {6, 4});
   const Tensor targets = Tensor::from(exec, std::vector<int32_t>{1, -1, 49, 0, 7, -1}, {6});
   ops::softmax_statistics(exec, logits, targets, of, true);

@@ -14,7 +14,7 @@ void sum_rows(const GroupSums& k, int64_t begin, int64_t end) {
     each_vector(k.cols, [&](int64_t c, auto n) {
       V sum = zero();
       for (int32_t j = k.begin[i]; j < k.begin[i + 1]; ++j) {
-        const V x = load_lanes(k.x.row<X>(k.index[j]) + c, n);
+        const V x = load_lanes(k.x.row<X>(k.index + 2 * j) + c, n);
         sum = weights ? fma(broadcast(weights[j]), x, sum) : add(sum, x);
       }
       store_exact(y + c, rounded(sum, Y()), n);
@@ -28,8 +28,8 @@ void total_rows(const GroupTotals& k, int64_t begin, int64_t end) {
     Y* y = k.y.row<Y>(i);
     const int32_t first = k.begin[i], behind = k.begin[i + 1];
     each_vector(k.cols, [&](int64_t c, auto n) {
-      V total = load_lanes(k.x.row<X>(k.index[first]) + c, n);
-      for (int32_t j = first + 1; j < behind; ++j) total = add(total, load_lanes(k.x.row<X>(k.index[j]) + c, n));
+      V total = load_lanes(k.x.row<X>(k.index + 2 * first) + c, n);
+      for (int32_t j = first + 1; j < behind; ++j) total = add(total, load_lanes(k.x.row<X>(k.index + 2 * j) + c, n));
       store_lanes(y + c, k.add ? add(load_lanes(y + c, n), total) : total, n);
     });
   }
@@ -44,7 +44,7 @@ void group_sums(const GroupSums& k) {
           sum_rows<element<decltype(x)>, element<decltype(y)>>(k, begin, end);
         });
       },
-      k.x.dtype, k.y.dtype);
+      k.x.of->dtype, k.y.dtype);
 }
 
 void group_totals(const GroupTotals& k) {
@@ -54,7 +54,7 @@ void group_totals(const GroupTotals& k) {
           total_rows<element<decltype(x)>, element<decltype(y)>>(k, begin, end);
         });
       },
-      k.x.dtype, k.y.dtype);
+      k.x.of->dtype, k.y.dtype);
 }
 
 }  // namespace hadal::kernels::HADAL_ISA

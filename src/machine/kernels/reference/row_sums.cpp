@@ -15,14 +15,14 @@ void group_sums(const GroupSums& k) {
           for (int64_t c = 0; c < k.cols; ++c) {
             A sum = 0;
             for (int32_t j = k.begin[i]; j < k.begin[i + 1]; ++j) {
-              const A value = get(k.x.row<X>(k.index[j])[c]);
+              const A value = get(k.x.row<X>(k.index + 2 * j)[c]);
               sum += weights ? weights[j] * value : value;
             }
             k.y.row<Y>(i)[c] = Y(sum);
           }
         });
       },
-      k.x.dtype, k.y.dtype);
+      k.x.of->dtype, k.y.dtype);
 }
 
 void group_totals(const GroupTotals& k) {
@@ -34,13 +34,13 @@ void group_totals(const GroupTotals& k) {
         each_row(k.lane, k.n, k.cols, [&](int64_t i) {
           for (int64_t c = 0; c < k.cols; ++c) {
             A total = 0;
-            for (int32_t j = k.begin[i]; j < k.begin[i + 1]; ++j) total += get(k.x.row<X>(k.index[j])[c]);
+            for (int32_t j = k.begin[i]; j < k.begin[i + 1]; ++j) total += get(k.x.row<X>(k.index + 2 * j)[c]);
             Y& to = k.y.row<Y>(i)[c];
             to = Y(k.add ? get(to) + total : total);
           }
         });
       },
-      k.x.dtype, k.y.dtype);
+      k.x.of->dtype, k.y.dtype);
 }
 
 }  // namespace hadal::kernels::reference
