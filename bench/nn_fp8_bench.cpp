@@ -49,11 +49,13 @@ struct Bench {
   const bench::Options& options;
   bench::Floors& floors;
 
-  // A few rows with weights in turn, together larger than any cache, as decoding reads them: values with panels of
-  // codes, or codes with codes, as a run in FP8 keeps them; beside BF16 in panels, or in tensors.
-  void print_few_rows(const std::string& name, int64_t rows, bool panels) const {
+  // A few rows with weights in turn, together larger than any cache, as decoding reads them: values or codes with
+  // packed codes, beside BF16 in panels; or codes with codes as training keeps them, beside tensors.
+  enum class FewRows { values_packed, codes_packed, codes };
+  void print_few_rows(const std::string& name, int64_t rows, FewRows form) const {
     constexpr int64_t kIn = 4096, kOut = 8192, kWeights = 6;
     const Tensor x = random_tensor(exec, DType::bf16, {rows, kIn}), y = Tensor::empty(exec, DType::bf16, {rows, kOut});
+    const bool panels = form != FewRows::codes, codes = form != FewRows::values_packed;
     const auto reader = [&](bool fp8) {
       auto weights = std::make_shared<std::vector<Weight>>();
       for (int64_t i = 0; i < kWeights; ++i) {
@@ -61,12 +63,12 @@ struct Bench {
         if (panels) ops::pack(exec, weights->back(), fp8 ? PanelType::fp8 : PanelType::bf16);
         if (!panels && fp8) weights->back() = Weight(ops::quantise(exec, weights->back().plain, kSquareTile));
       }
-      const Activation operand = !panels && fp8 ? Activation(ops::quantise(exec, x, kRowTile)) : Activation(x);
+      const Activation operand = codes && fp8 ? Activation(ops::quantise(exec, x, kRowTile)) : Activation(x);
       return [this, weights, operand, y] {
         for (const Weight& w : *weights) ops::linear(exec, y, operand, w);
       };
     };
-    const bool memory_binds = rows == 1 && exec.isa != Isa::avx2;  // else it is the widening of codes
+    const bool memory_binds = panels && rows == 1 && exec.isa != Isa::avx2;  // else it is the widening of codes
     const double floor = memory_binds ? kFewRowsFloor : 0;
     const auto [t, f] = in_turns(reader(false), reader(true), floor);
     std::printf("%-36s  %7.3f ms %4.2f%s\n", name.c_str(), 1e3 * t, t / f,
@@ -148,10 +150,12 @@ int run(const bench::Options& options) {
   for (const char* name : {"quantise 1 x 128, exact", "quantise 1 x 128, powers of two", "quantise 128 x 1, exact",
                            "quantise 128 x 1, powers of two", "quantise E5M6"})
     lines.push_back({name, [&bench, name] { bench.print_quantise(name); }});
-  for (const bool panels : {true, false})
+  using enum Bench::FewRows;
+  for (const auto& [words, form] :
+       {std::pair{"values, packed", values_packed}, {"codes, packed", codes_packed}, {"codes", codes}})
     for (const int64_t rows : {1, 4}) {
-      const std::string name = fmt::format("few rows {} [{}x4096]x[8192x4096]", panels ? "packed" : "codes", rows);
-      lines.push_back({name, [&bench, name, rows, panels] { bench.print_few_rows(name, rows, panels); }});
+      const std::string name = fmt::format("few rows {} [{}x4096]x[8192x4096]", words, rows);
+      lines.push_back({name, [&bench, name, rows, form] { bench.print_few_rows(name, rows, form); }});
     }
   for (const Sizes& s : all) lines.push_back({s.name, [&bench, &s] { bench.print(s); }});
   floors.measure(

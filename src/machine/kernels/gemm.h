@@ -55,15 +55,15 @@ struct ChunkScales {
   int64_t row = 0, chunk = 1, tile = 1;
 };
 struct ProductScales {
-  ChunkScales a, b;
+  ChunkScales a, b;  // b is not read beside panels, whose scales come with the product
 };
 
 struct Gemm {
   const GemmProduct* products = nullptr;
   int64_t n_products = 0;
   GemmGroups groups;
-  // f32, bf16 or f16, beside panels f32 or bf16, of panels also f8_e4m3; A and B both f8_e4m3 with scales; f64 only if
-  // all three are, and only by the reference
+  // f32, bf16 or f16, beside panels f32 or bf16, of panels also f8_e4m3; A and B both f8_e4m3 with scales (B also as
+  // panels); f64 only if all three are, and only by the reference
   DType a_type = DType::f32, b_type = DType::f32, c_type = DType::f32;
   int64_t a_row = 0, a_col = 1, b_row = 0, b_col = 1, c_row = 0;  // in elements
   bool b_is_panels = false;                                       // b_row and b_col say nothing then

@@ -1,5 +1,7 @@
 #include "ops/matmul_weight.h"
 
+#include <vector>
+
 #include "kernels/integer_gemm.h"
 #include "ops/gemm_call.h"
 #include "ops/quantise.h"
@@ -8,6 +10,11 @@ namespace hadal::ops {
 namespace {
 
 bool multiplies_codes(const Activation& x, const Weight& w) { return x.is_quantised() && w.has(WeightForm::codes); }
+// Codes of rows and packed ones have the bits of codes with codes.
+bool multiplies_packed_codes(const Activation& x, const Weight& w) {
+  return x.is_quantised() && w.has(WeightForm::panels) && w.panels.type == PanelType::fp8 &&
+         x.quantised().tile == kRowTile;
+}
 
 // Whether the forward product reads panels. Those of another instruction set serve only beside a plain form.
 bool reads_panels(const Exec& exec, const Weight& w) {
@@ -69,6 +76,45 @@ void linear_panels(const Exec& exec, const Tensor& y, const Tensor& x, const Wei
   run_gemm(exec, {"linear", y, x, w.panels.elements, false, true, write, true}, &one, 1);
 }
 
+// Codes of rows with scales as the product takes them.
+Quantised rows_as_read(const Exec& exec, const char* op, const Tensor& y, const Activation& x, const Weight& w,
+                       Accumulation accumulation) {
+  check_panel_width(exec, w.panels);
+  check(accumulation == Accumulation::fp32, ErrorKind::internal,
+        "{}: packed codes are summed in FP32, not as Hopper does", op);
+  check(y.dtype() == DType::f32 || y.dtype() == DType::bf16, ErrorKind::internal,
+        "{}: the product of FP8 codes is F32 or BF16, not {}", op, dtype_name(y.dtype()));
+  const Quantised& codes = x.quantised();
+  check(!codes.is_e5m6() && codes.origin == TileOrigin(), ErrorKind::internal,
+        "{}: E5M6 codes and those that begin inside of a tile do not meet packed ones", op);
+  return codes.with_wide_scales(exec);
+}
+kernels::ProductScales scales_of_rows(const Quantised& x) {
+  return {{static_cast<const float*>(x.scales.raw()), x.scales.row_stride()}, {}};
+}
+
+void linear_packed_codes(const Exec& exec, const Tensor& y, const Activation& x, const Weight& w, Write write,
+                         Accumulation accumulation) {
+  check_operand("linear", "x", x.quantised().codes, x.rows(), w.in());
+  check_operand("linear", "y", y, x.rows(), w.out());
+  const Quantised rows = rows_as_read(exec, "linear", y, x, w, accumulation);
+  const kernels::ProductScales scales = scales_of_rows(rows);
+  const kernels::GemmProduct one{rows.codes.raw(), panels_of(w, 0), y.raw(),        x.rows(),
+                                 w.out(),          w.in(),          scales_of(w, 0)};
+  run_gemm(exec, {"linear", y, rows.codes, w.panels.elements, false, true, write, true, &scales}, &one, 1);
+}
+
+void grouped_packed_codes(const Exec& exec, const Tensor& y, const Activation& x, const Weight& w,
+                          const Tensor& offsets, Write write, Accumulation accumulation) {
+  const char* op = "grouped_linear";
+  const Quantised rows = rows_as_read(exec, op, y, x, w, accumulation);
+  std::vector<kernels::ProductScales> scales;  // of the groups that have rows
+  each_group(group_offsets(op, offsets, w.n_experts(), rows.rows()), w.n_experts(),
+             [&](int64_t, int64_t first, int64_t n) { scales.push_back(scales_of_rows(rows.row_range(first, n))); });
+  run_row_groups(exec, {op, y, rows.codes, w.panels.elements, false, true, write, true, scales.data()}, offsets,
+                 w.n_experts(), -1, [&](int64_t e) { return ExpertMatrix(panels_of(w, e), scales_of(w, e)); });
+}
+
 void grouped_integers(const Exec& exec, const Tensor& y, const Tensor& x, const Weight& w, const Tensor& offsets,
                       Write write) {
   const char* op = "grouped_linear";
@@ -109,6 +155,7 @@ void linear(const Exec& exec, const Tensor& y, const Activation& x, const Weight
             Accumulation accumulation) {
   check_matrix("linear", w);
   if (multiplies_codes(x, w)) return linear(exec, y, x, Activation(w.codes), write, accumulation);
+  if (multiplies_packed_codes(x, w)) return linear_packed_codes(exec, y, x, w, write, accumulation);
   const Tensor rows = dequantise(exec, x);
   if (!reads_panels(exec, w)) return linear(exec, y, rows, values_of(exec, w), write);
   linear_panels(exec, y, rows, w, write);
@@ -124,6 +171,10 @@ void linear_backward_input(const Exec& exec, const Tensor& dx, const Activation&
 void grouped_linear(const Exec& exec, const Tensor& y, const Activation& x, const Weight& w, const Tensor& offsets,
                     Write write, Accumulation accumulation) {
   if (multiplies_codes(x, w)) return grouped_linear(exec, y, x, Activation(w.codes), offsets, write, accumulation);
+  if (multiplies_packed_codes(x, w)) {
+    check_groups("grouped_linear", w, y, x.quantised().codes);
+    return grouped_packed_codes(exec, y, x, w, offsets, write, accumulation);
+  }
   const Tensor rows = dequantise(exec, x);
   const bool panels = reads_panels(exec, w);
   if (!panels && w.experts.empty()) return grouped_linear(exec, y, rows, values_of(exec, w), offsets, write);

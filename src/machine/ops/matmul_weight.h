@@ -1,6 +1,7 @@
 // Products that read a Weight (tensor/weight.h): each takes the form that suits its other operand. Codes meet codes,
-// summed as is said; otherwise panels where they are kept (forward products), else the plain form, else the values of
-// the codes. Shapes and sums are those of ops/matmul.h.
+// summed as is said, or in tiles of a row packed ones, with the same bits (but of a block with a NaN: all is one);
+// otherwise panels where they are kept (forward products), else the plain form, else the values of the codes. Shapes
+// and sums are those of ops/matmul.h.
 #pragma once
 #include "ops/matmul.h"
 #include "tensor/weight.h"

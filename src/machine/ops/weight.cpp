@@ -102,7 +102,7 @@ void make_fp8_panels(const Exec& exec, Weight& weight) {
   const Shape blocks = weight.codes.scales.shape();
   const int64_t per_matrix = shape_count(blocks) / weight.n_experts();
   weight.panels.scales = Tensor::empty(exec, DType::f32, {weight.n_experts(), per_matrix});
-  weight.panels.scales.view(blocks).copy_from(exec, weight.codes.scales);
+  weight.panels.scales.view(blocks).copy_from(exec, weight.codes.with_wide_scales(exec).scales);
   for (int64_t e = 0; e < weight.n_experts(); ++e) {
     const Tensor codes = weight.is_stack() ? weight.codes.codes.slice(e) : weight.codes.codes;
     pack_matrix(exec, weight.panels, e, codes);

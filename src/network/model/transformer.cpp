@@ -10,11 +10,11 @@
 #include "model/executor.h"
 #include "model/flight_bytes.h"
 #include "model/latent_cache.h"
+#include "model/packing.h"
 #include "model/rope_cache.h"
 #include "model/weight_format.h"
 #include "nn/init.h"
 #include "ops/pointwise.h"
-#include "ops/weight.h"
 
 namespace hadal {
 namespace {
@@ -128,32 +128,10 @@ struct Transformer::Impl {
     return logits;
   }
 
-  // What a generated token is multiplied with and nothing else reads (no embedding), with so many MTP modules, and is
-  // not packed yet. Those whose heads are read one by one come with their heads.
-  struct Packing {
-    Parameter* parameter;
-    std::optional<Heads> heads;
-  };
-  std::vector<Packing> to_pack(int64_t n_mtp) const {
-    std::vector<Packing> result;
-    const DType dtype = activation_dtype(options.precision);
-    if (dtype != DType::f32 && dtype != DType::bf16) return result;  // of others no product reads panels
-    for (const auto& parameter : parameters) {
-      const ParameterSpec& spec = parameter->spec;
-      const Weight& value = parameter->value;
-      if (!is_matrix_product(spec) || spec.layer >= config.n_layers + n_mtp) continue;
-      if (!value.has(WeightForm::panels) && !value.has(WeightForm::heads)) result.push_back({parameter.get(), {}});
-    }
-    const auto as_codes = [](const Packing& one) { return one.parameter->codes && !one.heads; };  // as they are
-    if (options.attention_form != AttentionForm::absorbed) return std::erase_if(result, as_codes), result;
-    const auto take_heads = [&](const Mla& mla) {
-      for (Packing& one : result)
-        if (one.parameter == mla.kv_b()) one.heads = mla.heads();
-    };
-    for (const BlockLayers& block : stage().layers().blocks) take_heads(block.mla);
-    for (const MtpLayers& module : stage().layers().mtp) take_heads(module.block.mla);
-    std::erase_if(result, as_codes);
-    return result;
+  std::vector<Packing> to_pack(const Exec& exec, int64_t n_mtp) const {
+    Parameters all;
+    for (const auto& parameter : parameters) all.push_back(parameter.get());
+    return weights_to_pack(exec, all, stage().layers(), config, options, n_mtp);
   }
 
   Tensor prepare(const Exec& exec, std::span<const MicroBatch> batches, std::span<const RouteReplay> routes) {
@@ -198,18 +176,13 @@ void Transformer::refresh_values(const Exec& exec) {
 
 int64_t Transformer::packed_bytes(const Exec& exec, int64_t n_mtp) const {
   int64_t bytes = 0;
-  for (const auto& [parameter, heads] : impl_->to_pack(n_mtp))
-    bytes += heads ? ops::head_panel_bytes(exec, parameter->value, *heads) : ops::panel_bytes(exec, parameter->value);
+  for (const Packing& one : impl_->to_pack(exec, n_mtp)) bytes += one.bytes(exec);
   return bytes;
 }
 
 void Transformer::pack(const Exec& exec, int64_t n_mtp) {
   check(!impl_->options.training, ErrorKind::internal, "a model in training keeps its weights as tensors");
-  for (const auto& [parameter, heads] : impl_->to_pack(n_mtp)) {
-    Weight& value = parameter->value;
-    heads ? ops::pack_heads(exec, value, *heads) : ops::keep_only(exec, value, WeightForm::panels);
-    parameter->master.reset();  // often the same memory
-  }
+  for (const Packing& one : impl_->to_pack(exec, n_mtp)) one.pack(exec);
 }
 
 void Transformer::begin_step(int64_t n_micro_batches) {

@@ -22,12 +22,15 @@ void reads(const GemmRecipe& recipe, Parameter& parameter) {
   if (!recipe.reads_codes()) return;
   parameter.codes = CodeForm{recipe.weight, recipe.turned_weight, recipe.weight_scale};
   parameter.codes_alone = recipe.fprop != Format::high && recipe.dgrad != Format::high;
+  parameter.codes_may_be_packed = recipe.fprop == Format::fp8 && recipe.weight == kSquareTile &&
+                                  recipe.activation == kRowTile && recipe.accumulation == ops::Accumulation::fp32;
 }
 
 const Weight& weight_for(const GemmRecipe& recipe, GemmPass pass, const Parameter& parameter) {
   const Weight& value = parameter.value;
   const bool forward = pass == GemmPass::fprop;
   const Tile tile = forward ? recipe.weight : recipe.turned_weight;
+  if (forward && parameter.codes_may_be_packed && value.has(WeightForm::panels)) return value;
   check((forward ? recipe.fprop : recipe.dgrad) == Format::high ||
             (value.has(WeightForm::codes) && (forward ? value.codes : value.codes_for_inputs()).tile == tile),
         ErrorKind::internal, "{} is multiplied in FP8 and keeps no codes in tiles of {} x {}", parameter.spec.name,

@@ -29,7 +29,8 @@ struct Parameter {
                  // kept in high precision)
   // Products multiply it in FP8: refresh_value() (init.h) keeps such codes, made of the master.
   std::optional<CodeForm> codes;
-  bool codes_alone = false;  // and no product reads anything else: the plain value is the master itself
+  bool codes_alone = false;          // and no product reads anything else: the plain value is the master itself
+  bool codes_may_be_packed = false;  // for forward products, with the bits of those of codes
   Tensor master;  // f32 (f64): what the optimizer updates; the same memory as value when the dtypes agree. Where ranks
                   // share the update (optim/sharding.h), memory of its own holds this rank's elements alone
   Tensor grad;    // f32 (f64), written through contribute(); empty when not training

@@ -113,8 +113,11 @@ void run_tiles(const TileBlock& x, int64_t row, const Panel& p) {
 void run_chunk(const TileBlock& x, const Panel& p) {
   const Gemm& g = x.args;
   SumScales scales;
-  if (x.spread_codes()) scales.all = chunk_scale<Code>(x, p.col, p.k);
-  scales.cols = x.col_scales;
+  if (x.spread_codes()) {
+    scales.all = chunk_scale<Code>(x, p.col, p.k);
+  } else {
+    scales.cols = x.col_scales;
+  }
   const auto sums_of = [&](int64_t row) __attribute__((always_inline)) {
     return x.sums + (row / (2 * kTileRows) & 1) * (2 * kTileRows * kPanel);
   };
@@ -134,7 +137,7 @@ void run_chunk(const TileBlock& x, const Panel& p) {
 
 template <class T, bool kPacked>
 void run_block(const TileBlock& x) {
-  if (kPacked && x.rows <= 2 * kTileRows) return few_block(x);
+  if (kPacked && x.rows <= 2 * kTileRows) return few_block<T>(x);
   const TileUse use(kTileRows, kTileRows);
   const ProductScales* scales = scales_of(x.args, x.product);
   const bool by_chunks = x.spread_codes() || scales != nullptr;
@@ -149,7 +152,8 @@ void run_block(const TileBlock& x) {
     }
     for (int64_t col = 0; col < x.cols; col += kPanel) {
       const char* b = panel_of<T, kPacked>(x, col, k, depth, steps);
-      if (scales != nullptr) gather_scales(x.col_scales, scales->b, x.col + col, least(kPanel, x.cols - col), k);
+      if (scales != nullptr && !kPacked)
+        gather_scales(x.col_scales, scales->b, x.col + col, least(kPanel, x.cols - col), k);
       const Panel panel{col, k, steps, b, k + depth == k_size};
       if (by_chunks) {
         run_chunk(x, panel);
@@ -198,8 +202,11 @@ void run_task(void* context, int64_t task, int worker) {
   if (end_row == row || end_col == col) return;
   const TileBlock x(job.args, p, job.workers + worker * kWorkerBytes, row, col, end_row - row, end_col - col);
   if (p.k == 0) return zero_block(x);
-  if (job.args.b_is_panels) return run_block<bf16, true>(x);
-  job.args.a_type == DType::bf16 ? run_block<bf16, false>(x) : run_block<e4m3, false>(x);
+  if (job.args.a_type == DType::bf16) {
+    job.args.b_is_panels ? run_block<bf16, true>(x) : run_block<bf16, false>(x);
+  } else {
+    job.args.b_is_panels ? run_block<e4m3, true>(x) : run_block<e4m3, false>(x);
+  }
 }
 
 }  // namespace

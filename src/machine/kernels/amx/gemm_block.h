@@ -103,15 +103,15 @@ HADAL_INLINE void multiply_steps(const char* upper, const char* lower, const cha
 // A chunk's sums times the scale of its codes join the totals.
 struct SumScales {
   float all = 1;
-  const float* rows = nullptr;  // instead of it, with those of the panel's columns
-  const float* cols = nullptr;
+  const float* cols = nullptr;  // of the panel's columns, instead of it
+  const float* rows = nullptr;  // of the rows beside either, where A is codes too
 };
 HADAL_INLINE void add_scaled(float* totals, const float* sums, int64_t rows, const SumScales& scales, bool begins) {
   for (int64_t r = 0; r < rows; ++r) {
 #pragma GCC unroll 2
     for (int64_t j = 0; j < kPanel; j += kW, totals += kW, sums += kW) {
-      const V by =
-          scales.rows == nullptr ? broadcast(scales.all) : mul(broadcast(scales.rows[r]), load(scales.cols + j));
+      const V of_col = scales.cols == nullptr ? broadcast(scales.all) : load(scales.cols + j);
+      const V by = scales.rows == nullptr ? of_col : mul(broadcast(scales.rows[r]), of_col);
       const V sum = mul(by, load(sums));
       store(totals, begins ? sum : add(load(totals), sum));
     }

@@ -46,6 +46,17 @@ HADAL_INLINE void few_pairs(const TileBlock& x, int64_t col, const Band& band) {
   store_pairs_of_tiles<kRowTiles>(totals, lower, kPanel);
 }
 
+// The scales of the chunk from k on.
+HADAL_INLINE SumScales scales_of_chunk(const TileBlock& x, int64_t col, int64_t k) {
+  SumScales scales;
+  scales.all = chunk_scale<Code>(x, col, k);
+  if (const ProductScales* s = scales_of(x.args, x.product)) {
+    gather_scales(x.row_scales, s->a, x.row, x.rows, k);
+    scales.rows = x.row_scales;
+  }
+  return scales;
+}
+
 // The rows by a panel of codes over a band. What is stored is read by the tiles a step later, and their sums a chunk
 // later: neither waits for the other then.
 template <int kRowTiles>
@@ -65,7 +76,7 @@ HADAL_INLINE void few_codes(const TileBlock& x, int64_t col, const Band& band) {
     return x.sums + (chunk & 1) * (2 * kTileRows * kPanel);
   };
   const auto add = [&](int64_t chunk) __attribute__((always_inline)) {
-    add_scaled(totals, sums(chunk), x.rows, {chunk_scale<Code>(x, col, band.k + chunk * kGemmChunk)},
+    add_scaled(totals, sums(chunk), x.rows, scales_of_chunk(x, col, band.k + chunk * kGemmChunk),
                band.begins && chunk == 0);
   };
   const char* a = x.a;
@@ -172,7 +183,7 @@ void vector_band(const TileBlock& x, const Band& band) {
     for (int64_t k = 0; k < band.depth; k += kGemmChunk, ++marks) {
       vector_rows<Code>(x.rows, x.sums, x.a + k / kTileDepth * kTileBytes, panel_at<Code>(x, col, band.k + k),
                         read_marks(marks), least(kGemmChunk, band.depth - k), true);
-      add_scaled(totals, x.sums, x.rows, {chunk_scale<Code>(x, col, band.k + k)}, band.begins && k == 0);
+      add_scaled(totals, x.sums, x.rows, scales_of_chunk(x, col, band.k + k), band.begins && k == 0);
     }
   }
 }
@@ -183,6 +194,7 @@ void few_band(const TileBlock& x, const Band& band) {
     x.spread_codes() ? few_codes<kRowTiles>(x, col, band) : few_pairs<kRowTiles>(x, col, band);
 }
 
+template <class T>
 void few_block(const TileBlock& x) {
   const int64_t first = least(x.rows, kTileRows), k_size = x.product.k;
   const TileUse use(first, x.rows > kTileRows ? x.rows - kTileRows : first);
@@ -191,7 +203,7 @@ void few_block(const TileBlock& x) {
   }
   for (int64_t k = 0; k < k_size; k += kBand) {
     const Band band{k, least(kBand, k_size - k), ceil_div(least(kBand, k_size - k), kTileDepth), k == 0 && !x.args.add};
-    pack_rows<bf16>(x, k, band.depth, band.steps, x.rows);
+    pack_rows<T>(x, k, band.depth, band.steps, x.rows);
     if (x.rows <= kVectorRows) {
       vector_band(x, band);
     } else {

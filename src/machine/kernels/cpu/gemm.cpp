@@ -150,7 +150,12 @@ void run_panel(const Block& x, int64_t col, int64_t cols, int64_t k) {
           chunk_scale<typename TB::type>(x, col, k)};
   if (const ProductScales* s = scales_of(g, x.product)) {
     float* of_cols = x.scales + kGemmBlockRows;
-    gather_scales(of_cols, s->b, x.col + col, cols, k);
+    if constexpr (TB::kPacked) {
+      for (int64_t j = 0; j < cols; ++j) of_cols[j] = m.scale;
+      m.scale = 1;
+    } else {
+      gather_scales(of_cols, s->b, x.col + col, cols, k);
+    }
     for (int64_t j = cols; j < NV * kW; ++j) of_cols[j] = 0;
     m.row_scales = x.scales, m.col_scales = of_cols;
   }
@@ -229,6 +234,7 @@ void choose_types(const Block& x) {
   }
   const bool a16 = x.args.a_type == DType::bf16, b16 = x.args.b_type == DType::bf16;
   if constexpr (B<float>::kPacked) {
+    if (x.args.a_type == DType::f8_e4m3) return run_block<StepOfPairs, e4m3, B<Code>>(x);
     if (x.args.b_type == DType::f8_e4m3)
       return a16 ? run_block<StepOfPairs, bf16, B<Code>>(x) : run_block<StepF32, float, B<Code>>(x);
   }

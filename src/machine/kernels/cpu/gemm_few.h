@@ -10,15 +10,16 @@ namespace hadal::kernels::HADAL_ISA {
 namespace {
 
 struct Few {
-  const float* a;       // [row][kGemmChunk / depth of a unit]
-  const float* b;       // the first panel's words of this chunk
-  int64_t panel_words;  // from one panel to the next
-  int64_t depth;        // k of this chunk
-  float* totals;        // [panel][row][kPanel]
-  int64_t rows;         // of a panel's totals
-  bool begins;          // the totals begin with this chunk
-  const float* scales;  // of this chunk's codes, one per panel; null: B is no codes
-  const float* marks;   // of this chunk's codes in the first panel (marks_at); null: there are none
+  const float* a;                     // [row][kGemmChunk / depth of a unit]
+  const float* b;                     // the first panel's words of this chunk
+  int64_t panel_words;                // from one panel to the next
+  int64_t depth;                      // k of this chunk
+  float* totals;                      // [panel][row][kPanel]
+  int64_t rows;                       // of a panel's totals
+  bool begins;                        // the totals begin with this chunk
+  const float* scales;                // of this chunk's codes, one per panel; null: B is no codes
+  const float* marks;                 // of this chunk's codes in the first panel (marks_at); null: there are none
+  const float* row_scales = nullptr;  // of this chunk's codes of A; null: A is no codes
 };
 
 constexpr int64_t kFewAhead = 2048;  // bytes of a panel, asked for ahead of their use
@@ -41,8 +42,9 @@ HADAL_INLINE void few_totals(const Few& m, V (&sum)[R][P][kVectors]) {
       const V scale = broadcast(m.scales[p]);
 #pragma GCC unroll 16
       for (int r = 0; r < R; ++r) {
+        const V by = m.row_scales != nullptr ? mul(broadcast(m.row_scales[r]), scale) : scale;
 #pragma GCC unroll 2
-        for (int j = 0; j < kVectors; ++j) sum[r][p][j] = mul(sum[r][p][j], scale);
+        for (int j = 0; j < kVectors; ++j) sum[r][p][j] = mul(by, sum[r][p][j]);
       }
     }
   }
@@ -161,6 +163,7 @@ void few_rows(Few m, int64_t rows, int64_t panels) {
       few_panels<Step, TB, 1, 4>(m, panels);
     }
     rows -= done, m.a += done * row, m.totals += done * kPanel;
+    if (m.row_scales != nullptr) m.row_scales += done;
   }
 }
 
@@ -190,6 +193,10 @@ void few_block(const Block& x) {
         if (g.b_type == DType::f8_e4m3) {
           for (int64_t p = 0; p < panels; ++p) scales[p] = chunk_scale<TB>(x, col + p * kPanel, k);
           m.scales = scales;
+        }
+        if (const ProductScales* s = scales_of(g, x.product)) {
+          gather_scales(x.scales, s->a, x.row, x.rows, k);
+          m.row_scales = x.scales;
         }
         few_rows<Step, TB>(m, x.rows, panels);
         m.a += tiles * kPackedPanel<Step>, m.b += panel_words_of<TB>(kGemmChunk);

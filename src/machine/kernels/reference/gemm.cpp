@@ -80,7 +80,7 @@ void load_chunk(const Gemm& args, const GemmProduct& p, Tile<T>& tile, int64_t r
   for (int64_t r = 0; r < kTileRows; ++r)
     tile.row_scale[r] = scales ? scale_of(scales->a, std::min(row + r, p.m - 1)) : scale;
   for (int64_t c = 0; c < kTileCols; ++c)
-    tile.col_scale[c] = scales ? scale_of(scales->b, std::min(col + c, p.n - 1)) : T(1);
+    tile.col_scale[c] = !scales ? T(1) : args.b_is_panels ? scale : scale_of(scales->b, std::min(col + c, p.n - 1));
   const auto b_index = [&](int64_t row_of_b, int64_t c) {
     return args.b_is_panels ? gemm_panel_index(panel_type_of(args.b_type), row_of_b, c, p.k, width)
                             : row_of_b * args.b_row + c * args.b_col;
