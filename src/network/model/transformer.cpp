@@ -182,7 +182,10 @@ int64_t Transformer::packed_bytes(const Exec& exec, int64_t n_mtp) const {
 
 void Transformer::pack(const Exec& exec, int64_t n_mtp) {
   check(!impl_->options.training, ErrorKind::internal, "a model in training keeps its weights as tensors");
-  for (const Packing& one : impl_->to_pack(exec, n_mtp)) one.pack(exec);
+  for (const Packing& one : impl_->to_pack(exec, n_mtp)) {
+    one.pack(exec);
+    exec.memory->trim();  // of the form before; panels have other sizes, so nothing would take it again
+  }
 }
 
 void Transformer::begin_step(int64_t n_micro_batches) {

@@ -39,6 +39,11 @@ TEST(PackedRecipe, HasTheBitsOfCodesInTheirMemory) {
         }
         const double more = double(value_bytes(packed.model)) / double(value_bytes(plain.model));
         EXPECT_TRUE(!expected || more < 1.3) << more << " times the memory, with columns up to whole panels";
+        plain.owned.exec.memory->trim();
+        if (expected) {
+          EXPECT_LT(double(packed.owned.exec.memory->bytes_reserved()),
+                    1.3 * double(plain.owned.exec.memory->bytes_reserved()));
+        }
         const MicroBatch text = make_batch({{150}}, false);
         CachedText a = plain.new_text(160), b = packed.new_text(160);
         EXPECT_EQ(plain.extend(a, text.tokens), packed.extend(b, text.tokens));
