@@ -30,11 +30,10 @@ struct RowsBack {  // of one block, to be sent
   Tensor rows;     // [runs, hidden]
   Tensor numbers;  // [pairs] f32 (f64), or none
 };
-struct RowsThatCame {        // of one block
-  std::vector<Tensor> rows;  // [.., hidden], by member, where the message lies
-  std::vector<int32_t>
-      places;      // of each run which of these, and which row of it; both ends know it, it does not travel
-  Tensor numbers;  // as above
+struct RowsThatCame {           // of one block
+  std::vector<Tensor> rows;     // [.., hidden], by member, where the message lies
+  std::vector<int32_t> places;  // of each run two: which of these, which row of it. Both ends know them, none travels
+  Tensor numbers;               // as above
 };
 
 class ExpertHop {
